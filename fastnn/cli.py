@@ -1,0 +1,134 @@
+"""The command ``fastnn``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import __version__
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command with `arguments`, those of the process by default; returns the exit status."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        return options.run(options)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except (ValueError, OSError) as error:
+        print(f"fastnn: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fastnn", description="Small neural networks, trained on the CPU at the speed of the hardware."
+    )
+    parser.add_argument("--version", action="version", version=f"fastnn {__version__}")
+    commands = parser.add_subparsers(metavar="command", required=True)
+    moons = commands.add_parser(
+        "moons",
+        help="train a network on two interleaved half circles and draw its decision boundary",
+        description="Train the tutorial's network on make_moons, print its losses, its accuracy and the "
+        "time of the training, and draw its decision boundary.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    moons.add_argument("--hidden", type=_sizes, default="3", help="units of the hidden layers, as 3 or 8,8")
+    moons.add_argument("--passes", type=_count(0), default=20000, help="passes over the data")
+    moons.add_argument("--noise", type=float, default=0.20, help="standard deviation of the data's noise")
+    moons.add_argument("--samples", type=_count(2), default=200, help="number of samples")
+    moons.add_argument("--seed", type=_count(0), default=0, help="of the data and the initial weights")
+    moons.add_argument("--out", type=Path, default=Path("moons.png"), help="where the picture goes")
+    moons.add_argument("--backend", choices=("numba", "numpy"), default="numba", help="what trains")
+    moons.set_defaults(run=_moons)
+    return parser
+
+
+def _count(least: int) -> type[int]:
+    def count(text: str) -> int:
+        value = int(text)
+        if value < least:
+            raise ValueError
+        return value
+
+    count.__name__ = f"integer not below {least}"  # argparse's messages name it
+    return count  # type: ignore[return-value]
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    sizes = tuple(int(size) for size in text.split(","))
+    if min(sizes) < 1:
+        raise ValueError
+    return sizes
+
+
+_sizes.__name__ = "list of layer sizes"
+
+
+def _moons(options: argparse.Namespace) -> int:
+    # Found out before the work rather than after it.
+    if not options.out.absolute().parent.is_dir():
+        raise ValueError(f"--out: there is no folder {options.out.absolute().parent}")
+    import numpy as np
+    from sklearn.datasets import make_moons
+
+    from .model import Model
+
+    random = np.random.RandomState(options.seed)
+    X, y = make_moons(options.samples, noise=options.noise, random_state=random)
+    layers_dim = (2, *options.hidden, 2)
+    model = Model(layers_dim, backend=options.backend, random_state=random)
+    # The gradient is a sum over the samples: a rate that suits 200 of them is too high for more.
+    epsilon = 0.01 * min(1.0, 200 / options.samples)
+
+    started = time.perf_counter()
+    Model(layers_dim, backend=options.backend, random_state=0).train(X, y, num_passes=1, print_loss=False)
+    ready = time.perf_counter() - started
+    started = time.perf_counter()
+    model.train(X, y, num_passes=options.passes, epsilon=epsilon, print_loss=True)
+    seconds = time.perf_counter() - started
+
+    correct = int((model.predict(X) == y).sum())
+    accuracy = f"{100 * correct / len(y):.1f} %"
+    print(f"accuracy: {accuracy} ({correct} of {len(y)})")
+    print(f"training: {seconds:.3f} s for {options.passes} passes (kernels ready after {ready:.2f} s)")
+    title = f"{list(layers_dim)} after {options.passes} passes: {accuracy} correct"
+    _save_picture(model, X, y, title, options.out)
+    print(f"picture: {options.out}")
+    return 0
+
+
+def _save_picture(model, X, y, title: str, path: Path) -> None:
+    from matplotlib.figure import Figure
+
+    from .plotting import plot_decision_boundary
+
+    figure = Figure(figsize=(7, 5), dpi=150)
+    ax = figure.add_axes((0.1, 0.1, 0.87, 0.83))
+    ax.set_title(title)
+    plot_decision_boundary(model, X, y, ax=ax)
+    # Beside its final name first: a picture is there whole or not at all.
+    with tempfile.NamedTemporaryFile(dir=path.absolute().parent, suffix=path.suffix, delete=False) as file:
+        temporary = Path(file.name)
+    try:
+        figure.savefig(temporary, format=path.suffix.lstrip(".") or "png")
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink()
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,5 @@
+"""The numpy twin of the kernels: the tutorial's own formulas, the shortest correct NumPy.
+
+Rows are samples here, as in the tutorial; each file stands beside the kernels' file of the same
+name. Nothing here calls a kernel.
+"""

@@ -1,0 +1,122 @@
+"""The gates: the product with the weights, and the bias added to it.
+
+Shapes: X (n, n_in), W (n_in, n_out), b (1, n_out), Z (n, n_out); ``dA`` is the derivative of the
+loss by A and has A's shape.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+__all__ = ["AddGate", "MultiplyGate", "affine_backward", "affine_forward"]
+
+
+def affine_forward(W, b, X):
+    """Both gates: ``X W + b``."""
+    return AddGate().forward(MultiplyGate().forward(W, X), b)
+
+
+def affine_backward(W, X, dZ):
+    """Derivatives (dW, db, dX) through both gates."""
+    db, dmul = AddGate().backward(dZ, None, dZ)
+    dW, dX = MultiplyGate().backward(W, X, dmul)
+    return dW, db, dX
+
+
+class MultiplyGate:
+    """The matrix product of the samples with the weights, as in the tutorial.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn
+    >>> gate = fastnn.MultiplyGate()
+    >>> W, X = np.array([[1.0, 2.0]]), np.array([[3.0], [4.0]])
+    >>> gate.forward(W, X)
+    array([[3., 6.],
+           [4., 8.]])
+    >>> dW, dX = gate.backward(W, X, np.ones((2, 2)))
+    >>> dW, dX
+    (array([[7., 7.]]), array([[3.],
+           [3.]]))
+    """
+
+    def forward(self, W, X):
+        """``X W``.
+
+        Parameters
+        ----------
+        W : array (n_in, n_out)
+        X : array (n, n_in)
+
+        Returns
+        -------
+        array (n, n_out)
+        """
+        return np.dot(X, W)
+
+    def backward(self, W, X, dZ):
+        """``dW = X^T dZ`` and ``dX = dZ W^T``.
+
+        Parameters
+        ----------
+        W : array (n_in, n_out)
+        X : array (n, n_in)
+        dZ : array (n, n_out)
+            Derivative by the product.
+
+        Returns
+        -------
+        dW : array (n_in, n_out)
+        dX : array (n, n_in)
+        """
+        return np.dot(X.T, dZ), np.dot(dZ, W.T)
+
+
+class AddGate:
+    """The bias added to every sample, as in the tutorial.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn
+    >>> gate = fastnn.AddGate()
+    >>> X, b = np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[10.0, 20.0]])
+    >>> gate.forward(X, b)
+    array([[11., 22.],
+           [13., 24.]])
+    >>> db, dX = gate.backward(X, b, np.ones((2, 2)))
+    >>> db
+    array([[2., 2.]])
+    """
+
+    def forward(self, X, b):
+        """``X + b``.
+
+        Parameters
+        ----------
+        X : array (n, n_out)
+        b : array (1, n_out)
+
+        Returns
+        -------
+        array (n, n_out)
+        """
+        return X + b
+
+    def backward(self, X, b, dZ):
+        """``db``: the column sums of dZ; ``dX``: dZ itself.
+
+        Parameters
+        ----------
+        X, b
+            The summands; their values do not matter to the derivative.
+        dZ : array (n, n_out)
+            Derivative by the sum.
+
+        Returns
+        -------
+        db : array (1, n_out)
+        dX : array (n, n_out)
+        """
+        return np.sum(dZ, axis=0, keepdims=True), dZ

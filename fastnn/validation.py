@@ -1,0 +1,170 @@
+"""What users pass in, checked once before any kernel runs: kernels check nothing.
+
+NumPy alone, and cheap: predicting one row takes microseconds, and a general-purpose validator
+takes many times that.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["check_count", "check_labels", "check_rate", "check_samples", "resolve_random_state"]
+
+
+def check_samples(X: Any, n_features: int, dtype: np.dtype, name: str = "X") -> NDArray[Any]:
+    """X as a C-contiguous array (n, n_features) of `dtype`, all finite.
+
+    Parameters
+    ----------
+    X : array-like
+        An array of any real dtype, order and stride, a list of rows, a data frame.
+    n_features : int
+        How many columns there must be.
+    dtype : numpy.dtype
+        float32 or float64.
+    name : str
+        What the messages call it.
+
+    Returns
+    -------
+    array (n, n_features)
+        X itself where it fits already.
+
+    Raises
+    ------
+    ValueError
+        For another shape, no samples, values that are not numbers, NaN and infinity.
+    """
+    if not (
+        type(X) is np.ndarray
+        and X.dtype == dtype
+        and X.ndim == 2
+        and X.flags.c_contiguous
+        and X.flags.aligned
+    ):
+        X = _converted(X, dtype, name)
+    if X.shape[1] != n_features:
+        raise ValueError(f"{name} has {X.shape[1]} features, but the network has {n_features} inputs")
+    if X.shape[0] == 0:
+        raise ValueError(f"{name} has no samples: its shape is {X.shape}")
+    if not np.isfinite(X).all():
+        row, column = np.argwhere(~np.isfinite(X))[0]
+        raise ValueError(
+            f"{name} contains NaN or infinity, first at row {row}, column {column}, as {dtype}: "
+            "drop or impute such rows, and scale values that are too large"
+        )
+    return X
+
+
+def _converted(X: Any, dtype: np.dtype, name: str) -> NDArray[Any]:
+    if hasattr(X, "toarray"):
+        raise ValueError(f"{name} is a sparse matrix: pass {name}.toarray()")
+    try:
+        array = np.asarray(X)
+    except ValueError as error:
+        raise ValueError(f"{name} is no rectangular table: {error}") from None
+    if array.ndim != 2:
+        raise ValueError(
+            f"{name} must have two dimensions (samples, features), got shape {array.shape}"
+            + (f": for one sample pass {name}.reshape(1, -1)" if array.ndim == 1 else "")
+        )
+    if array.dtype.kind not in "fiub":
+        if array.dtype.kind == "c":
+            raise ValueError(f"{name} is complex: pass {name}.real or its parts as features")
+        try:
+            array = array.astype(np.float64)
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"{name} must hold numbers, got dtype {array.dtype}: encode its columns as numbers first"
+            ) from None
+    with np.errstate(over="ignore"):  # an overflow is reported as the infinity it becomes
+        return np.require(array, dtype, ["C_CONTIGUOUS", "ALIGNED"]).view(np.ndarray)
+
+
+def check_labels(y: Any, n_samples: int, n_classes: int, name: str = "y") -> NDArray[np.int64]:
+    """y as an array (n_samples,) of labels 0 .. n_classes - 1.
+
+    Raises
+    ------
+    ValueError
+        For another shape or length, labels that are no integers or out of range.
+    """
+    if hasattr(y, "toarray"):
+        raise ValueError(f"{name} is a sparse matrix: pass {name}.toarray().ravel()")
+    try:
+        array = np.asarray(y)
+    except ValueError as error:
+        raise ValueError(f"{name} is no list of labels: {error}") from None
+    if array.ndim != 1:
+        hint = f": pass {name}.ravel()" if array.ndim == 2 and array.shape[1] == 1 else ""
+        raise ValueError(f"{name} must have one dimension, got shape {array.shape}{hint}")
+    if array.shape[0] != n_samples:
+        raise ValueError(f"X has {n_samples} samples, but {name} has {array.shape[0]} labels")
+    if array.dtype.kind not in "fiub":
+        try:
+            if array.dtype.kind in "USc":  # digits in a string are a class name, not a number
+                raise ValueError
+            array = array.astype(np.float64)
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"{name} must hold integer labels 0 .. {n_classes - 1}, got dtype {array.dtype}: "
+                f"number the classes first, as numpy.unique({name}, return_inverse=True) does"
+            ) from None
+    if array.dtype.kind == "f":
+        broken = np.flatnonzero(~np.isfinite(array) | (np.floor(array) != array))
+        if broken.size:
+            raise ValueError(
+                f"{name} must hold integer labels, but {name}[{broken[0]}] is {array[broken[0]]}"
+            )
+    wrong = np.flatnonzero((array < 0) | (array >= n_classes))
+    if wrong.size:
+        value = array[wrong[0]]
+        remedy = (
+            "labels count from 0"
+            if value < 0
+            else f"give layers_dim at least {int(array.max()) + 1} outputs, or number the classes from 0"
+        )
+        raise ValueError(
+            f"{name}[{wrong[0]}] is {value}, but a network with {n_classes} outputs takes the labels "
+            f"0 .. {n_classes - 1}: {remedy}"
+        )
+    return array.astype(np.int64)
+
+
+def check_rate(value: Any, name: str) -> float:
+    """A finite number not below 0."""
+    if isinstance(value, numbers.Real) and math.isfinite(number := float(value)) and number >= 0:
+        return number
+    raise ValueError(f"{name} must be a finite number not below 0, got {value!r}")
+
+
+def check_count(value: Any, name: str, least: int = 0) -> int:
+    """An integer not below `least`."""
+    if isinstance(value, numbers.Integral) and int(value) >= least:
+        return int(value)
+    raise ValueError(f"{name} must be an integer not below {least}, got {value!r}")
+
+
+def resolve_random_state(random_state: Any) -> Any:
+    """What to draw from: NumPy's global generator for None, else a ``RandomState``.
+
+    Raises
+    ------
+    ValueError
+        For anything but None, an integer from 0 to 2**32 - 1 and a ``RandomState``.
+    """
+    if random_state is None:
+        return np.random
+    if isinstance(random_state, np.random.RandomState):
+        return random_state
+    if isinstance(random_state, numbers.Integral) and 0 <= int(random_state) < 2**32:
+        return np.random.RandomState(int(random_state))
+    raise ValueError(
+        "random_state must be None, an integer from 0 to 2**32 - 1 or a numpy.random.RandomState, "
+        f"got {random_state!r}"
+    )

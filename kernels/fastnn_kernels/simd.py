@@ -1,0 +1,455 @@
+"""Explicit vectors: one value a lane, one instruction for all of them.
+
+Why not leave it to the compiler? Its loop vectoriser prefers half-width vectors here, leaves a
+scalar remainder behind every short loop (ten times the price of a vector for a tanh), and needs a
+run-time check against overlapping arrays in front of every loop, which on a network three units
+wide costs more than the loop. A vector type settles all three, and compiles faster.
+
+Three parts:
+
+- `Vector`, the numba type: as many values of one dtype as fit the processor's registers. Inside
+  kernels ``+``, ``-`` and ``*`` work on vectors.
+- `load`, `store`, `fill`, `view`: between arrays and vectors. Arrays are C-contiguous, and their
+  rows a whole number of vectors long. With NUMBA_BOUNDSCHECK=1 each of them is checked.
+- `Value` and `emitter`: a formula written once in Python that is run at compile time and emits
+  its instructions, for what numba's own front end would take long to compile (`vmath`) or could
+  not express (`product`).
+
+Shape letters: R rows, T columns.
+"""
+
+from __future__ import annotations
+
+import inspect
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import llvmlite.binding
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.core.types.misc import unliteral
+from numba.extending import intrinsic, lower_builtin, models, register_model, type_callable
+from numba.np.arrayobj import populate_array
+
+__all__ = [
+    "Value",
+    "Vector",
+    "emitter",
+    "fill",
+    "lanes",
+    "load",
+    "reduce_add",
+    "store",
+    "store_integers",
+    "view",
+]
+
+# Full-width vectors where the processor has them. Arrays are laid out for 64 bytes everywhere, so
+# that nothing above this file depends on it.
+VECTOR_BYTES = 64 if llvmlite.binding.get_host_cpu_features().get("avx512f") else 32
+
+LLVM_TYPES: dict[Any, Any] = {
+    types.float32: ir.FloatType(),
+    types.float64: ir.DoubleType(),
+    types.int32: ir.IntType(32),
+    types.int64: ir.IntType(64),
+    types.uint8: ir.IntType(8),
+    types.boolean: ir.IntType(1),
+}
+INT_OF_FLOAT: dict[Any, Any] = {types.float32: types.int32, types.float64: types.int64}
+
+
+class Vector(types.Type):
+    """The numba type of `lanes` values of `dtype`."""
+
+    def __init__(self, dtype: Any, lanes: int) -> None:
+        self.dtype = dtype
+        self.lanes = lanes
+        super().__init__(name=f"Vector({dtype} x {lanes})")
+
+    @property
+    def llvm(self) -> ir.VectorType:
+        return ir.VectorType(LLVM_TYPES[self.dtype], self.lanes)
+
+    def of(self, dtype: Any) -> Vector:
+        """As many lanes of another dtype."""
+        return Vector(dtype, self.lanes)
+
+
+@register_model(Vector)
+class VectorModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, vector: Vector) -> None:
+        super().__init__(manager, vector, vector.llvm)
+
+
+def vector_of(array: Any) -> Vector:
+    """The vector type in which kernels read `array`."""
+    return Vector(array.dtype, VECTOR_BYTES * 8 // array.dtype.bitwidth)
+
+
+def _is_matrix(array: Any) -> bool:
+    return (
+        isinstance(array, types.Array)
+        and array.ndim == 2
+        and array.layout == "C"
+        and array.dtype in INT_OF_FLOAT
+    )
+
+
+# --- between arrays and vectors ------------------------------------------------------------------
+
+
+def element_pointer(
+    context: Any, builder: Any, matrix: Any, value: Any, row: Any, column: Any, n_elements: int
+) -> Any:
+    """Pointer to [row, column] of `matrix`, from where `n_elements` of the row are used."""
+    array = context.make_array(matrix)(context, builder, value)
+    rows, columns = cgutils.unpack_tuple(builder, array.shape, 2)
+    if context.enable_boundscheck:
+        last = builder.add(column, column.type(n_elements - 1))
+        for index, size in ((row, rows), (column, columns), (last, columns)):
+            cgutils.do_boundscheck(context, builder, index, size)
+    offset = builder.add(builder.mul(row, columns, flags=("nsw",)), column, flags=("nsw",))
+    return builder.gep(array.data, [offset], inbounds=True)
+
+
+def vector_pointer(context: Any, builder: Any, matrix: Any, value: Any, row: Any, column: Any) -> Any:
+    """Pointer to the vector of `matrix` that begins at [row, column]."""
+    vector = vector_of(matrix)
+    pointer = element_pointer(context, builder, matrix, value, row, column, vector.lanes)
+    return builder.bitcast(pointer, vector.llvm.as_pointer())
+
+
+@intrinsic
+def load(typing_context, matrix, row, column):
+    """The vector ``matrix[row, column : column + lanes(matrix)]``."""
+    if not _is_matrix(matrix):
+        return None
+    vector = vector_of(matrix)
+
+    def generate(context, builder, signature, args):
+        pointer = vector_pointer(context, builder, signature.args[0], *args)
+        return builder.load(pointer, align=vector.dtype.bitwidth // 8)
+
+    return vector(matrix, types.intp, types.intp), generate
+
+
+@intrinsic
+def store(typing_context, matrix, row, column, value):
+    """Write the vector `value` to ``matrix[row, column : column + lanes(matrix)]``."""
+    if not (_is_matrix(matrix) and matrix.mutable and value == vector_of(matrix)):
+        return None
+
+    def generate(context, builder, signature, args):
+        pointer = vector_pointer(context, builder, signature.args[0], *args[:3])
+        builder.store(args[3], pointer, align=value.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(matrix, types.intp, types.intp, value), generate
+
+
+@intrinsic
+def store_integers(typing_context, matrix, row, column, value):
+    """Write the whole numbers in `value` to an integer matrix, at [row, column] and behind it."""
+    is_integer_matrix = (
+        isinstance(matrix, types.Array)
+        and (matrix.ndim, matrix.layout, matrix.mutable) == (2, "C", True)
+        and isinstance(matrix.dtype, types.Integer)
+    )
+    if not (is_integer_matrix and isinstance(value, Vector)):
+        return None
+
+    def generate(context, builder, signature, args):
+        target = ir.VectorType(ir.IntType(matrix.dtype.bitwidth), value.lanes)
+        pointer = element_pointer(context, builder, matrix, args[0], args[1], args[2], value.lanes)
+        convert = builder.fptosi if matrix.dtype.signed else builder.fptoui
+        builder.store(
+            convert(args[3], target),
+            builder.bitcast(pointer, target.as_pointer()),
+            align=matrix.dtype.bitwidth // 8,
+        )
+        return context.get_dummy_value()
+
+    return types.void(matrix, types.intp, types.intp, value), generate
+
+
+@intrinsic
+def lanes(typing_context, array):
+    """How many lanes the vectors of `array` have."""
+    n_lanes = vector_of(array).lanes
+    return types.intp(array), lambda context, builder, signature, args: context.get_constant(
+        types.intp, n_lanes
+    )
+
+
+@intrinsic
+def fill(typing_context, array, scalar):
+    """The vector, of `array`'s dtype, with `scalar` in every lane."""
+    vector = vector_of(array)
+    scalar = unliteral(scalar)
+
+    def generate(context, builder, signature, args):
+        return Value.wrap(context, builder, vector, args[1], signature.args[1]).ir
+
+    return vector(array, scalar), generate
+
+
+@intrinsic
+def view(typing_context, flat, offset, rows, columns):
+    """The (rows, columns) window of the flat array `flat` that begins at `offset`.
+
+    It carries no reference count, unlike a slice with reshape, whose bookkeeping costs more than
+    a small network's layer; the owner of `flat` outlives the kernel.
+    """
+    matrix = types.Array(flat.dtype, 2, "C", readonly=not flat.mutable)
+
+    def generate(context, builder, signature, args):
+        array = context.make_array(flat)(context, builder, args[0])
+        if context.enable_boundscheck:
+            (size,) = cgutils.unpack_tuple(builder, array.shape, 1)
+            end = builder.add(args[1], builder.mul(args[2], args[3]))
+            for index, limit in ((args[1], size), (end, size)):
+                cgutils.do_boundscheck(context, builder, index, builder.add(limit, limit.type(1)))
+        itemsize = context.get_constant(types.intp, flat.dtype.bitwidth // 8)
+        window = context.make_array(matrix)(context, builder)
+        populate_array(
+            window,
+            data=builder.gep(array.data, [args[1]], inbounds=True),
+            shape=args[2:],
+            strides=[builder.mul(args[3], itemsize), itemsize],
+            itemsize=itemsize,
+            meminfo=None,
+        )
+        return window._getvalue()
+
+    return matrix(flat, types.intp, types.intp, types.intp), generate
+
+
+@intrinsic
+def reduce_add(typing_context, vector):
+    """The sum of the lanes, in a fixed order."""
+
+    def generate(context, builder, signature, args):
+        return Value(context, builder, vector, args[0]).sum()
+
+    return vector.dtype(vector), generate
+
+
+# --- formulas that emit their instructions -------------------------------------------------------
+
+
+class Value:
+    """A vector at compile time; arithmetic on it emits instructions.
+
+    Scalars mix in on either side and are spread over all lanes.
+    """
+
+    def __init__(self, context: Any, builder: Any, type: Vector, ir_value: Any) -> None:
+        self.context, self.builder, self.type, self.ir = context, builder, type, ir_value
+
+    @classmethod
+    def wrap(cls, context: Any, builder: Any, vector: Vector, value: Any, type: types.Type) -> Value:
+        """`value` of numba type `type` as `vector`, a scalar spread over all lanes."""
+        if isinstance(type, Vector):
+            return cls(context, builder, type, value)
+        scalar = context.cast(builder, value, type, vector.dtype)
+        first = builder.insert_element(ir.Constant(vector.llvm, ir.Undefined), scalar, ir.IntType(32)(0))
+        mask = ir.Constant(ir.VectorType(ir.IntType(32), vector.lanes), None)
+        return cls(context, builder, vector, builder.shuffle_vector(first, first, mask))
+
+    @property
+    def dtype(self) -> Any:
+        return self.type.dtype
+
+    @property
+    def is_float(self) -> bool:
+        return self.dtype in INT_OF_FLOAT
+
+    def like(self, ir_value: Any, dtype: Any = None) -> Value:
+        return Value(self.context, self.builder, self.type.of(dtype or self.dtype), ir_value)
+
+    def constant(self, number: float) -> Value:
+        """`number` in every lane."""
+        return self.like(ir.Constant(self.type.llvm, [number] * self.type.lanes))
+
+    def lane_numbers(self) -> Value:
+        """0, 1, 2, ... from lane to lane."""
+        return self.like(ir.Constant(self.type.llvm, [float(k) for k in range(self.type.lanes)]))
+
+    def _lift(self, other: Value | float) -> Value:
+        return other if isinstance(other, Value) else self.constant(other)
+
+    def _arithmetic(self, name: str, left: Value, right: Value) -> Value:
+        if self.is_float:
+            return self.like(getattr(self.builder, "f" + name)(left.ir, right.ir, flags=("contract",)))
+        return self.like(getattr(self.builder, name)(left.ir, right.ir))
+
+    def __add__(self, other: Value | float) -> Value:
+        return self._arithmetic("add", self, self._lift(other))
+
+    def __sub__(self, other: Value | float) -> Value:
+        return self._arithmetic("sub", self, self._lift(other))
+
+    def __mul__(self, other: Value | float) -> Value:
+        return self._arithmetic("mul", self, self._lift(other))
+
+    def __truediv__(self, other: Value | float) -> Value:
+        return self._arithmetic("div", self, self._lift(other))
+
+    def __radd__(self, other: float) -> Value:
+        return self._lift(other) + self
+
+    def __rsub__(self, other: float) -> Value:
+        return self._lift(other) - self
+
+    def __rmul__(self, other: float) -> Value:
+        return self._lift(other) * self
+
+    def __rtruediv__(self, other: float) -> Value:
+        return self._lift(other) / self
+
+    def __neg__(self) -> Value:
+        return self.like(self.builder.fneg(self.ir))
+
+    def __lshift__(self, bits: int) -> Value:
+        return self.like(self.builder.shl(self.ir, self.constant(bits).ir))
+
+    def __rshift__(self, bits: int) -> Value:
+        """Arithmetic shift: the sign stays."""
+        return self.like(self.builder.ashr(self.ir, self.constant(bits).ir))
+
+    def _compare(self, symbol: str, other: Value | float) -> Value:
+        other = self._lift(other)
+        compare = self.builder.fcmp_ordered if self.is_float else self.builder.icmp_signed
+        return self.like(compare(symbol, self.ir, other.ir), types.boolean)
+
+    def __lt__(self, other: Value | float) -> Value:
+        return self._compare("<", other)
+
+    def __gt__(self, other: Value | float) -> Value:
+        return self._compare(">", other)
+
+    def equals(self, other: Value | float) -> Value:
+        return self._compare("==", other)
+
+    def where(self, mask: Value, other: Value | float) -> Value:
+        """Itself where `mask` holds, else `other`."""
+        return self.like(self.builder.select(mask.ir, self.ir, self._lift(other).ir))
+
+    def at_most(self, other: Value | float) -> Value:
+        """The smaller of the two; NaN stays NaN."""
+        return self._lift(other).where(self > other, self)
+
+    def at_least(self, other: Value | float) -> Value:
+        """The larger of the two; NaN stays NaN."""
+        return self._lift(other).where(self < other, self)
+
+    def _intrinsic(self, name: str, *others: Value | float) -> Value:
+        args = [self.ir, *(self._lift(other).ir for other in others)]
+        signature = ir.FunctionType(self.type.llvm, [self.type.llvm] * len(args))
+        full_name = f"llvm.{name}.v{self.type.lanes}f{self.dtype.bitwidth}"
+        function = cgutils.get_or_insert_function(self.builder.module, signature, full_name)
+        return self.like(self.builder.call(function, args))
+
+    def fma(self, factor: Value | float, addend: Value | float) -> Value:
+        """``self * factor + addend``, rounded once where the processor can."""
+        return self._intrinsic("fmuladd", factor, addend)
+
+    def magnitude(self) -> Value:
+        return self._intrinsic("fabs")
+
+    def copy_sign(self, sign: Value) -> Value:
+        return self._intrinsic("copysign", sign)
+
+    def bits(self) -> Value:
+        integer = self.type.of(INT_OF_FLOAT[self.dtype])
+        return self.like(self.builder.bitcast(self.ir, integer.llvm), integer.dtype)
+
+    def from_bits(self) -> Value:
+        float_dtype = types.float32 if self.dtype == types.int32 else types.float64
+        return self.like(self.builder.bitcast(self.ir, self.type.of(float_dtype).llvm), float_dtype)
+
+    def to(self, dtype: Any) -> Value:
+        """Converted, value by value."""
+        target = self.type.of(dtype).llvm
+        if self.is_float and dtype in INT_OF_FLOAT:
+            wider = dtype.bitwidth > self.dtype.bitwidth
+            return self.like((self.builder.fpext if wider else self.builder.fptrunc)(self.ir, target), dtype)
+        convert = self.builder.sitofp if dtype in INT_OF_FLOAT else self.builder.fptosi
+        return self.like(convert(self.ir, target), dtype)
+
+    def sum(self) -> Any:
+        """IR value of the sum of the lanes."""
+        scalar = LLVM_TYPES[self.dtype]
+        signature = ir.FunctionType(scalar, [scalar, self.type.llvm])
+        name = f"llvm.vector.reduce.fadd.v{self.type.lanes}f{self.dtype.bitwidth}"
+        function = cgutils.get_or_insert_function(self.builder.module, signature, name)
+        # reassoc lets it halve the vector again and again: a fixed order, only not lane by lane.
+        return self.builder.call(function, [scalar(-0.0), self.ir], fastmath=("reassoc",))
+
+
+def emitter(formula: Callable[..., Value]) -> Any:
+    """Make a formula on `Value` callable from kernels, on vectors and scalars of any float dtype.
+
+    Parameters
+    ----------
+    formula : callable
+        Takes one to four `Value`, the first of which is a vector in the kernel too, and returns
+        one. It is run when a kernel that calls it is compiled.
+    """
+
+    def resolve(*arguments):
+        vector = arguments[0]
+        if not isinstance(vector, Vector):
+            return None
+        arguments = tuple(unliteral(argument) for argument in arguments)
+
+        def generate(context, builder, signature, args):
+            values = (
+                Value.wrap(context, builder, vector, value, type)
+                for value, type in zip(args, signature.args, strict=True)
+            )
+            return formula(*values).ir
+
+        return vector(*arguments), generate
+
+    # numba reads the number of arguments from the signature, so each count has its own face.
+    faces = {
+        1: lambda typing_context, x: resolve(x),
+        2: lambda typing_context, x, y: resolve(x, y),
+        3: lambda typing_context, x, y, z: resolve(x, y, z),
+        4: lambda typing_context, x, y, z, w: resolve(x, y, z, w),
+    }
+    face = faces[len(inspect.signature(formula).parameters)]
+    face.__name__ = formula.__name__
+    face.__doc__ = formula.__doc__
+    return intrinsic(face)
+
+
+def _register_operators() -> None:
+    """Teach numba the operators that kernels use on vectors, as `Value` has them."""
+    for symbol in (operator.add, operator.sub, operator.mul):
+
+        def typer(left: types.Type, right: types.Type) -> Vector | None:
+            vector = left if isinstance(left, Vector) else right
+            return vector if isinstance(vector, Vector) and left == right else None
+
+        def generate(context, builder, signature, args, formula=symbol):
+            left, right = (Value(context, builder, signature.return_type, value) for value in args)
+            return formula(left, right).ir
+
+        type_callable(symbol)(lambda context, typer=typer: typer)
+        lower_builtin(symbol, Vector, Vector)(generate)
+
+    def negation_typer(value: types.Type) -> Vector | None:
+        return value if isinstance(value, Vector) else None
+
+    def generate_negation(context, builder, signature, args):
+        return (-Value(context, builder, signature.return_type, args[0])).ir
+
+    type_callable(operator.neg)(lambda context: negation_typer)
+    lower_builtin(operator.neg, Vector)(generate_negation)
+
+
+_register_operators()

@@ -1,0 +1,303 @@
+"""exp, log, tanh, sigmoid, division and choices on whole vectors.
+
+Each formula is written on `Value` and emits the instructions of its dtype. All are accurate to
+2 ulp in float64 and 4 ulp in float32 over the whole line, signed zeros, infinities and NaN
+included. The polynomial and rational coefficients are minimax fits, printed by
+``kernels/minimax.py``.
+
+The common step is a range reduction by powers of two: ``x = n log(2) + r`` with an integer n and
+a small r. Adding a large constant leaves the rounded n in the low bits of the sum; from there a
+shift makes 2^n.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+from numba.core import types
+
+from .simd import Value, emitter
+
+__all__ = [
+    "divide",
+    "exp",
+    "exp_to_zero",
+    "fma",
+    "head",
+    "log",
+    "maximum",
+    "sigmoid",
+    "sigmoid_to_zero",
+    "tanh",
+    "where_equal",
+    "where_greater",
+]
+
+
+class Format(NamedTuple):
+    """What the formulas must know of a floating-point format."""
+
+    mantissa: int  # explicit bits of the significand
+    bias: int  # of the exponent
+    log2_high: float  # log(2) with its low bits zero, so that n * log2_high is exact
+    log2_low: float  # log(2) - log2_high
+    exp_lowest: float  # below it exp is 0
+    exp_highest: float  # above it exp is infinite
+    tanh_one: float  # from it on tanh is 1
+    tanh_shift: float  # n is the integer nearest 2 (|x| - shift) / log(2)
+    # Minimax coefficients, low powers first.
+    tanh_p: tuple[float, ...]  # tanh(r) / r = (1 + u P(u)) / (1 + u Q(u)), u = r^2
+    tanh_q: tuple[float, ...]
+    exp_tail: tuple[float, ...]  # (exp(r) - 1 - r) / r^2, |r| <= log(2)/2
+    log_tail: tuple[float, ...]  # (log(1 + f) - 2 s) / s^3 in s^2, s = f / (2 + f)
+
+    @property
+    def round(self) -> float:
+        """Adding it leaves the nearest integer in the low bits of the sum."""
+        return 1.5 * 2.0**self.mantissa
+
+
+FORMATS = {
+    types.float32: Format(
+        mantissa=23,
+        bias=127,
+        log2_high=0.693359375,
+        log2_low=-2.1219444005469058277e-4,
+        exp_lowest=-104.0,
+        exp_highest=89.0,
+        tanh_one=10.0,
+        tanh_shift=0.0,
+        tanh_p=(0.066587172912531151,),
+        tanh_q=(0.39992026074103510,),
+        exp_tail=(
+            0.5,
+            0.16666576989698776,
+            0.041666554617204574,
+            0.0083631790527225774,
+            0.0013926183587713495,
+        ),
+        log_tail=(0.66666685050737905, 0.39988775997834654, 0.29580156705343631),
+    ),
+    types.float64: Format(
+        mantissa=52,
+        bias=1023,
+        log2_high=0.69314718036912381649,
+        log2_low=1.9082149292705877e-10,
+        exp_lowest=-746.0,
+        exp_highest=710.0,
+        tanh_one=20.0,
+        tanh_shift=0.0866,
+        tanh_p=(0.11514101497382819146, 0.0013460514824583269703, -6.3967215929525820558e-6),
+        tanh_q=(0.44847434830716147942, 0.017504167584855067534),
+        exp_tail=(
+            0.5,
+            0.16666666666666667453,
+            0.041666666666624127873,
+            0.0083333333333300618325,
+            0.0013888888917213716901,
+            0.00019841269863053616878,
+            2.4801521295954375131e-5,
+            2.7557268459997064772e-6,
+            2.7620088445409748161e-7,
+            2.5100385495510319078e-8,
+        ),
+        log_tail=(
+            0.66666666666666696905,
+            0.39999999999899381939,
+            0.28571428626031066765,
+            0.22222211125722808938,
+            0.18182889786191042483,
+            0.15331699633543858719,
+            0.14616721179861815749,
+        ),
+    ),
+}
+
+
+def _polynomial(x: Value, coefficients: tuple[float, ...]) -> Value:
+    """Horner's scheme, low powers first."""
+    result = x.constant(coefficients[-1])
+    for coefficient in reversed(coefficients[:-1]):
+        result = result.fma(x, coefficient)
+    return result
+
+
+def _divide(numerator: Value, denominator: Value, rest: Value | None = None) -> Value:
+    """numerator / (denominator + rest), for a divisor in the normal range of float32.
+
+    float64's division takes two cycles a value, as long as a third of a whole tanh. The float32
+    reciprocal, one Newton step (48 bits) and a correction of the quotient by its remainder are
+    as accurate and take half of that. The remainder sees `rest`, which is smaller than the
+    denominator, before it is rounded into it.
+    """
+    divisor = denominator + rest if rest else denominator
+    if divisor.dtype == types.float32:
+        return numerator / divisor
+    y = (1.0 / divisor.to(types.float32)).to(types.float64)
+    y = y.fma((-divisor).fma(y, 1.0), y)
+    quotient = numerator * y
+    remainder = (-denominator).fma(quotient, numerator)
+    if rest:
+        remainder = (-rest).fma(quotient, remainder)
+    return y.fma(remainder, quotient)
+
+
+def _exp(x: Value) -> Value:
+    format = FORMATS[x.dtype]
+    x = x.at_least(format.exp_lowest).at_most(format.exp_highest)
+    # 2^n as a product of two: alone it would leave the range where the result is infinite or
+    # subnormal. With twice the bias in, half of the bits is the exponent of a factor as it is.
+    shifted, r = _reduce(x, 2 * format.bias)
+    half = shifted >> 1
+    scale = _power_of_two(half, format)
+    return _exp_less_one(r, format).fma(scale, scale) * _power_of_two(shifted - half, format)
+
+
+def _exp_to_zero(x: Value) -> Value:
+    """exp for x <= 0, with 0 where exp(x) is subnormal: a third cheaper."""
+    format = FORMATS[x.dtype]
+    lowest = (1 - format.bias) * math.log(2)
+    shifted, r = _reduce(x.at_least(lowest), format.bias)
+    scale = _power_of_two(shifted, format)
+    return _exp_less_one(r, format).fma(scale, scale).where(x > lowest, 0.0)
+
+
+def _reduce(x: Value, bias: int) -> tuple[Value, Value]:
+    """``x = n log(2) + r``: bits whose low end is n + bias, and r."""
+    format = FORMATS[x.dtype]
+    offset = format.round + bias
+    shifted = x.fma(1 / math.log(2), offset)
+    n = shifted - offset
+    return shifted.bits(), n.fma(-format.log2_low, n.fma(-format.log2_high, x))
+
+
+def _exp_less_one(r: Value, format: Format) -> Value:
+    """exp(r) - 1 for |r| <= log(2) / 2."""
+    return (r * r).fma(_polynomial(r, format.exp_tail), r)
+
+
+def _power_of_two(biased: Value, format: Format) -> Value:
+    """2^n from bits whose low end is n + bias."""
+    return (biased << format.mantissa).from_bits()
+
+
+@emitter
+def exp(x: Value) -> Value:
+    """e to the power x."""
+    return _exp(x)
+
+
+@emitter
+def exp_to_zero(x: Value) -> Value:
+    """e to the power x for x <= 0, with 0 where that is subnormal."""
+    return _exp_to_zero(x)
+
+
+@emitter
+def tanh(x: Value) -> Value:
+    """Hyperbolic tangent.
+
+    With ``2 |x| = n log(2) + 2 r``, ``s = 2^n`` and a rational ``tanh(r) = p / q``,
+    ``tanh|x| = ((s - 1) q + (s + 1) p) / ((s + 1) q + (s - 1) p)``: one division in all.
+    """
+    format = FORMATS[x.dtype]
+    a = x.magnitude().at_most(format.tanh_one)
+    offset = format.round + format.bias  # with the bias, the low bits are the exponent of s
+    # Less the shift, n = 1 begins where its numerator cancels less.
+    shifted = (a - format.tanh_shift if format.tanh_shift else a).fma(2 / math.log(2), offset)
+    n = shifted - offset
+    s = _power_of_two(shifted.bits(), format)
+    less, more = s - 1.0, s + 1.0
+    if x.dtype == types.float32:
+        r = n.fma(-math.log(2) / 2, a)
+        u = r * r
+        p = (r * u).fma(_polynomial(u, format.tanh_p), r)
+        q = u.fma(_polynomial(u, format.tanh_q), 1.0)
+        top = more.fma(p, less * q)
+        return (top / (q - p).fma(2.0, top)).copy_sign(x)
+    # 2 ulp leave no room for the rounding of q and of the divisor: q is kept without its 1, and
+    # the divisor in two parts.
+    r = n.fma(-format.log2_low / 2, n.fma(-format.log2_high / 2, a))
+    u = r * r
+    p = (r * u).fma(_polynomial(u, format.tanh_p), r)
+    q = u * _polynomial(u, format.tanh_q)
+    top = more.fma(p, less * q) + less
+    return _divide(top, more, less.fma(p, more * q)).copy_sign(x)
+
+
+def _sigmoid(x: Value, exp_of: Callable[[Value], Value]) -> Value:
+    # On the left, where it is small, e / (1 + e) with e = exp(-|x|).
+    e = exp_of(-x.magnitude())
+    return _divide(e.where(x < 0.0, 1.0), e.constant(1.0), e)
+
+
+def sigmoid_to_zero(x: Value) -> Value:
+    """The sigmoid, with 0 where it is subnormal."""
+    return _sigmoid(x, _exp_to_zero)
+
+
+@emitter
+def sigmoid(x: Value) -> Value:
+    """1 / (1 + exp(-x))."""
+    return _sigmoid(x, _exp)
+
+
+@emitter
+def log(x: Value) -> Value:
+    """Natural logarithm; -inf at zero, NaN below."""
+    format = FORMATS[x.dtype]
+    lift = format.mantissa + 2
+    tiny = x < 2.0 ** (1 - format.bias)  # subnormal
+    i = (x * 2.0**lift).where(tiny, x).bits()
+    # x = 2^k m with m in [sqrt(1/2), sqrt(2)).
+    k = (i - x.constant(math.sqrt(0.5)).bits()) >> format.mantissa
+    f = (i - (k << format.mantissa)).from_bits() - 1.0
+    n = k.to(x.dtype)
+    n = (n - float(lift)).where(tiny, n)
+    s = _divide(f, f + 2.0)
+    z = s * s
+    half_square = f * f * 0.5
+    tail = n.fma(format.log2_low, s * z.fma(_polynomial(z, format.log_tail), half_square))
+    y = n * format.log2_high - ((half_square - tail) - f)
+    y = y.where(x > 0.0, x)
+    y = x.where(x.equals(math.inf), y)
+    y = x.constant(-math.inf).where(x.equals(0.0), y)
+    return x.constant(math.nan).where(x < 0.0, y)
+
+
+@emitter
+def divide(numerator: Value, denominator: Value) -> Value:
+    """The quotient, for a denominator whose magnitude lies in the normal range of float32."""
+    return _divide(numerator, denominator)
+
+
+@emitter
+def fma(x: Value, factor: Value, addend: Value) -> Value:
+    """x * factor + addend, rounded once where the processor can."""
+    return x.fma(factor, addend)
+
+
+@emitter
+def maximum(x: Value, y: Value) -> Value:
+    """The larger of the two."""
+    return x.at_least(y)
+
+
+@emitter
+def where_equal(x: Value, y: Value, yes: Value, no: Value) -> Value:
+    """`yes` in the lanes where x equals y, else `no`."""
+    return yes.where(x.equals(y), no)
+
+
+@emitter
+def where_greater(x: Value, y: Value, yes: Value, no: Value) -> Value:
+    """`yes` in the lanes where x is greater than y, else `no`."""
+    return yes.where(x > y, no)
+
+
+@emitter
+def head(x: Value, count: Value) -> Value:
+    """The first `count` lanes of x, 0 in the others."""
+    return x.where(x.lane_numbers() < count, 0.0)
