@@ -187,7 +187,12 @@ class _NumbaTrainer:
         before = [array.copy() for array in self._state]
         tiles_before = self._tiles_done
         started = time.perf_counter()
-        finite = self._call(last_pass)
+        try:
+            finite = self._call(last_pass)
+        except BaseException:  # an interrupt, which comes through when the kernel returns
+            if not np.isfinite(self._parameters).all():
+                self._restore(before)
+            raise
         seconds = time.perf_counter() - started
         tiles_a_second = (self._tiles_done - tiles_before) / max(seconds, 1e-6)
         # Twice as many at the most: the measure of a short call is rough.
@@ -196,8 +201,7 @@ class _NumbaTrainer:
             # The kernel keeps no copy of the parameters; what it did up to the pass before is
             # simply done again, and comes out the same to the last bit.
             broken = self.n_passes
-            for array, saved in zip(self._state, before, strict=True):
-                array[...] = saved
+            self._restore(before)
             while self.n_passes < broken - 1:
                 self._call(broken - 1)
         return finite
@@ -210,11 +214,19 @@ class _NumbaTrainer:
     def _state(self) -> tuple[Array, ...]:
         return self._parameters, self._gradient, self._progress
 
+    def _restore(self, saved: list[Array]) -> None:
+        for array, values in zip(self._state, saved, strict=True):
+            array[...] = values
+
     def _call(self, last_pass: int) -> bool:
         return self._kernel(
             self._plan, self._parameters, self._gradient, *self._arguments, last_pass,
             self._tiles_a_call, *self._update,
         )  # fmt: skip
+
+
+# Kernels run through infinities without a word; what comes of them is checked afterwards.
+_quiet = np.errstate(over="ignore", invalid="ignore")
 
 
 class NumpyBackend:
@@ -225,12 +237,15 @@ class NumpyBackend:
 
         self._grid, self._predict, self._train = grid, predict, train
 
+    @_quiet
     def predict_proba(self, network: Network, parameters: Array, X: Array) -> Array:
         return self._predict.predict_proba(*_lists(network, parameters), X)
 
+    @_quiet
     def predict(self, network: Network, parameters: Array, X: Array) -> Array:
         return self._predict.predict(*_lists(network, parameters), X)
 
+    @_quiet
     def loss(self, network: Network, parameters: Array, X: Array, y: Array) -> float:
         return float(self._predict.loss(*_lists(network, parameters), X, y) / X.shape[0])
 
@@ -242,6 +257,7 @@ class NumpyBackend:
 
         return _NumpyTrainer(train)
 
+    @_quiet
     def grid_classes(
         self, network: Network, parameters: Array, axes: tuple[float, float, float, float],
         begin: int, end: int, classes: Array,
@@ -258,6 +274,7 @@ class _NumpyTrainer:
         self._train = train
         self.n_passes = 0
 
+    @_quiet
     def run(self, last_pass: int) -> bool:
         finished = time.perf_counter() + CALL_SECONDS
         while self.n_passes < last_pass and time.perf_counter() < finished:
@@ -275,13 +292,5 @@ BACKENDS: dict[str, type[NumbaBackend] | type[NumpyBackend]] = {
 
 @functools.cache
 def get_backend(name: str) -> Backend:
-    """The side called `name`.
-
-    Raises
-    ------
-    ValueError
-        For a name that is not in `BACKENDS`.
-    """
-    if name not in BACKENDS:
-        raise ValueError(f"backend must be one of {sorted(BACKENDS)}, got {name!r}")
+    """The side called `name`, one of `BACKENDS`, made when it is first asked for."""
     return BACKENDS[name]()

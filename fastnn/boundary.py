@@ -154,7 +154,10 @@ def _check_size(size: Any) -> tuple[int, int]:
 
 def _centres(limits: tuple[float, float], count: int, name: str) -> tuple[float, float]:
     """Centre of the first pixel, and the step from one to the next."""
-    low, high = float(limits[0]), float(limits[1])
+    try:
+        low, high = (float(limit) for limit in limits)
+    except (TypeError, ValueError):
+        low = high = np.nan
     step = (high - low) / count
     if not (np.isfinite(step) and step > 0):
         raise ValueError(f"{name} must be two finite numbers, the lower first, got {limits!r}")

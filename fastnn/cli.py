@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from . import __version__
@@ -42,46 +43,60 @@ def _parser() -> argparse.ArgumentParser:
         "time of the training, and draw its decision boundary.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    moons.add_argument("--hidden", type=_sizes, default="3", help="units of the hidden layers, as 3 or 8,8")
+    moons.add_argument(
+        "--hidden", type=_sizes, default="3", help="units of the hidden layers, as 3 or 8,8 ('' for none)"
+    )
     moons.add_argument("--passes", type=_count(0), default=20000, help="passes over the data")
-    moons.add_argument("--noise", type=float, default=0.20, help="standard deviation of the data's noise")
+    moons.add_argument("--noise", type=_spread, default=0.20, help="standard deviation of the data's noise")
     moons.add_argument("--samples", type=_count(2), default=200, help="number of samples")
-    moons.add_argument("--seed", type=_count(0), default=0, help="of the data and the initial weights")
+    moons.add_argument("--seed", type=_count(0, 2**32), default=0, help="of the data and the initial weights")
     moons.add_argument("--out", type=Path, default=Path("moons.png"), help="where the picture goes")
     moons.add_argument("--backend", choices=("numba", "numpy"), default="numba", help="what trains")
     moons.set_defaults(run=_moons)
     return parser
 
 
-def _count(least: int) -> type[int]:
+def _count(least: int, below: int = 2**63) -> Callable[[str], int]:
     def count(text: str) -> int:
         value = int(text)
-        if value < least:
+        if not least <= value < below:
             raise ValueError
         return value
 
     count.__name__ = f"integer not below {least}"  # argparse's messages name it
-    return count  # type: ignore[return-value]
+    return count
+
+
+def _spread(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < math.inf:
+        raise ValueError
+    return value
+
+
+_spread.__name__ = "finite number not below 0"
 
 
 def _sizes(text: str) -> tuple[int, ...]:
-    sizes = tuple(int(size) for size in text.split(","))
-    if min(sizes) < 1:
-        raise ValueError
-    return sizes
+    return tuple(_count(1)(size) for size in text.split(",") if text)
 
 
 _sizes.__name__ = "list of layer sizes"
 
 
 def _moons(options: argparse.Namespace) -> int:
-    # Found out before the work rather than after it.
-    if not options.out.absolute().parent.is_dir():
-        raise ValueError(f"--out: there is no folder {options.out.absolute().parent}")
     import numpy as np
+    from matplotlib.backend_bases import FigureCanvasBase
     from sklearn.datasets import make_moons
 
     from .model import Model
+
+    # Found out before the work rather than after it.
+    if not options.out.absolute().parent.is_dir():
+        raise ValueError(f"--out: there is no folder {options.out.absolute().parent}")
+    known = FigureCanvasBase.get_supported_filetypes()
+    if _picture_format(options.out) not in known:
+        raise ValueError(f"--out: {options.out} must end in one of {', '.join(sorted(known))}")
 
     random = np.random.RandomState(options.seed)
     X, y = make_moons(options.samples, noise=options.noise, random_state=random)
@@ -91,7 +106,9 @@ def _moons(options: argparse.Namespace) -> int:
     epsilon = 0.01 * min(1.0, 200 / options.samples)
 
     started = time.perf_counter()
-    Model(layers_dim, backend=options.backend, random_state=0).train(X, y, num_passes=1, print_loss=False)
+    unused = Model(layers_dim, backend=options.backend, random_state=0)
+    unused.train(X, y, num_passes=1)
+    unused.calculate_loss(X, y)
     ready = time.perf_counter() - started
     started = time.perf_counter()
     model.train(X, y, num_passes=options.passes, epsilon=epsilon, print_loss=True)
@@ -120,12 +137,16 @@ def _save_picture(model, X, y, title: str, path: Path) -> None:
     with tempfile.NamedTemporaryFile(dir=path.absolute().parent, suffix=path.suffix, delete=False) as file:
         temporary = Path(file.name)
     try:
-        figure.savefig(temporary, format=path.suffix.lstrip(".") or "png")
+        figure.savefig(temporary, format=_picture_format(path))
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink()
         raise
+
+
+def _picture_format(path: Path) -> str:
+    return path.suffix.lstrip(".").lower() or "png"
 
 
 def _umask() -> int:

@@ -8,10 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .backends import get_backend
+from .backends import BACKENDS, get_backend
 from .network import Network
 from .training import run_training
-from .validation import check_count, check_labels, check_rate, check_samples, resolve_random_state
+from .validation import (
+    check_choice,
+    check_count,
+    check_labels,
+    check_rate,
+    check_samples,
+    resolve_random_state,
+)
 
 __all__ = ["Model"]
 
@@ -84,8 +91,8 @@ class Model:
     ) -> None:
         self._network = Network.create(layers_dim, activation, output_activation, dtype)
         random = resolve_random_state(random_state)
-        get_backend(backend)
-        self.backend = backend
+        self.backend = check_choice(backend, "backend", BACKENDS)
+        get_backend(backend)  # what it cannot run on is told here
         self._parameters = self._network.draw_parameters(random)
 
     @property

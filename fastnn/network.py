@@ -16,6 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .reference.layer import ACTIVATIONS
+from .validation import check_choice
+
 __all__ = ["ALIGNMENT", "Network", "aligned_empty"]
 
 # Bytes. Rows of a tile are whole cache lines, which are whole vectors on every processor.
@@ -65,8 +68,6 @@ class Network:
         TypeError
             For a layer size that is no integer.
         """
-        from .reference.layer import ACTIVATIONS
-
         try:
             dims = tuple(operator.index(size) for size in layers_dim)
         except TypeError:
@@ -83,9 +84,8 @@ class Network:
                     f"every layer needs at least one unit, but layers_dim[{position}] is {size} "
                     f"in {list(dims)}"
                 )
-        for argument, name in (("activation", activation), ("output_activation", output_activation)):
-            if name not in ACTIVATIONS:
-                raise ValueError(f"{argument} must be one of {sorted(ACTIVATIONS)}, got {name!r}")
+        check_choice(activation, "activation", ACTIVATIONS)
+        check_choice(output_activation, "output_activation", ACTIVATIONS)
         try:
             resolved = np.dtype(dtype)
         except TypeError:

@@ -8,12 +8,20 @@ from __future__ import annotations
 
 import math
 import numbers
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["check_count", "check_labels", "check_rate", "check_samples", "resolve_random_state"]
+__all__ = [
+    "check_choice",
+    "check_count",
+    "check_labels",
+    "check_rate",
+    "check_samples",
+    "resolve_random_state",
+]
 
 
 def check_samples(X: Any, n_features: int, dtype: np.dtype, name: str = "X") -> NDArray[Any]:
@@ -144,10 +152,17 @@ def check_rate(value: Any, name: str) -> float:
 
 
 def check_count(value: Any, name: str, least: int = 0) -> int:
-    """An integer not below `least`."""
-    if isinstance(value, numbers.Integral) and int(value) >= least:
+    """An integer not below `least`, and one that the kernels can count to."""
+    if isinstance(value, numbers.Integral) and least <= int(value) < 2**63:
         return int(value)
-    raise ValueError(f"{name} must be an integer not below {least}, got {value!r}")
+    raise ValueError(f"{name} must be an integer not below {least} and below 2**63, got {value!r}")
+
+
+def check_choice(value: Any, name: str, choices: Iterable[str]) -> str:
+    """One of the names in `choices`."""
+    if isinstance(value, str) and value in choices:
+        return value
+    raise ValueError(f"{name} must be one of {sorted(choices)}, got {value!r}")
 
 
 def resolve_random_state(random_state: Any) -> Any:

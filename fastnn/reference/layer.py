@@ -16,12 +16,34 @@ class Layer:
 
     @staticmethod
     def value(Z):
-        """The activation of Z."""
+        """The activation of every value.
+
+        Parameters
+        ----------
+        Z : array
+            Any shape.
+
+        Returns
+        -------
+        array
+            Of Z's shape.
+        """
         raise TypeError("Layer is the base of Identity, Sigmoid and Tanh: use one of those")
 
     @staticmethod
     def slope(A):
-        """Its derivative where the activation is A."""
+        """The derivative of the activation, from what it gave.
+
+        Parameters
+        ----------
+        A : array
+            Activations, any shape.
+
+        Returns
+        -------
+        array
+            Of A's shape.
+        """
         raise TypeError("Layer is the base of Identity, Sigmoid and Tanh: use one of those")
 
     def forward(self, X):

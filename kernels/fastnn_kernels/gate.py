@@ -6,14 +6,14 @@ A sample is a column.
 
 from __future__ import annotations
 
-from .jit import jit
+from .jit import kernel
 from .product import add_outer_sums, backward_rows, forward_rows
 from .simd import fill, lanes, load, reduce_add
 
 __all__ = ["affine_backward", "affine_forward"]
 
 
-@jit
+@kernel
 def affine_forward(W, b, X, Z):
     """Multiply gate and add gate in one: ``Z = W^T X + b``.
 
@@ -37,7 +37,7 @@ def affine_forward(W, b, X, Z):
         forward_rows(1, W, b, X, Z, whole)
 
 
-@jit
+@kernel
 def affine_backward(W, X, dZ, dW, db, dX):
     """Gradients of both gates: ``dW += X dZ^T``, ``db += dZ's row sums``, ``dX = W dZ``.
 

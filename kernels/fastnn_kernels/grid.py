@@ -9,7 +9,7 @@ import functools
 from typing import Any
 
 from .jit import specialised
-from .network import forward_pass, scores
+from .network import forward_pass, last_outputs
 from .output import argmax
 from .simd import view
 
@@ -30,7 +30,7 @@ def grid_classes(activations: tuple[str, ...]) -> Any:
     def grid_classes(plan, parameters, x0, dx, y0, dy, begin, end, tile, units, classes):
         T = tile.shape[0] // 2
         X = view(tile, 0, 2, T)
-        S = scores(plan, T, units)
+        S = last_outputs(plan, T, units)
         n_columns = classes.shape[1]
         # A tile's columns in the outer loop: its x stand, only y changes from row to row.
         for first in range(0, n_columns, T):

@@ -1,6 +1,6 @@
 """The one decorator: every compiler option, and the cache of compiled kernels, stand here.
 
-``@jit`` compiles a kernel; one that a factory specialises, as ``train_passes(("tanh",))``, names
+``@kernel`` compiles a function; one that a factory specialises, as ``train_passes(("tanh",))``, names
 what it was specialised on: ``@specialised("tanh")``. A kernel that another calls is built into it.
 
 The compiled code is kept on disk under a digest of *all* kernel sources, because a kernel is
@@ -29,7 +29,7 @@ from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 from numba.misc.appdirs import AppDirs
 
-__all__ = ["jit", "specialised"]
+__all__ = ["kernel", "specialised"]
 
 # nogil: Python threads run kernels side by side. error_model: a division by zero gives inf, as in
 # NumPy, and costs no branch. contract: a * b + c may be one instruction. Never nnan or ninf: they
@@ -47,13 +47,13 @@ OPTIONS: dict[str, Any] = {
 KEEP_STALE_SECONDS = 30 * 24 * 3600
 
 
-def jit(function: Callable) -> Any:
+def kernel(function: Callable) -> Any:
     """Compile `function` into a kernel, cached on disk."""
     return specialised()(function)
 
 
 def specialised(*key: object) -> Callable[[Callable], Any]:
-    """Like `jit`, for a kernel that closes over compiled functions or constants.
+    """Like `kernel`, for a kernel that closes over compiled functions or constants.
 
     Parameters
     ----------

@@ -14,18 +14,18 @@ import functools
 from typing import Any
 
 from .gate import affine_backward, affine_forward
-from .jit import jit, specialised
+from .jit import kernel, specialised
 from .layer import activation_backward, activation_forward, by_code
 from .simd import view
 
-__all__ = ["backward_pass", "forward_pass", "scores"]
+__all__ = ["backward_pass", "forward_pass", "last_outputs"]
 
 # Columns of the plan. Offsets into the parameters are in elements, into the workspaces in rows of
 # T. UNITS is where a layer's outputs lie, DUNITS where their derivatives do.
 INPUTS, OUTPUTS, WEIGHTS, BIASES, UNITS, DUNITS, ACTIVATION = range(7)
 
 
-@jit
+@kernel
 def layer_inputs(plan, layer, X, units):
     """What a layer reads: the tile itself, or the outputs of the layer below."""
     if layer == 0:
@@ -34,8 +34,8 @@ def layer_inputs(plan, layer, X, units):
     return view(units, plan[layer - 1, UNITS] * T, plan[layer, INPUTS], T)
 
 
-@jit
-def scores(plan, T, units):
+@kernel
+def last_outputs(plan, T, units):
     """The last layer's outputs (K, T)."""
     last = plan.shape[0] - 1
     return view(units, plan[last, UNITS] * T, plan[last, OUTPUTS], T)

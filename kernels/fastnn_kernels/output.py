@@ -8,13 +8,13 @@ targets would be.
 from __future__ import annotations
 
 from . import vmath
-from .jit import jit
+from .jit import kernel
 from .simd import Value, emitter, fill, lanes, load, reduce_add, store, store_integers
 
 __all__ = ["argmax", "softmax_backward", "softmax_forward", "softmax_loss"]
 
 
-@jit
+@kernel
 def softmax_forward(S, P):
     """Probabilities of the classes: ``P = exp(S) / column sums``, stable for any finite scores.
 
@@ -37,7 +37,7 @@ def softmax_forward(S, P):
             store(P, k, t, load(P, k, t) * reciprocal)
 
 
-@jit
+@kernel
 def softmax_loss(S, y, n):
     """Sum over the first `n` samples of -log p[label], by log-sum-exp on the scores.
 
@@ -68,7 +68,7 @@ def softmax_loss(S, y, n):
     return loss
 
 
-@jit
+@kernel
 def softmax_backward(S, y, n, dS):
     """Derivative of the summed loss by the scores: p, less 1 at the label (the softmax diff).
 
@@ -99,7 +99,7 @@ def softmax_backward(S, y, n, dS):
             dS[k, t] = 0
 
 
-@jit
+@kernel
 def argmax(S, row, column, n, classes):
     """The class of the highest score, the first where several are.
 
@@ -131,7 +131,7 @@ def argmax(S, row, column, n, classes):
         classes[row, column + t] = best
 
 
-@jit
+@kernel
 def column_max(S, t):
     """The highest score of every sample in the vector that begins at column t."""
     highest = load(S, 0, t)

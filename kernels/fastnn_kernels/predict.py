@@ -8,15 +8,15 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from .jit import jit, specialised
-from .network import INPUTS, forward_pass, scores
+from .jit import kernel, specialised
+from .network import INPUTS, forward_pass, last_outputs
 from .output import argmax, softmax_forward, softmax_loss
 from .simd import view
 
 __all__ = ["loss", "predict", "predict_proba", "take_tile"]
 
 
-@jit
+@kernel
 def take_tile(X, first, n, tile):
     """Samples `first` to `first` + `n` of a table as columns, zeros behind them.
 
@@ -47,7 +47,7 @@ def predict_proba(activations: tuple[str, ...]) -> Any:
         n_inputs = plan[0, INPUTS]
         T = tile.shape[0] // n_inputs
         X_tile = view(tile, 0, n_inputs, T)
-        S = scores(plan, T, units)
+        S = last_outputs(plan, T, units)
         for first in range(0, X.shape[0], T):
             n = min(X.shape[0] - first, T)
             take_tile(X, first, n, X_tile)
@@ -73,7 +73,7 @@ def predict(activations: tuple[str, ...]) -> Any:
         n_inputs = plan[0, INPUTS]
         T = tile.shape[0] // n_inputs
         X_tile = view(tile, 0, n_inputs, T)
-        S = scores(plan, T, units)
+        S = last_outputs(plan, T, units)
         row = view(classes, 0, 1, classes.shape[0])
         for first in range(0, X.shape[0], T):
             n = min(X.shape[0] - first, T)
@@ -106,7 +106,7 @@ def loss(activations: tuple[str, ...]) -> Any:
             take_tile(X, first, n, X_tile)
             take_tile(y_column, first, n, y_tile)
             forward(plan, parameters, X_tile, units)
-            total += softmax_loss(scores(plan, T, units), y_tile, n)
+            total += softmax_loss(last_outputs(plan, T, units), y_tile, n)
         return total
 
     return loss

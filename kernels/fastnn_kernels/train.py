@@ -9,7 +9,7 @@ import functools
 from typing import Any
 
 from .jit import specialised
-from .network import DUNITS, INPUTS, OUTPUTS, backward_pass, forward_pass, scores
+from .network import DUNITS, INPUTS, OUTPUTS, backward_pass, forward_pass, last_outputs
 from .output import softmax_backward
 from .simd import view
 from .update import gradient_descent
@@ -57,7 +57,7 @@ def train_passes(activations: tuple[str, ...]) -> Any:
             forward(plan, parameters, X_tile, units)
             dS = view(dunits, plan[last, DUNITS] * T, plan[last, OUTPUTS], T)
             n_real = min(n_samples - tile * T, T)
-            softmax_backward(scores(plan, T, units), y_tile, n_real, dS)
+            softmax_backward(last_outputs(plan, T, units), y_tile, n_real, dS)
             backward(plan, parameters, X_tile, units, dunits, gradient)
             n_tiles -= 1
             progress[1] = tile + 1

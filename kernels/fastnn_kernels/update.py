@@ -5,12 +5,12 @@ The weights come first in it, so that what concerns weights alone concerns a pre
 
 from __future__ import annotations
 
-from .jit import jit
+from .jit import kernel
 
 __all__ = ["gradient_descent"]
 
 
-@jit
+@kernel
 def gradient_descent(gradient, n_weights, epsilon, reg_lambda, parameters):
     """``p -= epsilon * (dp + reg_lambda * p)``, without the second term for the biases.
 

@@ -1,0 +1,138 @@
+"""What is measured, once: the pytest benchmarks and the report both read it from here."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable
+from functools import cache
+from itertools import islice
+from pathlib import Path
+
+import numba
+import numpy as np
+from sklearn.neural_network import MLPClassifier
+from tutorial import moons, tutorial_run, tutorial_scores
+
+import fastnn
+from fastnn.boundary import predict_grid
+from fastnn_kernels import vmath
+from fastnn_kernels.jit import OPTIONS
+from fastnn_kernels.simd import lanes, load, store
+
+PASSES = 20_000
+GRID = 8192
+XLIM, YLIM = (-2.0, 3.0), (-1.5, 2.0)
+X, y = moons()
+
+
+def train_tutorial(n_passes: int) -> None:
+    """The tutorial's own NumPy."""
+    np.random.seed(0)
+    for _ in islice(tutorial_run(X, y, [2, 3, 2], n_passes, 0.01, 0.01), n_passes):
+        pass
+
+
+def train_model(n_passes: int, **options) -> None:
+    model = fastnn.Model([2, 3, 2], random_state=0, **options)
+    model.train(X, y, num_passes=n_passes)
+
+
+def train_sklearn(n_passes: int) -> None:
+    """The nearest scikit-learn has: whole-batch gradient descent on a network of the same shape."""
+    model = MLPClassifier(
+        (3,), activation="tanh", solver="sgd", batch_size=200, momentum=0, learning_rate_init=0.5,
+        alpha=0.0, max_iter=n_passes, n_iter_no_change=n_passes, tol=0, random_state=0,
+    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.fit(X, y)
+
+
+@cache
+def trained(**options) -> fastnn.Model:
+    model = fastnn.Model([2, 3, 2], random_state=0, **options)
+    model.train(X, y)
+    return model
+
+
+@cache
+def trained_float32() -> fastnn.Model:
+    return trained(dtype=np.float32)
+
+
+@cache
+def trained_sklearn() -> MLPClassifier:
+    return MLPClassifier((3,), activation="tanh", max_iter=2000, random_state=0).fit(X, y)
+
+
+def grid_model(size: int, n_threads: int) -> None:
+    predict_grid(trained_float32(), XLIM, YLIM, size, n_threads)
+
+
+def points(size: int) -> np.ndarray:
+    axes = (np.linspace(*limits, size) for limits in (XLIM, YLIM))
+    return np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, 2)
+
+
+def grid_tutorial(size: int) -> None:
+    model = trained()
+    np.argmax(tutorial_scores(model.W, model.b, points(size)), axis=1)
+
+
+def grid_sklearn(size: int) -> None:
+    trained_sklearn().predict(points(size))
+
+
+# --- whole processes -----------------------------------------------------------------------------
+
+IMPORT_OURS = "import fastnn"
+IMPORT_STACK = "import numba, sklearn.datasets, matplotlib.pyplot"
+
+
+def python(program: str) -> None:
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def python_seconds(program: str, cache_folder: Path) -> float:
+    """The number that a program prints; what it compiles goes to `cache_folder`."""
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(cache_folder)}
+    command = [sys.executable, "-c", program]
+    return float(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout)
+
+
+def moons_command(cache_folder: str | None = None) -> None:
+    """``fastnn moons`` in a new process, with what is compiled kept in `cache_folder`."""
+    environment = dict(os.environ)
+    if cache_folder:
+        environment["NUMBA_CACHE_DIR"] = cache_folder
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(
+            [sys.executable, "-m", "fastnn", "moons", "--out", str(Path(folder) / "moons.png")],
+            env=environment, check=True, stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+
+
+def moons_cold() -> None:
+    """The same with an empty cache."""
+    with tempfile.TemporaryDirectory() as folder:
+        moons_command(folder)
+
+
+# --- exp and tanh --------------------------------------------------------------------------------
+
+
+@cache
+def vector_function(name: str) -> Callable:
+    """A kernel ``(x, y)`` that applies a function of vmath to every value of a row."""
+    function = getattr(vmath, name)
+
+    @numba.njit(**OPTIONS)
+    def apply(x, y):
+        for t in range(0, x.shape[1], lanes(x)):
+            store(y, 0, t, function(load(x, 0, t)))
+
+    return apply

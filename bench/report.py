@@ -1,0 +1,146 @@
+"""Measure the figures of the README and print them as its table.
+
+    python bench/report.py
+
+What is compared runs in turns in one process, so that a slow moment of the machine meets both;
+each figure is the best of its turns, which is the one least disturbed.
+"""
+
+from __future__ import annotations
+
+import platform
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).parents[1] / "tests")]
+
+import cases
+import numpy as np
+
+from fastnn.boundary import available_cores
+
+
+def best(turns: int, **actions: Callable[[], object]) -> dict[str, float]:
+    """Seconds of each action: the best of `turns`, taken in turns after one that does not count."""
+    seconds = {name: float("inf") for name in actions}
+    for turn in range(turns + 1):
+        for name, action in actions.items():
+            started = time.perf_counter()
+            action()
+            if turn:
+                seconds[name] = min(seconds[name], time.perf_counter() - started)
+    return seconds
+
+
+def repeated(count: int, action: Callable[[], object]) -> Callable[[], None]:
+    def run() -> None:
+        for _ in range(count):
+            action()
+
+    return run
+
+
+def row(what: str, peer: str, ours: str, ratio: float) -> None:
+    print(f"| {what} | {peer} | {ours} | {ratio:.3g} |", flush=True)
+
+
+def training() -> None:
+    passes = cases.PASSES
+    t = best(
+        5,
+        tutorial=lambda: cases.train_tutorial(passes),
+        reference=lambda: cases.train_model(passes, backend="numpy"),
+        float64=lambda: cases.train_model(passes),
+        float32=lambda: cases.train_model(passes, dtype=np.float32),
+    )
+    t |= best(1, sklearn=lambda: cases.train_sklearn(passes))
+    for dtype in ("float64", "float32"):
+        ours = f"{t[dtype]:.4f} s"
+        what = f"the tutorial's training, {dtype}"
+        row(what, f"tutorial's NumPy {t['tutorial']:.2f} s", ours, t["tutorial"] / t[dtype])
+        row(what, f'backend="numpy" {t["reference"]:.2f} s', ours, t["reference"] / t[dtype])
+        row(what, f"scikit-learn {t['sklearn']:.2f} s", ours, t["sklearn"] / t[dtype])
+
+
+def grid() -> None:
+    size, small, cores = cases.GRID, 1024, available_cores()
+    t = best(
+        5,
+        ours=lambda: cases.grid_model(size, cores),
+        one_thread=lambda: cases.grid_model(size, 1),
+        tutorial=lambda: cases.grid_tutorial(small),
+        sklearn=lambda: cases.grid_sklearn(small),
+    )
+    rate = {
+        name: (small if name in ("tutorial", "sklearn") else size) ** 2 / s / 1e6 for name, s in t.items()
+    }
+    for what, ours in (
+        (f"grid of {size} x {size}, float32, {cores} threads", "ours"),
+        ("the same, 1 thread", "one_thread"),
+    ):
+        for peer, name in (("tutorial", "tutorial's NumPy"), ("sklearn", "scikit-learn")):
+            row(
+                what,
+                f"{name} {rate[peer]:.3g} M points/s",
+                f"{rate[ours]:.0f} M points/s",
+                rate[ours] / rate[peer],
+            )
+
+
+def prediction() -> None:
+    one = cases.X[:1].copy()
+    model, estimator = cases.trained(), cases.trained_sklearn()
+    t = best(
+        20,
+        ours=repeated(1000, lambda: model.predict(one)),
+        sklearn=repeated(100, lambda: estimator.predict(one)),
+    )
+    ours, theirs = t["ours"] * 1e3, t["sklearn"] * 1e4
+    row("predict one row", f"scikit-learn {theirs:.0f} us", f"{ours:.1f} us", theirs / ours)
+
+
+def functions() -> None:
+    for dtype in (np.float64, np.float32):
+        x = np.random.default_rng(0).normal(size=(1, 1 << 14)).astype(dtype)
+        y = np.empty_like(x)
+        for name in ("exp", "tanh"):
+            kernel, ufunc = cases.vector_function(name), getattr(np, name)
+            t = best(
+                30, ours=repeated(100, lambda: kernel(x, y)), numpy=repeated(100, lambda: ufunc(x, out=y))
+            )
+            ours, theirs = (t[side] / 100 / x.size * 1e9 for side in ("ours", "numpy"))
+            row(
+                f"{name}, {np.dtype(dtype)}",
+                f"NumPy {theirs:.3f} ns a value",
+                f"{ours:.3f} ns",
+                theirs / ours,
+            )
+
+
+def startup() -> None:
+    t = best(
+        3,
+        ours=lambda: cases.python(cases.IMPORT_OURS),
+        stack=lambda: cases.python(cases.IMPORT_STACK),
+        cold=cases.moons_cold,
+        warm=cases.moons_command,
+        nothing=lambda: cases.python(""),
+    )
+    stack = f"import of its stack {t['stack']:.2f} s"
+    row("`import fastnn`", stack, f"{t['ours']:.2f} s", t["stack"] / t["ours"])
+    row("`fastnn moons`, kernels to be compiled", stack, f"{t['cold']:.2f} s", t["stack"] / t["cold"])
+    row("`fastnn moons`, from then on", stack, f"{t['warm']:.2f} s", t["stack"] / t["warm"])
+
+
+def main() -> None:
+    print(f"{platform.processor() or platform.machine()}, {available_cores()} cores, ", end="")
+    print(f"Python {platform.python_version()}, NumPy {np.__version__}\n")
+    print("| what | peer | fastnn | times as fast |\n| --- | --- | --- | --- |")
+    for part in (training, grid, prediction, functions, startup):
+        part()
+
+
+if __name__ == "__main__":
+    main()

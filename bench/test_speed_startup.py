@@ -1,0 +1,49 @@
+"""Imports, compilation and the command, each in processes of its own."""
+
+import cases
+import pytest
+
+# Loads a kernel's modules, then compiles it for float64 with an empty cache.
+COMPILE = """
+import time, numpy as np, fastnn
+from fastnn.backends import get_backend
+from fastnn.network import aligned_empty
+model = fastnn.Model([2, 3, 2], random_state=0)
+X, y = np.zeros((20, 2)), np.zeros(20, np.int64)
+started = time.perf_counter()
+{action}
+print(time.perf_counter() - started)
+"""
+ACTIONS = {
+    "train": "model.train(X, y, num_passes=1)",
+    "predict": "model.predict(X)",
+    "predict_proba": "model.predict_proba(X)",
+    "loss": "model.calculate_loss(X, y)",
+    "grid": "from fastnn.boundary import predict_grid; predict_grid(model, (0, 1), (0, 1), 10)",
+}
+
+
+@pytest.mark.parametrize("kernel", ACTIONS)
+def test_compilation(benchmark, kernel, tmp_path):
+    """Seconds within the process from the call to its return, as extra information."""
+    benchmark.group = "first call, compilation included"
+    folders = iter(range(100))
+
+    def first_call():
+        seconds = cases.python_seconds(COMPILE.format(action=ACTIONS[kernel]), tmp_path / str(next(folders)))
+        benchmark.extra_info["seconds in the call"] = seconds
+
+    benchmark.pedantic(first_call, rounds=2)
+
+
+@pytest.mark.parametrize("program", [cases.IMPORT_OURS, cases.IMPORT_STACK])
+def test_import(benchmark, program):
+    benchmark.group = "import"
+    benchmark.pedantic(cases.python, (program,), rounds=3, warmup_rounds=1)
+
+
+@pytest.mark.parametrize("action", [cases.moons_cold, cases.moons_command], ids=["empty cache", "warm"])
+def test_moons(benchmark, action):
+    benchmark.group = "fastnn moons"
+    action()
+    benchmark.pedantic(action, rounds=2)

@@ -1,0 +1,85 @@
+"""What is written works: examples of the docstrings and of the README."""
+
+import doctest
+import importlib
+import inspect
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+
+import fastnn
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+MODULES = [m.name for m in pkgutil.walk_packages(fastnn.__path__, "fastnn.") if m.name != "fastnn.__main__"]
+
+
+def blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_in_docstrings(name):
+    module = importlib.import_module(name)
+    assert doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE).failed == 0
+
+
+def is_error(thing):
+    return inspect.isclass(thing) and issubclass(thing, Exception)
+
+
+# Public functions, classes and their methods; errors are made by the library, not by users.
+PUBLIC = [
+    thing for name in fastnn.__all__ if callable(thing := getattr(fastnn, name)) and not is_error(thing)
+]
+METHODS = [
+    method
+    for thing in PUBLIC
+    if inspect.isclass(thing)
+    for name, method in inspect.getmembers(thing, inspect.isfunction)
+    if not name.startswith("_")
+]
+
+
+@pytest.mark.parametrize("thing", PUBLIC)
+def test_public_names_have_an_example(thing):
+    assert ">>> " in inspect.getdoc(thing)
+
+
+@pytest.mark.parametrize("thing", [*PUBLIC, *METHODS])
+def test_every_argument_is_described(thing):
+    for argument in inspect.signature(thing).parameters:
+        if argument != "self":
+            assert re.search(rf"^(\w+, )*{argument}\b", inspect.getdoc(thing), re.MULTILINE), argument
+
+
+def test_python_of_the_readme_prints_what_it_says(tmp_path, monkeypatch, capsys):
+    """Lines are run as pasted; a comment behind one is what it prints or shows."""
+    monkeypatch.chdir(tmp_path)
+    (code,) = blocks("python")
+    namespace = {}
+    exec(compile(code, "README.md", "exec"), namespace)
+    printed = capsys.readouterr().out.split("\n")
+    expected = [line.split("  # ")[1].strip() for line in code.splitlines() if line.startswith("print(")]
+    assert expected
+    assert printed[-len(expected) - 1 :] == [*expected, ""]
+    assert (tmp_path / "moons.png").exists()
+
+
+def test_first_shell_block_is_two_lines():
+    lines = blocks("(?:bash|sh|shell|console)")[0].strip().splitlines()
+    assert len(lines) == 2
+    assert "fastnn moons" in lines[0]
+    assert "pytest" in lines[1]
+
+
+def test_files_named_in_the_readme_exist():
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        if not target.startswith("http"):
+            assert (ROOT / target).exists(), target
+
+
+def test_changelog_has_this_version():
+    assert f"[{fastnn.__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")

@@ -1,0 +1,59 @@
+"""What is loaded when: heavy packages only when they are used."""
+
+import subprocess
+import sys
+
+import pytest
+
+import fastnn
+
+HEAVY = ("numba", "llvmlite", "sklearn", "scipy", "matplotlib", "pandas")
+
+
+def loaded_after(statement):
+    program = f"import sys\n{statement}\nprint(*(name for name in {HEAVY} if name in sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=True
+    )
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def test_import_loads_nothing_heavy():
+    assert loaded_after("import fastnn") == set()
+
+
+def test_help_and_version_load_nothing_heavy():
+    statement = "from fastnn.cli import main\ntry: main([{!r}])\nexcept SystemExit: pass"
+    assert loaded_after(statement.format("--help")) == set()
+    assert loaded_after(statement.format("--version")) == set()
+
+
+def test_units_and_the_numpy_backend_load_numpy_alone():
+    assert loaded_after("import fastnn; fastnn.Tanh, fastnn.Softmax, fastnn.MultiplyGate") == set()
+    train = "fastnn.Model([2, 3, 2], backend='numpy').train([[1, 2]], [0], num_passes=2)"
+    assert loaded_after(f"import fastnn; {train}") == set()
+
+
+def test_training_loads_numba_but_no_matplotlib():
+    train = "fastnn.Model([2, 3, 2]).train([[1, 2]], [0], num_passes=2)"
+    assert loaded_after(f"import fastnn; {train}") <= {"numba", "llvmlite", "scipy"}
+
+
+def test_all_names_resolve():
+    for name in fastnn.__all__:
+        assert getattr(fastnn, name) is not None
+    assert set(fastnn.__all__) <= set(dir(fastnn))
+
+
+def test_unknown_names_are_attribute_errors():
+    with pytest.raises(AttributeError, match="no attribute 'Modle'"):
+        fastnn.Modle  # noqa: B018
+
+
+def test_disabled_compilation_is_told():
+    program = "import fastnn\ntry: fastnn.Model([2, 2])\nexcept RuntimeError as error: print(error)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=True,
+        env={"NUMBA_DISABLE_JIT": "1"},
+    )  # fmt: skip
+    assert 'backend="numpy"' in done.stdout

@@ -1,0 +1,214 @@
+"""The decorator and its cache: what is broken, missing or forbidden there breaks no run."""
+
+import hashlib
+import os
+import pickle
+import shutil
+import stat
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numba
+import pytest
+
+import fastnn_kernels
+from fastnn_kernels.jit import OPTIONS, KernelCache, kernel
+
+KERNELS = Path(fastnn_kernels.__file__).parent
+
+# Runs one kernel and tells whether it was compiled or loaded, and what it gave.
+PROGRAM = """
+    import numpy as np
+    from fastnn_kernels.update import gradient_descent
+    parameters = np.arange(4.0)
+    gradient_descent(np.ones(4), 2, 0.5, 0.5, parameters)
+    print("loaded" if gradient_descent.stats.cache_hits else "compiled", parameters.tolist())
+"""
+RESULT = "[-0.5, 0.25, 1.5, 2.5]"
+
+
+@pytest.fixture
+def package(tmp_path):
+    """A copy of the kernels alone, with nothing compiled."""
+    shutil.copytree(KERNELS, tmp_path / "fastnn_kernels", ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path / "fastnn_kernels"
+
+
+def run(package, program=PROGRAM, **environment):
+    variables = {**os.environ, "PYTHONPATH": str(package.parent), "HOME": str(package.parent / "home")}
+    variables.pop("NUMBA_CACHE_DIR", None)
+    variables.pop("XDG_CACHE_HOME", None)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(program)],
+        env={**variables, **environment}, cwd=package.parent, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.stderr == ""
+    assert done.returncode == 0
+    return done.stdout.strip()
+
+
+def entries(package):
+    return sorted((package / "__pycache__").glob("*.nbc"))
+
+
+def test_second_process_loads_what_the_first_compiled(package):
+    assert run(package) == f"compiled {RESULT}"
+    assert len(entries(package)) == 1
+    assert run(package) == f"loaded {RESULT}"
+
+
+def test_an_edit_in_another_file_is_seen(package):
+    run(package)
+    with (package / "vmath.py").open("a") as file:
+        file.write("# edited\n")
+    assert run(package).startswith("compiled")
+    assert len(entries(package)) == 2, "an entry of another version is kept for a while"
+    old = min(entries(package), key=lambda path: path.stat().st_mtime)
+    os.utime(old, (0, 0))
+    with (package / "vmath.py").open("a") as file:
+        file.write("# edited again\n")
+    assert run(package).startswith("compiled")
+    assert old not in entries(package), "an old one is removed"
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "one byte changed", "no cache entry at all"])
+def test_a_broken_entry_is_compiled_again(package, damage):
+    run(package)
+    (entry,) = entries(package)
+    content = entry.read_bytes()
+    broken = {
+        "truncated": content[: len(content) // 2],
+        "empty": b"",
+        "one byte changed": content[:-9] + bytes([content[-9] ^ 1]) + content[-8:],
+        "no cache entry at all": b"hello" * 1000,
+    }[damage]
+    entry.write_bytes(broken)
+    assert run(package) == f"compiled {RESULT}"
+    assert run(package) == f"loaded {RESULT}"
+
+
+def test_an_entry_another_numba_wrote_is_compiled_again(package):
+    # Whole by its checksum, but nothing that can be loaded.
+    run(package)
+    (entry,) = entries(package)
+    payload = pickle.dumps(("not", "a", "library"))
+    entry.write_bytes(hashlib.sha256(payload).digest() + payload)
+    assert run(package) == f"compiled {RESULT}"
+
+
+def test_a_package_that_cannot_be_written_to_uses_the_users_folder(package):
+    # A file where the folder would be: refused to everybody, root too.
+    (package / "__pycache__").write_text("")
+    environment = {"PYTHONDONTWRITEBYTECODE": "1"}
+    assert run(package, **environment) == f"compiled {RESULT}"
+    assert run(package, **environment) == f"loaded {RESULT}"
+    assert list((package.parent / "home").rglob("*.nbc"))
+
+
+def test_no_folder_at_all_is_no_error(package):
+    (package / "__pycache__").write_text("")
+    (package.parent / "home").write_text("")
+    for _ in range(2):
+        assert run(package, PYTHONDONTWRITEBYTECODE="1") == f"compiled {RESULT}"
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="permissions do not bind this user")
+def test_read_only_package(package):
+    package.chmod(stat.S_IRUSR | stat.S_IXUSR)
+    try:
+        assert run(package) == f"compiled {RESULT}"
+        assert run(package) == f"loaded {RESULT}"
+    finally:
+        package.chmod(stat.S_IRWXU)
+
+
+def test_numbas_own_setting_is_followed(package, tmp_path):
+    folder = tmp_path / "elsewhere"
+    assert run(package, NUMBA_CACHE_DIR=str(folder)) == f"compiled {RESULT}"
+    assert run(package, NUMBA_CACHE_DIR=str(folder)) == f"loaded {RESULT}"
+    assert list(folder.rglob("*.nbc"))
+    assert not entries(package)
+
+
+def test_bounds_checking_has_entries_of_its_own(package):
+    assert run(package).startswith("compiled")
+    assert run(package, NUMBA_BOUNDSCHECK="1").startswith("compiled")
+    assert run(package, NUMBA_BOUNDSCHECK="1").startswith("loaded")
+    assert run(package).startswith("loaded")
+
+
+def test_concurrent_first_runs(package):
+    variables = {**os.environ, "PYTHONPATH": str(package.parent)}
+    variables.pop("NUMBA_CACHE_DIR", None)
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-W", "error", "-c", textwrap.dedent(PROGRAM)],
+            env=variables, cwd=package.parent, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for _ in range(4)
+    ]  # fmt: skip
+    for process in running:
+        out, err = process.communicate(timeout=300)
+        assert err == ""
+        assert out.strip().endswith(RESULT)
+    assert len(entries(package)) == 1
+    assert not list((package / "__pycache__").glob("*.tmp"))
+    assert run(package) == f"loaded {RESULT}"
+
+
+def test_whole_training_is_loaded_in_a_new_process(package):
+    program = """
+        from fastnn_kernels.train import train_passes
+        from fastnn_kernels.network import forward_pass
+        import numba, numpy as np
+        kernel = train_passes(("tanh",))
+        f, i = numba.float64[::1], numba.int64
+        kernel.compile((numba.int64[:, ::1], f, f, f, f, i, i, f, f, numba.int64[::1], i, i, i,
+                        numba.float64, numba.float64))
+        print("loaded" if kernel.stats.cache_hits else "compiled")
+    """
+    assert run(package, program) == "compiled"
+    assert run(package, program) == "loaded"
+
+
+def test_fork_after_compiling(package):
+    program = """
+        import os
+        import numpy as np
+        from fastnn_kernels.update import gradient_descent
+        parameters = np.arange(4.0)
+        gradient_descent(np.ones(4), 2, 0.5, 0.5, parameters)
+        child = os.fork()
+        again = np.arange(4.0)
+        gradient_descent(np.ones(4), 2, 0.5, 0.5, again)
+        if not child:
+            os._exit(0 if (again == parameters).all() else 1)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    """
+    assert run(package, program) == "0"
+
+
+def test_options_keep_infinities_and_not_a_number():
+    assert not {"nnan", "ninf", "fast"} & set(OPTIONS["fastmath"])
+    assert OPTIONS["nogil"]
+
+
+def test_the_cache_has_numbas_interface():
+    from numba.core.caching import NullCache
+
+    cache = KernelCache(test_the_cache_has_numbas_interface, ())
+    for name in ("load_overload", "save_overload", "enable", "disable", "flush"):
+        assert callable(getattr(NullCache(), name))
+        assert callable(getattr(cache, name))
+    assert Path(cache.cache_path).name in {"__pycache__", "fastnn_kernels"}
+    cache.enable(), cache.disable(), cache.flush()
+
+
+def test_kernel_compiles():
+    @kernel
+    def add(a, b):
+        return a + b
+
+    assert isinstance(add, numba.core.dispatcher.Dispatcher)

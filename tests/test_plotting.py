@@ -1,0 +1,133 @@
+"""The picture of a decision boundary."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from sklearn.datasets import make_blobs, make_moons
+from sklearn.neighbors import KNeighborsClassifier
+
+import fastnn
+from fastnn.plotting import REGION_STRENGTH, class_colours
+
+X, y = make_moons(200, noise=0.20, random_state=0)
+
+
+@pytest.fixture(scope="module")
+def model():
+    model = fastnn.Model([2, 3, 2], random_state=0)
+    model.train(X, y, num_passes=500)
+    return model
+
+
+@pytest.fixture
+def ax():
+    figure = Figure(figsize=(4, 3), dpi=100)
+    return figure.add_axes((0, 0, 1, 1))
+
+
+def regions(ax):
+    (image,) = ax.get_images()
+    return np.asarray(image.get_array())
+
+
+def legend(ax):
+    return [text.get_text() for text in ax.get_legend().get_texts()]
+
+
+def test_regions_points_lines_and_legend(model, ax):
+    assert fastnn.plot_decision_boundary(model, X, y, ax=ax) is ax
+    picture = regions(ax)
+    assert picture.shape == (300, 400, 3), "the axes' own pixels"
+    left, right, bottom, top = ax.get_images()[0].get_extent()
+    assert left < X[:, 0].min() < X[:, 0].max() < right
+    assert bottom < X[:, 1].min() < X[:, 1].max() < top
+    # The pixel under a point has the pale colour of the class predicted there.
+    columns = ((X[:, 0] - left) / (right - left) * 400).astype(int)
+    rows = ((X[:, 1] - bottom) / (top - bottom) * 300).astype(int)
+    predicted = model.predict(X)
+    shades = [np.median(picture[rows[predicted == k], columns[predicted == k]], axis=0) for k in (0, 1)]
+    for k in (0, 1):
+        np.testing.assert_allclose(
+            shades[k] / 255, 1 - REGION_STRENGTH * (1 - class_colours(2)[k]), atol=0.01
+        )
+    assert legend(ax) == ["class 0", "class 1"]
+    points = [c for c in ax.collections if len(c.get_offsets()) > 1]
+    assert [len(c.get_offsets()) for c in points] == [(y == 0).sum(), (y == 1).sum()]
+    assert len(ax.collections) == 3, "and one line"
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("$x_1$", "$x_2$")
+
+
+def test_a_function_with_its_classes_to_the_left_and_the_right(ax):
+    fastnn.plot_decision_boundary(lambda points: points[:, 0] > 0, X, y, ax=ax)
+    picture = regions(ax)
+    pale = 1 - REGION_STRENGTH * (1 - class_colours(2))
+    np.testing.assert_allclose(picture[150, [1, -2]] / 255, pale, atol=0.01)
+    faces = [to_rgb(c.get_facecolor()[0]) for c in ax.collections if len(c.get_offsets()) > 1]
+    np.testing.assert_allclose(faces, class_colours(2))
+
+
+@pytest.mark.parametrize("resolution", [50, (60, 40)])
+def test_resolution_is_pixels(model, ax, resolution):
+    fastnn.plot_decision_boundary(model, X, y, ax=ax, resolution=resolution)
+    assert regions(ax).shape[:2] == ((50, 50) if resolution == 50 else (40, 60))
+
+
+def test_string_labels_of_an_estimator(ax):
+    names = np.array(["red", "blue"])[y]
+    estimator = KNeighborsClassifier().fit(X, names)
+    fastnn.plot_decision_boundary(estimator, X, names, ax=ax, resolution=40)
+    assert legend(ax) == ["class blue", "class red"]
+
+
+def test_many_classes(ax):
+    samples, labels = make_blobs(300, centers=12, random_state=0)
+    estimator = KNeighborsClassifier().fit(samples, labels)
+    fastnn.plot_decision_boundary(estimator, samples, labels, ax=ax, resolution=100)
+    assert len(legend(ax)) == 12
+    assert len(np.unique(regions(ax).reshape(-1, 3), axis=0)) == 12
+
+
+def test_a_class_the_model_never_predicts_and_one_without_data(ax):
+    fastnn.plot_decision_boundary(lambda points: np.full(len(points), 5), X, y, ax=ax, resolution=20)
+    assert legend(ax) == ["class 0", "class 1"]
+    assert len(np.unique(regions(ax).reshape(-1, 3), axis=0)) == 1
+
+
+def test_a_frame_names_the_axes(model, ax):
+    fastnn.plot_decision_boundary(model, pd.DataFrame(X, columns=["width", "height"]), y, ax=ax)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("width", "height")
+
+
+@pytest.mark.parametrize("point", [(0.0, 0.0), (1e6, -1e-6)])
+def test_a_single_point(model, ax, point):
+    fastnn.plot_decision_boundary(model, [point], [1], ax=ax, resolution=10)
+
+
+def test_current_axes_by_default(model):
+    ax = plt.figure().add_subplot()
+    try:
+        assert fastnn.plot_decision_boundary(model, X, y, resolution=10) is ax
+    finally:
+        plt.close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((X[:, :1], y), "X has 1 features"),
+        ((X, y[:-1]), r"X has 200 samples, but y has shape \(199,\)"),
+        ((X + np.nan, y), "X contains NaN"),
+        ((X, y + 0.25), "y holds numbers that are no classes, such as"),
+    ],
+)
+def test_bad_data(model, ax, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        fastnn.plot_decision_boundary(model, *arguments, ax=ax)
+
+
+def test_a_model_that_gives_no_classes(ax):
+    with pytest.raises(ValueError, match="model predicts numbers that are no classes"):
+        fastnn.plot_decision_boundary(lambda points: points[:, 0], X, y, ax=ax)
