@@ -35,17 +35,26 @@ def package(tmp_path):
     return tmp_path / "fastnn_kernels"
 
 
-def run(package, program=PROGRAM, **environment):
+def start(package, program=PROGRAM, **environment):
     variables = {**os.environ, "PYTHONPATH": str(package.parent), "HOME": str(package.parent / "home")}
     for name in ("NUMBA_CACHE_DIR", "NUMBA_BOUNDSCHECK", "XDG_CACHE_HOME"):
         variables.pop(name, None)
-    done = subprocess.run(
+    return subprocess.Popen(
         [sys.executable, "-W", "error", "-c", textwrap.dedent(program)],
-        env={**variables, **environment}, cwd=package.parent, capture_output=True, text=True, timeout=300,
+        env={**variables, **environment}, cwd=package.parent,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    assert done.stderr == ""
-    assert done.returncode == 0
-    return done.stdout.strip()
+
+
+def result(process):
+    out, err = process.communicate(timeout=300)
+    assert err == ""
+    assert process.returncode == 0
+    return out.strip()
+
+
+def run(package, program=PROGRAM, **environment):
+    return result(start(package, program, **environment))
 
 
 def entries(package):
@@ -129,19 +138,9 @@ def test_bounds_checking_has_entries_of_its_own(package):
 
 
 def test_concurrent_first_runs(package):
-    variables = {**os.environ, "PYTHONPATH": str(package.parent)}
-    variables.pop("NUMBA_CACHE_DIR", None)
-    running = [
-        subprocess.Popen(
-            [sys.executable, "-W", "error", "-c", textwrap.dedent(PROGRAM)],
-            env=variables, cwd=package.parent, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )
-        for _ in range(4)
-    ]  # fmt: skip
+    running = [start(package) for _ in range(4)]
     for process in running:
-        out, err = process.communicate(timeout=300)
-        assert err == ""
-        assert out.strip().endswith(RESULT)
+        assert result(process).endswith(RESULT)
     assert len(entries(package)) == 1
     assert not list((package / "__pycache__").glob("*.tmp"))
     assert run(package) == f"loaded {RESULT}"
