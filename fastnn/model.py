@@ -258,19 +258,13 @@ class _LiveViews(list):
     """Views of the parameters; assigning to an item writes into the model instead of cutting it off."""
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        if isinstance(index, slice):
-            views = self[index]
-            values = list(value)
-            if len(values) != len(views):
-                raise ValueError(f"{len(views)} layers take {len(views)} arrays, got {len(values)}")
-            for view, new in zip(views, values, strict=True):
-                _write(view, new)
-        else:
-            _write(self[index], value)
-
-
-def _write(view: NDArray[Any], value: Any) -> None:
-    new = np.asarray(value)
-    if new.shape != view.shape:
-        raise ValueError(f"this layer's array has the shape {view.shape}, got {new.shape}")
-    view[...] = new
+        views = self[index] if isinstance(index, slice) else [self[index]]
+        values = [np.asarray(v) for v in (value if isinstance(index, slice) else [value])]
+        if len(values) != len(views):
+            raise ValueError(f"{len(views)} layers take {len(views)} arrays, got {len(values)}")
+        # All are looked at before the first is written.
+        for view, new in zip(views, values, strict=True):
+            if new.shape != view.shape:
+                raise ValueError(f"this layer's array has the shape {view.shape}, got {new.shape}")
+        for view, new in zip(views, values, strict=True):
+            view[...] = new

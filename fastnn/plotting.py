@@ -101,16 +101,16 @@ def plot_decision_boundary(
     _draw_lines(ax, regions, len(classes), (left, right), (bottom, top))
     for label, colour in zip(classes, colours, strict=True):
         members = points[labels == label]
-        if len(members):
-            ax.scatter(
-                members[:, 0],
-                members[:, 1],
-                s=32,
-                color=[colour],
-                edgecolors="white",
-                linewidths=0.7,
-                label=f"class {label}",
-            )
+        # A class without data has its region, and so its line in the legend.
+        ax.scatter(
+            members[:, 0],
+            members[:, 1],
+            s=32,
+            color=colour,
+            edgecolors="white",
+            linewidths=0.7,
+            label=f"class {label}",
+        )
     ax.set(xlim=(left, right), ylim=(bottom, top), xlabel=names[0], ylabel=names[1])
     ax.legend(loc="upper right", framealpha=0.9)
     return ax
@@ -136,8 +136,10 @@ def _window(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[n
 def _numbered(predictions: NDArray[Any], labels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp]]:
     """The classes in the picture or the data, and the picture in numbers of them."""
     for name, values in (("model predicts", predictions), ("y holds", labels)):
-        if values.dtype.kind == "f" and (values != np.floor(values)).any():
-            raise ValueError(f"{name} numbers that are no classes, such as {values.flat[0]}")
+        if values.dtype.kind == "f":
+            wrong = values[~np.isfinite(values) | (values != np.floor(values))]
+            if wrong.size:
+                raise ValueError(f"{name} numbers that are no classes, such as {wrong[0]}")
     found = np.unique(predictions)
     classes = np.union1d(found, np.unique(labels))
     return classes, np.searchsorted(classes, found)[np.searchsorted(found, predictions)]

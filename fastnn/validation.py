@@ -72,6 +72,8 @@ def check_samples(X: Any, n_features: int, dtype: np.dtype, name: str = "X") -> 
 def _converted(X: Any, dtype: np.dtype, name: str) -> NDArray[Any]:
     if hasattr(X, "toarray"):
         raise ValueError(f"{name} is a sparse matrix: pass {name}.toarray()")
+    if np.ma.is_masked(X):
+        raise ValueError(f"{name} has masked values: fill them, as numpy.ma.filled does, or drop their rows")
     try:
         array = np.asarray(X)
     except ValueError as error:
@@ -85,6 +87,8 @@ def _converted(X: Any, dtype: np.dtype, name: str) -> NDArray[Any]:
         if array.dtype.kind == "c":
             raise ValueError(f"{name} is complex: pass {name}.real or its parts as features")
         try:
+            if array.dtype.kind != "O":  # text, even of digits, and dates are no numbers
+                raise ValueError
             array = array.astype(np.float64)
         except (TypeError, ValueError):
             raise ValueError(
@@ -115,7 +119,7 @@ def check_labels(y: Any, n_samples: int, n_classes: int, name: str = "y") -> NDA
         raise ValueError(f"X has {n_samples} samples, but {name} has {array.shape[0]} labels")
     if array.dtype.kind not in "fiub":
         try:
-            if array.dtype.kind in "USc":  # digits in a string are a class name, not a number
+            if array.dtype.kind != "O":  # digits in a string are a class name, not a number
                 raise ValueError
             array = array.astype(np.float64)
         except (TypeError, ValueError):

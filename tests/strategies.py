@@ -14,9 +14,9 @@ from fastnn.network import ALIGNMENT, Network
 DTYPES = (np.dtype(np.float64), np.dtype(np.float32))
 
 dtypes = st.sampled_from(DTYPES)
-# Empty, one, odd, and beyond a register block; now and then far beyond.
+# One, odd, and beyond a register block; now and then far beyond.
 widths = st.one_of(st.integers(1, 13), st.sampled_from([1, 4, 5, 16, 33, 70]))
-# Samples that are real; the tile is filled up to whole vectors.
+# Samples that are real, none among them; the tile is filled up to whole vectors.
 counts = st.one_of(st.integers(0, 40), st.sampled_from([1, 64, 129, 512, 1000]))
 
 

@@ -1,5 +1,6 @@
 """The decorator and its cache: what is broken, missing or forbidden there breaks no run."""
 
+import compileall
 import hashlib
 import os
 import pickle
@@ -9,11 +10,10 @@ import sys
 import textwrap
 from pathlib import Path
 
-import numba
 import pytest
 
 import fastnn_kernels
-from fastnn_kernels.jit import OPTIONS, KernelCache, kernel
+from fastnn_kernels.jit import OPTIONS, KernelCache, identity, kernel
 
 KERNELS = Path(fastnn_kernels.__file__).parent
 
@@ -186,7 +186,7 @@ def test_options_keep_infinities_and_not_a_number():
 def test_the_cache_has_numbas_interface():
     from numba.core.caching import NullCache
 
-    cache = KernelCache(test_the_cache_has_numbas_interface, ())
+    cache = KernelCache(test_the_cache_has_numbas_interface)
     for name in ("load_overload", "save_overload", "enable", "disable", "flush"):
         assert callable(getattr(NullCache(), name))
         assert callable(getattr(cache, name))
@@ -194,9 +194,47 @@ def test_the_cache_has_numbas_interface():
     cache.enable(), cache.disable(), cache.flush()
 
 
-def test_kernel_compiles():
-    @kernel
-    def add(a, b):
-        return a + b
+def test_a_file_changed_after_its_import_is_not_taken_for_the_code(package):
+    edit = "__import__('pathlib').Path('fastnn_kernels/vmath.py').write_text('')"
+    program = PROGRAM.replace("import gradient_descent\n", f"import gradient_descent\n    {edit}\n")
+    assert run(package, program) == f"compiled {RESULT}"
+    assert not entries(package)
+    assert run(package) == f"compiled {RESULT}"
 
-    assert isinstance(add, numba.core.dispatcher.Dispatcher)
+
+def test_without_sources_nothing_is_kept(package):
+    compileall.compile_dir(package, legacy=True, quiet=1)
+    for source in package.glob("*.py"):
+        source.unlink()
+    assert run(package) == f"compiled {RESULT}"
+    assert not list(package.parent.rglob("*.nbc"))
+
+
+def test_entries_are_as_readable_as_their_folder(package):
+    run(package)
+    (entry,) = entries(package)
+    assert entry.stat().st_mode & 0o777 == (package / "__pycache__").stat().st_mode & 0o644
+
+
+def test_what_a_kernel_closes_over_is_in_its_key():
+    def make(constant, inner):
+        @kernel
+        def outer(x):
+            return inner(x) + constant
+
+        return outer
+
+    @kernel
+    def double(x):
+        return 2 * x
+
+    @kernel
+    def triple(x):
+        return 3 * x
+
+    made = [make(1, double), make(2, double), make(1, triple), make((1,), double), make(1, make(1, double))]
+    assert len({identity(k.py_func) for k in made}) == len(made)
+    assert identity(make(1, double).py_func) == identity(made[0].py_func)
+    assert made[0].py_func(1) == 3
+    with pytest.raises(TypeError, match="may close over"):
+        make([1], double)

@@ -114,6 +114,9 @@ BAD_DATA = {
     "one sample": ((X[0], y[:1]), r"X must have two dimensions .* X.reshape\(1, -1\)"),
     "three dimensions": ((X[None], y), "X must have two dimensions"),
     "text": (([["a", "b"]] * 200, y), "X must hold numbers"),
+    "digits as text": (([["1", "2"]] * 200, y), "X must hold numbers"),
+    "dates": ((X.astype("datetime64[D]"), y), "X must hold numbers, got dtype datetime64"),
+    "masked": ((np.ma.masked_less(X, 0), y), "X has masked values"),
     "ragged": (([[1, 2], [3]], y[:2]), "X is no rectangular table"),
     "complex": ((X + 1j, y), "X is complex"),
     "sparse": ((scipy.sparse.csr_array(X), y), r"X.toarray\(\)"),
@@ -262,6 +265,10 @@ def test_parameters_can_be_set_whole():
     np.testing.assert_array_equal(target.predict_proba(X), source.predict_proba(X))
     with pytest.raises(ValueError, match=r"shape \(2, 3\), got \(3, 2\)"):
         target.W[0] = np.zeros((3, 2))
+    before = parameters(target)
+    with pytest.raises(ValueError, match=r"shape \(3, 2\), got \(2, 3\)"):
+        target.W = [np.zeros((2, 3)), np.zeros((2, 3))]
+    np.testing.assert_array_equal(parameters(target), before)
     with pytest.raises(ValueError, match="2 layers take 2 arrays, got 1"):
         target.b = [np.zeros((1, 3))]
 

@@ -92,7 +92,7 @@ def test_many_classes(ax):
 
 def test_a_class_the_model_never_predicts_and_one_without_data(ax):
     fastnn.plot_decision_boundary(lambda points: np.full(len(points), 5), X, y, ax=ax, resolution=20)
-    assert legend(ax) == ["class 0", "class 1"]
+    assert legend(ax) == ["class 0", "class 1", "class 5"]
     assert len(np.unique(regions(ax).reshape(-1, 3), axis=0)) == 1
 
 
@@ -120,7 +120,8 @@ def test_current_axes_by_default(model):
         ((X[:, :1], y), "X has 1 features"),
         ((X, y[:-1]), r"X has 200 samples, but y has shape \(199,\)"),
         ((X + np.nan, y), "X contains NaN"),
-        ((X, y + 0.25), "y holds numbers that are no classes, such as"),
+        ((X, np.where(np.arange(200) == 7, 1.25, y)), "y holds numbers that are no classes, such as 1.25"),
+        ((X, np.where(np.arange(200) == 7, np.inf, y)), "y holds numbers that are no classes, such as inf"),
     ],
 )
 def test_bad_data(model, ax, arguments, message):

@@ -1,4 +1,4 @@
-"""The parameter update: kernel against the reference, the reference against torch.optim's rule."""
+"""The parameter update: kernel against the reference, the reference against the rule by hand."""
 
 import numpy as np
 import pytest

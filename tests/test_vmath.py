@@ -171,6 +171,9 @@ def test_choices(dtype):
     x[0, :5], y[0, :5] = [1, 5, 3, math.nan, -2], [2, 4, 3, 1, math.nan]
     out = np.full((5, x.shape[1]), 99, dtype)
     run(x, y, out)
+    np.testing.assert_array_equal(out[0, 3:5], [math.nan, -2])  # x's own NaN stays
+    np.testing.assert_array_equal(out[1, 3:5], [1, math.nan])  # NaN equals nothing
+    np.testing.assert_array_equal(out[2, 3:5], [7, 7])  # nor is it greater or less
     np.testing.assert_array_equal(out[1, :3], [2, 4, 1])
     np.testing.assert_array_equal(out[0, :3], [2, 5, 3])
     np.testing.assert_array_equal(out[2, :3], [7, 5, 7])

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from .jit import specialised
+from .jit import kernel
 from .network import forward_pass, last_outputs
 from .output import argmax
 from .simd import view
@@ -26,7 +26,7 @@ def grid_classes(activations: tuple[str, ...]) -> Any:
     """
     forward = forward_pass(activations)
 
-    @specialised(activations)
+    @kernel
     def grid_classes(plan, parameters, x0, dx, y0, dy, begin, end, tile, units, classes):
         T = tile.shape[0] // 2
         X = view(tile, 0, 2, T)

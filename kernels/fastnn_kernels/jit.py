@@ -1,7 +1,7 @@
 """The one decorator: every compiler option, and the cache of compiled kernels, stand here.
 
-``@kernel`` compiles a function; one that a factory specialises, as ``train_passes(("tanh",))``, names
-what it was specialised on: ``@specialised("tanh")``. A kernel that another calls is built into it.
+``@kernel`` compiles a function. One that a factory specialises, as ``train_passes(("tanh",))``, closes
+over the kernels and constants it is made of. A kernel that another calls is built into it.
 
 The compiled code is kept on disk under a digest of *all* kernel sources, because a kernel is
 built from pieces in several files and an edit of any of them must be seen. Every entry is one
@@ -12,10 +12,13 @@ could break. What cannot be kept is compiled again, without a word.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
+import inspect
 import os
 import pickle
+import stat
 import sys
 import tempfile
 import time
@@ -23,13 +26,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import llvmlite
 import numba
 from numba.core import config
 from numba.core.compiler import CompileResult
+from numba.core.dispatcher import Dispatcher
+from numba.core.extending import _Intrinsic
 from numba.core.serialize import dumps
 from numba.misc.appdirs import AppDirs
 
-__all__ = ["kernel", "specialised"]
+__all__ = ["kernel"]
 
 # nogil: Python threads run kernels side by side. error_model: a division by zero gives inf, as in
 # NumPy, and costs no branch. contract: a * b + c may be one instruction. Never nnan or ninf: they
@@ -49,40 +55,55 @@ KEEP_STALE_SECONDS = 30 * 24 * 3600
 
 def kernel(function: Callable) -> Any:
     """Compile `function` into a kernel, cached on disk."""
-    return specialised()(function)
+    dispatcher = numba.njit(**OPTIONS)(function)
+    if not config.DISABLE_JIT:  # with it njit returns the plain function
+        dispatcher._cache = KernelCache(function)
+    return dispatcher
 
 
-def specialised(*key: object) -> Callable[[Callable], Any]:
-    """Like `kernel`, for a kernel that closes over compiled functions or constants.
+def identity(function: Callable) -> tuple:
+    """What sets a kernel apart from its siblings out of the same factory: all it closes over.
 
-    Parameters
-    ----------
-    *key : object
-        What sets this kernel apart from its siblings out of the same factory; its ``repr`` is
-        part of the cache key, since numba cannot hash a closure that holds other kernels.
+    Numba cannot hash a closure that holds other kernels, so this is what the cache's key is of.
     """
-
-    def compile(function: Callable) -> Any:
-        dispatcher = numba.njit(**OPTIONS)(function)
-        if not config.DISABLE_JIT:  # with it njit returns the plain function
-            dispatcher._cache = KernelCache(function, key)
-        return dispatcher
-
-    return compile
+    cells = inspect.getclosurevars(function).nonlocals
+    return (
+        function.__module__,
+        function.__qualname__,
+        tuple((name, _identity_of(value)) for name, value in sorted(cells.items())),
+    )
 
 
-@functools.cache
+def _identity_of(value: object) -> object:
+    if isinstance(value, Dispatcher):
+        return identity(value.py_func)
+    if isinstance(value, _Intrinsic):
+        return value._defn.__module__, value._defn.__qualname__
+    if isinstance(value, (int, float, str, tuple)):
+        return value
+    raise TypeError(f"a kernel may close over kernels, intrinsics and constants, not over {value!r}")
+
+
 def source_digest() -> str:
-    """Digest of every kernel source, numba's version and Python's: what makes an entry stale."""
-    digest = hashlib.sha256(repr((numba.__version__, sys.version)).encode())
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    """Digest of every kernel source and of what compiles them; empty where there are no sources."""
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    if not sources:
+        return ""
+    digest = hashlib.sha256(repr((numba.__version__, llvmlite.__version__, sys.version)).encode())
+    for path in sources:
         digest.update(path.name.encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
 
+# Of the sources as they were imported. A file changed later must not lend its name to this code.
+DIGEST = source_digest()
+
+
 def cache_folders() -> Iterator[Path]:
     """Where entries may lie, best first: NUMBA_CACHE_DIR, else the package, else the user's."""
+    if not DIGEST:
+        return
     if config.CACHE_DIR:
         yield Path(config.CACHE_DIR) / "fastnn_kernels"
         return
@@ -97,13 +118,11 @@ class KernelCache:
     ----------
     function : callable
         The Python function that is compiled.
-    key : tuple
-        What it is specialised on.
     """
 
-    def __init__(self, function: Callable, key: tuple) -> None:
+    def __init__(self, function: Callable) -> None:
         self._name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
-        self._identity = (function.__module__, function.__qualname__, key)
+        self._identity = identity(function)
 
     def load_overload(self, signature: Any, target_context: Any) -> CompileResult | None:
         """The compiled code for `signature`, or None where no folder holds it whole."""
@@ -118,16 +137,22 @@ class KernelCache:
             if hashlib.sha256(payload).digest() != checksum:
                 continue
             try:
-                return CompileResult._rebuild(target_context, *pickle.loads(payload))
-            except (pickle.UnpicklingError, ImportError, AttributeError, RuntimeError, TypeError):
-                continue  # whole, but made by a numba that differs: compile again
+                compiled = CompileResult._rebuild(target_context, *pickle.loads(payload))
+            except Exception:  # whole, but of a numba that differs in whatever way: compile again
+                continue
+            with contextlib.suppress(OSError):  # not ours to mark as in use
+                os.utime(folder / name)
+            return compiled
         return None
 
     def save_overload(self, signature: Any, compiled: CompileResult) -> None:
         """Keep `compiled` in the first folder that takes it; none taking it is no error."""
-        if compiled.library.has_dynamic_globals:
+        if compiled.library.has_dynamic_globals or source_digest() != DIGEST:
             return
-        payload = dumps(compiled._reduce())
+        try:
+            payload = dumps(compiled._reduce())
+        except Exception:  # numba's own business, and no reason to break a run
+            return
         content = hashlib.sha256(payload).digest() + payload
         name = self._file_name(signature, compiled.codegen)
         for folder in cache_folders():
@@ -150,20 +175,20 @@ class KernelCache:
     @property
     def cache_path(self) -> str:
         """The first folder looked into."""
-        return str(next(cache_folders()))
+        return str(next(cache_folders(), ""))
 
     def _file_name(self, signature: Any, codegen: Any) -> str:
-        # Everything that changes the machine code and is not in the sources: numba leaves bounds
-        # checking and the optimisation level out of its own key.
-        key = (
-            self._identity,
-            str(signature),
-            codegen.magic_tuple(),
+        # What changes the machine code and is not in the sources; numba leaves most of it out of its
+        # own key.
+        settings = (
             config.BOUNDSCHECK,
             int(config.OPT),
             config.DEBUGINFO_DEFAULT,
+            config.LOOP_VECTORIZE,
+            config.SLP_VECTORIZE,
         )
-        return f"{source_digest()}.{self._name}.{hashlib.sha256(repr(key).encode()).hexdigest()[:24]}.nbc"
+        key = (self._identity, str(signature), codegen.magic_tuple(), settings)
+        return f"{DIGEST}.{self._name}.{hashlib.sha256(repr(key).encode()).hexdigest()[:24]}.nbc"
 
 
 def _write_whole(path: Path, content: bytes) -> None:
@@ -173,6 +198,8 @@ def _write_whole(path: Path, content: bytes) -> None:
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
+        # As readable as its folder: what an administrator compiled serves everybody.
+        os.chmod(temporary, stat.S_IMODE(path.parent.stat().st_mode) & 0o644)
         os.replace(temporary, path)
     except BaseException:
         os.unlink(temporary)
@@ -181,11 +208,11 @@ def _write_whole(path: Path, content: bytes) -> None:
 
 @functools.cache
 def _remove_stale(folder: Path) -> None:
-    """Remove entries of other versions that nobody has renewed for a month; once a process."""
+    """Remove what no process has used for a month: other versions' entries, halves of files."""
     oldest = time.time() - KEEP_STALE_SECONDS
-    for path in folder.glob("*.nbc"):
+    for path in (*folder.glob("*.nbc"), *folder.glob("*.tmp")):
         try:
-            if not path.name.startswith(source_digest()) and path.stat().st_mtime < oldest:
+            if not path.name.startswith(DIGEST) and path.stat().st_mtime < oldest:
                 path.unlink()
         except OSError:
             continue  # another process was quicker, or it is not ours to remove

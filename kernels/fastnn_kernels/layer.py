@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from . import vmath
-from .jit import specialised
+from .jit import kernel
 from .simd import Value, emitter, lanes, load, store
 
 __all__ = ["ACTIVATIONS", "activation_backward", "activation_forward", "by_code"]
@@ -56,7 +56,7 @@ def activation_forward(name: str) -> Any:
     """The kernel ``(Z, A)``: A = f(Z), both (J, T); A may be Z."""
     activation, _ = ACTIVATIONS[name]
 
-    @specialised(name)
+    @kernel
     def activation_forward(Z, A):
         for j in range(Z.shape[0]):
             for t in range(0, Z.shape[1], lanes(Z)):
@@ -70,7 +70,7 @@ def activation_backward(name: str) -> Any:
     """The kernel ``(A, dA, dZ)``: dZ = dA f'(Z), all (J, T), f' taken from A; dZ may be dA."""
     _, slope = ACTIVATIONS[name]
 
-    @specialised(name)
+    @kernel
     def activation_backward(A, dA, dZ):
         for j in range(A.shape[0]):
             for t in range(0, A.shape[1], lanes(A)):
@@ -80,22 +80,22 @@ def activation_backward(name: str) -> Any:
 
 
 @functools.cache
-def by_code(kernel: Callable[[str], Any], names: tuple[str, ...]) -> Any:
-    """The kernel ``(code, *arrays)`` that runs ``kernel(names[code])`` on the arrays.
+def by_code(make: Callable[[str], Any], names: tuple[str, ...]) -> Any:
+    """The kernel ``(code, *arrays)`` that runs ``make(names[code])`` on the arrays.
 
     So the layers of a network may differ, and only the activations named are compiled.
     """
-    first = kernel(names[0])
+    first = make(names[0])
     if len(names) == 1:
 
-        @specialised(kernel.__name__, names)
+        @kernel
         def only(code, *arrays):
             first(*arrays)
 
         return only
-    others = by_code(kernel, names[1:])
+    others = by_code(make, names[1:])
 
-    @specialised(kernel.__name__, names)
+    @kernel
     def choose(code, *arrays):
         if code == 0:
             first(*arrays)

@@ -14,7 +14,7 @@ import functools
 from typing import Any
 
 from .gate import affine_backward, affine_forward
-from .jit import kernel, specialised
+from .jit import kernel
 from .layer import activation_backward, activation_forward, by_code
 from .simd import view
 
@@ -50,7 +50,7 @@ def forward_pass(activations: tuple[str, ...]) -> Any:
     """
     activate = by_code(activation_forward, activations)
 
-    @specialised(activations)
+    @kernel
     def forward_pass(plan, parameters, X, units):
         T = X.shape[1]
         for layer in range(plan.shape[0]):
@@ -73,7 +73,7 @@ def backward_pass(activations: tuple[str, ...]) -> Any:
     """
     activate = by_code(activation_backward, activations)
 
-    @specialised(activations)
+    @kernel
     def backward_pass(plan, parameters, X, units, dunits, gradient):
         T = X.shape[1]
         for layer in range(plan.shape[0] - 1, -1, -1):

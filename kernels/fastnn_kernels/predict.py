@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from .jit import kernel, specialised
+from .jit import kernel
 from .network import INPUTS, forward_pass, last_outputs
 from .output import argmax, softmax_forward, softmax_loss
 from .simd import view
@@ -42,7 +42,7 @@ def predict_proba(activations: tuple[str, ...]) -> Any:
     """
     forward = forward_pass(activations)
 
-    @specialised(activations)
+    @kernel
     def predict_proba(plan, parameters, X, tile, units, P):
         n_inputs = plan[0, INPUTS]
         T = tile.shape[0] // n_inputs
@@ -68,7 +68,7 @@ def predict(activations: tuple[str, ...]) -> Any:
     """
     forward = forward_pass(activations)
 
-    @specialised(activations)
+    @kernel
     def predict(plan, parameters, X, tile, units, classes):
         n_inputs = plan[0, INPUTS]
         T = tile.shape[0] // n_inputs
@@ -93,7 +93,7 @@ def loss(activations: tuple[str, ...]) -> Any:
     """
     forward = forward_pass(activations)
 
-    @specialised(activations)
+    @kernel
     def loss(plan, parameters, X, y, tile, label_tile, units):
         n_inputs = plan[0, INPUTS]
         T = label_tile.shape[0]

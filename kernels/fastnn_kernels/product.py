@@ -17,7 +17,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from .simd import VECTOR_BYTES, Value, vector_of, vector_pointer
+from .simd import VECTOR_BYTES, Value, is_plain, vector_of, vector_pointer
 
 __all__ = ["add_outer_sums", "backward_rows", "forward_rows"]
 
@@ -62,6 +62,15 @@ class _Matrix:
 
     def zero(self) -> Value:
         return Value(self.context, self.builder, self.vector, ir.Constant(self.vector.llvm, None))
+
+
+def _are_plain(read: tuple, written: tuple) -> bool:
+    """Whether a product may take these matrices: all of one dtype, as kernels want them."""
+    return (
+        all(is_plain(matrix, 2) for matrix in read)
+        and all(is_plain(matrix, 2, written=True) for matrix in written)
+        and len({matrix.dtype for matrix in (*read, *written)}) == 1
+    )
 
 
 def _offset(builder: Any, index: Any, by: int) -> Any:
@@ -118,7 +127,7 @@ def forward_rows(typing_context, count, W, b, X, Z, first):
 
     W (I, J), b (1, J), X (I, T), Z (J, T).
     """
-    if not isinstance(count, types.IntegerLiteral):
+    if not (isinstance(count, types.IntegerLiteral) and _are_plain((W, b, X), (Z,))):
         return None
 
     def generate(context, builder, signature, args):
@@ -148,7 +157,7 @@ def backward_rows(typing_context, count, W, dZ, dX, first):
 
     W (I, J), dZ (J, T), dX (I, T).
     """
-    if not isinstance(count, types.IntegerLiteral):
+    if not (isinstance(count, types.IntegerLiteral) and _are_plain((W, dZ), (dX,))):
         return None
 
     def generate(context, builder, signature, args):
@@ -178,7 +187,8 @@ def add_outer_sums(typing_context, n_inputs, n_outputs, X, dZ, dW, i, j):
 
     `n_inputs` and `n_outputs` are constants; X (I, T), dZ (J, T), dW (I, J).
     """
-    if not (isinstance(n_inputs, types.IntegerLiteral) and isinstance(n_outputs, types.IntegerLiteral)):
+    counts = n_inputs, n_outputs
+    if not (all(isinstance(n, types.IntegerLiteral) for n in counts) and _are_plain((X, dZ), (dW,))):
         return None
     block_rows, block_columns = n_inputs.literal_value, n_outputs.literal_value
     width = max(1, PARALLEL_SUMS // (block_rows * block_columns))

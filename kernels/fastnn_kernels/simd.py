@@ -88,12 +88,15 @@ def vector_of(array: Any) -> Vector:
     return Vector(array.dtype, VECTOR_BYTES * 8 // array.dtype.bitwidth)
 
 
-def _is_matrix(array: Any) -> bool:
+def is_plain(array: Any, ndim: int, *, written: bool = False) -> bool:
+    """Whether kernels may take `array` as it lies in memory: row after row, floats, aligned."""
     return (
         isinstance(array, types.Array)
-        and array.ndim == 2
+        and array.ndim == ndim
         and array.layout == "C"
+        and array.aligned
         and array.dtype in INT_OF_FLOAT
+        and (array.mutable or not written)
     )
 
 
@@ -124,7 +127,7 @@ def vector_pointer(context: Any, builder: Any, matrix: Any, value: Any, row: Any
 @intrinsic
 def load(typing_context, matrix, row, column):
     """The vector ``matrix[row, column : column + lanes(matrix)]``."""
-    if not _is_matrix(matrix):
+    if not is_plain(matrix, 2):
         return None
     vector = vector_of(matrix)
 
@@ -138,7 +141,7 @@ def load(typing_context, matrix, row, column):
 @intrinsic
 def store(typing_context, matrix, row, column, value):
     """Write the vector `value` to ``matrix[row, column : column + lanes(matrix)]``."""
-    if not (_is_matrix(matrix) and matrix.mutable and value == vector_of(matrix)):
+    if not (is_plain(matrix, 2, written=True) and value == vector_of(matrix)):
         return None
 
     def generate(context, builder, signature, args):
@@ -202,6 +205,8 @@ def view(typing_context, flat, offset, rows, columns):
     It carries no reference count, unlike a slice with reshape, whose bookkeeping costs more than
     a small network's layer; the owner of `flat` outlives the kernel.
     """
+    if not (isinstance(flat, types.Array) and flat.ndim == 1 and flat.layout == "C" and flat.aligned):
+        return None
     matrix = types.Array(flat.dtype, 2, "C", readonly=not flat.mutable)
 
     def generate(context, builder, signature, args):
@@ -338,11 +343,11 @@ class Value:
         return self.like(self.builder.select(mask.ir, self.ir, self._lift(other).ir))
 
     def at_most(self, other: Value | float) -> Value:
-        """The smaller of the two; NaN stays NaN."""
+        """The smaller of the two; a NaN of its own stays."""
         return self._lift(other).where(self > other, self)
 
     def at_least(self, other: Value | float) -> Value:
-        """The larger of the two; NaN stays NaN."""
+        """The larger of the two; a NaN of its own stays."""
         return self._lift(other).where(self < other, self)
 
     def _intrinsic(self, name: str, *others: Value | float) -> Value:
@@ -422,8 +427,8 @@ def emitter(formula: Callable[..., Value]) -> Any:
         4: lambda typing_context, x, y, z, w: resolve(x, y, z, w),
     }
     face = faces[len(inspect.signature(formula).parameters)]
-    face.__name__ = formula.__name__
-    face.__doc__ = formula.__doc__
+    for name in ("__module__", "__name__", "__qualname__", "__doc__"):
+        setattr(face, name, getattr(formula, name))
     return intrinsic(face)
 
 

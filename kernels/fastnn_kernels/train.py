@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from .jit import specialised
+from .jit import kernel
 from .network import DUNITS, INPUTS, OUTPUTS, backward_pass, forward_pass, last_outputs
 from .output import softmax_backward
 from .simd import view
@@ -38,7 +38,7 @@ def train_passes(activations: tuple[str, ...]) -> Any:
     forward = forward_pass(activations)
     backward = backward_pass(activations)
 
-    @specialised(activations)
+    @kernel
     def train_passes(
         plan, parameters, gradient, X, y, T, n_samples, units, dunits, progress,
         last_pass, n_tiles, n_weights, epsilon, reg_lambda,
