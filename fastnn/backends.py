@@ -104,9 +104,10 @@ class NumbaBackend:
             width = tile.shape[0] // network.n_inputs
             label_tile = aligned_empty(width, network.dtype)
             total += kernel(
-                network.plan, parameters, _read_only(X[part]), labels[part], tile, label_tile, units
-            )
-        return total / X.shape[0]
+                network.plan, parameters, _read_only(X[part]), labels[part], 1 / X.shape[0],
+                tile, label_tile, units,
+            )  # fmt: skip
+        return total
 
     def trainer(
         self, network: Network, parameters: Array, X: Array, y: Array, epsilon: float, reg_lambda: float
@@ -187,23 +188,17 @@ class _NumbaTrainer:
         before = [array.copy() for array in self._state]
         tiles_before = self._tiles_done
         started = time.perf_counter()
+        finite = False
         try:
             finite = self._call(last_pass)
-        except BaseException:  # an interrupt, which comes through when the kernel returns
-            if not np.isfinite(self._parameters).all():
-                self._restore(before)
-            raise
-        seconds = time.perf_counter() - started
-        tiles_a_second = (self._tiles_done - tiles_before) / max(seconds, 1e-6)
-        # Twice as many at the most: the measure of a short call is rough.
-        self._tiles_a_call = max(1, min(int(CALL_SECONDS * tiles_a_second), 2 * self._tiles_a_call))
-        if not finite:
-            # The kernel keeps no copy of the parameters; what it did up to the pass before is
-            # simply done again, and comes out the same to the last bit.
-            broken = self.n_passes
-            self._restore(before)
-            while self.n_passes < broken - 1:
-                self._call(broken - 1)
+            seconds = time.perf_counter() - started
+            tiles_a_second = (self._tiles_done - tiles_before) / max(seconds, 1e-6)
+            # Twice as many at the most: the measure of a short call is rough.
+            self._tiles_a_call = max(1, min(int(CALL_SECONDS * tiles_a_second), 2 * self._tiles_a_call))
+        finally:
+            # Also where an interrupt came through, as it does when the kernel returns.
+            if not (finite or np.isfinite(self._parameters).all()):
+                self._go_back(before)
         return finite
 
     @property
@@ -214,9 +209,17 @@ class _NumbaTrainer:
     def _state(self) -> tuple[Array, ...]:
         return self._parameters, self._gradient, self._progress
 
-    def _restore(self, saved: list[Array]) -> None:
-        for array, values in zip(self._state, saved, strict=True):
-            array[...] = values
+    def _go_back(self, before: list[Array]) -> None:
+        """To the last pass that left all parameters finite.
+
+        The kernel keeps no copy of the parameters; what it did up to the pass before is simply done
+        again from a copy made before the call, and comes out the same to the last bit.
+        """
+        broken = self.n_passes
+        for array, saved in zip(self._state, before, strict=True):
+            array[...] = saved
+        while self.n_passes < broken - 1:
+            self._call(broken - 1)
 
     def _call(self, last_pass: int) -> bool:
         return self._kernel(
@@ -247,15 +250,13 @@ class NumpyBackend:
 
     @_quiet
     def loss(self, network: Network, parameters: Array, X: Array, y: Array) -> float:
-        return float(self._predict.loss(*_lists(network, parameters), X, y) / X.shape[0])
+        return float(self._predict.loss(*_lists(network, parameters), X, y, 1 / X.shape[0]))
 
     def trainer(
         self, network: Network, parameters: Array, X: Array, y: Array, epsilon: float, reg_lambda: float
     ) -> Trainer:
-        def train(n_passes: int) -> int:
-            return self._train.train_passes(network, parameters, X, y, n_passes, epsilon, reg_lambda)
-
-        return _NumpyTrainer(train)
+        arguments = network, parameters, X, y, 1, epsilon, reg_lambda  # a pass a call
+        return _NumpyTrainer(self._train.train_passes, arguments)
 
     @_quiet
     def grid_classes(
@@ -270,17 +271,25 @@ def _lists(network: Network, parameters: Array) -> tuple[Any, list[Array], list[
 
 
 class _NumpyTrainer:
-    def __init__(self, train: Any) -> None:
-        self._train = train
+    def __init__(self, train: Any, arguments: tuple) -> None:
+        self._train, self._arguments = train, arguments
         self.n_passes = 0
 
     @_quiet
     def run(self, last_pass: int) -> bool:
+        parameters = self._arguments[1]
         finished = time.perf_counter() + CALL_SECONDS
         while self.n_passes < last_pass and time.perf_counter() < finished:
-            if not self._train(1):
+            before = parameters.copy()
+            done = 0
+            try:
+                done = self._train(*self._arguments)
+                self.n_passes += done
+            finally:
+                if not done:  # the training diverged, or an interrupt came through
+                    parameters[...] = before
+            if not done:
                 return False
-            self.n_passes += 1
         return True
 
 

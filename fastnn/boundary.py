@@ -21,8 +21,10 @@ from .validation import check_count
 
 __all__ = ["predict_grid"]
 
-# Points of a band: enough that a thread's turn is worth its start, few enough that Ctrl-C is heard.
+# Of a band: points enough that a thread's turn is worth its start, and operations few enough that
+# Ctrl-C, which waits for its end, is heard.
 BAND_POINTS = 1 << 18
+BAND_OPERATIONS = 2e9
 # Points given to somebody else's predict at once.
 PORTION_POINTS = 1 << 16
 
@@ -87,7 +89,8 @@ def _model_grid(
     backend = get_backend(model.backend)
     classes = np.empty((height, width), np.min_scalar_type(network.n_outputs - 1))
     n_threads = available_cores() if n_threads is None else check_count(n_threads, "n_threads", 1)
-    rows = max(1, min(BAND_POINTS // width, -(-height // n_threads)))
+    points = min(BAND_POINTS, int(BAND_OPERATIONS / (2 * network.n_parameters)))
+    rows = max(1, min(points // width, -(-height // n_threads)))
 
     def fill(begin: int) -> None:
         backend.grid_classes(network, parameters, axes, begin, min(begin + rows, height), classes)

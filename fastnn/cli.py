@@ -65,7 +65,8 @@ def _count(least: int, below: int = 2**63) -> Callable[[str], int]:
             raise ValueError
         return value
 
-    count.__name__ = f"integer not below {least}"  # argparse's messages name it
+    # argparse's messages name it
+    count.__name__ = f"integer from {least} to {below - 1}" if below < 2**63 else f"integer not below {least}"
     return count
 
 
@@ -83,7 +84,7 @@ def _sizes(text: str) -> tuple[int, ...]:
     return tuple(_count(1)(size) for size in text.split(",") if text)
 
 
-_sizes.__name__ = "list of layer sizes"
+_sizes.__name__ = "list of layer sizes from 1 on"
 
 
 def _moons(options: argparse.Namespace) -> int:
@@ -96,6 +97,8 @@ def _moons(options: argparse.Namespace) -> int:
     # Found out before the work rather than after it.
     if not options.out.absolute().parent.is_dir():
         raise ValueError(f"--out: there is no folder {options.out.absolute().parent}")
+    if options.out.is_dir():
+        raise ValueError(f"--out: {options.out} is a folder, not the name of a picture")
     known = FigureCanvasBase.get_supported_filetypes()
     if _picture_format(options.out) not in known:
         raise ValueError(f"--out: {options.out} must end in one of {', '.join(sorted(known))}")

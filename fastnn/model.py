@@ -164,6 +164,8 @@ class Model:
         num_passes = check_count(num_passes, "num_passes")
         epsilon = check_rate(epsilon, "epsilon")
         reg_lambda = check_rate(reg_lambda, "reg_lambda")
+        if not self._parameters.flags.writeable:  # as a memory-mapped pickle's are
+            self._parameters = self._parameters.copy()
         if not np.isfinite(self._parameters).all():
             raise ValueError("W or b holds NaN or infinity: set finite values before training")
         backend = get_backend(self.backend)
@@ -259,10 +261,10 @@ class _LiveViews(list):
 
     def __setitem__(self, index: Any, value: Any) -> None:
         views = self[index] if isinstance(index, slice) else [self[index]]
-        values = [np.asarray(v) for v in (value if isinstance(index, slice) else [value])]
+        values = [np.array(v) for v in (value if isinstance(index, slice) else [value])]
         if len(values) != len(views):
             raise ValueError(f"{len(views)} layers take {len(views)} arrays, got {len(values)}")
-        # All are looked at before the first is written.
+        # Copies, which may come from the model itself, and all looked at before the first is written.
         for view, new in zip(views, values, strict=True):
             if new.shape != view.shape:
                 raise ValueError(f"this layer's array has the shape {view.shape}, got {new.shape}")

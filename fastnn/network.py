@@ -27,6 +27,9 @@ ALIGNMENT = 64
 # short that the loops along it do not pay.
 TILE_BYTES = 32 * 1024
 TILE_WIDTHS = (128, 512)
+# A call into the kernels does a whole tile at least, and Ctrl-C waits for its end: of a network so
+# large that a tile takes longer than this many operations, some 50 ms, tiles are narrower.
+TILE_OPERATIONS = 3e9
 
 
 def aligned_empty(size: int, dtype: np.dtype) -> NDArray[Any]:
@@ -180,7 +183,8 @@ class Network:
         """Most samples that go through the layers together."""
         row_bytes = (self.n_inputs + self.n_units + self.n_dunits) * self.dtype.itemsize
         least, most = TILE_WIDTHS
-        return min(max(TILE_BYTES // row_bytes, least), most)
+        width = min(max(TILE_BYTES // row_bytes, least), most)
+        return max(1, min(width, int(TILE_OPERATIONS / (6 * self.n_parameters))))
 
     def tile_width(self, n_samples: int) -> int:
         """Samples of a tile: whole cache lines, and all tiles about equally full."""

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "as_floats",
     "check_choice",
     "check_count",
     "check_labels",
@@ -90,7 +91,7 @@ def _converted(X: Any, dtype: np.dtype, name: str) -> NDArray[Any]:
             if array.dtype.kind != "O":  # text, even of digits, and dates are no numbers
                 raise ValueError
             array = array.astype(np.float64)
-        except (TypeError, ValueError):
+        except (OverflowError, TypeError, ValueError):
             raise ValueError(
                 f"{name} must hold numbers, got dtype {array.dtype}: encode its columns as numbers first"
             ) from None
@@ -108,6 +109,8 @@ def check_labels(y: Any, n_samples: int, n_classes: int, name: str = "y") -> NDA
     """
     if hasattr(y, "toarray"):
         raise ValueError(f"{name} is a sparse matrix: pass {name}.toarray().ravel()")
+    if np.ma.is_masked(y):
+        raise ValueError(f"{name} has masked values: drop their rows")
     try:
         array = np.asarray(y)
     except ValueError as error:
@@ -122,7 +125,7 @@ def check_labels(y: Any, n_samples: int, n_classes: int, name: str = "y") -> NDA
             if array.dtype.kind != "O":  # digits in a string are a class name, not a number
                 raise ValueError
             array = array.astype(np.float64)
-        except (TypeError, ValueError):
+        except (OverflowError, TypeError, ValueError):
             raise ValueError(
                 f"{name} must hold integer labels 0 .. {n_classes - 1}, got dtype {array.dtype}: "
                 f"number the classes first, as numpy.unique({name}, return_inverse=True) does"
@@ -139,7 +142,9 @@ def check_labels(y: Any, n_samples: int, n_classes: int, name: str = "y") -> NDA
         remedy = (
             "labels count from 0"
             if value < 0
-            else f"give layers_dim at least {int(array.max()) + 1} outputs, or number the classes from 0"
+            else f"give layers_dim at least {array.max() + 1:.0f} outputs, or number the classes from 0"
+            if array.max() < 1e6
+            else f"number the classes from 0, as numpy.unique({name}, return_inverse=True) does"
         )
         raise ValueError(
             f"{name}[{wrong[0]}] is {value}, but a network with {n_classes} outputs takes the labels "
@@ -148,10 +153,19 @@ def check_labels(y: Any, n_samples: int, n_classes: int, name: str = "y") -> NDA
     return array.astype(np.int64)
 
 
+def as_floats(values: Any) -> NDArray[Any]:
+    """`values` as an array of floats: integers and booleans become float64, floats stay as they are."""
+    array = np.asarray(values)
+    return array if array.dtype.kind == "f" else array.astype(np.float64)
+
+
 def check_rate(value: Any, name: str) -> float:
     """A finite number not below 0."""
-    if isinstance(value, numbers.Real) and math.isfinite(number := float(value)) and number >= 0:
-        return number
+    try:
+        if isinstance(value, numbers.Real) and math.isfinite(number := float(value)) and number >= 0:
+            return number
+    except OverflowError:  # an integer beyond all floats
+        pass
     raise ValueError(f"{name} must be a finite number not below 0, got {value!r}")
 
 

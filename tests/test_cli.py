@@ -62,13 +62,13 @@ def test_the_network_may_have_no_hidden_layer(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["moons", "--hidden", "0"], "invalid list of layer sizes value: '0'"),
-        (["moons", "--hidden", "a"], "invalid list of layer sizes value: 'a'"),
+        (["moons", "--hidden", "0"], "invalid list of layer sizes from 1 on value: '0'"),
+        (["moons", "--hidden", "a"], "invalid list of layer sizes from 1 on value: 'a'"),
         (["moons", "--passes", "-1"], "invalid integer not below 0 value: '-1'"),
         (["moons", "--samples", "1"], "invalid integer not below 2 value: '1'"),
         (["moons", "--noise", "-1"], "invalid finite number not below 0 value: '-1'"),
         (["moons", "--noise", "nan"], "invalid finite number not below 0 value: 'nan'"),
-        (["moons", "--seed", "4294967296"], "invalid"),
+        (["moons", "--seed", "4294967296"], "invalid integer from 0 to 4294967295 value: '4294967296'"),
         (["moons", "--backend", "torch"], "invalid choice: 'torch'"),
         ([], "required"),
         (["suns"], "invalid choice: 'suns'"),
@@ -83,7 +83,7 @@ def test_wrong_arguments_are_told(arguments, message, capsys):
 
 @pytest.mark.parametrize(
     ("out", "message"),
-    [("no/such/folder/moons.png", "there is no folder"), ("moons.xyz", "xyz")],
+    [("no/such/folder/moons.png", "there is no folder"), ("moons.xyz", "xyz"), ("..", "is a folder")],
 )
 def test_a_picture_that_cannot_be_written_is_told_before_the_work(
     out, message, tmp_path, capsys, monkeypatch

@@ -5,6 +5,7 @@ import pickle
 import signal
 import threading
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,6 +14,7 @@ from sklearn.datasets import make_moons
 
 import fastnn
 from fastnn.backends import get_backend
+from fastnn.network import Network
 from fastnn.training import run_training
 
 X, y = make_moons(200, noise=0.20, random_state=0)
@@ -133,6 +135,10 @@ BAD_DATA = {
     "labels text": ((X, np.array(["no", "yes"])[y]), "number the classes first"),
     "labels digits": ((X, y.astype(str)), "number the classes first"),
     "labels sparse": ((X, scipy.sparse.csr_array(y[None])), r"y.toarray\(\)"),
+    "labels masked": ((X, np.ma.masked_less(y, 1)), "y has masked values"),
+    "labels dates": ((X, y.astype("datetime64[D]")), "y must hold integer labels .*got dtype datetime64"),
+    "labels huge": ((X, np.full(200, 1e300)), "number the classes from 0, as numpy.unique"),
+    "beyond all floats": (([[10**400, 0]] * 200, y), "X must hold numbers"),
     "labels ragged": ((X, [[0], [0, 1]]), "y is no list of labels"),
 }
 
@@ -206,6 +212,7 @@ def test_bad_options(options, message):
         ({"epsilon": -0.1}, "epsilon must be a finite number not below 0, got -0.1"),
         ({"epsilon": np.nan}, "epsilon must be a finite number not below 0, got nan"),
         ({"epsilon": "fast"}, "epsilon must be a finite number not below 0, got 'fast'"),
+        ({"epsilon": 10**400}, "epsilon must be a finite number"),
         ({"reg_lambda": np.inf}, "reg_lambda must be a finite number not below 0, got inf"),
     ],
 )
@@ -265,6 +272,10 @@ def test_parameters_can_be_set_whole():
     np.testing.assert_array_equal(target.predict_proba(X), source.predict_proba(X))
     with pytest.raises(ValueError, match=r"shape \(2, 3\), got \(3, 2\)"):
         target.W[0] = np.zeros((3, 2))
+    square = fastnn.Model([2, 2, 2], random_state=0)
+    first, second = (w.copy() for w in square.W)
+    square.W = square.W[::-1]
+    np.testing.assert_array_equal(square.W, [second, first])
     before = parameters(target)
     with pytest.raises(ValueError, match=r"shape \(3, 2\), got \(2, 3\)"):
         target.W = [np.zeros((2, 3)), np.zeros((2, 3))]
@@ -292,6 +303,15 @@ def test_copies_are_whole_and_apart(clone):
     expected = trained()
     expected.train(X, y, num_passes=3)
     np.testing.assert_array_equal(parameters(other), parameters(expected))
+
+
+def test_a_model_whose_parameters_are_read_only_trains_on_a_copy(tmp_path):
+    joblib.dump(fastnn.Model([2, 300, 2], random_state=0), tmp_path / "model")
+    model = joblib.load(tmp_path / "model", mmap_mode="r")
+    before = parameters(model)
+    model.train(X, y, num_passes=3)
+    assert (parameters(model) != before).any()
+    np.testing.assert_array_equal(parameters(joblib.load(tmp_path / "model")), before)
 
 
 def test_repr_says_what_it_is():
@@ -387,6 +407,11 @@ def test_loss_is_finite_for_scores_of_any_size(backend):
     model.W[0][...] = [[1e150, -1e150]]
     assert model.calculate_loss([[1e150]], [1]) == pytest.approx(2e300)
     assert model.calculate_loss([[1e150]], [0]) == 0
+
+
+def test_huge_layers_have_narrow_tiles_so_that_an_interrupt_is_heard():
+    network = Network.create([4000, 4000, 4000, 10], "tanh", "tanh", np.float64)
+    assert network.tile_width(1000) == 16
 
 
 # --- interrupts, threads -------------------------------------------------------------------------

@@ -52,7 +52,7 @@ def test_reference_gradient_is_central_differences(network: Network, count, seed
 
     def loss(values):
         S = reference.scores(network.activations, network.weights(values), network.biases(values), X)
-        return softmax_loss(S, y)
+        return softmax_loss(S, y, 1.0)
 
     W, b = network.weights(parameters), network.biases(parameters)
     outputs = reference.forward_pass(network.activations, W, b, X)

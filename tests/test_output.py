@@ -37,8 +37,8 @@ def test_forward_is_the_reference(draw: Draw, n_classes, count):
 def test_loss_is_the_reference(draw: Draw, n_classes, count):
     T = draw.padded(count)
     S, y = draw.array(n_classes, T), draw.labels(n_classes, T)
-    loss = compiled.softmax_loss(read_only(S), read_only(y.astype(draw.dtype)[None]), count)
-    expected = reference.softmax_loss(wide(S.T)[:count], y[:count]) if count else 0.0
+    loss = compiled.softmax_loss(read_only(S), read_only(y.astype(draw.dtype)[None]), 0.5, count)
+    expected = reference.softmax_loss(wide(S.T)[:count], y[:count], 0.5) if count else 0.0
     scale = np.abs(S[:, :count]).sum() + count
     assert abs(loss - expected) <= tolerance(draw.dtype, n_classes) * scale
 
@@ -73,14 +73,17 @@ def test_argmax_is_the_reference(draw: Draw, n_classes, count, integer):
 @pytest.mark.parametrize("n_classes", [2, 3])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_loss_is_finite_for_any_finite_scores(dtype, n_classes):
-    largest = np.finfo(dtype).max / 4
+    # The mean, even where the sum of so many is infinite.
+    largest = np.finfo(dtype).max / 2
     lanes = 64 // dtype.itemsize
     S = np.zeros((n_classes, lanes), dtype)
     S[0] = largest
     y = np.ones((1, lanes), dtype)
-    loss = compiled.softmax_loss(S, y, 1)
+    loss = compiled.softmax_loss(S, y, 1 / lanes, lanes)
     assert loss == pytest.approx(float(largest), rel=1e-6)
-    assert reference.softmax_loss(S.T[:1], np.array([1])) == pytest.approx(float(largest), rel=1e-6)
+    labels = np.ones(lanes, int)
+    assert reference.softmax_loss(S.T, labels, 1 / lanes) == pytest.approx(float(largest), rel=1e-6)
+    assert fastnn.Softmax().loss(S.T, labels) == pytest.approx(float(largest), rel=1e-6)
     dS = untouched(S.shape, dtype)
     compiled.softmax_backward(S, y, lanes, dS)
     np.testing.assert_array_equal(dS[:2, 0], [1, -1])
@@ -109,3 +112,27 @@ def test_reference_diff_is_central_differences():
         # diff is of the summed loss, loss the mean.
         expected = 4 * (softmax.loss(moved[0], y) - softmax.loss(moved[1], y)) / 2e-6
         assert diff[index] == pytest.approx(expected, rel=1e-6, abs=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("scores", "labels", "message"),
+    [
+        ([[0, 1], [2, 3]], [[0], [1]], "y must have one dimension"),
+        ([[0, 1], [2, 3]], [0], "X has 2 samples, but y has 1 labels"),
+        ([[0, 1]], [-1], "labels count from 0"),
+        ([[0, 1]], [0.5], "y must hold integer labels"),
+        ([0, 1], [0], "scores must have the shape"),
+    ],
+)
+def test_units_refuse_what_does_not_fit(scores, labels, message):
+    for method in (fastnn.Softmax().loss, fastnn.Softmax().diff):
+        with pytest.raises(ValueError, match=message):
+            method(scores, labels)
+
+
+def test_units_take_integers_for_numbers():
+    for dtype in (np.uint8, np.int8, np.int64):
+        S = np.array([[0, 100], [50, 20]], dtype)
+        np.testing.assert_array_equal(fastnn.Softmax().predict(S), fastnn.Softmax().predict(wide(S)))
+        np.testing.assert_array_equal(fastnn.Sigmoid().forward(S), fastnn.Sigmoid().forward(wide(S)))
+        np.testing.assert_array_equal(fastnn.Tanh().forward(S), np.tanh(wide(S)))

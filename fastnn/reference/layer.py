@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..validation import as_floats
+
 __all__ = ["ACTIVATIONS", "Identity", "Sigmoid", "Tanh", "activation_backward", "activation_forward"]
 
 
@@ -59,7 +61,7 @@ class Layer:
         array
             Of X's shape.
         """
-        return self.value(X)
+        return self.value(as_floats(X))
 
     def backward(self, X, top_diff):
         """Derivative by X, given the derivative by the output.
@@ -76,7 +78,7 @@ class Layer:
         array
             Of X's shape.
         """
-        return self.slope(self.value(X)) * top_diff
+        return self.slope(self.value(as_floats(X))) * top_diff
 
 
 class Identity(Layer):

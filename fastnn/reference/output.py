@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..validation import as_floats, check_labels
+
 __all__ = ["Softmax", "argmax", "softmax_backward", "softmax_forward", "softmax_loss"]
 
 
@@ -16,10 +18,15 @@ def softmax_forward(S):
     return e / np.sum(e, axis=1, keepdims=True)
 
 
-def softmax_loss(S, y):
-    """Sum over the samples of -log p[label], by log-sum-exp: finite for any finite scores."""
+def softmax_loss(S, y, scale):
+    """Sum over the samples of -scale log p[label], by log-sum-exp.
+
+    With one over the number of samples for `scale` it is the mean, finite wherever the samples' own
+    losses are.
+    """
     S = S - np.max(S, axis=1, keepdims=True)
-    return np.sum(np.log(np.sum(np.exp(S), axis=1)) - S[np.arange(len(y)), y], dtype=np.float64)
+    losses = np.log(np.sum(np.exp(S), axis=1)) - S[np.arange(len(y)), y]
+    return np.sum(scale * losses.astype(np.float64))
 
 
 def softmax_backward(S, y):
@@ -66,7 +73,7 @@ class Softmax:
         array (n, k)
             Each row sums to 1.
         """
-        return softmax_forward(np.asarray(X))
+        return softmax_forward(_scores(X))
 
     def loss(self, X, y):
         """Mean of -log p[label].
@@ -81,8 +88,14 @@ class Softmax:
         Returns
         -------
         float
+
+        Raises
+        ------
+        ValueError
+            For labels of another length, no integers, or out of range.
         """
-        return float(softmax_loss(np.asarray(X), np.asarray(y)) / len(y))
+        X = _scores(X)
+        return float(softmax_loss(X, check_labels(y, *X.shape), 1 / len(X)))
 
     def diff(self, X, y):
         """Derivative of the summed loss by the scores: p, less 1 at the label.
@@ -100,4 +113,12 @@ class Softmax:
         -------
         array (n, k)
         """
-        return softmax_backward(np.asarray(X), np.asarray(y))
+        X = _scores(X)
+        return softmax_backward(X, check_labels(y, *X.shape))
+
+
+def _scores(X):
+    X = as_floats(X)
+    if X.ndim != 2:
+        raise ValueError(f"scores must have the shape (samples, classes), got {X.shape}")
+    return X

@@ -18,6 +18,6 @@ def predict(activations, W, b, X):
     return argmax(scores(activations, W, b, X))
 
 
-def loss(activations, W, b, X, y):
-    """Sum over the samples of -log p[label]."""
-    return softmax_loss(scores(activations, W, b, X), y)
+def loss(activations, W, b, X, y, scale):
+    """Sum over the samples of -scale log p[label]."""
+    return softmax_loss(scores(activations, W, b, X), y, scale)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from . import vmath
 from .jit import kernel
-from .simd import Value, emitter, fill, lanes, load, reduce_add, store, store_integers
+from .simd import Value, emitter, fill, lanes, load, reduce_add_scaled, store, store_integers
 
 __all__ = ["argmax", "softmax_backward", "softmax_forward", "softmax_loss"]
 
@@ -38,8 +38,8 @@ def softmax_forward(S, P):
 
 
 @kernel
-def softmax_loss(S, y, n):
-    """Sum over the first `n` samples of -log p[label], by log-sum-exp on the scores.
+def softmax_loss(S, y, scale, n):
+    """Sum over the first `n` samples of -scale log p[label], by log-sum-exp on the scores.
 
     Parameters
     ----------
@@ -47,6 +47,8 @@ def softmax_loss(S, y, n):
         Scores.
     y : array (1, T)
         Labels 0 .. K-1.
+    scale : float64
+        One over the number of samples for the mean, which is then finite where the sum is not.
     n : int
         Number of real samples.
 
@@ -64,7 +66,7 @@ def softmax_loss(S, y, n):
             score = load(S, k, t) - highest
             total = total + vmath.exp_to_zero(score)
             labelled = vmath.where_equal(label, k, score, labelled)
-        loss += reduce_add(vmath.head(vmath.log(total) - labelled, n - t))
+        loss += reduce_add_scaled(vmath.head(vmath.log(total) - labelled, n - t), scale)
     return loss
 
 

@@ -86,15 +86,16 @@ def predict(activations: tuple[str, ...]) -> Any:
 
 @functools.cache
 def loss(activations: tuple[str, ...]) -> Any:
-    """The kernel ``(plan, parameters, X, y, tile, label_tile, units)``: summed loss of X (N, I).
+    """The kernel ``(plan, parameters, X, y, scale, tile, label_tile, units)``: scaled loss of X (N, I).
 
-    y (N,), the labels in the parameters' dtype; `tile`, flat of I * T, `label_tile`, flat of T,
+    It is the sum over the samples of their loss times `scale`, as in `softmax_loss`. y (N,), the labels
+    in the parameters' dtype; `tile`, flat of I * T, `label_tile`, flat of T,
     and `units` are workspaces.
     """
     forward = forward_pass(activations)
 
     @kernel
-    def loss(plan, parameters, X, y, tile, label_tile, units):
+    def loss(plan, parameters, X, y, scale, tile, label_tile, units):
         n_inputs = plan[0, INPUTS]
         T = label_tile.shape[0]
         X_tile = view(tile, 0, n_inputs, T)
@@ -106,7 +107,7 @@ def loss(activations: tuple[str, ...]) -> Any:
             take_tile(X, first, n, X_tile)
             take_tile(y_column, first, n, y_tile)
             forward(plan, parameters, X_tile, units)
-            total += softmax_loss(last_outputs(plan, T, units), y_tile, n)
+            total += softmax_loss(last_outputs(plan, T, units), y_tile, scale, n)
         return total
 
     return loss

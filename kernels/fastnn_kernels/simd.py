@@ -40,6 +40,7 @@ __all__ = [
     "lanes",
     "load",
     "reduce_add",
+    "reduce_add_scaled",
     "store",
     "store_integers",
     "view",
@@ -239,6 +240,19 @@ def reduce_add(typing_context, vector):
         return Value(context, builder, vector, args[0]).sum()
 
     return vector.dtype(vector), generate
+
+
+@intrinsic
+def reduce_add_scaled(typing_context, vector, scale):
+    """The sum of ``scale * lane`` over the lanes, in float64, in a fixed order."""
+
+    def generate(context, builder, signature, args):
+        wide = vector.of(types.float64)
+        factor = Value.wrap(context, builder, wide, args[1], signature.args[1])
+        value = Value(context, builder, vector, args[0])
+        return ((value if vector == wide else value.to(types.float64)) * factor).sum()
+
+    return types.float64(vector, types.float64), generate
 
 
 # --- formulas that emit their instructions -------------------------------------------------------
