@@ -60,17 +60,12 @@ def trained(**options) -> fastnn.Model:
 
 
 @cache
-def trained_float32() -> fastnn.Model:
-    return trained(dtype=np.float32)
-
-
-@cache
 def trained_sklearn() -> MLPClassifier:
     return MLPClassifier((3,), activation="tanh", max_iter=2000, random_state=0).fit(X, y)
 
 
-def grid_model(size: int, n_threads: int) -> None:
-    predict_grid(trained_float32(), XLIM, YLIM, size, n_threads)
+def grid_model(size: int, n_threads: int, dtype: type = np.float32, backend: str = "numba") -> None:
+    predict_grid(trained(dtype=dtype, backend=backend), XLIM, YLIM, size, n_threads)
 
 
 def points(size: int) -> np.ndarray:

@@ -11,9 +11,10 @@ import scipy.special
 
 from fastnn.backends import get_backend
 from fastnn.network import Network, aligned_empty
-from fastnn.reference import gate, layer, output, update
+from fastnn.reference import gate, layer, network, output, update
 from fastnn_kernels import gate as compiled_gate
 from fastnn_kernels import layer as compiled_layer
+from fastnn_kernels import network as compiled_network
 from fastnn_kernels import output as compiled_output
 from fastnn_kernels import update as compiled_update
 
@@ -99,16 +100,61 @@ def whole(operation):
     """A whole network's operation on both backends: [n_in, n_out, n_out, 2] on T samples."""
 
     def case(n_in, n_out, T, dtype):
-        network = Network.create([n_in, n_out, n_out, 2], "tanh", "tanh", dtype)
-        parameters = network.draw_parameters(np.random.RandomState(0))
+        net = Network.create([n_in, n_out, n_out, 2], "tanh", "tanh", dtype)
+        parameters = net.draw_parameters(np.random.RandomState(0))
         X = np.random.default_rng(0).normal(size=(T, n_in)).astype(dtype)
         y = np.random.default_rng(1).integers(0, 2, T)
         backends = get_backend("numba"), get_backend("numpy")
         if operation == "loss":
-            return tuple(lambda b=b: b.loss(network, parameters, X, y) for b in backends)
-        return tuple(lambda b=b: getattr(b, operation)(network, parameters, X) for b in backends)
+            return tuple(lambda b=b: b.loss(net, parameters, X, y) for b in backends)
+        return tuple(lambda b=b: getattr(b, operation)(net, parameters, X) for b in backends)
 
     return case
+
+
+def passes(operation):
+    """A tile through the whole network [n_in, n_out, n_out, 2], forward, or forward and back."""
+
+    def case(n_in, n_out, T, dtype):
+        net = Network.create([n_in, n_out, n_out, 2], "tanh", "tanh", dtype)
+        parameters = net.draw_parameters(np.random.RandomState(0))
+        gradient = aligned_empty(net.n_parameters, net.dtype)
+        X, units, dunits = (
+            tile(n_in, T, dtype),
+            tile(net.n_units, T, dtype).ravel(),
+            tile(net.n_dunits, T, dtype).ravel(),
+        )
+        rows, W, b = np.ascontiguousarray(X.T), net.weights(parameters), net.biases(parameters)
+        dS = np.ascontiguousarray(tile(2, T, dtype).T)
+        forward = compiled_network.forward_pass(net.kernel_activations)
+        backward = compiled_network.backward_pass(net.kernel_activations)
+        gradient[:] = 0
+
+        def ours():
+            forward(net.plan, parameters, X, units)
+            if operation == "backward":
+                backward(net.plan, parameters, X, units, dunits, gradient)
+
+        def twin():
+            outputs = network.forward_pass(net.activations, W, b, rows)
+            if operation == "backward":
+                network.backward_pass(net.activations, W, outputs, dS)
+
+        return ours, twin
+
+    return case
+
+
+def train_passes(n_in, n_out, T, dtype):
+    """One pass of gradient descent on T samples through [n_in, n_out, n_out, 2]."""
+    net = Network.create([n_in, n_out, n_out, 2], "tanh", "tanh", dtype)
+    X = np.random.default_rng(0).normal(size=(T, n_in)).astype(dtype)
+    y = np.random.default_rng(1).integers(0, 2, T)
+    trainers = [
+        get_backend(name).trainer(net, net.draw_parameters(np.random.RandomState(0)), X, y, 1e-6, 0.01)
+        for name in ("numba", "numpy")
+    ]
+    return tuple(lambda t=t: t.run(t.n_passes + 1) for t in trainers)
 
 
 OPERATIONS = {
@@ -119,6 +165,9 @@ OPERATIONS = {
     **{f"softmax_{name}": softmax(name) for name in ("forward", "loss", "backward")},
     "argmax": softmax("argmax"),
     "gradient_descent": gradient_descent,
+    "forward_pass": passes("forward"),
+    "forward_and_backward_pass": passes("backward"),
+    "train_passes": train_passes,
     **{name: whole(name) for name in ("predict", "predict_proba", "loss")},
 }
 

@@ -23,15 +23,25 @@ ACTIONS = {
 }
 
 
+class ChildClock:
+    """A benchmark's timer that runs by what child processes report: their start is not counted."""
+
+    seconds = 0.0
+
+    @classmethod
+    def now(cls) -> float:
+        return cls.seconds
+
+
+@pytest.mark.benchmark(timer=ChildClock.now)
 @pytest.mark.parametrize("kernel", ACTIONS)
 def test_compilation(benchmark, kernel, tmp_path):
-    """Seconds within the process from the call to its return, as extra information."""
     benchmark.group = "first call, compilation included"
     folders = iter(range(100))
 
     def first_call():
-        seconds = cases.python_seconds(COMPILE.format(action=ACTIONS[kernel]), tmp_path / str(next(folders)))
-        benchmark.extra_info["seconds in the call"] = seconds
+        folder = tmp_path / str(next(folders))
+        ChildClock.seconds += cases.python_seconds(COMPILE.format(action=ACTIONS[kernel]), folder)
 
     benchmark.pedantic(first_call, rounds=2)
 
