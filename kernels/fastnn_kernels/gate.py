@@ -7,8 +7,7 @@ A sample is a column.
 from __future__ import annotations
 
 from .jit import kernel
-from .product import add_outer_sums, backward_rows, forward_rows
-from .simd import fill, lanes, load, reduce_add
+from .product import add_outer_sums, add_row_sum, backward_rows, forward_rows
 
 __all__ = ["affine_backward", "affine_forward"]
 
@@ -55,10 +54,7 @@ def affine_backward(W, X, dZ, dW, db, dX):
     """
     n_inputs, n_outputs = W.shape
     for j in range(n_outputs):
-        total = fill(dZ, 0)
-        for t in range(0, dZ.shape[1], lanes(dZ)):
-            total = total + load(dZ, j, t)
-        db[0, j] += reduce_add(total)
+        add_row_sum(dZ, db, j)
 
     whole_inputs = n_inputs - n_inputs % 4
     whole_outputs = n_outputs - n_outputs % 4

@@ -19,7 +19,7 @@ from numba.extending import intrinsic
 
 from .simd import VECTOR_BYTES, Value, is_plain, vector_of, vector_pointer
 
-__all__ = ["add_outer_sums", "backward_rows", "forward_rows"]
+__all__ = ["add_outer_sums", "add_row_sum", "backward_rows", "forward_rows"]
 
 # Vectors a block is wide: with four rows, 16 of 32 registers (AVX-512) or 8 of 16 (AVX2) hold sums.
 BLOCK_VECTORS = 4 if VECTOR_BYTES == 64 else 2
@@ -231,3 +231,31 @@ def add_outer_sums(typing_context, n_inputs, n_outputs, X, dZ, dW, i, j):
         return context.get_dummy_value()
 
     return types.void(n_inputs, n_outputs, X, dZ, dW, types.intp, types.intp), generate
+
+
+@intrinsic
+def add_row_sum(typing_context, dZ, db, j):
+    """``db[0, j] += sum over t of dZ[j, t]``; dZ (J, T), db (1, J)."""
+    if not _are_plain((dZ,), (db,)):
+        return None
+
+    def generate(context, builder, signature, args):
+        source = _Matrix(context, builder, dZ, args[0])
+        target = _Matrix(context, builder, db, args[1])
+        zero, j = source.zero(), args[2]
+        sums = [cgutils.alloca_once_value(builder, zero.ir) for _ in range(BLOCK_VECTORS)]
+
+        def block(t: Any, vectors: int) -> None:
+            for v in range(vectors):
+                value = source.load(j, _offset(builder, t, zero.type.lanes * v))
+                builder.store((zero.like(builder.load(sums[v])) + value).ir, sums[v])
+
+        _for_columns(builder, source.shape[1], zero.type.lanes, BLOCK_VECTORS, block)
+        total = zero.like(builder.load(sums[0]))
+        for cell in sums[1:]:
+            total = total + zero.like(builder.load(cell))
+        pointer = target.pointer(j.type(0), j)
+        builder.store(builder.fadd(builder.load(pointer), total.sum()), pointer)
+        return context.get_dummy_value()
+
+    return types.void(dZ, db, types.intp), generate
