@@ -280,15 +280,13 @@ class _NumpyTrainer:
         parameters = self._arguments[1]
         finished = time.perf_counter() + CALL_SECONDS
         while self.n_passes < last_pass and time.perf_counter() < finished:
-            before = parameters.copy()
-            done = 0
+            before, n_passes = parameters.copy(), self.n_passes
             try:
-                done = self._train(*self._arguments)
-                self.n_passes += done
+                self.n_passes += self._train(*self._arguments)
             finally:
-                if not done:  # the training diverged, or an interrupt came through
+                if self.n_passes == n_passes:  # the training diverged, or an interrupt came through
                     parameters[...] = before
-            if not done:
+            if self.n_passes == n_passes:
                 return False
         return True
 

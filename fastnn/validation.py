@@ -139,13 +139,12 @@ def check_labels(y: Any, n_samples: int, n_classes: int, name: str = "y") -> NDA
     wrong = np.flatnonzero((array < 0) | (array >= n_classes))
     if wrong.size:
         value = array[wrong[0]]
-        remedy = (
-            "labels count from 0"
-            if value < 0
-            else f"give layers_dim at least {array.max() + 1:.0f} outputs, or number the classes from 0"
-            if array.max() < 1e6
-            else f"number the classes from 0, as numpy.unique({name}, return_inverse=True) does"
-        )
+        if value < 0:
+            remedy = "labels count from 0"
+        elif array.max() < 1e6:
+            remedy = f"give layers_dim at least {array.max() + 1:.0f} outputs, or number the classes from 0"
+        else:
+            remedy = f"number the classes from 0, as numpy.unique({name}, return_inverse=True) does"
         raise ValueError(
             f"{name}[{wrong[0]}] is {value}, but a network with {n_classes} outputs takes the labels "
             f"0 .. {n_classes - 1}: {remedy}"

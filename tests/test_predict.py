@@ -30,11 +30,16 @@ def exact_scores(network, parameters, X):
     return scores(network.activations, network.weights(wide), network.biases(wide), X.astype(np.float64))
 
 
+def rounding(network, S):
+    """How far scores may be from the exact S."""
+    return 500 * float(np.finfo(network.dtype).eps) * max(1.0, float(np.abs(S).max()))
+
+
 @given(networks(), counts, seeds)
 def test_predict_proba_is_the_reference(network: Network, count, seed):
     parameters, X, _ = problem(network, count, seed)
     S = exact_scores(network, parameters, X)
-    error = 500 * np.finfo(network.dtype).eps * max(1.0, np.abs(S).max())
+    error = rounding(network, S)
     for backend in (numba, numpy):
         P = backend.predict_proba(network, parameters, X)
         assert P.dtype == network.dtype
@@ -46,7 +51,7 @@ def test_predict_proba_is_the_reference(network: Network, count, seed):
 def test_predict_takes_the_highest_score(network: Network, count, seed):
     parameters, X, _ = problem(network, count, seed)
     S = exact_scores(network, parameters, X)
-    error = 500 * np.finfo(network.dtype).eps * max(1.0, np.abs(S).max())
+    error = rounding(network, S)
     for backend in (numba, numpy):
         classes = backend.predict(network, parameters, X)
         assert classes.dtype == np.int64
@@ -59,9 +64,9 @@ def test_loss_is_the_reference(network: Network, count, seed):
     parameters, X, y = problem(network, count, seed)
     S = exact_scores(network, parameters, X)
     expected = reference.softmax_loss(S, y, 1 / count)
-    error = 500 * np.finfo(network.dtype).eps * max(1.0, np.abs(S).max())
+    error = rounding(network, S)
     for backend in (numba, numpy):
-        assert backend.loss(network, parameters, X, y) == pytest.approx(expected, abs=float(error))
+        assert backend.loss(network, parameters, X, y) == pytest.approx(expected, abs=error)
 
 
 @given(draws, widths, st.integers(0, 20), st.integers(0, 20))
@@ -89,7 +94,7 @@ def test_grid_is_the_prediction_at_its_points(network: Network, height, width, s
     S = np.sort(exact_scores(network, parameters, points), axis=1)
     close = np.zeros(len(points), bool)
     if network.n_outputs > 1:
-        close = S[:, -1] - S[:, -2] <= 500 * np.finfo(network.dtype).eps * max(1.0, np.abs(S).max())
+        close = S[:, -1] - S[:, -2] <= rounding(network, S)
     close = close.reshape(height, width)
     for backend in (numba, numpy):
         classes = np.full((height, width), 99, np.uint8)

@@ -39,7 +39,6 @@ __all__ = [
     "fill",
     "lanes",
     "load",
-    "reduce_add",
     "reduce_add_scaled",
     "store",
     "store_integers",
@@ -230,16 +229,6 @@ def view(typing_context, flat, offset, rows, columns):
         return window._getvalue()
 
     return matrix(flat, types.intp, types.intp, types.intp), generate
-
-
-@intrinsic
-def reduce_add(typing_context, vector):
-    """The sum of the lanes, in a fixed order."""
-
-    def generate(context, builder, signature, args):
-        return Value(context, builder, vector, args[0]).sum()
-
-    return vector.dtype(vector), generate
 
 
 @intrinsic

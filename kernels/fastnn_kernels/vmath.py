@@ -24,7 +24,6 @@ __all__ = [
     "divide",
     "exp",
     "exp_to_zero",
-    "fma",
     "head",
     "log",
     "maximum",
@@ -271,12 +270,6 @@ def log(x: Value) -> Value:
 def divide(numerator: Value, denominator: Value) -> Value:
     """The quotient, for a denominator whose magnitude lies in the normal range of float32."""
     return _divide(numerator, denominator)
-
-
-@emitter
-def fma(x: Value, factor: Value, addend: Value) -> Value:
-    """x * factor + addend, rounded once where the processor can."""
-    return x.fma(factor, addend)
 
 
 @emitter
