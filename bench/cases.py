@@ -18,6 +18,7 @@ from sklearn.neural_network import MLPClassifier
 from tutorial import moons, tutorial_run, tutorial_scores
 
 import fastnn
+from fastnn.backends import get_backend
 from fastnn.boundary import predict_grid
 from fastnn_kernels import vmath
 from fastnn_kernels.jit import OPTIONS
@@ -80,6 +81,15 @@ def grid_tutorial(size: int) -> None:
 
 def grid_sklearn(size: int) -> None:
     trained_sklearn().predict(points(size))
+
+
+def gradient(model: fastnn.Model, X: np.ndarray, y: np.ndarray) -> Callable[[], object]:
+    """One loss and gradient of all samples, as L-BFGS asks for them."""
+    network = model._network
+    objective = get_backend("numba").objective(
+        network, model._statistics, X, y.astype(network.dtype)[:, None], np.ones(len(X)), key=1
+    )
+    return lambda: objective(model._parameters)
 
 
 # --- whole processes -----------------------------------------------------------------------------

@@ -1,6 +1,8 @@
 """Measure the figures of the README and print them as its table.
 
-    python bench/report.py
+    python bench/report.py                            # all of them
+    python bench/report.py minibatches                # one part
+    python bench/report.py minibatches --chart FILE   # and the bar chart
 
 What is compared runs in turns in one process, so that a slow moment of the machine meets both;
 each figure is the best of its turns, which is the one least disturbed.
@@ -8,6 +10,7 @@ each figure is the best of its turns, which is the one least disturbed.
 
 from __future__ import annotations
 
+import argparse
 import platform
 import sys
 import time
@@ -18,6 +21,8 @@ sys.path[:0] = [str(Path(__file__).parents[1] / "tests")]
 
 import cases
 import numpy as np
+from threadpoolctl import threadpool_limits
+from workloads import WORKLOADS, sides
 
 from fastnn.boundary import available_cores
 
@@ -91,6 +96,77 @@ def grid() -> None:
             )
 
 
+def minibatches() -> None:
+    """Trainings by minibatches, beside the peers that are installed, and how far they are from the limit."""
+    one_core = product_limit()
+    print(f"\n(one core's float32 products reach {one_core / 1e9:.0f} GFLOP/s)\n")
+    print("| training | who | time | a step | score | fastnn is faster by | of the limit |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for name, workload in WORKLOADS.items():
+        runs = {side: prepare(workload) for side, prepare in sides().items()}
+        seconds = dict.fromkeys(runs, float("inf"))
+        scores = {}
+        for _ in range(5):
+            for side, run in runs.items():
+                time.sleep(0.2)  # threads of the peers' pools go on spinning for some time
+                started = time.perf_counter()
+                score = run()
+                seconds[side] = min(seconds[side], time.perf_counter() - started)
+                scores[side] = score()
+        ours = min(seconds["fastnn"], seconds["fastnn, 2 threads"])
+        for side, time_taken in seconds.items():
+            n_cores = 1 if side in ("fastnn", "torch, 1 thread") else available_cores()
+            share = workload.operations / time_taken / (one_core * n_cores)
+            print(
+                f"| {name} | {side} | {time_taken:.4f} s | {time_taken / workload.n_steps * 1e6:.1f} us | "
+                f"{scores[side]:.4f} | {time_taken / ours:.3g} | {share:.1%} |",
+                flush=True,
+            )
+        MEASURED[name] = seconds
+
+
+# What the chart is drawn from: seconds by workload and side.
+MEASURED: dict[str, dict[str, float]] = {}
+
+
+def product_limit() -> float:
+    """Operations a second of one core's largest products in float32, by NumPy's BLAS."""
+    random = np.random.default_rng(0)
+    A, B = random.normal(size=(2, 768, 768)).astype(np.float32)
+    C = np.empty_like(A)
+    with threadpool_limits(1):
+        t = best(20, product=lambda: np.dot(A, B, out=C))
+    return 2 * 768**3 / t["product"]
+
+
+def chart(path: str) -> None:
+    """Draw the bars of what `minibatches` measured."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    colours = {"fastnn": "#d1495b", "scikit-learn": "#8d99ae", "torch": "#bf9b30", "jax": "#4a7c9d"}
+    figure, axes = plt.subplots(1, len(MEASURED), figsize=(11, 2.9), layout="constrained")
+    for ax, (name, seconds) in zip(axes, MEASURED.items(), strict=True):
+        # Of each the better number of threads.
+        shown: dict[str, float] = {}
+        for side, value in seconds.items():
+            who = side.partition(",")[0]
+            shown[who] = min(value, shown.get(who, float("inf")))
+        names = list(shown)[::-1]
+        step = [shown[who] / WORKLOADS[name].n_steps * 1e6 for who in names]
+        bars = ax.barh(names, step, color=[colours[who] for who in names])
+        ax.bar_label(bars, [f"{value:.3g}" for value in step], padding=3)
+        ax.set_xlim(0, max(step) * 1.25)
+        ax.set_title(f"{name} {list(WORKLOADS[name].layers_dim)}", fontsize=9)
+        ax.set_xlabel("microseconds a step")
+        ax.spines[["top", "right"]].set_visible(False)
+        if ax is not axes[0]:
+            ax.set_yticklabels([])
+    figure.savefig(path, dpi=150)
+
+
 def prediction() -> None:
     one = cases.X[:1].copy()
     model, estimator = cases.trained(), cases.trained_sklearn()
@@ -136,12 +212,27 @@ def startup() -> None:
     row("`fastnn moons`, from then on", stack, f"{t['warm']:.2f} s", t["stack"] / t["warm"])
 
 
+PARTS = (training, grid, prediction, functions, startup, minibatches)
+
+
 def main() -> None:
+    parser = argparse.ArgumentParser(description="Measure the figures of the README.")
+    names = [part.__name__ for part in PARTS]
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(names)}; all by default")
+    parser.add_argument("--chart", metavar="FILE", help="draw the minibatches' times")
+    options = parser.parse_args()
+    if not set(options.parts) <= set(names):
+        parser.error(f"parts are {', '.join(names)}")
+    chosen = [part for part in PARTS if not options.parts or part.__name__ in options.parts]
+    if options.chart and minibatches not in chosen:
+        parser.error("--chart draws what the part minibatches measures: name it too")
     print(f"{platform.processor() or platform.machine()}, {available_cores()} cores, ", end="")
     print(f"Python {platform.python_version()}, NumPy {np.__version__}\n")
     print("| what | peer | fastnn | times as fast |\n| --- | --- | --- | --- |")
-    for part in (training, grid, prediction, functions, startup):
+    for part in chosen:
         part()
+    if options.chart:
+        chart(options.chart)
 
 
 if __name__ == "__main__":

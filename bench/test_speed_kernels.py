@@ -9,13 +9,19 @@ import numpy as np
 import pytest
 import scipy.special
 
-from fastnn.backends import get_backend
+from fastnn.backends import Job, get_backend
 from fastnn.network import Network, aligned_empty
-from fastnn.reference import gate, layer, network, output, update
+from fastnn.optimizers import OPTIMIZERS
+from fastnn.reference import gate, layer, norm, random, update
+from fastnn.reference import loss as reference_loss
+from fastnn.reference import output as reference_output
 from fastnn_kernels import gate as compiled_gate
 from fastnn_kernels import layer as compiled_layer
-from fastnn_kernels import network as compiled_network
+from fastnn_kernels import loss as compiled_loss
+from fastnn_kernels import norm as compiled_norm
 from fastnn_kernels import output as compiled_output
+from fastnn_kernels import random as compiled_random
+from fastnn_kernels import tile as compiled_tile
 from fastnn_kernels import update as compiled_update
 
 DTYPES = ("float64", "float32")
@@ -38,9 +44,10 @@ def affine_forward(n_in, n_out, T, dtype):
 def affine_backward(n_in, n_out, T, dtype):
     W, X, dZ = tile(n_in, n_out, dtype), tile(n_in, T, dtype), tile(n_out, T, dtype)
     dW, db, dX = np.zeros_like(W), np.zeros((1, n_out), dtype), np.empty_like(X)
+    scratch = aligned_empty(T * (n_out + 16), np.dtype(dtype))
     rows, drows = np.ascontiguousarray(X.T), np.ascontiguousarray(dZ.T)
     return (
-        lambda: compiled_gate.affine_backward(W, X, dZ, dW, db, dX),
+        lambda: compiled_gate.affine_backward(W, X, dZ, dW, db, dX, scratch, False),
         lambda: gate.affine_backward(W, rows, drows),
     )
 
@@ -56,129 +63,173 @@ def activation_forward(name):
 
 def activation_backward(name):
     def case(n_in, n_out, T, dtype):
-        A, dA, dZ = tile(n_out, T, dtype), tile(n_out, T, dtype), tile(n_out, T, dtype)
+        Z, dA, dZ = tile(n_out, T, dtype), tile(n_out, T, dtype), tile(n_out, T, dtype)
+        A = np.ascontiguousarray(layer.activation_forward(name, Z))
         kernel = compiled_layer.activation_backward(name)
-        return lambda: kernel(A, dA, dZ), lambda: layer.activation_backward(name, A, dA)
+        return lambda: kernel(Z, A, dA, dZ), lambda: layer.activation_backward(name, Z, A, dA)
 
     return case
 
 
-def softmax(operation):
+def output(operation):
     def case(n_in, n_out, T, dtype):
         S, P = tile(n_out, T, dtype), tile(n_out, T, dtype)
-        labels = np.random.default_rng(0).integers(0, n_out, T)
-        y, rows = labels.astype(dtype)[None], np.ascontiguousarray(S.T)
-        classes = np.empty((1, T), np.int64)
-        ours = {
-            "forward": lambda: compiled_output.softmax_forward(S, P),
-            "loss": lambda: compiled_output.softmax_loss(S, y, 1.0, T),
-            "backward": lambda: compiled_output.softmax_backward(S, y, T, P),
-            "argmax": lambda: compiled_output.argmax(S, 0, 0, T, classes),
-        }
-        twins = {
-            "forward": lambda: output.softmax_forward(rows),
-            "loss": lambda: output.softmax_loss(rows, labels, 1.0),
-            "backward": lambda: output.softmax_backward(rows, labels),
-            "argmax": lambda: output.argmax(rows),
-        }
-        return ours[operation], twins[operation]
+        rows, classes = np.ascontiguousarray(S.T), np.empty((1, T), np.int64)
+        if operation == "argmax":
+            return lambda: compiled_output.argmax(S, 0, 0, T, classes), lambda: reference_output.argmax(rows)
+        kernel = compiled_output.output_forward(operation)
+        return lambda: kernel(S, P), lambda: reference_output.output_forward(operation, rows)
 
     return case
 
 
-def gradient_descent(n_in, n_out, T, dtype):
-    n_weights = n_in * n_out
-    parameters, gradient = tile(2, n_weights + n_out, dtype)
-    rates = np.dtype(dtype).type(1e-9), np.dtype(dtype).type(1e-9)
+def loss(name, operation):
+    def case(n_in, n_out, T, dtype):
+        S, dS, weights = tile(n_out, T, dtype), tile(n_out, T, dtype), np.ones((1, T), dtype)
+        of_labels = compiled_loss.LOSSES[name].of_labels
+        labels = np.random.default_rng(0).integers(0, n_out, T)
+        y = labels.astype(dtype)[None] if of_labels else np.abs(tile(n_out, T, dtype))
+        rows, targets = np.ascontiguousarray(S.T), labels if of_labels else np.ascontiguousarray(y.T)
+        if operation == "value":
+            kernel = compiled_loss.loss_value(name)
+            return (
+                lambda: kernel(S, y, weights, 0.5),
+                lambda: reference_loss.loss_value(name, rows, targets, weights[0], 0.5),
+            )
+        kernel = compiled_loss.loss_backward(name)
+        return (
+            lambda: kernel(S, y, weights, 0.5, dS),
+            lambda: reference_loss.loss_backward(name, rows, targets, weights[0], 0.5),
+        )
+
+    return case
+
+
+def optimizer(name):
+    """A step of all parameters of a layer of n_in * n_out weights."""
+
+    def case(n_in, n_out, T, dtype):
+        chosen = OPTIMIZERS[name]()
+        n_states = len(chosen.initial_state)
+        parameters = tile(1, 16 * n_in * n_out, dtype)[0]
+        gradient, state = tile(1, parameters.size, dtype), np.abs(tile(n_states, parameters.size, dtype))
+        (c,) = chosen.coefficients(np.array([1e-9]), np.array([9])).astype(dtype)
+        scalars = [np.dtype(dtype).type(value) for value in (1e-9, 0.0, 1.0)]
+        kernel = compiled_update.update(name)
+        return (
+            lambda: kernel(gradient, parameters, state, c, *scalars, 0, parameters.size),
+            lambda: update.update(name, gradient[0], parameters, state, c, scalars[0], scalars[1]),
+        )
+
+    return case
+
+
+def gather(n_in, n_out, T, dtype):
+    """A batch of T samples out of a table of 10,000, as a tile."""
+    X = np.random.default_rng(0).normal(size=(10_000, n_in)).astype(dtype)
+    indices = np.random.default_rng(1).permutation(len(X))
+    result = tile(n_in, T, dtype)
+    return lambda: compiled_tile.gather_tile(X, indices, 0, T, result), lambda: X[indices[:T]]
+
+
+def dropout(n_in, n_out, T, dtype):
+    A, D = tile(n_out, T, dtype), tile(n_out, T, dtype)
+    key, rows = np.uint64(1), np.ascontiguousarray(A.T)
     return (
-        lambda: compiled_update.gradient_descent(gradient, n_weights, *rates, parameters),
-        lambda: update.gradient_descent(gradient, n_weights, *rates, parameters),
+        lambda: compiled_random.dropout(A, key, 0, 0.2, D),
+        lambda: random.dropout(rows, key, 0, 0.2),
     )
+
+
+def batch_norm(n_in, n_out, T, dtype):
+    """Forward and back."""
+    Z, N, dZ = tile(n_out, T, dtype), tile(n_out, T, dtype), tile(n_out, T, dtype)
+    weights = np.ones((1, T), dtype)
+    scale, shift, inverse, dscale, dshift = (tile(1, n_out, dtype) for _ in range(5))
+    running = tile(2, n_out, dtype)
+    rows, drows = np.ascontiguousarray(Z.T), np.ascontiguousarray(dZ.T)
+
+    def ours():
+        compiled_norm.batch_norm_forward(Z, weights, scale, shift, running, N, inverse)
+        compiled_norm.batch_norm_backward(N, weights, scale, inverse, dZ, dscale, dshift)
+
+    def twin():
+        _, kept, deviation = norm.batch_norm_forward(rows, weights[0], scale, shift, running)
+        norm.batch_norm_backward(kept, weights[0], scale, deviation, drows)
+
+    return ours, twin
 
 
 def whole(operation):
     """A whole network's operation on both backends: [n_in, n_out, n_out, 2] on T samples."""
 
     def case(n_in, n_out, T, dtype):
-        net = Network.create([n_in, n_out, n_out, 2], "tanh", "tanh", dtype)
+        net = Network.create([n_in, n_out, n_out, 2], dtype=dtype)
         parameters = net.draw_parameters(np.random.RandomState(0))
         X = np.random.default_rng(0).normal(size=(T, n_in)).astype(dtype)
-        y = np.random.default_rng(1).integers(0, 2, T)
+        y = np.random.default_rng(1).integers(0, 2, (T, 1)).astype(dtype)
+        arguments = {"predict": (), "outputs": ("softmax",), "loss": (y, np.ones(T))}[operation]
         backends = get_backend("numba"), get_backend("numpy")
-        if operation == "loss":
-            return tuple(lambda b=b: b.loss(net, parameters, X, y) for b in backends)
-        return tuple(lambda b=b: getattr(b, operation)(net, parameters, X) for b in backends)
+        return tuple(lambda b=b: getattr(b, operation)(net, parameters, X, *arguments) for b in backends)
 
     return case
 
 
-def passes(operation):
-    """A tile through the whole network [n_in, n_out, n_out, 2], forward, or forward and back."""
-
-    def case(n_in, n_out, T, dtype):
-        net = Network.create([n_in, n_out, n_out, 2], "tanh", "tanh", dtype)
-        parameters = net.draw_parameters(np.random.RandomState(0))
-        gradient = aligned_empty(net.n_parameters, net.dtype)
-        X, units, dunits = (
-            tile(n_in, T, dtype),
-            tile(net.n_units, T, dtype).ravel(),
-            tile(net.n_dunits, T, dtype).ravel(),
-        )
-        rows, W, b = np.ascontiguousarray(X.T), net.weights(parameters), net.biases(parameters)
-        dS = np.ascontiguousarray(tile(2, T, dtype).T)
-        forward = compiled_network.forward_pass(net.kernel_activations)
-        backward = compiled_network.backward_pass(net.kernel_activations)
-        gradient[:] = 0
-
-        def ours():
-            forward(net.plan, parameters, X, units)
-            if operation == "backward":
-                backward(net.plan, parameters, X, units, dunits, gradient)
-
-        def twin():
-            outputs = network.forward_pass(net.activations, W, b, rows)
-            if operation == "backward":
-                network.backward_pass(net.activations, W, outputs, dS)
-
-        return ours, twin
-
-    return case
-
-
-def train_passes(n_in, n_out, T, dtype):
-    """One pass of gradient descent on T samples through [n_in, n_out, n_out, 2]."""
-    net = Network.create([n_in, n_out, n_out, 2], "tanh", "tanh", dtype)
+def gradient(n_in, n_out, T, dtype):
+    """Loss and gradient of T samples through [n_in, n_out, n_out, 2]."""
+    net = Network.create([n_in, n_out, n_out, 2], dtype=dtype)
+    parameters, statistics = net.draw_parameters(np.random.RandomState(0)), net.initial_statistics()
     X = np.random.default_rng(0).normal(size=(T, n_in)).astype(dtype)
-    y = np.random.default_rng(1).integers(0, 2, T)
+    y = np.random.default_rng(1).integers(0, 2, (T, 1)).astype(dtype)
+    objectives = [
+        get_backend(name).objective(net, statistics, X, y, np.ones(T), 0) for name in ("numba", "numpy")
+    ]
+    return tuple(lambda evaluate=evaluate: evaluate(parameters) for evaluate in objectives)
+
+
+def train_steps(n_in, n_out, T, dtype):
+    """One pass of gradient descent on T samples through [n_in, n_out, n_out, 2]."""
+    net = Network.create([n_in, n_out, n_out, 2], dtype=dtype)
+    X = np.random.default_rng(0).normal(size=(T, n_in)).astype(dtype)
+    y = np.random.default_rng(1).integers(0, 2, (T, 1)).astype(dtype)
+    job = Job(X, y, np.ones(T), 10**9, T, epsilon=1e-6, record_every=10**9)
     trainers = [
-        get_backend(name).trainer(net, net.draw_parameters(np.random.RandomState(0)), X, y, 1e-6, 0.01)
+        get_backend(name).trainer(
+            net, net.draw_parameters(np.random.RandomState(0)), net.initial_statistics(), job
+        )
         for name in ("numba", "numpy")
     ]
     return tuple(lambda t=t: t.run(t.n_passes + 1) for t in trainers)
 
 
-OPERATIONS = {
+CASES = {
     "affine_forward": affine_forward,
     "affine_backward": affine_backward,
     **{f"{name}_forward": activation_forward(name) for name in layer.ACTIVATIONS},
     **{f"{name}_backward": activation_backward(name) for name in layer.ACTIVATIONS},
-    **{f"softmax_{name}": softmax(name) for name in ("forward", "loss", "backward")},
-    "argmax": softmax("argmax"),
-    "gradient_descent": gradient_descent,
-    "forward_pass": passes("forward"),
-    "forward_and_backward_pass": passes("backward"),
-    "train_passes": train_passes,
-    **{name: whole(name) for name in ("predict", "predict_proba", "loss")},
+    **{name: output(name) for name in ("softmax", "argmax")},
+    **{
+        f"{name}_{operation}": loss(name, operation)
+        for name in compiled_loss.LOSSES
+        for operation in ("value", "backward")
+    },
+    **{name: optimizer(name) for name in compiled_update.OPTIMIZERS},
+    "gather": gather,
+    "dropout": dropout,
+    "batch_norm": batch_norm,
+    "gradient": gradient,
+    "train_steps": train_steps,
+    **{name: whole(name) for name in ("predict", "outputs", "loss")},
 }
 
 
 @pytest.mark.parametrize("side", ["numba", "numpy"])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: "x".join(map(str, size)))
-@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("operation", CASES)
 def test_kernel(benchmark, operation, size, dtype, side):
     benchmark.group = f"{operation} {'x'.join(map(str, size))} {dtype}"
-    action = OPERATIONS[operation](*size, dtype)[side == "numpy"]
+    action = CASES[operation](*size, dtype)[side == "numpy"]
     action()  # compiled
     benchmark(action)
 

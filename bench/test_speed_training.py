@@ -1,8 +1,9 @@
-"""The training: the tutorial's own NumPy, the reference, the kernels, scikit-learn."""
+"""The training: the tutorial's own NumPy, the reference, the kernels, and the peers that are installed."""
 
 import cases
 import numpy as np
 import pytest
+from workloads import WORKLOADS, fastnn_run, sides
 
 import fastnn
 
@@ -34,3 +35,26 @@ def test_shapes(benchmark, layers_dim, dtype, backend):
     y = random.integers(0, layers_dim[-1], 1000)
     model = fastnn.Model(layers_dim, backend=backend, dtype=dtype, random_state=0)
     benchmark.pedantic(model.train, (X, y, 100, 1e-5), rounds=3, warmup_rounds=1)
+
+
+MINIBATCH_SIDES = {**sides(), "numpy": lambda workload: fastnn_run(workload, backend="numpy")}
+
+
+@pytest.mark.parametrize("side", MINIBATCH_SIDES)
+@pytest.mark.parametrize("workload", WORKLOADS.values(), ids=list(WORKLOADS))
+def test_minibatches(benchmark, workload, side):
+    """Whole runs, from new parameters on; `operations` of products, and the score at the end."""
+    benchmark.group = f"{workload.name}: {list(workload.layers_dim)}, batches of {workload.batch_size}"
+    run = MINIBATCH_SIDES[side](workload)
+    score = benchmark.pedantic(run, rounds=3, warmup_rounds=1)
+    benchmark.extra_info.update(score=score(), operations=workload.operations)
+
+
+def test_one_gradient(benchmark):
+    """[24, 8, 2] on 200 samples with dropout, float64: one evaluation of loss and gradient."""
+    random = np.random.default_rng(0)
+    model = fastnn.Model([24, 8, 2], output_activation="identity", dropout=0.2, random_state=0)
+    X = random.normal(size=(200, 24))
+    y = random.integers(0, 2, 200)
+    evaluate = cases.gradient(model, X, y)
+    benchmark(evaluate)

@@ -8,25 +8,79 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from .gradcheck import GradientReport as GradientReport
+    from .losses import AbsoluteError as AbsoluteError
+    from .losses import Huber as Huber
+    from .losses import MulticlassHinge as MulticlassHinge
+    from .losses import Poisson as Poisson
+    from .losses import Quantile as Quantile
+    from .losses import SigmoidBinaryCrossEntropy as SigmoidBinaryCrossEntropy
+    from .losses import SoftmaxCrossEntropy as SoftmaxCrossEntropy
+    from .losses import SquaredError as SquaredError
     from .model import Model as Model
+    from .optimizers import LBFGS as LBFGS
+    from .optimizers import SGD as SGD
+    from .optimizers import Adagrad as Adagrad
+    from .optimizers import Adam as Adam
+    from .optimizers import AdamW as AdamW
+    from .optimizers import Momentum as Momentum
+    from .optimizers import Nesterov as Nesterov
+    from .optimizers import RMSprop as RMSprop
     from .plotting import plot_decision_boundary as plot_decision_boundary
+    from .plotting import plot_history as plot_history
     from .reference.gate import AddGate as AddGate
     from .reference.gate import MultiplyGate as MultiplyGate
     from .reference.layer import Sigmoid as Sigmoid
     from .reference.layer import Tanh as Tanh
     from .reference.output import Softmax as Softmax
+    from .schedules import Constant as Constant
+    from .schedules import CosineDecay as CosineDecay
+    from .schedules import ExponentialDecay as ExponentialDecay
+    from .schedules import InverseTimeDecay as InverseTimeDecay
+    from .schedules import OneCycle as OneCycle
+    from .schedules import StepDecay as StepDecay
+    from .schedules import WarmUp as WarmUp
     from .training import DivergenceError as DivergenceError
+    from .training import EarlyStopping as EarlyStopping
+    from .training import History as History
 
 # Resolved on first use (PEP 562): numba, scikit-learn and matplotlib are loaded when they are used.
 _HOMES = {
+    "AbsoluteError": "losses",
+    "Adagrad": "optimizers",
+    "Adam": "optimizers",
+    "AdamW": "optimizers",
     "AddGate": "reference.gate",
+    "Constant": "schedules",
+    "CosineDecay": "schedules",
     "DivergenceError": "training",
+    "EarlyStopping": "training",
+    "ExponentialDecay": "schedules",
+    "GradientReport": "gradcheck",
+    "History": "training",
+    "Huber": "losses",
+    "InverseTimeDecay": "schedules",
+    "LBFGS": "optimizers",
     "Model": "model",
+    "Momentum": "optimizers",
+    "MulticlassHinge": "losses",
     "MultiplyGate": "reference.gate",
+    "Nesterov": "optimizers",
+    "OneCycle": "schedules",
+    "Poisson": "losses",
+    "Quantile": "losses",
+    "RMSprop": "optimizers",
+    "SGD": "optimizers",
     "Sigmoid": "reference.layer",
+    "SigmoidBinaryCrossEntropy": "losses",
     "Softmax": "reference.output",
+    "SoftmaxCrossEntropy": "losses",
+    "SquaredError": "losses",
+    "StepDecay": "schedules",
     "Tanh": "reference.layer",
+    "WarmUp": "schedules",
     "plot_decision_boundary": "plotting",
+    "plot_history": "plotting",
 }
 
 __all__ = ["__version__", *_HOMES]

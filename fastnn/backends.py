@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import functools
 import time
-from typing import Any, Protocol
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .network import Network, aligned_empty
+from .optimizers import SGD, Optimizer
+from .schedules import Constant, Schedule
 
-__all__ = ["BACKENDS", "Backend", "Trainer", "get_backend"]
+__all__ = ["BACKENDS", "Backend", "Job", "Records", "Trainer", "get_backend"]
 
 Array = NDArray[Any]
 
@@ -24,39 +29,156 @@ Array = NDArray[Any]
 CALL_SECONDS = 0.05
 # How long a call may take at the most when nothing is known of a machine yet: 20 MFLOP.
 FIRST_CALL_OPERATIONS = 2e7
+# Steps a call may take, for which coefficients are computed.
+CALL_STEPS = 1 << 16
+# A step's batch is cut into shards, which threads may share, from so much work on (about 0.1 ms), into
+# so many at the most, of so many samples at the least, with so many bytes of gradients at the most.
+SHARDED_OPERATIONS = 1.2e7
+MOST_SHARDS = 8
+LEAST_SHARD = 64
+SHARDED_BYTES = 1 << 28
+
+
+class Records(NamedTuple):
+    """What is kept of some passes (`Job.kept`): arrays (R,), (R,) and (R, layers) of float64."""
+
+    losses: NDArray[np.float64]
+    norms: NDArray[np.float64]
+    ratios: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training: checked data, and all that `Model.train` was told.
+
+    Parameters
+    ----------
+    X : array (n, inputs)
+    y : array (n, targets)
+        Of X's dtype; a column of labels where the loss is of labels.
+    weights : array (n,) of float64
+        Of the samples.
+    num_passes : int
+        Over the data.
+    batch_size : int
+        1 to n.
+    averaged : bool
+        Whether a batch's loss is divided by the sum of its weights.
+    shuffled : bool
+        Whether every pass takes the samples in a new order.
+    seed : int
+        0 to 2**64 - 1; of the orders and of dropout.
+    """
+
+    X: Array
+    y: Array
+    weights: NDArray[np.float64]
+    num_passes: int
+    batch_size: int
+    averaged: bool = False
+    shuffled: bool = False
+    seed: int = 0
+    optimizer: Optimizer = SGD()
+    schedule: Schedule = Constant()
+    epsilon: float = 0.01
+    reg_lambda: float = 0.0
+    l1: float = 0.0
+    max_norm: float = 0.0
+    clip_norm: float = 0.0
+    average_share: float = 0.0
+    record_every: int = 1
+    n_threads: int = 1
+
+    @property
+    def n_batches(self) -> int:
+        """Steps of a pass."""
+        return -(-self.X.shape[0] // self.batch_size)
+
+    @property
+    def kept(self) -> NDArray[np.int64]:
+        """The passes of which records are kept: every `record_every`-th, from the first on, and the last."""
+        passes = np.arange(0, self.num_passes, self.record_every)
+        return np.unique(np.append(passes, self.num_passes - 1)) if self.num_passes else passes
+
+    def record(self, n_pass: int) -> int | None:
+        """Which record a pass is kept in; None for a pass that is not kept."""
+        if n_pass % self.record_every == 0 or n_pass == self.num_passes - 1:
+            return -(-n_pass // self.record_every)
+        return None
+
+    def rates(self, steps: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Learning rates of `steps`, whose number the kernels rely on whoever wrote the schedule."""
+        total = max(1, self.num_passes * self.n_batches)
+        factors = np.asarray(self.schedule.factors(steps, total), np.float64)
+        if factors.shape != steps.shape or not (np.isfinite(factors) & (factors >= 0)).all():
+            raise ValueError(
+                f"schedule must give a finite factor not below 0 for each of {steps.size} steps, got "
+                f"{factors} of {self.schedule!r}"
+            )
+        return self.epsilon * factors
+
+    def coefficients(self, first: int, count: int, dtype: np.dtype) -> Array:
+        """The optimizer's numbers (count, C) for `count` steps from `first` on."""
+        steps = np.arange(first, first + count)
+        return np.ascontiguousarray(self.optimizer.coefficients(self.rates(steps), steps), dtype)
+
+    def initial_state(self, n_parameters: int, dtype: np.dtype) -> Array:
+        """The optimizer's state (S, n_parameters) before the first step."""
+        values = self.optimizer.initial_state
+        state = aligned_empty(len(values) * n_parameters, dtype).reshape(len(values), n_parameters)
+        state[...] = np.array(values)[:, None] if values else 0
+        return state
+
+    def records(self, n_layers: int) -> Records:
+        """Empty ones."""
+        n = len(self.kept)
+        return Records(np.zeros(n), np.zeros(n), np.zeros((n, n_layers)))
 
 
 class Trainer(Protocol):
-    """One training, passes over the whole data that change `parameters` in place."""
+    """One training, which changes the parameters and statistics it was given in place."""
+
+    records: Records
+    average: Array  # of the parameters, where it is kept
 
     @property
     def n_passes(self) -> int:
-        """Passes done."""
+        """Whole passes done."""
 
     def run(self, last_pass: int) -> bool:
         """Train on for some 50 ms, not beyond `last_pass` passes in all.
 
-        Returns False where the next pass would leave a parameter that is not finite; the parameters
-        are then those of the last pass that did not, `n_passes` passes in all.
+        Returns False where the next step would leave a parameter that is not finite; the parameters
+        are then those of the last step that did not.
         """
 
 
 class Backend(Protocol):
-    """What a side offers. X (n, inputs) and y (n,) are checked; parameters is the flat vector."""
+    """What a side offers. All that is passed in is checked; parameters is the flat vector.
 
-    def predict_proba(self, network: Network, parameters: Array, X: Array) -> Array:
-        """Probabilities (n, outputs)."""
+    X (n, inputs); y (n, targets) of the network's dtype; weights (n,). Predictions take the parameters
+    of a network without batch normalisation (`Network.folded`).
+    """
+
+    def outputs(self, network: Network, parameters: Array, X: Array, name: str) -> Array:
+        """The output `name` of the scores, (n, outputs)."""
 
     def predict(self, network: Network, parameters: Array, X: Array) -> Array:
         """Classes (n,)."""
 
-    def loss(self, network: Network, parameters: Array, X: Array, y: Array) -> float:
-        """Mean loss over the samples."""
+    def loss(self, network: Network, parameters: Array, X: Array, y: Array, weights: Array) -> float:
+        """The weighted loss."""
 
-    def trainer(
-        self, network: Network, parameters: Array, X: Array, y: Array, epsilon: float, reg_lambda: float
-    ) -> Trainer:
-        """A training by gradient descent."""
+    def trainer(self, network: Network, parameters: Array, statistics: Array, job: Job) -> Trainer:
+        """A training."""
+
+    def objective(
+        self, network: Network, statistics: Array, X: Array, y: Array, weights: Array, key: int
+    ) -> Callable[[Array], tuple[float, Array]]:
+        """A function of the parameters: the weighted loss of a training pass, and its gradient.
+
+        `key` is that of the random numbers of dropout; running statistics are moved.
+        """
 
     def grid_classes(
         self, network: Network, parameters: Array, axes: tuple[float, float, float, float],
@@ -82,38 +204,63 @@ class NumbaBackend:
             )
         self._grid, self._predict, self._train = grid, predict, train
 
-    def predict_proba(self, network: Network, parameters: Array, X: Array) -> Array:
-        kernel = self._predict.predict_proba(network.kernel_activations)
+    def outputs(self, network: Network, parameters: Array, X: Array, name: str) -> Array:
+        kernel = self._predict.outputs(network.kernel_activations, name)
         P = np.empty((X.shape[0], network.n_outputs), network.dtype)
         for part, tile, units in _parts(network, X):
-            kernel(network.plan, parameters, _read_only(X[part]), tile, units, P[part])
+            kernel(network.layout.plan, parameters, _read_only(X[part]), tile, units, P[part])
         return P
 
     def predict(self, network: Network, parameters: Array, X: Array) -> Array:
         kernel = self._predict.predict(network.kernel_activations)
         classes = np.empty(X.shape[0], np.int64)
         for part, tile, units in _parts(network, X):
-            kernel(network.plan, parameters, _read_only(X[part]), tile, units, classes[part])
+            kernel(network.layout.plan, parameters, _read_only(X[part]), tile, units, classes[part])
         return classes
 
-    def loss(self, network: Network, parameters: Array, X: Array, y: Array) -> float:
-        kernel = self._predict.loss(network.kernel_activations)
-        labels = y.astype(network.dtype)
+    def loss(self, network: Network, parameters: Array, X: Array, y: Array, weights: Array) -> float:
+        kernel = self._predict.loss(network.kernel_activations, network.loss.name)
+        weights = weights.astype(network.dtype)
         total = 0.0
         for part, tile, units in _parts(network, X):
             width = tile.shape[0] // network.n_inputs
-            label_tile = aligned_empty(width, network.dtype)
+            targets = aligned_empty(y.shape[1] * width, network.dtype)
+            row = aligned_empty(width, network.dtype)
             total += kernel(
-                network.plan, parameters, _read_only(X[part]), labels[part], 1 / X.shape[0],
-                tile, label_tile, units,
+                network.layout.plan, parameters, _read_only(X[part]), _read_only(y[part]),
+                weights[part], network.loss.parameter, tile, targets, row, units,
             )  # fmt: skip
         return total
 
-    def trainer(
-        self, network: Network, parameters: Array, X: Array, y: Array, epsilon: float, reg_lambda: float
-    ) -> Trainer:
-        kernel = self._train.train_passes(network.kernel_activations)
-        return _NumbaTrainer(kernel, network, parameters, X, y, epsilon, reg_lambda)
+    def trainer(self, network: Network, parameters: Array, statistics: Array, job: Job) -> Trainer:
+        return _NumbaTrainer(self._train, network, parameters, statistics, job)
+
+    def objective(
+        self, network: Network, statistics: Array, X: Array, y: Array, weights: Array, key: int
+    ) -> Callable[[Array], tuple[float, Array]]:
+        train = self._train
+        n_samples = X.shape[0]
+        width = network.whole_tile(n_samples) if network.batch_norm else network.tile_width(n_samples)
+        job = Job(X, y, weights, 1, n_samples)
+        kernel = train.loss_and_gradient(_recipe(train, network, job))
+        data = train.Data(*_tiles(network, job, width))
+        settings = _settings(train, network, job, width, n_rounds=-(-n_samples // width))
+        work = _workspace(train, network, job, width, n_threads=1)
+        step = max(1, int(FIRST_CALL_OPERATIONS / (6 * network.n_parameters * width)))
+
+        def evaluate(parameters: Array) -> tuple[float, Array]:
+            gradient = aligned_empty(network.n_parameters, network.dtype)
+            gradient[...] = 0
+            loss = 0.0
+            for first in range(0, settings.n_rounds, step):
+                tiles = first, min(first + step, settings.n_rounds)
+                loss += kernel(
+                    network.training_layout.plan, parameters, statistics, data, settings, np.uint64(key),
+                    tiles, work, gradient,
+                )  # fmt: skip
+            return loss, gradient
+
+        return evaluate
 
     def grid_classes(
         self, network: Network, parameters: Array, axes: tuple[float, float, float, float],
@@ -122,8 +269,8 @@ class NumbaBackend:
         kernel = self._grid.grid_classes(network.kernel_activations)
         width = network.tile_width(classes.shape[1])
         tile = aligned_empty(2 * width, network.dtype)
-        units = aligned_empty(network.n_units * width, network.dtype)
-        kernel(network.plan, parameters, *axes, begin, end, tile, units, classes)
+        units = aligned_empty(network.layout.n_units * width, network.dtype)
+        kernel(network.layout.plan, parameters, *axes, begin, end, tile, units, classes)
 
 
 def _read_only(X: Array) -> Array:
@@ -136,100 +283,220 @@ def _read_only(X: Array) -> Array:
 def _parts(network: Network, X: Array) -> Any:
     """Slices of X for one call each, with the workspaces for them."""
     width = network.tile_width(X.shape[0])
-    workspace = aligned_empty((network.n_inputs + network.n_units) * width, network.dtype)
+    workspace = aligned_empty((network.n_inputs + network.layout.n_units) * width, network.dtype)
     tile, units = workspace[: network.n_inputs * width], workspace[network.n_inputs * width :]
     step = width * max(1, int(FIRST_CALL_OPERATIONS / (2 * network.n_parameters * width)))
     for first in range(0, X.shape[0], step):
         yield slice(first, first + step), tile, units
 
 
-class _NumbaTrainer:
-    def __init__(
-        self, kernel: Any, network: Network, parameters: Array, X: Array, y: Array,
-        epsilon: float, reg_lambda: float,
-    ) -> None:  # fmt: skip
-        self._kernel, self._parameters = kernel, parameters
-        n_samples = X.shape[0]
-        width = network.tile_width(n_samples)
-        self._n_tiles = n_tiles = -(-n_samples // width)
-        self._gradient = aligned_empty(network.n_parameters, network.dtype)
-        # Tiles as the kernels read them: units x samples, one tile after the other, zeros at the end.
-        tiles = aligned_empty(n_tiles * network.n_inputs * width, network.dtype)
-        labels = aligned_empty(n_tiles * width, network.dtype)
-        for k in range(n_tiles):
-            part = slice(k * width, (k + 1) * width)
-            tile = tiles[k * network.n_inputs * width :][: network.n_inputs * width]
-            tile = tile.reshape(network.n_inputs, width)
-            n_real = X[part].shape[0]
-            tile[:, :n_real] = X[part].T
+# --- a training, as the kernels take it ----------------------------------------------------------
+
+
+def _recipe(train: Any, network: Network, job: Job, *, threaded: bool = False) -> Any:
+    return train.Recipe(
+        network.kernel_activations, network.loss.name, job.optimizer.name,
+        gathered=job.batch_size < job.X.shape[0], batch_norm=network.batch_norm,
+        dropped=bool(network.dropout), threaded=threaded,
+    )  # fmt: skip
+
+
+def _weight_scale(job: Job) -> float:
+    """What the weights of a whole batch are multiplied by."""
+    return float(1 / job.weights.sum()) if job.averaged else 1.0
+
+
+def _tiles(network: Network, job: Job, width: int) -> tuple[Array, Array, Array, Array]:
+    """The samples as the kernels read a whole batch: units x samples, one tile after the other."""
+    n_samples, n_inputs = job.X.shape
+    n_targets = job.y.shape[1]
+    n_tiles = -(-n_samples // width)
+    scale = _weight_scale(job)
+    X, y, weights = (
+        aligned_empty(n_tiles * rows * width, network.dtype) for rows in (n_inputs, n_targets, 1)
+    )
+    for k in range(n_tiles):
+        part = slice(k * width, (k + 1) * width)
+        for source, flat in ((job.X, X), (job.y, y), (scale * job.weights[:, None], weights)):
+            rows = source.shape[1]
+            tile = flat[k * rows * width :][: rows * width].reshape(rows, width)
+            n_real = source[part].shape[0]
+            tile[:, :n_real] = source[part].T
             tile[:, n_real:] = 0
-            labels[part][:n_real] = y[part]
-            labels[part][n_real:] = 0
-        self._progress = np.zeros(2, np.int64)
-        self._arguments = (
-            tiles,
-            labels,
-            width,
-            n_samples,
-            aligned_empty(network.n_units * width, network.dtype),
-            aligned_empty(network.n_dunits * width, network.dtype),
-            self._progress,
+    return X, y, weights, np.empty(0, np.int64)
+
+
+def _settings(train: Any, network: Network, job: Job, width: int, n_rounds: int) -> Any:
+    return train.Settings(
+        n_samples=job.X.shape[0],
+        n_targets=job.y.shape[1],
+        batch_size=job.batch_size,
+        n_batches=job.n_batches,
+        n_rounds=n_rounds,
+        tile_width=width,
+        shuffled=job.shuffled,
+        averaged=job.averaged,
+        weight_scale=_weight_scale(job),
+        seed=np.uint64(job.seed),
+        loss_parameter=network.loss.parameter,
+        dropout=np.array(network.dropout),
+        n_weights=network.n_weights,
+        reg_lambda=job.reg_lambda,
+        weight_decay=job.optimizer.l2,
+        l1=job.l1,
+        max_norm=job.max_norm,
+        clip_norm=job.clip_norm,
+        average_share=job.average_share,
+        first_step=0,
+        record_every=job.record_every,
+        last_pass=job.num_passes - 1,
+    )
+
+
+def _workspace(train: Any, network: Network, job: Job, width: int, n_threads: int) -> Any:
+    layout, dtype = network.training_layout, network.dtype
+    widest = max(network.whole_tile(n_out) for _, n_out in network.shapes)
+    gathered = network.n_inputs + job.y.shape[1] + 1 if job.batch_size < job.X.shape[0] else 0
+
+    def rows(size: int) -> Array:
+        return aligned_empty(n_threads * size * width, dtype).reshape(n_threads, size * width)
+
+    n_blocks = -(-network.n_parameters // train.BLOCK)
+    return train.Workspace(
+        tiles=rows(gathered),
+        units=rows(layout.n_units),
+        dunits=rows(layout.n_dunits),
+        scratch=rows(widest),
+        before=aligned_empty(network.n_parameters, dtype),
+        partial=np.zeros(n_blocks),
+        finite=np.ones(n_threads, np.int64),
+        barrier=np.zeros(16, np.int64),
+    )
+
+
+def _n_shards(network: Network, batch_size: int) -> int:
+    """Shards of a step's batch: a matter of the problem, not of the threads there are."""
+    operations = 6 * network.n_parameters * batch_size * network.dtype.itemsize / 4
+    if network.batch_norm or operations < SHARDED_OPERATIONS:
+        return 1
+    most = min(MOST_SHARDS, SHARDED_BYTES // (network.n_parameters * network.dtype.itemsize))
+    return max(1, min(most, batch_size // LEAST_SHARD))
+
+
+class _NumbaTrainer:
+    def __init__(self, train: Any, network: Network, parameters: Array, statistics: Array, job: Job) -> None:
+        self._train, self._network, self._job = train, network, job
+        n_shards = _n_shards(network, job.batch_size)
+        shard = -(-job.batch_size // n_shards)
+        width = network.whole_tile(shard) if network.batch_norm else network.tile_width(shard)
+        n_threads = min(job.n_threads, n_shards)
+        self._n_threads = n_threads
+        self._kernel = train.train_steps(_recipe(train, network, job, threaded=n_threads > 1))
+        n_samples, size, dtype = job.X.shape[0], network.n_parameters, network.dtype
+        if job.batch_size < n_samples:
+            data = _read_only(job.X), _read_only(job.y), job.weights, np.arange(n_samples)
+        else:
+            data = _tiles(network, job, width)
+        self._data = train.Data(*data)
+        self.average = parameters.copy() if job.average_share else np.empty(0, dtype)
+        self._state = train.State(
+            parameters=parameters,
+            optimizer=job.initial_state(size, dtype),
+            average=self.average,
+            statistics=statistics,
+            gradients=aligned_empty(n_shards * size, dtype).reshape(n_shards, size),
+            losses=np.zeros(n_shards),
+            progress=np.zeros((n_threads, 2), np.int64),
         )
-        self._update = (network.n_weights, epsilon, reg_lambda)
-        self._plan = network.plan
-        operations = 6 * network.n_parameters * width
-        self._tiles_a_call = max(1, int(FIRST_CALL_OPERATIONS / operations))
+        self._state.gradients[...] = 0
+        self.records = job.records(len(network.shapes))
+        self._records = train.Records(*self.records)
+        self._settings = _settings(train, network, job, width, n_rounds=-(-shard // width))
+        self._work = _workspace(train, network, job, width, n_threads)
+        self._changing = [*self._state, *self.records, self._data.indices]
+        self._saved = [array.copy() for array in self._changing]
+        self._pool = ThreadPoolExecutor(n_threads) if n_threads > 1 else None
+        self._rounds_a_call = max(1, int(FIRST_CALL_OPERATIONS / (6 * size * width * n_shards)))
 
     @property
     def n_passes(self) -> int:
-        return int(self._progress[0])
+        return self._step // self._job.n_batches
+
+    @property
+    def _step(self) -> int:
+        return int(self._state.progress[0, 0])
+
+    @property
+    def _rounds_done(self) -> int:
+        step, round = self._state.progress[0].tolist()
+        return step * self._settings.n_rounds + round
 
     def run(self, last_pass: int) -> bool:
-        before = [array.copy() for array in self._state]
-        tiles_before = self._tiles_done
+        last_step = last_pass * self._job.n_batches
+        for array, saved in zip(self._changing, self._saved, strict=True):
+            np.copyto(saved, array)
+        rounds_before = self._rounds_done
         started = time.perf_counter()
         finite = False
         try:
-            finite = self._call(last_pass)
+            finite = self._call(last_step)
             seconds = time.perf_counter() - started
-            tiles_a_second = (self._tiles_done - tiles_before) / max(seconds, 1e-6)
+            rounds_a_second = (self._rounds_done - rounds_before) / max(seconds, 1e-6)
             # Twice as many at the most: the measure of a short call is rough.
-            self._tiles_a_call = max(1, min(int(CALL_SECONDS * tiles_a_second), 2 * self._tiles_a_call))
+            self._rounds_a_call = max(1, min(int(CALL_SECONDS * rounds_a_second), 2 * self._rounds_a_call))
         finally:
             # Also where an interrupt came through, as it does when the kernel returns.
-            if not (finite or np.isfinite(self._parameters).all()):
-                self._go_back(before)
+            if not (finite or np.isfinite(self._state.parameters).all()):
+                self._go_back()
         return finite
 
-    @property
-    def _tiles_done(self) -> int:
-        return int(self._progress[0]) * self._n_tiles + int(self._progress[1])
+    def _go_back(self) -> None:
+        """To the last step that left all parameters finite.
 
-    @property
-    def _state(self) -> tuple[Array, ...]:
-        return self._parameters, self._gradient, self._progress
-
-    def _go_back(self, before: list[Array]) -> None:
-        """To the last pass that left all parameters finite.
-
-        The kernel keeps no copy of the parameters; what it did up to the pass before is simply done
+        The kernel keeps no copy of the parameters; what it did up to the step before is simply done
         again from a copy made before the call, and comes out the same to the last bit.
         """
-        broken = self.n_passes
-        for array, saved in zip(self._state, before, strict=True):
-            array[...] = saved
-        while self.n_passes < broken - 1:
+        broken = self._step
+        for array, saved in zip(self._changing, self._saved, strict=True):
+            np.copyto(array, saved)
+        while self._step < broken - 1:
             self._call(broken - 1)
 
-    def _call(self, last_pass: int) -> bool:
-        return self._kernel(
-            self._plan, self._parameters, self._gradient, *self._arguments, last_pass,
-            self._tiles_a_call, *self._update,
-        )  # fmt: skip
+    def _call(self, last_step: int) -> bool:
+        n_rounds = self._rounds_a_call
+        step = self._step
+        n_steps = min(last_step - step, n_rounds // self._settings.n_rounds + 1, CALL_STEPS)
+        arguments: tuple[Any, ...] = (
+            self._n_threads,
+            self._network.training_layout.plan,
+            self._state,
+            self._data,
+            self._settings._replace(first_step=step),
+            self._records,
+            self._work,
+            self._job.coefficients(step, n_steps, self._network.dtype),
+            step + n_steps,
+            n_rounds,
+        )
+        if self._pool is None:
+            return self._kernel(0, *arguments)
+        # Interrupts come to the main thread alone. Were it one of those that wait for one another, one that
+        # came before it is among them would leave the others waiting for ever.
+        first = self._pool.submit(self._side_by_side, self._pool, arguments)
+        try:
+            return first.result()
+        finally:
+            wait([first])
+
+    def _side_by_side(self, pool: ThreadPoolExecutor, arguments: tuple[Any, ...]) -> bool:
+        others = [pool.submit(self._kernel, thread, *arguments) for thread in range(1, self._n_threads)]
+        finite = self._kernel(0, *arguments)
+        wait(others)
+        return finite
 
 
 # Kernels run through infinities without a word; what comes of them is checked afterwards.
-_quiet = np.errstate(over="ignore", invalid="ignore")
+_quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore")
 
 
 class NumpyBackend:
@@ -241,22 +508,35 @@ class NumpyBackend:
         self._grid, self._predict, self._train = grid, predict, train
 
     @_quiet
-    def predict_proba(self, network: Network, parameters: Array, X: Array) -> Array:
-        return self._predict.predict_proba(*_lists(network, parameters), X)
+    def outputs(self, network: Network, parameters: Array, X: Array, name: str) -> Array:
+        return self._predict.outputs(*_lists(network, parameters), X, name)
 
     @_quiet
     def predict(self, network: Network, parameters: Array, X: Array) -> Array:
         return self._predict.predict(*_lists(network, parameters), X)
 
     @_quiet
-    def loss(self, network: Network, parameters: Array, X: Array, y: Array) -> float:
-        return float(self._predict.loss(*_lists(network, parameters), X, y, 1 / X.shape[0]))
+    def loss(self, network: Network, parameters: Array, X: Array, y: Array, weights: Array) -> float:
+        return self._predict.loss(
+            *_lists(network, parameters), X, network.loss.name, _targets(network, y),
+            weights.astype(network.dtype), network.loss.parameter,
+        )  # fmt: skip
 
-    def trainer(
-        self, network: Network, parameters: Array, X: Array, y: Array, epsilon: float, reg_lambda: float
-    ) -> Trainer:
-        arguments = network, parameters, X, y, 1, epsilon, reg_lambda  # a pass a call
-        return _NumpyTrainer(self._train.train_passes, arguments)
+    def trainer(self, network: Network, parameters: Array, statistics: Array, job: Job) -> Trainer:
+        return _NumpyTrainer(self._train, network, parameters, statistics, job)
+
+    def objective(
+        self, network: Network, statistics: Array, X: Array, y: Array, weights: Array, key: int
+    ) -> Callable[[Array], tuple[float, Array]]:
+        weights = weights.astype(network.dtype)
+
+        @_quiet
+        def evaluate(parameters: Array) -> tuple[float, Array]:
+            return self._train.loss_and_gradient(
+                network, parameters, statistics, X, _targets(network, y), weights, key
+            )
+
+        return evaluate
 
     @_quiet
     def grid_classes(
@@ -270,23 +550,49 @@ def _lists(network: Network, parameters: Array) -> tuple[Any, list[Array], list[
     return network.activations, network.weights(parameters), network.biases(parameters)
 
 
+def _targets(network: Network, y: Array) -> Array:
+    """As the reference takes them: labels in one dimension."""
+    return y[:, 0] if network.loss.of_labels else y
+
+
+class _NumpyState(NamedTuple):
+    parameters: Array
+    optimizer: Array
+    average: Array
+    statistics: Array
+    progress: Array  # steps done
+    indices: Array
+
+
 class _NumpyTrainer:
-    def __init__(self, train: Any, arguments: tuple) -> None:
-        self._train, self._arguments = train, arguments
-        self.n_passes = 0
+    def __init__(self, train: Any, network: Network, parameters: Array, statistics: Array, job: Job) -> None:
+        self._train, self._network, self._job = train, network, job
+        self.average = parameters.copy() if job.average_share else np.empty(0, network.dtype)
+        self._state = _NumpyState(
+            parameters, job.initial_state(network.n_parameters, network.dtype), self.average, statistics,
+            np.zeros(1, np.int64), np.arange(job.X.shape[0]),
+        )  # fmt: skip
+        self.records = job.records(len(network.shapes))
+
+    @property
+    def n_passes(self) -> int:
+        return int(self._state.progress[0]) // self._job.n_batches
 
     @_quiet
     def run(self, last_pass: int) -> bool:
-        parameters = self._arguments[1]
+        last_step = last_pass * self._job.n_batches
         finished = time.perf_counter() + CALL_SECONDS
-        while self.n_passes < last_pass and time.perf_counter() < finished:
-            before, n_passes = parameters.copy(), self.n_passes
+        changing = [*self._state, *self.records]
+        while self._state.progress[0] < last_step and time.perf_counter() < finished:
+            before = [array.copy() for array in changing]
+            finite = False
             try:
-                self.n_passes += self._train(*self._arguments)
+                finite = self._train.train_step(self._network, self._state, self._job, self.records)
             finally:
-                if self.n_passes == n_passes:  # the training diverged, or an interrupt came through
-                    parameters[...] = before
-            if self.n_passes == n_passes:
+                if not finite:  # the training diverged, or an interrupt came through
+                    for array, saved in zip(changing, before, strict=True):
+                        array[...] = saved
+            if not finite:
                 return False
         return True
 

@@ -85,7 +85,7 @@ def predict_grid(
 def _model_grid(
     model: Model, axes: tuple[float, float, float, float], width: int, height: int, n_threads: int | None
 ) -> NDArray[Any]:
-    network, parameters = model._network, model._parameters
+    network, parameters = model._network, model._predicting
     backend = get_backend(model.backend)
     classes = np.empty((height, width), np.min_scalar_type(network.n_outputs - 1))
     n_threads = available_cores() if n_threads is None else check_count(n_threads, "n_threads", 1)

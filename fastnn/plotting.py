@@ -1,4 +1,4 @@
-"""Pictures: the decision boundary with the data on it."""
+"""Pictures: the decision boundary with the data on it, and how a training went."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from .validation import check_samples
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["plot_decision_boundary"]
+    from .training import History
+
+__all__ = ["plot_decision_boundary", "plot_history"]
 
 # Of the data's range, added around it.
 MARGIN = 0.1
@@ -67,7 +69,7 @@ def plot_decision_boundary(
     >>> from sklearn.datasets import make_moons
     >>> X, y = make_moons(200, noise=0.20, random_state=0)
     >>> model = fastnn.Model([2, 3, 2], random_state=0)
-    >>> model.train(X, y)
+    >>> history = model.train(X, y)
     >>> fastnn.plot_decision_boundary(model, X, y)
     <Axes: xlabel='$x_1$', ylabel='$x_2$'>
     >>> plt.close()
@@ -160,3 +162,69 @@ def _draw_lines(
     # The last region is bounded by the lines of the others.
     for number in present[:-1]:
         ax.contour(x, y, coarse == number, levels=[0.5], colors="0.25", linewidths=1.2)
+
+
+def plot_history(history: History, axes: Any = None) -> Any:
+    """Draw a training: losses, learning rate, norm of the gradients and ratios of updates by the pass.
+
+    Parameters
+    ----------
+    history : History
+        What `Model.train` returned.
+    axes : sequence of four matplotlib axes, optional
+        Where to draw; by default a new figure of two rows and two columns.
+
+    Returns
+    -------
+    array of four matplotlib axes
+
+    Raises
+    ------
+    ValueError
+        For a history without passes, or another number of axes.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> import matplotlib.pyplot as plt
+    >>> model = fastnn.Model([2, 3, 2], random_state=0)
+    >>> history = model.train([[0.0, 1.0], [1.0, 0.0]], [0, 1], num_passes=50)
+    >>> [ax.get_ylabel() for ax in fastnn.plot_history(history)]
+    ['loss', 'learning rate', 'gradient norm', 'update / weights']
+    >>> plt.close()
+    """
+    if not len(history):
+        raise ValueError("history has no passes: train for at least one")
+    if axes is None:
+        import matplotlib.pyplot as plt
+
+        _, grid = plt.subplots(2, 2, figsize=(9, 6), layout="constrained", sharex=True)
+        axes = grid.ravel()
+    axes = np.ravel(axes)
+    if axes.size != 4:
+        raise ValueError(f"axes must be four, got {axes.size}")
+    passes = history.passes + 1
+    losses, rates, norms, ratios = axes
+    curves = (
+        (losses, "loss", history.loss), (rates, "learning rate", None),
+        (norms, "gradient norm", history.gradient_norm), (ratios, "update / weights", history.update_ratio),
+    )  # fmt: skip
+    for ax, label, positive in curves:
+        ax.set_ylabel(label)
+        ax.grid(alpha=0.3)
+        if positive is not None and (positive > 0).all():
+            ax.set_yscale("log")
+    losses.plot(passes, history.loss, label="training")
+    if np.isfinite(history.validation_loss).any():
+        losses.plot(passes, history.validation_loss, label="validation")
+        losses.legend()
+    rates.plot(passes, history.learning_rate)
+    norms.plot(passes, history.gradient_norm)
+    for layer, ratio in enumerate(history.update_ratio.T):
+        ratios.plot(passes, ratio, label=f"layer {layer}")
+    # The order of magnitude that CS231n names as healthy.
+    ratios.axhline(1e-3, color="0.7", linestyle="--", linewidth=1)
+    ratios.legend()
+    for ax in (norms, ratios):
+        ax.set_xlabel("passes")
+    return axes

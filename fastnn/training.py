@@ -1,27 +1,47 @@
 """The loop around the kernels: what Python does between their calls.
 
-A backend's trainer runs passes for some 50 ms a call. Between calls this loop lets an interrupt
-through, prints the loss, and turns a diverging run into an error.
+A backend's trainer runs passes for some 50 ms a call, a *chunk*. Between chunks this loop lets an
+interrupt through, prints and shows what it was asked to, calls the callbacks, looks at the validation
+data, and turns a diverging run into an error.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
 
-from .backends import Trainer
+import numpy as np
+from numpy.typing import NDArray
 
-__all__ = ["DivergenceError", "run_training"]
+from .backends import Job, Trainer
+from .validation import check_count, check_rate
+
+__all__ = ["DivergenceError", "EarlyStopping", "History", "Run", "Watch", "run_training"]
+
+Array = NDArray[Any]
+Floats = NDArray[np.float64]
+
+# Passes that are kept in a history at the most: measuring a pass costs a few per cent of it, and nobody
+# looks at more points.
+MOST_RECORDS = 1000
+# Passes between two printed losses, the tutorial's.
+PRINT_EVERY = 1000
 
 
 class DivergenceError(ValueError):
     """A training in which a parameter became infinite or NaN.
 
-    The model holds the parameters of the last pass in which all were finite.
+    The model holds the parameters of the last step in which all were finite.
 
     Attributes
     ----------
     iteration : int
         The pass that diverged, counted from 0 as in the printed losses.
+    epsilon : float
+        The learning rate of that pass.
+    reg_lambda : float
     """
 
     def __init__(self, iteration: int, epsilon: float, reg_lambda: float) -> None:
@@ -36,45 +56,277 @@ class DivergenceError(ValueError):
         remedy = (
             f"epsilon * reg_lambda is {decay:g} and must stay below 2: lower either"
             if decay > 2
-            else f"lower epsilon, for instance to {self.epsilon / 10:g}, and standardise X if its values "
-            "are large"
+            else f"lower epsilon, for instance to {self.epsilon / 10:g}, or set clip_norm, and standardise X "
+            "if its values are large"
         )
         return (
             f"training diverged in pass {self.iteration}: a parameter is no longer finite with "
             f"epsilon={self.epsilon:g} and reg_lambda={self.reg_lambda:g}. The model holds the parameters "
-            f"before that pass. Remedy: {remedy}."
+            f"before that. Remedy: {remedy}."
         )
 
 
-def run_training(
-    trainer: Trainer,
-    num_passes: int,
-    epsilon: float,
-    reg_lambda: float,
-    report: Callable[[int], None] | None = None,
-    report_every: int = 1000,
-) -> None:
-    """Run `trainer` to `num_passes` passes.
+@dataclass(frozen=True)
+class History:
+    """What was measured in a training, an entry for each pass that was kept.
+
+    Every pass is kept in a run of up to 1000, every second one in a run of up to 2000, and so on; and the
+    last one always.
+
+    Attributes
+    ----------
+    passes : array (R,) of int64
+        Their numbers, counted from 0.
+    loss : array (R,)
+        Mean loss of the samples, each as the network was when its batch was trained on, without
+        regularisation terms, and with dropout where there is any.
+    validation_loss : array (R,)
+        Mean loss of the validation data after the pass; NaN without such data.
+    learning_rate : array (R,)
+        Of the pass's last step.
+    gradient_norm : array (R,)
+        Euclidean norm of the last step's gradient, before it is clipped and without regularisation terms.
+    update_ratio : array (R, layers)
+        Norm of the last step's change of a layer's weights, by the norm of the weights. About 1e-3 is
+        healthy; far more or less says that the learning rate is too high or too low (CS231n, "Neural
+        Networks Part 3", section on the ratio of updates).
+    stopped_early : bool
+        Whether a callback ended the training before its last pass.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> model = fastnn.Model([2, 3, 2], random_state=0)
+    >>> history = model.train([[0.0, 1.0], [1.0, 0.0]], [0, 1], num_passes=5)
+    >>> len(history.loss), history.update_ratio.shape
+    (5, (5, 2))
+    """
+
+    passes: NDArray[np.int64]
+    loss: Floats
+    validation_loss: Floats
+    learning_rate: Floats
+    gradient_norm: Floats
+    update_ratio: Floats
+    stopped_early: bool = False
+
+    def __len__(self) -> int:
+        return len(self.passes)
+
+    def __repr__(self) -> str:
+        if not len(self):
+            return "History(no passes)"
+        parts = [f"passes={self.passes[-1] + 1}", f"loss={self.loss[-1]:.6g}"]
+        if np.isfinite(self.validation_loss[-1]):
+            parts.append(f"validation_loss={self.validation_loss[-1]:.6g}")
+        return f"History({', '.join(parts)})"
+
+
+@dataclass(frozen=True)
+class EarlyStopping:
+    """Stop when the validation data say that it gets no better, and go back to the best weights.
+
+    Given to `Model.train` among the callbacks, with `validation_data`.
+
+    Parameters
+    ----------
+    patience : int, default 10
+        Passes without an improvement before the training ends.
+    min_delta : float, default 0.0
+        What counts as an improvement, in units of the loss or score.
+    scorer : callable, optional
+        ``scorer(model, X, y)``, a number that is better the higher it is, as ``lambda model, X, y:
+        accuracy_score(y, model.predict(X))``. By default the validation loss is watched, which is better
+        the lower it is.
+
+    Raises
+    ------
+    ValueError
+        For a patience below 1, a min_delta below 0, a scorer that cannot be called.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> from sklearn.datasets import make_moons
+    >>> X, y = make_moons(300, noise=0.3, random_state=0)
+    >>> model = fastnn.Model([2, 50, 2], random_state=0)
+    >>> history = model.train(X[:200], y[:200], num_passes=5000, epsilon=0.02, reg_lambda=0.0,
+    ...                       validation_data=(X[200:], y[200:]),
+    ...                       callbacks=[fastnn.EarlyStopping(patience=200)])
+    >>> history.stopped_early
+    True
+    """
+
+    patience: int = 10
+    min_delta: float = 0.0
+    scorer: Callable[[Any, Any, Any], float] | None = None
+
+    def __post_init__(self) -> None:
+        check_count(self.patience, "patience", 1)
+        check_rate(self.min_delta, "min_delta")
+        if self.scorer is not None and not callable(self.scorer):
+            raise ValueError(f"scorer must be a function of model, X and y, got {self.scorer!r}")
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Who looks on.
+
+    Parameters
+    ----------
+    print_loss : callable, optional
+        Returns the loss that is printed after pass 0 and every 1000 passes from there.
+    validate : callable, optional
+        Returns the validation loss.
+    callbacks : iterable of callable
+        Called with the history once a chunk; one that returns True ends the training.
+    stopping : EarlyStopping, optional
+    score : callable, optional
+        Returns what `stopping` watches, better the lower.
+    keep : callable, optional
+        Keeps the network as the best one so far.
+    progress : bool
+        Whether a bar is shown.
+    """
+
+    print_loss: Callable[[], float] | None = None
+    validate: Callable[[], float] | None = None
+    callbacks: Iterable[Callable[[History], Any]] = ()
+    stopping: EarlyStopping | None = None
+    score: Callable[[], float] | None = None
+    keep: Callable[[], None] | None = None
+    progress: bool = False
+
+
+def record_every(num_passes: int) -> int:
+    """Passes from one that is kept in the history to the next."""
+    return max(1, -(-num_passes // MOST_RECORDS))
+
+
+class Run:
+    """A training under way, and everybody who looks on.
 
     Parameters
     ----------
     trainer : Trainer
-    num_passes : int
-    epsilon, reg_lambda : float
-        As the trainer has them, for the error's words.
-    report : callable, optional
-        Called with the number of a pass, counted from 0, after it: with 0 and every `report_every`.
+    job : Job
+    watch : Watch
+    """
+
+    def __init__(self, trainer: Trainer, job: Job, watch: Watch) -> None:
+        self.trainer, self.job, self.watch = trainer, job, watch
+        self._bar = _Bar(job) if watch.progress else None
+        self.kept = job.kept
+        self.validation = np.full(len(self.kept), np.nan)
+        self.best, self.best_pass = np.inf, -1
+        self.stopped = False
+
+    @property
+    def n_records(self) -> int:
+        """Passes kept so far."""
+        return int(np.searchsorted(self.kept, self.trainer.n_passes))
+
+    def history(self) -> History:
+        job, n = self.job, self.n_records
+        passes = self.kept[:n]
+        losses, norms, ratios = (array[:n].copy() for array in self.trainer.records)
+        rates = job.rates((passes + 1) * job.n_batches - 1) if n else np.empty(0)
+        stopped_early = self.stopped and self.trainer.n_passes < job.num_passes
+        losses /= job.weights.sum()
+        return History(passes, losses, self.validation[:n].copy(), rates, norms, ratios, stopped_early)
+
+    def next_stop(self) -> int:
+        """The pass before which there is something to do."""
+        done, stops = self.trainer.n_passes, [self.job.num_passes]
+        if self.watch.print_loss:
+            stops.append(-(-done // PRINT_EVERY) * PRINT_EVERY + 1)
+        if self.watch.validate or self.watch.score:
+            stops.append(int(self.kept[self.n_records]) + 1)
+        return min(stops)
+
+    def after_chunk(self, stop: int) -> None:
+        """What is due after a chunk that was to end before pass `stop`."""
+        if self.trainer.n_passes == stop:
+            self._look()
+        if self._bar:
+            self._bar.show(self)
+        for callback in self.watch.callbacks:
+            if callback(self.history()) is True:
+                self.stopped = True
+
+    def close(self) -> None:
+        if self._bar:
+            self._bar.close()
+
+    def _look(self) -> None:
+        last = self.trainer.n_passes - 1
+        if self.watch.print_loss and last % PRINT_EVERY == 0:
+            print(f"Loss after iteration {last}: {self.watch.print_loss():f}")
+        record = self.job.record(last)
+        if record is None:
+            return
+        if self.watch.validate:
+            self.validation[record] = self.watch.validate()
+        if self.watch.stopping and self.watch.score and self.watch.keep:
+            value = self.watch.score()
+            if value < self.best - self.watch.stopping.min_delta:
+                self.best, self.best_pass = value, last
+                self.watch.keep()
+            elif last - self.best_pass >= self.watch.stopping.patience:
+                self.stopped = True
+
+
+def run_training(trainer: Trainer, job: Job, watch: Watch = Watch()) -> History:
+    """Run `trainer` through all passes of `job`, or until a callback ends it.
+
+    Parameters
+    ----------
+    trainer : Trainer
+    job : Job
+    watch : Watch
+
+    Returns
+    -------
+    History
 
     Raises
     ------
     DivergenceError
     """
-    while trainer.n_passes < num_passes:
-        stop = num_passes
-        if report:
-            stop = min(stop, -(-trainer.n_passes // report_every) * report_every + 1)
-        while trainer.n_passes < stop:
+    run = Run(trainer, job, watch)
+    try:
+        while trainer.n_passes < job.num_passes and not run.stopped:
+            stop = run.next_stop()
             if not trainer.run(stop):
-                raise DivergenceError(trainer.n_passes, epsilon, reg_lambda)
-        if report and (stop - 1) % report_every == 0:
-            report(stop - 1)
+                step = np.array([trainer.n_passes * job.n_batches])
+                raise DivergenceError(trainer.n_passes, float(job.rates(step)[0]), job.reg_lambda)
+            run.after_chunk(stop)
+    finally:
+        run.close()
+    return run.history()
+
+
+class _Bar:
+    """A line that shows how far a training is."""
+
+    def __init__(self, job: Job) -> None:
+        from tqdm.auto import tqdm
+
+        self._bar = tqdm(total=job.num_passes, unit="pass", dynamic_ncols=True)
+        self._job, self._started = job, time.perf_counter()
+
+    def show(self, run: Run) -> None:
+        n_passes, n_records = run.trainer.n_passes, run.n_records
+        seconds = time.perf_counter() - self._started
+        shown: dict[str, str] = {"samples/s": f"{n_passes * self._job.X.shape[0] / seconds:.3g}"}
+        if n_passes:
+            shown["loss"] = f"{run.trainer.records.losses[n_records - 1] / self._job.weights.sum():.4g}"
+            shown["rate"] = f"{self._job.rates(np.array([n_passes * self._job.n_batches - 1]))[0]:.3g}"
+            validation = run.validation[:n_records][np.isfinite(run.validation[:n_records])]
+            if validation.size:
+                shown["validation"] = f"{validation[-1]:.4g}"
+        self._bar.set_postfix(shown, refresh=False)
+        self._bar.update(n_passes - self._bar.n)
+
+    def close(self) -> None:
+        self._bar.close()

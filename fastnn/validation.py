@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +19,17 @@ __all__ = [
     "check_choice",
     "check_count",
     "check_labels",
+    "check_number",
     "check_rate",
     "check_samples",
+    "check_targets",
+    "check_weights",
+    "resolve",
     "resolve_random_state",
 ]
+
+
+T = TypeVar("T")
 
 
 def check_samples(X: Any, n_features: int, dtype: np.dtype, name: str = "X") -> NDArray[Any]:
@@ -70,7 +77,7 @@ def check_samples(X: Any, n_features: int, dtype: np.dtype, name: str = "X") -> 
     return X
 
 
-def _converted(X: Any, dtype: np.dtype, name: str) -> NDArray[Any]:
+def _converted(X: Any, dtype: np.dtype, name: str, least_dimensions: int = 2) -> NDArray[Any]:
     if hasattr(X, "toarray"):
         raise ValueError(f"{name} is a sparse matrix: pass {name}.toarray()")
     if np.ma.is_masked(X):
@@ -79,7 +86,7 @@ def _converted(X: Any, dtype: np.dtype, name: str) -> NDArray[Any]:
         array = np.asarray(X)
     except ValueError as error:
         raise ValueError(f"{name} is no rectangular table: {error}") from None
-    if array.ndim != 2:
+    if not least_dimensions <= array.ndim <= 2:
         raise ValueError(
             f"{name} must have two dimensions (samples, features), got shape {array.shape}"
             + (f": for one sample pass {name}.reshape(1, -1)" if array.ndim == 1 else "")
@@ -152,6 +159,86 @@ def check_labels(y: Any, n_samples: int, n_classes: int, name: str = "y") -> NDA
     return array.astype(np.int64)
 
 
+def check_targets(
+    y: Any,
+    n_samples: int,
+    n_outputs: int,
+    dtype: np.dtype,
+    bounds: tuple[float | None, float | None] = (None, None),
+    name: str = "y",
+) -> NDArray[Any]:
+    """y as a C-contiguous array (n_samples, n_outputs) of `dtype`, all finite and within `bounds`.
+
+    One dimension will do for one output.
+
+    Raises
+    ------
+    ValueError
+        For another shape, values that are not numbers, NaN, infinity, values out of bounds.
+    """
+    y = _converted(y, dtype, name, 1)
+    if n_outputs == 1 and y.ndim == 1:
+        y = y.reshape(-1, 1)
+    if y.shape != (n_samples, n_outputs):
+        raise ValueError(
+            f"{name} must hold a target for each of {n_samples} samples and {n_outputs} outputs, shape "
+            f"{(n_samples, n_outputs)}, got shape {y.shape}"
+        )
+    if not np.isfinite(y).all():
+        row, column = np.argwhere(~np.isfinite(y))[0]
+        raise ValueError(
+            f"{name} contains NaN or infinity, first at row {row}, column {column}, as {dtype}: "
+            "drop such rows"
+        )
+    lowest, highest = bounds
+    wrong = np.zeros(y.shape, bool)
+    if lowest is not None:
+        wrong |= y < lowest
+    if highest is not None:
+        wrong |= y > highest
+    if wrong.any():
+        row, column = np.argwhere(wrong)[0]
+        limits = f"not below {lowest:g}" if highest is None else f"from {lowest:g} to {highest:g}"
+        raise ValueError(
+            f"{name}[{row}, {column}] is {y[row, column]:g}, but this loss takes targets {limits}: choose "
+            "another loss or rescale them"
+        )
+    return y
+
+
+def check_weights(sample_weight: Any, n_samples: int) -> NDArray[np.float64]:
+    """`sample_weight` as an array (n_samples,), ones for None.
+
+    Raises
+    ------
+    ValueError
+        For another shape, values below 0, NaN, infinity, nothing but zeros.
+    """
+    if sample_weight is None:
+        return np.ones(n_samples)
+    if np.ma.is_masked(sample_weight):
+        raise ValueError("sample_weight has masked values: fill them, or drop their rows")
+    try:
+        weights = np.asarray(sample_weight)
+    except ValueError as error:
+        raise ValueError(f"sample_weight is no list of numbers: {error}") from None
+    if weights.dtype.kind not in "fiub":
+        raise ValueError(f"sample_weight must hold numbers, got dtype {weights.dtype}")
+    if weights.shape != (n_samples,):
+        raise ValueError(
+            f"sample_weight must hold a number for each of {n_samples} samples, got shape {weights.shape}"
+        )
+    weights = weights.astype(np.float64)
+    wrong = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
+    if wrong.size:
+        raise ValueError(
+            f"sample_weight[{wrong[0]}] is {weights[wrong[0]]:g}, but weights are finite and not below 0"
+        )
+    if not weights.any():
+        raise ValueError("sample_weight is 0 for every sample: give at least one a weight")
+    return weights
+
+
 def as_floats(values: Any) -> NDArray[Any]:
     """`values` as an array of floats: integers and booleans become float64, floats stay as they are."""
     array = np.asarray(values)
@@ -166,6 +253,54 @@ def check_rate(value: Any, name: str) -> float:
     except OverflowError:  # an integer beyond all floats
         pass
     raise ValueError(f"{name} must be a finite number not below 0, got {value!r}")
+
+
+def check_number(
+    value: Any,
+    name: str,
+    least: float,
+    most: float = math.inf,
+    *,
+    exclusive: bool = False,
+    exclusive_end: bool = False,
+) -> float:
+    """A finite number from `least` to `most`, without both ends, or the last, where they are exclusive."""
+    if isinstance(value, numbers.Real) and type(value) not in (bool, np.bool_):
+        try:
+            number = float(value)
+        except OverflowError:  # an integer beyond all floats
+            number = math.inf
+        above = least < number if exclusive else least <= number
+        below = number < most if exclusive or exclusive_end else number <= most
+        if math.isfinite(number) and above and below:
+            return number
+    begin = "above" if exclusive else "not below"
+    end = (
+        "" if most == math.inf else f" and {'below' if exclusive or exclusive_end else 'not above'} {most:g}"
+    )
+    raise ValueError(f"{name} must be a finite number {begin} {least:g}{end}, got {value!r}")
+
+
+def resolve(value: Any, name: str, base: type[T], registry: Mapping[str, type[T]]) -> T:
+    """The object that a user gave as itself or by its name.
+
+    Raises
+    ------
+    ValueError
+        For a name that is not in the registry, for a class in place of an object, for anything else.
+    """
+    if isinstance(value, base):
+        return value
+    if isinstance(value, str) and value in registry:
+        return registry[value]()
+    if isinstance(value, type) and issubclass(value, base):
+        raise ValueError(
+            f"{name} must be an object, got the class {value.__name__}: call it, as in {value.__name__}()"
+        )
+    raise ValueError(
+        f"{name} must be one of {sorted(registry)} or an object such as "
+        f"fastnn.{next(iter(registry.values())).__name__}(), got {value!r}"
+    )
 
 
 def check_count(value: Any, name: str, least: int = 0) -> int:

@@ -5,19 +5,29 @@ the other.
 """
 
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from hypothesis import strategies as st
 
+from fastnn import losses, optimizers
 from fastnn.network import ALIGNMENT, Network
 
 DTYPES = (np.dtype(np.float64), np.dtype(np.float32))
 
 dtypes = st.sampled_from(DTYPES)
-# One, odd, and beyond a register block; now and then far beyond.
-widths = st.one_of(st.integers(1, 13), st.sampled_from([1, 4, 5, 16, 33, 70]))
+# One, odd, and beyond a register block; now and then far beyond, and beyond a chunk of terms.
+widths = st.one_of(st.integers(1, 13), st.sampled_from([1, 4, 5, 16, 33, 70, 131]))
 # Samples that are real, none among them; the tile is filled up to whole vectors.
 counts = st.one_of(st.integers(0, 40), st.sampled_from([1, 64, 129, 512, 1000]))
+seeds = st.integers(0, 2**32 - 1)
+keys = st.integers(0, 2**64 - 1)
+
+
+def padded(count: int, dtype: np.dtype) -> int:
+    """Samples of the smallest tile of whole vectors that holds `count`."""
+    lanes = ALIGNMENT // dtype.itemsize
+    return -(-count // lanes) * lanes
 
 
 @dataclass
@@ -34,23 +44,31 @@ class Draw:
     def labels(self, n_classes: int, count: int) -> np.ndarray:
         return self.random.integers(0, n_classes, count)
 
+    def weights(self, count: int) -> np.ndarray:
+        """A tile's weights (1, T): some real samples have none, and the padding has none."""
+        weights = np.zeros((1, self.padded(count)), self.dtype)
+        weights[0, :count] = self.random.uniform(0.1, 3, count) * (self.random.random(count) < 0.8)
+        return weights
+
     def padded(self, count: int) -> int:
-        """Samples of the smallest tile of whole vectors that holds `count`."""
-        lanes = ALIGNMENT // self.dtype.itemsize
-        return -(-count // lanes) * lanes
+        return padded(count, self.dtype)
 
 
 draws = st.builds(
     Draw,
     dtypes,
-    st.integers(0, 2**32 - 1).map(np.random.default_rng),
+    seeds.map(np.random.default_rng),
     st.sampled_from([1e-3, 0.3, 1.0, 10.0, 300.0]),
 )
 
 
-def tolerance(dtype: np.dtype, terms: int = 1) -> float:
+def tolerance(dtype: np.dtype, terms: float = 1) -> float:
     """Relative error of a sum of `terms` products in any order, of a few ulp each."""
     return float(np.finfo(dtype).eps) * (4 + terms)
+
+
+def wide(array: np.ndarray) -> np.ndarray:
+    return array.astype(np.float64)
 
 
 def untouched(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
@@ -64,16 +82,141 @@ def read_only(array: np.ndarray) -> np.ndarray:
     return array
 
 
-# Each combination is compiled: the tutorial's, the textbook's, and all there are.
-activations = st.sampled_from([["tanh"], ["identity", "tanh"], ["identity", "sigmoid", "tanh"]])
-# Any depth and widths; the last is the number of classes.
-layers = st.lists(st.integers(1, 9), min_size=2, max_size=5)
+class Windows:
+    """Output buffers side by side in one flat vector, as gradients are, with a mark around each.
+
+    What a kernel writes beyond one of them changes a mark or another buffer.
+    """
+
+    MARK = 12345.0
+    GAP = 40  # more than two vectors
+
+    def __init__(self, *arrays: np.ndarray) -> None:
+        dtype = arrays[0].dtype
+        self._flat = np.full(sum(a.size for a in arrays) + self.GAP * (len(arrays) + 1), self.MARK, dtype)
+        self._is_mark = np.ones(self._flat.size, bool)
+        self.views: list[np.ndarray] = []
+        position = self.GAP
+        for array in arrays:
+            part = slice(position, position + array.size)
+            self._is_mark[part] = False
+            self._flat[part] = array.ravel()
+            self.views.append(self._flat[part].reshape(array.shape))
+            position += array.size + self.GAP
+
+    def are_kept_apart(self) -> bool:
+        return bool((self._flat[self._is_mark] == self.MARK).all())
+
+
+# --- networks and trainings ----------------------------------------------------------------------
+
+
+class Recipe(NamedTuple):
+    """What a training is made of. Each is compiled, some seconds long: so there are few of them.
+
+    Where a derivative jumps, float64: there rounding never decides on which side a value is.
+    Where it divides by what may be 0, an eps that keeps rounding from being magnified.
+    """
+
+    hidden: tuple[str, ...]  # of the hidden layers, each at least once
+    output: str
+    loss: Any
+    optimizer: Any
+    dtype: np.dtype
+    gathered: bool = False  # batches of some samples
+    batch_norm: bool = False
+    dropped: bool = False
+
+
+F64, F32 = DTYPES
+# Every activation, loss and optimizer that there is, and every pair of switches.
+RECIPES = (
+    Recipe(("tanh",), "tanh", losses.SoftmaxCrossEntropy(), optimizers.SGD(), F64),
+    Recipe(("tanh",), "tanh", losses.SoftmaxCrossEntropy(0.1), optimizers.Adam(eps=0.1), F32, gathered=True),
+    Recipe(
+        ("gelu",), "identity", losses.SquaredError(), optimizers.AdamW(eps=1e-2, weight_decay=0.1), F64,
+        gathered=True, batch_norm=True, dropped=True,
+    ),
+    Recipe(
+        ("silu", "softplus"), "tanh", losses.Poisson(), optimizers.RMSprop(0.9, eps=0.1, momentum=0.5), F32,
+        gathered=True, dropped=True,
+    ),
+    Recipe(
+        ("elu",), "identity", losses.MulticlassHinge(), optimizers.Momentum(0.8, 0.1, 0.01), F64,
+        gathered=True, batch_norm=True,
+    ),
+    Recipe(("relu",), "sigmoid", losses.AbsoluteError(), optimizers.Nesterov(0.8), F64, dropped=True),
+    Recipe(
+        ("leaky_relu",), "identity", losses.Huber(0.5), optimizers.Adagrad(0.1, eps=0.1), F64, gathered=True
+    ),
+    Recipe(
+        ("sigmoid",), "identity", losses.SigmoidBinaryCrossEntropy(), optimizers.SGD(weight_decay=0.1), F32,
+        batch_norm=True,
+    ),
+    Recipe(
+        ("selu",), "identity", losses.Quantile(0.3), optimizers.Momentum(), F64, batch_norm=True, dropped=True
+    ),
+)  # fmt: skip
+recipes = st.sampled_from(RECIPES)
 
 
 @st.composite
-def networks(draw, layers_dim=layers) -> Network:
-    """A network description, each layer with an activation of its own."""
-    dims = tuple(draw(layers_dim))
-    names = draw(activations)
-    chosen = [draw(st.sampled_from(names)) for _ in dims[1:]]
-    return Network(dims, (*chosen[:-1], names[0]), draw(dtypes))
+def networks(draw, recipes=recipes, least_inputs: int = 1, most_inputs: int = 9) -> Network:
+    """A network as one of the recipes asks for, of any depth and widths."""
+    recipe = draw(recipes)
+    least = len(recipe.hidden)
+    n_hidden = draw(st.integers(least, least + 2))
+    units = st.integers(1, 9)
+    dims = (
+        draw(st.integers(least_inputs, most_inputs)), *(draw(units) for _ in range(n_hidden)), draw(units)
+    )  # fmt: skip
+    chosen = [draw(st.sampled_from(recipe.hidden)) for _ in range(n_hidden - least)]
+    rates: tuple[float, ...] = ()
+    if recipe.dropped:
+        rates = tuple(draw(st.sampled_from([0.0, 0.2, 0.5, 0.9])) for _ in range(n_hidden + 1))
+        if not any(rates):
+            rates = (0.25, *rates[1:])
+    return Network(
+        dims, (*recipe.hidden, *chosen, recipe.output), recipe.dtype, recipe.loss, recipe.batch_norm, rates
+    )
+
+
+def recipe_of(network: Network) -> Recipe:
+    """The recipe that `networks` took."""
+    return next(
+        recipe
+        for recipe in RECIPES
+        if (recipe.hidden, recipe.loss) == (network.activations[: len(recipe.hidden)], network.loss)
+    )
+
+
+def targets(
+    loss: Any, n_outputs: int, count: int, dtype: np.dtype, random: np.random.Generator
+) -> np.ndarray:
+    """A table of targets (count, Y) that suits the loss, as backends take it."""
+    if loss.of_labels:
+        return random.integers(0, n_outputs, (count, 1)).astype(dtype)
+    lowest, highest = loss.bounds
+    y = random.normal(size=(count, n_outputs))
+    if lowest is not None:
+        y = random.random(y.shape) if highest is not None else random.poisson(2, y.shape)
+    return y.astype(dtype)
+
+
+def sample_weights(count: int, random: np.random.Generator) -> np.ndarray:
+    """Weights (count,) of samples, some of them 0."""
+    return random.uniform(0.1, 3, count) * (random.random(count) < 0.8)
+
+
+# A network's views of its flat vector.
+PARTS = (Network.weights, Network.biases, Network.scales, Network.shifts)
+
+
+def is_padding(network: Network) -> np.ndarray:
+    """Which parameters belong to no layer."""
+    mask = np.ones(network.n_parameters, bool)
+    for part in PARTS:
+        for view in part(network, mask):
+            if view is not None:
+                view[...] = False
+    return mask

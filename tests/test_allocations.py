@@ -7,10 +7,12 @@ import numba
 import numpy as np
 import pytest
 from numba.core.runtime import _nrt_python, rtsys
+from strategies import RECIPES
 
 import fastnn
-from fastnn.backends import get_backend
-from fastnn.network import aligned_empty
+from fastnn import backends
+from fastnn.backends import Job, get_backend
+from fastnn.network import Network, aligned_empty
 
 random = np.random.default_rng(0)
 X = random.normal(size=(1100, 2))
@@ -31,20 +33,49 @@ def allocations(action, *arguments):
     return rtsys.get_allocation_stats().alloc - before
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@pytest.mark.parametrize("layers_dim", [[2, 3, 2], [2, 40, 30, 5]])
-def test_training_allocates_nothing(layers_dim, dtype):
-    model = fastnn.Model(layers_dim, dtype=dtype, random_state=0)
+# The tutorial's; small batches with Adam; those with batch normalisation and dropout, too.
+@pytest.mark.parametrize("recipe", RECIPES[:3])
+@pytest.mark.parametrize("hidden", [(3,), (40, 30)])
+def test_training_allocates_nothing(recipe, hidden):
+    network = Network(
+        (2, *hidden, 2), (*recipe.hidden * len(hidden), recipe.output), recipe.dtype, recipe.loss,
+        recipe.batch_norm, (0.1, *[0.5] * len(hidden)) if recipe.dropped else (),
+    )  # fmt: skip
+    n_samples, size = (40, 7) if recipe.gathered else (1100, 1100)
+    options = {
+        "shuffled": recipe.gathered, "averaged": True, "optimizer": recipe.optimizer, "epsilon": 1e-3,
+        "l1": 1e-3, "max_norm": 1.0, "clip_norm": 1.0, "average_share": 0.1, "record_every": 2,
+    }  # fmt: skip
+    targets = y[:, None] if recipe.loss.of_labels else X
+    job = Job(
+        X[:n_samples].astype(recipe.dtype), targets[:n_samples].astype(recipe.dtype), np.ones(n_samples),
+        num_passes=1000, batch_size=size, **options,
+    )  # fmt: skip
 
     def train(n_passes):
-        trainer = get_backend("numba").trainer(
-            model._network, model._parameters, X.astype(dtype), y, 1e-4, 0.01
-        )
-        trainer._tiles_a_call = 10**9  # all in one call
+        parameters = network.draw_parameters(np.random.RandomState(0))
+        trainer = get_backend("numba").trainer(network, parameters, network.initial_statistics(), job)
+        trainer._rounds_a_call = 10**9  # all in one call
         assert trainer.run(n_passes)
         assert trainer.n_passes == n_passes
 
-    assert allocations(train, 1) == allocations(train, 30)
+    assert allocations(train, 10) == allocations(train, 1000)
+
+
+def test_threads_allocate_nothing(monkeypatch):
+    monkeypatch.setattr(backends, "SHARDED_OPERATIONS", 0)
+    recipe = RECIPES[0]
+    network = Network((2, 3, 2), (*recipe.hidden, recipe.output), recipe.dtype, recipe.loss)
+    job = Job(X, y[:, None].astype(float), np.ones(1100), 1000, 1100, epsilon=1e-4, n_threads=2)
+
+    def train(n_passes):
+        parameters = network.draw_parameters(np.random.RandomState(0))
+        trainer = get_backend("numba").trainer(network, parameters, network.initial_statistics(), job)
+        trainer._rounds_a_call = 10**9
+        assert trainer.run(n_passes)
+        assert trainer._n_threads == 2
+
+    assert allocations(train, 10) == allocations(train, 1000)
 
 
 def test_prediction_allocates_nothing():

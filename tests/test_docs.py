@@ -7,6 +7,7 @@ import pkgutil
 import re
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pytest
 
 import fastnn
@@ -14,6 +15,13 @@ import fastnn
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 MODULES = [m.name for m in pkgutil.walk_packages(fastnn.__path__, "fastnn.") if m.name != "fastnn.__main__"]
+
+
+@pytest.fixture(autouse=True)
+def no_figure():
+    """An example that draws into the current axes does not find another's."""
+    yield
+    plt.close("all")
 
 
 def blocks(language):
@@ -58,7 +66,7 @@ def test_every_argument_is_described(thing):
 def test_python_of_the_readme_prints_what_it_says(tmp_path, monkeypatch, capsys):
     """Lines are run as pasted; a comment behind one is what it prints or shows."""
     monkeypatch.chdir(tmp_path)
-    (code,) = blocks("python")
+    code = "\n".join(blocks("python"))
     namespace = {}
     exec(compile(code, "README.md", "exec"), namespace)
     printed = capsys.readouterr().out.split("\n")
@@ -66,6 +74,7 @@ def test_python_of_the_readme_prints_what_it_says(tmp_path, monkeypatch, capsys)
     assert expected
     assert printed[-len(expected) - 1 :] == [*expected, ""]
     assert (tmp_path / "moons.png").exists()
+    assert (tmp_path / "history.png").exists()
 
 
 def test_first_shell_block_is_two_lines():

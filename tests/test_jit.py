@@ -20,12 +20,12 @@ KERNELS = Path(fastnn_kernels.__file__).parent
 # Runs one kernel and tells whether it was compiled or loaded, and what it gave.
 PROGRAM = """
     import numpy as np
-    from fastnn_kernels.update import gradient_descent
-    parameters = np.arange(4.0)
-    gradient_descent(np.ones(4), 2, 0.5, 0.5, parameters)
-    print("loaded" if gradient_descent.stats.cache_hits else "compiled", parameters.tolist())
+    from fastnn_kernels.update import add_to_average
+    average = np.arange(4.0)
+    add_to_average(np.ones(4), 0.5, 0, 4, average)
+    print("loaded" if add_to_average.stats.cache_hits else "compiled", average.tolist())
 """
-RESULT = "[-0.5, 0.25, 1.5, 2.5]"
+RESULT = "[0.5, 1.0, 1.5, 2.0]"
 
 
 @pytest.fixture
@@ -148,31 +148,33 @@ def test_concurrent_first_runs(package):
 
 def test_whole_training_is_loaded_in_a_new_process(package):
     program = """
-        from fastnn_kernels.train import train_passes
-        from fastnn_kernels.network import forward_pass
-        import numba, numpy as np
-        kernel = train_passes(("tanh",))
-        f, i = numba.float64[::1], numba.int64
-        kernel.compile((numba.int64[:, ::1], f, f, f, f, i, i, f, f, numba.int64[::1], i, i, i,
-                        numba.float64, numba.float64))
-        print("loaded" if kernel.stats.cache_hits else "compiled")
-    """
-    assert run(package, program) == "compiled"
-    assert run(package, program) == "loaded"
+        import numpy as np
+        import fastnn
+        from fastnn_kernels import train
+        assert train.__file__.startswith(PACKAGE), train.__file__
+        model = fastnn.Model([2, 3, 2], random_state=0)
+        X, y = np.random.RandomState(0).randn(20, 2), np.arange(20) % 2
+        history = model.train(X, y, num_passes=3, batch_size=6, optimizer="adam", random_state=0)
+        recipe = train.Recipe(("tanh",), "softmax_cross_entropy", "adam", gathered=True)
+        print("loaded" if train.train_steps(recipe).stats.cache_hits else "compiled", history.loss.tolist())
+    """.replace("PACKAGE", repr(str(package)))
+    word, losses = run(package, program).split(maxsplit=1)
+    assert word == "compiled"
+    assert run(package, program) == f"loaded {losses}"
 
 
 def test_fork_after_compiling(package):
     program = """
         import os
         import numpy as np
-        from fastnn_kernels.update import gradient_descent
-        parameters = np.arange(4.0)
-        gradient_descent(np.ones(4), 2, 0.5, 0.5, parameters)
+        from fastnn_kernels.update import add_to_average
+        average = np.arange(4.0)
+        add_to_average(np.ones(4), 0.5, 0, 4, average)
         child = os.fork()
         again = np.arange(4.0)
-        gradient_descent(np.ones(4), 2, 0.5, 0.5, again)
+        add_to_average(np.ones(4), 0.5, 0, 4, again)
         if not child:
-            os._exit(0 if (again == parameters).all() else 1)
+            os._exit(0 if (again == average).all() else 1)
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     """
     assert run(package, program) == "0"
@@ -196,7 +198,7 @@ def test_the_cache_has_numbas_interface():
 
 def test_a_file_changed_after_its_import_is_not_taken_for_the_code(package):
     edit = "__import__('pathlib').Path('fastnn_kernels/vmath.py').write_text('')"
-    program = PROGRAM.replace("import gradient_descent\n", f"import gradient_descent\n    {edit}\n")
+    program = PROGRAM.replace("import add_to_average\n", f"import add_to_average\n    {edit}\n")
     assert run(package, program) == f"compiled {RESULT}"
     assert not entries(package)
     assert run(package) == f"compiled {RESULT}"

@@ -5,99 +5,273 @@ import pytest
 import scipy.special
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import DTYPES, Draw, counts, draws, read_only, untouched, widths
+from strategies import DTYPES, Draw, counts, draws, padded, read_only, untouched, widths
 
 import fastnn
 from fastnn.reference import layer as reference
 from fastnn_kernels import layer as compiled
 
-names = st.sampled_from(sorted(reference.ACTIVATIONS))
+NAMES = sorted(reference.ACTIVATIONS)
+names = st.sampled_from(NAMES)
+NEEDS_SUMS = {name for name in NAMES if reference.ACTIVATIONS[name].needs_sums}
+# Where the formula is the product of z and a gate, which is 0 where it would be subnormal.
+GATED = {"silu", "gelu"}
+
+
+def precise(Z):
+    """Wider than any dtype of the kernels, where the platform has such a format."""
+    return Z.astype(np.longdouble)
+
+
+def double_u(Z):
+    """What gelu takes the sigmoid of."""
+    Z = np.clip(precise(Z), -1e4, 1e4)
+    return np.sqrt(8 / np.pi) * (Z + 0.044715 * Z**3)
+
+
+def value_error(name, Z, expected):
+    """How far a kernel may be from the expected values: 4 ulp, and what the format cannot hold."""
+    info = np.finfo(Z.dtype)
+    ulps = np.full(Z.shape, 4.0)
+    if name == "gelu":
+        # The exponential turns an error of its argument into as many ulp; beyond 800 it is 0 anyway.
+        ulps += 4 * np.minimum(np.abs(double_u(Z)), 800)
+    smallest = info.tiny * (np.maximum(np.abs(precise(Z)), 1) if name in GATED else 1)
+    return ulps * info.eps * np.abs(expected) + smallest
+
+
+def slope_error(name, Z, A):
+    """How far a slope may be from the expected one: 4 ulp of the terms it is made of."""
+    terms = np.ones(Z.shape)
+    if name == "selu":
+        terms *= reference.Selu.SCALE * reference.Selu.ALPHA
+    if name == "silu":
+        terms = terms + scipy.special.expit(precise(Z)) * np.abs(precise(Z) - A)
+    if name == "gelu":
+        # g (1 - g) z (2 u)': the argument's rounding, and that of the difference until it is lost in it.
+        z, u = np.clip(precise(Z), -1e4, 1e4), double_u(Z)
+        gate = scipy.special.expit(u)
+        bend = np.abs(z) * np.sqrt(8 / np.pi) * (1 + 3 * 0.044715 * z**2)
+        steep = np.where(np.abs(u) < 800, bend * gate * (1 + (1 - gate) * np.abs(u)), 0)
+        terms = terms + np.where(u < -np.log(np.finfo(Z.dtype).eps) + 6, steep, 0)
+    return 4 * np.finfo(Z.dtype).eps * terms
+
+
+def forward(name, Z):
+    A = untouched(Z.shape, Z.dtype)
+    compiled.activation_forward(name)(read_only(Z), A)
+    return A
+
+
+def backward(name, Z, A, dA):
+    dZ = untouched(A.shape, A.dtype)
+    compiled.activation_backward(name)(read_only(Z), read_only(A), read_only(dA), dZ)
+    return dZ
 
 
 @given(draws, names, widths, counts)
 def test_forward_is_the_reference(draw: Draw, name, n_units, count):
     Z = draw.array(n_units, draw.padded(count))
-    A = untouched(Z.shape, draw.dtype)
-    compiled.activation_forward(name)(read_only(Z), A)
-    expected = reference.activation_forward(name, Z.astype(np.float64))
-    eps, tiny = np.finfo(draw.dtype).eps, np.finfo(draw.dtype).tiny
-    np.testing.assert_allclose(A, expected, rtol=4 * eps, atol=tiny)
-    assert A.dtype == draw.dtype
+    A = forward(name, Z)
+    expected = reference.activation_forward(name, precise(Z))
+    assert (np.abs(A - expected) <= value_error(name, Z, expected)).all()
 
 
 @given(draws, names, widths, counts)
 def test_backward_is_the_reference(draw: Draw, name, n_units, count):
-    T = draw.padded(count)
-    A = reference.activation_forward(name, draw.array(n_units, T)).astype(draw.dtype)
-    dA, dZ = draw.array(n_units, T), untouched((n_units, T), draw.dtype)
-    compiled.activation_backward(name)(read_only(A), read_only(dA), dZ)
-    expected = reference.activation_backward(name, A.astype(np.float64), dA.astype(np.float64))
-    # The slopes are differences of numbers up to 1, so 1 is what their error is relative to.
-    eps = np.finfo(draw.dtype).eps
-    assert (np.abs(dZ - expected) <= 4 * eps * np.abs(dA)).all()
+    Z = draw.array(n_units, draw.padded(count))
+    A = reference.activation_forward(name, precise(Z)).astype(draw.dtype)
+    dA = draw.array(*Z.shape)
+    dZ = backward(name, Z, A, dA)
+    expected = reference.activation_backward(name, precise(Z), precise(A), precise(dA))
+    assert (np.abs(dZ - expected) <= slope_error(name, Z, A) * np.abs(dA)).all()
+
+
+def lines(dtype):
+    """Values everywhere: around 0, where functions bend, where they end, and far away."""
+    near = np.linspace(-30, 30, 24_001)
+    far = np.geomspace(1e-30, 1e30, 3001)
+    values = np.concatenate([near, far, -far, [0.0, -0.0, 88, -88, 104, -104, 710, -746]])
+    return np.resize(values, padded(len(values), dtype)).astype(dtype)[None]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", sorted(reference.ACTIVATIONS))
+@pytest.mark.parametrize("name", NAMES)
+def test_values_are_accurate_over_the_whole_line(name, dtype):
+    Z = lines(dtype)
+    expected = reference.activation_forward(name, precise(Z))
+    A = forward(name, Z)
+    assert (np.abs(A - expected) <= value_error(name, Z, expected)).all()
+    # And so it is on the reference's side, in the dtype it is trained in.
+    with np.errstate(under="ignore"):
+        A = reference.activation_forward(name, Z)
+    assert A.dtype == dtype
+    assert (np.abs(A - expected) <= value_error(name, Z, expected)).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", NAMES)
+def test_slopes_are_accurate_over_the_whole_line(name, dtype):
+    Z = lines(dtype)
+    A = reference.activation_forward(name, precise(Z)).astype(dtype)
+    expected = reference.activation_backward(name, precise(Z), precise(A), np.longdouble(1))
+    bound = slope_error(name, Z, A)
+    assert (np.abs(backward(name, Z, A, np.ones_like(A)) - expected) <= bound).all()
+    with np.errstate(under="ignore"):
+        dZ = reference.activation_backward(name, Z, A, np.ones_like(A))
+    assert dZ.dtype == dtype
+    assert (np.abs(dZ - expected) <= bound).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", NAMES)
 def test_kernels_work_in_place(name, dtype):
     Z = np.linspace(-5, 5, 64, dtype=dtype).reshape(2, 32)
-    A, in_place = np.empty_like(Z), Z.copy()
-    compiled.activation_forward(name)(Z, A)
-    compiled.activation_forward(name)(in_place, in_place)
+    A, in_place = forward(name, Z), Z.copy()
+    compiled.activation_forward(name)(read_only(in_place), in_place)
     np.testing.assert_array_equal(in_place, A)
-    dA = np.ones_like(A)
-    dZ = np.empty_like(A)
-    compiled.activation_backward(name)(A, dA, dZ)
-    compiled.activation_backward(name)(A, dA, dA)
+    dA = np.linspace(1, 2, 64, dtype=dtype).reshape(2, 32)
+    dZ = backward(name, Z, A, dA)
+    compiled.activation_backward(name)(read_only(Z), read_only(A), read_only(dA), dA)
     np.testing.assert_array_equal(dA, dZ)
+    if name not in NEEDS_SUMS:
+        # Then the sums may have been overwritten by the outputs, and are, in a training.
+        dA = np.linspace(1, 2, 64, dtype=dtype).reshape(2, 32)
+        np.testing.assert_array_equal(backward(name, A, A, dA), dZ)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", sorted(reference.ACTIVATIONS))
+@pytest.mark.parametrize("name", NAMES)
 def test_not_a_number_stays_one(name, dtype):
-    Z = np.full((1, 64 // dtype.itemsize), np.nan, dtype)
-    A = np.zeros_like(Z)
-    compiled.activation_forward(name)(Z, A)
-    assert np.isnan(A).all()
+    Z = np.full((1, padded(1, dtype)), np.nan, dtype)
+    assert np.isnan(forward(name, Z)).all()
+    assert np.isnan(reference.activation_forward(name, Z)).all()
 
 
-def test_by_code_runs_the_activation_named():
-    names = ("identity", "sigmoid", "tanh")
-    activate = compiled.by_code(compiled.activation_forward, names)
-    Z = np.linspace(-2, 2, 8).reshape(1, 8)
-    for code, name in enumerate(names):
-        A = np.empty_like(Z)
-        activate(code, Z, A)
-        np.testing.assert_allclose(A, reference.activation_forward(name, Z), rtol=1e-15)
+# Of what the gated ones do at -inf, a product of infinity and 0, nothing is promised: there a network
+# has diverged.
+LIMITS = {
+    "identity": (np.inf, -np.inf),
+    "sigmoid": (1, 0),
+    "tanh": (1, -1),
+    "relu": (np.inf, 0),
+    "leaky_relu": (np.inf, -np.inf),
+    "elu": (np.inf, -1),
+    "selu": (np.inf, -reference.Selu.SCALE * reference.Selu.ALPHA),
+    "softplus": (np.inf, 0),
+    "silu": (np.inf,),
+    "gelu": (np.inf,),
+}
 
 
-@pytest.mark.parametrize(
-    ("layer", "truth"),
-    [(fastnn.Tanh, np.tanh), (fastnn.Sigmoid, scipy.special.expit), (reference.Identity, lambda x: x)],
-)
-def test_reference_is_the_closed_form(layer, truth):
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", NAMES)
+def test_infinities_lead_to_the_limits(name, dtype):
+    limits = LIMITS[name]
+    Z = np.zeros((1, padded(2, dtype)), dtype)
+    Z[0, : len(limits)] = [np.inf, -np.inf][: len(limits)]
+    for A in (forward(name, Z), reference.activation_forward(name, Z)):
+        np.testing.assert_allclose(A[0, : len(limits)], limits, rtol=np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_by_code_runs_the_activation_named(dtype):
+    chosen = ("gelu", "identity", "sigmoid")
+    activate = compiled.by_code(compiled.activation_forward, chosen)
+    Z = np.linspace(-2, 2, padded(8, dtype), dtype=dtype)[None]
+    for code, name in enumerate(chosen):
+        A = untouched(Z.shape, dtype)
+        activate(code, read_only(Z), A)
+        np.testing.assert_array_equal(A, forward(name, Z))
+
+
+# Closed forms, of SciPy where it has them. As far as they are accurate themselves.
+CLOSED_FORMS = {
+    "identity": lambda x: x,
+    "sigmoid": scipy.special.expit,
+    "tanh": np.tanh,
+    "relu": lambda x: (x + np.abs(x)) / 2,
+    "leaky_relu": lambda x: np.maximum(x, x / 100),
+    "elu": lambda x: np.maximum(x, 0) + scipy.special.expm1(np.minimum(x, 0)),
+    "selu": lambda x: (
+        1.0507009873554804934193349852946
+        * (np.maximum(x, 0) + 1.6732632423543772848170429916717 * scipy.special.expm1(np.minimum(x, 0)))
+    ),
+    "softplus": lambda x: -scipy.special.log_expit(-x),
+    "silu": lambda x: x * scipy.special.expit(x),
+    "gelu": lambda x: x / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))),
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_reference_is_the_closed_form(name):
     x = np.concatenate([np.linspace(-30, 30, 601), [-800.0, 800.0, -0.0]])
-    np.testing.assert_allclose(layer().forward(x), truth(x), rtol=4e-16, atol=1e-300)
+    # 1 + tanh cancels on the left, where gelu is as small as it is exact.
+    atol = 4e-16 * 30 if name == "gelu" else 1e-300
+    A = reference.ACTIVATIONS[name]().forward(x)
+    np.testing.assert_allclose(A, CLOSED_FORMS[name](x), rtol=8e-16, atol=atol)
 
 
-@pytest.mark.parametrize("name", sorted(reference.ACTIVATIONS))
+def test_gelu_is_close_to_what_it_approximates():
+    x = np.linspace(-8, 8, 1601)
+    np.testing.assert_allclose(
+        reference.Gelu().forward(x), x * scipy.special.ndtr(x), rtol=0, atol=5e-4
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_reference_slopes_are_central_differences(name):
-    x = np.linspace(-4, 4, 81)
+    x = np.linspace(-4, 4, 80)  # beside 0, where some have a kink
     layer = reference.ACTIVATIONS[name]()
     step = 1e-6
     expected = (layer.forward(x + step) - layer.forward(x - step)) / (2 * step)
     np.testing.assert_allclose(layer.backward(x, np.ones_like(x)), expected, rtol=1e-7, atol=1e-9)
-    # Given as one function of the output, too: the form the training uses.
+    # Given the outputs, too: the form the training uses.
     A = layer.forward(x)
+    Z = x if name in NEEDS_SUMS else None
     np.testing.assert_allclose(
-        reference.activation_backward(name, A, 2.0), 2 * expected, rtol=1e-7, atol=1e-9
+        reference.activation_backward(name, Z, A, 2.0), 2 * expected, rtol=1e-7, atol=1e-9
     )
 
 
-def test_every_activation_has_its_twin():
+@pytest.mark.parametrize("name", NAMES)
+def test_kinks_are_told(name):
+    # The derivative jumps at 0, or bends: central differences are of no use there.
+    step = 1e-4
+    x = step * np.array([-2, -1, 1, 2])
+    slopes = reference.ACTIVATIONS[name]().backward(x, np.ones(4))
+    jump = slopes[2] - slopes[1]
+    bend = (slopes[3] - slopes[2] - slopes[1] + slopes[0]) / step
+    assert reference.ACTIVATIONS[name].has_kink == (abs(jump) > 0.1 or abs(bend) > 0.1)
+
+
+@pytest.mark.parametrize(("name", "slope"), [("relu", 0), ("leaky_relu", 0.01)])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_slope_at_a_kink_is_the_left_one(name, slope, dtype):
+    Z = np.zeros((1, padded(1, dtype)), dtype)
+    for dZ in (
+        backward(name, Z, Z, np.ones_like(Z)),
+        reference.activation_backward(name, Z, Z, np.ones_like(Z)),
+    ):
+        np.testing.assert_array_equal(dZ, dtype.type(slope))
+
+
+def test_both_sides_have_the_same_activations():
     assert compiled.ACTIVATIONS.keys() == reference.ACTIVATIONS.keys()
+    for name, activation in compiled.ACTIVATIONS.items():
+        assert activation.needs_sums == reference.ACTIVATIONS[name].needs_sums
+
+
+def test_units_are_the_activations():
+    x = np.linspace(-3, 3, 7)
+    np.testing.assert_array_equal(fastnn.Tanh().forward(x), np.tanh(x))
+    np.testing.assert_array_equal(fastnn.Sigmoid().forward(x), reference.activation_forward("sigmoid", x))
 
 
 def test_the_base_is_no_activation():
-    with pytest.raises(TypeError, match="Tanh"):
-        reference.Layer().forward(np.zeros(1))
+    for call in (
+        lambda: reference.Layer().forward(np.zeros(1)),
+        lambda: reference.Layer().backward(np.zeros(1), np.ones(1)),
+    ):
+        with pytest.raises(TypeError, match="Tanh"):
+            call()

@@ -1,61 +1,41 @@
-"""The softmax output: kernels against the reference, the reference against SciPy."""
+"""The output: kernels against the reference, the reference against SciPy."""
 
 import numpy as np
 import pytest
 import scipy.special
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import DTYPES, Draw, counts, draws, read_only, tolerance, untouched
+from strategies import DTYPES, Draw, counts, draws, padded, read_only, tolerance, untouched, wide
 
 import fastnn
+from fastnn.losses import LOSSES
 from fastnn.reference import output as reference
 from fastnn_kernels import output as compiled
 
 classes = st.one_of(st.integers(1, 12), st.sampled_from([2, 2, 300]))
 
 
-def wide(array):
-    return array.astype(np.float64)
-
-
-@given(draws, classes, counts)
-def test_forward_is_the_reference(draw: Draw, n_classes, count):
+@given(draws, st.sampled_from(sorted(reference.OUTPUTS)), classes, counts)
+def test_every_output_is_the_reference(draw: Draw, name, n_classes, count):
     S = draw.array(n_classes, draw.padded(count))
     P = untouched(S.shape, draw.dtype)
-    compiled.softmax_forward(read_only(S), P)
-    expected = reference.softmax_forward(wide(S.T)).T if count else wide(S)
-    # exp turns the rounding of a difference of scores into a relative error of the probability.
-    spread = np.ptp(S, axis=0).max() if count else 0.0
-    rtol = tolerance(draw.dtype, n_classes + spread)
-    np.testing.assert_allclose(P, expected, rtol=rtol, atol=np.finfo(draw.dtype).tiny)
+    compiled.output_forward(name)(read_only(S), P)
+    info = np.finfo(draw.dtype)
+    with np.errstate(over="ignore", under="ignore"):
+        expected = reference.output_forward(name, wide(S.T)).T
+        beyond = expected > info.max
+        expected = np.where(beyond, np.inf, expected)
+    # exp turns the rounding of the softmax's differences into a relative error of the probability.
+    terms = n_classes + np.ptp(S, axis=0).max(initial=0) if name == "softmax" else 1
+    np.testing.assert_allclose(P, expected, rtol=tolerance(draw.dtype, terms), atol=info.tiny)
     in_place = S.copy()
-    compiled.softmax_forward(in_place, in_place)
+    compiled.output_forward(name)(read_only(in_place), in_place)
     np.testing.assert_array_equal(in_place, P)
 
 
-@given(draws, classes, counts)
-def test_loss_is_the_reference(draw: Draw, n_classes, count):
-    T = draw.padded(count)
-    S, y = draw.array(n_classes, T), draw.labels(n_classes, T)
-    loss = compiled.softmax_loss(read_only(S), read_only(y.astype(draw.dtype)[None]), 0.5, count)
-    expected = reference.softmax_loss(wide(S.T)[:count], y[:count], 0.5) if count else 0.0
-    scale = np.abs(S[:, :count]).sum() + count
-    assert abs(loss - expected) <= tolerance(draw.dtype, n_classes) * scale
-
-
-@given(draws, classes, counts)
-def test_backward_is_the_reference(draw: Draw, n_classes, count):
-    T = draw.padded(count)
-    S, y = draw.array(n_classes, T), draw.labels(n_classes, T)
-    dS = untouched(S.shape, draw.dtype)
-    compiled.softmax_backward(read_only(S), read_only(y.astype(draw.dtype)[None]), count, dS)
-    assert (dS[:, count:] == 0).all()
-    if count:
-        expected = reference.softmax_backward(wide(S.T)[:count], y[:count]).T
-        spread = np.ptp(S, axis=0).max()
-        np.testing.assert_allclose(
-            dS[:, :count], expected, rtol=0, atol=tolerance(draw.dtype, n_classes + spread)
-        )
+def test_both_sides_have_the_same_outputs():
+    assert compiled.OUTPUTS.keys() == reference.OUTPUTS.keys()
+    assert {loss.output for loss in LOSSES.values()} == compiled.OUTPUTS.keys()
 
 
 @given(draws, classes, counts, st.sampled_from([np.uint8, np.uint16, np.int64]))
@@ -72,23 +52,39 @@ def test_argmax_is_the_reference(draw: Draw, n_classes, count, integer):
 
 @pytest.mark.parametrize("n_classes", [2, 3])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_loss_is_finite_for_any_finite_scores(dtype, n_classes):
+def test_probabilities_are_finite_for_any_finite_scores(dtype, n_classes):
+    largest = np.finfo(dtype).max / 2
+    S = np.zeros((n_classes, padded(3, dtype)), dtype)
+    S[0, 0], S[1, 1], S[:, 2] = largest, -largest, largest
+    P = untouched(S.shape, dtype)
+    compiled.softmax_forward(read_only(S), P)
+    for probabilities in (P, reference.softmax_forward(S.T).T):
+        np.testing.assert_array_equal(probabilities[:, 0], [1] + [0] * (n_classes - 1))
+        np.testing.assert_allclose(
+            probabilities[:, 1], [1 / (n_classes - 1), 0, 1 / (n_classes - 1)][:n_classes]
+        )
+        np.testing.assert_allclose(probabilities[:, 2], 1 / n_classes, rtol=np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", sorted(reference.OUTPUTS))
+def test_not_a_number_stays_one(name, dtype):
+    S = np.zeros((3, padded(4, dtype)), dtype)
+    S[[0, 1, 2], [0, 1, 2]] = np.nan
+    P = untouched(S.shape, dtype)
+    compiled.output_forward(name)(read_only(S), P)
+    np.testing.assert_array_equal(np.isnan(P), np.isnan(reference.output_forward(name, S.T).T))
+    assert np.isnan(P[[0, 1, 2], [0, 1, 2]]).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_unit_has_a_finite_loss_for_any_finite_scores(dtype):
     # The mean, even where the sum of so many is infinite.
     largest = np.finfo(dtype).max / 2
-    lanes = 64 // dtype.itemsize
-    S = np.zeros((n_classes, lanes), dtype)
-    S[0] = largest
-    y = np.ones((1, lanes), dtype)
-    loss = compiled.softmax_loss(S, y, 1 / lanes, lanes)
+    S = np.zeros((16, 3), dtype)
+    S[:, 0] = largest
+    loss = fastnn.Softmax().loss(S, np.ones(16, int))
     assert loss == pytest.approx(float(largest), rel=1e-6)
-    labels = np.ones(lanes, int)
-    assert reference.softmax_loss(S.T, labels, 1 / lanes) == pytest.approx(float(largest), rel=1e-6)
-    assert fastnn.Softmax().loss(S.T, labels) == pytest.approx(float(largest), rel=1e-6)
-    dS = untouched(S.shape, dtype)
-    compiled.softmax_backward(S, y, lanes, dS)
-    np.testing.assert_array_equal(dS[:2, 0], [1, -1])
-    compiled.softmax_forward(S, S)
-    np.testing.assert_array_equal(S[:, 0], [1] + [0] * (n_classes - 1))
 
 
 @given(draws, st.integers(1, 12), st.integers(1, 40))

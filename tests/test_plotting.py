@@ -1,4 +1,4 @@
-"""The picture of a decision boundary."""
+"""The pictures: a decision boundary, and how a training went."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -132,3 +132,81 @@ def test_bad_data(model, ax, arguments, message):
 def test_a_model_that_gives_no_classes(ax):
     with pytest.raises(ValueError, match="model predicts numbers that are no classes"):
         fastnn.plot_decision_boundary(lambda points: points[:, 0], X, y, ax=ax)
+
+
+# --- how a training went -------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def history():
+    model = fastnn.Model([2, 3, 2], random_state=0)
+    return model.train(X, y, num_passes=30, epsilon=0.001, schedule="cosine_decay", validation_data=(X, y))
+
+
+@pytest.fixture
+def axes():
+    return Figure().subplots(2, 2)
+
+
+def curves(ax):
+    return [line for line in ax.get_lines() if len(line.get_xdata()) > 2]
+
+
+def test_a_history_in_four_pictures(history, axes):
+    drawn = fastnn.plot_history(history, axes)
+    assert list(drawn) == list(axes.ravel())
+    losses, rates, norms, ratios = drawn
+    labels = [ax.get_ylabel() for ax in drawn]
+    assert labels == ["loss", "learning rate", "gradient norm", "update / weights"]
+    shown = {
+        losses: [history.loss, history.validation_loss],
+        rates: [history.learning_rate],
+        norms: [history.gradient_norm],
+        ratios: list(history.update_ratio.T),
+    }
+    for ax, expected in shown.items():
+        for line, values in zip(curves(ax), expected, strict=True):
+            np.testing.assert_array_equal(line.get_xdata(), np.arange(1, 31))
+            np.testing.assert_array_equal(line.get_ydata(), values)
+    assert legend(losses) == ["training", "validation"]
+    assert legend(ratios) == ["layer 0", "layer 1"]
+    assert [ax.get_yscale() for ax in drawn] == ["log", "linear", "log", "log"]
+    axes[0, 0].figure.canvas.draw()
+
+
+def test_a_history_without_validation_and_of_a_single_pass(axes):
+    model = fastnn.Model([2, 3, 2], random_state=0, backend="numpy")
+    drawn = fastnn.plot_history(model.train(X, y, num_passes=1), axes)
+    assert drawn[0].get_legend() is None
+    assert len(drawn[0].get_lines()) == 1
+    axes[0, 0].figure.canvas.draw()
+
+
+@pytest.mark.parametrize(
+    ("loss", "optimizer"), [("poisson", "adam"), ("squared_error", "lbfgs"), ("quantile", "sgd")]
+)
+def test_histories_with_gaps_and_losses_below_zero(loss, optimizer, axes):
+    model = fastnn.Model([2, 3, 1], loss=loss, backend="numpy", random_state=0)
+    targets = 3.0 * np.ones(200)
+    history = model.train(X, targets, num_passes=20, epsilon=0.001, optimizer=optimizer)
+    assert loss != "poisson" or (history.loss < 0).any()
+    drawn = fastnn.plot_history(history, axes)
+    assert drawn[0].get_yscale() == ("log" if (history.loss > 0).all() else "linear")
+    axes[0, 0].figure.canvas.draw()
+
+
+def test_a_figure_of_its_own_by_default(history):
+    drawn = fastnn.plot_history(history)
+    try:
+        assert len(drawn) == 4
+        assert plt.gcf().axes == list(drawn)
+    finally:
+        plt.close()
+
+
+def test_bad_histories_and_axes(history):
+    empty = fastnn.Model([2, 3, 2], backend="numpy").train(X, y, num_passes=0)
+    with pytest.raises(ValueError, match="history has no passes: train for at least one"):
+        fastnn.plot_history(empty)
+    with pytest.raises(ValueError, match="axes must be four, got 2"):
+        fastnn.plot_history(history, Figure().subplots(1, 2))

@@ -4,30 +4,47 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import draws, networks, widths
+from strategies import RECIPES, networks, sample_weights, seeds, targets, wide
 
+from fastnn import backends
 from fastnn.backends import get_backend
 from fastnn.network import Network
 from fastnn.reference import predict as reference
 from fastnn.reference.network import scores
-from fastnn_kernels import predict as compiled
+from fastnn.reference.output import output_forward
 
-numba, numpy = get_backend("numba"), get_backend("numpy")
-seeds = st.integers(0, 2**32 - 1)
+# Each is compiled for each operation, so there are few: every output, both dtypes, normalised or not.
+chosen = st.sampled_from([RECIPES[k] for k in (0, 1, 2, 3, 7)])
+of_classes = st.sampled_from(RECIPES[:3])
 # Tiles are full, nearly full, many.
 counts = st.one_of(st.integers(1, 40), st.sampled_from([128, 129, 511, 512, 513, 1100]))
 
 
+@pytest.fixture(scope="module", params=["one call", "many calls"], autouse=True)
+def calls(request):
+    """Tables are cut into parts, so that a call stays short."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "many calls":
+            patch.setattr(backends, "FIRST_CALL_OPERATIONS", 1)
+        yield
+
+
 def problem(network, count, seed):
+    """Parameters as predictions take them, samples, targets and weights."""
     random = np.random.default_rng(seed)
-    parameters = random.normal(size=network.n_parameters).astype(network.dtype)
+    parameters = network.draw_parameters(np.random.RandomState(seed))
+    statistics = network.initial_statistics()
+    for running in network.running(statistics):
+        if running is not None:
+            running[...] = random.uniform(0.3, 2, running.shape)
     X = random.normal(size=(count, network.n_inputs)).astype(network.dtype)
-    return parameters, X, random.integers(0, network.n_outputs, count)
+    y = targets(network.loss, network.n_outputs, count, network.dtype, random)
+    return network.folded(parameters, statistics), X, y, sample_weights(count, random)
 
 
 def exact_scores(network, parameters, X):
-    wide = parameters.astype(np.float64)
-    return scores(network.activations, network.weights(wide), network.biases(wide), X.astype(np.float64))
+    parameters = wide(parameters)
+    return scores(network.activations, network.weights(parameters), network.biases(parameters), wide(X))
 
 
 def rounding(network, S):
@@ -35,71 +52,100 @@ def rounding(network, S):
     return 500 * float(np.finfo(network.dtype).eps) * max(1.0, float(np.abs(S).max()))
 
 
-@given(networks(), counts, seeds)
-def test_predict_proba_is_the_reference(network: Network, count, seed):
-    parameters, X, _ = problem(network, count, seed)
+@given(networks(chosen), counts, seeds)
+def test_outputs_are_the_reference(network: Network, count, seed):
+    parameters, X, _, _ = problem(network, count, seed)
     S = exact_scores(network, parameters, X)
-    error = rounding(network, S)
-    for backend in (numba, numpy):
-        P = backend.predict_proba(network, parameters, X)
+    name = network.loss.output
+    expected = output_forward(name, S)
+    # The exponential makes a relative error of an absolute one.
+    error = rounding(network, S) * max(1.0, np.abs(expected).max())
+    for backend in (get_backend("numba"), get_backend("numpy")):
+        P = backend.outputs(network, parameters, X, name)
         assert P.dtype == network.dtype
-        np.testing.assert_allclose(P, reference.softmax_forward(S), rtol=0, atol=error)
-        np.testing.assert_allclose(P.sum(axis=1), 1, rtol=20 * np.finfo(network.dtype).eps)
+        np.testing.assert_allclose(P, expected, rtol=0, atol=error)
+        if name == "softmax":
+            np.testing.assert_allclose(P.sum(axis=1), 1, rtol=20 * np.finfo(network.dtype).eps)
 
 
-@given(networks(), counts, seeds)
+@given(networks(of_classes), counts, seeds)
 def test_predict_takes_the_highest_score(network: Network, count, seed):
-    parameters, X, _ = problem(network, count, seed)
+    parameters, X, _, _ = problem(network, count, seed)
     S = exact_scores(network, parameters, X)
     error = rounding(network, S)
-    for backend in (numba, numpy):
+    for backend in (get_backend("numba"), get_backend("numpy")):
         classes = backend.predict(network, parameters, X)
         assert classes.dtype == np.int64
         # Of scores closer than rounding either may win.
         assert (S[np.arange(count), classes] >= S.max(axis=1) - error).all()
 
 
-@given(networks(), counts, seeds)
+@given(networks(chosen), counts, seeds)
 def test_loss_is_the_reference(network: Network, count, seed):
-    parameters, X, y = problem(network, count, seed)
+    parameters, X, y, weights = problem(network, count, seed)
     S = exact_scores(network, parameters, X)
-    expected = reference.softmax_loss(S, y, 1 / count)
-    error = rounding(network, S)
-    for backend in (numba, numpy):
-        assert backend.loss(network, parameters, X, y) == pytest.approx(expected, abs=error)
+    loss = network.loss
+    flat = y[:, 0] if loss.of_labels else y
+    expected = reference.loss_value(loss.name, S, wide(flat), weights, loss.parameter)
+    # Of a sample's loss by its scores, the square of these at the most.
+    slope = max(1.0, float(np.abs(S).max())) + float(np.abs(y).max())
+    slope = np.exp(slope) if loss.output == "exponential" else slope
+    error = rounding(network, S) * slope * network.n_outputs * max(1.0, weights.sum())
+    for backend in (get_backend("numba"), get_backend("numpy")):
+        assert backend.loss(network, parameters, X, y, weights) == pytest.approx(expected, abs=error)
 
 
-@given(draws, widths, st.integers(0, 20), st.integers(0, 20))
-def test_take_tile_transposes_and_fills_up(draw, n_inputs, first, count):
-    X = draw.array(first + count, n_inputs)
-    tile = np.full((n_inputs, draw.padded(count)), np.nan, draw.dtype)
-    compiled.take_tile(X, first, count, tile)
-    np.testing.assert_array_equal(tile[:, :count], X[first:].T)
-    assert (tile[:, count:] == 0).all()
+@given(networks(chosen), counts, seeds)
+def test_samples_without_weight_have_no_loss(network: Network, count, seed):
+    parameters, X, y, weights = problem(network, count, seed)
+    weights[0] = 1  # as not all of them are 0
+    used = weights > 0
+    for backend in (get_backend("numba"), get_backend("numpy")):
+        loss = backend.loss(network, parameters, X, y, weights)
+        few = backend.loss(network, parameters, X[used], y[used], weights[used])
+        error = 50 * float(np.finfo(network.dtype).eps) * max(1.0, weights.sum() * network.n_outputs)
+        assert loss == pytest.approx(few, rel=error, abs=error)
 
 
 @given(
-    networks(st.tuples(st.just(2), st.integers(1, 9), st.integers(1, 9))),
+    networks(of_classes, least_inputs=2, most_inputs=2),
     st.integers(1, 40),
     st.sampled_from([1, 5, 64, 129, 700]),
     seeds,
 )
 def test_grid_is_the_prediction_at_its_points(network: Network, height, width, seed):
-    parameters, _, _ = problem(network, 1, seed)
+    parameters, *_ = problem(network, 1, seed)
     axes = (-1.0, 3.0 / width, 0.5, 2.0 / height)
     begin, end = height // 3, height - height // 4
     x, y = axes[0] + np.arange(width) * axes[1], axes[2] + np.arange(height) * axes[3]
     points = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2).astype(network.dtype)
-    expected = numba.predict(network, parameters, points).reshape(height, width)
+    expected = get_backend("numba").predict(network, parameters, points).reshape(height, width)
     S = np.sort(exact_scores(network, parameters, points), axis=1)
     close = np.zeros(len(points), bool)
     if network.n_outputs > 1:
         close = S[:, -1] - S[:, -2] <= rounding(network, S)
     close = close.reshape(height, width)
-    for backend in (numba, numpy):
+    for backend in (get_backend("numba"), get_backend("numpy")):
         classes = np.full((height, width), 99, np.uint8)
         backend.grid_classes(network, parameters, axes, begin, end, classes)
         inside = slice(begin, end)
         assert ((classes == expected) | close)[inside].all()
         assert (classes[:begin] == 99).all()
         assert (classes[end:] == 99).all()
+
+
+@pytest.mark.parametrize("backend", ["numba", "numpy"])
+def test_read_only_tables_will_do(backend):
+    network = Network((3, 4, 2), ("tanh", "tanh"), RECIPES[0].dtype)
+    parameters, X, y, weights = problem(network, 50, 0)
+    results = []
+    for writeable in (True, False):
+        for array in (X, y, weights):
+            array.flags.writeable = writeable
+        side = get_backend(backend)
+        P = side.outputs(network, parameters, X, "softmax")
+        results.append(
+            (P, side.predict(network, parameters, X), side.loss(network, parameters, X, y, weights))
+        )
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, other)

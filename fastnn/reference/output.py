@@ -1,15 +1,18 @@
-"""The output: softmax over the scores, its loss and its difference to the labels.
+"""The output: what the scores, the last layer's outputs, say about a sample.
 
-Shapes: S (n, k), the scores of k classes; y (n,), labels 0 .. k-1.
+Shapes: S (n, k), the scores; y (n,), labels 0 .. k-1.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ..validation import as_floats, check_labels
+from .layer import Sigmoid
 
-__all__ = ["Softmax", "argmax", "softmax_backward", "softmax_forward", "softmax_loss"]
+__all__ = ["OUTPUTS", "Softmax", "argmax", "output_forward", "softmax_forward"]
 
 
 def softmax_forward(S):
@@ -18,22 +21,17 @@ def softmax_forward(S):
     return e / np.sum(e, axis=1, keepdims=True)
 
 
-def softmax_loss(S, y, scale):
-    """Sum over the samples of -scale log p[label], by log-sum-exp.
-
-    With one over the number of samples for `scale` it is the mean, finite wherever the samples' own
-    losses are.
-    """
-    S = S - np.max(S, axis=1, keepdims=True)
-    losses = np.log(np.sum(np.exp(S), axis=1)) - S[np.arange(len(y)), y]
-    return np.sum(scale * losses.astype(np.float64))
+OUTPUTS: dict[str, Any] = {
+    "softmax": softmax_forward,
+    "sigmoid": Sigmoid.value,
+    "exponential": np.exp,
+    "identity": lambda S: S,
+}
 
 
-def softmax_backward(S, y):
-    """Derivative of the summed loss by the scores: p, less 1 at the label."""
-    P = softmax_forward(S)
-    P[np.arange(len(y)), y] -= 1
-    return P
+def output_forward(name, S):
+    """The output `name` of the scores."""
+    return OUTPUTS[name](S)
 
 
 def argmax(S):
@@ -95,7 +93,11 @@ class Softmax:
             For labels of another length, no integers, or out of range.
         """
         X = _scores(X)
-        return float(softmax_loss(X, check_labels(y, *X.shape), 1 / len(X)))
+        y = check_labels(y, *X.shape)
+        # By log-sum-exp, which is finite for any finite scores; in float64, where their sum is too.
+        S = (X - np.max(X, axis=1, keepdims=True)).astype(np.float64)
+        losses = np.log(np.sum(np.exp(S), axis=1)) - S[np.arange(len(y)), y]
+        return float(np.sum(losses / len(y)))
 
     def diff(self, X, y):
         """Derivative of the summed loss by the scores: p, less 1 at the label.
@@ -114,7 +116,9 @@ class Softmax:
         array (n, k)
         """
         X = _scores(X)
-        return softmax_backward(X, check_labels(y, *X.shape))
+        P = softmax_forward(X)
+        P[np.arange(len(X)), check_labels(y, *X.shape)] -= 1
+        return P
 
 
 def _scores(X):

@@ -1,16 +1,17 @@
-"""Probabilities, classes and the loss of a table of samples."""
+"""Outputs, classes and the loss of a table of samples."""
 
 from __future__ import annotations
 
+from .loss import loss_value
 from .network import scores
-from .output import argmax, softmax_forward, softmax_loss
+from .output import argmax, output_forward
 
-__all__ = ["loss", "predict", "predict_proba"]
+__all__ = ["loss", "outputs", "predict"]
 
 
-def predict_proba(activations, W, b, X):
-    """Probabilities (n, k)."""
-    return softmax_forward(scores(activations, W, b, X))
+def outputs(activations, W, b, X, name):
+    """The output `name` (n, k) of the scores."""
+    return output_forward(name, scores(activations, W, b, X))
 
 
 def predict(activations, W, b, X):
@@ -18,6 +19,6 @@ def predict(activations, W, b, X):
     return argmax(scores(activations, W, b, X))
 
 
-def loss(activations, W, b, X, y, scale):
-    """Sum over the samples of -scale log p[label]."""
-    return softmax_loss(scores(activations, W, b, X), y, scale)
+def loss(activations, W, b, X, name, y, weights, parameter):
+    """The weighted loss `name` of the scores."""
+    return loss_value(name, scores(activations, W, b, X), y, weights, parameter)

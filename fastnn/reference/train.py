@@ -1,29 +1,80 @@
-"""The training loop: gradient descent on the whole batch."""
+"""The training loop: steps on batches of the samples."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from .network import backward_pass, forward_pass
-from .output import softmax_backward
-from .update import gradient_descent
+from .loss import loss_backward, loss_value
+from .network import Batch, backward_pass, forward_pass
+from .random import draw, shuffle
+from .update import add_to_average, limit_norms, update
 
-__all__ = ["train_passes"]
+__all__ = ["loss_and_gradient", "train_step"]
+
+# Streams of the seed.
+SHUFFLES, STEPS = 0, 1
 
 
-def train_passes(network, parameters, X, y, n_passes, epsilon, reg_lambda):
-    """Train for `n_passes` passes, `parameters` in place.
-
-    Returns the number of passes that left every parameter finite: fewer than `n_passes` where the
-    training diverged, and the parameters are then those of the last such pass.
-    """
+def loss_and_gradient(network, parameters, statistics, X, y, weights, key):
+    """The weighted loss of a batch and its gradient, flat as the parameters are."""
     W, b = network.weights(parameters), network.biases(parameters)
-    for n_done in range(n_passes):
-        outputs = forward_pass(network.activations, W, b, X)
-        dW, db = backward_pass(network.activations, W, outputs, softmax_backward(outputs[-1], y))
-        gradient = np.concatenate([d.ravel() for d in (*dW, *db)])
-        before = parameters.copy()
-        if not gradient_descent(gradient, network.n_weights, epsilon, reg_lambda, parameters):
-            parameters[...] = before
-            return n_done
-    return n_passes
+    batch = Batch(
+        weights, network.scales(parameters), network.shifts(parameters), network.running(statistics),
+        network.dropout or (0.0,) * len(W), key,
+    )  # fmt: skip
+    traces = forward_pass(network.activations, W, b, X, batch)
+    loss = network.loss.name, traces[-1].A, y, weights, network.loss.parameter
+    derivatives = backward_pass(network.activations, W, traces, loss_backward(*loss), batch)
+    gradient = np.zeros_like(parameters)
+    views = (getattr(network, part)(gradient) for part in ("weights", "biases", "scales", "shifts"))
+    for targets, sources in zip(views, derivatives, strict=True):
+        for target, source in zip(targets, sources, strict=True):
+            if target is not None:
+                target[...] = source
+    return loss_value(*loss), gradient
+
+
+def train_step(network, state, job, records):
+    """One step of `job`, changing `state`; fills `records` where the pass is one that is kept.
+
+    Returns whether every parameter is finite still.
+    """
+    step = int(state.progress[0])
+    n_pass, batch = divmod(step, job.n_batches)
+    if batch == 0 and job.shuffled:
+        shuffle(draw(draw(job.seed, SHUFFLES), n_pass), state.indices)
+    chosen = state.indices[batch * job.batch_size :][: job.batch_size]
+    total = np.sum(job.weights[chosen])
+    scale = (1 / total if total > 0 else 0.0) if job.averaged else 1.0
+    weights = (scale * job.weights[chosen]).astype(network.dtype)
+    parameters = state.parameters
+    y = job.y[chosen][:, 0] if network.loss.of_labels else job.y[chosen]
+    key = draw(draw(job.seed, STEPS), step)
+    loss, gradient = loss_and_gradient(network, parameters, state.statistics, job.X[chosen], y, weights, key)
+
+    norm = np.sqrt(np.sum(gradient.astype(np.float64) ** 2))
+    if 0 < job.clip_norm < norm:
+        gradient *= network.dtype.type(job.clip_norm / norm)
+    before = parameters.copy()
+    is_weight = np.arange(network.n_parameters) < network.n_weights
+    l2 = (job.optimizer.l2 + job.reg_lambda * is_weight).astype(network.dtype)
+    l1 = (job.l1 * is_weight).astype(network.dtype)
+    (c,) = job.coefficients(step, 1, network.dtype)
+    finite = update(job.optimizer.name, gradient, parameters, state.optimizer, c, l2, l1)
+    if job.max_norm > 0:
+        for W in network.weights(parameters):
+            limit_norms(W, job.max_norm)
+    if job.average_share > 0:
+        add_to_average(parameters, network.dtype.type(job.average_share), state.average)
+
+    record = job.record(n_pass)
+    if record is not None and scale > 0:
+        records.losses[record] += loss / scale
+    if record is not None and batch == job.n_batches - 1:
+        records.norms[record] = norm
+        pairs = zip(network.weights(parameters), network.weights(before), strict=True)
+        for layer, (W, old) in enumerate(pairs):
+            size = np.linalg.norm(old)
+            records.ratios[record, layer] = np.linalg.norm(W - old) / size if size > 0 else 0.0
+    state.progress[0] += 1
+    return finite

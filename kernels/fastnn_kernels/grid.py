@@ -41,7 +41,7 @@ def grid_classes(activations: tuple[str, ...]) -> Any:
                 y = y0 + row * dy
                 for t in range(T):
                     X[1, t] = y
-                forward(plan, parameters, X, units)
+                forward(plan, parameters, X, units, None)
                 argmax(S, row, first, n, classes)
 
     return grid_classes

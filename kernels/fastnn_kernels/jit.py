@@ -46,6 +46,7 @@ OPTIONS: dict[str, Any] = {
     "error_model": "numpy",
     "fastmath": {"contract"},
     "forceinline": True,
+    "no_cfunc_wrapper": True,
 }
 
 # A stale entry of another version is removed once it is this old: two versions that share a

@@ -1,7 +1,8 @@
 """The layers: an activation applied to every value of a tile, and its derivative.
 
 To add an activation: write its formulas, enter them in `ACTIVATIONS`, and enter the twin in
-``fastnn/reference/layer.py`` under the same name. Derivatives are taken from the output.
+``fastnn/reference/layer.py`` under the same name. Derivatives are taken from the output where the
+formula allows it; where not, the sums are kept beside the outputs.
 
 Shape letters: J units, T samples of a tile (a whole number of vectors).
 """
@@ -9,14 +10,20 @@ Shape letters: J units, T samples of a tile (a whole number of vectors).
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import vmath
 from .jit import kernel
 from .simd import Value, emitter, lanes, load, store
 
-__all__ = ["ACTIVATIONS", "activation_backward", "activation_forward", "by_code"]
+__all__ = ["ACTIVATIONS", "Activation", "activation_backward", "activation_forward", "by_code"]
+
+LEAK = 0.01
+ALPHA = 1.0
+# Klambauer, Unterthiner, Mayr & Hochreiter, "Self-normalizing neural networks", 2017, section 2.
+SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 
 
 @emitter
@@ -26,35 +33,149 @@ def identity(z: Value) -> Value:
 
 
 @emitter
-def identity_slope(a: Value) -> Value:
+def identity_slope(z: Value, a: Value) -> Value:
     """Derivative of the identity."""
     return a.constant(1.0)
 
 
 @emitter
-def sigmoid_slope(a: Value) -> Value:
+def sigmoid_slope(z: Value, a: Value) -> Value:
     """Derivative of the sigmoid where it is a."""
     return a - a * a
 
 
 @emitter
-def tanh_slope(a: Value) -> Value:
+def tanh_slope(z: Value, a: Value) -> Value:
     """Derivative of tanh where it is a."""
     return 1.0 - a * a
 
 
-# name: (a from z, da/dz from a)
-ACTIVATIONS: dict[str, tuple[Any, Any]] = {
-    "identity": (identity, identity_slope),
-    "sigmoid": (vmath.sigmoid, sigmoid_slope),
-    "tanh": (vmath.tanh, tanh_slope),
+@emitter
+def relu(z: Value) -> Value:
+    """max(z, 0)."""
+    return z.at_least(0.0)
+
+
+@emitter
+def relu_slope(z: Value, a: Value) -> Value:
+    """Derivative of relu, 0 at the kink."""
+    return a.constant(1.0).where(a > 0.0, 0.0)
+
+
+@emitter
+def leaky_relu(z: Value) -> Value:
+    """z, and LEAK z below zero."""
+    return (z * LEAK).where(z < 0.0, z)
+
+
+@emitter
+def leaky_relu_slope(z: Value, a: Value) -> Value:
+    """Derivative of leaky_relu, LEAK at the kink."""
+    return a.constant(1.0).where(a > 0.0, LEAK)
+
+
+def _elu(z: Value, alpha: float) -> Value:
+    return (vmath.expm1_below(z.at_most(0.0)) * alpha).where(z < 0.0, z)
+
+
+@emitter
+def elu(z: Value) -> Value:
+    """z, and ALPHA (exp(z) - 1) below zero."""
+    return _elu(z, ALPHA)
+
+
+@emitter
+def elu_slope(z: Value, a: Value) -> Value:
+    """Derivative of elu where it is a."""
+    return a.constant(1.0).where(a > 0.0, a + ALPHA)
+
+
+@emitter
+def selu(z: Value) -> Value:
+    """elu with SELU_ALPHA, times SELU_SCALE."""
+    return _elu(z, SELU_ALPHA) * SELU_SCALE
+
+
+@emitter
+def selu_slope(z: Value, a: Value) -> Value:
+    """Derivative of selu where it is a."""
+    return a.constant(SELU_SCALE).where(a > 0.0, a + SELU_SCALE * SELU_ALPHA)
+
+
+@emitter
+def softplus(z: Value) -> Value:
+    """log(1 + exp(z))."""
+    return vmath.softplus_of(z)
+
+
+@emitter
+def softplus_slope(z: Value, a: Value) -> Value:
+    """Derivative of softplus where it is a: the sigmoid, 1 - exp(-a)."""
+    return -vmath.expm1_below(-a)
+
+
+@emitter
+def silu(z: Value) -> Value:
+    """z sigmoid(z)."""
+    return z * vmath.sigmoid_to_zero(z)
+
+
+@emitter
+def silu_slope(z: Value, a: Value) -> Value:
+    """Derivative of silu at z, where it is a."""
+    gate = vmath.sigmoid_to_zero(z)
+    return gate.fma(z - a, gate)
+
+
+def _gelu_gate(z: Value) -> Value:
+    """sigmoid(2 u), u = sqrt(2 / pi) (z + 0.044715 z^3)."""
+    z = z.at_least(-1e4).at_most(1e4)  # whose cube is finite, and far from where the gate changes
+    scale = 2 * math.sqrt(2 / math.pi)
+    return vmath.sigmoid_to_zero(z * (z * z).fma(0.044715 * scale, scale))
+
+
+@emitter
+def gelu(z: Value) -> Value:
+    """z sigmoid(2 u): the approximation of z Phi(z) by tanh."""
+    return z * _gelu_gate(z)
+
+
+@emitter
+def gelu_slope(z: Value, a: Value) -> Value:
+    """Derivative of gelu at z, where it is a."""
+    gate = _gelu_gate(z)
+    z = z.at_least(-1e4).at_most(1e4)
+    scale = 2 * math.sqrt(2 / math.pi)
+    bend = z * (z * z).fma(3 * 0.044715 * scale, scale)  # z (2 u)'
+    return (gate - gate * gate).fma(bend, gate)
+
+
+class Activation(NamedTuple):
+    """Formulas of an activation, for the compiler."""
+
+    value: Any  # a from z
+    slope: Any  # da/dz from z and a
+    needs_sums: bool = False  # whether the slope reads z
+
+
+ACTIVATIONS: dict[str, Activation] = {
+    "identity": Activation(identity, identity_slope),
+    "sigmoid": Activation(vmath.sigmoid, sigmoid_slope),
+    "tanh": Activation(vmath.tanh, tanh_slope),
+    "relu": Activation(relu, relu_slope),
+    "leaky_relu": Activation(leaky_relu, leaky_relu_slope),
+    "elu": Activation(elu, elu_slope),
+    "selu": Activation(selu, selu_slope),
+    "softplus": Activation(softplus, softplus_slope),
+    "silu": Activation(silu, silu_slope, needs_sums=True),
+    "gelu": Activation(gelu, gelu_slope, needs_sums=True),
 }
 
 
 @functools.cache
 def activation_forward(name: str) -> Any:
     """The kernel ``(Z, A)``: A = f(Z), both (J, T); A may be Z."""
-    activation, _ = ACTIVATIONS[name]
+    activation = ACTIVATIONS[name].value
 
     @kernel
     def activation_forward(Z, A):
@@ -67,14 +188,17 @@ def activation_forward(name: str) -> Any:
 
 @functools.cache
 def activation_backward(name: str) -> Any:
-    """The kernel ``(A, dA, dZ)``: dZ = dA f'(Z), all (J, T), f' taken from A; dZ may be dA."""
-    _, slope = ACTIVATIONS[name]
+    """The kernel ``(Z, A, dA, dZ)``: dZ = dA f'(Z), all (J, T); A = f(Z); dZ may be dA.
+
+    Z may be A where the activation's slope does not read the sums.
+    """
+    slope = ACTIVATIONS[name].slope
 
     @kernel
-    def activation_backward(A, dA, dZ):
+    def activation_backward(Z, A, dA, dZ):
         for j in range(A.shape[0]):
             for t in range(0, A.shape[1], lanes(A)):
-                store(dZ, j, t, load(dA, j, t) * slope(load(A, j, t)))
+                store(dZ, j, t, load(dA, j, t) * slope(load(Z, j, t), load(A, j, t)))
 
     return activation_backward
 

@@ -1,8 +1,8 @@
 """One tile of samples through all layers, forward and back.
 
-A network reaches the kernels as its *plan*, an integer table with a row a layer, and two flat
-vectors, parameters and workspace, into which the plan points. So one compiled kernel serves every
-depth and width.
+A network reaches the kernels as its *plan*, an integer table with a row a layer, and flat vectors,
+parameters and workspaces, into which the plan points. So one compiled kernel serves every depth and
+width.
 
 Shape letters: L layers, I inputs and J outputs of a layer, T samples of a tile (a whole number of
 vectors), P parameters.
@@ -11,27 +11,50 @@ vectors), P parameters.
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 from .gate import affine_backward, affine_forward
 from .jit import kernel
 from .layer import activation_backward, activation_forward, by_code
+from .norm import batch_norm_backward, batch_norm_forward
+from .random import draw, dropout
 from .simd import view
 
-__all__ = ["backward_pass", "forward_pass", "last_outputs"]
+__all__ = ["Batch", "backward_pass", "forward_pass", "last_outputs"]
 
-# Columns of the plan. Offsets into the parameters are in elements, into the workspaces in rows of
-# T. UNITS is where a layer's outputs lie, DUNITS where their derivatives do.
-INPUTS, OUTPUTS, WEIGHTS, BIASES, UNITS, DUNITS, ACTIVATION = range(7)
+# Columns of the plan. Offsets into the parameters and the statistics are in elements, into the
+# workspaces in rows of T. SOURCE is where a layer's inputs lie, -1 for the tile itself; SUMS where the
+# activation finds what it is applied to, UNITS where its outputs go, DUNITS where the derivatives by
+# them are, NORMALISED where batch normalisation keeps its own.
+(
+    INPUTS, OUTPUTS, WEIGHTS, BIASES, SCALES, SHIFTS, STATISTICS,
+    SOURCE, SUMS, NORMALISED, UNITS, DUNITS, ACTIVATION,
+) = range(13)  # fmt: skip
+N_COLUMNS = 13
+
+
+class Batch(NamedTuple):
+    """What a training pass must know besides the samples.
+
+    weights (1, T) of the samples; statistics, flat: of every normalised layer the running means and
+    variances and the last inverse deviation; dropout (L,): rates for the inputs of every layer; key:
+    of this step's random numbers; first: position of the tile in the batch.
+    """
+
+    weights: Any
+    statistics: Any
+    dropout: Any
+    key: Any
+    first: Any
 
 
 @kernel
 def layer_inputs(plan, layer, X, units):
-    """What a layer reads: the tile itself, or the outputs of the layer below."""
-    if layer == 0:
+    """What a layer reads: the tile itself, or rows of the workspace."""
+    if plan[layer, SOURCE] < 0:
         return X
     T = X.shape[1]
-    return view(units, plan[layer - 1, UNITS] * T, plan[layer, INPUTS], T)
+    return view(units, plan[layer, SOURCE] * T, plan[layer, INPUTS], T)
 
 
 @kernel
@@ -42,51 +65,78 @@ def last_outputs(plan, T, units):
 
 
 @functools.cache
-def forward_pass(activations: tuple[str, ...]) -> Any:
-    """The kernel ``(plan, parameters, X, units)`` of networks with these activations.
+def forward_pass(activations: tuple[str, ...], batch_norm: bool = False, dropped: bool = False) -> Any:
+    """The kernel ``(plan, parameters, X, units, batch)`` of networks with these activations.
 
-    plan (L, 7); parameters (P,); X (I, T), a tile; units, flat: overwritten by every layer's
-    outputs.
+    plan (L, `N_COLUMNS`); parameters (P,); X (I, T), a tile; units, flat: overwritten by every layer's
+    outputs; batch: a `Batch`, or None where nothing is normalised or dropped.
     """
     activate = by_code(activation_forward, activations)
 
     @kernel
-    def forward_pass(plan, parameters, X, units):
+    def forward_pass(plan, parameters, X, units, batch):
         T = X.shape[1]
+        if dropped and batch.dropout[0] > 0.0:
+            inputs = layer_inputs(plan, 0, X, units)
+            dropout(X, draw(batch.key, 0), batch.first, batch.dropout[0], inputs)
         for layer in range(plan.shape[0]):
             n_inputs, n_outputs = plan[layer, INPUTS], plan[layer, OUTPUTS]
             W = view(parameters, plan[layer, WEIGHTS], n_inputs, n_outputs)
             b = view(parameters, plan[layer, BIASES], 1, n_outputs)
+            Z = view(units, plan[layer, SUMS] * T, n_outputs, T)
             A = view(units, plan[layer, UNITS] * T, n_outputs, T)
-            affine_forward(W, b, layer_inputs(plan, layer, X, units), A)
-            activate(plan[layer, ACTIVATION], A, A)
+            affine_forward(W, b, layer_inputs(plan, layer, X, units), Z)
+            if batch_norm and plan[layer, STATISTICS] >= 0:
+                scale = view(parameters, plan[layer, SCALES], 1, n_outputs)
+                shift = view(parameters, plan[layer, SHIFTS], 1, n_outputs)
+                running = view(batch.statistics, plan[layer, STATISTICS], 2, n_outputs)
+                inverse = view(batch.statistics, plan[layer, STATISTICS] + 2 * n_outputs, 1, n_outputs)
+                N = view(units, plan[layer, NORMALISED] * T, n_outputs, T)
+                batch_norm_forward(Z, batch.weights, scale, shift, running, N, inverse)
+            activate(plan[layer, ACTIVATION], Z, A)
+            above = layer + 1
+            if dropped and above < plan.shape[0] and batch.dropout[above] > 0.0:
+                D = view(units, plan[above, SOURCE] * T, n_outputs, T)
+                dropout(A, draw(batch.key, above), batch.first, batch.dropout[above], D)
 
     return forward_pass
 
 
 @functools.cache
-def backward_pass(activations: tuple[str, ...]) -> Any:
-    """The kernel ``(plan, parameters, X, units, dunits, gradient)``, after a forward pass.
+def backward_pass(activations: tuple[str, ...], batch_norm: bool = False, dropped: bool = False) -> Any:
+    """The kernel ``(plan, parameters, X, units, dunits, scratch, gradient, adds, batch)``.
 
-    `dunits`, flat, holds the derivatives by the last layer's outputs and is overwritten by those
-    of the layers below; gradient (P,) is added to.
+    It follows a forward pass. `dunits`, flat, holds the derivatives by the last layer's outputs and is
+    overwritten by those of the layers below; `scratch` is for `affine_backward`; gradient (P,) is
+    overwritten, except for what belongs to no layer, or added to if `adds`.
     """
     activate = by_code(activation_backward, activations)
 
     @kernel
-    def backward_pass(plan, parameters, X, units, dunits, gradient):
+    def backward_pass(plan, parameters, X, units, dunits, scratch, gradient, adds, batch):
         T = X.shape[1]
         for layer in range(plan.shape[0] - 1, -1, -1):
             n_inputs, n_outputs = plan[layer, INPUTS], plan[layer, OUTPUTS]
             W = view(parameters, plan[layer, WEIGHTS], n_inputs, n_outputs)
             dW = view(gradient, plan[layer, WEIGHTS], n_inputs, n_outputs)
             db = view(gradient, plan[layer, BIASES], 1, n_outputs)
+            Z = view(units, plan[layer, SUMS] * T, n_outputs, T)
             A = view(units, plan[layer, UNITS] * T, n_outputs, T)
             dA = view(dunits, plan[layer, DUNITS] * T, n_outputs, T)
-            activate(plan[layer, ACTIVATION], A, dA, dA)
+            above = layer + 1
+            if dropped and above < plan.shape[0] and batch.dropout[above] > 0.0:
+                dropout(dA, draw(batch.key, above), batch.first, batch.dropout[above], dA)
+            activate(plan[layer, ACTIVATION], Z, A, dA, dA)
+            if batch_norm and plan[layer, STATISTICS] >= 0:
+                scale = view(parameters, plan[layer, SCALES], 1, n_outputs)
+                dscale = view(gradient, plan[layer, SCALES], 1, n_outputs)
+                dshift = view(gradient, plan[layer, SHIFTS], 1, n_outputs)
+                inverse = view(batch.statistics, plan[layer, STATISTICS] + 2 * n_outputs, 1, n_outputs)
+                N = view(units, plan[layer, NORMALISED] * T, n_outputs, T)
+                batch_norm_backward(N, batch.weights, scale, inverse, dA, dscale, dshift)
             # Nobody asks for the derivative by the samples: no rows for it in the first layer.
             below = plan[max(layer - 1, 0), DUNITS]
             dX = view(dunits, below * T, n_inputs if layer else 0, T)
-            affine_backward(W, layer_inputs(plan, layer, X, units), dA, dW, db, dX)
+            affine_backward(W, layer_inputs(plan, layer, X, units), dA, dW, db, dX, scratch, adds)
 
     return backward_pass

@@ -1,6 +1,7 @@
-"""Probabilities, classes and the loss of a table of samples, a tile at a time.
+"""Outputs, classes and the loss of a table of samples, a tile at a time.
 
-Shape letters: N samples, I inputs, K classes, T samples of a tile (a whole number of vectors).
+Shape letters: N samples, I inputs, K scores and Y targets of a sample, T samples of a tile (a whole
+number of vectors).
 """
 
 from __future__ import annotations
@@ -9,41 +10,26 @@ import functools
 from typing import Any
 
 from .jit import kernel
+from .loss import loss_value
 from .network import INPUTS, forward_pass, last_outputs
-from .output import argmax, softmax_forward, softmax_loss
+from .output import argmax, output_forward
 from .simd import view
+from .tile import take_tile
 
-__all__ = ["loss", "predict", "predict_proba", "take_tile"]
-
-
-@kernel
-def take_tile(X, first, n, tile):
-    """Samples `first` to `first` + `n` of a table as columns, zeros behind them.
-
-    Parameters
-    ----------
-    X : array (N, I)
-    first, n : int
-    tile : array (I, T)
-        Overwritten.
-    """
-    for i in range(tile.shape[0]):
-        for t in range(n):
-            tile[i, t] = X[first + t, i]
-        for t in range(n, tile.shape[1]):
-            tile[i, t] = 0
+__all__ = ["loss", "outputs", "predict"]
 
 
 @functools.cache
-def predict_proba(activations: tuple[str, ...]) -> Any:
-    """The kernel ``(plan, parameters, X, tile, units, P)``: P (N, K) of X (N, I).
+def outputs(activations: tuple[str, ...], name: str) -> Any:
+    """The kernel ``(plan, parameters, X, tile, units, P)``: P (N, K), the output `name` of X (N, I).
 
     `tile`, flat of I * T, and `units` are workspaces.
     """
     forward = forward_pass(activations)
+    transform = output_forward(name)
 
     @kernel
-    def predict_proba(plan, parameters, X, tile, units, P):
+    def outputs(plan, parameters, X, tile, units, P):
         n_inputs = plan[0, INPUTS]
         T = tile.shape[0] // n_inputs
         X_tile = view(tile, 0, n_inputs, T)
@@ -51,13 +37,13 @@ def predict_proba(activations: tuple[str, ...]) -> Any:
         for first in range(0, X.shape[0], T):
             n = min(X.shape[0] - first, T)
             take_tile(X, first, n, X_tile)
-            forward(plan, parameters, X_tile, units)
-            softmax_forward(S, S)
+            forward(plan, parameters, X_tile, units, None)
+            transform(S, S)
             for t in range(n):
                 for k in range(S.shape[0]):
                     P[first + t, k] = S[k, t]
 
-    return predict_proba
+    return outputs
 
 
 @functools.cache
@@ -78,36 +64,41 @@ def predict(activations: tuple[str, ...]) -> Any:
         for first in range(0, X.shape[0], T):
             n = min(X.shape[0] - first, T)
             take_tile(X, first, n, X_tile)
-            forward(plan, parameters, X_tile, units)
+            forward(plan, parameters, X_tile, units, None)
             argmax(S, 0, first, n, row)
 
     return predict
 
 
 @functools.cache
-def loss(activations: tuple[str, ...]) -> Any:
-    """The kernel ``(plan, parameters, X, y, scale, tile, label_tile, units)``: scaled loss of X (N, I).
+def loss(activations: tuple[str, ...], name: str) -> Any:
+    """The kernel ``(plan, parameters, X, y, weights, parameter, tile, targets, row, units)``.
 
-    It is the sum over the samples of their loss times `scale`, as in `softmax_loss`. y (N,), the labels
-    in the parameters' dtype; `tile`, flat of I * T, `label_tile`, flat of T,
-    and `units` are workspaces.
+    It returns the weighted loss `name` of the samples X (N, I) with the targets y (N, Y), labels in the
+    parameters' dtype where the loss is of labels, and the weights (N,). `tile`, flat of I * T,
+    `targets`, flat of Y * T, `row`, flat of T, and `units` are workspaces.
     """
     forward = forward_pass(activations)
+    value = loss_value(name)
 
     @kernel
-    def loss(plan, parameters, X, y, scale, tile, label_tile, units):
+    def loss(plan, parameters, X, y, weights, parameter, tile, targets, row, units):
         n_inputs = plan[0, INPUTS]
-        T = label_tile.shape[0]
+        T = row.shape[0]
         X_tile = view(tile, 0, n_inputs, T)
-        y_tile = view(label_tile, 0, 1, T)
-        y_column = view(y, 0, y.shape[0], 1)
+        y_tile = view(targets, 0, y.shape[1], T)
+        weights_tile = view(row, 0, 1, T)
         total = 0.0
         for first in range(0, X.shape[0], T):
             n = min(X.shape[0] - first, T)
             take_tile(X, first, n, X_tile)
-            take_tile(y_column, first, n, y_tile)
-            forward(plan, parameters, X_tile, units)
-            total += softmax_loss(last_outputs(plan, T, units), y_tile, scale, n)
+            take_tile(y, first, n, y_tile)
+            for t in range(n):
+                weights_tile[0, t] = weights[first + t]
+            for t in range(n, T):
+                weights_tile[0, t] = 0
+            forward(plan, parameters, X_tile, units, None)
+            total += value(last_outputs(plan, T, units), y_tile, weights_tile, parameter)
         return total
 
     return loss

@@ -1,28 +1,59 @@
-"""Register blocks of matrix products, the innermost loops of the gates.
+"""Matrix products in register blocks, the innermost loops of the gates.
 
 A block keeps a few rows of the result, several vectors wide, in registers while it walks along the
-sum, so that every value loaded is used several times. The blocks are emitted instruction by
-instruction: unrolled as written here, free of checks against overlap, and without a loop
-vectoriser to persuade. A kernel covers a matrix with blocks of four rows and then of the rows left.
+sum, so that every value loaded is used several times. Its instructions are emitted one by one:
+unrolled as written here, free of checks against overlap, and without a loop vectoriser to persuade.
 
-Shape letters: I inputs, J outputs of a layer, T samples of a tile (columns).
+All products have one form, ``result[r, :] = start + sum over m of coefficient(r, m) * source[m, :]``:
+the forward one and the one for the inputs run along the samples, the one for the weights runs along
+the layer's outputs and therefore reads the derivatives transposed. A result is covered in panels as
+wide as a block, a panel in chunks of terms that stay in the first-level cache, a chunk in blocks of
+rows. So there is one function for all of them in the compiled code, which knows rows and their
+distances alone, and is called: unlike what is built into its callers, it is compiled once a kernel.
+
+Shape letters: I inputs, J outputs of a layer, T samples of a tile (columns), V outputs filled up to
+whole vectors.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from .simd import VECTOR_BYTES, Value, is_plain, vector_of, vector_pointer
+from .simd import (
+    LLVM_TYPES,
+    VECTOR_BYTES,
+    Value,
+    Vector,
+    element_pointer,
+    is_plain,
+    vector_of,
+    vector_pointer,
+)
 
-__all__ = ["add_outer_sums", "add_row_sum", "backward_rows", "forward_rows"]
+__all__ = [
+    "add_outer_sums",
+    "add_row_sum",
+    "column_sums",
+    "outer_product",
+    "product_backward",
+    "product_forward",
+]
 
-# Vectors a block is wide: with four rows, 16 of 32 registers (AVX-512) or 8 of 16 (AVX2) hold sums.
-BLOCK_VECTORS = 4 if VECTOR_BYTES == 64 else 2
+# Blocks, widest first: vectors wide, and rows: as many as leave registers for what is multiplied
+# (of 32 with AVX-512, of 16 else), then those for the rows left.
+BLOCKS: tuple[tuple[int, tuple[int, ...]], ...] = (
+    ((4, (6, 4, 3, 2, 1)), (2, (8, 4, 2, 1)), (1, (8, 4, 2, 1)))
+    if VECTOR_BYTES == 64
+    else ((2, (6, 4, 3, 2, 1)), (1, (8, 4, 2, 1)))
+)
+# Terms of a chunk: a panel of so many rows, 32 KB at the most, stays in the first-level cache.
+CHUNK = 128
 # Additions in flight that hide the latency of one.
 PARALLEL_SUMS = 8
 
@@ -45,23 +76,57 @@ class _Matrix:
         pointer = vector_pointer(self.context, self.builder, self.type, self.value, row, column)
         self.builder.store(value.ir, pointer, align=self.type.dtype.bitwidth // 8)
 
-    def pointer(self, *index: Any) -> Any:
+    def pointer(self, row: Any, column: Any) -> Any:
         """Pointer to one element."""
-        if self.context.enable_boundscheck:
-            for position, size in zip(index, self.shape, strict=True):
-                cgutils.do_boundscheck(self.context, self.builder, position, size)
-        offset = index[-1]
-        if len(index) == 2:
-            offset = self.builder.add(self.builder.mul(index[0], self.shape[1]), offset)
-        return self.builder.gep(self.array.data, [offset], inbounds=True)
+        return element_pointer(self.context, self.builder, self.type, self.value, row, column, 1)
 
-    def spread(self, *index: Any) -> Value:
+    def spread(self, row: Any, column: Any) -> Value:
         """One element, in every lane."""
-        scalar = self.builder.load(self.pointer(*index))
+        scalar = self.builder.load(self.pointer(row, column))
         return Value.wrap(self.context, self.builder, self.vector, scalar, self.type.dtype)
 
     def zero(self) -> Value:
         return Value(self.context, self.builder, self.vector, ir.Constant(self.vector.llvm, None))
+
+
+class _Rows:
+    """Rows of a matrix inside of the product's function: a pointer and the distance of the rows."""
+
+    def __init__(self, context: Any, builder: Any, vector: Vector, pointer: Any, distance: Any) -> None:
+        self._context, self._builder, self._vector = context, builder, vector
+        self._pointer, self._distance = pointer, distance
+
+    def element(self, row: Any, column: Any) -> Any:
+        """Pointer to one element."""
+        builder = self._builder
+        offset = builder.add(builder.mul(row, self._distance, flags=("nsw",)), column, flags=("nsw",))
+        return builder.gep(self._pointer, [offset], inbounds=True)
+
+    def load(self, row: Any, column: Any) -> Value:
+        loaded = self._builder.load(self._at(row, column), align=self._vector.dtype.bitwidth // 8)
+        return Value(self._context, self._builder, self._vector, loaded)
+
+    def store(self, row: Any, column: Any, value: Value) -> None:
+        self._builder.store(value.ir, self._at(row, column), align=self._vector.dtype.bitwidth // 8)
+
+    def _at(self, row: Any, column: Any) -> Any:
+        return self._builder.bitcast(self.element(row, column), self._vector.llvm.as_pointer())
+
+
+class _Heads(_Rows):
+    """The same, of which only the first `count` lanes of a vector are there."""
+
+    def __init__(self, rows: _Rows, count: Any) -> None:
+        super().__init__(rows._context, rows._builder, rows._vector, rows._pointer, rows._distance)
+        self._zero = Value(rows._context, rows._builder, rows._vector, ir.Constant(rows._vector.llvm, None))
+        limit = Value.wrap(rows._context, rows._builder, rows._vector, count, types.intp)
+        self._mask = self._zero.lane_numbers() < limit
+
+    def load(self, row: Any, column: Any) -> Value:
+        return self._zero.masked_load(self._at(row, column), self._mask)
+
+    def store(self, row: Any, column: Any, value: Value) -> None:
+        value.masked_store(self._at(row, column), self._mask)
 
 
 def _are_plain(read: tuple, written: tuple) -> bool:
@@ -74,118 +139,282 @@ def _are_plain(read: tuple, written: tuple) -> bool:
 
 
 def _offset(builder: Any, index: Any, by: int) -> Any:
-    return builder.add(index, index.type(by)) if by else index
+    return builder.add(index, index.type(by), flags=("nsw",)) if by else index
 
 
-def _for_columns(builder: Any, columns: Any, lanes: int, width: int, body: Callable) -> None:
-    """Run ``body(column, vectors)`` over all columns, `width` vectors at a time, then one by one."""
-    step = columns.type(lanes * width)
-    whole = builder.sub(columns, builder.srem(columns, step)) if width > 1 else columns
-    with cgutils.for_range_slice(builder, columns.type(0), whole, step, inc=True) as (column, _):
-        body(column, width)
-    if width > 1:
-        one = columns.type(lanes)
-        with cgutils.for_range_slice(builder, whole, columns, one, inc=True) as (column, _):
-            body(column, 1)
+def _for_blocks(
+    builder: Any, begin: Any, end: Any, sizes: tuple[int, ...], unit: int, body: Callable[[Any, int], None]
+) -> Any:
+    """Run ``body(position, size)`` from `begin` on, in steps of ``size * unit``.
+
+    The first of `sizes`, which fall, as often as it fits, then each of the others at most once.
+    Returns the position behind the last.
+    """
+    intp = begin.type
+    position = cgutils.alloca_once(builder, intp)
+    builder.store(begin, position)
+
+    def fits(size: int) -> Any:
+        return builder.icmp_signed("<=", _offset(builder, builder.load(position), size * unit), end)
+
+    def take(size: int) -> None:
+        at = builder.load(position)
+        body(at, size)
+        builder.store(builder.add(at, intp(size * unit), flags=("nsw",)), position)
+
+    with _while(builder, lambda: fits(sizes[0])):
+        take(sizes[0])
+    for size in sizes[1:]:
+        with builder.if_then(fits(size)):
+            take(size)
+    return builder.load(position)
 
 
-def _emit_rows(
-    n_rows: int,
-    n_terms: Any,
-    start: Callable[[int], Value],
-    coefficient: Callable[[int, Any], Value],
-    source: _Matrix,
-    result: _Matrix,
-    first: Any,
-) -> None:
-    """``result[first + k, :] = start(k) + sum over m of coefficient(k, m) * source[m, :]``."""
-    builder, lanes = source.builder, source.vector.lanes
-    starts = [start(k) for k in range(n_rows)]
+@contextlib.contextmanager
+def _while(builder: Any, condition: Callable[[], Any]) -> Iterator[None]:
+    """``while condition():`` around the instructions emitted within."""
+    head, body, end = (builder.append_basic_block(f"while.{part}") for part in ("head", "body", "end"))
+    builder.branch(head)
+    builder.position_at_end(head)
+    builder.cbranch(condition(), body, end)
+    builder.position_at_end(body)
+    yield
+    builder.branch(head)
+    builder.position_at_end(end)
 
-    def block(column: Any, vectors: int) -> None:
-        columns = [_offset(builder, column, lanes * v) for v in range(vectors)]
-        sums = [[cgutils.alloca_once(builder, source.vector.llvm) for _ in columns] for _ in starts]
-        for row, value in zip(sums, starts, strict=True):
-            for cell in row:
-                builder.store(value.ir, cell)
-        with cgutils.for_range(builder, n_terms) as loop:
-            terms = [source.load(loop.index, c) for c in columns]
-            for k, row in enumerate(sums):
-                factor = coefficient(k, loop.index)
-                for cell, term in zip(row, terms, strict=True):
-                    builder.store(factor.fma(term, factor.like(builder.load(cell))).ir, cell)
-        for k, row in enumerate(sums):
-            for cell, c in zip(row, columns, strict=True):
-                result.store(_offset(builder, first, k), c, source.zero().like(builder.load(cell)))
 
-    _for_columns(builder, source.shape[1], lanes, BLOCK_VECTORS, block)
+@contextlib.contextmanager
+def _chunks(builder: Any, n_terms: Any) -> Iterator[tuple[Any, Any]]:
+    """(begin, end) of runs of at most `CHUNK` terms; one, empty, where there are none."""
+    position = cgutils.alloca_once(builder, n_terms.type)
+    body, behind = (builder.append_basic_block(f"chunks.{part}") for part in ("body", "end"))
+    builder.store(n_terms.type(0), position)
+    builder.branch(body)
+    builder.position_at_end(body)
+    begin = builder.load(position)
+    end = _offset(builder, begin, CHUNK)
+    end = builder.select(builder.icmp_signed("<", end, n_terms), end, n_terms)
+    yield begin, end
+    builder.store(end, position)
+    builder.cbranch(builder.icmp_signed("<", end, n_terms), body, behind)
+    builder.position_at_end(behind)
+
+
+# Arguments of the product's function: `P` a pointer to the matrices' dtype, the others integers.
+ARGUMENTS = {
+    "coefficients": "P", "row_distance": "I", "term_distance": "I",  # coefficient(r, m)
+    "starts": "P", "start_distance": "I",  # of every row, where the sum is not added
+    "source": "P", "source_distance": "I",
+    "result": "P", "result_distance": "I",
+    "n_rows": "I", "n_terms": "I", "n_columns": "I", "adds": "I",
+}  # fmt: skip
+
+
+def _product_function(context: Any, module: Any, vector: Vector) -> Any:
+    """The function in `module` that computes any product of matrices of `vector`'s dtype.
+
+    ``result[r, c] = start + sum over m of coefficients[r * row_distance + m * term_distance] * source[m, c]``
+    where the start is ``starts[r * start_distance]``, or what the result holds where `adds` is 1. The rows
+    of the source are whole vectors; those of the result need not be.
+    """
+    name = f"fastnn_product_{vector.dtype}"
+    if name in module.globals:
+        return module.globals[name]
+    intp, pointer = ir.IntType(64), LLVM_TYPES[vector.dtype].as_pointer()
+    kinds = [intp if kind == "I" else pointer for kind in ARGUMENTS.values()]
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), name)
+    # Any module may bring it along, and one of them is kept.
+    function.linkage = "linkonce_odr"
+    function.attributes.add("noinline")
+    function.attributes.add("nounwind")
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    a = dict(zip(ARGUMENTS, function.args, strict=True))
+    _emit_product(context, builder, vector, **a)
+    builder.ret_void()
+    return function
+
+
+def _emit_product(
+    context: Any, builder: Any, vector: Vector, *, coefficients: Any, row_distance: Any, term_distance: Any,
+    starts: Any, start_distance: Any, source: Any, source_distance: Any, result: Any, result_distance: Any,
+    n_rows: Any, n_terms: Any, n_columns: Any, adds: Any,
+) -> None:  # fmt: skip
+    """The body of the product's function."""
+    lanes, zero = vector.lanes, n_rows.type(0)
+    terms = _Rows(context, builder, vector, source, source_distance)
+    results = _Rows(context, builder, vector, result, result_distance)
+
+    def spread(pointer: Any, *offsets: Any) -> Value:
+        for offset in offsets:
+            pointer = builder.gep(pointer, [offset], inbounds=True)
+        return Value.wrap(context, builder, vector, builder.load(pointer), vector.dtype)
+
+    def panel(column: Any, width: int, row_sizes: tuple[int, ...], results: _Rows) -> None:
+        columns = [_offset(builder, column, lanes * v) for v in range(width)]
+        with _chunks(builder, n_terms) as (begin, end):
+            takes_up = builder.or_(adds, builder.zext(builder.icmp_signed(">", begin, zero), adds.type))
+
+            def block(first: Any, height: int) -> None:
+                rows = [_offset(builder, first, k) for k in range(height)]
+                sums = [[cgutils.alloca_once(builder, vector.llvm) for _ in columns] for _ in rows]
+                with builder.if_else(builder.icmp_signed("!=", takes_up, zero)) as (taken_up, begun):
+                    with taken_up:
+                        for row, cells in zip(rows, sums, strict=True):
+                            for cell, c in zip(cells, columns, strict=True):
+                                builder.store(results.load(row, c).ir, cell)
+                    with begun:
+                        for row, cells in zip(rows, sums, strict=True):
+                            start = spread(starts, builder.mul(row, start_distance))
+                            for cell in cells:
+                                builder.store(start.ir, cell)
+                offsets = [builder.mul(row, row_distance) for row in rows]
+                with cgutils.for_range_slice(builder, begin, end, zero.type(1), inc=True) as (term, _):
+                    values = [terms.load(term, c) for c in columns]
+                    at = builder.gep(coefficients, [builder.mul(term, term_distance)], inbounds=True)
+                    for offset, cells in zip(offsets, sums, strict=True):
+                        factor = spread(at, offset)
+                        for cell, value in zip(cells, values, strict=True):
+                            builder.store(factor.fma(value, factor.like(builder.load(cell))).ir, cell)
+                for row, cells in zip(rows, sums, strict=True):
+                    for cell, c in zip(cells, columns, strict=True):
+                        results.store(row, c, Value(context, builder, vector, builder.load(cell)))
+
+            _for_blocks(builder, zero, n_rows, row_sizes, 1, block)
+
+    rows_of_width = dict(BLOCKS)
+    behind = _for_blocks(
+        builder, zero, n_columns, tuple(rows_of_width), lanes,
+        lambda column, width: panel(column, width, rows_of_width[width], results),
+    )  # fmt: skip
+    rest = builder.sub(n_columns, behind)
+    with builder.if_then(builder.icmp_signed(">", rest, zero)):
+        panel(behind, 1, rows_of_width[1], _Heads(results, rest))
+
+
+def _call_product(source: _Matrix, result: _Matrix, **arguments: Any) -> None:
+    """Emit a call of the product's function; what is not given is 0, and no start is a start of 0."""
+    context, builder = source.context, source.builder
+    zero = source.zero()
+    nothing = cgutils.alloca_once_value(builder, LLVM_TYPES[source.type.dtype](0.0))
+    one = ir.IntType(64)(1)
+    values = {
+        "starts": nothing, "start_distance": one.type(0), "adds": one.type(0),
+        "source": source.array.data, "source_distance": source.shape[1],
+        "result": result.array.data, "result_distance": result.shape[1],
+        "n_terms": source.shape[0], "n_columns": result.shape[1], "n_rows": result.shape[0],
+        **arguments,
+    }  # fmt: skip
+    function = _product_function(context, builder.module, zero.type)
+    builder.call(function, [values[name] for name in ARGUMENTS])
+
+
+def _check(context: Any, builder: Any, *pairs: tuple[Any, Any]) -> None:
+    """With bounds checking on, raise where two lengths that should be equal are not."""
+    if context.enable_boundscheck:
+        for left, right in pairs:
+            with builder.if_then(builder.icmp_signed("!=", left, right), likely=False):
+                context.call_conv.return_user_exc(builder, IndexError, ("matrices of a product do not fit",))
+
+
+def _matrices(context: Any, builder: Any, signature: Any, args: Any) -> list[_Matrix]:
+    return [
+        _Matrix(context, builder, type, value)
+        for type, value in zip(signature.args, args, strict=True)
+        if isinstance(type, types.Array)
+    ]
 
 
 @intrinsic
-def forward_rows(typing_context, count, W, b, X, Z, first):
-    """``Z[j, :] = b[0, j] + sum over i of W[i, j] * X[i, :]`` for `count` (a constant) j from `first`.
-
-    W (I, J), b (1, J), X (I, T), Z (J, T).
-    """
-    if not (isinstance(count, types.IntegerLiteral) and _are_plain((W, b, X), (Z,))):
+def product_forward(typing_context, W, b, X, Z):
+    """``Z = W^T X + b``; W (I, J), b (1, J), X (I, T), Z (J, T)."""
+    if not _are_plain((W, b, X), (Z,)):
         return None
 
     def generate(context, builder, signature, args):
-        weights, bias, source, result = (
-            _Matrix(context, builder, type, value)
-            for type, value in zip(signature.args[1:5], args[1:5], strict=True)
-        )
-        first = args[5]
-        rows = [_offset(builder, first, k) for k in range(count.literal_value)]
-        _emit_rows(
-            len(rows),
-            weights.shape[0],
-            lambda k: bias.spread(first.type(0), rows[k]),
-            lambda k, i: weights.spread(i, rows[k]),
-            source,
-            result,
-            first,
-        )
+        weights, bias, source, result = _matrices(context, builder, signature, args)
+        _check(
+            context, builder, (weights.shape[0], source.shape[0]), (weights.shape[1], result.shape[0]),
+            (bias.shape[1], result.shape[0]), (source.shape[1], result.shape[1]),
+        )  # fmt: skip
+        one = weights.shape[0].type(1)
+        _call_product(
+            source, result, coefficients=weights.array.data, row_distance=one,
+            term_distance=weights.shape[1], starts=bias.array.data, start_distance=one,
+        )  # fmt: skip
         return context.get_dummy_value()
 
-    return types.void(count, W, b, X, Z, types.intp), generate
+    return types.void(W, b, X, Z), generate
 
 
 @intrinsic
-def backward_rows(typing_context, count, W, dZ, dX, first):
-    """``dX[i, :] = sum over j of W[i, j] * dZ[j, :]`` for `count` (a constant) i from `first`.
-
-    W (I, J), dZ (J, T), dX (I, T).
-    """
-    if not (isinstance(count, types.IntegerLiteral) and _are_plain((W, dZ), (dX,))):
+def product_backward(typing_context, W, dZ, dX):
+    """``dX = W dZ``; W (I, J), dZ (J, T), dX (I, T)."""
+    if not _are_plain((W, dZ), (dX,)):
         return None
 
     def generate(context, builder, signature, args):
-        weights, source, result = (
-            _Matrix(context, builder, type, value)
-            for type, value in zip(signature.args[1:4], args[1:4], strict=True)
-        )
-        first = args[4]
-        rows = [_offset(builder, first, k) for k in range(count.literal_value)]
-        _emit_rows(
-            len(rows),
-            weights.shape[1],
-            lambda k: source.zero(),
-            lambda k, j: weights.spread(rows[k], j),
+        weights, source, result = _matrices(context, builder, signature, args)
+        _check(
+            context, builder, (weights.shape[0], result.shape[0]), (weights.shape[1], source.shape[0]),
+            (source.shape[1], result.shape[1]),
+        )  # fmt: skip
+        _call_product(
+            source, result, coefficients=weights.array.data, row_distance=weights.shape[1],
+            term_distance=weights.shape[0].type(1),
+        )  # fmt: skip
+        return context.get_dummy_value()
+
+    return types.void(W, dZ, dX), generate
+
+
+@intrinsic
+def outer_product(typing_context, X, transposed, dW, adds):
+    """``dW = X dZ^T``, or ``dW += `` that; X (I, T), `transposed` dZ^T (T, V), dW (I, J), adds bool."""
+    if not _are_plain((X, transposed), (dW,)):
+        return None
+
+    def generate(context, builder, signature, args):
+        inputs, source, result = _matrices(context, builder, signature, args)
+        _check(context, builder, (inputs.shape[0], result.shape[0]), (inputs.shape[1], source.shape[0]))
+        one = inputs.shape[0].type(1)
+        _call_product(
+            source, result, coefficients=inputs.array.data, row_distance=inputs.shape[1],
+            term_distance=one, adds=builder.zext(args[3], one.type),
+        )  # fmt: skip
+        return context.get_dummy_value()
+
+    return types.void(X, transposed, dW, types.boolean), generate
+
+
+@intrinsic
+def column_sums(typing_context, transposed, db, adds):
+    """``db[0, j] = sum over t of dZ[j, t]``, or ``+=``; `transposed` dZ^T (T, V), db (1, J), adds bool."""
+    if not _are_plain((transposed,), (db,)):
+        return None
+
+    def generate(context, builder, signature, args):
+        source, result = _matrices(context, builder, signature, args)
+        none = source.shape[0].type(0)
+        factor = cgutils.alloca_once_value(builder, LLVM_TYPES[transposed.dtype](1.0))
+        _call_product(
             source,
             result,
-            first,
+            coefficients=factor,
+            row_distance=none,
+            term_distance=none,
+            adds=builder.zext(args[2], none.type),
         )
         return context.get_dummy_value()
 
-    return types.void(count, W, dZ, dX, types.intp), generate
+    return types.void(transposed, db, types.boolean), generate
 
 
 @intrinsic
 def add_outer_sums(typing_context, n_inputs, n_outputs, X, dZ, dW, i, j):
     """``dW[i + a, j + c] += sum over t of X[i + a, t] * dZ[j + c, t]``, a < n_inputs, c < n_outputs.
 
-    `n_inputs` and `n_outputs` are constants; X (I, T), dZ (J, T), dW (I, J).
+    `n_inputs` and `n_outputs` are constants; X (I, T), dZ (J, T), dW (I, J). For few outputs and
+    many samples, where whole vectors of outputs would be mostly empty.
     """
     counts = n_inputs, n_outputs
     if not (all(isinstance(n, types.IntegerLiteral) for n in counts) and _are_plain((X, dZ), (dW,))):
@@ -194,10 +423,7 @@ def add_outer_sums(typing_context, n_inputs, n_outputs, X, dZ, dW, i, j):
     width = max(1, PARALLEL_SUMS // (block_rows * block_columns))
 
     def generate(context, builder, signature, args):
-        inputs, outputs, gradient = (
-            _Matrix(context, builder, type, value)
-            for type, value in zip(signature.args[2:5], args[2:5], strict=True)
-        )
+        inputs, outputs, gradient = _matrices(context, builder, signature, args)
         rows = [_offset(builder, args[5], a) for a in range(block_rows)]
         columns = [_offset(builder, args[6], c) for c in range(block_columns)]
         zero = inputs.zero()
@@ -238,19 +464,19 @@ def add_row_sum(typing_context, dZ, db, j):
     """``db[0, j] += sum over t of dZ[j, t]``; dZ (J, T), db (1, J)."""
     if not _are_plain((dZ,), (db,)):
         return None
+    width = BLOCKS[0][0]
 
     def generate(context, builder, signature, args):
-        source = _Matrix(context, builder, dZ, args[0])
-        target = _Matrix(context, builder, db, args[1])
+        source, target = _matrices(context, builder, signature, args)
         zero, j = source.zero(), args[2]
-        sums = [cgutils.alloca_once_value(builder, zero.ir) for _ in range(BLOCK_VECTORS)]
+        sums = [cgutils.alloca_once_value(builder, zero.ir) for _ in range(width)]
 
         def block(t: Any, vectors: int) -> None:
             for v in range(vectors):
                 value = source.load(j, _offset(builder, t, zero.type.lanes * v))
                 builder.store((zero.like(builder.load(sums[v])) + value).ir, sums[v])
 
-        _for_columns(builder, source.shape[1], zero.type.lanes, BLOCK_VECTORS, block)
+        _for_columns(builder, source.shape[1], zero.type.lanes, width, block)
         total = zero.like(builder.load(sums[0]))
         for cell in sums[1:]:
             total = total + zero.like(builder.load(cell))
@@ -259,3 +485,13 @@ def add_row_sum(typing_context, dZ, db, j):
         return context.get_dummy_value()
 
     return types.void(dZ, db, types.intp), generate
+
+
+def _for_columns(
+    builder: Any, columns: Any, lanes: int, width: int, body: Callable[[Any, int], None]
+) -> None:
+    """Run ``body(column, vectors)`` over all columns, `width` vectors at a time, then one by one."""
+    zero = columns.type(0)
+    behind = _for_blocks(builder, zero, columns, (width,), lanes, body)
+    if width > 1:
+        _for_blocks(builder, behind, columns, (1,), lanes, body)

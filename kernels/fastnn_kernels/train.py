@@ -1,71 +1,378 @@
-"""The training loop: whole passes, and parts of them, in one call.
+"""The training loop: many steps in one call, on one thread or on several side by side.
 
-Shape letters: L layers, I inputs, T samples of a tile (a whole number of vectors), P parameters.
+A *step* changes the parameters once. Its *batch*, all samples or some, is cut into *shards*, each with
+a gradient of its own, and a shard into *tiles*. How many shards there are depends on the problem alone,
+and their gradients are added in a fixed order: the result has the same bits for any number of threads.
+A *round* is one tile of every shard; a call may stop between rounds, in the middle of a step, and the
+next one takes it up, so that a call stays short however large a batch is.
+
+Shape letters: L layers, I inputs, Y targets of a sample, N samples, T samples of a tile (a whole
+number of vectors), G shards, P parameters (a whole number of vectors), C coefficients of the optimizer.
 """
 
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
+
+from .barrier import wait
 from .jit import kernel
-from .network import DUNITS, INPUTS, OUTPUTS, backward_pass, forward_pass, last_outputs
-from .output import softmax_backward
-from .simd import view
-from .update import gradient_descent
+from .loss import loss_backward, loss_value
+from .network import (
+    DUNITS,
+    INPUTS,
+    OUTPUTS,
+    WEIGHTS,
+    Batch,
+    backward_pass,
+    forward_pass,
+    last_outputs,
+)
+from .random import draw, shuffle
+from .simd import borrow, flush_subnormals, restore_mode, row, view
+from .tile import gather_tile
+from .update import add_to_average, limit_norms, square_sum, update
 
-__all__ = ["train_passes"]
+__all__ = [
+    "BLOCK",
+    "Data",
+    "Recipe",
+    "Records",
+    "Settings",
+    "State",
+    "Workspace",
+    "loss_and_gradient",
+    "train_steps",
+]
+
+# Parameters that one thread updates at a time, a whole number of vectors. Sums over the parameters are
+# taken block by block, whoever takes them.
+BLOCK = 4096
+# Streams of the seed.
+SHUFFLES, STEPS = 0, 1
+
+
+class Recipe(NamedTuple):
+    """What a training kernel is made of: each combination is compiled when it is first run."""
+
+    activations: tuple[str, ...]
+    loss: str
+    optimizer: str
+    gathered: bool = False  # batches of some samples, gathered from the table
+    batch_norm: bool = False
+    dropped: bool = False
+    threaded: bool = False
+
+
+class Data(NamedTuple):
+    """The samples. Gathered: X (N, I), y (N, Y), weights (N,), indices (N,) int64, their order.
+
+    Else: X, y and weights flat, tile after tile as (I, T), (Y, T) and (1, T), weights 0 in the padding
+    and scaled as the loss wants them; no indices.
+    """
+
+    X: Any
+    y: Any
+    weights: Any
+    indices: Any
+
+
+class State(NamedTuple):
+    """What a training changes.
+
+    parameters (P,); optimizer (S, P), its values; average (P,) or (0,), of the parameters; statistics,
+    flat, of the normalised layers; gradients (G, P); losses (G,) float64, of the shards; progress (n, 2)
+    int64, of every thread: steps done and rounds done of the next.
+    """
+
+    parameters: Any
+    optimizer: Any
+    average: Any
+    statistics: Any
+    gradients: Any
+    losses: Any
+    progress: Any
+
+
+class Workspace(NamedTuple):
+    """What is overwritten: a row a thread of tiles, units, dunits, scratch; what threads share.
+
+    tiles (n, (I + Y + 1) * T); before (P,), parameters of before a step; partial (P / BLOCK,) float64;
+    finite (n,) int64; barrier (16,) int64.
+    """
+
+    tiles: Any
+    units: Any
+    dunits: Any
+    scratch: Any
+    before: Any
+    partial: Any
+    finite: Any
+    barrier: Any
+
+
+class Settings(NamedTuple):
+    """Numbers of one training."""
+
+    n_samples: int
+    n_targets: int
+    batch_size: int
+    n_batches: int
+    n_rounds: int
+    tile_width: int
+    shuffled: bool
+    averaged: bool  # whether a batch's loss is divided by the sum of its weights
+    weight_scale: float  # of a whole batch that is: what its weights have been multiplied by
+    seed: Any  # uint64
+    loss_parameter: float
+    dropout: Any  # (L,) float64
+    n_weights: int  # prefix of the parameters that is regularised, a whole number of vectors
+    reg_lambda: float
+    weight_decay: float
+    l1: float
+    max_norm: float  # 0: none
+    clip_norm: float  # 0: none
+    average_share: float  # 0: no average of the parameters is kept
+    first_step: int  # of the coefficients given
+    record_every: int  # passes
+    last_pass: int  # is kept too
+
+
+class Records(NamedTuple):
+    """What is kept of every `record_every`-th pass and the last: loss sum, gradient norm, update ratios.
+
+    losses (R,), norms (R,), ratios (R, L), all float64.
+    """
+
+    losses: Any
+    norms: Any
+    ratios: Any
 
 
 @functools.cache
-def train_passes(activations: tuple[str, ...]) -> Any:
-    """The kernel that trains networks with these activations by gradient descent.
+def tile_gradient(recipe: Recipe) -> Any:
+    """The kernel that computes a tile's gradient.
 
-    Its arguments, after the plan (L, 7), are
-
-    - parameters (P,), gradient (P,): updated in place;
-    - X, y: flat, a tile after the other, each (I, T) and (1, T); T; n_samples, of which the last
-      tile may hold fewer than T, zeros behind them;
-    - units, dunits: flat workspaces;
-    - progress (2,): passes done, and tiles done of the next pass; updated;
-    - last_pass, n_tiles: return after so many passes in all, or so many tiles in this call;
-    - n_weights, epsilon, reg_lambda: as in `gradient_descent`.
-
-    The parameters change at the end of a pass only, so a call may stop in the middle of one and
-    the next take it up: a call stays short however large the data are. Returns whether all
-    parameters are finite still; the call ends where they no longer are.
+    Its arguments are plan, parameters, X, y, weights, batch, parameter, wanted, units, dunits, scratch,
+    gradient, adds. It overwrites gradient (P,), or adds to it, and returns the loss if it is `wanted`.
+    X (I, T), y (Y, T) and weights (1, T) are the tile, `parameter` is the loss's; the rest as in
+    `backward_pass`.
     """
-    forward = forward_pass(activations)
-    backward = backward_pass(activations)
+    forward = forward_pass(recipe.activations, recipe.batch_norm, recipe.dropped)
+    backward = backward_pass(recipe.activations, recipe.batch_norm, recipe.dropped)
+    value = loss_value(recipe.loss)
+    slope = loss_backward(recipe.loss)
 
     @kernel
-    def train_passes(
-        plan, parameters, gradient, X, y, T, n_samples, units, dunits, progress,
-        last_pass, n_tiles, n_weights, epsilon, reg_lambda,
-    ):  # fmt: skip
-        n_inputs = plan[0, INPUTS]
+    def tile_gradient(
+        plan, parameters, X, y, weights, batch, parameter, wanted, units, dunits, scratch, gradient, adds
+    ):
+        T = X.shape[1]
+        forward(plan, parameters, X, units, batch)
+        S = last_outputs(plan, T, units)
+        loss = value(S, y, weights, parameter) if wanted else 0.0
         last = plan.shape[0] - 1
-        epsilon = parameters.dtype.type(epsilon)
-        reg_lambda = parameters.dtype.type(reg_lambda)
-        while n_tiles > 0 and progress[0] < last_pass:
-            tile = progress[1]
-            if tile == 0:
-                for k in range(gradient.shape[0]):
-                    gradient[k] = 0
-            X_tile = view(X, tile * n_inputs * T, n_inputs, T)
-            y_tile = view(y, tile * T, 1, T)
-            forward(plan, parameters, X_tile, units)
-            dS = view(dunits, plan[last, DUNITS] * T, plan[last, OUTPUTS], T)
-            n_real = min(n_samples - tile * T, T)
-            softmax_backward(last_outputs(plan, T, units), y_tile, n_real, dS)
-            backward(plan, parameters, X_tile, units, dunits, gradient)
-            n_tiles -= 1
-            progress[1] = tile + 1
-            if (tile + 1) * T >= n_samples:
-                progress[0] += 1
-                progress[1] = 0
-                if not gradient_descent(gradient, n_weights, epsilon, reg_lambda, parameters):
-                    return False
-        return True
+        slope(S, y, weights, parameter, view(dunits, plan[last, DUNITS] * T, plan[last, OUTPUTS], T))
+        backward(plan, parameters, X, units, dunits, scratch, gradient, adds, batch)
+        return loss
 
-    return train_passes
+    return tile_gradient
+
+
+@functools.cache
+def loss_and_gradient(recipe: Recipe) -> Any:
+    """The kernel ``(plan, parameters, statistics, data, settings, key, tiles, work, gradient)``.
+
+    It adds the gradient of the loss of the tiles from ``tiles[0]`` to ``tiles[1]`` of data that are not
+    gathered to gradient (P,), and returns their loss; key: of the random numbers of dropout.
+    """
+    one_tile = tile_gradient(recipe)
+
+    @kernel
+    def loss_and_gradient(plan, parameters, statistics, data, settings, key, tiles, work, gradient):
+        T = settings.tile_width
+        n_inputs, n_targets = plan[0, INPUTS], settings.n_targets
+        loss = 0.0
+        for tile in range(tiles[0], tiles[1]):
+            X = view(data.X, tile * n_inputs * T, n_inputs, T)
+            y = view(data.y, tile * n_targets * T, n_targets, T)
+            weights = view(data.weights, tile * T, 1, T)
+            batch = Batch(weights, statistics, settings.dropout, key, tile * T)
+            loss += one_tile(
+                plan, parameters, X, y, weights, batch, settings.loss_parameter, True,
+                row(work.units, 0), row(work.dunits, 0), row(work.scratch, 0), gradient, True,
+            )  # fmt: skip
+        return loss
+
+    return loss_and_gradient
+
+
+@functools.cache
+def train_steps(recipe: Recipe) -> Any:
+    """The kernel that trains as `recipe` says.
+
+    Its arguments are thread, n_threads; plan (L, ..); a `State`, `Data`, `Settings`, `Records` and a
+    `Workspace`; coefficients of the optimizer (steps, C), a row a step from `Settings.first_step` on;
+    last_step, n_rounds: return after so many steps in all, or so many rounds in this call.
+
+    It returns whether all parameters are finite still; a call ends where they no longer are.
+    """
+    one_tile = tile_gradient(recipe)
+    change = update(recipe.optimizer)
+    gathered, threaded = recipe.gathered, recipe.threaded
+
+    @kernel
+    def train_steps(
+        thread, n_threads, plan, state, data, settings, records, work, coefficients, last_step, n_rounds
+    ):
+        T = settings.tile_width
+        n_inputs, n_targets = plan[0, INPUTS], settings.n_targets
+        plan = borrow(plan)
+        parameters, gradients = borrow(state.parameters), borrow(state.gradients)
+        optimizer_state, average = borrow(state.optimizer), borrow(state.average)
+        statistics, losses = borrow(state.statistics), borrow(state.losses)
+        all_X, all_y, all_weights = borrow(data.X), borrow(data.y), borrow(data.weights)
+        indices, dropout = borrow(data.indices), borrow(settings.dropout)
+        before, partial, barrier = borrow(work.before), borrow(work.partial), borrow(work.barrier)
+        coefficients = borrow(coefficients)
+        n_shards = gradients.shape[0]
+        n_parameters = parameters.shape[0]
+        n_blocks = -(-n_parameters // BLOCK)
+        dtype = parameters.dtype.type
+        progress = row(state.progress, thread)
+        tiles, units, dunits, scratch = (
+            row(work.tiles, thread), row(work.units, thread), row(work.dunits, thread),
+            row(work.scratch, thread),
+        )  # fmt: skip
+        finite = True
+        mode = flush_subnormals()
+        while finite and n_rounds > 0 and progress[0] < last_step:
+            step, round = progress[0], progress[1]
+            n_pass, batch = step // settings.n_batches, step % settings.n_batches
+            first_sample = batch * settings.batch_size
+            n_batch = min(settings.n_samples - first_sample, settings.batch_size)
+            is_recorded = n_pass % settings.record_every == 0 or n_pass == settings.last_pass
+            record = -(-n_pass // settings.record_every)
+            if gathered and settings.shuffled and batch == 0 and round == 0:
+                if thread == 0:
+                    shuffle(draw(draw(settings.seed, SHUFFLES), n_pass), indices)
+                if threaded:
+                    wait(barrier, n_threads)
+            scale = settings.weight_scale
+            if gathered and settings.averaged:
+                total = 0.0
+                for k in range(first_sample, first_sample + n_batch):
+                    total += all_weights[indices[k]]
+                scale = 1.0 / total if total > 0.0 else 0.0
+            key = draw(draw(settings.seed, STEPS), step)
+
+            for shard in range(thread, n_shards, n_threads):
+                gradient = row(gradients, shard)
+                if round == 0:
+                    losses[shard] = 0.0
+                tile = shard * settings.n_rounds + round
+                first = tile * T
+                n = min(n_batch - first, T)
+                if n > 0:
+                    if gathered:
+                        X = view(tiles, 0, n_inputs, T)
+                        y = view(tiles, n_inputs * T, n_targets, T)
+                        weights = view(tiles, (n_inputs + n_targets) * T, 1, T)
+                        gather_tile(all_X, indices, first_sample + first, n, X)
+                        for t in range(T):
+                            at = indices[first_sample + first + min(t, n - 1)]
+                            weights[0, t] = dtype(scale * all_weights[at]) if t < n else dtype(0)
+                            for k in range(n_targets):
+                                y[k, t] = all_y[at, k]
+                    else:
+                        X = view(all_X, tile * n_inputs * T, n_inputs, T)
+                        y = view(all_y, tile * n_targets * T, n_targets, T)
+                        weights = view(all_weights, tile * T, 1, T)
+                    part = Batch(weights, statistics, dropout, key, first)
+                    losses[shard] += one_tile(
+                        plan, parameters, X, y, weights, part, settings.loss_parameter, is_recorded,
+                        units, dunits, scratch, gradient, round > 0,
+                    )  # fmt: skip
+                elif round == 0:  # a short batch has nothing for the last shards
+                    for k in range(n_parameters):
+                        gradient[k] = 0
+            n_rounds -= 1
+            progress[1] += 1
+            if progress[1] < settings.n_rounds:
+                continue
+
+            if threaded:
+                wait(barrier, n_threads)
+            # The last step of a recorded pass is looked at more closely.
+            is_observed = is_recorded and batch == settings.n_batches - 1
+            if is_recorded and thread == 0 and scale > 0.0:
+                for shard in range(n_shards):
+                    records.losses[record] += losses[shard] / scale
+            shrink = dtype(1.0)
+            if is_observed or settings.clip_norm > 0.0:
+                for block in range(thread, n_blocks, n_threads):
+                    end = min((block + 1) * BLOCK, n_parameters)
+                    partial[block] = square_sum(gradients, block * BLOCK, end)
+                if threaded:
+                    wait(barrier, n_threads)
+                norm = 0.0
+                for block in range(n_blocks):
+                    norm += partial[block]
+                norm = np.sqrt(norm)
+                if settings.clip_norm > 0.0 and norm > settings.clip_norm:
+                    shrink = dtype(settings.clip_norm / norm)
+                if is_observed and thread == 0:
+                    records.norms[record] = norm
+            for block in range(thread, n_blocks, n_threads):
+                begin, end = block * BLOCK, min((block + 1) * BLOCK, n_parameters)
+                if is_observed:
+                    for k in range(begin, end):
+                        before[k] = parameters[k]
+                middle = min(max(begin, settings.n_weights), end)
+                for part_begin, part_end, l2, l1 in (
+                    (begin, middle, settings.reg_lambda + settings.weight_decay, settings.l1),
+                    (middle, end, settings.weight_decay, 0.0),
+                ):
+                    finite &= change(
+                        gradients, parameters, optimizer_state, row(coefficients, step - settings.first_step),
+                        dtype(l2), dtype(l1), shrink, part_begin, part_end,
+                    )  # fmt: skip
+            if threaded:
+                work.finite[thread] = finite
+                wait(barrier, n_threads)
+                for other in range(n_threads):
+                    finite &= work.finite[other] != 0
+            if settings.max_norm > 0.0:
+                if thread == 0:
+                    for layer in range(plan.shape[0]):
+                        shape = plan[layer, INPUTS], plan[layer, OUTPUTS]
+                        limit_norms(view(parameters, plan[layer, WEIGHTS], *shape), settings.max_norm)
+                if threaded:
+                    wait(barrier, n_threads)
+            if settings.average_share > 0.0:
+                for block in range(thread, n_blocks, n_threads):
+                    begin, end = block * BLOCK, min((block + 1) * BLOCK, n_parameters)
+                    add_to_average(parameters, dtype(settings.average_share), begin, end, average)
+            if is_observed and thread == 0:
+                for layer in range(plan.shape[0]):
+                    begin = plan[layer, WEIGHTS]
+                    end = begin + plan[layer, INPUTS] * plan[layer, OUTPUTS]
+                    records.ratios[record, layer] = ratio(parameters, before, begin, end)
+            progress[0], progress[1] = step + 1, 0
+        restore_mode(mode)
+        return finite
+
+    return train_steps
+
+
+@kernel
+def ratio(after, before, begin, end):
+    """Norm of the change from `begin` to `end` by norm of what was there."""
+    moved, size = 0.0, 0.0
+    for k in range(begin, end):
+        difference = np.float64(after[k]) - before[k]
+        moved += difference * difference
+        size += np.float64(before[k]) * before[k]
+    return np.sqrt(moved / size) if size > 0.0 else 0.0

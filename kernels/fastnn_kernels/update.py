@@ -1,40 +1,173 @@
-"""The fused parameter update: one loop over the flat parameter vector.
+"""The parameter update: one fused loop over the flat parameter vector.
 
-The weights come first in it, so that what concerns weights alone concerns a prefix.
+To add an optimizer: write its rule, enter it in `OPTIMIZERS`, enter the twin in
+``fastnn/reference/update.py`` under the same name, and name it in ``fastnn/optimizers.py``, which
+computes the rule's coefficients: numbers that are the same for all parameters of a step.
+
+Shape letters: P parameters (a whole number of vectors), S values of state a parameter has, G gradients
+that make up the one, C coefficients.
 """
 
 from __future__ import annotations
 
-from .jit import kernel
+import functools
+from typing import Any, NamedTuple
 
-__all__ = ["gradient_descent"]
+import numpy as np
+
+from . import vmath
+from .jit import kernel
+from .simd import fill, is_zero, lanes, load, reduce_add_weighted, store, view
+
+__all__ = ["OPTIMIZERS", "Optimizer", "add_to_average", "limit_norms", "square_sum", "update"]
+
+# --- the rules: the new values of the vector p of parameters that begins at k, by the derivative g.
+# The first coefficient is the learning rate; `state` (S, P) is updated.
 
 
 @kernel
-def gradient_descent(gradient, n_weights, epsilon, reg_lambda, parameters):
-    """``p -= epsilon * (dp + reg_lambda * p)``, without the second term for the biases.
+def sgd(p, g, state, k, c):
+    """``p - rate g``."""
+    return p - fill(c, c[0]) * g
 
-    Parameters
-    ----------
-    gradient : array (P,)
-        Of the loss, without regularisation.
-    n_weights : int
-        Length of the prefix that is regularised.
-    epsilon, reg_lambda : float
-        Learning rate and strength of the L2 regularisation, in the parameters' dtype.
-    parameters : array (P,)
-        Updated in place.
 
-    Returns
-    -------
-    bool
-        Whether every parameter is finite still.
+@kernel
+def momentum(p, g, state, k, c):
+    """``v = momentum v + undamped g``; ``p - rate v``."""
+    v = fill(c, c[1]) * load(state, 0, k) + fill(c, c[2]) * g
+    store(state, 0, k, v)
+    return p - fill(c, c[0]) * v
+
+
+@kernel
+def nesterov(p, g, state, k, c):
+    """``v = momentum v + g``; ``p - rate (g + momentum v)``."""
+    v = fill(c, c[1]) * load(state, 0, k) + g
+    store(state, 0, k, v)
+    return p - fill(c, c[0]) * (g + fill(c, c[1]) * v)
+
+
+@kernel
+def adagrad(p, g, state, k, c):
+    """``s += g^2``; ``p - rate g / (sqrt(s) + eps)``."""
+    s = load(state, 0, k) + g * g
+    store(state, 0, k, s)
+    return p - fill(c, c[0]) * vmath.quotient(g, vmath.sqrt(s) + fill(c, c[1]))
+
+
+@kernel
+def rmsprop(p, g, state, k, c):
+    """``s = alpha s + (1 - alpha) g^2``; ``v = momentum v + g / (sqrt(s) + eps)``; ``p - rate v``."""
+    s = fill(c, c[2]) * load(state, 0, k) + fill(c, c[3]) * (g * g)
+    store(state, 0, k, s)
+    v = fill(c, c[4]) * load(state, 1, k) + vmath.quotient(g, vmath.sqrt(s) + fill(c, c[1]))
+    store(state, 1, k, v)
+    return p - fill(c, c[0]) * v
+
+
+@kernel
+def adam(p, g, state, k, c):
+    """``m``, ``s``: running means of g and g^2; ``p - rate m / (sqrt(s) / root + eps)``.
+
+    The rate has the correction of m in it, `root` is that of sqrt(s).
     """
-    for k in range(n_weights):
-        parameters[k] -= epsilon * (gradient[k] + reg_lambda * parameters[k])
-    for k in range(n_weights, parameters.shape[0]):
-        parameters[k] -= epsilon * gradient[k]
-    overflows = 0
-    for k in range(parameters.shape[0]):
-        overflows |= parameters[k] - parameters[k] != 0  # inf - inf and NaN - NaN are NaN
-    return overflows == 0
+    m = load(state, 0, k)
+    m = m + fill(c, c[2]) * (g - m)
+    store(state, 0, k, m)
+    s = fill(c, c[3]) * load(state, 1, k) + fill(c, c[4]) * (g * g)
+    store(state, 1, k, s)
+    return p - fill(c, c[0]) * vmath.quotient(m, fill(c, c[5]) * vmath.sqrt(s) + fill(c, c[1]))
+
+
+@kernel
+def adamw(p, g, state, k, c):
+    """`adam` on parameters that were first multiplied by ``c[6]``."""
+    return adam(fill(c, c[6]) * p, g, state, k, c)
+
+
+class Optimizer(NamedTuple):
+    """A rule, and how many values of state it keeps for a parameter."""
+
+    rule: Any
+    n_states: int
+
+
+OPTIMIZERS: dict[str, Optimizer] = {
+    "sgd": Optimizer(sgd, 0),
+    "momentum": Optimizer(momentum, 1),
+    "nesterov": Optimizer(nesterov, 1),
+    "adagrad": Optimizer(adagrad, 1),
+    "rmsprop": Optimizer(rmsprop, 2),
+    "adam": Optimizer(adam, 2),
+    "adamw": Optimizer(adamw, 2),
+}
+
+
+@functools.cache
+def update(name: str) -> Any:
+    """The kernel ``(gradients, parameters, state, coefficients, l2, l1, shrink, begin, end)``.
+
+    It updates the parameters from `begin` to `end`, whole numbers of vectors, by the rule `name` and the
+    derivative ``shrink g + l2 p + l1 sign(p)``, where g is the sum of the gradients (G, P), and returns
+    whether all of them are finite still. state (S, P) is updated; coefficients (C,); l2, l1 and shrink
+    are scalars of the parameters' dtype.
+    """
+    rule = OPTIMIZERS[name].rule
+
+    @kernel
+    def update(gradients, parameters, state, coefficients, l2, l1, shrink, begin, end):
+        row = view(parameters, 0, 1, parameters.shape[0])
+        trouble = fill(gradients, 0)
+        for k in range(begin, end, lanes(gradients)):
+            p = load(row, 0, k)
+            g = fill(gradients, shrink) * total(gradients, k)
+            g = g + fill(gradients, l2) * p + fill(gradients, l1) * vmath.sign(p)
+            p = rule(p, g, state, k, coefficients)
+            store(row, 0, k, p)
+            trouble = trouble + (p - p)  # inf - inf and NaN - NaN are NaN
+        return is_zero(trouble)
+
+    return update
+
+
+@kernel
+def total(gradients, k):
+    """Sum of the vectors at k of all gradients, in their order."""
+    g = load(gradients, 0, k)
+    for other in range(1, gradients.shape[0]):
+        g = g + load(gradients, other, k)
+    return g
+
+
+@kernel
+def square_sum(gradients, begin, end):
+    """Sum of the squares of the summed gradients (G, P) from `begin` to `end`, in float64."""
+    result = 0.0
+    one = fill(gradients, 1)
+    for k in range(begin, end, lanes(gradients)):
+        g = total(gradients, k)
+        result += reduce_add_weighted(g * g, one)
+    return result
+
+
+@kernel
+def add_to_average(parameters, share, begin, end, average):
+    """``average += share (parameters - average)`` from `begin` to `end`; both (P,)."""
+    for k in range(begin, end):
+        average[k] += share * (parameters[k] - average[k])
+
+
+@kernel
+def limit_norms(W, limit):
+    """Scale every unit's incoming weights, a column of W (I, J), to a norm of `limit` at the most.
+
+    Srivastava et al., "Dropout", 2014, section 5.1.
+    """
+    for j in range(W.shape[1]):
+        squares = 0.0
+        for i in range(W.shape[0]):
+            squares += np.float64(W[i, j]) * W[i, j]
+        if squares > limit * limit:
+            factor = W.dtype.type(limit / np.sqrt(squares))
+            for i in range(W.shape[0]):
+                W[i, j] *= factor

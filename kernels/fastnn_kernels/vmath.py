@@ -1,4 +1,4 @@
-"""exp, log, tanh, sigmoid, division and choices on whole vectors.
+"""exp, log, tanh, sigmoid, roots, division and choices on whole vectors.
 
 Each formula is written on `Value` and emits the instructions of its dtype. All are accurate to
 2 ulp in float64 and 4 ulp in float32 over the whole line, signed zeros, infinities and NaN
@@ -23,12 +23,17 @@ from .simd import Value, emitter
 __all__ = [
     "divide",
     "exp",
+    "exp_of",
     "exp_to_zero",
-    "head",
+    "expm1_below",
     "log",
     "maximum",
+    "quotient",
     "sigmoid",
     "sigmoid_to_zero",
+    "sign",
+    "softplus_of",
+    "sqrt",
     "tanh",
     "where_equal",
     "where_greater",
@@ -143,7 +148,7 @@ def _divide(numerator: Value, denominator: Value, rest: Value | None = None) -> 
     return y.fma(remainder, quotient)
 
 
-def _exp(x: Value) -> Value:
+def exp_of(x: Value) -> Value:
     format = FORMATS[x.dtype]
     x = x.at_least(format.exp_lowest).at_most(format.exp_highest)
     # 2^n as a product of two: alone it would leave the range where the result is infinite or
@@ -154,13 +159,46 @@ def _exp(x: Value) -> Value:
     return _exp_less_one(r, format).fma(scale, scale) * _power_of_two(shifted - half, format)
 
 
-def _exp_to_zero(x: Value) -> Value:
+def exp_to_zero_of(x: Value) -> Value:
     """exp for x <= 0, with 0 where exp(x) is subnormal: a third cheaper."""
     format = FORMATS[x.dtype]
     lowest = (1 - format.bias) * math.log(2)
     shifted, r = _reduce(x.at_least(lowest), format.bias)
     scale = _power_of_two(shifted, format)
-    return _exp_less_one(r, format).fma(scale, scale).where(x > lowest, 0.0)
+    return x.constant(0.0).where(x < lowest, _exp_less_one(r, format).fma(scale, scale))
+
+
+def expm1_below(x: Value) -> Value:
+    """exp(x) - 1 for x <= 0."""
+    format = FORMATS[x.dtype]
+    # There exp is less than half a unit in the last place of 1.
+    shifted, r = _reduce(x.at_least(-(format.mantissa + 3) * math.log(2)), format.bias)
+    scale = _power_of_two(shifted, format)
+    return scale.fma(_exp_less_one(r, format), scale - 1.0)
+
+
+def log1p_unit(x: Value) -> Value:
+    """log(1 + x) for 0 <= x <= 1."""
+    format = FORMATS[x.dtype]
+    # 1 + x is 1 + f, or 2 (1 + f), with 1 + f in [sqrt(1/2), sqrt(2)).
+    is_high = x > math.sqrt(2) - 1
+    f = (x * 0.5 - 0.5).where(is_high, x)
+    low = x.constant(format.log2_low).where(is_high, 0.0)
+    high = x.constant(format.log2_high).where(is_high, 0.0)
+    return high - (_log_tail(f, low, format) - f)
+
+
+def _log_tail(f: Value, low: Value, format: Format) -> Value:
+    """``f - log(1 + f) - low`` for 1 + f in [sqrt(1/2), sqrt(2))."""
+    s = _divide(f, f + 2.0)
+    z = s * s
+    half_square = f * f * 0.5
+    return half_square - (low + s * z.fma(_polynomial(z, format.log_tail), half_square))
+
+
+def softplus_of(x: Value) -> Value:
+    """log(1 + exp(x)), from exp(-|x|), which cannot overflow."""
+    return x.at_least(0.0) + log1p_unit(exp_to_zero_of(-x.magnitude()))
 
 
 def _reduce(x: Value, bias: int) -> tuple[Value, Value]:
@@ -185,13 +223,13 @@ def _power_of_two(biased: Value, format: Format) -> Value:
 @emitter
 def exp(x: Value) -> Value:
     """e to the power x."""
-    return _exp(x)
+    return exp_of(x)
 
 
 @emitter
 def exp_to_zero(x: Value) -> Value:
     """e to the power x for x <= 0, with 0 where that is subnormal."""
-    return _exp_to_zero(x)
+    return exp_to_zero_of(x)
 
 
 @emitter
@@ -234,13 +272,13 @@ def _sigmoid(x: Value, exp_of: Callable[[Value], Value]) -> Value:
 
 def sigmoid_to_zero(x: Value) -> Value:
     """The sigmoid, with 0 where it is subnormal."""
-    return _sigmoid(x, _exp_to_zero)
+    return _sigmoid(x, exp_to_zero_of)
 
 
 @emitter
 def sigmoid(x: Value) -> Value:
     """1 / (1 + exp(-x))."""
-    return _sigmoid(x, _exp)
+    return _sigmoid(x, exp_of)
 
 
 @emitter
@@ -255,15 +293,29 @@ def log(x: Value) -> Value:
     f = (i - (k << format.mantissa)).from_bits() - 1.0
     n = k.to(x.dtype)
     n = (n - float(lift)).where(tiny, n)
-    s = _divide(f, f + 2.0)
-    z = s * s
-    half_square = f * f * 0.5
-    tail = n.fma(format.log2_low, s * z.fma(_polynomial(z, format.log_tail), half_square))
-    y = n * format.log2_high - ((half_square - tail) - f)
+    y = n * format.log2_high - (_log_tail(f, n * format.log2_low, format) - f)
     y = y.where(x > 0.0, x)
     y = x.where(x.equals(math.inf), y)
     y = x.constant(-math.inf).where(x.equals(0.0), y)
     return x.constant(math.nan).where(x < 0.0, y)
+
+
+@emitter
+def sign(x: Value) -> Value:
+    """1 above zero, -1 below, 0 at it."""
+    return x.constant(1.0).where(x > 0.0, x.constant(-1.0).where(x < 0.0, 0.0))
+
+
+@emitter
+def sqrt(x: Value) -> Value:
+    """Square root; NaN below zero."""
+    return x.sqrt()
+
+
+@emitter
+def quotient(numerator: Value, denominator: Value) -> Value:
+    """The quotient, for any denominator."""
+    return numerator / denominator
 
 
 @emitter
@@ -288,9 +340,3 @@ def where_equal(x: Value, y: Value, yes: Value, no: Value) -> Value:
 def where_greater(x: Value, y: Value, yes: Value, no: Value) -> Value:
     """`yes` in the lanes where x is greater than y, else `no`."""
     return yes.where(x > y, no)
-
-
-@emitter
-def head(x: Value, count: Value) -> Value:
-    """The first `count` lanes of x, 0 in the others."""
-    return x.where(x.lane_numbers() < count, 0.0)

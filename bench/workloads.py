@@ -1,0 +1,363 @@
+"""The trainings that are compared, and who trains them: fastnn, and each peer as one who knows it would.
+
+    python bench/workloads.py [workload ...]
+
+Everything is float32 and trained by Adam with its usual defaults (rate 0.001, betas 0.9 and 0.999) on the
+mean loss of a batch, without weight decay. Samples are drawn in a new order every pass, the short batch
+at the end of a pass is trained on too. A batch of all samples is taken as it lies, for no order changes it.
+
+The squared error is the mean over all values, samples and outputs alike. scikit-learn descends half the sum
+over the outputs instead: a constant factor, which Adam divides out.
+
+A run starts from new parameters, the same each time, and returns a function that scores what it trained on
+the training data. torch and jax need not be installed.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, partial
+from itertools import pairwise
+
+import numpy as np
+from scipy.linalg import expm
+from sklearn.datasets import load_digits, make_classification
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.neural_network import MLPClassifier, MLPRegressor
+from sklearn.preprocessing import StandardScaler
+
+import fastnn
+
+Run = Callable[[], Callable[[], float]]
+
+RATE, BETA1, BETA2, EPSILON = 1e-3, 0.9, 0.999, 1e-8
+
+# --- what is trained -----------------------------------------------------------------------------
+
+
+def digits() -> tuple[np.ndarray, np.ndarray]:
+    X, y = load_digits(return_X_y=True)
+    return X / 16, y
+
+
+def table() -> tuple[np.ndarray, np.ndarray]:
+    X, y = make_classification(20_000, 20, n_informative=12, n_classes=3, random_state=0)
+    return StandardScaler().fit_transform(X), y
+
+
+def prototypes() -> tuple[np.ndarray, np.ndarray]:
+    """Data of MNIST's shape: ten points in a noise that hides a few samples in a hundred."""
+    random = np.random.default_rng(0)
+    centers = 0.12 * random.normal(size=(10, 784))
+    y = random.integers(0, 10, 60_000)
+    return centers[y] + random.normal(size=(60_000, 784)), y
+
+
+def matrix_exponential() -> tuple[np.ndarray, np.ndarray]:
+    """The example of SimpleChains.jl: ``vec(exp(reshape(x, 2, 2)))``.
+
+    It reads x by columns, this by rows: the same, as the exponential of a transpose is the transpose.
+    """
+    X = np.random.default_rng(0).normal(size=(10_000, 4))
+    return X, expm(X.reshape(-1, 2, 2)).reshape(-1, 4)
+
+
+DATA = {
+    "digits": digits,
+    "table": table,
+    "mnist shape": prototypes,
+    "simplechains": matrix_exponential,
+}
+
+
+@cache
+def load(name: str) -> tuple[np.ndarray, np.ndarray]:
+    X, y = DATA[name]()
+    target = np.float32 if y.dtype.kind == "f" else np.int64
+    return np.ascontiguousarray(X, np.float32), np.ascontiguousarray(y, target)
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A network, its data and its training; `loss` is ``"cross entropy"`` or ``"squared error"``."""
+
+    name: str
+    layers_dim: tuple[int, ...]
+    activation: str
+    loss: str
+    batch_size: int
+    n_passes: int
+
+    def data(self) -> tuple[np.ndarray, np.ndarray]:
+        """X, float32, and y: classes as int64, or the targets as float32; always the same arrays."""
+        return load(self.name)
+
+    @property
+    def classifies(self) -> bool:
+        return self.loss == "cross entropy"
+
+    @property
+    def n_steps(self) -> int:
+        return self.n_passes * -(-len(self.data()[0]) // self.batch_size)
+
+    @property
+    def operations(self) -> float:
+        """Floating-point operations of the run's products: two a weight and sample, three times over.
+
+        Forward, for the weights' gradient and for the inputs' gradient; the last not in the first layer.
+        """
+        sizes = [n_in * n_out for n_in, n_out in pairwise(self.layers_dim)]
+        return 2.0 * (3 * sum(sizes) - sizes[0]) * len(self.data()[0]) * self.n_passes
+
+    def score(self, predicted: np.ndarray) -> float:
+        """Accuracy on the training data, or the mean squared error."""
+        _, y = self.data()
+        return float(np.mean(predicted == y) if self.classifies else np.mean((predicted - y) ** 2))
+
+
+WORKLOADS = {
+    workload.name: workload
+    for workload in (
+        Workload("digits", (64, 64, 10), "relu", "cross entropy", 32, 50),
+        Workload("table", (20, 64, 32, 3), "relu", "cross entropy", 64, 10),
+        Workload("mnist shape", (784, 256, 128, 10), "relu", "cross entropy", 128, 1),
+        Workload("simplechains", (4, 32, 16, 4), "tanh", "squared error", 10_000, 100),
+    )
+}
+
+# --- who trains it -------------------------------------------------------------------------------
+
+
+def fastnn_run(workload: Workload, n_threads: int = 1, backend: str = "numba") -> Run:
+    X, y = workload.data()
+    relu = workload.activation == "relu"
+
+    def train(n_passes: int) -> Callable[[], float]:
+        model = fastnn.Model(
+            workload.layers_dim, activation=workload.activation, output_activation="identity",
+            loss="softmax_cross_entropy" if workload.classifies else "squared_error",
+            init="he_normal" if relu else "glorot_normal", dtype=np.float32, random_state=0, backend=backend,
+        )  # fmt: skip
+        model.train(
+            X, y, num_passes=n_passes, epsilon=RATE, reg_lambda=0.0, batch_size=workload.batch_size,
+            optimizer="adam", reduction="mean", n_threads=n_threads, random_state=0,
+        )  # fmt: skip
+        return lambda: workload.score(model.predict(X))
+
+    train(1)
+    return partial(train, workload.n_passes)
+
+
+def sklearn_run(workload: Workload) -> Run:
+    """Its BLAS takes the threads that it is given, all cores by default."""
+    X, y = workload.data()
+    estimator = MLPClassifier if workload.classifies else MLPRegressor
+    options = {
+        "hidden_layer_sizes": workload.layers_dim[1:-1], "activation": workload.activation, "solver": "adam",
+        "learning_rate_init": RATE, "beta_1": BETA1, "beta_2": BETA2, "epsilon": EPSILON, "alpha": 0.0,
+        "batch_size": workload.batch_size, "shuffle": workload.batch_size < len(X), "random_state": 0,
+        "early_stopping": False, "tol": 0.0, "n_iter_no_change": workload.n_passes + 1,
+    }  # fmt: skip
+
+    def train(n_passes: int) -> Callable[[], float]:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model = estimator(max_iter=n_passes, **options).fit(X, y)
+        return lambda: workload.score(model.predict(X))
+
+    train(1)
+    return partial(train, workload.n_passes)
+
+
+def torch_run(workload: Workload, n_threads: int) -> Run:
+    import torch
+    from torch import nn
+
+    X, y = (torch.from_numpy(array) for array in workload.data())
+    n, size = len(X), workload.batch_size
+    loss_function = nn.functional.cross_entropy if workload.classifies else nn.functional.mse_loss
+
+    def new_network(generator: torch.Generator) -> nn.Sequential:
+        layers: list[nn.Module] = []
+        for n_in, n_out in pairwise(workload.layers_dim):
+            linear = nn.Linear(n_in, n_out)
+            if workload.activation == "relu":
+                nn.init.kaiming_normal_(linear.weight, nonlinearity="relu", generator=generator)
+            else:
+                nn.init.xavier_normal_(linear.weight, generator=generator)
+            nn.init.zeros_(linear.bias)
+            layers += [linear, nn.ReLU() if workload.activation == "relu" else nn.Tanh()]
+        return nn.Sequential(*layers[:-1])
+
+    def train(n_passes: int) -> Callable[[], float]:
+        # Of the process, so a run with another number may have been in between.
+        torch.set_num_threads(n_threads)
+        generator = torch.Generator().manual_seed(0)
+        network = new_network(generator)
+        # Fused is the fastest of its three here, by a fifth and more.
+        optimizer = torch.optim.Adam(
+            network.parameters(), lr=RATE, betas=(BETA1, BETA2), eps=EPSILON, fused=True
+        )
+
+        def step(inputs: torch.Tensor, targets: torch.Tensor) -> None:
+            loss = loss_function(network(inputs), targets)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+        for _ in range(n_passes):
+            if size >= n:
+                step(X, y)
+                continue
+            for batch in torch.randperm(n, generator=generator).split(size):
+                step(X.index_select(0, batch), y.index_select(0, batch))
+
+        @torch.inference_mode()
+        def score() -> float:
+            output = network(X)
+            return workload.score((output.argmax(1) if workload.classifies else output).numpy())
+
+        return score
+
+    train(1)
+    return partial(train, workload.n_passes)
+
+
+def jax_run(workload: Workload) -> Run:
+    """All of a run is one compiled function. XLA takes the cores that its process may use when jax starts."""
+    import jax
+    import jax.numpy as jnp
+    from jax import lax
+
+    X, y = (jnp.asarray(array) for array in workload.data())
+    n, size = len(X), workload.batch_size
+    relu = workload.activation == "relu"
+    activation = jax.nn.relu if relu else jnp.tanh
+    initializer = jax.nn.initializers.he_normal() if relu else jax.nn.initializers.glorot_normal()
+    # Rows that stay in the cache are best gathered once a pass; more than that, a batch at a time.
+    gather_pass = X.nbytes <= 1 << 22
+
+    def new_params(key):
+        keys = jax.random.split(key, len(workload.layers_dim) - 1)
+        return [
+            (initializer(key, shape), jnp.zeros(shape[1]))
+            for key, shape in zip(keys, pairwise(workload.layers_dim), strict=True)
+        ]
+
+    def forward(params, inputs):
+        for W, b in params[:-1]:
+            inputs = activation(inputs @ W + b)
+        W, b = params[-1]
+        return inputs @ W + b
+
+    def loss_function(params, inputs, targets):
+        output = forward(params, inputs)
+        if workload.classifies:
+            return -jnp.take_along_axis(jax.nn.log_softmax(output), targets[:, None], axis=1).mean()
+        return jnp.square(output - targets).mean()
+
+    def step(state, inputs, targets):
+        params, m, v, t = state
+        t = t + 1
+        gradients = jax.grad(loss_function)(params, inputs, targets)
+        m = jax.tree.map(lambda m, g: BETA1 * m + (1 - BETA1) * g, m, gradients)
+        v = jax.tree.map(lambda v, g: BETA2 * v + (1 - BETA2) * g * g, v, gradients)
+        # The corrections of m and v as two scalars, which spares two divisions of whole arrays.
+        root = jnp.sqrt(1 - BETA2**t)
+        rate, epsilon = RATE * root / (1 - BETA1**t), EPSILON * root
+        params = jax.tree.map(lambda p, m, v: p - rate * m / (jnp.sqrt(v) + epsilon), params, m, v)
+        return params, m, v, t
+
+    @jax.jit
+    def train(key, X, y):
+        def rows(state, batch):
+            inputs, targets = batch if gather_pass else (X[batch], y[batch])
+            return step(state, inputs, targets), None
+
+        def one_pass(state, key):
+            if size >= n:
+                return step(state, X, y), None
+            order = jax.random.permutation(key, n)
+            samples = (X[order], y[order]) if gather_pass else order
+            whole = n - n % size
+            batches = jax.tree.map(lambda a: a[:whole].reshape(-1, size, *a.shape[1:]), samples)
+            state, _ = lax.scan(rows, state, batches)
+            # A scan's batches are of one shape. The last by itself costs less than filling it up with
+            # samples of no weight, which every other batch would have to look at too.
+            if whole < n:
+                state, _ = rows(state, jax.tree.map(lambda a: a[whole:], samples))
+            return state, None
+
+        keys = jax.random.split(key, workload.n_passes + 1)
+        params = new_params(keys[0])
+        zeros = jax.tree.map(jnp.zeros_like, params)
+        (params, *_), _ = lax.scan(one_pass, (params, zeros, zeros, jnp.float32(0)), keys[1:])
+        return params
+
+    key = jax.random.key(0)
+
+    def run() -> Callable[[], float]:
+        params = jax.block_until_ready(train(key, X, y))
+
+        def score() -> float:
+            output = forward(params, X)
+            return workload.score(np.asarray(output.argmax(axis=1) if workload.classifies else output))
+
+        return score
+
+    run()
+    return run
+
+
+# --- a look at them ------------------------------------------------------------------------------
+
+
+def available_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def sides() -> dict[str, Callable[[Workload], Run]]:
+    """fastnn, and the peers that are installed."""
+    return {
+        "fastnn": fastnn_run,
+        "fastnn, 2 threads": partial(fastnn_run, n_threads=2),
+        **peers(),
+    }
+
+
+def peers() -> dict[str, Callable[[Workload], Run]]:
+    peers: dict[str, Callable[[Workload], Run]] = {"scikit-learn": sklearn_run}
+    if importlib.util.find_spec("torch"):
+        for n_threads in sorted({1, available_cores()}):
+            name = f"torch, {n_threads} thread{'s' * (n_threads > 1)}"
+            peers[name] = partial(torch_run, n_threads=n_threads)
+    if importlib.util.find_spec("jax"):
+        peers["jax"] = jax_run
+    return peers
+
+
+def main(names: list[str]) -> None:
+    print("| workload | side | seconds | us a step | score |\n| --- | --- | --- | --- | --- |")
+    for name in names or WORKLOADS:
+        workload = WORKLOADS[name]
+        for side, prepare in sides().items():
+            run = prepare(workload)
+            seconds = float("inf")
+            for _ in range(3):
+                started = time.perf_counter()
+                score = run()
+                seconds = min(seconds, time.perf_counter() - started)
+            step = seconds / workload.n_steps * 1e6
+            print(f"| {name} | {side} | {seconds:.4f} | {step:.1f} | {score():.4f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,76 @@
+"""How the parameters of a layer are drawn before the first step.
+
+To add one: a function ``(random, n_in, n_out)`` that returns the weights (n_in, n_out), entered in
+`INITIALIZERS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["INITIALIZERS", "draw_layer"]
+
+Array = NDArray[np.float64]
+
+
+def tutorial(random: Any, n_in: int, n_out: int) -> Array:
+    """The tutorial's: normal, of variance 1 / n_in; the biases are normal too, of variance 1."""
+    return random.randn(n_in, n_out) / np.sqrt(n_in)
+
+
+def glorot_uniform(random: Any, n_in: int, n_out: int) -> Array:
+    """Uniform, of variance 2 / (n_in + n_out) (Glorot & Bengio, 2010, equation 16)."""
+    return _uniform(random, n_in, n_out, 2 / (n_in + n_out))
+
+
+def glorot_normal(random: Any, n_in: int, n_out: int) -> Array:
+    """Normal, of variance 2 / (n_in + n_out) (Glorot & Bengio, 2010, equation 12)."""
+    return random.randn(n_in, n_out) * np.sqrt(2 / (n_in + n_out))
+
+
+def he_uniform(random: Any, n_in: int, n_out: int) -> Array:
+    """Uniform, of variance 2 / n_in (He et al., 2015, section 2.2)."""
+    return _uniform(random, n_in, n_out, 2 / n_in)
+
+
+def he_normal(random: Any, n_in: int, n_out: int) -> Array:
+    """Normal, of variance 2 / n_in (He et al., 2015, equation 10)."""
+    return random.randn(n_in, n_out) * np.sqrt(2 / n_in)
+
+
+def lecun_normal(random: Any, n_in: int, n_out: int) -> Array:
+    """Normal, of variance 1 / n_in (LeCun et al., "Efficient BackProp", 1998, equation 16)."""
+    return random.randn(n_in, n_out) * np.sqrt(1 / n_in)
+
+
+def orthogonal(random: Any, n_in: int, n_out: int) -> Array:
+    """Orthonormal rows or columns, whichever are fewer (Saxe, McClelland & Ganguli, 2014, section 3)."""
+    Q, R = np.linalg.qr(random.randn(max(n_in, n_out), min(n_in, n_out)))
+    Q = Q * np.where(np.diag(R) < 0, -1.0, 1.0)  # without this the directions are not uniform
+    return Q if n_in >= n_out else Q.T
+
+
+def _uniform(random: Any, n_in: int, n_out: int, variance: float) -> Array:
+    limit = np.sqrt(3 * variance)
+    return random.uniform(-limit, limit, (n_in, n_out))
+
+
+INITIALIZERS: dict[str, Callable[[Any, int, int], Array]] = {
+    "tutorial": tutorial,
+    "glorot_uniform": glorot_uniform,
+    "glorot_normal": glorot_normal,
+    "he_uniform": he_uniform,
+    "he_normal": he_normal,
+    "lecun_normal": lecun_normal,
+    "orthogonal": orthogonal,
+}
+
+
+def draw_layer(init: str, random: Any, n_in: int, n_out: int) -> tuple[Array, Array]:
+    """Weights (n_in, n_out) and biases (n_out,); the biases are 0 but in the tutorial's."""
+    W = INITIALIZERS[init](random, n_in, n_out)
+    return W, random.randn(n_out) if init == "tutorial" else np.zeros(n_out)

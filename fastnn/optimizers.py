@@ -1,0 +1,457 @@
+"""Optimizers: how a step changes the parameters.
+
+The rules stand in ``fastnn/reference/update.py`` and, compiled, in ``fastnn_kernels/update.py``; here
+is what a user names, and the coefficients of the rules: numbers of a step that are the same for all
+parameters. An optimizer is given to `Model.train` as an object or by its lower-case name. The rate is
+`epsilon` of `Model.train` times its schedule.
+
+Rules, parameter names and defaults are those of ``torch.optim``, with these differences: the learning
+rate is an argument of `Model.train`; SGD, its momentum and Nesterov's are three optimizers; and there is
+no amsgrad, no centered RMSprop and no maximize. As there, `weight_decay` concerns all parameters, biases
+too, where `reg_lambda` of `Model.train` concerns the weights alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .validation import check_count, check_number, resolve
+
+__all__ = [
+    "LBFGS",
+    "OPTIMIZERS",
+    "SGD",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Momentum",
+    "Nesterov",
+    "Optimizer",
+    "RMSprop",
+    "resolve_optimizer",
+]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """Base of the optimizers; subclasses say what is theirs."""
+
+    name: ClassVar[str]
+
+    @property
+    def l2(self) -> float:
+        """What times a parameter is added to its derivative."""
+        return float(getattr(self, "weight_decay", 0.0))
+
+    @property
+    def initial_state(self) -> tuple[float, ...]:
+        """The values that are kept for a parameter, as they are before the first step."""
+        return ()
+
+    def coefficients(self, rates: Array, steps: NDArray[np.int64]) -> Array:
+        """Numbers of the rule that are the same for all parameters of a step.
+
+        Parameters
+        ----------
+        rates : array (n,)
+            Learning rates of the steps.
+        steps : array (n,) of int
+            Their numbers, counted from 0.
+
+        Returns
+        -------
+        array (n, C)
+            The learning rate first.
+        """
+        return rates[:, None]
+
+    def _check(self, *shares: str) -> None:
+        """Raise ValueError for a share of 1 or more, or any parameter below 0."""
+        for field in (declared.name for declared in fields(self)):
+            value = getattr(self, field)
+            if field == "betas":
+                if not (isinstance(value, tuple | list) and len(value) == 2):
+                    raise ValueError(f"betas must be two numbers such as (0.9, 0.999), got {value!r}")
+                for k, beta in enumerate(value):
+                    check_number(beta, f"betas[{k}]", 0.0, 1.0, exclusive_end=True)
+            elif field in shares:
+                check_number(value, field, 0.0, 1.0, exclusive_end=True)
+            else:
+                check_number(value, field, 0.0)
+
+
+def _columns(rates: Array, *columns: Any) -> Array:
+    """The rates and what else there is, spread over the steps, side by side."""
+    return np.column_stack([rates, *(np.broadcast_to(column, rates.shape) for column in columns)])
+
+
+@dataclass(frozen=True)
+class SGD(Optimizer):
+    """Gradient descent: ``p -= rate g``.
+
+    Parameters
+    ----------
+    weight_decay : float, default 0.0
+        Added to the gradient of all parameters, times the parameter.
+
+    Raises
+    ------
+    ValueError
+        For a number below 0.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> fastnn.SGD(weight_decay=1e-4)
+    SGD(weight_decay=0.0001)
+    """
+
+    name: ClassVar[str] = "sgd"
+
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._check()
+
+
+@dataclass(frozen=True)
+class Momentum(Optimizer):
+    """Gradient descent with momentum: ``v = momentum v + (1 - dampening) g``, ``p -= rate v``.
+
+    ``torch.optim.SGD(momentum=...)``; as there, v is g in the first step. (Polyak, "Some methods of
+    speeding up the convergence of iteration methods", 1964.)
+
+    Parameters
+    ----------
+    momentum : float, default 0.9
+        Below 1.
+    dampening : float, default 0.0
+        Below 1.
+    weight_decay : float, default 0.0
+        Added to the gradient of all parameters, times the parameter.
+
+    Raises
+    ------
+    ValueError
+        For numbers out of their range.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> fastnn.Momentum(0.95)
+    Momentum(momentum=0.95, dampening=0.0, weight_decay=0.0)
+    """
+
+    name: ClassVar[str] = "momentum"
+
+    momentum: float = 0.9
+    dampening: float = 0.0
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._check("momentum", "dampening")
+
+    @property
+    def initial_state(self) -> tuple[float, ...]:
+        return (0.0,)
+
+    def coefficients(self, rates: Array, steps: NDArray[np.int64]) -> Array:
+        return _columns(rates, self.momentum, np.where(steps == 0, 1.0, 1.0 - self.dampening))
+
+
+@dataclass(frozen=True)
+class Nesterov(Optimizer):
+    """Nesterov's momentum: ``v = momentum v + g``, ``p -= rate (g + momentum v)``.
+
+    ``torch.optim.SGD(momentum=..., nesterov=True)`` (Sutskever et al., "On the importance of
+    initialization and momentum in deep learning", 2013, section 2).
+
+    Parameters
+    ----------
+    momentum : float, default 0.9
+        Below 1.
+    weight_decay : float, default 0.0
+        Added to the gradient of all parameters, times the parameter.
+
+    Raises
+    ------
+    ValueError
+        For numbers out of their range.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> fastnn.Nesterov()
+    Nesterov(momentum=0.9, weight_decay=0.0)
+    """
+
+    name: ClassVar[str] = "nesterov"
+
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._check("momentum")
+
+    @property
+    def initial_state(self) -> tuple[float, ...]:
+        return (0.0,)
+
+    def coefficients(self, rates: Array, steps: NDArray[np.int64]) -> Array:
+        return _columns(rates, self.momentum)
+
+
+@dataclass(frozen=True)
+class Adagrad(Optimizer):
+    """Rates that fall with the squares seen: ``s += g^2``, ``p -= rate g / (sqrt(s) + eps)``.
+
+    Duchi, Hazan & Singer, "Adaptive subgradient methods", 2011.
+
+    Parameters
+    ----------
+    lr_decay : float, default 0.0
+        The rate is divided by ``1 + step lr_decay``.
+    weight_decay : float, default 0.0
+        Added to the gradient of all parameters, times the parameter.
+    initial_accumulator_value : float, default 0.0
+        Of s.
+    eps : float, default 1e-10
+        Keeps the quotient finite.
+
+    Raises
+    ------
+    ValueError
+        For a number below 0.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> fastnn.Adagrad(lr_decay=0.01).lr_decay
+    0.01
+    """
+
+    name: ClassVar[str] = "adagrad"
+
+    lr_decay: float = 0.0
+    weight_decay: float = 0.0
+    initial_accumulator_value: float = 0.0
+    eps: float = 1e-10
+
+    def __post_init__(self) -> None:
+        self._check()
+
+    @property
+    def initial_state(self) -> tuple[float, ...]:
+        return (float(self.initial_accumulator_value),)
+
+    def coefficients(self, rates: Array, steps: NDArray[np.int64]) -> Array:
+        return _columns(rates / (1.0 + steps * self.lr_decay), self.eps)
+
+
+@dataclass(frozen=True)
+class RMSprop(Optimizer):
+    """Rates by the running mean of the squares: ``s = alpha s + (1 - alpha) g^2``, then momentum.
+
+    ``v = momentum v + g / (sqrt(s) + eps)``, ``p -= rate v`` (Tieleman & Hinton, "Lecture 6.5: rmsprop",
+    2012).
+
+    Parameters
+    ----------
+    alpha : float, default 0.99
+        Below 1.
+    eps : float, default 1e-8
+        Keeps the quotient finite.
+    weight_decay : float, default 0.0
+        Added to the gradient of all parameters, times the parameter.
+    momentum : float, default 0.0
+        Below 1.
+
+    Raises
+    ------
+    ValueError
+        For numbers out of their range.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> fastnn.RMSprop(momentum=0.9).alpha
+    0.99
+    """
+
+    name: ClassVar[str] = "rmsprop"
+
+    alpha: float = 0.99
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    momentum: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._check("alpha", "momentum")
+
+    @property
+    def initial_state(self) -> tuple[float, ...]:
+        return (0.0, 0.0)
+
+    def coefficients(self, rates: Array, steps: NDArray[np.int64]) -> Array:
+        return _columns(rates, self.eps, self.alpha, 1.0 - self.alpha, self.momentum)
+
+
+@dataclass(frozen=True)
+class Adam(Optimizer):
+    """Momentum by the running mean of the gradients, rates by that of their squares.
+
+    ``m = beta1 m + (1 - beta1) g``, ``s = beta2 s + (1 - beta2) g^2``, and with t steps done
+    ``p -= rate m / (1 - beta1^t) / (sqrt(s / (1 - beta2^t)) + eps)`` (Kingma & Ba, "Adam", 2015,
+    algorithm 1).
+
+    Parameters
+    ----------
+    betas : two floats, default (0.9, 0.999)
+        Each below 1.
+    eps : float, default 1e-8
+        Keeps the quotient finite.
+    weight_decay : float, default 0.0
+        Added to the gradient of all parameters, times the parameter.
+
+    Raises
+    ------
+    ValueError
+        For numbers out of their range.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> fastnn.Adam(betas=(0.9, 0.99))
+    Adam(betas=(0.9, 0.99), eps=1e-08, weight_decay=0.0)
+    """
+
+    name: ClassVar[str] = "adam"
+
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._check()
+
+    @property
+    def initial_state(self) -> tuple[float, ...]:
+        return (0.0, 0.0)
+
+    def coefficients(self, rates: Array, steps: NDArray[np.int64]) -> Array:
+        first, second = (float(beta) for beta in self.betas)
+        done = steps + 1.0
+        return _columns(
+            rates / (1.0 - first**done), self.eps, 1.0 - first, second, 1.0 - second,
+            1.0 / np.sqrt(1.0 - second**done),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class AdamW(Adam):
+    """`Adam` with the weight decay apart from the gradient: first ``p *= 1 - rate weight_decay``.
+
+    Loshchilov & Hutter, "Decoupled weight decay regularization", 2019, algorithm 2.
+
+    Parameters
+    ----------
+    betas : two floats, default (0.9, 0.999)
+        Each below 1.
+    eps : float, default 1e-8
+        Keeps the quotient finite.
+    weight_decay : float, default 0.01
+        Of all parameters.
+
+    Raises
+    ------
+    ValueError
+        For numbers out of their range.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> fastnn.AdamW().weight_decay
+    0.01
+    """
+
+    name: ClassVar[str] = "adamw"
+
+    weight_decay: float = 0.01
+
+    @property
+    def l2(self) -> float:
+        return 0.0
+
+    def coefficients(self, rates: Array, steps: NDArray[np.int64]) -> Array:
+        return np.column_stack([super().coefficients(rates, steps), 1.0 - rates * self.weight_decay])
+
+
+@dataclass(frozen=True)
+class LBFGS(Optimizer):
+    """Limited-memory BFGS on the whole batch, by ``scipy.optimize``; a pass is an iteration.
+
+    For small data and smooth losses, where it needs far fewer passes than any other. It chooses its own
+    steps: `epsilon` and a schedule have no meaning for it. (Liu & Nocedal, "On the limited memory BFGS
+    method for large scale optimization", 1989.)
+
+    Parameters
+    ----------
+    maxcor : int, default 10
+        Corrections that are kept.
+    ftol : float, default 1e-9
+        It ends when the loss falls by less than this share.
+    gtol : float, default 1e-5
+        It ends when no derivative is larger.
+    maxls : int, default 20
+        Evaluations of a line search at the most.
+
+    Raises
+    ------
+    ValueError
+        For numbers out of their range.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> from sklearn.datasets import make_moons
+    >>> X, y = make_moons(200, noise=0.2, random_state=0)
+    >>> model = fastnn.Model([2, 8, 2], output_activation="identity", random_state=0)
+    >>> history = model.train(X, y, num_passes=200, reg_lambda=1e-3, optimizer=fastnn.LBFGS())
+    >>> bool(history.loss[-1] < 0.05)
+    True
+    """
+
+    name: ClassVar[str] = "lbfgs"
+
+    maxcor: int = 10
+    ftol: float = 1e-9
+    gtol: float = 1e-5
+    maxls: int = 20
+
+    def __post_init__(self) -> None:
+        check_count(self.maxcor, "maxcor", 1)
+        check_count(self.maxls, "maxls", 1)
+        check_number(self.ftol, "ftol", 0.0)
+        check_number(self.gtol, "gtol", 0.0)
+
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    optimizer.name: optimizer for optimizer in (SGD, Momentum, Nesterov, Adagrad, RMSprop, Adam, AdamW, LBFGS)
+}
+
+
+def resolve_optimizer(optimizer: Any) -> Optimizer:
+    """The optimizer that a user gave as an object or by its name.
+
+    Raises
+    ------
+    ValueError
+        For anything else.
+    """
+    return resolve(optimizer, "optimizer", Optimizer, OPTIMIZERS)

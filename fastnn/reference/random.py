@@ -1,0 +1,48 @@
+"""Random numbers that are functions of a key and a position, and what is drawn from them.
+
+SplitMix64 (Steele, Lea & Flood, "Fast splittable pseudorandom number generators", 2014): number p of
+the stream `key` is ``mix(key + (p + 1) GOLDEN)``.
+
+Shapes: A (n, units).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+__all__ = ["draw", "dropout", "shuffle"]
+
+GOLDEN = 0x9E3779B97F4A7C15
+
+
+def draw(key, position):
+    """Numbers `position` of the stream `key`, 64 random bits each."""
+    with np.errstate(over="ignore"):  # arithmetic modulo 2^64 is meant
+        x = np.uint64(key) + (np.asarray(position).astype(np.uint64) + np.uint64(1)) * np.uint64(GOLDEN)
+        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return x ^ (x >> np.uint64(31))
+
+
+def shuffle(key, indices):
+    """A random order of 0, 1, 2, ... in `indices`: Fisher and Yates' shuffle, inside out."""
+    n = len(indices)
+    highs = draw(key, np.arange(n)) >> np.uint64(32)
+    order: list = []
+    for i, j in enumerate((highs * np.arange(1, n + 1, dtype=np.uint64) >> np.uint64(32)).tolist()):
+        order.append(i)
+        order[i], order[j] = order[j], i
+    indices[:] = order
+
+
+def dropout(A, key, first, rate):
+    """Every value is 0 with probability `rate`, else divided by 1 - `rate`.
+
+    Unit j draws from the stream ``draw(key, j)``, where each number serves two samples, its low half the
+    first; sample k is at position first + k.
+    """
+    n, n_units = A.shape
+    positions = first + np.arange(n)
+    numbers = np.stack([draw(draw(key, j), positions // 2) for j in range(n_units)], axis=1)
+    halves = np.where(positions[:, None] % 2, numbers >> np.uint64(32), numbers & np.uint64(0xFFFFFFFF))
+    return np.where(halves >= int(rate * 2**32), A * A.dtype.type(1 / (1 - rate)), A.dtype.type(0))

@@ -1,0 +1,265 @@
+"""The losses: of the last layer's outputs, the scores, against what they should be.
+
+To add a loss: write its formulas, enter it in `LOSSES`, enter the twin in ``fastnn/reference/loss.py``
+under the same name, and name it in ``fastnn/losses.py``. Every loss is a sum over the samples of each
+sample's weight times its own loss, takes one parameter (0 where it needs none), and has two kernels:
+
+- ``value(S, y, weights, parameter)``, a float64;
+- ``backward(S, y, weights, parameter, dS)``, which overwrites dS by the derivative by the scores.
+
+Shape letters: K scores of a sample, Y targets of one (1 where they are labels), T samples of a tile (a
+whole number of vectors). S and dS are (K, T), y is (Y, T), weights are (1, T): zero for the padding,
+which therefore adds nothing to anything. Labels are a row of floats.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, NamedTuple
+
+from . import vmath
+from .jit import kernel
+from .output import column_max, softmax_forward
+from .simd import Value, emitter, fill, lanes, load, reduce_add_weighted, store
+
+__all__ = ["LOSSES", "Loss", "loss_backward", "loss_value"]
+
+
+# --- of labels -----------------------------------------------------------------------------------
+
+
+@kernel
+def cross_entropy_value(S, y, weights, smoothing):
+    """``log sum exp(S) - sum q S`` with q = 1 - smoothing at the label, plus smoothing / K everywhere."""
+    n_scores = S.shape[0]
+    loss = 0.0
+    spread = fill(S, S.dtype.type(smoothing / n_scores))
+    at_label = fill(S, S.dtype.type(1.0 - smoothing))
+    for t in range(0, S.shape[1], lanes(S)):
+        highest = column_max(S, t)
+        label = load(y, 0, t)
+        total = fill(S, 0)
+        expected = fill(S, 0)
+        for k in range(n_scores):
+            score = load(S, k, t) - highest
+            total = total + vmath.exp_to_zero(score)
+            expected = vmath.where_equal(label, k, expected + at_label * score, expected)
+            if smoothing != 0.0:
+                expected = expected + spread * score
+        own = vmath.log(total) - expected
+        loss += reduce_add_weighted(own, load(weights, 0, t))
+    return loss
+
+
+@kernel
+def cross_entropy_backward(S, y, weights, smoothing, dS):
+    """The softmax diff: probabilities less q."""
+    n_scores = S.shape[0]
+    if n_scores == 2 and smoothing == 0.0:
+        for t in range(0, S.shape[1], lanes(S)):
+            diff = two_class_diff(load(S, 0, t), load(S, 1, t), load(y, 0, t))
+            diff = diff * load(weights, 0, t)
+            store(dS, 0, t, -diff)
+            store(dS, 1, t, diff)
+        return
+    softmax_forward(S, dS)
+    spread = S.dtype.type(smoothing / n_scores)
+    at_label = S.dtype.type(1.0 - smoothing + smoothing / n_scores)
+    for t in range(0, S.shape[1], lanes(S)):
+        label = load(y, 0, t)
+        weight = load(weights, 0, t)
+        for k in range(n_scores):
+            expected = vmath.where_equal(label, k, at_label, spread)
+            store(dS, k, t, (load(dS, k, t) - expected) * weight)
+
+
+@emitter
+def two_class_diff(first: Value, second: Value, label: Value) -> Value:
+    """The softmax diff of class 1 of two: the probability of the class that is not the label.
+
+    Softmax over two scores is the sigmoid of their difference: one exponential instead of two,
+    and no difference of nearly equal numbers where the label's probability is close to 1.
+    """
+    is_second = label.equals(1.0)
+    lead = (second - first).where(is_second, first - second)  # of the label's score
+    wrong = vmath.sigmoid_to_zero(-lead)
+    return (-wrong).where(is_second, wrong)
+
+
+@kernel
+def hinge_value(S, y, weights, margin):
+    """Sum over the other classes of ``max(0, S_k - S_label + margin)``."""
+    loss = 0.0
+    room = fill(S, S.dtype.type(margin))
+    zero = fill(S, 0)
+    for t in range(0, S.shape[1], lanes(S)):
+        label = load(y, 0, t)
+        short = label_score(S, label, t) - room
+        own = zero
+        for k in range(S.shape[0]):
+            excess = vmath.maximum(load(S, k, t) - short, zero)
+            own = vmath.where_equal(label, k, own, own + excess)
+        loss += reduce_add_weighted(own, load(weights, 0, t))
+    return loss
+
+
+@kernel
+def hinge_backward(S, y, weights, margin, dS):
+    """1 for every class too close to the label's, less their number at the label; 0 at the kinks."""
+    room = fill(S, S.dtype.type(margin))
+    zero = fill(S, 0)
+    for t in range(0, S.shape[1], lanes(S)):
+        label = load(y, 0, t)
+        weight = load(weights, 0, t)
+        short = label_score(S, label, t) - room
+        count = zero
+        for k in range(S.shape[0]):
+            d = vmath.where_greater(load(S, k, t), short, weight, zero)
+            count = vmath.where_equal(label, k, count, count + d)
+            store(dS, k, t, d)
+        for k in range(S.shape[0]):
+            store(dS, k, t, vmath.where_equal(label, k, -count, load(dS, k, t)))
+
+
+@kernel
+def label_score(S, label, t):
+    """The score of every sample's label in the vector that begins at column t."""
+    score = load(S, 0, t)
+    for k in range(1, S.shape[0]):
+        score = vmath.where_equal(label, k, load(S, k, t), score)
+    return score
+
+
+# --- of targets, a score each --------------------------------------------------------------------
+
+
+@emitter
+def binary_cross_entropy(s: Value, y: Value, parameter: Value) -> Value:
+    """-y log p - (1 - y) log(1 - p), p the sigmoid of s."""
+    # softplus(s) - y s, apart for y near 1 where the two nearly cancel.
+    return vmath.softplus_of(-s.magnitude()) + s.at_least(0.0) - y * s
+
+
+@emitter
+def binary_cross_entropy_slope(s: Value, y: Value, parameter: Value) -> Value:
+    return vmath.sigmoid_to_zero(s) - y
+
+
+@emitter
+def squared_error(s: Value, y: Value, parameter: Value) -> Value:
+    """(s - y)^2 / 2."""
+    return (s - y) * (s - y) * 0.5
+
+
+@emitter
+def squared_error_slope(s: Value, y: Value, parameter: Value) -> Value:
+    return s - y
+
+
+@emitter
+def absolute_error(s: Value, y: Value, parameter: Value) -> Value:
+    """|s - y|."""
+    return (s - y).magnitude()
+
+
+@emitter
+def absolute_error_slope(s: Value, y: Value, parameter: Value) -> Value:
+    return s.constant(1.0).where(s > y, s.constant(-1.0).where(s < y, s - y))  # 0, or not a number
+
+
+@emitter
+def huber(s: Value, y: Value, delta: Value) -> Value:
+    """(s - y)^2 / 2 up to delta, then delta (|s - y| - delta / 2)."""
+    error = (s - y).magnitude()
+    near = error.at_most(delta)
+    return near * (error - near * 0.5)
+
+
+@emitter
+def huber_slope(s: Value, y: Value, delta: Value) -> Value:
+    return (s - y).at_most(delta).at_least(-delta)
+
+
+@emitter
+def quantile(s: Value, y: Value, q: Value) -> Value:
+    """q (y - s) where s is below y, (1 - q) (s - y) above: the pinball loss."""
+    return (q * (y - s)).at_least((1.0 - q) * (s - y))
+
+
+@emitter
+def quantile_slope(s: Value, y: Value, q: Value) -> Value:
+    return (1.0 - q).where(s > y, (-q).where(s < y, s - y))  # 0, or not a number
+
+
+@emitter
+def poisson(s: Value, y: Value, parameter: Value) -> Value:
+    """exp(s) - y s: the negative log-likelihood of a rate exp(s), but for what depends on y alone."""
+    return vmath.exp_of(s) - y * s
+
+
+@emitter
+def poisson_slope(s: Value, y: Value, parameter: Value) -> Value:
+    return vmath.exp_of(s) - y
+
+
+class Loss(NamedTuple):
+    """Formulas of a loss, for the compiler: kernels, or functions of a score and its target."""
+
+    value: Any
+    backward: Any
+    of_labels: bool = False
+
+
+LOSSES: dict[str, Loss] = {
+    "softmax_cross_entropy": Loss(cross_entropy_value, cross_entropy_backward, of_labels=True),
+    "multiclass_hinge": Loss(hinge_value, hinge_backward, of_labels=True),
+    "sigmoid_binary_cross_entropy": Loss(binary_cross_entropy, binary_cross_entropy_slope),
+    "squared_error": Loss(squared_error, squared_error_slope),
+    "absolute_error": Loss(absolute_error, absolute_error_slope),
+    "huber": Loss(huber, huber_slope),
+    "quantile": Loss(quantile, quantile_slope),
+    "poisson": Loss(poisson, poisson_slope),
+}
+
+
+@functools.cache
+def loss_value(name: str) -> Any:
+    """The kernel ``(S, y, weights, parameter)``: the weighted loss, a float64."""
+    loss = LOSSES[name]
+    if loss.of_labels:
+        return loss.value
+    formula = loss.value
+
+    @kernel
+    def loss_value(S, y, weights, parameter):
+        total = 0.0
+        constant = S.dtype.type(parameter)
+        for k in range(S.shape[0]):
+            for t in range(0, S.shape[1], lanes(S)):
+                own = formula(load(S, k, t), load(y, k, t), constant)
+                total += reduce_add_weighted(own, load(weights, 0, t))
+        return total
+
+    return loss_value
+
+
+@functools.cache
+def loss_backward(name: str) -> Any:
+    """The kernel ``(S, y, weights, parameter, dS)``: dS is overwritten by the derivative by S."""
+    loss = LOSSES[name]
+    if loss.of_labels:
+        return loss.backward
+    slope = loss.backward
+
+    @kernel
+    def loss_backward(S, y, weights, parameter, dS):
+        constant = S.dtype.type(parameter)
+        zero = fill(S, 0)
+        for k in range(S.shape[0]):
+            for t in range(0, S.shape[1], lanes(S)):
+                d = slope(load(S, k, t), load(y, k, t), constant)
+                weight = load(weights, 0, t)
+                # Of what counts for nothing, as the padding, the derivative may be infinite.
+                store(dS, k, t, vmath.where_greater(weight, zero, d * weight, zero))
+
+    return loss_backward

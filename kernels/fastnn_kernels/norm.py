@@ -1,0 +1,105 @@
+"""Batch normalisation: every unit's sums brought to mean 0 and variance 1 over the batch.
+
+Ioffe & Szegedy, "Batch normalization", 2015, algorithm 1. The statistics are weighted with the samples'
+weights, so that a weight is as good as a repetition, and samples of weight 0 (padding) count for
+nothing. A batch is one tile.
+
+Shape letters: J units, T samples of the tile (a whole number of vectors).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .jit import kernel
+from .simd import fill, lanes, load, reduce_add_weighted, store
+
+__all__ = ["batch_norm_backward", "batch_norm_forward"]
+
+# Added to variances; the share of a batch in the running statistics. As in PyTorch.
+EPS = 1e-5
+MOMENTUM = 0.1
+
+
+@kernel
+def batch_norm_forward(Z, weights, scale, shift, running, N, inverse):
+    """``N = (Z - mean) / sqrt(variance + EPS)``, then ``Z = scale N + shift``.
+
+    Parameters
+    ----------
+    Z : array (J, T)
+        Overwritten.
+    weights : array (1, T)
+        Of the samples.
+    scale, shift : array (1, J)
+    running : array (2, J)
+        Running means and variances, moved by `MOMENTUM` towards the batch's.
+    N : array (J, T)
+        Overwritten.
+    inverse : array (1, J)
+        Overwritten by ``1 / sqrt(variance + EPS)``.
+    """
+    dtype = Z.dtype.type
+    total, count = 0.0, 0
+    for t in range(weights.shape[1]):
+        total += weights[0, t]
+        count += weights[0, t] > 0
+    share = 1.0 / total if total > 0.0 else 0.0
+    # Of the batch's variance to the one it is a sample of.
+    unbiased = count / max(count - 1, 1)
+    for j in range(Z.shape[0]):
+        mean = 0.0
+        for t in range(0, Z.shape[1], lanes(Z)):
+            mean += reduce_add_weighted(load(Z, j, t), load(weights, 0, t))
+        mean *= share
+        centre = fill(Z, dtype(mean))
+        variance = 0.0
+        for t in range(0, Z.shape[1], lanes(Z)):
+            deviation = load(Z, j, t) - centre
+            store(N, j, t, deviation)
+            variance += reduce_add_weighted(deviation * deviation, load(weights, 0, t))
+        variance *= share
+        inverse[0, j] = dtype(1.0 / np.sqrt(variance + EPS))
+        running[0, j] += dtype(MOMENTUM) * (dtype(mean) - running[0, j])
+        running[1, j] += dtype(MOMENTUM) * (dtype(variance * unbiased) - running[1, j])
+        factor, slope, offset = fill(Z, inverse[0, j]), fill(Z, scale[0, j]), fill(Z, shift[0, j])
+        for t in range(0, Z.shape[1], lanes(Z)):
+            normalised = load(N, j, t) * factor
+            store(N, j, t, normalised)
+            store(Z, j, t, normalised * slope + offset)
+
+
+@kernel
+def batch_norm_backward(N, weights, scale, inverse, dZ, dscale, dshift):
+    """Derivatives through `batch_norm_forward`.
+
+    Parameters
+    ----------
+    N : array (J, T)
+    weights : array (1, T)
+    scale, inverse : array (1, J)
+    dZ : array (J, T)
+        By the outcome; overwritten by the one by the sums that came in.
+    dscale, dshift : array (1, J)
+        Overwritten: a batch is one tile.
+    """
+    dtype = N.dtype.type
+    total = 0.0
+    for t in range(weights.shape[1]):
+        total += weights[0, t]
+    share = 1.0 / total if total > 0.0 else 0.0
+    one = fill(N, 1)
+    for j in range(N.shape[0]):
+        by_shift, by_scale = 0.0, 0.0
+        for t in range(0, N.shape[1], lanes(N)):
+            d = load(dZ, j, t)
+            by_shift += reduce_add_weighted(d, one)
+            by_scale += reduce_add_weighted(d * load(N, j, t), one)
+        dshift[0, j] = dtype(by_shift)
+        dscale[0, j] = dtype(by_scale)
+        factor = fill(N, scale[0, j] * inverse[0, j])
+        of_shift, of_scale = fill(N, dtype(by_shift * share)), fill(N, dtype(by_scale * share))
+        for t in range(0, N.shape[1], lanes(N)):
+            through_statistics = of_shift + load(N, j, t) * of_scale
+            d = load(dZ, j, t) - load(weights, 0, t) * through_statistics
+            store(dZ, j, t, factor * d)

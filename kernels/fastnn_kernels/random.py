@@ -1,0 +1,125 @@
+"""Random numbers that are functions of a key and a position, and what is drawn from them.
+
+SplitMix64 (Steele, Lea & Flood, "Fast splittable pseudorandom number generators", 2014), read at any
+position: number p of the stream `key` is ``mix(key + (p + 1) GOLDEN)``. So a number does not depend
+on which thread draws it, on how the samples are cut into tiles, or on what was drawn before. Keys
+of streams are numbers of other streams: of a seed, of a step in it, of a layer in that.
+
+Shape letters: J units, T samples of a tile (a whole number of vectors).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
+
+from .jit import kernel
+from .simd import Value, Vector, lanes, load, store
+
+__all__ = ["draw", "dropout", "shuffle"]
+
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+# (shift, factor) of the rounds of `mix`, and its last shift.
+ROUNDS = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
+LAST_SHIFT = 31
+
+_SHIFTS = tuple(np.uint64(shift) for shift, _ in ROUNDS)
+_FACTORS = tuple(np.uint64(factor) for _, factor in ROUNDS)
+_LAST_SHIFT = np.uint64(LAST_SHIFT)
+_HALF = np.uint64(32)
+
+
+@kernel
+def draw(key, position):
+    """Number `position` of the stream `key`, 64 random bits.
+
+    Parameters
+    ----------
+    key : uint64
+    position : int
+
+    Returns
+    -------
+    uint64
+    """
+    x = key + (np.uint64(position) + np.uint64(1)) * GOLDEN
+    x = (x ^ (x >> _SHIFTS[0])) * _FACTORS[0]
+    x = (x ^ (x >> _SHIFTS[1])) * _FACTORS[1]
+    return x ^ (x >> _LAST_SHIFT)
+
+
+@kernel
+def shuffle(key, indices):
+    """A random order of 0, 1, 2, ...: Fisher and Yates' shuffle, inside out.
+
+    Parameters
+    ----------
+    key : uint64
+    indices : array of int64
+        Overwritten.
+    """
+    for i in range(indices.shape[0]):
+        j = np.int64(((draw(key, i) >> _HALF) * np.uint64(i + 1)) >> _HALF)
+        indices[i] = indices[j]
+        indices[j] = i
+
+
+@kernel
+def dropout(A, key, first, rate, D):
+    """Inverted dropout: every value is 0 with probability `rate`, else divided by 1 - `rate`.
+
+    The derivatives go back through the same kernel with the same key.
+
+    Parameters
+    ----------
+    A : array (J, T)
+    key : uint64
+        Row j draws from stream ``draw(key, j)``.
+    first : int
+        Position in the batch of the tile's first sample, an even number.
+    rate : float
+        0 <= rate < 1.
+    D : array (J, T)
+        Overwritten; may be A.
+    """
+    threshold = np.int64(rate * 4294967296.0)
+    scale = A.dtype.type(1.0 / (1.0 - rate))
+    for j in range(A.shape[0]):
+        row = draw(key, j)
+        for t in range(0, A.shape[1], lanes(A)):
+            store(D, j, t, kept(load(A, j, t), row, (first + t) // 2, threshold, scale))
+
+
+@intrinsic
+def kept(typing_context, value, key, position, threshold, scale):
+    """``value * scale`` in the lanes whose 32 bits are not below `threshold`, 0 in the others.
+
+    Each 64-bit number of the stream, from `position` on, serves two lanes, its low half the first.
+    """
+    if not isinstance(value, Vector):
+        return None
+
+    def generate(context, builder, signature, args):
+        x = Value(context, builder, value, args[0])
+        wide = Vector(types.int64, value.lanes // 2)
+        first = context.cast(builder, args[2], signature.args[2], types.int64)
+        start = builder.add(
+            args[1],
+            builder.mul(builder.add(first, first.type(1)), first.type(int(GOLDEN))),
+        )
+        numbers = Value.wrap(context, builder, wide, start, types.int64)
+        steps = numbers.like(ir.Constant(wide.llvm, [(k * int(GOLDEN)) % 2**64 for k in range(wide.lanes)]))
+        z = numbers + steps
+        for shift, number in ROUNDS:
+            z = (z ^ z.shifted_down(shift)) * number
+        z = z ^ z.shifted_down(LAST_SHIFT)
+        halves = Vector(types.int32, value.lanes)
+        bits = builder.bitcast(z.ir, halves.llvm)
+        limit = Value.wrap(context, builder, halves, args[3], signature.args[3])
+        mask = x.like(builder.icmp_unsigned(">=", bits, limit.ir), types.boolean)
+        factor = Value.wrap(context, builder, value, args[4], signature.args[4])
+        return (x * factor).where(mask, 0.0).ir
+
+    return value(value, types.uint64, types.int64, types.int64, value.dtype), generate

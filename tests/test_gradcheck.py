@@ -1,0 +1,230 @@
+"""The analytic gradient against central differences, through all that can be combined."""
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn.losses import LOSSES
+from fastnn.reference.layer import ACTIVATIONS, Tanh
+
+SMOOTH, OFF_KINKS = 1e-7, 1e-4
+BACKENDS = ("numba", "numpy")
+PIECEWISE = {"relu", "leaky_relu", "elu", "selu", "multiclass_hinge", "absolute_error", "huber", "quantile"}
+
+random = np.random.default_rng(0)
+N = 5
+X = random.normal(size=(N, 2))
+LABELS = random.integers(0, 3, N)
+# Of any loss: from 0 to 1, not below 0.
+TARGETS = random.random((N, 3))
+
+
+def targets_for(model):
+    return LABELS if model.loss.of_labels else TARGETS
+
+
+def model_for(activation, loss, depth=1, **options):
+    return fastnn.Model(
+        [2, *[3] * depth, 3], activation=activation, output_activation="identity", loss=loss,
+        random_state=depth, **options,
+    )  # fmt: skip
+
+
+def limit(activation, loss):
+    return OFF_KINKS if PIECEWISE & {activation, loss} else SMOOTH
+
+
+def state(model):
+    return np.concatenate([model._parameters, model._statistics])
+
+
+@pytest.mark.parametrize("batch_norm", [False, True])
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_every_activation_loss_normalisation_and_depth_of_the_reference(activation, loss, batch_norm):
+    for depth in (1, 2, 3):
+        model = model_for(activation, loss, depth, batch_norm=batch_norm, backend="numpy")
+        report = model.check_gradients(X, targets_for(model), n_points=1, n_parameters=4)
+        assert report.max_relative_error <= limit(activation, loss), str(report)
+        checked = [array.n_checked for array in report.arrays]
+        assert sum(checked) > 0.8 * sum(checked + [array.n_kinks for array in report.arrays])
+
+
+# Each of these is compiled. All activations and all losses are among them.
+COMPILED = [
+    (["sigmoid"], "softmax_cross_entropy", {}),
+    (["tanh", "gelu", "silu"], "sigmoid_binary_cross_entropy", {}),
+    (["softplus", "identity"], "squared_error", {"batch_norm": True}),
+    (["relu", "tanh"], "huber", {"batch_norm": True}),
+    (["leaky_relu"], "multiclass_hinge", {}),
+    (["elu", "selu"], "absolute_error", {}),
+    (["gelu"], "quantile", {"dropout": [0.2, 0.4]}),
+    (["tanh", "tanh"], "poisson", {"batch_norm": True, "dropout": 0.4}),
+]
+
+
+@pytest.mark.parametrize(("activations", "loss", "options"), COMPILED)
+def test_the_kernels(activations, loss, options):
+    model = fastnn.Model(
+        [2, *[4] * len(activations), 3], activation=activations, output_activation="identity", loss=loss,
+        random_state=0, **options,
+    )  # fmt: skip
+    report = model.check_gradients(X, targets_for(model), n_points=1)
+    bound = max(limit(activation, loss) for activation in activations)
+    assert report.max_relative_error <= bound, str(report)
+
+
+def test_every_activation_and_loss_is_among_the_compiled():
+    assert {name for names, _, _ in COMPILED for name in names} == set(ACTIVATIONS)
+    assert {loss for _, loss, _ in COMPILED} == set(LOSSES)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_points_on_the_way_of_a_training(backend):
+    model = fastnn.Model([2, 3, 2], random_state=0, backend=backend)
+    y = LABELS % 2
+    one, three = (model.check_gradients(X, y, n_points=n) for n in (1, 3))
+    assert [array.n_checked for array in one.arrays] == [6, 3, 6, 2]
+    assert [array.n_checked for array in three.arrays] == [18, 9, 18, 6]
+    assert max(one.max_relative_error, three.max_relative_error) <= SMOOTH
+
+
+def test_points_of_a_training_with_normalisation_and_dropout():
+    model = model_for("tanh", "softmax_cross_entropy", 2, batch_norm=True, dropout=0.3, backend="numpy")
+    assert model.check_gradients(X, LABELS, n_points=4).max_relative_error <= SMOOTH
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_weights_of_the_samples(backend):
+    model = fastnn.Model([2, 3, 2], random_state=0, backend=backend)
+    weights = [0.0, 1.0, 2.5, 0.0, 0.1]
+    report = model.check_gradients(X, LABELS % 2, sample_weight=weights, n_points=1)
+    assert report.max_relative_error <= SMOOTH
+
+
+def test_dropout_holds_its_masks_whatever_the_seed():
+    model = model_for("tanh", "squared_error", 2, dropout=[0.2, 0.5, 0.3], backend="numpy")
+    for seed in range(3):
+        report = model.check_gradients(X, TARGETS, random_state=seed)
+        assert report.max_relative_error <= SMOOTH, str(report)
+
+
+def test_a_wrong_slope_is_found(monkeypatch):
+    model = model_for("tanh", "softmax_cross_entropy", 2, backend="numpy")
+    assert model.check_gradients(X, LABELS).max_relative_error <= SMOOTH
+    monkeypatch.setattr(Tanh, "slope", staticmethod(lambda A, Z=None: 1 - 0.99 * A**2))
+    report = model.check_gradients(X, LABELS)
+    assert report.max_relative_error > 1e-3
+    # What lies above the wrong derivative is right.
+    errors = {array.name: array.max_relative_error for array in report.arrays}
+    assert max(errors["W[2]"], errors["b[2]"]) <= SMOOTH
+    assert min(errors["W[1]"], errors["W[0]"]) > 1e-3
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_wrong_loss_is_found(loss, monkeypatch):
+    from fastnn.reference.loss import LOSSES as FORMULAS
+
+    model = model_for("tanh", loss, backend="numpy")
+    right = FORMULAS[loss].slope
+    monkeypatch.setattr(FORMULAS[loss], "slope", staticmethod(lambda S, y, p: 1.01 * right(S, y, p)))
+    assert model.check_gradients(X, targets_for(model)).max_relative_error > 1e-3
+
+
+def test_a_kink_taken_for_a_slope_is_told_apart():
+    """A unit of relu whose sum is 0 for a sample: no quotient tells the derivative there."""
+    model = model_for("relu", "squared_error", backend="numpy")
+    model.b[0][...] = 0
+    samples = np.vstack([np.zeros((1, 2)), X[1:]])
+    report = model.check_gradients(samples, TARGETS, n_points=1)
+    kinks = {array.name: array.n_kinks for array in report.arrays}
+    assert kinks["b[0]"] == 3
+    assert kinks["W[1]"] == kinks["b[1]"] == 0
+    assert report.max_relative_error <= OFF_KINKS
+    assert "3 at kinks not counted" in str(report)
+
+
+def test_a_line_for_every_array():
+    model = model_for("tanh", "squared_error", 2, batch_norm=True, backend="numpy")
+    report = model.check_gradients(X, TARGETS, n_points=2)
+    assert isinstance(report, fastnn.GradientReport)
+    lines = str(report).splitlines()
+    names = ["W[0]", "b[0]", "scale[0]", "shift[0]", "W[1]", "b[1]", "scale[1]", "shift[1]", "W[2]", "b[2]"]
+    assert [line.split()[0] for line in lines] == names
+    for line, array in zip(lines, report.arrays, strict=True):
+        assert str(array.shape) in line
+        assert f"{array.max_relative_error:.2e}" in line
+        assert f"{array.n_checked} checked" in line
+        assert array.n_checked == 2 * np.prod(array.shape)
+    assert report.max_relative_error == max(array.max_relative_error for array in report.arrays)
+
+
+def test_some_parameters_of_a_large_array():
+    model = fastnn.Model([2, 60, 3], random_state=0, backend="numpy")
+    report = model.check_gradients(X, LABELS, n_points=2, n_parameters=10)
+    assert [array.n_checked for array in report.arrays] == [20, 20, 20, 6]
+    assert report.max_relative_error <= SMOOTH
+    same = model.check_gradients(X, LABELS, n_points=2, n_parameters=10)
+    others = model.check_gradients(X, LABELS, n_points=2, n_parameters=10, random_state=1)
+    assert same == report
+    assert others != report
+
+
+def test_some_of_many_samples():
+    many = np.random.default_rng(1).normal(size=(2000, 2))
+    labels = (many[:, 0] > 0).astype(int)
+    model = fastnn.Model([2, 3, 2], random_state=0, backend="numpy")
+    assert model.check_gradients(many, labels, n_samples=20).max_relative_error <= SMOOTH
+    weights = np.zeros(2000)
+    weights[[3, 700, 1999]] = 1.0
+    report = model.check_gradients(many, labels, sample_weight=weights, n_samples=20)
+    assert report == model.check_gradients(many[weights > 0], labels[weights > 0])
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize(
+    ("backend", "options"), [("numba", {}), ("numpy", {"batch_norm": True, "dropout": 0.2})]
+)
+def test_the_model_is_not_changed(backend, options, dtype):
+    model = fastnn.Model([2, 3, 2], dtype=dtype, backend=backend, random_state=0, **options)
+    before, global_state = state(model), np.random.get_state()[1].copy()
+    report = model.check_gradients(X, LABELS % 2)
+    np.testing.assert_array_equal(state(model), before)
+    np.testing.assert_array_equal(np.random.get_state()[1], global_state)
+    assert model.dtype == dtype
+    # Checked in float64 whatever the model's own is.
+    assert report.max_relative_error <= SMOOTH
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n_points": 0}, "n_points must be an integer not below 1 .*got 0"),
+        ({"n_points": 1.5}, "n_points must be an integer not below 1 .*got 1.5"),
+        ({"n_parameters": 0}, "n_parameters must be an integer not below 1 .*got 0"),
+        ({"n_samples": -1}, "n_samples must be an integer not below 1 .*got -1"),
+        ({"random_state": "no"}, "random_state must be None, an integer .*got 'no'"),
+        (
+            {"sample_weight": [1.0]},
+            r"sample_weight must hold a number for each of 5 samples, got shape \(1,\)",
+        ),
+    ],
+)
+def test_bad_arguments(options, message):
+    model = fastnn.Model([2, 3, 3], random_state=0, backend="numpy")
+    with pytest.raises(ValueError, match=message):
+        model.check_gradients(X, LABELS, **options)
+
+
+@pytest.mark.parametrize(
+    ("samples", "labels", "message"),
+    [
+        (X + np.nan, LABELS, "X contains NaN"),
+        (X, LABELS + 7, r"y\[0\] is"),
+        (X[:, :1], LABELS, "X has 1 features"),
+    ],
+)
+def test_bad_data(samples, labels, message):
+    model = fastnn.Model([2, 3, 3], random_state=0, backend="numpy")
+    with pytest.raises(ValueError, match=message):
+        model.check_gradients(samples, labels)

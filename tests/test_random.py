@@ -1,0 +1,144 @@
+"""Random numbers: kernels are the reference to the last bit, and both are random enough."""
+
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import DTYPES, Draw, counts, draws, keys, padded, read_only, untouched, widths
+
+from fastnn.reference import random as reference
+from fastnn_kernels import random as compiled
+
+rates = st.one_of(st.sampled_from([0.0, 0.1, 0.5, 0.999]), st.floats(0, 1, exclude_max=True))
+# The tile's first sample in its batch.
+firsts = st.integers(0, 1000).map(lambda k: 2 * k)
+each_dtype = pytest.mark.parametrize("dtype", DTYPES)
+
+
+def test_numbers_are_splitmix64s():
+    # The test vector that goes with the algorithm, of the seed 1234567.
+    expected = [
+        6457827717110365317, 3203168211198807973, 9817491932198370423, 4593380528125082431,
+        16408922859458223821,
+    ]  # fmt: skip
+    assert reference.draw(1234567, np.arange(5)).tolist() == expected
+    assert [compiled.draw(np.uint64(1234567), k) for k in range(5)] == expected
+
+
+@given(keys, st.integers(0, 2**62))
+def test_draw_is_the_reference(key, position):
+    assert compiled.draw(np.uint64(key), position) == int(reference.draw(key, position))
+
+
+@given(keys, st.integers(0, 300))
+def test_shuffle_is_the_reference_and_a_permutation(key, n):
+    orders = np.full(n, -1), np.full(n, -1)
+    compiled.shuffle(np.uint64(key), orders[0])
+    reference.shuffle(key, orders[1])
+    np.testing.assert_array_equal(*orders)
+    np.testing.assert_array_equal(np.sort(orders[0]), np.arange(n))
+
+
+def test_shuffle_does_not_depend_on_the_order_before():
+    one, other = np.arange(50), np.arange(50)[::-1].copy()
+    compiled.shuffle(np.uint64(1), one)
+    compiled.shuffle(np.uint64(1), other)
+    np.testing.assert_array_equal(one, other)
+
+
+def is_likely(observed, expected, n_free):
+    """Whether a chi-square test would be surprised less than once in a million."""
+    statistic = ((observed - expected) ** 2 / expected).sum()
+    return scipy.stats.chi2.sf(statistic, n_free) > 1e-6
+
+
+def test_every_order_is_as_likely():
+    orders = np.empty((24_000, 4), np.int64)
+    for key, order in enumerate(orders):
+        compiled.shuffle(np.uint64(key), order)
+    codes = orders @ (4 ** np.arange(4))
+    _, observed = np.unique(codes, return_counts=True)
+    assert observed.size == 24
+    assert is_likely(observed, 1000, 23)
+
+
+def test_every_sample_comes_as_likely_to_every_place():
+    n, n_orders = 20, 10_000
+    observed = np.zeros((n, n))
+    order = np.empty(n, np.int64)
+    for key in range(n_orders):
+        compiled.shuffle(np.uint64(compiled.draw(np.uint64(99), key)), order)
+        observed[np.arange(n), order] += 1
+    assert is_likely(observed, n_orders / n, (n - 1) ** 2)
+
+
+def drop(A, key, first, rate):
+    D = untouched(A.shape, A.dtype)
+    compiled.dropout(read_only(A), np.uint64(key), first, rate, D)
+    return D
+
+
+@given(draws, widths, counts, keys, firsts, rates)
+def test_dropout_is_the_reference(draw: Draw, n_units, count, key, first, rate):
+    A = draw.array(n_units, draw.padded(count))
+    D = drop(A, key, first, rate)
+    np.testing.assert_array_equal(D, reference.dropout(A.T, key, first, rate).T)
+    kept = D != 0
+    assert (np.abs(D[kept]) >= np.abs(A[kept])).all()
+    compiled.dropout(read_only(A), np.uint64(key), first, rate, A)  # in place
+    np.testing.assert_array_equal(A, D)
+
+
+@given(draws, st.integers(1, 5), st.integers(1, 60), keys, st.integers(1, 4))
+def test_dropout_does_not_depend_on_the_tiles(draw: Draw, n_units, count, key, n_vectors):
+    A = draw.array(n_units, draw.padded(count))
+    whole = drop(A, key, 0, 0.4)
+    width = n_vectors * draw.padded(1)
+    for first in range(0, A.shape[1], width):
+        tile = np.ascontiguousarray(A[:, first : first + width])
+        np.testing.assert_array_equal(drop(tile, key, first, 0.4), whole[:, first : first + width])
+
+
+@given(keys, firsts, st.floats(0, 0.99))
+def test_dropout_keeps_the_same_in_both_dtypes(key, first, rate):
+    masks = [drop(np.ones((3, 64), dtype), key, first, rate) != 0 for dtype in DTYPES]
+    np.testing.assert_array_equal(*masks)
+
+
+@each_dtype
+def test_rate_0_keeps_all(dtype):
+    A = Draw(dtype, np.random.default_rng(0), 1.0).array(5, 64)
+    np.testing.assert_array_equal(drop(A, 7, 0, 0.0), A)
+    np.testing.assert_array_equal(reference.dropout(A, 7, 0, 0.0), A)
+
+
+@each_dtype
+@pytest.mark.parametrize("rate", [0.01, 0.3, 0.5, 0.95])
+def test_dropout_keeps_the_right_share(rate, dtype):
+    n_units, T = 50, 2000
+    D = drop(np.ones((n_units, T), dtype), 5, 0, rate)
+    np.testing.assert_array_equal(np.unique(D), [0, dtype.type(1 / (1 - rate))])
+    dropped = D == 0
+    # Of all, of every unit, of either half of a number, by the normal distribution of a share.
+    for part in (dropped, dropped[:, ::2], dropped[:, 1::2], *dropped):
+        deviation = np.sqrt(rate * (1 - rate) / part.size)
+        assert abs(part.mean() - rate) < 5 * deviation
+    # Neighbours, in a row and in a column, know nothing of one another.
+    for one, other in ((dropped[:, ::2], dropped[:, 1::2]), (dropped[::2], dropped[1::2])):
+        deviation = rate * (1 - rate) / np.sqrt(one.size)
+        assert abs(((one - rate) * (other - rate)).mean()) < 5 * deviation
+
+
+def test_another_key_is_another_mask():
+    A = np.ones((4, 1000))
+    masks = [drop(A, key, 0, 0.5) == 0 for key in (1, 2)]
+    assert abs((masks[0] == masks[1]).mean() - 0.5) < 5 * 0.5 / np.sqrt(A.size)
+
+
+@each_dtype
+def test_what_is_no_number_is_dropped_too(dtype):
+    A = np.full((1, padded(64, dtype)), np.nan, dtype)
+    D = drop(A, 3, 0, 0.5)
+    assert set(np.isnan(D).ravel()) == {True, False}
+    assert (D[~np.isnan(D)] == 0).all()

@@ -1,0 +1,249 @@
+"""Trainings side by side, on threads of their own and of the caller, and in forked processes.
+
+The network is large enough for its batches to be shared; what is measured is that everything ends, and
+ends at the same bits.
+"""
+
+import gc
+import importlib.util
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn.backends import _n_shards
+
+random = np.random.default_rng(0)
+X, y = random.normal(size=(1200, 20)), random.integers(0, 3, 1200)
+OPTIONS = {"num_passes": 5, "epsilon": 1e-4, "batch_size": 512}
+LAYERS = [20, 64, 64, 3]
+
+
+def trained(seed, n_threads=1, dropout=0.2, **options):
+    """Parameters after a training; dropout, for which other tests compile the same kernels."""
+    model = fastnn.Model(LAYERS, dropout=dropout, random_state=seed)
+    history = model.train(X, y, n_threads=n_threads, random_state=seed, **OPTIONS | options)
+    return np.concatenate([model._parameters, history.loss, history.gradient_norm, *history.update_ratio])
+
+
+def run_python(program, *arguments, **environment):
+    """What a program printed, in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program), *arguments],
+        capture_output=True, text=True, cwd=Path(__file__).parents[1], env=os.environ | environment,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def side_by_side(tasks):
+    """The results of functions that run on a thread each."""
+    results = [None] * len(tasks)
+
+    def run(k):
+        results[k] = tasks[k]()
+
+    threads = [threading.Thread(target=run, args=(k,)) for k in range(len(tasks))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return results
+
+
+def test_there_is_something_to_share():
+    network = fastnn.Model(LAYERS, dropout=0.2)._network
+    assert _n_shards(network, 512) == 8
+    assert _n_shards(fastnn.Model([2, 3, 2])._network, 200) == 1
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"batch_size": 500, "clip_norm": 5.0, "max_norm": 1.0, "ema_decay": 0.5, "reduction": "mean"},
+        {"batch_size": 512, "sample_weight": 0.5 + np.arange(1200) % 3, "l1": 1e-3, "reg_lambda": 0.1},
+        {"batch_size": 530},
+    ],
+    ids=["plain", "clipped, limited, averaged", "weighted", "shards of unequal size"],
+)
+def test_any_number_of_threads_ends_at_the_same_bits(options):
+    alone = trained(0, 1, **options)
+    for n_threads in (2, 3, 8, 100):
+        np.testing.assert_array_equal(trained(0, n_threads, **options), alone)
+
+
+def test_threads_do_what_the_reference_does():
+    """Shards and their order are the kernels' own business."""
+    results = []
+    for backend, n_threads in (("numba", 3), ("numpy", 1)):
+        model = fastnn.Model(LAYERS, dropout=0.2, random_state=0, backend=backend)
+        history = model.train(X, y, n_threads=n_threads, random_state=0, **OPTIONS)
+        results.append((model._parameters, history.loss, history.gradient_norm, history.update_ratio))
+    for ours, theirs in zip(*results, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-10, atol=1e-12)
+
+
+def test_small_work_is_not_shared_and_as_right():
+    results = []
+    for n_threads in (1, 8):
+        model = fastnn.Model([20, 4, 3], dropout=0.2, random_state=0)
+        model.train(X, y, n_threads=n_threads, random_state=0, **OPTIONS)
+        results.append(model._parameters)
+    np.testing.assert_array_equal(*results)
+
+
+def test_eight_threads_train_at_once():
+    """With two of fastnn's threads each: sixteen on however few cores, each waiting for another."""
+    alone = [trained(seed) for seed in range(8)]
+    together = side_by_side([lambda seed=seed: trained(seed, 2) for seed in range(8)])
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_thread_may_predict_with_what_another_trains():
+    model = fastnn.Model(LAYERS, dropout=0.2, random_state=0)
+    model.predict_proba(X)
+
+    def predict():
+        return all(np.isfinite(model.predict_proba(X[:100])).all() for _ in range(50))
+
+    results = side_by_side(
+        [lambda: model.train(X, y, n_threads=2, random_state=0, **OPTIONS), predict, predict]
+    )
+    assert results[1:] == [True, True]
+    np.testing.assert_array_equal(model._parameters, trained(0)[: len(model._parameters)])
+
+
+def test_divergence_on_threads():
+    messages = []
+    for n_threads in (1, 2):
+        model = fastnn.Model(LAYERS, dropout=0.2, random_state=0)
+        with pytest.raises(fastnn.DivergenceError) as caught:
+            model.train(
+                X, y, n_threads=n_threads, random_state=0, batch_size=512, epsilon=100.0, reg_lambda=1.0
+            )
+        messages.append(str(caught.value))
+        assert np.isfinite(model._parameters).all()
+    assert messages[0] == messages[1]
+
+
+def test_no_thread_stays_behind():
+    before = threading.active_count()
+    for seed in range(3):
+        trained(seed, 4)
+    # A pool's threads end when nothing refers to it any more, as an error does with its traceback.
+    gc.collect()
+    for thread in threading.enumerate():
+        if "ThreadPoolExecutor" in thread.name:
+            thread.join(60)
+            assert not thread.is_alive()
+    assert threading.active_count() <= before
+
+
+# --- forked children, threading layers -----------------------------------------------------------
+
+SIDE_BY_SIDE = """
+    import multiprocessing
+    import threading
+    import warnings
+
+    import numpy as np
+    import fastnn
+
+    # Python itself warns of forks where there are threads; that they are survived is what is tested.
+    warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)
+
+    random = np.random.default_rng(0)
+    X, y = random.normal(size=(1200, 20)), random.integers(0, 3, 1200)
+
+    def trained(seed, n_threads, queue=None):
+        model = fastnn.Model([20, 64, 64, 3], dropout=0.2, random_state=seed)
+        model.train(
+            X, y, num_passes=3, epsilon=1e-4, batch_size=512, n_threads=n_threads, random_state=seed
+        )
+        picture = model.predict_proba(X)
+        result = model._parameters.tobytes() + picture.tobytes()
+        if queue is not None:
+            queue.put((seed, result))
+        return result
+
+    def main():
+        if USE_NUMBA:  # the layer that the environment asks for, running before all else
+            from numba import njit, prange, threading_layer
+
+            @njit(parallel=True)
+            def total(values):
+                result = 0.0
+                for k in prange(values.size):
+                    result += values[k]
+                return result
+
+            assert total(np.ones(1000)) == 1000
+            print(threading_layer())
+        alone = {seed: trained(seed, 1) for seed in range(8)}
+        found = {}
+        threads = [
+            threading.Thread(target=lambda seed=seed: found.update({seed: trained(seed, 2)}))
+            for seed in range(8)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert found == alone
+        print("threads")
+
+        context = multiprocessing.get_context("fork")
+        queue = context.Queue()
+        children = [context.Process(target=trained, args=(seed, 2, queue)) for seed in range(2)]
+        for child in children:
+            child.start()
+        found = dict(queue.get(timeout=300) for _ in children)
+        for child in children:
+            child.join()
+            assert child.exitcode == 0, child.exitcode
+        assert found == {seed: alone[seed] for seed in range(2)}
+        # And the parent goes on.
+        assert trained(0, 2) == alone[0]
+        print("children")
+
+    main()
+"""
+
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+
+
+@needs_fork
+def test_threads_at_once_and_forked_children():
+    assert run_python("USE_NUMBA = False\n" + textwrap.dedent(SIDE_BY_SIDE)).split() == [
+        "threads",
+        "children",
+    ]
+
+
+def has_layer(name):
+    if name == "workqueue":
+        return True
+    return importlib.util.find_spec(f"numba.np.ufunc.{name}pool") is not None
+
+
+@needs_fork
+@pytest.mark.parametrize("layer", ["workqueue", "omp", "tbb"])
+def test_under_every_threading_layer_of_numba(layer):
+    program = "USE_NUMBA = True\n" + textwrap.dedent(SIDE_BY_SIDE)
+    if not has_layer(layer):
+        pytest.skip(f"numba has no {layer} here")
+    try:
+        printed = run_python(program, NUMBA_THREADING_LAYER=layer)
+    except AssertionError as error:
+        if "No threading layer could be loaded" in str(error):
+            pytest.skip(f"numba cannot load {layer} here")
+        raise
+    assert printed.split() == [layer, "threads", "children"]
