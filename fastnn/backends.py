@@ -7,6 +7,7 @@ knows which of them runs.
 from __future__ import annotations
 
 import functools
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -383,6 +384,17 @@ def _n_shards(network: Network, batch_size: int) -> int:
     return max(1, min(most, batch_size // LEAST_SHARD))
 
 
+def _started_pool(n_threads: int) -> ThreadPoolExecutor:
+    """A pool whose threads all run: one that could not be started later would keep the others waiting."""
+    pool, ready = ThreadPoolExecutor(n_threads), threading.Barrier(n_threads)
+    try:
+        wait([pool.submit(ready.wait) for _ in range(n_threads)])
+    except BaseException:  # an interrupt, or no more threads to be had
+        ready.abort()
+        raise
+    return pool
+
+
 class _NumbaTrainer:
     def __init__(self, train: Any, network: Network, parameters: Array, statistics: Array, job: Job) -> None:
         self._train, self._network, self._job = train, network, job
@@ -415,7 +427,7 @@ class _NumbaTrainer:
         self._work = _workspace(train, network, job, width, n_threads)
         self._changing = [*self._state, *self.records, self._data.indices]
         self._saved = [array.copy() for array in self._changing]
-        self._pool = ThreadPoolExecutor(n_threads) if n_threads > 1 else None
+        self._pool = _started_pool(n_threads) if n_threads > 1 else None
         self._rounds_a_call = max(1, int(FIRST_CALL_OPERATIONS / (6 * size * width * n_shards)))
 
     @property

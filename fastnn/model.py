@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -28,6 +28,15 @@ from .validation import (
 )
 
 __all__ = ["Model"]
+
+
+class BatchNorm(NamedTuple):
+    """The batch normalisation of a layer: views of what it has learned."""
+
+    scale: NDArray[Any]
+    shift: NDArray[Any]
+    running_mean: NDArray[Any]
+    running_variance: NDArray[Any]
 
 
 class Model:
@@ -75,6 +84,9 @@ class Model:
         Weights of the layers, views of the live parameters: writing to them changes the model.
     b : list of array (1, n_out)
         Biases, likewise.
+    batch_norm : list of BatchNorm
+        Of every hidden layer, if `batch_norm`: scale and shift (1, n_out), running_mean and
+        running_variance (n_out,), likewise.
     layers_dim : tuple of int
     dtype : numpy.dtype
     loss : Loss
@@ -148,6 +160,17 @@ class Model:
     @property
     def loss(self) -> Loss:
         return self._network.loss
+
+    @property
+    def batch_norm(self) -> list[BatchNorm]:
+        return [
+            BatchNorm(scale, shift, running[0], running[1])
+            for scale, shift, running in zip(
+                self._network.scales(self._parameters), self._network.shifts(self._parameters),
+                self._network.running(self._statistics), strict=True,
+            )
+            if scale is not None and shift is not None and running is not None
+        ]  # fmt: skip
 
     @property
     def W(self) -> Sequence[NDArray[Any]]:
@@ -244,8 +267,9 @@ class Model:
         validation_data : (X, y), optional
             Data whose loss is computed after every pass that the history keeps.
         callbacks : iterable, optional
-            Functions of the `History` so far, called about 20 times a second; one that returns True ends
-            the training. And at most one `EarlyStopping`.
+            Functions of the `History` so far, called about 20 times a second, and with validation data after
+            every pass that is kept; one that returns True ends the training. And at most one
+            `EarlyStopping`.
         progress : bool, default False
             Show a bar with loss, rate and samples a second.
         random_state : None, int or numpy.random.RandomState, default None

@@ -247,12 +247,7 @@ def as_floats(values: Any) -> NDArray[Any]:
 
 def check_rate(value: Any, name: str) -> float:
     """A finite number not below 0."""
-    try:
-        if isinstance(value, numbers.Real) and math.isfinite(number := float(value)) and number >= 0:
-            return number
-    except OverflowError:  # an integer beyond all floats
-        pass
-    raise ValueError(f"{name} must be a finite number not below 0, got {value!r}")
+    return check_number(value, name, 0.0)
 
 
 def check_number(
@@ -289,7 +284,7 @@ def resolve(value: Any, name: str, base: type[T], registry: Mapping[str, type[T]
     ValueError
         For a name that is not in the registry, for a class in place of an object, for anything else.
     """
-    if isinstance(value, base):
+    if isinstance(value, base) and type(value) is not base:
         return value
     if isinstance(value, str) and value in registry:
         return registry[value]()
@@ -305,7 +300,8 @@ def resolve(value: Any, name: str, base: type[T], registry: Mapping[str, type[T]
 
 def check_count(value: Any, name: str, least: int = 0) -> int:
     """An integer not below `least`, and one that the kernels can count to."""
-    if isinstance(value, numbers.Integral) and least <= int(value) < 2**63:
+    is_integer = isinstance(value, numbers.Integral) and type(value) is not bool
+    if is_integer and least <= int(value) < 2**63:
         return int(value)
     raise ValueError(f"{name} must be an integer not below {least} and below 2**63, got {value!r}")
 

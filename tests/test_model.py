@@ -763,3 +763,29 @@ def test_threads_train_side_by_side():
         alone = fastnn.Model([2, 3, 2], random_state=seed)
         alone.train(X, y, 200)
         np.testing.assert_array_equal(parameters(model), parameters(alone))
+
+
+def test_batch_norm_gives_live_views():
+    model = fastnn.Model([2, 3, 4, 2], batch_norm=True, random_state=0)
+    assert [layer.scale.shape for layer in model.batch_norm] == [(1, 3), (1, 4)]
+    assert [layer.running_variance.shape for layer in model.batch_norm] == [(3,), (4,)]
+    before = model.predict_proba(X)
+    model.batch_norm[0].shift[...] = 5
+    assert (model.batch_norm[0].shift == 5).all()
+    assert not np.array_equal(model.predict_proba(X), before)
+    assert fastnn.Model([2, 3, 2]).batch_norm == []
+
+
+@pytest.mark.parametrize("backend", ["numba", "numpy"])
+def test_a_gradient_too_large_to_be_clipped_is_told(backend):
+    model = fastnn.Model(
+        [2, 3, 2],
+        activation="identity",
+        output_activation="identity",
+        loss="squared_error",
+        backend=backend,
+        random_state=0,
+    )
+    with pytest.raises(fastnn.DivergenceError, match="pass 0"):
+        model.train([[1e160, 0.0]], [[1.0, 2.0]], num_passes=3, clip_norm=1.0)
+    assert np.isfinite(model.W[0]).all()

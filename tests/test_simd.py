@@ -160,7 +160,7 @@ BROKEN = {
     "view before the beginning": "view(flat, -1, 2, 8)",
     "row beyond the rows": "row(matrix, 2)",
     "store beyond a row": "store(matrix, 1, 16, load(matrix, 0, 0))",
-    "integers beyond a row": "store_integers(numbers, 0, 12, load(matrix, 0, 0))",
+    "integers beyond a row": "store_integers(numbers, 0, 14, load(matrix, 0, 0))",
     "product of what does not fit": "product_forward(matrix, matrix, matrix, matrix)",
     "product back of what does not fit": "product_backward(matrix, matrix, matrix)",
     "outer product of what does not fit": "outer_product(matrix, matrix, matrix, True)",

@@ -202,11 +202,12 @@ def test_roots_and_quotients_are_the_processors(dtype):
 def test_choices(dtype):
     @numba.njit(**OPTIONS)
     def run(x, y, out):
-        a, b = load(x, 0, 0), load(y, 0, 0)
-        store(out, 0, 0, vmath.maximum(a, b))
-        store(out, 1, 0, vmath.where_equal(a, b, 1.0, b))
-        store(out, 2, 0, vmath.where_greater(a, b, a, 7.0))
-        store(out, 3, 0, vmath.sign(a))
+        for t in range(0, x.shape[1], lanes(x)):
+            a, b = load(x, 0, t), load(y, 0, t)
+            store(out, 0, t, vmath.maximum(a, b))
+            store(out, 1, t, vmath.where_equal(a, b, 1.0, b))
+            store(out, 2, t, vmath.where_greater(a, b, a, 7.0))
+            store(out, 3, t, vmath.sign(a))
 
     x = np.zeros((1, 64 // dtype().itemsize), dtype)
     y = np.zeros_like(x)

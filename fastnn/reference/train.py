@@ -54,7 +54,8 @@ def train_step(network, state, job, records):
 
     norm = np.sqrt(np.sum(gradient.astype(np.float64) ** 2))
     if 0 < job.clip_norm < norm:
-        gradient *= network.dtype.type(job.clip_norm / norm)
+        # A gradient too large to be measured cannot be scaled: the step is not finite then.
+        gradient *= network.dtype.type(job.clip_norm / norm if np.isfinite(norm) else np.nan)
     before = parameters.copy()
     is_weight = np.arange(network.n_parameters) < network.n_weights
     l2 = (job.optimizer.l2 + job.reg_lambda * is_weight).astype(network.dtype)

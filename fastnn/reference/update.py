@@ -14,6 +14,11 @@ import numpy as np
 __all__ = ["OPTIMIZERS", "add_to_average", "limit_norms", "update"]
 
 
+def quotient(a, b):
+    """``a / b``, 0 where a is 0: a parameter whose gradient was always 0 stays as it is."""
+    return np.divide(a, b, out=np.zeros_like(a), where=a != 0)
+
+
 def sgd(p, g, state, c):
     """``p - rate g``."""
     return p - c[0] * g
@@ -34,13 +39,13 @@ def nesterov(p, g, state, c):
 def adagrad(p, g, state, c):
     """``s += g^2``; ``p - rate g / (sqrt(s) + eps)``."""
     state[0] += g * g
-    return p - c[0] * g / (np.sqrt(state[0]) + c[1])
+    return p - c[0] * quotient(g, np.sqrt(state[0]) + c[1])
 
 
 def rmsprop(p, g, state, c):
     """``s = alpha s + (1 - alpha) g^2``; ``v = momentum v + g / (sqrt(s) + eps)``; ``p - rate v``."""
     state[0] = c[2] * state[0] + c[3] * g * g
-    state[1] = c[4] * state[1] + g / (np.sqrt(state[0]) + c[1])
+    state[1] = c[4] * state[1] + quotient(g, np.sqrt(state[0]) + c[1])
     return p - c[0] * state[1]
 
 
@@ -48,7 +53,7 @@ def adam(p, g, state, c):
     """``m``, ``s``: running means of g and g^2; ``p - rate m / (root sqrt(s) + eps)``."""
     state[0] += c[2] * (g - state[0])
     state[1] = c[3] * state[1] + c[4] * g * g
-    return p - c[0] * state[0] / (c[5] * np.sqrt(state[1]) + c[1])
+    return p - c[0] * quotient(state[0], c[5] * np.sqrt(state[1]) + c[1])
 
 
 def adamw(p, g, state, c):

@@ -2,7 +2,8 @@
 
 Ioffe & Szegedy, "Batch normalization", 2015, algorithm 1. The statistics are weighted with the samples'
 weights, so that a weight is as good as a repetition, and samples of weight 0 (padding) count for
-nothing. A batch is one tile.
+nothing; only the correction of the running variance by n / (n - 1) takes n for the samples that count.
+A batch is one tile.
 
 Shape letters: J units, T samples of the tile (a whole number of vectors).
 """

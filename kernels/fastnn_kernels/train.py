@@ -322,7 +322,8 @@ def train_steps(recipe: Recipe) -> Any:
                     norm += partial[block]
                 norm = np.sqrt(norm)
                 if settings.clip_norm > 0.0 and norm > settings.clip_norm:
-                    shrink = dtype(settings.clip_norm / norm)
+                    # A gradient too large to be measured cannot be scaled: NaN, and the training ends.
+                    shrink = dtype(settings.clip_norm / norm if norm < np.inf else np.nan)
                 if is_observed and thread == 0:
                     records.norms[record] = norm
             for block in range(thread, n_blocks, n_threads):

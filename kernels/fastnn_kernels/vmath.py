@@ -314,8 +314,8 @@ def sqrt(x: Value) -> Value:
 
 @emitter
 def quotient(numerator: Value, denominator: Value) -> Value:
-    """The quotient, for any denominator."""
-    return numerator / denominator
+    """The quotient, for any denominator; 0 where the numerator is 0, whatever it is divided by."""
+    return numerator.where(numerator.equals(0.0), numerator / denominator)
 
 
 @emitter
