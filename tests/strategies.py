@@ -4,6 +4,7 @@ Kernels hold a unit a row and a sample a column, the reference a sample a row: `
 the other.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -220,3 +221,8 @@ def is_padding(network: Network) -> np.ndarray:
             if view is not None:
                 view[...] = False
     return mask
+
+
+def name_of(value: object) -> str:
+    """For the names of tests: without addresses in memory, so that every process gives the same."""
+    return re.sub(r" at 0x\w+", "", repr(value))

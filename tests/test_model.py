@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import scipy.sparse
 from sklearn.datasets import make_moons
+from strategies import name_of
 
 import fastnn
 from fastnn.backends import Job, get_backend
@@ -240,7 +241,7 @@ BAD_OPTIONS = [
 ]
 
 
-@pytest.mark.parametrize(("options", "message"), BAD_OPTIONS, ids=[str(case[0]) for case in BAD_OPTIONS])
+@pytest.mark.parametrize(("options", "message"), BAD_OPTIONS, ids=[name_of(case[0]) for case in BAD_OPTIONS])
 def test_bad_options(options, message):
     before = np.random.get_state()[1].copy()
     with pytest.raises(ValueError, match=message):
@@ -314,7 +315,7 @@ BAD_TRAINING_OPTIONS = [
 
 
 @pytest.mark.parametrize(
-    ("options", "message"), BAD_TRAINING_OPTIONS, ids=[str(case[0])[:50] for case in BAD_TRAINING_OPTIONS]
+    ("options", "message"), BAD_TRAINING_OPTIONS, ids=[name_of(case[0]) for case in BAD_TRAINING_OPTIONS]
 )
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_bad_training_options(options, message, backend):

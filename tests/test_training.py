@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sklearn.datasets import make_moons
+from strategies import name_of
 
 import fastnn
 from fastnn import schedules
@@ -357,7 +358,7 @@ def overfit(backend, stopping, **options):
 @pytest.mark.parametrize(
     "options",
     [{}, {"ema_decay": 0.9}, {"batch_norm": True}, {"batch_size": 16, "random_state": 0}],
-    ids=str,
+    ids=name_of,
 )
 def test_early_stopping_goes_back_to_the_best(options, backend):
     if backend == "numba" and options not in ({}, {"ema_decay": 0.9}):
@@ -545,7 +546,7 @@ class Broken(schedules.Schedule):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(
-    "value", [0.5, np.array([0.5, 0.5]), np.full(30, np.nan), np.full(30, -1.0)], ids=str
+    "value", [0.5, np.array([0.5, 0.5]), np.full(30, np.nan), np.full(30, -1.0)], ids=name_of
 )
 def test_a_schedule_of_ones_own_that_is_wrong(value, backend):
     """A kernel would read rates that are not there."""

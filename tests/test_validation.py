@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from strategies import name_of
 
 from fastnn.losses import LOSSES, Huber, Loss
 from fastnn.validation import (
@@ -58,7 +59,7 @@ def test_numbers_beyond_all_floats(value):
             check(value, "it")
 
 
-@pytest.mark.parametrize("value", NO_NUMBERS, ids=repr)
+@pytest.mark.parametrize("value", NO_NUMBERS, ids=name_of)
 def test_what_is_no_number(value):
     with pytest.raises(ValueError, match="it must be a finite number above 0 and below 1, got"):
         check_number(value, "it", 0.0, 1.0, exclusive=True)
@@ -69,7 +70,7 @@ def test_numbers_of_other_types(number):
     assert check_number(number, "it", 0.0) == check_rate(number, "it") == float(number)
 
 
-@pytest.mark.parametrize("value", [None, "1", 1.0, -1, 2**63, [1], np.ones(1, int), math.nan], ids=repr)
+@pytest.mark.parametrize("value", [None, "1", 1.0, -1, 2**63, [1], np.ones(1, int), math.nan], ids=name_of)
 def test_what_is_no_count(value):
     with pytest.raises(ValueError, match="it must be an integer not below 0 and below 2\\*\\*63, got"):
         check_count(value, "it")
@@ -82,7 +83,7 @@ def test_counts_of_other_types(value):
         check_count(value, "it", 4)
 
 
-@pytest.mark.parametrize("value", [None, "c", ["a"], 1, b"a"], ids=repr)
+@pytest.mark.parametrize("value", [None, "c", ["a"], 1, b"a"], ids=name_of)
 def test_what_is_no_choice(value):
     with pytest.raises(ValueError, match=r"it must be one of \['a', 'b'\], got"):
         check_choice(value, "it", ("b", "a"))
@@ -90,7 +91,7 @@ def test_what_is_no_choice(value):
 
 @pytest.mark.parametrize("dtype", [FLOAT64, FLOAT32])
 @pytest.mark.parametrize(
-    "y", [np.arange(6).reshape(3, 2), np.arange(6.0).reshape(2, 3).T, [[0, 1], [2, 3], [4, 5]]], ids=repr
+    "y", [np.arange(6).reshape(3, 2), np.arange(6.0).reshape(2, 3).T, [[0, 1], [2, 3], [4, 5]]], ids=name_of
 )
 def test_targets_are_whole_rows_of_the_models_dtype(y, dtype):
     table = check_targets(y, 3, 2, dtype)
@@ -109,7 +110,7 @@ def test_targets_at_their_bounds():
         check_targets([[-0.1, 1.1]], 1, 2, FLOAT64, (0.0, None), "it")
 
 
-@pytest.mark.parametrize("y", [[1, 2, 3], (1.0, 2.0, 3.0), np.arange(1, 4), [[1], [2], [3]]], ids=repr)
+@pytest.mark.parametrize("y", [[1, 2, 3], (1.0, 2.0, 3.0), np.arange(1, 4), [[1], [2], [3]]], ids=name_of)
 def test_targets_of_one_output(y):
     np.testing.assert_array_equal(check_targets(y, 3, 1, FLOAT64), [[1], [2], [3]])
 
