@@ -298,7 +298,7 @@ def _recipe(train: Any, network: Network, job: Job, *, threaded: bool = False) -
     return train.Recipe(
         network.kernel_activations, network.loss.name, job.optimizer.name,
         gathered=job.batch_size < job.X.shape[0], batch_norm=network.batch_norm,
-        dropped=bool(network.dropout), threaded=threaded,
+        dropped=bool(network.dropout), with_l1=job.l1 > 0, threaded=threaded,
     )  # fmt: skip
 
 

@@ -269,5 +269,3 @@ def test_all_sides_have_the_same_optimizers():
     names = optimizers.OPTIMIZERS.keys() - {"lbfgs"}  # SciPy's
     assert compiled.OPTIMIZERS.keys() == reference.OPTIMIZERS.keys() == names
     assert {optimizer.name for optimizer in OPTIMIZERS} == names
-    for optimizer in OPTIMIZERS:
-        assert compiled.OPTIMIZERS[optimizer.name].n_states == len(optimizer.initial_state)

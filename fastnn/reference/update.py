@@ -15,8 +15,8 @@ __all__ = ["OPTIMIZERS", "add_to_average", "limit_norms", "update"]
 
 
 def quotient(a, b):
-    """``a / b``, 0 where a is 0: a parameter whose gradient was always 0 stays as it is."""
-    return np.divide(a, b, out=np.zeros_like(a), where=a != 0)
+    """``a / b`` for b >= 0, which is taken into the normal range: 0 / 0 is 0."""
+    return a / np.maximum(b, np.finfo(b.dtype).tiny)
 
 
 def sgd(p, g, state, c):

@@ -63,6 +63,7 @@ class Recipe(NamedTuple):
     gathered: bool = False  # batches of some samples, gathered from the table
     batch_norm: bool = False
     dropped: bool = False
+    with_l1: bool = False
     threaded: bool = False
 
 
@@ -220,7 +221,7 @@ def train_steps(recipe: Recipe) -> Any:
     It returns whether all parameters are finite still; a call ends where they no longer are.
     """
     one_tile = tile_gradient(recipe)
-    change = update(recipe.optimizer)
+    change = update(recipe.optimizer, recipe.with_l1)
     gathered, threaded = recipe.gathered, recipe.threaded
 
     @kernel

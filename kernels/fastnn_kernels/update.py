@@ -11,7 +11,7 @@ that make up the one, C coefficients.
 from __future__ import annotations
 
 import functools
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from . import vmath
 from .jit import kernel
 from .simd import fill, is_zero, lanes, load, reduce_add_weighted, store, view
 
-__all__ = ["OPTIMIZERS", "Optimizer", "add_to_average", "limit_norms", "square_sum", "update"]
+__all__ = ["OPTIMIZERS", "add_to_average", "limit_norms", "square_sum", "update"]
 
 # --- the rules: the new values of the vector p of parameters that begins at k, by the derivative g.
 # The first coefficient is the learning rate; `state` (S, P) is updated.
@@ -85,34 +85,27 @@ def adamw(p, g, state, k, c):
     return adam(fill(c, c[6]) * p, g, state, k, c)
 
 
-class Optimizer(NamedTuple):
-    """A rule, and how many values of state it keeps for a parameter."""
-
-    rule: Any
-    n_states: int
-
-
-OPTIMIZERS: dict[str, Optimizer] = {
-    "sgd": Optimizer(sgd, 0),
-    "momentum": Optimizer(momentum, 1),
-    "nesterov": Optimizer(nesterov, 1),
-    "adagrad": Optimizer(adagrad, 1),
-    "rmsprop": Optimizer(rmsprop, 2),
-    "adam": Optimizer(adam, 2),
-    "adamw": Optimizer(adamw, 2),
+OPTIMIZERS: dict[str, Any] = {
+    "sgd": sgd,
+    "momentum": momentum,
+    "nesterov": nesterov,
+    "adagrad": adagrad,
+    "rmsprop": rmsprop,
+    "adam": adam,
+    "adamw": adamw,
 }
 
 
 @functools.cache
-def update(name: str) -> Any:
+def update(name: str, with_l1: bool = True) -> Any:
     """The kernel ``(gradients, parameters, state, coefficients, l2, l1, shrink, begin, end)``.
 
     It updates the parameters from `begin` to `end`, whole numbers of vectors, by the rule `name` and the
     derivative ``shrink g + l2 p + l1 sign(p)``, where g is the sum of the gradients (G, P), and returns
     whether all of them are finite still. state (S, P) is updated; coefficients (C,); l2, l1 and shrink
-    are scalars of the parameters' dtype.
+    are scalars of the parameters' dtype. Without `with_l1`, l1 is taken for 0.
     """
-    rule = OPTIMIZERS[name].rule
+    rule = OPTIMIZERS[name]
 
     @kernel
     def update(gradients, parameters, state, coefficients, l2, l1, shrink, begin, end):
@@ -121,7 +114,9 @@ def update(name: str) -> Any:
         for k in range(begin, end, lanes(gradients)):
             p = load(row, 0, k)
             g = fill(gradients, shrink) * total(gradients, k)
-            g = g + fill(gradients, l2) * p + fill(gradients, l1) * vmath.sign(p)
+            g = g + fill(gradients, l2) * p
+            if with_l1:
+                g = g + fill(gradients, l1) * vmath.sign(p)
             p = rule(p, g, state, k, coefficients)
             store(row, 0, k, p)
             trouble = trouble + (p - p)  # inf - inf and NaN - NaN are NaN

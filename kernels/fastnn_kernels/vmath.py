@@ -314,8 +314,9 @@ def sqrt(x: Value) -> Value:
 
 @emitter
 def quotient(numerator: Value, denominator: Value) -> Value:
-    """The quotient, for any denominator; 0 where the numerator is 0, whatever it is divided by."""
-    return numerator.where(numerator.equals(0.0), numerator / denominator)
+    """The quotient by a denominator >= 0, which is taken into the normal range: 0 / 0 is 0."""
+    format = FORMATS[denominator.dtype]
+    return numerator / denominator.at_least(2.0 ** (1 - format.bias))
 
 
 @emitter
