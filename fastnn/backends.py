@@ -241,7 +241,7 @@ class NumbaBackend:
     ) -> Callable[[Array], tuple[float, Array]]:
         train = self._train
         n_samples = X.shape[0]
-        width = network.whole_tile(n_samples) if network.batch_norm else network.tile_width(n_samples)
+        width = _training_width(network, n_samples)
         job = Job(X, y, weights, 1, n_samples)
         kernel = train.loss_and_gradient(_recipe(train, network, job))
         data = train.Data(*_tiles(network, job, width))
@@ -292,6 +292,13 @@ def _parts(network: Network, X: Array) -> Any:
 
 
 # --- a training, as the kernels take it ----------------------------------------------------------
+
+
+def _training_width(network: Network, n_samples: int) -> int:
+    """Samples of a tile of so many; with batch normalisation one tile holds them all."""
+    return (
+        network.whole_tile(n_samples) if network.batch_norm else network.tile_width(n_samples, training=True)
+    )
 
 
 def _recipe(train: Any, network: Network, job: Job, *, threaded: bool = False) -> Any:
@@ -400,7 +407,7 @@ class _NumbaTrainer:
         self._train, self._network, self._job = train, network, job
         n_shards = _n_shards(network, job.batch_size)
         shard = -(-job.batch_size // n_shards)
-        width = network.whole_tile(shard) if network.batch_norm else network.tile_width(shard)
+        width = _training_width(network, shard)
         n_threads = min(job.n_threads, n_shards)
         self._n_threads = n_threads
         self._kernel = train.train_steps(_recipe(train, network, job, threaded=n_threads > 1))

@@ -29,9 +29,9 @@ Array = NDArray[Any]
 # Bytes. Rows of a tile are whole cache lines, which are whole vectors on every processor.
 ALIGNMENT = 64
 # A tile with all its layers should stay in the first-level cache, but a row of it should not be so
-# short that the loops along it do not pay.
+# short that the loops along it do not pay; in training, where there is more to do at a tile's ends, less.
 TILE_BYTES = 32 * 1024
-TILE_WIDTHS = (128, 512)
+LEAST_WIDTH, LEAST_TRAINING_WIDTH, MOST_WIDTH = 128, 256, 512
 # A call into the kernels does a whole tile at least, and Ctrl-C waits for its end: of a network so
 # large that a tile takes longer than this many operations, some 50 ms, tiles are narrower.
 TILE_OPERATIONS = 3e9
@@ -341,16 +341,23 @@ class Network:
 
     @functools.cached_property
     def widest_tile(self) -> int:
-        """Most samples that go through the layers together."""
+        """Most samples that go through the layers together in a prediction."""
+        return self._widest(LEAST_WIDTH)
+
+    @functools.cached_property
+    def widest_training_tile(self) -> int:
+        """The same in training."""
+        return self._widest(LEAST_TRAINING_WIDTH)
+
+    def _widest(self, least: int) -> int:
         layout = self.training_layout
         row_bytes = (self.n_inputs + layout.n_units + layout.n_dunits) * self.dtype.itemsize
-        least, most = TILE_WIDTHS
-        width = min(max(TILE_BYTES // row_bytes, least), most)
+        width = min(max(TILE_BYTES // row_bytes, least), MOST_WIDTH)
         return max(1, min(width, int(TILE_OPERATIONS / (6 * self.n_parameters))))
 
-    def tile_width(self, n_samples: int) -> int:
+    def tile_width(self, n_samples: int, training: bool = False) -> int:
         """Samples of a tile: whole cache lines, and all tiles about equally full."""
-        n_tiles = -(-n_samples // self.widest_tile)
+        n_tiles = -(-n_samples // (self.widest_training_tile if training else self.widest_tile))
         return self._whole(-(-n_samples // n_tiles))
 
     def whole_tile(self, n_samples: int) -> int:
