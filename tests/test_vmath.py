@@ -191,11 +191,13 @@ def test_roots_and_quotients_are_the_processors(dtype):
     info = np.finfo(dtype)
     x = (2.0 ** random.uniform(info.minexp, info.maxexp, (1, 4000))).astype(dtype)
     y = (2.0 ** random.uniform(info.minexp, info.maxexp, (1, 4000))).astype(dtype)
-    x[0, :4], y[0, :4] = [0, np.inf, np.nan, 1], [1, 2, 3, 0]
+    x[0, :5], y[0, :5] = [0, np.inf, np.nan, 1, 0], [1, 2, 3, 0, 0]
     out = np.empty((2, x.shape[1]), dtype)
     run(x, y, out)
     with np.errstate(all="ignore"):
-        np.testing.assert_array_equal(out, np.concatenate([np.sqrt(x), x / y]))
+        # The denominator is taken into the normal range.
+        np.testing.assert_array_equal(out, np.concatenate([np.sqrt(x), x / np.maximum(y, info.tiny)]))
+    assert out[1, 4] == 0
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
