@@ -24,7 +24,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 from workloads import WORKLOADS, sides
 
-from fastnn.boundary import available_cores
+from fastnn.backends import available_cores
 
 
 def best(turns: int, **actions: Callable[[], object]) -> dict[str, float]:

@@ -16,7 +16,6 @@ the training data. torch and jax need not be installed.
 from __future__ import annotations
 
 import importlib.util
-import os
 import sys
 import time
 import warnings
@@ -33,6 +32,7 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.preprocessing import StandardScaler
 
 import fastnn
+from fastnn.backends import available_cores
 
 Run = Callable[[], Callable[[], float]]
 
@@ -316,12 +316,6 @@ def jax_run(workload: Workload) -> Run:
 
 
 # --- a look at them ------------------------------------------------------------------------------
-
-
-def available_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def sides() -> dict[str, Callable[[Workload], Run]]:

@@ -7,6 +7,7 @@ knows which of them runs.
 from __future__ import annotations
 
 import functools
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from .network import Network, aligned_empty
 from .optimizers import SGD, Optimizer
 from .schedules import Constant, Schedule
 
-__all__ = ["BACKENDS", "Backend", "Job", "Records", "Trainer", "get_backend"]
+__all__ = ["BACKENDS", "Backend", "Job", "Records", "Trainer", "available_cores", "get_backend"]
 
 Array = NDArray[Any]
 
@@ -38,6 +39,13 @@ SHARDED_OPERATIONS = 1.2e7
 MOST_SHARDS = 8
 LEAST_SHARD = 64
 SHARDED_BYTES = 1 << 28
+
+
+def available_cores() -> int:
+    """Cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 class Records(NamedTuple):
@@ -69,6 +77,17 @@ class Job:
         Whether every pass takes the samples in a new order.
     seed : int
         0 to 2**64 - 1; of the orders and of dropout.
+    optimizer : Optimizer
+    schedule : Schedule
+    epsilon, reg_lambda, l1 : float
+        As `Model.train` takes them.
+    max_norm, clip_norm : float
+        Likewise; 0 for none.
+    average_share : float
+        Of the parameters in their running average, 1 - ema_decay; 0 for no average.
+    record_every : int
+        Passes from one that is kept in the records to the next.
+    n_threads : int
     """
 
     X: Array
@@ -408,7 +427,8 @@ class _NumbaTrainer:
         n_shards = _n_shards(network, job.batch_size)
         shard = -(-job.batch_size // n_shards)
         width = _training_width(network, shard)
-        n_threads = min(job.n_threads, n_shards)
+        # More threads than cores would wait for one another.
+        n_threads = min(job.n_threads, n_shards, available_cores())
         self._n_threads = n_threads
         self._kernel = train.train_steps(_recipe(train, network, job, threaded=n_threads > 1))
         n_samples, size, dtype = job.X.shape[0], network.n_parameters, network.dtype

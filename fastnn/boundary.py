@@ -7,7 +7,6 @@ points in portions of bounded size.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .backends import get_backend
+from .backends import available_cores, get_backend
 from .model import Model
 from .validation import check_count
 
@@ -165,10 +164,3 @@ def _centres(limits: tuple[float, float], count: int, name: str) -> tuple[float,
     if not (np.isfinite(step) and step > 0):
         raise ValueError(f"{name} must be two finite numbers, the lower first, got {limits!r}")
     return low + step / 2, step
-
-
-def available_cores() -> int:
-    """Cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -45,20 +45,6 @@ class Loss:
         """The one number that the formulas take."""
         return 0.0
 
-    def n_targets(self, n_outputs: int) -> int:
-        """Columns of the targets of a network.
-
-        Parameters
-        ----------
-        n_outputs : int
-            Of the network.
-
-        Returns
-        -------
-        int
-        """
-        return 1 if self.of_labels else n_outputs
-
     def check(self, y: Any, n_samples: int, n_outputs: int, dtype: np.dtype, name: str = "y") -> NDArray[Any]:
         """y as a table (n_samples, n_targets) of `dtype`.
 

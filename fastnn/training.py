@@ -23,8 +23,8 @@ __all__ = ["DivergenceError", "EarlyStopping", "History", "Run", "Watch", "run_t
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
 
-# Passes that are kept in a history at the most: measuring a pass costs a few per cent of it, and nobody
-# looks at more points.
+# Passes that are kept in a history at the most, but for the last: measuring a pass costs a few per cent of
+# it, and nobody looks at more points.
 MOST_RECORDS = 1000
 # Passes between two printed losses, the tutorial's.
 PRINT_EVERY = 1000
@@ -70,8 +70,8 @@ class DivergenceError(ValueError):
 class History:
     """What was measured in a training, an entry for each pass that was kept.
 
-    Every pass is kept in a run of up to 1000, every second one in a run of up to 2000, and so on; and the
-    last one always.
+    Every pass is kept in a run of up to 1000, every second one in a run of up to 2000, and so on; and always
+    the last.
 
     Attributes
     ----------
@@ -83,9 +83,10 @@ class History:
     validation_loss : array (R,)
         Mean loss of the validation data after the pass; NaN without such data.
     learning_rate : array (R,)
-        Of the pass's last step.
+        Of the pass's last step; NaN with "lbfgs", which chooses its own steps.
     gradient_norm : array (R,)
-        Euclidean norm of the last step's gradient, before it is clipped and without regularisation terms.
+        Euclidean norm of the last step's gradient, before it is clipped and without regularisation terms;
+        with "lbfgs", of the gradient of all that is minimised.
     update_ratio : array (R, layers)
         Norm of the last step's change of a layer's weights, by the norm of the weights. About 1e-3 is
         healthy; far more or less says that the learning rate is too high or too low (CS231n, "Neural
@@ -131,7 +132,8 @@ class EarlyStopping:
     Parameters
     ----------
     patience : int, default 10
-        Passes without an improvement before the training ends.
+        Passes without an improvement before the training ends. Only the passes that the history keeps are
+        looked at: of a run of 20,000, every twentieth.
     min_delta : float, default 0.0
         What counts as an improvement, in units of the loss or score.
     scorer : callable, optional
@@ -250,8 +252,11 @@ class Run:
             self._look()
         if self._bar:
             self._bar.show(self)
+        if not self.n_records:  # there is nothing to see yet
+            return
         for callback in self.watch.callbacks:
-            if callback(self.history()) is True:
+            answer = callback(self.history())
+            if isinstance(answer, bool | np.bool_) and answer:
                 self.stopped = True
 
     def close(self) -> None:

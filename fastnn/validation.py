@@ -31,6 +31,9 @@ __all__ = [
 
 T = TypeVar("T")
 
+# What weights may sum to: in float32, too, they are then finite, and so is what they multiply.
+LARGEST_WEIGHTS = 1e30
+
 
 def check_samples(X: Any, n_features: int, dtype: np.dtype, name: str = "X") -> NDArray[Any]:
     """X as a C-contiguous array (n, n_features) of `dtype`, all finite.
@@ -236,6 +239,13 @@ def check_weights(sample_weight: Any, n_samples: int) -> NDArray[np.float64]:
         )
     if not weights.any():
         raise ValueError("sample_weight is 0 for every sample: give at least one a weight")
+    with np.errstate(over="ignore"):
+        total = weights.sum()
+    if total > LARGEST_WEIGHTS:
+        raise ValueError(
+            f"sample_weight has the sum {total:g}, but it must not be above {LARGEST_WEIGHTS:g}: "
+            "divide the weights by their mean"
+        )
     return weights
 
 

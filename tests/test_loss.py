@@ -129,7 +129,7 @@ def both_sides(loss, S, y, weights):
 
 
 def constant_targets(loss, value, n_scores, T, dtype):
-    return np.full((loss.n_targets(n_scores), T), value, dtype)
+    return np.full((1 if loss.of_labels else n_scores, T), value, dtype)
 
 
 @every_case

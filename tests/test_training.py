@@ -642,10 +642,10 @@ def test_clipped_gradients_however_large(batch_size, backend):
     for W in model.W:
         W *= 1e-3
     before = parameters(model)
-    huge = 1e100 * np.sign(few)
+    huge = 1e125 * np.sign(few)
     history = model.train(
         huge, few_y, num_passes=1, epsilon=0.01, reg_lambda=0.0, clip_norm=1.0, batch_size=batch_size,
-        sample_weight=np.full(37, 1e50),
+        sample_weight=np.full(37, 1e25),
     )  # fmt: skip
     assert np.isfinite(history.gradient_norm).all()
     assert np.isfinite(parameters(model)).all()
@@ -1039,3 +1039,45 @@ def test_every_optimizer_by_its_name():
         model.train(X, y, num_passes=10, epsilon=0.001, optimizer=name)
         assert model.calculate_loss(X, y) < model_for("numpy").calculate_loss(X, y)
     assert set(SIDES) == set(BACKENDS)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_callback_may_answer_with_a_numpy_bool(backend):
+    model = fastnn.Model([2, 3, 2], backend=backend, random_state=0)
+    history = model.train(X, y, num_passes=10**6, callbacks=[lambda history: history.loss[-1] < 10.0])
+    assert history.stopped_early
+    assert len(history)
+
+
+def test_callbacks_wait_for_the_first_pass():
+    seen = []
+    random = np.random.default_rng(0)
+    wide, labels = random.normal(size=(20_000, 300)), random.integers(0, 2, 20_000)
+    model = fastnn.Model([300, 200, 2], random_state=0)
+    model.train(
+        wide, labels, num_passes=1, epsilon=1e-6, callbacks=[lambda history: seen.append(len(history))]
+    )
+    assert seen
+    assert min(seen) == 1
+
+
+def test_weights_whose_sum_is_beyond_float32():
+    model = fastnn.Model([2, 3, 2], random_state=0)
+    with pytest.raises(ValueError, match="divide the weights by their mean"):
+        model.train(X, y, num_passes=1, sample_weight=np.full(len(X), 1e307))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_hinge_does_not_hide_an_overflow(backend):
+    model = fastnn.Model(
+        [2, 3, 2],
+        activation="identity",
+        output_activation="identity",
+        loss="multiclass_hinge",
+        backend=backend,
+        random_state=0,
+    )
+    for W in model.W:
+        W[...] = 1e200
+    with pytest.raises(fastnn.DivergenceError, match="pass 0"):
+        model.train(X, y, num_passes=3)

@@ -58,7 +58,8 @@ class Hinge(Formulas):
 
     @staticmethod
     def slope(S, y, margin):
-        d = (Hinge.excess(S, y, margin) > 0).astype(S.dtype)
+        # Not a number where a score is none, so that it is not lost.
+        d = (Hinge.excess(S, y, margin) > 0).astype(S.dtype) + (S - S)
         return d - np.sum(d, axis=1, keepdims=True) * Hinge.is_label(S, y)
 
     @staticmethod

@@ -23,8 +23,10 @@ def batch_norm_forward(Z, weights, scale, shift, running):
     mean = share @ Z
     variance = share @ (Z - mean) ** 2
     count = np.count_nonzero(weights)
-    running[0] += MOMENTUM * (mean - running[0])
-    running[1] += MOMENTUM * (variance * count / max(count - 1, 1) - running[1])
+    if count > 0:
+        running[0] += MOMENTUM * (mean - running[0])
+    if count > 1:  # one sample says nothing of it
+        running[1] += MOMENTUM * (variance * count / (count - 1) - running[1])
     inverse = 1 / np.sqrt(variance + EPS)[None]
     N = (Z - mean) * inverse
     return scale * N + shift, N, inverse

@@ -114,7 +114,9 @@ def hinge_backward(S, y, weights, margin, dS):
         short = label_score(S, label, t) - room
         count = zero
         for k in range(S.shape[0]):
-            d = vmath.where_greater(load(S, k, t), short, weight, zero)
+            score = load(S, k, t)
+            # Not a number where the score is none, so that it is not lost.
+            d = vmath.where_greater(score, short, weight, zero) + (score - score)
             count = vmath.where_equal(label, k, count, count + d)
             store(dS, k, t, d)
         for k in range(S.shape[0]):

@@ -61,8 +61,10 @@ def batch_norm_forward(Z, weights, scale, shift, running, N, inverse):
             variance += reduce_add_weighted(deviation * deviation, load(weights, 0, t))
         variance *= share
         inverse[0, j] = dtype(1.0 / np.sqrt(variance + EPS))
-        running[0, j] += dtype(MOMENTUM) * (dtype(mean) - running[0, j])
-        running[1, j] += dtype(MOMENTUM) * (dtype(variance * unbiased) - running[1, j])
+        if count > 0:
+            running[0, j] += dtype(MOMENTUM) * (dtype(mean) - running[0, j])
+        if count > 1:  # one sample says nothing of it
+            running[1, j] += dtype(MOMENTUM) * (dtype(variance * unbiased) - running[1, j])
         factor, slope, offset = fill(Z, inverse[0, j]), fill(Z, scale[0, j]), fill(Z, shift[0, j])
         for t in range(0, Z.shape[1], lanes(Z)):
             normalised = load(N, j, t) * factor

@@ -42,6 +42,7 @@ __all__ = [
     "is_zero",
     "lanes",
     "load",
+    "reduce_add_squares",
     "reduce_add_weighted",
     "restore_mode",
     "row",
@@ -300,6 +301,20 @@ def reduce_add_weighted(typing_context, vector, weights):
         return (value * weight).where(used, 0.0).sum()
 
     return types.float64(vector, weights), generate
+
+
+@intrinsic
+def reduce_add_squares(typing_context, vector):
+    """The sum of the squares of the lanes, in float64, in a fixed order."""
+    if not isinstance(vector, Vector):
+        return None
+
+    def generate(context, builder, signature, args):
+        value = Value(context, builder, vector, args[0])
+        value = value if vector.dtype == types.float64 else value.to(types.float64)
+        return (value * value).sum()
+
+    return types.float64(vector), generate
 
 
 @intrinsic

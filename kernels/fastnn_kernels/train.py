@@ -247,6 +247,8 @@ def train_steps(recipe: Recipe) -> Any:
             row(work.tiles, thread), row(work.units, thread), row(work.dunits, thread),
             row(work.scratch, thread),
         )  # fmt: skip
+        scale = settings.weight_scale
+        weighed = -1  # the step whose weights `scale` is of
         finite = True
         mode = flush_subnormals()
         while finite and n_rounds > 0 and progress[0] < last_step:
@@ -261,8 +263,8 @@ def train_steps(recipe: Recipe) -> Any:
                     shuffle(draw(draw(settings.seed, SHUFFLES), n_pass), indices)
                 if threaded:
                     wait(barrier, n_threads)
-            scale = settings.weight_scale
-            if gathered and settings.averaged:
+            if gathered and settings.averaged and step != weighed:
+                weighed = step
                 total = 0.0
                 for k in range(first_sample, first_sample + n_batch):
                     total += all_weights[indices[k]]

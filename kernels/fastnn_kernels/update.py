@@ -17,7 +17,7 @@ import numpy as np
 
 from . import vmath
 from .jit import kernel
-from .simd import fill, is_zero, lanes, load, reduce_add_weighted, store, view
+from .simd import fill, is_zero, lanes, load, reduce_add_squares, store, view
 
 __all__ = ["OPTIMIZERS", "add_to_average", "limit_norms", "square_sum", "update"]
 
@@ -138,10 +138,8 @@ def total(gradients, k):
 def square_sum(gradients, begin, end):
     """Sum of the squares of the summed gradients (G, P) from `begin` to `end`, in float64."""
     result = 0.0
-    one = fill(gradients, 1)
     for k in range(begin, end, lanes(gradients)):
-        g = total(gradients, k)
-        result += reduce_add_weighted(g * g, one)
+        result += reduce_add_squares(total(gradients, k))
     return result
 
 
