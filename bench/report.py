@@ -157,7 +157,7 @@ def chart(path: str) -> None:
         names = list(shown)[::-1]
         step = [shown[who] / WORKLOADS[name].n_steps * 1e6 for who in names]
         bars = ax.barh(names, step, color=[colours[who] for who in names])
-        ax.bar_label(bars, [f"{value:.3g}" for value in step], padding=3)
+        ax.bar_label(bars, [f"{value:,.0f}" if value >= 100 else f"{value:.1f}" for value in step], padding=3)
         ax.set_xlim(0, max(step) * 1.25)
         ax.set_title(f"{name} {list(WORKLOADS[name].layers_dim)}", fontsize=9)
         ax.set_xlabel("microseconds a step")
