@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .validation import check_rate
+from .validation import check_rate, resolve
 
 __all__ = [
     "SCHEDULES",
@@ -520,20 +520,10 @@ def resolve_schedule(spec: Any) -> Schedule:
     >>> resolve_schedule("step_decay")
     StepDecay(step_size=0.3333333333333333, gamma=0.1)
     """
-    if isinstance(spec, Schedule):
-        return spec
-    if isinstance(spec, str) and spec in SCHEDULES:
-        return SCHEDULES[spec]()
-    if isinstance(spec, type) and issubclass(spec, Schedule):
-        raise ValueError(
-            f"schedule must be an object, got the class {spec.__name__}: call it, {spec.__name__}()"
-        )
-    if callable(spec) and not isinstance(spec, type):
+    if callable(spec) and not isinstance(spec, type | Schedule):
         return FunctionSchedule(spec)
-    raise ValueError(
-        f"schedule must be one of the names {sorted(SCHEDULES)}, a schedule object such as "
-        f"CosineDecay(minimum=0.01), or a function of the step, got {spec!r}"
-    )
+    also = "a function of the step"
+    return resolve(spec, "schedule", Schedule, SCHEDULES, also)  # type: ignore[type-abstract]
 
 
 def _in_steps(length: float, total: int) -> float:

@@ -252,10 +252,12 @@ class Run:
             self._look()
         if self._bar:
             self._bar.show(self)
-        if not self.n_records:  # there is nothing to see yet
+        callbacks = list(self.watch.callbacks)
+        if not (callbacks and self.n_records):  # nobody looks, or there is nothing to see yet
             return
-        for callback in self.watch.callbacks:
-            answer = callback(self.history())
+        history = self.history()
+        for callback in callbacks:
+            answer = callback(history)
             if isinstance(answer, bool | np.bool_) and answer:
                 self.stopped = True
 

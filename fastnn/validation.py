@@ -286,8 +286,8 @@ def check_number(
     raise ValueError(f"{name} must be a finite number {begin} {least:g}{end}, got {value!r}")
 
 
-def resolve(value: Any, name: str, base: type[T], registry: Mapping[str, type[T]]) -> T:
-    """The object that a user gave as itself or by its name.
+def resolve(value: Any, name: str, base: type[T], registry: Mapping[str, type[T]], also: str = "") -> T:
+    """The object that a user gave as itself or by its name; `also` is what else the caller takes.
 
     Raises
     ------
@@ -304,7 +304,7 @@ def resolve(value: Any, name: str, base: type[T], registry: Mapping[str, type[T]
         )
     raise ValueError(
         f"{name} must be one of {sorted(registry)} or an object such as "
-        f"fastnn.{next(iter(registry.values())).__name__}(), got {value!r}"
+        f"fastnn.{next(iter(registry.values())).__name__}(){f' or {also}' if also else ''}, got {value!r}"
     )
 
 
