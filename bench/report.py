@@ -20,11 +20,12 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).parents[1] / "tests")]
 
 import cases
+import estimators
 import numpy as np
 from threadpoolctl import threadpool_limits
-from workloads import WORKLOADS, sides
+from workloads import WORKLOADS, estimator_run, sides
 
-from fastnn.backends import available_cores
+from fastnn.threads import available_cores
 
 
 def best(turns: int, **actions: Callable[[], object]) -> dict[str, float]:
@@ -179,6 +180,55 @@ def prediction() -> None:
     row("predict one row", f"scikit-learn {theirs:.0f} us", f"{ours:.1f} us", theirs / ours)
 
 
+def fits() -> None:
+    """scikit-learn's estimators and fastnn's in their place."""
+    ours, theirs = estimators.SIDES.values()
+    for name in ("digits", "table", "mnist shape"):
+        workload = WORKLOADS[name]
+        runs = {"ours": estimator_run(workload, ours), "theirs": estimator_run(workload, theirs)}
+        comparison(f"fit: {name}", best(5, **runs))
+    comparison(
+        "fit: iris, defaults",
+        best(5, ours=lambda: estimators.fit_iris(ours), theirs=lambda: estimators.fit_iris(theirs)),
+    )
+    one = best(50, ours=lambda: estimators.fit_iris(ours, max_iter=1))
+    row("fit: iris, one pass", "", f"{one['ours'] * 1e3:.2f} ms", float("nan"))
+    few = 4
+    t = best(
+        5,
+        ours=estimators.fit_side_by_side,
+        alone=lambda: estimators.fit_one_by_one(ours),
+        theirs=lambda: estimators.fit_one_by_one(theirs, few),
+    )
+    t["theirs"] *= estimators.NETWORKS / few
+    comparison("64 networks at once", t)
+    row("", f"one by one {t['alone']:.3f} s", "", t["alone"] / t["ours"])
+    one_job = lambda: estimators.search(ours, n_jobs=1)  # noqa: E731
+    t = best(1, ours=lambda: estimators.search(ours), alone=one_job, theirs=lambda: estimators.search(theirs))
+    comparison("GridSearchCV, 24 candidates, 5 folds", t)
+    row("", f"one job {t['alone']:.3f} s", "", t["alone"] / t["ours"])
+    sample = np.array([[5.1, 3.5, 1.4, 0.2]])
+    fitted, peer = estimators.fit_iris(ours), estimators.fit_iris(theirs)
+    predictor = fitted.predictor()
+    t = best(
+        20,
+        ours=repeated(1000, lambda: fitted.predict(sample)),
+        predictor=repeated(1000, lambda: predictor(sample)),
+        theirs=repeated(100, lambda: peer.predict(sample)),
+    )
+    micro = {name: seconds * (1e4 if name == "theirs" else 1e3) for name, seconds in t.items()}
+    for name, what in (("ours", "predict"), ("predictor", "predictor")):
+        row(
+            f"{what}: one row", f"scikit-learn {micro['theirs']:.0f} us", f"{micro[name]:.2f} us",
+            micro["theirs"] / micro[name],
+        )  # fmt: skip
+
+
+def comparison(what: str, seconds: dict[str, float]) -> None:
+    ours, theirs = seconds["ours"], seconds["theirs"]
+    row(what, f"scikit-learn {theirs:.3f} s", f"{ours:.4f} s", theirs / ours)
+
+
 def functions() -> None:
     for dtype in (np.float64, np.float32):
         x = np.random.default_rng(0).normal(size=(1, 1 << 14)).astype(dtype)
@@ -212,7 +262,7 @@ def startup() -> None:
     row("`fastnn moons`, from then on", stack, f"{t['warm']:.2f} s", t["stack"] / t["warm"])
 
 
-PARTS = (training, grid, prediction, functions, startup, minibatches)
+PARTS = (training, grid, prediction, functions, startup, fits, minibatches)
 
 
 def main() -> None:

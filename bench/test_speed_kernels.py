@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import scipy.special
 
-from fastnn.backends import Job, get_backend
+from fastnn.backends import Job, Memory, get_backend
 from fastnn.network import Network, aligned_empty
 from fastnn.optimizers import OPTIMIZERS
 from fastnn.reference import gate, layer, norm, random, update
@@ -193,12 +193,11 @@ def train_steps(n_in, n_out, T, dtype):
     X = np.random.default_rng(0).normal(size=(T, n_in)).astype(dtype)
     y = np.random.default_rng(1).integers(0, 2, (T, 1)).astype(dtype)
     job = Job(X, y, np.ones(T), 10**9, T, epsilon=1e-6, record_every=10**9)
-    trainers = [
-        get_backend(name).trainer(
-            net, net.draw_parameters(np.random.RandomState(0)), net.initial_statistics(), job
-        )
-        for name in ("numba", "numpy")
-    ]
+    trainers = []
+    for name in ("numba", "numpy"):
+        parameters = net.draw_parameters(np.random.RandomState(0))
+        memory = Memory.fresh(net, parameters, job)
+        trainers.append(get_backend(name).trainer(net, parameters, net.initial_statistics(), job, memory))
     return tuple(lambda t=t: t.run(t.n_passes + 1) for t in trainers)
 
 

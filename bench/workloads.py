@@ -23,16 +23,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
+import sklearn.neural_network
 from scipy.linalg import expm
 from sklearn.datasets import load_digits, make_classification
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.preprocessing import StandardScaler
 
 import fastnn
-from fastnn.backends import available_cores
+from fastnn.threads import available_cores
 
 Run = Callable[[], Callable[[], float]]
 
@@ -154,10 +155,10 @@ def fastnn_run(workload: Workload, n_threads: int = 1, backend: str = "numba") -
     return partial(train, workload.n_passes)
 
 
-def sklearn_run(workload: Workload) -> Run:
-    """Its BLAS takes the threads that it is given, all cores by default."""
+def estimator_run(workload: Workload, module: Any) -> Run:
+    """scikit-learn's estimators, or fastnn's in their place; both take the cores there are."""
     X, y = workload.data()
-    estimator = MLPClassifier if workload.classifies else MLPRegressor
+    estimator = module.MLPClassifier if workload.classifies else module.MLPRegressor
     options = {
         "hidden_layer_sizes": workload.layers_dim[1:-1], "activation": workload.activation, "solver": "adam",
         "learning_rate_init": RATE, "beta_1": BETA1, "beta_2": BETA2, "epsilon": EPSILON, "alpha": 0.0,
@@ -328,7 +329,9 @@ def sides() -> dict[str, Callable[[Workload], Run]]:
 
 
 def peers() -> dict[str, Callable[[Workload], Run]]:
-    peers: dict[str, Callable[[Workload], Run]] = {"scikit-learn": sklearn_run}
+    peers: dict[str, Callable[[Workload], Run]] = {
+        "scikit-learn": partial(estimator_run, module=sklearn.neural_network)
+    }
     if importlib.util.find_spec("torch"):
         for n_threads in sorted({1, available_cores()}):
             name = f"torch, {n_threads} thread{'s' * (n_threads > 1)}"

@@ -8,6 +8,11 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from .ensemble import MLPEnsembleClassifier as MLPEnsembleClassifier
+    from .ensemble import MLPEnsembleRegressor as MLPEnsembleRegressor
+    from .ensemble import fit_many as fit_many
+    from .estimators import MLPClassifier as MLPClassifier
+    from .estimators import MLPRegressor as MLPRegressor
     from .gradcheck import GradientReport as GradientReport
     from .losses import AbsoluteError as AbsoluteError
     from .losses import Huber as Huber
@@ -61,6 +66,10 @@ _HOMES = {
     "Huber": "losses",
     "InverseTimeDecay": "schedules",
     "LBFGS": "optimizers",
+    "MLPClassifier": "estimators",
+    "MLPEnsembleClassifier": "ensemble",
+    "MLPEnsembleRegressor": "ensemble",
+    "MLPRegressor": "estimators",
     "Model": "model",
     "Momentum": "optimizers",
     "MulticlassHinge": "losses",
@@ -79,6 +88,7 @@ _HOMES = {
     "StepDecay": "schedules",
     "Tanh": "reference.layer",
     "WarmUp": "schedules",
+    "fit_many": "ensemble",
     "plot_decision_boundary": "plotting",
     "plot_history": "plotting",
 }

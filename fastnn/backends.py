@@ -7,7 +7,6 @@ knows which of them runs.
 from __future__ import annotations
 
 import functools
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -21,16 +20,17 @@ from numpy.typing import NDArray
 from .network import Network, aligned_empty
 from .optimizers import SGD, Optimizer
 from .schedules import Constant, Schedule
+from .threads import available_cores, taken_cores
 
-__all__ = ["BACKENDS", "Backend", "Job", "Records", "Trainer", "available_cores", "get_backend"]
+__all__ = ["BACKENDS", "Backend", "Job", "Memory", "Records", "Trainer", "get_backend"]
 
 Array = NDArray[Any]
 
 # Python gets its turn (interrupts, what is printed) between calls into the kernels, which last
 # about so long.
 CALL_SECONDS = 0.05
-# How long a call may take at the most when nothing is known of a machine yet: 20 MFLOP.
-FIRST_CALL_OPERATIONS = 2e7
+# How long a call may take at the most when nothing is known of a machine yet: 100 MFLOP.
+FIRST_CALL_OPERATIONS = 1e8
 # Steps a call may take, for which coefficients are computed.
 CALL_STEPS = 1 << 16
 # A step's batch is cut into shards, which threads may share, from so much work on (about 0.1 ms), into
@@ -39,13 +39,6 @@ SHARDED_OPERATIONS = 1.2e7
 MOST_SHARDS = 8
 LEAST_SHARD = 64
 SHARDED_BYTES = 1 << 28
-
-
-def available_cores() -> int:
-    """Cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class Records(NamedTuple):
@@ -76,7 +69,7 @@ class Job:
     shuffled : bool
         Whether every pass takes the samples in a new order.
     seed : int
-        0 to 2**64 - 1; of the orders and of dropout.
+        0 to 2**64 - 1; of dropout.
     optimizer : Optimizer
     schedule : Schedule
     epsilon, reg_lambda, l1 : float
@@ -88,6 +81,22 @@ class Job:
     record_every : int
         Passes from one that is kept in the records to the next.
     n_threads : int
+    of_objective : bool
+        Whether the penalty ``reg_lambda / 2 |W|^2`` belongs to what is averaged, as scikit-learn has it: a
+        step's is divided by the batch's sum of weights, and the records hold the objective, every batch
+        times the number of its samples, in place of the losses, and neither norms nor ratios. Goes with
+        `averaged`.
+    loss_share : float
+        What the losses are multiplied by in that objective. It is the recorded one; steps do not know of it.
+    tol : float
+    patience : int
+        The training halts after a pass with which the objective, what is recorded of a pass by the number
+        of samples, was not below its best by `tol` for more than so many passes (`Memory.plateau`). Only
+        the passes that are kept in the records are looked at. 0: it does not.
+    steps_before : int
+        Steps that were done before this training, and that schedule, optimizer and dropout count on from.
+    total_steps : int
+        What the schedule takes for the last; 0 for the last of this training.
     """
 
     X: Array
@@ -108,11 +117,22 @@ class Job:
     average_share: float = 0.0
     record_every: int = 1
     n_threads: int = 1
+    of_objective: bool = False
+    loss_share: float = 1.0
+    tol: float = 0.0
+    patience: int = 0
+    steps_before: int = 0
+    total_steps: int = 0
 
     @property
     def n_batches(self) -> int:
         """Steps of a pass."""
         return -(-self.X.shape[0] // self.batch_size)
+
+    @property
+    def is_gathered(self) -> bool:
+        """Whether the batches are some of the samples, gathered from the table, and not all as they lie."""
+        return self.batch_size < self.X.shape[0]
 
     @property
     def kept(self) -> NDArray[np.int64]:
@@ -128,7 +148,8 @@ class Job:
 
     def rates(self, steps: NDArray[np.int64]) -> NDArray[np.float64]:
         """Learning rates of `steps`, whose number the kernels rely on whoever wrote the schedule."""
-        total = max(1, self.num_passes * self.n_batches)
+        steps = steps + self.steps_before
+        total = self.total_steps or max(1, self.steps_before + self.num_passes * self.n_batches)
         factors = np.asarray(self.schedule.factors(steps, total), np.float64)
         if factors.shape != steps.shape or not (np.isfinite(factors) & (factors >= 0)).all():
             raise ValueError(
@@ -140,14 +161,8 @@ class Job:
     def coefficients(self, first: int, count: int, dtype: np.dtype) -> Array:
         """The optimizer's numbers (count, C) for `count` steps from `first` on."""
         steps = np.arange(first, first + count)
-        return np.ascontiguousarray(self.optimizer.coefficients(self.rates(steps), steps), dtype)
-
-    def initial_state(self, n_parameters: int, dtype: np.dtype) -> Array:
-        """The optimizer's state (S, n_parameters) before the first step."""
-        values = self.optimizer.initial_state
-        state = aligned_empty(len(values) * n_parameters, dtype).reshape(len(values), n_parameters)
-        state[...] = np.array(values)[:, None] if values else 0
-        return state
+        rates = self.rates(steps)
+        return np.ascontiguousarray(self.optimizer.coefficients(rates, steps + self.steps_before), dtype)
 
     def records(self, n_layers: int) -> Records:
         """Empty ones."""
@@ -155,18 +170,67 @@ class Job:
         return Records(np.zeros(n), np.zeros(n), np.zeros((n, n_layers)))
 
 
+@dataclass
+class Memory:
+    """What a training keeps besides the parameters. Given to another, that one goes on where it ended.
+
+    Parameters
+    ----------
+    optimizer : array (S, P)
+        The optimizer's state.
+    average : array (P,) or (0,)
+        Of the parameters.
+    order : array (n,) of int64
+        Of the samples.
+    generator : array (625,) of uint32
+        Where new orders come from: a Mersenne Twister, as `fastnn_kernels.random.shuffle` has it.
+    plateau : array (2,) of float64
+        The best objective of a pass, and passes since one was below the best before it by `Job.tol`.
+    """
+
+    optimizer: Array
+    average: Array
+    order: NDArray[np.int64]
+    generator: NDArray[np.uint32]
+    plateau: NDArray[np.float64]
+
+    @classmethod
+    def fresh(
+        cls, network: Network, parameters: Array, job: Job, generator: NDArray[np.uint32] | None = None
+    ) -> Memory:
+        """That of a training that begins with `parameters`; `generator` is asked if the job is shuffled."""
+        values = job.optimizer.initial_state
+        optimizer = aligned_empty(len(values) * network.n_parameters, network.dtype)
+        optimizer = optimizer.reshape(len(values), network.n_parameters)
+        optimizer[...] = np.array(values)[:, None] if values else 0
+        return cls(
+            optimizer,
+            parameters.copy() if job.average_share else np.empty(0, network.dtype),
+            np.arange(job.X.shape[0] if job.is_gathered else 0),
+            np.zeros(625, np.uint32) if generator is None else generator,
+            np.array([np.inf, 0.0]),
+        )
+
+
 class Trainer(Protocol):
-    """One training, which changes the parameters and statistics it was given in place."""
+    """One training, which changes the parameters, statistics and memory it was given in place."""
 
     records: Records
-    average: Array  # of the parameters, where it is kept
+    memory: Memory
 
     @property
     def n_passes(self) -> int:
         """Whole passes done."""
 
+    @property
+    def halted(self) -> bool:
+        """Whether the objective fell too little for too long (`Job.patience`), the last pass included.
+
+        A memory that comes from a halted training is no reason to: at least one pass is done.
+        """
+
     def run(self, last_pass: int) -> bool:
-        """Train on for some 50 ms, not beyond `last_pass` passes in all.
+        """Train on for some 50 ms, not beyond `last_pass` passes in all, nor where it has halted.
 
         Returns False where the next step would leave a parameter that is not finite; the parameters
         are then those of the last step that did not.
@@ -186,10 +250,18 @@ class Backend(Protocol):
     def predict(self, network: Network, parameters: Array, X: Array) -> Array:
         """Classes (n,)."""
 
+    def bound(
+        self, network: Network, parameters: Array, X: Array, name: str | None
+    ) -> tuple[Callable[[], Any], Array]:
+        """A function that computes the output `name`, or for None the classes, of what X holds when it is
+        called; and the array that it fills with them."""
+
     def loss(self, network: Network, parameters: Array, X: Array, y: Array, weights: Array) -> float:
         """The weighted loss."""
 
-    def trainer(self, network: Network, parameters: Array, statistics: Array, job: Job) -> Trainer:
+    def trainer(
+        self, network: Network, parameters: Array, statistics: Array, job: Job, memory: Memory
+    ) -> Trainer:
         """A training."""
 
     def objective(
@@ -238,6 +310,20 @@ class NumbaBackend:
             kernel(network.layout.plan, parameters, _read_only(X[part]), tile, units, classes[part])
         return classes
 
+    def bound(
+        self, network: Network, parameters: Array, X: Array, name: str | None
+    ) -> tuple[Callable[[], Any], Array]:
+        kernel: Any
+        if name is None:
+            kernel = self._predict.predict(network.kernel_activations)
+            result: Array = np.empty(X.shape[0], np.int64)
+        else:
+            kernel = self._predict.outputs(network.kernel_activations, name)
+            result = np.empty((X.shape[0], network.n_outputs), network.dtype)
+        tile, units = _prediction_workspace(network, X.shape[0])
+        arguments = network.layout.plan, parameters, _read_only(X), tile, units, result
+        return functools.partial(kernel, *arguments), result
+
     def loss(self, network: Network, parameters: Array, X: Array, y: Array, weights: Array) -> float:
         kernel = self._predict.loss(network.kernel_activations, network.loss.name)
         weights = weights.astype(network.dtype)
@@ -252,8 +338,10 @@ class NumbaBackend:
             )  # fmt: skip
         return total
 
-    def trainer(self, network: Network, parameters: Array, statistics: Array, job: Job) -> Trainer:
-        return _NumbaTrainer(self._train, network, parameters, statistics, job)
+    def trainer(
+        self, network: Network, parameters: Array, statistics: Array, job: Job, memory: Memory
+    ) -> Trainer:
+        return _NumbaTrainer(self._train, network, parameters, statistics, job, memory)
 
     def objective(
         self, network: Network, statistics: Array, X: Array, y: Array, weights: Array, key: int
@@ -300,11 +388,17 @@ def _read_only(X: Array) -> Array:
     return X
 
 
+def _prediction_workspace(network: Network, n_samples: int) -> tuple[Array, Array]:
+    """A tile of samples, and what its units take."""
+    width = network.tile_width(n_samples)
+    workspace = aligned_empty((network.n_inputs + network.layout.n_units) * width, network.dtype)
+    return workspace[: network.n_inputs * width], workspace[network.n_inputs * width :]
+
+
 def _parts(network: Network, X: Array) -> Any:
     """Slices of X for one call each, with the workspaces for them."""
-    width = network.tile_width(X.shape[0])
-    workspace = aligned_empty((network.n_inputs + network.layout.n_units) * width, network.dtype)
-    tile, units = workspace[: network.n_inputs * width], workspace[network.n_inputs * width :]
+    tile, units = _prediction_workspace(network, X.shape[0])
+    width = tile.shape[0] // network.n_inputs
     step = width * max(1, int(FIRST_CALL_OPERATIONS / (2 * network.n_parameters * width)))
     for first in range(0, X.shape[0], step):
         yield slice(first, first + step), tile, units
@@ -322,8 +416,8 @@ def _training_width(network: Network, n_samples: int) -> int:
 
 def _recipe(train: Any, network: Network, job: Job, *, threaded: bool = False) -> Any:
     return train.Recipe(
-        network.kernel_activations, network.loss.name, job.optimizer.name,
-        gathered=job.batch_size < job.X.shape[0], batch_norm=network.batch_norm,
+        network.kernel_activations, network.loss.name, job.optimizer.rule,
+        gathered=job.is_gathered, batch_norm=network.batch_norm,
         dropped=bool(network.dropout), with_l1=job.l1 > 0, threaded=threaded,
     )  # fmt: skip
 
@@ -364,7 +458,12 @@ def _settings(train: Any, network: Network, job: Job, width: int, n_rounds: int)
         shuffled=job.shuffled,
         averaged=job.averaged,
         weight_scale=_weight_scale(job),
+        of_objective=job.of_objective,
+        loss_share=float(job.loss_share),
+        tol=float(job.tol),
+        patience=job.patience,
         seed=np.uint64(job.seed),
+        steps_before=job.steps_before,
         loss_parameter=network.loss.parameter,
         dropout=np.array(network.dropout),
         n_weights=network.n_weights,
@@ -383,7 +482,7 @@ def _settings(train: Any, network: Network, job: Job, width: int, n_rounds: int)
 def _workspace(train: Any, network: Network, job: Job, width: int, n_threads: int) -> Any:
     layout, dtype = network.training_layout, network.dtype
     widest = max(network.whole_tile(n_out) for _, n_out in network.shapes)
-    gathered = network.n_inputs + job.y.shape[1] + 1 if job.batch_size < job.X.shape[0] else 0
+    gathered = network.n_inputs + job.y.shape[1] + 1 if job.is_gathered else 0
 
     def rows(size: int) -> Array:
         return aligned_empty(n_threads * size * width, dtype).reshape(n_threads, size * width)
@@ -396,6 +495,7 @@ def _workspace(train: Any, network: Network, job: Job, width: int, n_threads: in
         scratch=rows(widest),
         before=aligned_empty(network.n_parameters, dtype),
         partial=np.zeros(n_blocks),
+        squares=np.zeros(n_blocks),
         finite=np.ones(n_threads, np.int64),
         barrier=np.zeros(16, np.int64),
     )
@@ -422,8 +522,10 @@ def _started_pool(n_threads: int) -> ThreadPoolExecutor:
 
 
 class _NumbaTrainer:
-    def __init__(self, train: Any, network: Network, parameters: Array, statistics: Array, job: Job) -> None:
-        self._train, self._network, self._job = train, network, job
+    def __init__(
+        self, train: Any, network: Network, parameters: Array, statistics: Array, job: Job, memory: Memory
+    ) -> None:
+        self._train, self._network, self._job, self.memory = train, network, job, memory
         n_shards = _n_shards(network, job.batch_size)
         shard = -(-job.batch_size // n_shards)
         width = _training_width(network, shard)
@@ -431,18 +533,19 @@ class _NumbaTrainer:
         n_threads = min(job.n_threads, n_shards, available_cores())
         self._n_threads = n_threads
         self._kernel = train.train_steps(_recipe(train, network, job, threaded=n_threads > 1))
-        n_samples, size, dtype = job.X.shape[0], network.n_parameters, network.dtype
-        if job.batch_size < n_samples:
-            data = _read_only(job.X), _read_only(job.y), job.weights, np.arange(n_samples)
+        size, dtype = network.n_parameters, network.dtype
+        if job.is_gathered:
+            data = _read_only(job.X), _read_only(job.y), job.weights, memory.order
         else:
             data = _tiles(network, job, width)
         self._data = train.Data(*data)
-        self.average = parameters.copy() if job.average_share else np.empty(0, dtype)
         self._state = train.State(
             parameters=parameters,
-            optimizer=job.initial_state(size, dtype),
-            average=self.average,
+            optimizer=memory.optimizer,
+            average=memory.average,
             statistics=statistics,
+            generator=memory.generator,
+            plateau=memory.plateau,
             gradients=aligned_empty(n_shards * size, dtype).reshape(n_shards, size),
             losses=np.zeros(n_shards),
             progress=np.zeros((n_threads, 2), np.int64),
@@ -454,12 +557,16 @@ class _NumbaTrainer:
         self._work = _workspace(train, network, job, width, n_threads)
         self._changing = [*self._state, *self.records, self._data.indices]
         self._saved = [array.copy() for array in self._changing]
-        self._pool = _started_pool(n_threads) if n_threads > 1 else None
+        self._pool: ThreadPoolExecutor | None = None
         self._rounds_a_call = max(1, int(FIRST_CALL_OPERATIONS / (6 * size * width * n_shards)))
 
     @property
     def n_passes(self) -> int:
         return self._step // self._job.n_batches
+
+    @property
+    def halted(self) -> bool:
+        return self.n_passes > 0 and bool(0 < self._job.patience < self.memory.plateau[1])
 
     @property
     def _step(self) -> int:
@@ -471,6 +578,8 @@ class _NumbaTrainer:
         return step * self._settings.n_rounds + round
 
     def run(self, last_pass: int) -> bool:
+        if self.halted:
+            return True
         last_step = last_pass * self._job.n_batches
         for array, saved in zip(self._changing, self._saved, strict=True):
             np.copyto(saved, array)
@@ -505,8 +614,7 @@ class _NumbaTrainer:
         n_rounds = self._rounds_a_call
         step = self._step
         n_steps = min(last_step - step, n_rounds // self._settings.n_rounds + 1, CALL_STEPS)
-        arguments: tuple[Any, ...] = (
-            self._n_threads,
+        arguments = (
             self._network.training_layout.plan,
             self._state,
             self._data,
@@ -517,18 +625,23 @@ class _NumbaTrainer:
             step + n_steps,
             n_rounds,
         )
-        if self._pool is None:
-            return self._kernel(0, *arguments)
-        # Interrupts come to the main thread alone. Were it one of those that wait for one another, one that
-        # came before it is among them would leave the others waiting for ever.
-        first = self._pool.submit(self._side_by_side, self._pool, arguments)
-        try:
-            return first.result()
-        finally:
-            wait([first])
+        with taken_cores(self._n_threads) as n_threads:
+            if n_threads > 1 and self._pool is None:
+                self._pool = _started_pool(self._n_threads)
+            if n_threads == 1 or self._pool is None:
+                return self._kernel(0, 1, *arguments)
+            # As many may be there as were not in the call before.
+            self._state.progress[1:] = self._state.progress[0]
+            # Interrupts come to the main thread alone. Were it one of those that wait for one another, one
+            # that came before it is among them would leave the others waiting for ever.
+            first = self._pool.submit(self._side_by_side, self._pool, (n_threads, *arguments))
+            try:
+                return first.result()
+            finally:
+                wait([first])
 
     def _side_by_side(self, pool: ThreadPoolExecutor, arguments: tuple[Any, ...]) -> bool:
-        others = [pool.submit(self._kernel, thread, *arguments) for thread in range(1, self._n_threads)]
+        others = [pool.submit(self._kernel, thread, *arguments) for thread in range(1, arguments[0])]
         finite = self._kernel(0, *arguments)
         wait(others)
         return finite
@@ -554,6 +667,20 @@ class NumpyBackend:
     def predict(self, network: Network, parameters: Array, X: Array) -> Array:
         return self._predict.predict(*_lists(network, parameters), X)
 
+    def bound(
+        self, network: Network, parameters: Array, X: Array, name: str | None
+    ) -> tuple[Callable[[], Any], Array]:
+        n, k = X.shape[0], network.n_outputs
+        result = np.empty(n, np.int64) if name is None else np.empty((n, k), network.dtype)
+
+        def run() -> None:
+            result[...] = (
+                self.predict(network, parameters, X) if name is None
+                else self.outputs(network, parameters, X, name)
+            )  # fmt: skip
+
+        return run, result
+
     @_quiet
     def loss(self, network: Network, parameters: Array, X: Array, y: Array, weights: Array) -> float:
         return self._predict.loss(
@@ -561,8 +688,10 @@ class NumpyBackend:
             weights.astype(network.dtype), network.loss.parameter,
         )  # fmt: skip
 
-    def trainer(self, network: Network, parameters: Array, statistics: Array, job: Job) -> Trainer:
-        return _NumpyTrainer(self._train, network, parameters, statistics, job)
+    def trainer(
+        self, network: Network, parameters: Array, statistics: Array, job: Job, memory: Memory
+    ) -> Trainer:
+        return _NumpyTrainer(self._train, network, parameters, statistics, job, memory)
 
     def objective(
         self, network: Network, statistics: Array, X: Array, y: Array, weights: Array, key: int
@@ -596,20 +725,24 @@ def _targets(network: Network, y: Array) -> Array:
 
 class _NumpyState(NamedTuple):
     parameters: Array
+    statistics: Array
     optimizer: Array
     average: Array
-    statistics: Array
+    order: Array
+    generator: Array
+    plateau: Array
     progress: Array  # steps done
-    indices: Array
 
 
 class _NumpyTrainer:
-    def __init__(self, train: Any, network: Network, parameters: Array, statistics: Array, job: Job) -> None:
-        self._train, self._network, self._job = train, network, job
-        self.average = parameters.copy() if job.average_share else np.empty(0, network.dtype)
+    def __init__(
+        self, train: Any, network: Network, parameters: Array, statistics: Array, job: Job, memory: Memory
+    ) -> None:
+        self._train, self._network, self._job, self.memory = train, network, job, memory
         self._state = _NumpyState(
-            parameters, job.initial_state(network.n_parameters, network.dtype), self.average, statistics,
-            np.zeros(1, np.int64), np.arange(job.X.shape[0]),
+            parameters, statistics, memory.optimizer, memory.average,
+            memory.order if job.is_gathered else np.arange(job.X.shape[0]), memory.generator, memory.plateau,
+            np.zeros(1, np.int64),
         )  # fmt: skip
         self.records = job.records(len(network.shapes))
 
@@ -617,12 +750,16 @@ class _NumpyTrainer:
     def n_passes(self) -> int:
         return int(self._state.progress[0]) // self._job.n_batches
 
+    @property
+    def halted(self) -> bool:
+        return self.n_passes > 0 and bool(0 < self._job.patience < self.memory.plateau[1])
+
     @_quiet
     def run(self, last_pass: int) -> bool:
         last_step = last_pass * self._job.n_batches
         finished = time.perf_counter() + CALL_SECONDS
         changing = [*self._state, *self.records]
-        while self._state.progress[0] < last_step and time.perf_counter() < finished:
+        while self._state.progress[0] < last_step and time.perf_counter() < finished and not self.halted:
             before = [array.copy() for array in changing]
             finite = False
             try:

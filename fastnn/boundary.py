@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .backends import available_cores, get_backend
+from .backends import get_backend
 from .model import Model
+from .threads import available_cores
 from .validation import check_count
 
 __all__ = ["predict_grid"]

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .backends import Backend, Job
+from .backends import Backend, Job, Memory
 from .network import Network
 from .optimizers import Momentum
 from .reference.layer import ACTIVATIONS
@@ -142,7 +142,8 @@ def check_gradients(
             job = Job(
                 X, y, weights, STEPS_BETWEEN, len(X), seed=seed + point, optimizer=Momentum(), epsilon=0.02
             )
-            trainer = backend.trainer(network, parameters, statistics, job)
+            memory = Memory.fresh(network, parameters, job)
+            trainer = backend.trainer(network, parameters, statistics, job, memory)
             while trainer.n_passes < STEPS_BETWEEN and trainer.run(STEPS_BETWEEN):
                 pass  # one call need not be all, and where it is must not depend on the time
         key = seed + point

@@ -10,20 +10,23 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .backends import BACKENDS, Job, get_backend
+from .backends import BACKENDS, Job, Memory, get_backend
 from .gradcheck import GradientReport, check_gradients
 from .losses import Loss, SoftmaxCrossEntropy
 from .network import Network
 from .optimizers import LBFGS, Optimizer, resolve_optimizer
+from .predictor import Predictor, check_method
 from .schedules import Constant, Schedule, resolve_schedule
 from .training import EarlyStopping, History, Watch, record_every, run_training
 from .validation import (
     check_choice,
     check_count,
+    check_flag,
     check_number,
     check_rate,
     check_samples,
     check_weights,
+    generator_state,
     resolve_random_state,
 )
 
@@ -148,6 +151,14 @@ class Model:
         get_backend(backend)  # what it cannot run on is told here
         self._parameters = self._network.draw_parameters(random, init)
         self._statistics = self._network.initial_statistics()
+
+    @classmethod
+    def _sharing(cls, network: Network, parameters: NDArray[Any], statistics: NDArray[Any]) -> Model:
+        """A model on arrays that are somebody else's too."""
+        model = cls.__new__(cls)
+        model._network, model.backend = network, "numba"
+        model._parameters, model._statistics = parameters, statistics
+        return model
 
     @property
     def layers_dim(self) -> tuple[int, ...]:
@@ -302,7 +313,7 @@ class Model:
             num_passes=check_count(num_passes, "num_passes"),
             batch_size=size,
             averaged=check_choice(reduction, "reduction", ("sum", "mean")) == "mean",
-            shuffled=_check_flag(shuffle, "shuffle") and size < n_samples,
+            shuffled=check_flag(shuffle, "shuffle") and size < n_samples,
             optimizer=chosen,
             schedule=resolve_schedule(schedule),
             epsilon=check_rate(epsilon, "epsilon"),
@@ -318,20 +329,23 @@ class Model:
             _check_lbfgs(network, job)
         validation = self._check_validation(validation_data)
         functions, stopping = _sort_callbacks(callbacks, validation is not None)
-        print_loss, progress = _check_flag(print_loss, "print_loss"), _check_flag(progress, "progress")
+        print_loss, progress = check_flag(print_loss, "print_loss"), check_flag(progress, "progress")
         for name in ("_parameters", "_statistics"):
             if not getattr(self, name).flags.writeable:  # as a memory-mapped pickle's are
                 setattr(self, name, getattr(self, name).copy())
         if not np.isfinite(self._parameters).all():
             raise ValueError("W or b holds NaN or infinity: set finite values before training")
         random = resolve_random_state(random_state)
+        generator = None
         if job.shuffled or network.dropout:
             high, low = random.randint(0, 2**32, 2, np.uint64).tolist()
             job = replace(job, seed=(high << 32) | low)
-        return self._run(job, validation, functions, stopping, print_loss, progress)
+            generator = generator_state(np.random.RandomState([high, low]))
+        memory = Memory.fresh(network, self._parameters, job, generator)
+        return self._run(job, memory, validation, functions, stopping, print_loss, progress)
 
     def _run(
-        self, job: Job, validation: tuple[Any, Any, Any] | None,
+        self, job: Job, memory: Memory, validation: tuple[Any, Any, Any] | None,
         functions: list[Callable[[History], Any]], stopping: EarlyStopping | None,
         print_loss: bool, progress: bool,
     ) -> History:  # fmt: skip
@@ -339,11 +353,11 @@ class Model:
         optimizer = job.optimizer
         trainer = (
             None if isinstance(optimizer, LBFGS)
-            else backend.trainer(network, self._parameters, self._statistics, job)
+            else backend.trainer(network, self._parameters, self._statistics, job, memory)
         )  # fmt: skip
 
         # What the model would hold if the training ended now.
-        current = trainer.average if trainer and job.average_share > 0 else self._parameters
+        current = memory.average if job.average_share > 0 else self._parameters
 
         def loss_of(X: Any, y: Any, weights: Any) -> float:
             parameters = network.folded(current, self._statistics)
@@ -381,7 +395,7 @@ class Model:
             assert trainer is not None
             history = run_training(trainer, job, watch)
             if job.average_share > 0:
-                self._parameters[...] = trainer.average
+                self._parameters[...] = memory.average
         if best:
             self._parameters[...], self._statistics[...] = best
         return history
@@ -525,17 +539,57 @@ class Model:
             regression.
         """
         network = self._network
-        if network.loss.output not in ("softmax", "sigmoid"):
-            raise ValueError(
-                f"a network with the loss {network.loss.name!r} has no probabilities: use predict"
-            )
+        self._check_probabilistic()
         X = check_samples(X, network.n_inputs, network.dtype)
         return get_backend(self.backend).outputs(network, self._predicting, X, network.loss.output)
+
+    def predictor(self, n_rows: int = 1, method: str = "predict") -> Predictor:
+        """A function that predicts for so many samples in microseconds, for serving.
+
+        Parameters
+        ----------
+        n_rows : int, default 1
+            Samples of a call.
+        method : {"predict", "predict_proba"}, default "predict"
+            What it gives for them.
+
+        Returns
+        -------
+        Predictor
+            Of the parameters as they are now. It does not look for NaN and infinity in what it is given.
+
+        Raises
+        ------
+        ValueError
+            For another method, for "predict_proba" with a loss of regression, for n_rows below 1.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> predict = fastnn.Model([2, 3, 2], random_state=0).predictor()
+        >>> predict([[0.5, -0.2]]).shape
+        (1,)
+        """
+        network, backend = self._network, get_backend(self.backend)
+        if check_method(method) == "predict_proba":
+            self._check_probabilistic()
+        if method == "predict" and network.loss.of_labels:
+            return Predictor(backend, network, self._predicting, n_rows, None, np.copy)
+        if method == "predict" and network.loss.output == "sigmoid":
+            return Predictor(
+                backend, network, self._predicting, n_rows, "identity", lambda S: (S > 0).astype(np.int64)
+            )
+        return Predictor(backend, network, self._predicting, n_rows, network.loss.output, np.copy)
 
     @property
     def _predicting(self) -> NDArray[Any]:
         """The parameters with batch normalisation folded in."""
         return self._network.folded(self._parameters, self._statistics)
+
+    def _check_probabilistic(self) -> None:
+        loss = self._network.loss
+        if loss.output not in ("softmax", "sigmoid"):
+            raise ValueError(f"a network with the loss {loss.name!r} has no probabilities: use predict")
 
     def _check(self, X: Any, y: Any, suffix: str = "") -> tuple[NDArray[Any], NDArray[Any]]:
         network = self._network
@@ -566,12 +620,6 @@ class Model:
             parts.append("batch_norm=True")
         parts += [f"backend={self.backend!r}", f"dtype={network.dtype}"]
         return f"Model({', '.join(parts)})"
-
-
-def _check_flag(value: Any, name: str) -> bool:
-    if isinstance(value, bool | np.bool_):
-        return bool(value)
-    raise ValueError(f"{name} must be True or False, got {value!r}")
 
 
 def _check_limit(value: Any, name: str) -> float:

@@ -241,12 +241,16 @@ class Network:
         its seed. Scales are 1 and shifts 0.
         """
         check_choice(init, "init", INITIALIZERS)
+        parameters = self.neutral_parameters()
+        for W, b in zip(self.weights(parameters), self.biases(parameters), strict=True):
+            W[...], b[...] = draw_layer(init, random, *W.shape)
+        return parameters
+
+    def neutral_parameters(self) -> Array:
+        """Weights, biases and shifts 0, scales 1."""
         parameters = aligned_empty(self.n_parameters, self.dtype)
         parameters[...] = 0
-        for W, b, scale in zip(
-            self.weights(parameters), self.biases(parameters), self.scales(parameters), strict=True
-        ):
-            W[...], b[...] = draw_layer(init, random, *W.shape)
+        for scale in self.scales(parameters):
             if scale is not None:
                 scale[...] = 1
         return parameters

@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .validation import check_count, check_number, resolve
+from .validation import check_count, check_flag, check_number, resolve
 
 __all__ = [
     "LBFGS",
@@ -43,6 +43,11 @@ class Optimizer:
     """Base of the optimizers; subclasses say what is theirs."""
 
     name: ClassVar[str]
+
+    @property
+    def rule(self) -> str:
+        """What the kernels know it by."""
+        return self.name
 
     @property
     def l2(self) -> float:
@@ -72,16 +77,18 @@ class Optimizer:
         return rates[:, None]
 
     def _check(self, *shares: str) -> None:
-        """Raise ValueError for a share of 1 or more, or any parameter below 0."""
-        for field in (declared.name for declared in fields(self)):
-            value = getattr(self, field)
+        """Raise ValueError for a share of 1 or more, a momentum above 1, or any parameter below 0."""
+        for declared in fields(self):
+            field, value = declared.name, getattr(self, declared.name)
             if field == "betas":
                 if not (isinstance(value, tuple | list) and len(value) == 2):
                     raise ValueError(f"betas must be two numbers such as (0.9, 0.999), got {value!r}")
                 for k, beta in enumerate(value):
                     check_number(beta, f"betas[{k}]", 0.0, 1.0, exclusive_end=True)
             elif field in shares:
-                check_number(value, field, 0.0, 1.0, exclusive_end=True)
+                check_number(value, field, 0.0, 1.0, exclusive_end=field != "momentum")
+            elif isinstance(declared.default, bool):
+                check_flag(value, field)
             else:
                 check_number(value, field, 0.0)
 
@@ -130,11 +137,14 @@ class Momentum(Optimizer):
     Parameters
     ----------
     momentum : float, default 0.9
-        Below 1.
+        From 0 to 1.
     dampening : float, default 0.0
         Below 1.
     weight_decay : float, default 0.0
         Added to the gradient of all parameters, times the parameter.
+    rate_in_velocity : bool, default False
+        ``v = momentum v + rate (1 - dampening) g``, ``p -= v`` instead, as scikit-learn has it: a change of
+        the rate then concerns the gradients that come, not those that are in v.
 
     Raises
     ------
@@ -145,7 +155,7 @@ class Momentum(Optimizer):
     --------
     >>> import fastnn
     >>> fastnn.Momentum(0.95)
-    Momentum(momentum=0.95, dampening=0.0, weight_decay=0.0)
+    Momentum(momentum=0.95, dampening=0.0, weight_decay=0.0, rate_in_velocity=False)
     """
 
     name: ClassVar[str] = "momentum"
@@ -153,6 +163,7 @@ class Momentum(Optimizer):
     momentum: float = 0.9
     dampening: float = 0.0
     weight_decay: float = 0.0
+    rate_in_velocity: bool = False
 
     def __post_init__(self) -> None:
         self._check("momentum", "dampening")
@@ -162,7 +173,10 @@ class Momentum(Optimizer):
         return (0.0,)
 
     def coefficients(self, rates: Array, steps: NDArray[np.int64]) -> Array:
-        return _columns(rates, self.momentum, np.where(steps == 0, 1.0, 1.0 - self.dampening))
+        undamped = np.where(steps == 0, 1.0, 1.0 - self.dampening)
+        if self.rate_in_velocity:
+            return _columns(rates, self.momentum, rates * undamped, 0.0, 1.0)
+        return _columns(rates, self.momentum, undamped, 0.0, rates)
 
 
 @dataclass(frozen=True)
@@ -175,9 +189,12 @@ class Nesterov(Optimizer):
     Parameters
     ----------
     momentum : float, default 0.9
-        Below 1.
+        From 0 to 1.
     weight_decay : float, default 0.0
         Added to the gradient of all parameters, times the parameter.
+    rate_in_velocity : bool, default False
+        ``v = momentum v + rate g``, ``p -= rate g + momentum v`` instead, as scikit-learn has it: a change of
+        the rate then concerns the gradients that come, not those that are in v.
 
     Raises
     ------
@@ -188,23 +205,30 @@ class Nesterov(Optimizer):
     --------
     >>> import fastnn
     >>> fastnn.Nesterov()
-    Nesterov(momentum=0.9, weight_decay=0.0)
+    Nesterov(momentum=0.9, weight_decay=0.0, rate_in_velocity=False)
     """
 
     name: ClassVar[str] = "nesterov"
 
     momentum: float = 0.9
     weight_decay: float = 0.0
+    rate_in_velocity: bool = False
 
     def __post_init__(self) -> None:
         self._check("momentum")
+
+    @property
+    def rule(self) -> str:
+        return "momentum"
 
     @property
     def initial_state(self) -> tuple[float, ...]:
         return (0.0,)
 
     def coefficients(self, rates: Array, steps: NDArray[np.int64]) -> Array:
-        return _columns(rates, self.momentum)
+        if self.rate_in_velocity:
+            return _columns(rates, self.momentum, rates, rates, self.momentum)
+        return _columns(rates, self.momentum, 1.0, rates, rates * self.momentum)
 
 
 @dataclass(frozen=True)
@@ -270,7 +294,7 @@ class RMSprop(Optimizer):
     weight_decay : float, default 0.0
         Added to the gradient of all parameters, times the parameter.
     momentum : float, default 0.0
-        Below 1.
+        From 0 to 1.
 
     Raises
     ------
@@ -318,6 +342,9 @@ class Adam(Optimizer):
         Keeps the quotient finite.
     weight_decay : float, default 0.0
         Added to the gradient of all parameters, times the parameter.
+    eps_hat : bool, default False
+        Whether eps is added to ``sqrt(s)`` before this is corrected, the end of the paper's section 2, as
+        scikit-learn and TensorFlow have it.
 
     Raises
     ------
@@ -328,7 +355,7 @@ class Adam(Optimizer):
     --------
     >>> import fastnn
     >>> fastnn.Adam(betas=(0.9, 0.99))
-    Adam(betas=(0.9, 0.99), eps=1e-08, weight_decay=0.0)
+    Adam(betas=(0.9, 0.99), eps=1e-08, weight_decay=0.0, eps_hat=False)
     """
 
     name: ClassVar[str] = "adam"
@@ -336,6 +363,7 @@ class Adam(Optimizer):
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
     weight_decay: float = 0.0
+    eps_hat: bool = False
 
     def __post_init__(self) -> None:
         self._check()
@@ -347,9 +375,10 @@ class Adam(Optimizer):
     def coefficients(self, rates: Array, steps: NDArray[np.int64]) -> Array:
         first, second = (float(beta) for beta in self.betas)
         done = steps + 1.0
+        root = 1.0 / np.sqrt(1.0 - second**done)
         return _columns(
-            rates / (1.0 - first**done), self.eps, 1.0 - first, second, 1.0 - second,
-            1.0 / np.sqrt(1.0 - second**done),
+            rates / (1.0 - first**done), self.eps * root if self.eps_hat else self.eps, 1.0 - first, second,
+            1.0 - second, root,
         )  # fmt: skip
 
 
@@ -367,6 +396,8 @@ class AdamW(Adam):
         Keeps the quotient finite.
     weight_decay : float, default 0.01
         Of all parameters.
+    eps_hat : bool, default False
+        As in `Adam`.
 
     Raises
     ------
@@ -410,6 +441,8 @@ class LBFGS(Optimizer):
         It ends when no derivative is larger.
     maxls : int, default 20
         Evaluations of a line search at the most.
+    maxfun : int, optional
+        Evaluations in all at the most. By default what the passes may need.
 
     Raises
     ------
@@ -433,10 +466,13 @@ class LBFGS(Optimizer):
     ftol: float = 1e-9
     gtol: float = 1e-5
     maxls: int = 20
+    maxfun: int | None = None
 
     def __post_init__(self) -> None:
         check_count(self.maxcor, "maxcor", 1)
         check_count(self.maxls, "maxls", 1)
+        if self.maxfun is not None:
+            check_count(self.maxfun, "maxfun", 1)
         check_number(self.ftol, "ftol", 0.0)
         check_number(self.gtol, "gtol", 0.0)
 

@@ -50,19 +50,22 @@ class DivergenceError(ValueError):
         self.epsilon = epsilon
         self.reg_lambda = reg_lambda
 
+    # What the arguments are called that the message is about.
+    _rate, _penalty, _limit = "epsilon", "reg_lambda", "clip_norm"
+
     def __str__(self) -> str:
         # Weight decay alone multiplies a weight by 1 - epsilon * reg_lambda a pass.
         decay = self.epsilon * self.reg_lambda
         remedy = (
-            f"epsilon * reg_lambda is {decay:g} and must stay below 2: lower either"
+            f"{self._rate} * {self._penalty} is {decay:g} and must stay below 2: lower either"
             if decay > 2
-            else f"lower epsilon, for instance to {self.epsilon / 10:g}, or set clip_norm, and standardise X "
-            "if its values are large"
+            else f"lower {self._rate}, for instance to {self.epsilon / 10:g}, or set {self._limit}, and "
+            "standardise X if its values are large"
         )
         return (
             f"training diverged in pass {self.iteration}: a parameter is no longer finite with "
-            f"epsilon={self.epsilon:g} and reg_lambda={self.reg_lambda:g}. The model holds the parameters "
-            f"before that. Remedy: {remedy}."
+            f"{self._rate}={self.epsilon:g} and {self._penalty}={self.reg_lambda:g}. The model holds the "
+            f"parameters before that. Remedy: {remedy}."
         )
 
 
@@ -302,7 +305,7 @@ def run_training(trainer: Trainer, job: Job, watch: Watch = Watch()) -> History:
     """
     run = Run(trainer, job, watch)
     try:
-        while trainer.n_passes < job.num_passes and not run.stopped:
+        while trainer.n_passes < job.num_passes and not (run.stopped or trainer.halted):
             stop = run.next_stop()
             if not trainer.run(stop):
                 step = np.array([trainer.n_passes * job.n_batches])

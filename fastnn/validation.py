@@ -18,12 +18,15 @@ __all__ = [
     "as_floats",
     "check_choice",
     "check_count",
+    "check_flag",
     "check_labels",
     "check_number",
     "check_rate",
     "check_samples",
     "check_targets",
     "check_weights",
+    "generator_state",
+    "put_generator_state",
     "resolve",
     "resolve_random_state",
 ]
@@ -238,7 +241,7 @@ def check_weights(sample_weight: Any, n_samples: int) -> NDArray[np.float64]:
             f"sample_weight[{wrong[0]}] is {weights[wrong[0]]:g}, but weights are finite and not below 0"
         )
     if not weights.any():
-        raise ValueError("sample_weight is 0 for every sample: give at least one a weight")
+        raise ValueError("sample_weight is zero for every sample: give at least one a weight above zero")
     with np.errstate(over="ignore"):
         total = weights.sum()
     if total > LARGEST_WEIGHTS:
@@ -316,11 +319,31 @@ def check_count(value: Any, name: str, least: int = 0) -> int:
     raise ValueError(f"{name} must be an integer not below {least} and below 2**63, got {value!r}")
 
 
+def check_flag(value: Any, name: str) -> bool:
+    """True or False."""
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    raise ValueError(f"{name} must be True or False, got {value!r}")
+
+
 def check_choice(value: Any, name: str, choices: Iterable[str]) -> str:
     """One of the names in `choices`."""
     if isinstance(value, str) and value in choices:
         return value
     raise ValueError(f"{name} must be one of {sorted(choices)}, got {value!r}")
+
+
+def generator_state(random: Any) -> NDArray[np.uint32]:
+    """The words of the Mersenne Twister of a ``RandomState``, and its position among them: (625,)."""
+    state = random.get_state(legacy=False)["state"]
+    return np.append(state["key"], state["pos"]).astype(np.uint32)
+
+
+def put_generator_state(random: Any, generator: NDArray[np.uint32]) -> None:
+    """Let a ``RandomState`` go on from where `generator`, of `generator_state`, has come to."""
+    state = random.get_state(legacy=False)
+    state["state"] = {"key": generator[:-1], "pos": int(generator[-1])}
+    random.set_state(state)
 
 
 def resolve_random_state(random_state: Any) -> Any:

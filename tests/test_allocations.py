@@ -11,7 +11,7 @@ from strategies import RECIPES
 
 import fastnn
 from fastnn import backends
-from fastnn.backends import Job, get_backend
+from fastnn.backends import Job, Memory, get_backend
 from fastnn.network import Network, aligned_empty
 
 random = np.random.default_rng(0)
@@ -54,7 +54,9 @@ def test_training_allocates_nothing(recipe, hidden):
 
     def train(n_passes):
         parameters = network.draw_parameters(np.random.RandomState(0))
-        trainer = get_backend("numba").trainer(network, parameters, network.initial_statistics(), job)
+        trainer = get_backend("numba").trainer(
+            network, parameters, network.initial_statistics(), job, Memory.fresh(network, parameters, job)
+        )
         trainer._rounds_a_call = 10**9  # all in one call
         assert trainer.run(n_passes)
         assert trainer.n_passes == n_passes
@@ -70,7 +72,9 @@ def test_threads_allocate_nothing(monkeypatch):
 
     def train(n_passes):
         parameters = network.draw_parameters(np.random.RandomState(0))
-        trainer = get_backend("numba").trainer(network, parameters, network.initial_statistics(), job)
+        trainer = get_backend("numba").trainer(
+            network, parameters, network.initial_statistics(), job, Memory.fresh(network, parameters, job)
+        )
         trainer._rounds_a_call = 10**9
         assert trainer.run(n_passes)
         assert trainer._n_threads == 2

@@ -13,13 +13,14 @@ import fastnn_kernels
 from fastnn_kernels.train import Recipe
 
 # What only one side needs. Kernels: what the compiler is told of a formula, how a tile is addressed, sums
-# over gradients that come in several, and the parts a training is handed over in, many steps at a time.
+# over gradients that come in several and over a part of the parameters, and the parts a training is handed
+# over in, many steps at a time.
 KERNELS_ONLY = {
     "layer": {"Activation", "by_code"},
     "loss": {"Loss"},
     "network": {"last_outputs"},
     "train": {"BLOCK", "Data", "Recipe", "Records", "Settings", "State", "Workspace", "train_steps"},
-    "update": {"square_sum"},
+    "update": {"square_sum", "sum_of_squares"},
 }
 # Reference: the units, the constants of a formula, a pass that keeps nothing, a single step.
 REFERENCE_ONLY = {

@@ -15,7 +15,7 @@ from sklearn.datasets import make_moons
 from strategies import name_of
 
 import fastnn
-from fastnn.backends import Job, get_backend
+from fastnn.backends import Job, Memory, get_backend
 from fastnn.initialization import INITIALIZERS
 from fastnn.losses import LOSSES
 from fastnn.network import Network
@@ -283,7 +283,7 @@ BAD_TRAINING_OPTIONS = [
     ({"sample_weight": -np.ones(200)}, r"sample_weight\[0\] is -1, but weights are finite and not below 0"),
     ({"sample_weight": np.full(200, np.nan)}, r"sample_weight\[0\] is nan"),
     ({"sample_weight": np.full(200, np.inf)}, r"sample_weight\[0\] is inf"),
-    ({"sample_weight": np.zeros(200)}, "sample_weight is 0 for every sample"),
+    ({"sample_weight": np.zeros(200)}, "sample_weight is zero for every sample"),
     ({"sample_weight": ["1"] * 200}, "sample_weight must hold numbers, got dtype <U1"),
     ({"sample_weight": [[1], [1, 2]]}, "sample_weight is no list of numbers"),
     ({"sample_weight": np.ma.masked_less(np.arange(200), 3)}, "sample_weight has masked values"),
@@ -339,8 +339,19 @@ def test_every_argument_has_a_value_that_is_refused():
     ("make", "message"),
     [
         (lambda: fastnn.SGD(weight_decay=-1), "weight_decay must be .*got -1"),
-        (lambda: fastnn.Momentum(1.0), "momentum must be a finite number not below 0 and below 1, got 1.0"),
+        (
+            lambda: fastnn.Momentum(1.01),
+            "momentum must be a finite number not below 0 and not above 1, got 1.01",
+        ),
+        (lambda: fastnn.Momentum(-0.1), "momentum must be .*got -0.1"),
         (lambda: fastnn.Momentum(dampening=1.5), "dampening must be .*got 1.5"),
+        (lambda: fastnn.Momentum(dampening=1.0), "dampening must be .* below 1, got 1.0"),
+        (lambda: fastnn.Momentum(rate_in_velocity=1), "rate_in_velocity must be True or False, got 1"),
+        (lambda: fastnn.Nesterov(1.01), "momentum must be .*not above 1, got 1.01"),
+        (
+            lambda: fastnn.Nesterov(rate_in_velocity="yes"),
+            "rate_in_velocity must be True or False, got 'yes'",
+        ),
         (lambda: fastnn.Nesterov("0.9"), "momentum must be .*got '0.9'"),
         (lambda: fastnn.Adagrad(lr_decay=-0.1), "lr_decay must be .*got -0.1"),
         (
@@ -349,10 +360,13 @@ def test_every_argument_has_a_value_that_is_refused():
         ),
         (lambda: fastnn.RMSprop(alpha=1), "alpha must be .*got 1"),
         (lambda: fastnn.RMSprop(eps=-1e-8), "eps must be .*got -1e-08"),
+        (lambda: fastnn.RMSprop(momentum=1.01), "momentum must be .*not above 1, got 1.01"),
         (lambda: fastnn.Adam(betas=0.9), "betas must be two numbers such as .*got 0.9"),
         (lambda: fastnn.Adam(betas=(0.9,)), "betas must be two numbers"),
         (lambda: fastnn.Adam(betas=(0.9, 1.0)), r"betas\[1\] must be .*got 1.0"),
+        (lambda: fastnn.Adam(eps_hat=None), "eps_hat must be True or False, got None"),
         (lambda: fastnn.AdamW(betas=(10**400, 0.9)), r"betas\[0\] must be .*got 1000"),
+        (lambda: fastnn.AdamW(eps_hat=0.0), "eps_hat must be True or False, got 0.0"),
         (lambda: fastnn.LBFGS(maxcor=0), "maxcor must be an integer not below 1 .*got 0"),
         (lambda: fastnn.LBFGS(maxls=1.5), "maxls must be an integer .*got 1.5"),
         (lambda: fastnn.LBFGS(ftol=-1), "ftol must be .*got -1"),
@@ -726,7 +740,13 @@ def test_an_interrupt_comes_through_and_leaves_a_whole_pass(name):
         X, y.astype(float)[:, None], np.ones(200), num_passes=10**12, batch_size=200, epsilon=0.001,
         reg_lambda=0.01, record_every=record_every(10**12),
     )  # fmt: skip
-    trainer = get_backend(name).trainer(model._network, model._parameters, model._statistics, job)
+    trainer = get_backend(name).trainer(
+        model._network,
+        model._parameters,
+        model._statistics,
+        job,
+        Memory.fresh(model._network, model._parameters, job),
+    )
     trainer.run(1)  # compiled
     timer = threading.Timer(0.2, signal.raise_signal, [signal.SIGINT])
     timer.start()

@@ -2,17 +2,25 @@
 
 import numpy as np
 import pytest
-import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import DTYPES, Draw, counts, draws, keys, padded, read_only, untouched, widths
 
 from fastnn.reference import random as reference
+from fastnn.validation import generator_state, put_generator_state
 from fastnn_kernels import random as compiled
 
 rates = st.one_of(st.sampled_from([0.0, 0.1, 0.5, 0.999]), st.floats(0, 1, exclude_max=True))
 # The tile's first sample in its batch.
 firsts = st.integers(0, 1000).map(lambda k: 2 * k)
+
+
+def random_of(generator):
+    random = np.random.RandomState()
+    put_generator_state(random, generator)
+    return random
+
+
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
 
 
@@ -31,46 +39,34 @@ def test_draw_is_the_reference(key, position):
     assert compiled.draw(np.uint64(key), position) == int(reference.draw(key, position))
 
 
-@given(keys, st.integers(0, 300))
-def test_shuffle_is_the_reference_and_a_permutation(key, n):
-    orders = np.full(n, -1), np.full(n, -1)
-    compiled.shuffle(np.uint64(key), orders[0])
-    reference.shuffle(key, orders[1])
-    np.testing.assert_array_equal(*orders)
-    np.testing.assert_array_equal(np.sort(orders[0]), np.arange(n))
+seeds = st.integers(0, 2**32 - 1)
 
 
-def test_shuffle_does_not_depend_on_the_order_before():
-    one, other = np.arange(50), np.arange(50)[::-1].copy()
-    compiled.shuffle(np.uint64(1), one)
-    compiled.shuffle(np.uint64(1), other)
-    np.testing.assert_array_equal(one, other)
+@given(seeds, st.integers(0, 2000), st.integers(0, 1500))
+def test_shuffles_are_numpys(seed, n, n_drawn):
+    theirs = np.random.RandomState(seed)
+    theirs.randint(0, 2**32, n_drawn, np.uint64)  # from anywhere among the words
+    generators = generator_state(theirs), generator_state(theirs)
+    orders = [np.arange(n) for _ in range(3)]
+    for _ in range(2):
+        compiled.shuffle(generators[0], orders[0])
+        reference.shuffle(generators[1], orders[1])
+        theirs.shuffle(orders[2])
+        for order in orders[1:]:
+            np.testing.assert_array_equal(orders[0], order)
+    assert theirs.randint(2**31) == random_of(generators[0]).randint(2**31)
+    np.testing.assert_array_equal(*generators)
 
 
-def is_likely(observed, expected, n_free):
-    """Whether a chi-square test would be surprised less than once in a million."""
-    statistic = ((observed - expected) ** 2 / expected).sum()
-    return scipy.stats.chi2.sf(statistic, n_free) > 1e-6
-
-
-def test_every_order_is_as_likely():
-    orders = np.empty((24_000, 4), np.int64)
-    for key, order in enumerate(orders):
-        compiled.shuffle(np.uint64(key), order)
-    codes = orders @ (4 ** np.arange(4))
-    _, observed = np.unique(codes, return_counts=True)
-    assert observed.size == 24
-    assert is_likely(observed, 1000, 23)
-
-
-def test_every_sample_comes_as_likely_to_every_place():
-    n, n_orders = 20, 10_000
-    observed = np.zeros((n, n))
-    order = np.empty(n, np.int64)
-    for key in range(n_orders):
-        compiled.shuffle(np.uint64(compiled.draw(np.uint64(99), key)), order)
-        observed[np.arange(n), order] += 1
-    assert is_likely(observed, n_orders / n, (n - 1) ** 2)
+def test_generators_go_back_to_numpy():
+    generator = generator_state(np.random.RandomState(5))
+    compiled.shuffle(generator, np.arange(1000))
+    theirs = np.random.RandomState(5)
+    theirs.normal()  # has the other of a pair in store, which is not the kernels' to lose
+    put_generator_state(theirs, generator)
+    state = theirs.get_state()
+    assert state[3] == 1
+    np.testing.assert_array_equal(np.append(state[1], state[2]), generator)
 
 
 def drop(A, key, first, rate):

@@ -18,6 +18,7 @@ import pytest
 
 import fastnn
 from fastnn.backends import _n_shards
+from fastnn.threads import available_cores, taken_cores
 
 random = np.random.default_rng(0)
 X, y = random.normal(size=(1200, 20)), random.integers(0, 3, 1200)
@@ -105,6 +106,25 @@ def test_eight_threads_train_at_once():
     together = side_by_side([lambda seed=seed: trained(seed, 2) for seed in range(8)])
     for one, other in zip(alone, together, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_cores_that_come_and_go_change_nothing():
+    """Another thread takes all but one of them and gives them back, now and then between two calls."""
+    alone, ended = trained(0), threading.Event()
+
+    def disturb():
+        while not ended.is_set():
+            with taken_cores(available_cores() - 1):
+                ended.wait(0.001)
+
+    def train():
+        try:
+            return [trained(0, 2) for _ in range(5)]
+        finally:
+            ended.set()
+
+    for result in side_by_side([train, disturb])[0]:
+        np.testing.assert_array_equal(result, alone)
 
 
 def test_a_thread_may_predict_with_what_another_trains():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.neural_network import _stochastic_optimizers as peers
 from strategies import DTYPES, Draw, Windows, draws, padded, read_only, tolerance, wide
 
 from fastnn import optimizers
@@ -13,13 +14,18 @@ from fastnn_kernels import update as compiled
 OPTIMIZERS = (
     optimizers.SGD(),
     optimizers.Momentum(0.8, dampening=0.3),
+    optimizers.Momentum(0.8, dampening=0.3, rate_in_velocity=True),
+    optimizers.Momentum(1.0),
     optimizers.Nesterov(0.7),
+    optimizers.Nesterov(0.7, rate_in_velocity=True),
     optimizers.Adagrad(lr_decay=0.1, initial_accumulator_value=0.5),
     optimizers.RMSprop(alpha=0.9, momentum=0.5),
     optimizers.Adam((0.8, 0.99)),
+    optimizers.Adam((0.8, 0.99), eps=1e-3, eps_hat=True),
     optimizers.AdamW(weight_decay=0.2),
+    optimizers.AdamW(eps=1e-3, weight_decay=0.2, eps_hat=True),
 )
-each = pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda optimizer: optimizer.name)
+each = pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
 chosen = st.sampled_from(OPTIMIZERS)
 # Whole vectors of parameters, none among them, and whole vectors of them that are left alone.
@@ -60,12 +66,12 @@ def test_rules_are_the_reference(draw: Draw, optimizer, n_vectors, n_steps, n_gr
     room = Windows(parameters, state)
     for g, c in zip(gradients, table, strict=True):
         zero = dtype.type(0)
-        assert compiled.update(optimizer.name)(
+        assert compiled.update(optimizer.rule)(
             read_only(g), room.views[0], room.views[1], read_only(c), zero, zero, dtype.type(1), 0, size
         )
         before = exact.copy()
         assert reference.update(
-            optimizer.name, wide(g).sum(axis=0), exact, exact_state, c.astype(np.float64), 0.0, 0.0
+            optimizer.rule, wide(g).sum(axis=0), exact, exact_state, c.astype(np.float64), 0.0, 0.0
         )
         moved += np.abs(exact - before)
     assert room.are_kept_apart()
@@ -75,7 +81,7 @@ def test_rules_are_the_reference(draw: Draw, optimizer, n_vectors, n_steps, n_gr
 
 
 # The rules whose step is not divided by anything: there rounding is not magnified where terms cancel.
-LINEAR = [optimizer for optimizer in OPTIMIZERS if optimizer.name in {"sgd", "momentum", "nesterov"}]
+LINEAR = [optimizer for optimizer in OPTIMIZERS if optimizer.rule in {"sgd", "momentum"}]
 rates = st.sampled_from([0.0, 1e-3, 0.1, 2.0])
 
 
@@ -90,11 +96,11 @@ def test_the_derivative_is_shrunk_and_regularised(draw, optimizer, n_vectors, n_
     terms = shrink * np.abs(gradients).sum(axis=0) + l2 * np.abs(parameters) + l1
     scale = np.abs(parameters) + 2 * c[0] * terms
     assert reference.update(
-        optimizer.name, float(shrink) * wide(gradients).sum(axis=0), exact, exact_state, wide(c),
+        optimizer.rule, float(shrink) * wide(gradients).sum(axis=0), exact, exact_state, wide(c),
         float(l2), float(l1),
     )  # fmt: skip
     arguments = read_only(gradients), parameters, state, read_only(c), l2, l1, shrink
-    assert compiled.update(optimizer.name)(*arguments, 0, size)
+    assert compiled.update(optimizer.rule)(*arguments, 0, size)
     assert parameters.dtype == dtype
     assert (np.abs(parameters - exact) <= tolerance(dtype, n_gradients) * scale).all()
 
@@ -110,11 +116,11 @@ def test_only_what_is_asked_for_is_updated(draw: Draw, optimizer, before, n_vect
     l2, l1, shrink = (dtype.type(number) for number in (0.1, 0.2, 0.5))
     part = slice(begin, end)
     expected = [parameters[part].copy(), state[:, part].copy()]
-    compiled.update(optimizer.name)(
+    compiled.update(optimizer.rule)(
         read_only(gradients), parameters, state, read_only(c), l2, l1, shrink, begin, end
     )
     # The rest is as it was, and what is updated does not depend on it.
-    compiled.update(optimizer.name)(
+    compiled.update(optimizer.rule)(
         read_only(np.ascontiguousarray(gradients[:, part])),
         *expected,
         read_only(c),
@@ -141,7 +147,7 @@ def test_gradients_are_added_in_their_order(draw: Draw, optimizer, n_vectors, n_
     for given_ones in (gradients, one_after_the_other(gradients)[None]):
         p, state = parameters.copy(), initial_state(optimizer, size, dtype)
         numbers = (dtype.type(number) for number in (0.1, 0.2, 0.5))
-        compiled.update(optimizer.name)(read_only(given_ones), p, state, read_only(c), *numbers, 0, size)
+        compiled.update(optimizer.rule)(read_only(given_ones), p, state, read_only(c), *numbers, 0, size)
         norm = compiled.square_sum(read_only(given_ones), 0, size)
         results.append((p, state, norm))
     for one, other in zip(*results, strict=True):
@@ -160,9 +166,9 @@ def test_not_finite_is_told(optimizer, dtype, value):
         parameters[position] = value
         twin, state = parameters.copy(), initial_state(optimizer, size, dtype)
         arguments = read_only(gradients), parameters, state.copy(), read_only(c), zero, zero, one
-        assert not compiled.update(optimizer.name)(*arguments, 0, size)
+        assert not compiled.update(optimizer.rule)(*arguments, 0, size)
         with np.errstate(invalid="ignore"):
-            assert not reference.update(optimizer.name, gradients[0], twin, state, c, zero, zero)
+            assert not reference.update(optimizer.rule, gradients[0], twin, state, c, zero, zero)
 
 
 def by_hand(optimizer, gradients):
@@ -175,11 +181,20 @@ def by_hand(optimizer, gradients):
             case "sgd":
                 p -= rate * g
             case "momentum":
-                v = g if step == 0 else optimizer.momentum * v + (1 - optimizer.dampening) * g
-                p -= rate * v
+                damped = g if step == 0 else (1 - optimizer.dampening) * g
+                if optimizer.rate_in_velocity:
+                    v = optimizer.momentum * v + rate * damped
+                    p -= v
+                else:
+                    v = optimizer.momentum * v + damped
+                    p -= rate * v
             case "nesterov":
-                v = optimizer.momentum * v + g
-                p -= rate * (g + optimizer.momentum * v)
+                if optimizer.rate_in_velocity:
+                    v = optimizer.momentum * v + rate * g
+                    p -= rate * g + optimizer.momentum * v
+                else:
+                    v = optimizer.momentum * v + g
+                    p -= rate * (g + optimizer.momentum * v)
             case "adagrad":
                 s += g**2
                 p -= rate / (1 + step * optimizer.lr_decay) * g / (s**0.5 + optimizer.eps)
@@ -192,8 +207,11 @@ def by_hand(optimizer, gradients):
                     p *= 1 - rate * optimizer.weight_decay
                 first, second = optimizer.betas
                 m, s = first * m + (1 - first) * g, second * s + (1 - second) * g**2
-                corrected = m / (1 - first ** (step + 1)), s / (1 - second ** (step + 1))
-                p -= rate * corrected[0] / (corrected[1] ** 0.5 + optimizer.eps)
+                corrections = 1 - first ** (step + 1), 1 - second ** (step + 1)
+                if optimizer.eps_hat:
+                    p -= rate * corrections[1] ** 0.5 / corrections[0] * m / (s**0.5 + optimizer.eps)
+                else:
+                    p -= rate * (m / corrections[0]) / ((s / corrections[1]) ** 0.5 + optimizer.eps)
     return p
 
 
@@ -202,8 +220,53 @@ def test_reference_is_the_rule_by_hand(optimizer):
     gradients = np.random.default_rng(0).normal(size=12)
     p, state = np.ones(1), initial_state(optimizer, 1, np.float64)
     for g, c in zip(gradients, coefficients(optimizer, 12, np.float64), strict=True):
-        assert reference.update(optimizer.name, np.array([g]), p, state, c, 0.0, 0.0)
+        assert reference.update(optimizer.rule, np.array([g]), p, state, c, 0.0, 0.0)
     assert p[0] == pytest.approx(by_hand(optimizer, gradients), rel=1e-13)
+
+
+# What scikit-learn's optimizers are here, and how one of them is told the rate of its next step.
+PEERS = (
+    (optimizers.Momentum(0.8, rate_in_velocity=True), peers.SGDOptimizer, "learning_rate",
+     {"momentum": 0.8, "nesterov": False}),
+    (optimizers.Nesterov(0.9, rate_in_velocity=True), peers.SGDOptimizer, "learning_rate",
+     {"momentum": 0.9, "nesterov": True}),
+    (optimizers.Nesterov(1.0, rate_in_velocity=True), peers.SGDOptimizer, "learning_rate",
+     {"momentum": 1.0, "nesterov": True}),
+    (optimizers.Adam(eps_hat=True), peers.AdamOptimizer, "learning_rate_init", {}),
+    (optimizers.Adam((0.7, 0.95), eps=0.01, eps_hat=True), peers.AdamOptimizer, "learning_rate_init",
+     {"beta_1": 0.7, "beta_2": 0.95, "epsilon": 0.01}),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "peer", "rate_name", "options"), PEERS, ids=[str(case[0]) for case in PEERS]
+)
+def test_twenty_steps_are_scikit_learns(optimizer, peer, rate_name, options):
+    n_steps, size = 20, 3 * padded(1, np.dtype(np.float64))
+    random = np.random.default_rng(0)
+    parameters, gradients = random.normal(size=size), random.normal(size=(n_steps, size))
+    theirs = [parameters.copy()]
+    their_optimizer = peer(theirs, **options)
+    sides = [(parameters.copy(), initial_state(optimizer, size, np.float64)) for _ in range(2)]
+    table = coefficients(optimizer, n_steps, np.float64)
+    for step, (g, c) in enumerate(zip(gradients, table, strict=True)):
+        # Where the rate is in the velocity, what it was before still moves the parameters.
+        setattr(their_optimizer, rate_name, 0.1 / (1 + step))
+        their_optimizer.update_params(theirs, [g])
+        p, state = sides[0]
+        assert reference.update(optimizer.rule, g, p, state, c, 0.0, 0.0)
+        p, state = sides[1]
+        assert compiled.update(optimizer.rule)(read_only(g[None]), p, state, c, 0.0, 0.0, 1.0, 0, size)
+        for p, _ in sides:
+            np.testing.assert_allclose(p, theirs[0], rtol=1e-12, atol=1e-13)
+    assert (np.abs(theirs[0] - parameters) > 1e-3).any()
+
+
+def test_no_two_of_them_are_the_same():
+    # Else a switch that does nothing would pass.
+    gradients = np.random.default_rng(0).normal(size=12)
+    results = np.sort([by_hand(optimizer, gradients) for optimizer in OPTIMIZERS])
+    assert (np.diff(results) > 1e-6).all()
 
 
 def test_reference_regularises():
@@ -265,7 +328,32 @@ def test_square_sum(draw: Draw, before, n_vectors, n_gradients):
     assert abs(total - (exact**2).sum()) <= error * (wide(magnitudes) ** 2).sum()
 
 
+@given(draws, sizes, sizes, sizes)
+def test_sum_of_squares_is_numpys(draw: Draw, before, n_vectors, behind):
+    lanes = draw.padded(1)
+    begin, end = before * lanes, (before + n_vectors) * lanes
+    parameters = draw.array(end + behind * lanes)
+    total = compiled.sum_of_squares(read_only(parameters), begin, end)
+    exact = (wide(parameters[begin:end]) ** 2).sum()
+    assert abs(total - exact) <= tolerance(draw.dtype, end - begin) * exact
+
+
 def test_all_sides_have_the_same_optimizers():
-    names = optimizers.OPTIMIZERS.keys() - {"lbfgs"}  # SciPy's
-    assert compiled.OPTIMIZERS.keys() == reference.OPTIMIZERS.keys() == names
-    assert {optimizer.name for optimizer in OPTIMIZERS} == names
+    by_name = {name: kind() for name, kind in optimizers.OPTIMIZERS.items() if name != "lbfgs"}  # SciPy's
+    assert {optimizer.name for optimizer in OPTIMIZERS} == by_name.keys()
+    rules = {optimizer.rule for optimizer in by_name.values()}
+    assert compiled.OPTIMIZERS.keys() == reference.OPTIMIZERS.keys() == rules
+
+
+# Values of state and coefficients.
+NUMBERS = {
+    "sgd": (0, 1), "momentum": (1, 5), "adagrad": (1, 2), "rmsprop": (2, 5), "adam": (2, 6), "adamw": (2, 7)
+}  # fmt: skip
+
+
+@each
+def test_rules_are_given_all_the_numbers_they_take(optimizer):
+    # Kernels read beyond the last one without a word.
+    table = coefficients(optimizer, 3, np.float64)
+    assert (len(optimizer.initial_state), table.shape[1]) == NUMBERS[optimizer.rule]
+    assert (table[:, 0] > 0).all()

@@ -1,7 +1,7 @@
-"""Random numbers that are functions of a key and a position, and what is drawn from them.
+"""Random numbers, and what is drawn from them: masks by position, orders one after the other.
 
-SplitMix64 (Steele, Lea & Flood, "Fast splittable pseudorandom number generators", 2014): number p of
-the stream `key` is ``mix(key + (p + 1) GOLDEN)``.
+Masks: SplitMix64 (Steele, Lea & Flood, "Fast splittable pseudorandom number generators", 2014); number p
+of the stream `key` is ``mix(key + (p + 1) GOLDEN)``. Orders: NumPy's ``RandomState``.
 
 Shapes: A (n, units).
 """
@@ -24,15 +24,13 @@ def draw(key, position):
         return x ^ (x >> np.uint64(31))
 
 
-def shuffle(key, indices):
-    """A random order of 0, 1, 2, ... in `indices`: Fisher and Yates' shuffle, inside out."""
-    n = len(indices)
-    highs = draw(key, np.arange(n)) >> np.uint64(32)
-    order: list = []
-    for i, j in enumerate((highs * np.arange(1, n + 1, dtype=np.uint64) >> np.uint64(32)).tolist()):
-        order.append(i)
-        order[i], order[j] = order[j], i
-    indices[:] = order
+def shuffle(generator, indices):
+    """Put `indices` into another order; `generator`: the 624 words of a Mersenne Twister, the position."""
+    random = np.random.RandomState()
+    random.set_state(("MT19937", generator[:-1], int(generator[-1]), 0, 0.0))
+    random.shuffle(indices)
+    state = random.get_state(legacy=False)["state"]
+    generator[:-1], generator[-1] = state["key"], state["pos"]
 
 
 def dropout(A, key, first, rate):

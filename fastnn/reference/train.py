@@ -11,8 +11,8 @@ from .update import add_to_average, limit_norms, update
 
 __all__ = ["loss_and_gradient", "train_step"]
 
-# Streams of the seed.
-SHUFFLES, STEPS = 0, 1
+# The stream of the seed that has a number for every step.
+STEPS = 1
 
 
 def loss_and_gradient(network, parameters, statistics, X, y, weights, key):
@@ -34,6 +34,12 @@ def loss_and_gradient(network, parameters, statistics, X, y, weights, key):
     return loss_value(*loss), gradient
 
 
+def note_plateau(objective, tol, plateau):
+    """Count a pass in plateau: the best objective so far, and passes since one was below it by `tol`."""
+    plateau[1] = plateau[1] + 1 if objective > plateau[0] - tol else 0
+    plateau[0] = np.fmin(plateau[0], objective)
+
+
 def train_step(network, state, job, records):
     """One step of `job`, changing `state`; fills `records` where the pass is one that is kept.
 
@@ -42,14 +48,14 @@ def train_step(network, state, job, records):
     step = int(state.progress[0])
     n_pass, batch = divmod(step, job.n_batches)
     if batch == 0 and job.shuffled:
-        shuffle(draw(draw(job.seed, SHUFFLES), n_pass), state.indices)
-    chosen = state.indices[batch * job.batch_size :][: job.batch_size]
+        shuffle(state.generator, state.order)
+    chosen = state.order[batch * job.batch_size :][: job.batch_size]
     total = np.sum(job.weights[chosen])
     scale = (1 / total if total > 0 else 0.0) if job.averaged else 1.0
     weights = (scale * job.weights[chosen]).astype(network.dtype)
     parameters = state.parameters
     y = job.y[chosen][:, 0] if network.loss.of_labels else job.y[chosen]
-    key = draw(draw(job.seed, STEPS), step)
+    key = draw(draw(job.seed, STEPS), job.steps_before + step)
     loss, gradient = loss_and_gradient(network, parameters, state.statistics, job.X[chosen], y, weights, key)
 
     norm = np.sqrt(np.sum(gradient.astype(np.float64) ** 2))
@@ -58,10 +64,11 @@ def train_step(network, state, job, records):
         gradient *= network.dtype.type(job.clip_norm / norm if np.isfinite(norm) else np.nan)
     before = parameters.copy()
     is_weight = np.arange(network.n_parameters) < network.n_weights
-    l2 = (job.optimizer.l2 + job.reg_lambda * is_weight).astype(network.dtype)
+    penalty = job.reg_lambda * (scale if job.of_objective else 1.0)
+    l2 = (job.optimizer.l2 + penalty * is_weight).astype(network.dtype)
     l1 = (job.l1 * is_weight).astype(network.dtype)
     (c,) = job.coefficients(step, 1, network.dtype)
-    finite = update(job.optimizer.name, gradient, parameters, state.optimizer, c, l2, l1)
+    finite = update(job.optimizer.rule, gradient, parameters, state.optimizer, c, l2, l1)
     if job.max_norm > 0:
         for W in network.weights(parameters):
             limit_norms(W, job.max_norm)
@@ -69,9 +76,14 @@ def train_step(network, state, job, records):
         add_to_average(parameters, network.dtype.type(job.average_share), state.average)
 
     record = job.record(n_pass)
-    if record is not None and scale > 0:
+    if record is not None and scale > 0 and job.of_objective:
+        squares = np.sum(before[is_weight] ** 2)
+        records.losses[record] += len(chosen) * (loss * job.loss_share + 0.5 * penalty * squares)
+    elif record is not None and scale > 0:
         records.losses[record] += loss / scale
-    if record is not None and batch == job.n_batches - 1:
+    if job.patience and record is not None and batch == job.n_batches - 1:
+        note_plateau(records.losses[record] / len(job.X), job.tol, state.plateau)
+    if record is not None and batch == job.n_batches - 1 and not job.of_objective:
         records.norms[record] = norm
         pairs = zip(network.weights(parameters), network.weights(before), strict=True)
         for layer, (W, old) in enumerate(pairs):

@@ -25,15 +25,9 @@ def sgd(p, g, state, c):
 
 
 def momentum(p, g, state, c):
-    """``v = momentum v + undamped g``; ``p - rate v``."""
+    """``v = c1 v + c2 g``; ``p - (c3 g + c4 v)``, which is Polyak's momentum, and Nesterov's."""
     state[0] = c[1] * state[0] + c[2] * g
-    return p - c[0] * state[0]
-
-
-def nesterov(p, g, state, c):
-    """``v = momentum v + g``; ``p - rate (g + momentum v)``."""
-    state[0] = c[1] * state[0] + g
-    return p - c[0] * (g + c[1] * state[0])
+    return p - (c[3] * g + c[4] * state[0])
 
 
 def adagrad(p, g, state, c):
@@ -64,7 +58,6 @@ def adamw(p, g, state, c):
 OPTIMIZERS = {
     "sgd": sgd,
     "momentum": momentum,
-    "nesterov": nesterov,
     "adagrad": adagrad,
     "rmsprop": rmsprop,
     "adam": adam,

@@ -1,9 +1,13 @@
-"""Random numbers that are functions of a key and a position, and what is drawn from them.
+"""Random numbers, and what is drawn from them: masks by position, orders one after the other.
 
-SplitMix64 (Steele, Lea & Flood, "Fast splittable pseudorandom number generators", 2014), read at any
-position: number p of the stream `key` is ``mix(key + (p + 1) GOLDEN)``. So a number does not depend
-on which thread draws it, on how the samples are cut into tiles, or on what was drawn before. Keys
-of streams are numbers of other streams: of a seed, of a step in it, of a layer in that.
+Masks are functions of a key and a position: SplitMix64 (Steele, Lea & Flood, "Fast splittable
+pseudorandom number generators", 2014), read at any position: number p of the stream `key` is
+``mix(key + (p + 1) GOLDEN)``. So a number does not depend on which thread draws it, on how the samples
+are cut into tiles, or on what was drawn before. Keys of streams are numbers of other streams: of a seed,
+of a step in it, of a layer in that.
+
+Orders of the samples are those that NumPy's ``RandomState.shuffle`` makes, draw for draw, from the same
+Mersenne Twister: so a run can be held against one that anybody else made from the same seed.
 
 Shape letters: J units, T samples of a tile (a whole number of vectors).
 """
@@ -25,10 +29,12 @@ GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 ROUNDS = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
 LAST_SHIFT = 31
 
+# Words of a Mersenne Twister, and how far apart those are that it combines.
+WORDS, SHIFT = 624, 397
+
 _SHIFTS = tuple(np.uint64(shift) for shift, _ in ROUNDS)
 _FACTORS = tuple(np.uint64(factor) for _, factor in ROUNDS)
 _LAST_SHIFT = np.uint64(LAST_SHIFT)
-_HALF = np.uint64(32)
 
 
 @kernel
@@ -51,19 +57,49 @@ def draw(key, position):
 
 
 @kernel
-def shuffle(key, indices):
-    """A random order of 0, 1, 2, ...: Fisher and Yates' shuffle, inside out.
+def shuffle(generator, indices):
+    """Put `indices` into another order, as ``numpy.random.RandomState.shuffle`` would.
 
     Parameters
     ----------
-    key : uint64
+    generator : array (625,) of uint32
+        The 624 words of a Mersenne Twister and the position among them; updated.
     indices : array of int64
-        Overwritten.
+        Updated.
     """
-    for i in range(indices.shape[0]):
-        j = np.int64(((draw(key, i) >> _HALF) * np.uint64(i + 1)) >> _HALF)
-        indices[i] = indices[j]
-        indices[j] = i
+    mask = np.int64(0xFFFFFFFF)
+    for i in range(indices.shape[0] - 1, 0, -1):
+        while mask >> 1 >= i:  # as few bits as i has
+            mask >>= 1
+        j = word(generator) & mask
+        while j > i:
+            j = word(generator) & mask
+        indices[i], indices[j] = indices[j], indices[i]
+
+
+@kernel
+def word(generator):
+    """The next 32 bits of the Mersenne Twister (Matsumoto & Nishimura, 1998, section 2.1)."""
+    position = np.int64(generator[WORDS])
+    if position >= WORDS:
+        twist(generator)
+        position = np.int64(0)
+    generator[WORDS] = position + 1
+    y = np.int64(generator[position])
+    y ^= y >> 11
+    y ^= (y << 7) & 0x9D2C5680
+    y ^= (y << 15) & 0xEFC60000
+    return y ^ (y >> 18)
+
+
+@kernel
+def twist(generator):
+    """The next 624 words in place of the last."""
+    for k in range(WORDS):
+        following = np.int64(generator[k + 1 if k + 1 < WORDS else 0])
+        y = (np.int64(generator[k]) & 0x80000000) | (following & 0x7FFFFFFF)
+        distant = np.int64(generator[k + SHIFT if k + SHIFT < WORDS else k + SHIFT - WORDS])
+        generator[k] = distant ^ (y >> 1) ^ (-(y & 1) & 0x9908B0DF)
 
 
 @kernel

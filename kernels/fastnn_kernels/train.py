@@ -33,7 +33,7 @@ from .network import (
 from .random import draw, shuffle
 from .simd import borrow, flush_subnormals, restore_mode, row, view
 from .tile import gather_tile
-from .update import add_to_average, limit_norms, square_sum, update
+from .update import add_to_average, limit_norms, square_sum, sum_of_squares, update
 
 __all__ = [
     "BLOCK",
@@ -50,8 +50,8 @@ __all__ = [
 # Parameters that one thread updates at a time, a whole number of vectors. Sums over the parameters are
 # taken block by block, whoever takes them.
 BLOCK = 4096
-# Streams of the seed.
-SHUFFLES, STEPS = 0, 1
+# The stream of the seed that has a number for every step.
+STEPS = 1
 
 
 class Recipe(NamedTuple):
@@ -84,14 +84,17 @@ class State(NamedTuple):
     """What a training changes.
 
     parameters (P,); optimizer (S, P), its values; average (P,) or (0,), of the parameters; statistics,
-    flat, of the normalised layers; gradients (G, P); losses (G,) float64, of the shards; progress (n, 2)
-    int64, of every thread: steps done and rounds done of the next.
+    flat, of the normalised layers; generator (625,) uint32, of the orders; plateau (2,) float64, the best
+    objective of a pass and passes since one was clearly below it; gradients (G, P); losses (G,) float64, of
+    the shards; progress (n, 2) int64, of every thread: steps done and rounds done of the next.
     """
 
     parameters: Any
     optimizer: Any
     average: Any
     statistics: Any
+    generator: Any
+    plateau: Any
     gradients: Any
     losses: Any
     progress: Any
@@ -100,8 +103,8 @@ class State(NamedTuple):
 class Workspace(NamedTuple):
     """What is overwritten: a row a thread of tiles, units, dunits, scratch; what threads share.
 
-    tiles (n, (I + Y + 1) * T); before (P,), parameters of before a step; partial (P / BLOCK,) float64;
-    finite (n,) int64; barrier (16,) int64.
+    tiles (n, (I + Y + 1) * T); before (P,), parameters of before a step; partial and squares (P / BLOCK,)
+    float64, sums of squares of gradients and weights; finite (n,) int64; barrier (16,) int64.
     """
 
     tiles: Any
@@ -110,6 +113,7 @@ class Workspace(NamedTuple):
     scratch: Any
     before: Any
     partial: Any
+    squares: Any
     finite: Any
     barrier: Any
 
@@ -126,7 +130,12 @@ class Settings(NamedTuple):
     shuffled: bool
     averaged: bool  # whether a batch's loss is divided by the sum of its weights
     weight_scale: float  # of a whole batch that is: what its weights have been multiplied by
+    of_objective: bool  # whether L2's penalty is averaged with the losses, and recorded with them
+    loss_share: float  # what the losses are multiplied by in that objective
+    tol: float  # by which it is to fall
+    patience: int  # and passes in which it may not, before the call ends; 0: any number
     seed: Any  # uint64
+    steps_before: int  # that were done in other trainings
     loss_parameter: float
     dropout: Any  # (L,) float64
     n_weights: int  # prefix of the parameters that is regularised, a whole number of vectors
@@ -143,6 +152,8 @@ class Settings(NamedTuple):
 
 class Records(NamedTuple):
     """What is kept of every `record_every`-th pass and the last: loss sum, gradient norm, update ratios.
+
+    Where the objective is recorded (`Settings.of_objective`), it alone is.
 
     losses (R,), norms (R,), ratios (R, L), all float64.
     """
@@ -218,7 +229,8 @@ def train_steps(recipe: Recipe) -> Any:
     `Workspace`; coefficients of the optimizer (steps, C), a row a step from `Settings.first_step` on;
     last_step, n_rounds: return after so many steps in all, or so many rounds in this call.
 
-    It returns whether all parameters are finite still; a call ends where they no longer are.
+    It returns whether all parameters are finite still; a call ends where they no longer are, and after a
+    pass that used up the patience.
     """
     one_tile = tile_gradient(recipe)
     change = update(recipe.optimizer, recipe.with_l1)
@@ -236,7 +248,9 @@ def train_steps(recipe: Recipe) -> Any:
         statistics, losses = borrow(state.statistics), borrow(state.losses)
         all_X, all_y, all_weights = borrow(data.X), borrow(data.y), borrow(data.weights)
         indices, dropout = borrow(data.indices), borrow(settings.dropout)
+        generator, plateau = borrow(state.generator), borrow(state.plateau)
         before, partial, barrier = borrow(work.before), borrow(work.partial), borrow(work.barrier)
+        squares = borrow(work.squares)
         coefficients = borrow(coefficients)
         n_shards = gradients.shape[0]
         n_parameters = parameters.shape[0]
@@ -260,7 +274,7 @@ def train_steps(recipe: Recipe) -> Any:
             record = -(-n_pass // settings.record_every)
             if gathered and settings.shuffled and batch == 0 and round == 0:
                 if thread == 0:
-                    shuffle(draw(draw(settings.seed, SHUFFLES), n_pass), indices)
+                    shuffle(generator, indices)
                 if threaded:
                     wait(barrier, n_threads)
             if gathered and settings.averaged and step != weighed:
@@ -269,7 +283,7 @@ def train_steps(recipe: Recipe) -> Any:
                 for k in range(first_sample, first_sample + n_batch):
                     total += all_weights[indices[k]]
                 scale = 1.0 / total if total > 0.0 else 0.0
-            key = draw(draw(settings.seed, STEPS), step)
+            key = draw(draw(settings.seed, STEPS), settings.steps_before + step)
 
             for shard in range(thread, n_shards, n_threads):
                 gradient = row(gradients, shard)
@@ -306,13 +320,31 @@ def train_steps(recipe: Recipe) -> Any:
             if progress[1] < settings.n_rounds:
                 continue
 
+            if settings.of_objective and is_recorded:
+                for block in range(thread, n_blocks, n_threads):
+                    begin = min(block * BLOCK, settings.n_weights)
+                    squares[block] = sum_of_squares(
+                        parameters, begin, min((block + 1) * BLOCK, settings.n_weights)
+                    )
             if threaded:
                 wait(barrier, n_threads)
             # The last step of a recorded pass is looked at more closely.
-            is_observed = is_recorded and batch == settings.n_batches - 1
+            is_last = batch == settings.n_batches - 1
+            is_observed = is_recorded and is_last and not settings.of_objective
+            penalty = settings.reg_lambda * (scale if settings.of_objective else 1.0)
             if is_recorded and thread == 0 and scale > 0.0:
+                loss = 0.0
                 for shard in range(n_shards):
-                    records.losses[record] += losses[shard] / scale
+                    loss += losses[shard]
+                if settings.of_objective:
+                    loss *= settings.loss_share
+                    for block in range(n_blocks):
+                        loss += 0.5 * penalty * squares[block]
+                    records.losses[record] += n_batch * loss
+                else:
+                    records.losses[record] += loss / scale
+            if settings.patience > 0 and is_recorded and is_last and thread == 0:
+                note_plateau(records.losses[record] / settings.n_samples, settings.tol, plateau)
             shrink = dtype(1.0)
             if is_observed or settings.clip_norm > 0.0:
                 for block in range(thread, n_blocks, n_threads):
@@ -336,7 +368,7 @@ def train_steps(recipe: Recipe) -> Any:
                         before[k] = parameters[k]
                 middle = min(max(begin, settings.n_weights), end)
                 for part_begin, part_end, l2, l1 in (
-                    (begin, middle, settings.reg_lambda + settings.weight_decay, settings.l1),
+                    (begin, middle, penalty + settings.weight_decay, settings.l1),
                     (middle, end, settings.weight_decay, 0.0),
                 ):
                     finite &= change(
@@ -365,10 +397,20 @@ def train_steps(recipe: Recipe) -> Any:
                     end = begin + plan[layer, INPUTS] * plan[layer, OUTPUTS]
                     records.ratios[record, layer] = ratio(parameters, before, begin, end)
             progress[0], progress[1] = step + 1, 0
+            # Which all threads see: thread 0 wrote it before the last wait, and only at the end of a pass.
+            if is_last and 0 < settings.patience < plateau[1]:
+                break
         restore_mode(mode)
         return finite
 
     return train_steps
+
+
+@kernel
+def note_plateau(objective, tol, plateau):
+    """Count a pass in plateau: the best objective so far, and passes since one was below it by `tol`."""
+    plateau[1] = plateau[1] + 1.0 if objective > plateau[0] - tol else 0.0
+    plateau[0] = min(plateau[0], objective) if objective == objective else plateau[0]
 
 
 @kernel

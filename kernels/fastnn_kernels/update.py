@@ -17,9 +17,9 @@ import numpy as np
 
 from . import vmath
 from .jit import kernel
-from .simd import fill, is_zero, lanes, load, reduce_add_squares, store, view
+from .simd import fill, is_zero, lanes, load, reduce_add_squares, reduce_add_weighted, store, view
 
-__all__ = ["OPTIMIZERS", "add_to_average", "limit_norms", "square_sum", "update"]
+__all__ = ["OPTIMIZERS", "add_to_average", "limit_norms", "square_sum", "sum_of_squares", "update"]
 
 # --- the rules: the new values of the vector p of parameters that begins at k, by the derivative g.
 # The first coefficient is the learning rate; `state` (S, P) is updated.
@@ -33,18 +33,10 @@ def sgd(p, g, state, k, c):
 
 @kernel
 def momentum(p, g, state, k, c):
-    """``v = momentum v + undamped g``; ``p - rate v``."""
+    """``v = c1 v + c2 g``; ``p - (c3 g + c4 v)``, which is Polyak's momentum, and Nesterov's."""
     v = fill(c, c[1]) * load(state, 0, k) + fill(c, c[2]) * g
     store(state, 0, k, v)
-    return p - fill(c, c[0]) * v
-
-
-@kernel
-def nesterov(p, g, state, k, c):
-    """``v = momentum v + g``; ``p - rate (g + momentum v)``."""
-    v = fill(c, c[1]) * load(state, 0, k) + g
-    store(state, 0, k, v)
-    return p - fill(c, c[0]) * (g + fill(c, c[1]) * v)
+    return p - (fill(c, c[3]) * g + fill(c, c[4]) * v)
 
 
 @kernel
@@ -88,7 +80,6 @@ def adamw(p, g, state, k, c):
 OPTIMIZERS: dict[str, Any] = {
     "sgd": sgd,
     "momentum": momentum,
-    "nesterov": nesterov,
     "adagrad": adagrad,
     "rmsprop": rmsprop,
     "adam": adam,
@@ -141,6 +132,17 @@ def square_sum(gradients, begin, end):
     for k in range(begin, end, lanes(gradients)):
         result += reduce_add_squares(total(gradients, k))
     return result
+
+
+@kernel
+def sum_of_squares(parameters, begin, end):
+    """Sum of the squares of the parameters (P,) from `begin` to `end`, in their dtype."""
+    row = view(parameters, 0, 1, parameters.shape[0])
+    squares = fill(parameters, 0)
+    for k in range(begin, end, lanes(parameters)):
+        p = load(row, 0, k)
+        squares = squares + p * p
+    return reduce_add_weighted(squares, fill(parameters, 1))
 
 
 @kernel

@@ -1,0 +1,86 @@
+"""Fits through the estimators, beside scikit-learn's own: what is compared, once.
+
+Each side is a module with `MLPClassifier`; whatever else is in a comparison is the same for both.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from functools import cache
+from types import ModuleType
+
+import joblib
+import numpy as np
+import sklearn.neural_network
+from sklearn.datasets import load_digits, load_iris, make_blobs
+from sklearn.model_selection import GridSearchCV
+
+import fastnn
+from fastnn.threads import available_cores
+
+SIDES = {"fastnn": fastnn, "scikit-learn": sklearn.neural_network}
+NETWORKS = 64
+PASSES = 100
+
+
+def quietly(action: Callable[[], object]) -> object:
+    """Without the word that a fit has not converged."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return action()
+
+
+@cache
+def iris() -> tuple[np.ndarray, np.ndarray]:
+    return load_iris(return_X_y=True)
+
+
+def fit_iris(module: ModuleType, **options) -> object:
+    return quietly(lambda: module.MLPClassifier(random_state=0, **options).fit(*iris()))
+
+
+@cache
+def blobs() -> tuple[np.ndarray, np.ndarray]:
+    X, y = make_blobs(300, 2, centers=3, random_state=0)
+    return X.astype(np.float32), y
+
+
+def networks(module: ModuleType, count: int = NETWORKS) -> list:
+    """Of [2, 16, 16, 3], each with a seed of its own, for 100 passes in batches of 32."""
+    return [
+        module.MLPClassifier(
+            (16, 16), activation="tanh", batch_size=32, max_iter=PASSES, tol=0.0, n_iter_no_change=PASSES,
+            random_state=seed,
+        )
+        for seed in range(count)
+    ]  # fmt: skip
+
+
+def fit_side_by_side(count: int = NETWORKS) -> list:
+    return quietly(lambda: fastnn.fit_many(networks(fastnn, count), *blobs()))
+
+
+def fit_one_by_one(module: ModuleType, count: int = NETWORKS) -> list:
+    return quietly(lambda: [network.fit(*blobs()) for network in networks(module, count)])
+
+
+GRID = {
+    "hidden_layer_sizes": [(32,), (64,), (32, 32)],
+    "alpha": [1e-4, 1e-2],
+    "learning_rate_init": [1e-3, 3e-3],
+    "activation": ["relu", "tanh"],
+}
+
+
+def search(module: ModuleType, n_jobs: int = 0, max_iter: int = 50) -> GridSearchCV:
+    """24 candidates by 5 folds of the digits: on processes for scikit-learn, on threads for fastnn."""
+    X, y = load_digits(return_X_y=True)
+    estimator = module.MLPClassifier(max_iter=max_iter, random_state=0)
+    backend = "threading" if module is fastnn else "loky"
+
+    def run() -> GridSearchCV:
+        with joblib.parallel_config(backend=backend, n_jobs=n_jobs or available_cores()):
+            return GridSearchCV(estimator, GRID, cv=5).fit(X / 16, y)
+
+    return quietly(run)

@@ -1,0 +1,56 @@
+"""The estimators beside scikit-learn's, and many networks at once."""
+
+import estimators
+import numpy as np
+import pytest
+from workloads import WORKLOADS, estimator_run
+
+import fastnn
+
+sides = pytest.mark.parametrize("side", estimators.SIDES)
+
+
+@sides
+@pytest.mark.parametrize("name", ["digits", "table", "mnist shape"])
+def test_fit(benchmark, name, side):
+    benchmark.group = f"fit: {name}"
+    run = estimator_run(WORKLOADS[name], estimators.SIDES[side])
+    score = benchmark.pedantic(run, rounds=3, warmup_rounds=1)
+    benchmark.extra_info.update(score=score())
+
+
+@sides
+@pytest.mark.parametrize("max_iter", [200, 1])
+def test_iris(benchmark, side, max_iter):
+    """With defaults; of one pass, nearly all is overhead."""
+    benchmark.group = f"fit: iris, {max_iter} passes at most"
+    module = estimators.SIDES[side]
+    benchmark.pedantic(estimators.fit_iris, (module,), {"max_iter": max_iter}, rounds=10, warmup_rounds=1)
+
+
+@pytest.mark.parametrize("how", ["fit_many", "one by one", "scikit-learn"])
+def test_many(benchmark, how):
+    benchmark.group = "networks [2, 16, 16, 3] at once"
+    run = {
+        "fit_many": estimators.fit_side_by_side,
+        "one by one": lambda: estimators.fit_one_by_one(fastnn),
+        "scikit-learn": lambda: estimators.fit_one_by_one(estimators.SIDES["scikit-learn"], 2),
+    }[how]
+    benchmark.pedantic(run, rounds=3, warmup_rounds=1)
+    benchmark.extra_info.update(networks=2 if how == "scikit-learn" else estimators.NETWORKS)
+
+
+@sides
+def test_search(benchmark, side):
+    benchmark.group = "GridSearchCV on digits"
+    benchmark.pedantic(estimators.search, (estimators.SIDES[side],), rounds=1)
+
+
+@pytest.mark.parametrize("method", ["predict", "predict_proba"])
+@pytest.mark.parametrize("side", [*estimators.SIDES, "predictor"])
+def test_row(benchmark, side, method):
+    benchmark.group = f"{method} of one row"
+    module = estimators.SIDES.get(side, fastnn)
+    estimator = estimators.fit_iris(module)
+    row = np.array([[5.1, 3.5, 1.4, 0.2]])
+    benchmark(estimator.predictor(method=method) if side == "predictor" else getattr(estimator, method), row)
