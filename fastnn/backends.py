@@ -33,12 +33,14 @@ CALL_SECONDS = 0.05
 FIRST_CALL_OPERATIONS = 1e8
 # Steps a call may take, for which coefficients are computed.
 CALL_STEPS = 1 << 16
-# A step's batch is cut into shards, which threads may share, from so much work on (about 0.1 ms), into
-# so many at the most, of so many samples at the least, with so many bytes of gradients at the most.
-SHARDED_OPERATIONS = 1.2e7
+# Threads may share a step from so much work on (about 0.1 ms). Below so many samples of a batch they share
+# the units, in two parts. From there on they share the samples, whose gradients are added then: the batch is
+# cut into shards, so many at the most, of so many samples at the least, with so many bytes of gradients.
+SHARED_OPERATIONS = 1.2e7
+TEAM_SAMPLES, N_PARTS = 256, 2
 MOST_SHARDS = 8
 LEAST_SHARD = 64
-SHARDED_BYTES = 1 << 28
+SHARED_BYTES = 1 << 28
 
 
 class Records(NamedTuple):
@@ -414,11 +416,11 @@ def _training_width(network: Network, n_samples: int) -> int:
     )
 
 
-def _recipe(train: Any, network: Network, job: Job, *, threaded: bool = False) -> Any:
+def _recipe(train: Any, network: Network, job: Job, *, threaded: bool = False, team: bool = False) -> Any:
     return train.Recipe(
         network.kernel_activations, network.loss.name, job.optimizer.rule,
         gathered=job.is_gathered, batch_norm=network.batch_norm,
-        dropped=bool(network.dropout), with_l1=job.l1 > 0, threaded=threaded,
+        dropped=bool(network.dropout), with_l1=job.l1 > 0, threaded=threaded, team=team,
     )  # fmt: skip
 
 
@@ -488,6 +490,8 @@ def _workspace(train: Any, network: Network, job: Job, width: int, n_threads: in
         return aligned_empty(n_threads * size * width, dtype).reshape(n_threads, size * width)
 
     n_blocks = -(-network.n_parameters // train.BLOCK)
+    sums = aligned_empty(4 * widest * width, dtype).reshape(2, 2 * widest * width)
+    sums[1] = 0
     return train.Workspace(
         tiles=rows(gathered),
         units=rows(layout.n_units),
@@ -496,18 +500,24 @@ def _workspace(train: Any, network: Network, job: Job, width: int, n_threads: in
         before=aligned_empty(network.n_parameters, dtype),
         partial=np.zeros(n_blocks),
         squares=np.zeros(n_blocks),
+        sums=sums,
         finite=np.ones(n_threads, np.int64),
         barrier=np.zeros(16, np.int64),
     )
 
 
-def _n_shards(network: Network, batch_size: int) -> int:
-    """Shards of a step's batch: a matter of the problem, not of the threads there are."""
+def _shares(network: Network, batch_size: int) -> tuple[int, bool]:
+    """How many threads may share a step: a matter of the problem, not of the threads there are.
+
+    And whether they share the units of its layers, or its batch, which is cut into so many shards.
+    """
     operations = 6 * network.n_parameters * batch_size * network.dtype.itemsize / 4
-    if network.batch_norm or operations < SHARDED_OPERATIONS:
-        return 1
-    most = min(MOST_SHARDS, SHARDED_BYTES // (network.n_parameters * network.dtype.itemsize))
-    return max(1, min(most, batch_size // LEAST_SHARD))
+    if network.batch_norm or operations < SHARED_OPERATIONS:
+        return 1, False
+    if not network.dropout and batch_size < TEAM_SAMPLES:
+        return N_PARTS, True
+    most = min(MOST_SHARDS, SHARED_BYTES // (network.n_parameters * network.dtype.itemsize))
+    return max(1, min(most, batch_size // LEAST_SHARD)), False
 
 
 def _started_pool(n_threads: int) -> ThreadPoolExecutor:
@@ -526,13 +536,14 @@ class _NumbaTrainer:
         self, train: Any, network: Network, parameters: Array, statistics: Array, job: Job, memory: Memory
     ) -> None:
         self._train, self._network, self._job, self.memory = train, network, job, memory
-        n_shards = _n_shards(network, job.batch_size)
+        n_shares, team = _shares(network, job.batch_size)
+        n_shards = 1 if team else n_shares
         shard = -(-job.batch_size // n_shards)
         width = _training_width(network, shard)
         # More threads than cores would wait for one another.
-        n_threads = min(job.n_threads, n_shards, available_cores())
+        n_threads = min(job.n_threads, n_shares, available_cores())
         self._n_threads = n_threads
-        self._kernel = train.train_steps(_recipe(train, network, job, threaded=n_threads > 1))
+        self._kernel = train.train_steps(_recipe(train, network, job, threaded=n_threads > 1, team=team))
         size, dtype = network.n_parameters, network.dtype
         if job.is_gathered:
             data = _read_only(job.X), _read_only(job.y), job.weights, memory.order

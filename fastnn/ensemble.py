@@ -16,16 +16,19 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any, ClassVar
 
 import numpy as np
-from joblib import effective_n_jobs
+import scipy.sparse
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, _fit_context, clone
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from . import threads
 from .estimators import BaseMLP, ClassTargets, MLPClassifier, MLPRegressor, NumberTargets, Targets
+from .fitting import with_callbacks
+from .optimizers import LBFGS
 from .schedules import CosineDecay
-from .validation import check_weights
+from .validation import check_count, check_weights
 
 __all__ = ["MLPEnsembleClassifier", "MLPEnsembleRegressor", "fit_many"]
 
@@ -49,7 +52,8 @@ def fit_many(
     sample_weight : array-like (n_samples,), optional
         Weights of the samples.
     n_jobs : int, optional
-        Threads: by default as many as there are cores; negative numbers as in joblib, -1 for all cores.
+        Threads: by default as many as there are cores; of negative numbers -1 is all cores, -2 all but one.
+        They are this process's own, whatever backend joblib is set to.
 
     Returns
     -------
@@ -59,7 +63,7 @@ def fit_many(
     Raises
     ------
     ValueError
-        For an estimator that stands in the list twice, or is none of fastnn's.
+        For an estimator that stands in the list twice, or is none of fastnn's; for an n_jobs of 0.
     Exception
         Whatever a fit raises, when the others are done, with the place of the estimator as a note.
     KeyboardInterrupt
@@ -79,21 +83,37 @@ def fit_many(
     for k, estimator in enumerate(estimators):
         if not isinstance(estimator, BaseMLP):
             raise ValueError(
-                f"estimators[{k}] must be a fastnn.MLPClassifier or MLPRegressor, got {estimator!r}: fit "
-                "others with joblib"
+                f"estimators[{k}] must be a fastnn.MLPClassifier or MLPRegressor, got {_told(estimator)}: "
+                "fit others with joblib"
             )
     if len({id(estimator) for estimator in estimators}) < len(estimators):
         raise ValueError("estimators holds the same object more than once: clone it")
 
     def task(estimator: Any) -> Task:
-        def fit(stopped: Callable[[], bool]) -> None:
-            estimator._validate_params()
-            estimator._fit(X, y, sample_weight, stopped=stopped)
-
-        return fit
+        return lambda stopped: _fit_one(estimator, X, y, sample_weight, stopped)
 
     _run_side_by_side([task(estimator) for estimator in estimators], _chains(estimators), n_jobs)
     return estimators
+
+
+@with_callbacks
+def _fit_one(
+    estimator: Any,
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    stopped: Callable[[], bool],
+    knows_classes: bool = False,
+) -> None:
+    """What `fit` does, but that it ends when it is told to."""
+    estimator._validate_params()
+    estimator._fit(X, y, sample_weight, knows_classes=knows_classes, stopped=stopped)
+
+
+def _told(estimator: Any) -> str:
+    """What somebody gave, with the module: scikit-learn has classes of the same names."""
+    kind = type(estimator)
+    return repr(estimator) if isinstance(estimator, type) else f"{estimator!r} of {kind.__module__}"
 
 
 def _chains(estimators: Sequence[Any]) -> list[list[int]]:
@@ -101,6 +121,8 @@ def _chains(estimators: Sequence[Any]) -> list[list[int]]:
     chains: dict[Any, list[int]] = {}
     for k, estimator in enumerate(estimators):
         state = estimator.random_state
+        if state is None:  # which somebody else may have given as itself
+            state = check_random_state(None)
         chains.setdefault(("own", k) if isinstance(state, numbers.Integral) else id(state), []).append(k)
     return list(chains.values())
 
@@ -122,7 +144,7 @@ def _run_side_by_side(tasks: Sequence[Task], chains: list[list[int]], n_jobs: in
             except Exception as error:
                 errors[k] = error
 
-    n_threads = min(effective_n_jobs(-1 if n_jobs is None else n_jobs), len(chains))
+    n_threads = min(_n_threads(n_jobs), len(chains))
     if n_threads <= 1:
         for chain in chains:
             run(chain)
@@ -134,11 +156,21 @@ def _run_side_by_side(tasks: Sequence[Task], chains: list[list[int]], n_jobs: in
             finally:  # an interrupt: those that run end at their next chunk
                 stopping.set()
     if errors:
-        first = min(errors)
+        # An interrupt is what the caller waits for, whatever went wrong before it.
+        first = min(errors, key=lambda k: (isinstance(errors[k], Exception), k))
         error = errors[first]
         if len(tasks) > 1:
             error.add_note(f"This was the fit of estimator {first} of {len(tasks)}, counted from 0.")
         raise error
+
+
+def _n_threads(n_jobs: Any) -> int:
+    """Threads that `n_jobs` asks for."""
+    is_integer = isinstance(n_jobs, numbers.Integral) and type(n_jobs) is not bool
+    if not (n_jobs is None or (is_integer and n_jobs)):
+        raise ValueError(f"n_jobs must be None or an integer other than 0, got {n_jobs!r}")
+    count = -1 if n_jobs is None else int(n_jobs)
+    return count if count > 0 else max(1, threads.available_cores() + 1 + count)
 
 
 class _Ensemble(Targets, BaseEstimator):
@@ -167,19 +199,32 @@ class _Ensemble(Targets, BaseEstimator):
         Parameters
         ----------
         search : GridSearchCV, RandomizedSearchCV or their like
-            Fitted, over one of fastnn's estimators.
+            Fitted, over one of fastnn's estimators. Of several metrics `refit` names the one that counts.
         n_estimators : int, default 10
-            How many: the candidates of the best mean score, or all if there are no more.
+            How many: the candidates of the best mean score, or all that could be fitted if there are no more.
         **parameters
             Of the ensemble: `n_jobs`, `random_state`, `method`.
 
         Returns
         -------
         ensemble
+
+        Raises
+        ------
+        ValueError
+            For n_estimators below 1, a search whose metrics have none that counts, or no candidate a score.
         """
         check_is_fitted(search, "cv_results_")
-        order = np.argsort(search.cv_results_["rank_test_score"], kind="stable")[:n_estimators]
-        candidates = [clone(search.estimator).set_params(**search.cv_results_["params"][k]) for k in order]
+        check_count(n_estimators, "n_estimators", 1)
+        results = search.cv_results_
+        metric = "score" if "rank_test_score" in results else search.refit
+        if f"rank_test_{metric}" not in results:
+            raise ValueError("the search has several metrics: name the one that counts as its refit")
+        order = np.argsort(results[f"rank_test_{metric}"], kind="stable")
+        best = [k for k in order if np.isfinite(results[f"mean_test_{metric}"][k])][:n_estimators]
+        if not best:
+            raise ValueError("no candidate of the search has a score: each of their fits failed")
+        candidates = [clone(search.estimator).set_params(**results["params"][k]) for k in best]
         return cls(candidates, len(candidates), **parameters)
 
     @_fit_context(prefer_skip_nested_validation=False)
@@ -203,14 +248,23 @@ class _Ensemble(Targets, BaseEstimator):
         KeyboardInterrupt
             Within a fraction of a second of Ctrl-C. The ensemble is not fitted then.
         """
+        # What a fit that fails leaves behind would be members of one fit and classes of another.
+        self.__dict__.pop("estimators_", None)
         X, y = validate_data(
             self, X, y, accept_sparse=["csr", "csc"], multi_output=True,
             dtype=(np.float64, np.float32), **self._target_checks,
         )  # fmt: skip
         y = self._check_targets(y, "new")
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, X)
         weights = check_weights(sample_weight, X.shape[0])
         random = check_random_state(self.random_state)
         members = [self._member(k, random) for k in range(self.n_estimators)]
+        if self.method in ("snapshots", "average") and isinstance(members[0]._chosen_optimizer(), LBFGS):
+            raise ValueError(
+                f"method={self.method!r} follows a training from step to step, of which solver 'lbfgs' has "
+                "none: choose another solver or method"
+            )
         if self.method == "snapshots":
             members = self._snapshots(members[0], X, y, weights)
         elif self.method == "average":
@@ -219,10 +273,9 @@ class _Ensemble(Targets, BaseEstimator):
             members[0].set_params(ema_decay=1 - 1 / span)
             self._fit_members(members, [(X, y, weights)])
         elif self.method == "bootstrap":
-            samples = [random.randint(0, X.shape[0], X.shape[0]) for _ in members]
-            # A sample whose weights are all 0 could not be fitted: such rows are not drawn.
+            # Rows of the weight 0 are as if they were not there.
             allowed = np.flatnonzero(weights)
-            samples = [allowed[rows % allowed.size] for rows in samples]
+            samples = [allowed[random.randint(0, allowed.size, allowed.size)] for _ in members]
             self._fit_members(members, [(X[rows], y[rows], weights[rows]) for rows in samples])
         else:
             self._fit_members(members, [(X, y, weights)] * len(members))
@@ -236,7 +289,7 @@ class _Ensemble(Targets, BaseEstimator):
             for place, one in enumerate(given):
                 if not isinstance(one, self._kind):
                     raise ValueError(
-                        f"estimator[{place}] must be a fastnn.{self._kind.__name__}, got {one!r}"
+                        f"estimator[{place}] must be a fastnn.{self._kind.__name__}, got {_told(one)}"
                     )
             if not len(given):
                 raise ValueError("estimator is an empty list: give one estimator at least, or None")
@@ -244,8 +297,10 @@ class _Ensemble(Targets, BaseEstimator):
         elif given is None:
             given = self._kind()
         elif not isinstance(given, self._kind):
-            raise ValueError(f"estimator must be a fastnn.{self._kind.__name__}, got {given!r}")
-        return clone(given).set_params(random_state=int(random.randint(2**31 - 1)))
+            raise ValueError(f"estimator must be a fastnn.{self._kind.__name__}, got {_told(given)}")
+        member = clone(given).set_params(random_state=int(random.randint(2**31 - 1)))
+        member._validate_params()
+        return member
 
     def _known(self, member: Any) -> Any:
         """The member, told what there is to be known of y."""
@@ -256,11 +311,7 @@ class _Ensemble(Targets, BaseEstimator):
 
     def _fit_members(self, members: list[Any], data: list[tuple[Any, Any, Any]]) -> None:
         def task(member: Any, X: Any, y: Any, weights: Any) -> Task:
-            def fit(stopped: Callable[[], bool]) -> None:
-                member._validate_params()
-                self._known(member)._fit(X, y, weights, knows_classes=True, stopped=stopped)
-
-            return fit
+            return lambda stopped: _fit_one(self._known(member), X, y, weights, stopped, True)
 
         tasks = [task(member, *table) for member, table in zip(members, data, strict=True)]
         _run_side_by_side(tasks, [[k] for k in range(len(tasks))], self.n_jobs)
@@ -274,7 +325,6 @@ class _Ensemble(Targets, BaseEstimator):
             n_iter_no_change=np.inf,
             early_stopping=False,
         )
-        member._validate_params()
         self._known(member)
         snapshots = []
         for _ in range(self.n_estimators):
@@ -375,9 +425,13 @@ class MLPEnsembleClassifier(ClassTargets, ClassifierMixin, _Ensemble):
         Returns
         -------
         array (n_samples,) of classes, or (n_samples, n_labels) of 0 and 1
+            A sparse matrix where the labels of the fit were one.
         """
         P = self.predict_proba(X)
-        return (P > 0.5).astype(np.int64) if self._has_labels else self.classes_[P.argmax(axis=1)]
+        if not self._has_labels:
+            return self.classes_[P.argmax(axis=1)]
+        labels = (P > 0.5).astype(np.int64)
+        return scipy.sparse.csr_matrix(labels) if self._is_sparse else labels
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .backends import Backend
 from .network import Network
-from .validation import check_choice, check_count
+from .validation import _converted, check_choice, check_count
 
 __all__ = ["Predictor", "check_method"]
 
@@ -48,7 +48,8 @@ class Predictor:
         Parameters
         ----------
         X : array-like (n_rows, n_features)
-            Numbers. NaN and infinity are not looked for: what is predicted for them means nothing.
+            Numbers; one row may come in one dimension. NaN and infinity are not looked for: what is predicted
+            for them means nothing.
 
         Returns
         -------
@@ -60,18 +61,31 @@ class Predictor:
         ValueError
             For another shape, or what is no number.
         """
-        if getattr(X, "shape", None) != self._shape:
-            X = np.asarray(X)
-            if X.size != self._X.size or X.shape[-1:] != self._shape[1:]:
-                raise ValueError(
-                    f"X must have the shape {self._shape}, got {X.shape}: make a predictor for another "
-                    "number of rows"
-                )
-            X = X.reshape(self._shape)
+        if not (type(X) is np.ndarray and X.shape == self._shape and X.dtype.kind in "fiub"):
+            X = self._table(X)
         with self._lock:
             self._X[...] = X
             self._run()
             return self._finish(self._result)
+
+    def _table(self, X: Any) -> Array:
+        """What is not an array of numbers of the right shape, as one."""
+        n_rows, n_features = self._shape
+        if not hasattr(X, "shape"):
+            try:
+                X = np.asarray(X)
+            except ValueError as error:
+                raise ValueError(f"X is no rectangular table: {error}") from None
+        if X.shape != self._shape and (n_rows > 1 or X.shape != (n_features,)):
+            remedy = (
+                "make a predictor for another number of rows"
+                if X.shape[1:] == (n_features,)
+                else f"the network has {n_features} inputs, a column each"
+            )
+            raise ValueError(f"X must have the shape {self._shape}, got {X.shape}: {remedy}")
+        if type(X) is not np.ndarray or X.dtype.kind not in "fiub":
+            X = _converted(X, self._X.dtype, "X", 1)
+        return X.reshape(self._shape)
 
 
 def check_method(method: Any) -> str:

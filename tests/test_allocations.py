@@ -65,7 +65,7 @@ def test_training_allocates_nothing(recipe, hidden):
 
 
 def test_threads_allocate_nothing(monkeypatch):
-    monkeypatch.setattr(backends, "SHARDED_OPERATIONS", 0)
+    monkeypatch.setattr(backends, "SHARED_OPERATIONS", 0)
     recipe = RECIPES[0]
     network = Network((2, 3, 2), (*recipe.hidden, recipe.output), recipe.dtype, recipe.loss)
     job = Job(X, y[:, None].astype(float), np.ones(1100), 1000, 1100, epsilon=1e-4, n_threads=2)

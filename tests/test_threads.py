@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn.backends import _n_shards
+from fastnn.backends import _shares
 from fastnn.threads import available_cores, taken_cores
 
 random = np.random.default_rng(0)
@@ -60,8 +60,8 @@ def side_by_side(tasks):
 
 def test_there_is_something_to_share():
     network = fastnn.Model(LAYERS, dropout=0.2)._network
-    assert _n_shards(network, 512) == 8
-    assert _n_shards(fastnn.Model([2, 3, 2])._network, 200) == 1
+    assert _shares(network, 512) == (8, False)
+    assert _shares(fastnn.Model([2, 3, 2])._network, 200) == (1, False)
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ from fastnn.schedules import Constant, ExponentialDecay, InverseTimeDecay
 from fastnn.training import run_training
 from fastnn.validation import generator_state
 from fastnn_kernels import train as compiled
+from fastnn_kernels.team import N_PARTS
 from fastnn_kernels.train import BLOCK
 
 # Tiles are full, nearly full, many.
@@ -44,13 +45,20 @@ tolerances = st.sampled_from([0.0, 1e-3, 0.02, 100.0])
 LINEAR = {"sgd", "momentum", "nesterov"}
 
 
+# What threads may share of a step: nothing, as in small ones; its samples, in shards; the units of layers.
+SHARED = ["samples", "units"]
+shared = st.sampled_from(SHARED)
+shared_or_not = st.sampled_from([None, *SHARED])
+
+
 @contextmanager
-def many_shards(wanted=True):
-    """Steps are cut into shards however little there is to do."""
+def sharing(what):
+    """Threads may share `what` of a step, however little there is to do."""
     with pytest.MonkeyPatch.context() as patch:
-        if wanted:
-            patch.setattr(backends, "SHARDED_OPERATIONS", 0)
+        if what:
+            patch.setattr(backends, "SHARED_OPERATIONS", 0)
             patch.setattr(backends, "LEAST_SHARD", 4)
+            patch.setattr(backends, "TEAM_SAMPLES", 10**9 if what == "units" else 0)
         yield
 
 
@@ -203,10 +211,10 @@ def is_clear(job, losses, bound):
 
 
 @settings(max_examples=200)
-@given(trainings(), optional)
-def test_backends_agree(training, sharded):
+@given(trainings(), shared_or_not)
+def test_backends_agree(training, what):
     network, job = training.network, training.job(patience=0)
-    with many_shards(sharded):
+    with sharing(what):
         expected, bounds = expected_of(network, job)
         if training.options["patience"] and is_clear(job, expected["losses"], bounds["losses"]):
             job = training.job()
@@ -217,10 +225,10 @@ def test_backends_agree(training, sharded):
     assert ours["parameters"].dtype == ours["average"].dtype == ours["optimizer"].dtype == network.dtype
 
 
-@given(trainings(), st.lists(st.integers(0, 4), max_size=5), st.integers(1, 3), optional)
-def test_interrupted_and_taken_up_is_the_same_to_the_last_bit(training, portions, rounds_a_call, sharded):
+@given(trainings(), st.lists(st.integers(0, 4), max_size=5), st.integers(1, 3), shared_or_not)
+def test_interrupted_and_taken_up_is_the_same_to_the_last_bit(training, portions, rounds_a_call, what):
     network, job = training.network, training.job(num_passes=sum(portions))
-    with many_shards(sharded):
+    with sharing(what):
         whole = train("numba", network, job)
         trainer, parts = begin("numba", network, job)
     done = 0
@@ -232,15 +240,15 @@ def test_interrupted_and_taken_up_is_the_same_to_the_last_bit(training, portions
 
 
 @settings(max_examples=150)
-@given(trainings(), st.lists(st.integers(0, 3), min_size=1, max_size=4), either_backend, optional)
-def test_one_training_goes_on_where_another_ended(training, portions, backend, sharded):
+@given(trainings(), st.lists(st.integers(0, 3), min_size=1, max_size=4), either_backend, shared_or_not)
+def test_one_training_goes_on_where_another_ended(training, portions, backend, what):
     network, before = training.network, training.options["steps_before"]
     n_batches = training.job().n_batches
     # The schedules' last step is the same then.
     total = training.options["total_steps"] or before + max(1, sum(portions) * n_batches)
     options = {"record_every": 1, "total_steps": total}
     records = []
-    with many_shards(sharded):
+    with sharing(what):
         whole = train(backend, network, training.job(num_passes=sum(portions), **options))
         trainer, parts = begin(backend, network, training.job(num_passes=portions[0], **options))
         for k, n_passes in enumerate(portions):
@@ -308,9 +316,9 @@ def check_halting(backend, training, rounds_a_call=None, **changes):
 
 
 @settings(max_examples=150)
-@given(trainings(), either_backend, st.sampled_from([None, 1, 10**9]), optional)
-def test_halts_after_the_pass_that_used_up_the_patience(training, backend, rounds_a_call, sharded):
-    with many_shards(sharded):
+@given(trainings(), either_backend, st.sampled_from([None, 1, 10**9]), shared_or_not)
+def test_halts_after_the_pass_that_used_up_the_patience(training, backend, rounds_a_call, what):
+    with sharing(what):
         check_halting(backend, training, rounds_a_call)
 
 
@@ -321,11 +329,13 @@ lengths = st.sampled_from([0.05, 2.0, 20.0])
 @settings(max_examples=40)
 @given(
     st.sampled_from(RECIPES[:2]), lengths, tolerances, st.integers(0, 6), st.integers(1, 3),
-    st.sampled_from([None, 1, 10**9]),
+    st.sampled_from([None, 1, 10**9]), shared,
 )  # fmt: skip
-def test_long_trainings_halt_on_any_number_of_threads(recipe, epsilon, tol, patience, n_threads, rounds):
+def test_long_trainings_halt_on_any_number_of_threads(
+    recipe, epsilon, tol, patience, n_threads, rounds, what
+):
     training = long_training(recipe, num_passes=40, epsilon=epsilon, tol=tol, patience=patience)
-    with many_shards():
+    with sharing(what):
         halt = check_halting("numba", training, rounds, n_threads=n_threads)
         assert halt == check_halting("numba", training)
 
@@ -445,7 +455,8 @@ def test_objectives_and_their_steps_are_those_by_hand(batch_size, loss_share, ba
     objectives, weights, biases = descent_by_hand(network, job, results["parameters"])
     results = train(backend, network, job)
     np.testing.assert_allclose(results["losses"] / 30, objectives, rtol=1e-13)
-    assert not (results["norms"].any() or results["ratios"].any())  # which nobody asks for then
+    for name in ("norms", "ratios"):  # which nobody asks for then
+        np.testing.assert_array_equal(results[name], 0)
     for part, expected in ((network.weights, weights), (network.biases, biases)):
         for ours, theirs in zip(part(results["parameters"]), expected, strict=True):
             np.testing.assert_allclose(ours, np.reshape(theirs, ours.shape), rtol=1e-12, atol=1e-14)
@@ -455,20 +466,20 @@ def test_objectives_and_their_steps_are_those_by_hand(batch_size, loss_share, ba
 THREADED = st.sampled_from(RECIPES[:2])
 
 
-@given(trainings(THREADED), st.sampled_from([None, 1]))
-def test_any_number_of_threads_gives_the_same_bits(training, rounds_a_call):
+@given(trainings(THREADED), st.sampled_from([None, 1]), shared)
+def test_any_number_of_threads_gives_the_same_bits(training, rounds_a_call, what):
     network = training.network
-    with many_shards():
+    with sharing(what):
         alone = train("numba", network, training.job())
         for n_threads in (2, 3, 8):
             assert_same_bits(train("numba", network, training.job(n_threads=n_threads), rounds_a_call), alone)
 
 
-@given(trainings(THREADED), st.lists(optional, min_size=1, max_size=6))
-def test_cores_that_others_take_and_give_back_change_nothing(training, turns):
+@given(trainings(THREADED), st.lists(optional, min_size=1, max_size=6), shared)
+def test_cores_that_others_take_and_give_back_change_nothing(training, turns, what):
     # A call on two threads, a call on one, in the middle of passes and of steps.
     network = training.network
-    with many_shards(), pytest.MonkeyPatch.context() as patch:
+    with sharing(what), pytest.MonkeyPatch.context() as patch:
         patch.setattr(threads, "available_cores", lambda: 2)
         alone = train("numba", network, training.job())
         trainer, results = begin("numba", network, training.job(n_threads=2))
@@ -501,15 +512,16 @@ def large_training(recipe, **options):
     return Training(network, 1000, size, 0, options)
 
 
+@pytest.mark.parametrize("what", SHARED)
 @pytest.mark.parametrize("of_objective", [False, True])
 @pytest.mark.parametrize("recipe", RECIPES[:2])
-def test_blocks_of_parameters_are_all_of_them(recipe, of_objective):
+def test_blocks_of_parameters_are_all_of_them(recipe, of_objective, what):
     training = large_training(
         recipe, clip_norm=0.3, max_norm=0.8, l1=1e-3, reg_lambda=0.1, average_share=0.1,
         of_objective=of_objective,
     )  # fmt: skip
     network = training.network
-    with many_shards():
+    with sharing(what):
         alone = train("numba", network, training.job())
         expected = train("numpy", network, training.job())
         for n_threads in (2, 3):
@@ -523,13 +535,20 @@ def test_blocks_of_parameters_are_all_of_them(recipe, of_objective):
     assert_close(alone, expected, bounds)
 
 
-def test_the_problem_says_how_many_shards_there_are():
+def test_the_problem_says_what_threads_may_share():
     network = large_training(RECIPES[0]).network
-    n_shards = {size: backends._n_shards(network, size) for size in (1, 63, 128, 1000, 10**6)}
-    assert n_shards[1] == n_shards[63] == 1
-    assert 1 < n_shards[1000] <= n_shards[10**6] == backends.MOST_SHARDS
-    assert backends._n_shards(replace(network, batch_norm=True), 10**6) == 1
-    assert backends._n_shards(Network((2, 3, 2), ("tanh", "tanh"), F64), 200) == 1
+    shares = {size: backends._shares(network, size) for size in (1, 63, 255, 1000, 10**6)}
+    assert shares[1] == shares[63] == (1, False)
+    assert shares[255] == (N_PARTS, True)
+    assert 1 < shares[1000][0] <= shares[10**6][0] == backends.MOST_SHARDS
+    assert not shares[1000][1]
+    assert backends._shares(replace(network, dropout=(0.5, 0.0, 0.0)), 255) == (3, False)
+    assert backends._shares(replace(network, batch_norm=True), 10**6) == (1, False)
+    assert backends._shares(Network((2, 3, 2), ("tanh", "tanh"), F64), 200) == (1, False)
+
+
+def test_both_sides_know_how_many_parts_there_are():
+    assert backends.N_PARTS == N_PARTS
 
 
 def step_of(trainer):
@@ -568,12 +587,13 @@ def test_divergence_leaves_the_last_finite_step(recipe, backend):
     assert_same_bits(results, expected)
 
 
+@pytest.mark.parametrize("what", SHARED)
 @pytest.mark.parametrize("n_threads", [2, 3])
-def test_divergence_on_several_threads_is_that_of_one(n_threads):
+def test_divergence_on_several_threads_is_that_of_one(n_threads, what):
     recipe = RECIPES[0]
     options = {"epsilon": 1e4, "reg_lambda": 1.0, "num_passes": 500, "average_share": 0.1, "patience": 500}
     training = Training(Network((2, 3, 2), (*recipe.hidden, recipe.output), F64), 64, 64, 0, options)
-    with many_shards():
+    with sharing(what):
         trainers = [begin("numba", training.network, training.job(n_threads=n)) for n in (1, n_threads)]
         for trainer, _ in trainers:
             while trainer.run(500):

@@ -737,10 +737,10 @@ SAME_BITS = """
 
 
 def test_a_seed_gives_the_same_bits_in_five_processes_on_any_number_of_threads():
-    from fastnn.backends import _n_shards
+    from fastnn.backends import _shares
 
     network = fastnn.Model([20, 64, 64, 3], dropout=0.2)._network
-    assert _n_shards(network, 512) == 8, "there is something to share"
+    assert _shares(network, 512) == (8, False), "there is something to share"
     printed = [line for _ in range(5) for line in run_python(SAME_BITS).split()]
     assert len(printed) == 20
     assert len(set(printed)) == 1

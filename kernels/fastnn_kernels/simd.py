@@ -239,6 +239,32 @@ def view(typing_context, flat, offset, rows, columns):
 
 
 @intrinsic
+def rows(typing_context, matrix, begin, end):
+    """The rows of a matrix from `begin` to `end`, likewise without a reference count."""
+    if not is_plain(matrix, 2):
+        return None
+
+    def generate(context, builder, signature, args):
+        array = context.make_array(matrix)(context, builder, args[0])
+        n_rows, n_columns = cgutils.unpack_tuple(builder, array.shape, 2)
+        if context.enable_boundscheck:
+            for index in args[1:]:
+                cgutils.do_boundscheck(context, builder, index, builder.add(n_rows, n_rows.type(1)))
+        window = context.make_array(matrix)(context, builder)
+        populate_array(
+            window,
+            data=builder.gep(array.data, [builder.mul(args[1], n_columns)], inbounds=True),
+            shape=[builder.sub(args[2], args[1]), n_columns],
+            strides=cgutils.unpack_tuple(builder, array.strides, 2),
+            itemsize=array.itemsize,
+            meminfo=None,
+        )
+        return window._getvalue()
+
+    return matrix(matrix, types.intp, types.intp), generate
+
+
+@intrinsic
 def borrow(typing_context, array):
     """The array itself, without its reference count: every use of one that has it costs atomic counting."""
     if not (isinstance(array, types.Array) and array.layout == "C"):

@@ -32,6 +32,7 @@ from .network import (
 )
 from .random import draw, shuffle
 from .simd import borrow, flush_subnormals, restore_mode, row, view
+from .team import N_PARTS, gather_part, team_gradient, team_update
 from .tile import gather_tile
 from .update import add_to_average, limit_norms, square_sum, sum_of_squares, update
 
@@ -65,6 +66,7 @@ class Recipe(NamedTuple):
     dropped: bool = False
     with_l1: bool = False
     threaded: bool = False
+    team: bool = False  # whether threads share units instead of samples; one shard then, nothing dropped
 
 
 class Data(NamedTuple):
@@ -104,7 +106,8 @@ class Workspace(NamedTuple):
     """What is overwritten: a row a thread of tiles, units, dunits, scratch; what threads share.
 
     tiles (n, (I + Y + 1) * T); before (P,), parameters of before a step; partial and squares (P / BLOCK,)
-    float64, sums of squares of gradients and weights; finite (n,) int64; barrier (16,) int64.
+    float64, sums of squares of gradients and weights; sums (2, ..), and zeros in the second row, of
+    `team.team_gradient`; finite (n,) int64; barrier (16,) int64.
     """
 
     tiles: Any
@@ -114,6 +117,7 @@ class Workspace(NamedTuple):
     before: Any
     partial: Any
     squares: Any
+    sums: Any
     finite: Any
     barrier: Any
 
@@ -234,7 +238,9 @@ def train_steps(recipe: Recipe) -> Any:
     """
     one_tile = tile_gradient(recipe)
     change = update(recipe.optimizer, recipe.with_l1)
-    gathered, threaded = recipe.gathered, recipe.threaded
+    gathered, threaded, team = recipe.gathered, recipe.threaded, recipe.team
+    shared_tile = team_gradient(recipe.activations, recipe.loss) if team else one_tile
+    change_own = team_update(change) if team else change
 
     @kernel
     def train_steps(
@@ -257,10 +263,9 @@ def train_steps(recipe: Recipe) -> Any:
         n_blocks = -(-n_parameters // BLOCK)
         dtype = parameters.dtype.type
         progress = row(state.progress, thread)
-        tiles, units, dunits, scratch = (
-            row(work.tiles, thread), row(work.units, thread), row(work.dunits, thread),
-            row(work.scratch, thread),
-        )  # fmt: skip
+        own = 0 if team else thread
+        tiles, units, dunits = row(work.tiles, own), row(work.units, own), row(work.dunits, own)
+        scratch = row(work.scratch, thread)
         scale = settings.weight_scale
         weighed = -1  # the step whose weights `scale` is of
         finite = True
@@ -285,9 +290,11 @@ def train_steps(recipe: Recipe) -> Any:
                 scale = 1.0 / total if total > 0.0 else 0.0
             key = draw(draw(settings.seed, STEPS), settings.steps_before + step)
 
-            for shard in range(thread, n_shards, n_threads):
+            if team and threaded and round > 0:  # the other may not be done with the last tile
+                wait(barrier, n_threads)
+            for shard in range(own, n_shards, 1 if team else n_threads):
                 gradient = row(gradients, shard)
-                if round == 0:
+                if round == 0 and shard % n_threads == thread:
                     losses[shard] = 0.0
                 tile = shard * settings.n_rounds + round
                 first = tile * T
@@ -297,21 +304,35 @@ def train_steps(recipe: Recipe) -> Any:
                         X = view(tiles, 0, n_inputs, T)
                         y = view(tiles, n_inputs * T, n_targets, T)
                         weights = view(tiles, (n_inputs + n_targets) * T, 1, T)
-                        gather_tile(all_X, indices, first_sample + first, n, X)
-                        for t in range(T):
-                            at = indices[first_sample + first + min(t, n - 1)]
-                            weights[0, t] = dtype(scale * all_weights[at]) if t < n else dtype(0)
-                            for k in range(n_targets):
-                                y[k, t] = all_y[at, k]
+                        if team:
+                            for unit_part in range(thread, N_PARTS, n_threads):
+                                gather_part(all_X, indices, first_sample + first, n, unit_part, X)
+                        else:
+                            gather_tile(all_X, indices, first_sample + first, n, X)
+                        if thread == 0 or not team:
+                            for t in range(T):
+                                at = indices[first_sample + first + min(t, n - 1)]
+                                weights[0, t] = dtype(scale * all_weights[at]) if t < n else dtype(0)
+                                for k in range(n_targets):
+                                    y[k, t] = all_y[at, k]
                     else:
                         X = view(all_X, tile * n_inputs * T, n_inputs, T)
                         y = view(all_y, tile * n_targets * T, n_targets, T)
                         weights = view(all_weights, tile * T, 1, T)
                     part = Batch(weights, statistics, dropout, key, first)
-                    losses[shard] += one_tile(
-                        plan, parameters, X, y, weights, part, settings.loss_parameter, is_recorded,
-                        units, dunits, scratch, gradient, round > 0,
-                    )  # fmt: skip
+                    if team:
+                        loss = shared_tile(
+                            plan, parameters, X, y, weights, settings.loss_parameter, is_recorded, units,
+                            dunits, row(work.sums, 0), row(work.sums, 1), scratch, gradient, round > 0,
+                            thread, n_threads, barrier,
+                        )  # fmt: skip
+                        if thread == 0:
+                            losses[shard] += loss
+                    else:
+                        losses[shard] += one_tile(
+                            plan, parameters, X, y, weights, part, settings.loss_parameter, is_recorded,
+                            units, dunits, scratch, gradient, round > 0,
+                        )  # fmt: skip
                 elif round == 0:  # a short batch has nothing for the last shards
                     for k in range(n_parameters):
                         gradient[k] = 0
@@ -361,20 +382,31 @@ def train_steps(recipe: Recipe) -> Any:
                     shrink = dtype(settings.clip_norm / norm if norm < np.inf else np.nan)
                 if is_observed and thread == 0:
                     records.norms[record] = norm
-            for block in range(thread, n_blocks, n_threads):
-                begin, end = block * BLOCK, min((block + 1) * BLOCK, n_parameters)
-                if is_observed:
-                    for k in range(begin, end):
+            if is_observed:
+                for block in range(thread, n_blocks, n_threads):
+                    for k in range(block * BLOCK, min((block + 1) * BLOCK, n_parameters)):
                         before[k] = parameters[k]
-                middle = min(max(begin, settings.n_weights), end)
-                for part_begin, part_end, l2, l1 in (
-                    (begin, middle, penalty + settings.weight_decay, settings.l1),
-                    (middle, end, settings.weight_decay, 0.0),
-                ):
-                    finite &= change(
-                        gradients, parameters, optimizer_state, row(coefficients, step - settings.first_step),
-                        dtype(l2), dtype(l1), shrink, part_begin, part_end,
+                if team and threaded:  # for who changes them is not who has copied them
+                    wait(barrier, n_threads)
+            numbers = row(coefficients, step - settings.first_step)
+            l2, l2_others = dtype(penalty + settings.weight_decay), dtype(settings.weight_decay)
+            if team:
+                for unit_part in range(thread, N_PARTS, n_threads):
+                    finite &= change_own(
+                        plan, gradients, parameters, optimizer_state, numbers, l2, l2_others,
+                        dtype(settings.l1), shrink, settings.n_weights, unit_part,
                     )  # fmt: skip
+            else:
+                for block in range(thread, n_blocks, n_threads):
+                    begin, end = block * BLOCK, min((block + 1) * BLOCK, n_parameters)
+                    middle = min(max(begin, settings.n_weights), end)
+                    for part_begin, part_end, part_l2, l1 in (
+                        (begin, middle, l2, dtype(settings.l1)), (middle, end, l2_others, dtype(0.0)),
+                    ):  # fmt: skip
+                        finite &= change(
+                            gradients, parameters, optimizer_state, numbers, part_l2, l1, shrink, part_begin,
+                            part_end,
+                        )  # fmt: skip
             if threaded:
                 work.finite[thread] = finite
                 wait(barrier, n_threads)
