@@ -638,7 +638,10 @@ class _NumbaTrainer:
         )
         with taken_cores(self._n_threads) as n_threads:
             if n_threads > 1 and self._pool is None:
-                self._pool = _started_pool(self._n_threads)
+                try:
+                    self._pool = _started_pool(self._n_threads)
+                except RuntimeError:  # the system has none, or the interpreter is about to end
+                    self._n_threads = 1
             if n_threads == 1 or self._pool is None:
                 return self._kernel(0, 1, *arguments)
             # As many may be there as were not in the call before.

@@ -12,7 +12,7 @@ import numbers
 import threading
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from typing import Any, ClassVar
 
 import numpy as np
@@ -24,10 +24,12 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from . import threads
-from .estimators import BaseMLP, ClassTargets, MLPClassifier, MLPRegressor, NumberTargets, Targets
+from .backends import _started_pool
+from .estimators import BaseMLP, MLPClassifier, MLPRegressor
 from .fitting import with_callbacks
 from .optimizers import LBFGS
 from .schedules import CosineDecay
+from .targets import ClassTargets, NumberTargets, Targets
 from .validation import check_count, check_weights
 
 __all__ = ["MLPEnsembleClassifier", "MLPEnsembleRegressor", "fit_many"]
@@ -149,7 +151,8 @@ def _run_side_by_side(tasks: Sequence[Task], chains: list[list[int]], n_jobs: in
         for chain in chains:
             run(chain)
     else:
-        with ThreadPoolExecutor(n_threads) as pool:
+        # Where an interrupt comes while a thread is being started, nobody waits for that thread.
+        with _started_pool(n_threads) as pool:
             try:
                 for future in as_completed([pool.submit(run, chain) for chain in chains]):
                     future.result()
@@ -341,6 +344,9 @@ class _Ensemble(Targets, BaseEstimator):
     @abstractmethod
     def predict(self, X: Any) -> Array:
         """What the members say together."""
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return "estimators_" in self.__dict__
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -16,7 +16,7 @@ import functools
 import inspect
 import numbers
 import operator
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, _fit_context
 from sklearn.metrics import accuracy_score, check_scoring, get_scorer_names, r2_score
 from sklearn.model_selection import train_test_split
-from sklearn.utils import _safe_indexing, check_random_state, column_or_1d
+from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils._param_validation import (
     Interval,
     Options,
@@ -39,9 +39,7 @@ from sklearn.utils.class_weight import compute_class_weight, compute_sample_weig
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import (
     _check_partial_fit_first_call,
-    check_classification_targets,
     type_of_target,
-    unique_labels,
 )
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
@@ -71,10 +69,11 @@ from .optimizers import (
 from .predictor import Predictor, check_method
 from .reference.layer import ACTIVATIONS
 from .schedules import SCHEDULES, Constant, Schedule, resolve_schedule
+from .targets import ClassTargets, NumberTargets, Targets
 from .threads import available_cores
 from .validation import check_weights
 
-__all__ = ["BaseMLP", "ClassTargets", "MLPClassifier", "MLPRegressor", "NumberTargets", "Targets"]
+__all__ = ["BaseMLP", "MLPClassifier", "MLPRegressor"]
 
 Array = NDArray[Any]
 
@@ -145,7 +144,7 @@ _PARAMETERS = """
     learning_rate : str, Schedule or function, default "constant"
         "constant", "invscaling" and "adaptive" are scikit-learn's and concern the solver "sgd"; any schedule
         of fastnn, by its name or as an object or a function of the step, concerns every solver but "lbfgs".
-        Its run is of `max_iter` passes.
+        Its run is of `max_iter` passes, whose end then is no reason for a ConvergenceWarning.
     learning_rate_init : float, default 0.001
         The learning rate that a schedule begins with.
     power_t : float, default 0.5
@@ -269,97 +268,6 @@ class _Adaptive(Schedule):
 
     def factors(self, steps: NDArray[np.int64], total: int) -> NDArray[np.float64]:
         return np.full(steps.shape, self.state.rate_factor)
-
-
-class Targets(ABC):
-    """What y is, and what of it an estimator has to know."""
-
-    n_outputs_: int
-    # What scikit-learn's validation is told of y.
-    _target_checks: ClassVar[dict[str, Any]] = {}
-
-    @abstractmethod
-    def _check_targets(self, y: Any, use: str) -> Any:
-        """y as it is given, checked for `use`; what a new network has to know of it is kept.
-
-        `use` is "new" of the data that begin a network, and "first" where what is to be known of them is
-        known; "warm" or "partial" of those that it goes on with, "validation" of others.
-        """
-
-
-class ClassTargets(Targets):
-    """Classes, or labels of which a sample has any number."""
-
-    classes_: Array
-    _has_labels: bool
-    # Whether the labels came as a sparse matrix: they are predicted as one then.
-    _is_sparse: bool
-
-    def _check_targets(self, y: Any, use: str) -> Any:
-        if use in ("new", "first"):
-            self._is_sparse = scipy.sparse.issparse(y)
-        if scipy.sparse.issparse(y):
-            y = y.toarray()
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
-        has_labels, classes = _classes_of(y)
-        if use == "new":
-            self._has_labels, self.classes_ = has_labels, classes
-        elif use == "warm" and not np.array_equal(classes, self.classes_):
-            raise ValueError(
-                "warm_start can only be used where `y` has the same classes as in the previous call to fit. "
-                f"Previously got {self.classes_}, `y` has {classes}"
-            )
-        elif len(np.setdiff1d(classes, self.classes_, assume_unique=True)):
-            raise ValueError(
-                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has "
-                f"{classes}."
-            )
-        if has_labels != self._has_labels:
-            raise ValueError(
-                "The object was not fitted with multilabel input."
-                if has_labels
-                else "The object was fitted with multilabel input: y must be a table with a column a label."
-            )
-        if has_labels and len(classes) != len(self.classes_):
-            raise ValueError(f"classes {self.classes_} mismatch with the labels {classes} found in the data")
-        if use in ("new", "first"):
-            n_classes = len(self.classes_)
-            self.n_outputs_ = n_classes if self._has_labels or n_classes > 2 else 1
-        return y
-
-
-def _classes_of(y: Any) -> tuple[bool, Array]:
-    """Whether y says of each sample which labels it has, and the classes or labels there are."""
-    if y.ndim == 1 and y.dtype.kind in "iubU":  # can be nothing else, and is not asked at length
-        classes = np.unique(y)
-        if 2 * classes.size <= y.size:  # else scikit-learn has a word to say on so many
-            # Text as long as the longest of them, as scikit-learn's are.
-            return False, np.array(classes.tolist()) if classes.dtype.kind == "U" else classes
-    check_classification_targets(y)
-    kind = type_of_target(y)
-    if kind == "multiclass-multioutput":
-        raise ValueError("Multioutput target data is not supported with label binarization")
-    has_labels = kind.startswith("multilabel")
-    return has_labels, np.arange(y.shape[1]) if has_labels else unique_labels(y)
-
-
-class NumberTargets(Targets):
-    """Numbers, one or several a sample."""
-
-    _target_checks: ClassVar[dict[str, Any]] = {"y_numeric": True}
-
-    def _check_targets(self, y: Any, use: str) -> Any:
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
-        n_outputs = 1 if y.ndim == 1 else y.shape[1]
-        if use in ("new", "first"):
-            self.n_outputs_ = n_outputs
-        elif n_outputs != self.n_outputs_:
-            raise ValueError(
-                f"y has {n_outputs} outputs, but the estimator was fitted with {self.n_outputs_}"
-            )
-        return y
 
 
 class BaseMLP(Targets, CallbackSupportMixin, BaseEstimator):
@@ -633,8 +541,12 @@ class BaseMLP(Targets, CallbackSupportMixin, BaseEstimator):
             )
         return resolve_optimizer(self.solver)
 
+    def _has_own_schedule(self) -> bool:
+        """Whether the rate is not one of scikit-learn's ways."""
+        return not (isinstance(self.learning_rate, str) and self.learning_rate in _SGD_RATES)
+
     def _schedule(self, state: State, n_samples: int, n_batches: int) -> Schedule:
-        if not (isinstance(self.learning_rate, str) and self.learning_rate in _SGD_RATES):
+        if self._has_own_schedule():
             return resolve_schedule(self.learning_rate)
         if self.solver != "sgd" or self.learning_rate == "constant":
             return Constant()

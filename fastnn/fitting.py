@@ -252,7 +252,8 @@ class Fit:
                     self._draw_orders(estimator.n_iter_)
                 if best:
                     state.best = best[0], best[1]
-        if is_whole and not ended:
+        # A schedule of the user's own says when the rate has fallen far enough: with the last pass.
+        if is_whole and not ended and not estimator._has_own_schedule():
             warn(
                 f"Stochastic Optimizer: Maximum iterations ({job.num_passes}) reached and the optimization "
                 "hasn't converged yet. Raise max_iter, or learning_rate_init if the loss still falls slowly; "

@@ -101,15 +101,18 @@ def assert_same_members(ensemble, expected):
 def assert_predicts_as(ensemble, members, X):
     """The mean of what the members say, and what follows from it."""
     if is_regressor(ensemble):
-        each = [member.predict(X) for member in members]
+        each = [member.predict(X).astype(float) for member in members]
         mean, std = ensemble.predict(X, return_std=True)
-        np.testing.assert_allclose(mean, sum(each) / len(each), rtol=1e-12, atol=1e-14)
-        np.testing.assert_allclose(std**2, sum((one - mean) ** 2 for one in each) / len(each), atol=1e-12)
+        expected = sum(each) / len(each)
+        tolerance = 100 * np.finfo(mean.dtype).eps
+        np.testing.assert_allclose(mean, expected, rtol=tolerance, atol=tolerance)
+        spread = np.sqrt(sum((one - expected) ** 2 for one in each) / len(each))
+        np.testing.assert_allclose(std, spread, rtol=tolerance, atol=tolerance)
         np.testing.assert_array_equal(ensemble.predict(X), mean)
         assert mean.shape == std.shape == each[0].shape
         return
     P = sum(member.predict_proba(X) for member in members) / len(members)
-    np.testing.assert_allclose(ensemble.predict_proba(X), P, rtol=1e-12, atol=1e-300)
+    np.testing.assert_allclose(ensemble.predict_proba(X), P, rtol=100 * np.finfo(P.dtype).eps)
     if P.shape[1] == 3 and ensemble.classes_.dtype.kind == "i":
         np.testing.assert_array_equal(ensemble.predict(X), P > 0.5)
     else:
@@ -391,29 +394,29 @@ def test_default_members():
 # --- classes ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_classes_missing_from_a_bootstrap_sample(seed):
+def test_classes_missing_from_a_bootstrap_sample():
     """Every member knows of all: its training is that of partial fits that are told of them."""
-    samples, targets = X[45:55], np.array(["a"] * 6 + ["b"] * 3 + ["c"])
-    ensemble = MLPEnsembleClassifier(
-        classifier(n_iter_no_change=np.inf), 4, "bootstrap", random_state=seed
-    ).fit(samples, targets)  # fmt: skip
-    random = np.random.RandomState(seed)
-    seeds = seeds_of(random, 4)
-    missing = 0
-    for member, own in zip(ensemble.estimators_, seeds, strict=True):
-        drawn = random.randint(0, 10, 10)
-        missing += len(set(targets[drawn])) < 3
-        expected = classifier(random_state=own)
-        for _ in range(4):
-            expected.partial_fit(samples[drawn], targets[drawn], classes=["a", "b", "c"])
-        np.testing.assert_array_equal(parameters(member), parameters(expected))
-        assert list(member.classes_) == ["a", "b", "c"]
-        assert member.predict_proba(samples).shape == (10, 3)
-    assert missing
-    assert list(ensemble.classes_) == ["a", "b", "c"]
-    np.testing.assert_allclose(ensemble.predict_proba(samples).sum(axis=1), 1)
-    assert set(ensemble.predict(samples)) <= {"a", "b", "c"}
+    samples, targets = X[47:53], np.array(["a"] * 4 + ["b", "c"])
+    n_classes = set()
+    for seed in range(8):
+        ensemble = MLPEnsembleClassifier(
+            classifier(n_iter_no_change=np.inf), 4, "bootstrap", random_state=seed
+        ).fit(samples, targets)  # fmt: skip
+        random = np.random.RandomState(seed)
+        seeds = seeds_of(random, 4)
+        for member, own in zip(ensemble.estimators_, seeds, strict=True):
+            drawn = random.randint(0, 6, 6)
+            n_classes.add(len(set(targets[drawn])))
+            expected = classifier(random_state=own)
+            for _ in range(4):
+                expected.partial_fit(samples[drawn], targets[drawn], classes=["a", "b", "c"])
+            np.testing.assert_array_equal(parameters(member), parameters(expected))
+            assert list(member.classes_) == ["a", "b", "c"]
+            assert member.predict_proba(samples).shape == (6, 3)
+        assert list(ensemble.classes_) == ["a", "b", "c"]
+        np.testing.assert_allclose(ensemble.predict_proba(samples).sum(axis=1), 1)
+        assert set(ensemble.predict(samples)) <= {"a", "b", "c"}
+    assert n_classes == {1, 2, 3}
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -577,7 +580,7 @@ def test_from_a_search_with_several_metrics():
         MLPEnsembleClassifier.from_search(search)
 
 
-@pytest.mark.filterwarnings("ignore:.*fits failed:sklearn.exceptions.FitFailedWarning")
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.FitFailedWarning")
 @pytest.mark.filterwarnings("ignore:One or more of the test scores are non-finite:UserWarning")
 def test_candidates_whose_fits_failed_are_left_out():
     grid = {"solver": ["lbfgs", "adam"], "dropout": [0.0, 0.1]}
@@ -716,7 +719,7 @@ def configurations(draw):
         "hidden_layer_sizes": draw(st.lists(st.integers(1, 7), max_size=2)),
         "solver": draw(st.sampled_from(["adam", "adam", "sgd", "lbfgs"])),
         "alpha": draw(st.sampled_from([0, 1e-3, 1.0])),
-        "batch_size": draw(st.sampled_from(["auto", 1, 33, 150])),
+        "batch_size": draw(st.sampled_from(["auto", 1, 33])),
         "max_iter": draw(st.integers(1, 4)),
         "learning_rate": draw(st.sampled_from(["constant", "invscaling", "cosine_decay"])),
         "learning_rate_init": draw(st.sampled_from([1e-3, 0.02])),
@@ -863,10 +866,8 @@ def test_warnings_come_through(n_jobs):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         fit_many(many, X, y, n_jobs=n_jobs)
-    messages = sorted(str(warning.message)[:30] for warning in caught)
-    assert messages == sorted(
-        ["Got `batch_size` less than 1 or", *["Stochastic Optimizer: Maximum"] * 2]
-    ) or len(messages) == 3  # fmt: skip
+    messages = sorted(str(warning.message)[:29] for warning in caught)
+    assert messages == ["Got `batch_size` less than 1 ", *["Stochastic Optimizer: Maximum"] * 2]
 
 
 class Callback:
@@ -955,11 +956,13 @@ def in_main_thread():
 @pytest.mark.usefixtures("in_main_thread")
 @pytest.mark.parametrize("n_jobs", [1, 2, 3])
 def test_an_interrupt_ends_them_all(n_jobs):
+    before = threading.enumerate()
     interrupt = Interrupt(n_jobs)
     many = [endless(interrupt.begun, random_state=k) for k in range(6)]
     with pytest.raises(KeyboardInterrupt):
         fit_many(many, X, y, n_jobs=n_jobs)
     assert interrupt.sent == 1
+    assert set(threading.enumerate()) <= set(before)
     begun = [hasattr(one, "coefs_") for one in many]
     assert begun == [True] * n_jobs + [False] * (6 - n_jobs)
     for one in many[:n_jobs]:
@@ -968,7 +971,6 @@ def test_an_interrupt_ends_them_all(n_jobs):
         t = one.t_
         one.set_params(learning_rate="constant", warm_start=True, max_iter=2).fit(X, y)
         assert one.t_ == t + 300
-    assert not [thread for thread in threading.enumerate() if "ThreadPool" in thread.name]
 
 
 @pytest.mark.usefixtures("in_main_thread")

@@ -210,7 +210,7 @@ def is_clear(job, losses, bound):
     return (np.abs(losses[1:] - best) > 2 * bound).all()
 
 
-@settings(max_examples=200)
+@settings(max_examples=120)
 @given(trainings(), shared_or_not)
 def test_backends_agree(training, what):
     network, job = training.network, training.job(patience=0)
@@ -239,7 +239,7 @@ def test_interrupted_and_taken_up_is_the_same_to_the_last_bit(training, portions
     assert_same_bits(parts, whole)
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(trainings(), st.lists(st.integers(0, 3), min_size=1, max_size=4), either_backend, shared_or_not)
 def test_one_training_goes_on_where_another_ended(training, portions, backend, what):
     network, before = training.network, training.options["steps_before"]
@@ -315,7 +315,7 @@ def check_halting(backend, training, rounds_a_call=None, **changes):
     return n_passes, halts
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(trainings(), either_backend, st.sampled_from([None, 1, 10**9]), shared_or_not)
 def test_halts_after_the_pass_that_used_up_the_patience(training, backend, rounds_a_call, what):
     with sharing(what):
@@ -326,7 +326,7 @@ def test_halts_after_the_pass_that_used_up_the_patience(training, backend, round
 lengths = st.sampled_from([0.05, 2.0, 20.0])
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(
     st.sampled_from(RECIPES[:2]), lengths, tolerances, st.integers(0, 6), st.integers(1, 3),
     st.sampled_from([None, 1, 10**9]), shared,
@@ -466,6 +466,7 @@ def test_objectives_and_their_steps_are_those_by_hand(batch_size, loss_share, ba
 THREADED = st.sampled_from(RECIPES[:2])
 
 
+@settings(max_examples=40)
 @given(trainings(THREADED), st.sampled_from([None, 1]), shared)
 def test_any_number_of_threads_gives_the_same_bits(training, rounds_a_call, what):
     network = training.network

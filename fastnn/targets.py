@@ -1,0 +1,107 @@
+"""What an estimator is to predict: classes, labels or numbers, and what of them a new network has to know."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import numpy as np
+import scipy.sparse
+from numpy.typing import NDArray
+from sklearn.utils import column_or_1d
+from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
+
+__all__ = ["ClassTargets", "NumberTargets", "Targets"]
+
+Array = NDArray[Any]
+
+
+class Targets(ABC):
+    """What y is, and what of it an estimator has to know."""
+
+    n_outputs_: int
+    # What scikit-learn's validation is told of y.
+    _target_checks: ClassVar[dict[str, Any]] = {}
+
+    @abstractmethod
+    def _check_targets(self, y: Any, use: str) -> Any:
+        """y as it is given, checked for `use`; what a new network has to know of it is kept.
+
+        `use` is "new" of the data that begin a network, and "first" where what is to be known of them is
+        known; "warm" or "partial" of those that it goes on with, "validation" of others.
+        """
+
+
+class ClassTargets(Targets):
+    """Classes, or labels of which a sample has any number."""
+
+    classes_: Array
+    _has_labels: bool
+    # Whether the labels came as a sparse matrix: they are predicted as one then.
+    _is_sparse: bool
+
+    def _check_targets(self, y: Any, use: str) -> Any:
+        if use in ("new", "first"):
+            self._is_sparse = scipy.sparse.issparse(y)
+        if scipy.sparse.issparse(y):
+            y = y.toarray()
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        has_labels, classes = _classes_of(y)
+        if use == "new":
+            self._has_labels, self.classes_ = has_labels, classes
+        elif use == "warm" and not np.array_equal(classes, self.classes_):
+            raise ValueError(
+                "warm_start can only be used where `y` has the same classes as in the previous call to fit. "
+                f"Previously got {self.classes_}, `y` has {classes}"
+            )
+        elif len(np.setdiff1d(classes, self.classes_, assume_unique=True)):
+            raise ValueError(
+                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has "
+                f"{classes}."
+            )
+        if has_labels != self._has_labels:
+            raise ValueError(
+                "The object was not fitted with multilabel input."
+                if has_labels
+                else "The object was fitted with multilabel input: y must be a table with a column a label."
+            )
+        if has_labels and len(classes) != len(self.classes_):
+            raise ValueError(f"classes {self.classes_} mismatch with the labels {classes} found in the data")
+        if use in ("new", "first"):
+            n_classes = len(self.classes_)
+            self.n_outputs_ = n_classes if self._has_labels or n_classes > 2 else 1
+        return y
+
+
+def _classes_of(y: Any) -> tuple[bool, Array]:
+    """Whether y says of each sample which labels it has, and the classes or labels there are."""
+    if y.ndim == 1 and y.dtype.kind in "iubU":  # can be nothing else, and is not asked at length
+        classes = np.unique(y)
+        if 2 * classes.size <= y.size:  # else scikit-learn has a word to say on so many
+            # Text as long as the longest of them, as scikit-learn's are.
+            return False, np.array(classes.tolist()) if classes.dtype.kind == "U" else classes
+    check_classification_targets(y)
+    kind = type_of_target(y)
+    if kind == "multiclass-multioutput":
+        raise ValueError("Multioutput target data is not supported with label binarization")
+    has_labels = kind.startswith("multilabel")
+    return has_labels, np.arange(y.shape[1]) if has_labels else unique_labels(y)
+
+
+class NumberTargets(Targets):
+    """Numbers, one or several a sample."""
+
+    _target_checks: ClassVar[dict[str, Any]] = {"y_numeric": True}
+
+    def _check_targets(self, y: Any, use: str) -> Any:
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        n_outputs = 1 if y.ndim == 1 else y.shape[1]
+        if use in ("new", "first"):
+            self.n_outputs_ = n_outputs
+        elif n_outputs != self.n_outputs_:
+            raise ValueError(
+                f"y has {n_outputs} outputs, but the estimator was fitted with {self.n_outputs_}"
+            )
+        return y

@@ -1,0 +1,212 @@
+"""scikit-learn's own tests of its multilayer perceptrons and its checks of any estimator, on fastnn's.
+
+A test of theirs is taken over as it stands: the same code, with fastnn's classes under the names of
+theirs. What looks into private attributes, which fastnn has others of, is told again here through public
+ones.
+"""
+
+import copy
+import re
+import types
+import warnings
+from unittest import SkipTest
+
+import numpy as np
+import pytest
+import sklearn.neural_network.tests.test_mlp as theirs
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.estimator_checks import estimator_checks_generator, parametrize_with_checks
+
+import fastnn
+from fastnn import MLPClassifier, MLPRegressor
+
+OURS = {theirs.MLPClassifier: MLPClassifier, theirs.MLPRegressor: MLPRegressor}
+
+# The tests of theirs that are not taken over, each with what it reads that is none of an estimator's
+# public attributes. Every one has an equivalent below, of the same name.
+EXCLUDED = {
+    "test_fit": "sets the attributes of an estimator that was never fitted, some of them private",
+    "test_gradient": "calls _loss_grad_lbfgs",
+    "test_learning_rate_warmstart": "reads _optimizer.learning_rate",
+    "test_adaptive_learning_rate": "reads _optimizer.learning_rate",
+}
+# So many there are at the least without those; 39 in scikit-learn 1.9.
+TAKEN_OVER = 35
+
+
+def _our_value(value):
+    """What stands for a value of a parametrized test."""
+    if isinstance(value, tuple | list):
+        return type(value)(map(_our_value, value))
+    return OURS.get(value, value) if isinstance(value, type) else value
+
+
+def _our_mark(mark):
+    if mark.name != "parametrize":
+        return mark
+    names, values = mark.args
+    return pytest.mark.parametrize(names, [_our_value(value) for value in values], **mark.kwargs).mark
+
+
+def _our_test(test):
+    """The same test, whose names mean fastnn's classes."""
+    meaning = test.__globals__ | {ours.__name__: ours for ours in OURS.values()}
+    copied = types.FunctionType(test.__code__, meaning, test.__name__, test.__defaults__, test.__closure__)
+    copied.__kwdefaults__ = test.__kwdefaults__
+    copied.pytestmark = [
+        # They stop at max_iter, which their suite lets pass.
+        pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning").mark,
+        *map(_our_mark, getattr(test, "pytestmark", [])),
+    ]
+    return copied
+
+
+THEIR_TESTS = {
+    name: test
+    for name, test in vars(theirs).items()
+    if name.startswith("test_") and isinstance(test, types.FunctionType)
+}
+OUR_TESTS = {name: _our_test(test) for name, test in THEIR_TESTS.items() if name not in EXCLUDED}
+globals().update(OUR_TESTS)
+
+
+@pytest.fixture
+def global_random_seed():
+    """A fixture of scikit-learn's own suite."""
+    return 42
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    """Many of their tests draw from the global generator: here they draw the same in every run."""
+    np.random.seed(42)
+
+
+def test_the_whole_of_their_suite_is_taken_over():
+    assert EXCLUDED.keys() <= THEIR_TESTS.keys()
+    assert len(OUR_TESTS) == len(THEIR_TESTS) - len(EXCLUDED) >= TAKEN_OVER
+    here = globals()
+    for name, test in OUR_TESTS.items():
+        assert here[name] is test, f"{name} is defined anew in this module"
+        assert test.__globals__["MLPClassifier"] is fastnn.MLPClassifier
+        assert test.__globals__["MLPRegressor"] is fastnn.MLPRegressor
+    for name in EXCLUDED:
+        assert here[name].__module__ == __name__, f"{name} has no equivalent"
+
+
+# --- the excluded ones, through public attributes ----------------------------------------------------
+
+
+def test_fit():
+    """The example that is worked out in their test, whose numbers these are."""
+    X, y = np.array([[0.6, 0.8, 0.7]]), np.array([0])
+    mlp = MLPClassifier(
+        solver="sgd", learning_rate_init=0.1, alpha=0.1, activation="logistic", random_state=1,
+        hidden_layer_sizes=2, momentum=0,
+    )  # fmt: skip
+    mlp.partial_fit(X, y, classes=[0, 1])
+    mlp.coefs_ = [np.array([[0.1, 0.2], [0.3, 0.1], [0.5, 0]]), np.array([[0.1], [0.2]])]
+    mlp.intercepts_ = [np.array([0.1, 0.1]), np.array([1.0])]
+    mlp.partial_fit(X, y)
+    worked_out = [[0.098, 0.195756], [0.2956664, 0.096008], [0.4939998, -0.002244]]
+    np.testing.assert_almost_equal(mlp.coefs_[0], worked_out, decimal=3)
+    np.testing.assert_almost_equal(mlp.coefs_[1], [[0.04706], [0.154089]], decimal=3)
+    np.testing.assert_almost_equal(mlp.intercepts_[0], [0.098333, 0.09626], decimal=3)
+    np.testing.assert_almost_equal(mlp.intercepts_[1], [0.9235], decimal=3)
+    np.testing.assert_almost_equal(mlp.predict_proba(X)[0, 1], 0.739, decimal=3)
+
+
+@pytest.mark.parametrize("activation", theirs.ACTIVATION_TYPES)
+@pytest.mark.parametrize("n_labels", [2, 3])
+def test_gradient(n_labels, activation):
+    """A step of plain descent is the rate times the gradient, and the loss of a pass that of its start."""
+    random = np.random.RandomState(42)
+    X, y = random.rand(5, 10), 1 + np.mod(np.arange(5) + 1, n_labels)
+    rate = 0.25
+    mlp = MLPClassifier(
+        activation=activation, hidden_layer_sizes=4, solver="sgd", momentum=0, alpha=1e-5,
+        learning_rate_init=rate, random_state=1,
+    )  # fmt: skip
+    mlp.partial_fit(X, y, classes=np.unique(y))
+    start = [array.copy() for array in mlp.coefs_ + mlp.intercepts_]
+    n_layers = len(mlp.coefs_)
+
+    def loss_and_end(parameters):
+        mlp.coefs_, mlp.intercepts_ = parameters[:n_layers], parameters[n_layers:]
+        mlp.partial_fit(X, y)
+        return mlp.loss_, mlp.coefs_ + mlp.intercepts_
+
+    _, end = loss_and_end(start)
+    for before, after in zip(start, end, strict=True):
+        gradient = (before - after) / rate
+        for k in np.ndindex(*before.shape):
+            kept, losses = before[k], []
+            for shift in (1e-5, -1e-5):
+                before[k] = kept + shift
+                losses.append(loss_and_end(start)[0])
+            before[k] = kept
+            np.testing.assert_allclose(gradient[k], (losses[0] - losses[1]) / 2e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("learning_rate", ["invscaling", "constant"])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_learning_rate_warmstart(learning_rate):
+    """What the rate has come to shows in the next step: it is that of a constant rate of so much."""
+    X, y = [[3, 2], [1, 6], [5, 6], [-2, -4]], [1, 1, 1, 0]
+    mlp = MLPClassifier(
+        solver="sgd", hidden_layer_sizes=4, learning_rate=learning_rate, max_iter=1, power_t=0.25,
+        warm_start=True, momentum=0, random_state=0,
+    )  # fmt: skip
+    mlp.fit(X, y).fit(X, y)
+    assert mlp.t_ == 8
+    rate = mlp.learning_rate_init
+    if learning_rate == "invscaling":
+        rate /= pow(8 + 1, mlp.power_t)
+    other = copy.deepcopy(mlp).set_params(learning_rate="constant", learning_rate_init=rate)
+    start = mlp.coefs_[0].copy()
+    mlp.fit(X, y)
+    other.fit(X, y)
+    np.testing.assert_allclose(mlp.coefs_[0] - start, other.coefs_[0] - start, rtol=1e-9)
+    assert not np.array_equal(mlp.coefs_[0], start)
+
+
+def test_adaptive_learning_rate(capsys):
+    X, y = [[3, 2], [1, 6]], [1, 0]
+    mlp = MLPClassifier(tol=0.5, max_iter=3000, solver="sgd", learning_rate="adaptive", verbose=True)
+    mlp.fit(X, y)
+    assert mlp.max_iter > mlp.n_iter_
+    printed = capsys.readouterr().out
+    rates = [float(rate) for rate in re.findall(r"Setting learning rate to (\S+)", printed)]
+    np.testing.assert_allclose(rates, 0.001 / 5.0 ** np.arange(1, 6), atol=5e-7)
+    assert printed.endswith("Learning rate too small. Stopping.\n")
+
+
+# --- the checks of any estimator ----------------------------------------------------------------------
+
+ESTIMATORS = [MLPClassifier(max_iter=100), MLPRegressor(max_iter=100)]
+# So many there are of each at the least; 68 and 60 in scikit-learn 1.9.
+CHECKS = 50
+MAY_BE_SKIPPED = {"check_array_api_input": "asks for SCIPY_ARRAY_API=1 in the environment"}
+
+
+@parametrize_with_checks(ESTIMATORS)
+def test_check(estimator, check):
+    name = getattr(check, "func", check).__name__
+    skipped = None
+    with warnings.catch_warnings():
+        # They set max_iter, and look at what a fit gives, however far it has come.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        try:
+            check(estimator)
+        except SkipTest as reason:
+            skipped = reason
+    if skipped:
+        assert name in MAY_BE_SKIPPED, f"{name} was skipped: {skipped}"
+        pytest.skip(str(skipped))
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_all_checks_are_made(estimator):
+    """None is expected to fail, and none but those named above may be skipped."""
+    names = [getattr(check, "func", check).__name__ for _, check in estimator_checks_generator(estimator)]
+    assert len(names) >= CHECKS
