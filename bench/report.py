@@ -15,6 +15,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[1] / "tests")]
@@ -203,10 +204,15 @@ def fits() -> None:
     t["theirs"] *= estimators.NETWORKS / few
     comparison("64 networks at once", t)
     row("", f"one by one {t['alone']:.3f} s", "", t["alone"] / t["ours"])
-    one_job = lambda: estimators.search(ours, n_jobs=1)  # noqa: E731
-    t = best(1, ours=lambda: estimators.search(ours), alone=one_job, theirs=lambda: estimators.search(theirs))
-    comparison("GridSearchCV, 24 candidates, 5 folds", t)
-    row("", f"one job {t['alone']:.3f} s", "", t["alone"] / t["ours"])
+    for batch_size in (32, "auto"):
+        t = best(
+            1,
+            ours=partial(estimators.search, ours, batch_size),
+            alone=partial(estimators.search, ours, batch_size, n_jobs=1),
+            theirs=partial(estimators.search, theirs, batch_size),
+        )
+        comparison(f"GridSearchCV, 24 candidates, 5 folds, batches: {batch_size}", t)
+        row("", f"one job {t['alone']:.3f} s", "", t["alone"] / t["ours"])
     sample = np.array([[5.1, 3.5, 1.4, 0.2]])
     fitted, peer = estimators.fit_iris(ours), estimators.fit_iris(theirs)
     predictor = fitted.predictor()

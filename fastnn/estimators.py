@@ -53,7 +53,7 @@ from .losses import (
     SoftmaxCrossEntropy,
     SquaredError,
 )
-from .model import Model
+from .model import LiveViews, Model
 from .network import Network
 from .optimizers import (
     LBFGS,
@@ -374,6 +374,7 @@ class BaseMLP(Targets, CallbackSupportMixin, BaseEstimator):
         random = self._random(state, begins)
         if begins:
             self._draw(state, random)
+        self._seed(state, random)
         validation = None
         if X_val is not None:
             validation = self._checked(X_val, y_val, None, "validation")
@@ -500,9 +501,12 @@ class BaseMLP(Targets, CallbackSupportMixin, BaseEstimator):
             bound = np.sqrt(factor / sum(W.shape))
             W[...] = random.uniform(-bound, bound, W.shape)
             b[...] = random.uniform(-bound, bound, b.shape[1])
-        if network.dropout:
+
+    def _seed(self, state: State, random: np.random.RandomState) -> None:
+        """What the masks of dropout come from, in this fit and those that go on with it."""
+        if state.network.dropout and not state.seed:
             high, low = random.randint(0, 2**32, 2, np.uint64).tolist()
-            state.seed = (high << 32) | low
+            state.seed = (high << 32) | low | 1
 
     def _split(self, data: _Data, state: State, random: np.random.RandomState) -> tuple[_Data, _Data]:
         """Training and validation data; the same ones where a fit goes on."""
@@ -611,7 +615,10 @@ class BaseMLP(Targets, CallbackSupportMixin, BaseEstimator):
             if self.scoring is None:
                 return self._own_score(data)
             scorer = check_scoring(looked_at, self.scoring)
-            return float(scorer(looked_at, data.X, data.given))
+            # A function of the user's own need not know of weights.
+            weighted = isinstance(self.scoring, str) and data.given_weights is not None
+            weights = {"sample_weight": data.given_weights} if weighted else {}
+            return float(scorer(looked_at, data.X, data.given, **weights))
 
         looked_at = self._without_names()
         if self.scoring == "loss":
@@ -691,7 +698,7 @@ class BaseMLP(Targets, CallbackSupportMixin, BaseEstimator):
     @property
     def coefs_(self) -> list[Array]:
         state = self._fitted_state("coefs_")
-        return state.network.weights(state.predicting)
+        return LiveViews(state.network.weights(state.predicting))
 
     @coefs_.setter
     def coefs_(self, values: Any) -> None:
@@ -703,7 +710,7 @@ class BaseMLP(Targets, CallbackSupportMixin, BaseEstimator):
     @property
     def intercepts_(self) -> list[Array]:
         state = self._fitted_state("intercepts_")
-        return [b[0] for b in state.network.biases(state.predicting)]
+        return LiveViews(b[0] for b in state.network.biases(state.predicting))
 
     @intercepts_.setter
     def intercepts_(self, values: Any) -> None:

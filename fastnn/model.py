@@ -30,7 +30,7 @@ from .validation import (
     resolve_random_state,
 )
 
-__all__ = ["Model"]
+__all__ = ["LiveViews", "Model"]
 
 
 class BatchNorm(NamedTuple):
@@ -185,19 +185,19 @@ class Model:
 
     @property
     def W(self) -> Sequence[NDArray[Any]]:
-        return _LiveViews(self._network.weights(self._parameters))
+        return LiveViews(self._network.weights(self._parameters))
 
     @W.setter
     def W(self, values: Sequence[ArrayLike]) -> None:
-        _LiveViews(self._network.weights(self._parameters))[:] = values
+        LiveViews(self._network.weights(self._parameters))[:] = values
 
     @property
     def b(self) -> Sequence[NDArray[Any]]:
-        return _LiveViews(self._network.biases(self._parameters))
+        return LiveViews(self._network.biases(self._parameters))
 
     @b.setter
     def b(self, values: Sequence[ArrayLike]) -> None:
-        _LiveViews(self._network.biases(self._parameters))[:] = values
+        LiveViews(self._network.biases(self._parameters))[:] = values
 
     def train(
         self,
@@ -673,7 +673,7 @@ def _as_given(network: Network, y: NDArray[Any]) -> NDArray[Any]:
     return y[:, 0].astype(np.int64) if network.loss.of_labels else y
 
 
-class _LiveViews(list):
+class LiveViews(list):
     """Views of the parameters; assigning to an item writes into the model instead of cutting it off."""
 
     def __setitem__(self, index: Any, value: Any) -> None:

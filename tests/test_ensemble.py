@@ -34,6 +34,7 @@ from fastnn import (
     MLPEnsembleClassifier,
     MLPEnsembleRegressor,
     MLPRegressor,
+    backends,
     fit_many,
 )
 from fastnn.schedules import Schedule
@@ -769,6 +770,34 @@ def test_each_is_fitted_as_alone(many, n_jobs, seed, weighted, n_fits):
     assert (shared.random_sample(), np.random.random_sample()) == drawn
     for one, other in zip(together, alone, strict=True):
         assert_same_fit(one, other)
+
+
+def test_calls_that_end_within_a_pass_change_nothing():
+    """In fits that go on, too: what has ended the one before ends none before its first pass."""
+
+    def fitted():
+        many = [
+            classifier(batch_size=20, warm_start=True, n_iter_no_change=1, max_iter=9, **options)
+            for options in (
+                {"tol": 1e9},
+                {"tol": 1e9, "early_stopping": True},
+                {"tol": 1e-9},
+                {"ema_decay": 0.5},
+            )
+        ]
+        for _ in range(3):
+            fit_many(many, X, y)
+        for one in many:
+            one.set_params(early_stopping=False).partial_fit(X, y)
+        return many
+
+    expected = fitted()
+    with pytest.MonkeyPatch.context() as patch:
+        # A step or two each, as the first ones of a process do.
+        patch.setattr(backends, "FIRST_CALL_OPERATIONS", 1)
+        patch.setattr(backends, "CALL_SECONDS", 0)
+        for one, other in zip(fitted(), expected, strict=True):
+            assert_same_fit(one, other)
 
 
 def test_all_kinds_at_once():

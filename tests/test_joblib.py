@@ -78,7 +78,9 @@ def assert_same_search(one, other):
 # --- joblib's threads --------------------------------------------------------------------------------
 
 SEARCHES = {
-    "classifier": (classifier(), {"alpha": [1e-4, 1.0], "hidden_layer_sizes": [(3,), (6, 3)]}, NAMES),
+    "classifier": (
+        classifier(batch_size=20), {"alpha": [1e-4, 1.0], "hidden_layer_sizes": [(3,), (6, 3)]}, NAMES,
+    ),
     "solvers": (classifier(batch_size=30), {"solver": ["adam", "sgd", "lbfgs"]}, NAMES),
     "regressor": (regressor(), {"early_stopping": [True, False], "alpha": [0, 0.1]}, TARGETS),
     "pipeline": (
@@ -107,6 +109,17 @@ def test_a_search_on_threads_is_the_same(estimator, grid, targets, n_jobs):
             RandomizedSearchCV(estimator, grid, n_iter=2, cv=2, random_state=0).fit(X, targets),
             RandomizedSearchCV(estimator, grid, n_iter=2, cv=2, random_state=0, n_jobs=1).fit(X, targets),
         )
+
+
+@searches
+def test_calls_into_the_kernels_may_end_within_a_pass(estimator, grid, targets):
+    """As the first ones of a process do, or any of a training whose passes take long."""
+    alone = GridSearchCV(estimator, grid, cv=3).fit(X, targets)
+    with pytest.MonkeyPatch.context() as patch:
+        # A step or two each.
+        patch.setattr(backends, "FIRST_CALL_OPERATIONS", 1)
+        patch.setattr(backends, "CALL_SECONDS", 0)
+        assert_same_search(GridSearchCV(estimator, grid, cv=3).fit(X, targets), alone)
 
 
 @searches
@@ -209,18 +222,17 @@ class Gauge:
 def gauge(monkeypatch):
     gauge = Gauge()
     train = backends.get_backend("numba")._train
-    train_steps = train.train_steps
 
-    def counting(recipe):
-        kernel = train_steps(recipe)
-
+    def counted(kernel):
         def call(*arguments):
             with gauge.counted():
                 return kernel(*arguments)
 
         return call
 
-    monkeypatch.setattr(train, "train_steps", counting)
+    for name in ("train_steps", "loss_and_gradient"):
+        make = getattr(train, name)
+        monkeypatch.setattr(train, name, lambda recipe, make=make: counted(make(recipe)))
     yield gauge
     assert gauge.now == 0
     assert threads._budget.in_use == 0
@@ -240,6 +252,9 @@ NESTED = {
     "a search of ensembles of small ones": lambda: GridSearchCV(
         MLPEnsembleClassifier(large(hidden_layer_sizes=(3,)), 4, n_jobs=8), {"estimator__alpha": [0, 0.1]},
         cv=2,
+    ),
+    "a search of L-BFGS": lambda: GridSearchCV(
+        large(solver="lbfgs", batch_size="auto", max_iter=3), {"alpha": [0, 0.1, 1.0]}, cv=2
     ),
     "a vote of ensembles": lambda: VotingClassifier(
         [(name, MLPEnsembleClassifier(large(), 2, n_jobs=2)) for name in "abc"], n_jobs=3
@@ -320,14 +335,17 @@ COMMON = """
     ensemble = fastnn.MLPEnsembleClassifier(mlp, 2, random_state=0)
     grid = {"alpha": [1e-4, 1.0], "batch_size": [30, "auto"]}
 
+    def weights(*fitted):
+        return np.concatenate([W.ravel() for one in fitted for W in one.coefs_])
+
     def results():
         search = GridSearchCV(mlp, grid, cv=2, n_jobs=2).fit(X, y)
         nested = GridSearchCV(ensemble, {"method": ["seeds", "snapshots"]}, cv=2, n_jobs=2).fit(X, y)
         return {
             "search": search.cv_results_["mean_test_score"],
-            "best": np.concatenate([W.ravel() for W in search.best_estimator_.coefs_]),
+            "best": weights(search.best_estimator_),
             "nested": nested.cv_results_["mean_test_score"],
-            "members": np.concatenate([member.coefs_[0].ravel() for member in nested.best_estimator_.estimators_]),
+            "members": weights(*nested.best_estimator_.estimators_),
             "scores": cross_val_score(mlp, X, y, cv=4, n_jobs=2),
         }
 
@@ -391,7 +409,7 @@ DASK = """
                 fastnn.fit_many(many, X, y)
             for k, one in enumerate(many):
                 alone = fastnn.MLPClassifier((6,), max_iter=8, random_state=k).fit(X, y)
-                assert all(map(np.array_equal, one.coefs_, alone.coefs_))
+                assert np.array_equal(weights(one), weights(alone))
             # Fitted estimators go there and come back.
             futures = [client.submit(one.predict, X) for one in many]
             for one, future in zip(many, futures, strict=True):
@@ -428,7 +446,8 @@ FORK = """
 
     def train():
         endless = fastnn.MLPClassifier(
-            (64, 64), learning_rate=Asked(), max_iter=2**40, n_iter_no_change=np.inf, batch_size=512, n_threads=2
+            (64, 64), learning_rate=Asked(), max_iter=2**40, n_iter_no_change=np.inf, batch_size=512,
+            n_threads=2,
         )
         try:
             endless.fit(large_X, large_y)
@@ -444,7 +463,7 @@ FORK = """
         shared = fastnn.MLPClassifier((64, 64), max_iter=2, random_state=0, batch_size=512, n_threads=2)
         shared.fit(large_X, large_y)
         fitted = [*many, *ensemble.estimators_, shared]
-        return b"".join(W.tobytes() for one in fitted for W in one.coefs_) + scores.tobytes()
+        return weights(*fitted).tobytes() + scores.tobytes()
 
     def child_does():
         \"\"\"It fits, while threads that are not there any more hold all cores, and forks once more.\"\"\"
