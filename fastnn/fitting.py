@@ -315,7 +315,8 @@ class Fit:
             if not finite:
                 self._diverged(trainer, bool(best))
                 return True
-            if self._has_stalled(memory, watcher):
+            # Before the first pass is done, what is counted is what ended the fit before.
+            if trainer.n_passes and self._has_stalled(memory, watcher):
                 return True
             if watcher.wants_to_stop():
                 return True

@@ -975,9 +975,9 @@ class Interrupt:
         with self.lock:
             self.threads.add(threading.get_ident())
             if len(self.threads) == self.count:
-                if self.calls % 100 == 0:
-                    signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
                 self.calls += 1
+                if self.calls % 100 == 1:
+                    signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
 
 @pytest.fixture
