@@ -478,16 +478,19 @@ class _Watcher:
         self._task: Any = None
         self._asked_to_stop = False
         self._task_length = -(-job.num_passes // MOST_TASKS)
-        has_callbacks = any(hasattr(estimator, name) for name in ("_skl_callbacks", "_parent_callback_ctx"))
-        if has_callbacks and is_whole:
-            n_tasks = -(-job.num_passes // self._task_length)
+        self._told = 0
+        callbacks = getattr(estimator, "_skl_callbacks", [])
+        # In a search this fit is a task, even where nobody asks what it consists of.
+        if is_whole and (callbacks or hasattr(estimator, "_parent_callback_ctx")):
+            n_tasks = -(-job.num_passes // self._task_length) if callbacks else 0
             self._context = estimator._init_callback_context(max_subtasks=n_tasks)
-            self._context.call_on_fit_task_begin(estimator=estimator, **fit.shown._asdict())
-            self._begin_task()
+            self._context.call_on_fit_task_begin(estimator=estimator, **self._shown)
+            if callbacks:
+                self._begin_task()
 
     def next_stop(self) -> int:
         """The pass of the fit before which somebody is to be told of what was done."""
-        if self._context is None:
+        if self._task is None:
             return self._job.num_passes
         return (self._estimator.n_iter_ // self._task_length + 1) * self._task_length
 
@@ -516,7 +519,10 @@ class _Watcher:
                 shown["score"] = f"{self._scores[-1]:.4g}"
             self._bar.set_postfix(shown, refresh=False)
             self._bar.update(done - self._bar.n)
-        if self._task is not None and (done % self._task_length == 0 or done == self._job.num_passes):
+        # A call of the kernels may end in the middle of a pass, with nothing new to be told.
+        ends = done > self._told and (done % self._task_length == 0 or done == self._job.num_passes)
+        self._told = done
+        if self._task is not None and ends:
             self._end_task()
             if done < self._job.num_passes and not self._asked_to_stop:
                 self._begin_task()

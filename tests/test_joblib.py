@@ -175,7 +175,7 @@ def test_threads_of_fit_many_are_its_own(backend):
         fit_many([classifier(learning_rate=Asked(), max_iter=1) for _ in range(4)], X, y, n_jobs=n_jobs)
         return len(used)
 
-    meeting = threading.Barrier(4, timeout=300)
+    meeting = threading.Barrier(4, timeout=60)
     with joblib.parallel_config(backend=backend, n_jobs=1):
         assert [fit(n_jobs) for n_jobs in (None, -1, 4, -5)] == [4, 4, 4, 4]
         assert joblib.Parallel(n_jobs=2, backend="threading")([joblib.delayed(fit)(None)]) == [4]
@@ -269,7 +269,7 @@ def test_never_more_compute_than_there_are_cores(gauge, monkeypatch, nested, n_c
     with joblib.parallel_config(backend="threading", n_jobs=8):
         nested().fit(LARGE_X, LARGE_Y)
     assert 1 <= gauge.most <= n_cores
-    assert gauge.calls >= 12
+    assert gauge.calls >= 6  # a call a fit at the least
 
 
 def test_fit_many_and_others_share_the_cores(gauge, monkeypatch):
