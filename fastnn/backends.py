@@ -364,10 +364,11 @@ class NumbaBackend:
             loss = 0.0
             for first in range(0, settings.n_rounds, step):
                 tiles = first, min(first + step, settings.n_rounds)
-                loss += kernel(
-                    network.training_layout.plan, parameters, statistics, data, settings, np.uint64(key),
-                    tiles, work, gradient,
-                )  # fmt: skip
+                with taken_cores(1):
+                    loss += kernel(
+                        network.training_layout.plan, parameters, statistics, data, settings, np.uint64(key),
+                        tiles, work, gradient,
+                    )  # fmt: skip
             return loss, gradient
 
         return evaluate
@@ -481,7 +482,7 @@ def _settings(train: Any, network: Network, job: Job, width: int, n_rounds: int)
     )
 
 
-def _workspace(train: Any, network: Network, job: Job, width: int, n_threads: int) -> Any:
+def _workspace(train: Any, network: Network, job: Job, width: int, n_threads: int, team: bool = False) -> Any:
     layout, dtype = network.training_layout, network.dtype
     widest = max(network.whole_tile(n_out) for _, n_out in network.shapes)
     gathered = network.n_inputs + job.y.shape[1] + 1 if job.is_gathered else 0
@@ -490,7 +491,8 @@ def _workspace(train: Any, network: Network, job: Job, width: int, n_threads: in
         return aligned_empty(n_threads * size * width, dtype).reshape(n_threads, size * width)
 
     n_blocks = -(-network.n_parameters // train.BLOCK)
-    sums = aligned_empty(4 * widest * width, dtype).reshape(2, 2 * widest * width)
+    size = 2 * widest * width if team else 0
+    sums = aligned_empty(2 * size, dtype).reshape(2, size)
     sums[1] = 0
     return train.Workspace(
         tiles=rows(gathered),
@@ -565,7 +567,7 @@ class _NumbaTrainer:
         self.records = job.records(len(network.shapes))
         self._records = train.Records(*self.records)
         self._settings = _settings(train, network, job, width, n_rounds=-(-shard // width))
-        self._work = _workspace(train, network, job, width, n_threads)
+        self._work = _workspace(train, network, job, width, n_threads, team)
         self._changing = [*self._state, *self.records, self._data.indices]
         self._saved = [array.copy() for array in self._changing]
         self._pool: ThreadPoolExecutor | None = None

@@ -47,8 +47,9 @@ def fit_many(
     Parameters
     ----------
     estimators : iterable of MLPClassifier or MLPRegressor
-        Of any parameters. They are fitted in place, each exactly as it would be by itself; one that draws
-        from NumPy's global generator, or shares its generator with others, in the order they are given.
+        Of any parameters. They are fitted in place, each exactly as it would be by itself: side by side if
+        `random_state` is an integer, and one after another, in the order they are given, if they draw from
+        the same generator, as those do whose `random_state` is None.
     X, y : array-like
         As `fit` takes them.
     sample_weight : array-like (n_samples,), optional
@@ -262,6 +263,11 @@ class _Ensemble(Targets, BaseEstimator):
             sample_weight = _check_sample_weight(sample_weight, X)
         weights = check_weights(sample_weight, X.shape[0])
         random = check_random_state(self.random_state)
+        if self.method in ("snapshots", "average") and isinstance(self.estimator, list | tuple):
+            raise ValueError(
+                f"method={self.method!r} is of one network: give one estimator in place of a list, or choose "
+                "another method"
+            )
         members = [self._member(k, random) for k in range(self.n_estimators)]
         if self.method in ("snapshots", "average") and isinstance(members[0]._chosen_optimizer(), LBFGS):
             raise ValueError(
@@ -360,8 +366,8 @@ _PARAMETERS = """
     method : {"seeds", "bootstrap", "snapshots", "average"}, default "seeds"
         "seeds": networks that begin with other parameters. "bootstrap": likewise, and each fitted to as many
         samples drawn with replacement (Breiman, "Bagging predictors", 1996). "snapshots": one network, as it
-        is at the end of every cycle of its learning rate, `max_iter` passes in all. "average": one network
-        whose parameters are a running average of those of the last `n_estimators` passes (Polyak &
+        is at the end of every cycle of its learning rate, about `max_iter` passes in all. "average": one
+        network whose parameters are a running average of those of the last `n_estimators` passes (Polyak &
         Juditsky, 1992).
     n_jobs : int, optional
         Threads that fit the members. By default as many as there are cores.

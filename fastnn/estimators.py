@@ -18,6 +18,7 @@ import numbers
 import operator
 from abc import abstractmethod
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -44,7 +45,7 @@ from sklearn.utils.multiclass import (
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from .backends import Job, get_backend
-from .fitting import CallbackSupportMixin, Fit, Shown, State, Validation, warn, with_callbacks
+from .fitting import CallbackSupportMixin, Fit, Shown, State, Validation, claimed, warn, with_callbacks
 from .losses import (
     LOSSES,
     Loss,
@@ -90,10 +91,10 @@ _FLOATS = (np.float64, np.float32)
 # What only solvers that take passes have.
 _CURVES = ("loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_")
 
-_NAMED_ACTIVATION = StrOptions({*ACTIVATIONS, *_SIGMOID})
+_ACTIVATION_NAMES = {*ACTIVATIONS, *_SIGMOID}
 _CONSTRAINTS: dict[str, list[Any]] = {
     "hidden_layer_sizes": ["array-like", Interval(numbers.Integral, 1, None, closed="left")],
-    "activation": [_NAMED_ACTIVATION, list, tuple],
+    "activation": [StrOptions(_ACTIVATION_NAMES), list, tuple],
     "solver": [StrOptions(set(OPTIMIZERS)), Optimizer],
     "alpha": [Interval(numbers.Real, 0, None, closed="left")],
     "batch_size": [StrOptions({"auto"}), Interval(numbers.Integral, 1, None, closed="left")],
@@ -198,7 +199,9 @@ _PARAMETERS = """
 
 _ATTRIBUTES = """
     coefs_, intercepts_ : list of array (n_in, n_out) and (n_out,)
-        Weights and biases of the layers, views of the parameters: writing to them changes the estimator.
+        Weights and biases of the layers, views of the parameters that predict: writing to them changes the
+        estimator. With `early_stopping` or `ema_decay` a later fit goes on from others; assign whole lists
+        then, ``estimator.coefs_ = [...]``.
     loss_ : float
         The objective (loss and penalty) of the last pass.
     loss_curve_, best_loss_ : list of float, float
@@ -324,7 +327,8 @@ class BaseMLP(Targets, CallbackSupportMixin, BaseEstimator):
         y : array-like (n_samples,) or (n_samples, n_outputs)
             Classes or targets; a table of 0 and 1 for a classifier of several labels.
         sample_weight : array-like (n_samples,), optional
-            Weights of the samples, not below 0; a weight of 2 is as good as the sample twice.
+            Weights of the samples, not below 0. Where a step takes all samples, a weight of 2 is as good as
+            the sample twice.
         X_val, y_val : array-like, optional
             Validation data: their loss is `validation_loss_curve_`, and `early_stopping` watches them
             instead of setting some of X aside.
@@ -338,7 +342,8 @@ class BaseMLP(Targets, CallbackSupportMixin, BaseEstimator):
         ValueError
             For data or parameters that do not fit; sklearn's InvalidParameterError is one.
         DivergenceError
-            Where a parameter is no longer finite. The estimator holds the last finite ones.
+            Where a parameter is no longer finite. The estimator holds the last finite ones. With
+            `early_stopping` it is a ConvergenceWarning, and the estimator holds those of the best pass.
 
         Notes
         -----
@@ -362,31 +367,42 @@ class BaseMLP(Targets, CallbackSupportMixin, BaseEstimator):
             raise ValueError("partial_fit does not support early_stopping=True")
         begins = not hasattr(self, "_state") or not (self.warm_start or n_passes is not None)
         known, going_on = ("first", "partial") if knows_classes or n_passes else ("new", "warm")
-        data = self._checked(X, y, sample_weight, known if begins else going_on)
-        dtype = data.X.dtype
-        network = Network.create(
-            [data.X.shape[1], *sizes, self.n_outputs_], self._activations(sizes), "identity", dtype,
-            self._loss(), self.batch_norm, self.dropout,
-        )  # fmt: skip
-        optimizer = self._chosen_optimizer()
-        state = self._begun(network) if begins else self._continued(network, optimizer)
-        self._begin_curves(optimizer, begins)
-        random = self._random(state, begins)
-        if begins:
-            self._draw(state, random)
-        self._seed(state, random)
-        validation = None
-        if X_val is not None:
-            validation = self._checked(X_val, y_val, None, "validation")
-        elif self.early_stopping and not isinstance(optimizer, LBFGS):
-            data, validation = self._split(data, state, random)
-
-        job = self._job(data, state, optimizer, n_passes or int(self.max_iter))
-        fit = Fit(self, state, job, random, stopped, self._shown(X, data))
-        if isinstance(optimizer, LBFGS):
-            fit.run_lbfgs(optimizer, self._validation(validation, state))
-        else:
-            fit.run(self._validation(validation, state), n_passes is None)
+        before = self.__dict__.copy()
+        with ExitStack() as claims:
+            try:
+                data = self._checked(X, y, sample_weight, known if begins else going_on)
+                network = Network.create(
+                    [data.X.shape[1], *sizes, self.n_outputs_], self._activations(), "identity",
+                    data.X.dtype, self._loss(), self.batch_norm, self.dropout,
+                )  # fmt: skip
+                optimizer = self._chosen_optimizer()
+                if self._has_own_schedule():
+                    resolve_schedule(self.learning_rate)
+                state = self._begun(network) if begins else self._state
+                if not begins:
+                    self._check_continued(network)
+                random = claims.enter_context(claimed(self._random(state, begins)))
+                if begins:
+                    self._draw(state, random)
+                validation = None
+                if X_val is not None:
+                    validation = self._checked_validation(X_val, y_val)
+                elif self.early_stopping and not isinstance(optimizer, LBFGS):
+                    data, validation = self._split(data, state, random)
+            except BaseException:  # what was fitted before stays so
+                self.__dict__.clear()
+                self.__dict__.update(before)
+                raise
+            if not begins:
+                state = self._continued(network, optimizer)
+            self._begin_curves(optimizer)
+            self._seed(state, random)
+            job = self._job(data, state, optimizer, n_passes or int(self.max_iter))
+            fit = Fit(self, state, job, random, stopped, self._shown(X, data))
+            if isinstance(optimizer, LBFGS):
+                fit.run_lbfgs(optimizer, self._validation(validation, state))
+            else:
+                fit.run(self._validation(validation, state), n_passes is None)
         return self
 
     def _shown(self, X: Any, data: _Data) -> Shown:
@@ -407,10 +423,19 @@ class BaseMLP(Targets, CallbackSupportMixin, BaseEstimator):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
         return [operator.index(size) for size in sizes]
 
-    def _activations(self, sizes: list[int]) -> str | list[str]:
+    def _activations(self) -> str | list[str]:
         if isinstance(self.activation, str):
             return _SIGMOID.get(self.activation, self.activation)
+        for k, name in enumerate(self.activation):
+            if not (isinstance(name, str) and name in _ACTIVATION_NAMES):
+                raise ValueError(f"activation[{k}] must be one of {sorted(_ACTIVATION_NAMES)}, got {name!r}")
         return [_SIGMOID.get(name, name) for name in self.activation]
+
+    def _checked_validation(self, X_val: Any, y_val: Any) -> _Data:
+        try:
+            return self._checked(X_val, y_val, None, "validation")
+        except ValueError as error:
+            raise ValueError(f"X_val, y_val: {error}") from error
 
     def _checked(self, X: Any, y: Any, sample_weight: Any, use: str) -> _Data:
         begins = use in ("new", "first")
@@ -451,7 +476,7 @@ class BaseMLP(Targets, CallbackSupportMixin, BaseEstimator):
         self._state = State(network, network.neutral_parameters(), network.initial_statistics())
         return self._state
 
-    def _begin_curves(self, optimizer: Optimizer, begins: bool) -> None:
+    def _begin_curves(self, optimizer: Optimizer) -> None:
         """The attributes that a fit extends, those that are not there; scikit-learn has none for "lbfgs"."""
         self.out_activation_ = _OUT_ACTIVATIONS[self._state.network.loss.output]
         if isinstance(optimizer, LBFGS):
@@ -466,8 +491,8 @@ class BaseMLP(Targets, CallbackSupportMixin, BaseEstimator):
         if not self.early_stopping and self.best_loss_ is None:
             self.best_loss_ = np.inf
 
-    def _continued(self, network: Network, optimizer: Optimizer) -> State:
-        """The state that is gone on from, which must be that of such a network."""
+    def _check_continued(self, network: Network) -> None:
+        """Raise where the state that is to be gone on from is not of such a network."""
         old = self._state.network
         for name in ("layers_dim", "batch_norm"):
             if getattr(old, name) != getattr(network, name):
@@ -476,6 +501,9 @@ class BaseMLP(Targets, CallbackSupportMixin, BaseEstimator):
                     f"{getattr(network, name)}: clone the estimator, or fit it with warm_start=False, to "
                     "begin anew"
                 )
+
+    def _continued(self, network: Network, optimizer: Optimizer) -> State:
+        """The state that is gone on from."""
         if not self._state.parameters.flags.writeable:  # they were loaded as a memory map
             self._state = self._state.copy()
         self._state.network = network
@@ -537,13 +565,22 @@ class BaseMLP(Targets, CallbackSupportMixin, BaseEstimator):
             {} if self.weight_decay is None else {"weight_decay": float(self.weight_decay)}
         )
         if isinstance(self.solver, str):
-            return _SOLVERS[self.solver](self, decay)
-        if decay:
+            optimizer = _SOLVERS[self.solver](self, decay)
+        elif decay:
             raise ValueError(
                 f"weight_decay={self.weight_decay} goes with a solver given by its name: set it in "
                 f"{self.solver!r} instead"
             )
-        return resolve_optimizer(self.solver)
+        else:
+            optimizer = resolve_optimizer(self.solver)
+        if isinstance(optimizer, LBFGS):
+            for name in ("dropout", "max_grad_norm", "ema_decay", "weight_decay"):
+                if np.any(getattr(self, name)):
+                    raise ValueError(
+                        f"solver 'lbfgs' minimises a smooth function that stays the same, which {name} is "
+                        f"not made for: leave {name} out or choose another solver"
+                    )
+        return optimizer
 
     def _has_own_schedule(self) -> bool:
         """Whether the rate is not one of scikit-learn's ways."""
@@ -570,12 +607,6 @@ class BaseMLP(Targets, CallbackSupportMixin, BaseEstimator):
         batch_size = self._batch_size(n_samples)
         if isinstance(optimizer, LBFGS):
             batch_size = n_samples
-            for name in ("dropout", "max_grad_norm", "ema_decay", "weight_decay"):
-                if np.any(getattr(self, name)):
-                    raise ValueError(
-                        f"solver 'lbfgs' minimises a smooth function that stays the same, which {name} is "
-                        f"not made for: leave {name} out or choose another solver"
-                    )
         elif self.batch_size != "auto" and self.batch_size > n_samples:
             warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
         n_batches = -(-n_samples // batch_size)
@@ -615,9 +646,9 @@ class BaseMLP(Targets, CallbackSupportMixin, BaseEstimator):
             if self.scoring is None:
                 return self._own_score(data)
             scorer = check_scoring(looked_at, self.scoring)
-            # A function of the user's own need not know of weights.
-            weighted = isinstance(self.scoring, str) and data.given_weights is not None
-            weights = {"sample_weight": data.given_weights} if weighted else {}
+            weights: dict[str, Any] = {}
+            if data.given_weights is not None and _takes_weights(scorer):
+                weights["sample_weight"] = data.given_weights
             return float(scorer(looked_at, data.X, data.given, **weights))
 
         looked_at = self._without_names()
@@ -702,10 +733,7 @@ class BaseMLP(Targets, CallbackSupportMixin, BaseEstimator):
 
     @coefs_.setter
     def coefs_(self, values: Any) -> None:
-        state = self._state = self._fitted_state("coefs_").copy()
-        state.settle()
-        for view, value in zip(state.network.weights(state.predicting), values, strict=True):
-            view[...] = value
+        self._set_views(Network.weights, values)
 
     @property
     def intercepts_(self) -> list[Array]:
@@ -714,10 +742,17 @@ class BaseMLP(Targets, CallbackSupportMixin, BaseEstimator):
 
     @intercepts_.setter
     def intercepts_(self, values: Any) -> None:
-        state = self._state = self._fitted_state("intercepts_").copy()
+        self._set_views(Network.biases, [np.reshape(value, (1, -1)) for value in values])
+
+    def _set_views(self, part: Callable[[Network, Array], list[Array]], values: Any) -> None:
+        """Write arrays of all layers, on a state that no copy of the estimator shares."""
+        self._fitted_state("coefs_")
+        state = self._state.copy()
         state.settle()
-        for view, value in zip(state.network.biases(state.predicting), values, strict=True):
-            view[...] = value
+        # Both, where the parameters that predict are an average.
+        for parameters in (state.parameters, state.predicting):
+            LiveViews(part(state.network, parameters))[:] = list(values)
+        self._state = state
 
     @property
     def model_(self) -> Model:
@@ -737,7 +772,8 @@ class BaseMLP(Targets, CallbackSupportMixin, BaseEstimator):
 @functools.cache
 def _defaults(kind: type[BaseMLP]) -> tuple[tuple[str, Any], ...]:
     parameters = inspect.signature(kind).parameters.values()
-    return tuple((parameter.name, parameter.default) for parameter in parameters)
+    variadic = inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL
+    return tuple((p.name, p.default) for p in parameters if p.kind not in variadic)
 
 
 def _narrowed(X: Array, dtype: np.dtype) -> Array:
@@ -762,6 +798,12 @@ def _is_table(X: Any, dtypes: tuple[Any, ...]) -> bool:
         and X.flags.aligned
         and np.isfinite(X).all()
     )
+
+
+def _takes_weights(scorer: Any) -> bool:
+    """Whether a scorer's metric knows of weights; a function of the user's own is not asked to."""
+    metric = getattr(scorer, "_score_func", None)
+    return metric is not None and "sample_weight" in inspect.signature(metric).parameters
 
 
 def _is_stochastic(estimator: BaseMLP) -> bool:
@@ -940,6 +982,11 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
         ValueError
             As `fit` does; for classes that are not there; with `early_stopping`.
         """
+        if self.class_weight == "balanced":
+            raise ValueError(
+                "class_weight='balanced' would balance the samples of each call by themselves: pass the "
+                "weights of all classes as a dict, as sklearn.utils.compute_class_weight gives them"
+            )
         if _check_partial_fit_first_call(self, classes):
             self._has_labels = type_of_target(y).startswith("multilabel")
         return self._fit(X, y, sample_weight, n_passes=1, knows_classes=True)
@@ -1220,7 +1267,7 @@ class MLPRegressor(NumberTargets, RegressorMixin, BaseMLP):
         if not np.isfinite(predicted).all():
             return float("nan")
         with np.errstate(over="ignore"):  # on the way to where they are not finite
-            return float(r2_score(data.given, predicted, sample_weight=data.weights))
+            return float(r2_score(data.given, predicted, sample_weight=data.given_weights))
 
     # --- predicting --------------------------------------------------------------------------------
 

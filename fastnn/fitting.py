@@ -9,7 +9,9 @@ data decide, a call runs one pass.
 from __future__ import annotations
 
 import copy
+import os
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -74,10 +76,54 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
     warnings.warn(message, category, stacklevel=level)
 
 
+class _Claims:
+    """The generators that fits draw from, on whatever threads."""
+
+    def __init__(self) -> None:
+        self.lock, self.taken = threading.Lock(), set[int]()
+
+
+_claims = _Claims()
+
+
+def _begin_anew() -> None:
+    """In a child process: the fits of other threads are not there."""
+    global _claims
+    _claims = _Claims()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)
+
+
+@contextmanager
+def claimed(random: np.random.RandomState) -> Iterator[np.random.RandomState]:
+    """The generator for one fit alone; one of its own, seeded from this, while another fit draws from it.
+
+    The kernels draw from a copy for as long as a call takes: two fits would draw the same numbers.
+    """
+    claims = _claims
+    with claims.lock:
+        is_free = id(random) not in claims.taken
+        if is_free:
+            claims.taken.add(id(random))
+        else:
+            random = np.random.RandomState(random.randint(0, 2**32, 4, np.uint32))
+    try:
+        yield random
+    finally:
+        if is_free:
+            with claims.lock:
+                claims.taken.discard(id(random))
+
+
 class FitDivergenceError(DivergenceError):
     """A fit in which a parameter became infinite or NaN; the estimator holds the last finite ones."""
 
-    _rate, _penalty, _limit = "learning_rate_init", "alpha", "max_grad_norm"
+    # Which parameters the estimator is left with.
+    held = "the parameters before that"
+    # What a step multiplies a weight by, less than 1 by so much, through the penalty alone.
+    decay = 0.0
 
     def __str__(self) -> str:
         message = (
@@ -86,7 +132,18 @@ class FitDivergenceError(DivergenceError):
         )
         if np.isnan(self.epsilon):  # L-BFGS has no rate that could be lowered
             return f"{message} The loss is not finite at the start. Remedy: standardise X, and y."
-        return f"{message} In detail: {super().__str__()}"
+        remedy = (
+            f"learning_rate_init * alpha, by the samples of a batch, is {self.decay:g} and must stay below "
+            "2: lower either"
+            if self.decay > 2
+            else f"lower learning_rate_init, for instance to {self.epsilon / 10:g}, or set max_grad_norm, "
+            "and standardise X if its values are large"
+        )
+        return (
+            f"{message} In detail: training diverged in pass {self.iteration} with "
+            f"learning_rate_init={self.epsilon:g} and alpha={self.reg_lambda:g}. The estimator holds "
+            f"{self.held}. Remedy: {remedy}."
+        )
 
 
 @dataclass
@@ -221,6 +278,8 @@ class Fit:
         self.estimator, self.state, self.job = estimator, state, job
         self.random, self.stopped, self.shown = random, stopped, shown
         self.offset = _offset(job, state.network)
+        # As they are now: callbacks may set them while the kernels go by what they were told.
+        self.n_iter_no_change, self.tol = estimator.n_iter_no_change, estimator.tol
 
     # --- stochastic solvers ------------------------------------------------------------------------
 
@@ -228,11 +287,8 @@ class Fit:
         """All passes, or as many as it takes; `is_whole` if they are to bring the fit to its end."""
         estimator, state, job = self.estimator, self.state, self.job
         estimator.n_iter_ = 0
-        if job.shuffled:
-            generator = self._generator()
+        self.generator = self._generator() if job.shuffled else None
         memory = self._memory()
-        if job.shuffled:
-            memory.generator[...] = generator_state(generator)
         best: list[Array] = list(state.best or ())
         if estimator.early_stopping and not best:
             estimator.best_validation_score_ = -np.inf
@@ -246,9 +302,7 @@ class Fit:
                 ended = True
                 self._interrupted()
             finally:
-                if job.shuffled:
-                    put_generator_state(generator, memory.generator)
-                elif estimator.shuffle and self.random is not state.random:
+                if not job.shuffled and estimator.shuffle and self.random is not state.random:
                     self._draw_orders(estimator.n_iter_)
                 if best:
                     state.best = best[0], best[1]
@@ -301,9 +355,13 @@ class Fit:
         seen = 0
         while trainer.n_passes < n_passes:
             stop = trainer.n_passes + 1 if validation else min(n_passes, watcher.next_stop() - done)
+            if self.generator is not None:  # others may have drawn from it since
+                memory.generator[...] = generator_state(self.generator)
             try:
                 finite = trainer.run(stop)
             finally:  # an interrupt may come when passes are done
+                if self.generator is not None:
+                    put_generator_state(self.generator, memory.generator)
                 self._extend(trainer, seen)
                 state.n_steps = job.steps_before + trainer.n_passes * job.n_batches
             if finite and validation and trainer.n_passes == stop:
@@ -343,7 +401,7 @@ class Fit:
     def _note_score(self, score: float, best: list[Array]) -> None:
         estimator, state = self.estimator, self.state
         estimator.validation_scores_.append(score)
-        if score < estimator.best_validation_score_ + estimator.tol:
+        if score < estimator.best_validation_score_ + self.tol:
             state.n_no_improvement += 1
         else:
             state.n_no_improvement = 0
@@ -354,11 +412,11 @@ class Fit:
     def _has_stalled(self, memory: Memory, watcher: _Watcher) -> bool:
         """Whether the fit ends for want of improvement; "adaptive" lowers the rate first."""
         estimator, state = self.estimator, self.state
-        if not state.n_no_improvement > estimator.n_iter_no_change:
+        if not state.n_no_improvement > self.n_iter_no_change:
             return False
         what = "Validation score" if estimator.early_stopping else "Training loss"
         message = (
-            f"{what} did not improve more than tol={estimator.tol:f} for {estimator.n_iter_no_change} "
+            f"{what} did not improve more than tol={self.tol:f} for {self.n_iter_no_change} "
             "consecutive epochs."
         )
         rate = self.job.epsilon * state.rate_factor
@@ -379,11 +437,14 @@ class Fit:
         estimator = self.estimator
         rates = self.job.rates(np.array([self.state.n_steps - self.job.steps_before]))
         error = FitDivergenceError(estimator.n_iter_, float(rates[0]), self.job.reg_lambda)
+        job = self.job
+        error.decay = error.epsilon * job.reg_lambda / (job.weights.mean() * job.batch_size)
         if not estimator.early_stopping:
             raise error
         estimator.validation_scores_.append(float("nan"))
-        where = "of the best pass" if has_best else "before that"
-        warn(f"{error} The estimator holds the parameters {where}.", ConvergenceWarning)
+        if has_best:
+            error.held = "the parameters of the best pass"
+        warn(str(error), ConvergenceWarning)
 
     # --- L-BFGS ------------------------------------------------------------------------------------
 

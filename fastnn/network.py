@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -150,6 +150,10 @@ class Network:
             dims, (*hidden, output_activation), resolved, resolve_loss(loss), bool(batch_norm),
             _dropout_rates(dropout, n_hidden),
         )  # fmt: skip
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Layouts are the kernels' of this version: another lays out anew.
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @property
     def n_inputs(self) -> int:
