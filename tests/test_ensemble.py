@@ -383,6 +383,13 @@ def test_members_of_a_list_take_turns():
     assert not any(hasattr(member, "coefs_") for member in given)
 
 
+@pytest.mark.parametrize("method", ["snapshots", "average"])
+def test_methods_of_one_network_take_no_list(method):
+    for listed in ([classifier()], (classifier(), classifier())):
+        with pytest.raises(ValueError, match=f"method='{method}' is of one network"):
+            MLPEnsembleClassifier(listed, 2, method).fit(X, y)
+
+
 def test_default_members():
     for kind, member in ((MLPEnsembleClassifier, MLPClassifier()), (MLPEnsembleRegressor, MLPRegressor())):
         ensemble = kind(n_estimators=1, random_state=7).fit(X[::10], y[::10])

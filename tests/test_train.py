@@ -52,8 +52,13 @@ shared_or_not = st.sampled_from([None, *SHARED])
 
 
 @contextmanager
-def sharing(what):
-    """Threads may share `what` of a step, however little there is to do."""
+def sharing(what, network=None):
+    """Threads may share `what` of a step, however little there is to do.
+
+    Units are shared by a kernel of its own, which is compiled for two recipes of networks alone.
+    """
+    if what == "units" and network is not None and recipe_of(network) not in RECIPES[:2]:
+        what = "samples"
     with pytest.MonkeyPatch.context() as patch:
         if what:
             patch.setattr(backends, "SHARED_OPERATIONS", 0)
@@ -214,7 +219,7 @@ def is_clear(job, losses, bound):
 @given(trainings(), shared_or_not)
 def test_backends_agree(training, what):
     network, job = training.network, training.job(patience=0)
-    with sharing(what):
+    with sharing(what, network):
         expected, bounds = expected_of(network, job)
         if training.options["patience"] and is_clear(job, expected["losses"], bounds["losses"]):
             job = training.job()
@@ -228,7 +233,7 @@ def test_backends_agree(training, what):
 @given(trainings(), st.lists(st.integers(0, 4), max_size=5), st.integers(1, 3), shared_or_not)
 def test_interrupted_and_taken_up_is_the_same_to_the_last_bit(training, portions, rounds_a_call, what):
     network, job = training.network, training.job(num_passes=sum(portions))
-    with sharing(what):
+    with sharing(what, network):
         whole = train("numba", network, job)
         trainer, parts = begin("numba", network, job)
     done = 0
@@ -248,7 +253,7 @@ def test_one_training_goes_on_where_another_ended(training, portions, backend, w
     total = training.options["total_steps"] or before + max(1, sum(portions) * n_batches)
     options = {"record_every": 1, "total_steps": total}
     records = []
-    with sharing(what):
+    with sharing(what, network):
         whole = train(backend, network, training.job(num_passes=sum(portions), **options))
         trainer, parts = begin(backend, network, training.job(num_passes=portions[0], **options))
         for k, n_passes in enumerate(portions):
@@ -318,7 +323,7 @@ def check_halting(backend, training, rounds_a_call=None, **changes):
 @settings(max_examples=100)
 @given(trainings(), either_backend, st.sampled_from([None, 1, 10**9]), shared_or_not)
 def test_halts_after_the_pass_that_used_up_the_patience(training, backend, rounds_a_call, what):
-    with sharing(what):
+    with sharing(what, training.network):
         check_halting(backend, training, rounds_a_call)
 
 
