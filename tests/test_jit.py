@@ -240,3 +240,12 @@ def test_what_a_kernel_closes_over_is_in_its_key():
     assert made[0].py_func(1) == 3
     with pytest.raises(TypeError, match="may close over"):
         make([1], double)
+
+
+def test_kernels_out_of_one_factory_have_symbols_of_their_own():
+    """Processes that compile one each give them the same number: a third must still tell them apart."""
+    from fastnn_kernels.layer import activation_forward
+
+    names = {activation_forward(name).py_func.__qualname__ for name in ("relu", "gelu", "tanh")}
+    assert len(names) == 3
+    assert activation_forward("relu").py_func.__qualname__ in names

@@ -56,6 +56,10 @@ KEEP_STALE_SECONDS = 30 * 24 * 3600
 
 def kernel(function: Callable) -> Any:
     """Compile `function` into a kernel, cached on disk."""
+    # Numba tells symbols of one name apart by a number that every process counts anew: of two kernels out of
+    # one factory, compiled by two processes, a third would link one in place of the other.
+    tag = hashlib.sha256(repr(identity(function)).encode()).hexdigest()[:16]
+    function.__qualname__ = f"{function.__qualname__}_{tag}"
     dispatcher = numba.njit(**OPTIONS)(function)
     if not config.DISABLE_JIT:  # with it njit returns the plain function
         dispatcher._cache = KernelCache(function)

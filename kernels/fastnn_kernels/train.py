@@ -341,7 +341,7 @@ def train_steps(recipe: Recipe) -> Any:
             if progress[1] < settings.n_rounds:
                 continue
 
-            if settings.of_objective and is_recorded:
+            if settings.of_objective and is_recorded and settings.reg_lambda > 0.0:
                 for block in range(thread, n_blocks, n_threads):
                     begin = min(block * BLOCK, settings.n_weights)
                     squares[block] = sum_of_squares(
