@@ -7,7 +7,6 @@ knows which of them runs.
 from __future__ import annotations
 
 import functools
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -17,10 +16,12 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from .committee import Committee
+from .grids import Grid, NumbaGrid, NumpyGrid
 from .network import Network, aligned_empty
 from .optimizers import SGD, Optimizer
 from .schedules import Constant, Schedule
-from .threads import available_cores, taken_cores
+from .threads import available_cores, started_pool, taken_cores
 
 __all__ = ["BACKENDS", "Backend", "Job", "Memory", "Records", "Trainer", "get_backend"]
 
@@ -274,11 +275,8 @@ class Backend(Protocol):
         `key` is that of the random numbers of dropout; running statistics are moved.
         """
 
-    def grid_classes(
-        self, network: Network, parameters: Array, axes: tuple[float, float, float, float],
-        begin: int, end: int, classes: Array,
-    ) -> None:  # fmt: skip
-        """Fill rows of classes (rows, columns) at (x0 + column dx, y0 + row dy); axes x0, dx, y0, dy."""
+    def grid(self, committee: Committee) -> Grid:
+        """What paints a committee."""
 
 
 class NumbaBackend:
@@ -287,7 +285,6 @@ class NumbaBackend:
     def __init__(self) -> None:
         from numba.core import config
 
-        import fastnn_kernels.grid as grid
         import fastnn_kernels.predict as predict
         import fastnn_kernels.train as train
 
@@ -296,7 +293,7 @@ class NumbaBackend:
                 "NUMBA_DISABLE_JIT is set, and fastnn's kernels only run compiled: unset it, or use "
                 'backend="numpy"'
             )
-        self._grid, self._predict, self._train = grid, predict, train
+        self._predict, self._train = predict, train
 
     def outputs(self, network: Network, parameters: Array, X: Array, name: str) -> Array:
         kernel = self._predict.outputs(network.kernel_activations, name)
@@ -373,15 +370,8 @@ class NumbaBackend:
 
         return evaluate
 
-    def grid_classes(
-        self, network: Network, parameters: Array, axes: tuple[float, float, float, float],
-        begin: int, end: int, classes: Array,
-    ) -> None:  # fmt: skip
-        kernel = self._grid.grid_classes(network.kernel_activations)
-        width = network.tile_width(classes.shape[1])
-        tile = aligned_empty(2 * width, network.dtype)
-        units = aligned_empty(network.layout.n_units * width, network.dtype)
-        kernel(network.layout.plan, parameters, *axes, begin, end, tile, units, classes)
+    def grid(self, committee: Committee) -> Grid:
+        return NumbaGrid(committee)
 
 
 def _read_only(X: Array) -> Array:
@@ -522,17 +512,6 @@ def _shares(network: Network, batch_size: int) -> tuple[int, bool]:
     return max(1, min(most, batch_size // LEAST_SHARD)), False
 
 
-def _started_pool(n_threads: int) -> ThreadPoolExecutor:
-    """A pool whose threads all run: one that could not be started later would keep the others waiting."""
-    pool, ready = ThreadPoolExecutor(n_threads), threading.Barrier(n_threads)
-    try:
-        wait([pool.submit(ready.wait) for _ in range(n_threads)])
-    except BaseException:  # an interrupt, or no more threads to be had
-        ready.abort()
-        raise
-    return pool
-
-
 class _NumbaTrainer:
     def __init__(
         self, train: Any, network: Network, parameters: Array, statistics: Array, job: Job, memory: Memory
@@ -641,7 +620,7 @@ class _NumbaTrainer:
         with taken_cores(self._n_threads) as n_threads:
             if n_threads > 1 and self._pool is None:
                 try:
-                    self._pool = _started_pool(self._n_threads)
+                    self._pool = started_pool(self._n_threads)
                 except RuntimeError:  # the system has none, or the interpreter is about to end
                     self._n_threads = 1
             if n_threads == 1 or self._pool is None:
@@ -671,9 +650,9 @@ class NumpyBackend:
     """The reference."""
 
     def __init__(self) -> None:
-        from .reference import grid, predict, train
+        from .reference import predict, train
 
-        self._grid, self._predict, self._train = grid, predict, train
+        self._predict, self._train = predict, train
 
     @_quiet
     def outputs(self, network: Network, parameters: Array, X: Array, name: str) -> Array:
@@ -722,12 +701,8 @@ class NumpyBackend:
 
         return evaluate
 
-    @_quiet
-    def grid_classes(
-        self, network: Network, parameters: Array, axes: tuple[float, float, float, float],
-        begin: int, end: int, classes: Array,
-    ) -> None:  # fmt: skip
-        self._grid.grid_classes(*_lists(network, parameters), *axes, begin, end, classes)
+    def grid(self, committee: Committee) -> Grid:
+        return NumpyGrid(committee)
 
 
 def _lists(network: Network, parameters: Array) -> tuple[Any, list[Array], list[Array]]:

@@ -24,7 +24,6 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from . import threads
-from .backends import _started_pool
 from .estimators import BaseMLP, MLPClassifier, MLPRegressor
 from .fitting import with_callbacks
 from .optimizers import LBFGS
@@ -153,7 +152,7 @@ def _run_side_by_side(tasks: Sequence[Task], chains: list[list[int]], n_jobs: in
             run(chain)
     else:
         # Where an interrupt comes while a thread is being started, nobody waits for that thread.
-        with _started_pool(n_threads) as pool:
+        with threads.started_pool(n_threads) as pool:
             try:
                 for future in as_completed([pool.submit(run, chain) for chain in chains]):
                     future.result()

@@ -10,10 +10,15 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
-__all__ = ["available_cores", "taken_cores"]
+__all__ = ["available_cores", "in_turn", "started_pool", "taken_cores"]
+
+T = TypeVar("T")
 
 # Where joblib, Dask and whoever starts a process say how many threads it may have.
 LIMITS = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS")
@@ -78,3 +83,50 @@ def taken_cores(most: int) -> Iterator[int]:
         with budget.changed:
             budget.in_use -= count
             budget.changed.notify_all()
+
+
+def started_pool(n_threads: int) -> ThreadPoolExecutor:
+    """A pool whose threads all run: one that could not be started later would keep the others waiting."""
+    pool, ready = ThreadPoolExecutor(n_threads), threading.Barrier(n_threads)
+    try:
+        wait([pool.submit(ready.wait) for _ in range(n_threads)])
+    except BaseException:  # an interrupt, or no more threads to be had
+        ready.abort()
+        raise
+    return pool
+
+
+def in_turn(
+    work: Callable[[T], Any], items: Iterable[T], n_threads: int, stop: Callable[[], object] = lambda: None
+) -> Generator[tuple[T, Any], None, None]:
+    """What `work` gives for every item, in the order of the items, of which a few are worked on ahead.
+
+    Parameters
+    ----------
+    work : callable
+    items : iterable
+    n_threads : int
+        Threads that work; 1: the caller's own.
+    stop : callable
+        What makes running calls of `work` end soon. It is called where the caller has had enough, or was
+        interrupted, and at the end.
+    """
+    if n_threads == 1:
+        for item in items:
+            yield item, work(item)
+        return
+    pool = started_pool(n_threads)
+    try:
+        ahead: deque[tuple[T, Future]] = deque()
+        for item in items:
+            ahead.append((item, pool.submit(work, item)))
+            # Not more than the threads are busy with: the rest would lie about finished.
+            if len(ahead) > 2 * n_threads:
+                first, future = ahead.popleft()
+                yield first, future.result()
+        while ahead:
+            first, future = ahead.popleft()
+            yield first, future.result()
+    finally:
+        stop()
+        pool.shutdown(cancel_futures=True)

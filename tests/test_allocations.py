@@ -12,7 +12,8 @@ from strategies import RECIPES
 import fastnn
 from fastnn import backends
 from fastnn.backends import Job, Memory, get_backend
-from fastnn.network import Network, aligned_empty
+from fastnn.committee import Committee
+from fastnn.network import Network
 
 random = np.random.default_rng(0)
 X = random.normal(size=(1100, 2))
@@ -89,17 +90,30 @@ def test_prediction_allocates_nothing():
     assert allocations(model.calculate_loss, X[:1], y[:1]) == allocations(model.calculate_loss, X, y)
 
 
-def test_grid_allocates_nothing():
-    network = fastnn.Model([2, 3, 2])._network
-    parameters = aligned_empty(network.n_parameters, network.dtype)
-    parameters[:] = 0.1
-    backend = get_backend("numba")
+def committee_of(n_members):
+    """Networks that differ in depth and width."""
+    networks = [Network((2, 3 + 5 * k, 2), ("tanh", "tanh"), np.dtype(float)) for k in range(n_members)]
+    members = [(network, network.draw_parameters(np.random.RandomState(0))) for network in networks]
+    return Committee(members, votes=n_members > 1)
 
-    def grid(n_rows):
-        classes = np.empty((n_rows, 700), np.uint8)
-        backend.grid_classes(network, parameters, (0.0, 0.1, 0.0, 0.1), 0, n_rows, classes)
 
-    assert allocations(grid, 1) == allocations(grid, 50)
+@pytest.mark.parametrize("n_members", [1, 3])
+def test_grids_allocate_nothing(n_members):
+    grid = get_backend("numba").grid(committee_of(n_members))
+    xs = np.linspace(-3, 3, 700)
+
+    def classes(n_rows):
+        grid.classes(xs, xs[:n_rows], np.empty((n_rows, 700), np.uint8))
+
+    def values(n_rows):
+        grid.values("margin", 0, xs, xs[:n_rows], np.empty((n_rows, 700)))
+
+    def certified(n_rows):
+        tally = grid.certified(xs, xs[:n_rows], np.empty((n_rows, 700), np.uint8), lambda: False)
+        assert tally.points_evaluated + tally.points_filled == n_rows * 700
+
+    for paint in (classes, values, certified):
+        assert allocations(paint, 1) == allocations(paint, 50) == allocations(paint, 600)
 
 
 def test_the_counter_counts():

@@ -844,9 +844,9 @@ def test_an_interrupt_while_threads_are_started_leaves_none_waiting():
         import threading
         import numpy as np
         import fastnn
-        from fastnn import backends
+        from fastnn import threads
 
-        class Interrupted(backends.ThreadPoolExecutor):
+        class Interrupted(threads.ThreadPoolExecutor):
             def submit(self, *task):
                 future = super().submit(*task)
                 if threading.current_thread() is threading.main_thread():
@@ -856,7 +856,7 @@ def test_an_interrupt_while_threads_are_started_leaves_none_waiting():
         random = np.random.default_rng(0)
         X, y = random.normal(size=(1200, 20)), random.integers(0, 3, 1200)
         model = fastnn.Model([20, 64, 64, 3], random_state=0, dropout=0.2)
-        backends.ThreadPoolExecutor = Interrupted
+        threads.ThreadPoolExecutor = Interrupted
         try:
             model.train(X, y, num_passes=2, epsilon=1e-5, batch_size=512, n_threads=2)
         except KeyboardInterrupt:

@@ -1,17 +1,44 @@
-"""Classes at the pixels of a picture."""
+"""What networks say at the pixels of a picture, whose centres are (xs[column], ys[row])."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from .predict import predict
+from .committee import committee_scores
+from .output import argmax
 
-__all__ = ["grid_classes"]
+__all__ = ["RESPONSES", "grid_classes", "grid_values"]
 
 
-def grid_classes(activations, W, b, x0, dx, y0, dy, begin, end, classes):
-    """Fill the rows `begin` to `end` of classes: the network's at (x0 + column dx, y0 + row dy)."""
-    x = x0 + np.arange(classes.shape[1]) * dx
-    for row in range(begin, end):
-        X = np.column_stack([x, np.full_like(x, y0 + row * dy)]).astype(W[0].dtype)
-        classes[row] = predict(activations, W, b, X)
+def grid_classes(networks, votes, xs, ys, classes):
+    """Fill classes (rows, columns) with what is chosen there."""
+    for row, y in enumerate(ys):
+        classes[row] = argmax(committee_scores(networks, votes, np.column_stack([xs, np.full_like(xs, y)])))
+
+
+def grid_values(networks, response, xs, ys, which, values):
+    """Fill values (rows, columns) with a response; `which` is the class that the probability is of."""
+    for row, y in enumerate(ys):
+        P = committee_scores(networks, True, np.column_stack([xs, np.full_like(xs, y)])) / len(networks)
+        values[row] = RESPONSES[response](P, which)
+
+
+def probability(P, which):
+    """Of one class."""
+    return P[:, which]
+
+
+def confidence(P, which):
+    """Of the class that is chosen."""
+    return P.max(axis=1)
+
+
+def margin(P, which):
+    """What that is above the next one (of one class alone, above nothing)."""
+    ordered = np.sort(P, axis=1)
+    return ordered[:, -1] - (ordered[:, -2] if P.shape[1] > 1 else 0)
+
+
+RESPONSES: dict[str, Any] = {"probability": probability, "confidence": confidence, "margin": margin}

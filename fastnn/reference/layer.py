@@ -6,6 +6,8 @@ output where that is possible, entered in `ACTIVATIONS`; and its twin in ``fastn
 
 from __future__ import annotations
 
+from typing import ClassVar, NamedTuple
+
 import numpy as np
 
 from ..validation import as_floats
@@ -15,6 +17,7 @@ __all__ = [
     "Elu",
     "Gelu",
     "Identity",
+    "Knot",
     "LeakyRelu",
     "Relu",
     "Selu",
@@ -27,6 +30,18 @@ __all__ = [
 ]
 
 
+class Knot(NamedTuple):
+    """Where an activation changes from convex to concave or back: somewhere from `begin` to `end`.
+
+    There its slopes are from `least` to `most`.
+    """
+
+    begin: float
+    end: float
+    least: float
+    most: float
+
+
 class Layer:
     """An activation, as a unit of its own; subclasses give the formulas."""
 
@@ -34,6 +49,9 @@ class Layer:
     needs_sums = False
     # Whether the derivative jumps at 0, or bends.
     has_kink = False
+    # From the left it is convex or concave, and the other from one knot to the next.
+    begins_convex = True
+    knots: ClassVar[tuple[Knot, ...]] = ()
 
     @staticmethod
     def value(Z):
@@ -137,6 +155,8 @@ class Sigmoid(Layer):
     array([0.25])
     """
 
+    knots = (Knot(0.0, 0.0, 0.25, 0.25),)
+
     @staticmethod
     def value(Z):
         e = np.exp(-np.abs(Z))
@@ -160,6 +180,8 @@ class Tanh(Layer):
     >>> layer.backward(np.array([0.0, 100.0]), np.array([2.0, 2.0]))
     array([2., 0.])
     """
+
+    knots = (Knot(0.0, 0.0, 1.0, 1.0),)
 
     @staticmethod
     def value(Z):
@@ -254,6 +276,7 @@ class Selu(Elu):
 
     ALPHA = 1.6732632423543772
     SCALE = 1.0507009873554805
+    knots = (Knot(0.0, 0.0, SCALE, SCALE * ALPHA + 1e-6),)
 
 
 class Softplus(Layer):
@@ -288,6 +311,8 @@ class Silu(Layer):
     """
 
     needs_sums = True
+    begins_convex = False
+    knots = (Knot(-2.3995, -2.3992, -0.09984, -0.09983), Knot(2.3992, 2.3995, 1.09983, 1.09984))
 
     @staticmethod
     def value(Z):
@@ -313,6 +338,8 @@ class Gelu(Layer):
     """
 
     needs_sums = True
+    begins_convex = False
+    knots = (Knot(-1.4187, -1.4183, -0.129, -0.12899), Knot(1.4183, 1.4187, 1.12899, 1.129))
 
     @staticmethod
     def value(Z):

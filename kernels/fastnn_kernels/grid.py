@@ -1,6 +1,6 @@
-"""Classes at the pixels of a picture, without a table of their coordinates.
+"""What networks say at the pixels of a picture, without a table of their coordinates.
 
-Shape letters: T pixels of a tile (a whole number of vectors).
+Shape letters: H rows and W columns of pixels, K classes, T pixels of a tile (a whole number of vectors).
 """
 
 from __future__ import annotations
@@ -8,40 +8,110 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+from . import vmath
+from .committee import committee_scores
 from .jit import kernel
-from .network import forward_pass, last_outputs
-from .output import argmax
-from .simd import view
+from .output import argmax, column_max
+from .simd import fill, lanes, load, store, view
 
-__all__ = ["grid_classes"]
+__all__ = ["RESPONSES", "grid_classes", "grid_values"]
 
 
 @functools.cache
-def grid_classes(activations: tuple[str, ...]) -> Any:
-    """The kernel ``(plan, parameters, x0, dx, y0, dy, begin, end, tile, units, classes)``.
+def grid_classes(activations: tuple[str, ...], votes: bool) -> Any:
+    """The kernel ``(networks, xs, ys, tile, units, total, classes)``.
 
-    It fills the rows `begin` to `end` of classes (rows, columns), of any integer dtype, with the
-    class of the network's two inputs at (x0 + column * dx, y0 + row * dy). `tile`, flat of 2 * T,
-    and `units` are workspaces.
+    It fills classes (H, W), of any integer dtype, with the class of `networks`, a `Committee`, at the centres
+    (xs[column], ys[row]), xs (W,) and ys (H,). `tile`, flat of 2 * T, `units` and `total` (K, T) are
+    workspaces.
     """
-    forward = forward_pass(activations)
+    scores = committee_scores(activations, votes)
 
     @kernel
-    def grid_classes(plan, parameters, x0, dx, y0, dy, begin, end, tile, units, classes):
+    def grid_classes(networks, xs, ys, tile, units, total, classes):
         T = tile.shape[0] // 2
         X = view(tile, 0, 2, T)
-        S = last_outputs(plan, T, units)
         n_columns = classes.shape[1]
         # A tile's columns in the outer loop: its x stand, only y changes from row to row.
         for first in range(0, n_columns, T):
-            for t in range(T):
-                X[0, t] = x0 + (first + t) * dx
             n = min(n_columns - first, T)
-            for row in range(begin, end):
-                y = y0 + row * dy
-                for t in range(T):
-                    X[1, t] = y
-                forward(plan, parameters, X, units, None)
-                argmax(S, row, first, n, classes)
+            take_columns(xs, first, n, X)
+            for row in range(classes.shape[0]):
+                take_row(ys[row], X)
+                argmax(scores(networks, X, units, total), row, first, n, classes)
 
     return grid_classes
+
+
+@functools.cache
+def grid_values(activations: tuple[str, ...], response: str) -> Any:
+    """The kernel ``(networks, xs, ys, which, tile, units, total, values)``.
+
+    It fills values (H, W) with one of `RESPONSES`; which: the class it is of, for the probability. The others
+    are as those of `grid_classes`.
+    """
+    scores = committee_scores(activations, True)
+    respond = RESPONSES[response]
+
+    @kernel
+    def grid_values(networks, xs, ys, which, tile, units, total, values):
+        T = tile.shape[0] // 2
+        X = view(tile, 0, 2, T)
+        n_columns = values.shape[1]
+        for first in range(0, n_columns, T):
+            n = min(n_columns - first, T)
+            take_columns(xs, first, n, X)
+            for row in range(values.shape[0]):
+                take_row(ys[row], X)
+                P = scores(networks, X, units, total)
+                share = fill(P, P.dtype.type(1) / P.dtype.type(networks.first.shape[0] - 1))
+                for t in range(0, T, lanes(P)):
+                    store(P, 0, t, respond(P, t, which) * share)
+                for t in range(n):
+                    values[row, first + t] = P[0, t]
+
+    return grid_values
+
+
+@kernel
+def take_columns(xs, first, n, X):
+    """The first input of a tile: n of xs (W,) from `first` on, and padding."""
+    for t in range(n):
+        X[0, t] = xs[first + t]
+    for t in range(n, X.shape[1]):
+        X[0, t] = xs[first]
+
+
+@kernel
+def take_row(y, X):
+    """The second input of a tile."""
+    value = fill(X, y)
+    for t in range(0, X.shape[1], lanes(X)):
+        store(X, 1, t, value)
+
+
+@kernel
+def probability(P, t, which):
+    """The sum of the probabilities of one class."""
+    return load(P, which, t)
+
+
+@kernel
+def confidence(P, t, which):
+    """That of the class that is chosen."""
+    return column_max(P, t)
+
+
+@kernel
+def margin(P, t, which):
+    """What that is above the next one."""
+    first, second = load(P, 0, t), fill(P, 0)
+    for k in range(1, P.shape[0]):
+        p = load(P, k, t)
+        second = vmath.maximum(second, vmath.minimum(p, first))
+        first = vmath.maximum(first, p)
+    return first - second
+
+
+# Kernels ``(P, t, which)``: of the sums of probabilities P (K, T), for the vector that begins at column t.
+RESPONSES: dict[str, Any] = {"probability": probability, "confidence": confidence, "margin": margin}

@@ -150,26 +150,49 @@ def gelu_slope(z: Value, a: Value) -> Value:
     return (gate - gate * gate).fma(bend, gate)
 
 
+class Knot(NamedTuple):
+    """Where an activation changes from convex to concave or back: somewhere from `begin` to `end`.
+
+    There its slopes are from `least` to `most`.
+    """
+
+    begin: float
+    end: float
+    least: float
+    most: float
+
+
 class Activation(NamedTuple):
-    """Formulas of an activation, for the compiler."""
+    """Formulas of an activation, for the compiler, and its shape, for bounds."""
 
     value: Any  # a from z
     slope: Any  # da/dz from z and a
     needs_sums: bool = False  # whether the slope reads z
+    # From the left it is convex or concave, and the other from one knot to the next.
+    begins_convex: bool = True
+    knots: tuple[Knot, ...] = ()
 
 
 ACTIVATIONS: dict[str, Activation] = {
     "identity": Activation(identity, identity_slope),
-    "sigmoid": Activation(vmath.sigmoid, sigmoid_slope),
-    "tanh": Activation(vmath.tanh, tanh_slope),
+    "sigmoid": Activation(vmath.sigmoid, sigmoid_slope, knots=(Knot(0.0, 0.0, 0.25, 0.25),)),
+    "tanh": Activation(vmath.tanh, tanh_slope, knots=(Knot(0.0, 0.0, 1.0, 1.0),)),
     "relu": Activation(relu, relu_slope),
     "leaky_relu": Activation(leaky_relu, leaky_relu_slope),
     "elu": Activation(elu, elu_slope),
-    "selu": Activation(selu, selu_slope),
+    "selu": Activation(
+        selu, selu_slope, knots=(Knot(0.0, 0.0, SELU_SCALE, SELU_SCALE * SELU_ALPHA + 1e-6),)
+    ),
     "softplus": Activation(softplus, softplus_slope),
-    "silu": Activation(silu, silu_slope, needs_sums=True),
-    "gelu": Activation(gelu, gelu_slope, needs_sums=True),
-}
+    "silu": Activation(
+        silu, silu_slope, needs_sums=True, begins_convex=False,
+        knots=(Knot(-2.3995, -2.3992, -0.09984, -0.09983), Knot(2.3992, 2.3995, 1.09983, 1.09984)),
+    ),
+    "gelu": Activation(
+        gelu, gelu_slope, needs_sums=True, begins_convex=False,
+        knots=(Knot(-1.4187, -1.4183, -0.129, -0.12899), Knot(1.4183, 1.4187, 1.12899, 1.129)),
+    ),
+}  # fmt: skip
 
 
 @functools.cache

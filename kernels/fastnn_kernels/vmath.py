@@ -27,7 +27,9 @@ __all__ = [
     "exp_to_zero",
     "expm1_below",
     "log",
+    "magnitude",
     "maximum",
+    "minimum",
     "quotient",
     "sigmoid",
     "sigmoid_to_zero",
@@ -326,9 +328,21 @@ def divide(numerator: Value, denominator: Value) -> Value:
 
 
 @emitter
+def magnitude(x: Value) -> Value:
+    """|x|."""
+    return x.magnitude()
+
+
+@emitter
 def maximum(x: Value, y: Value) -> Value:
     """The larger of the two."""
     return x.at_least(y)
+
+
+@emitter
+def minimum(x: Value, y: Value) -> Value:
+    """The smaller of the two."""
+    return x.at_most(y)
 
 
 @emitter

@@ -1,0 +1,68 @@
+"""The same classes, by squares of pixels in which one class provably wins.
+
+A square is (row, column, size), and one that is won has the class for a fourth.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .bound import Form, is_won, slack
+from .committee import committee_bounds, committee_scores
+from .output import argmax
+
+__all__ = ["evaluate", "fill_squares", "subdivide"]
+
+
+def subdivide(networks, votes, xs, ys, leaf, waiting):
+    """Bound squares: which are won, which are left, being as small as `leaf`, and the others' quarters."""
+    sides = []
+    for axis, at in ((xs, 1), (ys, 0)):
+        low = np.array([axis[square[at]] for square in waiting])
+        high = np.array([axis[min(square[at] + square[2], len(axis)) - 1] for square in waiting])
+        centre = low + (high - low) / 2
+        sides.append((centre, np.maximum(high - centre, centre - low) * (1 + 4 * np.finfo(xs.dtype).eps)))
+    (x, x_reach), (y, y_reach) = sides
+    zero = np.zeros_like(x)
+    off = slack(2, xs.dtype.type)
+    cells = Form(
+        np.column_stack([x, y]), np.column_stack([x_reach, zero]), np.column_stack([zero, y_reach]),
+        np.column_stack([off * (np.abs(x) + x_reach), off * (np.abs(y) + y_reach)]),
+    )  # fmt: skip
+    form = committee_bounds(networks, votes, Form(*(array.astype(xs.dtype) for array in cells)))
+    won, left, quarters = [], [], []
+    for t, ((row, column, size), winner) in enumerate(zip(waiting, argmax(form.centre), strict=True)):
+        if is_won(form, t, winner):
+            won.append((row, column, size, winner))
+        elif size <= leaf:
+            left.append((row, column, size))
+        else:
+            half = size // 2
+            quarters += [
+                (r, c, half)
+                for r in range(row, min(row + size, len(ys)), half)
+                for c in range(column, min(column + size, len(xs)), half)
+            ]
+    return won, left, quarters
+
+
+def evaluate(networks, votes, xs, ys, squares, classes):
+    """Look at the pixels of the squares; returns their number."""
+    n_pixels = 0
+    for row, column, size in squares:
+        part = classes[row : row + size, column : column + size]
+        x, y = np.meshgrid(xs[column : column + size], ys[row : row + size])
+        X = np.column_stack([x.ravel(), y.ravel()])
+        part[...] = argmax(committee_scores(networks, votes, X)).reshape(part.shape)
+        n_pixels += part.size
+    return n_pixels
+
+
+def fill_squares(squares, classes):
+    """Fill the squares with their classes; returns the number of pixels."""
+    n_pixels = 0
+    for row, column, size, winner in squares:
+        part = classes[row : row + size, column : column + size]
+        part[...] = winner
+        n_pixels += part.size
+    return n_pixels

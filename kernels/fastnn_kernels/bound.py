@@ -1,0 +1,236 @@
+"""Bounds of a network's scores over cells of the plane, for many cells at once.
+
+A cell is a rectangle of inputs. Every value that a layer computes is followed over the whole of it as a
+*form*: ``centre + dx slope_x + dy slope_y``, give or take a `radius`, where (dx, dy) runs over the cell as
+over a square from -1 to 1. The gates are affine and lose nothing. An activation is replaced by a line
+with a strip around it that holds its graph between the lowest and the highest value that there can be,
+and the strip's half width goes into the radius. (Affine arithmetic, de Figueiredo & Stolfi, 2004, with one
+common term of error for each value.)
+
+What is bounded are the values that the kernels compute, rounding and all: every sum adds to the radius
+what a product of its length may lose, every activation what it may be off. So what holds for the form holds
+for the floating-point number that a picture is painted with. An infinity or a NaN anywhere makes the radius
+NaN, which proves nothing.
+
+Shape letters: I inputs and J outputs of a layer, K scores, T cells of a batch (a whole number of vectors).
+A form of a layer is four arrays (J, T).
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import types
+from numba.extending import intrinsic
+
+from . import vmath
+from .jit import kernel
+from .layer import ACTIVATIONS, by_code
+from .network import ACTIVATION, BIASES, INPUTS, OUTPUTS, UNITS, WEIGHTS
+from .product import product_forward
+from .simd import Value, Vector, fill, lanes, load, store, view
+
+__all__ = ["Form", "bound_pass", "is_won", "slack"]
+
+# Of the kernels' activations and slopes, in units of the dtype's eps: several times what they are off.
+VALUE_ULPS, SLOPE_ULPS = 32.0, 64.0
+FAR = 100.0
+# What is lost where numbers are subnormal.
+TINY = 1e-30
+
+
+class Form(NamedTuple):
+    """Values over cells, arrays (J, T)."""
+
+    centre: Any
+    slope_x: Any
+    slope_y: Any
+    radius: Any
+
+
+@kernel
+def slack(n_inputs, dtype):
+    """What a sum of `n_inputs` products and a bias, and its form, may be off, relative to the sum of the
+    magnitudes: twice the bound of Higham, "Accuracy and stability", 2002, section 3.1."""
+    return dtype(2 * (n_inputs + 4)) * dtype(np.finfo(dtype).eps)
+
+
+@kernel
+def layer_form(plan, layer, T, forms):
+    """The form of a layer's outputs in the workspace."""
+    rows = forms.shape[0] // (4 * T)
+    first, count = plan[layer, UNITS], plan[layer, OUTPUTS]
+    return Form(
+        view(forms, first * T, count, T),
+        view(forms, (rows + first) * T, count, T),
+        view(forms, (2 * rows + first) * T, count, T),
+        view(forms, (3 * rows + first) * T, count, T),
+    )
+
+
+@functools.cache
+def outline(name: str) -> Any:
+    """The intrinsic ``(centre, radius)``: a line and a strip around it that hold the activation's graph.
+
+    Of vectors of cells; radius > 0. Returns slope, middle and half width of the strip:
+    ``|f(z) - slope z - middle| <= width`` for z from centre - radius to centre + radius, for f as the kernels
+    compute it.
+    """
+    activation = ACTIVATIONS[name]
+
+    def outline(typing_context, centre, radius):
+        if not (isinstance(centre, Vector) and centre == radius):
+            return None
+        result = types.UniTuple(centre, 3)
+
+        def generate(context, builder, signature, args):
+            strip = _strip(activation, *(Value(context, builder, centre, arg) for arg in args))
+            return context.make_tuple(builder, result, [value.ir for value in strip])
+
+        return result(centre, radius), generate
+
+    outline.__qualname__ = f"outline_{name}"  # by which the cache of kernels tells intrinsics apart
+    return intrinsic(outline)
+
+
+def _strip(activation: Any, c: Value, r: Value) -> tuple[Value, Value, Value]:
+    """`outline`, as instructions."""
+    eps = float(np.finfo(str(c.dtype)).eps)
+    low, high = c - r, c + r
+    ends = low, c, high
+    f_low, f_c, f_high = values = [activation.value.formula(z) for z in ends]
+    s_low, s_c, s_high = (activation.slope.formula(z, f) for z, f in zip(ends, values, strict=True))
+
+    # Anywhere: the slopes have a range, and by the mean value theorem f leaves the line through its middle
+    # at the most with half of that range.
+    least, most = s_low.at_most(s_high), s_low.at_least(s_high)
+    for knot in activation.knots:
+        least = _between(low, high, knot, least.at_most(knot.least), least)
+        most = _between(low, high, knot, most.at_least(knot.most), most)
+    slope = (least + most) * 0.5
+    middle = f_c - slope * c
+    spread = (most - least) * 0.5 * r
+    bottom, top = middle - spread, middle + spread
+
+    # Between two knots it is convex or concave: then the tangent at the centre is one side of the strip, and
+    # the other goes through the farther of the ends.
+    tangent = f_c - s_c * c
+    at_low, at_high = f_low - s_c * low, f_high - s_c * high
+    bent_up = s_c, tangent, at_low.at_least(at_high)
+    bent_down = s_c, at_low.at_most(at_high), tangent
+    is_convex = activation.begins_convex
+    begins = [None, *(knot.end for knot in activation.knots)]
+    ends_at = [*(knot.begin for knot in activation.knots), None]
+    for begin, end in zip(begins, ends_at, strict=True):
+        lines = slope, bottom, top
+        chosen = bent_up if is_convex else bent_down
+        if begin is not None:
+            chosen = tuple(a.where(low > begin, b) for a, b in zip(chosen, lines, strict=True))
+        if end is not None:
+            chosen = tuple(a.where(high < end, b) for a, b in zip(chosen, lines, strict=True))
+        slope, bottom, top = chosen
+        is_convex = not is_convex
+
+    farthest = low.magnitude().at_least(high.magnitude())
+    largest = f_low.magnitude().at_least(f_high.magnitude()).at_least(f_c.magnitude())
+    off = largest + slope.magnitude() * farthest + farthest.at_most(1.0)
+    width = (top - bottom) * 0.5 + off * (VALUE_ULPS * eps) + TINY
+    # Slopes are exact, or of a constant, far from where the graphs bend.
+    width = width + (farthest.at_most(FAR) + 1.0) * r * (SLOPE_ULPS * eps)
+    # Comparisons above may have passed a NaN over, but it is not lost.
+    for value in (low, high, *values):
+        width = width + (value - value)
+    return slope, (bottom + top) * 0.5, width
+
+
+def _between(low: Value, high: Value, knot: Any, yes: Value, no: Value) -> Value:
+    """`yes` where the knot may lie between `low` and `high`."""
+    return no.where(low > knot.end, no.where(high < knot.begin, yes))
+
+
+@functools.cache
+def activation_bounds(name: str) -> Any:
+    """The kernel ``(form, b, own, next)``: the form of f(z + b's rounding), in place of that of z.
+
+    form (J, T), the radius of which holds what came in with the inputs and their sums; b (1, J), the biases;
+    `own` and `next`, what the sums of this layer and of the next may be off (`slack`).
+    """
+    lines = outline(name)
+
+    @kernel
+    def activation_bounds(form, b, own, next):
+        C, X, Y, R = form.centre, form.slope_x, form.slope_y, form.radius
+        dtype = C.dtype.type
+        widen, next_slack = fill(C, dtype(1) + own), fill(C, next)
+        rounding = fill(C, dtype(8 * np.finfo(dtype).eps))
+        for j in range(C.shape[0]):
+            bias = fill(C, abs(b[0, j]) * own)
+            for t in range(0, C.shape[1], lanes(C)):
+                c, x, y = load(C, j, t), load(X, j, t), load(Y, j, t)
+                error = (load(R, j, t) + bias) * widen
+                reach = vmath.magnitude(x) + vmath.magnitude(y) + error
+                reach = reach + rounding * (reach + vmath.magnitude(c))
+                slope, middle, width = lines(c, reach)
+                c, x, y = slope * c + middle, slope * x, slope * y
+                error = vmath.magnitude(slope) * error + width
+                largest = vmath.magnitude(c) + vmath.magnitude(x) + vmath.magnitude(y) + error
+                store(C, j, t, c)
+                store(X, j, t, x)
+                store(Y, j, t, y)
+                store(R, j, t, error + (next_slack + rounding) * largest)
+
+    return activation_bounds
+
+
+@functools.cache
+def bound_pass(activations: tuple[str, ...]) -> Any:
+    """The kernel ``(plan, parameters, magnitudes, cells, forms)`` of networks with these activations.
+
+    plan (L, `N_COLUMNS`); parameters (P,); magnitudes (P,): those of the weights, and 0 for all else; cells,
+    the `Form` (2, T) of the inputs, with `slack` of the first layer in its radius; forms, flat of four times
+    the workspace of the units: overwritten by the forms of every layer's outputs (`layer_form`).
+    """
+    bend = by_code(activation_bounds, activations)
+
+    @kernel
+    def bound_pass(plan, parameters, magnitudes, cells, forms):
+        T = cells.centre.shape[1]
+        dtype = parameters.dtype.type
+        source = cells
+        for layer in range(plan.shape[0]):
+            n_inputs, n_outputs = plan[layer, INPUTS], plan[layer, OUTPUTS]
+            W = view(parameters, plan[layer, WEIGHTS], n_inputs, n_outputs)
+            b = view(parameters, plan[layer, BIASES], 1, n_outputs)
+            sizes = view(magnitudes, plan[layer, WEIGHTS], n_inputs, n_outputs)
+            zero = view(magnitudes, plan[layer, BIASES], 1, n_outputs)
+            form = layer_form(plan, layer, T, forms)
+            product_forward(W, b, source.centre, form.centre)
+            product_forward(W, zero, source.slope_x, form.slope_x)
+            product_forward(W, zero, source.slope_y, form.slope_y)
+            product_forward(sizes, zero, source.radius, form.radius)
+            following = dtype(0)
+            if layer + 1 < plan.shape[0]:
+                following = slack(n_outputs, dtype)
+            bend(plan[layer, ACTIVATION], form, b, slack(n_inputs, dtype), following)
+            source = form
+
+    return bound_pass
+
+
+@kernel
+def is_won(form, t, winner):
+    """Whether the scores `form` (K, T) of cell t are highest for the class `winner`, alone, all over it."""
+    C, X, Y, R = form.centre, form.slope_x, form.slope_y, form.radius
+    rounding = C.dtype.type(8 * np.finfo(C.dtype.type).eps)
+    c, x, y, r = C[winner, t], X[winner, t], Y[winner, t], R[winner, t]
+    own = abs(c) + abs(x) + abs(y) + r
+    for k in range(C.shape[0]):
+        if k != winner:
+            size = own + abs(C[k, t]) + abs(X[k, t]) + abs(Y[k, t]) + R[k, t]
+            reach = abs(X[k, t] - x) + abs(Y[k, t] - y) + r + R[k, t] + rounding * size
+            # Not the other way round: a NaN must not win.
+            if not (c - C[k, t] > reach):
+                return False
+    return True

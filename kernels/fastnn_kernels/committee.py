@@ -1,0 +1,168 @@
+"""What one network says, or several together: the scores of classes, or the sum of the probabilities.
+
+Networks of a committee come one behind the other, in one plan and one vector of parameters; they may differ
+in all but inputs and classes.
+
+Shape letters: M networks, L layers of them all, K classes, T samples of a tile or cells of a batch (a whole
+number of vectors), P parameters.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import vmath
+from .bound import bound_pass, layer_form
+from .jit import kernel
+from .network import ACTIVATION, BIASES, WEIGHTS, forward_pass, last_outputs
+from .output import softmax_forward
+from .simd import fill, lanes, load, store
+
+__all__ = ["Committee", "add_probability_bounds", "committee_bounds", "committee_scores", "placed"]
+
+
+class Committee(NamedTuple):
+    """Networks with two inputs, as the kernels take them.
+
+    plan (L, `N_COLUMNS`); first (M + 1,): the layer with which each begins, and the end of the last;
+    parameters (P,); magnitudes (P,): of the weights, and 0 for all else.
+    """
+
+    plan: Any
+    first: Any
+    parameters: Any
+    magnitudes: Any
+
+
+def placed(plan: Any, offset: int, codes: Sequence[int]) -> Any:
+    """The plan of a network whose parameters begin at `offset`, with other codes of its activations."""
+    plan = plan.copy()
+    plan[:, [WEIGHTS, BIASES]] += offset
+    plan[:, ACTIVATION] = codes
+    return plan
+
+
+@functools.cache
+def committee_scores(activations: tuple[str, ...], votes: bool) -> Any:
+    """The kernel ``(networks, X, units, total)``: what is highest for the class that is chosen, (K, T).
+
+    If `votes`, the sum of the networks' probabilities, in `total` (K, T), else the scores of the only one, in
+    the workspace `units`.
+    """
+    forward = forward_pass(activations)
+
+    @kernel
+    def committee_scores(networks, X, units, total):
+        T = X.shape[1]
+        if not votes:
+            forward(networks.plan, networks.parameters, X, units, None)
+            return last_outputs(networks.plan, T, units)
+        for m in range(networks.first.shape[0] - 1):
+            plan = networks.plan[networks.first[m] : networks.first[m + 1]]
+            forward(plan, networks.parameters, X, units, None)
+            S = last_outputs(plan, T, units)
+            softmax_forward(S, S)
+            for k in range(S.shape[0]):
+                for t in range(0, T, lanes(S)):
+                    if m == 0:
+                        store(total, k, t, load(S, k, t))
+                    else:
+                        store(total, k, t, load(total, k, t) + load(S, k, t))
+        return total
+
+    return committee_scores
+
+
+@functools.cache
+def committee_bounds(activations: tuple[str, ...], votes: bool) -> Any:
+    """The kernel ``(networks, cells, forms, total)``: the form (K, T) of what `committee_scores` gives."""
+    bounds = bound_pass(activations)
+
+    @kernel
+    def committee_bounds(networks, cells, forms, total):
+        T = cells.centre.shape[1]
+        if not votes:
+            bounds(networks.plan, networks.parameters, networks.magnitudes, cells, forms)
+            return layer_form(networks.plan, networks.plan.shape[0] - 1, T, forms)
+        for array in total:
+            array[:] = 0
+        for m in range(networks.first.shape[0] - 1):
+            plan = networks.plan[networks.first[m] : networks.first[m + 1]]
+            bounds(plan, networks.parameters, networks.magnitudes, cells, forms)
+            add_probability_bounds(layer_form(plan, plan.shape[0] - 1, T, forms), total)
+        return total
+
+    return committee_bounds
+
+
+@kernel
+def add_probability_bounds(scores, total):
+    """Add the form of the softmax of a form of scores to `total`, both of arrays (K, T).
+
+    Of two forms the one with the smaller reach: the tangent at the centre, from which a probability is off by
+    half of the square of the scores' greatest change (the second derivative of softmax along v is
+    ``p ((v - mean v)^2 - variance v)``); or an interval, from the scores' ranges. The radius of a score must
+    not be below some eps of its centre, as that of no network is: probabilities are not more exact.
+    """
+    C, X, Y, R = scores.centre, scores.slope_x, scores.slope_y, scores.radius
+    n_classes = C.shape[0]
+    dtype = C.dtype.type
+    # What a probability and the sums of this function may be off.
+    slack = fill(C, dtype((n_classes + 32) * 4 * np.finfo(dtype).eps))
+    half, zero, one = fill(C, dtype(0.5)), fill(C, 0), fill(C, 1)
+    for t in range(0, C.shape[1], lanes(C)):
+        highest = load(C, 0, t)
+        top, widest = zero, zero
+        for k in range(n_classes):
+            reach = vmath.magnitude(load(X, k, t)) + vmath.magnitude(load(Y, k, t)) + load(R, k, t)
+            highest = vmath.maximum(highest, load(C, k, t))
+            widest = vmath.maximum(widest, reach)
+            # Not lost where a comparison passed over it.
+            top = top + (reach - reach) + (load(C, k, t) - load(C, k, t))
+        poison = top
+        top = highest + widest
+        centre_sum, low_sum, high_sum = zero, zero, zero
+        for k in range(n_classes):
+            reach = vmath.magnitude(load(X, k, t)) + vmath.magnitude(load(Y, k, t)) + load(R, k, t)
+            centre_sum = centre_sum + vmath.exp_to_zero(load(C, k, t) - highest)
+            low_sum = low_sum + vmath.exp_to_zero(load(C, k, t) - reach - top)
+            high_sum = high_sum + vmath.exp_to_zero(load(C, k, t) + reach - top)
+        mean_x, mean_y, mean_r = zero, zero, zero
+        for k in range(n_classes):
+            p = vmath.divide(vmath.exp_to_zero(load(C, k, t) - highest), centre_sum)
+            mean_x = mean_x + p * load(X, k, t)
+            mean_y = mean_y + p * load(Y, k, t)
+            mean_r = mean_r + p * load(R, k, t)
+        bend = (widest + widest) * (widest + widest) * half * (one + slack)
+        for k in range(n_classes):
+            c, x, y, r = load(C, k, t), load(X, k, t), load(Y, k, t), load(R, k, t)
+            reach = vmath.magnitude(x) + vmath.magnitude(y) + r
+            p = vmath.divide(vmath.exp_to_zero(c - highest), centre_sum)
+            tilt_x, tilt_y = p * (x - mean_x), p * (y - mean_y)
+            off = p * (r + mean_r) + bend + slack * (vmath.magnitude(x) + vmath.magnitude(y) + r) * p
+            tangent = vmath.magnitude(tilt_x) + vmath.magnitude(tilt_y) + off
+            # Lowest where its score is lowest and the others are highest, and the other way round.
+            low, high = vmath.exp_to_zero(c - reach - top), vmath.exp_to_zero(c + reach - top)
+            others_high = vmath.maximum(high_sum - high, zero) + slack * high_sum
+            others_low = vmath.maximum(low_sum - low - slack * low_sum, zero)
+            tiny = fill(C, dtype(1e-30))
+            least = vmath.quotient(low, low + others_high + tiny)
+            most = vmath.quotient(high + tiny, high + others_low + tiny)
+            middle, spread = (least + most) * half, (most - least) * half
+            p = vmath.where_greater(spread, tangent, p, middle)
+            tilt_x = vmath.where_greater(spread, tangent, tilt_x, zero)
+            tilt_y = vmath.where_greater(spread, tangent, tilt_y, zero)
+            off = vmath.where_greater(spread, tangent, off, spread)
+            store(total.centre, k, t, load(total.centre, k, t) + p)
+            store(total.slope_x, k, t, load(total.slope_x, k, t) + tilt_x)
+            store(total.slope_y, k, t, load(total.slope_y, k, t) + tilt_y)
+            store(
+                total.radius,
+                k,
+                t,
+                load(total.radius, k, t) + off + slack + slack * load(total.centre, k, t) + poison,
+            )

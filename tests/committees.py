@@ -1,0 +1,123 @@
+"""Networks that pictures are painted of, as both sides take them.
+
+Kernels are compiled for the set of a committee's activations and its dtype, so there are few sets. In each of
+them layers may have any of its activations, the last one too.
+"""
+
+import numpy as np
+from hypothesis import strategies as st
+from strategies import dtypes, seeds
+
+from fastnn.committee import Committee
+from fastnn.grids import NumbaGrid
+from fastnn.network import Network
+from fastnn.reference.layer import ACTIVATIONS
+
+PAIRS = tuple(tuple(sorted(("identity", name))) for name in sorted(ACTIVATIONS) if name != "identity")
+SETS = (("identity",), ("tanh",), *PAIRS)
+# Of networks that vote: likewise few, of three activations and of one.
+VOTING = (("identity", "relu", "tanh"), ("tanh",))
+
+
+def draw_network(random, names, dtype, widest=40, n_inputs=2, n_classes=None):
+    """A network with 1 to 5 layers, in which each of `names` is in use."""
+    depth = int(random.integers(len(names), 6))
+    activations = [*names, *random.choice(names, depth - len(names))]
+    random.shuffle(activations)
+    widths = np.exp(random.uniform(0, np.log(widest + 1), depth - 1)).astype(int)
+    n_classes = n_classes or int(random.integers(2, 11))
+    return Network((n_inputs, *widths.tolist(), n_classes), tuple(map(str, activations)), dtype)
+
+
+def draw_parameters(random, network, scale=1.0):
+    """Weights that keep the size of the values, times `scale`, and biases as large as the weights."""
+    parameters = network.neutral_parameters()
+    for W, b in zip(network.weights(parameters), network.biases(parameters), strict=True):
+        W[...] = scale * random.standard_normal(W.shape) * np.sqrt(2 / len(W))
+        b[...] = scale * random.standard_normal(b.shape)
+    return parameters
+
+
+def normalised(random, network):
+    """The same network with batch normalisation, and parameters of it as it predicts."""
+    network = Network(network.layers_dim, network.activations, network.dtype, batch_norm=True)
+    statistics = network.initial_statistics()
+    for running in network.running(statistics):
+        if running is not None:
+            running[...] = random.uniform(0.3, 2, running.shape)
+    parameters = network.folded(draw_parameters(random, network), statistics)
+    plain = Network(network.layers_dim, network.activations, network.dtype)
+    return plain, plain.adopted(network, parameters)
+
+
+@st.composite
+def single(draw, sets=SETS, widest=40):
+    """A committee of one network, and a generator of random numbers."""
+    random = np.random.default_rng(draw(seeds))
+    network = draw_network(random, draw(st.sampled_from(sets)), draw(dtypes), widest)
+    if draw(st.booleans()):
+        return Committee([normalised(random, network)], votes=False), random
+    scale = draw(st.sampled_from([1.0, 1.0, 0.1, 3.0, 100.0]))
+    return Committee([(network, draw_parameters(random, network, scale))], votes=False), random
+
+
+@st.composite
+def voting(draw, sets=VOTING, most=4):
+    """A committee of networks of different depths and widths that vote, and a generator."""
+    random = np.random.default_rng(draw(seeds))
+    names, dtype, n_classes = draw(st.sampled_from(sets)), draw(dtypes), draw(st.integers(1, 10))
+    members = []
+    for k in range(draw(st.integers(1, most))):
+        # Between them they have all of the activations.
+        own = names if k == 0 else tuple(random.choice(names, 1))
+        network = draw_network(random, own, dtype, n_classes=n_classes)
+        members.append((network, draw_parameters(random, network, random.choice([0.3, 1.0, 5.0]))))
+    return Committee(members, votes=True), random
+
+
+def kernel_side(committee):
+    """The committee as kernels take it, and the rows of a workspace."""
+    grid = NumbaGrid(committee)
+    return grid._networks, grid._n_units
+
+
+def reference_side(committee):
+    return [
+        (network.activations, network.weights(parameters), network.biases(parameters))
+        for network, parameters in committee.members
+    ]
+
+
+def empty_form(form, n_rows, count, dtype):
+    """A form of kernels or of the reference, with NaN all over it."""
+    return form(*(np.full((n_rows, count), np.nan, dtype) for _ in range(4)))
+
+
+def draw_cells(random, form, slack, count, dtype):
+    """Forms (2, count) of the inputs over rectangles of all sizes."""
+    centre = random.standard_normal((2, count)) * 10.0 ** random.uniform(-3, 1, count)
+    reach = 10.0 ** random.uniform(-7, 1, (2, count))
+    centre, reach = centre.astype(dtype), reach.astype(dtype)
+    zero = np.zeros(count, dtype)
+    return form(
+        centre, np.stack([reach[0], zero]), np.stack([zero, reach[1]]), slack * (np.abs(centre) + reach)
+    )
+
+
+def points_in(random, cells, each):
+    """Points (2, count, each) of the cells, and where they are in them, from -1 to 1, (2, count, each)."""
+    centre = cells.centre[:, :, None]
+    reach = np.stack([cells.slope_x[0], cells.slope_y[1]])[:, :, None]
+    at = random.uniform(-1, 1, (2, centre.shape[1], each))
+    at[:, :, :4] = np.array([[-1, -1, 1, 1], [-1, 1, -1, 1]])[:, None]
+    points = (centre + at * reach).astype(centre.dtype)
+    # Where rounding put them.
+    at = (points.astype(np.longdouble) - centre) / reach
+    points = np.where(np.abs(at) <= 1, points, centre)
+    return points, np.where(np.abs(at) <= 1, at, 0)
+
+
+def outside(values, form, at):
+    """How far values (k, count, each) lie beyond a form (k, count) of kernels: above 0 where they do."""
+    c, x, y, r = (array.astype(np.longdouble)[:, :, None] for array in form)
+    return np.abs(values - (c + x * at[0] + y * at[1])) - r
