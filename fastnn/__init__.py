@@ -8,12 +8,17 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from .animation import animate_training as animate_training
+    from .boundary import BoundaryImage as BoundaryImage
+    from .boundary import render_boundary as render_boundary
+    from .chunks import boundary_array as boundary_array
     from .ensemble import MLPEnsembleClassifier as MLPEnsembleClassifier
     from .ensemble import MLPEnsembleRegressor as MLPEnsembleRegressor
     from .ensemble import fit_many as fit_many
     from .estimators import MLPClassifier as MLPClassifier
     from .estimators import MLPRegressor as MLPRegressor
     from .gradcheck import GradientReport as GradientReport
+    from .lines import boundary_lines as boundary_lines
     from .losses import AbsoluteError as AbsoluteError
     from .losses import Huber as Huber
     from .losses import MulticlassHinge as MulticlassHinge
@@ -56,6 +61,7 @@ _HOMES = {
     "Adam": "optimizers",
     "AdamW": "optimizers",
     "AddGate": "reference.gate",
+    "BoundaryImage": "boundary",
     "Constant": "schedules",
     "CosineDecay": "schedules",
     "DivergenceError": "training",
@@ -88,9 +94,13 @@ _HOMES = {
     "StepDecay": "schedules",
     "Tanh": "reference.layer",
     "WarmUp": "schedules",
+    "animate_training": "animation",
+    "boundary_array": "chunks",
+    "boundary_lines": "lines",
     "fit_many": "ensemble",
     "plot_decision_boundary": "plotting",
     "plot_history": "plotting",
+    "render_boundary": "boundary",
 }
 
 __all__ = ["__version__", *_HOMES]

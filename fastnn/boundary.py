@@ -1,153 +1,343 @@
-"""Classes over a rectangle of the plane, at the pixels of a picture.
+"""Decision boundaries as pictures of any size.
 
-The whole grid of coordinates is never built. A `Model` is evaluated by a fused kernel, band by
-band on all cores: Python threads, since kernels hold no lock. Anything else that predicts gets its
-points in portions of bounded size.
+The way from a model to a picture: a *painter* says what is at the pixels of a rectangle (``painters.py``), a
+*sink* says which rectangles it wants and takes them to where the picture goes (``sinks.py``), and `render`
+runs between the two on all cores, holding a few rectangles at a time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+import threading
+import time
+from contextlib import closing
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+import psutil
+from numpy.typing import ArrayLike, NDArray
 
-from .backends import get_backend
-from .model import Model
-from .threads import available_cores
-from .validation import check_count
+from .grids import Tally
+from .painters import Painter, make_painter
+from .sinks import ArraySink, FileSink, Picture, Rect, Sink, open_sink, save_pixels
+from .threads import available_cores, in_turn, taken_cores
+from .validation import check_count, check_flag
 
-__all__ = ["predict_grid"]
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
-# Of a band: points enough that a thread's turn is worth its start, and operations few enough that
-# Ctrl-C, which waits for its end, is heard.
-BAND_POINTS = 1 << 18
-BAND_OPERATIONS = 2e9
-# Points given to somebody else's predict at once.
-PORTION_POINTS = 1 << 16
+__all__ = ["BoundaryImage", "RenderStats", "render_boundary"]
+
+Array = NDArray[Any]
 
 
-def predict_grid(
+@dataclass(frozen=True)
+class RenderStats:
+    """What a picture took.
+
+    Attributes
+    ----------
+    method : str
+        "dense", "certified", or "certified, then dense" where the bounds did not close.
+    points : int
+        Pixels of the picture.
+    points_evaluated : int
+        Pixels that the model was evaluated at.
+    points_filled : int
+        Pixels in squares in which one class provably wins.
+    cells_bounded : int
+        Squares that were looked at for that.
+    n_threads : int
+    seconds : dict of str to float
+        Of "bounding", "evaluating", "filling" and "writing", summed over the threads; and "total", which
+        passed meanwhile.
+    """
+
+    method: str
+    points: int
+    points_evaluated: int
+    points_filled: int
+    cells_bounded: int
+    n_threads: int
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+class BoundaryImage:
+    """A picture of a decision boundary, made by `render_boundary`.
+
+    Attributes
+    ----------
+    data : array (height, width) or None
+        Rows from the lower edge upward, values at the pixels' centres: numbers into `classes`, or a response.
+        None where the picture went to a file.
+    extent : (float, float, float, float)
+        Its edges: left, right, bottom, top, as matplotlib's ``imshow`` takes them with ``origin="lower"``.
+    classes : array (n_classes,) or None
+        The classes; None for a response.
+    stats : RenderStats
+        What it took.
+    path : pathlib.Path or None
+        The file that the picture went to.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> image = fastnn.render_boundary(lambda points: points[:, 0] > 0.5, (0, 1), (0, 1), size=4)
+    >>> image.data[0], image.classes
+    (array([0, 0, 1, 1], dtype=uint8), array([False,  True]))
+    >>> image.extent
+    (0.0, 1.0, 0.0, 1.0)
+    """
+
+    def __init__(
+        self,
+        data: Array | None,
+        extent: tuple[float, float, float, float],
+        classes: Array | None,
+        stats: RenderStats,
+        path: Path | None = None,
+    ) -> None:
+        self.data, self.extent, self.classes, self.stats, self.path = data, extent, classes, stats, path
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the picture to a file.
+
+        Parameters
+        ----------
+        path : str or path
+            The suffix says what is written: ``.png``, ``.tif``, ``.zarr``, ``.dzi`` (a pyramid of tiles, and
+            a page that shows it) or ``.svg`` (the regions and the lines between them).
+
+        Raises
+        ------
+        ValueError
+            For another suffix, a folder that is not there, a picture that went to a file already.
+        """
+        data = self._pixels("save it")
+        save_pixels(data, path, _picture(data.shape[::-1], data.dtype, self.extent, self.classes))
+
+    def plot(self, ax: Axes | None = None, X: ArrayLike | None = None, y: ArrayLike | None = None) -> Axes:
+        """Draw the picture with matplotlib.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where to draw; the current axes by default.
+        X : array-like (n, 2), optional
+            Samples to draw on it.
+        y : array-like (n,), optional
+            Their classes.
+
+        Returns
+        -------
+        matplotlib Axes
+        """
+        from .plotting import draw_image
+
+        self._pixels("draw it")
+        return draw_image(self, ax, X, y)
+
+    def _pixels(self, purpose: str) -> Array:
+        if self.data is None:
+            raise ValueError(f"the picture is in {self.path}: render it without out= to {purpose}")
+        return self.data
+
+    def __repr__(self) -> str:
+        stats = self.stats
+        where = f", path={str(self.path)!r}" if self.path else ""
+        size = "" if self.data is None else f"{self.data.shape[1]} x {self.data.shape[0]}, "
+        return f"BoundaryImage({size}{stats.method}, {stats.seconds['total']:.3g} s{where})"
+
+
+def render_boundary(
     model: Any,
     xlim: tuple[float, float],
     ylim: tuple[float, float],
-    size: int | tuple[int, int],
+    size: int | tuple[int, int] = 1024,
+    *,
+    response: str = "class",
+    method: str = "auto",
+    class_of_interest: Any = None,
+    features: tuple[Any, Any] | None = None,
+    fill: Any = None,
+    classes: ArrayLike | None = None,
     n_threads: int | None = None,
-) -> NDArray[Any]:
-    """Predict at every pixel of a picture.
+    progress: bool = False,
+    out: Any = None,
+) -> BoundaryImage:
+    """Render which class a model decides for, at every pixel of a rectangle.
 
     Parameters
     ----------
-    model : Model, estimator or callable
-        A `Model` with two inputs, an object with a method `predict`, or a function, of an (n, 2)
-        array.
+    model : Model, estimator, ensemble or callable
+        A `Model` of a loss of classes, one of fastnn's classifiers, any classifier with scikit-learn's
+        methods, or a function that takes an (n, n_features) array and gives a class for every row. What is
+        not fastnn's is asked for some 65,000 points at a time.
     xlim, ylim : (float, float)
         The picture's edges.
-    size : int or (int, int)
+    size : int or (int, int), default 1024
         Pixels: (width, height), or both as one number.
+    response : {"class", "probability", "confidence", "margin"}, default "class"
+        What the pixels hold: the number of the class; the probability of one class; that of the class decided
+        for; or by how much that is above the next one. The probability of an ensemble is the members' mean.
+    method : {"auto", "dense", "certified"}, default "auto"
+        "dense" evaluates every pixel. "certified" divides the picture into squares, proves by bounds that one
+        class wins all over a square, fills it, and evaluates only what is left along the boundary: the same
+        picture, bit for bit, at a cost that grows with the boundary's length. "auto" does that where it pays:
+        for classes, networks of fastnn and large pictures; it goes over to "dense" where the bounds do not
+        close.
+    class_of_interest : label, optional
+        The class that the probability is of; by default the second of two. For a model of several labels,
+        each of which a sample has or has not: the number of the label that is looked at.
+    features : (int, int) or (str, str), optional
+        The features along x and y, where the model has more than two. By default the first two.
+    fill : float or array-like (n_features,), optional
+        What the others are held at.
+    classes : array-like, optional
+        The classes of a function, or of a model that does not tell them. By default those that come up.
     n_threads : int, optional
-        Threads that evaluate a `Model`; all available cores by default.
+        Threads that paint and encode; all available cores by default. Somebody else's model is asked by one.
+    progress : bool, default False
+        Show a bar.
+    out : array, str or path, optional
+        Where the picture goes: an array or a ``numpy.memmap`` (height, width) that holds its values; or a
+        file, written while it is painted, in bounded memory: ``.png``, ``.tif``, ``.zarr``, ``.svg`` (the
+        regions and the lines between them) or ``.dzi``, a pyramid of tiles with a page that shows it in a
+        browser.
 
     Returns
     -------
-    array (height, width)
-        Predictions at the pixels' centres, rows from ``ylim[0]`` upward. For a `Model` the class
-        in the smallest unsigned integer that holds it.
+    BoundaryImage
 
     Raises
     ------
     ValueError
-        For a model with other than two inputs, empty or reversed limits, a size below 1.
+        For empty or reversed limits, a size below 1, a model of regression, responses and methods that do not
+        go together, features that there are not, an `out` that does not fit.
     TypeError
         For a model that cannot predict.
+    MemoryError
+        At once, for a picture that the memory does not hold.
+    KeyboardInterrupt
+        Within a fraction of a second of Ctrl-C; no half-written file is left.
 
     Examples
     --------
-    >>> from fastnn.boundary import predict_grid
-    >>> predict_grid(lambda points: points[:, 0] > points[:, 1], (0, 2), (0, 2), 2)
-    array([[False,  True],
-           [False, False]])
+    >>> import fastnn
+    >>> from sklearn.datasets import make_moons
+    >>> X, y = make_moons(200, noise=0.20, random_state=0)
+    >>> model = fastnn.Model([2, 3, 2], random_state=0)
+    >>> history = model.train(X, y, num_passes=2000)
+    >>> image = fastnn.render_boundary(model, (-2, 3), (-1.5, 2), size=(400, 300))
+    >>> image.data.shape, image.data.dtype, image.classes.tolist()
+    ((300, 400), dtype('uint8'), [0, 1])
+    >>> image.stats.method, image.stats.points_evaluated
+    ('dense', 120000)
     """
-    width, height = _check_size(size)
-    x0, dx = _centres(xlim, width, "xlim")
-    y0, dy = _centres(ylim, height, "ylim")
-    if isinstance(model, Model):
-        if model.layers_dim[0] != 2:
-            raise ValueError(
-                f"a picture needs a model with 2 inputs, but layers_dim[0] is {model.layers_dim[0]}"
-            )
-        return _model_grid(model, (x0, dx, y0, dy), width, height, n_threads)
-    return _portions(_predictor(model), (x0, dx, y0, dy), width, height)
+    width, height = check_size(size)
+    extent = (*check_limits(xlim, width, "xlim"), *check_limits(ylim, height, "ylim"))
+    count = available_cores() if n_threads is None else check_count(n_threads, "n_threads", 1)
+    progress = check_flag(progress, "progress")
+    painter = make_painter(
+        model, response=response, method=method, class_of_interest=class_of_interest, features=features,
+        fill=fill, classes=classes, n_pixels=width * height,
+    )  # fmt: skip
+    if painter.finds_classes and out is not None:
+        raise ValueError(
+            "out takes numbers of classes as they are painted, but nobody knows yet which there are: name "
+            "them with classes=, or do without out="
+        )
+    if out is None:
+        _check_memory(width, height, painter.dtype)
+    xs, ys = centres(extent[:2], width), centres(extent[2:], height)
+    sink = open_sink(out, _picture((width, height), painter.dtype, extent, painter.classes))
+    stats = render(painter, xs, ys, sink, count, progress)
+    data, found = sink.pixels if isinstance(sink, ArraySink) else None, painter.classes
+    if painter.finds_classes:
+        assert data is not None
+        assert found is not None
+        data, found = _in_order(data, found)
+    return BoundaryImage(data, extent, found, stats, sink.path if isinstance(sink, FileSink) else None)
 
 
-def _model_grid(
-    model: Model, axes: tuple[float, float, float, float], width: int, height: int, n_threads: int | None
-) -> NDArray[Any]:
-    network, parameters = model._network, model._predicting
-    backend = get_backend(model.backend)
-    classes = np.empty((height, width), np.min_scalar_type(network.n_outputs - 1))
-    n_threads = available_cores() if n_threads is None else check_count(n_threads, "n_threads", 1)
-    points = min(BAND_POINTS, int(BAND_OPERATIONS / (2 * network.n_parameters)))
-    rows = max(1, min(points // width, -(-height // n_threads)))
+def render(
+    painter: Painter, xs: Array, ys: Array, sink: Sink, n_threads: int = 1, progress: bool = False
+) -> RenderStats:
+    """Paint the rectangles that a sink wants, and close it; or discard it, whatever goes wrong.
 
-    def fill(begin: int) -> None:
-        backend.grid_classes(network, parameters, axes, begin, min(begin + rows, height), classes)
+    Parameters
+    ----------
+    painter : Painter
+    xs, ys : array (width,), (height,) of float64
+        Centres of the pixels.
+    sink : Sink
+    n_threads : int
+    progress : bool
+    """
+    began = time.perf_counter()
+    stop = threading.Event()
+    writing = 0.0
 
-    # The first band in this thread: what must be compiled is then compiled once.
-    fill(0)
-    with ThreadPoolExecutor(n_threads) as pool:
-        try:
-            for _ in pool.map(fill, range(rows, height, rows)):
-                pass
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-    return classes
+    def paint(rect: Rect) -> tuple[Any, Tally, float]:
+        target = sink.target(rect)
+        if target is None:
+            target = np.empty((rect.top - rect.bottom, rect.right - rect.left), painter.dtype)
+        with taken_cores(1):
+            columns, rows = xs[rect.left : rect.right], ys[rect.bottom : rect.top]
+            tally = painter.paint(columns, rows, target, stop.is_set)
+            began = time.perf_counter()
+            encoded = None if stop.is_set() else sink.encode(rect, target)
+        return encoded, tally, time.perf_counter() - began
 
+    tally = Tally()
+    with sink:
+        from tqdm import tqdm
 
-def _portions(
-    predict: Callable[[NDArray[Any]], Any],
-    axes: tuple[float, float, float, float],
-    width: int,
-    height: int,
-) -> NDArray[Any]:
-    result: NDArray[Any] | None = None
-    for part, points in _points(axes, width, height):
-        values = np.asarray(predict(points))
-        if values.shape != (len(points),):
-            raise ValueError(
-                f"the model must predict one value a point: for {len(points)} points it gave "
-                f"shape {values.shape}"
-            )
-        if result is None:
-            result = np.empty(height * width, values.dtype)
-        elif result.dtype != values.dtype:  # as strings of another length
-            result = result.astype(np.result_type(result, values))
-        result[part] = values
-    assert result is not None
-    return result.reshape(height, width)
-
-
-def _points(
-    axes: tuple[float, float, float, float], width: int, height: int
-) -> Iterator[tuple[slice, NDArray[np.float64]]]:
-    x0, dx, y0, dy = axes
-    for first in range(0, width * height, PORTION_POINTS):
-        index = np.arange(first, min(first + PORTION_POINTS, width * height))
-        points = np.column_stack([x0 + (index % width) * dx, y0 + (index // width) * dy])
-        yield slice(first, first + len(index)), points
+        with tqdm(total=xs.size * ys.size, unit="pixel", unit_scale=True, disable=not progress) as bar:
+            painter.prepare()
+            n_threads = n_threads if painter.is_threaded else 1
+            # All threads have ended before the sink is closed or discarded.
+            with closing(in_turn(paint, sink.rectangles(), n_threads, stop.set)) as painted:
+                for rect, (encoded, part, seconds) in painted:
+                    put = time.perf_counter()
+                    sink.put(rect, encoded)
+                    tally += part
+                    writing += seconds + time.perf_counter() - put
+                    bar.update((rect.top - rect.bottom) * (rect.right - rect.left))
+        put_all = time.perf_counter()
+    writing += time.perf_counter() - put_all
+    return RenderStats(
+        painter.method, xs.size * ys.size, tally.points_evaluated, tally.points_filled, tally.cells_bounded,
+        n_threads,
+        {
+            "bounding": tally.bounding, "evaluating": tally.evaluating, "filling": tally.filling,
+            "writing": writing, "total": time.perf_counter() - began,
+        },
+    )  # fmt: skip
 
 
-def _predictor(model: Any) -> Callable[[NDArray[Any]], Any]:
-    predict = getattr(model, "predict", model)
-    if not callable(predict):
-        raise TypeError(f"model must be a fastnn.Model, have predict or be callable, got {model!r}")
-    return predict
+def _picture(
+    size: tuple[int, int], dtype: np.dtype, extent: tuple[float, float, float, float], classes: Array | None
+) -> Picture:
+    if classes is None:
+        return Picture(*size, dtype, extent, None, None)
+    from .plotting import region_colours
+
+    return Picture(*size, dtype, extent, region_colours(len(classes)), tuple(classes.tolist()))
 
 
-def _check_size(size: Any) -> tuple[int, int]:
+def _in_order(data: Array, found: Array) -> tuple[Array, Array]:
+    """Numbers of classes that were counted as they came up, as numbers of the sorted ones."""
+    order = np.argsort(found)
+    numbers = np.empty(len(found), np.min_scalar_type(max(len(found) - 1, 0)))
+    numbers[order] = np.arange(len(found))
+    return numbers[data], found[order]
+
+
+def check_size(size: Any) -> tuple[int, int]:
+    """(width, height) in pixels."""
     try:
         width, height = (size, size) if isinstance(size, (int, np.integer)) else size
     except (TypeError, ValueError):
@@ -155,8 +345,8 @@ def _check_size(size: Any) -> tuple[int, int]:
     return check_count(width, "width", 1), check_count(height, "height", 1)
 
 
-def _centres(limits: tuple[float, float], count: int, name: str) -> tuple[float, float]:
-    """Centre of the first pixel, and the step from one to the next."""
+def check_limits(limits: Any, count: int, name: str) -> tuple[float, float]:
+    """The two edges, between which `count` pixels have a size."""
     try:
         low, high = (float(limit) for limit in limits)
     except (TypeError, ValueError):
@@ -164,4 +354,21 @@ def _centres(limits: tuple[float, float], count: int, name: str) -> tuple[float,
     step = (high - low) / count
     if not (np.isfinite(step) and step > 0):
         raise ValueError(f"{name} must be two finite numbers, the lower first, got {limits!r}")
-    return low + step / 2, step
+    return low, high
+
+
+def centres(limits: tuple[float, ...], count: int) -> NDArray[np.float64]:
+    """Centres of `count` pixels between two edges."""
+    low, high = limits
+    step = (high - low) / count
+    return np.asarray(low + step / 2 + np.arange(count) * step)
+
+
+def _check_memory(width: int, height: int, dtype: np.dtype) -> None:
+    needed, available = width * height * dtype.itemsize, psutil.virtual_memory().available
+    if needed > available:
+        raise MemoryError(
+            f"a picture of {width} x {height} pixels takes {needed:,} bytes, and {available:,} are free: "
+            'write it to a file while it is painted, out="boundary.png", .tif, .zarr or .dzi, or into a '
+            "numpy.memmap"
+        )

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from . import __version__
 from .backends import BACKENDS
+from .files import written_whole
 
 __all__ = ["main"]
 
@@ -138,23 +137,9 @@ def _save_picture(model, X, y, title: str, path: Path) -> None:
     ax = figure.add_axes((0.1, 0.1, 0.87, 0.83))
     ax.set_title(title)
     plot_decision_boundary(model, X, y, ax=ax)
-    # Beside its final name first: a picture is there whole or not at all.
-    with tempfile.NamedTemporaryFile(dir=path.absolute().parent, suffix=path.suffix, delete=False) as file:
-        temporary = Path(file.name)
-    try:
+    with written_whole(path) as temporary:
         figure.savefig(temporary, format=_picture_format(path))
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink()
-        raise
 
 
 def _picture_format(path: Path) -> str:
     return path.suffix.lstrip(".").lower() or "png"
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

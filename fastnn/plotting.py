@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .boundary import predict_grid
+from .boundary import BoundaryImage, render_boundary
+from .painters import known_features, resolve_features
+from .tracing import placed, trace_pixels
 from .validation import check_samples
 
 if TYPE_CHECKING:
@@ -21,8 +23,10 @@ __all__ = ["plot_decision_boundary", "plot_history"]
 MARGIN = 0.1
 # How much of a class's colour its region has; the rest is white.
 REGION_STRENGTH = 0.35
+# The same in a file, where there are no samples on it.
+FILE_STRENGTH = 0.7
 # Pixels along the longer side from which the line of the boundary is drawn: more cannot be seen.
-LINE_PIXELS = 1024
+LINE_PIXELS = 2048
 
 
 def plot_decision_boundary(
@@ -32,16 +36,19 @@ def plot_decision_boundary(
     *,
     ax: Axes | None = None,
     resolution: int | tuple[int, int] | None = None,
+    response: str = "class",
+    features: tuple[Any, Any] | None = None,
+    fill: ArrayLike | None = None,
     n_threads: int | None = None,
+    **options: Any,
 ) -> Axes:
     """Draw the regions a model decides for, the boundary between them, and the data.
 
     Parameters
     ----------
-    model : Model, estimator or callable
-        A `Model` with two inputs, any object with a method `predict`, or a function, that takes an
-        (n, 2) array and gives a class for every row.
-    X : array-like (n, 2)
+    model : Model, estimator, ensemble or callable
+        As `render_boundary` takes it.
+    X : array-like (n, n_features)
         Samples.
     y : array-like (n,)
         Their classes, as the model predicts them.
@@ -49,8 +56,16 @@ def plot_decision_boundary(
         Where to draw; the current axes by default.
     resolution : int or (int, int), optional
         Pixels of the picture: (width, height), or both as one number. By default those of the axes.
+    response : {"class", "probability", "confidence", "margin"}, default "class"
+        What is drawn, as `render_boundary` has it.
+    features : (int, int) or (str, str), optional
+        The features along x and y, by number or by the name of X's column; the first two by default.
+    fill : float or array-like (n_features,), optional
+        What the others are held at; their means in X by default.
     n_threads : int, optional
-        Threads that evaluate a `Model`; all available cores by default.
+        Threads that evaluate a network; all available cores by default.
+    **options
+        Of `render_boundary`: `method`, `class_of_interest`, `classes`.
 
     Returns
     -------
@@ -59,8 +74,7 @@ def plot_decision_boundary(
     Raises
     ------
     ValueError
-        For X that is no finite (n, 2) table, y of another length, or a model that does not predict
-        classes.
+        For X that is no finite table, y of another length, or a model that does not predict classes.
 
     Examples
     --------
@@ -74,47 +88,88 @@ def plot_decision_boundary(
     <Axes: xlabel='$x_1$', ylabel='$x_2$'>
     >>> plt.close()
     """
-    names = [str(name) for name in getattr(X, "columns", ("$x_1$", "$x_2$"))]
-    points = check_samples(X, 2, np.dtype(np.float64))
+    names = [str(name) for name in getattr(X, "columns", ())]
+    n_features = np.shape(X)[1] if np.ndim(X) == 2 else 2
+    table = check_samples(X, n_features, np.dtype(np.float64))
     labels = np.asarray(y)
-    if labels.shape != (len(points),):
-        raise ValueError(f"X has {len(points)} samples, but y has shape {labels.shape}: one label a sample")
+    if labels.shape != (len(table),):
+        raise ValueError(f"X has {len(table)} samples, but y has shape {labels.shape}: one label a sample")
+    pair = resolve_features(features, n_features, names)
+    if fill is None and n_features > 2:
+        fill = table.mean(axis=0)
+    expected, _ = known_features(model, fill)
+    if expected != n_features:
+        raise ValueError(f"X has {n_features} features, but the model takes {expected}")
     if ax is None:
         import matplotlib.pyplot as plt
 
         ax = plt.gca()
-
+    points = table[:, list(pair)]
     (left, bottom), (right, top) = _window(points)
     if resolution is None:
-        extent = ax.get_window_extent()
-        resolution = max(1, round(extent.width)), max(1, round(extent.height))
-    predictions = predict_grid(model, (left, right), (bottom, top), resolution, n_threads)
-    classes, regions = _numbered(predictions, labels)
+        resolution = _axes_pixels(ax)
+    image = render_boundary(
+        model, (left, right), (bottom, top), resolution, response=response, features=pair, fill=fill,
+        n_threads=n_threads, **options,
+    )  # fmt: skip
+    draw_image(image, ax, points, labels)
+    ax.set_xlabel(names[pair[0]] if names else f"$x_{pair[0] + 1}$")
+    ax.set_ylabel(names[pair[1]] if names else f"$x_{pair[1] + 1}$")
+    return ax
 
-    colours = class_colours(len(classes))
-    pale = 1 - REGION_STRENGTH * (1 - colours)
-    ax.imshow(
-        (pale * 255).round().astype(np.uint8)[regions],
-        extent=(left, right, bottom, top),
-        origin="lower",
-        interpolation="nearest",
-        aspect="auto",
+
+def draw_image(
+    image: BoundaryImage, ax: Axes | None = None, X: ArrayLike | None = None, y: ArrayLike | None = None
+) -> Axes:
+    """Draw a picture of a boundary, the lines around its regions, and samples; see `BoundaryImage.plot`."""
+    if ax is None:
+        import matplotlib.pyplot as plt
+
+        ax = plt.gca()
+    if (X is None) != (y is None):
+        raise ValueError("X and y are drawn together: give both or neither")
+    data, classes = image.data, image.classes
+    assert data is not None
+    labels = None if y is None else np.asarray(y)
+    points = None if X is None else check_samples(X, 2, np.dtype(np.float64))
+    if labels is not None and points is not None and labels.shape != (len(points),):
+        raise ValueError(f"X has {len(points)} samples, but y has shape {labels.shape}: one label a sample")
+    _check_labels(labels)
+    known: Any = [] if classes is None else classes
+    shown = known if labels is None else np.union1d(known, labels) if len(known) else np.unique(labels)
+    colours = class_colours(len(shown))
+    # More than the axes have pixels cannot be seen, but takes its time to draw.
+    stride = max(
+        1, min(size // (2 * seen) for size, seen in zip(data.shape[::-1], _axes_pixels(ax), strict=True))
     )
-    _draw_lines(ax, regions, len(classes), (left, right), (bottom, top))
-    for label, colour in zip(classes, colours, strict=True):
-        members = points[labels == label]
-        # A class without data has its region, and so its line in the legend.
-        ax.scatter(
-            members[:, 0],
-            members[:, 1],
-            s=32,
-            color=colour,
-            edgecolors="white",
-            linewidths=0.7,
-            label=f"class {label}",
+    seen = data[::stride, ::stride]
+    style: dict[str, Any] = {"extent": image.extent, "origin": "lower", "aspect": "auto"}
+    if classes is None:
+        drawn = ax.imshow(seen, cmap="viridis", vmin=0, vmax=1, **style)
+        ax.figure.colorbar(drawn, ax=ax)
+    else:
+        from matplotlib.colors import ListedColormap
+
+        pale = _pale(colours[np.searchsorted(shown, classes)])
+        ax.imshow(
+            seen,
+            cmap=ListedColormap(pale.tolist()),
+            vmin=-0.5,
+            vmax=len(classes) - 0.5,
+            interpolation="nearest",
+            **style,
         )
-    ax.set(xlim=(left, right), ylim=(bottom, top), xlabel=names[0], ylabel=names[1])
-    ax.legend(loc="upper right", framealpha=0.9)
+        _draw_lines(ax, data, image.extent)
+    if points is not None:
+        for label, colour in zip(shown, colours, strict=True):
+            members = points[labels == label]
+            # A class without data has its region, and so its line in the legend.
+            ax.scatter(
+                members[:, 0], members[:, 1], s=32, color=colour, edgecolors="white", linewidths=0.7,
+                label=f"class {label}",
+            )  # fmt: skip
+        ax.legend(loc="upper right", framealpha=0.9)
+    ax.set(xlim=image.extent[:2], ylim=image.extent[2:])
     return ax
 
 
@@ -127,6 +182,20 @@ def class_colours(count: int) -> NDArray[np.float64]:
     return colormaps["turbo"](np.linspace(0.05, 0.95, count))[:, :3]
 
 
+def region_colours(count: int) -> NDArray[np.uint8]:
+    """Colours (count, 3) of the classes' regions in a file, red, green and blue from 0 to 255."""
+    return (_pale(class_colours(count), FILE_STRENGTH) * 255).round().astype(np.uint8)
+
+
+def _pale(colours: NDArray[np.float64], strength: float = REGION_STRENGTH) -> NDArray[np.float64]:
+    return 1 - strength * (1 - colours)
+
+
+def _axes_pixels(ax: Axes) -> tuple[int, int]:
+    extent = ax.get_window_extent()
+    return max(1, round(extent.width)), max(1, round(extent.height))
+
+
 def _window(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Lower left and upper right corner of a picture of the points."""
     low, high = points.min(axis=0), points.max(axis=0)
@@ -135,33 +204,25 @@ def _window(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[n
     return low - MARGIN * span, high + MARGIN * span
 
 
-def _numbered(predictions: NDArray[Any], labels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp]]:
-    """The classes in the picture or the data, and the picture in numbers of them."""
-    for name, values in (("model predicts", predictions), ("y holds", labels)):
-        if values.dtype.kind == "f":
-            wrong = values[~np.isfinite(values) | (values != np.floor(values))]
-            if wrong.size:
-                raise ValueError(f"{name} numbers that are no classes, such as {wrong[0]}")
-    found = np.unique(predictions)
-    classes = np.union1d(found, np.unique(labels))
-    return classes, np.searchsorted(classes, found)[np.searchsorted(found, predictions)]
+def _check_labels(labels: NDArray[Any] | None) -> None:
+    if labels is not None and labels.dtype.kind == "f":
+        wrong = labels[~np.isfinite(labels) | (labels != np.floor(labels))]
+        if wrong.size:
+            raise ValueError(f"y holds numbers that are no classes, such as {wrong[0]}")
 
 
-def _draw_lines(
-    ax: Axes, regions: NDArray[np.intp], n_classes: int, xlim: tuple[float, float], ylim: tuple[float, float]
-) -> None:
-    """The line around every class's region."""
+def _draw_lines(ax: Axes, regions: NDArray[Any], extent: tuple[float, float, float, float]) -> None:
+    """The lines between the regions."""
+    from matplotlib.collections import LineCollection
+
     height, width = regions.shape
     stride = max(1, max(height, width) // LINE_PIXELS)
-    coarse = regions[::stride, ::stride]
-    if min(coarse.shape) < 2:
-        return
-    x = xlim[0] + (np.arange(0, width, stride) + 0.5) * (xlim[1] - xlim[0]) / width
-    y = ylim[0] + (np.arange(0, height, stride) + 0.5) * (ylim[1] - ylim[0]) / height
-    present = np.unique(coarse)
-    # The last region is bounded by the lines of the others.
-    for number in present[:-1]:
-        ax.contour(x, y, coarse == number, levels=[0.5], colors="0.25", linewidths=1.2)
+    left, right, bottom, top = extent
+    xs = left + (right - left) * np.concatenate([[0], (np.arange(0, width, stride) + 0.5) / width, [1]])
+    ys = bottom + (top - bottom) * np.concatenate([[0], (np.arange(0, height, stride) + 0.5) / height, [1]])
+    lines = placed(trace_pixels(regions[::stride, ::stride]), xs, ys)
+    drawn = LineCollection([line.points for line in lines], colors="0.25", linewidths=1.2)
+    ax.add_collection(drawn, autolim=False)
 
 
 def plot_history(history: History, axes: Any = None) -> Any:

@@ -29,8 +29,9 @@ def ax():
 
 
 def regions(ax):
+    """The colours of the picture's pixels, red, green and blue from 0 to 255."""
     (image,) = ax.get_images()
-    return np.asarray(image.get_array())
+    return image.to_rgba(image.get_array(), bytes=True)[:, :, :3]
 
 
 def legend(ax):
@@ -117,7 +118,8 @@ def test_current_axes_by_default(model):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((X[:, :1], y), "X has 1 features"),
+        ((X[:, :1], y), "a picture needs 2 features, but there are 1"),
+        ((np.column_stack([X, X]), y), "X has 4 features, but the model takes 2"),
         ((X, y[:-1]), r"X has 200 samples, but y has shape \(199,\)"),
         ((X + np.nan, y), "X contains NaN"),
         ((X, np.where(np.arange(200) == 7, 1.25, y)), "y holds numbers that are no classes, such as 1.25"),

@@ -1,0 +1,103 @@
+"""Decision boundaries as Dask arrays: one task a chunk, painted wherever the scheduler has a core."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .boundary import centres, check_limits, check_size
+from .painters import make_painter
+from .threads import taken_cores
+from .validation import check_count
+
+if TYPE_CHECKING:
+    import dask.array
+
+__all__ = ["boundary_array"]
+
+
+def boundary_array(
+    model: Any,
+    xlim: tuple[float, float],
+    ylim: tuple[float, float],
+    size: int | tuple[int, int] = 1024,
+    *,
+    chunks: int = 2048,
+    **options: Any,
+) -> dask.array.Array:
+    """What `render_boundary` paints, as a Dask array that is painted when it is computed.
+
+    One task a chunk, on the threads of this process or the workers of a cluster, which `model` goes to once.
+    ``boundary_array(...).to_zarr("boundary.zarr")`` writes it in chunks; needs the extra ``dask``.
+
+    Parameters
+    ----------
+    model, xlim, ylim, size
+        As `render_boundary` takes them.
+    chunks : int, default 2048
+        Pixels a side of a chunk.
+    **options
+        Of `render_boundary`: `response`, `method`, `class_of_interest`, `features`, `fill`, `classes`. For a
+        function, or a model that does not tell its classes, `classes` must be given.
+
+    Returns
+    -------
+    dask.array.Array (height, width)
+        Rows from ``ylim[0]`` upward: numbers into the model's classes, or a response.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `render_boundary` does, at once.
+    ImportError
+        Where Dask is not installed.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> model = fastnn.Model([2, 3, 2], random_state=0)
+    >>> array = fastnn.boundary_array(model, (-2, 3), (-1.5, 2), size=(3000, 2000), chunks=1024)
+    >>> array.numblocks, array.dtype
+    ((2, 3), dtype('uint8'))
+    >>> image = fastnn.render_boundary(model, (-2, 3), (-1.5, 2), size=(3000, 2000))
+    >>> bool((array.compute() == image.data).all())
+    True
+    """
+    try:
+        import dask.array
+    except ImportError:
+        raise ImportError("boundary_array needs Dask: pip install 'fastnn-numba[dask]'") from None
+    width, height = check_size(size)
+    extent = (*check_limits(xlim, width, "xlim"), *check_limits(ylim, height, "ylim"))
+    side = check_count(chunks, "chunks", 1)
+    options["n_pixels"] = width * height
+    painter = make_painter(model, **options)  # what is wrong is told here, and not by a worker
+    if painter.finds_classes:
+        raise ValueError("classes must be known before a chunk is painted: name them with classes=")
+    return dask.array.map_blocks(
+        _paint_chunk,
+        chunks=tuple(
+            tuple(min(side, count - first) for first in range(0, count, side)) for count in (height, width)
+        ),
+        dtype=painter.dtype,
+        meta=np.empty((0, 0), painter.dtype),
+        model=dask.delayed(model, traverse=False),
+        extent=extent,
+        shape=(height, width),
+        options=options,
+    )
+
+
+def _paint_chunk(
+    *, block_info: Any, model: Any, extent: tuple[float, ...], shape: tuple[int, int], options: dict[str, Any]
+) -> NDArray[Any]:
+    """One chunk, on a worker."""
+    painter = make_painter(model, **options)
+    rows, columns = (slice(*place) for place in block_info[None]["array-location"])
+    xs, ys = centres(extent[:2], shape[1])[columns], centres(extent[2:], shape[0])[rows]
+    target = np.empty((ys.size, xs.size), painter.dtype)
+    with taken_cores(1):
+        painter.paint(xs, ys, target, lambda: False)
+    return target

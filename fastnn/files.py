@@ -1,0 +1,73 @@
+"""Files that are there whole or not at all: written beside their final names, then moved there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+__all__ = ["Draft", "written_whole"]
+
+
+class Draft:
+    """Files and folders in the making, in a hidden folder beside where they will be.
+
+    The folder is on the same disk, so that they are moved rather than copied, and what is made in it
+    has the permissions of any new file.
+
+    Parameters
+    ----------
+    *paths : Path
+        Final names, in one folder that exists: in the order in which they shall appear.
+    """
+
+    def __init__(self, *paths: Path) -> None:
+        self.paths = paths
+        self.folder = Path(tempfile.mkdtemp(prefix=".fastnn-", dir=paths[0].absolute().parent))
+
+    def name(self, path: Path) -> Path:
+        """Where to write what will be `path`."""
+        return self.folder / path.name
+
+    def publish(self) -> None:
+        """Move everything into its place; if that fails, what was there is there again."""
+        moves: list[tuple[Path, Path]] = []
+        try:
+            # One file replaces another in one step. Of several, or of folders, the old ones go first and
+            # in the opposite order: who comes between sees the first of them without the last, or none.
+            if len(self.paths) > 1 or self.paths[0].is_dir():
+                older = Path(tempfile.mkdtemp(dir=self.folder))
+                for path in reversed(self.paths):
+                    if path.exists():
+                        self._move(path, older / path.name, moves)
+            for path in self.paths:
+                self._move(self.name(path), path, moves)
+        except BaseException:
+            for source, goal in reversed(moves):
+                os.replace(goal, source)
+            raise
+        finally:
+            self.discard()
+
+    @staticmethod
+    def _move(source: Path, goal: Path, moves: list[tuple[Path, Path]]) -> None:
+        os.replace(source, goal)
+        moves.append((source, goal))
+
+    def discard(self) -> None:
+        """Remove what was written."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Write a file under another name, which becomes `path` at the end unless something is raised."""
+    draft = Draft(path)
+    try:
+        yield draft.name(path)
+        draft.publish()
+    finally:
+        draft.discard()

@@ -1,0 +1,105 @@
+"""Where a picture goes: an array, or a file that is written while the picture is painted.
+
+A picture is a table of pixels whose row 0 is the lowest, as matplotlib has it with
+``origin="lower"``. Image files begin with the highest row, so they get it upside down. A sink says
+which rectangles it wants; they are painted and encoded on many threads, and put in its order on one.
+What a file sink holds at a time does not grow with the height of the picture.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..threads import available_cores, in_turn
+from .array import ArraySink, strips
+from .base import FileSink, Picture, Rect, Sink
+from .deepzoom import DeepZoomSink
+from .png import PngSink
+from .svg import SvgSink
+from .tiff import TiffSink
+from .zarr import ZarrSink
+
+__all__ = [
+    "FORMATS",
+    "ArraySink",
+    "FileSink",
+    "Picture",
+    "Rect",
+    "Sink",
+    "open_sink",
+    "save_pixels",
+    "strips",
+]
+
+# Files by their suffix; another format is a class of its own and a line here.
+FORMATS: dict[str, type[FileSink]] = {
+    ".png": PngSink,
+    ".tif": TiffSink,
+    ".tiff": TiffSink,
+    ".zarr": ZarrSink,
+    ".dzi": DeepZoomSink,
+    ".svg": SvgSink,
+}
+
+
+def open_sink(out: Any, picture: Picture) -> Sink:
+    """Where a picture is to go.
+
+    Parameters
+    ----------
+    out : array (height, width), path or None
+        An array or memmap whose dtype can hold the pixels, a name that ends in one of `FORMATS`, or None
+        for a new array.
+    picture : Picture
+        What will be painted.
+
+    Returns
+    -------
+    Sink
+        That of an array has it as `pixels`.
+
+    Raises
+    ------
+    ValueError
+        For an array that cannot hold the picture, and for a path with an unknown suffix, without a
+        folder, where something else is already, or whose format cannot hold the picture.
+    TypeError
+        For anything else.
+    ImportError
+        Without the library that the format needs.
+    """
+    if out is None or isinstance(out, np.ndarray):
+        return ArraySink(out, picture)
+    if not isinstance(out, (str, os.PathLike)):
+        raise TypeError(f"out must be an array, a path or None, got {type(out).__name__}")
+    path = Path(out)
+    if path.suffix.lower() not in FORMATS:
+        raise ValueError(f"out: {path} must end in one of {', '.join(FORMATS)}")
+    path = path.absolute()
+    if not path.parent.is_dir():
+        raise ValueError(f"out: there is no folder {path.parent}")
+    return FORMATS[path.suffix.lower()](path, picture)
+
+
+def save_pixels(pixels: NDArray[Any], path: str | os.PathLike[str], picture: Picture) -> None:
+    """Write a picture that is in memory, or mapped into it; arguments and errors as of `open_sink`."""
+    shape, n_threads = (picture.height, picture.width), available_cores()
+    if np.shape(pixels) != shape:
+        raise ValueError(f"pixels must have shape {shape} (height, width), got {np.shape(pixels)}")
+
+    def encode(rect: Rect) -> Any:
+        part = pixels[rect.bottom : rect.top, rect.left : rect.right]
+        return sink.encode(rect, np.ascontiguousarray(part, picture.dtype))
+
+    with (
+        open_sink(path, picture) as sink,
+        closing(in_turn(encode, sink.rectangles(), n_threads)) as encoded,
+    ):
+        for rect, part in encoded:
+            sink.put(rect, part)

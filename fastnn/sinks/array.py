@@ -1,0 +1,74 @@
+"""Pictures in memory, or mapped into it; and strips of whole rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .base import Picture, Rect, Sink
+
+__all__ = ["ArraySink", "strips"]
+
+# Rectangles of an array are whole rows, so many: few enough that all threads have some, and many enough that
+# squares of pixels fit into them.
+ARRAY_RECTANGLES, LEAST_ROWS, MOST_ROWS = 16, 64, 512
+# Pixels of a strip of whole rows, unless it has as few or as many of them as that.
+STRIP_POINTS = 1 << 20
+
+
+class ArraySink(Sink):
+    """An array of the caller, or a new one; either is `pixels`."""
+
+    def __init__(self, out: NDArray[Any] | None, picture: Picture) -> None:
+        shape = (picture.height, picture.width)
+        self.pixels = np.empty(shape, picture.dtype) if out is None else _check_array(out, shape, picture)
+        self.rows = min(max(picture.height // ARRAY_RECTANGLES, LEAST_ROWS), MOST_ROWS)
+        self.painted_in_place = self.pixels.flags.c_contiguous and self.pixels.dtype == picture.dtype
+
+    def rectangles(self) -> Iterator[Rect]:
+        height, width = self.pixels.shape
+        for bottom in range(0, height, self.rows):
+            yield Rect(bottom, min(bottom + self.rows, height), 0, width)
+
+    def target(self, rect: Rect) -> NDArray[Any] | None:
+        return self._part(rect) if self.painted_in_place else None
+
+    def encode(self, rect: Rect, pixels: NDArray[Any]) -> None:
+        if not self.painted_in_place:
+            self._part(rect)[:] = pixels
+
+    def _part(self, rect: Rect) -> NDArray[Any]:
+        return self.pixels[rect.bottom : rect.top, rect.left : rect.right]
+
+
+def _check_array(out: NDArray[Any], shape: tuple[int, int], picture: Picture) -> NDArray[Any]:
+    if out.shape != shape:
+        raise ValueError(f"out must be an array of shape {shape} (height, width), got shape {out.shape}")
+    if not out.flags.writeable:
+        raise ValueError("out must be an array that can be written to, got a read-only one")
+    is_number = out.dtype.kind in "iuf"
+    if picture.colours is None:
+        kind, needed = "a response", picture.dtype
+        holds = is_number and np.can_cast(needed, out.dtype, "same_kind")
+    else:
+        highest = max(len(picture.colours) - 1, 0)
+        kind, needed = f"{highest + 1} classes", np.min_scalar_type(highest)
+        # Signed integers of the same width may do too.
+        holds = is_number and (
+            np.can_cast(needed, out.dtype) or np.can_cast(np.min_scalar_type(-highest - 1), out.dtype)
+        )
+    if not holds:
+        raise ValueError(
+            f"out must have a dtype that holds {kind}, as {needed} does, got an array of {out.dtype}"
+        )
+    return out
+
+
+def strips(width: int, height: int) -> Iterator[Rect]:
+    """Whole rows, from the lowest upward: enough of them that squares of pixels fit into a strip."""
+    rows = min(max(STRIP_POINTS // width, LEAST_ROWS), MOST_ROWS)
+    for bottom in range(0, height, rows):
+        yield Rect(bottom, min(bottom + rows, height), 0, width)
