@@ -19,7 +19,6 @@ from tutorial import moons, tutorial_run, tutorial_scores
 
 import fastnn
 from fastnn.backends import get_backend
-from fastnn.boundary import predict_grid
 from fastnn_kernels import vmath
 from fastnn_kernels.jit import OPTIONS
 from fastnn_kernels.simd import lanes, load, store
@@ -66,7 +65,8 @@ def trained_sklearn() -> MLPClassifier:
 
 
 def grid_model(size: int, n_threads: int, dtype: type = np.float32, backend: str = "numba") -> None:
-    predict_grid(trained(dtype=dtype, backend=backend), XLIM, YLIM, size, n_threads)
+    model = trained(dtype=dtype, backend=backend)
+    fastnn.render_boundary(model, XLIM, YLIM, size, method="dense", n_threads=n_threads)
 
 
 def points(size: int) -> np.ndarray:

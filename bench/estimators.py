@@ -14,8 +14,8 @@ import joblib
 import numpy as np
 import sklearn.neural_network
 from sklearn.datasets import load_iris, make_blobs
-from sklearn.model_selection import GridSearchCV
-from workloads import WORKLOADS
+from sklearn.model_selection import GridSearchCV, train_test_split
+from workloads import WORKLOADS, workload_estimator
 
 import fastnn
 from fastnn.threads import available_cores
@@ -39,6 +39,17 @@ def iris() -> tuple[np.ndarray, np.ndarray]:
 
 def fit_iris(module: ModuleType, **options) -> object:
     return quietly(lambda: module.MLPClassifier(random_state=0, **options).fit(*iris()))
+
+
+def held_out_accuracies(name: str, module: ModuleType, n_seeds: int = 10) -> np.ndarray:
+    """On a quarter of the data that is held out, another one for every seed of the network."""
+    workload = WORKLOADS[name]
+    scores = []
+    for seed in range(n_seeds):
+        X, X_test, y, y_test = train_test_split(*workload.data(), random_state=seed)
+        estimator = workload_estimator(workload, module, random_state=seed)
+        scores.append(quietly(lambda: estimator.fit(X, y)).score(X_test, y_test))
+    return np.array(scores)
 
 
 @cache

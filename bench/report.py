@@ -3,6 +3,7 @@
     python bench/report.py                            # all of them
     python bench/report.py minibatches                # one part
     python bench/report.py minibatches --chart FILE   # and the bar chart
+    python bench/report.py grid --chart FILE          # and the curves of growth
 
 What is compared runs in turns in one process, so that a slow moment of the machine meets both;
 each figure is the best of its turns, which is the one least disturbed.
@@ -23,9 +24,11 @@ sys.path[:0] = [str(Path(__file__).parents[1] / "tests")]
 import cases
 import estimators
 import numpy as np
+import pictures
 from threadpoolctl import threadpool_limits
 from workloads import WORKLOADS, estimator_run, sides
 
+import fastnn
 from fastnn.threads import available_cores
 
 
@@ -72,30 +75,96 @@ def training() -> None:
 
 
 def grid() -> None:
-    size, small, cores = cases.GRID, 1024, available_cores()
-    # The one-threaded run stands between the peers and the one on all cores: threads of the BLAS go
-    # on spinning for some time after a product, and would take half of a core.
+    """Pictures of decision boundaries: by evaluating all pixels, and by squares."""
+    cores = available_cores()
+    for (name, make), size in zip(pictures.MODELS.items(), (cases.GRID, cases.GRID // 2), strict=True):
+        model, small = make(), 1024
+        # The one-threaded run stands between the peers and the one on all cores: threads of the BLAS go
+        # on spinning for some time after a product, and would take half of a core.
+        t = best(
+            3,
+            **{who: partial(paint, model, small) for who, paint in pictures.PEERS.items()},
+            one_thread=partial(pictures.dense, model, size, 1),
+            ours=partial(pictures.dense, model, size, cores),
+        )
+        rate = {who: (small if who in pictures.PEERS else size) ** 2 / s / 1e6 for who, s in t.items()}
+        for what, ours in ((f"{cores} threads", "ours"), ("1 thread", "one_thread")):
+            for peer in pictures.PEERS:
+                row(
+                    f"{name}, float32, all of {size} x {size} pixels, {what}",
+                    f"{peer} {rate[peer]:.3g} M points/s",
+                    f"{rate[ours]:.0f} M points/s",
+                    rate[ours] / rate[peer],
+                )
+    model, size = pictures.spiral_model(), cases.GRID
+    out = np.zeros((size, size), np.uint8)
     t = best(
         5,
-        tutorial=lambda: cases.grid_tutorial(small),
-        sklearn=lambda: cases.grid_sklearn(small),
-        one_thread=lambda: cases.grid_model(size, 1),
-        ours=lambda: cases.grid_model(size, cores),
+        squares=partial(pictures.certified, model, size, out),
+        dense=partial(pictures.dense, model, size),
+        png=partial(pictures.to_png, model, 4 * size),
     )
-    rate = {
-        name: (small if name in ("tutorial", "sklearn") else size) ** 2 / s / 1e6 for name, s in t.items()
-    }
-    for what, ours in (
-        (f"grid of {size} x {size}, float32, {cores} threads", "ours"),
-        ("the same, 1 thread", "one_thread"),
-    ):
-        for peer, name in (("tutorial", "tutorial's NumPy"), ("sklearn", "scikit-learn")):
-            row(
-                what,
-                f"{name} {rate[peer]:.3g} M points/s",
-                f"{rate[ours]:.0f} M points/s",
-                rate[ours] / rate[peer],
-            )
+    row(
+        f"[2, 32, 32, 3] by squares, {size} x {size}", f"all pixels {t['dense']:.2f} s",
+        f"{t['squares']:.4f} s", t["dense"] / t["squares"],
+    )  # fmt: skip
+    row(f"the same, {4 * size} x {4 * size} to a PNG", "", f"{t['png']:.2f} s", float("nan"))
+    t = best(3, ours=partial(pictures.plot_ours, 2048), theirs=partial(pictures.plot_sklearn, 2048))
+    row(
+        "plot_decision_boundary, 2048 x 2048", f"DecisionBoundaryDisplay {t['theirs']:.2f} s",
+        f"{t['ours']:.3f} s", t["theirs"] / t["ours"],
+    )  # fmt: skip
+    print("\n| pixels a side | by squares: bounding and evaluating | filling | in all | all pixels |")
+    print("| --- | --- | --- | --- | --- |")
+    for side in pictures.GROWTH:
+        GROWTH[side] = seconds = growth(model, side)
+        print("| " + " | ".join([str(side), *(f"{s * 1e3:.1f} ms" for s in seconds)]) + " |", flush=True)
+
+
+# What the chart of pictures is drawn from: seconds by size.
+GROWTH: dict[int, list[float]] = {}
+
+
+def growth(model: fastnn.Model, side: int) -> list[float]:
+    """Seconds of one thread: bounding and evaluating; filling; all of it; all pixels, up to 8192 a side."""
+    out = np.zeros((side, side), np.uint8)
+    every = []
+    for _ in range(5):
+        seconds = pictures.certified(model, side, out, 1).stats.seconds
+        every.append((seconds["bounding"] + seconds["evaluating"], seconds["filling"], seconds["total"]))
+    dense = float("nan")
+    if side <= cases.GRID:
+        dense = min(pictures.dense(model, side, 1).stats.seconds["total"] for _ in range(2))
+    return [*(min(column) for column in zip(*every, strict=True)), dense]
+
+
+def growth_chart(path: str) -> None:
+    """Draw the seconds that `grid` measured by the size of the picture."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    sides = np.array(list(GROWTH))
+    work, filling, total, dense = np.array(list(GROWTH.values())).T
+    figure, (seconds, rate) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
+    for values, label, colour in (
+        (dense, "all pixels evaluated", "#4a7c9d"), (total, "by squares", "#d1495b"),
+        (work, "of that: bounding and evaluating", "#e9a3ac"), (filling, "of that: filling", "#8d99ae"),
+    ):  # fmt: skip
+        seconds.plot(sides, values, "o-", color=colour, label=label)
+    seconds.set(ylabel="seconds, one thread")
+    rate.plot(sides, sides**2 / dense / 1e6, "o-", color="#4a7c9d", label="all pixels evaluated")
+    rate.plot(sides, sides**2 / total / 1e6, "o-", color="#d1495b", label="by squares")
+    rate.set(ylabel="million pixels a second")
+    for ax in (seconds, rate):
+        ax.set(xscale="log", yscale="log", xlabel="pixels a side")
+        ax.set_xticks(sides, [str(side) for side in sides])
+        ax.minorticks_off()
+        ax.grid(alpha=0.3)
+        ax.legend(fontsize=8)
+        ax.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=150)
 
 
 def minibatches() -> None:
@@ -230,6 +299,14 @@ def fits() -> None:
         )  # fmt: skip
 
 
+def accuracy() -> None:
+    """What the fits of both sides are worth on data they have not seen, over ten seeds."""
+    for name in ("digits", "table", "mnist shape"):
+        ours, theirs = (estimators.held_out_accuracies(name, side) for side in estimators.SIDES.values())
+        told = [f"{scores.mean():.4f} +- {scores.std():.4f}" for scores in (theirs, ours)]
+        row(f"accuracy, 10 seeds: {name}", f"scikit-learn {told[0]}", told[1], ours.mean() / theirs.mean())
+
+
 def comparison(what: str, seconds: dict[str, float]) -> None:
     ours, theirs = seconds["ours"], seconds["theirs"]
     row(what, f"scikit-learn {theirs:.3f} s", f"{ours:.4f} s", theirs / ours)
@@ -268,27 +345,29 @@ def startup() -> None:
     row("`fastnn moons`, from then on", stack, f"{t['warm']:.2f} s", t["stack"] / t["warm"])
 
 
-PARTS = (training, grid, prediction, functions, startup, fits, minibatches)
+PARTS = (training, grid, prediction, functions, startup, fits, accuracy, minibatches)
+CHARTS = {minibatches: chart, grid: growth_chart}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure the figures of the README.")
     names = [part.__name__ for part in PARTS]
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(names)}; all by default")
-    parser.add_argument("--chart", metavar="FILE", help="draw the minibatches' times")
+    parser.add_argument("--chart", metavar="FILE", help="draw what the part minibatches, or grid, measures")
     options = parser.parse_args()
     if not set(options.parts) <= set(names):
         parser.error(f"parts are {', '.join(names)}")
     chosen = [part for part in PARTS if not options.parts or part.__name__ in options.parts]
-    if options.chart and minibatches not in chosen:
-        parser.error("--chart draws what the part minibatches measures: name it too")
+    drawn = [part for part in chosen if part in CHARTS]
+    if options.chart and len(drawn) != 1:
+        parser.error("--chart draws one of the parts minibatches and grid: name it")
     print(f"{platform.processor() or platform.machine()}, {available_cores()} cores, ", end="")
     print(f"Python {platform.python_version()}, NumPy {np.__version__}\n")
     print("| what | peer | fastnn | times as fast |\n| --- | --- | --- | --- |")
     for part in chosen:
         part()
     if options.chart:
-        chart(options.chart)
+        CHARTS[drawn[0]](options.chart)
 
 
 if __name__ == "__main__":

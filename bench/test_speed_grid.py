@@ -1,7 +1,8 @@
-"""Classes at the pixels of a picture."""
+"""Pictures of decision boundaries."""
 
 import cases
 import numpy as np
+import pictures
 import pytest
 
 SIDES = {
@@ -25,3 +26,36 @@ def test_small(benchmark, side):
 def test_large(benchmark, side):
     benchmark.group = f"grid of {cases.GRID} x {cases.GRID}"
     benchmark.pedantic(SIDES[side], (cases.GRID,), rounds=5, warmup_rounds=1)
+
+
+@pytest.mark.parametrize("name", pictures.MODELS)
+@pytest.mark.parametrize("method", ["dense", "certified"])
+def test_methods(benchmark, name, method):
+    size = 2048
+    benchmark.group = f"{name}, {size} x {size}"
+    benchmark.pedantic(getattr(pictures, method), (pictures.MODELS[name](), size), rounds=5, warmup_rounds=1)
+
+
+@pytest.mark.parametrize("peer", pictures.PEERS)
+def test_peers(benchmark, peer):
+    model, size = pictures.spiral_model(), 512
+    benchmark.group = f"[2, 32, 32, 3], {size} x {size}, torch, jax, scikit-learn, NumPy"
+    benchmark.pedantic(pictures.PEERS[peer], (model, size), rounds=3, warmup_rounds=1)
+
+
+@pytest.mark.parametrize("size", pictures.GROWTH[:4])
+def test_growth(benchmark, size):
+    benchmark.group = "[2, 32, 32, 3] by squares, into an array"
+    model, out = pictures.spiral_model(), np.zeros((size, size), np.uint8)
+    benchmark.pedantic(pictures.certified, (model, size, out), rounds=5, warmup_rounds=1)
+
+
+def test_large_png(benchmark):
+    benchmark.group = "[2, 32, 32, 3], 32768 x 32768 to a PNG"
+    benchmark.pedantic(pictures.to_png, (pictures.spiral_model(), 32768), rounds=3, warmup_rounds=1)
+
+
+@pytest.mark.parametrize("who", [pictures.plot_ours, pictures.plot_sklearn], ids=["fastnn", "scikit-learn"])
+def test_plot(benchmark, who):
+    benchmark.group = "plot, 2048 x 2048"
+    benchmark.pedantic(who, (2048,), rounds=3, warmup_rounds=1)

@@ -19,7 +19,8 @@ ACTIONS = {
     "predict": "model.predict(X)",
     "predict_proba": "model.predict_proba(X)",
     "loss": "model.calculate_loss(X, y)",
-    "grid": "from fastnn.boundary import predict_grid; predict_grid(model, (0, 1), (0, 1), 10)",
+    "grid": "fastnn.render_boundary(model, (0, 1), (0, 1), 10)",
+    "grid by squares": 'fastnn.render_boundary(model, (0, 1), (0, 1), 10, method="certified")',
 }
 
 

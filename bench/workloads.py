@@ -155,21 +155,26 @@ def fastnn_run(workload: Workload, n_threads: int = 1, backend: str = "numba") -
     return partial(train, workload.n_passes)
 
 
-def estimator_run(workload: Workload, module: Any) -> Run:
-    """scikit-learn's estimators, or fastnn's in their place; both take the cores there are."""
-    X, y = workload.data()
+def workload_estimator(workload: Workload, module: Any, **options: Any) -> Any:
+    """scikit-learn's estimator for it, or fastnn's in its place; both take the cores there are."""
     estimator = module.MLPClassifier if workload.classifies else module.MLPRegressor
-    options = {
+    settings = {
         "hidden_layer_sizes": workload.layers_dim[1:-1], "activation": workload.activation, "solver": "adam",
         "learning_rate_init": RATE, "beta_1": BETA1, "beta_2": BETA2, "epsilon": EPSILON, "alpha": 0.0,
-        "batch_size": workload.batch_size, "shuffle": workload.batch_size < len(X), "random_state": 0,
-        "early_stopping": False, "tol": 0.0, "n_iter_no_change": workload.n_passes + 1,
+        "batch_size": workload.batch_size, "shuffle": workload.batch_size < len(workload.data()[0]),
+        "random_state": 0, "early_stopping": False, "tol": 0.0, "max_iter": workload.n_passes,
+        "n_iter_no_change": workload.n_passes + 1,
     }  # fmt: skip
+    return estimator(**settings | options)
+
+
+def estimator_run(workload: Workload, module: Any) -> Run:
+    X, y = workload.data()
 
     def train(n_passes: int) -> Callable[[], float]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            model = estimator(max_iter=n_passes, **options).fit(X, y)
+            model = workload_estimator(workload, module, max_iter=n_passes).fit(X, y)
         return lambda: workload.score(model.predict(X))
 
     train(1)

@@ -1,0 +1,181 @@
+"""Pictures of decision boundaries: the networks, and who paints them."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import cases
+import numpy as np
+from sklearn.inspection import DecisionBoundaryDisplay
+from sklearn.neural_network import MLPClassifier
+from tutorial import tutorial_scores
+
+import fastnn
+
+XLIM, YLIM = cases.XLIM, cases.YLIM
+# Sizes of the picture in a growth curve, and of the largest.
+GROWTH = (1024, 2048, 4096, 8192, 16384, 32768)
+# So many points go to a peer at once.
+PORTION = 1 << 20
+
+
+@cache
+def spiral() -> tuple[np.ndarray, np.ndarray]:
+    """Three arms, 100 points each, as CS231n has them."""
+    random = np.random.default_rng(0)
+    radius = np.tile(np.linspace(0.05, 1, 100), 3)
+    y = np.repeat(np.arange(3), 100)
+    angle = 4 * radius + 4 * y + random.normal(scale=0.2, size=300)
+    return np.column_stack([0.5 + 1.5 * radius * np.sin(angle), 0.25 + 1.5 * radius * np.cos(angle)]), y
+
+
+@cache
+def tutorial_model() -> fastnn.Model:
+    return cases.trained(dtype=np.float32)
+
+
+@cache
+def spiral_model() -> fastnn.Model:
+    """[2, 32, 32, 3], tanh, float32."""
+    X, y = spiral()
+    model = fastnn.Model(
+        [2, 32, 32, 3], output_activation="identity", init="glorot_uniform", dtype=np.float32, random_state=0
+    )
+    model.train(
+        X, y, num_passes=400, batch_size=32, optimizer="adam", epsilon=3e-3, reg_lambda=0, reduction="mean",
+        random_state=0,
+    )  # fmt: skip
+    return model
+
+
+@cache
+def estimator(kind: type) -> object:
+    """The spiral's network as an estimator, fastnn's or scikit-learn's."""
+    X, y = spiral()
+    fitted = kind(
+        (32, 32), activation="tanh", batch_size=32, max_iter=300, tol=0, n_iter_no_change=300, random_state=0
+    )
+    return fitted.fit(X.astype(np.float32), y)
+
+
+MODELS = {"[2, 3, 2]": tutorial_model, "[2, 32, 32, 3]": spiral_model}
+
+
+def dense(model: fastnn.Model, size: int, n_threads: int | None = None) -> fastnn.BoundaryImage:
+    return fastnn.render_boundary(model, XLIM, YLIM, size, method="dense", n_threads=n_threads)
+
+
+def certified(
+    model: fastnn.Model, size: int, out: np.ndarray | None = None, n_threads: int | None = None
+) -> fastnn.BoundaryImage:
+    return fastnn.render_boundary(model, XLIM, YLIM, size, method="certified", out=out, n_threads=n_threads)
+
+
+def to_png(model: fastnn.Model, size: int) -> int:
+    """Returns the bytes of the file."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "boundary.png"
+        fastnn.render_boundary(model, XLIM, YLIM, size, out=path)
+        return os.path.getsize(path)
+
+
+def plot_ours(size: int) -> None:
+    import matplotlib.pyplot as plt
+
+    X, y = spiral()
+    fastnn.plot_decision_boundary(estimator(fastnn.MLPClassifier), X.astype(np.float32), y, resolution=size)
+    plt.close()
+
+
+def plot_sklearn(size: int) -> None:
+    """scikit-learn's picture of the same; without the samples, which fastnn's has."""
+    import matplotlib.pyplot as plt
+
+    X, _ = spiral()
+    DecisionBoundaryDisplay.from_estimator(
+        estimator(MLPClassifier), X.astype(np.float32), grid_resolution=size, response_method="predict"
+    )
+    plt.close()
+
+
+# --- the same grid by others -----------------------------------------------------------------------
+
+
+def table(size: int) -> np.ndarray:
+    axes = (np.linspace(*limits, size, dtype=np.float32) for limits in (XLIM, YLIM))
+    return np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, 2)
+
+
+def by_numpy(model: fastnn.Model, size: int) -> None:
+    """The tutorial's own, where every layer has its tanh; or a layer at a time."""
+    points = table(size)
+    for first in range(0, len(points), PORTION):
+        part = points[first : first + PORTION]
+        if len(model.W) == 2:
+            np.argmax(tutorial_scores(model.W, model.b, part), axis=1)
+            continue
+        for W, b in zip(model.W[:-1], model.b[:-1], strict=True):
+            part = np.tanh(part @ W + b)
+        np.argmax(part @ model.W[-1] + model.b[-1], axis=1)
+
+
+def by_sklearn(model: fastnn.Model, size: int) -> None:
+    fitted = cases.trained_sklearn() if len(model.W) == 2 else estimator(MLPClassifier)
+    points = table(size)
+    for first in range(0, len(points), PORTION):
+        fitted.predict(points[first : first + PORTION])
+
+
+def by_torch(model: fastnn.Model, size: int) -> None:
+    import torch
+
+    last = torch.tanh if len(model.W) == 2 else torch.nn.Identity()
+    layers = [
+        (torch.from_numpy(W.copy()), torch.from_numpy(b.copy()))
+        for W, b in zip(model.W, model.b, strict=True)
+    ]
+    points = torch.from_numpy(table(size))
+    with torch.inference_mode():
+        for part in points.split(PORTION):
+            for W, b in layers[:-1]:
+                part = torch.tanh(torch.addmm(b, part, W))
+            last(torch.addmm(layers[-1][1], part, layers[-1][0])).argmax(1)
+
+
+def by_jax(model: fastnn.Model, size: int) -> None:
+    layers = [(W.copy(), b.copy()) for W, b in zip(model.W, model.b, strict=True)]
+    _jax_grid(len(layers) == 2, size)(layers).block_until_ready()
+
+
+@cache
+def _jax_grid(ends_in_tanh: bool, size: int) -> Callable:
+    """The whole grid under one jit, rows one after the other, which is its fastest way here."""
+    import jax
+    import jax.numpy as jnp
+
+    xs, ys = (jnp.linspace(*limits, size, dtype=jnp.float32) for limits in (XLIM, YLIM))
+
+    @jax.jit
+    def grid(layers):
+        def row(y):
+            part = jnp.stack([xs, jnp.full_like(xs, y)], axis=1)
+            for W, b in layers[:-1]:
+                part = jnp.tanh(part @ W + b)
+            part = part @ layers[-1][0] + layers[-1][1]
+            return jnp.argmax(jnp.tanh(part) if ends_in_tanh else part, axis=1).astype(jnp.uint8)
+
+        return jax.lax.map(row, ys)
+
+    return grid
+
+
+PEERS = {"NumPy": by_numpy, "scikit-learn": by_sklearn}
+if importlib.util.find_spec("torch"):
+    PEERS["PyTorch"] = by_torch
+if importlib.util.find_spec("jax"):
+    PEERS["JAX"] = by_jax
