@@ -19,15 +19,15 @@ import numpy as np
 import scipy.spatial
 from numpy.typing import ArrayLike, NDArray
 
-from .backends import Job, Memory, Trainer, get_backend
+from .backends import Job, Memory, Trainer
 from .boundary import check_size, render_boundary
 from .files import written_whole
 from .model import Model
 from .optimizers import LBFGS
-from .painters import NetworkPainter, make_painter, resolve_features
-from .plotting import REGION_STRENGTH, _check_labels, _window, class_colours
-from .training import History, Watch, run_training
-from .validation import check_count, check_flag, check_number, check_samples
+from .painters import NetworkPainter, make_painter
+from .plotting import REGION_STRENGTH, Samples, class_colours
+from .training import History
+from .validation import check_count, check_flag, check_number
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -115,8 +115,7 @@ def animate_training(
     progress : bool, default False
         Show bars: of the training of a `Model`, and of the frames.
     **options
-        Of `Model.train`, such as `num_passes`, `epsilon` or `optimizer`; but for `print_loss`,
-        `validation_data` and `EarlyStopping`.
+        Of `Model.train`, such as `num_passes`, `epsilon` or `optimizer`.
 
     Returns
     -------
@@ -211,27 +210,13 @@ class _Scene:
     def __init__(
         self, X: Any, y: Any, response: str, class_of_interest: Any, features: Any, fill: Any
     ) -> None:
-        names = [str(name) for name in getattr(X, "columns", ())]
-        n_features = np.shape(X)[1] if np.ndim(X) == 2 else 2
-        table = check_samples(X, n_features, np.dtype(np.float64))
-        self.X, self.y = X, np.asarray(y)
-        if self.y.shape != (len(table),):
-            raise ValueError(
-                f"X has {len(table)} samples, but y has shape {self.y.shape}: one label a sample"
-            )
-        _check_labels(self.y)
-        pair = resolve_features(features, n_features, names)
-        if fill is None and n_features > 2:
-            fill = table.mean(axis=0)
+        self.X, self.samples = X, Samples.taken(X, y, features, fill)
         self.response = response
         self.view = {
-            "response": response, "class_of_interest": class_of_interest, "features": pair, "fill": fill,
+            "response": response, "class_of_interest": class_of_interest, "features": self.samples.features,
+            "fill": self.samples.fill,
         }  # fmt: skip
-        self.points = table[:, list(pair)]
-        (left, bottom), (right, top) = _window(self.points)
-        self.xlim, self.ylim = (left, right), (bottom, top)
-        self.labels = [names[k] if names else f"$x_{k + 1}$" for k in pair]
-        self.classes = np.unique(self.y)
+        self.classes = np.unique(self.samples.labels)
 
     def look(self, model: Any) -> None:
         """Find out whether a model can be drawn, and which classes it knows."""
@@ -242,7 +227,7 @@ class _Scene:
     def right(self, model: Any) -> str:
         """The share of the samples that a model is right about."""
         predict = getattr(model, "predict", model)
-        return f"{np.mean(np.reshape(predict(self.X), -1) == self.y):.1%} correct"
+        return f"{np.mean(np.reshape(predict(self.X), -1) == self.samples.labels):.1%} correct"
 
     def paint(self, model: Any, size: tuple[int, int]) -> NDArray[np.uint8]:
         """The colours (height, width, 3) beneath the samples, from the top row down."""
@@ -255,7 +240,7 @@ class _Scene:
         # A function does not say which classes there are.
         says = self.response != "class" or (painter.classes is not None and len(painter.classes) > 0)
         image = render_boundary(
-            model, self.xlim, self.ylim, (fineness * size[0], fineness * size[1]),
+            model, self.samples.xlim, self.samples.ylim, (fineness * size[0], fineness * size[1]),
             classes=None if says else self.classes, **self.view,
         )  # fmt: skip
         assert image.data is not None
@@ -330,10 +315,10 @@ class _Shutter:
 
 
 class _StoppingTrainer:
-    """A trainer that pauses at the moments of a shutter; all else about the training stays as it is."""
+    """A trainer that pauses at the moments of a model's shutter; all else stays as it is."""
 
-    def __init__(self, trainer: Trainer, shutter: _Shutter) -> None:
-        self._trainer, self._shutter = trainer, shutter
+    def __init__(self, trainer: Trainer, model: _FilmedModel) -> None:
+        self._trainer, self._model = trainer, model
         self.records, self.memory = trainer.records, trainer.memory
 
     @property
@@ -345,9 +330,11 @@ class _StoppingTrainer:
         return self._trainer.halted
 
     def run(self, last_pass: int) -> bool:
-        is_finite = self._trainer.run(self._shutter.next_stop(self.n_passes, last_pass))
+        shutter = self._model.shutter
+        is_finite = self._trainer.run(shutter.next_stop(self.n_passes, last_pass))
+        self._model.n_passes = self.n_passes
         if is_finite:
-            self._shutter.look(self.n_passes)
+            shutter.look(self.n_passes)
         return is_finite
 
 
@@ -375,31 +362,21 @@ class _FilmedModel(Model):
         stopping: Any, print_loss: bool, progress: bool,
     ) -> History:  # fmt: skip
         """`Model._run`, with stops: neither these nor the snapshots change a bit of the training."""
-        if validation is not None or print_loss:
-            raise ValueError(
-                "a training that is made a picture of prints no losses and has no validation data: leave "
-                f"{'print_loss' if print_loss else 'validation_data'} out"
-            )
         self.current = memory.average if job.average_share > 0 else self._parameters
         self.shutter.look(0)
-        if isinstance(job.optimizer, LBFGS):
-
-            def count(history: History) -> None:
-                self.n_passes += 1
-                self.shutter.look(self.n_passes)
-
-            return super()._run(job, memory, None, [count, *functions], None, False, progress)
-        trainer = get_backend(self.backend).trainer(
-            self._network, self._parameters, self._statistics, job, memory
-        )
-        watch = Watch(callbacks=functions, progress=progress)
+        if isinstance(job.optimizer, LBFGS):  # which tells of every pass
+            functions = [self._count, *functions]
         try:
-            history = run_training(_StoppingTrainer(trainer, self.shutter), job, watch)
+            return super()._run(job, memory, validation, functions, stopping, print_loss, progress)
         finally:
-            self.n_passes = trainer.n_passes
-        if job.average_share > 0:
-            self._parameters[...] = memory.average
-        return history
+            self.current = self._parameters
+
+    def _trainer(self, job: Job, memory: Memory) -> Trainer:
+        return _StoppingTrainer(super()._trainer(job, memory), self)
+
+    def _count(self, history: History) -> None:
+        self.n_passes += 1
+        self.shutter.look(self.n_passes)
 
 
 def _of_training(
@@ -448,7 +425,7 @@ def _of_partial_fits(estimator: Any, X: Any, y: Any, frames: int, scene: _Scene)
     shutter = _Shutter(moments(int(is_new), max_iter, frames), take)
     if not is_new:
         shutter.look(0)
-    estimator.partial_fit(X, y, classes=np.unique(scene.y) if is_new else None)
+    estimator.partial_fit(X, y, classes=np.unique(scene.samples.labels) if is_new else None)
     n_passes = 1
     shutter.look(n_passes)
     # What ends a fit.
@@ -495,9 +472,10 @@ class _Film:
         scene = self._scene
         self._ax = ax = self._figure.add_axes((0.1, 0.1, 0.8, 0.8))
         ax.patch.set_visible(False)
-        ax.set(xlim=scene.xlim, ylim=scene.ylim, xlabel=scene.labels[0], ylabel=scene.labels[1])
+        samples = scene.samples
+        ax.set(xlim=samples.xlim, ylim=samples.ylim, xlabel=samples.names[0], ylabel=samples.names[1])
         for label, colour in zip(scene.classes, class_colours(len(scene.classes)), strict=True):
-            members = scene.points[scene.y == label]
+            members = samples.points[samples.labels == label]
             ax.scatter(
                 members[:, 0], members[:, 1], s=24, color=colour, edgecolors="white", linewidths=0.7,
                 label=f"class {label}",

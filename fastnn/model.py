@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .backends import BACKENDS, Job, Memory, get_backend
+from .backends import BACKENDS, Job, Memory, Trainer, get_backend
 from .gradcheck import GradientReport, check_gradients
 from .losses import Loss, SoftmaxCrossEntropy
 from .network import Network
@@ -353,7 +353,7 @@ class Model:
         optimizer = job.optimizer
         trainer = (
             None if isinstance(optimizer, LBFGS)
-            else backend.trainer(network, self._parameters, self._statistics, job, memory)
+            else self._trainer(job, memory)
         )  # fmt: skip
 
         # What the model would hold if the training ended now.
@@ -399,6 +399,12 @@ class Model:
         if best:
             self._parameters[...], self._statistics[...] = best
         return history
+
+    def _trainer(self, job: Job, memory: Memory) -> Trainer:
+        """What runs the steps of a training."""
+        return get_backend(self.backend).trainer(
+            self._network, self._parameters, self._statistics, job, memory
+        )
 
     def check_gradients(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -88,34 +88,67 @@ def plot_decision_boundary(
     <Axes: xlabel='$x_1$', ylabel='$x_2$'>
     >>> plt.close()
     """
-    names = [str(name) for name in getattr(X, "columns", ())]
-    n_features = np.shape(X)[1] if np.ndim(X) == 2 else 2
-    table = check_samples(X, n_features, np.dtype(np.float64))
-    labels = np.asarray(y)
-    if labels.shape != (len(table),):
-        raise ValueError(f"X has {len(table)} samples, but y has shape {labels.shape}: one label a sample")
-    pair = resolve_features(features, n_features, names)
-    if fill is None and n_features > 2:
-        fill = table.mean(axis=0)
-    expected, _ = known_features(model, fill)
-    if expected != n_features:
-        raise ValueError(f"X has {n_features} features, but the model takes {expected}")
+    samples = Samples.taken(X, y, features, fill)
+    samples.check_model(model)
     if ax is None:
         import matplotlib.pyplot as plt
 
         ax = plt.gca()
-    points = table[:, list(pair)]
-    (left, bottom), (right, top) = _window(points)
-    if resolution is None:
-        resolution = _axes_pixels(ax)
     image = render_boundary(
-        model, (left, right), (bottom, top), resolution, response=response, features=pair, fill=fill,
-        n_threads=n_threads, **options,
+        model, samples.xlim, samples.ylim, _axes_pixels(ax) if resolution is None else resolution,
+        response=response, features=samples.features, fill=samples.fill, n_threads=n_threads, **options,
     )  # fmt: skip
-    draw_image(image, ax, points, labels)
-    ax.set_xlabel(names[pair[0]] if names else f"$x_{pair[0] + 1}$")
-    ax.set_ylabel(names[pair[1]] if names else f"$x_{pair[1] + 1}$")
+    draw_image(image, ax, samples.points, samples.labels)
+    ax.set(xlabel=samples.names[0], ylabel=samples.names[1])
     return ax
+
+
+class Samples(NamedTuple):
+    """Data to be drawn: what of them is seen, and from where."""
+
+    points: NDArray[np.float64]  # (n, 2), the two features along x and y
+    labels: NDArray[Any]  # (n,)
+    names: tuple[str, str]  # of the two
+    features: tuple[int, int]  # which they are
+    fill: Any  # what the others are held at
+    n_features: int
+    xlim: tuple[float, float]
+    ylim: tuple[float, float]
+
+    @classmethod
+    def taken(cls, X: Any, y: Any, features: Any, fill: Any) -> Samples:
+        """From what users give."""
+        columns = [str(name) for name in getattr(X, "columns", ())]
+        n_features = np.shape(X)[1] if np.ndim(X) == 2 else 2
+        table = check_samples(X, n_features, np.dtype(np.float64))
+        pair = resolve_features(features, n_features, columns)
+        points = table[:, list(pair)]
+        (left, bottom), (right, top) = _window(points)
+        first, second = (columns[k] if columns else f"$x_{k + 1}$" for k in pair)
+        if fill is None and n_features > 2:
+            fill = table.mean(axis=0)
+        return cls(
+            points, check_classes(y, len(points)), (first, second), pair, fill, n_features, (left, right),
+            (bottom, top),
+        )  # fmt: skip
+
+    def check_model(self, model: Any) -> None:
+        """Whether a model is one of such data."""
+        expected, _ = known_features(model, self.fill)
+        if expected != self.n_features:
+            raise ValueError(f"X has {self.n_features} features, but the model takes {expected}")
+
+
+def check_classes(y: Any, n_samples: int) -> NDArray[Any]:
+    """Classes of so many samples, text or whole numbers, in an array (n_samples,)."""
+    labels = np.asarray(y)
+    if labels.shape != (n_samples,):
+        raise ValueError(f"X has {n_samples} samples, but y has shape {labels.shape}: one label a sample")
+    if labels.dtype.kind == "f":
+        wrong = labels[~np.isfinite(labels) | (labels != np.floor(labels))]
+        if wrong.size:
+            raise ValueError(f"y holds numbers that are no classes, such as {wrong[0]}")
+    return labels
 
 
 def draw_image(
@@ -130,11 +163,8 @@ def draw_image(
         raise ValueError("X and y are drawn together: give both or neither")
     data, classes = image.data, image.classes
     assert data is not None
-    labels = None if y is None else np.asarray(y)
     points = None if X is None else check_samples(X, 2, np.dtype(np.float64))
-    if labels is not None and points is not None and labels.shape != (len(points),):
-        raise ValueError(f"X has {len(points)} samples, but y has shape {labels.shape}: one label a sample")
-    _check_labels(labels)
+    labels = None if points is None else check_classes(y, len(points))
     known: Any = [] if classes is None else classes
     shown = known if labels is None else np.union1d(known, labels) if len(known) else np.unique(labels)
     colours = class_colours(len(shown))
@@ -202,13 +232,6 @@ def _window(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[n
     # Where all points share a coordinate, as a single point does, its own size is the scale.
     span = np.where(high > low, high - low, np.maximum(np.abs(low), 1.0))
     return low - MARGIN * span, high + MARGIN * span
-
-
-def _check_labels(labels: NDArray[Any] | None) -> None:
-    if labels is not None and labels.dtype.kind == "f":
-        wrong = labels[~np.isfinite(labels) | (labels != np.floor(labels))]
-        if wrong.size:
-            raise ValueError(f"y holds numbers that are no classes, such as {wrong[0]}")
 
 
 def _draw_lines(ax: Axes, regions: NDArray[Any], extent: tuple[float, float, float, float]) -> None:

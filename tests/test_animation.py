@@ -109,6 +109,25 @@ def test_the_model_is_what_train_makes_of_it(tmp_path, network, options):
     assert len(frames(path)[0]) == 4
 
 
+def test_early_stopping_restores_the_best_parameters(tmp_path, capsys):
+    model, alone = (fastnn.Model([2, 8, 2], random_state=0) for _ in range(2))
+    stopped = []
+    for one in (model, alone):
+        options = {
+            "num_passes": 400, "random_state": 3, "validation_data": (X[::3], 1 - y[::3]), "print_loss": True,
+            "callbacks": [fastnn.EarlyStopping(patience=3), lambda history: stopped.append(len(history))],
+            **ADAM,
+        }  # fmt: skip
+        if one is model:
+            path = fastnn.animate_training(one, X, y, tmp_path / "a.gif", frames=5, size=SMALL, **options)
+        else:
+            one.train(X, y, **options)
+    assert_same(model, alone)
+    assert stopped[-1] < 400
+    assert 1 <= len(frames(path)[0]) <= 5
+    assert "Loss after iteration 0" in capsys.readouterr().out
+
+
 def test_training_goes_on_from_the_present_parameters(tmp_path):
     model, alone = tutorial(backend="numpy"), tutorial(backend="numpy")
     views = model.W
@@ -306,8 +325,6 @@ def test_an_interrupted_drawing_leaves_the_model_trained_and_the_file_that_was_t
         ({"y": y[1:]}, r"X has 120 samples, but y has shape \(119,\)"),
         ({"response": "colour"}, "response must be one of"),
         ({"features": (0, 2)}, "features must be two numbers from 0 to 1"),
-        ({"print_loss": True}, "leave print_loss out"),
-        ({"validation_data": (X, y)}, "leave validation_data out"),
         ({"num_passes": -1}, "num_passes must be"),
         ({"model": fastnn.MLPClassifier(solver="lbfgs")}, "solver 'lbfgs' has no partial_fit"),
         (
