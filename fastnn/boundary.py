@@ -1,7 +1,7 @@
 """Decision boundaries as pictures of any size.
 
 The way from a model to a picture: a *painter* says what is at the pixels of a rectangle (``painters.py``), a
-*sink* says which rectangles it wants and takes them to where the picture goes (``sinks.py``), and `render`
+*sink* says which rectangles it wants and takes them to where the picture goes (``sinks/``), and `render`
 runs between the two on all cores, holding a few rectangles at a time.
 """
 

@@ -8,6 +8,7 @@ from strategies import RECIPES, networks, sample_weights, seeds, targets, wide
 
 from fastnn import backends
 from fastnn.backends import get_backend
+from fastnn.committee import Committee
 from fastnn.network import Network
 from fastnn.reference import predict as reference
 from fastnn.reference.network import scores
@@ -115,23 +116,20 @@ def test_samples_without_weight_have_no_loss(network: Network, count, seed):
 )
 def test_grid_is_the_prediction_at_its_points(network: Network, height, width, seed):
     parameters, *_ = problem(network, 1, seed)
-    axes = (-1.0, 3.0 / width, 0.5, 2.0 / height)
-    begin, end = height // 3, height - height // 4
-    x, y = axes[0] + np.arange(width) * axes[1], axes[2] + np.arange(height) * axes[3]
-    points = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2).astype(network.dtype)
+    xs = (-1.0 + np.arange(width) * (3.0 / width)).astype(network.dtype)
+    ys = (0.5 + np.arange(height) * (2.0 / height)).astype(network.dtype)
+    points = np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, 2)
     expected = get_backend("numba").predict(network, parameters, points).reshape(height, width)
     S = np.sort(exact_scores(network, parameters, points), axis=1)
     close = np.zeros(len(points), bool)
     if network.n_outputs > 1:
         close = S[:, -1] - S[:, -2] <= rounding(network, S)
-    close = close.reshape(height, width)
-    for backend in (get_backend("numba"), get_backend("numpy")):
-        classes = np.full((height, width), 99, np.uint8)
-        backend.grid_classes(network, parameters, axes, begin, end, classes)
-        inside = slice(begin, end)
-        assert ((classes == expected) | close)[inside].all()
-        assert (classes[:begin] == 99).all()
-        assert (classes[end:] == 99).all()
+    committee = Committee([(network, parameters)], votes=False)
+    for name, excused in (("numba", np.zeros_like(close)), ("numpy", close)):
+        classes = np.full((height + 2, width), 99, np.uint8)
+        get_backend(name).grid(committee).classes(xs, ys, classes[1:-1])
+        assert ((classes[1:-1] == expected) | excused.reshape(height, width)).all()
+        assert (classes[[0, -1]] == 99).all()
 
 
 @pytest.mark.parametrize("backend", ["numba", "numpy"])
