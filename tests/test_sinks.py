@@ -475,13 +475,13 @@ def test_page_has_everything_in_it_and_escapes_names(tmp_path):
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
-def screenshot(url, folder):
+def screenshot(url, folder, milliseconds):
     picture = folder / "screenshot.png"
     subprocess.run(
         [
             BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
             "--disable-background-networking", "--disable-component-update", "--disable-sync",
-            f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=8000", "--hide-scrollbars",
+            f"--user-data-dir={folder / 'profile'}", f"--virtual-time-budget={milliseconds}", "--hide-scrollbars",
             "--window-size=1000,700", f"--screenshot={picture}", url,
         ],
         check=True, capture_output=True, timeout=120,
@@ -492,8 +492,8 @@ def screenshot(url, folder):
 
 def shown(url, folder, is_there):
     """The page when its tiles are there: the browser's clock may run out before its decoder is done."""
-    for _ in range(10):
-        image = screenshot(url, folder)
+    for attempt in range(1, 11):
+        image = screenshot(url, folder, 8000 * attempt)
         if is_there(image):
             break
     return image
