@@ -118,7 +118,7 @@ class NetworkPainter(Painter):
         target = np.empty((1, 1), self.dtype)
         if self._certified:
             self._grid.certified(point, point, target, lambda: False)
-        if not self._certified or self._may_give_up:
+        else:
             self._band(point, point, target)
 
     def paint(self, xs: Array, ys: Array, target: Array, stopped: Callable[[], bool]) -> Tally:
