@@ -11,6 +11,7 @@ from pathlib import Path
 
 import cases
 import numpy as np
+from estimators import quietly
 from sklearn.inspection import DecisionBoundaryDisplay
 from sklearn.neural_network import MLPClassifier
 from tutorial import tutorial_scores
@@ -60,7 +61,7 @@ def estimator(kind: type) -> object:
     fitted = kind(
         (32, 32), activation="tanh", batch_size=32, max_iter=300, tol=0, n_iter_no_change=300, random_state=0
     )
-    return fitted.fit(X.astype(np.float32), y)
+    return quietly(lambda: fitted.fit(X.astype(np.float32), y))
 
 
 MODELS = {"[2, 3, 2]": tutorial_model, "[2, 32, 32, 3]": spiral_model}

@@ -53,7 +53,7 @@ def repeated(count: int, action: Callable[[], object]) -> Callable[[], None]:
 
 
 def row(what: str, peer: str, ours: str, ratio: float) -> None:
-    print(f"| {what} | {peer} | {ours} | {ratio:.3g} |", flush=True)
+    print(f"| {what} | {peer} | {ours} | {'' if ratio != ratio else f'{ratio:.3g}'} |", flush=True)
 
 
 def training() -> None:
@@ -118,7 +118,10 @@ def grid() -> None:
     print("| --- | --- | --- | --- | --- |")
     for side in pictures.GROWTH:
         GROWTH[side] = seconds = growth(model, side)
-        print("| " + " | ".join([str(side), *(f"{s * 1e3:.1f} ms" for s in seconds)]) + " |", flush=True)
+        print(
+            "| " + " | ".join([str(side), *("" if s != s else f"{s * 1e3:.1f} ms" for s in seconds)]) + " |",
+            flush=True,
+        )
 
 
 # What the chart of pictures is drawn from: seconds by size.

@@ -4,7 +4,8 @@
     python examples/gallery.py --only spiral zoom   # some of them
     python examples/gallery.py --docs docs          # those of the README, small enough for it
 
-Every picture is drawn by a function of its own below, which is an example of how it is done.
+Every picture is drawn by a function of its own below, which is an example of how it is done. The first time,
+when kernels are compiled for ten activations, it takes some minutes, later some seconds.
 """
 
 from __future__ import annotations

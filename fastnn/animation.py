@@ -25,7 +25,7 @@ from .files import written_whole
 from .model import Model
 from .optimizers import LBFGS
 from .painters import NetworkPainter, make_painter
-from .plotting import REGION_STRENGTH, Samples, class_colours
+from .plotting import REGION_STRENGTH, RESPONSE_COLOURS, Samples, class_colours, class_name
 from .training import History
 from .validation import check_count, check_flag, check_number
 
@@ -87,8 +87,8 @@ def animate_training(
         A `Model` is trained by its `train`, with `options`, and ends with the parameters that this gives by
         itself, bit for bit. An `MLPClassifier` goes through `max_iter` passes as by `partial_fit`, or fewer
         where `tol` ends a fit, and is, if it was not fitted before, what `fit` makes of it. Both go on from
-        the parameters they have, and are trained in the end. Instead of a model that is to be trained: a list
-        of what there is to be seen, one a frame, each anything that `render_boundary` takes.
+        the parameters they have, and are trained in the end. A list of models is shown as it is,
+        one a frame; each may be anything that `render_boundary` takes.
     X : array-like (n, n_features)
         Samples.
     y : array-like (n,)
@@ -111,7 +111,7 @@ def animate_training(
     features : (int, int) or (str, str), optional
         The features along x and y, by number or by the name of X's column; the first two by default.
     fill : float or array-like (n_features,), optional
-        What the others are held at; their means in X by default.
+        Values of the other features; their means in X by default.
     progress : bool, default False
         Show bars: of the training of a `Model`, and of the frames.
     **options
@@ -248,7 +248,7 @@ class _Scene:
         if image.classes is None:
             from matplotlib import colormaps
 
-            fine = colormaps["viridis"](data, bytes=True)[..., :3]
+            fine = colormaps[RESPONSE_COLOURS](data, bytes=True)[..., :3]
         else:
             pale = 1 - REGION_STRENGTH * (1 - class_colours(len(self.classes)))
             table = (255 * pale[np.searchsorted(self.classes, image.classes)]).round().astype(np.uint8)
@@ -405,7 +405,7 @@ def _of_partial_fits(estimator: Any, X: Any, y: Any, frames: int, scene: _Scene)
 
     if not isinstance(estimator, MLPClassifier):
         raise TypeError(
-            f"model must be a Model, an MLPClassifier or a list of models that are there, got {estimator!r}"
+            f"model must be a Model, an MLPClassifier or a list of trained models, got {estimator!r}"
         )
     if not hasattr(estimator, "partial_fit"):
         raise ValueError(
@@ -478,14 +478,14 @@ class _Film:
             members = samples.points[samples.labels == label]
             ax.scatter(
                 members[:, 0], members[:, 1], s=24, color=colour, edgecolors="white", linewidths=0.7,
-                label=f"class {label}",
+                label=class_name(label),
             )  # fmt: skip
         self._bar = None
         if scene.response != "class":
             from matplotlib.cm import ScalarMappable
 
             self._bar = self._figure.add_axes((0.95, 0.1, 0.02, 0.8))
-            self._figure.colorbar(ScalarMappable(cmap="viridis"), cax=self._bar, label=scene.response)
+            self._figure.colorbar(ScalarMappable(cmap=RESPONSE_COLOURS), cax=self._bar, label=scene.response)
 
     def _lay_out(self, titles: list[str]) -> None:
         """Place everything at whole pixels, beside one another."""

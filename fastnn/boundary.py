@@ -50,9 +50,10 @@ class RenderStats:
     cells_bounded : int
         Squares that were looked at for that.
     n_threads : int
+        Threads that painted.
     seconds : dict of str to float
         Of "bounding", "evaluating", "filling" and "writing", summed over the threads; and "total", which
-        passed meanwhile.
+        passed meanwhile, compiling included if kernels had to be compiled first.
     """
 
     method: str
@@ -78,6 +79,8 @@ class BoundaryImage:
         The classes; None for a response.
     stats : RenderStats
         What it took.
+    response : str
+        What the pixels hold, as `render_boundary` was told.
     path : pathlib.Path or None
         The file that the picture went to.
 
@@ -97,9 +100,11 @@ class BoundaryImage:
         extent: tuple[float, float, float, float],
         classes: Array | None,
         stats: RenderStats,
+        response: str = "class",
         path: Path | None = None,
     ) -> None:
-        self.data, self.extent, self.classes, self.stats, self.path = data, extent, classes, stats, path
+        self.data, self.extent, self.classes, self.stats = data, extent, classes, stats
+        self.response, self.path = response, path
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the picture to a file.
@@ -107,13 +112,16 @@ class BoundaryImage:
         Parameters
         ----------
         path : str or path
-            The suffix says what is written: ``.png``, ``.tif``, ``.zarr``, ``.dzi`` (a pyramid of tiles, and
-            a page that shows it) or ``.svg`` (the regions and the lines between them).
+            The suffix says what is written: ``.png``, ``.tif`` or ``.tiff``, ``.zarr``, ``.dzi`` (a pyramid
+            of tiles, and a page that shows it) or ``.svg`` (the regions and the lines between them); see the
+            Notes of `render_boundary`.
 
         Raises
         ------
         ValueError
             For another suffix, a folder that is not there, a picture that went to a file already.
+        ImportError
+            For ``.tif`` and ``.zarr`` without tifffile and zarr: ``pip install 'fastnn-numba[render]'``.
         """
         data = self._pixels("save it")
         save_pixels(data, path, _picture(data.shape[::-1], data.dtype, self.extent, self.classes))
@@ -192,11 +200,14 @@ def render_boundary(
         The class that the probability is of; by default the second of two. For a model of several labels,
         each of which a sample has or has not: the number of the label that is looked at.
     features : (int, int) or (str, str), optional
-        The features along x and y, where the model has more than two. By default the first two.
-    fill : float or array-like (n_features,), optional
-        What the others are held at.
+        The features along x and y, by number or, where the model knows names, by name. By default the first
+        two.
+    fill : float, array-like (n_features,), or mapping of names, optional
+        Values of the other features; needed where the model has more than two. A pandas Series is taken by
+        its names where the model knows names.
     classes : array-like, optional
-        The classes of a function, or of a model that does not tell them. By default those that come up.
+        The classes of a function, or of a model without `classes_`; they are numbered in sorted order. By
+        default those that come up, which with `out` nobody knows in time: there it is needed.
     n_threads : int, optional
         Threads that paint and encode; all available cores by default. Somebody else's model is asked by one.
     progress : bool, default False
@@ -205,7 +216,7 @@ def render_boundary(
         Where the picture goes: an array or a ``numpy.memmap`` (height, width) that holds its values; or a
         file, written while it is painted, in bounded memory: ``.png``, ``.tif``, ``.zarr``, ``.svg`` (the
         regions and the lines between them) or ``.dzi``, a pyramid of tiles with a page that shows it in a
-        browser.
+        browser; see Notes.
 
     Returns
     -------
@@ -220,8 +231,19 @@ def render_boundary(
         For a model that cannot predict.
     MemoryError
         At once, for a picture that the memory does not hold.
+    ImportError
+        For ``.tif`` and ``.zarr`` without tifffile and zarr: ``pip install 'fastnn-numba[render]'``.
     KeyboardInterrupt
         Within a fraction of a second of Ctrl-C; no half-written file is left.
+
+    Notes
+    -----
+    Files are moved to their names when they are whole, and replace older pictures of the same name. Their
+    first row is the highest, as image files have it, but for Zarr, whose rows are those of `data`. Classes
+    have a colour each, up to 256 of them; a response is grey, in ``.png`` with 16 bits, 0 for 0 and 65535
+    for 1, and in ``.tif`` and ``.zarr`` it is a float. Beside ``NAME.dzi`` stand the tiles, ``NAME_files``,
+    and the page, ``NAME.html``; an address that ends in ``#x=0.5&y=1&zoom=8`` opens it there. Pillow opens
+    more than 178 million pixels once ``PIL.Image.MAX_IMAGE_PIXELS = None``.
 
     Examples
     --------
@@ -259,7 +281,9 @@ def render_boundary(
         assert data is not None
         assert found is not None
         data, found = _in_order(data, found)
-    return BoundaryImage(data, extent, found, stats, sink.path if isinstance(sink, FileSink) else None)
+    return BoundaryImage(
+        data, extent, found, stats, response, sink.path if isinstance(sink, FileSink) else None
+    )
 
 
 def render(

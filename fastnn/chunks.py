@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from .boundary import centres, check_limits, check_size
 from .painters import make_painter
@@ -25,7 +25,12 @@ def boundary_array(
     size: int | tuple[int, int] = 1024,
     *,
     chunks: int = 2048,
-    **options: Any,
+    response: str = "class",
+    method: str = "auto",
+    class_of_interest: Any = None,
+    features: tuple[Any, Any] | None = None,
+    fill: Any = None,
+    classes: ArrayLike | None = None,
 ) -> dask.array.Array:
     """What `render_boundary` paints, as a Dask array that is painted when it is computed.
 
@@ -38,9 +43,9 @@ def boundary_array(
         As `render_boundary` takes them.
     chunks : int, default 2048
         Pixels a side of a chunk.
-    **options
-        Of `render_boundary`: `response`, `method`, `class_of_interest`, `features`, `fill`, `classes`. For a
-        function, or a model that does not tell its classes, `classes` must be given.
+    response, method, class_of_interest, features, fill, classes : optional
+        As `render_boundary` takes them; for a function, or a model without `classes_`, `classes` must be
+        given.
 
     Returns
     -------
@@ -72,7 +77,10 @@ def boundary_array(
     width, height = check_size(size)
     extent = (*check_limits(xlim, width, "xlim"), *check_limits(ylim, height, "ylim"))
     side = check_count(chunks, "chunks", 1)
-    options["n_pixels"] = width * height
+    options = {
+        "response": response, "method": method, "class_of_interest": class_of_interest, "features": features,
+        "fill": fill, "classes": classes, "n_pixels": width * height,
+    }  # fmt: skip
     painter = make_painter(model, **options)  # what is wrong is told here, and not by a worker
     if painter.finds_classes:
         raise ValueError("classes must be known before a chunk is painted: name them with classes=")

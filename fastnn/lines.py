@@ -23,6 +23,8 @@ Array = NDArray[Any]
 TOLERANCES = 2000
 # Squares of a side at most: their numbers are int64.
 MOST_SQUARES = 2**31 - 2
+# Squares of a lattice that are painted in a minute or two.
+MOST_POINTS = 1e11
 
 
 def boundary_lines(
@@ -41,13 +43,15 @@ def boundary_lines(
     """The lines between the regions a model decides for, in a rectangle.
 
     The model is asked at the points of a lattice whose squares have the tolerance as their sides; where a
-    line crosses an edge of a square, the place is found by bisection; what does not matter is left out.
+    line crosses an edge of a square, the place is found by bisection; points that do
+    not change a line by more than the tolerance are left out.
 
     Parameters
     ----------
     model : Model, estimator, ensemble or callable
-        As `render_boundary` takes it. What is not fastnn's is asked at the whole lattice, 4 million points by
-        default.
+        As `render_boundary` takes it. Networks of fastnn are looked at along the boundary, but the lattice is
+        painted, some billion points a second; what is not fastnn's is asked at the whole lattice, 4 million
+        points by default.
     xlim, ylim : (float, float)
         The rectangle's edges.
     tolerance : float or (float, float), optional
@@ -59,7 +63,7 @@ def boundary_lines(
     features : (int, int) or (str, str), optional
         The features along x and y, where the model has more than two. By default the first two.
     fill : float or array-like (n_features,), optional
-        What the others are held at.
+        Values of the other features.
     classes : array-like, optional
         The classes of a function, or of a model that does not tell them. By default those that come up.
     n_threads : int, optional
@@ -148,6 +152,11 @@ def _counts(tolerance: Any, xlim: tuple[float, float], ylim: tuple[float, float]
     if counts.max() > MOST_SQUARES:
         raise ValueError(
             f"tolerance is too small: {tolerance!r} divides a side into {counts.max():.3g} squares"
+        )
+    if counts.prod() > MOST_POINTS:
+        raise ValueError(
+            f"tolerance is too small: {tolerance!r} divides the rectangle into {counts.prod():.3g} squares, "
+            f"and more than {MOST_POINTS:.0e} take minutes: choose a larger one, or smaller rectangles"
         )
     return max(1, int(counts[0])), max(1, int(counts[1]))
 

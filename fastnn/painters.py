@@ -286,13 +286,18 @@ def make_painter(
         )
     n_features, names = known_features(model, fill)
     pair = resolve_features(features, n_features, names)
-    rest = _rest(fill, n_features, pair)
+    rest = _rest(fill, n_features, pair, names)
     subject = _networks(model, class_of_interest)
     if subject is None:
         if method == "certified":
             raise ValueError("method 'certified' is for networks of fastnn: use method='dense' or 'auto'")
         return _table_painter(model, n_features, pair, rest, names, response, class_of_interest, classes)
     labels = subject.classes
+    if class_of_interest is not None and response == "class" and not subject.is_label:
+        raise ValueError(
+            "class_of_interest is the class that a probability is of, and response is 'class': leave it out, "
+            "or choose response='probability'"
+        )
     if classes is not None and not np.array_equal(np.asarray(classes), labels):
         raise ValueError(f"classes are {labels.tolist()}, the model's own: leave the argument out")
     which = 0
@@ -322,7 +327,12 @@ def known_features(model: Any, fill: Any) -> tuple[int, list[str] | None]:
 
         check_is_fitted(model)
     if count is None:
-        count = 2 if fill is None or np.ndim(fill) == 0 else len(fill)
+        if fill is not None and np.ndim(fill) == 0:
+            raise ValueError(
+                "fill must hold a number for every feature, since nothing else says how many the function "
+                f"takes, got {fill!r}"
+            )
+        count = 2 if fill is None else len(fill)
     return int(count), None if names is None else [str(name) for name in names]
 
 
@@ -356,20 +366,30 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, numbers.Integral) and not isinstance(value, bool | np.bool_)
 
 
-def _rest(fill: Any, n_features: int, features: tuple[int, int]) -> NDArray[np.float64]:
+def _rest(
+    fill: Any, n_features: int, features: tuple[int, int], names: list[str] | None
+) -> NDArray[np.float64]:
     """Values of all features, of which those of the picture's two do not matter."""
+    if names and hasattr(fill, "keys"):  # a mapping, or a Series
+        missing = [name for k, name in enumerate(names) if k not in features and name not in fill]
+        if missing:
+            raise ValueError(
+                f"fill must have a value for every feature but the picture's two, not for {missing}"
+            )
+        fill = [fill.get(name, 0.0) for name in names]
     if fill is None:
         if n_features > 2:
             raise ValueError(
                 f"the model has {n_features} inputs and a picture two: name them with features=(0, 1) and "
-                "say what the others are held at with fill=, as fill=X.mean(axis=0)"
+                "give values of the others with fill=, as fill=X.mean(axis=0)"
             )
         return np.zeros(n_features)
     try:
         values = np.array(np.broadcast_to(np.asarray(fill, np.float64), (n_features,)))
     except (TypeError, ValueError):
         raise ValueError(
-            f"fill must be a number or {n_features} numbers, one a feature, got {fill!r}"
+            f"fill must be a number or {n_features} numbers, one a feature"
+            f"{', or a mapping of their names' if names else ''}, got {fill!r}"
         ) from None
     values[list(features)] = 0
     if not np.isfinite(values).all():

@@ -25,6 +25,10 @@ MARGIN = 0.1
 REGION_STRENGTH = 0.35
 # The same in a file, where there are no samples on it.
 FILE_STRENGTH = 0.7
+# Of the pixels of a response, from its lowest to its highest value: grey leaves colours to the classes.
+RESPONSE_COLOURS = "gray"
+# Of samples, so many that a legend is not fitted in among them.
+MANY_POINTS = 2000
 # Pixels along the longer side from which the line of the boundary is drawn: more cannot be seen.
 LINE_PIXELS = 2048
 
@@ -39,8 +43,10 @@ def plot_decision_boundary(
     response: str = "class",
     features: tuple[Any, Any] | None = None,
     fill: ArrayLike | None = None,
+    method: str = "auto",
+    class_of_interest: Any = None,
+    classes: ArrayLike | None = None,
     n_threads: int | None = None,
-    **options: Any,
 ) -> Axes:
     """Draw the regions a model decides for, the boundary between them, and the data.
 
@@ -60,12 +66,13 @@ def plot_decision_boundary(
         What is drawn, as `render_boundary` has it.
     features : (int, int) or (str, str), optional
         The features along x and y, by number or by the name of X's column; the first two by default.
-    fill : float or array-like (n_features,), optional
-        What the others are held at; their means in X by default.
+    fill : float, array-like (n_features,), or mapping of names, optional
+        Values of the other features, which the whole picture has; their means in X by default. Samples lie
+        elsewhere in them, so that points may lie in another class's region and be classified correctly.
+    method, class_of_interest, classes : optional
+        As `render_boundary` has them.
     n_threads : int, optional
         Threads that evaluate a network; all available cores by default.
-    **options
-        Of `render_boundary`: `method`, `class_of_interest`, `classes`.
 
     Returns
     -------
@@ -74,7 +81,8 @@ def plot_decision_boundary(
     Raises
     ------
     ValueError
-        For X that is no finite table, y of another length, or a model that does not predict classes.
+        For X that is no finite table or does not have the model's features, y of another length or with
+        labels that cannot be the model's, or a model that does not predict classes.
 
     Examples
     --------
@@ -96,7 +104,8 @@ def plot_decision_boundary(
         ax = plt.gca()
     image = render_boundary(
         model, samples.xlim, samples.ylim, _axes_pixels(ax) if resolution is None else resolution,
-        response=response, features=samples.features, fill=samples.fill, n_threads=n_threads, **options,
+        response=response, features=samples.features, fill=samples.fill, method=method,
+        class_of_interest=class_of_interest, classes=classes, n_threads=n_threads,
     )  # fmt: skip
     draw_image(image, ax, samples.points, samples.labels)
     ax.set(xlabel=samples.names[0], ylabel=samples.names[1])
@@ -109,8 +118,9 @@ class Samples(NamedTuple):
     points: NDArray[np.float64]  # (n, 2), the two features along x and y
     labels: NDArray[Any]  # (n,)
     names: tuple[str, str]  # of the two
+    columns: list[str]  # of X, if they have names
     features: tuple[int, int]  # which they are
-    fill: Any  # what the others are held at
+    fill: Any  # values of the others
     n_features: int
     xlim: tuple[float, float]
     ylim: tuple[float, float]
@@ -128,13 +138,15 @@ class Samples(NamedTuple):
         if fill is None and n_features > 2:
             fill = table.mean(axis=0)
         return cls(
-            points, check_classes(y, len(points)), (first, second), pair, fill, n_features, (left, right),
-            (bottom, top),
+            points, check_classes(y, len(points)), (first, second), columns, pair, fill, n_features,
+            (left, right), (bottom, top),
         )  # fmt: skip
 
     def check_model(self, model: Any) -> None:
         """Whether a model is one of such data."""
-        expected, _ = known_features(model, self.fill)
+        expected, names = known_features(model, self.fill)
+        if names and self.columns and names != self.columns:
+            raise ValueError(f"X must have the model's features as its columns, {names}, got {self.columns}")
         if expected != self.n_features:
             raise ValueError(f"X has {self.n_features} features, but the model takes {expected}")
 
@@ -165,8 +177,7 @@ def draw_image(
     assert data is not None
     points = None if X is None else check_samples(X, 2, np.dtype(np.float64))
     labels = None if points is None else check_classes(y, len(points))
-    known: Any = [] if classes is None else classes
-    shown = known if labels is None else np.union1d(known, labels) if len(known) else np.unique(labels)
+    shown = _all_classes(classes, labels)
     colours = class_colours(len(shown))
     # More than the axes have pixels cannot be seen, but takes its time to draw.
     stride = max(
@@ -175,8 +186,9 @@ def draw_image(
     seen = data[::stride, ::stride]
     style: dict[str, Any] = {"extent": image.extent, "origin": "lower", "aspect": "auto"}
     if classes is None:
-        drawn = ax.imshow(seen, cmap="viridis", vmin=0, vmax=1, **style)
-        ax.figure.colorbar(drawn, ax=ax)
+        lowest = float(seen.min()) if image.response == "confidence" else 0.0
+        drawn = ax.imshow(seen, cmap=RESPONSE_COLOURS, vmin=lowest, vmax=1, **style)
+        ax.figure.colorbar(drawn, ax=ax, label=image.response)
     else:
         from matplotlib.colors import ListedColormap
 
@@ -196,11 +208,31 @@ def draw_image(
             # A class without data has its region, and so its line in the legend.
             ax.scatter(
                 members[:, 0], members[:, 1], s=32, color=colour, edgecolors="white", linewidths=0.7,
-                label=f"class {label}",
+                label=class_name(label),
             )  # fmt: skip
-        ax.legend(loc="upper right", framealpha=0.9)
+        # To look for the best place takes time with many points.
+        ax.legend(loc="best" if len(points) < MANY_POINTS else "upper right", framealpha=0.9)
     ax.set(xlim=image.extent[:2], ylim=image.extent[2:])
     return ax
+
+
+def _all_classes(classes: NDArray[Any] | None, labels: NDArray[Any] | None) -> NDArray[Any]:
+    """The classes of a model and those of data, together."""
+    if labels is None:
+        return np.empty(0) if classes is None else classes
+    if classes is None:
+        return np.unique(labels)
+    if (classes.dtype.kind in "US") != (labels.dtype.kind in "US"):
+        raise ValueError(
+            f"y holds labels such as {labels[:1].tolist()}, but the model's classes are {classes.tolist()}: "
+            "give the labels as the model predicts them"
+        )
+    return np.union1d(classes, labels)
+
+
+def class_name(label: Any) -> str:
+    """What a class is called in a legend."""
+    return label if isinstance(label, str) else f"class {label}"
 
 
 def class_colours(count: int) -> NDArray[np.float64]:

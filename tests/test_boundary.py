@@ -624,6 +624,7 @@ BAD_OPTIONS = [
     ({"fill": "x"}, "fill must be a number or 2 numbers, one a feature, got 'x'"),
     ({"fill": [1, 2, 3]}, "fill must be a number or 2 numbers"),
     ({"classes": [0, 2]}, "classes are [0, 1], the model's own"),
+    ({"class_of_interest": 1}, "class_of_interest is the class that a probability is of"),
     ({"response": "probability", "class_of_interest": 7}, "class_of_interest must be one of [0, 1], got 7"),
     ({"out": "picture.gif"}, "picture.gif must end in one of .png"),
     ({"out": np.empty((3, 3), np.uint8)}, "out must be an array of shape (5, 5)"),
@@ -635,6 +636,31 @@ BAD_OPTIONS = [
 def test_bad_options(trained, options, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         render_boundary(trained, XLIM, YLIM, 5, **options)
+
+
+def test_a_function_does_not_say_how_many_features_it_takes():
+    with pytest.raises(ValueError, match="fill must hold a number for every feature"):
+        render_boundary(lambda points: points[:, 3] > 0, XLIM, YLIM, 5, features=(2, 3), fill=1.0)
+    image = render_boundary(
+        lambda points: points[:, 3] > 0, XLIM, YLIM, 5, features=(2, 3), fill=[1, 1, 0, 0]
+    )
+    assert image.classes.tolist() == [False, True]
+
+
+def test_values_of_the_other_features_by_their_names():
+    X, y = load_iris(return_X_y=True, as_frame=True)
+    for model in (
+        LogisticRegression(max_iter=500).fit(X, y),
+        fastnn.MLPClassifier((4,), random_state=0, tol=1.0).fit(X, y),
+    ):
+        view = {"xlim": (0, 8), "ylim": (-1, 4), "size": 40, "features": tuple(X.columns[2:])}
+        expected = render_boundary(model, fill=X.mean().to_numpy(), **view).data
+        for fill in (X.mean(), X.mean().sort_index(), dict(X.mean()), dict(X.mean()[:2])):
+            np.testing.assert_array_equal(render_boundary(model, fill=fill, **view).data, expected)
+        with pytest.raises(
+            ValueError, match=r"fill must have a value for every feature .* not for .'sepal len"
+        ):
+            render_boundary(model, fill={X.columns[1]: 1.0}, **view)
 
 
 class Predictor(BaseEstimator, ClassifierMixin):

@@ -80,7 +80,11 @@ def test_string_labels_of_an_estimator(ax):
     names = np.array(["red", "blue"])[y]
     estimator = KNeighborsClassifier().fit(X, names)
     fastnn.plot_decision_boundary(estimator, X, names, ax=ax, resolution=40)
-    assert legend(ax) == ["class blue", "class red"]
+    assert legend(ax) == ["blue", "red"]
+    with pytest.raises(
+        ValueError, match=r"y holds labels such as \[[01]\], but the model's classes are \['blue'"
+    ):
+        fastnn.plot_decision_boundary(estimator, X, y, ax=ax, resolution=40)
 
 
 def test_many_classes(ax):
@@ -100,6 +104,28 @@ def test_a_class_the_model_never_predicts_and_one_without_data(ax):
 def test_a_frame_names_the_axes(model, ax):
     fastnn.plot_decision_boundary(model, pd.DataFrame(X, columns=["width", "height"]), y, ax=ax)
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("width", "height")
+
+
+def test_columns_are_the_models_features(ax):
+    frame = pd.DataFrame(np.column_stack([X, X[:, 0]]), columns=["width", "height", "depth"])
+    estimator = KNeighborsClassifier().fit(frame, y)
+    fastnn.plot_decision_boundary(estimator, frame, y, ax=ax, resolution=20, features=("height", "depth"))
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("height", "depth")
+    with pytest.raises(
+        ValueError, match="X must have the model's features as its columns, .'width', 'height'"
+    ):
+        fastnn.plot_decision_boundary(estimator, frame[frame.columns[::-1]], y, ax=ax, resolution=20)
+
+
+@pytest.mark.parametrize(("response", "lowest"), [("probability", 0), ("confidence", 0.5), ("margin", 0)])
+def test_a_response_is_grey_and_says_what_it_is(model, response, lowest):
+    figure = Figure()
+    fastnn.plot_decision_boundary(model, X, y, ax=figure.subplots(), response=response, resolution=300)
+    (image,) = figure.axes[0].get_images()
+    assert image.norm.vmin == pytest.approx(lowest, abs=0.02)
+    assert image.norm.vmax == 1
+    assert np.ptp(image.to_rgba(image.get_array())[:, :, :3], axis=2).max() == 0
+    assert figure.axes[1].get_ylabel() == response
 
 
 @pytest.mark.parametrize("point", [(0.0, 0.0), (1e6, -1e-6)])

@@ -481,8 +481,8 @@ def screenshot(url, folder, milliseconds):
         [
             BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
             "--disable-background-networking", "--disable-component-update", "--disable-sync",
-            f"--user-data-dir={folder / 'profile'}", f"--virtual-time-budget={milliseconds}", "--hide-scrollbars",
-            "--window-size=1000,700", f"--screenshot={picture}", url,
+            f"--user-data-dir={folder / 'profile'}", f"--virtual-time-budget={milliseconds}",
+            "--hide-scrollbars", "--window-size=1000,700", f"--screenshot={picture}", url,
         ],
         check=True, capture_output=True, timeout=120,
     )  # fmt: skip

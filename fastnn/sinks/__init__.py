@@ -48,7 +48,7 @@ FORMATS: dict[str, type[FileSink]] = {
 }
 
 
-def open_sink(out: Any, picture: Picture) -> Sink:
+def open_sink(out: Any, picture: Picture, argument: str = "out") -> Sink:
     """Where a picture is to go.
 
     Parameters
@@ -58,6 +58,8 @@ def open_sink(out: Any, picture: Picture) -> Sink:
         for a new array.
     picture : Picture
         What will be painted.
+    argument : str
+        What the messages call `out`.
 
     Returns
     -------
@@ -77,14 +79,14 @@ def open_sink(out: Any, picture: Picture) -> Sink:
     if out is None or isinstance(out, np.ndarray):
         return ArraySink(out, picture)
     if not isinstance(out, (str, os.PathLike)):
-        raise TypeError(f"out must be an array, a path or None, got {type(out).__name__}")
+        raise TypeError(f"{argument} must be an array, a path or None, got {type(out).__name__}")
     path = Path(out)
     if path.suffix.lower() not in FORMATS:
-        raise ValueError(f"out: {path} must end in one of {', '.join(FORMATS)}")
+        raise ValueError(f"{argument}: {path} must end in one of {', '.join(FORMATS)}")
     path = path.absolute()
     if not path.parent.is_dir():
-        raise ValueError(f"out: there is no folder {path.parent}")
-    return FORMATS[path.suffix.lower()](path, picture)
+        raise ValueError(f"{argument}: there is no folder {path.parent}")
+    return FORMATS[path.suffix.lower()](path, picture, argument)
 
 
 def save_pixels(pixels: NDArray[Any], path: str | os.PathLike[str], picture: Picture) -> None:
@@ -98,7 +100,7 @@ def save_pixels(pixels: NDArray[Any], path: str | os.PathLike[str], picture: Pic
         return sink.encode(rect, np.ascontiguousarray(part, picture.dtype))
 
     with (
-        open_sink(path, picture) as sink,
+        open_sink(path, picture, "path") as sink,
         closing(in_turn(encode, sink.rectangles(), n_threads)) as encoded,
     ):
         for rect, part in encoded:

@@ -122,29 +122,32 @@ class FileSink(Sink):
     most_classes = 1 << 16
     package: str | None = None  # that it needs, and that is not installed with fastnn
 
-    def __init__(self, path: Path, picture: Picture) -> None:
-        self.path, self.picture = path, picture
+    def __init__(self, path: Path, picture: Picture, argument: str = "out") -> None:
+        self.path, self.picture, self.argument = path, picture, argument
         suffix = path.suffix.lower()
         if self.package is not None:
             try:
                 self.library = importlib.import_module(self.package)
             except ImportError:
                 raise ImportError(
-                    f"out: a {suffix} file needs {self.package}: pip install 'fastnn-numba[render]'"
+                    f"{self.argument}: a {suffix} file needs {self.package}: "
+                    "pip install 'fastnn-numba[render]'"
                 ) from None
         dtypes = (np.floating,) if picture.colours is None else (np.uint8, np.uint16)
         if not any(np.issubdtype(picture.dtype, dtype) for dtype in dtypes):
             kind = "a response: floating" if picture.colours is None else "classes: uint8 or uint16"
-            raise ValueError(f"out: pixels of {path} must be of a dtype for {kind}, not {picture.dtype}")
+            raise ValueError(
+                f"{self.argument}: pixels of {path} must be of a dtype for {kind}, not {picture.dtype}"
+            )
         if max(picture.width, picture.height) > self.longest:
             raise ValueError(
-                f"out: a side of a {suffix} picture has at most {self.longest} pixels, "
+                f"{self.argument}: a side of a {suffix} picture has at most {self.longest} pixels, "
                 f"but it is {picture.width} x {picture.height}; .zarr has no limit"
             )
         if picture.colours is not None and len(picture.colours) > self.most_classes:
             remedy = "; .tif and .zarr hold more" if self.most_classes < FileSink.most_classes else ""
             raise ValueError(
-                f"out: a {suffix} picture has at most {self.most_classes} classes, "
+                f"{self.argument}: a {suffix} picture has at most {self.most_classes} classes, "
                 f"but there are {len(picture.colours)}{remedy}"
             )
         self.check_place()
@@ -164,7 +167,7 @@ class FileSink(Sink):
 
     def check_place(self) -> None:
         if self.path.is_dir():
-            raise ValueError(f"out: {self.path} is a folder, not the name of a picture")
+            raise ValueError(f"{self.argument}: {self.path} is a folder, not the name of a picture")
 
     def discard(self) -> None:
         self.draft.discard()

@@ -42,9 +42,12 @@ class DeepZoomSink(FileSink):
         tiles, index, page = self.final_names()
         for name in (index, page):
             if name.is_dir():
-                raise ValueError(f"out: {name} is a folder, not the name of a picture")
-        if tiles.exists() and not index.exists():
-            raise ValueError(f"out: there is already something at {tiles} that belongs to no {index.name}")
+                raise ValueError(f"{self.argument}: {name} is a folder, not the name of a picture")
+        for name in (tiles, page):
+            if name.exists() and not index.exists():
+                raise ValueError(
+                    f"{self.argument}: there is already something at {name} that belongs to no {index.name}"
+                )
 
     def begin(self) -> None:
         width, height = self.picture.width, self.picture.height

@@ -25,7 +25,9 @@ class SvgSink(FileSink):
 
     def begin(self) -> None:
         if self.picture.colours is None:
-            raise ValueError(f"out: {self.path} holds lines between classes, and a response has none")
+            raise ValueError(
+                f"{self.argument}: {self.path} holds lines between classes, and a response has none"
+            )
         self.seams = Seams()
         self.corner = 0
 

@@ -27,7 +27,9 @@ class ZarrSink(FileSink):
         if self.path.exists() and not any(
             (self.path / name).exists() for name in ("zarr.json", ".zarray", ".zgroup")
         ):
-            raise ValueError(f"out: there is already something at {self.path} that is no Zarr array")
+            raise ValueError(
+                f"{self.argument}: there is already something at {self.path} that is no Zarr array"
+            )
 
     def begin(self) -> None:
         shape = (self.picture.height, self.picture.width)
