@@ -42,6 +42,9 @@ FORMATS: dict[str, dict[str, Any]] = {
     ".png": {"format": "PNG"},
     ".webp": {"format": "WEBP", "lossless": True},
 }
+# Pixels of a side that they hold, and the slowest that all of them can be.
+LONGEST = {".gif": 65535, ".png": 2**31 - 1, ".webp": 16383}
+LEAST_FPS = 0.002
 # How much longer the last frame is seen, before it all begins again.
 HOLD_MILLISECONDS = 2500
 # A frame whose text is as large as it was made to be, in pixels; and pixels of an inch in it.
@@ -148,7 +151,10 @@ def animate_training(
     """
     goal = _check_goal(Path(path))
     frames, size = check_count(frames, "frames", 1), check_size(size)
-    milliseconds = max(1, round(1000 / check_number(fps, "fps", 0.0, exclusive=True)))
+    milliseconds = max(1, round(1000 / check_number(fps, "fps", LEAST_FPS)))
+    longest = LONGEST[goal.suffix.lower()]
+    if max(size) > longest:
+        raise ValueError(f"size must be at most {longest} pixels a side in a {goal.suffix} file, got {size}")
     progress = check_flag(progress, "progress")
     scene = _Scene(X, y, response, class_of_interest, features, fill)
     _Film(scene, size, [])  # whether there is room for it

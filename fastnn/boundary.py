@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import closing
+from collections.abc import Callable
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import psutil
@@ -22,7 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 from .grids import Tally
 from .painters import Painter, make_painter
 from .sinks import ArraySink, FileSink, Picture, Rect, Sink, open_sink, save_pixels
-from .threads import available_cores, in_turn, taken_cores
+from .threads import available_cores, held_interrupts, in_turn, let_interrupts_through, taken_cores
 from .validation import check_count, check_flag
 
 if TYPE_CHECKING:
@@ -193,7 +194,8 @@ def render_boundary(
     method : {"auto", "dense", "certified"}, default "auto"
         "dense" evaluates every pixel. "certified" divides the picture into squares, proves by bounds that one
         class wins all over a square, fills it, and evaluates only what is left along the boundary: the same
-        picture, bit for bit, at a cost that grows with the boundary's length. "auto" does that where it pays:
+        picture, bit for bit (with ``backend="numpy"`` up to rounding), at a cost that grows with the
+        boundary's length. "auto" does that where it pays:
         for classes, networks of fastnn and large pictures; it goes over to "dense" where the bounds do not
         close.
     class_of_interest : label, optional
@@ -274,8 +276,8 @@ def render_boundary(
     if out is None:
         _check_memory(width, height, painter.dtype)
     xs, ys = centres(extent[:2], width), centres(extent[2:], height)
-    sink = open_sink(out, _picture((width, height), painter.dtype, extent, painter.classes))
-    stats = render(painter, xs, ys, sink, count, progress)
+    picture = _picture((width, height), painter.dtype, extent, painter.classes)
+    sink, stats = render(painter, xs, ys, lambda: open_sink(out, picture), count, progress)
     data, found = sink.pixels if isinstance(sink, ArraySink) else None, painter.classes
     if painter.finds_classes:
         assert data is not None
@@ -287,54 +289,79 @@ def render_boundary(
 
 
 def render(
-    painter: Painter, xs: Array, ys: Array, sink: Sink, n_threads: int = 1, progress: bool = False
-) -> RenderStats:
+    painter: Painter,
+    xs: Axis,
+    ys: Axis,
+    opened: Callable[[], Any],
+    n_threads: int = 1,
+    progress: bool = False,
+) -> tuple[Any, RenderStats]:
     """Paint the rectangles that a sink wants, and close it; or discard it, whatever goes wrong.
 
     Parameters
     ----------
     painter : Painter
-    xs, ys : array (width,), (height,) of float64
+    xs, ys : Axis
         Centres of the pixels.
-    sink : Sink
+    opened : callable
+        Opens the sink, a `Sink`.
     n_threads : int
     progress : bool
+
+    Returns
+    -------
+    Sink
+    RenderStats
     """
     began = time.perf_counter()
-    stop = threading.Event()
+    stop, interrupted = threading.Event(), threading.Event()
     writing = 0.0
+
+    def interrupt() -> None:
+        interrupted.set()
+        stop.set()
 
     def paint(rect: Rect) -> tuple[Any, Tally, float]:
         target = sink.target(rect)
         if target is None:
             target = np.empty((rect.top - rect.bottom, rect.right - rect.left), painter.dtype)
-        with taken_cores(1):
-            columns, rows = xs[rect.left : rect.right], ys[rect.bottom : rect.top]
+        columns, rows = xs.part(rect.left, rect.right), ys.part(rect.bottom, rect.top)
+        # Somebody else's model may itself want a core.
+        with taken_cores(1) if painter.is_threaded else nullcontext():
             tally = painter.paint(columns, rows, target, stop.is_set)
-            began = time.perf_counter()
+            painted = time.perf_counter()
             encoded = None if stop.is_set() else sink.encode(rect, target)
-        return encoded, tally, time.perf_counter() - began
+        return encoded, tally, time.perf_counter() - painted
 
     tally = Tally()
-    with sink:
+    n_threads = n_threads if painter.is_threaded else 1
+    # Ctrl-C is what all threads are told, and raised when they have ended and the sink is discarded.
+    with held_interrupts(interrupt):
         from tqdm import tqdm
 
-        with tqdm(total=xs.size * ys.size, unit="pixel", unit_scale=True, disable=not progress) as bar:
-            painter.prepare()
-            n_threads = n_threads if painter.is_threaded else 1
-            # All threads have ended before the sink is closed or discarded.
-            with closing(in_turn(paint, sink.rectangles(), n_threads, stop.set)) as painted:
-                for rect, (encoded, part, seconds) in painted:
-                    put = time.perf_counter()
-                    sink.put(rect, encoded)
-                    tally += part
-                    writing += seconds + time.perf_counter() - put
-                    bar.update((rect.top - rect.bottom) * (rect.right - rect.left))
-        put_all = time.perf_counter()
-    writing += time.perf_counter() - put_all
-    return RenderStats(
-        painter.method, xs.size * ys.size, tally.points_evaluated, tally.points_filled, tally.cells_bounded,
-        n_threads,
+        with opened() as sink:
+            _check_strips(sink, painter.dtype, n_threads)
+            with tqdm(
+                total=xs.n_points * ys.n_points, unit="pixel", unit_scale=True, disable=not progress
+            ) as bar:
+                with let_interrupts_through():
+                    painter.prepare()
+                with closing(in_turn(paint, sink.rectangles(), n_threads, stop.set)) as painted:
+                    for rect, (encoded, part, seconds) in painted:
+                        if interrupted.is_set():
+                            raise KeyboardInterrupt
+                        put = time.perf_counter()
+                        sink.put(rect, encoded)
+                        tally += part
+                        writing += seconds + time.perf_counter() - put
+                        bar.update((rect.top - rect.bottom) * (rect.right - rect.left))
+            if interrupted.is_set():
+                raise KeyboardInterrupt
+            put_all = time.perf_counter()
+        writing += time.perf_counter() - put_all
+    return sink, RenderStats(
+        painter.method, xs.n_points * ys.n_points, tally.points_evaluated, tally.points_filled,
+        tally.cells_bounded, n_threads,
         {
             "bounding": tally.bounding, "evaluating": tally.evaluating, "filling": tally.filling,
             "writing": writing, "total": time.perf_counter() - began,
@@ -363,6 +390,8 @@ def _in_order(data: Array, found: Array) -> tuple[Array, Array]:
 def check_size(size: Any) -> tuple[int, int]:
     """(width, height) in pixels."""
     try:
+        if isinstance(size, str):
+            raise TypeError
         width, height = (size, size) if isinstance(size, (int, np.integer)) else size
     except (TypeError, ValueError):
         raise ValueError(f"size must be pixels, (width, height) or one number, got {size!r}") from None
@@ -381,11 +410,23 @@ def check_limits(limits: Any, count: int, name: str) -> tuple[float, float]:
     return low, high
 
 
-def centres(limits: tuple[float, ...], count: int) -> NDArray[np.float64]:
+class Axis(NamedTuple):
+    """Coordinates of points one step apart."""
+
+    first: float
+    step: float
+    n_points: int
+
+    def part(self, begin: int, end: int) -> NDArray[np.float64]:
+        """Those from the point `begin` to the one before `end`."""
+        return self.first + np.arange(begin, end) * np.float64(self.step)
+
+
+def centres(limits: tuple[float, ...], count: int) -> Axis:
     """Centres of `count` pixels between two edges."""
     low, high = limits
     step = (high - low) / count
-    return np.asarray(low + step / 2 + np.arange(count) * step)
+    return Axis(low + step / 2, step, count)
 
 
 def _check_memory(width: int, height: int, dtype: np.dtype) -> None:
@@ -395,4 +436,19 @@ def _check_memory(width: int, height: int, dtype: np.dtype) -> None:
             f"a picture of {width} x {height} pixels takes {needed:,} bytes, and {available:,} are free: "
             'write it to a file while it is painted, out="boundary.png", .tif, .zarr or .dzi, or into a '
             "numpy.memmap"
+        )
+
+
+def _check_strips(sink: Sink, dtype: np.dtype, n_threads: int) -> None:
+    """Whether there is memory for the rectangles that are held at a time."""
+    first = next(iter(sink.rectangles()))
+    if sink.target(first) is not None:
+        return
+    points = (first.top - first.bottom) * (first.right - first.left)
+    # Painted, and as much again to encode it; of every thread two wait.
+    needed, available = points * dtype.itemsize * 2 * 3 * n_threads, psutil.virtual_memory().available
+    if needed > available:
+        raise MemoryError(
+            f"a picture so wide is written in strips that take {needed:,} bytes, and {available:,} are free: "
+            "write it to .zarr or .dzi, which are written in squares, or choose a narrower size"
         )

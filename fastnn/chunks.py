@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -104,8 +105,9 @@ def _paint_chunk(
     """One chunk, on a worker."""
     painter = make_painter(model, **options)
     rows, columns = (slice(*place) for place in block_info[None]["array-location"])
-    xs, ys = centres(extent[:2], shape[1])[columns], centres(extent[2:], shape[0])[rows]
+    xs = centres(extent[:2], shape[1]).part(columns.start, columns.stop)
+    ys = centres(extent[2:], shape[0]).part(rows.start, rows.stop)
     target = np.empty((ys.size, xs.size), painter.dtype)
-    with taken_cores(1):
+    with taken_cores(1) if painter.is_threaded else nullcontext():
         painter.paint(xs, ys, target, lambda: False)
     return target

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from .threads import held_interrupts
+
 __all__ = ["Draft", "written_whole"]
 
 
@@ -42,32 +44,40 @@ class Draft:
                 older = Path(tempfile.mkdtemp(dir=self.folder))
                 for path in reversed(self.paths):
                     if path.exists():
-                        self._move(path, older / path.name, moves)
+                        _move(path, older / path.name, moves)
             for path in self.paths:
-                self._move(self.name(path), path, moves)
+                _move(self.name(path), path, moves)
         except BaseException:
             for source, goal in reversed(moves):
-                os.replace(goal, source)
-            raise
-        finally:
+                if os.path.lexists(goal) and not os.path.lexists(source):
+                    os.replace(goal, source)
+            # Not where that failed: the older pictures are in the folder then.
             self.discard()
-
-    @staticmethod
-    def _move(source: Path, goal: Path, moves: list[tuple[Path, Path]]) -> None:
-        os.replace(source, goal)
-        moves.append((source, goal))
+            raise
+        self.discard()
 
     def discard(self) -> None:
         """Remove what was written."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+def _move(source: Path, goal: Path, moves: list[tuple[Path, Path]]) -> None:
+    moves.append((source, goal))
+    os.replace(source, goal)
+
+
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
     """Write a file under another name, which becomes `path` at the end unless something is raised."""
-    draft = Draft(path)
+    draft = None
     try:
+        with held_interrupts():
+            draft = Draft(path)
         yield draft.name(path)
-        draft.publish()
-    finally:
-        draft.discard()
+        with held_interrupts():
+            draft.publish()
+    except BaseException:
+        if draft is not None:
+            with held_interrupts():
+                draft.discard()
+        raise

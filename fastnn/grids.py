@@ -116,9 +116,7 @@ class NumbaGrid:
         # The deepest are divided first: of every level above at most three quarters of a batch wait.
         waiting = np.empty((len(squares) + 4 * BATCH * (n_levels + 1), 3), np.int64)
         waiting[: len(squares)] = squares
-        limit = int(CALL_OPERATIONS / (committee.operations * SMALLEST_SQUARE**2))
-        capacity = min(max(limit, BATCH), MOST_SQUARES)
-        won, left = np.empty((capacity, 4), np.int64), np.empty((capacity, 3), np.int64)
+        won, left = np.empty((MOST_SQUARES, 4), np.int64), np.empty((MOST_SQUARES, 3), np.int64)
         counts = np.array([len(squares), 0, 0, 0])
         cells = aligned_empty(8 * BATCH, dtype)
         forms = aligned_empty(4 * self._n_units * BATCH, dtype)
@@ -128,32 +126,33 @@ class NumbaGrid:
         taken = np.empty((BATCH, 3), np.int64)
         tile, units, sums = self._workspace(MOST_SQUARES)
         places, row = np.empty((2, tile.size // 2), np.int64), np.empty((1, tile.size // 2), target.dtype)
+        # Of a call: batches that are bounded, each cell for about four pixels; squares that are evaluated.
+        most = max(1, int(CALL_OPERATIONS / (4 * BATCH * committee.operations)))
+        step = max(1, int(CALL_OPERATIONS / (SMALLEST_SQUARE**2 * committee.operations)))
+        names = self._quadtree
         tally = Tally()
-        while counts[0] and not stopped():
+        while counts[names.WAITING] and not stopped():
             began = time.perf_counter()
             subdivide(
-                self._networks,
-                xs,
-                ys,
-                SMALLEST_SQUARE,
-                waiting,
-                taken,
-                won,
-                left,
-                counts,
-                cells,
-                forms,
-                total,
-            )
+                self._networks, xs, ys, SMALLEST_SQUARE, most, waiting, taken, won, left, counts, cells,
+                forms, total,
+            )  # fmt: skip
             bounded = time.perf_counter()
-            n = evaluate(self._networks, xs, ys, left, counts[2], places, row, tile, units, sums, target)
+            n = 0
+            for first in range(0, counts[names.LEFT], step):
+                if stopped():
+                    break
+                squares = left[first : min(first + step, counts[names.LEFT])]
+                n += evaluate(
+                    self._networks, xs, ys, squares, len(squares), places, row, tile, units, sums, target
+                )
             evaluated = time.perf_counter()
-            n_filled = self._quadtree.fill_squares(won, counts[1], target)
+            n_filled = self._quadtree.fill_squares(won, counts[names.WON], target)
             tally += Tally(
                 0, n, n_filled, bounded - began, evaluated - bounded, time.perf_counter() - evaluated
             )
-            counts[1:3] = 0
-        return tally._replace(cells_bounded=int(counts[3]))
+            counts[[names.WON, names.LEFT]] = 0
+        return tally._replace(cells_bounded=int(counts[names.BOUNDED]))
 
 
 class NumpyGrid:
@@ -179,19 +178,23 @@ class NumpyGrid:
             self._grid.grid_values(self._networks, response, xs, ys, which, target)
 
     def certified(self, xs: Array, ys: Array, target: Array, stopped: Callable[[], bool]) -> Tally:
-        began = time.perf_counter()
-        n_bounded = n_evaluated = 0
+        tally = Tally()
         squares = _first_squares(xs, ys)
         with _quiet():
             while len(squares) and not stopped():
-                n_bounded += len(squares)
+                n, began = len(squares), time.perf_counter()
                 won, left, squares = self._quadtree.subdivide(
                     self._networks, self._votes, xs, ys, SMALLEST_SQUARE, squares
                 )
-                n_evaluated += self._quadtree.evaluate(self._networks, self._votes, xs, ys, left, target)
-                self._quadtree.fill_squares(won, target)
-        seconds = time.perf_counter() - began
-        return Tally(n_bounded, n_evaluated, target.size - n_evaluated, bounding=seconds)
+                bounded = time.perf_counter()
+                n_evaluated = self._quadtree.evaluate(self._networks, self._votes, xs, ys, left, target)
+                evaluated = time.perf_counter()
+                n_filled = self._quadtree.fill_squares(won, target)
+                tally += Tally(
+                    n, n_evaluated, n_filled, bounded - began, evaluated - bounded,
+                    time.perf_counter() - evaluated,
+                )  # fmt: skip
+        return tally
 
 
 def _first_squares(xs: Array, ys: Array) -> NDArray[np.int64]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .boundary import check_limits, render
+from .boundary import Axis, check_limits, render
 from .painters import make_painter
 from .sinks import Rect, Sink, strips
 from .threads import available_cores
@@ -21,8 +21,8 @@ Array = NDArray[Any]
 
 # Tolerances of a side, unless they are given.
 TOLERANCES = 2000
-# Squares of a side at most: their numbers are int64.
-MOST_SQUARES = 2**31 - 2
+# Squares of a side at most: strips of rows of them are held in memory.
+MOST_SQUARES = 2_000_000
 # Squares of a lattice that are painted in a minute or two.
 MOST_POINTS = 1e11
 
@@ -111,9 +111,10 @@ def boundary_lines(
         model, class_of_interest=class_of_interest, features=features, fill=fill, classes=classes,
         n_pixels=(width + 1) * (height + 1),
     )  # fmt: skip
-    xs, ys = np.linspace(*xlim, width + 1), np.linspace(*ylim, height + 1)
-    sink = _SquaresSink(width + 1, height + 1)
-    render(painter, xs, ys, sink, count, progress)
+    axes = [Axis(low, (high - low) / side, side + 1) for (low, high), side in ((xlim, width), (ylim, height))]
+    xs, ys = (axis.part(0, axis.n_points) for axis in axes)
+    across, up = axes
+    sink, _ = render(painter, across, up, lambda: _SquaresSink(width + 1, height + 1), count, progress)
     columns, rows = np.arange(width + 1), np.arange(height + 1)
 
     def classes_at(points: NDArray[np.float64]) -> Array:

@@ -19,6 +19,7 @@ from .backends import get_backend
 from .committee import Committee, joined, restricted
 from .grids import Tally
 from .model import Model
+from .threads import let_interrupts_through
 from .validation import check_choice
 
 __all__ = [
@@ -228,7 +229,11 @@ class TablePainter(Painter):
             points[...] = self._rest
         points[:, self._features[0]] = x
         points[:, self._features[1]] = y
-        return self._numbered(np.asarray(self._predict(points)), len(x))
+        with let_interrupts_through():
+            values = self._predict(points)
+        if np.ma.is_masked(values):
+            raise ValueError("the model predicts masked values: fill them, as numpy.ma.filled does")
+        return self._numbered(np.asarray(values), len(x))
 
     def _numbered(self, values: Array, n: int) -> Array:
         if self._respond is not None:
@@ -245,13 +250,16 @@ class TablePainter(Painter):
             wrong = values[~np.isfinite(values) | (values != np.floor(values))]
             if wrong.size:
                 raise ValueError(f"the model predicts numbers that are no classes, such as {wrong[0]}")
-        found, inverse = np.unique(values, return_inverse=True)
+        try:
+            found, inverse = np.unique(values, return_inverse=True)
+        except TypeError as error:
+            raise ValueError(f"the model predicts classes that cannot be sorted: {error}") from None
         if self._known is None:
-            for label in found.tolist():
+            for label in found:
                 self._numbers.setdefault(label, len(self._numbers))
             if len(self._numbers) > np.iinfo(self.dtype).max + 1:
                 raise ValueError(f"the model predicts more than {len(self._numbers) - 1} classes")
-            return np.array([self._numbers[label] for label in found.tolist()])[inverse]
+            return np.array([self._numbers[label] for label in found])[inverse]
         order = np.argsort(self._known)  # a model may have an order of its own
         places = order[np.searchsorted(self._known, found, sorter=order).clip(0, order.size - 1)]
         strange = found[self._known[places] != found].tolist()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -16,7 +17,14 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-__all__ = ["available_cores", "in_turn", "started_pool", "taken_cores"]
+__all__ = [
+    "available_cores",
+    "held_interrupts",
+    "in_turn",
+    "let_interrupts_through",
+    "started_pool",
+    "taken_cores",
+]
 
 T = TypeVar("T")
 
@@ -40,7 +48,9 @@ class _Budget:
     """The cores in use."""
 
     def __init__(self) -> None:
-        self.changed = threading.Condition()
+        # The lock itself is what is entered: an interrupt in a Condition's own code would leave it locked.
+        self.lock = threading.Lock()
+        self.changed = threading.Condition(self.lock)
         self.in_use = 0
 
 
@@ -73,14 +83,14 @@ def taken_cores(most: int) -> Iterator[int]:
     """
     budget, count = _budget, 0
     try:  # from here on: an interrupt may come as soon as they are taken
-        with budget.changed:
+        with budget.lock:
             while (free := available_cores() - budget.in_use) < 1:
                 budget.changed.wait()
             count = min(most, free)
             budget.in_use += count
         yield count
     finally:
-        with budget.changed:
+        with budget.lock:
             budget.in_use -= count
             budget.changed.notify_all()
 
@@ -130,3 +140,43 @@ def in_turn(
     finally:
         stop()
         pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def held_interrupts(note: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """Let Ctrl-C wait: `note` is called when it comes, and it is raised at the end.
+
+    For what must not be left half done, such as moving files, and for what ends by itself when it is told to.
+    In another thread than the main one, which no interrupt comes to, nothing happens.
+    """
+    previous = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(previous):
+        yield
+        return
+    came: list[int] = []
+
+    def hold(number: int, frame: Any) -> None:
+        came.append(number)
+        note()
+
+    signal.signal(signal.SIGINT, hold)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+        if came:
+            previous(came[0], None)
+
+
+@contextmanager
+def let_interrupts_through() -> Iterator[None]:
+    """Within `held_interrupts`: raise Ctrl-C at once, as somebody else's code may take long."""
+    holding = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(holding):
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, holding)

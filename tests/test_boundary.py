@@ -8,6 +8,7 @@ import sys
 import textwrap
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -24,7 +25,7 @@ from sklearn.tree import DecisionTreeClassifier
 from strategies import DTYPES
 
 import fastnn
-from fastnn import boundary, grids, painters
+from fastnn import boundary, grids, painters, threads
 from fastnn.boundary import render_boundary
 from fastnn.committee import Committee
 from fastnn.network import Network
@@ -38,9 +39,14 @@ random = np.random.default_rng(0)
 iris, species = load_iris(return_X_y=True)
 
 
+def along(limits, count):
+    """Centres of so many pixels between two edges."""
+    return boundary.centres(limits, count).part(0, count)
+
+
 def centres(width, height, xlim=XLIM, ylim=YLIM):
     """The points (width * height, 2) that a picture is asked at."""
-    x, y = boundary.centres(xlim, width), boundary.centres(ylim, height)
+    x, y = along(xlim, width), along(ylim, height)
     return np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
 
 
@@ -81,8 +87,8 @@ def of_iris(**options):
 
 
 def test_the_centres_are_in_the_middle_of_pixels():
-    np.testing.assert_allclose(boundary.centres((0.0, 1.0), 4), [0.125, 0.375, 0.625, 0.875])
-    assert boundary.centres((-3.0, 5.0), 1).tolist() == [1.0]
+    np.testing.assert_allclose(along((0.0, 1.0), 4), [0.125, 0.375, 0.625, 0.875])
+    assert along((-3.0, 5.0), 1).tolist() == [1.0]
     image = render_boundary(lambda points: points[:, 1] > 0, (0, 1), (-1, 1), (3, 4))
     assert image.data.tolist() == [[0] * 3] * 2 + [[1] * 3] * 2
     assert image.extent == (0.0, 1.0, -1.0, 1.0)
@@ -663,6 +669,90 @@ def test_values_of_the_other_features_by_their_names():
             render_boundary(model, fill={X.columns[1]: 1.0}, **view)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_sums_that_overflow_on_their_way(dtype):
+    model = fastnn.Model([2, 3, 2], activation="relu", output_activation="identity", dtype=dtype)
+    largest = float(np.finfo(dtype).max)
+    model.W[0][...] = [[1, 1, 1], [0, 0, 0]]
+    model.b[0][...] = 0
+    model.W[1][...] = [[0.3 * largest, 0], [0.3 * largest, 0], [-0.6 * largest, 0]]
+    model.b[1][...] = [[0, 0.1 * largest]]
+    for view in (((1.5, 1.75), (0, 1)), ((0.1, 0.2), (0, 1)), ((-3, 3), (-1, 1))):
+        dense, certified = (render_boundary(model, *view, 64, method=m).data for m in ("dense", "certified"))
+        np.testing.assert_array_equal(certified, dense)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_coordinates_so_small_that_they_lose_their_digits(dtype):
+    model = fastnn.Model([2, 2], output_activation="identity", dtype=dtype)
+    smallest = float(np.finfo(dtype).smallest_subnormal)
+    w = 5.024695685830084e37 if dtype == np.float32 else 1e300
+    model.W[0][...] = [[w, 0], [-w, 0]]
+    low, high = 3669 * smallest, (3669 + 70) * smallest
+    for offset in np.linspace(-1, 1, 40):
+        model.b[0][...] = [[0, 2 * w * (low + high) / 2 * (1 + 1e-3 * offset)]]
+        view = (low, high), (low, high), 35
+        dense, certified = (render_boundary(model, *view, method=m).data for m in ("dense", "certified"))
+        np.testing.assert_array_equal(certified, dense)
+
+
+@pytest.mark.parametrize("method", ["dense", "certified"])
+def test_into_an_array_that_is_not_aligned(tmp_path, method):
+    model = fastnn.Model([2, 3, 300], random_state=0, output_activation="identity")
+    expected = render_boundary(model, XLIM, YLIM, (300, 200), method=method).data
+    assert expected.dtype == np.uint16
+    out = np.memmap(tmp_path / "picture", np.uint16, "w+", offset=101, shape=(200, 300))
+    assert not out.flags.aligned
+    render_boundary(model, XLIM, YLIM, (300, 200), out=out, method=method)
+    np.testing.assert_array_equal(out, expected)
+
+
+def test_a_function_may_render_and_train_itself(monkeypatch):
+    monkeypatch.setattr(threads, "available_cores", lambda: 1)
+    model = fastnn.Model([2, 3, 2], random_state=0)
+
+    def predict(points):
+        model.train(X, y, num_passes=2)
+        return render_boundary(model, XLIM, YLIM, 4).data.ravel()[:1].repeat(len(points))
+
+    done = threading.Event()
+    worker = threading.Thread(
+        target=lambda: (render_boundary(predict, XLIM, YLIM, 8, n_threads=1), done.set()), daemon=True
+    )
+    worker.start()
+    worker.join(60)
+    assert done.is_set()
+
+
+def test_a_picture_too_wide_for_a_strip(tmp_path, monkeypatch):
+    monkeypatch.setattr(boundary.psutil, "virtual_memory", lambda: SimpleNamespace(available=10**9))
+    with pytest.raises(MemoryError, match="strips that take .* bytes.*write it to .zarr or .dzi"):
+        render_boundary(
+            lambda points: points[:, 0] > 0,
+            XLIM,
+            YLIM,
+            (2**31 - 1, 5),
+            out=tmp_path / "a.png",
+            classes=[0, 1],
+        )
+
+
+def test_masked_and_mixed_classes():
+    with pytest.raises(ValueError, match="masked values"):
+        render_boundary(lambda points: np.ma.masked_less(points[:, 0], 0), XLIM, YLIM, 5)
+    with pytest.raises(ValueError, match="classes that cannot be sorted"):
+        render_boundary(lambda points: np.array([None, "a"], object)[np.arange(25) % 2], XLIM, YLIM, 5)
+
+
+def test_classes_keep_their_type():
+    days = np.array(["2020-01-01", "2021-01-01"], "datetime64[ns]")
+    image = render_boundary(lambda points: days[(points[:, 0] > 0).astype(int)], XLIM, YLIM, 5)
+    assert image.classes.dtype == days.dtype
+    large = np.array([2**63 + 1, 2**63 + 3], np.uint64)
+    image = render_boundary(lambda points: large[(points[:, 0] > 0).astype(int)], XLIM, YLIM, 5)
+    np.testing.assert_array_equal(image.classes, large)
+
+
 class Predictor(BaseEstimator, ClassifierMixin):
     """A classifier that predicts what it is told."""
 
@@ -837,9 +927,18 @@ def test_an_error_of_a_model_leaves_no_file(tmp_path, suffix, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_memory_does_not_hold_leaves_no_file(tmp_path):
-    with pytest.raises(MemoryError):
-        render_boundary(lambda points: points, XLIM, YLIM, (10**13, 1), classes=[0], out=tmp_path / "b.zarr")
+def test_memory_does_not_grow_with_the_width(tmp_path):
+    asked = []
+
+    def predict(points):
+        asked.append(len(points))
+        if len(asked) == 4:
+            raise MemoryError("enough")
+        return np.zeros(len(points), int)
+
+    with pytest.raises(MemoryError, match="enough"):
+        render_boundary(predict, XLIM, YLIM, (10**13, 1), classes=[0], out=tmp_path / "b.zarr")
+    assert asked == [2048] * 4
     assert list(tmp_path.iterdir()) == []
 
 
@@ -894,7 +993,7 @@ def painted(committee, xs, ys, method):
 def check_certified(committee, x_at, y_at, x_reach, y_reach, size):
     """Of a view around a place; returns the picture and the share of its pixels that were filled."""
     xs, ys = (
-        boundary.centres((at - reach, at + reach), count)
+        along((at - reach, at + reach), count)
         for at, reach, count in zip((x_at, y_at), (x_reach, y_reach), size, strict=True)
     )
     expected, _ = painted(committee, xs, ys, "dense")
@@ -1036,7 +1135,7 @@ def test_certified_sees_a_class_of_a_single_pixel(names, dtype):
     random = np.random.default_rng(4)
     for _ in range(6):
         size = (int(random.integers(60, 200)), int(random.integers(60, 200)))
-        xs, ys = (boundary.centres((-1, 1), count) for count in size)
+        xs, ys = (along((-1, 1), count) for count in size)
         column, row = random.integers(size[0]), random.integers(size[1])
         steep = 2.0 * max(size)  # two units of u a pixel and more
         W, b, V = np.zeros((2, 6)), np.zeros(6), np.zeros((6, 2))

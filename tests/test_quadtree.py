@@ -61,7 +61,7 @@ class Lists:
         counts = self.counts
         while counts[WAITING]:
             lists = self.waiting, self.taken, *self.lists, counts
-            kernel(self.networks, self.xs, self.ys, LEAF, *lists, *self.workspaces, self.total)
+            kernel(self.networks, self.xs, self.ys, LEAF, 1000, *lists, *self.workspaces, self.total)
             for found, array, which in zip((self.won, self.left), self.lists, (WON, LEFT), strict=True):
                 assert counts[which] <= len(array)
                 assert (array[counts[which] :] == -1).all()

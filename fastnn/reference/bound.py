@@ -79,6 +79,10 @@ def bound_pass(activations, W, b, cells):
         own = slack(len(weights), dtype)
         c, x, y = form.centre @ weights + biases, form.slope_x @ weights, form.slope_y @ weights
         error = (form.radius @ np.abs(weights) + own * np.abs(biases)) * (1 + own)
+        all_parts = error * (
+            4 / own
+        )  # at least: the magnitudes that are added up, which may overflow on the way
+        error = error + (all_parts - all_parts)
         rounding = 8 * np.finfo(dtype).eps
         reach = np.abs(x) + np.abs(y) + error
         slope, middle, width = outline(name, c, reach + rounding * (reach + np.abs(c)))

@@ -26,7 +26,8 @@ class ArraySink(Sink):
         shape = (picture.height, picture.width)
         self.pixels = np.empty(shape, picture.dtype) if out is None else _check_array(out, shape, picture)
         self.rows = min(max(picture.height // ARRAY_RECTANGLES, LEAST_ROWS), MOST_ROWS)
-        self.painted_in_place = self.pixels.flags.c_contiguous and self.pixels.dtype == picture.dtype
+        flags = self.pixels.flags
+        self.painted_in_place = flags.c_contiguous and flags.aligned and self.pixels.dtype == picture.dtype
 
     def rectangles(self) -> Iterator[Rect]:
         height, width = self.pixels.shape

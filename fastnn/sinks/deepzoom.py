@@ -44,7 +44,7 @@ class DeepZoomSink(FileSink):
             if name.is_dir():
                 raise ValueError(f"{self.argument}: {name} is a folder, not the name of a picture")
         for name in (tiles, page):
-            if name.exists() and not index.exists():
+            if name.exists() and (not index.exists() or (name is tiles and not name.is_dir())):
                 raise ValueError(
                     f"{self.argument}: there is already something at {name} that belongs to no {index.name}"
                 )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
@@ -24,9 +26,7 @@ class ZarrSink(FileSink):
     package = "zarr"
 
     def check_place(self) -> None:
-        if self.path.exists() and not any(
-            (self.path / name).exists() for name in ("zarr.json", ".zarray", ".zgroup")
-        ):
+        if self.path.exists() and not _is_array(self.path):
             raise ValueError(
                 f"{self.argument}: there is already something at {self.path} that is no Zarr array"
             )
@@ -60,3 +60,13 @@ class ZarrSink(FileSink):
 
     def close(self) -> None:
         self.draft.publish()
+
+
+def _is_array(path: Path) -> bool:
+    """Whether there is a Zarr array, and not a group, which may hold other things."""
+    if (path / ".zarray").exists():
+        return True
+    try:
+        return json.loads((path / "zarr.json").read_text(encoding="utf-8"))["node_type"] == "array"
+    except (OSError, ValueError, LookupError, TypeError):
+        return False

@@ -9,8 +9,8 @@ common term of error for each value.)
 
 What is bounded are the values that the kernels compute, rounding and all: every sum adds to the radius
 what a product of its length may lose, every activation what it may be off. So what holds for the form holds
-for the floating-point number that a picture is painted with. An infinity or a NaN anywhere makes the radius
-NaN, which proves nothing.
+for the floating-point number that a picture is painted with. An infinity or a NaN anywhere, or one that a sum
+might come to on its way, makes the radius NaN, which proves nothing.
 
 Shape letters: I inputs and J outputs of a layer, K scores, T cells of a batch (a whole number of vectors).
 A form of a layer is four arrays (J, T).
@@ -164,12 +164,17 @@ def activation_bounds(name: str) -> Any:
         C, X, Y, R = form.centre, form.slope_x, form.slope_y, form.radius
         dtype = C.dtype.type
         widen, next_slack = fill(C, dtype(1) + own), fill(C, next)
+        per_slack = fill(C, dtype(4) / own)
         rounding = fill(C, dtype(8 * np.finfo(dtype).eps))
         for j in range(C.shape[0]):
             bias = fill(C, abs(b[0, j]) * own)
             for t in range(0, C.shape[1], lanes(C)):
                 c, x, y = load(C, j, t), load(X, j, t), load(Y, j, t)
                 error = (load(R, j, t) + bias) * widen
+                # In it is `own` times all magnitudes that are added up: where those might overflow, what is
+                # computed may be infinite on the way though the sum is not.
+                all_parts = error * per_slack
+                error = error + (all_parts - all_parts)
                 reach = vmath.magnitude(x) + vmath.magnitude(y) + error
                 reach = reach + rounding * (reach + vmath.magnitude(c))
                 slope, middle, width = lines(c, reach)

@@ -31,17 +31,18 @@ WAITING, WON, LEFT, BOUNDED = range(4)
 
 @functools.cache
 def subdivide(activations: tuple[str, ...], votes: bool) -> Any:
-    """The kernel ``(networks, xs, ys, leaf, waiting, taken, won, left, counts, cells, forms, total)``.
+    """The kernel ``(networks, xs, ys, leaf, most, waiting, taken, won, left, counts, cells, forms, total)``.
 
     It bounds the squares `waiting` (N, 3), each of a row, a column and a size, a power of 2, the last first,
-    and goes on with their quarters, until none waits or one of the lists `won` (N, 4), with the class for a
-    fourth, and `left` (N, 3), squares of at most `leaf` pixels a side, is full. counts (4,): see `WAITING`;
-    `taken` (T, 3), `cells`, flat of 8 * T, `forms`, and `total`, a `Form` (K, T), are workspaces.
+    and goes on with their quarters, until none waits, `most` batches are done, or one of the lists is full:
+    `won` (N, 4), with the class for a fourth, and `left` (N, 3), squares of at most `leaf` pixels a side.
+    counts (4,): see `WAITING`; `taken` (T, 3), `cells`, flat of 8 * T, `forms`, and `total`, a `Form` (K, T),
+    are workspaces.
     """
     bounds = committee_bounds(activations, votes)
 
     @kernel
-    def subdivide(networks, xs, ys, leaf, waiting, taken, won, left, counts, cells, forms, total):
+    def subdivide(networks, xs, ys, leaf, most, waiting, taken, won, left, counts, cells, forms, total):
         T = cells.shape[0] // 8
         batch = Form(
             view(cells, 0, 2, T), view(cells, 2 * T, 2, T), view(cells, 4 * T, 2, T), view(cells, 6 * T, 2, T)
@@ -49,7 +50,9 @@ def subdivide(activations: tuple[str, ...], votes: bool) -> Any:
         batch.slope_x[1, :] = 0
         batch.slope_y[0, :] = 0
         n_rows, n_columns = ys.shape[0], xs.shape[0]
-        while counts[WAITING] > 0 and counts[WON] + T <= won.shape[0] and counts[LEFT] + T <= left.shape[0]:
+        for _ in range(most):
+            if counts[WAITING] == 0 or counts[WON] + T > won.shape[0] or counts[LEFT] + T > left.shape[0]:
+                break
             n = min(counts[WAITING], T)
             counts[WAITING] -= n
             first = counts[WAITING]
@@ -106,7 +109,8 @@ def take_interval(axis, begin, end, batch, i, t):
         batch.slope_x[0, t] = reach
     else:
         batch.slope_y[1, t] = reach
-    batch.radius[i, t] = slack(2, dtype) * (abs(centre) + reach)
+    # Of coordinates that are subnormal the relative errors are lost.
+    batch.radius[i, t] = slack(2, dtype) * (abs(centre) + reach) + dtype(np.finfo(dtype).tiny)
 
 
 @functools.cache

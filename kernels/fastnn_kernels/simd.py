@@ -165,7 +165,7 @@ def store_integers(typing_context, matrix, row, column, value):
     """Write the whole numbers in `value` to an integer matrix, at [row, column] and behind it."""
     is_integer_matrix = (
         isinstance(matrix, types.Array)
-        and (matrix.ndim, matrix.layout, matrix.mutable) == (2, "C", True)
+        and (matrix.ndim, matrix.layout, matrix.mutable, matrix.aligned) == (2, "C", True, True)
         and isinstance(matrix.dtype, types.Integer)
     )
     if not (is_integer_matrix and isinstance(value, Vector)):
@@ -198,7 +198,7 @@ def fill_row(typing_context, matrix, row, begin, end, value):
     """
     if not (
         isinstance(matrix, types.Array)
-        and (matrix.ndim, matrix.layout, matrix.mutable) == (2, "C", True)
+        and (matrix.ndim, matrix.layout, matrix.mutable, matrix.aligned) == (2, "C", True, True)
         and isinstance(matrix.dtype, types.Integer)
     ):
         return None
