@@ -7,7 +7,6 @@ runs between the two on all cores, holding a few rectangles at a time.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from contextlib import closing, nullcontext
@@ -23,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from .grids import Tally
 from .painters import Painter, make_painter
 from .sinks import ArraySink, FileSink, Picture, Rect, Sink, open_sink, save_pixels
-from .threads import available_cores, held_interrupts, in_turn, let_interrupts_through, taken_cores
+from .threads import Flag, available_cores, held_interrupts, in_turn, let_interrupts_through, taken_cores
 from .validation import check_count, check_flag
 
 if TYPE_CHECKING:
@@ -314,12 +313,12 @@ def render(
     RenderStats
     """
     began = time.perf_counter()
-    stop, interrupted = threading.Event(), threading.Event()
+    stop, interrupted = Flag(), Flag()
     writing = 0.0
 
     def interrupt() -> None:
-        interrupted.set()
-        stop.set()
+        interrupted.hoist()
+        stop.hoist()
 
     def paint(rect: Rect) -> tuple[Any, Tally, float]:
         target = sink.target(rect)
@@ -328,9 +327,9 @@ def render(
         columns, rows = xs.part(rect.left, rect.right), ys.part(rect.bottom, rect.top)
         # Somebody else's model may itself want a core.
         with taken_cores(1) if painter.is_threaded else nullcontext():
-            tally = painter.paint(columns, rows, target, stop.is_set)
+            tally = painter.paint(columns, rows, target, stop)
             painted = time.perf_counter()
-            encoded = None if stop.is_set() else sink.encode(rect, target)
+            encoded = None if stop() else sink.encode(rect, target)
         return encoded, tally, time.perf_counter() - painted
 
     tally = Tally()
@@ -346,16 +345,16 @@ def render(
             ) as bar:
                 with let_interrupts_through():
                     painter.prepare()
-                with closing(in_turn(paint, sink.rectangles(), n_threads, stop.set)) as painted:
+                with closing(in_turn(paint, sink.rectangles(), n_threads, stop.hoist)) as painted:
                     for rect, (encoded, part, seconds) in painted:
-                        if interrupted.is_set():
+                        if interrupted():
                             raise KeyboardInterrupt
                         put = time.perf_counter()
                         sink.put(rect, encoded)
                         tally += part
                         writing += seconds + time.perf_counter() - put
                         bar.update((rect.top - rect.bottom) * (rect.right - rect.left))
-            if interrupted.is_set():
+            if interrupted():
                 raise KeyboardInterrupt
             put_all = time.perf_counter()
         writing += time.perf_counter() - put_all

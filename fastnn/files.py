@@ -28,6 +28,7 @@ class Draft:
 
     def __init__(self, *paths: Path) -> None:
         self.paths = paths
+        self._holds_older = False  # what could not be moved back
         self.folder = Path(tempfile.mkdtemp(prefix=".fastnn-", dir=paths[0].absolute().parent))
 
     def name(self, path: Path) -> Path:
@@ -47,17 +48,21 @@ class Draft:
                         _move(path, older / path.name, moves)
             for path in self.paths:
                 _move(self.name(path), path, moves)
-        except BaseException:
+        except BaseException as error:
+            self._holds_older = True
+            error.add_note(f"If older pictures are not in their place, they are in {self.folder}")
             for source, goal in reversed(moves):
                 if os.path.lexists(goal) and not os.path.lexists(source):
                     os.replace(goal, source)
-            # Not where that failed: the older pictures are in the folder then.
+            self._holds_older = False
             self.discard()
             raise
         self.discard()
 
     def discard(self) -> None:
         """Remove what was written."""
+        if self._holds_older:
+            return
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

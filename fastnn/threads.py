@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 __all__ = [
+    "Flag",
     "available_cores",
     "held_interrupts",
     "in_turn",
@@ -142,12 +143,26 @@ def in_turn(
         pool.shutdown(cancel_futures=True)
 
 
+class Flag:
+    """Told once, seen by all. Unlike an Event, it may be told from where a signal is handled."""
+
+    def __init__(self) -> None:
+        self.is_raised = False
+
+    def hoist(self) -> None:
+        self.is_raised = True
+
+    def __call__(self) -> bool:
+        return self.is_raised
+
+
 @contextmanager
 def held_interrupts(note: Callable[[], object] = lambda: None) -> Iterator[None]:
     """Let Ctrl-C wait: `note` is called when it comes, and it is raised at the end.
 
     For what must not be left half done, such as moving files, and for what ends by itself when it is told to.
-    In another thread than the main one, which no interrupt comes to, nothing happens.
+    `note` must not take a lock, which the interrupted code may hold. In another thread than the main one,
+    which no interrupt comes to, nothing happens.
     """
     previous = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not callable(previous):

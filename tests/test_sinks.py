@@ -6,6 +6,7 @@ import os
 import random
 import re
 import shutil
+import signal
 import stat
 import struct
 import subprocess
@@ -550,6 +551,64 @@ def test_page_in_a_browser(tmp_path):
 
 
 # ---- whole or not at all ----
+
+
+def test_what_is_no_picture_is_not_replaced(tmp_path, small):
+    pixels, picture = class_picture(33, 65, 3)
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w")
+    group.create_array("precious", data=np.arange(10))
+    (tmp_path / "b.html").write_text("mine")
+    (tmp_path / "c_files").write_text("mine")
+    (tmp_path / "c.dzi").write_text("mine")
+    before = contents(tmp_path)
+    for name in ("a.zarr", "b.dzi", "c.dzi"):
+        with pytest.raises(ValueError, match="path: there is already something at"):
+            save_pixels(pixels, tmp_path / name, picture)
+    assert contents(tmp_path) == before
+    np.testing.assert_array_equal(zarr.open_group(tmp_path / "a.zarr")["precious"][:], np.arange(10))
+
+
+def test_older_pictures_are_kept_even_where_they_cannot_be_moved_back(tmp_path, small, monkeypatch):
+    pixels, picture = class_picture(33, 65, 3)
+    save_pixels(pixels, tmp_path / "a.dzi", picture)
+    before = contents(tmp_path)
+    replace, moves = os.replace, []
+
+    def fails(source, goal):
+        moves.append(goal)
+        if len(moves) > 3:
+            raise OSError("the disk is gone")
+        replace(source, goal)
+
+    monkeypatch.setattr(os, "replace", fails)
+    with pytest.raises(OSError, match="the disk is gone"):
+        save_pixels(pixels, tmp_path / "a.dzi", picture)
+    monkeypatch.undo()
+    (draft,) = tmp_path.iterdir()
+    older = next(folder for folder in draft.iterdir() if (folder / "a.dzi").exists())
+    assert contents(older) == before
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="there are no timers that interrupt")
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_interrupts_at_any_moment_leave_the_older_picture_or_the_new_one(tmp_path, small, suffix):
+    pixels, picture = class_picture(33, 65, 3)
+    save_pixels(pixels, tmp_path / f"a{suffix}", picture)
+    before, n_interrupts = contents(tmp_path), 0
+    old = signal.signal(signal.SIGALRM, lambda number, frame: signal.raise_signal(signal.SIGINT))
+    try:
+        for delay in np.linspace(1e-4, 0.03, 60):
+            try:
+                signal.setitimer(signal.ITIMER_REAL, delay)
+                save_pixels(pixels, tmp_path / f"a{suffix}", picture)
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            except KeyboardInterrupt:
+                n_interrupts += 1
+            assert contents(tmp_path) == before
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, old)
+    assert n_interrupts
 
 
 @pytest.mark.parametrize("suffix", FORMATS)

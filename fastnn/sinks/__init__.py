@@ -9,7 +9,6 @@ What a file sink holds at a time does not grow with the height of the picture.
 from __future__ import annotations
 
 import os
-import threading
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..threads import available_cores, held_interrupts, in_turn
+from ..threads import Flag, available_cores, held_interrupts, in_turn
 from .array import ArraySink, strips
 from .base import FileSink, Picture, Rect, Sink
 from .deepzoom import DeepZoomSink
@@ -100,13 +99,13 @@ def save_pixels(pixels: NDArray[Any], path: str | os.PathLike[str], picture: Pic
         part = pixels[rect.bottom : rect.top, rect.left : rect.right]
         return sink.encode(rect, np.ascontiguousarray(part, picture.dtype))
 
-    interrupted = threading.Event()
+    interrupted = Flag()
     with (
-        held_interrupts(interrupted.set),
+        held_interrupts(interrupted.hoist),
         open_sink(path, picture, "path") as sink,
         closing(in_turn(encode, sink.rectangles(), n_threads)) as encoded,
     ):
         for rect, part in encoded:
-            if interrupted.is_set():
+            if interrupted():
                 raise KeyboardInterrupt
             sink.put(rect, part)
