@@ -156,6 +156,18 @@ class Flag:
         return self.is_raised
 
 
+class _Hold:
+    """A handler that keeps interrupts for later."""
+
+    def __init__(self, previous: Callable[[int, Any], object], note: Callable[[], object]) -> None:
+        self.previous, self.came = previous, False
+        self._note = note
+
+    def __call__(self, number: int, frame: Any) -> None:
+        self.came = True
+        self._note()
+
+
 @contextmanager
 def held_interrupts(note: Callable[[], object] = lambda: None) -> Iterator[None]:
     """Let Ctrl-C wait: `note` is called when it comes, and it is raised at the end.
@@ -168,29 +180,26 @@ def held_interrupts(note: Callable[[], object] = lambda: None) -> Iterator[None]
     if threading.current_thread() is not threading.main_thread() or not callable(previous):
         yield
         return
-    came: list[int] = []
-
-    def hold(number: int, frame: Any) -> None:
-        came.append(number)
-        note()
-
+    hold = _Hold(previous, note)
     signal.signal(signal.SIGINT, hold)
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, previous)
-        if came:
-            previous(came[0], None)
+        if hold.came:
+            previous(signal.SIGINT, None)
 
 
 @contextmanager
 def let_interrupts_through() -> Iterator[None]:
-    """Within `held_interrupts`: raise Ctrl-C at once, as somebody else's code may take long."""
-    holding = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(holding):
+    """Within `held_interrupts`: Ctrl-C does what it did outside, since somebody else's code may take long."""
+    holding = outside = signal.getsignal(signal.SIGINT)
+    while isinstance(outside, _Hold):
+        outside = outside.previous
+    if outside is holding or threading.current_thread() is not threading.main_thread():
         yield
         return
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGINT, outside)
     try:
         yield
     finally:
