@@ -95,7 +95,10 @@ class Optimizer:
 
 def _columns(rates: Array, *columns: Any) -> Array:
     """The rates and what else there is, spread over the steps, side by side."""
-    return np.column_stack([rates, *(np.broadcast_to(column, rates.shape) for column in columns)])
+    table = np.empty((rates.size, 1 + len(columns)))
+    for k, column in enumerate((rates, *columns)):
+        table[:, k] = column
+    return table
 
 
 @dataclass(frozen=True)
