@@ -296,21 +296,22 @@ def make_painter(
     pair = resolve_features(features, n_features, names)
     rest = _rest(fill, n_features, pair, names)
     subject = _networks(model, class_of_interest)
+    is_label = subject is not None and subject.is_label
+    if class_of_interest is not None and response == "class" and not is_label:
+        raise ValueError(
+            "class_of_interest is the class that a probability is of, and response is 'class': leave it out, "
+            "or choose response='probability'"
+        )
     if subject is None:
         if method == "certified":
             raise ValueError("method 'certified' is for networks of fastnn: use method='dense' or 'auto'")
         return _table_painter(model, n_features, pair, rest, names, response, class_of_interest, classes)
     labels = subject.classes
-    if class_of_interest is not None and response == "class" and not subject.is_label:
-        raise ValueError(
-            "class_of_interest is the class that a probability is of, and response is 'class': leave it out, "
-            "or choose response='probability'"
-        )
     if classes is not None and not np.array_equal(np.asarray(classes), labels):
         raise ValueError(f"classes are {labels.tolist()}, the model's own: leave the argument out")
     which = 0
     if response == "probability":
-        which = _which(labels, None if subject.is_label else class_of_interest)
+        which = _which(labels, None if is_label else class_of_interest)
     committee = joined(
         [
             restricted(network, parameters, pair, rest, subject.output)

@@ -127,7 +127,7 @@ class FileSink(Sink):
         suffix = path.suffix.lower()
         if self.package is not None:
             try:
-                self.library = importlib.import_module(self.package)
+                self.module = importlib.import_module(self.package)
             except ImportError:
                 raise ImportError(
                     f"{self.argument}: a {suffix} file needs {self.package}: "

@@ -86,7 +86,7 @@ class TiffSink(FileSink):
             colours[: len(self.picture.colours)] = self.picture.colours
             options = {"photometric": "palette", "colormap": colours.T * 257}
         try:
-            with self.library.TiffWriter(self.draft.name(self.path), bigtiff=True) as file:
+            with self.module.TiffWriter(self.draft.name(self.path), bigtiff=True) as file:
                 file.write(
                     tiles,
                     shape=(self.picture.height, self.picture.width),

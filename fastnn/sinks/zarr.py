@@ -33,7 +33,7 @@ class ZarrSink(FileSink):
 
     def begin(self) -> None:
         shape = (self.picture.height, self.picture.width)
-        self.array = self.library.create_array(
+        self.array = self.module.create_array(
             store=str(self.draft.name(self.path)),
             shape=shape,
             dtype=self.picture.dtype,
