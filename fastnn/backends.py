@@ -491,7 +491,7 @@ def _workspace(train: Any, network: Network, job: Job, width: int, n_threads: in
         scratch=rows(widest),
         before=aligned_empty(network.n_parameters, dtype),
         partial=np.zeros(n_blocks),
-        squares=np.zeros(n_blocks),
+        squares=np.zeros(N_PARTS * len(network.shapes) if team else n_blocks),
         sums=sums,
         finite=np.ones(n_threads, np.int64),
         barrier=np.zeros(16, np.int64),
@@ -547,8 +547,11 @@ class _NumbaTrainer:
         self._records = train.Records(*self.records)
         self._settings = _settings(train, network, job, width, n_rounds=-(-shard // width))
         self._work = _workspace(train, network, job, width, n_threads, team)
-        self._changing = [*self._state, *self.records, self._data.indices]
-        self._saved = [array.copy() for array in self._changing]
+        changing = self._state
+        if self._settings.n_rounds == 1:  # between calls there is no step half done
+            changing = changing._replace(gradients=np.empty(0))
+        self._changing = [*changing, *self.records, self._data.indices]
+        self._saved = [np.empty_like(array) for array in self._changing]
         self._pool: ThreadPoolExecutor | None = None
         self._rounds_a_call = max(1, int(FIRST_CALL_OPERATIONS / (6 * size * width * n_shards)))
 
@@ -582,8 +585,8 @@ class _NumbaTrainer:
             finite = self._call(last_step)
             seconds = time.perf_counter() - started
             rounds_a_second = (self._rounds_done - rounds_before) / max(seconds, 1e-6)
-            # Twice as many at the most: the measure of a short call is rough.
-            self._rounds_a_call = max(1, min(int(CALL_SECONDS * rounds_a_second), 2 * self._rounds_a_call))
+            # Eight times as many at the most: the measure of a short call is rough.
+            self._rounds_a_call = max(1, min(int(CALL_SECONDS * rounds_a_second), 8 * self._rounds_a_call))
         finally:
             # Also where an interrupt came through, as it does when the kernel returns.
             if not (finite or np.isfinite(self._state.parameters).all()):

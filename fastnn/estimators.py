@@ -72,7 +72,7 @@ from .reference.layer import ACTIVATIONS
 from .schedules import SCHEDULES, Constant, Schedule, resolve_schedule
 from .targets import ClassTargets, NumberTargets, Targets
 from .threads import available_cores
-from .validation import check_weights
+from .validation import all_finite, check_weights
 
 __all__ = ["BaseMLP", "MLPClassifier", "MLPRegressor"]
 
@@ -782,7 +782,7 @@ def _narrowed(X: Array, dtype: np.dtype) -> Array:
         return X
     with np.errstate(over="ignore"):
         narrow = X.astype(dtype)
-    if not np.isfinite(narrow).all():
+    if not all_finite(narrow):
         raise ValueError(f"X holds values too large for {dtype}, which this estimator was fitted in: scale X")
     return narrow
 
@@ -796,7 +796,7 @@ def _is_table(X: Any, dtypes: tuple[Any, ...]) -> bool:
         and 0 not in X.shape
         and X.flags.c_contiguous
         and X.flags.aligned
-        and np.isfinite(X).all()
+        and all_finite(X)
     )
 
 
@@ -1264,7 +1264,7 @@ class MLPRegressor(NumberTargets, RegressorMixin, BaseMLP):
 
     def _own_score(self, data: _Data) -> float:
         predicted = self._numbers(data.X)
-        if not np.isfinite(predicted).all():
+        if not all_finite(predicted):
             return float("nan")
         with np.errstate(over="ignore"):  # on the way to where they are not finite
             return float(r2_score(data.given, predicted, sample_weight=data.given_weights))
