@@ -117,7 +117,7 @@ def optimizer(name):
         scalars = [np.dtype(dtype).type(value) for value in (1e-9, 0.0, 1.0)]
         kernel = compiled_update.update(name)
         return (
-            lambda: kernel(gradient, parameters, state, c, *scalars, 0, parameters.size),
+            lambda: kernel(gradient, parameters, state, c, *scalars, 0, parameters.size, 0),
             lambda: update.update(name, gradient[0], parameters, state, c, scalars[0], scalars[1]),
         )
 

@@ -11,14 +11,20 @@ import subprocess
 import sys
 import textwrap
 import threading
+import warnings
 from pathlib import Path
 
+import numba
 import numpy as np
 import pytest
+from sklearn.exceptions import ConvergenceWarning
 
 import fastnn
+from fastnn import backends
 from fastnn.backends import _shares
 from fastnn.threads import available_cores, taken_cores
+from fastnn_kernels.jit import OPTIONS as KERNEL_OPTIONS
+from fastnn_kernels.team import is_strips
 
 random = np.random.default_rng(0)
 X, y = random.normal(size=(1200, 20)), random.integers(0, 3, 1200)
@@ -78,6 +84,56 @@ def test_any_number_of_threads_ends_at_the_same_bits(options):
     alone = trained(0, 1, **options)
     for n_threads in (2, 3, 8, 100):
         np.testing.assert_array_equal(trained(0, n_threads, **options), alone)
+
+
+# Networks, and of which layers the weights of a part come in strips: whole vectors, not too few of them.
+IN_STRIPS = {
+    (44, 32, 24, 8): [(True, True), (True, True), (False, False)],
+    (41, 33, 8, 3): [(False, False)] * 3,
+}
+
+
+@pytest.mark.parametrize("layers_dim", IN_STRIPS, ids=["whole vectors", "and not"])
+@pytest.mark.parametrize("estimator", [False, True], ids=["model", "estimator"])
+def test_weights_changed_at_once_are_the_same_bits(monkeypatch, layers_dim, estimator):
+    """Strip by strip, each with its gradient, and after all of it, as where its norm is asked for."""
+    monkeypatch.setattr(backends, "SHARED_OPERATIONS", 0)
+    X, y = random.normal(size=(300, layers_dim[0])), random.integers(0, layers_dim[-1], 300)
+    options = {"batch_size": 64, "random_state": 0}
+    results = []
+    for clip_norm, n_threads in ((None, 1), (None, 2), (1e30, 1), (1e30, 2)):
+        if estimator:  # whose objective takes the squares of the weights
+            network = fastnn.MLPClassifier(
+                layers_dim[1:-1],
+                max_iter=3,
+                alpha=0.1,
+                max_grad_norm=clip_norm,
+                n_threads=n_threads,
+                **options,
+            )
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                network.fit(X, y)
+            results.append(np.concatenate([*map(np.ravel, network.coefs_), network.loss_curve_]))
+        else:
+            network = fastnn.Model(layers_dim, activation="relu", random_state=0)
+            history = network.train(
+                X, y, 3, 0.01, optimizer="adam", clip_norm=clip_norm, n_threads=n_threads, **options
+            )
+            results.append(np.concatenate([network._parameters, history.loss, history.gradient_norm]))
+    for other in results[1:]:
+        np.testing.assert_array_equal(results[0], other)
+
+
+@pytest.mark.parametrize("layers_dim", IN_STRIPS)
+def test_what_comes_in_strips(layers_dim):
+    @numba.njit(**KERNEL_OPTIONS)
+    def ask(plan, layer, part, T, n_lanes):
+        return is_strips(plan, layer, part, T, n_lanes)
+
+    plan = fastnn.Model(layers_dim)._network.training_layout.plan
+    found = [tuple(ask(plan, layer, part, 64, 8) for part in range(2)) for layer in range(len(plan))]
+    assert found == IN_STRIPS[layers_dim]
 
 
 def test_threads_do_what_the_reference_does():

@@ -67,7 +67,7 @@ def test_rules_are_the_reference(draw: Draw, optimizer, n_vectors, n_steps, n_gr
     for g, c in zip(gradients, table, strict=True):
         zero = dtype.type(0)
         assert compiled.update(optimizer.rule)(
-            read_only(g), room.views[0], room.views[1], read_only(c), zero, zero, dtype.type(1), 0, size
+            read_only(g), room.views[0], room.views[1], read_only(c), zero, zero, dtype.type(1), 0, size, 0
         )
         before = exact.copy()
         assert reference.update(
@@ -100,7 +100,7 @@ def test_the_derivative_is_shrunk_and_regularised(draw, optimizer, n_vectors, n_
         float(l2), float(l1),
     )  # fmt: skip
     arguments = read_only(gradients), parameters, state, read_only(c), l2, l1, shrink
-    assert compiled.update(optimizer.rule)(*arguments, 0, size)
+    assert compiled.update(optimizer.rule)(*arguments, 0, size, 0)
     assert parameters.dtype == dtype
     assert (np.abs(parameters - exact) <= tolerance(dtype, n_gradients) * scale).all()
 
@@ -117,19 +117,15 @@ def test_only_what_is_asked_for_is_updated(draw: Draw, optimizer, before, n_vect
     part = slice(begin, end)
     expected = [parameters[part].copy(), state[:, part].copy()]
     compiled.update(optimizer.rule)(
-        read_only(gradients), parameters, state, read_only(c), l2, l1, shrink, begin, end
+        read_only(gradients), parameters, state, read_only(c), l2, l1, shrink, begin, end, 0
     )
-    # The rest is as it was, and what is updated does not depend on it.
-    compiled.update(optimizer.rule)(
-        read_only(np.ascontiguousarray(gradients[:, part])),
-        *expected,
-        read_only(c),
-        l2,
-        l1,
-        shrink,
-        0,
-        end - begin,
-    )
+    # The rest is as it was, and what is updated does not depend on it, nor on where its gradient lies.
+    alone = read_only(np.ascontiguousarray(gradients[:, part])), read_only(c), l2, l1, shrink
+    shifted = kept[0].copy(), kept[1].copy()
+    compiled.update(optimizer.rule)(alone[0], *shifted, *alone[1:], begin, end, begin)
+    for now, then in zip(shifted, (parameters, state), strict=True):
+        np.testing.assert_array_equal(now, then)
+    compiled.update(optimizer.rule)(alone[0], *expected, *alone[1:], 0, end - begin, 0)
     np.testing.assert_array_equal(parameters[part], expected[0])
     np.testing.assert_array_equal(state[:, part], expected[1])
     for now, then in zip((parameters, state), kept, strict=True):
@@ -147,7 +143,7 @@ def test_gradients_are_added_in_their_order(draw: Draw, optimizer, n_vectors, n_
     for given_ones in (gradients, one_after_the_other(gradients)[None]):
         p, state = parameters.copy(), initial_state(optimizer, size, dtype)
         numbers = (dtype.type(number) for number in (0.1, 0.2, 0.5))
-        compiled.update(optimizer.rule)(read_only(given_ones), p, state, read_only(c), *numbers, 0, size)
+        compiled.update(optimizer.rule)(read_only(given_ones), p, state, read_only(c), *numbers, 0, size, 0)
         norm = compiled.square_sum(read_only(given_ones), 0, size)
         results.append((p, state, norm))
     for one, other in zip(*results, strict=True):
@@ -166,7 +162,7 @@ def test_not_finite_is_told(optimizer, dtype, value):
         parameters[position] = value
         twin, state = parameters.copy(), initial_state(optimizer, size, dtype)
         arguments = read_only(gradients), parameters, state.copy(), read_only(c), zero, zero, one
-        assert not compiled.update(optimizer.rule)(*arguments, 0, size)
+        assert not compiled.update(optimizer.rule)(*arguments, 0, size, 0)
         with np.errstate(invalid="ignore"):
             assert not reference.update(optimizer.rule, gradients[0], twin, state, c, zero, zero)
 
@@ -256,7 +252,7 @@ def test_twenty_steps_are_scikit_learns(optimizer, peer, rate_name, options):
         p, state = sides[0]
         assert reference.update(optimizer.rule, g, p, state, c, 0.0, 0.0)
         p, state = sides[1]
-        assert compiled.update(optimizer.rule)(read_only(g[None]), p, state, c, 0.0, 0.0, 1.0, 0, size)
+        assert compiled.update(optimizer.rule)(read_only(g[None]), p, state, c, 0.0, 0.0, 1.0, 0, size, 0)
         for p, _ in sides:
             np.testing.assert_allclose(p, theirs[0], rtol=1e-12, atol=1e-13)
     assert (np.abs(theirs[0] - parameters) > 1e-3).any()

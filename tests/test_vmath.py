@@ -180,24 +180,51 @@ def test_divide_rounds_well(dtype):
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_roots_and_quotients_are_the_processors(dtype):
+def test_quotients_are_the_processors(dtype):
     @numba.njit(**OPTIONS)
     def run(x, y, out):
         for t in range(0, x.shape[1], lanes(x)):
-            store(out, 0, t, vmath.sqrt(load(x, 0, t)))
-            store(out, 1, t, vmath.quotient(load(x, 0, t), load(y, 0, t)))
+            store(out, 0, t, vmath.quotient(load(x, 0, t), load(y, 0, t)))
 
     random = np.random.default_rng(0)
     info = np.finfo(dtype)
-    x = (2.0 ** random.uniform(info.minexp, info.maxexp, (1, 4000))).astype(dtype)
-    y = (2.0 ** random.uniform(info.minexp, info.maxexp, (1, 4000))).astype(dtype)
-    x[0, :5], y[0, :5] = [0, np.inf, np.nan, 1, 0], [1, 2, 3, 0, 0]
-    out = np.empty((2, x.shape[1]), dtype)
+    x, y = (2.0 ** random.uniform(info.minexp, info.maxexp, (2, 1, 4000))).astype(dtype)
+    x[0, :3], y[0, :3] = [np.nan, 1, 0], [3, 0, 0]
+    out = np.empty_like(x)
     run(x, y, out)
     with np.errstate(all="ignore"):
         # The denominator is taken into the normal range.
-        np.testing.assert_array_equal(out, np.concatenate([np.sqrt(x), x / np.maximum(y, info.tiny)]))
-    assert out[1, 4] == 0
+        np.testing.assert_array_equal(out, x / np.maximum(y, info.tiny))
+    assert out[0, 2] == 0
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e-8, 0.5])
+@pytest.mark.parametrize("factor", [1.0, 31.6])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_over_root(dtype, factor, offset):
+    @numba.njit(**OPTIONS)
+    def run(x, square, factor, offset, out):
+        for t in range(0, x.shape[1], lanes(x)):
+            store(out, 0, t, vmath.over_root(load(x, 0, t), load(square, 0, t), factor, offset))
+
+    random = np.random.default_rng(0)
+    info = np.finfo(dtype)
+    square = (2.0 ** random.uniform(info.minexp, info.maxexp, (1, 40_000))).astype(dtype)
+    x = (random.normal(size=square.shape) * np.sqrt(square)).astype(dtype)
+    # Nothing moved, squares too large, and too small, to be there; a number that is none.
+    x[0, :7], square[0, :7] = (
+        [0, 3, -3, 1, np.nan, np.inf, np.nan],
+        [0, np.inf, np.inf, np.nan, 1, np.inf, np.inf],
+    )
+    square[0, 7], x[0, 7] = info.max, 1
+    factor, offset = dtype(factor), dtype(offset)
+    out = np.empty_like(x)
+    run(x, square, factor, offset, out)
+    assert (out[0, :3] == 0).all()
+    assert np.isnan(out[0, 3:7]).all()
+    truth = x[0, 7:] / (factor * np.sqrt(square[0, 7:].astype(np.longdouble)) + offset)
+    # 4 ulp: one of the root, two of the divisor, one of the quotient.
+    assert (np.abs(out[0, 7:] - truth) <= 4 * info.eps * np.abs(truth)).all()
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])

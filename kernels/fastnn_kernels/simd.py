@@ -55,7 +55,8 @@ __all__ = [
 
 # Full-width vectors where the processor has them. Arrays are laid out for 64 bytes everywhere, so
 # that nothing above this file depends on it.
-VECTOR_BYTES = 64 if llvmlite.binding.get_host_cpu_features().get("avx512f") else 32
+HAS_AVX512 = bool(llvmlite.binding.get_host_cpu_features().get("avx512f"))
+VECTOR_BYTES = 64 if HAS_AVX512 else 32
 
 LLVM_TYPES: dict[Any, Any] = {
     types.float32: ir.FloatType(),
@@ -597,6 +598,17 @@ class Value:
 
     def sqrt(self) -> Value:
         return self._intrinsic("sqrt")
+
+    def estimate(self, name: str) -> Value:
+        """``rcp14`` or ``rsqrt14``, 1 / x or 1 / sqrt(x) to 14 bits: instructions of AVX-512 alone."""
+        kind = {types.float32: "ps", types.float64: "pd"}[self.dtype]
+        mask = ir.IntType(max(8, self.type.lanes))
+        signature = ir.FunctionType(self.type.llvm, [self.type.llvm, self.type.llvm, mask])
+        function = cgutils.get_or_insert_function(
+            self.builder.module, signature, f"llvm.x86.avx512.{name}.{kind}.512"
+        )
+        every_lane = mask(2**mask.width - 1)
+        return self.like(self.builder.call(function, [self.ir, self.constant(0.0).ir, every_lane]))
 
     def magnitude(self) -> Value:
         return self._intrinsic("fabs")

@@ -7,6 +7,9 @@ alone, which stay in its cache, and what goes from one to the other are sums and
 units, a tenth of that. A layer's sum is one of its parts' sums, whoever computes them: the result has the
 same bits for one thread and for two.
 
+Most weights can be changed as soon as their gradient is known, a strip of them after the other: a gradient
+that is never written to memory leaves room in the cache for what else there is of a parameter.
+
 Shape letters: L layers, I inputs and J outputs of a layer, T samples of a tile (a whole number of
 vectors), P parameters.
 """
@@ -14,10 +17,10 @@ vectors), P parameters.
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 from .barrier import wait
-from .gate import affine_backward, affine_forward
+from .gate import affine_backward, affine_forward, sums_pay
 from .jit import kernel
 from .layer import activation_backward, activation_forward, by_code
 from .loss import loss_backward, loss_value
@@ -33,19 +36,56 @@ from .network import (
     last_outputs,
     layer_inputs,
 )
+from .product import column_sums, outer_product, product_backward
 from .simd import lanes, load, rows, store, view
-from .tile import gather_block
+from .tile import gather_block, transpose
 
-__all__ = ["N_PARTS", "gather_part", "team_gradient", "team_update"]
+__all__ = ["N_PARTS", "Change", "gather_part", "part_weights", "team_gradient", "team_update"]
 
 N_PARTS = 2
+# Rows of weights in a strip: whole vectors, however many there are in a row.
+STRIP = 16
+
+
+class Change(NamedTuple):
+    """How weights change: state, coefficients, l2 and l1 as an `update` kernel takes them."""
+
+    state: Any
+    coefficients: Any
+    l2: Any
+    l1: Any
 
 
 @kernel
 def bounds(n_units, part, n_lanes):
-    """The first unit of a part, and the one behind its last; parts end with whole vectors of units."""
-    half = (-(-n_units // n_lanes) + 1) // 2 * n_lanes
-    return (0, min(half, n_units)) if part == 0 else (min(half, n_units), n_units)
+    """The first unit of a part, and the one behind its last; the second part's first is a multiple of
+    half a vector. The first thread does what cannot be shared, so the first part is the smaller one.
+    """
+    step = n_lanes // 2
+    half = n_units // (2 * step) * step
+    return (0, half) if part == 0 else (half, n_units)
+
+
+@kernel
+def part_weights(plan, layer, part, n_lanes):
+    """Where a part's weights of a layer begin and end among the parameters, in whole vectors.
+
+    One that has values of two parts, or layers, is the former's.
+    """
+    begin, end = bounds(plan[layer, INPUTS], part, n_lanes)
+    begin = plan[layer, WEIGHTS] + begin * plan[layer, OUTPUTS]
+    end = plan[layer, WEIGHTS] + end * plan[layer, OUTPUTS]
+    return -(-begin // n_lanes) * n_lanes, -(-end // n_lanes) * n_lanes
+
+
+@kernel
+def is_strips(plan, layer, part, T, n_lanes):
+    """Whether a part's weights of a layer, whole vectors then, are changed strip by strip."""
+    n_inputs, n_outputs = plan[layer, INPUTS], plan[layer, OUTPUTS]
+    begin, end = bounds(n_inputs, part, n_lanes)
+    first, last = plan[layer, WEIGHTS] + begin * n_outputs, plan[layer, WEIGHTS] + end * n_outputs
+    is_whole = first % n_lanes == 0 and last % n_lanes == 0
+    return begin < end and is_whole and not sums_pay(end - begin, n_outputs, T, n_lanes)
 
 
 @kernel
@@ -54,28 +94,33 @@ def gather_part(X, indices, first, n, part, tile):
     begin, end = bounds(X.shape[1], part, lanes(X))
     for t in range(0, tile.shape[1], lanes(X)):
         for i in range(begin, end, lanes(X)):
-            gather_block(X, indices, first + t, first + n - 1, i, tile, i, t)
+            gather_block(X, indices, first + t, first + n - 1, i, rows(tile, begin, end), i - begin, t)
 
 
 @functools.cache
-def team_gradient(activations: tuple[str, ...], loss: str) -> Any:
+def team_gradient(activations: tuple[str, ...], loss: str, update: Any) -> Any:
     """The kernel that computes a tile's gradient, called by all `n_threads` at once.
 
     Its arguments are plan, parameters, X, y, weights, parameter, wanted, units, dunits, sums, zeros,
-    scratch, gradient, adds, thread, n_threads, barrier: most as of `train.tile_gradient`. sums, flat: room
-    for the outputs of the widest layer, twice, T samples of them; zeros, as many as it has outputs: the
-    biases of the second part. All but `scratch` and `thread` are the same for all threads. The first
-    returns the loss if it is `wanted`, the other 0.
+    scratch, gradient, adds, thread, n_threads, barrier, changes, change: most as of `train.tile_gradient`.
+    sums, flat: room for the outputs of the widest layer, twice, T samples of them; zeros, as many as it has
+    outputs: the biases of the second part. If it `changes`, the weights that come in strips (`is_strips`)
+    are changed by `update`, an `update` kernel, as the `Change` says, and their gradient is arbitrary.
+    All but `scratch` and `thread` are the same for all threads.
+
+    It returns the first thread's loss if it is `wanted`, else 0, and whether all that this thread changed
+    is finite still.
     """
     activate = by_code(activation_forward, activations)
     differentiate = by_code(activation_backward, activations)
     value = loss_value(loss)
     slope = loss_backward(loss)
+    change_strips = strips_changed(update)
 
     @kernel
     def team_gradient(
         plan, parameters, X, y, weights, parameter, wanted, units, dunits, sums, zeros, scratch, gradient,
-        adds, thread, n_threads, barrier,
+        adds, thread, n_threads, barrier, changes, change,
     ):  # fmt: skip
         T = X.shape[1]
         n_lanes = lanes(X)
@@ -105,7 +150,7 @@ def team_gradient(activations: tuple[str, ...], loss: str) -> Any:
                         store(Z, j, t, load(Z, j, t) + load(other, j, t))
                 if end > begin:
                     activate(plan[layer, ACTIVATION], rows(Z, begin, end), rows(A, begin, end))
-        total = 0.0
+        total, finite = 0.0, True
         if thread == 0:
             S = last_outputs(plan, T, units)
             total = value(S, y, weights, parameter) if wanted else 0.0
@@ -136,11 +181,45 @@ def team_gradient(activations: tuple[str, ...], loss: str) -> Any:
                     db = view(sums, 0, 1, n_outputs)
                 below = plan[max(layer - 1, 0), DUNITS] + begin
                 dX = view(dunits, below * T, end - begin if layer else 0, T)
-                if end > begin or part == 0:
+                if changes and is_strips(plan, layer, part, T, n_lanes):
+                    finite &= change_strips(
+                        parameters, at, rows(inputs, begin, end), dA, gradient, db, dX, scratch, change
+                    )
+                elif end > begin or part == 0:
                     affine_backward(W, rows(inputs, begin, end), dA, dW, db, dX, scratch, adds)
-        return total
+        return total, finite
 
     return team_gradient
+
+
+@functools.cache
+def strips_changed(update: Any) -> Any:
+    """The kernel ``(parameters, at, X, dZ, gradient, db, dX, scratch, change)``: what `affine_backward` does,
+    and `update` to the weights, which begin `at` their place among the parameters. Returns whether all of
+    them are finite still. gradient, (P,), is overwritten from there on, with the gradient of one strip.
+    """
+
+    @kernel
+    def strips_changed(parameters, at, X, dZ, gradient, db, dX, scratch, change):
+        n_inputs = X.shape[0]
+        n_outputs, T = dZ.shape
+        transposed = view(scratch, 0, T, -(-n_outputs // lanes(dZ)) * lanes(dZ))
+        transpose(dZ, transposed)
+        column_sums(transposed, db, False)
+        if dX.shape[0] > 0:  # by the weights as they are
+            product_backward(view(parameters, at, n_inputs, n_outputs), dZ, dX)
+        finite = True
+        for i in range(0, n_inputs, STRIP):
+            n = min(STRIP, n_inputs - i)
+            outer_product(rows(X, i, i + n), transposed, view(gradient, at, n, n_outputs), False)
+            begin, size = at + i * n_outputs, n * n_outputs
+            finite &= update(
+                view(gradient, at, 1, size), parameters, change.state, change.coefficients, change.l2,
+                change.l1, gradient.dtype.type(1), begin, begin + size, begin,
+            )  # fmt: skip
+        return finite
+
+    return strips_changed
 
 
 @kernel
@@ -153,32 +232,32 @@ def own(plan, layer, part, n_lanes):
 
 
 @functools.cache
-def team_update(change: Any) -> Any:
-    """The kernel ``(plan, gradients, parameters, state, coefficients, l2, l2_others, l1, shrink, n_weights,
-    part)``: what `change`, an `update` kernel, does to the parameters of a part.
+def team_update(update: Any) -> Any:
+    """The kernel ``(plan, gradients, parameters, change, l2_others, shrink, n_weights, part, T)``: what
+    `update`, an `update` kernel, does to the parameters of a part as the `Change` says, and by l2_others to
+    all behind `n_weights`, which are the first part's.
 
-    l2 and l1 concern the weights, l2_others all behind `n_weights`, which are the first part's. Returns
-    whether all are finite still.
+    If T > 0 it leaves out what `team_gradient` has changed, by tiles of so many samples. Returns whether all
+    that it changes are finite still.
     """
 
     @kernel
-    def team_update(
-        plan, gradients, parameters, state, coefficients, l2, l2_others, l1, shrink, n_weights, part
-    ):
+    def team_update(plan, gradients, parameters, change, l2_others, shrink, n_weights, part, T):
         n_lanes = lanes(gradients)
         finite = True
         for layer in range(plan.shape[0]):
-            begin, end = bounds(plan[layer, INPUTS], part, n_lanes)
-            # A vector that has values of two parts, or layers, is the former's.
-            begin = plan[layer, WEIGHTS] + begin * plan[layer, OUTPUTS]
-            end = plan[layer, WEIGHTS] + end * plan[layer, OUTPUTS]
-            begin, end = (begin + n_lanes - 1) // n_lanes * n_lanes, (end + n_lanes - 1) // n_lanes * n_lanes
-            finite &= change(gradients, parameters, state, coefficients, l2, l1, shrink, begin, end)
+            if T > 0 and is_strips(plan, layer, part, T, n_lanes):
+                continue
+            begin, end = part_weights(plan, layer, part, n_lanes)
+            finite &= update(
+                gradients, parameters, change.state, change.coefficients, change.l2, change.l1, shrink, begin,
+                end, 0,
+            )  # fmt: skip
         if part == 0:
             none = parameters.dtype.type(0)
-            finite &= change(
-                gradients, parameters, state, coefficients, l2_others, none, shrink, n_weights,
-                parameters.shape[0],
+            finite &= update(
+                gradients, parameters, change.state, change.coefficients, l2_others, none, shrink, n_weights,
+                parameters.shape[0], 0,
             )  # fmt: skip
         return finite
 

@@ -31,8 +31,8 @@ from .network import (
     last_outputs,
 )
 from .random import draw, shuffle
-from .simd import borrow, flush_subnormals, restore_mode, row, view
-from .team import N_PARTS, gather_part, team_gradient, team_update
+from .simd import borrow, flush_subnormals, lanes, restore_mode, row, view
+from .team import N_PARTS, Change, gather_part, part_weights, team_gradient, team_update
 from .tile import gather_tile
 from .update import add_to_average, limit_norms, square_sum, sum_of_squares, update
 
@@ -105,9 +105,9 @@ class State(NamedTuple):
 class Workspace(NamedTuple):
     """What is overwritten: a row a thread of tiles, units, dunits, scratch; what threads share.
 
-    tiles (n, (I + Y + 1) * T); before (P,), parameters of before a step; partial and squares (P / BLOCK,)
-    float64, sums of squares of gradients and weights; sums (2, ..), and zeros in the second row, of
-    `team.team_gradient`; finite (n,) int64; barrier (16,) int64.
+    tiles (n, (I + Y + 1) * T); before (P,), parameters of before a step; partial (P / BLOCK,) float64, sums
+    of squares of gradients; squares, likewise, of weights, or (L * N_PARTS,), of every part's; sums (2, ..),
+    and zeros in the second row, of `team.team_gradient`; finite (n,) int64; barrier (16,) int64.
     """
 
     tiles: Any
@@ -239,7 +239,7 @@ def train_steps(recipe: Recipe) -> Any:
     one_tile = tile_gradient(recipe)
     change = update(recipe.optimizer, recipe.with_l1)
     gathered, threaded, team = recipe.gathered, recipe.threaded, recipe.team
-    shared_tile = team_gradient(recipe.activations, recipe.loss) if team else one_tile
+    shared_tile = team_gradient(recipe.activations, recipe.loss, change) if team else one_tile
     change_own = team_update(change) if team else change
 
     @kernel
@@ -290,6 +290,27 @@ def train_steps(recipe: Recipe) -> Any:
                 scale = 1.0 / total if total > 0.0 else 0.0
             key = draw(draw(settings.seed, STEPS), settings.steps_before + step)
 
+            is_last = batch == settings.n_batches - 1
+            # The last step of a recorded pass is looked at more closely.
+            is_observed = is_recorded and is_last and not settings.of_objective
+            penalty = settings.reg_lambda * (scale if settings.of_objective else 1.0)
+            numbers = row(coefficients, step - settings.first_step)
+            l2, l2_others = dtype(penalty + settings.weight_decay), dtype(settings.weight_decay)
+            how = Change(optimizer_state, numbers, l2, dtype(settings.l1))
+            # Where nothing must be known of all weights, or their gradient, before the first is changed.
+            at_once = team and settings.n_rounds == 1 and settings.clip_norm == 0.0 and not is_observed
+
+            if settings.of_objective and is_recorded and settings.reg_lambda > 0.0 and round == 0:
+                if team:
+                    for unit_part in range(thread, N_PARTS, n_threads):
+                        for layer in range(plan.shape[0]):
+                            begin, end = part_weights(plan, layer, unit_part, lanes(gradients))
+                            squares[layer * N_PARTS + unit_part] = sum_of_squares(parameters, begin, end)
+                else:
+                    for block in range(thread, n_blocks, n_threads):
+                        begin = min(block * BLOCK, settings.n_weights)
+                        end = min((block + 1) * BLOCK, settings.n_weights)
+                        squares[block] = sum_of_squares(parameters, begin, end)
             if team and threaded and round > 0:  # the other may not be done with the last tile
                 wait(barrier, n_threads)
             for shard in range(own, n_shards, 1 if team else n_threads):
@@ -321,10 +342,10 @@ def train_steps(recipe: Recipe) -> Any:
                         weights = view(all_weights, tile * T, 1, T)
                     part = Batch(weights, statistics, dropout, key, first)
                     if team:
-                        loss = shared_tile(
+                        loss, finite = shared_tile(
                             plan, parameters, X, y, weights, settings.loss_parameter, is_recorded, units,
                             dunits, row(work.sums, 0), row(work.sums, 1), scratch, gradient, round > 0,
-                            thread, n_threads, barrier,
+                            thread, n_threads, barrier, at_once, how,
                         )  # fmt: skip
                         if thread == 0:
                             losses[shard] += loss
@@ -341,26 +362,16 @@ def train_steps(recipe: Recipe) -> Any:
             if progress[1] < settings.n_rounds:
                 continue
 
-            if settings.of_objective and is_recorded and settings.reg_lambda > 0.0:
-                for block in range(thread, n_blocks, n_threads):
-                    begin = min(block * BLOCK, settings.n_weights)
-                    squares[block] = sum_of_squares(
-                        parameters, begin, min((block + 1) * BLOCK, settings.n_weights)
-                    )
             if threaded:
                 wait(barrier, n_threads)
-            # The last step of a recorded pass is looked at more closely.
-            is_last = batch == settings.n_batches - 1
-            is_observed = is_recorded and is_last and not settings.of_objective
-            penalty = settings.reg_lambda * (scale if settings.of_objective else 1.0)
             if is_recorded and thread == 0 and scale > 0.0:
                 loss = 0.0
                 for shard in range(n_shards):
                     loss += losses[shard]
                 if settings.of_objective:
                     loss *= settings.loss_share
-                    for block in range(n_blocks):
-                        loss += 0.5 * penalty * squares[block]
+                    for k in range(squares.shape[0]):
+                        loss += 0.5 * penalty * squares[k]
                     records.losses[record] += n_batch * loss
                 else:
                     records.losses[record] += loss / scale
@@ -388,13 +399,11 @@ def train_steps(recipe: Recipe) -> Any:
                         before[k] = parameters[k]
                 if team and threaded:  # for who changes them is not who has copied them
                     wait(barrier, n_threads)
-            numbers = row(coefficients, step - settings.first_step)
-            l2, l2_others = dtype(penalty + settings.weight_decay), dtype(settings.weight_decay)
             if team:
                 for unit_part in range(thread, N_PARTS, n_threads):
                     finite &= change_own(
-                        plan, gradients, parameters, optimizer_state, numbers, l2, l2_others,
-                        dtype(settings.l1), shrink, settings.n_weights, unit_part,
+                        plan, gradients, parameters, how, l2_others, shrink, settings.n_weights, unit_part,
+                        T if at_once else 0,
                     )  # fmt: skip
             else:
                 for block in range(thread, n_blocks, n_threads):
@@ -405,7 +414,7 @@ def train_steps(recipe: Recipe) -> Any:
                     ):  # fmt: skip
                         finite &= change(
                             gradients, parameters, optimizer_state, numbers, part_l2, l1, shrink, part_begin,
-                            part_end,
+                            part_end, 0,
                         )  # fmt: skip
             if threaded:
                 work.finite[thread] = finite

@@ -44,7 +44,7 @@ def adagrad(p, g, state, k, c):
     """``s += g^2``; ``p - rate g / (sqrt(s) + eps)``."""
     s = load(state, 0, k) + g * g
     store(state, 0, k, s)
-    return p - fill(c, c[0]) * vmath.quotient(g, vmath.sqrt(s) + fill(c, c[1]))
+    return p - fill(c, c[0]) * vmath.over_root(g, s, c.dtype.type(1), c[1])
 
 
 @kernel
@@ -52,7 +52,7 @@ def rmsprop(p, g, state, k, c):
     """``s = alpha s + (1 - alpha) g^2``; ``v = momentum v + g / (sqrt(s) + eps)``; ``p - rate v``."""
     s = fill(c, c[2]) * load(state, 0, k) + fill(c, c[3]) * (g * g)
     store(state, 0, k, s)
-    v = fill(c, c[4]) * load(state, 1, k) + vmath.quotient(g, vmath.sqrt(s) + fill(c, c[1]))
+    v = fill(c, c[4]) * load(state, 1, k) + vmath.over_root(g, s, c.dtype.type(1), c[1])
     store(state, 1, k, v)
     return p - fill(c, c[0]) * v
 
@@ -68,7 +68,7 @@ def adam(p, g, state, k, c):
     store(state, 0, k, m)
     s = fill(c, c[3]) * load(state, 1, k) + fill(c, c[4]) * (g * g)
     store(state, 1, k, s)
-    return p - fill(c, c[0]) * vmath.quotient(m, fill(c, c[5]) * vmath.sqrt(s) + fill(c, c[1]))
+    return p - fill(c, c[0]) * vmath.over_root(m, s, c[5], c[1])
 
 
 @kernel
@@ -89,22 +89,23 @@ OPTIMIZERS: dict[str, Any] = {
 
 @functools.cache
 def update(name: str, with_l1: bool = True) -> Any:
-    """The kernel ``(gradients, parameters, state, coefficients, l2, l1, shrink, begin, end)``.
+    """The kernel ``(gradients, parameters, state, coefficients, l2, l1, shrink, begin, end, first)``.
 
     It updates the parameters from `begin` to `end`, whole numbers of vectors, by the rule `name` and the
-    derivative ``shrink g + l2 p + l1 sign(p)``, where g is the sum of the gradients (G, P), and returns
-    whether all of them are finite still. state (S, P) is updated; coefficients (C,); l2, l1 and shrink
-    are scalars of the parameters' dtype. Without `with_l1`, l1 is taken for 0.
+    derivative ``shrink g + l2 p + l1 sign(p)``, where g is the sum of the gradients, and returns whether all
+    of them are finite still. gradients (G, ..), of the parameters from `first` on; state (S, P) is updated;
+    coefficients (C,); l2, l1 and shrink are scalars of the parameters' dtype. Without `with_l1`, l1 is taken
+    for 0.
     """
     rule = OPTIMIZERS[name]
 
     @kernel
-    def update(gradients, parameters, state, coefficients, l2, l1, shrink, begin, end):
+    def update(gradients, parameters, state, coefficients, l2, l1, shrink, begin, end, first):
         row = view(parameters, 0, 1, parameters.shape[0])
         trouble = fill(gradients, 0)
         for k in range(begin, end, lanes(gradients)):
             p = load(row, 0, k)
-            g = fill(gradients, shrink) * total(gradients, k)
+            g = fill(gradients, shrink) * total(gradients, k - first)
             g = g + fill(gradients, l2) * p
             if with_l1:
                 g = g + fill(gradients, l1) * vmath.sign(p)
