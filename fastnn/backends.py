@@ -420,6 +420,11 @@ def _weight_scale(job: Job) -> float:
     return float(1 / job.weights.sum()) if job.averaged else 1.0
 
 
+def _common_weight(weights: Array) -> float:
+    """What every sample weighs, or 0 where they differ."""
+    return float(weights[0]) if (weights == weights[0]).all() else 0.0
+
+
 def _tiles(network: Network, job: Job, width: int) -> tuple[Array, Array, Array, Array]:
     """The samples as the kernels read a whole batch: units x samples, one tile after the other."""
     n_samples, n_inputs = job.X.shape
@@ -450,6 +455,7 @@ def _settings(train: Any, network: Network, job: Job, width: int, n_rounds: int)
         tile_width=width,
         shuffled=job.shuffled,
         averaged=job.averaged,
+        common_weight=_common_weight(job.weights),
         weight_scale=_weight_scale(job),
         of_objective=job.of_objective,
         loss_share=float(job.loss_share),

@@ -68,24 +68,30 @@ def shuffle(generator, indices):
         Updated.
     """
     mask = np.int64(0xFFFFFFFF)
-    for i in range(indices.shape[0] - 1, 0, -1):
+    position = np.int64(generator[WORDS])
+    i = indices.shape[0] - 1
+    while i > 0:
         while mask >> 1 >= i:  # as few bits as i has
             mask >>= 1
-        j = word(generator) & mask
-        while j > i:
-            j = word(generator) & mask
-        indices[i], indices[j] = indices[j], indices[i]
+        if position >= WORDS:
+            twist(generator)
+            position = np.int64(0)
+        least = mask >> 1
+        while i > least and position < WORDS:
+            j = tempered(np.int64(generator[position])) & mask
+            position += 1
+            # One that is too large is no place to go to. It comes too often, and without a pattern, for a
+            # branch: the entry is exchanged with itself instead.
+            fits = j <= i
+            j = j if fits else i
+            indices[i], indices[j] = indices[j], indices[i]
+            i -= fits
+    generator[WORDS] = position
 
 
 @kernel
-def word(generator):
-    """The next 32 bits of the Mersenne Twister (Matsumoto & Nishimura, 1998, section 2.1)."""
-    position = np.int64(generator[WORDS])
-    if position >= WORDS:
-        twist(generator)
-        position = np.int64(0)
-    generator[WORDS] = position + 1
-    y = np.int64(generator[position])
+def tempered(y):
+    """32 bits of a word of the Mersenne Twister (Matsumoto & Nishimura, 1998, section 2.1)."""
     y ^= y >> 11
     y ^= (y << 7) & 0x9D2C5680
     y ^= (y << 15) & 0xEFC60000
@@ -95,11 +101,18 @@ def word(generator):
 @kernel
 def twist(generator):
     """The next 624 words in place of the last."""
-    for k in range(WORDS):
-        following = np.int64(generator[k + 1 if k + 1 < WORDS else 0])
-        y = (np.int64(generator[k]) & 0x80000000) | (following & 0x7FFFFFFF)
-        distant = np.int64(generator[k + SHIFT if k + SHIFT < WORDS else k + SHIFT - WORDS])
-        generator[k] = distant ^ (y >> 1) ^ (-(y & 1) & 0x9908B0DF)
+    for k in range(WORDS - SHIFT):
+        generator[k] = twisted(generator[k], generator[k + 1], generator[k + SHIFT])
+    for k in range(WORDS - SHIFT, WORDS - 1):
+        generator[k] = twisted(generator[k], generator[k + 1], generator[k + SHIFT - WORDS])
+    generator[WORDS - 1] = twisted(generator[WORDS - 1], generator[0], generator[SHIFT - 1])
+
+
+@kernel
+def twisted(word, following, distant):
+    """The word in the place of one."""
+    y = (np.int64(word) & 0x80000000) | (np.int64(following) & 0x7FFFFFFF)
+    return np.int64(distant) ^ (y >> 1) ^ (-(y & 1) & 0x9908B0DF)
 
 
 @kernel

@@ -49,7 +49,6 @@ __all__ = [
     "row",
     "store",
     "store_integers",
-    "transposed",
     "view",
 ]
 
@@ -57,6 +56,9 @@ __all__ = [
 # that nothing above this file depends on it.
 HAS_AVX512 = bool(llvmlite.binding.get_host_cpu_features().get("avx512f"))
 VECTOR_BYTES = 64 if HAS_AVX512 else 32
+
+# Vectors exchange values within pieces of so many bytes more easily than from one piece to another.
+PIECE_BYTES = 16
 
 LLVM_TYPES: dict[Any, Any] = {
     types.float32: ir.FloatType(),
@@ -122,6 +124,13 @@ def element_pointer(
         last = builder.add(column, column.type(n_elements - 1))
         for index, size in ((row, rows), (column, columns), (last, columns)):
             cgutils.do_boundscheck(context, builder, index, size)
+    return row_pointer(context, builder, matrix, value, row, column)
+
+
+def row_pointer(context: Any, builder: Any, matrix: Any, value: Any, row: Any, column: Any) -> Any:
+    """Pointer to [row, column] of `matrix`, unchecked."""
+    array = context.make_array(matrix)(context, builder, value)
+    columns = cgutils.unpack_tuple(builder, array.shape, 2)[1]
     offset = builder.add(builder.mul(row, columns, flags=("nsw",)), column, flags=("nsw",))
     return builder.gep(array.data, [offset], inbounds=True)
 
@@ -633,16 +642,33 @@ class Value:
         convert = self.builder.sitofp if dtype in INT_OF_FLOAT else self.builder.fptosi
         return self.like(convert(self.ir, target), dtype)
 
+    @staticmethod
+    def side_by_side(parts: list[Value]) -> Value:
+        """One vector of the lanes of all parts; their number is a power of two."""
+        while len(parts) > 1:
+            lanes = 2 * parts[0].type.lanes
+            mask = ir.Constant(ir.VectorType(ir.IntType(32), lanes), list(range(lanes)))
+            parts = [
+                Value(
+                    left.context, left.builder, Vector(left.dtype, lanes),
+                    left.builder.shuffle_vector(left.ir, right.ir, mask),
+                )
+                for left, right in zip(parts[::2], parts[1::2], strict=True)
+            ]  # fmt: skip
+        return parts[0]
+
     def interleaved(self, other: Value) -> tuple[Value, Value]:
-        """Lanes of both in turns: of their lower halves, and of their upper halves."""
-        lanes = self.type.lanes
+        """Lanes of both in turns, of the lower halves of their pieces, and of the upper halves."""
+        lanes, piece = self.type.lanes, PIECE_BYTES * 8 // self.dtype.bitwidth
         index = ir.VectorType(ir.IntType(32), lanes)
-        halves = (
-            ir.Constant(index, [half + k // 2 + lanes * (k % 2) for k in range(lanes)])
-            for half in (0, lanes // 2)
-        )
-        low, high = (self.like(self.builder.shuffle_vector(self.ir, other.ir, mask)) for mask in halves)
-        return low, high
+        low, high = (
+            self.builder.shuffle_vector(self.ir, other.ir, ir.Constant(index, [
+                first + half + k // 2 + lanes * (k % 2)
+                for first in range(0, lanes, piece) for k in range(piece)
+            ]))
+            for half in (0, piece // 2)
+        )  # fmt: skip
+        return self.like(low), self.like(high)
 
     def masked_load(self, pointer: Any, mask: Value) -> Value:
         """What `pointer` points to in the lanes where `mask` holds, its own lanes elsewhere."""
@@ -669,16 +695,6 @@ class Value:
         function = cgutils.get_or_insert_function(self.builder.module, signature, name)
         # reassoc lets it halve the vector again and again: a fixed order, only not lane by lane.
         return self.builder.call(function, [scalar(-0.0), self.ir], fastmath=("reassoc",))
-
-
-def transposed(rows: list[Value]) -> list[Value]:
-    """As many vectors as they have lanes, transposed in registers."""
-    half = len(rows) // 2
-    # A perfect shuffle turns the bits of (row, lane) by one place; so many turns exchange the two.
-    for _ in range(half.bit_length()):
-        pairs = [rows[k].interleaved(rows[k + half]) for k in range(half)]
-        rows = [value for pair in pairs for value in pair]
-    return rows
 
 
 def emitter(formula: Callable[..., Value]) -> Any:

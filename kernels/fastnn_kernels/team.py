@@ -38,7 +38,7 @@ from .network import (
 )
 from .product import column_sums, outer_product, product_backward
 from .simd import lanes, load, rows, store, view
-from .tile import gather_block, transpose
+from .tile import gather_rows, transpose
 
 __all__ = ["N_PARTS", "Change", "gather_part", "part_weights", "team_gradient", "team_update"]
 
@@ -92,9 +92,9 @@ def is_strips(plan, layer, part, T, n_lanes):
 def gather_part(X, indices, first, n, part, tile):
     """The features that are a part's of what `tile.gather_tile` gathers."""
     begin, end = bounds(X.shape[1], part, lanes(X))
-    for t in range(0, tile.shape[1], lanes(X)):
-        for i in range(begin, end, lanes(X)):
-            gather_block(X, indices, first + t, first + n - 1, i, rows(tile, begin, end), i - begin, t)
+    if begin < end:
+        for t in range(0, tile.shape[1], lanes(X)):
+            gather_rows(X, indices, first + t, first + n - 1, begin, rows(tile, begin, end), t)
 
 
 @functools.cache

@@ -1,7 +1,8 @@
 """Between tables, a sample a row, and tiles, a sample a column.
 
-A block of as many rows as a vector has lanes is transposed in registers, so that both sides are read
-and written a whole vector at a time.
+As many rows as a vector has lanes are turned over together, a piece of 16 bytes of each at a time: pieces
+of several rows are read into one vector, side by side, and exchanged within pieces, which is the cheapest
+exchange there is.
 
 Shape letters: N samples, I features, T samples of a tile (a whole number of vectors), R rows and V
 columns of any matrix, V filled up to whole vectors.
@@ -12,46 +13,64 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from .jit import kernel
-from .simd import Value, element_pointer, is_plain, lanes, transposed, vector_of
+from .simd import PIECE_BYTES, Value, Vector, element_pointer, is_plain, lanes, row_pointer, vector_of
 
 __all__ = ["gather_tile", "take_tile", "transpose"]
 
 
-def _emit_block(
-    context: Any, builder: Any, arrays: tuple, row: Callable[[int], Any], column: Any, to: tuple[Any, Any]
+def _emit_rows(
+    context: Any, builder: Any, arrays: tuple, row: Callable[[int], Any], begin: Any, to: Any
 ) -> None:
-    """Transpose a block: ``result[to[0] + i, to[1] + k] = source[row(k), column + i]``.
-
-    Nothing is read behind a row's end, and what there is no row for in the result is not written.
-    """
+    """Turn rows over: ``result[i, to + k] = source[row(k), begin + i]`` for all rows i of the result."""
     (source_type, source), (result_type, result) = arrays
     vector = vector_of(source_type)
-    shapes = [
-        cgutils.unpack_tuple(builder, context.make_array(type)(context, builder, value).shape, 2)
-        for type, value in arrays
-    ]
-    zero = Value(context, builder, vector, ir.Constant(vector.llvm, None))
-    left = Value.wrap(context, builder, vector, builder.sub(shapes[0][1], column), types.intp)
-    mask = zero.lane_numbers() < left
+    width = PIECE_BYTES * 8 // vector.dtype.bitwidth
+    n = cgutils.unpack_tuple(builder, context.make_array(result_type)(context, builder, result).shape, 2)[0]
+    if context.enable_boundscheck:
+        with builder.if_then(builder.icmp_signed(">", n, n.type(0))):
+            last = builder.sub(builder.add(begin, n), n.type(1))
+            for k in range(vector.lanes):
+                element_pointer(context, builder, source_type, source, row(k), last, 1)
+    rows = [row_pointer(context, builder, source_type, source, row(k), begin) for k in range(vector.lanes)]
+    piece = Value(context, builder, Vector(vector.dtype, width), None).constant(0.0)
 
-    def read(k: int) -> Value:
-        pointer = element_pointer(context, builder, source_type, source, row(k), column, 1)
-        return zero.masked_load(builder.bitcast(pointer, vector.llvm.as_pointer()), mask)
+    def turned(column: Any, mask: Value | None) -> list[Value]:
+        """The values of `width` columns, a vector a column, of which those there are are read."""
+        pieces = []
+        for pointer in rows:
+            at = builder.bitcast(builder.gep(pointer, [column], inbounds=True), piece.type.llvm.as_pointer())
+            if mask is None:
+                pieces.append(piece.like(builder.load(at, align=vector.dtype.bitwidth // 8)))
+            else:
+                pieces.append(piece.masked_load(at, mask))
+        sides = [Value.side_by_side(pieces[k::width]) for k in range(width)]
+        # A perfect shuffle turns the bits of (vector, place in the piece) by one place; so many turns
+        # exchange the two.
+        half = width // 2
+        for _ in range(half.bit_length()):
+            pairs = [sides[k].interleaved(sides[k + half]) for k in range(half)]
+            sides = [value for pair in pairs for value in pair]
+        return sides
 
-    last = builder.sub(shapes[1][0], column.type(1))
-    # Those without a row of their own go to the last row, and its own value goes there after them.
-    for k, value in reversed(list(enumerate(transposed([read(k) for k in range(vector.lanes)])))):
-        at = builder.add(to[0], column.type(k))
-        at = builder.select(builder.icmp_signed("<", at, last), at, last)
-        pointer = element_pointer(context, builder, result_type, result, at, to[1], vector.lanes)
-        builder.store(
-            value.ir, builder.bitcast(pointer, vector.llvm.as_pointer()), align=vector.dtype.bitwidth // 8
-        )
+    def write(value: Value, i: Any) -> None:
+        pointer = element_pointer(context, builder, result_type, result, i, to, vector.lanes)
+        at = builder.bitcast(pointer, vector.llvm.as_pointer())
+        builder.store(value.ir, at, align=vector.dtype.bitwidth // 8)
+
+    whole = builder.and_(n, n.type(-width))
+    with cgutils.for_range_slice(builder, n.type(0), whole, n.type(width), inc=True) as (i, _):
+        for k, value in enumerate(turned(i, None)):
+            write(value, builder.add(i, n.type(k)))
+    rest = builder.sub(n, whole)
+    with builder.if_then(builder.icmp_signed(">", rest, n.type(0))):
+        limit = Value.wrap(context, builder, piece.type, rest, types.intp)
+        for k, value in enumerate(turned(whole, piece.lane_numbers() < limit)[:-1]):
+            with builder.if_then(builder.icmp_signed(">", rest, n.type(k))):
+                write(value, builder.add(whole, n.type(k)))
 
 
 def _clamped(builder: Any, first: Any, k: int, last: Any) -> Any:
@@ -64,39 +83,39 @@ def _are_matrices(source: Any, result: Any) -> bool:
 
 
 @intrinsic
-def take_block(typing_context, source, first, last, column, result, row, to):
-    """``result[row + i, to + k] = source[min(first + k, last), column + i]`` for a vector of i and k."""
+def take_rows(typing_context, source, first, last, begin, result, to):
+    """``result[i, to + k] = source[min(first + k, last), begin + i]``: all rows i, and a vector of k."""
     if not _are_matrices(source, result):
         return None
 
     def generate(context, builder, signature, args):
-        _, first, last, column, _, row, to = args
+        _, first, last, begin, _, to = args
         arrays = (source, args[0]), (result, args[4])
-        _emit_block(context, builder, arrays, lambda k: _clamped(builder, first, k, last), column, (row, to))
+        _emit_rows(context, builder, arrays, lambda k: _clamped(builder, first, k, last), begin, to)
         return context.get_dummy_value()
 
-    return types.void(source, *[types.intp] * 3, result, types.intp, types.intp), generate
+    return types.void(source, *[types.intp] * 3, result, types.intp), generate
 
 
 @intrinsic
-def gather_block(typing_context, source, indices, first, last, column, result, row, to):
-    """As `take_block`, of the rows that `indices` names at first + k, last."""
+def gather_rows(typing_context, source, indices, first, last, begin, result, to):
+    """As `take_rows`, of the rows that `indices` names at first + k, last."""
     is_index = isinstance(indices, types.Array) and (indices.ndim, indices.layout) == (1, "C")
     if not (_are_matrices(source, result) and is_index and indices.dtype == types.intp):
         return None
 
     def generate(context, builder, signature, args):
-        _, _, first, last, column, _, row, to = args
+        _, _, first, last, begin, _, to = args
         arrays = (source, args[0]), (result, args[5])
         data = context.make_array(indices)(context, builder, args[1]).data
 
         def index(k: int) -> Any:
             return builder.load(builder.gep(data, [_clamped(builder, first, k, last)], inbounds=True))
 
-        _emit_block(context, builder, arrays, index, column, (row, to))
+        _emit_rows(context, builder, arrays, index, begin, to)
         return context.get_dummy_value()
 
-    return types.void(source, indices, *[types.intp] * 3, result, types.intp, types.intp), generate
+    return types.void(source, indices, *[types.intp] * 3, result, types.intp), generate
 
 
 @kernel
@@ -111,8 +130,7 @@ def transpose(matrix, result):
     """
     last = matrix.shape[0] - 1
     for r in range(0, matrix.shape[0], lanes(matrix)):
-        for t in range(0, matrix.shape[1], lanes(matrix)):
-            take_block(matrix, r, last, t, result, t, r)
+        take_rows(matrix, r, last, 0, result, r)
 
 
 @kernel
@@ -128,10 +146,8 @@ def gather_tile(X, indices, first, n, tile):
     tile : array (I, T)
         Overwritten.
     """
-    # Along the rows of a few samples at a time, which the processor then fetches ahead.
     for t in range(0, tile.shape[1], lanes(X)):
-        for i in range(0, X.shape[1], lanes(X)):
-            gather_block(X, indices, first + t, first + n - 1, i, tile, i, t)
+        gather_rows(X, indices, first + t, first + n - 1, 0, tile, t)
 
 
 @kernel
@@ -147,5 +163,4 @@ def take_tile(X, first, n, tile):
         Overwritten.
     """
     for t in range(0, tile.shape[1], lanes(X)):
-        for i in range(0, X.shape[1], lanes(X)):
-            take_block(X, first + t, first + n - 1, i, tile, i, t)
+        take_rows(X, first + t, first + n - 1, 0, tile, t)

@@ -133,6 +133,7 @@ class Settings(NamedTuple):
     tile_width: int
     shuffled: bool
     averaged: bool  # whether a batch's loss is divided by the sum of its weights
+    common_weight: float  # of every sample; 0 where they differ
     weight_scale: float  # of a whole batch that is: what its weights have been multiplied by
     of_objective: bool  # whether L2's penalty is averaged with the losses, and recorded with them
     loss_share: float  # what the losses are multiplied by in that objective
@@ -284,9 +285,10 @@ def train_steps(recipe: Recipe) -> Any:
                     wait(barrier, n_threads)
             if gathered and settings.averaged and step != weighed:
                 weighed = step
-                total = 0.0
-                for k in range(first_sample, first_sample + n_batch):
-                    total += all_weights[indices[k]]
+                total = settings.common_weight * n_batch
+                if total == 0.0:
+                    for k in range(first_sample, first_sample + n_batch):
+                        total += all_weights[indices[k]]
                 scale = 1.0 / total if total > 0.0 else 0.0
             key = draw(draw(settings.seed, STEPS), settings.steps_before + step)
 
@@ -331,11 +333,12 @@ def train_steps(recipe: Recipe) -> Any:
                         else:
                             gather_tile(all_X, indices, first_sample + first, n, X)
                         if thread == 0 or not team:
+                            gather_tile(all_y, indices, first_sample + first, n, y)
                             for t in range(T):
-                                at = indices[first_sample + first + min(t, n - 1)]
-                                weights[0, t] = dtype(scale * all_weights[at]) if t < n else dtype(0)
-                                for k in range(n_targets):
-                                    y[k, t] = all_y[at, k]
+                                weight = settings.common_weight
+                                if weight == 0.0:
+                                    weight = all_weights[indices[first_sample + first + min(t, n - 1)]]
+                                weights[0, t] = dtype(scale * weight) if t < n else dtype(0)
                     else:
                         X = view(all_X, tile * n_inputs * T, n_inputs, T)
                         y = view(all_y, tile * n_targets * T, n_targets, T)

@@ -111,7 +111,7 @@ def update(name: str, with_l1: bool = True) -> Any:
                 g = g + fill(gradients, l1) * vmath.sign(p)
             p = rule(p, g, state, k, coefficients)
             store(row, 0, k, p)
-            trouble = trouble + (p - p)  # inf - inf and NaN - NaN are NaN
+            trouble = trouble + p * fill(gradients, 0)  # 0 times infinity or NaN is NaN
         return is_zero(trouble)
 
     return update

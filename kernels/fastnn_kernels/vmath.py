@@ -319,7 +319,7 @@ def quotient(numerator: Value, denominator: Value) -> Value:
 def over_root(numerator: Value, square: Value, factor: Value, offset: Value) -> Value:
     """``numerator / (factor sqrt(square) + offset)``, the divisor taken into the normal range: 0 / 0 is 0.
 
-    square >= 0, factor > 0, offset >= 0.
+    square >= 0, factor of about 1 or more, offset >= 0.
     """
     format = FORMATS[square.dtype]
     tiny = 2.0 ** (1 - format.bias)
@@ -335,7 +335,7 @@ def over_root(numerator: Value, square: Value, factor: Value, offset: Value) -> 
         rest = (-root).fma(half, 0.5)
         root, half = root.fma(rest, root), half.fma(rest, half)
     root = (-root).fma(root, square).fma(half, root)
-    divisor = root.fma(factor, offset).at_least(tiny)
+    divisor = root.fma(factor, offset)  # no less than the root of the smallest normal number
     inverse = divisor.estimate("rcp14")
     inverse = inverse.fma((-divisor).fma(inverse, 1.0), inverse)
     quotient = numerator * inverse
