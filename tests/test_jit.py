@@ -10,10 +10,11 @@ import sys
 import textwrap
 from pathlib import Path
 
+import numba
 import pytest
 
 import fastnn_kernels
-from fastnn_kernels.jit import OPTIONS, KernelCache, identity, kernel
+from fastnn_kernels.jit import OPTIONS, Kernel, KernelCache, identity, is_part, kernel
 
 KERNELS = Path(fastnn_kernels.__file__).parent
 
@@ -249,3 +250,69 @@ def test_kernels_out_of_one_factory_have_symbols_of_their_own():
     names = {activation_forward(name).py_func.__qualname__ for name in ("relu", "gelu", "tanh")}
     assert len(names) == 3
     assert activation_forward("relu").py_func.__qualname__ in names
+
+
+# A kernel that calls another: which was compiled and which loaded, and that Python can call the other, too.
+PARTS = """
+    import numpy as np
+    from fastnn_kernels.jit import is_part
+    from fastnn_kernels.layer import activation_forward, by_code
+
+    def told(kernel):
+        (compiled,) = kernel.overloads.values()
+        word = "loaded" if kernel.stats.cache_hits else "compiled"
+        return word + (" as a part" if is_part(compiled) else "")
+
+    A, D, E = np.ones((1, 16)), np.zeros((1, 16)), np.zeros((1, 16))
+    relu, caller = activation_forward("relu"), by_code(activation_forward, ("relu",))
+    caller(0, A, D)
+    words = [told(caller), told(relu)]
+    relu(A, E)
+    print(", ".join([*words, told(relu)]), (D == E).all() and (D == A).all())
+"""
+
+
+def test_what_is_built_into_others_is_kept_and_can_be_called(package):
+    first = "compiled, compiled as a part, compiled True"
+    assert run(package, PARTS) == first
+    # The caller is kept with all that is built into it: the part is not even looked for.
+    loaded = PARTS.replace("words = [told(caller), told(relu)]", "words = [told(caller)]")
+    assert run(package, loaded) == "loaded, loaded True"
+    # Another caller finds the part.
+    other = PARTS.replace('("relu",)', '("relu", "identity")')
+    assert run(package, other).startswith("compiled, loaded as a part, ")
+
+
+def test_callers_of_all_kinds_build_in_what_was_a_part():
+    """Also one that knows nothing of parts, from the very code that others have."""
+
+    @kernel
+    def inner(x):
+        return 2 * x
+
+    @kernel
+    def outer(x):
+        return inner(x) + 1
+
+    @numba.njit
+    def foreign(x):
+        return inner(x) + 2
+
+    assert (outer(3), foreign(3), inner(3)) == (7, 8, 6)
+    assert (outer(0.5), inner(0.5), foreign(0.5)) == (2.0, 1.0, 3.0)
+    assert not any(is_part(compiled) for compiled in inner.overloads.values())
+
+
+def test_a_kernel_that_does_not_compile_leaves_the_others_as_they_were():
+    @kernel
+    def inner(x):
+        return x.nothing
+
+    @kernel
+    def outer(x):
+        return inner(x)
+
+    for _ in range(2):
+        with pytest.raises(numba.TypingError):
+            outer(1)
+    assert Kernel.nesting == 0

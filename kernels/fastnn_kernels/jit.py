@@ -1,39 +1,31 @@
-"""The one decorator: every compiler option, and the cache of compiled kernels, stand here.
+"""The one decorator, with every compiler option; kernels that are built into others, and kept on disk.
 
 ``@kernel`` compiles a function. One that a factory specialises, as ``train_passes(("tanh",))``, closes
-over the kernels and constants it is made of. A kernel that another calls is built into it.
-
-The compiled code is kept on disk under a digest of *all* kernel sources, because a kernel is
-built from pieces in several files and an edit of any of them must be seen. Every entry is one
-file written whole, with its checksum: no index that two processes could overwrite for one
-another, and nothing that a truncated file, a full disk or a folder without write permission
-could break. What cannot be kept is compiled again, without a word.
+over the kernels and constants it is made of. A kernel that another calls is built into it, and becomes
+machine code there alone: numba's own way, to make all of it ready to be called by itself, takes a third
+longer. Compiled kernels are kept on disk; what cannot be kept is compiled again, without a word.
 """
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import hashlib
 import inspect
-import os
 import pickle
-import stat
-import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
-import llvmlite
-import numba
-from numba.core import config
-from numba.core.compiler import CompileResult
+import llvmlite.binding
+from numba.core import config, sigutils
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import Compiler, CompileResult
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.dispatcher import Dispatcher
 from numba.core.extending import _Intrinsic
+from numba.core.registry import CPUDispatcher
 from numba.core.serialize import dumps
-from numba.misc.appdirs import AppDirs
+
+from .cache import cache_folders, is_current, keep, kept
 
 __all__ = ["kernel"]
 
@@ -49,10 +41,6 @@ OPTIONS: dict[str, Any] = {
     "no_cfunc_wrapper": True,
 }
 
-# A stale entry of another version is removed once it is this old: two versions that share a
-# folder must not delete each other's entries in turn.
-KEEP_STALE_SECONDS = 30 * 24 * 3600
-
 
 def kernel(function: Callable) -> Any:
     """Compile `function` into a kernel, cached on disk."""
@@ -60,9 +48,10 @@ def kernel(function: Callable) -> Any:
     # one factory, compiled by two processes, a third would link one in place of the other.
     tag = hashlib.sha256(repr(identity(function)).encode()).hexdigest()[:16]
     function.__qualname__ = f"{function.__qualname__}_{tag}"
-    dispatcher = numba.njit(**OPTIONS)(function)
-    if not config.DISABLE_JIT:  # with it njit returns the plain function
-        dispatcher._cache = KernelCache(function)
+    if config.DISABLE_JIT:
+        return function
+    dispatcher = Kernel(function, targetoptions={"nopython": True, **OPTIONS})
+    dispatcher._cache = KernelCache(function)
     return dispatcher
 
 
@@ -89,31 +78,93 @@ def _identity_of(value: object) -> object:
     raise TypeError(f"a kernel may close over kernels, intrinsics and constants, not over {value!r}")
 
 
-def source_digest() -> str:
-    """Digest of every kernel source and of what compiles them; empty where there are no sources."""
-    sources = sorted(Path(__file__).parent.glob("*.py"))
-    if not sources:
-        return ""
-    digest = hashlib.sha256(repr((numba.__version__, llvmlite.__version__, sys.version)).encode())
-    for path in sources:
-        digest.update(path.name.encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
+# --- kernels that are built into others ----------------------------------------------------------
 
 
-# Of the sources as they were imported. A file changed later must not lend its name to this code.
-DIGEST = source_digest()
+class Part(JITCodeLibrary):
+    """The code of a kernel as others take it in: neither optimised nor machine code, which they become."""
+
+    def _optimize_final_module(self) -> None:
+        """Nothing."""
+
+    def _finalize_final_module(self) -> None:
+        self._finalize_dynamic_globals()
+        self._finalized = True
+
+    def serialize_using_object_code(self) -> tuple[str, str, bytes]:
+        """As there is none, what there is."""
+        return self.serialize_using_bitcode()
 
 
-def cache_folders() -> Iterator[Path]:
-    """Where entries may lie, best first: NUMBA_CACHE_DIR, else the package, else the user's."""
-    if not DIGEST:
-        return
-    if config.CACHE_DIR:
-        yield Path(config.CACHE_DIR) / "fastnn_kernels"
-        return
-    yield Path(__file__).parent / "__pycache__"
-    yield Path(AppDirs(appname="fastnn", appauthor=False).user_cache_dir)
+class KernelCompiler(Compiler):
+    """Numba's, which makes a part of what is compiled while another kernel is."""
+
+    def __init__(self, typing_context: Any, target_context: Any, library: Any, *arguments: Any) -> None:
+        super().__init__(typing_context, target_context, library, *arguments)
+        if Kernel.nesting > 1:
+            self.state.library = Part(target_context.codegen(), "part")
+            self.state.targetctx.get_executable = stand_in  # of a copy made for this compilation
+
+
+def stand_in(*_: Any) -> object:
+    """What numba knows a kernel by, where there is no function to be called."""
+    return object()
+
+
+class Kernel(CPUDispatcher):
+    """A numba dispatcher that compiles a part where it is called by another, and all where by Python."""
+
+    nesting = 0  # kernels that are being compiled, each for the one before; under numba's lock
+
+    def __init__(
+        self, py_func: Callable, locals: Any = None, targetoptions: Any = None, pipeline_class: Any = None
+    ) -> None:
+        super().__init__(py_func, locals, targetoptions, pipeline_class or KernelCompiler)
+
+    def compile(self, signature: Any) -> Any:
+        """Numba's hook: what to call for arguments of these types."""
+        with global_compiler_lock:
+            Kernel.nesting += 1
+            try:
+                types = tuple(sigutils.normalize_signature(signature)[0])
+                if Kernel.nesting == 1 and types in self.overloads and is_part(self.overloads[types]):
+                    del self.overloads[types]
+                return super().compile(signature)
+            finally:
+                Kernel.nesting -= 1
+
+    def add_overload(self, compiled: CompileResult) -> None:
+        """Numba's hook: Python never sees a part."""
+        if is_part(compiled):
+            self.overloads[tuple(compiled.signature.args)] = compiled
+        else:
+            super().add_overload(compiled)
+
+
+def is_part(compiled: CompileResult) -> bool:
+    """Whether it can only be built into others."""
+    return isinstance(compiled.library, Part)
+
+
+def rebuilt(target_context: Any, state: tuple) -> CompileResult:
+    """The reverse of ``CompileResult._reduce``, for parts too."""
+    (name, kind, code), *_, environments = state
+    if kind != "bitcode":
+        return CompileResult._rebuild(target_context, *state)
+    library = Part(target_context.codegen(), name)
+    library._final_module = llvmlite.binding.parse_bitcode(code)
+    library._finalize_final_module()
+    context = SimpleNamespace(
+        codegen=lambda: SimpleNamespace(unserialize_library=lambda _: library),
+        get_executable=stand_in,
+        typing_context=target_context.typing_context,
+    )
+    # Environments are set in machine code.
+    compiled = CompileResult._rebuild(context, *state[:-1], ())
+    return compiled._replace(target_context=target_context, referenced_envs=environments)
+
+
+# --- the cache -----------------------------------------------------------------------------------
 
 
 class KernelCache:
@@ -132,41 +183,22 @@ class KernelCache:
     def load_overload(self, signature: Any, target_context: Any) -> CompileResult | None:
         """The compiled code for `signature`, or None where no folder holds it whole."""
         target_context.refresh()
-        name = self._file_name(signature, target_context.codegen())
-        for folder in cache_folders():
+        for payload in kept(self._file_name(signature, target_context.codegen())):
             try:
-                content = (folder / name).read_bytes()
-            except OSError:
-                continue
-            checksum, payload = content[:32], content[32:]
-            if hashlib.sha256(payload).digest() != checksum:
-                continue
-            try:
-                compiled = CompileResult._rebuild(target_context, *pickle.loads(payload))
+                return rebuilt(target_context, pickle.loads(payload))
             except Exception:  # whole, but of a numba that differs in whatever way: compile again
                 continue
-            with contextlib.suppress(OSError):  # not ours to mark as in use
-                os.utime(folder / name)
-            return compiled
         return None
 
     def save_overload(self, signature: Any, compiled: CompileResult) -> None:
-        """Keep `compiled` in the first folder that takes it; none taking it is no error."""
-        if compiled.library.has_dynamic_globals or source_digest() != DIGEST:
+        """Keep `compiled`, if it can be."""
+        if compiled.library.has_dynamic_globals or not is_current():
             return
         try:
             payload = dumps(compiled._reduce())
         except Exception:  # numba's own business, and no reason to break a run
             return
-        content = hashlib.sha256(payload).digest() + payload
-        name = self._file_name(signature, compiled.codegen)
-        for folder in cache_folders():
-            try:
-                _write_whole(folder / name, content)
-            except OSError:
-                continue
-            _remove_stale(folder)
-            return
+        keep(self._file_name(signature, compiled.codegen), payload)
 
     def enable(self) -> None:
         """Numba's hook; the cache is always on."""
@@ -191,33 +223,7 @@ class KernelCache:
             config.DEBUGINFO_DEFAULT,
             config.LOOP_VECTORIZE,
             config.SLP_VECTORIZE,
+            Kernel.nesting > 1,
         )
         key = (self._identity, str(signature), codegen.magic_tuple(), settings)
-        return f"{DIGEST}.{self._name}.{hashlib.sha256(repr(key).encode()).hexdigest()[:24]}.nbc"
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that a reader sees all of it or none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        # As readable as its folder: what an administrator compiled serves everybody.
-        os.chmod(temporary, stat.S_IMODE(path.parent.stat().st_mode) & 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-
-
-@functools.cache
-def _remove_stale(folder: Path) -> None:
-    """Remove what no process has used for a month: other versions' entries, halves of files."""
-    oldest = time.time() - KEEP_STALE_SECONDS
-    for path in (*folder.glob("*.nbc"), *folder.glob("*.tmp")):
-        try:
-            if not path.name.startswith(DIGEST) and path.stat().st_mtime < oldest:
-                path.unlink()
-        except OSError:
-            continue  # another process was quicker, or it is not ours to remove
+        return f"{self._name}.{hashlib.sha256(repr(key).encode()).hexdigest()[:24]}.nbc"

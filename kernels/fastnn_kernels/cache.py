@@ -1,0 +1,116 @@
+"""The files of compiled kernels.
+
+They lie under a digest of *all* kernel sources, because a kernel is built from pieces in several files and
+an edit of any of them must be seen. Every entry is one file written whole, with its checksum: no index that
+two processes could overwrite for one another, and nothing that a truncated file, a full disk or a folder
+without write permission could break.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import os
+import stat
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import llvmlite
+import numba
+from numba.core import config
+from numba.misc.appdirs import AppDirs
+
+__all__ = ["cache_folders", "is_current", "keep", "kept"]
+
+# A stale entry of another version is removed once it is this old: two versions that share a
+# folder must not delete each other's entries in turn.
+KEEP_STALE_SECONDS = 30 * 24 * 3600
+
+
+def source_digest() -> str:
+    """Digest of every kernel source and of what compiles them; empty where there are no sources."""
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    if not sources:
+        return ""
+    digest = hashlib.sha256(repr((numba.__version__, llvmlite.__version__, sys.version)).encode())
+    for path in sources:
+        digest.update(path.name.encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+# Of the sources as they were imported. A file changed later must not lend its name to this code.
+DIGEST = source_digest()
+
+
+def cache_folders() -> Iterator[Path]:
+    """Where entries may lie, best first: NUMBA_CACHE_DIR, else the package, else the user's."""
+    if not DIGEST:
+        return
+    if config.CACHE_DIR:
+        yield Path(config.CACHE_DIR) / "fastnn_kernels"
+        return
+    yield Path(__file__).parent / "__pycache__"
+    yield Path(AppDirs(appname="fastnn", appauthor=False).user_cache_dir)
+
+
+def is_current() -> bool:
+    """Whether the sources are as they were imported."""
+    return source_digest() == DIGEST
+
+
+def kept(name: str) -> Iterator[bytes]:
+    """What the folders hold under `name`, each whole."""
+    for folder in cache_folders():
+        try:
+            content = (folder / f"{DIGEST}.{name}").read_bytes()
+        except OSError:
+            continue
+        checksum, payload = content[:32], content[32:]
+        if hashlib.sha256(payload).digest() == checksum:
+            with contextlib.suppress(OSError):  # not ours to mark as in use
+                os.utime(folder / f"{DIGEST}.{name}")
+            yield payload
+
+
+def keep(name: str, payload: bytes) -> None:
+    """Keep `payload` in the first folder that takes it; none taking it is no error."""
+    content = hashlib.sha256(payload).digest() + payload
+    for folder in cache_folders():
+        try:
+            _write_whole(folder / f"{DIGEST}.{name}", content)
+        except OSError:
+            continue
+        _remove_stale(folder)
+        return
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that a reader sees all of it or none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        # As readable as its folder: what an administrator compiled serves everybody.
+        os.chmod(temporary, stat.S_IMODE(path.parent.stat().st_mode) & 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+@functools.cache
+def _remove_stale(folder: Path) -> None:
+    """Remove what no process has used for a month: other versions' entries, halves of files."""
+    oldest = time.time() - KEEP_STALE_SECONDS
+    for path in (*folder.glob("*.nbc"), *folder.glob("*.tmp")):
+        try:
+            if not path.name.startswith(DIGEST) and path.stat().st_mtime < oldest:
+                path.unlink()
+        except OSError:
+            continue  # another process was quicker, or it is not ours to remove
