@@ -86,6 +86,23 @@ def test_dropout_is_the_reference(draw: Draw, n_units, count, key, first, rate):
     np.testing.assert_array_equal(A, D)
 
 
+@given(draws, widths, counts, keys, firsts, rates)
+def test_dropout_backward_knows_what_was_dropped(draw: Draw, n_units, count, key, first, rate):
+    """Also where what was kept is 0 itself, of either sign."""
+    A, dD = draw.array(2, n_units, draw.padded(count))
+    A[draw.random.random(A.shape) < 0.3] = 0.0
+    A[draw.random.random(A.shape) < 0.3] = -0.0
+    D, dA = drop(A, key, first, rate), untouched(A.shape, A.dtype)
+    compiled.dropout_backward(read_only(D), read_only(dD), rate, dA)
+    mask = drop(np.ones_like(A), key, first, rate)  # 0, or what is kept is multiplied by
+    np.testing.assert_array_equal(dA, dD * mask)
+    np.testing.assert_array_equal(dA.T, reference.dropout_backward(D.T, dD.T, rate))
+    theirs = reference.dropout(A.T, key, first, rate).T
+    np.testing.assert_array_equal(np.signbit(D), np.signbit(theirs))
+    compiled.dropout_backward(read_only(D), dD, rate, dD)  # in place
+    np.testing.assert_array_equal(dD, dA)
+
+
 @given(draws, st.integers(1, 5), st.integers(1, 60), keys, st.integers(1, 4))
 def test_dropout_does_not_depend_on_the_tiles(draw: Draw, n_units, count, key, n_vectors):
     A = draw.array(n_units, draw.padded(count))

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from .gate import affine_backward, affine_forward
 from .layer import activation_backward, activation_forward
 from .norm import batch_norm_backward, batch_norm_forward
-from .random import draw, dropout
+from .random import draw, dropout, dropout_backward
 
 __all__ = ["Batch", "backward_pass", "forward_pass", "scores"]
 
@@ -76,5 +76,5 @@ def backward_pass(activations, W, traces, dS, batch=None):
             )
         dW[layer], db[layer], dA = affine_backward(W[layer], X, dZ)
         if batch and layer and batch.rates[layer] > 0:
-            dA = dropout(dA, draw(batch.key, layer), 0, batch.rates[layer])
+            dA = dropout_backward(X, dA, batch.rates[layer])
     return dW, db, dscales, dshifts

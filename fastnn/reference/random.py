@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["draw", "dropout", "shuffle"]
+__all__ = ["draw", "dropout", "dropout_backward", "shuffle"]
 
 GOLDEN = 0x9E3779B97F4A7C15
 
@@ -37,10 +37,17 @@ def dropout(A, key, first, rate):
     """Every value is 0 with probability `rate`, else divided by 1 - `rate`.
 
     Unit j draws from the stream ``draw(key, j)``, where each number serves two samples, its low half the
-    first; sample k is at position first + k.
+    first; sample k is at position first + k. What is dropped is -0, which nothing else is.
     """
     n, n_units = A.shape
     positions = first + np.arange(n)
     numbers = np.stack([draw(draw(key, j), positions // 2) for j in range(n_units)], axis=1)
     halves = np.where(positions[:, None] % 2, numbers >> np.uint64(32), numbers & np.uint64(0xFFFFFFFF))
-    return np.where(halves >= int(rate * 2**32), A * A.dtype.type(1 / (1 - rate)), A.dtype.type(0))
+    scaled = A * A.dtype.type(1 / (1 - rate)) + A.dtype.type(0)
+    return np.where(halves >= int(rate * 2**32), scaled, A.dtype.type(-0.0))
+
+
+def dropout_backward(D, dD, rate):
+    """The derivative by what `dropout` made D of, from the one by D."""
+    is_dropped = (D == 0) & np.signbit(D)
+    return np.where(is_dropped, dD.dtype.type(0), dD * dD.dtype.type(1 / (1 - rate)))

@@ -95,13 +95,16 @@ def add_sums_of_samples(X, dZ, dW, db):
     n_inputs, n_outputs = dW.shape
     for j in range(n_outputs):
         add_row_sum(dZ, db, j)
+    fours, twos = n_outputs // 4 * 4, n_outputs // 2 * 2
     for i in range(0, n_inputs - 1, 2):
-        for j in range(0, n_outputs - 1, 2):
-            add_outer_sums(2, 2, X, dZ, dW, i, j)
-        if n_outputs % 2:
-            add_outer_sums(2, 1, X, dZ, dW, i, n_outputs - 1)
+        for j in range(0, fours, 4):
+            add_outer_sums(2, 4, X, dZ, dW, i, j)
+        if fours < twos:
+            add_outer_sums(2, 2, X, dZ, dW, i, fours)
+        if twos < n_outputs:
+            add_outer_sums(2, 1, X, dZ, dW, i, twos)
     if n_inputs % 2:
-        for j in range(0, n_outputs - 1, 2):
+        for j in range(0, twos, 2):
             add_outer_sums(1, 2, X, dZ, dW, n_inputs - 1, j)
-        if n_outputs % 2:
-            add_outer_sums(1, 1, X, dZ, dW, n_inputs - 1, n_outputs - 1)
+        if twos < n_outputs:
+            add_outer_sums(1, 1, X, dZ, dW, n_inputs - 1, twos)

@@ -33,6 +33,11 @@ def cross_entropy_value(S, y, weights, smoothing):
     """``log sum exp(S) - sum q S`` with q = 1 - smoothing at the label, plus smoothing / K everywhere."""
     n_scores = S.shape[0]
     loss = 0.0
+    if n_scores == 2 and smoothing == 0.0:
+        for t in range(0, S.shape[1], lanes(S)):
+            own = two_class_loss(load(S, 0, t), load(S, 1, t), load(y, 0, t))
+            loss += reduce_add_weighted(own, load(weights, 0, t))
+        return loss
     spread = fill(S, S.dtype.type(smoothing / n_scores))
     at_label = fill(S, S.dtype.type(1.0 - smoothing))
     for t in range(0, S.shape[1], lanes(S)):
@@ -73,16 +78,26 @@ def cross_entropy_backward(S, y, weights, smoothing, dS):
             store(dS, k, t, (load(dS, k, t) - expected) * weight)
 
 
+# Softmax over two scores is the sigmoid of their difference: one exponential instead of two, and no
+# difference of nearly equal numbers where the label's probability is close to 1.
+
+
+def _lag(first: Value, second: Value, is_second: Value) -> Value:
+    """By how much the label's score of two is below the other."""
+    return (first - second).where(is_second, second - first)
+
+
+@emitter
+def two_class_loss(first: Value, second: Value, label: Value) -> Value:
+    """The cross-entropy of two classes."""
+    return vmath.softplus_of(_lag(first, second, label.equals(1.0)))
+
+
 @emitter
 def two_class_diff(first: Value, second: Value, label: Value) -> Value:
-    """The softmax diff of class 1 of two: the probability of the class that is not the label.
-
-    Softmax over two scores is the sigmoid of their difference: one exponential instead of two,
-    and no difference of nearly equal numbers where the label's probability is close to 1.
-    """
+    """The softmax diff of class 1 of two: the probability of the class that is not the label."""
     is_second = label.equals(1.0)
-    lead = (second - first).where(is_second, first - second)  # of the label's score
-    wrong = vmath.sigmoid_to_zero(-lead)
+    wrong = vmath.sigmoid_to_zero(_lag(first, second, is_second))
     return (-wrong).where(is_second, wrong)
 
 

@@ -17,7 +17,7 @@ from .gate import affine_backward, affine_forward
 from .jit import kernel
 from .layer import activation_backward, activation_forward, by_code
 from .norm import batch_norm_backward, batch_norm_forward
-from .random import draw, dropout
+from .random import draw, dropout, dropout_backward
 from .simd import view
 
 __all__ = ["Batch", "backward_pass", "forward_pass", "last_outputs"]
@@ -125,7 +125,8 @@ def backward_pass(activations: tuple[str, ...], batch_norm: bool = False, droppe
             dA = view(dunits, plan[layer, DUNITS] * T, n_outputs, T)
             above = layer + 1
             if dropped and above < plan.shape[0] and batch.dropout[above] > 0.0:
-                dropout(dA, draw(batch.key, above), batch.first, batch.dropout[above], dA)
+                D = view(units, plan[above, SOURCE] * T, n_outputs, T)
+                dropout_backward(D, dA, batch.dropout[above], dA)
             activate(plan[layer, ACTIVATION], Z, A, dA, dA)
             if batch_norm and plan[layer, STATISTICS] >= 0:
                 scale = view(parameters, plan[layer, SCALES], 1, n_outputs)

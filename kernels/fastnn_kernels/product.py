@@ -32,6 +32,7 @@ from .simd import (
     Vector,
     element_pointer,
     is_plain,
+    sums_of_lanes,
     vector_of,
     vector_pointer,
 )
@@ -447,13 +448,16 @@ def add_outer_sums(typing_context, n_inputs, n_outputs, X, dZ, dW, i, j):
                         builder.store(x.fma(d, zero.like(builder.load(cell))).ir, cell)
 
         _for_columns(builder, inputs.shape[1], zero.type.lanes, width, block)
-        for a, row in enumerate(rows):
-            for c, column in enumerate(columns):
+        totals = []
+        for a in range(block_rows):
+            for c in range(block_columns):
                 total = zero.like(builder.load(sums[a, c, 0]))
                 for v in range(1, width):
                     total = total + zero.like(builder.load(sums[a, c, v]))
-                pointer = gradient.pointer(row, column)
-                builder.store(builder.fadd(builder.load(pointer), total.sum()), pointer)
+                totals.append(total)
+        places = [gradient.pointer(row, column) for row in rows for column in columns]
+        for pointer, total in zip(places, sums_of_lanes(totals), strict=True):
+            builder.store(builder.fadd(builder.load(pointer), total), pointer)
         return context.get_dummy_value()
 
     return types.void(n_inputs, n_outputs, X, dZ, dW, types.intp, types.intp), generate

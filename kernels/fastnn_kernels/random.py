@@ -20,15 +20,29 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from .jit import kernel
-from .simd import Value, Vector, lanes, load, store
+from .simd import (
+    VECTOR_BYTES,
+    Value,
+    Vector,
+    emitter,
+    is_plain,
+    lanes,
+    load,
+    store,
+    vector_of,
+    vector_pointer,
+)
 
-__all__ = ["draw", "dropout", "shuffle"]
+__all__ = ["draw", "dropout", "dropout_backward", "shuffle"]
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 # (shift, factor) of the rounds of `mix`, and its last shift.
 ROUNDS = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
 LAST_SHIFT = 31
 
+# Values that a register of random numbers serves, two a number: one vector or two.
+VALUES = VECTOR_BYTES // 4
+HALF = VALUES // 2
 # Words of a Mersenne Twister, and how far apart those are that it combines.
 WORDS, SHIFT = 624, 397
 
@@ -119,6 +133,8 @@ def twisted(word, following, distant):
 def dropout(A, key, first, rate, D):
     """Inverted dropout: every value is 0 with probability `rate`, else divided by 1 - `rate`.
 
+    What is dropped is -0, which nothing else is, so that `dropout_backward` need not draw again.
+
     The derivatives go back through the same kernel with the same key.
 
     Parameters
@@ -135,40 +151,83 @@ def dropout(A, key, first, rate, D):
     """
     threshold = np.int64(rate * 4294967296.0)
     scale = A.dtype.type(1.0 / (1.0 - rate))
+    T = A.shape[1]
+    # Whole registers of random numbers, and where they serve two vectors, half of one behind them.
+    whole = T // VALUES * VALUES
     for j in range(A.shape[0]):
         row = draw(key, j)
-        for t in range(0, A.shape[1], lanes(A)):
-            store(D, j, t, kept(load(A, j, t), row, (first + t) // 2, threshold, scale))
+        for t in range(0, whole, VALUES):
+            drop(VALUES, A, j, t, row, (first + t) // 2, threshold, scale, D)
+        if whole < T:
+            drop(HALF, A, j, whole, row, (first + whole) // 2, threshold, scale, D)
+
+
+@kernel
+def dropout_backward(D, dD, rate, dA):
+    """Derivatives through `dropout`.
+
+    Parameters
+    ----------
+    D : array (J, T)
+        What came of it.
+    dD : array (J, T)
+        Derivatives by that.
+    rate : float
+    dA : array (J, T)
+        Overwritten; may be dD.
+    """
+    scale = D.dtype.type(1.0 / (1.0 - rate))
+    for j in range(D.shape[0]):
+        for t in range(0, D.shape[1], lanes(D)):
+            store(dA, j, t, unless_dropped(load(dD, j, t), load(D, j, t), scale))
+
+
+@emitter
+def unless_dropped(d: Value, outcome: Value, scale: Value) -> Value:
+    """``d * scale``, or 0 where the outcome of dropout is -0."""
+    is_dropped = outcome.bits().equals(outcome.constant(-0.0).bits())
+    return d.constant(0.0).where(is_dropped, d * scale)
 
 
 @intrinsic
-def kept(typing_context, value, key, position, threshold, scale):
-    """``value * scale`` in the lanes whose 32 bits are not below `threshold`, 0 in the others.
+def drop(typing_context, n_values, A, row, column, key, position, threshold, scale, D):
+    """``D[row, column + k] = A[row, column + k] * scale`` where k's bits are not below `threshold`, else -0.
 
-    Each 64-bit number of the stream, from `position` on, serves two lanes, its low half the first.
+    `n_values`, a constant, is how many k there are, whole vectors. Each 64-bit number of the stream, from
+    `position` on, serves two of them, with 32 bits each, its low half the first.
     """
-    if not isinstance(value, Vector):
+    if not (isinstance(n_values, types.IntegerLiteral) and is_plain(A, 2) and is_plain(D, 2, written=True)):
         return None
+    count, vector = n_values.literal_value, vector_of(A)
 
     def generate(context, builder, signature, args):
-        x = Value(context, builder, value, args[0])
-        wide = Vector(types.int64, value.lanes // 2)
-        first = context.cast(builder, args[2], signature.args[2], types.int64)
-        start = builder.add(
-            args[1],
-            builder.mul(builder.add(first, first.type(1)), first.type(int(GOLDEN))),
-        )
+        _, A_value, row, column, key, position, threshold, scale, D_value = args
+        wide = Vector(types.int64, count // 2)
+        start = builder.add(key, builder.mul(builder.add(position, position.type(1)), key.type(int(GOLDEN))))
         numbers = Value.wrap(context, builder, wide, start, types.int64)
         steps = numbers.like(ir.Constant(wide.llvm, [(k * int(GOLDEN)) % 2**64 for k in range(wide.lanes)]))
         z = numbers + steps
         for shift, number in ROUNDS:
             z = (z ^ z.shifted_down(shift)) * number
         z = z ^ z.shifted_down(LAST_SHIFT)
-        halves = Vector(types.int32, value.lanes)
+        halves = Vector(types.int32, count)
         bits = builder.bitcast(z.ir, halves.llvm)
-        limit = Value.wrap(context, builder, halves, args[3], signature.args[3])
-        mask = x.like(builder.icmp_unsigned(">=", bits, limit.ir), types.boolean)
-        factor = Value.wrap(context, builder, value, args[4], signature.args[4])
-        return (x * factor).where(mask, 0.0).ir
+        limit = Value.wrap(context, builder, halves, threshold, types.int64)
+        masks = builder.icmp_unsigned(">=", bits, limit.ir)
+        for at in range(0, count - vector.lanes + 1, vector.lanes):
+            lanes_of = ir.Constant(
+                ir.VectorType(ir.IntType(32), vector.lanes), list(range(at, at + vector.lanes))
+            )
+            here = builder.add(column, column.type(at))
+            pointer = vector_pointer(context, builder, A, A_value, row, here)
+            x = Value(context, builder, vector, builder.load(pointer, align=vector.dtype.bitwidth // 8))
+            factor = Value.wrap(context, builder, vector, scale, A.dtype)
+            mask = x.like(builder.shuffle_vector(masks, masks, lanes_of), types.boolean)
+            kept = x.fma(factor, 0.0).where(mask, -0.0)  # -0 + 0 is 0
+            pointer = vector_pointer(context, builder, D, D_value, row, here)
+            builder.store(kept.ir, pointer, align=vector.dtype.bitwidth // 8)
+        return context.get_dummy_value()
 
-    return value(value, types.uint64, types.int64, types.int64, value.dtype), generate
+    return types.void(
+        n_values, A, types.intp, types.intp, types.uint64, types.intp, types.int64, A.dtype, D
+    ), generate

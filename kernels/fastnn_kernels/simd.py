@@ -697,6 +697,39 @@ class Value:
         return self.builder.call(function, [scalar(-0.0), self.ir], fastmath=("reassoc",))
 
 
+def sums_of_lanes(vectors: list[Value]) -> list[Any]:
+    """IR values of the sum of the lanes of every vector; there are a power of two of them.
+
+    Two vectors become one, in which the sums of either have half of the lanes, until there is one alone.
+    """
+    first = vectors[0]
+    builder, lanes, width = first.builder, first.type.lanes, first.type.lanes
+
+    def added(left: Value, right: Value, low: list[int], step: int) -> Value:
+        halves = (
+            builder.shuffle_vector(
+                left.ir,
+                right.ir,
+                ir.Constant(ir.VectorType(ir.IntType(32), lanes), [k + offset for k in low]),
+            )
+            for offset in (0, step)
+        )
+        return first.like(next(halves)) + first.like(next(halves))
+
+    while len(vectors) > 1:
+        half = width // 2
+        low = [side + k for side in (0, lanes) for k in range(lanes) if k % width < half]
+        vectors = [added(x, y, low, half) for x, y in zip(vectors[::2], vectors[1::2], strict=True)]
+        width = half
+    (total,) = vectors
+    places = list(range(0, lanes, width))
+    while width > 1:
+        width //= 2
+        # Of the lanes that are left over, whatever they hold.
+        total = added(total, total, [k if k % (2 * width) < width else 0 for k in range(lanes)], width)
+    return [builder.extract_element(total.ir, ir.IntType(32)(k)) for k in places]
+
+
 def emitter(formula: Callable[..., Value]) -> Any:
     """Make a formula on `Value` callable from kernels, on vectors and scalars of any float dtype.
 
