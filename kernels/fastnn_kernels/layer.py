@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from . import vmath
 from .jit import kernel
-from .simd import Value, emitter, lanes, load, store
+from .simd import Value, emitter, flat, lanes, load, store
 
 __all__ = ["ACTIVATIONS", "Activation", "activation_backward", "activation_forward", "by_code"]
 
@@ -202,9 +202,9 @@ def activation_forward(name: str) -> Any:
 
     @kernel
     def activation_forward(Z, A):
-        for j in range(Z.shape[0]):
-            for t in range(0, Z.shape[1], lanes(Z)):
-                store(A, j, t, activation(load(Z, j, t)))
+        Z, A = flat(Z), flat(A)
+        for k in range(0, Z.shape[1], lanes(Z)):
+            store(A, 0, k, activation(load(Z, 0, k)))
 
     return activation_forward
 
@@ -219,9 +219,9 @@ def activation_backward(name: str) -> Any:
 
     @kernel
     def activation_backward(Z, A, dA, dZ):
-        for j in range(A.shape[0]):
-            for t in range(0, A.shape[1], lanes(A)):
-                store(dZ, j, t, load(dA, j, t) * slope(load(Z, j, t), load(A, j, t)))
+        Z, A, dA, dZ = flat(Z), flat(A), flat(dA), flat(dZ)
+        for k in range(0, A.shape[1], lanes(A)):
+            store(dZ, 0, k, load(dA, 0, k) * slope(load(Z, 0, k), load(A, 0, k)))
 
     return activation_backward
 

@@ -39,6 +39,7 @@ __all__ = [
     "emitter",
     "fill",
     "fill_row",
+    "flat",
     "flush_subnormals",
     "is_zero",
     "lanes",
@@ -336,6 +337,29 @@ def rows(typing_context, matrix, begin, end):
         return window._getvalue()
 
     return matrix(matrix, types.intp, types.intp), generate
+
+
+@intrinsic
+def flat(typing_context, matrix):
+    """All values of a matrix in one row, likewise."""
+    if not is_plain(matrix, 2):
+        return None
+
+    def generate(context, builder, signature, args):
+        array = context.make_array(matrix)(context, builder, args[0])
+        size = builder.mul(*cgutils.unpack_tuple(builder, array.shape, 2))
+        window = context.make_array(matrix)(context, builder)
+        populate_array(
+            window,
+            data=array.data,
+            shape=[size.type(1), size],
+            strides=[builder.mul(size, array.itemsize), array.itemsize],
+            itemsize=array.itemsize,
+            meminfo=None,
+        )
+        return window._getvalue()
+
+    return matrix(matrix), generate
 
 
 @intrinsic

@@ -37,7 +37,7 @@ from .network import (
     layer_inputs,
 )
 from .product import column_sums, outer_product, product_backward
-from .simd import lanes, load, rows, store, view
+from .simd import flat, lanes, load, rows, store, view
 from .tile import gather_rows, transpose
 
 __all__ = ["N_PARTS", "Change", "gather_part", "part_weights", "team_gradient", "team_update"]
@@ -145,10 +145,10 @@ def team_gradient(activations: tuple[str, ...], loss: str, update: Any) -> Any:
                 wait(barrier, n_threads)
             for part in range(thread, N_PARTS, n_threads):
                 begin, end = own(plan, layer, part, n_lanes)
-                for j in range(begin, end):
-                    for t in range(0, T, n_lanes):
-                        store(Z, j, t, load(Z, j, t) + load(other, j, t))
                 if end > begin:
+                    Z_own, others = flat(rows(Z, begin, end)), flat(rows(other, begin, end))
+                    for k in range(0, Z_own.shape[1], n_lanes):
+                        store(Z_own, 0, k, load(Z_own, 0, k) + load(others, 0, k))
                     activate(plan[layer, ACTIVATION], rows(Z, begin, end), rows(A, begin, end))
         total, finite = 0.0, True
         if thread == 0:
