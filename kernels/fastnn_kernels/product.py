@@ -53,7 +53,9 @@ BLOCKS: tuple[tuple[int, tuple[int, ...]], ...] = (
     if VECTOR_BYTES == 64
     else ((2, (6, 4, 3, 2, 1)), (1, (8, 4, 2, 1)))
 )
-# Terms of a chunk: a panel of so many rows, 32 KB at the most, stays in the first-level cache.
+# Terms of a chunk: a panel of so many rows, 32 KB at the most, stays in the first-level cache. Half as many
+# where the coefficients of a term lie side by side: every term's are on a cache line of their own then, at
+# such distances that few of them stay.
 CHUNK = 128
 # Additions in flight that hide the latency of one.
 PARALLEL_SUMS = 8
@@ -185,15 +187,15 @@ def _while(builder: Any, condition: Callable[[], Any]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _chunks(builder: Any, n_terms: Any) -> Iterator[tuple[Any, Any]]:
-    """(begin, end) of runs of at most `CHUNK` terms; one, empty, where there are none."""
+def _chunks(builder: Any, n_terms: Any, size: Any) -> Iterator[tuple[Any, Any]]:
+    """(begin, end) of runs of at most `size` terms; one, empty, where there are none."""
     position = cgutils.alloca_once(builder, n_terms.type)
     body, behind = (builder.append_basic_block(f"chunks.{part}") for part in ("body", "end"))
     builder.store(n_terms.type(0), position)
     builder.branch(body)
     builder.position_at_end(body)
     begin = builder.load(position)
-    end = _offset(builder, begin, CHUNK)
+    end = builder.add(begin, size, flags=("nsw",))
     end = builder.select(builder.icmp_signed("<", end, n_terms), end, n_terms)
     yield begin, end
     builder.store(end, position)
@@ -250,9 +252,12 @@ def _emit_product(
             pointer = builder.gep(pointer, [offset], inbounds=True)
         return Value.wrap(context, builder, vector, builder.load(pointer), vector.dtype)
 
+    side_by_side = builder.icmp_signed("==", row_distance, zero.type(1))
+    chunk = builder.select(side_by_side, zero.type(CHUNK // 2), zero.type(CHUNK))
+
     def panel(column: Any, width: int, row_sizes: tuple[int, ...], results: _Rows) -> None:
         columns = [_offset(builder, column, lanes * v) for v in range(width)]
-        with _chunks(builder, n_terms) as (begin, end):
+        with _chunks(builder, n_terms, chunk) as (begin, end):
             takes_up = builder.or_(adds, builder.zext(builder.icmp_signed(">", begin, zero), adds.type))
 
             def block(first: Any, height: int) -> None:
