@@ -165,7 +165,9 @@ class Job:
         """The optimizer's numbers (count, C) for `count` steps from `first` on."""
         steps = np.arange(first, first + count)
         rates = self.rates(steps)
-        return np.ascontiguousarray(self.optimizer.coefficients(rates, steps + self.steps_before), dtype)
+        numbers = self.optimizer.coefficients(rates, steps + self.steps_before)
+        # The rules reckon with finite ones, as large as they may be.
+        return np.ascontiguousarray(np.minimum(numbers, np.finfo(dtype).max), dtype)
 
     def records(self, n_layers: int) -> Records:
         """Empty ones."""
@@ -497,7 +499,6 @@ def _workspace(train: Any, network: Network, job: Job, width: int, n_threads: in
         scratch=rows(widest),
         before=aligned_empty(network.n_parameters, dtype),
         partial=np.zeros(n_blocks),
-        squares=np.zeros(N_PARTS * len(network.shapes) if team else n_blocks),
         sums=sums,
         finite=np.ones(n_threads, np.int64),
         barrier=np.zeros(16, np.int64),
@@ -533,7 +534,7 @@ class _NumbaTrainer:
         self._kernel = train.train_steps(_recipe(train, network, job, threaded=n_threads > 1, team=team))
         size, dtype = network.n_parameters, network.dtype
         if job.is_gathered:
-            data = _read_only(job.X), _read_only(job.y), job.weights, memory.order
+            data = _read_only(job.X), _read_only(np.ascontiguousarray(job.y)), job.weights, memory.order
         else:
             data = _tiles(network, job, width)
         self._data = train.Data(*data)
@@ -546,6 +547,7 @@ class _NumbaTrainer:
             plateau=memory.plateau,
             gradients=aligned_empty(n_shards * size, dtype).reshape(n_shards, size),
             losses=np.zeros(n_shards),
+            squares=np.zeros(N_PARTS * len(network.shapes) if team else -(-size // train.BLOCK)),
             progress=np.zeros((n_threads, 2), np.int64),
         )
         self._state.gradients[...] = 0

@@ -35,8 +35,8 @@ __all__ = [
 
 T = TypeVar("T")
 
-# What weights may sum to: in float32, too, they are then finite, and so is what they multiply.
-LARGEST_WEIGHTS = 1e30
+# What weights may sum to: in float32, too, they are then finite, and so is what they multiply, or divide.
+LEAST_WEIGHTS, LARGEST_WEIGHTS = 1e-300, 1e30
 # Of so many values the sum is taken first.
 MANY_VALUES = 1 << 14
 
@@ -257,10 +257,10 @@ def check_weights(sample_weight: Any, n_samples: int) -> NDArray[np.float64]:
         raise ValueError("sample_weight is zero for every sample: give at least one a weight above zero")
     with np.errstate(over="ignore"):
         total = weights.sum()
-    if total > LARGEST_WEIGHTS:
+    if not LEAST_WEIGHTS <= total <= LARGEST_WEIGHTS:
         raise ValueError(
-            f"sample_weight has the sum {total:g}, but it must not be above {LARGEST_WEIGHTS:g}: "
-            "divide the weights by their mean"
+            f"sample_weight has the sum {total:g}, but it must be from {LEAST_WEIGHTS:g} to "
+            f"{LARGEST_WEIGHTS:g}: divide the weights by their mean"
         )
     return weights
 

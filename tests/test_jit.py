@@ -11,10 +11,12 @@ import textwrap
 from pathlib import Path
 
 import numba
+import numpy as np
 import pytest
 
 import fastnn_kernels
 from fastnn_kernels.jit import OPTIONS, Kernel, KernelCache, identity, is_part, kernel
+from fastnn_kernels.simd import IS_X86
 
 KERNELS = Path(fastnn_kernels.__file__).parent
 
@@ -299,8 +301,55 @@ def test_callers_of_all_kinds_build_in_what_was_a_part():
         return inner(x) + 2
 
     assert (outer(3), foreign(3), inner(3)) == (7, 8, 6)
-    assert (outer(0.5), inner(0.5), foreign(0.5)) == (2.0, 1.0, 3.0)
-    assert not any(is_part(compiled) for compiled in inner.overloads.values())
+    assert (inner(0.5), outer(0.5), foreign(0.5)) == (1.0, 2.0, 3.0)
+    # Callers are built from the part, whether Python has called it before or not.
+    assert [is_part(compiled) for compiled in inner.overloads.values()] == [False, True]
+    assert (inner(3), inner(0.5)) == (6, 1.0)
+
+
+def test_exceptions_come_out_of_what_is_built_in(package):
+    program = """
+        from fastnn_kernels.jit import kernel
+
+        @kernel
+        def inner(x):
+            if x < 0:
+                raise ValueError("negative", x)
+            return x
+
+        @kernel
+        def outer(x):
+            return inner(x)
+
+        for function in (outer, inner, outer):
+            try:
+                function(-2)
+            except ValueError as error:
+                print(error.args)
+    """
+    assert run(package, program).splitlines() == ["('negative', -2)"] * 3
+
+
+@pytest.mark.skipif(not IS_X86, reason="names processors of x86")
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_processors_with_narrower_vectors(package, dtype):
+    """As numba is told to compile for another one; here and there the training is the same."""
+    program = """
+        import numpy as np
+        import fastnn
+        from fastnn_kernels.simd import VECTOR_BYTES
+        X, y = np.random.RandomState(0).randn(60, 20), np.arange(60) % 3
+        model = fastnn.Model([20, 17, 9, 3], dropout=0.2, dtype=DTYPE, random_state=0)
+        options = {"batch_size": 25, "optimizer": "adam", "clip_norm": 1.0, "random_state": 0}
+        history = model.train(X, y, num_passes=3, epsilon=0.01, reduction="mean", **options)
+        print(VECTOR_BYTES, *history.loss, *model.predict_proba(X[:2]).ravel())
+    """.replace("DTYPE", repr(dtype))
+    here = run(package, program).split()
+    features = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+sse4.2,+avx,+avx2,+fma,+bmi,+bmi2,+f16c"}
+    there = run(package, program, **features).split()
+    assert there[0] == "32"
+    precision = {"rtol": 1e-9} if dtype == "float64" else {"rtol": 1e-3, "atol": 1e-4}
+    np.testing.assert_allclose(np.array(here[1:], float), np.array(there[1:], float), **precision)
 
 
 def test_a_kernel_that_does_not_compile_leaves_the_others_as_they_were():
@@ -315,4 +364,4 @@ def test_a_kernel_that_does_not_compile_leaves_the_others_as_they_were():
     for _ in range(2):
         with pytest.raises(numba.TypingError):
             outer(1)
-    assert Kernel.nesting == 0
+    assert not Kernel.is_part_wanted

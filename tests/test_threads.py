@@ -321,3 +321,19 @@ def test_under_every_threading_layer_of_numba(layer):
             pytest.skip(f"numba cannot load {layer} here")
         raise
     assert printed.split() == [layer, "threads", "children"]
+
+
+def test_going_back_into_a_step_finds_its_weights_as_they_were(monkeypatch):
+    """A call that began in the middle of a step diverges some steps later."""
+    X, y = random.normal(size=(3000, 10)), random.integers(0, 3, 3000)
+    curves = []
+    for operations in (1, 1e15):  # the first call does a tile; all calls do whole steps
+        monkeypatch.setattr(backends, "FIRST_CALL_OPERATIONS", operations)
+        network = fastnn.MLPClassifier(
+            (16,), solver="sgd", learning_rate_init=1e160, alpha=1e3, batch_size=3000, random_state=0
+        )
+        with pytest.raises(ValueError, match="non-finite"):
+            network.fit(X, y)
+        curves.append(network.loss_curve_)
+    assert np.isfinite(curves[0][0])
+    assert curves[0] == curves[1]

@@ -167,6 +167,37 @@ def test_not_finite_is_told(optimizer, dtype, value):
             assert not reference.update(optimizer.rule, gradients[0], twin, state, c, zero, zero)
 
 
+ROOTS = [
+    optimizers.Adagrad(eps=0.0),
+    optimizers.RMSprop(eps=0.0),
+    optimizers.Adam(eps=0.0),
+    optimizers.Adam((0.9, 0.0), eps=0.0),
+    optimizers.AdamW(eps=0.0),
+]
+
+
+@each_dtype
+@pytest.mark.parametrize("optimizer", ROOTS, ids=str)
+def test_steps_at_the_ends_of_the_format_are_alike(optimizer, dtype):
+    """Gradients whose squares are too small, or too large, to be there, and none after one."""
+    info = np.finfo(dtype)
+    values = np.array(
+        [0, info.tiny, 4 * info.tiny, info.tiny**0.5, 1e-20, 1, 0.99 * info.max**0.5, info.max**0.75]
+    )
+    size = 8 * padded(1, dtype)
+    g = np.resize(np.concatenate([values, -values]), size).astype(dtype)
+    sides = [(np.ones(size, dtype), initial_state(optimizer, size, dtype)) for _ in range(2)]
+    for c, gradient in zip(coefficients(optimizer, 3, dtype), (g, 0 * g, g), strict=True):
+        kernel, twin = sides
+        zero = dtype.type(0)
+        with np.errstate(all="ignore"):
+            compiled.update(optimizer.rule)(
+                read_only(gradient[None]), *kernel, read_only(c), zero, zero, dtype.type(1), 0, size, 0
+            )
+            reference.update(optimizer.rule, gradient, *twin, c, zero, zero)
+        np.testing.assert_allclose(kernel[0], twin[0], rtol=20 * info.eps, atol=20 * info.eps)
+
+
 def by_hand(optimizer, gradients):
     """Parameters after the steps, from 1 on, as the papers write the rules, with rates 0.1 / (1 + step)."""
     p, v, s, m = 1.0, 0.0, 0.0, 0.0

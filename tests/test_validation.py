@@ -11,6 +11,8 @@ from strategies import name_of
 
 from fastnn.losses import LOSSES, Huber, Loss
 from fastnn.validation import (
+    MANY_VALUES,
+    all_finite,
     check_choice,
     check_count,
     check_number,
@@ -140,3 +142,27 @@ def test_random_states():
     state = np.random.RandomState(3)
     assert resolve_random_state(state) is state
     assert resolve_random_state(np.uint8(3)).rand() == np.random.RandomState(3).rand()
+
+
+def test_weights_whose_sum_is_hardly_there_are_refused():
+    for value, told in ((1e-310, "3e-310"), (1e30, "3e\\+30")):
+        with pytest.raises(
+            ValueError, match=f"sample_weight has the sum {told}, but it must be from 1e-300 to 1e"
+        ):
+            check_weights([value] * 3, 3)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("size", [5, MANY_VALUES, MANY_VALUES + 1])
+def test_all_finite(size, dtype):
+    values = np.full(size, np.finfo(dtype).max)  # which add up to infinity
+    assert all_finite(values)
+    values[1::2] *= -1
+    assert all_finite(values)
+    for wrong in (np.nan, np.inf, -np.inf):
+        for position in (0, size // 2, size - 1):
+            broken = values.copy()
+            broken[position] = wrong
+            assert not all_finite(broken)
+    broken[:2] = np.inf, -np.inf
+    assert not all_finite(broken)

@@ -14,9 +14,10 @@ import numpy as np
 __all__ = ["OPTIMIZERS", "add_to_average", "limit_norms", "update"]
 
 
-def quotient(a, b):
-    """``a / b`` for b >= 0, which is taken into the normal range: 0 / 0 is 0."""
-    return a / np.maximum(b, np.finfo(b.dtype).tiny)
+def over_root(a, square, factor, offset):
+    """``a / (factor sqrt(square) + offset)``, the square taken into the normal range: 0 / 0 is 0."""
+    root = np.sqrt(np.maximum(square, np.finfo(square.dtype).tiny))
+    return a / (factor * root + offset)
 
 
 def sgd(p, g, state, c):
@@ -33,13 +34,13 @@ def momentum(p, g, state, c):
 def adagrad(p, g, state, c):
     """``s += g^2``; ``p - rate g / (sqrt(s) + eps)``."""
     state[0] += g * g
-    return p - c[0] * quotient(g, np.sqrt(state[0]) + c[1])
+    return p - c[0] * over_root(g, state[0], 1, c[1])
 
 
 def rmsprop(p, g, state, c):
     """``s = alpha s + (1 - alpha) g^2``; ``v = momentum v + g / (sqrt(s) + eps)``; ``p - rate v``."""
     state[0] = c[2] * state[0] + c[3] * g * g
-    state[1] = c[4] * state[1] + quotient(g, np.sqrt(state[0]) + c[1])
+    state[1] = c[4] * state[1] + over_root(g, state[0], 1, c[1])
     return p - c[0] * state[1]
 
 
@@ -47,7 +48,7 @@ def adam(p, g, state, c):
     """``m``, ``s``: running means of g and g^2; ``p - rate m / (root sqrt(s) + eps)``."""
     state[0] += c[2] * (g - state[0])
     state[1] = c[3] * state[1] + c[4] * g * g
-    return p - c[0] * quotient(state[0], c[5] * np.sqrt(state[1]) + c[1])
+    return p - c[0] * over_root(state[0], state[1], c[5], c[1])
 
 
 def adamw(p, g, state, c):

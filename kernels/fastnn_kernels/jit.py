@@ -8,10 +8,11 @@ longer. Compiled kernels are kept on disk; what cannot be kept is compiled again
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import inspect
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -97,11 +98,11 @@ class Part(JITCodeLibrary):
 
 
 class KernelCompiler(Compiler):
-    """Numba's, which makes a part of what is compiled while another kernel is."""
+    """Numba's, which makes a part of what compiled code calls."""
 
     def __init__(self, typing_context: Any, target_context: Any, library: Any, *arguments: Any) -> None:
         super().__init__(typing_context, target_context, library, *arguments)
-        if Kernel.nesting > 1:
+        if Kernel.is_part_wanted:
             self.state.library = Part(target_context.codegen(), "part")
             self.state.targetctx.get_executable = stand_in  # of a copy made for this compilation
 
@@ -112,33 +113,60 @@ def stand_in(*_: Any) -> object:
 
 
 class Kernel(CPUDispatcher):
-    """A numba dispatcher that compiles a part where it is called by another, and all where by Python."""
+    """A numba dispatcher that gives a part to those that call it from compiled code, all to Python."""
 
-    nesting = 0  # kernels that are being compiled, each for the one before; under numba's lock
+    is_part_wanted = False  # of what is compiled just now; under numba's lock
 
     def __init__(
         self, py_func: Callable, locals: Any = None, targetoptions: Any = None, pipeline_class: Any = None
     ) -> None:
         super().__init__(py_func, locals, targetoptions, pipeline_class or KernelCompiler)
+        self._others: dict[tuple, CompileResult] = {}  # the part where `overloads` has all, and vice versa
+
+    def get_call_template(self, args: Any, kws: Any) -> Any:
+        """Numba's hook: how compiled code calls it."""
+        with wanting(True):
+            return super().get_call_template(args, kws)
+
+    def _compile_for_args(self, *args: Any, **kws: Any) -> Any:
+        """Numba's hook: what Python calls for these arguments."""
+        with wanting(False):
+            return super()._compile_for_args(*args, **kws)
 
     def compile(self, signature: Any) -> Any:
-        """Numba's hook: what to call for arguments of these types."""
+        """Numba's hook: the code for arguments of these types, as it is wanted."""
         with global_compiler_lock:
-            Kernel.nesting += 1
-            try:
-                types = tuple(sigutils.normalize_signature(signature)[0])
-                if Kernel.nesting == 1 and types in self.overloads and is_part(self.overloads[types]):
-                    del self.overloads[types]
-                return super().compile(signature)
-            finally:
-                Kernel.nesting -= 1
+            types = tuple(sigutils.normalize_signature(signature)[0])
+            known = self.overloads.get(types)
+            if known is not None and is_part(known) != Kernel.is_part_wanted:
+                # Always from parts, so that it does not matter what was called from Python before.
+                del self.overloads[types]
+                if types in self._others:
+                    self.overloads[types] = self._others[types]
+                self._others[types] = known
+            return super().compile(signature)
 
     def add_overload(self, compiled: CompileResult) -> None:
         """Numba's hook: Python never sees a part."""
         if is_part(compiled):
             self.overloads[tuple(compiled.signature.args)] = compiled
-        else:
-            super().add_overload(compiled)
+            return
+        super().add_overload(compiled)
+        # What parts need to tell of an exception, or to print.
+        for environment in compiled._find_referenced_environments():
+            compiled.codegen.set_env(environment.env_name, environment)
+
+
+@contextlib.contextmanager
+def wanting(part: bool) -> Iterator[None]:
+    """While kernels are compiled as parts, or to be called from Python."""
+    with global_compiler_lock:
+        before = Kernel.is_part_wanted
+        try:
+            Kernel.is_part_wanted = part
+            yield
+        finally:
+            Kernel.is_part_wanted = before
 
 
 def is_part(compiled: CompileResult) -> bool:
@@ -159,7 +187,7 @@ def rebuilt(target_context: Any, state: tuple) -> CompileResult:
         get_executable=stand_in,
         typing_context=target_context.typing_context,
     )
-    # Environments are set in machine code.
+    # Environments are set where there is machine code.
     compiled = CompileResult._rebuild(context, *state[:-1], ())
     return compiled._replace(target_context=target_context, referenced_envs=environments)
 
@@ -223,7 +251,7 @@ class KernelCache:
             config.DEBUGINFO_DEFAULT,
             config.LOOP_VECTORIZE,
             config.SLP_VECTORIZE,
-            Kernel.nesting > 1,
+            Kernel.is_part_wanted,
         )
         key = (self._identity, str(signature), codegen.magic_tuple(), settings)
         return f"{self._name}.{hashlib.sha256(repr(key).encode()).hexdigest()[:24]}.nbc"

@@ -135,8 +135,6 @@ def dropout(A, key, first, rate, D):
 
     What is dropped is -0, which nothing else is, so that `dropout_backward` need not draw again.
 
-    The derivatives go back through the same kernel with the same key.
-
     Parameters
     ----------
     A : array (J, T)
@@ -152,7 +150,8 @@ def dropout(A, key, first, rate, D):
     threshold = np.int64(rate * 4294967296.0)
     scale = A.dtype.type(1.0 / (1.0 - rate))
     T = A.shape[1]
-    # Whole registers of random numbers, and where they serve two vectors, half of one behind them.
+    # Whole registers of random numbers, and where they serve two vectors, half of one behind them; where they
+    # serve one there is nothing behind them, for a tile is whole vectors.
     whole = T // VALUES * VALUES
     for j in range(A.shape[0]):
         row = draw(key, j)
@@ -196,7 +195,8 @@ def drop(typing_context, n_values, A, row, column, key, position, threshold, sca
     `n_values`, a constant, is how many k there are, whole vectors. Each 64-bit number of the stream, from
     `position` on, serves two of them, with 32 bits each, its low half the first.
     """
-    if not (isinstance(n_values, types.IntegerLiteral) and is_plain(A, 2) and is_plain(D, 2, written=True)):
+    are_plain = is_plain(A, 2) and is_plain(D, 2, written=True)
+    if not (isinstance(n_values, types.IntegerLiteral) and are_plain and A.dtype == D.dtype):
         return None
     count, vector = n_values.literal_value, vector_of(A)
 

@@ -27,7 +27,7 @@ from typing import Any
 
 import llvmlite.binding
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba.core import cgutils, config, types
 from numba.core.types.misc import unliteral
 from numba.extending import intrinsic, lower_builtin, models, register_model, type_callable
 from numba.np.arrayobj import populate_array
@@ -53,9 +53,17 @@ __all__ = [
     "view",
 ]
 
+
+def _has_avx512() -> bool:
+    """Whether numba compiles for it: for this processor, if the environment names no other's features."""
+    if config.CPU_FEATURES is not None:
+        return "+avx512f" in config.CPU_FEATURES.split(",")
+    return bool(llvmlite.binding.get_host_cpu_features().get("avx512f"))
+
+
 # Full-width vectors where the processor has them. Arrays are laid out for 64 bytes everywhere, so
 # that nothing above this file depends on it.
-HAS_AVX512 = bool(llvmlite.binding.get_host_cpu_features().get("avx512f"))
+HAS_AVX512 = _has_avx512()
 VECTOR_BYTES = 64 if HAS_AVX512 else 32
 
 # Vectors exchange values within pieces of so many bytes more easily than from one piece to another.
@@ -727,6 +735,9 @@ def sums_of_lanes(vectors: list[Value]) -> list[Any]:
     Two vectors become one, in which the sums of either have half of the lanes, until there is one alone.
     """
     first = vectors[0]
+    if len(vectors) > first.type.lanes:
+        half = len(vectors) // 2
+        return sums_of_lanes(vectors[:half]) + sums_of_lanes(vectors[half:])
     builder, lanes, width = first.builder, first.type.lanes, first.type.lanes
 
     def added(left: Value, right: Value, low: list[int], step: int) -> Value:

@@ -43,7 +43,7 @@ from .tile import gather_rows, transpose
 __all__ = ["N_PARTS", "Change", "gather_part", "part_weights", "team_gradient", "team_update"]
 
 N_PARTS = 2
-# Rows of weights in a strip: whole vectors, however many there are in a row.
+# Rows of weights in a strip, a multiple of the lanes of any vector: strips are whole vectors.
 STRIP = 16
 
 

@@ -88,7 +88,9 @@ class State(NamedTuple):
     parameters (P,); optimizer (S, P), its values; average (P,) or (0,), of the parameters; statistics,
     flat, of the normalised layers; generator (625,) uint32, of the orders; plateau (2,) float64, the best
     objective of a pass and passes since one was clearly below it; gradients (G, P); losses (G,) float64, of
-    the shards; progress (n, 2) int64, of every thread: steps done and rounds done of the next.
+    the shards; squares (P / BLOCK,) float64, sums of squares of weights, taken as a step begins, or, where
+    threads share units, (L * N_PARTS,) of every part's; progress (n, 2) int64, of every thread: steps done
+    and rounds done of the next.
     """
 
     parameters: Any
@@ -99,6 +101,7 @@ class State(NamedTuple):
     plateau: Any
     gradients: Any
     losses: Any
+    squares: Any
     progress: Any
 
 
@@ -106,8 +109,8 @@ class Workspace(NamedTuple):
     """What is overwritten: a row a thread of tiles, units, dunits, scratch; what threads share.
 
     tiles (n, (I + Y + 1) * T); before (P,), parameters of before a step; partial (P / BLOCK,) float64, sums
-    of squares of gradients; squares, likewise, of weights, or (L * N_PARTS,), of every part's; sums (2, ..),
-    and zeros in the second row, of `team.team_gradient`; finite (n,) int64; barrier (16,) int64.
+    of squares of gradients; sums (2, ..), and zeros in the second row, of `team.team_gradient`; finite (n,)
+    int64; barrier (16,) int64.
     """
 
     tiles: Any
@@ -116,7 +119,6 @@ class Workspace(NamedTuple):
     scratch: Any
     before: Any
     partial: Any
-    squares: Any
     sums: Any
     finite: Any
     barrier: Any
@@ -238,10 +240,10 @@ def train_steps(recipe: Recipe) -> Any:
     pass that used up the patience.
     """
     one_tile = tile_gradient(recipe)
-    change = update(recipe.optimizer, recipe.with_l1)
+    apply = update(recipe.optimizer, recipe.with_l1)
     gathered, threaded, team = recipe.gathered, recipe.threaded, recipe.team
-    shared_tile = team_gradient(recipe.activations, recipe.loss, change) if team else one_tile
-    change_own = team_update(change) if team else change
+    shared_tile = team_gradient(recipe.activations, recipe.loss, apply) if team else one_tile
+    apply_own = team_update(apply) if team else apply
 
     @kernel
     def train_steps(
@@ -257,7 +259,7 @@ def train_steps(recipe: Recipe) -> Any:
         indices, dropout = borrow(data.indices), borrow(settings.dropout)
         generator, plateau = borrow(state.generator), borrow(state.plateau)
         before, partial, barrier = borrow(work.before), borrow(work.partial), borrow(work.barrier)
-        squares = borrow(work.squares)
+        squares = borrow(state.squares)
         coefficients = borrow(coefficients)
         n_shards = gradients.shape[0]
         n_parameters = parameters.shape[0]
@@ -298,7 +300,7 @@ def train_steps(recipe: Recipe) -> Any:
             penalty = settings.reg_lambda * (scale if settings.of_objective else 1.0)
             numbers = row(coefficients, step - settings.first_step)
             l2, l2_others = dtype(penalty + settings.weight_decay), dtype(settings.weight_decay)
-            how = Change(optimizer_state, numbers, l2, dtype(settings.l1))
+            change = Change(optimizer_state, numbers, l2, dtype(settings.l1))
             # Where nothing must be known of all weights, or their gradient, before the first is changed.
             at_once = team and settings.n_rounds == 1 and settings.clip_norm == 0.0 and not is_observed
 
@@ -348,7 +350,7 @@ def train_steps(recipe: Recipe) -> Any:
                         loss, finite = shared_tile(
                             plan, parameters, X, y, weights, settings.loss_parameter, is_recorded, units,
                             dunits, row(work.sums, 0), row(work.sums, 1), scratch, gradient, round > 0,
-                            thread, n_threads, barrier, at_once, how,
+                            thread, n_threads, barrier, at_once, change,
                         )  # fmt: skip
                         if thread == 0:
                             losses[shard] += loss
@@ -404,8 +406,8 @@ def train_steps(recipe: Recipe) -> Any:
                     wait(barrier, n_threads)
             if team:
                 for unit_part in range(thread, N_PARTS, n_threads):
-                    finite &= change_own(
-                        plan, gradients, parameters, how, l2_others, shrink, settings.n_weights, unit_part,
+                    finite &= apply_own(
+                        plan, gradients, parameters, change, l2_others, shrink, settings.n_weights, unit_part,
                         T if at_once else 0,
                     )  # fmt: skip
             else:
@@ -415,7 +417,7 @@ def train_steps(recipe: Recipe) -> Any:
                     for part_begin, part_end, part_l2, l1 in (
                         (begin, middle, l2, dtype(settings.l1)), (middle, end, l2_others, dtype(0.0)),
                     ):  # fmt: skip
-                        finite &= change(
+                        finite &= apply(
                             gradients, parameters, optimizer_state, numbers, part_l2, l1, shrink, part_begin,
                             part_end, 0,
                         )  # fmt: skip

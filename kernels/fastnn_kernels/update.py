@@ -50,7 +50,7 @@ def adagrad(p, g, state, k, c):
 @kernel
 def rmsprop(p, g, state, k, c):
     """``s = alpha s + (1 - alpha) g^2``; ``v = momentum v + g / (sqrt(s) + eps)``; ``p - rate v``."""
-    s = fill(c, c[2]) * load(state, 0, k) + fill(c, c[3]) * (g * g)
+    s = fill(c, c[2]) * load(state, 0, k) + fill(c, c[3]) * g * g
     store(state, 0, k, s)
     v = fill(c, c[4]) * load(state, 1, k) + vmath.over_root(g, s, c.dtype.type(1), c[1])
     store(state, 1, k, v)
@@ -66,7 +66,7 @@ def adam(p, g, state, k, c):
     m = load(state, 0, k)
     m = m + fill(c, c[2]) * (g - m)
     store(state, 0, k, m)
-    s = fill(c, c[3]) * load(state, 1, k) + fill(c, c[4]) * (g * g)
+    s = fill(c, c[3]) * load(state, 1, k) + fill(c, c[4]) * g * g
     store(state, 1, k, s)
     return p - fill(c, c[0]) * vmath.over_root(m, s, c[5], c[1])
 

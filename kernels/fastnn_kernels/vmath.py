@@ -317,25 +317,23 @@ def quotient(numerator: Value, denominator: Value) -> Value:
 
 @emitter
 def over_root(numerator: Value, square: Value, factor: Value, offset: Value) -> Value:
-    """``numerator / (factor sqrt(square) + offset)``, the divisor taken into the normal range: 0 / 0 is 0.
+    """``numerator / (factor sqrt(square) + offset)``, the square taken into the normal range: 0 / 0 is 0.
 
-    square >= 0, factor of about 1 or more, offset >= 0.
+    square >= 0, factor of about 1 or more, offset finite and >= 0.
     """
-    format = FORMATS[square.dtype]
-    tiny = 2.0 ** (1 - format.bias)
+    square = square.at_least(2.0 ** (1 - FORMATS[square.dtype].bias))
     if not HAS_AVX512:
-        return numerator / square.sqrt().fma(factor, offset).at_least(tiny)
+        return numerator / square.sqrt().fma(factor, offset)
     # A root and a quotient keep the divider busy for longer than all else of an update takes. Of an estimate
     # a step of Newton's makes 28 bits, of these another 56.
     is_double = square.dtype == types.float64
-    square = square.at_least(tiny)
     estimate = square.estimate("rsqrt14")
     root, half = square * estimate, estimate * 0.5
     if is_double:
         rest = (-root).fma(half, 0.5)
         root, half = root.fma(rest, root), half.fma(rest, half)
     root = (-root).fma(root, square).fma(half, root)
-    divisor = root.fma(factor, offset)  # no less than the root of the smallest normal number
+    divisor = root.fma(factor, offset)
     inverse = divisor.estimate("rcp14")
     inverse = inverse.fma((-divisor).fma(inverse, 1.0), inverse)
     quotient = numerator * inverse
