@@ -77,8 +77,11 @@ def update(name, gradient, parameters, state, coefficients, l2, l1):
 
 
 def add_to_average(parameters, share, average):
-    """``average += share (parameters - average)``."""
-    average += share * (parameters - average)
+    """``average += share (parameters - average)``. A share of 1 is a copy."""
+    if share == 1:
+        average[...] = parameters
+    else:
+        average += share * (parameters - average)
 
 
 def limit_norms(W, limit):

@@ -148,9 +148,12 @@ def sum_of_squares(parameters, begin, end):
 
 @kernel
 def add_to_average(parameters, share, begin, end, average):
-    """``average += share (parameters - average)`` from `begin` to `end`; both (P,)."""
+    """``average += share (parameters - average)`` from `begin` to `end`, both (P,); by 1 a copy."""
     for k in range(begin, end):
-        average[k] += share * (parameters[k] - average[k])
+        if share == 1:
+            average[k] = parameters[k]
+        else:
+            average[k] += share * (parameters[k] - average[k])
 
 
 @kernel
