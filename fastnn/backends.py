@@ -171,7 +171,8 @@ class Job:
 
     def records(self, n_layers: int) -> Records:
         """Empty ones."""
-        n = len(self.kept)
+        # The last pass is kept, and every `record_every`-th before it.
+        n = -(-(self.num_passes - 1) // self.record_every) + 1 if self.num_passes else 0
         return Records(np.zeros(n), np.zeros(n), np.zeros((n, n_layers)))
 
 

@@ -46,6 +46,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from .backends import Job, get_backend
 from .fitting import CallbackSupportMixin, Fit, Shown, State, Validation, claimed, warn, with_callbacks
+from .generators import seeded
 from .losses import (
     LOSSES,
     Loss,
@@ -517,7 +518,7 @@ class BaseMLP(Targets, CallbackSupportMixin, BaseEstimator):
         if not isinstance(self.random_state, numbers.Integral):
             return check_random_state(self.random_state)
         if begins or state.random is None or state.random_seed != self.random_state:
-            state.random, state.random_seed = check_random_state(self.random_state), int(self.random_state)
+            state.random, state.random_seed = seeded(self.random_state), int(self.random_state)
         return state.random
 
     def _draw(self, state: State, random: np.random.RandomState) -> None:

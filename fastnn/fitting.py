@@ -24,12 +24,12 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from .backends import Job, Memory, Trainer, get_backend
+from .generators import generator_state, is_twister, put_generator_state, seeded
 from .lbfgs import minimise
 from .losses import Poisson
 from .network import Network
 from .optimizers import LBFGS, Optimizer
 from .training import DivergenceError
-from .validation import generator_state, put_generator_state
 
 try:  # scikit-learn has them from 1.9 on
     from sklearn.callback import CallbackSupportMixin, with_callbacks
@@ -108,7 +108,7 @@ def claimed(random: np.random.RandomState) -> Iterator[np.random.RandomState]:
         if is_free:
             claims.taken.add(id(random))
         else:
-            random = np.random.RandomState(random.randint(0, 2**32, 4, np.uint32))
+            random = seeded(random.randint(0, 2**32, 4, np.uint32))
     try:
         yield random
     finally:
@@ -323,9 +323,9 @@ class Fit:
 
     def _generator(self) -> np.random.RandomState:
         """Where the orders come from. Another kind of generator than the kernels know gives a seed."""
-        if self.random.get_state(legacy=False)["bit_generator"] == "MT19937":
+        if is_twister(self.random):
             return self.random
-        return np.random.RandomState(self.random.randint(0, 2**32, 4, np.uint32))
+        return seeded(self.random.randint(0, 2**32, 4, np.uint32))
 
     def _memory(self) -> Memory:
         """The state's, where this job can go on with it."""
@@ -350,7 +350,8 @@ class Fit:
         estimator, state, job = self.estimator, self.state, self.job
         done = estimator.n_iter_
         n_passes = min(job.num_passes - done, MOST_PASSES)
-        job = replace(job, num_passes=n_passes, steps_before=state.n_steps)
+        if n_passes < job.num_passes:  # one of several trainers
+            job = replace(job, num_passes=n_passes, steps_before=state.n_steps)
         trainer = get_backend("numba").trainer(state.network, state.parameters, state.statistics, job, memory)
         seen = 0
         while trainer.n_passes < n_passes:

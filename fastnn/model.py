@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .backends import BACKENDS, Job, Memory, Trainer, get_backend
+from .generators import generator_state, resolve_random_state, seeded
 from .gradcheck import GradientReport, check_gradients
 from .losses import Loss, SoftmaxCrossEntropy
 from .network import Network
@@ -26,8 +27,6 @@ from .validation import (
     check_rate,
     check_samples,
     check_weights,
-    generator_state,
-    resolve_random_state,
 )
 
 __all__ = ["LiveViews", "Model"]
@@ -340,7 +339,7 @@ class Model:
         if job.shuffled or network.dropout:
             high, low = random.randint(0, 2**32, 2, np.uint64).tolist()
             job = replace(job, seed=(high << 32) | low)
-            generator = generator_state(np.random.RandomState([high, low]))
+            generator = generator_state(seeded([high, low]))
         memory = Memory.fresh(network, self._parameters, job, generator)
         return self._run(job, memory, validation, functions, stopping, print_loss, progress)
 

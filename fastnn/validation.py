@@ -26,10 +26,7 @@ __all__ = [
     "check_samples",
     "check_targets",
     "check_weights",
-    "generator_state",
-    "put_generator_state",
     "resolve",
-    "resolve_random_state",
 ]
 
 
@@ -344,36 +341,3 @@ def check_choice(value: Any, name: str, choices: Iterable[str]) -> str:
     if isinstance(value, str) and value in choices:
         return value
     raise ValueError(f"{name} must be one of {sorted(choices)}, got {value!r}")
-
-
-def generator_state(random: Any) -> NDArray[np.uint32]:
-    """The words of the Mersenne Twister of a ``RandomState``, and its position among them: (625,)."""
-    state = random.get_state(legacy=False)["state"]
-    return np.append(state["key"], state["pos"]).astype(np.uint32)
-
-
-def put_generator_state(random: Any, generator: NDArray[np.uint32]) -> None:
-    """Let a ``RandomState`` go on from where `generator`, of `generator_state`, has come to."""
-    state = random.get_state(legacy=False)
-    state["state"] = {"key": generator[:-1], "pos": int(generator[-1])}
-    random.set_state(state)
-
-
-def resolve_random_state(random_state: Any) -> Any:
-    """What to draw from: NumPy's global generator for None, else a ``RandomState``.
-
-    Raises
-    ------
-    ValueError
-        For anything but None, an integer from 0 to 2**32 - 1 and a ``RandomState``.
-    """
-    if random_state is None:
-        return np.random
-    if isinstance(random_state, np.random.RandomState):
-        return random_state
-    if isinstance(random_state, numbers.Integral) and 0 <= int(random_state) < 2**32:
-        return np.random.RandomState(int(random_state))
-    raise ValueError(
-        "random_state must be None, an integer from 0 to 2**32 - 1 or a numpy.random.RandomState, "
-        f"got {random_state!r}"
-    )

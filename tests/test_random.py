@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import DTYPES, Draw, counts, draws, keys, padded, read_only, untouched, widths
 
+from fastnn.generators import generator_state, put_generator_state
 from fastnn.reference import random as reference
-from fastnn.validation import generator_state, put_generator_state
 from fastnn_kernels import random as compiled
 
 rates = st.one_of(st.sampled_from([0.0, 0.1, 0.5, 0.999]), st.floats(0, 1, exclude_max=True))

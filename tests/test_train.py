@@ -24,13 +24,13 @@ from strategies import (
 
 from fastnn import backends, threads
 from fastnn.backends import Job, Memory, get_backend
+from fastnn.generators import generator_state
 from fastnn.network import Network
 from fastnn.optimizers import SGD, Adam, Momentum, Nesterov
 from fastnn.reference import train as reference
 from fastnn.reference.norm import EPS
 from fastnn.schedules import Constant, ExponentialDecay, InverseTimeDecay
 from fastnn.training import run_training
-from fastnn.validation import generator_state
 from fastnn_kernels import train as compiled
 from fastnn_kernels.team import N_PARTS
 from fastnn_kernels.train import BLOCK

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import name_of
 
+from fastnn.generators import resolve_random_state
 from fastnn.losses import LOSSES, Huber, Loss
 from fastnn.validation import (
     MANY_VALUES,
@@ -20,7 +21,6 @@ from fastnn.validation import (
     check_targets,
     check_weights,
     resolve,
-    resolve_random_state,
 )
 
 FLOAT64, FLOAT32 = np.dtype(np.float64), np.dtype(np.float32)
