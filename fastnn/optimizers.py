@@ -378,10 +378,10 @@ class Adam(Optimizer):
     def coefficients(self, rates: Array, steps: NDArray[np.int64]) -> Array:
         first, second = (float(beta) for beta in self.betas)
         done = steps + 1.0
-        root = 1.0 / np.sqrt(1.0 - second**done)
+        root = np.sqrt(1.0 - second**done)
         return _columns(
-            rates / (1.0 - first**done), self.eps * root if self.eps_hat else self.eps, 1.0 - first, second,
-            1.0 - second, root,
+            rates * root / (1.0 - first**done), self.eps if self.eps_hat else self.eps * root,
+            1.0 - first, second, 1.0 - second,
         )  # fmt: skip
 
 

@@ -14,10 +14,10 @@ import numpy as np
 __all__ = ["OPTIMIZERS", "add_to_average", "limit_norms", "update"]
 
 
-def over_root(a, square, factor, offset):
-    """``a / (factor sqrt(square) + offset)``, the square taken into the normal range: 0 / 0 is 0."""
+def over_root(a, square, offset):
+    """``a / (sqrt(square) + offset)``, the square taken into the normal range: 0 / 0 is 0."""
     root = np.sqrt(np.maximum(square, np.finfo(square.dtype).tiny))
-    return a / (factor * root + offset)
+    return a / (root + offset)
 
 
 def sgd(p, g, state, c):
@@ -34,26 +34,26 @@ def momentum(p, g, state, c):
 def adagrad(p, g, state, c):
     """``s += g^2``; ``p - rate g / (sqrt(s) + eps)``."""
     state[0] += g * g
-    return p - c[0] * over_root(g, state[0], 1, c[1])
+    return p - c[0] * over_root(g, state[0], c[1])
 
 
 def rmsprop(p, g, state, c):
     """``s = alpha s + (1 - alpha) g^2``; ``v = momentum v + g / (sqrt(s) + eps)``; ``p - rate v``."""
     state[0] = c[2] * state[0] + c[3] * g * g
-    state[1] = c[4] * state[1] + over_root(g, state[0], 1, c[1])
+    state[1] = c[4] * state[1] + over_root(g, state[0], c[1])
     return p - c[0] * state[1]
 
 
 def adam(p, g, state, c):
-    """``m``, ``s``: running means of g and g^2; ``p - rate m / (root sqrt(s) + eps)``."""
+    """``m``, ``s``: running means of g and g^2; ``p - rate m / (sqrt(s) + eps)``."""
     state[0] += c[2] * (g - state[0])
     state[1] = c[3] * state[1] + c[4] * g * g
-    return p - c[0] * over_root(state[0], state[1], c[5], c[1])
+    return p - c[0] * over_root(state[0], state[1], c[1])
 
 
 def adamw(p, g, state, c):
-    """`adam` on parameters that were first multiplied by ``c[6]``."""
-    return adam(c[6] * p, g, state, c)
+    """`adam` on parameters that were first multiplied by ``c[5]``."""
+    return adam(c[5] * p, g, state, c)
 
 
 OPTIMIZERS = {

@@ -398,18 +398,31 @@ def column_sums(typing_context, transposed, db, adds):
     if not _are_plain((transposed,), (db,)):
         return None
 
+    # T is a whole number of vectors.
+    n_sums = min(PARALLEL_SUMS, vector_of(transposed).lanes)
+
     def generate(context, builder, signature, args):
         source, result = _matrices(context, builder, signature, args)
-        none = source.shape[0].type(0)
-        factor = cgutils.alloca_once_value(builder, LLVM_TYPES[transposed.dtype](1.0))
-        _call_product(
-            source,
-            result,
-            coefficients=factor,
-            row_distance=none,
-            term_distance=none,
-            adds=builder.zext(args[2], none.type),
-        )
+        zero = source.zero()
+        T, n_outputs = source.shape[0], result.shape[1]
+        sums = [cgutils.alloca_once(builder, zero.type.llvm) for _ in range(n_sums)]
+        lanes = T.type(zero.type.lanes)
+        with cgutils.for_range_slice(builder, T.type(0), n_outputs, lanes, inc=True) as (column, _):
+            for cell in sums:
+                builder.store(zero.ir, cell)
+            with cgutils.for_range_slice(builder, T.type(0), T, T.type(n_sums), inc=True) as (t, _):
+                for k, cell in enumerate(sums):
+                    value = source.load(_offset(builder, t, k), column)
+                    builder.store((zero.like(builder.load(cell)) + value).ir, cell)
+            totals = [zero.like(builder.load(cell)) for cell in sums]
+            while len(totals) > 1:
+                totals = [left + right for left, right in zip(totals[::2], totals[1::2], strict=True)]
+            limit = Value.wrap(context, builder, zero.type, builder.sub(n_outputs, column), types.intp)
+            mask = zero.lane_numbers() < limit
+            at = builder.bitcast(result.pointer(T.type(0), column), zero.type.llvm.as_pointer())
+            held = zero.masked_load(at, mask)
+            # Not what is there times 0, which may be anything.
+            (held.like(builder.select(args[2], held.ir, zero.ir)) + totals[0]).masked_store(at, mask)
         return context.get_dummy_value()
 
     return types.void(transposed, db, types.boolean), generate

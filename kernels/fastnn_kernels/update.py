@@ -11,9 +11,10 @@ that make up the one, C coefficients.
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numba.np.unsafe.ndarray import to_fixed_tuple
 
 from . import vmath
 from .jit import kernel
@@ -22,21 +23,22 @@ from .simd import fill, is_zero, lanes, load, reduce_add_squares, reduce_add_wei
 __all__ = ["OPTIMIZERS", "add_to_average", "limit_norms", "square_sum", "sum_of_squares", "update"]
 
 # --- the rules: the new values of the vector p of parameters that begins at k, by the derivative g.
-# The first coefficient is the learning rate; `state` (S, P) is updated.
+# The first coefficient is the learning rate; `state` (S, P) is updated. All of it is loaded before any of
+# it is stored: a load from where a store has just been, but for a multiple of 4 KB, waits for it.
 
 
 @kernel
 def sgd(p, g, state, k, c):
     """``p - rate g``."""
-    return p - fill(c, c[0]) * g
+    return p - fill(state, c[0]) * g
 
 
 @kernel
 def momentum(p, g, state, k, c):
     """``v = c1 v + c2 g``; ``p - (c3 g + c4 v)``, which is Polyak's momentum, and Nesterov's."""
-    v = fill(c, c[1]) * load(state, 0, k) + fill(c, c[2]) * g
+    v = fill(state, c[1]) * load(state, 0, k) + fill(state, c[2]) * g
     store(state, 0, k, v)
-    return p - (fill(c, c[3]) * g + fill(c, c[4]) * v)
+    return p - (fill(state, c[3]) * g + fill(state, c[4]) * v)
 
 
 @kernel
@@ -44,46 +46,54 @@ def adagrad(p, g, state, k, c):
     """``s += g^2``; ``p - rate g / (sqrt(s) + eps)``."""
     s = load(state, 0, k) + g * g
     store(state, 0, k, s)
-    return p - fill(c, c[0]) * vmath.over_root(g, s, c.dtype.type(1), c[1])
+    return p - fill(state, c[0]) * vmath.over_root(g, s, c[1])
 
 
 @kernel
 def rmsprop(p, g, state, k, c):
     """``s = alpha s + (1 - alpha) g^2``; ``v = momentum v + g / (sqrt(s) + eps)``; ``p - rate v``."""
-    s = fill(c, c[2]) * load(state, 0, k) + fill(c, c[3]) * g * g
+    s, v = load(state, 0, k), load(state, 1, k)
+    s = fill(state, c[2]) * s + fill(state, c[3]) * g * g
+    v = fill(state, c[4]) * v + vmath.over_root(g, s, c[1])
     store(state, 0, k, s)
-    v = fill(c, c[4]) * load(state, 1, k) + vmath.over_root(g, s, c.dtype.type(1), c[1])
     store(state, 1, k, v)
-    return p - fill(c, c[0]) * v
+    return p - fill(state, c[0]) * v
 
 
 @kernel
 def adam(p, g, state, k, c):
-    """``m``, ``s``: running means of g and g^2; ``p - rate m / (sqrt(s) / root + eps)``.
+    """``m``, ``s``: running means of g and g^2; ``p - rate m / (sqrt(s) + eps)``.
 
-    The rate has the correction of m in it, `root` is that of sqrt(s).
+    The rate and eps have the corrections of m and sqrt(s) in them.
     """
-    m = load(state, 0, k)
-    m = m + fill(c, c[2]) * (g - m)
+    m, s = load(state, 0, k), load(state, 1, k)
+    m = m + fill(state, c[2]) * (g - m)
+    s = fill(state, c[3]) * s + fill(state, c[4]) * g * g
     store(state, 0, k, m)
-    s = fill(c, c[3]) * load(state, 1, k) + fill(c, c[4]) * g * g
     store(state, 1, k, s)
-    return p - fill(c, c[0]) * vmath.over_root(m, s, c[5], c[1])
+    return p - fill(state, c[0]) * vmath.over_root(m, s, c[1])
 
 
 @kernel
 def adamw(p, g, state, k, c):
-    """`adam` on parameters that were first multiplied by ``c[6]``."""
-    return adam(fill(c, c[6]) * p, g, state, k, c)
+    """`adam` on parameters that were first multiplied by ``c[5]``."""
+    return adam(fill(state, c[5]) * p, g, state, k, c)
 
 
-OPTIMIZERS: dict[str, Any] = {
-    "sgd": sgd,
-    "momentum": momentum,
-    "adagrad": adagrad,
-    "rmsprop": rmsprop,
-    "adam": adam,
-    "adamw": adamw,
+class Optimizer(NamedTuple):
+    """A rule, and how many coefficients it takes."""
+
+    rule: Any
+    n_coefficients: int
+
+
+OPTIMIZERS: dict[str, Optimizer] = {
+    "sgd": Optimizer(sgd, 1),
+    "momentum": Optimizer(momentum, 5),
+    "adagrad": Optimizer(adagrad, 2),
+    "rmsprop": Optimizer(rmsprop, 5),
+    "adam": Optimizer(adam, 5),
+    "adamw": Optimizer(adamw, 6),
 }
 
 
@@ -97,24 +107,40 @@ def update(name: str, with_l1: bool = True) -> Any:
     coefficients (C,); l2, l1 and shrink are scalars of the parameters' dtype. Without `with_l1`, l1 is taken
     for 0.
     """
-    rule = OPTIMIZERS[name]
+    rule, n_coefficients = OPTIMIZERS[name]
 
     @kernel
     def update(gradients, parameters, state, coefficients, l2, l1, shrink, begin, end, first):
         row = view(parameters, 0, 1, parameters.shape[0])
-        trouble = fill(gradients, 0)
+        sums = fill(gradients, 0)
+        # In registers: what is in memory might be changed by every store.
+        numbers = to_fixed_tuple(coefficients, n_coefficients)
         for k in range(begin, end, lanes(gradients)):
             p = load(row, 0, k)
-            g = fill(gradients, shrink) * total(gradients, k - first)
-            g = g + fill(gradients, l2) * p
+            g = total(gradients, k - first)
+            if shrink != 1:
+                g = fill(gradients, shrink) * g
+            if l2 != 0:
+                g = g + fill(gradients, l2) * p
             if with_l1:
                 g = g + fill(gradients, l1) * vmath.sign(p)
-            p = rule(p, g, state, k, coefficients)
+            p = rule(p, g, state, k, numbers)
             store(row, 0, k, p)
-            trouble = trouble + p * fill(gradients, 0)  # 0 times infinity or NaN is NaN
-        return is_zero(trouble)
+            sums = sums + p
+        # 0 times infinity or NaN is NaN. A sum may be infinite where nothing that it is of is.
+        return is_zero(sums * fill(gradients, 0)) or are_finite(parameters, begin, end)
 
     return update
+
+
+@kernel
+def are_finite(parameters, begin, end):
+    """Whether the parameters (P,) from `begin` to `end`, whole numbers of vectors, are."""
+    row = view(parameters, 0, 1, parameters.shape[0])
+    trouble = fill(parameters, 0)
+    for k in range(begin, end, lanes(parameters)):
+        trouble = trouble + load(row, 0, k) * fill(parameters, 0)
+    return is_zero(trouble)
 
 
 @kernel

@@ -316,31 +316,35 @@ def quotient(numerator: Value, denominator: Value) -> Value:
 
 
 @emitter
-def over_root(numerator: Value, square: Value, factor: Value, offset: Value) -> Value:
-    """``numerator / (factor sqrt(square) + offset)``, the square taken into the normal range: 0 / 0 is 0.
+def over_root(numerator: Value, square: Value, offset: Value) -> Value:
+    """``numerator / (sqrt(square) + offset)``, the square taken into the normal range: 0 / 0 is 0.
 
-    square >= 0, factor of about 1 or more, offset finite and >= 0.
+    square >= 0, offset finite and >= 0.
     """
     square = square.at_least(2.0 ** (1 - FORMATS[square.dtype].bias))
     if not HAS_AVX512:
-        return numerator / square.sqrt().fma(factor, offset)
-    # A root and a quotient keep the divider busy for longer than all else of an update takes. Of an estimate
-    # a step of Newton's makes 28 bits, of these another 56.
+        return numerator / (square.sqrt() + offset)
+    # Two of them keep the divider busy for longer than all else of an update takes: the quotient, and in
+    # float64 the root, too, are made of estimates. A step of Newton's makes 28 bits of these, another 56.
     is_double = square.dtype == types.float64
-    estimate = square.estimate("rsqrt14")
-    root, half = square * estimate, estimate * 0.5
     if is_double:
+        estimate = square.estimate("rsqrt14")
+        root, half = square * estimate, estimate * 0.5
         rest = (-root).fma(half, 0.5)
         root, half = root.fma(rest, root), half.fma(rest, half)
-    root = (-root).fma(root, square).fma(half, root)
-    divisor = root.fma(factor, offset)
+        root = (-root).fma(root, square).fma(half, root)
+    else:
+        root = square.sqrt()
+    divisor = root + offset
     inverse = divisor.estimate("rcp14")
     inverse = inverse.fma((-divisor).fma(inverse, 1.0), inverse)
-    quotient = numerator * inverse
-    if is_double:
-        quotient = inverse.fma((-divisor).fma(quotient, numerator), quotient)
     # By infinity, where the steps end at NaN; the product is one where the numerator is infinite, too.
-    return (numerator * 0.0).where(square.equals(math.inf), quotient)
+    is_infinite = square.equals(math.inf)
+    if not is_double:
+        return numerator * inverse.constant(0.0).where(is_infinite, inverse)
+    quotient = numerator * inverse
+    quotient = inverse.fma((-divisor).fma(quotient, numerator), quotient)
+    return (numerator * 0.0).where(is_infinite, quotient)
 
 
 @emitter
