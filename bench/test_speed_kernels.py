@@ -98,7 +98,7 @@ def loss(name, operation):
             )
         kernel = compiled_loss.loss_backward(name)
         return (
-            lambda: kernel(S, y, weights, 0.5, dS),
+            lambda: kernel(S, y, weights, 0.5, False, dS),
             lambda: reference_loss.loss_backward(name, rows, targets, weights[0], 0.5),
         )
 

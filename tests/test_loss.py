@@ -94,8 +94,14 @@ def test_value_is_the_reference(draw: Draw, loss, n_scores, count):
 def test_backward_is_the_reference(draw: Draw, loss, n_scores, count):
     S, y, weights = problem(draw, loss, n_scores, count)
     parameter = parameter_of(loss, draw.dtype)
-    dS = untouched(S.shape, draw.dtype)
-    compiled.loss_backward(loss.name)(read_only(S), read_only(y), read_only(weights), parameter, dS)
+    dS, unasked = untouched(S.shape, draw.dtype), untouched(S.shape, draw.dtype)
+    arguments = read_only(S), read_only(y), read_only(weights), parameter
+    value = compiled.loss_backward(loss.name)(*arguments, True, dS)
+    assert compiled.loss_backward(loss.name)(*arguments, False, unasked) == 0
+    np.testing.assert_array_equal(dS, unasked)
+    alone = compiled.loss_value(loss.name)(*arguments)
+    scale = (terms_of_value(loss, wide(S), wide(y)) * wide(weights)[0]).sum()
+    assert abs(value - alone) <= tolerance(draw.dtype, n_scores) * scale
     # On which side of a hinge a score is, is a matter of the dtype.
     exact = [wide(array) if loss.name != "multiclass_hinge" else array for array in (S, y, weights)]
     expected = reference.loss_backward(loss.name, *as_twin(loss, *exact), parameter).T if count else S
@@ -111,7 +117,7 @@ def test_two_classes_are_exact_where_the_label_is_all_but_certain(dtype):
     ones, dS = np.ones_like(lead)[None], untouched(S.shape, dtype)
     backward = compiled.loss_backward("softmax_cross_entropy")
     for label in (0, 1):
-        backward(read_only(S), read_only(label * ones), read_only(ones), 0.0, dS)
+        backward(read_only(S), read_only(label * ones), read_only(ones), 0.0, False, dS)
         wrong = scipy.special.expit(wide(-lead if label else lead))
         np.testing.assert_allclose(dS[1 - label], wrong, rtol=tolerance(dtype))
         np.testing.assert_array_equal(dS[label], -dS[1 - label])
@@ -121,8 +127,10 @@ def both_sides(loss, S, y, weights):
     """(value, dS) of the kernels, and of the reference in the same dtype."""
     dS = untouched(S.shape, S.dtype)
     arguments = read_only(S), read_only(y), read_only(weights), parameter_of(loss, S.dtype)
-    compiled.loss_backward(loss.name)(*arguments, dS)
-    yield compiled.loss_value(loss.name)(*arguments), dS
+    value = compiled.loss_backward(loss.name)(*arguments, True, dS)
+    # Alone, too, it says what is no number, and nothing of what has no weight.
+    np.testing.assert_allclose(value, compiled.loss_value(loss.name)(*arguments), rtol=tolerance(S.dtype, 90))
+    yield value, dS
     twin = *as_twin(loss, S, y, weights), loss.parameter
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         yield reference.loss_value(loss.name, *twin), reference.loss_backward(loss.name, *twin).T

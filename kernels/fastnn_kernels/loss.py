@@ -5,7 +5,8 @@ under the same name, and name it in ``fastnn/losses.py``. Every loss is a sum ov
 sample's weight times its own loss, takes one parameter (0 where it needs none), and has two kernels:
 
 - ``value(S, y, weights, parameter)``, a float64;
-- ``backward(S, y, weights, parameter, dS)``, which overwrites dS by the derivative by the scores.
+- ``backward(S, y, weights, parameter, wanted, dS)``, which overwrites dS by the derivative by the scores, and
+  returns the value, too, if it is `wanted`, else 0. The derivative is the same to the last bit either way.
 
 Shape letters: K scores of a sample, Y targets of one (1 where they are labels), T samples of a tile (a
 whole number of vectors). S and dS are (K, T), y is (Y, T), weights are (1, T): zero for the padding,
@@ -19,7 +20,7 @@ from typing import Any, NamedTuple
 
 from . import vmath
 from .jit import kernel
-from .output import column_max, softmax_forward
+from .output import column_max, exponentials
 from .simd import Value, emitter, fill, lanes, load, reduce_add_weighted, store
 
 __all__ = ["LOSSES", "Loss", "loss_backward", "loss_value"]
@@ -31,51 +32,63 @@ __all__ = ["LOSSES", "Loss", "loss_backward", "loss_value"]
 @kernel
 def cross_entropy_value(S, y, weights, smoothing):
     """``log sum exp(S) - sum q S`` with q = 1 - smoothing at the label, plus smoothing / K everywhere."""
-    n_scores = S.shape[0]
     loss = 0.0
-    if n_scores == 2 and smoothing == 0.0:
-        for t in range(0, S.shape[1], lanes(S)):
-            own = two_class_loss(load(S, 0, t), load(S, 1, t), load(y, 0, t))
-            loss += reduce_add_weighted(own, load(weights, 0, t))
-        return loss
-    spread = fill(S, S.dtype.type(smoothing / n_scores))
-    at_label = fill(S, S.dtype.type(1.0 - smoothing))
     for t in range(0, S.shape[1], lanes(S)):
-        highest = column_max(S, t)
-        label = load(y, 0, t)
-        total = fill(S, 0)
-        expected = fill(S, 0)
-        for k in range(n_scores):
-            score = load(S, k, t) - highest
-            total = total + vmath.exp_to_zero(score)
-            expected = vmath.where_equal(label, k, expected + at_label * score, expected)
-            if smoothing != 0.0:
-                expected = expected + spread * score
-        own = vmath.log(total) - expected
-        loss += reduce_add_weighted(own, load(weights, 0, t))
+        label, weight = load(y, 0, t), load(weights, 0, t)
+        if S.shape[0] == 2 and smoothing == 0.0:
+            own = two_class_loss(load(S, 0, t), load(S, 1, t), label)
+        else:
+            highest = column_max(S, t)
+            total = fill(S, 0)
+            for k in range(S.shape[0]):
+                total = total + vmath.exp_to_zero(load(S, k, t) - highest)
+            own = vmath.log(total) - expected_score(S, t, label, highest, smoothing)
+        loss += reduce_add_weighted(own, weight)
     return loss
 
 
 @kernel
-def cross_entropy_backward(S, y, weights, smoothing, dS):
+def cross_entropy_backward(S, y, weights, smoothing, wanted, dS):
     """The softmax diff: probabilities less q."""
     n_scores = S.shape[0]
+    loss = 0.0
     if n_scores == 2 and smoothing == 0.0:
         for t in range(0, S.shape[1], lanes(S)):
-            diff = two_class_diff(load(S, 0, t), load(S, 1, t), load(y, 0, t))
-            diff = diff * load(weights, 0, t)
+            label, weight = load(y, 0, t), load(weights, 0, t)
+            diff = two_class_diff(load(S, 0, t), load(S, 1, t), label) * weight
             store(dS, 0, t, -diff)
             store(dS, 1, t, diff)
-        return
-    softmax_forward(S, dS)
+            if wanted:
+                loss += reduce_add_weighted(two_class_loss(load(S, 0, t), load(S, 1, t), label), weight)
+        return loss
     spread = S.dtype.type(smoothing / n_scores)
     at_label = S.dtype.type(1.0 - smoothing + smoothing / n_scores)
     for t in range(0, S.shape[1], lanes(S)):
-        label = load(y, 0, t)
-        weight = load(weights, 0, t)
+        label, weight = load(y, 0, t), load(weights, 0, t)
+        highest = column_max(S, t)
+        total = exponentials(S, t, highest, dS)
+        reciprocal = vmath.divide(fill(S, 1), total)
         for k in range(n_scores):
             expected = vmath.where_equal(label, k, at_label, spread)
-            store(dS, k, t, (load(dS, k, t) - expected) * weight)
+            store(dS, k, t, (load(dS, k, t) * reciprocal - expected) * weight)
+        if wanted:
+            own = vmath.log(total) - expected_score(S, t, label, highest, smoothing)
+            loss += reduce_add_weighted(own, weight)
+    return loss
+
+
+@kernel
+def expected_score(S, t, label, highest, smoothing):
+    """``sum q (S - highest)`` of every sample in the vector that begins at column t."""
+    at_label = fill(S, S.dtype.type(1.0 - smoothing))
+    spread = fill(S, S.dtype.type(smoothing / S.shape[0]))
+    expected = fill(S, 0)
+    for k in range(S.shape[0]):
+        score = load(S, k, t) - highest
+        expected = vmath.where_equal(label, k, expected + at_label * score, expected)
+        if smoothing != 0.0:
+            expected = expected + spread * score
+    return expected
 
 
 # Softmax over two scores is the sigmoid of their difference: one exponential instead of two, and no
@@ -119,7 +132,7 @@ def hinge_value(S, y, weights, margin):
 
 
 @kernel
-def hinge_backward(S, y, weights, margin, dS):
+def hinge_backward(S, y, weights, margin, wanted, dS):
     """1 for every class too close to the label's, less their number at the label; 0 at the kinks."""
     room = fill(S, S.dtype.type(margin))
     zero = fill(S, 0)
@@ -136,6 +149,7 @@ def hinge_backward(S, y, weights, margin, dS):
             store(dS, k, t, d)
         for k in range(S.shape[0]):
             store(dS, k, t, vmath.where_equal(label, k, -count, load(dS, k, t)))
+    return hinge_value(S, y, weights, margin) if wanted else 0.0
 
 
 @kernel
@@ -262,21 +276,28 @@ def loss_value(name: str) -> Any:
 
 @functools.cache
 def loss_backward(name: str) -> Any:
-    """The kernel ``(S, y, weights, parameter, dS)``: dS is overwritten by the derivative by S."""
+    """The kernel ``(S, y, weights, parameter, wanted, dS)``: dS is overwritten by the derivative by S.
+
+    It returns the weighted loss, a float64, if it is `wanted`, else 0.
+    """
     loss = LOSSES[name]
     if loss.of_labels:
         return loss.backward
-    slope = loss.backward
+    formula, slope = loss.value, loss.backward
 
     @kernel
-    def loss_backward(S, y, weights, parameter, dS):
+    def loss_backward(S, y, weights, parameter, wanted, dS):
+        total = 0.0
         constant = S.dtype.type(parameter)
         zero = fill(S, 0)
         for k in range(S.shape[0]):
             for t in range(0, S.shape[1], lanes(S)):
-                d = slope(load(S, k, t), load(y, k, t), constant)
-                weight = load(weights, 0, t)
+                s, target, weight = load(S, k, t), load(y, k, t), load(weights, 0, t)
                 # Of what counts for nothing, as the padding, the derivative may be infinite.
+                d = slope(s, target, constant)
                 store(dS, k, t, vmath.where_greater(weight, zero, d * weight, zero))
+                if wanted:
+                    total += reduce_add_weighted(formula(s, target, constant), weight)
+        return total
 
     return loss_backward

@@ -13,7 +13,7 @@ from .jit import kernel
 from .layer import identity
 from .simd import fill, lanes, load, store, store_integers
 
-__all__ = ["OUTPUTS", "argmax", "output_forward", "softmax_forward"]
+__all__ = ["OUTPUTS", "argmax", "exponentials", "output_forward", "softmax_forward"]
 
 
 @kernel
@@ -28,15 +28,21 @@ def softmax_forward(S, P):
         Overwritten; may be S.
     """
     for t in range(0, S.shape[1], lanes(S)):
-        highest = column_max(S, t)
-        total = fill(S, 0)
-        for k in range(S.shape[0]):
-            e = vmath.exp_to_zero(load(S, k, t) - highest)
-            total = total + e
-            store(P, k, t, e)
+        total = exponentials(S, t, column_max(S, t), P)
         reciprocal = vmath.divide(fill(S, 1), total)
         for k in range(S.shape[0]):
             store(P, k, t, load(P, k, t) * reciprocal)
+
+
+@kernel
+def exponentials(S, t, highest, P):
+    """``P = exp(S - highest)`` in the vector of samples that begins at column t; returns their sum."""
+    total = fill(S, 0)
+    for k in range(S.shape[0]):
+        e = vmath.exp_to_zero(load(S, k, t) - highest)
+        total = total + e
+        store(P, k, t, e)
+    return total
 
 
 @kernel

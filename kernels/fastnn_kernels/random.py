@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import numpy as np
 from llvmlite import ir
-from numba.core import types
+from numba.core import cgutils, types
 from numba.extending import intrinsic
+from numba.np.arrayobj import populate_array
 
 from .jit import kernel
 from .simd import (
@@ -81,8 +82,10 @@ def shuffle(generator, indices):
     indices : array of int64
         Updated.
     """
+    numbers = words()
     mask = np.int64(0xFFFFFFFF)
     position = np.int64(generator[WORDS])
+    is_tempered = False
     i = indices.shape[0] - 1
     while i > 0:
         while mask >> 1 >= i:  # as few bits as i has
@@ -90,26 +93,56 @@ def shuffle(generator, indices):
         if position >= WORDS:
             twist(generator)
             position = np.int64(0)
-        least = mask >> 1
+            is_tempered = False
+        if not is_tempered:
+            for k in range(WORDS):
+                numbers[k] = tempered(generator[k])
+            is_tempered = True
+        # First which numbers are places to go to, that is, not too large: too many are, and without a
+        # pattern, for a branch. Unsigned indices need not be looked at, whether they count from behind.
+        least, last, begin = mask >> 1, i, position
+        end = begin
         while i > least and position < WORDS:
-            j = tempered(np.int64(generator[position])) & mask
+            j = np.int64(numbers[np.uint64(position)]) & mask
             position += 1
-            # One that is too large is no place to go to. It comes too often, and without a pattern, for a
-            # branch: the entry is exchanged with itself instead.
+            numbers[np.uint64(end)] = j
             fits = j <= i
-            j = j if fits else i
-            indices[i], indices[j] = indices[j], indices[i]
+            end += fits
             i -= fits
+        for k in range(end - begin):
+            here, there = np.uint64(last - k), np.uint64(numbers[np.uint64(begin + k)])
+            indices[here], indices[there] = indices[there], indices[here]
     generator[WORDS] = position
+
+
+@intrinsic
+def words(typing_context):
+    """An array of `WORDS` uint32 on the stack, there until the kernel returns, of arbitrary values."""
+    array = types.Array(types.uint32, 1, "C")
+
+    def generate(context, builder, signature, args):
+        word = ir.IntType(32)
+        window = context.make_array(array)(context, builder)
+        populate_array(
+            window,
+            data=cgutils.alloca_once(builder, word, size=WORDS),
+            shape=[ir.IntType(64)(WORDS)],
+            strides=[ir.IntType(64)(4)],
+            itemsize=ir.IntType(64)(4),
+            meminfo=None,
+        )
+        return window._getvalue()
+
+    return array(), generate
 
 
 @kernel
 def tempered(y):
-    """32 bits of a word of the Mersenne Twister (Matsumoto & Nishimura, 1998, section 2.1)."""
-    y ^= y >> 11
-    y ^= (y << 7) & 0x9D2C5680
-    y ^= (y << 15) & 0xEFC60000
-    return y ^ (y >> 18)
+    """A word of the Mersenne Twister as it is given out (Matsumoto & Nishimura, 1998, section 2.1)."""
+    y ^= y >> np.uint32(11)
+    y ^= (y << np.uint32(7)) & np.uint32(0x9D2C5680)
+    y ^= (y << np.uint32(15)) & np.uint32(0xEFC60000)
+    return y ^ (y >> np.uint32(18))
 
 
 @kernel

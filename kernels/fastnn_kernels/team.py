@@ -23,7 +23,7 @@ from .barrier import wait
 from .gate import affine_backward, affine_forward, sums_pay
 from .jit import kernel
 from .layer import activation_backward, activation_forward, by_code
-from .loss import loss_backward, loss_value
+from .loss import loss_backward
 from .network import (
     ACTIVATION,
     BIASES,
@@ -113,7 +113,6 @@ def team_gradient(activations: tuple[str, ...], loss: str, update: Any) -> Any:
     """
     activate = by_code(activation_forward, activations)
     differentiate = by_code(activation_backward, activations)
-    value = loss_value(loss)
     slope = loss_backward(loss)
     change_strips = strips_changed(update)
 
@@ -152,9 +151,8 @@ def team_gradient(activations: tuple[str, ...], loss: str, update: Any) -> Any:
                     activate(plan[layer, ACTIVATION], rows(Z, begin, end), rows(A, begin, end))
         total, finite = 0.0, True
         if thread == 0:
-            S = last_outputs(plan, T, units)
-            total = value(S, y, weights, parameter) if wanted else 0.0
-            slope(S, y, weights, parameter, view(dunits, plan[last, DUNITS] * T, plan[last, OUTPUTS], T))
+            dS = view(dunits, plan[last, DUNITS] * T, plan[last, OUTPUTS], T)
+            total = slope(last_outputs(plan, T, units), y, weights, parameter, wanted, dS)
 
         for layer in range(last, -1, -1):
             n_inputs, n_outputs = plan[layer, INPUTS], plan[layer, OUTPUTS]

@@ -19,7 +19,7 @@ import numpy as np
 
 from .barrier import wait
 from .jit import kernel
-from .loss import loss_backward, loss_value
+from .loss import loss_backward
 from .network import (
     DUNITS,
     INPUTS,
@@ -181,7 +181,6 @@ def tile_gradient(recipe: Recipe) -> Any:
     """
     forward = forward_pass(recipe.activations, recipe.batch_norm, recipe.dropped)
     backward = backward_pass(recipe.activations, recipe.batch_norm, recipe.dropped)
-    value = loss_value(recipe.loss)
     slope = loss_backward(recipe.loss)
 
     @kernel
@@ -190,10 +189,9 @@ def tile_gradient(recipe: Recipe) -> Any:
     ):
         T = X.shape[1]
         forward(plan, parameters, X, units, batch)
-        S = last_outputs(plan, T, units)
-        loss = value(S, y, weights, parameter) if wanted else 0.0
         last = plan.shape[0] - 1
-        slope(S, y, weights, parameter, view(dunits, plan[last, DUNITS] * T, plan[last, OUTPUTS], T))
+        dS = view(dunits, plan[last, DUNITS] * T, plan[last, OUTPUTS], T)
+        loss = slope(last_outputs(plan, T, units), y, weights, parameter, wanted, dS)
         backward(plan, parameters, X, units, dunits, scratch, gradient, adds, batch)
         return loss
 
