@@ -54,12 +54,13 @@ def cross_entropy_backward(S, y, weights, smoothing, wanted, dS):
     loss = 0.0
     if n_scores == 2 and smoothing == 0.0:
         for t in range(0, S.shape[1], lanes(S)):
+            first, second = load(S, 0, t), load(S, 1, t)
             label, weight = load(y, 0, t), load(weights, 0, t)
-            diff = two_class_diff(load(S, 0, t), load(S, 1, t), label) * weight
+            diff = two_class_diff(first, second, label) * weight
             store(dS, 0, t, -diff)
             store(dS, 1, t, diff)
-            if wanted:
-                loss += reduce_add_weighted(two_class_loss(load(S, 0, t), load(S, 1, t), label), weight)
+            if wanted:  # with the exponential that there is
+                loss += reduce_add_weighted(two_class_loss(first, second, label), weight)
         return loss
     spread = S.dtype.type(smoothing / n_scores)
     at_label = S.dtype.type(1.0 - smoothing + smoothing / n_scores)

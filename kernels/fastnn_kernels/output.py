@@ -13,7 +13,7 @@ from .jit import kernel
 from .layer import identity
 from .simd import fill, lanes, load, store, store_integers
 
-__all__ = ["OUTPUTS", "argmax", "exponentials", "output_forward", "softmax_forward"]
+__all__ = ["OUTPUTS", "argmax", "output_forward", "softmax_forward"]
 
 
 @kernel

@@ -26,6 +26,7 @@ from .simd import (
     Value,
     Vector,
     emitter,
+    flat,
     is_plain,
     lanes,
     load,
@@ -209,9 +210,9 @@ def dropout_backward(D, dD, rate, dA):
         Overwritten; may be dD.
     """
     scale = D.dtype.type(1.0 / (1.0 - rate))
-    for j in range(D.shape[0]):
-        for t in range(0, D.shape[1], lanes(D)):
-            store(dA, j, t, unless_dropped(load(dD, j, t), load(D, j, t), scale))
+    D, dD, dA = flat(D), flat(dD), flat(dA)
+    for k in range(0, D.shape[1], lanes(D)):
+        store(dA, 0, k, unless_dropped(load(dD, 0, k), load(D, 0, k), scale))
 
 
 @emitter
