@@ -410,11 +410,11 @@ def _training_width(network: Network, n_samples: int) -> int:
     )
 
 
-def _recipe(train: Any, network: Network, job: Job, *, threaded: bool = False, team: bool = False) -> Any:
+def _recipe(train: Any, network: Network, job: Job, *, team: bool = False) -> Any:
     return train.Recipe(
         network.kernel_activations, network.loss.name, job.optimizer.rule,
         gathered=job.is_gathered, batch_norm=network.batch_norm,
-        dropped=bool(network.dropout), with_l1=job.l1 > 0, threaded=threaded, team=team,
+        dropped=bool(network.dropout), with_l1=job.l1 > 0, team=team,
     )  # fmt: skip
 
 
@@ -532,7 +532,7 @@ class _NumbaTrainer:
         # More threads than cores would wait for one another.
         n_threads = min(job.n_threads, n_shares, available_cores())
         self._n_threads = n_threads
-        self._kernel = train.train_steps(_recipe(train, network, job, threaded=n_threads > 1, team=team))
+        self._kernel = train.train_steps(_recipe(train, network, job, team=team))
         size, dtype = network.n_parameters, network.dtype
         if job.is_gathered:
             data = _read_only(job.X), _read_only(np.ascontiguousarray(job.y)), job.weights, memory.order

@@ -7,6 +7,8 @@ nanoseconds where every thread has a core, and hand their core on where one is n
 
 from __future__ import annotations
 
+from typing import Any
+
 import llvmlite.binding
 from llvmlite import ir
 from numba.core import cgutils, types
@@ -28,49 +30,68 @@ YIELD = next(
 def wait(typing_context, barrier, n_threads):
     """Return when `n_threads` threads have called this; barrier: zeros at first, (16,) of int64.
 
-    What each wrote before it arrived, all can read afterwards.
+    What each wrote before it arrived, all can read afterwards. One alone does not wait.
     """
     if not (isinstance(barrier, types.Array) and barrier.dtype == types.int64 and barrier.ndim == 1):
         return None
 
     def generate(context, builder, signature, args):
         data = context.make_array(barrier)(context, builder, args[0]).data
-        # A cache line apart: spinning on one must not slow arrivals at the other.
-        arrived, finished = data, builder.gep(data, [ir.IntType(64)(8)], inbounds=True)
-        one = ir.IntType(64)(1)
-        now = builder.load_atomic(finished, "acquire", 8)
-        before = builder.atomic_rmw("add", arrived, one, "acq_rel")
-        is_last = builder.icmp_signed("==", builder.add(before, one), args[1])
-        with builder.if_else(is_last) as (last, others):
-            with last:
-                builder.store_atomic(ir.IntType(64)(0), arrived, "monotonic", 8)
-                builder.atomic_rmw("add", finished, one, "release")
-            with others:
-                spins = cgutils.alloca_once(builder, ir.IntType(64))
-                builder.store(ir.IntType(64)(0), spins)
-                head, body, end = (
-                    builder.append_basic_block(f"wait.{name}") for name in ("head", "body", "end")
-                )
-                builder.branch(head)
-                builder.position_at_end(head)
-                same = builder.icmp_signed("==", builder.load_atomic(finished, "acquire", 8), now)
-                builder.cbranch(same, body, end)
-                builder.position_at_end(body)
-                count = builder.add(builder.load(spins), one)
-                builder.store(count, spins)
-                if IS_X86:
-                    pause = cgutils.get_or_insert_function(
-                        builder.module, ir.FunctionType(ir.VoidType(), []), "llvm.x86.sse2.pause"
-                    )
-                    builder.call(pause, [])
-                if YIELD:
-                    with builder.if_then(builder.icmp_signed(">", count, ir.IntType(64)(SPINS))):
-                        hand_on = cgutils.get_or_insert_function(
-                            builder.module, ir.FunctionType(ir.IntType(32), []), YIELD
-                        )
-                        builder.call(hand_on, [])
-                builder.branch(head)
-                builder.position_at_end(end)
+        with builder.if_then(builder.icmp_signed(">", args[1], args[1].type(1))):
+            builder.call(_wait_function(builder.module), [data, args[1]])
         return context.get_dummy_value()
 
     return types.void(barrier, types.int64), generate
+
+
+def _wait_function(module: Any) -> Any:
+    """The function ``(barrier, n_threads)`` in `module` that waits; called, as it need not be quick twice."""
+    name = "fastnn_wait"
+    if name in module.globals:
+        return module.globals[name]
+    integer = ir.IntType(64)
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [integer.as_pointer(), integer]), name)
+    # Any module may bring it along, and one of them is kept.
+    function.linkage = "linkonce_odr"
+    function.attributes.add("noinline")
+    function.attributes.add("nounwind")
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    _emit_wait(builder, *function.args)
+    builder.ret_void()
+    return function
+
+
+def _emit_wait(builder: Any, arrived: Any, n_threads: Any) -> None:
+    one = n_threads.type(1)
+    # A cache line apart: spinning on one must not slow arrivals at the other.
+    finished = builder.gep(arrived, [one.type(8)], inbounds=True)
+    now = builder.load_atomic(finished, "acquire", 8)
+    before = builder.atomic_rmw("add", arrived, one, "acq_rel")
+    is_last = builder.icmp_signed("==", builder.add(before, one), n_threads)
+    with builder.if_else(is_last) as (last, others):
+        with last:
+            builder.store_atomic(one.type(0), arrived, "monotonic", 8)
+            builder.atomic_rmw("add", finished, one, "release")
+        with others:
+            spins = cgutils.alloca_once_value(builder, one.type(0))
+            head, body, end = (builder.append_basic_block(f"wait.{name}") for name in ("head", "body", "end"))
+            builder.branch(head)
+            builder.position_at_end(head)
+            same = builder.icmp_signed("==", builder.load_atomic(finished, "acquire", 8), now)
+            builder.cbranch(same, body, end)
+            builder.position_at_end(body)
+            count = builder.add(builder.load(spins), one)
+            builder.store(count, spins)
+            if IS_X86:
+                pause = cgutils.get_or_insert_function(
+                    builder.module, ir.FunctionType(ir.VoidType(), []), "llvm.x86.sse2.pause"
+                )
+                builder.call(pause, [])
+            if YIELD:
+                with builder.if_then(builder.icmp_signed(">", count, one.type(SPINS))):
+                    hand_on = cgutils.get_or_insert_function(
+                        builder.module, ir.FunctionType(ir.IntType(32), []), YIELD
+                    )
+                    builder.call(hand_on, [])
+            builder.branch(head)
+            builder.position_at_end(end)

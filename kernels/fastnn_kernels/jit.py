@@ -104,6 +104,7 @@ class KernelCompiler(Compiler):
         super().__init__(typing_context, target_context, library, *arguments)
         if Kernel.is_part_wanted:
             self.state.library = Part(target_context.codegen(), "part")
+            self.state.flags.no_cpython_wrapper = True  # Python calls none
             self.state.targetctx.get_executable = stand_in  # of a copy made for this compilation
 
 

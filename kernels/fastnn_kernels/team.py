@@ -39,8 +39,9 @@ from .network import (
 from .product import column_sums, outer_product, product_backward
 from .simd import flat, lanes, load, rows, store, view
 from .tile import gather_rows, transpose
+from .update import sum_of_squares
 
-__all__ = ["N_PARTS", "Change", "gather_part", "part_weights", "team_gradient", "team_update"]
+__all__ = ["N_PARTS", "Change", "gather_part", "part_squares", "team_gradient", "team_update"]
 
 N_PARTS = 2
 # Rows of weights in a strip, a multiple of the lanes of any vector: strips are whole vectors.
@@ -76,6 +77,15 @@ def part_weights(plan, layer, part, n_lanes):
     begin = plan[layer, WEIGHTS] + begin * plan[layer, OUTPUTS]
     end = plan[layer, WEIGHTS] + end * plan[layer, OUTPUTS]
     return -(-begin // n_lanes) * n_lanes, -(-end // n_lanes) * n_lanes
+
+
+@kernel
+def part_squares(plan, parameters, thread, n_threads, squares):
+    """Sums of the squares of the weights of every part of every layer; squares (L * N_PARTS,)."""
+    for part in range(thread, N_PARTS, n_threads):
+        for layer in range(plan.shape[0]):
+            begin, end = part_weights(plan, layer, part, lanes(parameters))
+            squares[layer * N_PARTS + part] = sum_of_squares(parameters, begin, end)
 
 
 @kernel
@@ -140,8 +150,7 @@ def team_gradient(activations: tuple[str, ...], loss: str, update: Any) -> Any:
                     affine_forward(W, b, rows(inputs, begin, end), Z)
                 else:
                     affine_forward(W, view(zeros, 0, 1, n_outputs), rows(inputs, begin, end), other)
-            if n_threads > 1:
-                wait(barrier, n_threads)
+            wait(barrier, n_threads)
             for part in range(thread, N_PARTS, n_threads):
                 begin, end = own(plan, layer, part, n_lanes)
                 if end > begin:
@@ -167,8 +176,7 @@ def team_gradient(activations: tuple[str, ...], loss: str, update: Any) -> Any:
                     differentiate(
                         plan[layer, ACTIVATION], rows(Z, begin, end), rows(A, begin, end), dA_own, dA_own
                     )
-            if n_threads > 1:
-                wait(barrier, n_threads)
+            wait(barrier, n_threads)
             for part in range(thread, N_PARTS, n_threads):
                 begin, end = bounds(n_inputs, part, n_lanes)
                 at = plan[layer, WEIGHTS] + begin * n_outputs
@@ -231,32 +239,35 @@ def own(plan, layer, part, n_lanes):
 
 @functools.cache
 def team_update(update: Any) -> Any:
-    """The kernel ``(plan, gradients, parameters, change, l2_others, shrink, n_weights, part, T)``: what
-    `update`, an `update` kernel, does to the parameters of a part as the `Change` says, and by l2_others to
-    all behind `n_weights`, which are the first part's.
+    """The kernel that does what `update`, an `update` kernel, does to the parameters of a thread's parts.
 
-    If T > 0 it leaves out what `team_gradient` has changed, by tiles of so many samples. Returns whether all
-    that it changes are finite still.
+    Its arguments are plan, gradients, parameters, change, l2_others, shrink, n_weights, thread, n_threads, T:
+    weights change as the `Change` says, and by l2_others all behind `n_weights`, which are the first part's.
+    If T > 0 it leaves out what `team_gradient` has changed, by tiles of so many samples. It returns whether
+    all that it changes are finite still.
     """
 
     @kernel
-    def team_update(plan, gradients, parameters, change, l2_others, shrink, n_weights, part, T):
+    def team_update(
+        plan, gradients, parameters, change, l2_others, shrink, n_weights, thread, n_threads, T
+    ):  # fmt: skip
         n_lanes = lanes(gradients)
+        none = parameters.dtype.type(0)
         finite = True
-        for layer in range(plan.shape[0]):
-            if T > 0 and is_strips(plan, layer, part, T, n_lanes):
-                continue
-            begin, end = part_weights(plan, layer, part, n_lanes)
-            finite &= update(
-                gradients, parameters, change.state, change.coefficients, change.l2, change.l1, shrink, begin,
-                end, 0,
-            )  # fmt: skip
-        if part == 0:
-            none = parameters.dtype.type(0)
-            finite &= update(
-                gradients, parameters, change.state, change.coefficients, l2_others, none, shrink, n_weights,
-                parameters.shape[0], 0,
-            )  # fmt: skip
+        for part in range(thread, N_PARTS, n_threads):
+            for layer in range(plan.shape[0]):
+                if T > 0 and is_strips(plan, layer, part, T, n_lanes):
+                    continue
+                begin, end = part_weights(plan, layer, part, n_lanes)
+                finite &= update(
+                    gradients, parameters, change.state, change.coefficients, change.l2, change.l1, shrink,
+                    begin, end, 0,
+                )  # fmt: skip
+            if part == 0:
+                finite &= update(
+                    gradients, parameters, change.state, change.coefficients, l2_others, none, shrink,
+                    n_weights, parameters.shape[0], 0,
+                )  # fmt: skip
         return finite
 
     return team_update

@@ -15,26 +15,30 @@ from __future__ import annotations
 import functools
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from .barrier import wait
 from .jit import kernel
 from .loss import loss_backward
-from .network import (
-    DUNITS,
-    INPUTS,
-    OUTPUTS,
-    WEIGHTS,
-    Batch,
-    backward_pass,
-    forward_pass,
-    last_outputs,
-)
+from .network import DUNITS, INPUTS, OUTPUTS, Batch, backward_pass, forward_pass, last_outputs
 from .random import draw, shuffle
-from .simd import borrow, flush_subnormals, lanes, restore_mode, row, view
-from .team import N_PARTS, Change, gather_part, part_weights, team_gradient, team_update
+from .simd import borrow, flush_subnormals, restore_mode, row, view
+from .step import (
+    BLOCK,
+    add_blocks_to_average,
+    all_are_finite,
+    batch_scale,
+    block_squares,
+    copy_blocks,
+    gather_weights,
+    gradient_norm,
+    limit_all_norms,
+    note_loss,
+    note_plateau,
+    note_ratios,
+    shrink_factor,
+)
+from .team import N_PARTS, Change, gather_part, part_squares, team_gradient, team_update
 from .tile import gather_tile
-from .update import add_to_average, limit_norms, square_sum, sum_of_squares, update
+from .update import update
 
 __all__ = [
     "BLOCK",
@@ -48,9 +52,6 @@ __all__ = [
     "train_steps",
 ]
 
-# Parameters that one thread updates at a time, a whole number of vectors. Sums over the parameters are
-# taken block by block, whoever takes them.
-BLOCK = 4096
 # The stream of the seed that has a number for every step.
 STEPS = 1
 
@@ -65,7 +66,6 @@ class Recipe(NamedTuple):
     batch_norm: bool = False
     dropped: bool = False
     with_l1: bool = False
-    threaded: bool = False
     team: bool = False  # whether threads share units instead of samples; one shard then, nothing dropped
 
 
@@ -171,7 +171,7 @@ class Records(NamedTuple):
 
 
 @functools.cache
-def tile_gradient(recipe: Recipe) -> Any:
+def tile_gradient(activations: tuple[str, ...], loss: str, batch_norm: bool, dropped: bool) -> Any:
     """The kernel that computes a tile's gradient.
 
     Its arguments are plan, parameters, X, y, weights, batch, parameter, wanted, units, dunits, scratch,
@@ -179,9 +179,9 @@ def tile_gradient(recipe: Recipe) -> Any:
     X (I, T), y (Y, T) and weights (1, T) are the tile, `parameter` is the loss's; the rest as in
     `backward_pass`.
     """
-    forward = forward_pass(recipe.activations, recipe.batch_norm, recipe.dropped)
-    backward = backward_pass(recipe.activations, recipe.batch_norm, recipe.dropped)
-    slope = loss_backward(recipe.loss)
+    forward = forward_pass(activations, batch_norm, dropped)
+    backward = backward_pass(activations, batch_norm, dropped)
+    slope = loss_backward(loss)
 
     @kernel
     def tile_gradient(
@@ -205,7 +205,7 @@ def loss_and_gradient(recipe: Recipe) -> Any:
     It adds the gradient of the loss of the tiles from ``tiles[0]`` to ``tiles[1]`` of data that are not
     gathered to gradient (P,), and returns their loss; key: of the random numbers of dropout.
     """
-    one_tile = tile_gradient(recipe)
+    one_tile = tile_gradient(recipe.activations, recipe.loss, recipe.batch_norm, recipe.dropped)
 
     @kernel
     def loss_and_gradient(plan, parameters, statistics, data, settings, key, tiles, work, gradient):
@@ -237,11 +237,11 @@ def train_steps(recipe: Recipe) -> Any:
     It returns whether all parameters are finite still; a call ends where they no longer are, and after a
     pass that used up the patience.
     """
-    one_tile = tile_gradient(recipe)
+    one_tile = tile_gradient(recipe.activations, recipe.loss, recipe.batch_norm, recipe.dropped)
     apply = update(recipe.optimizer, recipe.with_l1)
-    gathered, threaded, team = recipe.gathered, recipe.threaded, recipe.team
+    gathered, team = recipe.gathered, recipe.team
     shared_tile = team_gradient(recipe.activations, recipe.loss, apply) if team else one_tile
-    apply_own = team_update(apply) if team else apply
+    apply_own = team_update(apply) if team else block_update(apply)
 
     @kernel
     def train_steps(
@@ -257,11 +257,9 @@ def train_steps(recipe: Recipe) -> Any:
         indices, dropout = borrow(data.indices), borrow(settings.dropout)
         generator, plateau = borrow(state.generator), borrow(state.plateau)
         before, partial, barrier = borrow(work.before), borrow(work.partial), borrow(work.barrier)
-        squares = borrow(state.squares)
+        squares, told = borrow(state.squares), borrow(work.finite)
         coefficients = borrow(coefficients)
         n_shards = gradients.shape[0]
-        n_parameters = parameters.shape[0]
-        n_blocks = -(-n_parameters // BLOCK)
         dtype = parameters.dtype.type
         progress = row(state.progress, thread)
         own = 0 if team else thread
@@ -281,15 +279,12 @@ def train_steps(recipe: Recipe) -> Any:
             if gathered and settings.shuffled and batch == 0 and round == 0:
                 if thread == 0:
                     shuffle(generator, indices)
-                if threaded:
-                    wait(barrier, n_threads)
+                wait(barrier, n_threads)
             if gathered and settings.averaged and step != weighed:
                 weighed = step
-                total = settings.common_weight * n_batch
-                if total == 0.0:
-                    for k in range(first_sample, first_sample + n_batch):
-                        total += all_weights[indices[k]]
-                scale = 1.0 / total if total > 0.0 else 0.0
+                scale = batch_scale(
+                    all_weights, indices, first_sample, first_sample + n_batch, settings.common_weight
+                )
             key = draw(draw(settings.seed, STEPS), settings.steps_before + step)
 
             is_last = batch == settings.n_batches - 1
@@ -304,16 +299,10 @@ def train_steps(recipe: Recipe) -> Any:
 
             if settings.of_objective and is_recorded and settings.reg_lambda > 0.0 and round == 0:
                 if team:
-                    for unit_part in range(thread, N_PARTS, n_threads):
-                        for layer in range(plan.shape[0]):
-                            begin, end = part_weights(plan, layer, unit_part, lanes(gradients))
-                            squares[layer * N_PARTS + unit_part] = sum_of_squares(parameters, begin, end)
+                    part_squares(plan, parameters, thread, n_threads, squares)
                 else:
-                    for block in range(thread, n_blocks, n_threads):
-                        begin = min(block * BLOCK, settings.n_weights)
-                        end = min((block + 1) * BLOCK, settings.n_weights)
-                        squares[block] = sum_of_squares(parameters, begin, end)
-            if team and threaded and round > 0:  # the other may not be done with the last tile
+                    block_squares(parameters, settings.n_weights, thread, n_threads, squares)
+            if team and round > 0:  # the other may not be done with the last tile
                 wait(barrier, n_threads)
             for shard in range(own, n_shards, 1 if team else n_threads):
                 gradient = row(gradients, shard)
@@ -327,23 +316,21 @@ def train_steps(recipe: Recipe) -> Any:
                         X = view(tiles, 0, n_inputs, T)
                         y = view(tiles, n_inputs * T, n_targets, T)
                         weights = view(tiles, (n_inputs + n_targets) * T, 1, T)
+                        begin = first_sample + first
                         if team:
-                            for unit_part in range(thread, N_PARTS, n_threads):
-                                gather_part(all_X, indices, first_sample + first, n, unit_part, X)
+                            for part in range(thread, N_PARTS, n_threads):
+                                gather_part(all_X, indices, begin, n, part, X)
                         else:
-                            gather_tile(all_X, indices, first_sample + first, n, X)
+                            gather_tile(all_X, indices, begin, n, X)
                         if thread == 0 or not team:
-                            gather_tile(all_y, indices, first_sample + first, n, y)
-                            for t in range(T):
-                                weight = settings.common_weight
-                                if weight == 0.0:
-                                    weight = all_weights[indices[first_sample + first + min(t, n - 1)]]
-                                weights[0, t] = dtype(scale * weight) if t < n else dtype(0)
+                            gather_tile(all_y, indices, begin, n, y)
+                            gather_weights(
+                                all_weights, indices, begin, n, settings.common_weight, scale, weights
+                            )
                     else:
                         X = view(all_X, tile * n_inputs * T, n_inputs, T)
                         y = view(all_y, tile * n_targets * T, n_targets, T)
                         weights = view(all_weights, tile * T, 1, T)
-                    part = Batch(weights, statistics, dropout, key, first)
                     if team:
                         loss, finite = shared_tile(
                             plan, parameters, X, y, weights, settings.loss_parameter, is_recorded, units,
@@ -354,92 +341,45 @@ def train_steps(recipe: Recipe) -> Any:
                             losses[shard] += loss
                     else:
                         losses[shard] += one_tile(
-                            plan, parameters, X, y, weights, part, settings.loss_parameter, is_recorded,
-                            units, dunits, scratch, gradient, round > 0,
+                            plan, parameters, X, y, weights, Batch(weights, statistics, dropout, key, first),
+                            settings.loss_parameter, is_recorded, units, dunits, scratch, gradient, round > 0,
                         )  # fmt: skip
                 elif round == 0:  # a short batch has nothing for the last shards
-                    for k in range(n_parameters):
+                    for k in range(gradient.shape[0]):
                         gradient[k] = 0
             n_rounds -= 1
             progress[1] += 1
             if progress[1] < settings.n_rounds:
                 continue
 
-            if threaded:
-                wait(barrier, n_threads)
+            wait(barrier, n_threads)
             if is_recorded and thread == 0 and scale > 0.0:
-                loss = 0.0
-                for shard in range(n_shards):
-                    loss += losses[shard]
-                if settings.of_objective:
-                    loss *= settings.loss_share
-                    for k in range(squares.shape[0]):
-                        loss += 0.5 * penalty * squares[k]
-                    records.losses[record] += n_batch * loss
-                else:
-                    records.losses[record] += loss / scale
+                note_loss(losses, squares, scale, penalty, settings, n_batch, record, records)
             if settings.patience > 0 and is_recorded and is_last and thread == 0:
                 note_plateau(records.losses[record] / settings.n_samples, settings.tol, plateau)
-            shrink = dtype(1.0)
+            shrink = 1.0
             if is_observed or settings.clip_norm > 0.0:
-                for block in range(thread, n_blocks, n_threads):
-                    end = min((block + 1) * BLOCK, n_parameters)
-                    partial[block] = square_sum(gradients, block * BLOCK, end)
-                if threaded:
-                    wait(barrier, n_threads)
-                norm = 0.0
-                for block in range(n_blocks):
-                    norm += partial[block]
-                norm = np.sqrt(norm)
-                if settings.clip_norm > 0.0 and norm > settings.clip_norm:
-                    # A gradient too large to be measured cannot be scaled: NaN, and the training ends.
-                    shrink = dtype(settings.clip_norm / norm if norm < np.inf else np.nan)
+                norm = gradient_norm(gradients, thread, n_threads, barrier, partial)
+                shrink = shrink_factor(norm, settings.clip_norm)
                 if is_observed and thread == 0:
                     records.norms[record] = norm
             if is_observed:
-                for block in range(thread, n_blocks, n_threads):
-                    for k in range(block * BLOCK, min((block + 1) * BLOCK, n_parameters)):
-                        before[k] = parameters[k]
-                if team and threaded:  # for who changes them is not who has copied them
+                copy_blocks(parameters, thread, n_threads, before)
+                if team:  # for who changes them is not who has copied them
                     wait(barrier, n_threads)
-            if team:
-                for unit_part in range(thread, N_PARTS, n_threads):
-                    finite &= apply_own(
-                        plan, gradients, parameters, change, l2_others, shrink, settings.n_weights, unit_part,
-                        T if at_once else 0,
-                    )  # fmt: skip
-            else:
-                for block in range(thread, n_blocks, n_threads):
-                    begin, end = block * BLOCK, min((block + 1) * BLOCK, n_parameters)
-                    middle = min(max(begin, settings.n_weights), end)
-                    for part_begin, part_end, part_l2, l1 in (
-                        (begin, middle, l2, dtype(settings.l1)), (middle, end, l2_others, dtype(0.0)),
-                    ):  # fmt: skip
-                        finite &= apply(
-                            gradients, parameters, optimizer_state, numbers, part_l2, l1, shrink, part_begin,
-                            part_end, 0,
-                        )  # fmt: skip
-            if threaded:
-                work.finite[thread] = finite
-                wait(barrier, n_threads)
-                for other in range(n_threads):
-                    finite &= work.finite[other] != 0
+            finite &= apply_own(
+                plan, gradients, parameters, change, l2_others, dtype(shrink), settings.n_weights, thread,
+                n_threads, T if at_once else 0,
+            )  # fmt: skip
+            finite = all_are_finite(finite, thread, n_threads, barrier, told)
             if settings.max_norm > 0.0:
                 if thread == 0:
-                    for layer in range(plan.shape[0]):
-                        shape = plan[layer, INPUTS], plan[layer, OUTPUTS]
-                        limit_norms(view(parameters, plan[layer, WEIGHTS], *shape), settings.max_norm)
-                if threaded:
-                    wait(barrier, n_threads)
+                    limit_all_norms(plan, parameters, settings.max_norm)
+                wait(barrier, n_threads)
             if settings.average_share > 0.0:
-                for block in range(thread, n_blocks, n_threads):
-                    begin, end = block * BLOCK, min((block + 1) * BLOCK, n_parameters)
-                    add_to_average(parameters, dtype(settings.average_share), begin, end, average)
+                add_blocks_to_average(parameters, settings.average_share, thread, n_threads, average)
             if is_observed and thread == 0:
-                for layer in range(plan.shape[0]):
-                    begin = plan[layer, WEIGHTS]
-                    end = begin + plan[layer, INPUTS] * plan[layer, OUTPUTS]
-                    records.ratios[record, layer] = ratio(parameters, before, begin, end)
+                note_ratios(plan, parameters, before, record, records.ratios)
             progress[0], progress[1] = step + 1, 0
             # Which all threads see: thread 0 wrote it before the last wait, and only at the end of a pass.
             if is_last and 0 < settings.patience < plateau[1]:
@@ -450,19 +390,31 @@ def train_steps(recipe: Recipe) -> Any:
     return train_steps
 
 
-@kernel
-def note_plateau(objective, tol, plateau):
-    """Count a pass in plateau: the best objective so far, and passes since one was below it by `tol`."""
-    plateau[1] = plateau[1] + 1.0 if objective > plateau[0] - tol else 0.0
-    plateau[0] = min(plateau[0], objective) if objective == objective else plateau[0]
+@functools.cache
+def block_update(apply: Any) -> Any:
+    """The kernel that does what `apply`, an `update` kernel, does to a thread's blocks of the parameters.
 
+    Its arguments are those of a `team_update`, of which it takes no notice of the plan and of T.
+    """
 
-@kernel
-def ratio(after, before, begin, end):
-    """Norm of the change from `begin` to `end` by norm of what was there."""
-    moved, size = 0.0, 0.0
-    for k in range(begin, end):
-        difference = np.float64(after[k]) - before[k]
-        moved += difference * difference
-        size += np.float64(before[k]) * before[k]
-    return np.sqrt(moved / size) if size > 0.0 else 0.0
+    @kernel
+    def block_update(
+        plan, gradients, parameters, change, l2_others, shrink, n_weights, thread, n_threads, T
+    ):  # fmt: skip
+        size = parameters.shape[0]
+        none = parameters.dtype.type(0)
+        finite = True
+        for block in range(thread, -(-size // BLOCK), n_threads):
+            begin, end = block * BLOCK, min((block + 1) * BLOCK, size)
+            middle = min(max(begin, n_weights), end)
+            finite &= apply(
+                gradients, parameters, change.state, change.coefficients, change.l2, change.l1, shrink, begin,
+                middle, 0,
+            )  # fmt: skip
+            finite &= apply(
+                gradients, parameters, change.state, change.coefficients, l2_others, none, shrink, middle,
+                end, 0,
+            )  # fmt: skip
+        return finite
+
+    return block_update

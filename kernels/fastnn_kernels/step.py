@@ -1,0 +1,165 @@
+"""What a step of a training does around its gradient and its update, whatever these are made of.
+
+Kernels that no recipe specialises, and which are therefore compiled once for all. Where several threads
+share a step each calls them, with its own number; those that are given a barrier wait for the others there.
+
+Shape letters: L layers, N samples, T samples of a tile (a whole number of vectors), G shards, P parameters
+(a whole number of vectors), R records.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .barrier import wait
+from .jit import kernel
+from .network import INPUTS, OUTPUTS, WEIGHTS
+from .simd import view
+from .update import add_to_average, limit_norms, square_sum, sum_of_squares
+
+__all__ = [
+    "BLOCK",
+    "add_blocks_to_average",
+    "all_are_finite",
+    "batch_scale",
+    "block_squares",
+    "copy_blocks",
+    "gather_weights",
+    "gradient_norm",
+    "limit_all_norms",
+    "note_loss",
+    "note_plateau",
+    "note_ratios",
+    "shrink_factor",
+]
+
+# Parameters that one thread updates at a time, a whole number of vectors. Sums over the parameters are
+# taken block by block, whoever takes them.
+BLOCK = 4096
+
+
+@kernel
+def batch_scale(weights, indices, begin, end, common):
+    """One over the sum of the weights of the samples ``indices[begin:end]``, 0 where they have none.
+
+    common: what every sample weighs, 0 where they differ.
+    """
+    total = common * (end - begin)
+    if total == 0.0:
+        for k in range(begin, end):
+            total += weights[indices[k]]
+    return 1.0 / total if total > 0.0 else 0.0
+
+
+@kernel
+def gather_weights(weights, indices, first, n, common, scale, row):
+    """The scaled weights of the samples ``indices[first : first + n]``, and 0 behind them.
+
+    weights (N,); common: as in `batch_scale`; row (1, T): overwritten.
+    """
+    for t in range(row.shape[1]):
+        weight = common
+        if weight == 0.0:
+            weight = weights[indices[first + min(t, n - 1)]]
+        row[0, t] = row.dtype.type(scale * weight) if t < n else row.dtype.type(0)
+
+
+@kernel
+def block_squares(parameters, n_weights, thread, n_threads, squares):
+    """Sums of the squares of the first `n_weights` parameters, block by block, into squares (P / BLOCK,)."""
+    for block in range(thread, squares.shape[0], n_threads):
+        begin, end = min(block * BLOCK, n_weights), min((block + 1) * BLOCK, n_weights)
+        squares[block] = sum_of_squares(parameters, begin, end)
+
+
+@kernel
+def note_loss(losses, squares, scale, penalty, settings, n_batch, record, records):
+    """Add a batch's loss, the sum of its shards' losses (G,), to that of the pass; or its objective."""
+    loss = 0.0
+    for shard in range(losses.shape[0]):
+        loss += losses[shard]
+    if settings.of_objective:
+        loss *= settings.loss_share
+        for k in range(squares.shape[0]):
+            loss += 0.5 * penalty * squares[k]
+        records.losses[record] += n_batch * loss
+    else:
+        records.losses[record] += loss / scale
+
+
+@kernel
+def note_plateau(objective, tol, plateau):
+    """Count a pass in plateau: the best objective so far, and passes since one was below it by `tol`."""
+    plateau[1] = plateau[1] + 1.0 if objective > plateau[0] - tol else 0.0
+    plateau[0] = min(plateau[0], objective) if objective == objective else plateau[0]
+
+
+@kernel
+def gradient_norm(gradients, thread, n_threads, barrier, partial):
+    """The norm of the sum of gradients (G, P); partial (P / BLOCK,) is overwritten."""
+    size = gradients.shape[1]
+    for block in range(thread, partial.shape[0], n_threads):
+        partial[block] = square_sum(gradients, block * BLOCK, min((block + 1) * BLOCK, size))
+    wait(barrier, n_threads)
+    total = 0.0
+    for block in range(partial.shape[0]):
+        total += partial[block]
+    return np.sqrt(total)
+
+
+@kernel
+def shrink_factor(norm, clip_norm):
+    """What takes a gradient of this norm to `clip_norm`, if that is not 0 and the norm is larger; else 1."""
+    if not (clip_norm > 0.0 and norm > clip_norm):
+        return 1.0
+    # A gradient too large to be measured cannot be scaled: NaN, and the training ends.
+    return clip_norm / norm if norm < np.inf else np.nan
+
+
+@kernel
+def copy_blocks(parameters, thread, n_threads, copy):
+    """``copy = parameters``, both (P,), a thread some of the blocks."""
+    for block in range(thread, -(-parameters.shape[0] // BLOCK), n_threads):
+        for k in range(block * BLOCK, min((block + 1) * BLOCK, parameters.shape[0])):
+            copy[k] = parameters[k]
+
+
+@kernel
+def all_are_finite(finite, thread, n_threads, barrier, told):
+    """Whether every thread says so; told (n,) of int64."""
+    if n_threads == 1:
+        return finite
+    told[thread] = finite
+    wait(barrier, n_threads)
+    for other in range(n_threads):
+        finite &= told[other] != 0
+    return finite
+
+
+@kernel
+def limit_all_norms(plan, parameters, limit):
+    """`limit_norms` of the weights of all layers."""
+    for layer in range(plan.shape[0]):
+        W = view(parameters, plan[layer, WEIGHTS], plan[layer, INPUTS], plan[layer, OUTPUTS])
+        limit_norms(W, limit)
+
+
+@kernel
+def add_blocks_to_average(parameters, share, thread, n_threads, average):
+    """`add_to_average`, a thread some of the blocks."""
+    for block in range(thread, -(-parameters.shape[0] // BLOCK), n_threads):
+        begin, end = block * BLOCK, min((block + 1) * BLOCK, parameters.shape[0])
+        add_to_average(parameters, parameters.dtype.type(share), begin, end, average)
+
+
+@kernel
+def note_ratios(plan, parameters, before, record, ratios):
+    """The norm of every layer's change of weights by the norm of what was there before; ratios (R, L)."""
+    for layer in range(plan.shape[0]):
+        begin = plan[layer, WEIGHTS]
+        moved, size = 0.0, 0.0
+        for k in range(begin, begin + plan[layer, INPUTS] * plan[layer, OUTPUTS]):
+            difference = np.float64(parameters[k]) - before[k]
+            moved += difference * difference
+            size += np.float64(before[k]) * before[k]
+        ratios[record, layer] = np.sqrt(moved / size) if size > 0.0 else 0.0
