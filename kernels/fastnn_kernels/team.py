@@ -252,22 +252,21 @@ def team_update(update: Any) -> Any:
         plan, gradients, parameters, change, l2_others, shrink, n_weights, thread, n_threads, T
     ):  # fmt: skip
         n_lanes = lanes(gradients)
-        none = parameters.dtype.type(0)
+        n_layers = plan.shape[0]
         finite = True
         for part in range(thread, N_PARTS, n_threads):
-            for layer in range(plan.shape[0]):
-                if T > 0 and is_strips(plan, layer, part, T, n_lanes):
-                    continue
-                begin, end = part_weights(plan, layer, part, n_lanes)
+            # The first part's last layer is what belongs to none: so `update` is built in once, not twice.
+            for layer in range(n_layers + 1 if part == 0 else n_layers):
+                begin, end = n_weights, parameters.shape[0]
+                l2, l1 = l2_others, parameters.dtype.type(0)
+                if layer < n_layers:
+                    if T > 0 and is_strips(plan, layer, part, T, n_lanes):
+                        continue
+                    begin, end = part_weights(plan, layer, part, n_lanes)
+                    l2, l1 = change.l2, change.l1
                 finite &= update(
-                    gradients, parameters, change.state, change.coefficients, change.l2, change.l1, shrink,
-                    begin, end, 0,
-                )  # fmt: skip
-            if part == 0:
-                finite &= update(
-                    gradients, parameters, change.state, change.coefficients, l2_others, none, shrink,
-                    n_weights, parameters.shape[0], 0,
-                )  # fmt: skip
+                    gradients, parameters, change.state, change.coefficients, l2, l1, shrink, begin, end, 0
+                )
         return finite
 
     return team_update

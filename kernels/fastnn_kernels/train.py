@@ -402,19 +402,18 @@ def block_update(apply: Any) -> Any:
         plan, gradients, parameters, change, l2_others, shrink, n_weights, thread, n_threads, T
     ):  # fmt: skip
         size = parameters.shape[0]
-        none = parameters.dtype.type(0)
         finite = True
         for block in range(thread, -(-size // BLOCK), n_threads):
             begin, end = block * BLOCK, min((block + 1) * BLOCK, size)
             middle = min(max(begin, n_weights), end)
-            finite &= apply(
-                gradients, parameters, change.state, change.coefficients, change.l2, change.l1, shrink, begin,
-                middle, 0,
-            )  # fmt: skip
-            finite &= apply(
-                gradients, parameters, change.state, change.coefficients, l2_others, none, shrink, middle,
-                end, 0,
-            )  # fmt: skip
+            # One place where it is built in, not two.
+            for part_begin, part_end, l2, l1 in (
+                (begin, middle, change.l2, change.l1), (middle, end, l2_others, parameters.dtype.type(0)),
+            ):  # fmt: skip
+                finite &= apply(
+                    gradients, parameters, change.state, change.coefficients, l2, l1, shrink, part_begin,
+                    part_end, 0,
+                )  # fmt: skip
         return finite
 
     return block_update

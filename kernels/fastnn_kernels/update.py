@@ -118,6 +118,7 @@ def update(name: str, with_l1: bool = True) -> Any:
         for k in range(begin, end, lanes(gradients)):
             p = load(row, 0, k)
             g = total(gradients, k - first)
+            # Apart: of two products in a sum, which one is rounded would be the compiler's choice.
             if shrink != 1:
                 g = fill(gradients, shrink) * g
             if l2 != 0:
