@@ -167,6 +167,19 @@ def test_not_finite_is_told(optimizer, dtype, value):
             assert not reference.update(optimizer.rule, gradients[0], twin, state, c, zero, zero)
 
 
+@each_dtype
+def test_finite_ones_whose_sum_is_not_are_no_trouble(dtype):
+    size = 40 * padded(1, dtype)
+    c, zero, one = coefficients(optimizers.SGD(), 1, dtype)[0], dtype.type(0), dtype.type(1)
+    for sign in (np.ones(size), np.resize([1, -1], size)):
+        parameters = (0.9 * np.finfo(dtype).max * sign).astype(dtype)
+        arguments = np.zeros((1, size), dtype), parameters, np.zeros((0, size), dtype), c, zero, zero, one
+        assert compiled.update("sgd")(*arguments, 0, size, 0)
+        parameters[size // 2] = np.inf
+        assert not compiled.update("sgd")(*arguments, 0, size, 0)
+        assert compiled.update("sgd")(*arguments, 0, size // 2, 0)
+
+
 ROOTS = [
     optimizers.Adagrad(eps=0.0),
     optimizers.RMSprop(eps=0.0),

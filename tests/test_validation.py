@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import name_of
 
-from fastnn.generators import resolve_random_state
 from fastnn.losses import LOSSES, Huber, Loss
 from fastnn.validation import (
     MANY_VALUES,
@@ -135,13 +134,6 @@ def test_objects_and_their_names():
     for wrong in (None, 1, "Huber", ["huber"], int):
         with pytest.raises(ValueError, match="it must be one of .* or an object such as fastnn."):
             resolve(wrong, "it", Loss, LOSSES)
-
-
-def test_random_states():
-    assert resolve_random_state(None) is np.random
-    state = np.random.RandomState(3)
-    assert resolve_random_state(state) is state
-    assert resolve_random_state(np.uint8(3)).rand() == np.random.RandomState(3).rand()
 
 
 def test_weights_whose_sum_is_hardly_there_are_refused():
