@@ -171,8 +171,8 @@ class Job:
 
     def records(self, n_layers: int) -> Records:
         """Empty ones."""
-        # The last pass is kept, and every `record_every`-th before it.
-        n = -(-(self.num_passes - 1) // self.record_every) + 1 if self.num_passes else 0
+        last = self.record(self.num_passes - 1) if self.num_passes else None
+        n = 0 if last is None else last + 1
         return Records(np.zeros(n), np.zeros(n), np.zeros((n, n_layers)))
 
 

@@ -1,7 +1,7 @@
 """Where random numbers come from: `RandomState`s, whose Mersenne Twisters the kernels draw from too.
 
 NumPy takes longer to make a generator of a number, and to read and set its state, than a small network
-takes for some passes: here it is done without going word by word.
+takes for some passes: here no entropy is mixed for a seed that is there, and states are copied as they lie.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def seeded(seed: Any) -> np.random.RandomState:
     Raises
     ------
     ValueError, TypeError
-        As ``RandomState`` does for what is no seed; None is none here.
+        As ``RandomState`` does for what is no seed.
     """
     random = np.random.RandomState(np.random.MT19937(_NoEntropy()))  # type: ignore[arg-type]
     random.seed(seed)

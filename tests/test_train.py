@@ -619,15 +619,23 @@ def test_trainer_keeps_the_users_data_apart():
     assert_same_bits(results, train("numba", training.network, training.job()))
 
 
-@pytest.mark.parametrize("backend", ["numba", "numpy"])
-def test_records_are_of_the_passes_asked_for(backend):
-    training = Training(Network((2, 3, 2), ("tanh", "tanh"), F64), 30, 30, 0, {"num_passes": 7})
-    every = train(backend, training.network, training.job())
-    for step in (2, 3, 7, 100):
-        some = train(backend, training.network, training.job(record_every=step))
-        for name in ("losses", "norms", "ratios"):
-            np.testing.assert_array_equal(some[name], every[name][sorted({*range(0, 7, step), 6})])
-        np.testing.assert_array_equal(some["parameters"], every["parameters"])
+@pytest.mark.parametrize(
+    ("backend", "what"), [("numpy", None), *(("numba", what) for what in (None, *SHARED))]
+)
+@pytest.mark.parametrize("dims", [(2, 3, 2), (44, 32, 2)])  # the second's first layer is changed in strips
+def test_records_are_of_the_passes_asked_for(backend, what, dims):
+    """And change nothing, though weights are changed otherwise where a pass is looked at closely."""
+    recipe = RECIPES[1]
+    network = Network(dims, (*recipe.hidden, recipe.output), recipe.dtype, recipe.loss)
+    options = {"num_passes": 7, "optimizer": recipe.optimizer}
+    training = Training(network, 90, 40, 0, options)
+    with sharing(what, network):
+        every = train(backend, network, training.job())
+        for step in (2, 3, 7, 100):
+            some = train(backend, network, training.job(record_every=step))
+            for name in ("losses", "norms", "ratios"):
+                np.testing.assert_array_equal(some[name], every[name][sorted({*range(0, 7, step), 6})])
+            np.testing.assert_array_equal(some["parameters"], every["parameters"])
 
 
 @pytest.mark.parametrize("backend", ["numba", "numpy"])

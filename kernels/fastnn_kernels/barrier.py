@@ -45,7 +45,7 @@ def wait(typing_context, barrier, n_threads):
 
 
 def _wait_function(module: Any) -> Any:
-    """The function ``(barrier, n_threads)`` in `module` that waits; called, as it need not be quick twice."""
+    """The function ``(barrier, n_threads)`` in `module` that waits: called, not built in a dozen times."""
     name = "fastnn_wait"
     if name in module.globals:
         return module.globals[name]

@@ -1,7 +1,8 @@
 """What a step of a training does around its gradient and its update, whatever these are made of.
 
 Kernels that no recipe specialises, and which are therefore compiled once for all. Where several threads
-share a step each calls them, with its own number; those that are given a barrier wait for the others there.
+share a step, those that take the number of a thread are called by each, with its own, and wait for the others
+where they are given a barrier; those that note or limit something are called by the first alone.
 
 Shape letters: L layers, N samples, T samples of a tile (a whole number of vectors), G shards, P parameters
 (a whole number of vectors), R records.

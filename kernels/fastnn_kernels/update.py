@@ -118,7 +118,8 @@ def update(name: str, with_l1: bool = True) -> Any:
         for k in range(begin, end, lanes(gradients)):
             p = load(row, 0, k)
             g = total(gradients, k - first)
-            # Apart: of two products in a sum, which one is rounded would be the compiler's choice.
+            # Apart, so that nothing shrunk means one product in the sum: of two, which is rounded is the
+            # compiler's choice, and weights that are changed strip by strip must be the same.
             if shrink != 1:
                 g = fill(gradients, shrink) * g
             if l2 != 0:

@@ -329,8 +329,8 @@ def over_root(numerator: Value, square: Value, offset: Value) -> Value:
     square = square.at_least(2.0 ** (1 - FORMATS[square.dtype].bias))
     if not HAS_AVX512:
         return numerator / (square.sqrt() + offset)
-    # Two of them keep the divider busy for longer than all else of an update takes: the quotient, and in
-    # float64 the root, too, are made of estimates. A step of Newton's makes 28 bits of these, another 56.
+    # A root and a quotient keep the divider busy for longer than all else of an update takes: the quotient,
+    # and in float64 the root, too, are made of estimates. A step of Newton's makes 28 bits of one, two 56.
     is_double = square.dtype == types.float64
     if is_double:
         estimate = square.estimate("rsqrt14")
