@@ -18,7 +18,18 @@ from numba.np.unsafe.ndarray import to_fixed_tuple
 
 from . import vmath
 from .jit import kernel
-from .simd import fill, is_zero, lanes, load, reduce_add_squares, reduce_add_weighted, store, view
+from .simd import (
+    Value,
+    emitter,
+    fill,
+    is_zero,
+    lanes,
+    load,
+    reduce_add_squares,
+    reduce_add_weighted,
+    store,
+    view,
+)
 
 __all__ = ["OPTIMIZERS", "add_to_average", "limit_norms", "square_sum", "sum_of_squares", "update"]
 
@@ -27,37 +38,47 @@ __all__ = ["OPTIMIZERS", "add_to_average", "limit_norms", "square_sum", "sum_of_
 # it is stored: a load from where a store has just been, but for a multiple of 4 KB, waits for it.
 
 
+@emitter
+def plus(a: Value, factor: Value, b: Value) -> Value:
+    """``a + factor b``, rounded once.
+
+    Where a sum has two products, which of them is rounded would be the compiler's choice, and not the same
+    wherever a rule is built in: yet weights that are changed strip by strip must come out as all others.
+    """
+    return b.fma(factor, a)
+
+
 @kernel
 def sgd(p, g, state, k, c):
     """``p - rate g``."""
-    return p - fill(state, c[0]) * g
+    return plus(p, -c[0], g)
 
 
 @kernel
 def momentum(p, g, state, k, c):
     """``v = c1 v + c2 g``; ``p - (c3 g + c4 v)``, which is Polyak's momentum, and Nesterov's."""
-    v = fill(state, c[1]) * load(state, 0, k) + fill(state, c[2]) * g
+    v = plus(load(state, 0, k) * fill(state, c[1]), c[2], g)
     store(state, 0, k, v)
-    return p - (fill(state, c[3]) * g + fill(state, c[4]) * v)
+    return p - plus(g * fill(state, c[3]), c[4], v)
 
 
 @kernel
 def adagrad(p, g, state, k, c):
     """``s += g^2``; ``p - rate g / (sqrt(s) + eps)``."""
-    s = load(state, 0, k) + g * g
+    s = plus(load(state, 0, k), g, g)
     store(state, 0, k, s)
-    return p - fill(state, c[0]) * vmath.over_root(g, s, c[1])
+    return plus(p, -c[0], vmath.over_root(g, s, c[1]))
 
 
 @kernel
 def rmsprop(p, g, state, k, c):
     """``s = alpha s + (1 - alpha) g^2``; ``v = momentum v + g / (sqrt(s) + eps)``; ``p - rate v``."""
     s, v = load(state, 0, k), load(state, 1, k)
-    s = fill(state, c[2]) * s + fill(state, c[3]) * g * g
-    v = fill(state, c[4]) * v + vmath.over_root(g, s, c[1])
+    s = plus(s * fill(state, c[2]), g * fill(state, c[3]), g)
+    v = plus(vmath.over_root(g, s, c[1]), c[4], v)
     store(state, 0, k, s)
     store(state, 1, k, v)
-    return p - fill(state, c[0]) * v
+    return plus(p, -c[0], v)
 
 
 @kernel
@@ -67,17 +88,17 @@ def adam(p, g, state, k, c):
     The rate and eps have the corrections of m and sqrt(s) in them.
     """
     m, s = load(state, 0, k), load(state, 1, k)
-    m = m + fill(state, c[2]) * (g - m)
-    s = fill(state, c[3]) * s + fill(state, c[4]) * g * g
+    m = plus(m, c[2], g - m)
+    s = plus(s * fill(state, c[3]), g * fill(state, c[4]), g)
     store(state, 0, k, m)
     store(state, 1, k, s)
-    return p - fill(state, c[0]) * vmath.over_root(m, s, c[1])
+    return plus(p, -c[0], vmath.over_root(m, s, c[1]))
 
 
 @kernel
 def adamw(p, g, state, k, c):
     """`adam` on parameters that were first multiplied by ``c[5]``."""
-    return adam(fill(state, c[5]) * p, g, state, k, c)
+    return adam(p * fill(state, c[5]), g, state, k, c)
 
 
 class Optimizer(NamedTuple):
@@ -118,14 +139,12 @@ def update(name: str, with_l1: bool = True) -> Any:
         for k in range(begin, end, lanes(gradients)):
             p = load(row, 0, k)
             g = total(gradients, k - first)
-            # Apart, so that nothing shrunk means one product in the sum: of two, which is rounded is the
-            # compiler's choice, and weights that are changed strip by strip must be the same.
             if shrink != 1:
-                g = fill(gradients, shrink) * g
+                g = g * fill(gradients, shrink)
             if l2 != 0:
-                g = g + fill(gradients, l2) * p
+                g = plus(g, l2, p)
             if with_l1:
-                g = g + fill(gradients, l1) * vmath.sign(p)
+                g = plus(g, l1, vmath.sign(p))
             p = rule(p, g, state, k, numbers)
             store(row, 0, k, p)
             sums = sums + p
