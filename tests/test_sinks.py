@@ -520,10 +520,14 @@ def test_page_in_a_browser(tmp_path):
         rows, columns = np.flatnonzero(is_in.any(1)), np.flatnonzero(is_in.any(0))
         return (rows[0], rows[-1] + 1, columns[0], columns[-1] + 1) if len(rows) else None
 
-    home = shown(url, tmp_path, lambda image: area(image) is not None)
+    def is_whole(image):
+        """Whether all tiles are there, and not some of them alone."""
+        top, bottom, left, right = area(image) or (0, 1, 0, 0)
+        return right - left > 400 and abs((right - left) / (bottom - top) - 1.5) < 0.02
+
+    home = shown(url, tmp_path, is_whole)
+    assert is_whole(home)
     top, bottom, left, right = area(home)
-    assert right - left > 400
-    assert abs((right - left) / (bottom - top) - 1.5) < 0.02
     for x, y, expected in [(1, 1, 1), (19, 4, 1), (21, 4, 0), (19, 6, 0), (1, 19, 0), (29, 1, 0)]:
         row, column = bottom - y / 20 * (bottom - top), left + x / 30 * (right - left)
         assert colour_at(home, int(row), int(column)) == expected, (x, y)

@@ -421,7 +421,7 @@ def column_sums(typing_context, transposed, db, adds):
             mask = zero.lane_numbers() < limit
             at = builder.bitcast(result.pointer(T.type(0), column), zero.type.llvm.as_pointer())
             held = zero.masked_load(at, mask)
-            # Not what is there times 0, which may be anything.
+            # Where it is not added to, what is there may be anything.
             (held.like(builder.select(args[2], held.ir, zero.ir)) + totals[0]).masked_store(at, mask)
         return context.get_dummy_value()
 
