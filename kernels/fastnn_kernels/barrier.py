@@ -14,7 +14,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from .simd import IS_X86
+from .simd import IS_X86, shared_function
 
 __all__ = ["wait"]
 
@@ -38,27 +38,12 @@ def wait(typing_context, barrier, n_threads):
     def generate(context, builder, signature, args):
         data = context.make_array(barrier)(context, builder, args[0]).data
         with builder.if_then(builder.icmp_signed(">", args[1], args[1].type(1))):
-            builder.call(_wait_function(builder.module), [data, args[1]])
+            kinds = [data.type, args[1].type]
+            function = shared_function(builder.module, "fastnn_wait", kinds, _emit_wait)
+            builder.call(function, [data, args[1]])
         return context.get_dummy_value()
 
     return types.void(barrier, types.int64), generate
-
-
-def _wait_function(module: Any) -> Any:
-    """The function ``(barrier, n_threads)`` in `module` that waits: called, not built in a dozen times."""
-    name = "fastnn_wait"
-    if name in module.globals:
-        return module.globals[name]
-    integer = ir.IntType(64)
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [integer.as_pointer(), integer]), name)
-    # Any module may bring it along, and one of them is kept.
-    function.linkage = "linkonce_odr"
-    function.attributes.add("noinline")
-    function.attributes.add("nounwind")
-    builder = ir.IRBuilder(function.append_basic_block("entry"))
-    _emit_wait(builder, *function.args)
-    builder.ret_void()
-    return function
 
 
 def _emit_wait(builder: Any, arrived: Any, n_threads: Any) -> None:

@@ -32,6 +32,7 @@ from .simd import (
     Vector,
     element_pointer,
     is_plain,
+    shared_function,
     sums_of_lanes,
     vector_of,
     vector_pointer,
@@ -220,21 +221,13 @@ def _product_function(context: Any, module: Any, vector: Vector) -> Any:
     where the start is ``starts[r * start_distance]``, or what the result holds where `adds` is 1. The rows
     of the source are whole vectors; those of the result need not be.
     """
-    name = f"fastnn_product_{vector.dtype}"
-    if name in module.globals:
-        return module.globals[name]
-    intp, pointer = ir.IntType(64), LLVM_TYPES[vector.dtype].as_pointer()
-    kinds = [intp if kind == "I" else pointer for kind in ARGUMENTS.values()]
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), name)
-    # Any module may bring it along, and one of them is kept.
-    function.linkage = "linkonce_odr"
-    function.attributes.add("noinline")
-    function.attributes.add("nounwind")
-    builder = ir.IRBuilder(function.append_basic_block("entry"))
-    a = dict(zip(ARGUMENTS, function.args, strict=True))
-    _emit_product(context, builder, vector, **a)
-    builder.ret_void()
-    return function
+    pointer = LLVM_TYPES[vector.dtype].as_pointer()
+    kinds = [ir.IntType(64) if kind == "I" else pointer for kind in ARGUMENTS.values()]
+
+    def emit(builder: Any, *arguments: Any) -> None:
+        _emit_product(context, builder, vector, **dict(zip(ARGUMENTS, arguments, strict=True)))
+
+    return shared_function(module, f"fastnn_product_{vector.dtype}", kinds, emit)
 
 
 def _emit_product(

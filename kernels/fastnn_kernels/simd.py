@@ -729,6 +729,23 @@ class Value:
         return self.builder.call(function, [scalar(-0.0), self.ir], fastmath=("reassoc",))
 
 
+def shared_function(module: Any, name: str, kinds: list[Any], emit: Callable[..., None]) -> Any:
+    """The function `name` in `module` of arguments of these IR types, whose body is what `emit` emits.
+
+    It is called, where a kernel is built in; any module may bring it along, and one of them is kept.
+    """
+    if name in module.globals:
+        return module.globals[name]
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), name)
+    function.linkage = "linkonce_odr"
+    function.attributes.add("noinline")
+    function.attributes.add("nounwind")
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    emit(builder, *function.args)
+    builder.ret_void()
+    return function
+
+
 def sums_of_lanes(vectors: list[Value]) -> list[Any]:
     """IR values of the sum of the lanes of every vector; there are a power of two of them.
 
