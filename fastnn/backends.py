@@ -288,8 +288,7 @@ class NumbaBackend:
     def __init__(self) -> None:
         from numba.core import config
 
-        import fastnn_kernels.predict as predict
-        import fastnn_kernels.train as train
+        from fastnn_kernels import layer, loss, output, predict, train
 
         if config.DISABLE_JIT:
             raise RuntimeError(
@@ -297,19 +296,26 @@ class NumbaBackend:
                 'backend="numpy"'
             )
         self._predict, self._train = predict, train
+        self._activations, self._output, self._loss = (
+            layer.forward_table, output.forward_pointer, loss.value_pointer
+        )  # fmt: skip
 
     def outputs(self, network: Network, parameters: Array, X: Array, name: str) -> Array:
-        kernel = self._predict.outputs(network.kernel_activations, name)
+        pointers = self._pointers(network, name)
         P = np.empty((X.shape[0], network.n_outputs), network.dtype)
         for part, tile, units in _parts(network, X):
-            kernel(network.layout.plan, parameters, _read_only(X[part]), tile, units, P[part])
+            self._predict.outputs(
+                *pointers, network.layout.plan, parameters, _read_only(X[part]), tile, units, P[part]
+            )
         return P
 
     def predict(self, network: Network, parameters: Array, X: Array) -> Array:
-        kernel = self._predict.predict(network.kernel_activations)
+        pointers = self._pointers(network, None)
         classes = np.empty(X.shape[0], np.int64)
         for part, tile, units in _parts(network, X):
-            kernel(network.layout.plan, parameters, _read_only(X[part]), tile, units, classes[part])
+            self._predict.predict(
+                *pointers, network.layout.plan, parameters, _read_only(X[part]), tile, units, classes[part]
+            )
         return classes
 
     def bound(
@@ -317,25 +323,31 @@ class NumbaBackend:
     ) -> tuple[Callable[[], Any], Array]:
         kernel: Any
         if name is None:
-            kernel = self._predict.predict(network.kernel_activations)
+            kernel = self._predict.predict
             result: Array = np.empty(X.shape[0], np.int64)
         else:
-            kernel = self._predict.outputs(network.kernel_activations, name)
+            kernel = self._predict.outputs
             result = np.empty((X.shape[0], network.n_outputs), network.dtype)
         tile, units = _prediction_workspace(network, X.shape[0])
         arguments = network.layout.plan, parameters, _read_only(X), tile, units, result
-        return functools.partial(kernel, *arguments), result
+        return functools.partial(kernel, *self._pointers(network, name), *arguments), result
+
+    def _pointers(self, network: Network, name: str | None) -> tuple[Any, ...]:
+        """Those with which the kernel of an output, or of classes, begins."""
+        activations = self._activations(network.kernel_activations, network.dtype)
+        return (activations,) if name is None else (activations, self._output(name, network.dtype))
 
     def loss(self, network: Network, parameters: Array, X: Array, y: Array, weights: Array) -> float:
-        kernel = self._predict.loss(network.kernel_activations, network.loss.name)
+        activations = self._activations(network.kernel_activations, network.dtype)
+        value = self._loss(network.loss.name, network.dtype)
         weights = weights.astype(network.dtype)
         total = 0.0
         for part, tile, units in _parts(network, X):
             width = tile.shape[0] // network.n_inputs
             targets = aligned_empty(y.shape[1] * width, network.dtype)
             row = aligned_empty(width, network.dtype)
-            total += kernel(
-                network.layout.plan, parameters, _read_only(X[part]), _read_only(y[part]),
+            total += self._predict.loss(
+                activations, value, network.layout.plan, parameters, _read_only(X[part]), _read_only(y[part]),
                 weights[part], network.loss.parameter, tile, targets, row, units,
             )  # fmt: skip
         return total
@@ -352,7 +364,7 @@ class NumbaBackend:
         n_samples = X.shape[0]
         width = _training_width(network, n_samples)
         job = Job(X, y, weights, 1, n_samples)
-        kernel = train.loss_and_gradient(_recipe(train, network, job))
+        pointers = _gradient_pointers(train, network, team=False)
         data = train.Data(*_tiles(network, job, width))
         settings = _settings(train, network, job, width, n_rounds=-(-n_samples // width))
         work = _workspace(train, network, job, width, n_threads=1)
@@ -365,9 +377,9 @@ class NumbaBackend:
             for first in range(0, settings.n_rounds, step):
                 tiles = first, min(first + step, settings.n_rounds)
                 with taken_cores(1):
-                    loss += kernel(
-                        network.training_layout.plan, parameters, statistics, data, settings, np.uint64(key),
-                        tiles, work, gradient,
+                    loss += train.loss_and_gradient(
+                        *pointers, network.training_layout.plan, parameters, statistics, data, settings,
+                        np.uint64(key), tiles, work, gradient,
                     )  # fmt: skip
             return loss, gradient
 
@@ -410,11 +422,10 @@ def _training_width(network: Network, n_samples: int) -> int:
     )
 
 
-def _recipe(train: Any, network: Network, job: Job, *, team: bool = False) -> Any:
-    return train.Recipe(
-        network.kernel_activations, network.loss.name, job.optimizer.rule,
-        gathered=job.is_gathered, batch_norm=network.batch_norm,
-        dropped=bool(network.dropout), with_l1=job.l1 > 0, team=team,
+def _gradient_pointers(train: Any, network: Network, *, team: bool) -> Any:
+    return train.gradient_pointers(
+        network.kernel_activations, network.loss.name, network.batch_norm, bool(network.dropout), team,
+        network.dtype,
     )  # fmt: skip
 
 
@@ -532,7 +543,11 @@ class _NumbaTrainer:
         # More threads than cores would wait for one another.
         n_threads = min(job.n_threads, n_shares, available_cores())
         self._n_threads = n_threads
-        self._kernel = train.train_steps(_recipe(train, network, job, team=team))
+        self._kernel = train.train_steps(job.is_gathered, team)
+        self._pointers = (
+            *_gradient_pointers(train, network, team=team),
+            train.update_pointer(job.optimizer.rule, job.l1 > 0, network.dtype),
+        )
         size, dtype = network.n_parameters, network.dtype
         if job.is_gathered:
             data = _read_only(job.X), _read_only(np.ascontiguousarray(job.y)), job.weights, memory.order
@@ -619,6 +634,7 @@ class _NumbaTrainer:
         step = self._step
         n_steps = min(last_step - step, n_rounds // self._settings.n_rounds + 1, CALL_STEPS)
         arguments = (
+            *self._pointers,
             self._network.training_layout.plan,
             self._state,
             self._data,

@@ -48,7 +48,7 @@ class Committee:
 
     @property
     def activations(self) -> tuple[str, ...]:
-        """The activations in use, sorted: what kernels are specialised on."""
+        """The activations in use, sorted: the codes of plans are places among them."""
         return tuple(sorted({name for network, _ in self.members for name in network.activations}))
 
     @property

@@ -67,12 +67,13 @@ class NumbaGrid:
         from fastnn_kernels import bound, grid, quadtree
         from fastnn_kernels.committee import Committee as Networks
         from fastnn_kernels.committee import placed
+        from fastnn_kernels.layer import forward_table
 
         self._bound, self._grid, self._quadtree = bound, grid, quadtree
-        self._committee, self._activations = committee, committee.activations
+        self._committee, activations = committee, committee.activations
         plans, first, n_parameters = [], [0], 0
         for network, parameters in committee.members:
-            codes = [self._activations.index(name) for name in network.activations]
+            codes = [activations.index(name) for name in network.activations]
             plans.append(placed(network.layout.plan, n_parameters, codes))
             first.append(first[-1] + len(codes))
             n_parameters += parameters.size
@@ -86,7 +87,8 @@ class NumbaGrid:
             for size, W in zip(network.weights(magnitudes[part]), network.weights(parameters), strict=True):
                 np.abs(W, out=size)
             at += parameters.size
-        self._networks = Networks(np.concatenate(plans), np.array(first), flat, magnitudes)
+        table = forward_table(activations, committee.dtype)
+        self._networks = Networks(table, np.concatenate(plans), np.array(first), flat, magnitudes)
         self._n_units = max(network.layout.n_units for network, _ in committee.members)
 
     def _workspace(self, n_columns: int) -> tuple[Array, Array, Array]:
@@ -100,17 +102,19 @@ class NumbaGrid:
         )
 
     def classes(self, xs: Array, ys: Array, target: Array) -> None:
-        kernel = self._grid.grid_classes(self._activations, self._committee.votes)
+        kernel = self._grid.grid_classes(self._committee.votes)
         kernel(self._networks, xs, ys, *self._workspace(xs.size), target)
 
     def values(self, response: str, which: int, xs: Array, ys: Array, target: Array) -> None:
-        kernel = self._grid.grid_values(self._activations, response)
+        kernel = self._grid.grid_values(response)
         kernel(self._networks, xs, ys, which, *self._workspace(xs.size), target)
 
     def certified(self, xs: Array, ys: Array, target: Array, stopped: Callable[[], bool]) -> Tally:
         committee, dtype, n_classes = self._committee, self._committee.dtype, self._committee.n_classes
-        subdivide = self._quadtree.subdivide(self._activations, committee.votes)
-        evaluate = self._quadtree.evaluate(self._activations, committee.votes)
+        subdivide = self._quadtree.subdivide(committee.votes)
+        evaluate = self._quadtree.evaluate(committee.votes)
+        table = self._bound.bounds_table(committee.activations, dtype)
+        bounded = self._networks._replace(activations=table)
         squares = _first_squares(xs, ys)
         n_levels = int(squares[0, 2] // SMALLEST_SQUARE).bit_length()
         # The deepest are divided first: of every level above at most three quarters of a batch wait.
@@ -134,10 +138,10 @@ class NumbaGrid:
         while counts[names.WAITING] and not stopped():
             began = time.perf_counter()
             subdivide(
-                self._networks, xs, ys, SMALLEST_SQUARE, most, waiting, taken, won, left, counts, cells,
+                bounded, xs, ys, SMALLEST_SQUARE, most, waiting, taken, won, left, counts, cells,
                 forms, total,
             )  # fmt: skip
-            bounded = time.perf_counter()
+            subdivided = time.perf_counter()
             n = 0
             for first in range(0, counts[names.LEFT], step):
                 if stopped():
@@ -149,7 +153,7 @@ class NumbaGrid:
             evaluated = time.perf_counter()
             n_filled = self._quadtree.fill_squares(won, counts[names.WON], target)
             tally += Tally(
-                0, n, n_filled, bounded - began, evaluated - bounded, time.perf_counter() - evaluated
+                0, n, n_filled, subdivided - began, evaluated - subdivided, time.perf_counter() - evaluated
             )
             counts[[names.WON, names.LEFT]] = 0
         return tally._replace(cells_bounded=int(counts[names.BOUNDED]))
@@ -186,12 +190,12 @@ class NumpyGrid:
                 won, left, squares = self._quadtree.subdivide(
                     self._networks, self._votes, xs, ys, SMALLEST_SQUARE, squares
                 )
-                bounded = time.perf_counter()
+                subdivided = time.perf_counter()
                 n_evaluated = self._quadtree.evaluate(self._networks, self._votes, xs, ys, left, target)
                 evaluated = time.perf_counter()
                 n_filled = self._quadtree.fill_squares(won, target)
                 tally += Tally(
-                    n, n_evaluated, n_filled, bounded - began, evaluated - bounded,
+                    n, n_evaluated, n_filled, subdivided - began, evaluated - subdivided,
                     time.perf_counter() - evaluated,
                 )  # fmt: skip
         return tally

@@ -300,7 +300,7 @@ class Network:
 
     @functools.cached_property
     def kernel_activations(self) -> tuple[str, ...]:
-        """The activations in use, sorted: what kernels are specialised on."""
+        """The activations in use, sorted: the codes of the plan are places among them."""
         return tuple(sorted(set(self.activations)))
 
     @functools.cached_property

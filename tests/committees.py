@@ -12,6 +12,7 @@ from fastnn.committee import Committee
 from fastnn.grids import NumbaGrid
 from fastnn.network import Network
 from fastnn.reference.layer import ACTIVATIONS
+from fastnn_kernels.layer import forward_table
 
 PAIRS = tuple(tuple(sorted(("identity", name))) for name in sorted(ACTIVATIONS) if name != "identity")
 SETS = (("identity",), ("tanh",), *PAIRS)
@@ -75,10 +76,11 @@ def voting(draw, sets=VOTING, most=4):
     return Committee(members, votes=True), random
 
 
-def kernel_side(committee):
-    """The committee as kernels take it, and the rows of a workspace."""
+def kernel_side(committee, table=forward_table):
+    """The committee as kernels take it that call what is in such a table, and the rows of a workspace."""
     grid = NumbaGrid(committee)
-    return grid._networks, grid._n_units
+    activations = table(committee.activations, committee.dtype)
+    return grid._networks._replace(activations=activations), grid._n_units
 
 
 def reference_side(committee):

@@ -223,11 +223,12 @@ def test_both_sides_know_the_same_knots(name):
 
 def bounds(committee, cells):
     """The form (K, T) of the only network's scores."""
-    (networks, n_units), T = kernel_side(committee), cells.centre.shape[1]
+    (networks, n_units), T = kernel_side(committee, compiled.bounds_table), cells.centre.shape[1]
     forms = aligned_empty(4 * n_units * T, committee.dtype)
     forms[...] = np.nan
-    arguments = networks.plan, networks.parameters, networks.magnitudes, cells, forms
-    compiled.bound_pass(committee.activations)(*arguments)
+    compiled.bound_pass(
+        networks.activations, networks.plan, networks.parameters, networks.magnitudes, cells, forms
+    )
     form = compiled.layer_form(networks.plan, len(networks.plan) - 1, T, forms)
     return compiled.Form(*(array.copy() for array in form))  # of windows, which own nothing
 
@@ -237,7 +238,7 @@ def computed_scores(committee, X):
     networks, n_units = kernel_side(committee)
     units = aligned_empty(n_units * X.shape[1], committee.dtype)
     total = np.empty((committee.n_classes, X.shape[1]), committee.dtype)
-    kernel = committee_scores(committee.activations, committee.votes)
+    kernel = committee_scores(committee.votes)
     return kernel(networks, X, units, total).copy()  # of a window, which owns nothing
 
 

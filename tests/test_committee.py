@@ -24,7 +24,7 @@ from fastnn.reference import bound as reference_bound
 from fastnn.reference import committee as reference
 from fastnn.reference.network import scores as reference_scores
 from fastnn_kernels import committee as compiled
-from fastnn_kernels.bound import Form, slack
+from fastnn_kernels.bound import Form, bounds_table, slack
 
 N_CELLS = 64
 
@@ -34,16 +34,16 @@ def scores(committee, X):
     units = aligned_empty(n_units * X.shape[1], committee.dtype)
     units[...] = np.nan
     total = untouched((committee.n_classes, X.shape[1]), committee.dtype)
-    kernel = compiled.committee_scores(committee.activations, committee.votes)
+    kernel = compiled.committee_scores(committee.votes)
     return kernel(networks, X, units, total).copy()  # of a window, which owns nothing
 
 
 def bounds(committee, cells):
-    (networks, n_units), T = kernel_side(committee), cells.centre.shape[1]
+    (networks, n_units), T = kernel_side(committee, bounds_table), cells.centre.shape[1]
     forms = aligned_empty(4 * n_units * T, committee.dtype)
     forms[...] = np.nan
     total = empty_form(Form, committee.n_classes, T, committee.dtype)
-    kernel = compiled.committee_bounds(committee.activations, committee.votes)
+    kernel = compiled.committee_bounds(committee.votes)
     return Form(*(array.copy() for array in kernel(networks, cells, forms, total)))
 
 

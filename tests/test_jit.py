@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import fastnn_kernels
-from fastnn_kernels.jit import OPTIONS, Kernel, KernelCache, identity, is_part, kernel
+from fastnn_kernels.jit import OPTIONS, Form, Kernel, KernelCache, identity, kernel
 from fastnn_kernels.simd import IS_X86
 
 KERNELS = Path(fastnn_kernels.__file__).parent
@@ -158,8 +158,8 @@ def test_whole_training_is_loaded_in_a_new_process(package):
         model = fastnn.Model([2, 3, 2], random_state=0)
         X, y = np.random.RandomState(0).randn(20, 2), np.arange(20) % 2
         history = model.train(X, y, num_passes=3, batch_size=6, optimizer="adam", random_state=0)
-        recipe = train.Recipe(("tanh",), "softmax_cross_entropy", "adam", gathered=True)
-        print("loaded" if train.train_steps(recipe).stats.cache_hits else "compiled", history.loss.tolist())
+        word = "loaded" if train.train_steps(True, False).stats.cache_hits else "compiled"
+        print(word, history.loss.tolist())
     """.replace("PACKAGE", repr(str(package)))
     word, losses = run(package, program).split(maxsplit=1)
     assert word == "compiled"
@@ -257,17 +257,26 @@ def test_kernels_out_of_one_factory_have_symbols_of_their_own():
 # A kernel that calls another: which was compiled and which loaded, and that Python can call the other, too.
 PARTS = """
     import numpy as np
-    from fastnn_kernels.jit import is_part
-    from fastnn_kernels.layer import activation_forward, by_code
+    from fastnn_kernels.jit import Form, kernel
+    from fastnn_kernels.layer import activation_forward
 
     def told(kernel):
-        (compiled,) = kernel.overloads.values()
+        ((types, compiled),) = kernel.overloads.items()
         word = "loaded" if kernel.stats.cache_hits else "compiled"
-        return word + (" as a part" if is_part(compiled) else "")
+        return word + (" as a part" if compiled is kernel.compiled[Form.PART].get(types) else "")
+
+    def calling(inner, times):
+        @kernel
+        def caller(Z, A):
+            for _ in range(times):
+                inner(Z, A)
+
+        return caller
 
     A, D, E = np.ones((1, 16)), np.zeros((1, 16)), np.zeros((1, 16))
-    relu, caller = activation_forward("relu"), by_code(activation_forward, ("relu",))
-    caller(0, A, D)
+    relu = activation_forward("relu")
+    caller = calling(relu, 1)
+    caller(A, D)
     words = [told(caller), told(relu)]
     relu(A, E)
     print(", ".join([*words, told(relu)]), (D == E).all() and (D == A).all())
@@ -281,7 +290,7 @@ def test_what_is_built_into_others_is_kept_and_can_be_called(package):
     loaded = PARTS.replace("words = [told(caller), told(relu)]", "words = [told(caller)]")
     assert run(package, loaded) == "loaded, loaded True"
     # Another caller finds the part.
-    other = PARTS.replace('("relu",)', '("relu", "identity")')
+    other = PARTS.replace("calling(relu, 1)", "calling(relu, 2)")
     assert run(package, other).startswith("compiled, loaded as a part, ")
 
 
@@ -303,7 +312,9 @@ def test_callers_of_all_kinds_build_in_what_was_a_part():
     assert (outer(3), foreign(3), inner(3)) == (7, 8, 6)
     assert (inner(0.5), outer(0.5), foreign(0.5)) == (1.0, 2.0, 3.0)
     # Callers are built from the part, whether Python has called it before or not.
-    assert [is_part(compiled) for compiled in inner.overloads.values()] == [False, True]
+    wanted = [Form.CALLABLE, Form.PART]
+    for form, (types, compiled) in zip(wanted, inner.overloads.items(), strict=True):
+        assert compiled is inner.compiled[form][types]
     assert (inner(3), inner(0.5)) == (6, 1.0)
 
 
@@ -364,4 +375,4 @@ def test_a_kernel_that_does_not_compile_leaves_the_others_as_they_were():
     for _ in range(2):
         with pytest.raises(numba.TypingError):
             outer(1)
-    assert not Kernel.is_part_wanted
+    assert Kernel.wanted is Form.CALLABLE

@@ -230,9 +230,9 @@ def gauge(monkeypatch):
 
         return call
 
-    for name in ("train_steps", "loss_and_gradient"):
-        make = getattr(train, name)
-        monkeypatch.setattr(train, name, lambda recipe, make=make: counted(make(recipe)))
+    make = train.train_steps
+    monkeypatch.setattr(train, "train_steps", lambda *switches: counted(make(*switches)))
+    monkeypatch.setattr(train, "loss_and_gradient", counted(train.loss_and_gradient))
     yield gauge
     assert gauge.now == 0
     assert threads._budget.in_use == 0

@@ -174,17 +174,6 @@ def test_infinities_lead_to_the_limits(name, dtype):
         np.testing.assert_allclose(A[0, : len(limits)], limits, rtol=np.finfo(dtype).eps)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_by_code_runs_the_activation_named(dtype):
-    chosen = ("gelu", "identity", "sigmoid")
-    activate = compiled.by_code(compiled.activation_forward, chosen)
-    Z = np.linspace(-2, 2, padded(8, dtype), dtype=dtype)[None]
-    for code, name in enumerate(chosen):
-        A = untouched(Z.shape, dtype)
-        activate(code, read_only(Z), A)
-        np.testing.assert_array_equal(A, forward(name, Z))
-
-
 # Closed forms, of SciPy where it has them. As far as they are accurate themselves.
 CLOSED_FORMS = {
     "identity": lambda x: x,

@@ -10,18 +10,30 @@ import pytest
 
 import fastnn.reference
 import fastnn_kernels
-from fastnn_kernels.train import Recipe
 
-# What only one side needs. Kernels: what the compiler is told of a formula, how a tile is addressed, how
-# several networks lie behind each other, sums over gradients that come in several and over a part of the
-# parameters, and the parts a training is handed over in, many steps at a time.
+# What only one side needs. Kernels: what the compiler is told of a formula, pointers to them, how a tile is
+# addressed, how several networks lie behind each other, sums over gradients that come in several and over a
+# part of the parameters, and the parts a training is handed over in, many steps at a time.
 KERNELS_ONLY = {
+    "bound": {"bounds_table"},
     "committee": {"Committee", "placed"},
-    "layer": {"Activation", "by_code"},
-    "loss": {"Loss"},
+    "layer": {"Activation", "backward_table", "forward_table"},
+    "loss": {"Loss", "backward_pointer", "value_pointer"},
     "network": {"last_outputs"},
-    "train": {"BLOCK", "Data", "Recipe", "Records", "Settings", "State", "Workspace", "train_steps"},
-    "update": {"square_sum", "sum_of_squares"},
+    "output": {"forward_pointer"},
+    "train": {
+        "BLOCK",
+        "Data",
+        "GradientPointers",
+        "Records",
+        "Settings",
+        "State",
+        "Workspace",
+        "gradient_pointers",
+        "train_steps",
+        "update_pointer",
+    },
+    "update": {"square_sum", "sum_of_squares", "update_pointer"},
 }
 # Reference: the units, the constants of a formula, a pass that keeps nothing, a single step.
 REFERENCE_ONLY = {
@@ -45,17 +57,15 @@ CALLED = {("update", "gradient"): "gradients"}
 PART_FIRST = {"add_to_average"}
 
 # What kernels are specialised on and the reference sees for itself, from a batch, a network or a number.
-SEEN = {"batch_norm", "dropped", "recipe", "with_l1"}
+SEEN = {"batch_norm", "dropped", "with_l1"}
 
 # What the factories of kernels are given to make one.
 MADE = {
-    "activations": ("tanh",),
     "batch_norm": True,
     "dropped": True,
     "with_l1": True,
     "votes": True,
     "response": "margin",
-    "recipe": Recipe(("tanh",), "huber", "adam"),
 }
 NAMES = {"layer": "tanh", "output": "sigmoid", "outputs": "sigmoid", "loss": "huber", "update": "adam"}
 

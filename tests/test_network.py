@@ -1,5 +1,6 @@
 """Networks: the description, and whole passes, kernels against the reference."""
 
+import functools
 from dataclasses import replace
 
 import numpy as np
@@ -27,6 +28,7 @@ from fastnn.reference.layer import ACTIVATIONS
 from fastnn.reference.norm import EPS
 from fastnn.reference.train import loss_and_gradient
 from fastnn_kernels import network as compiled
+from fastnn_kernels.layer import backward_table, forward_table
 
 
 def random_parameters(network, random):
@@ -84,10 +86,11 @@ def test_passes_are_the_reference(network: Network, count, seed, key):
     derivatives = reference.backward_pass(network.activations, W, traces, wide(dS.T), batch)
 
     layout = network.training_layout
-    plan, kind = layout.plan, (network.kernel_activations, network.batch_norm, bool(network.dropout))
+    plan, kind = layout.plan, (network.batch_norm, bool(network.dropout))
+    named = network.kernel_activations, dtype
     batch = compiled.Batch(weights, statistics, np.array(network.dropout), np.uint64(key), 0)
     units = untouched((layout.n_units * T,), dtype)
-    compiled.forward_pass(*kind)(plan, parameters, X, units, batch)
+    compiled.forward_pass(*kind)(forward_table(*named), plan, parameters, X, units, batch)
     # Every layer rounds, and what a normalisation divides by its deviation grows by as much.
     magnified = np.prod(
         [np.max(trace.inverse) for trace in traces if trace.N is not None and np.max(trace.inverse) > 1]
@@ -119,7 +122,7 @@ def test_passes_are_the_reference(network: Network, count, seed, key):
     rows(dunits, plan, -1, compiled.DUNITS, T)[...] = dS
     scratch = untouched((T * network.whole_tile(max(n_out for _, n_out in network.shapes)),), dtype)
     gradient = np.where(is_padding(network), 0, np.nan).astype(dtype)
-    backward = compiled.backward_pass(*kind)
+    backward = functools.partial(compiled.backward_pass(*kind), backward_table(*named))
     backward(plan, parameters, X, units, dunits.copy(), scratch, gradient, False, batch)
     if not network.batch_norm:  # whose batches are one tile
         twice = gradient.copy()

@@ -15,7 +15,7 @@ from fastnn.grids import _first_squares
 from fastnn.network import aligned_empty
 from fastnn.reference import quadtree as reference
 from fastnn_kernels import grid, quadtree
-from fastnn_kernels.bound import Form
+from fastnn_kernels.bound import Form, bounds_table
 from fastnn_kernels.jit import OPTIONS
 from fastnn_kernels.quadtree import BOUNDED, LEFT, WAITING, WON
 from fastnn_kernels.simd import fill_row
@@ -42,7 +42,7 @@ class Lists:
     """What `subdivide` works on, and the squares it has told of."""
 
     def __init__(self, committee, xs, ys, capacity=2000, n_waiting=10_000):
-        (self.networks, n_units), dtype = kernel_side(committee), committee.dtype
+        (self.networks, n_units), dtype = kernel_side(committee, bounds_table), committee.dtype
         self.committee, self.xs, self.ys = committee, xs, ys
         squares = _first_squares(xs, ys)
         self.waiting = np.full((n_waiting, 3), -1)
@@ -57,7 +57,7 @@ class Lists:
         self.won, self.left, self.calls = [], [], 0
 
     def run(self):
-        kernel = quadtree.subdivide(self.committee.activations, self.committee.votes)
+        kernel = quadtree.subdivide(self.committee.votes)
         counts = self.counts
         while counts[WAITING]:
             lists = self.waiting, self.taken, *self.lists, counts
@@ -96,7 +96,7 @@ def dense(committee, xs, ys, dtype=np.uint8):
     workspaces = (aligned_empty(n * 64, committee.dtype) for n in (2, n_units, committee.n_classes))
     tile, units, total = workspaces
     classes = np.full((len(ys), len(xs)), 99, dtype)
-    kernel = grid.grid_classes(committee.activations, committee.votes)
+    kernel = grid.grid_classes(committee.votes)
     kernel(networks, xs, ys, tile, units, total.reshape(committee.n_classes, 64), classes)
     return classes
 
@@ -105,7 +105,7 @@ def evaluated(committee, xs, ys, squares, classes):
     networks, n_units = kernel_side(committee)
     tile, units, total = (aligned_empty(n * 64, committee.dtype) for n in (2, n_units, committee.n_classes))
     places, row = np.full((2, 64), -1), np.full((1, 64), 99, classes.dtype)
-    kernel = quadtree.evaluate(committee.activations, committee.votes)
+    kernel = quadtree.evaluate(committee.votes)
     table = np.array([*squares, (0, 0, 99)])  # the last one is not to be looked at
     total = total.reshape(committee.n_classes, 64)
     return kernel(networks, xs, ys, table, len(squares), places, row, tile, units, total, classes)

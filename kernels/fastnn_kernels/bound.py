@@ -27,12 +27,13 @@ from numba.extending import intrinsic
 
 from . import vmath
 from .jit import kernel
-from .layer import ACTIVATIONS, by_code
+from .layer import ACTIVATIONS
 from .network import ACTIVATION, BIASES, INPUTS, OUTPUTS, UNITS, WEIGHTS
+from .pointer import FunctionPointer, PointerTable, array_types, call
 from .product import product_forward
 from .simd import Value, Vector, fill, lanes, load, store, view
 
-__all__ = ["Form", "bound_pass", "is_won", "slack"]
+__all__ = ["Form", "bound_pass", "bounds_table", "is_won", "slack"]
 
 # Of the kernels' activations and slopes, in units of the dtype's eps: several times what they are off.
 VALUE_ULPS, SLOPE_ULPS = 32.0, 64.0
@@ -190,38 +191,41 @@ def activation_bounds(name: str) -> Any:
 
 
 @functools.cache
-def bound_pass(activations: tuple[str, ...]) -> Any:
-    """The kernel ``(plan, parameters, magnitudes, cells, forms)`` of networks with these activations.
+def bounds_table(names: tuple[str, ...], dtype: np.dtype) -> PointerTable:
+    """Pointers to `activation_bounds` of each of the names."""
+    of = array_types(dtype)
+    arguments = types.NamedUniTuple(of.matrix, 4, Form), of.inputs, of.scalar, of.scalar
+    return PointerTable([FunctionPointer(activation_bounds(name), arguments) for name in names])
 
-    plan (L, `N_COLUMNS`); parameters (P,); magnitudes (P,): those of the weights, and 0 for all else; cells,
-    the `Form` (2, T) of the inputs, with `slack` of the first layer in its radius; forms, flat of four times
-    the workspace of the units: overwritten by the forms of every layer's outputs (`layer_form`).
+
+@kernel
+def bound_pass(activations, plan, parameters, magnitudes, cells, forms):
+    """The forms of every layer's outputs.
+
+    activations: a table of pointers (`bounds_table`); plan (L, `N_COLUMNS`); parameters (P,); magnitudes
+    (P,): those of the weights, and 0 for all else; cells, the `Form` (2, T) of the inputs, with `slack` of
+    the first layer in its radius; forms, flat of four times the workspace of the units: overwritten
+    (`layer_form`).
     """
-    bend = by_code(activation_bounds, activations)
-
-    @kernel
-    def bound_pass(plan, parameters, magnitudes, cells, forms):
-        T = cells.centre.shape[1]
-        dtype = parameters.dtype.type
-        source = cells
-        for layer in range(plan.shape[0]):
-            n_inputs, n_outputs = plan[layer, INPUTS], plan[layer, OUTPUTS]
-            W = view(parameters, plan[layer, WEIGHTS], n_inputs, n_outputs)
-            b = view(parameters, plan[layer, BIASES], 1, n_outputs)
-            sizes = view(magnitudes, plan[layer, WEIGHTS], n_inputs, n_outputs)
-            zero = view(magnitudes, plan[layer, BIASES], 1, n_outputs)
-            form = layer_form(plan, layer, T, forms)
-            product_forward(W, b, source.centre, form.centre)
-            product_forward(W, zero, source.slope_x, form.slope_x)
-            product_forward(W, zero, source.slope_y, form.slope_y)
-            product_forward(sizes, zero, source.radius, form.radius)
-            following = dtype(0)
-            if layer + 1 < plan.shape[0]:
-                following = slack(n_outputs, dtype)
-            bend(plan[layer, ACTIVATION], form, b, slack(n_inputs, dtype), following)
-            source = form
-
-    return bound_pass
+    T = cells.centre.shape[1]
+    dtype = parameters.dtype.type
+    source = cells
+    for layer in range(plan.shape[0]):
+        n_inputs, n_outputs = plan[layer, INPUTS], plan[layer, OUTPUTS]
+        W = view(parameters, plan[layer, WEIGHTS], n_inputs, n_outputs)
+        b = view(parameters, plan[layer, BIASES], 1, n_outputs)
+        sizes = view(magnitudes, plan[layer, WEIGHTS], n_inputs, n_outputs)
+        zero = view(magnitudes, plan[layer, BIASES], 1, n_outputs)
+        form = layer_form(plan, layer, T, forms)
+        product_forward(W, b, source.centre, form.centre)
+        product_forward(W, zero, source.slope_x, form.slope_x)
+        product_forward(W, zero, source.slope_y, form.slope_y)
+        product_forward(sizes, zero, source.radius, form.radius)
+        following = dtype(0)
+        if layer + 1 < plan.shape[0]:
+            following = slack(n_outputs, dtype)
+        call(activations[plan[layer, ACTIVATION]], (form, b, slack(n_inputs, dtype), following))
+        source = form
 
 
 @kernel

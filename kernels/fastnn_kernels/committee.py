@@ -28,10 +28,12 @@ __all__ = ["Committee", "add_probability_bounds", "committee_bounds", "committee
 class Committee(NamedTuple):
     """Networks with two inputs, as the kernels take them.
 
-    plan (L, `N_COLUMNS`); first (M + 1,): the layer with which each begins, and the end of the last;
+    activations: a table of pointers, `layer.forward_table`, or `bound.bounds_table` where bounds are asked
+    for; plan (L, `N_COLUMNS`); first (M + 1,): the layer with which each begins, and the end of the last;
     parameters (P,); magnitudes (P,): of the weights, and 0 for all else.
     """
 
+    activations: Any
     plan: Any
     first: Any
     parameters: Any
@@ -47,23 +49,23 @@ def placed(plan: Any, offset: int, codes: Sequence[int]) -> Any:
 
 
 @functools.cache
-def committee_scores(activations: tuple[str, ...], votes: bool) -> Any:
+def committee_scores(votes: bool) -> Any:
     """The kernel ``(networks, X, units, total)``: what is highest for the class that is chosen, (K, T).
 
     If `votes`, the sum of the networks' probabilities, in `total` (K, T), else the scores of the only one, in
     the workspace `units`.
     """
-    forward = forward_pass(activations)
+    forward = forward_pass()
 
     @kernel
     def committee_scores(networks, X, units, total):
         T = X.shape[1]
         if not votes:
-            forward(networks.plan, networks.parameters, X, units, None)
+            forward(networks.activations, networks.plan, networks.parameters, X, units, None)
             return last_outputs(networks.plan, T, units)
         for m in range(networks.first.shape[0] - 1):
             plan = networks.plan[networks.first[m] : networks.first[m + 1]]
-            forward(plan, networks.parameters, X, units, None)
+            forward(networks.activations, plan, networks.parameters, X, units, None)
             S = last_outputs(plan, T, units)
             softmax_forward(S, S)
             for k in range(S.shape[0]):
@@ -78,21 +80,21 @@ def committee_scores(activations: tuple[str, ...], votes: bool) -> Any:
 
 
 @functools.cache
-def committee_bounds(activations: tuple[str, ...], votes: bool) -> Any:
+def committee_bounds(votes: bool) -> Any:
     """The kernel ``(networks, cells, forms, total)``: the form (K, T) of what `committee_scores` gives."""
-    bounds = bound_pass(activations)
 
     @kernel
     def committee_bounds(networks, cells, forms, total):
         T = cells.centre.shape[1]
         if not votes:
-            bounds(networks.plan, networks.parameters, networks.magnitudes, cells, forms)
-            return layer_form(networks.plan, networks.plan.shape[0] - 1, T, forms)
+            plan = networks.plan
+            bound_pass(networks.activations, plan, networks.parameters, networks.magnitudes, cells, forms)
+            return layer_form(plan, plan.shape[0] - 1, T, forms)
         for array in total:
             array[:] = 0
         for m in range(networks.first.shape[0] - 1):
             plan = networks.plan[networks.first[m] : networks.first[m + 1]]
-            bounds(plan, networks.parameters, networks.magnitudes, cells, forms)
+            bound_pass(networks.activations, plan, networks.parameters, networks.magnitudes, cells, forms)
             add_probability_bounds(layer_form(plan, plan.shape[0] - 1, T, forms), total)
         return total
 

@@ -18,14 +18,14 @@ __all__ = ["RESPONSES", "grid_classes", "grid_values"]
 
 
 @functools.cache
-def grid_classes(activations: tuple[str, ...], votes: bool) -> Any:
+def grid_classes(votes: bool) -> Any:
     """The kernel ``(networks, xs, ys, tile, units, total, classes)``.
 
     It fills classes (H, W), of any integer dtype, with the class of `networks`, a `Committee`, at the centres
     (xs[column], ys[row]), xs (W,) and ys (H,). `tile`, flat of 2 * T, `units` and `total` (K, T) are
     workspaces.
     """
-    scores = committee_scores(activations, votes)
+    scores = committee_scores(votes)
 
     @kernel
     def grid_classes(networks, xs, ys, tile, units, total, classes):
@@ -44,13 +44,13 @@ def grid_classes(activations: tuple[str, ...], votes: bool) -> Any:
 
 
 @functools.cache
-def grid_values(activations: tuple[str, ...], response: str) -> Any:
+def grid_values(response: str) -> Any:
     """The kernel ``(networks, xs, ys, which, tile, units, total, values)``.
 
     It fills values (H, W) with one of `RESPONSES`; which: the class it is of, for the probability. The others
     are as those of `grid_classes`.
     """
-    scores = committee_scores(activations, True)
+    scores = committee_scores(True)
     respond = RESPONSES[response]
 
     @kernel

@@ -1,14 +1,16 @@
-"""The one decorator, with every compiler option; kernels that are built into others, and kept on disk.
+"""The one decorator, with every compiler option; what a kernel is compiled to, and kept as on disk.
 
-``@kernel`` compiles a function. One that a factory specialises, as ``train_passes(("tanh",))``, closes
+``@kernel`` compiles a function. One that a factory specialises, as ``activation_forward("tanh")``, closes
 over the kernels and constants it is made of. A kernel that another calls is built into it, and becomes
 machine code there alone: numba's own way, to make all of it ready to be called by itself, takes a third
-longer. Compiled kernels are kept on disk; what cannot be kept is compiled again, without a word.
+longer. One that another calls through a pointer (``pointer.py``) becomes machine code without what Python
+needs. Compiled kernels are kept on disk; what cannot be kept is compiled again, without a word.
 """
 
 from __future__ import annotations
 
 import contextlib
+import enum
 import hashlib
 import inspect
 import pickle
@@ -28,7 +30,7 @@ from numba.core.serialize import dumps
 
 from .cache import cache_folders, is_current, keep, kept
 
-__all__ = ["kernel"]
+__all__ = ["Code", "Form", "kernel", "machine_code"]
 
 # nogil: Python threads run kernels side by side. error_model: a division by zero gives inf, as in
 # NumPy, and costs no branch. contract: a * b + c may be one instruction. Never nnan or ninf: they
@@ -79,11 +81,19 @@ def _identity_of(value: object) -> object:
     raise TypeError(f"a kernel may close over kernels, intrinsics and constants, not over {value!r}")
 
 
-# --- kernels that are built into others ----------------------------------------------------------
+# --- what a kernel is compiled to ----------------------------------------------------------------
+
+
+class Form(enum.Enum):
+    """What a kernel is compiled to."""
+
+    CALLABLE = "what Python calls"
+    PART = "what is built into its callers: neither optimised nor machine code, which they become"
+    CODE = "machine code alone"
 
 
 class Part(JITCodeLibrary):
-    """The code of a kernel as others take it in: neither optimised nor machine code, which they become."""
+    """The code of a `Form.PART`."""
 
     def _optimize_final_module(self) -> None:
         """Nothing."""
@@ -97,99 +107,124 @@ class Part(JITCodeLibrary):
         return self.serialize_using_bitcode()
 
 
+class Code:
+    """Where the machine code of a kernel begins; numba knows it by this, where Python does not call it."""
+
+    def __init__(self, address: int = 0) -> None:
+        self.address = address
+
+
+def part_code(*_: Any) -> Code:
+    """That of a part, of which there is none."""
+    return Code()
+
+
+def placed_code(library: Any, description: Any, environment: Any) -> Code:
+    """That of a kernel which is machine code alone."""
+    address = library.get_pointer_to_function(description.llvm_func_name)
+    library.codegen.set_env(environment.env_name, environment)  # what it needs to tell of an exception
+    return Code(address)
+
+
+# In place of numba's own, by which it makes something that Python can call.
+CODE_OF = {Form.PART: part_code, Form.CODE: placed_code}
+
+
 class KernelCompiler(Compiler):
-    """Numba's, which makes a part of what compiled code calls."""
+    """Numba's, which compiles to the form that is wanted."""
 
     def __init__(self, typing_context: Any, target_context: Any, library: Any, *arguments: Any) -> None:
         super().__init__(typing_context, target_context, library, *arguments)
-        if Kernel.is_part_wanted:
+        if Kernel.wanted is Form.PART:
             self.state.library = Part(target_context.codegen(), "part")
-            self.state.flags.no_cpython_wrapper = True  # Python calls none
-            self.state.targetctx.get_executable = stand_in  # of a copy made for this compilation
-
-
-def stand_in(*_: Any) -> object:
-    """What numba knows a kernel by, where there is no function to be called."""
-    return object()
+        if Kernel.wanted is not Form.CALLABLE:
+            self.state.flags.no_cpython_wrapper = True
+            self.state.targetctx.get_executable = CODE_OF[
+                Kernel.wanted
+            ]  # of a copy made for this compilation
 
 
 class Kernel(CPUDispatcher):
-    """A numba dispatcher that gives a part to those that call it from compiled code, all to Python."""
+    """A numba dispatcher that compiles to another form for compiled code than for Python."""
 
-    is_part_wanted = False  # of what is compiled just now; under numba's lock
+    wanted = Form.CALLABLE  # of what is compiled just now; under numba's lock
 
     def __init__(
         self, py_func: Callable, locals: Any = None, targetoptions: Any = None, pipeline_class: Any = None
     ) -> None:
         super().__init__(py_func, locals, targetoptions, pipeline_class or KernelCompiler)
-        self._others: dict[tuple, CompileResult] = {}  # the part where `overloads` has all, and vice versa
+        # Of what is in `overloads`, too: there are those of the form that was wanted last.
+        self.compiled: dict[Form, dict[tuple, CompileResult]] = {form: {} for form in Form}
 
     def get_call_template(self, args: Any, kws: Any) -> Any:
         """Numba's hook: how compiled code calls it."""
-        with wanting(True):
+        with wanting(Form.PART):
             return super().get_call_template(args, kws)
 
     def _compile_for_args(self, *args: Any, **kws: Any) -> Any:
         """Numba's hook: what Python calls for these arguments."""
-        with wanting(False):
+        with wanting(Form.CALLABLE):
             return super()._compile_for_args(*args, **kws)
 
     def compile(self, signature: Any) -> Any:
-        """Numba's hook: the code for arguments of these types, as it is wanted."""
+        """Numba's hook: the code for arguments of these types, in the form that is wanted."""
         with global_compiler_lock:
             types = tuple(sigutils.normalize_signature(signature)[0])
-            known = self.overloads.get(types)
-            if known is not None and is_part(known) != Kernel.is_part_wanted:
-                # Always from parts, so that it does not matter what was called from Python before.
-                del self.overloads[types]
-                if types in self._others:
-                    self.overloads[types] = self._others[types]
-                self._others[types] = known
+            # Callers are always built from parts, so that it does not matter what Python called before.
+            self.overloads.pop(types, None)
+            if types in self.compiled[Kernel.wanted]:
+                self.overloads[types] = self.compiled[Kernel.wanted][types]
             return super().compile(signature)
 
     def add_overload(self, compiled: CompileResult) -> None:
-        """Numba's hook: Python never sees a part."""
-        if is_part(compiled):
-            self.overloads[tuple(compiled.signature.args)] = compiled
-            return
-        super().add_overload(compiled)
-        # What parts need to tell of an exception, or to print.
-        for environment in compiled._find_referenced_environments():
-            compiled.codegen.set_env(environment.env_name, environment)
+        """Numba's hook: Python sees what it can call alone."""
+        types = tuple(compiled.signature.args)
+        self.compiled[Kernel.wanted][types] = compiled
+        if Kernel.wanted is Form.CALLABLE:
+            super().add_overload(compiled)
+        else:
+            self.overloads[types] = compiled
+        if Kernel.wanted is not Form.PART:
+            # What parts built into it need to tell of an exception, or to print.
+            for environment in compiled._find_referenced_environments():
+                compiled.codegen.set_env(environment.env_name, environment)
 
 
 @contextlib.contextmanager
-def wanting(part: bool) -> Iterator[None]:
-    """While kernels are compiled as parts, or to be called from Python."""
+def wanting(form: Form) -> Iterator[None]:
+    """While kernels are compiled to this form, but for what is built into them."""
     with global_compiler_lock:
-        before = Kernel.is_part_wanted
+        before = Kernel.wanted
         try:
-            Kernel.is_part_wanted = part
+            Kernel.wanted = form
             yield
         finally:
-            Kernel.is_part_wanted = before
+            Kernel.wanted = before
 
 
-def is_part(compiled: CompileResult) -> bool:
-    """Whether it can only be built into others."""
-    return isinstance(compiled.library, Part)
+def machine_code(kernel: Kernel, types: tuple) -> CompileResult:
+    """A kernel as machine code alone, for arguments of these types; its `entry_point` is a `Code`."""
+    with wanting(Form.CODE):
+        kernel.compile(types)
+        return kernel.compiled[Form.CODE][types]
 
 
 def rebuilt(target_context: Any, state: tuple) -> CompileResult:
-    """The reverse of ``CompileResult._reduce``, for parts too."""
-    (name, kind, code), *_, environments = state
-    if kind != "bitcode":
+    """The reverse of ``CompileResult._reduce``, for every form."""
+    if Kernel.wanted is Form.CALLABLE:
         return CompileResult._rebuild(target_context, *state)
-    library = Part(target_context.codegen(), name)
-    library._final_module = llvmlite.binding.parse_bitcode(code)
-    library._finalize_final_module()
+    (name, _, code), *_, environments = state
+    codegen = target_context.codegen
+    if Kernel.wanted is Form.PART:
+        library = Part(codegen(), name)
+        library._final_module = llvmlite.binding.parse_bitcode(code)
+        library._finalize_final_module()
+        state = (*state[:-1], ())  # environments are set where there is machine code
+        codegen = lambda: SimpleNamespace(unserialize_library=lambda _: library)  # noqa: E731
     context = SimpleNamespace(
-        codegen=lambda: SimpleNamespace(unserialize_library=lambda _: library),
-        get_executable=stand_in,
-        typing_context=target_context.typing_context,
+        codegen=codegen, get_executable=CODE_OF[Kernel.wanted], typing_context=target_context.typing_context
     )
-    # Environments are set where there is machine code.
-    compiled = CompileResult._rebuild(context, *state[:-1], ())
+    compiled = CompileResult._rebuild(context, *state)
     return compiled._replace(target_context=target_context, referenced_envs=environments)
 
 
@@ -252,7 +287,7 @@ class KernelCache:
             config.DEBUGINFO_DEFAULT,
             config.LOOP_VECTORIZE,
             config.SLP_VECTORIZE,
-            Kernel.is_part_wanted,
+            Kernel.wanted.name,
         )
         key = (self._identity, str(signature), codegen.magic_tuple(), settings)
         return f"{self._name}.{hashlib.sha256(repr(key).encode()).hexdigest()[:24]}.nbc"

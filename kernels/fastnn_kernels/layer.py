@@ -11,14 +11,23 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from . import vmath
 from .jit import kernel
+from .pointer import FunctionPointer, PointerTable, array_types
 from .simd import Value, emitter, flat, lanes, load, store
 
-__all__ = ["ACTIVATIONS", "Activation", "activation_backward", "activation_forward", "by_code"]
+__all__ = [
+    "ACTIVATIONS",
+    "Activation",
+    "activation_backward",
+    "activation_forward",
+    "backward_table",
+    "forward_table",
+]
 
 LEAK = 0.01
 ALPHA = 1.0
@@ -227,26 +236,15 @@ def activation_backward(name: str) -> Any:
 
 
 @functools.cache
-def by_code(make: Callable[[str], Any], names: tuple[str, ...]) -> Any:
-    """The kernel ``(code, *arrays)`` that runs ``make(names[code])`` on the arrays.
+def forward_table(names: tuple[str, ...], dtype: np.dtype) -> PointerTable:
+    """Pointers to `activation_forward` of each of the names."""
+    of = array_types(dtype)
+    return PointerTable([FunctionPointer(activation_forward(name), (of.inputs, of.matrix)) for name in names])
 
-    So the layers of a network may differ, and only the activations named are compiled.
-    """
-    first = make(names[0])
-    if len(names) == 1:
 
-        @kernel
-        def only(code, *arrays):
-            first(*arrays)
-
-        return only
-    others = by_code(make, names[1:])
-
-    @kernel
-    def choose(code, *arrays):
-        if code == 0:
-            first(*arrays)
-        else:
-            others(code - 1, *arrays)
-
-    return choose
+@functools.cache
+def backward_table(names: tuple[str, ...], dtype: np.dtype) -> PointerTable:
+    """Pointers to `activation_backward` of each of the names."""
+    of = array_types(dtype)
+    arguments = of.inputs, of.inputs, of.inputs, of.matrix
+    return PointerTable([FunctionPointer(activation_backward(name), arguments) for name in names])

@@ -18,12 +18,16 @@ from __future__ import annotations
 import functools
 from typing import Any, NamedTuple
 
+import numpy as np
+from numba import types
+
 from . import vmath
 from .jit import kernel
 from .output import column_max, exponentials
+from .pointer import FunctionPointer, array_types
 from .simd import Value, emitter, fill, lanes, load, reduce_add_weighted, store
 
-__all__ = ["LOSSES", "Loss", "loss_backward", "loss_value"]
+__all__ = ["LOSSES", "Loss", "backward_pointer", "loss_backward", "loss_value", "value_pointer"]
 
 
 # --- of labels -----------------------------------------------------------------------------------
@@ -302,3 +306,18 @@ def loss_backward(name: str) -> Any:
         return total
 
     return loss_backward
+
+
+@functools.cache
+def value_pointer(name: str, dtype: np.dtype) -> FunctionPointer:
+    """A pointer to `loss_value`."""
+    of = array_types(dtype)
+    return FunctionPointer(loss_value(name), (of.inputs, of.inputs, of.inputs, types.float64))
+
+
+@functools.cache
+def backward_pointer(name: str, dtype: np.dtype) -> FunctionPointer:
+    """A pointer to `loss_backward`."""
+    of = array_types(dtype)
+    arguments = of.inputs, of.inputs, of.inputs, types.float64, types.boolean, of.matrix
+    return FunctionPointer(loss_backward(name), arguments)

@@ -1,8 +1,8 @@
 """One tile of samples through all layers, forward and back.
 
-A network reaches the kernels as its *plan*, an integer table with a row a layer, and flat vectors,
-parameters and workspaces, into which the plan points. So one compiled kernel serves every depth and
-width.
+A network reaches the kernels as its *plan*, an integer table with a row a layer, flat vectors, parameters
+and workspaces, into which the plan points, and a table of pointers to its activations. So one compiled
+kernel serves every network.
 
 Shape letters: L layers, I inputs and J outputs of a layer, T samples of a tile (a whole number of
 vectors), P parameters.
@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 from .gate import affine_backward, affine_forward
 from .jit import kernel
-from .layer import activation_backward, activation_forward, by_code
 from .norm import batch_norm_backward, batch_norm_forward
+from .pointer import call
 from .random import draw, dropout, dropout_backward
 from .simd import view
 
@@ -65,16 +65,16 @@ def last_outputs(plan, T, units):
 
 
 @functools.cache
-def forward_pass(activations: tuple[str, ...], batch_norm: bool = False, dropped: bool = False) -> Any:
-    """The kernel ``(plan, parameters, X, units, batch)`` of networks with these activations.
+def forward_pass(batch_norm: bool = False, dropped: bool = False) -> Any:
+    """The kernel ``(activations, plan, parameters, X, units, batch)``.
 
-    plan (L, `N_COLUMNS`); parameters (P,); X (I, T), a tile; units, flat: overwritten by every layer's
-    outputs; batch: a `Batch`, or None where nothing is normalised or dropped.
+    activations: a `layer.forward_table`; plan (L, `N_COLUMNS`); parameters (P,); X (I, T), a tile; units,
+    flat: overwritten by every layer's outputs; batch: a `Batch`, or None where nothing is normalised or
+    dropped.
     """
-    activate = by_code(activation_forward, activations)
 
     @kernel
-    def forward_pass(plan, parameters, X, units, batch):
+    def forward_pass(activations, plan, parameters, X, units, batch):
         T = X.shape[1]
         if dropped and batch.dropout[0] > 0.0:
             inputs = layer_inputs(plan, 0, X, units)
@@ -93,7 +93,7 @@ def forward_pass(activations: tuple[str, ...], batch_norm: bool = False, dropped
                 inverse = view(batch.statistics, plan[layer, STATISTICS] + 2 * n_outputs, 1, n_outputs)
                 N = view(units, plan[layer, NORMALISED] * T, n_outputs, T)
                 batch_norm_forward(Z, batch.weights, scale, shift, running, N, inverse)
-            activate(plan[layer, ACTIVATION], Z, A)
+            call(activations[plan[layer, ACTIVATION]], (Z, A))
             above = layer + 1
             if dropped and above < plan.shape[0] and batch.dropout[above] > 0.0:
                 D = view(units, plan[above, SOURCE] * T, n_outputs, T)
@@ -103,17 +103,17 @@ def forward_pass(activations: tuple[str, ...], batch_norm: bool = False, dropped
 
 
 @functools.cache
-def backward_pass(activations: tuple[str, ...], batch_norm: bool = False, dropped: bool = False) -> Any:
-    """The kernel ``(plan, parameters, X, units, dunits, scratch, gradient, adds, batch)``.
+def backward_pass(batch_norm: bool = False, dropped: bool = False) -> Any:
+    """The kernel ``(activations, plan, parameters, X, units, dunits, scratch, gradient, adds, batch)``.
 
-    It follows a forward pass. `dunits`, flat, holds the derivatives by the last layer's outputs and is
-    overwritten by those of the layers below; `scratch` is for `affine_backward`; gradient (P,) is
-    overwritten, except for what belongs to no layer, or added to if `adds`.
+    It follows a forward pass. activations: a `layer.backward_table`; `dunits`, flat, holds the derivatives by
+    the last layer's outputs and is overwritten by those of the layers below; `scratch` is for
+    `affine_backward`; gradient (P,) is overwritten, except for what belongs to no layer, or added to if
+    `adds`.
     """
-    activate = by_code(activation_backward, activations)
 
     @kernel
-    def backward_pass(plan, parameters, X, units, dunits, scratch, gradient, adds, batch):
+    def backward_pass(activations, plan, parameters, X, units, dunits, scratch, gradient, adds, batch):
         T = X.shape[1]
         for layer in range(plan.shape[0] - 1, -1, -1):
             n_inputs, n_outputs = plan[layer, INPUTS], plan[layer, OUTPUTS]
@@ -127,7 +127,7 @@ def backward_pass(activations: tuple[str, ...], batch_norm: bool = False, droppe
             if dropped and above < plan.shape[0] and batch.dropout[above] > 0.0:
                 D = view(units, plan[above, SOURCE] * T, n_outputs, T)
                 dropout_backward(D, dA, batch.dropout[above], dA)
-            activate(plan[layer, ACTIVATION], Z, A, dA, dA)
+            call(activations[plan[layer, ACTIVATION]], (Z, A, dA, dA))
             if batch_norm and plan[layer, STATISTICS] >= 0:
                 scale = view(parameters, plan[layer, SCALES], 1, n_outputs)
                 dscale = view(gradient, plan[layer, SCALES], 1, n_outputs)

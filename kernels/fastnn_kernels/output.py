@@ -8,12 +8,15 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+import numpy as np
+
 from . import vmath
 from .jit import kernel
 from .layer import identity
+from .pointer import FunctionPointer, array_types
 from .simd import fill, lanes, load, store, store_integers
 
-__all__ = ["OUTPUTS", "argmax", "output_forward", "softmax_forward"]
+__all__ = ["OUTPUTS", "argmax", "forward_pointer", "output_forward", "softmax_forward"]
 
 
 @kernel
@@ -109,3 +112,10 @@ def output_forward(name: str) -> Any:
                 store(P, k, t, function(load(S, k, t)))
 
     return output_forward
+
+
+@functools.cache
+def forward_pointer(name: str, dtype: np.dtype) -> FunctionPointer:
+    """A pointer to `output_forward`."""
+    of = array_types(dtype)
+    return FunctionPointer(output_forward(name), (of.inputs, of.matrix))

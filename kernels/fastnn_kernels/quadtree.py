@@ -30,16 +30,17 @@ WAITING, WON, LEFT, BOUNDED = range(4)
 
 
 @functools.cache
-def subdivide(activations: tuple[str, ...], votes: bool) -> Any:
+def subdivide(votes: bool) -> Any:
     """The kernel ``(networks, xs, ys, leaf, most, waiting, taken, won, left, counts, cells, forms, total)``.
 
-    It bounds the squares `waiting` (N, 3), each of a row, a column and a size, a power of 2, the last first,
-    and goes on with their quarters, until none waits, `most` batches are done, or one of the lists is full:
-    `won` (N, 4), with the class for a fourth, and `left` (N, 3), squares of at most `leaf` pixels a side.
+    networks: a `Committee` whose activations are a `bound.bounds_table`. It bounds the squares `waiting`
+    (N, 3), each of a row, a column and a size, a power of 2, the last first, and goes on with their quarters,
+    until none waits, `most` batches are done, or one of the lists is full: `won` (N, 4), with the class for a
+    fourth, and `left` (N, 3), squares of at most `leaf` pixels a side.
     counts (4,): see `WAITING`; `taken` (T, 3), `cells`, flat of 8 * T, `forms`, and `total`, a `Form` (K, T),
     are workspaces.
     """
-    bounds = committee_bounds(activations, votes)
+    bounds = committee_bounds(votes)
 
     @kernel
     def subdivide(networks, xs, ys, leaf, most, waiting, taken, won, left, counts, cells, forms, total):
@@ -114,14 +115,14 @@ def take_interval(axis, begin, end, batch, i, t):
 
 
 @functools.cache
-def evaluate(activations: tuple[str, ...], votes: bool) -> Any:
+def evaluate(votes: bool) -> Any:
     """The kernel ``(networks, xs, ys, squares, n, places, row, tile, units, total, classes)``.
 
     It fills the pixels of the first n of `squares` (N, 3) in classes (H, W), of any integer dtype, with what
     `grid_classes` paints there. `places` (2, T), `row` (1, T) of the classes' dtype, `tile`, flat of 2 * T,
     `units` and `total` (K, T) are workspaces. Returns the number of pixels.
     """
-    scores = committee_scores(activations, votes)
+    scores = committee_scores(votes)
 
     @kernel
     def evaluate(networks, xs, ys, squares, n, places, row, tile, units, total, classes):

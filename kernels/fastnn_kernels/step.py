@@ -1,8 +1,8 @@
-"""What a step of a training does around its gradient and its update, whatever these are made of.
+"""What a step of a training does around its gradient.
 
-Kernels that no recipe specialises, and which are therefore compiled once for all. Where several threads
-share a step, those that take the number of a thread are called by each, with its own, and wait for the others
-where they are given a barrier; those that note or limit something are called by the first alone.
+Where several threads share a step, those that take the number of a thread are called by each, with its own,
+and wait for the others where they are given a barrier; those that note or limit something are called by the
+first alone.
 
 Shape letters: L layers, N samples, T samples of a tile (a whole number of vectors), G shards, P parameters
 (a whole number of vectors), R records.
@@ -15,6 +15,7 @@ import numpy as np
 from .barrier import wait
 from .jit import kernel
 from .network import INPUTS, OUTPUTS, WEIGHTS
+from .pointer import call
 from .simd import view
 from .update import add_to_average, limit_norms, square_sum, sum_of_squares
 
@@ -24,6 +25,7 @@ __all__ = [
     "all_are_finite",
     "batch_scale",
     "block_squares",
+    "block_update",
     "copy_blocks",
     "gather_weights",
     "gradient_norm",
@@ -123,6 +125,35 @@ def copy_blocks(parameters, thread, n_threads, copy):
     for block in range(thread, -(-parameters.shape[0] // BLOCK), n_threads):
         for k in range(block * BLOCK, min((block + 1) * BLOCK, parameters.shape[0])):
             copy[k] = parameters[k]
+
+
+@kernel
+def block_update(
+    update, plan, gradients, parameters, change, l2_others, shrink, n_weights, thread, n_threads, T
+):  # fmt: skip
+    """`update` a thread's blocks of the parameters.
+
+    update: an `update.update_pointer`; change: a `team.Change`, of the weights, which end at `n_weights`; the
+    rest changes by l2_others. plan and T are for `team.team_update`, which takes the same. Returns whether
+    all that it changes are finite still.
+    """
+    size = parameters.shape[0]
+    state, numbers = change.state, change.coefficients
+    finite = True
+    for block in range(thread, -(-size // BLOCK), n_threads):
+        begin, end = block * BLOCK, min((block + 1) * BLOCK, size)
+        middle = min(max(begin, n_weights), end)
+        if begin < middle:
+            finite &= call(
+                update,
+                (gradients, parameters, state, numbers, change.l2, change.l1, shrink, begin, middle, 0),
+            )
+        if middle < end:
+            l1 = parameters.dtype.type(0)
+            finite &= call(
+                update, (gradients, parameters, state, numbers, l2_others, l1, shrink, middle, end, 0)
+            )
+    return finite
 
 
 @kernel

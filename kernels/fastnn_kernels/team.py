@@ -16,14 +16,11 @@ vectors), P parameters.
 
 from __future__ import annotations
 
-import functools
 from typing import Any, NamedTuple
 
 from .barrier import wait
 from .gate import affine_backward, affine_forward, sums_pay
 from .jit import kernel
-from .layer import activation_backward, activation_forward, by_code
-from .loss import loss_backward
 from .network import (
     ACTIVATION,
     BIASES,
@@ -36,6 +33,7 @@ from .network import (
     last_outputs,
     layer_inputs,
 )
+from .pointer import call
 from .product import column_sums, outer_product, product_backward
 from .simd import flat, lanes, load, rows, store, view
 from .tile import gather_rows, transpose
@@ -107,125 +105,113 @@ def gather_part(X, indices, first, n, part, tile):
             gather_rows(X, indices, first + t, first + n - 1, begin, rows(tile, begin, end), t)
 
 
-@functools.cache
-def team_gradient(activations: tuple[str, ...], loss: str, update: Any) -> Any:
-    """The kernel that computes a tile's gradient, called by all `n_threads` at once.
+@kernel
+def team_gradient(
+    activate, differentiate, slope, update, plan, parameters, X, y, weights, parameter, wanted, units, dunits,
+    sums, zeros, scratch, gradient, adds, thread, n_threads, barrier, changes, change,
+):  # fmt: skip
+    """Compute a tile's gradient; called by all `n_threads` at once.
 
-    Its arguments are plan, parameters, X, y, weights, parameter, wanted, units, dunits, sums, zeros,
-    scratch, gradient, adds, thread, n_threads, barrier, changes, change: most as of `train.tile_gradient`.
-    sums, flat: room for the outputs of the widest layer, twice, T samples of them; zeros, as many as it has
-    outputs: the biases of the second part. If it `changes`, the weights that come in strips (`is_strips`)
-    are changed by `update`, an `update` kernel, as the `Change` says, and their gradient is arbitrary.
-    All but `scratch` and `thread` are the same for all threads.
+    activate, differentiate, slope, update: pointers and tables of pointers, as `train.train_steps` takes
+    them; the next as `train.tile_gradient`. sums, flat: room for the outputs of the widest layer, twice, T
+    samples of them; zeros, as many as it has outputs: the biases of the second part. If it `changes`, the
+    weights that come in strips (`is_strips`) are changed by `update` as the `Change` says, and their gradient
+    is arbitrary. All but `scratch` and `thread` are the same for all threads.
 
     It returns the first thread's loss if it is `wanted`, else 0, and whether all that this thread changed
     is finite still.
     """
-    activate = by_code(activation_forward, activations)
-    differentiate = by_code(activation_backward, activations)
-    slope = loss_backward(loss)
-    change_strips = strips_changed(update)
+    T = X.shape[1]
+    n_lanes = lanes(X)
+    last = plan.shape[0] - 1
+    half = sums.shape[0] // 2
+    for layer in range(plan.shape[0]):
+        n_inputs, n_outputs = plan[layer, INPUTS], plan[layer, OUTPUTS]
+        inputs = layer_inputs(plan, layer, X, units)
+        Z = view(units, plan[layer, SUMS] * T, n_outputs, T)
+        A = view(units, plan[layer, UNITS] * T, n_outputs, T)
+        # The second part's; another for the next layer, where the other thread may still read this.
+        other = view(sums, layer % 2 * half, n_outputs, T)
+        for part in range(thread, N_PARTS, n_threads):
+            begin, end = bounds(n_inputs, part, n_lanes)
+            W = view(parameters, plan[layer, WEIGHTS] + begin * n_outputs, end - begin, n_outputs)
+            if part == 0:
+                b = view(parameters, plan[layer, BIASES], 1, n_outputs)
+                affine_forward(W, b, rows(inputs, begin, end), Z)
+            else:
+                affine_forward(W, view(zeros, 0, 1, n_outputs), rows(inputs, begin, end), other)
+        wait(barrier, n_threads)
+        for part in range(thread, N_PARTS, n_threads):
+            begin, end = own(plan, layer, part, n_lanes)
+            if end > begin:
+                Z_own, others = flat(rows(Z, begin, end)), flat(rows(other, begin, end))
+                for k in range(0, Z_own.shape[1], n_lanes):
+                    store(Z_own, 0, k, load(Z_own, 0, k) + load(others, 0, k))
+                call(activate[plan[layer, ACTIVATION]], (rows(Z, begin, end), rows(A, begin, end)))
+    total, finite = 0.0, True
+    if thread == 0:
+        dS = view(dunits, plan[last, DUNITS] * T, plan[last, OUTPUTS], T)
+        total = call(slope, (last_outputs(plan, T, units), y, weights, parameter, wanted, dS))
 
-    @kernel
-    def team_gradient(
-        plan, parameters, X, y, weights, parameter, wanted, units, dunits, sums, zeros, scratch, gradient,
-        adds, thread, n_threads, barrier, changes, change,
-    ):  # fmt: skip
-        T = X.shape[1]
-        n_lanes = lanes(X)
-        last = plan.shape[0] - 1
-        half = sums.shape[0] // 2
-        for layer in range(plan.shape[0]):
-            n_inputs, n_outputs = plan[layer, INPUTS], plan[layer, OUTPUTS]
-            inputs = layer_inputs(plan, layer, X, units)
-            Z = view(units, plan[layer, SUMS] * T, n_outputs, T)
-            A = view(units, plan[layer, UNITS] * T, n_outputs, T)
-            # The second part's; another for the next layer, where the other thread may still read this.
-            other = view(sums, layer % 2 * half, n_outputs, T)
-            for part in range(thread, N_PARTS, n_threads):
-                begin, end = bounds(n_inputs, part, n_lanes)
-                W = view(parameters, plan[layer, WEIGHTS] + begin * n_outputs, end - begin, n_outputs)
-                if part == 0:
-                    b = view(parameters, plan[layer, BIASES], 1, n_outputs)
-                    affine_forward(W, b, rows(inputs, begin, end), Z)
-                else:
-                    affine_forward(W, view(zeros, 0, 1, n_outputs), rows(inputs, begin, end), other)
-            wait(barrier, n_threads)
-            for part in range(thread, N_PARTS, n_threads):
-                begin, end = own(plan, layer, part, n_lanes)
-                if end > begin:
-                    Z_own, others = flat(rows(Z, begin, end)), flat(rows(other, begin, end))
-                    for k in range(0, Z_own.shape[1], n_lanes):
-                        store(Z_own, 0, k, load(Z_own, 0, k) + load(others, 0, k))
-                    activate(plan[layer, ACTIVATION], rows(Z, begin, end), rows(A, begin, end))
-        total, finite = 0.0, True
-        if thread == 0:
-            dS = view(dunits, plan[last, DUNITS] * T, plan[last, OUTPUTS], T)
-            total = slope(last_outputs(plan, T, units), y, weights, parameter, wanted, dS)
-
-        for layer in range(last, -1, -1):
-            n_inputs, n_outputs = plan[layer, INPUTS], plan[layer, OUTPUTS]
-            inputs = layer_inputs(plan, layer, X, units)
-            Z = view(units, plan[layer, SUMS] * T, n_outputs, T)
-            A = view(units, plan[layer, UNITS] * T, n_outputs, T)
-            dA = view(dunits, plan[layer, DUNITS] * T, n_outputs, T)
-            for part in range(thread, N_PARTS, n_threads):
-                begin, end = own(plan, layer, part, n_lanes)
-                if end > begin:
-                    dA_own = rows(dA, begin, end)
-                    differentiate(
-                        plan[layer, ACTIVATION], rows(Z, begin, end), rows(A, begin, end), dA_own, dA_own
-                    )
-            wait(barrier, n_threads)
-            for part in range(thread, N_PARTS, n_threads):
-                begin, end = bounds(n_inputs, part, n_lanes)
-                at = plan[layer, WEIGHTS] + begin * n_outputs
-                W = view(parameters, at, end - begin, n_outputs)
-                dW = view(gradient, at, end - begin, n_outputs)
-                db = view(gradient, plan[layer, BIASES], 1, n_outputs)
-                if part > 0:  # which the first computes
-                    db = view(sums, 0, 1, n_outputs)
-                below = plan[max(layer - 1, 0), DUNITS] + begin
-                dX = view(dunits, below * T, end - begin if layer else 0, T)
-                if changes and is_strips(plan, layer, part, T, n_lanes):
-                    finite &= change_strips(
-                        parameters, at, rows(inputs, begin, end), dA, gradient, db, dX, scratch, change
-                    )
-                elif end > begin or part == 0:
-                    affine_backward(W, rows(inputs, begin, end), dA, dW, db, dX, scratch, adds)
-        return total, finite
-
-    return team_gradient
+    for layer in range(last, -1, -1):
+        n_inputs, n_outputs = plan[layer, INPUTS], plan[layer, OUTPUTS]
+        inputs = layer_inputs(plan, layer, X, units)
+        Z = view(units, plan[layer, SUMS] * T, n_outputs, T)
+        A = view(units, plan[layer, UNITS] * T, n_outputs, T)
+        dA = view(dunits, plan[layer, DUNITS] * T, n_outputs, T)
+        for part in range(thread, N_PARTS, n_threads):
+            begin, end = own(plan, layer, part, n_lanes)
+            if end > begin:
+                dA_own = rows(dA, begin, end)
+                call(
+                    differentiate[plan[layer, ACTIVATION]],
+                    (rows(Z, begin, end), rows(A, begin, end), dA_own, dA_own),
+                )
+        wait(barrier, n_threads)
+        for part in range(thread, N_PARTS, n_threads):
+            begin, end = bounds(n_inputs, part, n_lanes)
+            at = plan[layer, WEIGHTS] + begin * n_outputs
+            W = view(parameters, at, end - begin, n_outputs)
+            dW = view(gradient, at, end - begin, n_outputs)
+            db = view(gradient, plan[layer, BIASES], 1, n_outputs)
+            if part > 0:  # which the first computes
+                db = view(sums, 0, 1, n_outputs)
+            below = plan[max(layer - 1, 0), DUNITS] + begin
+            dX = view(dunits, below * T, end - begin if layer else 0, T)
+            if changes and is_strips(plan, layer, part, T, n_lanes):
+                finite &= change_strips(
+                    update, parameters, at, rows(inputs, begin, end), dA, gradient, db, dX, scratch, change
+                )
+            elif end > begin or part == 0:
+                affine_backward(W, rows(inputs, begin, end), dA, dW, db, dX, scratch, adds)
+    return total, finite
 
 
-@functools.cache
-def strips_changed(update: Any) -> Any:
-    """The kernel ``(parameters, at, X, dZ, gradient, db, dX, scratch, change)``: what `affine_backward` does,
-    and `update` to the weights, which begin `at` their place among the parameters. Returns whether all of
-    them are finite still. gradient, (P,), is overwritten from there on, with the gradient of one strip.
+@kernel
+def change_strips(update, parameters, at, X, dZ, gradient, db, dX, scratch, change):
+    """What `affine_backward` does, and `update` to the weights, whose place among the parameters begins `at`.
+
+    gradient (P,) is overwritten from there on, with the gradient of one strip. Returns whether all of the
+    weights are finite still.
     """
-
-    @kernel
-    def strips_changed(parameters, at, X, dZ, gradient, db, dX, scratch, change):
-        n_inputs = X.shape[0]
-        n_outputs, T = dZ.shape
-        transposed = view(scratch, 0, T, -(-n_outputs // lanes(dZ)) * lanes(dZ))
-        transpose(dZ, transposed)
-        column_sums(transposed, db, False)
-        if dX.shape[0] > 0:  # by the weights as they are
-            product_backward(view(parameters, at, n_inputs, n_outputs), dZ, dX)
-        finite = True
-        for i in range(0, n_inputs, STRIP):
-            n = min(STRIP, n_inputs - i)
-            outer_product(rows(X, i, i + n), transposed, view(gradient, at, n, n_outputs), False)
-            begin, size = at + i * n_outputs, n * n_outputs
-            finite &= update(
-                view(gradient, at, 1, size), parameters, change.state, change.coefficients, change.l2,
-                change.l1, gradient.dtype.type(1), begin, begin + size, begin,
-            )  # fmt: skip
-        return finite
-
-    return strips_changed
+    n_inputs = X.shape[0]
+    n_outputs, T = dZ.shape
+    transposed = view(scratch, 0, T, -(-n_outputs // lanes(dZ)) * lanes(dZ))
+    transpose(dZ, transposed)
+    column_sums(transposed, db, False)
+    if dX.shape[0] > 0:  # by the weights as they are
+        product_backward(view(parameters, at, n_inputs, n_outputs), dZ, dX)
+    finite = True
+    for i in range(0, n_inputs, STRIP):
+        n = min(STRIP, n_inputs - i)
+        outer_product(rows(X, i, i + n), transposed, view(gradient, at, n, n_outputs), False)
+        begin, size = at + i * n_outputs, n * n_outputs
+        numbers = change.l2, change.l1, gradient.dtype.type(1)
+        finite &= call(update, (
+            view(gradient, at, 1, size), parameters, change.state, change.coefficients, *numbers, begin,
+            begin + size, begin,
+        ))  # fmt: skip
+    return finite
 
 
 @kernel
@@ -237,36 +223,30 @@ def own(plan, layer, part, n_lanes):
     return (0, n_units) if part == 0 else (n_units, n_units)
 
 
-@functools.cache
-def team_update(update: Any) -> Any:
-    """The kernel that does what `update`, an `update` kernel, does to the parameters of a thread's parts.
+@kernel
+def team_update(
+    update, plan, gradients, parameters, change, l2_others, shrink, n_weights, thread, n_threads, T
+):  # fmt: skip
+    """`update` the parameters of a thread's parts.
 
-    Its arguments are plan, gradients, parameters, change, l2_others, shrink, n_weights, thread, n_threads, T:
-    weights change as the `Change` says, and by l2_others all behind `n_weights`, which are the first part's.
-    If T > 0 it leaves out what `team_gradient` has changed, by tiles of so many samples. It returns whether
-    all that it changes are finite still.
+    Weights change as the `Change` says, and by l2_others all behind `n_weights`, which are the first
+    thread's. If T > 0 it leaves out what `team_gradient` has changed, by tiles of so many samples. Returns
+    whether all that it changes are finite still.
     """
-
-    @kernel
-    def team_update(
-        plan, gradients, parameters, change, l2_others, shrink, n_weights, thread, n_threads, T
-    ):  # fmt: skip
-        n_lanes = lanes(gradients)
-        n_layers = plan.shape[0]
-        finite = True
-        for part in range(thread, N_PARTS, n_threads):
-            # The first part's last layer is what belongs to none: so `update` is built in once, not twice.
-            for layer in range(n_layers + 1 if part == 0 else n_layers):
-                begin, end = n_weights, parameters.shape[0]
-                l2, l1 = l2_others, parameters.dtype.type(0)
-                if layer < n_layers:
-                    if T > 0 and is_strips(plan, layer, part, T, n_lanes):
-                        continue
-                    begin, end = part_weights(plan, layer, part, n_lanes)
-                    l2, l1 = change.l2, change.l1
-                finite &= update(
-                    gradients, parameters, change.state, change.coefficients, l2, l1, shrink, begin, end, 0
+    n_lanes = lanes(gradients)
+    state, numbers = change.state, change.coefficients
+    finite = True
+    for part in range(thread, N_PARTS, n_threads):
+        for layer in range(plan.shape[0]):
+            if T == 0 or not is_strips(plan, layer, part, T, n_lanes):
+                begin, end = part_weights(plan, layer, part, n_lanes)
+                finite &= call(
+                    update,
+                    (gradients, parameters, state, numbers, change.l2, change.l1, shrink, begin, end, 0),
                 )
-        return finite
-
-    return team_update
+    if thread == 0:
+        l1, size = parameters.dtype.type(0), parameters.shape[0]
+        finite &= call(
+            update, (gradients, parameters, state, numbers, l2_others, l1, shrink, n_weights, size, 0)
+        )
+    return finite

@@ -15,10 +15,15 @@ from __future__ import annotations
 import functools
 from typing import Any, NamedTuple
 
+import numpy as np
+from numba import types
+
 from .barrier import wait
 from .jit import kernel
-from .loss import loss_backward
+from .layer import backward_table, forward_table
+from .loss import backward_pointer
 from .network import DUNITS, INPUTS, OUTPUTS, Batch, backward_pass, forward_pass, last_outputs
+from .pointer import FunctionPointer, PointerTable, array_types, call
 from .random import draw, shuffle
 from .simd import borrow, flush_subnormals, restore_mode, row, view
 from .step import (
@@ -27,6 +32,7 @@ from .step import (
     all_are_finite,
     batch_scale,
     block_squares,
+    block_update,
     copy_blocks,
     gather_weights,
     gradient_norm,
@@ -38,35 +44,24 @@ from .step import (
 )
 from .team import N_PARTS, Change, gather_part, part_squares, team_gradient, team_update
 from .tile import gather_tile
-from .update import update
+from .update import update_pointer
 
 __all__ = [
     "BLOCK",
     "Data",
-    "Recipe",
+    "GradientPointers",
     "Records",
     "Settings",
     "State",
     "Workspace",
+    "gradient_pointers",
     "loss_and_gradient",
     "train_steps",
+    "update_pointer",
 ]
 
 # The stream of the seed that has a number for every step.
 STEPS = 1
-
-
-class Recipe(NamedTuple):
-    """What a training kernel is made of: each combination is compiled when it is first run."""
-
-    activations: tuple[str, ...]
-    loss: str
-    optimizer: str
-    gathered: bool = False  # batches of some samples, gathered from the table
-    batch_norm: bool = False
-    dropped: bool = False
-    with_l1: bool = False
-    team: bool = False  # whether threads share units instead of samples; one shard then, nothing dropped
 
 
 class Data(NamedTuple):
@@ -171,82 +166,114 @@ class Records(NamedTuple):
 
 
 @functools.cache
-def tile_gradient(activations: tuple[str, ...], loss: str, batch_norm: bool, dropped: bool) -> Any:
+def tile_gradient(batch_norm: bool, dropped: bool) -> Any:
     """The kernel that computes a tile's gradient.
 
-    Its arguments are plan, parameters, X, y, weights, batch, parameter, wanted, units, dunits, scratch,
-    gradient, adds. It overwrites gradient (P,), or adds to it, and returns the loss if it is `wanted`.
-    X (I, T), y (Y, T) and weights (1, T) are the tile, `parameter` is the loss's; the rest as in
-    `backward_pass`.
+    Its arguments are activate, differentiate and slope (see `train_steps`), plan, parameters, X, y, weights,
+    batch, parameter, wanted, units, dunits, scratch, gradient, adds. It overwrites gradient (P,), or adds to
+    it, and returns the loss if it is `wanted`. X (I, T), y (Y, T) and weights (1, T) are the tile, and
+    `parameter` is the loss's; the rest as in `backward_pass`.
     """
-    forward = forward_pass(activations, batch_norm, dropped)
-    backward = backward_pass(activations, batch_norm, dropped)
-    slope = loss_backward(loss)
+    forward = forward_pass(batch_norm, dropped)
+    backward = backward_pass(batch_norm, dropped)
 
     @kernel
     def tile_gradient(
-        plan, parameters, X, y, weights, batch, parameter, wanted, units, dunits, scratch, gradient, adds
-    ):
+        activate, differentiate, slope, plan, parameters, X, y, weights, batch, parameter, wanted, units,
+        dunits, scratch, gradient, adds,
+    ):  # fmt: skip
         T = X.shape[1]
-        forward(plan, parameters, X, units, batch)
+        forward(activate, plan, parameters, X, units, batch)
         last = plan.shape[0] - 1
         dS = view(dunits, plan[last, DUNITS] * T, plan[last, OUTPUTS], T)
-        loss = slope(last_outputs(plan, T, units), y, weights, parameter, wanted, dS)
-        backward(plan, parameters, X, units, dunits, scratch, gradient, adds, batch)
+        loss = call(slope, (last_outputs(plan, T, units), y, weights, parameter, wanted, dS))
+        backward(differentiate, plan, parameters, X, units, dunits, scratch, gradient, adds, batch)
         return loss
 
     return tile_gradient
 
 
-@functools.cache
-def loss_and_gradient(recipe: Recipe) -> Any:
-    """The kernel ``(plan, parameters, statistics, data, settings, key, tiles, work, gradient)``.
+class GradientPointers(NamedTuple):
+    """What the gradient is made of, each compiled when it is first asked for."""
 
-    It adds the gradient of the loss of the tiles from ``tiles[0]`` to ``tiles[1]`` of data that are not
-    gathered to gradient (P,), and returns their loss; key: of the random numbers of dropout.
+    gradient_of: FunctionPointer | None  # a tile: `tile_gradient`
+    activate: PointerTable
+    differentiate: PointerTable
+    slope: FunctionPointer  # of the loss
+
+
+@functools.cache
+def gradient_pointers(
+    activations: tuple[str, ...], loss: str, batch_norm: bool, dropped: bool, team: bool, dtype: np.dtype
+) -> GradientPointers:
+    """Those of a network with these activations and this loss.
+
+    team: whether threads share units (`team.team_gradient`), where nothing is normalised or dropped; there is
+    no pointer to `tile_gradient` then.
     """
-    one_tile = tile_gradient(recipe.activations, recipe.loss, recipe.batch_norm, recipe.dropped)
+    activate, differentiate = forward_table(activations, dtype), backward_table(activations, dtype)
+    slope = backward_pointer(loss, dtype)
+    if team:
+        return GradientPointers(None, activate, differentiate, slope)
+    of, plan = array_types(dtype), types.Array(types.int64, 2, "C")
+    rates = types.Array(types.float64, 1, "C")
+    batch = types.NamedTuple((of.matrix, of.flat, rates, types.uint64, types.intp), Batch)
+    arguments = (
+        activate._numba_type_, differentiate._numba_type_, slope._numba_type_, plan, of.flat, of.matrix,
+        of.inputs, of.inputs, batch, types.float64, types.boolean, of.flat, of.flat, of.flat, of.flat,
+        types.boolean,
+    )  # fmt: skip
+    gradient_of = FunctionPointer(tile_gradient(batch_norm, dropped), arguments)
+    return GradientPointers(gradient_of, activate, differentiate, slope)
 
-    @kernel
-    def loss_and_gradient(plan, parameters, statistics, data, settings, key, tiles, work, gradient):
-        T = settings.tile_width
-        n_inputs, n_targets = plan[0, INPUTS], settings.n_targets
-        loss = 0.0
-        for tile in range(tiles[0], tiles[1]):
-            X = view(data.X, tile * n_inputs * T, n_inputs, T)
-            y = view(data.y, tile * n_targets * T, n_targets, T)
-            weights = view(data.weights, tile * T, 1, T)
-            batch = Batch(weights, statistics, settings.dropout, key, tile * T)
-            loss += one_tile(
-                plan, parameters, X, y, weights, batch, settings.loss_parameter, True,
-                row(work.units, 0), row(work.dunits, 0), row(work.scratch, 0), gradient, True,
-            )  # fmt: skip
-        return loss
 
-    return loss_and_gradient
+@kernel
+def loss_and_gradient(
+    gradient_of, activate, differentiate, slope, plan, parameters, statistics, data, settings, key, tiles,
+    work, gradient,
+):  # fmt: skip
+    """The loss of the tiles from ``tiles[0]`` to ``tiles[1]`` of data that are not gathered.
+
+    The gradient is added to gradient (P,). gradient_of, activate, differentiate, slope: `GradientPointers`;
+    key: of the random numbers of dropout.
+    """
+    T = settings.tile_width
+    n_inputs, n_targets = plan[0, INPUTS], settings.n_targets
+    loss = 0.0
+    for tile in range(tiles[0], tiles[1]):
+        X = view(data.X, tile * n_inputs * T, n_inputs, T)
+        y = view(data.y, tile * n_targets * T, n_targets, T)
+        weights = view(data.weights, tile * T, 1, T)
+        batch = Batch(weights, statistics, settings.dropout, key, tile * T)
+        loss += call(gradient_of, (
+            activate, differentiate, slope, plan, parameters, X, y, weights, batch, settings.loss_parameter,
+            True, row(work.units, 0), row(work.dunits, 0), row(work.scratch, 0), gradient, True,
+        ))  # fmt: skip
+    return loss
 
 
 @functools.cache
-def train_steps(recipe: Recipe) -> Any:
-    """The kernel that trains as `recipe` says.
+def train_steps(gathered: bool, team: bool) -> Any:
+    """The kernel that trains.
 
-    Its arguments are thread, n_threads; plan (L, ..); a `State`, `Data`, `Settings`, `Records` and a
+    gathered: on batches of some samples, gathered from the table; team: on threads that share units instead
+    of samples, one shard then.
+
+    Its arguments are thread, n_threads; gradient_of, activate, differentiate and slope, `GradientPointers`;
+    update, an `update_pointer`; plan (L, ..); a `State`, `Data`, `Settings`, `Records` and a
     `Workspace`; coefficients of the optimizer (steps, C), a row a step from `Settings.first_step` on;
     last_step, n_rounds: return after so many steps in all, or so many rounds in this call.
 
     It returns whether all parameters are finite still; a call ends where they no longer are, and after a
     pass that used up the patience.
     """
-    one_tile = tile_gradient(recipe.activations, recipe.loss, recipe.batch_norm, recipe.dropped)
-    apply = update(recipe.optimizer, recipe.with_l1)
-    gathered, team = recipe.gathered, recipe.team
-    shared_tile = team_gradient(recipe.activations, recipe.loss, apply) if team else one_tile
-    apply_own = team_update(apply) if team else block_update(apply)
+    update_own = team_update if team else block_update
 
     @kernel
     def train_steps(
-        thread, n_threads, plan, state, data, settings, records, work, coefficients, last_step, n_rounds
-    ):
+        thread, n_threads, gradient_of, activate, differentiate, slope, update, plan, state, data, settings,
+        records, work, coefficients, last_step, n_rounds,
+    ):  # fmt: skip
         T = settings.tile_width
         n_inputs, n_targets = plan[0, INPUTS], settings.n_targets
         plan = borrow(plan)
@@ -332,18 +359,20 @@ def train_steps(recipe: Recipe) -> Any:
                         y = view(all_y, tile * n_targets * T, n_targets, T)
                         weights = view(all_weights, tile * T, 1, T)
                     if team:
-                        loss, finite = shared_tile(
-                            plan, parameters, X, y, weights, settings.loss_parameter, is_recorded, units,
-                            dunits, row(work.sums, 0), row(work.sums, 1), scratch, gradient, round > 0,
-                            thread, n_threads, barrier, at_once, change,
+                        loss, finite = team_gradient(
+                            activate, differentiate, slope, update, plan, parameters, X, y, weights,
+                            settings.loss_parameter, is_recorded, units, dunits, row(work.sums, 0),
+                            row(work.sums, 1), scratch, gradient, round > 0, thread, n_threads, barrier,
+                            at_once, change,
                         )  # fmt: skip
                         if thread == 0:
                             losses[shard] += loss
                     else:
-                        losses[shard] += one_tile(
-                            plan, parameters, X, y, weights, Batch(weights, statistics, dropout, key, first),
-                            settings.loss_parameter, is_recorded, units, dunits, scratch, gradient, round > 0,
-                        )  # fmt: skip
+                        losses[shard] += call(gradient_of, (
+                            activate, differentiate, slope, plan, parameters, X, y, weights,
+                            Batch(weights, statistics, dropout, key, first), settings.loss_parameter,
+                            is_recorded, units, dunits, scratch, gradient, round > 0,
+                        ))  # fmt: skip
                 elif round == 0:  # a short batch has nothing for the last shards
                     for k in range(gradient.shape[0]):
                         gradient[k] = 0
@@ -367,9 +396,9 @@ def train_steps(recipe: Recipe) -> Any:
                 copy_blocks(parameters, thread, n_threads, before)
                 if team:  # for who changes them is not who has copied them
                     wait(barrier, n_threads)
-            finite &= apply_own(
-                plan, gradients, parameters, change, l2_others, dtype(shrink), settings.n_weights, thread,
-                n_threads, T if at_once else 0,
+            finite &= update_own(
+                update, plan, gradients, parameters, change, l2_others, dtype(shrink), settings.n_weights,
+                thread, n_threads, T if at_once else 0,
             )  # fmt: skip
             finite = all_are_finite(finite, thread, n_threads, barrier, told)
             if settings.max_norm > 0.0:
@@ -388,32 +417,3 @@ def train_steps(recipe: Recipe) -> Any:
         return finite
 
     return train_steps
-
-
-@functools.cache
-def block_update(apply: Any) -> Any:
-    """The kernel that does what `apply`, an `update` kernel, does to a thread's blocks of the parameters.
-
-    Its arguments are those of a `team_update`, of which it takes no notice of the plan and of T.
-    """
-
-    @kernel
-    def block_update(
-        plan, gradients, parameters, change, l2_others, shrink, n_weights, thread, n_threads, T
-    ):  # fmt: skip
-        size = parameters.shape[0]
-        finite = True
-        for block in range(thread, -(-size // BLOCK), n_threads):
-            begin, end = block * BLOCK, min((block + 1) * BLOCK, size)
-            middle = min(max(begin, n_weights), end)
-            # One place where it is built in, not two.
-            for part_begin, part_end, l2, l1 in (
-                (begin, middle, change.l2, change.l1), (middle, end, l2_others, parameters.dtype.type(0)),
-            ):  # fmt: skip
-                finite &= apply(
-                    gradients, parameters, change.state, change.coefficients, l2, l1, shrink, part_begin,
-                    part_end, 0,
-                )  # fmt: skip
-        return finite
-
-    return block_update

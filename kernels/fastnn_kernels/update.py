@@ -14,10 +14,12 @@ import functools
 from typing import Any, NamedTuple
 
 import numpy as np
+from numba import types
 from numba.np.unsafe.ndarray import to_fixed_tuple
 
 from . import vmath
 from .jit import kernel
+from .pointer import FunctionPointer, array_types
 from .simd import (
     Value,
     emitter,
@@ -31,7 +33,15 @@ from .simd import (
     view,
 )
 
-__all__ = ["OPTIMIZERS", "add_to_average", "limit_norms", "square_sum", "sum_of_squares", "update"]
+__all__ = [
+    "OPTIMIZERS",
+    "add_to_average",
+    "limit_norms",
+    "square_sum",
+    "sum_of_squares",
+    "update",
+    "update_pointer",
+]
 
 # --- the rules: the new values of the vector p of parameters that begins at k, by the derivative g.
 # The first coefficient is the learning rate; `state` (S, P) is updated. All of it is loaded before any of
@@ -152,6 +162,14 @@ def update(name: str, with_l1: bool = True) -> Any:
         return is_zero(sums * fill(gradients, 0)) or are_finite(parameters, begin, end)
 
     return update
+
+
+@functools.cache
+def update_pointer(name: str, with_l1: bool, dtype: np.dtype) -> FunctionPointer:
+    """A pointer to `update`."""
+    of = array_types(dtype)
+    arrays, numbers = (of.inputs, of.flat, of.matrix, of.flat), (of.scalar,) * 3
+    return FunctionPointer(update(name, with_l1), (*arrays, *numbers, *[types.intp] * 3))
 
 
 @kernel
