@@ -1,7 +1,6 @@
 """Networks that pictures are painted of, as both sides take them.
 
-Kernels are compiled for the set of a committee's activations and its dtype, so there are few sets. In each of
-them layers may have any of its activations, the last one too.
+Layers have any of a set of activations, the last one too.
 """
 
 import numpy as np
@@ -16,8 +15,13 @@ from fastnn_kernels.layer import forward_table
 
 PAIRS = tuple(tuple(sorted(("identity", name))) for name in sorted(ACTIVATIONS) if name != "identity")
 SETS = (("identity",), ("tanh",), *PAIRS)
-# Of networks that vote: likewise few, of three activations and of one.
-VOTING = (("identity", "relu", "tanh"), ("tanh",))
+# Of networks that vote.
+VOTING = (
+    ("identity", "relu", "tanh"),
+    ("tanh",),
+    ("elu", "gelu", "softplus"),
+    ("leaky_relu", "selu", "sigmoid", "silu"),
+)
 
 
 def draw_network(random, names, dtype, widest=40, n_inputs=2, n_classes=None):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from fastnn import losses, optimizers
 from fastnn.network import ALIGNMENT, Network
+from fastnn.reference.layer import ACTIVATIONS
 
 DTYPES = (np.dtype(np.float64), np.dtype(np.float32))
 
@@ -113,13 +114,13 @@ class Windows:
 
 
 class Recipe(NamedTuple):
-    """What a training is made of. Each is compiled, some seconds long: so there are few of them.
+    """What a training is made of.
 
     Where a derivative jumps, float64: there rounding never decides on which side a value is.
     Where it divides by what may be 0, an eps that keeps rounding from being magnified.
     """
 
-    hidden: tuple[str, ...]  # of the hidden layers, each at least once
+    hidden: tuple[str, ...]  # of the first hidden layers
     output: str
     loss: Any
     optimizer: Any
@@ -130,6 +131,11 @@ class Recipe(NamedTuple):
 
 
 F64, F32 = DTYPES
+# What further hidden layers may have. Without a jump in the derivative in float32, as above.
+HIDDEN = {
+    F64: sorted(ACTIVATIONS),
+    F32: ["gelu", "identity", "sigmoid", "silu", "softplus", "tanh"],
+}
 # Every activation, loss and optimizer that there is, and every pair of switches.
 RECIPES = (
     Recipe(("tanh",), "tanh", losses.SoftmaxCrossEntropy(), optimizers.SGD(), F64),
@@ -171,7 +177,7 @@ def networks(draw, recipes=recipes, least_inputs: int = 1, most_inputs: int = 9)
     dims = (
         draw(st.integers(least_inputs, most_inputs)), *(draw(units) for _ in range(n_hidden)), draw(units)
     )  # fmt: skip
-    chosen = [draw(st.sampled_from(recipe.hidden)) for _ in range(n_hidden - least)]
+    chosen = [draw(st.sampled_from(HIDDEN[recipe.dtype])) for _ in range(n_hidden - least)]
     rates: tuple[float, ...] = ()
     if recipe.dropped:
         rates = tuple(draw(st.sampled_from([0.0, 0.2, 0.5, 0.9])) for _ in range(n_hidden + 1))

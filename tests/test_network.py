@@ -64,11 +64,7 @@ def rows(units, plan, layer, column, T):
     return units[begin : begin + plan[layer, compiled.OUTPUTS] * T].reshape(-1, T)
 
 
-# Compiled are all dtypes, switches and needs of a layer; the other activations are in `test_layer.py`.
-passed = st.sampled_from([RECIPES[k] for k in (0, 1, 2, 3, 7)])
-
-
-@given(networks(passed), st.integers(1, 40), seeds, keys)
+@given(networks(), st.integers(1, 40), seeds, keys)
 def test_passes_are_the_reference(network: Network, count, seed, key):
     random = np.random.default_rng(seed)
     dtype = network.dtype

@@ -22,8 +22,6 @@ from fastnn_kernels.simd import fill_row
 
 BATCH = 64
 LEAF = 8
-# Each is compiled; the other sets are in the pictures of ``test_boundary.py``.
-SETS = (("identity",), ("tanh",), ("identity", "tanh"), ("identity", "relu"))
 sides = st.one_of(st.integers(1, 90), st.sampled_from([1, 8, 64, 65, 129]))
 
 
@@ -111,7 +109,7 @@ def evaluated(committee, xs, ys, squares, classes):
     return kernel(networks, xs, ys, table, len(squares), places, row, tile, units, total, classes)
 
 
-@given(single(SETS), sides, sides)
+@given(single(), sides, sides)
 def test_squares_are_those_of_the_reference(problem, width, height):
     committee, random = problem
     xs, ys = axes(random, committee, width, height)
@@ -132,7 +130,7 @@ def test_squares_are_those_of_the_reference(problem, width, height):
     assert (coverage([*won, *left], (height, width)) == 1).all()
 
 
-@given(single(SETS), sides, sides, st.sampled_from([64, 65, 100, 128]))
+@given(single(), sides, sides, st.sampled_from([64, 65, 100, 128]))
 def test_lists_that_are_too_small_are_handed_over_in_parts(problem, width, height, capacity):
     committee, random = problem
     xs, ys = axes(random, committee, width, height)
@@ -167,7 +165,7 @@ def test_squares_that_do_not_fit_are_left_undivided(n_waiting):
     assert max(size for *_, size in lists.left) > LEAF
 
 
-@given(single(SETS), sides, sides)
+@given(single(), sides, sides)
 def test_pixels_are_evaluated_as_the_grid_paints_them(problem, width, height):
     committee, random = problem
     xs, ys = axes(random, committee, width, height)
