@@ -10,11 +10,13 @@ import functools
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fastnn_kernels.interrupts import held_interrupts
 
 from .committee import Committee
 from .grids import Grid, NumbaGrid, NumpyGrid
@@ -44,6 +46,11 @@ LEAST_SHARD = 64
 SHARED_BYTES = 1 << 28
 
 
+def _is_sparse(X: Any) -> bool:
+    """Whether samples are a table of SciPy's, which need not be loaded to find out."""
+    return not isinstance(X, np.ndarray)
+
+
 class Records(NamedTuple):
     """What is kept of some passes (`Job.kept`): arrays (R,), (R,) and (R, layers) of float64."""
 
@@ -58,7 +65,7 @@ class Job:
 
     Parameters
     ----------
-    X : array (n, inputs)
+    X : array or scipy.sparse CSR (n, inputs)
     y : array (n, targets)
         Of X's dtype; a column of labels where the loss is of labels.
     weights : array (n,) of float64
@@ -134,8 +141,13 @@ class Job:
 
     @property
     def is_gathered(self) -> bool:
-        """Whether the batches are some of the samples, gathered from the table, and not all as they lie."""
-        return self.batch_size < self.X.shape[0]
+        """Whether the batches are gathered from the table, and not all samples as they lie."""
+        return self.batch_size < self.X.shape[0] or self.is_sparse
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether the table is."""
+        return _is_sparse(self.X)
 
     @property
     def kept(self) -> NDArray[np.int64]:
@@ -246,7 +258,8 @@ class Trainer(Protocol):
 class Backend(Protocol):
     """What a side offers. All that is passed in is checked; parameters is the flat vector.
 
-    X (n, inputs); y (n, targets) of the network's dtype; weights (n,). Predictions take the parameters
+    X (n, inputs), a CSR matrix or array of SciPy's, too, where it is not to be bound; y (n, targets) of the
+    network's dtype; weights (n,). Predictions take the parameters
     of a network without batch normalisation (`Network.folded`).
     """
 
@@ -286,9 +299,10 @@ class NumbaBackend:
     """The compiled kernels. numba is imported when the first of these is made."""
 
     def __init__(self) -> None:
-        from numba.core import config
+        with held_interrupts():  # which might leave half of numba loaded for good
+            from numba.core import config
 
-        from fastnn_kernels import layer, loss, output, predict, train
+            from fastnn_kernels import layer, loss, output, predict, train
 
         if config.DISABLE_JIT:
             raise RuntimeError(
@@ -300,22 +314,20 @@ class NumbaBackend:
             layer.forward_table, output.forward_pointer, loss.value_pointer
         )  # fmt: skip
 
-    def outputs(self, network: Network, parameters: Array, X: Array, name: str) -> Array:
+    def outputs(self, network: Network, parameters: Array, X: Any, name: str) -> Array:
         pointers = self._pointers(network, name)
+        kernel = self._predict.outputs(_is_sparse(X))
         P = np.empty((X.shape[0], network.n_outputs), network.dtype)
-        for part, tile, units in _parts(network, X):
-            self._predict.outputs(
-                *pointers, network.layout.plan, parameters, _read_only(X[part]), tile, units, P[part]
-            )
+        for part, samples, tile, units in _parts(network, X):
+            kernel(*pointers, network.layout.plan, parameters, samples, tile, units, P[part])
         return P
 
-    def predict(self, network: Network, parameters: Array, X: Array) -> Array:
+    def predict(self, network: Network, parameters: Array, X: Any) -> Array:
         pointers = self._pointers(network, None)
+        kernel = self._predict.predict(_is_sparse(X))
         classes = np.empty(X.shape[0], np.int64)
-        for part, tile, units in _parts(network, X):
-            self._predict.predict(
-                *pointers, network.layout.plan, parameters, _read_only(X[part]), tile, units, classes[part]
-            )
+        for part, samples, tile, units in _parts(network, X):
+            kernel(*pointers, network.layout.plan, parameters, samples, tile, units, classes[part])
         return classes
 
     def bound(
@@ -323,10 +335,10 @@ class NumbaBackend:
     ) -> tuple[Callable[[], Any], Array]:
         kernel: Any
         if name is None:
-            kernel = self._predict.predict
+            kernel = self._predict.predict(False)
             result: Array = np.empty(X.shape[0], np.int64)
         else:
-            kernel = self._predict.outputs
+            kernel = self._predict.outputs(False)
             result = np.empty((X.shape[0], network.n_outputs), network.dtype)
         tile, units = _prediction_workspace(network, X.shape[0])
         arguments = network.layout.plan, parameters, _read_only(X), tile, units, result
@@ -337,17 +349,18 @@ class NumbaBackend:
         activations = self._activations(network.kernel_activations, network.dtype)
         return (activations,) if name is None else (activations, self._output(name, network.dtype))
 
-    def loss(self, network: Network, parameters: Array, X: Array, y: Array, weights: Array) -> float:
+    def loss(self, network: Network, parameters: Array, X: Any, y: Array, weights: Array) -> float:
         activations = self._activations(network.kernel_activations, network.dtype)
         value = self._loss(network.loss.name, network.dtype)
+        kernel = self._predict.loss(_is_sparse(X))
         weights = weights.astype(network.dtype)
         total = 0.0
-        for part, tile, units in _parts(network, X):
-            width = tile.shape[0] // network.n_inputs
+        for part, samples, tile, units in _parts(network, X):
+            width = units.shape[0] // network.layout.n_units
             targets = aligned_empty(y.shape[1] * width, network.dtype)
             row = aligned_empty(width, network.dtype)
-            total += self._predict.loss(
-                activations, value, network.layout.plan, parameters, _read_only(X[part]), _read_only(y[part]),
+            total += kernel(
+                activations, value, network.layout.plan, parameters, samples, _read_only(y[part]),
                 weights[part], network.loss.parameter, tile, targets, row, units,
             )  # fmt: skip
         return total
@@ -358,13 +371,14 @@ class NumbaBackend:
         return _NumbaTrainer(self._train, network, parameters, statistics, job, memory)
 
     def objective(
-        self, network: Network, statistics: Array, X: Array, y: Array, weights: Array, key: int
+        self, network: Network, statistics: Array, X: Any, y: Array, weights: Array, key: int
     ) -> Callable[[Array], tuple[float, Array]]:
         train = self._train
         n_samples = X.shape[0]
         width = _training_width(network, n_samples)
         job = Job(X, y, weights, 1, n_samples)
-        pointers = _gradient_pointers(train, network, team=False)
+        pointers = _gradient_pointers(train, network, job, team=False)
+        kernel = train.loss_and_gradient(job.is_sparse)
         data = train.Data(*_tiles(network, job, width))
         settings = _settings(train, network, job, width, n_rounds=-(-n_samples // width))
         work = _workspace(train, network, job, width, n_threads=1)
@@ -377,7 +391,7 @@ class NumbaBackend:
             for first in range(0, settings.n_rounds, step):
                 tiles = first, min(first + step, settings.n_rounds)
                 with taken_cores(1):
-                    loss += train.loss_and_gradient(
+                    loss += kernel(
                         *pointers, network.training_layout.plan, parameters, statistics, data, settings,
                         np.uint64(key), tiles, work, gradient,
                     )  # fmt: skip
@@ -396,20 +410,37 @@ def _read_only(X: Array) -> Array:
     return X
 
 
-def _prediction_workspace(network: Network, n_samples: int) -> tuple[Array, Array]:
+def _table(X: Any, rows: NDArray[np.int64]) -> Any:
+    """A sparse table as the kernels take it; rows: which samples, in which order."""
+    from fastnn_kernels.sparse import Table
+
+    # Weights for more features than an int32 counts would fit into no memory.
+    columns, starts = X.indices.astype(np.int32, copy=False), X.indptr.astype(np.int64, copy=False)
+    return Table(_read_only(X.data), _read_only(columns), _read_only(starts), rows)
+
+
+def _tile_rows(network: Network, is_sparse: bool) -> int:
+    """Rows of a tile of samples, or, of a sparse table, columns of what its tiles need instead."""
+    return network.whole_tile(network.shapes[0][1]) if is_sparse else network.n_inputs
+
+
+def _prediction_workspace(network: Network, n_samples: int, is_sparse: bool = False) -> tuple[Array, Array]:
     """A tile of samples, and what its units take."""
-    width = network.tile_width(n_samples)
-    workspace = aligned_empty((network.n_inputs + network.layout.n_units) * width, network.dtype)
-    return workspace[: network.n_inputs * width], workspace[network.n_inputs * width :]
+    width, n_rows = network.tile_width(n_samples), _tile_rows(network, is_sparse)
+    workspace = aligned_empty((n_rows + network.layout.n_units) * width, network.dtype)
+    return workspace[: n_rows * width], workspace[n_rows * width :]
 
 
-def _parts(network: Network, X: Array) -> Any:
-    """Slices of X for one call each, with the workspaces for them."""
-    tile, units = _prediction_workspace(network, X.shape[0])
-    width = tile.shape[0] // network.n_inputs
+def _parts(network: Network, X: Any) -> Any:
+    """Slices of the samples for one call each, with these samples and the workspaces for them."""
+    is_sparse = _is_sparse(X)
+    tile, units = _prediction_workspace(network, X.shape[0], is_sparse)
+    width = units.shape[0] // network.layout.n_units
     step = width * max(1, int(FIRST_CALL_OPERATIONS / (2 * network.n_parameters * width)))
+    order = np.arange(X.shape[0]) if is_sparse else None
     for first in range(0, X.shape[0], step):
-        yield slice(first, first + step), tile, units
+        part = slice(first, first + step)
+        yield part, _read_only(X[part]) if order is None else _table(X, order[part]), tile, units
 
 
 # --- a training, as the kernels take it ----------------------------------------------------------
@@ -422,10 +453,10 @@ def _training_width(network: Network, n_samples: int) -> int:
     )
 
 
-def _gradient_pointers(train: Any, network: Network, *, team: bool) -> Any:
+def _gradient_pointers(train: Any, network: Network, job: Job, *, team: bool) -> Any:
     return train.gradient_pointers(
-        network.kernel_activations, network.loss.name, network.batch_norm, bool(network.dropout), team,
-        network.dtype,
+        network.kernel_activations, network.loss.name, network.batch_norm, bool(network.dropout),
+        job.is_sparse, team, network.dtype,
     )  # fmt: skip
 
 
@@ -439,24 +470,32 @@ def _common_weight(weights: Array) -> float:
     return float(weights[0]) if (weights == weights[0]).all() else 0.0
 
 
-def _tiles(network: Network, job: Job, width: int) -> tuple[Array, Array, Array, Array]:
-    """The samples as the kernels read a whole batch: units x samples, one tile after the other."""
+def _tiles(network: Network, job: Job, width: int) -> tuple[Any, Array, Array, Array]:
+    """The samples as the kernels read a whole batch: units x samples, one tile after the other.
+
+    A sparse table stays as it is.
+    """
     n_samples, n_inputs = job.X.shape
     n_targets = job.y.shape[1]
     n_tiles = -(-n_samples // width)
     scale = _weight_scale(job)
     X, y, weights = (
-        aligned_empty(n_tiles * rows * width, network.dtype) for rows in (n_inputs, n_targets, 1)
+        aligned_empty(n_tiles * rows * width, network.dtype)
+        for rows in (0 if job.is_sparse else n_inputs, n_targets, 1)
     )
+    tables = [(job.y, y), (scale * job.weights[:, None], weights)]
+    if not job.is_sparse:
+        tables.append((job.X, X))
     for k in range(n_tiles):
         part = slice(k * width, (k + 1) * width)
-        for source, flat in ((job.X, X), (job.y, y), (scale * job.weights[:, None], weights)):
+        for source, flat in tables:
             rows = source.shape[1]
             tile = flat[k * rows * width :][: rows * width].reshape(rows, width)
             n_real = source[part].shape[0]
             tile[:, :n_real] = source[part].T
             tile[:, n_real:] = 0
-    return X, y, weights, np.empty(0, np.int64)
+    samples = _table(job.X, np.arange(n_samples)) if job.is_sparse else X
+    return samples, y, weights, np.empty(0, np.int64)
 
 
 def _settings(train: Any, network: Network, job: Job, width: int, n_rounds: int) -> Any:
@@ -495,7 +534,7 @@ def _settings(train: Any, network: Network, job: Job, width: int, n_rounds: int)
 def _workspace(train: Any, network: Network, job: Job, width: int, n_threads: int, team: bool = False) -> Any:
     layout, dtype = network.training_layout, network.dtype
     widest = max(network.whole_tile(n_out) for _, n_out in network.shapes)
-    gathered = network.n_inputs + job.y.shape[1] + 1 if job.is_gathered else 0
+    gathered = _tile_rows(network, job.is_sparse) + job.y.shape[1] + 1 if job.is_gathered else 0
 
     def rows(size: int) -> Array:
         return aligned_empty(n_threads * size * width, dtype).reshape(n_threads, size * width)
@@ -517,13 +556,14 @@ def _workspace(train: Any, network: Network, job: Job, width: int, n_threads: in
     )
 
 
-def _shares(network: Network, batch_size: int) -> tuple[int, bool]:
+def _shares(network: Network, job: Job) -> tuple[int, bool]:
     """How many threads may share a step: a matter of the problem, not of the threads there are.
 
     And whether they share the units of its layers, or its batch, which is cut into so many shards.
     """
+    batch_size = job.batch_size
     operations = 6 * network.n_parameters * batch_size * network.dtype.itemsize / 4
-    if network.batch_norm or operations < SHARED_OPERATIONS:
+    if network.batch_norm or job.is_sparse or operations < SHARED_OPERATIONS:
         return 1, False
     if not network.dropout and batch_size < TEAM_SAMPLES:
         return N_PARTS, True
@@ -536,21 +576,22 @@ class _NumbaTrainer:
         self, train: Any, network: Network, parameters: Array, statistics: Array, job: Job, memory: Memory
     ) -> None:
         self._train, self._network, self._job, self.memory = train, network, job, memory
-        n_shares, team = _shares(network, job.batch_size)
+        n_shares, team = _shares(network, job)
         n_shards = 1 if team else n_shares
         shard = -(-job.batch_size // n_shards)
         width = _training_width(network, shard)
         # More threads than cores would wait for one another.
         n_threads = min(job.n_threads, n_shares, available_cores())
         self._n_threads = n_threads
-        self._kernel = train.train_steps(job.is_gathered, team)
+        self._kernel = train.train_steps(job.is_gathered, team, job.is_sparse)
         self._pointers = (
-            *_gradient_pointers(train, network, team=team),
+            *_gradient_pointers(train, network, job, team=team),
             train.update_pointer(job.optimizer.rule, job.l1 > 0, network.dtype),
         )
         size, dtype = network.n_parameters, network.dtype
         if job.is_gathered:
-            data = _read_only(job.X), _read_only(np.ascontiguousarray(job.y)), job.weights, memory.order
+            X = _table(job.X, memory.order) if job.is_sparse else _read_only(job.X)
+            data = X, _read_only(np.ascontiguousarray(job.y)), job.weights, memory.order
         else:
             data = _tiles(network, job, width)
         self._data = train.Data(*data)
@@ -684,11 +725,11 @@ class NumpyBackend:
 
     @_quiet
     def outputs(self, network: Network, parameters: Array, X: Array, name: str) -> Array:
-        return self._predict.outputs(*_lists(network, parameters), X, name)
+        return self._predict.outputs(*_lists(network, parameters), _dense(X), name)
 
     @_quiet
     def predict(self, network: Network, parameters: Array, X: Array) -> Array:
-        return self._predict.predict(*_lists(network, parameters), X)
+        return self._predict.predict(*_lists(network, parameters), _dense(X))
 
     def bound(
         self, network: Network, parameters: Array, X: Array, name: str | None
@@ -707,19 +748,21 @@ class NumpyBackend:
     @_quiet
     def loss(self, network: Network, parameters: Array, X: Array, y: Array, weights: Array) -> float:
         return self._predict.loss(
-            *_lists(network, parameters), X, network.loss.name, _targets(network, y),
+            *_lists(network, parameters), _dense(X), network.loss.name, _targets(network, y),
             weights.astype(network.dtype), network.loss.parameter,
         )  # fmt: skip
 
     def trainer(
         self, network: Network, parameters: Array, statistics: Array, job: Job, memory: Memory
     ) -> Trainer:
+        job = replace(job, X=_dense(job.X)) if job.is_sparse else job
         return _NumpyTrainer(self._train, network, parameters, statistics, job, memory)
 
     def objective(
         self, network: Network, statistics: Array, X: Array, y: Array, weights: Array, key: int
     ) -> Callable[[Array], tuple[float, Array]]:
         weights = weights.astype(network.dtype)
+        X = _dense(X)
 
         @_quiet
         def evaluate(parameters: Array) -> tuple[float, Array]:
@@ -731,6 +774,11 @@ class NumpyBackend:
 
     def grid(self, committee: Committee) -> Grid:
         return NumpyGrid(committee)
+
+
+def _dense(X: Any) -> Array:
+    """Samples as the reference takes them."""
+    return X.toarray() if _is_sparse(X) else X
 
 
 def _lists(network: Network, parameters: Array) -> tuple[Any, list[Array], list[Array]]:

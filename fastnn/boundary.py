@@ -19,10 +19,12 @@ import numpy as np
 import psutil
 from numpy.typing import ArrayLike, NDArray
 
+from fastnn_kernels.interrupts import held_interrupts, let_interrupts_through
+
 from .grids import Tally
 from .painters import Painter, make_painter
 from .sinks import ArraySink, FileSink, Picture, Rect, Sink, open_sink, save_pixels
-from .threads import Flag, available_cores, held_interrupts, in_turn, let_interrupts_through, taken_cores
+from .threads import Flag, available_cores, in_turn, taken_cores
 from .validation import check_count, check_flag
 
 if TYPE_CHECKING:

@@ -254,7 +254,7 @@ class _Ensemble(Targets, BaseEstimator):
         # What a fit that fails leaves behind would be members of one fit and classes of another.
         self.__dict__.pop("estimators_", None)
         X, y = validate_data(
-            self, X, y, accept_sparse=["csr", "csc"], multi_output=True,
+            self, X, y, accept_sparse="csr", multi_output=True,
             dtype=(np.float64, np.float32), **self._target_checks,
         )  # fmt: skip
         y = self._check_targets(y, "new")
@@ -343,7 +343,7 @@ class _Ensemble(Targets, BaseEstimator):
     def _samples(self, X: Any) -> Any:
         check_is_fitted(self)
         return validate_data(
-            self, X, accept_sparse=["csr", "csc"], dtype=(np.float64, np.float32), order="C", reset=False
+            self, X, accept_sparse="csr", dtype=(np.float64, np.float32), order="C", reset=False
         )
 
     @abstractmethod

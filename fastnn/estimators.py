@@ -89,6 +89,9 @@ _LBFGS_FTOL = 2.220446049250313e-09
 # What X may be of; all else becomes the first.
 _FLOATS = (np.float64, np.float32)
 
+# Of the values of a table: where no more are other than 0, the kernels take it as a sparse one.
+SPARSE_SHARE = 0.1
+
 # What only solvers that take passes have.
 _CURVES = ("loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_")
 
@@ -452,12 +455,11 @@ class BaseMLP(Targets, CallbackSupportMixin, BaseEstimator):
             self.__dict__.pop("feature_names_in_", None)
         else:
             X, y = validate_data(
-                self, X, y, accept_sparse=["csr", "csc"], multi_output=True, dtype=_FLOATS, order="C",
-                reset=begins, **self._target_checks,
+                self, X, y, accept_sparse="csr", multi_output=True, dtype=_FLOATS, order="C", reset=begins,
+                **self._target_checks,
             )  # fmt: skip
         y = self._check_targets(y, use)
-        if scipy.sparse.issparse(X):
-            X = X.toarray(order="C")
+        X = _unless_sparse(X)
         if not begins:
             X = _narrowed(X, self._state.network.dtype)
         if sample_weight is not None:
@@ -676,9 +678,8 @@ class BaseMLP(Targets, CallbackSupportMixin, BaseEstimator):
             and "feature_names_in_" not in self.__dict__
         ):
             return X
-        X = validate_data(self, X, accept_sparse=["csr", "csc"], dtype=_FLOATS, order="C", reset=False)
-        X = X.toarray(order="C") if scipy.sparse.issparse(X) else X
-        return _narrowed(X, network.dtype)
+        X = validate_data(self, X, accept_sparse="csr", dtype=_FLOATS, order="C", reset=False)
+        return _narrowed(_unless_sparse(X), network.dtype)
 
     def _outputs(self, X: Array, name: str) -> Array:
         """The outputs `name` of the scores of checked samples, (n, n_outputs)."""
@@ -777,13 +778,20 @@ def _defaults(kind: type[BaseMLP]) -> tuple[tuple[str, Any], ...]:
     return tuple((p.name, p.default) for p in parameters if p.kind not in variadic)
 
 
-def _narrowed(X: Array, dtype: np.dtype) -> Array:
+def _unless_sparse(X: Any) -> Any:
+    """Samples as an array, but for a table so sparse that kernels are faster with it as it is."""
+    if scipy.sparse.issparse(X) and X.nnz > SPARSE_SHARE * X.shape[0] * X.shape[1]:
+        return X.toarray(order="C")
+    return X
+
+
+def _narrowed(X: Any, dtype: np.dtype) -> Any:
     """Checked samples in the dtype that an estimator was fitted in."""
     if X.dtype == dtype:
         return X
     with np.errstate(over="ignore"):
         narrow = X.astype(dtype)
-    if not all_finite(narrow):
+    if not all_finite(narrow.data if scipy.sparse.issparse(narrow) else narrow):
         raise ValueError(f"X holds values too large for {dtype}, which this estimator was fitted in: scale X")
     return narrow
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .threads import held_interrupts
+from fastnn_kernels.interrupts import held_interrupts
 
 __all__ = ["Draft", "written_whole"]
 

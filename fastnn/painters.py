@@ -15,11 +15,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnn_kernels.interrupts import let_interrupts_through
+
 from .backends import get_backend
 from .committee import Committee, joined, restricted
 from .grids import Tally
 from .model import Model
-from .threads import let_interrupts_through
 from .validation import check_choice
 
 __all__ = [

@@ -3,7 +3,6 @@
 import contextlib
 import importlib.util
 import os
-import signal
 import subprocess
 import sys
 import textwrap
@@ -299,49 +298,3 @@ def test_a_forked_child_begins_anew():
     subprocess.run(
         [sys.executable, "-c", textwrap.dedent(FORKS)], cwd=Path(__file__).parents[1], check=True, timeout=300
     )
-
-
-# --- interrupts that wait ------------------------------------------------------------------------
-
-
-def test_an_interrupt_waits_for_the_end_of_what_must_not_be_left():
-    done = []
-
-    @threads.held_interrupts(lambda: done.append("told"))
-    def work():
-        with threads.held_interrupts():
-            signal.raise_signal(signal.SIGINT)
-            done.append("inner")
-        done.append("outer")
-
-    with pytest.raises(KeyboardInterrupt):
-        work()
-    assert done == ["inner", "told", "outer"]
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-
-
-def test_within_it_somebody_elses_code_is_interrupted_at_once():
-    own = []
-    old = signal.signal(signal.SIGINT, lambda number, frame: own.append(number))
-    try:
-        with threads.held_interrupts():
-            with threads.let_interrupts_through():
-                signal.raise_signal(signal.SIGINT)
-                assert own == [signal.SIGINT], "as the handler has it that was there before"
-            signal.raise_signal(signal.SIGINT)
-            assert own == [signal.SIGINT]
-        assert own == [signal.SIGINT] * 2
-        with threads.let_interrupts_through():
-            signal.raise_signal(signal.SIGINT)
-        assert len(own) == 3
-    finally:
-        signal.signal(signal.SIGINT, old)
-
-
-def test_in_other_threads_no_interrupt_comes():
-    told = []
-    thread = threading.Thread(target=lambda: told.append(threads.held_interrupts().__enter__()))
-    thread.start()
-    thread.join()
-    assert told == [None]
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

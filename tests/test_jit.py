@@ -1,13 +1,14 @@
 """The decorator and its cache: what is broken, missing or forbidden there breaks no run."""
 
 import compileall
-import hashlib
 import os
 import pickle
 import shutil
+import signal
 import subprocess
 import sys
 import textwrap
+import uuid
 from pathlib import Path
 
 import numba
@@ -15,7 +16,8 @@ import numpy as np
 import pytest
 
 import fastnn_kernels
-from fastnn_kernels.jit import OPTIONS, Form, Kernel, KernelCache, identity, kernel
+from fastnn_kernels.cache import _checksum
+from fastnn_kernels.jit import OPTIONS, Kernel, KernelCache, Kind, identity, kernel
 from fastnn_kernels.simd import IS_X86
 
 KERNELS = Path(fastnn_kernels.__file__).parent
@@ -105,8 +107,21 @@ def test_an_entry_another_numba_wrote_is_compiled_again(package):
     run(package)
     (entry,) = entries(package)
     payload = pickle.dumps(("not", "a", "library"))
-    entry.write_bytes(hashlib.sha256(payload).digest() + payload)
+    name = entry.name.partition(".")[2]
+    entry.write_bytes(_checksum(name, payload) + payload)
     assert run(package) == f"compiled {RESULT}"
+
+
+def test_an_entry_under_anothers_name_is_compiled_again(package):
+    other = PROGRAM.replace("4.0", "4, dtype=np.float32").replace("np.ones(4)", "np.ones(4, np.float32)")
+    run(package)
+    (first,) = entries(package)
+    run(package, other)
+    (second,) = set(entries(package)) - {first}
+    shutil.copyfile(first, second)
+    assert run(package, other) == f"compiled {RESULT}"
+    assert run(package, other) == f"loaded {RESULT}"
+    assert run(package) == f"loaded {RESULT}"
 
 
 def test_a_package_that_cannot_be_written_to_uses_the_users_folder(package):
@@ -158,7 +173,7 @@ def test_whole_training_is_loaded_in_a_new_process(package):
         model = fastnn.Model([2, 3, 2], random_state=0)
         X, y = np.random.RandomState(0).randn(20, 2), np.arange(20) % 2
         history = model.train(X, y, num_passes=3, batch_size=6, optimizer="adam", random_state=0)
-        word = "loaded" if train.train_steps(True, False).stats.cache_hits else "compiled"
+        word = "loaded" if train.train_steps(True, False, False).stats.cache_hits else "compiled"
         print(word, history.loss.tolist())
     """.replace("PACKAGE", repr(str(package)))
     word, losses = run(package, program).split(maxsplit=1)
@@ -257,13 +272,13 @@ def test_kernels_out_of_one_factory_have_symbols_of_their_own():
 # A kernel that calls another: which was compiled and which loaded, and that Python can call the other, too.
 PARTS = """
     import numpy as np
-    from fastnn_kernels.jit import Form, kernel
+    from fastnn_kernels.jit import Kind, kernel
     from fastnn_kernels.layer import activation_forward
 
     def told(kernel):
         ((types, compiled),) = kernel.overloads.items()
         word = "loaded" if kernel.stats.cache_hits else "compiled"
-        return word + (" as a part" if compiled is kernel.compiled[Form.PART].get(types) else "")
+        return word + (" as a part" if compiled is kernel.compiled[Kind.PART].get(types) else "")
 
     def calling(inner, times):
         @kernel
@@ -312,9 +327,9 @@ def test_callers_of_all_kinds_build_in_what_was_a_part():
     assert (outer(3), foreign(3), inner(3)) == (7, 8, 6)
     assert (inner(0.5), outer(0.5), foreign(0.5)) == (1.0, 2.0, 3.0)
     # Callers are built from the part, whether Python has called it before or not.
-    wanted = [Form.CALLABLE, Form.PART]
-    for form, (types, compiled) in zip(wanted, inner.overloads.items(), strict=True):
-        assert compiled is inner.compiled[form][types]
+    wanted = [Kind.CALLABLE, Kind.PART]
+    for kind, (types, compiled) in zip(wanted, inner.overloads.items(), strict=True):
+        assert compiled is inner.compiled[kind][types]
     assert (inner(3), inner(0.5)) == (6, 1.0)
 
 
@@ -375,4 +390,63 @@ def test_a_kernel_that_does_not_compile_leaves_the_others_as_they_were():
     for _ in range(2):
         with pytest.raises(numba.TypingError):
             outer(1)
-    assert Kernel.wanted is Form.CALLABLE
+    assert Kernel.wanted is Kind.CALLABLE
+
+
+def told_while_compiled(tell):
+    """A kernel, never seen before, in the middle of whose compilation `tell` is called."""
+    unique = str(uuid.uuid4())
+
+    @numba.extending.intrinsic
+    def told(typing_context, x):
+        tell()
+        return x(x), lambda context, builder, signature, args: args[0]
+
+    @kernel
+    def inner(x):
+        return told(x) if unique else x
+
+    @kernel
+    def outer(x):
+        return inner(x) + 1
+
+    return outer
+
+
+def test_an_interrupt_waits_for_the_end_of_a_compilation():
+    outer = told_while_compiled(lambda: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        outer(1.5)
+    assert outer.signatures == [(numba.float64,)]
+    assert outer(1.5) == 2.5
+    assert Kernel.wanted is Kind.CALLABLE
+
+
+FORK = """
+    import os
+    import threading
+    import warnings
+    import numpy as np
+    from test_jit import told_while_compiled
+
+    warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)
+    begun, released = threading.Event(), threading.Event()
+    first = told_while_compiled(lambda: (begun.set(), released.wait()))
+    second = told_while_compiled(lambda: None)
+    thread = threading.Thread(target=first, args=(1.5,))
+    thread.start()
+    begun.wait()
+    threading.Timer(0.1, released.set).start()
+    child = os.fork()
+    results = first(1.5), second(2.5)
+    if child == 0:
+        os._exit(0 if results == (2.5, 3.5) else 1)
+    thread.join()
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), results)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_fork_waits_for_the_end_of_a_compilation(package):
+    path = os.pathsep.join([str(package.parent), str(Path(__file__).parent)])
+    assert run(package, FORK, PYTHONPATH=path) == "0 (2.5, 3.5)"

@@ -19,7 +19,7 @@ KERNELS_ONLY = {
     "committee": {"Committee", "placed"},
     "layer": {"Activation", "backward_table", "forward_table"},
     "loss": {"Loss", "backward_pointer", "value_pointer"},
-    "network": {"last_outputs"},
+    "network": {"last_outputs", "turned_width"},
     "output": {"forward_pointer"},
     "train": {
         "BLOCK",
@@ -57,12 +57,13 @@ CALLED = {("update", "gradient"): "gradients"}
 PART_FIRST = {"add_to_average"}
 
 # What kernels are specialised on and the reference sees for itself, from a batch, a network or a number.
-SEEN = {"batch_norm", "dropped", "with_l1"}
+SEEN = {"batch_norm", "dropped", "sparse", "with_l1"}
 
 # What the factories of kernels are given to make one.
 MADE = {
     "batch_norm": True,
     "dropped": True,
+    "sparse": False,
     "with_l1": True,
     "votes": True,
     "response": "margin",

@@ -82,7 +82,7 @@ def test_passes_are_the_reference(network: Network, count, seed, key):
     derivatives = reference.backward_pass(network.activations, W, traces, wide(dS.T), batch)
 
     layout = network.training_layout
-    plan, kind = layout.plan, (network.batch_norm, bool(network.dropout))
+    plan, kind = layout.plan, (network.batch_norm, bool(network.dropout), False)
     named = network.kernel_activations, dtype
     batch = compiled.Batch(weights, statistics, np.array(network.dropout), np.uint64(key), 0)
     units = untouched((layout.n_units * T,), dtype)

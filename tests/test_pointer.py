@@ -1,6 +1,5 @@
 """Calls through pointers: what is handed over arrives, and nothing else can be."""
 
-import gc
 import sys
 from typing import Any, NamedTuple
 
@@ -11,8 +10,8 @@ from numba.core.errors import TypingError
 from test_jit import package, run  # noqa: F401  (a fixture)
 
 import fastnn
-from fastnn_kernels import train
-from fastnn_kernels.jit import Form, kernel
+from fastnn_kernels import grid, predict, quadtree, train
+from fastnn_kernels.jit import Kind, kernel
 from fastnn_kernels.pointer import FunctionPointer, PointerTable, array_types, call, entered
 
 REAL = array_types(np.dtype(np.float64))
@@ -36,6 +35,16 @@ def doubled(x):
 @kernel
 def first(x):
     return x[0]
+
+
+@kernel
+def ignored(x):
+    return 0.0
+
+
+@kernel
+def itself(x):
+    return x
 
 
 @kernel
@@ -115,12 +124,31 @@ def test_arguments_are_converted_where_nothing_is_lost():
         (REAL.matrix, np.ones((3, 3)).T),
         (REAL.flat, np.broadcast_to(1.0, (3,))),
         (types.float64, "text"),
+        (types.int64, 2.7),
+        (types.int8, 300),
+        (types.float32, 1e-50),
+        (types.uint64, -1),
     ],
 )
-def test_other_arguments_are_refused_where_the_call_is_compiled(kind, argument):
-    pointer = FunctionPointer(negated, [kind])
+def test_arguments_that_would_be_changed_are_refused_where_the_call_is_compiled(kind, argument):
+    pointer = FunctionPointer(ignored, [kind])
     with pytest.raises(TypingError, match=r"argument 0 is .* but of a pointer to"):
         call_one(pointer, argument)
+
+
+@pytest.mark.parametrize("layout", ["F", "A"])
+def test_arrays_of_which_more_would_have_to_be_told_are_refused(layout):
+    for kind in (types.Array(types.float64, 2, layout), types.Tuple([types.Array(types.float64, 2, layout)])):
+        with pytest.raises(TypeError, match="C-contiguous"):
+            FunctionPointer(ignored, [kind])
+    with pytest.raises(TypeError, match="C-contiguous"):
+        FunctionPointer(ignored, [types.Array(types.float64, 1, "C", aligned=False)])
+
+
+def test_arrays_that_nobody_would_own_are_refused():
+    for kind in (REAL.flat, types.Tuple([REAL.flat])):
+        with pytest.raises(TypeError, match="let it fill an argument"):
+            FunctionPointer(itself, [kind])
 
 
 def test_as_many_arguments_as_it_takes():
@@ -155,19 +183,13 @@ def test_callers_are_compiled_once_for_all_that_are_called_alike():
     assert len(caller.signatures) == 1
 
 
-def test_code_lives_as_long_as_its_pointer():
-    def plus(number):
-        @kernel
-        def plus(x):
-            return x + number
-
-        return plus
-
-    pointer = FunctionPointer(plus(7.0), [types.float64])
-    table = PointerTable([FunctionPointer(plus(8.0), [types.float64])])
-    gc.collect()
-    assert call_one(pointer, 1.0) == 8
-    assert call_chosen(table, 0, 1.0) == 9
+def test_a_tables_entries_live_as_long_as_it():
+    tables = [PointerTable([FunctionPointer(doubled, [types.float64])] * k) for k in range(1, 50)]
+    # What would be put where they were, had they been freed.
+    others = [np.zeros(n, np.uintp) for n in range(1, 60) for _ in range(20)]
+    for k, table in enumerate(tables, 1):
+        assert call_chosen(table, k - 1, 1.5) == 3
+    assert not any(other.any() for other in others)
 
 
 def test_arrays_are_counted_as_before():
@@ -223,18 +245,21 @@ def test_bounds_are_checked_behind_a_pointer(package):  # noqa: F811
         from fastnn_kernels.pointer import call
 
         @kernel
-        def caller(table, Z, A):
-            call(table[0], (Z, A))
+        def caller(table, k, Z, A):
+            call(table[k], (Z, A))
 
         table = forward_table(("tanh",), np.dtype(float))
-        caller(table, np.ones((2, 16)), np.ones((2, 16)))
-        try:
-            caller(table, np.ones((2, 16)), np.ones((1, 16)))
-        except IndexError as error:
-            print(error)
+        caller(table, 0, np.ones((2, 16)), np.ones((2, 16)))
+        for k, A in ((0, np.ones((1, 16))), (1, np.ones((2, 16))), (-1, np.ones((2, 16)))):
+            try:
+                caller(table, k, np.ones((2, 16)), A)
+            except IndexError as error:
+                print(error)
     """
     for _ in range(2):
-        assert "out of bounds" in run(package, program, NUMBA_BOUNDSCHECK="1")
+        lines = run(package, program, NUMBA_BOUNDSCHECK="1").splitlines()
+        assert len(lines) == 3
+        assert all("out of bounds" in line for line in lines)
 
 
 def test_pointers_are_loaded_by_the_next_process(package):  # noqa: F811
@@ -252,19 +277,24 @@ def test_pointers_are_loaded_by_the_next_process(package):  # noqa: F811
 def test_other_formulas_leave_the_loop_as_it_is():
     """What a sweep over activations, losses and optimizers compiles, it compiles one by one."""
     random = np.random.default_rng(0)
-    X, y = random.normal(size=(40, 3)), np.arange(40) % 2
+    X, y = random.normal(size=(40, 2)), np.arange(40) % 2
 
     def trained(activation, loss, optimizer):
         model = fastnn.Model(
-            [3, 4, 2], activation=activation, output_activation="identity", loss=loss, random_state=0
+            [2, 4, 2], activation=activation, output_activation="identity", loss=loss, random_state=0
         )
         model.train(X, y, num_passes=1, batch_size=10, optimizer=optimizer, reduction="mean")
-        return model.predict(X)
+        model.predict(X), model.predict_proba(X), model.calculate_loss(X, y)
+        fastnn.render_boundary(model, (-1, 1), (-1, 1), 64)
+        fastnn.render_boundary(model, (-1, 1), (-1, 1), 64, method="certified")
 
     def compiled():
-        called = train.train_steps(True, False), entered(train.tile_gradient(False, False))
-        forms = Form.CALLABLE, Form.CODE
-        return [len(loop.compiled[form]) for loop, form in zip(called, forms, strict=True)]
+        kernels = [
+            train.train_steps(True, False, False), predict.predict(False), predict.outputs(False),
+            predict.loss(False), grid.grid_classes(False), quadtree.subdivide(False),
+        ]  # fmt: skip
+        counts = [len(kernel.compiled[Kind.CALLABLE]) for kernel in kernels]
+        return [*counts, len(entered(train.tile_gradient(False, False, False)).compiled[Kind.CODE])]
 
     trained("tanh", "softmax_cross_entropy", "sgd")
     before = compiled()

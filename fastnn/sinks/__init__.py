@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..threads import Flag, available_cores, held_interrupts, in_turn
+from fastnn_kernels.interrupts import held_interrupts
+
+from ..threads import Flag, available_cores, in_turn
 from .array import ArraySink, strips
 from .base import FileSink, Picture, Rect, Sink
 from .deepzoom import DeepZoomSink

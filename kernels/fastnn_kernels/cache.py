@@ -71,7 +71,7 @@ def kept(name: str) -> Iterator[bytes]:
         except OSError:
             continue
         checksum, payload = content[:32], content[32:]
-        if hashlib.sha256(payload).digest() == checksum:
+        if _checksum(name, payload) == checksum:
             with contextlib.suppress(OSError):  # not ours to mark as in use
                 os.utime(folder / f"{DIGEST}.{name}")
             yield payload
@@ -79,7 +79,7 @@ def kept(name: str) -> Iterator[bytes]:
 
 def keep(name: str, payload: bytes) -> None:
     """Keep `payload` in the first folder that takes it; none taking it is no error."""
-    content = hashlib.sha256(payload).digest() + payload
+    content = _checksum(name, payload) + payload
     for folder in cache_folders():
         try:
             _write_whole(folder / f"{DIGEST}.{name}", content)
@@ -87,6 +87,11 @@ def keep(name: str, payload: bytes) -> None:
             continue
         _remove_stale(folder)
         return
+
+
+def _checksum(name: str, payload: bytes) -> bytes:
+    """Of an entry and what it is called: a copy under another name is none."""
+    return hashlib.sha256(name.encode() + b"\0" + payload).digest()
 
 
 def _write_whole(path: Path, content: bytes) -> None:

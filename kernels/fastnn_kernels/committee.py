@@ -55,7 +55,7 @@ def committee_scores(votes: bool) -> Any:
     If `votes`, the sum of the networks' probabilities, in `total` (K, T), else the scores of the only one, in
     the workspace `units`.
     """
-    forward = forward_pass()
+    forward = forward_pass(False, False, False)
 
     @kernel
     def committee_scores(networks, X, units, total):

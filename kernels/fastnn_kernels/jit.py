@@ -13,6 +13,7 @@ import contextlib
 import enum
 import hashlib
 import inspect
+import os
 import pickle
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
@@ -29,8 +30,9 @@ from numba.core.registry import CPUDispatcher
 from numba.core.serialize import dumps
 
 from .cache import cache_folders, is_current, keep, kept
+from .interrupts import held_interrupts
 
-__all__ = ["Code", "Form", "kernel", "machine_code"]
+__all__ = ["Kind", "kernel", "machine_code"]
 
 # nogil: Python threads run kernels side by side. error_model: a division by zero gives inf, as in
 # NumPy, and costs no branch. contract: a * b + c may be one instruction. Never nnan or ninf: they
@@ -81,10 +83,19 @@ def _identity_of(value: object) -> object:
     raise TypeError(f"a kernel may close over kernels, intrinsics and constants, not over {value!r}")
 
 
+if hasattr(os, "register_at_fork"):
+    # A child would wait for ever for a compilation in a thread that it does not have.
+    os.register_at_fork(
+        before=global_compiler_lock.acquire,
+        after_in_parent=global_compiler_lock.release,
+        after_in_child=global_compiler_lock.release,
+    )
+
+
 # --- what a kernel is compiled to ----------------------------------------------------------------
 
 
-class Form(enum.Enum):
+class Kind(enum.Enum):
     """What a kernel is compiled to."""
 
     CALLABLE = "what Python calls"
@@ -93,7 +104,7 @@ class Form(enum.Enum):
 
 
 class Part(JITCodeLibrary):
-    """The code of a `Form.PART`."""
+    """The code of a `Kind.PART`."""
 
     def _optimize_final_module(self) -> None:
         """Nothing."""
@@ -121,53 +132,50 @@ def part_code(*_: Any) -> Code:
 
 def placed_code(library: Any, description: Any, environment: Any) -> Code:
     """That of a kernel which is machine code alone."""
-    address = library.get_pointer_to_function(description.llvm_func_name)
-    library.codegen.set_env(environment.env_name, environment)  # what it needs to tell of an exception
-    return Code(address)
+    return Code(library.get_pointer_to_function(description.llvm_func_name))
 
 
 # In place of numba's own, by which it makes something that Python can call.
-CODE_OF = {Form.PART: part_code, Form.CODE: placed_code}
+CODE_OF = {Kind.PART: part_code, Kind.CODE: placed_code}
 
 
 class KernelCompiler(Compiler):
-    """Numba's, which compiles to the form that is wanted."""
+    """Numba's, which compiles to the kind of code that is wanted."""
 
     def __init__(self, typing_context: Any, target_context: Any, library: Any, *arguments: Any) -> None:
         super().__init__(typing_context, target_context, library, *arguments)
-        if Kernel.wanted is Form.PART:
+        if Kernel.wanted is Kind.PART:
             self.state.library = Part(target_context.codegen(), "part")
-        if Kernel.wanted is not Form.CALLABLE:
+        if Kernel.wanted is not Kind.CALLABLE:
             self.state.flags.no_cpython_wrapper = True
-            self.state.targetctx.get_executable = CODE_OF[
-                Kernel.wanted
-            ]  # of a copy made for this compilation
+            # Of a copy that is made for this compilation.
+            self.state.targetctx.get_executable = CODE_OF[Kernel.wanted]
 
 
 class Kernel(CPUDispatcher):
-    """A numba dispatcher that compiles to another form for compiled code than for Python."""
+    """A numba dispatcher that compiles to another kind of code for compiled code than for Python."""
 
-    wanted = Form.CALLABLE  # of what is compiled just now; under numba's lock
+    wanted = Kind.CALLABLE  # of what is compiled just now; under numba's lock
 
     def __init__(
         self, py_func: Callable, locals: Any = None, targetoptions: Any = None, pipeline_class: Any = None
     ) -> None:
         super().__init__(py_func, locals, targetoptions, pipeline_class or KernelCompiler)
-        # Of what is in `overloads`, too: there are those of the form that was wanted last.
-        self.compiled: dict[Form, dict[tuple, CompileResult]] = {form: {} for form in Form}
+        # Of what is in `overloads`, too: there are those of the kind that was wanted last.
+        self.compiled: dict[Kind, dict[tuple, CompileResult]] = {kind: {} for kind in Kind}
 
     def get_call_template(self, args: Any, kws: Any) -> Any:
         """Numba's hook: how compiled code calls it."""
-        with wanting(Form.PART):
+        with wanting(Kind.PART):
             return super().get_call_template(args, kws)
 
     def _compile_for_args(self, *args: Any, **kws: Any) -> Any:
         """Numba's hook: what Python calls for these arguments."""
-        with wanting(Form.CALLABLE):
+        with wanting(Kind.CALLABLE):
             return super()._compile_for_args(*args, **kws)
 
     def compile(self, signature: Any) -> Any:
-        """Numba's hook: the code for arguments of these types, in the form that is wanted."""
+        """Numba's hook: the code for arguments of these types, of the kind that is wanted."""
         with global_compiler_lock:
             types = tuple(sigutils.normalize_signature(signature)[0])
             # Callers are always built from parts, so that it does not matter what Python called before.
@@ -180,23 +188,26 @@ class Kernel(CPUDispatcher):
         """Numba's hook: Python sees what it can call alone."""
         types = tuple(compiled.signature.args)
         self.compiled[Kernel.wanted][types] = compiled
-        if Kernel.wanted is Form.CALLABLE:
+        if Kernel.wanted is Kind.CALLABLE:
             super().add_overload(compiled)
         else:
             self.overloads[types] = compiled
-        if Kernel.wanted is not Form.PART:
-            # What parts built into it need to tell of an exception, or to print.
+        if Kernel.wanted is not Kind.PART:
+            # What it and parts built into it need to tell of an exception, or to print.
             for environment in compiled._find_referenced_environments():
                 compiled.codegen.set_env(environment.env_name, environment)
 
 
 @contextlib.contextmanager
-def wanting(form: Form) -> Iterator[None]:
-    """While kernels are compiled to this form, but for what is built into them."""
-    with global_compiler_lock:
+def wanting(kind: Kind) -> Iterator[None]:
+    """While kernels are compiled to this kind of code, but for what is built into them.
+
+    Ctrl-C waits for the end: the compiler does not bear to be left anywhere.
+    """
+    with global_compiler_lock, held_interrupts():
         before = Kernel.wanted
         try:
-            Kernel.wanted = form
+            Kernel.wanted = kind
             yield
         finally:
             Kernel.wanted = before
@@ -204,18 +215,18 @@ def wanting(form: Form) -> Iterator[None]:
 
 def machine_code(kernel: Kernel, types: tuple) -> CompileResult:
     """A kernel as machine code alone, for arguments of these types; its `entry_point` is a `Code`."""
-    with wanting(Form.CODE):
+    with wanting(Kind.CODE):
         kernel.compile(types)
-        return kernel.compiled[Form.CODE][types]
+        return kernel.compiled[Kind.CODE][types]
 
 
 def rebuilt(target_context: Any, state: tuple) -> CompileResult:
-    """The reverse of ``CompileResult._reduce``, for every form."""
-    if Kernel.wanted is Form.CALLABLE:
+    """The reverse of ``CompileResult._reduce``, for every kind."""
+    if Kernel.wanted is Kind.CALLABLE:
         return CompileResult._rebuild(target_context, *state)
     (name, _, code), *_, environments = state
     codegen = target_context.codegen
-    if Kernel.wanted is Form.PART:
+    if Kernel.wanted is Kind.PART:
         library = Part(codegen(), name)
         library._final_module = llvmlite.binding.parse_bitcode(code)
         library._finalize_final_module()

@@ -13,14 +13,17 @@ from __future__ import annotations
 import functools
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from .gate import affine_backward, affine_forward
 from .jit import kernel
 from .norm import batch_norm_backward, batch_norm_forward
 from .pointer import call
 from .random import draw, dropout, dropout_backward
-from .simd import view
+from .simd import lanes, view
+from .sparse import sparse_affine_backward, sparse_affine_forward
 
-__all__ = ["Batch", "backward_pass", "forward_pass", "last_outputs"]
+__all__ = ["Batch", "backward_pass", "forward_pass", "last_outputs", "turned_width"]
 
 # Columns of the plan. Offsets into the parameters and the statistics are in elements, into the
 # workspaces in rows of T. SOURCE is where a layer's inputs lie, -1 for the tile itself; SUMS where the
@@ -58,34 +61,64 @@ def layer_inputs(plan, layer, X, units):
 
 
 @kernel
+def turned_width(plan, parameters):
+    """Columns of a `sparse.SparseTile.turned`: the first layer's outputs, filled up to whole vectors."""
+    return -(-plan[0, OUTPUTS] // lanes(parameters)) * lanes(parameters)
+
+
+@kernel
 def last_outputs(plan, T, units):
     """The last layer's outputs (K, T)."""
     last = plan.shape[0] - 1
     return view(units, plan[last, UNITS] * T, plan[last, OUTPUTS], T)
 
 
+@kernel
+def drops_inputs(batch):
+    """Stream, position and rate of what is dropped of the samples."""
+    return draw(batch.key, 0), batch.first, batch.dropout[0]
+
+
+@kernel
+def keeps_inputs(batch):
+    """Of nothing."""
+    return np.uint64(0), 0, 0.0
+
+
 @functools.cache
-def forward_pass(batch_norm: bool = False, dropped: bool = False) -> Any:
+def forward_pass(batch_norm: bool, dropped: bool, sparse: bool) -> Any:
     """The kernel ``(activations, plan, parameters, X, units, batch)``.
 
-    activations: a `layer.forward_table`; plan (L, `N_COLUMNS`); parameters (P,); X (I, T), a tile; units,
-    flat: overwritten by every layer's outputs; batch: a `Batch`, or None where nothing is normalised or
-    dropped.
+    activations: a `layer.forward_table`; plan (L, `N_COLUMNS`); parameters (P,); X (I, T), a tile, or a
+    `sparse.SparseTile`; units, flat: overwritten by every layer's outputs; batch: a `Batch`, or None where
+    nothing is normalised or dropped.
     """
+
+    input_dropout = drops_inputs if dropped else keeps_inputs
 
     @kernel
     def forward_pass(activations, plan, parameters, X, units, batch):
-        T = X.shape[1]
-        if dropped and batch.dropout[0] > 0.0:
-            inputs = layer_inputs(plan, 0, X, units)
-            dropout(X, draw(batch.key, 0), batch.first, batch.dropout[0], inputs)
+        if sparse:
+            T = X.turned.shape[0]
+        else:
+            T = X.shape[1]
+            if dropped and batch.dropout[0] > 0.0:
+                inputs = layer_inputs(plan, 0, X, units)
+                dropout(X, draw(batch.key, 0), batch.first, batch.dropout[0], inputs)
         for layer in range(plan.shape[0]):
             n_inputs, n_outputs = plan[layer, INPUTS], plan[layer, OUTPUTS]
             W = view(parameters, plan[layer, WEIGHTS], n_inputs, n_outputs)
             b = view(parameters, plan[layer, BIASES], 1, n_outputs)
             Z = view(units, plan[layer, SUMS] * T, n_outputs, T)
             A = view(units, plan[layer, UNITS] * T, n_outputs, T)
-            affine_forward(W, b, layer_inputs(plan, layer, X, units), Z)
+            if sparse:
+                if layer == 0:
+                    key, position, rate = input_dropout(batch)
+                    sparse_affine_forward(parameters, plan[0, WEIGHTS], b, X, key, position, rate, Z)
+                else:
+                    affine_forward(W, b, view(units, plan[layer, SOURCE] * T, n_inputs, T), Z)
+            else:
+                affine_forward(W, b, layer_inputs(plan, layer, X, units), Z)
             if batch_norm and plan[layer, STATISTICS] >= 0:
                 scale = view(parameters, plan[layer, SCALES], 1, n_outputs)
                 shift = view(parameters, plan[layer, SHIFTS], 1, n_outputs)
@@ -103,7 +136,7 @@ def forward_pass(batch_norm: bool = False, dropped: bool = False) -> Any:
 
 
 @functools.cache
-def backward_pass(batch_norm: bool = False, dropped: bool = False) -> Any:
+def backward_pass(batch_norm: bool, dropped: bool, sparse: bool) -> Any:
     """The kernel ``(activations, plan, parameters, X, units, dunits, scratch, gradient, adds, batch)``.
 
     It follows a forward pass. activations: a `layer.backward_table`; `dunits`, flat, holds the derivatives by
@@ -112,9 +145,14 @@ def backward_pass(batch_norm: bool = False, dropped: bool = False) -> Any:
     `adds`.
     """
 
+    input_dropout = drops_inputs if dropped else keeps_inputs
+
     @kernel
     def backward_pass(activations, plan, parameters, X, units, dunits, scratch, gradient, adds, batch):
-        T = X.shape[1]
+        if sparse:
+            T = X.turned.shape[0]
+        else:
+            T = X.shape[1]
         for layer in range(plan.shape[0] - 1, -1, -1):
             n_inputs, n_outputs = plan[layer, INPUTS], plan[layer, OUTPUTS]
             W = view(parameters, plan[layer, WEIGHTS], n_inputs, n_outputs)
@@ -138,6 +176,15 @@ def backward_pass(batch_norm: bool = False, dropped: bool = False) -> Any:
             # Nobody asks for the derivative by the samples: no rows for it in the first layer.
             below = plan[max(layer - 1, 0), DUNITS]
             dX = view(dunits, below * T, n_inputs if layer else 0, T)
-            affine_backward(W, layer_inputs(plan, layer, X, units), dA, dW, db, dX, scratch, adds)
+            if sparse:
+                if layer == 0:
+                    key, position, rate = input_dropout(batch)
+                    at = plan[0, WEIGHTS]
+                    sparse_affine_backward(X, dA, gradient, at, dW, db, key, position, rate, adds)
+                else:
+                    inputs = view(units, plan[layer, SOURCE] * T, n_inputs, T)
+                    affine_backward(W, inputs, dA, dW, db, dX, scratch, adds)
+            else:
+                affine_backward(W, layer_inputs(plan, layer, X, units), dA, dW, db, dX, scratch, adds)
 
     return backward_pass

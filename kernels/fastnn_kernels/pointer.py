@@ -15,7 +15,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +23,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.core.errors import TypingError
+from numba.core.typeconv import Conversion
 from numba.core.typing.templates import Signature
 from numba.extending import (
     NativeValue,
@@ -89,6 +90,9 @@ class ArgumentsType(types.Type):
         super().__init__(name=f"Arguments({_digest(self.arguments)})")
 
 
+# Conversions of arguments in which nothing is lost.
+KEEPING = (Conversion.exact, Conversion.promote, Conversion.safe)
+
 POINTER, WORD = ir.IntType(8).as_pointer(), ir.IntType(64)
 
 
@@ -108,11 +112,21 @@ class FunctionPointer:
     function : kernel
     arguments : sequence of numba types
         What it is called with. Arrays are C-contiguous.
+
+    Raises
+    ------
+    TypeError
+        For other arrays, of which more would have to be handed over, and for a kernel that returns an array,
+        which nobody would own.
     """
 
     def __init__(self, function: Any, arguments: Sequence[Any]) -> None:
+        for array in _arrays(arguments):
+            if array.layout != "C" or not array.aligned:
+                raise TypeError(f"pointers are to kernels of C-contiguous, aligned arrays, not of {array}")
         compiled = machine_code(entered(function), (ArgumentsType(arguments),))
-        self._kept = compiled.library  # with the code
+        if list(_arrays([compiled.signature.return_type])):
+            raise TypeError(f"{function} returns {compiled.signature.return_type}: let it fill an argument")
         self.address: int = compiled.entry_point.address
         # By which numba knows its type.
         self._numba_type_ = FunctionPointerType(compiled.signature.return_type(*arguments))
@@ -128,8 +142,9 @@ class PointerTable:
     """
 
     def __init__(self, pointers: Sequence[FunctionPointer]) -> None:
-        self._kept = np.array([pointer.address for pointer in pointers], np.uintp), pointers
-        self.address: int = self._kept[0].ctypes.data
+        # The first is how many there are.
+        self._entries = np.array([len(pointers), *(pointer.address for pointer in pointers)], np.uintp)
+        self.address: int = self._entries.ctypes.data
         (item,) = {pointer._numba_type_ for pointer in pointers}
         self._numba_type_ = PointerTableType(item)
 
@@ -146,13 +161,22 @@ def unbox_pointer(kind: Any, pointer: Any, context: Any) -> NativeValue:
 
 @functools.cache
 def entered(function: Any) -> Any:
-    """The kernel that takes the place of `function`'s arguments."""
+    """The kernel that calls `function` with the arguments that lie in a place; it stays, as does its code."""
 
     @kernel
-    def entered(arguments):
-        return function(*taken(arguments))
+    def entered(place):
+        return function(*taken(place))
 
     return entered
+
+
+def _arrays(kinds: Iterable[Any]) -> Iterator[Any]:
+    """The types of arrays among these."""
+    for kind in kinds:
+        if isinstance(kind, types.BaseTuple):
+            yield from _arrays(kind)
+        elif isinstance(kind, types.Array):
+            yield kind
 
 
 # --- in compiled code ----------------------------------------------------------------------------
@@ -170,10 +194,13 @@ def type_chosen(typing_context):
 
 @lower_builtin(operator.getitem, PointerTableType, types.Integer)
 def chosen(context, builder, signature, args):
-    """``table[k]``, unchecked: `k` comes from a plan."""
-    table, k = args
-    k = context.cast(builder, k, signature.args[1], types.intp)
-    return builder.load(builder.gep(builder.bitcast(table, POINTER.as_pointer()), [k]))
+    """``table[k]``."""
+    k = context.cast(builder, args[1], signature.args[1], types.intp)
+    if context.enable_boundscheck:
+        count = builder.load(builder.bitcast(args[0], WORD.as_pointer()))
+        cgutils.do_boundscheck(context, builder, k, count)
+    entries = builder.bitcast(args[0], POINTER.as_pointer())
+    return builder.load(builder.gep(entries, [builder.add(k, WORD(1))]))
 
 
 @intrinsic
@@ -185,7 +212,7 @@ def call(typing_context, pointer, arguments):
     if len(arguments) != len(signature.args):
         raise TypingError(f"{len(arguments)} arguments for a pointer to {signature}")
     for k, (given, wanted) in enumerate(zip(arguments, signature.args, strict=True)):
-        if given != wanted and typing_context.can_convert(given, wanted) is None:
+        if typing_context.can_convert(given, wanted) not in KEEPING:
             raise TypingError(f"argument {k} is {given}, but of a pointer to {signature}")
 
     def generate(context, builder, own, args):
@@ -213,18 +240,16 @@ def call(typing_context, pointer, arguments):
 
 
 @intrinsic
-def taken(typing_context, arguments):
-    """The tuple of the arguments that lie somewhere; arrays carry no reference count."""
+def taken(typing_context, place):
+    """The tuple of the arguments that lie in a place; arrays carry no reference count."""
 
     def generate(context, builder, signature, args):
-        layout = _layout(context, arguments)
-        place = builder.bitcast(args[0], layout.as_pointer())
-        words = (
-            builder.load(cgutils.gep_inbounds(builder, place, 0, k)) for k in range(len(layout.elements))
-        )
-        return _value(context, builder, arguments.arguments, words)
+        layout = _layout(context, place)
+        at = builder.bitcast(args[0], layout.as_pointer())
+        words = (builder.load(cgutils.gep_inbounds(builder, at, 0, k)) for k in range(len(layout.elements)))
+        return _value(context, builder, place.arguments, words)
 
-    return arguments.arguments(arguments), generate
+    return place.arguments(place), generate
 
 
 def _layout(context: Any, place: ArgumentsType) -> ir.LiteralStructType:

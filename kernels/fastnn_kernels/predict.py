@@ -1,81 +1,115 @@
 """Outputs, classes and the loss of a table of samples, a tile at a time.
 
 Shape letters: N samples, I inputs, K scores and Y targets of a sample, T samples of a tile (a whole
-number of vectors).
+number of vectors). X is an array (N, I), or a `sparse.Table`; `tile`, flat of I * T, or of a
+`SparseTile.turned`, and `units` are workspaces.
 """
 
 from __future__ import annotations
 
+import functools
+from typing import Any
+
 from .jit import kernel
-from .network import INPUTS, forward_pass, last_outputs
+from .network import INPUTS, forward_pass, last_outputs, turned_width
 from .output import argmax
 from .pointer import call
 from .simd import view
+from .sparse import SparseTile
 from .tile import take_tile
 
 __all__ = ["loss", "outputs", "predict"]
 
-scores = forward_pass()
-
 
 @kernel
-def outputs(activations, transform, plan, parameters, X, tile, units, P):
-    """An output of X (N, I): P (N, K).
+def input_width(plan, parameters):
+    """Rows of a tile."""
+    return plan[0, INPUTS]
 
-    activations, transform: `layer.forward_table` and `output.forward_pointer`; `tile`, flat of I * T, and
-    `units` are workspaces.
+
+@functools.cache
+def tile_scores(sparse: bool) -> Any:
+    """The kernel ``(activations, plan, parameters, X, first, n, tile, T, units)``: scores of n samples."""
+    forward = forward_pass(False, False, sparse)
+
+    @kernel
+    def tile_scores(activations, plan, parameters, X, first, n, tile, T, units):
+        if sparse:
+            turned = view(tile, 0, T, turned_width(plan, parameters))
+            samples = SparseTile(X, first, first + n - 1, turned)
+        else:
+            samples = view(tile, 0, plan[0, INPUTS], T)
+            take_tile(X, first, n, samples)
+        forward(activations, plan, parameters, samples, units, None)
+        return last_outputs(plan, T, units)
+
+    return tile_scores
+
+
+@functools.cache
+def outputs(sparse: bool) -> Any:
+    """The kernel ``(activations, transform, plan, parameters, X, tile, units, P)``: an output of X, P (N, K).
+
+    activations, transform: `layer.forward_table` and `output.forward_pointer`.
     """
-    n_inputs = plan[0, INPUTS]
-    T = tile.shape[0] // n_inputs
-    X_tile = view(tile, 0, n_inputs, T)
-    S = last_outputs(plan, T, units)
-    for first in range(0, X.shape[0], T):
-        n = min(X.shape[0] - first, T)
-        take_tile(X, first, n, X_tile)
-        scores(activations, plan, parameters, X_tile, units, None)
-        call(transform, (S, S))
-        for t in range(n):
-            for k in range(S.shape[0]):
-                P[first + t, k] = S[k, t]
+    scores, width = tile_scores(sparse), turned_width if sparse else input_width
+
+    @kernel
+    def outputs(activations, transform, plan, parameters, X, tile, units, P):
+        T = tile.shape[0] // width(plan, parameters)
+        for first in range(0, P.shape[0], T):
+            n = min(P.shape[0] - first, T)
+            S = scores(activations, plan, parameters, X, first, n, tile, T, units)
+            call(transform, (S, S))
+            for t in range(n):
+                for k in range(S.shape[0]):
+                    P[first + t, k] = S[k, t]
+
+    return outputs
 
 
-@kernel
-def predict(activations, plan, parameters, X, tile, units, classes):
-    """The classes (N,) of X (N, I); the other arguments are those of `outputs`."""
-    n_inputs = plan[0, INPUTS]
-    T = tile.shape[0] // n_inputs
-    X_tile = view(tile, 0, n_inputs, T)
-    S = last_outputs(plan, T, units)
-    row = view(classes, 0, 1, classes.shape[0])
-    for first in range(0, X.shape[0], T):
-        n = min(X.shape[0] - first, T)
-        take_tile(X, first, n, X_tile)
-        scores(activations, plan, parameters, X_tile, units, None)
-        argmax(S, 0, first, n, row)
+@functools.cache
+def predict(sparse: bool) -> Any:
+    """The kernel ``(activations, plan, parameters, X, tile, units, classes)``: those of X, classes (N,)."""
+    scores, width = tile_scores(sparse), turned_width if sparse else input_width
+
+    @kernel
+    def predict(activations, plan, parameters, X, tile, units, classes):
+        T = tile.shape[0] // width(plan, parameters)
+        row = view(classes, 0, 1, classes.shape[0])
+        for first in range(0, classes.shape[0], T):
+            n = min(classes.shape[0] - first, T)
+            argmax(scores(activations, plan, parameters, X, first, n, tile, T, units), 0, first, n, row)
+
+    return predict
 
 
-@kernel
-def loss(activations, value, plan, parameters, X, y, weights, parameter, tile, targets, row, units):
-    """The weighted loss of the samples X (N, I).
+@functools.cache
+def loss(sparse: bool) -> Any:
+    """The kernel that computes the weighted loss of X.
 
-    activations, value: `layer.forward_table` and `loss.value_pointer`; y (N, Y): their targets, labels in the
-    parameters' dtype where the loss is of labels; weights (N,); parameter: the loss's. `tile`, flat of I * T,
-    `targets`, flat of Y * T, `row`, flat of T, and `units` are workspaces.
+    Its arguments are activations, value, plan, parameters, X, y, weights, parameter, tile, targets, row,
+    units. activations, value: `layer.forward_table` and `loss.value_pointer`; y (N, Y): targets, labels in
+    the parameters' dtype where the loss is of labels; weights (N,); parameter: the loss's. `targets`, flat of
+    Y * T, and `row`, flat of T, are workspaces, too.
     """
-    n_inputs = plan[0, INPUTS]
-    T = row.shape[0]
-    X_tile = view(tile, 0, n_inputs, T)
-    y_tile = view(targets, 0, y.shape[1], T)
-    weights_tile = view(row, 0, 1, T)
-    total = 0.0
-    for first in range(0, X.shape[0], T):
-        n = min(X.shape[0] - first, T)
-        take_tile(X, first, n, X_tile)
-        take_tile(y, first, n, y_tile)
-        for t in range(n):
-            weights_tile[0, t] = weights[first + t]
-        for t in range(n, T):
-            weights_tile[0, t] = 0
-        scores(activations, plan, parameters, X_tile, units, None)
-        total += call(value, (last_outputs(plan, T, units), y_tile, weights_tile, parameter))
-    return total
+    scores = tile_scores(sparse)
+
+    @kernel
+    def loss(activations, value, plan, parameters, X, y, weights, parameter, tile, targets, row, units):
+        T = row.shape[0]
+        y_tile = view(targets, 0, y.shape[1], T)
+        weights_tile = view(row, 0, 1, T)
+        total = 0.0
+        for first in range(0, y.shape[0], T):
+            n = min(y.shape[0] - first, T)
+            take_tile(y, first, n, y_tile)
+            for t in range(n):
+                weights_tile[0, t] = weights[first + t]
+            for t in range(n, T):
+                weights_tile[0, t] = 0
+            S = scores(activations, plan, parameters, X, first, n, tile, T, units)
+            total += call(value, (S, y_tile, weights_tile, parameter))
+        return total
+
+    return loss

@@ -22,10 +22,11 @@ from .barrier import wait
 from .jit import kernel
 from .layer import backward_table, forward_table
 from .loss import backward_pointer
-from .network import DUNITS, INPUTS, OUTPUTS, Batch, backward_pass, forward_pass, last_outputs
+from .network import DUNITS, INPUTS, OUTPUTS, Batch, backward_pass, forward_pass, last_outputs, turned_width
 from .pointer import FunctionPointer, PointerTable, array_types, call
 from .random import draw, shuffle
 from .simd import borrow, flush_subnormals, restore_mode, row, view
+from .sparse import SparseTile, Table, tile_type
 from .step import (
     BLOCK,
     add_blocks_to_average,
@@ -69,6 +70,8 @@ class Data(NamedTuple):
 
     Else: X, y and weights flat, tile after tile as (I, T), (Y, T) and (1, T), weights 0 in the padding
     and scaled as the loss wants them; no indices.
+
+    X may be a `sparse.Table` in place of the one as of the other; gathered, its rows are the indices.
     """
 
     X: Any
@@ -166,23 +169,23 @@ class Records(NamedTuple):
 
 
 @functools.cache
-def tile_gradient(batch_norm: bool, dropped: bool) -> Any:
+def tile_gradient(batch_norm: bool, dropped: bool, sparse: bool) -> Any:
     """The kernel that computes a tile's gradient.
 
     Its arguments are activate, differentiate and slope (see `train_steps`), plan, parameters, X, y, weights,
     batch, parameter, wanted, units, dunits, scratch, gradient, adds. It overwrites gradient (P,), or adds to
-    it, and returns the loss if it is `wanted`. X (I, T), y (Y, T) and weights (1, T) are the tile, and
-    `parameter` is the loss's; the rest as in `backward_pass`.
+    it, and returns the loss if it is `wanted`. X (I, T), or a `SparseTile`, y (Y, T) and weights (1, T)
+    are the tile, and `parameter` is the loss's; the rest as in `backward_pass`.
     """
-    forward = forward_pass(batch_norm, dropped)
-    backward = backward_pass(batch_norm, dropped)
+    forward = forward_pass(batch_norm, dropped, sparse)
+    backward = backward_pass(batch_norm, dropped, sparse)
 
     @kernel
     def tile_gradient(
         activate, differentiate, slope, plan, parameters, X, y, weights, batch, parameter, wanted, units,
         dunits, scratch, gradient, adds,
     ):  # fmt: skip
-        T = X.shape[1]
+        T = weights.shape[1]
         forward(activate, plan, parameters, X, units, batch)
         last = plan.shape[0] - 1
         dS = view(dunits, plan[last, DUNITS] * T, plan[last, OUTPUTS], T)
@@ -204,12 +207,13 @@ class GradientPointers(NamedTuple):
 
 @functools.cache
 def gradient_pointers(
-    activations: tuple[str, ...], loss: str, batch_norm: bool, dropped: bool, team: bool, dtype: np.dtype
-) -> GradientPointers:
+    activations: tuple[str, ...], loss: str, batch_norm: bool, dropped: bool, sparse: bool, team: bool,
+    dtype: np.dtype,
+) -> GradientPointers:  # fmt: skip
     """Those of a network with these activations and this loss.
 
-    team: whether threads share units (`team.team_gradient`), where nothing is normalised or dropped; there is
-    no pointer to `tile_gradient` then.
+    sparse: whether tiles are of a sparse table; team: whether threads share units (`team.team_gradient`),
+    where nothing is normalised or dropped; there is no pointer to `tile_gradient` then.
     """
     activate, differentiate = forward_table(activations, dtype), backward_table(activations, dtype)
     slope = backward_pointer(loss, dtype)
@@ -219,45 +223,58 @@ def gradient_pointers(
     rates = types.Array(types.float64, 1, "C")
     batch = types.NamedTuple((of.matrix, of.flat, rates, types.uint64, types.intp), Batch)
     arguments = (
-        activate._numba_type_, differentiate._numba_type_, slope._numba_type_, plan, of.flat, of.matrix,
-        of.inputs, of.inputs, batch, types.float64, types.boolean, of.flat, of.flat, of.flat, of.flat,
-        types.boolean,
+        activate._numba_type_, differentiate._numba_type_, slope._numba_type_, plan, of.flat,
+        tile_type(dtype) if sparse else of.matrix, of.inputs, of.inputs, batch, types.float64, types.boolean,
+        of.flat, of.flat, of.flat, of.flat, types.boolean,
     )  # fmt: skip
-    gradient_of = FunctionPointer(tile_gradient(batch_norm, dropped), arguments)
+    gradient_of = FunctionPointer(tile_gradient(batch_norm, dropped, sparse), arguments)
     return GradientPointers(gradient_of, activate, differentiate, slope)
 
 
-@kernel
-def loss_and_gradient(
-    gradient_of, activate, differentiate, slope, plan, parameters, statistics, data, settings, key, tiles,
-    work, gradient,
-):  # fmt: skip
-    """The loss of the tiles from ``tiles[0]`` to ``tiles[1]`` of data that are not gathered.
+@functools.cache
+def loss_and_gradient(sparse: bool) -> Any:
+    """The kernel that computes loss and gradient of data that are not gathered, or of a sparse table.
 
-    The gradient is added to gradient (P,). gradient_of, activate, differentiate, slope: `GradientPointers`;
-    key: of the random numbers of dropout.
+    Its arguments are gradient_of, activate, differentiate and slope, `GradientPointers`, plan, parameters,
+    statistics, data, settings, key, tiles, work, gradient. It adds the gradient of the tiles from
+    ``tiles[0]`` to ``tiles[1]`` to gradient (P,), and returns their loss; key: of the random numbers of
+    dropout.
     """
-    T = settings.tile_width
-    n_inputs, n_targets = plan[0, INPUTS], settings.n_targets
-    loss = 0.0
-    for tile in range(tiles[0], tiles[1]):
-        X = view(data.X, tile * n_inputs * T, n_inputs, T)
-        y = view(data.y, tile * n_targets * T, n_targets, T)
-        weights = view(data.weights, tile * T, 1, T)
-        batch = Batch(weights, statistics, settings.dropout, key, tile * T)
-        loss += call(gradient_of, (
-            activate, differentiate, slope, plan, parameters, X, y, weights, batch, settings.loss_parameter,
-            True, row(work.units, 0), row(work.dunits, 0), row(work.scratch, 0), gradient, True,
-        ))  # fmt: skip
-    return loss
+
+    @kernel
+    def loss_and_gradient(
+        gradient_of, activate, differentiate, slope, plan, parameters, statistics, data, settings, key, tiles,
+        work, gradient,
+    ):  # fmt: skip
+        T = settings.tile_width
+        n_inputs, n_targets = plan[0, INPUTS], settings.n_targets
+        loss = 0.0
+        for tile in range(tiles[0], tiles[1]):
+            if sparse:
+                last = min((tile + 1) * T, settings.n_samples) - 1
+                turned = view(row(work.tiles, 0), 0, T, turned_width(plan, parameters))
+                X = SparseTile(data.X, tile * T, last, turned)
+            else:
+                X = view(data.X, tile * n_inputs * T, n_inputs, T)
+            y = view(data.y, tile * n_targets * T, n_targets, T)
+            weights = view(data.weights, tile * T, 1, T)
+            batch = Batch(weights, statistics, settings.dropout, key, tile * T)
+            loss += call(gradient_of, (
+                activate, differentiate, slope, plan, parameters, X, y, weights, batch,
+                settings.loss_parameter, True, row(work.units, 0), row(work.dunits, 0), row(work.scratch, 0),
+                gradient, True,
+            ))  # fmt: skip
+        return loss
+
+    return loss_and_gradient
 
 
 @functools.cache
-def train_steps(gathered: bool, team: bool) -> Any:
+def train_steps(gathered: bool, team: bool, sparse: bool) -> Any:
     """The kernel that trains.
 
     gathered: on batches of some samples, gathered from the table; team: on threads that share units instead
-    of samples, one shard then.
+    of samples, one shard then; sparse: on a sparse table, of which all batches are gathered, and no team.
 
     Its arguments are thread, n_threads; gradient_of, activate, differentiate and slope, `GradientPointers`;
     update, an `update_pointer`; plan (L, ..); a `State`, `Data`, `Settings`, `Records` and a
@@ -280,7 +297,16 @@ def train_steps(gathered: bool, team: bool) -> Any:
         parameters, gradients = borrow(state.parameters), borrow(state.gradients)
         optimizer_state, average = borrow(state.optimizer), borrow(state.average)
         statistics, losses = borrow(state.statistics), borrow(state.losses)
-        all_X, all_y, all_weights = borrow(data.X), borrow(data.y), borrow(data.weights)
+        all_y, all_weights = borrow(data.y), borrow(data.weights)
+        if sparse:
+            samples = data.X
+            table = Table(
+                borrow(samples.values), borrow(samples.columns), borrow(samples.starts), borrow(samples.rows)
+            )
+            n_rows = turned_width(plan, parameters)
+        else:
+            all_X = borrow(data.X)
+            n_rows = n_inputs
         indices, dropout = borrow(data.indices), borrow(settings.dropout)
         generator, plateau = borrow(state.generator), borrow(state.plateau)
         before, partial, barrier = borrow(work.before), borrow(work.partial), borrow(work.barrier)
@@ -340,11 +366,17 @@ def train_steps(gathered: bool, team: bool) -> Any:
                 n = min(n_batch - first, T)
                 if n > 0:
                     if gathered:
-                        X = view(tiles, 0, n_inputs, T)
-                        y = view(tiles, n_inputs * T, n_targets, T)
-                        weights = view(tiles, (n_inputs + n_targets) * T, 1, T)
+                        y = view(tiles, n_rows * T, n_targets, T)
+                        weights = view(tiles, (n_rows + n_targets) * T, 1, T)
                         begin = first_sample + first
-                        if team:
+                        if sparse:
+                            turned = view(tiles, 0, T, n_rows)
+                            X = SparseTile(table, begin, begin + n - 1, turned)
+                        else:
+                            X = view(tiles, 0, n_inputs, T)
+                        if sparse:
+                            pass
+                        elif team:
                             for part in range(thread, N_PARTS, n_threads):
                                 gather_part(all_X, indices, begin, n, part, X)
                         else:

@@ -1,0 +1,144 @@
+"""The first layer of a network, on rows of a sparse table.
+
+Of a sample only what is not 0 counts: it brings the weights of its feature, a row of W, into the sums of all
+units, and on the way back the derivatives of all units into that row. So the tile has a sample a row here,
+and is turned over before and after; samples are taken from the table one by one, and nowhere is there a
+dense copy of them.
+
+Shape letters: N samples, Q values that are not 0, I features, J outputs of the layer, T samples of a tile and
+V outputs, both filled up to whole vectors, P parameters.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import types
+
+from .jit import kernel
+from .pointer import array_types
+from .product import column_sums
+from .random import draw
+from .simd import fill, lanes, load, store, view
+from .tile import transpose
+
+__all__ = ["SparseTile", "Table", "sparse_affine_backward", "sparse_affine_forward", "tile_type"]
+
+
+class Table(NamedTuple):
+    """Samples in compressed sparse rows: values (Q,), their columns (Q,) int32, where each sample starts, and
+    the last one ends, (.., ) int64; rows (N,) int64: which samples there are, in their order.
+    """
+
+    values: Any
+    columns: Any
+    starts: Any
+    rows: Any
+
+
+class SparseTile(NamedTuple):
+    """The samples of a table from the place `first` to `last`, and the last again up to T.
+
+    turned (T, V): overwritten.
+    """
+
+    table: Table
+    first: Any
+    last: Any
+    turned: Any
+
+
+def tile_type(dtype: np.dtype) -> Any:
+    """The numba type of a tile."""
+    of = array_types(dtype)
+    read = [types.Array(item, 1, "C", readonly=True) for item in (of.scalar, types.int32, types.int64)]
+    table = types.NamedTuple((*read, types.Array(types.int64, 1, "C")), Table)
+    return types.NamedTuple((table, types.intp, types.intp, of.matrix), SparseTile)
+
+
+@kernel
+def kept(key, feature, position, rate):
+    """What dropout multiplies a value by: that of a feature in a sample, as `random.dropout` has it."""
+    if rate == 0.0:
+        return 1.0
+    bits = draw(draw(key, feature), position // 2)
+    if position % 2:
+        bits = bits >> np.uint64(32)
+    is_kept = np.int64(bits & np.uint64(0xFFFFFFFF)) >= np.int64(rate * 4294967296.0)
+    return 1.0 / (1.0 - rate) if is_kept else 0.0
+
+
+@kernel
+def sparse_affine_forward(parameters, at, b, X, key, position, rate, Z):
+    """``Z = W^T X + b`` for a `SparseTile`.
+
+    Parameters
+    ----------
+    parameters : array (P,)
+    at : int
+        Where W (I, J) begins among them; a vector fits in behind its end.
+    b : array (1, J)
+    X : SparseTile
+    key, position, rate : uint64, int, float
+        Of dropout: its stream, the position of the first sample in the batch, how much is dropped.
+    Z : array (J, T)
+        Overwritten.
+    """
+    n_outputs, T = Z.shape
+    table, turned, flat = X.table, X.turned, view(parameters, 0, 1, parameters.shape[0])
+    for t in range(T):
+        for j in range(n_outputs):
+            turned[t, j] = b[0, j]
+        row = table.rows[min(X.first + t, X.last)]
+        for k in range(table.starts[row], table.starts[row + 1]):
+            feature = table.columns[k]
+            factor = kept(key, feature, position + t, rate)
+            value = fill(turned, table.values[k] * turned.dtype.type(factor))
+            begin = at + feature * n_outputs
+            # Behind the last output, too, where what comes out is not looked at.
+            for j in range(0, n_outputs, lanes(turned)):
+                store(turned, t, j, load(turned, t, j) + value * load(flat, 0, begin + j))
+    transpose(turned, Z)
+
+
+@kernel
+def sparse_affine_backward(X, dZ, gradient, at, dW, db, key, position, rate, adds):
+    """``dW = X dZ^T`` and ``db = dZ's row sums`` for a `SparseTile`, overwritten, or added to if it `adds`.
+
+    Parameters
+    ----------
+    X : SparseTile
+    dZ : array (J, T)
+    gradient : array (P,)
+    at : int
+        Where dW begins in it; a vector fits in behind its end.
+    dW : array (I, J)
+        The same.
+    db : array (1, J)
+    key, position, rate : uint64, int, float
+        As the forward pass had them.
+    adds : bool
+    """
+    n_inputs, n_outputs = dW.shape
+    T = dZ.shape[1]
+    table, turned, flat = X.table, X.turned, view(gradient, 0, 1, gradient.shape[0])
+    transpose(dZ, turned)
+    column_sums(turned, db, adds)
+    for t in range(T):  # so that nothing is added behind the end of a row of dW
+        for j in range(n_outputs, turned.shape[1]):
+            turned[t, j] = 0
+    if not adds:
+        for i in range(n_inputs):
+            for j in range(n_outputs):
+                dW[i, j] = 0
+    # What is behind the last sample has a derivative of 0.
+    for t in range(X.last - X.first + 1):
+        row = table.rows[X.first + t]
+        for k in range(table.starts[row], table.starts[row + 1]):
+            feature = table.columns[k]
+            factor = kept(key, feature, position + t, rate)
+            value = fill(turned, table.values[k] * turned.dtype.type(factor))
+            begin = at + feature * n_outputs
+            for j in range(0, n_outputs, lanes(turned)):
+                store(flat, 0, begin + j, load(flat, 0, begin + j) + value * load(turned, t, j))
