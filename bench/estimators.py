@@ -12,9 +12,11 @@ from types import ModuleType
 
 import joblib
 import numpy as np
+import scipy.sparse
 import sklearn.neural_network
 from sklearn.datasets import load_iris, make_blobs
 from sklearn.model_selection import GridSearchCV, train_test_split
+from sklearn.preprocessing import normalize
 from workloads import WORKLOADS, workload_estimator
 
 import fastnn
@@ -50,6 +52,28 @@ def held_out_accuracies(name: str, module: ModuleType, n_seeds: int = 10) -> np.
         estimator = workload_estimator(workload, module, random_state=seed)
         scores.append(quietly(lambda: estimator.fit(X, y)).score(X_test, y_test))
     return np.array(scores)
+
+
+@cache
+def words() -> tuple[scipy.sparse.csr_matrix, np.ndarray]:
+    """5,000 documents of 100 words each out of 30,000, eight of them their class's, of 20, in float32."""
+    random = np.random.default_rng(0)
+    n_documents, n_words, length, own = 5000, 30_000, 100, 8
+    frequencies = 1 / np.arange(1, n_words + 1) ** 0.9
+    columns = random.choice(n_words, (n_documents, length), p=frequencies / frequencies.sum())
+    y = random.integers(0, 20, n_documents)
+    columns[:, :own] = n_words - 1 - (y[:, None] * 50 + random.integers(0, 50, (n_documents, own)))
+    starts = np.arange(0, columns.size + 1, length)
+    X = scipy.sparse.csr_matrix(
+        (np.ones(columns.size, np.float32), columns.ravel(), starts), (n_documents, n_words)
+    )
+    X.sum_duplicates()
+    return normalize(X), y
+
+
+def fit_words(module: ModuleType) -> object:
+    """With defaults, for two passes."""
+    return quietly(lambda: module.MLPClassifier(max_iter=2, random_state=0).fit(*words()))
 
 
 @cache

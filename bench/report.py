@@ -261,6 +261,10 @@ def fits() -> None:
         runs = {"ours": estimator_run(workload, ours), "theirs": estimator_run(workload, theirs)}
         comparison(f"fit: {name}", best(5, **runs))
     comparison(
+        "fit: 5,000 documents of 30,000 words, sparse",
+        best(3, ours=lambda: estimators.fit_words(ours), theirs=lambda: estimators.fit_words(theirs)),
+    )
+    comparison(
         "fit: iris, defaults",
         best(5, ours=lambda: estimators.fit_iris(ours), theirs=lambda: estimators.fit_iris(theirs)),
     )

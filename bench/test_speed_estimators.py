@@ -20,6 +20,15 @@ def test_fit(benchmark, name, side):
 
 
 @sides
+def test_words(benchmark, side):
+    """A sparse table."""
+    benchmark.group = "fit: 5,000 documents"
+    module = estimators.SIDES[side]
+    fitted = benchmark.pedantic(estimators.fit_words, (module,), rounds=3, warmup_rounds=1)
+    benchmark.extra_info.update(score=fitted.score(*estimators.words()))
+
+
+@sides
 @pytest.mark.parametrize("max_iter", [200, 1])
 def test_iris(benchmark, side, max_iter):
     """With defaults; of one pass, nearly all is overhead."""

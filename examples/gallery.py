@@ -5,7 +5,7 @@
     python examples/gallery.py --docs docs          # those of the README, small enough for it
 
 Every picture is drawn by a function of its own below, which is an example of how it is done. The first time,
-when kernels are compiled for ten activations, it takes some minutes, later some seconds.
+when kernels are compiled, it takes half a minute, later ten seconds.
 """
 
 from __future__ import annotations

@@ -556,14 +556,14 @@ def _workspace(train: Any, network: Network, job: Job, width: int, n_threads: in
     )
 
 
-def _shares(network: Network, job: Job) -> tuple[int, bool]:
+def _shares(network: Network, batch_size: int, is_sparse: bool = False) -> tuple[int, bool]:
     """How many threads may share a step: a matter of the problem, not of the threads there are.
 
     And whether they share the units of its layers, or its batch, which is cut into so many shards.
     """
-    batch_size = job.batch_size
     operations = 6 * network.n_parameters * batch_size * network.dtype.itemsize / 4
-    if network.batch_norm or job.is_sparse or operations < SHARED_OPERATIONS:
+    # On a sparse table the update takes most of the time, which is the memory's.
+    if network.batch_norm or is_sparse or operations < SHARED_OPERATIONS:
         return 1, False
     if not network.dropout and batch_size < TEAM_SAMPLES:
         return N_PARTS, True
@@ -576,7 +576,7 @@ class _NumbaTrainer:
         self, train: Any, network: Network, parameters: Array, statistics: Array, job: Job, memory: Memory
     ) -> None:
         self._train, self._network, self._job, self.memory = train, network, job, memory
-        n_shares, team = _shares(network, job)
+        n_shares, team = _shares(network, job.batch_size, job.is_sparse)
         n_shards = 1 if team else n_shares
         shard = -(-job.batch_size // n_shards)
         width = _training_width(network, shard)

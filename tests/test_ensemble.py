@@ -723,7 +723,7 @@ SHARED = "shared"  # one RandomState for all that have it
 
 @st.composite
 def configurations(draw):
-    """Constructor's arguments; of what is compiled there are few kinds."""
+    """Constructor's arguments."""
     parameters = {
         "hidden_layer_sizes": draw(st.lists(st.integers(1, 7), max_size=2)),
         "solver": draw(st.sampled_from(["adam", "adam", "sgd", "lbfgs"])),

@@ -50,8 +50,8 @@ def test_every_activation_loss_normalisation_and_depth_of_the_reference(activati
         assert sum(checked) > 0.8 * sum(checked + [array.n_kinks for array in report.arrays])
 
 
-# Each of these is compiled. All activations and all losses are among them.
-COMPILED = [
+# All activations and all losses are among them.
+PROBLEMS = [
     (["sigmoid"], "softmax_cross_entropy", {}),
     (["tanh", "gelu", "silu"], "sigmoid_binary_cross_entropy", {}),
     (["softplus", "identity"], "squared_error", {"batch_norm": True}),
@@ -63,7 +63,7 @@ COMPILED = [
 ]
 
 
-@pytest.mark.parametrize(("activations", "loss", "options"), COMPILED)
+@pytest.mark.parametrize(("activations", "loss", "options"), PROBLEMS)
 def test_the_kernels(activations, loss, options):
     model = fastnn.Model(
         [2, *[4] * len(activations), 3], activation=activations, output_activation="identity", loss=loss,
@@ -75,8 +75,8 @@ def test_the_kernels(activations, loss, options):
 
 
 def test_every_activation_and_loss_is_among_the_compiled():
-    assert {name for names, _, _ in COMPILED for name in names} == set(ACTIVATIONS)
-    assert {loss for _, loss, _ in COMPILED} == set(LOSSES)
+    assert {name for names, _, _ in PROBLEMS for name in names} == set(ACTIVATIONS)
+    assert {loss for _, loss, _ in PROBLEMS} == set(LOSSES)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

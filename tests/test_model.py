@@ -399,7 +399,6 @@ TARGETS = {
 @pytest.mark.parametrize("given", TARGETS.values(), ids=TARGETS)
 def test_any_table_of_targets(given):
     model, expected = (fastnn.Model([2, 3, 3], loss="squared_error", random_state=0) for _ in range(2))
-    # An optimizer that other tests compile for this loss.
     model.train(X, given, num_passes=3, optimizer="adagrad")
     expected.train(X, targets, num_passes=3, optimizer="adagrad")
     np.testing.assert_array_equal(parameters(model), parameters(expected))

@@ -1,7 +1,6 @@
 """Whole trainings against PyTorch's: optimizers, losses, activations, normalisation, dropout, clipping.
 
-Both start from the same parameters, in float64, and take the same steps. Every loss is trained by an
-optimizer of its own, so that each is compiled but once.
+Both start from the same parameters, in float64, and take the same steps.
 """
 
 import math

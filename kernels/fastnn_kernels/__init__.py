@@ -2,8 +2,9 @@
 
 One concept a file, from the bottom up:
 
-- ``jit``: the decorator and the cache; ``simd``, ``vmath``: vectors, and exp, tanh, log on them.
-- ``gate`` (on ``product``), ``layer``, ``output``, ``update``: the operations.
+- ``jit``: the decorator and the cache; ``pointer``: kernels that are called where they are.
+- ``simd``, ``vmath``: vectors, and exp, tanh, log on them.
+- ``gate`` (on ``product``), ``sparse``, ``layer``, ``output``, ``loss``, ``update``: the operations.
 - ``network``: a tile of samples through all layers; ``train``, ``predict``, ``grid``: the loops.
 
 Each operation has its twin in plain NumPy under ``fastnn/reference``, in the file of the same name.
