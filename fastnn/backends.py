@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Protocol
+from queue import SimpleQueue
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,11 +24,12 @@ from .grids import Grid, NumbaGrid, NumpyGrid
 from .network import Network, aligned_empty
 from .optimizers import SGD, Optimizer
 from .schedules import Constant, Schedule
-from .threads import available_cores, started_pool, taken_cores
+from .threads import available_cores, in_turn, spare_cores, started_pool, taken_cores
 
 __all__ = ["BACKENDS", "Backend", "Job", "Memory", "Records", "Trainer", "get_backend"]
 
 Array = NDArray[Any]
+T = TypeVar("T")
 
 # Python gets its turn (interrupts, what is printed) between calls into the kernels, which last
 # about so long.
@@ -259,14 +261,14 @@ class Backend(Protocol):
     """What a side offers. All that is passed in is checked; parameters is the flat vector.
 
     X (n, inputs), a CSR matrix or array of SciPy's, too, where it is not to be bound; y (n, targets) of the
-    network's dtype; weights (n,). Predictions take the parameters
-    of a network without batch normalisation (`Network.folded`).
+    network's dtype; weights (n,). n_threads: the most that compute, 0 for as many as pay. Predictions take
+    the parameters of a network without batch normalisation (`Network.folded`).
     """
 
-    def outputs(self, network: Network, parameters: Array, X: Array, name: str) -> Array:
+    def outputs(self, network: Network, parameters: Array, X: Any, name: str, n_threads: int = 0) -> Array:
         """The output `name` of the scores, (n, outputs)."""
 
-    def predict(self, network: Network, parameters: Array, X: Array) -> Array:
+    def predict(self, network: Network, parameters: Array, X: Any, n_threads: int = 0) -> Array:
         """Classes (n,)."""
 
     def bound(
@@ -275,7 +277,9 @@ class Backend(Protocol):
         """A function that computes the output `name`, or for None the classes, of what X holds when it is
         called; and the array that it fills with them."""
 
-    def loss(self, network: Network, parameters: Array, X: Array, y: Array, weights: Array) -> float:
+    def loss(
+        self, network: Network, parameters: Array, X: Any, y: Array, weights: Array, n_threads: int = 0
+    ) -> float:
         """The weighted loss."""
 
     def trainer(
@@ -314,20 +318,24 @@ class NumbaBackend:
             layer.forward_table, output.forward_pointer, loss.value_pointer
         )  # fmt: skip
 
-    def outputs(self, network: Network, parameters: Array, X: Any, name: str) -> Array:
-        pointers = self._pointers(network, name)
-        kernel = self._predict.outputs(_is_sparse(X))
+    def outputs(self, network: Network, parameters: Array, X: Any, name: str, n_threads: int = 0) -> Array:
+        pointers, kernel = self._pointers(network, name), self._predict.outputs(_is_sparse(X))
         P = np.empty((X.shape[0], network.n_outputs), network.dtype)
-        for part, samples, tile, units in _parts(network, X):
+
+        def run(part: slice, samples: Any, tile: Array, units: Array) -> None:
             kernel(*pointers, network.layout.plan, parameters, samples, tile, units, P[part])
+
+        _run_parts(network, X, run, n_threads)
         return P
 
-    def predict(self, network: Network, parameters: Array, X: Any) -> Array:
-        pointers = self._pointers(network, None)
-        kernel = self._predict.predict(_is_sparse(X))
+    def predict(self, network: Network, parameters: Array, X: Any, n_threads: int = 0) -> Array:
+        pointers, kernel = self._pointers(network, None), self._predict.predict(_is_sparse(X))
         classes = np.empty(X.shape[0], np.int64)
-        for part, samples, tile, units in _parts(network, X):
+
+        def run(part: slice, samples: Any, tile: Array, units: Array) -> None:
             kernel(*pointers, network.layout.plan, parameters, samples, tile, units, classes[part])
+
+        _run_parts(network, X, run, n_threads)
         return classes
 
     def bound(
@@ -349,21 +357,24 @@ class NumbaBackend:
         activations = self._activations(network.kernel_activations, network.dtype)
         return (activations,) if name is None else (activations, self._output(name, network.dtype))
 
-    def loss(self, network: Network, parameters: Array, X: Any, y: Array, weights: Array) -> float:
+    def loss(
+        self, network: Network, parameters: Array, X: Any, y: Array, weights: Array, n_threads: int = 0
+    ) -> float:
         activations = self._activations(network.kernel_activations, network.dtype)
         value = self._loss(network.loss.name, network.dtype)
         kernel = self._predict.loss(_is_sparse(X))
         weights = weights.astype(network.dtype)
-        total = 0.0
-        for part, samples, tile, units in _parts(network, X):
+
+        def run(part: slice, samples: Any, tile: Array, units: Array) -> float:
             width = units.shape[0] // network.layout.n_units
             targets = aligned_empty(y.shape[1] * width, network.dtype)
             row = aligned_empty(width, network.dtype)
-            total += kernel(
+            return kernel(
                 activations, value, network.layout.plan, parameters, samples, _read_only(y[part]),
                 weights[part], network.loss.parameter, tile, targets, row, units,
             )  # fmt: skip
-        return total
+
+        return sum(_run_parts(network, X, run, n_threads), 0.0)
 
     def trainer(
         self, network: Network, parameters: Array, statistics: Array, job: Job, memory: Memory
@@ -431,16 +442,41 @@ def _prediction_workspace(network: Network, n_samples: int, is_sparse: bool = Fa
     return workspace[: n_rows * width], workspace[n_rows * width :]
 
 
-def _parts(network: Network, X: Any) -> Any:
-    """Slices of the samples for one call each, with these samples and the workspaces for them."""
+def _run_parts(network: Network, X: Any, run: Callable[..., T], n_threads: int) -> list[T]:
+    """What ``run(part, samples, tile, units)`` gives for slices of the samples, in their order.
+
+    Each is a call into the kernels, with workspaces. They go side by side where there are cores for it: so
+    many at the most, 0 for any number.
+    """
     is_sparse = _is_sparse(X)
-    tile, units = _prediction_workspace(network, X.shape[0], is_sparse)
+    n_samples = X.shape[0]
+    tile, units = _prediction_workspace(network, n_samples, is_sparse)
     width = units.shape[0] // network.layout.n_units
     step = width * max(1, int(FIRST_CALL_OPERATIONS / (2 * network.n_parameters * width)))
-    order = np.arange(X.shape[0]) if is_sparse else None
-    for first in range(0, X.shape[0], step):
+    if n_samples <= step:  # in microseconds
+        samples = _table(X, np.arange(n_samples)) if is_sparse else _read_only(X)
+        return [run(slice(0, n_samples), samples, tile, units)]
+    order = np.arange(n_samples) if is_sparse else None
+    spaces: SimpleQueue[tuple[Array, Array]] = SimpleQueue()
+
+    def one(first: int) -> T:
         part = slice(first, first + step)
-        yield part, _read_only(X[part]) if order is None else _table(X, order[part]), tile, units
+        samples = _read_only(X[part]) if order is None else _table(X, order[part])
+        space = spaces.get()
+        try:
+            return run(part, samples, *space)
+        finally:
+            spaces.put(space)
+
+    parts = range(0, n_samples, step)
+    with spare_cores(min(n_threads or len(parts), len(parts))) as count:
+        spaces.put((tile, units))
+        for _ in range(1, count):
+            spaces.put(_prediction_workspace(network, n_samples, is_sparse))
+        try:
+            return [result for _, result in in_turn(one, parts, count)]
+        except RuntimeError:  # the system has no more threads, or the interpreter is about to end
+            return [one(first) for first in parts]
 
 
 # --- a training, as the kernels take it ----------------------------------------------------------
@@ -724,11 +760,11 @@ class NumpyBackend:
         self._predict, self._train = predict, train
 
     @_quiet
-    def outputs(self, network: Network, parameters: Array, X: Array, name: str) -> Array:
+    def outputs(self, network: Network, parameters: Array, X: Any, name: str, n_threads: int = 0) -> Array:
         return self._predict.outputs(*_lists(network, parameters), _dense(X), name)
 
     @_quiet
-    def predict(self, network: Network, parameters: Array, X: Array) -> Array:
+    def predict(self, network: Network, parameters: Array, X: Any, n_threads: int = 0) -> Array:
         return self._predict.predict(*_lists(network, parameters), _dense(X))
 
     def bound(
@@ -746,7 +782,9 @@ class NumpyBackend:
         return run, result
 
     @_quiet
-    def loss(self, network: Network, parameters: Array, X: Array, y: Array, weights: Array) -> float:
+    def loss(
+        self, network: Network, parameters: Array, X: Any, y: Array, weights: Array, n_threads: int = 0
+    ) -> float:
         return self._predict.loss(
             *_lists(network, parameters), _dense(X), network.loss.name, _targets(network, y),
             weights.astype(network.dtype), network.loss.parameter,

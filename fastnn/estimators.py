@@ -197,8 +197,8 @@ _PARAMETERS = """
         What `early_stopping` watches: one of scikit-learn's scorers, or "loss" for the validation loss. By
         default `score`.
     n_threads : int, optional
-        Threads that share a step where it has work for them. By default as many as there are cores. The
-        results have the same bits for any number.
+        Threads that share a step, or the samples of a prediction, where there is work for them. By default as
+        many as there are cores. The results have the same bits for any number.
 """
 
 _ATTRIBUTES = """
@@ -643,7 +643,8 @@ class BaseMLP(Targets, CallbackSupportMixin, BaseEstimator):
 
         def loss() -> float:
             total = data.weights.sum()
-            return backend.loss(network, state.folded, data.X, data.y, data.weights / total)
+            weights = data.weights / total
+            return backend.loss(network, state.folded, data.X, data.y, weights, self.n_threads or 0)
 
         def score() -> float:
             if self.scoring is None:
@@ -684,7 +685,7 @@ class BaseMLP(Targets, CallbackSupportMixin, BaseEstimator):
     def _outputs(self, X: Array, name: str) -> Array:
         """The outputs `name` of the scores of checked samples, (n, n_outputs)."""
         state = self._state
-        return get_backend("numba").outputs(state.network, state.folded, X, name)
+        return get_backend("numba").outputs(state.network, state.folded, X, name, self.n_threads or 0)
 
     def predictor(self, n_rows: int = 1, method: str = "predict") -> Predictor:
         """A function that predicts for so many samples in microseconds, for serving.
@@ -1050,7 +1051,7 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
         output, finish = self._serving(method)
         if output is None:
             state = self._state
-            return finish(get_backend("numba").predict(state.network, state.folded, X))
+            return finish(get_backend("numba").predict(state.network, state.folded, X, self.n_threads or 0))
         return finish(self._outputs(X, output))
 
     def predict(self, X: Any) -> Array:

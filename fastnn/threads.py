@@ -20,6 +20,7 @@ __all__ = [
     "Flag",
     "available_cores",
     "in_turn",
+    "spare_cores",
     "started_pool",
     "taken_cores",
 ]
@@ -87,6 +88,24 @@ def taken_cores(most: int) -> Iterator[int]:
             count = min(most, free)
             budget.in_use += count
         yield count
+    finally:
+        with budget.lock:
+            budget.in_use -= count
+            budget.changed.notify_all()
+
+
+@contextmanager
+def spare_cores(most: int) -> Iterator[int]:
+    """As `taken_cores`, but without waiting: where none is free, it is one that is not counted.
+
+    For what may be called where cores are held already.
+    """
+    budget, count = _budget, 0
+    try:
+        with budget.lock:
+            count = max(0, min(most, available_cores() - budget.in_use))
+            budget.in_use += count
+        yield max(1, count)
     finally:
         with budget.lock:
             budget.in_use -= count

@@ -298,3 +298,16 @@ def test_a_forked_child_begins_anew():
     subprocess.run(
         [sys.executable, "-c", textwrap.dedent(FORKS)], cwd=Path(__file__).parents[1], check=True, timeout=300
     )
+
+
+def test_spare_cores_are_those_that_are_free():
+    with cores(3):
+        with (
+            threads.spare_cores(2) as first,
+            threads.spare_cores(5) as second,
+            threads.spare_cores(1) as third,
+        ):
+            assert (first, second, third) == (2, 1, 1)
+            assert threads._budget.in_use == 3, "the last one is not counted, and did not wait"
+        with threads.taken_cores(1), threads.spare_cores(5) as others:
+            assert others == 2

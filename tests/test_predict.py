@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+import scipy.sparse
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import RECIPES, networks, sample_weights, seeds, targets, wide
 
-from fastnn import backends
+from fastnn import backends, threads
 from fastnn.backends import get_backend
 from fastnn.committee import Committee
 from fastnn.network import Network
@@ -145,3 +146,62 @@ def test_read_only_tables_will_do(backend):
         )
     for one, other in zip(*results, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@given(networks(), st.integers(1, 700), seeds, st.booleans())
+def test_any_number_of_threads_gives_the_same_bits(network, count, seed, is_sparse):
+    network = Network(network.layers_dim, network.activations, network.dtype, network.loss)
+    random = np.random.default_rng(seed)
+    X = random.normal(size=(count, network.n_inputs)).astype(network.dtype)
+    X = scipy.sparse.csr_array(X) if is_sparse else X
+    y = targets(network.loss, network.n_outputs, count, network.dtype, random)
+    parameters, weights = network.draw_parameters(np.random.RandomState(1)), random.random(count)
+    backend = get_backend("numba")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threads, "available_cores", lambda: 8)
+        patch.setattr(backends, "FIRST_CALL_OPERATIONS", 1)  # a tile a call
+        results = [
+            (
+                backend.outputs(network, parameters, X, "identity", n_threads).tobytes(),
+                backend.predict(network, parameters, X, n_threads).tobytes(),
+                backend.loss(network, parameters, X, y, weights, n_threads),
+            )
+            for n_threads in (1, 2, 8, 0)
+        ]
+        assert threads._budget.in_use == 0
+    assert all(result == results[0] for result in results)
+
+
+@pytest.fixture
+def many(monkeypatch):
+    """A network, and samples for more calls than one."""
+    monkeypatch.setattr(backends, "FIRST_CALL_OPERATIONS", 1)
+    network = Network((3, 4, 2), ("tanh", "tanh"), RECIPES[0].dtype)
+    X = np.random.default_rng(0).normal(size=(2000, 3))
+    parameters = network.draw_parameters(np.random.RandomState(1))
+    return lambda: get_backend("numba").outputs(network, parameters, X, "identity")
+
+
+def test_threads_that_cannot_be_had_are_no_error(many, monkeypatch):
+    expected = many()
+    monkeypatch.setattr(threads, "available_cores", lambda: 4)
+    monkeypatch.setattr(threads, "started_pool", lambda n_threads: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        many()
+
+    def refuse(n_threads):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threads, "started_pool", refuse)
+    np.testing.assert_array_equal(many(), expected)
+    assert threads._budget.in_use == 0
+
+
+def test_where_all_cores_are_taken_the_caller_computes_alone(many, monkeypatch):
+    expected = many()
+    monkeypatch.setattr(threads, "available_cores", lambda: 2)
+    monkeypatch.setattr(threads, "started_pool", None)
+    with threads.taken_cores(2):
+        np.testing.assert_array_equal(many(), expected)
+        assert threads._budget.in_use == 2
+    assert threads._budget.in_use == 0

@@ -54,9 +54,10 @@ BLOCKS: tuple[tuple[int, tuple[int, ...]], ...] = (
     if VECTOR_BYTES == 64
     else ((2, (6, 4, 3, 2, 1)), (1, (8, 4, 2, 1)))
 )
-# Terms of a chunk: a panel of so many rows, 32 KB at the most, stays in the first-level cache. Half as many
-# where the coefficients of a term lie side by side: every term's are on a cache line of their own then, at
-# such distances that few of them stay.
+# Terms of a chunk: a panel of so many rows, 32 KB at the most, stays in the first-level cache, and the
+# coefficients, which every panel reads again, in the second-level one. Half as many where the coefficients of
+# a term lie side by side: every term's are on a cache line of their own then, at such distances that few of
+# them stay.
 CHUNK = 128
 # Additions in flight that hide the latency of one.
 PARALLEL_SUMS = 8
@@ -248,46 +249,48 @@ def _emit_product(
     side_by_side = builder.icmp_signed("==", row_distance, zero.type(1))
     chunk = builder.select(side_by_side, zero.type(CHUNK // 2), zero.type(CHUNK))
 
-    def panel(column: Any, width: int, row_sizes: tuple[int, ...], results: _Rows) -> None:
+    def panel(
+        begin: Any, end: Any, column: Any, width: int, row_sizes: tuple[int, ...], results: _Rows
+    ) -> None:
         columns = [_offset(builder, column, lanes * v) for v in range(width)]
-        with _chunks(builder, n_terms, chunk) as (begin, end):
-            takes_up = builder.or_(adds, builder.zext(builder.icmp_signed(">", begin, zero), adds.type))
+        takes_up = builder.or_(adds, builder.zext(builder.icmp_signed(">", begin, zero), adds.type))
 
-            def block(first: Any, height: int) -> None:
-                rows = [_offset(builder, first, k) for k in range(height)]
-                sums = [[cgutils.alloca_once(builder, vector.llvm) for _ in columns] for _ in rows]
-                with builder.if_else(builder.icmp_signed("!=", takes_up, zero)) as (taken_up, begun):
-                    with taken_up:
-                        for row, cells in zip(rows, sums, strict=True):
-                            for cell, c in zip(cells, columns, strict=True):
-                                builder.store(results.load(row, c).ir, cell)
-                    with begun:
-                        for row, cells in zip(rows, sums, strict=True):
-                            start = spread(starts, builder.mul(row, start_distance))
-                            for cell in cells:
-                                builder.store(start.ir, cell)
-                offsets = [builder.mul(row, row_distance) for row in rows]
-                with cgutils.for_range_slice(builder, begin, end, zero.type(1), inc=True) as (term, _):
-                    values = [terms.load(term, c) for c in columns]
-                    at = builder.gep(coefficients, [builder.mul(term, term_distance)], inbounds=True)
-                    for offset, cells in zip(offsets, sums, strict=True):
-                        factor = spread(at, offset)
-                        for cell, value in zip(cells, values, strict=True):
-                            builder.store(factor.fma(value, factor.like(builder.load(cell))).ir, cell)
-                for row, cells in zip(rows, sums, strict=True):
-                    for cell, c in zip(cells, columns, strict=True):
-                        results.store(row, c, Value(context, builder, vector, builder.load(cell)))
+        def block(first: Any, height: int) -> None:
+            rows = [_offset(builder, first, k) for k in range(height)]
+            sums = [[cgutils.alloca_once(builder, vector.llvm) for _ in columns] for _ in rows]
+            with builder.if_else(builder.icmp_signed("!=", takes_up, zero)) as (taken_up, begun):
+                with taken_up:
+                    for row, cells in zip(rows, sums, strict=True):
+                        for cell, c in zip(cells, columns, strict=True):
+                            builder.store(results.load(row, c).ir, cell)
+                with begun:
+                    for row, cells in zip(rows, sums, strict=True):
+                        start = spread(starts, builder.mul(row, start_distance))
+                        for cell in cells:
+                            builder.store(start.ir, cell)
+            offsets = [builder.mul(row, row_distance) for row in rows]
+            with cgutils.for_range_slice(builder, begin, end, zero.type(1), inc=True) as (term, _):
+                values = [terms.load(term, c) for c in columns]
+                at = builder.gep(coefficients, [builder.mul(term, term_distance)], inbounds=True)
+                for offset, cells in zip(offsets, sums, strict=True):
+                    factor = spread(at, offset)
+                    for cell, value in zip(cells, values, strict=True):
+                        builder.store(factor.fma(value, factor.like(builder.load(cell))).ir, cell)
+            for row, cells in zip(rows, sums, strict=True):
+                for cell, c in zip(cells, columns, strict=True):
+                    results.store(row, c, Value(context, builder, vector, builder.load(cell)))
 
-            _for_blocks(builder, zero, n_rows, row_sizes, 1, block)
+        _for_blocks(builder, zero, n_rows, row_sizes, 1, block)
 
     rows_of_width = dict(BLOCKS)
-    behind = _for_blocks(
-        builder, zero, n_columns, tuple(rows_of_width), lanes,
-        lambda column, width: panel(column, width, rows_of_width[width], results),
-    )  # fmt: skip
-    rest = builder.sub(n_columns, behind)
-    with builder.if_then(builder.icmp_signed(">", rest, zero)):
-        panel(behind, 1, rows_of_width[1], _Heads(results, rest))
+    with _chunks(builder, n_terms, chunk) as (begin, end):
+        behind = _for_blocks(
+            builder, zero, n_columns, tuple(rows_of_width), lanes,
+            lambda column, width: panel(begin, end, column, width, rows_of_width[width], results),
+        )  # fmt: skip
+        rest = builder.sub(n_columns, behind)
+        with builder.if_then(builder.icmp_signed(">", rest, zero)):
+            panel(begin, end, behind, 1, rows_of_width[1], _Heads(results, rest))
 
 
 def _call_product(source: _Matrix, result: _Matrix, **arguments: Any) -> None:
