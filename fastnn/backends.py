@@ -24,7 +24,7 @@ from .grids import Grid, NumbaGrid, NumpyGrid
 from .network import Network, aligned_empty
 from .optimizers import SGD, Optimizer
 from .schedules import Constant, Schedule
-from .threads import available_cores, in_turn, spare_cores, started_pool, taken_cores
+from .threads import Flag, available_cores, in_turn, spare_cores, started_pool, taken_cores
 
 __all__ = ["BACKENDS", "Backend", "Job", "Memory", "Records", "Trainer", "get_backend"]
 
@@ -393,7 +393,7 @@ class NumbaBackend:
         data = train.Data(*_tiles(network, job, width))
         settings = _settings(train, network, job, width, n_rounds=-(-n_samples // width))
         work = _workspace(train, network, job, width, n_threads=1)
-        step = max(1, int(FIRST_CALL_OPERATIONS / (6 * network.n_parameters * width)))
+        step = max(1, int(FIRST_CALL_OPERATIONS / (3 * _operations(network, X) * width)))
 
         def evaluate(parameters: Array) -> tuple[float, Array]:
             gradient = aligned_empty(network.n_parameters, network.dtype)
@@ -427,7 +427,8 @@ def _table(X: Any, rows: NDArray[np.int64]) -> Any:
 
     # Weights for more features than an int32 counts would fit into no memory.
     columns, starts = X.indices.astype(np.int32, copy=False), X.indptr.astype(np.int64, copy=False)
-    return Table(_read_only(X.data), _read_only(columns), _read_only(starts), rows)
+    values, columns, starts = (_read_only(np.ascontiguousarray(array)) for array in (X.data, columns, starts))
+    return Table(values, columns, starts, rows)
 
 
 def _tile_rows(network: Network, is_sparse: bool) -> int:
@@ -442,6 +443,13 @@ def _prediction_workspace(network: Network, n_samples: int, is_sparse: bool = Fa
     return workspace[: n_rows * width], workspace[n_rows * width :]
 
 
+def _operations(network: Network, X: Any) -> int:
+    """Of a sample on its way through the network."""
+    n_inputs, n_outputs = network.shapes[0]
+    used = X.nnz // max(1, X.shape[0]) if _is_sparse(X) else n_inputs
+    return 2 * (network.n_parameters - (n_inputs - used) * n_outputs)
+
+
 def _run_parts(network: Network, X: Any, run: Callable[..., T], n_threads: int) -> list[T]:
     """What ``run(part, samples, tile, units)`` gives for slices of the samples, in their order.
 
@@ -452,14 +460,17 @@ def _run_parts(network: Network, X: Any, run: Callable[..., T], n_threads: int) 
     n_samples = X.shape[0]
     tile, units = _prediction_workspace(network, n_samples, is_sparse)
     width = units.shape[0] // network.layout.n_units
-    step = width * max(1, int(FIRST_CALL_OPERATIONS / (2 * network.n_parameters * width)))
+    step = width * max(1, int(FIRST_CALL_OPERATIONS / (_operations(network, X) * width)))
     if n_samples <= step:  # in microseconds
         samples = _table(X, np.arange(n_samples)) if is_sparse else _read_only(X)
         return [run(slice(0, n_samples), samples, tile, units)]
     order = np.arange(n_samples) if is_sparse else None
     spaces: SimpleQueue[tuple[Array, Array]] = SimpleQueue()
+    interrupted = Flag()
 
-    def one(first: int) -> T:
+    def one(first: int) -> Any:
+        if interrupted():
+            return None
         part = slice(first, first + step)
         samples = _read_only(X[part]) if order is None else _table(X, order[part])
         space = spaces.get()
@@ -473,10 +484,16 @@ def _run_parts(network: Network, X: Any, run: Callable[..., T], n_threads: int) 
         spaces.put((tile, units))
         for _ in range(1, count):
             spaces.put(_prediction_workspace(network, n_samples, is_sparse))
-        try:
-            return [result for _, result in in_turn(one, parts, count)]
-        except RuntimeError:  # the system has no more threads, or the interpreter is about to end
-            return [one(first) for first in parts]
+        if count > 1:
+            try:
+                with held_interrupts(interrupted.hoist):
+                    results = [result for _, result in in_turn(one, parts, count)]
+                if not interrupted():  # by a handler that lets it go on
+                    return results
+            except RuntimeError:  # the system has no more threads, or the interpreter is about to end
+                pass
+            interrupted = Flag()
+        return [one(first) for first in parts]
 
 
 # --- a training, as the kernels take it ----------------------------------------------------------
@@ -725,26 +742,22 @@ class _NumbaTrainer:
         with taken_cores(self._n_threads) as n_threads:
             if n_threads > 1 and self._pool is None:
                 try:
-                    self._pool = started_pool(self._n_threads)
+                    self._pool = started_pool(self._n_threads - 1)
                 except RuntimeError:  # the system has none, or the interpreter is about to end
                     self._n_threads = 1
             if n_threads == 1 or self._pool is None:
                 return self._kernel(0, 1, *arguments)
             # As many may be there as were not in the call before.
             self._state.progress[1:] = self._state.progress[0]
-            # Interrupts come to the main thread alone. Were it one of those that wait for one another, one
-            # that came before it is among them would leave the others waiting for ever.
-            first = self._pool.submit(self._side_by_side, self._pool, (n_threads, *arguments))
-            try:
-                return first.result()
-            finally:
-                wait([first])
-
-    def _side_by_side(self, pool: ThreadPoolExecutor, arguments: tuple[Any, ...]) -> bool:
-        others = [pool.submit(self._kernel, thread, *arguments) for thread in range(1, arguments[0])]
-        finite = self._kernel(0, *arguments)
-        wait(others)
-        return finite
+            # The threads wait for one another: an interrupt must not keep this one away.
+            with held_interrupts():
+                others = [
+                    self._pool.submit(self._kernel, thread, n_threads, *arguments)
+                    for thread in range(1, n_threads)
+                ]
+                finite = self._kernel(0, n_threads, *arguments)
+                wait(others)
+                return finite
 
 
 # Kernels run through infinities without a word; what comes of them is checked afterwards.

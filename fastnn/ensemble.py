@@ -12,7 +12,8 @@ import numbers
 import threading
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import as_completed
+from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,6 +23,8 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, _fit_co
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from fastnn_kernels.interrupts import held_interrupts
 
 from . import threads
 from .estimators import BaseMLP, MLPClassifier, MLPRegressor
@@ -151,13 +154,27 @@ def _run_side_by_side(tasks: Sequence[Task], chains: list[list[int]], n_jobs: in
         for chain in chains:
             run(chain)
     else:
-        # Where an interrupt comes while a thread is being started, nobody waits for that thread.
-        with threads.started_pool(n_threads) as pool:
+        ended: SimpleQueue[None] = SimpleQueue()
+
+        def run_and_tell(chain: list[int]) -> None:
             try:
-                for future in as_completed([pool.submit(run, chain) for chain in chains]):
-                    future.result()
-            finally:  # an interrupt: those that run end at their next chunk
-                stopping.set()
+                run(chain)
+            finally:
+                ended.put(None)
+
+        pool: ThreadPoolExecutor | None = None
+        try:
+            with held_interrupts():
+                pool = threads.started_pool(n_threads)
+                futures = [pool.submit(run_and_tell, chain) for chain in chains]
+            for _ in chains:  # which an interrupt ends, and nothing of Python's is left half done
+                ended.get()
+            for future in futures:
+                future.result()
+        finally:  # an interrupt: those that run end at their next chunk
+            stopping.set()
+            if pool is not None:
+                pool.shutdown()
     if errors:
         # An interrupt is what the caller waits for, whatever went wrong before it.
         first = min(errors, key=lambda k: (isinstance(errors[k], Exception), k))

@@ -327,7 +327,8 @@ class BaseMLP(Targets, CallbackSupportMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like or sparse matrix (n_samples, n_features)
-            Sparse ones are made dense. float32 stays float32, all else becomes float64.
+            A sparse one stays so where at most a tenth of it is not 0. float32 stays float32, all else
+            becomes float64.
         y : array-like (n_samples,) or (n_samples, n_outputs)
             Classes or targets; a table of 0 and 1 for a classifier of several labels.
         sample_weight : array-like (n_samples,), optional

@@ -16,6 +16,8 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from fastnn_kernels.interrupts import held_interrupts
+
 __all__ = [
     "Flag",
     "available_cores",
@@ -113,13 +115,18 @@ def spare_cores(most: int) -> Iterator[int]:
 
 
 def started_pool(n_threads: int) -> ThreadPoolExecutor:
-    """A pool whose threads all run: one that could not be started later would keep the others waiting."""
+    """A pool whose threads all run: one that could not be started later would keep the others waiting.
+
+    Whoever hands it work, and waits for that, does so within `held_interrupts`: an interrupt in the middle of
+    Python's own code for it would leave a lock locked, and a thread waiting for ever.
+    """
     pool, ready = ThreadPoolExecutor(n_threads), threading.Barrier(n_threads)
-    try:
-        wait([pool.submit(ready.wait) for _ in range(n_threads)])
-    except BaseException:  # an interrupt, or no more threads to be had
-        ready.abort()
-        raise
+    with held_interrupts():
+        try:
+            wait([pool.submit(ready.wait) for _ in range(n_threads)])
+        except BaseException:  # no more threads to be had
+            ready.abort()
+            raise
     return pool
 
 
@@ -127,6 +134,8 @@ def in_turn(
     work: Callable[[T], Any], items: Iterable[T], n_threads: int, stop: Callable[[], object] = lambda: None
 ) -> Generator[tuple[T, Any], None, None]:
     """What `work` gives for every item, in the order of the items, of which a few are worked on ahead.
+
+    With several threads it goes within `held_interrupts`, as a `started_pool` does.
 
     Parameters
     ----------

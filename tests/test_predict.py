@@ -1,5 +1,7 @@
 """Predictions and the loss of whole tables, and the grid: both backends alike."""
 
+import signal
+
 import numpy as np
 import pytest
 import scipy.sparse
@@ -204,4 +206,35 @@ def test_where_all_cores_are_taken_the_caller_computes_alone(many, monkeypatch):
     with threads.taken_cores(2):
         np.testing.assert_array_equal(many(), expected)
         assert threads._budget.in_use == 2
+    assert threads._budget.in_use == 0
+
+
+@pytest.mark.parametrize("raises", [True, False])
+def test_an_interrupt_while_threads_predict(many, monkeypatch, raises):
+    """They end at their next part; where a handler lets it go on, nothing is missing."""
+    expected, heard, held = many(), [], []
+    monkeypatch.setattr(threads, "available_cores", lambda: 2)
+    in_turn = backends.in_turn
+
+    def interrupted(work, items, n_threads):
+        for k, done in enumerate(in_turn(work, items, n_threads)):
+            if k == 2:
+                signal.raise_signal(signal.SIGINT)
+                held.append(k)
+            yield done
+
+    monkeypatch.setattr(backends, "in_turn", interrupted)
+    previous = signal.getsignal(signal.SIGINT)
+    if not raises:
+        signal.signal(signal.SIGINT, lambda number, frame: heard.append(number))
+    try:
+        if raises:
+            with pytest.raises(KeyboardInterrupt):
+                many()
+        else:
+            np.testing.assert_array_equal(many(), expected)
+            assert heard == [signal.SIGINT]
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    assert held == [2], "Python's own code for threads is not interrupted"
     assert threads._budget.in_use == 0

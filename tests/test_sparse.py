@@ -16,7 +16,7 @@ from test_train import begin, run_on
 
 import fastnn
 from fastnn import estimators
-from fastnn.backends import Job, get_backend
+from fastnn.backends import Job, _operations, get_backend
 from fastnn.network import Network, aligned_empty
 from fastnn.reference import gate as reference
 from fastnn.reference.random import draw, dropout
@@ -275,3 +275,24 @@ def test_ensembles_of_sparse_tables(monkeypatch):
                 ensemble.fit(X, y)
             probabilities.append(ensemble.predict_proba(X))
         np.testing.assert_allclose(*probabilities, atol=1e-6)
+
+
+def test_values_that_do_not_lie_side_by_side():
+    X = sparse_table(np.random.default_rng(0), 60, 40, np.float64, 0.05)
+    y = np.arange(60) % 2
+    doubled = np.repeat(X.data, 2)[::2], np.repeat(X.indices, 2)[::2], X.indptr
+    strided = scipy.sparse.csr_array(doubled, shape=X.shape, copy=False)
+    assert not strided.data.flags.contiguous
+    ours, theirs = (
+        fastnn.MLPClassifier((5,), random_state=0, batch_size=20).partial_fit(table, y, classes=[0, 1])
+        for table in (strided, X)
+    )
+    np.testing.assert_array_equal(ours.predict_proba(strided), theirs.predict_proba(X))
+
+
+def test_calls_last_as_long_on_sparse_tables_as_on_others():
+    """What a sample takes goes by the values it has, not by the features there are."""
+    network = Network((100_000, 8, 2), ("tanh", "identity"), np.dtype(np.float64))
+    X = scipy.sparse.random_array((50, 100_000), density=1e-4, format="csr", rng=np.random.default_rng(0))
+    assert _operations(network, X) < 2 * (11 * 8 + 8 + 64)
+    assert _operations(network, np.empty((1, 100_000))) == 2 * network.n_parameters
