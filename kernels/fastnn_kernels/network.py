@@ -20,7 +20,7 @@ from .jit import kernel
 from .norm import batch_norm_backward, batch_norm_forward
 from .pointer import call
 from .random import draw, dropout, dropout_backward
-from .simd import lanes, view
+from .simd import LINE_BYTES, view
 from .sparse import sparse_affine_backward, sparse_affine_forward
 
 __all__ = ["Batch", "backward_pass", "forward_pass", "last_outputs", "turned_width"]
@@ -62,8 +62,9 @@ def layer_inputs(plan, layer, X, units):
 
 @kernel
 def turned_width(plan, parameters):
-    """Columns of a `sparse.SparseTile.turned`: the first layer's outputs, filled up to whole vectors."""
-    return -(-plan[0, OUTPUTS] // lanes(parameters)) * lanes(parameters)
+    """Columns of a `sparse.SparseTile.turned`: the first layer's outputs, filled up to whole cache lines."""
+    line = LINE_BYTES // parameters.itemsize
+    return -(-plan[0, OUTPUTS] // line) * line
 
 
 @kernel

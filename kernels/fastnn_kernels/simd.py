@@ -33,6 +33,7 @@ from numba.extending import intrinsic, lower_builtin, models, register_model, ty
 from numba.np.arrayobj import populate_array
 
 __all__ = [
+    "LINE_BYTES",
     "Value",
     "Vector",
     "borrow",
@@ -64,7 +65,8 @@ def _has_avx512() -> bool:
 # Full-width vectors where the processor has them. Arrays are laid out for 64 bytes everywhere, so
 # that nothing above this file depends on it.
 HAS_AVX512 = _has_avx512()
-VECTOR_BYTES = 64 if HAS_AVX512 else 32
+LINE_BYTES = 64
+VECTOR_BYTES = LINE_BYTES if HAS_AVX512 else 32
 
 # Vectors exchange values within pieces of so many bytes more easily than from one piece to another.
 PIECE_BYTES = 16

@@ -5,8 +5,8 @@ units, and on the way back the derivatives of all units into that row. So the ti
 and is turned over before and after; samples are taken from the table one by one, and nowhere is there a
 dense copy of them.
 
-Shape letters: N samples, Q values that are not 0, I features, J outputs of the layer, T samples of a tile and
-V outputs, both filled up to whole vectors, P parameters.
+Shape letters: N samples, Q values that are not 0, I features, J outputs of the layer, T samples of a tile (a
+whole number of vectors), V outputs, filled up to whole cache lines, P parameters.
 """
 
 from __future__ import annotations
