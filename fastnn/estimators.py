@@ -782,7 +782,13 @@ def _defaults(kind: type[BaseMLP]) -> tuple[tuple[str, Any], ...]:
 
 def _unless_sparse(X: Any) -> Any:
     """Samples as an array, but for a table so sparse that kernels are faster with it as it is."""
-    if scipy.sparse.issparse(X) and X.nnz > SPARSE_SHARE * X.shape[0] * X.shape[1]:
+    if not scipy.sparse.issparse(X):
+        return X
+    try:
+        X.check_format(full_check=True)  # which who makes a table need not have done, nor scikit-learn
+    except ValueError as error:
+        raise ValueError(f"X is not a valid CSR table, check how it was made: {error}") from error
+    if X.nnz > SPARSE_SHARE * X.shape[0] * X.shape[1]:
         return X.toarray(order="C")
     return X
 

@@ -296,3 +296,21 @@ def test_calls_last_as_long_on_sparse_tables_as_on_others():
     X = scipy.sparse.random_array((50, 100_000), density=1e-4, format="csr", rng=np.random.default_rng(0))
     assert _operations(network, X) < 2 * (11 * 8 + 8 + 64)
     assert _operations(network, np.empty((1, 100_000))) == 2 * network.n_parameters
+
+
+@pytest.mark.parametrize("column", [-1, 40, 2**31 - 1])
+def test_columns_that_there_are_not_are_refused(column):
+    X = scipy.sparse.csr_matrix(sparse_table(np.random.default_rng(0), 60, 40, np.float64, 0.05))
+    estimator = fastnn.MLPClassifier((5,), random_state=0, batch_size=20)
+    estimator.partial_fit(X, np.arange(60) % 2, classes=[0, 1])
+    X.indices[X.nnz // 2] = column
+    for act in (estimator.predict, lambda X: estimator.partial_fit(X, np.arange(60) % 2)):
+        with pytest.raises(ValueError, match="X is not a valid CSR table"):
+            act(X)
+
+
+def test_starts_of_rows_that_run_backwards_are_refused():
+    X = scipy.sparse.csr_matrix(sparse_table(np.random.default_rng(0), 60, 40, np.float64, 0.05))
+    X.indptr[30] = X.nnz + 5
+    with pytest.raises(ValueError, match="X is not a valid CSR table"):
+        fastnn.MLPClassifier((5,)).partial_fit(X, np.arange(60) % 2, classes=[0, 1])

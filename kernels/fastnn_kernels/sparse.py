@@ -70,6 +70,14 @@ def kept(key, feature, position, rate):
 
 
 @kernel
+def entry(table, k, key, position, rate):
+    """Feature and value of what lies at k in a table, as dropout leaves it."""
+    feature = table.columns[k]
+    factor = kept(key, feature, position, rate)
+    return feature, table.values[k] * table.values.dtype.type(factor)
+
+
+@kernel
 def sparse_affine_forward(parameters, at, b, X, key, position, rate, Z):
     """``Z = W^T X + b`` for a `SparseTile`.
 
@@ -92,10 +100,8 @@ def sparse_affine_forward(parameters, at, b, X, key, position, rate, Z):
             turned[t, j] = b[0, j]
         row = table.rows[min(X.first + t, X.last)]
         for k in range(table.starts[row], table.starts[row + 1]):
-            feature = table.columns[k]
-            factor = kept(key, feature, position + t, rate)
-            value = fill(turned, table.values[k] * turned.dtype.type(factor))
-            begin = at + feature * n_outputs
+            feature, number = entry(table, k, key, position + t, rate)
+            begin, value = at + feature * n_outputs, fill(turned, number)
             # Behind the last output, too, where what comes out is not looked at.
             for j in range(0, n_outputs, lanes(turned)):
                 store(turned, t, j, load(turned, t, j) + value * load(flat, 0, begin + j))
@@ -136,9 +142,7 @@ def sparse_affine_backward(X, dZ, gradient, at, dW, db, key, position, rate, add
     for t in range(X.last - X.first + 1):
         row = table.rows[X.first + t]
         for k in range(table.starts[row], table.starts[row + 1]):
-            feature = table.columns[k]
-            factor = kept(key, feature, position + t, rate)
-            value = fill(turned, table.values[k] * turned.dtype.type(factor))
-            begin = at + feature * n_outputs
+            feature, number = entry(table, k, key, position + t, rate)
+            begin, value = at + feature * n_outputs, fill(turned, number)
             for j in range(0, n_outputs, lanes(turned)):
                 store(flat, 0, begin + j, load(flat, 0, begin + j) + value * load(turned, t, j))

@@ -370,16 +370,13 @@ def train_steps(gathered: bool, team: bool, sparse: bool) -> Any:
                         weights = view(tiles, (n_rows + n_targets) * T, 1, T)
                         begin = first_sample + first
                         if sparse:
-                            turned = view(tiles, 0, T, n_rows)
-                            X = SparseTile(table, begin, begin + n - 1, turned)
-                        else:
-                            X = view(tiles, 0, n_inputs, T)
-                        if sparse:
-                            pass
+                            X = SparseTile(table, begin, begin + n - 1, view(tiles, 0, T, n_rows))
                         elif team:
+                            X = view(tiles, 0, n_inputs, T)
                             for part in range(thread, N_PARTS, n_threads):
                                 gather_part(all_X, indices, begin, n, part, X)
                         else:
+                            X = view(tiles, 0, n_inputs, T)
                             gather_tile(all_X, indices, begin, n, X)
                         if thread == 0 or not team:
                             gather_tile(all_y, indices, begin, n, y)
