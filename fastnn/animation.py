@@ -335,6 +335,10 @@ class _StoppingTrainer:
     def halted(self) -> bool:
         return self._trainer.halted
 
+    @property
+    def trouble(self) -> str:
+        return self._trainer.trouble
+
     def run(self, last_pass: int) -> bool:
         shutter = self._model.shutter
         is_finite = self._trainer.run(shutter.next_stop(self.n_passes, last_pass))

@@ -21,10 +21,12 @@ from fastnn_kernels.interrupts import held_interrupts
 
 from .committee import Committee
 from .grids import Grid, NumbaGrid, NumpyGrid
+from .messages import warn
 from .network import Network, aligned_empty
 from .optimizers import SGD, Optimizer
 from .schedules import Constant, Schedule
 from .threads import Flag, available_cores, in_turn, spare_cores, started_pool, taken_cores
+from .validation import all_finite
 
 __all__ = ["BACKENDS", "Backend", "Job", "Memory", "Records", "Trainer", "get_backend"]
 
@@ -180,8 +182,11 @@ class Job:
         steps = np.arange(first, first + count)
         rates = self.rates(steps)
         numbers = self.optimizer.coefficients(rates, steps + self.steps_before)
-        # The rules reckon with finite ones, as large as they may be.
-        return np.ascontiguousarray(np.minimum(numbers, np.finfo(dtype).max), dtype)
+        # The rules reckon with finite numbers, as large as they may be. Training flushes subnormal numbers:
+        # what is smaller than the smallest normal one is 0 on either backend.
+        limits = np.finfo(dtype)
+        numbers = np.where(np.abs(numbers) < limits.tiny, 0.0, np.minimum(numbers, limits.max))
+        return np.ascontiguousarray(numbers, dtype)
 
     def records(self, n_layers: int) -> Records:
         """Empty ones."""
@@ -239,6 +244,10 @@ class Trainer(Protocol):
     memory: Memory
 
     @property
+    def trouble(self) -> str:
+        """What the next step would leave that is not finite, as `DivergenceError.what`; "" for nothing."""
+
+    @property
     def n_passes(self) -> int:
         """Whole passes done."""
 
@@ -252,8 +261,9 @@ class Trainer(Protocol):
     def run(self, last_pass: int) -> bool:
         """Train on for some 50 ms, not beyond `last_pass` passes in all, nor where it has halted.
 
-        Returns False where the next step would leave a parameter that is not finite; the parameters
-        are then those of the last step that did not.
+        Returns False where the next step would leave something that is not finite, which `trouble` names:
+        a parameter, a running statistic, the optimizer's state or the average. All are then as the last step
+        left them that did not.
         """
 
 
@@ -274,8 +284,10 @@ class Backend(Protocol):
     def bound(
         self, network: Network, parameters: Array, X: Array, name: str | None
     ) -> tuple[Callable[[], Any], Array]:
-        """A function that computes the output `name`, or for None the classes, of what X holds when it is
-        called; and the array that it fills with them."""
+        """Return a function that predicts for what X holds when it is called, and the array that it fills.
+
+        It computes the output `name`, or for None the classes, and returns whether all scores are finite.
+        """
 
     def loss(
         self, network: Network, parameters: Array, X: Any, y: Array, weights: Array, n_threads: int = 0
@@ -322,20 +334,24 @@ class NumbaBackend:
         pointers, kernel = self._pointers(network, name), self._predict.outputs(_is_sparse(X))
         P = np.empty((X.shape[0], network.n_outputs), network.dtype)
 
-        def run(part: slice, samples: Any, tile: Array, units: Array) -> None:
-            kernel(*pointers, network.layout.plan, parameters, samples, tile, units, P[part])
+        def run(part: slice, samples: Any, tile: Array, units: Array) -> bool:
+            return kernel(*pointers, network.layout.plan, parameters, samples, tile, units, P[part])
 
-        _run_parts(network, X, run, n_threads)
+        if not all(_run_parts(network, X, run, n_threads)):
+            _warn_of_overflow(network, P)
         return P
 
     def predict(self, network: Network, parameters: Array, X: Any, n_threads: int = 0) -> Array:
         pointers, kernel = self._pointers(network, None), self._predict.predict(_is_sparse(X))
         classes = np.empty(X.shape[0], np.int64)
 
-        def run(part: slice, samples: Any, tile: Array, units: Array) -> None:
-            kernel(*pointers, network.layout.plan, parameters, samples, tile, units, classes[part])
+        def run(part: slice, samples: Any, tile: Array, units: Array) -> bool:
+            return kernel(*pointers, network.layout.plan, parameters, samples, tile, units, classes[part])
 
-        _run_parts(network, X, run, n_threads)
+        if not all(_run_parts(network, X, run, n_threads)):
+            scores = self.outputs(network, parameters, X, "identity", n_threads)  # which warns
+            broken = np.isnan(scores).any(axis=1)
+            classes[broken] = np.argmax(scores[broken], axis=1)
         return classes
 
     def bound(
@@ -412,6 +428,18 @@ class NumbaBackend:
 
     def grid(self, committee: Committee) -> Grid:
         return NumbaGrid(committee)
+
+
+def _warn_of_overflow(network: Network, P: Array) -> None:
+    """Warn of samples for which a prediction, a row of P, is not finite."""
+    (rows,) = np.nonzero(~np.isfinite(P).all(axis=1))
+    if rows.size:
+        warn(
+            f"the network's scores are too large for {network.dtype} in {rows.size} of {len(P)} "
+            f"samples, first in row {rows[0]}: predictions for these mean nothing. Scale X as in the "
+            "training, or train again with standardised X and a lower learning rate",
+            RuntimeWarning,
+        )
 
 
 def _read_only(X: Array) -> Array:
@@ -624,6 +652,19 @@ def _shares(network: Network, batch_size: int, is_sparse: bool = False) -> tuple
     return max(1, min(most, batch_size // LEAST_SHARD)), False
 
 
+def _trouble(parameters: Array, statistics: Array, memory: Memory) -> str:
+    """Return what of a training's state is not finite, in the words of `DivergenceError`; "" where all is."""
+    for what, values in (
+        ("a parameter", parameters),
+        ("a running statistic of batch normalisation", statistics),
+        ("the state of the optimizer", memory.optimizer),
+        ("the average of the parameters", memory.average),
+    ):
+        if values.size and not all_finite(values):
+            return what
+    return ""
+
+
 class _NumbaTrainer:
     def __init__(
         self, train: Any, network: Network, parameters: Array, statistics: Array, job: Job, memory: Memory
@@ -670,7 +711,9 @@ class _NumbaTrainer:
             changing = changing._replace(gradients=np.empty(0))
         self._changing = [*changing, *self.records, self._data.indices]
         self._saved = [np.empty_like(array) for array in self._changing]
+        self._first_step = 0  # of the last call
         self._pool: ThreadPoolExecutor | None = None
+        self.trouble = ""
         self._rounds_a_call = max(1, int(FIRST_CALL_OPERATIONS / (6 * size * width * n_shards)))
 
     @property
@@ -696,32 +739,50 @@ class _NumbaTrainer:
         last_step = last_pass * self._job.n_batches
         for array, saved in zip(self._changing, self._saved, strict=True):
             np.copyto(saved, array)
-        rounds_before = self._rounds_done
+        self._first_step, rounds_before = self._step, self._rounds_done
         started = time.perf_counter()
-        finite = False
+        self.trouble = "a parameter"
         try:
-            finite = self._call(last_step)
+            if self._call(last_step):
+                self.trouble = self._find_trouble()
             seconds = time.perf_counter() - started
             rounds_a_second = (self._rounds_done - rounds_before) / max(seconds, 1e-6)
             # Eight times as many at the most: the measure of a short call is rough.
             self._rounds_a_call = max(1, min(int(CALL_SECONDS * rounds_a_second), 8 * self._rounds_a_call))
         finally:
             # Also where an interrupt came through, as it does when the kernel returns.
-            if not (finite or np.isfinite(self._state.parameters).all()):
+            if self.trouble and self._find_trouble():
                 self._go_back()
-        return finite
+        return not self.trouble
+
+    def _find_trouble(self) -> str:
+        return _trouble(self._state.parameters, self._state.statistics, self.memory)
 
     def _go_back(self) -> None:
-        """To the last step that left all parameters finite.
+        """Return to the last step that left everything finite.
 
-        The kernel keeps no copy of the parameters; what it did up to the step before is simply done
-        again from a copy made before the call, and comes out the same to the last bit.
+        The kernel keeps no copy of what it changes; what it did up to that step is simply done again from a
+        copy made before the call, and comes out the same to the last bit. What is not finite stays so, and so
+        bisection finds the step; most often it is the one before the last.
         """
-        broken = self._step
+        first, broken = self._first_step, self._step
+        step = broken - 1
+        while step > first:
+            if self._repeat(step):
+                first = step
+            else:
+                broken = step
+            step = (first + broken) // 2
+        self._repeat(first)
+
+    def _repeat(self, last_step: int) -> bool:
+        """Do the steps of the last call again, up to `last_step`; returns whether all is finite still."""
         for array, saved in zip(self._changing, self._saved, strict=True):
             np.copyto(array, saved)
-        while self._step < broken - 1:
-            self._call(broken - 1)
+        while self._step < last_step:
+            if not self._call(last_step):
+                return False
+        return not self._find_trouble()
 
     def _call(self, last_step: int) -> bool:
         n_rounds = self._rounds_a_call
@@ -772,13 +833,16 @@ class NumpyBackend:
 
         self._predict, self._train = predict, train
 
-    @_quiet
     def outputs(self, network: Network, parameters: Array, X: Any, name: str, n_threads: int = 0) -> Array:
-        return self._predict.outputs(*_lists(network, parameters), _dense(X), name)
+        P = _quiet(self._predict.outputs)(*_lists(network, parameters), _dense(X), name)
+        if not all_finite(P):
+            _warn_of_overflow(network, P)
+        return P
 
-    @_quiet
     def predict(self, network: Network, parameters: Array, X: Any, n_threads: int = 0) -> Array:
-        return self._predict.predict(*_lists(network, parameters), _dense(X))
+        classes = _quiet(self._predict.predict)(*_lists(network, parameters), _dense(X))
+        self.outputs(network, parameters, X, "identity")  # which warns of scores that are not finite
+        return classes
 
     def bound(
         self, network: Network, parameters: Array, X: Array, name: str | None
@@ -786,11 +850,12 @@ class NumpyBackend:
         n, k = X.shape[0], network.n_outputs
         result = np.empty(n, np.int64) if name is None else np.empty((n, k), network.dtype)
 
-        def run() -> None:
+        def run() -> bool:
             result[...] = (
                 self.predict(network, parameters, X) if name is None
                 else self.outputs(network, parameters, X, name)
             )  # fmt: skip
+            return True  # it has warned already
 
         return run, result
 
@@ -863,6 +928,7 @@ class _NumpyTrainer:
             np.zeros(1, np.int64),
         )  # fmt: skip
         self.records = job.records(len(network.shapes))
+        self.trouble = ""
 
     @property
     def n_passes(self) -> int:
@@ -879,14 +945,15 @@ class _NumpyTrainer:
         changing = [*self._state, *self.records]
         while self._state.progress[0] < last_step and time.perf_counter() < finished and not self.halted:
             before = [array.copy() for array in changing]
-            finite = False
+            self.trouble = "a parameter"
             try:
-                finite = self._train.train_step(self._network, self._state, self._job, self.records)
+                if self._train.train_step(self._network, self._state, self._job, self.records):
+                    self.trouble = _trouble(self._state.parameters, self._state.statistics, self.memory)
             finally:
-                if not finite:  # the training diverged, or an interrupt came through
+                if self.trouble:  # the training diverged, or an interrupt came through
                     for array, saved in zip(changing, before, strict=True):
                         array[...] = saved
-            if not finite:
+            if self.trouble:
                 return False
         return True
 

@@ -45,7 +45,7 @@ from sklearn.utils.multiclass import (
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from .backends import Job, get_backend
-from .fitting import CallbackSupportMixin, Fit, Shown, State, Validation, claimed, warn, with_callbacks
+from .fitting import CallbackSupportMixin, Fit, Shown, State, Validation, claimed, with_callbacks
 from .generators import seeded
 from .losses import (
     LOSSES,
@@ -55,6 +55,7 @@ from .losses import (
     SoftmaxCrossEntropy,
     SquaredError,
 )
+from .messages import warn
 from .model import LiveViews, Model
 from .network import Network
 from .optimizers import (
@@ -73,7 +74,7 @@ from .reference.layer import ACTIVATIONS
 from .schedules import SCHEDULES, Constant, Schedule, resolve_schedule
 from .targets import ClassTargets, NumberTargets, Targets
 from .threads import available_cores
-from .validation import all_finite, check_weights
+from .validation import all_finite, check_limit, check_weights
 
 __all__ = ["BaseMLP", "MLPClassifier", "MLPRegressor"]
 
@@ -366,6 +367,7 @@ class BaseMLP(Targets, CallbackSupportMixin, BaseEstimator):
         end, by KeyboardInterrupt as if from outside.
         """
         sizes = self._hidden_layer_sizes()
+        check_limit(self.max_grad_norm, "max_grad_norm")
         if (X_val is None) != (y_val is None):
             raise ValueError("X_val and y_val go together: pass both, or neither")
         if n_passes is not None and (self.early_stopping or X_val is not None):

@@ -9,10 +9,9 @@ data decide, a call runs one pass.
 from __future__ import annotations
 
 import copy
+import math
 import os
-import sys
 import threading
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -27,6 +26,7 @@ from .backends import Job, Memory, Trainer, get_backend
 from .generators import generator_state, is_twister, put_generator_state, seeded
 from .lbfgs import minimise
 from .losses import Poisson
+from .messages import warn
 from .network import Network
 from .optimizers import LBFGS, Optimizer
 from .training import DivergenceError
@@ -49,7 +49,6 @@ __all__ = [
     "Shown",
     "State",
     "Validation",
-    "warn",
     "with_callbacks",
 ]
 
@@ -61,19 +60,6 @@ MOST_PASSES = 10_000
 MOST_TASKS = 50
 # "adaptive" divides the rate by this, until it is not above that.
 ADAPTIVE_DIVISOR, LEAST_RATE = 5.0, 1e-6
-# Where scikit-learn wraps an estimator's methods.
-WRAPPERS = ("sklearn.base", "sklearn.callback._callback_support")
-
-
-def warn(message: str, category: type[Warning] = UserWarning) -> None:
-    """Warn at the line that called an estimator, however many calls below it this is."""
-    level, frame = 1, sys._getframe()
-    while frame.f_back is not None:
-        module = frame.f_globals.get("__name__", "")
-        if module.partition(".")[0] != __package__ and module not in WRAPPERS:
-            break
-        frame, level = frame.f_back, level + 1
-    warnings.warn(message, category, stacklevel=level)
 
 
 class _Claims:
@@ -118,12 +104,18 @@ def claimed(random: np.random.RandomState) -> Iterator[np.random.RandomState]:
 
 
 class FitDivergenceError(DivergenceError):
-    """A fit in which a parameter became infinite or NaN; the estimator holds the last finite ones."""
+    """A fit that diverged; the estimator holds the last finite parameters."""
 
+    _rate, _penalty, _limit = "learning_rate_init", "alpha", "max_grad_norm"
+    _decay_name = "learning_rate_init * alpha, by the samples of a batch,"
     # Which parameters the estimator is left with.
-    held = "the parameters before that"
-    # What a step multiplies a weight by, less than 1 by so much, through the penalty alone.
-    decay = 0.0
+    held = "the last finite parameters"
+    # What divides the penalty in a step: the sum of a batch's weights.
+    batch_weight = 1.0
+
+    @property
+    def _decay(self) -> float:
+        return super()._decay / self.batch_weight
 
     def __str__(self) -> str:
         message = (
@@ -131,18 +123,12 @@ class FitDivergenceError(DivergenceError):
             "to be preprocessed."
         )
         if np.isnan(self.epsilon):  # L-BFGS has no rate that could be lowered
-            return f"{message} The loss is not finite at the start. Remedy: standardise X, and y."
-        remedy = (
-            f"learning_rate_init * alpha, by the samples of a batch, is {self.decay:g} and must stay below "
-            "2: lower either"
-            if self.decay > 2
-            else f"lower learning_rate_init, for instance to {self.epsilon / 10:g}, or set max_grad_norm, "
-            "and standardise X if its values are large"
-        )
+            when = f"in iteration {self.iteration}" if self.iteration else "at the start"
+            return f"{message} {self.what.capitalize()} is not finite {when}. Remedy: standardise X, and y."
         return (
-            f"{message} In detail: training diverged in pass {self.iteration} with "
-            f"learning_rate_init={self.epsilon:g} and alpha={self.reg_lambda:g}. The estimator holds "
-            f"{self.held}. Remedy: {remedy}."
+            f"{message} In detail: training diverged in pass {self.iteration}, {self.what} is no longer "
+            f"finite with learning_rate_init={self.epsilon:g} and alpha={self.reg_lambda:g}. The estimator "
+            f"holds {self.held}. Remedy: {self._remedy}."
         )
 
 
@@ -288,6 +274,7 @@ class Fit:
         estimator, state, job = self.estimator, self.state, self.job
         estimator.n_iter_ = 0
         self.generator = self._generator() if job.shuffled else None
+        self._diverged_early = False
         memory = self._memory()
         best: list[Array] = list(state.best or ())
         if estimator.early_stopping and not best:
@@ -306,6 +293,8 @@ class Fit:
                     self._draw_orders(estimator.n_iter_)
                 if best:
                     state.best = best[0], best[1]
+        if not self._diverged_early and estimator.n_iter_ and not math.isfinite(estimator.loss_):
+            self._diverged("the loss", estimator.n_iter_ - 1, bool(best))
         # A schedule of the user's own says when the rate has fallen far enough: with the last pass.
         if is_whole and not ended and not estimator._has_own_schedule():
             warn(
@@ -372,7 +361,9 @@ class Fit:
             seen = trainer.n_passes
             watcher.show(self, trainer)
             if not finite:
-                self._diverged(trainer, bool(best))
+                self._diverged_early = True
+                self._diverged(trainer.trouble, estimator.n_iter_, bool(best))
+                estimator.validation_scores_.append(float("nan"))
                 return True
             # Before the first pass is done, what is counted is what ended the fit before.
             if trainer.n_passes and self._has_stalled(memory, watcher):
@@ -433,18 +424,15 @@ class Fit:
         memory.plateau[1] = 0
         return False
 
-    def _diverged(self, trainer: Trainer, has_best: bool) -> None:
+    def _diverged(self, what: str, n_pass: int, has_best: bool) -> None:
         """Raise; where validation data chose better parameters before, they stay, and a warning will do."""
-        estimator = self.estimator
-        rates = self.job.rates(np.array([self.state.n_steps - self.job.steps_before]))
-        error = FitDivergenceError(estimator.n_iter_, float(rates[0]), self.job.reg_lambda)
         job = self.job
-        error.decay = error.epsilon * job.reg_lambda / (job.weights.mean() * job.batch_size)
-        if not estimator.early_stopping:
+        rates = job.rates(np.array([self.state.n_steps - job.steps_before]))
+        error = FitDivergenceError(n_pass, float(rates[0]), job.reg_lambda, what)
+        error.batch_weight = float(job.weights.mean() * job.batch_size)
+        if not has_best:
             raise error
-        estimator.validation_scores_.append(float("nan"))
-        if has_best:
-            error.held = "the parameters of the best pass"
+        error.held = "the parameters of the best pass"
         warn(str(error), ConvergenceWarning)
 
     # --- L-BFGS ------------------------------------------------------------------------------------
@@ -478,8 +466,8 @@ class Fit:
                 )  # fmt: skip
             except KeyboardInterrupt:
                 self._interrupted()
-            except DivergenceError:
-                raise FitDivergenceError(0, np.nan, job.reg_lambda) from None
+            except DivergenceError as error:
+                raise FitDivergenceError(error.iteration, np.nan, job.reg_lambda, error.what) from None
         if result is None:
             return
         estimator.n_iter_ = min(int(result.nit), job.num_passes)

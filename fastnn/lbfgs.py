@@ -14,6 +14,7 @@ from .backends import Backend, Job, Memory, Records
 from .network import Network
 from .optimizers import LBFGS
 from .training import DivergenceError, History, Run, Watch
+from .validation import all_finite
 
 __all__ = ["minimise", "run_lbfgs"]
 
@@ -26,6 +27,7 @@ class _Iterations:
     def __init__(self, records: Records, memory: Memory) -> None:
         self.records, self.memory, self.n_passes = records, memory, 0
         self.halted = False
+        self.trouble = ""
 
     def run(self, last_pass: int) -> bool:
         raise TypeError("SciPy runs these iterations")
@@ -63,7 +65,8 @@ def minimise(
     Raises
     ------
     DivergenceError
-        Where the loss is not finite at the start.
+        Where the loss is not finite at the start, or a parameter or a running statistic after an iteration.
+        Both are then as the iteration before left them.
     """
     total = job.weights.sum()
     weights = job.weights / total if job.averaged else job.weights
@@ -71,6 +74,8 @@ def minimise(
     evaluate = backend.objective(network, statistics, job.X, job.y, weights, job.seed)
     is_weight = np.arange(network.n_parameters) < network.n_weights
     last: dict[str, Any] = {}
+    settled = parameters.copy(), statistics.copy()
+    n_iterations = 0
 
     def objective(values: Array) -> tuple[float, Array]:
         with np.errstate(over="ignore"):  # what is infinite then is seen to
@@ -82,21 +87,37 @@ def minimise(
         return loss + 0.5 * float(decay @ values), gradient.astype(np.float64)
 
     def callback(intermediate_result: scipy.optimize.OptimizeResult) -> None:
-        parameters[...] = intermediate_result.x
+        nonlocal n_iterations
+        with np.errstate(over="ignore"):
+            parameters[...] = intermediate_result.x
         if not np.array_equal(last["point"], parameters):
             objective(intermediate_result.x)
+        for what, values in (
+            ("a parameter", parameters), ("a running statistic of batch normalisation", statistics),
+        ):  # fmt: skip
+            if not all_finite(values):
+                raise DivergenceError(n_iterations, job.epsilon, job.reg_lambda, what)
+        for values, kept in zip((parameters, statistics), settled, strict=True):
+            kept[...] = values
+        n_iterations += 1
         after_iteration(last["loss"], last["gradient"])
 
-    if not np.isfinite(objective(parameters.astype(np.float64))[0]):
-        raise DivergenceError(0, job.epsilon, job.reg_lambda)
-    return scipy.optimize.minimize(
-        objective, parameters.astype(np.float64), jac=True, method="L-BFGS-B", callback=callback,
-        options={
-            "maxiter": job.num_passes, "maxfun": optimizer.maxfun or job.num_passes * (optimizer.maxls + 1),
-            "maxcor": optimizer.maxcor, "ftol": optimizer.ftol, "gtol": optimizer.gtol,
-            "maxls": optimizer.maxls,
-        },
-    )  # fmt: skip
+    try:
+        if not np.isfinite(objective(parameters.astype(np.float64))[0]):
+            raise DivergenceError(0, job.epsilon, job.reg_lambda, "the loss")
+        return scipy.optimize.minimize(
+            objective, parameters.astype(np.float64), jac=True, method="L-BFGS-B", callback=callback,
+            options={
+                "maxiter": job.num_passes,
+                "maxfun": optimizer.maxfun or job.num_passes * (optimizer.maxls + 1),
+                "maxcor": optimizer.maxcor, "ftol": optimizer.ftol, "gtol": optimizer.gtol,
+                "maxls": optimizer.maxls,
+            },
+        )  # fmt: skip
+    finally:
+        # Trial points of a line search move the statistics too, however far away they are.
+        if not (all_finite(parameters) and all_finite(statistics)):
+            parameters[...], statistics[...] = settled
 
 
 def run_lbfgs(
@@ -128,7 +149,7 @@ def run_lbfgs(
     Raises
     ------
     DivergenceError
-        Where the loss is not finite at the start.
+        As `minimise` does, and where the loss is not finite at the end.
     """
     trainer = _Iterations(job.records(len(network.shapes)), Memory.fresh(network, parameters, job))
     run = Run(trainer, replace(job, epsilon=np.nan), watch)  # SciPy chooses the steps
@@ -156,4 +177,5 @@ def run_lbfgs(
             minimise(backend, network, parameters, statistics, job, optimizer, after_iteration)
     finally:
         run.close()
+    run.check_loss()
     return run.history()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -14,15 +15,18 @@ from .backends import BACKENDS, Job, Memory, Trainer, get_backend
 from .generators import generator_state, resolve_random_state, seeded
 from .gradcheck import GradientReport, check_gradients
 from .losses import Loss, SoftmaxCrossEntropy
+from .messages import warn
 from .network import Network
 from .optimizers import LBFGS, Optimizer, resolve_optimizer
 from .predictor import Predictor, check_method
 from .schedules import Constant, Schedule, resolve_schedule
 from .training import EarlyStopping, History, Watch, record_every, run_training
 from .validation import (
+    all_finite,
     check_choice,
     check_count,
     check_flag,
+    check_limit,
     check_number,
     check_rate,
     check_samples,
@@ -297,7 +301,8 @@ class Model:
             For NaN or infinity in X, shapes that do not fit, labels or targets out of range, numbers out
             of range, names not known, options that do not go together. Nothing has changed then.
         DivergenceError
-            Where a parameter is no longer finite. The model holds the last finite parameters.
+            Where a parameter, a running statistic or the optimizer's state is no longer finite, or the last
+            loss is not. The model holds the last finite parameters.
         KeyboardInterrupt
             Within a fraction of a second of Ctrl-C. The model holds the parameters of the last step.
         """
@@ -318,8 +323,8 @@ class Model:
             epsilon=check_rate(epsilon, "epsilon"),
             reg_lambda=check_rate(reg_lambda, "reg_lambda"),
             l1=check_rate(l1, "l1"),
-            max_norm=_check_limit(max_norm, "max_norm"),
-            clip_norm=_check_limit(clip_norm, "clip_norm"),
+            max_norm=check_limit(max_norm, "max_norm"),
+            clip_norm=check_limit(clip_norm, "clip_norm"),
             average_share=_check_decay(ema_decay),
             record_every=record_every(check_count(num_passes, "num_passes")),
             n_threads=check_count(n_threads, "n_threads", 1),
@@ -332,8 +337,10 @@ class Model:
         for name in ("_parameters", "_statistics"):
             if not getattr(self, name).flags.writeable:  # as a memory-mapped pickle's are
                 setattr(self, name, getattr(self, name).copy())
-        if not np.isfinite(self._parameters).all():
+        if not all_finite(self._parameters):
             raise ValueError("W or b holds NaN or infinity: set finite values before training")
+        if not all_finite(self._statistics):
+            raise ValueError("batch_norm holds NaN or infinity: set finite values before training")
         random = resolve_random_state(random_state)
         generator = None
         if job.shuffled or network.dropout:
@@ -483,7 +490,8 @@ class Model:
         Returns
         -------
         float
-            Computed so that it is finite for any finite scores.
+            Computed so that it is finite for any finite scores. A loss that is not finite comes with a
+            RuntimeWarning.
 
         Raises
         ------
@@ -493,7 +501,14 @@ class Model:
         X, y = self._check(X, y)
         weights = check_weights(sample_weight, X.shape[0])
         backend = get_backend(self.backend)
-        return backend.loss(self._network, self._predicting, X, y, weights / weights.sum())
+        loss = backend.loss(self._network, self._predicting, X, y, weights / weights.sum())
+        if not math.isfinite(loss):
+            warn(
+                f"the loss is {loss}: the network's scores, or what the loss makes of them, are too large "
+                f"for {self.dtype}. Scale X and y as they were in the training",
+                RuntimeWarning,
+            )
+        return loss
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """What the network says of every sample.
@@ -625,11 +640,6 @@ class Model:
             parts.append("batch_norm=True")
         parts += [f"backend={self.backend!r}", f"dtype={network.dtype}"]
         return f"Model({', '.join(parts)})"
-
-
-def _check_limit(value: Any, name: str) -> float:
-    """A number above 0, or 0 for None."""
-    return 0.0 if value is None else check_number(value, name, 0.0, exclusive=True)
 
 
 def _check_decay(value: Any) -> float:

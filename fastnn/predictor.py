@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .backends import Backend
+from .messages import warn
 from .network import Network
 from .validation import _converted, check_choice, check_count
 
@@ -48,8 +49,8 @@ class Predictor:
         Parameters
         ----------
         X : array-like (n_rows, n_features)
-            Numbers; one row may come in one dimension. NaN and infinity are not looked for: what is predicted
-            for them means nothing.
+            Numbers; one row may come in one dimension. NaN and infinity are not looked for; a score that
+            is not finite is warned of: what is predicted then means nothing.
 
         Returns
         -------
@@ -65,7 +66,12 @@ class Predictor:
             X = self._table(X)
         with self._lock:
             self._X[...] = X
-            self._run()
+            if not self._run():
+                warn(
+                    "a score is not finite: the prediction means nothing. Look for NaN, infinity and values "
+                    "that are too large in X",
+                    RuntimeWarning,
+                )
             return self._finish(self._result)
 
     def _table(self, X: Any) -> Array:

@@ -31,9 +31,9 @@ PRINT_EVERY = 1000
 
 
 class DivergenceError(ValueError):
-    """A training in which a parameter became infinite or NaN.
+    """Raised when something that the model keeps, or the last loss, becomes infinite or NaN.
 
-    The model holds the parameters of the last step in which all were finite.
+    The model then holds the parameters of the last step in which all were finite.
 
     Attributes
     ----------
@@ -42,10 +42,14 @@ class DivergenceError(ValueError):
     epsilon : float
         The learning rate of that pass.
     reg_lambda : float
+    what : str
+        What was no longer finite: "a parameter", "a running statistic of batch normalisation", "the state
+        of the optimizer", "the average of the parameters" or "the loss".
     """
 
-    def __init__(self, iteration: int, epsilon: float, reg_lambda: float) -> None:
-        super().__init__(iteration, epsilon, reg_lambda)
+    def __init__(self, iteration: int, epsilon: float, reg_lambda: float, what: str = "a parameter") -> None:
+        super().__init__(iteration, epsilon, reg_lambda, what)
+        self.what = what
         self.iteration = iteration
         self.epsilon = epsilon
         self.reg_lambda = reg_lambda
@@ -53,19 +57,31 @@ class DivergenceError(ValueError):
     # What the arguments are called that the message is about.
     _rate, _penalty, _limit = "epsilon", "reg_lambda", "clip_norm"
 
+    @property
+    def _decay(self) -> float:
+        """How much of a weight the penalty alone takes away in a step."""
+        return self.epsilon * self.reg_lambda
+
+    @property
+    def _remedy(self) -> str:
+        if self._decay > 2:
+            return f"{self._decay_name} is {self._decay:g} and must stay below 2: lower either"
+        if self.what in ("a parameter", "the average of the parameters"):
+            return (
+                f"lower {self._rate}, for instance to {self.epsilon / 10:g}, or set {self._limit}, and "
+                "standardise X if its values are large"
+            )
+        return f"standardise X, and y if it holds large numbers, or else lower {self._rate}"
+
+    @property
+    def _decay_name(self) -> str:
+        return f"{self._rate} * {self._penalty}"
+
     def __str__(self) -> str:
-        # Weight decay alone multiplies a weight by 1 - epsilon * reg_lambda a pass.
-        decay = self.epsilon * self.reg_lambda
-        remedy = (
-            f"{self._rate} * {self._penalty} is {decay:g} and must stay below 2: lower either"
-            if decay > 2
-            else f"lower {self._rate}, for instance to {self.epsilon / 10:g}, or set {self._limit}, and "
-            "standardise X if its values are large"
-        )
         return (
-            f"training diverged in pass {self.iteration}: a parameter is no longer finite with "
+            f"training diverged in pass {self.iteration}: {self.what} is no longer finite with "
             f"{self._rate}={self.epsilon:g} and {self._penalty}={self.reg_lambda:g}. The model holds the "
-            f"parameters before that. Remedy: {remedy}."
+            f"last finite parameters. Remedy: {self._remedy}."
         )
 
 
@@ -240,6 +256,12 @@ class Run:
         losses /= job.weights.sum()
         return History(passes, losses, self.validation[:n].copy(), rates, norms, ratios, stopped_early)
 
+    def check_loss(self) -> None:
+        """Raise `DivergenceError` if the last loss is not finite and no better parameters were kept."""
+        n = self.n_records
+        if n and self.best_pass < 0 and not np.isfinite(self.trainer.records.losses[n - 1]):
+            raise _divergence(int(self.kept[n - 1]), self.job, "the loss")
+
     def next_stop(self) -> int:
         """The pass before which there is something to do."""
         done, stops = self.trainer.n_passes, [self.job.num_passes]
@@ -308,12 +330,18 @@ def run_training(trainer: Trainer, job: Job, watch: Watch = Watch()) -> History:
         while trainer.n_passes < job.num_passes and not (run.stopped or trainer.halted):
             stop = run.next_stop()
             if not trainer.run(stop):
-                step = np.array([trainer.n_passes * job.n_batches])
-                raise DivergenceError(trainer.n_passes, float(job.rates(step)[0]), job.reg_lambda)
+                raise _divergence(trainer.n_passes, job, trainer.trouble)
             run.after_chunk(stop)
     finally:
         run.close()
+    run.check_loss()
     return run.history()
+
+
+def _divergence(n_pass: int, job: Job, what: str) -> DivergenceError:
+    """Return the error of a training in whose pass `n_pass` `what` was no longer finite."""
+    rate = job.rates(np.array([n_pass * job.n_batches]))[0]
+    return DivergenceError(n_pass, float(rate), job.reg_lambda, what)
 
 
 class _Bar:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import numbers
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -21,6 +22,7 @@ __all__ = [
     "check_count",
     "check_flag",
     "check_labels",
+    "check_limit",
     "check_number",
     "check_rate",
     "check_samples",
@@ -34,6 +36,8 @@ T = TypeVar("T")
 
 # What weights may sum to: in float32, too, they are then finite, and so is what they multiply, or divide.
 LEAST_WEIGHTS, LARGEST_WEIGHTS = 1e-300, 1e30
+# The smallest normal number of float64: the kernels flush smaller ones to 0.
+SMALLEST_NORMAL = sys.float_info.min
 # Of so many values the sum is taken first.
 MANY_VALUES = 1 << 14
 
@@ -273,6 +277,11 @@ def check_rate(value: Any, name: str) -> float:
     return check_number(value, name, 0.0)
 
 
+def check_limit(value: Any, name: str) -> float:
+    """Return a limit above 0, or 0 for None: no limit."""
+    return 0.0 if value is None else check_number(value, name, 0.0, exclusive=True)
+
+
 def check_number(
     value: Any,
     name: str,
@@ -282,12 +291,19 @@ def check_number(
     exclusive: bool = False,
     exclusive_end: bool = False,
 ) -> float:
-    """A finite number from `least` to `most`, without both ends, or the last, where they are exclusive."""
+    """A finite number from `least` to `most`, without both ends, or the last, where they are exclusive.
+
+    A number below the normal range of float64 counts as 0, which is what training takes it for.
+    """
+    is_subnormal = False
     if isinstance(value, numbers.Real) and type(value) not in (bool, np.bool_):
         try:
             number = float(value)
         except OverflowError:  # an integer beyond all floats
             number = math.inf
+        is_subnormal = 0.0 < number < SMALLEST_NORMAL
+        if is_subnormal:
+            number = 0.0
         above = least < number if exclusive else least <= number
         below = number < most if exclusive or exclusive_end else number <= most
         if math.isfinite(number) and above and below:
@@ -296,7 +312,8 @@ def check_number(
     end = (
         "" if most == math.inf else f" and {'below' if exclusive or exclusive_end else 'not above'} {most:g}"
     )
-    raise ValueError(f"{name} must be a finite number {begin} {least:g}{end}, got {value!r}")
+    counts = f" (below {SMALLEST_NORMAL:.3g} a number counts as 0)" if is_subnormal else ""
+    raise ValueError(f"{name} must be a finite number {begin} {least:g}{end}, got {value!r}{counts}")
 
 
 def resolve(value: Any, name: str, base: type[T], registry: Mapping[str, type[T]], also: str = "") -> T:

@@ -50,6 +50,15 @@ def test_argmax_is_the_reference(draw: Draw, n_classes, count, integer):
     assert (target == 77).all()
 
 
+@given(draws, classes, counts, st.sampled_from([None, np.nan, np.inf, -np.inf, "largest"]), st.data())
+def test_all_finite_is_the_reference(draw: Draw, n_classes, count, odd, data):
+    S = draw.array(n_classes, draw.padded(count))
+    if odd is not None and S.size:
+        place = data.draw(st.integers(0, S.size - 1))
+        S.flat[place] = np.finfo(draw.dtype).max if odd == "largest" else odd
+    assert compiled.all_finite(read_only(S)) == reference.all_finite(S)
+
+
 @pytest.mark.parametrize("n_classes", [2, 3])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_probabilities_are_finite_for_any_finite_scores(dtype, n_classes):

@@ -12,7 +12,7 @@ import numpy as np
 from ..validation import as_floats, check_labels
 from .layer import Sigmoid
 
-__all__ = ["OUTPUTS", "Softmax", "argmax", "output_forward", "softmax_forward"]
+__all__ = ["OUTPUTS", "Softmax", "all_finite", "argmax", "output_forward", "softmax_forward"]
 
 
 def softmax_forward(S):
@@ -37,6 +37,11 @@ def output_forward(name, S):
 def argmax(S):
     """The class of the highest score, the first where several are."""
     return np.argmax(S, axis=1)
+
+
+def all_finite(S):
+    """Return whether no value of S is NaN or infinity."""
+    return bool(np.isfinite(S).all())
 
 
 class Softmax:

@@ -82,8 +82,19 @@ def drops_inputs(batch):
 
 @kernel
 def keeps_inputs(batch):
-    """Of nothing."""
+    """Return the dropout arguments that keep every input: rate 0."""
     return np.uint64(0), 0, 0.0
+
+
+@kernel
+def is_dropped(plan, layer):
+    """Return whether dropout lies below a layer: its inputs have rows of their own then.
+
+    The plan alone decides, not the rate: a rate below the normal range is 0 for a thread that flushes
+    subnormal numbers, and rows that nobody has filled would be read.
+    """
+    source = plan[layer, SOURCE]
+    return source >= 0 if layer == 0 else source != plan[layer - 1, UNITS]
 
 
 @functools.cache
@@ -103,7 +114,7 @@ def forward_pass(batch_norm: bool, dropped: bool, sparse: bool) -> Any:
             T = X.turned.shape[0]
         else:
             T = X.shape[1]
-            if dropped and batch.dropout[0] > 0.0:
+            if dropped and is_dropped(plan, 0):
                 inputs = layer_inputs(plan, 0, X, units)
                 dropout(X, draw(batch.key, 0), batch.first, batch.dropout[0], inputs)
         for layer in range(plan.shape[0]):
@@ -129,7 +140,7 @@ def forward_pass(batch_norm: bool, dropped: bool, sparse: bool) -> Any:
                 batch_norm_forward(Z, batch.weights, scale, shift, running, N, inverse)
             call(activations[plan[layer, ACTIVATION]], (Z, A))
             above = layer + 1
-            if dropped and above < plan.shape[0] and batch.dropout[above] > 0.0:
+            if dropped and above < plan.shape[0] and is_dropped(plan, above):
                 D = view(units, plan[above, SOURCE] * T, n_outputs, T)
                 dropout(A, draw(batch.key, above), batch.first, batch.dropout[above], D)
 
@@ -163,7 +174,7 @@ def backward_pass(batch_norm: bool, dropped: bool, sparse: bool) -> Any:
             A = view(units, plan[layer, UNITS] * T, n_outputs, T)
             dA = view(dunits, plan[layer, DUNITS] * T, n_outputs, T)
             above = layer + 1
-            if dropped and above < plan.shape[0] and batch.dropout[above] > 0.0:
+            if dropped and above < plan.shape[0] and is_dropped(plan, above):
                 D = view(units, plan[above, SOURCE] * T, n_outputs, T)
                 dropout_backward(D, dA, batch.dropout[above], dA)
             call(activations[plan[layer, ACTIVATION]], (Z, A, dA, dA))

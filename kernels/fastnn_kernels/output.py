@@ -14,9 +14,9 @@ from . import vmath
 from .jit import kernel
 from .layer import identity
 from .pointer import FunctionPointer, array_types
-from .simd import fill, lanes, load, store, store_integers
+from .simd import fill, is_zero, lanes, load, store, store_integers
 
-__all__ = ["OUTPUTS", "argmax", "forward_pointer", "output_forward", "softmax_forward"]
+__all__ = ["OUTPUTS", "all_finite", "argmax", "forward_pointer", "output_forward", "softmax_forward"]
 
 
 @kernel
@@ -78,6 +78,17 @@ def argmax(S, row, column, n, classes):
             if S[k, t] > S[best, t]:
                 best = k
         classes[row, column + t] = best
+
+
+@kernel
+def all_finite(S):
+    """Return whether no value of S (K, T) is NaN or infinity."""
+    trouble = fill(S, 0)
+    for k in range(S.shape[0]):
+        for t in range(0, S.shape[1], lanes(S)):
+            # 0 times infinity or NaN is NaN.
+            trouble = trouble + load(S, k, t) * fill(S, 0)
+    return is_zero(trouble)
 
 
 @kernel

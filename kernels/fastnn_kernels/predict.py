@@ -12,7 +12,7 @@ from typing import Any
 
 from .jit import kernel
 from .network import INPUTS, forward_pass, last_outputs, turned_width
-from .output import argmax
+from .output import all_finite, argmax
 from .pointer import call
 from .simd import view
 from .sparse import SparseTile
@@ -50,36 +50,48 @@ def tile_scores(sparse: bool) -> Any:
 def outputs(sparse: bool) -> Any:
     """The kernel ``(activations, transform, plan, parameters, X, tile, units, P)``: an output of X, P (N, K).
 
-    activations, transform: `layer.forward_table` and `output.forward_pointer`.
+    activations, transform: `layer.forward_table` and `output.forward_pointer`. The kernel returns whether all
+    of P is finite.
     """
     scores, width = tile_scores(sparse), turned_width if sparse else input_width
 
     @kernel
     def outputs(activations, transform, plan, parameters, X, tile, units, P):
         T = tile.shape[0] // width(plan, parameters)
+        finite = True
         for first in range(0, P.shape[0], T):
             n = min(P.shape[0] - first, T)
             S = scores(activations, plan, parameters, X, first, n, tile, T, units)
             call(transform, (S, S))
+            # Behind the samples the last one stands again, so that the padding adds no trouble of its own.
+            finite &= all_finite(S)
             for t in range(n):
                 for k in range(S.shape[0]):
                     P[first + t, k] = S[k, t]
+        return finite
 
     return outputs
 
 
 @functools.cache
 def predict(sparse: bool) -> Any:
-    """The kernel ``(activations, plan, parameters, X, tile, units, classes)``: those of X, classes (N,)."""
+    """The kernel ``(activations, plan, parameters, X, tile, units, classes)``: those of X, classes (N,).
+
+    The kernel returns whether all scores are finite; where they are not, a class means nothing.
+    """
     scores, width = tile_scores(sparse), turned_width if sparse else input_width
 
     @kernel
     def predict(activations, plan, parameters, X, tile, units, classes):
         T = tile.shape[0] // width(plan, parameters)
         row = view(classes, 0, 1, classes.shape[0])
+        finite = True
         for first in range(0, classes.shape[0], T):
             n = min(classes.shape[0] - first, T)
-            argmax(scores(activations, plan, parameters, X, first, n, tile, T, units), 0, first, n, row)
+            S = scores(activations, plan, parameters, X, first, n, tile, T, units)
+            finite &= all_finite(S)
+            argmax(S, 0, first, n, row)
+        return finite
 
     return predict
 

@@ -1,0 +1,31 @@
+"""Warnings that name the caller's line, however many calls of the library lie below it."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+
+__all__ = ["warn"]
+
+# Modules in which scikit-learn wraps the methods of an estimator.
+WRAPPERS = ("sklearn.base", "sklearn.callback._callback_support")
+
+
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn at the line outside of this package that led here.
+
+    Parameters
+    ----------
+    message : str
+        Text of the warning.
+    category : type of Warning, default UserWarning
+        Class of the warning.
+    """
+    package = __name__.partition(".")[0]
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None:
+        module = frame.f_globals.get("__name__", "")
+        if module.partition(".")[0] != package and module not in WRAPPERS:
+            break
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)
