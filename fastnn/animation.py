@@ -292,11 +292,8 @@ class _Scene:
         if image.classes is None:
             fine = self.colormap(data, bytes=True)[..., :3]
         else:
-            table = (
-                (255 * pale(self.colours)[np.searchsorted(self.classes, image.classes)])
-                .round()
-                .astype(np.uint8)
-            )
+            regions = pale(self.colours)[np.searchsorted(self.classes, image.classes)]
+            table = (255 * regions).round().astype(np.uint8)
             fine = table.take(data, axis=0)
             fine[_edges(data)] = LINE_COLOUR
         return np.asarray(Image.fromarray(fine).reduce(FINENESS))

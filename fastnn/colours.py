@@ -122,8 +122,8 @@ def region_colours(classes: Array, colours: Any = None) -> NDArray[np.uint8]:
 
 
 def pale(colours: Array, strength: float | Array = REGION_STRENGTH) -> NDArray[np.float64]:
-    """Return colours mixed with white: `strength`, a number or an array (n_colours, 1), is their own share."""
-    return 1 - strength * (1 - colours)
+    """Return colours mixed with white; `strength`, one or an array (n_colours, 1), is their own share."""
+    return strength * colours + (1 - strength)
 
 
 def response_colormap(cmap: Any = None) -> Colormap:
