@@ -70,10 +70,10 @@ def test_without_ffmpeg_it_is_told_before_the_training(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("size", "message"),
     [
-        ((201, 150), r"size must be even numbers of pixels in a \.mp4 file, got \(201, 150\): give \(202, 150\)"),
+        ((201, 150), r"size must be even numbers of pixels in a \.mp4 file, .*: give \(202, 150\)"),
         ((200, 16386), "size must be at most 16384 pixels a side"),
     ],
-)  # fmt: skip
+)
 def test_sizes_that_a_video_does_not_have(tmp_path, size, message):
     model = tutorial()
     before = model.W[0].copy()
@@ -130,7 +130,5 @@ def test_an_interrupt_that_ends_ffmpeg_is_an_interrupt(tmp_path, monkeypatch):
 
     monkeypatch.setattr(animation._Film, "frame", frame)
     with pytest.raises(KeyboardInterrupt):
-        fastnn.animate_training(
-            [tutorial()] * 2, X, y, tmp_path / "a.mp4", titles=["a", "b"], size=SMALL
-        )  # fmt: skip
+        fastnn.animate_training([tutorial()] * 2, X, y, tmp_path / "a.mp4", titles=["a", "b"], size=SMALL)
     assert [entry.name for entry in tmp_path.iterdir()] == ["bin"]
