@@ -41,7 +41,7 @@ def pdf_document(
         Width and height in pixels.
     colours : array (n_classes, 3) of uint8
     description : dict
-        What the document's subject holds as JSON.
+        Written into the document's subject as JSON.
     """
     from matplotlib.backends.backend_pdf import FigureCanvasPdf
     from matplotlib.figure import Figure

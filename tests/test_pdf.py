@@ -36,7 +36,7 @@ def image(size=(300, 200)):
 
 
 def content(path):
-    """What is drawn on the page, as PDF's operators."""
+    """Return the operators that draw the page."""
     streams = re.findall(rb"stream\r?\n(.*?)\r?\nendstream", path.read_bytes(), re.DOTALL)
     (page,) = (text for text in map(zlib.decompress, streams) if b" m\n" in text)
     return page.decode()
