@@ -3,6 +3,7 @@
 A training is watched at a few moments, each of which leaves a snapshot: a model of its own. Only then are
 they drawn, one after the other: what stays the same (axes, samples, legend) is drawn by matplotlib once, the
 regions are painted by `render_boundary` at the frame's own pixels, and Pillow lays the one over the other.
+Pillow writes the frames, or ffmpeg where they are a video.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import copy
 import inspect
 import math
+import subprocess
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from os import PathLike
 from pathlib import Path
@@ -21,11 +23,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from .backends import Job, Memory, Trainer
 from .boundary import check_size, render_boundary
+from .colours import check_colouring, chosen_colours, class_colours, pale, response_colormap
 from .files import written_whole
 from .model import Model
 from .optimizers import LBFGS
 from .painters import NetworkPainter, make_painter
-from .plotting import REGION_STRENGTH, RESPONSE_COLOURS, Samples, class_colours, class_name
+from .plotting import Samples, class_name
 from .training import History
 from .validation import check_count, check_flag, check_number
 
@@ -42,9 +45,13 @@ FORMATS: dict[str, dict[str, Any]] = {
     ".png": {"format": "PNG"},
     ".webp": {"format": "WEBP", "lossless": True},
 }
+# What ffmpeg writes: H.264, which browsers play, with a colour for every 2 x 2 pixels.
+VIDEO = ".mp4"
 # Pixels of a side that they hold, and the slowest that all of them can be.
-LONGEST = {".gif": 65535, ".png": 2**31 - 1, ".webp": 16383}
+LONGEST = {".gif": 65535, ".png": 2**31 - 1, ".webp": 16383, VIDEO: 16384}
 LEAST_FPS = 0.002
+# The fastest as well: what Pillow writes tells a frame's time in whole milliseconds.
+MOST_FPS = 1000.0
 # How much longer the last frame is seen, before it all begins again.
 HOLD_MILLISECONDS = 2500
 # A frame whose text is as large as it was made to be, in pixels; and pixels of an inch in it.
@@ -80,6 +87,8 @@ def animate_training(
     features: tuple[Any, Any] | None = None,
     fill: ArrayLike | None = None,
     progress: bool = False,
+    colours: Any = None,
+    cmap: Any = None,
     **options: Any,
 ) -> Path:
     """Train a model, and make a moving picture of how its decision boundary changes.
@@ -97,7 +106,8 @@ def animate_training(
     y : array-like (n,)
         Their classes.
     path : str or path
-        Where the picture goes: ``.gif``, ``.png`` (an animated one) or ``.webp``.
+        Where the picture goes: ``.gif``, ``.png`` (an animated one), ``.webp``, or ``.mp4`` where the
+        program ffmpeg is on the PATH, with an even number of pixels a side.
     frames : int, default 40
         Number of frames, if the training has as many passes: before the first pass, after the last, and
         between them ever farther apart, since most happens early. Of a list, all are shown.
@@ -117,6 +127,11 @@ def animate_training(
         Values of the other features; their means in X by default.
     progress : bool, default False
         Show bars: of the training of a `Model`, and of the frames.
+    colours : sequence, mapping, str or Colormap, optional
+        Colours of the classes, as `render_boundary` takes them; a sequence is in the sorted order of the
+        classes of the models and of y together. Samples have them, and regions are pale versions.
+    cmap : str or Colormap, optional
+        Colormap of a response; matplotlib's "gray" by default.
     **options
         Of `Model.train`, such as `num_passes`, `epsilon` or `optimizer`.
 
@@ -128,10 +143,13 @@ def animate_training(
     Raises
     ------
     ValueError
-        For another suffix, a folder that is not there, no frames, numbers out of range, a model of
-        regression, and as `Model.train`, `partial_fit` and `render_boundary` do.
+        For another suffix, ``.mp4`` without ffmpeg, a folder that is not there, no frames, numbers out of
+        range, a model of regression, colours that are none or not as many as the classes, and as
+        `Model.train`, `partial_fit` and `render_boundary` do.
     TypeError
         For options that `Model.train` does not know, or that come with something else than a `Model`.
+    RuntimeError
+        Where ffmpeg fails, with what it says.
     DivergenceError
         Where the training diverges. The model holds the last finite parameters; there is no picture.
     KeyboardInterrupt
@@ -151,12 +169,18 @@ def animate_training(
     """
     goal = _check_goal(Path(path))
     frames, size = check_count(frames, "frames", 1), check_size(size)
-    milliseconds = max(1, round(1000 / check_number(fps, "fps", LEAST_FPS)))
+    fps = min(check_number(fps, "fps", LEAST_FPS), MOST_FPS)
     longest = LONGEST[goal.suffix.lower()]
     if max(size) > longest:
         raise ValueError(f"size must be at most {longest} pixels a side in a {goal.suffix} file, got {size}")
+    if goal.suffix.lower() == VIDEO and (size[0] % 2 or size[1] % 2):
+        raise ValueError(
+            f"size must be even numbers of pixels in a {goal.suffix} file, got {size}: give "
+            f"{(size[0] + size[0] % 2, size[1] + size[1] % 2)}"
+        )
     progress = check_flag(progress, "progress")
-    scene = _Scene(X, y, response, class_of_interest, features, fill)
+    check_colouring(response, colours, cmap)
+    scene = _Scene(X, y, response, class_of_interest, features, fill, colours, cmap)
     _Film(scene, size, [])  # whether there is room for it
     is_list = isinstance(model, Iterable) and not hasattr(model, "predict")
     if titles is not None and not is_list:
@@ -170,10 +194,8 @@ def animate_training(
     else:
         snapshots = _of_partial_fits(model, X, y, frames, scene)
     film = _Film(scene, size, [snapshot.title for snapshot in snapshots])
-    durations = [milliseconds] * len(snapshots)
-    durations[-1] += HOLD_MILLISECONDS
     with written_whole(goal) as draft:
-        _write(film, snapshots, draft, durations, progress)
+        _write(film, snapshots, draft, fps, progress)
     return goal
 
 
@@ -183,12 +205,21 @@ def _check_goal(path: Path) -> Path:
 
     Image.init()
     known = [suffix for suffix, settings in FORMATS.items() if settings["format"] in Image.SAVE_ALL]
+    known.append(VIDEO)
     if path.suffix.lower() not in known:
         raise ValueError(f"path must end in one of {', '.join(known)}, got {str(path)!r}")
     if not path.absolute().parent.is_dir():
         raise ValueError(f"there is no folder {path.absolute().parent}")
     if path.is_dir():
         raise ValueError(f"{path} is a folder, not the name of a picture")
+    if path.suffix.lower() == VIDEO:
+        from matplotlib.animation import FFMpegWriter
+
+        if not FFMpegWriter.isAvailable():
+            raise ValueError(
+                f"path: {path.name} is written by ffmpeg, and there is no {FFMpegWriter.bin_path()} on the "
+                "PATH: install ffmpeg, or choose .gif"
+            )
     return path
 
 
@@ -214,8 +245,9 @@ class _Scene:
     """The data, and what of a model is drawn beneath them."""
 
     def __init__(
-        self, X: Any, y: Any, response: str, class_of_interest: Any, features: Any, fill: Any
-    ) -> None:
+        self, X: Any, y: Any, response: str, class_of_interest: Any, features: Any, fill: Any,
+        colours: Any, cmap: Any,
+    ) -> None:  # fmt: skip
         self.X, self.samples = X, Samples.taken(X, y, features, fill)
         self.response = response
         self.view = {
@@ -223,12 +255,18 @@ class _Scene:
             "fill": self.samples.fill,
         }  # fmt: skip
         self.classes = np.unique(self.samples.labels)
+        self._chosen = colours
+        # Those that are chosen may be of more classes, which models know: see `look`.
+        self.colours = class_colours(len(self.classes))
+        self.colormap = response_colormap(cmap)
 
-    def look(self, model: Any) -> None:
-        """Find out whether a model can be drawn, and which classes it knows."""
-        painter = make_painter(model, **self.view)
-        if self.response == "class" and painter.classes is not None and len(painter.classes):
-            self.classes = np.union1d(self.classes, painter.classes)
+    def look(self, models: Sequence[Any]) -> None:
+        """Find out whether models can be drawn, which classes they know, and the colours of all."""
+        for model in models:
+            painter = make_painter(model, **self.view)
+            if self.response == "class" and painter.classes is not None and len(painter.classes):
+                self.classes = np.union1d(self.classes, painter.classes)
+        self.colours = chosen_colours(self.classes, self._chosen)
 
     def right(self, model: Any) -> str:
         """The share of the samples that a model is right about."""
@@ -252,12 +290,10 @@ class _Scene:
         assert image.data is not None
         data = np.repeat(np.repeat(image.data, FINENESS // fineness, 0), FINENESS // fineness, 1)[::-1]
         if image.classes is None:
-            from matplotlib import colormaps
-
-            fine = colormaps[RESPONSE_COLOURS](data, bytes=True)[..., :3]
+            fine = self.colormap(data, bytes=True)[..., :3]
         else:
-            pale = 1 - REGION_STRENGTH * (1 - class_colours(len(self.classes)))
-            table = (255 * pale[np.searchsorted(self.classes, image.classes)]).round().astype(np.uint8)
+            regions = pale(self.colours)[np.searchsorted(self.classes, image.classes)]
+            table = (255 * regions).round().astype(np.uint8)
             fine = table.take(data, axis=0)
             fine[_edges(data)] = LINE_COLOUR
         return np.asarray(Image.fromarray(fine).reduce(FINENESS))
@@ -281,8 +317,7 @@ def _of_list(models: list[Any], titles: Sequence[str] | None, scene: _Scene) -> 
         raise ValueError("there are no frames: the list of models is empty")
     if titles is not None and len(titles) != len(models):
         raise ValueError(f"there are {len(models)} models, but {len(titles)} titles: one a model")
-    for model in models:
-        scene.look(model)
+    scene.look(models)
     if titles is None:
         titles = [f"{k} of {len(models)}: {scene.right(model)}" for k, model in enumerate(models, 1)]
     return [Snapshot(model, str(title)) for model, title in zip(models, titles, strict=True)]
@@ -392,7 +427,7 @@ class _FilmedModel(Model):
 def _of_training(
     model: Model, X: Any, y: Any, frames: int, progress: bool, options: dict[str, Any], scene: _Scene
 ) -> list[Snapshot]:
-    scene.look(model)
+    scene.look([model])
     default = inspect.signature(Model.train).parameters["num_passes"].default
     num_passes = check_count(options.pop("num_passes", default), "num_passes")
     filmed = _FilmedModel.of(model)
@@ -427,11 +462,12 @@ def _of_partial_fits(estimator: Any, X: Any, y: Any, frames: int, scene: _Scene)
     def take(n_passes: int) -> Snapshot:
         seen = copy.copy(estimator)
         seen._state = estimator._state.copy()
-        scene.look(seen)
+        scene.look([seen])
         return Snapshot(seen, _title(seen, seen.loss_ if n_passes else None, n_passes, scene))
 
     # There is nothing to be seen of an estimator before its first pass.
     is_new = not estimator.__sklearn_is_fitted__()
+    scene.look([] if is_new else [estimator])
     shutter = _Shutter(moments(int(is_new), max_iter, frames), take)
     if not is_new:
         shutter.look(0)
@@ -484,7 +520,7 @@ class _Film:
         ax.patch.set_visible(False)
         samples = scene.samples
         ax.set(xlim=samples.xlim, ylim=samples.ylim, xlabel=samples.names[0], ylabel=samples.names[1])
-        for label, colour in zip(scene.classes, class_colours(len(scene.classes)), strict=True):
+        for label, colour in zip(scene.classes, scene.colours, strict=True):
             members = samples.points[samples.labels == label]
             ax.scatter(
                 members[:, 0], members[:, 1], s=24, color=colour, edgecolors="white", linewidths=0.7,
@@ -495,7 +531,7 @@ class _Film:
             from matplotlib.cm import ScalarMappable
 
             self._bar = self._figure.add_axes((0.95, 0.1, 0.02, 0.8))
-            self._figure.colorbar(ScalarMappable(cmap=RESPONSE_COLOURS), cax=self._bar, label=scene.response)
+            self._figure.colorbar(ScalarMappable(cmap=scene.colormap), cax=self._bar, label=scene.response)
 
     def _lay_out(self, titles: list[str]) -> None:
         """Place everything at whole pixels, beside one another."""
@@ -573,20 +609,55 @@ class _Film:
         return Image.alpha_composite(Image.fromarray(beneath), above).convert("RGB")
 
 
-def _write(film: _Film, snapshots: list[Snapshot], path: Path, durations: list[int], progress: bool) -> None:
-    settings = FORMATS[path.suffix.lower()]
+def _write(film: _Film, snapshots: list[Snapshot], path: Path, fps: float, progress: bool) -> None:
     shown: Iterable[Snapshot] = snapshots
     if progress:
         from tqdm.auto import tqdm
 
         shown = tqdm(snapshots, unit="frame", dynamic_ncols=True)
     images: Iterator[Image] = map(film.frame, shown)
+    if path.suffix.lower() == VIDEO:
+        _write_video(images, path, fps)
+        return
+    settings = FORMATS[path.suffix.lower()]
+    durations = [round(1000 / fps)] * len(snapshots)
+    durations[-1] += HOLD_MILLISECONDS
     if settings["format"] == "GIF":
         # One palette for all: what does not change has one number in all frames, and is not stored again.
         some = sorted({0, len(snapshots) // 2, len(snapshots) - 1})
         images = map(_Palette([film.frame(snapshots[k]) for k in some]).apply, images)
     first, *others = images
     first.save(path, save_all=True, append_images=others, duration=durations, loop=0, **settings)
+
+
+def _write_video(images: Iterable[Image], path: Path, fps: float) -> None:
+    """Write frames by ffmpeg, the last one as often as it takes to be seen longer."""
+    from matplotlib.animation import FFMpegWriter
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    images = iter(images)
+    image = next(images)
+    # A power of two: pixels by it are inches without rounding.
+    dpi = 64
+    figure = Figure(figsize=(image.width / dpi, image.height / dpi), dpi=dpi)
+    FigureCanvasAgg(figure)
+    shown = figure.figimage(np.asarray(image), origin="upper")
+    # None of these is left to matplotlib's settings.
+    writer = FFMpegWriter(fps, codec="h264", bitrate=-1, extra_args=["-f", "mp4"])  # type: ignore[arg-type]
+    try:
+        with writer.saving(figure, path, dpi):
+            writer.grab_frame()
+            for image in images:
+                shown.set_data(np.asarray(image))
+                writer.grab_frame()
+            for _ in range(round(HOLD_MILLISECONDS / 1000 * fps)):
+                writer.grab_frame()
+    except subprocess.CalledProcessError as error:
+        # Ctrl-C reaches ffmpeg as well, whose end must not hide it.
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise error.__context__ from None
+        raise RuntimeError(f"ffmpeg could not write {path.name}: {error.stderr.strip()}") from None
 
 
 class _Palette:

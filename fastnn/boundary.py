@@ -21,9 +21,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastnn_kernels.interrupts import held_interrupts, let_interrupts_through
 
+from .colours import check_colouring, region_colours, response_colours
 from .grids import Tally
-from .painters import Painter, make_painter
-from .sinks import ArraySink, FileSink, Picture, Rect, Sink, open_sink, save_pixels
+from .painters import PORTION_POINTS, Painter, make_painter
+from .sinks import ArraySink, FileSink, Picture, Rect, Sink, check_coloured, open_sink, save_pixels
 from .threads import Flag, available_cores, in_turn, taken_cores
 from .validation import check_count, check_flag
 
@@ -85,6 +86,9 @@ class BoundaryImage:
         What the pixels hold, as `render_boundary` was told.
     path : pathlib.Path or None
         The file that the picture went to.
+    colours, cmap
+        The colours that `render_boundary` was given, or None: `save` and `plot` take them unless they are
+        given others.
 
     Examples
     --------
@@ -104,31 +108,53 @@ class BoundaryImage:
         stats: RenderStats,
         response: str = "class",
         path: Path | None = None,
+        colours: Any = None,
+        cmap: Any = None,
     ) -> None:
         self.data, self.extent, self.classes, self.stats = data, extent, classes, stats
         self.response, self.path = response, path
+        self.colours, self.cmap = colours, cmap
 
-    def save(self, path: str | PathLike[str]) -> None:
+    def save(self, path: str | PathLike[str], *, colours: Any = None, cmap: Any = None) -> None:
         """Write the picture to a file.
 
         Parameters
         ----------
         path : str or path
             The suffix says what is written: ``.png``, ``.tif`` or ``.tiff``, ``.zarr``, ``.dzi`` (a pyramid
-            of tiles, and a page that shows it) or ``.svg`` (the regions and the lines between them); see the
-            Notes of `render_boundary`.
+            of tiles, and a page that shows it), ``.svg`` or ``.pdf`` (the regions and the lines between them
+            as shapes); see the Notes of `render_boundary`.
+        colours : sequence, mapping, str or Colormap, optional
+            Colours of the classes, as `render_boundary` takes them and by default those that it was given.
+        cmap : str or Colormap, optional
+            Colormap of a response, by default the one that `render_boundary` was given.
 
         Raises
         ------
         ValueError
-            For another suffix, a folder that is not there, a picture that went to a file already.
+            For another suffix, a folder that is not there, a picture that went to a file already, colours
+            that are none or not as many as the classes, or that are given for a file that shows none.
         ImportError
             For ``.tif`` and ``.zarr`` without tifffile and zarr: ``pip install 'fastnn-numba[render]'``.
         """
         data = self._pixels("save it")
-        save_pixels(data, path, _picture(data.shape[::-1], data.dtype, self.extent, self.classes))
+        check_colouring(self.response, colours, cmap)
+        picture = _picture(
+            data.shape[::-1], data.dtype, self.extent, self.classes,
+            self.colours if colours is None else colours, self.cmap if cmap is None else cmap,
+        )  # fmt: skip
+        check_coloured(path, picture, colours, cmap)
+        save_pixels(data, path, picture)
 
-    def plot(self, ax: Axes | None = None, X: ArrayLike | None = None, y: ArrayLike | None = None) -> Axes:
+    def plot(
+        self,
+        ax: Axes | None = None,
+        X: ArrayLike | None = None,
+        y: ArrayLike | None = None,
+        *,
+        colours: Any = None,
+        cmap: Any = None,
+    ) -> Axes:
         """Draw the picture with matplotlib.
 
         Parameters
@@ -139,15 +165,27 @@ class BoundaryImage:
             Samples to draw on it.
         y : array-like (n,), optional
             Their classes.
+        colours : sequence, mapping, str or Colormap, optional
+            Colours of the classes, as `render_boundary` takes them and by default those that it was given.
+            Samples have them, and regions are pale versions. Where y has labels that are none of `classes`,
+            a sequence is in the sorted order of all.
+        cmap : str or Colormap, optional
+            Colormap of a response, by default the one that `render_boundary` was given, else "gray".
 
         Returns
         -------
         matplotlib Axes
+
+        Raises
+        ------
+        ValueError
+            For a picture that went to a file, X without y, labels that cannot be the model's, and colours
+            that are none or not as many as the classes.
         """
         from .plotting import draw_image
 
         self._pixels("draw it")
-        return draw_image(self, ax, X, y)
+        return draw_image(self, ax, X, y, colours, cmap)
 
     def _pixels(self, purpose: str) -> Array:
         if self.data is None:
@@ -176,6 +214,8 @@ def render_boundary(
     n_threads: int | None = None,
     progress: bool = False,
     out: Any = None,
+    colours: Any = None,
+    cmap: Any = None,
 ) -> BoundaryImage:
     """Render which class a model decides for, at every pixel of a rectangle.
 
@@ -217,9 +257,19 @@ def render_boundary(
         Show a bar.
     out : array, str or path, optional
         Where the picture goes: an array or a ``numpy.memmap`` (height, width) that holds its values; or a
-        file, written while it is painted, in bounded memory: ``.png``, ``.tif``, ``.zarr``, ``.svg`` (the
-        regions and the lines between them) or ``.dzi``, a pyramid of tiles with a page that shows it in a
-        browser; see Notes.
+        file, written while it is painted, in bounded memory: ``.png``, ``.tif``, ``.zarr``, ``.svg`` or
+        ``.pdf`` (the regions and the lines between them as shapes), or ``.dzi``, a pyramid of tiles with a
+        page that shows it in a browser; see Notes.
+    colours : sequence, mapping, str or Colormap, optional
+        Colours of the classes, each as matplotlib takes it, and opaque: one a class in the order of
+        `classes`; a mapping of labels to colours, which may have more labels; or a colormap or its name, of
+        which a qualitative one, as "Set2", gives its colours in order, and another, as "viridis", evenly
+        spaced ones from end to end. Files have exactly these colours, and `BoundaryImage.plot` pale versions
+        under samples. By default "tab10", or "turbo" for more than 10 classes, pale in files too. Where the
+        classes are those that come up, their number is compared when the picture is saved or drawn.
+    cmap : str or Colormap, optional
+        Colormap of a response, or its name: 0 has its first colour and 1 its last. In files, it is for
+        ``.png`` and ``.dzi``. By default a response is grey.
 
     Returns
     -------
@@ -229,7 +279,8 @@ def render_boundary(
     ------
     ValueError
         For empty or reversed limits, a size below 1, a model of regression, responses and methods that do not
-        go together, features that there are not, an `out` that does not fit.
+        go together, features that there are not, an `out` that does not fit, colours that are none, not as
+        many as the classes, or given for a file that shows none.
     TypeError
         For a model that cannot predict.
     MemoryError
@@ -243,10 +294,11 @@ def render_boundary(
     -----
     Files are moved to their names when they are whole, and replace older pictures of the same name. Their
     first row is the highest, as image files have it, but for Zarr, whose rows are those of `data`. Classes
-    have a colour each, up to 256 of them; a response is grey, in ``.png`` with 16 bits, 0 for 0 and 65535
-    for 1, and in ``.tif`` and ``.zarr`` it is a float. Beside ``NAME.dzi`` stand the tiles, ``NAME_files``,
-    and the page, ``NAME.html``; an address that ends in ``#x=0.5&y=1&zoom=8`` opens it there. Pillow opens
-    more than 178 million pixels once ``PIL.Image.MAX_IMAGE_PIXELS = None``.
+    have a colour each, up to 256 of them (in ``.svg`` and ``.pdf`` all); a response is grey, in ``.png`` with
+    16 bits, 0 for 0 and 65535 for 1, or with `cmap` in up to 256 colours, and in ``.tif`` and ``.zarr`` it is
+    a float. The page of a ``.pdf`` is 8 inches along the longer side. Beside ``NAME.dzi`` stand the tiles,
+    ``NAME_files``, and the page, ``NAME.html``; an address that ends in ``#x=0.5&y=1&zoom=8`` opens it there.
+    Pillow opens more than 178 million pixels once ``PIL.Image.MAX_IMAGE_PIXELS = None``.
 
     Examples
     --------
@@ -269,6 +321,7 @@ def render_boundary(
         model, response=response, method=method, class_of_interest=class_of_interest, features=features,
         fill=fill, classes=classes, n_pixels=width * height,
     )  # fmt: skip
+    check_colouring(response, colours, cmap)
     if painter.finds_classes and out is not None:
         raise ValueError(
             "out takes numbers of classes as they are painted, but nobody knows yet which there are: name "
@@ -277,7 +330,15 @@ def render_boundary(
     if out is None:
         _check_memory(width, height, painter.dtype)
     xs, ys = centres(extent[:2], width), centres(extent[2:], height)
-    picture = _picture((width, height), painter.dtype, extent, painter.classes)
+    picture = _picture(
+        (width, height),
+        painter.dtype,
+        extent,
+        painter.classes,
+        None if painter.finds_classes else colours,
+        cmap,
+    )
+    check_coloured(out, picture, colours, cmap)
     sink, stats = render(painter, xs, ys, lambda: open_sink(out, picture), count, progress)
     data, found = sink.pixels if isinstance(sink, ArraySink) else None, painter.classes
     if painter.finds_classes:
@@ -285,7 +346,7 @@ def render_boundary(
         assert found is not None
         data, found = _in_order(data, found)
     return BoundaryImage(
-        data, extent, found, stats, response, sink.path if isinstance(sink, FileSink) else None
+        data, extent, found, stats, response, sink.path if isinstance(sink, FileSink) else None, colours, cmap
     )
 
 
@@ -329,10 +390,25 @@ def render(
         columns, rows = xs.part(rect.left, rect.right), ys.part(rect.bottom, rect.top)
         # Somebody else's model may itself want a core.
         with taken_cores(1) if painter.is_threaded else nullcontext():
-            tally = painter.paint(columns, rows, target, stop)
+            if painter.is_threaded:
+                tally = painter.paint(columns, rows, target, stop)
+            else:
+                tally = paint_bands(columns, rows, target)
             painted = time.perf_counter()
             encoded = None if stop() else sink.encode(rect, target)
         return encoded, tally, time.perf_counter() - painted
+
+    def paint_bands(columns: Array, rows: Array, target: Array) -> Tally:
+        """Paint a rectangle some rows at a time, and move the bar after each: it may take minutes."""
+        tally = Tally()
+        count = max(1, PORTION_POINTS // columns.size)
+        for first in range(0, rows.size, count):
+            if stop():
+                break
+            band = slice(first, first + count)
+            tally += painter.paint(columns, rows[band], target[band], stop)
+            bar.update(target[band].size)
+        return tally
 
     tally = Tally()
     n_threads = n_threads if painter.is_threaded else 1
@@ -355,7 +431,8 @@ def render(
                         sink.put(rect, encoded)
                         tally += part
                         writing += seconds + time.perf_counter() - put
-                        bar.update((rect.top - rect.bottom) * (rect.right - rect.left))
+                        if painter.is_threaded:
+                            bar.update((rect.top - rect.bottom) * (rect.right - rect.left))
             if interrupted():
                 raise KeyboardInterrupt
             put_all = time.perf_counter()
@@ -371,13 +448,18 @@ def render(
 
 
 def _picture(
-    size: tuple[int, int], dtype: np.dtype, extent: tuple[float, float, float, float], classes: Array | None
+    size: tuple[int, int],
+    dtype: np.dtype,
+    extent: tuple[float, float, float, float],
+    classes: Array | None,
+    colours: Any = None,
+    cmap: Any = None,
 ) -> Picture:
     if classes is None:
-        return Picture(*size, dtype, extent, None, None)
-    from .plotting import region_colours
-
-    return Picture(*size, dtype, extent, region_colours(len(classes)), tuple(classes.tolist()))
+        return Picture(
+            *size, dtype, extent, response_colours=None if cmap is None else response_colours(cmap)
+        )
+    return Picture(*size, dtype, extent, region_colours(classes, colours), tuple(classes.tolist()))
 
 
 def _in_order(data: Array, found: Array) -> tuple[Array, Array]:

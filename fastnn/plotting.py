@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .boundary import BoundaryImage, render_boundary
+from .colours import check_colouring, chosen_colours, pale, response_colormap
 from .painters import known_features, resolve_features
 from .tracing import placed, trace_pixels
 from .validation import check_samples
@@ -21,12 +22,6 @@ __all__ = ["plot_decision_boundary", "plot_history"]
 
 # Of the data's range, added around it.
 MARGIN = 0.1
-# How much of a class's colour its region has; the rest is white.
-REGION_STRENGTH = 0.35
-# The same in a file, where there are no samples on it.
-FILE_STRENGTH = 0.7
-# Of the pixels of a response, from its lowest to its highest value: grey leaves colours to the classes.
-RESPONSE_COLOURS = "gray"
 # Of samples, so many that a legend is not fitted in among them.
 MANY_POINTS = 2000
 # Pixels along the longer side from which the line of the boundary is drawn: more cannot be seen.
@@ -47,6 +42,9 @@ def plot_decision_boundary(
     class_of_interest: Any = None,
     classes: ArrayLike | None = None,
     n_threads: int | None = None,
+    progress: bool = False,
+    colours: Any = None,
+    cmap: Any = None,
 ) -> Axes:
     """Draw the regions a model decides for, the boundary between them, and the data.
 
@@ -73,6 +71,13 @@ def plot_decision_boundary(
         As `render_boundary` has them.
     n_threads : int, optional
         Threads that evaluate a network; all available cores by default.
+    progress : bool, default False
+        Show a bar of the pixels that are painted.
+    colours : sequence, mapping, str or Colormap, optional
+        Colours of the classes, as `render_boundary` takes them; a sequence is in the sorted order of the
+        classes of the model and of y together. Samples have them, and regions are pale versions.
+    cmap : str or Colormap, optional
+        Colormap of a response; matplotlib's "gray" by default.
 
     Returns
     -------
@@ -82,7 +87,8 @@ def plot_decision_boundary(
     ------
     ValueError
         For X that is no finite table or does not have the model's features, y of another length or with
-        labels that cannot be the model's, or a model that does not predict classes.
+        labels that cannot be the model's, a model that does not predict classes, or colours that are none or
+        not as many as the classes. Nothing is drawn then.
 
     Examples
     --------
@@ -98,6 +104,7 @@ def plot_decision_boundary(
     """
     samples = Samples.taken(X, y, features, fill)
     samples.check_model(model)
+    check_colouring(response, colours, cmap)
     if ax is None:
         import matplotlib.pyplot as plt
 
@@ -105,9 +112,9 @@ def plot_decision_boundary(
     image = render_boundary(
         model, samples.xlim, samples.ylim, _axes_pixels(ax) if resolution is None else resolution,
         response=response, features=samples.features, fill=samples.fill, method=method,
-        class_of_interest=class_of_interest, classes=classes, n_threads=n_threads,
+        class_of_interest=class_of_interest, classes=classes, n_threads=n_threads, progress=progress,
     )  # fmt: skip
-    draw_image(image, ax, samples.points, samples.labels)
+    draw_image(image, ax, samples.points, samples.labels, colours, cmap)
     ax.set(xlabel=samples.names[0], ylabel=samples.names[1])
     return ax
 
@@ -164,9 +171,15 @@ def check_classes(y: Any, n_samples: int) -> NDArray[Any]:
 
 
 def draw_image(
-    image: BoundaryImage, ax: Axes | None = None, X: ArrayLike | None = None, y: ArrayLike | None = None
+    image: BoundaryImage,
+    ax: Axes | None = None,
+    X: ArrayLike | None = None,
+    y: ArrayLike | None = None,
+    colours: Any = None,
+    cmap: Any = None,
 ) -> Axes:
     """Draw a picture of a boundary, the lines around its regions, and samples; see `BoundaryImage.plot`."""
+    check_colouring(image.response, colours, cmap)
     if ax is None:
         import matplotlib.pyplot as plt
 
@@ -178,7 +191,7 @@ def draw_image(
     points = None if X is None else check_samples(X, 2, np.dtype(np.float64))
     labels = None if points is None else check_classes(y, len(points))
     shown = _all_classes(classes, labels)
-    colours = class_colours(len(shown))
+    shades = chosen_colours(shown, image.colours if colours is None else colours)
     # More than the axes have pixels cannot be seen, but takes its time to draw.
     stride = max(
         1, min(size // (2 * seen) for size, seen in zip(data.shape[::-1], _axes_pixels(ax), strict=True))
@@ -187,15 +200,17 @@ def draw_image(
     style: dict[str, Any] = {"extent": image.extent, "origin": "lower", "aspect": "auto"}
     if classes is None:
         lowest = float(seen.min()) if image.response == "confidence" else 0.0
-        drawn = ax.imshow(seen, cmap=RESPONSE_COLOURS, vmin=lowest, vmax=1, **style)
+        colormap = response_colormap(image.cmap if cmap is None else cmap)
+        drawn = ax.imshow(seen, cmap=colormap, vmin=lowest, vmax=1, **style)
         ax.figure.colorbar(drawn, ax=ax, label=image.response)
     else:
         from matplotlib.colors import ListedColormap
 
-        pale = _pale(colours[np.searchsorted(shown, classes)])
+        order = np.argsort(shown)
+        regions = pale(shades[order[np.searchsorted(shown, classes, sorter=order)]])
         ax.imshow(
             seen,
-            cmap=ListedColormap(pale.tolist()),
+            cmap=ListedColormap(regions.tolist()),
             vmin=-0.5,
             vmax=len(classes) - 0.5,
             interpolation="nearest",
@@ -203,7 +218,7 @@ def draw_image(
         )
         _draw_lines(ax, data, image.extent)
     if points is not None:
-        for label, colour in zip(shown, colours, strict=True):
+        for label, colour in zip(shown, shades, strict=True):
             members = points[labels == label]
             # A class without data has its region, and so its line in the legend.
             ax.scatter(
@@ -217,7 +232,7 @@ def draw_image(
 
 
 def _all_classes(classes: NDArray[Any] | None, labels: NDArray[Any] | None) -> NDArray[Any]:
-    """The classes of a model and those of data, together."""
+    """Return the classes of a model and those of data, together: sorted, unless the model has all of them."""
     if labels is None:
         return np.empty(0) if classes is None else classes
     if classes is None:
@@ -227,30 +242,14 @@ def _all_classes(classes: NDArray[Any] | None, labels: NDArray[Any] | None) -> N
             f"y holds labels such as {labels[:1].tolist()}, but the model's classes are {classes.tolist()}: "
             "give the labels as the model predicts them"
         )
-    return np.union1d(classes, labels)
+    both = np.union1d(classes, labels)
+    # A model may have an order of its own.
+    return classes if both.size == classes.size and (both != classes).any() else both
 
 
 def class_name(label: Any) -> str:
     """What a class is called in a legend."""
     return label if isinstance(label, str) else f"class {label}"
-
-
-def class_colours(count: int) -> NDArray[np.float64]:
-    """`count` colours (count, 3) that tell classes apart."""
-    from matplotlib import colormaps
-
-    if count <= 10:
-        return colormaps["tab10"](np.arange(count))[:, :3]
-    return colormaps["turbo"](np.linspace(0.05, 0.95, count))[:, :3]
-
-
-def region_colours(count: int) -> NDArray[np.uint8]:
-    """Colours (count, 3) of the classes' regions in a file, red, green and blue from 0 to 255."""
-    return (_pale(class_colours(count), FILE_STRENGTH) * 255).round().astype(np.uint8)
-
-
-def _pale(colours: NDArray[np.float64], strength: float = REGION_STRENGTH) -> NDArray[np.float64]:
-    return 1 - strength * (1 - colours)
 
 
 def _axes_pixels(ax: Axes) -> tuple[int, int]:

@@ -381,7 +381,8 @@ def regions(lines: Iterable[Line], corner: int, size: tuple[float, float]) -> di
     Returns
     -------
     dict of int to list of array (n, 2)
-        By class; where an odd number of rings go round a point, it is of the class.
+        By class. Every ring has its class on the left, so that either rule of filling, even-odd or nonzero,
+        gives the region.
     """
     width, height = size
     rings: dict[int, list[Floats]] = {}
@@ -396,7 +397,7 @@ def regions(lines: Iterable[Line], corner: int, size: tuple[float, float]) -> di
     for left, right, points in lines:
         if (points[0] == points[-1]).all():
             rings.setdefault(left, []).append(points)
-            rings.setdefault(right, []).append(points)
+            rings.setdefault(right, []).append(points[::-1])
             continue
         add(left, points)
         add(right, points[::-1])

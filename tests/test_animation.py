@@ -10,8 +10,8 @@ from sklearn.neighbors import KNeighborsClassifier
 import fastnn
 from fastnn import animation
 from fastnn.animation import HOLD_MILLISECONDS, moments
+from fastnn.colours import REGION_STRENGTH, class_colours
 from fastnn.fitting import Fit
-from fastnn.plotting import REGION_STRENGTH, class_colours
 
 X, y = make_moons(120, noise=0.2, random_state=0)
 SMALL = (200, 150)
@@ -312,7 +312,7 @@ def test_an_interrupted_drawing_leaves_the_model_trained_and_the_file_that_was_t
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"path": "a.mp4"}, r"path must end in one of .gif, .png, .webp, got 'a.mp4'"),
+        ({"path": "a.avi"}, r"path must end in one of .gif, .png, .webp, .mp4, got 'a.avi'"),
         ({"path": "none/a.gif"}, "there is no folder .*none"),
         ({"path": "folder.gif"}, "folder.gif is a folder, not the name of a picture"),
         ({"frames": 0}, "frames must be .* got 0"),

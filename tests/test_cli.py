@@ -131,7 +131,7 @@ def test_help_and_version():
 def test_the_picture_shows_both_classes_and_the_boundary(tmp_path, capsys):
     cli.main(["moons", "--passes", "3000", "--out", str(tmp_path / "p.png")])
     picture = matplotlib.image.imread(tmp_path / "p.png")[..., :3].reshape(-1, 3)
-    from fastnn.plotting import REGION_STRENGTH, class_colours
+    from fastnn.colours import REGION_STRENGTH, class_colours
 
     for colour in class_colours(2):
         pale = 1 - REGION_STRENGTH * (1 - colour)

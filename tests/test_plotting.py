@@ -10,7 +10,7 @@ from sklearn.datasets import make_blobs, make_moons
 from sklearn.neighbors import KNeighborsClassifier
 
 import fastnn
-from fastnn.plotting import REGION_STRENGTH, class_colours
+from fastnn.colours import REGION_STRENGTH, class_colours
 
 X, y = make_moons(200, noise=0.20, random_state=0)
 

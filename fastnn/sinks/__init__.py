@@ -23,8 +23,8 @@ from .array import ArraySink, strips
 from .base import FileSink, Picture, Rect, Sink
 from .deepzoom import DeepZoomSink
 from .png import PngSink
-from .svg import SvgSink
 from .tiff import TiffSink
+from .vector import PdfSink, SvgSink
 from .zarr import ZarrSink
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "Picture",
     "Rect",
     "Sink",
+    "check_coloured",
     "open_sink",
     "save_pixels",
     "strips",
@@ -47,6 +48,7 @@ FORMATS: dict[str, type[FileSink]] = {
     ".zarr": ZarrSink,
     ".dzi": DeepZoomSink,
     ".svg": SvgSink,
+    ".pdf": PdfSink,
 }
 
 
@@ -89,6 +91,42 @@ def open_sink(out: Any, picture: Picture, argument: str = "out") -> Sink:
     if not path.parent.is_dir():
         raise ValueError(f"{argument}: there is no folder {path.parent}")
     return FORMATS[path.suffix.lower()](path, picture, argument)
+
+
+def check_coloured(out: Any, picture: Picture, colours: Any, cmap: Any) -> None:
+    """Raise where a file is to have chosen colours that its format does not show.
+
+    Parameters
+    ----------
+    out : array, path or None
+        Arrays hold numbers to be coloured later, and pass.
+    picture : Picture
+    colours, cmap : optional
+        As they were given for this file; None passes.
+
+    Raises
+    ------
+    ValueError
+    """
+    path = Path(out) if isinstance(out, (str, os.PathLike)) else Path()
+    suffix = path.suffix.lower()
+    if suffix not in FORMATS:
+        return
+    if picture.colours is None:
+        if colours is not None:
+            raise ValueError("colours are those of classes, and the picture holds a response: use cmap=")
+        if cmap is not None and not FORMATS[suffix].colours_responses:
+            able = [name for name, kind in FORMATS.items() if kind.colours_responses]
+            raise ValueError(
+                f"cmap: a {suffix} file has no colours for a response: choose {' or '.join(able)}, or leave "
+                "cmap out"
+            )
+    elif colours is not None and len(picture.colours) > FORMATS[suffix].most_coloured:
+        able = [name for name, kind in FORMATS.items() if kind.most_coloured >= len(picture.colours)]
+        raise ValueError(
+            f"colours: a {suffix} file of {len(picture.colours)} classes holds their numbers, without "
+            f"colours: choose {' or '.join(able)}, or leave colours out"
+        )
 
 
 def save_pixels(pixels: NDArray[Any], path: str | os.PathLike[str], picture: Picture) -> None:

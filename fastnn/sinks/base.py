@@ -46,6 +46,8 @@ class Picture:
         Red, green and blue of the classes; None for a response.
     classes : tuple, optional
         Labels of the classes, any objects; None for a response.
+    response_colours : array (n, 3) of uint8, optional
+        Red, green and blue of a response, evenly spaced from 0 to 1, at most 256; None for grey.
     """
 
     width: int
@@ -54,6 +56,7 @@ class Picture:
     extent: tuple[float, float, float, float]
     colours: NDArray[np.uint8] | None = None
     classes: tuple[Any, ...] | None = None
+    response_colours: NDArray[np.uint8] | None = None
 
     def __post_init__(self) -> None:
         n_colours = None if self.colours is None else len(self.colours)
@@ -120,6 +123,8 @@ class FileSink(Sink):
 
     longest = 2**31 - 1  # pixels of a side that the format can hold
     most_classes = 1 << 16
+    most_coloured = PALETTE  # classes of a picture that shows them in colours
+    colours_responses = False
     package: str | None = None  # that it needs, and that is not installed with fastnn
 
     def __init__(self, path: Path, picture: Picture, argument: str = "out") -> None:

@@ -25,13 +25,14 @@ class PngSink(FileSink):
     """A PNG with a palette, of 1, 2, 4 or 8 bits a pixel; of more than 256 classes, their numbers as grey.
 
     A response is 16 bits of grey: 0 is black, 1 is white, what lies outside is the nearer of the two, and
-    NaN is black.
+    NaN is as 0; or it has a palette, of the colours that were chosen.
 
     Pillow, OpenCV and pypng write one row after the other on one thread, and nearly all the time goes into
     the compression. Here each strip is compressed by itself, as pigz does: ended at a whole byte, strips
     one after the other are one stream, and its checksum comes from theirs.
     """
 
+    colours_responses = True
     file: IO[bytes]
 
     def begin(self) -> None:
@@ -89,11 +90,12 @@ class PngCoding:
     PLAIN, UP = 0, 2  # types of rows: the bytes, and their differences from the row above
 
     def __init__(self, picture: Picture, grey_bits: int) -> None:
-        colours = picture.colours
+        self.is_response = picture.colours is None
+        colours = picture.response_colours if self.is_response else picture.colours
         self.has_palette = colours is not None and len(colours) <= PALETTE
-        self.is_response = colours is None
         self.palette = b""
-        self.bits = 16 if colours is not None else grey_bits
+        self.n_colours = 0 if colours is None else len(colours)
+        self.bits = grey_bits if self.is_response else 16
         if colours is not None and self.has_palette:
             self.palette = _png_chunk(b"PLTE", np.ascontiguousarray(colours, np.uint8).tobytes())
             self.bits = next(bits for bits in (1, 2, 4, 8) if len(colours) <= 1 << bits)
@@ -117,7 +119,7 @@ class PngCoding:
         if self.has_palette:
             lines[:, 0] = self.PLAIN
             for i in range(0, height, rows):
-                _pack(pixels[i : i + rows], self.bits, lines[i : i + rows, 1:])
+                _pack(self._numbers(pixels[i : i + rows]), self.bits, lines[i : i + rows, 1:])
             return lines
         # What is above the first row is in another strip.
         lines[:, 0], lines[0, 0] = self.UP, self.PLAIN
@@ -129,13 +131,22 @@ class PngCoding:
             above = values[-1]
         return lines
 
+    def _numbers(self, pixels: NDArray[Any]) -> NDArray[Any]:
+        """Return the numbers of colours in the palette: classes, or a response as matplotlib counts it."""
+        if not self.is_response:
+            return pixels
+        return np.minimum(_clipped(pixels) * self.n_colours, self.n_colours - 1).astype(np.uint8)
+
     def _grey(self, pixels: NDArray[Any]) -> NDArray[np.uint8]:
         """The bytes of rows of grey, the higher one of a pixel first."""
         if self.is_response:
-            most = (1 << self.bits) - 1
-            # NaN is none of the two, and 0 then.
-            pixels = np.where(pixels > 0, np.minimum(pixels, 1), 0).astype(np.float32) * most + 0.5
+            pixels = _clipped(pixels).astype(np.float32) * ((1 << self.bits) - 1) + 0.5
         return pixels.astype(">u2" if self.bits == 16 else np.uint8).view(np.uint8)
+
+
+def _clipped(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Return a response within 0 and 1, and NaN, which is neither above 0, as 0."""
+    return np.where(pixels > 0, np.minimum(pixels, 1), 0)
 
 
 def _png_chunk(kind: bytes, data: bytes) -> bytes:

@@ -23,6 +23,7 @@ class ZarrSink(FileSink):
     """
 
     longest = 2**63 - 1
+    most_coloured = 0
     package = "zarr"
 
     def check_place(self) -> None:

@@ -1,27 +1,31 @@
-"""Scalable Vector Graphics."""
+"""Pictures as shapes: the regions of the classes, and the lines between them, traced from the pixels."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..pdf import pdf_document
 from ..svg import svg_document
-from ..tracing import Seams, mixed_squares, placed, trace
+from ..tracing import Line, Seams, mixed_squares, placed, trace
 from .array import strips
 from .base import FileSink, Rect
 
-__all__ = ["SvgSink"]
+__all__ = ["PdfSink", "SvgSink"]
 
 
-class SvgSink(FileSink):
-    """The lines between the regions of the classes as an SVG, along its pixels, and smoothed within them.
+class VectorSink(FileSink):
+    """The lines between the regions of the classes, along the pixels and smoothed within them, in a document.
 
     Nothing is known but the pixels, so that a line may be off by about one. What is held grows with the
     length of the lines.
     """
+
+    most_coloured = FileSink.most_classes
 
     def begin(self) -> None:
         if self.picture.colours is None:
@@ -48,15 +52,35 @@ class SvgSink(FileSink):
 
     def close(self) -> None:
         picture = self.picture
-        assert picture.colours is not None
         lines = trace(self.seams.squares, picture.width + 2)
         xs, ys = (
             np.concatenate([[0], np.arange(side) + 0.5, [side]]) for side in (picture.width, picture.height)
         )
-        labels = range(len(picture.colours)) if picture.classes is None else picture.classes
-        text = svg_document(
-            placed(lines, xs, ys), self.corner, (picture.width, picture.height), picture.colours, labels,
-            picture.description,
-        )  # fmt: skip
-        self.draft.name(self.path).write_text(text, encoding="utf-8")
+        assert picture.colours is not None
+        document = self.document(placed(lines, xs, ys), picture.colours)
+        self.draft.name(self.path).write_bytes(document)
         self.draft.publish()
+
+    @abstractmethod
+    def document(self, lines: Sequence[Line], colours: NDArray[np.uint8]) -> bytes:
+        """Return the file of all lines, in pixels from the lower left corner, and the regions they bound."""
+
+
+class SvgSink(VectorSink):
+    """An SVG whose units are the pixels."""
+
+    def document(self, lines: Sequence[Line], colours: NDArray[np.uint8]) -> bytes:
+        picture = self.picture
+        labels = range(len(colours)) if picture.classes is None else picture.classes
+        size = picture.width, picture.height
+        text = svg_document(lines, self.corner, size, colours, labels, picture.description)
+        return text.encode("utf-8")
+
+
+class PdfSink(VectorSink):
+    """A PDF of one page."""
+
+    def document(self, lines: Sequence[Line], colours: NDArray[np.uint8]) -> bytes:
+        picture = self.picture
+        size = picture.width, picture.height
+        return pdf_document(lines, self.corner, size, colours, picture.description)

@@ -1,0 +1,211 @@
+"""Colours of classes and of responses: the usual ones, and those that users choose by matplotlib's names."""
+
+from __future__ import annotations
+
+import reprlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.colors import Colormap
+
+__all__ = [
+    "REGION_STRENGTH",
+    "check_colouring",
+    "chosen_colours",
+    "class_colours",
+    "pale",
+    "region_colours",
+    "response_colormap",
+    "response_colours",
+]
+
+Array = NDArray[Any]
+
+# Share of a class's colour in its region under samples, which have the colour itself; the rest is white.
+REGION_STRENGTH = 0.35
+# The same in a file, where there are no samples.
+FILE_STRENGTH = 0.7
+# Colormap of a response unless another is chosen: grey leaves colours to the classes.
+RESPONSE_COLOURS = "gray"
+# Entries of a colormap from which on it is continuous, though it may be a list, as viridis is; and the most
+# that a palette in a file holds.
+CONTINUOUS = 256
+
+
+def check_colouring(response: str, colours: Any = None, cmap: Any = None) -> None:
+    """Raise where chosen colours are none, or are not for what a picture shows.
+
+    Parameters
+    ----------
+    response : str
+        What the pixels hold, as `render_boundary` takes it.
+    colours, cmap : optional
+        As users give them. The number of colours is not looked at: `chosen_colours` does so.
+
+    Raises
+    ------
+    ValueError
+    """
+    if colours is not None:
+        _colormap_or_entries(colours)
+    if cmap is not None:
+        response_colormap(cmap)
+        if response == "class":
+            raise ValueError(
+                "cmap is the colormap of a response, and response is 'class': choose the colours of classes "
+                "with colours=, which takes the name of a colormap as well"
+            )
+
+
+def class_colours(count: int) -> NDArray[np.float64]:
+    """Return `count` colours (count, 3) that tell classes apart."""
+    from matplotlib import colormaps
+
+    if count <= 10:
+        return colormaps["tab10"](np.arange(count))[:, :3]
+    return colormaps["turbo"](np.linspace(0.05, 0.95, count))[:, :3]
+
+
+def chosen_colours(classes: Array, colours: Any = None) -> NDArray[np.float64]:
+    """Return the colours of classes.
+
+    Parameters
+    ----------
+    classes : array (n_classes,)
+        Labels.
+    colours : sequence, mapping, str or Colormap, optional
+        A colour a class in the order of `classes`, a mapping of labels to colours, which may have more of
+        them, or a colormap: in the order of its colours if it is qualitative, else evenly spaced from end to
+        end. By default those of `class_colours`.
+
+    Returns
+    -------
+    array (n_classes, 3)
+        Red, green and blue, from 0 to 1.
+
+    Raises
+    ------
+    ValueError
+        For what is no colour, a wrong number of them, a class that a mapping does not have, an unknown name.
+    """
+    labels = classes.tolist()
+    if colours is None:
+        return class_colours(len(labels))
+    found = _colormap_or_entries(colours)
+    if not isinstance(found, dict):
+        return _spread(found, len(labels))
+    keys = labels
+    if hasattr(colours, "keys"):
+        missing = [label for label in labels if label not in found]
+        if missing:
+            raise ValueError(f"colours must have one for every class, but has none for {missing[0]!r}")
+    else:
+        keys = list(range(len(labels)))
+        if len(found) != len(labels):
+            raise ValueError(
+                f"colours must be as many as there are classes, {len(labels)} ({reprlib.repr(labels)}), "
+                f"got {len(found)}"
+            )
+    return np.array([found[key] for key in keys], np.float64).reshape(-1, 3)
+
+
+def region_colours(classes: Array, colours: Any = None) -> NDArray[np.uint8]:
+    """Return the colours (n_classes, 3) of regions in a file, from 0 to 255: pale ones, or exactly `colours`.
+
+    Arguments and errors as of `chosen_colours`.
+    """
+    found = chosen_colours(classes, colours)
+    return ((pale(found, FILE_STRENGTH) if colours is None else found) * 255).round().astype(np.uint8)
+
+
+def pale(colours: Array, strength: float | Array = REGION_STRENGTH) -> NDArray[np.float64]:
+    """Return colours mixed with white; `strength`, one or an array (n_colours, 1), is their own share."""
+    return strength * colours + (1 - strength)
+
+
+def response_colormap(cmap: Any = None) -> Colormap:
+    """Return the colormap of responses: a Colormap as it is, or by its name; grey by default."""
+    from matplotlib import colormaps
+
+    try:
+        return colormaps.get_cmap(RESPONSE_COLOURS if cmap is None else cmap)
+    except (ValueError, TypeError):
+        raise ValueError(
+            "cmap must be a Colormap or the name of one of matplotlib's, such as 'viridis' or 'RdBu', got "
+            f"{cmap!r}"
+        ) from None
+
+
+def response_colours(cmap: Any) -> NDArray[np.uint8]:
+    """Return the colours (n, 3) of a response from 0 to 1, at most 256 of them, from 0 to 255 each.
+
+    Transparent ones are laid on white, as matplotlib's usual axes are.
+    """
+    found = response_colormap(cmap)
+    if found.N > CONTINUOUS:
+        found = found.resampled(CONTINUOUS)
+    colours = found(np.arange(found.N))
+    return (pale(colours[:, :3], colours[:, 3:]) * 255).round().astype(np.uint8)
+
+
+def _colormap_or_entries(colours: Any) -> Colormap | dict[Any, tuple[float, ...]]:
+    """Return what `colours` is: a colormap, or colours by their labels or numbers."""
+    from matplotlib import color_sequences, colormaps
+    from matplotlib.colors import Colormap, ListedColormap
+
+    if isinstance(colours, Colormap):
+        return colours
+    if isinstance(colours, str):
+        if colours in colormaps:
+            return colormaps[colours]
+        if colours in color_sequences:
+            return ListedColormap(color_sequences[colours])
+        raise ValueError(
+            f"colours must be one a class, as ['tab:blue', '#ff7f0e'], a mapping of classes to colours, or "
+            f"the name of a colormap, such as 'Set2' or 'viridis', got {colours!r}"
+        )
+    try:
+        keys = list(colours.keys()) if hasattr(colours, "keys") else range(len(colours))
+        pairs = [(key, colours[key]) for key in keys]
+    except (TypeError, LookupError):
+        raise ValueError(
+            f"colours must be a sequence of colours, one a class, a mapping of classes to colours, or a "
+            f"colormap, got {colours!r}"
+        ) from None
+    return {key: _colour(value, f"colours[{key!r}]") for key, value in pairs}
+
+
+def _colour(value: Any, name: str) -> tuple[float, ...]:
+    """Return red, green and blue of a colour as users give it."""
+    from matplotlib.colors import to_rgba
+
+    try:
+        *colour, opacity = to_rgba(value)
+    except (ValueError, TypeError):
+        colour, opacity = [np.nan], 0.0
+    # Files have no transparency, and "none" would be black; and matplotlib lets NaN through.
+    if opacity != 1 or not np.isfinite(colour).all():
+        raise ValueError(
+            f"{name} must be an opaque colour as matplotlib takes it, such as 'tab:blue', '#1f77b4' or "
+            f"(0.1, 0.5, 0.7), got {value!r}"
+        )
+    return tuple(colour)
+
+
+def _spread(colormap: Colormap, count: int) -> NDArray[np.float64]:
+    """Return `count` opaque colours (count, 3) of a colormap."""
+    from matplotlib.colors import ListedColormap
+
+    if isinstance(colormap, ListedColormap) and colormap.N < CONTINUOUS:
+        if count > colormap.N:
+            raise ValueError(
+                f"colours: {colormap.name!r} has {colormap.N} colours, but there are {count} classes: choose "
+                "a continuous colormap, such as 'turbo', or give a list"
+            )
+        colours = colormap(np.arange(count))
+    else:
+        colours = colormap(np.linspace(0, 1, count))
+    return pale(colours[:, :3], colours[:, 3:])
