@@ -45,6 +45,7 @@ from sklearn.utils.multiclass import (
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from .backends import Job, get_backend
+from .documentation import DocumentationLinkMixin
 from .fitting import CallbackSupportMixin, Fit, Shown, State, Validation, claimed, warn, with_callbacks
 from .generators import seeded
 from .losses import (
@@ -277,7 +278,7 @@ class _Adaptive(Schedule):
         return np.full(steps.shape, self.state.rate_factor)
 
 
-class BaseMLP(Targets, CallbackSupportMixin, BaseEstimator):
+class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, BaseEstimator):
     """What the classifier and the regressor share."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = _CONSTRAINTS
@@ -386,7 +387,8 @@ class BaseMLP(Targets, CallbackSupportMixin, BaseEstimator):
                 state = self._begun(network) if begins else self._state
                 if not begins:
                     self._check_continued(network)
-                random = claims.enter_context(claimed(self._random(state, begins)))
+                source = self._random(state, begins)
+                random = claims.enter_context(claimed(source))
                 if begins:
                     self._draw(state, random)
                 validation = None
@@ -400,6 +402,7 @@ class BaseMLP(Targets, CallbackSupportMixin, BaseEstimator):
                 raise
             if not begins:
                 state = self._continued(network, optimizer)
+            state.draw_from(source, self.random_state)
             self._begin_curves(optimizer)
             self._seed(state, random)
             job = self._job(data, state, optimizer, n_passes or int(self.max_iter))
@@ -520,8 +523,8 @@ class BaseMLP(Targets, CallbackSupportMixin, BaseEstimator):
         """Where this fit draws from: a generator that was made of a number goes on in the next fit."""
         if not isinstance(self.random_state, numbers.Integral):
             return check_random_state(self.random_state)
-        if begins or state.random is None or state.random_seed != self.random_state:
-            state.random, state.random_seed = seeded(self.random_state), int(self.random_state)
+        if begins or state.random is None or state.random_state != self.random_state:
+            return seeded(self.random_state)
         return state.random
 
     def _draw(self, state: State, random: np.random.RandomState) -> None:
@@ -905,6 +908,8 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
         "label_smoothing": [Interval(numbers.Real, 0, 1, closed="both")],
         "class_weight": [dict, StrOptions({"balanced"}), None],
     }
+    # An attribute of scikit-learn's classifier too, although no parameter.
+    loss: ClassVar[str] = "log_loss"
 
     def __init__(
         self,
