@@ -160,7 +160,8 @@ _PARAMETERS = """
     shuffle : bool, default True
         Take the samples in a new order in every pass.
     random_state : None, int or RandomState, default None
-        Of the initial parameters, the validation split, the orders and dropout.
+        Of the initial parameters, the validation split, the orders and dropout. Changed before a fit that
+        goes on, it begins a new order of the samples.
     tol : float, default 1e-4
         What counts as an improvement of the loss or the validation score.
     verbose : bool or int, default False
@@ -888,9 +889,14 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
     -----
     Parameters, defaults, attributes, messages and random numbers are scikit-learn's, so that a program that
     imports its class works with this one. Beyond it stand the parameters from `dropout` on, the other
-    activations, solvers and schedules, and the validation data of `fit`. A fit that goes on (`warm_start`,
-    `partial_fit`) goes on with the optimizer's state and the generator too, where scikit-learn begins them
-    anew.
+    activations, solvers and schedules, and the validation data of `fit`.
+
+    Some things differ on purpose. A fit that goes on (`warm_start`, `partial_fit`) goes on with the generator
+    and the order of the samples, and a warm start with the optimizer's state too, where scikit-learn begins
+    them anew: k passes and then m are k + m passes. Pass ``np.random.RandomState(seed)`` as a new
+    `random_state` before each call of `partial_fit` to get scikit-learn's weights. `CalibratedClassifierCV`
+    and the scorers "roc_auc" and "average_precision" use `decision_function`, which scikit-learn's class does
+    not have. ``docs/scikit-learn.md`` in the sources lists all differences, each with its reason.
 
     Examples
     --------
@@ -1162,7 +1168,7 @@ class MLPRegressor(NumberTargets, RegressorMixin, BaseMLP):
 
     Notes
     -----
-    As those of `MLPClassifier`.
+    Those of `MLPClassifier` apply, but for `decision_function`. `partial_fit` is not there with "lbfgs".
 
     Examples
     --------

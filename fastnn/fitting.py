@@ -238,7 +238,7 @@ class State:
         self.optimizer, self.n_steps = None, 0
 
     def draw_from(self, random: np.random.RandomState, random_state: Any) -> None:
-        """Keep the generator made from an integer; another `random_state` than before begins another order."""
+        """Keep the generator that was made from an integer; a new `random_state` begins a new order."""
         if self.memory is not None and self.random_state != random_state:
             self.memory.order = self.memory.order[:0]
         self.random = random if isinstance(random_state, numbers.Integral) else None
