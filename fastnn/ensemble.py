@@ -27,6 +27,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from fastnn_kernels.interrupts import held_interrupts
 
 from . import threads
+from .documentation import DocumentationLinkMixin
 from .estimators import BaseMLP, MLPClassifier, MLPRegressor
 from .fitting import with_callbacks
 from .optimizers import LBFGS
@@ -193,7 +194,7 @@ def _n_threads(n_jobs: Any) -> int:
     return count if count > 0 else max(1, threads.available_cores() + 1 + count)
 
 
-class _Ensemble(Targets, BaseEstimator):
+class _Ensemble(Targets, DocumentationLinkMixin, BaseEstimator):
     """What the two ensembles share."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {

@@ -45,6 +45,7 @@ from sklearn.utils.multiclass import (
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from .backends import Job, get_backend
+from .documentation import DocumentationLinkMixin
 from .fitting import CallbackSupportMixin, Fit, Shown, State, Validation, claimed, with_callbacks
 from .generators import seeded
 from .losses import (
@@ -160,7 +161,8 @@ _PARAMETERS = """
     shuffle : bool, default True
         Take the samples in a new order in every pass.
     random_state : None, int or RandomState, default None
-        Of the initial parameters, the validation split, the orders and dropout.
+        Of the initial parameters, the validation split, the orders and dropout. Changed before a fit that
+        goes on, it begins a new order of the samples.
     tol : float, default 1e-4
         What counts as an improvement of the loss or the validation score.
     verbose : bool or int, default False
@@ -278,7 +280,7 @@ class _Adaptive(Schedule):
         return np.full(steps.shape, self.state.rate_factor)
 
 
-class BaseMLP(Targets, CallbackSupportMixin, BaseEstimator):
+class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, BaseEstimator):
     """What the classifier and the regressor share."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = _CONSTRAINTS
@@ -388,7 +390,8 @@ class BaseMLP(Targets, CallbackSupportMixin, BaseEstimator):
                 state = self._begun(network) if begins else self._state
                 if not begins:
                     self._check_continued(network)
-                random = claims.enter_context(claimed(self._random(state, begins)))
+                source = self._random(state, begins)
+                random = claims.enter_context(claimed(source))
                 if begins:
                     self._draw(state, random)
                 validation = None
@@ -402,6 +405,7 @@ class BaseMLP(Targets, CallbackSupportMixin, BaseEstimator):
                 raise
             if not begins:
                 state = self._continued(network, optimizer)
+            state.draw_from(source, self.random_state)
             self._begin_curves(optimizer)
             self._seed(state, random)
             job = self._job(data, state, optimizer, n_passes or int(self.max_iter))
@@ -522,8 +526,8 @@ class BaseMLP(Targets, CallbackSupportMixin, BaseEstimator):
         """Where this fit draws from: a generator that was made of a number goes on in the next fit."""
         if not isinstance(self.random_state, numbers.Integral):
             return check_random_state(self.random_state)
-        if begins or state.random is None or state.random_seed != self.random_state:
-            state.random, state.random_seed = seeded(self.random_state), int(self.random_state)
+        if begins or state.random is None or state.random_state != self.random_state:
+            return seeded(self.random_state)
         return state.random
 
     def _draw(self, state: State, random: np.random.RandomState) -> None:
@@ -887,9 +891,14 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
     -----
     Parameters, defaults, attributes, messages and random numbers are scikit-learn's, so that a program that
     imports its class works with this one. Beyond it stand the parameters from `dropout` on, the other
-    activations, solvers and schedules, and the validation data of `fit`. A fit that goes on (`warm_start`,
-    `partial_fit`) goes on with the optimizer's state and the generator too, where scikit-learn begins them
-    anew.
+    activations, solvers and schedules, and the validation data of `fit`.
+
+    Some things differ on purpose. A fit that goes on (`warm_start`, `partial_fit`) goes on with the generator
+    and the order of the samples, and a warm start with the optimizer's state too, where scikit-learn begins
+    them anew: k passes and then m are k + m passes. Pass ``np.random.RandomState(seed)`` as a new
+    `random_state` before each call of `partial_fit` to get scikit-learn's weights. `CalibratedClassifierCV`
+    and the scorers "roc_auc" and "average_precision" use `decision_function`, which scikit-learn's class does
+    not have. ``docs/scikit-learn.md`` in the sources lists all differences, each with its reason.
 
     Examples
     --------
@@ -907,6 +916,8 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
         "label_smoothing": [Interval(numbers.Real, 0, 1, closed="both")],
         "class_weight": [dict, StrOptions({"balanced"}), None],
     }
+    # An attribute of scikit-learn's classifier too, although no parameter.
+    loss: ClassVar[str] = "log_loss"
 
     def __init__(
         self,
@@ -1159,7 +1170,7 @@ class MLPRegressor(NumberTargets, RegressorMixin, BaseMLP):
 
     Notes
     -----
-    As those of `MLPClassifier`.
+    Those of `MLPClassifier` apply, but for `decision_function`. `partial_fit` is not there with "lbfgs".
 
     Examples
     --------

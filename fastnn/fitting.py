@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import math
+import numbers
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -153,8 +154,10 @@ class State:
         How far the "adaptive" rate has fallen.
     n_no_improvement : int
         Passes in a row without an improvement.
-    random, random_seed : RandomState and int, optional
-        The generator that was made of a number, and the number.
+    random : RandomState, optional
+        The generator made from an integer `random_state`; None for a generator that the user passed.
+    random_state : None, int or RandomState
+        The estimator's parameter in the last fit.
     split : tuple, optional
         State of the generator that the validation data were drawn with.
     best : two arrays, optional
@@ -172,7 +175,7 @@ class State:
     rate_factor: float = 1.0
     n_no_improvement: int = 0
     random: np.random.RandomState | None = None
-    random_seed: int = -1
+    random_state: Any = None
     split: Any = None
     best: tuple[Array, Array] | None = None
 
@@ -200,7 +203,9 @@ class State:
 
     def copy(self) -> State:
         """The same on arrays of its own, which can be written to."""
-        return copy.deepcopy(self)
+        other = copy.deepcopy(self)
+        other.random_state = self.random_state  # compared by identity with the estimator's parameter
+        return other
 
     def settle(self) -> None:
         """Let the best pass be the last."""
@@ -217,6 +222,13 @@ class State:
         if self.memory is not None:
             self.memory.average = self.memory.average[:0]
         self.optimizer, self.n_steps = None, 0
+
+    def draw_from(self, random: np.random.RandomState, random_state: Any) -> None:
+        """Keep the generator that was made from an integer; a new `random_state` begins a new order."""
+        if self.memory is not None and self.random_state != random_state:
+            self.memory.order = self.memory.order[:0]
+        self.random = random if isinstance(random_state, numbers.Integral) else None
+        self.random_state = random_state
 
 
 def _kind(optimizer: Optimizer) -> tuple[str, bool]:

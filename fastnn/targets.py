@@ -78,11 +78,12 @@ def _classes_of(y: Any) -> tuple[bool, Array]:
     """Whether y says of each sample which labels it has, and the classes or labels there are."""
     if y.ndim == 1 and y.dtype.kind in "iubU":  # can be nothing else, and is not asked at length
         classes = np.unique(y)
-        if 2 * classes.size <= y.size:  # else scikit-learn has a word to say on so many
+        if 2 * classes.size <= y.size:  # some versions of scikit-learn warn of more classes
             # Text as long as the longest of them, as scikit-learn's are.
             return False, np.array(classes.tolist()) if classes.dtype.kind == "U" else classes
-    check_classification_targets(y)
-    kind = type_of_target(y)
+    kind = type_of_target(y, input_name="y")
+    if kind.startswith(("continuous", "unknown")):
+        check_classification_targets(y)  # raises: for other kinds it only warns of many classes
     if kind == "multiclass-multioutput":
         raise ValueError("Multioutput target data is not supported with label binarization")
     has_labels = kind.startswith("multilabel")

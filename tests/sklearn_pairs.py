@@ -1,0 +1,65 @@
+"""scikit-learn's estimators and fastnn's, made with the same parameters and compared."""
+
+import numpy as np
+import sklearn.neural_network
+from sklearn.datasets import load_iris
+from sklearn.preprocessing import StandardScaler
+
+import fastnn
+
+X, y = load_iris(return_X_y=True)
+X = StandardScaler().fit_transform(X)
+TARGETS = np.column_stack([X @ [1, -2, 0.5, 1], np.sin(2 * X[:, 0]), X[:, 1] * X[:, 2]])
+CLASSES = [0, 1, 2]
+THEIRS, OURS = sklearn.neural_network, fastnn
+
+# Solvers and schedules for `partial_fit`.
+RULES = {
+    "adam": {},
+    "sgd": {"solver": "sgd", "learning_rate_init": 0.05},
+    "invscaling": {"solver": "sgd", "learning_rate": "invscaling", "learning_rate_init": 0.1},
+    "adaptive": {"solver": "sgd", "learning_rate": "adaptive", "tol": 10.0, "n_iter_no_change": 1},
+}
+
+
+def classifier(module, **parameters):
+    options = {"hidden_layer_sizes": (7,), "random_state": 3, "max_iter": 5}
+    return module.MLPClassifier(**options | parameters)
+
+
+def regressor(module, **parameters):
+    options = {"hidden_layer_sizes": (7,), "random_state": 3, "max_iter": 5}
+    return module.MLPRegressor(**options | parameters)
+
+
+def parameters(estimator):
+    return np.concatenate([array.ravel() for array in estimator.coefs_ + estimator.intercepts_])
+
+
+def are_equal(one, other):
+    """Whether two estimators have the same weights up to rounding."""
+    return np.allclose(parameters(one), parameters(other), rtol=0, atol=1e-10)
+
+
+def have_same_bits(one, other):
+    return np.array_equal(parameters(one), parameters(other))
+
+
+def fitted_in_parts(estimator, n_calls=5, before=None):
+    for _ in range(n_calls):
+        if before is not None:
+            before(estimator)
+        estimator.partial_fit(X, y, classes=CLASSES)
+    return estimator
+
+
+def fitted_often(estimator, n_calls=3, before=None):
+    for _ in range(n_calls):
+        if before is not None:
+            before(estimator)
+        estimator.fit(X, y)
+    return estimator
+
+
+def reseed(estimator):
+    estimator.set_params(random_state=np.random.RandomState(3))
