@@ -296,6 +296,7 @@ def render(
     opened: Callable[[], Any],
     n_threads: int = 1,
     progress: bool = False,
+    n_points: int | None = None,
 ) -> tuple[Any, RenderStats]:
     """Paint the rectangles that a sink wants, and close it; or discard it, whatever goes wrong.
 
@@ -308,6 +309,8 @@ def render(
         Opens the sink, a `Sink`.
     n_threads : int
     progress : bool
+    n_points : int, optional
+        Points in the sink's rectangles; by default all of the picture, each once.
 
     Returns
     -------
@@ -315,6 +318,7 @@ def render(
     RenderStats
     """
     began = time.perf_counter()
+    n_points = xs.n_points * ys.n_points if n_points is None else n_points
     stop, interrupted = Flag(), Flag()
     writing = 0.0
 
@@ -342,9 +346,7 @@ def render(
 
         with opened() as sink:
             _check_strips(sink, painter.dtype, n_threads)
-            with tqdm(
-                total=xs.n_points * ys.n_points, unit="pixel", unit_scale=True, disable=not progress
-            ) as bar:
+            with tqdm(total=n_points, unit="pixel", unit_scale=True, disable=not progress) as bar:
                 with let_interrupts_through():
                     painter.prepare()
                 with closing(in_turn(paint, sink.rectangles(), n_threads, stop.hoist)) as painted:
@@ -361,7 +363,7 @@ def render(
             put_all = time.perf_counter()
         writing += time.perf_counter() - put_all
     return sink, RenderStats(
-        painter.method, xs.n_points * ys.n_points, tally.points_evaluated, tally.points_filled,
+        painter.method, n_points, tally.points_evaluated, tally.points_filled,
         tally.cells_bounded, n_threads,
         {
             "bounding": tally.bounding, "evaluating": tally.evaluating, "filling": tally.filling,
@@ -420,7 +422,11 @@ class Axis(NamedTuple):
 
     def part(self, begin: int, end: int) -> NDArray[np.float64]:
         """Those from the point `begin` to the one before `end`."""
-        return self.first + np.arange(begin, end) * np.float64(self.step)
+        return self.at(np.arange(begin, end))
+
+    def at(self, places: Array) -> NDArray[np.float64]:
+        """Coordinates at places that are counted in steps from the first point."""
+        return self.first + places * np.float64(self.step)
 
 
 def centres(limits: tuple[float, ...], count: int) -> Axis:
