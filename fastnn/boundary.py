@@ -241,12 +241,14 @@ def render_boundary(
 
     Notes
     -----
-    Files are moved to their names when they are whole, and replace older pictures of the same name. Their
-    first row is the highest, as image files have it, but for Zarr, whose rows are those of `data`. Classes
-    have a colour each, up to 256 of them; a response is grey, in ``.png`` with 16 bits, 0 for 0 and 65535
-    for 1, and in ``.tif`` and ``.zarr`` it is a float. Beside ``NAME.dzi`` stand the tiles, ``NAME_files``,
-    and the page, ``NAME.html``; an address that ends in ``#x=0.5&y=1&zoom=8`` opens it there. Pillow opens
-    more than 178 million pixels once ``PIL.Image.MAX_IMAGE_PIXELS = None``.
+    Files are moved to their names when they are whole, and replace older pictures of the same name; a
+    process that is killed before leaves a hidden folder, `.fastnn-...`, beside them, which goes when the
+    next picture is written there. Their first row is the highest, as image files have it, but for Zarr,
+    whose rows are those of `data`. Classes have a colour each, up to 256 of them; a response is grey, in
+    ``.png`` with 16 bits, 0 for 0 and 65535 for 1, and in ``.tif`` and ``.zarr`` it is a float. Beside
+    ``NAME.dzi`` stand the tiles, ``NAME_files``, and the page, ``NAME.html``; an address that ends in
+    ``#x=0.5&y=1&zoom=8`` opens it there. Pillow opens more than 178 million pixels once
+    ``PIL.Image.MAX_IMAGE_PIXELS = None``.
 
     Examples
     --------
@@ -425,7 +427,7 @@ class Axis(NamedTuple):
         return self.at(np.arange(begin, end))
 
     def at(self, places: Array) -> NDArray[np.float64]:
-        """Coordinates at places that are counted in steps from the first point."""
+        """Return the coordinates of places, which are counted in steps from the first point."""
         return self.first + places * np.float64(self.step)
 
 

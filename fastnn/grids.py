@@ -95,8 +95,8 @@ class Grid(ABC):
         """Divide squares (n, 3) of a picture into those that one class wins and those that are as small as
         `leaf` pixels.
 
-        Yields a list of the former, with the classes, one of the latter, to be used before the next ones are
-        asked for, and how many squares were bounded to find them.
+        Yields a list of the former, with their classes for a fourth column, a list of the latter, both
+        overwritten by the next ones, and how many squares were bounded to find them.
         """
 
 
@@ -256,7 +256,7 @@ class NumpyGrid(Grid):
 
 
 def _first_squares(xs: Array, ys: Array, smallest: int, largest: int) -> NDArray[np.int64]:
-    """Squares (N, 3) that cover all pixels: row, column and size, which is `smallest` times a power of 2."""
+    """Return squares (N, 3) that cover all pixels: row, column and size, `smallest` times a power of 2."""
     size = smallest
     while size < min(largest, max(xs.size, ys.size)):
         size *= 2

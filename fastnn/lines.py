@@ -28,7 +28,7 @@ MOST_SQUARES = 10_000_000
 BLOCK = 512
 # Points that are painted in a minute or two.
 MOST_POINTS = 1e11
-# What a square that a line runs through takes, until the lines are traced.
+# Memory that a square takes which a line runs through, at most, while lines are traced.
 SQUARE_BYTES = 500
 
 
@@ -172,8 +172,8 @@ def _counts(tolerance: Any, xlim: tuple[float, float], ylim: tuple[float, float]
 
 
 def _blocks(painter: Painter, xs: Array, ys: Array, tolerance: Any) -> tuple[list[Rect], int]:
-    """The points of a lattice that must be painted, in blocks that share those on their edges, and how many
-    there are in all blocks."""
+    """Find the blocks of a lattice that must be painted, which share the points on their edges, and count the
+    points in all of them."""
     parts, n_points = [], 0
     for corners in painter.unproven(xs, ys, BLOCK):
         # Bottom, top, left, right.
@@ -216,7 +216,7 @@ class _SquaresSink(Sink):
             )
 
     def squares(self, width: int) -> Squares:
-        """All of them, row by row, in a lattice of so many to a row."""
+        """Return the squares found, row by row; a row of the lattice has `width` squares."""
         all_squares = Squares(*(np.concatenate(part) for part in zip(*self._parts, strict=True)))
         order = np.argsort(all_squares.rows * width + all_squares.columns)
         return Squares(*(part[order] for part in all_squares))
