@@ -292,13 +292,15 @@ def render_boundary(
 
     Notes
     -----
-    Files are moved to their names when they are whole, and replace older pictures of the same name. Their
-    first row is the highest, as image files have it, but for Zarr, whose rows are those of `data`. Classes
-    have a colour each, up to 256 of them (in ``.svg`` and ``.pdf`` all); a response is grey, in ``.png`` with
-    16 bits, 0 for 0 and 65535 for 1, or with `cmap` in up to 256 colours, and in ``.tif`` and ``.zarr`` it is
-    a float. The page of a ``.pdf`` is 8 inches along the longer side. Beside ``NAME.dzi`` stand the tiles,
-    ``NAME_files``, and the page, ``NAME.html``; an address that ends in ``#x=0.5&y=1&zoom=8`` opens it there.
-    Pillow opens more than 178 million pixels once ``PIL.Image.MAX_IMAGE_PIXELS = None``.
+    Files are moved to their names when they are whole, and replace older pictures of the same name; a
+    process that is killed before leaves a hidden folder, `.fastnn-...`, beside them, which goes when the
+    next picture is written there. Their first row is the highest, as image files have it, but for Zarr,
+    whose rows are those of `data`. Classes have a colour each, up to 256 of them (in ``.svg`` and ``.pdf``
+    all); a response is grey, in ``.png`` with 16 bits, 0 for 0 and 65535 for 1, or with `cmap` in up to 256
+    colours, and in ``.tif`` and ``.zarr`` it is a float. The page of a ``.pdf`` is 8 inches along the longer
+    side. Beside ``NAME.dzi`` stand the tiles, ``NAME_files``, and the page, ``NAME.html``; an address that
+    ends in ``#x=0.5&y=1&zoom=8`` opens it there. Pillow opens more than 178 million pixels once
+    ``PIL.Image.MAX_IMAGE_PIXELS = None``.
 
     Examples
     --------
@@ -357,6 +359,7 @@ def render(
     opened: Callable[[], Any],
     n_threads: int = 1,
     progress: bool = False,
+    n_points: int | None = None,
 ) -> tuple[Any, RenderStats]:
     """Paint the rectangles that a sink wants, and close it; or discard it, whatever goes wrong.
 
@@ -369,6 +372,8 @@ def render(
         Opens the sink, a `Sink`.
     n_threads : int
     progress : bool
+    n_points : int, optional
+        Points in the sink's rectangles; by default all of the picture, each once.
 
     Returns
     -------
@@ -376,6 +381,7 @@ def render(
     RenderStats
     """
     began = time.perf_counter()
+    n_points = xs.n_points * ys.n_points if n_points is None else n_points
     stop, interrupted = Flag(), Flag()
     writing = 0.0
 
@@ -418,9 +424,7 @@ def render(
 
         with opened() as sink:
             _check_strips(sink, painter.dtype, n_threads)
-            with tqdm(
-                total=xs.n_points * ys.n_points, unit="pixel", unit_scale=True, disable=not progress
-            ) as bar:
+            with tqdm(total=n_points, unit="pixel", unit_scale=True, disable=not progress) as bar:
                 with let_interrupts_through():
                     painter.prepare()
                 with closing(in_turn(paint, sink.rectangles(), n_threads, stop.hoist)) as painted:
@@ -438,7 +442,7 @@ def render(
             put_all = time.perf_counter()
         writing += time.perf_counter() - put_all
     return sink, RenderStats(
-        painter.method, xs.n_points * ys.n_points, tally.points_evaluated, tally.points_filled,
+        painter.method, n_points, tally.points_evaluated, tally.points_filled,
         tally.cells_bounded, n_threads,
         {
             "bounding": tally.bounding, "evaluating": tally.evaluating, "filling": tally.filling,
@@ -502,7 +506,11 @@ class Axis(NamedTuple):
 
     def part(self, begin: int, end: int) -> NDArray[np.float64]:
         """Those from the point `begin` to the one before `end`."""
-        return self.first + np.arange(begin, end) * np.float64(self.step)
+        return self.at(np.arange(begin, end))
+
+    def at(self, places: Array) -> NDArray[np.float64]:
+        """Return the coordinates of places, which are counted in steps from the first point."""
+        return self.first + places * np.float64(self.step)
 
 
 def centres(limits: tuple[float, ...], count: int) -> Axis:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +40,7 @@ class Tally(NamedTuple):
         return Tally(*(a + b for a, b in zip(self, other, strict=True)))
 
 
-class Grid(Protocol):
+class Grid(ABC):
     """A side's way to paint a committee. Coordinates of pixels are arrays of its dtype.
 
     Targets (len(ys), len(xs)) are C-contiguous and overwritten. `call_operations` are as many as a call
@@ -48,17 +49,58 @@ class Grid(Protocol):
 
     call_operations: float
 
+    @abstractmethod
     def classes(self, xs: Array, ys: Array, target: Array) -> None:
         """The class at every pixel, as a number."""
 
+    @abstractmethod
     def values(self, response: str, which: int, xs: Array, ys: Array, target: Array) -> None:
         """A response at every pixel: one of ``fastnn.reference.grid.RESPONSES``, of the class `which`."""
 
+    @abstractmethod
     def certified(self, xs: Array, ys: Array, target: Array, stopped: Callable[[], bool]) -> Tally:
         """What `classes` paints, by squares in which one class provably wins."""
 
+    def unproven(self, xs: Array, ys: Array, size: int) -> Iterator[NDArray[np.int64]]:
+        """Find the blocks of a lattice that may hold points of two classes.
 
-class NumbaGrid:
+        Parameters
+        ----------
+        xs : array (n_columns,)
+            Coordinates of the lattice's columns, two at least.
+        ys : array (n_rows,)
+            Coordinates of its rows, two at least.
+        size : int
+            Lattice squares to a side of a block, fewer at the upper and the right edge.
+
+        Yields
+        ------
+        array (n, 2)
+            Row and column of the lower left points of n blocks. Blocks that share an edge share the points on
+            it, so that in every square of a block that is not among them `classes` paints all corners with
+            one class.
+        """
+        # Every inner point comes twice, as the end of a square and the beginning of the next: so squares of
+        # pixels that do not overlap are blocks that share their edges.
+        xs, ys = np.repeat(xs, 2)[1:-1], np.repeat(ys, 2)[1:-1]
+        squares = _first_squares(xs, ys, 2 * size, max(xs.size, ys.size))
+        for _, left, _ in self._divided(xs, ys, squares, 2 * size, lambda: False):
+            if len(left):
+                yield np.array(left)[:, :2] // 2
+
+    @abstractmethod
+    def _divided(
+        self, xs: Array, ys: Array, squares: Array, leaf: int, stopped: Callable[[], bool]
+    ) -> Iterator[tuple[Any, Any, int]]:
+        """Divide squares (n, 3) of a picture into those that one class wins and those that are as small as
+        `leaf` pixels.
+
+        Yields a list of the former, with their classes for a fourth column, a list of the latter, both
+        overwritten by the next ones, and how many squares were bounded to find them.
+        """
+
+
+class NumbaGrid(Grid):
     """The kernels."""
 
     call_operations = CALL_OPERATIONS
@@ -110,13 +152,38 @@ class NumbaGrid:
         kernel(self._networks, xs, ys, which, *self._workspace(xs.size), target)
 
     def certified(self, xs: Array, ys: Array, target: Array, stopped: Callable[[], bool]) -> Tally:
+        evaluate = self._quadtree.evaluate(self._committee.votes)
+        tile, units, sums = self._workspace(MOST_SQUARES)
+        places, row = np.empty((2, tile.size // 2), np.int64), np.empty((1, tile.size // 2), target.dtype)
+        # Squares that are evaluated in a call.
+        step = max(1, int(CALL_OPERATIONS / (SMALLEST_SQUARE**2 * self._committee.operations)))
+        tally, began = Tally(), time.perf_counter()
+        squares = _first_squares(xs, ys, SMALLEST_SQUARE, LARGEST_SQUARE)
+        for won, left, n_bounded in self._divided(xs, ys, squares, SMALLEST_SQUARE, stopped):
+            subdivided = time.perf_counter()
+            n = 0
+            for first in range(0, len(left), step):
+                if stopped():
+                    break
+                part = left[first : first + step]
+                n += evaluate(self._networks, xs, ys, part, len(part), places, row, tile, units, sums, target)
+            evaluated = time.perf_counter()
+            n_filled = self._quadtree.fill_squares(won, len(won), target)
+            filled = time.perf_counter()
+            tally += Tally(
+                n_bounded, n, n_filled, subdivided - began, evaluated - subdivided, filled - evaluated
+            )
+            began = filled
+        return tally
+
+    def _divided(
+        self, xs: Array, ys: Array, squares: Array, leaf: int, stopped: Callable[[], bool]
+    ) -> Iterator[tuple[Any, Any, int]]:
         committee, dtype, n_classes = self._committee, self._committee.dtype, self._committee.n_classes
         subdivide = self._quadtree.subdivide(committee.votes)
-        evaluate = self._quadtree.evaluate(committee.votes)
         table = self._bound.bounds_table(committee.activations, dtype)
         bounded = self._networks._replace(activations=table)
-        squares = _first_squares(xs, ys)
-        n_levels = int(squares[0, 2] // SMALLEST_SQUARE).bit_length()
+        n_levels = int(squares[0, 2] // leaf).bit_length()
         # The deepest are divided first: of every level above at most three quarters of a batch wait.
         waiting = np.empty((len(squares) + 4 * BATCH * (n_levels + 1), 3), np.int64)
         waiting[: len(squares)] = squares
@@ -128,38 +195,16 @@ class NumbaGrid:
             *(aligned_empty(n_classes * BATCH, dtype).reshape(n_classes, BATCH) for _ in range(4))
         )
         taken = np.empty((BATCH, 3), np.int64)
-        tile, units, sums = self._workspace(MOST_SQUARES)
-        places, row = np.empty((2, tile.size // 2), np.int64), np.empty((1, tile.size // 2), target.dtype)
-        # Of a call: batches that are bounded, each cell for about four pixels; squares that are evaluated.
+        # Batches that are bounded in a call, each cell for about four pixels.
         most = max(1, int(CALL_OPERATIONS / (4 * BATCH * committee.operations)))
-        step = max(1, int(CALL_OPERATIONS / (SMALLEST_SQUARE**2 * committee.operations)))
         names = self._quadtree
-        tally = Tally()
         while counts[names.WAITING] and not stopped():
-            began = time.perf_counter()
-            subdivide(
-                bounded, xs, ys, SMALLEST_SQUARE, most, waiting, taken, won, left, counts, cells,
-                forms, total,
-            )  # fmt: skip
-            subdivided = time.perf_counter()
-            n = 0
-            for first in range(0, counts[names.LEFT], step):
-                if stopped():
-                    break
-                squares = left[first : min(first + step, counts[names.LEFT])]
-                n += evaluate(
-                    self._networks, xs, ys, squares, len(squares), places, row, tile, units, sums, target
-                )
-            evaluated = time.perf_counter()
-            n_filled = self._quadtree.fill_squares(won, counts[names.WON], target)
-            tally += Tally(
-                0, n, n_filled, subdivided - began, evaluated - subdivided, time.perf_counter() - evaluated
-            )
-            counts[[names.WON, names.LEFT]] = 0
-        return tally._replace(cells_bounded=int(counts[names.BOUNDED]))
+            counts[[names.WON, names.LEFT, names.BOUNDED]] = 0
+            subdivide(bounded, xs, ys, leaf, most, waiting, taken, won, left, counts, cells, forms, total)
+            yield won[: counts[names.WON]], left[: counts[names.LEFT]], int(counts[names.BOUNDED])
 
 
-class NumpyGrid:
+class NumpyGrid(Grid):
     """The reference."""
 
     call_operations = NUMPY_OPERATIONS
@@ -182,29 +227,38 @@ class NumpyGrid:
             self._grid.grid_values(self._networks, response, xs, ys, which, target)
 
     def certified(self, xs: Array, ys: Array, target: Array, stopped: Callable[[], bool]) -> Tally:
-        tally = Tally()
-        squares = _first_squares(xs, ys)
-        with _quiet():
-            while len(squares) and not stopped():
-                n, began = len(squares), time.perf_counter()
-                won, left, squares = self._quadtree.subdivide(
-                    self._networks, self._votes, xs, ys, SMALLEST_SQUARE, squares
-                )
-                subdivided = time.perf_counter()
+        tally, began = Tally(), time.perf_counter()
+        squares = _first_squares(xs, ys, SMALLEST_SQUARE, LARGEST_SQUARE)
+        for won, left, n_bounded in self._divided(xs, ys, squares, SMALLEST_SQUARE, stopped):
+            subdivided = time.perf_counter()
+            with _quiet():
                 n_evaluated = self._quadtree.evaluate(self._networks, self._votes, xs, ys, left, target)
-                evaluated = time.perf_counter()
-                n_filled = self._quadtree.fill_squares(won, target)
-                tally += Tally(
-                    n, n_evaluated, n_filled, subdivided - began, evaluated - subdivided,
-                    time.perf_counter() - evaluated,
-                )  # fmt: skip
+            evaluated = time.perf_counter()
+            n_filled = self._quadtree.fill_squares(won, target)
+            filled = time.perf_counter()
+            tally += Tally(
+                n_bounded, n_evaluated, n_filled, subdivided - began, evaluated - subdivided,
+                filled - evaluated,
+            )  # fmt: skip
+            began = filled
         return tally
 
+    def _divided(
+        self, xs: Array, ys: Array, squares: Array, leaf: int, stopped: Callable[[], bool]
+    ) -> Iterator[tuple[Any, Any, int]]:
+        while len(squares) and not stopped():
+            n_bounded = len(squares)
+            with _quiet():
+                won, left, squares = self._quadtree.subdivide(
+                    self._networks, self._votes, xs, ys, leaf, squares
+                )
+            yield won, left, n_bounded
 
-def _first_squares(xs: Array, ys: Array) -> NDArray[np.int64]:
-    """Squares (N, 3) that cover all pixels: row, column and size."""
-    size = SMALLEST_SQUARE
-    while size < min(LARGEST_SQUARE, max(xs.size, ys.size)):
+
+def _first_squares(xs: Array, ys: Array, smallest: int, largest: int) -> NDArray[np.int64]:
+    """Return squares (N, 3) that cover all pixels: row, column and size, `smallest` times a power of 2."""
+    size = smallest
+    while size < min(largest, max(xs.size, ys.size)):
         size *= 2
     corners = np.mgrid[0 : ys.size : size, 0 : xs.size : size].reshape(2, -1).T
     return np.column_stack([corners, np.full(len(corners), size)])

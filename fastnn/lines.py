@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+import psutil
 from numpy.typing import ArrayLike, NDArray
 
 from .boundary import Axis, check_limits, render
-from .painters import make_painter
-from .sinks import Rect, Sink, strips
+from .painters import Painter, make_painter
+from .sinks import Rect, Sink
 from .threads import available_cores
-from .tracing import Seams, mixed_squares, placed, trace
+from .tracing import Squares, mixed_squares, placed, trace
 from .validation import check_count, check_flag
 
 __all__ = ["boundary_lines"]
@@ -21,10 +22,14 @@ Array = NDArray[Any]
 
 # Tolerances of a side, unless they are given.
 TOLERANCES = 2000
-# Squares of a side at most: strips of rows of them are held in memory.
-MOST_SQUARES = 2_000_000
-# Squares of a lattice that are painted in a minute or two.
+# Squares of a side at most: the coordinates of all columns and rows are held in memory.
+MOST_SQUARES = 10_000_000
+# Squares to a side of the blocks that are painted: few enough to stay in a cache.
+BLOCK = 512
+# Points that are painted in a minute or two.
 MOST_POINTS = 1e11
+# Memory that a square takes which a line runs through, at most, while lines are traced.
+SQUARE_BYTES = 500
 
 
 def boundary_lines(
@@ -49,9 +54,9 @@ def boundary_lines(
     Parameters
     ----------
     model : Model, estimator, ensemble or callable
-        As `render_boundary` takes it. Networks of fastnn are looked at along the boundary, but the lattice is
-        painted, some billion points a second; what is not fastnn's is asked at the whole lattice, 4 million
-        points by default.
+        As `render_boundary` takes it. In a large lattice, networks of fastnn are only looked at along the
+        boundary: time and memory grow with its length, in tolerances. What is not fastnn's is asked at the
+        whole lattice, 4 million points by default.
     xlim, ylim : (float, float)
         The rectangle's edges.
     tolerance : float or (float, float), optional
@@ -81,15 +86,23 @@ def boundary_lines(
     Raises
     ------
     ValueError
-        For empty or reversed limits, a tolerance that is not above 0 or too small, a model of regression,
-        features that there are not.
+        For empty or reversed limits, a tolerance that is not above 0, a model of regression, features that
+        there are not. For a tolerance that is too small: it divides a side into more than 10 million squares,
+        or there are more than 10^11 points to be looked at, those of the whole lattice or, of a network, near
+        the boundary.
     TypeError
         For a model that cannot predict.
+    MemoryError
+        For lines that are longer, in tolerances, than there is memory for.
 
     Notes
     -----
     Marching squares [1]_ for any number of classes, simplified as by Douglas and Peucker. In a square whose
     corners are of two classes crosswise, the class in its middle is the one that is connected.
+
+    Blocks of the lattice in which a network provably gives all points one class, by the bounds that
+    `render_boundary` has for ``method="certified"``, hold no line and are left out; the lines are those of
+    the whole lattice.
 
     References
     ----------
@@ -112,16 +125,17 @@ def boundary_lines(
         n_pixels=(width + 1) * (height + 1),
     )  # fmt: skip
     axes = [Axis(low, (high - low) / side, side + 1) for (low, high), side in ((xlim, width), (ylim, height))]
-    xs, ys = (axis.part(0, axis.n_points) for axis in axes)
     across, up = axes
-    sink, _ = render(painter, across, up, lambda: _SquaresSink(width + 1, height + 1), count, progress)
-    columns, rows = np.arange(width + 1), np.arange(height + 1)
+    xs, ys = (axis.part(0, axis.n_points) for axis in axes)
+    rects, n_points = _blocks(painter, xs, ys, tolerance)
+    if not rects:
+        return {}
+    sink, _ = render(painter, across, up, lambda: _SquaresSink(rects, tolerance), count, progress, n_points)
 
     def classes_at(points: NDArray[np.float64]) -> Array:
-        x, y = points.T
-        return painter.classes_at(np.column_stack([np.interp(x, columns, xs), np.interp(y, rows, ys)]))
+        return painter.classes_at(np.column_stack([across.at(points[:, 0]), up.at(points[:, 1])]))
 
-    lines = placed(trace(sink.seams.squares, width + 1, classes_at), xs, ys)
+    lines = placed(trace(sink.squares(width), width + 1, classes_at), xs, ys)
     labels = painter.classes
     assert labels is not None
     numbers = np.arange(len(labels))
@@ -154,26 +168,55 @@ def _counts(tolerance: Any, xlim: tuple[float, float], ylim: tuple[float, float]
         raise ValueError(
             f"tolerance is too small: {tolerance!r} divides a side into {counts.max():.3g} squares"
         )
-    if counts.prod() > MOST_POINTS:
-        raise ValueError(
-            f"tolerance is too small: {tolerance!r} divides the rectangle into {counts.prod():.3g} squares, "
-            f"and more than {MOST_POINTS:.0e} take minutes: choose a larger one, or smaller rectangles"
-        )
     return max(1, int(counts[0])), max(1, int(counts[1]))
 
 
+def _blocks(painter: Painter, xs: Array, ys: Array, tolerance: Any) -> tuple[list[Rect], int]:
+    """Find the blocks of a lattice that must be painted, which share the points on their edges, and count the
+    points in all of them."""
+    parts, n_points = [], 0
+    for corners in painter.unproven(xs, ys, BLOCK):
+        # Bottom, top, left, right.
+        ends = np.minimum(corners + BLOCK + 1, [ys.size, xs.size])
+        parts.append(np.stack([corners, ends], axis=2).reshape(-1, 4))
+        n_points += int((ends - corners).prod(axis=1).sum())
+        if n_points > MOST_POINTS:
+            raise ValueError(
+                f"tolerance is too small: {tolerance!r} divides the rectangle into "
+                f"{(xs.size - 1) * (ys.size - 1):.3g} squares, and more than {MOST_POINTS:.0e} points that "
+                "must be looked at take minutes: choose a larger one, or smaller rectangles"
+            )
+    return [Rect(*place) for part in parts for place in part.tolist()], n_points
+
+
 class _SquaresSink(Sink):
-    """Keeps, of a lattice that passes in strips of rows, the squares of more than one class."""
+    """Keeps, of blocks of a lattice, the squares of more than one class."""
 
-    def __init__(self, width: int, height: int) -> None:
-        self.size = width, height
-        self.seams = Seams()
+    def __init__(self, rects: list[Rect], tolerance: Any) -> None:
+        self._rects, self._tolerance = rects, tolerance
+        self._parts: list[Squares] = []
+        self._n_squares, self._memory = 0, psutil.virtual_memory().available
 
-    def rectangles(self) -> Iterator[Rect]:
-        return strips(*self.size)
+    def rectangles(self) -> Iterable[Rect]:
+        return self._rects
 
-    def encode(self, rect: Rect, pixels: Array) -> tuple[Any, ...]:
-        return mixed_squares(pixels, rect.bottom), pixels[0].copy(), pixels[-1].copy(), len(pixels)
+    def encode(self, rect: Rect, pixels: Array) -> Squares:
+        squares = mixed_squares(pixels, rect.bottom)
+        return squares._replace(columns=squares.columns + rect.left)
 
-    def put(self, rect: Rect, encoded: tuple[Any, ...]) -> None:
-        self.seams.add(*encoded)
+    def put(self, rect: Rect, encoded: Squares) -> None:
+        self._parts.append(encoded)
+        self._n_squares += len(encoded.rows)
+        needed = self._n_squares * SQUARE_BYTES
+        if needed > self._memory:
+            raise MemoryError(
+                f"lines through more than {self._n_squares:,} squares of a side of {self._tolerance!r} take "
+                f"{needed:,} bytes, and {self._memory:,} are free: choose a larger tolerance, or smaller "
+                "rectangles"
+            )
+
+    def squares(self, width: int) -> Squares:
+        """Return the squares found, row by row; a row of the lattice has `width` squares."""
+        all_squares = Squares(*(np.concatenate(part) for part in zip(*self._parts, strict=True)))
+        order = np.argsort(all_squares.rows * width + all_squares.columns)
+        return Squares(*(part[order] for part in all_squares))

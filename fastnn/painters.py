@@ -9,7 +9,7 @@ from __future__ import annotations
 import numbers
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -78,6 +78,13 @@ class Painter(ABC):
     def classes_at(self, points: NDArray[np.float64]) -> Array:
         """The numbers of the classes (n,) at points (n, 2), for a painter of classes."""
 
+    def unproven(self, xs: Array, ys: Array, size: int) -> Iterator[NDArray[np.int64]]:
+        """Find the blocks of a lattice that may hold points of two classes, as `Grid.unproven` does: all of
+        them, where nothing is proven."""
+        columns = np.arange(0, xs.size - 1, size)
+        for row in range(0, ys.size - 1, size):
+            yield np.column_stack([np.full(columns.size, row), columns])
+
     def prepare(self) -> None:  # noqa: B027
         """What is done once, in the caller's thread, which hears Ctrl-C: kernels are compiled or loaded."""
 
@@ -123,9 +130,13 @@ class NetworkPainter(Painter):
         else:
             self._band(point, point, target)
 
+    def unproven(self, xs: Array, ys: Array, size: int) -> Iterator[NDArray[np.int64]]:
+        if not self._certified:
+            return super().unproven(xs, ys, size)
+        return self._grid.unproven(self._rounded(xs), self._rounded(ys), size)
+
     def paint(self, xs: Array, ys: Array, target: Array, stopped: Callable[[], bool]) -> Tally:
-        with np.errstate(over="ignore"):  # beyond all float32 lies infinity
-            xs, ys = xs.astype(self._committee.dtype), ys.astype(self._committee.dtype)
+        xs, ys = self._rounded(xs), self._rounded(ys)
         if self._certified:
             tally = self._grid.certified(xs, ys, target, stopped)
             self._n_certified += 1
@@ -157,12 +168,15 @@ class NetworkPainter(Painter):
         return tally
 
     def classes_at(self, points: NDArray[np.float64]) -> Array:
-        with np.errstate(over="ignore"):
-            X = points.astype(self._committee.dtype)
+        X = self._rounded(points)
         members = self._committee.members
         if not self._committee.votes:
             return self._backend.predict(*members[0], X)
         return np.sum([self._backend.outputs(*member, X, "softmax") for member in members], 0).argmax(axis=1)
+
+    def _rounded(self, coordinates: Array) -> Array:
+        with np.errstate(over="ignore"):  # beyond all float32 lies infinity
+            return coordinates.astype(self._committee.dtype)
 
     def _band(self, xs: Array, ys: Array, target: Array) -> Tally:
         began = time.perf_counter()

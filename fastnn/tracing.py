@@ -192,11 +192,16 @@ def trace_pixels(pixels: Array) -> list[Line]:
 
 def placed(lines: Iterable[Line], xs: Floats, ys: Floats) -> list[Line]:
     """Lines in a lattice as lines in the plane, where its columns and rows are at `xs` and `ys`."""
-    result = []
-    for line in lines:
-        x, y = (np.interp(u, np.arange(at.size), at) for u, at in zip(line.points.T, (xs, ys), strict=True))
-        result.append(line._replace(points=np.column_stack([x, y])))
-    return result
+    lines = list(lines)
+    if not lines:
+        return []
+    # All at once: interpolation takes as long as the axis is, however few the points are.
+    points = np.concatenate([line.points for line in lines])
+    columns = zip(points.T, (xs, ys), strict=True)
+    points = np.column_stack([np.interp(u, np.arange(at.size), at) for u, at in columns])
+    ends = np.cumsum([len(line.points) for line in lines])
+    parts = np.split(points, ends[:-1])
+    return [line._replace(points=part) for line, part in zip(lines, parts, strict=True)]
 
 
 def _decided(squares: Squares, n_crossed: Array, classes_at: ClassesAt | None) -> tuple[Array, Array]:

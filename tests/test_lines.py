@@ -11,7 +11,7 @@ from sklearn.datasets import make_moons
 
 import fastnn
 from fastnn import boundary_lines, tracing
-from fastnn.sinks import Picture, array, save_pixels
+from fastnn.sinks import Picture, save_pixels
 from fastnn.tracing import Line, mixed_squares, placed, regions, trace, trace_pixels
 
 X, y = make_moons(200, noise=0.20, random_state=0)
@@ -276,16 +276,15 @@ def test_lines_separate_the_classes(network):
 
 
 @pytest.mark.parametrize("n_threads", [1, 3])
-def test_strips_and_threads_do_not_matter(network, n_threads, monkeypatch):
+def test_blocks_and_threads_do_not_matter(network, n_threads, monkeypatch):
     expected = boundary_lines(network, (-2, 3), (-1.5, 2), tolerance=0.02)
-    for rows in (1, 2, 7):
-        monkeypatch.setattr(array, "LEAST_ROWS", rows)
-        monkeypatch.setattr(array, "MOST_ROWS", rows)
+    for size in (3, 7, 64):
+        monkeypatch.setattr("fastnn.lines.BLOCK", size)
         found = boundary_lines(network, (-2, 3), (-1.5, 2), tolerance=0.02, n_threads=n_threads)
         assert list(found) == list(expected)
-        for pair, lines in found.items():
-            assert len(lines) == len(expected[pair])
-            for line, other in zip(lines, expected[pair], strict=True):
+        for pair, some in found.items():
+            assert len(some) == len(expected[pair])
+            for line, other in zip(some, expected[pair], strict=True):
                 np.testing.assert_array_equal(line, other)
 
 

@@ -42,7 +42,7 @@ class Lists:
     def __init__(self, committee, xs, ys, capacity=2000, n_waiting=10_000):
         (self.networks, n_units), dtype = kernel_side(committee, bounds_table), committee.dtype
         self.committee, self.xs, self.ys = committee, xs, ys
-        squares = _first_squares(xs, ys)
+        squares = _first_squares(xs, ys, LEAF, 512)
         self.waiting = np.full((n_waiting, 3), -1)
         self.waiting[: len(squares)] = squares
         self.taken = np.full((BATCH, 3), -1)
@@ -79,7 +79,7 @@ def coverage(squares, shape):
 
 
 def reference_squares(committee, xs, ys):
-    networks, waiting = reference_side(committee), _first_squares(xs, ys)
+    networks, waiting = reference_side(committee), _first_squares(xs, ys, LEAF, 512)
     won, left = [], []
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         while len(waiting):
