@@ -272,13 +272,18 @@ class Backend(Protocol):
 
     X (n, inputs), a CSR matrix or array of SciPy's, too, where it is not to be bound; y (n, targets) of the
     network's dtype; weights (n,). n_threads: the most that compute, 0 for as many as pay. Predictions take
-    the parameters of a network without batch normalisation (`Network.folded`).
+    the parameters of a network without batch normalisation (`Network.folded`), and warn of samples for which
+    they are not finite, unless they are told not to.
     """
 
-    def outputs(self, network: Network, parameters: Array, X: Any, name: str, n_threads: int = 0) -> Array:
+    def outputs(
+        self, network: Network, parameters: Array, X: Any, name: str, n_threads: int = 0, warns: bool = True
+    ) -> Array:
         """The output `name` of the scores, (n, outputs)."""
 
-    def predict(self, network: Network, parameters: Array, X: Any, n_threads: int = 0) -> Array:
+    def predict(
+        self, network: Network, parameters: Array, X: Any, n_threads: int = 0, warns: bool = True
+    ) -> Array:
         """Classes (n,)."""
 
     def bound(
@@ -330,18 +335,22 @@ class NumbaBackend:
             layer.forward_table, output.forward_pointer, loss.value_pointer
         )  # fmt: skip
 
-    def outputs(self, network: Network, parameters: Array, X: Any, name: str, n_threads: int = 0) -> Array:
+    def outputs(
+        self, network: Network, parameters: Array, X: Any, name: str, n_threads: int = 0, warns: bool = True
+    ) -> Array:
         pointers, kernel = self._pointers(network, name), self._predict.outputs(_is_sparse(X))
         P = np.empty((X.shape[0], network.n_outputs), network.dtype)
 
         def run(part: slice, samples: Any, tile: Array, units: Array) -> bool:
             return kernel(*pointers, network.layout.plan, parameters, samples, tile, units, P[part])
 
-        if not all(_run_parts(network, X, run, n_threads)):
+        if not all(_run_parts(network, X, run, n_threads)) and warns:
             _warn_of_overflow(network, P)
         return P
 
-    def predict(self, network: Network, parameters: Array, X: Any, n_threads: int = 0) -> Array:
+    def predict(
+        self, network: Network, parameters: Array, X: Any, n_threads: int = 0, warns: bool = True
+    ) -> Array:
         pointers, kernel = self._pointers(network, None), self._predict.predict(_is_sparse(X))
         classes = np.empty(X.shape[0], np.int64)
 
@@ -349,7 +358,7 @@ class NumbaBackend:
             return kernel(*pointers, network.layout.plan, parameters, samples, tile, units, classes[part])
 
         if not all(_run_parts(network, X, run, n_threads)):
-            scores = self.outputs(network, parameters, X, "identity", n_threads)  # which warns
+            scores = self.outputs(network, parameters, X, "identity", n_threads, warns)
             broken = np.isnan(scores).any(axis=1)
             classes[broken] = np.argmax(scores[broken], axis=1)
         return classes
@@ -833,15 +842,20 @@ class NumpyBackend:
 
         self._predict, self._train = predict, train
 
-    def outputs(self, network: Network, parameters: Array, X: Any, name: str, n_threads: int = 0) -> Array:
+    def outputs(
+        self, network: Network, parameters: Array, X: Any, name: str, n_threads: int = 0, warns: bool = True
+    ) -> Array:
         P = _quiet(self._predict.outputs)(*_lists(network, parameters), _dense(X), name)
-        if not all_finite(P):
+        if warns and not all_finite(P):
             _warn_of_overflow(network, P)
         return P
 
-    def predict(self, network: Network, parameters: Array, X: Any, n_threads: int = 0) -> Array:
+    def predict(
+        self, network: Network, parameters: Array, X: Any, n_threads: int = 0, warns: bool = True
+    ) -> Array:
         classes = _quiet(self._predict.predict)(*_lists(network, parameters), _dense(X))
-        self.outputs(network, parameters, X, "identity")  # which warns of scores that are not finite
+        if warns:
+            self.outputs(network, parameters, X, "identity")
         return classes
 
     def bound(

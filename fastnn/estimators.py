@@ -689,10 +689,10 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, BaseEstimat
         X = validate_data(self, X, accept_sparse="csr", dtype=_FLOATS, order="C", reset=False)
         return _narrowed(_unless_sparse(X), network.dtype)
 
-    def _outputs(self, X: Array, name: str) -> Array:
-        """The outputs `name` of the scores of checked samples, (n, n_outputs)."""
+    def _outputs(self, X: Array, name: str, warns: bool = True) -> Array:
+        """Return the outputs `name` of the scores of checked samples, (n, n_outputs)."""
         state = self._state
-        return get_backend("numba").outputs(state.network, state.folded, X, name, self.n_threads or 0)
+        return get_backend("numba").outputs(state.network, state.folded, X, name, self.n_threads or 0, warns)
 
     def predictor(self, n_rows: int = 1, method: str = "predict") -> Predictor:
         """A function that predicts for so many samples in microseconds, for serving.
@@ -1046,7 +1046,7 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
 
     def _own_score(self, data: _Data) -> float:
         return float(
-            accuracy_score(data.given, self._predicted(data.X, "predict"), sample_weight=data.weights)
+            accuracy_score(data.given, self._predicted(data.X, "predict", False), sample_weight=data.weights)
         )
 
     # --- predicting --------------------------------------------------------------------------------
@@ -1066,13 +1066,14 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
             return "sigmoid", np.ones_like
         return "sigmoid", lambda P: np.hstack([1 - P, P])
 
-    def _predicted(self, X: Array, method: str) -> Array:
-        """What `method` gives for checked samples."""
+    def _predicted(self, X: Array, method: str, warns: bool = True) -> Array:
+        """Return what `method` gives for checked samples."""
         output, finish = self._serving(method)
         if output is None:
             state = self._state
-            return finish(get_backend("numba").predict(state.network, state.folded, X, self.n_threads or 0))
-        return finish(self._outputs(X, output))
+            predict = get_backend("numba").predict
+            return finish(predict(state.network, state.folded, X, self.n_threads or 0, warns))
+        return finish(self._outputs(X, output, warns))
 
     def predict(self, X: Any) -> Array:
         """The class of every sample, or 1 for every label it has.
@@ -1293,7 +1294,7 @@ class MLPRegressor(NumberTargets, RegressorMixin, BaseMLP):
         return Quantile(float(self.quantile)) if self.loss == "quantile" else LOSSES[self.loss]()
 
     def _own_score(self, data: _Data) -> float:
-        predicted = self._numbers(data.X)
+        predicted = self._numbers(data.X, warns=False)
         if not all_finite(predicted):
             return float("nan")
         with np.errstate(over="ignore"):  # on the way to where they are not finite
@@ -1318,6 +1319,6 @@ class MLPRegressor(NumberTargets, RegressorMixin, BaseMLP):
         output = self._state.network.loss.output
         return output, (lambda S: S[:, 0].copy()) if self.n_outputs_ == 1 else np.copy
 
-    def _numbers(self, X: Array) -> Array:
+    def _numbers(self, X: Array, warns: bool = True) -> Array:
         output, finish = self._serving("predict")
-        return finish(self._outputs(X, str(output)))
+        return finish(self._outputs(X, str(output), warns))
