@@ -354,7 +354,7 @@ class _FilmedModel(Model):
     @classmethod
     def of(cls, model: Model) -> _FilmedModel:
         filmed = cast(_FilmedModel, cls._sharing(model._network, model._parameters, model._statistics))
-        filmed.backend = model.backend
+        filmed.backend, filmed.history_ = model.backend, model.history_
         return filmed
 
     def look_like(self, current: Array) -> Model:
@@ -365,7 +365,7 @@ class _FilmedModel(Model):
 
     def _run(
         self, job: Job, memory: Memory, validation: Any, functions: list[Callable[[History], Any]],
-        stopping: Any, print_loss: bool, progress: bool,
+        stopping: Any, print_every: int | None, progress: bool,
     ) -> History:  # fmt: skip
         """`Model._run`, with stops: neither these nor the snapshots change a bit of the training."""
         self.current = memory.average if job.average_share > 0 else self._parameters
@@ -373,7 +373,7 @@ class _FilmedModel(Model):
         if isinstance(job.optimizer, LBFGS):  # which tells of every pass
             functions = [self._count, *functions]
         try:
-            return super()._run(job, memory, validation, functions, stopping, print_loss, progress)
+            return super()._run(job, memory, validation, functions, stopping, print_every, progress)
         finally:
             self.current = self._parameters
 
@@ -403,6 +403,7 @@ def _of_training(
     finally:
         # Where they could not be written to, the training has made copies.
         model._parameters, model._statistics = filmed._parameters, filmed._statistics
+        model.history_ = filmed.history_
     return filmed.shutter.close(filmed.n_passes)
 
 

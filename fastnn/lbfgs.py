@@ -155,5 +155,5 @@ def run_lbfgs(
         if job.num_passes:
             minimise(backend, network, parameters, statistics, job, optimizer, after_iteration)
     finally:
-        run.close()
-    return run.history()
+        history = run.close()
+    return history

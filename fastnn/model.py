@@ -18,7 +18,7 @@ from .network import Network
 from .optimizers import LBFGS, Optimizer, resolve_optimizer
 from .predictor import Predictor, check_method
 from .schedules import Constant, Schedule, resolve_schedule
-from .training import EarlyStopping, History, Watch, record_every, run_training
+from .training import PRINT_EVERY, EarlyStopping, History, Watch, record_every, run_training
 from .validation import (
     check_choice,
     check_count,
@@ -93,6 +93,10 @@ class Model:
     dtype : numpy.dtype
     loss : Loss
     backend : str
+    history_ : History or None
+        What `train` measured when it was last called, up to where it ended: also after Ctrl-C, a
+        `DivergenceError`, or an error in a callback, when `train` returns nothing. None before the first
+        training.
 
     Raises
     ------
@@ -127,6 +131,9 @@ class Model:
     >>> bool(np.abs(model.predict(x) - np.sin(x)).max() < 0.1)
     True
     """
+
+    # In the class, so that models pickled without one have it too.
+    history_: History | None = None
 
     def __init__(
         self,
@@ -207,6 +214,7 @@ class Model:
         reg_lambda: float = 0.01,
         print_loss: bool = False,
         *,
+        print_every: int | None = None,
         batch_size: int | None = None,
         optimizer: str | Optimizer = "sgd",
         schedule: str | Schedule | Callable[[int], float] = "constant",
@@ -244,7 +252,10 @@ class Model:
         reg_lambda : float, default 0.01
             Strength of the L2 regularisation of the weights.
         print_loss : bool, default False
-            Print ``Loss after iteration %i: %f`` after pass 0 and every 1000 passes from there.
+            Print ``Loss after iteration %i: %f`` after pass 0 and every `print_every` passes from there.
+        print_every : int, optional
+            Passes from one printed loss to the next, at least 1. A number turns printing on by itself; 1000
+            with `print_loss` alone.
         batch_size : int, optional
             Samples of a step; the last batch of a pass has what is left. By default all samples.
         optimizer : str or Optimizer, default "sgd"
@@ -289,7 +300,8 @@ class Model:
         Returns
         -------
         History
-            Losses, rates, norms of gradients, and ratios of updates.
+            Losses, rates, norms of gradients, and ratios of updates. `history_` is the same, and has what was
+            measured where a training ends by an error or an interrupt.
 
         Raises
         ------
@@ -329,6 +341,12 @@ class Model:
         validation = self._check_validation(validation_data)
         functions, stopping = _sort_callbacks(callbacks, validation is not None)
         print_loss, progress = check_flag(print_loss, "print_loss"), check_flag(progress, "progress")
+        if print_every is not None:
+            print_every = check_count(print_every, "print_every", 1)
+        elif print_loss:
+            print_every = PRINT_EVERY
+        # A schedule that gives no rate is refused before anything changes.
+        job.rates(np.zeros(1, np.int64))
         for name in ("_parameters", "_statistics"):
             if not getattr(self, name).flags.writeable:  # as a memory-mapped pickle's are
                 setattr(self, name, getattr(self, name).copy())
@@ -341,12 +359,12 @@ class Model:
             job = replace(job, seed=(high << 32) | low)
             generator = generator_state(seeded([high, low]))
         memory = Memory.fresh(network, self._parameters, job, generator)
-        return self._run(job, memory, validation, functions, stopping, print_loss, progress)
+        return self._run(job, memory, validation, functions, stopping, print_every, progress)
 
     def _run(
         self, job: Job, memory: Memory, validation: tuple[Any, Any, Any] | None,
         functions: list[Callable[[History], Any]], stopping: EarlyStopping | None,
-        print_loss: bool, progress: bool,
+        print_every: int | None, progress: bool,
     ) -> History:  # fmt: skip
         network, backend = self._network, get_backend(self.backend)
         optimizer = job.optimizer
@@ -361,6 +379,9 @@ class Model:
         def loss_of(X: Any, y: Any, weights: Any) -> float:
             parameters = network.folded(current, self._statistics)
             return backend.loss(network, parameters, X, y, weights / weights.sum())
+
+        def remember(history: History) -> None:
+            self.history_ = history
 
         best: list[NDArray[Any]] = []
 
@@ -378,13 +399,15 @@ class Model:
             return -float(stopping.scorer(looked_at, X, _as_given(network, y)))
 
         watch = Watch(
-            print_loss=(lambda: loss_of(job.X, job.y, job.weights)) if print_loss else None,
+            print_loss=(lambda: loss_of(job.X, job.y, job.weights)) if print_every else None,
+            print_every=print_every or PRINT_EVERY,
             validate=(lambda: loss_of(*validation)) if validation else None,
             callbacks=functions,
             stopping=stopping,
             score=score if stopping else None,
             keep=keep,
             progress=progress,
+            ended=remember,
         )
         if isinstance(optimizer, LBFGS):
             from .lbfgs import run_lbfgs
@@ -444,7 +467,7 @@ class Model:
         Returns
         -------
         GradientReport
-            `max_relative_error` is below 1e-7 where all is well; printed, the report has a line for each
+            `max_relative_error` is below 1e-7 where all is well; shown, the report has a line for each
             array of parameters. Parameters at kinks of relu and its like are told apart and not counted.
 
         Raises
