@@ -24,7 +24,7 @@ from .boundary import check_size, render_boundary
 from .files import written_whole
 from .model import Model
 from .optimizers import LBFGS
-from .painters import NetworkPainter, make_painter
+from .painters import NetworkPainter, check_model, make_painter
 from .plotting import REGION_STRENGTH, RESPONSE_COLOURS, Samples, class_colours, class_name
 from .training import History
 from .validation import check_count, check_flag, check_number
@@ -104,7 +104,7 @@ def animate_training(
     fps : float, default 10
         Frames a second; the last one is seen for 2.5 seconds more.
     size : int or (int, int), default (640, 480)
-        Pixels of a frame: (width, height), or both as one number.
+        Pixels of a frame: (width, height), or the width as one number, the height in proportion to (640, 480).
     titles : sequence of str, optional
         What stands above the frames of a list. By default the number and the share of the samples that are
         right; above those of a training, the pass and the mean loss as well.
@@ -131,7 +131,8 @@ def animate_training(
         For another suffix, a folder that is not there, no frames, numbers out of range, a model of
         regression, and as `Model.train`, `partial_fit` and `render_boundary` do.
     TypeError
-        For options that `Model.train` does not know, or that come with something else than a `Model`.
+        For options that `Model.train` does not know, or that come with something else than a `Model`; for a
+        model that cannot predict, as where the arguments have another order.
     DivergenceError
         Where the training diverges. The model holds the last finite parameters; there is no picture.
     KeyboardInterrupt
@@ -149,8 +150,13 @@ def animate_training(
     ...     path.name, os.path.getsize(path) > 10_000
     ('training.gif', True)
     """
+    is_list = isinstance(model, Iterable) and not hasattr(model, "predict")
+    if is_list:
+        model = list(model)
+    for one in model if is_list else [model]:
+        check_model(one, "animate_training(model, X, y, path)")
     goal = _check_goal(Path(path))
-    frames, size = check_count(frames, "frames", 1), check_size(size)
+    frames, size = check_count(frames, "frames", 1), check_size(size, *USUAL_SIZE)
     milliseconds = max(1, round(1000 / check_number(fps, "fps", LEAST_FPS)))
     longest = LONGEST[goal.suffix.lower()]
     if max(size) > longest:
@@ -158,7 +164,6 @@ def animate_training(
     progress = check_flag(progress, "progress")
     scene = _Scene(X, y, response, class_of_interest, features, fill)
     _Film(scene, size, [])  # whether there is room for it
-    is_list = isinstance(model, Iterable) and not hasattr(model, "predict")
     if titles is not None and not is_list:
         raise ValueError("titles are for a list of models: a training has its own")
     if options and not isinstance(model, Model):
@@ -166,7 +171,7 @@ def animate_training(
     if isinstance(model, Model):
         snapshots = _of_training(model, X, y, frames, progress, options, scene)
     elif is_list:
-        snapshots = _of_list(list(model), titles, scene)
+        snapshots = _of_list(model, titles, scene)
     else:
         snapshots = _of_partial_fits(model, X, y, frames, scene)
     film = _Film(scene, size, [snapshot.title for snapshot in snapshots])
@@ -227,6 +232,11 @@ class _Scene:
     def look(self, model: Any) -> None:
         """Find out whether a model can be drawn, and which classes it knows."""
         painter = make_painter(model, **self.view)
+        if not painter.is_bounded:
+            raise ValueError(
+                "response 'margin' of a model without predict_proba has no highest value that frames could "
+                "share: draw single pictures with plot_decision_boundary, or another response"
+            )
         if self.response == "class" and painter.classes is not None and len(painter.classes):
             self.classes = np.union1d(self.classes, painter.classes)
 

@@ -16,7 +16,7 @@ from .gradcheck import GradientReport, check_gradients
 from .losses import Loss, SoftmaxCrossEntropy
 from .network import Network
 from .optimizers import LBFGS, Optimizer, resolve_optimizer
-from .predictor import Predictor, check_method
+from .predictor import Predictor, check_method, positive
 from .schedules import Constant, Schedule, resolve_schedule
 from .training import PRINT_EVERY, EarlyStopping, History, Watch, record_every, run_training
 from .validation import (
@@ -545,7 +545,7 @@ class Model:
         if network.loss.of_labels:
             return backend.predict(network, self._predicting, X)
         if network.loss.output == "sigmoid":
-            return (backend.outputs(network, self._predicting, X, "identity") > 0).astype(np.int64)
+            return positive(backend.outputs(network, self._predicting, X, "identity"))
         return backend.outputs(network, self._predicting, X, network.loss.output)
 
     def predict_proba(self, X: ArrayLike) -> NDArray[Any]:
@@ -585,6 +585,7 @@ class Model:
         -------
         Predictor
             Of the parameters as they are now. It does not look for NaN and infinity in what it is given.
+            It can be pickled and copied.
 
         Raises
         ------
@@ -598,16 +599,16 @@ class Model:
         >>> predict([[0.5, -0.2]]).shape
         (1,)
         """
-        network, backend = self._network, get_backend(self.backend)
+        network = self._network
+        finish: Callable[[Any], Any] = np.copy
+        output: str | None = network.loss.output
         if check_method(method) == "predict_proba":
             self._check_probabilistic()
-        if method == "predict" and network.loss.of_labels:
-            return Predictor(backend, network, self._predicting, n_rows, None, np.copy)
-        if method == "predict" and network.loss.output == "sigmoid":
-            return Predictor(
-                backend, network, self._predicting, n_rows, "identity", lambda S: (S > 0).astype(np.int64)
-            )
-        return Predictor(backend, network, self._predicting, n_rows, network.loss.output, np.copy)
+        elif network.loss.of_labels:
+            output = None
+        elif output == "sigmoid":
+            output, finish = "identity", positive
+        return Predictor(self.backend, network, self._predicting, n_rows, output, finish)
 
     @property
     def _predicting(self) -> NDArray[Any]:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .boundary import BoundaryImage, render_boundary
-from .painters import known_features, resolve_features
+from .boundary import BoundaryImage, check_size, render_boundary
+from .painters import check_model, known_features, resolve_features
 from .tracing import placed, trace_pixels
 from .validation import check_samples
 
@@ -61,7 +61,8 @@ def plot_decision_boundary(
     ax : matplotlib Axes, optional
         Where to draw; the current axes by default.
     resolution : int or (int, int), optional
-        Pixels of the picture: (width, height), or both as one number. By default those of the axes.
+        Pixels of the picture: (width, height), or those of the longer side as one number, the other in
+        proportion to the axes. By default those of the axes.
     response : {"class", "probability", "confidence", "margin"}, default "class"
         What is drawn, as `render_boundary` has it.
     features : (int, int) or (str, str), optional
@@ -83,6 +84,8 @@ def plot_decision_boundary(
     ValueError
         For X that is no finite table or does not have the model's features, y of another length or with
         labels that cannot be the model's, or a model that does not predict classes.
+    TypeError
+        For a model that cannot predict, as where the arguments have another order.
 
     Examples
     --------
@@ -96,14 +99,17 @@ def plot_decision_boundary(
     <Axes: xlabel='$x_1$', ylabel='$x_2$'>
     >>> plt.close()
     """
+    check_model(model, "plot_decision_boundary(model, X, y)")
     samples = Samples.taken(X, y, features, fill)
     samples.check_model(model)
     if ax is None:
         import matplotlib.pyplot as plt
 
         ax = plt.gca()
+    pixels = _axes_pixels(ax)
+    size = pixels if resolution is None else check_size(resolution, *pixels)
     image = render_boundary(
-        model, samples.xlim, samples.ylim, _axes_pixels(ax) if resolution is None else resolution,
+        model, samples.xlim, samples.ylim, size,
         response=response, features=samples.features, fill=samples.fill, method=method,
         class_of_interest=class_of_interest, classes=classes, n_threads=n_threads,
     )  # fmt: skip
@@ -187,7 +193,8 @@ def draw_image(
     style: dict[str, Any] = {"extent": image.extent, "origin": "lower", "aspect": "auto"}
     if classes is None:
         lowest = float(seen.min()) if image.response == "confidence" else 0.0
-        drawn = ax.imshow(seen, cmap=RESPONSE_COLOURS, vmin=lowest, vmax=1, **style)
+        highest = 1.0 if image.is_bounded else None  # the highest there is
+        drawn = ax.imshow(seen, cmap=RESPONSE_COLOURS, vmin=lowest, vmax=highest, **style)
         ax.figure.colorbar(drawn, ax=ax, label=image.response)
     else:
         from matplotlib.colors import ListedColormap

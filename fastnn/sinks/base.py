@@ -46,6 +46,8 @@ class Picture:
         Red, green and blue of the classes; None for a response.
     classes : tuple, optional
         Labels of the classes, any objects; None for a response.
+    is_bounded : bool
+        False for a response that may be above 1.
     """
 
     width: int
@@ -54,6 +56,7 @@ class Picture:
     extent: tuple[float, float, float, float]
     colours: NDArray[np.uint8] | None = None
     classes: tuple[Any, ...] | None = None
+    is_bounded: bool = True
 
     def __post_init__(self) -> None:
         n_colours = None if self.colours is None else len(self.colours)
@@ -120,6 +123,7 @@ class FileSink(Sink):
 
     longest = 2**31 - 1  # pixels of a side that the format can hold
     most_classes = 1 << 16
+    is_grey = False  # a response is: 0 is black and 1 is white
     package: str | None = None  # that it needs, and that is not installed with fastnn
 
     def __init__(self, path: Path, picture: Picture, argument: str = "out") -> None:
@@ -138,6 +142,11 @@ class FileSink(Sink):
             kind = "a response: floating" if picture.colours is None else "classes: uint8 or uint16"
             raise ValueError(
                 f"{self.argument}: pixels of {path} must be of a dtype for {kind}, not {picture.dtype}"
+            )
+        if self.is_grey and not picture.is_bounded:
+            raise ValueError(
+                f"{self.argument}: a {suffix} picture holds a response from 0 to 1, but margins of a decision "
+                "function may be above 1: .tif and .zarr hold them"
             )
         if max(picture.width, picture.height) > self.longest:
             raise ValueError(

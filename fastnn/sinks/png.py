@@ -32,6 +32,7 @@ class PngSink(FileSink):
     one after the other are one stream, and its checksum comes from theirs.
     """
 
+    is_grey = True
     file: IO[bytes]
 
     def begin(self) -> None:
