@@ -104,7 +104,8 @@ def animate_training(
     fps : float, default 10
         Frames a second; the last one is seen for 2.5 seconds more.
     size : int or (int, int), default (640, 480)
-        Pixels of a frame: (width, height), or the width as one number, the height in proportion to (640, 480).
+        Pixels of a frame: (width, height), or the width as one number, the height in proportion to the
+        default.
     titles : sequence of str, optional
         What stands above the frames of a list. By default the number and the share of the samples that are
         right; above those of a training, the pass and the mean loss as well.

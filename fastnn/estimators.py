@@ -719,7 +719,7 @@ class BaseMLP(Targets, CallbackSupportMixin, BaseEstimator):
 
     @abstractmethod
     def _serving(self, method: str) -> tuple[str | None, Callable[[Array], Array]]:
-        """The engine's output, None for classes, and what makes of it what `method` gives; it can be pickled."""
+        """Return the engine's output, None for classes, and a picklable function that predicts from it."""
 
     # --- what is fitted ----------------------------------------------------------------------------
 
@@ -782,7 +782,7 @@ def _defaults(kind: type[BaseMLP]) -> tuple[tuple[str, Any], ...]:
 
 
 def _one_of_two(classes: Array, scores: Array) -> Array:
-    """Return the second class where its score (n, 1) is above 0, else the first, which may be the only one."""
+    """Return the second class where its score (n, 1) is above 0, else the first, perhaps the only one."""
     return classes[np.minimum(scores[:, 0] > 0, len(classes) - 1)]
 
 

@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import copy
 import os
-import sys
 import threading
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -28,6 +26,7 @@ from .generators import generator_state, is_twister, put_generator_state, seeded
 from .lbfgs import minimise
 from .losses import Poisson
 from .network import Network
+from .notices import warn
 from .optimizers import LBFGS, Optimizer
 from .training import DivergenceError
 
@@ -61,19 +60,6 @@ MOST_PASSES = 10_000
 MOST_TASKS = 50
 # "adaptive" divides the rate by this, until it is not above that.
 ADAPTIVE_DIVISOR, LEAST_RATE = 5.0, 1e-6
-# Where scikit-learn wraps an estimator's methods.
-WRAPPERS = ("sklearn.base", "sklearn.callback._callback_support")
-
-
-def warn(message: str, category: type[Warning] = UserWarning) -> None:
-    """Warn at the line that called an estimator, however many calls below it this is."""
-    level, frame = 1, sys._getframe()
-    while frame.f_back is not None:
-        module = frame.f_globals.get("__name__", "")
-        if module.partition(".")[0] != __package__ and module not in WRAPPERS:
-            break
-        frame, level = frame.f_back, level + 1
-    warnings.warn(message, category, stacklevel=level)
 
 
 class _Claims:

@@ -243,7 +243,7 @@ class TablePainter(Painter):
 
     def _numbered(self, values: Array, n: int) -> Array:
         if self._respond is not None:
-            if values.ndim != 2 and (self.is_bounded or values.ndim != 1) or len(values) != n:
+            if values.ndim not in ((2,) if self.is_bounded else (1, 2)) or len(values) != n:
                 name = "predict_proba" if self.is_bounded else "decision_function"
                 raise ValueError(f"{name} must give a row a point: for {n} points it gave {values.shape}")
             return self._respond(values)
@@ -279,7 +279,7 @@ class TablePainter(Painter):
 
 
 def check_model(model: Any, call: str) -> None:
-    """Raise TypeError for what predicts nothing, such as samples in the model's place; `call` is the remedy."""
+    """Raise TypeError for what predicts nothing, as samples in the model's place; `call` is the remedy."""
     predicts = any(hasattr(model, name) for name in ("predict", "predict_proba", "decision_function"))
     if not (predicts or callable(model)):
         given = repr(model) if isinstance(model, numbers.Number | str | None) else type(model).__name__

@@ -145,8 +145,8 @@ class FileSink(Sink):
             )
         if self.is_grey and not picture.is_bounded:
             raise ValueError(
-                f"{self.argument}: a {suffix} picture holds a response from 0 to 1, but margins of a decision "
-                "function may be above 1: .tif and .zarr hold them"
+                f"{self.argument}: a {suffix} picture holds a response from 0 to 1, but margins of a "
+                "decision function may be above 1: .tif and .zarr hold them"
             )
         if max(picture.width, picture.height) > self.longest:
             raise ValueError(
