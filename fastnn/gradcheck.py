@@ -75,7 +75,7 @@ class GradientReport:
     >>> [array.name for array in report.arrays]
     ['W[0]', 'b[0]', 'W[1]', 'b[1]']
     >>> print(str(report).splitlines()[0])  # doctest: +ELLIPSIS
-    W[0] (2, 3) max relative error ... (6 checked)
+    W[0] (2, 3) max relative error ... (18 checked)
     """
 
     arrays: tuple[ArrayReport, ...]

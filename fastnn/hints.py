@@ -1,7 +1,7 @@
 """A hint where a learning rate is too high for a gradient that is a sum over the samples.
 
 The first steps are then so long that units end where their derivatives vanish, or the loss jumps to and fro
-for good. From the losses alone this cannot be told from data that are hard to learn. So where the loss
+for good. From the losses alone that cannot be told from data that are hard to learn. So where the loss
 has hardly fallen and the rate is above the tutorial's for this number of samples, a short trial from the same
 parameters, with lower rates, decides whether there is a hint.
 """
@@ -26,7 +26,7 @@ __all__ = ["may_be_too_high", "rate_hint"]
 USUAL_PRODUCT = 2.0
 TRIED_PRODUCTS = (USUAL_PRODUCT, USUAL_PRODUCT / 5)
 # Share of its first value below which the loss has fallen well.
-FALLEN = 0.35
+FALLEN = 0.25
 # Share of the loss below which a trial is better by more than chance.
 BETTER = 0.75
 # Passes of a trial, and the operations that limit them: some 0.1 s. Fewer passes than the least tell nothing.
@@ -84,9 +84,10 @@ def rate_hint(
     if not tried < BETTER * loss:
         return None
     return (
-        f"epsilon={job.epsilon:g} seems too high for the sum of the gradients of {job.X.shape[0]} samples: the "
-        f"loss ended at {history.loss[-1]:.4g}, and with epsilon={epsilon:g} it is {tried:.4g} after {n_tried} "
-        "passes. Lower epsilon, or choose reduction='mean', with which a rate suits any number of samples."
+        f"epsilon={job.epsilon:g} seems too high for the sum of the gradients of {job.X.shape[0]} samples: "
+        f"the loss ended at {history.loss[-1]:.4g}, and with epsilon={epsilon:g} it is {tried:.4g} after "
+        f"{n_tried} passes. Lower epsilon, or choose reduction='mean', with which a rate suits any number of "
+        "samples."
     )
 
 
@@ -97,7 +98,7 @@ def _last_loss(
     statistics: NDArray[np.floating],
     job: Job,
 ) -> float:
-    """Return the mean loss in the last pass of a training, which changes the arrays; infinity if it diverges."""
+    """Train in place, and return the mean loss in the last pass, infinity if the training diverges."""
     trainer = backend.trainer(network, parameters, statistics, job, Memory.fresh(network, parameters, job))
     while trainer.n_passes < job.num_passes:
         if not trainer.run(job.num_passes):

@@ -308,8 +308,8 @@ class Model:
         Warns
         -----
         UserWarning
-            Where gradient descent on the sum over many samples has hardly lowered the loss, and a trial of at
-            most 1000 passes with a lower rate, some 0.1 s, lowers it far more; with that rate.
+            Where gradient descent on the sum over many samples has not lowered the loss to a quarter, and a
+            trial of at most 1000 passes with a lower rate, some 0.1 s, lowers it far more; with that rate.
 
         Raises
         ------
