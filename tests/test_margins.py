@@ -45,7 +45,8 @@ def test_of_two_classes_it_is_the_size_of_the_score(binary):
     assert expected.max() > 1
     assert not image.is_bounded
     assert image.classes is None
-    np.testing.assert_array_equal(fastnn.boundary_array(binary, *VIEW, response="margin"), expected)
+    array = fastnn.boundary_array(binary, *VIEW, response="margin")
+    np.testing.assert_array_equal(array.compute(scheduler="synchronous"), expected)
 
 
 @pytest.mark.parametrize(
