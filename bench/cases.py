@@ -66,7 +66,7 @@ def trained_sklearn() -> MLPClassifier:
 
 def grid_model(size: int, n_threads: int, dtype: type = np.float32, backend: str = "numba") -> None:
     model = trained(dtype=dtype, backend=backend)
-    fastnn.render_boundary(model, XLIM, YLIM, size, method="dense", n_threads=n_threads)
+    fastnn.render_boundary(model, XLIM, YLIM, (size, size), method="dense", n_threads=n_threads)
 
 
 def points(size: int) -> np.ndarray:

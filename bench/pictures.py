@@ -68,20 +68,22 @@ MODELS = {"[2, 3, 2]": tutorial_model, "[2, 32, 32, 3]": spiral_model}
 
 
 def dense(model: fastnn.Model, size: int, n_threads: int | None = None) -> fastnn.BoundaryImage:
-    return fastnn.render_boundary(model, XLIM, YLIM, size, method="dense", n_threads=n_threads)
+    return fastnn.render_boundary(model, XLIM, YLIM, (size, size), method="dense", n_threads=n_threads)
 
 
 def certified(
     model: fastnn.Model, size: int, out: np.ndarray | None = None, n_threads: int | None = None
 ) -> fastnn.BoundaryImage:
-    return fastnn.render_boundary(model, XLIM, YLIM, size, method="certified", out=out, n_threads=n_threads)
+    return fastnn.render_boundary(
+        model, XLIM, YLIM, (size, size), method="certified", out=out, n_threads=n_threads
+    )
 
 
 def to_png(model: fastnn.Model, size: int) -> int:
     """Returns the bytes of the file."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "boundary.png"
-        fastnn.render_boundary(model, XLIM, YLIM, size, out=path)
+        fastnn.render_boundary(model, XLIM, YLIM, (size, size), out=path)
         return os.path.getsize(path)
 
 
@@ -89,7 +91,8 @@ def plot_ours(size: int) -> None:
     import matplotlib.pyplot as plt
 
     X, y = spiral()
-    fastnn.plot_decision_boundary(estimator(fastnn.MLPClassifier), X.astype(np.float32), y, resolution=size)
+    fitted = estimator(fastnn.MLPClassifier)
+    fastnn.plot_decision_boundary(fitted, X.astype(np.float32), y, resolution=(size, size))
     plt.close()
 
 

@@ -115,4 +115,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    # Submodules and what this file imports are attributes too, but nothing that users look for.
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

@@ -27,7 +27,7 @@ from .colours import check_colouring, chosen_colours, class_colours, pale, respo
 from .files import written_whole
 from .model import Model
 from .optimizers import LBFGS
-from .painters import NetworkPainter, make_painter
+from .painters import NetworkPainter, check_model, make_painter
 from .plotting import Samples, class_name
 from .training import History
 from .validation import check_count, check_flag, check_number
@@ -114,7 +114,8 @@ def animate_training(
     fps : float, default 10
         Frames a second; the last one is seen for 2.5 seconds more.
     size : int or (int, int), default (640, 480)
-        Pixels of a frame: (width, height), or both as one number.
+        Pixels of a frame: (width, height), or the width as one number, the height in proportion to the
+        default.
     titles : sequence of str, optional
         What stands above the frames of a list. By default the number and the share of the samples that are
         right; above those of a training, the pass and the mean loss as well.
@@ -147,7 +148,8 @@ def animate_training(
         range, a model of regression, colours that are none or not as many as the classes, and as
         `Model.train`, `partial_fit` and `render_boundary` do.
     TypeError
-        For options that `Model.train` does not know, or that come with something else than a `Model`.
+        For options that `Model.train` does not know, or that come with something else than a `Model`; for a
+        model that cannot predict, as where the arguments have another order.
     RuntimeError
         Where ffmpeg fails, with what it says.
     DivergenceError
@@ -167,8 +169,13 @@ def animate_training(
     ...     path.name, os.path.getsize(path) > 10_000
     ('training.gif', True)
     """
+    is_list = isinstance(model, Iterable) and not hasattr(model, "predict")
+    if is_list:
+        model = list(model)
+    for one in model if is_list else [model]:
+        check_model(one, "animate_training(model, X, y, path)")
     goal = _check_goal(Path(path))
-    frames, size = check_count(frames, "frames", 1), check_size(size)
+    frames, size = check_count(frames, "frames", 1), check_size(size, *USUAL_SIZE)
     fps = min(check_number(fps, "fps", LEAST_FPS), MOST_FPS)
     longest = LONGEST[goal.suffix.lower()]
     if max(size) > longest:
@@ -182,7 +189,6 @@ def animate_training(
     check_colouring(response, colours, cmap)
     scene = _Scene(X, y, response, class_of_interest, features, fill, colours, cmap)
     _Film(scene, size, [])  # whether there is room for it
-    is_list = isinstance(model, Iterable) and not hasattr(model, "predict")
     if titles is not None and not is_list:
         raise ValueError("titles are for a list of models: a training has its own")
     if options and not isinstance(model, Model):
@@ -190,7 +196,7 @@ def animate_training(
     if isinstance(model, Model):
         snapshots = _of_training(model, X, y, frames, progress, options, scene)
     elif is_list:
-        snapshots = _of_list(list(model), titles, scene)
+        snapshots = _of_list(model, titles, scene)
     else:
         snapshots = _of_partial_fits(model, X, y, frames, scene)
     film = _Film(scene, size, [snapshot.title for snapshot in snapshots])
@@ -264,6 +270,11 @@ class _Scene:
         """Find out whether models can be drawn, which classes they know, and the colours of all."""
         for model in models:
             painter = make_painter(model, **self.view)
+            if not painter.is_bounded:
+                raise ValueError(
+                    "response 'margin' of a model without predict_proba has no highest value that frames "
+                    "could share: draw single pictures with plot_decision_boundary, or another response"
+                )
             if self.response == "class" and painter.classes is not None and len(painter.classes):
                 self.classes = np.union1d(self.classes, painter.classes)
         self.colours = chosen_colours(self.classes, self._chosen)
@@ -393,7 +404,7 @@ class _FilmedModel(Model):
     @classmethod
     def of(cls, model: Model) -> _FilmedModel:
         filmed = cast(_FilmedModel, cls._sharing(model._network, model._parameters, model._statistics))
-        filmed.backend = model.backend
+        filmed.backend, filmed.history_ = model.backend, model.history_
         return filmed
 
     def look_like(self, current: Array) -> Model:
@@ -404,7 +415,7 @@ class _FilmedModel(Model):
 
     def _run(
         self, job: Job, memory: Memory, validation: Any, functions: list[Callable[[History], Any]],
-        stopping: Any, print_loss: bool, progress: bool,
+        stopping: Any, print_every: int | None, progress: bool,
     ) -> History:  # fmt: skip
         """`Model._run`, with stops: neither these nor the snapshots change a bit of the training."""
         self.current = memory.average if job.average_share > 0 else self._parameters
@@ -412,7 +423,7 @@ class _FilmedModel(Model):
         if isinstance(job.optimizer, LBFGS):  # which tells of every pass
             functions = [self._count, *functions]
         try:
-            return super()._run(job, memory, validation, functions, stopping, print_loss, progress)
+            return super()._run(job, memory, validation, functions, stopping, print_every, progress)
         finally:
             self.current = self._parameters
 
@@ -442,6 +453,7 @@ def _of_training(
     finally:
         # Where they could not be written to, the training has made copies.
         model._parameters, model._statistics = filmed._parameters, filmed._statistics
+        model.history_ = filmed.history_
     return filmed.shutter.close(filmed.n_passes)
 
 

@@ -23,8 +23,8 @@ from fastnn_kernels.interrupts import held_interrupts, let_interrupts_through
 
 from .colours import check_colouring, region_colours, response_colours
 from .grids import Tally
-from .painters import PORTION_POINTS, Painter, make_painter
-from .sinks import ArraySink, FileSink, Picture, Rect, Sink, check_coloured, open_sink, save_pixels
+from .painters import PORTION_POINTS, Painter, check_model, make_painter
+from .sinks import ArraySink, FileSink, Picture, PngCoding, Rect, Sink, check_coloured, open_sink, save_pixels
 from .threads import Flag, available_cores, in_turn, taken_cores
 from .validation import check_count, check_flag
 
@@ -34,6 +34,12 @@ if TYPE_CHECKING:
 __all__ = ["BoundaryImage", "RenderStats", "render_boundary"]
 
 Array = NDArray[Any]
+
+# Pixels of a side of the picture that a notebook shows: more than a screen has room for.
+SHOWN_PIXELS = 1024
+# By how many times the longer side of a picture has more pixels than the shorter at the most, unless both are
+# given. Sides of a rectangle whose lengths differ by more have different units.
+MOST_ELONGATED = 8
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,7 @@ class RenderStats:
 
 
 class BoundaryImage:
-    """A picture of a decision boundary, made by `render_boundary`.
+    """A picture of a decision boundary, made by `render_boundary`. Notebooks show it.
 
     Attributes
     ----------
@@ -86,6 +92,8 @@ class BoundaryImage:
         What the pixels hold, as `render_boundary` was told.
     path : pathlib.Path or None
         The file that the picture went to.
+    is_bounded : bool
+        False for margins of a decision function, which may be above 1; other responses are from 0 to 1.
     colours, cmap
         The colours that `render_boundary` was given, or None: `save` and `plot` take them unless they are
         given others.
@@ -108,11 +116,12 @@ class BoundaryImage:
         stats: RenderStats,
         response: str = "class",
         path: Path | None = None,
+        is_bounded: bool = True,
         colours: Any = None,
         cmap: Any = None,
     ) -> None:
         self.data, self.extent, self.classes, self.stats = data, extent, classes, stats
-        self.response, self.path = response, path
+        self.response, self.path, self.is_bounded = response, path, is_bounded
         self.colours, self.cmap = colours, cmap
 
     def save(self, path: str | PathLike[str], *, colours: Any = None, cmap: Any = None) -> None:
@@ -133,16 +142,14 @@ class BoundaryImage:
         ------
         ValueError
             For another suffix, a folder that is not there, a picture that went to a file already, colours
-            that are none or not as many as the classes, or that are given for a file that shows none.
+            that are none or not as many as the classes, or that are given for a file that shows none, margins
+            of a decision function in a format that holds numbers from 0 to 1.
         ImportError
             For ``.tif`` and ``.zarr`` without tifffile and zarr: ``pip install 'fastnn-numba[render]'``.
         """
         data = self._pixels("save it")
         check_colouring(self.response, colours, cmap)
-        picture = _picture(
-            data.shape[::-1], data.dtype, self.extent, self.classes,
-            self.colours if colours is None else colours, self.cmap if cmap is None else cmap,
-        )  # fmt: skip
+        picture = self._picture(data, colours, cmap)
         check_coloured(path, picture, colours, cmap)
         save_pixels(data, path, picture)
 
@@ -187,6 +194,30 @@ class BoundaryImage:
         self._pixels("draw it")
         return draw_image(self, ax, X, y, colours, cmap)
 
+    def _repr_png_(self) -> bytes | None:
+        """Return a PNG of at most 1024 pixels a side, in the colours of a saved one; None without `data`."""
+        if self.data is None:
+            return None
+        stride = -(-max(self.data.shape) // SHOWN_PIXELS)
+        pixels = self.data[::-stride, ::stride] if stride > 1 else self.data[::-1]
+        if self.classes is not None:
+            pixels = pixels.astype(np.min_scalar_type(len(self.classes) - 1))
+        elif not self.is_bounded:
+            least = np.finfo(pixels.dtype).tiny
+            pixels = pixels / pixels.max(initial=least, where=np.isfinite(pixels))
+        picture = self._picture(pixels, is_bounded=True)
+        return PngCoding(picture, grey_bits=16).file(np.ascontiguousarray(pixels))
+
+    def _picture(
+        self, pixels: Array, colours: Any = None, cmap: Any = None, is_bounded: bool | None = None
+    ) -> Picture:
+        """Describe pixels of this picture for a file, in its own colours unless others are given."""
+        return _picture(
+            (pixels.shape[1], pixels.shape[0]), pixels.dtype, self.extent, self.classes,
+            self.is_bounded if is_bounded is None else is_bounded,
+            self.colours if colours is None else colours, self.cmap if cmap is None else cmap,
+        )  # fmt: skip
+
     def _pixels(self, purpose: str) -> Array:
         if self.data is None:
             raise ValueError(f"the picture is in {self.path}: render it without out= to {purpose}")
@@ -228,10 +259,15 @@ def render_boundary(
     xlim, ylim : (float, float)
         The picture's edges.
     size : int or (int, int), default 1024
-        Pixels: (width, height), or both as one number.
+        Pixels: (width, height), or those of the longer side as one number. The shorter side then has as many
+        in proportion, so that pixels are square, but at least an eighth: sides whose lengths differ by more
+        have different units.
     response : {"class", "probability", "confidence", "margin"}, default "class"
         What the pixels hold: the number of the class; the probability of one class; that of the class decided
         for; or by how much that is above the next one. The probability of an ensemble is the members' mean.
+        The margin of a model that has `decision_function` and no `predict_proba`, such as scikit-learn's SVC,
+        is that of its scores: by how much the highest is above the next one, or, of two classes, how far the
+        score is from 0. It may be above 1.
     method : {"auto", "dense", "certified"}, default "auto"
         "dense" evaluates every pixel. "certified" divides the picture into squares, proves by bounds that one
         class wins all over a square, fills it, and evaluates only what is left along the boundary: the same
@@ -282,7 +318,7 @@ def render_boundary(
         go together, features that there are not, an `out` that does not fit, colours that are none, not as
         many as the classes, or given for a file that shows none.
     TypeError
-        For a model that cannot predict.
+        For a model that cannot predict, as where the arguments have another order.
     MemoryError
         At once, for a picture that the memory does not hold.
     ImportError
@@ -297,9 +333,10 @@ def render_boundary(
     next picture is written there. Their first row is the highest, as image files have it, but for Zarr,
     whose rows are those of `data`. Classes have a colour each, up to 256 of them (in ``.svg`` and ``.pdf``
     all); a response is grey, in ``.png`` with 16 bits, 0 for 0 and 65535 for 1, or with `cmap` in up to 256
-    colours, and in ``.tif`` and ``.zarr`` it is a float. The page of a ``.pdf`` is 8 inches along the longer
-    side. Beside ``NAME.dzi`` stand the tiles, ``NAME_files``, and the page, ``NAME.html``; an address that
-    ends in ``#x=0.5&y=1&zoom=8`` opens it there. Pillow opens more than 178 million pixels once
+    colours, and in ``.tif`` and ``.zarr`` it is a float; margins of a decision function, which may be above
+    1, go to these two alone. The page of a ``.pdf`` is 8 inches along the longer side. Beside ``NAME.dzi``
+    stand the tiles, ``NAME_files``, and the page, ``NAME.html``; an address that ends in
+    ``#x=0.5&y=1&zoom=8`` opens it there. Pillow opens more than 178 million pixels once
     ``PIL.Image.MAX_IMAGE_PIXELS = None``.
 
     Examples
@@ -315,8 +352,8 @@ def render_boundary(
     >>> image.stats.method, image.stats.points_evaluated
     ('dense', 120000)
     """
-    width, height = check_size(size)
-    extent = (*check_limits(xlim, width, "xlim"), *check_limits(ylim, height, "ylim"))
+    check_model(model, "render_boundary(model, xlim, ylim)")
+    (width, height), extent = check_view(xlim, ylim, size)
     count = available_cores() if n_threads is None else check_count(n_threads, "n_threads", 1)
     progress = check_flag(progress, "progress")
     painter = make_painter(
@@ -333,13 +370,9 @@ def render_boundary(
         _check_memory(width, height, painter.dtype)
     xs, ys = centres(extent[:2], width), centres(extent[2:], height)
     picture = _picture(
-        (width, height),
-        painter.dtype,
-        extent,
-        painter.classes,
-        None if painter.finds_classes else colours,
-        cmap,
-    )
+        (width, height), painter.dtype, extent, painter.classes, painter.is_bounded,
+        None if painter.finds_classes else colours, cmap,
+    )  # fmt: skip
     check_coloured(out, picture, colours, cmap)
     sink, stats = render(painter, xs, ys, lambda: open_sink(out, picture), count, progress)
     data, found = sink.pixels if isinstance(sink, ArraySink) else None, painter.classes
@@ -348,8 +381,9 @@ def render_boundary(
         assert found is not None
         data, found = _in_order(data, found)
     return BoundaryImage(
-        data, extent, found, stats, response, sink.path if isinstance(sink, FileSink) else None, colours, cmap
-    )
+        data, extent, found, stats, response, sink.path if isinstance(sink, FileSink) else None,
+        painter.is_bounded, colours, cmap,
+    )  # fmt: skip
 
 
 def render(
@@ -456,13 +490,13 @@ def _picture(
     dtype: np.dtype,
     extent: tuple[float, float, float, float],
     classes: Array | None,
+    is_bounded: bool = True,
     colours: Any = None,
     cmap: Any = None,
 ) -> Picture:
     if classes is None:
-        return Picture(
-            *size, dtype, extent, response_colours=None if cmap is None else response_colours(cmap)
-        )
+        table = None if cmap is None else response_colours(cmap)
+        return Picture(*size, dtype, extent, is_bounded=is_bounded, response_colours=table)
     return Picture(*size, dtype, extent, region_colours(classes, colours), tuple(classes.tolist()))
 
 
@@ -474,12 +508,38 @@ def _in_order(data: Array, found: Array) -> tuple[Array, Array]:
     return numbers[data], found[order]
 
 
-def check_size(size: Any) -> tuple[int, int]:
-    """(width, height) in pixels."""
+def check_view(xlim: Any, ylim: Any, size: Any) -> tuple[tuple[int, int], tuple[float, float, float, float]]:
+    """Return (width, height) in pixels and the extent of a picture, as users give its edges and its size."""
+    sides = [high - low for low, high in (check_limits(xlim, 1, "xlim"), check_limits(ylim, 1, "ylim"))]
+    width, height = check_size(size, *sides)
+    return (width, height), (*check_limits(xlim, width, "xlim"), *check_limits(ylim, height, "ylim"))
+
+
+def check_size(size: Any, across: float, up: float) -> tuple[int, int]:
+    """Return (width, height) in pixels.
+
+    Parameters
+    ----------
+    size : (int, int) or int
+        Both, or the pixels of the longer side.
+    across, up : float
+        Lengths above 0 that one number is divided in proportion to; it is divided by `MOST_ELONGATED` at the
+        most.
+
+    Raises
+    ------
+    ValueError
+        For anything else, and sides below 1.
+    """
+    if isinstance(size, (int, np.integer)):
+        longer = check_count(size, "size", 1)
+        share = max(min(across, up) / max(across, up), 1 / MOST_ELONGATED)
+        shorter = max(1, round(longer * share))
+        return (longer, shorter) if across >= up else (shorter, longer)
     try:
         if isinstance(size, str):
             raise TypeError
-        width, height = (size, size) if isinstance(size, (int, np.integer)) else size
+        width, height = size
     except (TypeError, ValueError):
         raise ValueError(f"size must be pixels, (width, height) or one number, got {size!r}") from None
     return check_count(width, "width", 1), check_count(height, "height", 1)

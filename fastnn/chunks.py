@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .boundary import centres, check_limits, check_size
-from .painters import make_painter
+from .boundary import centres, check_view
+from .painters import check_model, make_painter
 from .threads import taken_cores
 from .validation import check_count
 
@@ -75,8 +75,8 @@ def boundary_array(
         import dask.array
     except ImportError:
         raise ImportError("boundary_array needs Dask: pip install 'fastnn-numba[dask]'") from None
-    width, height = check_size(size)
-    extent = (*check_limits(xlim, width, "xlim"), *check_limits(ylim, height, "ylim"))
+    check_model(model, "boundary_array(model, xlim, ylim)")
+    (width, height), extent = check_view(xlim, ylim, size)
     side = check_count(chunks, "chunks", 1)
     options = {
         "response": response, "method": method, "class_of_interest": class_of_interest, "features": features,

@@ -70,7 +70,7 @@ from .optimizers import (
     Optimizer,
     resolve_optimizer,
 )
-from .predictor import Predictor, check_method
+from .predictor import Predictor, check_method, positive
 from .reference.layer import ACTIVATIONS
 from .schedules import SCHEDULES, Constant, Schedule, resolve_schedule
 from .targets import ClassTargets, NumberTargets, Targets
@@ -707,7 +707,8 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, BaseEstimat
         Returns
         -------
         Predictor
-            Of the network as it is now. It does not look for NaN and infinity in what it is given.
+            Of the network as it is now. It does not look for NaN and infinity in what it is given. It can be
+            pickled and copied.
 
         Raises
         ------
@@ -720,11 +721,11 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, BaseEstimat
             raise ValueError(f"{type(self).__name__} has no {method}: its predictor is for 'predict'")
         output, finish = self._serving(method)
         state = self._state
-        return Predictor(get_backend("numba"), state.network, state.folded, n_rows, output, finish)
+        return Predictor("numba", state.network, state.folded, n_rows, output, finish)
 
     @abstractmethod
     def _serving(self, method: str) -> tuple[str | None, Callable[[Array], Array]]:
-        """The engine's output, None for classes, and what makes of it what `method` gives."""
+        """Return the engine's output, None for classes, and a picklable function that predicts from it."""
 
     # --- what is fitted ----------------------------------------------------------------------------
 
@@ -784,6 +785,21 @@ def _defaults(kind: type[BaseMLP]) -> tuple[tuple[str, Any], ...]:
     parameters = inspect.signature(kind).parameters.values()
     variadic = inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL
     return tuple((p.name, p.default) for p in parameters if p.kind not in variadic)
+
+
+def _one_of_two(classes: Array, scores: Array) -> Array:
+    """Return the second class where its score (n, 1) is above 0, else the first, perhaps the only one."""
+    return classes[np.minimum(scores[:, 0] > 0, len(classes) - 1)]
+
+
+def _both(P: Array) -> Array:
+    """Return the probabilities (n, 2) of two classes, given those of the second, (n, 1)."""
+    return np.hstack([1 - P, P])
+
+
+def _only_column(S: Array) -> Array:
+    """Return a copy (n,) of the outputs (n, 1)."""
+    return S[:, 0].copy()
 
 
 def _unless_sparse(X: Any) -> Any:
@@ -1055,16 +1071,15 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
         classes, is_binary = self.classes_, self.n_outputs_ == 1 and not self._has_labels
         if method == "predict":
             if self._has_labels:
-                return "identity", lambda scores: (scores > 0).astype(np.int64)
+                return "identity", positive
             if is_binary:
-                last = len(classes) - 1
-                return "identity", lambda scores: classes[np.minimum(scores[:, 0] > 0, last)]
-            return None, lambda indices: classes[indices]
+                return "identity", functools.partial(_one_of_two, classes)
+            return None, classes.take
         if not is_binary:
             return "sigmoid" if self._has_labels else "softmax", np.copy
         if len(classes) == 1:
             return "sigmoid", np.ones_like
-        return "sigmoid", lambda P: np.hstack([1 - P, P])
+        return "sigmoid", _both
 
     def _predicted(self, X: Array, method: str, warns: bool = True) -> Array:
         """Return what `method` gives for checked samples."""
@@ -1317,7 +1332,7 @@ class MLPRegressor(NumberTargets, RegressorMixin, BaseMLP):
 
     def _serving(self, method: str) -> tuple[str | None, Callable[[Array], Array]]:
         output = self._state.network.loss.output
-        return output, (lambda S: S[:, 0].copy()) if self.n_outputs_ == 1 else np.copy
+        return output, _only_column if self.n_outputs_ == 1 else np.copy
 
     def _numbers(self, X: Array, warns: bool = True) -> Array:
         output, finish = self._serving("predict")

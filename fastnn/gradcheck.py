@@ -61,7 +61,7 @@ class ArrayReport:
 
 @dataclass(frozen=True)
 class GradientReport:
-    """Result of a gradient check; printed, it has a line for each array of parameters.
+    """Result of a gradient check, shown as a table: a line for each array of parameters.
 
     Attributes
     ----------
@@ -74,6 +74,8 @@ class GradientReport:
     >>> report = fastnn.Model([2, 3, 2], random_state=0).check_gradients([[0.0, 1.0], [1.0, -1.0]], [0, 1])
     >>> [array.name for array in report.arrays]
     ['W[0]', 'b[0]', 'W[1]', 'b[1]']
+    >>> print(str(report).splitlines()[0])  # doctest: +ELLIPSIS
+    W[0] (2, 3) max relative error ... (18 checked)
     """
 
     arrays: tuple[ArrayReport, ...]
@@ -83,7 +85,7 @@ class GradientReport:
         """The largest of all arrays: below 1e-7 is right, above 1e-4 wrong; NaN if none was checked."""
         return float(np.fmax.reduce([array.max_relative_error for array in self.arrays]))
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return "\n".join(map(str, self.arrays))
 
 

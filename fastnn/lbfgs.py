@@ -176,6 +176,6 @@ def run_lbfgs(
         if job.num_passes:
             minimise(backend, network, parameters, statistics, job, optimizer, after_iteration)
     finally:
-        run.close()
+        history = run.close()
     run.check_loss()
-    return run.history()
+    return history

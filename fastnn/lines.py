@@ -10,7 +10,7 @@ import psutil
 from numpy.typing import ArrayLike, NDArray
 
 from .boundary import Axis, check_limits, render
-from .painters import Painter, make_painter
+from .painters import Painter, check_model, make_painter
 from .sinks import Rect, Sink
 from .threads import available_cores
 from .tracing import Squares, mixed_squares, placed, trace
@@ -116,6 +116,7 @@ def boundary_lines(
     >>> [line.round(3).tolist() for line in lines[False, True]]
     [[[0.5, 0.0], [1.0, 0.5]]]
     """
+    check_model(model, "boundary_lines(model, xlim, ylim)")
     xlim, ylim = check_limits(xlim, 1, "xlim"), check_limits(ylim, 1, "ylim")
     width, height = _counts(tolerance, xlim, ylim)
     count = available_cores() if n_threads is None else check_count(n_threads, "n_threads", 1)

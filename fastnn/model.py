@@ -14,13 +14,14 @@ from numpy.typing import ArrayLike, NDArray
 from .backends import BACKENDS, Job, Memory, Trainer, get_backend
 from .generators import generator_state, resolve_random_state, seeded
 from .gradcheck import GradientReport, check_gradients
+from .hints import may_be_too_high, rate_hint
 from .losses import Loss, SoftmaxCrossEntropy
 from .messages import warn
 from .network import Network
 from .optimizers import LBFGS, Optimizer, resolve_optimizer
-from .predictor import Predictor, check_method
+from .predictor import Predictor, check_method, positive
 from .schedules import Constant, Schedule, resolve_schedule
-from .training import EarlyStopping, History, Watch, record_every, run_training
+from .training import PRINT_EVERY, EarlyStopping, History, Watch, record_every, run_training
 from .validation import (
     all_finite,
     check_choice,
@@ -97,6 +98,10 @@ class Model:
     dtype : numpy.dtype
     loss : Loss
     backend : str
+    history_ : History or None
+        What `train` measured when it was last called, up to where it ended: also after Ctrl-C, a
+        `DivergenceError`, or an error in a callback, when `train` returns nothing. None before the first
+        training.
 
     Raises
     ------
@@ -131,6 +136,9 @@ class Model:
     >>> bool(np.abs(model.predict(x) - np.sin(x)).max() < 0.1)
     True
     """
+
+    # In the class, so that models pickled without one have it too.
+    history_: History | None = None
 
     def __init__(
         self,
@@ -211,6 +219,7 @@ class Model:
         reg_lambda: float = 0.01,
         print_loss: bool = False,
         *,
+        print_every: int | None = None,
         batch_size: int | None = None,
         optimizer: str | Optimizer = "sgd",
         schedule: str | Schedule | Callable[[int], float] = "constant",
@@ -248,7 +257,10 @@ class Model:
         reg_lambda : float, default 0.01
             Strength of the L2 regularisation of the weights.
         print_loss : bool, default False
-            Print ``Loss after iteration %i: %f`` after pass 0 and every 1000 passes from there.
+            Print ``Loss after iteration %i: %f`` after pass 0 and every `print_every` passes from there.
+        print_every : int, optional
+            Passes from one printed loss to the next, at least 1. A number turns printing on by itself; 1000
+            with `print_loss` alone.
         batch_size : int, optional
             Samples of a step; the last batch of a pass has what is left. By default all samples.
         optimizer : str or Optimizer, default "sgd"
@@ -293,7 +305,14 @@ class Model:
         Returns
         -------
         History
-            Losses, rates, norms of gradients, and ratios of updates.
+            Losses, rates, norms of gradients, and ratios of updates. `history_` is the same, and has what was
+            measured where a training ends by an error or an interrupt.
+
+        Warns
+        -----
+        UserWarning
+            Where gradient descent on the sum over many samples has not lowered the loss to a quarter, and a
+            trial of at most 1000 passes with a lower rate, some 0.1 s, lowers it far more; with that rate.
 
         Raises
         ------
@@ -334,6 +353,12 @@ class Model:
         validation = self._check_validation(validation_data)
         functions, stopping = _sort_callbacks(callbacks, validation is not None)
         print_loss, progress = check_flag(print_loss, "print_loss"), check_flag(progress, "progress")
+        if print_every is not None:
+            print_every = check_count(print_every, "print_every", 1)
+        elif print_loss:
+            print_every = PRINT_EVERY
+        # A schedule that gives no rate is refused before anything changes.
+        job.rates(np.zeros(1, np.int64))
         for name in ("_parameters", "_statistics"):
             if not getattr(self, name).flags.writeable:  # as a memory-mapped pickle's are
                 setattr(self, name, getattr(self, name).copy())
@@ -348,12 +373,12 @@ class Model:
             job = replace(job, seed=(high << 32) | low)
             generator = generator_state(seeded([high, low]))
         memory = Memory.fresh(network, self._parameters, job, generator)
-        return self._run(job, memory, validation, functions, stopping, print_loss, progress)
+        return self._run(job, memory, validation, functions, stopping, print_every, progress)
 
     def _run(
         self, job: Job, memory: Memory, validation: tuple[Any, Any, Any] | None,
         functions: list[Callable[[History], Any]], stopping: EarlyStopping | None,
-        print_loss: bool, progress: bool,
+        print_every: int | None, progress: bool,
     ) -> History:  # fmt: skip
         network, backend = self._network, get_backend(self.backend)
         optimizer = job.optimizer
@@ -368,6 +393,12 @@ class Model:
         def loss_of(X: Any, y: Any, weights: Any) -> float:
             parameters = network.folded(current, self._statistics)
             return backend.loss(network, parameters, X, y, weights / weights.sum())
+
+        # What a trial with a lower rate begins with, if the training turns out to have needed one.
+        start = (self._parameters.copy(), self._statistics.copy()) if may_be_too_high(job) else None
+
+        def remember(history: History) -> None:
+            self.history_ = history
 
         best: list[NDArray[Any]] = []
 
@@ -385,13 +416,15 @@ class Model:
             return -float(stopping.scorer(looked_at, X, _as_given(network, y)))
 
         watch = Watch(
-            print_loss=(lambda: loss_of(job.X, job.y, job.weights)) if print_loss else None,
+            print_loss=(lambda: loss_of(job.X, job.y, job.weights)) if print_every else None,
+            print_every=print_every or PRINT_EVERY,
             validate=(lambda: loss_of(*validation)) if validation else None,
             callbacks=functions,
             stopping=stopping,
             score=score if stopping else None,
             keep=keep,
             progress=progress,
+            ended=remember,
         )
         if isinstance(optimizer, LBFGS):
             from .lbfgs import run_lbfgs
@@ -404,6 +437,10 @@ class Model:
                 self._parameters[...] = memory.average
         if best:
             self._parameters[...], self._statistics[...] = best
+        if start is not None:
+            hint = rate_hint(backend, network, *start, job, history)
+            if hint is not None:
+                warn(hint)
         return history
 
     def _trainer(self, job: Job, memory: Memory) -> Trainer:
@@ -451,7 +488,7 @@ class Model:
         Returns
         -------
         GradientReport
-            `max_relative_error` is below 1e-7 where all is well; printed, the report has a line for each
+            `max_relative_error` is below 1e-7 where all is well; shown, the report has a line for each
             array of parameters. Parameters at kinks of relu and its like are told apart and not counted.
 
         Raises
@@ -537,7 +574,7 @@ class Model:
         if network.loss.of_labels:
             return backend.predict(network, self._predicting, X)
         if network.loss.output == "sigmoid":
-            return (backend.outputs(network, self._predicting, X, "identity") > 0).astype(np.int64)
+            return positive(backend.outputs(network, self._predicting, X, "identity"))
         return backend.outputs(network, self._predicting, X, network.loss.output)
 
     def predict_proba(self, X: ArrayLike) -> NDArray[Any]:
@@ -577,6 +614,7 @@ class Model:
         -------
         Predictor
             Of the parameters as they are now. It does not look for NaN and infinity in what it is given.
+            It can be pickled and copied.
 
         Raises
         ------
@@ -590,16 +628,16 @@ class Model:
         >>> predict([[0.5, -0.2]]).shape
         (1,)
         """
-        network, backend = self._network, get_backend(self.backend)
+        network = self._network
+        finish: Callable[[Any], Any] = np.copy
+        output: str | None = network.loss.output
         if check_method(method) == "predict_proba":
             self._check_probabilistic()
-        if method == "predict" and network.loss.of_labels:
-            return Predictor(backend, network, self._predicting, n_rows, None, np.copy)
-        if method == "predict" and network.loss.output == "sigmoid":
-            return Predictor(
-                backend, network, self._predicting, n_rows, "identity", lambda S: (S > 0).astype(np.int64)
-            )
-        return Predictor(backend, network, self._predicting, n_rows, network.loss.output, np.copy)
+        elif network.loss.of_labels:
+            output = None
+        elif output == "sigmoid":
+            output, finish = "identity", positive
+        return Predictor(self.backend, network, self._predicting, n_rows, output, finish)
 
     @property
     def _predicting(self) -> NDArray[Any]:

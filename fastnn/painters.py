@@ -29,6 +29,7 @@ __all__ = [
     "NetworkPainter",
     "Painter",
     "TablePainter",
+    "check_model",
     "known_features",
     "make_painter",
     "resolve_features",
@@ -60,12 +61,15 @@ class Painter(ABC):
         Whether several threads may paint at once, none of them the caller's.
     finds_classes : bool
         Whether the classes are those that come up, numbered as they do.
+    is_bounded : bool
+        False for a response that may be above 1: margins of scores.
     """
 
     dtype: np.dtype
     classes: Array | None
     is_threaded = True
     finds_classes = False
+    is_bounded = True
 
     @abstractmethod
     def paint(self, xs: Array, ys: Array, target: Array, stopped: Callable[[], bool]) -> Tally:
@@ -201,9 +205,10 @@ class TablePainter(Painter):
         rest: NDArray[np.float64] | None,
         classes: Array | None,
         respond: Callable[[Array], Array] | None,
+        is_bounded: bool = True,
     ) -> None:
         self._predict, self._n_features, self._features, self._rest = predict, n_features, features, rest
-        self._respond = respond
+        self._respond, self.is_bounded = respond, is_bounded
         self._known: Array | None = classes
         self._numbers: dict[Any, int] = {}
         self.finds_classes = respond is None and classes is None
@@ -252,10 +257,9 @@ class TablePainter(Painter):
 
     def _numbered(self, values: Array, n: int) -> Array:
         if self._respond is not None:
-            if values.ndim != 2 or len(values) != n:
-                raise ValueError(
-                    f"predict_proba must give a row a point: for {n} points it gave {values.shape}"
-                )
+            if values.ndim not in ((2,) if self.is_bounded else (1, 2)) or len(values) != n:
+                name = "predict_proba" if self.is_bounded else "decision_function"
+                raise ValueError(f"{name} must give a row a point: for {n} points it gave {values.shape}")
             return self._respond(values)
         if values.shape != (n,):
             raise ValueError(
@@ -286,6 +290,17 @@ class TablePainter(Painter):
 
 
 # --- from what users give to a painter -------------------------------------------------------------
+
+
+def check_model(model: Any, call: str) -> None:
+    """Raise TypeError for what predicts nothing, as samples in the model's place; `call` is the remedy."""
+    predicts = any(hasattr(model, name) for name in ("predict", "predict_proba", "decision_function"))
+    if not (predicts or callable(model)):
+        given = repr(model) if isinstance(model, numbers.Number | str | None) else type(model).__name__
+        raise TypeError(
+            f"model must be a fastnn.Model, have predict or be callable, got {given}: the model comes first: "
+            f"{call}"
+        )
 
 
 def make_painter(
@@ -496,7 +511,7 @@ def _table_painter(
     model: Any, n_features: int, features: tuple[int, int], rest: Array, names: list[str] | None,
     response: str, class_of_interest: Any, classes: Any,
 ) -> Painter:  # fmt: skip
-    own = getattr(model, "classes_", None)
+    own, is_bounded = getattr(model, "classes_", None), True
     if isinstance(own, list):
         raise ValueError("the model predicts several outputs: give one that predicts a class a sample")
     if own is not None:
@@ -516,8 +531,12 @@ def _table_painter(
         from .reference.grid import RESPONSES as FUNCTIONS
 
         predict = getattr(model, "predict_proba", None)
+        if predict is None and response == "margin":
+            predict = getattr(model, "decision_function", None)
+            is_bounded = False
         if predict is None:
-            raise ValueError(f"response {response!r} needs predict_proba, which the model has not: {model!r}")
+            needed = "predict_proba or decision_function" if response == "margin" else "predict_proba"
+            raise ValueError(f"response {response!r} needs {needed}, which the model has not: {model!r}")
         which = 0
         if response == "probability":
             if labels is None:
@@ -525,7 +544,7 @@ def _table_painter(
             which = _which(labels, class_of_interest)
 
         def respond(P: Array) -> Array:
-            return FUNCTIONS[response](P, which)
+            return FUNCTIONS[response](P if is_bounded else _by_class(P, labels), which)
 
     if names is not None:
         import pandas as pd
@@ -535,4 +554,19 @@ def _table_painter(
         def predict(points: Array) -> Any:
             return by_array(pd.DataFrame(points, columns=names))
 
-    return TablePainter(predict, n_features, features, rest, labels, respond)
+    return TablePainter(predict, n_features, features, rest, labels, respond, is_bounded)
+
+
+def _by_class(scores: Array, labels: Array | None) -> Array:
+    """Return the scores of a decision function, which gives one for two classes, as a column a class."""
+    scores = np.asarray(scores, np.float64).reshape(len(scores), -1)
+    n_scores = scores.shape[1]
+    if n_scores == 1:
+        # Half of it for the one class and half against the other: the difference is the score itself.
+        return np.hstack([-scores / 2, scores / 2])
+    if labels is not None and n_scores != len(labels):
+        raise ValueError(
+            f"decision_function must give a score a class: for {len(labels)} classes it gave {n_scores}; an "
+            "SVC gives them with decision_function_shape='ovr'"
+        )
+    return scores

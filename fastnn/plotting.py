@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .boundary import BoundaryImage, render_boundary
+from .boundary import BoundaryImage, check_size, render_boundary
 from .colours import check_colouring, chosen_colours, pale, response_colormap
-from .painters import known_features, resolve_features
+from .painters import check_model, known_features, resolve_features
 from .tracing import placed, trace_pixels
 from .validation import check_samples
 
@@ -59,7 +59,8 @@ def plot_decision_boundary(
     ax : matplotlib Axes, optional
         Where to draw; the current axes by default.
     resolution : int or (int, int), optional
-        Pixels of the picture: (width, height), or both as one number. By default those of the axes.
+        Pixels of the picture: (width, height), or those of the longer side as one number, the other in
+        proportion to the axes. By default those of the axes.
     response : {"class", "probability", "confidence", "margin"}, default "class"
         What is drawn, as `render_boundary` has it.
     features : (int, int) or (str, str), optional
@@ -89,6 +90,8 @@ def plot_decision_boundary(
         For X that is no finite table or does not have the model's features, y of another length or with
         labels that cannot be the model's, a model that does not predict classes, or colours that are none or
         not as many as the classes. Nothing is drawn then.
+    TypeError
+        For a model that cannot predict, as where the arguments have another order.
 
     Examples
     --------
@@ -102,6 +105,7 @@ def plot_decision_boundary(
     <Axes: xlabel='$x_1$', ylabel='$x_2$'>
     >>> plt.close()
     """
+    check_model(model, "plot_decision_boundary(model, X, y)")
     samples = Samples.taken(X, y, features, fill)
     samples.check_model(model)
     check_colouring(response, colours, cmap)
@@ -109,8 +113,10 @@ def plot_decision_boundary(
         import matplotlib.pyplot as plt
 
         ax = plt.gca()
+    pixels = _axes_pixels(ax)
+    size = pixels if resolution is None else check_size(resolution, *pixels)
     image = render_boundary(
-        model, samples.xlim, samples.ylim, _axes_pixels(ax) if resolution is None else resolution,
+        model, samples.xlim, samples.ylim, size,
         response=response, features=samples.features, fill=samples.fill, method=method,
         class_of_interest=class_of_interest, classes=classes, n_threads=n_threads, progress=progress,
     )  # fmt: skip
@@ -200,8 +206,9 @@ def draw_image(
     style: dict[str, Any] = {"extent": image.extent, "origin": "lower", "aspect": "auto"}
     if classes is None:
         lowest = float(seen.min()) if image.response == "confidence" else 0.0
+        highest = 1.0 if image.is_bounded else None  # the highest there is
         colormap = response_colormap(image.cmap if cmap is None else cmap)
-        drawn = ax.imshow(seen, cmap=colormap, vmin=lowest, vmax=1, **style)
+        drawn = ax.imshow(seen, cmap=colormap, vmin=lowest, vmax=highest, **style)
         ax.figure.colorbar(drawn, ax=ax, label=image.response)
     else:
         from matplotlib.colors import ListedColormap

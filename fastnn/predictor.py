@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .backends import Backend
+from .backends import get_backend
 from .messages import warn
 from .network import Network
 from .validation import _converted, check_choice, check_count
 
-__all__ = ["Predictor", "check_method"]
+__all__ = ["Predictor", "check_method", "positive"]
 
 Array = NDArray[Any]
 
@@ -25,12 +25,27 @@ class Predictor:
     """Predictions of one network for a fixed number of samples, without a check of their values.
 
     It is made by `Model.predictor` and the estimators' `predictor`, keeps a copy of the parameters, and may
-    be called from several threads, one after another.
+    be called from several threads, one after another. It can be pickled and copied.
+
+    Parameters
+    ----------
+    backend : str
+        Name of the side that computes.
+    network : Network
+    parameters : array
+        With batch normalisation folded in.
+    n_rows : int
+        Samples of a call.
+    output : str or None
+        Name of the network's output; None for the numbers of the classes.
+    finish : callable
+        Returns what is predicted, in a new array, given the array of the output, which is overwritten in
+        the next call. Picklable, as a function of a module is.
     """
 
     def __init__(
         self,
-        backend: Backend,
+        backend: str,
         network: Network,
         parameters: Array,
         n_rows: int,
@@ -39,9 +54,15 @@ class Predictor:
     ) -> None:
         self._shape = (check_count(n_rows, "n_rows", 1), network.n_inputs)
         self._X = np.zeros(self._shape, network.dtype)
-        self._run, self._result = backend.bound(network, parameters.copy(), self._X, output)
+        parameters = parameters.copy()
+        self._run, self._result = get_backend(backend).bound(network, parameters, self._X, output)
         self._finish = finish
         self._lock = threading.Lock()
+        self._arguments = backend, network, parameters, n_rows, output, finish
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The lock and the kernel's pointers are of this process: a copy makes its own.
+        return type(self), self._arguments
 
     def __call__(self, X: ArrayLike) -> Any:
         """Predict.
@@ -92,6 +113,11 @@ class Predictor:
         if type(X) is not np.ndarray or X.dtype.kind not in "fiub":
             X = _converted(X, self._X.dtype, "X", 1)
         return X.reshape(self._shape)
+
+
+def positive(scores: Array) -> NDArray[np.int64]:
+    """Return 1 for the scores above 0, where a label is the more probable, and 0 for the others."""
+    return (scores > 0).astype(np.int64)
 
 
 def check_method(method: Any) -> str:

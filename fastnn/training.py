@@ -26,7 +26,7 @@ Floats = NDArray[np.float64]
 # Passes that are kept in a history at the most, but for the last: measuring a pass costs a few per cent of
 # it, and nobody looks at more points.
 MOST_RECORDS = 1000
-# Passes between two printed losses, the tutorial's.
+# Passes from one printed loss to the next, unless the user says otherwise: the tutorial's.
 PRINT_EVERY = 1000
 
 
@@ -196,7 +196,8 @@ class Watch:
     Parameters
     ----------
     print_loss : callable, optional
-        Returns the loss that is printed after pass 0 and every 1000 passes from there.
+        Returns the loss that is printed after pass 0 and every `print_every` passes from there.
+    print_every : int
     validate : callable, optional
         Returns the validation loss.
     callbacks : iterable of callable
@@ -208,15 +209,19 @@ class Watch:
         Keeps the network as the best one so far.
     progress : bool
         Whether a bar is shown.
+    ended : callable, optional
+        Called with the history when the training has ended, also where it ends by an error or an interrupt.
     """
 
     print_loss: Callable[[], float] | None = None
+    print_every: int = PRINT_EVERY
     validate: Callable[[], float] | None = None
     callbacks: Iterable[Callable[[History], Any]] = ()
     stopping: EarlyStopping | None = None
     score: Callable[[], float] | None = None
     keep: Callable[[], None] | None = None
     progress: bool = False
+    ended: Callable[[History], None] | None = None
 
 
 def record_every(num_passes: int) -> int:
@@ -266,7 +271,8 @@ class Run:
         """The pass before which there is something to do."""
         done, stops = self.trainer.n_passes, [self.job.num_passes]
         if self.watch.print_loss:
-            stops.append(-(-done // PRINT_EVERY) * PRINT_EVERY + 1)
+            every = self.watch.print_every
+            stops.append(-(-done // every) * every + 1)
         if self.watch.validate or self.watch.score:
             stops.append(int(self.kept[self.n_records]) + 1)
         return min(stops)
@@ -286,13 +292,18 @@ class Run:
             if isinstance(answer, bool | np.bool_) and answer:
                 self.stopped = True
 
-    def close(self) -> None:
+    def close(self) -> History:
+        """End the watching, however the training ended, and return what was measured."""
         if self._bar:
             self._bar.close()
+        history = self.history()
+        if self.watch.ended:
+            self.watch.ended(history)
+        return history
 
     def _look(self) -> None:
         last = self.trainer.n_passes - 1
-        if self.watch.print_loss and last % PRINT_EVERY == 0:
+        if self.watch.print_loss and last % self.watch.print_every == 0:
             print(f"Loss after iteration {last}: {self.watch.print_loss():f}")
         record = self.job.record(last)
         if record is None:
@@ -333,9 +344,9 @@ def run_training(trainer: Trainer, job: Job, watch: Watch = Watch()) -> History:
                 raise _divergence(trainer.n_passes, job, trainer.trouble)
             run.after_chunk(stop)
     finally:
-        run.close()
+        history = run.close()
     run.check_loss()
-    return run.history()
+    return history
 
 
 def _divergence(n_pass: int, job: Job, what: str) -> DivergenceError:

@@ -151,7 +151,7 @@ def test_calls_are_short(trained, monkeypatch):
 def test_many_classes_need_wider_integers():
     model = fastnn.Model([2, 300], random_state=0, output_activation="identity")
     for method in ("dense", "certified"):
-        data = picture(model, 64, method=method)
+        data = picture(model, (64, 64), method=method)
         assert data.dtype == np.uint16
         np.testing.assert_array_equal(data.ravel(), model.predict(centres(64, 64)))
         assert data.max() > 255
@@ -384,12 +384,12 @@ def test_an_ensemble(kind):
 def test_a_pipeline_with_an_estimator_of_ours():
     pipeline = make_pipeline(StandardScaler(), of_iris()).fit(X, y)
     np.testing.assert_array_equal(picture(pipeline).ravel(), pipeline.predict(centres(80, 50)))
-    assert render_boundary(pipeline, XLIM, YLIM, 10).stats.method == "dense"
+    assert render_boundary(pipeline, XLIM, YLIM, (10, 10)).stats.method == "dense"
 
 
 def test_an_estimator_of_one_class():
     estimator = of_iris().fit(X, np.full(200, "only"))
-    image = render_boundary(estimator, XLIM, YLIM, 10)
+    image = render_boundary(estimator, XLIM, YLIM, (10, 10))
     assert image.classes.tolist() == ["only"]
     assert not image.data.any()
 
@@ -592,7 +592,8 @@ def test_where_bounds_do_not_close_every_pixel_is_looked_at(backend, n_threads, 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((XLIM, YLIM, 0), "width must be an integer not below 1"),
+        ((XLIM, YLIM, 0), "size must be an integer not below 1"),
+        ((XLIM, YLIM, (0, 5)), "width must be an integer not below 1"),
         ((XLIM, YLIM, (10, -1)), "height must be an integer not below 1"),
         ((XLIM, YLIM, (10, 2.5)), "height must be an integer"),
         ((XLIM, YLIM, 0.02), "size must be pixels, (width, height) or one number, got 0.02"),
@@ -603,7 +604,7 @@ def test_where_bounds_do_not_close_every_pixel_is_looked_at(backend, n_threads, 
         (((0, np.inf), YLIM, 5), "xlim must be two finite numbers"),
         (((np.nan, 1), YLIM, 5), "xlim must be two finite numbers"),
         (((-1e308, 1e308), YLIM, 5), "xlim must be two finite numbers"),
-        (((0, 5e-324), YLIM, 5), "xlim must be two finite numbers"),
+        (((0, 5e-324), YLIM, (5, 5)), "xlim must be two finite numbers"),
         (("ab", YLIM, 5), "xlim must be two finite numbers"),
         ((3, YLIM, 5), "xlim must be two finite numbers"),
         (((1, 2, 3), YLIM, 5), "xlim must be two finite numbers"),
@@ -641,20 +642,20 @@ BAD_OPTIONS = [
 @pytest.mark.parametrize(("options", "message"), BAD_OPTIONS)
 def test_bad_options(trained, options, message):
     with pytest.raises(ValueError, match=re.escape(message)):
-        render_boundary(trained, XLIM, YLIM, 5, **options)
+        render_boundary(trained, XLIM, YLIM, (5, 5), **options)
 
 
 def test_a_class_of_interest_is_of_a_probability():
     tree = DecisionTreeClassifier(max_depth=3).fit(X, y)
     with pytest.raises(ValueError, match="class_of_interest is the class that a probability is of"):
-        render_boundary(tree, XLIM, YLIM, 5, class_of_interest=1)
+        render_boundary(tree, XLIM, YLIM, (5, 5), class_of_interest=1)
 
 
 def test_a_function_does_not_say_how_many_features_it_takes():
     with pytest.raises(ValueError, match="fill must hold a number for every feature"):
-        render_boundary(lambda points: points[:, 3] > 0, XLIM, YLIM, 5, features=(2, 3), fill=1.0)
+        render_boundary(lambda points: points[:, 3] > 0, XLIM, YLIM, (5, 5), features=(2, 3), fill=1.0)
     image = render_boundary(
-        lambda points: points[:, 3] > 0, XLIM, YLIM, 5, features=(2, 3), fill=[1, 1, 0, 0]
+        lambda points: points[:, 3] > 0, XLIM, YLIM, (5, 5), features=(2, 3), fill=[1, 1, 0, 0]
     )
     assert image.classes.tolist() == [False, True]
 
@@ -744,17 +745,17 @@ def test_a_picture_too_wide_for_a_strip(tmp_path, monkeypatch):
 
 def test_masked_and_mixed_classes():
     with pytest.raises(ValueError, match="masked values"):
-        render_boundary(lambda points: np.ma.masked_less(points[:, 0], 0), XLIM, YLIM, 5)
+        render_boundary(lambda points: np.ma.masked_less(points[:, 0], 0), XLIM, YLIM, (5, 5))
     with pytest.raises(ValueError, match="classes that cannot be sorted"):
-        render_boundary(lambda points: np.array([None, "a"], object)[np.arange(25) % 2], XLIM, YLIM, 5)
+        render_boundary(lambda points: np.array([None, "a"], object)[np.arange(25) % 2], XLIM, YLIM, (5, 5))
 
 
 def test_classes_keep_their_type():
     days = np.array(["2020-01-01", "2021-01-01"], "datetime64[ns]")
-    image = render_boundary(lambda points: days[(points[:, 0] > 0).astype(int)], XLIM, YLIM, 5)
+    image = render_boundary(lambda points: days[(points[:, 0] > 0).astype(int)], XLIM, YLIM, (5, 5))
     assert image.classes.dtype == days.dtype
     large = np.array([2**63 + 1, 2**63 + 3], np.uint64)
-    image = render_boundary(lambda points: large[(points[:, 0] > 0).astype(int)], XLIM, YLIM, 5)
+    image = render_boundary(lambda points: large[(points[:, 0] > 0).astype(int)], XLIM, YLIM, (5, 5))
     np.testing.assert_array_equal(image.classes, large)
 
 
@@ -853,20 +854,20 @@ def fitted_regressor():
 )  # fmt: skip
 def test_models_that_do_not_fit(make, options, error, message):
     with pytest.raises(error, match=re.escape(message)):
-        render_boundary(make(), XLIM, YLIM, 5, **options)
+        render_boundary(make(), XLIM, YLIM, (5, 5), **options)
 
 
 def test_features_of_a_named_model():
     model = of_iris().fit(pd.DataFrame(iris, columns=list("abcd")), species)
     with pytest.raises(ValueError, match="or names of .'a', 'b', 'c', 'd'., got"):
-        render_boundary(model, XLIM, YLIM, 5, features=("a", "x"), fill=0)
+        render_boundary(model, XLIM, YLIM, (5, 5), features=("a", "x"), fill=0)
 
 
 def test_a_picture_that_memory_does_not_hold(trained):
     with pytest.raises(MemoryError, match='takes 1,000,000,000,000 bytes.*out="boundary.png".*numpy.memmap'):
-        render_boundary(trained, XLIM, YLIM, 10**6)
+        render_boundary(trained, XLIM, YLIM, (10**6, 10**6))
     with pytest.raises(MemoryError, match="takes 8,000,000,000,000 bytes"):
-        render_boundary(trained, XLIM, YLIM, 10**6, response="margin")
+        render_boundary(trained, XLIM, YLIM, (10**6, 10**6), response="margin")
 
 
 # --- what is broken off --------------------------------------------------------------------------
@@ -886,14 +887,14 @@ def test_an_interrupt_leaves_nothing_behind(tmp_path, method, n_threads, suffix)
     # It would take hours.
     model = fastnn.Model([2, 100, 100, 2], random_state=0)
     path = tmp_path / f"boundary{suffix}"
-    picture(model, 10, method=method, out=path)  # everything is imported and compiled
+    picture(model, (10, 10), method=method, out=path)  # everything is imported and compiled
     path.unlink()
     timer = interrupted(0.3)
     with pytest.raises(KeyboardInterrupt):
         render_boundary(model, (-1e3, 1e3), (-1e3, 1e3), 10**6, method=method, out=path, n_threads=n_threads)
     timer.join()
     assert list(tmp_path.iterdir()) == []
-    assert picture(model, 10).shape == (10, 10)
+    assert picture(model, (10, 10)).shape == (10, 10)
     assert not [thread for thread in threading.enumerate() if "ThreadPool" in thread.name]
 
 

@@ -26,7 +26,8 @@ def test_both_methods_agree_and_tiles_are_what_is_predicted(model):
     if psutil.virtual_memory().available < 2.2 * SIDE**2:
         pytest.skip("needs 5 GB of memory")
     certified, dense = (
-        fastnn.render_boundary(model, XLIM, YLIM, SIDE, method=method) for method in ("certified", "dense")
+        fastnn.render_boundary(model, XLIM, YLIM, (SIDE, SIDE), method=method)
+        for method in ("certified", "dense")
     )
     assert certified.stats.points == SIDE**2
     assert certified.stats.points_filled + certified.stats.points_evaluated == SIDE**2
@@ -50,9 +51,9 @@ def test_a_file_of_it(model, tmp_path):
     from PIL import Image
 
     path = tmp_path / "boundary.png"
-    image = fastnn.render_boundary(model, XLIM, YLIM, SIDE, out=path)
+    image = fastnn.render_boundary(model, XLIM, YLIM, (SIDE, SIDE), out=path)
     assert image.stats.points == SIDE**2
-    small = fastnn.render_boundary(model, XLIM, YLIM, SIDE // 16).data
+    small = fastnn.render_boundary(model, XLIM, YLIM, (SIDE // 16, SIDE // 16)).data
     Image.MAX_IMAGE_PIXELS = None
     with Image.open(path) as picture:
         # Every 16th pixel, from the middle of such squares on; rows of the file begin at the top.

@@ -262,6 +262,7 @@ BAD_TRAINING_OPTIONS = [
     ({"reg_lambda": np.inf}, "reg_lambda must be a finite number not below 0, got inf"),
     ({"reg_lambda": [0.1]}, r"reg_lambda must be .*got \[0.1\]"),
     ({"print_loss": "no"}, "print_loss must be True or False, got 'no'"),
+    ({"print_every": 0}, "print_every must be an integer not below 1 .*got 0"),
     ({"batch_size": 0}, "batch_size must be an integer not below 1 .*got 0"),
     ({"batch_size": 16.0}, "batch_size must be an integer not below 1 .*got 16.0"),
     ({"batch_size": "all"}, "batch_size must be an integer not below 1 .*got 'all'"),
@@ -694,6 +695,7 @@ def test_more_outputs_than_classes_are_fine(backend):
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.filterwarnings("ignore:epsilon=100 seems too high")  # it is
 def test_divergence_names_the_pass_and_keeps_the_last_finite_parameters(backend, dtype):
     model = fastnn.Model([2, 3, 2], random_state=0, backend=backend, dtype=dtype)
     with pytest.raises(fastnn.DivergenceError, match=r"diverged in pass \d+.* must stay below 2") as caught:

@@ -22,7 +22,7 @@ from ..threads import Flag, available_cores, in_turn
 from .array import ArraySink, strips
 from .base import FileSink, Picture, Rect, Sink
 from .deepzoom import DeepZoomSink
-from .png import PngSink
+from .png import PngCoding, PngSink
 from .tiff import TiffSink
 from .vector import PdfSink, SvgSink
 from .zarr import ZarrSink
@@ -32,6 +32,7 @@ __all__ = [
     "ArraySink",
     "FileSink",
     "Picture",
+    "PngCoding",
     "Rect",
     "Sink",
     "check_coloured",

@@ -48,6 +48,8 @@ class Picture:
         Labels of the classes, any objects; None for a response.
     response_colours : array (n, 3) of uint8, optional
         Red, green and blue of a response, evenly spaced from 0 to 1, at most 256; None for grey.
+    is_bounded : bool
+        False for a response that may be above 1.
     """
 
     width: int
@@ -57,6 +59,7 @@ class Picture:
     colours: NDArray[np.uint8] | None = None
     classes: tuple[Any, ...] | None = None
     response_colours: NDArray[np.uint8] | None = None
+    is_bounded: bool = True
 
     def __post_init__(self) -> None:
         n_colours = None if self.colours is None else len(self.colours)
@@ -125,6 +128,7 @@ class FileSink(Sink):
     most_classes = 1 << 16
     most_coloured = PALETTE  # classes of a picture that shows them in colours
     colours_responses = False
+    is_grey = False  # a response is: 0 is black and 1 is white
     package: str | None = None  # that it needs, and that is not installed with fastnn
 
     def __init__(self, path: Path, picture: Picture, argument: str = "out") -> None:
@@ -143,6 +147,11 @@ class FileSink(Sink):
             kind = "a response: floating" if picture.colours is None else "classes: uint8 or uint16"
             raise ValueError(
                 f"{self.argument}: pixels of {path} must be of a dtype for {kind}, not {picture.dtype}"
+            )
+        if self.is_grey and not picture.is_bounded:
+            raise ValueError(
+                f"{self.argument}: a {suffix} picture holds a response from 0 to 1, but margins of a "
+                "decision function may be above 1: .tif and .zarr hold them"
             )
         if max(picture.width, picture.height) > self.longest:
             raise ValueError(

@@ -34,6 +34,7 @@ class DeepZoomSink(FileSink):
     longest = 2**32 - 1
     most_classes = PALETTE
     colours_responses = True
+    is_grey = True
 
     def final_names(self) -> tuple[Path, ...]:
         stem = self.path.stem

@@ -33,6 +33,7 @@ class PngSink(FileSink):
     """
 
     colours_responses = True
+    is_grey = True
     file: IO[bytes]
 
     def begin(self) -> None:
