@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from fastnn_kernels.interrupts import let_interrupts_through
 
+from .affine import NotAffine, chain_map, check_agreement, final_step, step_names
 from .backends import get_backend
-from .committee import Committee, joined, restricted
+from .committee import Committee, Plane, joined, plane_of, restricted
 from .grids import Tally
 from .model import Model
 from .validation import check_choice
@@ -45,6 +46,8 @@ PORTION_POINTS = 1 << 16
 CERTIFIED_OPERATIONS = 4e9
 # Share of the pixels that had to be looked at, of a million at the least, beyond which squares do not pay.
 DENSE_SHARE, PROBED_POINTS = 0.6, 1 << 20
+# Points at which transformers are compared with their affine map.
+N_PROBES = 64
 
 
 class Painter(ABC):
@@ -60,12 +63,15 @@ class Painter(ABC):
         Whether several threads may paint at once, none of them the caller's.
     finds_classes : bool
         Whether the classes are those that come up, numbered as they do.
+    folded : str
+        The transformers that were folded into the first layer, or why they were not; see `RenderStats`.
     """
 
     dtype: np.dtype
     classes: Array | None
     is_threaded = True
     finds_classes = False
+    folded = ""
 
     @abstractmethod
     def paint(self, xs: Array, ys: Array, target: Array, stopped: Callable[[], bool]) -> Tally:
@@ -91,8 +97,17 @@ class NetworkPainter(Painter):
     """Networks of fastnn, by kernels or the reference."""
 
     def __init__(
-        self, committee: Committee, classes: Array, response: str, which: int, method: str, backend: str
+        self,
+        committee: Committee,
+        classes: Array,
+        response: str,
+        which: int,
+        method: str,
+        backend: str,
+        plane: Plane | None = None,
     ) -> None:
+        # By default the networks' inputs are the picture's coordinates.
+        self._plane = plane_of((0, 1), np.zeros(2)) if plane is None else plane
         self._backend = get_backend(backend)
         self._grid = self._backend.grid(committee)
         self._committee, self._response, self._which = committee, response, which
@@ -124,8 +139,7 @@ class NetworkPainter(Painter):
             self._band(point, point, target)
 
     def paint(self, xs: Array, ys: Array, target: Array, stopped: Callable[[], bool]) -> Tally:
-        with np.errstate(over="ignore"):  # beyond all float32 lies infinity
-            xs, ys = xs.astype(self._committee.dtype), ys.astype(self._committee.dtype)
+        xs, ys = self._plane.coordinates(xs, ys, self._committee.dtype)
         if self._certified:
             tally = self._grid.certified(xs, ys, target, stopped)
             self._n_certified += 1
@@ -157,8 +171,7 @@ class NetworkPainter(Painter):
         return tally
 
     def classes_at(self, points: NDArray[np.float64]) -> Array:
-        with np.errstate(over="ignore"):
-            X = points.astype(self._committee.dtype)
+        X = np.column_stack(self._plane.coordinates(points[:, 0], points[:, 1], self._committee.dtype))
         members = self._committee.members
         if not self._committee.votes:
             return self._backend.predict(*members[0], X)
@@ -296,7 +309,14 @@ def make_painter(
     n_features, names = known_features(model, fill)
     pair = resolve_features(features, n_features, names)
     rest = _rest(fill, n_features, pair, names)
-    subject = _networks(model, class_of_interest)
+    estimator, steps = final_step(model)
+    subject = _networks(estimator, class_of_interest)
+    plane, folded = plane_of(pair, rest), ""
+    if subject is not None and steps:
+        try:
+            plane, folded = _folded_plane(steps, pair, rest, names), step_names(steps)
+        except NotAffine as reason:
+            subject, folded = None, f"not folded: {reason}"
     is_label = subject is not None and subject.is_label
     if class_of_interest is not None and response == "class" and not is_label:
         raise ValueError(
@@ -305,8 +325,13 @@ def make_painter(
         )
     if subject is None:
         if method == "certified":
-            raise ValueError("method 'certified' is for networks of fastnn: use method='dense' or 'auto'")
-        return _table_painter(model, n_features, pair, rest, names, response, class_of_interest, classes)
+            raise ValueError(
+                f"method 'certified' is for networks of fastnn{f' ({folded})' if folded else ''}: use "
+                "method='dense' or 'auto'"
+            )
+        table = _table_painter(model, n_features, pair, rest, names, response, class_of_interest, classes)
+        table.folded = folded
+        return table
     labels = subject.classes
     if classes is not None and not np.array_equal(np.asarray(classes), labels):
         raise ValueError(f"classes are {labels.tolist()}, the model's own: leave the argument out")
@@ -314,13 +339,11 @@ def make_painter(
     if response == "probability":
         which = _which(labels, None if is_label else class_of_interest)
     committee = joined(
-        [
-            restricted(network, parameters, pair, rest, subject.output)
-            for network, parameters in subject.members
-        ],
+        [restricted(network, parameters, plane, subject.output) for network, parameters in subject.members],
         subject.votes,
     )
-    painter = NetworkPainter(committee, labels, response, which, method, subject.backend)
+    painter = NetworkPainter(committee, labels, response, which, method, subject.backend, plane)
+    painter.folded = folded
     if method == "auto":
         painter.choose(n_pixels)
     return painter
@@ -405,6 +428,22 @@ def _rest(
     if not np.isfinite(values).all():
         raise ValueError(f"fill must hold finite numbers, got {fill!r}")
     return values
+
+
+def _folded_plane(
+    steps: list[Any], features: tuple[int, int], rest: NDArray[np.float64], names: list[str] | None
+) -> Plane:
+    """Return the plane of a picture behind affine transformers; raise NotAffine for others."""
+    found = chain_map(steps, rest.size)
+    plane = plane_of(features, rest, found)
+    # The transformers are asked themselves, too, near the data and far away, in units of what they give.
+    random = np.random.default_rng(0)
+    points = np.tile(rest, (N_PROBES, 1))
+    reach = 10.0 ** random.uniform(-3, 6, (N_PROBES, 2))
+    unit = np.where(plane.scale > 0, plane.scale, 1)
+    points[:, list(features)] = plane.origin + random.choice([-1, 1], (N_PROBES, 2)) * reach / unit
+    check_agreement(steps, found, points, names)
+    return plane
 
 
 class _Subject(NamedTuple):
