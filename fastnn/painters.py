@@ -355,6 +355,11 @@ def known_features(model: Any, fill: Any) -> tuple[int, list[str] | None]:
         return model.layers_dim[0], None
     names = getattr(model, "feature_names_in_", None)
     count = getattr(model, "n_features_in_", None)
+    if count is None:
+        # A pipeline that begins with "passthrough" does not know what its first transformer does.
+        estimator, steps = final_step(model)
+        first = [*steps, estimator][0]
+        names, count = getattr(first, "feature_names_in_", None), getattr(first, "n_features_in_", None)
     if count is None and hasattr(model, "fit") and hasattr(model, "predict"):
         from sklearn.utils.validation import check_is_fitted
 
