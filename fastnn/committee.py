@@ -92,7 +92,7 @@ class Plane(NamedTuple):
         return bool(used.sum(axis=0).max() > 1 or used.sum(axis=1).max() > 1)
 
 
-def plane_of(features: tuple[int, int], rest: NDArray[np.float64], before: AffineMap | None = None) -> Plane:
+def plane_of(features: tuple[int, int], rest: NDArray[np.float64], mapping: AffineMap | None = None) -> Plane:
     """Return the plane of two features, the others held fixed.
 
     Parameters
@@ -101,13 +101,13 @@ def plane_of(features: tuple[int, int], rest: NDArray[np.float64], before: Affin
         The features along x and y.
     rest : array (n_features,)
         Values of the others.
-    before : AffineMap, optional
-        Makes the network's inputs of the features. By default they are the features, and (u, v) is (x, y).
+    mapping : AffineMap, optional
+        Gives the network's inputs from the features. By default they are the features, and (u, v) is (x, y).
 
     Returns
     -------
     Plane
-        With `before`, its origin is where the network's inputs come nearest to 0, the data's mean for a
+        With `mapping`, its origin is where the network's inputs come nearest to 0, the data's mean for a
         scaler, and directions have 1 as their largest component, so that u and v are as large as the inputs.
     """
     pair = list(features)
@@ -115,9 +115,9 @@ def plane_of(features: tuple[int, int], rest: NDArray[np.float64], before: Affin
     directions[[0, 1], pair] = 1
     base = rest.copy()
     base[pair] = 0
-    if before is None:
+    if mapping is None:
         return Plane(directions, base, np.zeros(2), np.ones(2))
-    directions, base = directions @ before.weights, before(base)
+    directions, base = directions @ mapping.weights, mapping(base)
     scale = np.abs(directions).max(axis=1)
     inverse = np.divide(1, scale, where=scale > 0, out=np.zeros(2))  # 0 for a feature that is left out
     directions *= inverse[:, None]
@@ -143,8 +143,8 @@ def restricted(
     Returns
     -------
     Network
-        In float64 if the plane is mixed: sums of its coordinates may cancel, and then float32 would lose
-        digits that whoever computes the network's inputs in float64 keeps.
+        In float64 if the plane is mixed: its coordinates may cancel in sums, where float32 loses digits that
+        transformers keep, which compute in float64.
     array
         Its parameters.
     """

@@ -156,7 +156,7 @@ def points_of(xlim=XLIM, ylim=YLIM, features=FEATURES, fill=FILL):
 
 
 def check_pictures(model, table, rounding, xlim=XLIM, ylim=YLIM, folded=None, varies=True, **view):
-    """That pictures are the model's own predictions, but within rounding of the boundary."""
+    """Assert that pictures are the model's own predictions, but within rounding of the boundary."""
     P = model.predict_proba(table)
     ordered = np.sort(P, axis=1)
     margin = ordered[:, -1] - ordered[:, -2]
@@ -260,16 +260,16 @@ def test_a_plane_is_what_a_map_makes_of_the_features(data):
     n_in, n_out = data.draw(st.integers(2, 6)), data.draw(st.integers(1, 6))
     weights = random.standard_normal((n_in, n_out)) * 10.0 ** random.uniform(-6, 6, (n_in, 1))
     weights[random.random(n_in) < 0.3] = 0
-    before = AffineMap(weights, random.standard_normal(n_out) * 10.0 ** random.uniform(-6, 6, n_out))
+    mapping = AffineMap(weights, random.standard_normal(n_out) * 10.0 ** random.uniform(-6, 6, n_out))
     pair = tuple(random.permutation(n_in)[:2])
     rest = random.standard_normal(n_in)
     X = np.tile(rest, (40, 1))
     X[:, pair] = random.standard_normal((40, 2))
-    plane = plane_of(pair, rest, before)
+    plane = plane_of(pair, rest, mapping)
     u, v = plane.coordinates(X[:, pair[0]], X[:, pair[1]], np.dtype(float))
     inputs = plane.base + np.outer(u, plane.directions[0]) + np.outer(v, plane.directions[1])
-    size = (np.abs(X) @ np.abs(weights)).max() + np.abs(before.offsets).max()
-    np.testing.assert_allclose(inputs, before(X), rtol=0, atol=1e-12 * size)
+    size = (np.abs(X) @ np.abs(weights)).max() + np.abs(mapping.offsets).max()
+    np.testing.assert_allclose(inputs, mapping(X), rtol=0, atol=1e-12 * size)
 
 
 # --- pictures --------------------------------------------------------------------------------------
