@@ -314,7 +314,8 @@ def make_painter(
     plane, folded = plane_of(pair, rest), ""
     if subject is not None and steps:
         try:
-            plane, folded = _folded_plane(steps, pair, rest, names), step_names(steps)
+            n_inputs = subject.members[0][0].n_inputs
+            plane, folded = _folded_plane(steps, n_inputs, pair, rest, names), step_names(steps)
         except NotAffine as reason:
             subject, folded = None, f"not folded: {reason}"
     is_label = subject is not None and subject.is_label
@@ -436,10 +437,14 @@ def _rest(
 
 
 def _folded_plane(
-    steps: list[Any], features: tuple[int, int], rest: NDArray[np.float64], names: list[str] | None
+    steps: list[Any], n_inputs: int, features: tuple[int, int], rest: Array, names: list[str] | None
 ) -> Plane:
     """Return the plane of a picture behind affine transformers; raise NotAffine for others."""
     found = chain_map(steps, rest.size)
+    if found.offsets.size != n_inputs:
+        raise NotAffine(
+            f"{step_names(steps)} gives {found.offsets.size} features, but the network takes {n_inputs}"
+        )
     plane = plane_of(features, rest, found)
     # The transformers are asked themselves, too, near the data and far away, in units of what they give.
     random = np.random.default_rng(0)

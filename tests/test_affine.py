@@ -362,6 +362,13 @@ def test_a_transformer_whose_transform_was_replaced():
     assert image.stats.folded.startswith("not folded: StandardScaler did not transform points")
 
 
+def test_a_pipeline_whose_parts_do_not_fit_together():
+    model = of(PCA(3))
+    model.steps[0] = ("pca", PCA(2).fit(iris))
+    with pytest.raises(ValueError, match="X has 2 features, but MLPClassifier is expecting 3"):
+        render_boundary(model, XLIM, YLIM, SIZE, **VIEW)
+
+
 def test_nothing_to_fold():
     tree = make_pipeline(StandardScaler(), DecisionTreeClassifier(random_state=0)).fit(iris, species)
     alone = make_pipeline(StandardScaler(), network()).fit(iris, np.zeros(150, int))
