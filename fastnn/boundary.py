@@ -63,6 +63,10 @@ class RenderStats:
     seconds : dict of str to float
         Of "bounding", "evaluating", "filling" and "writing", summed over the threads; and "total", which
         passed meanwhile, compiling included if kernels had to be compiled first.
+    folded : str
+        The transformers of a pipeline that were folded into the first layer of its network, such as
+        "StandardScaler, PCA"; or why the pipeline was asked as it is, such as "not folded: PolynomialFeatures
+        is not known to be affine". Empty where there was nothing to fold.
     """
 
     method: str
@@ -72,6 +76,7 @@ class RenderStats:
     cells_bounded: int
     n_threads: int
     seconds: dict[str, float] = field(default_factory=dict)
+    folded: str = ""
 
 
 class BoundaryImage:
@@ -255,7 +260,9 @@ def render_boundary(
     model : Model, estimator, ensemble or callable
         A `Model` of a loss of classes, one of fastnn's classifiers, any classifier with scikit-learn's
         methods, or a function that takes an (n, n_features) array and gives a class for every row. What is
-        not fastnn's is asked for some 65,000 points at a time.
+        not fastnn's is asked for some 65,000 points at a time. A pipeline or fitted search of scikit-learn
+        that ends in one of fastnn's classifiers is painted as that is, if the transformers before it are
+        affine, such as scalers, `PCA` and selections of columns: see ``stats.folded``.
     xlim, ylim : (float, float)
         The picture's edges.
     size : int or (int, int), default 1024
@@ -482,6 +489,7 @@ def render(
             "bounding": tally.bounding, "evaluating": tally.evaluating, "filling": tally.filling,
             "writing": writing, "total": time.perf_counter() - began,
         },
+        painter.folded,
     )  # fmt: skip
 
 

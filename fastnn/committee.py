@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .affine import AffineMap
 from .network import Network, aligned_empty
 
-__all__ = ["Committee", "joined", "restricted"]
+__all__ = ["Committee", "Plane", "joined", "plane_of", "restricted"]
 
 Array = NDArray[Any]
 
@@ -57,47 +58,108 @@ class Committee:
         return sum(2 * network.n_parameters + 10 * sum(network.layers_dim) for network, _ in self.members)
 
 
+class Plane(NamedTuple):
+    """A network's inputs over a picture: ``base + u * directions[0] + v * directions[1]``.
+
+    The coordinates of the pixel at (x, y) are ``u = (x - origin[0]) * scale[0]`` and
+    ``v = (y - origin[1]) * scale[1]``. They are computed in float64: narrowed to float32, ``x - origin``
+    keeps digits that x alone would lose.
+
+    Parameters
+    ----------
+    directions : array (2, n_inputs)
+    base : array (n_inputs,)
+    origin, scale : array (2,)
+    """
+
+    directions: NDArray[np.float64]
+    base: NDArray[np.float64]
+    origin: NDArray[np.float64]
+    scale: NDArray[np.float64]
+
+    def coordinates(self, xs: Array, ys: Array, dtype: np.dtype) -> tuple[Array, Array]:
+        """Return u at xs and v at ys."""
+        with np.errstate(over="ignore"):  # beyond all float32 lies infinity
+            u, v = (
+                ((values - self.origin[k]) * self.scale[k]).astype(dtype) for k, values in enumerate((xs, ys))
+            )
+        return u, v
+
+    @property
+    def is_mixed(self) -> bool:
+        """True if one input depends on both coordinates, or several on the same one."""
+        used = self.directions != 0
+        return bool(used.sum(axis=0).max() > 1 or used.sum(axis=1).max() > 1)
+
+
+def plane_of(features: tuple[int, int], rest: NDArray[np.float64], mapping: AffineMap | None = None) -> Plane:
+    """Return the plane of two features, the others held fixed.
+
+    Parameters
+    ----------
+    features : (int, int)
+        The features along x and y.
+    rest : array (n_features,)
+        Values of the others.
+    mapping : AffineMap, optional
+        Gives the network's inputs from the features. By default they are the features, and (u, v) is (x, y).
+
+    Returns
+    -------
+    Plane
+        With `mapping`, its origin is where the network's inputs come nearest to 0, the data's mean for a
+        scaler, and directions have 1 as their largest component, so that u and v are as large as the inputs.
+    """
+    pair = list(features)
+    directions = np.zeros((2, rest.size))
+    directions[[0, 1], pair] = 1
+    base = rest.copy()
+    base[pair] = 0
+    if mapping is None:
+        return Plane(directions, base, np.zeros(2), np.ones(2))
+    directions, base = directions @ mapping.weights, mapping(base)
+    scale = np.abs(directions).max(axis=1)
+    inverse = np.divide(1, scale, where=scale > 0, out=np.zeros(2))  # 0 for a feature that is left out
+    directions *= inverse[:, None]
+    nearest = np.linalg.lstsq(directions.T, -base)[0]
+    return Plane(directions, base + nearest @ directions, nearest * inverse, scale)
+
+
 def restricted(
-    network: Network,
-    parameters: Array,
-    features: tuple[int, int],
-    rest: NDArray[np.float64],
-    label: int | None = None,
+    network: Network, parameters: Array, plane: Plane, label: int | None = None
 ) -> tuple[Network, Array]:
-    """A network of two of the features, the others held fixed.
+    """Return the network of a plane's coordinates, and its parameters.
 
     Parameters
     ----------
     network : Network
     parameters : array (P,)
         With batch normalisation folded in.
-    features : (int, int)
-        The two, which become inputs 0 and 1.
-    rest : array (n_inputs,)
-        Values of the others.
+    plane : Plane
+        Its coordinates become inputs 0 and 1.
     label : int, optional
         Look at this output alone, and make two classes of it: 1 where its score is above 0, else 0.
 
     Returns
     -------
     Network
+        In float64 if the plane is mixed: its coordinates may cancel in sums, where float32 loses digits that
+        transformers keep, which compute in float64.
     array
         Its parameters.
     """
     dims, activations = (2, *network.layers_dim[1:]), network.activations
     if label is not None:
         dims, activations = (*dims[:-1], 1, 2), (*activations, "identity")
-    result = Network(dims, activations, network.dtype)
-    new = aligned_empty(result.n_parameters, network.dtype)
+    result = Network(dims, activations, np.dtype(np.float64) if plane.is_mixed else network.dtype)
+    new = aligned_empty(result.n_parameters, result.dtype)
     new[...] = 0
     W, b = network.weights(parameters), network.biases(parameters)
-    if network.n_inputs == 2 and features == (0, 1):
+    if np.array_equal(plane.directions, np.eye(2)) and not plane.base.any():
         first, fixed = W[0], b[0]  # the very same, so that a picture is what the network predicts
     else:
-        first = W[0][list(features)]
-        others = rest.copy()
-        others[list(features)] = 0
-        fixed = (b[0] + others @ W[0].astype(np.float64)).astype(network.dtype)
+        wide = W[0].astype(np.float64)
+        first, fixed = plane.directions @ wide, b[0] + plane.base @ wide
     sources = [first, *W[1:]], [fixed, *b[1:]]
     if label is not None:
         for part in sources:

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from fastnn_kernels.interrupts import let_interrupts_through
 
+from .affine import NotAffine, chain_map, check_agreement, final_step, step_names
 from .backends import get_backend
-from .committee import Committee, joined, restricted
+from .committee import Committee, Plane, joined, plane_of, restricted
 from .grids import Tally
 from .model import Model
 from .validation import check_choice
@@ -46,6 +47,8 @@ PORTION_POINTS = 1 << 16
 CERTIFIED_OPERATIONS = 4e9
 # Share of the pixels that had to be looked at, of a million at the least, beyond which squares do not pay.
 DENSE_SHARE, PROBED_POINTS = 0.6, 1 << 20
+# Points at which transformers are compared with their affine map.
+N_PROBES = 64
 
 
 class Painter(ABC):
@@ -63,6 +66,8 @@ class Painter(ABC):
         Whether the classes are those that come up, numbered as they do.
     is_bounded : bool
         False for a response that may be above 1: margins of scores.
+    folded : str
+        The transformers that were folded into the first layer, or why they were not; see `RenderStats`.
     """
 
     dtype: np.dtype
@@ -70,6 +75,7 @@ class Painter(ABC):
     is_threaded = True
     finds_classes = False
     is_bounded = True
+    folded = ""
 
     @abstractmethod
     def paint(self, xs: Array, ys: Array, target: Array, stopped: Callable[[], bool]) -> Tally:
@@ -102,8 +108,17 @@ class NetworkPainter(Painter):
     """Networks of fastnn, by kernels or the reference."""
 
     def __init__(
-        self, committee: Committee, classes: Array, response: str, which: int, method: str, backend: str
+        self,
+        committee: Committee,
+        classes: Array,
+        response: str,
+        which: int,
+        method: str,
+        backend: str,
+        plane: Plane | None = None,
     ) -> None:
+        # By default the networks' inputs are the picture's coordinates.
+        self._plane = plane_of((0, 1), np.zeros(2)) if plane is None else plane
         self._backend = get_backend(backend)
         self._grid = self._backend.grid(committee)
         self._committee, self._response, self._which = committee, response, which
@@ -137,10 +152,10 @@ class NetworkPainter(Painter):
     def unproven(self, xs: Array, ys: Array, size: int) -> Iterator[NDArray[np.int64]]:
         if not self._certified:
             return super().unproven(xs, ys, size)
-        return self._grid.unproven(self._rounded(xs), self._rounded(ys), size)
+        return self._grid.unproven(*self._plane.coordinates(xs, ys, self._committee.dtype), size)
 
     def paint(self, xs: Array, ys: Array, target: Array, stopped: Callable[[], bool]) -> Tally:
-        xs, ys = self._rounded(xs), self._rounded(ys)
+        xs, ys = self._plane.coordinates(xs, ys, self._committee.dtype)
         if self._certified:
             tally = self._grid.certified(xs, ys, target, stopped)
             self._n_certified += 1
@@ -172,15 +187,11 @@ class NetworkPainter(Painter):
         return tally
 
     def classes_at(self, points: NDArray[np.float64]) -> Array:
-        X = self._rounded(points)
+        X = np.column_stack(self._plane.coordinates(points[:, 0], points[:, 1], self._committee.dtype))
         members = self._committee.members
         if not self._committee.votes:
             return self._backend.predict(*members[0], X)
         return np.sum([self._backend.outputs(*member, X, "softmax") for member in members], 0).argmax(axis=1)
-
-    def _rounded(self, coordinates: Array) -> Array:
-        with np.errstate(over="ignore"):  # beyond all float32 lies infinity
-            return coordinates.astype(self._committee.dtype)
 
     def _band(self, xs: Array, ys: Array, target: Array) -> Tally:
         began = time.perf_counter()
@@ -325,7 +336,15 @@ def make_painter(
     n_features, names = known_features(model, fill)
     pair = resolve_features(features, n_features, names)
     rest = _rest(fill, n_features, pair, names)
-    subject = _networks(model, class_of_interest)
+    estimator, steps = final_step(model)
+    subject = _networks(estimator, class_of_interest)
+    plane, folded = plane_of(pair, rest), ""
+    if subject is not None and steps:
+        try:
+            n_inputs = subject.members[0][0].n_inputs
+            plane, folded = _folded_plane(steps, n_inputs, pair, rest, names), step_names(steps)
+        except NotAffine as reason:
+            subject, folded = None, f"not folded: {reason}"
     is_label = subject is not None and subject.is_label
     if class_of_interest is not None and response == "class" and not is_label:
         raise ValueError(
@@ -334,8 +353,13 @@ def make_painter(
         )
     if subject is None:
         if method == "certified":
-            raise ValueError("method 'certified' is for networks of fastnn: use method='dense' or 'auto'")
-        return _table_painter(model, n_features, pair, rest, names, response, class_of_interest, classes)
+            raise ValueError(
+                f"method 'certified' is for networks of fastnn{f' ({folded})' if folded else ''}: use "
+                "method='dense' or 'auto'"
+            )
+        table = _table_painter(model, n_features, pair, rest, names, response, class_of_interest, classes)
+        table.folded = folded
+        return table
     labels = subject.classes
     if classes is not None and not np.array_equal(np.asarray(classes), labels):
         raise ValueError(f"classes are {labels.tolist()}, the model's own: leave the argument out")
@@ -343,13 +367,11 @@ def make_painter(
     if response == "probability":
         which = _which(labels, None if is_label else class_of_interest)
     committee = joined(
-        [
-            restricted(network, parameters, pair, rest, subject.output)
-            for network, parameters in subject.members
-        ],
+        [restricted(network, parameters, plane, subject.output) for network, parameters in subject.members],
         subject.votes,
     )
-    painter = NetworkPainter(committee, labels, response, which, method, subject.backend)
+    painter = NetworkPainter(committee, labels, response, which, method, subject.backend, plane)
+    painter.folded = folded
     if method == "auto":
         painter.choose(n_pixels)
     return painter
@@ -361,6 +383,11 @@ def known_features(model: Any, fill: Any) -> tuple[int, list[str] | None]:
         return model.layers_dim[0], None
     names = getattr(model, "feature_names_in_", None)
     count = getattr(model, "n_features_in_", None)
+    if count is None:
+        # A pipeline that begins with "passthrough" does not know what its first transformer does.
+        estimator, steps = final_step(model)
+        first = [*steps, estimator][0]
+        names, count = getattr(first, "feature_names_in_", None), getattr(first, "n_features_in_", None)
     if count is None and hasattr(model, "fit") and hasattr(model, "predict"):
         from sklearn.utils.validation import check_is_fitted
 
@@ -434,6 +461,26 @@ def _rest(
     if not np.isfinite(values).all():
         raise ValueError(f"fill must hold finite numbers, got {fill!r}")
     return values
+
+
+def _folded_plane(
+    steps: list[Any], n_inputs: int, features: tuple[int, int], rest: Array, names: list[str] | None
+) -> Plane:
+    """Return the plane of a picture behind affine transformers; raise NotAffine for others."""
+    found = chain_map(steps, rest.size)
+    if found.offsets.size != n_inputs:
+        raise NotAffine(
+            f"{step_names(steps)} gives {found.offsets.size} features, but the network takes {n_inputs}"
+        )
+    plane = plane_of(features, rest, found)
+    # The transformers are asked themselves, too, near the data and far away, in units of what they give.
+    random = np.random.default_rng(0)
+    points = np.tile(rest, (N_PROBES, 1))
+    reach = 10.0 ** random.uniform(-3, 6, (N_PROBES, 2))
+    unit = np.where(plane.scale > 0, plane.scale, 1)
+    points[:, list(features)] = plane.origin + random.choice([-1, 1], (N_PROBES, 2)) * reach / unit
+    check_agreement(steps, found, points, names)
+    return plane
 
 
 class _Subject(NamedTuple):

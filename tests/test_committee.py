@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import DTYPES, counts, dtypes, padded, seeds, untouched, wide
 
-from fastnn.committee import Committee, joined, restricted
+from fastnn.committee import Committee, joined, plane_of, restricted
 from fastnn.network import aligned_empty
 from fastnn.reference import bound as reference_bound
 from fastnn.reference import committee as reference
@@ -201,7 +201,7 @@ def test_a_restricted_network_is_the_network_with_the_others_held_fixed(label):
     X = random.standard_normal((50, 2))
     table = np.tile(rest, (50, 1))
     table[:, [3, 1]] = X
-    smaller, new = restricted(network, parameters, (3, 1), rest, label)
+    smaller, new = restricted(network, parameters, plane_of((3, 1), rest), label)
     ours, theirs = (
         reference_scores(net.activations, net.weights(flat), net.biases(flat), points)
         for net, flat, points in ((smaller, new, X), (network, parameters, table))
@@ -216,7 +216,7 @@ def test_a_network_of_two_features_keeps_its_parameters():
     for dtype in DTYPES:
         network = draw_network(random, ("identity", "tanh"), dtype)
         parameters = draw_parameters(random, network)
-        same, new = restricted(network, parameters, (0, 1), np.zeros(2))
+        same, new = restricted(network, parameters, plane_of((0, 1), np.zeros(2)))
         assert same.layers_dim == network.layers_dim
         np.testing.assert_array_equal(new, parameters)
 

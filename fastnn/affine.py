@@ -1,0 +1,343 @@
+"""Affine maps of scikit-learn's fitted transformers: ``x -> x A + b``, read from their attributes.
+
+Scalers, projections and selections of columns in front of a network are affine, so that they can be folded
+into its first layer. Only exact types of scikit-learn are read: a subclass may transform in another way.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["AffineMap", "NotAffine", "affine_map", "chain_map", "check_agreement", "final_step", "step_names"]
+
+Array = NDArray[Any]
+
+# Relative error that rounding may leave between a chain of transformers and their product: some 4500 ulp.
+AGREEMENT = 1e-12
+
+_SEARCHES = ("GridSearchCV", "RandomizedSearchCV", "HalvingGridSearchCV", "HalvingRandomSearchCV")
+_SELECTORS = (
+    "GenericUnivariateSelect", "RFE", "RFECV", "SelectFdr", "SelectFpr", "SelectFromModel", "SelectFwe",
+    "SelectKBest", "SelectPercentile", "SequentialFeatureSelector", "VarianceThreshold",
+)  # fmt: skip
+
+
+class NotAffine(ValueError):
+    """A transformer has no affine map, or none that is known; the message says which and why."""
+
+
+class AffineMap(NamedTuple):
+    """The map ``x -> x @ weights + offsets``, in float64.
+
+    Parameters
+    ----------
+    weights : array (n_in, n_out)
+    offsets : array (n_out,)
+    """
+
+    weights: NDArray[np.float64]
+    offsets: NDArray[np.float64]
+
+    def __call__(self, X: Array) -> NDArray[np.float64]:
+        """Return the image (n, n_out) of samples (n, n_in)."""
+        return X @ self.weights + self.offsets
+
+    def then(self, other: AffineMap) -> AffineMap:
+        """Return the map that applies this one first and `other` to its result."""
+        return AffineMap(self.weights @ other.weights, self.offsets @ other.weights + other.offsets)
+
+
+def final_step(model: Any) -> tuple[Any, list[Any]]:
+    """Return the estimator that predicts in a model, and the transformers that samples pass before.
+
+    Parameters
+    ----------
+    model : object
+        Pipelines, fitted searches and frozen estimators of scikit-learn are opened, however they are nested.
+        Any other object is its own final step.
+
+    Returns
+    -------
+    object
+        The estimator that predicts.
+    list
+        Fitted transformers, the first one first, without those that pass samples through.
+
+    Examples
+    --------
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from sklearn.tree import DecisionTreeClassifier
+    >>> final_step(make_pipeline("passthrough", StandardScaler(), DecisionTreeClassifier()))
+    (DecisionTreeClassifier(), [StandardScaler()])
+    """
+    steps: list[Any] = []
+    while True:
+        name = _sklearn_name(model)
+        if name in _SEARCHES and hasattr(model, "best_estimator_"):
+            model = model.best_estimator_
+        elif name == "FrozenEstimator":
+            model = model.estimator
+        elif name == "Pipeline":
+            steps += [step for _, step in model.steps[:-1] if not _passes_through(step)]
+            model = model.steps[-1][1]
+        else:
+            return model, steps
+
+
+def step_names(steps: Sequence[Any]) -> str:
+    """Return the types of transformers as text, such as "StandardScaler, PCA"."""
+    return ", ".join(type(step).__name__ for step in steps)
+
+
+def chain_map(steps: Sequence[Any], n_features: int) -> AffineMap:
+    """Return the affine map of transformers that are applied one after the other.
+
+    Parameters
+    ----------
+    steps : sequence of transformers
+        As `affine_map` takes them, the first one first.
+    n_features : int
+        Features of the samples that the first one takes.
+
+    Raises
+    ------
+    NotAffine
+        For the first of them that `affine_map` raises it for.
+    """
+    result = _identity(n_features)
+    for step in steps:
+        result = result.then(affine_map(step, result.offsets.size))
+    return result
+
+
+def affine_map(transformer: Any, n_features: int) -> AffineMap:
+    """Return the affine map of a fitted transformer, for samples without missing values.
+
+    Parameters
+    ----------
+    transformer : object or None
+        A fitted transformer of scikit-learn, "passthrough" or None.
+    n_features : int
+        Features of the samples that it takes.
+
+    Returns
+    -------
+    AffineMap
+
+    Raises
+    ------
+    NotAffine
+        For a type that is not known to be affine, subclasses of affine ones among them; for parameters that
+        make it piecewise, such as ``clip=True``; for fitted attributes that do not fit `n_features` or are
+        not finite.
+
+    Examples
+    --------
+    >>> from sklearn.preprocessing import MinMaxScaler
+    >>> affine_map(MinMaxScaler().fit([[1.0], [5.0]]), 1)
+    AffineMap(weights=array([[0.25]]), offsets=array([-0.25]))
+    """
+    if _passes_through(transformer):
+        return _identity(n_features)
+    name = type(transformer).__name__
+    read = _MAPS.get(_sklearn_name(transformer))
+    if read is None:
+        raise NotAffine(f"{name} is not known to be affine")
+    try:
+        result = read(transformer, n_features)
+    except NotAffine:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise NotAffine(f"{name} has attributes that could not be read: {error}") from error
+    if result.weights.shape != (n_features, result.offsets.size):
+        raise NotAffine(f"{name} was not fitted to {n_features} features")
+    if not all(np.isfinite(part).all() for part in result):
+        raise NotAffine(f"{name} has attributes that are not finite")
+    return result
+
+
+def check_agreement(
+    steps: Sequence[Any], found: AffineMap, points: NDArray[np.float64], names: list[str] | None
+) -> None:
+    """Raise NotAffine unless transformers give at points what their map gives, up to rounding.
+
+    Parameters
+    ----------
+    steps : sequence of transformers
+    found : AffineMap
+        Their map, as `chain_map` returns it.
+    points : array (n, n_in)
+    names : list of str or None
+        The features' names, if the transformers were fitted with names.
+    """
+    values: Any = points.copy()  # a transformer with copy=False writes into what it is given
+    if names is not None:
+        import pandas as pd
+
+        values = pd.DataFrame(values, columns=names)
+    try:
+        for step in steps:
+            values = step.transform(values)
+        values = np.asarray(values, np.float64)
+    except Exception as error:  # whatever a transformer may raise
+        raise NotAffine(f"{step_names(steps)} failed at points of the picture: {error}") from error
+    expected = found(points)
+    allowed = AGREEMENT * (np.abs(points) @ np.abs(found.weights) + np.abs(found.offsets))
+    if values.shape != expected.shape or not (np.abs(values - expected) <= allowed).all():
+        raise NotAffine(f"{step_names(steps)} did not transform points as the fitted attributes say")
+
+
+# --- one function a kind of transformer ------------------------------------------------------------
+
+
+def _sklearn_name(thing: Any) -> str:
+    """Return the name of an object's type if it is one of scikit-learn's own, else ""."""
+    kind = type(thing)
+    return kind.__name__ if kind.__module__.partition(".")[0] == "sklearn" else ""
+
+
+def _passes_through(step: Any) -> bool:
+    return step is None or (isinstance(step, str) and step == "passthrough")
+
+
+def _float64(values: Any) -> NDArray[np.float64]:
+    return np.asarray(values, np.float64)
+
+
+def _identity(n_features: int) -> AffineMap:
+    return AffineMap(np.eye(n_features), np.zeros(n_features))
+
+
+def _centred(weights: Any, centre: Any = None) -> AffineMap:
+    """Return ``x -> (x - centre) @ weights``."""
+    weights = _float64(weights)
+    offsets = np.zeros(weights.shape[1]) if centre is None else -(_float64(centre) @ weights)
+    return AffineMap(weights, offsets)
+
+
+def _refuse_clip(transformer: Any) -> None:
+    if getattr(transformer, "clip", False):
+        raise NotAffine(f"{type(transformer).__name__}(clip=True) is not affine")
+
+
+def _standard(scaler: Any, n_features: int) -> AffineMap:
+    scale = _float64(scaler.scale_) if scaler.with_std else np.ones(n_features)
+    return _centred(np.diag(1 / scale), scaler.mean_ if scaler.with_mean else None)
+
+
+def _robust(scaler: Any, n_features: int) -> AffineMap:
+    scale = _float64(scaler.scale_) if scaler.with_scaling else np.ones(n_features)
+    return _centred(np.diag(1 / scale), scaler.center_ if scaler.with_centering else None)
+
+
+def _min_max(scaler: Any, n_features: int) -> AffineMap:
+    _refuse_clip(scaler)
+    return AffineMap(np.diag(_float64(scaler.scale_)), _float64(scaler.min_))
+
+
+def _max_abs(scaler: Any, n_features: int) -> AffineMap:
+    _refuse_clip(scaler)
+    return _centred(np.diag(1 / _float64(scaler.scale_)))
+
+
+def _imputer(imputer: Any, n_features: int) -> AffineMap:
+    # Pixels have no missing values, so that the imputer changes none, unless a number stands for them.
+    missing = imputer.missing_values
+    if not (isinstance(missing, float) and math.isnan(missing)):
+        raise NotAffine(f"SimpleImputer(missing_values={missing!r}) is not affine")
+    # Columns without any value are dropped, and an indicator adds columns.
+    if imputer.add_indicator or np.isnan(_float64(imputer.statistics_)).any():
+        raise NotAffine("SimpleImputer adds or drops columns")
+    return _identity(n_features)
+
+
+def _function(transformer: Any, n_features: int) -> AffineMap:
+    if transformer.func is not None:
+        raise NotAffine("FunctionTransformer with a function is not known to be affine")
+    return _identity(n_features)
+
+
+def _pca(pca: Any, n_features: int) -> AffineMap:
+    # The product in the attributes' own dtype, as scikit-learn takes it: float32 rounds it visibly.
+    offsets = -_float64(pca.mean_ @ pca.components_.T)
+    weights = _float64(pca.components_.T)
+    if pca.whiten:
+        scale = np.sqrt(pca.explained_variance_)
+        scale = _float64(np.maximum(scale, np.finfo(scale.dtype).eps))
+        weights, offsets = weights / scale, offsets / scale
+    return AffineMap(weights, offsets)
+
+
+def _projection(transformer: Any, n_features: int) -> AffineMap:
+    components = transformer.components_
+    return _centred((components.toarray() if hasattr(components, "toarray") else components).T)
+
+
+def _ica(ica: Any, n_features: int) -> AffineMap:
+    return _centred(ica.components_.T, ica.mean_ if ica.whiten else None)
+
+
+def _discriminant(analysis: Any, n_features: int) -> AffineMap:
+    weights = analysis.scalings_[:, : analysis._max_components]
+    return _centred(weights, analysis.xbar_ if analysis.solver == "svd" else None)
+
+
+def _selection(selector: Any, n_features: int) -> AffineMap:
+    return _centred(np.eye(n_features)[:, selector.get_support()])
+
+
+def _joined(parts: Sequence[tuple[str, Any, Any]], weights: Any, n_features: int) -> AffineMap:
+    """Return the map of (name, transformer, columns) whose results stand side by side."""
+    found = [AffineMap(np.empty((n_features, 0)), np.empty(0))]
+    for name, transformer, columns in parts:
+        # Empty selections are skipped by scikit-learn, and their transformers not even fitted.
+        if (isinstance(transformer, str) and transformer == "drop") or not len(columns):
+            continue
+        part = affine_map(transformer, len(columns))
+        placed = np.zeros((n_features, part.offsets.size))
+        np.add.at(placed, np.asarray(columns), part.weights)  # a column may be selected twice
+        factor = (weights or {}).get(name)
+        factor = 1.0 if factor is None else factor
+        found.append(AffineMap(factor * placed, factor * part.offsets))
+    return AffineMap(np.hstack([part.weights for part in found]), np.hstack([part.offsets for part in found]))
+
+
+def _by_columns(transformer: Any, n_features: int) -> AffineMap:
+    # Columns are given by number, name, slice, mask or function; the numbers are kept under a private name.
+    places = transformer._transformer_to_input_indices
+    parts = [(name, part, places[name]) for name, part, _ in transformer.transformers_]
+    return _joined(parts, transformer.transformer_weights, n_features)
+
+
+def _union(union: Any, n_features: int) -> AffineMap:
+    parts = [(name, part, range(n_features)) for name, part in union.transformer_list]
+    return _joined(parts, union.transformer_weights, n_features)
+
+
+_MAPS: dict[str, Callable[[Any, int], AffineMap]] = {
+    "ColumnTransformer": _by_columns,
+    "FastICA": _ica,
+    "FeatureUnion": _union,
+    "FrozenEstimator": lambda frozen, n_features: affine_map(frozen.estimator, n_features),
+    "FunctionTransformer": _function,
+    "GaussianRandomProjection": _projection,
+    "IncrementalPCA": _pca,
+    "LinearDiscriminantAnalysis": _discriminant,
+    "MaxAbsScaler": _max_abs,
+    "MinMaxScaler": _min_max,
+    "NeighborhoodComponentsAnalysis": _projection,
+    "PCA": _pca,
+    "Pipeline": lambda pipeline, n_features: chain_map([step for _, step in pipeline.steps], n_features),
+    "RobustScaler": _robust,
+    "SimpleImputer": _imputer,
+    "SparseRandomProjection": _projection,
+    "StandardScaler": _standard,
+    "TruncatedSVD": _projection,
+    **dict.fromkeys(_SELECTORS, _selection),
+}
