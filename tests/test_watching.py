@@ -28,7 +28,7 @@ def printed(capsys):
 
 
 @both
-@pytest.mark.parametrize("options", [{}, {"batch_size": 16, "random_state": 0}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"batch_size": 16, "random_state": 0}], ids=["whole", "batches"])
 def test_every_so_many_passes(backend, options, capsys):
     model_for(backend).train(X, y, num_passes=251, print_loss=True, print_every=100, **options)
     assert printed(capsys) == [0, 100, 200]
@@ -150,7 +150,7 @@ def test_after_divergence(backend):
         {"epsilon": -1.0}, {"optimizer": "lbfgs", "batch_size": 5}, {"validation_data": (X, y[:3])},
         {"callbacks": [7]}, {"schedule": lambda step: -1.0}, {"schedule": lambda step: None}, {"progress": 3},
     ],
-    ids=str,
+    ids="-".join,
 )  # fmt: skip
 def test_a_training_that_is_refused_leaves_the_old_one(options):
     model = model_for()
