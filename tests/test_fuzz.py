@@ -59,6 +59,7 @@ def outcome(call):
         warnings.filterwarnings("ignore", "the network's scores|the loss is|a score is not", RuntimeWarning)
         warnings.filterwarnings("ignore", category=ConvergenceWarning)
         warnings.filterwarnings("ignore", category=UserWarning)
+        warnings.filterwarnings("ignore", module="sklearn")
         try:
             return call()
         except (ValueError, TypeError, MemoryError) as raised:
