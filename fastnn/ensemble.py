@@ -31,6 +31,7 @@ from .estimators import BaseMLP, MLPClassifier, MLPRegressor
 from .fitting import with_callbacks
 from .optimizers import LBFGS
 from .schedules import CosineDecay
+from .sparse import checked_sparse
 from .targets import ClassTargets, NumberTargets, Targets
 from .validation import check_count, check_weights
 
@@ -271,7 +272,7 @@ class _Ensemble(Targets, BaseEstimator):
         # What a fit that fails leaves behind would be members of one fit and classes of another.
         self.__dict__.pop("estimators_", None)
         X, y = validate_data(
-            self, X, y, accept_sparse="csr", multi_output=True,
+            self, checked_sparse(X), checked_sparse(y, "y"), accept_sparse="csr", multi_output=True,
             dtype=(np.float64, np.float32), **self._target_checks,
         )  # fmt: skip
         y = self._check_targets(y, "new")
@@ -360,8 +361,9 @@ class _Ensemble(Targets, BaseEstimator):
     def _samples(self, X: Any) -> Any:
         check_is_fitted(self)
         return validate_data(
-            self, X, accept_sparse="csr", dtype=(np.float64, np.float32), order="C", reset=False
-        )
+            self, checked_sparse(X), accept_sparse="csr", dtype=(np.float64, np.float32), order="C",
+            reset=False,
+        )  # fmt: skip
 
     @abstractmethod
     def predict(self, X: Any) -> Array:

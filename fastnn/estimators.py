@@ -71,6 +71,7 @@ from .optimizers import (
 from .predictor import Predictor, check_method
 from .reference.layer import ACTIVATIONS
 from .schedules import SCHEDULES, Constant, Schedule, resolve_schedule
+from .sparse import checked_sparse
 from .targets import ClassTargets, NumberTargets, Targets
 from .threads import available_cores
 from .validation import all_finite, check_weights
@@ -456,8 +457,8 @@ class BaseMLP(Targets, CallbackSupportMixin, BaseEstimator):
             self.__dict__.pop("feature_names_in_", None)
         else:
             X, y = validate_data(
-                self, X, y, accept_sparse="csr", multi_output=True, dtype=_FLOATS, order="C", reset=begins,
-                **self._target_checks,
+                self, checked_sparse(X), checked_sparse(y, "y"), accept_sparse="csr", multi_output=True,
+                dtype=_FLOATS, order="C", reset=begins, **self._target_checks,
             )  # fmt: skip
         y = self._check_targets(y, use)
         X = _unless_sparse(X)
@@ -680,7 +681,9 @@ class BaseMLP(Targets, CallbackSupportMixin, BaseEstimator):
             and "feature_names_in_" not in self.__dict__
         ):
             return X
-        X = validate_data(self, X, accept_sparse="csr", dtype=_FLOATS, order="C", reset=False)
+        X = validate_data(
+            self, checked_sparse(X), accept_sparse="csr", dtype=_FLOATS, order="C", reset=False
+        )  # fmt: skip
         return _narrowed(_unless_sparse(X), network.dtype)
 
     def _outputs(self, X: Array, name: str) -> Array:
@@ -782,15 +785,19 @@ def _defaults(kind: type[BaseMLP]) -> tuple[tuple[str, Any], ...]:
 
 def _unless_sparse(X: Any) -> Any:
     """Samples as an array, but for a table so sparse that kernels are faster with it as it is."""
-    if not scipy.sparse.issparse(X):
-        return X
-    try:
-        X.check_format(full_check=True)  # which who makes a table need not have done, nor scikit-learn
-    except ValueError as error:
-        raise ValueError(f"X is not a valid CSR table, check how it was made: {error}") from error
-    if X.nnz > SPARSE_SHARE * X.shape[0] * X.shape[1]:
+    if scipy.sparse.issparse(X) and X.nnz > SPARSE_SHARE * X.shape[0] * X.shape[1]:
         return X.toarray(order="C")
     return X
+
+
+def _check_sortable(classes: Any) -> None:
+    """Raise ValueError for classes that have no order, as 0 and None, or are NaN."""
+    try:
+        np.unique(classes)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"classes must hold labels of one kind, integers or text, got {classes!r}: {error}"
+        ) from None
 
 
 def _narrowed(X: Any, dtype: np.dtype) -> Any:
@@ -997,16 +1004,25 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
         Raises
         ------
         ValueError
-            As `fit` does; for classes that are not there; with `early_stopping`.
+            As `fit` does; for classes that are not there or cannot be sorted; with `early_stopping`.
         """
         if self.class_weight == "balanced":
             raise ValueError(
                 "class_weight='balanced' would balance the samples of each call by themselves: pass the "
                 "weights of all classes as a dict, as sklearn.utils.compute_class_weight gives them"
             )
-        if _check_partial_fit_first_call(self, classes):
-            self._has_labels = type_of_target(y).startswith("multilabel")
-        return self._fit(X, y, sample_weight, n_passes=1, knows_classes=True)
+        y = checked_sparse(y, "y")
+        if classes is not None:
+            _check_sortable(classes)
+        try:
+            if _check_partial_fit_first_call(self, classes):
+                self._has_labels = type_of_target(y).startswith("multilabel")
+            return self._fit(X, y, sample_weight, n_passes=1, knows_classes=True)
+        except BaseException:
+            if "_state" not in self.__dict__:  # then the next call is the first again
+                for name in ("classes_", "_has_labels"):
+                    self.__dict__.pop(name, None)
+            raise
 
     def _encoded(self, y: Any, dtype: np.dtype) -> Array:
         targets = y if self._has_labels else np.searchsorted(self.classes_, y)[:, None]

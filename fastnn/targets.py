@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
 
+from .sparse import checked_sparse
+
 __all__ = ["ClassTargets", "NumberTargets", "Targets"]
 
 Array = NDArray[Any]
@@ -72,6 +74,29 @@ class ClassTargets(Targets):
             n_classes = len(self.classes_)
             self.n_outputs_ = n_classes if self._has_labels or n_classes > 2 else 1
         return y
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the share of the samples that are predicted right, with all of their labels.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix (n_samples, n_features)
+        y : array-like (n_samples,), or array-like or sparse matrix (n_samples, n_labels)
+            The true classes, or 0 and 1 for the labels.
+        sample_weight : array-like (n_samples,), optional
+            Weights of the samples.
+
+        Returns
+        -------
+        float
+            From 0 to 1.
+
+        Raises
+        ------
+        ValueError
+            For data that do not fit.
+        """
+        return super().score(X, checked_sparse(y, "y"), sample_weight)  # type: ignore[misc]
 
 
 def _classes_of(y: Any) -> tuple[bool, Array]:
