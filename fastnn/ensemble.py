@@ -33,7 +33,7 @@ from .optimizers import LBFGS
 from .schedules import CosineDecay
 from .sparse import checked_sparse
 from .targets import ClassTargets, NumberTargets, Targets
-from .validation import check_count, check_weights
+from .validation import check_count, check_weights, shown
 
 __all__ = ["MLPEnsembleClassifier", "MLPEnsembleRegressor", "fit_many"]
 
@@ -85,7 +85,12 @@ def fit_many(
     >>> [bool(fitted.score(X, y) > 0.9) for fitted in fastnn.fit_many(many, X, y)]
     [True, True, True]
     """
-    estimators = list(estimators)
+    try:
+        estimators = list(estimators)
+    except TypeError:
+        raise ValueError(
+            f"estimators must be a list of fastnn's estimators, got {shown(estimators)}"
+        ) from None
     for k, estimator in enumerate(estimators):
         if not isinstance(estimator, BaseMLP):
             raise ValueError(

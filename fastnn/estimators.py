@@ -16,6 +16,7 @@ import functools
 import inspect
 import numbers
 import operator
+import sys
 from abc import abstractmethod
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -74,7 +75,7 @@ from .schedules import SCHEDULES, Constant, Schedule, resolve_schedule
 from .sparse import checked_sparse
 from .targets import ClassTargets, NumberTargets, Targets
 from .threads import available_cores
-from .validation import all_finite, check_weights
+from .validation import all_finite, check_weights, shown, sorted_classes
 
 __all__ = ["BaseMLP", "MLPClassifier", "MLPRegressor"]
 
@@ -96,20 +97,23 @@ SPARSE_SHARE = 0.1
 # What only solvers that take passes have.
 _CURVES = ("loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_")
 
+# Of a float: an integer may be larger, and is no infinity either.
+LARGEST = sys.float_info.max
+
 _ACTIVATION_NAMES = {*ACTIVATIONS, *_SIGMOID}
 _CONSTRAINTS: dict[str, list[Any]] = {
     "hidden_layer_sizes": ["array-like", Interval(numbers.Integral, 1, None, closed="left")],
     "activation": [StrOptions(_ACTIVATION_NAMES), list, tuple],
     "solver": [StrOptions(set(OPTIMIZERS)), Optimizer],
-    "alpha": [Interval(numbers.Real, 0, None, closed="left")],
+    "alpha": [Interval(numbers.Real, 0, LARGEST, closed="both")],
     "batch_size": [StrOptions({"auto"}), Interval(numbers.Integral, 1, None, closed="left")],
     "learning_rate": [StrOptions({*_SGD_RATES, *SCHEDULES}), Schedule, callable],
-    "learning_rate_init": [Interval(numbers.Real, 0, None, closed="neither")],
-    "power_t": [Interval(numbers.Real, 0, None, closed="left")],
+    "learning_rate_init": [Interval(numbers.Real, 0, LARGEST, closed="right")],
+    "power_t": [Interval(numbers.Real, 0, LARGEST, closed="both")],
     "max_iter": [Interval(numbers.Integral, 1, None, closed="left")],
     "shuffle": ["boolean"],
     "random_state": ["random_state"],
-    "tol": [Interval(numbers.Real, 0, None, closed="left")],
+    "tol": [Interval(numbers.Real, 0, LARGEST, closed="both")],
     "verbose": ["verbose"],
     "warm_start": ["boolean"],
     "momentum": [Interval(numbers.Real, 0, 1, closed="both")],
@@ -118,7 +122,7 @@ _CONSTRAINTS: dict[str, list[Any]] = {
     "validation_fraction": [Interval(numbers.Real, 0, 1, closed="left")],
     "beta_1": [Interval(numbers.Real, 0, 1, closed="left")],
     "beta_2": [Interval(numbers.Real, 0, 1, closed="left")],
-    "epsilon": [Interval(numbers.Real, 0, None, closed="neither")],
+    "epsilon": [Interval(numbers.Real, 0, LARGEST, closed="right")],
     "n_iter_no_change": [
         Interval(numbers.Integral, 1, None, closed="left"),
         Options(numbers.Real, {np.inf}),
@@ -126,8 +130,8 @@ _CONSTRAINTS: dict[str, list[Any]] = {
     "max_fun": [Interval(numbers.Integral, 1, None, closed="left")],
     "dropout": [Interval(numbers.Real, 0, 1, closed="left"), list, tuple],
     "batch_norm": ["boolean"],
-    "weight_decay": [Interval(numbers.Real, 0, None, closed="left"), None],
-    "max_grad_norm": [Interval(numbers.Real, 0, None, closed="neither"), None],
+    "weight_decay": [Interval(numbers.Real, 0, LARGEST, closed="both"), None],
+    "max_grad_norm": [Interval(numbers.Real, 0, LARGEST, closed="right"), None],
     "ema_decay": [Interval(numbers.Real, 0, 1, closed="left"), None],
     "scoring": [StrOptions({*get_scorer_names(), "loss"}), callable, None],
     "n_threads": [Interval(numbers.Integral, 1, None, closed="left"), None],
@@ -206,7 +210,8 @@ _ATTRIBUTES = """
     coefs_, intercepts_ : list of array (n_in, n_out) and (n_out,)
         Weights and biases of the layers, views of the parameters that predict: writing to them changes the
         estimator. With `early_stopping` or `ema_decay` a later fit goes on from others; assign whole lists
-        then, ``estimator.coefs_ = [...]``.
+        then, ``estimator.coefs_ = [...]``. Arrays that are assigned must have the same shape and hold real
+        numbers that the dtype can hold; if one does not, none is written.
     loss_ : float
         The objective (loss and penalty) of the last pass.
     loss_curve_, best_loss_ : list of float, float
@@ -423,11 +428,20 @@ class BaseMLP(Targets, CallbackSupportMixin, BaseEstimator):
         return Shown(named, data.given, None if weights is None else {"sample_weight": weights})
 
     def _hidden_layer_sizes(self) -> list[int]:
-        sizes = self.hidden_layer_sizes
-        sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
+        given = self.hidden_layer_sizes
+        if isinstance(given, np.ndarray) and not given.ndim:
+            given = given[()]
+        given = list(given) if hasattr(given, "__iter__") else [given]
+        try:
+            sizes = [operator.index(size) for size in given]
+        except TypeError:
+            raise ValueError(
+                "hidden_layer_sizes must be an integer or a list of integers such as (100, 50), got "
+                f"{shown(self.hidden_layer_sizes)}"
+            ) from None
         if any(size <= 0 for size in sizes):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
-        return [operator.index(size) for size in sizes]
+        return sizes
 
     def _activations(self) -> str | list[str]:
         if isinstance(self.activation, str):
@@ -736,29 +750,30 @@ class BaseMLP(Targets, CallbackSupportMixin, BaseEstimator):
     @property
     def coefs_(self) -> list[Array]:
         state = self._fitted_state("coefs_")
-        return LiveViews(state.network.weights(state.predicting))
+        return LiveViews(state.network.weights(state.predicting), "coefs_")
 
     @coefs_.setter
     def coefs_(self, values: Any) -> None:
-        self._set_views(Network.weights, values)
+        self._set_views(Network.weights, values, "coefs_")
 
     @property
     def intercepts_(self) -> list[Array]:
         state = self._fitted_state("intercepts_")
-        return LiveViews(b[0] for b in state.network.biases(state.predicting))
+        return LiveViews(_rows_of_biases(state.network, state.predicting), "intercepts_")
 
     @intercepts_.setter
     def intercepts_(self, values: Any) -> None:
-        self._set_views(Network.biases, [np.reshape(value, (1, -1)) for value in values])
+        self._set_views(_rows_of_biases, values, "intercepts_")
 
-    def _set_views(self, part: Callable[[Network, Array], list[Array]], values: Any) -> None:
+    def _set_views(self, part: Callable[[Network, Array], list[Array]], values: Any, name: str) -> None:
         """Write arrays of all layers, on a state that no copy of the estimator shares."""
-        self._fitted_state("coefs_")
+        self._fitted_state(name)
         state = self._state.copy()
         state.settle()
         # Both, where the parameters that predict are an average.
         for parameters in (state.parameters, state.predicting):
-            LiveViews(part(state.network, parameters))[:] = list(values)
+            LiveViews(part(state.network, parameters), name)[:] = values
+            values = part(state.network, parameters)  # an iterator can be gone through once
         self._state = state
 
     @property
@@ -776,6 +791,11 @@ class BaseMLP(Targets, CallbackSupportMixin, BaseEstimator):
         return tags
 
 
+def _rows_of_biases(network: Network, parameters: Array) -> list[Array]:
+    """Return views (n_out,) of the biases in the flat vector."""
+    return [b[0] for b in network.biases(parameters)]
+
+
 @functools.cache
 def _defaults(kind: type[BaseMLP]) -> tuple[tuple[str, Any], ...]:
     parameters = inspect.signature(kind).parameters.values()
@@ -788,16 +808,6 @@ def _unless_sparse(X: Any) -> Any:
     if scipy.sparse.issparse(X) and X.nnz > SPARSE_SHARE * X.shape[0] * X.shape[1]:
         return X.toarray(order="C")
     return X
-
-
-def _check_sortable(classes: Any) -> None:
-    """Raise ValueError for classes that have no order, as 0 and None, or are NaN."""
-    try:
-        np.unique(classes)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"classes must hold labels of one kind, integers or text, got {classes!r}: {error}"
-        ) from None
 
 
 def _narrowed(X: Any, dtype: np.dtype) -> Any:
@@ -1013,7 +1023,7 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
             )
         y = checked_sparse(y, "y")
         if classes is not None:
-            _check_sortable(classes)
+            sorted_classes(classes)
         try:
             if _check_partial_fit_first_call(self, classes):
                 self._has_labels = type_of_target(y).startswith("multilabel")

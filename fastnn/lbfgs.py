@@ -19,6 +19,9 @@ __all__ = ["minimise", "run_lbfgs"]
 
 Array = NDArray[Any]
 
+# SciPy counts the evaluations of a line search with an int32.
+INT32_MAX = 2**31 - 1
+
 
 class _Iterations:
     """SciPy's iterations as a trainer's passes, for who looks on."""
@@ -93,8 +96,9 @@ def minimise(
         objective, parameters.astype(np.float64), jac=True, method="L-BFGS-B", callback=callback,
         options={
             "maxiter": job.num_passes, "maxfun": optimizer.maxfun or job.num_passes * (optimizer.maxls + 1),
-            "maxcor": optimizer.maxcor, "ftol": optimizer.ftol, "gtol": optimizer.gtol,
-            "maxls": optimizer.maxls,
+            # There are no more corrections than iterations, but room for all that are asked for is made.
+            "maxcor": min(optimizer.maxcor, job.num_passes), "ftol": optimizer.ftol, "gtol": optimizer.gtol,
+            "maxls": min(optimizer.maxls, INT32_MAX),
         },
     )  # fmt: skip
 

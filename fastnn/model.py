@@ -24,9 +24,11 @@ from .validation import (
     check_count,
     check_flag,
     check_number,
+    check_parameters,
     check_rate,
     check_samples,
     check_weights,
+    shown,
 )
 
 __all__ = ["LiveViews", "Model"]
@@ -83,7 +85,10 @@ class Model:
     Attributes
     ----------
     W : list of array (n_in, n_out)
-        Weights of the layers, views of the live parameters: writing to them changes the model.
+        Weights of the layers, views of the live parameters: writing to them changes the model. Arrays that
+        are assigned, ``model.W[0] = ...`` or ``model.W = [...]``, must have the same shape and hold real
+        numbers that the dtype can hold; if one does not, none is written. NaN and infinity may be set, but
+        `train` raises ValueError where there are any.
     b : list of array (1, n_out)
         Biases, likewise.
     batch_norm : list of BatchNorm
@@ -184,19 +189,27 @@ class Model:
 
     @property
     def W(self) -> Sequence[NDArray[Any]]:
-        return LiveViews(self._network.weights(self._parameters))
+        return LiveViews(self._network.weights(self._parameters), "W")
 
     @W.setter
     def W(self, values: Sequence[ArrayLike]) -> None:
-        LiveViews(self._network.weights(self._parameters))[:] = values
+        self._make_writeable()
+        LiveViews(self._network.weights(self._parameters), "W")[:] = values
 
     @property
     def b(self) -> Sequence[NDArray[Any]]:
-        return LiveViews(self._network.biases(self._parameters))
+        return LiveViews(self._network.biases(self._parameters), "b")
 
     @b.setter
     def b(self, values: Sequence[ArrayLike]) -> None:
-        LiveViews(self._network.biases(self._parameters))[:] = values
+        self._make_writeable()
+        LiveViews(self._network.biases(self._parameters), "b")[:] = values
+
+    def _make_writeable(self) -> None:
+        """Replace parameters that are read-only, as those of a memory-mapped pickle, by a copy."""
+        for name in ("_parameters", "_statistics"):
+            if not getattr(self, name).flags.writeable:
+                setattr(self, name, getattr(self, name).copy())
 
     def train(
         self,
@@ -329,9 +342,7 @@ class Model:
         validation = self._check_validation(validation_data)
         functions, stopping = _sort_callbacks(callbacks, validation is not None)
         print_loss, progress = check_flag(print_loss, "print_loss"), check_flag(progress, "progress")
-        for name in ("_parameters", "_statistics"):
-            if not getattr(self, name).flags.writeable:  # as a memory-mapped pickle's are
-                setattr(self, name, getattr(self, name).copy())
+        self._make_writeable()
         if not np.isfinite(self._parameters).all():
             raise ValueError("W or b holds NaN or infinity: set finite values before training")
         random = resolve_random_state(random_state)
@@ -679,16 +690,37 @@ def _as_given(network: Network, y: NDArray[Any]) -> NDArray[Any]:
 
 
 class LiveViews(list):
-    """Views of the parameters; assigning to an item writes into the model instead of cutting it off."""
+    """Views of the parameters; assigning to an item writes into the model instead of cutting it off.
+
+    Parameters
+    ----------
+    views : iterable of array
+        One a layer.
+    name : str
+        What the messages call the list.
+    """
+
+    def __init__(self, views: Iterable[NDArray[Any]], name: str) -> None:
+        super().__init__(views)
+        self._name = name
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        views = self[index] if isinstance(index, slice) else [self[index]]
-        values = [np.array(v) for v in (value if isinstance(index, slice) else [value])]
-        if len(values) != len(views):
-            raise ValueError(f"{len(views)} layers take {len(views)} arrays, got {len(values)}")
+        places = range(len(self))[index]
+        if isinstance(places, int):
+            places, values = range(places, places + 1), [value]
+        else:
+            try:
+                values = list(value)
+            except TypeError:
+                raise ValueError(
+                    f"{self._name} must be a list of {len(places)} arrays, one a layer, got {shown(value)}"
+                ) from None
+        if len(values) != len(places):
+            raise ValueError(f"{len(places)} layers take {len(places)} arrays, got {len(values)}")
         # Copies, which may come from the model itself, and all looked at before the first is written.
-        for view, new in zip(views, values, strict=True):
-            if new.shape != view.shape:
-                raise ValueError(f"this layer's array has the shape {view.shape}, got {new.shape}")
-        for view, new in zip(views, values, strict=True):
-            view[...] = new
+        checked = [
+            check_parameters(new, self[k].shape, self[k].dtype, f"{self._name}[{k}]")
+            for k, new in zip(places, values, strict=True)
+        ]
+        for k, new in zip(places, checked, strict=True):
+            self[k][...] = new

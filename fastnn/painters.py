@@ -21,7 +21,7 @@ from .backends import get_backend
 from .committee import Committee, joined, restricted
 from .grids import Tally
 from .model import Model
-from .validation import check_choice
+from .validation import check_choice, sorted_classes
 
 __all__ = [
     "METHODS",
@@ -308,7 +308,7 @@ def make_painter(
             raise ValueError("method 'certified' is for networks of fastnn: use method='dense' or 'auto'")
         return _table_painter(model, n_features, pair, rest, names, response, class_of_interest, classes)
     labels = subject.classes
-    if classes is not None and not np.array_equal(np.asarray(classes), labels):
+    if classes is not None and not np.array_equal(sorted_classes(classes), labels):
         raise ValueError(f"classes are {labels.tolist()}, the model's own: leave the argument out")
     which = 0
     if response == "probability":
@@ -488,9 +488,7 @@ def _table_painter(
     if own is not None:
         labels: Array | None = np.asarray(own)
     elif classes is not None:
-        labels = np.unique(np.asarray(classes))
-        if not labels.size:
-            raise ValueError("classes must name one class at least, got none")
+        labels = sorted_classes(classes)
     else:
         labels = None
     if response == "class":

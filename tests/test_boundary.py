@@ -730,7 +730,7 @@ def test_a_function_may_render_and_train_itself(monkeypatch):
 
 
 def test_a_picture_too_wide_for_a_strip(tmp_path, monkeypatch):
-    monkeypatch.setattr(boundary.psutil, "virtual_memory", lambda: SimpleNamespace(available=10**9))
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=10**9))
     with pytest.raises(MemoryError, match="strips that take .* bytes.*write it to .zarr or .dzi"):
         render_boundary(
             lambda points: points[:, 0] > 0,

@@ -914,7 +914,7 @@ def test_coefs_are_the_parameters_themselves(options):
     for name in ("coefs_", "intercepts_", "model_", "loss_", "n_iter_"):
         assert not hasattr(classifier(), name)
     for wrong in ([np.ones((2, 2))] * 2, [1.0, 2.0]):
-        with pytest.raises(ValueError, match="this layer's array has the shape"):
+        with pytest.raises(ValueError, match=r"coefs_\[0\] must have the shape"):
             model.coefs_ = wrong
     # What is assigned is what a later fit goes on from.
     model.coefs_ = [0 * W for W in model.coefs_]

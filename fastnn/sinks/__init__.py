@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from fastnn_kernels.interrupts import held_interrupts
 
 from ..threads import Flag, available_cores, in_turn
+from ..validation import check_path
 from .array import ArraySink, strips
 from .base import FileSink, Picture, Rect, Sink
 from .deepzoom import DeepZoomSink
@@ -82,13 +83,10 @@ def open_sink(out: Any, picture: Picture, argument: str = "out") -> Sink:
         return ArraySink(out, picture)
     if not isinstance(out, (str, os.PathLike)):
         raise TypeError(f"{argument} must be an array, a path or None, got {type(out).__name__}")
-    path = Path(out)
-    if path.suffix.lower() not in FORMATS:
-        raise ValueError(f"{argument}: {path} must end in one of {', '.join(FORMATS)}")
-    path = path.absolute()
-    if not path.parent.is_dir():
-        raise ValueError(f"{argument}: there is no folder {path.parent}")
-    return FORMATS[path.suffix.lower()](path, picture, argument)
+    suffix = Path(out).suffix.lower()
+    if suffix not in FORMATS:
+        raise ValueError(f"{argument}: {Path(out)} must end in one of {', '.join(FORMATS)}")
+    return FORMATS[suffix](check_path(out, argument), picture, argument)
 
 
 def save_pixels(pixels: NDArray[Any], path: str | os.PathLike[str], picture: Picture) -> None:

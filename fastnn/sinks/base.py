@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..files import Draft
+from ..validation import check_file_name, check_no_folder
 
 __all__ = ["PALETTE", "FileSink", "OneColourTiles", "Picture", "Rect", "Sink", "deflated", "from_the_top"]
 
@@ -150,6 +151,8 @@ class FileSink(Sink):
                 f"{self.argument}: a {suffix} picture has at most {self.most_classes} classes, "
                 f"but there are {len(picture.colours)}{remedy}"
             )
+        for final in self.final_names():
+            check_file_name(final, self.argument)
         self.check_place()
         self.draft = Draft(*self.final_names())
         try:
@@ -166,8 +169,7 @@ class FileSink(Sink):
         return (self.path,)
 
     def check_place(self) -> None:
-        if self.path.is_dir():
-            raise ValueError(f"{self.argument}: {self.path} is a folder, not the name of a picture")
+        check_no_folder(self.path, self.argument)
 
     def discard(self) -> None:
         self.draft.discard()
