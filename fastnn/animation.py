@@ -27,7 +27,7 @@ from .optimizers import LBFGS
 from .painters import NetworkPainter, make_painter
 from .plotting import REGION_STRENGTH, RESPONSE_COLOURS, Samples, class_colours, class_name
 from .training import History
-from .validation import check_count, check_flag, check_no_folder, check_number, check_path, shown
+from .validation import check_count, check_file_name, check_flag, check_number
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -149,7 +149,7 @@ def animate_training(
     ...     path.name, os.path.getsize(path) > 10_000
     ('training.gif', True)
     """
-    goal = _check_goal(path)
+    goal = _check_goal(check_file_name(path, "path"))
     frames, size = check_count(frames, "frames", 1), check_size(size)
     milliseconds = max(1, round(1000 / check_number(fps, "fps", LEAST_FPS)))
     longest = LONGEST[goal.suffix.lower()]
@@ -177,17 +177,19 @@ def animate_training(
     return goal
 
 
-def _check_goal(given: Any) -> Path:
-    """Return a path that a picture can be written to; found out before the work rather than after it."""
+def _check_goal(path: Path) -> Path:
+    """A path that a picture can be written to; found out before the work rather than after it."""
     from PIL import Image
 
     Image.init()
     known = [suffix for suffix, settings in FORMATS.items() if settings["format"] in Image.SAVE_ALL]
-    path = check_path(given, "path")
     if path.suffix.lower() not in known:
-        raise ValueError(f"path must end in one of {', '.join(known)}, got {shown(str(given))}")
-    check_no_folder(path, "path")
-    return Path(given)
+        raise ValueError(f"path must end in one of {', '.join(known)}, got {str(path)!r}")
+    if not path.absolute().parent.is_dir():
+        raise ValueError(f"there is no folder {path.absolute().parent}")
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder, not the name of a picture")
+    return path
 
 
 def moments(first: int, last: int, count: int) -> list[int]:

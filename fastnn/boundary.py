@@ -38,6 +38,8 @@ Array = NDArray[Any]
 FASTEST_NETWORK, FASTEST_OTHER = 2e9, 2e7
 # Days that a picture may take at that rate.
 MOST_DAYS = 3
+# Threads of a picture: no more than there are cores paint at a time, and each is started.
+MOST_THREADS = 256
 
 
 @dataclass(frozen=True)
@@ -322,6 +324,7 @@ def render(
     Sink
     RenderStats
     """
+    n_threads = min(n_threads, MOST_THREADS)
     began = time.perf_counter()
     stop, interrupted = Flag(), Flag()
     writing = 0.0
@@ -403,7 +406,7 @@ def check_size(size: Any) -> tuple[int, int]:
             raise TypeError
         width, height = (size, size) if isinstance(size, (int, np.integer)) else size
     except (TypeError, ValueError):
-        raise ValueError(f"size must be pixels, (width, height) or one number, got {shown(size)}") from None
+        raise ValueError(f"size must be pixels, (width, height) or one number, got {size!r}") from None
     return check_count(width, "width", 1), check_count(height, "height", 1)
 
 

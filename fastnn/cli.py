@@ -13,7 +13,7 @@ from pathlib import Path
 from . import __version__
 from .backends import BACKENDS
 from .files import written_whole
-from .validation import check_memory, check_no_folder, check_path
+from .validation import check_file_name, check_memory
 
 __all__ = ["main"]
 
@@ -99,8 +99,12 @@ def _moons(options: argparse.Namespace) -> int:
 
     from .model import Model
 
+    check_file_name(options.out, "--out")
     # Found out before the work rather than after it.
-    check_no_folder(check_path(options.out, "--out"), "--out")
+    if not options.out.absolute().parent.is_dir():
+        raise ValueError(f"--out: there is no folder {options.out.absolute().parent}")
+    if options.out.is_dir():
+        raise ValueError(f"--out: {options.out} is a folder, not the name of a picture")
     known = FigureCanvasBase.get_supported_filetypes()
     if _picture_format(options.out) not in known:
         raise ValueError(f"--out: {options.out} must end in one of {', '.join(sorted(known))}")

@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 import numbers
 import operator
-import sys
 from abc import abstractmethod
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -43,7 +43,7 @@ from sklearn.utils.multiclass import (
     _check_partial_fit_first_call,
     type_of_target,
 )
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from .backends import Job, get_backend
 from .fitting import CallbackSupportMixin, Fit, Shown, State, Validation, claimed, warn, with_callbacks
@@ -73,7 +73,7 @@ from .predictor import Predictor, check_method
 from .reference.layer import ACTIVATIONS
 from .schedules import SCHEDULES, Constant, Schedule, resolve_schedule
 from .sparse import checked_sparse
-from .targets import ClassTargets, NumberTargets, Targets
+from .targets import FLOATS, ClassTargets, NumberTargets, Targets
 from .threads import available_cores
 from .validation import all_finite, check_weights, shown, sorted_classes
 
@@ -88,32 +88,26 @@ _SGD_RATES = ("constant", "invscaling", "adaptive")
 # L-BFGS ends where the objective falls by less than this share, scikit-learn's (SciPy's) default.
 _LBFGS_FTOL = 2.220446049250313e-09
 
-# What X may be of; all else becomes the first.
-_FLOATS = (np.float64, np.float32)
-
 # Of the values of a table: where no more are other than 0, the kernels take it as a sparse one.
 SPARSE_SHARE = 0.1
 
 # What only solvers that take passes have.
 _CURVES = ("loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_")
 
-# Of a float: an integer may be larger, and is no infinity either.
-LARGEST = sys.float_info.max
-
 _ACTIVATION_NAMES = {*ACTIVATIONS, *_SIGMOID}
 _CONSTRAINTS: dict[str, list[Any]] = {
     "hidden_layer_sizes": ["array-like", Interval(numbers.Integral, 1, None, closed="left")],
     "activation": [StrOptions(_ACTIVATION_NAMES), list, tuple],
     "solver": [StrOptions(set(OPTIMIZERS)), Optimizer],
-    "alpha": [Interval(numbers.Real, 0, LARGEST, closed="both")],
+    "alpha": [Interval(numbers.Real, 0, None, closed="left")],
     "batch_size": [StrOptions({"auto"}), Interval(numbers.Integral, 1, None, closed="left")],
     "learning_rate": [StrOptions({*_SGD_RATES, *SCHEDULES}), Schedule, callable],
-    "learning_rate_init": [Interval(numbers.Real, 0, LARGEST, closed="right")],
-    "power_t": [Interval(numbers.Real, 0, LARGEST, closed="both")],
+    "learning_rate_init": [Interval(numbers.Real, 0, None, closed="neither")],
+    "power_t": [Interval(numbers.Real, 0, None, closed="left")],
     "max_iter": [Interval(numbers.Integral, 1, None, closed="left")],
     "shuffle": ["boolean"],
     "random_state": ["random_state"],
-    "tol": [Interval(numbers.Real, 0, LARGEST, closed="both")],
+    "tol": [Interval(numbers.Real, 0, None, closed="left")],
     "verbose": ["verbose"],
     "warm_start": ["boolean"],
     "momentum": [Interval(numbers.Real, 0, 1, closed="both")],
@@ -122,7 +116,7 @@ _CONSTRAINTS: dict[str, list[Any]] = {
     "validation_fraction": [Interval(numbers.Real, 0, 1, closed="left")],
     "beta_1": [Interval(numbers.Real, 0, 1, closed="left")],
     "beta_2": [Interval(numbers.Real, 0, 1, closed="left")],
-    "epsilon": [Interval(numbers.Real, 0, LARGEST, closed="right")],
+    "epsilon": [Interval(numbers.Real, 0, None, closed="neither")],
     "n_iter_no_change": [
         Interval(numbers.Integral, 1, None, closed="left"),
         Options(numbers.Real, {np.inf}),
@@ -130,8 +124,8 @@ _CONSTRAINTS: dict[str, list[Any]] = {
     "max_fun": [Interval(numbers.Integral, 1, None, closed="left")],
     "dropout": [Interval(numbers.Real, 0, 1, closed="left"), list, tuple],
     "batch_norm": ["boolean"],
-    "weight_decay": [Interval(numbers.Real, 0, LARGEST, closed="both"), None],
-    "max_grad_norm": [Interval(numbers.Real, 0, LARGEST, closed="right"), None],
+    "weight_decay": [Interval(numbers.Real, 0, None, closed="left"), None],
+    "max_grad_norm": [Interval(numbers.Real, 0, None, closed="neither"), None],
     "ema_decay": [Interval(numbers.Real, 0, 1, closed="left"), None],
     "scoring": [StrOptions({*get_scorer_names(), "loss"}), callable, None],
     "n_threads": [Interval(numbers.Integral, 1, None, closed="left"), None],
@@ -297,6 +291,9 @@ class BaseMLP(Targets, CallbackSupportMixin, BaseEstimator):
             for name, default in _defaults(type(self))
             if getattr(self, name) is not default
         }
+        for name, value in changed.items():
+            if isinstance(value, numbers.Real) and _takes_reals(self._parameter_constraints.get(name, ())):
+                changed[name] = _as_float(value, name)
         validate_parameter_constraints(self._parameter_constraints, changed, caller_name=type(self).__name__)
 
     @classmethod
@@ -388,7 +385,7 @@ class BaseMLP(Targets, CallbackSupportMixin, BaseEstimator):
                 )  # fmt: skip
                 optimizer = self._chosen_optimizer()
                 if self._has_own_schedule():
-                    resolve_schedule(self.learning_rate)
+                    resolve_schedule(self.learning_rate, "learning_rate")
                 state = self._begun(network) if begins else self._state
                 if not begins:
                     self._check_continued(network)
@@ -431,9 +428,8 @@ class BaseMLP(Targets, CallbackSupportMixin, BaseEstimator):
         given = self.hidden_layer_sizes
         if isinstance(given, np.ndarray) and not given.ndim:
             given = given[()]
-        given = list(given) if hasattr(given, "__iter__") else [given]
         try:
-            sizes = [operator.index(size) for size in given]
+            sizes = [operator.index(size) for size in (given if hasattr(given, "__iter__") else [given])]
         except TypeError:
             raise ValueError(
                 "hidden_layer_sizes must be an integer or a list of integers such as (100, 50), got "
@@ -448,7 +444,9 @@ class BaseMLP(Targets, CallbackSupportMixin, BaseEstimator):
             return _SIGMOID.get(self.activation, self.activation)
         for k, name in enumerate(self.activation):
             if not (isinstance(name, str) and name in _ACTIVATION_NAMES):
-                raise ValueError(f"activation[{k}] must be one of {sorted(_ACTIVATION_NAMES)}, got {name!r}")
+                raise ValueError(
+                    f"activation[{k}] must be one of {sorted(_ACTIVATION_NAMES)}, got {shown(name)}"
+                )
         return [_SIGMOID.get(name, name) for name in self.activation]
 
     def _checked_validation(self, X_val: Any, y_val: Any) -> _Data:
@@ -460,7 +458,7 @@ class BaseMLP(Targets, CallbackSupportMixin, BaseEstimator):
     def _checked(self, X: Any, y: Any, sample_weight: Any, use: str) -> _Data:
         begins = use in ("new", "first")
         if (
-            _is_table(X, _FLOATS)
+            _is_table(X, FLOATS)
             and type(y) is np.ndarray
             and y.shape == X.shape[:1]
             and y.dtype.kind in "ib"
@@ -470,20 +468,16 @@ class BaseMLP(Targets, CallbackSupportMixin, BaseEstimator):
             self.n_features_in_ = X.shape[1]
             self.__dict__.pop("feature_names_in_", None)
         else:
-            X, y = validate_data(
-                self, checked_sparse(X), checked_sparse(y, "y"), accept_sparse="csr", multi_output=True,
-                dtype=_FLOATS, order="C", reset=begins, **self._target_checks,
-            )  # fmt: skip
+            X, y = self._validated(X, y, reset=begins)
         y = self._check_targets(y, use)
         X = _unless_sparse(X)
         if not begins:
             X = _narrowed(X, self._state.network.dtype)
-        if sample_weight is not None:
-            sample_weight = check_weights(_check_sample_weight(sample_weight, X), X.shape[0])
-        weights = check_weights(sample_weight, X.shape[0])
+        weights = self._validated_weights(sample_weight, X)
+        given_weights = None if sample_weight is None else weights
         if (factors := self._class_weights(y)) is not None:
             weights = check_weights(weights * factors, X.shape[0])
-        return _Data(X, self._encoded(y, X.dtype), weights, y, sample_weight)
+        return _Data(X, self._encoded(y, X.dtype), weights, y, given_weights)
 
     def _begun(self, network: Network) -> State:
         """The state of a network that is new."""
@@ -563,10 +557,13 @@ class BaseMLP(Targets, CallbackSupportMixin, BaseEstimator):
             random = np.random.RandomState()
             random.set_state(state.split)
         stratify = data.y > 0.5 if self.n_outputs_ == 1 else None
-        ours, theirs = train_test_split(
-            np.arange(data.X.shape[0]), random_state=random, test_size=self.validation_fraction,
-            stratify=stratify if isinstance(self, ClassifierMixin) else None,
-        )  # fmt: skip
+        try:
+            ours, theirs = train_test_split(
+                np.arange(data.X.shape[0]), random_state=random, test_size=float(self.validation_fraction),
+                stratify=stratify if isinstance(self, ClassifierMixin) else None,
+            )  # fmt: skip
+        except ValueError as error:
+            raise ValueError(f"validation_fraction={self.validation_fraction}: {error}") from error
         if len(theirs) < 2:
             raise ValueError(
                 "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
@@ -607,12 +604,12 @@ class BaseMLP(Targets, CallbackSupportMixin, BaseEstimator):
 
     def _schedule(self, state: State, n_samples: int, n_batches: int) -> Schedule:
         if self._has_own_schedule():
-            return resolve_schedule(self.learning_rate)
+            return resolve_schedule(self.learning_rate, "learning_rate")
         if self.solver != "sgd" or self.learning_rate == "constant":
             return Constant()
         if self.learning_rate == "adaptive":
             return _Adaptive(state)
-        return _InverseScaling(self.power_t, self.t_, state.n_steps, n_samples, n_batches)
+        return _InverseScaling(float(self.power_t), self.t_, state.n_steps, n_samples, n_batches)
 
     def _batch_size(self, n_samples: int) -> int:
         return min(200 if self.batch_size == "auto" else int(self.batch_size), n_samples)
@@ -639,8 +636,8 @@ class BaseMLP(Targets, CallbackSupportMixin, BaseEstimator):
             epsilon=float(self.learning_rate_init),
             reg_lambda=float(self.alpha),
             clip_norm=float(self.max_grad_norm or 0.0),
-            average_share=0.0 if self.ema_decay is None else 1.0 - self.ema_decay,
-            n_threads=self.n_threads or available_cores(),
+            average_share=0.0 if self.ema_decay is None else 1.0 - float(self.ema_decay),
+            n_threads=int(self.n_threads or available_cores()),
             of_objective=True,
             # scikit-learn's squared error is a mean over the outputs, of which it descends the sum.
             loss_share=1 / self.n_outputs_ if isinstance(state.network.loss, SquaredError) else 1.0,
@@ -660,7 +657,7 @@ class BaseMLP(Targets, CallbackSupportMixin, BaseEstimator):
         def loss() -> float:
             total = data.weights.sum()
             weights = data.weights / total
-            return backend.loss(network, state.folded, data.X, data.y, weights, self.n_threads or 0)
+            return backend.loss(network, state.folded, data.X, data.y, weights, int(self.n_threads or 0))
 
         def score() -> float:
             if self.scoring is None:
@@ -669,7 +666,11 @@ class BaseMLP(Targets, CallbackSupportMixin, BaseEstimator):
             weights: dict[str, Any] = {}
             if data.given_weights is not None and _takes_weights(scorer):
                 weights["sample_weight"] = data.given_weights
-            return float(scorer(looked_at, data.X, data.given, **weights))
+            value = scorer(looked_at, data.X, data.given, **weights)
+            try:
+                return float(value)
+            except (TypeError, ValueError):
+                raise ValueError(f"scoring must give a number, got {shown(value)}") from None
 
         looked_at = self._without_names()
         if self.scoring == "loss":
@@ -695,15 +696,13 @@ class BaseMLP(Targets, CallbackSupportMixin, BaseEstimator):
             and "feature_names_in_" not in self.__dict__
         ):
             return X
-        X = validate_data(
-            self, checked_sparse(X), accept_sparse="csr", dtype=_FLOATS, order="C", reset=False
-        )  # fmt: skip
+        X = self._validated(X, reset=False)
         return _narrowed(_unless_sparse(X), network.dtype)
 
     def _outputs(self, X: Array, name: str) -> Array:
         """The outputs `name` of the scores of checked samples, (n, n_outputs)."""
         state = self._state
-        return get_backend("numba").outputs(state.network, state.folded, X, name, self.n_threads or 0)
+        return get_backend("numba").outputs(state.network, state.folded, X, name, int(self.n_threads or 0))
 
     def predictor(self, n_rows: int = 1, method: str = "predict") -> Predictor:
         """A function that predicts for so many samples in microseconds, for serving.
@@ -791,6 +790,31 @@ class BaseMLP(Targets, CallbackSupportMixin, BaseEstimator):
         return tags
 
 
+def _takes_reals(constraints: Any) -> bool:
+    """True for the constraints of a parameter that may be any real number of an interval."""
+    return any(isinstance(one, Interval) and one.type is numbers.Real for one in constraints)
+
+
+def _as_float(value: Any, name: str) -> Any:
+    """Return a real number as scikit-learn's intervals take it, where a float can hold it.
+
+    Raises
+    ------
+    ValueError
+        For a finite number beyond all floats, which those intervals would let pass.
+    """
+    if isinstance(value, float | bool | np.bool_):
+        return value
+    try:
+        with np.errstate(over="ignore"):
+            number = float(value)
+    except OverflowError:
+        number = math.inf
+    if math.isinf(number) and value not in (math.inf, -math.inf):
+        raise ValueError(f"{name} must be a number that a float can hold, got {shown(value)}")
+    return value if isinstance(value, numbers.Integral) else number
+
+
 def _rows_of_biases(network: Network, parameters: Array) -> list[Array]:
     """Return views (n_out,) of the biases in the flat vector."""
     return [b[0] for b in network.biases(parameters)]
@@ -874,7 +898,9 @@ _SOLVERS: dict[str, Callable[[Any, dict[str, Any]], Optimizer]] = {
     "nesterov": lambda mlp, decay: Nesterov(momentum=float(mlp.momentum), **decay),
     "adagrad": lambda mlp, decay: OPTIMIZERS["adagrad"](**decay),
     "rmsprop": lambda mlp, decay: OPTIMIZERS["rmsprop"](**decay),
-    "lbfgs": lambda mlp, decay: LBFGS(ftol=_LBFGS_FTOL, gtol=float(mlp.tol), maxfun=int(mlp.max_fun)),
+    "lbfgs": lambda mlp, decay: LBFGS(
+        ftol=_LBFGS_FTOL, gtol=float(mlp.tol), maxfun=min(int(mlp.max_fun), 2**62)
+    ),
 }
 
 
@@ -1025,8 +1051,9 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
         if classes is not None:
             sorted_classes(classes)
         try:
-            if _check_partial_fit_first_call(self, classes):
-                self._has_labels = type_of_target(y).startswith("multilabel")
+            with np.errstate(invalid="ignore"):  # NaN and infinity are refused later
+                if _check_partial_fit_first_call(self, classes):
+                    self._has_labels = type_of_target(y).startswith("multilabel")
             return self._fit(X, y, sample_weight, n_passes=1, knows_classes=True)
         except BaseException:
             if "_state" not in self.__dict__:  # then the next call is the first again
@@ -1038,7 +1065,8 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
         targets = y if self._has_labels else np.searchsorted(self.classes_, y)[:, None]
         targets = targets.astype(dtype)
         if self.label_smoothing and not isinstance(self._loss(), SoftmaxCrossEntropy):
-            targets = targets * (1 - self.label_smoothing) + self.label_smoothing / 2
+            share = float(self.label_smoothing)
+            targets = targets * (1 - share) + share / 2
         return targets
 
     def _class_weights(self, y: Any) -> Any:
@@ -1084,7 +1112,9 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
         output, finish = self._serving(method)
         if output is None:
             state = self._state
-            return finish(get_backend("numba").predict(state.network, state.folded, X, self.n_threads or 0))
+            return finish(
+                get_backend("numba").predict(state.network, state.folded, X, int(self.n_threads or 0))
+            )
         return finish(self._outputs(X, output))
 
     def predict(self, X: Any) -> Array:

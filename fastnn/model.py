@@ -671,12 +671,12 @@ def _sort_callbacks(callbacks: Any, has_validation: bool) -> tuple[list[Any], Ea
     try:
         given = list(callbacks)
     except TypeError:
-        raise ValueError(f"callbacks must be a list, got {callbacks!r}: pass [{callbacks!r}]") from None
+        raise ValueError(f"callbacks must be a list, got {shown(callbacks)}: pass one in brackets") from None
     stoppings = [callback for callback in given if isinstance(callback, EarlyStopping)]
     functions = [callback for callback in given if not isinstance(callback, EarlyStopping)]
     for callback in functions:
         if not callable(callback) or isinstance(callback, type):
-            raise ValueError(f"callbacks must be functions or an EarlyStopping(), got {callback!r}")
+            raise ValueError(f"callbacks must be functions or an EarlyStopping(), got {shown(callback)}")
     if len(stoppings) > 1:
         raise ValueError("callbacks holds more than one EarlyStopping: leave one")
     if stoppings and not has_validation:
@@ -716,7 +716,9 @@ class LiveViews(list):
                     f"{self._name} must be a list of {len(places)} arrays, one a layer, got {shown(value)}"
                 ) from None
         if len(values) != len(places):
-            raise ValueError(f"{len(places)} layers take {len(places)} arrays, got {len(values)}")
+            raise ValueError(
+                f"{self._name}: {len(places)} layers take {len(places)} arrays, got {len(values)}"
+            )
         # Copies, which may come from the model itself, and all looked at before the first is written.
         checked = [
             check_parameters(new, self[k].shape, self[k].dtype, f"{self._name}[{k}]")

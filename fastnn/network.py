@@ -35,7 +35,7 @@ LEAST_WIDTH, LEAST_TRAINING_WIDTH, MOST_WIDTH = 128, 256, 512
 # A call into the kernels does a whole tile at least, and Ctrl-C waits for its end: of a network so
 # large that a tile takes longer than this many operations, some 50 ms, tiles are narrower.
 TILE_OPERATIONS = 3e9
-# Bytes of parameters from which on it is asked whether there is memory for them, which takes a moment.
+# Bytes of an array from which on it is asked whether there is memory for it, which takes a moment.
 LARGE_BYTES = 1 << 28
 
 
@@ -137,7 +137,7 @@ class Network:
         if not isinstance(hidden, Sequence) or len(hidden) != n_hidden:
             raise ValueError(
                 f"activation must be one name or a list of one for each of the {n_hidden} hidden layers, "
-                f"got {activation!r}"
+                f"got {shown(activation)}"
             )
         for name in (activation,) if isinstance(activation, str) else hidden:
             check_choice(name, "activation", ACTIVATIONS)
@@ -145,11 +145,11 @@ class Network:
         try:
             resolved = np.dtype(dtype)
         except TypeError:
-            raise ValueError(f"dtype must be float32 or float64, got {dtype!r}") from None
+            raise ValueError(f"dtype must be float32 or float64, got {shown(dtype)}") from None
         if resolved not in (np.dtype(np.float32), np.dtype(np.float64)):
             raise ValueError(f"dtype must be float32 or float64, got {resolved}")
         if not isinstance(batch_norm, bool | np.bool_):
-            raise ValueError(f"batch_norm must be True or False, got {batch_norm!r}")
+            raise ValueError(f"batch_norm must be True or False, got {shown(batch_norm)}")
         network = cls(
             dims, (*hidden, output_activation), resolved, resolve_loss(loss), bool(batch_norm),
             _dropout_rates(dropout, n_hidden),
@@ -396,7 +396,7 @@ def _dropout_rates(dropout: Any, n_hidden: int) -> tuple[float, ...]:
         if len(dropout) != n_hidden + 1:
             raise ValueError(
                 f"dropout must be one rate, for the hidden layers, or a list of {n_hidden + 1}: one for the "
-                f"inputs and one for each of the {n_hidden} hidden layers, got {dropout!r}"
+                f"inputs and one for each of the {n_hidden} hidden layers, got {shown(dropout)}"
             )
         rates = [
             check_number(rate, f"dropout[{k}]", 0.0, 1.0, exclusive_end=True)

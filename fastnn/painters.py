@@ -21,7 +21,7 @@ from .backends import get_backend
 from .committee import Committee, joined, restricted
 from .grids import Tally
 from .model import Model
-from .validation import check_choice, sorted_classes
+from .validation import check_choice, real_array, shown, sorted_classes
 
 __all__ = [
     "METHODS",
@@ -340,9 +340,9 @@ def known_features(model: Any, fill: Any) -> tuple[int, list[str] | None]:
         if fill is not None and np.ndim(fill) == 0:
             raise ValueError(
                 "fill must hold a number for every feature, since nothing else says how many the function "
-                f"takes, got {fill!r}"
+                f"takes, got {shown(fill)}"
             )
-        count = 2 if fill is None else len(fill)
+        count = 2 if fill is None else real_array(fill, "fill").size
     return int(count), None if names is None else [str(name) for name in names]
 
 
@@ -365,10 +365,10 @@ def resolve_features(features: Any, n_features: int, names: list[str] | None) ->
         else:
             known = f", or names of {names}" if names else ""
             raise ValueError(
-                f"features must be two numbers from 0 to {n_features - 1}{known}, got {features!r}"
+                f"features must be two numbers from 0 to {n_features - 1}{known}, got {shown(features)}"
             )
     if isinstance(features, str) or len(places) != 2 or places[0] == places[1]:
-        raise ValueError(f"features must be two different features, as (0, 1), got {features!r}")
+        raise ValueError(f"features must be two different features, as (0, 1), got {shown(features)}")
     return places[0], places[1]
 
 
@@ -395,15 +395,15 @@ def _rest(
             )
         return np.zeros(n_features)
     try:
-        values = np.array(np.broadcast_to(np.asarray(fill, np.float64), (n_features,)))
-    except (TypeError, ValueError):
+        values = np.array(np.broadcast_to(real_array(fill, "fill"), (n_features,)))
+    except ValueError:
         raise ValueError(
             f"fill must be a number or {n_features} numbers, one a feature"
-            f"{', or a mapping of their names' if names else ''}, got {fill!r}"
+            f"{', or a mapping of their names' if names else ''}, got {shown(fill)}"
         ) from None
     values[list(features)] = 0
     if not np.isfinite(values).all():
-        raise ValueError(f"fill must hold finite numbers, got {fill!r}")
+        raise ValueError(f"fill must hold finite numbers, got {shown(fill)}")
     return values
 
 
@@ -494,8 +494,8 @@ def _table_painter(
     if response == "class":
         predict = getattr(model, "predict", model)
         respond = None
-        if not callable(predict):
-            raise TypeError(f"model must be a fastnn.Model, have predict or be callable, got {model!r}")
+        if not callable(predict) or isinstance(model, type):
+            raise TypeError(f"model must be a fastnn.Model, have predict or be callable, got {shown(model)}")
     else:
         from .reference.grid import RESPONSES as FUNCTIONS
 

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .backends import Backend
-from .network import Network
-from .validation import _converted, check_choice, check_count
+from .network import LARGE_BYTES, Network
+from .validation import _converted, check_choice, check_count, check_memory
 
 __all__ = ["Predictor", "check_method"]
 
@@ -37,6 +37,9 @@ class Predictor:
         finish: Callable[[Array], Any],
     ) -> None:
         self._shape = (check_count(n_rows, "n_rows", 1), network.n_inputs)
+        n_bytes = n_rows * network.n_inputs * network.dtype.itemsize
+        if n_bytes > LARGE_BYTES:
+            check_memory(n_bytes, f"n_rows: a table of {n_rows} samples takes", "choose fewer")
         self._X = np.zeros(self._shape, network.dtype)
         self._run, self._result = backend.bound(network, parameters.copy(), self._X, output)
         self._finish = finish

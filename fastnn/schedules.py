@@ -476,7 +476,7 @@ class FunctionSchedule(Schedule):
         if not callable(self.function) or isinstance(self.function, type):
             raise ValueError(
                 "function must take a step and return the factor of the learning rate, got "
-                f"{self.function!r}: write, for instance, lambda step: 0.999**step"
+                f"{shown(self.function)}: write, for instance, lambda step: 0.999**step"
             )
 
     def factors(self, steps: NDArray[np.int64], total: int) -> NDArray[np.float64]:
@@ -500,7 +500,7 @@ SCHEDULES: dict[str, type[Schedule]] = {
 }
 
 
-def resolve_schedule(spec: Any) -> Schedule:
+def resolve_schedule(spec: Any, name: str = "schedule") -> Schedule:
     """The schedule that an argument asks for.
 
     Parameters
@@ -508,6 +508,8 @@ def resolve_schedule(spec: Any) -> Schedule:
     spec : Schedule, str or callable
         A schedule, the name of one in `SCHEDULES`, which then has its defaults, or a function that
         takes a step, counted from 0, and returns the factor.
+    name : str, default "schedule"
+        What the messages call it.
 
     Returns
     -------
@@ -527,7 +529,7 @@ def resolve_schedule(spec: Any) -> Schedule:
     if callable(spec) and not isinstance(spec, type | Schedule):
         return FunctionSchedule(spec)
     also = "a function of the step"
-    return resolve(spec, "schedule", Schedule, SCHEDULES, also)  # type: ignore[type-abstract]
+    return resolve(spec, name, Schedule, SCHEDULES, also)  # type: ignore[type-abstract]
 
 
 def _in_steps(length: float, total: int) -> float:

@@ -10,12 +10,20 @@ import scipy.sparse
 from numpy.typing import NDArray
 from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
+from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from .sparse import checked_sparse
+from .validation import check_weights
 
-__all__ = ["ClassTargets", "NumberTargets", "Targets"]
+__all__ = ["FLOATS", "ClassTargets", "NumberTargets", "Targets"]
 
 Array = NDArray[Any]
+
+
+# What X may be of; all else becomes the first.
+FLOATS = (np.float64, np.float32)
+# Stands for a y that there is none of, where None is one that was forgotten.
+_NO_TARGETS = object()
 
 
 class Targets(ABC):
@@ -32,6 +40,28 @@ class Targets(ABC):
         `use` is "new" of the data that begin a network, and "first" where what is to be known of them is
         known; "warm" or "partial" of those that it goes on with, "validation" of others.
         """
+
+    def _validated(self, X: Any, y: Any = _NO_TARGETS, *, reset: bool) -> Any:
+        """Return X, or X and y, as scikit-learn's `validate_data` has them, sparse tables checked first."""
+        options: dict[str, Any] = {"accept_sparse": "csr", "dtype": FLOATS, "order": "C", "reset": reset}
+        if y is not _NO_TARGETS:
+            options |= {"y": checked_sparse(y, "y"), "multi_output": True, **self._target_checks}
+        try:
+            return validate_data(self, checked_sparse(X), **options)
+        except OverflowError as error:
+            raise ValueError(f"X or y holds a number beyond all floats, scale it down: {error}") from None
+
+    @staticmethod
+    def _validated_weights(sample_weight: Any, X: Any) -> Any:
+        """Return checked weights (n,), ones for None."""
+        if sample_weight is not None:
+            try:
+                sample_weight = _check_sample_weight(sample_weight, X)
+            except OverflowError as error:
+                raise ValueError(
+                    f"sample_weight holds a number beyond all floats, scale it down: {error}"
+                ) from None
+        return check_weights(sample_weight, X.shape[0])
 
 
 class ClassTargets(Targets):

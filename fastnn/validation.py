@@ -25,14 +25,13 @@ __all__ = [
     "check_flag",
     "check_labels",
     "check_memory",
-    "check_no_folder",
     "check_number",
     "check_parameters",
-    "check_path",
     "check_rate",
     "check_samples",
     "check_targets",
     "check_weights",
+    "real_array",
     "resolve",
     "shown",
     "sorted_classes",
@@ -332,6 +331,10 @@ def sorted_classes(classes: Any, name: str = "classes") -> NDArray[Any]:
     """
     try:
         labels = np.unique(np.asarray(classes))
+        if labels.dtype.kind not in "biufUSO" or (
+            labels.dtype.kind == "O" and not all(isinstance(label, numbers.Real | str) for label in labels)
+        ):
+            raise TypeError(f"dtype {labels.dtype}")
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"{name} must hold labels of one kind, whole numbers or text, got {shown(classes)}: {error}"
@@ -341,44 +344,26 @@ def sorted_classes(classes: Any, name: str = "classes") -> NDArray[Any]:
     return labels
 
 
-def check_path(path: Any, name: str) -> Path:
-    """Return the absolute path of a file, whether or not there is one already.
+def check_file_name(path: Any, name: str) -> Path:
+    """Return a file's path; whether its folder is there is another question.
 
     Raises
     ------
     TypeError
         For what is no path.
     ValueError
-        For a name that the file system does not take, and a folder that is not there.
+        For a name that the file system does not take: too long, or with a NUL in it.
     """
     if not isinstance(path, str | os.PathLike):
         raise TypeError(f"{name} must be a path, got {shown(path)}")
-    result = Path(path).absolute()
-    try:
-        has_folder = result.parent.is_dir()
-    except OSError as error:  # its name is too long, or may not be looked at
-        raise ValueError(f"{name}: {error.strerror}: {shown(str(result.parent))}") from None
-    if not has_folder:
-        raise ValueError(f"{name}: there is no folder {shown(str(result.parent))[1:-1]}")
-    check_file_name(result, name)
-    return result
-
-
-def check_file_name(path: Path, name: str) -> None:
-    """Raise ValueError for a name that the file system does not take: too long, or with a NUL in it."""
     try:
         os.lstat(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         pass
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise ValueError(f"{name}: a file cannot be called {shown(path.name)}: {reason}") from None
-
-
-def check_no_folder(path: Path, name: str) -> None:
-    """Raise ValueError where there is a folder of this name."""
-    if path.is_dir():
-        raise ValueError(f"{name}: {path} is a folder, not the name of a picture")
+        raise ValueError(f"{name}: a file cannot be called {shown(str(path))}: {reason}") from None
+    return Path(path)
 
 
 def check_memory(needed: int, what: str, remedy: str) -> None:
@@ -387,7 +372,8 @@ def check_memory(needed: int, what: str, remedy: str) -> None:
 
     available = psutil.virtual_memory().available
     if needed > available:
-        raise MemoryError(f"{what} {needed:,} bytes, and {available:,} are free: {remedy}")
+        amount = f"{needed:,}" if needed < 2**63 else "2**63 or more"
+        raise MemoryError(f"{what} {amount} bytes, and {available:,} are free: {remedy}")
 
 
 def shown(value: Any) -> str:
@@ -406,6 +392,20 @@ def store_checked(instance: Any, /, **values: Any) -> None:
     """Store what checking made of the arguments of a frozen dataclass, which only its construction may do."""
     for name, value in values.items():
         object.__setattr__(instance, name, value)
+
+
+def real_array(values: Any, name: str) -> NDArray[np.float64]:
+    """Return real numbers as an array of float64, of whatever shape.
+
+    Raises
+    ------
+    ValueError
+        For what is no real number, and integers beyond all floats.
+    """
+    array = _as_array(values, name, "fill them, as numpy.ma.filled does")
+    array = _as_reals(array, name, f"pass {name}.real", "pass numbers")
+    with np.errstate(over="ignore"):
+        return array.astype(np.float64)
 
 
 def check_rate(value: Any, name: str) -> float:

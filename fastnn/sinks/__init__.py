@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from fastnn_kernels.interrupts import held_interrupts
 
 from ..threads import Flag, available_cores, in_turn
-from ..validation import check_path
+from ..validation import check_file_name
 from .array import ArraySink, strips
 from .base import FileSink, Picture, Rect, Sink
 from .deepzoom import DeepZoomSink
@@ -83,14 +82,18 @@ def open_sink(out: Any, picture: Picture, argument: str = "out") -> Sink:
         return ArraySink(out, picture)
     if not isinstance(out, (str, os.PathLike)):
         raise TypeError(f"{argument} must be an array, a path or None, got {type(out).__name__}")
-    suffix = Path(out).suffix.lower()
-    if suffix not in FORMATS:
-        raise ValueError(f"{argument}: {Path(out)} must end in one of {', '.join(FORMATS)}")
-    return FORMATS[suffix](check_path(out, argument), picture, argument)
+    path = check_file_name(out, argument)
+    if path.suffix.lower() not in FORMATS:
+        raise ValueError(f"{argument}: {path} must end in one of {', '.join(FORMATS)}")
+    path = path.absolute()
+    if not path.parent.is_dir():
+        raise ValueError(f"{argument}: there is no folder {path.parent}")
+    return FORMATS[path.suffix.lower()](path, picture, argument)
 
 
 def save_pixels(pixels: NDArray[Any], path: str | os.PathLike[str], picture: Picture) -> None:
     """Write a picture that is in memory, or mapped into it; arguments and errors as of `open_sink`."""
+    path = check_file_name(path, "path")
     shape, n_threads = (picture.height, picture.width), available_cores()
     if np.shape(pixels) != shape:
         raise ValueError(f"pixels must have shape {shape} (height, width), got {np.shape(pixels)}")

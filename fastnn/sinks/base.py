@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..files import Draft
-from ..validation import check_file_name, check_no_folder
+from ..validation import check_file_name
 
 __all__ = ["PALETTE", "FileSink", "OneColourTiles", "Picture", "Rect", "Sink", "deflated", "from_the_top"]
 
@@ -169,7 +169,8 @@ class FileSink(Sink):
         return (self.path,)
 
     def check_place(self) -> None:
-        check_no_folder(self.path, self.argument)
+        if self.path.is_dir():
+            raise ValueError(f"{self.argument}: {self.path} is a folder, not the name of a picture")
 
     def discard(self) -> None:
         self.draft.discard()

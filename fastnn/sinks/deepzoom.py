@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..validation import check_no_folder
 from .base import PALETTE, FileSink, OneColourTiles, Picture, Rect, from_the_top
 from .png import PngCoding
 
@@ -42,7 +41,8 @@ class DeepZoomSink(FileSink):
     def check_place(self) -> None:
         tiles, index, page = self.final_names()
         for name in (index, page):
-            check_no_folder(name, self.argument)
+            if name.is_dir():
+                raise ValueError(f"{self.argument}: {name} is a folder, not the name of a picture")
         for name in (tiles, page):
             if name.exists() and (not index.exists() or (name is tiles and not name.is_dir())):
                 raise ValueError(
