@@ -144,7 +144,7 @@ class Network:
         check_choice(output_activation, "output_activation", ACTIVATIONS)
         try:
             resolved = np.dtype(dtype)
-        except TypeError:
+        except (TypeError, ValueError):
             raise ValueError(f"dtype must be float32 or float64, got {shown(dtype)}") from None
         if resolved not in (np.dtype(np.float32), np.dtype(np.float64)):
             raise ValueError(f"dtype must be float32 or float64, got {resolved}")

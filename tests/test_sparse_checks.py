@@ -214,7 +214,7 @@ def test_predictions_of_tables_of_any_order(fitted):
 @pytest.mark.parametrize("classes", [[0, None], [[0], [1, 2]], [0, "a", None]])
 def test_classes_without_an_order(classes):
     new = fastnn.MLPClassifier()
-    with pytest.raises(ValueError, match="classes must hold labels of one kind, integers or text, got"):
+    with pytest.raises(ValueError, match="classes must hold labels of one kind, whole numbers or text, got"):
         new.partial_fit(DENSE, LABELS, classes=classes)
     assert not hasattr(new, "classes_")
     with pytest.raises(ValueError, match="Found input variables with inconsistent numbers of samples"):
