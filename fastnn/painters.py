@@ -337,12 +337,13 @@ def known_features(model: Any, fill: Any) -> tuple[int, list[str] | None]:
 
         check_is_fitted(model)
     if count is None:
-        if fill is not None and np.ndim(fill) == 0:
+        given = None if fill is None else real_array(fill, "fill")
+        if given is not None and not given.ndim:
             raise ValueError(
                 "fill must hold a number for every feature, since nothing else says how many the function "
                 f"takes, got {shown(fill)}"
             )
-        count = 2 if fill is None else real_array(fill, "fill").size
+        count = 2 if given is None else len(given)
     return int(count), None if names is None else [str(name) for name in names]
 
 

@@ -59,15 +59,15 @@ def all_finite(values: NDArray[Any]) -> bool:
     return bool(np.isfinite(values).all())
 
 
-def check_samples(X: Any, n_features: int, dtype: np.dtype, name: str = "X") -> NDArray[Any]:
+def check_samples(X: Any, n_features: int | None, dtype: np.dtype, name: str = "X") -> NDArray[Any]:
     """X as a C-contiguous array (n, n_features) of `dtype`, all finite.
 
     Parameters
     ----------
     X : array-like
         An array of any real dtype, order and stride, a list of rows, a data frame.
-    n_features : int
-        How many columns there must be.
+    n_features : int or None
+        How many columns there must be; None for any number.
     dtype : numpy.dtype
         float32 or float64.
     name : str
@@ -91,7 +91,7 @@ def check_samples(X: Any, n_features: int, dtype: np.dtype, name: str = "X") -> 
         and X.flags.aligned
     ):
         X = _converted(X, dtype, name)
-    if X.shape[1] != n_features:
+    if n_features is not None and X.shape[1] != n_features:
         raise ValueError(f"{name} has {X.shape[1]} features, but the network has {n_features} inputs")
     if X.shape[0] == 0:
         raise ValueError(f"{name} has no samples: its shape is {X.shape}")

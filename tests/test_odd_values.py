@@ -313,6 +313,34 @@ def test_fill_is_numbers(fill):
         fastnn.render_boundary(model, (0, 1), (0, 1), 4, fill=fill)
 
 
+def test_fill_of_a_function():
+    for fill in ([[1], [1, 2]], [0, 1j], {}, np.ndarray, [0, BEYOND]):
+        with pytest.raises(ValueError, match="fill"):
+            fastnn.render_boundary(lambda points: points[:, 0] > 0, (0, 1), (0, 1), 4, fill=fill)
+
+
+@pytest.mark.parametrize(
+    "tolerance", [BEYOND, 1j, (0.1, BEYOND), np.longdouble("1e4000"), Odd()], ids=lambda _: ""
+)
+def test_tolerances_are_numbers(tolerance):
+    with pytest.raises(ValueError, match="tolerance must be a number above 0, or two for x and y, got"):
+        fastnn.boundary_lines(fastnn.Model([2, 3, 2]), (0, 1), (0, 1), tolerance=tolerance)
+
+
+def test_what_cannot_be_plotted():
+    model = fastnn.Model([2, 3, 2], random_state=0)
+    history = model.train(X, Y, num_passes=2)
+    for wrong in (None, 3, [1, 2], Odd()):
+        with pytest.raises(TypeError, match="history must be what Model.train returned, got"):
+            fastnn.plot_history(wrong)
+    with pytest.raises(TypeError, match="axes must be four axes of matplotlib"):
+        fastnn.plot_history(history, [1, 2, 3, 4])
+    with pytest.raises(ValueError, match="X is no rectangular table"):
+        fastnn.plot_decision_boundary(model, [[1], [1, 2]], [0, 1])
+    with pytest.raises(ValueError, match="y is no list of labels"):
+        fastnn.plot_decision_boundary(model, X[:2], [[1], [1, 2]])
+
+
 def test_a_class_is_no_model():
     for model in (fastnn.Model, np.ndarray, int):
         with pytest.raises(TypeError, match="model must be"):
