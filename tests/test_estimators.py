@@ -1707,7 +1707,7 @@ def test_wrong_parameters_of_regressors(name, value):
 def test_parameters_that_do_not_go_together():
     for options, error, message in (
         ({"hidden_layer_sizes": (3, 0)}, ValueError, "hidden_layer_sizes must be > 0, got"),
-        ({"hidden_layer_sizes": (2.5,)}, TypeError, "cannot be interpreted as an integer"),
+        ({"hidden_layer_sizes": (2.5,)}, ValueError, "hidden_layer_sizes must be an integer or a list"),
         ({"dropout": [0.1]}, ValueError, "a list of 2"),
         ({"dropout": [1.0, 0.0]}, ValueError, r"dropout\[0\] must be"),
         ({"learning_rate": fastnn.CosineDecay}, ValueError, "call it, as in"),
