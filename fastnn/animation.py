@@ -30,7 +30,7 @@ from .optimizers import LBFGS
 from .painters import NetworkPainter, check_model, make_painter
 from .plotting import Samples, class_name
 from .training import History
-from .validation import check_count, check_flag, check_number
+from .validation import check_count, check_file_name, check_flag, check_number
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -174,7 +174,7 @@ def animate_training(
         model = list(model)
     for one in model if is_list else [model]:
         check_model(one, "animate_training(model, X, y, path)")
-    goal = _check_goal(Path(path))
+    goal = _check_goal(check_file_name(path, "path"))
     frames, size = check_count(frames, "frames", 1), check_size(size, *USUAL_SIZE)
     fps = min(check_number(fps, "fps", LEAST_FPS), MOST_FPS)
     longest = LONGEST[goal.suffix.lower()]

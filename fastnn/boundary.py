@@ -7,6 +7,7 @@ runs between the two on all cores, holding a few rectangles at a time.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from contextlib import closing, nullcontext
@@ -16,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import psutil
 from numpy.typing import ArrayLike, NDArray
 
 from fastnn_kernels.interrupts import held_interrupts, let_interrupts_through
@@ -26,7 +26,7 @@ from .grids import Tally
 from .painters import PORTION_POINTS, Painter, check_model, make_painter
 from .sinks import ArraySink, FileSink, Picture, PngCoding, Rect, Sink, check_coloured, open_sink, save_pixels
 from .threads import Flag, available_cores, in_turn, taken_cores
-from .validation import check_count, check_flag
+from .validation import check_count, check_flag, check_memory, check_number, shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,6 +40,12 @@ SHOWN_PIXELS = 1024
 # By how many times the longer side of a picture has more pixels than the shorter at the most, unless both are
 # given. Sides of a rectangle whose lengths differ by more have different units.
 MOST_ELONGATED = 8
+# Pixels a second that are never exceeded, far from a boundary: by a thread, and by somebody else's model.
+FASTEST_NETWORK, FASTEST_OTHER = 2e9, 2e7
+# Days that a picture may take at that rate.
+MOST_DAYS = 3
+# Threads of a picture: no more than there are cores paint at a time, and each is started.
+MOST_THREADS = 256
 
 
 @dataclass(frozen=True)
@@ -321,9 +327,10 @@ def render_boundary(
     Raises
     ------
     ValueError
-        For empty or reversed limits, a size below 1, a model of regression, responses and methods that do not
-        go together, features that there are not, an `out` that does not fit, colours that are none, not as
-        many as the classes, or given for a file that shows none.
+        For empty or reversed limits, a size below 1 or of more pixels than can be written within days, a
+        model of regression, responses and methods that do not go together, features that there are not, an
+        `out` that does not fit, colours that are none, not as many as the classes, or given for a file that
+        shows none.
     TypeError
         For a model that cannot predict, as where the arguments have another order.
     MemoryError
@@ -375,6 +382,8 @@ def render_boundary(
         )
     if out is None:
         _check_memory(width, height, painter.dtype)
+    else:
+        _check_duration(width, height, painter.is_threaded, count)
     xs, ys = centres(extent[:2], width), centres(extent[2:], height)
     picture = _picture(
         (width, height), painter.dtype, extent, painter.classes, painter.is_bounded,
@@ -421,6 +430,7 @@ def render(
     Sink
     RenderStats
     """
+    n_threads = min(n_threads, MOST_THREADS)
     began = time.perf_counter()
     n_points = xs.n_points * ys.n_points if n_points is None else n_points
     stop, interrupted = Flag(), Flag()
@@ -556,13 +566,26 @@ def check_size(size: Any, across: float, up: float) -> tuple[int, int]:
 def check_limits(limits: Any, count: int, name: str) -> tuple[float, float]:
     """The two edges, between which `count` pixels have a size."""
     try:
-        low, high = (float(limit) for limit in limits)
+        low, high = (check_number(limit, name, -math.inf) for limit in limits)
     except (TypeError, ValueError):
         low = high = np.nan
     step = (high - low) / count
     if not (np.isfinite(step) and step > 0):
-        raise ValueError(f"{name} must be two finite numbers, the lower first, got {limits!r}")
+        raise ValueError(f"{name} must be two finite numbers, the lower first, got {shown(limits)}")
     return low, high
+
+
+def _check_duration(width: int, height: int, is_threaded: bool, n_threads: int) -> None:
+    """Raise ValueError for a picture that even the fastest painting would take longer than some days for."""
+    rate = FASTEST_NETWORK * n_threads if is_threaded else FASTEST_OTHER
+    days = width * height / rate / 86400
+    if days > MOST_DAYS:
+        most = math.isqrt(int(rate * MOST_DAYS * 86400))
+        raise ValueError(
+            f"size: a picture of {width} x {height} pixels takes more than {days:,.0f} days, at {rate:.0e} "
+            f"pixels a second, which is as fast as it gets: choose at most {most} x {most} pixels, or limits "
+            "around a part of the picture"
+        )
 
 
 class Axis(NamedTuple):
@@ -589,13 +612,11 @@ def centres(limits: tuple[float, ...], count: int) -> Axis:
 
 
 def _check_memory(width: int, height: int, dtype: np.dtype) -> None:
-    needed, available = width * height * dtype.itemsize, psutil.virtual_memory().available
-    if needed > available:
-        raise MemoryError(
-            f"a picture of {width} x {height} pixels takes {needed:,} bytes, and {available:,} are free: "
-            'write it to a file while it is painted, out="boundary.png", .tif, .zarr or .dzi, or into a '
-            "numpy.memmap"
-        )
+    check_memory(
+        width * height * dtype.itemsize, f"a picture of {width} x {height} pixels takes",
+        'write it to a file while it is painted, out="boundary.png", .tif, .zarr or .dzi, or into a '
+        "numpy.memmap",
+    )  # fmt: skip
 
 
 def _check_strips(sink: Sink, dtype: np.dtype, n_threads: int) -> None:
@@ -605,9 +626,7 @@ def _check_strips(sink: Sink, dtype: np.dtype, n_threads: int) -> None:
         return
     points = (first.top - first.bottom) * (first.right - first.left)
     # Painted, and as much again to encode it; of every thread two wait.
-    needed, available = points * dtype.itemsize * 2 * 3 * n_threads, psutil.virtual_memory().available
-    if needed > available:
-        raise MemoryError(
-            f"a picture so wide is written in strips that take {needed:,} bytes, and {available:,} are free: "
-            "write it to .zarr or .dzi, which are written in squares, or choose a narrower size"
-        )
+    check_memory(
+        points * dtype.itemsize * 2 * 3 * n_threads, "a picture so wide is written in strips that take",
+        "write it to .zarr or .dzi, which are written in squares, or choose a narrower size",
+    )  # fmt: skip

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["boundary_array"]
 
+# Each is a task, of which Dask's schedulers keep a million with effort.
+MOST_CHUNKS = 1_000_000
+
 
 def boundary_array(
     model: Any,
@@ -56,7 +59,7 @@ def boundary_array(
     Raises
     ------
     ValueError, TypeError
-        As `render_boundary` does, at once.
+        As `render_boundary` does, at once; for more than a million chunks.
     ImportError
         Where Dask is not installed.
 
@@ -78,6 +81,12 @@ def boundary_array(
     check_model(model, "boundary_array(model, xlim, ylim)")
     (width, height), extent = check_view(xlim, ylim, size)
     side = check_count(chunks, "chunks", 1)
+    n_chunks = -(-width // side) * -(-height // side)
+    if n_chunks > MOST_CHUNKS:
+        raise ValueError(
+            f"chunks: a picture of {width} x {height} pixels has {n_chunks:,} chunks of {side} x {side}, but "
+            f"Dask bears some {MOST_CHUNKS:,} tasks: choose larger chunks or fewer pixels"
+        )
     options = {
         "response": response, "method": method, "class_of_interest": class_of_interest, "features": features,
         "fill": fill, "classes": classes, "n_pixels": width * height,

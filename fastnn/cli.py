@@ -6,12 +6,14 @@ import argparse
 import math
 import sys
 import time
+from argparse import ArgumentTypeError
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from . import __version__
 from .backends import BACKENDS
 from .files import written_whole
+from .validation import check_file_name, check_memory
 
 __all__ = ["main"]
 
@@ -25,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, MemoryError) as error:
         print(f"fastnn: {error}", file=sys.stderr)
         return 1
 
@@ -59,31 +61,35 @@ def _parser() -> argparse.ArgumentParser:
 
 def _count(least: int, below: int = 2**63) -> Callable[[str], int]:
     def count(text: str) -> int:
-        value = int(text)
-        if not least <= value < below:
-            raise ValueError
-        return value
+        try:
+            value = int(text)
+        except ValueError:
+            value = -1
+        if least <= value < below:
+            return value
+        most = f"to {below - 1}" if below < 2**63 else "on"
+        raise ArgumentTypeError(f"must be an integer from {least} {most}, got {text!r}")
 
-    # argparse's messages name it
-    count.__name__ = f"integer from {least} to {below - 1}" if below < 2**63 else f"integer not below {least}"
     return count
 
 
 def _spread(text: str) -> float:
-    value = float(text)
-    if not 0 <= value < math.inf:
-        raise ValueError
-    return value
-
-
-_spread.__name__ = "finite number not below 0"
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if 0 <= value < math.inf:
+        return value
+    raise ArgumentTypeError(f"must be a finite number not below 0, got {text!r}")
 
 
 def _sizes(text: str) -> tuple[int, ...]:
-    return tuple(_count(1)(size) for size in text.split(",") if text)
-
-
-_sizes.__name__ = "list of layer sizes from 1 on"
+    try:
+        return tuple(_count(1)(size) for size in text.split(",") if text)
+    except ArgumentTypeError:
+        raise ArgumentTypeError(
+            f"must be layer sizes from 1 on with commas between them, as 3 or 8,8, got {text!r}"
+        ) from None
 
 
 def _moons(options: argparse.Namespace) -> int:
@@ -93,6 +99,7 @@ def _moons(options: argparse.Namespace) -> int:
 
     from .model import Model
 
+    check_file_name(options.out, "--out")
     # Found out before the work rather than after it.
     if not options.out.absolute().parent.is_dir():
         raise ValueError(f"--out: there is no folder {options.out.absolute().parent}")
@@ -101,6 +108,9 @@ def _moons(options: argparse.Namespace) -> int:
     known = FigureCanvasBase.get_supported_filetypes()
     if _picture_format(options.out) not in known:
         raise ValueError(f"--out: {options.out} must end in one of {', '.join(sorted(known))}")
+
+    what = f"--samples: the features of {options.samples} samples take"
+    check_memory(2 * 8 * options.samples, what, "choose fewer")
 
     random = np.random.RandomState(options.seed)
     X, y = make_moons(options.samples, noise=options.noise, random_state=random)

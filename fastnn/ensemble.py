@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, _fit_context, clone
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from fastnn_kernels.interrupts import held_interrupts
 
@@ -33,7 +33,7 @@ from .fitting import with_callbacks
 from .optimizers import LBFGS
 from .schedules import CosineDecay
 from .targets import ClassTargets, NumberTargets, Targets
-from .validation import check_count, check_weights
+from .validation import check_count, shown
 
 __all__ = ["MLPEnsembleClassifier", "MLPEnsembleRegressor", "fit_many"]
 
@@ -85,7 +85,12 @@ def fit_many(
     >>> [bool(fitted.score(X, y) > 0.9) for fitted in fastnn.fit_many(many, X, y)]
     [True, True, True]
     """
-    estimators = list(estimators)
+    try:
+        estimators = list(estimators)
+    except TypeError:
+        raise ValueError(
+            f"estimators must be a list of fastnn's estimators, got {shown(estimators)}"
+        ) from None
     for k, estimator in enumerate(estimators):
         if not isinstance(estimator, BaseMLP):
             raise ValueError(
@@ -271,14 +276,9 @@ class _Ensemble(Targets, DocumentationLinkMixin, BaseEstimator):
         """
         # What a fit that fails leaves behind would be members of one fit and classes of another.
         self.__dict__.pop("estimators_", None)
-        X, y = validate_data(
-            self, X, y, accept_sparse="csr", multi_output=True,
-            dtype=(np.float64, np.float32), **self._target_checks,
-        )  # fmt: skip
+        X, y = self._validated(X, y, reset=True)
         y = self._check_targets(y, "new")
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X)
-        weights = check_weights(sample_weight, X.shape[0])
+        weights = self._validated_weights(sample_weight, X)
         random = check_random_state(self.random_state)
         if self.method in ("snapshots", "average") and isinstance(self.estimator, list | tuple):
             raise ValueError(
@@ -360,9 +360,7 @@ class _Ensemble(Targets, DocumentationLinkMixin, BaseEstimator):
 
     def _samples(self, X: Any) -> Any:
         check_is_fitted(self)
-        return validate_data(
-            self, X, accept_sparse="csr", dtype=(np.float64, np.float32), order="C", reset=False
-        )
+        return self._validated(X, reset=False)
 
     @abstractmethod
     def predict(self, X: Any) -> Array:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 import numbers
 import operator
 from abc import abstractmethod
@@ -42,7 +43,7 @@ from sklearn.utils.multiclass import (
     _check_partial_fit_first_call,
     type_of_target,
 )
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from .backends import Job, get_backend
 from .documentation import DocumentationLinkMixin
@@ -73,9 +74,10 @@ from .optimizers import (
 from .predictor import Predictor, check_method, positive
 from .reference.layer import ACTIVATIONS
 from .schedules import SCHEDULES, Constant, Schedule, resolve_schedule
-from .targets import ClassTargets, NumberTargets, Targets
+from .sparse import checked_sparse
+from .targets import FLOATS, ClassTargets, NumberTargets, Targets
 from .threads import available_cores
-from .validation import all_finite, check_limit, check_weights
+from .validation import all_finite, check_limit, check_weights, shown, sorted_classes
 
 __all__ = ["BaseMLP", "MLPClassifier", "MLPRegressor"]
 
@@ -87,9 +89,6 @@ _SIGMOID = {"logistic": "sigmoid"}
 _SGD_RATES = ("constant", "invscaling", "adaptive")
 # L-BFGS ends where the objective falls by less than this share, scikit-learn's (SciPy's) default.
 _LBFGS_FTOL = 2.220446049250313e-09
-
-# What X may be of; all else becomes the first.
-_FLOATS = (np.float64, np.float32)
 
 # Of the values of a table: where no more are other than 0, the kernels take it as a sparse one.
 SPARSE_SHARE = 0.1
@@ -208,7 +207,8 @@ _ATTRIBUTES = """
     coefs_, intercepts_ : list of array (n_in, n_out) and (n_out,)
         Weights and biases of the layers, views of the parameters that predict: writing to them changes the
         estimator. With `early_stopping` or `ema_decay` a later fit goes on from others; assign whole lists
-        then, ``estimator.coefs_ = [...]``.
+        then, ``estimator.coefs_ = [...]``. Arrays that are assigned must have the same shape and hold real
+        numbers that the dtype can hold; if one does not, none is written.
     loss_ : float
         The objective (loss and penalty) of the last pass.
     loss_curve_, best_loss_ : list of float, float
@@ -294,6 +294,9 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, BaseEstimat
             for name, default in _defaults(type(self))
             if getattr(self, name) is not default
         }
+        for name, value in changed.items():
+            if isinstance(value, numbers.Real) and _takes_reals(self._parameter_constraints.get(name, ())):
+                changed[name] = _as_float(value, name)
         validate_parameter_constraints(self._parameter_constraints, changed, caller_name=type(self).__name__)
 
     @classmethod
@@ -386,7 +389,7 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, BaseEstimat
                 )  # fmt: skip
                 optimizer = self._chosen_optimizer()
                 if self._has_own_schedule():
-                    resolve_schedule(self.learning_rate)
+                    resolve_schedule(self.learning_rate, "learning_rate")
                 state = self._begun(network) if begins else self._state
                 if not begins:
                     self._check_continued(network)
@@ -428,18 +431,28 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, BaseEstimat
         return Shown(named, data.given, None if weights is None else {"sample_weight": weights})
 
     def _hidden_layer_sizes(self) -> list[int]:
-        sizes = self.hidden_layer_sizes
-        sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
+        given = self.hidden_layer_sizes
+        if isinstance(given, np.ndarray) and not given.ndim:
+            given = given[()]
+        try:
+            sizes = [operator.index(size) for size in (given if hasattr(given, "__iter__") else [given])]
+        except TypeError:
+            raise ValueError(
+                "hidden_layer_sizes must be an integer or a list of integers such as (100, 50), got "
+                f"{shown(self.hidden_layer_sizes)}"
+            ) from None
         if any(size <= 0 for size in sizes):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
-        return [operator.index(size) for size in sizes]
+        return sizes
 
     def _activations(self) -> str | list[str]:
         if isinstance(self.activation, str):
             return _SIGMOID.get(self.activation, self.activation)
         for k, name in enumerate(self.activation):
             if not (isinstance(name, str) and name in _ACTIVATION_NAMES):
-                raise ValueError(f"activation[{k}] must be one of {sorted(_ACTIVATION_NAMES)}, got {name!r}")
+                raise ValueError(
+                    f"activation[{k}] must be one of {sorted(_ACTIVATION_NAMES)}, got {shown(name)}"
+                )
         return [_SIGMOID.get(name, name) for name in self.activation]
 
     def _checked_validation(self, X_val: Any, y_val: Any) -> _Data:
@@ -451,7 +464,7 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, BaseEstimat
     def _checked(self, X: Any, y: Any, sample_weight: Any, use: str) -> _Data:
         begins = use in ("new", "first")
         if (
-            _is_table(X, _FLOATS)
+            _is_table(X, FLOATS)
             and type(y) is np.ndarray
             and y.shape == X.shape[:1]
             and y.dtype.kind in "ib"
@@ -461,20 +474,16 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, BaseEstimat
             self.n_features_in_ = X.shape[1]
             self.__dict__.pop("feature_names_in_", None)
         else:
-            X, y = validate_data(
-                self, X, y, accept_sparse="csr", multi_output=True, dtype=_FLOATS, order="C", reset=begins,
-                **self._target_checks,
-            )  # fmt: skip
+            X, y = self._validated(X, y, reset=begins)
         y = self._check_targets(y, use)
         X = _unless_sparse(X)
         if not begins:
             X = _narrowed(X, self._state.network.dtype)
-        if sample_weight is not None:
-            sample_weight = check_weights(_check_sample_weight(sample_weight, X), X.shape[0])
-        weights = check_weights(sample_weight, X.shape[0])
+        weights = self._validated_weights(sample_weight, X)
+        given_weights = None if sample_weight is None else weights
         if (factors := self._class_weights(y)) is not None:
             weights = check_weights(weights * factors, X.shape[0])
-        return _Data(X, self._encoded(y, X.dtype), weights, y, sample_weight)
+        return _Data(X, self._encoded(y, X.dtype), weights, y, given_weights)
 
     def _begun(self, network: Network) -> State:
         """The state of a network that is new."""
@@ -554,10 +563,13 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, BaseEstimat
             random = np.random.RandomState()
             random.set_state(state.split)
         stratify = data.y > 0.5 if self.n_outputs_ == 1 else None
-        ours, theirs = train_test_split(
-            np.arange(data.X.shape[0]), random_state=random, test_size=self.validation_fraction,
-            stratify=stratify if isinstance(self, ClassifierMixin) else None,
-        )  # fmt: skip
+        try:
+            ours, theirs = train_test_split(
+                np.arange(data.X.shape[0]), random_state=random, test_size=float(self.validation_fraction),
+                stratify=stratify if isinstance(self, ClassifierMixin) else None,
+            )  # fmt: skip
+        except ValueError as error:
+            raise ValueError(f"validation_fraction={self.validation_fraction}: {error}") from error
         if len(theirs) < 2:
             raise ValueError(
                 "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
@@ -598,12 +610,12 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, BaseEstimat
 
     def _schedule(self, state: State, n_samples: int, n_batches: int) -> Schedule:
         if self._has_own_schedule():
-            return resolve_schedule(self.learning_rate)
+            return resolve_schedule(self.learning_rate, "learning_rate")
         if self.solver != "sgd" or self.learning_rate == "constant":
             return Constant()
         if self.learning_rate == "adaptive":
             return _Adaptive(state)
-        return _InverseScaling(self.power_t, self.t_, state.n_steps, n_samples, n_batches)
+        return _InverseScaling(float(self.power_t), self.t_, state.n_steps, n_samples, n_batches)
 
     def _batch_size(self, n_samples: int) -> int:
         return min(200 if self.batch_size == "auto" else int(self.batch_size), n_samples)
@@ -630,8 +642,8 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, BaseEstimat
             epsilon=float(self.learning_rate_init),
             reg_lambda=float(self.alpha),
             clip_norm=float(self.max_grad_norm or 0.0),
-            average_share=0.0 if self.ema_decay is None else 1.0 - self.ema_decay,
-            n_threads=self.n_threads or available_cores(),
+            average_share=0.0 if self.ema_decay is None else 1.0 - float(self.ema_decay),
+            n_threads=int(self.n_threads or available_cores()),
             of_objective=True,
             # scikit-learn's squared error is a mean over the outputs, of which it descends the sum.
             loss_share=1 / self.n_outputs_ if isinstance(state.network.loss, SquaredError) else 1.0,
@@ -651,7 +663,7 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, BaseEstimat
         def loss() -> float:
             total = data.weights.sum()
             weights = data.weights / total
-            return backend.loss(network, state.folded, data.X, data.y, weights, self.n_threads or 0)
+            return backend.loss(network, state.folded, data.X, data.y, weights, int(self.n_threads or 0))
 
         def score() -> float:
             if self.scoring is None:
@@ -660,7 +672,11 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, BaseEstimat
             weights: dict[str, Any] = {}
             if data.given_weights is not None and _takes_weights(scorer):
                 weights["sample_weight"] = data.given_weights
-            return float(scorer(looked_at, data.X, data.given, **weights))
+            value = scorer(looked_at, data.X, data.given, **weights)
+            try:
+                return float(value)
+            except (TypeError, ValueError):
+                raise ValueError(f"scoring must give a number, got {shown(value)}") from None
 
         looked_at = self._without_names()
         if self.scoring == "loss":
@@ -686,13 +702,14 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, BaseEstimat
             and "feature_names_in_" not in self.__dict__
         ):
             return X
-        X = validate_data(self, X, accept_sparse="csr", dtype=_FLOATS, order="C", reset=False)
+        X = self._validated(X, reset=False)
         return _narrowed(_unless_sparse(X), network.dtype)
 
     def _outputs(self, X: Array, name: str, warns: bool = True) -> Array:
         """Return the outputs `name` of the scores of checked samples, (n, n_outputs)."""
         state = self._state
-        return get_backend("numba").outputs(state.network, state.folded, X, name, self.n_threads or 0, warns)
+        n_threads = int(self.n_threads or 0)
+        return get_backend("numba").outputs(state.network, state.folded, X, name, n_threads, warns)
 
     def predictor(self, n_rows: int = 1, method: str = "predict") -> Predictor:
         """A function that predicts for so many samples in microseconds, for serving.
@@ -740,29 +757,30 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, BaseEstimat
     @property
     def coefs_(self) -> list[Array]:
         state = self._fitted_state("coefs_")
-        return LiveViews(state.network.weights(state.predicting))
+        return LiveViews(state.network.weights(state.predicting), "coefs_")
 
     @coefs_.setter
     def coefs_(self, values: Any) -> None:
-        self._set_views(Network.weights, values)
+        self._set_views(Network.weights, values, "coefs_")
 
     @property
     def intercepts_(self) -> list[Array]:
         state = self._fitted_state("intercepts_")
-        return LiveViews(b[0] for b in state.network.biases(state.predicting))
+        return LiveViews(_rows_of_biases(state.network, state.predicting), "intercepts_")
 
     @intercepts_.setter
     def intercepts_(self, values: Any) -> None:
-        self._set_views(Network.biases, [np.reshape(value, (1, -1)) for value in values])
+        self._set_views(_rows_of_biases, values, "intercepts_")
 
-    def _set_views(self, part: Callable[[Network, Array], list[Array]], values: Any) -> None:
+    def _set_views(self, part: Callable[[Network, Array], list[Array]], values: Any, name: str) -> None:
         """Write arrays of all layers, on a state that no copy of the estimator shares."""
-        self._fitted_state("coefs_")
+        self._fitted_state(name)
         state = self._state.copy()
         state.settle()
         # Both, where the parameters that predict are an average.
         for parameters in (state.parameters, state.predicting):
-            LiveViews(part(state.network, parameters))[:] = list(values)
+            LiveViews(part(state.network, parameters), name)[:] = values
+            values = part(state.network, parameters)  # an iterator can be gone through once
         self._state = state
 
     @property
@@ -778,6 +796,36 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, BaseEstimat
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+def _takes_reals(constraints: Any) -> bool:
+    """True for the constraints of a parameter that may be any real number of an interval."""
+    return any(isinstance(one, Interval) and one.type is numbers.Real for one in constraints)
+
+
+def _as_float(value: Any, name: str) -> Any:
+    """Return a real number as scikit-learn's intervals take it, where a float can hold it.
+
+    Raises
+    ------
+    ValueError
+        For a finite number beyond all floats, which those intervals would let pass.
+    """
+    if isinstance(value, float | bool | np.bool_):
+        return value
+    try:
+        with np.errstate(over="ignore"):
+            number = float(value)
+    except OverflowError:
+        number = math.inf
+    if math.isinf(number) and value not in (math.inf, -math.inf):
+        raise ValueError(f"{name} must be a number that a float can hold, got {shown(value)}")
+    return value if isinstance(value, numbers.Integral) else number
+
+
+def _rows_of_biases(network: Network, parameters: Array) -> list[Array]:
+    """Return views (n_out,) of the biases in the flat vector."""
+    return [b[0] for b in network.biases(parameters)]
 
 
 @functools.cache
@@ -804,13 +852,7 @@ def _only_column(S: Array) -> Array:
 
 def _unless_sparse(X: Any) -> Any:
     """Samples as an array, but for a table so sparse that kernels are faster with it as it is."""
-    if not scipy.sparse.issparse(X):
-        return X
-    try:
-        X.check_format(full_check=True)  # which who makes a table need not have done, nor scikit-learn
-    except ValueError as error:
-        raise ValueError(f"X is not a valid CSR table, check how it was made: {error}") from error
-    if X.nnz > SPARSE_SHARE * X.shape[0] * X.shape[1]:
+    if scipy.sparse.issparse(X) and X.nnz > SPARSE_SHARE * X.shape[0] * X.shape[1]:
         return X.toarray(order="C")
     return X
 
@@ -879,7 +921,9 @@ _SOLVERS: dict[str, Callable[[Any, dict[str, Any]], Optimizer]] = {
     "nesterov": lambda mlp, decay: Nesterov(momentum=float(mlp.momentum), **decay),
     "adagrad": lambda mlp, decay: OPTIMIZERS["adagrad"](**decay),
     "rmsprop": lambda mlp, decay: OPTIMIZERS["rmsprop"](**decay),
-    "lbfgs": lambda mlp, decay: LBFGS(ftol=_LBFGS_FTOL, gtol=float(mlp.tol), maxfun=int(mlp.max_fun)),
+    "lbfgs": lambda mlp, decay: LBFGS(
+        ftol=_LBFGS_FTOL, gtol=float(mlp.tol), maxfun=min(int(mlp.max_fun), 2**62)
+    ),
 }
 
 
@@ -1026,22 +1070,33 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
         Raises
         ------
         ValueError
-            As `fit` does; for classes that are not there; with `early_stopping`.
+            As `fit` does; for classes that are not there or cannot be sorted; with `early_stopping`.
         """
         if self.class_weight == "balanced":
             raise ValueError(
                 "class_weight='balanced' would balance the samples of each call by themselves: pass the "
                 "weights of all classes as a dict, as sklearn.utils.compute_class_weight gives them"
             )
-        if _check_partial_fit_first_call(self, classes):
-            self._has_labels = type_of_target(y).startswith("multilabel")
-        return self._fit(X, y, sample_weight, n_passes=1, knows_classes=True)
+        y = checked_sparse(y, "y")
+        if classes is not None:
+            sorted_classes(classes)
+        try:
+            with np.errstate(invalid="ignore"):  # NaN and infinity are refused later
+                if _check_partial_fit_first_call(self, classes):
+                    self._has_labels = type_of_target(y).startswith("multilabel")
+            return self._fit(X, y, sample_weight, n_passes=1, knows_classes=True)
+        except BaseException:
+            if "_state" not in self.__dict__:  # then the next call is the first again
+                for name in ("classes_", "_has_labels"):
+                    self.__dict__.pop(name, None)
+            raise
 
     def _encoded(self, y: Any, dtype: np.dtype) -> Array:
         targets = y if self._has_labels else np.searchsorted(self.classes_, y)[:, None]
         targets = targets.astype(dtype)
         if self.label_smoothing and not isinstance(self._loss(), SoftmaxCrossEntropy):
-            targets = targets * (1 - self.label_smoothing) + self.label_smoothing / 2
+            share = float(self.label_smoothing)
+            targets = targets * (1 - share) + share / 2
         return targets
 
     def _class_weights(self, y: Any) -> Any:
@@ -1087,7 +1142,7 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
         if output is None:
             state = self._state
             predict = get_backend("numba").predict
-            return finish(predict(state.network, state.folded, X, self.n_threads or 0, warns))
+            return finish(predict(state.network, state.folded, X, int(self.n_threads or 0), warns))
         return finish(self._outputs(X, output, warns))
 
     def predict(self, X: Any) -> Array:

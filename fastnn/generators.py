@@ -15,6 +15,8 @@ import numpy as np
 from numpy.random.bit_generator import ISeedSequence
 from numpy.typing import NDArray
 
+from .validation import shown
+
 __all__ = ["generator_state", "is_twister", "put_generator_state", "resolve_random_state", "seeded"]
 
 # Of a Mersenne Twister, and the position among them behind these.
@@ -101,5 +103,5 @@ def resolve_random_state(random_state: Any) -> Any:
         return seeded(int(random_state))
     raise ValueError(
         "random_state must be None, an integer from 0 to 2**32 - 1 or a numpy.random.RandomState, "
-        f"got {random_state!r}"
+        f"got {shown(random_state)}"
     )

@@ -20,6 +20,9 @@ __all__ = ["minimise", "run_lbfgs"]
 
 Array = NDArray[Any]
 
+# SciPy counts the evaluations of a line search with an int32.
+INT32_MAX = 2**31 - 1
+
 
 class _Iterations:
     """SciPy's iterations as a trainer's passes, for who looks on."""
@@ -110,8 +113,9 @@ def minimise(
             options={
                 "maxiter": job.num_passes,
                 "maxfun": optimizer.maxfun or job.num_passes * (optimizer.maxls + 1),
-                "maxcor": optimizer.maxcor, "ftol": optimizer.ftol, "gtol": optimizer.gtol,
-                "maxls": optimizer.maxls,
+                # There are no more corrections than iterations, but SciPy makes room for all it is asked for.
+                "maxcor": min(optimizer.maxcor, job.num_passes), "ftol": optimizer.ftol,
+                "gtol": optimizer.gtol, "maxls": min(optimizer.maxls, INT32_MAX),
             },
         )  # fmt: skip
     finally:

@@ -14,7 +14,7 @@ from .painters import Painter, check_model, make_painter
 from .sinks import Rect, Sink
 from .threads import available_cores
 from .tracing import Squares, mixed_squares, placed, trace
-from .validation import check_count, check_flag
+from .validation import check_count, check_flag, real_array, shown
 
 __all__ = ["boundary_lines"]
 
@@ -158,11 +158,11 @@ def _counts(tolerance: Any, xlim: tuple[float, float], ylim: tuple[float, float]
     if tolerance is None:
         return TOLERANCES, TOLERANCES
     try:
-        both = np.broadcast_to(np.asarray(tolerance, np.float64), (2,))
-    except (TypeError, ValueError):
+        both = np.broadcast_to(real_array(tolerance, "tolerance"), (2,))
+    except ValueError:
         both = np.zeros(2)
     if not ((both > 0).all() and np.isfinite(both).all()):
-        raise ValueError(f"tolerance must be a number above 0, or two for x and y, got {tolerance!r}")
+        raise ValueError(f"tolerance must be a number above 0, or two for x and y, got {shown(tolerance)}")
     with np.errstate(over="ignore"):
         counts = np.ceil(np.array([xlim[1] - xlim[0], ylim[1] - ylim[0]]) / both)
     if counts.max() > MOST_SQUARES:

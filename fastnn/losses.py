@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .validation import check_labels, check_number, check_targets, resolve
+from .validation import check_labels, check_number, check_targets, resolve, store_checked
 
 __all__ = [
     "LOSSES",
@@ -104,11 +104,11 @@ class SoftmaxCrossEntropy(Loss):
     label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
-        check_number(self.label_smoothing, "label_smoothing", 0.0, 1.0)
+        store_checked(self, label_smoothing=check_number(self.label_smoothing, "label_smoothing", 0.0, 1.0))
 
     @property
     def parameter(self) -> float:
-        return float(self.label_smoothing)
+        return self.label_smoothing
 
 
 @dataclass(frozen=True)
@@ -142,11 +142,11 @@ class MulticlassHinge(Loss):
     margin: float = 1.0
 
     def __post_init__(self) -> None:
-        check_number(self.margin, "margin", 0.0, exclusive=True)
+        store_checked(self, margin=check_number(self.margin, "margin", 0.0, exclusive=True))
 
     @property
     def parameter(self) -> float:
-        return float(self.margin)
+        return self.margin
 
 
 @dataclass(frozen=True)
@@ -227,11 +227,11 @@ class Huber(Loss):
     delta: float = 1.0
 
     def __post_init__(self) -> None:
-        check_number(self.delta, "delta", 0.0, exclusive=True)
+        store_checked(self, delta=check_number(self.delta, "delta", 0.0, exclusive=True))
 
     @property
     def parameter(self) -> float:
-        return float(self.delta)
+        return self.delta
 
 
 @dataclass(frozen=True)
@@ -263,11 +263,11 @@ class Quantile(Loss):
     quantile: float = 0.5
 
     def __post_init__(self) -> None:
-        check_number(self.quantile, "quantile", 0.0, 1.0, exclusive=True)
+        store_checked(self, quantile=check_number(self.quantile, "quantile", 0.0, 1.0, exclusive=True))
 
     @property
     def parameter(self) -> float:
-        return float(self.quantile)
+        return self.quantile
 
 
 @dataclass(frozen=True)

@@ -29,9 +29,11 @@ from .validation import (
     check_flag,
     check_limit,
     check_number,
+    check_parameters,
     check_rate,
     check_samples,
     check_weights,
+    shown,
 )
 
 __all__ = ["LiveViews", "Model"]
@@ -88,7 +90,10 @@ class Model:
     Attributes
     ----------
     W : list of array (n_in, n_out)
-        Weights of the layers, views of the live parameters: writing to them changes the model.
+        Weights of the layers, views of the live parameters: writing to them changes the model. Arrays that
+        are assigned, ``model.W[0] = ...`` or ``model.W = [...]``, must have the same shape and hold real
+        numbers that the dtype can hold; if one does not, none is written. NaN and infinity may be set, but
+        `train` raises ValueError where there are any.
     b : list of array (1, n_out)
         Biases, likewise.
     batch_norm : list of BatchNorm
@@ -196,19 +201,27 @@ class Model:
 
     @property
     def W(self) -> Sequence[NDArray[Any]]:
-        return LiveViews(self._network.weights(self._parameters))
+        return LiveViews(self._network.weights(self._parameters), "W")
 
     @W.setter
     def W(self, values: Sequence[ArrayLike]) -> None:
-        LiveViews(self._network.weights(self._parameters))[:] = values
+        self._make_writeable()
+        LiveViews(self._network.weights(self._parameters), "W")[:] = values
 
     @property
     def b(self) -> Sequence[NDArray[Any]]:
-        return LiveViews(self._network.biases(self._parameters))
+        return LiveViews(self._network.biases(self._parameters), "b")
 
     @b.setter
     def b(self, values: Sequence[ArrayLike]) -> None:
-        LiveViews(self._network.biases(self._parameters))[:] = values
+        self._make_writeable()
+        LiveViews(self._network.biases(self._parameters), "b")[:] = values
+
+    def _make_writeable(self) -> None:
+        """Replace parameters that are read-only, as those of a memory-mapped pickle, by a copy."""
+        for name in ("_parameters", "_statistics"):
+            if not getattr(self, name).flags.writeable:
+                setattr(self, name, getattr(self, name).copy())
 
     def train(
         self,
@@ -359,9 +372,7 @@ class Model:
             print_every = PRINT_EVERY
         # A schedule that gives no rate is refused before anything changes.
         job.rates(np.zeros(1, np.int64))
-        for name in ("_parameters", "_statistics"):
-            if not getattr(self, name).flags.writeable:  # as a memory-mapped pickle's are
-                setattr(self, name, getattr(self, name).copy())
+        self._make_writeable()
         if not all_finite(self._parameters):
             raise ValueError("W or b holds NaN or infinity: set finite values before training")
         if not all_finite(self._statistics):
@@ -708,12 +719,12 @@ def _sort_callbacks(callbacks: Any, has_validation: bool) -> tuple[list[Any], Ea
     try:
         given = list(callbacks)
     except TypeError:
-        raise ValueError(f"callbacks must be a list, got {callbacks!r}: pass [{callbacks!r}]") from None
+        raise ValueError(f"callbacks must be a list, got {shown(callbacks)}: pass one in brackets") from None
     stoppings = [callback for callback in given if isinstance(callback, EarlyStopping)]
     functions = [callback for callback in given if not isinstance(callback, EarlyStopping)]
     for callback in functions:
         if not callable(callback) or isinstance(callback, type):
-            raise ValueError(f"callbacks must be functions or an EarlyStopping(), got {callback!r}")
+            raise ValueError(f"callbacks must be functions or an EarlyStopping(), got {shown(callback)}")
     if len(stoppings) > 1:
         raise ValueError("callbacks holds more than one EarlyStopping: leave one")
     if stoppings and not has_validation:
@@ -727,16 +738,39 @@ def _as_given(network: Network, y: NDArray[Any]) -> NDArray[Any]:
 
 
 class LiveViews(list):
-    """Views of the parameters; assigning to an item writes into the model instead of cutting it off."""
+    """Views of the parameters; assigning to an item writes into the model instead of cutting it off.
+
+    Parameters
+    ----------
+    views : iterable of array
+        One a layer.
+    name : str
+        What the messages call the list.
+    """
+
+    def __init__(self, views: Iterable[NDArray[Any]], name: str) -> None:
+        super().__init__(views)
+        self._name = name
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        views = self[index] if isinstance(index, slice) else [self[index]]
-        values = [np.array(v) for v in (value if isinstance(index, slice) else [value])]
-        if len(values) != len(views):
-            raise ValueError(f"{len(views)} layers take {len(views)} arrays, got {len(values)}")
+        places = range(len(self))[index]
+        if isinstance(places, int):
+            places, values = range(places, places + 1), [value]
+        else:
+            try:
+                values = list(value)
+            except TypeError:
+                raise ValueError(
+                    f"{self._name} must be a list of {len(places)} arrays, one a layer, got {shown(value)}"
+                ) from None
+        if len(values) != len(places):
+            raise ValueError(
+                f"{self._name}: {len(places)} layers take {len(places)} arrays, got {len(values)}"
+            )
         # Copies, which may come from the model itself, and all looked at before the first is written.
-        for view, new in zip(views, values, strict=True):
-            if new.shape != view.shape:
-                raise ValueError(f"this layer's array has the shape {view.shape}, got {new.shape}")
-        for view, new in zip(views, values, strict=True):
-            view[...] = new
+        checked = [
+            check_parameters(new, self[k].shape, self[k].dtype, f"{self._name}[{k}]")
+            for k, new in zip(places, values, strict=True)
+        ]
+        for k, new in zip(places, checked, strict=True):
+            self[k][...] = new

@@ -20,7 +20,7 @@ from .initialization import INITIALIZERS, draw_layer
 from .losses import Loss, SoftmaxCrossEntropy, resolve_loss
 from .reference.layer import ACTIVATIONS
 from .reference.norm import EPS
-from .validation import check_choice, check_number
+from .validation import check_choice, check_memory, check_number, shown
 
 __all__ = ["ALIGNMENT", "Layer", "Layout", "Network", "aligned_empty"]
 
@@ -35,6 +35,8 @@ LEAST_WIDTH, LEAST_TRAINING_WIDTH, MOST_WIDTH = 128, 256, 512
 # A call into the kernels does a whole tile at least, and Ctrl-C waits for its end: of a network so
 # large that a tile takes longer than this many operations, some 50 ms, tiles are narrower.
 TILE_OPERATIONS = 3e9
+# Bytes of an array from which on it is asked whether there is memory for it, which takes a moment.
+LARGE_BYTES = 1 << 28
 
 
 def aligned_empty(size: int, dtype: np.dtype) -> Array:
@@ -111,12 +113,14 @@ class Network:
             of another length, rates of dropout that are not from 0 to 1.
         TypeError
             For a layer size that is no integer.
+        MemoryError
+            For more parameters than the memory holds.
         """
         try:
             dims = tuple(operator.index(size) for size in layers_dim)
         except TypeError:
             raise TypeError(
-                f"layers_dim must be a sequence of integers such as [2, 3, 2], got {layers_dim!r}"
+                f"layers_dim must be a sequence of integers such as [2, 3, 2], got {shown(layers_dim)}"
             ) from None
         if len(dims) < 2:
             raise ValueError(
@@ -133,23 +137,30 @@ class Network:
         if not isinstance(hidden, Sequence) or len(hidden) != n_hidden:
             raise ValueError(
                 f"activation must be one name or a list of one for each of the {n_hidden} hidden layers, "
-                f"got {activation!r}"
+                f"got {shown(activation)}"
             )
         for name in (activation,) if isinstance(activation, str) else hidden:
             check_choice(name, "activation", ACTIVATIONS)
         check_choice(output_activation, "output_activation", ACTIVATIONS)
         try:
             resolved = np.dtype(dtype)
-        except TypeError:
-            raise ValueError(f"dtype must be float32 or float64, got {dtype!r}") from None
+        except (TypeError, ValueError):
+            raise ValueError(f"dtype must be float32 or float64, got {shown(dtype)}") from None
         if resolved not in (np.dtype(np.float32), np.dtype(np.float64)):
             raise ValueError(f"dtype must be float32 or float64, got {resolved}")
         if not isinstance(batch_norm, bool | np.bool_):
-            raise ValueError(f"batch_norm must be True or False, got {batch_norm!r}")
-        return cls(
+            raise ValueError(f"batch_norm must be True or False, got {shown(batch_norm)}")
+        network = cls(
             dims, (*hidden, output_activation), resolved, resolve_loss(loss), bool(batch_norm),
             _dropout_rates(dropout, n_hidden),
         )  # fmt: skip
+        n_bytes = network.n_parameters * resolved.itemsize
+        if n_bytes > LARGE_BYTES:
+            check_memory(
+                n_bytes, f"a network with the layers {shown(list(dims))} has parameters of",
+                "give it fewer or narrower layers",
+            )  # fmt: skip
+        return network
 
     def __getstate__(self) -> dict[str, Any]:
         # Layouts are the kernels' of this version: another lays out anew.
@@ -379,11 +390,13 @@ def _row(parameters: Array, offset: int, size: int) -> Any:
 
 def _dropout_rates(dropout: Any, n_hidden: int) -> tuple[float, ...]:
     """Rates for the inputs of every layer: a number is for the hidden layers, a list for all."""
+    if isinstance(dropout, np.ndarray) and not dropout.ndim:
+        dropout = dropout[()]
     if isinstance(dropout, Sequence | np.ndarray) and not isinstance(dropout, str):
         if len(dropout) != n_hidden + 1:
             raise ValueError(
                 f"dropout must be one rate, for the hidden layers, or a list of {n_hidden + 1}: one for the "
-                f"inputs and one for each of the {n_hidden} hidden layers, got {dropout!r}"
+                f"inputs and one for each of the {n_hidden} hidden layers, got {shown(dropout)}"
             )
         rates = [
             check_number(rate, f"dropout[{k}]", 0.0, 1.0, exclusive_end=True)

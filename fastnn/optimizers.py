@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .validation import check_count, check_flag, check_number, resolve
+from .validation import check_count, check_flag, check_number, resolve, shown, store_checked
 
 __all__ = [
     "LBFGS",
@@ -52,7 +52,7 @@ class Optimizer:
     @property
     def l2(self) -> float:
         """What times a parameter is added to its derivative."""
-        return float(getattr(self, "weight_decay", 0.0))
+        return getattr(self, "weight_decay", 0.0)
 
     @property
     def initial_state(self) -> tuple[float, ...]:
@@ -77,20 +77,27 @@ class Optimizer:
         return rates[:, None]
 
     def _check(self, *shares: str) -> None:
-        """Raise ValueError for a share of 1 or more, a momentum above 1, or any parameter below 0."""
+        """Store the arguments as plain Python values.
+
+        Raise ValueError for a share of 1 or more, a momentum above 1, or any parameter below 0.
+        """
         for declared in fields(self):
             field, value = declared.name, getattr(self, declared.name)
+            checked: Any
             if field == "betas":
                 if not (isinstance(value, tuple | list) and len(value) == 2):
-                    raise ValueError(f"betas must be two numbers such as (0.9, 0.999), got {value!r}")
-                for k, beta in enumerate(value):
+                    raise ValueError(f"betas must be two numbers such as (0.9, 0.999), got {shown(value)}")
+                checked = tuple(
                     check_number(beta, f"betas[{k}]", 0.0, 1.0, exclusive_end=True)
+                    for k, beta in enumerate(value)
+                )
             elif field in shares:
-                check_number(value, field, 0.0, 1.0, exclusive_end=field != "momentum")
+                checked = check_number(value, field, 0.0, 1.0, exclusive_end=field != "momentum")
             elif isinstance(declared.default, bool):
-                check_flag(value, field)
+                checked = check_flag(value, field)
             else:
-                check_number(value, field, 0.0)
+                checked = check_number(value, field, 0.0)
+            store_checked(self, **{field: checked})
 
 
 def _columns(rates: Array, *columns: Any) -> Array:
@@ -275,7 +282,7 @@ class Adagrad(Optimizer):
 
     @property
     def initial_state(self) -> tuple[float, ...]:
-        return (float(self.initial_accumulator_value),)
+        return (self.initial_accumulator_value,)
 
     def coefficients(self, rates: Array, steps: NDArray[np.int64]) -> Array:
         return _columns(rates / (1.0 + steps * self.lr_decay), self.eps)
@@ -376,7 +383,7 @@ class Adam(Optimizer):
         return (0.0, 0.0)
 
     def coefficients(self, rates: Array, steps: NDArray[np.int64]) -> Array:
-        first, second = (float(beta) for beta in self.betas)
+        first, second = self.betas
         done = steps + 1.0
         root = np.sqrt(1.0 - second**done)
         return _columns(
@@ -472,12 +479,14 @@ class LBFGS(Optimizer):
     maxfun: int | None = None
 
     def __post_init__(self) -> None:
-        check_count(self.maxcor, "maxcor", 1)
-        check_count(self.maxls, "maxls", 1)
-        if self.maxfun is not None:
-            check_count(self.maxfun, "maxfun", 1)
-        check_number(self.ftol, "ftol", 0.0)
-        check_number(self.gtol, "gtol", 0.0)
+        store_checked(
+            self,
+            maxcor=check_count(self.maxcor, "maxcor", 1),
+            ftol=check_number(self.ftol, "ftol", 0.0),
+            gtol=check_number(self.gtol, "gtol", 0.0),
+            maxls=check_count(self.maxls, "maxls", 1),
+            maxfun=None if self.maxfun is None else check_count(self.maxfun, "maxfun", 1),
+        )
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {

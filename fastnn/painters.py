@@ -22,7 +22,7 @@ from .backends import get_backend
 from .committee import Committee, Plane, joined, plane_of, restricted
 from .grids import Tally
 from .model import Model
-from .validation import check_choice
+from .validation import check_choice, real_array, shown, sorted_classes
 
 __all__ = [
     "METHODS",
@@ -361,7 +361,7 @@ def make_painter(
         table.folded = folded
         return table
     labels = subject.classes
-    if classes is not None and not np.array_equal(np.asarray(classes), labels):
+    if classes is not None and not np.array_equal(sorted_classes(classes), labels):
         raise ValueError(f"classes are {labels.tolist()}, the model's own: leave the argument out")
     which = 0
     if response == "probability":
@@ -393,12 +393,13 @@ def known_features(model: Any, fill: Any) -> tuple[int, list[str] | None]:
 
         check_is_fitted(model)
     if count is None:
-        if fill is not None and np.ndim(fill) == 0:
+        given = None if fill is None else real_array(fill, "fill")
+        if given is not None and not given.ndim:
             raise ValueError(
                 "fill must hold a number for every feature, since nothing else says how many the function "
-                f"takes, got {fill!r}"
+                f"takes, got {shown(fill)}"
             )
-        count = 2 if fill is None else len(fill)
+        count = 2 if given is None else len(given)
     return int(count), None if names is None else [str(name) for name in names]
 
 
@@ -421,10 +422,10 @@ def resolve_features(features: Any, n_features: int, names: list[str] | None) ->
         else:
             known = f", or names of {names}" if names else ""
             raise ValueError(
-                f"features must be two numbers from 0 to {n_features - 1}{known}, got {features!r}"
+                f"features must be two numbers from 0 to {n_features - 1}{known}, got {shown(features)}"
             )
     if isinstance(features, str) or len(places) != 2 or places[0] == places[1]:
-        raise ValueError(f"features must be two different features, as (0, 1), got {features!r}")
+        raise ValueError(f"features must be two different features, as (0, 1), got {shown(features)}")
     return places[0], places[1]
 
 
@@ -451,15 +452,15 @@ def _rest(
             )
         return np.zeros(n_features)
     try:
-        values = np.array(np.broadcast_to(np.asarray(fill, np.float64), (n_features,)))
-    except (TypeError, ValueError):
+        values = np.array(np.broadcast_to(real_array(fill, "fill"), (n_features,)))
+    except ValueError:
         raise ValueError(
             f"fill must be a number or {n_features} numbers, one a feature"
-            f"{', or a mapping of their names' if names else ''}, got {fill!r}"
+            f"{', or a mapping of their names' if names else ''}, got {shown(fill)}"
         ) from None
     values[list(features)] = 0
     if not np.isfinite(values).all():
-        raise ValueError(f"fill must hold finite numbers, got {fill!r}")
+        raise ValueError(f"fill must hold finite numbers, got {shown(fill)}")
     return values
 
 
@@ -564,16 +565,14 @@ def _table_painter(
     if own is not None:
         labels: Array | None = np.asarray(own)
     elif classes is not None:
-        labels = np.unique(np.asarray(classes))
-        if not labels.size:
-            raise ValueError("classes must name one class at least, got none")
+        labels = sorted_classes(classes)
     else:
         labels = None
     if response == "class":
         predict = getattr(model, "predict", model)
         respond = None
-        if not callable(predict):
-            raise TypeError(f"model must be a fastnn.Model, have predict or be callable, got {model!r}")
+        if not callable(predict) or isinstance(model, type):
+            raise TypeError(f"model must be a fastnn.Model, have predict or be callable, got {shown(model)}")
     else:
         from .reference.grid import RESPONSES as FUNCTIONS
 

@@ -11,7 +11,7 @@ from .boundary import BoundaryImage, check_size, render_boundary
 from .colours import check_colouring, chosen_colours, pale, response_colormap
 from .painters import check_model, known_features, resolve_features
 from .tracing import placed, trace_pixels
-from .validation import check_samples
+from .validation import check_samples, shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -142,8 +142,8 @@ class Samples(NamedTuple):
     def taken(cls, X: Any, y: Any, features: Any, fill: Any) -> Samples:
         """From what users give."""
         columns = [str(name) for name in getattr(X, "columns", ())]
-        n_features = np.shape(X)[1] if np.ndim(X) == 2 else 2
-        table = check_samples(X, n_features, np.dtype(np.float64))
+        table = check_samples(X, None, np.dtype(np.float64))
+        n_features = table.shape[1]
         pair = resolve_features(features, n_features, columns)
         points = table[:, list(pair)]
         (left, bottom), (right, top) = _window(points)
@@ -166,7 +166,10 @@ class Samples(NamedTuple):
 
 def check_classes(y: Any, n_samples: int) -> NDArray[Any]:
     """Classes of so many samples, text or whole numbers, in an array (n_samples,)."""
-    labels = np.asarray(y)
+    try:
+        labels = np.asarray(y)
+    except ValueError as error:
+        raise ValueError(f"y is no list of labels: {error}") from None
     if labels.shape != (n_samples,):
         raise ValueError(f"X has {n_samples} samples, but y has shape {labels.shape}: one label a sample")
     if labels.dtype.kind == "f":
@@ -304,6 +307,8 @@ def plot_history(history: History, axes: Any = None) -> Any:
     ------
     ValueError
         For a history without passes, or another number of axes.
+    TypeError
+        For what is no history, and what are no axes.
 
     Examples
     --------
@@ -315,6 +320,10 @@ def plot_history(history: History, axes: Any = None) -> Any:
     ['loss', 'learning rate', 'gradient norm', 'update / weights']
     >>> plt.close()
     """
+    from .training import History as Kind
+
+    if not isinstance(history, Kind):
+        raise TypeError(f"history must be what Model.train returned, got {shown(history)}")
     if not len(history):
         raise ValueError("history has no passes: train for at least one")
     if axes is None:
@@ -325,6 +334,8 @@ def plot_history(history: History, axes: Any = None) -> Any:
     axes = np.ravel(axes)
     if axes.size != 4:
         raise ValueError(f"axes must be four, got {axes.size}")
+    if not all(hasattr(ax, "plot") for ax in axes):
+        raise TypeError(f"axes must be four axes of matplotlib, got {shown(axes.tolist())}")
     passes = history.passes + 1
     losses, rates, norms, ratios = axes
     curves = (

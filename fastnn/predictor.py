@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from .backends import get_backend
 from .messages import warn
-from .network import Network
-from .validation import _converted, check_choice, check_count
+from .network import LARGE_BYTES, Network
+from .validation import _converted, check_choice, check_count, check_memory
 
 __all__ = ["Predictor", "check_method", "positive"]
 
@@ -53,6 +53,9 @@ class Predictor:
         finish: Callable[[Array], Any],
     ) -> None:
         self._shape = (check_count(n_rows, "n_rows", 1), network.n_inputs)
+        n_bytes = n_rows * network.n_inputs * network.dtype.itemsize
+        if n_bytes > LARGE_BYTES:
+            check_memory(n_bytes, f"n_rows: a table of {n_rows} samples takes", "choose fewer")
         self._X = np.zeros(self._shape, network.dtype)
         parameters = parameters.copy()
         self._run, self._result = get_backend(backend).bound(network, parameters, self._X, output)
@@ -97,22 +100,26 @@ class Predictor:
 
     def _table(self, X: Any) -> Array:
         """What is not an array of numbers of the right shape, as one."""
-        n_rows, n_features = self._shape
-        if not hasattr(X, "shape"):
+        if not isinstance(getattr(X, "shape", None), tuple):  # a list; or no table at all
             try:
                 X = np.asarray(X)
             except ValueError as error:
                 raise ValueError(f"X is no rectangular table: {error}") from None
-        if X.shape != self._shape and (n_rows > 1 or X.shape != (n_features,)):
-            remedy = (
-                "make a predictor for another number of rows"
-                if X.shape[1:] == (n_features,)
-                else f"the network has {n_features} inputs, a column each"
-            )
-            raise ValueError(f"X must have the shape {self._shape}, got {X.shape}: {remedy}")
+        self._check_shape(X.shape)
         if type(X) is not np.ndarray or X.dtype.kind not in "fiub":
             X = _converted(X, self._X.dtype, "X", 1)
+            self._check_shape(X.shape)
         return X.reshape(self._shape)
+
+    def _check_shape(self, shape: tuple[int, ...]) -> None:
+        n_rows, n_features = self._shape
+        if shape != self._shape and (n_rows > 1 or shape != (n_features,)):
+            remedy = (
+                "make a predictor for another number of rows"
+                if shape[1:] == (n_features,)
+                else f"the network has {n_features} inputs, a column each"
+            )
+            raise ValueError(f"X must have the shape {self._shape}, got {shape}: {remedy}")
 
 
 def positive(scores: Array) -> NDArray[np.int64]:

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .validation import check_rate, resolve
+from .validation import check_rate, resolve, shown, store_checked
 
 __all__ = [
     "SCHEDULES",
@@ -140,7 +140,9 @@ class StepDecay(Schedule):
     gamma: float = 0.1
 
     def __post_init__(self) -> None:
-        _set(self, step_size=_check_length(self.step_size, "step_size"), gamma=_check_gamma(self.gamma))
+        store_checked(
+            self, step_size=_check_length(self.step_size, "step_size"), gamma=_check_gamma(self.gamma)
+        )
 
     def factors(self, steps: NDArray[np.int64], total: int) -> NDArray[np.float64]:
         return self.gamma ** np.floor(steps / _in_steps(self.step_size, total) + ROUNDING)
@@ -179,7 +181,9 @@ class ExponentialDecay(Schedule):
     gamma: float = 0.1
 
     def __post_init__(self) -> None:
-        _set(self, decay_steps=_check_length(self.decay_steps, "decay_steps"), gamma=_check_gamma(self.gamma))
+        store_checked(
+            self, decay_steps=_check_length(self.decay_steps, "decay_steps"), gamma=_check_gamma(self.gamma)
+        )
 
     def factors(self, steps: NDArray[np.int64], total: int) -> NDArray[np.float64]:
         return self.gamma ** (steps / _in_steps(self.decay_steps, total))
@@ -220,7 +224,7 @@ class InverseTimeDecay(Schedule):
     decay_rate: float = 9.0
 
     def __post_init__(self) -> None:
-        _set(
+        store_checked(
             self,
             decay_steps=_check_length(self.decay_steps, "decay_steps"),
             decay_rate=_check_number(
@@ -281,10 +285,10 @@ class CosineDecay(Schedule):
     def __post_init__(self) -> None:
         if not isinstance(self.restarts, (bool, np.bool_)):
             raise ValueError(
-                f"restarts must be True or False, got {self.restarts!r}: how many restarts there are "
+                f"restarts must be True or False, got {shown(self.restarts)}: how many restarts there are "
                 "follows from cycle and growth"
             )
-        _set(
+        store_checked(
             self,
             cycle=_check_length(self.cycle, "cycle"),
             restarts=bool(self.restarts),
@@ -361,7 +365,7 @@ class OneCycle(Schedule):
     final_div_factor: float = 1e4
 
     def __post_init__(self) -> None:
-        _set(
+        store_checked(
             self,
             pct_start=_check_fraction(
                 self.pct_start, "pct_start", "it is a fraction of the run, 0.3 by default"
@@ -423,7 +427,7 @@ class WarmUp(Schedule):
     start: float = 0.0
 
     def __post_init__(self) -> None:
-        _set(
+        store_checked(
             self,
             schedule=resolve_schedule(self.schedule),
             length=_check_length(self.length, "length"),
@@ -472,7 +476,7 @@ class FunctionSchedule(Schedule):
         if not callable(self.function) or isinstance(self.function, type):
             raise ValueError(
                 "function must take a step and return the factor of the learning rate, got "
-                f"{self.function!r}: write, for instance, lambda step: 0.999**step"
+                f"{shown(self.function)}: write, for instance, lambda step: 0.999**step"
             )
 
     def factors(self, steps: NDArray[np.int64], total: int) -> NDArray[np.float64]:
@@ -496,7 +500,7 @@ SCHEDULES: dict[str, type[Schedule]] = {
 }
 
 
-def resolve_schedule(spec: Any) -> Schedule:
+def resolve_schedule(spec: Any, name: str = "schedule") -> Schedule:
     """The schedule that an argument asks for.
 
     Parameters
@@ -504,6 +508,8 @@ def resolve_schedule(spec: Any) -> Schedule:
     spec : Schedule, str or callable
         A schedule, the name of one in `SCHEDULES`, which then has its defaults, or a function that
         takes a step, counted from 0, and returns the factor.
+    name : str, default "schedule"
+        What the messages call it.
 
     Returns
     -------
@@ -523,7 +529,7 @@ def resolve_schedule(spec: Any) -> Schedule:
     if callable(spec) and not isinstance(spec, type | Schedule):
         return FunctionSchedule(spec)
     also = "a function of the step"
-    return resolve(spec, "schedule", Schedule, SCHEDULES, also)  # type: ignore[type-abstract]
+    return resolve(spec, name, Schedule, SCHEDULES, also)  # type: ignore[type-abstract]
 
 
 def _in_steps(length: float, total: int) -> float:
@@ -536,12 +542,6 @@ def _cosine_fall(progress: NDArray[np.float64], end: float) -> NDArray[np.float6
     return end + (1 - end) * (1 + np.cos(np.pi * progress)) / 2
 
 
-def _set(instance: Schedule, /, **values: Any) -> None:
-    """Store what checking made of the arguments, which only construction may do."""
-    for name, value in values.items():
-        object.__setattr__(instance, name, value)
-
-
 def _check_length(value: Any, name: str) -> float:
     """A length as a Python int of steps or a Python float of the run: the type tells which."""
     number = _as_float(value)
@@ -552,7 +552,8 @@ def _check_length(value: Any, name: str) -> float:
         return number
     raise ValueError(
         f"{name} must be an int not below 1 and below 2**63, in steps, or a float above 0 and at most 1, "
-        f"a fraction of the run, got {value!r}: write 100 for a hundred steps, 0.1 for a tenth of the run"
+        f"a fraction of the run, got {shown(value)}: write 100 for a hundred steps, 0.1 for a tenth of the "
+        "run"
     )
 
 
@@ -562,7 +563,7 @@ def _check_number(value: Any, name: str, low: float, high: float, remedy: str) -
     if math.isfinite(number) and low <= number <= high:
         return number
     bounds = f"number from {low} to {high}" if math.isfinite(high) else f"finite number not below {low}"
-    raise ValueError(f"{name} must be a {bounds}, got {value!r}: {remedy}")
+    raise ValueError(f"{name} must be a {bounds}, got {shown(value)}: {remedy}")
 
 
 def _check_fraction(value: Any, name: str, remedy: str) -> float:
@@ -570,7 +571,7 @@ def _check_fraction(value: Any, name: str, remedy: str) -> float:
     number = _as_float(value)
     if 0 < number <= 1:
         return number
-    raise ValueError(f"{name} must be a number above 0 and at most 1, got {value!r}: {remedy}")
+    raise ValueError(f"{name} must be a number above 0 and at most 1, got {shown(value)}: {remedy}")
 
 
 def _check_gamma(value: Any) -> float:

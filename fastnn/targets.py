@@ -10,10 +10,20 @@ import scipy.sparse
 from numpy.typing import NDArray
 from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
+from sklearn.utils.validation import _check_sample_weight, validate_data
 
-__all__ = ["ClassTargets", "NumberTargets", "Targets"]
+from .sparse import checked_sparse
+from .validation import check_weights
+
+__all__ = ["FLOATS", "ClassTargets", "NumberTargets", "Targets"]
 
 Array = NDArray[Any]
+
+
+# What X may be of; all else becomes the first.
+FLOATS = (np.float64, np.float32)
+# Stands for a y that there is none of, where None is one that was forgotten.
+_NO_TARGETS = object()
 
 
 class Targets(ABC):
@@ -30,6 +40,28 @@ class Targets(ABC):
         `use` is "new" of the data that begin a network, and "first" where what is to be known of them is
         known; "warm" or "partial" of those that it goes on with, "validation" of others.
         """
+
+    def _validated(self, X: Any, y: Any = _NO_TARGETS, *, reset: bool) -> Any:
+        """Return X, or X and y, as scikit-learn's `validate_data` has them, sparse tables checked first."""
+        options: dict[str, Any] = {"accept_sparse": "csr", "dtype": FLOATS, "order": "C", "reset": reset}
+        if y is not _NO_TARGETS:
+            options |= {"y": checked_sparse(y, "y"), "multi_output": True, **self._target_checks}
+        try:
+            return validate_data(self, checked_sparse(X), **options)
+        except OverflowError as error:
+            raise ValueError(f"X or y holds a number beyond all floats, scale it down: {error}") from None
+
+    @staticmethod
+    def _validated_weights(sample_weight: Any, X: Any) -> Any:
+        """Return checked weights (n,), ones for None."""
+        if sample_weight is not None:
+            try:
+                sample_weight = _check_sample_weight(sample_weight, X)
+            except OverflowError as error:
+                raise ValueError(
+                    f"sample_weight holds a number beyond all floats, scale it down: {error}"
+                ) from None
+        return check_weights(sample_weight, X.shape[0])
 
 
 class ClassTargets(Targets):
@@ -72,6 +104,29 @@ class ClassTargets(Targets):
             n_classes = len(self.classes_)
             self.n_outputs_ = n_classes if self._has_labels or n_classes > 2 else 1
         return y
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the share of the samples that are predicted right, with all of their labels.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix (n_samples, n_features)
+        y : array-like (n_samples,), or array-like or sparse matrix (n_samples, n_labels)
+            The true classes, or 0 and 1 for the labels.
+        sample_weight : array-like (n_samples,), optional
+            Weights of the samples.
+
+        Returns
+        -------
+        float
+            From 0 to 1.
+
+        Raises
+        ------
+        ValueError
+            For data that do not fit.
+        """
+        return super().score(X, checked_sparse(y, "y"), sample_weight)  # type: ignore[misc]
 
 
 def _classes_of(y: Any) -> tuple[bool, Array]:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .backends import Job, Trainer
-from .validation import check_count, check_rate
+from .validation import check_count, check_rate, shown, store_checked
 
 __all__ = ["DivergenceError", "EarlyStopping", "History", "Run", "Watch", "run_training"]
 
@@ -183,10 +183,13 @@ class EarlyStopping:
     scorer: Callable[[Any, Any, Any], float] | None = None
 
     def __post_init__(self) -> None:
-        check_count(self.patience, "patience", 1)
-        check_rate(self.min_delta, "min_delta")
+        store_checked(
+            self,
+            patience=check_count(self.patience, "patience", 1),
+            min_delta=check_rate(self.min_delta, "min_delta"),
+        )
         if self.scorer is not None and not callable(self.scorer):
-            raise ValueError(f"scorer must be a function of model, X and y, got {self.scorer!r}")
+            raise ValueError(f"scorer must be a function of model, X and y, got {shown(self.scorer)}")
 
 
 @dataclass(frozen=True)

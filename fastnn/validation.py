@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import math
 import numbers
+import os
 import sys
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -20,15 +22,22 @@ __all__ = [
     "as_floats",
     "check_choice",
     "check_count",
+    "check_file_name",
     "check_flag",
     "check_labels",
     "check_limit",
+    "check_memory",
     "check_number",
+    "check_parameters",
     "check_rate",
     "check_samples",
     "check_targets",
     "check_weights",
+    "real_array",
     "resolve",
+    "shown",
+    "sorted_classes",
+    "store_checked",
 ]
 
 
@@ -40,6 +49,8 @@ LEAST_WEIGHTS, LARGEST_WEIGHTS = 1e-300, 1e30
 SMALLEST_NORMAL = sys.float_info.min
 # Of so many values the sum is taken first.
 MANY_VALUES = 1 << 14
+# Characters of a value that a message shows.
+MOST_SHOWN = 1000
 
 
 def all_finite(values: NDArray[Any]) -> bool:
@@ -52,15 +63,15 @@ def all_finite(values: NDArray[Any]) -> bool:
     return bool(np.isfinite(values).all())
 
 
-def check_samples(X: Any, n_features: int, dtype: np.dtype, name: str = "X") -> NDArray[Any]:
+def check_samples(X: Any, n_features: int | None, dtype: np.dtype, name: str = "X") -> NDArray[Any]:
     """X as a C-contiguous array (n, n_features) of `dtype`, all finite.
 
     Parameters
     ----------
     X : array-like
         An array of any real dtype, order and stride, a list of rows, a data frame.
-    n_features : int
-        How many columns there must be.
+    n_features : int or None
+        How many columns there must be; None for any number.
     dtype : numpy.dtype
         float32 or float64.
     name : str
@@ -84,7 +95,7 @@ def check_samples(X: Any, n_features: int, dtype: np.dtype, name: str = "X") -> 
         and X.flags.aligned
     ):
         X = _converted(X, dtype, name)
-    if X.shape[1] != n_features:
+    if n_features is not None and X.shape[1] != n_features:
         raise ValueError(f"{name} has {X.shape[1]} features, but the network has {n_features} inputs")
     if X.shape[0] == 0:
         raise ValueError(f"{name} has no samples: its shape is {X.shape}")
@@ -97,31 +108,73 @@ def check_samples(X: Any, n_features: int, dtype: np.dtype, name: str = "X") -> 
     return X
 
 
-def _converted(X: Any, dtype: np.dtype, name: str, least_dimensions: int = 2) -> NDArray[Any]:
-    if hasattr(X, "toarray"):
+def check_parameters(values: Any, shape: tuple[int, ...], dtype: np.dtype, name: str) -> NDArray[Any]:
+    """Return a layer's parameters as a new array of `shape` and `dtype`.
+
+    NaN and infinity stay what they are: a training refuses to begin with them.
+
+    Raises
+    ------
+    ValueError
+        For another shape, values that are not real numbers, values too large for `dtype`.
+    """
+    array = _as_array(values, name, "fill them, as numpy.ma.filled does")
+    if array.shape == (1, *shape):  # biases as a row
+        array = array[0]
+    if array.shape != shape:
+        raise ValueError(f"{name} must have the shape {shape}, got {array.shape}")
+    if array.dtype.kind == "O" and any(value is None for value in array.flat):
+        raise ValueError(f"{name} must hold numbers, got None among them")
+    array = _as_reals(array, name, f"pass {name}.real", "pass numbers")
+    with np.errstate(over="ignore", under="ignore"):
+        converted = np.array(array, dtype)
+    overflowed = np.isinf(converted) & np.isfinite(array)
+    if overflowed.any():
+        place = tuple(int(k) for k in np.argwhere(overflowed)[0])
+        raise ValueError(
+            f"{name} holds {array[place]} at {place}, too large for {dtype}: scale it down, or use float64"
+        )
+    return converted
+
+
+def _as_array(values: Any, name: str, remedy: str) -> NDArray[Any]:
+    """`values` as an array of whatever dtype; `remedy` is what can be done about masked ones."""
+    if hasattr(values, "toarray"):
         raise ValueError(f"{name} is a sparse matrix: pass {name}.toarray()")
-    if np.ma.is_masked(X):
-        raise ValueError(f"{name} has masked values: fill them, as numpy.ma.filled does, or drop their rows")
+    if np.ma.is_masked(values):
+        raise ValueError(f"{name} has masked values: {remedy}")
     try:
-        array = np.asarray(X)
+        return np.asarray(values)
     except ValueError as error:
         raise ValueError(f"{name} is no rectangular table: {error}") from None
+
+
+def _as_reals(array: NDArray[Any], name: str, for_complex: str, for_others: str) -> NDArray[Any]:
+    """An array of floats, integers or booleans; what else it may be told to do is a remedy."""
+    if array.dtype.kind in "fiub":
+        return array
+    if array.dtype.kind == "c":
+        raise ValueError(f"{name} is complex: {for_complex}")
+    try:
+        if array.dtype.kind != "O":  # text, even of digits, and dates are no numbers
+            raise ValueError
+        return array.astype(np.float64)
+    except OverflowError:
+        raise ValueError(f"{name} holds numbers too large for float64: scale them down") from None
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must hold numbers, got dtype {array.dtype}: {for_others}") from None
+
+
+def _converted(X: Any, dtype: np.dtype, name: str, least_dimensions: int = 2) -> NDArray[Any]:
+    array = _as_array(X, name, "fill them, as numpy.ma.filled does, or drop their rows")
     if not least_dimensions <= array.ndim <= 2:
         raise ValueError(
             f"{name} must have two dimensions (samples, features), got shape {array.shape}"
             + (f": for one sample pass {name}.reshape(1, -1)" if array.ndim == 1 else "")
         )
-    if array.dtype.kind not in "fiub":
-        if array.dtype.kind == "c":
-            raise ValueError(f"{name} is complex: pass {name}.real or its parts as features")
-        try:
-            if array.dtype.kind != "O":  # text, even of digits, and dates are no numbers
-                raise ValueError
-            array = array.astype(np.float64)
-        except (OverflowError, TypeError, ValueError):
-            raise ValueError(
-                f"{name} must hold numbers, got dtype {array.dtype}: encode its columns as numbers first"
-            ) from None
+    array = _as_reals(
+        array, name, f"pass {name}.real or its parts as features", "encode its columns as numbers first"
+    )
     with np.errstate(over="ignore"):  # an overflow is reported as the infinity it becomes
         return np.require(array, dtype, ["C_CONTIGUOUS", "ALIGNED"]).view(np.ndarray)
 
@@ -272,6 +325,93 @@ def as_floats(values: Any) -> NDArray[Any]:
     return array if array.dtype.kind == "f" else array.astype(np.float64)
 
 
+def sorted_classes(classes: Any, name: str = "classes") -> NDArray[Any]:
+    """Return the classes that a user names, each once and in order.
+
+    Raises
+    ------
+    ValueError
+        For none, for NaN, for classes that cannot be sorted, as 0 and None, for a ragged list.
+    """
+    try:
+        labels = np.unique(np.asarray(classes))
+        if labels.dtype.kind not in "biufUSO" or (
+            labels.dtype.kind == "O" and not all(isinstance(label, numbers.Real | str) for label in labels)
+        ):
+            raise TypeError(f"dtype {labels.dtype}")
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{name} must hold labels of one kind, whole numbers or text, got {shown(classes)}: {error}"
+        ) from None
+    if not labels.size:
+        raise ValueError(f"{name} must name one class at least, got none")
+    return labels
+
+
+def check_file_name(path: Any, name: str) -> Path:
+    """Return a file's path; whether its folder is there is another question.
+
+    Raises
+    ------
+    TypeError
+        For what is no path.
+    ValueError
+        For a name that the file system does not take: too long, or with a NUL in it.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"{name} must be a path, got {shown(path)}")
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ValueError(f"{name}: a file cannot be called {shown(str(path))}: {reason}") from None
+    return Path(path)
+
+
+def check_memory(needed: int, what: str, remedy: str) -> None:
+    """Raise MemoryError where `what` takes more bytes than are free."""
+    import psutil
+
+    available = psutil.virtual_memory().available
+    if needed > available:
+        amount = f"{needed:,}" if needed < 2**63 else "2**63 or more"
+        raise MemoryError(f"{what} {amount} bytes, and {available:,} are free: {remedy}")
+
+
+def shown(value: Any) -> str:
+    """Return the repr of what a user gave, short enough for a message.
+
+    Python refuses to write integers of more than 4300 digits, and classes may have a repr that fails.
+    """
+    try:
+        text = repr(value)
+    except Exception:
+        return f"a {type(value).__name__}"
+    return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 3]}..."
+
+
+def store_checked(instance: Any, /, **values: Any) -> None:
+    """Store what checking made of the arguments of a frozen dataclass, which only its construction may do."""
+    for name, value in values.items():
+        object.__setattr__(instance, name, value)
+
+
+def real_array(values: Any, name: str) -> NDArray[np.float64]:
+    """Return real numbers as an array of float64, of whatever shape.
+
+    Raises
+    ------
+    ValueError
+        For what is no real number, and integers beyond all floats.
+    """
+    array = _as_array(values, name, "fill them, as numpy.ma.filled does")
+    array = _as_reals(array, name, f"pass {name}.real", "pass numbers")
+    with np.errstate(over="ignore"):
+        return array.astype(np.float64)
+
+
 def check_rate(value: Any, name: str) -> float:
     """A finite number not below 0."""
     return check_number(value, name, 0.0)
@@ -313,7 +453,7 @@ def check_number(
         "" if most == math.inf else f" and {'below' if exclusive or exclusive_end else 'not above'} {most:g}"
     )
     counts = f" (below {SMALLEST_NORMAL:.3g} a number counts as 0)" if is_subnormal else ""
-    raise ValueError(f"{name} must be a finite number {begin} {least:g}{end}, got {value!r}{counts}")
+    raise ValueError(f"{name} must be a finite number {begin} {least:g}{end}, got {shown(value)}{counts}")
 
 
 def resolve(value: Any, name: str, base: type[T], registry: Mapping[str, type[T]], also: str = "") -> T:
@@ -334,7 +474,8 @@ def resolve(value: Any, name: str, base: type[T], registry: Mapping[str, type[T]
         )
     raise ValueError(
         f"{name} must be one of {sorted(registry)} or an object such as "
-        f"fastnn.{next(iter(registry.values())).__name__}(){f' or {also}' if also else ''}, got {value!r}"
+        f"fastnn.{next(iter(registry.values())).__name__}(){f' or {also}' if also else ''}, "
+        f"got {shown(value)}"
     )
 
 
@@ -343,18 +484,18 @@ def check_count(value: Any, name: str, least: int = 0) -> int:
     is_integer = isinstance(value, numbers.Integral) and type(value) is not bool
     if is_integer and least <= int(value) < 2**63:
         return int(value)
-    raise ValueError(f"{name} must be an integer not below {least} and below 2**63, got {value!r}")
+    raise ValueError(f"{name} must be an integer not below {least} and below 2**63, got {shown(value)}")
 
 
 def check_flag(value: Any, name: str) -> bool:
     """True or False."""
     if isinstance(value, bool | np.bool_):
         return bool(value)
-    raise ValueError(f"{name} must be True or False, got {value!r}")
+    raise ValueError(f"{name} must be True or False, got {shown(value)}")
 
 
 def check_choice(value: Any, name: str, choices: Iterable[str]) -> str:
     """One of the names in `choices`."""
     if isinstance(value, str) and value in choices:
         return value
-    raise ValueError(f"{name} must be one of {sorted(choices)}, got {value!r}")
+    raise ValueError(f"{name} must be one of {sorted(choices)}, got {shown(value)}")

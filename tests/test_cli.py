@@ -62,13 +62,24 @@ def test_the_network_may_have_no_hidden_layer(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["moons", "--hidden", "0"], "invalid list of layer sizes from 1 on value: '0'"),
-        (["moons", "--hidden", "a"], "invalid list of layer sizes from 1 on value: 'a'"),
-        (["moons", "--passes", "-1"], "invalid integer not below 0 value: '-1'"),
-        (["moons", "--samples", "1"], "invalid integer not below 2 value: '1'"),
-        (["moons", "--noise", "-1"], "invalid finite number not below 0 value: '-1'"),
-        (["moons", "--noise", "nan"], "invalid finite number not below 0 value: 'nan'"),
-        (["moons", "--seed", "4294967296"], "invalid integer from 0 to 4294967295 value: '4294967296'"),
+        (
+            ["moons", "--hidden", "0"],
+            "argument --hidden: must be layer sizes from 1 on with commas between them, as 3 or 8,8, got '0'",
+        ),
+        (
+            ["moons", "--hidden", "a"],
+            "must be layer sizes from 1 on with commas between them, as 3 or 8,8, got 'a'",
+        ),
+        (["moons", "--passes", "-1"], "argument --passes: must be an integer from 0 on, got '-1'"),
+        (["moons", "--samples", "1"], "argument --samples: must be an integer from 2 on, got '1'"),
+        (["moons", "--noise", "-1"], "argument --noise: must be a finite number not below 0, got '-1'"),
+        (["moons", "--noise", "nan"], "argument --noise: must be a finite number not below 0, got 'nan'"),
+        (["moons", "--seed", "4294967296"], "must be an integer from 0 to 4294967295, got '4294967296'"),
+        (["moons", "--hidden", "3,x"], "got '3,x'"),
+        (["moons", "--passes", "9" * 5000], "argument --passes: must be an integer from 0 on, got '999"),
+        (["moons", "--samples", "many"], "argument --samples: must be an integer from 2 on, got 'many'"),
+        (["moons", "--noise", "1e400"], "argument --noise: must be a finite number not below 0, got '1e400'"),
+        (["moons", "--noise", "loud"], "argument --noise: must be a finite number not below 0, got 'loud'"),
         (["moons", "--backend", "torch"], "invalid choice: 'torch'"),
         ([], "required"),
         (["suns"], "invalid choice: 'suns'"),
@@ -83,7 +94,13 @@ def test_wrong_arguments_are_told(arguments, message, capsys):
 
 @pytest.mark.parametrize(
     ("out", "message"),
-    [("no/such/folder/moons.png", "there is no folder"), ("moons.xyz", "xyz"), ("..", "is a folder")],
+    [
+        ("no/such/folder/moons.png", "there is no folder"),
+        ("moons.xyz", "xyz"),
+        ("..", "is a folder"),
+        ("a\0b.png", "--out: a file cannot be called"),
+        (f"{'a' * 300}.png", "File name too long"),
+    ],
 )
 def test_a_picture_that_cannot_be_written_is_told_before_the_work(
     out, message, tmp_path, capsys, monkeypatch
@@ -94,6 +111,19 @@ def test_a_picture_that_cannot_be_written_is_told_before_the_work(
     assert message in captured.err
     assert captured.out == ""
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--samples", "999999999999999"], "--samples: the features of 999999999999999 samples take 15,9"),
+        (["--hidden", "4000000000,4000000000"], "a network with the layers [2, 4000000000, 4000000000, 2]"),
+    ],
+)
+def test_more_than_the_memory_holds_is_told(arguments, message, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["moons", *arguments]) == 1
+    assert f"fastnn: {message}" in capsys.readouterr().err
 
 
 def test_a_picture_is_whole_or_not_there(tmp_path, capsys, monkeypatch):

@@ -148,7 +148,7 @@ BAD_DATA = {
     "labels masked": ((X, np.ma.masked_less(y, 1)), "y has masked values"),
     "labels dates": ((X, y.astype("datetime64[D]")), "y must hold integer labels .*got dtype datetime64"),
     "labels huge": ((X, np.full(200, 1e300)), "number the classes from 0, as numpy.unique"),
-    "beyond all floats": (([[10**400, 0]] * 200, y), "X must hold numbers"),
+    "beyond all floats": (([[10**400, 0]] * 200, y), "X holds numbers too large for float64"),
     "labels ragged": ((X, [[0], [0, 1]]), "y is no list of labels"),
 }
 

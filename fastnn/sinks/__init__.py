@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from fastnn_kernels.interrupts import held_interrupts
 
 from ..threads import Flag, available_cores, in_turn
+from ..validation import check_file_name
 from .array import ArraySink, strips
 from .base import FileSink, Picture, Rect, Sink
 from .deepzoom import DeepZoomSink
@@ -85,7 +86,7 @@ def open_sink(out: Any, picture: Picture, argument: str = "out") -> Sink:
         return ArraySink(out, picture)
     if not isinstance(out, (str, os.PathLike)):
         raise TypeError(f"{argument} must be an array, a path or None, got {type(out).__name__}")
-    path = Path(out)
+    path = check_file_name(out, argument)
     if path.suffix.lower() not in FORMATS:
         raise ValueError(f"{argument}: {path} must end in one of {', '.join(FORMATS)}")
     path = path.absolute()
@@ -132,6 +133,7 @@ def check_coloured(out: Any, picture: Picture, colours: Any, cmap: Any) -> None:
 
 def save_pixels(pixels: NDArray[Any], path: str | os.PathLike[str], picture: Picture) -> None:
     """Write a picture that is in memory, or mapped into it; arguments and errors as of `open_sink`."""
+    path = check_file_name(path, "path")
     shape, n_threads = (picture.height, picture.width), available_cores()
     if np.shape(pixels) != shape:
         raise ValueError(f"pixels must have shape {shape} (height, width), got {np.shape(pixels)}")

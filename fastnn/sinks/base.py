@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..files import Draft
+from ..validation import check_file_name
 
 __all__ = ["PALETTE", "FileSink", "OneColourTiles", "Picture", "Rect", "Sink", "deflated", "from_the_top"]
 
@@ -164,6 +165,8 @@ class FileSink(Sink):
                 f"{self.argument}: a {suffix} picture has at most {self.most_classes} classes, "
                 f"but there are {len(picture.colours)}{remedy}"
             )
+        for final in self.final_names():
+            check_file_name(final, self.argument)
         self.check_place()
         self.draft = Draft(*self.final_names())
         try:
