@@ -2,6 +2,7 @@
 
 import re
 import threading
+import warnings
 
 import numpy as np
 import pytest
@@ -331,7 +332,7 @@ def test_what_is_no_number(value, message):
         assert_same(predictor(X[:1]), expected)
 
 
-def test_nan_and_infinity_are_not_looked_for():
+def test_nan_and_infinity_are_warned_of():
     """It comes back all the same, and what follows is as before."""
     for name in ("binary", "multiclass, text", "labels", "regression", "three outputs", "poisson"):
         targets, kind, options = PROBLEMS[name]
@@ -340,7 +341,12 @@ def test_nan_and_infinity_are_not_looked_for():
             predictor = estimator.predictor(1, method)
             expected = predictor(X[:1])
             for value in (np.nan, np.inf, -np.inf):
-                served = predictor(np.full((1, 4), value))
+                with warnings.catch_warnings(record=True) as caught:
+                    warnings.simplefilter("always")
+                    served = predictor(np.full((1, 4), value))
+                # The sigmoid and exp of an infinite score are finite.
+                assert len(caught) == 1 or not np.isnan(value)
+                assert {warning.category for warning in caught} <= {RuntimeWarning}
                 assert (served.shape, served.dtype) == (expected.shape, expected.dtype)
             assert_same(predictor(X[:1]), expected)
 
