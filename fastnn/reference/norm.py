@@ -19,10 +19,11 @@ MOMENTUM = 0.1
 
 def batch_norm_forward(Z, weights, scale, shift, running):
     """``(scale N + shift, N, inverse)``, ``N = (Z - mean) inverse``; `running` moves towards the batch."""
-    share = _shares(weights)
-    mean = share @ Z
-    variance = share @ (Z - mean) ** 2
-    count = np.count_nonzero(weights)
+    counted = weights > 0  # samples of weight 0 count for nothing, however large their sums are
+    count = np.count_nonzero(counted)
+    share = _shares(weights)[counted]
+    mean = share @ Z[counted]
+    variance = share @ (Z[counted] - mean) ** 2
     if count > 0:
         running[0] += MOMENTUM * (mean - running[0])
     if count > 1:  # one sample says nothing of it
