@@ -53,6 +53,7 @@ class Predictor:
         finish: Callable[[Array], Any],
     ) -> None:
         self._shape = (check_count(n_rows, "n_rows", 1), network.n_inputs)
+        n_rows = self._shape[0]
         n_bytes = n_rows * network.n_inputs * network.dtype.itemsize
         if n_bytes > LARGE_BYTES:
             check_memory(n_bytes, f"n_rows: a table of {n_rows} samples takes", "choose fewer")

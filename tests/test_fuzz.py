@@ -26,7 +26,7 @@ import fastnn
 from fastnn.backends import get_backend
 from fastnn.initialization import INITIALIZERS
 from fastnn.losses import LOSSES
-from fastnn.optimizers import LBFGS
+from fastnn.optimizers import LBFGS, resolve_optimizer
 from fastnn.reference.layer import ACTIVATIONS
 from fastnn.schedules import SCHEDULES
 
@@ -178,7 +178,9 @@ def trained(made, X, y, told, backend, moved=None):
     model = fastnn.Model(**made, backend=backend)
     if moved is not None:
         model._parameters[...] = neighbours(model._parameters, moved)
-        X = neighbours(X, moved)
+        X, y = neighbours(X, moved), neighbours(y, moved)
+        weights = told.get("sample_weight")
+        told = told | {"sample_weight": neighbours(np.ones(len(X)) if weights is None else weights, moved)}
     result = outcome(lambda: model.train(X, y, **told))
     if isinstance(result, Exception):
         return model, X, result
@@ -195,7 +197,9 @@ def running(model):
 
 
 def neighbours(values, random):
-    """Return the next floating-point number above or below every value but 0."""
+    """Return the next floating-point number above or below every value but 0; integers as they are."""
+    if values.dtype.kind != "f":
+        return values
     directions = np.where(random.random(values.shape) < 0.5, -np.inf, np.inf).astype(values.dtype)
     with np.errstate(over="ignore"):
         moved = np.nextafter(values, directions)
@@ -231,6 +235,8 @@ def test_trainings(training, seed):
     random = np.random.default_rng(seed)
     moved = [trained(made, X, y, told, "numpy", random)[2] for _ in range(3)]
     outcomes = [compiled, reference, *moved]
+    if getattr(resolve_optimizer(told["optimizer"]), "eps", 1.0) < 1e-3:
+        return  # a step divides by the gradient's own size, which magnifies rounding without a limit
     if np.abs(X).max() > np.sqrt(np.finfo(made["dtype"]).max) / 1e4:
         return  # squares overflow on the way, here or there
     if any(isinstance(one, Exception) for one in outcomes):
@@ -567,6 +573,9 @@ RIGHT = {
     "OneCycle": (fastnn.OneCycle, {}),
 }  # fmt: skip
 
+# Arguments that say how often something is done.
+REPEATED = ("num_passes", "max_iter", "n_estimators", "n_points", "max_fun")
+
 
 @pytest.mark.parametrize("name", sorted(RIGHT))
 def test_the_calls_are_right(name):
@@ -581,4 +590,6 @@ def test_odd_arguments(name, data):
     call, told = RIGHT[name]
     places = data.draw(st.lists(st.sampled_from(sorted(told)), min_size=1, max_size=2, unique=True))
     odd = {place: ODD[data.draw(st.integers(0, len(ODD) - 1))] for place in places}
+    # So many passes are right, and would take for ever.
+    hypothesis.assume(not any(type(odd.get(place)) is int and odd[place] > 1000 for place in REPEATED))
     outcome(lambda: call(**{**told, **odd}))
