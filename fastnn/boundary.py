@@ -123,7 +123,7 @@ class BoundaryImage:
         ValueError
             For another suffix, a folder that is not there, a picture that went to a file already.
         ImportError
-            For ``.tif`` and ``.zarr`` without tifffile and zarr: ``pip install 'fastnn-numba[render]'``.
+            For ``.tif`` without tifffile, ``.zarr`` without zarr. The message says how to install them.
         """
         data = self._pixels("save it")
         save_pixels(data, path, _picture(data.shape[::-1], data.dtype, self.extent, self.classes))
@@ -235,7 +235,7 @@ def render_boundary(
     MemoryError
         At once, for a picture that the memory does not hold.
     ImportError
-        For ``.tif`` and ``.zarr`` without tifffile and zarr: ``pip install 'fastnn-numba[render]'``.
+        For ``.tif`` without tifffile, ``.zarr`` without zarr. The message says how to install them.
     KeyboardInterrupt
         Within a fraction of a second of Ctrl-C; no half-written file is left.
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .boundary import centres, check_limits, check_size
+from .extras import import_extra
 from .painters import make_painter
 from .threads import taken_cores
 from .validation import check_count
@@ -58,7 +59,7 @@ def boundary_array(
     ValueError, TypeError
         As `render_boundary` does, at once.
     ImportError
-        Where Dask is not installed.
+        If Dask is not installed. The message says how to install it.
 
     Examples
     --------
@@ -71,10 +72,9 @@ def boundary_array(
     >>> bool((array.compute() == image.data).all())
     True
     """
-    try:
-        import dask.array
-    except ImportError:
-        raise ImportError("boundary_array needs Dask: pip install 'fastnn-numba[dask]'") from None
+    import_extra("dask.array", "dask", "boundary_array")
+    import dask.array
+
     width, height = check_size(size)
     extent = (*check_limits(xlim, width, "xlim"), *check_limits(ylim, height, "ylim"))
     side = check_count(chunks, "chunks", 1)
