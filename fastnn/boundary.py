@@ -156,7 +156,7 @@ class BoundaryImage:
             that are none or not as many as the classes, or that are given for a file that shows none, margins
             of a decision function in a format that holds numbers from 0 to 1.
         ImportError
-            For ``.tif`` and ``.zarr`` without tifffile and zarr: ``pip install 'fastnn-numba[render]'``.
+            For ``.tif`` without tifffile, ``.zarr`` without zarr. The message says how to install them.
         """
         data = self._pixels("save it")
         check_colouring(self.response, colours, cmap)
@@ -336,7 +336,7 @@ def render_boundary(
     MemoryError
         At once, for a picture that the memory does not hold.
     ImportError
-        For ``.tif`` and ``.zarr`` without tifffile and zarr: ``pip install 'fastnn-numba[render]'``.
+        For ``.tif`` without tifffile, ``.zarr`` without zarr. The message says how to install them.
     KeyboardInterrupt
         Within a fraction of a second of Ctrl-C; no half-written file is left.
 

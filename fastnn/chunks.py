@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .boundary import centres, check_view
+from .extras import import_extra
 from .painters import check_model, make_painter
 from .threads import taken_cores
 from .validation import check_count
@@ -61,7 +62,7 @@ def boundary_array(
     ValueError, TypeError
         As `render_boundary` does, at once; for more than a million chunks.
     ImportError
-        Where Dask is not installed.
+        If Dask is not installed. The message says how to install it.
 
     Examples
     --------
@@ -74,10 +75,9 @@ def boundary_array(
     >>> bool((array.compute() == image.data).all())
     True
     """
-    try:
-        import dask.array
-    except ImportError:
-        raise ImportError("boundary_array needs Dask: pip install 'fastnn-numba[dask]'") from None
+    import_extra("dask.array", "dask", "boundary_array")
+    import dask.array
+
     check_model(model, "boundary_array(model, xlim, ylim)")
     (width, height), extent = check_view(xlim, ylim, size)
     side = check_count(chunks, "chunks", 1)

@@ -51,9 +51,9 @@ class BatchNorm(NamedTuple):
 class Model:
     """A multilayer network, trained by gradient descent and its relatives.
 
-    Every layer computes ``activation(X W + b)``. What the last layer gives are the scores of a sample; a
-    loss says what they should be. By default it is the tutorial's network: tanh everywhere, the last
-    layer too, and softmax over the scores.
+    Every layer computes ``activation(X W + b)``. The outputs of the last layer are the scores of a sample,
+    which the loss compares with its target. The defaults are the tutorial's network (see Notes): tanh in
+    every layer, the output layer included, and softmax over the scores.
 
     Parameters
     ----------
@@ -63,8 +63,8 @@ class Model:
         Of the hidden layers, one for all or one for each: "identity", "sigmoid", "tanh", "relu",
         "leaky_relu", "elu", "selu", "gelu" (the approximation by tanh), "silu" or "softplus".
     output_activation : str, default "tanh"
-        Of the last layer. The tutorial's network has "tanh" there; "identity" is the textbook one, and
-        what regression wants.
+        Of the output layer. The tutorial's network has "tanh" there. "identity" makes the textbook's
+        network, which has no activation before softmax, and is the choice for regression.
     backend : {"numba", "numpy"}, default "numba"
         Compiled kernels, or the plain NumPy they are checked against.
     dtype : {numpy.float64, numpy.float32}, default float64
@@ -117,6 +117,10 @@ class Model:
 
     Notes
     -----
+    The tutorial is Denny Britz's "Implementing a Neural Network from Scratch in Python" (WildML, 2015) in a
+    multilayer version that is built of gates and layers. An output layer with tanh is unusual: it keeps the
+    scores between -1 and 1, so that no probability of two classes exceeds ``1 / (1 + exp(-2))``, about 0.88.
+
     The tutorial's initialisation, layer by layer: ``W = randn(n_in, n_out) / sqrt(n_in)``, then
     ``b = randn(n_out)``.
 

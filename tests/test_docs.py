@@ -3,8 +3,11 @@
 import doctest
 import importlib
 import inspect
+import os
 import pkgutil
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -14,6 +17,7 @@ import fastnn
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 MODULES = [m.name for m in pkgutil.walk_packages(fastnn.__path__, "fastnn.") if m.name != "fastnn.__main__"]
 
 
@@ -24,8 +28,12 @@ def no_figure():
     plt.close("all")
 
 
-def blocks(language):
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+def blocks(language, text=README):
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
+def line_of(block):
+    return README[: README.index(block)].count("\n")
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -63,18 +71,27 @@ def test_every_argument_is_described(thing):
             assert re.search(rf"^(\w+, )*(\*\*)?{argument}\b", inspect.getdoc(thing), re.MULTILINE), argument
 
 
-def test_python_of_the_readme_prints_what_it_says(tmp_path, monkeypatch, capsys):
-    """Lines are run as pasted; a comment behind one is what it prints or shows."""
+@pytest.mark.parametrize("code", blocks("python"), ids=lambda code: f"line {line_of(code)}")
+def test_each_block_of_the_readme_runs_alone_and_prints_what_it_says(code, tmp_path, monkeypatch, capsys):
+    """Comments behind a call of print say what it prints; files are written where the block runs."""
     monkeypatch.chdir(tmp_path)
-    code = "\n".join(blocks("python"))
-    namespace = {}
-    exec(compile(code, "README.md", "exec"), namespace)
-    printed = capsys.readouterr().out.split("\n")
+    exec(compile(code, "README.md", "exec"), {})
+    printed = capsys.readouterr().out.splitlines()
     expected = [line.split("  # ")[1].strip() for line in code.splitlines() if line.startswith("print(")]
-    assert expected
-    assert printed[-len(expected) - 1 :] == [*expected, ""]
-    assert (tmp_path / "moons.png").exists()
-    assert (tmp_path / "history.png").exists()
+    assert printed[len(printed) - len(expected) :] == expected
+    for name in re.findall(r'"(\w+\.(?:png|svg|gif))"', code):
+        assert (tmp_path / name).exists(), name
+
+
+def test_the_block_of_contributing_shows_assembly(tmp_path):
+    """Kernels from the cache have none to show: the cache folder is empty."""
+    (code,) = blocks("python", CONTRIBUTING)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True, text=True, timeout=300, check=True, cwd=tmp_path,
+        env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "cache")},
+    )  # fmt: skip
+    assert "\n" in done.stdout.strip()
 
 
 def test_first_shell_block_is_two_lines():

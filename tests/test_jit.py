@@ -369,7 +369,7 @@ def test_processors_with_narrower_vectors(package, capsys, dtype):
         model = fastnn.Model([20, 17, 9, 3], dropout=0.2, dtype=DTYPE, random_state=0)
         options = {"batch_size": 25, "optimizer": "adam", "clip_norm": 1.0, "random_state": 0}
         history = model.train(X, y, num_passes=3, epsilon=0.01, reduction="mean", **options)
-        S = scipy.sparse.random_array((200, 40), density=0.05, format="csr", dtype=DTYPE, rng=0)
+        S = scipy.sparse.random_array((200, 40), density=0.05, format="csr", dtype=DTYPE, random_state=0)
         estimator = fastnn.MLPClassifier((9,), batch_size=25, random_state=0)
         estimator.partial_fit(S[:60], y, classes=range(3))
         said = model.predict_proba(X[:2]), estimator.predict_proba(S)

@@ -10,7 +10,6 @@ import signal
 import stat
 import struct
 import subprocess
-import sys
 import threading
 import xml.etree.ElementTree
 import zlib
@@ -560,7 +559,7 @@ def test_page_in_a_browser(tmp_path):
 def test_what_is_no_picture_is_not_replaced(tmp_path, small):
     pixels, picture = class_picture(33, 65, 3)
     group = zarr.open_group(tmp_path / "a.zarr", mode="w")
-    group.create_array("precious", data=np.arange(10))
+    group.create_array("precious", shape=10, dtype="int64")[:] = np.arange(10)
     (tmp_path / "b.html").write_text("mine")
     (tmp_path / "c_files").write_text("mine")
     (tmp_path / "c.dzi").write_text("mine")
@@ -747,14 +746,6 @@ def test_what_a_format_cannot_hold(tmp_path, name, changes, message):
     }
     with pytest.raises(ValueError, match=re.escape(message)):
         open_sink(tmp_path / name, Picture(**options | changes))
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize(("name", "library"), [("a.tiff", "tifffile"), ("a.zarr", "zarr")])
-def test_missing_libraries_are_named(tmp_path, monkeypatch, name, library):
-    monkeypatch.setitem(sys.modules, library, None)
-    with pytest.raises(ImportError, match=rf"needs {library}: pip install 'fastnn-numba\[render\]'"):
-        open_sink(tmp_path / name, class_picture(3, 3, 2)[1])
     assert not list(tmp_path.iterdir())
 
 

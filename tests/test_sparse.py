@@ -26,7 +26,7 @@ from fastnn_kernels import sparse as compiled
 def sparse_table(random, n_samples, n_features, dtype, share=0.3):
     """With empty rows, columns in any order, values of 0, and pairs of values that belong together."""
     X = scipy.sparse.random_array(
-        (n_samples, n_features), density=share, format="coo", rng=random, dtype=dtype
+        (n_samples, n_features), density=share, format="coo", random_state=random, dtype=dtype
     )
     values, (rows, columns) = random.normal(size=X.nnz).astype(dtype), X.coords
     values[random.random(X.nnz) < 0.1] = 0
@@ -293,7 +293,9 @@ def test_values_that_do_not_lie_side_by_side():
 def test_calls_last_as_long_on_sparse_tables_as_on_others():
     """What a sample takes goes by the values it has, not by the features there are."""
     network = Network((100_000, 8, 2), ("tanh", "identity"), np.dtype(np.float64))
-    X = scipy.sparse.random_array((50, 100_000), density=1e-4, format="csr", rng=np.random.default_rng(0))
+    X = scipy.sparse.random_array(
+        (50, 100_000), density=1e-4, format="csr", random_state=np.random.default_rng(0)
+    )
     assert _operations(network, X) < 2 * (11 * 8 + 8 + 64)
     assert _operations(network, np.empty((1, 100_000))) == 2 * network.n_parameters
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
@@ -13,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..extras import import_extra
 from ..files import Draft
 from ..validation import check_file_name
 
@@ -136,13 +136,7 @@ class FileSink(Sink):
         self.path, self.picture, self.argument = path, picture, argument
         suffix = path.suffix.lower()
         if self.package is not None:
-            try:
-                self.module = importlib.import_module(self.package)
-            except ImportError:
-                raise ImportError(
-                    f"{self.argument}: a {suffix} file needs {self.package}: "
-                    "pip install 'fastnn-numba[render]'"
-                ) from None
+            self.module = import_extra(self.package, "render", f"{self.argument}: a {suffix} file")
         dtypes = (np.floating,) if picture.colours is None else (np.uint8, np.uint16)
         if not any(np.issubdtype(picture.dtype, dtype) for dtype in dtypes):
             kind = "a response: floating" if picture.colours is None else "classes: uint8 or uint16"

@@ -1,0 +1,43 @@
+"""Packages that only some features need: the extras of the distribution."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__all__ = ["import_extra"]
+
+
+def import_extra(package: str, extra: str, feature: str) -> Any:
+    """Import a package that one of the extras installs.
+
+    Parameters
+    ----------
+    package : str
+        Name to import, as ``"dask.array"``.
+    extra : str
+        Name of the extra, a key of ``[project.optional-dependencies]`` in pyproject.toml.
+    feature : str
+        Feature that needs the package, the subject of the error message.
+
+    Returns
+    -------
+    module
+
+    Raises
+    ------
+    ImportError
+        If the package cannot be imported. The message says how to install it.
+
+    Examples
+    --------
+    >>> import_extra("nowhere", "render", "a .png file")
+    Traceback (most recent call last):
+    ImportError: a .png file needs nowhere: from a clone of fastnn, pip install '.[render]'
+    """
+    try:
+        return importlib.import_module(package)
+    except ImportError:
+        raise ImportError(
+            f"{feature} needs {package}: from a clone of fastnn, pip install '.[{extra}]'"
+        ) from None

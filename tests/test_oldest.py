@@ -1,0 +1,31 @@
+"""The versions in oldest.txt are the oldest that pyproject.toml admits."""
+
+import tomllib
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+LINES = (ROOT / "tests" / "oldest.txt").read_text(encoding="utf-8").splitlines()
+PINS = dict(line.split("==") for line in LINES if not line.startswith("#"))
+
+
+def test_every_oldest_version_is_pinned():
+    extras = PROJECT["optional-dependencies"]
+    requirements = [Requirement(line) for line in PROJECT["dependencies"] + extras["test"]]
+    floors = {requirement.name: requirement.specifier for requirement in requirements}
+    del floors["torch"]
+    assert PINS.keys() == {*floors, "distributed"}  # which comes with dask, in the same version
+    assert PINS["distributed"] == PINS["dask"]
+    for name, specifier in floors.items():
+        (floor,) = specifier
+        assert floor.operator == ">="
+        release = Version(floor.version).release
+        assert Version(PINS[name]).release[: len(release)] == release, name
+
+
+def test_extras_of_users_have_the_floors_of_the_tests():
+    extras = PROJECT["optional-dependencies"]
+    assert {*extras["dask"], *extras["render"], *extras["bench"]} <= {*extras["test"]}
