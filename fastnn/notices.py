@@ -1,7 +1,7 @@
 """Notices of compilations: one a process and dtype, before the seconds that they take.
 
-A notice is a record of level INFO on the logger "fastnn". Unless logging is set up to show such records, or the
-logger has a level of its own, it is also a line in a terminal or a notebook, where somebody waits.
+A notice is a record of level INFO on the logger "fastnn". Unless logging is set up to show such records, or
+the logger has a level of its own, it is also a line in a terminal or a notebook, where somebody waits.
 """
 
 from __future__ import annotations
