@@ -13,11 +13,14 @@ import signal
 import time
 import warnings
 from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fastnn_kernels.interrupts import held_interrupts
 
 from .backends import get_backend
 from .losses import LOSSES, Loss
@@ -26,12 +29,15 @@ from .network import Network
 from .optimizers import LBFGS, OPTIMIZERS
 from .reference.grid import RESPONSES
 from .reference.layer import ACTIVATIONS
-from .threads import available_cores
+from .threads import Flag, available_cores
 
 __all__ = ["DTYPES", "PURPOSES", "TASKS", "Filled", "Task", "fill_cache"]
 
 DTYPES = ("float64", "float32")
 PURPOSES = ("training", "estimators", "pictures")
+
+# From one look for Ctrl-C to the next.
+INTERRUPT_SECONDS = 0.2
 
 
 class Task(NamedTuple):
@@ -78,8 +84,10 @@ def fill_cache(
         Where kernels cannot be kept, with the reason and the remedy.
     RuntimeError
         Where NUMBA_DISABLE_JIT is set, and where a process was killed.
+    KeyboardInterrupt
+        On Ctrl-C, when the tasks that are running have ended. What was compiled is kept.
     """
-    from concurrent.futures import ProcessPoolExecutor, as_completed
+    from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
     from tqdm import tqdm
@@ -91,28 +99,49 @@ def fill_cache(
     folder, before = usable_folder(), kept_files()
     wanted = set(purposes)
     chosen = [(task, dtype) for task in TASKS.values() if wanted & {*task.purposes} for dtype in dtypes]
-    # A process that is forked would have the locks and threads of this one.
-    pool = ProcessPoolExecutor(
-        min(n_processes or available_cores(), len(chosen)), get_context("spawn"), _begin_process
-    )
-    try:
-        with tqdm(total=len(chosen), unit="task", dynamic_ncols=True, disable=None) as bar:
+    interrupted = Flag()
+    # An interrupt in the middle of the pool's own code may leave it waiting for ever.
+    with (
+        held_interrupts(interrupted.hoist),
+        tqdm(total=len(chosen), unit="task", dynamic_ncols=True, disable=None) as bar,
+    ):
+        # A process that is forked would have the locks and threads of this one.
+        pool = ProcessPoolExecutor(
+            min(n_processes or available_cores(), len(chosen)), get_context("spawn"), _begin_process
+        )
+        try:
             for is_first in (True, False):
-                running = [
-                    pool.submit(_run, task.run, dtype) for task, dtype in chosen if task.is_first == is_first
-                ]
-                for done in as_completed(running):
-                    if refusal := done.result():
-                        raise OSError(refusal)
-                    bar.update()
-    finally:
-        pool.shutdown(cancel_futures=True)
+                tasks = [(task.run, dtype) for task, dtype in chosen if task.is_first == is_first]
+                _wait_for(_submitted(pool, tasks), bar.update, interrupted)
+        finally:
+            pool.shutdown(cancel_futures=True)
     new = {path: size for path, size in kept_files().items() if path not in before}
     return Filled(folder, len(new), sum(new.values()), time.perf_counter() - began)
 
 
+def _submitted(pool: Executor, tasks: Iterable[tuple[Callable, str]]) -> set[Future]:
+    """Hand tasks to a pool, which starts its processes meanwhile."""
+    # A process that starts with an ignored signal goes on ignoring it. Ctrl-C in a terminal is sent to all,
+    # and one that it ended, before `_begin_process` runs, would break the pool.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        return {pool.submit(_run, *task) for task in tasks}
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _wait_for(running: set[Future], note: Callable[[], object], interrupted: Flag) -> None:
+    """Wait for the end of all tasks, or for an interrupt; call `note` after each task."""
+    while running and not interrupted():
+        done, running = wait(running, INTERRUPT_SECONDS, FIRST_COMPLETED)
+        for future in done:
+            if refusal := future.result():
+                raise OSError(refusal)
+            note()
+
+
 def _begin_process() -> None:
-    """Prepare a process that compiles: the one that started it hears Ctrl-C, and does the talking."""
+    """Prepare a process that compiles: Ctrl-C, warnings and notices are its parent's business."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     warnings.simplefilter("ignore")
     logging.getLogger("fastnn").setLevel(logging.WARNING)
@@ -123,7 +152,6 @@ def _run(run: Callable[[np.dtype], object], dtype: str) -> str:
     from fastnn_kernels.cache import refusal
 
     run(np.dtype(dtype))
-
     return refusal.reason
 
 

@@ -1,8 +1,10 @@
 """``fastnn compile``: what it compiles is what a usual first use takes, and is found by the next process."""
 
 import functools
+import multiprocessing
 import os
 import re
+import signal
 import subprocess
 import sys
 import textwrap
@@ -176,6 +178,34 @@ def test_kernels_that_are_not_kept_are_an_error(folder, tmp_path, monkeypatch, c
     told = capsys.readouterr()
     assert told.out == ""
     assert re.fullmatch(r"fastnn: .*file/fastnn_kernels: .*NUMBA_CACHE_DIR to a folder .*\n", told.err)
+
+
+def test_an_interrupt_waits_for_what_is_running(folder, monkeypatch, capsys):
+    def interrupted(*arguments):
+        signal.raise_signal(signal.SIGINT)
+        return wait(*arguments)
+
+    wait = compilation.wait
+    later = TINY["tanh"]._replace(run=functools.partial(forward_table, ("relu",)), is_first=False)
+    monkeypatch.setattr(compilation, "TASKS", {**TINY, "relu": later})
+    monkeypatch.setattr(compilation, "wait", interrupted)
+    assert cli.main(["compile", "--for", "training", "--dtype", "float32"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+    assert not multiprocessing.active_children()
+    assert not [path for path in folder.glob("*.nbc") if "relu" in path.name]
+
+
+def test_processes_start_with_interrupts_ignored():
+    """A terminal sends Ctrl-C to all of them; a process that starts with it ignored goes on ignoring it."""
+
+    class Pool:
+        def submit(self, *arguments):
+            seen.append(signal.getsignal(signal.SIGINT))
+
+    seen, before = [], signal.getsignal(signal.SIGINT)
+    compilation._submitted(Pool(), [(print, "float64")])
+    assert seen == [signal.SIG_IGN]
+    assert signal.getsignal(signal.SIGINT) == before
 
 
 def test_where_nothing_is_compiled_it_says_so(monkeypatch, capsys):

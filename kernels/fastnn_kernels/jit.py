@@ -35,9 +35,9 @@ from .interrupts import held_interrupts
 
 __all__ = ["Kind", "compilation_listeners", "kernel", "machine_code"]
 
-# Functions that are called with the types of a kernel's arguments before numba compiles it, with all the parts
-# that are built into it. They run within numba's lock, while Ctrl-C waits. A compiler left half way fails later:
-# what they raise is dropped.
+# Functions that are called with the types of a kernel's arguments before numba compiles it, with all the
+# parts that are built into it. They run within numba's lock, while Ctrl-C waits. A compiler left half way
+# fails later: what they raise is dropped.
 compilation_listeners: list[Callable[[tuple], object]] = []
 
 # nogil: Python threads run kernels side by side. error_model: a division by zero gives inf, as in
