@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 from .backends import Job, Memory, Trainer
 from .boundary import check_size, render_boundary
 from .colours import check_colouring, chosen_colours, class_colours, pale, response_colormap
-from .files import written_whole
+from .files import check_folder, check_is_no_folder, written_whole
 from .model import Model
 from .optimizers import LBFGS
 from .painters import NetworkPainter, check_model, make_painter
@@ -214,10 +214,8 @@ def _check_goal(path: Path) -> Path:
     known.append(VIDEO)
     if path.suffix.lower() not in known:
         raise ValueError(f"path must end in one of {', '.join(known)}, got {str(path)!r}")
-    if not path.absolute().parent.is_dir():
-        raise ValueError(f"there is no folder {path.absolute().parent}")
-    if path.is_dir():
-        raise ValueError(f"{path} is a folder, not the name of a picture")
+    check_folder(path, "path")
+    check_is_no_folder(path, "path")
     if path.suffix.lower() == VIDEO:
         from matplotlib.animation import FFMpegWriter
 

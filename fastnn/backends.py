@@ -23,6 +23,7 @@ from .committee import Committee
 from .grids import Grid, NumbaGrid, NumpyGrid
 from .messages import warn
 from .network import Network, aligned_empty
+from .notices import announce_compilation
 from .optimizers import SGD, Optimizer
 from .schedules import Constant, Schedule
 from .threads import Flag, available_cores, in_turn, spare_cores, started_pool, taken_cores
@@ -323,13 +324,15 @@ class NumbaBackend:
         with held_interrupts():  # which might leave half of numba loaded for good
             from numba.core import config
 
-            from fastnn_kernels import layer, loss, output, predict, train
+            from fastnn_kernels import jit, layer, loss, output, predict, train
 
         if config.DISABLE_JIT:
             raise RuntimeError(
                 "NUMBA_DISABLE_JIT is set, and fastnn's kernels only run compiled: unset it, or use "
                 'backend="numpy"'
             )
+        if announce_compilation not in jit.compilation_listeners:
+            jit.compilation_listeners.append(announce_compilation)
         self._predict, self._train = predict, train
         self._activations, self._output, self._loss = (
             layer.forward_table, output.forward_pointer, loss.value_pointer

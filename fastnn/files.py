@@ -21,7 +21,7 @@ import psutil
 
 from fastnn_kernels.interrupts import held_interrupts
 
-__all__ = ["Draft", "written_whole"]
+__all__ = ["Draft", "check_folder", "check_is_no_folder", "written_whole"]
 
 # Drafts begin with it, and then have their process: host, process ID, seconds from boot to its start.
 PREFIX = ".fastnn-"
@@ -182,3 +182,36 @@ def _may_hold_older(draft: Path) -> bool:
         return len(older) < len(names) and any(os.listdir(draft / name) for name in older)
     except OSError:
         return True
+
+
+def check_folder(path: Path, argument: str) -> None:
+    """Find out whether a file can be made beside `path`, before the work rather than after it.
+
+    Parameters
+    ----------
+    path : Path
+        The file's name.
+    argument : str
+        What the messages call it.
+
+    Raises
+    ------
+    ValueError
+        Where there is no folder, or none that can be written to.
+    """
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise ValueError(f"{argument}: there is no folder {folder}")
+    try:
+        with held_interrupts():  # permissions tell too little: root has all, a disk may be read-only or full
+            Draft(path).discard()
+    except OSError as error:
+        raise ValueError(
+            f"{argument}: the folder {folder} cannot be written to ({error.strerror}): choose another"
+        ) from error
+
+
+def check_is_no_folder(path: Path, argument: str) -> None:
+    """Raise a ValueError that calls `path` by the name of the argument if it is a folder."""
+    if path.is_dir():
+        raise ValueError(f"{argument}: {path} is a folder, not the name of a picture")

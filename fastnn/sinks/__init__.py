@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from fastnn_kernels.interrupts import held_interrupts
 
+from ..files import check_folder
 from ..threads import Flag, available_cores, in_turn
 from ..validation import check_file_name
 from .array import ArraySink, strips
@@ -90,8 +91,7 @@ def open_sink(out: Any, picture: Picture, argument: str = "out") -> Sink:
     if path.suffix.lower() not in FORMATS:
         raise ValueError(f"{argument}: {path} must end in one of {', '.join(FORMATS)}")
     path = path.absolute()
-    if not path.parent.is_dir():
-        raise ValueError(f"{argument}: there is no folder {path.parent}")
+    check_folder(path, argument)
     return FORMATS[path.suffix.lower()](path, picture, argument)
 
 

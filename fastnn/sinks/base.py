@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..extras import import_extra
-from ..files import Draft
+from ..files import Draft, check_is_no_folder
 from ..validation import check_file_name
 
 __all__ = ["PALETTE", "FileSink", "OneColourTiles", "Picture", "Rect", "Sink", "deflated", "from_the_top"]
@@ -177,8 +177,7 @@ class FileSink(Sink):
         return (self.path,)
 
     def check_place(self) -> None:
-        if self.path.is_dir():
-            raise ValueError(f"{self.argument}: {self.path} is a folder, not the name of a picture")
+        check_is_no_folder(self.path, self.argument)
 
     def discard(self) -> None:
         self.draft.discard()

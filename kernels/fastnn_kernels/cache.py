@@ -3,7 +3,7 @@
 They lie under a digest of *all* kernel sources, because a kernel is built from pieces in several files and
 an edit of any of them must be seen. Every entry is one file written whole, with its checksum: no index that
 two processes could overwrite for one another, and nothing that a truncated file, a full disk or a folder
-without write permission could break.
+without write permission could break. Where entries cannot be kept, one warning a process says why.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import logging
 import os
 import stat
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import llvmlite
@@ -24,7 +26,7 @@ import numba
 from numba.core import config
 from numba.misc.appdirs import AppDirs
 
-__all__ = ["cache_folders", "is_current", "keep", "kept"]
+__all__ = ["cache_folders", "is_current", "keep", "kept", "kept_files", "refusal", "usable_folder"]
 
 # A stale entry of another version is removed once it is this old: two versions that share a
 # folder must not delete each other's entries in turn.
@@ -55,7 +57,10 @@ def cache_folders() -> Iterator[Path]:
         yield Path(config.CACHE_DIR) / "fastnn_kernels"
         return
     yield Path(__file__).parent / "__pycache__"
-    yield Path(AppDirs(appname="fastnn", appauthor=False).user_cache_dir)
+    users = Path(AppDirs(appname="fastnn", appauthor=False).user_cache_dir)
+    # Without a home "~" stays as it is, and would become a folder of that name in the current one.
+    if users.is_absolute():
+        yield users
 
 
 def is_current() -> bool:
@@ -78,15 +83,92 @@ def kept(name: str) -> Iterator[bytes]:
 
 
 def keep(name: str, payload: bytes) -> None:
-    """Keep `payload` in the first folder that takes it; none taking it is no error."""
+    """Write `payload` to the first folder that takes it.
+
+    Raises
+    ------
+    OSError
+        Where no folder takes it, with the reasons.
+    """
     content = _checksum(name, payload) + payload
+    _remove_stale(_first_folder(lambda folder: _write_whole(folder / f"{DIGEST}.{name}", content)))
+
+
+def usable_folder() -> Path:
+    """Return the folder that entries will be written to, found by making a file there.
+
+    Raises
+    ------
+    OSError
+        Where no folder takes it, with the reasons.
+    """
+
+    def probe(folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"probe")
+
+    return _first_folder(probe)
+
+
+def kept_files() -> dict[Path, int]:
+    """Return the entries of these sources in all folders, with their sizes in bytes."""
+    files = {}
+    for folder in cache_folders():
+        for path in folder.glob(f"{DIGEST}.*.nbc"):
+            with contextlib.suppress(OSError):  # gone meanwhile
+                files[path] = path.stat().st_size
+    return files
+
+
+def _first_folder(write: Callable[[Path], None]) -> Path:
+    """Return the first folder in which `write` succeeds."""
+    reasons = []
     for folder in cache_folders():
         try:
-            _write_whole(folder / f"{DIGEST}.{name}", content)
-        except OSError:
+            write(folder)
+        except OSError as error:
+            reasons.append(f"{folder}: {error.strerror or error}")
             continue
-        _remove_stale(folder)
-        return
+        return folder
+    if not DIGEST:
+        raise OSError(
+            "the sources of the kernels, which tell versions of them apart, are missing from "
+            f"{Path(__file__).parent}: install the package with its .py files"
+        )
+    raise OSError(
+        f"{'; '.join(reasons)}. Set the environment variable NUMBA_CACHE_DIR to a folder that can be "
+        "written to"
+    )
+
+
+class _Refusal:
+    """The reason why an entry could not be kept, told by one warning a process."""
+
+    def __init__(self) -> None:
+        self.reason = ""
+        self._is_told = False
+
+    def note(self, reason: str) -> None:
+        """Remember the reason, if it is the first: in the middle of a compilation nothing may be raised."""
+        self.reason = self.reason or reason
+
+    def tell(self) -> None:
+        """Warn, once, if there is something to tell.
+
+        A filter that turns warnings into errors breaks no run: the warning is logged then.
+        """
+        if self._is_told or not self.reason:
+            return
+        self._is_told = True
+        message = f"compiled kernels cannot be kept, and every process compiles them anew: {self.reason}"
+        try:
+            warnings.warn(message, RuntimeWarning, stacklevel=3)
+        except Exception:
+            logging.getLogger(__name__).warning(message)
+
+
+refusal = _Refusal()
 
 
 def _checksum(name: str, payload: bytes) -> bytes:

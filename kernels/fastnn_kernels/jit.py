@@ -4,7 +4,8 @@
 over the kernels and constants it is made of. A kernel that another calls is built into it, and becomes
 machine code there alone: numba's own way, to make all of it ready to be called by itself, takes a third
 longer. One that another calls through a pointer (``pointer.py``) becomes machine code without what Python
-needs. Compiled kernels are kept on disk; what cannot be kept is compiled again, without a word.
+needs. Compiled kernels are kept on disk; what cannot be kept is compiled again in every process. Whoever
+wants to know of compilations, which take up to seconds, adds a function to ``compilation_listeners``.
 """
 
 from __future__ import annotations
@@ -29,10 +30,15 @@ from numba.core.extending import _Intrinsic
 from numba.core.registry import CPUDispatcher
 from numba.core.serialize import dumps
 
-from .cache import cache_folders, is_current, keep, kept
+from .cache import cache_folders, is_current, keep, kept, refusal
 from .interrupts import held_interrupts
 
-__all__ = ["Kind", "kernel", "machine_code"]
+__all__ = ["Kind", "compilation_listeners", "kernel", "machine_code"]
+
+# Functions that are called with the types of a kernel's arguments before numba compiles it, with all the
+# parts that are built into it. They run within numba's lock, while Ctrl-C waits. A compiler left half way
+# fails later: what they raise is dropped.
+compilation_listeners: list[Callable[[tuple], object]] = []
 
 # nogil: Python threads run kernels side by side. error_model: a division by zero gives inf, as in
 # NumPy, and costs no branch. contract: a * b + c may be one instruction. Never nnan or ninf: they
@@ -172,7 +178,9 @@ class Kernel(CPUDispatcher):
     def _compile_for_args(self, *args: Any, **kws: Any) -> Any:
         """Numba's hook: what Python calls for these arguments."""
         with wanting(Kind.CALLABLE):
-            return super()._compile_for_args(*args, **kws)
+            code = super()._compile_for_args(*args, **kws)
+        refusal.tell()
+        return code
 
     def compile(self, signature: Any) -> Any:
         """Numba's hook: the code for arguments of these types, of the kind that is wanted."""
@@ -217,7 +225,9 @@ def machine_code(kernel: Kernel, types: tuple) -> CompileResult:
     """A kernel as machine code alone, for arguments of these types; its `entry_point` is a `Code`."""
     with wanting(Kind.CODE):
         kernel.compile(types)
-        return kernel.compiled[Kind.CODE][types]
+        compiled = kernel.compiled[Kind.CODE][types]
+    refusal.tell()
+    return compiled
 
 
 def rebuilt(target_context: Any, state: tuple) -> CompileResult:
@@ -263,6 +273,10 @@ class KernelCache:
                 return rebuilt(target_context, pickle.loads(payload))
             except Exception:  # whole, but of a numba that differs in whatever way: compile again
                 continue
+        if Kernel.wanted is not Kind.PART:
+            for listener in compilation_listeners:
+                with contextlib.suppress(Exception):
+                    listener(tuple(sigutils.normalize_signature(signature)[0]))
         return None
 
     def save_overload(self, signature: Any, compiled: CompileResult) -> None:
@@ -271,9 +285,13 @@ class KernelCache:
             return
         try:
             payload = dumps(compiled._reduce())
-        except Exception:  # numba's own business, and no reason to break a run
+        except Exception as error:  # numba's own business, and no reason to break a run
+            refusal.note(f"numba cannot serialise {self._name}: {error!r}")
             return
-        keep(self._file_name(signature, compiled.codegen), payload)
+        try:
+            keep(self._file_name(signature, compiled.codegen), payload)
+        except OSError as error:
+            refusal.note(str(error))
 
     def enable(self) -> None:
         """Numba's hook; the cache is always on."""

@@ -39,7 +39,7 @@ from numba.np.numpy_support import from_dtype
 
 from .jit import kernel, machine_code
 
-__all__ = ["FunctionPointer", "PointerTable", "array_types", "call"]
+__all__ = ["FunctionPointer", "PointerTable", "array_types", "arrays_among", "call"]
 
 
 class ArrayTypes(NamedTuple):
@@ -121,11 +121,11 @@ class FunctionPointer:
     """
 
     def __init__(self, function: Any, arguments: Sequence[Any]) -> None:
-        for array in _arrays(arguments):
+        for array in arrays_among(arguments):
             if array.layout != "C" or not array.aligned:
                 raise TypeError(f"pointers are to kernels of C-contiguous, aligned arrays, not of {array}")
         compiled = machine_code(entered(function), (ArgumentsType(arguments),))
-        if list(_arrays([compiled.signature.return_type])):
+        if list(arrays_among([compiled.signature.return_type])):
             raise TypeError(f"{function} returns {compiled.signature.return_type}: let it fill an argument")
         self.address: int = compiled.entry_point.address
         # By which numba knows its type.
@@ -170,11 +170,13 @@ def entered(function: Any) -> Any:
     return entered
 
 
-def _arrays(kinds: Iterable[Any]) -> Iterator[Any]:
-    """The types of arrays among these."""
+def arrays_among(kinds: Iterable[Any]) -> Iterator[Any]:
+    """Yield the types of arrays among types of arguments, however they are nested."""
     for kind in kinds:
+        if isinstance(kind, ArgumentsType):
+            kind = kind.arguments
         if isinstance(kind, types.BaseTuple):
-            yield from _arrays(kind)
+            yield from arrays_among(kind)
         elif isinstance(kind, types.Array):
             yield kind
 
