@@ -180,7 +180,7 @@ def test_kernels_that_are_not_kept_are_an_error(folder, tmp_path, monkeypatch, c
     assert re.fullmatch(r"fastnn: .*file/fastnn_kernels: .*NUMBA_CACHE_DIR to a folder .*\n", told.err)
 
 
-def test_an_interrupt_waits_for_what_is_running(folder, monkeypatch, capsys):
+def test_an_interrupt_ends_the_processes(folder, monkeypatch, capsys):
     def interrupted(*arguments):
         signal.raise_signal(signal.SIGINT)
         return wait(*arguments)
