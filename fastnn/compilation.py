@@ -269,7 +269,9 @@ def _paint_committee(dtype: np.dtype, method: str) -> None:
     network = Network.create([2, 3, 3], "tanh", "identity", dtype)
     member = network, network.draw_parameters(np.random.RandomState(0), "tutorial")
     painter = NetworkPainter(Committee([member] * 2, True), np.arange(3), "class", 0, method, "numba")
-    painter.prepare()
+    # Wide enough for a boundary: squares of one class alone are not evaluated.
+    xs = np.linspace(-4, 4, 32)
+    painter.paint(xs, xs, np.empty((32, 32), painter.dtype), lambda: False)
 
 
 _task("picture", "pictures", method="dense")(_paint)
