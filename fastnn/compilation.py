@@ -85,10 +85,10 @@ def fill_cache(
     RuntimeError
         Where NUMBA_DISABLE_JIT is set, and where a process was killed.
     KeyboardInterrupt
-        On Ctrl-C, when the tasks that are running have ended. What was compiled is kept.
+        On Ctrl-C. What was compiled is kept.
     """
     from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import get_context
+    from multiprocessing import active_children, get_context
 
     from tqdm import tqdm
 
@@ -99,7 +99,7 @@ def fill_cache(
     folder, before = usable_folder(), kept_files()
     wanted = set(purposes)
     chosen = [(task, dtype) for task in TASKS.values() if wanted & {*task.purposes} for dtype in dtypes]
-    interrupted = Flag()
+    interrupted, is_done, others = Flag(), False, {*active_children()}
     # An interrupt in the middle of the pool's own code may leave it waiting for ever.
     with (
         held_interrupts(interrupted.hoist),
@@ -110,10 +110,15 @@ def fill_cache(
             min(n_processes or available_cores(), len(chosen)), get_context("spawn"), _begin_process
         )
         try:
-            for is_first in (True, False):
-                tasks = [(task.run, dtype) for task, dtype in chosen if task.is_first == is_first]
-                _wait_for(_submitted(pool, tasks), bar.update, interrupted)
+            stages = (
+                [(task.run, dtype) for task, dtype in chosen if task.is_first == is_first]
+                for is_first in (True, False)
+            )
+            is_done = all(_are_done(_submitted(pool, tasks), bar.update, interrupted) for tasks in stages)
         finally:
+            if not is_done:  # entries are written whole, so that a process may be ended anywhere
+                for process in {*active_children()} - others:
+                    process.terminate()
             pool.shutdown(cancel_futures=True)
     new = {path: size for path, size in kept_files().items() if path not in before}
     return Filled(folder, len(new), sum(new.values()), time.perf_counter() - began)
@@ -130,14 +135,15 @@ def _submitted(pool: Executor, tasks: Iterable[tuple[Callable, str]]) -> set[Fut
         signal.signal(signal.SIGINT, before)
 
 
-def _wait_for(running: set[Future], note: Callable[[], object], interrupted: Flag) -> None:
-    """Wait for the end of all tasks, or for an interrupt; call `note` after each task."""
+def _are_done(running: set[Future], note: Callable[[], object], interrupted: Flag) -> bool:
+    """Wait for the end of all tasks, calling `note` after each; return False at once for an interrupt."""
     while running and not interrupted():
         done, running = wait(running, INTERRUPT_SECONDS, FIRST_COMPLETED)
         for future in done:
             if refusal := future.result():
                 raise OSError(refusal)
             note()
+    return not interrupted()
 
 
 def _begin_process() -> None:
@@ -263,7 +269,9 @@ def _paint_committee(dtype: np.dtype, method: str) -> None:
     network = Network.create([2, 3, 3], "tanh", "identity", dtype)
     member = network, network.draw_parameters(np.random.RandomState(0), "tutorial")
     painter = NetworkPainter(Committee([member] * 2, True), np.arange(3), "class", 0, method, "numba")
-    painter.prepare()
+    # Wide enough for a boundary: squares of one class alone are not evaluated.
+    xs = np.linspace(-4, 4, 32)
+    painter.paint(xs, xs, np.empty((32, 32), painter.dtype), lambda: False)
 
 
 _task("picture", "pictures", method="dense")(_paint)

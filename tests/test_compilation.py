@@ -43,6 +43,7 @@ def test_tasks_are_for_the_purposes_there_are():
 def test_a_usual_first_use_compiles_nothing_more(purpose, monkeypatch):
     get_backend("numba")
     heard = []
+    ensemble()  # whose training is no picture
     for task in TASKS.values():
         if purpose in task.purposes:
             task.run(np.dtype("float64"))
@@ -80,11 +81,15 @@ def draw(model, **settings):
     return fastnn.render_boundary(model, (-2, 2), (-2, 2), 50, **settings)
 
 
+@functools.cache
+def ensemble():
+    members = fastnn.MLPClassifier((4,), learning_rate_init=0.1, max_iter=20)
+    return fastnn.MLPEnsembleClassifier(members, 2, random_state=0).fit(X, Y)
+
+
 def draw_ensemble():
-    members = fastnn.MLPClassifier((4,), max_iter=1)
-    ensemble = fastnn.MLPEnsembleClassifier(members, 2, random_state=0).fit(X, Y)
     for settings in ({"method": "certified"}, {"method": "dense"}, {"response": "margin"}):
-        draw(ensemble, **settings)
+        draw(ensemble(), **settings)
 
 
 MODEL = fastnn.Model([2, 8, 2], activation="relu", random_state=0)
@@ -111,6 +116,7 @@ USES = {
         lambda: draw(MODEL, method="dense"),
         lambda: draw(MODEL, method="certified"),
         *(functools.partial(draw, MODEL, response=name) for name in RESPONSES),
+        draw_ensemble,
         lambda: fastnn.boundary_lines(MODEL, (-2, 2), (-2, 2)),
         lambda: fastnn.plot_decision_boundary(MODEL, X, Y),
     ],
@@ -180,7 +186,7 @@ def test_kernels_that_are_not_kept_are_an_error(folder, tmp_path, monkeypatch, c
     assert re.fullmatch(r"fastnn: .*file/fastnn_kernels: .*NUMBA_CACHE_DIR to a folder .*\n", told.err)
 
 
-def test_an_interrupt_waits_for_what_is_running(folder, monkeypatch, capsys):
+def test_an_interrupt_ends_the_processes(folder, monkeypatch, capsys):
     def interrupted(*arguments):
         signal.raise_signal(signal.SIGINT)
         return wait(*arguments)
