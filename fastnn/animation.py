@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 from .backends import Job, Memory, Trainer
 from .boundary import check_size, render_boundary
 from .colours import check_colouring, chosen_colours, class_colours, pale, response_colormap
-from .files import written_whole
+from .files import check_replaceable, written_whole
 from .model import Model
 from .optimizers import LBFGS
 from .painters import NetworkPainter, make_painter
@@ -210,8 +210,7 @@ def _check_goal(path: Path) -> Path:
         raise ValueError(f"path must end in one of {', '.join(known)}, got {str(path)!r}")
     if not path.absolute().parent.is_dir():
         raise ValueError(f"there is no folder {path.absolute().parent}")
-    if path.is_dir():
-        raise ValueError(f"{path} is a folder, not the name of a picture")
+    check_replaceable(path)
     if path.suffix.lower() == VIDEO:
         from matplotlib.animation import FFMpegWriter
 
@@ -657,7 +656,8 @@ def _write_video(images: Iterable[Image], path: Path, fps: float) -> None:
         # Ctrl-C reaches ffmpeg as well, whose end must not hide it.
         if isinstance(error.__context__, KeyboardInterrupt):
             raise error.__context__ from None
-        raise RuntimeError(f"ffmpeg could not write {path.name}: {error.stderr.strip()}") from None
+        said = error.stderr.strip() or f"it ended with exit status {error.returncode}"
+        raise RuntimeError(f"ffmpeg could not write {path.name}: {said}") from None
 
 
 class _Palette:

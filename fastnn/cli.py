@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import math
 import sys
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from . import __version__
 from .backends import BACKENDS
-from .files import written_whole
+from .files import check_replaceable, written_whole
 
 __all__ = ["main"]
 
@@ -96,8 +97,7 @@ def _moons(options: argparse.Namespace) -> int:
     # Found out before the work rather than after it.
     if not options.out.absolute().parent.is_dir():
         raise ValueError(f"--out: there is no folder {options.out.absolute().parent}")
-    if options.out.is_dir():
-        raise ValueError(f"--out: {options.out} is a folder, not the name of a picture")
+    check_replaceable(options.out, "--out: ")
     known = FigureCanvasBase.get_supported_filetypes()
     if _picture_format(options.out) not in known:
         raise ValueError(f"--out: {options.out} must end in one of {', '.join(sorted(known))}")
@@ -137,8 +137,11 @@ def _save_picture(model, X, y, title: str, path: Path) -> None:
     ax = figure.add_axes((0.1, 0.1, 0.87, 0.83))
     ax.set_title(title)
     plot_decision_boundary(model, X, y, ax=ax)
+    # In memory first: matplotlib's formats tell of a full disk in errors of their own.
+    picture = io.BytesIO()
+    figure.savefig(picture, format=_picture_format(path))
     with written_whole(path) as temporary:
-        figure.savefig(temporary, format=_picture_format(path))
+        temporary.write_bytes(picture.getvalue())
 
 
 def _picture_format(path: Path) -> str:

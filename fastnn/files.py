@@ -21,7 +21,7 @@ import psutil
 
 from fastnn_kernels.interrupts import held_interrupts
 
-__all__ = ["Draft", "written_whole"]
+__all__ = ["Draft", "check_replaceable", "written_whole"]
 
 # Drafts begin with it, and then have their process: host, process ID, seconds from boot to its start.
 PREFIX = ".fastnn-"
@@ -94,6 +94,17 @@ class Draft:
 def _move(source: Path, goal: Path, moves: list[tuple[Path, Path]]) -> None:
     moves.append((source, goal))
     os.replace(source, goal)
+
+
+def check_replaceable(path: Path, prefix: str = "") -> None:
+    """Raise ValueError where `path` is something that a picture must not replace; `prefix` begins the message.
+
+    Moving a file to the name of a device, as root may, would remove the device.
+    """
+    if path.is_dir():
+        raise ValueError(f"{prefix}{path} is a folder, not the name of a picture")
+    if path.exists() and not path.is_file() and not path.is_symlink():
+        raise ValueError(f"{prefix}{path} is a device or a pipe, not the name of a picture")
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..files import Draft
+from ..files import Draft, check_replaceable
 
 __all__ = ["PALETTE", "FileSink", "OneColourTiles", "Picture", "Rect", "Sink", "deflated", "from_the_top"]
 
@@ -171,8 +171,7 @@ class FileSink(Sink):
         return (self.path,)
 
     def check_place(self) -> None:
-        if self.path.is_dir():
-            raise ValueError(f"{self.argument}: {self.path} is a folder, not the name of a picture")
+        check_replaceable(self.path, f"{self.argument}: ")
 
     def discard(self) -> None:
         self.draft.discard()
