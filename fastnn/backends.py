@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnn_kernels.forks import loading
 from fastnn_kernels.interrupts import deliver_interrupts, held_interrupts
 
 from .committee import Committee
@@ -27,7 +28,7 @@ from .messages import warn
 from .network import Network, aligned_empty
 from .optimizers import SGD, Optimizer
 from .schedules import Constant, Schedule
-from .threads import Flag, available_cores, in_turn, loading, spare_cores, started_pool, taken_cores
+from .threads import Flag, available_cores, in_turn, spare_cores, started_pool, taken_cores
 from .validation import all_finite
 
 __all__ = ["BACKENDS", "Backend", "Job", "Memory", "Records", "Trainer", "get_backend"]

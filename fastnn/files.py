@@ -97,7 +97,7 @@ def _move(source: Path, goal: Path, moves: list[tuple[Path, Path]]) -> None:
 
 
 def check_replaceable(path: Path, prefix: str = "") -> None:
-    """Raise ValueError where `path` is something that a picture must not replace; `prefix` begins the message.
+    """Raise ValueError where `path` is what no picture must replace; `prefix` begins the message.
 
     Moving a file to the name of a device, as root may, would remove the device.
     """

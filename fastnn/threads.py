@@ -22,7 +22,6 @@ __all__ = [
     "Flag",
     "available_cores",
     "in_turn",
-    "loading",
     "spare_cores",
     "started_pool",
     "taken_cores",
@@ -65,14 +64,7 @@ def _begin_anew() -> None:
     _budget = _Budget()
 
 
-# Held while numba is imported. A fork waits for the end: in a child, a module that another thread was importing
-# is never there, and everybody who needs it waits for ever.
-loading = threading.RLock()
-
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=loading.acquire, after_in_parent=loading.release, after_in_child=loading.release
-    )
     os.register_at_fork(after_in_child=_begin_anew)
 
 

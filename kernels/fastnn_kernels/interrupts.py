@@ -28,10 +28,11 @@ class _Hold:
         self.note, self.outer = note, outer
         self.previous: dict[int, Callable[[int, Any], object]] = {}
         self.is_open = False  # passes signals on at once
+        self.is_over = False
         self._came: list[int] = []
 
     def __call__(self, number: int, frame: Any) -> None:
-        if self.is_open:
+        if self.is_open or self.is_over:
             self.previous[number](number, frame)
             return
         self.keep(number)
@@ -49,7 +50,7 @@ class _Hold:
         while self._came:
             number = self._came.pop(0)
             previous = self.previous[number]
-            if isinstance(previous, _Hold) and not previous.is_open:
+            if isinstance(previous, _Hold) and not (previous.is_open or previous.is_over):
                 previous.keep(number)  # noted already
                 continue
             try:
@@ -79,6 +80,8 @@ def held_interrupts(note: Callable[[], object] = lambda: None) -> Iterator[None]
     try:
         for number in SIGNALS:
             previous = signal.getsignal(number)
+            while isinstance(previous, _Hold) and previous.is_over:  # left behind by what is told below
+                previous = previous.previous[number]
             if callable(previous):
                 hold.previous[number] = previous
                 signal.signal(number, hold)
@@ -86,8 +89,8 @@ def held_interrupts(note: Callable[[], object] = lambda: None) -> Iterator[None]
         yield
     finally:
         _innermost = hold.outer
-        # A handler that is back may raise before the others are: those do by then what the old ones did.
-        hold.is_open = True
+        # A handler that is back may raise before the others are: this one does then what those did.
+        hold.is_over = True
         try:
             for number, previous in hold.previous.items():
                 signal.signal(number, previous)
@@ -110,7 +113,7 @@ def deliver_interrupts() -> None:
 
 @contextmanager
 def let_interrupts_through() -> Iterator[None]:
-    """Within `held_interrupts`: signals do what they did outside, since somebody else's code may take long."""
+    """Within `held_interrupts`: signals do what they did outside, since somebody else's code may be slow."""
     holds = []
     if threading.current_thread() is threading.main_thread():
         hold = _innermost
