@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 from .backends import Job, Memory, Trainer
 from .boundary import check_size, render_boundary
 from .colours import check_colouring, chosen_colours, class_colours, pale, response_colormap
-from .files import check_folder, check_is_no_folder, written_whole
+from .files import check_folder, check_replaceable, written_whole
 from .model import Model
 from .optimizers import LBFGS
 from .painters import NetworkPainter, check_model, make_painter
@@ -215,7 +215,7 @@ def _check_goal(path: Path) -> Path:
     if path.suffix.lower() not in known:
         raise ValueError(f"path must end in one of {', '.join(known)}, got {str(path)!r}")
     check_folder(path, "path")
-    check_is_no_folder(path, "path")
+    check_replaceable(path, "path")
     if path.suffix.lower() == VIDEO:
         from matplotlib.animation import FFMpegWriter
 
@@ -667,7 +667,8 @@ def _write_video(images: Iterable[Image], path: Path, fps: float) -> None:
         # Ctrl-C reaches ffmpeg as well, whose end must not hide it.
         if isinstance(error.__context__, KeyboardInterrupt):
             raise error.__context__ from None
-        raise RuntimeError(f"ffmpeg could not write {path.name}: {error.stderr.strip()}") from None
+        said = error.stderr.strip() or f"it ended with exit status {error.returncode}"
+        raise RuntimeError(f"ffmpeg could not write {path.name}: {said}") from None
 
 
 class _Palette:

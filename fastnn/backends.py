@@ -7,9 +7,11 @@ knows which of them runs.
 from __future__ import annotations
 
 import functools
+import os
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import closing
 from dataclasses import dataclass, replace
 from queue import SimpleQueue
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -17,7 +19,8 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn_kernels.interrupts import held_interrupts
+from fastnn_kernels.forks import loading
+from fastnn_kernels.interrupts import deliver_interrupts, held_interrupts
 
 from .committee import Committee
 from .grids import Grid, NumbaGrid, NumpyGrid
@@ -321,7 +324,8 @@ class NumbaBackend:
     """The compiled kernels. numba is imported when the first of these is made."""
 
     def __init__(self) -> None:
-        with held_interrupts():  # which might leave half of numba loaded for good
+        # An interrupt might leave half of numba loaded for good.
+        with loading, held_interrupts():
             from numba.core import config
 
             from fastnn_kernels import jit, layer, loss, output, predict, train
@@ -505,8 +509,6 @@ def _run_parts(network: Network, X: Any, run: Callable[..., T], n_threads: int) 
         samples = _table(X, np.arange(n_samples)) if is_sparse else _read_only(X)
         return [run(slice(0, n_samples), samples, tile, units)]
     order = np.arange(n_samples) if is_sparse else None
-    spaces: SimpleQueue[tuple[Array, Array]] = SimpleQueue()
-    interrupted = Flag()
 
     def one(first: int) -> Any:
         if interrupted():
@@ -520,20 +522,22 @@ def _run_parts(network: Network, X: Any, run: Callable[..., T], n_threads: int) 
             spaces.put(space)
 
     parts = range(0, n_samples, step)
-    with spare_cores(min(n_threads or len(parts), len(parts))) as count:
-        spaces.put((tile, units))
-        for _ in range(1, count):
-            spaces.put(_prediction_workspace(network, n_samples, is_sparse))
-        if count > 1:
-            try:
-                with held_interrupts(interrupted.hoist):
-                    results = [result for _, result in in_turn(one, parts, count)]
-                if not interrupted():  # by a handler that lets it go on
-                    return results
-            except RuntimeError:  # the system has no more threads, or the interpreter is about to end
-                pass
-            interrupted = Flag()
-        return [one(first) for first in parts]
+    results: dict[int, Any] = {}
+    while missing := [first for first in parts if results.get(first) is None]:
+        interrupted, spaces = Flag(), SimpleQueue[tuple[Array, Array]]()
+        # Ctrl-C ends it at the next part; where its handler lets it go on, the rest is done after that.
+        with (
+            held_interrupts(interrupted.hoist),
+            spare_cores(min(n_threads or len(parts), len(missing))) as count,
+        ):
+            spaces.put((tile, units))
+            for _ in range(1, count):
+                spaces.put(_prediction_workspace(network, n_samples, is_sparse))
+            with closing(in_turn(one, missing, count, interrupted.hoist)) as done:
+                for first, result in done:
+                    results[first] = result
+                    deliver_interrupts()
+    return [results[first] for first in parts]
 
 
 # --- a training, as the kernels take it ----------------------------------------------------------
@@ -727,6 +731,7 @@ class _NumbaTrainer:
         self._saved = [np.empty_like(array) for array in self._changing]
         self._first_step = 0  # of the last call
         self._pool: ThreadPoolExecutor | None = None
+        self._process = os.getpid()  # that the pool's threads are in
         self.trouble = ""
         self._rounds_a_call = max(1, int(FIRST_CALL_OPERATIONS / (6 * size * width * n_shards)))
 
@@ -765,8 +770,9 @@ class _NumbaTrainer:
             self._rounds_a_call = max(1, min(int(CALL_SECONDS * rounds_a_second), 8 * self._rounds_a_call))
         finally:
             # Also where an interrupt came through, as it does when the kernel returns.
-            if self.trouble and self._find_trouble():
-                self._go_back()
+            with held_interrupts():
+                if self.trouble and self._find_trouble():
+                    self._go_back()
         return not self.trouble
 
     def _find_trouble(self) -> str:
@@ -814,6 +820,8 @@ class _NumbaTrainer:
             step + n_steps,
             n_rounds,
         )
+        if self._process != os.getpid():  # forked by a callback: no thread of the pool is here
+            self._pool, self._process = None, os.getpid()
         with taken_cores(self._n_threads) as n_threads:
             if n_threads > 1 and self._pool is None:
                 try:
@@ -824,15 +832,23 @@ class _NumbaTrainer:
                 return self._kernel(0, 1, *arguments)
             # As many may be there as were not in the call before.
             self._state.progress[1:] = self._state.progress[0]
-            # The threads wait for one another: an interrupt must not keep this one away.
-            with held_interrupts():
-                others = [
-                    self._pool.submit(self._kernel, thread, n_threads, *arguments)
-                    for thread in range(1, n_threads)
-                ]
-                finite = self._kernel(0, n_threads, *arguments)
-                wait(others)
-                return finite
+            # The kernel's threads wait for one another: they begin when all of them are there.
+            are_all_there: Future[bool] = Future()
+
+            def share(thread: int) -> None:
+                if are_all_there.result():
+                    self._kernel(thread, n_threads, *arguments)
+
+            try:
+                others = [self._pool.submit(share, thread) for thread in range(1, n_threads)]
+            except RuntimeError:  # the interpreter is about to end, and this thread goes on until then
+                are_all_there.set_result(False)
+                self._n_threads, self._pool = 1, None
+                return self._kernel(0, 1, *arguments)
+            are_all_there.set_result(True)
+            finite = self._kernel(0, n_threads, *arguments)
+            wait(others)
+            return finite
 
 
 # Kernels run through infinities without a word; what comes of them is checked afterwards.

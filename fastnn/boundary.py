@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastnn_kernels.interrupts import held_interrupts, let_interrupts_through
+from fastnn_kernels.interrupts import deliver_interrupts, held_interrupts, let_interrupts_through
 
 from .colours import check_colouring, region_colours, response_colours
 from .grids import Tally
@@ -480,6 +480,7 @@ def render(
                     painter.prepare()
                 with closing(in_turn(paint, sink.rectangles(), n_threads, stop.hoist)) as painted:
                     for rect, (encoded, part, seconds) in painted:
+                        deliver_interrupts()
                         if interrupted():
                             raise KeyboardInterrupt
                         put = time.perf_counter()

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastnn_kernels.interrupts import held_interrupts
+
 from .boundary import centres, check_view
 from .extras import import_extra
 from .painters import check_model, make_painter
-from .threads import taken_cores
+from .threads import Flag, taken_cores
 from .validation import check_count
 
 if TYPE_CHECKING:
@@ -117,6 +118,12 @@ def _paint_chunk(
     xs = centres(extent[:2], shape[1]).part(columns.start, columns.stop)
     ys = centres(extent[2:], shape[0]).part(rows.start, rows.stop)
     target = np.empty((ys.size, xs.size), painter.dtype)
-    with taken_cores(1) if painter.is_threaded else nullcontext():
+    if not painter.is_threaded:
         painter.paint(xs, ys, target, lambda: False)
+        return target
+    interrupted = Flag()
+    with held_interrupts(interrupted.hoist), taken_cores(1):
+        painter.paint(xs, ys, target, interrupted)
+    if interrupted():  # by a handler that raises nothing, but the chunk is not whole
+        raise KeyboardInterrupt
     return target

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import math
 import sys
 import time
@@ -13,7 +14,7 @@ from pathlib import Path
 from . import __version__
 from .backends import BACKENDS
 from .compilation import DTYPES, PURPOSES, fill_cache
-from .files import check_folder, check_is_no_folder, written_whole
+from .files import check_folder, check_replaceable, written_whole
 from .validation import check_file_name, check_memory
 
 __all__ = ["main"]
@@ -134,7 +135,7 @@ def _moons(options: argparse.Namespace) -> int:
     check_file_name(options.out, "--out")
     # Found out before the work rather than after it.
     check_folder(options.out, "--out")
-    check_is_no_folder(options.out, "--out")
+    check_replaceable(options.out, "--out")
     known = FigureCanvasBase.get_supported_filetypes()
     if _picture_format(options.out) not in known:
         raise ValueError(f"--out: {options.out} must end in one of {', '.join(sorted(known))}")
@@ -177,8 +178,11 @@ def _save_picture(model, X, y, title: str, path: Path) -> None:
     ax = figure.add_axes((0.1, 0.1, 0.87, 0.83))
     ax.set_title(title)
     plot_decision_boundary(model, X, y, ax=ax)
+    # In memory first: matplotlib's formats tell of a full disk in errors of their own.
+    picture = io.BytesIO()
+    figure.savefig(picture, format=_picture_format(path))
     with written_whole(path) as temporary:
-        figure.savefig(temporary, format=_picture_format(path))
+        temporary.write_bytes(picture.getvalue())
 
 
 def _picture_format(path: Path) -> str:

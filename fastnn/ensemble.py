@@ -13,6 +13,7 @@ import threading
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, ClassVar
 
@@ -171,16 +172,21 @@ def _run_side_by_side(tasks: Sequence[Task], chains: list[list[int]], n_jobs: in
         pool: ThreadPoolExecutor | None = None
         try:
             with held_interrupts():
-                pool = threads.started_pool(n_threads)
-                futures = [pool.submit(run_and_tell, chain) for chain in chains]
-            for _ in chains:  # which an interrupt ends, and nothing of Python's is left half done
+                with suppress(RuntimeError):  # the system has no more threads
+                    pool = threads.started_pool(n_threads)
+                futures = [] if pool is None else [pool.submit(run_and_tell, chain) for chain in chains]
+            if pool is None:
+                for chain in chains:
+                    run(chain)
+            for _ in futures:  # which an interrupt ends, and nothing of Python's is left half done
                 ended.get()
             for future in futures:
                 future.result()
         finally:  # an interrupt: those that run end at their next chunk
-            stopping.set()
-            if pool is not None:
-                pool.shutdown()
+            with held_interrupts():
+                stopping.set()
+                if pool is not None:
+                    pool.shutdown()
     if errors:
         # An interrupt is what the caller waits for, whatever went wrong before it.
         first = min(errors, key=lambda k: (isinstance(errors[k], Exception), k))

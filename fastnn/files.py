@@ -21,7 +21,7 @@ import psutil
 
 from fastnn_kernels.interrupts import held_interrupts
 
-__all__ = ["Draft", "check_folder", "check_is_no_folder", "written_whole"]
+__all__ = ["Draft", "check_folder", "check_replaceable", "written_whole"]
 
 # Drafts begin with it, and then have their process: host, process ID, seconds from boot to its start.
 PREFIX = ".fastnn-"
@@ -211,7 +211,12 @@ def check_folder(path: Path, argument: str) -> None:
         ) from error
 
 
-def check_is_no_folder(path: Path, argument: str) -> None:
-    """Raise a ValueError that calls `path` by the name of the argument if it is a folder."""
+def check_replaceable(path: Path, argument: str) -> None:
+    """Raise a ValueError that names the argument where `path` is what no file must replace.
+
+    Moving a file to the name of a device, as root may, would remove the device.
+    """
     if path.is_dir():
         raise ValueError(f"{argument}: {path} is a folder, not the name of a picture")
+    if path.exists() and not path.is_file() and not path.is_symlink():
+        raise ValueError(f"{argument}: {path} is a device or a pipe, not the name of a picture")

@@ -13,7 +13,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from fastnn_kernels.interrupts import held_interrupts
@@ -69,8 +69,29 @@ if hasattr(os, "register_at_fork"):
 
 
 @contextmanager
+def _held_cores(most: int) -> Iterator[int]:
+    """Take as many cores as are free, up to `most`, which may be none.
+
+    Signals wait until they are given back: an exception of a handler between the two would keep them.
+    """
+    budget, count = _budget, 0
+    with held_interrupts():
+        try:
+            with budget.lock:
+                count = max(0, min(most, available_cores() - budget.in_use))
+                budget.in_use += count
+            yield count
+        finally:
+            with budget.lock:
+                budget.in_use -= count
+                budget.changed.notify_all()
+
+
+@contextmanager
 def taken_cores(most: int) -> Iterator[int]:
     """Take cores for what runs inside: as many as are free up to `most`, waiting for the first.
+
+    What runs inside is within `held_interrupts`; the waiting is not.
 
     Parameters
     ----------
@@ -82,18 +103,15 @@ def taken_cores(most: int) -> Iterator[int]:
     int
         How many: 1 to `most`.
     """
-    budget, count = _budget, 0
-    try:  # from here on: an interrupt may come as soon as they are taken
+    while True:
+        with _held_cores(most) as count:
+            if count:
+                yield count
+                return
+        budget = _budget
         with budget.lock:
-            while (free := available_cores() - budget.in_use) < 1:
+            while available_cores() - budget.in_use < 1:
                 budget.changed.wait()
-            count = min(most, free)
-            budget.in_use += count
-        yield count
-    finally:
-        with budget.lock:
-            budget.in_use -= count
-            budget.changed.notify_all()
 
 
 @contextmanager
@@ -102,16 +120,8 @@ def spare_cores(most: int) -> Iterator[int]:
 
     For what may be called where cores are held already.
     """
-    budget, count = _budget, 0
-    try:
-        with budget.lock:
-            count = max(0, min(most, available_cores() - budget.in_use))
-            budget.in_use += count
+    with _held_cores(most) as count:
         yield max(1, count)
-    finally:
-        with budget.lock:
-            budget.in_use -= count
-            budget.changed.notify_all()
 
 
 def started_pool(n_threads: int) -> ThreadPoolExecutor:
@@ -147,15 +157,18 @@ def in_turn(
         What makes running calls of `work` end soon. It is called where the caller has had enough, or was
         interrupted, and at the end.
     """
-    if n_threads == 1:
+    pool = None
+    if n_threads > 1:
+        with suppress(RuntimeError):  # the system has no more threads, or the interpreter is about to end
+            pool = started_pool(n_threads)
+    if pool is None:
         for item in items:
             yield item, work(item)
         return
-    pool = started_pool(n_threads)
     try:
         ahead: deque[tuple[T, Future]] = deque()
         for item in items:
-            ahead.append((item, pool.submit(work, item)))
+            ahead.append((item, _submitted(pool, work, item)))
             # Not more than the threads are busy with: the rest would lie about finished.
             if len(ahead) > 2 * n_threads:
                 first, future = ahead.popleft()
@@ -166,6 +179,17 @@ def in_turn(
     finally:
         stop()
         pool.shutdown(cancel_futures=True)
+
+
+def _submitted(pool: ThreadPoolExecutor, work: Callable[[T], Any], item: T) -> Future:
+    """Hand `item` to a pool, or work on it here where the interpreter is about to end: pools are closed then,
+    while this thread may still run."""
+    try:
+        return pool.submit(work, item)
+    except RuntimeError:
+        done: Future = Future()
+        done.set_result(work(item))
+        return done
 
 
 class Flag:

@@ -20,7 +20,7 @@ def test_an_interrupt_waits_for_the_end_of_what_must_not_be_left():
 
     with pytest.raises(KeyboardInterrupt):
         work()
-    assert done == ["inner", "told", "outer"]
+    assert done == ["told", "inner", "outer"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 

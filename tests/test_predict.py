@@ -216,9 +216,9 @@ def test_an_interrupt_while_threads_predict(many, monkeypatch, raises):
     monkeypatch.setattr(threads, "available_cores", lambda: 2)
     in_turn = backends.in_turn
 
-    def interrupted(work, items, n_threads):
-        for k, done in enumerate(in_turn(work, items, n_threads)):
-            if k == 2:
+    def interrupted(work, items, n_threads, stop):
+        for k, done in enumerate(in_turn(work, items, n_threads, stop)):
+            if k == 2 and not held:
                 signal.raise_signal(signal.SIGINT)
                 held.append(k)
             yield done

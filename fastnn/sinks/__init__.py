@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn_kernels.interrupts import held_interrupts
+from fastnn_kernels.interrupts import deliver_interrupts, held_interrupts
 
 from ..files import check_folder
 from ..threads import Flag, available_cores, in_turn
@@ -149,6 +149,7 @@ def save_pixels(pixels: NDArray[Any], path: str | os.PathLike[str], picture: Pic
         closing(in_turn(encode, sink.rectangles(), n_threads)) as encoded,
     ):
         for rect, part in encoded:
+            deliver_interrupts()
             if interrupted():
                 raise KeyboardInterrupt
             sink.put(rect, part)

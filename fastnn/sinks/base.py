@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..extras import import_extra
-from ..files import Draft, check_is_no_folder
+from ..files import Draft, check_replaceable
 from ..validation import check_file_name
 
 __all__ = ["PALETTE", "FileSink", "OneColourTiles", "Picture", "Rect", "Sink", "deflated", "from_the_top"]
@@ -177,7 +177,7 @@ class FileSink(Sink):
         return (self.path,)
 
     def check_place(self) -> None:
-        check_is_no_folder(self.path, self.argument)
+        check_replaceable(self.path, self.argument)
 
     def discard(self) -> None:
         self.draft.discard()

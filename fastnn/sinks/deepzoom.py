@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..files import check_replaceable
 from .base import PALETTE, FileSink, OneColourTiles, Picture, Rect, from_the_top
 from .png import PngCoding
 
@@ -43,8 +44,7 @@ class DeepZoomSink(FileSink):
     def check_place(self) -> None:
         tiles, index, page = self.final_names()
         for name in (index, page):
-            if name.is_dir():
-                raise ValueError(f"{self.argument}: {name} is a folder, not the name of a picture")
+            check_replaceable(name, self.argument)
         for name in (tiles, page):
             if name.exists() and (not index.exists() or (name is tiles and not name.is_dir())):
                 raise ValueError(

@@ -34,15 +34,17 @@ KEEP_STALE_SECONDS = 30 * 24 * 3600
 
 
 def source_digest() -> str:
-    """Digest of every kernel source and of what compiles them; empty where there are no sources."""
-    sources = sorted(Path(__file__).parent.glob("*.py"))
-    if not sources:
-        return ""
+    """Return the digest of every kernel source and of what compiles them; "" where they cannot be read."""
     digest = hashlib.sha256(repr((numba.__version__, llvmlite.__version__, sys.version)).encode())
-    for path in sources:
-        digest.update(path.name.encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
+    try:
+        # An editor's lock beside a source may be a link to nowhere.
+        sources = [path for path in sorted(Path(__file__).parent.glob("*.py")) if path.is_file()]
+        for path in sources:
+            digest.update(path.name.encode())
+            digest.update(path.read_bytes())
+    except OSError:  # no permission, no file left to be opened, or just removed
+        return ""
+    return digest.hexdigest()[:16] if sources else ""
 
 
 # Of the sources as they were imported. A file changed later must not lend its name to this code.
@@ -195,9 +197,9 @@ def _write_whole(path: Path, content: bytes) -> None:
 def _remove_stale(folder: Path) -> None:
     """Remove what no process has used for a month: other versions' entries, halves of files."""
     oldest = time.time() - KEEP_STALE_SECONDS
-    for path in (*folder.glob("*.nbc"), *folder.glob("*.tmp")):
-        try:
-            if not path.name.startswith(DIGEST) and path.stat().st_mtime < oldest:
-                path.unlink()
-        except OSError:
-            continue  # another process was quicker, or it is not ours to remove
+    with contextlib.suppress(OSError):  # the folder is gone already
+        for path in (*folder.glob("*.nbc"), *folder.glob("*.tmp")):
+            # Another process may be quicker, or it is not ours to remove.
+            with contextlib.suppress(OSError):
+                if not path.name.startswith(DIGEST) and path.stat().st_mtime < oldest:
+                    path.unlink()

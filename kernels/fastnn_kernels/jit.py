@@ -14,7 +14,6 @@ import contextlib
 import enum
 import hashlib
 import inspect
-import os
 import pickle
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
@@ -31,6 +30,7 @@ from numba.core.registry import CPUDispatcher
 from numba.core.serialize import dumps
 
 from .cache import cache_folders, is_current, keep, kept, refusal
+from .forks import wait_at_fork
 from .interrupts import held_interrupts
 
 __all__ = ["Kind", "compilation_listeners", "kernel", "machine_code"]
@@ -89,13 +89,8 @@ def _identity_of(value: object) -> object:
     raise TypeError(f"a kernel may close over kernels, intrinsics and constants, not over {value!r}")
 
 
-if hasattr(os, "register_at_fork"):
-    # A child would wait for ever for a compilation in a thread that it does not have.
-    os.register_at_fork(
-        before=global_compiler_lock.acquire,
-        after_in_parent=global_compiler_lock.release,
-        after_in_child=global_compiler_lock.release,
-    )
+# A child would wait for ever for a compilation in a thread that it does not have.
+wait_at_fork(global_compiler_lock)
 
 
 # --- what a kernel is compiled to ----------------------------------------------------------------
