@@ -195,9 +195,10 @@ def test_an_interrupt_ends_the_processes(folder, monkeypatch, capsys):
     later = TINY["tanh"]._replace(run=functools.partial(forward_table, ("relu",)), is_first=False)
     monkeypatch.setattr(compilation, "TASKS", {**TINY, "relu": later})
     monkeypatch.setattr(compilation, "wait", interrupted)
+    before = multiprocessing.active_children()  # processes that other tests left waiting for work
     assert cli.main(["compile", "--for", "training", "--dtype", "float32"]) == 130
     assert capsys.readouterr().err == "interrupted\n"
-    assert not multiprocessing.active_children()
+    assert set(multiprocessing.active_children()) <= set(before)
     assert not [path for path in folder.glob("*.nbc") if "relu" in path.name]
 
 
