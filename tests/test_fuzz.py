@@ -479,11 +479,13 @@ def assert_same_classes(image, reference, model):
 
 ODD = [
     None, True, False, -1, 0, 1, 3, 0.5, -0.0, 1.5, float("nan"), float("inf"), -float("inf"), 5e-324,
-    1e-310, 10**400, -(10**400), 2**31, 2**64, 1e308, "", "a", "\0", "adam", b"a", 1j, [], (), {}, set(), [None], ["a"],
-    [0.5, None], [[1, 2], [3]], (1, 2), (2, 1), [3, "a"], range(3), object(), int, len, np.float32(0.5),
+    1e-310, 10**400, -(10**400), 2**31, 2**64, 1e308, "", "a", "\0", "adam", b"a", 1j, [], (), {}, set(),
+    [None], ["a"], [0.5, None], [[1, 2], [3]], (1, 2), (2, 1), [3, "a"], range(3), object(), int, len,
+    np.float32(0.5),
     np.int8(10), np.bool_(True), np.array(0.5), np.array(3), np.array([]), np.zeros((0, 2)),
-    np.zeros((2, 2, 2)), np.ones((4, 2)), np.ones(4), np.array([1j, 2]), np.array(["a", "b"]), np.array([None, 1], object),
-    np.array(["2020-01-01"], "M8[D]"), np.ma.masked_array([1.0, 2.0], [True, False]),
+    np.zeros((2, 2, 2)), np.ones((4, 2)), np.ones(4), np.array([1j, 2]), np.array(["a", "b"]),
+    np.array([None, 1], object), np.array(["2020-01-01"], "M8[D]"),
+    np.ma.masked_array([1.0, 2.0], [True, False]),
     np.full((6, 2), np.nan), np.full((6, 2), np.inf), sp.csr_matrix(np.eye(6, 2)), sp.coo_matrix(np.eye(6)),
     np.arange(12.0).reshape(6, 2)[::-1],
 ]  # fmt: skip

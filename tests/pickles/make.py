@@ -41,7 +41,9 @@ def objects(X, y):
         "classifier-lbfgs": fastnn.MLPClassifier((4,), solver="lbfgs", max_iter=5, random_state=0).fit(X, y),
         "regressor": fastnn.MLPRegressor(**settings(numbers) | {"random_state": 0}).fit(X, X[:, 0]),
         "ensemble-classifier": fastnn.MLPEnsembleClassifier(member, n_estimators=2, random_state=0).fit(X, y),
-        "ensemble-regressor": fastnn.MLPEnsembleRegressor(numbers, n_estimators=2, random_state=0).fit(X, X[:, 0]),
+        "ensemble-regressor": fastnn.MLPEnsembleRegressor(
+            numbers, n_estimators=2, random_state=0
+        ).fit(X, X[:, 0]),
     }  # fmt: skip
 
 

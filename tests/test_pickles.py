@@ -1,0 +1,54 @@
+"""Pickles that earlier versions made: they load, predict the same and can be trained further."""
+
+import pickle
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.exceptions import ConvergenceWarning, InconsistentVersionWarning
+
+import fastnn
+
+FILES = sorted((Path(__file__).parent / "pickles").glob("*.pickle"))
+
+
+def test_there_are_pickles_of_every_kind():
+    kinds = {type(load(path)["object"]) for path in FILES}
+    assert kinds == {
+        fastnn.Model,
+        fastnn.MLPClassifier,
+        fastnn.MLPRegressor,
+        fastnn.MLPEnsembleClassifier,
+        fastnn.MLPEnsembleRegressor,
+    }
+
+
+def load(path):
+    """Return what a file holds; scikit-learn warns of another version of its own."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", InconsistentVersionWarning)
+        return pickle.loads(path.read_bytes())
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_pickle_loads_predicts_and_goes_on(path):
+    content = load(path)
+    made, X, y, expected = (content[name] for name in ("object", "X", "y", "predicted"))
+    predicted = made.predict(X)
+    assert predicted.dtype == expected.dtype
+    if expected.dtype.kind == "f":
+        # Other processors contract other products.
+        np.testing.assert_allclose(predicted, expected, rtol=1e3 * np.finfo(expected.dtype).eps, atol=1e-12)
+    else:
+        np.testing.assert_array_equal(predicted, expected)
+    if isinstance(made, fastnn.Model):
+        made.train(X, y if made.loss.of_labels else X[:, 0], num_passes=2, epsilon=1e-4)
+    else:
+        targets = np.array(["a", "b"])[y] if expected.dtype.kind == "U" else y
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            if hasattr(made, "warm_start"):
+                made.set_params(warm_start=True)
+            made.fit(X, targets)
+    assert made.predict(X).shape == expected.shape
