@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from processes import run_python
 from committees import SETS, VOTING, draw_network, draw_parameters
 from PIL import Image
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -948,16 +949,6 @@ def test_memory_does_not_grow_with_the_width(tmp_path):
         render_boundary(predict, XLIM, YLIM, (10**12, 1), classes=[0], out=tmp_path / "b.zarr")
     assert asked == [2048] * 4
     assert list(tmp_path.iterdir()) == []
-
-
-def run_python(program):
-    """What a program printed, in a process of its own. The time limit is for one that waits for ever."""
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program)], timeout=600, env=os.environ,
-        capture_output=True, text=True, cwd=Path(__file__).parents[1],
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")

@@ -14,6 +14,7 @@ from pathlib import Path
 import joblib
 import numpy as np
 import pytest
+from processes import run_python
 from sklearn.base import clone
 from sklearn.datasets import load_iris
 from sklearn.ensemble import BaggingClassifier, StackingClassifier, VotingClassifier
@@ -304,16 +305,6 @@ def test_one_alone_has_as_many_as_it_asks_for(gauge, monkeypatch):
 
 
 # --- processes ---------------------------------------------------------------------------------------
-
-
-def run_python(program, *arguments, **environment):
-    """What a program printed, in a process of its own. The time limit is for one that waits for ever."""
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program), *arguments], timeout=600,
-        capture_output=True, text=True, cwd=Path(__file__).parents[1], env=os.environ | environment,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 COMMON = """

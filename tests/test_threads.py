@@ -17,6 +17,7 @@ from pathlib import Path
 import numba
 import numpy as np
 import pytest
+from processes import run_python
 from sklearn.exceptions import ConvergenceWarning
 
 import fastnn
@@ -37,16 +38,6 @@ def trained(seed, n_threads=1, dropout=0.2, **options):
     model = fastnn.Model(LAYERS, dropout=dropout, random_state=seed)
     history = model.train(X, y, n_threads=n_threads, random_state=seed, **OPTIONS | options)
     return np.concatenate([model._parameters, history.loss, history.gradient_norm, *history.update_ratio])
-
-
-def run_python(program, *arguments, **environment):
-    """What a program printed, in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program), *arguments],
-        capture_output=True, text=True, cwd=Path(__file__).parents[1], env=os.environ | environment,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def side_by_side(tasks):

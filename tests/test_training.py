@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import run_python
 from sklearn.datasets import make_moons
 from strategies import name_of
 
@@ -37,16 +38,6 @@ def model_for(backend="numba", **options):
 
 def parameters(model):
     return np.concatenate([a.ravel() for a in (*model.W, *model.b)])
-
-
-def run_python(program, **environment):
-    """What a program printed, in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program)],
-        capture_output=True, text=True, cwd=Path(__file__).parents[1], env=os.environ | environment,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 # --- a training written out, for a network of two layers of tanh and softmax over them ---------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,6 +61,10 @@ class ZarrSink(FileSink):
             self.array[rect.bottom : rect.top, rect.left : rect.right] = pixels
 
     def close(self) -> None:
+        draft = self.draft.name(self.path)
+        # Zarr makes the folders of chunks anew where somebody has removed them, and its metadata are gone.
+        if not _is_array(draft):
+            raise FileNotFoundError(errno.ENOENT, "removed while the picture was written", str(draft))
         self.draft.publish()
 
 

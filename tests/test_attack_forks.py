@@ -1,0 +1,174 @@
+"""Attacks by forks: wherever a process is forked, parent and child go on, with the same results."""
+
+import os
+
+import pytest
+from processes import run_python
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+
+COMMON = """
+    import os, signal, sys, threading, warnings
+    import numpy as np
+    import fastnn
+    from fastnn import backends, threads
+
+    # Python itself warns of forks where there are threads; that they are survived is what is tested.
+    warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)
+    threads.available_cores = backends.available_cores = lambda: 2
+    random = np.random.default_rng(0)
+    X, y = random.normal(size=(1200, 20)), random.integers(0, 3, 1200)
+    large = random.normal(size=(50000, 20))
+
+    def trained(n_threads=2, **options):
+        model = fastnn.Model([20, 64, 64, 3], dropout=0.2, random_state=0)
+        options = {"num_passes": 3, "epsilon": 1e-4, "batch_size": 512, "random_state": 0} | options
+        model.train(X, y, n_threads=n_threads, **options)
+        return model
+
+    def results(model=None):
+        model = trained() if model is None else model
+        small = fastnn.Model([2, 8, 2], random_state=0)
+        image = fastnn.render_boundary(small, (-2, 2), (-2, 2), 300, method="dense")
+        return model._parameters.tobytes() + model.predict_proba(large).tobytes() + image.data.tobytes()
+
+    def forked(does):
+        \"\"\"The exit status of a child in which `does` is called: 0 where it returns True.\"\"\"
+        child = os.fork()
+        if child == 0:
+            status = 2
+            try:
+                status = 0 if does() else 1
+            except BaseException:
+                import traceback
+                traceback.print_exc()
+            os._exit(status)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+"""
+
+
+def test_a_fork_in_a_callback_goes_on_in_both():
+    """The child has none of the threads that share the steps, and would wait for them for ever."""
+    program = """
+    expected = results()
+    children = []
+
+    def fork(history):
+        if not children:
+            children.append(os.fork())
+
+    FIRST = backends.FIRST_CALL_OPERATIONS
+    backends.FIRST_CALL_OPERATIONS = backends.CALL_SECONDS = 0  # a step a call, so that there are more
+    model = trained(callbacks=[fork])
+    backends.FIRST_CALL_OPERATIONS, backends.CALL_SECONDS = FIRST, 0.05
+    same = results(model) == expected
+    if children[0] == 0:
+        os._exit(0 if same else 1)
+    assert same
+    print(os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1]))
+    """
+    assert run_python(COMMON + program).split() == ["0"]
+
+
+def test_forks_while_another_thread_imports_and_compiles():
+    """A child would wait for ever for the module, or the compiler, that the other thread had."""
+    program = """
+    def first():
+        fastnn.Model([20, 3], random_state=0).train(X, y, num_passes=2, epsilon=1e-4)
+        return True
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    while "numba" not in sys.modules:
+        pass
+    print([forked(first) for _ in range(3)])
+    thread.join()
+    """
+    assert run_python(COMMON + program).strip() == "[0, 0, 0]"
+
+
+def test_forks_while_other_threads_train_predict_and_paint():
+    program = """
+    expected, ended, begun = results(), threading.Event(), threading.Semaphore(0)
+
+    def work():
+        while not ended.is_set():
+            results()
+            begun.release()
+
+    workers = [threading.Thread(target=work) for _ in range(3)]
+    for worker in workers:
+        worker.start()
+    found = []
+    for _ in range(5):
+        found.append(forked(lambda: results() == expected))
+        begun.acquire()
+    ended.set()
+    for worker in workers:
+        worker.join()
+    print(found, results() == expected, threads._budget.in_use)
+    """
+    assert run_python(COMMON + program).strip() == "[0, 0, 0, 0, 0] True 0"
+
+
+def test_forks_after_ctrl_c():
+    program = """
+    expected = results()
+    for _ in range(3):
+        try:
+            trained(num_passes=10**9, epsilon=1e-7, callbacks=[lambda _: signal.raise_signal(signal.SIGINT)])
+        except KeyboardInterrupt:
+            print(forked(lambda: results() == expected), results() == expected)
+    """
+    assert run_python(COMMON + program).split() == ["0", "True"] * 3
+
+
+def test_a_child_may_be_interrupted_alone():
+    program = """
+    expected = results()
+
+    def interrupted():
+        try:
+            trained(num_passes=10**9, epsilon=1e-7, callbacks=[lambda _: os.kill(os.getpid(), signal.SIGINT)])
+        except KeyboardInterrupt:
+            return results() == expected
+
+    print(forked(interrupted), results() == expected)
+    """
+    assert run_python(COMMON + program).split() == ["0", "True"]
+
+
+POOLS = """
+import multiprocessing
+import sys
+import warnings
+
+import numpy as np
+import fastnn
+
+warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)
+
+def weights(seed):
+    random = np.random.default_rng(0)
+    X, y = random.normal(size=(100, 4)), random.integers(0, 3, 100)
+    model = fastnn.Model([4, 8, 3], random_state=seed)
+    model.train(X, y, num_passes=20, epsilon=1e-3, n_threads=2)
+    return model._parameters.tobytes() + model.predict_proba(X).tobytes()
+
+if __name__ == "__main__":
+    expected = [weights(seed) for seed in range(6)]
+    with multiprocessing.get_context(sys.argv[1]).Pool(2) as pool:
+        assert pool.map(weights, range(6)) == expected
+    assert weights(0) == expected[0]
+    print("done")
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_pools_of_processes(tmp_path, method):
+    script = tmp_path / "pools.py"
+    script.write_text(POOLS)
+    program = "import runpy, sys; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
+    if method == "spawn":  # whose children import the script by its path
+        program = "import subprocess, sys; subprocess.run([sys.executable, *sys.argv[1:]], check=True)"
+    assert run_python(program, script, method).split() == ["done"]

@@ -1,0 +1,138 @@
+"""Attacks by threads: many at once, a main thread that raises, and an interpreter that ends around them."""
+
+import pytest
+from processes import run_python
+
+COMMON = """
+    import signal, sys, threading
+    import numpy as np
+    import fastnn
+    from fastnn import backends, boundary, threads
+
+    for module in (backends, boundary, threads):
+        module.available_cores = lambda: 4
+    fastnn.MLPClassifier  # a module cannot be imported any more while the interpreter ends
+    random = np.random.default_rng(0)
+    X, y = random.normal(size=(1200, 20)), random.integers(0, 3, 1200)
+    large = random.normal(size=(100000, 20))
+    small = fastnn.Model([2, 8, 2], random_state=0)
+
+    def trained(n_threads, num_passes=3, **options):
+        model = fastnn.Model([20, 64, 64, 3], dropout=0.2, random_state=0)
+        model.train(
+            X, y, num_passes=num_passes, epsilon=1e-5, batch_size=512, n_threads=n_threads, random_state=0,
+            **options,
+        )
+        return model
+
+    def picture():
+        return fastnn.render_boundary(small, (-2, 2), (-2, 2), 500, method="dense").data.tobytes()
+
+    def results(n_threads=3):
+        model = trained(n_threads)
+        return model._parameters.tobytes() + model.predict_proba(large).tobytes() + picture()
+"""
+
+
+def test_eight_threads_while_the_main_thread_raises():
+    """Trainings of one's own; predictions and pictures by a model that all share."""
+    program = """
+    expected = results()
+    shared = trained(1)
+    probabilities, image = shared.predict_proba(large).tobytes(), picture()
+    wrong, begun = [], threading.Semaphore(0)
+
+    def work(k):
+        begun.release()
+        for _ in range(4):
+            if results(1 + k % 3) != expected or shared.predict_proba(large).tobytes() != probabilities:
+                wrong.append(k)
+
+    workers = [threading.Thread(target=work, args=(k,)) for k in range(8)]
+    for worker in workers:
+        worker.start()
+        begun.acquire()
+    n_raised = 0
+    for k in range(6):
+        try:
+            def fail(_):
+                raise KeyboardInterrupt if k % 2 else ZeroDivisionError
+
+            trained(2, num_passes=1000, callbacks=[fail])
+        except (KeyboardInterrupt, ZeroDivisionError):
+            n_raised += 1
+        try:
+            fastnn.render_boundary(lambda P: 1 // 0, (0, 1), (0, 1), 8)
+        except ZeroDivisionError:
+            n_raised += 1
+    for worker in workers:
+        worker.join()
+    print(wrong, n_raised, threads._budget.in_use, results() == expected)
+    """
+    assert run_python(COMMON + program).strip() == "[] 12 0 True"
+
+
+def test_eight_threads_train_one_model():
+    """Nobody says what it is then, but it is a model."""
+    program = """
+    model = fastnn.Model([20, 64, 64, 3], random_state=0)
+
+    def train():
+        model.train(X, y, num_passes=3, epsilon=1e-5, batch_size=512, n_threads=2)
+        assert model.predict_proba(X).shape == (1200, 3)
+
+    workers = [threading.Thread(target=train) for _ in range(8)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    print(np.isfinite(model._parameters).all(), threads._budget.in_use)
+    """
+    assert run_python(COMMON + program).split() == ["True", "0"]
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 3])
+def test_the_interpreter_ends_while_a_daemon_trains(n_threads):
+    program = """
+    begun = threading.Event()
+
+    def train():
+        trained(int(sys.argv[1]), num_passes=10**9, callbacks=[lambda _: begun.set()])
+
+    threading.Thread(target=train, daemon=True).start()
+    begun.wait()
+    print("end")
+    """
+    assert run_python(COMMON + program, n_threads).split() == ["end"]
+
+
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_other_threads_go_on_when_the_main_thread_has_ended(n_threads):
+    """Python closes its pools then, and no thread can be started: what they did is done by the thread itself."""
+    program = """
+    n_threads = int(sys.argv[1])
+    results(n_threads)
+    many = [fastnn.MLPClassifier((4,), max_iter=2, tol=0, random_state=k) for k in range(3)]
+    begun, closed = threading.Event(), threading.Event()
+    threading._register_atexit(closed.set)  # called last, in what closes the pools
+
+    def under_way(history):
+        begun.set()
+        closed.wait()
+
+    def go_on():
+        import warnings
+        warnings.simplefilter("ignore")
+        backends.CALL_SECONDS = backends.FIRST_CALL_OPERATIONS = 0
+        model = trained(n_threads, callbacks=[under_way])
+        backends.CALL_SECONDS, backends.FIRST_CALL_OPERATIONS = 0.05, 1e8
+        assert model._parameters.tobytes() == expected
+        assert results(n_threads)[: len(expected)] == expected
+        fastnn.fit_many(many, X, y, n_jobs=n_threads)
+        print(all(hasattr(one, "coefs_") for one in many), flush=True)
+
+    expected = trained(1)._parameters.tobytes()
+    threading.Thread(target=go_on).start()
+    begun.wait()
+    """
+    assert run_python(COMMON + program, n_threads).split() == ["True"]
