@@ -66,8 +66,10 @@ def test_whatever_is_in_the_file_or_in_its_place(tmp_path):
     broken = [content[:n] for n in (0, 1, 31, 32, 33, *draw.sample(range(len(content)), 10))]
     for _ in range(10):
         place = draw.randrange(len(content))
-        broken.append(content[:place] + bytes([content[place] ^ 1 << draw.randrange(8)]) + content[place + 1 :])
-    broken += [draw.randbytes(n) for n in (1, 32, 5000)] + [other.read_bytes(), content + b"more", content * 2]
+        changed = bytes([content[place] ^ 1 << draw.randrange(8)])
+        broken.append(content[:place] + changed + content[place + 1 :])
+    broken += [draw.randbytes(n) for n in (1, 32, 5000)]
+    broken += [other.read_bytes(), content + b"more", content * 2]
     for data in broken:
         entry.write_bytes(data)
         assert outcome() == "compiled", data[:50]

@@ -1,7 +1,7 @@
 """Attacks by signals: at any moment, and what was being done can be done again, with the same result.
 
-A signal is raised, in C, at an opcode that is counted and not timed, so that Python handles it where it handles
-those of the system. Which opcodes are tried is drawn once and for all.
+A signal is raised, in C, at an opcode that is counted and not timed, so that Python handles it where it
+handles those of the system. Which opcodes are tried is drawn once and for all.
 """
 
 import os
@@ -216,7 +216,9 @@ TIMER = """
     signal.signal(signal.SIGALRM, give_up)
     for call in (
         lambda model: model.train(X, y, num_passes=10**12, epsilon=1e-5),
-        lambda model: fastnn.render_boundary(fitted, (-2, 2), (-2, 2), 10**5, method="dense", out=sys.argv[1]),
+        lambda model: fastnn.render_boundary(
+            fitted, (-2, 2), (-2, 2), 10**5, method="dense", out=sys.argv[1]
+        ),
     ):
         model = fastnn.Model([20, 16, 3], random_state=0)
         signal.setitimer(signal.ITIMER_REAL, 0.05)
@@ -243,7 +245,8 @@ KILLED = """
     view = (0, 1), (0, 1)
 
     def write(out, k):
-        fastnn.render_boundary(lambda P: P[:, 0] > 0.3 * (k % 2 + 1), *view, 60, classes=[False, True], out=out)
+        regions = lambda P: P[:, 0] > 0.3 * (k % 2 + 1)
+        fastnn.render_boundary(regions, *view, 60, classes=[False, True], out=out)
 
     def contents():
         return {

@@ -108,7 +108,7 @@ def test_the_interpreter_ends_while_a_daemon_trains(n_threads):
 
 @pytest.mark.parametrize("n_threads", [1, 3])
 def test_other_threads_go_on_when_the_main_thread_has_ended(n_threads):
-    """Python closes its pools then, and no thread can be started: what they did is done by the thread itself."""
+    """Python closes its pools then, and starts no thread: each thread does the work of its pool itself."""
     program = """
     n_threads = int(sys.argv[1])
     results(n_threads)
