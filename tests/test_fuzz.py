@@ -242,6 +242,8 @@ def test_trainings(training, seed):
         return  # a step divides by the gradient's own size, which magnifies rounding without a limit
     if np.abs(X).max() > np.sqrt(np.finfo(made["dtype"]).max) / 1e4 or told["epsilon"] > 1e3:
         return  # squares overflow on the way, here or there, or a rate magnifies rounding to any size
+    if made["batch_norm"] and np.abs(X).max() > 1e6:
+        return  # what is left of the rounded mean in a constant unit is as large as its least deviation
     if any(isinstance(one, Exception) for one in outcomes):
         # Whether a training diverges may hang on rounding, but not with every perturbation.
         assert not all(isinstance(one, Exception) for one in outcomes[1:]) or isinstance(compiled, Exception)
