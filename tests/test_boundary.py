@@ -3,19 +3,15 @@
 import os
 import re
 import signal
-import subprocess
-import sys
-import textwrap
 import threading
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
-from processes import run_python
 from committees import SETS, VOTING, draw_network, draw_parameters
 from PIL import Image
+from processes import run_python
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.datasets import load_iris, make_moons
 from sklearn.exceptions import NotFittedError

@@ -5,11 +5,8 @@ What is compared are bits. What needs processes runs in one of its own, which th
 
 import contextlib
 import os
-import subprocess
-import sys
 import textwrap
 import threading
-from pathlib import Path
 
 import joblib
 import numpy as np

@@ -7,12 +7,9 @@ ends at the same bits.
 import gc
 import importlib.util
 import os
-import subprocess
-import sys
 import textwrap
 import threading
 import warnings
-from pathlib import Path
 
 import numba
 import numpy as np

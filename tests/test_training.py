@@ -4,12 +4,7 @@ The kernels these tests compile are few: the tutorial's network, on the whole ba
 """
 
 import math
-import os
 import pickle
-import subprocess
-import sys
-import textwrap
-from pathlib import Path
 
 import numpy as np
 import pytest
