@@ -587,7 +587,8 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, BaseEstimat
             {} if self.weight_decay is None else {"weight_decay": float(self.weight_decay)}
         )
         if isinstance(self.solver, str):
-            optimizer = _SOLVERS[self.solver](self, decay)
+            made = _SOLVERS.get(self.solver)
+            optimizer = made(self, decay) if made else OPTIMIZERS[self.solver](**decay)
         elif decay:
             raise ValueError(
                 f"weight_decay={self.weight_decay} goes with a solver given by its name: set it in "
@@ -912,15 +913,14 @@ def _adam(mlp: Any, decay: dict[str, Any], kind: type[Adam] = Adam, eps_hat: boo
     return kind(betas=betas, eps=float(mlp.epsilon), eps_hat=eps_hat, **decay)
 
 
-# What makes the optimizer of an estimator, and of its weight decay where it has one.
+# Functions that make the optimizer of an estimator, and of its weight decay where it has one, from its own
+# parameters. All others of `OPTIMIZERS` are made with their defaults.
 _SOLVERS: dict[str, Callable[[Any, dict[str, Any]], Optimizer]] = {
     "sgd": _sgd,
     "adam": _adam,
     "adamw": functools.partial(_adam, kind=AdamW, eps_hat=False),
     "momentum": lambda mlp, decay: Momentum(momentum=float(mlp.momentum), **decay),
     "nesterov": lambda mlp, decay: Nesterov(momentum=float(mlp.momentum), **decay),
-    "adagrad": lambda mlp, decay: OPTIMIZERS["adagrad"](**decay),
-    "rmsprop": lambda mlp, decay: OPTIMIZERS["rmsprop"](**decay),
     "lbfgs": lambda mlp, decay: LBFGS(
         ftol=_LBFGS_FTOL, gtol=float(mlp.tol), maxfun=min(int(mlp.max_fun), 2**62)
     ),

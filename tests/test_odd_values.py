@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils._param_validation import StrOptions
 
 import fastnn
 from fastnn import optimizers
@@ -433,3 +434,20 @@ def test_store_checked_passes_by_what_is_frozen():
     found = fastnn.Huber()
     store_checked(found, delta=2.0)
     assert found == fastnn.Huber(2.0)
+
+
+def test_an_optimizer_that_is_registered_is_a_solver(monkeypatch):
+    """A solver without parameters of scikit-learn's needs no entry of its own in the estimators."""
+    from fastnn import estimators
+
+    monkeypatch.setitem(estimators.OPTIMIZERS, "made up", fastnn.Adagrad)
+    monkeypatch.setitem(
+        estimators.MLPClassifier._parameter_constraints,
+        "solver",
+        [StrOptions(set(estimators.OPTIMIZERS)), fastnn.Adagrad],
+    )
+    X, y = np.eye(4), [0, 1, 0, 1]
+    options = {"learning_rate": fastnn.Constant(), "max_iter": 3, "random_state": 0}
+    made_up = fastnn.MLPClassifier((3,), solver="made up", weight_decay=0.1, **options).fit(X, y)
+    known = fastnn.MLPClassifier((3,), solver=fastnn.Adagrad(weight_decay=0.1), **options).fit(X, y)
+    np.testing.assert_array_equal(made_up.coefs_[0], known.coefs_[0])
