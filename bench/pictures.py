@@ -14,7 +14,6 @@ import numpy as np
 from estimators import quietly
 from sklearn.inspection import DecisionBoundaryDisplay
 from sklearn.neural_network import MLPClassifier
-from tutorial import tutorial_scores
 
 import fastnn
 
@@ -116,13 +115,13 @@ def table(size: int) -> np.ndarray:
 
 
 def by_numpy(model: fastnn.Model, size: int) -> None:
-    """The tutorial's own, where every layer has its tanh; or a layer at a time."""
+    """Predict by the tutorial's plain NumPy, where every layer has its tanh; or a layer at a time."""
     points = table(size)
+    if len(model.W) == 2:
+        cases.predict_tutorial(model, points)
+        return
     for first in range(0, len(points), PORTION):
         part = points[first : first + PORTION]
-        if len(model.W) == 2:
-            np.argmax(tutorial_scores(model.W, model.b, part), axis=1)
-            continue
         for W, b in zip(model.W[:-1], model.b[:-1], strict=True):
             part = np.tanh(part @ W + b)
         np.argmax(part @ model.W[-1] + model.b[-1], axis=1)

@@ -32,6 +32,9 @@ def test_units_and_the_numpy_backend_load_numpy_alone():
     assert loaded_after("import fastnn; fastnn.Tanh, fastnn.Softmax, fastnn.MultiplyGate") == set()
     train = "fastnn.Model([2, 3, 2], backend='numpy').train([[1, 2]], [0], num_passes=2)"
     assert loaded_after(f"import fastnn; {train}") == set()
+    train = "TutorialModel([2, 3, 2]).train(np.ones((1, 2)), [0], num_passes=2)"
+    imports = "import numpy as np; from fastnn.reference.tutorial import TutorialModel"
+    assert loaded_after(f"{imports}; {train}") == set()
 
 
 def test_training_loads_numba_but_no_matplotlib():

@@ -1,4 +1,4 @@
-"""Whole runs of the tutorial's network, against the tutorial's own formulas as it wrote them.
+"""Whole runs of the tutorial's network: its plain loop, both backends, and what the tutorial printed.
 
 At its learning rate the run is chaotic between passes 600 and 3000: a relative change of 1e-15 in
 the weights moves the loss at 2000 in its third digit, after which all runs fall back together.
@@ -6,9 +6,10 @@ the weights moves the loss at 2000 in its third digit, after which all runs fall
 
 import numpy as np
 import pytest
-from tutorial import moons, tutorial_run
+from sklearn.datasets import make_moons
 
 import fastnn
+from fastnn.reference.tutorial import TutorialModel
 
 BACKENDS = ("numba", "numpy")
 # What the tutorial's code prints for seed 0.
@@ -16,35 +17,74 @@ PUBLISHED = [
     0.700172, 0.322804, 0.190807, 0.163432, 0.161709, 0.160969, 0.160582, 0.160362, 0.160229, 0.160147,
     0.160094, 0.160060, 0.160037, 0.160022, 0.160012, 0.160005, 0.160001, 0.159997, 0.159995, 0.159994,
 ]  # fmt: skip
+SIDES = {
+    "numba": lambda layers_dim: fastnn.Model(layers_dim, backend="numba"),
+    "numpy": lambda layers_dim: fastnn.Model(layers_dim, backend="numpy"),
+    "plain": TutorialModel,
+}
+
+
+def moons():
+    """Return the tutorial's data, with NumPy's global generator seeded as the tutorial seeds it."""
+    np.random.seed(0)
+    return make_moons(200, noise=0.20)
+
+
+def both(backend, layers_dim):
+    """Return the data, a model of `backend` and the plain one, both drawn from the same state."""
+    X, y = moons()
+    model = fastnn.Model(layers_dim, backend=backend)
+    moons()  # the generator at the same place again
+    return X, y, model, TutorialModel(layers_dim)
+
+
+def assert_same_parameters(model, plain, **tolerances):
+    for ours, theirs in zip((*model.W, *model.b), (*plain.W, *plain.b), strict=True):
+        assert ours.shape == theirs.shape
+        np.testing.assert_allclose(ours, theirs, **tolerances)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_initial_parameters_are_the_tutorials(backend):
+    _, _, model, plain = both(backend, [2, 7, 5, 2])
+    assert_same_parameters(model, plain, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_the_first_500_passes_are_the_tutorials(backend):
-    X, y = moons()
-    model = fastnn.Model([2, 3, 2], backend=backend)
-    moons()  # the generator at the same place again
-    for W, b in tutorial_run(X, y, [2, 3, 2], 500, 0.01, 0.01):
+    X, y, model, plain = both(backend, [2, 3, 2])
+    for _ in range(500):
+        plain.train(X, y, num_passes=1, epsilon=0.01, reg_lambda=0.01)
         model.train(X, y, num_passes=1, epsilon=0.01, reg_lambda=0.01)
-        for ours, theirs in zip((*model.W, *model.b), (*W, *b), strict=True):
-            np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-12)
+        assert_same_parameters(model, plain, rtol=1e-12, atol=1e-12)
+    np.testing.assert_array_equal(model.predict(X), plain.predict(X))
+    assert model.calculate_loss(X, y) == pytest.approx(plain.calculate_loss(X, y), rel=1e-12)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_20000_passes_at_a_rate_that_is_not_chaotic(backend):
-    X, y = moons()
-    model = fastnn.Model([2, 3, 2], backend=backend)
-    moons()
-    for done, (W, b) in enumerate(tutorial_run(X, y, [2, 3, 2], 20000, 0.001, 0.01), start=1):
-        if done % 50 == 0:
-            model.train(X, y, num_passes=50, epsilon=0.001, reg_lambda=0.01)
-            for ours, theirs in zip((*model.W, *model.b), (*W, *b), strict=True):
-                np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-10)
+    X, y, model, plain = both(backend, [2, 3, 2])
+    for _ in range(400):
+        plain.train(X, y, num_passes=50, epsilon=0.001, reg_lambda=0.01)
+        model.train(X, y, num_passes=50, epsilon=0.001, reg_lambda=0.01)
+        assert_same_parameters(model, plain, rtol=0, atol=1e-10)
+    np.testing.assert_array_equal(model.predict(X), plain.predict(X))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_printed_losses_are_the_published_ones(backend, capsys):
+def test_printed_losses_are_the_plain_loops(backend, capsys):
+    X, y, model, plain = both(backend, [2, 3, 2])
+    plain.train(X, y, num_passes=3001, epsilon=0.001, reg_lambda=0.1, print_loss=True)
+    printed = capsys.readouterr().out
+    assert printed.count("\n") == 4
+    model.train(X, y, num_passes=3001, epsilon=0.001, reg_lambda=0.1, print_loss=True)
+    assert capsys.readouterr().out == printed
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_printed_losses_are_the_published_ones(side, capsys):
     X, y = moons()
-    model = fastnn.Model([2, 3, 2], backend=backend)
+    model = SIDES[side]([2, 3, 2])
     model.train(X, y, num_passes=20000, epsilon=0.01, reg_lambda=0.01, print_loss=True)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "Loss after iteration 0: 0.700172"
@@ -62,13 +102,21 @@ def test_printed_losses_are_the_published_ones(backend, capsys):
 @pytest.mark.parametrize("layers_dim", [[2, 2], [2, 7, 5, 2]])
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_other_depths_are_the_tutorials_too(backend, layers_dim):
-    X, y = moons()
-    model = fastnn.Model(layers_dim, backend=backend)
+    X, y, model, plain = both(backend, layers_dim)
     model.train(X, y, num_passes=300, epsilon=0.002, reg_lambda=0.1)
+    plain.train(X, y, num_passes=300, epsilon=0.002, reg_lambda=0.1)
+    assert_same_parameters(model, plain, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_no_arguments_are_the_tutorials_arguments(side):
+    X, y = moons()
+    first = SIDES[side]([2, 3, 2])
+    first.train(X, y, 300)
     moons()
-    *_, (W, b) = tutorial_run(X, y, layers_dim, 300, 0.002, 0.1)
-    for ours, theirs in zip((*model.W, *model.b), (*W, *b), strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-12)
+    second = SIDES[side]([2, 3, 2])
+    second.train(X, y, num_passes=300, epsilon=0.01, reg_lambda=0.01, print_loss=False)
+    assert_same_parameters(first, second, rtol=0, atol=0)
 
 
 def test_float32_ends_at_the_same_loss():
@@ -76,3 +124,58 @@ def test_float32_ends_at_the_same_loss():
     model = fastnn.Model([2, 3, 2], dtype=np.float32)
     model.train(X, y)
     assert model.calculate_loss(X, y) == pytest.approx(PUBLISHED[-1], abs=2e-5)
+
+
+# --- the plain loop by itself ----------------------------------------------------------------------
+
+
+def random_problem(layers_dim):
+    np.random.seed(1)
+    return TutorialModel(layers_dim), np.random.randn(9, layers_dim[0]), np.arange(9) % layers_dim[-1]
+
+
+def central_differences(function, array, step=1e-5):
+    """Return the derivatives of ``function()`` by every value of `array`, which is changed and restored."""
+    derivatives = np.empty_like(array)
+    for index in np.ndindex(array.shape):
+        value = array[index]
+        array[index] = value + step
+        above = function()
+        array[index] = value - step
+        derivatives[index] = (above - function()) / (2 * step)
+        array[index] = value
+    return derivatives
+
+
+@pytest.mark.parametrize("layers_dim", [[2, 2], [2, 3, 2], [3, 5, 4, 3]])
+def test_the_gradient_is_that_of_central_differences(layers_dim):
+    plain, X, y = random_problem(layers_dim)
+    dW, db = plain.backward(*plain.forward(X), y)
+    for parameter, derivative in zip((*plain.W, *plain.b), (*dW, *db), strict=True):
+        expected = central_differences(lambda: len(X) * plain.calculate_loss(X, y), parameter)
+        np.testing.assert_allclose(derivative, expected, rtol=1e-7, atol=1e-9)
+
+
+def test_a_step_descends_the_penalised_loss():
+    plain, X, y = random_problem([3, 5, 4, 3])
+    reg_lambda, epsilon = 0.7, 0.5
+
+    def objective():
+        return len(X) * plain.calculate_loss(X, y) + reg_lambda / 2 * sum(np.sum(W**2) for W in plain.W)
+
+    before = [parameter.copy() for parameter in (*plain.W, *plain.b)]
+    gradients = [central_differences(objective, parameter) for parameter in (*plain.W, *plain.b)]
+    plain.train(X, y, num_passes=1, epsilon=epsilon, reg_lambda=reg_lambda)
+    for old, gradient, new in zip(before, gradients, (*plain.W, *plain.b), strict=True):
+        np.testing.assert_allclose(new, old - epsilon * gradient, rtol=1e-7, atol=1e-9)
+
+
+def test_labels_that_do_not_fit_are_refused_and_change_nothing():
+    plain, X, y = random_problem([2, 3, 2])
+    before = [parameter.copy() for parameter in (*plain.W, *plain.b)]
+    with pytest.raises(ValueError, match=r"X has 9 samples, but y has 8 labels"):
+        plain.train(X, y[:-1])
+    with pytest.raises(ValueError, match="y"):
+        plain.train(X, y + 1)
+    for old, new in zip(before, (*plain.W, *plain.b), strict=True):
+        np.testing.assert_array_equal(old, new)
