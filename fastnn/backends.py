@@ -326,11 +326,9 @@ class NumbaBackend:
     def __init__(self) -> None:
         # An interrupt might leave half of numba loaded for good.
         with loading, held_interrupts():
-            from numba.core import config
+            from fastnn_kernels import jit, layer, loss, numba_internals, output, predict, train
 
-            from fastnn_kernels import jit, layer, loss, output, predict, train
-
-        if config.DISABLE_JIT:
+        if numba_internals.is_disabled():
             raise RuntimeError(
                 "NUMBA_DISABLE_JIT is set, and fastnn's kernels only run compiled: unset it, or use "
                 'backend="numpy"'

@@ -200,9 +200,6 @@ def test_sources_that_cannot_be_read(tmp_path, monkeypatch):
 
 
 def test_a_user_without_a_home_gets_no_folder_where_he_is(monkeypatch):
-    class Homeless:
-        user_cache_dir = "~/.cache/fastnn"
-
-    monkeypatch.setattr(cache, "AppDirs", lambda **_: Homeless())
-    monkeypatch.setattr(cache.config, "CACHE_DIR", "")
+    monkeypatch.setattr(cache, "users_cache_folder", lambda name: f"~/.cache/{name}")
+    monkeypatch.setattr(cache, "cache_setting", lambda: "")
     assert all(folder.is_absolute() for folder in cache.cache_folders())

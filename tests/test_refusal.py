@@ -39,7 +39,7 @@ def test_one_warning_a_process_has_the_reason_and_the_remedy():
     with pytest.warns(RuntimeWarning, match=NO_SPACE) as told:
         results = [kernel(1.5) for kernel in kernels]
     assert results == [2.5, 2.5]
-    assert len(told) == 1
+    assert [warning.filename for warning in told] == [__file__]
 
 
 @pytest.mark.usefixtures("full_disk")
@@ -84,7 +84,7 @@ def test_the_folder_is_tried_before_it_is_named():
 
 
 def test_without_a_home_no_folder_is_made_in_the_current_one(monkeypatch, tmp_path):
-    monkeypatch.setattr(cache.config, "CACHE_DIR", "")
+    monkeypatch.setattr(cache, "cache_setting", lambda: "")
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)
     assert list(cache.cache_folders()) == [Path(cache.__file__).parent / "__pycache__"]

@@ -2,6 +2,7 @@
 
 One concept a file, from the bottom up:
 
+- ``numba_internals``: everything of numba that is not documented.
 - ``jit``: the decorator and the cache; ``pointer``: kernels that are called where they are.
 - ``simd``, ``vmath``: vectors, and exp, tanh, log on them.
 - ``gate`` (on ``product``), ``sparse``, ``layer``, ``output``, ``loss``, ``update``: the operations.

@@ -11,9 +11,10 @@ from typing import Any
 
 import llvmlite.binding
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba import types
 from numba.extending import intrinsic
 
+from .numba_internals import cgutils
 from .simd import IS_X86, shared_function
 
 __all__ = ["wait"]

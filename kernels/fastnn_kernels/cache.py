@@ -23,8 +23,8 @@ from pathlib import Path
 
 import llvmlite
 import numba
-from numba.core import config
-from numba.misc.appdirs import AppDirs
+
+from .numba_internals import cache_setting, users_cache_folder
 
 __all__ = ["cache_folders", "is_current", "keep", "kept", "kept_files", "refusal", "usable_folder"]
 
@@ -55,11 +55,11 @@ def cache_folders() -> Iterator[Path]:
     """Where entries may lie, best first: NUMBA_CACHE_DIR, else the package, else the user's."""
     if not DIGEST:
         return
-    if config.CACHE_DIR:
-        yield Path(config.CACHE_DIR) / "fastnn_kernels"
+    if cache_setting():
+        yield Path(cache_setting()) / "fastnn_kernels"
         return
     yield Path(__file__).parent / "__pycache__"
-    users = Path(AppDirs(appname="fastnn", appauthor=False).user_cache_dir)
+    users = Path(users_cache_folder("fastnn"))
     # Without a home "~" stays as it is, and would become a folder of that name in the current one.
     if users.is_absolute():
         yield users
@@ -155,8 +155,8 @@ class _Refusal:
         """Remember the reason, if it is the first: in the middle of a compilation nothing may be raised."""
         self.reason = self.reason or reason
 
-    def tell(self) -> None:
-        """Warn, once, if there is something to tell.
+    def tell(self, stacklevel: int = 3) -> None:
+        """Warn, once, if there is something to tell, of the line `stacklevel` calls up.
 
         A filter that turns warnings into errors breaks no run: the warning is logged then.
         """
@@ -165,7 +165,7 @@ class _Refusal:
         self._is_told = True
         message = f"compiled kernels cannot be kept, and every process compiles them anew: {self.reason}"
         try:
-            warnings.warn(message, RuntimeWarning, stacklevel=3)
+            warnings.warn(message, RuntimeWarning, stacklevel=stacklevel)
         except Exception:
             logging.getLogger(__name__).warning(message)
 

@@ -16,22 +16,33 @@ import hashlib
 import inspect
 import pickle
 from collections.abc import Callable, Iterator
-from types import SimpleNamespace
 from typing import Any
-
-import llvmlite.binding
-from numba.core import config, sigutils
-from numba.core.codegen import JITCodeLibrary
-from numba.core.compiler import Compiler, CompileResult
-from numba.core.compiler_lock import global_compiler_lock
-from numba.core.dispatcher import Dispatcher
-from numba.core.extending import _Intrinsic
-from numba.core.registry import CPUDispatcher
-from numba.core.serialize import dumps
 
 from .cache import cache_folders, is_current, keep, kept, refusal
 from .forks import wait_at_fork
 from .interrupts import held_interrupts
+from .numba_internals import (
+    Compiler,
+    CompileResult,
+    HookedDispatcher,
+    argument_types,
+    code_address,
+    code_settings,
+    dispatcher_function,
+    dumps,
+    global_compiler_lock,
+    has_addresses,
+    intrinsic_function,
+    is_disabled,
+    part_library,
+    rebuilt,
+    reduced,
+    set_cache,
+    set_code_maker,
+    set_environments,
+    set_library,
+    target_key,
+)
 
 __all__ = ["Kind", "compilation_listeners", "kernel", "machine_code"]
 
@@ -59,10 +70,10 @@ def kernel(function: Callable) -> Any:
     # one factory, compiled by two processes, a third would link one in place of the other.
     tag = hashlib.sha256(repr(identity(function)).encode()).hexdigest()[:16]
     function.__qualname__ = f"{function.__qualname__}_{tag}"
-    if config.DISABLE_JIT:
+    if is_disabled():
         return function
     dispatcher = Kernel(function, targetoptions={"nopython": True, **OPTIONS})
-    dispatcher._cache = KernelCache(function)
+    set_cache(dispatcher, KernelCache(function))
     return dispatcher
 
 
@@ -80,10 +91,10 @@ def identity(function: Callable) -> tuple:
 
 
 def _identity_of(value: object) -> object:
-    if isinstance(value, Dispatcher):
-        return identity(value.py_func)
-    if isinstance(value, _Intrinsic):
-        return value._defn.__module__, value._defn.__qualname__
+    if (function := dispatcher_function(value)) is not None:
+        return identity(function)
+    if (function := intrinsic_function(value)) is not None:
+        return function.__module__, function.__qualname__
     if isinstance(value, (int, float, str, tuple)):
         return value
     raise TypeError(f"a kernel may close over kernels, intrinsics and constants, not over {value!r}")
@@ -104,21 +115,6 @@ class Kind(enum.Enum):
     CODE = "machine code alone"
 
 
-class Part(JITCodeLibrary):
-    """The code of a `Kind.PART`."""
-
-    def _optimize_final_module(self) -> None:
-        """Nothing."""
-
-    def _finalize_final_module(self) -> None:
-        self._finalize_dynamic_globals()
-        self._finalized = True
-
-    def serialize_using_object_code(self) -> tuple[str, str, bytes]:
-        """As there is none, what there is."""
-        return self.serialize_using_bitcode()
-
-
 class Code:
     """Where the machine code of a kernel begins; numba knows it by this, where Python does not call it."""
 
@@ -133,7 +129,7 @@ def part_code(*_: Any) -> Code:
 
 def placed_code(library: Any, description: Any, environment: Any) -> Code:
     """That of a kernel which is machine code alone."""
-    return Code(library.get_pointer_to_function(description.llvm_func_name))
+    return Code(code_address(library, description))
 
 
 # In place of numba's own, by which it makes something that Python can call.
@@ -146,14 +142,12 @@ class KernelCompiler(Compiler):
     def __init__(self, typing_context: Any, target_context: Any, library: Any, *arguments: Any) -> None:
         super().__init__(typing_context, target_context, library, *arguments)
         if Kernel.wanted is Kind.PART:
-            self.state.library = Part(target_context.codegen(), "part")
+            set_library(self, part_library(target_context, "part"))
         if Kernel.wanted is not Kind.CALLABLE:
-            self.state.flags.no_cpython_wrapper = True
-            # Of a copy that is made for this compilation.
-            self.state.targetctx.get_executable = CODE_OF[Kernel.wanted]
+            set_code_maker(self, CODE_OF[Kernel.wanted])
 
 
-class Kernel(CPUDispatcher):
+class Kernel(HookedDispatcher):
     """A numba dispatcher that compiles to another kind of code for compiled code than for Python."""
 
     wanted = Kind.CALLABLE  # of what is compiled just now; under numba's lock
@@ -165,40 +159,27 @@ class Kernel(CPUDispatcher):
         # Of what is in `overloads`, too: there are those of the kind that was wanted last.
         self.compiled: dict[Kind, dict[tuple, CompileResult]] = {kind: {} for kind in Kind}
 
-    def get_call_template(self, args: Any, kws: Any) -> Any:
-        """Numba's hook: how compiled code calls it."""
-        with wanting(Kind.PART):
-            return super().get_call_template(args, kws)
+    def compiling_for_kernels(self) -> contextlib.AbstractContextManager:
+        """Return the context in which a part is compiled."""
+        return wanting(Kind.PART)
 
-    def _compile_for_args(self, *args: Any, **kws: Any) -> Any:
-        """Numba's hook: what Python calls for these arguments."""
+    def compile_for_python(self, *args: Any, **kws: Any) -> Any:
+        """Compile what Python calls for these arguments, and return it."""
         with wanting(Kind.CALLABLE):
-            code = super()._compile_for_args(*args, **kws)
-        refusal.tell()
+            code = super().compile_for_python(*args, **kws)
+        refusal.tell(stacklevel=4)  # of whoever called the kernel
         return code
 
-    def compile(self, signature: Any) -> Any:
-        """Numba's hook: the code for arguments of these types, of the kind that is wanted."""
-        with global_compiler_lock:
-            types = tuple(sigutils.normalize_signature(signature)[0])
-            # Callers are always built from parts, so that it does not matter what Python called before.
-            self.overloads.pop(types, None)
-            if types in self.compiled[Kernel.wanted]:
-                self.overloads[types] = self.compiled[Kernel.wanted][types]
-            return super().compile(signature)
+    def known(self, types: tuple) -> CompileResult | None:
+        """Return the code of the wanted kind: callers are built from parts, whatever Python called before."""
+        return self.compiled[Kernel.wanted].get(types)
 
-    def add_overload(self, compiled: CompileResult) -> None:
-        """Numba's hook: Python sees what it can call alone."""
-        types = tuple(compiled.signature.args)
+    def remember(self, types: tuple, compiled: CompileResult) -> bool:
+        """Store code of the wanted kind, and return whether Python may call it."""
         self.compiled[Kernel.wanted][types] = compiled
-        if Kernel.wanted is Kind.CALLABLE:
-            super().add_overload(compiled)
-        else:
-            self.overloads[types] = compiled
         if Kernel.wanted is not Kind.PART:
-            # What it and parts built into it need to tell of an exception, or to print.
-            for environment in compiled._find_referenced_environments():
-                compiled.codegen.set_env(environment.env_name, environment)
+            set_environments(compiled)
+        return Kernel.wanted is Kind.CALLABLE
 
 
 @contextlib.contextmanager
@@ -225,25 +206,6 @@ def machine_code(kernel: Kernel, types: tuple) -> CompileResult:
     return compiled
 
 
-def rebuilt(target_context: Any, state: tuple) -> CompileResult:
-    """The reverse of ``CompileResult._reduce``, for every kind."""
-    if Kernel.wanted is Kind.CALLABLE:
-        return CompileResult._rebuild(target_context, *state)
-    (name, _, code), *_, environments = state
-    codegen = target_context.codegen
-    if Kernel.wanted is Kind.PART:
-        library = Part(codegen(), name)
-        library._final_module = llvmlite.binding.parse_bitcode(code)
-        library._finalize_final_module()
-        state = (*state[:-1], ())  # environments are set where there is machine code
-        codegen = lambda: SimpleNamespace(unserialize_library=lambda _: library)  # noqa: E731
-    context = SimpleNamespace(
-        codegen=codegen, get_executable=CODE_OF[Kernel.wanted], typing_context=target_context.typing_context
-    )
-    compiled = CompileResult._rebuild(context, *state)
-    return compiled._replace(target_context=target_context, referenced_envs=environments)
-
-
 # --- the cache -----------------------------------------------------------------------------------
 
 
@@ -265,21 +227,26 @@ class KernelCache:
         target_context.refresh()
         for payload in kept(self._file_name(signature, target_context.codegen())):
             try:
-                return rebuilt(target_context, pickle.loads(payload))
+                return rebuilt(
+                    target_context,
+                    pickle.loads(payload),
+                    CODE_OF.get(Kernel.wanted),
+                    is_part=Kernel.wanted is Kind.PART,
+                )
             except Exception:  # whole, but of a numba that differs in whatever way: compile again
                 continue
         if Kernel.wanted is not Kind.PART:
             for listener in compilation_listeners:
                 with contextlib.suppress(Exception):
-                    listener(tuple(sigutils.normalize_signature(signature)[0]))
+                    listener(argument_types(signature))
         return None
 
     def save_overload(self, signature: Any, compiled: CompileResult) -> None:
         """Keep `compiled`, if it can be."""
-        if compiled.library.has_dynamic_globals or not is_current():
+        if has_addresses(compiled) or not is_current():
             return
         try:
-            payload = dumps(compiled._reduce())
+            payload = dumps(reduced(compiled))
         except Exception as error:  # numba's own business, and no reason to break a run
             refusal.note(f"numba cannot serialise {self._name}: {error!r}")
             return
@@ -303,15 +270,5 @@ class KernelCache:
         return str(next(cache_folders(), ""))
 
     def _file_name(self, signature: Any, codegen: Any) -> str:
-        # What changes the machine code and is not in the sources; numba leaves most of it out of its
-        # own key.
-        settings = (
-            config.BOUNDSCHECK,
-            int(config.OPT),
-            config.DEBUGINFO_DEFAULT,
-            config.LOOP_VECTORIZE,
-            config.SLP_VECTORIZE,
-            Kernel.wanted.name,
-        )
-        key = (self._identity, str(signature), codegen.magic_tuple(), settings)
+        key = (self._identity, str(signature), target_key(codegen), (*code_settings(), Kernel.wanted.name))
         return f"{self._name}.{hashlib.sha256(repr(key).encode()).hexdigest()[:24]}.nbc"

@@ -20,11 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
-from numba import types
-from numba.core import cgutils
-from numba.core.errors import TypingError
-from numba.core.typeconv import Conversion
-from numba.core.typing.templates import Signature
+from numba import TypingError, from_dtype, typeof, types
 from numba.extending import (
     NativeValue,
     intrinsic,
@@ -34,10 +30,17 @@ from numba.extending import (
     type_callable,
     unbox,
 )
-from numba.np.arrayobj import populate_array
-from numba.np.numpy_support import from_dtype
 
 from .jit import kernel, machine_code
+from .numba_internals import (
+    Signature,
+    array_without_count,
+    call_address,
+    cgutils,
+    checks_bounds,
+    is_conversion_safe,
+    set_numba_type,
+)
 
 __all__ = ["FunctionPointer", "PointerTable", "array_types", "arrays_among", "call"]
 
@@ -90,9 +93,6 @@ class ArgumentsType(types.Type):
         super().__init__(name=f"Arguments({_digest(self.arguments)})")
 
 
-# Conversions of arguments in which nothing is lost.
-KEEPING = (Conversion.exact, Conversion.promote, Conversion.safe)
-
 POINTER, WORD = ir.IntType(8).as_pointer(), ir.IntType(64)
 
 
@@ -128,8 +128,7 @@ class FunctionPointer:
         if list(arrays_among([compiled.signature.return_type])):
             raise TypeError(f"{function} returns {compiled.signature.return_type}: let it fill an argument")
         self.address: int = compiled.entry_point.address
-        # By which numba knows its type.
-        self._numba_type_ = FunctionPointerType(compiled.signature.return_type(*arguments))
+        set_numba_type(self, FunctionPointerType(compiled.signature.return_type(*arguments)))
 
 
 class PointerTable:
@@ -145,8 +144,8 @@ class PointerTable:
         # The first is how many there are.
         self._entries = np.array([len(pointers), *(pointer.address for pointer in pointers)], np.uintp)
         self.address: int = self._entries.ctypes.data
-        (item,) = {pointer._numba_type_ for pointer in pointers}
-        self._numba_type_ = PointerTableType(item)
+        (item,) = {typeof(pointer) for pointer in pointers}
+        set_numba_type(self, PointerTableType(item))
 
 
 @unbox(FunctionPointerType)
@@ -198,7 +197,7 @@ def type_chosen(typing_context):
 def chosen(context, builder, signature, args):
     """``table[k]``."""
     k = context.cast(builder, args[1], signature.args[1], types.intp)
-    if context.enable_boundscheck:
+    if checks_bounds(context):
         count = builder.load(builder.bitcast(args[0], WORD.as_pointer()))
         cgutils.do_boundscheck(context, builder, k, count)
     entries = builder.bitcast(args[0], POINTER.as_pointer())
@@ -214,7 +213,7 @@ def call(typing_context, pointer, arguments):
     if len(arguments) != len(signature.args):
         raise TypingError(f"{len(arguments)} arguments for a pointer to {signature}")
     for k, (given, wanted) in enumerate(zip(arguments, signature.args, strict=True)):
-        if typing_context.can_convert(given, wanted) not in KEEPING:
+        if not is_conversion_safe(typing_context, given, wanted):
             raise TypingError(f"argument {k} is {given}, but of a pointer to {signature}")
 
     def generate(context, builder, own, args):
@@ -229,14 +228,9 @@ def call(typing_context, pointer, arguments):
         place = cgutils.alloca_once(builder, _layout(context, place_type))
         for k, word in enumerate(words):
             builder.store(word, cgutils.gep_inbounds(builder, place, 0, k))
-        kind = context.call_conv.get_function_type(signature.return_type, (place_type,))
-        status, result = context.call_conv.call_function(
-            builder, builder.bitcast(args[0], kind.as_pointer()), signature.return_type, (place_type,),
-            [builder.bitcast(place, POINTER)],
-        )  # fmt: skip
-        with cgutils.if_unlikely(builder, status.is_error):
-            context.call_conv.return_status_propagate(builder, status)
-        return result
+        return call_address(
+            context, builder, args[0], signature.return_type, (place_type,), [builder.bitcast(place, POINTER)]
+        )
 
     return signature.return_type(pointer, arguments), generate
 
@@ -288,12 +282,12 @@ def _value(context: Any, builder: Any, kind: Any, words: Iterator[Any]) -> Any:
         return context.make_tuple(builder, kind, [_value(context, builder, item, words) for item in kind])
     if not isinstance(kind, types.Array):
         return next(words)
-    array = context.make_array(kind)(context, builder)
     data = builder.bitcast(next(words), context.get_data_type(kind.dtype).as_pointer())
     shape = [next(words) for _ in range(kind.ndim)]
     itemsize = context.get_constant(types.intp, kind.dtype.bitwidth // 8)
     strides = [itemsize]
     for size in shape[:0:-1]:
         strides.insert(0, builder.mul(size, strides[0]))
-    populate_array(array, data=data, shape=shape, strides=strides, itemsize=itemsize, meminfo=None)
-    return array._getvalue()
+    return array_without_count(
+        context, builder, kind, data=data, shape=shape, strides=strides, itemsize=itemsize
+    )

@@ -22,9 +22,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba import types
 from numba.extending import intrinsic
 
+from .numba_internals import cgutils, checks_bounds, return_error
 from .simd import (
     LLVM_TYPES,
     VECTOR_BYTES,
@@ -312,10 +313,10 @@ def _call_product(source: _Matrix, result: _Matrix, **arguments: Any) -> None:
 
 def _check(context: Any, builder: Any, *pairs: tuple[Any, Any]) -> None:
     """With bounds checking on, raise where two lengths that should be equal are not."""
-    if context.enable_boundscheck:
+    if checks_bounds(context):
         for left, right in pairs:
             with builder.if_then(builder.icmp_signed("!=", left, right), likely=False):
-                context.call_conv.return_user_exc(builder, IndexError, ("matrices of a product do not fit",))
+                return_error(context, builder, IndexError, "matrices of a product do not fit")
 
 
 def _matrices(context: Any, builder: Any, signature: Any, args: Any) -> list[_Matrix]:

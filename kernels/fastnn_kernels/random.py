@@ -16,11 +16,11 @@ from __future__ import annotations
 
 import numpy as np
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba import types
 from numba.extending import intrinsic
-from numba.np.arrayobj import populate_array
 
 from .jit import kernel
+from .numba_internals import array_without_count, cgutils
 from .simd import (
     VECTOR_BYTES,
     Value,
@@ -123,16 +123,15 @@ def words(typing_context):
 
     def generate(context, builder, signature, args):
         word = ir.IntType(32)
-        window = context.make_array(array)(context, builder)
-        populate_array(
-            window,
+        return array_without_count(
+            context,
+            builder,
+            array,
             data=cgutils.alloca_once(builder, word, size=WORDS),
             shape=[ir.IntType(64)(WORDS)],
             strides=[ir.IntType(64)(4)],
             itemsize=ir.IntType(64)(4),
-            meminfo=None,
         )
-        return window._getvalue()
 
     return array(), generate
 

@@ -27,10 +27,10 @@ from typing import Any
 
 import llvmlite.binding
 from llvmlite import ir
-from numba.core import cgutils, config, types
-from numba.core.types.misc import unliteral
+from numba import types
 from numba.extending import intrinsic, lower_builtin, models, register_model, type_callable
-from numba.np.arrayobj import populate_array
+
+from .numba_internals import array_without_count, cgutils, checks_bounds, cpu_features
 
 __all__ = [
     "LINE_BYTES",
@@ -57,8 +57,9 @@ __all__ = [
 
 def _has_avx512() -> bool:
     """Whether numba compiles for it: for this processor, if the environment names no other's features."""
-    if config.CPU_FEATURES is not None:
-        return "+avx512f" in config.CPU_FEATURES.split(",")
+    features = cpu_features()
+    if features is not None:
+        return "+avx512f" in features.split(",")
     return bool(llvmlite.binding.get_host_cpu_features().get("avx512f"))
 
 
@@ -131,7 +132,7 @@ def element_pointer(
     """Pointer to [row, column] of `matrix`, from where `n_elements` of the row are used."""
     array = context.make_array(matrix)(context, builder, value)
     rows, columns = cgutils.unpack_tuple(builder, array.shape, 2)
-    if context.enable_boundscheck:
+    if checks_bounds(context):
         last = builder.add(column, column.type(n_elements - 1))
         for index, size in ((row, rows), (column, columns), (last, columns)):
             cgutils.do_boundscheck(context, builder, index, size)
@@ -223,7 +224,7 @@ def fill_row(typing_context, matrix, row, begin, end, value):
         and isinstance(matrix.dtype, types.Integer)
     ):
         return None
-    value = unliteral(value)
+    value = types.unliteral(value)
     bits: int = getattr(matrix.dtype, "bitwidth")  # noqa: B009  (numba's annotations do not know it)
     element, itemsize = ir.IntType(bits), bits // 8
     intp, line = ir.IntType(64), ir.VectorType(element, 64 // itemsize)
@@ -282,7 +283,7 @@ def lanes(typing_context, array):
 def fill(typing_context, array, scalar):
     """The vector, of `array`'s dtype, with `scalar` in every lane."""
     vector = vector_of(array)
-    scalar = unliteral(scalar)
+    scalar = types.unliteral(scalar)
 
     def generate(context, builder, signature, args):
         return Value.wrap(context, builder, vector, args[1], signature.args[1]).ir
@@ -303,22 +304,21 @@ def view(typing_context, flat, offset, rows, columns):
 
     def generate(context, builder, signature, args):
         array = context.make_array(flat)(context, builder, args[0])
-        if context.enable_boundscheck:
+        if checks_bounds(context):
             (size,) = cgutils.unpack_tuple(builder, array.shape, 1)
             end = builder.add(args[1], builder.mul(args[2], args[3]))
             for index, limit in ((args[1], size), (end, size)):
                 cgutils.do_boundscheck(context, builder, index, builder.add(limit, limit.type(1)))
         itemsize = context.get_constant(types.intp, flat.dtype.bitwidth // 8)
-        window = context.make_array(matrix)(context, builder)
-        populate_array(
-            window,
+        return array_without_count(
+            context,
+            builder,
+            matrix,
             data=builder.gep(array.data, [args[1]], inbounds=True),
             shape=args[2:],
             strides=[builder.mul(args[3], itemsize), itemsize],
             itemsize=itemsize,
-            meminfo=None,
         )
-        return window._getvalue()
 
     return matrix(flat, types.intp, types.intp, types.intp), generate
 
@@ -332,19 +332,18 @@ def rows(typing_context, matrix, begin, end):
     def generate(context, builder, signature, args):
         array = context.make_array(matrix)(context, builder, args[0])
         n_rows, n_columns = cgutils.unpack_tuple(builder, array.shape, 2)
-        if context.enable_boundscheck:
+        if checks_bounds(context):
             for index in args[1:]:
                 cgutils.do_boundscheck(context, builder, index, builder.add(n_rows, n_rows.type(1)))
-        window = context.make_array(matrix)(context, builder)
-        populate_array(
-            window,
+        return array_without_count(
+            context,
+            builder,
+            matrix,
             data=builder.gep(array.data, [builder.mul(args[1], n_columns)], inbounds=True),
             shape=[builder.sub(args[2], args[1]), n_columns],
             strides=cgutils.unpack_tuple(builder, array.strides, 2),
             itemsize=array.itemsize,
-            meminfo=None,
         )
-        return window._getvalue()
 
     return matrix(matrix, types.intp, types.intp), generate
 
@@ -358,16 +357,15 @@ def flat(typing_context, matrix):
     def generate(context, builder, signature, args):
         array = context.make_array(matrix)(context, builder, args[0])
         size = builder.mul(*cgutils.unpack_tuple(builder, array.shape, 2))
-        window = context.make_array(matrix)(context, builder)
-        populate_array(
-            window,
+        return array_without_count(
+            context,
+            builder,
+            matrix,
             data=array.data,
             shape=[size.type(1), size],
             strides=[builder.mul(size, array.itemsize), array.itemsize],
             itemsize=array.itemsize,
-            meminfo=None,
         )
-        return window._getvalue()
 
     return matrix(matrix), generate
 
@@ -380,16 +378,15 @@ def borrow(typing_context, array):
 
     def generate(context, builder, signature, args):
         source = context.make_array(array)(context, builder, args[0])
-        window = context.make_array(array)(context, builder)
-        populate_array(
-            window,
+        return array_without_count(
+            context,
+            builder,
+            array,
             data=source.data,
             shape=cgutils.unpack_tuple(builder, source.shape, array.ndim),
             strides=cgutils.unpack_tuple(builder, source.strides, array.ndim),
             itemsize=source.itemsize,
-            meminfo=None,
         )
-        return window._getvalue()
 
     return array(array), generate
 
@@ -404,19 +401,18 @@ def row(typing_context, matrix, r):
     def generate(context, builder, signature, args):
         array = context.make_array(matrix)(context, builder, args[0])
         rows, columns = cgutils.unpack_tuple(builder, array.shape, 2)
-        if context.enable_boundscheck:
+        if checks_bounds(context):
             cgutils.do_boundscheck(context, builder, args[1], rows)
         itemsize = context.get_constant(types.intp, matrix.dtype.bitwidth // 8)
-        window = context.make_array(flat)(context, builder)
-        populate_array(
-            window,
+        return array_without_count(
+            context,
+            builder,
+            flat,
             data=builder.gep(array.data, [builder.mul(args[1], columns)], inbounds=True),
             shape=[columns],
             strides=[itemsize],
             itemsize=itemsize,
-            meminfo=None,
         )
-        return window._getvalue()
 
     return flat(matrix, types.intp), generate
 
@@ -799,7 +795,7 @@ def emitter(formula: Callable[..., Value]) -> Any:
         vector = arguments[0]
         if not isinstance(vector, Vector):
             return None
-        arguments = tuple(unliteral(argument) for argument in arguments)
+        arguments = tuple(types.unliteral(argument) for argument in arguments)
 
         def generate(context, builder, signature, args):
             values = (

@@ -13,10 +13,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from numba.core import cgutils, types
+from numba import types
 from numba.extending import intrinsic
 
 from .jit import kernel
+from .numba_internals import cgutils, checks_bounds
 from .simd import PIECE_BYTES, Value, Vector, element_pointer, is_plain, lanes, row_pointer, vector_of
 
 __all__ = ["gather_tile", "take_tile", "transpose"]
@@ -30,7 +31,7 @@ def _emit_rows(
     vector = vector_of(source_type)
     width = PIECE_BYTES * 8 // vector.dtype.bitwidth
     n = cgutils.unpack_tuple(builder, context.make_array(result_type)(context, builder, result).shape, 2)[0]
-    if context.enable_boundscheck:
+    if checks_bounds(context):
         with builder.if_then(builder.icmp_signed(">", n, n.type(0))):
             last = builder.sub(builder.add(begin, n), n.type(1))
             for k in range(vector.lanes):

@@ -16,7 +16,7 @@ import functools
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import types
+from numba import typeof, types
 
 from .barrier import wait
 from .jit import kernel
@@ -223,7 +223,7 @@ def gradient_pointers(
     rates = types.Array(types.float64, 1, "C")
     batch = types.NamedTuple((of.matrix, of.flat, rates, types.uint64, types.intp), Batch)
     arguments = (
-        activate._numba_type_, differentiate._numba_type_, slope._numba_type_, plan, of.flat,
+        typeof(activate), typeof(differentiate), typeof(slope), plan, of.flat,
         tile_type(dtype) if sparse else of.matrix, of.inputs, of.inputs, batch, types.float64, types.boolean,
         of.flat, of.flat, of.flat, of.flat, types.boolean,
     )  # fmt: skip

@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numba import types
-from numba.np.unsafe.ndarray import to_fixed_tuple
 
 from . import vmath
 from .jit import kernel
+from .numba_internals import to_fixed_tuple
 from .pointer import FunctionPointer, array_types
 from .simd import (
     Value,

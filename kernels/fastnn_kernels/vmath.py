@@ -16,7 +16,7 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
-from numba.core import types
+from numba import types
 
 from .simd import HAS_AVX512, Value, emitter
 

@@ -1,0 +1,331 @@
+"""Private and undocumented names of numba that the kernels rely on, all in one place.
+
+Other files import documented names alone: ``numba.types``, ``numba.extending``, ``llvmlite.ir``, functions of
+``llvmlite.binding``. A release of numba that moves or renames anything else is dealt with here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from types import SimpleNamespace
+from typing import Any
+
+import llvmlite.binding
+from numba.core import cgutils, config, sigutils
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import Compiler, CompileResult
+from numba.core.compiler_lock import global_compiler_lock
+from numba.core.dispatcher import Dispatcher
+from numba.core.extending import _Intrinsic
+from numba.core.registry import CPUDispatcher
+from numba.core.serialize import dumps
+from numba.core.typeconv import Conversion
+from numba.core.typing.templates import Signature
+from numba.misc.appdirs import AppDirs
+from numba.np.arrayobj import populate_array
+from numba.np.unsafe.ndarray import to_fixed_tuple
+
+# Each name with what is relied on.
+__all__ = [
+    "CompileResult",  # has `signature`, `entry_point`, `library`, `codegen`; a named tuple
+    "Compiler",  # the pipeline class of dispatchers; begins with typing context, target context, library
+    "HookedDispatcher",  # dispatchers call their own methods by these names, and keep `overloads` by types
+    "Signature",  # has `args` and `return_type`
+    "argument_types",  # sigutils.normalize_signature takes signatures and tuples of types
+    "array_without_count",  # populate_array takes None for the reference count
+    "cache_setting",  # config.CACHE_DIR, the environment variable NUMBA_CACHE_DIR
+    "call_address",  # the calling convention takes an address in place of a function
+    "cgutils",  # emits loops, allocations on the stack, tuples and checks of bounds
+    "checks_bounds",  # target contexts have `enable_boundscheck`
+    "code_address",  # code libraries find functions by the names that descriptions have for LLVM
+    "code_settings",  # flags of config that change machine code
+    "cpu_features",  # config.CPU_FEATURES, the environment variable NUMBA_CPU_FEATURES
+    "dispatcher_function",  # compiled functions are a Dispatcher, with the Python function as `py_func`
+    "dumps",  # pickles what numba's own cache pickles
+    "global_compiler_lock",  # a reentrant lock that numba holds while it compiles
+    "has_addresses",  # code libraries have `has_dynamic_globals`
+    "intrinsic_function",  # intrinsics keep the Python function as `_defn`
+    "is_conversion_safe",  # typing contexts rank conversions
+    "is_disabled",  # config.DISABLE_JIT, the environment variable NUMBA_DISABLE_JIT
+    "part_library",  # code libraries optimise and add to the engine in methods that can be overridden
+    "rebuilt",  # CompileResult._rebuild takes a target context and what _reduce returned
+    "reduced",  # CompileResult._reduce returns the library first, referenced environments last
+    "return_error",  # the calling convention returns user exceptions
+    "set_cache",  # dispatchers keep their cache as `_cache`
+    "set_code_maker",  # a compilation has its own target context, whose `get_executable` makes entry points
+    "set_environments",  # environments are found by names of global variables and set by `set_env`
+    "set_library",  # a compiler's state has the library that is compiled to
+    "set_numba_type",  # typeof reads the attribute `_numba_type_`
+    "target_key",  # code generators tell target machines apart by `magic_tuple`
+    "to_fixed_tuple",  # an array as a tuple of constant length, in kernels
+    "users_cache_folder",  # numba has its own copy of appdirs
+]
+
+
+# --- settings ------------------------------------------------------------------------------------
+
+
+def is_disabled() -> bool:
+    """Return whether numba is told to compile nothing."""
+    return bool(config.DISABLE_JIT)
+
+
+def cache_setting() -> str:
+    """Return the folder that the user chose for compiled code, or an empty string."""
+    return config.CACHE_DIR
+
+
+def cpu_features() -> str | None:
+    """Return the processor features that the user chose, comma-separated, or None for the host's own."""
+    return config.CPU_FEATURES
+
+
+def code_settings() -> tuple:
+    """Return the settings that change machine code, most of which numba leaves out of its own cache key."""
+    return (
+        config.BOUNDSCHECK,
+        int(config.OPT),
+        config.DEBUGINFO_DEFAULT,
+        config.LOOP_VECTORIZE,
+        config.SLP_VECTORIZE,
+    )
+
+
+def users_cache_folder(name: str) -> str:
+    """Return the folder for cached files of the program `name`, by the custom of the operating system."""
+    return AppDirs(appname=name, appauthor=False).user_cache_dir
+
+
+# --- types ---------------------------------------------------------------------------------------
+
+
+def argument_types(signature: Any) -> tuple:
+    """Return the argument types of a signature, or of a tuple of them."""
+    return tuple(sigutils.normalize_signature(signature)[0])
+
+
+def is_conversion_safe(typing_context: Any, given: Any, wanted: Any) -> bool:
+    """Return whether values of type `given` become `wanted` without a loss."""
+    safe = (Conversion.exact, Conversion.promote, Conversion.safe)
+    return typing_context.can_convert(given, wanted) in safe
+
+
+def set_numba_type(value: Any, kind: Any) -> None:
+    """Make `kind` the numba type of a Python object; ``numba.typeof`` returns it."""
+    value._numba_type_ = kind
+
+
+# --- functions and dispatchers -------------------------------------------------------------------
+
+
+def dispatcher_function(value: object) -> Callable | None:
+    """Return the Python function that `value` was compiled from; None if numba did not compile it."""
+    return value.py_func if isinstance(value, Dispatcher) else None
+
+
+def intrinsic_function(value: object) -> Callable | None:
+    """Return the Python function that `value`, an intrinsic, was made from; None for anything else."""
+    return value._defn if isinstance(value, _Intrinsic) else None
+
+
+def set_cache(dispatcher: Any, cache: Any) -> None:
+    """Let `dispatcher` load and save overloads by `cache`."""
+    dispatcher._cache = cache
+
+
+class HookedDispatcher(CPUDispatcher):
+    """Dispatcher whose subclass decides what is compiled, and for whom, by methods with plain names."""
+
+    def compiling_for_kernels(self) -> AbstractContextManager:
+        """Return the context in which it is compiled for other compiled code."""
+        raise NotImplementedError
+
+    def compile_for_python(self, *args: Any, **kws: Any) -> Any:
+        """Compile for a call from Python with these arguments, and return the code."""
+        return super()._compile_for_args(*args, **kws)
+
+    def known(self, types: tuple) -> CompileResult | None:
+        """Return what has been compiled for arguments of these types, if it is what is wanted now."""
+        raise NotImplementedError
+
+    def remember(self, types: tuple, compiled: CompileResult) -> bool:
+        """Store `compiled` for `known`, and return whether Python may call it."""
+        raise NotImplementedError
+
+    def get_call_template(self, args: Any, kws: Any) -> Any:
+        """Handle a call from compiled code; called by numba."""
+        with self.compiling_for_kernels():
+            return super().get_call_template(args, kws)
+
+    def _compile_for_args(self, *args: Any, **kws: Any) -> Any:
+        """Handle a call from Python with arguments of new types; called by numba."""
+        return self.compile_for_python(*args, **kws)
+
+    def compile(self, signature: Any) -> Any:
+        """Return the entry point of the code for arguments of these types; called by numba."""
+        with global_compiler_lock:
+            types = argument_types(signature)
+            # Numba looks here first, and finds what was compiled last, which may not be what is wanted.
+            self.overloads.pop(types, None)
+            known = self.known(types)
+            if known is not None:
+                self.overloads[types] = known
+            return super().compile(signature)
+
+    def add_overload(self, compiled: CompileResult) -> None:
+        """Take in what has been compiled or loaded; called by numba."""
+        types = tuple(compiled.signature.args)
+        if self.remember(types, compiled):
+            super().add_overload(compiled)
+        else:
+            self.overloads[types] = compiled
+
+
+# --- compilation ---------------------------------------------------------------------------------
+
+
+class PartLibrary(JITCodeLibrary):
+    """Code that is built into its callers: neither optimised nor made into machine code."""
+
+    def _optimize_final_module(self) -> None:
+        """Skip optimisation: a part is optimised inside its caller."""
+
+    def _finalize_final_module(self) -> None:
+        """Skip machine code: the engine never sees the module."""
+        self._finalize_dynamic_globals()
+        self._finalized = True
+
+    def serialize_using_object_code(self) -> tuple[str, str, bytes]:
+        """Return bitcode, as there is no object code."""
+        return self.serialize_using_bitcode()
+
+
+def part_library(target_context: Any, name: str) -> PartLibrary:
+    """Return an empty library for code that is built into its callers."""
+    return PartLibrary(target_context.codegen(), name)
+
+
+def set_library(compiler: Compiler, library: Any) -> None:
+    """Let a compilation fill `library`."""
+    compiler.state.library = library
+
+
+def set_code_maker(compiler: Compiler, make: Callable[[Any, Any, Any], Any]) -> None:
+    """Let ``make(library, description, environment)`` return the entry point: no Python wrapper."""
+    compiler.state.flags.no_cpython_wrapper = True
+    # The target context is a copy made for this compilation: no other one is affected.
+    compiler.state.targetctx.get_executable = make
+
+
+def code_address(library: Any, description: Any) -> int:
+    """Return the address of the machine code of the function that numba's `description` is of."""
+    return library.get_pointer_to_function(description.llvm_func_name)
+
+
+def set_environments(compiled: CompileResult) -> None:
+    """Hand machine code what it and parts built into it need to raise an exception or to print."""
+    for environment in compiled._find_referenced_environments():
+        set_environment(compiled.library, environment.env_name, environment)
+
+
+def set_environment(library: Any, name: str, environment: Any) -> None:
+    """Store the address of `environment` in the global variable `name` of machine code."""
+    # Some releases of numba have one engine a code generator, others one a library: it sets the variable.
+    owner = library if hasattr(library, "set_env") else library.codegen
+    owner.set_env(name, environment)
+
+
+def has_addresses(compiled: CompileResult) -> bool:
+    """Return whether the code holds addresses, which mean something in this process alone."""
+    return compiled.library.has_dynamic_globals
+
+
+def target_key(codegen: Any) -> tuple:
+    """Return what tells the machine that `codegen` generates code for from others."""
+    return codegen.magic_tuple()
+
+
+def reduced(compiled: CompileResult) -> tuple:
+    """Return what `rebuilt` takes, for `dumps`."""
+    return compiled._reduce()
+
+
+def rebuilt(
+    target_context: Any,
+    state: tuple,
+    make: Callable[[Any, Any, Any], Any] | None = None,
+    *,
+    is_part: bool = False,
+) -> CompileResult:
+    """Return the inverse of `reduced`.
+
+    Parameters
+    ----------
+    target_context : numba target context
+    state : tuple
+        What `reduced` returned, in this process or another.
+    make : callable, optional
+        As for `set_code_maker`; by default Python can call the result.
+    is_part : bool
+        Whether it was compiled to a `part_library`.
+    """
+    if make is None:
+        return CompileResult._rebuild(target_context, *state)
+    (name, _, code), *_, environments = state
+    codegen = target_context.codegen
+    if is_part:
+        library = part_library(target_context, name)
+        library._final_module = llvmlite.binding.parse_bitcode(code)
+        library._finalize_final_module()
+        state = (*state[:-1], ())  # environments are set where there is machine code
+        codegen = lambda: SimpleNamespace(unserialize_library=lambda _: library)  # noqa: E731
+    context = SimpleNamespace(
+        codegen=codegen, get_executable=make, typing_context=target_context.typing_context
+    )
+    compiled = CompileResult._rebuild(context, *state)
+    return compiled._replace(target_context=target_context, referenced_envs=environments)
+
+
+# --- code that intrinsics emit -------------------------------------------------------------------
+
+
+def checks_bounds(context: Any) -> bool:
+    """Return whether code is compiled with checks of bounds (NUMBA_BOUNDSCHECK=1)."""
+    return context.enable_boundscheck
+
+
+def array_without_count(
+    context: Any, builder: Any, kind: Any, *, data: Any, shape: Iterable, strides: Iterable, itemsize: Any
+) -> Any:
+    """Return the IR value of an array of type `kind` on memory that somebody else owns.
+
+    It has no reference count. `data` is a pointer; `shape`, `strides` and `itemsize` are IR integers, the
+    latter two in bytes.
+    """
+    array = context.make_array(kind)(context, builder)
+    populate_array(
+        array, data=data, shape=list(shape), strides=list(strides), itemsize=itemsize, meminfo=None
+    )
+    return array._getvalue()
+
+
+def call_address(
+    context: Any, builder: Any, address: Any, return_type: Any, types: Sequence, values: Sequence
+) -> Any:
+    """Call the machine code of a kernel of arguments of these types, and return the IR value of its result.
+
+    An exception that it raises is raised by the caller.
+    """
+    convention = context.call_conv
+    kind = convention.get_function_type(return_type, types)
+    function = builder.bitcast(address, kind.as_pointer())
+    status, result = convention.call_function(builder, function, return_type, types, values)
+    with cgutils.if_unlikely(builder, status.is_error):
+        convention.return_status_propagate(builder, status)
+    return result
+
+
+def return_error(context: Any, builder: Any, error: type[Exception], message: str) -> None:
+    """Leave the kernel by an exception."""
+    context.call_conv.return_user_exc(builder, error, (message,))
