@@ -11,6 +11,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 import fastnn
 from fastnn.colours import REGION_STRENGTH, class_colours
+from fastnn.plotting import MARGIN
 
 X, y = make_moons(200, noise=0.20, random_state=0)
 
@@ -130,6 +131,14 @@ def test_a_response_is_grey_and_says_what_it_is(model, response, lowest):
 @pytest.mark.parametrize("point", [(0.0, 0.0), (1e6, -1e-6)])
 def test_a_single_point(model, ax, point):
     fastnn.plot_decision_boundary(model, [point], [1], ax=ax, resolution=10)
+    left, right, bottom, top = ax.get_images()[0].get_extent()
+    assert (*ax.get_xlim(), *ax.get_ylim()) == (left, right, bottom, top)
+    assert ((left + right) / 2, (bottom + top) / 2) == pytest.approx(point)
+    # A point has no size of its own: a coordinate's is the scale, or 1 where that is larger.
+    assert (right - left, top - bottom) == pytest.approx(2 * MARGIN * np.maximum(np.abs(point), 1))
+    offsets = [tuple(offset) for drawn in ax.collections for offset in drawn.get_offsets()]
+    assert offsets.count(point) == 1
+    assert regions(ax).shape == (10, 10, 3)
 
 
 def test_current_axes_by_default(model):
