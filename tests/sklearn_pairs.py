@@ -2,6 +2,7 @@
 
 import numpy as np
 import sklearn.neural_network
+from estimator_checks import parameters
 from sklearn.datasets import load_iris
 from sklearn.preprocessing import StandardScaler
 
@@ -30,10 +31,6 @@ def classifier(module, **parameters):
 def regressor(module, **parameters):
     options = {"hidden_layer_sizes": (7,), "random_state": 3, "max_iter": 5}
     return module.MLPRegressor(**options | parameters)
-
-
-def parameters(estimator):
-    return np.concatenate([array.ravel() for array in estimator.coefs_ + estimator.intercepts_])
 
 
 def are_equal(one, other):

@@ -5,15 +5,13 @@ import multiprocessing
 import os
 import re
 import signal
-import subprocess
-import sys
-import textwrap
 from pathlib import Path
 
 import numba
 import numpy as np
 import pytest
 import scipy.sparse
+from processes import run_python
 
 import fastnn
 import fastnn_kernels
@@ -159,11 +157,7 @@ def test_the_next_process_compiles_nothing(folder, monkeypatch, capsys):
         print(len(heard))
     """
     roots = [str(Path(module.__file__).parents[1]) for module in (fastnn, fastnn_kernels)]
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=300,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(roots)}, check=True,
-    )  # fmt: skip
-    assert done.stdout.split() == ["0", "1"]
+    assert run_python(program, PYTHONPATH=os.pathsep.join(roots)).split() == ["0", "1"]
     assert fill_cache(["float32"], ["training"], 1)[:3] == (folder, 0, 0)
 
 

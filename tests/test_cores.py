@@ -3,16 +3,13 @@
 import contextlib
 import importlib.util
 import os
-import subprocess
-import sys
-import textwrap
 import threading
 import time
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from processes import run_python
 
 
 def load_threads():
@@ -294,10 +291,7 @@ FORKS = """
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 def test_a_forked_child_begins_anew():
-    # The time limit is for a child that waits for ever.
-    subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(FORKS)], cwd=Path(__file__).parents[1], check=True, timeout=300
-    )
+    run_python(FORKS)
 
 
 def test_spare_cores_are_those_that_are_free():

@@ -16,6 +16,7 @@ import pytest
 import scipy.sparse
 import sklearn
 import sklearn.neural_network
+from estimator_checks import parameters
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import clone, is_classifier, is_regressor
@@ -73,11 +74,6 @@ PROBLEMS = {
 problems = pytest.mark.parametrize(
     ("member", "kind", "targets"), PROBLEMS.values(), ids=PROBLEMS.keys()
 )  # fmt: skip
-
-
-def parameters(estimator):
-    """All in one vector, a copy."""
-    return np.concatenate([array.ravel() for array in estimator.coefs_ + estimator.intercepts_])
 
 
 def assert_same_fit(one, other):

@@ -19,6 +19,7 @@ import pytest
 import scipy.sparse
 import sklearn
 import sklearn.neural_network
+from estimator_checks import parameters
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import clone, is_classifier, is_regressor
@@ -74,11 +75,6 @@ def classifier(**parameters):
 
 def regressor(**parameters):
     return MLPRegressor(**{"hidden_layer_sizes": (7,), "random_state": 0, "max_iter": 5} | parameters)
-
-
-def parameters(estimator):
-    """All in one vector, a copy."""
-    return np.concatenate([array.ravel() for array in estimator.coefs_ + estimator.intercepts_])
 
 
 def assert_same_fit(one, other):
@@ -1057,8 +1053,12 @@ def test_dropout():
     assert len({parameters(fitted).tobytes() for fitted in fits.values()}) == 3
     other = classifier(dropout=0.3, batch_size=40, max_iter=2, random_state=1).fit(X, y)
     assert not np.array_equal(parameters(other), parameters(fits[0.3]))
-    # Of predictions it is no part.
-    np.testing.assert_array_equal(fits[0.3].predict_proba(X), fits[0.3].predict_proba(X))
+    # Predictions know nothing of it.
+    expected = fits[0.3].predict_proba(X)
+    np.testing.assert_array_equal(fits[0.3].set_params(dropout=0.0).predict_proba(X), expected)
+    without = classifier(max_iter=1).fit(X, y)
+    without.coefs_, without.intercepts_ = fits[0.3].coefs_, fits[0.3].intercepts_
+    np.testing.assert_array_equal(without.predict_proba(X), expected)
 
 
 def test_batch_norm_predicts_with_the_running_statistics():

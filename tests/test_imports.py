@@ -1,9 +1,7 @@
 """What is loaded when: heavy packages only when they are used."""
 
-import subprocess
-import sys
-
 import pytest
+from processes import run_python
 
 import fastnn
 
@@ -12,10 +10,7 @@ HEAVY = ("numba", "llvmlite", "sklearn", "scipy", "matplotlib", "pandas")
 
 def loaded_after(statement):
     program = f"import sys\n{statement}\nprint(*(name for name in {HEAVY} if name in sys.modules))"
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=True
-    )
-    return set(done.stdout.splitlines()[-1].split())
+    return set(run_python(program).splitlines()[-1].split())
 
 
 def test_import_loads_nothing_heavy():
@@ -55,8 +50,4 @@ def test_unknown_names_are_attribute_errors():
 
 def test_disabled_compilation_is_told():
     program = "import fastnn\ntry: fastnn.Model([2, 2])\nexcept RuntimeError as error: print(error)"
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=True,
-        env={"NUMBA_DISABLE_JIT": "1"},
-    )  # fmt: skip
-    assert 'backend="numpy"' in done.stdout
+    assert 'backend="numpy"' in run_python(program, NUMBA_DISABLE_JIT="1")

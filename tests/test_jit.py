@@ -1,6 +1,7 @@
 """The decorator and its cache: what is broken, missing or forbidden there breaks no run."""
 
 import compileall
+import ctypes
 import os
 import pickle
 import re
@@ -18,7 +19,7 @@ import pytest
 
 import fastnn_kernels
 from fastnn_kernels.cache import _checksum
-from fastnn_kernels.jit import OPTIONS, Kernel, KernelCache, Kind, identity, kernel
+from fastnn_kernels.jit import Kernel, KernelCache, Kind, identity, kernel
 from fastnn_kernels.simd import IS_X86
 
 KERNELS = Path(fastnn_kernels.__file__).parent
@@ -201,9 +202,40 @@ def test_fork_after_compiling(package):
     assert run(package, program) == "0"
 
 
-def test_options_keep_infinities_and_not_a_number():
-    assert not {"nnan", "ninf", "fast"} & set(OPTIONS["fastmath"])
-    assert OPTIONS["nogil"]
+@kernel
+def kinds_of(x):
+    return x != x, x == np.inf, x + 1.0 == x, np.isnan(x), np.isinf(x)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (1.5, (False, False, False, False, False)),
+        (np.inf, (False, True, True, False, True)),
+        (-np.inf, (False, False, True, False, True)),
+        (np.nan, (True, False, False, True, False)),
+    ],
+)
+def test_kernels_tell_infinities_and_not_a_number(value, expected):
+    assert kinds_of(value) == expected
+
+
+holds_lock = ctypes.CFUNCTYPE(ctypes.c_int)(
+    ctypes.cast(ctypes.pythonapi.PyGILState_Check, ctypes.c_void_p).value
+)
+
+
+def test_kernels_hold_no_lock_of_pythons():
+    @kernel
+    def asked():
+        return holds_lock()
+
+    @numba.njit
+    def holding():
+        return holds_lock()
+
+    assert holding() == 1
+    assert asked() == 0
 
 
 def test_the_cache_has_numbas_interface():

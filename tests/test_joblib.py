@@ -11,6 +11,7 @@ import threading
 import joblib
 import numpy as np
 import pytest
+from estimator_checks import parameters
 from processes import run_python
 from sklearn.base import clone
 from sklearn.datasets import load_iris
@@ -55,15 +56,6 @@ def classifier(**parameters):
 
 def regressor(**parameters):
     return MLPRegressor(**{"hidden_layer_sizes": (6,), "random_state": 0, "max_iter": 8} | parameters)
-
-
-def parameters(estimator):
-    """All in one vector: those of the members of an ensemble, and of a pipeline's last step."""
-    if hasattr(estimator, "steps"):
-        return parameters(estimator.steps[-1][1])
-    if hasattr(estimator, "estimators_"):
-        return np.concatenate([parameters(member) for member in estimator.estimators_])
-    return np.concatenate([array.ravel() for array in estimator.coefs_ + estimator.intercepts_])
 
 
 def assert_same_search(one, other):

@@ -115,7 +115,9 @@ def test_a_circle(radius):
 
 
 def test_the_first_class_is_on_the_left(network):
-    for (left, right), lines in boundary_lines(network, (-2, 3), (-1.5, 2)).items():
+    found = boundary_lines(network, (-2, 3), (-1.5, 2))
+    assert len(everything(found)) > 1
+    for (left, right), lines in found.items():
         for line in lines:
             begin, end = line[:-1], line[1:]
             way = end - begin

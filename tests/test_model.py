@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse
+from estimator_checks import parameters
 from sklearn.datasets import make_moons
 from strategies import name_of
 
@@ -30,10 +31,6 @@ def trained(X=X, y=y, **options):
     model = fastnn.Model([2, 3, 2], random_state=1, **options)
     model.train(X, y, num_passes=50)
     return model
-
-
-def parameters(model):
-    return np.concatenate([a.ravel() for a in (*model.W, *model.b)])
 
 
 def everything(model):

@@ -4,6 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.collections import PathCollection
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from sklearn.datasets import make_blobs, make_moons
@@ -11,6 +12,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 import fastnn
 from fastnn.colours import REGION_STRENGTH, class_colours
+from fastnn.plotting import MARGIN
 
 X, y = make_moons(200, noise=0.20, random_state=0)
 
@@ -130,6 +132,14 @@ def test_a_response_is_grey_and_says_what_it_is(model, response, lowest):
 @pytest.mark.parametrize("point", [(0.0, 0.0), (1e6, -1e-6)])
 def test_a_single_point(model, ax, point):
     fastnn.plot_decision_boundary(model, [point], [1], ax=ax, resolution=10)
+    left, right, bottom, top = ax.get_images()[0].get_extent()
+    assert (*ax.get_xlim(), *ax.get_ylim()) == (left, right, bottom, top)
+    assert ((left + right) / 2, (bottom + top) / 2) == pytest.approx(point)
+    # A point has no size of its own: a coordinate's is the scale, or 1 where that is larger.
+    assert (right - left, top - bottom) == pytest.approx(2 * MARGIN * np.maximum(np.abs(point), 1))
+    drawn = [c.get_offsets() for c in ax.collections if isinstance(c, PathCollection)]
+    np.testing.assert_array_equal(np.concatenate(drawn), [point])
+    assert regions(ax).shape == (8, 10, 3), "in the proportions of the axes"
 
 
 def test_current_axes_by_default(model):

@@ -1,5 +1,6 @@
 """Calls through pointers: what is handed over arrives, and nothing else can be."""
 
+import ctypes
 import sys
 from typing import Any, NamedTuple
 
@@ -184,12 +185,16 @@ def test_callers_are_compiled_once_for_all_that_are_called_alike():
 
 
 def test_a_tables_entries_live_as_long_as_it():
-    tables = [PointerTable([FunctionPointer(doubled, [types.float64])] * k) for k in range(1, 50)]
+    pointer = FunctionPointer(doubled, [types.float64])
+    tables = [PointerTable([pointer] * k) for k in range(1, 50)]
     # What would be put where they were, had they been freed.
     others = [np.zeros(n, np.uintp) for n in range(1, 60) for _ in range(20)]
+    taken = {other.ctypes.data for other in others}
     for k, table in enumerate(tables, 1):
+        assert table.address not in taken
+        entries = (ctypes.c_size_t * (k + 1)).from_address(table.address)
+        assert list(entries) == [k, *[pointer.address] * k]
         assert call_chosen(table, k - 1, 1.5) == 3
-    assert not any(other.any() for other in others)
 
 
 def test_arrays_are_counted_as_before():

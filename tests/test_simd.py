@@ -1,12 +1,11 @@
 """Vectors: every access of a kernel stays within its array, as bounds checking shows."""
 
-import os
-import subprocess
 import sys
 
 import numba
 import numpy as np
 import pytest
+from processes import run_python
 from strategies import DTYPES, padded, read_only
 
 from fastnn_kernels.jit import OPTIONS
@@ -199,12 +198,8 @@ look({!r}, statement)
 def outcomes():
     """What became of each, in a process that checks bounds."""
     program = PROGRAM + "".join(STATEMENT.format(statement, what) for what, statement in BROKEN.items())
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env={**os.environ, "NUMBA_BOUNDSCHECK": "1"}, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return dict(line.split(": ") for line in done.stdout.splitlines())
+    printed = run_python(program, NUMBA_BOUNDSCHECK="1")
+    return dict(line.split(": ") for line in printed.splitlines())
 
 
 @pytest.mark.parametrize("what", BROKEN)

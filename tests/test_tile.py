@@ -1,14 +1,12 @@
 """Tables and tiles: samples are turned over, in any order, and nothing beside them is touched."""
 
-import os
-import subprocess
 import sys
-import textwrap
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from processes import run_python
 from strategies import DTYPES, Draw, Windows, counts, draws, padded, read_only, untouched, widths
 
 from fastnn_kernels import tile as compiled
@@ -130,10 +128,4 @@ GUARDED = """
 @pytest.mark.skipif(sys.platform == "win32", reason="pages are protected in another way there")
 def test_nothing_beyond_the_arrays_is_read_or_written():
     # Without bounds checking, which would itself tell of some.
-    environment = {**os.environ, "NUMBA_BOUNDSCHECK": "0"}
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(GUARDED)],
-        env=environment, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == "all stayed within"
+    assert run_python(GUARDED, NUMBA_BOUNDSCHECK="0").strip() == "all stayed within"

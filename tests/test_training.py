@@ -8,6 +8,7 @@ import pickle
 
 import numpy as np
 import pytest
+from estimator_checks import parameters
 from processes import run_python
 from sklearn.datasets import make_moons
 from strategies import name_of
@@ -29,10 +30,6 @@ few, few_y = X[:37], y[:37]
 def model_for(backend="numba", **options):
     options = {"random_state": 0} | options
     return fastnn.Model([2, 3, 2], backend=backend, **options)
-
-
-def parameters(model):
-    return np.concatenate([a.ravel() for a in (*model.W, *model.b)])
 
 
 # --- a training written out, for a network of two layers of tanh and softmax over them ---------------
@@ -210,12 +207,20 @@ def test_validation_loss_is_the_models_after_the_pass(options, backend):
 
 
 def test_looking_on_does_not_change_the_training():
+    looks = []
+
+    def score(model, X, y):
+        # The last pass is the best: the training goes back to no other.
+        looks.append(len(looks))
+        return looks[-1]
+
     alone, watched = model_for(), model_for()
     first = alone.train(X, y, num_passes=30, batch_size=16, random_state=1)
     second = watched.train(
         X, y, num_passes=30, batch_size=16, random_state=1, validation_data=(X_val, y_val),
-        callbacks=[lambda history: None, fastnn.EarlyStopping(patience=1000)][:1],
+        callbacks=[lambda history: None, fastnn.EarlyStopping(patience=1000, scorer=score)],
     )  # fmt: skip
+    assert looks == list(range(len(second.passes)))
     np.testing.assert_array_equal(parameters(alone), parameters(watched))
     np.testing.assert_array_equal(first.loss, second.loss)
 
