@@ -17,11 +17,11 @@ from sklearn.datasets import make_moons
 from sklearn.neural_network import MLPClassifier
 
 import fastnn
-from fastnn.backends import get_backend
+from fastnn.engine.backends import get_backend
 from fastnn.reference.tutorial import TutorialModel
-from fastnn_kernels import vmath
-from fastnn_kernels.jit import OPTIONS
-from fastnn_kernels.simd import lanes, load, store
+from fastnn_kernels.compiler.jit import OPTIONS
+from fastnn_kernels.vectors import vmath
+from fastnn_kernels.vectors.simd import lanes, load, store
 
 PASSES = 20_000
 GRID = 8192

@@ -20,7 +20,7 @@ from sklearn.preprocessing import normalize
 from workloads import WORKLOADS, workload_estimator
 
 import fastnn
-from fastnn.threads import available_cores
+from fastnn.system.threads import available_cores
 
 SIDES = {"fastnn": fastnn, "scikit-learn": sklearn.neural_network}
 NETWORKS = 64

@@ -25,7 +25,7 @@ from threadpoolctl import threadpool_limits
 from workloads import WORKLOADS, estimator_run, sides
 
 import fastnn
-from fastnn.threads import available_cores
+from fastnn.system.threads import available_cores
 
 
 def best(turns: int, **actions: Callable[[], object]) -> dict[str, float]:

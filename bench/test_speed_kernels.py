@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import scipy.special
 
-from fastnn.backends import Job, Memory, get_backend
-from fastnn.network import Network, aligned_empty
+from fastnn.engine.backends import Job, Memory, get_backend
+from fastnn.network.description import Network, aligned_empty
 from fastnn.optimizers import OPTIMIZERS
 from fastnn.reference import gate, layer, norm, random, update
 from fastnn.reference import loss as reference_loss
@@ -21,8 +21,8 @@ from fastnn_kernels import loss as compiled_loss
 from fastnn_kernels import norm as compiled_norm
 from fastnn_kernels import output as compiled_output
 from fastnn_kernels import random as compiled_random
-from fastnn_kernels import tile as compiled_tile
 from fastnn_kernels import update as compiled_update
+from fastnn_kernels.vectors import tile as compiled_tile
 
 DTYPES = ("float64", "float32")
 SIZES = ((2, 3, 208), (16, 16, 32), (64, 64, 64), (256, 128, 128))  # n_in, n_out, T

@@ -33,7 +33,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import StandardScaler
 
 import fastnn
-from fastnn.threads import available_cores
+from fastnn.system.threads import available_cores
 
 Run = Callable[[], Callable[[], float]]
 

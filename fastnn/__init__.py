@@ -8,17 +8,15 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from .animation import animate_training as animate_training
-    from .boundary import BoundaryImage as BoundaryImage
-    from .boundary import render_boundary as render_boundary
-    from .chunks import boundary_array as boundary_array
-    from .ensemble import MLPEnsembleClassifier as MLPEnsembleClassifier
-    from .ensemble import MLPEnsembleRegressor as MLPEnsembleRegressor
-    from .ensemble import fit_many as fit_many
-    from .estimators import MLPClassifier as MLPClassifier
-    from .estimators import MLPRegressor as MLPRegressor
-    from .gradcheck import GradientReport as GradientReport
-    from .lines import boundary_lines as boundary_lines
+    from .boundary.dask import boundary_array as boundary_array
+    from .boundary.lines import boundary_lines as boundary_lines
+    from .boundary.render import BoundaryImage as BoundaryImage
+    from .boundary.render import render_boundary as render_boundary
+    from .estimators.base import MLPClassifier as MLPClassifier
+    from .estimators.base import MLPRegressor as MLPRegressor
+    from .estimators.ensemble import MLPEnsembleClassifier as MLPEnsembleClassifier
+    from .estimators.ensemble import MLPEnsembleRegressor as MLPEnsembleRegressor
+    from .estimators.ensemble import fit_many as fit_many
     from .losses import AbsoluteError as AbsoluteError
     from .losses import Huber as Huber
     from .losses import MulticlassHinge as MulticlassHinge
@@ -36,8 +34,9 @@ if TYPE_CHECKING:
     from .optimizers import Momentum as Momentum
     from .optimizers import Nesterov as Nesterov
     from .optimizers import RMSprop as RMSprop
-    from .plotting import plot_decision_boundary as plot_decision_boundary
-    from .plotting import plot_history as plot_history
+    from .plotting.animation import animate_training as animate_training
+    from .plotting.boundary import plot_decision_boundary as plot_decision_boundary
+    from .plotting.boundary import plot_history as plot_history
     from .reference.gate import AddGate as AddGate
     from .reference.gate import MultiplyGate as MultiplyGate
     from .reference.layer import Sigmoid as Sigmoid
@@ -50,9 +49,10 @@ if TYPE_CHECKING:
     from .schedules import OneCycle as OneCycle
     from .schedules import StepDecay as StepDecay
     from .schedules import WarmUp as WarmUp
-    from .training import DivergenceError as DivergenceError
-    from .training import EarlyStopping as EarlyStopping
-    from .training import History as History
+    from .training.gradcheck import GradientReport as GradientReport
+    from .training.loop import DivergenceError as DivergenceError
+    from .training.loop import EarlyStopping as EarlyStopping
+    from .training.loop import History as History
 
 # Resolved on first use (PEP 562): numba, scikit-learn and matplotlib are loaded when they are used.
 _HOMES = {
@@ -61,21 +61,21 @@ _HOMES = {
     "Adam": "optimizers",
     "AdamW": "optimizers",
     "AddGate": "reference.gate",
-    "BoundaryImage": "boundary",
+    "BoundaryImage": "boundary.render",
     "Constant": "schedules",
     "CosineDecay": "schedules",
-    "DivergenceError": "training",
-    "EarlyStopping": "training",
+    "DivergenceError": "training.loop",
+    "EarlyStopping": "training.loop",
     "ExponentialDecay": "schedules",
-    "GradientReport": "gradcheck",
-    "History": "training",
+    "GradientReport": "training.gradcheck",
+    "History": "training.loop",
     "Huber": "losses",
     "InverseTimeDecay": "schedules",
     "LBFGS": "optimizers",
-    "MLPClassifier": "estimators",
-    "MLPEnsembleClassifier": "ensemble",
-    "MLPEnsembleRegressor": "ensemble",
-    "MLPRegressor": "estimators",
+    "MLPClassifier": "estimators.base",
+    "MLPEnsembleClassifier": "estimators.ensemble",
+    "MLPEnsembleRegressor": "estimators.ensemble",
+    "MLPRegressor": "estimators.base",
     "Model": "model",
     "Momentum": "optimizers",
     "MulticlassHinge": "losses",
@@ -94,13 +94,13 @@ _HOMES = {
     "StepDecay": "schedules",
     "Tanh": "reference.layer",
     "WarmUp": "schedules",
-    "animate_training": "animation",
-    "boundary_array": "chunks",
-    "boundary_lines": "lines",
-    "fit_many": "ensemble",
-    "plot_decision_boundary": "plotting",
-    "plot_history": "plotting",
-    "render_boundary": "boundary",
+    "animate_training": "plotting.animation",
+    "boundary_array": "boundary.dask",
+    "boundary_lines": "boundary.lines",
+    "fit_many": "estimators.ensemble",
+    "plot_decision_boundary": "plotting.boundary",
+    "plot_history": "plotting.boundary",
+    "render_boundary": "boundary.render",
 }
 
 __all__ = ["__version__", *_HOMES]

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .validation import check_labels, check_number, check_targets, resolve, store_checked
+from .system.validation import check_labels, check_number, check_targets, resolve, store_checked
 
 __all__ = [
     "LOSSES",

@@ -11,18 +11,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .backends import BACKENDS, Job, Memory, Trainer, get_backend
-from .generators import generator_state, resolve_random_state, seeded
-from .gradcheck import GradientReport, check_gradients
-from .hints import may_be_too_high, rate_hint
+from .engine.backends import BACKENDS, Job, Memory, Trainer, get_backend
+from .engine.predictor import Predictor, check_method, positive
 from .losses import Loss, SoftmaxCrossEntropy
-from .messages import warn
-from .network import Network
+from .network.description import Network
 from .optimizers import LBFGS, Optimizer, resolve_optimizer
-from .predictor import Predictor, check_method, positive
 from .schedules import Constant, Schedule, resolve_schedule
-from .training import PRINT_EVERY, EarlyStopping, History, Watch, record_every, run_training
-from .validation import (
+from .system.generators import generator_state, resolve_random_state, seeded
+from .system.messages import warn
+from .system.validation import (
     all_finite,
     check_choice,
     check_count,
@@ -35,6 +32,9 @@ from .validation import (
     check_weights,
     shown,
 )
+from .training.gradcheck import GradientReport, check_gradients
+from .training.hints import may_be_too_high, rate_hint
+from .training.loop import PRINT_EVERY, EarlyStopping, History, Watch, record_every, run_training
 
 __all__ = ["LiveViews", "Model"]
 
@@ -442,7 +442,7 @@ class Model:
             ended=remember,
         )
         if isinstance(optimizer, LBFGS):
-            from .lbfgs import run_lbfgs
+            from .training.lbfgs import run_lbfgs
 
             history = run_lbfgs(backend, network, self._parameters, self._statistics, job, optimizer, watch)
         else:

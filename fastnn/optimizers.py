@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .validation import check_count, check_flag, check_number, resolve, shown, store_checked
+from .system.validation import check_count, check_flag, check_number, resolve, shown, store_checked
 
 __all__ = [
     "LBFGS",

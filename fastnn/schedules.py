@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .validation import check_rate, resolve, shown, store_checked
+from .system.validation import check_rate, resolve, shown, store_checked
 
 __all__ = [
     "SCHEDULES",

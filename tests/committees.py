@@ -7,9 +7,9 @@ import numpy as np
 from hypothesis import strategies as st
 from strategies import dtypes, seeds
 
-from fastnn.committee import Committee
-from fastnn.grids import NumbaGrid
-from fastnn.network import Network
+from fastnn.boundary.committee import Committee
+from fastnn.boundary.grids import NumbaGrid
+from fastnn.network.description import Network
 from fastnn.reference.layer import ACTIVATIONS
 from fastnn_kernels.layer import forward_table
 

@@ -1,17 +1,37 @@
 """Settings of the whole suite."""
 
+import shutil
+import sys
+
 import hypothesis
 import matplotlib
+import pytest
+from kernel_packages import KERNELS
 
-import fastnn.backends
-import fastnn.threads
+import fastnn.engine.backends
+import fastnn.system.threads
 
 matplotlib.use("Agg")
 
 # As many threads as a test asks for, on whatever machine.
-fastnn.backends.available_cores = fastnn.threads.available_cores = lambda: 8
+fastnn.engine.backends.available_cores = fastnn.system.threads.available_cores = lambda: 8
 
 # Deadlines are times, and a first example compiles; no test may depend on a time. The examples are
 # the same in every run, so that a failure in CI is a failure at home.
 hypothesis.settings.register_profile("fastnn", deadline=None, derandomize=True, max_examples=60)
 hypothesis.settings.load_profile("fastnn")
+
+
+@pytest.fixture(autouse=True)
+def _no_figure_left_open():
+    """Close every figure of pyplot: `plt.gca()` must not find the axes of an earlier test."""
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
+
+
+@pytest.fixture
+def package(tmp_path):
+    """A copy of the kernels alone, with nothing compiled."""
+    shutil.copytree(KERNELS, tmp_path / "fastnn_kernels", ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path / "fastnn_kernels"

@@ -12,7 +12,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from fastnn import losses, optimizers
-from fastnn.network import ALIGNMENT, Network
+from fastnn.network.description import ALIGNMENT, Network
 from fastnn.reference.layer import ACTIVATIONS
 
 DTYPES = (np.dtype(np.float64), np.dtype(np.float32))

@@ -18,7 +18,7 @@ def test_import_loads_nothing_heavy():
 
 
 def test_help_and_version_load_nothing_heavy():
-    statement = "from fastnn.cli import main\ntry: main([{!r}])\nexcept SystemExit: pass"
+    statement = "from fastnn.cli.main import main\ntry: main([{!r}])\nexcept SystemExit: pass"
     assert loaded_after(statement.format("--help")) == set()
     assert loaded_after(statement.format("--version")) == set()
 

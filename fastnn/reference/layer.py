@@ -10,7 +10,7 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from ..validation import as_floats
+from ..system.validation import as_floats
 
 __all__ = [
     "ACTIVATIONS",

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..validation import as_floats, check_labels
+from ..system.validation import as_floats, check_labels
 from .layer import Sigmoid
 
 __all__ = ["OUTPUTS", "Softmax", "all_finite", "argmax", "output_forward", "softmax_forward"]

@@ -25,13 +25,13 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
-from . import vmath
-from .jit import kernel
+from .compiler.jit import kernel
+from .compiler.pointer import FunctionPointer, PointerTable, array_types, call
 from .layer import ACTIVATIONS
 from .network import ACTIVATION, BIASES, INPUTS, OUTPUTS, UNITS, WEIGHTS
-from .pointer import FunctionPointer, PointerTable, array_types, call
-from .product import product_forward
-from .simd import Value, Vector, fill, lanes, load, store, view
+from .vectors import vmath
+from .vectors.product import product_forward
+from .vectors.simd import Value, Vector, fill, lanes, load, store, view
 
 __all__ = ["Form", "bound_pass", "bounds_table", "is_won", "slack"]
 

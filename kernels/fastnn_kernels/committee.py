@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import vmath
 from .bound import bound_pass, layer_form
-from .jit import kernel
+from .compiler.jit import kernel
 from .network import ACTIVATION, BIASES, WEIGHTS, forward_pass, last_outputs
 from .output import softmax_forward
-from .simd import fill, lanes, load, store
+from .vectors import vmath
+from .vectors.simd import fill, lanes, load, store
 
 __all__ = ["Committee", "add_probability_bounds", "committee_bounds", "committee_scores", "placed"]
 

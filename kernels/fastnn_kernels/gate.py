@@ -6,8 +6,8 @@ A sample is a column.
 
 from __future__ import annotations
 
-from .jit import kernel
-from .product import (
+from .compiler.jit import kernel
+from .vectors.product import (
     add_outer_sums,
     add_row_sum,
     column_sums,
@@ -15,8 +15,8 @@ from .product import (
     product_backward,
     product_forward,
 )
-from .simd import lanes, view
-from .tile import transpose
+from .vectors.simd import lanes, view
+from .vectors.tile import transpose
 
 __all__ = ["affine_backward", "affine_forward"]
 

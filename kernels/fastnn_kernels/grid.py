@@ -8,11 +8,11 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from . import vmath
 from .committee import committee_scores
-from .jit import kernel
+from .compiler.jit import kernel
 from .output import argmax, column_max
-from .simd import fill, lanes, load, store, view
+from .vectors import vmath
+from .vectors.simd import fill, lanes, load, store, view
 
 __all__ = ["RESPONSES", "grid_classes", "grid_values"]
 

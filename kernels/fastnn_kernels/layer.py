@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import vmath
-from .jit import kernel
-from .pointer import FunctionPointer, PointerTable, array_types
-from .simd import Value, emitter, flat, lanes, load, store
+from .compiler.jit import kernel
+from .compiler.pointer import FunctionPointer, PointerTable, array_types
+from .vectors import vmath
+from .vectors.simd import Value, emitter, flat, lanes, load, store
 
 __all__ = [
     "ACTIVATIONS",

@@ -21,11 +21,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import types
 
-from . import vmath
-from .jit import kernel
+from .compiler.jit import kernel
+from .compiler.pointer import FunctionPointer, array_types
 from .output import column_max, exponentials
-from .pointer import FunctionPointer, array_types
-from .simd import Value, emitter, fill, lanes, load, reduce_add_weighted, store
+from .vectors import vmath
+from .vectors.simd import Value, emitter, fill, lanes, load, reduce_add_weighted, store
 
 __all__ = ["LOSSES", "Loss", "backward_pointer", "loss_backward", "loss_value", "value_pointer"]
 

@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .compiler.jit import kernel
+from .compiler.pointer import call
 from .gate import affine_backward, affine_forward
-from .jit import kernel
 from .norm import batch_norm_backward, batch_norm_forward
-from .pointer import call
 from .random import draw, dropout, dropout_backward
-from .simd import LINE_BYTES, view
 from .sparse import sparse_affine_backward, sparse_affine_forward
+from .vectors.simd import LINE_BYTES, view
 
 __all__ = ["Batch", "backward_pass", "forward_pass", "last_outputs", "turned_width"]
 

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .jit import kernel
-from .simd import fill, lanes, load, reduce_add_weighted, store
+from .compiler.jit import kernel
+from .vectors.simd import fill, lanes, load, reduce_add_weighted, store
 
 __all__ = ["batch_norm_backward", "batch_norm_forward"]
 

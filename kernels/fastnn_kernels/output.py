@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from . import vmath
-from .jit import kernel
+from .compiler.jit import kernel
+from .compiler.pointer import FunctionPointer, array_types
 from .layer import identity
-from .pointer import FunctionPointer, array_types
-from .simd import fill, is_zero, lanes, load, store, store_integers
+from .vectors import vmath
+from .vectors.simd import fill, is_zero, lanes, load, store, store_integers
 
 __all__ = ["OUTPUTS", "all_finite", "argmax", "forward_pointer", "output_forward", "softmax_forward"]
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from .jit import kernel
+from .compiler.jit import kernel
+from .compiler.pointer import call
 from .network import INPUTS, forward_pass, last_outputs, turned_width
 from .output import all_finite, argmax
-from .pointer import call
-from .simd import view
 from .sparse import SparseTile
-from .tile import take_tile
+from .vectors.simd import view
+from .vectors.tile import take_tile
 
 __all__ = ["loss", "outputs", "predict"]
 

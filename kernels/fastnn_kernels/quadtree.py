@@ -18,9 +18,9 @@ import numpy as np
 
 from .bound import Form, is_won, slack
 from .committee import committee_bounds, committee_scores
-from .jit import kernel
+from .compiler.jit import kernel
 from .output import argmax
-from .simd import fill_row, view
+from .vectors.simd import fill_row, view
 
 __all__ = ["evaluate", "fill_squares", "subdivide"]
 

@@ -19,9 +19,9 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from .jit import kernel
-from .numba_internals import array_without_count, cgutils
-from .simd import (
+from .compiler.jit import kernel
+from .compiler.numba_internals import array_without_count, cgutils
+from .vectors.simd import (
     VECTOR_BYTES,
     Value,
     Vector,

@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import types
 
-from .jit import kernel
-from .pointer import array_types
-from .product import column_sums
+from .compiler.jit import kernel
+from .compiler.pointer import array_types
 from .random import draw
-from .simd import fill, lanes, load, store, view
-from .tile import transpose
+from .vectors.product import column_sums
+from .vectors.simd import fill, lanes, load, store, view
+from .vectors.tile import transpose
 
 __all__ = ["SparseTile", "Table", "sparse_affine_backward", "sparse_affine_forward", "tile_type"]
 

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from .barrier import wait
-from .jit import kernel
+from .compiler.jit import kernel
+from .compiler.pointer import call
 from .network import INPUTS, OUTPUTS, WEIGHTS
-from .pointer import call
-from .simd import view
 from .update import add_to_average, limit_norms, square_sum, sum_of_squares
+from .vectors.barrier import wait
+from .vectors.simd import view
 
 __all__ = [
     "BLOCK",

@@ -18,9 +18,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from .barrier import wait
+from .compiler.jit import kernel
+from .compiler.pointer import call
 from .gate import affine_backward, affine_forward, sums_pay
-from .jit import kernel
 from .network import (
     ACTIVATION,
     BIASES,
@@ -33,11 +33,11 @@ from .network import (
     last_outputs,
     layer_inputs,
 )
-from .pointer import call
-from .product import column_sums, outer_product, product_backward
-from .simd import flat, lanes, load, rows, store, view
-from .tile import gather_rows, transpose
 from .update import sum_of_squares
+from .vectors.barrier import wait
+from .vectors.product import column_sums, outer_product, product_backward
+from .vectors.simd import flat, lanes, load, rows, store, view
+from .vectors.tile import gather_rows, transpose
 
 __all__ = ["N_PARTS", "Change", "gather_part", "part_squares", "team_gradient", "team_update"]
 

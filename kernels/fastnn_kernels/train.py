@@ -18,14 +18,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import typeof, types
 
-from .barrier import wait
-from .jit import kernel
+from .compiler.jit import kernel
+from .compiler.pointer import FunctionPointer, PointerTable, array_types, call
 from .layer import backward_table, forward_table
 from .loss import backward_pointer
 from .network import DUNITS, INPUTS, OUTPUTS, Batch, backward_pass, forward_pass, last_outputs, turned_width
-from .pointer import FunctionPointer, PointerTable, array_types, call
 from .random import draw, shuffle
-from .simd import borrow, flush_subnormals, restore_mode, row, view
 from .sparse import SparseTile, Table, tile_type
 from .step import (
     BLOCK,
@@ -44,8 +42,10 @@ from .step import (
     shrink_factor,
 )
 from .team import N_PARTS, Change, gather_part, part_squares, team_gradient, team_update
-from .tile import gather_tile
 from .update import update_pointer
+from .vectors.barrier import wait
+from .vectors.simd import borrow, flush_subnormals, restore_mode, row, view
+from .vectors.tile import gather_tile
 
 __all__ = [
     "BLOCK",

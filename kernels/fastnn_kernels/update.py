@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import types
 
-from . import vmath
-from .jit import kernel
-from .numba_internals import to_fixed_tuple
-from .pointer import FunctionPointer, array_types
-from .simd import (
+from .compiler.jit import kernel
+from .compiler.numba_internals import to_fixed_tuple
+from .compiler.pointer import FunctionPointer, array_types
+from .vectors import vmath
+from .vectors.simd import (
     Value,
     emitter,
     fill,

@@ -1,0 +1,1 @@
+"""Pictures of decision boundaries: rendered, traced as lines, and written to files."""

@@ -1,0 +1,268 @@
+"""Both sides of painting: what a committee says at the pixels of a rectangle, by kernels or the reference."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..network.description import aligned_empty
+from .committee import Committee
+
+__all__ = ["Grid", "NumbaGrid", "NumpyGrid", "Tally"]
+
+Array = NDArray[Any]
+
+# Squares that are bounded together: rows of a few cache lines.
+BATCH = 64
+# Squares that the picture is divided into to begin with, and those that are evaluated, in pixels a side.
+LARGEST_SQUARE, SMALLEST_SQUARE = 512, 8
+# Squares of a list, between two looks for Ctrl-C; and operations in between, by kernels and by NumPy.
+MOST_SQUARES = 4096
+CALL_OPERATIONS, NUMPY_OPERATIONS = 2e9, 2e7
+
+
+class Tally(NamedTuple):
+    """What was done to paint pixels, and the seconds it took."""
+
+    cells_bounded: int = 0
+    points_evaluated: int = 0
+    points_filled: int = 0
+    bounding: float = 0.0
+    evaluating: float = 0.0
+    filling: float = 0.0
+
+    def __add__(self, other: Any) -> Tally:
+        return Tally(*(a + b for a, b in zip(self, other, strict=True)))
+
+
+class Grid(ABC):
+    """A side's way to paint a committee. Coordinates of pixels are arrays of its dtype.
+
+    Targets (len(ys), len(xs)) are C-contiguous and overwritten. `call_operations` are as many as a call
+    should take at the most, so that Ctrl-C is heard.
+    """
+
+    call_operations: float
+
+    @abstractmethod
+    def classes(self, xs: Array, ys: Array, target: Array) -> None:
+        """The class at every pixel, as a number."""
+
+    @abstractmethod
+    def values(self, response: str, which: int, xs: Array, ys: Array, target: Array) -> None:
+        """A response at every pixel: one of ``fastnn.reference.grid.RESPONSES``, of the class `which`."""
+
+    @abstractmethod
+    def certified(self, xs: Array, ys: Array, target: Array, stopped: Callable[[], bool]) -> Tally:
+        """What `classes` paints, by squares in which one class provably wins."""
+
+    def unproven(self, xs: Array, ys: Array, size: int) -> Iterator[NDArray[np.int64]]:
+        """Find the blocks of a lattice that may hold points of two classes.
+
+        Parameters
+        ----------
+        xs : array (n_columns,)
+            Coordinates of the lattice's columns, two at least.
+        ys : array (n_rows,)
+            Coordinates of its rows, two at least.
+        size : int
+            Lattice squares to a side of a block, fewer at the upper and the right edge.
+
+        Yields
+        ------
+        array (n, 2)
+            Row and column of the lower left points of n blocks. Blocks that share an edge share the points on
+            it, so that in every square of a block that is not among them `classes` paints all corners with
+            one class.
+        """
+        # Every inner point comes twice, as the end of a square and the beginning of the next: so squares of
+        # pixels that do not overlap are blocks that share their edges.
+        xs, ys = np.repeat(xs, 2)[1:-1], np.repeat(ys, 2)[1:-1]
+        squares = _first_squares(xs, ys, 2 * size, max(xs.size, ys.size))
+        for _, left, _ in self._divided(xs, ys, squares, 2 * size, lambda: False):
+            if len(left):
+                yield np.array(left)[:, :2] // 2
+
+    @abstractmethod
+    def _divided(
+        self, xs: Array, ys: Array, squares: Array, leaf: int, stopped: Callable[[], bool]
+    ) -> Iterator[tuple[Any, Any, int]]:
+        """Divide squares (n, 3) of a picture into those that one class wins and those that are as small as
+        `leaf` pixels.
+
+        Yields a list of the former, with their classes for a fourth column, a list of the latter, both
+        overwritten by the next ones, and how many squares were bounded to find them.
+        """
+
+
+class NumbaGrid(Grid):
+    """The kernels."""
+
+    call_operations = CALL_OPERATIONS
+
+    def __init__(self, committee: Committee) -> None:
+        from fastnn_kernels import bound, grid, quadtree
+        from fastnn_kernels.committee import Committee as Networks
+        from fastnn_kernels.committee import placed
+        from fastnn_kernels.layer import forward_table
+
+        self._bound, self._grid, self._quadtree = bound, grid, quadtree
+        self._committee, activations = committee, committee.activations
+        plans, first, n_parameters = [], [0], 0
+        for network, parameters in committee.members:
+            codes = [activations.index(name) for name in network.activations]
+            plans.append(placed(network.layout.plan, n_parameters, codes))
+            first.append(first[-1] + len(codes))
+            n_parameters += parameters.size
+        flat = aligned_empty(n_parameters, committee.dtype)
+        magnitudes = aligned_empty(n_parameters, committee.dtype)
+        magnitudes[...] = 0
+        at = 0
+        for network, parameters in committee.members:
+            part = slice(at, at + parameters.size)
+            flat[part] = parameters
+            for size, W in zip(network.weights(magnitudes[part]), network.weights(parameters), strict=True):
+                np.abs(W, out=size)
+            at += parameters.size
+        table = forward_table(activations, committee.dtype)
+        self._networks = Networks(table, np.concatenate(plans), np.array(first), flat, magnitudes)
+        self._n_units = max(network.layout.n_units for network, _ in committee.members)
+
+    def _workspace(self, n_columns: int) -> tuple[Array, Array, Array]:
+        """A tile of pixels, what its units take, and the sums of the votes."""
+        width = min(network.tile_width(n_columns) for network, _ in self._committee.members)
+        dtype, n_classes = self._committee.dtype, self._committee.n_classes
+        return (
+            aligned_empty(2 * width, dtype),
+            aligned_empty(self._n_units * width, dtype),
+            aligned_empty(n_classes * width, dtype).reshape(n_classes, width),
+        )
+
+    def classes(self, xs: Array, ys: Array, target: Array) -> None:
+        kernel = self._grid.grid_classes(self._committee.votes)
+        kernel(self._networks, xs, ys, *self._workspace(xs.size), target)
+
+    def values(self, response: str, which: int, xs: Array, ys: Array, target: Array) -> None:
+        kernel = self._grid.grid_values(response)
+        kernel(self._networks, xs, ys, which, *self._workspace(xs.size), target)
+
+    def certified(self, xs: Array, ys: Array, target: Array, stopped: Callable[[], bool]) -> Tally:
+        evaluate = self._quadtree.evaluate(self._committee.votes)
+        tile, units, sums = self._workspace(MOST_SQUARES)
+        places, row = np.empty((2, tile.size // 2), np.int64), np.empty((1, tile.size // 2), target.dtype)
+        # Squares that are evaluated in a call.
+        step = max(1, int(CALL_OPERATIONS / (SMALLEST_SQUARE**2 * self._committee.operations)))
+        tally, began = Tally(), time.perf_counter()
+        squares = _first_squares(xs, ys, SMALLEST_SQUARE, LARGEST_SQUARE)
+        for won, left, n_bounded in self._divided(xs, ys, squares, SMALLEST_SQUARE, stopped):
+            subdivided = time.perf_counter()
+            n = 0
+            for first in range(0, len(left), step):
+                if stopped():
+                    break
+                part = left[first : first + step]
+                n += evaluate(self._networks, xs, ys, part, len(part), places, row, tile, units, sums, target)
+            evaluated = time.perf_counter()
+            n_filled = self._quadtree.fill_squares(won, len(won), target)
+            filled = time.perf_counter()
+            tally += Tally(
+                n_bounded, n, n_filled, subdivided - began, evaluated - subdivided, filled - evaluated
+            )
+            began = filled
+        return tally
+
+    def _divided(
+        self, xs: Array, ys: Array, squares: Array, leaf: int, stopped: Callable[[], bool]
+    ) -> Iterator[tuple[Any, Any, int]]:
+        committee, dtype, n_classes = self._committee, self._committee.dtype, self._committee.n_classes
+        subdivide = self._quadtree.subdivide(committee.votes)
+        table = self._bound.bounds_table(committee.activations, dtype)
+        bounded = self._networks._replace(activations=table)
+        n_levels = int(squares[0, 2] // leaf).bit_length()
+        # The deepest are divided first: of every level above at most three quarters of a batch wait.
+        waiting = np.empty((len(squares) + 4 * BATCH * (n_levels + 1), 3), np.int64)
+        waiting[: len(squares)] = squares
+        won, left = np.empty((MOST_SQUARES, 4), np.int64), np.empty((MOST_SQUARES, 3), np.int64)
+        counts = np.array([len(squares), 0, 0, 0])
+        cells = aligned_empty(8 * BATCH, dtype)
+        forms = aligned_empty(4 * self._n_units * BATCH, dtype)
+        total = self._bound.Form(
+            *(aligned_empty(n_classes * BATCH, dtype).reshape(n_classes, BATCH) for _ in range(4))
+        )
+        taken = np.empty((BATCH, 3), np.int64)
+        # Batches that are bounded in a call, each cell for about four pixels.
+        most = max(1, int(CALL_OPERATIONS / (4 * BATCH * committee.operations)))
+        names = self._quadtree
+        while counts[names.WAITING] and not stopped():
+            counts[[names.WON, names.LEFT, names.BOUNDED]] = 0
+            subdivide(bounded, xs, ys, leaf, most, waiting, taken, won, left, counts, cells, forms, total)
+            yield won[: counts[names.WON]], left[: counts[names.LEFT]], int(counts[names.BOUNDED])
+
+
+class NumpyGrid(Grid):
+    """The reference."""
+
+    call_operations = NUMPY_OPERATIONS
+
+    def __init__(self, committee: Committee) -> None:
+        from ..reference import grid, quadtree
+
+        self._grid, self._quadtree, self._votes = grid, quadtree, committee.votes
+        self._networks = [
+            (network.activations, network.weights(parameters), network.biases(parameters))
+            for network, parameters in committee.members
+        ]
+
+    def classes(self, xs: Array, ys: Array, target: Array) -> None:
+        with _quiet():
+            self._grid.grid_classes(self._networks, self._votes, xs, ys, target)
+
+    def values(self, response: str, which: int, xs: Array, ys: Array, target: Array) -> None:
+        with _quiet():
+            self._grid.grid_values(self._networks, response, xs, ys, which, target)
+
+    def certified(self, xs: Array, ys: Array, target: Array, stopped: Callable[[], bool]) -> Tally:
+        tally, began = Tally(), time.perf_counter()
+        squares = _first_squares(xs, ys, SMALLEST_SQUARE, LARGEST_SQUARE)
+        for won, left, n_bounded in self._divided(xs, ys, squares, SMALLEST_SQUARE, stopped):
+            subdivided = time.perf_counter()
+            with _quiet():
+                n_evaluated = self._quadtree.evaluate(self._networks, self._votes, xs, ys, left, target)
+            evaluated = time.perf_counter()
+            n_filled = self._quadtree.fill_squares(won, target)
+            filled = time.perf_counter()
+            tally += Tally(
+                n_bounded, n_evaluated, n_filled, subdivided - began, evaluated - subdivided,
+                filled - evaluated,
+            )  # fmt: skip
+            began = filled
+        return tally
+
+    def _divided(
+        self, xs: Array, ys: Array, squares: Array, leaf: int, stopped: Callable[[], bool]
+    ) -> Iterator[tuple[Any, Any, int]]:
+        while len(squares) and not stopped():
+            n_bounded = len(squares)
+            with _quiet():
+                won, left, squares = self._quadtree.subdivide(
+                    self._networks, self._votes, xs, ys, leaf, squares
+                )
+            yield won, left, n_bounded
+
+
+def _first_squares(xs: Array, ys: Array, smallest: int, largest: int) -> NDArray[np.int64]:
+    """Return squares (N, 3) that cover all pixels: row, column and size, `smallest` times a power of 2."""
+    size = smallest
+    while size < min(largest, max(xs.size, ys.size)):
+        size *= 2
+    corners = np.mgrid[0 : ys.size : size, 0 : xs.size : size].reshape(2, -1).T
+    return np.column_stack([corners, np.full(len(corners), size)])
+
+
+def _quiet() -> Any:
+    return np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore")

@@ -1,0 +1,223 @@
+"""Decision boundaries as lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import psutil
+from numpy.typing import ArrayLike, NDArray
+
+from ..system.threads import available_cores
+from ..system.validation import check_count, check_flag, real_array, shown
+from .painters import Painter, check_model, make_painter
+from .render import Axis, check_limits, render
+from .sinks import Rect, Sink
+from .tracing import Squares, mixed_squares, placed, trace
+
+__all__ = ["boundary_lines"]
+
+Array = NDArray[Any]
+
+# Tolerances of a side, unless they are given.
+TOLERANCES = 2000
+# Squares of a side at most: the coordinates of all columns and rows are held in memory.
+MOST_SQUARES = 10_000_000
+# Squares to a side of the blocks that are painted: few enough to stay in a cache.
+BLOCK = 512
+# Points that are painted in a minute or two.
+MOST_POINTS = 1e11
+# Memory that a square takes which a line runs through, at most, while lines are traced.
+SQUARE_BYTES = 500
+
+
+def boundary_lines(
+    model: Any,
+    xlim: tuple[float, float],
+    ylim: tuple[float, float],
+    *,
+    tolerance: float | tuple[float, float] | None = None,
+    class_of_interest: Any = None,
+    features: tuple[Any, Any] | None = None,
+    fill: Any = None,
+    classes: ArrayLike | None = None,
+    n_threads: int | None = None,
+    progress: bool = False,
+) -> dict[tuple[Any, Any], list[NDArray[np.float64]]]:
+    """The lines between the regions a model decides for, in a rectangle.
+
+    The model is asked at the points of a lattice whose squares have the tolerance as their sides; where a
+    line crosses an edge of a square, the place is found by bisection; points that do
+    not change a line by more than the tolerance are left out.
+
+    Parameters
+    ----------
+    model : Model, estimator, ensemble or callable
+        As `render_boundary` takes it. In a large lattice, networks of fastnn are only looked at along the
+        boundary: time and memory grow with its length, in tolerances. What is not fastnn's is asked at the
+        whole lattice, 4 million points by default.
+    xlim, ylim : (float, float)
+        The rectangle's edges.
+    tolerance : float or (float, float), optional
+        The greatest distance of the lines from the boundary, in the units of the data. Two numbers are for x
+        and y, whose units may differ: distances are then in them, and at most 1. By default 1/2000 of the
+        rectangle's sides. Regions that are smaller or narrower than the tolerance may be missed.
+    class_of_interest : label, optional
+        For a model of several labels: the number of the one that is looked at.
+    features : (int, int) or (str, str), optional
+        The features along x and y, where the model has more than two. By default the first two.
+    fill : float or array-like (n_features,), optional
+        Values of the other features.
+    classes : array-like, optional
+        The classes of a function, or of a model that does not tell them. By default those that come up.
+    n_threads : int, optional
+        Threads that evaluate a network; all available cores by default.
+    progress : bool, default False
+        Show a bar.
+
+    Returns
+    -------
+    dict of (label, label) to list of array (n, 2)
+        By pairs of classes that touch, in the order of the classes: the lines between them, as points. On the
+        left of a line is the first of the two. A closed line ends with the point that it began with; others
+        begin and end at the rectangle's edges and where three or more classes meet. Of one class alone, none.
+
+    Raises
+    ------
+    ValueError
+        For empty or reversed limits, a tolerance that is not above 0, a model of regression, features that
+        there are not. For a tolerance that is too small: it divides a side into more than 10 million squares,
+        or there are more than 10^11 points to be looked at, those of the whole lattice or, of a network, near
+        the boundary.
+    TypeError
+        For a model that cannot predict.
+    MemoryError
+        For lines that are longer, in tolerances, than there is memory for.
+
+    Notes
+    -----
+    Marching squares [1]_ for any number of classes, simplified as by Douglas and Peucker. In a square whose
+    corners are of two classes crosswise, the class in its middle is the one that is connected.
+
+    Blocks of the lattice in which a network provably gives all points one class, by the bounds that
+    `render_boundary` has for ``method="certified"``, hold no line and are left out; the lines are those of
+    the whole lattice.
+
+    References
+    ----------
+    .. [1] W. E. Lorensen and H. E. Cline, Marching cubes: a high resolution 3D surface construction
+       algorithm, Computer Graphics 21 (1987), 163-169.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> lines = fastnn.boundary_lines(lambda X: X[:, 0] > X[:, 1] + 0.5, (0, 1), (0, 1))
+    >>> [line.round(3).tolist() for line in lines[False, True]]
+    [[[0.5, 0.0], [1.0, 0.5]]]
+    """
+    check_model(model, "boundary_lines(model, xlim, ylim)")
+    xlim, ylim = check_limits(xlim, 1, "xlim"), check_limits(ylim, 1, "ylim")
+    width, height = _counts(tolerance, xlim, ylim)
+    count = available_cores() if n_threads is None else check_count(n_threads, "n_threads", 1)
+    progress = check_flag(progress, "progress")
+    painter = make_painter(
+        model, class_of_interest=class_of_interest, features=features, fill=fill, classes=classes,
+        n_pixels=(width + 1) * (height + 1),
+    )  # fmt: skip
+    axes = [Axis(low, (high - low) / side, side + 1) for (low, high), side in ((xlim, width), (ylim, height))]
+    across, up = axes
+    xs, ys = (axis.part(0, axis.n_points) for axis in axes)
+    rects, n_points = _blocks(painter, xs, ys, tolerance)
+    if not rects:
+        return {}
+    sink, _ = render(painter, across, up, lambda: _SquaresSink(rects, tolerance), count, progress, n_points)
+
+    def classes_at(points: NDArray[np.float64]) -> Array:
+        return painter.classes_at(np.column_stack([across.at(points[:, 0]), up.at(points[:, 1])]))
+
+    lines = placed(trace(sink.squares(width), width + 1, classes_at), xs, ys)
+    labels = painter.classes
+    assert labels is not None
+    numbers = np.arange(len(labels))
+    if painter.finds_classes:
+        # They are numbered as they came up.
+        numbers[np.argsort(labels)] = np.arange(len(labels))
+    by_pair: dict[tuple[int, int], list[NDArray[np.float64]]] = {}
+    for line in lines:
+        left, right, points = int(numbers[line.left]), int(numbers[line.right]), line.points
+        if left > right:
+            left, right, points = right, left, points[::-1].copy()
+        by_pair.setdefault((left, right), []).append(points)
+    names = labels[np.argsort(numbers)].tolist()
+    return {(names[left], names[right]): by_pair[left, right] for left, right in sorted(by_pair)}
+
+
+def _counts(tolerance: Any, xlim: tuple[float, float], ylim: tuple[float, float]) -> tuple[int, int]:
+    """How many squares there are to a side."""
+    if tolerance is None:
+        return TOLERANCES, TOLERANCES
+    try:
+        both = np.broadcast_to(real_array(tolerance, "tolerance"), (2,))
+    except ValueError:
+        both = np.zeros(2)
+    if not ((both > 0).all() and np.isfinite(both).all()):
+        raise ValueError(f"tolerance must be a number above 0, or two for x and y, got {shown(tolerance)}")
+    with np.errstate(over="ignore"):
+        counts = np.ceil(np.array([xlim[1] - xlim[0], ylim[1] - ylim[0]]) / both)
+    if counts.max() > MOST_SQUARES:
+        raise ValueError(
+            f"tolerance is too small: {tolerance!r} divides a side into {counts.max():.3g} squares"
+        )
+    return max(1, int(counts[0])), max(1, int(counts[1]))
+
+
+def _blocks(painter: Painter, xs: Array, ys: Array, tolerance: Any) -> tuple[list[Rect], int]:
+    """Find the blocks of a lattice that must be painted, which share the points on their edges, and count the
+    points in all of them."""
+    parts, n_points = [], 0
+    for corners in painter.unproven(xs, ys, BLOCK):
+        # Bottom, top, left, right.
+        ends = np.minimum(corners + BLOCK + 1, [ys.size, xs.size])
+        parts.append(np.stack([corners, ends], axis=2).reshape(-1, 4))
+        n_points += int((ends - corners).prod(axis=1).sum())
+        if n_points > MOST_POINTS:
+            raise ValueError(
+                f"tolerance is too small: {tolerance!r} divides the rectangle into "
+                f"{(xs.size - 1) * (ys.size - 1):.3g} squares, and more than {MOST_POINTS:.0e} points that "
+                "must be looked at take minutes: choose a larger one, or smaller rectangles"
+            )
+    return [Rect(*place) for part in parts for place in part.tolist()], n_points
+
+
+class _SquaresSink(Sink):
+    """Keeps, of blocks of a lattice, the squares of more than one class."""
+
+    def __init__(self, rects: list[Rect], tolerance: Any) -> None:
+        self._rects, self._tolerance = rects, tolerance
+        self._parts: list[Squares] = []
+        self._n_squares, self._memory = 0, psutil.virtual_memory().available
+
+    def rectangles(self) -> Iterable[Rect]:
+        return self._rects
+
+    def encode(self, rect: Rect, pixels: Array) -> Squares:
+        squares = mixed_squares(pixels, rect.bottom)
+        return squares._replace(columns=squares.columns + rect.left)
+
+    def put(self, rect: Rect, encoded: Squares) -> None:
+        self._parts.append(encoded)
+        self._n_squares += len(encoded.rows)
+        needed = self._n_squares * SQUARE_BYTES
+        if needed > self._memory:
+            raise MemoryError(
+                f"lines through more than {self._n_squares:,} squares of a side of {self._tolerance!r} take "
+                f"{needed:,} bytes, and {self._memory:,} are free: choose a larger tolerance, or smaller "
+                "rectangles"
+            )
+
+    def squares(self, width: int) -> Squares:
+        """Return the squares found, row by row; a row of the lattice has `width` squares."""
+        all_squares = Squares(*(np.concatenate(part) for part in zip(*self._parts, strict=True)))
+        order = np.argsort(all_squares.rows * width + all_squares.columns)
+        return Squares(*(part[order] for part in all_squares))

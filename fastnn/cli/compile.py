@@ -1,0 +1,304 @@
+"""Filling the cache of compiled kernels ahead of their first use, as an image of a container wants it.
+
+A *task* uses fastnn on a few samples, as a user would, so that whatever kernels it takes are compiled and
+kept. Activations, losses, optimizers and responses come from their registries. Tasks run in processes side by
+side; those go first whose kernels are built into many others, so that no two processes compile the same.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import signal
+import time
+import warnings
+from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnn_kernels.compiler.interrupts import held_interrupts
+
+from ..engine.backends import get_backend
+from ..losses import LOSSES, Loss
+from ..model import Model
+from ..network.description import Network
+from ..optimizers import LBFGS, OPTIMIZERS
+from ..reference.grid import RESPONSES
+from ..reference.layer import ACTIVATIONS
+from ..system.threads import Flag, available_cores
+
+__all__ = ["DTYPES", "PURPOSES", "TASKS", "Filled", "Task", "fill_cache"]
+
+DTYPES = ("float64", "float32")
+PURPOSES = ("training", "estimators", "pictures")
+
+# From one look for Ctrl-C to the next.
+INTERRUPT_SECONDS = 0.2
+
+
+class Task(NamedTuple):
+    """A use of fastnn that takes kernels; `run` is called with the dtype."""
+
+    name: str
+    purposes: tuple[str, ...]
+    run: Callable[[np.dtype], object]
+    is_first: bool  # its kernels are built into those of other tasks, which wait for it
+
+
+class Filled(NamedTuple):
+    """The folder that `fill_cache` wrote to, how many kernels are new there, their bytes, and the seconds."""
+
+    folder: Path
+    n_kernels: int
+    n_bytes: int
+    seconds: float
+
+
+def fill_cache(
+    dtypes: Iterable[str] = DTYPES, purposes: Iterable[str] = PURPOSES, n_processes: int | None = None
+) -> Filled:
+    """Compile the kernels that a usual first use takes, and keep them on disk.
+
+    A bar shows how far it is, where stderr is a terminal.
+
+    Parameters
+    ----------
+    dtypes : iterable of str
+        Some of `DTYPES`.
+    purposes : iterable of str
+        Some of `PURPOSES`.
+    n_processes : int, optional
+        Processes that compile; as many as there are cores by default.
+
+    Returns
+    -------
+    Filled
+
+    Raises
+    ------
+    OSError
+        Where kernels cannot be kept, with the reason and the remedy.
+    RuntimeError
+        Where NUMBA_DISABLE_JIT is set, and where a process was killed.
+    KeyboardInterrupt
+        On Ctrl-C. What was compiled is kept.
+    """
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import active_children, get_context
+
+    from tqdm import tqdm
+
+    get_backend("numba")  # what it cannot run on is told here
+    from fastnn_kernels.compiler.cache import kept_files, usable_folder
+
+    began = time.perf_counter()
+    folder, before = usable_folder(), kept_files()
+    wanted = set(purposes)
+    chosen = [(task, dtype) for task in TASKS.values() if wanted & {*task.purposes} for dtype in dtypes]
+    interrupted, is_done, others = Flag(), False, {*active_children()}
+    # An interrupt in the middle of the pool's own code may leave it waiting for ever.
+    with (
+        held_interrupts(interrupted.hoist),
+        tqdm(total=len(chosen), unit="task", dynamic_ncols=True, disable=None) as bar,
+    ):
+        # A process that is forked would have the locks and threads of this one.
+        pool = ProcessPoolExecutor(
+            min(n_processes or available_cores(), len(chosen)), get_context("spawn"), _begin_process
+        )
+        try:
+            stages = (
+                [(task.run, dtype) for task, dtype in chosen if task.is_first == is_first]
+                for is_first in (True, False)
+            )
+            is_done = all(_are_done(_submitted(pool, tasks), bar.update, interrupted) for tasks in stages)
+        finally:
+            if not is_done:  # entries are written whole, so that a process may be ended anywhere
+                for process in {*active_children()} - others:
+                    process.terminate()
+            pool.shutdown(cancel_futures=True)
+    new = {path: size for path, size in kept_files().items() if path not in before}
+    return Filled(folder, len(new), sum(new.values()), time.perf_counter() - began)
+
+
+def _submitted(pool: Executor, tasks: Iterable[tuple[Callable, str]]) -> set[Future]:
+    """Hand tasks to a pool, which starts its processes meanwhile."""
+    # A process that starts with an ignored signal goes on ignoring it. Ctrl-C in a terminal is sent to all,
+    # and one that it ended, before `_begin_process` runs, would break the pool.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        return {pool.submit(_run, *task) for task in tasks}
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _are_done(running: set[Future], note: Callable[[], object], interrupted: Flag) -> bool:
+    """Wait for the end of all tasks, calling `note` after each; return False at once for an interrupt."""
+    while running and not interrupted():
+        done, running = wait(running, INTERRUPT_SECONDS, FIRST_COMPLETED)
+        for future in done:
+            if refusal := future.result():
+                raise OSError(refusal)
+            note()
+    return not interrupted()
+
+
+def _begin_process() -> None:
+    """Prepare a process that compiles: Ctrl-C, warnings and notices are its parent's business."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    warnings.simplefilter("ignore")
+    logging.getLogger("fastnn").setLevel(logging.WARNING)
+
+
+def _run(run: Callable[[np.dtype], object], dtype: str) -> str:
+    """Run a task, and return the reason why a kernel of this process could not be kept, "" for none."""
+    from fastnn_kernels.compiler.cache import refusal
+
+    run(np.dtype(dtype))
+    return refusal.reason
+
+
+# --- the tasks ---------------------------------------------------------------------------------------
+
+# By name. Long ones come first: one begun last would keep the other processes waiting.
+TASKS: dict[str, Task] = {}
+
+
+def _task(name: str, *purposes: str, is_first: bool = False, **settings: Any) -> Callable:
+    """Return a decorator that enters a function of the dtype, called with these settings, in `TASKS`."""
+
+    def enter(function: Callable) -> Callable:
+        TASKS[name] = Task(name, purposes, functools.partial(function, **settings), is_first)
+        return function
+
+    return enter
+
+
+# More samples than the minibatches of estimators have (200): fewer are taken for a whole batch.
+N_SAMPLES = 210
+
+
+def _samples(dtype: np.dtype, n_features: int = 2) -> NDArray[Any]:
+    return np.random.default_rng(0).standard_normal((N_SAMPLES, n_features)).astype(dtype)
+
+
+def _targets(loss: Loss) -> NDArray[Any]:
+    """Return labels of three classes, or three columns of 0 and 1, which every loss takes."""
+    labels = np.arange(N_SAMPLES) % 3
+    return labels if loss.of_labels else np.eye(3)[labels]
+
+
+def _train(
+    dtype: np.dtype, sizes: tuple[int, ...] = (2, 3, 3), batch_size: int | None = 100, **settings
+) -> Model:
+    """Train for a pass, with settings of `Model` and of `Model.train`."""
+    names = {"activation", "loss", "dropout", "batch_norm"}
+    model = Model(sizes, dtype=dtype, random_state=0, **{k: settings.pop(k) for k in names & {*settings}})
+    X, y = _samples(dtype, sizes[0]), _targets(model.loss)
+    model.train(X, y, 1, epsilon=1e-6, batch_size=batch_size, random_state=0, **settings)
+    return model
+
+
+_task("minibatches", "training", "estimators", is_first=True)(_train)
+
+
+@_task("picture by squares", "pictures", is_first=True)
+def _paint(dtype: np.dtype, **settings: Any) -> None:
+    from ..boundary.render import render_boundary
+
+    activation = settings.pop("activation", "tanh")
+    model = Model([2, 3, 2], activation=activation, dtype=dtype, random_state=0)
+    settings.setdefault("method", "certified")
+    render_boundary(model, (-1, 1), (-1, 1), 16, n_threads=1, **settings)
+
+
+# Enough parameters for threads to share the units of a step.
+_WIDE = (100, 100, 3)
+_task("minibatches, shared", "training", "estimators", sizes=_WIDE, batch_size=200)(_train)
+_task("whole batches", "training", "estimators", batch_size=None)(_train)
+_task("whole batches, shared", "training", "estimators", sizes=_WIDE, batch_size=None)(_train)
+
+
+@_task("sparse table", "estimators")
+def _fit_sparse(dtype: np.dtype, **settings: Any) -> None:
+    import scipy.sparse
+
+    X = scipy.sparse.random_array((N_SAMPLES, 40), density=0.05, format="csr", dtype=dtype, rng=0)
+    _fit(X, **settings)
+
+
+def _fit(X: Any, **settings: Any) -> None:
+    """Fit a classifier of several classes, one of two, and a regressor, and let them predict."""
+    from ..estimators.base import MLPClassifier, MLPRegressor
+
+    labels = np.arange(N_SAMPLES) % 3
+    for kind, y in ((MLPClassifier, labels), (MLPClassifier, labels > 0), (MLPRegressor, labels)):
+        estimator = kind(hidden_layer_sizes=(3,), max_iter=1, random_state=0, **settings)
+        estimator.fit(X, y, X_val=X, y_val=y)
+        estimator.predict(X)
+        if kind is MLPClassifier:
+            estimator.predict_proba(X)
+
+
+@_task("estimators", "estimators")
+@_task("estimators by L-BFGS", "estimators", solver="lbfgs")
+def _fit_dense(dtype: np.dtype, **settings: Any) -> None:
+    _fit(_samples(dtype), **settings)
+
+
+_task("sparse table by L-BFGS", "estimators", solver="lbfgs")(_fit_sparse)
+
+
+@_task("predictions", *PURPOSES)
+def _predict(dtype: np.dtype) -> None:
+    model, X = Model([2, 3, 3], dtype=dtype, random_state=0), _samples(dtype)
+    model.predict(X)
+    model.predict_proba(X)
+    model.calculate_loss(X, _targets(model.loss))
+
+
+@_task("picture of a committee", "pictures", method="dense")
+@_task("picture of a committee by squares", "pictures", method="certified")
+def _paint_committee(dtype: np.dtype, method: str) -> None:
+    from ..boundary.committee import Committee
+    from ..boundary.painters import NetworkPainter
+
+    network = Network.create([2, 3, 3], "tanh", "identity", dtype)
+    member = network, network.draw_parameters(np.random.RandomState(0), "tutorial")
+    painter = NetworkPainter(Committee([member] * 2, True), np.arange(3), "class", 0, method, "numba")
+    # Wide enough for a boundary: squares of one class alone are not evaluated.
+    xs = np.linspace(-4, 4, 32)
+    painter.paint(xs, xs, np.empty((32, 32), painter.dtype), lambda: False)
+
+
+_task("picture", "pictures", method="dense")(_paint)
+for name in RESPONSES:
+    _task(f"picture of {name}", "pictures", response=name, method="auto")(_paint)
+_task("dropout", "training", dropout=0.1)(_train)
+_task("batch normalisation", "training", batch_norm=True)(_train)
+_task("batch normalisation and dropout", "training", batch_norm=True, dropout=0.1)(_train)
+for name in OPTIMIZERS:
+    if name == LBFGS.name:
+        _task(f"optimizer {name}", "training", optimizer=name, batch_size=None)(_train)
+    else:
+        _task(f"optimizer {name}", "training", optimizer=name)(_train)
+        _task(f"optimizer {name}, l1", "training", optimizer=name, l1=0.1)(_train)
+
+
+def _train_and_predict(dtype: np.dtype, loss: str) -> None:
+    model = _train(dtype, loss=loss)
+    X = _samples(dtype)
+    model.predict(X)
+    if model.loss.output in ("softmax", "sigmoid"):
+        model.predict_proba(X)
+    model.calculate_loss(X, _targets(model.loss))
+
+
+for name in LOSSES:
+    _task(f"loss {name}", "training", loss=name)(_train_and_predict)
+for name in ACTIVATIONS:
+    _task(f"activation {name}", "training", activation=name)(_train)
+    _task(f"picture by squares, {name}", "pictures", activation=name)(_paint)

@@ -1,0 +1,1 @@
+"""Engines that run a job: the compiled kernels, or the NumPy reference."""

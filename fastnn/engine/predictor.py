@@ -1,0 +1,133 @@
+"""Predictions a few samples at a time, in microseconds: everything that can be done before is done before."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..network.description import LARGE_BYTES, Network
+from ..system.messages import warn
+from ..system.validation import _converted, check_choice, check_count, check_memory
+from .backends import get_backend
+
+__all__ = ["Predictor", "check_method", "positive"]
+
+Array = NDArray[Any]
+
+METHODS = ("predict", "predict_proba")
+
+
+class Predictor:
+    """Predictions of one network for a fixed number of samples, without a check of their values.
+
+    It is made by `Model.predictor` and the estimators' `predictor`, keeps a copy of the parameters, and may
+    be called from several threads, one after another. It can be pickled and copied.
+
+    Parameters
+    ----------
+    backend : str
+        Name of the side that computes.
+    network : Network
+    parameters : array
+        With batch normalisation folded in.
+    n_rows : int
+        Samples of a call.
+    output : str or None
+        Name of the network's output; None for the numbers of the classes.
+    finish : callable
+        Returns what is predicted, in a new array, given the array of the output, which is overwritten in
+        the next call. Picklable, as a function of a module is.
+    """
+
+    def __init__(
+        self,
+        backend: str,
+        network: Network,
+        parameters: Array,
+        n_rows: int,
+        output: str | None,
+        finish: Callable[[Array], Any],
+    ) -> None:
+        self._shape = (check_count(n_rows, "n_rows", 1), network.n_inputs)
+        n_rows = self._shape[0]
+        n_bytes = n_rows * network.n_inputs * network.dtype.itemsize
+        if n_bytes > LARGE_BYTES:
+            check_memory(n_bytes, f"n_rows: a table of {n_rows} samples takes", "choose fewer")
+        self._X = np.zeros(self._shape, network.dtype)
+        parameters = parameters.copy()
+        self._run, self._result = get_backend(backend).bound(network, parameters, self._X, output)
+        self._finish = finish
+        self._lock = threading.Lock()
+        self._arguments = backend, network, parameters, n_rows, output, finish
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The lock and the kernel's pointers are of this process: a copy makes its own.
+        return type(self), self._arguments
+
+    def __call__(self, X: ArrayLike) -> Any:
+        """Predict.
+
+        Parameters
+        ----------
+        X : array-like (n_rows, n_features)
+            Numbers; one row may come in one dimension. NaN and infinity are not looked for; a score that
+            is not finite is warned of: what is predicted then means nothing.
+
+        Returns
+        -------
+        array
+            A new one, as the method gives it that the predictor was made for.
+
+        Raises
+        ------
+        ValueError
+            For another shape, or what is no number.
+        """
+        if not (type(X) is np.ndarray and X.shape == self._shape and X.dtype.kind in "fiub"):
+            X = self._table(X)
+        with self._lock:
+            self._X[...] = X
+            if not self._run():
+                warn(
+                    "a score is not finite: the prediction means nothing. Look for NaN, infinity and values "
+                    "that are too large in X",
+                    RuntimeWarning,
+                )
+            return self._finish(self._result)
+
+    def _table(self, X: Any) -> Array:
+        """What is not an array of numbers of the right shape, as one."""
+        if not isinstance(getattr(X, "shape", None), tuple):  # a list; or no table at all
+            try:
+                X = np.asarray(X)
+            except ValueError as error:
+                raise ValueError(f"X is no rectangular table: {error}") from None
+        self._check_shape(X.shape)
+        if type(X) is not np.ndarray or X.dtype.kind not in "fiub":
+            X = _converted(X, self._X.dtype, "X", 1)
+            self._check_shape(X.shape)
+        return X.reshape(self._shape)
+
+    def _check_shape(self, shape: tuple[int, ...]) -> None:
+        n_rows, n_features = self._shape
+        if shape != self._shape and (n_rows > 1 or shape != (n_features,)):
+            remedy = (
+                "make a predictor for another number of rows"
+                if shape[1:] == (n_features,)
+                else f"the network has {n_features} inputs, a column each"
+            )
+            raise ValueError(f"X must have the shape {self._shape}, got {shape}: {remedy}")
+
+
+def positive(scores: Array) -> NDArray[np.int64]:
+    """Return 1 for the scores above 0, where a label is the more probable, and 0 for the others."""
+    return (scores > 0).astype(np.int64)
+
+
+def check_method(method: Any) -> str:
+    """The name of what is to be predicted."""
+    return check_choice(method, "method", METHODS)

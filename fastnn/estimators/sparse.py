@@ -1,0 +1,231 @@
+"""Sparse tables as users give them: checked before any compiled code reads them, and brought into one form.
+
+SciPy trusts the index arrays of a table: its constructors look at their lengths alone, and `check_format`
+looks no further where the last of `indptr` is 0. Its compiled conversions, and the kernels, would then read
+and write beyond the ends of arrays. So every array that says where values stand is looked at here, once, in
+NumPy.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+from numpy.typing import NDArray
+
+__all__ = ["checked_sparse"]
+
+Indices = NDArray[np.integer]
+
+# The kernels count columns with an int32.
+MOST_COLUMNS = 2**31 - 1
+
+
+class _Malformed(Exception):
+    """A table whose arrays do not fit together; the message says which."""
+
+
+def checked_sparse(table: Any, name: str = "X") -> Any:
+    """Return a sparse table in compressed sparse rows, sorted and without duplicates; anything else as it is.
+
+    Parameters
+    ----------
+    table : sparse matrix or array, or anything else
+        Of any of SciPy's formats. It is not changed.
+    name : str, default "X"
+        What the messages call it.
+
+    Returns
+    -------
+    CSR matrix or array, or `table`
+        `table` itself where nothing has to be done. Values at the same place are added up, as `toarray` adds
+        them.
+
+    Raises
+    ------
+    ValueError
+        For arrays whose lengths, dtypes or values do not fit together, more than two dimensions, more than
+        2**31 - 1 columns.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import scipy.sparse
+    >>> from fastnn.estimators.sparse import checked_sparse
+    >>> table = scipy.sparse.csc_array(np.eye(3))
+    >>> checked_sparse(table).format
+    'csr'
+    >>> checked_sparse([[1.0, 0.0]])
+    [[1.0, 0.0]]
+    """
+    if not scipy.sparse.issparse(table):
+        return table
+    if table.ndim > 2:
+        raise ValueError(f"{name} must have two dimensions (samples, features), got shape {table.shape}")
+    if table.shape[-1] > MOST_COLUMNS:
+        raise ValueError(
+            f"{name} has {table.shape[-1]} columns, but a sparse table may have {MOST_COLUMNS} at the most: "
+            "leave out columns that are empty"
+        )
+    try:
+        rows = _in_rows(table)
+        return rows if _is_canonical(rows) else _summed(rows)
+    except _Malformed as error:
+        kind = table.format.upper()
+        raise ValueError(f"{name} is not a valid {kind} table, check how it was made: {error}") from None
+
+
+def _in_rows(table: Any) -> Any:
+    """Check a table, and return it as CSR."""
+    n_rows, n_columns = table.shape if table.ndim == 2 else (1, table.shape[0])
+    if table.format == "csr":
+        _check_compressed(table, n_rows, n_columns, "columns")
+        return table
+    if table.format == "csc":
+        _check_compressed(table, n_columns, n_rows, "rows")
+    elif table.format == "bsr":
+        _check_blocks(table, n_rows, n_columns)
+    elif table.format == "dia":
+        table = _checked_diagonals(table, n_rows, n_columns)
+    elif table.format == "lil":
+        _check_lists(table, n_rows, n_columns)
+    else:
+        _check_coordinates(table := _coordinates(table))
+    return table.tocsr()
+
+
+def _check_compressed(table: Any, n_rows: int, n_columns: int, minor: str) -> None:
+    """Check CSR, or CSC with rows and columns in the opposite places."""
+    _check_values(table.data, 1)
+    _check_pointers(table.indptr, table.indices, len(table.data), n_rows, n_columns, minor)
+
+
+def _check_blocks(table: Any, n_rows: int, n_columns: int) -> None:
+    _check_values(table.data, 3)
+    _, height, width = table.data.shape
+    if not (height and width) or n_rows % height or n_columns % width:
+        raise _Malformed(f"blocks of {height} x {width} do not fill a table of {n_rows} x {n_columns}")
+    _check_pointers(
+        table.indptr, table.indices, len(table.data), n_rows // height, n_columns // width, "blocks in a row"
+    )
+
+
+def _check_pointers(
+    indptr: Any, indices: Any, n_values: int, n_rows: int, n_columns: int, minor: str
+) -> None:
+    """Check the arrays of a compressed format."""
+    _check_integers(indptr, "indptr")
+    _check_integers(indices, "indices")
+    if len(indptr) != n_rows + 1:
+        raise _Malformed(f"indptr has {len(indptr)} values, but must have {n_rows + 1}")
+    if len(indices) != n_values:
+        raise _Malformed(f"indices has {len(indices)} values, but data has {n_values}")
+    if indptr[0] != 0:
+        raise _Malformed(f"indptr must start with 0, got {indptr[0]}")
+    falls = np.flatnonzero(indptr[1:] < indptr[:-1])
+    if falls.size:
+        k = falls[0]
+        raise _Malformed(f"indptr falls from {indptr[k]} at place {k} to {indptr[k + 1]}")
+    if indptr[-1] > n_values:
+        raise _Malformed(f"indptr ends with {indptr[-1]}, but there are {n_values} values")
+    _check_range(indices[: indptr[-1]], "indices", n_columns, minor)
+
+
+def _coordinates(table: Any) -> Any:
+    """COO; or DOK as COO, which NumPy alone makes of it."""
+    try:
+        return table.tocoo(copy=False)
+    except (OverflowError, TypeError, ValueError) as error:  # keys that are none
+        raise _Malformed(str(error)) from None
+
+
+def _check_coordinates(table: Any) -> None:
+    _check_values(table.data, 1)
+    if len(table.coords) != table.ndim:
+        raise _Malformed(f"coords holds {len(table.coords)} arrays, but there are {table.ndim} dimensions")
+    for axis, (places, size) in enumerate(zip(table.coords, table.shape, strict=True)):
+        _check_integers(places, f"coords[{axis}]")
+        if len(places) != len(table.data):
+            raise _Malformed(f"coords[{axis}] has {len(places)} values, but data has {len(table.data)}")
+        is_column = axis == table.ndim - 1
+        _check_range(places, f"coords[{axis}]", size, "columns" if is_column else "rows")
+
+
+def _check_lists(table: Any, n_rows: int, n_columns: int) -> None:
+    for label in ("rows", "data"):
+        lists = getattr(table, label)
+        if not (isinstance(lists, np.ndarray) and lists.shape == (n_rows,)):
+            raise _Malformed(f"{label} must be an array of {n_rows} lists")
+        if not all(type(one) is list for one in lists):
+            raise _Malformed(f"{label} holds something that is no list")
+    lengths = [np.fromiter(map(len, lists), np.int64, n_rows) for lists in (table.rows, table.data)]
+    wrong = np.flatnonzero(lengths[0] != lengths[1])
+    if wrong.size:
+        k = wrong[0]
+        raise _Malformed(f"row {k} has {lengths[0][k]} columns, but {lengths[1][k]} values")
+    try:
+        columns = np.fromiter(itertools.chain.from_iterable(table.rows), np.int64, lengths[0].sum())
+    except (OverflowError, TypeError, ValueError) as error:
+        raise _Malformed(f"rows must hold integers: {error}") from None
+    _check_range(columns, "rows", n_columns, "columns")
+
+
+def _checked_diagonals(table: Any, n_rows: int, n_columns: int) -> Any:
+    """Check DIA, and leave out diagonals that lie beyond the table, which SciPy allows."""
+    _check_values(table.data, 2)
+    offsets = table.offsets
+    _check_integers(offsets, "offsets")
+    if len(offsets) != len(table.data):
+        raise _Malformed(f"offsets has {len(offsets)} values, but data has {len(table.data)} rows")
+    if len(np.unique(offsets)) < len(offsets):
+        raise _Malformed("offsets holds a value twice")
+    within = (offsets > -n_rows) & (offsets < n_columns)
+    return table if within.all() else type(table)((table.data[within], offsets[within]), shape=table.shape)
+
+
+def _check_values(values: Any, n_dimensions: int) -> None:
+    if not (isinstance(values, np.ndarray) and values.ndim == n_dimensions):
+        raise _Malformed(f"data must be an array of {n_dimensions} dimensions, got {_told(values)}")
+    if values.dtype.kind not in "biufc":
+        raise _Malformed(f"data must hold numbers, got dtype {values.dtype}")
+
+
+def _check_integers(places: Any, label: str) -> None:
+    if not (isinstance(places, np.ndarray) and places.ndim == 1 and places.dtype.kind == "i"):
+        raise _Malformed(f"{label} must be an array of signed integers in one dimension, got {_told(places)}")
+
+
+def _told(values: Any) -> str:
+    if isinstance(values, np.ndarray):
+        return f"dtype {values.dtype} and shape {values.shape}"
+    return f"a {type(values).__name__}"
+
+
+def _check_range(places: Indices, label: str, size: int, what: str) -> None:
+    """Check that indices are from 0 to one below `size`."""
+    if places.size and not (places.min() >= 0 and places.max() < size):
+        k = np.flatnonzero((places < 0) | (places >= size))[0]
+        raise _Malformed(f"{label} holds {places[k]} at place {k}, but there are {size} {what}")
+
+
+def _is_canonical(rows: Any) -> bool:
+    """True if the columns of every row rise, and nothing lies behind the last row.
+
+    SciPy's own flag may be older than the arrays.
+    """
+    columns, begins = rows.indices, rows.indptr[1:-1]
+    if columns.size > rows.indptr[-1]:
+        return False
+    rises = columns[1:] > columns[:-1]
+    rises[begins[(begins > 0) & (begins < columns.size)] - 1] = True
+    return bool(rises.all())
+
+
+def _summed(rows: Any) -> Any:
+    """A copy in which the columns of every row rise: values at the same place are added up."""
+    n = rows.indptr[-1]
+    result = type(rows)((rows.data[:n], rows.indices[:n], rows.indptr), shape=rows.shape, copy=True)
+    result.sum_duplicates()
+    return result

@@ -1,0 +1,163 @@
+"""What an estimator is to predict: classes, labels or numbers, and what of them a new network has to know."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import numpy as np
+import scipy.sparse
+from numpy.typing import NDArray
+from sklearn.utils import column_or_1d
+from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
+from sklearn.utils.validation import _check_sample_weight, validate_data
+
+from ..system.validation import check_weights
+from .sparse import checked_sparse
+
+__all__ = ["FLOATS", "ClassTargets", "NumberTargets", "Targets"]
+
+Array = NDArray[Any]
+
+
+# What X may be of; all else becomes the first.
+FLOATS = (np.float64, np.float32)
+# Stands for a y that there is none of, where None is one that was forgotten.
+_NO_TARGETS = object()
+
+
+class Targets(ABC):
+    """What y is, and what of it an estimator has to know."""
+
+    n_outputs_: int
+    # What scikit-learn's validation is told of y.
+    _target_checks: ClassVar[dict[str, Any]] = {}
+
+    @abstractmethod
+    def _check_targets(self, y: Any, use: str) -> Any:
+        """y as it is given, checked for `use`; what a new network has to know of it is kept.
+
+        `use` is "new" of the data that begin a network, and "first" where what is to be known of them is
+        known; "warm" or "partial" of those that it goes on with, "validation" of others.
+        """
+
+    def _validated(self, X: Any, y: Any = _NO_TARGETS, *, reset: bool) -> Any:
+        """Return X, or X and y, as scikit-learn's `validate_data` has them, sparse tables checked first."""
+        options: dict[str, Any] = {"accept_sparse": "csr", "dtype": FLOATS, "order": "C", "reset": reset}
+        if y is not _NO_TARGETS:
+            options |= {"y": checked_sparse(y, "y"), "multi_output": True, **self._target_checks}
+        try:
+            return validate_data(self, checked_sparse(X), **options)
+        except OverflowError as error:
+            raise ValueError(f"X or y holds a number beyond all floats, scale it down: {error}") from None
+
+    @staticmethod
+    def _validated_weights(sample_weight: Any, X: Any) -> Any:
+        """Return checked weights (n,), ones for None."""
+        if sample_weight is not None:
+            try:
+                sample_weight = _check_sample_weight(sample_weight, X)
+            except OverflowError as error:
+                raise ValueError(
+                    f"sample_weight holds a number beyond all floats, scale it down: {error}"
+                ) from None
+        return check_weights(sample_weight, X.shape[0])
+
+
+class ClassTargets(Targets):
+    """Classes, or labels of which a sample has any number."""
+
+    classes_: Array
+    _has_labels: bool
+    # Whether the labels came as a sparse matrix: they are predicted as one then.
+    _is_sparse: bool
+
+    def _check_targets(self, y: Any, use: str) -> Any:
+        if use in ("new", "first"):
+            self._is_sparse = scipy.sparse.issparse(y)
+        if scipy.sparse.issparse(y):
+            y = y.toarray()
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        has_labels, classes = _classes_of(y)
+        if use == "new":
+            self._has_labels, self.classes_ = has_labels, classes
+        elif use == "warm" and not np.array_equal(classes, self.classes_):
+            raise ValueError(
+                "warm_start can only be used where `y` has the same classes as in the previous call to fit. "
+                f"Previously got {self.classes_}, `y` has {classes}"
+            )
+        elif len(np.setdiff1d(classes, self.classes_, assume_unique=True)):
+            raise ValueError(
+                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has "
+                f"{classes}."
+            )
+        if has_labels != self._has_labels:
+            raise ValueError(
+                "The object was not fitted with multilabel input."
+                if has_labels
+                else "The object was fitted with multilabel input: y must be a table with a column a label."
+            )
+        if has_labels and len(classes) != len(self.classes_):
+            raise ValueError(f"classes {self.classes_} mismatch with the labels {classes} found in the data")
+        if use in ("new", "first"):
+            n_classes = len(self.classes_)
+            self.n_outputs_ = n_classes if self._has_labels or n_classes > 2 else 1
+        return y
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the share of the samples that are predicted right, with all of their labels.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix (n_samples, n_features)
+        y : array-like (n_samples,), or array-like or sparse matrix (n_samples, n_labels)
+            The true classes, or 0 and 1 for the labels.
+        sample_weight : array-like (n_samples,), optional
+            Weights of the samples.
+
+        Returns
+        -------
+        float
+            From 0 to 1.
+
+        Raises
+        ------
+        ValueError
+            For data that do not fit.
+        """
+        return super().score(X, checked_sparse(y, "y"), sample_weight)  # type: ignore[misc]
+
+
+def _classes_of(y: Any) -> tuple[bool, Array]:
+    """Whether y says of each sample which labels it has, and the classes or labels there are."""
+    if y.ndim == 1 and y.dtype.kind in "iubU":  # can be nothing else, and is not asked at length
+        classes = np.unique(y)
+        if 2 * classes.size <= y.size:  # some versions of scikit-learn warn of more classes
+            # Text as long as the longest of them, as scikit-learn's are.
+            return False, np.array(classes.tolist()) if classes.dtype.kind == "U" else classes
+    kind = type_of_target(y, input_name="y")
+    if kind.startswith(("continuous", "unknown")):
+        check_classification_targets(y)  # raises: for other kinds it only warns of many classes
+    if kind == "multiclass-multioutput":
+        raise ValueError("Multioutput target data is not supported with label binarization")
+    has_labels = kind.startswith("multilabel")
+    return has_labels, np.arange(y.shape[1]) if has_labels else unique_labels(y)
+
+
+class NumberTargets(Targets):
+    """Numbers, one or several a sample."""
+
+    _target_checks: ClassVar[dict[str, Any]] = {"y_numeric": True}
+
+    def _check_targets(self, y: Any, use: str) -> Any:
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        n_outputs = 1 if y.ndim == 1 else y.shape[1]
+        if use in ("new", "first"):
+            self.n_outputs_ = n_outputs
+        elif n_outputs != self.n_outputs_:
+            raise ValueError(
+                f"y has {n_outputs} outputs, but the estimator was fitted with {self.n_outputs_}"
+            )
+        return y

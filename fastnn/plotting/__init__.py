@@ -1,0 +1,1 @@
+"""Drawings with matplotlib: decision boundaries, training histories, animations."""

@@ -1,0 +1,222 @@
+"""The analytic gradient against central differences, as CS231n describes ("Neural Networks Part 3").
+
+In float64, at several points on the way of a short training, since mistakes may hide at the first. A
+derivative is compared with a difference quotient of the fourth order, except where a kink of a piecewise
+activation or loss lies between its points: no quotient tells the derivative there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..engine.backends import Backend, Job, Memory
+from ..network.description import Network
+from ..optimizers import Momentum
+from ..reference.layer import ACTIVATIONS
+from ..reference.loss import LOSSES
+from ..reference.network import Batch, forward_pass
+
+__all__ = ["GradientReport", "check_gradients"]
+
+Array = NDArray[Any]
+
+# Half of the distance of the outer points, for a parameter of size 1. The quotient is then wrong by about
+# 1e-12 for rounding, and for its order by 1e-17, or 1e-11 below the batch normalisation of few samples.
+STEP = 2e-4
+# Points and weights of the quotient.
+STENCIL = ((-1.0, 1 / 6), (-0.5, -4 / 3), (0.5, 4 / 3), (1.0, -1 / 6))
+# A derivative below this share of the array's largest one is compared with that.
+FLOOR = 1e-3
+# So is one that is not this many times as large as what rounding does to the quotient, 1e-15 of the loss
+# by the step; as the derivatives by the biases below a batch normalisation, which are 0.
+TELLABLE = 1e8
+ROUNDING = 1e-15
+# Steps of training from one point to the next.
+STEPS_BETWEEN = 5
+
+
+@dataclass(frozen=True)
+class ArrayReport:
+    """What was found for one array of parameters."""
+
+    name: str
+    shape: tuple[int, ...]
+    n_checked: int
+    n_kinks: int  # parameters that were not counted
+    max_relative_error: float
+
+    def __str__(self) -> str:
+        kinks = f", {self.n_kinks} at kinks not counted" if self.n_kinks else ""
+        return (
+            f"{self.name:<10} {self.shape!s:<12} max relative error {self.max_relative_error:.2e} "
+            f"({self.n_checked} checked{kinks})"
+        )
+
+
+@dataclass(frozen=True)
+class GradientReport:
+    """Result of a gradient check, shown as a table: a line for each array of parameters.
+
+    Attributes
+    ----------
+    arrays : tuple of ArrayReport
+        With name, shape, n_checked, n_kinks and max_relative_error.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> report = fastnn.Model([2, 3, 2], random_state=0).check_gradients([[0.0, 1.0], [1.0, -1.0]], [0, 1])
+    >>> [array.name for array in report.arrays]
+    ['W[0]', 'b[0]', 'W[1]', 'b[1]']
+    >>> print(str(report).splitlines()[0])  # doctest: +ELLIPSIS
+    W[0] (2, 3) max relative error ... (18 checked)
+    """
+
+    arrays: tuple[ArrayReport, ...]
+
+    @property
+    def max_relative_error(self) -> float:
+        """The largest of all arrays: below 1e-7 is right, above 1e-4 wrong; NaN if none was checked."""
+        return float(np.fmax.reduce([array.max_relative_error for array in self.arrays]))
+
+    def __repr__(self) -> str:
+        return "\n".join(map(str, self.arrays))
+
+
+def check_gradients(
+    backend: Backend,
+    network: Network,
+    parameters: Array,
+    statistics: Array,
+    X: Array,
+    y: Array,
+    weights: NDArray[np.float64],
+    n_samples: int,
+    n_points: int,
+    n_parameters: int,
+    seed: int,
+) -> GradientReport:
+    """Compare the backend's gradient with difference quotients of its loss.
+
+    Parameters
+    ----------
+    backend : Backend
+    network : Network
+    parameters, statistics : array
+        Where to begin; not changed.
+    X, y, weights : array
+        The samples, as a `Job` takes them.
+    n_samples : int
+        How many of them are looked at: all, or so many chosen at random.
+    n_points : int
+        Points that are looked at.
+    n_parameters : int
+        How many parameters of an array are looked at at a point: all, or so many chosen at random.
+    seed : int
+        Of the choice, and of the masks of dropout, which stay the same for all evaluations at a point.
+
+    Returns
+    -------
+    GradientReport
+    """
+    wide = replace(network, dtype=np.dtype(np.float64))
+    random = np.random.default_rng(seed)
+    if len(X) > n_samples:
+        # Of those that count, and in their order, which dropout's masks follow.
+        counting = np.flatnonzero(weights)
+        few = np.sort(random.permutation(counting)[:n_samples])
+        X, y, weights = X[few], y[few], weights[few]
+    X, y = X.astype(np.float64), y.astype(np.float64)
+    weights = weights / weights.sum()
+    parameters = wide.adopted(network, parameters)
+    network = wide
+    statistics = statistics.astype(np.float64)
+    arrays = _arrays(network)
+    found: dict[str, list[Any]] = {name: [0, 0, math.nan] for name in arrays}
+    for point in range(n_points):
+        if point:
+            job = Job(
+                X, y, weights, STEPS_BETWEEN, len(X), seed=seed + point, optimizer=Momentum(), epsilon=0.02
+            )
+            memory = Memory.fresh(network, parameters, job)
+            trainer = backend.trainer(network, parameters, statistics, job, memory)
+            while trainer.n_passes < STEPS_BETWEEN and trainer.run(STEPS_BETWEEN):
+                pass  # one call need not be all, and where it is must not depend on the time
+        key = seed + point
+        evaluate = backend.objective(network, statistics.copy(), X, y, weights, key)
+        loss, gradient = evaluate(parameters)
+        for name, (begin, shape) in arrays.items():
+            size = math.prod(shape)
+            chosen = np.arange(size) if size <= n_parameters else random.permutation(size)[:n_parameters]
+            scale = FLOOR * np.abs(gradient[begin : begin + size]).max()
+            for k in begin + chosen:
+                step = STEP * max(1.0, abs(parameters[k]))
+                moved = [_with(parameters, k, factor * step) for factor, _ in STENCIL]
+                if not _is_smooth(network, statistics, moved, X, y, weights, key):
+                    found[name][1] += 1
+                    continue
+                quotient = sum(
+                    weight * evaluate(values)[0] for values, (_, weight) in zip(moved, STENCIL, strict=True)
+                ) / step  # fmt: skip
+                rounding = ROUNDING * max(1.0, abs(loss)) / step
+                size_of_both = max(abs(quotient), abs(gradient[k]), scale, TELLABLE * rounding)
+                error = float(abs(quotient - gradient[k]) / size_of_both)
+                found[name][0] += 1
+                found[name][2] = np.fmax(found[name][2], math.inf if math.isnan(error) else error)
+    return GradientReport(
+        tuple(ArrayReport(name, shape, *found[name]) for name, (_, shape) in arrays.items())
+    )
+
+
+def _with(parameters: Array, k: int, change: float) -> Array:
+    result = parameters.copy()
+    result[k] += change
+    return result
+
+
+def _arrays(network: Network) -> dict[str, tuple[int, tuple[int, ...]]]:
+    """Begin in the flat vector and shape of every array of parameters."""
+    arrays: dict[str, tuple[int, tuple[int, ...]]] = {}
+    for position, layer in enumerate(network.layers):
+        arrays[f"W[{position}]"] = layer.weights, (layer.n_in, layer.n_out)
+        arrays[f"b[{position}]"] = layer.biases, (1, layer.n_out)
+        if layer.scales >= 0:
+            arrays[f"scale[{position}]"] = layer.scales, (1, layer.n_out)
+            arrays[f"shift[{position}]"] = layer.shifts, (1, layer.n_out)
+    return arrays
+
+
+def _is_smooth(
+    network: Network, statistics: Array, points: list[Array], X: Array, y: Array, weights: Array, key: int
+) -> bool:
+    """Whether no kink lies between the points."""
+    all_sides = [list(_sides(network, statistics, values, X, y, weights, key)) for values in points]
+    return not any(
+        (a != b).any() for sides in all_sides[1:] for a, b in zip(all_sides[0], sides, strict=True)
+    )
+
+
+def _sides(
+    network: Network, statistics: Array, parameters: Array, X: Array, y: Array, weights: Array, key: int
+) -> Iterator[Array]:
+    """On which side of its kink everything that has one is."""
+    rates = network.dropout or (0.0,) * len(network.layers)
+    batch = Batch(
+        weights, network.scales(parameters), network.shifts(parameters), network.running(statistics.copy()),
+        rates, key,
+    )  # fmt: skip
+    traces = forward_pass(
+        network.activations, network.weights(parameters), network.biases(parameters), X, batch
+    )
+    for name, trace in zip(network.activations, traces, strict=True):
+        if ACTIVATIONS[name].has_kink:
+            yield trace.Z > 0
+    loss = LOSSES[network.loss.name]
+    targets = y[:, 0] if network.loss.of_labels else y
+    yield from (side > 0 for side in loss.kinks(traces[-1].A, targets, network.loss.parameter))

@@ -1,0 +1,106 @@
+"""A hint where a learning rate is too high for a gradient that is a sum over the samples.
+
+The first steps are then so long that units end where their derivatives vanish, or the loss jumps to and fro
+for good. From the losses alone that cannot be told from data that are hard to learn. So where the loss
+has hardly fallen and the rate is above the tutorial's for this number of samples, a short trial from the same
+parameters, with lower rates, decides whether there is a hint.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..engine.backends import Backend, Job, Memory
+from ..network.description import Network
+from ..optimizers import SGD, Momentum, Nesterov
+from ..schedules import Constant
+from .loop import History, record_every
+
+__all__ = ["may_be_too_high", "rate_hint"]
+
+# The tutorial's learning rate, 0.01, times its 200 samples: a product not above it is not looked at. Trials
+# have this product, and a fifth of it, which large values of X may need.
+USUAL_PRODUCT = 2.0
+TRIED_PRODUCTS = (USUAL_PRODUCT, USUAL_PRODUCT / 5)
+# Share of its first value below which the loss has fallen well.
+FALLEN = 0.25
+# Share of the loss below which a trial is better by more than chance.
+BETTER = 0.75
+# Passes of a trial, and the operations that limit them: some 0.1 s. Fewer passes than the least tell nothing.
+LEAST_PASSES, MOST_PASSES, MOST_OPERATIONS = 100, 1000, 5e9
+
+
+def may_be_too_high(job: Job) -> bool:
+    """Return True where a gradient is summed over so many samples that the rate may be too high for it."""
+    return (
+        type(job.optimizer) in (SGD, Momentum, Nesterov)
+        and not (job.averaged or job.clip_norm)
+        and job.batch_size == job.X.shape[0]
+        and job.epsilon * job.weights.sum() > USUAL_PRODUCT * (1 + 1e-9)
+    )
+
+
+def rate_hint(
+    backend: Backend,
+    network: Network,
+    parameters: NDArray[np.floating],
+    statistics: NDArray[np.floating],
+    job: Job,
+    history: History,
+) -> str | None:
+    """Return a hint with a lower rate if a trial with it is far better than the training was, else None.
+
+    Parameters
+    ----------
+    backend : Backend
+    network : Network
+    parameters, statistics : array
+        Those that the training began with; not changed.
+    job : Job
+        The training, for which `may_be_too_high` is True.
+    history : History
+        Its losses.
+    """
+    if not len(history):
+        return None
+    n_passes = int(history.passes[-1]) + 1
+    loss = min(np.median(history.loss[len(history) // 2 :]), history.loss[-1])
+    operations = 6 * network.n_parameters * job.X.shape[0]
+    n_tried = min(n_passes, MOST_PASSES, int(MOST_OPERATIONS / operations))
+    if n_tried < LEAST_PASSES or loss < FALLEN * history.loss[0]:
+        return None
+    total = job.weights.sum()
+    trials = []
+    for product in TRIED_PRODUCTS:
+        epsilon = float(f"{product / total:.1g}")  # rounded, as a user would write it
+        trial = replace(
+            job, epsilon=epsilon, schedule=Constant(), num_passes=n_tried, record_every=record_every(n_tried)
+        )
+        trials.append((_last_loss(backend, network, parameters.copy(), statistics.copy(), trial), epsilon))
+    tried, epsilon = min(trials)
+    if not tried < BETTER * loss:
+        return None
+    return (
+        f"epsilon={job.epsilon:g} seems too high for the sum of the gradients of {job.X.shape[0]} samples: "
+        f"the loss ended at {history.loss[-1]:.4g}, and with epsilon={epsilon:g} it is {tried:.4g} after "
+        f"{n_tried} passes. Lower epsilon, or choose reduction='mean', with which a rate suits any number of "
+        "samples."
+    )
+
+
+def _last_loss(
+    backend: Backend,
+    network: Network,
+    parameters: NDArray[np.floating],
+    statistics: NDArray[np.floating],
+    job: Job,
+) -> float:
+    """Train in place, and return the mean loss in the last pass, infinity if the training diverges."""
+    trainer = backend.trainer(network, parameters, statistics, job, Memory.fresh(network, parameters, job))
+    while trainer.n_passes < job.num_passes:
+        if not trainer.run(job.num_passes):
+            return np.inf
+    return float(trainer.records.losses[-1] / job.weights.sum())

@@ -1,0 +1,83 @@
+"""Threads that run a kernel side by side wait for one another here.
+
+A barrier is two integers, threads arrived and rounds finished, in memory that all share. The last
+to arrive opens the next round; the others spin on its number, which takes a few hundred
+nanoseconds where every thread has a core, and hand their core on where one is needed elsewhere.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import llvmlite.binding
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from ..compiler.numba_internals import cgutils
+from .simd import IS_X86, shared_function
+
+__all__ = ["wait"]
+
+# Looks at the round before the core is handed on, some 20 us.
+SPINS = 1000
+# What hands it on, where the C library has it; Windows' own name has the same signature.
+YIELD = next(
+    (name for name in ("sched_yield", "SwitchToThread") if llvmlite.binding.address_of_symbol(name)), None
+)
+
+
+@intrinsic
+def wait(typing_context, barrier, n_threads):
+    """Return when `n_threads` threads have called this; barrier: zeros at first, (16,) of int64.
+
+    What each wrote before it arrived, all can read afterwards. One alone does not wait.
+    """
+    if not (isinstance(barrier, types.Array) and barrier.dtype == types.int64 and barrier.ndim == 1):
+        return None
+
+    def generate(context, builder, signature, args):
+        data = context.make_array(barrier)(context, builder, args[0]).data
+        with builder.if_then(builder.icmp_signed(">", args[1], args[1].type(1))):
+            kinds = [data.type, args[1].type]
+            function = shared_function(builder.module, "fastnn_wait", kinds, _emit_wait)
+            builder.call(function, [data, args[1]])
+        return context.get_dummy_value()
+
+    return types.void(barrier, types.int64), generate
+
+
+def _emit_wait(builder: Any, arrived: Any, n_threads: Any) -> None:
+    one = n_threads.type(1)
+    # A cache line apart: spinning on one must not slow arrivals at the other.
+    finished = builder.gep(arrived, [one.type(8)], inbounds=True)
+    now = builder.load_atomic(finished, "acquire", 8)
+    before = builder.atomic_rmw("add", arrived, one, "acq_rel")
+    is_last = builder.icmp_signed("==", builder.add(before, one), n_threads)
+    with builder.if_else(is_last) as (last, others):
+        with last:
+            builder.store_atomic(one.type(0), arrived, "monotonic", 8)
+            builder.atomic_rmw("add", finished, one, "release")
+        with others:
+            spins = cgutils.alloca_once_value(builder, one.type(0))
+            head, body, end = (builder.append_basic_block(f"wait.{name}") for name in ("head", "body", "end"))
+            builder.branch(head)
+            builder.position_at_end(head)
+            same = builder.icmp_signed("==", builder.load_atomic(finished, "acquire", 8), now)
+            builder.cbranch(same, body, end)
+            builder.position_at_end(body)
+            count = builder.add(builder.load(spins), one)
+            builder.store(count, spins)
+            if IS_X86:
+                pause = cgutils.get_or_insert_function(
+                    builder.module, ir.FunctionType(ir.VoidType(), []), "llvm.x86.sse2.pause"
+                )
+                builder.call(pause, [])
+            if YIELD:
+                with builder.if_then(builder.icmp_signed(">", count, one.type(SPINS))):
+                    hand_on = cgutils.get_or_insert_function(
+                        builder.module, ir.FunctionType(ir.IntType(32), []), YIELD
+                    )
+                    builder.call(hand_on, [])
+            builder.branch(head)
+            builder.position_at_end(end)

@@ -1,0 +1,516 @@
+"""Matrix products in register blocks, the innermost loops of the gates.
+
+A block keeps a few rows of the result, several vectors wide, in registers while it walks along the
+sum, so that every value loaded is used several times. Its instructions are emitted one by one:
+unrolled as written here, free of checks against overlap, and without a loop vectoriser to persuade.
+
+All products have one form, ``result[r, :] = start + sum over m of coefficient(r, m) * source[m, :]``:
+the forward one and the one for the inputs run along the samples, the one for the weights runs along
+the layer's outputs and therefore reads the derivatives transposed. A result is covered in panels as
+wide as a block, a panel in chunks of terms that stay in the first-level cache, a chunk in blocks of
+rows. So there is one function for all of them in the compiled code, which knows rows and their
+distances alone, and is called: unlike what is built into its callers, it is compiled once a kernel.
+
+Shape letters: I inputs, J outputs of a layer, T samples of a tile (columns), V outputs filled up to
+whole vectors.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from ..compiler.numba_internals import cgutils, checks_bounds, return_error
+from .simd import (
+    LLVM_TYPES,
+    VECTOR_BYTES,
+    Value,
+    Vector,
+    element_pointer,
+    is_plain,
+    shared_function,
+    sums_of_lanes,
+    vector_of,
+    vector_pointer,
+)
+
+__all__ = [
+    "add_outer_sums",
+    "add_row_sum",
+    "column_sums",
+    "outer_product",
+    "product_backward",
+    "product_forward",
+]
+
+# Blocks, widest first: vectors wide, and rows: as many as leave registers for what is multiplied
+# (of 32 with AVX-512, of 16 else), then those for the rows left.
+BLOCKS: tuple[tuple[int, tuple[int, ...]], ...] = (
+    ((4, (6, 4, 3, 2, 1)), (2, (8, 4, 2, 1)), (1, (8, 4, 2, 1)))
+    if VECTOR_BYTES == 64
+    else ((2, (6, 4, 3, 2, 1)), (1, (8, 4, 2, 1)))
+)
+# Terms of a chunk: a panel of so many rows, 32 KB at the most, stays in the first-level cache, and the
+# coefficients, which every panel reads again, in the second-level one. Half as many where the coefficients of
+# a term lie side by side: every term's are on a cache line of their own then, at such distances that few of
+# them stay.
+CHUNK = 128
+# Additions in flight that hide the latency of one.
+PARALLEL_SUMS = 8
+
+
+class _Matrix:
+    """A kernel's matrix argument at compile time."""
+
+    def __init__(self, context: Any, builder: Any, type: Any, value: Any) -> None:
+        self.context, self.builder, self.type, self.value = context, builder, type, value
+        self.array = context.make_array(type)(context, builder, value)
+        self.shape = cgutils.unpack_tuple(builder, self.array.shape, type.ndim)
+        self.vector = vector_of(type)
+
+    def load(self, row: Any, column: Any) -> Value:
+        pointer = vector_pointer(self.context, self.builder, self.type, self.value, row, column)
+        loaded = self.builder.load(pointer, align=self.type.dtype.bitwidth // 8)
+        return Value(self.context, self.builder, self.vector, loaded)
+
+    def store(self, row: Any, column: Any, value: Value) -> None:
+        pointer = vector_pointer(self.context, self.builder, self.type, self.value, row, column)
+        self.builder.store(value.ir, pointer, align=self.type.dtype.bitwidth // 8)
+
+    def pointer(self, row: Any, column: Any) -> Any:
+        """Pointer to one element."""
+        return element_pointer(self.context, self.builder, self.type, self.value, row, column, 1)
+
+    def spread(self, row: Any, column: Any) -> Value:
+        """One element, in every lane."""
+        scalar = self.builder.load(self.pointer(row, column))
+        return Value.wrap(self.context, self.builder, self.vector, scalar, self.type.dtype)
+
+    def zero(self) -> Value:
+        return Value(self.context, self.builder, self.vector, ir.Constant(self.vector.llvm, None))
+
+
+class _Rows:
+    """Rows of a matrix inside of the product's function: a pointer and the distance of the rows."""
+
+    def __init__(self, context: Any, builder: Any, vector: Vector, pointer: Any, distance: Any) -> None:
+        self._context, self._builder, self._vector = context, builder, vector
+        self._pointer, self._distance = pointer, distance
+
+    def element(self, row: Any, column: Any) -> Any:
+        """Pointer to one element."""
+        builder = self._builder
+        offset = builder.add(builder.mul(row, self._distance, flags=("nsw",)), column, flags=("nsw",))
+        return builder.gep(self._pointer, [offset], inbounds=True)
+
+    def load(self, row: Any, column: Any) -> Value:
+        loaded = self._builder.load(self._at(row, column), align=self._vector.dtype.bitwidth // 8)
+        return Value(self._context, self._builder, self._vector, loaded)
+
+    def store(self, row: Any, column: Any, value: Value) -> None:
+        self._builder.store(value.ir, self._at(row, column), align=self._vector.dtype.bitwidth // 8)
+
+    def _at(self, row: Any, column: Any) -> Any:
+        return self._builder.bitcast(self.element(row, column), self._vector.llvm.as_pointer())
+
+
+class _Heads(_Rows):
+    """The same, of which only the first `count` lanes of a vector are there."""
+
+    def __init__(self, rows: _Rows, count: Any) -> None:
+        super().__init__(rows._context, rows._builder, rows._vector, rows._pointer, rows._distance)
+        self._zero = Value(rows._context, rows._builder, rows._vector, ir.Constant(rows._vector.llvm, None))
+        limit = Value.wrap(rows._context, rows._builder, rows._vector, count, types.intp)
+        self._mask = self._zero.lane_numbers() < limit
+
+    def load(self, row: Any, column: Any) -> Value:
+        return self._zero.masked_load(self._at(row, column), self._mask)
+
+    def store(self, row: Any, column: Any, value: Value) -> None:
+        value.masked_store(self._at(row, column), self._mask)
+
+
+def _are_plain(read: tuple, written: tuple) -> bool:
+    """Whether a product may take these matrices: all of one dtype, as kernels want them."""
+    return (
+        all(is_plain(matrix, 2) for matrix in read)
+        and all(is_plain(matrix, 2, written=True) for matrix in written)
+        and len({matrix.dtype for matrix in (*read, *written)}) == 1
+    )
+
+
+def _offset(builder: Any, index: Any, by: int) -> Any:
+    return builder.add(index, index.type(by), flags=("nsw",)) if by else index
+
+
+def _for_blocks(
+    builder: Any, begin: Any, end: Any, sizes: tuple[int, ...], unit: int, body: Callable[[Any, int], None]
+) -> Any:
+    """Run ``body(position, size)`` from `begin` on, in steps of ``size * unit``.
+
+    The first of `sizes`, which fall, as often as it fits, then each of the others at most once.
+    Returns the position behind the last.
+    """
+    intp = begin.type
+    position = cgutils.alloca_once(builder, intp)
+    builder.store(begin, position)
+
+    def fits(size: int) -> Any:
+        return builder.icmp_signed("<=", _offset(builder, builder.load(position), size * unit), end)
+
+    def take(size: int) -> None:
+        at = builder.load(position)
+        body(at, size)
+        builder.store(builder.add(at, intp(size * unit), flags=("nsw",)), position)
+
+    with _while(builder, lambda: fits(sizes[0])):
+        take(sizes[0])
+    for size in sizes[1:]:
+        with builder.if_then(fits(size)):
+            take(size)
+    return builder.load(position)
+
+
+@contextlib.contextmanager
+def _while(builder: Any, condition: Callable[[], Any]) -> Iterator[None]:
+    """``while condition():`` around the instructions emitted within."""
+    head, body, end = (builder.append_basic_block(f"while.{part}") for part in ("head", "body", "end"))
+    builder.branch(head)
+    builder.position_at_end(head)
+    builder.cbranch(condition(), body, end)
+    builder.position_at_end(body)
+    yield
+    builder.branch(head)
+    builder.position_at_end(end)
+
+
+@contextlib.contextmanager
+def _chunks(builder: Any, n_terms: Any, size: Any) -> Iterator[tuple[Any, Any]]:
+    """(begin, end) of runs of at most `size` terms; one, empty, where there are none."""
+    position = cgutils.alloca_once(builder, n_terms.type)
+    body, behind = (builder.append_basic_block(f"chunks.{part}") for part in ("body", "end"))
+    builder.store(n_terms.type(0), position)
+    builder.branch(body)
+    builder.position_at_end(body)
+    begin = builder.load(position)
+    end = builder.add(begin, size, flags=("nsw",))
+    end = builder.select(builder.icmp_signed("<", end, n_terms), end, n_terms)
+    yield begin, end
+    builder.store(end, position)
+    builder.cbranch(builder.icmp_signed("<", end, n_terms), body, behind)
+    builder.position_at_end(behind)
+
+
+# Arguments of the product's function: `P` a pointer to the matrices' dtype, the others integers.
+ARGUMENTS = {
+    "coefficients": "P", "row_distance": "I", "term_distance": "I",  # coefficient(r, m)
+    "starts": "P", "start_distance": "I",  # of every row, where the sum is not added
+    "source": "P", "source_distance": "I",
+    "result": "P", "result_distance": "I",
+    "n_rows": "I", "n_terms": "I", "n_columns": "I", "adds": "I",
+}  # fmt: skip
+
+
+def _product_function(context: Any, module: Any, vector: Vector) -> Any:
+    """The function in `module` that computes any product of matrices of `vector`'s dtype.
+
+    ``result[r, c] = start + sum over m of coefficients[r * row_distance + m * term_distance] * source[m, c]``
+    where the start is ``starts[r * start_distance]``, or what the result holds where `adds` is 1. The rows
+    of the source are whole vectors; those of the result need not be.
+    """
+    pointer = LLVM_TYPES[vector.dtype].as_pointer()
+    kinds = [ir.IntType(64) if kind == "I" else pointer for kind in ARGUMENTS.values()]
+
+    def emit(builder: Any, *arguments: Any) -> None:
+        _emit_product(context, builder, vector, **dict(zip(ARGUMENTS, arguments, strict=True)))
+
+    return shared_function(module, f"fastnn_product_{vector.dtype}", kinds, emit)
+
+
+def _emit_product(
+    context: Any, builder: Any, vector: Vector, *, coefficients: Any, row_distance: Any, term_distance: Any,
+    starts: Any, start_distance: Any, source: Any, source_distance: Any, result: Any, result_distance: Any,
+    n_rows: Any, n_terms: Any, n_columns: Any, adds: Any,
+) -> None:  # fmt: skip
+    """The body of the product's function."""
+    lanes, zero = vector.lanes, n_rows.type(0)
+    terms = _Rows(context, builder, vector, source, source_distance)
+    results = _Rows(context, builder, vector, result, result_distance)
+
+    def spread(pointer: Any, *offsets: Any) -> Value:
+        for offset in offsets:
+            pointer = builder.gep(pointer, [offset], inbounds=True)
+        return Value.wrap(context, builder, vector, builder.load(pointer), vector.dtype)
+
+    side_by_side = builder.icmp_signed("==", row_distance, zero.type(1))
+    chunk = builder.select(side_by_side, zero.type(CHUNK // 2), zero.type(CHUNK))
+
+    def panel(
+        begin: Any, end: Any, column: Any, width: int, row_sizes: tuple[int, ...], results: _Rows
+    ) -> None:
+        columns = [_offset(builder, column, lanes * v) for v in range(width)]
+        takes_up = builder.or_(adds, builder.zext(builder.icmp_signed(">", begin, zero), adds.type))
+
+        def block(first: Any, height: int) -> None:
+            rows = [_offset(builder, first, k) for k in range(height)]
+            sums = [[cgutils.alloca_once(builder, vector.llvm) for _ in columns] for _ in rows]
+            with builder.if_else(builder.icmp_signed("!=", takes_up, zero)) as (taken_up, begun):
+                with taken_up:
+                    for row, cells in zip(rows, sums, strict=True):
+                        for cell, c in zip(cells, columns, strict=True):
+                            builder.store(results.load(row, c).ir, cell)
+                with begun:
+                    for row, cells in zip(rows, sums, strict=True):
+                        start = spread(starts, builder.mul(row, start_distance))
+                        for cell in cells:
+                            builder.store(start.ir, cell)
+            offsets = [builder.mul(row, row_distance) for row in rows]
+            with cgutils.for_range_slice(builder, begin, end, zero.type(1), inc=True) as (term, _):
+                values = [terms.load(term, c) for c in columns]
+                at = builder.gep(coefficients, [builder.mul(term, term_distance)], inbounds=True)
+                for offset, cells in zip(offsets, sums, strict=True):
+                    factor = spread(at, offset)
+                    for cell, value in zip(cells, values, strict=True):
+                        builder.store(factor.fma(value, factor.like(builder.load(cell))).ir, cell)
+            for row, cells in zip(rows, sums, strict=True):
+                for cell, c in zip(cells, columns, strict=True):
+                    results.store(row, c, Value(context, builder, vector, builder.load(cell)))
+
+        _for_blocks(builder, zero, n_rows, row_sizes, 1, block)
+
+    rows_of_width = dict(BLOCKS)
+    with _chunks(builder, n_terms, chunk) as (begin, end):
+        behind = _for_blocks(
+            builder, zero, n_columns, tuple(rows_of_width), lanes,
+            lambda column, width: panel(begin, end, column, width, rows_of_width[width], results),
+        )  # fmt: skip
+        rest = builder.sub(n_columns, behind)
+        with builder.if_then(builder.icmp_signed(">", rest, zero)):
+            panel(begin, end, behind, 1, rows_of_width[1], _Heads(results, rest))
+
+
+def _call_product(source: _Matrix, result: _Matrix, **arguments: Any) -> None:
+    """Emit a call of the product's function; what is not given is 0, and no start is a start of 0."""
+    context, builder = source.context, source.builder
+    zero = source.zero()
+    nothing = cgutils.alloca_once_value(builder, LLVM_TYPES[source.type.dtype](0.0))
+    one = ir.IntType(64)(1)
+    values = {
+        "starts": nothing, "start_distance": one.type(0), "adds": one.type(0),
+        "source": source.array.data, "source_distance": source.shape[1],
+        "result": result.array.data, "result_distance": result.shape[1],
+        "n_terms": source.shape[0], "n_columns": result.shape[1], "n_rows": result.shape[0],
+        **arguments,
+    }  # fmt: skip
+    function = _product_function(context, builder.module, zero.type)
+    builder.call(function, [values[name] for name in ARGUMENTS])
+
+
+def _check(context: Any, builder: Any, *pairs: tuple[Any, Any]) -> None:
+    """With bounds checking on, raise where two lengths that should be equal are not."""
+    if checks_bounds(context):
+        for left, right in pairs:
+            with builder.if_then(builder.icmp_signed("!=", left, right), likely=False):
+                return_error(context, builder, IndexError, "matrices of a product do not fit")
+
+
+def _matrices(context: Any, builder: Any, signature: Any, args: Any) -> list[_Matrix]:
+    return [
+        _Matrix(context, builder, type, value)
+        for type, value in zip(signature.args, args, strict=True)
+        if isinstance(type, types.Array)
+    ]
+
+
+@intrinsic
+def product_forward(typing_context, W, b, X, Z):
+    """``Z = W^T X + b``; W (I, J), b (1, J), X (I, T), Z (J, T)."""
+    if not _are_plain((W, b, X), (Z,)):
+        return None
+
+    def generate(context, builder, signature, args):
+        weights, bias, source, result = _matrices(context, builder, signature, args)
+        _check(
+            context, builder, (weights.shape[0], source.shape[0]), (weights.shape[1], result.shape[0]),
+            (bias.shape[1], result.shape[0]), (source.shape[1], result.shape[1]),
+        )  # fmt: skip
+        one = weights.shape[0].type(1)
+        _call_product(
+            source, result, coefficients=weights.array.data, row_distance=one,
+            term_distance=weights.shape[1], starts=bias.array.data, start_distance=one,
+        )  # fmt: skip
+        return context.get_dummy_value()
+
+    return types.void(W, b, X, Z), generate
+
+
+@intrinsic
+def product_backward(typing_context, W, dZ, dX):
+    """``dX = W dZ``; W (I, J), dZ (J, T), dX (I, T)."""
+    if not _are_plain((W, dZ), (dX,)):
+        return None
+
+    def generate(context, builder, signature, args):
+        weights, source, result = _matrices(context, builder, signature, args)
+        _check(
+            context, builder, (weights.shape[0], result.shape[0]), (weights.shape[1], source.shape[0]),
+            (source.shape[1], result.shape[1]),
+        )  # fmt: skip
+        _call_product(
+            source, result, coefficients=weights.array.data, row_distance=weights.shape[1],
+            term_distance=weights.shape[0].type(1),
+        )  # fmt: skip
+        return context.get_dummy_value()
+
+    return types.void(W, dZ, dX), generate
+
+
+@intrinsic
+def outer_product(typing_context, X, transposed, dW, adds):
+    """``dW = X dZ^T``, or ``dW += `` that; X (I, T), `transposed` dZ^T (T, V), dW (I, J), adds bool."""
+    if not _are_plain((X, transposed), (dW,)):
+        return None
+
+    def generate(context, builder, signature, args):
+        inputs, source, result = _matrices(context, builder, signature, args)
+        _check(context, builder, (inputs.shape[0], result.shape[0]), (inputs.shape[1], source.shape[0]))
+        one = inputs.shape[0].type(1)
+        _call_product(
+            source, result, coefficients=inputs.array.data, row_distance=inputs.shape[1],
+            term_distance=one, adds=builder.zext(args[3], one.type),
+        )  # fmt: skip
+        return context.get_dummy_value()
+
+    return types.void(X, transposed, dW, types.boolean), generate
+
+
+@intrinsic
+def column_sums(typing_context, transposed, db, adds):
+    """``db[0, j] = sum over t of dZ[j, t]``, or ``+=``; `transposed` dZ^T (T, V), db (1, J), adds bool."""
+    if not _are_plain((transposed,), (db,)):
+        return None
+
+    # T is a whole number of vectors.
+    n_sums = min(PARALLEL_SUMS, vector_of(transposed).lanes)
+
+    def generate(context, builder, signature, args):
+        source, result = _matrices(context, builder, signature, args)
+        zero = source.zero()
+        T, n_outputs = source.shape[0], result.shape[1]
+        sums = [cgutils.alloca_once(builder, zero.type.llvm) for _ in range(n_sums)]
+        lanes = T.type(zero.type.lanes)
+        with cgutils.for_range_slice(builder, T.type(0), n_outputs, lanes, inc=True) as (column, _):
+            for cell in sums:
+                builder.store(zero.ir, cell)
+            with cgutils.for_range_slice(builder, T.type(0), T, T.type(n_sums), inc=True) as (t, _):
+                for k, cell in enumerate(sums):
+                    value = source.load(_offset(builder, t, k), column)
+                    builder.store((zero.like(builder.load(cell)) + value).ir, cell)
+            totals = [zero.like(builder.load(cell)) for cell in sums]
+            while len(totals) > 1:
+                totals = [left + right for left, right in zip(totals[::2], totals[1::2], strict=True)]
+            limit = Value.wrap(context, builder, zero.type, builder.sub(n_outputs, column), types.intp)
+            mask = zero.lane_numbers() < limit
+            at = builder.bitcast(result.pointer(T.type(0), column), zero.type.llvm.as_pointer())
+            held = zero.masked_load(at, mask)
+            # Where it is not added to, what is there may be anything.
+            (held.like(builder.select(args[2], held.ir, zero.ir)) + totals[0]).masked_store(at, mask)
+        return context.get_dummy_value()
+
+    return types.void(transposed, db, types.boolean), generate
+
+
+@intrinsic
+def add_outer_sums(typing_context, n_inputs, n_outputs, X, dZ, dW, i, j):
+    """``dW[i + a, j + c] += sum over t of X[i + a, t] * dZ[j + c, t]``, a < n_inputs, c < n_outputs.
+
+    `n_inputs` and `n_outputs` are constants; X (I, T), dZ (J, T), dW (I, J). For few outputs and
+    many samples, where whole vectors of outputs would be mostly empty.
+    """
+    counts = n_inputs, n_outputs
+    if not (all(isinstance(n, types.IntegerLiteral) for n in counts) and _are_plain((X, dZ), (dW,))):
+        return None
+    block_rows, block_columns = n_inputs.literal_value, n_outputs.literal_value
+    width = max(1, PARALLEL_SUMS // (block_rows * block_columns))
+
+    def generate(context, builder, signature, args):
+        inputs, outputs, gradient = _matrices(context, builder, signature, args)
+        rows = [_offset(builder, args[5], a) for a in range(block_rows)]
+        columns = [_offset(builder, args[6], c) for c in range(block_columns)]
+        zero = inputs.zero()
+        sums = {
+            (a, c, v): cgutils.alloca_once(builder, zero.type.llvm)
+            for a in range(block_rows)
+            for c in range(block_columns)
+            for v in range(width)
+        }
+        for cell in sums.values():
+            builder.store(zero.ir, cell)
+
+        def block(t: Any, vectors: int) -> None:
+            for v in range(vectors):
+                position = _offset(builder, t, zero.type.lanes * v)
+                left = [inputs.load(row, position) for row in rows]
+                right = [outputs.load(column, position) for column in columns]
+                for a, x in enumerate(left):
+                    for c, d in enumerate(right):
+                        cell = sums[a, c, v]
+                        builder.store(x.fma(d, zero.like(builder.load(cell))).ir, cell)
+
+        _for_columns(builder, inputs.shape[1], zero.type.lanes, width, block)
+        totals = []
+        for a in range(block_rows):
+            for c in range(block_columns):
+                total = zero.like(builder.load(sums[a, c, 0]))
+                for v in range(1, width):
+                    total = total + zero.like(builder.load(sums[a, c, v]))
+                totals.append(total)
+        places = [gradient.pointer(row, column) for row in rows for column in columns]
+        for pointer, total in zip(places, sums_of_lanes(totals), strict=True):
+            builder.store(builder.fadd(builder.load(pointer), total), pointer)
+        return context.get_dummy_value()
+
+    return types.void(n_inputs, n_outputs, X, dZ, dW, types.intp, types.intp), generate
+
+
+@intrinsic
+def add_row_sum(typing_context, dZ, db, j):
+    """``db[0, j] += sum over t of dZ[j, t]``; dZ (J, T), db (1, J)."""
+    if not _are_plain((dZ,), (db,)):
+        return None
+    width = BLOCKS[0][0]
+
+    def generate(context, builder, signature, args):
+        source, target = _matrices(context, builder, signature, args)
+        zero, j = source.zero(), args[2]
+        sums = [cgutils.alloca_once_value(builder, zero.ir) for _ in range(width)]
+
+        def block(t: Any, vectors: int) -> None:
+            for v in range(vectors):
+                value = source.load(j, _offset(builder, t, zero.type.lanes * v))
+                builder.store((zero.like(builder.load(sums[v])) + value).ir, sums[v])
+
+        _for_columns(builder, source.shape[1], zero.type.lanes, width, block)
+        total = zero.like(builder.load(sums[0]))
+        for cell in sums[1:]:
+            total = total + zero.like(builder.load(cell))
+        pointer = target.pointer(j.type(0), j)
+        builder.store(builder.fadd(builder.load(pointer), total.sum()), pointer)
+        return context.get_dummy_value()
+
+    return types.void(dZ, db, types.intp), generate
+
+
+def _for_columns(
+    builder: Any, columns: Any, lanes: int, width: int, body: Callable[[Any, int], None]
+) -> None:
+    """Run ``body(column, vectors)`` over all columns, `width` vectors at a time, then one by one."""
+    zero = columns.type(0)
+    behind = _for_blocks(builder, zero, columns, (width,), lanes, body)
+    if width > 1:
+        _for_blocks(builder, behind, columns, (1,), lanes, body)

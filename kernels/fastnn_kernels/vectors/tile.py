@@ -1,0 +1,167 @@
+"""Between tables, a sample a row, and tiles, a sample a column.
+
+As many rows as a vector has lanes are turned over together, a piece of 16 bytes of each at a time: pieces
+of several rows are read into one vector, side by side, and exchanged within pieces, which is the cheapest
+exchange there is.
+
+Shape letters: N samples, I features, T samples of a tile (a whole number of vectors), R rows and V
+columns of any matrix, V filled up to whole vectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from numba import types
+from numba.extending import intrinsic
+
+from ..compiler.jit import kernel
+from ..compiler.numba_internals import cgutils, checks_bounds
+from .simd import PIECE_BYTES, Value, Vector, element_pointer, is_plain, lanes, row_pointer, vector_of
+
+__all__ = ["gather_tile", "take_tile", "transpose"]
+
+
+def _emit_rows(
+    context: Any, builder: Any, arrays: tuple, row: Callable[[int], Any], begin: Any, to: Any
+) -> None:
+    """Turn rows over: ``result[i, to + k] = source[row(k), begin + i]`` for all rows i of the result."""
+    (source_type, source), (result_type, result) = arrays
+    vector = vector_of(source_type)
+    width = PIECE_BYTES * 8 // vector.dtype.bitwidth
+    n = cgutils.unpack_tuple(builder, context.make_array(result_type)(context, builder, result).shape, 2)[0]
+    if checks_bounds(context):
+        with builder.if_then(builder.icmp_signed(">", n, n.type(0))):
+            last = builder.sub(builder.add(begin, n), n.type(1))
+            for k in range(vector.lanes):
+                element_pointer(context, builder, source_type, source, row(k), last, 1)
+    rows = [row_pointer(context, builder, source_type, source, row(k), begin) for k in range(vector.lanes)]
+    piece = Value(context, builder, Vector(vector.dtype, width), None).constant(0.0)
+
+    def turned(column: Any, mask: Value | None) -> list[Value]:
+        """The values of `width` columns, a vector a column, of which those there are are read."""
+        pieces = []
+        for pointer in rows:
+            at = builder.bitcast(builder.gep(pointer, [column], inbounds=True), piece.type.llvm.as_pointer())
+            if mask is None:
+                pieces.append(piece.like(builder.load(at, align=vector.dtype.bitwidth // 8)))
+            else:
+                pieces.append(piece.masked_load(at, mask))
+        sides = [Value.side_by_side(pieces[k::width]) for k in range(width)]
+        # A perfect shuffle turns the bits of (vector, place in the piece) by one place; so many turns
+        # exchange the two.
+        half = width // 2
+        for _ in range(half.bit_length()):
+            pairs = [sides[k].interleaved(sides[k + half]) for k in range(half)]
+            sides = [value for pair in pairs for value in pair]
+        return sides
+
+    def write(value: Value, i: Any) -> None:
+        pointer = element_pointer(context, builder, result_type, result, i, to, vector.lanes)
+        at = builder.bitcast(pointer, vector.llvm.as_pointer())
+        builder.store(value.ir, at, align=vector.dtype.bitwidth // 8)
+
+    whole = builder.and_(n, n.type(-width))
+    with cgutils.for_range_slice(builder, n.type(0), whole, n.type(width), inc=True) as (i, _):
+        for k, value in enumerate(turned(i, None)):
+            write(value, builder.add(i, n.type(k)))
+    rest = builder.sub(n, whole)
+    with builder.if_then(builder.icmp_signed(">", rest, n.type(0))):
+        limit = Value.wrap(context, builder, piece.type, rest, types.intp)
+        for k, value in enumerate(turned(whole, piece.lane_numbers() < limit)[:-1]):
+            with builder.if_then(builder.icmp_signed(">", rest, n.type(k))):
+                write(value, builder.add(whole, n.type(k)))
+
+
+def _clamped(builder: Any, first: Any, k: int, last: Any) -> Any:
+    position = builder.add(first, first.type(k))
+    return builder.select(builder.icmp_signed("<", position, last), position, last)
+
+
+def _are_matrices(source: Any, result: Any) -> bool:
+    return is_plain(source, 2) and is_plain(result, 2, written=True) and source.dtype == result.dtype
+
+
+@intrinsic
+def take_rows(typing_context, source, first, last, begin, result, to):
+    """``result[i, to + k] = source[min(first + k, last), begin + i]``: all rows i, and a vector of k."""
+    if not _are_matrices(source, result):
+        return None
+
+    def generate(context, builder, signature, args):
+        _, first, last, begin, _, to = args
+        arrays = (source, args[0]), (result, args[4])
+        _emit_rows(context, builder, arrays, lambda k: _clamped(builder, first, k, last), begin, to)
+        return context.get_dummy_value()
+
+    return types.void(source, *[types.intp] * 3, result, types.intp), generate
+
+
+@intrinsic
+def gather_rows(typing_context, source, indices, first, last, begin, result, to):
+    """As `take_rows`, of the rows that `indices` names at first + k, last."""
+    is_index = isinstance(indices, types.Array) and (indices.ndim, indices.layout) == (1, "C")
+    if not (_are_matrices(source, result) and is_index and indices.dtype == types.intp):
+        return None
+
+    def generate(context, builder, signature, args):
+        _, _, first, last, begin, _, to = args
+        arrays = (source, args[0]), (result, args[5])
+        data = context.make_array(indices)(context, builder, args[1]).data
+
+        def index(k: int) -> Any:
+            return builder.load(builder.gep(data, [_clamped(builder, first, k, last)], inbounds=True))
+
+        _emit_rows(context, builder, arrays, index, begin, to)
+        return context.get_dummy_value()
+
+    return types.void(source, indices, *[types.intp] * 3, result, types.intp), generate
+
+
+@kernel
+def transpose(matrix, result):
+    """``result[t, r] = matrix[r, t]``; from column R on the result is arbitrary.
+
+    Parameters
+    ----------
+    matrix : array (R, T)
+    result : array (T, V)
+        Overwritten. V is R filled up to whole vectors.
+    """
+    last = matrix.shape[0] - 1
+    for r in range(0, matrix.shape[0], lanes(matrix)):
+        take_rows(matrix, r, last, 0, result, r)
+
+
+@kernel
+def gather_tile(X, indices, first, n, tile):
+    """The samples ``indices[first : first + n]`` of a table as columns, the last again behind them.
+
+    Parameters
+    ----------
+    X : array (N, I)
+    indices : array of int64
+    first, n : int
+        `n` is 1 .. T.
+    tile : array (I, T)
+        Overwritten.
+    """
+    for t in range(0, tile.shape[1], lanes(X)):
+        gather_rows(X, indices, first + t, first + n - 1, 0, tile, t)
+
+
+@kernel
+def take_tile(X, first, n, tile):
+    """The samples `first` to `first` + `n` of a table as columns, the last again behind them.
+
+    Parameters
+    ----------
+    X : array (N, I)
+    first, n : int
+        `n` is 1 .. T.
+    tile : array (I, T)
+        Overwritten.
+    """
+    for t in range(0, tile.shape[1], lanes(X)):
+        take_rows(X, first + t, first + n - 1, 0, tile, t)

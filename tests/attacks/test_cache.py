@@ -1,0 +1,205 @@
+"""Attacks on the files of compiled kernels: whatever happens to them, a kernel gives the same result.
+
+The kernel is tiny and made anew for every attack, so that it is looked for in the cache again. What a single
+broken file does to a second process is in `test_jit.py`.
+"""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from processes import run_python
+
+from fastnn_kernels.compiler import cache
+
+posix = pytest.mark.skipif(os.name != "posix", reason="limits and permissions are POSIX's")
+
+TINY = """
+    import os, shutil, sys
+    from pathlib import Path
+    from fastnn_kernels.compiler.jit import kernel
+
+    folder = Path(os.environ["NUMBA_CACHE_DIR"]) / "fastnn_kernels"
+
+    def make(factor):
+        @kernel
+        def multiple(x):
+            return factor * x
+
+        return multiple
+
+    def outcome(factor=3):
+        multiple = make(factor)
+        assert multiple(2.5) == factor * 2.5
+        return "loaded" if multiple.stats.cache_hits else "compiled"
+
+    def files():
+        return sorted(folder.iterdir())
+
+    assert (outcome(), outcome()) == ("compiled", "loaded")
+    (entry,) = files()
+    content = entry.read_bytes()
+"""
+
+
+@pytest.fixture
+def open_folder():
+    """A folder that other users can look into, as pytest's are not."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o777)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def run(folder, attack):
+    return run_python(TINY + attack, NUMBA_CACHE_DIR=str(folder)).split()
+
+
+def test_whatever_is_in_the_file_or_in_its_place(tmp_path):
+    attack = """
+    import random
+    draw = random.Random(0)
+    outcome(5)
+    (other,) = set(files()) - {entry}
+    broken = [content[:n] for n in (0, 1, 31, 32, 33, *draw.sample(range(len(content)), 10))]
+    for _ in range(10):
+        place = draw.randrange(len(content))
+        changed = bytes([content[place] ^ 1 << draw.randrange(8)])
+        broken.append(content[:place] + changed + content[place + 1 :])
+    broken += [draw.randbytes(n) for n in (1, 32, 5000)]
+    broken += [other.read_bytes(), content + b"more", content * 2]
+    for data in broken:
+        entry.write_bytes(data)
+        assert outcome() == "compiled", data[:50]
+        assert outcome() == "loaded"
+        assert entry.read_bytes()[:32] != data[:32] or entry.read_bytes() == content
+    for goal in ("nothing", entry.name):  # to nowhere, and to itself
+        entry.unlink()
+        entry.symlink_to(goal)
+        assert (outcome(), outcome()) == ("compiled", "loaded")
+    # Nothing can be moved to the name of a folder.
+    entry.unlink()
+    (entry / "inside").mkdir(parents=True)
+    assert (outcome(), outcome()) == ("compiled", "compiled")
+    assert files() == sorted([entry, other])
+    print("done")
+    """
+    assert run(tmp_path, attack) == ["done"]
+
+
+def test_the_folder_vanishes_and_comes_back_as_something_else(tmp_path):
+    attack = """
+    for _ in range(3):
+        shutil.rmtree(folder.parent)
+        assert (outcome(), outcome()) == ("compiled", "loaded")
+    shutil.rmtree(folder)
+    folder.write_text("a file")
+    assert (outcome(), outcome()) == ("compiled", "compiled")
+    folder.unlink()
+    folder.symlink_to(folder)
+    assert (outcome(), outcome()) == ("compiled", "compiled")
+    folder.unlink()
+    # Under the hands of the writer.
+    import tempfile
+    make_file = tempfile.mkstemp
+
+    def vanishing(**options):
+        made = make_file(**options)
+        shutil.rmtree(folder)
+        return made
+
+    tempfile.mkstemp = vanishing
+    assert outcome() == "compiled"
+    tempfile.mkstemp = make_file
+    assert (outcome(), outcome()) == ("compiled", "loaded")
+    print("done")
+    """
+    assert run(tmp_path, attack) == ["done"]
+
+
+@posix
+def test_a_full_disk_and_no_file_left_to_be_opened(tmp_path):
+    attack = """
+    import resource
+
+    def limited(kind, limit):
+        old = resource.getrlimit(kind)
+        resource.setrlimit(kind, (limit, old[1]))
+        try:
+            return outcome()
+        finally:
+            resource.setrlimit(kind, old)
+
+    entry.unlink()
+    for limit in (0, 1, len(content) - 1):
+        assert limited(resource.RLIMIT_FSIZE, limit) == "compiled"
+        assert files() == []
+    assert limited(resource.RLIMIT_NOFILE, 0) == "compiled"
+    assert files() == []
+    assert (outcome(), outcome()) == ("compiled", "loaded")
+    print("done")
+    """
+    assert run(tmp_path, attack) == ["done"]
+
+
+@posix
+def test_what_may_be_neither_read_nor_written(open_folder):
+    attack = """
+    entry.chmod(0)
+    folder.chmod(0o555)
+    if os.getuid() == 0:
+        os.seteuid(65534)  # root may do everything
+    assert (outcome(), outcome()) == ("compiled", "compiled")
+    assert files() == [entry]
+    print("done")
+    """
+    assert run(open_folder, attack) == ["done"]
+
+
+def test_processes_that_write_at_once(tmp_path):
+    attack = """
+    if hasattr(os, "fork"):
+        children = []
+        for k in range(6):
+            child = os.fork()
+            if child == 0:
+                for factor in range(10, 18):
+                    outcome(factor)
+                    (folder / f"{entry.name}").write_bytes(content[: factor * k])  # breaks what is there
+                    outcome()
+                os._exit(0)
+            children.append(child)
+        assert [os.waitpid(child, 0)[1] for child in children] == [0] * 6
+        outcome()
+        assert outcome() == "loaded"
+        assert [outcome(factor) for factor in range(10, 18)] == ["loaded"] * 8
+        assert not list(folder.glob("*.tmp"))
+    print("done")
+    """
+    assert run(tmp_path, attack) == ["done"]
+
+
+def test_sources_that_cannot_be_read(tmp_path, monkeypatch):
+    """An editor's lock is a link to nowhere beside the file."""
+    (tmp_path / "a.py").write_text("a = 1")
+    monkeypatch.setattr(cache, "__file__", str(tmp_path / "cache.py"))
+    digest = cache.source_digest()
+    assert digest
+    (tmp_path / ".#a.py").symlink_to("user@host.1234")
+    (tmp_path / "folder.py").mkdir()
+    assert cache.source_digest() == digest
+
+    def refused(path):
+        raise PermissionError(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refused)
+    assert cache.source_digest() == ""
+    assert not cache.is_current()
+
+
+def test_a_user_without_a_home_gets_no_folder_where_he_is(monkeypatch):
+    monkeypatch.setattr(cache, "users_cache_folder", lambda name: f"~/.cache/{name}")
+    monkeypatch.setattr(cache, "cache_setting", lambda: "")
+    assert all(folder.is_absolute() for folder in cache.cache_folders())

@@ -1,0 +1,455 @@
+"""Affine transformers before a network: their maps, and pictures of pipelines that end in one of fastnn's."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.compose import ColumnTransformer
+from sklearn.datasets import load_iris
+from sklearn.decomposition import PCA, FastICA, IncrementalPCA, TruncatedSVD
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.exceptions import NotFittedError
+from sklearn.feature_selection import (
+    RFE,
+    SelectFromModel,
+    SelectKBest,
+    SelectPercentile,
+    VarianceThreshold,
+)
+from sklearn.frozen import FrozenEstimator
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
+from sklearn.neighbors import NeighborhoodComponentsAnalysis
+from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    KBinsDiscretizer,
+    MaxAbsScaler,
+    MinMaxScaler,
+    Normalizer,
+    PolynomialFeatures,
+    PowerTransformer,
+    QuantileTransformer,
+    RobustScaler,
+    StandardScaler,
+)
+from sklearn.random_projection import GaussianRandomProjection, SparseRandomProjection
+from sklearn.tree import DecisionTreeClassifier
+
+import fastnn
+from fastnn import boundary_lines, render_boundary
+from fastnn.boundary.affine import AffineMap, NotAffine, affine_map, chain_map, check_agreement, final_step
+from fastnn.boundary.committee import plane_of
+from fastnn.boundary.render import centres
+
+iris, species = load_iris(return_X_y=True)
+NAMES = ["sl", "sw", "pl", "pw"]
+XLIM, YLIM, SIZE = (3.0, 9.0), (0.0, 8.0), (90, 71)
+FEATURES, FILL = (0, 2), iris.mean(axis=0)
+VIEW = {"features": FEATURES, "fill": FILL}
+EPS = {np.dtype(dtype): np.finfo(dtype).eps for dtype in (np.float32, np.float64)}
+
+COLUMNS = ColumnTransformer(
+    [
+        ("scaled", StandardScaler(), [2, 0]),
+        ("turned", make_pipeline(RobustScaler(), PCA(1)), slice(1, 4)),
+        ("dropped", "drop", [1]),
+        ("kept", "passthrough", [0, 0]),
+        ("none", PCA(), []),
+    ],
+    remainder=MinMaxScaler(),
+    transformer_weights={"turned": -3.0},
+)
+AFFINE = {
+    "standard": StandardScaler(),
+    "standard without mean": StandardScaler(with_mean=False),
+    "standard without std": StandardScaler(with_std=False),
+    "min max": MinMaxScaler((-1, 3)),
+    "max abs": MaxAbsScaler(),
+    "robust": RobustScaler(unit_variance=True),
+    "robust without centre": RobustScaler(with_centering=False),
+    "robust without scale": RobustScaler(with_scaling=False),
+    "imputer": SimpleImputer(),
+    "function": FunctionTransformer(),
+    "pca": PCA(3),
+    "pca whitened": PCA(whiten=True),
+    "pca of one": PCA(1),
+    "incremental pca": IncrementalPCA(2, whiten=True),
+    "svd": TruncatedSVD(3),
+    "ica": FastICA(3, random_state=0),
+    "discriminant": LinearDiscriminantAnalysis(n_components=2),
+    "discriminant eigen": LinearDiscriminantAnalysis(solver="eigen", n_components=1),
+    "gaussian": GaussianRandomProjection(3, random_state=0),
+    "sparse": SparseRandomProjection(3, dense_output=True, random_state=0),
+    "components": NeighborhoodComponentsAnalysis(2, max_iter=5, random_state=0),
+    "best": SelectKBest(k=2),
+    "best of one": SelectKBest(k=1),
+    "percentile": SelectPercentile(percentile=75),
+    "variance": VarianceThreshold(0.3),
+    "elimination": RFE(DecisionTreeClassifier(random_state=0), n_features_to_select=3),
+    "from model": SelectFromModel(DecisionTreeClassifier(random_state=0), threshold=1e-3),
+    "columns": COLUMNS,
+    "columns and the rest": ColumnTransformer([("a", StandardScaler(), [3])], remainder="passthrough"),
+    "columns by mask": ColumnTransformer([("a", StandardScaler(), [True, False, True, True])]),
+    "union": FeatureUnion(
+        [("a", StandardScaler()), ("b", "passthrough"), ("c", "drop"), ("d", PCA(2))],
+        transformer_weights={"a": 2.0},
+    ),
+    "pipeline": Pipeline([("a", StandardScaler()), ("b", "passthrough"), ("c", None), ("d", PCA(2))]),
+    "frozen": FrozenEstimator(StandardScaler().fit(iris)),
+}
+PIECEWISE = {
+    "polynomial": (PolynomialFeatures(2), "PolynomialFeatures is not known to be affine"),
+    "normalizer": (Normalizer(), "Normalizer is not known to be affine"),
+    "bins": (KBinsDiscretizer(strategy="uniform"), "KBinsDiscretizer is not known"),
+    "power": (PowerTransformer(), "PowerTransformer is not known"),
+    "quantile": (QuantileTransformer(n_quantiles=20), "QuantileTransformer is not known"),
+    "clip": (MinMaxScaler(clip=True), "MinMaxScaler(clip=True) is not affine"),
+    "function": (FunctionTransformer(np.tanh), "FunctionTransformer with a function is not known"),
+    "imputer of a number": (SimpleImputer(missing_values=3.0), "SimpleImputer(missing_values=3.0) is not"),
+    "imputer with indicator": (SimpleImputer(add_indicator=True), "SimpleImputer adds or drops columns"),
+    "in columns": (ColumnTransformer([("a", Normalizer(), [0, 2])]), "Normalizer is not known"),
+    "in a union": (FeatureUnion([("a", Normalizer())]), "Normalizer is not known"),
+    "in a pipeline": (make_pipeline(StandardScaler(), Normalizer()), "Normalizer is not known"),
+}
+
+
+class Crooked(StandardScaler):
+    """Is a StandardScaler by its attributes, and bends what it gives."""
+
+    def transform(self, X, copy=None):
+        return np.tanh(super().transform(X))
+
+
+class Foreign(TransformerMixin, BaseEstimator):
+    """Affine, but nobody knows."""
+
+    def fit(self, X, y=None):
+        self.n_features_in_ = X.shape[1]
+        return self
+
+    def transform(self, X):
+        return 2 * X
+
+
+def network(**options):
+    """A classifier that is fitted in a moment."""
+    options = {"batch_size": 20, "learning_rate_init": 0.02, "max_iter": 500, "random_state": 0} | options
+    return fastnn.MLPClassifier((8,), early_stopping=True, n_iter_no_change=20, **options)
+
+
+def of(*steps, X=iris, y=species, **options):
+    return make_pipeline(*(clone(step, safe=False) for step in steps), network(**options)).fit(X, y)
+
+
+def points_of(xlim=XLIM, ylim=YLIM, features=FEATURES, fill=FILL):
+    """The table (pixels, n_features) that a picture is asked at."""
+    xs, ys = centres(xlim, SIZE[0]).part(0, SIZE[0]), centres(ylim, SIZE[1]).part(0, SIZE[1])
+    table = np.tile(np.asarray(fill, float), (xs.size * ys.size, 1))
+    table[:, list(features)] = np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, 2)
+    return table
+
+
+def check_pictures(model, table, rounding, xlim=XLIM, ylim=YLIM, folded=None, varies=True, **view):
+    """Assert that pictures are the model's own predictions, but within rounding of the boundary."""
+    P = model.predict_proba(table)
+    ordered = np.sort(P, axis=1)
+    margin = ordered[:, -1] - ordered[:, -2]
+    is_clear = margin > rounding
+    assert is_clear.mean() > 0.9
+    assert len(np.unique(P.argmax(axis=1))) > 1 or not varies
+    for method in ("dense", "certified"):
+        image = render_boundary(model, xlim, ylim, SIZE, method=method, **view)
+        assert image.stats.method == method
+        assert image.stats.folded == folded or folded is None
+        np.testing.assert_array_equal(
+            image.classes[image.data].ravel()[is_clear], model.predict(table)[is_clear]
+        )
+    expected = {"probability": P[:, 1], "confidence": ordered[:, -1], "margin": margin}
+    for response, values in expected.items():
+        options = {"class_of_interest": model.classes_[1]} if response == "probability" else {}
+        image = render_boundary(model, xlim, ylim, SIZE, response=response, **options, **view)
+        np.testing.assert_allclose(image.data.ravel(), values, atol=rounding)
+
+
+# --- maps ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", EPS, ids=str)
+@pytest.mark.parametrize("name", AFFINE)
+def test_a_map_is_what_the_transformer_does(name, dtype):
+    X = iris.astype(dtype)
+    transformer = clone(AFFINE[name]).fit(X, species)
+    points = 100 * np.random.default_rng(0).standard_normal((50, 4))
+    found = affine_map(transformer, 4)
+    assert found.weights.dtype == found.offsets.dtype == np.float64
+    np.testing.assert_allclose(found(points), transformer.transform(points), rtol=1e-12, atol=1e-10)
+    check_agreement([transformer], found, points, None)
+
+
+@pytest.mark.parametrize("name", PIECEWISE)
+def test_what_is_not_affine_says_so(name):
+    transformer, reason = PIECEWISE[name]
+    table = iris.copy()
+    if name == "imputer with indicator":
+        table[0, 0] = np.nan
+    with pytest.raises(NotAffine, match=re.escape(reason)):
+        affine_map(transformer.fit(table, species), 4)
+
+
+@pytest.mark.parametrize(("kind", "name"), [(Crooked, "Crooked"), (Foreign, "Foreign")])
+def test_strangers_and_subclasses_are_not_read(kind, name):
+    with pytest.raises(NotAffine, match=f"^{name} is not known to be affine$"):
+        affine_map(kind().fit(iris), 4)
+
+
+def test_attributes_that_make_no_map():
+    fitted = StandardScaler().fit(iris)
+    for wrong, reason in (
+        (StandardScaler(), "could not be read"),
+        (StandardScaler().fit(iris[:, :3]), "was not fitted to 4 features"),
+        (clone(fitted).set_params(with_std=True), "could not be read"),
+        (PCA().fit(iris[:, :2]), "was not fitted to 4 features"),
+        (SimpleImputer().fit(np.where([True, False, False, False], np.nan, iris)), "drops columns"),
+    ):
+        with pytest.raises(NotAffine, match=reason):
+            affine_map(wrong, 4)
+    fitted.mean_ = np.full(4, np.nan)
+    with pytest.raises(NotAffine, match="not finite"):
+        affine_map(fitted, 4)
+
+
+def test_transformers_that_do_not_do_what_their_attributes_say():
+    scaler = StandardScaler().fit(iris)
+    found = affine_map(scaler, 4)
+    check_agreement([scaler], found, iris, None)
+    for odd in (AffineMap(found.weights, found.offsets + 1e-9), affine_map(RobustScaler().fit(iris), 4)):
+        with pytest.raises(NotAffine, match="did not transform points as the fitted attributes say"):
+            check_agreement([scaler], odd, iris, None)
+    with pytest.raises(NotAffine, match="did not transform"):
+        check_agreement([clone(COLUMNS).fit(iris, species)], found, iris, None)
+    with pytest.raises(NotAffine, match="failed at points of the picture: X has 3 features"):
+        check_agreement([scaler], found, iris[:, :3], None)
+    points = iris.copy()
+    check_agreement([StandardScaler(copy=False).fit(iris.copy())], found, points, None)
+    np.testing.assert_array_equal(points, iris)
+
+
+def test_what_is_opened():
+    chain = make_pipeline(
+        "passthrough", StandardScaler(), make_pipeline(PCA(), "passthrough", DecisionTreeClassifier())
+    )
+    search = GridSearchCV(chain, {"standardscaler__with_std": [True]}, cv=2)
+    assert final_step(search) == (search, [])
+    estimator, steps = final_step(FrozenEstimator(search.fit(iris, species)))
+    assert isinstance(estimator, DecisionTreeClassifier)
+    assert [type(step) for step in steps] == [StandardScaler, PCA]
+    assert chain_map(steps, 4).weights.shape == (4, 4)
+    for model in (len, fastnn.Model([2, 2]), network()):
+        assert final_step(model) == (model, [])
+
+
+@given(st.data())
+def test_a_plane_is_what_a_map_makes_of_the_features(data):
+    random = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    n_in, n_out = data.draw(st.integers(2, 6)), data.draw(st.integers(1, 6))
+    weights = random.standard_normal((n_in, n_out)) * 10.0 ** random.uniform(-6, 6, (n_in, 1))
+    weights[random.random(n_in) < 0.3] = 0
+    mapping = AffineMap(weights, random.standard_normal(n_out) * 10.0 ** random.uniform(-6, 6, n_out))
+    pair = tuple(random.permutation(n_in)[:2])
+    rest = random.standard_normal(n_in)
+    X = np.tile(rest, (40, 1))
+    X[:, pair] = random.standard_normal((40, 2))
+    plane = plane_of(pair, rest, mapping)
+    u, v = plane.coordinates(X[:, pair[0]], X[:, pair[1]], np.dtype(float))
+    inputs = plane.base + np.outer(u, plane.directions[0]) + np.outer(v, plane.directions[1])
+    size = (np.abs(X) @ np.abs(weights)).max() + np.abs(mapping.offsets).max()
+    np.testing.assert_allclose(inputs, mapping(X), rtol=0, atol=1e-12 * size)
+
+
+# --- pictures --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", AFFINE)
+def test_pictures_of_a_pipeline_are_its_predictions(name):
+    model = of(AFFINE[name])
+    check_pictures(model, points_of(), 1e-9, folded=type(AFFINE[name]).__name__, **VIEW)
+
+
+@pytest.mark.parametrize("steps", [[StandardScaler()], [MinMaxScaler(), PCA(whiten=True)], [COLUMNS]])
+def test_float32(steps):
+    model = of(*steps, X=iris.astype(np.float32))
+    assert model[-1].coefs_[0].dtype == np.float32
+    check_pictures(model, points_of(), 1e-5, **VIEW)
+
+
+def test_a_scaler_of_float32_keeps_float32_and_a_rotation_does_not():
+    for steps, dtype in (([StandardScaler()], np.float32), ([StandardScaler(), PCA()], np.float64)):
+        model = of(*steps, X=iris.astype(np.float32))
+        image = render_boundary(model, XLIM, YLIM, 20, response="confidence", **VIEW)
+        assert image.data.dtype == dtype
+
+
+@pytest.mark.parametrize("dtype", EPS, ids=str)
+@pytest.mark.parametrize(
+    "steps", [[StandardScaler()], [StandardScaler(), PCA(whiten=True)], [MinMaxScaler()]]
+)
+def test_means_far_greater_than_the_deviations(steps, dtype):
+    """Where x - mean is computed in float32, or folded into a bias in float32, nothing is left of x."""
+    offsets = np.array([1e6, -1e6, 1e6, 1e6])
+    model = of(*steps, X=iris + offsets)
+    if dtype == np.float32:
+        # Fitted in float64 but for the network: the data themselves do not fit into float32.
+        transformed = model[:-1].transform(iris + offsets).astype(np.float32)
+        model.steps[-1] = ("network", network().fit(transformed, species))
+    fill = FILL + offsets
+    xlim, ylim = np.add(XLIM, 1e6), np.add(YLIM, 1e6)
+    check_pictures(
+        model, points_of(xlim, ylim, fill=fill), 1e-5 if dtype == np.float32 else 1e-8, xlim, ylim,
+        features=FEATURES, fill=fill,
+    )  # fmt: skip
+
+
+def test_features_that_cancel_in_float32():
+    """Whitened, the difference of two features that are nearly equal is as large as their sum."""
+    random = np.random.default_rng(0)
+    x = random.standard_normal(300)
+    X = np.column_stack([x, x + 1e-5 * random.standard_normal(300)]) + 3
+    y = (X[:, 1] > X[:, 0]).astype(int)
+    chain = make_pipeline(StandardScaler(), PCA(whiten=True)).fit(X)
+    model = make_pipeline(*chain, network().fit(chain.transform(X).astype(np.float32), y))
+    xlim, ylim = (2.5, 2.5 + 1e-4), (2.5, 2.5 + 1e-4)
+    table = points_of(xlim, ylim, (0, 1), [0, 0])
+    assert 0.2 < model.predict(table).mean() < 0.8
+    check_pictures(model, table, 1e-4, xlim, ylim, folded="StandardScaler, PCA")
+
+
+@pytest.mark.parametrize("name", PIECEWISE)
+def test_what_is_not_affine_is_asked_as_it_is(name):
+    transformer, reason = PIECEWISE[name]
+    table = iris.copy()
+    if name == "imputer with indicator":
+        table[0, 0] = np.nan
+    model = of(transformer, X=table)
+    image = render_boundary(model, XLIM, YLIM, SIZE, **VIEW)
+    np.testing.assert_array_equal(image.data.ravel(), model.predict(points_of()))
+    assert image.stats.folded.startswith(f"not folded: {reason}")
+    assert image.stats.method == "dense"
+    with pytest.raises(ValueError, match=re.escape(f"networks of fastnn (not folded: {reason}")):
+        render_boundary(model, XLIM, YLIM, SIZE, method="certified", **VIEW)
+
+
+@pytest.mark.parametrize("kind", [Crooked, Foreign])
+def test_strangers_and_subclasses_are_asked(kind):
+    model = of(kind())
+    image = render_boundary(model, XLIM, YLIM, SIZE, **VIEW)
+    np.testing.assert_array_equal(image.data.ravel(), model.predict(points_of()))
+    assert image.stats.folded == f"not folded: {kind.__name__} is not known to be affine"
+
+
+def test_a_transformer_whose_transform_was_replaced():
+    model = of(StandardScaler())
+    scaler = model[0]
+    own = scaler.transform
+    scaler.transform = lambda X: np.clip(own(X), -300, 300)
+    image = render_boundary(model, XLIM, YLIM, SIZE, **VIEW)
+    np.testing.assert_array_equal(image.data.ravel(), model.predict(points_of()))
+    assert image.stats.folded.startswith("not folded: StandardScaler did not transform points")
+
+
+def test_a_pipeline_whose_parts_do_not_fit_together():
+    model = of(PCA(3))
+    model.steps[0] = ("pca", PCA(2).fit(iris))
+    with pytest.raises(ValueError, match="X has 2 features, but MLPClassifier is expecting 3"):
+        render_boundary(model, XLIM, YLIM, SIZE, **VIEW)
+
+
+def test_nothing_to_fold():
+    tree = make_pipeline(StandardScaler(), DecisionTreeClassifier(random_state=0)).fit(iris, species)
+    alone = make_pipeline(StandardScaler(), network()).fit(iris, np.zeros(150, int))
+    for model in (network().fit(iris, species), of("passthrough"), tree, alone):
+        image = render_boundary(model, XLIM, YLIM, SIZE, **VIEW)
+        np.testing.assert_array_equal(image.data.ravel(), model.predict(points_of()))
+        assert image.stats.folded == ""
+
+
+@pytest.mark.parametrize("steps", [[StandardScaler()], [RobustScaler(), PCA(2)]])
+def test_an_ensemble(steps):
+    members = fastnn.MLPEnsembleClassifier([network(), network(alpha=1.0)], 3, random_state=0)
+    model = make_pipeline(*steps, members).fit(iris, species)
+    check_pictures(model, points_of(), 1e-9, **VIEW)
+
+
+def test_two_classes_by_name():
+    model = of(StandardScaler(), y=np.where(species == 1, "yes", "no"))
+    check_pictures(model, points_of(), 1e-9, folded="StandardScaler", **VIEW)
+
+
+def test_labels():
+    Y = np.stack([species == 0, iris[:, 0] > 6], axis=1).astype(int)
+    model = of(StandardScaler(), y=Y)
+    data = render_boundary(model, XLIM, YLIM, SIZE, class_of_interest=1, **VIEW).data
+    np.testing.assert_array_equal(data.ravel(), model.predict(points_of())[:, 1])
+
+
+@pytest.mark.parametrize("kind", [GridSearchCV, RandomizedSearchCV])
+def test_searches(kind):
+    chain = make_pipeline("passthrough", StandardScaler(), network())
+    options = {} if kind is GridSearchCV else {"n_iter": 2, "random_state": 0}
+    search = kind(chain, {"mlpclassifier__alpha": [1e-4, 1e-1]}, cv=2, **options).fit(iris, species)
+    check_pictures(search, points_of(), 1e-9, folded="StandardScaler", **VIEW)
+    search = kind(network(), {"alpha": [1e-4, 1e-1]}, cv=2, **options).fit(iris, species)
+    check_pictures(search, points_of(), 1e-9, folded="", **VIEW)
+
+
+def test_a_search_of_other_models():
+    search = GridSearchCV(LogisticRegression(max_iter=1000), {"C": [0.1, 1.0]}, cv=2).fit(iris, species)
+    image = render_boundary(search, XLIM, YLIM, SIZE, **VIEW)
+    np.testing.assert_array_equal(image.data.ravel(), search.predict(points_of()))
+
+
+@pytest.mark.parametrize("begins", [[], ["passthrough"], [StandardScaler().set_output(transform="pandas")]])
+@pytest.mark.parametrize("container", ["default", "pandas"])
+def test_features_by_name(begins, container):
+    frame = pd.DataFrame(iris, columns=NAMES)
+    columns = ColumnTransformer([("a", StandardScaler(), ["pl", "sl"]), ("b", PCA(1), ["pw", "sw"])])
+    chain = make_pipeline(*begins, columns.set_output(transform=container), MinMaxScaler(), network())
+    model = chain.fit(frame, species)
+    table = pd.DataFrame(points_of(), columns=NAMES)
+    check_pictures(model, table, 1e-9, features=("sl", "pl"), fill=frame.mean())
+
+
+def test_a_picture_of_features_that_are_left_out():
+    """Of the two along the picture the network sees one, or none at all."""
+    for features in ((0, 2), (2, 0), (0, 1)):
+        model = of(SelectKBest(k=2), StandardScaler())
+        assert model[0].get_support().tolist() == [False, False, True, True]
+        check_pictures(model, points_of(features=features), 1e-9, varies=False, features=features, fill=FILL)
+
+
+def test_lines_and_arrays_of_a_pipeline():
+    model = of(StandardScaler(), PCA())
+    assert boundary_lines(model, XLIM, YLIM, tolerance=0.02, **VIEW)
+    for pair, lines in boundary_lines(model, XLIM, YLIM, tolerance=0.02, **VIEW).items():
+        for line in lines:
+            table = np.tile(FILL, (len(line), 1))
+            table[:, list(FEATURES)] = line
+            P = np.sort(model.predict_proba(table), axis=1)
+            # Vertices lie on the boundary by bisection, but for those at which lines of three classes meet.
+            assert np.median(P[:, -1] - P[:, -2]) < 1e-3, pair
+    array = fastnn.boundary_array(model, XLIM, YLIM, SIZE, chunks=32, **VIEW)
+    image = render_boundary(model, XLIM, YLIM, SIZE, **VIEW)
+    np.testing.assert_array_equal(array.compute(scheduler="synchronous"), image.data)
+
+
+def test_a_pipeline_that_is_not_fitted_or_a_regression():
+    with pytest.raises(NotFittedError):
+        render_boundary(make_pipeline(StandardScaler(), network()), XLIM, YLIM, 10)
+    regression = make_pipeline(StandardScaler(), fastnn.MLPRegressor(tol=1.0, random_state=0))
+    with pytest.raises(ValueError, match="regressor"):
+        render_boundary(regression.fit(iris, species), XLIM, YLIM, 10, **VIEW)

@@ -1,0 +1,160 @@
+"""Margins of classifiers that have scores but no probabilities."""
+
+import re
+import warnings
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from sklearn.datasets import load_iris, make_moons
+from sklearn.ensemble import IsolationForest
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC, LinearSVC
+
+import fastnn
+from fastnn.boundary.render import centres
+
+X, y = make_moons(100, noise=0.2, random_state=0)
+flowers, species = load_iris(return_X_y=True)
+flowers = flowers[:, :2]
+XLIM, YLIM = (-1.5, 2.5), (-1.0, 1.5)
+SIZE = (40, 30)
+VIEW = XLIM, YLIM, SIZE
+
+
+def points():
+    xs, ys = (centres(limits, count).part(0, count) for limits, count in zip((XLIM, YLIM), SIZE, strict=True))
+    return np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, 2)
+
+
+def margin(model, **options):
+    return fastnn.render_boundary(model, *VIEW, response="margin", **options)
+
+
+@pytest.fixture(scope="module")
+def binary():
+    return SVC(C=100).fit(X, y)
+
+
+def test_of_two_classes_it_is_the_size_of_the_score(binary):
+    image = margin(binary)
+    expected = np.abs(binary.decision_function(points())).reshape(30, 40)
+    np.testing.assert_array_equal(image.data, expected)
+    assert expected.max() > 1
+    assert not image.is_bounded
+    assert image.classes is None
+    array = fastnn.boundary_array(binary, *VIEW, response="margin")
+    np.testing.assert_array_equal(array.compute(scheduler="synchronous"), expected)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: SVC(), lambda: LinearSVC(), lambda: make_pipeline(StandardScaler(), SVC())]
+)
+def test_of_more_classes_it_is_the_lead_over_the_next(make):
+    model = make().fit(flowers, np.array(["a", "b", "c"])[species])
+    scores = np.sort(model.decision_function(points()), axis=1)
+    np.testing.assert_array_equal(margin(model).data.ravel(), scores[:, -1] - scores[:, -2])
+
+
+def test_scores_in_a_column_and_without_classes():
+    class Column:
+        n_features_in_ = 2
+
+        def decision_function(self, points):
+            return points[:, :1]
+
+    np.testing.assert_array_equal(margin(Column()).data.ravel(), np.abs(points()[:, 0]))
+    forest = IsolationForest(n_estimators=5, random_state=0).fit(X)
+    np.testing.assert_array_equal(margin(forest).data.ravel(), np.abs(forest.decision_function(points())))
+
+
+def test_probabilities_are_preferred_to_scores():
+    model = LogisticRegression().fit(X, y)
+    image = margin(model)
+    P = model.predict_proba(points())
+    np.testing.assert_allclose(image.data.ravel(), np.abs(P[:, 0] - P[:, 1]), atol=1e-12)
+    assert image.is_bounded
+
+
+@pytest.mark.parametrize("response", ["probability", "confidence"])
+def test_other_responses_need_probabilities(binary, response):
+    with pytest.raises(
+        ValueError, match=f"response '{response}' needs predict_proba, which the model has not"
+    ):
+        fastnn.render_boundary(binary, *VIEW, response=response)
+
+
+def test_what_has_neither():
+    with pytest.raises(ValueError, match="response 'margin' needs predict_proba or decision_function"):
+        margin(lambda points: points[:, 0] > 0)
+
+
+def test_scores_of_pairs_of_classes_are_refused():
+    # Four classes are needed: three have as many pairs.
+    model = SVC(decision_function_shape="ovo").fit(flowers, np.arange(150) % 4)
+    with pytest.raises(ValueError, match="for 4 classes it gave 6; an SVC .*decision_function_shape='ovr'"):
+        margin(model)
+
+
+def test_scores_of_another_number_of_points_are_refused():
+    class Wrong:
+        n_features_in_ = 2
+
+        def decision_function(self, points):
+            return np.zeros(3)
+
+    with pytest.raises(ValueError, match=re.escape("decision_function must give a row a point: for 1200")):
+        margin(Wrong())
+
+
+@pytest.mark.parametrize("suffix", [".png", ".dzi"])
+def test_files_of_grey_refuse_them(binary, suffix, tmp_path):
+    path = tmp_path / f"margin{suffix}"
+    for call in (lambda: margin(binary, out=path), lambda: margin(binary).save(path)):
+        with pytest.raises(ValueError, match="may be above 1: .tif and .zarr hold them"):
+            call()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".zarr"])
+def test_files_of_floats_hold_them(binary, suffix, tmp_path):
+    import tifffile
+    import zarr
+
+    path, expected = tmp_path / f"margin{suffix}", margin(binary).data
+    margin(binary, out=path)
+    found = tifffile.imread(path)[::-1] if suffix == ".tif" else zarr.open_array(path)[:]
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_they_are_drawn_from_0_to_the_highest(binary):
+    image = margin(binary)
+    ax = image.plot()
+    assert ax.images[0].get_clim() == (0, image.data.max())
+    plt.close("all")
+    ax = fastnn.plot_decision_boundary(binary, X, y, response="margin")
+    low, high = ax.images[0].get_clim()
+    assert (low, high > 1) == (0, True)
+    plt.close("all")
+
+
+def test_notebooks_show_them_from_0_to_the_highest(binary):
+    import io
+
+    from PIL import Image
+
+    image = margin(binary)
+    with Image.open(io.BytesIO(image._repr_png_())) as picture:
+        seen = np.asarray(picture)[::-1]
+    np.testing.assert_allclose(seen / 65535, image.data / image.data.max(), atol=1e-5)
+    image.data[...] = 0
+    with warnings.catch_warnings(), Image.open(io.BytesIO(image._repr_png_())) as picture:
+        assert not np.asarray(picture).any()
+
+
+def test_frames_have_no_common_range_of_them(binary, tmp_path):
+    with pytest.raises(ValueError, match="'margin' of a model without predict_proba has no highest value"):
+        fastnn.animate_training([binary], X, y, tmp_path / "a.gif", response="margin")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,70 @@
+"""Bars of pictures: they move while a slow model is at work, and not only when it is done."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import tqdm
+from sklearn.datasets import make_moons
+
+import fastnn
+from fastnn.boundary import render as boundary
+
+X, y = make_moons(60, noise=0.2, random_state=0)
+UNIT = (0.0, 1.0)
+
+
+@pytest.fixture
+def bars(monkeypatch):
+    """The bars that are made, and portions of 1000 points."""
+    made = []
+
+    class Bar(tqdm.tqdm):
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options)
+            made.append(self)
+
+    monkeypatch.setattr(tqdm, "tqdm", Bar)
+    monkeypatch.setattr(boundary, "PORTION_POINTS", 1000)
+    return made
+
+
+@pytest.mark.parametrize("size", [(200, 100), (3000, 2), (7, 300)])
+@pytest.mark.parametrize("suffix", [None, ".png", ".zarr"])
+def test_a_bar_moves_with_every_portion_of_a_slow_model(bars, capsys, tmp_path, size, suffix):
+    done = []
+
+    def predict(points):
+        done.append((bars[0].n, len(points)))
+        return (points[:, 0] > 0.5).astype(int)
+
+    image = fastnn.render_boundary(
+        predict, UNIT, UNIT, size, classes=[0, 1], progress=True, out=suffix and tmp_path / f"a{suffix}"
+    )
+    seen, asked = np.transpose(done)
+    np.testing.assert_array_equal(seen, np.cumsum(asked) - asked, "all that was painted before")
+    assert max(asked) <= max(1000, size[0])
+    assert bars[0].n == bars[0].total == image.stats.points_evaluated == size[0] * size[1]
+    if suffix is None:
+        right = (np.arange(size[0]) + 0.5) / size[0] > 0.5
+        np.testing.assert_array_equal(image.data, np.tile(right, (size[1], 1)))
+    assert "100%" in capsys.readouterr().err
+
+
+def test_a_bar_of_a_network_ends_at_its_end(bars, capsys):
+    model = fastnn.Model([2, 3, 2], random_state=0, backend="numpy")
+    fastnn.render_boundary(model, UNIT, UNIT, 300, n_threads=2, progress=True)
+    assert bars[0].n == bars[0].total == 90_000
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    "model", [fastnn.Model([2, 3, 2], random_state=0, backend="numpy"), lambda points: points[:, 0] > 0]
+)
+def test_plotting_shows_a_bar_if_asked(capsys, model):
+    fastnn.plot_decision_boundary(model, X, y, resolution=20)
+    assert capsys.readouterr() == ("", "")
+    fastnn.plot_decision_boundary(model, X, y, resolution=20, progress=True)
+    assert "pixel" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="progress must be True or False, got 2"):
+        fastnn.plot_decision_boundary(model, X, y, resolution=20, progress=2)
+    plt.close("all")

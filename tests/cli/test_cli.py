@@ -1,0 +1,174 @@
+"""The command, as typed in a shell."""
+
+import re
+import subprocess
+import sys
+
+import matplotlib.image
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn.cli import main as cli
+
+# matplotlib 3.9 uses names of pyparsing's that pyparsing 3.3 deprecates.
+USERS_OF_PYPARSING = ("matplotlib._fontconfig_pattern", "matplotlib._mathtext", "pyparsing.util")
+WARNINGS = ["-Werror", *(f"-Wignore::DeprecationWarning:{module}" for module in USERS_OF_PYPARSING)]
+
+
+def command(*arguments, **options):
+    return subprocess.run(
+        [sys.executable, *WARNINGS, "-m", "fastnn", *arguments],
+        capture_output=True, text=True, timeout=300, **options,
+    )  # fmt: skip
+
+
+def test_moons_is_the_tutorials_run(tmp_path):
+    done = command("moons", cwd=tmp_path)
+    assert done.stderr == ""
+    lines = done.stdout.splitlines()
+    assert lines[0] == "Loss after iteration 0: 0.700172"
+    assert re.fullmatch(r"Loss after iteration 19000: 0\.15999[345]", lines[19])
+    assert lines[20] == "accuracy: 98.5 % (197 of 200)"
+    assert re.fullmatch(
+        r"training: \d+\.\d{3} s for 20000 passes \(kernels ready after \d+\.\d\d s\)", lines[21]
+    )
+    assert lines[22:] == ["picture: moons.png"]
+    picture = matplotlib.image.imread(tmp_path / "moons.png")
+    assert picture.shape[:2] == (750, 1050)
+    assert [path.name for path in tmp_path.iterdir()] == ["moons.png"]
+
+
+def test_options(tmp_path, capsys):
+    out = tmp_path / "picture.svg"
+    arguments = ["--hidden", "8,8", "--passes", "20", "--noise", "0.1", "--samples", "500", "--seed", "3"]
+    assert cli.main(["moons", *arguments, "--out", str(out), "--backend", "numpy"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("Loss after iteration 0: ")
+    assert "of 500)" in printed
+    assert "for 20 passes" in printed
+    assert out.read_text().lstrip().startswith("<?xml")
+
+
+def test_one_seed_is_one_run(tmp_path, capsys):
+    def losses(*arguments):
+        cli.main(["moons", "--passes", "1", "--out", str(tmp_path / "p.png"), *arguments])
+        return capsys.readouterr().out.splitlines()[0]
+
+    assert losses("--seed", "5") == losses("--seed", "5") != losses("--seed", "6")
+
+
+def test_the_network_may_have_no_hidden_layer(tmp_path, capsys):
+    assert cli.main(["moons", "--hidden", "", "--passes", "10", "--out", str(tmp_path / "p.png")]) == 0
+    assert (tmp_path / "p.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["moons", "--hidden", "0"],
+            "argument --hidden: must be layer sizes from 1 on with commas between them, as 3 or 8,8, got '0'",
+        ),
+        (
+            ["moons", "--hidden", "a"],
+            "must be layer sizes from 1 on with commas between them, as 3 or 8,8, got 'a'",
+        ),
+        (["moons", "--passes", "-1"], "argument --passes: must be an integer from 0 on, got '-1'"),
+        (["moons", "--samples", "1"], "argument --samples: must be an integer from 2 on, got '1'"),
+        (["moons", "--noise", "-1"], "argument --noise: must be a finite number not below 0, got '-1'"),
+        (["moons", "--noise", "nan"], "argument --noise: must be a finite number not below 0, got 'nan'"),
+        (["moons", "--seed", "4294967296"], "must be an integer from 0 to 4294967295, got '4294967296'"),
+        (["moons", "--hidden", "3,x"], "got '3,x'"),
+        (["moons", "--passes", "9" * 5000], "argument --passes: must be an integer from 0 on, got '999"),
+        (["moons", "--samples", "many"], "argument --samples: must be an integer from 2 on, got 'many'"),
+        (["moons", "--noise", "1e400"], "argument --noise: must be a finite number not below 0, got '1e400'"),
+        (["moons", "--noise", "loud"], "argument --noise: must be a finite number not below 0, got 'loud'"),
+        (["moons", "--backend", "torch"], "invalid choice: 'torch'"),
+        ([], "required"),
+        (["suns"], "invalid choice: 'suns'"),
+    ],
+)
+def test_wrong_arguments_are_told(arguments, message, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(arguments)
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        ("no/such/folder/moons.png", "there is no folder"),
+        ("moons.xyz", "xyz"),
+        ("..", "is a folder"),
+        ("a\0b.png", "--out: a file cannot be called"),
+        (f"{'a' * 300}.png", "File name too long"),
+    ],
+)
+def test_a_picture_that_cannot_be_written_is_told_before_the_work(
+    out, message, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["moons", "--passes", "1", "--out", out]) == 1
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--samples", "999999999999999"], "--samples: the features of 999999999999999 samples take 15,9"),
+        (["--hidden", "4000000000,4000000000"], "a network with the layers [2, 4000000000, 4000000000, 2]"),
+    ],
+)
+def test_more_than_the_memory_holds_is_told(arguments, message, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["moons", *arguments]) == 1
+    assert f"fastnn: {message}" in capsys.readouterr().err
+
+
+def test_a_picture_is_whole_or_not_there(tmp_path, capsys, monkeypatch):
+    def broken(*arguments, **options):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", broken)
+    (tmp_path / "p.png").write_text("an older picture")
+    assert cli.main(["moons", "--passes", "1", "--out", str(tmp_path / "p.png")]) == 1
+    assert "disk full" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["p.png"]
+    assert (tmp_path / "p.png").read_text() == "an older picture"
+
+
+def test_an_interrupt_ends_without_a_traceback(capsys, monkeypatch):
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fastnn.Model, "train", interrupted)
+    assert cli.main(["moons"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_help_and_version():
+    for arguments, text in (
+        (["--help"], "moons"),
+        (["--version"], fastnn.__version__),
+        (["moons", "--help"], "--hidden"),
+    ):
+        done = command(*arguments)
+        assert done.returncode == 0
+        assert text in done.stdout
+
+
+def test_the_picture_shows_both_classes_and_the_boundary(tmp_path, capsys):
+    cli.main(["moons", "--passes", "3000", "--out", str(tmp_path / "p.png")])
+    picture = matplotlib.image.imread(tmp_path / "p.png")[..., :3].reshape(-1, 3)
+    from fastnn.boundary.colours import REGION_STRENGTH, class_colours
+
+    line = 0.25  # of white
+    for colour in class_colours(2):
+        pale = 1 - REGION_STRENGTH * (1 - colour)
+        assert (np.abs(picture - pale).max(axis=1) < 0.01).mean() > 0.1
+    assert (np.abs(picture - line).max(axis=1) < 0.01).sum() > 100

@@ -1,0 +1,327 @@
+"""Trainings side by side, on threads of their own and of the caller, and in forked processes.
+
+The network is large enough for its batches to be shared; what is measured is that everything ends, and
+ends at the same bits.
+"""
+
+import gc
+import importlib.util
+import os
+import textwrap
+import threading
+import warnings
+
+import numba
+import numpy as np
+import pytest
+from processes import run_python
+from sklearn.exceptions import ConvergenceWarning
+
+import fastnn
+from fastnn.engine import backends
+from fastnn.engine.backends import _shares
+from fastnn.system.threads import available_cores, taken_cores
+from fastnn_kernels.compiler.jit import OPTIONS as KERNEL_OPTIONS
+from fastnn_kernels.team import is_strips
+
+random = np.random.default_rng(0)
+X, y = random.normal(size=(1200, 20)), random.integers(0, 3, 1200)
+OPTIONS = {"num_passes": 5, "epsilon": 1e-4, "batch_size": 512}
+LAYERS = [20, 64, 64, 3]
+
+
+def trained(seed, n_threads=1, dropout=0.2, **options):
+    """Parameters after a training; dropout, for which other tests compile the same kernels."""
+    model = fastnn.Model(LAYERS, dropout=dropout, random_state=seed)
+    history = model.train(X, y, n_threads=n_threads, random_state=seed, **OPTIONS | options)
+    return np.concatenate([model._parameters, history.loss, history.gradient_norm, *history.update_ratio])
+
+
+def side_by_side(tasks):
+    """The results of functions that run on a thread each."""
+    results = [None] * len(tasks)
+
+    def run(k):
+        results[k] = tasks[k]()
+
+    threads = [threading.Thread(target=run, args=(k,)) for k in range(len(tasks))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return results
+
+
+def test_there_is_something_to_share():
+    network = fastnn.Model(LAYERS, dropout=0.2)._network
+    assert _shares(network, 512) == (8, False)
+    assert _shares(fastnn.Model([2, 3, 2])._network, 200) == (1, False)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"batch_size": 500, "clip_norm": 5.0, "max_norm": 1.0, "ema_decay": 0.5, "reduction": "mean"},
+        {"batch_size": 512, "sample_weight": 0.5 + np.arange(1200) % 3, "l1": 1e-3, "reg_lambda": 0.1},
+        {"batch_size": 530},
+    ],
+    ids=["plain", "clipped, limited, averaged", "weighted", "shards of unequal size"],
+)
+def test_any_number_of_threads_ends_at_the_same_bits(options):
+    alone = trained(0, 1, **options)
+    for n_threads in (2, 3, 8, 100):
+        np.testing.assert_array_equal(trained(0, n_threads, **options), alone)
+
+
+# Networks, and of which layers the weights of a part come in strips: whole vectors, not too few of them.
+IN_STRIPS = {
+    (44, 32, 24, 8): [(True, True), (True, True), (False, False)],
+    (41, 33, 8, 3): [(False, False)] * 3,
+}
+
+
+@pytest.mark.parametrize("layers_dim", IN_STRIPS, ids=["whole vectors", "and not"])
+@pytest.mark.parametrize("estimator", [False, True], ids=["model", "estimator"])
+def test_weights_changed_at_once_are_the_same_bits(monkeypatch, layers_dim, estimator):
+    """Strip by strip, each with its gradient, and after all of it, as where its norm is asked for."""
+    monkeypatch.setattr(backends, "SHARED_OPERATIONS", 0)
+    X, y = random.normal(size=(300, layers_dim[0])), random.integers(0, layers_dim[-1], 300)
+    options = {"batch_size": 64, "random_state": 0}
+    results = []
+    for clip_norm, n_threads in ((None, 1), (None, 2), (1e30, 1), (1e30, 2)):
+        if estimator:  # whose objective takes the squares of the weights
+            network = fastnn.MLPClassifier(
+                layers_dim[1:-1],
+                max_iter=3,
+                alpha=0.1,
+                max_grad_norm=clip_norm,
+                n_threads=n_threads,
+                **options,
+            )
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                network.fit(X, y)
+            results.append(np.concatenate([*map(np.ravel, network.coefs_), network.loss_curve_]))
+        else:
+            network = fastnn.Model(layers_dim, activation="relu", random_state=0)
+            history = network.train(
+                X, y, 3, 0.01, optimizer="adam", clip_norm=clip_norm, n_threads=n_threads, **options
+            )
+            results.append(np.concatenate([network._parameters, history.loss, history.gradient_norm]))
+    for other in results[1:]:
+        np.testing.assert_array_equal(results[0], other)
+
+
+@pytest.mark.parametrize("layers_dim", IN_STRIPS)
+def test_what_comes_in_strips(layers_dim):
+    @numba.njit(**KERNEL_OPTIONS)
+    def ask(plan, layer, part, T, n_lanes):
+        return is_strips(plan, layer, part, T, n_lanes)
+
+    plan = fastnn.Model(layers_dim)._network.training_layout.plan
+    found = [tuple(ask(plan, layer, part, 64, 8) for part in range(2)) for layer in range(len(plan))]
+    assert found == IN_STRIPS[layers_dim]
+
+
+def test_threads_do_what_the_reference_does():
+    """Shards and their order are the kernels' own business."""
+    results = []
+    for backend, n_threads in (("numba", 3), ("numpy", 1)):
+        model = fastnn.Model(LAYERS, dropout=0.2, random_state=0, backend=backend)
+        history = model.train(X, y, n_threads=n_threads, random_state=0, **OPTIONS)
+        results.append((model._parameters, history.loss, history.gradient_norm, history.update_ratio))
+    for ours, theirs in zip(*results, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-10, atol=1e-12)
+
+
+def test_small_work_is_not_shared_and_as_right():
+    results = []
+    for n_threads in (1, 8):
+        model = fastnn.Model([20, 4, 3], dropout=0.2, random_state=0)
+        model.train(X, y, n_threads=n_threads, random_state=0, **OPTIONS)
+        results.append(model._parameters)
+    np.testing.assert_array_equal(*results)
+
+
+def test_eight_threads_train_at_once():
+    """With two of fastnn's threads each: sixteen on however few cores, each waiting for another."""
+    alone = [trained(seed) for seed in range(8)]
+    together = side_by_side([lambda seed=seed: trained(seed, 2) for seed in range(8)])
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_cores_that_come_and_go_change_nothing():
+    """Another thread takes all but one of them and gives them back, now and then between two calls."""
+    alone, ended = trained(0), threading.Event()
+
+    def disturb():
+        while not ended.is_set():
+            with taken_cores(available_cores() - 1):
+                ended.wait(0.001)
+
+    def train():
+        try:
+            return [trained(0, 2) for _ in range(5)]
+        finally:
+            ended.set()
+
+    for result in side_by_side([train, disturb])[0]:
+        np.testing.assert_array_equal(result, alone)
+
+
+def test_a_thread_may_predict_with_what_another_trains():
+    model = fastnn.Model(LAYERS, dropout=0.2, random_state=0)
+    model.predict_proba(X)
+
+    def predict():
+        return all(np.isfinite(model.predict_proba(X[:100])).all() for _ in range(50))
+
+    results = side_by_side(
+        [lambda: model.train(X, y, n_threads=2, random_state=0, **OPTIONS), predict, predict]
+    )
+    assert results[1:] == [True, True]
+    np.testing.assert_array_equal(model._parameters, trained(0)[: len(model._parameters)])
+
+
+def test_divergence_on_threads():
+    messages = []
+    for n_threads in (1, 2):
+        model = fastnn.Model(LAYERS, dropout=0.2, random_state=0)
+        with pytest.raises(fastnn.DivergenceError) as caught:
+            model.train(
+                X, y, n_threads=n_threads, random_state=0, batch_size=512, epsilon=100.0, reg_lambda=1.0
+            )
+        messages.append(str(caught.value))
+        assert np.isfinite(model._parameters).all()
+    assert messages[0] == messages[1]
+
+
+def test_no_thread_stays_behind():
+    others = set(threading.enumerate())  # of somebody else's pools, which stay
+    for seed in range(3):
+        trained(seed, 4)
+    # A pool's threads end when nothing refers to it any more, as an error does with its traceback.
+    gc.collect()
+    for thread in set(threading.enumerate()) - others:
+        thread.join(60)
+        assert not thread.is_alive()
+
+
+# --- forked children, threading layers -----------------------------------------------------------
+
+SIDE_BY_SIDE = """
+    import multiprocessing
+    import threading
+    import warnings
+
+    import numpy as np
+    import fastnn
+
+    # Python itself warns of forks where there are threads; that they are survived is what is tested.
+    warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)
+
+    random = np.random.default_rng(0)
+    X, y = random.normal(size=(1200, 20)), random.integers(0, 3, 1200)
+
+    def trained(seed, n_threads, queue=None):
+        model = fastnn.Model([20, 64, 64, 3], dropout=0.2, random_state=seed)
+        model.train(
+            X, y, num_passes=3, epsilon=1e-4, batch_size=512, n_threads=n_threads, random_state=seed
+        )
+        picture = model.predict_proba(X)
+        result = model._parameters.tobytes() + picture.tobytes()
+        if queue is not None:
+            queue.put((seed, result))
+        return result
+
+    def main():
+        if USE_NUMBA:  # the layer that the environment asks for, running before all else
+            from numba import njit, prange, threading_layer
+
+            @njit(parallel=True)
+            def total(values):
+                result = 0.0
+                for k in prange(values.size):
+                    result += values[k]
+                return result
+
+            assert total(np.ones(1000)) == 1000
+            print(threading_layer())
+        alone = {seed: trained(seed, 1) for seed in range(8)}
+        found = {}
+        threads = [
+            threading.Thread(target=lambda seed=seed: found.update({seed: trained(seed, 2)}))
+            for seed in range(8)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert found == alone
+        print("threads")
+
+        context = multiprocessing.get_context("fork")
+        queue = context.Queue()
+        children = [context.Process(target=trained, args=(seed, 2, queue)) for seed in range(2)]
+        for child in children:
+            child.start()
+        found = dict(queue.get(timeout=300) for _ in children)
+        for child in children:
+            child.join()
+            assert child.exitcode == 0, child.exitcode
+        assert found == {seed: alone[seed] for seed in range(2)}
+        # And the parent goes on.
+        assert trained(0, 2) == alone[0]
+        print("children")
+
+    main()
+"""
+
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+
+
+@needs_fork
+def test_threads_at_once_and_forked_children():
+    assert run_python("USE_NUMBA = False\n" + textwrap.dedent(SIDE_BY_SIDE)).split() == [
+        "threads",
+        "children",
+    ]
+
+
+def has_layer(name):
+    if name == "workqueue":
+        return True
+    return importlib.util.find_spec(f"numba.np.ufunc.{name}pool") is not None
+
+
+@needs_fork
+@pytest.mark.parametrize("layer", ["workqueue", "omp", "tbb"])
+def test_under_every_threading_layer_of_numba(layer):
+    program = "USE_NUMBA = True\n" + textwrap.dedent(SIDE_BY_SIDE)
+    if not has_layer(layer):
+        pytest.skip(f"numba has no {layer} here")
+    try:
+        printed = run_python(program, NUMBA_THREADING_LAYER=layer)
+    except AssertionError as error:
+        if "No threading layer could be loaded" in str(error):
+            pytest.skip(f"numba cannot load {layer} here")
+        raise
+    assert printed.split() == [layer, "threads", "children"]
+
+
+def test_going_back_into_a_step_finds_its_weights_as_they_were(monkeypatch):
+    """A call that began in the middle of a step diverges some steps later."""
+    X, y = random.normal(size=(3000, 10)), random.integers(0, 3, 3000)
+    curves = []
+    for operations in (1, 1e15):  # the first call does a tile; all calls do whole steps
+        monkeypatch.setattr(backends, "FIRST_CALL_OPERATIONS", operations)
+        network = fastnn.MLPClassifier(
+            (16,), solver="sgd", learning_rate_init=1e160, alpha=1e3, batch_size=3000, random_state=0
+        )
+        with pytest.raises(ValueError, match="non-finite"):
+            network.fit(X, y)
+        curves.append(network.loss_curve_)
+    assert np.isfinite(curves[0][0])
+    assert curves[0] == curves[1]

@@ -1,0 +1,478 @@
+"""docs/scikit-learn.md: a test for each row of its tables."""
+
+import re
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.optimize
+import sklearn.neural_network
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import get_scorer
+from sklearn.utils import estimator_html_repr
+from sklearn_pairs import (
+    CLASSES,
+    OURS,
+    RULES,
+    TARGETS,
+    THEIRS,
+    X,
+    are_equal,
+    classifier,
+    fitted_in_parts,
+    fitted_often,
+    have_same_bits,
+    parameters,
+    regressor,
+    reseed,
+    y,
+)
+
+import fastnn
+
+# Most fits here end at max_iter.
+pytestmark = [
+    pytest.mark.filterwarnings(
+        "ignore:Stochastic Optimizer. Maximum iterations:sklearn.exceptions.ConvergenceWarning"
+    ),
+    pytest.mark.filterwarnings("ignore:lbfgs failed to converge:sklearn.exceptions.ConvergenceWarning"),
+]
+
+PAGE = (Path(__file__).parents[2] / "docs" / "scikit-learn.md").read_text(encoding="utf-8")
+# The tests of the tables' rows, by the first cell.
+tested = set()
+
+
+def row(what):
+    def register(test):
+        tested.add(what)
+        return test
+
+    return register
+
+
+def test_every_row_has_a_test():
+    rows = [line.strip("|").split(" | ") for line in PAGE.splitlines() if line.startswith("| ")]
+    rows = [[cell.strip() for cell in cells] for cells in rows]
+    rows = [cells for cells in rows if cells[0] not in ("what", "---")]
+    assert all(len(cells) == 4 and all(cells) for cells in rows)
+    names = [cells[0] for cells in rows]
+    assert len(set(names)) == len(names)
+    assert set(names) == tested
+
+
+# --- fits that go on ---------------------------------------------------------------------------------
+
+
+@row("order of the samples")
+def test_order_of_the_samples():
+    for rule in RULES.values():
+        options = {"batch_size": 40, "tol": 10.0} | rule
+        theirs, ours = (fitted_in_parts(classifier(module, **options)) for module in (THEIRS, OURS))
+        assert not are_equal(theirs, ours)
+        assert have_same_bits(ours, classifier(OURS, max_iter=5, **options).fit(X, y))
+        assert not are_equal(theirs, classifier(THEIRS, max_iter=5, **options).fit(X, y))
+        assert are_equal(theirs, fitted_in_parts(classifier(OURS, **options), before=reseed))
+    options = {"batch_size": 40, "warm_start": True, "solver": "sgd", "momentum": 0}
+    theirs, ours = (fitted_often(classifier(module, **options)) for module in (THEIRS, OURS))
+    assert not are_equal(theirs, ours)
+    assert have_same_bits(ours, classifier(OURS, **options | {"max_iter": 15}).fit(X, y))
+    assert are_equal(theirs, fitted_often(classifier(OURS, **options), before=reseed))
+
+
+@row("optimizer of a warm start")
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+def test_optimizer_of_a_warm_start(rule):
+    options = {"warm_start": True, "shuffle": False, "batch_size": 40} | rule
+    theirs, ours = (fitted_often(classifier(module, **options), 2) for module in (THEIRS, OURS))
+    assert not are_equal(theirs, ours)
+    assert have_same_bits(ours, classifier(OURS, **options | {"max_iter": 10}).fit(X, y))
+    assert not are_equal(theirs, classifier(THEIRS, **options | {"max_iter": 10}).fit(X, y))
+
+
+@row("validation data of a warm start")
+@pytest.mark.parametrize("state", [3, np.random.RandomState(3)], ids=["int", "RandomState"])
+def test_validation_data_of_a_warm_start(monkeypatch, state):
+    for module, place in (
+        (THEIRS, "sklearn.neural_network._multilayer_perceptron"),
+        (OURS, "fastnn.estimators.base"),
+    ):
+        split = sklearn.model_selection.train_test_split
+        set_aside = []
+
+        def splitting(*arrays, split=split, set_aside=set_aside, **options):
+            parts = split(*arrays, **options)
+            set_aside.append(parts[1])
+            return parts
+
+        monkeypatch.setattr(f"{place}.train_test_split", splitting)
+        fitted_often(classifier(module, early_stopping=True, warm_start=True, random_state=state), 2)
+        assert len(set_aside) == 2
+        assert np.array_equal(*set_aside) == (module is OURS)
+
+
+@row("best pass of a warm start")
+def test_best_pass_of_a_warm_start():
+    for module in (THEIRS, OURS):
+        model = classifier(
+            module, early_stopping=True, warm_start=True, n_iter_no_change=100, learning_rate_init=0.02,
+            max_iter=40,
+        ).fit(X, y)  # fmt: skip
+        best, score = parameters(model), model.best_validation_score_
+        model.set_params(learning_rate_init=50.0, max_iter=5).fit(X, y)
+        assert max(model.validation_scores_[40:]) <= score == model.best_validation_score_
+        assert np.array_equal(parameters(model), best) == (module is OURS)
+
+
+@row("parameters changed between calls of `partial_fit`")
+@pytest.mark.parametrize(
+    "changed", [{"learning_rate_init": 0.1}, {"beta_1": 0.1}, {"solver": "sgd"}], ids=str
+)
+def test_parameters_changed_between_calls_of_partial_fit(changed):
+    for module in (THEIRS, OURS):
+        kept, other = (fitted_in_parts(classifier(module), 2) for _ in range(2))
+        other.set_params(**changed)
+        assert are_equal(fitted_in_parts(kept, 2), fitted_in_parts(other, 2)) == (module is THEIRS)
+
+
+@row("solver or `early_stopping` changed before a warm start")
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        ({"solver": "lbfgs"}, {"solver": "adam"}),
+        ({"early_stopping": True}, {"early_stopping": False}),
+        ({"early_stopping": False}, {"early_stopping": True}),
+    ],
+)
+def test_solver_or_early_stopping_changed_before_a_warm_start(first, then):
+    theirs, ours = (classifier(module, warm_start=True, **first).fit(X, y) for module in (THEIRS, OURS))
+    with pytest.raises((AttributeError, TypeError)):
+        theirs.set_params(**then).fit(X, y)
+    assert ours.set_params(**then).fit(X, y).n_iter_ == 5
+
+
+@row("sizes changed before a warm start")
+def test_sizes_changed_before_a_warm_start():
+    theirs, ours = (classifier(module, warm_start=True).fit(X, y) for module in (THEIRS, OURS))
+    assert theirs.set_params(hidden_layer_sizes=(9,)).fit(X, y).coefs_[0].shape == (4, 7)
+    with pytest.raises(ValueError, match="layers_dim"):
+        ours.set_params(hidden_layer_sizes=(9,)).fit(X, y)
+    theirs, ours = (regressor(module, warm_start=True).fit(X, TARGETS) for module in (THEIRS, OURS))
+    assert theirs.fit(X, TARGETS[:, 0]).predict(X).shape == (150, 3)
+    with pytest.raises(ValueError, match="y has 1 outputs, but the estimator was fitted with 3"):
+        ours.fit(X, TARGETS[:, 0])
+
+
+@row("`partial_fit` with `warm_start=True`")
+def test_partial_fit_with_warm_start():
+    theirs, ours, plain = (
+        classifier(module, warm_start=warm_start).partial_fit(X, y, classes=CLASSES)
+        for module, warm_start in ((THEIRS, True), (OURS, True), (OURS, False))
+    )
+    with pytest.raises(ValueError, match="same classes"):
+        theirs.partial_fit(X[:60], y[:60])
+    assert have_same_bits(ours.partial_fit(X[:60], y[:60]), plain.partial_fit(X[:60], y[:60]))
+
+
+@row('`partial_fit` of a regressor with "lbfgs"')
+def test_partial_fit_of_a_regressor_with_lbfgs():
+    theirs, ours = (regressor(module, solver="lbfgs") for module in (THEIRS, OURS))
+    assert are_equal(theirs.partial_fit(X, TARGETS), ours.fit(X, TARGETS))
+    assert not hasattr(ours, "partial_fit")
+    assert not any(hasattr(classifier(m, solver="lbfgs"), "partial_fit") for m in (THEIRS, OURS))
+
+
+@row("fit that fails")
+def test_fit_that_fails():
+    theirs, ours = (classifier(module).fit(X, y) for module in (THEIRS, OURS))
+    before = ours.predict_proba(X)
+    for model in (theirs, ours):
+        with pytest.raises(ValueError, match=r"sample_weight\.shape"):
+            model.fit(X[:, :2], y, sample_weight=[1.0])
+    with pytest.raises(ValueError, match="expecting 2 features"):
+        theirs.predict(X)
+    np.testing.assert_array_equal(ours.predict_proba(X), before)
+
+
+# --- predictions -------------------------------------------------------------------------------------
+
+
+class WithoutScores(fastnn.MLPClassifier):
+    """The subclass that the table names."""
+
+    decision_function = property()
+
+
+@row("`decision_function`")
+def test_decision_function():
+    options = {"hidden_layer_sizes": (7,), "random_state": 3, "max_iter": 100, "learning_rate_init": 0.02}
+    theirs, ours, without = (
+        kind(**options) for kind in (THEIRS.MLPClassifier, OURS.MLPClassifier, WithoutScores)
+    )
+    assert [hasattr(model, "decision_function") for model in (theirs, ours, without)] == [False, True, False]
+    calibrated = [
+        CalibratedClassifierCV(model, cv=3, ensemble=False).fit(X, y).predict_proba(X)
+        for model in (theirs, ours, without)
+    ]
+    np.testing.assert_allclose(calibrated[0], calibrated[2], atol=1e-6)
+    assert np.abs(calibrated[0] - calibrated[1]).max() > 0.01
+    # Scores of 40 and 50 are two ranks, their probabilities one.
+    samples, labels = np.repeat([[40.0], [50.0]], 10, axis=0), np.repeat([0, 1], 10)
+    values = []
+    for model in (theirs, ours, without):
+        model.set_params(hidden_layer_sizes=(), max_iter=1).fit(samples, labels)
+        model.coefs_, model.intercepts_ = [np.ones((1, 1))], [np.zeros(1)]
+        values.append(get_scorer("roc_auc")(model, samples, labels))
+    assert values == [0.5, 1.0, 0.5]
+
+
+def with_last_bias(module, bias, targets):
+    """A classifier all of whose parameters are 0 but for the last bias."""
+    model = classifier(module, max_iter=1).fit(X, targets)
+    model.coefs_ = [np.zeros_like(W) for W in model.coefs_]
+    biases = [np.zeros_like(b) for b in model.intercepts_]
+    biases[-1][-1] = bias
+    model.intercepts_ = biases
+    return model
+
+
+@row("classes of nearly equal probability")
+@pytest.mark.parametrize(("targets", "last"), [(y, 2), (y == 1, 1), (np.eye(3, dtype=int)[y], [0, 0, 1])])
+def test_classes_of_nearly_equal_probability(targets, last):
+    theirs, ours = (with_last_bias(module, 1e-17, targets) for module in (THEIRS, OURS))
+    np.testing.assert_array_equal(theirs.predict_proba(X), ours.predict_proba(X))
+    assert not theirs.predict(X).any()
+    assert (ours.predict(X) == last).all()
+    theirs, ours = (with_last_bias(module, 0.0, targets) for module in (THEIRS, OURS))
+    np.testing.assert_array_equal(theirs.predict(X), ours.predict(X))
+
+
+@row("`predict_log_proba`")
+def test_predict_log_proba():
+    theirs, ours = (classifier(module).fit(X, y) for module in (THEIRS, OURS))
+    np.testing.assert_allclose(theirs.predict_log_proba(X), ours.predict_log_proba(X))
+    with pytest.warns(RuntimeWarning, match="divide by zero"):
+        assert np.isneginf(theirs.predict_log_proba(1e5 * X)).any()
+    assert np.isfinite(ours.predict_log_proba(1e5 * X)).all()
+
+
+@row("`predict_proba` of one class")
+def test_predict_proba_of_one_class():
+    theirs, ours = (classifier(module).fit(X, np.full(150, 4)) for module in (THEIRS, OURS))
+    assert are_equal(theirs, ours)
+    assert theirs.predict_proba(X).shape == (150, 2)
+    np.testing.assert_array_equal(ours.predict_proba(X), np.ones((150, 1)))
+    np.testing.assert_array_equal(theirs.predict(X), ours.predict(X))
+
+
+@row("`activation` changed after a fit")
+def test_activation_changed_after_a_fit():
+    for module in (THEIRS, OURS):
+        model = classifier(module).fit(X, y)
+        before = model.predict_proba(X)
+        after = model.set_params(activation="tanh").predict_proba(X)
+        assert np.array_equal(before, after) == (module is OURS)
+
+
+@row("float32")
+def test_float32():
+    narrow = X.astype(np.float32)
+    for solver, dtype in (("adam", np.float32), ("lbfgs", np.float64)):
+        theirs, ours = (classifier(module, solver=solver).fit(narrow, y) for module in (THEIRS, OURS))
+        assert theirs.coefs_[0].dtype == dtype
+        assert ours.coefs_[0].dtype == np.float32
+        np.testing.assert_allclose(parameters(theirs), parameters(ours), atol=1e-4)
+        assert theirs.predict_proba(X).dtype == np.float64
+        assert ours.predict_proba(X).dtype == np.float32
+    theirs, ours = (regressor(module).fit(narrow, TARGETS.astype(np.float32)) for module in (THEIRS, OURS))
+    assert type(theirs.loss_) is np.float32
+    assert type(ours.loss_) is float
+
+
+# --- numbers, limits and messages --------------------------------------------------------------------
+
+
+@row("loss of a saturated output")
+def test_loss_of_a_saturated_output():
+    theirs, ours = (
+        classifier(module, learning_rate_init=1e-12, max_iter=1, alpha=0).fit(1e4 * X, y)
+        for module in (THEIRS, OURS)
+    )
+    assert are_equal(theirs, ours)
+    exact = -ours.predict_log_proba(1e4 * X)[np.arange(150), y].mean()
+    np.testing.assert_allclose(ours.loss_, exact, rtol=1e-6)
+    assert theirs.loss_ < -np.log(np.finfo(float).eps) < exact
+
+
+@row("loss of a weighted Poisson fit")
+def test_loss_of_a_weighted_poisson_fit():
+    for weights in (None, 1.0 + np.arange(150) % 3):
+        theirs, ours = (
+            regressor(module, loss="poisson", batch_size=40).fit(X, y, sample_weight=weights)
+            for module in (THEIRS, OURS)
+        )
+        assert are_equal(theirs, ours)
+        assert np.allclose(theirs.loss_curve_, ours.loss_curve_) == (weights is None)
+
+
+@row("divergence")
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_divergence(early_stopping):
+    for module in (THEIRS, OURS):
+        model = regressor(
+            module, solver="sgd", learning_rate_init=1e3, max_iter=30, n_iter_no_change=50,
+            early_stopping=early_stopping,
+        )  # fmt: skip
+        message = None
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            try:
+                model.fit(X, TARGETS)
+            except ValueError as error:
+                message = str(error)
+        categories = {warning.category for warning in caught}
+        if not early_stopping:
+            assert message.startswith("Solver produced non-finite parameter weights.")
+        assert np.isfinite(parameters(model)).all() == (early_stopping or module is OURS)
+        if module is THEIRS:
+            assert model.n_iter_ == 30
+            assert RuntimeWarning in categories
+        else:
+            assert model.n_iter_ < 30
+            assert categories == ({ConvergenceWarning} if early_stopping else set())
+
+
+@row("negative `sample_weight`")
+def test_negative_sample_weight():
+    weights = np.r_[-1.0, np.ones(149)]
+    classifier(THEIRS).fit(X, y, sample_weight=weights)
+    with pytest.raises(ValueError, match="not below 0"):
+        classifier(OURS).fit(X, y, sample_weight=weights)
+
+
+@row("batch whose weights are all 0")
+def test_batch_whose_weights_are_all_0():
+    weights = np.r_[np.zeros(50), np.ones(100)]
+    options = {"batch_size": 50, "shuffle": False, "solver": "sgd", "momentum": 0, "alpha": 0}
+    with pytest.raises(ZeroDivisionError):
+        classifier(THEIRS, **options).fit(X, y, sample_weight=weights)
+    ours = classifier(OURS, **options).fit(X, y, sample_weight=weights)
+    left_out = classifier(OURS, **options).partial_fit(X[50:], y[50:], classes=CLASSES)
+    for _ in range(4):
+        left_out.partial_fit(X[50:], y[50:])
+    assert are_equal(ours, left_out)
+
+
+@row('negative `y` with `loss="poisson"`')
+def test_negative_y_with_poisson():
+    regressor(THEIRS, loss="poisson").fit(X, TARGETS[:, 0])
+    with pytest.raises(ValueError, match="not below 0"):
+        regressor(OURS, loss="poisson").fit(X, TARGETS[:, 0])
+
+
+@row('Ctrl-C in "lbfgs"')
+def test_interrupt_in_lbfgs(monkeypatch):
+    minimize = scipy.optimize.minimize
+
+    def interrupted(objective, start, **options):
+        n_calls = 0
+
+        def counted(*arguments):
+            nonlocal n_calls
+            n_calls += 1
+            if n_calls > 6:
+                raise KeyboardInterrupt
+            return objective(*arguments)
+
+        return minimize(counted, start, **options)
+
+    options = {"solver": "lbfgs", "max_iter": 100}
+    ours = classifier(OURS, **options)
+    with monkeypatch.context() as patch:
+        patch.setattr(scipy.optimize, "minimize", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            classifier(THEIRS, **options).fit(X, y)
+        with pytest.warns(UserWarning, match=r"Training interrupted by user\."):
+            ours.fit(X, y)
+    assert 0 < ours.n_iter_ < 6
+    assert are_equal(ours, classifier(OURS, solver="lbfgs", max_iter=ours.n_iter_).fit(X, y))
+
+
+@row("generators other than MT19937")
+def test_generators_other_than_mt19937():
+    def fitted(module, **options):
+        state = np.random.RandomState(np.random.PCG64(3))
+        return classifier(module, batch_size=40, **options | {"random_state": state}).fit(X, y)
+
+    assert are_equal(fitted(THEIRS, shuffle=False), fitted(OURS, shuffle=False))
+    assert not are_equal(fitted(THEIRS), fitted(OURS))
+    assert have_same_bits(fitted(OURS), fitted(OURS))
+
+
+@row("`verbose=1`")
+def test_verbose_1(capsys):
+    printed = {}
+    for module in (THEIRS, OURS):
+        for verbose in (True, 1, 2):
+            classifier(module, verbose=verbose).fit(X, y)
+            printed[module, verbose is not True and verbose] = capsys.readouterr()
+    lines = printed[THEIRS, 1].out
+    assert lines.count("\n") == 5
+    assert lines == printed[THEIRS, False].out == printed[OURS, False].out == printed[OURS, 2].out
+    assert printed[OURS, 1].out == ""
+    assert "5/5" in printed[OURS, 1].err
+
+
+@row('`verbose` with "lbfgs"')
+def test_verbose_with_lbfgs(capsys):
+    for module in (THEIRS, OURS):
+        classifier(module, solver="lbfgs", verbose=True).fit(X, y)
+        lines = re.findall(r"^Iteration \d+, loss = ", capsys.readouterr().out, re.MULTILINE)
+        assert len(lines) == (5 if module is OURS else 0)
+
+
+@row("ConvergenceWarning")
+def test_convergence_warning():
+    messages = []
+    for module in (THEIRS, OURS):
+        with pytest.warns(ConvergenceWarning) as caught:
+            classifier(module).fit(X, y)
+        messages.append(str(caught[0].message))
+    assert messages[1].startswith(messages[0])
+    assert "Raise max_iter" in messages[1][len(messages[0]) :]
+
+
+@row("`coefs_`, `intercepts_`")
+def test_coefs_and_intercepts():
+    theirs, ours = (classifier(module).fit(X, y) for module in (THEIRS, OURS))
+    W = np.ones((4, 7))
+    for model in (theirs, ours):
+        model.coefs_[0] = W
+        np.testing.assert_array_equal(model.coefs_[0], W)
+    assert theirs.coefs_[0] is W
+    assert not np.shares_memory(ours.coefs_[0], W)
+    theirs.coefs_[0] = np.ones((3, 2))
+    with pytest.raises(ValueError, match="shape"):
+        ours.coefs_[0] = np.ones((3, 2))
+    theirs, ours = classifier(THEIRS), classifier(OURS)
+    theirs.coefs_ = [W]
+    with pytest.raises(AttributeError, match="before it is fitted"):
+        ours.coefs_ = [W]
+
+
+@row("private attributes")
+def test_private_attributes():
+    theirs, ours = (classifier(module).fit(X, y) for module in (THEIRS, OURS))
+    for name in ("_optimizer", "_label_binarizer", "_random_state"):
+        assert hasattr(theirs, name)
+        assert not hasattr(ours, name)
+
+
+@row("HTML representation")
+def test_html_representation():
+    """With an address: tests/estimators/test_documentation.py."""
+    address = "https://scikit-learn.org"
+    assert f'href="{address}' in estimator_html_repr(classifier(THEIRS))
+    assert address not in re.sub(r"<style>.*?</style>", "", estimator_html_repr(classifier(OURS)), flags=re.S)

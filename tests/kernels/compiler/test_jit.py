@@ -1,0 +1,430 @@
+"""The decorator and its cache: what is broken, missing or forbidden there breaks no run."""
+
+import compileall
+import ctypes
+import os
+import pickle
+import shutil
+import signal
+import textwrap
+from pathlib import Path
+
+import kernel_packages
+import numba
+import numpy as np
+import pytest
+from kernel_packages import PROGRAM, RESULT, result, run, start, told_while_compiled
+
+from fastnn_kernels.compiler.cache import _checksum
+from fastnn_kernels.compiler.jit import Kernel, KernelCache, Kind, identity, kernel
+from fastnn_kernels.vectors.simd import IS_X86
+
+
+def entries(package):
+    return sorted((package / "__pycache__").glob("*.nbc"))
+
+
+def test_second_process_loads_what_the_first_compiled(package):
+    assert run(package) == f"compiled {RESULT}"
+    assert len(entries(package)) == 1
+    assert run(package) == f"loaded {RESULT}"
+
+
+def test_an_edit_in_another_file_is_seen(package):
+    run(package)
+    with (package / "update.py").open("a") as file:
+        file.write("# edited\n")
+    assert run(package).startswith("compiled")
+    assert len(entries(package)) == 2, "an entry of another version is kept for a while"
+    old = min(entries(package), key=lambda path: path.stat().st_mtime)
+    os.utime(old, (0, 0))
+    with (package / "update.py").open("a") as file:
+        file.write("# edited again\n")
+    assert run(package).startswith("compiled")
+    assert old not in entries(package), "an old one is removed"
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "one byte changed", "no cache entry at all"])
+def test_a_broken_entry_is_compiled_again(package, damage):
+    run(package)
+    (entry,) = entries(package)
+    content = entry.read_bytes()
+    broken = {
+        "truncated": content[: len(content) // 2],
+        "empty": b"",
+        "one byte changed": content[:-9] + bytes([content[-9] ^ 1]) + content[-8:],
+        "no cache entry at all": b"hello" * 1000,
+    }[damage]
+    entry.write_bytes(broken)
+    assert run(package) == f"compiled {RESULT}"
+    assert run(package) == f"loaded {RESULT}"
+
+
+def test_an_entry_another_numba_wrote_is_compiled_again(package):
+    # Whole by its checksum, but nothing that can be loaded.
+    run(package)
+    (entry,) = entries(package)
+    payload = pickle.dumps(("not", "a", "library"))
+    name = entry.name.partition(".")[2]
+    entry.write_bytes(_checksum(name, payload) + payload)
+    assert run(package) == f"compiled {RESULT}"
+
+
+def test_an_entry_under_anothers_name_is_compiled_again(package):
+    other = PROGRAM.replace("4.0", "4, dtype=np.float32").replace("np.ones(4)", "np.ones(4, np.float32)")
+    run(package)
+    (first,) = entries(package)
+    run(package, other)
+    (second,) = set(entries(package)) - {first}
+    shutil.copyfile(first, second)
+    assert run(package, other) == f"compiled {RESULT}"
+    assert run(package, other) == f"loaded {RESULT}"
+    assert run(package) == f"loaded {RESULT}"
+
+
+def test_a_package_that_cannot_be_written_to_uses_the_users_folder(package):
+    # A file where the folder would be: refused to everybody, root too.
+    (package / "__pycache__").write_text("")
+    environment = {"PYTHONDONTWRITEBYTECODE": "1"}
+    assert run(package, **environment) == f"compiled {RESULT}"
+    assert run(package, **environment) == f"loaded {RESULT}"
+    assert list((package.parent / "home").rglob("*.nbc"))
+
+
+def test_no_folder_at_all_is_no_error(package):
+    """One warning says so, and breaks nothing where warnings are errors: it is logged then."""
+    (package / "__pycache__").write_text("")
+    (package.parent / "home").write_text("")
+    warned = "compiled kernels cannot be kept, .*/__pycache__: .*; .*/home/.*NUMBA_CACHE_DIR to a folder.*"
+    for _ in range(2):
+        assert run(package, warned=warned, PYTHONDONTWRITEBYTECODE="1") == f"compiled {RESULT}"
+
+
+def test_numbas_own_setting_is_followed(package, tmp_path):
+    folder = tmp_path / "elsewhere"
+    assert run(package, NUMBA_CACHE_DIR=str(folder)) == f"compiled {RESULT}"
+    assert run(package, NUMBA_CACHE_DIR=str(folder)) == f"loaded {RESULT}"
+    assert list(folder.rglob("*.nbc"))
+    assert not entries(package)
+
+
+def test_bounds_checking_has_entries_of_its_own(package):
+    assert run(package).startswith("compiled")
+    assert run(package, NUMBA_BOUNDSCHECK="1").startswith("compiled")
+    assert run(package, NUMBA_BOUNDSCHECK="1").startswith("loaded")
+    assert run(package).startswith("loaded")
+
+
+def test_concurrent_first_runs(package):
+    running = [start(package) for _ in range(4)]
+    for process in running:
+        assert result(process).endswith(RESULT)
+    assert len(entries(package)) == 1
+    assert not list((package / "__pycache__").glob("*.tmp"))
+    assert run(package) == f"loaded {RESULT}"
+
+
+def test_whole_training_is_loaded_in_a_new_process(package):
+    program = """
+        import numpy as np
+        import fastnn
+        from fastnn_kernels import train
+        assert train.__file__.startswith(PACKAGE), train.__file__
+        model = fastnn.Model([2, 3, 2], random_state=0)
+        X, y = np.random.RandomState(0).randn(20, 2), np.arange(20) % 2
+        history = model.train(X, y, num_passes=3, batch_size=6, optimizer="adam", random_state=0)
+        word = "loaded" if train.train_steps(True, False, False).stats.cache_hits else "compiled"
+        print(word, history.loss.tolist())
+    """.replace("PACKAGE", repr(str(package)))
+    word, losses = run(package, program).split(maxsplit=1)
+    assert word == "compiled"
+    assert run(package, program) == f"loaded {losses}"
+
+
+def test_fork_after_compiling(package):
+    program = """
+        import os
+        import numpy as np
+        from fastnn_kernels.update import add_to_average
+        average = np.arange(4.0)
+        add_to_average(np.ones(4), 0.5, 0, 4, average)
+        child = os.fork()
+        again = np.arange(4.0)
+        add_to_average(np.ones(4), 0.5, 0, 4, again)
+        if not child:
+            os._exit(0 if (again == average).all() else 1)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    """
+    assert run(package, program) == "0"
+
+
+@kernel
+def kinds_of(x):
+    return x != x, x == np.inf, x + 1.0 == x, np.isnan(x), np.isinf(x)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (1.5, (False, False, False, False, False)),
+        (np.inf, (False, True, True, False, True)),
+        (-np.inf, (False, False, True, False, True)),
+        (np.nan, (True, False, False, True, False)),
+    ],
+)
+def test_kernels_tell_infinities_and_not_a_number(value, expected):
+    assert kinds_of(value) == expected
+
+
+holds_lock = ctypes.CFUNCTYPE(ctypes.c_int)(
+    ctypes.cast(ctypes.pythonapi.PyGILState_Check, ctypes.c_void_p).value
+)
+
+
+def test_kernels_hold_no_lock_of_pythons():
+    @kernel
+    def asked():
+        return holds_lock()
+
+    @numba.njit
+    def holding():
+        return holds_lock()
+
+    assert holding() == 1
+    assert asked() == 0
+
+
+def test_the_cache_has_numbas_interface():
+    from numba.core.caching import NullCache
+
+    cache = KernelCache(test_the_cache_has_numbas_interface)
+    for name in ("load_overload", "save_overload", "enable", "disable", "flush"):
+        assert callable(getattr(NullCache(), name))
+        assert callable(getattr(cache, name))
+    assert Path(cache.cache_path).name in {"__pycache__", "fastnn_kernels"}
+    cache.enable(), cache.disable(), cache.flush()
+
+
+def test_a_file_changed_after_its_import_is_not_taken_for_the_code(package):
+    edit = "__import__('pathlib').Path('fastnn_kernels/vectors/vmath.py').write_text('')"
+    program = PROGRAM.replace("import add_to_average\n", f"import add_to_average\n    {edit}\n")
+    assert run(package, program) == f"compiled {RESULT}"
+    assert not entries(package)
+    assert run(package) == f"compiled {RESULT}"
+
+
+def test_without_sources_nothing_is_kept(package):
+    compileall.compile_dir(package, legacy=True, quiet=1)
+    for source in package.rglob("*.py"):
+        source.unlink()
+    warned = "compiled kernels cannot be kept, .* sources of the kernels, .* install the package .*"
+    assert run(package, warned=warned) == f"compiled {RESULT}"
+    assert not list(package.parent.rglob("*.nbc"))
+
+
+def test_entries_are_as_readable_as_their_folder(package):
+    run(package)
+    (entry,) = entries(package)
+    assert entry.stat().st_mode & 0o777 == (package / "__pycache__").stat().st_mode & 0o644
+
+
+def test_what_a_kernel_closes_over_is_in_its_key():
+    def make(constant, inner):
+        @kernel
+        def outer(x):
+            return inner(x) + constant
+
+        return outer
+
+    @kernel
+    def double(x):
+        return 2 * x
+
+    @kernel
+    def triple(x):
+        return 3 * x
+
+    made = [make(1, double), make(2, double), make(1, triple), make((1,), double), make(1, make(1, double))]
+    assert len({identity(k.py_func) for k in made}) == len(made)
+    assert identity(make(1, double).py_func) == identity(made[0].py_func)
+    assert made[0].py_func(1) == 3
+    with pytest.raises(TypeError, match="may close over"):
+        make([1], double)
+
+
+def test_kernels_out_of_one_factory_have_symbols_of_their_own():
+    """Processes that compile one each give them the same number: a third must still tell them apart."""
+    from fastnn_kernels.layer import activation_forward
+
+    names = {activation_forward(name).py_func.__qualname__ for name in ("relu", "gelu", "tanh")}
+    assert len(names) == 3
+    assert activation_forward("relu").py_func.__qualname__ in names
+
+
+# A kernel that calls another: which was compiled and which loaded, and that Python can call the other, too.
+PARTS = """
+    import numpy as np
+    from fastnn_kernels.compiler.jit import Kind, kernel
+    from fastnn_kernels.layer import activation_forward
+
+    def told(kernel):
+        ((types, compiled),) = kernel.overloads.items()
+        word = "loaded" if kernel.stats.cache_hits else "compiled"
+        return word + (" as a part" if compiled is kernel.compiled[Kind.PART].get(types) else "")
+
+    def calling(inner, times):
+        @kernel
+        def caller(Z, A):
+            for _ in range(times):
+                inner(Z, A)
+
+        return caller
+
+    A, D, E = np.ones((1, 16)), np.zeros((1, 16)), np.zeros((1, 16))
+    relu = activation_forward("relu")
+    caller = calling(relu, 1)
+    caller(A, D)
+    words = [told(caller), told(relu)]
+    relu(A, E)
+    print(", ".join([*words, told(relu)]), (D == E).all() and (D == A).all())
+"""
+
+
+def test_what_is_built_into_others_is_kept_and_can_be_called(package):
+    first = "compiled, compiled as a part, compiled True"
+    assert run(package, PARTS) == first
+    # The caller is kept with all that is built into it: the part is not even looked for.
+    loaded = PARTS.replace("words = [told(caller), told(relu)]", "words = [told(caller)]")
+    assert run(package, loaded) == "loaded, loaded True"
+    # Another caller finds the part.
+    other = PARTS.replace("calling(relu, 1)", "calling(relu, 2)")
+    assert run(package, other).startswith("compiled, loaded as a part, ")
+
+
+def test_callers_of_all_kinds_build_in_what_was_a_part():
+    """Also one that knows nothing of parts, from the very code that others have."""
+
+    @kernel
+    def inner(x):
+        return 2 * x
+
+    @kernel
+    def outer(x):
+        return inner(x) + 1
+
+    @numba.njit
+    def foreign(x):
+        return inner(x) + 2
+
+    assert (outer(3), foreign(3), inner(3)) == (7, 8, 6)
+    assert (inner(0.5), outer(0.5), foreign(0.5)) == (1.0, 2.0, 3.0)
+    # Callers are built from the part, whether Python has called it before or not.
+    wanted = [Kind.CALLABLE, Kind.PART]
+    for kind, (types, compiled) in zip(wanted, inner.overloads.items(), strict=True):
+        assert compiled is inner.compiled[kind][types]
+    assert (inner(3), inner(0.5)) == (6, 1.0)
+
+
+def test_exceptions_come_out_of_what_is_built_in(package):
+    program = """
+        from fastnn_kernels.compiler.jit import kernel
+
+        @kernel
+        def inner(x):
+            if x < 0:
+                raise ValueError("negative", x)
+            return x
+
+        @kernel
+        def outer(x):
+            return inner(x)
+
+        for function in (outer, inner, outer):
+            try:
+                function(-2)
+            except ValueError as error:
+                print(error.args)
+    """
+    assert run(package, program).splitlines() == ["('negative', -2)"] * 3
+
+
+@pytest.mark.skipif(not IS_X86, reason="names processors of x86")
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_processors_with_narrower_vectors(package, capsys, dtype):
+    """As numba is told to compile for another one; here and there the training is the same."""
+    program = """
+        import numpy as np
+        import scipy.sparse
+        import fastnn
+        from fastnn_kernels.vectors.simd import VECTOR_BYTES
+        X, y = np.random.RandomState(0).randn(60, 20), np.arange(60) % 3
+        model = fastnn.Model([20, 17, 9, 3], dropout=0.2, dtype=DTYPE, random_state=0)
+        options = {"batch_size": 25, "optimizer": "adam", "clip_norm": 1.0, "random_state": 0}
+        history = model.train(X, y, num_passes=3, epsilon=0.01, reduction="mean", **options)
+        S = scipy.sparse.random_array((200, 40), density=0.05, format="csr", dtype=DTYPE, random_state=0)
+        estimator = fastnn.MLPClassifier((9,), batch_size=25, random_state=0)
+        estimator.partial_fit(S[:60], y, classes=range(3))
+        said = model.predict_proba(X[:2]), estimator.predict_proba(S)
+        print(VECTOR_BYTES, *history.loss, *said[0].ravel(), *said[1].ravel())
+    """.replace("DTYPE", repr(dtype))
+    exec(textwrap.dedent(program), {})
+    here = capsys.readouterr().out.split()
+    features = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+sse4.2,+avx,+avx2,+fma,+bmi,+bmi2,+f16c"}
+    there = run(package, program, **features).split()
+    assert there[0] == "32"
+    precision = {"rtol": 1e-9} if dtype == "float64" else {"rtol": 1e-3, "atol": 1e-4}
+    np.testing.assert_allclose(np.array(here[1:], float), np.array(there[1:], float), **precision)
+
+
+def test_a_kernel_that_does_not_compile_leaves_the_others_as_they_were():
+    @kernel
+    def inner(x):
+        return x.nothing
+
+    @kernel
+    def outer(x):
+        return inner(x)
+
+    for _ in range(2):
+        with pytest.raises(numba.TypingError):
+            outer(1)
+    assert Kernel.wanted is Kind.CALLABLE
+
+
+def test_an_interrupt_waits_for_the_end_of_a_compilation():
+    outer = told_while_compiled(lambda: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        outer(1.5)
+    assert outer.signatures == [(numba.float64,)]
+    assert outer(1.5) == 2.5
+    assert Kernel.wanted is Kind.CALLABLE
+
+
+FORK = """
+    import os
+    import threading
+    import warnings
+    import numpy as np
+    from kernel_packages import told_while_compiled
+
+    warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)
+    begun, released = threading.Event(), threading.Event()
+    first = told_while_compiled(lambda: (begun.set(), released.wait()))
+    second = told_while_compiled(lambda: None)
+    thread = threading.Thread(target=first, args=(1.5,))
+    thread.start()
+    begun.wait()
+    threading.Timer(0.1, released.set).start()
+    child = os.fork()
+    results = first(1.5), second(2.5)
+    if child == 0:
+        os._exit(0 if results == (2.5, 3.5) else 1)
+    thread.join()
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), results)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_fork_waits_for_the_end_of_a_compilation(package):
+    path = os.pathsep.join([str(package.parent), str(Path(kernel_packages.__file__).parent)])
+    assert run(package, FORK, PYTHONPATH=path) == "0 (2.5, 3.5)"

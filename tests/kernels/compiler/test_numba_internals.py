@@ -1,0 +1,155 @@
+"""One module alone, ``numba_internals``, relies on what numba does not document."""
+
+import ast
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+import fastnn
+import fastnn_kernels
+from fastnn_kernels.compiler import numba_internals
+
+INTERNALS = Path(numba_internals.__file__)
+KERNELS, PACKAGE = (Path(package.__file__).parent for package in (fastnn_kernels, fastnn))
+# `kernels/` has scripts, too, beside the package; an installed package has no such folder around it.
+ROOTS = (KERNELS.parent if KERNELS.parent.name == "kernels" else KERNELS, PACKAGE)
+SOURCES = sorted({path for root in ROOTS for path in root.rglob("*.py")} - {INTERNALS})
+
+DOCUMENTED_MODULES = {
+    "numba", "numba.extending", "numba.types", "llvmlite", "llvmlite.ir", "llvmlite.binding"
+}  # fmt: skip
+UNDOCUMENTED_MEMBERS = {"config", "core", "cpython", "misc", "np"}  # of the module numba itself
+# Names without an underscore that are no more documented than those with one.
+UNDOCUMENTED = {
+    "CACHE_DIR", "CPU_FEATURES", "DISABLE_JIT", "add_overload", "call_conv", "can_convert",
+    "enable_boundscheck", "env_name", "get_call_template", "get_executable", "get_pointer_to_function",
+    "has_dynamic_globals", "llvm_func_name", "magic_tuple", "no_cpython_wrapper", "populate_array",
+    "serialize_using_bitcode", "serialize_using_object_code", "set_env", "targetctx", "unserialize_library",
+}  # fmt: skip
+
+
+def private_attributes(tree):
+    """Names with a leading underscore of other objects' attributes."""
+    return {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and re.match("_[^_]", node.attr)
+    }
+
+
+# `_replace` is documented, of named tuples.
+PRIVATE = UNDOCUMENTED | private_attributes(ast.parse(INTERNALS.read_text())) - {"_replace"}
+
+
+def is_undocumented(module, member=None):
+    if not re.fullmatch(r"(numba|llvmlite)(\.[\w.]+)?", module):
+        return False
+    if member is not None and f"{module}.{member}" in DOCUMENTED_MODULES:
+        return False
+    hidden = member is not None and (
+        re.match("_[^_]", member) or (module == "numba" and member in UNDOCUMENTED_MEMBERS)
+    )
+    return module not in DOCUMENTED_MODULES or hidden
+
+
+def uses(tree):
+    """Yield what a file uses of numba and llvmlite that is not documented."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if is_undocumented(alias.name))
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            for alias in node.names:
+                if is_undocumented(node.module, alias.name):
+                    yield f"{node.module}.{alias.name}"
+        elif isinstance(node, ast.Attribute):
+            of = ast.unparse(node.value)
+            if node.attr in PRIVATE or is_undocumented(of, node.attr):
+                yield f"{of}.{node.attr}"
+        elif isinstance(node, ast.ClassDef):
+            methods = (part.name for part in node.body if isinstance(part, ast.FunctionDef))
+            yield from (f"{node.name}.{name}" for name in methods if name in PRIVATE)
+
+
+def test_only_one_module_uses_what_is_not_documented():
+    assert {"simd.py", "backends.py", "jit.py"} <= {path.name for path in SOURCES}
+    found = {path.name: list(uses(ast.parse(path.read_text()))) for path in SOURCES}
+    assert {name: names for name, names in found.items() if names} == {}
+
+
+def test_kernels_touch_no_attribute_that_is_private_elsewhere():
+    trees = [ast.parse(path.read_text()) for path in SOURCES if KERNELS in path.parents]
+    own = {"_getframe"}  # of the module sys, documented
+    for node in (node for tree in trees for node in ast.walk(tree)):
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            own.add(node.attr)
+        elif isinstance(node, ast.FunctionDef):
+            own.add(node.name)
+    assert set().union(*map(private_attributes, trees)) - own == set()
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import numba.core.types",
+        "from numba.core import cgutils",
+        "from numba import config",
+        "from numba.np.arrayobj import populate_array",
+        "from numba.extending import _Intrinsic",
+        "import llvmlite.binding.ffi",
+        "from llvmlite.binding import ffi, executionengine as engine\nfrom llvmlite.ir._utils import x",
+        "def f():\n    from numba.misc.appdirs import AppDirs",
+        "numba.core.config",
+        "numba.config.CACHE_DIR",
+        "context.call_conv",
+        "array._getvalue()",
+        "class D:\n    def _compile_for_args(self): pass",
+    ],
+)
+def test_undocumented_names_are_found(source):
+    assert list(uses(ast.parse(source)))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from numba import types, njit, typeof\nimport numba\nnumba.types.int64",
+        "from numba.extending import intrinsic, models",
+        "from llvmlite import ir\nimport llvmlite.binding\nllvmlite.binding.get_process_triple()",
+        "from .numba_internals import cgutils\nself._pointer",
+    ],
+)
+def test_documented_names_are_free(source):
+    assert not list(uses(ast.parse(source)))
+
+
+def test_each_name_says_what_is_relied_on():
+    source = INTERNALS.read_text()
+    block = re.search(r"^__all__ = \[\n(.*?)^\]", source, flags=re.DOTALL | re.MULTILINE)[1]
+    names = [re.fullmatch(r'    "(\w+)",  # \S.*\S', line)[1] for line in block.splitlines()]
+    assert names == numba_internals.__all__
+    for name in names:
+        assert hasattr(numba_internals, name)
+
+
+def test_names_that_others_use_are_those_it_exports():
+    used = set()
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").endswith("numba_internals"):
+                used |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.Attribute) and ast.unparse(node.value) == "numba_internals":
+                used.add(node.attr)
+    assert used == set(numba_internals.__all__)
+
+
+def test_environments_are_set_where_the_engine_is():
+    calls = []
+    codegen = SimpleNamespace(set_env=lambda *arguments: calls.append(("codegen", *arguments)))
+    numba_internals.set_environment(SimpleNamespace(codegen=codegen), "name", 1)
+    library = SimpleNamespace(
+        codegen=codegen, set_env=lambda *arguments: calls.append(("library", *arguments))
+    )
+    numba_internals.set_environment(library, "name", 2)
+    assert calls == [("codegen", "name", 1), ("library", "name", 2)]

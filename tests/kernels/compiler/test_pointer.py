@@ -1,0 +1,312 @@
+"""Calls through pointers: what is handed over arrives, and nothing else can be."""
+
+import ctypes
+import sys
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from kernel_packages import run
+from numba import types
+from numba.core.errors import TypingError
+
+import fastnn
+from fastnn_kernels import grid, predict, quadtree, train
+from fastnn_kernels.compiler.jit import Kind, kernel
+from fastnn_kernels.compiler.pointer import FunctionPointer, PointerTable, array_types, call, entered
+
+REAL = array_types(np.dtype(np.float64))
+
+
+class Pair(NamedTuple):
+    first: Any
+    second: Any
+
+
+@kernel
+def negated(x):
+    return -x
+
+
+@kernel
+def doubled(x):
+    return 2 * x
+
+
+@kernel
+def first(x):
+    return x[0]
+
+
+@kernel
+def ignored(x):
+    return 0.0
+
+
+@kernel
+def itself(x):
+    return x
+
+
+@kernel
+def summed(X):
+    return X.sum()
+
+
+@kernel
+def call_one(pointer, x):
+    return call(pointer, (x,))
+
+
+@kernel
+def call_chosen(table, k, x):
+    return call(table[k], (x,))
+
+
+@kernel
+def everything(cube, matrix, flat, pair, number, small, count, tiny, truth, pointer, table, nothing):
+    flat[0] += 1
+    total = cube[1, 2, 3] + matrix[1, 2] + pair.first[0, 1] + pair.second[0] + pair.second[1][0]
+    total += number + small + count + tiny + call(pointer, (number,)) + call(table[1], (number,))
+    sizes = cube.shape + matrix.shape + flat.shape + pair.first.shape
+    strides = cube.strides + matrix.strides + flat.strides
+    return total if truth else -total, sizes, strides, nothing is None
+
+
+@kernel
+def call_everything(pointer, arguments):
+    return call(pointer, arguments)
+
+
+def test_every_kind_of_argument_arrives():
+    item = FunctionPointer(doubled, [types.float64])
+    table = PointerTable([item, FunctionPointer(negated, [types.float64])])
+    random = np.random.default_rng(0)
+    cube, matrix, flat = random.normal(size=(2, 3, 4)), random.normal(size=(5, 3)), random.normal(size=7)
+    single = random.normal(size=(2, 2)).astype(np.float32)
+    before = flat[0]
+    arguments = (
+        cube, matrix, flat, Pair(single, (3, flat)), 0.5, np.float32(0.25), 10**12, np.int8(-3), True, item,
+        table, None,
+    )  # fmt: skip
+    of_pair = types.NamedTuple(
+        (types.Array(types.float32, 2, "C"), types.Tuple((types.int64, REAL.flat))), Pair
+    )
+    kinds = (
+        types.Array(types.float64, 3, "C"), REAL.inputs, REAL.flat, of_pair, types.float64, types.float32,
+        types.int64, types.int8, types.boolean, item._numba_type_, table._numba_type_, types.none,
+    )  # fmt: skip
+    total, sizes, strides, is_none = call_everything(FunctionPointer(everything, kinds), arguments)
+    exact = cube[1, 2, 3] + matrix[1, 2] + single[0, 1] + 3 + before + 1
+    assert flat[0] == before + 1
+    assert total == pytest.approx(exact + 0.5 + 0.25 + 10**12 - 3 + 1.0 - 0.5, rel=1e-15)
+    assert sizes == (2, 3, 4, 5, 3, 7, 2, 2)
+    assert strides == (*cube.strides, *matrix.strides, *flat.strides)
+    assert is_none
+
+
+def test_arguments_are_converted_where_nothing_is_lost():
+    pointer = FunctionPointer(negated, [types.float64])
+    assert call_one(pointer, np.float32(0.5)) == -0.5
+    assert call_one(pointer, 3) == -3.0
+    read = FunctionPointer(summed, [REAL.inputs])
+    frozen = np.ones((2, 3))
+    assert call_one(read, frozen) == 6
+    frozen.flags.writeable = False
+    assert call_one(read, frozen) == 6
+
+
+@pytest.mark.parametrize(
+    ("kind", "argument"),
+    [
+        (types.float64, np.ones(3)),
+        (REAL.flat, np.ones(3, np.float32)),
+        (REAL.matrix, np.ones(3)),
+        (REAL.matrix, np.ones((3, 3)).T),
+        (REAL.flat, np.broadcast_to(1.0, (3,))),
+        (types.float64, "text"),
+        (types.int64, 2.7),
+        (types.int8, 300),
+        (types.float32, 1e-50),
+        (types.uint64, -1),
+    ],
+)
+def test_arguments_that_would_be_changed_are_refused_where_the_call_is_compiled(kind, argument):
+    pointer = FunctionPointer(ignored, [kind])
+    with pytest.raises(TypingError, match=r"argument 0 is .* but of a pointer to"):
+        call_one(pointer, argument)
+
+
+@pytest.mark.parametrize("layout", ["F", "A"])
+def test_arrays_of_which_more_would_have_to_be_told_are_refused(layout):
+    for kind in (types.Array(types.float64, 2, layout), types.Tuple([types.Array(types.float64, 2, layout)])):
+        with pytest.raises(TypeError, match="C-contiguous"):
+            FunctionPointer(ignored, [kind])
+    with pytest.raises(TypeError, match="C-contiguous"):
+        FunctionPointer(ignored, [types.Array(types.float64, 1, "C", aligned=False)])
+
+
+def test_arrays_that_nobody_would_own_are_refused():
+    for kind in (REAL.flat, types.Tuple([REAL.flat])):
+        with pytest.raises(TypeError, match="let it fill an argument"):
+            FunctionPointer(itself, [kind])
+
+
+def test_as_many_arguments_as_it_takes():
+    pointer = FunctionPointer(negated, [types.float64])
+    with pytest.raises(TypingError, match="2 arguments for a pointer to"):
+        call_everything(pointer, (1.0, 2.0))
+
+
+def test_only_pointers_are_called():
+    with pytest.raises(TypingError):
+        call_one(5, 1.0)
+    with pytest.raises(TypingError):
+        call_chosen(FunctionPointer(negated, [types.float64]), 0, 1.0)
+
+
+def test_a_table_has_pointers_of_one_kind():
+    real, whole = (FunctionPointer(negated, [kind]) for kind in (types.float64, types.int64))
+    with pytest.raises(ValueError, match="too many values"):
+        PointerTable([real, whole])
+    table = PointerTable([real, FunctionPointer(doubled, [types.float64])])
+    assert [call_chosen(table, k, 1.5) for k in (0, 1, np.uint8(1))] == [-1.5, 3.0, 3.0]
+
+
+def test_callers_are_compiled_once_for_all_that_are_called_alike():
+    pointers = [FunctionPointer(function, [types.float64]) for function in (negated, doubled)]
+
+    @kernel
+    def caller(pointer, x):
+        return call(pointer, (x,))
+
+    assert [caller(pointer, 2.5) for pointer in pointers] == [-2.5, 5.0]
+    assert len(caller.signatures) == 1
+
+
+def test_a_tables_entries_live_as_long_as_it():
+    pointer = FunctionPointer(doubled, [types.float64])
+    tables = [PointerTable([pointer] * k) for k in range(1, 50)]
+    # What would be put where they were, had they been freed.
+    others = [np.zeros(n, np.uintp) for n in range(1, 60) for _ in range(20)]
+    taken = {other.ctypes.data for other in others}
+    for k, table in enumerate(tables, 1):
+        assert table.address not in taken
+        entries = (ctypes.c_size_t * (k + 1)).from_address(table.address)
+        assert list(entries) == [k, *[pointer.address] * k]
+        assert call_chosen(table, k - 1, 1.5) == 3
+
+
+def test_arrays_are_counted_as_before():
+    pointer, array = FunctionPointer(first, [REAL.flat]), np.ones(5)
+    before = sys.getrefcount(array)
+    for _ in range(100):
+        assert call_one(pointer, array) == 1
+    assert sys.getrefcount(array) == before
+
+
+EXCEPTIONS = """
+    import numpy as np
+    from numba import types
+    from fastnn_kernels.compiler.jit import kernel
+    from fastnn_kernels.compiler.pointer import FunctionPointer, call
+
+    @kernel
+    def part(x):
+        if x < 0:
+            raise ValueError("negative", x)
+        return x
+
+    @kernel
+    def called(x):
+        if x > 10:
+            raise OverflowError("large", x)
+        return part(x)
+
+    @kernel
+    def caller(pointer, x):
+        return call(pointer, (x,))
+
+    pointer = FunctionPointer(called, (types.int64,))
+    for x in (-2, 20, 3):
+        try:
+            print(caller(pointer, x))
+        except (ValueError, OverflowError) as error:
+            print(type(error).__name__, error.args)
+"""
+
+
+def test_exceptions_come_through(package):
+    for _ in range(2):  # compiled, and loaded
+        lines = run(package, EXCEPTIONS).splitlines()
+        assert lines == ["ValueError ('negative', -2)", "OverflowError ('large', 20)", "3"]
+
+
+def test_bounds_are_checked_behind_a_pointer(package):
+    program = """
+        import numpy as np
+        from fastnn_kernels.compiler.jit import kernel
+        from fastnn_kernels.layer import forward_table
+        from fastnn_kernels.compiler.pointer import call
+
+        @kernel
+        def caller(table, k, Z, A):
+            call(table[k], (Z, A))
+
+        table = forward_table(("tanh",), np.dtype(float))
+        caller(table, 0, np.ones((2, 16)), np.ones((2, 16)))
+        for k, A in ((0, np.ones((1, 16))), (1, np.ones((2, 16))), (-1, np.ones((2, 16)))):
+            try:
+                caller(table, k, np.ones((2, 16)), A)
+            except IndexError as error:
+                print(error)
+    """
+    for _ in range(2):
+        lines = run(package, program, NUMBA_BOUNDSCHECK="1").splitlines()
+        assert len(lines) == 3
+        assert all("out of bounds" in line for line in lines)
+
+
+def test_pointers_are_loaded_by_the_next_process(package):
+    program = """
+        import numpy as np
+        from fastnn_kernels.layer import activation_forward, forward_table
+        from fastnn_kernels.compiler.pointer import entered
+        forward_table(("relu",), np.dtype(float))
+        print("loaded" if entered(activation_forward("relu")).stats.cache_hits else "compiled")
+    """
+    assert run(package, program) == "compiled"
+    assert run(package, program) == "loaded"
+
+
+def test_other_formulas_leave_the_loop_as_it_is():
+    """What a sweep over activations, losses and optimizers compiles, it compiles one by one."""
+    random = np.random.default_rng(0)
+    X, y = random.normal(size=(40, 2)), np.arange(40) % 2
+
+    def trained(activation, loss, optimizer):
+        model = fastnn.Model(
+            [2, 4, 2], activation=activation, output_activation="identity", loss=loss, random_state=0
+        )
+        model.train(X, y, num_passes=1, batch_size=10, optimizer=optimizer, reduction="mean")
+        model.predict(X), model.predict_proba(X), model.calculate_loss(X, y)
+        fastnn.render_boundary(model, (-1, 1), (-1, 1), 64)
+        fastnn.render_boundary(model, (-1, 1), (-1, 1), 64, method="certified")
+
+    def compiled():
+        kernels = [
+            train.train_steps(True, False, False), predict.predict(False), predict.outputs(False),
+            predict.loss(False), grid.grid_classes(False), quadtree.subdivide(False),
+        ]  # fmt: skip
+        counts = [len(kernel.compiled[Kind.CALLABLE]) for kernel in kernels]
+        return [*counts, len(entered(train.tile_gradient(False, False, False)).compiled[Kind.CODE])]
+
+    trained("tanh", "softmax_cross_entropy", "sgd")
+    before = compiled()
+    assert min(before) > 0
+    for activation, loss, optimizer in [
+        ("relu", "softmax_cross_entropy", "sgd"), ("tanh", "multiclass_hinge", "sgd"),
+        ("tanh", "softmax_cross_entropy", "adam"), (["gelu"], "multiclass_hinge", "rmsprop"),
+    ]:  # fmt: skip
+        trained(activation, loss, optimizer)
+    assert compiled() == before

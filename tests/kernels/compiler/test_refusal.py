@@ -1,0 +1,90 @@
+"""A cache that cannot be written to: one warning a process, which breaks nothing."""
+
+import errno
+import logging
+import os
+import warnings
+from pathlib import Path
+
+import pytest
+from kernel_packages import told_while_compiled
+
+from fastnn_kernels.compiler import cache, jit
+from fastnn_kernels.compiler.jit import Kernel, Kind
+
+NO_SPACE = (
+    r"compiled kernels cannot be kept, .*: No space left on device\. Set .* NUMBA_CACHE_DIR to a folder"
+)
+
+
+@pytest.fixture(autouse=True)
+def nothing_told_yet(monkeypatch):
+    refusal = cache._Refusal()
+    for module in (cache, jit):
+        monkeypatch.setattr(module, "refusal", refusal)
+
+
+@pytest.fixture
+def full_disk(monkeypatch):
+    def refuse(*arguments, **options):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(cache.tempfile, "mkstemp", refuse)
+    monkeypatch.setattr(cache.tempfile, "TemporaryFile", refuse)
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_one_warning_a_process_has_the_reason_and_the_remedy():
+    kernels = [told_while_compiled(lambda: None) for _ in range(2)]
+    with pytest.warns(RuntimeWarning, match=NO_SPACE) as told:
+        results = [kernel(1.5) for kernel in kernels]
+    assert results == [2.5, 2.5]
+    assert [warning.filename for warning in told] == [__file__]
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_the_warning_waits_for_the_end_of_the_compilation(monkeypatch):
+    """Functions that show warnings may compile, or want a lock of a thread that waits to compile."""
+    owned = []
+
+    def warn(*arguments, **options):
+        owned.append(jit.global_compiler_lock.is_locked())
+        assert told_while_compiled(lambda: None)(2.5) == 3.5
+
+    monkeypatch.setattr(warnings, "warn", warn)
+    assert told_while_compiled(lambda: None)(1.5) == 2.5
+    assert owned == [False]
+
+
+@pytest.mark.usefixtures("full_disk")
+@pytest.mark.filterwarnings("error")
+def test_a_warning_that_is_an_error_is_logged(caplog):
+    outer = told_while_compiled(lambda: None)
+    assert outer(1.5) == 2.5
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert "NUMBA_CACHE_DIR" in record.getMessage()
+    assert Kernel.wanted is Kind.CALLABLE
+    assert outer(2) == 3
+
+
+def test_an_entry_that_cannot_be_serialised_is_told(monkeypatch):
+    def dumps(thing):
+        raise TypeError("no way")
+
+    monkeypatch.setattr(jit, "dumps", dumps)
+    with pytest.warns(RuntimeWarning, match=r"numba cannot serialise .*no way"):
+        assert told_while_compiled(lambda: None)(1.5) == 2.5
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_the_folder_is_tried_before_it_is_named():
+    with pytest.raises(OSError, match="No space left on device"):
+        cache.usable_folder()
+
+
+def test_without_a_home_no_folder_is_made_in_the_current_one(monkeypatch, tmp_path):
+    monkeypatch.setattr(cache, "cache_setting", lambda: "")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    assert list(cache.cache_folders()) == [Path(cache.__file__).parents[1] / "__pycache__"]

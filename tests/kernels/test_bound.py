@@ -1,0 +1,376 @@
+"""Bounds of scores: what the kernels compute lies within them, and they are as narrow as they should be."""
+
+import functools
+import itertools
+
+import mpmath
+import numba
+import numpy as np
+import pytest
+from committees import (
+    SETS,
+    draw_cells,
+    draw_network,
+    draw_parameters,
+    kernel_side,
+    outside,
+    points_in,
+    reference_side,
+    single,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import DTYPES, dtypes, seeds
+
+from fastnn.boundary.committee import Committee
+from fastnn.network.description import aligned_empty
+from fastnn.reference import bound as reference
+from fastnn.reference import layer as reference_layer
+from fastnn_kernels import bound as compiled
+from fastnn_kernels.committee import committee_scores
+from fastnn_kernels.compiler.jit import OPTIONS
+from fastnn_kernels.layer import ACTIVATIONS, activation_forward
+from fastnn_kernels.vectors.simd import lanes, load, store
+
+NAMES = sorted(ACTIVATIONS)
+each_name = pytest.mark.parametrize("name", NAMES)
+each_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=str)
+N_CELLS = 64
+
+
+# --- a line and a strip --------------------------------------------------------------------------
+
+
+@functools.cache
+def outlines(name):
+    """The kernel ``(centre, radius, strip)`` that fills strip (3, T)."""
+    lines = compiled.outline(name)
+
+    @numba.njit(**OPTIONS)  # not kept on disk: kernels of this file are not its sources
+    def run(centre, radius, strip):
+        for t in range(0, centre.shape[1], lanes(centre)):
+            slope, middle, width = lines(load(centre, 0, t), load(radius, 0, t))
+            store(strip, 0, t, slope)
+            store(strip, 1, t, middle)
+            store(strip, 2, t, width)
+
+    return run
+
+
+def strips(name, centre, radius):
+    strip = np.full((3, centre.size), np.nan, centre.dtype)
+    outlines(name)(centre[None], radius[None], strip)
+    return strip
+
+
+def intervals(random, name, dtype):
+    """Centres and radii from 1e-6 to 1e3; of half of them the interval ends or lies about a knot."""
+    radius = 10.0 ** random.uniform(-6, 3, N_CELLS)
+    centre = random.choice([-1, 1], N_CELLS) * 10.0 ** random.uniform(-6, 3, N_CELLS)
+    edges = [0.0, *(edge for knot in ACTIVATIONS[name].knots for edge in knot[:2])]
+    near = random.choice(edges, N_CELLS) + random.choice([-1, 0, 1], N_CELLS) * radius
+    near += random.choice([0.0, 1e-7, -1e-7, 1e-3], N_CELLS) * random.standard_normal(N_CELLS)
+    near += random.uniform(-1, 1, N_CELLS) * radius * random.choice([0, 1], N_CELLS)
+    return np.where(random.random(N_CELLS) < 0.5, near, centre).astype(dtype), radius.astype(dtype)
+
+
+@each_name
+@given(seeds, dtypes)
+def test_the_graph_lies_in_the_strip(name, seed, dtype):
+    random = np.random.default_rng(seed)
+    centre, radius = intervals(random, name, dtype)
+    slope, middle, width = (row[:, None] for row in strips(name, centre, radius).astype(np.longdouble))
+    c, r = centre.astype(np.longdouble)[:, None], radius.astype(np.longdouble)[:, None]
+    at = random.uniform(-1, 1, (N_CELLS, 64))
+    at[:, :8] = -1, 1, -1 + 1e-6, 1 - 1e-6, 0, 1e-6, -0.5, 0.5
+    Z = (c + at * r).astype(dtype)
+    for knot in ACTIVATIONS[name].knots:
+        Z[:, 8:10] = knot.begin, knot.end
+    Z[:, 10] = 0
+    Z = np.where(np.abs(Z - c) <= r, Z, centre[:, None]).astype(dtype)
+    A = np.empty_like(Z)
+    activation_forward(name)(Z, A)
+    assert (np.abs(A - slope * Z - middle) <= width).all()
+
+
+@functools.cache
+def steepness(name):
+    """The largest magnitude of the second derivative, and the largest jump of the first."""
+    activation = reference_layer.ACTIVATIONS[name]
+    z = np.linspace(-12, 12, 100_001)  # none of its points is 0, where some have a kink
+    z += (z[1] - z[0]) / 3
+    slopes = activation.slope(activation.value(z), z)
+    change = np.abs(np.diff(slopes))
+    jump = change[np.argmin(np.abs(z)) - 2 : np.argmin(np.abs(z)) + 2].max() if activation.has_kink else 0
+    smooth = np.abs(z[1:]) > 0.01 if activation.has_kink else np.full(change.size, True)
+    return change[smooth].max() / (z[1] - z[0]) * 1.02, jump * 1.02
+
+
+@each_name
+@each_dtype
+def test_strips_of_short_intervals_are_narrow(name, dtype):
+    random = np.random.default_rng(0)
+    centre, radius = intervals(random, name, dtype)
+    radius = np.minimum(radius, 0.1).astype(dtype)
+    centre = np.clip(centre, -20, 20)
+    _, _, width = strips(name, centre, radius).astype(np.float64)
+    bend, jump = steepness(name)
+    c, r = centre.astype(np.float64), radius.astype(np.float64)
+    # What is known of a knot is less than of any other place.
+    uncertain = sum(knot.most - knot.least for knot in ACTIVATIONS[name].knots) * 2
+    allowed = bend * r**2 + (np.where(np.abs(c) <= 2 * r, jump, 0) + uncertain) * r
+    rounding = np.finfo(dtype).eps * (200 * (np.abs(c) + r + 1))
+    assert (width <= allowed + rounding).all()
+    # Between knots and kinks, by the tangent: half of that.
+    is_smooth = np.abs(c) > 2 * r
+    for knot in ACTIVATIONS[name].knots:
+        is_smooth &= (c - 2 * r > knot.end) | (c + 2 * r < knot.begin)
+    assert is_smooth.sum() > 10
+    assert (width <= bend * r**2 / 4 + rounding)[is_smooth].all()
+
+
+@each_name
+@each_dtype
+def test_strips_are_those_of_the_reference(name, dtype):
+    centre, radius = intervals(np.random.default_rng(1), name, dtype)
+    expected = np.array(reference.outline(name, centre, radius), np.float64)
+    strip = strips(name, centre, radius).astype(np.float64)
+    c, r = np.abs(centre.astype(np.float64)), radius.astype(np.float64)
+    error = 300 * np.finfo(dtype).eps * (c + r + 1) * (r + 1)
+    # Whether a knot lies within is for rounding to say in some of them: those are right in another way.
+    is_same = (np.abs(strip - expected) <= error).all(axis=0)
+    assert is_same.mean() > 0.9
+
+
+@each_dtype
+@each_name
+def test_infinities_and_nan_make_no_strip(name, dtype):
+    largest = np.finfo(dtype).max
+    centre, radius = np.full(N_CELLS, 0.5, dtype), np.full(N_CELLS, 0.25, dtype)
+    centre[:3] = np.nan, np.inf, -np.inf
+    radius[3:5] = np.nan, np.inf
+    centre[5:7], radius[5:7] = (largest, -largest), largest
+    *_, width = strips(name, centre, radius)
+    assert not np.isfinite(width[:7]).any()
+    assert np.isfinite(width[7:]).all()
+
+
+# --- knots ---------------------------------------------------------------------------------------
+
+
+def exact_slope(name):
+    """The derivative, for mpmath; where it jumps, that from the right."""
+    alpha, scale = mpmath.mpf(reference_layer.Selu.ALPHA), mpmath.mpf(reference_layer.Selu.SCALE)
+
+    def sigmoid(z):
+        return 1 / (1 + mpmath.exp(-z))
+
+    def gelu(z):
+        k = mpmath.mpf(0.044715)
+        gate = sigmoid(mpmath.sqrt(8 / mpmath.pi) * (z + k * z**3))
+        return gate + gate * (1 - gate) * z * mpmath.sqrt(8 / mpmath.pi) * (1 + 3 * k * z**2)
+
+    return {
+        "identity": lambda z: mpmath.mpf(1),
+        "sigmoid": lambda z: sigmoid(z) * (1 - sigmoid(z)),
+        "tanh": lambda z: mpmath.sech(z) ** 2,
+        "relu": lambda z: mpmath.mpf(z >= 0),
+        "leaky_relu": lambda z: mpmath.mpf(1 if z >= 0 else 0.01),
+        "elu": lambda z: mpmath.exp(min(z, 0)),
+        "selu": lambda z: scale if z >= 0 else scale * alpha * mpmath.exp(z),
+        "softplus": sigmoid,
+        "silu": lambda z: sigmoid(z) * (1 + z * (1 - sigmoid(z))),
+        "gelu": gelu,
+    }[name]
+
+
+@each_name
+def test_knots_are_where_it_bends_the_other_way(name):
+    slope, activation = exact_slope(name), ACTIVATIONS[name]
+    with mpmath.workdps(60):
+        tiny, far = mpmath.mpf(10) ** -15, mpmath.mpf(40)
+        begins = [-far, *(mpmath.mpf(knot.end) for knot in activation.knots)]
+        ends = [*(mpmath.mpf(knot.begin) for knot in activation.knots), far]
+        is_convex = activation.begins_convex
+        for begin, end in zip(begins, ends, strict=True):
+            # Closer and closer to either end.
+            steps = [tiny * mpmath.mpf(2) ** k for k in range(60)]
+            inner = [begin + step for step in steps] + [end - step for step in steps]
+            inner += [begin + (end - begin) * k / 400 for k in range(1, 400)]
+            inner = sorted(z for z in inner if begin < z < end)
+            slopes = [slope(z) for z in inner]
+            changes = [b - a for a, b in itertools.pairwise(slopes)]
+            assert min(changes) >= 0 if is_convex else max(changes) <= 0
+            is_convex = not is_convex
+        for knot in activation.knots:
+            width = mpmath.mpf(knot.end) - mpmath.mpf(knot.begin)
+            places = [knot.begin - tiny, *(knot.begin + width * k / 100 for k in range(101)), knot.end + tiny]
+            slopes = [slope(z) for z in places]
+            assert knot.least - 10 * tiny <= min(slopes)
+            assert max(slopes) <= knot.most + 10 * tiny
+
+
+@each_name
+def test_both_sides_know_the_same_knots(name):
+    kernel, twin = ACTIVATIONS[name], reference_layer.ACTIVATIONS[name]
+    assert [knot._asdict() for knot in kernel.knots] == [knot._asdict() for knot in twin.knots]
+    assert kernel.begins_convex == twin.begins_convex
+
+
+# --- networks ------------------------------------------------------------------------------------
+
+
+def bounds(committee, cells):
+    """The form (K, T) of the only network's scores."""
+    (networks, n_units), T = kernel_side(committee, compiled.bounds_table), cells.centre.shape[1]
+    forms = aligned_empty(4 * n_units * T, committee.dtype)
+    forms[...] = np.nan
+    compiled.bound_pass(
+        networks.activations, networks.plan, networks.parameters, networks.magnitudes, cells, forms
+    )
+    form = compiled.layer_form(networks.plan, len(networks.plan) - 1, T, forms)
+    return compiled.Form(*(array.copy() for array in form))  # of windows, which own nothing
+
+
+def computed_scores(committee, X):
+    """The scores of X (2, T)."""
+    networks, n_units = kernel_side(committee)
+    units = aligned_empty(n_units * X.shape[1], committee.dtype)
+    total = np.empty((committee.n_classes, X.shape[1]), committee.dtype)
+    kernel = committee_scores(committee.votes)
+    return kernel(networks, X, units, total).copy()  # of a window, which owns nothing
+
+
+def cells_for(random, dtype):
+    return draw_cells(random, compiled.Form, compiled.slack(2, dtype.type), N_CELLS, dtype)
+
+
+def check_enclosure(committee, random):
+    cells = cells_for(random, committee.dtype)
+    form = bounds(committee, cells)
+    points, at = points_in(random, cells, 32)
+    scores = computed_scores(committee, points.reshape(2, -1)).reshape(committee.n_classes, N_CELLS, 32)
+    assert (outside(scores, form, at) <= 0).all()
+    return cells, form
+
+
+@given(single())
+def test_scores_lie_in_their_form(problem):
+    check_enclosure(*problem)
+
+
+@pytest.mark.parametrize("names", SETS, ids="-".join)
+@each_dtype
+def test_every_activation_of_wide_and_deep_networks(names, dtype):
+    random = np.random.default_rng(0)
+    for scale in (0.3, 1.0, 2.0, 10.0):
+        for widest in (3, 128):
+            network = draw_network(random, names, dtype, widest)
+            committee = Committee([(network, draw_parameters(random, network, scale))], votes=False)
+            check_enclosure(committee, random)
+
+
+def reference_bounds(committee, cells):
+    cells = reference.Form(*(array.T for array in cells))
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        return reference.bound_pass(*reference_side(committee)[0], cells)
+
+
+@given(single())
+def test_forms_are_those_of_the_reference(problem):
+    committee, random = problem
+    cells = cells_for(random, committee.dtype)
+    form, expected = bounds(committee, cells), reference_bounds(committee, cells)
+    # Where the reference overflows, so do the kernels, which multiply in another order.
+    proves = np.isfinite(form.radius).all(axis=0)
+    assert np.isfinite(expected.radius[proves]).all()
+    form, expected = (
+        [array.astype(np.longdouble)[:, proves] for array in arrays]
+        for arrays in (form, [array.T for array in expected])
+    )
+    size = np.sum(np.abs(expected), axis=0)
+    error = 1e3 * np.finfo(committee.dtype).eps * size + 1e-3 * expected[3]
+    is_same = (np.abs(np.subtract(form, expected)) <= error).all(axis=(0, 1))
+    # In a few cells rounding says whether a knot lies within a unit's range.
+    assert is_same.sum() >= 0.9 * is_same.size
+
+
+@given(single(), st.sampled_from([np.nan, np.inf, -np.inf, 1e300]), seeds)
+def test_what_is_not_finite_proves_nothing(problem, value, seed):
+    committee, random = problem
+    (network, parameters), chooser = committee.members[0], np.random.default_rng(seed)
+    with np.errstate(over="ignore"):
+        value = committee.dtype.type(value)
+    arrays = [*network.weights(parameters), *network.biases(parameters)]
+    array = arrays[chooser.integers(len(arrays))]
+    if abs(value) < np.inf:  # large numbers all over, until some overflow
+        for W in network.weights(parameters):
+            W[...] = np.sqrt(np.finfo(network.dtype).max) * np.where(W < 0, -1, 1)
+    else:
+        array[0, chooser.integers(array.shape[1])] = value
+    cells = cells_for(random, committee.dtype)
+    form = bounds(committee, cells)
+    points, _ = points_in(random, cells, 32)
+    scores = computed_scores(committee, points.reshape(2, -1)).reshape(-1, N_CELLS, 32)
+    for t in range(N_CELLS):
+        if not np.isfinite(scores[:, t]).all():
+            assert not any(compiled.is_won(form, t, k) for k in range(committee.n_classes))
+
+
+# --- who wins ------------------------------------------------------------------------------------
+
+
+@given(seeds, dtypes, st.integers(2, 10), st.sampled_from([1e-3, 0.1, 1.0]))
+def test_winners_are_those_of_the_reference(seed, dtype, n_classes, reach):
+    random = np.random.default_rng(seed)
+    shape = n_classes, N_CELLS
+    arrays = random.standard_normal(shape), *(reach * random.standard_normal(shape) for _ in range(2))
+    form = compiled.Form(*(a.astype(dtype) for a in (*arrays, reach * random.uniform(0, 1, shape))))
+    twin = reference.Form(*(array.T for array in form))
+    c, x, y, r = (array.astype(np.float64) for array in form)
+    corners = [c + i * x + j * y for i in (-1, 1) for j in (-1, 1)]
+    for t in range(N_CELLS):
+        winners = [k for k in range(n_classes) if compiled.is_won(form, t, k)]
+        assert winners == [k for k in range(n_classes) if reference.is_won(twin, t, k)]
+        # It wins in the corners, whatever the others do within their radii, and so in between.
+        ahead = [
+            k
+            for k in range(n_classes)
+            if all(
+                corner[k, t] - r[k, t] > corner[j, t] + r[j, t]
+                for corner in corners
+                for j in range(n_classes)
+                if j != k
+            )
+        ]
+        assert set(winners) <= set(ahead)
+        assert len(ahead) <= 1
+
+
+@each_dtype
+def test_ties_and_nan_are_not_won(dtype):
+    def form(centre, radius=0.0, slope=(0.0, 0.0)):
+        columns = np.array([[centre], [slope], [[0, 0]], [[radius, 0]]], dtype)
+        return tuple(array.T.copy() for array in columns)
+
+    def winners(*arguments):
+        arrays = form(*arguments)
+        ours = [k for k in (0, 1) if compiled.is_won(compiled.Form(*arrays), 0, k)]
+        twin = reference.Form(*(array.T for array in arrays))
+        with np.errstate(invalid="ignore"):
+            assert ours == [k for k in (0, 1) if reference.is_won(twin, 0, k)]
+        return ours
+
+    assert winners((1.0, 0.0)) == [0]
+    assert winners((0.0, 1.0)) == [1]
+    assert winners((1.0, 1.0)) == []
+    assert winners((1.0, 1 + np.finfo(dtype).eps)) == []
+    assert winners((1.0, 0.0), 1.0) == []
+    assert winners((1.0, 0.0), 0.9) == [0]
+    assert winners((1.0, 0.0), 0.0, (0.6, -0.6)) == []
+    assert winners((1.0, 0.0), 0.0, (0.6, 0.6)) == [0]
+    for bad in (np.nan, np.inf):
+        assert winners((1.0, 0.0), bad) == []
+        assert winners((1.0, 0.0), 0.0, (bad, 0.0)) == []
+    assert winners((np.nan, 0.0)) == []
+    assert winners((0.0, np.nan)) == []

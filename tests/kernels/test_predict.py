@@ -1,0 +1,241 @@
+"""Predictions and the loss of whole tables, and the grid: both backends alike."""
+
+import signal
+
+import numpy as np
+import pytest
+import scipy.sparse
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import RECIPES, networks, sample_weights, seeds, targets, wide
+
+from fastnn.boundary.committee import Committee
+from fastnn.engine import backends
+from fastnn.engine.backends import get_backend
+from fastnn.network.description import Network
+from fastnn.reference import predict as reference
+from fastnn.reference.network import scores
+from fastnn.reference.output import output_forward
+from fastnn.system import threads
+
+of_classes = st.sampled_from(RECIPES[:3])
+# Tiles are full, nearly full, many.
+counts = st.one_of(st.integers(1, 40), st.sampled_from([128, 129, 511, 512, 513, 1100]))
+
+
+@pytest.fixture(scope="module", params=["one call", "many calls"], autouse=True)
+def calls(request):
+    """Tables are cut into parts, so that a call stays short."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "many calls":
+            patch.setattr(backends, "FIRST_CALL_OPERATIONS", 1)
+        yield
+
+
+def problem(network, count, seed):
+    """Parameters as predictions take them, samples, targets and weights."""
+    random = np.random.default_rng(seed)
+    parameters = network.draw_parameters(np.random.RandomState(seed))
+    statistics = network.initial_statistics()
+    for running in network.running(statistics):
+        if running is not None:
+            running[...] = random.uniform(0.3, 2, running.shape)
+    X = random.normal(size=(count, network.n_inputs)).astype(network.dtype)
+    y = targets(network.loss, network.n_outputs, count, network.dtype, random)
+    return network.folded(parameters, statistics), X, y, sample_weights(count, random)
+
+
+def exact_scores(network, parameters, X):
+    parameters = wide(parameters)
+    return scores(network.activations, network.weights(parameters), network.biases(parameters), wide(X))
+
+
+def rounding(network, S):
+    """How far scores may be from the exact S."""
+    return 500 * float(np.finfo(network.dtype).eps) * max(1.0, float(np.abs(S).max()))
+
+
+@given(networks(), counts, seeds)
+def test_outputs_are_the_reference(network: Network, count, seed):
+    parameters, X, _, _ = problem(network, count, seed)
+    S = exact_scores(network, parameters, X)
+    name = network.loss.output
+    expected = output_forward(name, S)
+    # The exponential makes a relative error of an absolute one.
+    error = rounding(network, S) * max(1.0, np.abs(expected).max())
+    for backend in (get_backend("numba"), get_backend("numpy")):
+        P = backend.outputs(network, parameters, X, name)
+        assert P.dtype == network.dtype
+        np.testing.assert_allclose(P, expected, rtol=0, atol=error)
+        if name == "softmax":
+            np.testing.assert_allclose(P.sum(axis=1), 1, rtol=20 * np.finfo(network.dtype).eps)
+
+
+@given(networks(of_classes), counts, seeds)
+def test_predict_takes_the_highest_score(network: Network, count, seed):
+    parameters, X, _, _ = problem(network, count, seed)
+    S = exact_scores(network, parameters, X)
+    error = rounding(network, S)
+    for backend in (get_backend("numba"), get_backend("numpy")):
+        classes = backend.predict(network, parameters, X)
+        assert classes.dtype == np.int64
+        # Of scores closer than rounding either may win.
+        assert (S[np.arange(count), classes] >= S.max(axis=1) - error).all()
+
+
+@given(networks(), counts, seeds)
+def test_loss_is_the_reference(network: Network, count, seed):
+    parameters, X, y, weights = problem(network, count, seed)
+    S = exact_scores(network, parameters, X)
+    loss = network.loss
+    flat = y[:, 0] if loss.of_labels else y
+    expected = reference.loss_value(loss.name, S, wide(flat), weights, loss.parameter)
+    # Of a sample's loss by its scores, the square of these at the most.
+    slope = max(1.0, float(np.abs(S).max())) + float(np.abs(y).max())
+    slope = np.exp(slope) if loss.output == "exponential" else slope
+    error = rounding(network, S) * slope * network.n_outputs * max(1.0, weights.sum())
+    for backend in (get_backend("numba"), get_backend("numpy")):
+        assert backend.loss(network, parameters, X, y, weights) == pytest.approx(expected, abs=error)
+
+
+@given(networks(), counts, seeds)
+def test_samples_without_weight_have_no_loss(network: Network, count, seed):
+    parameters, X, y, weights = problem(network, count, seed)
+    weights[0] = 1  # as not all of them are 0
+    used = weights > 0
+    for backend in (get_backend("numba"), get_backend("numpy")):
+        loss = backend.loss(network, parameters, X, y, weights)
+        few = backend.loss(network, parameters, X[used], y[used], weights[used])
+        error = 50 * float(np.finfo(network.dtype).eps) * max(1.0, weights.sum() * network.n_outputs)
+        assert loss == pytest.approx(few, rel=error, abs=error)
+
+
+@given(
+    networks(of_classes, least_inputs=2, most_inputs=2),
+    st.integers(1, 40),
+    st.sampled_from([1, 5, 64, 129, 700]),
+    seeds,
+)
+def test_grid_is_the_prediction_at_its_points(network: Network, height, width, seed):
+    parameters, *_ = problem(network, 1, seed)
+    xs = (-1.0 + np.arange(width) * (3.0 / width)).astype(network.dtype)
+    ys = (0.5 + np.arange(height) * (2.0 / height)).astype(network.dtype)
+    points = np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, 2)
+    expected = get_backend("numba").predict(network, parameters, points).reshape(height, width)
+    S = np.sort(exact_scores(network, parameters, points), axis=1)
+    close = np.zeros(len(points), bool)
+    if network.n_outputs > 1:
+        close = S[:, -1] - S[:, -2] <= rounding(network, S)
+    committee = Committee([(network, parameters)], votes=False)
+    for name, excused in (("numba", np.zeros_like(close)), ("numpy", close)):
+        classes = np.full((height + 2, width), 99, np.uint8)
+        get_backend(name).grid(committee).classes(xs, ys, classes[1:-1])
+        assert ((classes[1:-1] == expected) | excused.reshape(height, width)).all()
+        assert (classes[[0, -1]] == 99).all()
+
+
+@pytest.mark.parametrize("backend", ["numba", "numpy"])
+def test_read_only_tables_will_do(backend):
+    network = Network((3, 4, 2), ("tanh", "tanh"), RECIPES[0].dtype)
+    parameters, X, y, weights = problem(network, 50, 0)
+    results = []
+    for writeable in (True, False):
+        for array in (X, y, weights):
+            array.flags.writeable = writeable
+        side = get_backend(backend)
+        P = side.outputs(network, parameters, X, "softmax")
+        results.append(
+            (P, side.predict(network, parameters, X), side.loss(network, parameters, X, y, weights))
+        )
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@given(networks(), st.integers(1, 700), seeds, st.booleans())
+def test_any_number_of_threads_gives_the_same_bits(network, count, seed, is_sparse):
+    network = Network(network.layers_dim, network.activations, network.dtype, network.loss)
+    random = np.random.default_rng(seed)
+    X = random.normal(size=(count, network.n_inputs)).astype(network.dtype)
+    X = scipy.sparse.csr_array(X) if is_sparse else X
+    y = targets(network.loss, network.n_outputs, count, network.dtype, random)
+    parameters, weights = network.draw_parameters(np.random.RandomState(1)), random.random(count)
+    backend = get_backend("numba")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threads, "available_cores", lambda: 8)
+        patch.setattr(backends, "FIRST_CALL_OPERATIONS", 1)  # a tile a call
+        results = [
+            (
+                backend.outputs(network, parameters, X, "identity", n_threads).tobytes(),
+                backend.predict(network, parameters, X, n_threads).tobytes(),
+                backend.loss(network, parameters, X, y, weights, n_threads),
+            )
+            for n_threads in (1, 2, 8, 0)
+        ]
+        assert threads._budget.in_use == 0
+    assert all(result == results[0] for result in results)
+
+
+@pytest.fixture
+def many(monkeypatch):
+    """A network, and samples for more calls than one."""
+    monkeypatch.setattr(backends, "FIRST_CALL_OPERATIONS", 1)
+    network = Network((3, 4, 2), ("tanh", "tanh"), RECIPES[0].dtype)
+    X = np.random.default_rng(0).normal(size=(2000, 3))
+    parameters = network.draw_parameters(np.random.RandomState(1))
+    return lambda: get_backend("numba").outputs(network, parameters, X, "identity")
+
+
+def test_threads_that_cannot_be_had_are_no_error(many, monkeypatch):
+    expected = many()
+    monkeypatch.setattr(threads, "available_cores", lambda: 4)
+    monkeypatch.setattr(threads, "started_pool", lambda n_threads: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        many()
+
+    def refuse(n_threads):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threads, "started_pool", refuse)
+    np.testing.assert_array_equal(many(), expected)
+    assert threads._budget.in_use == 0
+
+
+def test_where_all_cores_are_taken_the_caller_computes_alone(many, monkeypatch):
+    expected = many()
+    monkeypatch.setattr(threads, "available_cores", lambda: 2)
+    monkeypatch.setattr(threads, "started_pool", None)
+    with threads.taken_cores(2):
+        np.testing.assert_array_equal(many(), expected)
+        assert threads._budget.in_use == 2
+    assert threads._budget.in_use == 0
+
+
+@pytest.mark.parametrize("raises", [True, False])
+def test_an_interrupt_while_threads_predict(many, monkeypatch, raises):
+    """They end at their next part; where a handler lets it go on, nothing is missing."""
+    expected, heard, held = many(), [], []
+    monkeypatch.setattr(threads, "available_cores", lambda: 2)
+    in_turn = backends.in_turn
+
+    def interrupted(work, items, n_threads, stop):
+        for k, done in enumerate(in_turn(work, items, n_threads, stop)):
+            if k == 2 and not held:
+                signal.raise_signal(signal.SIGINT)
+                held.append(k)
+            yield done
+
+    monkeypatch.setattr(backends, "in_turn", interrupted)
+    previous = signal.getsignal(signal.SIGINT)
+    if not raises:
+        signal.signal(signal.SIGINT, lambda number, frame: heard.append(number))
+    try:
+        if raises:
+            with pytest.raises(KeyboardInterrupt):
+                many()
+        else:
+            np.testing.assert_array_equal(many(), expected)
+            assert heard == [signal.SIGINT]
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    assert held == [2], "Python's own code for threads is not interrupted"
+    assert threads._budget.in_use == 0

@@ -1,0 +1,231 @@
+"""Squares of pixels: those that are won, left and filled, by kernels and by the reference."""
+
+import functools
+
+import numba
+import numpy as np
+import pytest
+from committees import draw_network, draw_parameters, empty_form, kernel_side, reference_side, single
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import DTYPES
+
+from fastnn.boundary.committee import Committee
+from fastnn.boundary.grids import _first_squares
+from fastnn.network.description import aligned_empty
+from fastnn.reference import quadtree as reference
+from fastnn_kernels import grid, quadtree
+from fastnn_kernels.bound import Form, bounds_table
+from fastnn_kernels.compiler.jit import OPTIONS
+from fastnn_kernels.quadtree import BOUNDED, LEFT, WAITING, WON
+from fastnn_kernels.vectors.simd import fill_row
+
+BATCH = 64
+LEAF = 8
+sides = st.one_of(st.integers(1, 90), st.sampled_from([1, 8, 64, 65, 129]))
+
+
+def axes(random, committee, width, height):
+    """Centres of pixels of a view, of any size and place."""
+    centre, reach = random.standard_normal(2), 10.0 ** random.uniform(-3, 1, 2)
+    return (
+        (centre[k] + reach[k] * np.linspace(-1, 1, count) if count > 1 else centre[k : k + 1]).astype(
+            committee.dtype
+        )
+        for k, count in enumerate((width, height))
+    )
+
+
+class Lists:
+    """What `subdivide` works on, and the squares it has told of."""
+
+    def __init__(self, committee, xs, ys, capacity=2000, n_waiting=10_000):
+        (self.networks, n_units), dtype = kernel_side(committee, bounds_table), committee.dtype
+        self.committee, self.xs, self.ys = committee, xs, ys
+        squares = _first_squares(xs, ys, LEAF, 512)
+        self.waiting = np.full((n_waiting, 3), -1)
+        self.waiting[: len(squares)] = squares
+        self.taken = np.full((BATCH, 3), -1)
+        self.lists = np.full((capacity, 4), -1), np.full((capacity, 3), -1)
+        self.counts = np.array([len(squares), 0, 0, 0])
+        self.workspaces = [aligned_empty(8 * BATCH, dtype), aligned_empty(4 * n_units * BATCH, dtype)]
+        for array in self.workspaces:
+            array[...] = np.nan
+        self.total = empty_form(Form, committee.n_classes, BATCH, dtype)
+        self.won, self.left, self.calls = [], [], 0
+
+    def run(self):
+        kernel = quadtree.subdivide(self.committee.votes)
+        counts = self.counts
+        while counts[WAITING]:
+            lists = self.waiting, self.taken, *self.lists, counts
+            kernel(self.networks, self.xs, self.ys, LEAF, 1000, *lists, *self.workspaces, self.total)
+            for found, array, which in zip((self.won, self.left), self.lists, (WON, LEFT), strict=True):
+                assert counts[which] <= len(array)
+                assert (array[counts[which] :] == -1).all()
+                found += map(tuple, array[: counts[which]].tolist())
+                array[...] = -1
+                counts[which] = 0
+            self.calls += 1
+        return self
+
+
+def coverage(squares, shape):
+    """How often each pixel lies in a square."""
+    times = np.zeros(shape, int)
+    for row, column, size, *_ in squares:
+        times[row : row + size, column : column + size] += 1
+    return times
+
+
+def reference_squares(committee, xs, ys):
+    networks, waiting = reference_side(committee), _first_squares(xs, ys, LEAF, 512)
+    won, left = [], []
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        while len(waiting):
+            some, others, waiting = reference.subdivide(networks, committee.votes, xs, ys, LEAF, waiting)
+            won, left = [*won, *some], [*left, *others]
+    plain = [[tuple(int(number) for number in square) for square in squares] for squares in (won, left)]
+    return tuple(plain)
+
+
+def dense(committee, xs, ys, dtype=np.uint8):
+    networks, n_units = kernel_side(committee)
+    workspaces = (aligned_empty(n * 64, committee.dtype) for n in (2, n_units, committee.n_classes))
+    tile, units, total = workspaces
+    classes = np.full((len(ys), len(xs)), 99, dtype)
+    kernel = grid.grid_classes(committee.votes)
+    kernel(networks, xs, ys, tile, units, total.reshape(committee.n_classes, 64), classes)
+    return classes
+
+
+def evaluated(committee, xs, ys, squares, classes):
+    networks, n_units = kernel_side(committee)
+    tile, units, total = (aligned_empty(n * 64, committee.dtype) for n in (2, n_units, committee.n_classes))
+    places, row = np.full((2, 64), -1), np.full((1, 64), 99, classes.dtype)
+    kernel = quadtree.evaluate(committee.votes)
+    table = np.array([*squares, (0, 0, 99)])  # the last one is not to be looked at
+    total = total.reshape(committee.n_classes, 64)
+    return kernel(networks, xs, ys, table, len(squares), places, row, tile, units, total, classes)
+
+
+@given(single(), sides, sides)
+def test_squares_are_those_of_the_reference(problem, width, height):
+    committee, random = problem
+    xs, ys = axes(random, committee, width, height)
+    lists = Lists(committee, xs, ys).run()
+    won, left = reference_squares(committee, xs, ys)
+    assert (coverage([*lists.won, *lists.left], (height, width)) == 1).all()
+    assert all(size <= LEAF for *_, size in lists.left)
+    assert lists.counts[BOUNDED] >= len(lists.won) + len(lists.left)
+    # Few are so close to being won that rounding decides; but then their quarters differ too.
+    ours, theirs = (
+        coverage([square[:3] for square in squares], (height, width)) for squares in (lists.won, won)
+    )
+    assert (ours != theirs).mean() <= 0.1
+    expected = dense(committee, xs, ys)
+    for squares in (lists.won, won):
+        for row, column, size, winner in squares:
+            assert (expected[row : row + size, column : column + size] == winner).all()
+    assert (coverage([*won, *left], (height, width)) == 1).all()
+
+
+@given(single(), sides, sides, st.sampled_from([64, 65, 100, 128]))
+def test_lists_that_are_too_small_are_handed_over_in_parts(problem, width, height, capacity):
+    committee, random = problem
+    xs, ys = axes(random, committee, width, height)
+    whole = Lists(committee, xs, ys).run()
+    parts = Lists(committee, xs, ys, capacity).run()
+    assert whole.calls == 1
+    assert (parts.won, parts.left) == (whole.won, whole.left)
+    assert parts.counts[BOUNDED] == whole.counts[BOUNDED]
+
+
+def boundary(dtype=DTYPES[0]):
+    """A network whose boundary winds through the picture."""
+    random = np.random.default_rng(3)
+    network = draw_network(random, ("identity", "tanh"), dtype, 40, n_classes=3)
+    return Committee([(network, draw_parameters(random, network, 2.0))], votes=False)
+
+
+def test_small_lists_are_handed_over_many_times():
+    committee = boundary()
+    xs = ys = np.linspace(-3, 3, 700)
+    whole, parts = Lists(committee, xs, ys, 10_000).run(), Lists(committee, xs, ys, BATCH).run()
+    assert parts.calls > 10
+    assert (parts.won, parts.left) == (whole.won, whole.left)
+
+
+@pytest.mark.parametrize("n_waiting", [4 * BATCH, 4 * BATCH + 30, 6 * BATCH])
+def test_squares_that_do_not_fit_are_left_undivided(n_waiting):
+    committee = boundary()
+    xs = ys = np.linspace(-3, 3, 600)
+    lists = Lists(committee, xs, ys, n_waiting=n_waiting).run()
+    assert (coverage([*lists.won, *lists.left], (600, 600)) == 1).all()
+    assert max(size for *_, size in lists.left) > LEAF
+
+
+@given(single(), sides, sides)
+def test_pixels_are_evaluated_as_the_grid_paints_them(problem, width, height):
+    committee, random = problem
+    xs, ys = axes(random, committee, width, height)
+    corners = [(r, c, LEAF) for r in range(0, height, LEAF) for c in range(0, width, LEAF)]
+    chosen = [square for square in corners if random.random() < 0.5]
+    for dtype in (np.uint8, np.int64):
+        expected, classes = dense(committee, xs, ys, dtype), np.full((height, width), 77, dtype)
+        n = evaluated(committee, xs, ys, chosen, classes)
+        inside = coverage(chosen, (height, width)) == 1
+        assert n == inside.sum()
+        np.testing.assert_array_equal(classes[inside], expected[inside])
+        assert (classes[~inside] == 77).all()
+
+
+INTEGERS = (np.uint8, np.int8, np.uint16, np.int16, np.uint32, np.int32, np.uint64, np.int64)
+
+
+@pytest.mark.parametrize("dtype", INTEGERS)
+def test_squares_are_filled_as_by_the_reference(dtype):
+    random = np.random.default_rng(0)
+    for height, width in ((1, 1), (40, 77), (130, 200), (3, 1000)):
+        corners = [(row, column) for row in range(0, height, 32) for column in range(0, width, 32)]
+        squares = [(*corner, 32, random.integers(100)) for corner in corners if random.random() < 0.7]
+        table = np.array([*squares, (0, 0, 1, 0)])
+        classes, expected = np.full((height, width), 111, dtype), np.full((height, width), 111, dtype)
+        n = quadtree.fill_squares(table, len(squares), classes)
+        assert n == reference.fill_squares(squares, expected)
+        np.testing.assert_array_equal(classes, expected)
+
+
+@functools.cache
+def row_filler():
+    @numba.njit(**OPTIONS)  # not kept on disk: kernels of this file are not its sources
+    def run(matrix, row, begin, end, value):
+        fill_row(matrix, row, begin, end, value)
+
+    return run
+
+
+@pytest.mark.parametrize("dtype", INTEGERS)
+def test_a_row_is_filled_and_nothing_else(dtype):
+    run = row_filler()
+    value = np.iinfo(dtype).max
+    matrix = np.zeros((3, 1000), dtype)
+    lengths = [*range(1, 401), 900] if np.dtype(dtype).itemsize == 1 else [*range(1, 70), 255, 256, 400, 900]
+    for begin in range(1, 1 + 64 // np.dtype(dtype).itemsize):
+        for length in lengths:
+            run(matrix, 1, begin, begin + length, value)
+            assert (matrix[1, begin : begin + length] == value).all()
+            assert matrix[1, begin - 1] == 0
+            assert matrix[1, begin + length] == 0
+            matrix[1, begin : begin + length] = 0
+            assert not matrix.any()
+
+
+@pytest.mark.parametrize("dtype", INTEGERS)
+def test_long_rows_are_written_past_the_caches(dtype):
+    run = row_filler()
+    for begin in (0, 1, 17):
+        matrix = np.zeros((2, 100_000), dtype)
+        run(matrix, 0, begin, 99_990, 42)
+        assert (matrix[0, begin:99_990] == 42).all()
+        assert np.count_nonzero(matrix) == 99_990 - begin

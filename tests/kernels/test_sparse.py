@@ -1,0 +1,318 @@
+"""Sparse tables: the first layer on their rows, trainings and predictions as of the dense ones."""
+
+import warnings
+
+import numpy as np
+import pytest
+import scipy.sparse
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.neural_network import MLPClassifier as TheirClassifier
+from sklearn.pipeline import make_pipeline
+from strategies import dtypes, is_padding, keys, networks, seeds, tolerance, untouched
+from trainings import begin, run_on
+
+import fastnn
+from fastnn.engine.backends import Job, _operations, get_backend
+from fastnn.estimators import base as estimators
+from fastnn.network.description import Network, aligned_empty
+from fastnn.reference import gate as reference
+from fastnn.reference.random import draw, dropout
+from fastnn_kernels import sparse as compiled
+
+
+def sparse_table(random, n_samples, n_features, dtype, share=0.3):
+    """With empty rows, columns in any order, values of 0, and pairs of values that belong together."""
+    X = scipy.sparse.random_array(
+        (n_samples, n_features), density=share, format="coo", random_state=random, dtype=dtype
+    )
+    values, (rows, columns) = random.normal(size=X.nnz).astype(dtype), X.coords
+    values[random.random(X.nnz) < 0.1] = 0
+    twice = random.random(X.nnz) < 0.2
+    order = random.permutation(X.nnz + twice.sum())
+    values, rows, columns = (
+        np.concatenate([array, array[twice]])[order] for array in (values, rows, columns)
+    )
+    by_row = np.argsort(rows, kind="stable")
+    starts = np.searchsorted(rows[by_row], np.arange(n_samples + 1))
+    return scipy.sparse.csr_array((values[by_row], columns[by_row], starts), shape=X.shape)
+
+
+def as_table(X, rows):
+    return compiled.Table(X.data, X.indices.astype(np.int32), X.indptr.astype(np.int64), rows)
+
+
+@given(
+    st.integers(1, 40), st.integers(1, 40), st.integers(1, 70), st.integers(1, 40), dtypes, seeds, keys,
+    st.sampled_from([0.0, 0.3, 0.9]),
+)  # fmt: skip
+def test_a_layer_is_that_of_the_dense_table(n_samples, n_inputs, n_outputs, count, dtype, seed, key, rate):
+    random = np.random.default_rng(seed)
+    network = Network((n_inputs, n_outputs, 2), ("tanh", "tanh"), dtype)
+    X = sparse_table(random, n_samples, n_inputs, dtype)
+    rows = random.integers(0, n_samples, n_samples + 5)
+    first = int(random.integers(0, rows.size))
+    count = min(count, rows.size - first)
+    T, V = network.whole_tile(count + int(random.integers(0, 20))), network.whole_tile(n_outputs)
+    parameters = aligned_empty(network.n_parameters, dtype)
+    parameters[...] = random.normal(size=parameters.size)
+    (W, _), (b, _) = network.weights(parameters), network.biases(parameters)
+    tile = compiled.SparseTile(as_table(X, rows), first, first + count - 1, untouched((T, V), dtype))
+    position, key = 2 * int(random.integers(0, 100)), np.uint64(key)
+
+    Z = untouched((n_outputs, T), dtype)
+    compiled.sparse_affine_forward(parameters, 0, b, tile, key, position, rate, Z)
+    chosen = X.toarray()[rows[first : first + count]].astype(np.float64)
+    if rate:
+        chosen = dropout(chosen, int(key), position, rate)
+    expected = reference.affine_forward(W.astype(np.float64), b.astype(np.float64), chosen)
+    error = tolerance(dtype, 50 * (n_inputs + 1))
+    np.testing.assert_allclose(Z[:, :count].T, expected, rtol=0, atol=error * max(1, np.abs(expected).max()))
+    assert np.isfinite(Z).all()
+
+    dZ = random.normal(size=(n_outputs, T)).astype(dtype)
+    dZ[:, count:] = 0
+    dW_expected, db_expected, _ = reference.affine_backward(
+        W.astype(np.float64), chosen, dZ[:, :count].T.astype(np.float64)
+    )
+    gradient = np.full(network.n_parameters, 7, dtype)
+    (dW, _), (db, _) = network.weights(gradient), network.biases(gradient)
+    others = np.full(gradient.size, True)
+    for part in (network.weights, network.biases):
+        part(others)[0][...] = False
+    arguments = tile, dZ, gradient, 0, dW, db, key, position, rate
+    largest = max(1, np.abs(dW_expected).max(), np.abs(db_expected).max())
+    for adds in (False, True):
+        compiled.sparse_affine_backward(*arguments, adds)
+        for ours, theirs in ((dW, dW_expected), (db[0], np.ravel(db_expected))):
+            np.testing.assert_allclose(ours, (1 + adds) * theirs, rtol=0, atol=error * largest * count)
+        assert (gradient[others] == 7).all()
+
+
+def test_masks_are_those_of_dense_dropout():
+    """At any position of a batch."""
+    values = np.ones((9, 64))
+    for first in (0, 2, 130):
+        mask = dropout(values.T, 99, first, 0.4).T
+        ours = [
+            [compiled.kept(np.uint64(99), j, first + t, 0.4) for t in range(64)] for j in range(len(values))
+        ]
+        np.testing.assert_allclose(ours, mask, rtol=1e-15)
+    assert draw(99, 0) != draw(99, 1)
+
+
+@given(networks(), st.integers(1, 30), seeds, st.sampled_from([None, 4, 7]))
+def test_trainings_are_those_of_the_dense_table(network, count, seed, size):
+    random = np.random.default_rng(seed)
+    X = sparse_table(random, count, network.n_inputs, network.dtype)
+    y = (
+        random.integers(0, 2, (count, network.n_outputs if not network.loss.of_labels else 1))
+        % network.n_outputs
+    )
+    size = count if size is None else min(size, count)
+    options = {"averaged": True, "shuffled": size < count, "seed": 5, "epsilon": 0.01, "num_passes": 2}
+    results = []
+    for table in (X, X.toarray()):
+        job = Job(table, y.astype(network.dtype), np.ones(count), batch_size=size, **options)
+        trainer, result = begin("numba", network, job)
+        run_on(trainer, 2)
+        results.append(result)
+    for name in ("parameters", "losses"):
+        ours, theirs = (result[name] for result in results)
+        # Normalisation magnifies what is rounded otherwise; see `test_train.expected_of`.
+        error = (1e-3 if network.batch_norm else 1e-9) if network.dtype == np.float64 else 1e-2
+        np.testing.assert_allclose(ours, theirs, rtol=error, atol=error, err_msg=name)
+
+
+@given(networks(), st.integers(1, 200), seeds)
+def test_predictions_are_those_of_the_dense_table(network, count, seed):
+    network = Network(network.layers_dim, network.activations, network.dtype, network.loss)
+    random = np.random.default_rng(seed)
+    X = sparse_table(random, count, network.n_inputs, network.dtype)
+    parameters = network.draw_parameters(np.random.RandomState(1))
+    weights = random.random(count)
+    y = np.zeros((count, 1 if network.loss.of_labels else network.n_outputs), network.dtype)
+    for backend in (get_backend("numba"), get_backend("numpy")):
+        S, ours = (backend.outputs(network, parameters, table, "identity") for table in (X.toarray(), X))
+        error = 1000 * np.finfo(network.dtype).eps * max(1, np.abs(S).max())
+        np.testing.assert_allclose(ours, S, rtol=0, atol=error)
+        apart = np.diff(np.sort(S, axis=1), axis=1)[:, -1] > 2 * error if S.shape[1] > 1 else slice(None)
+        classes = [backend.predict(network, parameters, table)[apart] for table in (X.toarray(), X)]
+        np.testing.assert_array_equal(*classes)
+        losses = [backend.loss(network, parameters, table, y, weights) for table in (X.toarray(), X)]
+        np.testing.assert_allclose(*losses, rtol=1e-3 if network.dtype == np.float32 else 1e-9)
+
+
+@given(networks(), st.integers(2, 60), seeds)
+def test_objectives_are_those_of_the_dense_table(network, count, seed):
+    network = Network(network.layers_dim, network.activations, network.dtype, network.loss)
+    random = np.random.default_rng(seed)
+    X = sparse_table(random, count, network.n_inputs, network.dtype)
+    y = np.zeros((count, 1 if network.loss.of_labels else network.n_outputs), network.dtype)
+    parameters = network.draw_parameters(np.random.RandomState(1))
+    (loss, gradient), (ours, own) = (
+        get_backend("numba").objective(network, np.empty(0, network.dtype), table, y, np.ones(count), 0)(
+            parameters
+        )
+        for table in (X.toarray(), X)
+    )
+    error = 1e-3 if network.dtype == np.float32 else 1e-9
+    assert ours == pytest.approx(loss, rel=error)
+    np.testing.assert_allclose(own, gradient, rtol=0, atol=error * max(1, np.abs(gradient).max()))
+    assert (own[is_padding(network)] == 0).all()
+
+
+# --- estimators ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def words():
+    """Some documents, each of words of its class and of all."""
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 3, 200)
+    common = [f"word{k}" for k in range(500)]
+    documents = [
+        " ".join([*random.choice(common, 10), *(f"own{label}x{k}" for k in random.integers(0, 40, 8))])
+        for label in labels
+    ]
+    return documents, labels
+
+
+def taken_as(monkeypatch, sparse):
+    monkeypatch.setattr(estimators, "SPARSE_SHARE", 1.0 if sparse else -1.0)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {}, {"solver": "sgd", "learning_rate_init": 0.1}, {"solver": "lbfgs"}, {"early_stopping": True},
+        {"batch_size": 1000}, {"dropout": [0.1, 0.2]}, {"batch_norm": True}, {"class_weight": "balanced"},
+        {"n_threads": 2, "batch_size": 256},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_fits_are_those_of_the_dense_table(words, monkeypatch, options):
+    X, y = TfidfVectorizer().fit_transform(words[0]), words[1]
+    fitted = []
+    for sparse in (True, False):
+        taken_as(monkeypatch, sparse)
+        estimator = fastnn.MLPClassifier((8,), max_iter=5, random_state=0, tol=0, **options)
+        with pytest.warns((ConvergenceWarning, UserWarning)):
+            fitted.append(estimator.fit(X, y))
+    ours, theirs = fitted
+    np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X.toarray()), atol=1e-6)
+    assert ours.loss_ == pytest.approx(theirs.loss_, rel=1e-6)
+
+
+def test_text_is_classified_as_by_scikit_learn(words):
+    documents, labels = words
+    options = {"max_iter": 10, "batch_size": 20, "learning_rate_init": 0.01, "random_state": 0}
+    pipelines = [
+        make_pipeline(TfidfVectorizer(), kind((10,), **options))
+        for kind in (fastnn.MLPClassifier, TheirClassifier)
+    ]
+    with pytest.warns(ConvergenceWarning):
+        ours, theirs = (pipeline.fit(documents, labels) for pipeline in pipelines)
+    np.testing.assert_allclose(ours.predict_proba(documents), theirs.predict_proba(documents), atol=1e-9)
+    assert ours.score(documents, labels) > 0.9
+
+
+def test_a_sparse_table_is_never_made_dense(monkeypatch):
+    """Its dense copy would take 8 GB, and that of a batch 1.6 GB."""
+    random = np.random.default_rng(0)
+    n_features = 1_000_000
+    columns = random.integers(0, n_features, 5 * 1000)
+    X = scipy.sparse.csr_matrix((np.ones(5000), columns, np.arange(0, 5001, 5)), (1000, n_features))
+    y = columns[::5] % 2
+    monkeypatch.setattr(scipy.sparse.csr_matrix, "toarray", None)
+    estimator = fastnn.MLPClassifier((2,), max_iter=2, random_state=0, early_stopping=True)
+    with pytest.warns(ConvergenceWarning):
+        estimator.fit(X, y)
+    assert estimator.predict(X).shape == (1000,)
+    assert 0 <= estimator.score(X, y) <= 1
+
+
+@pytest.mark.parametrize(
+    "container", [scipy.sparse.csr_matrix, scipy.sparse.csc_array, scipy.sparse.coo_matrix]
+)
+def test_the_table_that_is_given_stays_as_it_is(container):
+    X = container(sparse_table(np.random.default_rng(0), 50, 30, np.float64, 0.05))
+    before = X.copy()
+    regressor = fastnn.MLPRegressor(hidden_layer_sizes=(4,), max_iter=3, random_state=0)
+    with pytest.warns(ConvergenceWarning):
+        regressor.fit(X, np.arange(50.0))
+    regressor.predict(X)
+    assert (before != X).nnz == 0
+    assert X.nnz == before.nnz
+
+
+def test_fits_go_on_between_sparse_and_dense(monkeypatch):
+    X = sparse_table(np.random.default_rng(0), 60, 40, np.float32, 0.05)
+    y = np.arange(60) % 2
+    estimator = fastnn.MLPClassifier((5,), random_state=0, batch_size=20)
+    estimator.partial_fit(X, y, classes=[0, 1]).partial_fit(X.toarray(), y)
+    again = fastnn.MLPClassifier((5,), random_state=0, batch_size=20)
+    taken_as(monkeypatch, False)
+    again.partial_fit(X, y, classes=[0, 1]).partial_fit(X, y)
+    for ours, theirs in zip(estimator.coefs_, again.coefs_, strict=True):
+        assert ours.dtype == np.float32
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+def test_ensembles_of_sparse_tables(monkeypatch):
+    X = sparse_table(np.random.default_rng(0), 80, 40, np.float64, 0.05)
+    y = np.arange(80) % 3
+    for method in ("seeds", "bootstrap", "snapshots", "average"):
+        probabilities = []
+        for sparse in (True, False):
+            taken_as(monkeypatch, sparse)
+            member = fastnn.MLPClassifier((5,), max_iter=6, batch_size=20)
+            ensemble = fastnn.MLPEnsembleClassifier(member, 2, method=method, random_state=0)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                ensemble.fit(X, y)
+            probabilities.append(ensemble.predict_proba(X))
+        np.testing.assert_allclose(*probabilities, atol=1e-6)
+
+
+def test_values_that_do_not_lie_side_by_side():
+    X = sparse_table(np.random.default_rng(0), 60, 40, np.float64, 0.05)
+    y = np.arange(60) % 2
+    doubled = np.repeat(X.data, 2)[::2], np.repeat(X.indices, 2)[::2], X.indptr
+    strided = scipy.sparse.csr_array(doubled, shape=X.shape, copy=False)
+    assert not strided.data.flags.contiguous
+    ours, theirs = (
+        fastnn.MLPClassifier((5,), random_state=0, batch_size=20).partial_fit(table, y, classes=[0, 1])
+        for table in (strided, X)
+    )
+    np.testing.assert_array_equal(ours.predict_proba(strided), theirs.predict_proba(X))
+
+
+def test_calls_last_as_long_on_sparse_tables_as_on_others():
+    """What a sample takes goes by the values it has, not by the features there are."""
+    network = Network((100_000, 8, 2), ("tanh", "identity"), np.dtype(np.float64))
+    X = scipy.sparse.random_array(
+        (50, 100_000), density=1e-4, format="csr", random_state=np.random.default_rng(0)
+    )
+    assert _operations(network, X) < 2 * (11 * 8 + 8 + 64)
+    assert _operations(network, np.empty((1, 100_000))) == 2 * network.n_parameters
+
+
+@pytest.mark.parametrize("column", [-1, 40, 2**31 - 1])
+def test_columns_that_there_are_not_are_refused(column):
+    X = scipy.sparse.csr_matrix(sparse_table(np.random.default_rng(0), 60, 40, np.float64, 0.05))
+    estimator = fastnn.MLPClassifier((5,), random_state=0, batch_size=20)
+    estimator.partial_fit(X, np.arange(60) % 2, classes=[0, 1])
+    X.indices[X.nnz // 2] = column
+    for act in (estimator.predict, lambda X: estimator.partial_fit(X, np.arange(60) % 2)):
+        with pytest.raises(ValueError, match="X is not a valid CSR table"):
+            act(X)
+
+
+def test_starts_of_rows_that_run_backwards_are_refused():
+    X = scipy.sparse.csr_matrix(sparse_table(np.random.default_rng(0), 60, 40, np.float64, 0.05))
+    X.indptr[30] = X.nnz + 5
+    with pytest.raises(ValueError, match="X is not a valid CSR table"):
+        fastnn.MLPClassifier((5,)).partial_fit(X, np.arange(60) % 2, classes=[0, 1])

@@ -1,0 +1,207 @@
+"""Vectors: every access of a kernel stays within its array, as bounds checking shows."""
+
+import sys
+
+import numba
+import numpy as np
+import pytest
+from processes import run_python
+from strategies import DTYPES, padded, read_only
+
+from fastnn_kernels.compiler.jit import OPTIONS
+from fastnn_kernels.vectors.simd import (
+    IS_X86,
+    borrow,
+    fill,
+    flush_subnormals,
+    is_zero,
+    lanes,
+    load,
+    reduce_add_weighted,
+    restore_mode,
+    row,
+    store,
+    store_integers,
+    view,
+)
+
+each_dtype = pytest.mark.parametrize("dtype", DTYPES)
+
+
+@each_dtype
+def test_arithmetic_on_vectors(dtype):
+    @numba.njit(**OPTIONS)
+    def run(x, y, out):
+        for t in range(0, x.shape[1], lanes(x)):
+            a, b = load(x, 0, t), load(y, 0, t)
+            store(out, 0, t, a + b)
+            store(out, 1, t, a - b)
+            store(out, 2, t, a * b)
+            store(out, 3, t, -a)
+            store(out, 4, t, fill(x, 2.5))
+
+    x, y = np.arange(64, dtype=dtype)[None], np.linspace(-1, 1, 64, dtype=dtype)[None]
+    out = np.empty((5, 64), dtype)
+    run(read_only(x), read_only(y), out)
+    np.testing.assert_array_equal(out, np.concatenate([x + y, x - y, x * y, -x, np.full_like(x, 2.5)]))
+
+
+@each_dtype
+def test_sums_are_weighted_and_in_float64(dtype):
+    @numba.njit(**OPTIONS)
+    def run(x, weights):
+        return reduce_add_weighted(load(x, 0, 0), load(weights, 0, 0)), lanes(x)
+
+    random = np.random.default_rng(0)
+    x = random.normal(size=(1, 64)).astype(dtype)
+    weights = random.uniform(size=(1, 64)).astype(dtype)
+    weights[0, ::3] = 0
+    total, n_lanes = run(x, weights)
+    assert type(total) is float
+    exact = x.astype(np.float64) * weights
+    assert total == pytest.approx(exact[0, :n_lanes].sum(), rel=1e-14)
+    # What has no weight counts for nothing, whatever it is.
+    x[0, :12:3] = np.nan, np.inf, -np.inf, np.finfo(dtype).max
+    assert run(x, weights)[0] == total
+    x[0, 1] = np.nan
+    assert np.isnan(run(x, weights)[0])
+
+
+@each_dtype
+def test_is_zero(dtype):
+    @numba.njit(**OPTIONS)
+    def run(x):
+        return is_zero(load(x, 0, 0))
+
+    x = np.zeros((1, 64), dtype)
+    x[0, 1] = -0.0
+    assert run(x)
+    # In the first and the last lane of the narrowest vector, and of either sign.
+    for position in (0, 32 // dtype.itemsize - 1):
+        for value in (np.nan, np.inf, -np.inf, 1, -1, np.finfo(dtype).smallest_subnormal):
+            y = x.copy()
+            y[0, position] = value
+            assert not run(y)
+
+
+@each_dtype
+@pytest.mark.parametrize("integer", [np.uint8, np.int16, np.uint32, np.int64])
+def test_integers_are_stored_whole(dtype, integer):
+    @numba.njit(**OPTIONS)
+    def run(x, out):
+        for t in range(0, x.shape[1], lanes(x)):
+            store_integers(out, 1, t + 3, load(x, 0, t))
+
+    x = np.arange(64, dtype=dtype)[None]
+    out = np.full((3, 70), 77, integer)
+    run(x, out)
+    np.testing.assert_array_equal(out[1, 3:67], np.arange(64))
+    out[1, 3:67] = 77
+    assert (out == 77).all()
+
+
+@pytest.mark.skipif(not IS_X86, reason="subnormal numbers are as quick as others elsewhere")
+@each_dtype
+def test_subnormals_are_zero_while_asked_for(dtype):
+    @numba.njit(**OPTIONS)
+    def run(x, out):
+        mode = flush_subnormals()
+        store(out, 0, 0, load(x, 0, 0) * fill(x, 0.5))
+        restore_mode(mode)
+        store(out, 1, 0, load(x, 0, 0) * fill(x, 0.5))
+
+    tiny = np.finfo(dtype).tiny
+    x = np.full((1, padded(1, dtype)), tiny, dtype)
+    out = np.ones((2, x.shape[1]), dtype)
+    run(x, out)
+    assert out[0, 0] == 0
+    assert out[1, 0] == tiny / 2
+    assert (x * dtype.type(0.5)).all(), "in Python too"
+
+
+@each_dtype
+def test_borrowed_arrays_are_the_same(dtype):
+    @numba.njit(**OPTIONS)
+    def run(matrix, flat):
+        matrix, flat = borrow(matrix), borrow(flat)
+        second = row(matrix, 1)
+        second[2] = -1
+        flat[0] = 7
+        return matrix.shape, second.shape, second[3], flat.sum()
+
+    matrix, flat = np.arange(20, dtype=dtype).reshape(4, 5), np.arange(3, dtype=dtype)
+    counts = sys.getrefcount(matrix), sys.getrefcount(flat)
+    assert run(matrix, flat) == ((4, 5), (5,), 8, 10)
+    assert (matrix[1, 2], flat[0]) == (-1, 7)
+    assert (sys.getrefcount(matrix), sys.getrefcount(flat)) == counts
+
+
+def test_view_is_a_window():
+    @numba.njit(**OPTIONS)
+    def run(flat):
+        window = view(flat, 3, 2, 4)
+        window[1, 2] = -1
+        return window.shape, window[0, 1], window.sum()
+
+    flat = np.arange(20.0)
+    shape, value, total = run(flat)
+    assert shape == (2, 4)
+    assert value == 4
+    assert flat[9] == -1
+    assert total == np.arange(3, 11).sum() - 10
+
+
+BROKEN = {
+    "load beyond a row": "load(matrix, 1, 16)",
+    "load beyond the rows": "load(matrix, 2, 0)",
+    "load before the row": "load(matrix, 1, -1)",
+    "view beyond the end": "view(flat, 20, 2, 8)",
+    "view before the beginning": "view(flat, -1, 2, 8)",
+    "row beyond the rows": "row(matrix, 2)",
+    "store beyond a row": "store(matrix, 1, 16, load(matrix, 0, 0))",
+    "integers beyond a row": "store_integers(numbers, 0, 14, load(matrix, 0, 0))",
+    "product of what does not fit": "product_forward(matrix, matrix, matrix, matrix)",
+    "product back of what does not fit": "product_backward(matrix, matrix, matrix)",
+    "outer product of what does not fit": "outer_product(matrix, matrix, matrix, True)",
+    "outer sums beyond the columns": "add_outer_sums(1, 2, matrix, matrix, matrix, 0, 1)",
+    "row sum beyond the rows": "add_row_sum(matrix, matrix, 2)",
+    "gathering a sample that is not there": "gather_tile(matrix, order, 0, 3, tile)",
+    "taking a sample that is not there": "take_tile(matrix, 1, 2, tile)",
+    "nothing": "load(matrix, 1, 8)",
+}
+
+
+PROGRAM = """
+import numba, numpy as np
+from fastnn_kernels.compiler.jit import OPTIONS
+from fastnn_kernels.vectors.product import add_outer_sums, add_row_sum
+from fastnn_kernels.vectors.product import outer_product, product_backward, product_forward
+from fastnn_kernels.vectors.simd import load, row, store, store_integers, view
+from fastnn_kernels.vectors.tile import gather_tile, take_tile
+
+def look(what, statement):
+    matrix, flat, numbers = np.zeros((2, 16)), np.zeros(32), np.zeros((2, 16), np.uint8)
+    try:
+        numba.njit(**OPTIONS)(statement)(matrix, flat, numbers, np.array([1, 0, 2]), np.zeros((16, 8)))
+        print(what, "passed", sep=": ")
+    except IndexError:
+        print(what, "IndexError", sep=": ")
+"""
+STATEMENT = """
+def statement(matrix, flat, numbers, order, tile):
+    {}
+look({!r}, statement)
+"""
+
+
+@pytest.fixture(scope="module")
+def outcomes():
+    """What became of each, in a process that checks bounds."""
+    program = PROGRAM + "".join(STATEMENT.format(statement, what) for what, statement in BROKEN.items())
+    printed = run_python(program, NUMBA_BOUNDSCHECK="1")
+    return dict(line.split(": ") for line in printed.splitlines())
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_bounds_are_checked_when_asked(outcomes, what):
+    assert outcomes[what] == ("passed" if what == "nothing" else "IndexError")

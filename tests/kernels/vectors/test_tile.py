@@ -1,0 +1,131 @@
+"""Tables and tiles: samples are turned over, in any order, and nothing beside them is touched."""
+
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from processes import run_python
+from strategies import DTYPES, Draw, Windows, counts, draws, padded, read_only, untouched, widths
+
+from fastnn_kernels.vectors import tile as compiled
+
+
+@given(draws, widths, counts)
+def test_transpose(draw: Draw, n_rows, count):
+    T = draw.padded(count)
+    matrix = draw.array(n_rows, T)
+    room = Windows(untouched((T, draw.padded(n_rows)), draw.dtype))
+    (result,) = room.views
+    compiled.transpose(read_only(matrix), result)
+    np.testing.assert_array_equal(result[:, :n_rows], matrix.T)
+    assert room.are_kept_apart()
+
+
+def tile_of(draw: Draw, n_features: int, n: int, extra: int) -> tuple[Windows, np.ndarray]:
+    """A tile for `n` samples, as narrow as it may be or `extra` vectors wider."""
+    room = Windows(untouched((n_features, draw.padded(n) + extra * draw.padded(1)), draw.dtype))
+    return room, room.views[0]
+
+
+some = st.one_of(st.integers(1, 40), st.sampled_from([64, 129]))
+extras = st.integers(0, 2)
+
+
+@given(draws, widths, st.integers(1, 50), st.integers(0, 9), some, st.integers(0, 9), extras)
+def test_gather_tile_takes_the_samples_named(draw: Draw, n_features, n_samples, first, n, behind, extra):
+    # In any order, and any of them several times.
+    X = draw.array(n_samples, n_features)
+    indices = draw.random.integers(0, n_samples, first + n + behind)
+    room, tile = tile_of(draw, n_features, n, extra)
+    compiled.gather_tile(read_only(X), indices, first, n, tile)
+    expected = X[indices[first : first + n]].T
+    np.testing.assert_array_equal(tile[:, :n], expected)
+    np.testing.assert_array_equal(tile[:, n:], np.broadcast_to(expected[:, -1:], tile[:, n:].shape))
+    assert room.are_kept_apart()
+
+
+@given(draws, widths, st.integers(0, 9), some, st.integers(0, 9), extras)
+def test_take_tile_takes_them_as_they_stand(draw: Draw, n_features, first, n, behind, extra):
+    X = draw.array(first + n + behind, n_features)
+    room, tile = tile_of(draw, n_features, n, extra)
+    compiled.take_tile(read_only(X), first, n, tile)
+    expected = X[first : first + n].T
+    np.testing.assert_array_equal(tile[:, :n], expected)
+    np.testing.assert_array_equal(tile[:, n:], np.broadcast_to(expected[:, -1:], tile[:, n:].shape))
+    assert room.are_kept_apart()
+
+
+@given(draws, widths, st.integers(1, 40))
+def test_a_tile_taken_is_the_table_transposed(draw: Draw, n_features, n):
+    X = draw.array(n, n_features)
+    tile = untouched((n_features, draw.padded(n)), draw.dtype)
+    compiled.take_tile(read_only(X), 0, n, tile)
+    back = untouched((tile.shape[1], draw.padded(n_features)), draw.dtype)
+    compiled.transpose(read_only(tile), back)
+    np.testing.assert_array_equal(back[:n, :n_features], X)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_not_a_number_and_infinity_are_moved_as_they_are(dtype):
+    X = np.array([[np.nan, np.inf, -0.0], [-np.inf, np.finfo(dtype).smallest_subnormal, 1]], dtype)
+    tile = np.zeros((3, padded(2, dtype)), dtype)
+    compiled.gather_tile(read_only(X), np.array([1, 0]), 0, 2, tile)
+    np.testing.assert_array_equal(tile[:, :2], X[::-1].T)
+    assert np.signbit(tile[2, 1])
+
+
+# Arrays that end where the memory does: what a kernel reads or writes beyond them ends the process.
+GUARDED = """
+    import ctypes, faulthandler, mmap
+    import numpy as np
+    from fastnn_kernels import gate, tile
+
+    faulthandler.enable()
+    libc = ctypes.CDLL(None, use_errno=True)
+    kept = []
+
+    def guarded(array, at_end=True):
+        size = -(-max(array.nbytes, 1) // mmap.PAGESIZE) * mmap.PAGESIZE
+        memory = mmap.mmap(-1, size + 2 * mmap.PAGESIZE)
+        begin = np.frombuffer(memory, np.uint8).ctypes.data
+        for page in (begin, begin + size + mmap.PAGESIZE):
+            assert libc.mprotect(ctypes.c_void_p(page), mmap.PAGESIZE, 0) == 0
+        offset = mmap.PAGESIZE + (size - array.nbytes if at_end else 0)
+        kept.append(memory)
+        result = np.frombuffer(memory, array.dtype, array.size, offset).reshape(array.shape)
+        result[...] = array
+        return result
+
+    def read_only(array):
+        array = array.view()
+        array.flags.writeable = False
+        return array
+
+    for dtype in (np.float64, np.float32):
+        lanes = 64 // np.dtype(dtype).itemsize
+        for at_end in (True, False):
+            for n_in, n_out, n in [(1, 1, 1), (3, 2, 5), (17, 5, 16), (5, 19, 33), (40, 70, 9)]:
+                T = -(-n // lanes) * lanes
+                def make(*shape):
+                    return guarded(np.ones(shape, dtype), at_end)
+                X, indices = read_only(make(n, n_in)), guarded(np.arange(n)[::-1].copy(), at_end)
+                inputs = make(n_in, T)
+                tile.gather_tile(X, indices, 0, n, inputs)
+                tile.take_tile(X, 0, n, inputs)
+                tile.transpose(read_only(inputs), make(T, -(-n_in // lanes) * lanes))
+                W, b, Z = read_only(make(n_in, n_out)), read_only(make(1, n_out)), make(n_out, T)
+                gate.affine_forward(W, b, read_only(inputs), Z)
+                gradients = make(n_in, n_out), make(1, n_out)
+                scratch = make(T * -(-n_out // lanes) * lanes)
+                inputs, Z, dX = read_only(inputs), read_only(Z), make(n_in, T)
+                gate.affine_backward(W, inputs, Z, *gradients, dX, scratch, False)
+    print("all stayed within")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pages are protected in another way there")
+def test_nothing_beyond_the_arrays_is_read_or_written():
+    # Without bounds checking, which would itself tell of some.
+    assert run_python(GUARDED, NUMBA_BOUNDSCHECK="0").strip() == "all stayed within"

@@ -1,0 +1,361 @@
+"""Trainings as moving pictures."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from sklearn.datasets import make_blobs, make_moons
+from sklearn.neighbors import KNeighborsClassifier
+
+import fastnn
+from fastnn.boundary.colours import REGION_STRENGTH, class_colours
+from fastnn.estimators.fitting import Fit
+from fastnn.plotting import animation
+from fastnn.plotting.animation import HOLD_MILLISECONDS, moments
+
+X, y = make_moons(120, noise=0.2, random_state=0)
+SMALL = (200, 150)
+
+
+def tutorial(**options):
+    return fastnn.Model([2, 3, 2], random_state=0, **options)
+
+
+def parts(model):
+    return [*model.W, *model.b]
+
+
+def assert_same(model, other):
+    for a, b in zip(parts(model), parts(other), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def frames(path):
+    """Every frame, as a person sees it, and how long."""
+    with Image.open(path) as image:
+        seen, durations = [], []
+        for k in range(image.n_frames):
+            image.seek(k)
+            seen.append(np.asarray(image.convert("RGB")))
+            durations.append(image.info.get("duration"))  # a single one has none
+    return seen, durations
+
+
+def share(frame, colour):
+    return (np.abs(frame.astype(int) - 255 * np.asarray(colour)).max(axis=2) < 8).mean()
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".png", ".webp"])
+def test_what_is_in_the_file(tmp_path, suffix):
+    path = tmp_path / f"training{suffix}"
+    model = tutorial()
+    given = fastnn.animate_training(model, X, y, path, num_passes=1000, frames=8, fps=5, size=SMALL)
+    assert given == path
+    seen, durations = frames(path)
+    assert [frame.shape for frame in seen] == [(150, 200, 3)] * 8
+    assert durations == [200] * 7 + [200 + HOLD_MILLISECONDS]
+    pale = 1 - REGION_STRENGTH * (1 - class_colours(2))
+    assert min(share(seen[-1], colour) for colour in pale) > 0.1
+    assert min(share(seen[-1], colour) for colour in class_colours(2)) > 0.001, "the samples"
+    assert all(share(frame[:5], (1, 1, 1)) > 0.9 for frame in seen)
+    assert (seen[-1][:2] == 255).all(), "white is white"
+    # What does not change is where it was: the left edge holds the numbers of an axis.
+    for frame in seen:
+        np.testing.assert_array_equal(frame[30:, :15], seen[0][30:, :15])
+    assert (seen[0][30:] != seen[-1][30:]).any(axis=2).mean() > 0.05
+    assert list(tmp_path.iterdir()) == [path], "nothing else"
+
+
+def test_the_regions_are_those_of_the_picture(tmp_path):
+    model = tutorial()
+    model.train(X, y, num_passes=1000)
+    (frame,), _ = frames(
+        fastnn.animate_training([model], X, y, tmp_path / "one.png", titles=["it"], size=SMALL)
+    )
+    pale = (255 * (1 - REGION_STRENGTH * (1 - class_colours(2)))).astype(int)
+    found = np.stack([(np.abs(frame - colour) < 4).all(axis=2) for colour in pale])
+    rows, columns = np.nonzero(found.any(axis=0))
+    top, bottom, left, right = rows.min(), rows.max() + 1, columns.min(), columns.max() + 1
+    low, high = X.min(axis=0), X.max(axis=0)
+    low, high = low - 0.1 * (high - low), high + 0.1 * (high - low)
+    image = fastnn.render_boundary(model, (low[0], high[0]), (low[1], high[1]), (right - left, bottom - top))
+    shown = found[:, top:bottom, left:right]
+    inside = shown.any(axis=0)
+    assert inside.mean() > 0.8
+    # The frame of the axes hides up to a pixel at the edges.
+    assert (shown[1][inside] == image.data[::-1][inside]).mean() > 0.99
+
+
+ADAM = {"batch_size": 16, "optimizer": "adam", "epsilon": 0.01, "schedule": "cosine_decay"}
+AVERAGED = {"batch_size": 32, "optimizer": "momentum", "ema_decay": 0.9, "reduction": "mean"}
+
+
+@pytest.mark.parametrize(
+    ("network", "options"),
+    [
+        ({}, {}),
+        ({"dropout": 0.2}, ADAM),
+        ({"batch_norm": True}, AVERAGED),
+        ({}, {"optimizer": "lbfgs"}),
+    ],
+)
+def test_the_model_is_what_train_makes_of_it(tmp_path, network, options):
+    options = {"num_passes": 50, "random_state": 3, **options}
+    model, alone = (fastnn.Model([2, 8, 2], random_state=0, **network) for _ in range(2))
+    path = fastnn.animate_training(model, X, y, tmp_path / "a.gif", frames=4, size=SMALL, **options)
+    alone.train(X, y, **options)
+    assert_same(model, alone)
+    np.testing.assert_array_equal(model._statistics, alone._statistics)
+    assert len(frames(path)[0]) == 4
+
+
+def test_early_stopping_restores_the_best_parameters(tmp_path, capsys):
+    model, alone = (fastnn.Model([2, 8, 2], random_state=0) for _ in range(2))
+    stopped = []
+    for one in (model, alone):
+        options = {
+            "num_passes": 400, "random_state": 3, "validation_data": (X[::3], 1 - y[::3]), "print_loss": True,
+            "callbacks": [fastnn.EarlyStopping(patience=3), lambda history: stopped.append(len(history))],
+            **ADAM,
+        }  # fmt: skip
+        if one is model:
+            path = fastnn.animate_training(one, X, y, tmp_path / "a.gif", frames=5, size=SMALL, **options)
+        else:
+            one.train(X, y, **options)
+    assert_same(model, alone)
+    assert stopped[-1] < 400
+    assert 1 <= len(frames(path)[0]) <= 5
+    assert "Loss after iteration 0" in capsys.readouterr().out
+
+
+def test_training_goes_on_from_the_present_parameters(tmp_path):
+    model, alone = tutorial(backend="numpy"), tutorial(backend="numpy")
+    views = model.W
+    for one in (model, alone):
+        one.train(X, y, num_passes=5)
+    fastnn.animate_training(model, X, y, tmp_path / "a.gif", num_passes=5, frames=2, size=SMALL)
+    alone.train(X, y, num_passes=5)
+    assert_same(model, alone)
+    assert views[0] is not None
+    np.testing.assert_array_equal(views[0], model.W[0], "they are the same arrays")
+
+
+def test_a_callback_ends_it(tmp_path):
+    path = tmp_path / "a.gif"
+    model = tutorial()
+    fastnn.animate_training(
+        model, X, y, path, num_passes=10**7, frames=5, size=SMALL, callbacks=[lambda history: True]
+    )
+    assert 1 <= len(frames(path)[0]) < 5
+
+
+def test_a_diverging_training(tmp_path):
+    model = tutorial()
+    with pytest.raises(fastnn.DivergenceError):
+        fastnn.animate_training(
+            model, X, y, tmp_path / "a.gif", num_passes=50, epsilon=1e300, reg_lambda=1.0, size=SMALL
+        )
+    assert all(np.isfinite(part).all() for part in parts(model))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"max_iter": 30}, {"max_iter": 30, "solver": "sgd", "learning_rate": "adaptive"}, {"tol": 0.1}],
+)
+def test_an_estimator_is_what_fit_makes_of_it(tmp_path, options):
+    names = np.array(["red", "blue"])[y]
+    estimator, alone = (
+        fastnn.MLPClassifier((5,), random_state=0, learning_rate_init=0.02, **options) for _ in range(2)
+    )
+    path = fastnn.animate_training(estimator, X, names, tmp_path / "a.gif", frames=4, size=SMALL)
+    with pytest.warns() if "tol" not in options else pytest.MonkeyPatch.context():
+        alone.fit(X, names)
+    for a, b in zip(estimator.coefs_ + estimator.intercepts_, alone.coefs_ + alone.intercepts_, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert estimator.loss_curve_ == alone.loss_curve_
+    assert estimator.n_iter_ == alone.n_iter_
+    assert 2 <= len(frames(path)[0]) <= 4
+    # And on from there.
+    before = len(estimator.loss_curve_)
+    path = fastnn.animate_training(
+        estimator.set_params(tol=0.0), X, names, tmp_path / "b.gif", frames=3, size=SMALL
+    )
+    assert len(estimator.loss_curve_) > before
+
+
+def test_a_list_of_anything_with_titles(tmp_path):
+    samples, labels = make_blobs(60, centers=3, random_state=0)
+    neighbours = KNeighborsClassifier(3).fit(samples, labels)
+    network = fastnn.Model([2, 3, 3], random_state=0, backend="numpy")
+    models = [neighbours, network, lambda points: np.where(points[:, 0] > 0, 2, 0)]
+    path = tmp_path / "a.gif"
+    fastnn.animate_training(models, samples, labels, path, titles=["a", "b", "c"], size=SMALL)
+    seen, _ = frames(path)
+    assert len(seen) == 3
+    pale = 1 - REGION_STRENGTH * (1 - class_colours(3))
+    assert [share(seen[2], colour) > 0.05 for colour in pale] == [True, False, True]
+    fastnn.animate_training(models, samples, labels, path, size=SMALL)
+    assert len(frames(path)[0]) == 3
+
+
+def test_features_of_a_table_by_name_and_a_response(tmp_path):
+    table = pd.DataFrame(np.column_stack([X, X[:, 0]]), columns=["a", "b", "c"])
+    model = fastnn.Model([3, 3, 2], random_state=0)
+    path = tmp_path / "a.gif"
+    fastnn.animate_training(
+        model, table, y, path, num_passes=20, frames=3, size=(240, 180), features=("c", "b"), fill=0.5,
+        response="confidence",
+    )  # fmt: skip
+    seen, _ = frames(path)
+    assert len(seen) == 3
+    assert len(np.unique(seen[-1].reshape(-1, 3), axis=0)) > 50, "viridis"
+
+
+def test_many_classes_in_a_small_frame(tmp_path):
+    samples, labels = make_blobs(60, centers=12, random_state=0)
+    models = [KNeighborsClassifier(k).fit(samples, labels) for k in (1, 5)]
+    path = fastnn.animate_training(
+        models, samples, labels, tmp_path / "a.gif", titles=["x" * 200, ""], size=240
+    )
+    assert len(frames(path)[0]) == 2
+
+
+def test_progress_shows_bars(tmp_path, capsys):
+    fastnn.animate_training(
+        tutorial(), X, y, tmp_path / "a.gif", num_passes=50, frames=2, size=SMALL, progress=True
+    )
+    assert "frame" in capsys.readouterr().err
+
+
+def test_moments_are_as_many_as_asked_for_and_lie_closer_at_first():
+    for last in (0, 1, 5, 39, 40, 41, 1000, 20000):
+        for count in (1, 2, 7, 40):
+            for first in (0, 1):
+                if first > last:
+                    continue
+                times = moments(first, last, count)
+                assert len(times) == min(count, last - first + 1)
+                assert times[-1] == last
+                assert times[0] == (last if count == 1 else first)
+                gaps = np.diff(times)
+                assert (gaps > 0).all()
+                assert (np.diff(gaps) >= -1).all(), "but for rounding"
+
+
+# --- interrupts ------------------------------------------------------------------------------------
+
+
+def interrupt(history):
+    if history.passes[-1] > 500:
+        raise KeyboardInterrupt
+
+
+def test_an_interrupted_training_leaves_a_model_and_no_file(tmp_path):
+    model = tutorial()
+    before = [part.copy() for part in parts(model)]
+    with pytest.raises(KeyboardInterrupt):
+        fastnn.animate_training(
+            model, X, y, tmp_path / "a.gif", num_passes=10**7, size=SMALL, callbacks=[interrupt]
+        )
+    assert list(tmp_path.iterdir()) == []
+    assert all((a != b).any() for a, b in zip(before, parts(model), strict=True)), "it was trained"
+    assert (model.predict(X) == y).mean() > 0.7
+
+
+def test_an_interrupted_estimator(tmp_path, monkeypatch):
+    extend = Fit._extend
+
+    def interrupted(self, trainer, seen):
+        extend(self, trainer, seen)
+        if len(self.estimator.loss_curve_) > 20:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Fit, "_extend", interrupted)
+    estimator = fastnn.MLPClassifier((5,), random_state=0, max_iter=50, tol=0.0)
+    with pytest.raises(KeyboardInterrupt):
+        fastnn.animate_training(estimator, X, y, tmp_path / "a.gif", size=SMALL)
+    assert list(tmp_path.iterdir()) == []
+    assert 20 < len(estimator.loss_curve_) < 50
+    assert estimator.predict(X).shape == y.shape
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".png", ".webp"])
+def test_an_interrupted_drawing_leaves_the_model_trained_and_the_file_that_was_there(
+    tmp_path, monkeypatch, suffix
+):
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(b"older")
+    n_drawn = 0
+    draw = animation._Film.frame
+
+    def frame(self, snapshot):
+        nonlocal n_drawn
+        n_drawn += 1
+        if n_drawn == 5:
+            raise KeyboardInterrupt
+        return draw(self, snapshot)
+
+    monkeypatch.setattr(animation._Film, "frame", frame)
+    model, alone = tutorial(), tutorial()
+    with pytest.raises(KeyboardInterrupt):
+        fastnn.animate_training(model, X, y, path, num_passes=100, frames=6, size=SMALL)
+    assert path.read_bytes() == b"older"
+    assert list(tmp_path.iterdir()) == [path]
+    alone.train(X, y, num_passes=100)
+    assert_same(model, alone)
+
+
+# --- errors ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"path": "a.avi"}, r"path must end in one of .gif, .png, .webp, .mp4, got 'a.avi'"),
+        ({"path": "none/a.gif"}, "there is no folder .*none"),
+        ({"path": "folder.gif"}, "folder.gif is a folder, not the name of a picture"),
+        ({"frames": 0}, "frames must be .* got 0"),
+        ({"fps": 0}, "fps must be .* got 0"),
+        ({"size": (0, 10)}, "width must be .* got 0"),
+        ({"size": (40, 30)}, "size 40 x 30 leaves no room for the axes"),
+        ({"model": []}, "there are no frames: the list of models is empty"),
+        ({"model": [fastnn.Model([2, 2], backend="numpy")], "titles": "ab"}, "1 models, but 2 titles"),
+        ({"titles": ["a"]}, "titles are for a list of models"),
+        ({"y": y[1:]}, r"X has 120 samples, but y has shape \(119,\)"),
+        ({"response": "colour"}, "response must be one of"),
+        ({"features": (0, 2)}, "features must be two numbers from 0 to 1"),
+        ({"num_passes": -1}, "num_passes must be"),
+        ({"model": fastnn.MLPClassifier(solver="lbfgs")}, "solver 'lbfgs' has no partial_fit"),
+        (
+            {"model": fastnn.Model([2, 3, 1], loss="squared_error", backend="numpy")},
+            "the model is a regression",
+        ),
+    ],
+)
+def test_errors(tmp_path, monkeypatch, changes, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.gif").mkdir()
+    model = tutorial(backend="numpy")
+    before = [part.copy() for part in parts(model)]
+    options = {"model": model, "X": X, "y": y, "path": "a.gif", **changes}
+    if isinstance(options["model"], fastnn.Model):
+        options = {"num_passes": 2, **options}
+    with pytest.raises(ValueError, match=message):
+        fastnn.animate_training(**options)
+    assert all((a == b).all() for a, b in zip(before, parts(model), strict=True)), "nothing was trained"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["folder.gif"]
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "message"),
+    [
+        (tutorial(backend="numpy"), {"epochs": 3}, "epochs"),
+        (fastnn.MLPClassifier(), {"num_passes": 3}, "num_passes= is for Model.train"),
+        (KNeighborsClassifier(), {}, "model must be a Model, an MLPClassifier or a list"),
+        (fastnn.MLPRegressor(), {}, "model must be a Model, an MLPClassifier or a list"),
+    ],
+)
+def test_wrong_models_and_options(tmp_path, model, options, message):
+    with pytest.raises(TypeError, match=message):
+        fastnn.animate_training(model, X, y, tmp_path / "a.gif", **options)

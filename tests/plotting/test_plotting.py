@@ -1,0 +1,249 @@
+"""The pictures: a decision boundary, and how a training went."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.collections import PathCollection
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from sklearn.datasets import make_blobs, make_moons
+from sklearn.neighbors import KNeighborsClassifier
+
+import fastnn
+from fastnn.boundary.colours import REGION_STRENGTH, class_colours
+from fastnn.plotting.boundary import MARGIN
+
+X, y = make_moons(200, noise=0.20, random_state=0)
+
+
+@pytest.fixture(scope="module")
+def model():
+    model = fastnn.Model([2, 3, 2], random_state=0)
+    model.train(X, y, num_passes=500)
+    return model
+
+
+@pytest.fixture
+def ax():
+    figure = Figure(figsize=(4, 3), dpi=100)
+    return figure.add_axes((0, 0, 1, 1))
+
+
+def regions(ax):
+    """The colours of the picture's pixels, red, green and blue from 0 to 255."""
+    (image,) = ax.get_images()
+    return image.to_rgba(image.get_array(), bytes=True)[:, :, :3]
+
+
+def legend(ax):
+    return [text.get_text() for text in ax.get_legend().get_texts()]
+
+
+def test_regions_points_lines_and_legend(model, ax):
+    assert fastnn.plot_decision_boundary(model, X, y, ax=ax) is ax
+    picture = regions(ax)
+    assert picture.shape == (300, 400, 3), "the axes' own pixels"
+    left, right, bottom, top = ax.get_images()[0].get_extent()
+    assert left < X[:, 0].min() < X[:, 0].max() < right
+    assert bottom < X[:, 1].min() < X[:, 1].max() < top
+    # The pixel under a point has the pale colour of the class predicted there.
+    columns = ((X[:, 0] - left) / (right - left) * 400).astype(int)
+    rows = ((X[:, 1] - bottom) / (top - bottom) * 300).astype(int)
+    predicted = model.predict(X)
+    shades = [np.median(picture[rows[predicted == k], columns[predicted == k]], axis=0) for k in (0, 1)]
+    for k in (0, 1):
+        np.testing.assert_allclose(
+            shades[k] / 255, 1 - REGION_STRENGTH * (1 - class_colours(2)[k]), atol=0.01
+        )
+    assert legend(ax) == ["class 0", "class 1"]
+    points = [c for c in ax.collections if len(c.get_offsets()) > 1]
+    assert [len(c.get_offsets()) for c in points] == [(y == 0).sum(), (y == 1).sum()]
+    assert len(ax.collections) == 3, "and one line"
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("$x_1$", "$x_2$")
+
+
+def test_a_function_with_its_classes_to_the_left_and_the_right(ax):
+    fastnn.plot_decision_boundary(lambda points: points[:, 0] > 0, X, y, ax=ax)
+    picture = regions(ax)
+    pale = 1 - REGION_STRENGTH * (1 - class_colours(2))
+    np.testing.assert_allclose(picture[150, [1, -2]] / 255, pale, atol=0.01)
+    faces = [to_rgb(c.get_facecolor()[0]) for c in ax.collections if len(c.get_offsets()) > 1]
+    np.testing.assert_allclose(faces, class_colours(2))
+
+
+def test_resolution_is_pixels(model, ax):
+    fastnn.plot_decision_boundary(model, X, y, ax=ax, resolution=(60, 40))
+    assert regions(ax).shape[:2] == (40, 60)
+
+
+def test_string_labels_of_an_estimator(ax):
+    names = np.array(["red", "blue"])[y]
+    estimator = KNeighborsClassifier().fit(X, names)
+    fastnn.plot_decision_boundary(estimator, X, names, ax=ax, resolution=40)
+    assert legend(ax) == ["blue", "red"]
+    with pytest.raises(
+        ValueError, match=r"y holds labels such as \[[01]\], but the model's classes are \['blue'"
+    ):
+        fastnn.plot_decision_boundary(estimator, X, y, ax=ax, resolution=40)
+
+
+def test_many_classes(ax):
+    samples, labels = make_blobs(300, centers=12, random_state=0)
+    estimator = KNeighborsClassifier().fit(samples, labels)
+    fastnn.plot_decision_boundary(estimator, samples, labels, ax=ax, resolution=100)
+    assert len(legend(ax)) == 12
+    assert len(np.unique(regions(ax).reshape(-1, 3), axis=0)) == 12
+
+
+def test_a_class_the_model_never_predicts_and_one_without_data(ax):
+    fastnn.plot_decision_boundary(lambda points: np.full(len(points), 5), X, y, ax=ax, resolution=20)
+    assert legend(ax) == ["class 0", "class 1", "class 5"]
+    assert len(np.unique(regions(ax).reshape(-1, 3), axis=0)) == 1
+
+
+def test_a_frame_names_the_axes(model, ax):
+    fastnn.plot_decision_boundary(model, pd.DataFrame(X, columns=["width", "height"]), y, ax=ax)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("width", "height")
+
+
+def test_columns_are_the_models_features(ax):
+    frame = pd.DataFrame(np.column_stack([X, X[:, 0]]), columns=["width", "height", "depth"])
+    estimator = KNeighborsClassifier().fit(frame, y)
+    fastnn.plot_decision_boundary(estimator, frame, y, ax=ax, resolution=20, features=("height", "depth"))
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("height", "depth")
+    with pytest.raises(
+        ValueError, match="X must have the model's features as its columns, .'width', 'height'"
+    ):
+        fastnn.plot_decision_boundary(estimator, frame[frame.columns[::-1]], y, ax=ax, resolution=20)
+
+
+@pytest.mark.parametrize(("response", "lowest"), [("probability", 0), ("confidence", 0.5), ("margin", 0)])
+def test_a_response_is_grey_and_says_what_it_is(model, response, lowest):
+    figure = Figure()
+    fastnn.plot_decision_boundary(model, X, y, ax=figure.subplots(), response=response, resolution=300)
+    (image,) = figure.axes[0].get_images()
+    assert image.norm.vmin == pytest.approx(lowest, abs=0.02)
+    assert image.norm.vmax == 1
+    assert np.ptp(image.to_rgba(image.get_array())[:, :, :3], axis=2).max() == 0
+    assert figure.axes[1].get_ylabel() == response
+
+
+@pytest.mark.parametrize("point", [(0.0, 0.0), (1e6, -1e-6)])
+def test_a_single_point(model, ax, point):
+    fastnn.plot_decision_boundary(model, [point], [1], ax=ax, resolution=10)
+    left, right, bottom, top = ax.get_images()[0].get_extent()
+    assert (*ax.get_xlim(), *ax.get_ylim()) == (left, right, bottom, top)
+    assert ((left + right) / 2, (bottom + top) / 2) == pytest.approx(point)
+    # A point has no size of its own: a coordinate's is the scale, or 1 where that is larger.
+    assert (right - left, top - bottom) == pytest.approx(2 * MARGIN * np.maximum(np.abs(point), 1))
+    drawn = [c.get_offsets() for c in ax.collections if isinstance(c, PathCollection)]
+    np.testing.assert_array_equal(np.concatenate(drawn), [point])
+    assert regions(ax).shape == (8, 10, 3), "in the proportions of the axes"
+
+
+def test_current_axes_by_default(model):
+    ax = plt.figure().add_subplot()
+    try:
+        assert fastnn.plot_decision_boundary(model, X, y, resolution=10) is ax
+    finally:
+        plt.close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((X[:, :1], y), "a picture needs 2 features, but there are 1"),
+        ((np.column_stack([X, X]), y), "X has 4 features, but the model takes 2"),
+        ((X, y[:-1]), r"X has 200 samples, but y has shape \(199,\)"),
+        ((X + np.nan, y), "X contains NaN"),
+        ((X, np.where(np.arange(200) == 7, 1.25, y)), "y holds numbers that are no classes, such as 1.25"),
+        ((X, np.where(np.arange(200) == 7, np.inf, y)), "y holds numbers that are no classes, such as inf"),
+    ],
+)
+def test_bad_data(model, ax, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        fastnn.plot_decision_boundary(model, *arguments, ax=ax)
+
+
+def test_a_model_that_gives_no_classes(ax):
+    with pytest.raises(ValueError, match="model predicts numbers that are no classes"):
+        fastnn.plot_decision_boundary(lambda points: points[:, 0], X, y, ax=ax)
+
+
+# --- how a training went -------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def history():
+    model = fastnn.Model([2, 3, 2], random_state=0)
+    return model.train(X, y, num_passes=30, epsilon=0.001, schedule="cosine_decay", validation_data=(X, y))
+
+
+@pytest.fixture
+def axes():
+    return Figure().subplots(2, 2)
+
+
+def curves(ax):
+    return [line for line in ax.get_lines() if len(line.get_xdata()) > 2]
+
+
+def test_a_history_in_four_pictures(history, axes):
+    drawn = fastnn.plot_history(history, axes)
+    assert list(drawn) == list(axes.ravel())
+    losses, rates, norms, ratios = drawn
+    labels = [ax.get_ylabel() for ax in drawn]
+    assert labels == ["loss", "learning rate", "gradient norm", "update / weights"]
+    shown = {
+        losses: [history.loss, history.validation_loss],
+        rates: [history.learning_rate],
+        norms: [history.gradient_norm],
+        ratios: list(history.update_ratio.T),
+    }
+    for ax, expected in shown.items():
+        for line, values in zip(curves(ax), expected, strict=True):
+            np.testing.assert_array_equal(line.get_xdata(), np.arange(1, 31))
+            np.testing.assert_array_equal(line.get_ydata(), values)
+    assert legend(losses) == ["training", "validation"]
+    assert legend(ratios) == ["layer 0", "layer 1"]
+    assert [ax.get_yscale() for ax in drawn] == ["log", "linear", "log", "log"]
+    axes[0, 0].figure.canvas.draw()
+
+
+def test_a_history_without_validation_and_of_a_single_pass(axes):
+    model = fastnn.Model([2, 3, 2], random_state=0, backend="numpy")
+    drawn = fastnn.plot_history(model.train(X, y, num_passes=1), axes)
+    assert drawn[0].get_legend() is None
+    assert len(drawn[0].get_lines()) == 1
+    axes[0, 0].figure.canvas.draw()
+
+
+@pytest.mark.parametrize(
+    ("loss", "optimizer"), [("poisson", "adam"), ("squared_error", "lbfgs"), ("quantile", "sgd")]
+)
+def test_histories_with_gaps_and_losses_below_zero(loss, optimizer, axes):
+    model = fastnn.Model([2, 3, 1], loss=loss, backend="numpy", random_state=0)
+    targets = 3.0 * np.ones(200)
+    history = model.train(X, targets, num_passes=20, epsilon=0.001, optimizer=optimizer)
+    assert loss != "poisson" or (history.loss < 0).any()
+    drawn = fastnn.plot_history(history, axes)
+    assert drawn[0].get_yscale() == ("log" if (history.loss > 0).all() else "linear")
+    axes[0, 0].figure.canvas.draw()
+
+
+def test_a_figure_of_its_own_by_default(history):
+    drawn = fastnn.plot_history(history)
+    try:
+        assert len(drawn) == 4
+        assert plt.gcf().axes == list(drawn)
+    finally:
+        plt.close()
+
+
+def test_bad_histories_and_axes(history):
+    empty = fastnn.Model([2, 3, 2], backend="numpy").train(X, y, num_passes=0)
+    with pytest.raises(ValueError, match="history has no passes: train for at least one"):
+        fastnn.plot_history(empty)
+    with pytest.raises(ValueError, match="axes must be four, got 2"):
+        fastnn.plot_history(history, Figure().subplots(1, 2))

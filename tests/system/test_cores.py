@@ -1,0 +1,307 @@
+"""The cores that threads share: how many there are, and that no more than those compute at once."""
+
+import contextlib
+import importlib.util
+import os
+import threading
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from processes import run_python
+
+
+def load_threads():
+    """The module anew: its number of cores is not the one that all tests have, and nobody else holds any."""
+    spec = importlib.util.find_spec("fastnn.system.threads")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+# One for all tests: forks call back into each that there ever was.
+threads = load_threads()
+available_cores = threads.available_cores
+
+
+@contextlib.contextmanager
+def cores(count):
+    """So many of them, all free before and afterwards."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threads, "available_cores", lambda: count)
+        assert threads._budget.in_use == 0
+        yield
+        assert threads._budget.in_use == 0
+
+
+# --- how many there are --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def granted(monkeypatch):
+    """Six cores by the system, and no word from the environment."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(6)), raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 12)
+    for name in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    return 6
+
+
+def test_the_system_says_how_many_there_are(granted, monkeypatch):
+    assert available_cores() == granted
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert available_cores() == 12
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert available_cores() == 1
+
+
+LIMITS = {
+    "1": 1, "3": 3, " 4 ": 4, "04": 4, "6": 6, "100": 6, "9" * 30: 6, "9" * 5000: 6,
+    # Levels of nested regions, of which the first is ours.
+    "2,8": 2, "5, 1, 1": 5, "8,2": 6,
+    # Says nothing.
+    "": 6, " ": 6, "0": 6, "00": 6, "0,2": 6, ",2": 6, "-1": 6, "+2": 6, "2.5": 6, "two": 6, "2 cores": 6,
+    "1_0": 6, "1e0": 6, "\u00b2": 6, "\u0662": 6, "true": 6,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["NUMBA_NUM_THREADS", "OMP_NUM_THREADS"])
+@pytest.mark.parametrize(("value", "expected"), LIMITS.items(), ids=[repr(value[:40]) for value in LIMITS])
+def test_the_environment_may_say_fewer(granted, monkeypatch, name, value, expected):
+    monkeypatch.setenv(name, value)
+    assert available_cores() == expected
+
+
+@pytest.mark.parametrize(("numba", "omp", "expected"), [("4", "2", 2), ("2", "4", 2), ("none", "3", 3)])
+def test_the_lower_limit_counts(granted, monkeypatch, numba, omp, expected):
+    monkeypatch.setenv("NUMBA_NUM_THREADS", numba)
+    monkeypatch.setenv("OMP_NUM_THREADS", omp)
+    assert available_cores() == expected
+
+
+def test_the_system_may_grant_fewer_than_the_environment_says(granted, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {3})
+    assert available_cores() == 1
+
+
+# --- who has them --------------------------------------------------------------------------------
+
+
+@given(st.integers(1, 6), st.lists(st.integers(1, 8), max_size=6))
+def test_as_many_as_are_free(n_cores, wanted):
+    free = n_cores
+    with cores(n_cores), contextlib.ExitStack() as stack:
+        for most in wanted:
+            if not free:
+                break
+            count = stack.enter_context(threads.taken_cores(most))
+            assert count == min(most, free)
+            free -= count
+            assert threads._budget.in_use == n_cores - free
+
+
+class Gauge:
+    """Cores in use, counted by those who use them."""
+
+    def __init__(self):
+        self.lock, self.now, self.most = threading.Lock(), 0, 0
+
+    def add(self, count):
+        with self.lock:
+            self.now += count
+            self.most = max(self.most, self.now)
+
+
+def run_all(targets):
+    """Run them on a thread each; what one of them raises is raised here."""
+    errors = []
+
+    def run(target):
+        try:
+            target()
+        except BaseException as error:
+            errors.append(error)
+
+    started = [threading.Thread(target=run, args=(target,)) for target in targets]
+    for thread in started:
+        thread.start()
+    for thread in started:
+        thread.join()
+    if errors:
+        raise errors[0]
+
+
+@pytest.mark.parametrize("n_cores", [1, 2, 3, 8])
+def test_never_more_than_there_are(n_cores):
+    gauge = Gauge()
+
+    def compute(most):
+        for _ in range(30):
+            with threads.taken_cores(most) as count:
+                assert 1 <= count <= min(most, n_cores)
+                gauge.add(count)
+                time.sleep(0)  # hands the interpreter on, so that others try as well
+                gauge.add(-count)
+
+    # Six threads that start three others each, and compute themselves.
+    def nest(most):
+        run_all([lambda: compute(1), lambda: compute(most), lambda: compute(8), lambda: compute(most)])
+
+    with cores(n_cores):
+        run_all([lambda k=k: nest(k) for k in range(1, 7)])
+    assert 1 <= gauge.most <= n_cores
+    assert gauge.now == 0
+
+
+class Late:
+    """A thread that asks for five cores while there are none; `events` is what happened, in order."""
+
+    def __init__(self, monkeypatch):
+        self.events, self._waits = [], threading.Semaphore(0)
+        budget = threads._budget
+        wait = budget.changed.wait
+
+        def told_wait():
+            self._waits.release()
+            wait()
+
+        monkeypatch.setattr(budget.changed, "wait", told_wait)
+        self._thread = threading.Thread(target=self._take)
+        self._thread.start()
+        self._waits.acquire()
+        # It has let go of the lock, which this thread takes now: it does wait.
+        with budget.changed:
+            self.events.append("waits")
+
+    def _take(self):
+        with threads.taken_cores(5) as count:
+            self.events.append(f"takes {count}")
+
+    def join(self):
+        self._thread.join()
+
+
+def test_what_comes_beyond_waits_for_all_to_be_given_back(monkeypatch):
+    with cores(2):
+        with threads.taken_cores(2):
+            late = Late(monkeypatch)
+            late.events.append("given back")
+        late.join()
+    assert late.events == ["waits", "given back", "takes 2"]
+
+
+def test_what_comes_beyond_waits_for_the_first_only(monkeypatch):
+    with cores(2), threads.taken_cores(1):
+        with threads.taken_cores(1):
+            late = Late(monkeypatch)
+            late.events.append("given back")
+        late.join()
+    assert late.events == ["waits", "given back", "takes 1"]
+
+
+class OwnInterrupt(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, OwnInterrupt])
+def test_given_back_after_errors(error):
+    def fail():
+        with threads.taken_cores(2):
+            assert threads._budget.in_use == 2
+            raise error
+
+    with cores(3), pytest.raises(error):
+        fail()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OwnInterrupt])
+def test_nothing_is_given_back_by_who_was_interrupted_while_waiting(error, monkeypatch):
+    def interrupted():
+        raise error
+
+    with cores(1), threads.taken_cores(1):
+        monkeypatch.setattr(threads._budget.changed, "wait", interrupted)
+        with pytest.raises(error), threads.taken_cores(1):
+            pass
+        assert threads._budget.in_use == 1
+
+
+def test_fewer_cores_than_are_in_use(monkeypatch):
+    # As when a process is moved to fewer of them while it computes.
+    with cores(4), threads.taken_cores(1):
+        with threads.taken_cores(3):
+            monkeypatch.setattr(threads, "available_cores", lambda: 2)
+            late = Late(monkeypatch)
+        late.join()
+    assert late.events == ["waits", "takes 1"]
+
+
+FORKS = """
+    import os
+    import sys
+    import threading
+    import warnings
+
+    import numpy as np
+    import fastnn
+    from fastnn import threads
+
+    # Python itself warns of forks where there are threads; that they are survived is what is tested.
+    warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)
+
+    random = np.random.default_rng(0)
+    X, y = random.normal(size=(100, 4)), random.integers(0, 3, 100)
+
+    def trained():
+        model = fastnn.Model([4, 5, 3], random_state=0)
+        model.train(X, y, num_passes=20, epsilon=1e-3)
+        return model._parameters.tobytes()
+
+    def child_does():
+        assert threads._budget.in_use == 0
+        with threads.taken_cores(1000) as count:
+            assert count == n_cores
+        return trained() == expected
+
+    expected, n_cores = trained(), threads.available_cores()
+    taken, released = threading.Event(), threading.Event()
+
+    def hold():
+        with threads.taken_cores(n_cores), threads._budget.changed:  # the lock, too
+            taken.set()
+            released.wait()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    taken.wait()
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if child_does() else 1)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert threads._budget.in_use == n_cores
+    released.set()
+    holder.join()
+    assert threads._budget.in_use == 0
+    assert trained() == expected
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_child_begins_anew():
+    run_python(FORKS)
+
+
+def test_spare_cores_are_those_that_are_free():
+    with cores(3):
+        with (
+            threads.spare_cores(2) as first,
+            threads.spare_cores(5) as second,
+            threads.spare_cores(1) as third,
+        ):
+            assert (first, second, third) == (2, 1, 1)
+            assert threads._budget.in_use == 3, "the last one is not counted, and did not wait"
+        with threads.taken_cores(1), threads.spare_cores(5) as others:
+            assert others == 2

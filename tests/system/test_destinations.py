@@ -1,0 +1,57 @@
+"""A folder that no file can be made in is told before the work, whoever is going to write there."""
+
+import errno
+import os
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn.cli import main as cli
+from fastnn.system import files
+
+MESSAGE = r"cannot be written to \(Read-only file system\): choose another"
+
+
+@pytest.fixture(autouse=True)
+def read_only(monkeypatch):
+    """To everybody: root may write to every folder but those."""
+
+    def refuse(*arguments, **options):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    def work(*arguments, **options):
+        raise AssertionError("the work was begun")
+
+    monkeypatch.setattr(files.tempfile, "mkdtemp", refuse)
+    monkeypatch.setattr(fastnn.Model, "train", work)
+    monkeypatch.setattr(fastnn.Model, "predict", work)
+
+
+def test_the_picture_of_the_command(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["moons"]) == 1
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err == (
+        f"fastnn: --out: the folder {tmp_path} cannot be written to (Read-only file system): choose another\n"
+    )
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.svg", "a.dzi"])
+def test_pictures(name, tmp_path):
+    model = fastnn.Model([2, 3, 2], random_state=0)
+    with pytest.raises(ValueError, match=f"out: the folder .*{MESSAGE}"):
+        fastnn.render_boundary(model, (0, 1), (0, 1), 8, out=tmp_path / name)
+
+
+def test_moving_pictures(tmp_path):
+    model = fastnn.Model([2, 3, 2], random_state=0)
+    with pytest.raises(ValueError, match=f"path: the folder .*{MESSAGE}"):
+        fastnn.animate_training(model, np.zeros((4, 2)), [0, 1, 0, 1], tmp_path / "a.gif", num_passes=1)
+
+
+def test_nothing_is_left_behind(tmp_path, monkeypatch):
+    monkeypatch.undo()
+    files.check_folder(tmp_path / "a.png", "out")
+    assert not list(tmp_path.iterdir())

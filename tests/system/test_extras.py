@@ -1,0 +1,40 @@
+"""Packages of extras: what is said where one is missing."""
+
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import fastnn
+
+PYPROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def render(path):
+    fastnn.render_boundary(fastnn.Model([2, 2]), (0, 1), (0, 1), size=4, out=path)
+
+
+def chunk(path):
+    fastnn.boundary_array(fastnn.Model([2, 2]), (0, 1), (0, 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "package", "extra", "feature", "call"),
+    [
+        ("a.tiff", "tifffile", "render", "out: a .tiff file", render),
+        ("a.zarr", "zarr", "render", "out: a .zarr file", render),
+        ("a", "dask.array", "dask", "boundary_array", chunk),
+    ],
+)
+def test_missing_packages_are_named_with_the_way_to_install_them(
+    tmp_path, monkeypatch, name, package, extra, feature, call
+):
+    monkeypatch.setitem(sys.modules, package, None)
+    message = f"{feature} needs {package}: from a clone of fastnn, pip install '.[{extra}]'"
+    with pytest.raises(ImportError, match=f"^{re.escape(message)}$"):
+        call(tmp_path / name)
+    assert not list(tmp_path.iterdir())
+    installs = PYPROJECT["project"]["optional-dependencies"][extra]
+    assert any(re.match(rf"{package.split('.')[0]}\b", requirement) for requirement in installs)

@@ -1,0 +1,278 @@
+"""Drafts: whose they are, and which are removed when the next file is written to their folder."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+import fastnn
+from fastnn.system import files
+from fastnn.system.files import Draft, written_whole
+
+RENDERS = """
+import sys, time
+import fastnn
+
+def predict(points):
+    print("painting", flush=True)
+    time.sleep(600)
+
+fastnn.render_boundary(predict, (0, 1), (0, 1), 100, classes=[0, 1], out=sys.argv[1])
+"""
+
+DRAFTS = """
+import sys, time
+from pathlib import Path
+from fastnn.system.files import written_whole
+
+with written_whole(Path(sys.argv[1]) / "a.txt"):
+    print("drafting", flush=True)
+    time.sleep(600)
+"""
+
+ENDS = """
+import os
+from fastnn import files
+
+print(files._prefix(os.getpid()))
+"""
+
+# Before a move of the files, or, after all of them, while the draft is removed.
+IS_KILLED_PUBLISHING = """
+import os, shutil, signal, sys
+from pathlib import Path
+from fastnn.system.files import Draft
+
+folder, moves = Path(sys.argv[1]), int(sys.argv[2])
+replace = os.replace
+
+def killed(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def move(source, goal):
+    global moves
+    moves -= 1
+    if moves < 0:
+        killed()
+    replace(source, goal)
+
+draft = Draft(folder / "a.txt", folder / "b.txt")
+for path in draft.paths:
+    draft.name(path).write_text("new")
+os.replace, shutil.rmtree = move, killed
+draft.publish()
+"""
+
+posix = pytest.mark.skipif(os.name != "posix", reason="processes end otherwise on Windows")
+
+
+def started(program, *arguments):
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(program), *map(str, arguments)],
+        stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+
+
+@pytest.fixture
+def dead():
+    """What the drafts of a process that has ended begin with."""
+    process = started(ENDS)
+    printed, _ = process.communicate()
+    assert process.returncode == 0
+    return printed.strip()
+
+
+@pytest.fixture
+def rendering(tmp_path):
+    """A process in the middle of a picture."""
+    process = started(RENDERS, tmp_path / "killed.png")
+    assert process.stdout.readline() == "painting\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def write(folder, name="b.txt"):
+    with written_whole(folder / name) as path:
+        path.write_text("b")
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def abandoned(folder, prefix):
+    draft = folder / f"{prefix}abc123"
+    draft.mkdir()
+    (draft / "a.png").write_text("half")
+    return draft
+
+
+@pytest.mark.parametrize("end", ["kill", "terminate"])
+def test_what_a_killed_process_left_is_removed_by_the_next_write(tmp_path, rendering, end):
+    (left,) = names(tmp_path)
+    write(tmp_path)
+    assert names(tmp_path) == [left, "b.txt"], "it is not killed yet"
+    getattr(rendering, end)()
+    rendering.wait()
+    assert names(tmp_path) == [left, "b.txt"]
+    fastnn.render_boundary(
+        lambda P: P[:, 0] > 0.5, (0, 1), (0, 1), 10, classes=[0, 1], out=tmp_path / "a.png"
+    )
+    assert names(tmp_path) == ["a.png", "b.txt"]
+
+
+@posix
+def test_a_process_that_nobody_waited_for_has_ended(tmp_path):
+    process = started(DRAFTS, tmp_path)
+    assert process.stdout.readline() == "drafting\n"
+    assert len(names(tmp_path)) == 1
+    process.kill()
+    while psutil.Process(process.pid).status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.01)
+    write(tmp_path)
+    process.communicate()
+    assert names(tmp_path) == ["b.txt"]
+
+
+def test_drafts_of_this_process_stay(tmp_path):
+    draft = Draft(tmp_path / "a.txt")
+    draft.name(tmp_path / "a.txt").write_text("a")
+    write(tmp_path)
+    draft.publish()
+    assert names(tmp_path) == ["a.txt", "b.txt"]
+
+
+def test_a_process_id_that_came_again_is_another_process(tmp_path):
+    process, start, _ = files._prefix(os.getpid()).rsplit("-", 2)
+    other = abandoned(tmp_path, f"{process}-{int(start) - 10}-")
+    same = abandoned(tmp_path, f"{process}-{int(start) - 1}-")  # as far off as rounding may be
+    write(tmp_path)
+    assert not other.exists()
+    assert same.exists()
+
+
+def test_drafts_of_others_stay(tmp_path, dead):
+    _, host, pid, start, _ = dead.split("-")
+    other = "0" * 12 if host != "0" * 12 else "1" * 12
+    kept = [
+        abandoned(tmp_path, prefix)
+        for prefix in (f".fastnn-{other}-{pid}-{start}-", ".fastnn-", f".fastnn-{host}-{pid}-", "fastnn-")
+    ]
+    before = names(tmp_path)
+    write(tmp_path)
+    assert names(tmp_path) == sorted([*before, "b.txt"])
+    assert all((draft / "a.png").exists() for draft in kept)
+    gone = abandoned(tmp_path, dead)
+    write(tmp_path)
+    assert not gone.exists()
+
+
+def test_the_host_is_told_apart_by_its_name(monkeypatch):
+    here = files._host()
+    files._host.cache_clear()
+    assert files._host() == here
+    monkeypatch.setattr(files.platform, "node", lambda: "elsewhere")
+    files._host.cache_clear()
+    try:
+        assert files._host() != here
+    finally:
+        files._host.cache_clear()
+
+
+@posix
+@pytest.mark.parametrize("moves", range(5))
+def test_older_files_in_a_draft_are_not_removed(tmp_path, moves):
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / name).write_text(f"older {name}")
+    process = started(IS_KILLED_PUBLISHING, tmp_path, moves)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    write(tmp_path, "c.txt")
+    texts = sorted(path.read_text() for path in tmp_path.rglob("*.txt"))
+    if moves == 0:
+        assert texts == ["b", "older a.txt", "older b.txt"]
+    elif moves == 4:
+        assert texts == ["b", "new", "new"]
+    else:
+        assert texts == ["b", "new", "new", "older a.txt", "older b.txt"]
+    has_draft = any(name.startswith(".fastnn-") for name in names(tmp_path))
+    assert has_draft == (0 < moves < 4)
+
+
+def test_folders_that_cannot_be_read_are_written_to(tmp_path, dead, monkeypatch):
+    left = abandoned(tmp_path, dead)
+    listdir = os.listdir
+
+    def refused(path):
+        if Path(path) in (tmp_path, left):
+            raise PermissionError(path)
+        return listdir(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "listdir", refused)
+        write(tmp_path)
+    assert names(tmp_path) == [left.name, "b.txt"]
+
+
+def test_drafts_that_cannot_be_removed_stay(tmp_path, dead, monkeypatch):
+    left = abandoned(tmp_path, dead)
+
+    def refused(path, *_, **__):
+        raise PermissionError(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", refused)
+        write(tmp_path)
+    assert left.exists()
+    write(tmp_path)
+    assert names(tmp_path) == ["b.txt"]
+
+
+def test_a_system_that_tells_nothing_of_processes(tmp_path, dead, monkeypatch):
+    left = abandoned(tmp_path, dead)
+
+    def refused(*_):
+        raise psutil.AccessDenied
+
+    files._prefix.cache_clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(files.psutil, "Process", refused)
+        draft = Draft(tmp_path / "a.txt")
+    files._prefix.cache_clear()
+    assert left.exists()
+    assert files.OWNED.fullmatch(draft.folder.name) is None
+    write(tmp_path)
+    assert names(tmp_path) == [draft.folder.name, "b.txt"]
+    draft.discard()
+
+
+def test_several_threads_remove_at_once(tmp_path, dead):
+    for k in range(20):
+        abandoned(tmp_path, f"{dead}{k}")
+    threads = [threading.Thread(target=write, args=(tmp_path, f"{k}.txt")) for k in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert names(tmp_path) == [f"{k}.txt" for k in range(8)]
+
+
+def test_large_folders_are_not_looked_through_every_time(tmp_path, dead, monkeypatch):
+    monkeypatch.setattr(files, "ENTRIES_A_DRAFT", 3)
+    for k in range(11):
+        (tmp_path / f"{k}.txt").touch()
+    write(tmp_path, "0.txt")
+    left = abandoned(tmp_path, dead)
+    for _ in range(3):
+        write(tmp_path, "0.txt")
+        assert left.exists()
+    write(tmp_path, "0.txt")
+    assert not left.exists()

@@ -1,0 +1,81 @@
+"""Generators are NumPy's own, made, read and set more quickly."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+
+from fastnn.system import generators
+from fastnn.system.generators import (
+    generator_state,
+    is_twister,
+    put_generator_state,
+    resolve_random_state,
+    seeded,
+)
+
+
+@pytest.fixture(params=[True, False], ids=["in place", "as NumPy tells"])
+def either_way(request, monkeypatch):
+    """What is done where NumPy keeps a generator's words as it always has, and elsewhere."""
+    assert generators._are_open()
+    monkeypatch.setattr(generators, "_are_open", lambda: request.param)
+
+
+def told(random):
+    state = random.get_state(legacy=False)["state"]
+    return np.append(state["key"], state["pos"])
+
+
+@pytest.mark.parametrize("seed", [0, 7, 2**32 - 1, np.uint8(3), [1, 2], np.arange(5, dtype=np.uint32)])
+def test_seeded_is_numpys(seed):
+    ours, theirs = seeded(seed), np.random.RandomState(seed)
+    for draw in ("random_sample", "standard_normal", "tomaxint"):
+        np.testing.assert_array_equal(getattr(ours, draw)(700), getattr(theirs, draw)(700))
+    for again in (copy.deepcopy(ours), pickle.loads(pickle.dumps(ours))):
+        np.testing.assert_array_equal(again.permutation(9), copy.deepcopy(theirs).permutation(9))
+
+
+@pytest.mark.parametrize("wrong", [-1, 2**32, "1", 1.5])
+def test_what_is_no_seed_is_none_here_either(wrong):
+    errors = []
+    for make in (seeded, np.random.RandomState):
+        with pytest.raises((ValueError, TypeError)) as error:
+            make(wrong)
+        errors.append((type(error.value), str(error.value)))
+    assert errors[0] == errors[1]
+
+
+@pytest.mark.usefixtures("either_way")
+@pytest.mark.parametrize("n_drawn", [0, 1, 623, 624, 1000])
+def test_states_go_out_and_back(n_drawn):
+    random = np.random.RandomState(5)
+    random.randint(0, 2**32, n_drawn, np.uint32)
+    random.normal()  # has the other of a pair in store
+    state = generator_state(random)
+    assert state.dtype == np.uint32
+    np.testing.assert_array_equal(state, told(random))
+    other = np.random.RandomState(9)
+    other.normal()
+    spare = other.get_state()[3:]
+    put_generator_state(other, state)
+    np.testing.assert_array_equal(told(other), state)
+    assert other.get_state()[3:] == spare  # which is the generator's own
+    before = state.copy()
+    np.testing.assert_array_equal(other.randint(2**31, size=2000), random.randint(2**31, size=2000))
+    np.testing.assert_array_equal(state, before)  # a copy
+
+
+def test_twisters():
+    assert is_twister(np.random.RandomState(0))
+    assert is_twister(seeded(0))
+    assert is_twister(np.random.mtrand._rand)
+    assert not is_twister(np.random.RandomState(np.random.PCG64(0)))
+
+
+def test_random_states():
+    assert resolve_random_state(None) is np.random
+    state = np.random.RandomState(3)
+    assert resolve_random_state(state) is state
+    assert resolve_random_state(np.uint8(3)).rand() == np.random.RandomState(3).rand()

@@ -1,0 +1,133 @@
+"""The hint where a rate is too high for a gradient summed over many samples, and where there is none."""
+
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_iris, make_blobs, make_circles, make_moons
+from sklearn.preprocessing import StandardScaler
+
+import fastnn
+from fastnn.training import hints
+
+X, y = make_blobs(300, centers=3, random_state=1)
+HINT = "epsilon=0.01 seems too high for the sum of the gradients of 300 samples: the loss ended at 0.58"
+random = np.random.default_rng(0)
+NOISE = random.normal(size=(1000, 2)), random.integers(0, 2, 1000)
+
+
+def stuck(backend="numba", **options):
+    return fastnn.Model([2, 3, 3], random_state=2, backend=backend, **options)
+
+
+@pytest.mark.parametrize("backend", ["numba", "numpy"])
+def test_a_training_that_is_stuck(backend):
+    with pytest.warns(UserWarning, match=HINT) as caught:
+        history = stuck(backend).train(X, y, num_passes=1000)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    assert history.loss[-1] > 0.58
+    assert "with epsilon=0.001 it is 0.2498 after 1000 passes" in str(caught[0].message)
+    # What it says is so, and needs no hint.
+    model = stuck(backend)
+    history = model.train(X, y, num_passes=1000, epsilon=0.001)
+    assert f"{history.loss[-1]:.4g}" in str(caught[0].message)
+    assert (model.predict(X) == y).mean() > 0.99
+
+
+def test_the_model_is_what_the_training_left():
+    told, silent = stuck(), stuck()
+    np.random.seed(3)
+    with pytest.warns(UserWarning, match=HINT):
+        history = told.train(X, y, num_passes=500)
+    assert np.random.rand() == np.random.RandomState(3).rand()
+    assert told.history_ is history
+    # A limit on the gradients that none comes to: steps are the same, but there is no hint.
+    silent.train(X, y, num_passes=500, clip_norm=1e9)
+    np.testing.assert_array_equal(told._parameters, silent._parameters)
+
+
+def test_a_warning_that_is_an_error_leaves_the_model_trained():
+    model = stuck()
+    with pytest.raises(UserWarning, match=HINT):
+        model.train(X, y, num_passes=500)
+    assert model.history_.passes[-1] == 499
+
+
+@pytest.mark.parametrize(("optimizer", "epsilon"), [("momentum", 0.0004), ("nesterov", 0.002)])
+def test_gradient_descent_with_momentum(optimizer, epsilon):
+    """The better of two rates is named."""
+    moons = make_moons(1000, noise=0.2, random_state=0)
+    model = fastnn.Model([2, 3, 2], output_activation="identity", random_state=0)
+    with pytest.warns(UserWarning, match=f"of 1000 samples: .*with epsilon={epsilon:g} it is"):
+        model.train(*moons, num_passes=300, optimizer=optimizer)
+
+
+def test_an_animation_warns_once_at_the_users_line(tmp_path):
+    with pytest.warns(UserWarning, match=HINT) as caught:
+        fastnn.animate_training(stuck(), X, y, tmp_path / "a.gif", num_passes=300, frames=3, size=(240, 180))
+    assert [warning.filename for warning in caught] == [__file__]
+
+
+FINE = {
+    "the tutorial": (make_moons(200, noise=0.2, random_state=0), {}),
+    "a lower rate": ((X, y), {"epsilon": 0.001}),
+    "a mean": ((X, y), {"reduction": "mean"}),
+    "minibatches": ((X, y), {"batch_size": 32, "random_state": 0}),
+    "clipped": ((X, y), {"clip_norm": 1.0}),
+    "adam": ((X, y), {"optimizer": "adam"}),
+    "lbfgs": ((X, y), {"optimizer": "lbfgs", "num_passes": 50}),
+    "few passes": ((X, y), {"num_passes": 99}),
+    "no passes": ((X, y), {"num_passes": 0}),
+    "light samples": ((X, y), {"sample_weight": np.full(300, 0.1)}),
+    # Above the tutorial's product, and yet well.
+    "moons": (make_moons(500, noise=0.2, random_state=0), {}),
+    "other blobs": (make_blobs(600, centers=3, random_state=0), {}),
+    "circles": (make_circles(300, noise=0.1, factor=0.5, random_state=0), {}),
+    "iris": ((StandardScaler().fit_transform(load_iris().data), load_iris().target), {"epsilon": 0.02}),
+    # No rate lowers the loss.
+    "noise": (NOISE, {}),
+}
+
+
+@pytest.mark.parametrize(("data", "options"), FINE.values(), ids=FINE)
+def test_no_hint(data, options):
+    samples, labels = data
+    layers_dim = [samples.shape[1], 8, labels.max() + 1]
+    model = fastnn.Model(layers_dim, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.train(samples, labels, **{"num_passes": 1000} | options)
+
+
+def test_a_trial_has_a_limit(monkeypatch):
+    """Of a training whose passes are long."""
+    monkeypatch.setattr(hints, "MOST_OPERATIONS", 99 * 6 * stuck()._network.n_parameters * 300)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        stuck().train(X, y, num_passes=1000)
+
+
+def test_a_schedule_is_not_asked_beyond_the_training():
+    steps = []
+
+    def schedule(step):
+        steps.append(step)
+        return 1.0
+
+    with pytest.warns(UserWarning, match=HINT):
+        stuck().train(X, y, num_passes=200, schedule=schedule)
+    assert max(steps) == 199
+
+
+def test_a_trial_that_diverges_is_no_hint():
+    samples, targets = 1e3 * X, 1e3 * X[:, :1]
+    model = fastnn.Model(
+        [2, 1], output_activation="identity", loss="squared_error", random_state=0, backend="numpy"
+    )
+    job = fastnn.model.Job(samples, targets, np.ones(300), 200, 300, epsilon=0.01)
+    history = fastnn.History(np.arange(200), *(np.ones(200) for _ in range(4)), np.ones((200, 1)))
+    backend = fastnn.model.get_backend("numpy")
+    arrays = model._parameters.copy(), model._statistics.copy()
+    assert hints.may_be_too_high(job)
+    assert hints.rate_hint(backend, model._network, *arrays, job, history) is None
