@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from .boundary.lines import boundary_lines as boundary_lines
     from .boundary.render import BoundaryImage as BoundaryImage
     from .boundary.render import render_boundary as render_boundary
-    from .estimators.base import MLPClassifier as MLPClassifier
-    from .estimators.base import MLPRegressor as MLPRegressor
+    from .estimators.classifier import MLPClassifier as MLPClassifier
     from .estimators.ensemble import MLPEnsembleClassifier as MLPEnsembleClassifier
     from .estimators.ensemble import MLPEnsembleRegressor as MLPEnsembleRegressor
-    from .estimators.ensemble import fit_many as fit_many
+    from .estimators.many import fit_many as fit_many
+    from .estimators.regressor import MLPRegressor as MLPRegressor
     from .losses import AbsoluteError as AbsoluteError
     from .losses import Huber as Huber
     from .losses import MulticlassHinge as MulticlassHinge
@@ -72,10 +72,10 @@ _HOMES = {
     "Huber": "losses",
     "InverseTimeDecay": "schedules",
     "LBFGS": "optimizers",
-    "MLPClassifier": "estimators.base",
+    "MLPClassifier": "estimators.classifier",
     "MLPEnsembleClassifier": "estimators.ensemble",
     "MLPEnsembleRegressor": "estimators.ensemble",
-    "MLPRegressor": "estimators.base",
+    "MLPRegressor": "estimators.regressor",
     "Model": "model",
     "Momentum": "optimizers",
     "MulticlassHinge": "losses",
@@ -97,7 +97,7 @@ _HOMES = {
     "animate_training": "plotting.animation",
     "boundary_array": "boundary.dask",
     "boundary_lines": "boundary.lines",
-    "fit_many": "estimators.ensemble",
+    "fit_many": "estimators.many",
     "plot_decision_boundary": "plotting.boundary",
     "plot_history": "plotting.boundary",
     "render_boundary": "boundary.render",

@@ -513,7 +513,7 @@ def _networks(model: Any, class_of_interest: Any) -> _Subject | None:
 
     if hasattr(model, "__sklearn_tags__") and is_regressor(model):
         raise ValueError(f"a boundary lies between classes, but the model is a regressor: {model!r}")
-    from ..estimators.base import MLPClassifier
+    from ..estimators.classifier import MLPClassifier
     from ..estimators.ensemble import MLPEnsembleClassifier
 
     if not isinstance(model, MLPClassifier | MLPEnsembleClassifier):

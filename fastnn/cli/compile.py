@@ -232,7 +232,8 @@ def _fit_sparse(dtype: np.dtype, **settings: Any) -> None:
 
 def _fit(X: Any, **settings: Any) -> None:
     """Fit a classifier of several classes, one of two, and a regressor, and let them predict."""
-    from ..estimators.base import MLPClassifier, MLPRegressor
+    from ..estimators.classifier import MLPClassifier
+    from ..estimators.regressor import MLPRegressor
 
     labels = np.arange(N_SAMPLES) % 3
     for kind, y in ((MLPClassifier, labels), (MLPClassifier, labels > 0), (MLPRegressor, labels)):

@@ -1,4 +1,4 @@
 """scikit-learn's face of fastnn: classifiers, regressors, ensembles and many fits at once."""
 
-from .base import MLPClassifier as MLPClassifier
-from .base import MLPRegressor as MLPRegressor
+from .classifier import MLPClassifier as MLPClassifier
+from .regressor import MLPRegressor as MLPRegressor

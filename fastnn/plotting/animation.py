@@ -456,7 +456,7 @@ def _of_training(
 
 
 def _of_partial_fits(estimator: Any, X: Any, y: Any, frames: int, scene: _Scene) -> list[Snapshot]:
-    from ..estimators.base import MLPClassifier
+    from ..estimators.classifier import MLPClassifier
 
     if not isinstance(estimator, MLPClassifier):
         raise TypeError(

@@ -438,13 +438,13 @@ def test_store_checked_passes_by_what_is_frozen():
 
 def test_an_optimizer_that_is_registered_is_a_solver(monkeypatch):
     """A solver without parameters of scikit-learn's needs no entry of its own in the estimators."""
-    from fastnn.estimators import base as estimators
+    from fastnn.optimizers import OPTIMIZERS
 
-    monkeypatch.setitem(estimators.OPTIMIZERS, "made up", fastnn.Adagrad)
+    monkeypatch.setitem(OPTIMIZERS, "made up", fastnn.Adagrad)
     monkeypatch.setitem(
-        estimators.MLPClassifier._parameter_constraints,
+        fastnn.MLPClassifier._parameter_constraints,
         "solver",
-        [StrOptions(set(estimators.OPTIMIZERS)), fastnn.Adagrad],
+        [StrOptions(set(OPTIMIZERS)), fastnn.Adagrad],
     )
     X, y = np.eye(4), [0, 1, 0, 1]
     options = {"learning_rate": fastnn.Constant(), "max_iter": 3, "random_state": 0}

@@ -850,7 +850,7 @@ def test_what_is_no_list_of_estimators():
     for foreign, told in (
         (theirs, r"MLPClassifier\(\) of sklearn.neural_network"),
         (MLPEnsembleClassifier(classifier()), "MLPEnsembleClassifier"),
-        (MLPClassifier, "<class 'fastnn.estimators.base.MLPClassifier'>"),
+        (MLPClassifier, "<class 'fastnn.estimators.classifier.MLPClassifier'>"),
         (None, "None"),
     ):
         fresh = classifier()

@@ -97,7 +97,7 @@ def test_optimizer_of_a_warm_start(rule):
 def test_validation_data_of_a_warm_start(monkeypatch, state):
     for module, place in (
         (THEIRS, "sklearn.neural_network._multilayer_perceptron"),
-        (OURS, "fastnn.estimators.base"),
+        (OURS, "fastnn.estimators.holdout"),
     ):
         split = sklearn.model_selection.train_test_split
         set_aside = []

@@ -16,7 +16,7 @@ from trainings import begin, run_on
 
 import fastnn
 from fastnn.engine.backends import Job, _operations, get_backend
-from fastnn.estimators import base as estimators
+from fastnn.estimators import tables
 from fastnn.network.description import Network, aligned_empty
 from fastnn.reference import gate as reference
 from fastnn.reference.random import draw, dropout
@@ -181,7 +181,7 @@ def words():
 
 
 def taken_as(monkeypatch, sparse):
-    monkeypatch.setattr(estimators, "SPARSE_SHARE", 1.0 if sparse else -1.0)
+    monkeypatch.setattr(tables, "SPARSE_SHARE", 1.0 if sparse else -1.0)
 
 
 @pytest.mark.parametrize(

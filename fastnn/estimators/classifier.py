@@ -1,0 +1,351 @@
+"""MLPClassifier: networks for classes and for labels."""
+
+from __future__ import annotations
+
+import functools
+import numbers
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+import scipy.sparse
+import scipy.special
+from numpy.typing import NDArray
+from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.metrics import accuracy_score
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target
+
+from ..engine.backends import get_backend
+from ..engine.predictor import positive
+from ..losses import Loss, SigmoidBinaryCrossEntropy, SoftmaxCrossEntropy
+from ..system.validation import sorted_classes
+from .base import BaseMLP
+from .parameters import ATTRIBUTES_DOC, CONSTRAINTS, PARAMETERS_DOC
+from .solvers import is_stochastic
+from .sparse import checked_sparse
+from .tables import Samples
+from .targets import ClassTargets
+
+__all__ = ["MLPClassifier"]
+
+Array = NDArray[Any]
+
+
+class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
+    __doc__ = (
+        """A multilayer network for classes or labels: scikit-learn's MLPClassifier, and more.
+
+    Parameters
+    ----------"""
+        + PARAMETERS_DOC.rstrip()
+        + """
+    label_smoothing : float, default 0.0
+        Share of the targets that is spread evenly over all classes.
+    class_weight : dict or "balanced", optional
+        Weights of the classes, multiplied by those of the samples; "balanced" gives all classes the same
+        sum of weights.
+
+    Attributes
+    ----------
+    classes_ : array (n_classes,)
+        Classes, sorted."""
+        + ATTRIBUTES_DOC.rstrip()
+        + """
+
+    Notes
+    -----
+    Parameters, defaults, attributes, messages and random numbers are scikit-learn's, so that a program
+    written for its class works with this one. The parameters from `dropout` on, further activations, solvers
+    and schedules, and the validation data of `fit` are additions.
+
+    Some things differ on purpose. A fit that continues an earlier one (`warm_start`, `partial_fit`)
+    continues its generator and its order of the samples, and a warm start also the optimizer's state, where
+    scikit-learn begins them anew: k passes followed by m equal k + m passes. To get scikit-learn's weights,
+    pass ``np.random.RandomState(seed)`` as a new `random_state` before each call of `partial_fit`.
+    `CalibratedClassifierCV` and the scorers "roc_auc" and "average_precision" use `decision_function`,
+    which scikit-learn's class does not have. ``docs/scikit-learn.md`` in the sources lists all differences
+    with their reasons.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> from sklearn.datasets import load_iris
+    >>> X, y = load_iris(return_X_y=True)
+    >>> classifier = fastnn.MLPClassifier(max_iter=500, random_state=0).fit(X, y)
+    >>> bool(classifier.score(X, y) > 0.95)
+    True
+    """
+    )
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **CONSTRAINTS,
+        "label_smoothing": [Interval(numbers.Real, 0, 1, closed="both")],
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+    }
+    # scikit-learn's classifier has this attribute, which is not a parameter.
+    loss: ClassVar[str] = "log_loss"
+
+    def __init__(
+        self,
+        hidden_layer_sizes=(100,),
+        activation="relu",
+        *,
+        solver="adam",
+        alpha=0.0001,
+        batch_size="auto",
+        learning_rate="constant",
+        learning_rate_init=0.001,
+        power_t=0.5,
+        max_iter=200,
+        shuffle=True,
+        random_state=None,
+        tol=1e-4,
+        verbose=False,
+        warm_start=False,
+        momentum=0.9,
+        nesterovs_momentum=True,
+        early_stopping=False,
+        validation_fraction=0.1,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-8,
+        n_iter_no_change=10,
+        max_fun=15000,
+        dropout=0.0,
+        batch_norm=False,
+        weight_decay=None,
+        max_grad_norm=None,
+        ema_decay=None,
+        scoring=None,
+        n_threads=None,
+        label_smoothing=0.0,
+        class_weight=None,
+    ):
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.solver = solver
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.power_t = power_t
+        self.max_iter = max_iter
+        self.shuffle = shuffle
+        self.random_state = random_state
+        self.tol = tol
+        self.verbose = verbose
+        self.warm_start = warm_start
+        self.momentum = momentum
+        self.nesterovs_momentum = nesterovs_momentum
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+        self.n_iter_no_change = n_iter_no_change
+        self.max_fun = max_fun
+        self.dropout = dropout
+        self.batch_norm = batch_norm
+        self.weight_decay = weight_decay
+        self.max_grad_norm = max_grad_norm
+        self.ema_decay = ema_decay
+        self.scoring = scoring
+        self.n_threads = n_threads
+        self.label_smoothing = label_smoothing
+        self.class_weight = class_weight
+
+    # --- fitting -----------------------------------------------------------------------------------
+
+    @available_if(is_stochastic)
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> MLPClassifier:
+        """Train for one more pass over X and y.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix (n_samples, n_features)
+            Samples.
+        y : array-like (n_samples,) or (n_samples, n_outputs)
+            Classes, or a table of 0 and 1 for labels.
+        sample_weight : array-like (n_samples,), optional
+            Weights of the samples.
+        classes : array-like (n_classes,), optional
+            All classes that any call will see; required in the first call.
+
+        Returns
+        -------
+        MLPClassifier
+            The estimator itself.
+
+        Raises
+        ------
+        ValueError
+            In the cases of `fit`; for classes that are missing or cannot be sorted; with `early_stopping`.
+        """
+        if self.class_weight == "balanced":
+            raise ValueError(
+                "class_weight='balanced' would balance the samples of each call by themselves: pass the "
+                "weights of all classes as a dict, as sklearn.utils.compute_class_weight gives them"
+            )
+        y = checked_sparse(y, "y")
+        if classes is not None:
+            sorted_classes(classes)
+        try:
+            with np.errstate(invalid="ignore"):  # `_fit` refuses NaN and infinity
+                if _check_partial_fit_first_call(self, classes):
+                    self._has_labels = type_of_target(y).startswith("multilabel")
+            return self._fit(X, y, sample_weight, n_passes=1, knows_classes=True)
+        except BaseException:
+            if "_state" not in self.__dict__:  # not fitted yet: the next call is the first again
+                for name in ("classes_", "_has_labels"):
+                    self.__dict__.pop(name, None)
+            raise
+
+    def _encoded(self, y: Any, dtype: np.dtype) -> Array:
+        """Return the numbers of the classes (n, 1), or the labels (n, n_labels), smoothed for the sigmoid."""
+        targets = y if self._has_labels else np.searchsorted(self.classes_, y)[:, None]
+        targets = targets.astype(dtype)
+        if self.label_smoothing and not isinstance(self._loss(), SoftmaxCrossEntropy):
+            share = float(self.label_smoothing)
+            targets = targets * (1 - share) + share / 2
+        return targets
+
+    def _class_weights(self, y: Any) -> Any:
+        """Return the weight of every sample's class, None without `class_weight`."""
+        if self.class_weight is None:
+            return None
+        if not isinstance(self.class_weight, dict) or self._has_labels:
+            return compute_sample_weight(self.class_weight, y)
+        # Computed from all classes, since y may lack some of them in a partial fit.
+        factors = compute_class_weight(self.class_weight, classes=self.classes_, y=self.classes_)
+        if not (np.isfinite(factors) & (factors >= 0)).all():
+            raise ValueError(f"class_weight must hold finite numbers not below 0, got {self.class_weight!r}")
+        return factors[np.searchsorted(self.classes_, y)]
+
+    def _loss(self) -> Loss:
+        """Return the cross entropy behind a softmax, or behind sigmoids for two classes and for labels."""
+        if self.n_outputs_ == 1 or self._has_labels:
+            return SigmoidBinaryCrossEntropy()
+        return SoftmaxCrossEntropy(label_smoothing=float(self.label_smoothing))
+
+    def _own_score(self, data: Samples) -> float:
+        """Return the weighted accuracy."""
+        return float(
+            accuracy_score(
+                data.given_y, self._predicted(data.X, "predict", False), sample_weight=data.weights
+            )
+        )
+
+    # --- predicting --------------------------------------------------------------------------------
+
+    def _serving(self, method: str) -> tuple[str | None, Callable[[Array], Array]]:
+        classes, is_binary = self.classes_, self.n_outputs_ == 1 and not self._has_labels
+        if method == "predict":
+            if self._has_labels:
+                return "identity", positive
+            if is_binary:
+                return "identity", functools.partial(_one_of_two, classes)
+            return None, classes.take
+        if not is_binary:
+            return "sigmoid" if self._has_labels else "softmax", np.copy
+        if len(classes) == 1:
+            return "sigmoid", np.ones_like
+        return "sigmoid", _both
+
+    def _predicted(self, X: Array, method: str, warns: bool = True) -> Array:
+        """Return the result of `method` for checked samples."""
+        output, finish = self._serving(method)
+        if output is None:
+            state = self._state
+            predict = get_backend("numba").predict
+            return finish(predict(state.network, state.folded, X, int(self.n_threads or 0), warns))
+        return finish(self._outputs(X, output, warns))
+
+    def predict(self, X: Any) -> Array:
+        """Predict the class of every sample, or 1 for each of its labels.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        array (n_samples,) of classes, or (n_samples, n_labels) of 0 and 1
+            A sparse matrix if `fit` was given the labels as a sparse matrix.
+        """
+        classes = self._predicted(self._samples(X), "predict")
+        return scipy.sparse.csr_matrix(classes) if self._is_sparse else classes
+
+    def decision_function(self, X: Any) -> Array:
+        """Compute the scores that the probabilities are made of (logits).
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        array (n_samples,) for two classes, else (n_samples, n_classes)
+            A score above 0 means that the second class is the likelier one, or that the label applies.
+        """
+        scores = self._outputs(self._samples(X), "identity")
+        return scores[:, 0] if self.n_outputs_ == 1 and not self._has_labels else scores
+
+    def predict_proba(self, X: Any) -> Array:
+        """Compute the probability of every class, in the order of `classes_`, or of every label.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        array (n_samples, n_classes)
+            One column per class or label.
+        """
+        return self._predicted(self._samples(X), "predict_proba")
+
+    def predict_log_proba(self, X: Any) -> Array:
+        """Compute the logarithm of `predict_proba`, which is finite even where the probability rounds to 0.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        array (n_samples, n_classes)
+            One column per class or label.
+        """
+        X = self._samples(X)
+        P, scores = self._predicted(X, "predict_proba"), self._outputs(X, "identity")
+        if self._has_labels:
+            exact = scipy.special.log_expit(scores)
+        elif self.n_outputs_ > 1:
+            exact = scipy.special.log_softmax(scores, axis=1)
+        else:
+            exact = scipy.special.log_expit(np.hstack([-scores, scores])[:, : P.shape[1]])
+        with np.errstate(divide="ignore"):
+            return np.where(np.finfo(P.dtype).tiny <= P, np.log(P), exact)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+
+def _one_of_two(classes: Array, scores: Array) -> Array:
+    """Return the second class where its score (n, 1) is above 0, else the first, perhaps the only one."""
+    return classes[np.minimum(scores[:, 0] > 0, len(classes) - 1)]
+
+
+def _both(P: Array) -> Array:
+    """Return the probabilities (n, 2) of two classes, given those of the second, (n, 1)."""
+    return np.hstack([1 - P, P])

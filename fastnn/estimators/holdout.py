@@ -1,0 +1,94 @@
+"""Validation samples: set aside from the training samples, and evaluated after every pass."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import numpy as np
+from sklearn.base import ClassifierMixin
+from sklearn.metrics import check_scoring
+from sklearn.model_selection import train_test_split
+
+from ..engine.backends import get_backend
+from ..system.validation import shown
+from .fitting import State, Validation
+from .tables import Samples
+
+__all__ = ["evaluated", "set_aside"]
+
+
+def set_aside(
+    estimator: Any, data: Samples, state: State, random: np.random.RandomState
+) -> tuple[Samples, Samples]:
+    """Return training and validation samples; a continued fit splits them as the first one did."""
+    if state.split is None:
+        state.split = random.get_state()
+    else:
+        random = np.random.RandomState()
+        random.set_state(state.split)
+    stratify = data.y > 0.5 if estimator.n_outputs_ == 1 else None
+    try:
+        ours, theirs = train_test_split(
+            np.arange(data.X.shape[0]), random_state=random, test_size=float(estimator.validation_fraction),
+            stratify=stratify if isinstance(estimator, ClassifierMixin) else None,
+        )  # fmt: skip
+    except ValueError as error:
+        raise ValueError(f"validation_fraction={estimator.validation_fraction}: {error}") from error
+    if len(theirs) < 2:
+        raise ValueError(
+            "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
+        )
+    parts = data.subset(ours), data.subset(theirs)
+    if not all(part.weights.any() for part in parts):
+        raise ValueError(
+            "All samples that early_stopping sets aside, or all others, have the weight 0: leave out "
+            "samples of weight 0, or pass X_val and y_val"
+        )
+    return parts
+
+
+def evaluated(estimator: Any, data: Samples | None, state: State) -> Validation | None:
+    """Return the functions that evaluate the validation samples after a pass."""
+    if data is None:
+        return None
+    backend, network = get_backend("numba"), state.network
+
+    def loss() -> float:
+        total = data.weights.sum()
+        weights = data.weights / total
+        return backend.loss(network, state.folded, data.X, data.y, weights, int(estimator.n_threads or 0))
+
+    def score() -> float:
+        if estimator.scoring is None:
+            return estimator._own_score(data)
+        scorer = check_scoring(nameless, estimator.scoring)
+        weights: dict[str, Any] = {}
+        if data.given_weights is not None and _takes_weights(scorer):
+            weights["sample_weight"] = data.given_weights
+        value = scorer(nameless, data.X, data.given_y, **weights)
+        try:
+            return float(value)
+        except (TypeError, ValueError):
+            raise ValueError(f"scoring must give a number, got {shown(value)}") from None
+
+    nameless = _without_names(estimator)
+    if estimator.scoring == "loss":
+        return Validation(loss, lambda: -estimator.validation_loss_curve_[-1])
+    return Validation(loss, score)
+
+
+def _without_names(estimator: Any) -> Any:
+    """Return a shallow copy that accepts arrays without feature names."""
+    kind: Any = type(estimator)
+    other = kind.__new__(kind)
+    other.__dict__ = {
+        name: value for name, value in estimator.__dict__.items() if name != "feature_names_in_"
+    }
+    return other
+
+
+def _takes_weights(scorer: Any) -> bool:
+    """Return True if a scorer's metric takes `sample_weight`; a user's own function is given none."""
+    metric = getattr(scorer, "_score_func", None)
+    return metric is not None and "sample_weight" in inspect.signature(metric).parameters

@@ -1,0 +1,191 @@
+"""fit_many: many networks fitted side by side on threads.
+
+The compiled loops release the GIL, so threads suffice: each fits one network after another. The result of a
+fit does not depend on the fits beside it.
+"""
+
+from __future__ import annotations
+
+import numbers
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from queue import SimpleQueue
+from typing import Any
+
+from sklearn.utils import check_random_state
+
+from fastnn_kernels.compiler.interrupts import held_interrupts
+
+from ..system import threads
+from ..system.validation import shown
+from .base import BaseMLP
+from .fitting import with_callbacks
+
+__all__ = ["Task", "describe", "fit_many", "fit_one", "run_side_by_side"]
+
+# Function that fits one estimator. Its argument is a function that returns True when the fit should end.
+Task = Callable[[Callable[[], bool]], None]
+
+
+def fit_many(
+    estimators: Iterable[Any], X: Any, y: Any, *, sample_weight: Any = None, n_jobs: int | None = None
+) -> list[Any]:
+    """Fit many networks to the same data, side by side on threads.
+
+    Parameters
+    ----------
+    estimators : iterable of MLPClassifier or MLPRegressor
+        Estimators with any parameters, fitted in place, each exactly as by its own `fit`. They are fitted
+        side by side if `random_state` is an integer, and one after another, in the order of the list, if
+        they share a generator, which includes all whose `random_state` is None.
+    X, y : array-like
+        Data for `fit`.
+    sample_weight : array-like (n_samples,), optional
+        Weights of the samples.
+    n_jobs : int, optional
+        Number of threads, by default the number of cores; -1 stands for all cores, -2 for all but one. The
+        threads are in this process, whatever backend joblib is set to.
+
+    Returns
+    -------
+    list
+        The estimators.
+
+    Raises
+    ------
+    ValueError
+        For an estimator that is in the list twice or not one of fastnn's; for an `n_jobs` of 0.
+    Exception
+        The error of a fit, raised when the other fits are done, with the estimator's index as a note.
+    KeyboardInterrupt
+        Within a fraction of a second of Ctrl-C. Estimators whose fit has begun keep the passes done so far.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> from sklearn.datasets import load_iris
+    >>> X, y = load_iris(return_X_y=True)
+    >>> settings = {"learning_rate_init": 0.02, "max_iter": 1000, "random_state": 0}
+    >>> many = [fastnn.MLPClassifier((units,), **settings) for units in (5, 10, 20)]
+    >>> [bool(fitted.score(X, y) > 0.9) for fitted in fastnn.fit_many(many, X, y)]
+    [True, True, True]
+    """
+    try:
+        estimators = list(estimators)
+    except TypeError:
+        raise ValueError(
+            f"estimators must be a list of fastnn's estimators, got {shown(estimators)}"
+        ) from None
+    for k, estimator in enumerate(estimators):
+        if not isinstance(estimator, BaseMLP):
+            raise ValueError(
+                f"estimators[{k}] must be a fastnn.MLPClassifier or MLPRegressor, got {describe(estimator)}: "
+                "fit others with joblib"
+            )
+    if len({id(estimator) for estimator in estimators}) < len(estimators):
+        raise ValueError("estimators holds the same object more than once: clone it")
+
+    def task(estimator: Any) -> Task:
+        return lambda stopped: fit_one(estimator, X, y, sample_weight, stopped)
+
+    run_side_by_side([task(estimator) for estimator in estimators], _chains(estimators), n_jobs)
+    return estimators
+
+
+@with_callbacks
+def fit_one(
+    estimator: Any,
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    stopped: Callable[[], bool],
+    knows_classes: bool = False,
+) -> None:
+    """Fit an estimator like its `fit`, until `stopped` returns True."""
+    estimator._validate_params()
+    estimator._fit(X, y, sample_weight, knows_classes=knows_classes, stopped=stopped)
+
+
+def describe(estimator: Any) -> str:
+    """Return a description of an argument with its module: scikit-learn has classes of the same names."""
+    kind = type(estimator)
+    return repr(estimator) if isinstance(estimator, type) else f"{estimator!r} of {kind.__module__}"
+
+
+def _chains(estimators: Sequence[Any]) -> list[list[int]]:
+    """Return the indices of the estimators in lists, one for each generator that they draw from."""
+    chains: dict[Any, list[int]] = {}
+    for k, estimator in enumerate(estimators):
+        state = estimator.random_state
+        if state is None:  # NumPy's global generator, which another estimator may have as an object
+            state = check_random_state(None)
+        chains.setdefault(("own", k) if isinstance(state, numbers.Integral) else id(state), []).append(k)
+    return list(chains.values())
+
+
+def run_side_by_side(tasks: Sequence[Task], chains: list[list[int]], n_jobs: int | None) -> None:
+    """Run all tasks on threads, those of a chain one after another; then raise the first error of them."""
+    stopping = threading.Event()
+    errors: dict[int, BaseException] = {}
+
+    def run(chain: list[int]) -> None:
+        for k in chain:
+            if stopping.is_set():
+                return
+            try:
+                tasks[k](stopping.is_set)
+            except KeyboardInterrupt as error:
+                errors[k] = error
+                stopping.set()
+            except Exception as error:
+                errors[k] = error
+
+    n_threads = min(_n_threads(n_jobs), len(chains))
+    if n_threads <= 1:
+        for chain in chains:
+            run(chain)
+    else:
+        ended: SimpleQueue[None] = SimpleQueue()
+
+        def run_and_tell(chain: list[int]) -> None:
+            try:
+                run(chain)
+            finally:
+                ended.put(None)
+
+        pool: ThreadPoolExecutor | None = None
+        try:
+            with held_interrupts():
+                with suppress(RuntimeError):  # the system has no more threads
+                    pool = threads.started_pool(n_threads)
+                futures = [] if pool is None else [pool.submit(run_and_tell, chain) for chain in chains]
+            if pool is None:
+                for chain in chains:
+                    run(chain)
+            for _ in futures:  # an interrupt may end this wait, and leaves no lock held
+                ended.get()
+            for future in futures:
+                future.result()
+        finally:  # after an interrupt, running fits end at their next chunk
+            with held_interrupts():
+                stopping.set()
+                if pool is not None:
+                    pool.shutdown()
+    if errors:
+        # An interrupt comes before errors: the caller is waiting for it.
+        first = min(errors, key=lambda k: (isinstance(errors[k], Exception), k))
+        error = errors[first]
+        if len(tasks) > 1:
+            error.add_note(f"This was the fit of estimator {first} of {len(tasks)}, counted from 0.")
+        raise error
+
+
+def _n_threads(n_jobs: Any) -> int:
+    """Return the number of threads for `n_jobs`."""
+    is_integer = isinstance(n_jobs, numbers.Integral) and type(n_jobs) is not bool
+    if not (n_jobs is None or (is_integer and n_jobs)):
+        raise ValueError(f"n_jobs must be None or an integer other than 0, got {n_jobs!r}")
+    count = -1 if n_jobs is None else int(n_jobs)
+    return count if count > 0 else max(1, threads.available_cores() + 1 + count)

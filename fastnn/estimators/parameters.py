@@ -1,0 +1,275 @@
+"""Parameters that both estimators have: their documentation, their checks, and the network they describe.
+
+To add one: its constraint in `CONSTRAINTS`, its documentation in `PARAMETERS_DOC`, the `__init__` of either
+estimator, and the place that reads it: here what concerns the network, in ``solvers.py`` what concerns the
+optimizer and its rate, in ``BaseMLP._job`` all else.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+import numbers
+import operator
+import textwrap
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.metrics import get_scorer_names
+from sklearn.utils._param_validation import (
+    Interval,
+    Options,
+    StrOptions,
+    validate_parameter_constraints,
+)
+
+from ..optimizers import OPTIMIZERS, Optimizer
+from ..reference.layer import ACTIVATIONS
+from ..schedules import SCHEDULES, Schedule
+from ..system.validation import shown
+from .solvers import SKLEARN_RATES
+
+__all__ = ["ATTRIBUTES_DOC", "CONSTRAINTS", "PARAMETERS_DOC", "Parameters"]
+
+# scikit-learn's names where they differ from the engine's.
+ENGINE_NAMES = {"logistic": "sigmoid"}
+ACTIVATION_NAMES = {*ACTIVATIONS, *ENGINE_NAMES}
+
+CONSTRAINTS: dict[str, list[Any]] = {
+    "hidden_layer_sizes": ["array-like", Interval(numbers.Integral, 1, None, closed="left")],
+    "activation": [StrOptions(ACTIVATION_NAMES), list, tuple],
+    "solver": [StrOptions(set(OPTIMIZERS)), Optimizer],
+    "alpha": [Interval(numbers.Real, 0, None, closed="left")],
+    "batch_size": [StrOptions({"auto"}), Interval(numbers.Integral, 1, None, closed="left")],
+    "learning_rate": [StrOptions({*SKLEARN_RATES, *SCHEDULES}), Schedule, callable],
+    "learning_rate_init": [Interval(numbers.Real, 0, None, closed="neither")],
+    "power_t": [Interval(numbers.Real, 0, None, closed="left")],
+    "max_iter": [Interval(numbers.Integral, 1, None, closed="left")],
+    "shuffle": ["boolean"],
+    "random_state": ["random_state"],
+    "tol": [Interval(numbers.Real, 0, None, closed="left")],
+    "verbose": ["verbose"],
+    "warm_start": ["boolean"],
+    "momentum": [Interval(numbers.Real, 0, 1, closed="both")],
+    "nesterovs_momentum": ["boolean"],
+    "early_stopping": ["boolean"],
+    "validation_fraction": [Interval(numbers.Real, 0, 1, closed="left")],
+    "beta_1": [Interval(numbers.Real, 0, 1, closed="left")],
+    "beta_2": [Interval(numbers.Real, 0, 1, closed="left")],
+    "epsilon": [Interval(numbers.Real, 0, None, closed="neither")],
+    "n_iter_no_change": [
+        Interval(numbers.Integral, 1, None, closed="left"),
+        Options(numbers.Real, {np.inf}),
+    ],
+    "max_fun": [Interval(numbers.Integral, 1, None, closed="left")],
+    "dropout": [Interval(numbers.Real, 0, 1, closed="left"), list, tuple],
+    "batch_norm": ["boolean"],
+    "weight_decay": [Interval(numbers.Real, 0, None, closed="left"), None],
+    "max_grad_norm": [Interval(numbers.Real, 0, None, closed="neither"), None],
+    "ema_decay": [Interval(numbers.Real, 0, 1, closed="left"), None],
+    "scoring": [StrOptions({*get_scorer_names(), "loss"}), callable, None],
+    "n_threads": [Interval(numbers.Integral, 1, None, closed="left"), None],
+}
+
+_ACTIVATION_LIST = textwrap.fill(
+    "Activation of the hidden layers, one for all or one for each: "
+    + ", ".join(f'"{name}"' for name in ACTIVATIONS)
+    + '. "logistic" is scikit-learn\'s name for "sigmoid".',
+    width=109, initial_indent=" " * 8, subsequent_indent=" " * 8,
+)  # fmt: skip
+
+PARAMETERS_DOC = f"""
+    hidden_layer_sizes : array-like of int or int, default (100,)
+        Number of units in every hidden layer.
+    activation : str or list of str, default "relu"
+{_ACTIVATION_LIST}
+    solver : str or Optimizer, default "adam"
+        "adam", "sgd" (with `momentum` and `nesterovs_momentum`) and "lbfgs" are scikit-learn's; "momentum",
+        "nesterov", "adagrad", "rmsprop", "adamw" and objects such as ``fastnn.RMSprop(alpha=0.9)`` are
+        torch.optim's.
+    alpha : float, default 0.0001
+        Strength of the L2 penalty, which is divided by the number of samples (the sum of their weights).
+    batch_size : int or "auto", default "auto"
+        Number of samples in a minibatch; "auto" is ``min(200, n_samples)``.
+    learning_rate : str, Schedule or function, default "constant"
+        "constant", "invscaling" and "adaptive" are scikit-learn's and concern the solver "sgd". A schedule
+        of fastnn's, by its name or as an object or a function of the step, concerns every solver but
+        "lbfgs". It spans `max_iter` passes, and reaching its end raises no ConvergenceWarning.
+    learning_rate_init : float, default 0.001
+        Learning rate that a schedule begins with.
+    power_t : float, default 0.5
+        Exponent of "invscaling": the rate is divided by ``(samples trained on + 1) ** power_t``.
+    max_iter : int, default 200
+        Largest number of passes over the data, or of iterations of "lbfgs".
+    shuffle : bool, default True
+        Shuffle the samples before every pass.
+    random_state : None, int or RandomState, default None
+        Source of the initial parameters, the validation split, the orders of the samples and dropout.
+        Another value before a fit that continues an earlier one begins a new order of the samples.
+    tol : float, default 1e-4
+        Least change of the loss or the validation score that counts as an improvement.
+    verbose : bool or int, default False
+        1 shows a progress bar with the loss and the rate; True, or a number above 1, prints a line a pass
+        as scikit-learn does.
+    warm_start : bool, default False
+        Continue the last fit, with its optimizer's state, schedule and generator.
+    momentum : float, default 0.9
+        Momentum of the solvers "sgd", "momentum" and "nesterov".
+    nesterovs_momentum : bool, default True
+        Use Nesterov's momentum with "sgd".
+    early_stopping : bool, default False
+        Stop when the score of validation data no longer improves, and return to the best parameters. The
+        validation data are `X_val` and `y_val` of `fit`, or else a part of X that is set aside.
+    validation_fraction : float, default 0.1
+        Share of the samples that is set aside.
+    beta_1, beta_2, epsilon : float, default 0.9, 0.999, 1e-8
+        Decay rates and the stabilising constant of "adam" and "adamw".
+    n_iter_no_change : int or inf, default 10
+        Number of passes in a row without an improvement after which the fit ends.
+    max_fun : int, default 15000
+        Largest number of evaluations of the loss by "lbfgs".
+    dropout : float or list of float, default 0.0
+        Share of the hidden units that a step leaves out, or a list with the share of the inputs and that of
+        every hidden layer.
+    batch_norm : bool, default False
+        Normalise the sums of the hidden layers over the minibatch.
+    weight_decay : float, optional
+        Decoupled decay of all parameters, which makes "adam" AdamW. For the other solvers, torch's L2.
+    max_grad_norm : float, optional
+        Largest norm of a step's gradient, which is scaled down to it.
+    ema_decay : float, optional
+        Predict with an exponential moving average of the parameters that decays by this factor a step.
+    scoring : str or callable, optional
+        Score that `early_stopping` watches: one of scikit-learn's scorers, or "loss" for the validation
+        loss. By default `score`.
+    n_threads : int, optional
+        Number of threads that share a step, or the samples of a prediction, where there is work for them.
+        By default the number of cores. The results have the same bits for any number.
+"""
+
+ATTRIBUTES_DOC = """
+    coefs_, intercepts_ : list of array (n_in, n_out) and (n_out,)
+        Weights and biases of the layers, views of the parameters that predict: writing to them changes the
+        estimator. After a fit with `early_stopping` or `ema_decay`, a later fit continues from other
+        parameters: assign whole lists instead, ``estimator.coefs_ = [...]``. Assigned arrays must have the
+        same shapes and hold real numbers that the dtype can hold; if one does not, none is written.
+    loss_ : float
+        Objective (loss and penalty) of the last pass.
+    loss_curve_, best_loss_ : list of float, float
+        Objective of every pass, and the least of them; the latter is None with `early_stopping`. Absent
+        with "lbfgs".
+    validation_scores_, best_validation_score_ : list of float, float
+        Validation score of every pass, and the best; None without `early_stopping`. Absent with "lbfgs".
+    validation_loss_curve_ : list of float
+        Loss of the validation data after every pass, where there are such data.
+    n_iter_ : int
+        Number of passes in the last fit.
+    t_ : int
+        Number of samples trained on in all fits.
+    n_layers_, n_outputs_ : int
+        Number of layers, the inputs counted as one, and number of outputs.
+    out_activation_ : str
+        Name of the output activation.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : array (n_features_in_,)
+        Names of the features, where X has names and all of them are text.
+    model_ : Model
+        The network as a fastnn.Model, which shares the parameters.
+"""
+
+
+class Parameters(BaseEstimator):
+    """Parameters of an estimator as its users give them, checked and translated for the engine."""
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = CONSTRAINTS
+
+    def _validate_params(self) -> None:
+        """Check the parameters that differ from their defaults, as scikit-learn checks its own."""
+        # Validating every parameter would take as long as a small fit. Defaults are valid.
+        kind: Any = type(self)
+        changed = {
+            name: getattr(self, name)
+            for name, default in _defaults(kind)
+            if getattr(self, name) is not default
+        }
+        for name, value in changed.items():
+            if isinstance(value, numbers.Real) and _takes_reals(self._parameter_constraints.get(name, ())):
+                changed[name] = _as_float(value, name)
+        validate_parameter_constraints(self._parameter_constraints, changed, caller_name=type(self).__name__)
+
+    @classmethod
+    @functools.cache
+    def _get_param_names(cls) -> list[str]:
+        """Return the names of the parameters; cached, since scikit-learn asks in every fit and clone."""
+        return super()._get_param_names()
+
+    def _hidden_layer_sizes(self) -> list[int]:
+        """Return the number of units of every hidden layer."""
+        given = self.hidden_layer_sizes
+        if isinstance(given, np.ndarray) and not given.ndim:
+            given = given[()]
+        try:
+            sizes = [operator.index(size) for size in (given if hasattr(given, "__iter__") else [given])]
+        except TypeError:
+            raise ValueError(
+                "hidden_layer_sizes must be an integer or a list of integers such as (100, 50), got "
+                f"{shown(self.hidden_layer_sizes)}"
+            ) from None
+        if any(size <= 0 for size in sizes):
+            raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
+        return sizes
+
+    def _activations(self) -> str | list[str]:
+        """Return the engine's names of the activations."""
+        if isinstance(self.activation, str):
+            return ENGINE_NAMES.get(self.activation, self.activation)
+        for k, name in enumerate(self.activation):
+            if not (isinstance(name, str) and name in ACTIVATION_NAMES):
+                raise ValueError(
+                    f"activation[{k}] must be one of {sorted(ACTIVATION_NAMES)}, got {shown(name)}"
+                )
+        return [ENGINE_NAMES.get(name, name) for name in self.activation]
+
+    def _batch_size(self, n_samples: int) -> int:
+        """Return the number of samples in a minibatch."""
+        return min(200 if self.batch_size == "auto" else int(self.batch_size), n_samples)
+
+    def _n_batches(self, n_samples: int) -> int:
+        """Return the number of steps in a pass."""
+        return -(-n_samples // self._batch_size(n_samples))
+
+
+@functools.cache
+def _defaults(kind: Any) -> tuple[tuple[str, Any], ...]:
+    """Return the names and the defaults of the parameters of a class of estimators."""
+    parameters = inspect.signature(kind).parameters.values()
+    variadic = inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL
+    return tuple((p.name, p.default) for p in parameters if p.kind not in variadic)
+
+
+def _takes_reals(constraints: Any) -> bool:
+    """Return True if the constraints admit any real number of an interval."""
+    return any(isinstance(one, Interval) and one.type is numbers.Real for one in constraints)
+
+
+def _as_float(value: Any, name: str) -> Any:
+    """Return a real number in a type that scikit-learn's intervals can compare.
+
+    Raises
+    ------
+    ValueError
+        For a finite number beyond the largest float, which those intervals would let pass.
+    """
+    if isinstance(value, float | bool | np.bool_):
+        return value
+    try:
+        with np.errstate(over="ignore"):
+            number = float(value)
+    except OverflowError:
+        number = math.inf
+    if math.isinf(number) and value not in (math.inf, -math.inf):
+        raise ValueError(f"{name} must be a number that a float can hold, got {shown(value)}")
+    return value if isinstance(value, numbers.Integral) else number

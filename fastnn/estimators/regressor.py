@@ -1,0 +1,218 @@
+"""MLPRegressor: networks for numbers."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import RegressorMixin, _fit_context
+from sklearn.metrics import r2_score
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.metaestimators import available_if
+
+from ..losses import LOSSES, Loss, Quantile
+from ..system.validation import all_finite
+from .base import BaseMLP
+from .parameters import ATTRIBUTES_DOC, CONSTRAINTS, PARAMETERS_DOC
+from .solvers import is_stochastic
+from .tables import Samples
+from .targets import NumberTargets
+
+__all__ = ["MLPRegressor"]
+
+Array = NDArray[Any]
+
+# Names of the losses for numbers.
+_REGRESSION_LOSSES = tuple(name for name, loss in LOSSES.items() if not loss.of_labels)
+
+
+class MLPRegressor(NumberTargets, RegressorMixin, BaseMLP):
+    __doc__ = (
+        """A multilayer network for numbers: scikit-learn's MLPRegressor, and more.
+
+    Parameters
+    ----------
+    loss : str or Loss, default "squared_error"
+        "squared_error", "absolute_error", "huber", "quantile", "poisson" (for targets not below 0; predicts
+        the exponential of the score), or an object such as ``fastnn.Huber(delta=0.5)``."""
+        + PARAMETERS_DOC.rstrip()
+        + """
+    quantile : float, default 0.5
+        Quantile that the loss "quantile" predicts: 0.9 for a number that nine targets in ten lie below.
+
+    Attributes
+    ----------"""
+        + ATTRIBUTES_DOC.rstrip()
+        + """
+
+    Notes
+    -----
+    The notes of `MLPClassifier` apply, except for `decision_function`. "lbfgs" has no `partial_fit`.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> from sklearn.datasets import load_diabetes
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> regressor = fastnn.MLPRegressor(learning_rate_init=0.05, max_iter=400, random_state=0).fit(X, y)
+    >>> bool(regressor.score(X, y) > 0.5)
+    True
+    """
+    )
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **CONSTRAINTS,
+        "loss": [StrOptions(set(_REGRESSION_LOSSES)), Loss],
+        "quantile": [Interval(numbers.Real, 0, 1, closed="neither")],
+    }
+
+    def __init__(
+        self,
+        loss="squared_error",
+        hidden_layer_sizes=(100,),
+        activation="relu",
+        *,
+        solver="adam",
+        alpha=0.0001,
+        batch_size="auto",
+        learning_rate="constant",
+        learning_rate_init=0.001,
+        power_t=0.5,
+        max_iter=200,
+        shuffle=True,
+        random_state=None,
+        tol=1e-4,
+        verbose=False,
+        warm_start=False,
+        momentum=0.9,
+        nesterovs_momentum=True,
+        early_stopping=False,
+        validation_fraction=0.1,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-8,
+        n_iter_no_change=10,
+        max_fun=15000,
+        dropout=0.0,
+        batch_norm=False,
+        weight_decay=None,
+        max_grad_norm=None,
+        ema_decay=None,
+        scoring=None,
+        n_threads=None,
+        quantile=0.5,
+    ):
+        self.loss = loss
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.solver = solver
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.power_t = power_t
+        self.max_iter = max_iter
+        self.shuffle = shuffle
+        self.random_state = random_state
+        self.tol = tol
+        self.verbose = verbose
+        self.warm_start = warm_start
+        self.momentum = momentum
+        self.nesterovs_momentum = nesterovs_momentum
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+        self.n_iter_no_change = n_iter_no_change
+        self.max_fun = max_fun
+        self.dropout = dropout
+        self.batch_norm = batch_norm
+        self.weight_decay = weight_decay
+        self.max_grad_norm = max_grad_norm
+        self.ema_decay = ema_decay
+        self.scoring = scoring
+        self.n_threads = n_threads
+        self.quantile = quantile
+
+    # --- fitting -----------------------------------------------------------------------------------
+
+    @available_if(is_stochastic)
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:
+        """Train for one more pass over X and y.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix (n_samples, n_features)
+            Samples.
+        y : array-like (n_samples,) or (n_samples, n_outputs)
+            Targets.
+        sample_weight : array-like (n_samples,), optional
+            Weights of the samples.
+
+        Returns
+        -------
+        MLPRegressor
+            The estimator itself.
+
+        Raises
+        ------
+        ValueError
+            In the cases of `fit`; with `early_stopping`.
+        """
+        return self._fit(X, y, sample_weight, n_passes=1)
+
+    def _encoded(self, y: Any, dtype: np.dtype) -> Array:
+        """Return the targets (n, n_outputs), checked by the loss."""
+        return self._loss().check(y, y.shape[0], self.n_outputs_, dtype)
+
+    def _loss(self) -> Loss:
+        """Return the loss that the parameter names."""
+        if isinstance(self.loss, Loss):
+            if self.loss.of_labels:
+                raise ValueError(f"loss={self.loss!r} is of classes: MLPClassifier is made for them")
+            return self.loss
+        return Quantile(float(self.quantile)) if self.loss == "quantile" else LOSSES[self.loss]()
+
+    def _own_score(self, data: Samples) -> float:
+        """Return the coefficient of determination, NaN where a prediction is not finite."""
+        predicted = self._numbers(data.X, warns=False)
+        if not all_finite(predicted):
+            return float("nan")
+        with np.errstate(over="ignore"):  # finite predictions can still have an infinite square
+            return float(r2_score(data.given_y, predicted, sample_weight=data.given_weights))
+
+    # --- predicting --------------------------------------------------------------------------------
+
+    def predict(self, X: Any) -> Array:
+        """Predict the number, or numbers, for every sample.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        array (n_samples,) or (n_samples, n_outputs)
+            Predictions.
+        """
+        return self._numbers(self._samples(X))
+
+    def _serving(self, method: str) -> tuple[str | None, Callable[[Array], Array]]:
+        output = self._state.network.loss.output
+        return output, _only_column if self.n_outputs_ == 1 else np.copy
+
+    def _numbers(self, X: Array, warns: bool = True) -> Array:
+        """Return the predictions for checked samples."""
+        output, finish = self._serving("predict")
+        return finish(self._outputs(X, str(output), warns))
+
+
+def _only_column(S: Array) -> Array:
+    """Return a copy (n,) of the outputs (n, 1)."""
+    return S[:, 0].copy()
