@@ -1,0 +1,227 @@
+"""Warm starts and partial fits: k passes and m more are k + m passes."""
+
+import copy
+import pickle
+import re
+import warnings
+
+import numpy as np
+import pytest
+from estimator_checks import parameters
+from estimator_problems import COUNTS, LABELS, TARGETS, X, assert_same_fit, classifier, going_on, regressor, y
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import fastnn
+from fastnn.estimators import fitting
+
+# Most fits here end at max_iter.
+pytestmark = [
+    pytest.mark.filterwarnings(
+        "ignore:Stochastic Optimizer. Maximum iterations:sklearn.exceptions.ConvergenceWarning"
+    ),
+    pytest.mark.filterwarnings("ignore:lbfgs failed to converge:sklearn.exceptions.ConvergenceWarning"),
+]
+
+
+def half_of_before(step):
+    """A schedule that pickles."""
+    return 0.5 ** (step // 10)
+
+
+GOING_ON = {
+    "sgd": {"solver": "sgd"},
+    "sgd, no momentum": {"solver": "sgd", "momentum": 0},
+    "invscaling": {"solver": "sgd", "learning_rate": "invscaling"},
+    "adaptive": {
+        "solver": "sgd", "learning_rate": "adaptive", "tol": 0.1, "n_iter_no_change": 1,
+        "learning_rate_init": 0.01,
+    },
+    "adam": {},
+    "adamw": {"weight_decay": 0.1},
+    "rmsprop": {"solver": "rmsprop"},
+    "adagrad": {"solver": "adagrad"},
+    "an object": {"solver": fastnn.RMSprop(momentum=0.5)},
+    "dropout": {"dropout": 0.4},
+    "batch_norm": {"batch_norm": True},
+    "cosine": {"learning_rate": fastnn.CosineDecay(17, restarts=True)},
+    "function": {"learning_rate": half_of_before},
+    "ema": {"ema_decay": 0.9},
+    "clipped": {"max_grad_norm": 0.1},
+    "in order": {"shuffle": False},
+    "whole batch": {"batch_size": 150},
+    "smoothed": {"label_smoothing": 0.2},
+    "balanced": {"class_weight": "balanced"},
+}  # fmt: skip
+
+CHOOSING = {
+    "early stopping": {"early_stopping": True},
+    "early stopping, ema": {"early_stopping": True, "ema_decay": 0.9},
+    "early stopping, batch_norm": {"early_stopping": True, "batch_norm": True},
+    "early stopping, loss": {"early_stopping": True, "scoring": "loss"},
+    "early stopping, too fast": {"early_stopping": True, "learning_rate_init": 1.0},
+}
+
+
+@pytest.mark.parametrize("options", (GOING_ON | CHOOSING).values(), ids=(GOING_ON | CHOOSING).keys())
+def test_a_warm_start_goes_on_to_the_bit(options):
+    """With everything pickled in between."""
+    at_once = going_on(max_iter=9, **options).fit(X, y)
+    twice = going_on(max_iter=4, warm_start=True, **options).fit(X, y)
+    halfway = parameters(twice)
+    twice = pickle.loads(pickle.dumps(twice))
+    np.testing.assert_array_equal(parameters(twice), halfway)
+    twice.set_params(max_iter=5).fit(X, y)
+    assert twice.n_iter_ == 5
+    assert_same_fit(at_once, twice)
+    np.testing.assert_array_equal(at_once.predict_proba(X), twice.predict_proba(X))
+
+
+IN_PARTS = {name: options for name, options in GOING_ON.items() if name != "balanced"}
+
+
+@pytest.mark.parametrize("options", IN_PARTS.values(), ids=IN_PARTS.keys())
+def test_partial_fits_are_a_fit_to_the_bit(options):
+    at_once = going_on(max_iter=6, **options).fit(X, y)
+    bit_by_bit = going_on(max_iter=1, **options)
+    if options.get("learning_rate") != "adaptive":  # of which a fit may end between
+        bit_by_bit.set_params(max_iter=6)
+    for n_pass in range(6):
+        bit_by_bit.partial_fit(X, y, classes=[0, 1, 2] if n_pass == 0 else None)
+        assert bit_by_bit.n_iter_ == 1
+        if n_pass == 2:
+            bit_by_bit = pickle.loads(pickle.dumps(bit_by_bit))
+        if n_pass == 4:
+            bit_by_bit = copy.deepcopy(bit_by_bit)
+    assert_same_fit(at_once, bit_by_bit)
+
+
+def test_a_fit_and_then_partial_fits():
+    at_once = regressor(max_iter=7, batch_size=40).fit(X, TARGETS)
+    parts = regressor(max_iter=5, batch_size=40).fit(X, TARGETS)
+    parts.partial_fit(X, TARGETS).partial_fit(X, TARGETS)
+    assert_same_fit(at_once, parts)
+
+
+@given(
+    passes=st.lists(st.integers(1, 4), min_size=1, max_size=4),
+    batch_size=st.integers(1, 30),
+    solver=st.sampled_from(["sgd", "adam"]),
+    patience=st.sampled_from([1, 2, np.inf]),
+    seed=st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=30)
+def test_any_division_of_a_fit_is_the_fit(passes, batch_size, solver, patience, seed):
+    options = {
+        "solver": solver, "batch_size": batch_size, "random_state": seed, "tol": 0.01,
+        "n_iter_no_change": patience,
+    }  # fmt: skip
+    samples, targets = X[::5], TARGETS[::5, 0]
+    at_once = regressor(max_iter=sum(passes), **options).fit(samples, targets)
+    parts = regressor(warm_start=True, **options)
+    for n_passes in passes:
+        parts.set_params(max_iter=n_passes).fit(samples, targets)
+        if parts.n_iter_ < n_passes or parts.t_ == at_once.t_:  # it has ended
+            break
+    assert_same_fit(at_once, parts)
+
+
+def test_more_passes_than_a_trainer_keeps_records_of():
+    options = {"hidden_layer_sizes": (2,), "n_iter_no_change": np.inf}
+    few, few_y = X[::30], y[::30]
+    n_passes = fitting.MOST_PASSES + 7
+    at_once = classifier(max_iter=n_passes, **options).fit(few, few_y)
+    assert at_once.n_iter_ == len(at_once.loss_curve_) == n_passes
+    parts = classifier(max_iter=6000, warm_start=True, **options).fit(few, few_y)
+    assert_same_fit(at_once, parts.set_params(max_iter=n_passes - 6000).fit(few, few_y))
+
+
+def test_a_warm_start_restores_the_best_pass_of_all_fits():
+    options = {"early_stopping": True, "warm_start": True, "n_iter_no_change": np.inf}
+    model = classifier(learning_rate_init=0.02, max_iter=40, **options).fit(X, y)
+    best, score = parameters(model), model.best_validation_score_
+    model.set_params(learning_rate_init=50.0, max_iter=5).fit(X, y)
+    assert max(model.validation_scores_[40:]) <= score
+    assert model.best_validation_score_ == score
+    np.testing.assert_array_equal(parameters(model), best)
+    # Without early stopping it goes on from what it predicts with.
+    model.set_params(early_stopping=False, learning_rate_init=1e-12).partial_fit(X, y)
+    np.testing.assert_allclose(parameters(model), best, atol=1e-8)
+    model.set_params(learning_rate_init=0.01).partial_fit(X, y)
+    assert not np.allclose(parameters(model), best, atol=1e-4)
+
+
+def test_another_solver_begins_anew_from_the_parameters():
+    """The first step of Adam is the rate for every derivative that is not all but 0."""
+    model = classifier(solver="sgd", max_iter=30, warm_start=True, activation="tanh").fit(X, y)
+    before = parameters(model)
+    model.set_params(solver="adam", max_iter=1).fit(X, y)
+    np.testing.assert_allclose(np.abs(parameters(model) - before), 0.001, rtol=0.01)
+    # The velocity of one is made of gradients, that of the other of steps.
+    model.set_params(solver="momentum").fit(X, y)
+    before = parameters(model)
+    model.set_params(solver="sgd", nesterovs_momentum=False, learning_rate_init=1e-300).fit(X, y)
+    np.testing.assert_array_equal(parameters(model), before)
+
+
+@pytest.mark.parametrize("first", [{"ema_decay": 0.99}, {"early_stopping": True}, {}], ids=str)
+def test_lbfgs_goes_on_from_what_is_predicted(first):
+    model = classifier(warm_start=True, max_iter=20, **first).fit(X, y)
+    start = parameters(model)
+    model.set_params(solver="lbfgs", max_iter=1, ema_decay=None).fit(X, y)
+    fresh = classifier(solver="lbfgs", warm_start=True, max_iter=1).fit(X, y)
+    n_weights = sum(coef.size for coef in fresh.coefs_)
+    shapes = [coef.shape for coef in fresh.coefs_]
+    weights = np.split(start[:n_weights], np.cumsum([np.prod(shape) for shape in shapes])[:-1])
+    fresh.coefs_ = [part.reshape(shape) for part, shape in zip(weights, shapes, strict=True)]
+    fresh.intercepts_ = [start[n_weights : n_weights + 7], start[n_weights + 7 :]]
+    fresh.fit(X, y)
+    np.testing.assert_array_equal(parameters(model), parameters(fresh))
+    model.set_params(solver="adam", max_iter=3).fit(X, y)
+    assert model.n_iter_ == 3
+
+
+def test_a_warm_start_with_other_parameters():
+    model = classifier(warm_start=True, activation="relu").fit(X, y)
+    for changed in ({"hidden_layer_sizes": (8,)}, {"batch_norm": True}):
+        kept = {name: model.get_params()[name] for name in changed}
+        with pytest.raises(ValueError, match="fit it with warm_start=False"):
+            model.set_params(**changed).fit(X, y)
+        model.set_params(**kept)
+    with pytest.raises(ValueError, match="is expecting 4 features"):
+        model.fit(X[:, :3], y)
+    with pytest.raises(ValueError, match=re.escape("same classes as in the previous call to fit")):
+        model.fit(X, y + 1)
+    for changed in ({"batch_size": 20}, {"alpha": 1.0}, {"dropout": 0.2}):
+        before = model.t_
+        model.set_params(**changed).fit(X, y)
+        assert model.t_ == before + 5 * 150
+    model.fit(X[40:110], y[40:110])  # other data, of the same classes
+    model = regressor(warm_start=True, batch_size=40).fit(X, COUNTS)
+    model.set_params(loss="poisson").fit(X, COUNTS)
+    assert model.out_activation_ == "exp"
+    assert (model.predict(X) > 0).all()
+    with pytest.raises(ValueError, match="y has 3 outputs, but the estimator was fitted with 1"):
+        model.fit(X, TARGETS)
+
+
+def test_partial_fits_of_other_sizes():
+    model = classifier(batch_size=20)
+    for n_pass, rows in enumerate((slice(0, 50), slice(0, 150), slice(100, 103), slice(60, 61))):
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Got `batch_size`")
+            model.partial_fit(X[rows], y[rows], classes=[0, 1, 2])
+        assert len(model.loss_curve_) == n_pass + 1
+    assert model.t_ == 50 + 150 + 3 + 1
+    np.testing.assert_array_equal(model.classes_, [0, 1, 2])
+    assert np.isfinite(parameters(model)).all()
+
+
+def test_a_fit_without_warm_start_begins_anew():
+    model = classifier(early_stopping=True).fit(X, y).fit(X, y)
+    assert_same_fit(model, classifier(early_stopping=True).fit(X, y))
+    model.set_params(early_stopping=False, solver="lbfgs", activation="tanh").fit(X[:, :2], LABELS)
+    for name in ("loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_"):
+        assert not hasattr(model, name)
+    assert model.n_features_in_ == 2
+    np.testing.assert_array_equal(model.classes_, [0, 1, 2])

@@ -1,0 +1,261 @@
+"""Fits with scikit-learn's own options: the results are scikit-learn's."""
+
+import itertools
+import warnings
+
+import numpy as np
+import pytest
+import sklearn
+import sklearn.neural_network
+from estimator_checks import parameters
+from estimator_problems import (
+    PROBLEMS,
+    TARGETS,
+    WEIGHTS,
+    X,
+    assert_equal_to_theirs,
+    assert_same_fit,
+    classifier,
+    y,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.base import is_classifier, is_regressor
+from sklearn.utils.validation import has_fit_parameter
+
+import fastnn
+
+# Most fits here end at max_iter.
+pytestmark = [
+    pytest.mark.filterwarnings(
+        "ignore:Stochastic Optimizer. Maximum iterations:sklearn.exceptions.ConvergenceWarning"
+    ),
+    pytest.mark.filterwarnings("ignore:lbfgs failed to converge:sklearn.exceptions.ConvergenceWarning"),
+]
+
+
+# From 1.7 on, as the loss of the regressor.
+THEIRS_TAKE_WEIGHTS = has_fit_parameter(sklearn.neural_network.MLPRegressor, "sample_weight")
+
+
+def both(name, X, y, sample_weight=None, **parameters):
+    """scikit-learn's estimator and fastnn's, fitted."""
+    if not THEIRS_TAKE_WEIGHTS and (sample_weight is not None or "loss" in parameters):
+        pytest.skip("scikit-learn's networks take sample_weight and loss from 1.7 on")
+    weights = {} if sample_weight is None else {"sample_weight": sample_weight}
+    fitted = []
+    for module in (sklearn.neural_network, fastnn):
+        estimator = getattr(module, name)(**{"random_state": 3, "hidden_layer_sizes": (7,)} | parameters)
+        fitted.append(estimator.fit(X, y, **weights))
+    return fitted
+
+
+def assert_equal_predictions(theirs, ours, X, y, atol=1e-10):
+    predicted = ours.predict(X)
+    assert predicted.dtype == theirs.predict(X).dtype
+    if is_classifier(ours):
+        np.testing.assert_array_equal(predicted, theirs.predict(X))
+        np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), rtol=0, atol=atol)
+        np.testing.assert_allclose(ours.predict_log_proba(X), theirs.predict_log_proba(X), atol=atol)
+    else:
+        np.testing.assert_allclose(predicted, theirs.predict(X), rtol=0, atol=atol)
+    np.testing.assert_allclose(ours.score(X, y), theirs.score(X, y))
+    np.testing.assert_allclose(
+        ours.score(X, y, sample_weight=WEIGHTS), theirs.score(X, y, sample_weight=WEIGHTS)
+    )
+
+
+SOLVERS = {
+    **{
+        f"sgd, {learning_rate}, {'Nesterov' if nesterov else 'momentum'} {momentum}": {
+            "solver": "sgd", "learning_rate": learning_rate, "nesterovs_momentum": nesterov,
+            "momentum": momentum, "learning_rate_init": 0.01,
+        }
+        for learning_rate, (nesterov, momentum) in itertools.product(
+            ("constant", "invscaling", "adaptive"), ((True, 0.9), (False, 0.7), (True, 0))
+        )
+    },
+    "adam": {"solver": "adam"},
+    "adam, other betas": {"solver": "adam", "beta_1": 0.5, "beta_2": 0.9, "epsilon": 1e-3},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
+@pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS.keys())
+@pytest.mark.parametrize("problem", PROBLEMS)
+def test_stochastic_solvers_as_scikit_learns(problem, solver, weighted):
+    """The last batch of a pass is a short one: 22 of 32.
+
+    What of a Poisson deviance depends on y alone is no part of what is trained. fastnn adds its mean over all
+    samples, scikit-learn one of every batch: with weights these are not the same.
+    """
+    name, targets, options = PROBLEMS[problem]
+    weights = WEIGHTS if weighted else None
+    theirs, ours = both(name, X, targets, weights, max_iter=10, batch_size=32, **solver, **options)
+    assert_equal_to_theirs(theirs, ours, with_losses=not (weighted and problem == "poisson"))
+    assert_equal_predictions(theirs, ours, X, targets)
+
+
+@pytest.mark.parametrize("batch_size", ["auto", 1, 7, 50, 149, 150])
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_batch_sizes_as_scikit_learns(batch_size, shuffle):
+    theirs, ours = both(
+        "MLPClassifier", X, y, batch_size=batch_size, shuffle=shuffle, max_iter=4, alpha=0.1
+    )  # fmt: skip
+    assert_equal_to_theirs(theirs, ours)
+
+
+def test_a_batch_larger_than_the_data_is_clipped():
+    for estimator in (classifier(batch_size=151), sklearn.neural_network.MLPClassifier(batch_size=151)):
+        with pytest.warns(UserWarning, match="Got `batch_size` less than 1 or larger than sample size"):
+            estimator.fit(X, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # where there are no batches
+        classifier(batch_size=151, solver="lbfgs", max_iter=500, tol=0.1).fit(X, y)
+
+
+@pytest.mark.parametrize("activation", ["identity", "logistic", "tanh", "relu"])
+@pytest.mark.parametrize("sizes", [(), 5, (6, 5), [5, 6, 7]])
+def test_networks_as_scikit_learns(activation, sizes):
+    theirs, ours = both("MLPRegressor", X, TARGETS[:, 0], hidden_layer_sizes=sizes, activation=activation,
+                        max_iter=5)  # fmt: skip
+    assert_equal_to_theirs(theirs, ours)
+
+
+@pytest.mark.parametrize("learning_rate", ["constant", "adaptive"])
+@pytest.mark.parametrize("problem", ["multiclass", "regression"])
+def test_the_end_comes_when_scikit_learns_does(problem, learning_rate):
+    """The loss falls too little: the same number of passes, by the same rates."""
+    name, targets, _ = PROBLEMS[problem]
+    theirs, ours = both(
+        name, X, targets, solver="sgd", learning_rate=learning_rate, learning_rate_init=0.05, tol=0.01,
+        n_iter_no_change=3, batch_size=40, max_iter=500,
+    )  # fmt: skip
+    assert 10 < theirs.n_iter_ < 500
+    assert_equal_to_theirs(theirs, ours)
+
+
+@pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
+@pytest.mark.parametrize("problem", PROBLEMS)
+def test_early_stopping_as_scikit_learns(problem, weighted):
+    name, targets, options = PROBLEMS[problem]
+    if not THEIRS_TAKE_WEIGHTS and targets.dtype.kind == "U":
+        pytest.skip("scikit-learn 1.6 cannot score labels that are strings")
+    theirs, ours = both(
+        name, X, targets, WEIGHTS + 1 if weighted else None, early_stopping=True, n_iter_no_change=4,
+        validation_fraction=0.3, learning_rate_init=0.02, batch_size=32, tol=1e-3, max_iter=300, **options,
+    )  # fmt: skip
+    assert theirs.n_iter_ < 300
+    assert ours.best_loss_ is theirs.best_loss_ is None
+    assert_equal_to_theirs(theirs, ours, with_losses=not (weighted and problem == "poisson"))
+    assert_equal_predictions(theirs, ours, X, targets)
+    assert len(ours.validation_loss_curve_) == ours.n_iter_
+
+
+@pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
+@pytest.mark.parametrize("problem", PROBLEMS)
+def test_lbfgs_as_scikit_learns(problem, weighted):
+    """Few iterations: what rounding makes of the line searches grows with their number."""
+    name, targets, options = PROBLEMS[problem]
+    theirs, ours = both(
+        name, X, targets, WEIGHTS if weighted else None, solver="lbfgs", max_iter=10, activation="tanh",
+        **options,
+    )  # fmt: skip
+    assert not hasattr(ours, "loss_curve_")
+    assert_equal_to_theirs(theirs, ours, atol=1e-7)
+    assert_equal_predictions(theirs, ours, X, targets, atol=1e-6)
+
+
+def test_lbfgs_ends_as_scikit_learns():
+    for limits in ({"max_iter": 3}, {"max_fun": 5}, {"tol": 0.5}, {}):
+        theirs, ours = both("MLPRegressor", X, TARGETS[:, 0], solver="lbfgs", alpha=1.0, **limits)
+        assert abs(ours.n_iter_ - theirs.n_iter_) <= (2 if theirs.n_iter_ > 50 else 0)
+        np.testing.assert_allclose(ours.loss_, theirs.loss_, rtol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_float32_stays_float32(dtype):
+    theirs, ours = both("MLPClassifier", X.astype(dtype), y, max_iter=5, batch_size=50)
+    assert_equal_to_theirs(theirs, ours, atol=1e-5 if dtype == np.float32 else 1e-11)
+    assert ours.predict_proba(X.astype(dtype)).dtype == dtype
+    assert ours.decision_function(X.astype(dtype)).dtype == dtype
+    _, ours = both("MLPRegressor", X.astype(dtype), TARGETS, max_iter=5)
+    assert ours.predict(X.astype(dtype)).dtype == dtype
+
+
+def global_generator(seed):
+    np.random.seed(seed)
+
+
+GENERATORS = {
+    "RandomState": np.random.RandomState,
+    "global": global_generator,
+    "PCG64": lambda seed: np.random.RandomState(np.random.PCG64(seed)),
+}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"batch_size": 32}, {"shuffle": False}, {"early_stopping": True}, {"solver": "lbfgs"}],
+    ids=str,
+)
+@pytest.mark.parametrize("kind", ["RandomState", "global"])
+def test_a_shared_generator_is_left_as_scikit_learn_leaves_it(kind, options):
+    """So a program that seeds once draws the same ever after."""
+    drawn = []
+    for module in (sklearn.neural_network, fastnn):
+        generator = GENERATORS[kind](5)
+        module.MLPClassifier(random_state=generator, max_iter=4, hidden_layer_sizes=(7,), **options).fit(X, y)
+        drawn.append((np.random if generator is None else generator).random_sample(5).tolist())
+    assert drawn[0] == drawn[1]
+
+
+def test_other_generators_draw_what_a_seed_makes_reproducible():
+    one, same, other = (
+        classifier(random_state=GENERATORS["PCG64"](seed), batch_size=32).fit(X, y) for seed in (1, 1, 2)
+    )
+    assert_same_fit(one, same)
+    assert not np.array_equal(parameters(one), parameters(other))
+
+
+@given(
+    n=st.integers(2, 60),
+    n_features=st.integers(1, 6),
+    sizes=st.lists(st.integers(1, 9), min_size=1, max_size=2),
+    batch_size=st.integers(1, 60),
+    problem=st.sampled_from(["binary", "multiclass", "regression", "three outputs"]),
+    solver=st.sampled_from(["sgd", "adam"]),
+    alpha=st.sampled_from([0, 1e-3, 1.0]),
+    weighted=st.booleans() if THEIRS_TAKE_WEIGHTS else st.just(False),
+    seed=st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=40)
+def test_any_small_fit_is_scikit_learns(
+    n, n_features, sizes, batch_size, problem, solver, alpha, weighted, seed
+):
+    random = np.random.RandomState(seed)
+    name, _, _ = PROBLEMS[problem]
+    samples = random.standard_normal((n, n_features))
+    targets = {
+        "binary": np.arange(n) % 2,
+        "multiclass": np.arange(n) % 3,
+        "regression": random.standard_normal(n),
+        "three outputs": random.standard_normal((n, 3)),
+    }[problem]
+    theirs, ours = both(
+        name, samples, targets, random.uniform(0.1, 2, n) if weighted else None, hidden_layer_sizes=sizes,
+        batch_size=min(batch_size, n), solver=solver, alpha=alpha, random_state=seed, max_iter=3,
+    )  # fmt: skip
+    assert_equal_to_theirs(theirs, ours)
+
+
+def test_signatures_are_scikit_learns_and_more():
+    for name in ("MLPClassifier", "MLPRegressor"):
+        theirs, ours = (getattr(module, name)() for module in (sklearn.neural_network, fastnn))
+        assert theirs.get_params().items() <= ours.get_params().items()
+        for kind in (theirs, ours):
+            assert is_classifier(kind) == (name == "MLPClassifier")
+            assert is_regressor(kind) == (name == "MLPRegressor")
+        for method in dir(theirs):
+            if not method.startswith("_") and callable(getattr(theirs, method)):
+                assert hasattr(ours, method), method
