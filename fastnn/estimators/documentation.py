@@ -1,4 +1,4 @@
-"""The address of the documentation, which scikit-learn's HTML representation of an estimator links to."""
+"""Address of the documentation, for the link in scikit-learn's HTML representation of an estimator."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def documentation_url() -> str:
     Returns
     -------
     str
-        Empty where ``[project.urls]`` in pyproject.toml has no such entry, or nothing is installed.
+        URL; empty if ``[project.urls]`` in pyproject.toml has no such entry, or no distribution is installed.
     """
     try:
         entries = importlib.metadata.metadata(DISTRIBUTION).get_all("Project-URL") or []
@@ -30,15 +30,15 @@ def documentation_url() -> str:
 
 
 class DocumentationLinkMixin:
-    """Lets scikit-learn link an estimator's HTML representation to fastnn's documentation.
+    """Mixin that links an estimator's HTML representation to fastnn's documentation.
 
-    Without an address there is no link: scikit-learn leaves an empty one out.
+    scikit-learn leaves the link out if the address is empty.
     """
 
-    # Estimators of other modules, such as subclasses of a user's own, get no link.
+    # Classes of other packages, such as a user's subclasses, get no link.
     _doc_link_module = "fastnn"
 
     @property
     def _doc_link_template(self) -> str:
-        # scikit-learn fills in names by str.format.
+        """Address as a template for `str.format`, by which scikit-learn fills in names."""
         return documentation_url().replace("{", "{{").replace("}", "}}")

@@ -1,9 +1,8 @@
-"""Sparse tables as users give them: checked before any compiled code reads them, and brought into one form.
+"""Sparse matrices from users: checked before compiled code reads them, and converted to canonical CSR.
 
-SciPy trusts the index arrays of a table: its constructors look at their lengths alone, and `check_format`
-looks no further where the last of `indptr` is 0. Its compiled conversions, and the kernels, would then read
-and write beyond the ends of arrays. So every array that says where values stand is looked at here, once, in
-NumPy.
+SciPy trusts the index arrays of a sparse matrix: its constructors check their lengths only, and
+`check_format` stops where the last value of `indptr` is 0. Its compiled conversions, and the kernels, would
+then read and write beyond the ends of arrays. Therefore every index array is checked here, once, in NumPy.
 """
 
 from __future__ import annotations
@@ -20,34 +19,34 @@ __all__ = ["checked_sparse"]
 Indices = NDArray[np.integer]
 
 # The kernels count columns with an int32.
-MOST_COLUMNS = 2**31 - 1
+MAX_COLUMNS = 2**31 - 1
 
 
 class _Malformed(Exception):
-    """A table whose arrays do not fit together; the message says which."""
+    """Sparse matrix whose arrays contradict each other; the message names them."""
 
 
 def checked_sparse(table: Any, name: str = "X") -> Any:
-    """Return a sparse table in compressed sparse rows, sorted and without duplicates; anything else as it is.
+    """Return a sparse matrix as CSR with sorted columns and no duplicates; anything else unchanged.
 
     Parameters
     ----------
     table : sparse matrix or array, or anything else
-        Of any of SciPy's formats. It is not changed.
+        Sparse matrix in any of SciPy's formats. It is not modified.
     name : str, default "X"
-        What the messages call it.
+        Name of the argument in error messages.
 
     Returns
     -------
     CSR matrix or array, or `table`
-        `table` itself where nothing has to be done. Values at the same place are added up, as `toarray` adds
-        them.
+        `table` itself if it is canonical already. Values at the same position are added up, as `toarray`
+        does.
 
     Raises
     ------
     ValueError
-        For arrays whose lengths, dtypes or values do not fit together, more than two dimensions, more than
-        2**31 - 1 columns.
+        For arrays whose lengths, dtypes or values contradict each other, more than two dimensions, or more
+        than 2**31 - 1 columns.
 
     Examples
     --------
@@ -64,9 +63,9 @@ def checked_sparse(table: Any, name: str = "X") -> Any:
         return table
     if table.ndim > 2:
         raise ValueError(f"{name} must have two dimensions (samples, features), got shape {table.shape}")
-    if table.shape[-1] > MOST_COLUMNS:
+    if table.shape[-1] > MAX_COLUMNS:
         raise ValueError(
-            f"{name} has {table.shape[-1]} columns, but a sparse table may have {MOST_COLUMNS} at the most: "
+            f"{name} has {table.shape[-1]} columns, but a sparse table may have {MAX_COLUMNS} at the most: "
             "leave out columns that are empty"
         )
     try:
@@ -78,7 +77,7 @@ def checked_sparse(table: Any, name: str = "X") -> Any:
 
 
 def _in_rows(table: Any) -> Any:
-    """Check a table, and return it as CSR."""
+    """Return a sparse matrix as CSR after checking its arrays."""
     n_rows, n_columns = table.shape if table.ndim == 2 else (1, table.shape[0])
     if table.format == "csr":
         _check_compressed(table, n_rows, n_columns, "columns")
@@ -97,12 +96,13 @@ def _in_rows(table: Any) -> Any:
 
 
 def _check_compressed(table: Any, n_rows: int, n_columns: int, minor: str) -> None:
-    """Check CSR, or CSC with rows and columns in the opposite places."""
+    """Check the arrays of CSR, or of CSC with rows and columns exchanged."""
     _check_values(table.data, 1)
     _check_pointers(table.indptr, table.indices, len(table.data), n_rows, n_columns, minor)
 
 
 def _check_blocks(table: Any, n_rows: int, n_columns: int) -> None:
+    """Check the arrays of BSR."""
     _check_values(table.data, 3)
     _, height, width = table.data.shape
     if not (height and width) or n_rows % height or n_columns % width:
@@ -115,7 +115,7 @@ def _check_blocks(table: Any, n_rows: int, n_columns: int) -> None:
 def _check_pointers(
     indptr: Any, indices: Any, n_values: int, n_rows: int, n_columns: int, minor: str
 ) -> None:
-    """Check the arrays of a compressed format."""
+    """Check the row pointers and the indices of a compressed format."""
     _check_integers(indptr, "indptr")
     _check_integers(indices, "indices")
     if len(indptr) != n_rows + 1:
@@ -134,14 +134,15 @@ def _check_pointers(
 
 
 def _coordinates(table: Any) -> Any:
-    """COO; or DOK as COO, which NumPy alone makes of it."""
+    """Return a COO or DOK matrix as COO; the conversion runs no compiled code of SciPy's."""
     try:
         return table.tocoo(copy=False)
-    except (OverflowError, TypeError, ValueError) as error:  # keys that are none
+    except (OverflowError, TypeError, ValueError) as error:  # DOK keys that are no positions
         raise _Malformed(str(error)) from None
 
 
 def _check_coordinates(table: Any) -> None:
+    """Check the arrays of COO."""
     _check_values(table.data, 1)
     if len(table.coords) != table.ndim:
         raise _Malformed(f"coords holds {len(table.coords)} arrays, but there are {table.ndim} dimensions")
@@ -154,6 +155,7 @@ def _check_coordinates(table: Any) -> None:
 
 
 def _check_lists(table: Any, n_rows: int, n_columns: int) -> None:
+    """Check the lists of LIL."""
     for label in ("rows", "data"):
         lists = getattr(table, label)
         if not (isinstance(lists, np.ndarray) and lists.shape == (n_rows,)):
@@ -173,7 +175,7 @@ def _check_lists(table: Any, n_rows: int, n_columns: int) -> None:
 
 
 def _checked_diagonals(table: Any, n_rows: int, n_columns: int) -> Any:
-    """Check DIA, and leave out diagonals that lie beyond the table, which SciPy allows."""
+    """Return a checked DIA matrix without the diagonals that lie outside of it, which SciPy allows."""
     _check_values(table.data, 2)
     offsets = table.offsets
     _check_integers(offsets, "offsets")
@@ -186,34 +188,39 @@ def _checked_diagonals(table: Any, n_rows: int, n_columns: int) -> Any:
 
 
 def _check_values(values: Any, n_dimensions: int) -> None:
+    """Check the array of values."""
     if not (isinstance(values, np.ndarray) and values.ndim == n_dimensions):
-        raise _Malformed(f"data must be an array of {n_dimensions} dimensions, got {_told(values)}")
+        raise _Malformed(f"data must be an array of {n_dimensions} dimensions, got {_described(values)}")
     if values.dtype.kind not in "biufc":
         raise _Malformed(f"data must hold numbers, got dtype {values.dtype}")
 
 
 def _check_integers(places: Any, label: str) -> None:
+    """Check that an index array is one of signed integers."""
     if not (isinstance(places, np.ndarray) and places.ndim == 1 and places.dtype.kind == "i"):
-        raise _Malformed(f"{label} must be an array of signed integers in one dimension, got {_told(places)}")
+        raise _Malformed(
+            f"{label} must be an array of signed integers in one dimension, got {_described(places)}"
+        )
 
 
-def _told(values: Any) -> str:
+def _described(values: Any) -> str:
+    """Return the dtype and shape of an array, or the type of anything else."""
     if isinstance(values, np.ndarray):
         return f"dtype {values.dtype} and shape {values.shape}"
     return f"a {type(values).__name__}"
 
 
 def _check_range(places: Indices, label: str, size: int, what: str) -> None:
-    """Check that indices are from 0 to one below `size`."""
+    """Check that all indices lie in ``range(size)``."""
     if places.size and not (places.min() >= 0 and places.max() < size):
         k = np.flatnonzero((places < 0) | (places >= size))[0]
         raise _Malformed(f"{label} holds {places[k]} at place {k}, but there are {size} {what}")
 
 
 def _is_canonical(rows: Any) -> bool:
-    """True if the columns of every row rise, and nothing lies behind the last row.
+    """Return True if the columns of every row are sorted, and no value lies behind the last row.
 
-    SciPy's own flag may be older than the arrays.
+    SciPy's cached flag cannot be used: the arrays may have changed since.
     """
     columns, begins = rows.indices, rows.indptr[1:-1]
     if columns.size > rows.indptr[-1]:
@@ -224,7 +231,7 @@ def _is_canonical(rows: Any) -> bool:
 
 
 def _summed(rows: Any) -> Any:
-    """A copy in which the columns of every row rise: values at the same place are added up."""
+    """Return a copy with sorted columns in every row, and values at the same position added up."""
     n = rows.indptr[-1]
     result = type(rows)((rows.data[:n], rows.indices[:n], rows.indptr), shape=rows.shape, copy=True)
     result.sum_duplicates()

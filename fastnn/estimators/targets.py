@@ -1,4 +1,4 @@
-"""What an estimator is to predict: classes, labels or numbers, and what of them a new network has to know."""
+"""Targets of an estimator: classes, labels or numbers, and the fitted attributes derived from them."""
 
 from __future__ import annotations
 
@@ -20,29 +20,34 @@ __all__ = ["FLOATS", "ClassTargets", "NumberTargets", "Targets"]
 Array = NDArray[Any]
 
 
-# What X may be of; all else becomes the first.
+# Dtypes of X that are kept; every other dtype becomes the first.
 FLOATS = (np.float64, np.float32)
-# Stands for a y that there is none of, where None is one that was forgotten.
+# Marks a call without y: None stands for a y that the user has forgotten.
 _NO_TARGETS = object()
 
 
 class Targets(ABC):
-    """What y is, and what of it an estimator has to know."""
+    """Checks of X, y and the weights, and the attributes that an estimator derives from y."""
 
     n_outputs_: int
-    # What scikit-learn's validation is told of y.
+    # Arguments about y for scikit-learn's `validate_data`.
     _target_checks: ClassVar[dict[str, Any]] = {}
 
     @abstractmethod
     def _check_targets(self, y: Any, use: str) -> Any:
-        """y as it is given, checked for `use`; what a new network has to know of it is kept.
+        """Return y, checked, and set the attributes that are derived from it.
 
-        `use` is "new" of the data that begin a network, and "first" where what is to be known of them is
-        known; "warm" or "partial" of those that it goes on with, "validation" of others.
+        Parameters
+        ----------
+        y : array
+            Targets that scikit-learn has validated.
+        use : {"new", "first", "warm", "partial", "validation"}
+            Use of the samples: "new" begins a network; "first" begins one whose classes are known already;
+            "warm" and "partial" continue a fit; "validation" only evaluates it.
         """
 
     def _validated(self, X: Any, y: Any = _NO_TARGETS, *, reset: bool) -> Any:
-        """Return X, or X and y, as scikit-learn's `validate_data` has them, sparse tables checked first."""
+        """Return X, or X and y, validated by scikit-learn after a check of sparse matrices."""
         options: dict[str, Any] = {"accept_sparse": "csr", "dtype": FLOATS, "order": "C", "reset": reset}
         if y is not _NO_TARGETS:
             options |= {"y": checked_sparse(y, "y"), "multi_output": True, **self._target_checks}
@@ -65,14 +70,15 @@ class Targets(ABC):
 
 
 class ClassTargets(Targets):
-    """Classes, or labels of which a sample has any number."""
+    """Targets that are classes, or labels of which a sample may have any number."""
 
     classes_: Array
     _has_labels: bool
-    # Whether the labels came as a sparse matrix: they are predicted as one then.
+    # True if `fit` was given the labels as a sparse matrix: predictions are sparse too.
     _is_sparse: bool
 
     def _check_targets(self, y: Any, use: str) -> Any:
+        """Return y as an array, and set `classes_` and `n_outputs_`."""
         if use in ("new", "first"):
             self._is_sparse = scipy.sparse.issparse(y)
         if scipy.sparse.issparse(y):
@@ -124,21 +130,21 @@ class ClassTargets(Targets):
         Raises
         ------
         ValueError
-            For data that do not fit.
+            For invalid data.
         """
         return super().score(X, checked_sparse(y, "y"), sample_weight)  # type: ignore[misc]
 
 
 def _classes_of(y: Any) -> tuple[bool, Array]:
-    """Whether y says of each sample which labels it has, and the classes or labels there are."""
-    if y.ndim == 1 and y.dtype.kind in "iubU":  # can be nothing else, and is not asked at length
+    """Return True if y holds labels, and the classes or labels in y."""
+    if y.ndim == 1 and y.dtype.kind in "iubU":  # certainly classes: skip the slow `type_of_target`
         classes = np.unique(y)
         if 2 * classes.size <= y.size:  # some versions of scikit-learn warn of more classes
-            # Text as long as the longest of them, as scikit-learn's are.
+            # A text dtype just long enough for the longest class, as in scikit-learn.
             return False, np.array(classes.tolist()) if classes.dtype.kind == "U" else classes
     kind = type_of_target(y, input_name="y")
     if kind.startswith(("continuous", "unknown")):
-        check_classification_targets(y)  # raises: for other kinds it only warns of many classes
+        check_classification_targets(y)  # raises; it would only warn of other kinds
     if kind == "multiclass-multioutput":
         raise ValueError("Multioutput target data is not supported with label binarization")
     has_labels = kind.startswith("multilabel")
@@ -146,11 +152,12 @@ def _classes_of(y: Any) -> tuple[bool, Array]:
 
 
 class NumberTargets(Targets):
-    """Numbers, one or several a sample."""
+    """Targets that are numbers, one or several for each sample."""
 
     _target_checks: ClassVar[dict[str, Any]] = {"y_numeric": True}
 
     def _check_targets(self, y: Any, use: str) -> Any:
+        """Return y, and set `n_outputs_`."""
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         n_outputs = 1 if y.ndim == 1 else y.shape[1]
