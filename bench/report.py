@@ -1,4 +1,4 @@
-"""Measure the figures of the README and print them as its table.
+"""Measure the figures of the documents and print them as tables.
 
     python bench/report.py                            # all of them
     python bench/report.py minibatches                # one part
@@ -353,7 +353,7 @@ CHARTS = {minibatches: chart, grid: growth_chart}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Measure the figures of the README.")
+    parser = argparse.ArgumentParser(description="Measure the figures in README.md and docs/.")
     names = [part.__name__ for part in PARTS]
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(names)}; all by default")
     parser.add_argument("--chart", metavar="FILE", help="draw what the part minibatches, or grid, measures")

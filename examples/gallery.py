@@ -2,7 +2,7 @@
 
     python examples/gallery.py                      # all pictures, into the folder "gallery"
     python examples/gallery.py --only spiral zoom   # some of them
-    python examples/gallery.py --docs docs          # those of the README, small enough for it
+    python examples/gallery.py --docs docs          # pictures of the README and of docs/, small enough for them
 
 Every picture is drawn by a function of its own below, which is an example of how it is done. The first time,
 when kernels are compiled, it takes half a minute, later ten seconds.
@@ -310,7 +310,7 @@ def explain(ax: Axes, shown: Axes, text: str) -> None:
 
 
 def write_docs(made: Path, docs: Path) -> None:
-    """The pictures of the README, of those in the folder `made`."""
+    """Write the pictures of the documents, reduced from those in the folder `made`."""
     with Image.open(made / "zoom.png") as image:
         save_small(image.convert("RGB"), docs / "boundary.png", 1200)
     save_small(sheet(made, 1200), docs / "gallery.png", 1200)
@@ -358,7 +358,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="A gallery of decision boundaries.")
     parser.add_argument("--out", type=Path, default=Path("gallery"), help="folder of the pictures")
     parser.add_argument("--only", nargs="+", choices=PICTURES, default=list(PICTURES), help="some of them")
-    parser.add_argument("--docs", type=Path, help="write the README's pictures into this folder instead")
+    parser.add_argument("--docs", type=Path, help="write the pictures of the documents into this folder instead")
     parser.add_argument("--quick", action="store_true", help="tiny ones, to see whether it works")
     options = parser.parse_args(arguments)
     if options.docs is None:

@@ -1,4 +1,4 @@
-"""What is written works: examples of the docstrings and of the README."""
+"""Documents: their examples run and print what they say, the files they name exist."""
 
 import doctest
 import importlib
@@ -10,30 +10,30 @@ import subprocess
 import sys
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import pytest
 
 import fastnn
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+DOCUMENTS = {
+    path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
+    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+}
+README, CONTRIBUTING = DOCUMENTS["README.md"], DOCUMENTS["CONTRIBUTING.md"]
 MODULES = [m.name for m in pkgutil.walk_packages(fastnn.__path__, "fastnn.") if m.name != "fastnn.__main__"]
-
-
-@pytest.fixture(autouse=True)
-def no_figure():
-    """An example that draws into the current axes does not find another's."""
-    yield
-    plt.close("all")
 
 
 def blocks(language, text=README):
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
-def line_of(block):
-    return README[: README.index(block)].count("\n")
+# Blocks that users paste into a Python prompt; CONTRIBUTING's are tested by themselves.
+EXAMPLES = [
+    pytest.param(code, id=f"{name} line {text[: text.index(code)].count(chr(10))}")
+    for name, text in DOCUMENTS.items()
+    if name != "CONTRIBUTING.md"
+    for code in blocks("python", text)
+]
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -71,11 +71,11 @@ def test_every_argument_is_described(thing):
             assert re.search(rf"^(\w+, )*(\*\*)?{argument}\b", inspect.getdoc(thing), re.MULTILINE), argument
 
 
-@pytest.mark.parametrize("code", blocks("python"), ids=lambda code: f"line {line_of(code)}")
-def test_each_block_of_the_readme_runs_alone_and_prints_what_it_says(code, tmp_path, monkeypatch, capsys):
-    """Comments behind a call of print say what it prints; files are written where the block runs."""
+@pytest.mark.parametrize("code", EXAMPLES)
+def test_each_example_runs_alone_and_prints_what_it_says(code, tmp_path, monkeypatch, capsys):
+    """A comment behind a call of print gives the output; files are written to the current folder."""
     monkeypatch.chdir(tmp_path)
-    exec(compile(code, "README.md", "exec"), {})
+    exec(compile(code, "example", "exec"), {})
     printed = capsys.readouterr().out.splitlines()
     expected = [line.split("  # ")[1].strip() for line in code.splitlines() if line.startswith("print(")]
     assert printed[len(printed) - len(expected) :] == expected
@@ -101,10 +101,20 @@ def test_first_shell_block_is_two_lines():
     assert "pytest" in lines[1]
 
 
-def test_files_named_in_the_readme_exist():
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
+def test_the_readme_is_short():
+    assert len(README.splitlines()) <= 170
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_files_named_in_documents_exist(name):
+    for target in re.findall(r"\]\(([^)#]+)\)", DOCUMENTS[name]):
         if not target.startswith("http"):
-            assert (ROOT / target).exists(), target
+            assert ((ROOT / name).parent / target).exists(), target
+
+
+def test_the_readme_links_to_every_page():
+    for name in DOCUMENTS:
+        assert name == "README.md" or f"]({name})" in README, name
 
 
 def test_changelog_has_this_version():
