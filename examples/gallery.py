@@ -2,7 +2,7 @@
 
     python examples/gallery.py                      # all pictures, into the folder "gallery"
     python examples/gallery.py --only spiral zoom   # some of them
-    python examples/gallery.py --docs docs          # pictures of the README and of docs/, small enough for them
+    python examples/gallery.py --docs docs          # the small pictures of the documents
 
 Every picture is drawn by a function of its own below, which is an example of how it is done. The first time,
 when kernels are compiled, it takes half a minute, later ten seconds.
@@ -358,7 +358,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="A gallery of decision boundaries.")
     parser.add_argument("--out", type=Path, default=Path("gallery"), help="folder of the pictures")
     parser.add_argument("--only", nargs="+", choices=PICTURES, default=list(PICTURES), help="some of them")
-    parser.add_argument("--docs", type=Path, help="write the pictures of the documents into this folder instead")
+    parser.add_argument(
+        "--docs", type=Path, help="write the small pictures of the documents into this folder"
+    )
     parser.add_argument("--quick", action="store_true", help="tiny ones, to see whether it works")
     options = parser.parse_args(arguments)
     if options.docs is None:
