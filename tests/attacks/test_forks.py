@@ -11,7 +11,8 @@ COMMON = """
     import os, signal, sys, threading, warnings
     import numpy as np
     import fastnn
-    from fastnn import backends, threads
+    from fastnn.engine import backends
+    from fastnn.system import threads
 
     # Python itself warns of forks where there are threads; that they are survived is what is tested.
     warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)

@@ -18,7 +18,8 @@ PROGRAM = """
     import numpy as np
     import psutil
     import fastnn
-    from fastnn import backends, threads
+    from fastnn.engine import backends
+    from fastnn.system import threads
 
     threads.available_cores = backends.available_cores = lambda: 1
     warnings.simplefilter("ignore")

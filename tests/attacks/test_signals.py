@@ -19,7 +19,8 @@ PROGRAM = """
     from pathlib import Path
     import numpy as np
     import fastnn
-    from fastnn import backends, threads
+    from fastnn.engine import backends
+    from fastnn.system import threads
 
     # Python says so where it tidies up an object, and loses what a handler raises there.
     sys.unraisablehook = lambda told: None

@@ -7,7 +7,9 @@ COMMON = """
     import signal, sys, threading
     import numpy as np
     import fastnn
-    from fastnn import backends, boundary, threads
+    from fastnn.boundary import render as boundary
+    from fastnn.engine import backends
+    from fastnn.system import threads
 
     for module in (backends, boundary, threads):
         module.available_cores = lambda: 4
