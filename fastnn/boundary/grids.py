@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..network.description import aligned_empty
 from .committee import Committee
 
-__all__ = ["Grid", "NumbaGrid", "NumpyGrid", "Tally"]
+__all__ = ["Grid", "NumbaGrid", "NumpyGrid", "Tally", "make_grid"]
 
 Array = NDArray[Any]
 
@@ -253,6 +253,21 @@ class NumpyGrid(Grid):
                     self._networks, self._votes, xs, ys, leaf, squares
                 )
             yield won, left, n_bounded
+
+
+GRIDS: dict[str, Callable[[Committee], Grid]] = {"numba": NumbaGrid, "numpy": NumpyGrid}
+
+
+def make_grid(backend: str, committee: Committee) -> Grid:
+    """Return the grid that evaluates a committee.
+
+    Parameters
+    ----------
+    backend : str
+        Name of the backend, one of ``fastnn.engine.backends.BACKENDS``.
+    committee : Committee
+    """
+    return GRIDS[backend](committee)
 
 
 def _first_squares(xs: Array, ys: Array, smallest: int, largest: int) -> NDArray[np.int64]:

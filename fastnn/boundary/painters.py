@@ -22,7 +22,7 @@ from ..model import Model
 from ..system.validation import check_choice, real_array, shown, sorted_classes
 from .affine import NotAffine, chain_map, check_agreement, final_step, step_names
 from .committee import Committee, Plane, joined, plane_of, restricted
-from .grids import Tally
+from .grids import Tally, make_grid
 
 __all__ = [
     "METHODS",
@@ -120,7 +120,7 @@ class NetworkPainter(Painter):
         # By default the networks' inputs are the picture's coordinates.
         self._plane = plane_of((0, 1), np.zeros(2)) if plane is None else plane
         self._backend = get_backend(backend)
-        self._grid = self._backend.grid(committee)
+        self._grid = make_grid(backend, committee)
         self._committee, self._response, self._which = committee, response, which
         self._certified = method == "certified"
         self._may_give_up = False
