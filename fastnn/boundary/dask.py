@@ -12,8 +12,9 @@ from fastnn_kernels.compiler.interrupts import held_interrupts
 from ..system.extras import import_extra
 from ..system.threads import Flag, taken_cores
 from ..system.validation import check_count
-from .painters import check_model, make_painter
+from .painters import make_painter
 from .render import centres, check_view
+from .subjects import check_model
 
 if TYPE_CHECKING:
     import dask.array

@@ -11,9 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..system.threads import available_cores
 from ..system.validation import check_count, check_flag, real_array, shown
-from .painters import Painter, check_model, make_painter
+from .painters import Painter, make_painter
 from .render import Axis, check_limits, render
 from .sinks import Rect, Sink
+from .subjects import check_model
 from .tracing import Squares, mixed_squares, placed, trace
 
 __all__ = ["boundary_lines"]

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from .. import __version__
 from ..engine.backends import BACKENDS
-from ..system.files import check_folder, check_replaceable, written_whole
-from ..system.validation import check_file_name, check_memory
+from ..system.files import check_file_name, check_folder, check_replaceable, written_whole
+from ..system.validation import check_memory
 from .compile import DTYPES, PURPOSES, fill_cache
 
 

@@ -18,7 +18,7 @@ COMMON = """
     from pathlib import Path
     import numpy as np
     import fastnn
-    from fastnn import cli
+    from fastnn.cli import main as cli
 
     folder = Path(sys.argv[1])
     random = np.random.default_rng(0)

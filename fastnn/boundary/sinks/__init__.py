@@ -18,15 +18,15 @@ from numpy.typing import NDArray
 
 from fastnn_kernels.compiler.interrupts import deliver_interrupts, held_interrupts
 
-from ...system.files import check_folder
+from ...system.files import check_file_name, check_folder
 from ...system.threads import Flag, available_cores, in_turn
-from ...system.validation import check_file_name
 from .array import ArraySink, strips
 from .base import FileSink, Picture, Rect, Sink
 from .deepzoom import DeepZoomSink
+from .pdf import PdfSink
 from .png import PngCoding, PngSink
+from .svg import SvgSink
 from .tiff import TiffSink
-from .vector import PdfSink, SvgSink
 from .zarr import ZarrSink
 
 __all__ = [

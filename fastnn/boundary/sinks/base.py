@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...system.extras import import_extra
-from ...system.files import Draft, check_replaceable
-from ...system.validation import check_file_name
+from ...system.files import Draft, check_file_name, check_replaceable
 
 __all__ = ["PALETTE", "FileSink", "OneColourTiles", "Picture", "Rect", "Sink", "deflated", "from_the_top"]
 
