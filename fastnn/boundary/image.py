@@ -215,6 +215,7 @@ class BoundaryImage:
         return self.data
 
     def __repr__(self) -> str:
+        """Return the size, the method and the elapsed time as text."""
         stats = self.stats
         where = f", path={str(self.path)!r}" if self.path else ""
         size = "" if self.data is None else f"{self.data.shape[1]} x {self.data.shape[0]}, "

@@ -142,11 +142,13 @@ class NetworkPainter(Painter):
 
     @property
     def method(self) -> str:
+        """Method by which the pixels are, or were, painted: `RenderStats.method`."""
         if not self._n_certified:
             return "dense" if self._n_dense or not self._certified else "certified"
         return "certified, then dense" if self._n_dense else "certified"
 
     def prepare(self) -> None:
+        """Compile or load the kernels of the chosen method: paint one pixel."""
         point = np.zeros(1, self._committee.dtype)
         target = np.empty((1, 1), self.dtype)
         if self._certified:
@@ -155,11 +157,13 @@ class NetworkPainter(Painter):
             self._band(point, point, target)
 
     def unproven(self, xs: Array, ys: Array, size: int) -> Iterator[NDArray[np.int64]]:
+        """Yield the blocks that bounds leave open, or all blocks for the dense method."""
         if not self._certified:
             return super().unproven(xs, ys, size)
         return self._grid.unproven(*self._plane.coordinates(xs, ys, self._committee.dtype), size)
 
     def paint(self, xs: Array, ys: Array, target: Array, stopped: Callable[[], bool]) -> Tally:
+        """Paint a rectangle by the chosen method, and give up certifying where it does not pay."""
         xs, ys = self._plane.coordinates(xs, ys, self._committee.dtype)
         if self._certified:
             tally = self._grid.certified(xs, ys, target, stopped)
@@ -193,6 +197,7 @@ class NetworkPainter(Painter):
         return tally
 
     def classes_at(self, points: NDArray[np.float64]) -> Array:
+        """Return the numbers of the classes (n,) at points (n, 2)."""
         X = np.column_stack(self._plane.coordinates(points[:, 0], points[:, 1], self._committee.dtype))
         members = self._committee.members
         if not self._committee.votes:
@@ -228,11 +233,13 @@ class TablePainter(Painter):
 
     @property
     def classes(self) -> Array | None:  # type: ignore[override]
+        """Labels, which without `classes` are those found so far; None for a response."""
         if self._respond is not None:
             return None
         return np.array(list(self._numbers)) if self._known is None else self._known
 
     def paint(self, xs: Array, ys: Array, target: Array, stopped: Callable[[], bool]) -> Tally:
+        """Paint a rectangle, some points at a time."""
         began = time.perf_counter()
         flat = target.reshape(-1)
         for first in range(0, flat.size, PORTION_POINTS):
@@ -243,6 +250,7 @@ class TablePainter(Painter):
         return Tally(points_evaluated=flat.size, evaluating=time.perf_counter() - began)
 
     def classes_at(self, points: NDArray[np.float64]) -> Array:
+        """Return the numbers of the classes (n,) at points (n, 2)."""
         found = np.empty(len(points), self.dtype)
         for first in range(0, len(points), PORTION_POINTS):
             portion = slice(first, first + PORTION_POINTS)

@@ -25,6 +25,7 @@ class PdfSink(VectorSink):
     """A PDF of one page that the picture fills, the same bytes for the same picture."""
 
     def document(self, shapes: Shapes) -> bytes:
+        """Return the bytes of the PDF."""
         from matplotlib.backends.backend_pdf import FigureCanvasPdf
         from matplotlib.figure import Figure
         from matplotlib.patches import PathPatch

@@ -25,6 +25,7 @@ class SvgSink(VectorSink):
     """An SVG whose units are the pixels."""
 
     def document(self, shapes: Shapes) -> bytes:
+        """Return the bytes of the SVG."""
         (width, height), labels = shapes.size, shapes.labels
         by_pair: dict[tuple[int, int], list[NDArray[np.float64]]] = {}
         for line in shapes.lines:

@@ -61,6 +61,7 @@ class VectorSink(FileSink):
     most_coloured = FileSink.most_classes
 
     def begin(self) -> None:
+        """Begin without lines; raise ValueError for a response."""
         if self.picture.colours is None:
             raise ValueError(
                 f"{self.argument}: {self.path} holds lines between classes, and a response has none"
@@ -69,9 +70,11 @@ class VectorSink(FileSink):
         self.corner = 0
 
     def rectangles(self) -> Iterator[Rect]:
+        """Return strips of whole rows, from the lowest upward."""
         return strips(self.picture.width, self.picture.height)
 
     def encode(self, rect: Rect, pixels: NDArray[Any]) -> tuple[Any, ...]:
+        """Return the arguments of `Seams.add` for a strip."""
         # Lines end at the picture's edges, half a pixel beyond the outermost centres: each side gets a row or
         # column more.
         is_lowest, is_highest = rect.bottom == 0, rect.top == self.picture.height
@@ -80,11 +83,13 @@ class VectorSink(FileSink):
         return squares, lattice[0].copy(), lattice[-1].copy(), len(lattice)
 
     def put(self, rect: Rect, encoded: tuple[Any, ...]) -> None:
+        """Add a strip."""
         if rect.bottom == 0:
             self.corner = int(encoded[1][0])
         self.seams.add(*encoded)
 
     def close(self) -> None:
+        """Trace the lines, and write and publish the document."""
         picture = self.picture
         lines = trace(self.seams.squares, picture.width + 2)
         xs, ys = (
