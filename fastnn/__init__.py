@@ -9,8 +9,8 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from .boundary.dask import boundary_array as boundary_array
+    from .boundary.image import BoundaryImage as BoundaryImage
     from .boundary.lines import boundary_lines as boundary_lines
-    from .boundary.render import BoundaryImage as BoundaryImage
     from .boundary.render import render_boundary as render_boundary
     from .estimators.classifier import MLPClassifier as MLPClassifier
     from .estimators.ensemble import MLPEnsembleClassifier as MLPEnsembleClassifier
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from .optimizers import RMSprop as RMSprop
     from .plotting.animation import animate_training as animate_training
     from .plotting.boundary import plot_decision_boundary as plot_decision_boundary
-    from .plotting.boundary import plot_history as plot_history
+    from .plotting.history import plot_history as plot_history
     from .reference.gate import AddGate as AddGate
     from .reference.gate import MultiplyGate as MultiplyGate
     from .reference.layer import Sigmoid as Sigmoid
@@ -61,7 +61,7 @@ _HOMES = {
     "Adam": "optimizers",
     "AdamW": "optimizers",
     "AddGate": "reference.gate",
-    "BoundaryImage": "boundary.render",
+    "BoundaryImage": "boundary.image",
     "Constant": "schedules",
     "CosineDecay": "schedules",
     "DivergenceError": "training.loop",
@@ -99,7 +99,7 @@ _HOMES = {
     "boundary_lines": "boundary.lines",
     "fit_many": "estimators.many",
     "plot_decision_boundary": "plotting.boundary",
-    "plot_history": "plotting.boundary",
+    "plot_history": "plotting.history",
     "render_boundary": "boundary.render",
 }
 

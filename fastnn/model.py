@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from .engine.backends import BACKENDS, Job, Memory, Trainer, get_backend
 from .engine.predictor import Predictor, check_method, positive
 from .losses import Loss, SoftmaxCrossEntropy
+from .network.decision import DecisionNetworks
 from .network.description import Network
 from .optimizers import LBFGS, Optimizer, resolve_optimizer
 from .schedules import Constant, Schedule, resolve_schedule
@@ -658,6 +659,16 @@ class Model:
     def _predicting(self) -> NDArray[Any]:
         """The parameters with batch normalisation folded in."""
         return self._network.folded(self._parameters, self._statistics)
+
+    def _decision_networks(self) -> DecisionNetworks:
+        """Return the network, and the classes that its scores decide between."""
+        network, loss, classes, n_labels = self._network, self.loss, None, 0
+        if loss.of_labels:
+            classes = np.arange(network.n_outputs)
+        elif loss.output == "sigmoid":
+            classes, n_labels = np.arange(2), network.n_outputs if network.n_outputs > 1 else 0
+        members = [(network, self._predicting)]
+        return DecisionNetworks(members, classes, n_labels, backend=self.backend)
 
     def _check_probabilistic(self) -> None:
         loss = self._network.loss

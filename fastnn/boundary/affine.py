@@ -28,7 +28,7 @@ _SELECTORS = (
 
 
 class NotAffine(ValueError):
-    """A transformer has no affine map, or none that is known; the message says which and why."""
+    """Error for a transformer without a known affine map; the message says which one and why."""
 
 
 class AffineMap(NamedTuple):
@@ -37,7 +37,9 @@ class AffineMap(NamedTuple):
     Parameters
     ----------
     weights : array (n_in, n_out)
+        Matrix.
     offsets : array (n_out,)
+        Image of 0.
     """
 
     weights: NDArray[np.float64]
@@ -53,7 +55,7 @@ class AffineMap(NamedTuple):
 
 
 def final_step(model: Any) -> tuple[Any, list[Any]]:
-    """Return the estimator that predicts in a model, and the transformers that samples pass before.
+    """Return the estimator of a model, and the transformers that samples pass through before it.
 
     Parameters
     ----------
@@ -101,14 +103,14 @@ def chain_map(steps: Sequence[Any], n_features: int) -> AffineMap:
     Parameters
     ----------
     steps : sequence of transformers
-        As `affine_map` takes them, the first one first.
+        Fitted transformers, the first one first.
     n_features : int
-        Features of the samples that the first one takes.
+        Number of features that the first one takes.
 
     Raises
     ------
     NotAffine
-        For the first of them that `affine_map` raises it for.
+        If `affine_map` raises it for one of them.
     """
     result = _identity(n_features)
     for step in steps:
@@ -124,18 +126,19 @@ def affine_map(transformer: Any, n_features: int) -> AffineMap:
     transformer : object or None
         A fitted transformer of scikit-learn, "passthrough" or None.
     n_features : int
-        Features of the samples that it takes.
+        Number of features that the transformer takes.
 
     Returns
     -------
     AffineMap
+        Map of a sample.
 
     Raises
     ------
     NotAffine
-        For a type that is not known to be affine, subclasses of affine ones among them; for parameters that
-        make it piecewise, such as ``clip=True``; for fitted attributes that do not fit `n_features` or are
-        not finite.
+        For a type that is not known to be affine, including subclasses of affine ones; for parameters that
+        make the map piecewise, such as ``clip=True``; for fitted attributes that do not match `n_features` or
+        are not finite.
 
     Examples
     --------
@@ -165,18 +168,20 @@ def affine_map(transformer: Any, n_features: int) -> AffineMap:
 def check_agreement(
     steps: Sequence[Any], found: AffineMap, points: NDArray[np.float64], names: list[str] | None
 ) -> None:
-    """Raise NotAffine unless transformers give at points what their map gives, up to rounding.
+    """Raise NotAffine unless transformers and their affine map agree at points, up to rounding.
 
     Parameters
     ----------
     steps : sequence of transformers
+        Fitted transformers, the first one first.
     found : AffineMap
-        Their map, as `chain_map` returns it.
+        Result of `chain_map` for them.
     points : array (n, n_in)
+        Samples to compare at.
     names : list of str or None
-        The features' names, if the transformers were fitted with names.
+        Names of the features, if the transformers were fitted with names.
     """
-    values: Any = points.copy()  # a transformer with copy=False writes into what it is given
+    values: Any = points.copy()  # a transformer with copy=False writes into its argument
     if names is not None:
         import pandas as pd
 
@@ -185,7 +190,7 @@ def check_agreement(
         for step in steps:
             values = step.transform(values)
         values = np.asarray(values, np.float64)
-    except Exception as error:  # whatever a transformer may raise
+    except Exception as error:  # transformers may raise anything
         raise NotAffine(f"{step_names(steps)} failed at points of the picture: {error}") from error
     expected = found(points)
     allowed = AGREEMENT * (np.abs(points) @ np.abs(found.weights) + np.abs(found.offsets))
@@ -203,14 +208,17 @@ def _sklearn_name(thing: Any) -> str:
 
 
 def _passes_through(step: Any) -> bool:
+    """Return whether a step of a pipeline leaves samples unchanged."""
     return step is None or (isinstance(step, str) and step == "passthrough")
 
 
 def _float64(values: Any) -> NDArray[np.float64]:
+    """Return values as an array of float64."""
     return np.asarray(values, np.float64)
 
 
 def _identity(n_features: int) -> AffineMap:
+    """Return the map that changes nothing."""
     return AffineMap(np.eye(n_features), np.zeros(n_features))
 
 
@@ -222,31 +230,37 @@ def _centred(weights: Any, centre: Any = None) -> AffineMap:
 
 
 def _refuse_clip(transformer: Any) -> None:
+    """Raise NotAffine for a scaler that clips."""
     if getattr(transformer, "clip", False):
         raise NotAffine(f"{type(transformer).__name__}(clip=True) is not affine")
 
 
 def _standard(scaler: Any, n_features: int) -> AffineMap:
+    """Return the map of StandardScaler."""
     scale = _float64(scaler.scale_) if scaler.with_std else np.ones(n_features)
     return _centred(np.diag(1 / scale), scaler.mean_ if scaler.with_mean else None)
 
 
 def _robust(scaler: Any, n_features: int) -> AffineMap:
+    """Return the map of RobustScaler."""
     scale = _float64(scaler.scale_) if scaler.with_scaling else np.ones(n_features)
     return _centred(np.diag(1 / scale), scaler.center_ if scaler.with_centering else None)
 
 
 def _min_max(scaler: Any, n_features: int) -> AffineMap:
+    """Return the map of MinMaxScaler."""
     _refuse_clip(scaler)
     return AffineMap(np.diag(_float64(scaler.scale_)), _float64(scaler.min_))
 
 
 def _max_abs(scaler: Any, n_features: int) -> AffineMap:
+    """Return the map of MaxAbsScaler."""
     _refuse_clip(scaler)
     return _centred(np.diag(1 / _float64(scaler.scale_)))
 
 
 def _imputer(imputer: Any, n_features: int) -> AffineMap:
+    """Return the map of SimpleImputer."""
     # Pixels have no missing values, so that the imputer changes none, unless a number stands for them.
     missing = imputer.missing_values
     if not (isinstance(missing, float) and math.isnan(missing)):
@@ -258,13 +272,15 @@ def _imputer(imputer: Any, n_features: int) -> AffineMap:
 
 
 def _function(transformer: Any, n_features: int) -> AffineMap:
+    """Return the map of FunctionTransformer."""
     if transformer.func is not None:
         raise NotAffine("FunctionTransformer with a function is not known to be affine")
     return _identity(n_features)
 
 
 def _pca(pca: Any, n_features: int) -> AffineMap:
-    # The product in the attributes' own dtype, as scikit-learn takes it: float32 rounds it visibly.
+    """Return the map of PCA and IncrementalPCA."""
+    # scikit-learn multiplies in the dtype of the attributes, and float32 rounds visibly: do the same.
     offsets = -_float64(pca.mean_ @ pca.components_.T)
     weights = _float64(pca.components_.T)
     if pca.whiten:
@@ -275,28 +291,32 @@ def _pca(pca: Any, n_features: int) -> AffineMap:
 
 
 def _projection(transformer: Any, n_features: int) -> AffineMap:
+    """Return the map of transformers that multiply by components."""
     components = transformer.components_
     return _centred((components.toarray() if hasattr(components, "toarray") else components).T)
 
 
 def _ica(ica: Any, n_features: int) -> AffineMap:
+    """Return the map of FastICA."""
     return _centred(ica.components_.T, ica.mean_ if ica.whiten else None)
 
 
 def _discriminant(analysis: Any, n_features: int) -> AffineMap:
+    """Return the map of LinearDiscriminantAnalysis."""
     weights = analysis.scalings_[:, : analysis._max_components]
     return _centred(weights, analysis.xbar_ if analysis.solver == "svd" else None)
 
 
 def _selection(selector: Any, n_features: int) -> AffineMap:
+    """Return the map of selectors of features."""
     return _centred(np.eye(n_features)[:, selector.get_support()])
 
 
 def _joined(parts: Sequence[tuple[str, Any, Any]], weights: Any, n_features: int) -> AffineMap:
-    """Return the map of (name, transformer, columns) whose results stand side by side."""
+    """Return the map of transformers (name, transformer, columns) whose results stand side by side."""
     found = [AffineMap(np.empty((n_features, 0)), np.empty(0))]
     for name, transformer, columns in parts:
-        # Empty selections are skipped by scikit-learn, and their transformers not even fitted.
+        # scikit-learn skips empty selections and does not fit their transformers.
         if (isinstance(transformer, str) and transformer == "drop") or not len(columns):
             continue
         part = affine_map(transformer, len(columns))
@@ -309,13 +329,15 @@ def _joined(parts: Sequence[tuple[str, Any, Any]], weights: Any, n_features: int
 
 
 def _by_columns(transformer: Any, n_features: int) -> AffineMap:
-    # Columns are given by number, name, slice, mask or function; the numbers are kept under a private name.
+    """Return the map of ColumnTransformer."""
+    # Users give columns by number, name, slice, mask or function. Only a private attribute holds the numbers.
     places = transformer._transformer_to_input_indices
     parts = [(name, part, places[name]) for name, part, _ in transformer.transformers_]
     return _joined(parts, transformer.transformer_weights, n_features)
 
 
 def _union(union: Any, n_features: int) -> AffineMap:
+    """Return the map of FeatureUnion."""
     parts = [(name, part, range(n_features)) for name, part in union.transformer_list]
     return _joined(parts, union.transformer_weights, n_features)
 

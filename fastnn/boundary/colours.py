@@ -1,4 +1,4 @@
-"""Colours of classes and of responses: the usual ones, and those that users choose by matplotlib's names."""
+"""Colours of classes and of responses: the defaults, and those that users choose by matplotlib's names."""
 
 from __future__ import annotations
 
@@ -26,28 +26,29 @@ Array = NDArray[Any]
 
 # Share of a class's colour in its region under samples, which have the colour itself; the rest is white.
 REGION_STRENGTH = 0.35
-# The same in a file, where there are no samples.
+# Share of a class's colour in its region in a file, where there are no samples.
 FILE_STRENGTH = 0.7
-# Colormap of a response unless another is chosen: grey leaves colours to the classes.
+# Default colormap of a response: grey leaves colours to the classes.
 RESPONSE_COLOURS = "gray"
-# Entries of a colormap from which on it is continuous, though it may be a list, as viridis is; and the most
-# that a palette in a file holds.
+# Number of entries from which on a colormap counts as continuous, even if it is a list, as viridis is; and
+# the most entries of a palette in a file.
 CONTINUOUS = 256
 
 
 def check_colouring(response: str, colours: Any = None, cmap: Any = None) -> None:
-    """Raise where chosen colours are none, or are not for what a picture shows.
+    """Raise ValueError for invalid colours, and for a colormap of responses in a picture of classes.
 
     Parameters
     ----------
     response : str
-        What the pixels hold, as `render_boundary` takes it.
+        Content of the pixels; an argument of `render_boundary`.
     colours, cmap : optional
-        As users give them. The number of colours is not looked at: `chosen_colours` does so.
+        Colours as users give them. `chosen_colours` checks their number.
 
     Raises
     ------
     ValueError
+        In these cases.
     """
     if colours is not None:
         _colormap_or_entries(colours)
@@ -61,7 +62,7 @@ def check_colouring(response: str, colours: Any = None, cmap: Any = None) -> Non
 
 
 def class_colours(count: int) -> NDArray[np.float64]:
-    """Return `count` colours (count, 3) that tell classes apart."""
+    """Return `count` colours (count, 3) that distinguish classes."""
     from matplotlib import colormaps
 
     if count <= 10:
@@ -77,9 +78,9 @@ def chosen_colours(classes: Array, colours: Any = None) -> NDArray[np.float64]:
     classes : array (n_classes,)
         Labels.
     colours : sequence, mapping, str or Colormap, optional
-        A colour a class in the order of `classes`, a mapping of labels to colours, which may have more of
-        them, or a colormap: in the order of its colours if it is qualitative, else evenly spaced from end to
-        end. By default those of `class_colours`.
+        One colour a class in the order of `classes`; a mapping of labels to colours, which may have more
+        labels; or a colormap, whose colours are taken in order if it is qualitative, else evenly spaced from
+        end to end. By default the colours of `class_colours`.
 
     Returns
     -------
@@ -89,7 +90,7 @@ def chosen_colours(classes: Array, colours: Any = None) -> NDArray[np.float64]:
     Raises
     ------
     ValueError
-        For what is no colour, a wrong number of them, a class that a mapping does not have, an unknown name.
+        For an invalid colour, a wrong number of colours, a class that is not in a mapping, an unknown name.
     """
     labels = classes.tolist()
     if colours is None:
@@ -113,21 +114,29 @@ def chosen_colours(classes: Array, colours: Any = None) -> NDArray[np.float64]:
 
 
 def region_colours(classes: Array, colours: Any = None) -> NDArray[np.uint8]:
-    """Return the colours (n_classes, 3) of regions in a file, from 0 to 255: pale ones, or exactly `colours`.
+    """Return the colours of regions in a file.
 
-    Arguments and errors as of `chosen_colours`.
+    Parameters
+    ----------
+    classes, colours
+        Arguments of `chosen_colours`, which raises the same errors.
+
+    Returns
+    -------
+    array (n_classes, 3) of uint8
+        Red, green and blue: exactly `colours`, or by default paler ones than under samples.
     """
     found = chosen_colours(classes, colours)
     return ((pale(found, FILE_STRENGTH) if colours is None else found) * 255).round().astype(np.uint8)
 
 
 def pale(colours: Array, strength: float | Array = REGION_STRENGTH) -> NDArray[np.float64]:
-    """Return colours mixed with white; `strength`, one or an array (n_colours, 1), is their own share."""
+    """Return colours mixed with white; `strength`, a number or array (n_colours, 1), is their share."""
     return strength * colours + (1 - strength)
 
 
 def response_colormap(cmap: Any = None) -> Colormap:
-    """Return the colormap of responses: a Colormap as it is, or by its name; grey by default."""
+    """Return the colormap of responses, given as itself or by its name; grey by default."""
     from matplotlib import colormaps
 
     try:
@@ -142,7 +151,7 @@ def response_colormap(cmap: Any = None) -> Colormap:
 def response_colours(cmap: Any) -> NDArray[np.uint8]:
     """Return the colours (n, 3) of a response from 0 to 1, at most 256 of them, from 0 to 255 each.
 
-    Transparent ones are laid on white, as matplotlib's usual axes are.
+    Transparent colours are mixed with white, the background of matplotlib's default axes.
     """
     found = response_colormap(cmap)
     if found.N > CONTINUOUS:
@@ -152,7 +161,7 @@ def response_colours(cmap: Any) -> NDArray[np.uint8]:
 
 
 def _colormap_or_entries(colours: Any) -> Colormap | dict[Any, tuple[float, ...]]:
-    """Return what `colours` is: a colormap, or colours by their labels or numbers."""
+    """Return a colormap, or colours by their labels or numbers, from colours as users give them."""
     from matplotlib import color_sequences, colormaps
     from matplotlib.colors import Colormap, ListedColormap
 
@@ -179,14 +188,14 @@ def _colormap_or_entries(colours: Any) -> Colormap | dict[Any, tuple[float, ...]
 
 
 def _colour(value: Any, name: str) -> tuple[float, ...]:
-    """Return red, green and blue of a colour as users give it."""
+    """Return red, green and blue of a colour in any of matplotlib's notations."""
     from matplotlib.colors import to_rgba
 
     try:
         *colour, opacity = to_rgba(value)
     except (ValueError, TypeError):
         colour, opacity = [np.nan], 0.0
-    # Files have no transparency, and "none" would be black; and matplotlib lets NaN through.
+    # Files have no transparency, "none" would become black, and matplotlib accepts NaN: refuse all three.
     if opacity != 1 or not np.isfinite(colour).all():
         raise ValueError(
             f"{name} must be an opaque colour as matplotlib takes it, such as 'tab:blue', '#1f77b4' or "

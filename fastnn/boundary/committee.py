@@ -1,8 +1,7 @@
-"""What a picture is painted of: networks with two inputs and a score for every class.
+"""Committees: networks with two inputs and a score for every class, the form of all networks in a picture.
 
-Whatever predicts classes by networks of fastnn comes down to that: a `Model`, an estimator, an ensemble whose
-members vote; a network of more features with all but two of them held fixed; one with a single score, or one
-label of several, which becomes two scores that are as far apart.
+Networks of more features are restricted to a plane, in which all features but two are fixed. A single score,
+or one label of several, becomes two scores whose difference is the score.
 """
 
 from __future__ import annotations
@@ -29,11 +28,10 @@ class Committee:
     Parameters
     ----------
     members : sequence of (Network, array)
-        Each with two inputs, as many outputs as there are classes and no batch normalisation, and its
-        parameters; all of one dtype.
+        Networks and their parameters, all of one dtype. A network has two inputs, as many outputs as there
+        are classes and no batch normalisation.
     votes : bool
-        Whether the class of the highest sum of probabilities is chosen, and not that of the highest score,
-        which one network alone may do.
+        True if the highest sum of probabilities wins, False if the highest score of a single network does.
     """
 
     members: Sequence[tuple[Network, Array]]
@@ -41,35 +39,40 @@ class Committee:
 
     @property
     def dtype(self) -> np.dtype:
+        """Dtype of the parameters and of the computation."""
         return self.members[0][0].dtype
 
     @property
     def n_classes(self) -> int:
+        """Number of classes."""
         return self.members[0][0].n_outputs
 
     @property
     def activations(self) -> tuple[str, ...]:
-        """The activations in use, sorted: the codes of plans are places among them."""
+        """Names of the activations in use, sorted; a plan's codes are indices into them."""
         return tuple(sorted({name for network, _ in self.members for name in network.activations}))
 
     @property
     def operations(self) -> int:
-        """Of a pixel, about: an activation takes as long as some ten."""
+        """Approximate number of operations for a pixel; an activation counts as ten."""
         return sum(2 * network.n_parameters + 10 * sum(network.layers_dim) for network, _ in self.members)
 
 
 class Plane(NamedTuple):
-    """A network's inputs over a picture: ``base + u * directions[0] + v * directions[1]``.
+    """The inputs of a network over a picture: ``base + u * directions[0] + v * directions[1]``.
 
     The coordinates of the pixel at (x, y) are ``u = (x - origin[0]) * scale[0]`` and
-    ``v = (y - origin[1]) * scale[1]``. They are computed in float64: narrowed to float32, ``x - origin``
-    keeps digits that x alone would lose.
+    ``v = (y - origin[1]) * scale[1]``, computed in float64: ``x - origin`` keeps digits in float32 that x
+    alone would lose.
 
     Parameters
     ----------
     directions : array (2, n_inputs)
+        Changes of the inputs along u and v.
     base : array (n_inputs,)
+        Inputs at u = v = 0.
     origin, scale : array (2,)
+        Relation of u and v to the picture's coordinates.
     """
 
     directions: NDArray[np.float64]
@@ -79,7 +82,7 @@ class Plane(NamedTuple):
 
     def coordinates(self, xs: Array, ys: Array, dtype: np.dtype) -> tuple[Array, Array]:
         """Return u at xs and v at ys."""
-        with np.errstate(over="ignore"):  # beyond all float32 lies infinity
+        with np.errstate(over="ignore"):  # coordinates too large for float32 become infinite
             u, v = (
                 ((values - self.origin[k]) * self.scale[k]).astype(dtype) for k, values in enumerate((xs, ys))
             )
@@ -92,34 +95,38 @@ class Plane(NamedTuple):
         return bool(used.sum(axis=0).max() > 1 or used.sum(axis=1).max() > 1)
 
 
-def plane_of(features: tuple[int, int], rest: NDArray[np.float64], mapping: AffineMap | None = None) -> Plane:
-    """Return the plane of two features, the others held fixed.
+def plane_of(
+    features: tuple[int, int], fixed: NDArray[np.float64], mapping: AffineMap | None = None
+) -> Plane:
+    """Return the plane of two features, with the others fixed.
 
     Parameters
     ----------
     features : (int, int)
-        The features along x and y.
-    rest : array (n_features,)
-        Values of the others.
+        Features along x and y.
+    fixed : array (n_features,)
+        Values of the other features.
     mapping : AffineMap, optional
-        Gives the network's inputs from the features. By default they are the features, and (u, v) is (x, y).
+        Map from the features to the network's inputs. By default the inputs are the features, and (u, v) is
+        (x, y).
 
     Returns
     -------
     Plane
-        With `mapping`, its origin is where the network's inputs come nearest to 0, the data's mean for a
-        scaler, and directions have 1 as their largest component, so that u and v are as large as the inputs.
+        With `mapping`, the origin is where the network's inputs come nearest to 0, for a scaler the data's
+        mean, and the directions have 1 as their largest component, so that u and v are as large as the
+        inputs.
     """
     pair = list(features)
-    directions = np.zeros((2, rest.size))
+    directions = np.zeros((2, fixed.size))
     directions[[0, 1], pair] = 1
-    base = rest.copy()
+    base = fixed.copy()
     base[pair] = 0
     if mapping is None:
         return Plane(directions, base, np.zeros(2), np.ones(2))
     directions, base = directions @ mapping.weights, mapping(base)
     scale = np.abs(directions).max(axis=1)
-    inverse = np.divide(1, scale, where=scale > 0, out=np.zeros(2))  # 0 for a feature that is left out
+    inverse = np.divide(1, scale, where=scale > 0, out=np.zeros(2))  # 0 for a feature that is dropped
     directions *= inverse[:, None]
     nearest = np.linalg.lstsq(directions.T, -base)[0]
     return Plane(directions, base + nearest @ directions, nearest * inverse, scale)
@@ -128,25 +135,27 @@ def plane_of(features: tuple[int, int], rest: NDArray[np.float64], mapping: Affi
 def restricted(
     network: Network, parameters: Array, plane: Plane, label: int | None = None
 ) -> tuple[Network, Array]:
-    """Return the network of a plane's coordinates, and its parameters.
+    """Return a network whose inputs are the coordinates of a plane.
 
     Parameters
     ----------
     network : Network
+        Network of all inputs.
     parameters : array (P,)
-        With batch normalisation folded in.
+        Parameters of the network, batch normalisation folded in.
     plane : Plane
-        Its coordinates become inputs 0 and 1.
+        Plane whose coordinates become inputs 0 and 1.
     label : int, optional
-        Look at this output alone, and make two classes of it: 1 where its score is above 0, else 0.
+        Number of the one output to keep, which decides between two classes: 1 where the score is above 0,
+        else 0. By default all outputs.
 
     Returns
     -------
-    Network
-        In float64 if the plane is mixed: its coordinates may cancel in sums, where float32 loses digits that
-        transformers keep, which compute in float64.
-    array
-        Its parameters.
+    network : Network
+        Network of two inputs. It computes in float64 if the plane is mixed: coordinates may cancel in sums,
+        and float32 would lose digits that transformers, which compute in float64, keep.
+    parameters : array
+        Parameters of that network.
     """
     dims, activations = (2, *network.layers_dim[1:]), network.activations
     if label is not None:
@@ -156,7 +165,7 @@ def restricted(
     new[...] = 0
     W, b = network.weights(parameters), network.biases(parameters)
     if np.array_equal(plane.directions, np.eye(2)) and not plane.base.any():
-        first, fixed = W[0], b[0]  # the very same, so that a picture is what the network predicts
+        first, fixed = W[0], b[0]  # unchanged, so that a picture has the bits of the network's prediction
     else:
         wide = W[0].astype(np.float64)
         first, fixed = plane.directions @ wide, b[0] + plane.base @ wide
@@ -164,7 +173,7 @@ def restricted(
     if label is not None:
         for part in sources:
             part[-1] = part[-1][:, [label]]
-        # Their difference is the score, and infinity stays what it is: 0 times it would be NaN.
+        # The difference of the two scores is the output. Weights of 0 and 1 would turn infinity into NaN.
         sources[0].append(np.array([[-0.5, 0.5]], network.dtype))
         sources[1].append(np.zeros((1, 2), network.dtype))
     for views, values in zip((result.weights(new), result.biases(new)), sources, strict=True):
@@ -174,7 +183,7 @@ def restricted(
 
 
 def joined(members: Sequence[tuple[Network, Array]], votes: bool) -> Committee:
-    """A committee of networks that may differ in their dtypes: the widest is taken for all."""
+    """Return the committee of networks whose dtypes may differ; the widest dtype holds for all."""
     dtype = np.result_type(*(network.dtype for network, _ in members))
     same = []
     for network, parameters in members:

@@ -1,4 +1,4 @@
-"""Decision boundaries as Dask arrays: one task a chunk, painted wherever the scheduler has a core."""
+"""Decision boundaries as Dask arrays: one task per chunk, painted wherever the scheduler has a core."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from fastnn_kernels.compiler.interrupts import held_interrupts
 from ..system.extras import import_extra
 from ..system.threads import Flag, taken_cores
 from ..system.validation import check_count
-from .painters import check_model, make_painter
+from .painters import make_painter
 from .render import centres, check_view
+from .subjects import check_model
 
 if TYPE_CHECKING:
     import dask.array
 
 __all__ = ["boundary_array"]
 
-# Each is a task, of which Dask's schedulers keep a million with effort.
+# Chunks of an array: each is a task, and a million of them strain Dask's schedulers.
 MOST_CHUNKS = 1_000_000
 
 
@@ -38,30 +39,30 @@ def boundary_array(
     fill: Any = None,
     classes: ArrayLike | None = None,
 ) -> dask.array.Array:
-    """What `render_boundary` paints, as a Dask array that is painted when it is computed.
+    """Return the picture of `render_boundary` as a Dask array that is painted when it is computed.
 
-    One task a chunk, on the threads of this process or the workers of a cluster, which `model` goes to once.
-    ``boundary_array(...).to_zarr("boundary.zarr")`` writes it in chunks; needs the extra ``dask``.
+    Every chunk is a task, on the threads of this process or the workers of a cluster, to which `model` is
+    sent once. ``boundary_array(...).to_zarr("boundary.zarr")`` writes the picture in chunks. Requires the
+    extra ``dask``.
 
     Parameters
     ----------
     model, xlim, ylim, size
-        As `render_boundary` takes them.
+        See `render_boundary`.
     chunks : int, default 2048
-        Pixels a side of a chunk.
+        Pixels to a side of a chunk.
     response, method, class_of_interest, features, fill, classes : optional
-        As `render_boundary` takes them; for a function, or a model without `classes_`, `classes` must be
-        given.
+        See `render_boundary`; a function, or a model without `classes_`, requires `classes`.
 
     Returns
     -------
     dask.array.Array (height, width)
-        Rows from ``ylim[0]`` upward: numbers into the model's classes, or a response.
+        Rows from ``ylim[0]`` upward: indices into the model's classes, or a response.
 
     Raises
     ------
     ValueError, TypeError
-        As `render_boundary` does, at once; for more than a million chunks.
+        At once, in the cases of `render_boundary`, and for more than a million chunks.
     ImportError
         If Dask is not installed. The message says how to install it.
 
@@ -86,13 +87,13 @@ def boundary_array(
     if n_chunks > MOST_CHUNKS:
         raise ValueError(
             f"chunks: a picture of {width} x {height} pixels has {n_chunks:,} chunks of {side} x {side}, but "
-            f"Dask bears some {MOST_CHUNKS:,} tasks: choose larger chunks or fewer pixels"
+            f"Dask manages some {MOST_CHUNKS:,} tasks: choose larger chunks or fewer pixels"
         )
     options = {
         "response": response, "method": method, "class_of_interest": class_of_interest, "features": features,
         "fill": fill, "classes": classes, "n_pixels": width * height,
     }  # fmt: skip
-    painter = make_painter(model, **options)  # what is wrong is told here, and not by a worker
+    painter = make_painter(model, **options)  # raises errors here rather than in a worker
     if painter.finds_classes:
         raise ValueError("classes must be known before a chunk is painted: name them with classes=")
     return dask.array.map_blocks(
@@ -112,7 +113,7 @@ def boundary_array(
 def _paint_chunk(
     *, block_info: Any, model: Any, extent: tuple[float, ...], shape: tuple[int, int], options: dict[str, Any]
 ) -> NDArray[Any]:
-    """One chunk, on a worker."""
+    """Return the pixels of one chunk; called in a worker."""
     painter = make_painter(model, **options)
     rows, columns = (slice(*place) for place in block_info[None]["array-location"])
     xs = centres(extent[:2], shape[1]).part(columns.start, columns.stop)
@@ -124,6 +125,6 @@ def _paint_chunk(
     interrupted = Flag()
     with held_interrupts(interrupted.hoist), taken_cores(1):
         painter.paint(xs, ys, target, interrupted)
-    if interrupted():  # by a handler that raises nothing, but the chunk is not whole
+    if interrupted():  # a handler of signals may raise nothing, but the chunk is incomplete
         raise KeyboardInterrupt
     return target

@@ -1,4 +1,4 @@
-"""Both sides of painting: what a committee says at the pixels of a rectangle, by kernels or the reference."""
+"""Grids: the evaluation of a committee at the pixels of a rectangle, by kernels or by the reference."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from numpy.typing import NDArray
 from ..network.description import aligned_empty
 from .committee import Committee
 
-__all__ = ["Grid", "NumbaGrid", "NumpyGrid", "Tally"]
+__all__ = ["Grid", "NumbaGrid", "NumpyGrid", "Tally", "make_grid"]
 
 Array = NDArray[Any]
 
 # Squares that are bounded together: rows of a few cache lines.
 BATCH = 64
-# Squares that the picture is divided into to begin with, and those that are evaluated, in pixels a side.
+# Pixels to a side of the squares that division begins with, and of those that are evaluated.
 LARGEST_SQUARE, SMALLEST_SQUARE = 512, 8
-# Squares of a list, between two looks for Ctrl-C; and operations in between, by kernels and by NumPy.
+# Squares of a list, and operations by kernels and by NumPy, between two checks for Ctrl-C.
 MOST_SQUARES = 4096
 CALL_OPERATIONS, NUMPY_OPERATIONS = 2e9, 2e7
 
 
 class Tally(NamedTuple):
-    """What was done to paint pixels, and the seconds it took."""
+    """The work that pixels took: numbers of squares and pixels, and seconds."""
 
     cells_bounded: int = 0
     points_evaluated: int = 0
@@ -37,32 +37,49 @@ class Tally(NamedTuple):
     filling: float = 0.0
 
     def __add__(self, other: Any) -> Tally:
+        """Return the sum of two tallies."""
         return Tally(*(a + b for a, b in zip(self, other, strict=True)))
 
 
 class Grid(ABC):
-    """A side's way to paint a committee. Coordinates of pixels are arrays of its dtype.
+    """The evaluation of a committee at the points of a grid.
 
-    Targets (len(ys), len(xs)) are C-contiguous and overwritten. `call_operations` are as many as a call
-    should take at the most, so that Ctrl-C is heard.
+    Coordinates of columns and rows, `xs` and `ys`, are arrays of the committee's dtype. Targets
+    (len(ys), len(xs)) are C-contiguous and overwritten. A call should take `call_operations` at the most, so
+    that Ctrl-C is noticed in between.
     """
 
     call_operations: float
 
     @abstractmethod
     def classes(self, xs: Array, ys: Array, target: Array) -> None:
-        """The class at every pixel, as a number."""
+        """Fill the target with the numbers of the classes."""
 
     @abstractmethod
     def values(self, response: str, which: int, xs: Array, ys: Array, target: Array) -> None:
-        """A response at every pixel: one of ``fastnn.reference.grid.RESPONSES``, of the class `which`."""
+        """Fill the target with a response.
+
+        Parameters
+        ----------
+        response : str
+            One of ``fastnn.reference.grid.RESPONSES``.
+        which : int
+            Number of the class whose probability is a response.
+        xs, ys : array
+            Coordinates.
+        target : array
+            Target of the committee's dtype.
+        """
 
     @abstractmethod
     def certified(self, xs: Array, ys: Array, target: Array, stopped: Callable[[], bool]) -> Tally:
-        """What `classes` paints, by squares in which one class provably wins."""
+        """Fill the target as `classes` does, by way of squares in which one class provably wins.
+
+        Once `stopped` returns True, the target may be left incomplete.
+        """
 
     def unproven(self, xs: Array, ys: Array, size: int) -> Iterator[NDArray[np.int64]]:
-        """Find the blocks of a lattice that may hold points of two classes.
+        """Yield the blocks of a lattice that may hold points of two classes.
 
         Parameters
         ----------
@@ -76,12 +93,11 @@ class Grid(ABC):
         Yields
         ------
         array (n, 2)
-            Row and column of the lower left points of n blocks. Blocks that share an edge share the points on
-            it, so that in every square of a block that is not among them `classes` paints all corners with
-            one class.
+            Row and column of the lower left points of n blocks. Blocks share the points on a common edge, so
+            that in every square of any other block `classes` gives all corners one class.
         """
-        # Every inner point comes twice, as the end of a square and the beginning of the next: so squares of
-        # pixels that do not overlap are blocks that share their edges.
+        # Blocks share their edges, squares of pixels do not overlap: every inner point comes twice, as the
+        # end of one square and the beginning of the next.
         xs, ys = np.repeat(xs, 2)[1:-1], np.repeat(ys, 2)[1:-1]
         squares = _first_squares(xs, ys, 2 * size, max(xs.size, ys.size))
         for _, left, _ in self._divided(xs, ys, squares, 2 * size, lambda: False):
@@ -92,22 +108,27 @@ class Grid(ABC):
     def _divided(
         self, xs: Array, ys: Array, squares: Array, leaf: int, stopped: Callable[[], bool]
     ) -> Iterator[tuple[Any, Any, int]]:
-        """Divide squares (n, 3) of a picture into those that one class wins and those that are as small as
-        `leaf` pixels.
+        """Divide squares (n, 3) of a picture until one class wins a square or its side is `leaf` pixels.
 
-        Yields a list of the former, with their classes for a fourth column, a list of the latter, both
-        overwritten by the next ones, and how many squares were bounded to find them.
+        Yields
+        ------
+        won : array (n_won, 4)
+            Squares that one class wins, with the class in the fourth column; overwritten by the next ones.
+        left : array (n_left, 3)
+            Squares with `leaf` pixels a side; overwritten by the next ones.
+        n_bounded : int
+            Number of squares that were bounded.
         """
 
 
 class NumbaGrid(Grid):
-    """The kernels."""
+    """The evaluation by compiled kernels."""
 
     call_operations = CALL_OPERATIONS
 
     def __init__(self, committee: Committee) -> None:
         from fastnn_kernels import bound, grid, quadtree
-        from fastnn_kernels.committee import Committee as Networks
+        from fastnn_kernels.committee import Committee as KernelCommittee
         from fastnn_kernels.committee import placed
         from fastnn_kernels.layer import forward_table
 
@@ -130,11 +151,11 @@ class NumbaGrid(Grid):
                 np.abs(W, out=size)
             at += parameters.size
         table = forward_table(activations, committee.dtype)
-        self._networks = Networks(table, np.concatenate(plans), np.array(first), flat, magnitudes)
+        self._networks = KernelCommittee(table, np.concatenate(plans), np.array(first), flat, magnitudes)
         self._n_units = max(network.layout.n_units for network, _ in committee.members)
 
     def _workspace(self, n_columns: int) -> tuple[Array, Array, Array]:
-        """A tile of pixels, what its units take, and the sums of the votes."""
+        """Return buffers for a tile of pixels, for its units, and for the sums of the votes."""
         width = min(network.tile_width(n_columns) for network, _ in self._committee.members)
         dtype, n_classes = self._committee.dtype, self._committee.n_classes
         return (
@@ -144,18 +165,21 @@ class NumbaGrid(Grid):
         )
 
     def classes(self, xs: Array, ys: Array, target: Array) -> None:
+        """Fill the target with the numbers of the classes."""
         kernel = self._grid.grid_classes(self._committee.votes)
         kernel(self._networks, xs, ys, *self._workspace(xs.size), target)
 
     def values(self, response: str, which: int, xs: Array, ys: Array, target: Array) -> None:
+        """Fill the target with a response."""
         kernel = self._grid.grid_values(response)
         kernel(self._networks, xs, ys, which, *self._workspace(xs.size), target)
 
     def certified(self, xs: Array, ys: Array, target: Array, stopped: Callable[[], bool]) -> Tally:
+        """Fill the target by way of squares, and look at `stopped` between calls of kernels."""
         evaluate = self._quadtree.evaluate(self._committee.votes)
         tile, units, sums = self._workspace(MOST_SQUARES)
         places, row = np.empty((2, tile.size // 2), np.int64), np.empty((1, tile.size // 2), target.dtype)
-        # Squares that are evaluated in a call.
+        # Squares of a call of `evaluate`.
         step = max(1, int(CALL_OPERATIONS / (SMALLEST_SQUARE**2 * self._committee.operations)))
         tally, began = Tally(), time.perf_counter()
         squares = _first_squares(xs, ys, SMALLEST_SQUARE, LARGEST_SQUARE)
@@ -184,7 +208,7 @@ class NumbaGrid(Grid):
         table = self._bound.bounds_table(committee.activations, dtype)
         bounded = self._networks._replace(activations=table)
         n_levels = int(squares[0, 2] // leaf).bit_length()
-        # The deepest are divided first: of every level above at most three quarters of a batch wait.
+        # The smallest squares are divided first: of every larger size at most three quarters of a batch wait.
         waiting = np.empty((len(squares) + 4 * BATCH * (n_levels + 1), 3), np.int64)
         waiting[: len(squares)] = squares
         won, left = np.empty((MOST_SQUARES, 4), np.int64), np.empty((MOST_SQUARES, 3), np.int64)
@@ -195,7 +219,7 @@ class NumbaGrid(Grid):
             *(aligned_empty(n_classes * BATCH, dtype).reshape(n_classes, BATCH) for _ in range(4))
         )
         taken = np.empty((BATCH, 3), np.int64)
-        # Batches that are bounded in a call, each cell for about four pixels.
+        # Batches of a call of `subdivide`: to bound a square costs as much as about four pixels.
         most = max(1, int(CALL_OPERATIONS / (4 * BATCH * committee.operations)))
         names = self._quadtree
         while counts[names.WAITING] and not stopped():
@@ -205,7 +229,7 @@ class NumbaGrid(Grid):
 
 
 class NumpyGrid(Grid):
-    """The reference."""
+    """The evaluation by the reference."""
 
     call_operations = NUMPY_OPERATIONS
 
@@ -219,14 +243,17 @@ class NumpyGrid(Grid):
         ]
 
     def classes(self, xs: Array, ys: Array, target: Array) -> None:
+        """Fill the target with the numbers of the classes."""
         with _quiet():
             self._grid.grid_classes(self._networks, self._votes, xs, ys, target)
 
     def values(self, response: str, which: int, xs: Array, ys: Array, target: Array) -> None:
+        """Fill the target with a response."""
         with _quiet():
             self._grid.grid_values(self._networks, response, xs, ys, which, target)
 
     def certified(self, xs: Array, ys: Array, target: Array, stopped: Callable[[], bool]) -> Tally:
+        """Fill the target by way of squares, and look at `stopped` between their sizes."""
         tally, began = Tally(), time.perf_counter()
         squares = _first_squares(xs, ys, SMALLEST_SQUARE, LARGEST_SQUARE)
         for won, left, n_bounded in self._divided(xs, ys, squares, SMALLEST_SQUARE, stopped):
@@ -255,6 +282,22 @@ class NumpyGrid(Grid):
             yield won, left, n_bounded
 
 
+# Grids by the names of backends.
+GRIDS: dict[str, Callable[[Committee], Grid]] = {"numba": NumbaGrid, "numpy": NumpyGrid}
+
+
+def make_grid(backend: str, committee: Committee) -> Grid:
+    """Return the grid that evaluates a committee.
+
+    Parameters
+    ----------
+    backend : str
+        Name of the backend, one of ``fastnn.engine.backends.BACKENDS``.
+    committee : Committee
+    """
+    return GRIDS[backend](committee)
+
+
 def _first_squares(xs: Array, ys: Array, smallest: int, largest: int) -> NDArray[np.int64]:
     """Return squares (N, 3) that cover all pixels: row, column and size, `smallest` times a power of 2."""
     size = smallest
@@ -265,4 +308,5 @@ def _first_squares(xs: Array, ys: Array, smallest: int, largest: int) -> NDArray
 
 
 def _quiet() -> Any:
+    """Return a context without NumPy's warnings: overflow is part of the arithmetic."""
     return np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore")

@@ -11,24 +11,25 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..system.threads import available_cores
 from ..system.validation import check_count, check_flag, real_array, shown
-from .painters import Painter, check_model, make_painter
+from .painters import Painter, make_painter
 from .render import Axis, check_limits, render
 from .sinks import Rect, Sink
+from .subjects import check_model
 from .tracing import Squares, mixed_squares, placed, trace
 
 __all__ = ["boundary_lines"]
 
 Array = NDArray[Any]
 
-# Tolerances of a side, unless they are given.
+# Default tolerances to a side of the rectangle.
 TOLERANCES = 2000
-# Squares of a side at most: the coordinates of all columns and rows are held in memory.
+# Limit of the squares to a side: the coordinates of all columns and rows are held in memory.
 MOST_SQUARES = 10_000_000
 # Squares to a side of the blocks that are painted: few enough to stay in a cache.
 BLOCK = 512
 # Points that are painted in a minute or two.
 MOST_POINTS = 1e11
-# Memory that a square takes which a line runs through, at most, while lines are traced.
+# Upper bound of the bytes per mixed square while lines are traced.
 SQUARE_BYTES = 500
 
 
@@ -45,64 +46,63 @@ def boundary_lines(
     n_threads: int | None = None,
     progress: bool = False,
 ) -> dict[tuple[Any, Any], list[NDArray[np.float64]]]:
-    """The lines between the regions a model decides for, in a rectangle.
+    """Trace the lines between the regions of a model's classes in a rectangle.
 
-    The model is asked at the points of a lattice whose squares have the tolerance as their sides; where a
-    line crosses an edge of a square, the place is found by bisection; points that do
-    not change a line by more than the tolerance are left out.
+    The model is evaluated at the points of a lattice whose squares have the tolerance as their sides. Where a
+    line crosses an edge of a square, the crossing is found by bisection. Points that do not change a line by
+    more than the tolerance are dropped.
 
     Parameters
     ----------
     model : Model, estimator, ensemble or callable
-        As `render_boundary` takes it. In a large lattice, networks of fastnn are only looked at along the
-        boundary: time and memory grow with its length, in tolerances. What is not fastnn's is asked at the
-        whole lattice, 4 million points by default.
+        Anything that `render_boundary` takes. In a large lattice, networks of fastnn are evaluated along the
+        boundary alone: time and memory grow with its length in tolerances. Models of other libraries are
+        evaluated on the whole lattice, 4 million points by default.
     xlim, ylim : (float, float)
-        The rectangle's edges.
+        Edges of the rectangle.
     tolerance : float or (float, float), optional
-        The greatest distance of the lines from the boundary, in the units of the data. Two numbers are for x
-        and y, whose units may differ: distances are then in them, and at most 1. By default 1/2000 of the
+        Largest distance of the lines from the boundary, in the units of the data. Two numbers are the units
+        of x and y, which may differ: in these units the distance is at most 1. By default 1/2000 of the
         rectangle's sides. Regions that are smaller or narrower than the tolerance may be missed.
     class_of_interest : label, optional
-        For a model of several labels: the number of the one that is looked at.
+        For a model of several labels: the number of the label to trace.
     features : (int, int) or (str, str), optional
-        The features along x and y, where the model has more than two. By default the first two.
+        Features along x and y, if the model has more than two. By default the first two.
     fill : float or array-like (n_features,), optional
         Values of the other features.
     classes : array-like, optional
-        The classes of a function, or of a model that does not tell them. By default those that come up.
+        Classes of a function, or of a model without `classes_`. By default the classes that are predicted.
     n_threads : int, optional
         Threads that evaluate a network; all available cores by default.
     progress : bool, default False
-        Show a bar.
+        Show a progress bar.
 
     Returns
     -------
     dict of (label, label) to list of array (n, 2)
-        By pairs of classes that touch, in the order of the classes: the lines between them, as points. On the
-        left of a line is the first of the two. A closed line ends with the point that it began with; others
-        begin and end at the rectangle's edges and where three or more classes meet. Of one class alone, none.
+        Lines by the pairs of classes that touch, both in the order of the classes. The first class of a pair
+        lies on the left of a line. A closed line ends with its first point; other lines begin and end at the
+        rectangle's edges and where three or more classes meet. Empty for a single class.
 
     Raises
     ------
     ValueError
-        For empty or reversed limits, a tolerance that is not above 0, a model of regression, features that
-        there are not. For a tolerance that is too small: it divides a side into more than 10 million squares,
-        or there are more than 10^11 points to be looked at, those of the whole lattice or, of a network, near
-        the boundary.
+        For empty or reversed limits, a tolerance that is not above 0, a regression model, and unknown
+        features. For a tolerance so small that it divides a side into more than 10 million squares, or that
+        more than 10^11 points must be evaluated, of the whole lattice or, for a network, near the boundary.
     TypeError
         For a model that cannot predict.
     MemoryError
-        For lines that are longer, in tolerances, than there is memory for.
+        For lines that are longer, in tolerances, than the free memory can hold.
 
     Notes
     -----
-    Marching squares [1]_ for any number of classes, simplified as by Douglas and Peucker. In a square whose
-    corners are of two classes crosswise, the class in its middle is the one that is connected.
+    The algorithm is marching squares [1]_ for any number of classes, with the simplification of Douglas and
+    Peucker. In a square around whose corners two classes alternate, the class in the middle is connected.
 
-    Blocks of the lattice in which a network provably gives all points one class, by the bounds that
-    `render_boundary` has for ``method="certified"``, hold no line and are left out; the lines are those of
-    the whole lattice.
+    Blocks of the lattice in which a network provably gives all points one class, by the bounds of
+    ``render_boundary(method="certified")``, hold no line and are skipped; the lines are those of the whole
+    lattice.
 
     References
     ----------
@@ -141,7 +141,7 @@ def boundary_lines(
     assert labels is not None
     numbers = np.arange(len(labels))
     if painter.finds_classes:
-        # They are numbered as they came up.
+        # Classes are numbered in the order they were found: sort them.
         numbers[np.argsort(labels)] = np.arange(len(labels))
     by_pair: dict[tuple[int, int], list[NDArray[np.float64]]] = {}
     for line in lines:
@@ -154,7 +154,7 @@ def boundary_lines(
 
 
 def _counts(tolerance: Any, xlim: tuple[float, float], ylim: tuple[float, float]) -> tuple[int, int]:
-    """How many squares there are to a side."""
+    """Return the numbers of squares along x and y."""
     if tolerance is None:
         return TOLERANCES, TOLERANCES
     try:
@@ -173,11 +173,13 @@ def _counts(tolerance: Any, xlim: tuple[float, float], ylim: tuple[float, float]
 
 
 def _blocks(painter: Painter, xs: Array, ys: Array, tolerance: Any) -> tuple[list[Rect], int]:
-    """Find the blocks of a lattice that must be painted, which share the points on their edges, and count the
-    points in all of them."""
+    """Return the blocks of a lattice that must be painted, and the number of points in them.
+
+    Blocks share the points on their common edges.
+    """
     parts, n_points = [], 0
     for corners in painter.unproven(xs, ys, BLOCK):
-        # Bottom, top, left, right.
+        # Columns: bottom, top, left, right.
         ends = np.minimum(corners + BLOCK + 1, [ys.size, xs.size])
         parts.append(np.stack([corners, ends], axis=2).reshape(-1, 4))
         n_points += int((ends - corners).prod(axis=1).sum())
@@ -185,13 +187,13 @@ def _blocks(painter: Painter, xs: Array, ys: Array, tolerance: Any) -> tuple[lis
             raise ValueError(
                 f"tolerance is too small: {tolerance!r} divides the rectangle into "
                 f"{(xs.size - 1) * (ys.size - 1):.3g} squares, and more than {MOST_POINTS:.0e} points that "
-                "must be looked at take minutes: choose a larger one, or smaller rectangles"
+                "must be evaluated take minutes: choose a larger one, or smaller rectangles"
             )
     return [Rect(*place) for part in parts for place in part.tolist()], n_points
 
 
 class _SquaresSink(Sink):
-    """Keeps, of blocks of a lattice, the squares of more than one class."""
+    """The mixed squares in blocks of a lattice."""
 
     def __init__(self, rects: list[Rect], tolerance: Any) -> None:
         self._rects, self._tolerance = rects, tolerance

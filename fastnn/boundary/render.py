@@ -1,8 +1,8 @@
-"""Decision boundaries as pictures of any size.
+"""Rendering of decision boundaries: from a model to a picture of any size.
 
-The way from a model to a picture: a *painter* says what is at the pixels of a rectangle (``painters.py``), a
-*sink* says which rectangles it wants and takes them to where the picture goes (``sinks/``), and `render`
-runs between the two on all cores, holding a few rectangles at a time.
+A *painter* computes the pixels of a rectangle (``painters.py``). A *sink* names the rectangles that it wants
+and writes their pixels to an array or a file (``sinks/``). `render` passes rectangles from the one to the
+other on all cores and holds a few of them at a time.
 """
 
 from __future__ import annotations
@@ -11,10 +11,7 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import closing, nullcontext
-from dataclasses import dataclass, field
-from os import PathLike
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,222 +21,28 @@ from fastnn_kernels.compiler.interrupts import deliver_interrupts, held_interrup
 from ..system.progress import progress_bar
 from ..system.threads import Flag, available_cores, in_turn, taken_cores
 from ..system.validation import check_count, check_flag, check_memory, check_number, shown
-from .colours import check_colouring, region_colours, response_colours
+from .colours import check_colouring
 from .grids import Tally
-from .painters import PORTION_POINTS, Painter, check_model, make_painter
-from .sinks import ArraySink, FileSink, Picture, PngCoding, Rect, Sink, check_coloured, open_sink, save_pixels
+from .image import BoundaryImage, RenderStats, describe_picture
+from .painters import PORTION_POINTS, Painter, make_painter
+from .sinks import ArraySink, FileSink, Rect, Sink, check_coloured, open_sink
+from .subjects import check_model
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-__all__ = ["BoundaryImage", "RenderStats", "render_boundary"]
+__all__ = ["Axis", "centres", "check_limits", "check_size", "check_view", "render", "render_boundary"]
 
 Array = NDArray[Any]
 
-# Pixels of a side of the picture that a notebook shows: more than a screen has room for.
-SHOWN_PIXELS = 1024
-# By how many times the longer side of a picture has more pixels than the shorter at the most, unless both are
-# given. Sides of a rectangle whose lengths differ by more have different units.
+# Largest ratio of the sides in pixels, unless both are given: sides of a rectangle whose lengths differ by
+# more have different units.
 MOST_ELONGATED = 8
-# Pixels a second that are never exceeded, far from a boundary: by a thread, and by somebody else's model.
+# Upper bounds of the pixels painted a second, far from a boundary: by one thread, and by a model of another
+# library.
 FASTEST_NETWORK, FASTEST_OTHER = 2e9, 2e7
 # Days that a picture may take at that rate.
 MOST_DAYS = 3
-# Threads of a picture: no more than there are cores paint at a time, and each is started.
+# Limit of the threads of a picture: all of them are started, though no more paint at a time than there are
+# cores.
 MOST_THREADS = 256
-
-
-@dataclass(frozen=True)
-class RenderStats:
-    """What a picture took.
-
-    Attributes
-    ----------
-    method : str
-        "dense", "certified", or "certified, then dense" where the bounds did not close.
-    points : int
-        Pixels of the picture.
-    points_evaluated : int
-        Pixels that the model was evaluated at.
-    points_filled : int
-        Pixels in squares in which one class provably wins.
-    cells_bounded : int
-        Squares that were looked at for that.
-    n_threads : int
-        Threads that painted.
-    seconds : dict of str to float
-        Of "bounding", "evaluating", "filling" and "writing", summed over the threads; and "total", which
-        passed meanwhile, compiling included if kernels had to be compiled first.
-    folded : str
-        The transformers of a pipeline that were folded into the first layer of its network, such as
-        "StandardScaler, PCA"; or why the pipeline was asked as it is, such as "not folded: PolynomialFeatures
-        is not known to be affine". Empty where there was nothing to fold.
-    """
-
-    method: str
-    points: int
-    points_evaluated: int
-    points_filled: int
-    cells_bounded: int
-    n_threads: int
-    seconds: dict[str, float] = field(default_factory=dict)
-    folded: str = ""
-
-
-class BoundaryImage:
-    """A picture of a decision boundary, made by `render_boundary`. Notebooks show it.
-
-    Attributes
-    ----------
-    data : array (height, width) or None
-        Rows from the lower edge upward, values at the pixels' centres: numbers into `classes`, or a response.
-        None where the picture went to a file.
-    extent : (float, float, float, float)
-        Its edges: left, right, bottom, top, as matplotlib's ``imshow`` takes them with ``origin="lower"``.
-    classes : array (n_classes,) or None
-        The classes; None for a response.
-    stats : RenderStats
-        What it took.
-    response : str
-        What the pixels hold, as `render_boundary` was told.
-    path : pathlib.Path or None
-        The file that the picture went to.
-    is_bounded : bool
-        False for margins of a decision function, which may be above 1; other responses are from 0 to 1.
-    colours, cmap
-        The colours that `render_boundary` was given, or None: `save` and `plot` take them unless they are
-        given others.
-
-    Examples
-    --------
-    >>> import fastnn
-    >>> image = fastnn.render_boundary(lambda points: points[:, 0] > 0.5, (0, 1), (0, 1), size=4)
-    >>> image.data[0], image.classes
-    (array([0, 0, 1, 1], dtype=uint8), array([False,  True]))
-    >>> image.extent
-    (0.0, 1.0, 0.0, 1.0)
-    """
-
-    def __init__(
-        self,
-        data: Array | None,
-        extent: tuple[float, float, float, float],
-        classes: Array | None,
-        stats: RenderStats,
-        response: str = "class",
-        path: Path | None = None,
-        is_bounded: bool = True,
-        colours: Any = None,
-        cmap: Any = None,
-    ) -> None:
-        self.data, self.extent, self.classes, self.stats = data, extent, classes, stats
-        self.response, self.path, self.is_bounded = response, path, is_bounded
-        self.colours, self.cmap = colours, cmap
-
-    def save(self, path: str | PathLike[str], *, colours: Any = None, cmap: Any = None) -> None:
-        """Write the picture to a file.
-
-        Parameters
-        ----------
-        path : str or path
-            The suffix says what is written: ``.png``, ``.tif`` or ``.tiff``, ``.zarr``, ``.dzi`` (a pyramid
-            of tiles, and a page that shows it), ``.svg`` or ``.pdf`` (the regions and the lines between them
-            as shapes); see the Notes of `render_boundary`.
-        colours : sequence, mapping, str or Colormap, optional
-            Colours of the classes, as `render_boundary` takes them and by default those that it was given.
-        cmap : str or Colormap, optional
-            Colormap of a response, by default the one that `render_boundary` was given.
-
-        Raises
-        ------
-        ValueError
-            For another suffix, a folder that is not there, a picture that went to a file already, colours
-            that are none or not as many as the classes, or that are given for a file that shows none, margins
-            of a decision function in a format that holds numbers from 0 to 1.
-        ImportError
-            For ``.tif`` without tifffile, ``.zarr`` without zarr. The message says how to install them.
-        """
-        data = self._pixels("save it")
-        check_colouring(self.response, colours, cmap)
-        picture = self._picture(data, colours, cmap)
-        check_coloured(path, picture, colours, cmap)
-        save_pixels(data, path, picture)
-
-    def plot(
-        self,
-        ax: Axes | None = None,
-        X: ArrayLike | None = None,
-        y: ArrayLike | None = None,
-        *,
-        colours: Any = None,
-        cmap: Any = None,
-    ) -> Axes:
-        """Draw the picture with matplotlib.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, optional
-            Where to draw; the current axes by default.
-        X : array-like (n, 2), optional
-            Samples to draw on it.
-        y : array-like (n,), optional
-            Their classes.
-        colours : sequence, mapping, str or Colormap, optional
-            Colours of the classes, as `render_boundary` takes them and by default those that it was given.
-            Samples have them, and regions are pale versions. Where y has labels that are none of `classes`,
-            a sequence is in the sorted order of all.
-        cmap : str or Colormap, optional
-            Colormap of a response, by default the one that `render_boundary` was given, else "gray".
-
-        Returns
-        -------
-        matplotlib Axes
-
-        Raises
-        ------
-        ValueError
-            For a picture that went to a file, X without y, labels that cannot be the model's, and colours
-            that are none or not as many as the classes.
-        """
-        from ..plotting.boundary import draw_image
-
-        self._pixels("draw it")
-        return draw_image(self, ax, X, y, colours, cmap)
-
-    def _repr_png_(self) -> bytes | None:
-        """Return a PNG of at most 1024 pixels a side, in the colours of a saved one; None without `data`."""
-        if self.data is None:
-            return None
-        stride = -(-max(self.data.shape) // SHOWN_PIXELS)
-        pixels = self.data[::-stride, ::stride] if stride > 1 else self.data[::-1]
-        if self.classes is not None:
-            pixels = pixels.astype(np.min_scalar_type(len(self.classes) - 1))
-        elif not self.is_bounded:
-            least = np.finfo(pixels.dtype).tiny
-            pixels = pixels / pixels.max(initial=least, where=np.isfinite(pixels))
-        picture = self._picture(pixels, is_bounded=True)
-        return PngCoding(picture, grey_bits=16).file(np.ascontiguousarray(pixels))
-
-    def _picture(
-        self, pixels: Array, colours: Any = None, cmap: Any = None, is_bounded: bool | None = None
-    ) -> Picture:
-        """Describe pixels of this picture for a file, in its own colours unless others are given."""
-        return _picture(
-            (pixels.shape[1], pixels.shape[0]), pixels.dtype, self.extent, self.classes,
-            self.is_bounded if is_bounded is None else is_bounded,
-            self.colours if colours is None else colours, self.cmap if cmap is None else cmap,
-        )  # fmt: skip
-
-    def _pixels(self, purpose: str) -> Array:
-        if self.data is None:
-            raise ValueError(f"the picture is in {self.path}: render it without out= to {purpose}")
-        return self.data
-
-    def __repr__(self) -> str:
-        stats = self.stats
-        where = f", path={str(self.path)!r}" if self.path else ""
-        size = "" if self.data is None else f"{self.data.shape[1]} x {self.data.shape[0]}, "
-        return f"BoundaryImage({size}{stats.method}, {stats.seconds['total']:.3g} s{where})"
 
 
 def render_boundary(
@@ -265,58 +68,58 @@ def render_boundary(
     Parameters
     ----------
     model : Model, estimator, ensemble or callable
-        A `Model` of a loss of classes, one of fastnn's classifiers, any classifier with scikit-learn's
-        methods, or a function that takes an (n, n_features) array and gives a class for every row. What is
-        not fastnn's is asked for some 65,000 points at a time. A pipeline or fitted search of scikit-learn
-        that ends in one of fastnn's classifiers is painted as that is, if the transformers before it are
-        affine, such as scalers, `PCA` and selections of columns: see ``stats.folded``.
+        A `Model` with a loss of classes, one of fastnn's classifiers, any classifier with scikit-learn's
+        methods, or a function that takes an (n, n_features) array and returns a class for every row. Models
+        of other libraries predict some 65,000 points at a time. A pipeline or fitted search of scikit-learn
+        that ends in one of fastnn's classifiers is painted like that classifier, if the transformers before
+        it are affine, such as scalers, `PCA` and selections of columns: see ``stats.folded``.
     xlim, ylim : (float, float)
-        The picture's edges.
+        Edges of the picture.
     size : int or (int, int), default 1024
-        Pixels: (width, height), or those of the longer side as one number. The shorter side then has as many
-        in proportion, so that pixels are square, but at least an eighth: sides whose lengths differ by more
-        have different units.
+        Pixels: (width, height), or the longer side alone. The shorter side is then in proportion, so that
+        pixels are square, but at least an eighth of the longer one: sides whose lengths differ by more have
+        different units.
     response : {"class", "probability", "confidence", "margin"}, default "class"
-        What the pixels hold: the number of the class; the probability of one class; that of the class decided
-        for; or by how much that is above the next one. The probability of an ensemble is the members' mean.
-        The margin of a model that has `decision_function` and no `predict_proba`, such as scikit-learn's SVC,
-        is that of its scores: by how much the highest is above the next one, or, of two classes, how far the
-        score is from 0. It may be above 1.
+        Content of the pixels: the number of the predicted class; the probability of one class; the
+        probability of the predicted class; or the difference between that and the second highest. The
+        probability of an ensemble is the members' mean. For a model that has `decision_function` and no
+        `predict_proba`, such as scikit-learn's SVC, the margin is the difference between the two highest
+        scores, or with two classes the distance of the score from 0; it may be above 1.
     method : {"auto", "dense", "certified"}, default "auto"
         "dense" evaluates every pixel. "certified" divides the picture into squares, proves by bounds that one
-        class wins all over a square, fills it, and evaluates only what is left along the boundary: the same
-        picture, bit for bit (with ``backend="numpy"`` up to rounding), at a cost that grows with the
-        boundary's length. "auto" does that where it pays:
-        for classes, networks of fastnn and large pictures; it goes over to "dense" where the bounds do not
-        close.
+        class wins all over a square, fills it, and evaluates only the pixels that remain along the boundary:
+        the same picture, bit for bit (with ``backend="numpy"`` up to rounding), at a cost that grows with the
+        boundary's length. "auto" does so for classes, networks of fastnn and large pictures, and changes to
+        "dense" where the bounds prove too little.
     class_of_interest : label, optional
-        The class that the probability is of; by default the second of two. For a model of several labels,
-        each of which a sample has or has not: the number of the label that is looked at.
+        Class whose probability is rendered; by default the second of two. For a model of several labels,
+        each of which a sample has or has not: the number of the label to render.
     features : (int, int) or (str, str), optional
-        The features along x and y, by number or, where the model knows names, by name. By default the first
-        two.
+        Features along x and y, by number or, where the model knows names, by name. By default the first two.
     fill : float, array-like (n_features,), or mapping of names, optional
-        Values of the other features; needed where the model has more than two. A pandas Series is taken by
-        its names where the model knows names.
+        Values of the other features; required if the model has more than two. The names of a pandas Series
+        count where the model knows names.
     classes : array-like, optional
-        The classes of a function, or of a model without `classes_`; they are numbered in sorted order. By
-        default those that come up, which with `out` nobody knows in time: there it is needed.
+        Classes of a function, or of a model without `classes_`; they are numbered in sorted order. By default
+        the classes that are predicted. These are not known in time for `out`, which requires the argument.
     n_threads : int, optional
-        Threads that paint and encode; all available cores by default. Somebody else's model is asked by one.
+        Threads that paint and encode; all available cores by default. A model of another library is called
+        from one thread.
     progress : bool, default False
-        Show a bar.
+        Show a progress bar.
     out : array, str or path, optional
-        Where the picture goes: an array or a ``numpy.memmap`` (height, width) that holds its values; or a
-        file, written while it is painted, in bounded memory: ``.png``, ``.tif``, ``.zarr``, ``.svg`` or
-        ``.pdf`` (the regions and the lines between them as shapes), or ``.dzi``, a pyramid of tiles with a
-        page that shows it in a browser; see Notes.
+        Destination: an array or a ``numpy.memmap`` (height, width) that can hold the values; or a file, which
+        is written during painting, in bounded memory: ``.png``, ``.tif``, ``.zarr``, ``.svg`` or ``.pdf``
+        (the regions and the lines between them as shapes), or ``.dzi``, a pyramid of tiles with a page that
+        shows it in a browser; see Notes.
     colours : sequence, mapping, str or Colormap, optional
         Colours of the classes, each as matplotlib takes it, and opaque: one a class in the order of
         `classes`; a mapping of labels to colours, which may have more labels; or a colormap or its name, of
         which a qualitative one, as "Set2", gives its colours in order, and another, as "viridis", evenly
-        spaced ones from end to end. Files have exactly these colours, and `BoundaryImage.plot` pale versions
-        under samples. By default "tab10", or "turbo" for more than 10 classes, pale in files too. Where the
-        classes are those that come up, their number is compared when the picture is saved or drawn.
+        spaced ones from end to end. Files have exactly these colours, and `BoundaryImage.plot` paler ones
+        under samples. By default "tab10", or "turbo" for more than 10 classes, paler in files too. Where the
+        classes are those that are predicted, the number of colours is checked when the picture is saved or
+        drawn.
     cmap : str or Colormap, optional
         Colormap of a response, or its name: 0 has its first colour and 1 its last. In files, it is for
         ``.png`` and ``.dzi``. By default a response is grey.
@@ -329,30 +132,30 @@ def render_boundary(
     ------
     ValueError
         For empty or reversed limits, a size below 1 or of more pixels than can be written within days, a
-        model of regression, responses and methods that do not go together, features that there are not, an
-        `out` that does not fit, colours that are none, not as many as the classes, or given for a file that
-        shows none.
+        regression model, a response and a method that do not go together, unknown features, an `out` that
+        does not fit, invalid colours, a wrong number of colours, and colours for a format that stores none.
     TypeError
-        For a model that cannot predict, as where the arguments have another order.
+        For a model that cannot predict, as when the arguments are in another order.
     MemoryError
-        At once, for a picture that the memory does not hold.
+        At once, for a picture that does not fit into the free memory.
     ImportError
-        For ``.tif`` without tifffile, ``.zarr`` without zarr. The message says how to install them.
+        For ``.tif`` without tifffile and ``.zarr`` without zarr. The message says how to install them.
     KeyboardInterrupt
         Within a fraction of a second of Ctrl-C; no half-written file is left.
 
     Notes
     -----
-    Files are moved to their names when they are whole, and replace older pictures of the same name; a
-    process that is killed before leaves a hidden folder, `.fastnn-...`, beside them, which goes when the
-    next picture is written there. Their first row is the highest, as image files have it, but for Zarr,
-    whose rows are those of `data`. Classes have a colour each, up to 256 of them (in ``.svg`` and ``.pdf``
-    all); a response is grey, in ``.png`` with 16 bits, 0 for 0 and 65535 for 1, or with `cmap` in up to 256
-    colours, and in ``.tif`` and ``.zarr`` it is a float; margins of a decision function, which may be above
-    1, go to these two alone. The page of a ``.pdf`` is 8 inches along the longer side. Beside ``NAME.dzi``
-    stand the tiles, ``NAME_files``, and the page, ``NAME.html``; an address that ends in
-    ``#x=0.5&y=1&zoom=8`` opens it there. Pillow opens more than 178 million pixels once
-    ``PIL.Image.MAX_IMAGE_PIXELS = None``.
+    A file is moved to its name when it is complete, and replaces an older picture of the same name. A process
+    that is killed leaves a hidden folder, `.fastnn-...`, beside the file, which is removed when the next
+    picture is written there.
+
+    The first row of an image file is the highest one; the rows of a Zarr array are those of `data`. Classes
+    have a colour each, up to 256 of them (in ``.svg`` and ``.pdf`` all). A response is grey, in ``.png`` with
+    16 bits, 0 for 0 and 65535 for 1, or with `cmap` in up to 256 colours. ``.tif`` and ``.zarr`` hold it as
+    floats; they are the only formats for margins of a decision function, which may be above 1. The page of a
+    ``.pdf`` is 8 inches along the longer side. Beside ``NAME.dzi`` stand the tiles, ``NAME_files``, and the
+    page, ``NAME.html``; an address that ends in ``#x=0.5&y=1&zoom=8`` opens the page there. Pillow opens more
+    than 178 million pixels after ``PIL.Image.MAX_IMAGE_PIXELS = None``.
 
     Examples
     --------
@@ -378,15 +181,15 @@ def render_boundary(
     check_colouring(response, colours, cmap)
     if painter.finds_classes and out is not None:
         raise ValueError(
-            "out takes numbers of classes as they are painted, but nobody knows yet which there are: name "
-            "them with classes=, or do without out="
+            "out is written while the picture is painted, when the classes are not all known yet: name them "
+            "with classes=, or leave out= out"
         )
     if out is None:
         _check_memory(width, height, painter.dtype)
     else:
         _check_duration(width, height, painter.is_threaded, count)
     xs, ys = centres(extent[:2], width), centres(extent[2:], height)
-    picture = _picture(
+    picture = describe_picture(
         (width, height), painter.dtype, extent, painter.classes, painter.is_bounded,
         None if painter.finds_classes else colours, cmap,
     )  # fmt: skip
@@ -412,7 +215,7 @@ def render(
     progress: bool = False,
     n_points: int | None = None,
 ) -> tuple[Any, RenderStats]:
-    """Paint the rectangles that a sink wants, and close it; or discard it, whatever goes wrong.
+    """Paint the rectangles that a sink wants and close the sink, or discard it if anything goes wrong.
 
     Parameters
     ----------
@@ -420,16 +223,20 @@ def render(
     xs, ys : Axis
         Centres of the pixels.
     opened : callable
-        Opens the sink, a `Sink`.
+        Function that opens and returns a `Sink`.
     n_threads : int
+        Threads that paint and encode.
     progress : bool
+        Show a progress bar.
     n_points : int, optional
-        Points in the sink's rectangles; by default all of the picture, each once.
+        Points in the sink's rectangles; by default all pixels of the picture, each once.
 
     Returns
     -------
-    Sink
-    RenderStats
+    sink : Sink
+        The sink, closed.
+    stats : RenderStats
+        How the picture was rendered.
     """
     n_threads = min(n_threads, MOST_THREADS)
     began = time.perf_counter()
@@ -446,7 +253,7 @@ def render(
         if target is None:
             target = np.empty((rect.top - rect.bottom, rect.right - rect.left), painter.dtype)
         columns, rows = xs.part(rect.left, rect.right), ys.part(rect.bottom, rect.top)
-        # Somebody else's model may itself want a core.
+        # A model of another library may take cores itself: holding one here could block it.
         with taken_cores(1) if painter.is_threaded else nullcontext():
             if painter.is_threaded:
                 tally = painter.paint(columns, rows, target, stop)
@@ -457,7 +264,7 @@ def render(
         return encoded, tally, time.perf_counter() - painted
 
     def paint_bands(columns: Array, rows: Array, target: Array) -> Tally:
-        """Paint a rectangle some rows at a time, and move the bar after each: it may take minutes."""
+        """Paint a rectangle, which may take minutes, some rows at a time, and move the bar after each."""
         tally = Tally()
         count = max(1, PORTION_POINTS // columns.size)
         for first in range(0, rows.size, count):
@@ -470,7 +277,8 @@ def render(
 
     tally = Tally()
     n_threads = n_threads if painter.is_threaded else 1
-    # Ctrl-C is what all threads are told, and raised when they have ended and the sink is discarded.
+    # Ctrl-C stops all threads. KeyboardInterrupt is raised once they have ended, so that the sink can be
+    # discarded.
     with held_interrupts(interrupt):
         with opened() as sink:
             _check_strips(sink, painter.dtype, n_threads)
@@ -503,23 +311,8 @@ def render(
     )  # fmt: skip
 
 
-def _picture(
-    size: tuple[int, int],
-    dtype: np.dtype,
-    extent: tuple[float, float, float, float],
-    classes: Array | None,
-    is_bounded: bool = True,
-    colours: Any = None,
-    cmap: Any = None,
-) -> Picture:
-    if classes is None:
-        table = None if cmap is None else response_colours(cmap)
-        return Picture(*size, dtype, extent, is_bounded=is_bounded, response_colours=table)
-    return Picture(*size, dtype, extent, region_colours(classes, colours), tuple(classes.tolist()))
-
-
 def _in_order(data: Array, found: Array) -> tuple[Array, Array]:
-    """Numbers of classes that were counted as they came up, as numbers of the sorted ones."""
+    """Return pixels and classes, which were numbered in the order they were found, in sorted order."""
     order = np.argsort(found)
     numbers = np.empty(len(found), np.min_scalar_type(max(len(found) - 1, 0)))
     numbers[order] = np.arange(len(found))
@@ -527,7 +320,7 @@ def _in_order(data: Array, found: Array) -> tuple[Array, Array]:
 
 
 def check_view(xlim: Any, ylim: Any, size: Any) -> tuple[tuple[int, int], tuple[float, float, float, float]]:
-    """Return (width, height) in pixels and the extent of a picture, as users give its edges and its size."""
+    """Return (width, height) in pixels and the extent of a picture, given edges and size as users do."""
     sides = [high - low for low, high in (check_limits(xlim, 1, "xlim"), check_limits(ylim, 1, "ylim"))]
     width, height = check_size(size, *sides)
     return (width, height), (*check_limits(xlim, width, "xlim"), *check_limits(ylim, height, "ylim"))
@@ -539,10 +332,9 @@ def check_size(size: Any, across: float, up: float) -> tuple[int, int]:
     Parameters
     ----------
     size : (int, int) or int
-        Both, or the pixels of the longer side.
+        Both sides, or the longer one.
     across, up : float
-        Lengths above 0 that one number is divided in proportion to; it is divided by `MOST_ELONGATED` at the
-        most.
+        Lengths above 0 of the sides, whose ratio gives the shorter side, up to `MOST_ELONGATED`.
 
     Raises
     ------
@@ -564,7 +356,7 @@ def check_size(size: Any, across: float, up: float) -> tuple[int, int]:
 
 
 def check_limits(limits: Any, count: int, name: str) -> tuple[float, float]:
-    """The two edges, between which `count` pixels have a size."""
+    """Return two edges; raise ValueError unless `count` pixels between them have a width above 0."""
     try:
         low, high = (check_number(limit, name, -math.inf) for limit in limits)
     except (TypeError, ValueError):
@@ -576,7 +368,7 @@ def check_limits(limits: Any, count: int, name: str) -> tuple[float, float]:
 
 
 def _check_duration(width: int, height: int, is_threaded: bool, n_threads: int) -> None:
-    """Raise ValueError for a picture that even the fastest painting would take longer than some days for."""
+    """Raise ValueError for a picture that takes more than some days even at the fastest rate."""
     rate = FASTEST_NETWORK * n_threads if is_threaded else FASTEST_OTHER
     days = width * height / rate / 86400
     if days > MOST_DAYS:
@@ -589,29 +381,30 @@ def _check_duration(width: int, height: int, is_threaded: bool, n_threads: int) 
 
 
 class Axis(NamedTuple):
-    """Coordinates of points one step apart."""
+    """Coordinates of equally spaced points."""
 
     first: float
     step: float
     n_points: int
 
     def part(self, begin: int, end: int) -> NDArray[np.float64]:
-        """Those from the point `begin` to the one before `end`."""
+        """Return the coordinates of the points from `begin` to before `end`."""
         return self.at(np.arange(begin, end))
 
     def at(self, places: Array) -> NDArray[np.float64]:
-        """Return the coordinates of places, which are counted in steps from the first point."""
+        """Return the coordinates of places given in steps from the first point."""
         return self.first + places * np.float64(self.step)
 
 
 def centres(limits: tuple[float, ...], count: int) -> Axis:
-    """Centres of `count` pixels between two edges."""
+    """Return the centres of `count` pixels between two edges."""
     low, high = limits
     step = (high - low) / count
     return Axis(low + step / 2, step, count)
 
 
 def _check_memory(width: int, height: int, dtype: np.dtype) -> None:
+    """Raise MemoryError for a picture that does not fit into the free memory."""
     check_memory(
         width * height * dtype.itemsize, f"a picture of {width} x {height} pixels takes",
         'write it to a file while it is painted, out="boundary.png", .tif, .zarr or .dzi, or into a '
@@ -620,12 +413,12 @@ def _check_memory(width: int, height: int, dtype: np.dtype) -> None:
 
 
 def _check_strips(sink: Sink, dtype: np.dtype, n_threads: int) -> None:
-    """Whether there is memory for the rectangles that are held at a time."""
+    """Raise MemoryError if the rectangles held at a time do not fit into the free memory."""
     first = next(iter(sink.rectangles()))
     if sink.target(first) is not None:
         return
     points = (first.top - first.bottom) * (first.right - first.left)
-    # Painted, and as much again to encode it; of every thread two wait.
+    # A rectangle is held painted and encoded. Each thread has one in work, and two wait for the sink.
     check_memory(
         points * dtype.itemsize * 2 * 3 * n_threads, "a picture so wide is written in strips that take",
         "write it to .zarr or .dzi, which are written in squares, or choose a narrower size",

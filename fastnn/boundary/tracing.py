@@ -1,8 +1,8 @@
 """Lines between the classes at the points of a lattice: marching squares, for any number of classes.
 
-Lines are in the lattice's own coordinates: the point in column j and row i is at (j, i), and rows go upward.
-A line runs through the squares whose four corners are not of one class, and has a vertex wherever it crosses
-an edge of one. Every step is done for all squares, vertices or lines at once.
+Lines have the coordinates of the lattice: the point in column j and row i is at (j, i), and rows go upward. A
+line runs through the squares whose four corners have different classes, and has a vertex wherever it crosses
+an edge of such a square. Every step treats all squares, vertices or lines at once.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ Array = NDArray[Any]
 Floats = NDArray[np.float64]
 ClassesAt = Callable[[Floats], Array]
 
-# Halvings of an edge, and of a square that a junction is looked for in: a vertex is within 1/2048 of where
-# the class changes.
+# Bisections of an edge, and of a square in which a junction is sought: a vertex is within 1/2048 of the place
+# where the class changes.
 HALVINGS = 10
-# How far lines may be from their vertices when those that do not matter are left out. What joins two vertices
-# in a square is nowhere farther from one of them than half a diagonal, 0.708: all together it is below 1.
+# Largest distance of a simplified line from the vertices it leaves out. A line between two vertices of a
+# square is within half a diagonal, 0.708, of one of them: the sum of both is below 1.
 SLACK = 0.29
-# Steps of smoothing where only the pixels are known, and the nearest to an edge's end that a vertex gets.
+# Steps of smoothing where only the pixels are known, and the least distance of a vertex from an edge's end.
 SMOOTHINGS, NEAREST_TO_END = 60, 0.02
 
 # Corners of a square, counter-clockwise, as (column, row); edge k goes from corner k to the next.
@@ -42,8 +42,15 @@ CORNERS = np.array([(0, 0), (1, 0), (1, 1), (0, 1)])
 
 
 class Squares(NamedTuple):
-    """Squares of the lattice: the column and row of the lower left corner, and the classes (n, 4) of all,
-    counter-clockwise from there."""
+    """Squares of a lattice.
+
+    Parameters
+    ----------
+    columns, rows : array (n,)
+        Column and row of the lower left corners.
+    corners : array (n, 4)
+        Classes of the four corners, counter-clockwise from the lower left one.
+    """
 
     columns: NDArray[np.int64]
     rows: NDArray[np.int64]
@@ -51,9 +58,14 @@ class Squares(NamedTuple):
 
 
 class Line(NamedTuple):
-    """A line between two classes, `left` < `right` as numbers, on its left and right hand.
+    """A line between two classes.
 
-    Its points (n, 2) end where they began, at the lattice's edge, or at a junction of three classes or more.
+    Parameters
+    ----------
+    left, right : int
+        Numbers of the classes on the left and the right hand; `left` < `right`.
+    points : array (n, 2)
+        Vertices. A line is closed, or ends at the lattice's edges and at junctions of three or more classes.
     """
 
     left: int
@@ -62,14 +74,23 @@ class Line(NamedTuple):
 
 
 def mixed_squares(classes: Array, first_row: int = 0) -> Squares:
-    """The squares of more than one class, of a lattice or of some rows of it, the first of which is given."""
+    """Return the squares of a lattice whose corners have more than one class.
+
+    Parameters
+    ----------
+    classes : array (height, width)
+        Classes at the points of a lattice, or of some of its rows.
+    first_row : int
+        Number of the first of these rows.
+    """
     height, width = classes.shape
     flat = np.ascontiguousarray(classes).ravel()
-    # Of neighbours in memory: the last point of a row and the first of the next one are none in the lattice.
+    # Neighbours in memory are compared. The last point of a row and the first one of the next row are no
+    # neighbours in the lattice: their pairs are dropped.
     across = np.flatnonzero(flat[1:] != flat[:-1])
     upward = np.flatnonzero(flat[width:] != flat[:-width])
     across = across[(across + 1) % width != 0]
-    # A square has the number of its lower left corner; an edge is one of two squares'.
+    # A square has the number of its lower left corner; an edge belongs to two squares.
     found = np.concatenate(
         [
             across[across < (height - 1) * width],
@@ -84,7 +105,7 @@ def mixed_squares(classes: Array, first_row: int = 0) -> Squares:
 
 
 class Seams:
-    """Joins what `mixed_squares` finds in strips of a lattice, which come from the lowest upward."""
+    """The mixed squares of a lattice that comes in strips, from the lowest upward."""
 
     def __init__(self) -> None:
         self._parts: list[Squares] = []
@@ -92,7 +113,17 @@ class Seams:
         self._height = 0
 
     def add(self, squares: Squares, lowest: Array, highest: Array, height: int) -> None:
-        """A strip of so many rows: its squares, its lowest and its highest row."""
+        """Add a strip and find the mixed squares between it and the strip below.
+
+        Parameters
+        ----------
+        squares : Squares
+            Result of `mixed_squares` for the strip.
+        lowest, highest : array (width,)
+            Classes of the lowest and the highest row.
+        height : int
+            Number of rows.
+        """
         if self._last is not None:
             self._parts.append(mixed_squares(np.stack([self._last, lowest]), self._height - 1))
         self._parts.append(squares)
@@ -101,40 +132,41 @@ class Seams:
 
     @property
     def squares(self) -> Squares:
-        """Of all strips."""
+        """Mixed squares of all strips so far."""
         return Squares(*(np.concatenate(part) for part in zip(*self._parts, strict=True)))
 
 
 def trace(squares: Squares, width: int, classes_at: ClassesAt | None = None) -> list[Line]:
-    """The lines through squares.
+    """Return the lines between the classes of a lattice.
 
     Parameters
     ----------
     squares : Squares
-        All of a lattice that are of more than one class.
+        All mixed squares of the lattice.
     width : int
         Points in a row of the lattice.
     classes_at : callable, optional
-        Gives the classes at points (n, 2): vertices and junctions are put where they change. By default they
-        are in the middle of edges and squares, and vertices then slide along their edges until the lines are
-        smooth.
+        Function that returns the classes at points (n, 2); vertices and junctions then lie where the class
+        changes. By default they lie in the middle of edges and squares, and vertices slide along their edges
+        until the lines are smooth.
 
     Returns
     -------
     list of Line
+        Lines of all pairs of classes.
 
     Notes
     -----
-    Two corners of one class that lie across from each other, between two of other classes, are connected. If
-    those are alike, too, the class in the middle of the square is the one that is connected; where the middle
-    is of neither, or is not known, the one of the lower number.
+    Two opposite corners of one class, between two corners of other classes, are connected. If the other two
+    are of one class, too, the class in the middle of the square is connected; where the middle has neither
+    class, or is not known, the class of the lower number.
     """
     if not len(squares.rows):
         return []
     corners = squares.corners
     following = np.roll(corners, -1, axis=1)
-    # Seen from within a square, a line that has its lower class on the left enters where the next corner
-    # is of a higher class, and leaves where it is of a lower one.
+    # Lines have the lower class on the left. A line enters a square through an edge, taken counter-clockwise,
+    # along which the class rises, and leaves it through one along which the class falls.
     enters, leaves = corners < following, corners > following
     numbers = 2 * (squares.rows * width + squares.columns)[:, None] + np.array([0, 3, 2 * width, 1])
     edges, places = np.unique(numbers[enters | leaves], return_inverse=True)
@@ -147,12 +179,12 @@ def trace(squares: Squares, width: int, classes_at: ClassesAt | None = None) -> 
     tails = [vertices[enters & plain[:, None]]]
     heads = [vertices[leaves & plain[:, None]]]
     for corner in range(4):
-        # The corner lies between the edge that comes to it and the one that leads on.
+        # A corner that is cut off lies between the edge before it and the edge after it.
         before, after = vertices[:, corner - 1], vertices[:, corner]
         goes_round = enters[:, corner - 1]
         tails.append(np.where(goes_round, before, after)[cut[:, corner]])
         heads.append(np.where(goes_round, after, before)[cut[:, corner]])
-    # In a junction every line has an end of its own.
+    # At a junction every line has an end vertex of its own.
     coming, going = enters & is_junction[:, None], leaves & is_junction[:, None]
     ends = np.arange(coming.sum() + going.sum()) + len(edges)
     tails += [vertices[coming], ends[coming.sum() :]]
@@ -171,7 +203,8 @@ def trace(squares: Squares, width: int, classes_at: ClassesAt | None = None) -> 
     else:
         points = np.concatenate([_bisected(starts, directions, sides, classes_at), centres])
     order, first = _chained(after, before)
-    # Of two points that follow each other in a line one is on an edge at least, which come first.
+    # One of two successive points at least is on an edge, and points on edges have the lower numbers: the
+    # smaller number gives the sides of the line.
     pairs = np.sort(sides[np.minimum(order[first[:-1]], order[first[:-1] + 1])], axis=1)
     chain = points[order]
     kept = _simplified(chain, first)
@@ -185,17 +218,19 @@ def trace(squares: Squares, width: int, classes_at: ClassesAt | None = None) -> 
 
 
 def trace_pixels(pixels: Array) -> list[Line]:
-    """The lines between the classes of a picture's pixels (height, width), to its edges: the lattice has a
-    column or a row more on each of them."""
+    """Return the lines between the classes of pixels (height, width).
+
+    Lines reach the picture's edges: the lattice has one more column or row on each side than the picture.
+    """
     return trace(mixed_squares(np.pad(pixels, 1, mode="edge")), pixels.shape[1] + 2)
 
 
 def placed(lines: Iterable[Line], xs: Floats, ys: Floats) -> list[Line]:
-    """Lines in a lattice as lines in the plane, where its columns and rows are at `xs` and `ys`."""
+    """Return the lines of a lattice in the plane, with its columns and rows at `xs` and `ys`."""
     lines = list(lines)
     if not lines:
         return []
-    # All at once: interpolation takes as long as the axis is, however few the points are.
+    # All at once: an interpolation takes time in proportion to the axis, however few points there are.
     points = np.concatenate([line.points for line in lines])
     columns = zip(points.T, (xs, ys), strict=True)
     points = np.column_stack([np.interp(u, np.arange(at.size), at) for u, at in columns])
@@ -205,14 +240,14 @@ def placed(lines: Iterable[Line], xs: Floats, ys: Floats) -> list[Line]:
 
 
 def _decided(squares: Squares, n_crossed: Array, classes_at: ClassesAt | None) -> tuple[Array, Array]:
-    """Which squares have a junction (n,), and which of their corners lines of their own cut off (n, 4)."""
+    """Return which squares have a junction (n,), and which corners a line of their own cuts off (n, 4)."""
     corners = squares.corners
     is_alike = corners[:, :2] == corners[:, 2:]
     cut = np.zeros(corners.shape, bool)
     ambiguous = np.flatnonzero((n_crossed == 4) & is_alike.any(axis=1))
     if ambiguous.size:
         a, b = corners[ambiguous, 0], corners[ambiguous, 1]
-        # Whether corners 0 and 2 are connected, rather than 1 and 3.
+        # True where corners 0 and 2 are connected, False where 1 and 3 are.
         first = is_alike[ambiguous, 0] & (~is_alike[ambiguous, 1] | (a < b))
         if classes_at is not None:
             corner = np.column_stack([squares.columns, squares.rows])[ambiguous].astype(np.float64)
@@ -224,23 +259,23 @@ def _decided(squares: Squares, n_crossed: Array, classes_at: ClassesAt | None) -
 
 
 def _placed(edges: Array, width: int) -> tuple[Floats, Floats]:
-    """Where edges begin, and the way to their ends."""
+    """Return the starting points of edges, and the vectors to their ends."""
     at, is_upward = edges // 2, edges % 2
     starts = np.column_stack([at % width, at // width]).astype(np.float64)
     return starts, np.column_stack([1 - is_upward, is_upward]).astype(np.float64)
 
 
 def _sides(squares: Squares, crossed: Array, places: Array, n_edges: int) -> Array:
-    """The classes at the beginning and the end of edges."""
+    """Return the classes (n_edges, 2) at the starting points and the ends of edges."""
     sides = np.empty((n_edges, 2), np.int64)
-    # Counter-clockwise, the upper and the left edge are gone through backward.
+    # Edges point right or upward: counter-clockwise, the upper and the left one come backward.
     begins, ends = squares.corners[:, [0, 1, 3, 0]], squares.corners[:, [1, 2, 2, 3]]
     sides[places] = np.stack([begins[crossed], ends[crossed]], axis=1)
     return sides
 
 
 def _bisected(starts: Floats, directions: Floats, sides: Array, classes_at: ClassesAt) -> Floats:
-    """Where, along edges, the class at the beginning ends."""
+    """Return the points along edges at which the class of the starting point ends."""
     low = np.zeros(len(starts))
     step = 0.5
     for _ in range(HALVINGS):
@@ -251,7 +286,10 @@ def _bisected(starts: Floats, directions: Floats, sides: Array, classes_at: Clas
 
 
 def _junctions(squares: Squares, is_junction: Array, classes_at: ClassesAt | None) -> Floats:
-    """By square, where its lines meet: in its middle, or in that of ever smaller squares of three classes."""
+    """Return the point of every square at which its lines meet.
+
+    The point is the middle of the square, or of the smallest square within it that still has three classes.
+    """
     low = np.column_stack([squares.columns, squares.rows]).astype(np.float64)
     size = np.ones(len(low))
     active = np.flatnonzero(is_junction)
@@ -274,13 +312,15 @@ def _junctions(squares: Squares, is_junction: Array, classes_at: ClassesAt | Non
 
 
 def _smoothed(starts: Floats, directions: Floats, fixed: Floats, after: Array, before: Array) -> Floats:
-    """Vertices on edges, and after them the fixed ones, where each has been moved, again and again, to where
-    the straight line between its neighbours crosses its edge, or as near as the edge goes."""
+    """Return smoothed vertices on edges, followed by fixed vertices.
+
+    In every step a vertex moves along its edge toward the straight line between its neighbours.
+    """
     n = len(starts)
     itself = np.arange(n)
     following, previous = (_or_on(way, back)[:n] for way, back in ((after, before), (before, after)))
     points = np.concatenate([starts + directions / 2, fixed])
-    # Of every vertex one coordinate is free, x or y.
+    # Every vertex has one free coordinate, x or y, along its edge.
     free = directions[:, 1].astype(np.int64)
     flat = points.reshape(-1)
     own, next_own, previous_own = (2 * at + free for at in (itself, following, previous))
@@ -288,27 +328,29 @@ def _smoothed(starts: Floats, directions: Floats, fixed: Floats, after: Array, b
     least = flat[own] - 0.5 + NEAREST_TO_END
     most = flat[own] + 0.5 - NEAREST_TO_END
     for _ in range(SMOOTHINGS):
-        # The other coordinate tells where between the neighbours the edge is.
+        # The other coordinate gives the place of the edge between the neighbours, as a share of the way.
         way = flat[next_other] - flat[previous_other]
         is_level = np.abs(way) < 1e-9
         share = (flat[own_other] - flat[previous_other]) / np.where(is_level, 1, way)
-        # It is beyond both at the picture's edge, half a pixel after the last one.
+        # At the picture's edge, half a pixel after the last vertex, the share may be outside of 0 to 1.
         share = np.where(is_level, 0.5, np.clip(share, -0.5, 1.5))
         crossing = flat[previous_own] + share * (flat[next_own] - flat[previous_own])
-        # Half of the way: all are moved at once, and would swing otherwise.
+        # Half of the way: all vertices move at once, and would oscillate otherwise.
         flat[own] = np.clip((flat[own] + crossing) / 2, least, most)
     return points
 
 
 def _or_on(way: Array, back: Array) -> Array:
-    """The next vertex one way; where there is none, the next but one the other way, if there is one."""
+    """Return the next vertex in one direction, or at an end the next but one, if any, in the other."""
     next_but_one = np.where(back[back] < 0, back, back[back])
     return np.where(way < 0, next_but_one, way)
 
 
 def _chained(after: Array, before: Array) -> tuple[Array, Array]:
-    """The vertices of one line after the other, and where each begins, and the last ends; the first vertex of
-    a closed line is its last one, too."""
+    """Return the vertices of all lines, one line after another, and the places where lines begin.
+
+    The last of these places is the end of the last line. A closed line ends with its first vertex.
+    """
     following = after.tolist()
     order: list[int] = []
     first: list[int] = []
@@ -331,9 +373,10 @@ def _chained(after: Array, before: Array) -> tuple[Array, Array]:
 
 
 def _simplified(points: Floats, first: Array) -> NDArray[np.bool_]:
-    """Which points of polylines, one after the other, Douglas and Peucker keep [1]_.
+    """Return which points of polylines the algorithm of Douglas and Peucker keeps [1]_.
 
-    shapely has it for one line after the other; here every step divides all stretches of all lines.
+    The polylines lie one after another in `points` and begin at `first`. Every step divides all stretches of
+    all lines at once, where shapely simplifies one line after another.
 
     References
     ----------
@@ -343,7 +386,7 @@ def _simplified(points: Floats, first: Array) -> NDArray[np.bool_]:
     z = points.view(np.complex128)[:, 0]
     kept = np.zeros(len(points), bool)
     kept[first[:-1]] = kept[first[1:] - 1] = True
-    # Stretches that may have to be divided, as their first and last points.
+    # First and last points of the stretches that may have to be divided.
     begin, end = first[:-1], first[1:] - 1
     while True:
         is_long = end - begin > 1
@@ -356,7 +399,7 @@ def _simplified(points: Floats, first: Array) -> NDArray[np.bool_]:
         chord = z[end] - z[begin]
         size = np.abs(chord)
         turn = np.where(size > 0, chord.conj() / np.maximum(size, 1e-300), 1)
-        # Along the chord and across. Of a closed line it is a point.
+        # Coordinates along the chord and across it. The chord of a closed line is a point.
         turned = (z[inner] - np.repeat(z[begin], counts)) * np.repeat(turn, counts)
         along = turned.real
         off = along - np.clip(along, 0, np.repeat(size, counts))
@@ -364,7 +407,7 @@ def _simplified(points: Floats, first: Array) -> NDArray[np.bool_]:
         farthest = np.maximum.reduceat(distance, starts)
         divided = farthest > SLACK**2
         candidates = np.flatnonzero(distance == np.repeat(np.where(divided, farthest, -1), counts))
-        # The first of each stretch.
+        # The first of the farthest points of each stretch divides it.
         stretch = np.searchsorted(starts, candidates, "right")
         middle = inner[candidates[np.diff(stretch, prepend=0) > 0]]
         kept[middle] = True
@@ -373,27 +416,28 @@ def _simplified(points: Floats, first: Array) -> NDArray[np.bool_]:
 
 
 def regions(lines: Iterable[Line], corner: int, size: tuple[float, float]) -> dict[int, list[Floats]]:
-    """The classes' regions in a rectangle from (0, 0) to `size`, as rings of points around and within them.
+    """Return the regions of the classes in a rectangle from (0, 0), as rings of points.
 
     Parameters
     ----------
     lines : iterable of Line
-        All lines in it.
+        All lines in the rectangle.
     corner : int
-        The class in the lower left corner.
+        Class in the lower left corner.
     size : (float, float)
+        Width and height of the rectangle.
 
     Returns
     -------
     dict of int to list of array (n, 2)
-        By class. Every ring has its class on the left, so that either rule of filling, even-odd or nonzero,
-        gives the region.
+        Outer and inner rings by class. A ring has its class on the left, so that both rules of filling,
+        even-odd and nonzero, give the region.
     """
     width, height = size
     rings: dict[int, list[Floats]] = {}
     pieces: dict[int, dict[tuple[float, ...], Floats]] = {}
-    # Where lines meet the frame, counter-clockwise from the lower left corner: how far from there, where, and
-    # the class beyond.
+    # Points where lines meet the frame: distance along the frame, counter-clockwise from the lower left
+    # corner; the point; the class beyond.
     met: list[tuple[float, Floats, int]] = []
 
     def add(number: int, points: Floats) -> None:
@@ -424,7 +468,7 @@ def regions(lines: Iterable[Line], corner: int, size: tuple[float, float]) -> di
     for (begin, point, beyond), (end, next_point, _) in zip(met, met[1:] + met[:1], strict=True):
         if end > begin:
             between = frame[(at > begin) & (at < end)]
-        else:  # past the corner where counting starts
+        else:  # past the lower left corner
             between = np.concatenate([frame[at > begin], frame[at < end]])
         add(beyond, np.vstack([point, between, next_point]))
     for number, parts in pieces.items():

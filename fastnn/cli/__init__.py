@@ -1,1 +1,1 @@
-"""The command ``fastnn``."""
+"""The command ``fastnn``: one module per subcommand, and ``main.py``, which parses and runs them."""

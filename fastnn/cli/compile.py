@@ -1,12 +1,13 @@
-"""Filling the cache of compiled kernels ahead of their first use, as an image of a container wants it.
+"""The subcommand ``fastnn compile``: fill the cache of kernels ahead of their first use.
 
-A *task* uses fastnn on a few samples, as a user would, so that whatever kernels it takes are compiled and
-kept. Activations, losses, optimizers and responses come from their registries. Tasks run in processes side by
-side; those go first whose kernels are built into many others, so that no two processes compile the same.
+A *task* uses fastnn on a few samples, as a user would, so that the kernels it takes are compiled and kept.
+Activations, losses, optimizers and responses come from their registries. Tasks run in processes side by side;
+those whose kernels are built into many others go first, so that no two processes compile the same kernel.
 """
 
 from __future__ import annotations
 
+import argparse
 import functools
 import logging
 import signal
@@ -31,26 +32,50 @@ from ..reference.grid import RESPONSES
 from ..reference.layer import ACTIVATIONS
 from ..system.threads import Flag, available_cores
 
-__all__ = ["DTYPES", "PURPOSES", "TASKS", "Filled", "Task", "fill_cache"]
+__all__ = ["DTYPES", "PURPOSES", "TASKS", "Filled", "Task", "add_command", "fill_cache"]
 
 DTYPES = ("float64", "float32")
 PURPOSES = ("training", "estimators", "pictures")
 
-# From one look for Ctrl-C to the next.
+# Seconds between two checks for Ctrl-C.
 INTERRUPT_SECONDS = 0.2
 
 
 class Task(NamedTuple):
-    """A use of fastnn that takes kernels; `run` is called with the dtype."""
+    """A use of fastnn that compiles kernels.
+
+    Parameters
+    ----------
+    name : str
+        Name of the task.
+    purposes : tuple of str
+        Some of `PURPOSES`.
+    run : callable
+        Function of the dtype.
+    is_first : bool
+        True if the kernels are built into those of other tasks, which wait for this one.
+    """
 
     name: str
     purposes: tuple[str, ...]
     run: Callable[[np.dtype], object]
-    is_first: bool  # its kernels are built into those of other tasks, which wait for it
+    is_first: bool
 
 
 class Filled(NamedTuple):
-    """The folder that `fill_cache` wrote to, how many kernels are new there, their bytes, and the seconds."""
+    """The result of `fill_cache`.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the cache.
+    n_kernels : int
+        Number of new kernels.
+    n_bytes : int
+        Size of the new kernels.
+    seconds : float
+        Elapsed time.
+    """
 
     folder: Path
     n_kernels: int
@@ -58,12 +83,49 @@ class Filled(NamedTuple):
     seconds: float
 
 
+def add_command(commands: Any) -> None:
+    """Add the subcommand to the subparsers of ``fastnn``."""
+    parser = commands.add_parser(
+        "compile",
+        help="compile the kernels ahead of their first use, as for an image of a container",
+        description="Compile the kernels that a usual first use takes, in processes side by side, and keep "
+        "them on disk: where NUMBA_CACHE_DIR says, in the package, or in the user's cache folder. They are "
+        "loaded on processors with the same instructions.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--dtype", choices=[*DTYPES, "both"], default="both", help="dtype of the networks")
+    parser.add_argument(
+        "--for", dest="purposes", type=_purposes, metavar="PURPOSES", default=",".join(PURPOSES),
+        help="uses that are to start at once, some of the default's, separated by commas",
+    )  # fmt: skip
+    parser.set_defaults(run=_run_command)
+
+
+def _purposes(text: str) -> tuple[str, ...]:
+    """Return purposes given with commas between them."""
+    purposes = tuple(text.split(","))
+    for purpose in purposes:
+        if purpose not in PURPOSES:
+            raise argparse.ArgumentTypeError(f"{purpose!r} is none of {', '.join(PURPOSES)}")
+    return purposes
+
+
+def _run_command(options: argparse.Namespace) -> int:
+    """Fill the cache, print what is new there, and return the exit status."""
+    filled = fill_cache(DTYPES if options.dtype == "both" else (options.dtype,), options.purposes)
+    print(
+        f"{filled.n_kernels} kernels, {filled.n_bytes / 1e6:.1f} MB, compiled in {filled.seconds:.1f} s and "
+        f"kept in {filled.folder}"
+    )
+    return 0
+
+
 def fill_cache(
     dtypes: Iterable[str] = DTYPES, purposes: Iterable[str] = PURPOSES, n_processes: int | None = None
 ) -> Filled:
     """Compile the kernels that a usual first use takes, and keep them on disk.
 
-    A bar shows how far it is, where stderr is a terminal.
+    A bar shows the progress if stderr is a terminal.
 
     Parameters
     ----------
@@ -77,22 +139,23 @@ def fill_cache(
     Returns
     -------
     Filled
+        The folder, and what is new there.
 
     Raises
     ------
     OSError
-        Where kernels cannot be kept, with the reason and the remedy.
+        If kernels cannot be kept, with the reason and the remedy.
     RuntimeError
-        Where NUMBA_DISABLE_JIT is set, and where a process was killed.
+        If NUMBA_DISABLE_JIT is set, and if a process was killed.
     KeyboardInterrupt
-        On Ctrl-C. What was compiled is kept.
+        On Ctrl-C. Kernels compiled by then are kept.
     """
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import active_children, get_context
 
     from tqdm import tqdm
 
-    get_backend("numba")  # what it cannot run on is told here
+    get_backend("numba")  # raises where kernels cannot run
     from fastnn_kernels.compiler.cache import kept_files, usable_folder
 
     began = time.perf_counter()
@@ -116,7 +179,7 @@ def fill_cache(
             )
             is_done = all(_are_done(_submitted(pool, tasks), bar.update, interrupted) for tasks in stages)
         finally:
-            if not is_done:  # entries are written whole, so that a process may be ended anywhere
+            if not is_done:  # cache entries are written whole, so that a process may be ended anywhere
                 for process in {*active_children()} - others:
                     process.terminate()
             pool.shutdown(cancel_futures=True)
@@ -126,8 +189,8 @@ def fill_cache(
 
 def _submitted(pool: Executor, tasks: Iterable[tuple[Callable, str]]) -> set[Future]:
     """Hand tasks to a pool, which starts its processes meanwhile."""
-    # A process that starts with an ignored signal goes on ignoring it. Ctrl-C in a terminal is sent to all,
-    # and one that it ended, before `_begin_process` runs, would break the pool.
+    # Ctrl-C in a terminal is sent to all processes; one that it ends before `_begin_process` runs breaks the
+    # pool. A process that starts with an ignored signal goes on ignoring it.
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         return {pool.submit(_run, *task) for task in tasks}
@@ -136,7 +199,7 @@ def _submitted(pool: Executor, tasks: Iterable[tuple[Callable, str]]) -> set[Fut
 
 
 def _are_done(running: set[Future], note: Callable[[], object], interrupted: Flag) -> bool:
-    """Wait for the end of all tasks, calling `note` after each; return False at once for an interrupt."""
+    """Wait for the end of all tasks and call `note` after each; return False at once for an interrupt."""
     while running and not interrupted():
         done, running = wait(running, INTERRUPT_SECONDS, FIRST_COMPLETED)
         for future in done:
@@ -147,14 +210,14 @@ def _are_done(running: set[Future], note: Callable[[], object], interrupted: Fla
 
 
 def _begin_process() -> None:
-    """Prepare a process that compiles: Ctrl-C, warnings and notices are its parent's business."""
+    """Prepare a process that compiles: leave Ctrl-C, warnings and notices to the parent process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     warnings.simplefilter("ignore")
     logging.getLogger("fastnn").setLevel(logging.WARNING)
 
 
 def _run(run: Callable[[np.dtype], object], dtype: str) -> str:
-    """Run a task, and return the reason why a kernel of this process could not be kept, "" for none."""
+    """Run a task; return the reason why a kernel of this process could not be kept, or "" for none."""
     from fastnn_kernels.compiler.cache import refusal
 
     run(np.dtype(dtype))
@@ -163,7 +226,7 @@ def _run(run: Callable[[np.dtype], object], dtype: str) -> str:
 
 # --- the tasks ---------------------------------------------------------------------------------------
 
-# By name. Long ones come first: one begun last would keep the other processes waiting.
+# Tasks by their names. Long ones come first: a long one begun last would keep the other processes waiting.
 TASKS: dict[str, Task] = {}
 
 
@@ -177,16 +240,17 @@ def _task(name: str, *purposes: str, is_first: bool = False, **settings: Any) ->
     return enter
 
 
-# More samples than the minibatches of estimators have (200): fewer are taken for a whole batch.
+# More samples than a minibatch of the estimators has (200): fewer would form a whole batch.
 N_SAMPLES = 210
 
 
 def _samples(dtype: np.dtype, n_features: int = 2) -> NDArray[Any]:
+    """Return random samples."""
     return np.random.default_rng(0).standard_normal((N_SAMPLES, n_features)).astype(dtype)
 
 
 def _targets(loss: Loss) -> NDArray[Any]:
-    """Return labels of three classes, or three columns of 0 and 1, which every loss takes."""
+    """Return labels of three classes, or three columns of 0 and 1, whichever the loss takes."""
     labels = np.arange(N_SAMPLES) % 3
     return labels if loss.of_labels else np.eye(3)[labels]
 
@@ -194,7 +258,7 @@ def _targets(loss: Loss) -> NDArray[Any]:
 def _train(
     dtype: np.dtype, sizes: tuple[int, ...] = (2, 3, 3), batch_size: int | None = 100, **settings
 ) -> Model:
-    """Train for a pass, with settings of `Model` and of `Model.train`."""
+    """Train for one pass, with settings of `Model` and of `Model.train`."""
     names = {"activation", "loss", "dropout", "batch_norm"}
     model = Model(sizes, dtype=dtype, random_state=0, **{k: settings.pop(k) for k in names & {*settings}})
     X, y = _samples(dtype, sizes[0]), _targets(model.loss)
@@ -215,7 +279,7 @@ def _paint(dtype: np.dtype, **settings: Any) -> None:
     render_boundary(model, (-1, 1), (-1, 1), 16, n_threads=1, **settings)
 
 
-# Enough parameters for threads to share the units of a step.
+# Layers with enough parameters for threads to share the units of a step.
 _WIDE = (100, 100, 3)
 _task("minibatches, shared", "training", "estimators", sizes=_WIDE, batch_size=200)(_train)
 _task("whole batches", "training", "estimators", batch_size=None)(_train)
@@ -270,7 +334,7 @@ def _paint_committee(dtype: np.dtype, method: str) -> None:
     network = Network.create([2, 3, 3], "tanh", "identity", dtype)
     member = network, network.draw_parameters(np.random.RandomState(0), "tutorial")
     painter = NetworkPainter(Committee([member] * 2, True), np.arange(3), "class", 0, method, "numba")
-    # Wide enough for a boundary: squares of one class alone are not evaluated.
+    # A region wide enough for a boundary: squares with one class are not evaluated.
     xs = np.linspace(-4, 4, 32)
     painter.paint(xs, xs, np.empty((32, 32), painter.dtype), lambda: False)
 

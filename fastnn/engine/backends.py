@@ -22,8 +22,6 @@ from numpy.typing import NDArray
 from fastnn_kernels.compiler.forks import loading
 from fastnn_kernels.compiler.interrupts import deliver_interrupts, held_interrupts
 
-from ..boundary.committee import Committee
-from ..boundary.grids import Grid, NumbaGrid, NumpyGrid
 from ..network.description import Network, aligned_empty
 from ..optimizers import SGD, Optimizer
 from ..schedules import Constant, Schedule
@@ -316,9 +314,6 @@ class Backend(Protocol):
         `key` is that of the random numbers of dropout; running statistics are moved.
         """
 
-    def grid(self, committee: Committee) -> Grid:
-        """What paints a committee."""
-
 
 class NumbaBackend:
     """The compiled kernels. numba is imported when the first of these is made."""
@@ -440,9 +435,6 @@ class NumbaBackend:
             return loss, gradient
 
         return evaluate
-
-    def grid(self, committee: Committee) -> Grid:
-        return NumbaGrid(committee)
 
 
 def _warn_of_overflow(network: Network, P: Array) -> None:
@@ -921,9 +913,6 @@ class NumpyBackend:
             )
 
         return evaluate
-
-    def grid(self, committee: Committee) -> Grid:
-        return NumpyGrid(committee)
 
 
 def _dense(X: Any) -> Array:

@@ -10,8 +10,9 @@ import scipy.sparse
 from numpy.typing import NDArray
 from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
-from sklearn.utils.validation import _check_sample_weight, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from ..network.decision import DecisionNetworks
 from ..system.validation import check_weights
 from .sparse import checked_sparse
 
@@ -133,6 +134,19 @@ class ClassTargets(Targets):
             For invalid data.
         """
         return super().score(X, checked_sparse(y, "y"), sample_weight)  # type: ignore[misc]
+
+    def _decision_networks(self) -> DecisionNetworks | None:
+        """Return the fitted networks and their classes; None for one class alone, which no score decides."""
+        check_is_fitted(self)
+        estimators: Any = getattr(self, "estimators_", None)  # None: no ensemble
+        single: list[Any] = [self]
+        states = [estimator._state for estimator in (single if estimators is None else estimators)]
+        members = [(state.network, state.folded) for state in states]
+        votes = estimators is not None
+        if self._has_labels:
+            n_labels = self.n_outputs_ if self.n_outputs_ > 1 else 0
+            return DecisionNetworks(members, np.arange(2), n_labels, votes)
+        return DecisionNetworks(members, self.classes_, votes=votes) if len(self.classes_) > 1 else None
 
 
 def _classes_of(y: Any) -> tuple[bool, Array]:

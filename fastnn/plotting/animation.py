@@ -22,15 +22,17 @@ import scipy.spatial
 from numpy.typing import ArrayLike, NDArray
 
 from ..boundary.colours import check_colouring, chosen_colours, class_colours, pale, response_colormap
-from ..boundary.painters import NetworkPainter, check_model, make_painter
+from ..boundary.drawing import class_name
+from ..boundary.painters import NetworkPainter, make_painter
 from ..boundary.render import check_size, render_boundary
+from ..boundary.subjects import check_model
 from ..engine.backends import Job, Memory, Trainer
 from ..model import Model
 from ..optimizers import LBFGS
-from ..system.files import check_folder, check_replaceable, written_whole
-from ..system.validation import check_count, check_file_name, check_flag, check_number
+from ..system.files import check_file_name, check_folder, check_replaceable, written_whole
+from ..system.validation import check_count, check_flag, check_number
 from ..training.loop import History
-from .boundary import Samples, class_name
+from .boundary import Samples
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -16,12 +16,15 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 from fastnn_kernels.compiler.interrupts import held_interrupts
 
-__all__ = ["Draft", "check_folder", "check_replaceable", "written_whole"]
+from .validation import shown
+
+__all__ = ["Draft", "check_file_name", "check_folder", "check_replaceable", "written_whole"]
 
 # Drafts begin with it, and then have their process: host, process ID, seconds from boot to its start.
 PREFIX = ".fastnn-"
@@ -220,3 +223,25 @@ def check_replaceable(path: Path, argument: str) -> None:
         raise ValueError(f"{argument}: {path} is a folder, not the name of a picture")
     if path.exists() and not path.is_file() and not path.is_symlink():
         raise ValueError(f"{argument}: {path} is a device or a pipe, not the name of a picture")
+
+
+def check_file_name(path: Any, name: str) -> Path:
+    """Return a file's path; whether its folder is there is another question.
+
+    Raises
+    ------
+    TypeError
+        For what is no path.
+    ValueError
+        For a name that the file system does not take: too long, or with a NUL in it.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"{name} must be a path, got {shown(path)}")
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ValueError(f"{name}: a file cannot be called {shown(str(path))}: {reason}") from None
+    return Path(path)

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import math
 import numbers
-import os
 import sys
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -21,8 +19,8 @@ __all__ = [
     "all_finite",
     "as_floats",
     "check_choice",
+    "check_classes",
     "check_count",
-    "check_file_name",
     "check_flag",
     "check_labels",
     "check_limit",
@@ -232,6 +230,27 @@ def check_labels(y: Any, n_samples: int, n_classes: int, name: str = "y") -> NDA
     return array.astype(np.int64)
 
 
+def check_classes(y: Any, n_samples: int) -> NDArray[Any]:
+    """Return labels of samples, text or whole numbers of any dtype, as an array (n_samples,).
+
+    Raises
+    ------
+    ValueError
+        For another shape, and for numbers that are not whole.
+    """
+    try:
+        labels = np.asarray(y)
+    except ValueError as error:
+        raise ValueError(f"y is no list of labels: {error}") from None
+    if labels.shape != (n_samples,):
+        raise ValueError(f"X has {n_samples} samples, but y has shape {labels.shape}: one label a sample")
+    if labels.dtype.kind == "f":
+        wrong = labels[~np.isfinite(labels) | (labels != np.floor(labels))]
+        if wrong.size:
+            raise ValueError(f"y holds numbers that are no classes, such as {wrong[0]}")
+    return labels
+
+
 def check_targets(
     y: Any,
     n_samples: int,
@@ -346,28 +365,6 @@ def sorted_classes(classes: Any, name: str = "classes") -> NDArray[Any]:
     if not labels.size:
         raise ValueError(f"{name} must name one class at least, got none")
     return labels
-
-
-def check_file_name(path: Any, name: str) -> Path:
-    """Return a file's path; whether its folder is there is another question.
-
-    Raises
-    ------
-    TypeError
-        For what is no path.
-    ValueError
-        For a name that the file system does not take: too long, or with a NUL in it.
-    """
-    if not isinstance(path, str | os.PathLike):
-        raise TypeError(f"{name} must be a path, got {shown(path)}")
-    try:
-        os.lstat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        pass
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise ValueError(f"{name}: a file cannot be called {shown(str(path))}: {reason}") from None
-    return Path(path)
 
 
 def check_memory(needed: int, what: str, remedy: str) -> None:

@@ -162,7 +162,7 @@ def test_a_boundary_everywhere_takes_too_long(monkeypatch):
     model, _ = three_classes()
     monkeypatch.setattr(lines, "MOST_POINTS", 1e6)
     assert boundary_lines(model, XLIM, YLIM, tolerance=(5 / 900, 3.5 / 900))
-    with pytest.raises(ValueError, match="more than 1e\\+06 points that must be looked at"):
+    with pytest.raises(ValueError, match="more than 1e\\+06 points that must be evaluated"):
         boundary_lines(model, XLIM, YLIM, tolerance=(5 / 90_000, 3.5 / 90_000))
 
 

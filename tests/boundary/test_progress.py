@@ -3,7 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-import tqdm
+import tqdm.auto
 from sklearn.datasets import make_moons
 
 import fastnn
@@ -18,12 +18,12 @@ def bars(monkeypatch):
     """The bars that are made, and portions of 1000 points."""
     made = []
 
-    class Bar(tqdm.tqdm):
+    class Bar(tqdm.auto.tqdm):
         def __init__(self, *args, **options):
             super().__init__(*args, **options)
             made.append(self)
 
-    monkeypatch.setattr(tqdm, "tqdm", Bar)
+    monkeypatch.setattr(tqdm.auto, "tqdm", Bar)
     monkeypatch.setattr(boundary, "PORTION_POINTS", 1000)
     return made
 

@@ -11,6 +11,7 @@ from strategies import RECIPES
 
 import fastnn
 from fastnn.boundary.committee import Committee
+from fastnn.boundary.grids import NumbaGrid
 from fastnn.engine import backends
 from fastnn.engine.backends import Job, Memory, get_backend
 from fastnn.network.description import Network
@@ -99,7 +100,7 @@ def committee_of(n_members):
 
 @pytest.mark.parametrize("n_members", [1, 3])
 def test_grids_allocate_nothing(n_members):
-    grid = get_backend("numba").grid(committee_of(n_members))
+    grid = NumbaGrid(committee_of(n_members))
     xs = np.linspace(-3, 3, 700)
 
     def classes(n_rows):

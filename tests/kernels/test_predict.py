@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from strategies import RECIPES, networks, sample_weights, seeds, targets, wide
 
 from fastnn.boundary.committee import Committee
+from fastnn.boundary.grids import make_grid
 from fastnn.engine import backends
 from fastnn.engine.backends import get_backend
 from fastnn.network.description import Network
@@ -129,7 +130,7 @@ def test_grid_is_the_prediction_at_its_points(network: Network, height, width, s
     committee = Committee([(network, parameters)], votes=False)
     for name, excused in (("numba", np.zeros_like(close)), ("numpy", close)):
         classes = np.full((height + 2, width), 99, np.uint8)
-        get_backend(name).grid(committee).classes(xs, ys, classes[1:-1])
+        make_grid(name, committee).classes(xs, ys, classes[1:-1])
         assert ((classes[1:-1] == expected) | excused.reshape(height, width)).all()
         assert (classes[[0, -1]] == 99).all()
 

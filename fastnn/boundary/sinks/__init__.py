@@ -1,9 +1,9 @@
-"""Where a picture goes: an array, or a file that is written while the picture is painted.
+"""Destinations of pictures: arrays, and files that are written while the picture is painted.
 
-A picture is a table of pixels whose row 0 is the lowest, as matplotlib has it with
-``origin="lower"``. Image files begin with the highest row, so they get it upside down. A sink says
-which rectangles it wants; they are painted and encoded on many threads, and put in its order on one.
-What a file sink holds at a time does not grow with the height of the picture.
+Row 0 of a picture is the lowest, as in matplotlib with ``origin="lower"``; image files begin with the highest
+row, so that they get the rows in reverse. A sink names the rectangles that it wants. They are painted and
+encoded on many threads, and put in the sink's order on one. The memory that a file sink takes does not grow
+with the height of the picture.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from numpy.typing import NDArray
 
 from fastnn_kernels.compiler.interrupts import deliver_interrupts, held_interrupts
 
-from ...system.files import check_folder
+from ...system.files import check_file_name, check_folder
 from ...system.threads import Flag, available_cores, in_turn
-from ...system.validation import check_file_name
 from .array import ArraySink, strips
 from .base import FileSink, Picture, Rect, Sink
 from .deepzoom import DeepZoomSink
+from .pdf import PdfSink
 from .png import PngCoding, PngSink
+from .svg import SvgSink
 from .tiff import TiffSink
-from .vector import PdfSink, SvgSink
 from .zarr import ZarrSink
 
 __all__ = [
@@ -43,7 +43,7 @@ __all__ = [
     "strips",
 ]
 
-# Files by their suffix; another format is a class of its own and a line here.
+# Sinks of files by suffix. A new format is a class and a line here.
 FORMATS: dict[str, type[FileSink]] = {
     ".png": PngSink,
     ".tif": TiffSink,
@@ -56,32 +56,32 @@ FORMATS: dict[str, type[FileSink]] = {
 
 
 def open_sink(out: Any, picture: Picture, argument: str = "out") -> Sink:
-    """Where a picture is to go.
+    """Return the sink of a destination.
 
     Parameters
     ----------
     out : array (height, width), path or None
-        An array or memmap whose dtype can hold the pixels, a name that ends in one of `FORMATS`, or None
-        for a new array.
+        Array or memmap whose dtype can hold the pixels, a name that ends in one of `FORMATS`, or None for a
+        new array.
     picture : Picture
-        What will be painted.
+        Description of the picture.
     argument : str
-        What the messages call `out`.
+        Name of `out` in error messages.
 
     Returns
     -------
     Sink
-        That of an array has it as `pixels`.
+        For an array, an `ArraySink`, whose attribute `pixels` is the array.
 
     Raises
     ------
     ValueError
-        For an array that cannot hold the picture, and for a path with an unknown suffix, without a
-        folder, where something else is already, or whose format cannot hold the picture.
+        For an array that cannot hold the picture, and for a path with an unknown suffix, in a folder that
+        does not exist, with a name that is taken, or of a format that cannot hold the picture.
     TypeError
         For anything else.
     ImportError
-        Without the library that the format needs.
+        If the package that the format requires is not installed.
     """
     if out is None or isinstance(out, np.ndarray):
         return ArraySink(out, picture)
@@ -96,19 +96,21 @@ def open_sink(out: Any, picture: Picture, argument: str = "out") -> Sink:
 
 
 def check_coloured(out: Any, picture: Picture, colours: Any, cmap: Any) -> None:
-    """Raise where a file is to have chosen colours that its format does not show.
+    """Raise ValueError for chosen colours that the format of a file does not store.
 
     Parameters
     ----------
     out : array, path or None
-        Arrays hold numbers to be coloured later, and pass.
+        Destination. Arrays hold numbers that may be coloured later: any colours are accepted.
     picture : Picture
+        Description of the picture.
     colours, cmap : optional
-        As they were given for this file; None passes.
+        Colours as users give them; None is accepted.
 
     Raises
     ------
     ValueError
+        For such colours.
     """
     path = Path(out) if isinstance(out, (str, os.PathLike)) else Path()
     suffix = path.suffix.lower()
@@ -132,7 +134,15 @@ def check_coloured(out: Any, picture: Picture, colours: Any, cmap: Any) -> None:
 
 
 def save_pixels(pixels: NDArray[Any], path: str | os.PathLike[str], picture: Picture) -> None:
-    """Write a picture that is in memory, or mapped into it; arguments and errors as of `open_sink`."""
+    """Write pixels in memory to a file.
+
+    Parameters
+    ----------
+    pixels : array (height, width)
+        Array or memmap.
+    path, picture
+        Arguments of `open_sink`, which raises the same errors.
+    """
     path = check_file_name(path, "path")
     shape, n_threads = (picture.height, picture.width), available_cores()
     if np.shape(pixels) != shape:

@@ -1,4 +1,4 @@
-"""Pictures in memory, or mapped into it; and strips of whole rows."""
+"""Pictures in arrays, and strips of whole rows."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from .base import Picture, Rect, Sink
 
 __all__ = ["ArraySink", "strips"]
 
-# Rectangles of an array are whole rows, so many: few enough that all threads have some, and many enough that
-# squares of pixels fit into them.
+# Rectangles of an array, and their least and most rows: few enough rows that every thread gets some
+# rectangles, and enough that squares of pixels fit into them.
 ARRAY_RECTANGLES, LEAST_ROWS, MOST_ROWS = 16, 64, 512
-# Pixels of a strip of whole rows, unless it has as few or as many of them as that.
+# Pixels of a strip, within these limits of its rows.
 STRIP_POINTS = 1 << 20
 
 
 class ArraySink(Sink):
-    """An array of the caller, or a new one; either is `pixels`."""
+    """An array of the caller, or a new one; the attribute `pixels` is that array."""
 
     def __init__(self, out: NDArray[Any] | None, picture: Picture) -> None:
         shape = (picture.height, picture.width)
@@ -30,22 +30,27 @@ class ArraySink(Sink):
         self.painted_in_place = flags.c_contiguous and flags.aligned and self.pixels.dtype == picture.dtype
 
     def rectangles(self) -> Iterator[Rect]:
+        """Return bands of whole rows, from the lowest upward."""
         height, width = self.pixels.shape
         for bottom in range(0, height, self.rows):
             yield Rect(bottom, min(bottom + self.rows, height), 0, width)
 
     def target(self, rect: Rect) -> NDArray[Any] | None:
+        """Return the part of the array, if pixels can be painted there."""
         return self._part(rect) if self.painted_in_place else None
 
     def encode(self, rect: Rect, pixels: NDArray[Any]) -> None:
+        """Copy the pixels to the array, unless they were painted there."""
         if not self.painted_in_place:
             self._part(rect)[:] = pixels
 
     def _part(self, rect: Rect) -> NDArray[Any]:
+        """Return a view of a rectangle."""
         return self.pixels[rect.bottom : rect.top, rect.left : rect.right]
 
 
 def _check_array(out: NDArray[Any], shape: tuple[int, int], picture: Picture) -> NDArray[Any]:
+    """Return the caller's array; raise ValueError if it cannot hold the picture."""
     if out.shape != shape:
         raise ValueError(f"out must be an array of shape {shape} (height, width), got shape {out.shape}")
     if not out.flags.writeable:
@@ -57,7 +62,7 @@ def _check_array(out: NDArray[Any], shape: tuple[int, int], picture: Picture) ->
     else:
         highest = max(len(picture.colours) - 1, 0)
         kind, needed = f"{highest + 1} classes", np.min_scalar_type(highest)
-        # Signed integers of the same width may do too.
+        # A signed type of the same width may hold them, too.
         holds = is_number and (
             np.can_cast(needed, out.dtype) or np.can_cast(np.min_scalar_type(-highest - 1), out.dtype)
         )
@@ -69,7 +74,7 @@ def _check_array(out: NDArray[Any], shape: tuple[int, int], picture: Picture) ->
 
 
 def strips(width: int, height: int) -> Iterator[Rect]:
-    """Whole rows, from the lowest upward: enough of them that squares of pixels fit into a strip."""
+    """Return strips of whole rows, from the lowest upward, in which squares of pixels fit."""
     rows = min(max(STRIP_POINTS // width, LEAST_ROWS), MOST_ROWS)
     for bottom in range(0, height, rows):
         yield Rect(bottom, min(bottom + rows, height), 0, width)

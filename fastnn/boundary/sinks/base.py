@@ -1,4 +1,4 @@
-"""What a sink is, what it takes, and what those of files have in common."""
+"""Sinks, which write pictures to their destinations: the interface, and the common parts of files."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...system.extras import import_extra
-from ...system.files import Draft, check_replaceable
-from ...system.validation import check_file_name
+from ...system.files import Draft, check_file_name, check_replaceable
 
 __all__ = ["PALETTE", "FileSink", "OneColourTiles", "Picture", "Rect", "Sink", "deflated", "from_the_top"]
 
-# Colours of a palette in a file.
+# Most colours of a palette in a file.
 PALETTE = 256
 
 
@@ -33,22 +32,22 @@ class Rect(NamedTuple):
 
 @dataclass(frozen=True)
 class Picture:
-    """What is known of a picture before it is painted.
+    """A description of a picture, known before it is painted.
 
     Parameters
     ----------
     width, height : int
-        Pixels.
+        Size in pixels.
     dtype : dtype
-        Of the pixels: uint8 or uint16 for numbers of classes, or floating for a response.
+        Type of the pixels: uint8 or uint16 for numbers of classes, floating for a response.
     extent : (float, float, float, float)
-        The picture's edges in the data's coordinates: left, right, bottom, top.
+        Left, right, bottom and top edge in the coordinates of the data.
     colours : array (n_classes, 3) of uint8, optional
         Red, green and blue of the classes; None for a response.
     classes : tuple, optional
         Labels of the classes, any objects; None for a response.
     response_colours : array (n, 3) of uint8, optional
-        Red, green and blue of a response, evenly spaced from 0 to 1, at most 256; None for grey.
+        Red, green and blue of a response at evenly spaced values from 0 to 1, at most 256; None for grey.
     is_bounded : bool
         False for a response that may be above 1.
     """
@@ -63,55 +62,61 @@ class Picture:
     is_bounded: bool = True
 
     def __post_init__(self) -> None:
+        """Raise ValueError unless every class has a colour."""
         n_colours = None if self.colours is None else len(self.colours)
         if self.classes is not None and len(self.classes) != n_colours:
             raise ValueError(f"{len(self.classes)} classes must have a colour each, got {n_colours} colours")
 
     @property
     def description(self) -> dict[str, Any]:
-        """The extent and the labels as JSON can hold them."""
+        """Extent and labels in types that JSON can hold."""
         labels = None if self.classes is None else [_plain(label) for label in self.classes]
         return {"extent": [float(edge) for edge in self.extent], "classes": labels}
 
 
 def _plain(label: Any) -> Any:
-    """A label as JSON can hold it."""
+    """Return a label in a type that JSON can hold."""
     if isinstance(label, np.generic):
         label = label.item()
     return label if isinstance(label, (str, int, float, bool)) else str(label)
 
 
 class Sink(ABC):
-    """Takes a picture, rectangle by rectangle.
+    """The destination of a picture, which takes it rectangle by rectangle.
 
-    As a context manager it is closed at the end, and discarded if something was raised.
+    A sink is a context manager: it is closed at the end, and discarded after an error.
     """
 
     @abstractmethod
     def rectangles(self) -> Iterable[Rect]:
-        """What to paint, in the order in which `put` wants it: every pixel once."""
+        """Return the rectangles to paint, each pixel once, in the order in which `put` takes them."""
 
     def target(self, rect: Rect) -> NDArray[Any] | None:
-        """Where to paint `rect`; None if that is to be a C-contiguous array of the painter's own."""
+        """Return the array to paint a rectangle into; None for a new C-contiguous array."""
         return None
 
     @abstractmethod
     def encode(self, rect: Rect, pixels: NDArray[Any]) -> Any:
-        """What `put` needs of the painted pixels, which it does not keep. On any thread, in any order."""
+        """Return the argument of `put` for painted pixels, without a reference to them.
+
+        The method is called on any thread, in any order.
+        """
 
     def put(self, rect: Rect, encoded: Any) -> None:  # noqa: B027
-        """Take what `encode` gave. On one thread, in the order of `rectangles`."""
+        """Take the result of `encode`, on one thread and in the order of `rectangles`."""
 
     def close(self) -> None:  # noqa: B027
-        """Everything was put: finish it, and move it to where it belongs."""
+        """Finish the picture and move it to its place, after the last `put`."""
 
     def discard(self) -> None:  # noqa: B027
-        """It will not be finished: leave nothing behind."""
+        """Remove an unfinished picture."""
 
     def __enter__(self) -> Sink:
+        """Return the sink."""
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
+        """Close the sink, or discard it after an error."""
         if kind is not None:
             self.discard()
             return
@@ -123,14 +128,30 @@ class Sink(ABC):
 
 
 class FileSink(Sink):
-    """A file in the making, with its highest row first unless it says otherwise."""
+    """A file or folder in the making; the highest row comes first in most formats.
 
-    longest = 2**31 - 1  # pixels of a side that the format can hold
+    Attributes
+    ----------
+    longest : int
+        Most pixels to a side that the format can hold.
+    most_classes : int
+        Most classes that the format can hold.
+    most_coloured : int
+        Most classes that are stored with colours.
+    colours_responses : bool
+        True if a response may have colours.
+    is_grey : bool
+        True if a response is stored as grey: 0 is black and 1 is white.
+    package : str or None
+        Package of the extra ``render`` that the format requires.
+    """
+
+    longest = 2**31 - 1
     most_classes = 1 << 16
-    most_coloured = PALETTE  # classes of a picture that shows them in colours
+    most_coloured = PALETTE
     colours_responses = False
-    is_grey = False  # a response is: 0 is black and 1 is white
-    package: str | None = None  # that it needs, and that is not installed with fastnn
+    is_grey = False
+    package: str | None = None
 
     def __init__(self, path: Path, picture: Picture, argument: str = "out") -> None:
         self.path, self.picture, self.argument = path, picture, argument
@@ -171,33 +192,37 @@ class FileSink(Sink):
 
     @abstractmethod
     def begin(self) -> None:
-        """Open what is written, in the draft."""
+        """Open the files of the draft."""
 
     def final_names(self) -> tuple[Path, ...]:
+        """Return the names of all files and folders, in the order in which they appear."""
         return (self.path,)
 
     def check_place(self) -> None:
+        """Raise ValueError if the name is taken by something that no file may replace."""
         check_replaceable(self.path, self.argument)
 
     def discard(self) -> None:
+        """Remove the draft."""
         self.draft.discard()
 
 
 def from_the_top(picture: Picture, rows: int, columns: int) -> Iterator[Rect]:
-    """Rectangles of so many pixels, as a file has them: from the top left, row by row."""
+    """Return rectangles of so many rows and columns, row by row from the top left, the order of files."""
     for top in range(picture.height, 0, -rows):
         for left in range(0, picture.width, columns):
             yield Rect(max(top - rows, 0), top, left, min(left + columns, picture.width))
 
 
 class OneColourTiles:
-    """Compresses tiles, those of a single class only once."""
+    """Compression of tiles, which compresses tiles of a single class only once."""
 
     def __init__(self, compress: Any) -> None:
         self.compress = compress
         self.known: dict[tuple[Any, ...], bytes] = {}
 
     def encode(self, pixels: NDArray[Any]) -> bytes:
+        """Return the bytes of a tile."""
         first = pixels[0, 0]
         # Most tiles that have two classes show it in their first row.
         if first.dtype.kind == "f" or (pixels[0] != first).any() or (pixels != first).any():
@@ -209,10 +234,17 @@ class OneColourTiles:
 
 
 def deflated(data: NDArray[Any], is_flat: bool, part: bool = False) -> bytes:
-    """A zlib stream; as a part, one without head and end, to be followed by others.
+    """Return data compressed by Deflate.
 
-    Where most neighbours are equal (`is_flat`), looking for runs alone gives a third of the bytes that
-    looking for any repetition at the same level does, in the same time.
+    Parameters
+    ----------
+    data : array
+        Bytes, C-contiguous.
+    is_flat : bool
+        True if most neighbours are equal. A search for runs alone then gives a third of the bytes that a
+        search for any repetition gives, in the same time.
+    part : bool, default False
+        Leave out head and end, so that parts one after another are a stream.
     """
     strategy = zlib.Z_RLE if is_flat else zlib.Z_DEFAULT_STRATEGY
     window = -zlib.MAX_WBITS if part else zlib.MAX_WBITS

@@ -20,16 +20,15 @@ from .png import PngCoding
 __all__ = ["DeepZoomSink"]
 
 DZI_TILE = 512
-DZI_LEVELS = 3  # of which a rectangle makes whole tiles
+DZI_LEVELS = 3  # upper levels of which a rectangle has whole tiles
 
 
 class DeepZoomSink(FileSink):
-    """A Deep Zoom pyramid of PNG tiles, and a page beside it that shows it without a server.
+    """A Deep Zoom pyramid of PNG tiles, and a page that shows it without a server.
 
-    Level 0 is one pixel, and a level has twice as many a side as the one below, whose pixels are every
-    second one of it. Rectangles are large enough to make all of their tiles on the upper levels, on
-    whatever thread encodes them; the lower levels, some hundredths of the tiles, come from what is left
-    of them.
+    Level 0 is one pixel. A level has twice as many pixels to a side as the level below, which holds every
+    second pixel. Rectangles have whole tiles on the upper levels, which the encoding threads write. The lower
+    levels, some hundredths of all tiles, are made of the remaining pixels on one thread.
     """
 
     longest = 2**32 - 1
@@ -38,10 +37,12 @@ class DeepZoomSink(FileSink):
     is_grey = True
 
     def final_names(self) -> tuple[Path, ...]:
+        """Return the names of the folder of tiles, the index and the page."""
         stem = self.path.stem
         return (self.path.with_name(f"{stem}_files"), self.path, self.path.with_name(f"{stem}.html"))
 
     def check_place(self) -> None:
+        """Raise ValueError if anything but an older pyramid is in the way."""
         tiles, index, page = self.final_names()
         for name in (index, page):
             check_replaceable(name, self.argument)
@@ -52,6 +53,7 @@ class DeepZoomSink(FileSink):
                 )
 
     def begin(self) -> None:
+        """Make the folders of all levels."""
         width, height = self.picture.width, self.picture.height
         self.coding = PngCoding(self.picture, grey_bits=8)
         self.tiles = OneColourTiles(self.coding.file) if self.coding.has_palette else None
@@ -59,7 +61,7 @@ class DeepZoomSink(FileSink):
         self.folder = self.draft.name(self.final_names()[0])
         for level in range(self.top + 1):
             (self.folder / str(level)).mkdir(parents=True)
-        # By level: a row of tiles as it fills up, and how many rows it has.
+        # By level: the row of tiles that is filling, its rows of pixels so far, and its number.
         self.strips = {
             level: np.empty((DZI_TILE, -(-width >> (self.top - level))), self.picture.dtype)
             for level in range(self.top - DZI_LEVELS, -1, -1)
@@ -68,10 +70,12 @@ class DeepZoomSink(FileSink):
         self.row = dict.fromkeys(self.strips, 0)
 
     def rectangles(self) -> Iterator[Rect]:
+        """Return squares of whole tiles on the upper levels, from the top."""
         side = DZI_TILE << (DZI_LEVELS - 1)
         return from_the_top(self.picture, side, side)
 
     def encode(self, rect: Rect, pixels: NDArray[Any]) -> NDArray[Any]:
+        """Write the tiles of the upper levels, and return the pixels that remain for the lower ones."""
         pixels = pixels[::-1]
         row, column = (self.picture.height - rect.top) // DZI_TILE, rect.left // DZI_TILE
         for level in range(self.top, max(self.top - DZI_LEVELS, -1), -1):
@@ -80,6 +84,7 @@ class DeepZoomSink(FileSink):
         return pixels.copy()
 
     def put(self, rect: Rect, encoded: NDArray[Any]) -> None:
+        """Add pixels to the lower levels."""
         level = self.top - DZI_LEVELS
         if level < 0:
             return
@@ -90,7 +95,7 @@ class DeepZoomSink(FileSink):
             self._add(level, rows, is_last=rect.bottom == 0)
 
     def _add(self, level: int, rows: int, is_last: bool) -> None:
-        """So many rows more are in a level's strip: write it when it is full, and pass on its half."""
+        """Count new rows in the strip of a level; write a full strip and pass every second pixel on."""
         self.filled[level] += rows
         if self.filled[level] < DZI_TILE and not is_last:
             return
@@ -104,7 +109,7 @@ class DeepZoomSink(FileSink):
             self._add(level - 1, len(half), is_last)
 
     def _write(self, level: int, row: int, column: int, pixels: NDArray[Any]) -> None:
-        """The tiles of `pixels`, the first of which has this place on its level."""
+        """Write the tiles of `pixels`; `row` and `column` are the place of the first one on its level."""
         encode = self.coding.file if self.tiles is None else self.tiles.encode
         for i in range(0, pixels.shape[0], DZI_TILE):
             for j in range(0, pixels.shape[1], DZI_TILE):
@@ -112,6 +117,7 @@ class DeepZoomSink(FileSink):
                 (self.folder / name).write_bytes(encode(pixels[i : i + DZI_TILE, j : j + DZI_TILE]))
 
     def close(self) -> None:
+        """Write the index and the page, and publish the pyramid."""
         _, index, page = self.final_names()
         width, height = self.picture.width, self.picture.height
         self.draft.name(index).write_text(
@@ -125,7 +131,7 @@ class DeepZoomSink(FileSink):
 
 
 def _page(title: str, picture: Picture) -> str:
-    """The page of a pyramid, with all that it needs but the tiles."""
+    """Return the page of a pyramid, which holds everything but the tiles."""
     static = Path(__file__).parent / "static"
     colours = [] if picture.colours is None else [f"#{bytes(rgb).hex()}" for rgb in picture.colours]
     labels = range(len(colours)) if picture.classes is None else picture.classes
@@ -139,7 +145,7 @@ def _page(title: str, picture: Picture) -> str:
     }
     return Template((static / "deepzoom.html").read_text(encoding="utf-8")).substitute(
         title=html.escape(title),
-        # In a script, nothing may look like its end.
+        # A "</script>" in the data would end the script.
         data=json.dumps(data).replace("<", "\\u003c"),
         license=(static / "openseadragon.LICENSE.txt").read_text(encoding="utf-8"),
         viewer=(static / "openseadragon.min.js").read_text(encoding="utf-8"),

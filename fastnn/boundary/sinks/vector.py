@@ -1,33 +1,67 @@
-"""Pictures as shapes: the regions of the classes, and the lines between them, traced from the pixels."""
+"""Pictures as shapes: the regions of the classes and the lines between them, traced from the pixels."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..tracing import Line, Seams, mixed_squares, placed, trace
+from ..tracing import Line, Seams, mixed_squares, placed, regions, trace
 from .array import strips
 from .base import FileSink, Rect
-from .pdf import pdf_document
-from .svg import svg_document
 
-__all__ = ["PdfSink", "SvgSink"]
+__all__ = ["STROKE", "Shapes", "VectorSink"]
+
+# Colour of the lines.
+STROKE = "#404040"
+
+
+class Shapes(NamedTuple):
+    """The shapes of a document, whose coordinates are pixels from the lower left corner.
+
+    Parameters
+    ----------
+    lines : sequence of Line
+        All lines between the regions.
+    corner : int
+        Number of the class in the lower left corner.
+    size : (int, int)
+        Width and height.
+    colours : array (n_classes, 3) of uint8
+        Red, green and blue of the classes.
+    labels : sequence
+        Labels of the classes.
+    description : dict
+        Extent and labels, to be stored as JSON.
+    """
+
+    lines: Sequence[Line]
+    corner: int
+    size: tuple[int, int]
+    colours: NDArray[np.uint8]
+    labels: Sequence[Any]
+    description: dict[str, Any]
+
+    @property
+    def regions(self) -> list[tuple[int, list[NDArray[np.float64]]]]:
+        """Classes in ascending order, each with the rings around its region."""
+        return sorted(regions(self.lines, self.corner, self.size).items())
 
 
 class VectorSink(FileSink):
-    """The lines between the regions of the classes, along the pixels and smoothed within them, in a document.
+    """A document of regions and of the lines between them.
 
-    Nothing is known but the pixels, so that a line may be off by about one. What is held grows with the
-    length of the lines.
+    The lines follow the edges of the pixels and are smoothed within the pixels, so that a line may be off by
+    about one pixel. The memory in use grows with the length of the lines.
     """
 
     most_coloured = FileSink.most_classes
 
     def begin(self) -> None:
+        """Begin without lines; raise ValueError for a response."""
         if self.picture.colours is None:
             raise ValueError(
                 f"{self.argument}: {self.path} holds lines between classes, and a response has none"
@@ -36,51 +70,40 @@ class VectorSink(FileSink):
         self.corner = 0
 
     def rectangles(self) -> Iterator[Rect]:
+        """Return strips of whole rows, from the lowest upward."""
         return strips(self.picture.width, self.picture.height)
 
     def encode(self, rect: Rect, pixels: NDArray[Any]) -> tuple[Any, ...]:
-        # The lines go on to the edges: a column and a row of the lattice are on each.
+        """Return the arguments of `Seams.add` for a strip."""
+        # Lines end at the picture's edges, half a pixel beyond the outermost centres: each side gets a row or
+        # column more.
         is_lowest, is_highest = rect.bottom == 0, rect.top == self.picture.height
         lattice = np.pad(pixels, ((is_lowest, is_highest), (1, 1)), mode="edge")
         squares = mixed_squares(lattice, rect.bottom + (not is_lowest))
         return squares, lattice[0].copy(), lattice[-1].copy(), len(lattice)
 
     def put(self, rect: Rect, encoded: tuple[Any, ...]) -> None:
+        """Add a strip."""
         if rect.bottom == 0:
             self.corner = int(encoded[1][0])
         self.seams.add(*encoded)
 
     def close(self) -> None:
+        """Trace the lines, and write and publish the document."""
         picture = self.picture
         lines = trace(self.seams.squares, picture.width + 2)
         xs, ys = (
             np.concatenate([[0], np.arange(side) + 0.5, [side]]) for side in (picture.width, picture.height)
         )
         assert picture.colours is not None
-        document = self.document(placed(lines, xs, ys), picture.colours)
-        self.draft.name(self.path).write_bytes(document)
+        labels = range(len(picture.colours)) if picture.classes is None else picture.classes
+        shapes = Shapes(
+            placed(lines, xs, ys), self.corner, (picture.width, picture.height), picture.colours, labels,
+            picture.description,
+        )  # fmt: skip
+        self.draft.name(self.path).write_bytes(self.document(shapes))
         self.draft.publish()
 
     @abstractmethod
-    def document(self, lines: Sequence[Line], colours: NDArray[np.uint8]) -> bytes:
-        """Return the file of all lines, in pixels from the lower left corner, and the regions they bound."""
-
-
-class SvgSink(VectorSink):
-    """An SVG whose units are the pixels."""
-
-    def document(self, lines: Sequence[Line], colours: NDArray[np.uint8]) -> bytes:
-        picture = self.picture
-        labels = range(len(colours)) if picture.classes is None else picture.classes
-        size = picture.width, picture.height
-        text = svg_document(lines, self.corner, size, colours, labels, picture.description)
-        return text.encode("utf-8")
-
-
-class PdfSink(VectorSink):
-    """A PDF of one page."""
-
-    def document(self, lines: Sequence[Line], colours: NDArray[np.uint8]) -> bytes:
-        picture = self.picture
-        size = picture.width, picture.height
-        return pdf_document(lines, self.corner, size, colours, picture.description)
+    def document(self, shapes: Shapes) -> bytes:
+        """Return the bytes of a document."""

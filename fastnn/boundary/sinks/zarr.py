@@ -14,13 +14,13 @@ from .base import FileSink, Rect
 
 __all__ = ["ZarrSink"]
 
-ZARR_CHUNK = 2048
+ZARR_CHUNK = 2048  # pixels to a side
 
 
 class ZarrSink(FileSink):
-    """A Zarr array (format 3) of the pixels as they are, row 0 the lowest, with the extent and the labels.
+    """A Zarr array (format 3) of unchanged pixels, row 0 the lowest, with the extent and the labels.
 
-    A rectangle is a chunk, so that threads can write theirs at the same time.
+    A rectangle is a chunk, so that threads can write at the same time.
     """
 
     longest = 2**63 - 1
@@ -28,12 +28,14 @@ class ZarrSink(FileSink):
     package = "zarr"
 
     def check_place(self) -> None:
+        """Raise ValueError if anything but an older array is in the way."""
         if self.path.exists() and not _is_array(self.path):
             raise ValueError(
                 f"{self.argument}: there is already something at {self.path} that is no Zarr array"
             )
 
     def begin(self) -> None:
+        """Create the array."""
         shape = (self.picture.height, self.picture.width)
         self.array = self.module.create_array(
             store=str(self.draft.name(self.path)),
@@ -44,11 +46,12 @@ class ZarrSink(FileSink):
             attributes=self.picture.description | {"origin": "lower"},
             zarr_format=3,
             fill_value=0,
-            # It would find out for itself, in ten times the time of writing.
+            # Zarr's own search for empty chunks takes ten times as long as writing them.
             config={"write_empty_chunks": True},
         )
 
     def rectangles(self) -> Iterator[Rect]:
+        """Return the chunks, from the lower left."""
         height, width = self.picture.height, self.picture.width
         for bottom in range(0, height, ZARR_CHUNK):
             for left in range(0, width, ZARR_CHUNK):
@@ -57,19 +60,21 @@ class ZarrSink(FileSink):
                 )  # fmt: skip
 
     def encode(self, rect: Rect, pixels: NDArray[Any]) -> None:
-        if pixels.any():  # else it is the fill value
+        """Write a chunk."""
+        if pixels.any():  # a missing chunk has the fill value 0
             self.array[rect.bottom : rect.top, rect.left : rect.right] = pixels
 
     def close(self) -> None:
+        """Publish the array, if nobody has removed it meanwhile."""
         draft = self.draft.name(self.path)
-        # Zarr makes the folders of chunks anew where somebody has removed them, and its metadata are gone.
+        # If somebody removes the folder, Zarr makes it again for the next chunk, without the metadata.
         if not _is_array(draft):
             raise FileNotFoundError(errno.ENOENT, "removed while the picture was written", str(draft))
         self.draft.publish()
 
 
 def _is_array(path: Path) -> bool:
-    """Whether there is a Zarr array, and not a group, which may hold other things."""
+    """Return whether a path is a Zarr array, and not a group, which may hold other data."""
     if (path / ".zarray").exists():
         return True
     try:

@@ -1,0 +1,146 @@
+"""Pictures of decision boundaries drawn on matplotlib axes: regions, the lines between them, and samples."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..system.validation import check_classes, check_samples
+from .colours import chosen_colours, pale, response_colormap
+from .tracing import placed, trace_pixels
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["axes_pixels", "class_name", "draw_picture"]
+
+Array = NDArray[Any]
+
+# Samples from which on the legend has a fixed place: the search for the best one takes time.
+MANY_POINTS = 2000
+# Pixels along the longer side from which lines are traced: a screen shows no finer ones.
+LINE_PIXELS = 2048
+
+
+def draw_picture(
+    data: Array,
+    extent: tuple[float, float, float, float],
+    classes: Array | None,
+    *,
+    response: str,
+    is_bounded: bool,
+    ax: Axes | None = None,
+    X: ArrayLike | None = None,
+    y: ArrayLike | None = None,
+    colours: Any = None,
+    cmap: Any = None,
+) -> Axes:
+    """Draw a picture of a boundary, the lines between its regions, and samples.
+
+    Parameters
+    ----------
+    data, extent, classes, response, is_bounded
+        Attributes of a `BoundaryImage`.
+    ax, X, y
+        Arguments of `BoundaryImage.plot`.
+    colours, cmap : optional
+        Colours of the classes and colormap of a response, as users give them.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Raises
+    ------
+    ValueError
+        For X without y, labels of another kind than the classes, a wrong number of colours.
+    """
+    if ax is None:
+        import matplotlib.pyplot as plt
+
+        ax = plt.gca()
+    if (X is None) != (y is None):
+        raise ValueError("X and y are drawn together: give both or neither")
+    points = None if X is None else check_samples(X, 2, np.dtype(np.float64))
+    labels = None if points is None else check_classes(y, len(points))
+    drawn_classes = _all_classes(classes, labels)
+    shades = chosen_colours(drawn_classes, colours)
+    # A picture with far more pixels than the axes looks the same and takes longer to draw.
+    stride = max(
+        1, min(size // (2 * seen) for size, seen in zip(data.shape[::-1], axes_pixels(ax), strict=True))
+    )
+    seen = data[::stride, ::stride]
+    style: dict[str, Any] = {"extent": extent, "origin": "lower", "aspect": "auto"}
+    if classes is None:
+        lowest = float(seen.min()) if response == "confidence" else 0.0
+        highest = 1.0 if is_bounded else None  # None: the highest value in the picture
+        drawn = ax.imshow(seen, cmap=response_colormap(cmap), vmin=lowest, vmax=highest, **style)
+        ax.figure.colorbar(drawn, ax=ax, label=response)
+    else:
+        from matplotlib.colors import ListedColormap
+
+        order = np.argsort(drawn_classes)
+        regions = pale(shades[order[np.searchsorted(drawn_classes, classes, sorter=order)]])
+        ax.imshow(
+            seen,
+            cmap=ListedColormap(regions.tolist()),
+            vmin=-0.5,
+            vmax=len(classes) - 0.5,
+            interpolation="nearest",
+            **style,
+        )
+        _draw_lines(ax, data, extent)
+    if points is not None:
+        for label, colour in zip(drawn_classes, shades, strict=True):
+            members = points[labels == label]
+            # A class without samples has a region, and so a line in the legend.
+            ax.scatter(
+                members[:, 0], members[:, 1], s=32, color=colour, edgecolors="white", linewidths=0.7,
+                label=class_name(label),
+            )  # fmt: skip
+        ax.legend(loc="best" if len(points) < MANY_POINTS else "upper right", framealpha=0.9)
+    ax.set(xlim=extent[:2], ylim=extent[2:])
+    return ax
+
+
+def class_name(label: Any) -> str:
+    """Return the text for a class in a legend."""
+    return label if isinstance(label, str) else f"class {label}"
+
+
+def axes_pixels(ax: Axes) -> tuple[int, int]:
+    """Return the width and height of axes in pixels, at least 1."""
+    extent = ax.get_window_extent()
+    return max(1, round(extent.width)), max(1, round(extent.height))
+
+
+def _all_classes(classes: Array | None, labels: Array | None) -> Array:
+    """Return the classes of a model and of samples, sorted unless the model has all of them."""
+    if labels is None:
+        return np.empty(0) if classes is None else classes
+    if classes is None:
+        return np.unique(labels)
+    if (classes.dtype.kind in "US") != (labels.dtype.kind in "US"):
+        raise ValueError(
+            f"y holds labels such as {labels[:1].tolist()}, but the model's classes are {classes.tolist()}: "
+            "give the labels as the model predicts them"
+        )
+    both = np.union1d(classes, labels)
+    # A model may order its classes otherwise: its order stays if the samples add no class.
+    return classes if both.size == classes.size and (both != classes).any() else both
+
+
+def _draw_lines(ax: Axes, regions: Array, extent: tuple[float, float, float, float]) -> None:
+    """Draw the lines between regions, given as class numbers of the pixels."""
+    from matplotlib.collections import LineCollection
+
+    height, width = regions.shape
+    stride = max(1, max(height, width) // LINE_PIXELS)
+    left, right, bottom, top = extent
+    xs = left + (right - left) * np.concatenate([[0], (np.arange(0, width, stride) + 0.5) / width, [1]])
+    ys = bottom + (top - bottom) * np.concatenate([[0], (np.arange(0, height, stride) + 0.5) / height, [1]])
+    lines = placed(trace_pixels(regions[::stride, ::stride]), xs, ys)
+    drawn = LineCollection([line.points for line in lines], colors="0.25", linewidths=1.2)
+    ax.add_collection(drawn, autolim=False)

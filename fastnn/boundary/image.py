@@ -1,0 +1,254 @@
+"""A rendered picture of a decision boundary: its pixels, how it was made, and what can be done with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .colours import check_colouring, region_colours, response_colours
+from .drawing import draw_picture
+from .sinks import Picture, PngCoding, check_coloured, save_pixels
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["BoundaryImage", "RenderStats", "describe_picture"]
+
+Array = NDArray[Any]
+
+# Pixels of a side of the picture that a notebook shows: more than a screen has room for.
+SHOWN_PIXELS = 1024
+
+
+@dataclass(frozen=True)
+class RenderStats:
+    """How a picture was rendered, and how long it took.
+
+    Attributes
+    ----------
+    method : str
+        "dense", "certified", or "certified, then dense" where bounds proved too little.
+    points : int
+        Pixels of the picture.
+    points_evaluated : int
+        Pixels at which the model was evaluated.
+    points_filled : int
+        Pixels in squares in which one class provably wins.
+    cells_bounded : int
+        Squares whose scores were bounded to prove that.
+    n_threads : int
+        Threads that painted.
+    seconds : dict of str to float
+        "bounding", "evaluating", "filling" and "writing", each summed over the threads, and "total", the
+        elapsed time, which includes the compilation of kernels that were not in the cache.
+    folded : str
+        The transformers of a pipeline that were folded into the first layer of its network, such as
+        "StandardScaler, PCA"; or why they were not and the whole pipeline predicted, such as "not folded:
+        PolynomialFeatures is not known to be affine". Empty for a model without transformers.
+    """
+
+    method: str
+    points: int
+    points_evaluated: int
+    points_filled: int
+    cells_bounded: int
+    n_threads: int
+    seconds: dict[str, float] = field(default_factory=dict)
+    folded: str = ""
+
+
+class BoundaryImage:
+    """A picture of a decision boundary, made by `render_boundary` and displayed by notebooks.
+
+    Attributes
+    ----------
+    data : array (height, width) or None
+        Values at the pixels' centres, rows from the lower edge upward: indices into `classes`, or a
+        response. None where the picture went to a file.
+    extent : (float, float, float, float)
+        Left, right, bottom and top edge, as matplotlib's ``imshow`` takes them with ``origin="lower"``.
+    classes : array (n_classes,) or None
+        The classes; None for a response.
+    stats : RenderStats
+        How the picture was rendered, and how long it took.
+    response : str
+        What the pixels hold: the argument of `render_boundary`.
+    path : pathlib.Path or None
+        The file that the picture went to.
+    is_bounded : bool
+        False for margins of a decision function, which may be above 1; other responses are from 0 to 1.
+    colours, cmap
+        Colours passed to `render_boundary`, or None; the defaults of `save` and `plot`.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> image = fastnn.render_boundary(lambda points: points[:, 0] > 0.5, (0, 1), (0, 1), size=4)
+    >>> image.data[0], image.classes
+    (array([0, 0, 1, 1], dtype=uint8), array([False,  True]))
+    >>> image.extent
+    (0.0, 1.0, 0.0, 1.0)
+    """
+
+    def __init__(
+        self,
+        data: Array | None,
+        extent: tuple[float, float, float, float],
+        classes: Array | None,
+        stats: RenderStats,
+        response: str = "class",
+        path: Path | None = None,
+        is_bounded: bool = True,
+        colours: Any = None,
+        cmap: Any = None,
+    ) -> None:
+        self.data, self.extent, self.classes, self.stats = data, extent, classes, stats
+        self.response, self.path, self.is_bounded = response, path, is_bounded
+        self.colours, self.cmap = colours, cmap
+
+    def save(self, path: str | PathLike[str], *, colours: Any = None, cmap: Any = None) -> None:
+        """Write the picture to a file.
+
+        Parameters
+        ----------
+        path : str or path
+            The suffix chooses the format: ``.png``, ``.tif`` or ``.tiff``, ``.zarr``, ``.dzi`` (a pyramid
+            of tiles, and a page that shows it), ``.svg`` or ``.pdf`` (the regions and the lines between them
+            as shapes); see the Notes of `render_boundary`.
+        colours : sequence, mapping, str or Colormap, optional
+            Colours of the classes, as `render_boundary` takes them; by default the image's own.
+        cmap : str or Colormap, optional
+            Colormap of a response; by default the image's own.
+
+        Raises
+        ------
+        ValueError
+            For an unknown suffix, a folder that does not exist, a picture that went to a file already,
+            invalid colours, a wrong number of colours, colours for a format that stores none, and margins of
+            a decision function in a format that holds numbers from 0 to 1.
+        ImportError
+            For ``.tif`` without tifffile and ``.zarr`` without zarr. The message says how to install them.
+        """
+        data = self._pixels("save it")
+        check_colouring(self.response, colours, cmap)
+        picture = self._picture(data, colours, cmap)
+        check_coloured(path, picture, colours, cmap)
+        save_pixels(data, path, picture)
+
+    def plot(
+        self,
+        ax: Axes | None = None,
+        X: ArrayLike | None = None,
+        y: ArrayLike | None = None,
+        *,
+        colours: Any = None,
+        cmap: Any = None,
+    ) -> Axes:
+        """Draw the picture with matplotlib.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Axes to draw on; the current ones by default.
+        X : array-like (n, 2), optional
+            Samples to draw over the picture.
+        y : array-like (n,), optional
+            Classes of the samples.
+        colours : sequence, mapping, str or Colormap, optional
+            Colours of the classes, as `render_boundary` takes them; by default the image's own. Samples have
+            these colours, regions paler ones. Where y has labels that are not in `classes`, a sequence
+            follows the sorted order of all labels.
+        cmap : str or Colormap, optional
+            Colormap of a response; by default the image's own, else "gray".
+
+        Returns
+        -------
+        matplotlib Axes
+
+        Raises
+        ------
+        ValueError
+            For a picture that went to a file, X without y, labels of another kind than the model's, invalid
+            colours and a wrong number of colours.
+        """
+        data = self._pixels("draw it")
+        check_colouring(self.response, colours, cmap)
+        return draw_picture(
+            data, self.extent, self.classes, response=self.response, is_bounded=self.is_bounded, ax=ax, X=X,
+            y=y, colours=self.colours if colours is None else colours,
+            cmap=self.cmap if cmap is None else cmap,
+        )  # fmt: skip
+
+    def _repr_png_(self) -> bytes | None:
+        """Return a PNG of at most 1024 pixels a side, in the colours of a saved one; None without `data`."""
+        if self.data is None:
+            return None
+        stride = -(-max(self.data.shape) // SHOWN_PIXELS)
+        pixels = self.data[::-stride, ::stride] if stride > 1 else self.data[::-1]
+        if self.classes is not None:
+            pixels = pixels.astype(np.min_scalar_type(len(self.classes) - 1))
+        elif not self.is_bounded:
+            least = np.finfo(pixels.dtype).tiny
+            pixels = pixels / pixels.max(initial=least, where=np.isfinite(pixels))
+        picture = self._picture(pixels, is_bounded=True)
+        return PngCoding(picture, grey_bits=16).file(np.ascontiguousarray(pixels))
+
+    def _picture(
+        self, pixels: Array, colours: Any = None, cmap: Any = None, is_bounded: bool | None = None
+    ) -> Picture:
+        """Describe pixels of this image for a file, in the image's own colours unless others are given."""
+        return describe_picture(
+            (pixels.shape[1], pixels.shape[0]), pixels.dtype, self.extent, self.classes,
+            self.is_bounded if is_bounded is None else is_bounded,
+            self.colours if colours is None else colours, self.cmap if cmap is None else cmap,
+        )  # fmt: skip
+
+    def _pixels(self, purpose: str) -> Array:
+        """Return the pixels; raise ValueError where they went to a file."""
+        if self.data is None:
+            raise ValueError(f"the picture is in {self.path}: render it without out= to {purpose}")
+        return self.data
+
+    def __repr__(self) -> str:
+        """Return the size, the method and the elapsed time as text."""
+        stats = self.stats
+        where = f", path={str(self.path)!r}" if self.path else ""
+        size = "" if self.data is None else f"{self.data.shape[1]} x {self.data.shape[0]}, "
+        return f"BoundaryImage({size}{stats.method}, {stats.seconds['total']:.3g} s{where})"
+
+
+def describe_picture(
+    size: tuple[int, int],
+    dtype: np.dtype,
+    extent: tuple[float, float, float, float],
+    classes: Array | None,
+    is_bounded: bool = True,
+    colours: Any = None,
+    cmap: Any = None,
+) -> Picture:
+    """Return the description of a picture that a sink takes, with its colours.
+
+    Parameters
+    ----------
+    size : (int, int)
+        Width and height in pixels.
+    dtype : dtype
+        Type of the pixels.
+    extent : (float, float, float, float)
+        Left, right, bottom and top edge.
+    classes : array (n_classes,) or None
+        Labels; None for a response.
+    is_bounded : bool
+        False for a response that may be above 1.
+    colours, cmap : optional
+        Colours of the classes and colormap of a response, as users give them.
+    """
+    if classes is None:
+        table = None if cmap is None else response_colours(cmap)
+        return Picture(*size, dtype, extent, is_bounded=is_bounded, response_colours=table)
+    return Picture(*size, dtype, extent, region_colours(classes, colours), tuple(classes.tolist()))

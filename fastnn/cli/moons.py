@@ -1,0 +1,153 @@
+"""The subcommand ``fastnn moons``: the tutorial's network, trained and drawn."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import math
+import time
+from argparse import ArgumentTypeError
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..engine.backends import BACKENDS
+from ..system.files import check_file_name, check_folder, check_replaceable, written_whole
+from ..system.validation import check_memory
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ..model import Model
+
+__all__ = ["add_command"]
+
+
+def add_command(commands: Any) -> None:
+    """Add the subcommand to the subparsers of ``fastnn``."""
+    parser = commands.add_parser(
+        "moons",
+        help="train a network on two interleaved half circles and draw its decision boundary",
+        description="Train the tutorial's network on make_moons, print its losses, its accuracy and the "
+        "time of the training, and draw its decision boundary. The learning rate is 0.01, and for more than "
+        "200 samples less in proportion, since the gradient is their sum.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument(
+        "--hidden", type=_sizes, default="3", help="units of the hidden layers, as 3 or 8,8 ('' for none)"
+    )
+    parser.add_argument("--passes", type=_count(0), default=20000, help="passes over the data")
+    parser.add_argument("--noise", type=_spread, default=0.20, help="standard deviation of the data's noise")
+    parser.add_argument("--samples", type=_count(2), default=200, help="number of samples")
+    parser.add_argument(
+        "--seed", type=_count(0, 2**32), default=0, help="seed of the data and the initial weights"
+    )
+    parser.add_argument("--out", type=Path, default=Path("moons.png"), help="name of the picture")
+    parser.add_argument(
+        "--backend", choices=sorted(BACKENDS), default="numba", help="backend that trains the network"
+    )
+    parser.set_defaults(run=_run)
+
+
+def _count(least: int, below: int = 2**63) -> Callable[[str], int]:
+    """Return a type of arguments: integers from `least` to before `below`."""
+
+    def count(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = -1
+        if least <= value < below:
+            return value
+        most = f"to {below - 1}" if below < 2**63 else "on"
+        raise ArgumentTypeError(f"must be an integer from {least} {most}, got {text!r}")
+
+    return count
+
+
+def _spread(text: str) -> float:
+    """Return a standard deviation: a finite number not below 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if 0 <= value < math.inf:
+        return value
+    raise ArgumentTypeError(f"must be a finite number not below 0, got {text!r}")
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    """Return layer sizes given with commas between them."""
+    try:
+        return tuple(_count(1)(size) for size in text.split(",") if text)
+    except ArgumentTypeError:
+        raise ArgumentTypeError(
+            f"must be layer sizes from 1 on with commas between them, as 3 or 8,8, got {text!r}"
+        ) from None
+
+
+def _run(options: argparse.Namespace) -> int:
+    """Train the network, print its accuracy and draw its boundary; return the exit status."""
+    import numpy as np
+    from matplotlib.backend_bases import FigureCanvasBase
+    from sklearn.datasets import make_moons
+
+    from ..model import Model
+
+    # Problems with the file are found before the work rather than after it.
+    check_file_name(options.out, "--out")
+    check_folder(options.out, "--out")
+    check_replaceable(options.out, "--out")
+    known = FigureCanvasBase.get_supported_filetypes()
+    if _picture_format(options.out) not in known:
+        raise ValueError(f"--out: {options.out} must end in one of {', '.join(sorted(known))}")
+
+    what = f"--samples: the features of {options.samples} samples take"
+    check_memory(2 * 8 * options.samples, what, "choose fewer")
+
+    random = np.random.RandomState(options.seed)
+    X, y = make_moons(options.samples, noise=options.noise, random_state=random)
+    layers_dim = (2, *options.hidden, 2)
+    model = Model(layers_dim, backend=options.backend, random_state=random)
+    # The gradient is a sum over the samples: a rate that suits 200 of them is too high for more.
+    epsilon = 0.01 * min(1.0, 200 / options.samples)
+
+    started = time.perf_counter()
+    unused = Model(layers_dim, backend=options.backend, random_state=0)
+    unused.train(X, y, num_passes=1)
+    unused.calculate_loss(X, y)
+    ready = time.perf_counter() - started
+    started = time.perf_counter()
+    model.train(X, y, num_passes=options.passes, epsilon=epsilon, print_loss=True)
+    seconds = time.perf_counter() - started
+
+    correct = int((model.predict(X) == y).sum())
+    accuracy = f"{100 * correct / len(y):.1f} %"
+    print(f"accuracy: {accuracy} ({correct} of {len(y)})")
+    print(f"training: {seconds:.3f} s for {options.passes} passes (kernels ready after {ready:.2f} s)")
+    title = f"{list(layers_dim)} after {options.passes} passes: {accuracy} correct"
+    _save_picture(model, X, y, title, options.out)
+    print(f"picture: {options.out}")
+    return 0
+
+
+def _save_picture(model: Model, X: NDArray[Any], y: NDArray[Any], title: str, path: Path) -> None:
+    """Draw the boundary of a model with the data on it, and write it to a file."""
+    from matplotlib.figure import Figure
+
+    from ..plotting.boundary import plot_decision_boundary
+
+    figure = Figure(figsize=(7, 5), dpi=150)
+    ax = figure.add_axes((0.1, 0.1, 0.87, 0.83))
+    ax.set_title(title)
+    plot_decision_boundary(model, X, y, ax=ax)
+    # In memory first: matplotlib's writers report a full disk by various errors, not only by OSError.
+    picture = io.BytesIO()
+    figure.savefig(picture, format=_picture_format(path))
+    with written_whole(path) as temporary:
+        temporary.write_bytes(picture.getvalue())
+
+
+def _picture_format(path: Path) -> str:
+    """Return the format of a picture by the suffix of its name, PNG without one."""
+    return path.suffix.lstrip(".").lower() or "png"

@@ -1,0 +1,43 @@
+"""Pictures in memory: pickled, and loaded from pickles of earlier versions."""
+
+import pickle
+
+import numpy as np
+import pytest
+from processes import run_python
+
+import fastnn
+import fastnn.boundary
+from fastnn.boundary.image import RenderStats
+
+# Made by version 0.1.0, where both classes stood in the module `fastnn.boundary`.
+FORMER = ("fastnn.boundary.image", "fastnn.boundary")
+
+
+def former_pickle(image):
+    """Return the pickle of an image as version 0.1.0 wrote it: with the classes' former home."""
+    content = pickle.dumps(image, 2)  # protocol 2 writes names of modules as lines
+    new, old = (f"c{name}\n".encode() for name in FORMER)
+    assert content.count(new) == 2
+    return content.replace(new, old)
+
+
+def test_a_pickle_of_an_earlier_version_loads():
+    image = fastnn.render_boundary(lambda points: points[:, 0] > 0.5, (0, 1), (0, 1), (3, 2))
+    loaded = pickle.loads(former_pickle(image))
+    assert type(loaded) is fastnn.BoundaryImage
+    assert type(loaded.stats) is RenderStats
+    np.testing.assert_array_equal(loaded.data, image.data)
+    assert loaded.stats == image.stats
+    assert repr(loaded) == repr(image)
+
+
+def test_the_former_home_loads_nothing_until_it_is_asked():
+    program = """
+        import sys, fastnn.boundary
+        print([name for name in sys.modules if name == "numpy" or name.startswith("fastnn.boundary.")])
+    """
+    assert run_python(program).strip() == "[]"
+    assert fastnn.boundary.BoundaryImage is fastnn.BoundaryImage
+    with pytest.raises(AttributeError, match=r"module 'fastnn.boundary' has no attribute 'BoundaryPainting'"):
+        fastnn.boundary.BoundaryPainting  # noqa: B018
