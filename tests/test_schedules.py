@@ -1,4 +1,4 @@
-"""The learning-rate schedules: closed forms, the same rules elsewhere, and what holds for all."""
+"""The learning-rate schedules: closed forms, and what holds for all."""
 
 import dataclasses
 import math
@@ -278,64 +278,6 @@ def test_one_cycle_of_a_short_run_begins_at_its_peak(total, expected):
 
 def test_one_cycle_may_only_rise():
     assert run(OneCycle(pct_start=1), 3) == pytest.approx([0.04, 0.52, 1])
-
-
-# --- the same rules elsewhere --------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def torch_factors():
-    """What a scheduler of torch makes of a learning rate of 1, step by step."""
-    torch = pytest.importorskip("torch")
-
-    def factors(name, total, **arguments):
-        optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
-        scheduler = getattr(torch.optim.lr_scheduler, name)(optimizer, **arguments)
-        rates = []
-        for _ in range(total):
-            rates.append(optimizer.param_groups[0]["lr"])
-            optimizer.step()
-            if len(rates) < total:  # torch's OneCycleLR counts its steps, and refuses one too many
-                scheduler.step()
-        return np.array(rates)
-
-    return factors
-
-
-@pytest.mark.parametrize(
-    ("schedule", "name", "arguments"),
-    [
-        (StepDecay(7, 0.5), "StepLR", {"step_size": 7, "gamma": 0.5}),
-        (ExponentialDecay(1, 0.9), "ExponentialLR", {"gamma": 0.9}),
-        (CosineDecay(), "CosineAnnealingLR", {"T_max": 60}),
-        (CosineDecay(80, minimum=0.2), "CosineAnnealingLR", {"T_max": 80, "eta_min": 0.2}),
-        (CosineDecay(0.25, restarts=True), "CosineAnnealingWarmRestarts", {"T_0": 15}),
-        (
-            CosineDecay(4, restarts=True, growth=2, minimum=0.1),
-            "CosineAnnealingWarmRestarts",
-            {"T_0": 4, "T_mult": 2, "eta_min": 0.1},
-        ),
-        (
-            CosineDecay(1, restarts=True, growth=3),
-            "CosineAnnealingWarmRestarts",
-            {"T_0": 1, "T_mult": 3},
-        ),
-        (WarmUp(length=8), "LinearLR", {"start_factor": 1 / 8, "total_iters": 7}),
-        (WarmUp(length=0.2, start=0.4), "LinearLR", {"start_factor": 0.45, "total_iters": 11}),
-    ],
-)
-def test_torch_has_the_same_rule(torch_factors, schedule, name, arguments):
-    expected = torch_factors(name, 60, **arguments)
-    np.testing.assert_allclose(run(schedule, 60), expected, rtol=1e-9, atol=1e-9)
-
-
-@pytest.mark.parametrize("total", [5, 10, 33, 60, 100])
-@pytest.mark.parametrize("arguments", [{}, {"pct_start": 0.45, "div_factor": 7, "final_div_factor": 30}])
-def test_torch_has_the_same_one_cycle(torch_factors, arguments, total):
-    expected = torch_factors(
-        "OneCycleLR", total, max_lr=1.0, total_steps=total, cycle_momentum=False, **arguments
-    )
-    np.testing.assert_allclose(run(OneCycle(**arguments), total), expected, rtol=1e-12)
 
 
 # --- functions and names -------------------------------------------------------------------------
