@@ -11,8 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .engine.backends import BACKENDS, Job, Memory, Trainer, get_backend
+from .engine.choice import BACKENDS, get_backend
+from .engine.job import Job, Memory
 from .engine.predictor import Predictor, check_method, positive
+from .engine.protocol import Trainer
 from .losses import Loss, SoftmaxCrossEntropy
 from .network.description import Network
 from .optimizers import LBFGS, Optimizer, resolve_optimizer
@@ -32,9 +34,11 @@ from .system.validation import (
     check_weights,
     shown,
 )
+from .training.callbacks import EarlyStopping
 from .training.gradcheck import GradientReport, check_gradients
 from .training.hints import may_be_too_high, rate_hint
-from .training.loop import PRINT_EVERY, EarlyStopping, History, Watch, record_every, run_training
+from .training.history import History, record_every
+from .training.loop import PRINT_EVERY, Watch, run_training
 
 __all__ = ["LiveViews", "Model"]
 

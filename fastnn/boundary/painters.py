@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from fastnn_kernels.compiler.interrupts import let_interrupts_through
 
-from ..engine.backends import get_backend
+from ..engine.choice import get_backend
 from ..model import Model
 from ..system.validation import check_choice, real_array, shown, sorted_classes
 from .affine import NotAffine, chain_map, check_agreement, final_step, step_names

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from .. import __version__
-from ..engine.backends import BACKENDS
+from ..engine.choice import BACKENDS
 from ..system.files import check_folder, check_replaceable, written_whole
 from ..system.validation import check_file_name, check_memory
 from .compile import DTYPES, PURPOSES, fill_cache

@@ -45,7 +45,8 @@ from sklearn.utils.multiclass import (
 )
 from sklearn.utils.validation import check_is_fitted
 
-from ..engine.backends import Job, get_backend
+from ..engine.choice import get_backend
+from ..engine.job import Job
 from ..engine.predictor import Predictor, check_method, positive
 from ..losses import LOSSES, Loss, Quantile, SigmoidBinaryCrossEntropy, SoftmaxCrossEntropy, SquaredError
 from ..model import LiveViews, Model

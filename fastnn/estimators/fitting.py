@@ -23,14 +23,16 @@ import scipy.special
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-from ..engine.backends import Job, Memory, Trainer, get_backend
+from ..engine.choice import get_backend
+from ..engine.job import Job, Memory
+from ..engine.protocol import Trainer
 from ..losses import Poisson
 from ..network.description import Network
 from ..optimizers import LBFGS, Optimizer
 from ..system.generators import generator_state, is_twister, put_generator_state, seeded
 from ..system.messages import warn
+from ..training.divergence import DivergenceError
 from ..training.lbfgs import minimise
-from ..training.loop import DivergenceError
 
 try:  # scikit-learn has them from 1.9 on
     from sklearn.callback import CallbackSupportMixin, with_callbacks

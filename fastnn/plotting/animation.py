@@ -24,12 +24,13 @@ from numpy.typing import ArrayLike, NDArray
 from ..boundary.colours import check_colouring, chosen_colours, class_colours, pale, response_colormap
 from ..boundary.painters import NetworkPainter, check_model, make_painter
 from ..boundary.render import check_size, render_boundary
-from ..engine.backends import Job, Memory, Trainer
+from ..engine.job import Job, Memory
+from ..engine.protocol import Trainer
 from ..model import Model
 from ..optimizers import LBFGS
 from ..system.files import check_folder, check_replaceable, written_whole
 from ..system.validation import check_count, check_file_name, check_flag, check_number
-from ..training.loop import History
+from ..training.history import History
 from .boundary import Samples, class_name
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from ..system.validation import check_samples, shown
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from ..training.loop import History
+    from ..training.history import History
 
 __all__ = ["plot_decision_boundary", "plot_history"]
 
@@ -320,7 +320,7 @@ def plot_history(history: History, axes: Any = None) -> Any:
     ['loss', 'learning rate', 'gradient norm', 'update / weights']
     >>> plt.close()
     """
-    from ..training.loop import History as Kind
+    from ..training.history import History as Kind
 
     if not isinstance(history, Kind):
         raise TypeError(f"history must be what Model.train returned, got {shown(history)}")

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engine.backends import Backend, Job, Memory
+from ..engine.job import Job, Memory
+from ..engine.protocol import Backend
 from ..network.description import Network
 from ..optimizers import Momentum
 from ..reference.layer import ACTIVATIONS

@@ -13,11 +13,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engine.backends import Backend, Job, Memory
+from ..engine.job import Job, Memory
+from ..engine.protocol import Backend
 from ..network.description import Network
 from ..optimizers import SGD, Momentum, Nesterov
 from ..schedules import Constant
-from .loop import History, record_every
+from .history import History, record_every
 
 __all__ = ["may_be_too_high", "rate_hint"]
 

@@ -10,11 +10,14 @@ import numpy as np
 import scipy.optimize
 from numpy.typing import NDArray
 
-from ..engine.backends import Backend, Job, Memory, Records
+from ..engine.job import Job, Memory, Records
+from ..engine.protocol import Backend
 from ..network.description import Network
 from ..optimizers import LBFGS
 from ..system.validation import all_finite
-from .loop import DivergenceError, History, Run, Watch
+from .divergence import DivergenceError
+from .history import History
+from .loop import Run, Watch
 
 __all__ = ["minimise", "run_lbfgs"]
 

@@ -36,7 +36,7 @@ from sklearn.utils.validation import has_fit_parameter
 
 import fastnn
 from fastnn import MLPClassifier, MLPRegressor
-from fastnn.engine import backends
+from fastnn.engine import compiled_trainer
 from fastnn.estimators import fitting
 
 # Most fits here end at max_iter.
@@ -1392,7 +1392,7 @@ def test_patience(limit):
 def interrupted_trainer(monkeypatch, after):
     """Let the call of number `after` be interrupted when its passes are done, as Ctrl-C would have it."""
     calls = itertools.count(1)
-    run = backends._NumbaTrainer.run
+    run = compiled_trainer.NumbaTrainer.run
 
     def interrupted(self, last_pass):
         finite = run(self, last_pass)
@@ -1400,7 +1400,7 @@ def interrupted_trainer(monkeypatch, after):
             raise KeyboardInterrupt
         return finite
 
-    monkeypatch.setattr(backends._NumbaTrainer, "run", interrupted)
+    monkeypatch.setattr(compiled_trainer.NumbaTrainer, "run", interrupted)
 
 
 # A call of the trainer is one pass with each of these.
