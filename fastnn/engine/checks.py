@@ -29,14 +29,15 @@ def warn_of_overflow(network: Network, P: Array) -> None:
         )
 
 
-def find_trouble(parameters: Array, statistics: Array, memory: Memory) -> str:
+def find_trouble(parameters: Array, statistics: Array, memory: Memory | None = None) -> str:
     """Return what of a training's state is not finite, in the words of `DivergenceError`; "" where all is."""
-    for what, values in (
-        ("a parameter", parameters),
-        ("a running statistic of batch normalisation", statistics),
-        ("the state of the optimizer", memory.optimizer),
-        ("the average of the parameters", memory.average),
-    ):
+    looked_at = [("a parameter", parameters), ("a running statistic of batch normalisation", statistics)]
+    if memory is not None:
+        looked_at += [
+            ("the state of the optimizer", memory.optimizer),
+            ("the average of the parameters", memory.average),
+        ]
+    for what, values in looked_at:
         if values.size and not all_finite(values):
             return what
     return ""

@@ -159,6 +159,7 @@ class NumbaTrainer:
         self, train: Any, network: Network, parameters: Array, statistics: Array, job: Job, memory: Memory
     ) -> None:
         self._train, self._network, self._job, self.memory = train, network, job, memory
+        self.statistics, self.current = statistics, memory.average if job.average_share > 0 else parameters
         n_shares, team = sharing(network, job.batch_size, job.is_sparse)
         n_shards = 1 if team else n_shares
         shard = -(-job.batch_size // n_shards)

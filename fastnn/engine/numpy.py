@@ -129,6 +129,7 @@ class NumpyTrainer:
         self, train: Any, network: Network, parameters: Array, statistics: Array, job: Job, memory: Memory
     ) -> None:
         self._train, self._network, self._job, self.memory = train, network, job, memory
+        self.statistics, self.current = statistics, memory.average if job.average_share > 0 else parameters
         self._state = _NumpyState(
             parameters, statistics, memory.optimizer, memory.average,
             memory.order if job.is_gathered else np.arange(job.X.shape[0]), memory.generator, memory.plateau,

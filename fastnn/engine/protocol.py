@@ -21,7 +21,11 @@ class Trainer(Protocol):
     """One training, which changes the parameters, statistics and memory it was given in place."""
 
     records: Records
-    memory: Memory
+    statistics: Array
+
+    @property
+    def current(self) -> Array:
+        """Parameters that the training would leave if it ended now: their average, where one is kept."""
 
     @property
     def trouble(self) -> str:

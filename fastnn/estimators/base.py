@@ -2,7 +2,7 @@
 
 A fit goes straight through: the parameters are checked as scikit-learn checks its own, X and y become
 the tables that the kernels take (`_Data`), all else becomes a `Job`, and `fitting` runs it. What a fitted
-estimator goes on from is its `fitting.State`: the network and its parameters, the optimizer's state, the
+estimator goes on from is its `FittedNetwork`: the network and its parameters, the optimizer's state, the
 generator of the orders. A fit of k passes and one of m more, by warm start, partial fit or after pickling,
 are a fit of k + m passes.
 
@@ -49,8 +49,9 @@ from ..engine.choice import get_backend
 from ..engine.job import Job
 from ..engine.predictor import Predictor, check_method, positive
 from ..losses import LOSSES, Loss, Quantile, SigmoidBinaryCrossEntropy, SoftmaxCrossEntropy, SquaredError
-from ..model import LiveViews, Model
+from ..model import Model
 from ..network.description import Network
+from ..network.views import LiveViews
 from ..optimizers import LBFGS, OPTIMIZERS, SGD, Adam, AdamW, Momentum, Nesterov, Optimizer, resolve_optimizer
 from ..reference.layer import ACTIVATIONS
 from ..schedules import SCHEDULES, Constant, Schedule, resolve_schedule
@@ -58,10 +59,13 @@ from ..system.generators import seeded
 from ..system.messages import warn
 from ..system.threads import available_cores
 from ..system.validation import all_finite, check_limit, check_weights, shown, sorted_classes
+from .claims import claimed
 from .documentation import DocumentationLinkMixin
-from .fitting import CallbackSupportMixin, Fit, Shown, State, Validation, claimed, with_callbacks
+from .fitted import FittedNetwork
+from .fitting import Fit, Validation
 from .sparse import checked_sparse
 from .targets import FLOATS, ClassTargets, NumberTargets, Targets
+from .watching import CallbackSupportMixin, Shown, with_callbacks
 
 __all__ = ["BaseMLP", "MLPClassifier", "MLPRegressor"]
 
@@ -258,7 +262,7 @@ class _InverseScaling(Schedule):
 class _Adaptive(Schedule):
     """scikit-learn's "adaptive": the state knows how far the rate has fallen."""
 
-    state: State
+    state: FittedNetwork
 
     def factors(self, steps: NDArray[np.int64], total: int) -> NDArray[np.float64]:
         return np.full(steps.shape, self.state.rate_factor)
@@ -269,7 +273,7 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, BaseEstimat
 
     _parameter_constraints: ClassVar[dict[str, Any]] = _CONSTRAINTS
     n_features_in_: int
-    _state: State
+    _state: FittedNetwork
 
     def _validate_params(self) -> None:
         # What was left at its default is right, and a small fit takes no longer than asking for all.
@@ -398,7 +402,7 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, BaseEstimat
             job = self._job(data, state, optimizer, n_passes or int(self.max_iter))
             fit = Fit(self, state, job, random, stopped, self._shown(X, data))
             if isinstance(optimizer, LBFGS):
-                fit.run_lbfgs(optimizer, self._validation(validation, state))
+                fit.run_lbfgs(self._validation(validation, state))
             else:
                 fit.run(self._validation(validation, state), n_passes is None)
         return self
@@ -469,14 +473,14 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, BaseEstimat
             weights = check_weights(weights * factors, X.shape[0])
         return _Data(X, self._encoded(y, X.dtype), weights, y, given_weights)
 
-    def _begun(self, network: Network) -> State:
+    def _begun(self, network: Network) -> FittedNetwork:
         """The state of a network that is new."""
         self.t_ = 0
         self.n_layers_ = len(network.layers_dim)
         self.validation_loss_curve_: list[float] = []
         for name in _CURVES:
             self.__dict__.pop(name, None)
-        self._state = State(network, network.neutral_parameters(), network.initial_statistics())
+        self._state = FittedNetwork(network, network.neutral_parameters(), network.initial_statistics())
         return self._state
 
     def _begin_curves(self, optimizer: Optimizer) -> None:
@@ -505,7 +509,7 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, BaseEstimat
                     "begin anew"
                 )
 
-    def _continued(self, network: Network, optimizer: Optimizer) -> State:
+    def _continued(self, network: Network, optimizer: Optimizer) -> FittedNetwork:
         """The state that is gone on from."""
         if not self._state.parameters.flags.writeable:  # they were loaded as a memory map
             self._state = self._state.copy()
@@ -515,7 +519,7 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, BaseEstimat
             self._state.settle()
         return self._state
 
-    def _random(self, state: State, begins: bool) -> np.random.RandomState:
+    def _random(self, state: FittedNetwork, begins: bool) -> np.random.RandomState:
         """Where this fit draws from: a generator that was made of a number goes on in the next fit."""
         if not isinstance(self.random_state, numbers.Integral):
             return check_random_state(self.random_state)
@@ -523,7 +527,7 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, BaseEstimat
             return seeded(self.random_state)
         return state.random
 
-    def _draw(self, state: State, random: np.random.RandomState) -> None:
+    def _draw(self, state: FittedNetwork, random: np.random.RandomState) -> None:
         """Initial parameters, draw for draw scikit-learn's (Glorot & Bengio, 2010, but for the biases)."""
         network = state.network
         names = {self.activation} if isinstance(self.activation, str) else set(self.activation)
@@ -533,13 +537,13 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, BaseEstimat
             W[...] = random.uniform(-bound, bound, W.shape)
             b[...] = random.uniform(-bound, bound, b.shape[1])
 
-    def _seed(self, state: State, random: np.random.RandomState) -> None:
+    def _seed(self, state: FittedNetwork, random: np.random.RandomState) -> None:
         """What the masks of dropout come from, in this fit and those that go on with it."""
         if state.network.dropout and not state.seed:
             high, low = random.randint(0, 2**32, 2, np.uint64).tolist()
             state.seed = (high << 32) | low | 1
 
-    def _split(self, data: _Data, state: State, random: np.random.RandomState) -> tuple[_Data, _Data]:
+    def _split(self, data: _Data, state: FittedNetwork, random: np.random.RandomState) -> tuple[_Data, _Data]:
         """Training and validation data; the same ones where a fit goes on."""
         if state.split is None:
             state.split = random.get_state()
@@ -593,7 +597,7 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, BaseEstimat
         """Whether the rate is not one of scikit-learn's ways."""
         return not (isinstance(self.learning_rate, str) and self.learning_rate in _SGD_RATES)
 
-    def _schedule(self, state: State, n_samples: int, n_batches: int) -> Schedule:
+    def _schedule(self, state: FittedNetwork, n_samples: int, n_batches: int) -> Schedule:
         if self._has_own_schedule():
             return resolve_schedule(self.learning_rate, "learning_rate")
         if self.solver != "sgd" or self.learning_rate == "constant":
@@ -609,7 +613,7 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, BaseEstimat
         """Steps of a pass."""
         return -(-n_samples // self._batch_size(n_samples))
 
-    def _job(self, data: _Data, state: State, optimizer: Optimizer, n_passes: int) -> Job:
+    def _job(self, data: _Data, state: FittedNetwork, optimizer: Optimizer, n_passes: int) -> Job:
         n_samples = data.X.shape[0]
         batch_size = self._batch_size(n_samples)
         if isinstance(optimizer, LBFGS):
@@ -640,7 +644,7 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, BaseEstimat
             ),
         )  # fmt: skip
 
-    def _validation(self, data: _Data | None, state: State) -> Validation | None:
+    def _validation(self, data: _Data | None, state: FittedNetwork) -> Validation | None:
         if data is None:
             return None
         backend, network = get_backend("numba"), state.network
@@ -734,7 +738,7 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, BaseEstimat
     def __sklearn_is_fitted__(self) -> bool:
         return "_state" in self.__dict__
 
-    def _fitted_state(self, name: str) -> State:
+    def _fitted_state(self, name: str) -> FittedNetwork:
         if "_state" not in self.__dict__:
             raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r} before it is fitted")
         return self._state

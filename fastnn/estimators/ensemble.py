@@ -33,8 +33,8 @@ from ..system import threads
 from ..system.validation import check_count, shown
 from .base import BaseMLP, MLPClassifier, MLPRegressor
 from .documentation import DocumentationLinkMixin
-from .fitting import with_callbacks
 from .targets import ClassTargets, NumberTargets, Targets
+from .watching import with_callbacks
 
 __all__ = ["MLPEnsembleClassifier", "MLPEnsembleRegressor", "fit_many"]
 

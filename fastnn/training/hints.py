@@ -18,7 +18,9 @@ from ..engine.protocol import Backend
 from ..network.description import Network
 from ..optimizers import SGD, Momentum, Nesterov
 from ..schedules import Constant
+from .divergence import DivergenceError
 from .history import History, record_every
+from .loop import run_training
 
 __all__ = ["may_be_too_high", "rate_hint"]
 
@@ -101,7 +103,8 @@ def _last_loss(
 ) -> float:
     """Train in place, and return the mean loss in the last pass, infinity if the training diverges."""
     trainer = backend.trainer(network, parameters, statistics, job, Memory.fresh(network, parameters, job))
-    while trainer.n_passes < job.num_passes:
-        if not trainer.run(job.num_passes):
-            return np.inf
+    try:
+        run_training(trainer, job)
+    except DivergenceError:
+        return np.inf
     return float(trainer.records.losses[-1] / job.weights.sum())

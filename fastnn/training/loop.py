@@ -1,15 +1,14 @@
-"""The loop around the kernels: what Python does between their calls.
+"""The one loop of every training, and the protocol of the hooks that look on and steer it.
 
-A backend's trainer runs passes for some 50 ms a call, a *chunk*. Between chunks this loop lets an
-interrupt through, prints and shows what it was asked to, calls the callbacks, looks at the validation
-data, and turns a diverging run into an error.
+A trainer runs epochs for some 50 ms a call, a *chunk*. Between chunks Python sees interrupts, and the loop
+calls its hooks: what is printed and shown, callbacks, validation data, early stopping, frames of a film. A
+hook announces the epoch at which it wants control next, and no chunk goes beyond the first of these stops.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+import functools
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -17,195 +16,190 @@ from numpy.typing import NDArray
 
 from ..engine.job import Job
 from ..engine.protocol import Trainer
-from .callbacks import EarlyStopping
-from .divergence import divergence
+from ..optimizers import LBFGS
+from .divergence import DivergenceError
 from .history import History
 
-__all__ = ["PRINT_EVERY", "Run", "Watch", "run_training"]
-
-Array = NDArray[Any]
-Floats = NDArray[np.float64]
-
-# Passes from one printed loss to the next, unless the user says otherwise: the tutorial's.
-PRINT_EVERY = 1000
+__all__ = ["Driver", "Hook", "Training", "run_training"]
 
 
-@dataclass(frozen=True)
-class Watch:
-    """Who looks on.
+class Hook:
+    """Base class of hooks: every method is called at its moment, and does nothing unless overridden."""
 
-    Parameters
-    ----------
-    print_loss : callable, optional
-        Returns the loss that is printed after pass 0 and every `print_every` passes from there.
-    print_every : int
-    validate : callable, optional
-        Returns the validation loss.
-    callbacks : iterable of callable
-        Called with the history once a chunk; one that returns True ends the training.
-    stopping : EarlyStopping, optional
-    score : callable, optional
-        Returns what `stopping` watches, better the lower.
-    keep : callable, optional
-        Keeps the network as the best one so far.
-    progress : bool
-        Whether a bar is shown.
-    ended : callable, optional
-        Called with the history when the training has ended, also where it ends by an error or an interrupt.
-    """
+    def begin(self, training: Training) -> None:
+        """Prepare for a training whose first chunk comes next."""
 
-    print_loss: Callable[[], float] | None = None
-    print_every: int = PRINT_EVERY
-    validate: Callable[[], float] | None = None
-    callbacks: Iterable[Callable[[History], Any]] = ()
-    stopping: EarlyStopping | None = None
-    score: Callable[[], float] | None = None
-    keep: Callable[[], None] | None = None
-    progress: bool = False
-    ended: Callable[[History], None] | None = None
+    def next_stop(self, training: Training) -> int:
+        """Return the number of passes done at which `at_stop` is wanted next; not below ``n_passes + 1``."""
+        return training.job.num_passes
+
+    def before_chunk(self, training: Training) -> None:
+        """Prepare for a chunk."""
+
+    def chunk_ended(self, training: Training) -> None:
+        """Note what a chunk has done, whether it ended by itself, diverged or was interrupted."""
+
+    def diverged(self, training: Training) -> None:
+        """Look at a training that has just diverged, before the loop raises `DivergenceError`."""
+
+    def at_stop(self, training: Training) -> None:
+        """Act after a chunk that ended at a stop, whichever hook announced it."""
+
+    def after_chunk(self, training: Training) -> bool:
+        """Act after a chunk, also one that ended in the middle of a pass; return True to end the training."""
+        return False
+
+    def end(self, training: Training) -> None:
+        """Tidy up, however the training ended: by itself, by an error or by an interrupt."""
 
 
-class Run:
-    """A training under way, and everybody who looks on.
+class Training:
+    """A training under way: its trainer, its job, its hooks, and what has been measured.
 
     Parameters
     ----------
     trainer : Trainer
     job : Job
-    watch : Watch
+    hooks : iterable of Hook
+        Called in their order.
+
+    Attributes
+    ----------
+    stopped : bool
+        True once a hook has asked for the end.
+    has_best : bool
+        True if a hook has kept parameters that the training can fall back on.
     """
 
-    def __init__(self, trainer: Trainer, job: Job, watch: Watch) -> None:
-        self.trainer, self.job, self.watch = trainer, job, watch
-        self._bar = _Bar(job) if watch.progress else None
-        self.kept = job.kept
-        self.validation = np.full(len(self.kept), np.nan)
-        self.best, self.best_pass = np.inf, -1
-        self.stopped = False
+    def __init__(self, trainer: Trainer, job: Job, hooks: Iterable[Hook] = ()) -> None:
+        self.trainer, self.job, self.hooks = trainer, job, tuple(hooks)
+        self.stopped = self.has_best = False
+
+    @property
+    def n_passes(self) -> int:
+        """Number of passes done."""
+        return self.trainer.n_passes
+
+    @property
+    def goes_on(self) -> bool:
+        """True while passes are left and neither a hook nor the trainer has ended the training."""
+        trainer = self.trainer
+        return trainer.n_passes < self.job.num_passes and not (self.stopped or trainer.halted)
+
+    def advance(self) -> None:
+        """Run one chunk, and let the hooks act.
+
+        Raises
+        ------
+        DivergenceError
+            If the next step would leave something that is not finite.
+        """
+        trainer, hooks = self.trainer, self.hooks
+        stop = min((hook.next_stop(self) for hook in hooks), default=self.job.num_passes)
+        for hook in hooks:
+            hook.before_chunk(self)
+        try:
+            is_finite = trainer.run(stop)
+        finally:
+            for hook in hooks:
+                hook.chunk_ended(self)
+        if not is_finite:
+            for hook in hooks:
+                hook.diverged(self)
+            raise self.divergence(trainer.trouble)
+        is_at_stop = trainer.n_passes == stop
+        for hook in hooks:
+            if is_at_stop:
+                hook.at_stop(self)
+            if hook.after_chunk(self):
+                self.stopped = True
+
+    # --- what has been measured ----------------------------------------------------------------------
+
+    @functools.cached_property
+    def kept(self) -> NDArray[np.int64]:
+        """Numbers of the passes that the history keeps."""
+        return self.job.kept
+
+    @functools.cached_property
+    def validation(self) -> NDArray[np.float64]:
+        """Validation losses (R,) of the kept passes, NaN where none has been computed."""
+        return np.full(len(self.kept), np.nan)
 
     @property
     def n_records(self) -> int:
-        """Passes kept so far."""
-        return int(np.searchsorted(self.kept, self.trainer.n_passes))
+        """Number of kept passes that are done."""
+        return int(np.searchsorted(self.kept, self.n_passes))
+
+    def rates(self, passes: Any) -> NDArray[np.float64]:
+        """Return the learning rates of the last steps of passes; NaN for L-BFGS, which chooses its steps."""
+        if isinstance(self.job.optimizer, LBFGS):
+            return np.full(len(passes), np.nan)
+        return self.job.rates((np.asarray(passes, np.int64) + 1) * self.job.n_batches - 1)
 
     def history(self) -> History:
+        """Return what has been measured so far."""
         job, n = self.job, self.n_records
         passes = self.kept[:n]
         losses, norms, ratios = (array[:n].copy() for array in self.trainer.records)
-        rates = job.rates((passes + 1) * job.n_batches - 1) if n else np.empty(0)
-        stopped_early = self.stopped and self.trainer.n_passes < job.num_passes
+        rates = self.rates(passes) if n else np.empty(0)
+        stopped_early = self.stopped and self.n_passes < job.num_passes
         losses /= job.weights.sum()
         return History(passes, losses, self.validation[:n].copy(), rates, norms, ratios, stopped_early)
 
     def check_loss(self) -> None:
-        """Raise `DivergenceError` if the last loss is not finite and no better parameters were kept."""
+        """Raise DivergenceError if the last loss is not finite, and no hook has kept better parameters."""
         n = self.n_records
-        if n and self.best_pass < 0 and not np.isfinite(self.trainer.records.losses[n - 1]):
-            raise divergence(int(self.kept[n - 1]), self.job, "the loss")
+        if n and not self.has_best and not np.isfinite(self.trainer.records.losses[n - 1]):
+            raise self.divergence("the loss", int(self.kept[n - 1]))
 
-    def next_stop(self) -> int:
-        """The pass before which there is something to do."""
-        done, stops = self.trainer.n_passes, [self.job.num_passes]
-        if self.watch.print_loss:
-            every = self.watch.print_every
-            stops.append(-(-done // every) * every + 1)
-        if self.watch.validate or self.watch.score:
-            stops.append(int(self.kept[self.n_records]) + 1)
-        return min(stops)
-
-    def after_chunk(self, stop: int) -> None:
-        """What is due after a chunk that was to end before pass `stop`."""
-        if self.trainer.n_passes == stop:
-            self._look()
-        if self._bar:
-            self._bar.show(self)
-        callbacks = list(self.watch.callbacks)
-        if not (callbacks and self.n_records):  # nobody looks, or there is nothing to see yet
-            return
-        history = self.history()
-        for callback in callbacks:
-            answer = callback(history)
-            if isinstance(answer, bool | np.bool_) and answer:
-                self.stopped = True
-
-    def close(self) -> History:
-        """End the watching, however the training ended, and return what was measured."""
-        if self._bar:
-            self._bar.close()
-        history = self.history()
-        if self.watch.ended:
-            self.watch.ended(history)
-        return history
-
-    def _look(self) -> None:
-        last = self.trainer.n_passes - 1
-        if self.watch.print_loss and last % self.watch.print_every == 0:
-            print(f"Loss after iteration {last}: {self.watch.print_loss():f}")
-        record = self.job.record(last)
-        if record is None:
-            return
-        if self.watch.validate:
-            self.validation[record] = self.watch.validate()
-        if self.watch.stopping and self.watch.score and self.watch.keep:
-            value = self.watch.score()
-            if value < self.best - self.watch.stopping.min_delta:
-                self.best, self.best_pass = value, last
-                self.watch.keep()
-            elif last - self.best_pass >= self.watch.stopping.patience:
-                self.stopped = True
+    def divergence(self, what: str, n_pass: int | None = None) -> DivergenceError:
+        """Return the error of a training in whose pass `n_pass`, the next by default, `what` diverged."""
+        job = self.job
+        if n_pass is None:
+            n_pass = self.n_passes
+        lbfgs = isinstance(job.optimizer, LBFGS)
+        rate = job.epsilon if lbfgs else float(job.rates(np.array([n_pass * job.n_batches]))[0])
+        return DivergenceError(n_pass, rate, job.reg_lambda, what)
 
 
-def run_training(trainer: Trainer, job: Job, watch: Watch = Watch()) -> History:
-    """Run `trainer` through all passes of `job`, or until a callback ends it.
+class Driver:
+    """Base class of a trainer that is itself called back after every pass, as by a minimiser of SciPy's."""
+
+    def drive(self, training: Training) -> None:
+        """Call ``training.advance()`` after every pass, until the training ends."""
+        raise NotImplementedError
+
+
+def run_training(trainer: Trainer, job: Job, hooks: Iterable[Hook] = ()) -> Training:
+    """Run a training to its end, which the job, the trainer or a hook decides.
 
     Parameters
     ----------
     trainer : Trainer
     job : Job
-    watch : Watch
+    hooks : iterable of Hook
 
     Returns
     -------
-    History
+    Training
+        The training that has ended.
 
     Raises
     ------
     DivergenceError
+        If the next step would leave something that is not finite.
     """
-    run = Run(trainer, job, watch)
+    training = Training(trainer, job, hooks)
     try:
-        while trainer.n_passes < job.num_passes and not (run.stopped or trainer.halted):
-            stop = run.next_stop()
-            if not trainer.run(stop):
-                raise divergence(trainer.n_passes, job, trainer.trouble)
-            run.after_chunk(stop)
+        for hook in training.hooks:
+            hook.begin(training)
+        if isinstance(trainer, Driver):
+            trainer.drive(training)
+        else:
+            while training.goes_on:
+                training.advance()
     finally:
-        history = run.close()
-    run.check_loss()
-    return history
-
-
-class _Bar:
-    """A line that shows how far a training is."""
-
-    def __init__(self, job: Job) -> None:
-        from tqdm.auto import tqdm
-
-        self._bar = tqdm(total=job.num_passes, unit="pass", dynamic_ncols=True)
-        self._job, self._started = job, time.perf_counter()
-
-    def show(self, run: Run) -> None:
-        n_passes, n_records = run.trainer.n_passes, run.n_records
-        seconds = time.perf_counter() - self._started
-        shown: dict[str, str] = {"samples/s": f"{n_passes * self._job.X.shape[0] / seconds:.3g}"}
-        if n_passes:
-            shown["loss"] = f"{run.trainer.records.losses[n_records - 1] / self._job.weights.sum():.4g}"
-            shown["rate"] = f"{self._job.rates(np.array([n_passes * self._job.n_batches - 1]))[0]:.3g}"
-            validation = run.validation[:n_records][np.isfinite(run.validation[:n_records])]
-            if validation.size:
-                shown["validation"] = f"{validation[-1]:.4g}"
-        self._bar.set_postfix(shown, refresh=False)
-        self._bar.update(n_passes - self._bar.n)
-
-    def close(self) -> None:
-        self._bar.close()
+        for hook in training.hooks:
+            hook.end(training)
+    return training

@@ -663,7 +663,7 @@ def test_a_history_holds_the_records():
     )
     job = training.job()
     trainer, results = begin("numba", training.network, job)
-    history = run_training(trainer, job)
+    history = run_training(trainer, job).history()
     np.testing.assert_array_equal(history.passes, [0, 2, 4])
     np.testing.assert_array_equal(history.loss, results["losses"] / job.weights.sum())
     np.testing.assert_array_equal(history.gradient_norm, results["norms"])
@@ -674,4 +674,4 @@ def test_a_history_ends_where_its_training_halts():
     training = long_training(RECIPES[0], epsilon=0.05, tol=100.0, patience=3)
     for backend in ("numba", "numpy"):
         trainer, _ = begin(backend, training.network, training.job())
-        assert len(run_training(trainer, training.job())) == 5
+        assert len(run_training(trainer, training.job()).history()) == 5
