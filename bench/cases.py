@@ -17,7 +17,7 @@ from sklearn.datasets import make_moons
 from sklearn.neural_network import MLPClassifier
 
 import fastnn
-from fastnn.engine.backends import get_backend
+from fastnn.engine.choice import get_backend
 from fastnn.reference.tutorial import TutorialModel
 from fastnn_kernels.compiler.jit import OPTIONS
 from fastnn_kernels.vectors import vmath

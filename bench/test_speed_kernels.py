@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import scipy.special
 
-from fastnn.engine.backends import Job, Memory, get_backend
+from fastnn.engine.choice import get_backend
+from fastnn.engine.job import Job, Memory
 from fastnn.network.description import Network, aligned_empty
 from fastnn.optimizers import OPTIMIZERS
 from fastnn.reference import gate, layer, norm, random, update

@@ -6,7 +6,7 @@ import pytest
 # Loads a kernel's modules, then compiles it for float64 with an empty cache.
 COMPILE = """
 import time, numpy as np, fastnn
-from fastnn.engine.backends import get_backend
+from fastnn.engine.choice import get_backend
 from fastnn.network import aligned_empty
 model = fastnn.Model([2, 3, 2], random_state=0)
 X, y = np.zeros((20, 2)), np.zeros(20, np.int64)

@@ -49,10 +49,10 @@ if TYPE_CHECKING:
     from .schedules import OneCycle as OneCycle
     from .schedules import StepDecay as StepDecay
     from .schedules import WarmUp as WarmUp
+    from .training.callbacks import EarlyStopping as EarlyStopping
+    from .training.divergence import DivergenceError as DivergenceError
     from .training.gradcheck import GradientReport as GradientReport
-    from .training.loop import DivergenceError as DivergenceError
-    from .training.loop import EarlyStopping as EarlyStopping
-    from .training.loop import History as History
+    from .training.history import History as History
 
 # Resolved on first use (PEP 562): numba, scikit-learn and matplotlib are loaded when they are used.
 _HOMES = {
@@ -64,11 +64,11 @@ _HOMES = {
     "BoundaryImage": "boundary.image",
     "Constant": "schedules",
     "CosineDecay": "schedules",
-    "DivergenceError": "training.loop",
-    "EarlyStopping": "training.loop",
+    "DivergenceError": "training.divergence",
+    "EarlyStopping": "training.callbacks",
     "ExponentialDecay": "schedules",
     "GradientReport": "training.gradcheck",
-    "History": "training.loop",
+    "History": "training.history",
     "Huber": "losses",
     "InverseTimeDecay": "schedules",
     "LBFGS": "optimizers",

@@ -1,3 +1,3 @@
 """Former home of a class that pickles of version 0.1 name here; to be removed in version 0.3."""
 
-from .engine.backends import Memory as Memory
+from .engine.job import Memory as Memory

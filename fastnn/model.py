@@ -2,54 +2,42 @@
 
 from __future__ import annotations
 
-import copy
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .engine.backends import BACKENDS, Job, Memory, Trainer, get_backend
-from .engine.predictor import Predictor, check_method, positive
+from .engine.choice import BACKENDS, get_backend
+from .engine.job import Job
+from .engine.predictions import PredictingNetwork
 from .losses import Loss, SoftmaxCrossEntropy
 from .network.decision import DecisionNetworks
 from .network.description import Network
+from .network.views import BatchNorm as BatchNorm
+from .network.views import LiveViews as LiveViews
 from .optimizers import LBFGS, Optimizer, resolve_optimizer
-from .schedules import Constant, Schedule, resolve_schedule
+from .schedules import Schedule, resolve_schedule
 from .system.generators import generator_state, resolve_random_state, seeded
-from .system.messages import warn
 from .system.validation import (
     all_finite,
     check_choice,
     check_count,
     check_flag,
     check_limit,
-    check_number,
-    check_parameters,
     check_rate,
-    check_samples,
     check_weights,
-    shown,
 )
+from .training.callbacks import PRINT_EVERY, EarlyStopping, sort_callbacks
 from .training.gradcheck import GradientReport, check_gradients
-from .training.hints import may_be_too_high, rate_hint
-from .training.loop import PRINT_EVERY, EarlyStopping, History, Watch, record_every, run_training
+from .training.history import History, record_every
+from .training.model_training import Samples, check_decay, check_lbfgs, train_model
 
-__all__ = ["LiveViews", "Model"]
-
-
-class BatchNorm(NamedTuple):
-    """The batch normalisation of a layer: views of what it has learned."""
-
-    scale: NDArray[Any]
-    shift: NDArray[Any]
-    running_mean: NDArray[Any]
-    running_variance: NDArray[Any]
+__all__ = ["Model"]
 
 
-class Model:
+class Model(PredictingNetwork):
     """A multilayer network, trained by gradient descent and its relatives.
 
     Every layer computes ``activation(X W + b)``. The outputs of the last layer are the scores of a sample,
@@ -180,53 +168,6 @@ class Model:
         model._network, model.backend = network, "numba"
         model._parameters, model._statistics = parameters, statistics
         return model
-
-    @property
-    def layers_dim(self) -> tuple[int, ...]:
-        return self._network.layers_dim
-
-    @property
-    def dtype(self) -> np.dtype:
-        return self._network.dtype
-
-    @property
-    def loss(self) -> Loss:
-        return self._network.loss
-
-    @property
-    def batch_norm(self) -> list[BatchNorm]:
-        return [
-            BatchNorm(scale, shift, running[0], running[1])
-            for scale, shift, running in zip(
-                self._network.scales(self._parameters), self._network.shifts(self._parameters),
-                self._network.running(self._statistics), strict=True,
-            )
-            if scale is not None and shift is not None and running is not None
-        ]  # fmt: skip
-
-    @property
-    def W(self) -> Sequence[NDArray[Any]]:
-        return LiveViews(self._network.weights(self._parameters), "W")
-
-    @W.setter
-    def W(self, values: Sequence[ArrayLike]) -> None:
-        self._make_writeable()
-        LiveViews(self._network.weights(self._parameters), "W")[:] = values
-
-    @property
-    def b(self) -> Sequence[NDArray[Any]]:
-        return LiveViews(self._network.biases(self._parameters), "b")
-
-    @b.setter
-    def b(self, values: Sequence[ArrayLike]) -> None:
-        self._make_writeable()
-        LiveViews(self._network.biases(self._parameters), "b")[:] = values
-
-    def _make_writeable(self) -> None:
-        """Replace parameters that are read-only, as those of a memory-mapped pickle, by a copy."""
-        for name in ("_parameters", "_statistics"):
-            if not getattr(self, name).flags.writeable:
-                setattr(self, name, getattr(self, name).copy())
 
     def train(
         self,
@@ -362,14 +303,14 @@ class Model:
             l1=check_rate(l1, "l1"),
             max_norm=check_limit(max_norm, "max_norm"),
             clip_norm=check_limit(clip_norm, "clip_norm"),
-            average_share=_check_decay(ema_decay),
+            average_share=check_decay(ema_decay),
             record_every=record_every(check_count(num_passes, "num_passes")),
             n_threads=check_count(n_threads, "n_threads", 1),
         )  # fmt: skip
         if isinstance(chosen, LBFGS):
-            _check_lbfgs(network, job)
+            check_lbfgs(network, job)
         validation = self._check_validation(validation_data)
-        functions, stopping = _sort_callbacks(callbacks, validation is not None)
+        functions, hooks, stopping = sort_callbacks(callbacks, validation is not None)
         print_loss, progress = check_flag(print_loss, "print_loss"), check_flag(progress, "progress")
         if print_every is not None:
             print_every = check_count(print_every, "print_every", 1)
@@ -388,81 +329,8 @@ class Model:
             high, low = random.randint(0, 2**32, 2, np.uint64).tolist()
             job = replace(job, seed=(high << 32) | low)
             generator = generator_state(seeded([high, low]))
-        memory = Memory.fresh(network, self._parameters, job, generator)
-        return self._run(job, memory, validation, functions, stopping, print_every, progress)
-
-    def _run(
-        self, job: Job, memory: Memory, validation: tuple[Any, Any, Any] | None,
-        functions: list[Callable[[History], Any]], stopping: EarlyStopping | None,
-        print_every: int | None, progress: bool,
-    ) -> History:  # fmt: skip
-        network, backend = self._network, get_backend(self.backend)
-        optimizer = job.optimizer
-        trainer = (
-            None if isinstance(optimizer, LBFGS)
-            else self._trainer(job, memory)
-        )  # fmt: skip
-
-        # What the model would hold if the training ended now.
-        current = memory.average if job.average_share > 0 else self._parameters
-
-        def loss_of(X: Any, y: Any, weights: Any) -> float:
-            parameters = network.folded(current, self._statistics)
-            return backend.loss(network, parameters, X, y, weights / weights.sum())
-
-        # What a trial with a lower rate begins with, if the training turns out to have needed one.
-        start = (self._parameters.copy(), self._statistics.copy()) if may_be_too_high(job) else None
-
-        def remember(history: History) -> None:
-            self.history_ = history
-
-        best: list[NDArray[Any]] = []
-
-        def keep() -> None:
-            best[:] = current.copy(), self._statistics.copy()
-
-        def score() -> float:
-            assert stopping is not None
-            assert validation is not None
-            if stopping.scorer is None:
-                return loss_of(*validation)
-            looked_at = copy.copy(self)
-            looked_at._parameters, looked_at._statistics = current.copy(), self._statistics.copy()
-            X, y, _ = validation
-            return -float(stopping.scorer(looked_at, X, _as_given(network, y)))
-
-        watch = Watch(
-            print_loss=(lambda: loss_of(job.X, job.y, job.weights)) if print_every else None,
-            print_every=print_every or PRINT_EVERY,
-            validate=(lambda: loss_of(*validation)) if validation else None,
-            callbacks=functions,
-            stopping=stopping,
-            score=score if stopping else None,
-            keep=keep,
-            progress=progress,
-            ended=remember,
-        )
-        if isinstance(optimizer, LBFGS):
-            from .training.lbfgs import run_lbfgs
-
-            history = run_lbfgs(backend, network, self._parameters, self._statistics, job, optimizer, watch)
-        else:
-            assert trainer is not None
-            history = run_training(trainer, job, watch)
-            if job.average_share > 0:
-                self._parameters[...] = memory.average
-        if best:
-            self._parameters[...], self._statistics[...] = best
-        if start is not None:
-            hint = rate_hint(backend, network, *start, job, history)
-            if hint is not None:
-                warn(hint)
-        return history
-
-    def _trainer(self, job: Job, memory: Memory) -> Trainer:
-        """What runs the steps of a training."""
-        return get_backend(self.backend).trainer(
-            self._network, self._parameters, self._statistics, job, memory
+        return train_model(
+            self, job, generator, validation, stopping, functions, hooks, print_every, progress
         )
 
     def check_gradients(
@@ -529,137 +397,6 @@ class Model:
             int(random.randint(0, 2**31)),
         )  # fmt: skip
 
-    def calculate_loss(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
-        """Mean loss of the samples, without regularisation terms.
-
-        Parameters
-        ----------
-        X : array-like (n, layers_dim[0])
-        y : array-like (n,) or (n, layers_dim[-1])
-            Labels or targets, as in `train`.
-        sample_weight : array-like (n,), optional
-            Weights of the samples in the mean.
-
-        Returns
-        -------
-        float
-            Computed so that it is finite for any finite scores. A loss that is not finite comes with a
-            RuntimeWarning.
-
-        Raises
-        ------
-        ValueError
-            As `train` does.
-        """
-        X, y = self._check(X, y)
-        weights = check_weights(sample_weight, X.shape[0])
-        backend = get_backend(self.backend)
-        loss = backend.loss(self._network, self._predicting, X, y, weights / weights.sum())
-        if not math.isfinite(loss):
-            warn(
-                f"the loss is {loss}: the network's scores, or what the loss makes of them, are too large "
-                f"for {self.dtype}. Scale X and y as they were in the training",
-                RuntimeWarning,
-            )
-        return loss
-
-    def predict(self, X: ArrayLike) -> NDArray[Any]:
-        """What the network says of every sample.
-
-        Parameters
-        ----------
-        X : array-like (n, layers_dim[0])
-
-        Returns
-        -------
-        array (n,) of int64
-            For the losses of labels: the class with the highest score, the first where several have it.
-        array (n, layers_dim[-1]) of int64
-            For sigmoid_binary_cross_entropy: 1 where the probability is above one half, else 0.
-        array (n, layers_dim[-1]) of the model's dtype
-            For the others: the outputs; for poisson the rates, exp of the scores.
-
-        Raises
-        ------
-        ValueError
-            For NaN or infinity in X, another number of features, no samples.
-        """
-        network = self._network
-        X = check_samples(X, network.n_inputs, network.dtype)
-        backend = get_backend(self.backend)
-        if network.loss.of_labels:
-            return backend.predict(network, self._predicting, X)
-        if network.loss.output == "sigmoid":
-            return positive(backend.outputs(network, self._predicting, X, "identity"))
-        return backend.outputs(network, self._predicting, X, network.loss.output)
-
-    def predict_proba(self, X: ArrayLike) -> NDArray[Any]:
-        """The probability of every class for every sample.
-
-        Parameters
-        ----------
-        X : array-like (n, layers_dim[0])
-
-        Returns
-        -------
-        array (n, layers_dim[-1]) of the model's dtype
-            Each row sums to 1; for sigmoid_binary_cross_entropy every entry is a probability by itself.
-
-        Raises
-        ------
-        ValueError
-            For NaN or infinity in X, another number of features, no samples; where the loss is one of
-            regression.
-        """
-        network = self._network
-        self._check_probabilistic()
-        X = check_samples(X, network.n_inputs, network.dtype)
-        return get_backend(self.backend).outputs(network, self._predicting, X, network.loss.output)
-
-    def predictor(self, n_rows: int = 1, method: str = "predict") -> Predictor:
-        """A function that predicts for so many samples in microseconds, for serving.
-
-        Parameters
-        ----------
-        n_rows : int, default 1
-            Samples of a call.
-        method : {"predict", "predict_proba"}, default "predict"
-            What it gives for them.
-
-        Returns
-        -------
-        Predictor
-            Of the parameters as they are now. It does not look for NaN and infinity in what it is given.
-            It can be pickled and copied.
-
-        Raises
-        ------
-        ValueError
-            For another method, for "predict_proba" with a loss of regression, for n_rows below 1.
-
-        Examples
-        --------
-        >>> import fastnn
-        >>> predict = fastnn.Model([2, 3, 2], random_state=0).predictor()
-        >>> predict([[0.5, -0.2]]).shape
-        (1,)
-        """
-        network = self._network
-        finish: Callable[[Any], Any] = np.copy
-        output: str | None = network.loss.output
-        if check_method(method) == "predict_proba":
-            self._check_probabilistic()
-        elif network.loss.of_labels:
-            output = None
-        elif output == "sigmoid":
-            output, finish = "identity", positive
-        return Predictor(self.backend, network, self._predicting, n_rows, output, finish)
-
-    @property
-    def _predicting(self) -> NDArray[Any]:
-        """The parameters with batch normalisation folded in."""
-        return self._network.folded(self._parameters, self._statistics)
-
     def _decision_networks(self) -> DecisionNetworks:
         """Return the network, and the classes that its scores decide between."""
         network, loss, classes, n_labels = self._network, self.loss, None, 0
@@ -670,23 +407,13 @@ class Model:
         members = [(network, self._predicting)]
         return DecisionNetworks(members, classes, n_labels, backend=self.backend)
 
-    def _check_probabilistic(self) -> None:
-        loss = self._network.loss
-        if loss.output not in ("softmax", "sigmoid"):
-            raise ValueError(f"a network with the loss {loss.name!r} has no probabilities: use predict")
-
-    def _check(self, X: Any, y: Any, suffix: str = "") -> tuple[NDArray[Any], NDArray[Any]]:
-        network = self._network
-        X = check_samples(X, network.n_inputs, network.dtype, f"X{suffix}")
-        return X, network.loss.check(y, X.shape[0], network.n_outputs, network.dtype, f"y{suffix}")
-
-    def _check_validation(self, data: Any) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]] | None:
+    def _check_validation(self, data: Any) -> Samples | None:
         if data is None:
             return None
         if not (isinstance(data, tuple | list) and len(data) == 2):
             raise ValueError(f"validation_data must be the two of (X, y), got {type(data).__name__}")
         X, y = self._check(data[0], data[1], suffix=" of validation_data")
-        return X, y, np.ones(X.shape[0])
+        return Samples(X, y, np.ones(X.shape[0]))
 
     def __repr__(self) -> str:
         network = self._network
@@ -704,88 +431,3 @@ class Model:
             parts.append("batch_norm=True")
         parts += [f"backend={self.backend!r}", f"dtype={network.dtype}"]
         return f"Model({', '.join(parts)})"
-
-
-def _check_decay(value: Any) -> float:
-    """The share of the parameters in their new average, 0 for no average."""
-    return 0.0 if value is None else 1.0 - check_number(value, "ema_decay", 0.0, 1.0, exclusive_end=True)
-
-
-def _check_lbfgs(network: Network, job: Job) -> None:
-    """What L-BFGS cannot do, which is more than it can."""
-    for name, value in (
-        ("batch_size", job.batch_size < job.X.shape[0]),
-        ("schedule", not isinstance(job.schedule, Constant)),
-        ("l1", job.l1),
-        ("max_norm", job.max_norm),
-        ("clip_norm", job.clip_norm),
-        ("ema_decay", job.average_share),
-        ("dropout", network.dropout),
-    ):
-        if value:
-            raise ValueError(
-                f"optimizer 'lbfgs' works on all samples and a smooth function that stays the same, which "
-                f"{name} is not made for: leave {name} out or choose another optimizer"
-            )
-
-
-def _sort_callbacks(callbacks: Any, has_validation: bool) -> tuple[list[Any], EarlyStopping | None]:
-    """The functions among the callbacks, and the EarlyStopping."""
-    try:
-        given = list(callbacks)
-    except TypeError:
-        raise ValueError(f"callbacks must be a list, got {shown(callbacks)}: pass one in brackets") from None
-    stoppings = [callback for callback in given if isinstance(callback, EarlyStopping)]
-    functions = [callback for callback in given if not isinstance(callback, EarlyStopping)]
-    for callback in functions:
-        if not callable(callback) or isinstance(callback, type):
-            raise ValueError(f"callbacks must be functions or an EarlyStopping(), got {shown(callback)}")
-    if len(stoppings) > 1:
-        raise ValueError("callbacks holds more than one EarlyStopping: leave one")
-    if stoppings and not has_validation:
-        raise ValueError("EarlyStopping watches validation data: pass validation_data=(X, y)")
-    return functions, stoppings[0] if stoppings else None
-
-
-def _as_given(network: Network, y: NDArray[Any]) -> NDArray[Any]:
-    """Checked targets as a user would write them: labels as integers in one dimension."""
-    return y[:, 0].astype(np.int64) if network.loss.of_labels else y
-
-
-class LiveViews(list):
-    """Views of the parameters; assigning to an item writes into the model instead of cutting it off.
-
-    Parameters
-    ----------
-    views : iterable of array
-        One a layer.
-    name : str
-        What the messages call the list.
-    """
-
-    def __init__(self, views: Iterable[NDArray[Any]], name: str) -> None:
-        super().__init__(views)
-        self._name = name
-
-    def __setitem__(self, index: Any, value: Any) -> None:
-        places = range(len(self))[index]
-        if isinstance(places, int):
-            places, values = range(places, places + 1), [value]
-        else:
-            try:
-                values = list(value)
-            except TypeError:
-                raise ValueError(
-                    f"{self._name} must be a list of {len(places)} arrays, one a layer, got {shown(value)}"
-                ) from None
-        if len(values) != len(places):
-            raise ValueError(
-                f"{self._name}: {len(places)} layers take {len(places)} arrays, got {len(values)}"
-            )
-        # Copies, which may come from the model itself, and all looked at before the first is written.
-        checked = [
-            check_parameters(new, self[k].shape, self[k].dtype, f"{self._name}[{k}]")
-            for k, new in zip(places, values, strict=True)
-        ]
-        for k, new in zip(places, checked, strict=True):
-            self[k][...] = new

@@ -16,12 +16,14 @@ from sklearn.datasets import make_moons
 from strategies import name_of
 
 import fastnn
-from fastnn.engine.backends import Job, Memory, get_backend
+from fastnn.engine.choice import get_backend
+from fastnn.engine.job import Job, Memory
 from fastnn.losses import LOSSES
 from fastnn.network.description import Network
 from fastnn.network.initialization import INITIALIZERS
 from fastnn.optimizers import OPTIMIZERS
-from fastnn.training.loop import record_every, run_training
+from fastnn.training.history import record_every
+from fastnn.training.loop import run_training
 
 X, y = make_moons(200, noise=0.20, random_state=0)
 BACKENDS = ("numba", "numpy")

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from fastnn.engine.backends import Job, Memory, get_backend
+from fastnn.engine.choice import get_backend
+from fastnn.engine.job import Job, Memory
 from fastnn.network.description import Network
 from fastnn.system.generators import generator_state
 

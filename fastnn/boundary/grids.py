@@ -292,7 +292,7 @@ def make_grid(backend: str, committee: Committee) -> Grid:
     Parameters
     ----------
     backend : str
-        Name of the backend, one of ``fastnn.engine.backends.BACKENDS``.
+        Name of the backend, one of ``fastnn.engine.choice.BACKENDS``.
     committee : Committee
     """
     return GRIDS[backend](committee)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from fastnn_kernels.compiler.interrupts import let_interrupts_through
 
-from ..engine.backends import get_backend
+from ..engine.choice import get_backend
 from ..system.validation import check_choice, sorted_classes
 from .committee import Committee, Plane, plane_of
 from .grids import Tally, make_grid

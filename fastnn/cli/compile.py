@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from fastnn_kernels.compiler.interrupts import held_interrupts
 
-from ..engine.backends import get_backend
+from ..engine.choice import get_backend
 from ..losses import LOSSES, Loss
 from ..model import Model
 from ..network.description import Network

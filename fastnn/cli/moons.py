@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..engine.backends import BACKENDS
+from ..engine.choice import BACKENDS
 from ..system.files import check_file_name, check_folder, check_replaceable, written_whole
 from ..system.validation import check_memory
 

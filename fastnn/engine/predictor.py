@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..network.description import LARGE_BYTES, Network
 from ..system.messages import warn
 from ..system.validation import _converted, check_choice, check_count, check_memory
-from .backends import get_backend
+from .choice import get_backend
 
 __all__ = ["Predictor", "check_method", "positive"]
 

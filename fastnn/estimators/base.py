@@ -2,7 +2,7 @@
 
 A fit goes straight through: the parameters are checked as scikit-learn checks its own, X and y become
 `Samples`, everything else becomes a `Job`, and `Fit` runs the job. A fitted estimator holds its
-`fitting.State`: the network and its parameters, the optimizer's state and the generator of the orders.
+`FittedNetwork`: the network and its parameters, the optimizer's state and the generator of the orders.
 k passes in one fit and m more in another, by warm start, partial fit or after pickling, equal k + m passes
 in one fit.
 """
@@ -21,24 +21,29 @@ from sklearn.base import _fit_context
 from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from ..engine.backends import Job, get_backend
+from ..engine.choice import get_backend
+from ..engine.job import Job
 from ..engine.predictor import Predictor, check_method
 from ..losses import Loss, SquaredError
-from ..model import LiveViews, Model
+from ..model import Model
 from ..network.description import Network
+from ..network.views import LiveViews
 from ..optimizers import LBFGS, Optimizer
 from ..schedules import resolve_schedule
 from ..system.generators import seeded
 from ..system.messages import warn
 from ..system.threads import available_cores
 from ..system.validation import check_limit, check_weights
+from .claims import claimed
 from .documentation import DocumentationLinkMixin
-from .fitting import CallbackSupportMixin, Fit, Shown, State, claimed, with_callbacks
+from .fitted import FittedNetwork
+from .fitting import Fit
 from .holdout import evaluated, set_aside
 from .parameters import Parameters
 from .solvers import chosen_optimizer, chosen_schedule, has_schedule
 from .tables import Samples, converted_to, densified, is_kernel_table
 from .targets import FLOATS, Targets
+from .watching import CallbackSupportMixin, Shown, with_callbacks
 
 __all__ = ["BaseMLP"]
 
@@ -54,7 +59,7 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, Parameters)
     """Common part of the classifier and the regressor."""
 
     n_features_in_: int
-    _state: State
+    _state: FittedNetwork
 
     # --- what the two differ in -------------------------------------------------------------------
 
@@ -175,7 +180,7 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, Parameters)
             job = self._job(data, state, optimizer, n_passes or int(self.max_iter))
             fit = Fit(self, state, job, random, stopped, self._shown(X, data))
             if isinstance(optimizer, LBFGS):
-                fit.run_lbfgs(optimizer, evaluated(self, validation, state))
+                fit.run_lbfgs(evaluated(self, validation, state))
             else:
                 fit.run(evaluated(self, validation, state), n_passes is None)
         return self
@@ -223,14 +228,14 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, Parameters)
             weights = check_weights(weights * factors, X.shape[0])
         return Samples(X, self._encoded(y, X.dtype), weights, y, given_weights)
 
-    def _begun(self, network: Network) -> State:
+    def _begun(self, network: Network) -> FittedNetwork:
         """Return the state of a new network, and reset the attributes that count over several fits."""
         self.t_ = 0
         self.n_layers_ = len(network.layers_dim)
         self.validation_loss_curve_: list[float] = []
         for name in _CURVES:
             self.__dict__.pop(name, None)
-        self._state = State(network, network.neutral_parameters(), network.initial_statistics())
+        self._state = FittedNetwork(network, network.neutral_parameters(), network.initial_statistics())
         return self._state
 
     def _begin_curves(self, optimizer: Optimizer) -> None:
@@ -259,7 +264,7 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, Parameters)
                     "begin anew"
                 )
 
-    def _continued(self, network: Network, optimizer: Optimizer) -> State:
+    def _continued(self, network: Network, optimizer: Optimizer) -> FittedNetwork:
         """Return the state of the last fit, ready to be continued."""
         if not self._state.parameters.flags.writeable:  # loaded as a memory map
             self._state = self._state.copy()
@@ -269,7 +274,7 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, Parameters)
             self._state.settle()
         return self._state
 
-    def _random(self, state: State, begins: bool) -> np.random.RandomState:
+    def _random(self, state: FittedNetwork, begins: bool) -> np.random.RandomState:
         """Return the generator of this fit; one seeded by an integer is continued by the next fit."""
         if not isinstance(self.random_state, numbers.Integral):
             return check_random_state(self.random_state)
@@ -277,7 +282,7 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, Parameters)
             return seeded(self.random_state)
         return state.random
 
-    def _draw(self, state: State, random: np.random.RandomState) -> None:
+    def _draw(self, state: FittedNetwork, random: np.random.RandomState) -> None:
         """Draw initial parameters exactly as scikit-learn does (Glorot & Bengio, 2010, biases included)."""
         network = state.network
         names = {self.activation} if isinstance(self.activation, str) else set(self.activation)
@@ -287,13 +292,13 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, Parameters)
             W[...] = random.uniform(-bound, bound, W.shape)
             b[...] = random.uniform(-bound, bound, b.shape[1])
 
-    def _seed(self, state: State, random: np.random.RandomState) -> None:
+    def _seed(self, state: FittedNetwork, random: np.random.RandomState) -> None:
         """Draw the seed of the dropout masks, unless the fit that this one continues has drawn it."""
         if state.network.dropout and not state.seed:
             high, low = random.randint(0, 2**32, 2, np.uint64).tolist()
             state.seed = (high << 32) | low | 1
 
-    def _job(self, data: Samples, state: State, optimizer: Optimizer, n_passes: int) -> Job:
+    def _job(self, data: Samples, state: FittedNetwork, optimizer: Optimizer, n_passes: int) -> Job:
         """Return the engine's job for `n_passes` over the samples."""
         n_samples = data.X.shape[0]
         batch_size = self._batch_size(n_samples)
@@ -393,7 +398,7 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, Parameters)
         """Return True after a fit."""
         return "_state" in self.__dict__
 
-    def _fitted_state(self, name: str) -> State:
+    def _fitted_state(self, name: str) -> FittedNetwork:
         """Return the state that the attribute `name` is read from."""
         if "_state" not in self.__dict__:
             raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r} before it is fitted")

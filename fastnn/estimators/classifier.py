@@ -18,7 +18,7 @@ from sklearn.utils.class_weight import compute_class_weight, compute_sample_weig
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target
 
-from ..engine.backends import get_backend
+from ..engine.choice import get_backend
 from ..engine.predictor import positive
 from ..losses import Loss, SigmoidBinaryCrossEntropy, SoftmaxCrossEntropy
 from ..system.validation import sorted_classes

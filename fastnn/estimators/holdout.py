@@ -10,16 +10,17 @@ from sklearn.base import ClassifierMixin
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import train_test_split
 
-from ..engine.backends import get_backend
+from ..engine.choice import get_backend
 from ..system.validation import shown
-from .fitting import State, Validation
+from .fitted import FittedNetwork
+from .fitting import Validation
 from .tables import Samples
 
 __all__ = ["evaluated", "set_aside"]
 
 
 def set_aside(
-    estimator: Any, data: Samples, state: State, random: np.random.RandomState
+    estimator: Any, data: Samples, state: FittedNetwork, random: np.random.RandomState
 ) -> tuple[Samples, Samples]:
     """Return training and validation samples; a continued fit splits them as the first one did."""
     if state.split is None:
@@ -48,7 +49,7 @@ def set_aside(
     return parts
 
 
-def evaluated(estimator: Any, data: Samples | None, state: State) -> Validation | None:
+def evaluated(estimator: Any, data: Samples | None, state: FittedNetwork) -> Validation | None:
     """Return the functions that evaluate the validation samples after a pass."""
     if data is None:
         return None

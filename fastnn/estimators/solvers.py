@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..optimizers import LBFGS, OPTIMIZERS, SGD, Adam, AdamW, Momentum, Nesterov, Optimizer, resolve_optimizer
 from ..schedules import Constant, Schedule, resolve_schedule
-from .fitting import State
+from .fitted import FittedNetwork
 
 __all__ = ["SKLEARN_RATES", "chosen_optimizer", "chosen_schedule", "has_schedule", "is_stochastic"]
 
@@ -102,7 +102,7 @@ def has_schedule(estimator: Any) -> bool:
     return not (isinstance(estimator.learning_rate, str) and estimator.learning_rate in SKLEARN_RATES)
 
 
-def chosen_schedule(estimator: Any, state: State, n_samples: int, n_batches: int) -> Schedule:
+def chosen_schedule(estimator: Any, state: FittedNetwork, n_samples: int, n_batches: int) -> Schedule:
     """Return the schedule that `learning_rate` names, for passes of `n_batches` steps over `n_samples`."""
     if has_schedule(estimator):
         return resolve_schedule(estimator.learning_rate, "learning_rate")
@@ -132,7 +132,7 @@ class _InverseScaling(Schedule):
 class _Adaptive(Schedule):
     """scikit-learn's "adaptive": the fit's state holds how far the rate has fallen."""
 
-    state: State
+    state: FittedNetwork
 
     def factors(self, steps: NDArray[np.int64], total: int) -> NDArray[np.float64]:
         return np.full(steps.shape, self.state.rate_factor)

@@ -15,7 +15,7 @@ import subprocess
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import scipy.spatial
@@ -26,12 +26,10 @@ from ..boundary.drawing import class_name
 from ..boundary.painters import NetworkPainter, make_painter
 from ..boundary.render import check_size, render_boundary
 from ..boundary.subjects import check_model
-from ..engine.backends import Job, Memory, Trainer
 from ..model import Model
-from ..optimizers import LBFGS
 from ..system.files import check_file_name, check_folder, check_replaceable, written_whole
 from ..system.validation import check_count, check_flag, check_number
-from ..training.loop import History
+from ..training.loop import Hook, Training
 from .boundary import Samples
 
 if TYPE_CHECKING:
@@ -344,95 +342,60 @@ class _Shutter:
     ----------
     times : list of int
         The moments, in passes done.
-    take : callable
-        Returns the snapshot, given the number of passes.
+    title : callable
+        Returns what stands above the frame, given the model and the number of passes.
     """
 
-    def __init__(self, times: list[int], take: Callable[[int], Snapshot]) -> None:
-        self._times, self._take = times, take
+    def __init__(self, times: list[int], title: Callable[[Any, int], str]) -> None:
+        self._times, self._title = times, title
         self.taken: dict[int, Snapshot] = {}
 
     def next_stop(self, n_passes: int, last: int) -> int:
-        """The next moment after so many passes, if it comes before `last`."""
+        """Return the next moment after so many passes, if it comes before `last`, else `last`."""
         return next((time for time in self._times if n_passes < time < last), last)
 
-    def look(self, n_passes: int) -> None:
+    def look(self, n_passes: int, copied: Callable[[], Any]) -> None:
+        """Take a snapshot if it is time for one; `copied` returns the model as it is now."""
         if n_passes in self._times and n_passes not in self.taken:
-            self.taken[n_passes] = self._take(n_passes)
+            self._take(n_passes, copied())
 
-    def close(self, n_passes: int) -> list[Snapshot]:
-        """All snapshots, the last one of what the training has come to; it may have ended early."""
-        self.taken[n_passes] = self._take(n_passes)
+    def close(self, n_passes: int, model: Any) -> list[Snapshot]:
+        """Return all snapshots, the last one of what the training has come to; it may have ended early."""
+        self._take(n_passes, model)
         return list(self.taken.values())
 
-
-class _StoppingTrainer:
-    """A trainer that pauses at the moments of a model's shutter; all else stays as it is."""
-
-    def __init__(self, trainer: Trainer, model: _FilmedModel) -> None:
-        self._trainer, self._model = trainer, model
-        self.records, self.memory = trainer.records, trainer.memory
-
-    @property
-    def n_passes(self) -> int:
-        return self._trainer.n_passes
-
-    @property
-    def halted(self) -> bool:
-        return self._trainer.halted
-
-    @property
-    def trouble(self) -> str:
-        return self._trainer.trouble
-
-    def run(self, last_pass: int) -> bool:
-        shutter = self._model.shutter
-        is_finite = self._trainer.run(shutter.next_stop(self.n_passes, last_pass))
-        self._model.n_passes = self.n_passes
-        if is_finite:
-            shutter.look(self.n_passes)
-        return is_finite
+    def _take(self, n_passes: int, model: Any) -> None:
+        self.taken[n_passes] = Snapshot(model, self._title(model, n_passes))
 
 
-class _FilmedModel(Model):
-    """A model on the arrays of another one, which is looked at while it is trained."""
+class _Filming(Hook):
+    """Hook that takes a snapshot of a model when its training gets to a moment of the shutter."""
 
-    shutter: _Shutter
-    current: Array
-    n_passes = 0
+    def __init__(self, model: Model, shutter: _Shutter) -> None:
+        self._model, self._shutter = model, shutter
+        self.n_passes = 0
 
-    @classmethod
-    def of(cls, model: Model) -> _FilmedModel:
-        filmed = cast(_FilmedModel, cls._sharing(model._network, model._parameters, model._statistics))
-        filmed.backend, filmed.history_ = model.backend, model.history_
-        return filmed
+    def begin(self, training: Training) -> None:
+        self._look(training)
 
-    def look_like(self, current: Array) -> Model:
-        """What the training would leave if it ended now."""
-        model = Model._sharing(self._network, current.copy(), self._statistics.copy())
-        model.backend = self.backend
-        return model
+    def next_stop(self, training: Training) -> int:
+        return self._shutter.next_stop(training.n_passes, training.job.num_passes)
 
-    def _run(
-        self, job: Job, memory: Memory, validation: Any, functions: list[Callable[[History], Any]],
-        stopping: Any, print_every: int | None, progress: bool,
-    ) -> History:  # fmt: skip
-        """`Model._run`, with stops: neither these nor the snapshots change a bit of the training."""
-        self.current = memory.average if job.average_share > 0 else self._parameters
-        self.shutter.look(0)
-        if isinstance(job.optimizer, LBFGS):  # which tells of every pass
-            functions = [self._count, *functions]
-        try:
-            return super()._run(job, memory, validation, functions, stopping, print_every, progress)
-        finally:
-            self.current = self._parameters
+    def after_chunk(self, training: Training) -> bool:
+        self._look(training)
+        return False
 
-    def _trainer(self, job: Job, memory: Memory) -> Trainer:
-        return _StoppingTrainer(super()._trainer(job, memory), self)
+    def _look(self, training: Training) -> None:
+        self.n_passes = training.n_passes
+        trainer = training.trainer
+        self._shutter.look(self.n_passes, lambda: _copied(self._model, trainer.current, trainer.statistics))
 
-    def _count(self, history: History) -> None:
-        self.n_passes += 1
-        self.shutter.look(self.n_passes)
+
+def _copied(model: Model, parameters: Array, statistics: Array) -> Model:
+    """Return a model like another one, with copies of these arrays."""
+    copied = Model._sharing(model._network, parameters.copy(), statistics.copy())
+    copied.backend = model.backend
+    return copied
 
 
 def _of_training(
@@ -441,20 +404,17 @@ def _of_training(
     scene.look([model])
     default = inspect.signature(Model.train).parameters["num_passes"].default
     num_passes = check_count(options.pop("num_passes", default), "num_passes")
-    filmed = _FilmedModel.of(model)
+    callbacks = options.pop("callbacks", ())
 
-    def take(n_passes: int) -> Snapshot:
-        seen = filmed.look_like(filmed.current)
-        return Snapshot(seen, _title(seen, seen.calculate_loss(X, y), n_passes, scene))
+    def title(seen: Any, n_passes: int) -> str:
+        return _title(seen, seen.calculate_loss(X, y), n_passes, scene)
 
-    filmed.shutter = _Shutter(moments(0, num_passes, frames), take)
-    try:
-        filmed.train(X, y, num_passes, progress=progress, **options)
-    finally:
-        # Where they could not be written to, the training has made copies.
-        model._parameters, model._statistics = filmed._parameters, filmed._statistics
-        model.history_ = filmed.history_
-    return filmed.shutter.close(filmed.n_passes)
+    shutter = _Shutter(moments(0, num_passes, frames), title)
+    filming = _Filming(model, shutter)
+    if isinstance(callbacks, Iterable):  # all else `train` refuses
+        callbacks = [filming, *callbacks]
+    model.train(X, y, num_passes, progress=progress, callbacks=callbacks, **options)
+    return shutter.close(filming.n_passes, _copied(model, model._parameters, model._statistics))
 
 
 def _of_partial_fits(estimator: Any, X: Any, y: Any, frames: int, scene: _Scene) -> list[Snapshot]:
@@ -471,30 +431,33 @@ def _of_partial_fits(estimator: Any, X: Any, y: Any, frames: int, scene: _Scene)
         )
     max_iter = check_count(estimator.max_iter, "max_iter", 1)
 
-    def take(n_passes: int) -> Snapshot:
+    def copied() -> Any:
         seen = copy.copy(estimator)
         seen._state = estimator._state.copy()
         scene.look([seen])
-        return Snapshot(seen, _title(seen, seen.loss_ if n_passes else None, n_passes, scene))
+        return seen
+
+    def title(seen: Any, n_passes: int) -> str:
+        return _title(seen, seen.loss_ if n_passes else None, n_passes, scene)
 
     # There is nothing to be seen of an estimator before its first pass.
     is_new = not estimator.__sklearn_is_fitted__()
     scene.look([] if is_new else [estimator])
-    shutter = _Shutter(moments(int(is_new), max_iter, frames), take)
+    shutter = _Shutter(moments(int(is_new), max_iter, frames), title)
     if not is_new:
-        shutter.look(0)
+        shutter.look(0, copied)
     estimator.partial_fit(X, y, classes=np.unique(scene.samples.labels) if is_new else None)
     n_passes = 1
-    shutter.look(n_passes)
+    shutter.look(n_passes, copied)
     # What ends a fit.
     while n_passes < max_iter and not estimator._no_improvement_count > estimator.n_iter_no_change:
         stop = shutter.next_stop(n_passes, max_iter)
         # As `partial_fit`, but for several passes; and interrupts come here instead of ending it.
         estimator._fit(X, y, n_passes=stop - n_passes, knows_classes=True, stopped=lambda: False)
         n_passes += estimator.n_iter_
-        shutter.look(n_passes)
+        shutter.look(n_passes, copied)
     estimator.n_iter_ = n_passes
-    return shutter.close(n_passes)
+    return shutter.close(n_passes, copied())
 
 
 def _title(model: Any, loss: float | None, n_passes: int, scene: _Scene) -> str:

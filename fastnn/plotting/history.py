@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..system.validation import shown
-from ..training.loop import History
+from ..training.history import History
 
 __all__ = ["plot_history"]
 

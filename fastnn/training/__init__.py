@@ -1,1 +1,17 @@
-"""One training: the loop over chunks of epochs, its history and callbacks, L-BFGS, the gradient check."""
+"""One training: the loop over chunks of epochs, its history and callbacks, L-BFGS, the gradient check.
+
+The package resolves the classes that pickles of version 0.1 look for in the former module of its name.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_FORMER = {"DivergenceError": "divergence", "EarlyStopping": "callbacks", "History": "history"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _FORMER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_FORMER[name]}", __name__), name)

@@ -13,11 +13,14 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engine.backends import Backend, Job, Memory
+from ..engine.job import Job, Memory
+from ..engine.protocol import Backend
 from ..network.description import Network
 from ..optimizers import SGD, Momentum, Nesterov
 from ..schedules import Constant
-from .loop import History, record_every
+from .divergence import DivergenceError
+from .history import History, record_every
+from .loop import run_training
 
 __all__ = ["may_be_too_high", "rate_hint"]
 
@@ -100,7 +103,8 @@ def _last_loss(
 ) -> float:
     """Train in place, and return the mean loss in the last pass, infinity if the training diverges."""
     trainer = backend.trainer(network, parameters, statistics, job, Memory.fresh(network, parameters, job))
-    while trainer.n_passes < job.num_passes:
-        if not trainer.run(job.num_passes):
-            return np.inf
+    try:
+        run_training(trainer, job)
+    except DivergenceError:
+        return np.inf
     return float(trainer.records.losses[-1] / job.weights.sum())

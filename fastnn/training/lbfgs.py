@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import scipy.optimize
 from numpy.typing import NDArray
 
-from ..engine.backends import Backend, Job, Memory, Records
+from ..engine.checks import find_trouble
+from ..engine.job import Job
+from ..engine.protocol import Backend
 from ..network.description import Network
 from ..optimizers import LBFGS
 from ..system.validation import all_finite
-from .loop import DivergenceError, History, Run, Watch
+from .loop import Driver, Training
 
-__all__ = ["minimise", "run_lbfgs"]
+__all__ = ["LBFGSTrainer"]
 
 Array = NDArray[Any]
 
@@ -24,168 +24,132 @@ Array = NDArray[Any]
 INT32_MAX = 2**31 - 1
 
 
-class _Iterations:
-    """SciPy's iterations as a trainer's passes, for who looks on."""
+class LBFGSTrainer(Driver):
+    """Trainer whose passes are the iterations of SciPy's minimiser L-BFGS-B, to be run with `drive`.
 
-    def __init__(self, records: Records, memory: Memory) -> None:
-        self.records, self.memory, self.n_passes = records, memory, 0
-        self.halted = False
-        self.trouble = ""
+    The objective is the loss, divided by the sum of the weights where the job is averaged, plus
+    ``reg_lambda / 2`` times the sum of the squared weights, divided alike where the job is of the objective.
+
+    Parameters
+    ----------
+    backend : Backend
+    network : Network
+    parameters, statistics : array
+        Changed in place with every iteration. Where the training diverges, they are as the last finite
+        iteration left them.
+    job : Job
+        With `LBFGS` as its optimizer.
+
+    Attributes
+    ----------
+    objective : float
+        Objective as the estimators report it, with the share `Job.loss_share` of the loss, after the last
+        iteration. Computed where the job is of the objective.
+    result : scipy.optimize.OptimizeResult or None
+        SciPy's result; None before the minimisation has ended.
+    """
+
+    def __init__(
+        self, backend: Backend, network: Network, parameters: Array, statistics: Array, job: Job
+    ) -> None:
+        self._network, self._job = network, job
+        self.current, self.statistics = parameters, statistics
+        self._total = job.weights.sum()
+        weights = job.weights / self._total if job.averaged else job.weights
+        self._reg_lambda = job.reg_lambda / self._total if job.of_objective else job.reg_lambda
+        self._loss_and_gradient = backend.objective(network, statistics, job.X, job.y, weights, job.seed)
+        self._is_weight = np.arange(network.n_parameters) < network.n_weights
+        self._settled = parameters.copy(), statistics.copy()
+        self.records = job.records(len(network.shapes))
+        self.n_passes, self.trouble, self.halted = 0, "", False
+        self.objective = np.nan
+        self.result: scipy.optimize.OptimizeResult | None = None
+
+    def drive(self, training: Training) -> None:
+        """Minimise, and advance the training after every iteration, until either ends.
+
+        Raises
+        ------
+        DivergenceError
+            If the loss, a parameter or a running statistic is not finite.
+        """
+        job, optimizer = self._job, self._job.optimizer
+        assert isinstance(optimizer, LBFGS)
+        if not job.num_passes:
+            return
+
+        # SciPy looks at the parameter's name.
+        def iterated(intermediate_result: scipy.optimize.OptimizeResult) -> None:
+            self._found = intermediate_result.x
+            training.advance()
+            if training.stopped:
+                raise StopIteration
+
+        try:
+            if not np.isfinite(self._evaluate(self.current.astype(np.float64))[0]):
+                raise training.divergence("the loss")
+            self.result = scipy.optimize.minimize(
+                self._evaluate, self.current.astype(np.float64), jac=True, method="L-BFGS-B",
+                callback=iterated,
+                options={
+                    "maxiter": job.num_passes,
+                    "maxfun": optimizer.maxfun or job.num_passes * (optimizer.maxls + 1),
+                    # SciPy makes room for all corrections, though an iteration adds one at the most.
+                    "maxcor": min(optimizer.maxcor, job.num_passes), "ftol": optimizer.ftol,
+                    "gtol": optimizer.gtol, "maxls": min(optimizer.maxls, INT32_MAX),
+                },
+            )  # fmt: skip
+            if not np.isfinite(self.result.fun):  # a line search that found nothing but overflows
+                raise training.divergence("the loss")
+        finally:
+            # Trial points of a line search move the statistics too, however far away they are.
+            if not (all_finite(self.current) and all_finite(self.statistics)):
+                self._go_back()
 
     def run(self, last_pass: int) -> bool:
-        raise TypeError("SciPy runs these iterations")
-
-
-def minimise(
-    backend: Backend,
-    network: Network,
-    parameters: Array,
-    statistics: Array,
-    job: Job,
-    optimizer: LBFGS,
-    after_iteration: Callable[[float, Array], None],
-) -> scipy.optimize.OptimizeResult:
-    """Minimise the loss by L-BFGS, `parameters` in place.
-
-    What is minimised is the loss, divided by the sum of the weights where the job says so, and
-    ``reg_lambda / 2`` times the sum of the squared weights, divided alike where it is of the objective.
-
-    Parameters
-    ----------
-    backend : Backend
-    network : Network
-    parameters, statistics : array
-        Changed in place, with every iteration.
-    job : Job
-    optimizer : LBFGS
-    after_iteration : callable
-        Called with the loss without the penalty, and the gradient with it. It may raise StopIteration.
-
-    Returns
-    -------
-    scipy.optimize.OptimizeResult
-
-    Raises
-    ------
-    DivergenceError
-        Where the loss is not finite, or a parameter or a running statistic after an iteration. Parameters
-        and statistics are then as the last finite iteration left them.
-    """
-    total = job.weights.sum()
-    weights = job.weights / total if job.averaged else job.weights
-    reg_lambda = job.reg_lambda / total if job.of_objective else job.reg_lambda
-    evaluate = backend.objective(network, statistics, job.X, job.y, weights, job.seed)
-    is_weight = np.arange(network.n_parameters) < network.n_weights
-    last: dict[str, Any] = {}
-    settled = parameters.copy(), statistics.copy()
-    n_iterations = 0
-
-    def objective(values: Array) -> tuple[float, Array]:
-        with np.errstate(over="ignore"):  # what is infinite then is seen to
-            flat = values.astype(network.dtype)
-        loss, gradient = evaluate(flat)
-        decay = reg_lambda * is_weight * values
-        gradient = gradient + decay
-        last.update(point=flat, loss=loss, gradient=gradient)
-        return loss + 0.5 * float(decay @ values), gradient.astype(np.float64)
-
-    def callback(intermediate_result: scipy.optimize.OptimizeResult) -> None:
-        nonlocal n_iterations
+        """Take in the iteration that SciPy has just finished, as one pass."""
         with np.errstate(over="ignore"):
-            parameters[...] = intermediate_result.x
-        if not np.array_equal(last["point"], parameters):
-            objective(intermediate_result.x)
-        for what, values in (
-            ("a parameter", parameters), ("a running statistic of batch normalisation", statistics),
-        ):  # fmt: skip
-            if not all_finite(values):
-                raise DivergenceError(n_iterations, job.epsilon, job.reg_lambda, what)
-        if not np.isfinite(last["loss"]):
-            parameters[...], statistics[...] = settled
-            raise DivergenceError(n_iterations, job.epsilon, job.reg_lambda, "the loss")
-        for values, kept in zip((parameters, statistics), settled, strict=True):
+            self.current[...] = self._found
+        if not np.array_equal(self._point, self.current):
+            self._evaluate(self._found)
+        self.trouble = find_trouble(self.current, self.statistics)
+        if not self.trouble and not np.isfinite(self._loss):
+            self.trouble = "the loss"
+        if self.trouble:
+            self._go_back()
+            return False
+        self._record()
+        for kept, values in zip(self._settled, (self.current, self.statistics), strict=True):
             kept[...] = values
-        n_iterations += 1
-        after_iteration(last["loss"], last["gradient"])
+        self.n_passes += 1
+        return True
 
-    try:
-        if not np.isfinite(objective(parameters.astype(np.float64))[0]):
-            raise DivergenceError(0, job.epsilon, job.reg_lambda, "the loss")
-        result = scipy.optimize.minimize(
-            objective, parameters.astype(np.float64), jac=True, method="L-BFGS-B", callback=callback,
-            options={
-                "maxiter": job.num_passes,
-                "maxfun": optimizer.maxfun or job.num_passes * (optimizer.maxls + 1),
-                # There are no more corrections than iterations, but SciPy makes room for all it is asked for.
-                "maxcor": min(optimizer.maxcor, job.num_passes), "ftol": optimizer.ftol,
-                "gtol": optimizer.gtol, "maxls": min(optimizer.maxls, INT32_MAX),
-            },
-        )  # fmt: skip
-        if not np.isfinite(result.fun):  # a line search that found nothing but overflows
-            raise DivergenceError(n_iterations, job.epsilon, job.reg_lambda, "the loss")
-        return result
-    finally:
-        # Trial points of a line search move the statistics too, however far away they are.
-        if not (all_finite(parameters) and all_finite(statistics)):
-            parameters[...], statistics[...] = settled
+    def _evaluate(self, values: Array) -> tuple[float, Array]:
+        """Return the objective and its gradient at a point in float64."""
+        with np.errstate(over="ignore"):  # `run` finds what is infinite then
+            self._point = values.astype(self._network.dtype)
+        self._loss, gradient = self._loss_and_gradient(self._point)
+        decay = self._reg_lambda * self._is_weight * values
+        self._gradient = gradient + decay
+        return self._loss + 0.5 * float(decay @ values), self._gradient.astype(np.float64)
 
-
-def run_lbfgs(
-    backend: Backend,
-    network: Network,
-    parameters: Array,
-    statistics: Array,
-    job: Job,
-    optimizer: LBFGS,
-    watch: Watch,
-) -> History:
-    """`minimise`, watched as a training is.
-
-    Parameters
-    ----------
-    backend : Backend
-    network : Network
-    parameters, statistics : array
-        Changed in place.
-    job : Job
-    optimizer : LBFGS
-    watch : Watch
-
-    Returns
-    -------
-    History
-        With the gradient of what is minimised, and NaN for the learning rate.
-
-    Raises
-    ------
-    DivergenceError
-        As `minimise` does, and where the loss is not finite at the end.
-    """
-    trainer = _Iterations(job.records(len(network.shapes)), Memory.fresh(network, parameters, job))
-    run = Run(trainer, replace(job, epsilon=np.nan), watch)  # SciPy chooses the steps
-    before = parameters.copy()
-
-    def after_iteration(loss: float, gradient: Array) -> None:
-        n_pass = trainer.n_passes
-        record = job.record(n_pass)
-        if record is not None:
-            trainer.records.losses[record] = loss * (job.weights.sum() if job.averaged else 1.0)
-            trainer.records.norms[record] = np.linalg.norm(gradient)
-            pairs = zip(network.weights(parameters), network.weights(before), strict=True)
+    def _record(self) -> None:
+        job, network = self._job, self._network
+        record = job.record(self.n_passes)
+        if job.of_objective:
+            W = self.current[: network.n_weights].astype(np.float64)
+            penalty = 0.5 * job.reg_lambda * float(W @ W) / self._total
+            self.objective = job.loss_share * self._loss + penalty
+            if record is not None:
+                self.records.losses[record] = self.objective * job.X.shape[0]
+        elif record is not None:
+            self.records.losses[record] = self._loss * (self._total if job.averaged else 1.0)
+            self.records.norms[record] = np.linalg.norm(self._gradient)
+            pairs = zip(network.weights(self.current), network.weights(self._settled[0]), strict=True)
             for layer, (W, old) in enumerate(pairs):
                 size = np.linalg.norm(old)
-                trainer.records.ratios[record, layer] = np.linalg.norm(W - old) / size if size else 0.0
-        before[...] = parameters
-        stop = run.next_stop()
-        trainer.n_passes += 1
-        run.after_chunk(stop)
-        if run.stopped:
-            raise StopIteration
+                self.records.ratios[record, layer] = np.linalg.norm(W - old) / size if size else 0.0
 
-    try:
-        if job.num_passes:
-            minimise(backend, network, parameters, statistics, job, optimizer, after_iteration)
-    finally:
-        history = run.close()
-    run.check_loss()
-    return history
+    def _go_back(self) -> None:
+        """Return to the last finite iteration."""
+        self.current[...], self.statistics[...] = self._settled

@@ -11,12 +11,12 @@ COMMON = """
     import os, signal, sys, threading, warnings
     import numpy as np
     import fastnn
-    from fastnn.engine import backends
+    from fastnn.engine import limits
     from fastnn.system import threads
 
     # Python itself warns of forks where there are threads; that they are survived is what is tested.
     warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)
-    threads.available_cores = backends.available_cores = lambda: 2
+    threads.available_cores = lambda: 2
     random = np.random.default_rng(0)
     X, y = random.normal(size=(1200, 20)), random.integers(0, 3, 1200)
     large = random.normal(size=(50000, 20))
@@ -58,10 +58,10 @@ def test_a_fork_in_a_callback_goes_on_in_both():
         if not children:
             children.append(os.fork())
 
-    FIRST = backends.FIRST_CALL_OPERATIONS
-    backends.FIRST_CALL_OPERATIONS = backends.CALL_SECONDS = 0  # a step a call, so that there are more
+    FIRST = limits.FIRST_CALL_OPERATIONS
+    limits.FIRST_CALL_OPERATIONS = limits.CALL_SECONDS = 0  # a step a call, so that there are more
     model = trained(callbacks=[fork])
-    backends.FIRST_CALL_OPERATIONS, backends.CALL_SECONDS = FIRST, 0.05
+    limits.FIRST_CALL_OPERATIONS, limits.CALL_SECONDS = FIRST, 0.05
     same = results(model) == expected
     if children[0] == 0:
         os._exit(0 if same else 1)

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from sklearn.exceptions import ConvergenceWarning
 
 import fastnn
-from fastnn.engine.backends import get_backend
+from fastnn.engine.choice import get_backend
 from fastnn.losses import LOSSES
 from fastnn.network.initialization import INITIALIZERS
 from fastnn.optimizers import LBFGS, resolve_optimizer

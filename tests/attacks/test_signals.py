@@ -19,15 +19,15 @@ PROGRAM = """
     from pathlib import Path
     import numpy as np
     import fastnn
-    from fastnn.engine import backends
+    from fastnn.engine import limits
     from fastnn.system import threads
 
     # Python says so where it tidies up an object, and loses what a handler raises there.
     sys.unraisablehook = lambda told: None
     warnings.simplefilter("ignore")
     name, number, moments, folder = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
-    threads.available_cores = backends.available_cores = lambda: 2
-    backends.SHARED_OPERATIONS = 0
+    threads.available_cores = lambda: 2
+    limits.SHARED_OPERATIONS = 0
     draw = np.random.default_rng(0)
     X, y = draw.normal(size=(300, 20)), draw.integers(0, 3, 300)
     X2 = draw.normal(size=(80, 2))

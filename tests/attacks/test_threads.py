@@ -7,11 +7,11 @@ COMMON = """
     import signal, sys, threading
     import numpy as np
     import fastnn
-    from fastnn.boundary import render as boundary
-    from fastnn.engine import backends
+    from fastnn.boundary import render
+    from fastnn.engine import limits
     from fastnn.system import threads
 
-    for module in (backends, boundary, threads):
+    for module in (render, threads):
         module.available_cores = lambda: 4
     fastnn.MLPClassifier  # a module cannot be imported any more while the interpreter ends
     random = np.random.default_rng(0)
@@ -125,9 +125,9 @@ def test_other_threads_go_on_when_the_main_thread_has_ended(n_threads):
     def go_on():
         import warnings
         warnings.simplefilter("ignore")
-        backends.CALL_SECONDS = backends.FIRST_CALL_OPERATIONS = 0
+        limits.CALL_SECONDS = limits.FIRST_CALL_OPERATIONS = 0
         model = trained(n_threads, callbacks=[under_way])
-        backends.CALL_SECONDS, backends.FIRST_CALL_OPERATIONS = 0.05, 1e8
+        limits.CALL_SECONDS, limits.FIRST_CALL_OPERATIONS = 0.05, 1e8
         assert model._parameters.tobytes() == expected
         assert results(n_threads)[: len(expected)] == expected
         fastnn.fit_many(many, X, y, n_jobs=n_threads)

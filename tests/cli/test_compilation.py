@@ -18,7 +18,7 @@ import fastnn_kernels
 from fastnn.cli import compile as compilation
 from fastnn.cli import main as cli
 from fastnn.cli.compile import PURPOSES, TASKS, Task, fill_cache
-from fastnn.engine.backends import get_backend
+from fastnn.engine.choice import get_backend
 from fastnn.losses import LOSSES
 from fastnn.optimizers import OPTIMIZERS
 from fastnn.reference.grid import RESPONSES

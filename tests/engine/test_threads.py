@@ -18,8 +18,8 @@ from processes import run_python
 from sklearn.exceptions import ConvergenceWarning
 
 import fastnn
-from fastnn.engine import backends
-from fastnn.engine.backends import _shares
+from fastnn.engine import limits
+from fastnn.engine.compiled_trainer import sharing
 from fastnn.system.threads import available_cores, taken_cores
 from fastnn_kernels.compiler.jit import OPTIONS as KERNEL_OPTIONS
 from fastnn_kernels.team import is_strips
@@ -54,8 +54,8 @@ def side_by_side(tasks):
 
 def test_there_is_something_to_share():
     network = fastnn.Model(LAYERS, dropout=0.2)._network
-    assert _shares(network, 512) == (8, False)
-    assert _shares(fastnn.Model([2, 3, 2])._network, 200) == (1, False)
+    assert sharing(network, 512) == (8, False)
+    assert sharing(fastnn.Model([2, 3, 2])._network, 200) == (1, False)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ IN_STRIPS = {
 @pytest.mark.parametrize("estimator", [False, True], ids=["model", "estimator"])
 def test_weights_changed_at_once_are_the_same_bits(monkeypatch, layers_dim, estimator):
     """Strip by strip, each with its gradient, and after all of it, as where its norm is asked for."""
-    monkeypatch.setattr(backends, "SHARED_OPERATIONS", 0)
+    monkeypatch.setattr(limits, "SHARED_OPERATIONS", 0)
     X, y = random.normal(size=(300, layers_dim[0])), random.integers(0, layers_dim[-1], 300)
     options = {"batch_size": 64, "random_state": 0}
     results = []
@@ -316,7 +316,7 @@ def test_going_back_into_a_step_finds_its_weights_as_they_were(monkeypatch):
     X, y = random.normal(size=(3000, 10)), random.integers(0, 3, 3000)
     curves = []
     for operations in (1, 1e15):  # the first call does a tile; all calls do whole steps
-        monkeypatch.setattr(backends, "FIRST_CALL_OPERATIONS", operations)
+        monkeypatch.setattr(limits, "FIRST_CALL_OPERATIONS", operations)
         network = fastnn.MLPClassifier(
             (16,), solver="sgd", learning_rate_init=1e160, alpha=1e3, batch_size=3000, random_state=0
         )

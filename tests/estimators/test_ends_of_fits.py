@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.metrics import get_scorer
 
 import fastnn
-from fastnn.engine import backends
+from fastnn.engine import compiled_trainer
 
 # Most fits here end at max_iter.
 pytestmark = [
@@ -59,7 +59,7 @@ def test_patience(limit):
 def interrupted_trainer(monkeypatch, after):
     """Let the call of number `after` be interrupted when its passes are done, as Ctrl-C would have it."""
     calls = itertools.count(1)
-    run = backends._NumbaTrainer.run
+    run = compiled_trainer.NumbaTrainer.run
 
     def interrupted(self, last_pass):
         finite = run(self, last_pass)
@@ -67,7 +67,7 @@ def interrupted_trainer(monkeypatch, after):
             raise KeyboardInterrupt
         return finite
 
-    monkeypatch.setattr(backends._NumbaTrainer, "run", interrupted)
+    monkeypatch.setattr(compiled_trainer.NumbaTrainer, "run", interrupted)
 
 
 # A call of the trainer is one pass with each of these.

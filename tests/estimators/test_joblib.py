@@ -29,7 +29,7 @@ from sklearn.preprocessing import StandardScaler
 
 import fastnn
 from fastnn import MLPClassifier, MLPEnsembleClassifier, MLPEnsembleRegressor, MLPRegressor, fit_many
-from fastnn.engine import backends
+from fastnn.engine import choice, limits
 from fastnn.system import threads
 
 # Fits here end at max_iter.
@@ -101,8 +101,8 @@ def test_calls_into_the_kernels_may_end_within_a_pass(estimator, grid, targets):
     alone = GridSearchCV(estimator, grid, cv=3).fit(X, targets)
     with pytest.MonkeyPatch.context() as patch:
         # A step or two each.
-        patch.setattr(backends, "FIRST_CALL_OPERATIONS", 1)
-        patch.setattr(backends, "CALL_SECONDS", 0)
+        patch.setattr(limits, "FIRST_CALL_OPERATIONS", 1)
+        patch.setattr(limits, "CALL_SECONDS", 0)
         assert_same_search(GridSearchCV(estimator, grid, cv=3).fit(X, targets), alone)
 
 
@@ -205,7 +205,7 @@ class Gauge:
 @pytest.fixture
 def gauge(monkeypatch):
     gauge = Gauge()
-    train = backends.get_backend("numba")._train
+    train = choice.get_backend("numba")._train
 
     def counted(kernel):
         def call(*arguments):
@@ -223,8 +223,7 @@ def gauge(monkeypatch):
 
 
 def set_cores(monkeypatch, count):
-    for module in (backends, threads):
-        monkeypatch.setattr(module, "available_cores", lambda: count)
+    monkeypatch.setattr(threads, "available_cores", lambda: count)
 
 
 NESTED = {

@@ -24,7 +24,7 @@ from fastnn import (
     MLPEnsembleClassifier,
     fit_many,
 )
-from fastnn.engine import backends
+from fastnn.engine import limits
 from fastnn.schedules import Schedule
 
 # Fits here end at max_iter.
@@ -118,8 +118,8 @@ def test_calls_that_end_within_a_pass_change_nothing():
     expected = fitted()
     with pytest.MonkeyPatch.context() as patch:
         # A step or two each, as the first ones of a process do.
-        patch.setattr(backends, "FIRST_CALL_OPERATIONS", 1)
-        patch.setattr(backends, "CALL_SECONDS", 0)
+        patch.setattr(limits, "FIRST_CALL_OPERATIONS", 1)
+        patch.setattr(limits, "CALL_SECONDS", 0)
         for one, other in zip(fitted(), expected, strict=True):
             assert_same_fit(one, other)
 

@@ -12,8 +12,9 @@ from strategies import RECIPES
 import fastnn
 from fastnn.boundary.committee import Committee
 from fastnn.boundary.grids import NumbaGrid
-from fastnn.engine import backends
-from fastnn.engine.backends import Job, Memory, get_backend
+from fastnn.engine import limits
+from fastnn.engine.choice import get_backend
+from fastnn.engine.job import Job, Memory
 from fastnn.network.description import Network
 
 random = np.random.default_rng(0)
@@ -67,7 +68,7 @@ def test_training_allocates_nothing(recipe, hidden):
 
 
 def test_threads_allocate_nothing(monkeypatch):
-    monkeypatch.setattr(backends, "SHARED_OPERATIONS", 0)
+    monkeypatch.setattr(limits, "SHARED_OPERATIONS", 0)
     recipe = RECIPES[0]
     network = Network((2, 3, 2), (*recipe.hidden, recipe.output), recipe.dtype, recipe.loss)
     job = Job(X, y[:, None].astype(float), np.ones(1100), 1000, 1100, epsilon=1e-4, n_threads=2)

@@ -11,8 +11,8 @@ from strategies import RECIPES, networks, sample_weights, seeds, targets, wide
 
 from fastnn.boundary.committee import Committee
 from fastnn.boundary.grids import make_grid
-from fastnn.engine import backends
-from fastnn.engine.backends import get_backend
+from fastnn.engine import compiled, limits
+from fastnn.engine.choice import get_backend
 from fastnn.network.description import Network
 from fastnn.reference import predict as reference
 from fastnn.reference.network import scores
@@ -29,7 +29,7 @@ def calls(request):
     """Tables are cut into parts, so that a call stays short."""
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "many calls":
-            patch.setattr(backends, "FIRST_CALL_OPERATIONS", 1)
+            patch.setattr(limits, "FIRST_CALL_OPERATIONS", 1)
         yield
 
 
@@ -163,7 +163,7 @@ def test_any_number_of_threads_gives_the_same_bits(network, count, seed, is_spar
     backend = get_backend("numba")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(threads, "available_cores", lambda: 8)
-        patch.setattr(backends, "FIRST_CALL_OPERATIONS", 1)  # a tile a call
+        patch.setattr(limits, "FIRST_CALL_OPERATIONS", 1)  # a tile a call
         results = [
             (
                 backend.outputs(network, parameters, X, "identity", n_threads).tobytes(),
@@ -179,7 +179,7 @@ def test_any_number_of_threads_gives_the_same_bits(network, count, seed, is_spar
 @pytest.fixture
 def many(monkeypatch):
     """A network, and samples for more calls than one."""
-    monkeypatch.setattr(backends, "FIRST_CALL_OPERATIONS", 1)
+    monkeypatch.setattr(limits, "FIRST_CALL_OPERATIONS", 1)
     network = Network((3, 4, 2), ("tanh", "tanh"), RECIPES[0].dtype)
     X = np.random.default_rng(0).normal(size=(2000, 3))
     parameters = network.draw_parameters(np.random.RandomState(1))
@@ -216,7 +216,7 @@ def test_an_interrupt_while_threads_predict(many, monkeypatch, raises):
     """They end at their next part; where a handler lets it go on, nothing is missing."""
     expected, heard, held = many(), [], []
     monkeypatch.setattr(threads, "available_cores", lambda: 2)
-    in_turn = backends.in_turn
+    in_turn = compiled.in_turn
 
     def interrupted(work, items, n_threads, stop):
         for k, done in enumerate(in_turn(work, items, n_threads, stop)):
@@ -225,7 +225,7 @@ def test_an_interrupt_while_threads_predict(many, monkeypatch, raises):
                 held.append(k)
             yield done
 
-    monkeypatch.setattr(backends, "in_turn", interrupted)
+    monkeypatch.setattr(compiled, "in_turn", interrupted)
     previous = signal.getsignal(signal.SIGINT)
     if not raises:
         signal.signal(signal.SIGINT, lambda number, frame: heard.append(number))

@@ -15,7 +15,9 @@ from strategies import dtypes, is_padding, keys, networks, seeds, tolerance, unt
 from trainings import begin, run_on
 
 import fastnn
-from fastnn.engine.backends import Job, _operations, get_backend
+from fastnn.engine.arrays import n_operations
+from fastnn.engine.choice import get_backend
+from fastnn.engine.job import Job
 from fastnn.estimators import tables
 from fastnn.network.description import Network, aligned_empty
 from fastnn.reference import gate as reference
@@ -296,8 +298,8 @@ def test_calls_last_as_long_on_sparse_tables_as_on_others():
     X = scipy.sparse.random_array(
         (50, 100_000), density=1e-4, format="csr", random_state=np.random.default_rng(0)
     )
-    assert _operations(network, X) < 2 * (11 * 8 + 8 + 64)
-    assert _operations(network, np.empty((1, 100_000))) == 2 * network.n_parameters
+    assert n_operations(network, X) < 2 * (11 * 8 + 8 + 64)
+    assert n_operations(network, np.empty((1, 100_000))) == 2 * network.n_parameters
 
 
 @pytest.mark.parametrize("column", [-1, 40, 2**31 - 1])

@@ -23,8 +23,9 @@ from strategies import (
 )
 from trainings import begin, first_parameters, run_on
 
-from fastnn.engine import backends
-from fastnn.engine.backends import Job, get_backend
+from fastnn.engine import compiled_trainer, limits
+from fastnn.engine.choice import get_backend
+from fastnn.engine.job import Job
 from fastnn.network.description import Network
 from fastnn.optimizers import SGD, Adam, Momentum, Nesterov
 from fastnn.reference import train as reference
@@ -59,9 +60,9 @@ def sharing(what, network=None):
         what = "samples"
     with pytest.MonkeyPatch.context() as patch:
         if what:
-            patch.setattr(backends, "SHARED_OPERATIONS", 0)
-            patch.setattr(backends, "LEAST_SHARD", 4)
-            patch.setattr(backends, "TEAM_SAMPLES", 10**9 if what == "units" else 0)
+            patch.setattr(limits, "SHARED_OPERATIONS", 0)
+            patch.setattr(limits, "LEAST_SHARD", 4)
+            patch.setattr(limits, "TEAM_SAMPLES", 10**9 if what == "units" else 0)
         yield
 
 
@@ -516,18 +517,18 @@ def test_blocks_of_parameters_are_all_of_them(recipe, of_objective, what):
 
 def test_the_problem_says_what_threads_may_share():
     network = large_training(RECIPES[0]).network
-    shares = {size: backends._shares(network, size) for size in (1, 63, 255, 1000, 10**6)}
+    shares = {size: compiled_trainer.sharing(network, size) for size in (1, 63, 255, 1000, 10**6)}
     assert shares[1] == shares[63] == (1, False)
     assert shares[255] == (N_PARTS, True)
-    assert 1 < shares[1000][0] <= shares[10**6][0] == backends.MOST_SHARDS
+    assert 1 < shares[1000][0] <= shares[10**6][0] == limits.MOST_SHARDS
     assert not shares[1000][1]
-    assert backends._shares(replace(network, dropout=(0.5, 0.0, 0.0)), 255) == (3, False)
-    assert backends._shares(replace(network, batch_norm=True), 10**6) == (1, False)
-    assert backends._shares(Network((2, 3, 2), ("tanh", "tanh"), F64), 200) == (1, False)
+    assert compiled_trainer.sharing(replace(network, dropout=(0.5, 0.0, 0.0)), 255) == (3, False)
+    assert compiled_trainer.sharing(replace(network, batch_norm=True), 10**6) == (1, False)
+    assert compiled_trainer.sharing(Network((2, 3, 2), ("tanh", "tanh"), F64), 200) == (1, False)
 
 
 def test_both_sides_know_how_many_parts_there_are():
-    assert backends.N_PARTS == N_PARTS
+    assert limits.N_PARTS == N_PARTS
 
 
 def step_of(trainer):
@@ -641,7 +642,7 @@ def test_objectives_agree(network: Network, count, seed, key, small):
     job = Training(network, count, count, seed, {"num_passes": 1}).job()
     with pytest.MonkeyPatch.context() as patch:
         if small:  # a tile a call
-            patch.setattr(backends, "FIRST_CALL_OPERATIONS", 1)
+            patch.setattr(limits, "FIRST_CALL_OPERATIONS", 1)
         ours = evaluated("numba", network, job, key)
     expected = evaluated("numpy", network, job, key)
     # As of trainings: what an ulp makes of it says how close they can be.
@@ -662,7 +663,7 @@ def test_a_history_holds_the_records():
     )
     job = training.job()
     trainer, results = begin("numba", training.network, job)
-    history = run_training(trainer, job)
+    history = run_training(trainer, job).history()
     np.testing.assert_array_equal(history.passes, [0, 2, 4])
     np.testing.assert_array_equal(history.loss, results["losses"] / job.weights.sum())
     np.testing.assert_array_equal(history.gradient_norm, results["norms"])
@@ -673,4 +674,4 @@ def test_a_history_ends_where_its_training_halts():
     training = long_training(RECIPES[0], epsilon=0.05, tol=100.0, patience=3)
     for backend in ("numba", "numpy"):
         trainer, _ = begin(backend, training.network, training.job())
-        assert len(run_training(trainer, training.job())) == 5
+        assert len(run_training(trainer, training.job()).history()) == 5

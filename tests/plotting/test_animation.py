@@ -9,7 +9,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 import fastnn
 from fastnn.boundary.colours import REGION_STRENGTH, class_colours
-from fastnn.estimators.fitting import Fit
+from fastnn.estimators.fitting import Curves
 from fastnn.plotting import animation
 from fastnn.plotting.animation import HOLD_MILLISECONDS, moments
 
@@ -264,14 +264,14 @@ def test_an_interrupted_training_leaves_a_model_and_no_file(tmp_path):
 
 
 def test_an_interrupted_estimator(tmp_path, monkeypatch):
-    extend = Fit._extend
+    extend = Curves.chunk_ended
 
-    def interrupted(self, trainer, seen):
-        extend(self, trainer, seen)
-        if len(self.estimator.loss_curve_) > 20:
+    def interrupted(self, training):
+        extend(self, training)
+        if len(self._fit.estimator.loss_curve_) > 20:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(Fit, "_extend", interrupted)
+    monkeypatch.setattr(Curves, "chunk_ended", interrupted)
     estimator = fastnn.MLPClassifier((5,), random_state=0, max_iter=50, tol=0.0)
     with pytest.raises(KeyboardInterrupt):
         fastnn.animate_training(estimator, X, y, tmp_path / "a.gif", size=SMALL)

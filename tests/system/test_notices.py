@@ -129,7 +129,7 @@ def test_a_listener_that_fails_breaks_nothing(monkeypatch):
 
 PROGRAM = """
     import numpy as np
-    from fastnn.engine.backends import get_backend
+    from fastnn.engine.choice import get_backend
     from fastnn_kernels.layer import forward_table
 
     get_backend("numba")

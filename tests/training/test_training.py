@@ -15,9 +15,9 @@ from strategies import name_of
 
 import fastnn
 from fastnn import schedules
-from fastnn.engine.backends import BACKENDS as SIDES
+from fastnn.engine.choice import BACKENDS as SIDES
 from fastnn.optimizers import OPTIMIZERS
-from fastnn.training.loop import MOST_RECORDS
+from fastnn.training.history import MOST_RECORDS
 
 BACKENDS = ("numba", "numpy")
 CLOSE = {"rtol": 1e-10, "atol": 1e-12}
@@ -728,10 +728,10 @@ SAME_BITS = """
 
 
 def test_a_seed_gives_the_same_bits_in_five_processes_on_any_number_of_threads():
-    from fastnn.engine.backends import _shares
+    from fastnn.engine.compiled_trainer import sharing
 
     network = fastnn.Model([20, 64, 64, 3], dropout=0.2)._network
-    assert _shares(network, 512) == (8, False), "there is something to share"
+    assert sharing(network, 512) == (8, False), "there is something to share"
     printed = [line for _ in range(5) for line in run_python(SAME_BITS).split()]
     assert len(printed) == 20
     assert len(set(printed)) == 1
@@ -847,7 +847,7 @@ def test_an_interrupt_while_threads_are_started_leaves_none_waiting():
         random = np.random.default_rng(0)
         X, y = random.normal(size=(1200, 20)), random.integers(0, 3, 1200)
         model = fastnn.Model([20, 64, 64, 3], random_state=0, dropout=0.2)
-        fastnn.engine.backends.available_cores = threads.available_cores = lambda: 2  # on whatever machine
+        threads.available_cores = lambda: 2  # on whatever machine
         threads.ThreadPoolExecutor = Interrupted
         try:
             model.train(X, y, num_passes=2, epsilon=1e-5, batch_size=512, n_threads=2)

@@ -1,0 +1,43 @@
+"""What is looked for after a computation: numbers that are not finite."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..network.description import Network
+from ..system.messages import warn
+from ..system.validation import all_finite
+from .job import Memory
+
+__all__ = ["find_trouble", "warn_of_overflow"]
+
+Array = NDArray[Any]
+
+
+def warn_of_overflow(network: Network, P: Array) -> None:
+    """Warn of samples for which a prediction, a row of P, is not finite."""
+    (rows,) = np.nonzero(~np.isfinite(P).all(axis=1))
+    if rows.size:
+        warn(
+            f"the network's scores are too large for {network.dtype} in {rows.size} of {len(P)} "
+            f"samples, first in row {rows[0]}: predictions for these mean nothing. Scale X as in the "
+            "training, or train again with standardised X and a lower learning rate",
+            RuntimeWarning,
+        )
+
+
+def find_trouble(parameters: Array, statistics: Array, memory: Memory | None = None) -> str:
+    """Return what of a training's state is not finite, in the words of `DivergenceError`; "" where all is."""
+    looked_at = [("a parameter", parameters), ("a running statistic of batch normalisation", statistics)]
+    if memory is not None:
+        looked_at += [
+            ("the state of the optimizer", memory.optimizer),
+            ("the average of the parameters", memory.average),
+        ]
+    for what, values in looked_at:
+        if values.size and not all_finite(values):
+            return what
+    return ""

@@ -1,0 +1,212 @@
+"""The backend that runs the compiled kernels: predictions, losses and gradients."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from contextlib import closing
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnn_kernels.compiler.forks import loading
+from fastnn_kernels.compiler.interrupts import deliver_interrupts, held_interrupts
+
+from ..network.description import Network, aligned_empty
+from ..system.notices import announce_compilation
+from ..system.threads import Flag, in_turn, spare_cores, taken_cores
+from . import limits
+from .arrays import csr_table, n_operations, read_only, tile_rows
+from .checks import warn_of_overflow
+from .compiled_trainer import (
+    NumbaTrainer,
+    gradient_pointers,
+    kernel_settings,
+    tile_data,
+    training_width,
+    training_workspace,
+)
+from .job import Job, Memory, is_sparse
+from .protocol import Trainer
+
+__all__ = ["NumbaBackend"]
+
+Array = NDArray[Any]
+T = TypeVar("T")
+
+
+class NumbaBackend:
+    """The compiled kernels. numba is imported when the first of these is made."""
+
+    def __init__(self) -> None:
+        # An interrupt might leave half of numba loaded for good.
+        with loading, held_interrupts():
+            from fastnn_kernels import layer, loss, output, predict, train
+            from fastnn_kernels.compiler import jit, numba_internals
+
+        if numba_internals.is_disabled():
+            raise RuntimeError(
+                "NUMBA_DISABLE_JIT is set, and fastnn's kernels only run compiled: unset it, or use "
+                'backend="numpy"'
+            )
+        if announce_compilation not in jit.compilation_listeners:
+            jit.compilation_listeners.append(announce_compilation)
+        self._predict, self._train = predict, train
+        self._activations, self._output, self._loss = (
+            layer.forward_table, output.forward_pointer, loss.value_pointer
+        )  # fmt: skip
+
+    def outputs(
+        self, network: Network, parameters: Array, X: Any, name: str, n_threads: int = 0, warns: bool = True
+    ) -> Array:
+        pointers, kernel = self._pointers(network, name), self._predict.outputs(is_sparse(X))
+        P = np.empty((X.shape[0], network.n_outputs), network.dtype)
+
+        def run(part: slice, samples: Any, tile: Array, units: Array) -> bool:
+            return kernel(*pointers, network.layout.plan, parameters, samples, tile, units, P[part])
+
+        if not all(_run_parts(network, X, run, n_threads)) and warns:
+            warn_of_overflow(network, P)
+        return P
+
+    def predict(
+        self, network: Network, parameters: Array, X: Any, n_threads: int = 0, warns: bool = True
+    ) -> Array:
+        pointers, kernel = self._pointers(network, None), self._predict.predict(is_sparse(X))
+        classes = np.empty(X.shape[0], np.int64)
+
+        def run(part: slice, samples: Any, tile: Array, units: Array) -> bool:
+            return kernel(*pointers, network.layout.plan, parameters, samples, tile, units, classes[part])
+
+        if not all(_run_parts(network, X, run, n_threads)):
+            scores = self.outputs(network, parameters, X, "identity", n_threads, warns)
+            broken = np.isnan(scores).any(axis=1)
+            classes[broken] = np.argmax(scores[broken], axis=1)
+        return classes
+
+    def bound(
+        self, network: Network, parameters: Array, X: Array, name: str | None
+    ) -> tuple[Callable[[], Any], Array]:
+        kernel: Any
+        if name is None:
+            kernel = self._predict.predict(False)
+            result: Array = np.empty(X.shape[0], np.int64)
+        else:
+            kernel = self._predict.outputs(False)
+            result = np.empty((X.shape[0], network.n_outputs), network.dtype)
+        tile, units = _prediction_workspace(network, X.shape[0])
+        arguments = network.layout.plan, parameters, read_only(X), tile, units, result
+        return functools.partial(kernel, *self._pointers(network, name), *arguments), result
+
+    def _pointers(self, network: Network, name: str | None) -> tuple[Any, ...]:
+        """Those with which the kernel of an output, or of classes, begins."""
+        activations = self._activations(network.kernel_activations, network.dtype)
+        return (activations,) if name is None else (activations, self._output(name, network.dtype))
+
+    def loss(
+        self, network: Network, parameters: Array, X: Any, y: Array, weights: Array, n_threads: int = 0
+    ) -> float:
+        activations = self._activations(network.kernel_activations, network.dtype)
+        value = self._loss(network.loss.name, network.dtype)
+        kernel = self._predict.loss(is_sparse(X))
+        weights = weights.astype(network.dtype)
+
+        def run(part: slice, samples: Any, tile: Array, units: Array) -> float:
+            width = units.shape[0] // network.layout.n_units
+            targets = aligned_empty(y.shape[1] * width, network.dtype)
+            row = aligned_empty(width, network.dtype)
+            return kernel(
+                activations, value, network.layout.plan, parameters, samples, read_only(y[part]),
+                weights[part], network.loss.parameter, tile, targets, row, units,
+            )  # fmt: skip
+
+        return sum(_run_parts(network, X, run, n_threads), 0.0)
+
+    def trainer(
+        self, network: Network, parameters: Array, statistics: Array, job: Job, memory: Memory
+    ) -> Trainer:
+        return NumbaTrainer(self._train, network, parameters, statistics, job, memory)
+
+    def objective(
+        self, network: Network, statistics: Array, X: Any, y: Array, weights: Array, key: int
+    ) -> Callable[[Array], tuple[float, Array]]:
+        train = self._train
+        n_samples = X.shape[0]
+        width = training_width(network, n_samples)
+        job = Job(X, y, weights, 1, n_samples)
+        pointers = gradient_pointers(train, network, job, team=False)
+        kernel = train.loss_and_gradient(job.is_sparse)
+        data = train.Data(*tile_data(network, job, width))
+        settings = kernel_settings(train, network, job, width, n_rounds=-(-n_samples // width))
+        work = training_workspace(train, network, job, width, n_threads=1)
+        step = max(1, int(limits.FIRST_CALL_OPERATIONS / (3 * n_operations(network, X) * width)))
+
+        def evaluate(parameters: Array) -> tuple[float, Array]:
+            gradient = aligned_empty(network.n_parameters, network.dtype)
+            gradient[...] = 0
+            loss = 0.0
+            for first in range(0, settings.n_rounds, step):
+                tiles = first, min(first + step, settings.n_rounds)
+                with taken_cores(1):
+                    loss += kernel(
+                        *pointers, network.training_layout.plan, parameters, statistics, data, settings,
+                        np.uint64(key), tiles, work, gradient,
+                    )  # fmt: skip
+            return loss, gradient
+
+        return evaluate
+
+
+def _prediction_workspace(network: Network, n_samples: int, is_sparse: bool = False) -> tuple[Array, Array]:
+    """A tile of samples, and what its units take."""
+    width, n_rows = network.tile_width(n_samples), tile_rows(network, is_sparse)
+    workspace = aligned_empty((n_rows + network.layout.n_units) * width, network.dtype)
+    return workspace[: n_rows * width], workspace[n_rows * width :]
+
+
+def _run_parts(network: Network, X: Any, run: Callable[..., T], n_threads: int) -> list[T]:
+    """What ``run(part, samples, tile, units)`` gives for slices of the samples, in their order.
+
+    Each is a call into the kernels, with workspaces. They go side by side where there are cores for it: so
+    many at the most, 0 for any number.
+    """
+    sparse = is_sparse(X)
+    n_samples = X.shape[0]
+    tile, units = _prediction_workspace(network, n_samples, sparse)
+    width = units.shape[0] // network.layout.n_units
+    step = width * max(1, int(limits.FIRST_CALL_OPERATIONS / (n_operations(network, X) * width)))
+    if n_samples <= step:  # in microseconds
+        samples = csr_table(X, np.arange(n_samples)) if sparse else read_only(X)
+        return [run(slice(0, n_samples), samples, tile, units)]
+    order = np.arange(n_samples) if sparse else None
+
+    def one(first: int) -> Any:
+        if interrupted():
+            return None
+        part = slice(first, first + step)
+        samples = read_only(X[part]) if order is None else csr_table(X, order[part])
+        space = spaces.get()
+        try:
+            return run(part, samples, *space)
+        finally:
+            spaces.put(space)
+
+    parts = range(0, n_samples, step)
+    results: dict[int, Any] = {}
+    while missing := [first for first in parts if results.get(first) is None]:
+        interrupted, spaces = Flag(), SimpleQueue[tuple[Array, Array]]()
+        # Ctrl-C ends it at the next part; where its handler lets it go on, the rest is done after that.
+        with (
+            held_interrupts(interrupted.hoist),
+            spare_cores(min(n_threads or len(parts), len(missing))) as count,
+        ):
+            spaces.put((tile, units))
+            for _ in range(1, count):
+                spaces.put(_prediction_workspace(network, n_samples, sparse))
+            with closing(in_turn(one, missing, count, interrupted.hoist)) as done:
+                for first, result in done:
+                    results[first] = result
+                    deliver_interrupts()
+    return [results[first] for first in parts]

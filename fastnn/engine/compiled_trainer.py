@@ -1,0 +1,325 @@
+"""The trainer that runs the compiled training loop."""
+
+from __future__ import annotations
+
+import os
+import time
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnn_kernels.compiler.interrupts import held_interrupts
+
+from ..network.description import Network, aligned_empty
+from ..system import threads
+from ..system.threads import started_pool, taken_cores
+from . import limits
+from .arrays import csr_table, read_only, tile_rows
+from .checks import find_trouble
+from .job import Job, Memory
+
+__all__ = ["NumbaTrainer"]
+
+Array = NDArray[Any]
+
+
+def training_width(network: Network, n_samples: int) -> int:
+    """Samples of a tile of so many; with batch normalisation one tile holds them all."""
+    return (
+        network.whole_tile(n_samples) if network.batch_norm else network.tile_width(n_samples, training=True)
+    )
+
+
+def gradient_pointers(train: Any, network: Network, job: Job, *, team: bool) -> Any:
+    return train.gradient_pointers(
+        network.kernel_activations, network.loss.name, network.batch_norm, bool(network.dropout),
+        job.is_sparse, team, network.dtype,
+    )  # fmt: skip
+
+
+def _weight_scale(job: Job) -> float:
+    """What the weights of a whole batch are multiplied by."""
+    return float(1 / job.weights.sum()) if job.averaged else 1.0
+
+
+def _common_weight(weights: Array) -> float:
+    """What every sample weighs, or 0 where they differ."""
+    return float(weights[0]) if (weights == weights[0]).all() else 0.0
+
+
+def tile_data(network: Network, job: Job, width: int) -> tuple[Any, Array, Array, Array]:
+    """The samples as the kernels read a whole batch: units x samples, one tile after the other.
+
+    A sparse table stays as it is.
+    """
+    n_samples, n_inputs = job.X.shape
+    n_targets = job.y.shape[1]
+    n_tiles = -(-n_samples // width)
+    scale = _weight_scale(job)
+    X, y, weights = (
+        aligned_empty(n_tiles * rows * width, network.dtype)
+        for rows in (0 if job.is_sparse else n_inputs, n_targets, 1)
+    )
+    scaled = scale * job.weights[:, None]
+    tables = [(job.y, y), (scaled, weights)]
+    if not job.is_sparse:
+        tables.append((job.X, X))
+    for k in range(n_tiles):
+        part = slice(k * width, (k + 1) * width)
+        for source, flat in tables:
+            rows = source.shape[1]
+            tile = flat[k * rows * width :][: rows * width].reshape(rows, width)
+            n_real = source[part].shape[0]
+            tile[:, :n_real] = source[part].T
+            # Padding has the weight 0. It repeats the last sample, so that no sum overflows in it alone.
+            tile[:, n_real:] = 0 if source is scaled else tile[:, n_real - 1 : n_real]
+    samples = csr_table(job.X, np.arange(n_samples)) if job.is_sparse else X
+    return samples, y, weights, np.empty(0, np.int64)
+
+
+def kernel_settings(train: Any, network: Network, job: Job, width: int, n_rounds: int) -> Any:
+    return train.Settings(
+        n_samples=job.X.shape[0],
+        n_targets=job.y.shape[1],
+        batch_size=job.batch_size,
+        n_batches=job.n_batches,
+        n_rounds=n_rounds,
+        tile_width=width,
+        shuffled=job.shuffled,
+        averaged=job.averaged,
+        common_weight=_common_weight(job.weights),
+        weight_scale=_weight_scale(job),
+        of_objective=job.of_objective,
+        loss_share=float(job.loss_share),
+        tol=float(job.tol),
+        patience=job.patience,
+        seed=np.uint64(job.seed),
+        steps_before=job.steps_before,
+        loss_parameter=network.loss.parameter,
+        dropout=np.array(network.dropout),
+        n_weights=network.n_weights,
+        reg_lambda=job.reg_lambda,
+        weight_decay=job.optimizer.l2,
+        l1=job.l1,
+        max_norm=job.max_norm,
+        clip_norm=job.clip_norm,
+        average_share=job.average_share,
+        first_step=0,
+        record_every=job.record_every,
+        last_pass=job.num_passes - 1,
+    )
+
+
+def training_workspace(
+    train: Any, network: Network, job: Job, width: int, n_threads: int, team: bool = False
+) -> Any:
+    layout, dtype = network.training_layout, network.dtype
+    widest = max(network.whole_tile(n_out) for _, n_out in network.shapes)
+    gathered = tile_rows(network, job.is_sparse) + job.y.shape[1] + 1 if job.is_gathered else 0
+
+    def rows(size: int) -> Array:
+        return aligned_empty(n_threads * size * width, dtype).reshape(n_threads, size * width)
+
+    n_blocks = -(-network.n_parameters // train.BLOCK)
+    size = 2 * widest * width if team else 0
+    sums = aligned_empty(2 * size, dtype).reshape(2, size)
+    sums[1] = 0
+    return train.Workspace(
+        tiles=rows(gathered),
+        units=rows(layout.n_units),
+        dunits=rows(layout.n_dunits),
+        scratch=rows(widest),
+        before=aligned_empty(network.n_parameters, dtype),
+        partial=np.zeros(n_blocks),
+        sums=sums,
+        finite=np.ones(n_threads, np.int64),
+        barrier=np.zeros(16, np.int64),
+    )
+
+
+def sharing(network: Network, batch_size: int, is_sparse: bool = False) -> tuple[int, bool]:
+    """How many threads may share a step: a matter of the problem, not of the threads there are.
+
+    And whether they share the units of its layers, or its batch, which is cut into so many shards.
+    """
+    operations = 6 * network.n_parameters * batch_size * network.dtype.itemsize / 4
+    # On a sparse table the update takes most of the time, which is the memory's.
+    if network.batch_norm or is_sparse or operations < limits.SHARED_OPERATIONS:
+        return 1, False
+    if not network.dropout and batch_size < limits.TEAM_SAMPLES:
+        return limits.N_PARTS, True
+    most = min(limits.MOST_SHARDS, limits.SHARED_BYTES // (network.n_parameters * network.dtype.itemsize))
+    return max(1, min(most, batch_size // limits.LEAST_SHARD)), False
+
+
+class NumbaTrainer:
+    def __init__(
+        self, train: Any, network: Network, parameters: Array, statistics: Array, job: Job, memory: Memory
+    ) -> None:
+        self._train, self._network, self._job, self.memory = train, network, job, memory
+        self.statistics, self.current = statistics, memory.average if job.average_share > 0 else parameters
+        n_shares, team = sharing(network, job.batch_size, job.is_sparse)
+        n_shards = 1 if team else n_shares
+        shard = -(-job.batch_size // n_shards)
+        width = training_width(network, shard)
+        # More threads than cores would wait for one another.
+        n_threads = min(job.n_threads, n_shares, threads.available_cores())
+        self._n_threads = n_threads
+        self._kernel = train.train_steps(job.is_gathered, team, job.is_sparse)
+        self._pointers = (
+            *gradient_pointers(train, network, job, team=team),
+            train.update_pointer(job.optimizer.rule, job.l1 > 0, network.dtype),
+        )
+        size, dtype = network.n_parameters, network.dtype
+        if job.is_gathered:
+            X = csr_table(job.X, memory.order) if job.is_sparse else read_only(job.X)
+            data = X, read_only(np.ascontiguousarray(job.y)), job.weights, memory.order
+        else:
+            data = tile_data(network, job, width)
+        self._data = train.Data(*data)
+        self._state = train.State(
+            parameters=parameters,
+            optimizer=memory.optimizer,
+            average=memory.average,
+            statistics=statistics,
+            generator=memory.generator,
+            plateau=memory.plateau,
+            gradients=aligned_empty(n_shards * size, dtype).reshape(n_shards, size),
+            losses=np.zeros(n_shards),
+            squares=np.zeros(limits.N_PARTS * len(network.shapes) if team else -(-size // train.BLOCK)),
+            progress=np.zeros((n_threads, 2), np.int64),
+        )
+        self._state.gradients[...] = 0
+        self.records = job.records(len(network.shapes))
+        self._records = train.Records(*self.records)
+        self._settings = kernel_settings(train, network, job, width, n_rounds=-(-shard // width))
+        self._work = training_workspace(train, network, job, width, n_threads, team)
+        changing = self._state
+        if self._settings.n_rounds == 1:  # between calls there is no step half done
+            changing = changing._replace(gradients=np.empty(0))
+        self._changing = [*changing, *self.records, self._data.indices]
+        self._saved = [np.empty_like(array) for array in self._changing]
+        self._first_step = 0  # of the last call
+        self._pool: ThreadPoolExecutor | None = None
+        self._process = os.getpid()  # that the pool's threads are in
+        self.trouble = ""
+        self._rounds_a_call = max(1, int(limits.FIRST_CALL_OPERATIONS / (6 * size * width * n_shards)))
+
+    @property
+    def n_passes(self) -> int:
+        return self._step // self._job.n_batches
+
+    @property
+    def halted(self) -> bool:
+        return self.n_passes > 0 and bool(0 < self._job.patience < self.memory.plateau[1])
+
+    @property
+    def _step(self) -> int:
+        return int(self._state.progress[0, 0])
+
+    @property
+    def _rounds_done(self) -> int:
+        step, round = self._state.progress[0].tolist()
+        return step * self._settings.n_rounds + round
+
+    def run(self, last_pass: int) -> bool:
+        if self.halted:
+            return True
+        last_step = last_pass * self._job.n_batches
+        for array, saved in zip(self._changing, self._saved, strict=True):
+            np.copyto(saved, array)
+        self._first_step, rounds_before = self._step, self._rounds_done
+        started = time.perf_counter()
+        self.trouble = "a parameter"
+        try:
+            if self._call(last_step):
+                self.trouble = self._find_trouble()
+            seconds = time.perf_counter() - started
+            rounds_a_second = (self._rounds_done - rounds_before) / max(seconds, 1e-6)
+            # Eight times as many at the most: the measure of a short call is rough.
+            self._rounds_a_call = max(
+                1, min(int(limits.CALL_SECONDS * rounds_a_second), 8 * self._rounds_a_call)
+            )
+        finally:
+            # Also where an interrupt came through, as it does when the kernel returns.
+            with held_interrupts():
+                if self.trouble and self._find_trouble():
+                    self._go_back()
+        return not self.trouble
+
+    def _find_trouble(self) -> str:
+        return find_trouble(self._state.parameters, self._state.statistics, self.memory)
+
+    def _go_back(self) -> None:
+        """Return to the last step that left everything finite.
+
+        The kernel keeps no copy of what it changes; what it did up to that step is simply done again from a
+        copy made before the call, and comes out the same to the last bit. What is not finite stays so, and so
+        bisection finds the step; most often it is the one before the last.
+        """
+        first, broken = self._first_step, self._step
+        step = broken - 1
+        while step > first:
+            if self._repeat(step):
+                first = step
+            else:
+                broken = step
+            step = (first + broken) // 2
+        self._repeat(first)
+
+    def _repeat(self, last_step: int) -> bool:
+        """Do the steps of the last call again, up to `last_step`; returns whether all is finite still."""
+        for array, saved in zip(self._changing, self._saved, strict=True):
+            np.copyto(array, saved)
+        while self._step < last_step:
+            if not self._call(last_step):
+                return False
+        return not self._find_trouble()
+
+    def _call(self, last_step: int) -> bool:
+        n_rounds = self._rounds_a_call
+        step = self._step
+        n_steps = min(last_step - step, n_rounds // self._settings.n_rounds + 1, limits.CALL_STEPS)
+        arguments = (
+            *self._pointers,
+            self._network.training_layout.plan,
+            self._state,
+            self._data,
+            self._settings._replace(first_step=step),
+            self._records,
+            self._work,
+            self._job.coefficients(step, n_steps, self._network.dtype),
+            step + n_steps,
+            n_rounds,
+        )
+        if self._process != os.getpid():  # forked by a callback: no thread of the pool is here
+            self._pool, self._process = None, os.getpid()
+        with taken_cores(self._n_threads) as n_threads:
+            if n_threads > 1 and self._pool is None:
+                try:
+                    self._pool = started_pool(self._n_threads - 1)
+                except RuntimeError:  # the system has none, or the interpreter is about to end
+                    self._n_threads = 1
+            if n_threads == 1 or self._pool is None:
+                return self._kernel(0, 1, *arguments)
+            # As many may be there as were not in the call before.
+            self._state.progress[1:] = self._state.progress[0]
+            # The kernel's threads wait for one another: they begin when all of them are there.
+            are_all_there: Future[bool] = Future()
+
+            def share(thread: int) -> None:
+                if are_all_there.result():
+                    self._kernel(thread, n_threads, *arguments)
+
+            try:
+                others = [self._pool.submit(share, thread) for thread in range(1, n_threads)]
+            except RuntimeError:  # the interpreter is about to end, and this thread goes on until then
+                are_all_there.set_result(False)
+                self._n_threads, self._pool = 1, None
+                return self._kernel(0, 1, *arguments)
+            are_all_there.set_result(True)
+            finite = self._kernel(0, n_threads, *arguments)
+            wait(others)
+            return finite

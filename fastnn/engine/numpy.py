@@ -1,0 +1,161 @@
+"""The backend that runs the NumPy reference."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..network.description import Network
+from ..system.validation import all_finite
+from . import limits
+from .checks import find_trouble, warn_of_overflow
+from .job import Job, Memory, is_sparse
+from .protocol import Trainer
+
+__all__ = ["NumpyBackend"]
+
+Array = NDArray[Any]
+
+# Kernels run through infinities without a word; what comes of them is checked afterwards.
+_quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore")
+
+
+class NumpyBackend:
+    """The reference."""
+
+    def __init__(self) -> None:
+        from ..reference import predict, train
+
+        self._predict, self._train = predict, train
+
+    def outputs(
+        self, network: Network, parameters: Array, X: Any, name: str, n_threads: int = 0, warns: bool = True
+    ) -> Array:
+        P = _quiet(self._predict.outputs)(*_lists(network, parameters), _dense(X), name)
+        if warns and not all_finite(P):
+            warn_of_overflow(network, P)
+        return P
+
+    def predict(
+        self, network: Network, parameters: Array, X: Any, n_threads: int = 0, warns: bool = True
+    ) -> Array:
+        classes = _quiet(self._predict.predict)(*_lists(network, parameters), _dense(X))
+        if warns:
+            self.outputs(network, parameters, X, "identity")
+        return classes
+
+    def bound(
+        self, network: Network, parameters: Array, X: Array, name: str | None
+    ) -> tuple[Callable[[], Any], Array]:
+        n, k = X.shape[0], network.n_outputs
+        result = np.empty(n, np.int64) if name is None else np.empty((n, k), network.dtype)
+
+        def run() -> bool:
+            result[...] = (
+                self.predict(network, parameters, X) if name is None
+                else self.outputs(network, parameters, X, name)
+            )  # fmt: skip
+            return True  # it has warned already
+
+        return run, result
+
+    @_quiet
+    def loss(
+        self, network: Network, parameters: Array, X: Any, y: Array, weights: Array, n_threads: int = 0
+    ) -> float:
+        return self._predict.loss(
+            *_lists(network, parameters), _dense(X), network.loss.name, _targets(network, y),
+            weights.astype(network.dtype), network.loss.parameter,
+        )  # fmt: skip
+
+    def trainer(
+        self, network: Network, parameters: Array, statistics: Array, job: Job, memory: Memory
+    ) -> Trainer:
+        job = replace(job, X=_dense(job.X)) if job.is_sparse else job
+        return NumpyTrainer(self._train, network, parameters, statistics, job, memory)
+
+    def objective(
+        self, network: Network, statistics: Array, X: Array, y: Array, weights: Array, key: int
+    ) -> Callable[[Array], tuple[float, Array]]:
+        weights = weights.astype(network.dtype)
+        X = _dense(X)
+
+        @_quiet
+        def evaluate(parameters: Array) -> tuple[float, Array]:
+            return self._train.loss_and_gradient(
+                network, parameters, statistics, X, _targets(network, y), weights, key
+            )
+
+        return evaluate
+
+
+def _dense(X: Any) -> Array:
+    """Samples as the reference takes them."""
+    return X.toarray() if is_sparse(X) else X
+
+
+def _lists(network: Network, parameters: Array) -> tuple[Any, list[Array], list[Array]]:
+    return network.activations, network.weights(parameters), network.biases(parameters)
+
+
+def _targets(network: Network, y: Array) -> Array:
+    """As the reference takes them: labels in one dimension."""
+    return y[:, 0] if network.loss.of_labels else y
+
+
+class _NumpyState(NamedTuple):
+    parameters: Array
+    statistics: Array
+    optimizer: Array
+    average: Array
+    order: Array
+    generator: Array
+    plateau: Array
+    progress: Array  # steps done
+
+
+class NumpyTrainer:
+    def __init__(
+        self, train: Any, network: Network, parameters: Array, statistics: Array, job: Job, memory: Memory
+    ) -> None:
+        self._train, self._network, self._job, self.memory = train, network, job, memory
+        self.statistics, self.current = statistics, memory.average if job.average_share > 0 else parameters
+        self._state = _NumpyState(
+            parameters, statistics, memory.optimizer, memory.average,
+            memory.order if job.is_gathered else np.arange(job.X.shape[0]), memory.generator, memory.plateau,
+            np.zeros(1, np.int64),
+        )  # fmt: skip
+        self.records = job.records(len(network.shapes))
+        self.trouble = ""
+
+    @property
+    def n_passes(self) -> int:
+        return int(self._state.progress[0]) // self._job.n_batches
+
+    @property
+    def halted(self) -> bool:
+        return self.n_passes > 0 and bool(0 < self._job.patience < self.memory.plateau[1])
+
+    @_quiet
+    def run(self, last_pass: int) -> bool:
+        last_step = last_pass * self._job.n_batches
+        finished = time.perf_counter() + limits.CALL_SECONDS
+        changing = [*self._state, *self.records]
+        while self._state.progress[0] < last_step and time.perf_counter() < finished and not self.halted:
+            before = [array.copy() for array in changing]
+            self.trouble = "a parameter"
+            try:
+                if self._train.train_step(self._network, self._state, self._job, self.records):
+                    self.trouble = find_trouble(self._state.parameters, self._state.statistics, self.memory)
+            finally:
+                if self.trouble:  # the training diverged, or an interrupt came through
+                    for array, saved in zip(changing, before, strict=True):
+                        array[...] = saved
+            if self.trouble:
+                return False
+        return True

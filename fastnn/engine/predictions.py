@@ -1,0 +1,160 @@
+"""Predictions and losses of a network that has its parameters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..network.views import ParameterViews
+from ..system.messages import warn
+from ..system.validation import check_samples, check_weights
+from .choice import get_backend
+from .predictor import Predictor, check_method, positive
+
+__all__ = ["PredictingNetwork"]
+
+
+class PredictingNetwork(ParameterViews):
+    """Base class of a network with parameters that predicts on the backend of its choice."""
+
+    backend: str
+
+    def calculate_loss(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Mean loss of the samples, without regularisation terms.
+
+        Parameters
+        ----------
+        X : array-like (n, layers_dim[0])
+        y : array-like (n,) or (n, layers_dim[-1])
+            Labels or targets, as in `train`.
+        sample_weight : array-like (n,), optional
+            Weights of the samples in the mean.
+
+        Returns
+        -------
+        float
+            Computed so that it is finite for any finite scores. A loss that is not finite comes with a
+            RuntimeWarning.
+
+        Raises
+        ------
+        ValueError
+            As `train` does.
+        """
+        X, y = self._check(X, y)
+        weights = check_weights(sample_weight, X.shape[0])
+        backend = get_backend(self.backend)
+        loss = backend.loss(self._network, self._predicting, X, y, weights / weights.sum())
+        if not math.isfinite(loss):
+            warn(
+                f"the loss is {loss}: the network's scores, or what the loss makes of them, are too large "
+                f"for {self.dtype}. Scale X and y as they were in the training",
+                RuntimeWarning,
+            )
+        return loss
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """What the network says of every sample.
+
+        Parameters
+        ----------
+        X : array-like (n, layers_dim[0])
+
+        Returns
+        -------
+        array (n,) of int64
+            For the losses of labels: the class with the highest score, the first where several have it.
+        array (n, layers_dim[-1]) of int64
+            For sigmoid_binary_cross_entropy: 1 where the probability is above one half, else 0.
+        array (n, layers_dim[-1]) of the model's dtype
+            For the others: the outputs; for poisson the rates, exp of the scores.
+
+        Raises
+        ------
+        ValueError
+            For NaN or infinity in X, another number of features, no samples.
+        """
+        network = self._network
+        X = check_samples(X, network.n_inputs, network.dtype)
+        backend = get_backend(self.backend)
+        if network.loss.of_labels:
+            return backend.predict(network, self._predicting, X)
+        if network.loss.output == "sigmoid":
+            return positive(backend.outputs(network, self._predicting, X, "identity"))
+        return backend.outputs(network, self._predicting, X, network.loss.output)
+
+    def predict_proba(self, X: ArrayLike) -> NDArray[Any]:
+        """The probability of every class for every sample.
+
+        Parameters
+        ----------
+        X : array-like (n, layers_dim[0])
+
+        Returns
+        -------
+        array (n, layers_dim[-1]) of the model's dtype
+            Each row sums to 1; for sigmoid_binary_cross_entropy every entry is a probability by itself.
+
+        Raises
+        ------
+        ValueError
+            For NaN or infinity in X, another number of features, no samples; where the loss is one of
+            regression.
+        """
+        network = self._network
+        self._check_probabilistic()
+        X = check_samples(X, network.n_inputs, network.dtype)
+        return get_backend(self.backend).outputs(network, self._predicting, X, network.loss.output)
+
+    def predictor(self, n_rows: int = 1, method: str = "predict") -> Predictor:
+        """A function that predicts for so many samples in microseconds, for serving.
+
+        Parameters
+        ----------
+        n_rows : int, default 1
+            Samples of a call.
+        method : {"predict", "predict_proba"}, default "predict"
+            What it gives for them.
+
+        Returns
+        -------
+        Predictor
+            Of the parameters as they are now. It does not look for NaN and infinity in what it is given.
+            It can be pickled and copied.
+
+        Raises
+        ------
+        ValueError
+            For another method, for "predict_proba" with a loss of regression, for n_rows below 1.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> predict = fastnn.Model([2, 3, 2], random_state=0).predictor()
+        >>> predict([[0.5, -0.2]]).shape
+        (1,)
+        """
+        network = self._network
+        finish: Callable[[Any], Any] = np.copy
+        output: str | None = network.loss.output
+        if check_method(method) == "predict_proba":
+            self._check_probabilistic()
+        elif network.loss.of_labels:
+            output = None
+        elif output == "sigmoid":
+            output, finish = "identity", positive
+        return Predictor(self.backend, network, self._predicting, n_rows, output, finish)
+
+    def _check_probabilistic(self) -> None:
+        loss = self._network.loss
+        if loss.output not in ("softmax", "sigmoid"):
+            raise ValueError(f"a network with the loss {loss.name!r} has no probabilities: use predict")
+
+    def _check(self, X: Any, y: Any, suffix: str = "") -> tuple[NDArray[Any], NDArray[Any]]:
+        network = self._network
+        X = check_samples(X, network.n_inputs, network.dtype, f"X{suffix}")
+        return X, network.loss.check(y, X.shape[0], network.n_outputs, network.dtype, f"y{suffix}")

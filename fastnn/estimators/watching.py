@@ -1,0 +1,227 @@
+"""Hooks that show how far a fit is: printed lines, a progress bar, scikit-learn's callbacks.
+
+A fit may be a chain of trainings: these hooks serve all of them, and count in passes of the fit
+(`n_iter_`). They are closed once, at the end of the fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..engine.job import Job
+from ..optimizers import LBFGS
+from ..system.progress import progress_bar
+from ..training.loop import Hook, Training
+
+try:  # scikit-learn has them from 1.9 on
+    from sklearn.callback import CallbackSupportMixin, with_callbacks
+except ImportError:
+
+    class CallbackSupportMixin:  # type: ignore[no-redef]
+        """Stand-in for scikit-learn's mixin where scikit-learn has no callbacks."""
+
+    def with_callbacks(method: Any) -> Any:
+        """Return the method as it is."""
+        return method
+
+
+__all__ = ["CallbackSupportMixin", "Lines", "Shown", "Tasks", "shown_by", "with_callbacks"]
+
+# Tasks of scikit-learn's callbacks that a fit is cut into, at the most.
+MOST_TASKS = 50
+
+
+class Shown(NamedTuple):
+    """Training data as scikit-learn's callbacks are shown them."""
+
+    X: Callable[[], Any]
+    y: Any
+    metadata: dict[str, Any] | None
+
+
+class FitHook(Hook):
+    """Base class of hooks that show what a fit has done, after every chunk and where it has diverged."""
+
+    def show(self, training: Training) -> None:
+        """Show the passes done since the last call."""
+
+    def diverged(self, training: Training) -> None:
+        self.show(training)
+
+    def after_chunk(self, training: Training) -> bool:
+        self.show(training)
+        return False
+
+    def close(self) -> None:
+        """Tidy up when the fit has ended."""
+
+
+class Lines(FitHook):
+    """Hook that prints a line a pass, as scikit-learn does for ``verbose=True``.
+
+    Parameters
+    ----------
+    estimator : estimator
+    job : Job
+    """
+
+    def __init__(self, estimator: Any, job: Job) -> None:
+        self._estimator = estimator
+        # "lbfgs" has no curve, and runs a pass a chunk; there are no scores without `early_stopping`.
+        self._curve: list[float] | None = None
+        if not isinstance(job.optimizer, LBFGS):
+            self._curve = estimator.loss_curve_
+        self._curve_before = len(self._curve or [])
+        scores = getattr(estimator, "validation_scores_", None)
+        self._scores: list[float] = [] if scores is None else scores
+        self._n_printed, self._n_scores = 0, len(self._scores)
+
+    def say(self, message: str) -> None:
+        """Print a message."""
+        print(message)
+
+    def show(self, training: Training) -> None:
+        done = self._estimator.n_iter_
+        for k in range(self._n_printed, done):
+            loss = self._estimator.loss_ if self._curve is None else self._curve[self._curve_before + k]
+            print(f"Iteration {k + 1}, loss = {loss:.8f}")
+            if self._n_scores < len(self._scores):
+                print(f"Validation score: {self._scores[self._n_scores]:f}")
+                self._n_scores += 1
+        self._n_printed = done
+
+
+class Bar(FitHook):
+    """Hook that shows a progress bar over the passes of a fit, for ``verbose=1``.
+
+    Parameters
+    ----------
+    estimator : estimator
+    job : Job
+        Job of the whole fit.
+    n_steps : callable
+        Returns the number of steps done in all fits.
+    """
+
+    def __init__(self, estimator: Any, job: Job, n_steps: Callable[[], int]) -> None:
+        self._estimator, self._job, self._n_steps = estimator, job, n_steps
+        self._bar = progress_bar(total=job.num_passes, unit="pass", shown=True, dynamic_ncols=True)
+
+    def show(self, training: Training) -> None:
+        estimator, job = self._estimator, self._job
+        done = estimator.n_iter_
+        figures = {"loss": f"{estimator.loss_:.4g}"} if done else {}
+        if done and not isinstance(job.optimizer, LBFGS):
+            figures["rate"] = f"{job.rates(np.array([self._n_steps() - job.steps_before]))[0]:.3g}"
+        scores = getattr(estimator, "validation_scores_", None)
+        if scores:
+            figures["score"] = f"{scores[-1]:.4g}"
+        self._bar.set_postfix(figures, refresh=False)
+        self._bar.update(done - self._bar.n)
+
+    def close(self) -> None:
+        self._bar.close()
+
+
+class Tasks(FitHook):
+    """Hook that tells scikit-learn's callbacks of a fit, and of the tasks that its passes are cut into.
+
+    Parameters
+    ----------
+    estimator : estimator
+    job : Job
+        Job of the whole fit.
+    shown : Shown
+    """
+
+    def __init__(self, estimator: Any, job: Job, shown: Shown) -> None:
+        self._estimator, self._job, self._shown = estimator, job, shown._asdict()
+        self._task: Any = None
+        self._asked_to_stop = False
+        self._task_length = -(-job.num_passes // MOST_TASKS)
+        self._n_told = 0
+        callbacks = getattr(estimator, "_skl_callbacks", [])
+        n_tasks = -(-job.num_passes // self._task_length) if callbacks else 0
+        self._context = estimator._init_callback_context(max_subtasks=n_tasks)
+        self._context.call_on_fit_task_begin(estimator=estimator, **self._shown)
+        if callbacks:
+            self._begin_task()
+
+    @staticmethod
+    def are_wanted(estimator: Any) -> bool:
+        """Return True if there are callbacks; in a search a fit is a task even without its own."""
+        return bool(getattr(estimator, "_skl_callbacks", [])) or hasattr(estimator, "_parent_callback_ctx")
+
+    def next_stop(self, training: Training) -> int:
+        """Return the pass of the training with which the task ends."""
+        if self._task is None:
+            return training.job.num_passes
+        done = self._estimator.n_iter_
+        left = (done // self._task_length + 1) * self._task_length - done
+        return min(training.n_passes + left, training.job.num_passes)
+
+    def show(self, training: Training) -> None:
+        done = self._estimator.n_iter_
+        # A chunk may end in the middle of a pass, with nothing new to be told.
+        ends = done > self._n_told and (done % self._task_length == 0 or done == self._job.num_passes)
+        self._n_told = done
+        if self._task is not None and ends:
+            self._end_task()
+            if done < self._job.num_passes and not self._asked_to_stop:
+                self._begin_task()
+
+    def after_chunk(self, training: Training) -> bool:
+        self.show(training)
+        return self._asked_to_stop
+
+    def close(self) -> None:
+        if self._task is not None:
+            self._end_task()
+        self._tell_end(self._context)
+
+    def _begin_task(self) -> None:
+        self._task = self._context.subcontext(task_name="passes")
+        self._task.call_on_fit_task_begin(estimator=self._estimator, **self._shown)
+
+    def _end_task(self) -> None:
+        task, self._task = self._task, None
+        self._asked_to_stop |= self._tell_end(task)
+
+    def _tell_end(self, context: Any) -> bool:
+        estimator = self._estimator
+        return context.call_on_fit_task_end(
+            estimator=estimator,
+            reconstruction_attributes=lambda: {"_state": estimator._state.copy()},
+            **self._shown,
+        )
+
+
+def shown_by(
+    estimator: Any, job: Job, is_whole: bool, shown: Shown, n_steps: Callable[[], int]
+) -> list[FitHook]:  # fmt: skip
+    """Return the hooks that an estimator asks for by `verbose` and its callbacks.
+
+    Parameters
+    ----------
+    estimator : estimator
+    job : Job
+        Job of the whole fit.
+    is_whole : bool
+        False for a partial fit, which shows neither a bar nor tasks.
+    shown : Shown
+    n_steps : callable
+        Returns the number of steps done in all fits.
+    """
+    verbose = estimator.verbose
+    shows_bar = verbose == 1 and not isinstance(verbose, bool | np.bool_)
+    hooks: list[FitHook] = []
+    if verbose and not shows_bar:
+        hooks.append(Lines(estimator, job))
+    if shows_bar and is_whole:
+        hooks.append(Bar(estimator, job, n_steps))
+    if is_whole and Tasks.are_wanted(estimator):
+        hooks.append(Tasks(estimator, job, shown))
+    return hooks

@@ -1,0 +1,130 @@
+"""The parameters of a network as a user sees them: live views of the flat vectors, a list entry a layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..losses import Loss
+from ..system.validation import check_parameters, shown
+from .description import Network
+
+__all__ = ["BatchNorm", "LiveViews", "ParameterViews"]
+
+
+class BatchNorm(NamedTuple):
+    """Views of what the batch normalisation of a layer has learned."""
+
+    scale: NDArray[Any]
+    shift: NDArray[Any]
+    running_mean: NDArray[Any]
+    running_variance: NDArray[Any]
+
+
+class LiveViews(list):
+    """List of views of the parameters: assigning to an item writes into the model.
+
+    Parameters
+    ----------
+    views : iterable of array
+        One a layer.
+    name : str
+        Name of the list in error messages.
+    """
+
+    def __init__(self, views: Iterable[NDArray[Any]], name: str) -> None:
+        super().__init__(views)
+        self._name = name
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        """Write arrays into the views of the layers `index`, all of them or, where one is refused, none."""
+        places = range(len(self))[index]
+        if isinstance(places, int):
+            places, values = range(places, places + 1), [value]
+        else:
+            try:
+                values = list(value)
+            except TypeError:
+                raise ValueError(
+                    f"{self._name} must be a list of {len(places)} arrays, one a layer, got {shown(value)}"
+                ) from None
+        if len(values) != len(places):
+            raise ValueError(
+                f"{self._name}: {len(places)} layers take {len(places)} arrays, got {len(values)}"
+            )
+        # The arrays may be views of the model itself: copy and check all before the first is written.
+        checked = [
+            check_parameters(new, self[k].shape, self[k].dtype, f"{self._name}[{k}]")
+            for k, new in zip(places, values, strict=True)
+        ]
+        for k, new in zip(places, checked, strict=True):
+            self[k][...] = new
+
+
+class ParameterViews:
+    """Base class of a network with its parameters and running statistics, each one flat vector."""
+
+    _network: Network
+    _parameters: NDArray[Any]
+    _statistics: NDArray[Any]
+
+    @property
+    def layers_dim(self) -> tuple[int, ...]:
+        """Number of inputs, of the units of every hidden layer, and of outputs."""
+        return self._network.layers_dim
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Data type of the parameters and of all computation."""
+        return self._network.dtype
+
+    @property
+    def loss(self) -> Loss:
+        """Loss that the network is trained with."""
+        return self._network.loss
+
+    @property
+    def batch_norm(self) -> list[BatchNorm]:
+        """Batch normalisation of every hidden layer; empty for a network without."""
+        return [
+            BatchNorm(scale, shift, running[0], running[1])
+            for scale, shift, running in zip(
+                self._network.scales(self._parameters), self._network.shifts(self._parameters),
+                self._network.running(self._statistics), strict=True,
+            )
+            if scale is not None and shift is not None and running is not None
+        ]  # fmt: skip
+
+    @property
+    def W(self) -> Sequence[NDArray[Any]]:
+        """Weights (n_in, n_out) of the layers."""
+        return LiveViews(self._network.weights(self._parameters), "W")
+
+    @W.setter
+    def W(self, values: Sequence[ArrayLike]) -> None:
+        self._make_writeable()
+        LiveViews(self._network.weights(self._parameters), "W")[:] = values
+
+    @property
+    def b(self) -> Sequence[NDArray[Any]]:
+        """Biases (1, n_out) of the layers."""
+        return LiveViews(self._network.biases(self._parameters), "b")
+
+    @b.setter
+    def b(self, values: Sequence[ArrayLike]) -> None:
+        self._make_writeable()
+        LiveViews(self._network.biases(self._parameters), "b")[:] = values
+
+    @property
+    def _predicting(self) -> NDArray[Any]:
+        """Parameters with batch normalisation folded in."""
+        return self._network.folded(self._parameters, self._statistics)
+
+    def _make_writeable(self) -> None:
+        """Replace parameters that are read-only, as those of a memory-mapped pickle, by a copy."""
+        for name in ("_parameters", "_statistics"):
+            if not getattr(self, name).flags.writeable:
+                setattr(self, name, getattr(self, name).copy())

@@ -1,0 +1,259 @@
+"""Callbacks that users pass to `Model.train`, and the hooks that its arguments ask for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..system.progress import progress_bar
+from ..system.validation import check_count, check_rate, shown, store_checked
+from .history import History
+from .loop import Hook, Training
+
+__all__ = [
+    "PRINT_EVERY",
+    "CallFunctions",
+    "EarlyStopping",
+    "KeepHistory",
+    "PrintLoss",
+    "ShowProgress",
+    "StopEarly",
+    "ValidateLoss",
+    "sort_callbacks",
+]
+
+# Passes from one printed loss to the next, unless the user says otherwise: the tutorial's.
+PRINT_EVERY = 1000
+
+
+@dataclass(frozen=True)
+class EarlyStopping:
+    """Stop when the validation data show no improvement any more, and return to the best weights.
+
+    Passed to `Model.train` among its callbacks, with `validation_data`.
+
+    Parameters
+    ----------
+    patience : int, default 10
+        Passes without an improvement before the training ends. Only the passes that the history keeps
+        count: of a run of 20,000, every twentieth.
+    min_delta : float, default 0.0
+        Least improvement that counts, in units of the loss or score.
+    scorer : callable, optional
+        ``scorer(model, X, y)`` returns a number, the higher the better, as ``lambda model, X, y:
+        accuracy_score(y, model.predict(X))``. By default the validation loss decides, the lower the
+        better.
+
+    Raises
+    ------
+    ValueError
+        If patience is below 1, min_delta is below 0, or scorer is not callable.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> from sklearn.datasets import make_moons
+    >>> X, y = make_moons(300, noise=0.3, random_state=0)
+    >>> model = fastnn.Model([2, 50, 2], random_state=0)
+    >>> history = model.train(X[:200], y[:200], num_passes=5000, epsilon=0.02, reg_lambda=0.0,
+    ...                       validation_data=(X[200:], y[200:]),
+    ...                       callbacks=[fastnn.EarlyStopping(patience=200)])
+    >>> history.stopped_early
+    True
+    """
+
+    patience: int = 10
+    min_delta: float = 0.0
+    scorer: Callable[[Any, Any, Any], float] | None = None
+
+    def __post_init__(self) -> None:
+        store_checked(
+            self,
+            patience=check_count(self.patience, "patience", 1),
+            min_delta=check_rate(self.min_delta, "min_delta"),
+        )
+        if self.scorer is not None and not callable(self.scorer):
+            raise ValueError(f"scorer must be a function of model, X and y, got {shown(self.scorer)}")
+
+
+def sort_callbacks(
+    callbacks: Any, has_validation: bool
+) -> tuple[list[Any], list[Hook], EarlyStopping | None]:
+    """Return the functions, the hooks and the EarlyStopping among the callbacks.
+
+    Raises
+    ------
+    ValueError
+        If callbacks is not iterable, holds something else or more than one EarlyStopping, or holds one
+        without validation data.
+    """
+    try:
+        given = list(callbacks)
+    except TypeError:
+        raise ValueError(f"callbacks must be a list, got {shown(callbacks)}: pass one in brackets") from None
+    functions, hooks, stoppings = [], [], []
+    for callback in given:
+        if isinstance(callback, EarlyStopping):
+            stoppings.append(callback)
+        elif isinstance(callback, Hook):
+            hooks.append(callback)
+        elif callable(callback) and not isinstance(callback, type):
+            functions.append(callback)
+        else:
+            raise ValueError(f"callbacks must be functions or an EarlyStopping(), got {shown(callback)}")
+    if len(stoppings) > 1:
+        raise ValueError("callbacks holds more than one EarlyStopping: leave one")
+    if stoppings and not has_validation:
+        raise ValueError("EarlyStopping watches validation data: pass validation_data=(X, y)")
+    return functions, hooks, stoppings[0] if stoppings else None
+
+
+class PrintLoss(Hook):
+    """Hook that prints the loss after pass 0 and every `every` passes from there.
+
+    Parameters
+    ----------
+    loss : callable
+        Returns the loss.
+    every : int
+    """
+
+    def __init__(self, loss: Callable[[], float], every: int) -> None:
+        self._loss, self._every = loss, every
+
+    def next_stop(self, training: Training) -> int:
+        return min(-(-training.n_passes // self._every) * self._every + 1, training.job.num_passes)
+
+    def at_stop(self, training: Training) -> None:
+        last = training.n_passes - 1
+        if last % self._every == 0:
+            print(f"Loss after iteration {last}: {self._loss():f}")
+
+
+class AtKeptPasses(Hook):
+    """Base class of hooks that look at the passes that the history keeps."""
+
+    def next_stop(self, training: Training) -> int:
+        return int(training.kept[training.n_records]) + 1
+
+    def at_stop(self, training: Training) -> None:
+        record = training.job.record(training.n_passes - 1)
+        if record is not None:
+            self.at_kept(training, record)
+
+    def at_kept(self, training: Training, record: int) -> None:
+        """Act after a pass that is kept as entry `record` of the history."""
+        raise NotImplementedError
+
+
+class ValidateLoss(AtKeptPasses):
+    """Hook that enters validation losses into the history.
+
+    Parameters
+    ----------
+    loss : callable
+        Returns the loss of the validation data.
+    """
+
+    def __init__(self, loss: Callable[[], float]) -> None:
+        self._loss = loss
+
+    def at_kept(self, training: Training, record: int) -> None:
+        training.validation[record] = self._loss()
+
+
+class StopEarly(AtKeptPasses):
+    """Hook that ends a training as an `EarlyStopping` tells it, and keeps the best parameters.
+
+    Parameters
+    ----------
+    stopping : EarlyStopping
+    value : callable
+        Given the training, returns the number that decides, the lower the better.
+
+    Attributes
+    ----------
+    best : two arrays or None
+        Parameters and statistics of the best pass so far.
+    """
+
+    def __init__(self, stopping: EarlyStopping, value: Callable[[], float]) -> None:
+        self._stopping, self._value = stopping, value
+        self._best_value, self._best_pass = np.inf, -1
+        self._is_over = False
+        self.best: tuple[NDArray[Any], NDArray[Any]] | None = None
+
+    def at_kept(self, training: Training, record: int) -> None:
+        last, value = training.n_passes - 1, self._value()
+        if value < self._best_value - self._stopping.min_delta:
+            self._best_value, self._best_pass = value, last
+            self.best = training.trainer.current.copy(), training.trainer.statistics.copy()
+            training.has_best = True
+        elif last - self._best_pass >= self._stopping.patience:
+            self._is_over = True
+
+    def after_chunk(self, training: Training) -> bool:
+        return self._is_over
+
+
+class ShowProgress(Hook):
+    """Hook that shows a progress bar with loss, learning rate and samples a second."""
+
+    def begin(self, training: Training) -> None:
+        self._bar = progress_bar(
+            total=training.job.num_passes, unit="pass", shown=True, dynamic_ncols=True
+        )  # fmt: skip
+        self._started = time.perf_counter()
+
+    def after_chunk(self, training: Training) -> bool:
+        job, n_passes, n_records = training.job, training.n_passes, training.n_records
+        seconds = time.perf_counter() - self._started
+        figures: dict[str, str] = {"samples/s": f"{n_passes * job.X.shape[0] / seconds:.3g}"}
+        if n_passes:
+            figures["loss"] = f"{training.trainer.records.losses[n_records - 1] / job.weights.sum():.4g}"
+            figures["rate"] = f"{training.rates([n_passes - 1])[0]:.3g}"
+            validation = training.validation[:n_records]
+            validation = validation[np.isfinite(validation)]
+            if validation.size:
+                figures["validation"] = f"{validation[-1]:.4g}"
+        self._bar.set_postfix(figures, refresh=False)
+        self._bar.update(n_passes - self._bar.n)
+        return False
+
+    def end(self, training: Training) -> None:
+        self._bar.close()
+
+
+class CallFunctions(Hook):
+    """Hook that calls functions with the history so far, after every chunk.
+
+    Parameters
+    ----------
+    functions : iterable of callable
+        One that returns True ends the training.
+    """
+
+    def __init__(self, functions: Iterable[Callable[[History], Any]]) -> None:
+        self._functions = list(functions)
+
+    def after_chunk(self, training: Training) -> bool:
+        if not training.n_records:  # there is nothing to see yet
+            return False
+        history = training.history()
+        answers = [function(history) for function in self._functions]
+        return any(isinstance(answer, bool | np.bool_) and answer for answer in answers)
+
+
+class KeepHistory(Hook):
+    """Hook that sets the attribute `history_` of a model, however the training ends."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+
+    def end(self, training: Training) -> None:
+        self._model.history_ = training.history()
