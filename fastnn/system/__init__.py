@@ -1,1 +1,1 @@
-"""What the rest of the package asks of the system and of its callers: threads, files, checks, messages."""
+"""Services for all other folders: threads, files, random generators, messages, checks of arguments."""

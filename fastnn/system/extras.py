@@ -1,4 +1,4 @@
-"""Packages that only some features need: the extras of the distribution."""
+"""Optional packages: the extras of the distribution."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["import_extra"]
 
 
 def import_extra(package: str, extra: str, feature: str) -> Any:
-    """Import a package that one of the extras installs.
+    """Import a package of an extra.
 
     Parameters
     ----------
@@ -23,6 +23,7 @@ def import_extra(package: str, extra: str, feature: str) -> Any:
     Returns
     -------
     module
+        The package.
 
     Raises
     ------

@@ -1,7 +1,7 @@
-"""Files that are there whole or not at all: written beside their final names, then moved there.
+"""Files that exist as a whole or not at all: written as drafts beside their final names, then moved there.
 
-A process that is killed leaves its drafts behind. Their names tell whose they are, and the next draft in the
-same folder removes those of processes that have ended.
+A process that is killed leaves its drafts behind. The name of a draft holds its process, and the next draft
+in the same folder removes the drafts of processes that have ended.
 """
 
 from __future__ import annotations
@@ -26,49 +26,50 @@ from .validation import shown
 
 __all__ = ["Draft", "check_file_name", "check_folder", "check_replaceable", "written_whole"]
 
-# Drafts begin with it, and then have their process: host, process ID, seconds from boot to its start.
+# Beginning of the names of drafts; the process follows: host, process ID, seconds from boot to its start.
 PREFIX = ".fastnn-"
 OWNED = re.compile(rf"{re.escape(PREFIX)}([0-9a-f]{{12}})-([0-9]+)-([0-9]+)-.+")
-# Where a draft puts the files that it replaces, until its own are in their place.
+# Beginning of the name of a folder in a draft, for files that are replaced, until the new ones are in place.
 OLDER = ".older-"
-# Rounding of two times, in seconds. A process ID does not come again so soon.
+# Largest difference of two start times of one process, by rounding, in seconds: no ID is reused so soon.
 SAME_START = 2
-# Entries of a folder that one draft may take the time to look at.
+# Entries of a folder that are listed per draft on average: a larger folder is not listed for every draft.
 ENTRIES_A_DRAFT = 1000
-# By folder: how many drafts do not look for those left behind, since there are so many entries.
+# By folder: number of next drafts that do not list the folder.
 _not_looking: dict[Path, int] = {}
 
 
 class Draft:
-    """Files and folders in the making, in a hidden folder beside where they will be.
+    """Files and folders in the making, in a hidden folder beside their final places.
 
-    The folder is on the same disk, so that they are moved rather than copied, and what is made in it
-    has the permissions of any new file. Folders that processes of this machine left there when they were
-    killed are removed, unless they hold older files that were about to be replaced.
+    The hidden folder is on the same disk, so that files are moved rather than copied, and files made in it
+    get the permissions of any new file. Drafts that killed processes of this machine left in the same place
+    are removed, unless they hold older files that were about to be replaced.
 
     Parameters
     ----------
     *paths : Path
-        Final names, in one folder that exists: in the order in which they shall appear.
+        Final names in one existing folder, in the order in which they shall appear.
     """
 
     def __init__(self, *paths: Path) -> None:
         self.paths = paths
-        self._holds_older = False  # what could not be moved back
+        self._holds_older = False  # True if older files could not be moved back
         folder = paths[0].absolute().parent
         _remove_abandoned(folder)
         self.folder = Path(tempfile.mkdtemp(prefix=_prefix(os.getpid()), dir=folder))
 
     def name(self, path: Path) -> Path:
-        """Where to write what will be `path`."""
+        """Return the name under which to write the file that becomes `path`."""
         return self.folder / path.name
 
     def publish(self) -> None:
-        """Move everything into its place; if that fails, what was there is there again."""
+        """Move everything into its place; if that fails, put older files back."""
         moves: list[tuple[Path, Path]] = []
         try:
-            # One file replaces another in one step. Of several, or of folders, the old ones go first and
-            # in the opposite order: who comes between sees the first of them without the last, or none.
+            # A single file replaces an older one in one step. Several files, or folders, cannot: the older
+            # ones are moved away first, in the opposite order, so that the last name, as a page that refers
+            # to the others, never stands without them.
             if len(self.paths) > 1 or self.paths[0].is_dir():
                 older = Path(tempfile.mkdtemp(prefix=OLDER, dir=self.folder))
                 for path in reversed(self.paths):
@@ -88,20 +89,21 @@ class Draft:
         self.discard()
 
     def discard(self) -> None:
-        """Remove what was written."""
+        """Remove the draft."""
         if self._holds_older:
             return
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def _move(source: Path, goal: Path, moves: list[tuple[Path, Path]]) -> None:
+    """Move a file or folder, and add the move to `moves` first."""
     moves.append((source, goal))
     os.replace(source, goal)
 
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """Write a file under another name, which becomes `path` at the end unless something is raised."""
+    """Yield a temporary name for a file, which is moved to `path` at the end unless an error is raised."""
     draft = None
     try:
         with held_interrupts():
@@ -117,10 +119,7 @@ def written_whole(path: Path) -> Iterator[Path]:
 
 
 def _remove_abandoned(folder: Path) -> None:
-    """Remove the drafts in a folder whose processes have ended.
-
-    What cannot be read or removed stays; so does what several processes remove at once, for none of them.
-    """
+    """Remove the drafts in a folder whose processes have ended; leave what cannot be read or removed."""
     skipped = _not_looking.pop(folder, 0)
     if skipped > 0:
         _not_looking[folder] = skipped - 1
@@ -141,16 +140,19 @@ def _remove_abandoned(folder: Path) -> None:
 
 @functools.cache
 def _prefix(pid: int) -> str:
-    """Return what the names of this process's drafts begin with; `pid` is its own, which a fork changes."""
+    """Return the beginning of the names of this process's drafts.
+
+    `pid` is the ID of this process, an argument of the cache since a fork changes it.
+    """
     try:
         return f"{PREFIX}{_host()}-{pid}-{_start(psutil.Process(pid))}-"
-    except (psutil.Error, OSError, RuntimeError):  # where the system does not tell, nobody removes them
+    except (psutil.Error, OSError, RuntimeError):  # a draft of an unknown process is never removed
         return PREFIX
 
 
 @functools.cache
 def _host() -> str:
-    """Return a name for this machine, and for the namespace that its process IDs are of."""
+    """Return a name of this machine and of the namespace of its process IDs."""
     parts = [platform.node()]
     with suppress(OSError):
         parts.append(Path("/etc/machine-id").read_text(encoding="utf-8", errors="replace"))
@@ -166,10 +168,10 @@ def _start(process: psutil.Process) -> int:
 
 
 def _has_ended(pid: int, start: int) -> bool:
-    """Return whether the process that had this ID, and started then, is no more."""
+    """Return whether the process with this ID and start time has ended."""
     try:
         process = psutil.Process(pid)
-        # One that is killed keeps its ID until its parent asks for its exit status.
+        # A killed process keeps its ID, as a zombie, until its parent asks for the exit status.
         return process.status() == psutil.STATUS_ZOMBIE or abs(_start(process) - start) > SAME_START
     except psutil.NoSuchProcess:
         return True
@@ -178,7 +180,7 @@ def _has_ended(pid: int, start: int) -> bool:
 
 
 def _may_hold_older(draft: Path) -> bool:
-    """Return whether a draft was left with older files in it, and its own not yet all in their place."""
+    """Return whether a draft holds older files whose replacements are not all in place."""
     try:
         names = os.listdir(draft)
         older = [name for name in names if name.startswith(OLDER)]
@@ -188,25 +190,26 @@ def _may_hold_older(draft: Path) -> bool:
 
 
 def check_folder(path: Path, argument: str) -> None:
-    """Find out whether a file can be made beside `path`, before the work rather than after it.
+    """Raise ValueError unless the folder of a file exists and can be written to.
 
     Parameters
     ----------
     path : Path
-        The file's name.
+        Name of the file.
     argument : str
-        What the messages call it.
+        Name of the argument in error messages.
 
     Raises
     ------
     ValueError
-        Where there is no folder, or none that can be written to.
+        If the folder does not exist or cannot be written to.
     """
     folder = path.absolute().parent
     if not folder.is_dir():
         raise ValueError(f"{argument}: there is no folder {folder}")
     try:
-        with held_interrupts():  # permissions tell too little: root has all, a disk may be read-only or full
+        # Permissions say too little: root has all of them, and a disk may be read-only or full.
+        with held_interrupts():
             Draft(path).discard()
     except OSError as error:
         raise ValueError(
@@ -215,9 +218,10 @@ def check_folder(path: Path, argument: str) -> None:
 
 
 def check_replaceable(path: Path, argument: str) -> None:
-    """Raise a ValueError that names the argument where `path` is what no file must replace.
+    """Raise ValueError if `path` is a folder, a device or a pipe, which no file may replace.
 
-    Moving a file to the name of a device, as root may, would remove the device.
+    To move a file to the name of a device, as root may, would remove the device. The message names the
+    argument.
     """
     if path.is_dir():
         raise ValueError(f"{argument}: {path} is a folder, not the name of a picture")
@@ -226,14 +230,21 @@ def check_replaceable(path: Path, argument: str) -> None:
 
 
 def check_file_name(path: Any, name: str) -> Path:
-    """Return a file's path; whether its folder is there is another question.
+    """Return the path of a file; `check_folder` checks its folder.
+
+    Parameters
+    ----------
+    path : str or path
+        Name of the file.
+    name : str
+        Name of the argument in error messages.
 
     Raises
     ------
     TypeError
-        For what is no path.
+        For anything but a path.
     ValueError
-        For a name that the file system does not take: too long, or with a NUL in it.
+        For a name that the file system refuses: too long, or with a NUL in it.
     """
     if not isinstance(path, str | os.PathLike):
         raise TypeError(f"{name} must be a path, got {shown(path)}")

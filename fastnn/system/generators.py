@@ -1,7 +1,7 @@
-"""Where random numbers come from: `RandomState`s, whose Mersenne Twisters the kernels draw from too.
+"""Sources of random numbers: `RandomState` objects, whose Mersenne Twisters the kernels draw from, too.
 
-NumPy takes longer to make a generator of a number, and to read and set its state, than a small network
-takes for some passes: here no entropy is mixed for a seed that is there, and states are copied as they lie.
+NumPy takes longer to seed a generator, and to read and set its state, than a small network takes for some
+passes. Here a given seed mixes no entropy, and states are copied in memory.
 """
 
 from __future__ import annotations
@@ -19,24 +19,25 @@ from .validation import shown
 
 __all__ = ["generator_state", "is_twister", "put_generator_state", "resolve_random_state", "seeded"]
 
-# Of a Mersenne Twister, and the position among them behind these.
+# Words of a Mersenne Twister's state; the position among them follows.
 WORDS = 624
 
 
 class _NoEntropy(ISeedSequence):
-    """Seeds a bit generator that is about to be seeded otherwise."""
+    """A seed of zeros, for a bit generator that is seeded again at once."""
 
     def generate_state(self, n_words: int, dtype: Any = np.uint32) -> Any:
+        """Return zeros."""
         return [0] * n_words
 
 
 def seeded(seed: Any) -> np.random.RandomState:
-    """``RandomState(seed)``, which would first gather and mix entropy that it makes no use of.
+    """Return ``RandomState(seed)``, without the entropy that ``RandomState`` gathers first and does not use.
 
     Raises
     ------
     ValueError, TypeError
-        As ``RandomState`` does for what is no seed.
+        For anything but a seed, as ``RandomState`` does.
     """
     random = np.random.RandomState(np.random.MT19937(_NoEntropy()))  # type: ignore[arg-type]
     random.seed(seed)
@@ -44,41 +45,41 @@ def seeded(seed: Any) -> np.random.RandomState:
 
 
 def is_twister(random: np.random.RandomState) -> bool:
-    """Whether a ``RandomState`` draws from a Mersenne Twister, and not from what somebody made it of."""
+    """Return whether a ``RandomState`` draws from a Mersenne Twister, and not from another bit generator."""
     return isinstance(random._bit_generator, np.random.MT19937)
 
 
 def _words(random: np.random.RandomState) -> NDArray[np.uint32]:
-    """The words of a twister and its position, in place: alive as long as `random` is."""
+    """Return a view of a twister's words and position, which is valid as long as `random` exists."""
     address = random._bit_generator.ctypes.state_address
     return np.frombuffer(memoryview((ctypes.c_uint32 * (WORDS + 1)).from_address(address)), np.uint32)
 
 
-def _told(random: np.random.RandomState) -> NDArray[np.uint32]:
-    """A copy of them by way of what NumPy promises."""
+def _documented_state(random: np.random.RandomState) -> NDArray[np.uint32]:
+    """Return a copy of a twister's words and position, read by NumPy's documented method."""
     state: Any = random.get_state(legacy=False)
     return np.append(state["state"]["key"], state["state"]["pos"]).astype(np.uint32)
 
 
 @functools.cache
-def _are_open() -> bool:
-    """Whether this NumPy keeps them as all have: it gives the address, but no word on what is there."""
+def _are_readable() -> bool:
+    """Return whether a twister's words lie in memory as expected: NumPy documents the address alone."""
     random = seeded(0)
     random.random_sample(100)
-    return bool((_words(random) == _told(random)).all())
+    return bool((_words(random) == _documented_state(random)).all())
 
 
 def generator_state(random: np.random.RandomState) -> NDArray[np.uint32]:
-    """The words of the Mersenne Twister of a ``RandomState``, and its position among them: (625,)."""
-    if not _are_open():
-        return _told(random)
+    """Return the state (625,) of a ``RandomState``: the words of its Mersenne Twister, and the position."""
+    if not _are_readable():
+        return _documented_state(random)
     with random._bit_generator.lock:
         return _words(random).copy()
 
 
 def put_generator_state(random: np.random.RandomState, generator: NDArray[np.uint32]) -> None:
-    """Let a ``RandomState`` go on from where `generator`, of `generator_state`, has come to."""
-    if _are_open():
+    """Set a ``RandomState`` to `generator`, a result of `generator_state`."""
+    if _are_readable():
         with random._bit_generator.lock:
             _words(random)[...] = generator
         return
@@ -88,7 +89,7 @@ def put_generator_state(random: np.random.RandomState, generator: NDArray[np.uin
 
 
 def resolve_random_state(random_state: Any) -> Any:
-    """What to draw from: NumPy's global generator for None, else a ``RandomState``.
+    """Return the generator to draw from: NumPy's global one for None, else a ``RandomState``.
 
     Raises
     ------

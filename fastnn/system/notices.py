@@ -1,7 +1,7 @@
-"""Notices of compilations: one a process and dtype, before the seconds that they take.
+"""Notices of compilations: one per process and dtype, before the seconds that a compilation takes.
 
-A notice is a record of level INFO on the logger "fastnn". Unless logging is set up to show such records, or
-the logger has a level of its own, it is also a line in a terminal or a notebook, where somebody waits.
+A notice is a record of level INFO on the logger "fastnn". It is also a line in a terminal or a notebook,
+where somebody waits, unless logging shows such records or the logger has a level of its own.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ _announced: set[str] = set()
 
 
 def announce_compilation(types: tuple[Any, ...]) -> None:
-    """Say that kernels are compiled for a dtype, the first time that one is.
+    """Announce the first compilation of kernels for a dtype.
 
     Parameters
     ----------
     types : tuple of numba types
-        Types of the arguments of a kernel that is about to be compiled, as listeners of
-        ``fastnn_kernels.compiler.jit`` get them. The caller holds numba's lock.
+        Types of the arguments of a kernel that is about to be compiled, passed by
+        ``fastnn_kernels.compiler.jit`` to its listeners. The caller holds numba's lock.
     """
     from fastnn_kernels.compiler.pointer import arrays_among
 
-    # Sums and weights of samples are float64 for float32 parameters, too: float32 tells the two apart.
+    # Kernels for float32 have float64 arguments, too, such as weights of samples: float32 decides.
     dtypes = {str(array.dtype) for array in arrays_among(types)}
     dtype = next((name for name in ("float32", "float64") if name in dtypes), None)
     if dtype is None or dtype in _announced:
@@ -44,10 +44,10 @@ def announce_compilation(types: tuple[Any, ...]) -> None:
 
 
 def _is_watched() -> bool:
-    """True if stderr is a terminal, or this process is a notebook's."""
+    """Return whether stderr is a terminal, or this process belongs to a notebook."""
     if sys.stderr is not None and sys.stderr.isatty():
         return True
-    # A notebook's process has loaded IPython; others need not.
+    # A notebook's process has loaded IPython: it is not imported here.
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
     return any(kind.__name__ == "ZMQInteractiveShell" for kind in type(shell).__mro__)

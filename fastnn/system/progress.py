@@ -1,4 +1,4 @@
-"""Progress bars: tqdm's where one is asked for, and otherwise nothing at all."""
+"""Progress bars of tqdm, and a stand-in where none is shown."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ __all__ = ["progress_bar"]
 
 
 class NoBar:
-    """Stand-in for a progress bar that nobody sees."""
+    """Stand-in for a progress bar that is not shown."""
 
     def __enter__(self) -> NoBar:
+        """Return the stand-in."""
         return self
 
     def __exit__(self, *error: object) -> None:
-        pass
+        """Do nothing."""
 
     def update(self, n: int = 1) -> None:
-        """Count nothing."""
+        """Do nothing."""
 
     def close(self) -> None:
-        """Close nothing."""
+        """Do nothing."""
 
 
 def progress_bar(*, total: int, unit: str, shown: bool, **options: Any) -> Any:
-    """Return a progress bar, a context manager with the methods `update` and `close`.
+    """Return a progress bar: a context manager with the methods `update` and `close`.
 
     Parameters
     ----------
     total : int
-        Number of units in the whole work.
+        Number of units of work.
     unit : str
         Name of a unit.
     shown : bool
-        False returns an object that does nothing. A disabled bar of tqdm is no substitute: tqdm takes
-        a lock that forked processes share, and a process killed while it holds the lock blocks
-        every other one for ever.
+        False returns an object that does nothing. A disabled bar of tqdm is no substitute: tqdm takes a lock
+        that forked processes share, and a process killed while it holds the lock blocks all others for ever.
     **options
         Further arguments of ``tqdm.auto.tqdm``.
     """

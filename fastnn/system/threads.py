@@ -1,8 +1,8 @@
-"""How many threads compute at once: never more than there are cores, whatever is nested in what.
+"""The budget of cores: no more threads compute at once than there are cores, however calls are nested.
 
-Every call into a training kernel takes the cores that it will run on, and gives them back some 50 ms
-later. So one training alone may have them all, many trainings on as many threads (joblib's, Dask's,
-`fit_many`'s) have one each, and what comes beyond waits its turn instead of slowing the others down.
+Every call into a training kernel takes the cores that it runs on, and gives them back some 50 ms later. One
+training alone may have all cores; many trainings on as many threads (joblib's, Dask's, `fit_many`'s) have one
+each; further ones wait instead of slowing the others down.
 """
 
 from __future__ import annotations
@@ -29,27 +29,27 @@ __all__ = [
 
 T = TypeVar("T")
 
-# Where joblib, Dask and whoever starts a process say how many threads it may have.
+# Environment variables in which joblib, Dask and users limit the threads of a process.
 LIMITS = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS")
-# What is taken for a limit: a number above 0, and not one that no machine has.
+# Values that count as a limit: numbers above 0, of at most 9 digits.
 LIMIT = re.compile("0*[1-9][0-9]{0,8}")
 
 
 def available_cores() -> int:
-    """Cores this process may use: what the system grants, and no more than the environment says."""
+    """Return the number of cores that the system grants this process, within the environment's limits."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     for name in LIMITS:
-        value = os.environ.get(name, "").split(",")[0].strip()  # OpenMP's may be a list, a level each
+        value = os.environ.get(name, "").split(",")[0].strip()  # OpenMP allows a list, one limit a level
         if LIMIT.fullmatch(value):
             cores = min(cores, int(value))
     return cores
 
 
 class _Budget:
-    """The cores in use."""
+    """The number of cores in use."""
 
     def __init__(self) -> None:
-        # The lock itself is what is entered: an interrupt in a Condition's own code would leave it locked.
+        # `with` takes the lock itself: an interrupt in the Python code of a Condition would leave it locked.
         self.lock = threading.Lock()
         self.changed = threading.Condition(self.lock)
         self.in_use = 0
@@ -59,7 +59,7 @@ _budget = _Budget()
 
 
 def _begin_anew() -> None:
-    """In a child process: the threads that hold cores are not there."""
+    """Reset the budget in a forked child, in which the threads that hold cores do not exist."""
     global _budget
     _budget = _Budget()
 
@@ -70,9 +70,9 @@ if hasattr(os, "register_at_fork"):
 
 @contextmanager
 def _held_cores(most: int) -> Iterator[int]:
-    """Take as many cores as are free, up to `most`, which may be none.
+    """Take as many cores as are free, up to `most`; none if none is free.
 
-    Signals wait until they are given back: an exception of a handler between the two would keep them.
+    Signals wait until the cores are given back: an exception of a handler in between would lose the cores.
     """
     budget, count = _budget, 0
     with held_interrupts():
@@ -89,19 +89,19 @@ def _held_cores(most: int) -> Iterator[int]:
 
 @contextmanager
 def taken_cores(most: int) -> Iterator[int]:
-    """Take cores for what runs inside: as many as are free up to `most`, waiting for the first.
+    """Take as many cores as are free, up to `most`, for the body of a `with`; wait for the first.
 
-    What runs inside is within `held_interrupts`; the waiting is not.
+    The body runs within `held_interrupts`, the waiting does not.
 
     Parameters
     ----------
     most : int
-        At least 1.
+        Most cores to take, at least 1.
 
     Yields
     ------
     int
-        How many: 1 to `most`.
+        Number of cores, from 1 to `most`.
     """
     while True:
         with _held_cores(most) as count:
@@ -116,25 +116,25 @@ def taken_cores(most: int) -> Iterator[int]:
 
 @contextmanager
 def spare_cores(most: int) -> Iterator[int]:
-    """As `taken_cores`, but without waiting: where none is free, it is one that is not counted.
+    """Take as many cores as are free, up to `most`, without waiting; yield 1 uncounted core if none is free.
 
-    For what may be called where cores are held already.
+    Unlike `taken_cores`, it may be nested in a `with` that holds cores already.
     """
     with _held_cores(most) as count:
         yield max(1, count)
 
 
 def started_pool(n_threads: int) -> ThreadPoolExecutor:
-    """A pool whose threads all run: one that could not be started later would keep the others waiting.
+    """Return a pool whose threads have all started: none can fail to start while others wait for it.
 
-    Whoever hands it work, and waits for that, does so within `held_interrupts`: an interrupt in the middle of
-    Python's own code for it would leave a lock locked, and a thread waiting for ever.
+    Submit work and wait for it within `held_interrupts`: an interrupt in Python's code of the pool would
+    leave a lock locked, and a thread waiting for ever.
     """
     pool, ready = ThreadPoolExecutor(n_threads), threading.Barrier(n_threads)
     with held_interrupts():
         try:
             wait([pool.submit(ready.wait) for _ in range(n_threads)])
-        except BaseException:  # no more threads to be had
+        except BaseException:  # the system has no more threads
             ready.abort()
             raise
     return pool
@@ -143,19 +143,21 @@ def started_pool(n_threads: int) -> ThreadPoolExecutor:
 def in_turn(
     work: Callable[[T], Any], items: Iterable[T], n_threads: int, stop: Callable[[], object] = lambda: None
 ) -> Generator[tuple[T, Any], None, None]:
-    """What `work` gives for every item, in the order of the items, of which a few are worked on ahead.
+    """Yield every item with the result of `work`, in the order of the items, and work on a few ahead.
 
-    With several threads it goes within `held_interrupts`, as a `started_pool` does.
+    With several threads, iterate within `held_interrupts`, as for a `started_pool`.
 
     Parameters
     ----------
     work : callable
+        Function of an item.
     items : iterable
+        Arguments of `work`.
     n_threads : int
-        Threads that work; 1: the caller's own.
+        Threads that work; 1 stands for the caller's own.
     stop : callable
-        What makes running calls of `work` end soon. It is called where the caller has had enough, or was
-        interrupted, and at the end.
+        Function that makes running calls of `work` end soon. It is called at the end, and when the caller
+        stops early or is interrupted.
     """
     pool = None
     if n_threads > 1:
@@ -169,7 +171,7 @@ def in_turn(
         ahead: deque[tuple[T, Future]] = deque()
         for item in items:
             ahead.append((item, _submitted(pool, work, item)))
-            # Not more than the threads are busy with: the rest would lie about finished.
+            # No more items ahead than keep the threads busy: further results would only take memory.
             if len(ahead) > 2 * n_threads:
                 first, future = ahead.popleft()
                 yield first, future.result()
@@ -182,8 +184,10 @@ def in_turn(
 
 
 def _submitted(pool: ThreadPoolExecutor, work: Callable[[T], Any], item: T) -> Future:
-    """Hand `item` to a pool, or work on it here where the interpreter is about to end: pools are closed then,
-    while this thread may still run."""
+    """Submit an item to a pool, or work on it here if the pool is closed.
+
+    Pools are closed when the interpreter is about to end, while this thread may still run.
+    """
     try:
         return pool.submit(work, item)
     except RuntimeError:
@@ -193,13 +197,15 @@ def _submitted(pool: ThreadPoolExecutor, work: Callable[[T], Any], item: T) -> F
 
 
 class Flag:
-    """Told once, seen by all. Unlike an Event, it may be told from where a signal is handled."""
+    """A flag that all threads see. Unlike an Event, it takes no lock, so that a signal handler may set it."""
 
     def __init__(self) -> None:
         self.is_raised = False
 
     def hoist(self) -> None:
+        """Set the flag."""
         self.is_raised = True
 
     def __call__(self) -> bool:
+        """Return whether the flag is set."""
         return self.is_raised

@@ -1,7 +1,7 @@
-"""What users pass in, checked once before any kernel runs: kernels check nothing.
+"""Checks of arguments, made once before any kernel runs: kernels check nothing.
 
-NumPy alone, and cheap: predicting one row takes microseconds, and a general-purpose validator
-takes many times that.
+The checks use NumPy alone and are cheap: a prediction for one row takes microseconds, and a general-purpose
+validator takes many times that.
 """
 
 from __future__ import annotations
@@ -41,20 +41,20 @@ __all__ = [
 
 T = TypeVar("T")
 
-# What weights may sum to: in float32, too, they are then finite, and so is what they multiply, or divide.
+# Limits of the sum of weights, within which weights and weighted losses are finite in float32, too.
 LEAST_WEIGHTS, LARGEST_WEIGHTS = 1e-300, 1e30
-# The smallest normal number of float64: the kernels flush smaller ones to 0.
+# The smallest normal number of float64: kernels flush smaller numbers to 0.
 SMALLEST_NORMAL = sys.float_info.min
-# Of so many values the sum is taken first.
+# Number of values from which on `all_finite` takes their sum first.
 MANY_VALUES = 1 << 14
-# Characters of a value that a message shows.
+# Most characters of a value in a message.
 MOST_SHOWN = 1000
 
 
 def all_finite(values: NDArray[Any]) -> bool:
-    """Whether there is neither NaN nor infinity among floats."""
+    """Return whether floats hold neither NaN nor infinity."""
     if values.size >= MANY_VALUES:
-        # Which takes half of the time, as no mask is written. One that overflowed says nothing.
+        # A sum takes half of the time, as no mask is written. A sum that overflows decides nothing.
         with np.errstate(over="ignore", invalid="ignore"):
             if math.isfinite(values.sum()):
                 return True
@@ -62,23 +62,23 @@ def all_finite(values: NDArray[Any]) -> bool:
 
 
 def check_samples(X: Any, n_features: int | None, dtype: np.dtype, name: str = "X") -> NDArray[Any]:
-    """X as a C-contiguous array (n, n_features) of `dtype`, all finite.
+    """Return samples as a C-contiguous array (n, n_features) of finite numbers.
 
     Parameters
     ----------
     X : array-like
-        An array of any real dtype, order and stride, a list of rows, a data frame.
+        Array of any real dtype, order and stride, list of rows, or data frame.
     n_features : int or None
-        How many columns there must be; None for any number.
+        Required number of columns; None for any number.
     dtype : numpy.dtype
         float32 or float64.
     name : str
-        What the messages call it.
+        Name of X in error messages.
 
     Returns
     -------
     array (n, n_features)
-        X itself where it fits already.
+        X itself if it has this form already.
 
     Raises
     ------
@@ -109,7 +109,7 @@ def check_samples(X: Any, n_features: int | None, dtype: np.dtype, name: str = "
 def check_parameters(values: Any, shape: tuple[int, ...], dtype: np.dtype, name: str) -> NDArray[Any]:
     """Return a layer's parameters as a new array of `shape` and `dtype`.
 
-    NaN and infinity stay what they are: a training refuses to begin with them.
+    NaN and infinity are kept: a training refuses to begin with them.
 
     Raises
     ------
@@ -136,7 +136,7 @@ def check_parameters(values: Any, shape: tuple[int, ...], dtype: np.dtype, name:
 
 
 def _as_array(values: Any, name: str, remedy: str) -> NDArray[Any]:
-    """`values` as an array of whatever dtype; `remedy` is what can be done about masked ones."""
+    """Return values as an array of any dtype; `remedy` is the advice in the error for masked values."""
     if hasattr(values, "toarray"):
         raise ValueError(f"{name} is a sparse matrix: pass {name}.toarray()")
     if np.ma.is_masked(values):
@@ -148,13 +148,13 @@ def _as_array(values: Any, name: str, remedy: str) -> NDArray[Any]:
 
 
 def _as_reals(array: NDArray[Any], name: str, for_complex: str, for_others: str) -> NDArray[Any]:
-    """An array of floats, integers or booleans; what else it may be told to do is a remedy."""
+    """Return floats, integers or booleans as an array; `for_complex`, `for_others` are advice in errors."""
     if array.dtype.kind in "fiub":
         return array
     if array.dtype.kind == "c":
         raise ValueError(f"{name} is complex: {for_complex}")
     try:
-        if array.dtype.kind != "O":  # text, even of digits, and dates are no numbers
+        if array.dtype.kind != "O":  # text, even of digits, and dates are not numbers
             raise ValueError
         return array.astype(np.float64)
     except OverflowError:
@@ -164,6 +164,7 @@ def _as_reals(array: NDArray[Any], name: str, for_complex: str, for_others: str)
 
 
 def _converted(X: Any, dtype: np.dtype, name: str, least_dimensions: int = 2) -> NDArray[Any]:
+    """Return a table as a C-contiguous array of `dtype`."""
     array = _as_array(X, name, "fill them, as numpy.ma.filled does, or drop their rows")
     if not least_dimensions <= array.ndim <= 2:
         raise ValueError(
@@ -178,12 +179,12 @@ def _converted(X: Any, dtype: np.dtype, name: str, least_dimensions: int = 2) ->
 
 
 def check_labels(y: Any, n_samples: int, n_classes: int, name: str = "y") -> NDArray[np.int64]:
-    """y as an array (n_samples,) of labels 0 .. n_classes - 1.
+    """Return labels 0 .. n_classes - 1 as an array (n_samples,).
 
     Raises
     ------
     ValueError
-        For another shape or length, labels that are no integers or out of range.
+        For another shape or length, and for labels that are not integers or out of range.
     """
     if hasattr(y, "toarray"):
         raise ValueError(f"{name} is a sparse matrix: pass {name}.toarray().ravel()")
@@ -200,7 +201,7 @@ def check_labels(y: Any, n_samples: int, n_classes: int, name: str = "y") -> NDA
         raise ValueError(f"X has {n_samples} samples, but {name} has {array.shape[0]} labels")
     if array.dtype.kind not in "fiub":
         try:
-            if array.dtype.kind != "O":  # digits in a string are a class name, not a number
+            if array.dtype.kind != "O":  # a string of digits is the name of a class, not a number
                 raise ValueError
             array = array.astype(np.float64)
         except (OverflowError, TypeError, ValueError):
@@ -259,9 +260,9 @@ def check_targets(
     bounds: tuple[float | None, float | None] = (None, None),
     name: str = "y",
 ) -> NDArray[Any]:
-    """y as a C-contiguous array (n_samples, n_outputs) of `dtype`, all finite and within `bounds`.
+    """Return targets as a C-contiguous array (n_samples, n_outputs) of finite numbers within `bounds`.
 
-    One dimension will do for one output.
+    Targets of one output may have one dimension.
 
     Raises
     ------
@@ -299,12 +300,12 @@ def check_targets(
 
 
 def check_weights(sample_weight: Any, n_samples: int) -> NDArray[np.float64]:
-    """`sample_weight` as an array (n_samples,), ones for None.
+    """Return the weights of samples as an array (n_samples,), ones for None.
 
     Raises
     ------
     ValueError
-        For another shape, values below 0, NaN, infinity, nothing but zeros.
+        For another shape, values below 0, NaN, infinity, and if all weights are 0.
     """
     if sample_weight is None:
         return np.ones(n_samples)
@@ -339,18 +340,18 @@ def check_weights(sample_weight: Any, n_samples: int) -> NDArray[np.float64]:
 
 
 def as_floats(values: Any) -> NDArray[Any]:
-    """`values` as an array of floats: integers and booleans become float64, floats stay as they are."""
+    """Return values as an array of floats: integers and booleans become float64, floats keep their dtype."""
     array = np.asarray(values)
     return array if array.dtype.kind == "f" else array.astype(np.float64)
 
 
 def sorted_classes(classes: Any, name: str = "classes") -> NDArray[Any]:
-    """Return the classes that a user names, each once and in order.
+    """Return classes as users name them, each once and in sorted order.
 
     Raises
     ------
     ValueError
-        For none, for NaN, for classes that cannot be sorted, as 0 and None, for a ragged list.
+        For an empty or ragged list, NaN, and classes that cannot be sorted, as 0 and None.
     """
     try:
         labels = np.unique(np.asarray(classes))
@@ -368,7 +369,7 @@ def sorted_classes(classes: Any, name: str = "classes") -> NDArray[Any]:
 
 
 def check_memory(needed: int, what: str, remedy: str) -> None:
-    """Raise MemoryError where `what` takes more bytes than are free."""
+    """Raise MemoryError if more bytes are needed than are free; `what` and `remedy` go into the message."""
     import psutil
 
     available = psutil.virtual_memory().available
@@ -378,9 +379,9 @@ def check_memory(needed: int, what: str, remedy: str) -> None:
 
 
 def shown(value: Any) -> str:
-    """Return the repr of what a user gave, short enough for a message.
+    """Return the repr of a value, short enough for a message.
 
-    Python refuses to write integers of more than 4300 digits, and classes may have a repr that fails.
+    A repr may fail: Python refuses integers of more than 4300 digits, and a class may have a broken one.
     """
     try:
         text = repr(value)
@@ -390,18 +391,18 @@ def shown(value: Any) -> str:
 
 
 def store_checked(instance: Any, /, **values: Any) -> None:
-    """Store what checking made of the arguments of a frozen dataclass, which only its construction may do."""
+    """Store checked arguments in a frozen dataclass; to be called during its construction alone."""
     for name, value in values.items():
         object.__setattr__(instance, name, value)
 
 
 def real_array(values: Any, name: str) -> NDArray[np.float64]:
-    """Return real numbers as an array of float64, of whatever shape.
+    """Return real numbers as an array of float64, of any shape.
 
     Raises
     ------
     ValueError
-        For what is no real number, and integers beyond all floats.
+        For values that are not real numbers, and integers beyond all floats.
     """
     array = _as_array(values, name, "fill them, as numpy.ma.filled does")
     array = _as_reals(array, name, f"pass {name}.real", "pass numbers")
@@ -410,7 +411,7 @@ def real_array(values: Any, name: str) -> NDArray[np.float64]:
 
 
 def check_rate(value: Any, name: str) -> float:
-    """A finite number not below 0."""
+    """Return a finite number not below 0."""
     return check_number(value, name, 0.0)
 
 
@@ -428,9 +429,9 @@ def check_number(
     exclusive: bool = False,
     exclusive_end: bool = False,
 ) -> float:
-    """A finite number from `least` to `most`, without both ends, or the last, where they are exclusive.
+    """Return a finite number from `least` to `most`; `exclusive` excludes both, `exclusive_end` the last.
 
-    A number below the normal range of float64 counts as 0, which is what training takes it for.
+    A number below the normal range of float64 becomes 0, as in training.
     """
     is_subnormal = False
     if isinstance(value, numbers.Real) and type(value) not in (bool, np.bool_):
@@ -454,12 +455,12 @@ def check_number(
 
 
 def resolve(value: Any, name: str, base: type[T], registry: Mapping[str, type[T]], also: str = "") -> T:
-    """The object that a user gave as itself or by its name; `also` is what else the caller takes.
+    """Return an object given as itself or by its name; `also` says in errors what else is accepted.
 
     Raises
     ------
     ValueError
-        For a name that is not in the registry, for a class in place of an object, for anything else.
+        For a name that is not in the registry, a class in place of an object, and anything else.
     """
     if isinstance(value, base) and type(value) is not base:
         return value
@@ -477,7 +478,7 @@ def resolve(value: Any, name: str, base: type[T], registry: Mapping[str, type[T]
 
 
 def check_count(value: Any, name: str, least: int = 0) -> int:
-    """An integer not below `least`, and one that the kernels can count to."""
+    """Return an integer not below `least` that fits into the kernels' int64."""
     is_integer = isinstance(value, numbers.Integral) and type(value) is not bool
     if is_integer and least <= int(value) < 2**63:
         return int(value)
@@ -485,14 +486,14 @@ def check_count(value: Any, name: str, least: int = 0) -> int:
 
 
 def check_flag(value: Any, name: str) -> bool:
-    """True or False."""
+    """Return a boolean; raise ValueError for anything else."""
     if isinstance(value, bool | np.bool_):
         return bool(value)
     raise ValueError(f"{name} must be True or False, got {shown(value)}")
 
 
 def check_choice(value: Any, name: str, choices: Iterable[str]) -> str:
-    """One of the names in `choices`."""
+    """Return a name in `choices`; raise ValueError for anything else."""
     if isinstance(value, str) and value in choices:
         return value
     raise ValueError(f"{name} must be one of {sorted(choices)}, got {shown(value)}")

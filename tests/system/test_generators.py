@@ -19,8 +19,8 @@ from fastnn.system.generators import (
 @pytest.fixture(params=[True, False], ids=["in place", "as NumPy tells"])
 def either_way(request, monkeypatch):
     """What is done where NumPy keeps a generator's words as it always has, and elsewhere."""
-    assert generators._are_open()
-    monkeypatch.setattr(generators, "_are_open", lambda: request.param)
+    assert generators._are_readable()
+    monkeypatch.setattr(generators, "_are_readable", lambda: request.param)
 
 
 def told(random):
