@@ -147,7 +147,7 @@ def test_the_next_process_compiles_nothing(folder, monkeypatch, capsys):
     assert re.fullmatch(pattern, told)
     program = """
         import numpy as np
-        from fastnn_kernels import jit
+        from fastnn_kernels.compiler import jit
         from fastnn_kernels.layer import forward_table
 
         heard = []

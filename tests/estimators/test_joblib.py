@@ -406,7 +406,7 @@ def test_a_dask_cluster_of_two_processes():
 FORK = """
     import threading
 
-    from fastnn import threads
+    from fastnn.system import threads
 
     # Python itself warns of forks where there are threads; that they are survived is what is tested.
     warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)

@@ -246,7 +246,7 @@ FORKS = """
 
     import numpy as np
     import fastnn
-    from fastnn import threads
+    from fastnn.system import threads
 
     # Python itself warns of forks where there are threads; that they are survived is what is tested.
     warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)

@@ -39,7 +39,7 @@ with written_whole(Path(sys.argv[1]) / "a.txt"):
 
 ENDS = """
 import os
-from fastnn import files
+from fastnn.system import files
 
 print(files._prefix(os.getpid()))
 """

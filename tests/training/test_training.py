@@ -835,7 +835,7 @@ def test_an_interrupt_while_threads_are_started_leaves_none_waiting():
         import threading
         import numpy as np
         import fastnn
-        from fastnn import threads
+        from fastnn.system import threads
 
         class Interrupted(threads.ThreadPoolExecutor):
             def submit(self, *task):
