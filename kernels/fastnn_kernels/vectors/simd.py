@@ -55,17 +55,17 @@ __all__ = [
 ]
 
 
-def _has_avx512() -> bool:
-    """Whether numba compiles for it: for this processor, if the environment names no other's features."""
+def _has(feature: str) -> bool:
+    """Return whether numba compiles for a feature: the host's, unless NUMBA_CPU_FEATURES names others."""
     features = cpu_features()
     if features is not None:
-        return "+avx512f" in features.split(",")
-    return bool(llvmlite.binding.get_host_cpu_features().get("avx512f"))
+        return f"+{feature}" in features.split(",")
+    return bool(llvmlite.binding.get_host_cpu_features().get(feature))
 
 
 # Full-width vectors where the processor has them. Arrays are laid out for 64 bytes everywhere, so
 # that nothing above this file depends on it.
-HAS_AVX512 = _has_avx512()
+HAS_AVX512 = _has("avx512f")
 LINE_BYTES = 64
 VECTOR_BYTES = LINE_BYTES if HAS_AVX512 else 32
 
@@ -463,6 +463,8 @@ def is_zero(typing_context, vector):
 # Of the control register of x86: results that are subnormal become 0, and so do arguments.
 FLUSH_TO_ZERO = 0x8040
 IS_X86 = llvmlite.binding.get_process_triple().startswith(("x86_64", "i686", "i386"))
+# Whether `Value.fma` rounds once. Only old processors of x86 lack the instruction.
+HAS_FMA = _has("fma") or not IS_X86
 
 
 @intrinsic

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from numba import types
 
-from .simd import HAS_AVX512, Value, emitter
+from .simd import HAS_AVX512, HAS_FMA, Value, emitter
 
 __all__ = [
     "divide",
@@ -136,10 +136,11 @@ def _divide(numerator: Value, denominator: Value, rest: Value | None = None) -> 
     float64's division takes two cycles a value, as long as a third of a whole tanh. The reciprocal of
     14 bits and a step of third order (42 bits), without AVX-512 that in float32 and one of Newton's (48
     bits), and a correction of the quotient by its remainder are as accurate and take half of that. The
-    remainder sees `rest`, which is smaller than the denominator, before it is rounded into it.
+    remainder sees `rest`, which is smaller than the denominator, before it is rounded into it. Where products
+    are rounded before they are added, the correction would be wrong in the last bit: the division is exact.
     """
     divisor = denominator + rest if rest else denominator
-    if divisor.dtype == types.float32:
+    if divisor.dtype == types.float32 or not (HAS_FMA or rest):
         return numerator / divisor
     if HAS_AVX512:
         y = divisor.estimate("rcp14")
