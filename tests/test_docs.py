@@ -14,6 +14,10 @@ import matplotlib.pyplot as plt
 import pytest
 
 import fastnn
+from fastnn.losses import LOSSES, REGRESSION_LOSSES
+from fastnn.optimizers import OPTIMIZERS
+from fastnn.reference.layer import ACTIVATIONS
+from fastnn.schedules import SCHEDULES
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -40,6 +44,41 @@ def line_of(block):
 def test_examples_in_docstrings(name):
     module = importlib.import_module(name)
     assert doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE).failed == 0
+
+
+def row_of_the_readme(beginning):
+    """The second cell of the row of a table that begins so."""
+    return re.search(rf"^\| {beginning}[^|]*\|([^|]*)\|", README, re.MULTILINE)[1]
+
+
+def described(thing, argument):
+    """What a docstring says about an argument."""
+    return re.search(rf"^{argument} : .*\n((?: .*\n|\n)+)", inspect.getdoc(thing), re.MULTILINE)[0]
+
+
+# Lists that are written by hand, and what there is.
+LISTS = {
+    "README.md, activations": (row_of_the_readme("activations"), ACTIVATIONS),
+    "README.md, losses": (row_of_the_readme("losses"), LOSSES),
+    "README.md, optimizers": (row_of_the_readme("optimizers"), OPTIMIZERS),
+    "README.md, schedules": (row_of_the_readme("schedules"), SCHEDULES),
+    "README.md, more losses of the regressor": (row_of_the_readme("more losses"), REGRESSION_LOSSES),
+    "Model, activation": (described(fastnn.Model, "activation"), ACTIVATIONS),
+    "Model, loss": (described(fastnn.Model, "loss"), LOSSES),
+    "Model.train, optimizer": (described(fastnn.Model.train, "optimizer"), OPTIMIZERS),
+    "Model.train, schedule": (described(fastnn.Model.train, "schedule"), SCHEDULES),
+    "MLPClassifier, activation": (described(fastnn.MLPClassifier, "activation"), {*ACTIVATIONS, "logistic"}),
+    "MLPClassifier, solver": (described(fastnn.MLPClassifier, "solver"), OPTIMIZERS),
+    "MLPRegressor, loss": (described(fastnn.MLPRegressor, "loss"), REGRESSION_LOSSES),
+}
+
+
+@pytest.mark.parametrize("place", LISTS)
+def test_lists_name_all_there_is(place):
+    text, names = LISTS[place]
+    named = set(re.findall(r"`(\w+)`" if place.startswith("README") else r'"(\w+)"', text))
+    assert not set(names) - named, f"add these to {place}"
+    assert not named - set(names), f"remove these from {place}"
 
 
 def is_error(thing):

@@ -47,7 +47,15 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..engine.backends import Job, get_backend
 from ..engine.predictor import Predictor, check_method, positive
-from ..losses import LOSSES, Loss, Quantile, SigmoidBinaryCrossEntropy, SoftmaxCrossEntropy, SquaredError
+from ..losses import (
+    LOSSES,
+    REGRESSION_LOSSES,
+    Loss,
+    Quantile,
+    SigmoidBinaryCrossEntropy,
+    SoftmaxCrossEntropy,
+    SquaredError,
+)
 from ..model import LiveViews, Model
 from ..network.description import Network
 from ..optimizers import LBFGS, OPTIMIZERS, SGD, Adam, AdamW, Momentum, Nesterov, Optimizer, resolve_optimizer
@@ -121,7 +129,7 @@ _PARAMETERS = """
         Units of every hidden layer.
     activation : str or list of str, default "relu"
         Of the hidden layers, one for all or one for each: "identity", "logistic" (also "sigmoid"), "tanh",
-        "relu", "leaky_relu", "elu", "selu", "gelu", "silu", "softplus".
+        "relu", "leaky_relu", "elu", "selu", "gelu", "silu", "mish", "softplus".
     solver : str or Optimizer, default "adam"
         "adam", "sgd" (with `momentum` and `nesterovs_momentum`) and "lbfgs" are scikit-learn's; "momentum",
         "nesterov", "adagrad", "rmsprop", "adamw" and objects, as ``fastnn.RMSprop(alpha=0.9)``, are
@@ -1199,10 +1207,6 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
         return tags
 
 
-# What the regressor calls its losses; all of them are the engine's own names.
-_REGRESSION_LOSSES = ("squared_error", "absolute_error", "huber", "quantile", "poisson")
-
-
 class MLPRegressor(NumberTargets, RegressorMixin, BaseMLP):
     __doc__ = (
         """A multilayer network for numbers: scikit-learn's MLPRegressor, and more.
@@ -1239,7 +1243,7 @@ class MLPRegressor(NumberTargets, RegressorMixin, BaseMLP):
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **_CONSTRAINTS,
-        "loss": [StrOptions(set(_REGRESSION_LOSSES)), Loss],
+        "loss": [StrOptions(set(REGRESSION_LOSSES)), Loss],
         "quantile": [Interval(numbers.Real, 0, 1, closed="neither")],
     }
 

@@ -40,6 +40,14 @@ def note_plateau(objective, tol, plateau):
     plateau[0] = np.fmin(plateau[0], objective)
 
 
+def representable(value, dtype):
+    """Return a number >= 0 within the range of `dtype`; subnormal numbers become 0."""
+    if not isinstance(value, float):
+        return value
+    limits = np.finfo(dtype)
+    return 0.0 if value < limits.tiny else min(value, float(limits.max))
+
+
 def train_step(network, state, job, records):
     """One step of `job`, changing `state`; fills `records` where the pass is one that is kept.
 
@@ -67,8 +75,14 @@ def train_step(network, state, job, records):
     penalty = job.reg_lambda * (scale if job.of_objective else 1.0)
     l2 = (job.optimizer.l2 + penalty * is_weight).astype(network.dtype)
     l1 = (job.l1 * is_weight).astype(network.dtype)
-    (c,) = job.coefficients(step, 1, network.dtype)
-    finite = update(job.optimizer.rule, gradient, parameters, state.optimizer, c, l2, l1)
+    coefficients = {
+        "rate": representable(float(job.rates(np.array([step]))[0]), network.dtype),
+        "step": job.steps_before + step,
+        **{
+            name: representable(value, network.dtype) for name, value in job.optimizer.hyperparameters.items()
+        },
+    }
+    finite = update(job.optimizer.name, gradient, parameters, state.optimizer, coefficients, l2, l1)
     if job.max_norm > 0:
         for W in network.weights(parameters):
             limit_norms(W, job.max_norm)

@@ -38,16 +38,13 @@ KERNELS_ONLY = {
 # Reference: the units, the constants of a formula, a pass that keeps nothing, a single step.
 REFERENCE_ONLY = {
     "gate": {"AddGate", "MultiplyGate"},
-    "layer": {
-        "Elu", "Gelu", "Identity", "Knot", "LeakyRelu", "Relu", "Selu", "Sigmoid", "Silu", "Softplus", "Tanh",
-    },
     "network": {"scores"},
     "norm": {"EPS", "MOMENTUM"},
     "output": {"Softmax"},
     "train": {"train_step"},
-}  # fmt: skip
+}
 # Operations on arrays: the kernel takes what the reference takes, then sizes and outputs.
-ELEMENTARY = ("gate", "layer", "output", "loss", "norm", "random", "update")
+ELEMENTARY = ("gate", "layer", "curvature", "output", "loss", "norm", "random", "update")
 # Loops over a network, which each side describes in its own way.
 LOOPS = ("network", "train", "predict", "bound", "committee", "grid", "quadtree")
 FILES = ELEMENTARY + LOOPS
@@ -70,7 +67,14 @@ MADE = {
     "votes": True,
     "response": "margin",
 }
-NAMES = {"layer": "tanh", "output": "sigmoid", "outputs": "sigmoid", "loss": "huber", "update": "adam"}
+NAMES = {
+    "layer": "tanh",
+    "curvature": "tanh",
+    "output": "sigmoid",
+    "outputs": "sigmoid",
+    "loss": "huber",
+    "update": "adam",
+}
 
 
 def sides(file):
@@ -86,8 +90,9 @@ def arguments(file, name, operation):
     own = list(inspect.signature(operation).parameters)
     if hasattr(operation, "cache_info"):
         made = {**MADE, "name": NAMES.get(file) or NAMES.get(name)}
-        _, of_kernel = arguments(file, name, operation(*(made[argument] for argument in own)))
-        return own, of_kernel
+        kernel = operation(*(made[argument] for argument in own))
+        if callable(kernel):
+            return own, arguments(file, name, kernel)[1]
     return [], own
 
 
