@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from .reference.gate import MultiplyGate as MultiplyGate
     from .reference.layer import Sigmoid as Sigmoid
     from .reference.layer import Tanh as Tanh
-    from .reference.output import Softmax as Softmax
     from .schedules import *  # noqa: F403
     from .training.gradcheck import GradientReport as GradientReport
     from .training.loop import DivergenceError as DivergenceError
     from .training.loop import EarlyStopping as EarlyStopping
     from .training.loop import History as History
+    from .units import Softmax as Softmax
 
 # Names are resolved on first use (PEP 562): numba, scikit-learn and matplotlib are loaded when they are used.
 _HOMES = {
@@ -49,7 +49,7 @@ _HOMES = {
     "Model": "model",
     "MultiplyGate": "reference.gate",
     "Sigmoid": "reference.layer",
-    "Softmax": "reference.output",
+    "Softmax": "units",
     "Tanh": "reference.layer",
     "animate_training": "plotting.animation",
     "boundary_array": "boundary.dask",

@@ -11,14 +11,18 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..system.validation import as_floats
-
 __all__ = [
     "ACTIVATIONS",
     "activation",
     "activation_backward",
     "activation_forward",
 ]
+
+
+def as_floats(values):
+    """Return the values as an array of floats: integers become float64, floats stay as they are."""
+    array = np.asarray(values)
+    return array if array.dtype.kind == "f" else array.astype(np.float64)
 
 
 class Layer:

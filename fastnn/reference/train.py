@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .loss import loss_backward, loss_value
-from .network import Batch, backward_pass, forward_pass
+from .network import Affine, Batch, Normalisation, backward_pass, chain_of, forward_pass
 from .random import draw, shuffle
 from .update import add_to_average, limit_norms, update
 
@@ -16,22 +16,30 @@ STEPS = 1
 
 
 def loss_and_gradient(network, parameters, statistics, X, y, weights, key):
-    """The weighted loss of a batch and its gradient, flat as the parameters are."""
+    """Return the weighted loss of a batch and its gradient, flat as the parameters are."""
     W, b = network.weights(parameters), network.biases(parameters)
     batch = Batch(
         weights, network.scales(parameters), network.shifts(parameters), network.running(statistics),
         network.dropout or (0.0,) * len(W), key,
     )  # fmt: skip
-    traces = forward_pass(network.activations, W, b, X, batch)
-    loss = network.loss.name, traces[-1].A, y, weights, network.loss.parameter
-    derivatives = backward_pass(network.activations, W, traces, loss_backward(*loss), batch)
+    chain = chain_of(network.activations, W, b, batch)
+    loss = network.loss.name, forward_pass(chain, X), y, weights, network.loss.parameter
+    backward_pass(chain, loss_backward(*loss))
     gradient = np.zeros_like(parameters)
-    views = (getattr(network, part)(gradient) for part in ("weights", "biases", "scales", "shifts"))
-    for targets, sources in zip(views, derivatives, strict=True):
-        for target, source in zip(targets, sources, strict=True):
-            if target is not None:
-                target[...] = source
+    gather_gradient(network, chain, gradient)
     return loss_value(*loss), gradient
+
+
+def gather_gradient(network, chain, gradient):
+    """Copy the derivatives that the units of a chain keep into the flat gradient."""
+    affines = [unit for unit in chain if isinstance(unit, Affine)]
+    for unit, dW, db in zip(affines, network.weights(gradient), network.biases(gradient), strict=True):
+        dW[...], db[...] = unit.dW, unit.db
+    normalisations = iter([unit for unit in chain if isinstance(unit, Normalisation)])
+    for dscale, dshift in zip(network.scales(gradient), network.shifts(gradient), strict=True):
+        if dscale is not None:
+            normalisation = next(normalisations)
+            dscale[...], dshift[...] = normalisation.dscale, normalisation.dshift
 
 
 def note_plateau(objective, tol, plateau):
