@@ -103,11 +103,20 @@ def test_public_names_have_an_example(thing):
     assert ">>> " in inspect.getdoc(thing)
 
 
+def docstrings(thing):
+    """The docstring of a function or a class; of a method that overrides another, of both."""
+    method = thing.__qualname__.split(".")
+    if len(method) == 1:
+        return inspect.getdoc(thing)
+    kind, name = getattr(inspect.getmodule(thing), method[0]), method[1]
+    return "\n".join(inspect.getdoc(vars(base)[name]) or "" for base in kind.__mro__ if name in vars(base))
+
+
 @pytest.mark.parametrize("thing", [*PUBLIC, *METHODS])
 def test_every_argument_is_described(thing):
     for argument in inspect.signature(thing).parameters:
         if argument != "self":
-            assert re.search(rf"^(\w+, )*(\*\*)?{argument}\b", inspect.getdoc(thing), re.MULTILINE), argument
+            assert re.search(rf"^(\w+, )*(\*\*)?{argument}\b", docstrings(thing), re.MULTILINE), argument
 
 
 @pytest.mark.parametrize("code", blocks("python"), ids=lambda code: f"line {line_of(code)}")

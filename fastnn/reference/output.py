@@ -71,5 +71,5 @@ def check_labels(S, y):
     n, k = S.shape
     if len(y) != n:
         raise ValueError(f"X has {n} samples, but y has {len(y)} labels")
-    if n and not (0 <= np.min(y) and np.max(y) < k):
+    if n and not (np.min(y) >= 0 and np.max(y) < k):
         raise ValueError(f"y must hold labels 0 .. {k - 1}, got {np.min(y)} to {np.max(y)}")
