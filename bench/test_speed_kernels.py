@@ -115,11 +115,12 @@ def optimizer(name):
         parameters = tile(1, 16 * n_in * n_out, dtype)[0]
         gradient, state = tile(1, parameters.size, dtype), np.abs(tile(n_states, parameters.size, dtype))
         (c,) = chosen.coefficients(np.array([1e-9]), np.array([9])).astype(dtype)
+        numbers = {"rate": 1e-9, "step": 9, **chosen.hyperparameters}
         scalars = [np.dtype(dtype).type(value) for value in (1e-9, 0.0, 1.0)]
         kernel = compiled_update.update(name)
         return (
             lambda: kernel(gradient, parameters, state, c, *scalars, 0, parameters.size, 0),
-            lambda: update.update(name, gradient[0], parameters, state, c, scalars[0], scalars[1]),
+            lambda: update.update(name, gradient[0], parameters, state, numbers, scalars[0], scalars[1]),
         )
 
     return case

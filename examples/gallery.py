@@ -27,12 +27,10 @@ from PIL import Image
 from sklearn.datasets import make_circles, make_moons
 
 import fastnn
+from fastnn.reference.layer import ACTIVATIONS
 
 Array = NDArray[Any]
 
-ACTIVATIONS = (
-    "identity", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "selu", "gelu", "silu", "softplus",
-)  # fmt: skip
 # How many times smaller the second window of "zoom" is, along each side.
 ZOOM = 1000
 
@@ -72,12 +70,15 @@ def hidden_sizes(path: Path, quick: bool) -> None:
 
 
 def activations(path: Path, quick: bool) -> None:
-    """The same network with each of the ten activations."""
+    """The same network with each of the activations."""
     X, y = make_circles(200, noise=0.10, factor=0.5, random_state=0)
     figure, axes = panels(
-        2, 5, "Ten activations, one network: [2, 8, 2] on two circles, 2,000 passes of Adam"
-    )
-    for ax, activation in zip(axes, ACTIVATIONS, strict=True):
+        -(-len(ACTIVATIONS) // 6), 6,
+        f"{len(ACTIVATIONS)} activations, one network: [2, 8, 2] on two circles, 2,000 passes of Adam",
+    )  # fmt: skip
+    for ax in axes[len(ACTIVATIONS) :]:
+        ax.set_axis_off()
+    for ax, activation in zip(axes, ACTIVATIONS, strict=False):
         model = fastnn.Model(
             [2, 8, 2], activation=activation, output_activation="identity", init="glorot_uniform",
             random_state=1,

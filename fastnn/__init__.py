@@ -17,23 +17,9 @@ if TYPE_CHECKING:
     from .estimators.ensemble import MLPEnsembleRegressor as MLPEnsembleRegressor
     from .estimators.many import fit_many as fit_many
     from .estimators.regressor import MLPRegressor as MLPRegressor
-    from .losses import AbsoluteError as AbsoluteError
-    from .losses import Huber as Huber
-    from .losses import MulticlassHinge as MulticlassHinge
-    from .losses import Poisson as Poisson
-    from .losses import Quantile as Quantile
-    from .losses import SigmoidBinaryCrossEntropy as SigmoidBinaryCrossEntropy
-    from .losses import SoftmaxCrossEntropy as SoftmaxCrossEntropy
-    from .losses import SquaredError as SquaredError
+    from .losses import *  # noqa: F403
     from .model import Model as Model
-    from .optimizers import LBFGS as LBFGS
-    from .optimizers import SGD as SGD
-    from .optimizers import Adagrad as Adagrad
-    from .optimizers import Adam as Adam
-    from .optimizers import AdamW as AdamW
-    from .optimizers import Momentum as Momentum
-    from .optimizers import Nesterov as Nesterov
-    from .optimizers import RMSprop as RMSprop
+    from .optimizers import *  # noqa: F403
     from .plotting.animation import animate_training as animate_training
     from .plotting.boundary import plot_decision_boundary as plot_decision_boundary
     from .plotting.history import plot_history as plot_history
@@ -41,59 +27,30 @@ if TYPE_CHECKING:
     from .reference.gate import MultiplyGate as MultiplyGate
     from .reference.layer import Sigmoid as Sigmoid
     from .reference.layer import Tanh as Tanh
-    from .reference.output import Softmax as Softmax
-    from .schedules import Constant as Constant
-    from .schedules import CosineDecay as CosineDecay
-    from .schedules import ExponentialDecay as ExponentialDecay
-    from .schedules import InverseTimeDecay as InverseTimeDecay
-    from .schedules import OneCycle as OneCycle
-    from .schedules import StepDecay as StepDecay
-    from .schedules import WarmUp as WarmUp
+    from .schedules import *  # noqa: F403
     from .training.callbacks import EarlyStopping as EarlyStopping
     from .training.divergence import DivergenceError as DivergenceError
     from .training.gradcheck import GradientReport as GradientReport
     from .training.history import History as History
+    from .units import Softmax as Softmax
 
-# Resolved on first use (PEP 562): numba, scikit-learn and matplotlib are loaded when they are used.
+# Names are resolved on first use (PEP 562): numba, scikit-learn and matplotlib are loaded when they are used.
 _HOMES = {
-    "AbsoluteError": "losses",
-    "Adagrad": "optimizers",
-    "Adam": "optimizers",
-    "AdamW": "optimizers",
     "AddGate": "reference.gate",
     "BoundaryImage": "boundary.image",
-    "Constant": "schedules",
-    "CosineDecay": "schedules",
     "DivergenceError": "training.divergence",
     "EarlyStopping": "training.callbacks",
-    "ExponentialDecay": "schedules",
     "GradientReport": "training.gradcheck",
     "History": "training.history",
-    "Huber": "losses",
-    "InverseTimeDecay": "schedules",
-    "LBFGS": "optimizers",
     "MLPClassifier": "estimators.classifier",
     "MLPEnsembleClassifier": "estimators.ensemble",
     "MLPEnsembleRegressor": "estimators.ensemble",
     "MLPRegressor": "estimators.regressor",
     "Model": "model",
-    "Momentum": "optimizers",
-    "MulticlassHinge": "losses",
     "MultiplyGate": "reference.gate",
-    "Nesterov": "optimizers",
-    "OneCycle": "schedules",
-    "Poisson": "losses",
-    "Quantile": "losses",
-    "RMSprop": "optimizers",
-    "SGD": "optimizers",
     "Sigmoid": "reference.layer",
-    "SigmoidBinaryCrossEntropy": "losses",
-    "Softmax": "reference.output",
-    "SoftmaxCrossEntropy": "losses",
-    "SquaredError": "losses",
-    "StepDecay": "schedules",
+    "Softmax": "units",
     "Tanh": "reference.layer",
-    "WarmUp": "schedules",
     "animate_training": "plotting.animation",
     "boundary_array": "boundary.dask",
     "boundary_lines": "boundary.lines",
@@ -103,17 +60,31 @@ _HOMES = {
     "render_boundary": "boundary.render",
 }
 
-__all__ = ["__version__", *_HOMES]
+# Modules all of whose names in ``__all__`` are public.
+_CATALOGUES = ("losses", "optimizers", "schedules")
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name == "__all__":
+        return ["__version__", *_homes()]
+    # Tools that inspect modules ask for private names, of which there are none: import nothing for them.
+    home = _HOMES.get(name) or (None if name.startswith("_") else _homes().get(name))
+    if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+    value = getattr(importlib.import_module(f".{home}", __name__), name)
     globals()[name] = value
     return value
 
 
+def _homes() -> dict[str, str]:
+    """Return the module of every public name, sorted by name."""
+    names = {
+        name: home for home in _CATALOGUES for name in importlib.import_module(f".{home}", __name__).__all__
+    }
+    return dict(sorted({**_HOMES, **names}.items()))
+
+
 def __dir__() -> list[str]:
     # Submodules and what this file imports are attributes too, but nothing that users look for.
-    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})
+    named = (name for name in globals() if name.startswith("__"))
+    return sorted({"__all__", *_homes(), *named})

@@ -7,7 +7,7 @@ what a user names. A loss is given to `Model` as an object or by its lower-case 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,17 +15,14 @@ from numpy.typing import NDArray
 from .system.validation import check_labels, check_number, check_targets, resolve, store_checked
 
 __all__ = [
-    "LOSSES",
     "AbsoluteError",
     "Huber",
-    "Loss",
     "MulticlassHinge",
     "Poisson",
     "Quantile",
     "SigmoidBinaryCrossEntropy",
     "SoftmaxCrossEntropy",
     "SquaredError",
-    "resolve_loss",
 ]
 
 
@@ -72,6 +69,18 @@ class Loss:
         return check_targets(y, n_samples, n_outputs, dtype, self.bounds, name)
 
 
+# All losses by name.
+LOSSES: dict[str, type[Loss]] = {}
+_LossClass = TypeVar("_LossClass", bound=type[Loss])
+
+
+def register(loss: _LossClass) -> _LossClass:
+    """Enter a class in `LOSSES`: a decorator."""
+    LOSSES[loss.name] = loss
+    return loss
+
+
+@register
 @dataclass(frozen=True)
 class SoftmaxCrossEntropy(Loss):
     """Softmax over the scores and the cross entropy of its probabilities, for labels.
@@ -111,6 +120,7 @@ class SoftmaxCrossEntropy(Loss):
         return self.label_smoothing
 
 
+@register
 @dataclass(frozen=True)
 class MulticlassHinge(Loss):
     """Hinge loss of several classes, for labels.
@@ -149,6 +159,7 @@ class MulticlassHinge(Loss):
         return self.margin
 
 
+@register
 @dataclass(frozen=True)
 class SigmoidBinaryCrossEntropy(Loss):
     """A sigmoid for every score and the cross entropy of its probability: any number of yes-or-no answers.
@@ -168,6 +179,7 @@ class SigmoidBinaryCrossEntropy(Loss):
     bounds: ClassVar[tuple[float | None, float | None]] = (0.0, 1.0)
 
 
+@register
 @dataclass(frozen=True)
 class SquaredError(Loss):
     """Half the squared error, ``(s - y)^2 / 2``, summed over the outputs.
@@ -184,6 +196,7 @@ class SquaredError(Loss):
     name: ClassVar[str] = "squared_error"
 
 
+@register
 @dataclass(frozen=True)
 class AbsoluteError(Loss):
     """The absolute error ``|s - y|``, summed over the outputs; it leads to the median.
@@ -198,6 +211,7 @@ class AbsoluteError(Loss):
     name: ClassVar[str] = "absolute_error"
 
 
+@register
 @dataclass(frozen=True)
 class Huber(Loss):
     """Half the squared error up to `delta`, linear from there, summed over the outputs.
@@ -234,6 +248,7 @@ class Huber(Loss):
         return self.delta
 
 
+@register
 @dataclass(frozen=True)
 class Quantile(Loss):
     """The pinball loss, which leads to a quantile of the targets.
@@ -270,6 +285,7 @@ class Quantile(Loss):
         return self.quantile
 
 
+@register
 @dataclass(frozen=True)
 class Poisson(Loss):
     """The negative log-likelihood of counts whose rate is the exponential of the score.
@@ -289,23 +305,14 @@ class Poisson(Loss):
     bounds: ClassVar[tuple[float | None, float | None]] = (0.0, None)
 
 
-LOSSES: dict[str, type[Loss]] = {
-    loss.name: loss
-    for loss in (
-        SoftmaxCrossEntropy,
-        MulticlassHinge,
-        SigmoidBinaryCrossEntropy,
-        SquaredError,
-        AbsoluteError,
-        Huber,
-        Quantile,
-        Poisson,
-    )
-}
+# Losses for any numbers, as a regression has them.
+REGRESSION_LOSSES = tuple(
+    name for name, loss in LOSSES.items() if not loss.of_labels and loss.bounds[1] is None
+)
 
 
 def resolve_loss(loss: Any) -> Loss:
-    """The loss that a user gave as an object or by its name.
+    """Return the loss that a user gave as an object or by its name.
 
     Raises
     ------

@@ -50,7 +50,7 @@ class Model(PredictingNetwork):
         Number of inputs, of the units of every hidden layer, and of outputs, as ``[2, 3, 2]``.
     activation : str or list of str, default "tanh"
         Of the hidden layers, one for all or one for each: "identity", "sigmoid", "tanh", "relu",
-        "leaky_relu", "elu", "selu", "gelu" (the approximation by tanh), "silu" or "softplus".
+        "leaky_relu", "elu", "selu", "gelu" (the approximation by tanh), "silu", "mish" or "softplus".
     output_activation : str, default "tanh"
         Of the output layer. The tutorial's network has "tanh" there. "identity" makes the textbook's
         network, which has no activation before softmax, and is the choice for regression.

@@ -14,7 +14,7 @@ too, where `reg_lambda` of `Model.train` concerns the weights alone.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,16 +23,13 @@ from .system.validation import check_count, check_flag, check_number, resolve, s
 
 __all__ = [
     "LBFGS",
-    "OPTIMIZERS",
     "SGD",
     "Adagrad",
     "Adam",
     "AdamW",
     "Momentum",
     "Nesterov",
-    "Optimizer",
     "RMSprop",
-    "resolve_optimizer",
 ]
 
 Array = NDArray[np.float64]
@@ -59,8 +56,13 @@ class Optimizer:
         """The values that are kept for a parameter, as they are before the first step."""
         return ()
 
+    @property
+    def hyperparameters(self) -> dict[str, Any]:
+        """The parameters of the class by name, as the rule in ``fastnn/reference/update.py`` takes them."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
     def coefficients(self, rates: Array, steps: NDArray[np.int64]) -> Array:
-        """Numbers of the rule that are the same for all parameters of a step.
+        """Return what the rule in ``fastnn_kernels/update.py`` takes: numbers for all parameters of a step.
 
         Parameters
         ----------
@@ -72,7 +74,7 @@ class Optimizer:
         Returns
         -------
         array (n, C)
-            The learning rate first.
+            The coefficients in the order in which the rule names them, the learning rate first.
         """
         return rates[:, None]
 
@@ -108,6 +110,18 @@ def _columns(rates: Array, *columns: Any) -> Array:
     return table
 
 
+# All optimizers by name.
+OPTIMIZERS: dict[str, type[Optimizer]] = {}
+_OptimizerClass = TypeVar("_OptimizerClass", bound=type[Optimizer])
+
+
+def register(optimizer: _OptimizerClass) -> _OptimizerClass:
+    """Enter a class in `OPTIMIZERS`: a decorator."""
+    OPTIMIZERS[optimizer.name] = optimizer
+    return optimizer
+
+
+@register
 @dataclass(frozen=True)
 class SGD(Optimizer):
     """Gradient descent: ``p -= rate g``.
@@ -137,6 +151,7 @@ class SGD(Optimizer):
         self._check()
 
 
+@register
 @dataclass(frozen=True)
 class Momentum(Optimizer):
     """Gradient descent with momentum: ``v = momentum v + (1 - dampening) g``, ``p -= rate v``.
@@ -189,6 +204,7 @@ class Momentum(Optimizer):
         return _columns(rates, self.momentum, undamped, 0.0, rates)
 
 
+@register
 @dataclass(frozen=True)
 class Nesterov(Optimizer):
     """Nesterov's momentum: ``v = momentum v + g``, ``p -= rate (g + momentum v)``.
@@ -241,6 +257,7 @@ class Nesterov(Optimizer):
         return _columns(rates, self.momentum, 1.0, rates, rates * self.momentum)
 
 
+@register
 @dataclass(frozen=True)
 class Adagrad(Optimizer):
     """Rates that fall with the squares seen: ``s += g^2``, ``p -= rate g / (sqrt(s) + eps)``.
@@ -288,6 +305,7 @@ class Adagrad(Optimizer):
         return _columns(rates / (1.0 + steps * self.lr_decay), self.eps)
 
 
+@register
 @dataclass(frozen=True)
 class RMSprop(Optimizer):
     """Rates by the running mean of the squares: ``s = alpha s + (1 - alpha) g^2``, then momentum.
@@ -336,6 +354,7 @@ class RMSprop(Optimizer):
         return _columns(rates, self.eps, self.alpha, 1.0 - self.alpha, self.momentum)
 
 
+@register
 @dataclass(frozen=True)
 class Adam(Optimizer):
     """Momentum by the running mean of the gradients, rates by that of their squares.
@@ -392,6 +411,7 @@ class Adam(Optimizer):
         )  # fmt: skip
 
 
+@register
 @dataclass(frozen=True)
 class AdamW(Adam):
     """`Adam` with the weight decay apart from the gradient: first ``p *= 1 - rate weight_decay``.
@@ -433,6 +453,7 @@ class AdamW(Adam):
         return np.column_stack([super().coefficients(rates, steps), 1.0 - rates * self.weight_decay])
 
 
+@register
 @dataclass(frozen=True)
 class LBFGS(Optimizer):
     """Limited-memory BFGS on the whole batch, by ``scipy.optimize``; a pass is an iteration.
@@ -489,13 +510,8 @@ class LBFGS(Optimizer):
         )
 
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {
-    optimizer.name: optimizer for optimizer in (SGD, Momentum, Nesterov, Adagrad, RMSprop, Adam, AdamW, LBFGS)
-}
-
-
 def resolve_optimizer(optimizer: Any) -> Optimizer:
-    """The optimizer that a user gave as an object or by its name.
+    """Return the optimizer that a user gave as an object or by its name.
 
     Raises
     ------

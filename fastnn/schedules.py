@@ -27,18 +27,13 @@ from numpy.typing import NDArray
 from .system.validation import check_rate, resolve, shown, store_checked
 
 __all__ = [
-    "SCHEDULES",
     "Constant",
     "CosineDecay",
     "ExponentialDecay",
-    "FunctionSchedule",
     "InverseTimeDecay",
     "OneCycle",
-    "Schedule",
-    "ScheduleLike",
     "StepDecay",
     "WarmUp",
-    "resolve_schedule",
 ]
 
 # Of a period. Three tenths of a run of 10 steps are 3.0000000000000004 steps in floating point, and

@@ -5,6 +5,7 @@ the other.
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -134,10 +135,10 @@ F64, F32 = DTYPES
 # What further hidden layers may have. Without a jump in the derivative in float32, as above.
 HIDDEN = {
     F64: sorted(ACTIVATIONS),
-    F32: ["gelu", "identity", "sigmoid", "silu", "softplus", "tanh"],
+    F32: sorted(name for name, activation in ACTIVATIONS.items() if not activation.has_kink),
 }
-# Every activation, loss and optimizer that there is, and every pair of switches.
-RECIPES = (
+# Every pair of switches.
+LISTED = (
     Recipe(("tanh",), "tanh", losses.SoftmaxCrossEntropy(), optimizers.SGD(), F64),
     Recipe(("tanh",), "tanh", losses.SoftmaxCrossEntropy(0.1), optimizers.Adam(eps=0.1), F32, gathered=True),
     Recipe(
@@ -164,6 +165,24 @@ RECIPES = (
         ("selu",), "identity", losses.Quantile(0.3), optimizers.Momentum(), F64, batch_norm=True, dropped=True
     ),
 )  # fmt: skip
+
+
+def others() -> Iterator[Recipe]:
+    """Recipes with the activations, losses and optimizers that are not in `LISTED`."""
+    names = {name for recipe in LISTED for name in (*recipe.hidden, recipe.output)}
+    for name in ACTIVATIONS:
+        if name not in names:
+            yield Recipe((name,), "identity", losses.SquaredError(), optimizers.SGD(), F64)
+    for name in losses.LOSSES.keys() - {recipe.loss.name for recipe in LISTED}:
+        yield Recipe(("tanh",), "identity", losses.LOSSES[name](), optimizers.SGD(), F64)
+    unlisted = optimizers.OPTIMIZERS.keys() - {recipe.optimizer.name for recipe in LISTED} - {"lbfgs"}
+    for position, name in enumerate(sorted(unlisted)):
+        hidden = ("tanh",) * (2 + position)  # by which `recipe_of` tells recipes apart
+        yield Recipe(hidden, "tanh", losses.SoftmaxCrossEntropy(), optimizers.OPTIMIZERS[name](), F64)
+
+
+# Every activation, loss and optimizer that there is.
+RECIPES = (*LISTED, *others())
 recipes = st.sampled_from(RECIPES)
 
 

@@ -13,6 +13,10 @@ from pathlib import Path
 import pytest
 
 import fastnn
+from fastnn.losses import LOSSES, REGRESSION_LOSSES
+from fastnn.optimizers import OPTIMIZERS
+from fastnn.reference.layer import ACTIVATIONS
+from fastnn.schedules import SCHEDULES
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = {
@@ -42,6 +46,42 @@ def test_examples_in_docstrings(name):
     assert doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE).failed == 0
 
 
+def row(page, beginning):
+    """Return the second cell of the table row that begins with a text."""
+    return re.search(rf"^\| {beginning}[^|]*\|([^|]*)\|", DOCUMENTS[page], re.MULTILINE)[1]
+
+
+def described(thing, argument):
+    """Return the paragraph of a docstring about an argument."""
+    return re.search(rf"^{argument} : .*\n((?: .*\n|\n)+)", inspect.getdoc(thing), re.MULTILINE)[0]
+
+
+# Lists written by hand, and the registries that they must equal.
+TRAINING, ESTIMATORS = "docs/training.md", "docs/estimators.md"
+LISTS = {
+    f"{TRAINING}, activations": (row(TRAINING, "activations"), ACTIVATIONS),
+    f"{TRAINING}, losses": (row(TRAINING, "losses"), LOSSES),
+    f"{TRAINING}, optimizers": (row(TRAINING, "optimizers"), OPTIMIZERS),
+    f"{TRAINING}, schedules": (row(TRAINING, "schedules"), SCHEDULES),
+    f"{ESTIMATORS}, losses of the regressor": (row(ESTIMATORS, "losses of the regressor"), REGRESSION_LOSSES),
+    "Model, activation": (described(fastnn.Model, "activation"), ACTIVATIONS),
+    "Model, loss": (described(fastnn.Model, "loss"), LOSSES),
+    "Model.train, optimizer": (described(fastnn.Model.train, "optimizer"), OPTIMIZERS),
+    "Model.train, schedule": (described(fastnn.Model.train, "schedule"), SCHEDULES),
+    "MLPClassifier, activation": (described(fastnn.MLPClassifier, "activation"), {*ACTIVATIONS, "logistic"}),
+    "MLPClassifier, solver": (described(fastnn.MLPClassifier, "solver"), OPTIMIZERS),
+    "MLPRegressor, loss": (described(fastnn.MLPRegressor, "loss"), REGRESSION_LOSSES),
+}
+
+
+@pytest.mark.parametrize("place", LISTS)
+def test_lists_name_everything_registered(place):
+    text, names = LISTS[place]
+    named = set(re.findall(r"`(\w+)`" if place.startswith("docs") else r'"(\w+)"', text))
+    assert not set(names) - named, f"add these to {place}"
+    assert not named - set(names), f"remove these from {place}"
+
+
 def is_error(thing):
     return inspect.isclass(thing) and issubclass(thing, Exception)
 
@@ -64,11 +104,20 @@ def test_public_names_have_an_example(thing):
     assert ">>> " in inspect.getdoc(thing)
 
 
+def docstrings(thing):
+    """The docstring of a function or a class; of a method that overrides another, of both."""
+    method = thing.__qualname__.split(".")
+    if len(method) == 1:
+        return inspect.getdoc(thing)
+    kind, name = getattr(inspect.getmodule(thing), method[0]), method[1]
+    return "\n".join(inspect.getdoc(vars(base)[name]) or "" for base in kind.__mro__ if name in vars(base))
+
+
 @pytest.mark.parametrize("thing", [*PUBLIC, *METHODS])
 def test_every_argument_is_described(thing):
     for argument in inspect.signature(thing).parameters:
         if argument != "self":
-            assert re.search(rf"^(\w+, )*(\*\*)?{argument}\b", inspect.getdoc(thing), re.MULTILINE), argument
+            assert re.search(rf"^(\w+, )*(\*\*)?{argument}\b", docstrings(thing), re.MULTILINE), argument
 
 
 @pytest.mark.parametrize("code", EXAMPLES)

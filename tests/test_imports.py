@@ -1,9 +1,13 @@
 """What is loaded when: heavy packages only when they are used."""
 
+import ast
+import inspect
+
 import pytest
 from processes import run_python
 
 import fastnn
+from fastnn import losses, optimizers
 
 HEAVY = ("numba", "llvmlite", "sklearn", "scipy", "matplotlib", "pandas")
 
@@ -35,6 +39,25 @@ def test_units_and_the_numpy_backend_load_numpy_alone():
 def test_training_loads_numba_but_no_matplotlib():
     train = "fastnn.Model([2, 3, 2]).train([[1, 2]], [0], num_passes=2)"
     assert loaded_after(f"import fastnn; {train}") <= {"numba", "llvmlite", "scipy"}
+
+
+def test_type_checkers_see_the_names_that_there_are():
+    (block,) = (
+        node
+        for node in ast.parse(inspect.getsource(fastnn)).body
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+    )
+    homes = {name.name: node.module for node in block.body for name in node.names}
+    assert {name: home for name, home in homes.items() if name != "*"} == fastnn._HOMES
+    catalogues = [node.module for node in block.body if node.names[0].name == "*"]
+    assert catalogues == list(fastnn._CATALOGUES)
+
+
+@pytest.mark.parametrize(
+    ("module", "registry"), [(losses, losses.LOSSES), (optimizers, optimizers.OPTIMIZERS)]
+)
+def test_all_there_is_of_a_kind_is_public(module, registry):
+    assert set(module.__all__) == {kind.__name__ for kind in registry.values()}
 
 
 def test_all_names_resolve():

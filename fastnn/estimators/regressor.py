@@ -13,7 +13,7 @@ from sklearn.metrics import r2_score
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 
-from ..losses import LOSSES, Loss, Quantile
+from ..losses import LOSSES, REGRESSION_LOSSES, Loss, Quantile
 from ..system.validation import all_finite
 from .base import BaseMLP
 from .parameters import ATTRIBUTES_DOC, CONSTRAINTS, PARAMETERS_DOC
@@ -24,9 +24,6 @@ from .targets import NumberTargets
 __all__ = ["MLPRegressor"]
 
 Array = NDArray[Any]
-
-# Names of the losses for numbers.
-_REGRESSION_LOSSES = tuple(name for name, loss in LOSSES.items() if not loss.of_labels)
 
 
 class MLPRegressor(NumberTargets, RegressorMixin, BaseMLP):
@@ -65,7 +62,7 @@ class MLPRegressor(NumberTargets, RegressorMixin, BaseMLP):
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **CONSTRAINTS,
-        "loss": [StrOptions(set(_REGRESSION_LOSSES)), Loss],
+        "loss": [StrOptions(set(REGRESSION_LOSSES)), Loss],
         "quantile": [Interval(numbers.Real, 0, 1, closed="neither")],
     }
 

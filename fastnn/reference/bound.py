@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .curvature import curvature
 from .layer import ACTIVATIONS
 
 __all__ = ["Form", "bound_pass", "is_won", "slack"]
@@ -36,14 +37,14 @@ def slack(n_inputs, dtype):
 
 def outline(name, centre, radius):
     """A line and a strip around it that hold the activation's graph: slope, middle and half width."""
-    activation = ACTIVATIONS[name]
+    activation, shape = ACTIVATIONS[name], curvature(name)
     eps = np.finfo(centre.dtype).eps
     low, high = centre - radius, centre + radius
     f_low, f_c, f_high = values = [activation.value(z) for z in (low, centre, high)]
     s_low, s_c, s_high = (activation.slope(f, z) for f, z in zip(values, (low, centre, high), strict=True))
     # By the mean value theorem: the range of the slopes.
     least, most = np.minimum(s_low, s_high), np.maximum(s_low, s_high)
-    for knot in activation.knots:
+    for knot in shape.knots:
         has = ~(low > knot.end) & ~(high < knot.begin)
         least = np.where(has, np.minimum(least, knot.least), least)
         most = np.where(has, np.maximum(most, knot.most), most)
@@ -52,11 +53,11 @@ def outline(name, centre, radius):
     bottom, top = middle - spread, middle + spread
     # Between two knots: the tangent, and what is farthest from it at the ends.
     tangent, at_low, at_high = f_c - s_c * centre, f_low - s_c * low, f_high - s_c * high
-    begins = [-np.inf, *(knot.end for knot in activation.knots)]
-    ends = [*(knot.begin for knot in activation.knots), np.inf]
+    begins = [-np.inf, *(knot.end for knot in shape.knots)]
+    ends = [*(knot.begin for knot in shape.knots), np.inf]
     for k, (begin, end) in enumerate(zip(begins, ends, strict=True)):
         inside = (low > begin) & (high < end)
-        is_convex = activation.begins_convex == (k % 2 == 0)
+        is_convex = shape.begins_convex == (k % 2 == 0)
         bottom = np.where(inside, tangent if is_convex else np.minimum(at_low, at_high), bottom)
         top = np.where(inside, np.maximum(at_low, at_high) if is_convex else tangent, top)
         slope = np.where(inside, s_c, slope)

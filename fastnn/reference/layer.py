@@ -1,61 +1,41 @@
 """The layers: an activation applied to every value, and its derivative.
 
-To add an activation: a class with its formula `value` and its derivative `slope`, taken from the
-output where that is possible, entered in `ACTIVATIONS`; and its twin in ``fastnn_kernels/layer.py``.
+To add an activation, write a class with its formula `value` and its derivative `slope` below the others, name
+it with the decorator ``@activation``, and write its twin in ``fastnn_kernels/layer.py``. CONTRIBUTING.md has
+an example.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from collections.abc import Callable
 
 import numpy as np
 
-from ..system.validation import as_floats
-
 __all__ = [
     "ACTIVATIONS",
-    "Elu",
-    "Gelu",
-    "Identity",
-    "Knot",
-    "LeakyRelu",
-    "Relu",
-    "Selu",
-    "Sigmoid",
-    "Silu",
-    "Softplus",
-    "Tanh",
+    "activation",
     "activation_backward",
     "activation_forward",
 ]
 
 
-class Knot(NamedTuple):
-    """Where an activation changes from convex to concave or back: somewhere from `begin` to `end`.
-
-    There its slopes are from `least` to `most`.
-    """
-
-    begin: float
-    end: float
-    least: float
-    most: float
+def as_floats(values):
+    """Return the values as an array of floats: integers become float64, floats stay as they are."""
+    array = np.asarray(values)
+    return array if array.dtype.kind == "f" else array.astype(np.float64)
 
 
 class Layer:
-    """An activation, as a unit of its own; subclasses give the formulas."""
+    """Base of the activations: each is a unit with `forward` and `backward`; subclasses give the formulas."""
 
-    # Whether the derivative cannot be had from the output alone.
+    # True where the derivative cannot be computed from the output alone.
     needs_sums = False
-    # Whether the derivative jumps at 0, or bends.
+    # True where the derivative jumps or bends at 0.
     has_kink = False
-    # From the left it is convex or concave, and the other from one knot to the next.
-    begins_convex = True
-    knots: ClassVar[tuple[Knot, ...]] = ()
 
     @staticmethod
     def value(Z):
-        """The activation of every value.
+        """Return the activation of every value.
 
         Parameters
         ----------
@@ -65,30 +45,30 @@ class Layer:
         Returns
         -------
         array
-            Of Z's shape.
+            The shape of Z.
         """
         raise TypeError("Layer is the base of Identity, Sigmoid, Tanh and others: use one of those")
 
     @staticmethod
     def slope(A, Z=None):
-        """The derivative of the activation, from what it gave.
+        """Return the derivative of the activation.
 
         Parameters
         ----------
         A : array
-            Activations, any shape.
+            The activation's outputs, any shape.
         Z : array, optional
-            What they are the activations of; for those that need it alone.
+            The activation's inputs. Read only where `needs_sums` is True.
 
         Returns
         -------
         array
-            Of A's shape.
+            The shape of A.
         """
         raise TypeError("Layer is the base of Identity, Sigmoid, Tanh and others: use one of those")
 
     def forward(self, X):
-        """The activation of every value.
+        """Return the activation of every value.
 
         Parameters
         ----------
@@ -98,31 +78,46 @@ class Layer:
         Returns
         -------
         array
-            Of X's shape.
+            The shape of X.
         """
         return self.value(as_floats(X))
 
     def backward(self, X, top_diff):
-        """Derivative by X, given the derivative by the output.
+        """Return the derivative of the loss by X, given the derivative by the output.
 
         Parameters
         ----------
         X : array
-            What `forward` was given.
+            The inputs that `forward` was given.
         top_diff : array
-            Derivative of the loss by the output, of X's shape.
+            Derivative of the loss by the output, in the shape of X.
 
         Returns
         -------
         array
-            Of X's shape.
+            The shape of X.
         """
         X = as_floats(X)
         return self.slope(self.value(X), X) * top_diff
 
 
+# All activations by name. `fastnn.Model`, the estimators and the tests take what is here.
+ACTIVATIONS: dict[str, type[Layer]] = {}
+
+
+def activation(name: str) -> Callable[[type[Layer]], type[Layer]]:
+    """Return the decorator that enters a class in `ACTIVATIONS` under `name`."""
+
+    def register(layer: type[Layer]) -> type[Layer]:
+        ACTIVATIONS[name] = layer
+        return layer
+
+    return register
+
+
+@activation("identity")
 class Identity(Layer):
-    """The sums themselves.
+    """The identity ``x``.
 
     Examples
     --------
@@ -134,15 +129,20 @@ class Identity(Layer):
 
     @staticmethod
     def value(Z):
+        """Return Z."""
         return Z
 
     @staticmethod
     def slope(A, Z=None):
+        """Return 1."""
         return np.ones_like(A)
 
 
+@activation("sigmoid")
 class Sigmoid(Layer):
-    """``1 / (1 + exp(-x))``, computed from ``exp(-|x|)``, which cannot overflow.
+    """The logistic function ``1 / (1 + exp(-x))``, with the derivative ``a (1 - a)`` for the output a.
+
+    Computed from ``exp(-|x|)``, which cannot overflow.
 
     Examples
     --------
@@ -155,18 +155,19 @@ class Sigmoid(Layer):
     array([0.25])
     """
 
-    knots = (Knot(0.0, 0.0, 0.25, 0.25),)
-
     @staticmethod
     def value(Z):
+        """Return ``1 / (1 + exp(-Z))``."""
         e = np.exp(-np.abs(Z))
         return np.where(np.asarray(Z) < 0, e, np.ones_like(e)) / (1 + e)
 
     @staticmethod
     def slope(A, Z=None):
+        """Return ``(1 - A) A``."""
         return (1 - A) * A
 
 
+@activation("tanh")
 class Tanh(Layer):
     """The hyperbolic tangent, with the derivative ``1 - tanh(x)^2``.
 
@@ -181,19 +182,20 @@ class Tanh(Layer):
     array([2., 0.])
     """
 
-    knots = (Knot(0.0, 0.0, 1.0, 1.0),)
-
     @staticmethod
     def value(Z):
+        """Return ``tanh(Z)``."""
         return np.tanh(Z)
 
     @staticmethod
     def slope(A, Z=None):
+        """Return ``1 - A^2``."""
         return 1 - A**2
 
 
+@activation("relu")
 class Relu(Layer):
-    """``max(x, 0)``, with the derivative 0 at 0.
+    """The rectifier ``max(x, 0)``, with the derivative 0 at 0.
 
     Examples
     --------
@@ -207,15 +209,18 @@ class Relu(Layer):
 
     @staticmethod
     def value(Z):
+        """Return ``max(Z, 0)``."""
         return np.maximum(Z, 0)
 
     @staticmethod
     def slope(A, Z=None):
+        """Return 1 where A is above 0, else 0."""
         return (A > 0).astype(A.dtype)
 
 
+@activation("leaky_relu")
 class LeakyRelu(Layer):
-    """x, and a hundredth of it below 0 (Maas, Hannun & Ng, 2013, section 2).
+    """The leaky rectifier: x, and ``0.01 x`` below 0 (Maas, Hannun & Ng, 2013, section 2).
 
     Examples
     --------
@@ -231,15 +236,20 @@ class LeakyRelu(Layer):
 
     @classmethod
     def value(cls, Z):
+        """Return Z, and ``LEAK Z`` below 0."""
         return np.where(Z < 0, cls.LEAK * Z, Z)
 
     @classmethod
     def slope(cls, A, Z=None):
+        """Return 1 where A is above 0, else LEAK."""
         return np.where(A > 0, 1, cls.LEAK).astype(A.dtype)
 
 
+@activation("elu")
 class Elu(Layer):
-    """x, and ``exp(x) - 1`` below 0 (Clevert, Unterthiner & Hochreiter, 2016, equation 15).
+    """The exponential linear unit: x, and ``exp(x) - 1`` below 0.
+
+    (Clevert, Unterthiner & Hochreiter, 2016, equation 15.)
 
     Examples
     --------
@@ -256,15 +266,18 @@ class Elu(Layer):
 
     @classmethod
     def value(cls, Z):
+        """Return ``SCALE Z``, and ``SCALE ALPHA (exp(Z) - 1)`` below 0."""
         return cls.SCALE * np.where(Z < 0, cls.ALPHA * np.expm1(np.minimum(Z, 0)), Z)
 
     @classmethod
     def slope(cls, A, Z=None):
+        """Return SCALE where A is above 0, else ``A + SCALE ALPHA``."""
         return np.where(A > 0, cls.SCALE, A + cls.SCALE * cls.ALPHA).astype(A.dtype)
 
 
+@activation("selu")
 class Selu(Elu):
-    """The elu that keeps mean 0 and variance 1 (Klambauer et al., 2017, section 2).
+    """The scaled `Elu` that keeps mean 0 and variance 1 (Klambauer et al., 2017, section 2).
 
     Examples
     --------
@@ -276,11 +289,13 @@ class Selu(Elu):
 
     ALPHA = 1.6732632423543772
     SCALE = 1.0507009873554805
-    knots = (Knot(0.0, 0.0, SCALE, SCALE * ALPHA + 1e-6),)
 
 
+@activation("softplus")
 class Softplus(Layer):
-    """``log(1 + exp(x))``, computed from ``exp(-|x|)``, which cannot overflow.
+    """The smooth rectifier ``log(1 + exp(x))``, with the derivative ``1 - exp(-a)`` for the output a.
+
+    Computed from ``exp(-|x|)``, which cannot overflow.
 
     Examples
     --------
@@ -292,15 +307,18 @@ class Softplus(Layer):
 
     @staticmethod
     def value(Z):
+        """Return ``log(1 + exp(Z))``."""
         return np.maximum(Z, 0) + np.log1p(np.exp(-np.abs(Z)))
 
     @staticmethod
     def slope(A, Z=None):
+        """Return ``1 - exp(-A)``."""
         return -np.expm1(-A)
 
 
+@activation("silu")
 class Silu(Layer):
-    """``x sigmoid(x)``; its derivative is taken from x too (Elfwing, Uchibe & Doya, 2018, equation 8).
+    """The swish ``x sigmoid(x)`` (Elfwing, Uchibe & Doya, 2018, equation 8).
 
     Examples
     --------
@@ -311,20 +329,21 @@ class Silu(Layer):
     """
 
     needs_sums = True
-    begins_convex = False
-    knots = (Knot(-2.3995, -2.3992, -0.09984, -0.09983), Knot(2.3992, 2.3995, 1.09983, 1.09984))
 
     @staticmethod
     def value(Z):
+        """Return ``Z sigmoid(Z)``."""
         return Z * Sigmoid.value(Z)
 
     @staticmethod
     def slope(A, Z=None):
+        """Return ``sigmoid(Z) (1 + Z - A)``."""
         return Sigmoid.value(Z) * (1 + (Z - A))
 
 
+@activation("gelu")
 class Gelu(Layer):
-    """``x sigmoid(2 u)``, ``u = sqrt(2 / pi) (x + 0.044715 x^3)``; its derivative is taken from x too.
+    """``x sigmoid(2 u)`` with ``u = sqrt(2 / pi) (x + 0.044715 x^3)``.
 
     The approximation by tanh of x times the normal distribution (Hendrycks & Gimpel, "Gaussian error
     linear units", 2016, section 2).
@@ -338,43 +357,62 @@ class Gelu(Layer):
     """
 
     needs_sums = True
-    begins_convex = False
-    knots = (Knot(-1.4187, -1.4183, -0.129, -0.12899), Knot(1.4183, 1.4187, 1.12899, 1.129))
 
     @staticmethod
     def value(Z):
+        """Return ``Z sigmoid(2 u)``."""
         return Z * Gelu.gate(Z)
 
     @staticmethod
     def slope(A, Z=None):
+        """Return ``g + g (1 - g) Z (2 u)'`` with ``g = sigmoid(2 u)``."""
         gate, Z = Gelu.gate(Z), np.clip(Z, -1e4, 1e4)
         return gate + gate * (1 - gate) * Z * np.sqrt(8 / np.pi).astype(A.dtype) * (1 + 3 * 0.044715 * Z**2)
 
     @staticmethod
     def gate(Z):
+        """Return ``sigmoid(2 u)``."""
         Z = np.clip(Z, -1e4, 1e4)  # the cube is finite there
         return Sigmoid.value(np.sqrt(8 / np.pi).astype(Z.dtype) * (Z + 0.044715 * Z**3))
 
 
-ACTIVATIONS: dict[str, type[Layer]] = {
-    "identity": Identity,
-    "sigmoid": Sigmoid,
-    "tanh": Tanh,
-    "relu": Relu,
-    "leaky_relu": LeakyRelu,
-    "elu": Elu,
-    "selu": Selu,
-    "softplus": Softplus,
-    "silu": Silu,
-    "gelu": Gelu,
-}
+@activation("mish")
+class Mish(Layer):
+    """``x tanh(softplus(x))`` (Misra, "Mish: a self regularized non-monotonic activation function", 2020).
+
+    With ``e = exp(x)`` and ``n = e (e + 2)``, ``tanh(softplus(x)) = n / (n + 2)``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastnn.reference.layer import Mish
+    >>> Mish().forward(np.array([-1000.0, 0.0, 2.0])).round(4)
+    array([-0.   ,  0.   ,  1.944])
+    """
+
+    needs_sums = True
+
+    @staticmethod
+    def value(Z):
+        """Return ``Z n / (n + 2)``."""
+        e = np.exp(np.minimum(Z, 20))  # n / (n + 2) is 1 from there on
+        n = e * (e + 2)
+        return Z * (n / (n + 2))
+
+    @staticmethod
+    def slope(A, Z=None):
+        """Return ``n / (n + 2) + 4 Z e (1 + e) / (n + 2)^2``."""
+        Z = np.minimum(Z, 20)
+        e = np.exp(Z)
+        n = e * (e + 2)
+        return n / (n + 2) + Z * (4 * e * (1 + e) / (n + 2) ** 2)
 
 
 def activation_forward(name, Z):
-    """The activation `name` of Z."""
+    """Return the activation `name` of Z."""
     return ACTIVATIONS[name].value(Z)
 
 
 def activation_backward(name, Z, A, dA):
-    """Derivative by Z, from the sums Z, the outputs A and the derivative by those."""
+    """Return the derivative of the loss by Z, given the outputs A and the derivative dA by them."""
     return ACTIVATIONS[name].slope(A, Z) * dA

@@ -1,15 +1,15 @@
 """The losses: of the last layer's outputs, the scores, against what they should be.
 
-To add a loss: a class with its formulas `value`, of every sample, and `slope`, the derivative by the
-scores, entered in `LOSSES`; its twin in ``fastnn_kernels/loss.py``; and what a user names in
-``fastnn/losses.py``.
+To add a loss, write a class with its formula and its derivative `slope` by the scores below the others, name
+it with the decorator ``@loss``, write its twin in ``fastnn_kernels/loss.py``, and the class that users name
+in ``fastnn/losses.py``. Every loss takes one parameter, 0 where it needs none.
 
-Shapes: S (n, k), the scores; y (n,), labels 0 .. k-1, or (n, k), targets; weights (n,). Every loss has
-one parameter, 0 where it needs none.
+Shapes: S (n, k), the scores; y (n,), labels 0 .. k-1, or (n, k), targets; weights (n,).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,21 +17,36 @@ import numpy as np
 from .layer import Sigmoid, Softplus
 from .output import softmax_forward
 
-__all__ = ["LOSSES", "loss_backward", "loss_value"]
+__all__ = ["LOSSES", "loss", "loss_backward", "loss_value"]
 
 
 class Formulas:
-    """Base of the losses; subclasses give the formulas `value` and `slope`."""
+    """Base of the losses; subclasses give `value` (n,), the loss of every sample, and `slope` (n, k)."""
 
     value: Any
     slope: Any
 
     @staticmethod
     def kinks(S, y, parameter):
-        """Arrays that change their sign where the derivative of the loss jumps or bends."""
+        """Return arrays that change their sign where the derivative of the loss jumps or bends."""
         return []
 
 
+# All losses by name.
+LOSSES: dict[str, type[Formulas]] = {}
+
+
+def loss(name: str) -> Callable[[type[Formulas]], type[Formulas]]:
+    """Return the decorator that enters a class in `LOSSES` under `name`."""
+
+    def register(formulas: type[Formulas]) -> type[Formulas]:
+        LOSSES[name] = formulas
+        return formulas
+
+    return register
+
+
+@loss("softmax_cross_entropy")
 class CrossEntropy(Formulas):
     """``log sum exp(S) - sum q S`` with q = 1 - smoothing at the label, plus smoothing / k everywhere."""
 
@@ -49,6 +64,7 @@ class CrossEntropy(Formulas):
         return (1 - smoothing) * (y[:, None] == np.arange(S.shape[1])) + smoothing / S.shape[1]
 
 
+@loss("multiclass_hinge")
 class Hinge(Formulas):
     """Sum over the other classes of ``max(0, S_k - S_label + margin)``."""
 
@@ -58,7 +74,7 @@ class Hinge(Formulas):
 
     @staticmethod
     def slope(S, y, margin):
-        # Not a number where a score is none, so that it is not lost.
+        # A comparison takes NaN for far away: add it back, so that a diverged training is noticed.
         d = (Hinge.excess(S, y, margin) > 0).astype(S.dtype) + (S - S)
         return d - np.sum(d, axis=1, keepdims=True) * Hinge.is_label(S, y)
 
@@ -68,8 +84,8 @@ class Hinge(Formulas):
 
     @staticmethod
     def excess(S, y, margin):
-        own = S[np.arange(len(S)), y.astype(int)][:, None]
-        return np.where(Hinge.is_label(S, y), 0, S - (own - margin))
+        at_label = S[np.arange(len(S)), y.astype(int)][:, None]
+        return np.where(Hinge.is_label(S, y), 0, S - (at_label - margin))
 
     @staticmethod
     def is_label(S, y):
@@ -77,7 +93,10 @@ class Hinge(Formulas):
 
 
 class Elementwise(Formulas):
-    """Base of the losses that are a sum over the outputs; subclasses give the formulas of one."""
+    """Base of the losses that are a sum over the outputs.
+
+    Subclasses give `of_one`, the loss of one output.
+    """
 
     of_one: Any
 
@@ -86,6 +105,7 @@ class Elementwise(Formulas):
         return np.sum(cls.of_one(S, y, parameter), axis=1)
 
 
+@loss("sigmoid_binary_cross_entropy")
 class BinaryCrossEntropy(Elementwise):
     """``-y log p - (1 - y) log(1 - p)``, p the sigmoid of s: ``log(1 + exp(s)) - y s``."""
 
@@ -98,6 +118,7 @@ class BinaryCrossEntropy(Elementwise):
         return Sigmoid.value(s) - y
 
 
+@loss("squared_error")
 class SquaredError(Elementwise):
     """``(s - y)^2 / 2``."""
 
@@ -110,6 +131,7 @@ class SquaredError(Elementwise):
         return s - y
 
 
+@loss("absolute_error")
 class AbsoluteError(Elementwise):
     """``|s - y|``."""
 
@@ -126,6 +148,7 @@ class AbsoluteError(Elementwise):
         return [s - y]
 
 
+@loss("huber")
 class Huber(Elementwise):
     """``(s - y)^2 / 2`` up to delta, then ``delta (|s - y| - delta / 2)``."""
 
@@ -143,6 +166,7 @@ class Huber(Elementwise):
         return [s - y - delta, s - y + delta]
 
 
+@loss("quantile")
 class Quantile(Elementwise):
     """``q (y - s)`` where s is below y, ``(1 - q) (s - y)`` above."""
 
@@ -159,6 +183,7 @@ class Quantile(Elementwise):
         return [s - y]
 
 
+@loss("poisson")
 class Poisson(Elementwise):
     """``exp(s) - y s``."""
 
@@ -171,25 +196,13 @@ class Poisson(Elementwise):
         return np.exp(s) - y
 
 
-LOSSES: dict[str, type[Formulas]] = {
-    "softmax_cross_entropy": CrossEntropy,
-    "multiclass_hinge": Hinge,
-    "sigmoid_binary_cross_entropy": BinaryCrossEntropy,
-    "squared_error": SquaredError,
-    "absolute_error": AbsoluteError,
-    "huber": Huber,
-    "quantile": Quantile,
-    "poisson": Poisson,
-}
-
-
 def loss_value(name, S, y, weights, parameter):
-    """Sum over the samples of weight times loss; a weight of 0 makes any loss 0."""
+    """Return the sum over the samples of weight times loss; a weight of 0 makes any loss 0."""
     losses = LOSSES[name].value(S, y, parameter).astype(np.float64)
     return float(np.sum(np.where(weights > 0, losses, 0.0) * weights))
 
 
 def loss_backward(name, S, y, weights, parameter):
-    """Derivative of it by the scores, (n, k)."""
+    """Return the derivative (n, k) of the weighted loss by the scores."""
     weights = weights[:, None]
     return np.where(weights > 0, LOSSES[name].slope(S, y, parameter) * weights, 0).astype(S.dtype)

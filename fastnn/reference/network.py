@@ -1,7 +1,12 @@
 """Samples through all layers, forward and back.
 
-A network is its lists W and b and the names of its layers' activations. What is normalised or dropped
-comes as a `Batch`, in training.
+A network is a chain of units: of every layer `Affine`, the sums, and `Activation`. A training puts a unit
+`Dropout` before the sums and a unit `Normalisation` behind them where the network has such. Each unit's
+`forward` takes what the unit before returned and remembers what `backward` needs; `backward` takes the
+derivative of the loss by the unit's output and returns the derivative by its input.
+
+Shapes: X, Z, A (n, units), W (n_in, n_out), b (1, n_out); ``dA`` is the derivative of the loss by A and has
+A's shape.
 """
 
 from __future__ import annotations
@@ -13,14 +18,112 @@ from .layer import activation_backward, activation_forward
 from .norm import batch_norm_backward, batch_norm_forward
 from .random import draw, dropout, dropout_backward
 
-__all__ = ["Batch", "backward_pass", "forward_pass", "scores"]
+__all__ = [
+    "Activation",
+    "Affine",
+    "Batch",
+    "Dropout",
+    "Normalisation",
+    "backward_pass",
+    "chain_of",
+    "forward_pass",
+    "scores",
+]
+
+
+# --- backpropagation -----------------------------------------------------------------------------
+
+
+def forward_pass(chain, X):
+    """Return the output of the last unit, the scores (n, k), for the samples X."""
+    for unit in chain:
+        X = unit.forward(X)
+    return X
+
+
+def backward_pass(chain, dS):
+    """Return the derivative by the samples, given the one by the scores; units keep those by parameters."""
+    for unit in reversed(chain):
+        dS = unit.backward(dS)
+    return dS
+
+
+class Affine:
+    """The sums ``Z = X W + b``; `dW` and `db` are the derivatives by the parameters."""
+
+    def __init__(self, W, b):
+        self.W, self.b = W, b
+
+    def forward(self, X):
+        """Return the sums of X."""
+        self.X = X
+        return affine_forward(self.W, self.b, X)
+
+    def backward(self, dZ):
+        """Return dX."""
+        self.dW, self.db, dX = affine_backward(self.W, self.X, dZ)
+        return dX
+
+
+class Activation:
+    """An activation ``A = f(Z)``, by its name."""
+
+    def __init__(self, name):
+        self.name = name
+
+    def forward(self, Z):
+        """Return ``f(Z)``."""
+        self.Z, self.A = Z, activation_forward(self.name, Z)
+        return self.A
+
+    def backward(self, dA):
+        """Return dZ."""
+        return activation_backward(self.name, self.Z, self.A, dA)
+
+
+# --- units of a training -------------------------------------------------------------------------
+
+
+class Normalisation:
+    """Batch normalisation of the sums; `dscale` and `dshift` are the derivatives by the parameters."""
+
+    def __init__(self, weights, scale, shift, running):
+        self.weights, self.scale, self.shift, self.running = weights, scale, shift, running
+
+    def forward(self, Z):
+        """Return the normalised sums, scaled and shifted."""
+        normalised, self.N, self.inverse = batch_norm_forward(
+            Z, self.weights, self.scale, self.shift, self.running
+        )
+        return normalised
+
+    def backward(self, dZ):
+        """Return the derivative by the sums that came in."""
+        dZ, self.dscale, self.dshift = batch_norm_backward(self.N, self.weights, self.scale, self.inverse, dZ)
+        return dZ
+
+
+class Dropout:
+    """Values that are dropped at a rate, by the random numbers of a key."""
+
+    def __init__(self, rate, key):
+        self.rate, self.key = rate, key
+
+    def forward(self, X):
+        """Return X, some values of which are dropped."""
+        self.D = dropout(X, self.key, 0, self.rate)
+        return self.D
+
+    def backward(self, dD):
+        """Return dX."""
+        return dropout_backward(self.D, dD, self.rate)
 
 
 class Batch(NamedTuple):
-    """What a training pass must know besides the samples; lists have an entry a layer.
+    """What a training's chain is made of besides the parameters; lists have an entry for each layer.
 
-    weights (n,) of the samples; scales, shifts and running statistics of the normalised layers, None
-    for the others; rates of dropout for the inputs of every layer; key of this step's random numbers.
+    weights (n,) of the samples; scales, shifts and running statistics of the normalised layers, None for the
+    others; rates of dropout for the inputs of every layer; key of this step's random numbers.
     """
 
     weights: Any
@@ -31,50 +134,20 @@ class Batch(NamedTuple):
     key: Any
 
 
-class Trace(NamedTuple):
-    """What the way back needs of a layer."""
-
-    X: Any  # what went in
-    Z: Any  # what the activation was applied to
-    A: Any  # what it gave
-    N: Any  # the normalised sums and the inverse deviations, where there are such
-    inverse: Any
-
-
-def forward_pass(activations, W, b, X, batch=None):
-    """A `Trace` of every layer."""
-    traces = []
+def chain_of(activations, W, b, batch=None):
+    """Return the units of a network: lists of names and parameters, one for each layer."""
+    chain: list[Any] = []
     for layer, name in enumerate(activations):
         if batch and batch.rates[layer] > 0:
-            X = dropout(X, draw(batch.key, layer), 0, batch.rates[layer])
-        Z, N, inverse = affine_forward(W[layer], b[layer], X), None, None
+            chain.append(Dropout(batch.rates[layer], draw(batch.key, layer)))
+        chain.append(Affine(W[layer], b[layer]))
         if batch and batch.scales[layer] is not None:
-            Z, N, inverse = batch_norm_forward(
-                Z, batch.weights, batch.scales[layer], batch.shifts[layer], batch.running[layer]
-            )
-        traces.append(Trace(X, Z, activation_forward(name, Z), N, inverse))
-        X = traces[-1].A
-    return traces
+            scale, shift, running = batch.scales[layer], batch.shifts[layer], batch.running[layer]
+            chain.append(Normalisation(batch.weights, scale, shift, running))
+        chain.append(Activation(name))
+    return chain
 
 
 def scores(activations, W, b, X):
-    """The last layer's outputs (n, k)."""
-    return forward_pass(activations, W, b, X)[-1].A
-
-
-def backward_pass(activations, W, traces, dS, batch=None):
-    """Derivatives (dW, db, dscales, dshifts), lists as W is, from the one by the last layer's outputs."""
-    dW: list = [None] * len(W)
-    db, dscales, dshifts = dW.copy(), dW.copy(), dW.copy()
-    dA = dS
-    for layer in reversed(range(len(W))):
-        X, Z, A, N, inverse = traces[layer]
-        dZ = activation_backward(activations[layer], Z, A, dA)
-        if N is not None:
-            dZ, dscales[layer], dshifts[layer] = batch_norm_backward(
-                N, batch.weights, batch.scales[layer], inverse, dZ
-            )
-        dW[layer], db[layer], dA = affine_backward(W[layer], X, dZ)
-        if batch and layer and batch.rates[layer] > 0:
-            dA = dropout_backward(X, dA, batch.rates[layer])
-    return dW, db, dscales, dshifts
+    """Return the scores (n, k) of the samples X."""
+    return forward_pass(chain_of(activations, W, b), X)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .loss import loss_backward, loss_value
-from .network import Batch, backward_pass, forward_pass
+from .network import Affine, Batch, Normalisation, backward_pass, chain_of, forward_pass
 from .random import draw, shuffle
 from .update import add_to_average, limit_norms, update
 
@@ -16,28 +16,44 @@ STEPS = 1
 
 
 def loss_and_gradient(network, parameters, statistics, X, y, weights, key):
-    """The weighted loss of a batch and its gradient, flat as the parameters are."""
+    """Return the weighted loss of a batch and its gradient, flat as the parameters are."""
     W, b = network.weights(parameters), network.biases(parameters)
     batch = Batch(
         weights, network.scales(parameters), network.shifts(parameters), network.running(statistics),
         network.dropout or (0.0,) * len(W), key,
     )  # fmt: skip
-    traces = forward_pass(network.activations, W, b, X, batch)
-    loss = network.loss.name, traces[-1].A, y, weights, network.loss.parameter
-    derivatives = backward_pass(network.activations, W, traces, loss_backward(*loss), batch)
+    chain = chain_of(network.activations, W, b, batch)
+    loss = network.loss.name, forward_pass(chain, X), y, weights, network.loss.parameter
+    backward_pass(chain, loss_backward(*loss))
     gradient = np.zeros_like(parameters)
-    views = (getattr(network, part)(gradient) for part in ("weights", "biases", "scales", "shifts"))
-    for targets, sources in zip(views, derivatives, strict=True):
-        for target, source in zip(targets, sources, strict=True):
-            if target is not None:
-                target[...] = source
+    gather_gradient(network, chain, gradient)
     return loss_value(*loss), gradient
+
+
+def gather_gradient(network, chain, gradient):
+    """Copy the derivatives that the units of a chain keep into the flat gradient."""
+    affines = [unit for unit in chain if isinstance(unit, Affine)]
+    for unit, dW, db in zip(affines, network.weights(gradient), network.biases(gradient), strict=True):
+        dW[...], db[...] = unit.dW, unit.db
+    normalisations = iter([unit for unit in chain if isinstance(unit, Normalisation)])
+    for dscale, dshift in zip(network.scales(gradient), network.shifts(gradient), strict=True):
+        if dscale is not None:
+            normalisation = next(normalisations)
+            dscale[...], dshift[...] = normalisation.dscale, normalisation.dshift
 
 
 def note_plateau(objective, tol, plateau):
     """Count a pass in plateau: the best objective so far, and passes since one was below it by `tol`."""
     plateau[1] = plateau[1] + 1 if objective > plateau[0] - tol else 0
     plateau[0] = np.fmin(plateau[0], objective)
+
+
+def representable(value, dtype):
+    """Return a number >= 0 within the range of `dtype`; subnormal numbers become 0."""
+    if not isinstance(value, float):
+        return value
+    limits = np.finfo(dtype)
+    return 0.0 if value < limits.tiny else min(value, float(limits.max))
 
 
 def train_step(network, state, job, records):
@@ -67,8 +83,14 @@ def train_step(network, state, job, records):
     penalty = job.reg_lambda * (scale if job.of_objective else 1.0)
     l2 = (job.optimizer.l2 + penalty * is_weight).astype(network.dtype)
     l1 = (job.l1 * is_weight).astype(network.dtype)
-    (c,) = job.coefficients(step, 1, network.dtype)
-    finite = update(job.optimizer.rule, gradient, parameters, state.optimizer, c, l2, l1)
+    coefficients = {
+        "rate": representable(float(job.rates(np.array([step]))[0]), network.dtype),
+        "step": job.steps_before + step,
+        **{
+            name: representable(value, network.dtype) for name, value in job.optimizer.hyperparameters.items()
+        },
+    }
+    finite = update(job.optimizer.name, gradient, parameters, state.optimizer, coefficients, l2, l1)
     if job.max_norm > 0:
         for W in network.weights(parameters):
             limit_norms(W, job.max_norm)

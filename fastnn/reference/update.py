@@ -1,83 +1,133 @@
 """The parameter update, over the flat vector with the weights first.
 
-To add an optimizer: a rule with its formula, entered in `OPTIMIZERS`; its twin in
-``fastnn_kernels/update.py``; and what a user names, with the coefficients, in ``fastnn/optimizers.py``.
-
-Shapes: p, g (P,), the parameters and the derivative by them; state (S, P), c (C,), the rule's
-coefficients, of which the first is the learning rate.
+To add an optimizer, write its rule below the others, name it with the decorator ``@optimizer``, write its
+twin in ``fastnn_kernels/update.py``, and the class that users name in ``fastnn/optimizers.py``. A rule takes
+the parameters p (P,), the derivative g (P,) by them and state (S, P), which it updates; then, by their names,
+`rate`, the learning rate, `step`, the number of steps done before, and the parameters of the optimizer's
+class.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
-__all__ = ["OPTIMIZERS", "add_to_average", "limit_norms", "update"]
+__all__ = ["OPTIMIZERS", "add_to_average", "limit_norms", "optimizer", "update"]
+
+# All rules by name.
+OPTIMIZERS: dict[str, Callable] = {}
 
 
-def over_root(a, square, offset):
-    """``a / (sqrt(square) + offset)``, the square taken into the normal range: 0 / 0 is 0."""
-    root = np.sqrt(np.maximum(square, np.finfo(square.dtype).tiny))
-    return a / (root + offset)
+def optimizer(name: str) -> Callable[[Callable], Callable]:
+    """Return the decorator that enters a rule in `OPTIMIZERS` under `name`."""
+
+    def register(rule: Callable) -> Callable:
+        OPTIMIZERS[name] = rule
+        return rule
+
+    return register
 
 
-def sgd(p, g, state, c):
-    """``p - rate g``."""
-    return p - c[0] * g
+@optimizer("sgd")
+def sgd(p, g, state, *, rate, **_):
+    """Return ``p - rate g``."""
+    return p - rate * g
 
 
-def momentum(p, g, state, c):
-    """``v = c1 v + c2 g``; ``p - (c3 g + c4 v)``, which is Polyak's momentum, and Nesterov's."""
-    state[0] = c[1] * state[0] + c[2] * g
-    return p - (c[3] * g + c[4] * state[0])
+@optimizer("momentum")
+def momentum(p, g, state, *, rate, step, momentum, dampening, rate_in_velocity, **_):
+    """Update ``v = momentum v + (1 - dampening) g``; return ``p - rate v``."""
+    damped = g if step == 0 else (1 - dampening) * g
+    if rate_in_velocity:
+        state[0] = momentum * state[0] + rate * damped
+        return p - state[0]
+    state[0] = momentum * state[0] + damped
+    return p - rate * state[0]
 
 
-def adagrad(p, g, state, c):
-    """``s += g^2``; ``p - rate g / (sqrt(s) + eps)``."""
+@optimizer("nesterov")
+def nesterov(p, g, state, *, rate, momentum, rate_in_velocity, **_):
+    """Update ``v = momentum v + g``; return ``p - rate (g + momentum v)``."""
+    if rate_in_velocity:
+        state[0] = momentum * state[0] + rate * g
+        return p - (rate * g + momentum * state[0])
+    state[0] = momentum * state[0] + g
+    return p - rate * (g + momentum * state[0])
+
+
+@optimizer("adagrad")
+def adagrad(p, g, state, *, rate, step, lr_decay, eps, **_):
+    """Update ``s += g^2``; return ``p - rate g / (sqrt(s) + eps)``, where the rate falls step by step."""
     state[0] += g * g
-    return p - c[0] * over_root(g, state[0], c[1])
+    return p - rate / (1 + step * lr_decay) * (g / (root(state[0]) + eps))
 
 
-def rmsprop(p, g, state, c):
-    """``s = alpha s + (1 - alpha) g^2``; ``v = momentum v + g / (sqrt(s) + eps)``; ``p - rate v``."""
-    state[0] = c[2] * state[0] + c[3] * g * g
-    state[1] = c[4] * state[1] + over_root(g, state[0], c[1])
-    return p - c[0] * state[1]
+@optimizer("rmsprop")
+def rmsprop(p, g, state, *, rate, alpha, momentum, eps, **_):
+    """Update ``s = alpha s + (1 - alpha) g^2``, ``v = momentum v + g / (sqrt(s) + eps)``.
+
+    Return ``p - rate v``.
+    """
+    state[0] = alpha * state[0] + (1 - alpha) * g * g
+    state[1] = momentum * state[1] + g / (root(state[0]) + eps)
+    return p - rate * state[1]
 
 
-def adam(p, g, state, c):
-    """``m``, ``s``: running means of g and g^2; ``p - rate m / (sqrt(s) + eps)``."""
-    state[0] += c[2] * (g - state[0])
-    state[1] = c[3] * state[1] + c[4] * g * g
-    return p - c[0] * over_root(state[0], state[1], c[1])
+@optimizer("adam")
+def adam(p, g, state, *, rate, step, betas, eps, eps_hat, **_):
+    """Update the running means m of g and s of g^2; return ``p - rate m' / (sqrt(s') + eps)``.
+
+    m' and s' are m and s divided by ``1 - beta^t`` after t steps, since both means began at 0. With
+    `eps_hat`, eps is added to ``sqrt(s)`` before that is divided.
+    """
+    beta1, beta2 = betas
+    state[0] = beta1 * state[0] + (1 - beta1) * g
+    state[1] = beta2 * state[1] + (1 - beta2) * g * g
+    m = state[0] / (1 - beta1 ** (step + 1))
+    correction = (1 - beta2 ** (step + 1)) ** 0.5
+    if eps_hat:
+        return p - rate * (m / ((root(state[1]) + eps) / correction))
+    return p - rate * (m / (root(state[1]) / correction + eps))
 
 
-def adamw(p, g, state, c):
-    """`adam` on parameters that were first multiplied by ``c[5]``."""
-    return adam(c[5] * p, g, state, c)
+@optimizer("adamw")
+def adamw(p, g, state, *, rate, weight_decay, **others):
+    """Return `adam` of the parameters ``(1 - rate weight_decay) p``."""
+    return adam((1 - rate * weight_decay) * p, g, state, rate=rate, **others)
 
 
-OPTIMIZERS = {
-    "sgd": sgd,
-    "momentum": momentum,
-    "adagrad": adagrad,
-    "rmsprop": rmsprop,
-    "adam": adam,
-    "adamw": adamw,
-}
+def root(square):
+    """Return ``sqrt(square)``, of the smallest normal number at the least: 0 / 0 is 0 then."""
+    return np.sqrt(np.maximum(square, np.finfo(square.dtype).tiny))
 
 
 def update(name, gradient, parameters, state, coefficients, l2, l1):
     """Update `parameters` by the rule `name` and the derivative ``g + l2 p + l1 sign(p)``.
 
-    l2 and l1 are (P,) or numbers. Returns whether every parameter is finite still.
+    Parameters
+    ----------
+    name : str
+        One of `OPTIMIZERS`.
+    gradient, parameters : array (P,)
+    state : array (S, P)
+        Updated.
+    coefficients : dict
+        What the rule takes by name: the rate, the step, and the parameters of the optimizer's class.
+    l2, l1 : float or array (P,)
+
+    Returns
+    -------
+    bool
+        True if every parameter is still finite.
     """
     g = gradient + l2 * parameters + l1 * np.sign(parameters)
-    parameters[...] = OPTIMIZERS[name](parameters, g, state, coefficients)
+    parameters[...] = OPTIMIZERS[name](parameters, g, state, **coefficients)
     return bool(np.isfinite(parameters).all())
 
 
 def add_to_average(parameters, share, average):
-    """``average += share (parameters - average)``. A share of 1 is a copy."""
+    """Update ``average += share (parameters - average)``; a share of 1 copies."""
     if share == 1:
         average[...] = parameters
     else:

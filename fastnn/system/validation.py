@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 __all__ = [
     "all_finite",
-    "as_floats",
     "check_choice",
     "check_classes",
     "check_count",
@@ -337,12 +336,6 @@ def check_weights(sample_weight: Any, n_samples: int) -> NDArray[np.float64]:
             f"{LARGEST_WEIGHTS:g}: divide the weights by their mean"
         )
     return weights
-
-
-def as_floats(values: Any) -> NDArray[Any]:
-    """Return values as an array of floats: integers and booleans become float64, floats keep their dtype."""
-    array = np.asarray(values)
-    return array if array.dtype.kind == "f" else array.astype(np.float64)
 
 
 def sorted_classes(classes: Any, name: str = "classes") -> NDArray[Any]:

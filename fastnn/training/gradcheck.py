@@ -22,7 +22,7 @@ from ..network.description import Network
 from ..optimizers import Momentum
 from ..reference.layer import ACTIVATIONS
 from ..reference.loss import LOSSES
-from ..reference.network import Batch, forward_pass
+from ..reference.network import Activation, Batch, chain_of, forward_pass
 from .divergence import DivergenceError
 from .loop import run_training
 
@@ -214,12 +214,12 @@ def _sides(
         weights, network.scales(parameters), network.shifts(parameters), network.running(statistics.copy()),
         rates, key,
     )  # fmt: skip
-    traces = forward_pass(
-        network.activations, network.weights(parameters), network.biases(parameters), X, batch
-    )
-    for name, trace in zip(network.activations, traces, strict=True):
-        if ACTIVATIONS[name].has_kink:
-            yield trace.Z > 0
+    W, b = network.weights(parameters), network.biases(parameters)
+    chain = chain_of(network.activations, W, b, batch)
+    scores = forward_pass(chain, X)
+    for unit in chain:
+        if isinstance(unit, Activation) and ACTIVATIONS[unit.name].has_kink:
+            yield unit.Z > 0
     loss = LOSSES[network.loss.name]
     targets = y[:, 0] if network.loss.of_labels else y
-    yield from (side > 0 for side in loss.kinks(traces[-1].A, targets, network.loss.parameter))
+    yield from (side > 0 for side in loss.kinks(scores, targets, network.loss.parameter))

@@ -27,6 +27,7 @@ from numba.extending import intrinsic
 
 from .compiler.jit import kernel
 from .compiler.pointer import FunctionPointer, PointerTable, array_types, call
+from .curvature import Curvature, curvature
 from .layer import ACTIVATIONS
 from .network import ACTIVATION, BIASES, INPUTS, OUTPUTS, UNITS, WEIGHTS
 from .vectors import vmath
@@ -87,7 +88,9 @@ def outline(name: str) -> Any:
         result = types.UniTuple(centre, 3)
 
         def generate(context, builder, signature, args):
-            strip = _strip(activation, *(Value(context, builder, centre, arg) for arg in args))
+            strip = _strip(
+                activation, curvature(name), *(Value(context, builder, centre, arg) for arg in args)
+            )
             return context.make_tuple(builder, result, [value.ir for value in strip])
 
         return result(centre, radius), generate
@@ -96,7 +99,7 @@ def outline(name: str) -> Any:
     return intrinsic(outline)
 
 
-def _strip(activation: Any, c: Value, r: Value) -> tuple[Value, Value, Value]:
+def _strip(activation: Any, shape: Curvature, c: Value, r: Value) -> tuple[Value, Value, Value]:
     """`outline`, as instructions."""
     eps = float(np.finfo(str(c.dtype)).eps)
     low, high = c - r, c + r
@@ -107,7 +110,7 @@ def _strip(activation: Any, c: Value, r: Value) -> tuple[Value, Value, Value]:
     # Anywhere: the slopes have a range, and by the mean value theorem f leaves the line through its middle
     # at the most with half of that range.
     least, most = s_low.at_most(s_high), s_low.at_least(s_high)
-    for knot in activation.knots:
+    for knot in shape.knots:
         least = _between(low, high, knot, least.at_most(knot.least), least)
         most = _between(low, high, knot, most.at_least(knot.most), most)
     slope = (least + most) * 0.5
@@ -121,9 +124,9 @@ def _strip(activation: Any, c: Value, r: Value) -> tuple[Value, Value, Value]:
     at_low, at_high = f_low - s_c * low, f_high - s_c * high
     bent_up = s_c, tangent, at_low.at_least(at_high)
     bent_down = s_c, at_low.at_most(at_high), tangent
-    is_convex = activation.begins_convex
-    begins = [None, *(knot.end for knot in activation.knots)]
-    ends_at = [*(knot.begin for knot in activation.knots), None]
+    is_convex = shape.begins_convex
+    begins = [None, *(knot.end for knot in shape.knots)]
+    ends_at = [*(knot.begin for knot in shape.knots), None]
     for begin, end in zip(begins, ends_at, strict=True):
         lines = slope, bottom, top
         chosen = bent_up if is_convex else bent_down

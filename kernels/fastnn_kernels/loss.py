@@ -1,12 +1,13 @@
 """The losses: of the last layer's outputs, the scores, against what they should be.
 
-To add a loss: write its formulas, enter it in `LOSSES`, enter the twin in ``fastnn/reference/loss.py``
-under the same name, and name it in ``fastnn/losses.py``. Every loss is a sum over the samples of each
-sample's weight times its own loss, takes one parameter (0 where it needs none), and has two kernels:
+To add a loss, write a class with its formula `value` and its derivative `slope` below the others, name it
+with the decorator ``@loss``, write its twin in ``fastnn/reference/loss.py``, and the class that users name in
+``fastnn/losses.py``. The loss of a batch is the sum over its samples of weight times loss. Every loss takes
+one parameter, 0 where it needs none, and has two kernels:
 
-- ``value(S, y, weights, parameter)``, a float64;
-- ``backward(S, y, weights, parameter, wanted, dS)``, which overwrites dS by the derivative by the scores, and
-  returns the value, too, if it is `wanted`, else 0. The derivative is the same to the last bit either way.
+- ``value(S, y, weights, parameter)`` returns the loss, a float64;
+- ``backward(S, y, weights, parameter, wanted, dS)`` overwrites dS by the derivative by the scores, and
+  returns the loss if it is `wanted`, else 0. The derivative does not depend on `wanted`, to the last bit.
 
 Shape letters: K scores of a sample, Y targets of one (1 where they are labels), T samples of a tile (a
 whole number of vectors). S and dS are (K, T), y is (Y, T), weights are (1, T): zero for the padding,
@@ -16,6 +17,7 @@ which therefore adds nothing to anything. Labels are a row of floats.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,33 +29,61 @@ from .output import column_max, exponentials
 from .vectors import vmath
 from .vectors.simd import Value, emitter, fill, lanes, load, reduce_add_weighted, store
 
-__all__ = ["LOSSES", "Loss", "backward_pointer", "loss_backward", "loss_value", "value_pointer"]
+__all__ = ["LOSSES", "Loss", "backward_pointer", "loss", "loss_backward", "loss_value", "value_pointer"]
 
 
-# --- of labels -----------------------------------------------------------------------------------
+class Loss(NamedTuple):
+    """The kernels of a loss of labels, or the formulas of a loss of targets, for a score and its target."""
+
+    value: Any
+    backward: Any
+    of_labels: bool = False
+
+
+# All losses by name.
+LOSSES: dict[str, Loss] = {}
+
+
+def loss(name: str) -> Callable[[type], type]:
+    """Return the decorator that enters the formulas of a class in `LOSSES` under `name`.
+
+    `value` and `slope` are static methods of a score, its target and the loss's parameter; the loss of a
+    sample is the sum over its scores. They must be methods of the class itself: the cache tells kernels apart
+    by the names of the functions that they are made of.
+    """
+
+    def register(formulas: type) -> type:
+        value, slope = (emitter(vars(formulas)[part].__func__) for part in ("value", "slope"))
+        LOSSES[name] = Loss(value, slope)
+        return formulas
+
+    return register
+
+
+# --- losses of labels: kernels -------------------------------------------------------------------
 
 
 @kernel
 def cross_entropy_value(S, y, weights, smoothing):
-    """``log sum exp(S) - sum q S`` with q = 1 - smoothing at the label, plus smoothing / K everywhere."""
+    """Return ``log sum exp(S) - sum q S``; q is 1 - smoothing at the label, plus smoothing / K everywhere."""
     loss = 0.0
     for t in range(0, S.shape[1], lanes(S)):
         label, weight = load(y, 0, t), load(weights, 0, t)
         if S.shape[0] == 2 and smoothing == 0.0:
-            own = two_class_loss(load(S, 0, t), load(S, 1, t), label)
+            each = two_class_loss(load(S, 0, t), load(S, 1, t), label)
         else:
             highest = column_max(S, t)
             total = fill(S, 0)
             for k in range(S.shape[0]):
                 total = total + vmath.exp_to_zero(load(S, k, t) - highest)
-            own = vmath.log(total) - expected_score(S, t, label, highest, smoothing)
-        loss += reduce_add_weighted(own, weight)
+            each = vmath.log(total) - expected_score(S, t, label, highest, smoothing)
+        loss += reduce_add_weighted(each, weight)
     return loss
 
 
 @kernel
 def cross_entropy_backward(S, y, weights, smoothing, wanted, dS):
-    """The softmax diff: probabilities less q."""
+    """Fill dS with the softmax diff: the probabilities less q."""
     n_scores = S.shape[0]
     loss = 0.0
     if n_scores == 2 and smoothing == 0.0:
@@ -63,7 +93,7 @@ def cross_entropy_backward(S, y, weights, smoothing, wanted, dS):
             diff = two_class_diff(first, second, label) * weight
             store(dS, 0, t, -diff)
             store(dS, 1, t, diff)
-            if wanted:  # with the exponential that there is
+            if wanted:  # the exponential is there already
                 loss += reduce_add_weighted(two_class_loss(first, second, label), weight)
         return loss
     spread = S.dtype.type(smoothing / n_scores)
@@ -77,14 +107,14 @@ def cross_entropy_backward(S, y, weights, smoothing, wanted, dS):
             expected = vmath.where_equal(label, k, at_label, spread)
             store(dS, k, t, (load(dS, k, t) * reciprocal - expected) * weight)
         if wanted:
-            own = vmath.log(total) - expected_score(S, t, label, highest, smoothing)
-            loss += reduce_add_weighted(own, weight)
+            each = vmath.log(total) - expected_score(S, t, label, highest, smoothing)
+            loss += reduce_add_weighted(each, weight)
     return loss
 
 
 @kernel
 def expected_score(S, t, label, highest, smoothing):
-    """``sum q (S - highest)`` of every sample in the vector that begins at column t."""
+    """Return ``sum q (S - highest)`` of every sample in the vector that begins at column t."""
     at_label = fill(S, S.dtype.type(1.0 - smoothing))
     spread = fill(S, S.dtype.type(smoothing / S.shape[0]))
     expected = fill(S, 0)
@@ -96,24 +126,27 @@ def expected_score(S, t, label, highest, smoothing):
     return expected
 
 
+LOSSES["softmax_cross_entropy"] = Loss(cross_entropy_value, cross_entropy_backward, of_labels=True)
+
+
 # Softmax over two scores is the sigmoid of their difference: one exponential instead of two, and no
 # difference of nearly equal numbers where the label's probability is close to 1.
 
 
 def _lag(first: Value, second: Value, is_second: Value) -> Value:
-    """By how much the label's score of two is below the other."""
+    """Return by how much the score of the label is below the other of two."""
     return (first - second).where(is_second, second - first)
 
 
 @emitter
 def two_class_loss(first: Value, second: Value, label: Value) -> Value:
-    """The cross-entropy of two classes."""
+    """Return the cross-entropy of two classes."""
     return vmath.softplus_of(_lag(first, second, label.equals(1.0)))
 
 
 @emitter
 def two_class_diff(first: Value, second: Value, label: Value) -> Value:
-    """The softmax diff of class 1 of two: the probability of the class that is not the label."""
+    """Return the softmax diff of class 1 of two: the probability of the class that is not the label."""
     is_second = label.equals(1.0)
     wrong = vmath.sigmoid_to_zero(_lag(first, second, is_second))
     return (-wrong).where(is_second, wrong)
@@ -121,24 +154,24 @@ def two_class_diff(first: Value, second: Value, label: Value) -> Value:
 
 @kernel
 def hinge_value(S, y, weights, margin):
-    """Sum over the other classes of ``max(0, S_k - S_label + margin)``."""
+    """Return the sum over the other classes of ``max(0, S_k - S_label + margin)``."""
     loss = 0.0
     room = fill(S, S.dtype.type(margin))
     zero = fill(S, 0)
     for t in range(0, S.shape[1], lanes(S)):
         label = load(y, 0, t)
         short = label_score(S, label, t) - room
-        own = zero
+        each = zero
         for k in range(S.shape[0]):
             excess = vmath.maximum(load(S, k, t) - short, zero)
-            own = vmath.where_equal(label, k, own, own + excess)
-        loss += reduce_add_weighted(own, load(weights, 0, t))
+            each = vmath.where_equal(label, k, each, each + excess)
+        loss += reduce_add_weighted(each, load(weights, 0, t))
     return loss
 
 
 @kernel
 def hinge_backward(S, y, weights, margin, wanted, dS):
-    """1 for every class too close to the label's, less their number at the label; 0 at the kinks."""
+    """Fill dS: 1 for every class too close to the label's, less their number at the label; 0 at the kinks."""
     room = fill(S, S.dtype.type(margin))
     zero = fill(S, 0)
     for t in range(0, S.shape[1], lanes(S)):
@@ -148,7 +181,7 @@ def hinge_backward(S, y, weights, margin, wanted, dS):
         count = zero
         for k in range(S.shape[0]):
             score = load(S, k, t)
-            # Not a number where the score is none, so that it is not lost.
+            # A comparison takes NaN for far away: add it back, so that a diverged training is noticed.
             d = vmath.where_greater(score, short, weight, zero) + (score - score)
             count = vmath.where_equal(label, k, count, count + d)
             store(dS, k, t, d)
@@ -157,114 +190,123 @@ def hinge_backward(S, y, weights, margin, wanted, dS):
     return hinge_value(S, y, weights, margin) if wanted else 0.0
 
 
+LOSSES["multiclass_hinge"] = Loss(hinge_value, hinge_backward, of_labels=True)
+
+
 @kernel
 def label_score(S, label, t):
-    """The score of every sample's label in the vector that begins at column t."""
+    """Return the score of every sample's label in the vector that begins at column t."""
     score = load(S, 0, t)
     for k in range(1, S.shape[0]):
         score = vmath.where_equal(label, k, load(S, k, t), score)
     return score
 
 
-# --- of targets, a score each --------------------------------------------------------------------
+# --- losses of targets: sums over the scores -----------------------------------------------------
 
 
-@emitter
-def binary_cross_entropy(s: Value, y: Value, parameter: Value) -> Value:
-    """-y log p - (1 - y) log(1 - p), p the sigmoid of s."""
-    # softplus(s) - y s, apart for y near 1 where the two nearly cancel.
-    return vmath.softplus_of(-s.magnitude()) + s.at_least(0.0) - y * s
+@loss("sigmoid_binary_cross_entropy")
+class BinaryCrossEntropy:
+    """``-y log p - (1 - y) log(1 - p)``, p the sigmoid of s."""
+
+    @staticmethod
+    def value(s: Value, y: Value, parameter: Value) -> Value:
+        """Return ``softplus(s) - y s``."""
+        # softplus(s) = softplus(-|s|) + max(s, 0): for y near 1, max(s, 0) and y s cancel without rounding.
+        return vmath.softplus_of(-s.magnitude()) + s.at_least(0.0) - y * s
+
+    @staticmethod
+    def slope(s: Value, y: Value, parameter: Value) -> Value:
+        """Return ``p - y``."""
+        return vmath.sigmoid_to_zero(s) - y
 
 
-@emitter
-def binary_cross_entropy_slope(s: Value, y: Value, parameter: Value) -> Value:
-    return vmath.sigmoid_to_zero(s) - y
+@loss("squared_error")
+class SquaredError:
+    """``(s - y)^2 / 2``."""
+
+    @staticmethod
+    def value(s: Value, y: Value, parameter: Value) -> Value:
+        """Return ``(s - y)^2 / 2``."""
+        return (s - y) * (s - y) * 0.5
+
+    @staticmethod
+    def slope(s: Value, y: Value, parameter: Value) -> Value:
+        """Return ``s - y``."""
+        return s - y
 
 
-@emitter
-def squared_error(s: Value, y: Value, parameter: Value) -> Value:
-    """(s - y)^2 / 2."""
-    return (s - y) * (s - y) * 0.5
+@loss("absolute_error")
+class AbsoluteError:
+    """``|s - y|``."""
+
+    @staticmethod
+    def value(s: Value, y: Value, parameter: Value) -> Value:
+        """Return ``|s - y|``."""
+        return (s - y).magnitude()
+
+    @staticmethod
+    def slope(s: Value, y: Value, parameter: Value) -> Value:
+        """Return the sign of ``s - y``; NaN stays NaN."""
+        return s.constant(1.0).where(s > y, s.constant(-1.0).where(s < y, s - y))
 
 
-@emitter
-def squared_error_slope(s: Value, y: Value, parameter: Value) -> Value:
-    return s - y
+@loss("huber")
+class Huber:
+    """``(s - y)^2 / 2`` up to delta, then ``delta (|s - y| - delta / 2)``."""
+
+    @staticmethod
+    def value(s: Value, y: Value, delta: Value) -> Value:
+        """Return ``near (|s - y| - near / 2)`` with ``near = min(|s - y|, delta)``."""
+        error = (s - y).magnitude()
+        near = error.at_most(delta)
+        return near * (error - near * 0.5)
+
+    @staticmethod
+    def slope(s: Value, y: Value, delta: Value) -> Value:
+        """Return ``s - y``, limited to delta."""
+        return (s - y).at_most(delta).at_least(-delta)
 
 
-@emitter
-def absolute_error(s: Value, y: Value, parameter: Value) -> Value:
-    """|s - y|."""
-    return (s - y).magnitude()
+@loss("quantile")
+class Quantile:
+    """The pinball loss: ``q (y - s)`` where s is below y, ``(1 - q) (s - y)`` above."""
+
+    @staticmethod
+    def value(s: Value, y: Value, q: Value) -> Value:
+        """Return the larger of ``q (y - s)`` and ``(1 - q) (s - y)``."""
+        return (q * (y - s)).at_least((1.0 - q) * (s - y))
+
+    @staticmethod
+    def slope(s: Value, y: Value, q: Value) -> Value:
+        """Return ``1 - q`` above y, ``-q`` below, 0 at y; NaN stays NaN."""
+        return (1.0 - q).where(s > y, (-q).where(s < y, s - y))
 
 
-@emitter
-def absolute_error_slope(s: Value, y: Value, parameter: Value) -> Value:
-    return s.constant(1.0).where(s > y, s.constant(-1.0).where(s < y, s - y))  # 0, or not a number
+@loss("poisson")
+class Poisson:
+    """``exp(s) - y s``: the negative log-likelihood of a rate exp(s), without the terms of y alone."""
+
+    @staticmethod
+    def value(s: Value, y: Value, parameter: Value) -> Value:
+        """Return ``exp(s) - y s``."""
+        return vmath.exp_of(s) - y * s
+
+    @staticmethod
+    def slope(s: Value, y: Value, parameter: Value) -> Value:
+        """Return ``exp(s) - y``."""
+        return vmath.exp_of(s) - y
 
 
-@emitter
-def huber(s: Value, y: Value, delta: Value) -> Value:
-    """(s - y)^2 / 2 up to delta, then delta (|s - y| - delta / 2)."""
-    error = (s - y).magnitude()
-    near = error.at_most(delta)
-    return near * (error - near * 0.5)
-
-
-@emitter
-def huber_slope(s: Value, y: Value, delta: Value) -> Value:
-    return (s - y).at_most(delta).at_least(-delta)
-
-
-@emitter
-def quantile(s: Value, y: Value, q: Value) -> Value:
-    """q (y - s) where s is below y, (1 - q) (s - y) above: the pinball loss."""
-    return (q * (y - s)).at_least((1.0 - q) * (s - y))
-
-
-@emitter
-def quantile_slope(s: Value, y: Value, q: Value) -> Value:
-    return (1.0 - q).where(s > y, (-q).where(s < y, s - y))  # 0, or not a number
-
-
-@emitter
-def poisson(s: Value, y: Value, parameter: Value) -> Value:
-    """exp(s) - y s: the negative log-likelihood of a rate exp(s), but for what depends on y alone."""
-    return vmath.exp_of(s) - y * s
-
-
-@emitter
-def poisson_slope(s: Value, y: Value, parameter: Value) -> Value:
-    return vmath.exp_of(s) - y
-
-
-class Loss(NamedTuple):
-    """Formulas of a loss, for the compiler: kernels, or functions of a score and its target."""
-
-    value: Any
-    backward: Any
-    of_labels: bool = False
-
-
-LOSSES: dict[str, Loss] = {
-    "softmax_cross_entropy": Loss(cross_entropy_value, cross_entropy_backward, of_labels=True),
-    "multiclass_hinge": Loss(hinge_value, hinge_backward, of_labels=True),
-    "sigmoid_binary_cross_entropy": Loss(binary_cross_entropy, binary_cross_entropy_slope),
-    "squared_error": Loss(squared_error, squared_error_slope),
-    "absolute_error": Loss(absolute_error, absolute_error_slope),
-    "huber": Loss(huber, huber_slope),
-    "quantile": Loss(quantile, quantile_slope),
-    "poisson": Loss(poisson, poisson_slope),
-}
+# --- the kernels of a loss -----------------------------------------------------------------------
 
 
 @functools.cache
 def loss_value(name: str) -> Any:
-    """The kernel ``(S, y, weights, parameter)``: the weighted loss, a float64."""
-    loss = LOSSES[name]
-    if loss.of_labels:
-        return loss.value
-    formula = loss.value
+    """Return the kernel ``(S, y, weights, parameter)`` of the weighted loss, a float64."""
+    value, _, of_labels = LOSSES[name]
+    if of_labels:
+        return value
 
     @kernel
     def loss_value(S, y, weights, parameter):
@@ -272,8 +314,8 @@ def loss_value(name: str) -> Any:
         constant = S.dtype.type(parameter)
         for k in range(S.shape[0]):
             for t in range(0, S.shape[1], lanes(S)):
-                own = formula(load(S, k, t), load(y, k, t), constant)
-                total += reduce_add_weighted(own, load(weights, 0, t))
+                each = value(load(S, k, t), load(y, k, t), constant)
+                total += reduce_add_weighted(each, load(weights, 0, t))
         return total
 
     return loss_value
@@ -281,14 +323,13 @@ def loss_value(name: str) -> Any:
 
 @functools.cache
 def loss_backward(name: str) -> Any:
-    """The kernel ``(S, y, weights, parameter, wanted, dS)``: dS is overwritten by the derivative by S.
+    """Return the kernel ``(S, y, weights, parameter, wanted, dS)``: dS is overwritten by the derivative by S.
 
-    It returns the weighted loss, a float64, if it is `wanted`, else 0.
+    The kernel returns the weighted loss, a float64, if it is `wanted`, else 0.
     """
-    loss = LOSSES[name]
-    if loss.of_labels:
-        return loss.backward
-    formula, slope = loss.value, loss.backward
+    value, slope, of_labels = LOSSES[name]
+    if of_labels:
+        return slope
 
     @kernel
     def loss_backward(S, y, weights, parameter, wanted, dS):
@@ -298,11 +339,12 @@ def loss_backward(name: str) -> Any:
         for k in range(S.shape[0]):
             for t in range(0, S.shape[1], lanes(S)):
                 s, target, weight = load(S, k, t), load(y, k, t), load(weights, 0, t)
-                # Of what counts for nothing, as the padding, the derivative may be infinite.
+                # The derivative of a sample of weight 0, as the padding is, may be infinite: 0 times that is
+                # NaN.
                 d = slope(s, target, constant)
                 store(dS, k, t, vmath.where_greater(weight, zero, d * weight, zero))
                 if wanted:
-                    total += reduce_add_weighted(formula(s, target, constant), weight)
+                    total += reduce_add_weighted(value(s, target, constant), weight)
         return total
 
     return loss_backward
@@ -310,14 +352,14 @@ def loss_backward(name: str) -> Any:
 
 @functools.cache
 def value_pointer(name: str, dtype: np.dtype) -> FunctionPointer:
-    """A pointer to `loss_value`."""
+    """Return a pointer to `loss_value`."""
     of = array_types(dtype)
     return FunctionPointer(loss_value(name), (of.inputs, of.inputs, of.inputs, types.float64))
 
 
 @functools.cache
 def backward_pointer(name: str, dtype: np.dtype) -> FunctionPointer:
-    """A pointer to `loss_backward`."""
+    """Return a pointer to `loss_backward`."""
     of = array_types(dtype)
     arguments = of.inputs, of.inputs, of.inputs, types.float64, types.boolean, of.matrix
     return FunctionPointer(loss_backward(name), arguments)

@@ -12,7 +12,7 @@ import numpy as np
 
 from .compiler.jit import kernel
 from .compiler.pointer import FunctionPointer, array_types
-from .layer import identity
+from .layer import ACTIVATIONS
 from .vectors import vmath
 from .vectors.simd import fill, is_zero, lanes, load, store, store_integers
 
@@ -105,7 +105,7 @@ OUTPUTS: dict[str, Any] = {
     "softmax": softmax_forward,
     "sigmoid": vmath.sigmoid,
     "exponential": vmath.exp,
-    "identity": identity,
+    "identity": ACTIVATIONS["identity"].value,
 }
 
 

@@ -1,16 +1,18 @@
 """The parameter update: one fused loop over the flat parameter vector.
 
-To add an optimizer: write its rule, enter it in `OPTIMIZERS`, enter the twin in
-``fastnn/reference/update.py`` under the same name, and name it in ``fastnn/optimizers.py``, which
-computes the rule's coefficients: numbers that are the same for all parameters of a step.
+To add an optimizer, write its rule below the others, name it with the decorator ``@optimizer``, write its
+twin in ``fastnn/reference/update.py``, and the class that users name in ``fastnn/optimizers.py``. That class
+computes the rule's coefficients, the numbers that are the same for all parameters of a step.
 
-Shape letters: P parameters (a whole number of vectors), S values of state a parameter has, G gradients
-that make up the one, C coefficients.
+Shape letters: P parameters (a whole number of vectors), S values of state for each parameter, G gradients
+whose sum is the gradient, C coefficients.
 """
 
 from __future__ import annotations
 
 import functools
+import inspect
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,106 +39,126 @@ __all__ = [
     "OPTIMIZERS",
     "add_to_average",
     "limit_norms",
+    "optimizer",
     "square_sum",
     "sum_of_squares",
     "update",
     "update_pointer",
 ]
 
-# --- the rules: the new values of the vector p of parameters that begins at k, by the derivative g.
-# The first coefficient is the learning rate; `state` (S, P) is updated. All of it is loaded before any of
-# it is stored: a load from where a store has just been, but for a multiple of 4 KB, waits for it.
-
-
-@emitter
-def plus(a: Value, factor: Value, b: Value) -> Value:
-    """``a + factor b``, rounded once.
-
-    Where a sum has two products, which of them is rounded would be the compiler's choice, and not the same
-    wherever a rule is built in: yet weights that are changed strip by strip must come out as all others.
-    """
-    return b.fma(factor, a)
-
-
-@kernel
-def sgd(p, g, state, k, c):
-    """``p - rate g``."""
-    return plus(p, -c[0], g)
-
-
-@kernel
-def momentum(p, g, state, k, c):
-    """``v = c1 v + c2 g``; ``p - (c3 g + c4 v)``, which is Polyak's momentum, and Nesterov's."""
-    v = plus(load(state, 0, k) * fill(state, c[1]), c[2], g)
-    store(state, 0, k, v)
-    return p - plus(g * fill(state, c[3]), c[4], v)
-
-
-@kernel
-def adagrad(p, g, state, k, c):
-    """``s += g^2``; ``p - rate g / (sqrt(s) + eps)``."""
-    s = plus(load(state, 0, k), g, g)
-    store(state, 0, k, s)
-    return plus(p, -c[0], vmath.over_root(g, s, c[1]))
-
-
-@kernel
-def rmsprop(p, g, state, k, c):
-    """``s = alpha s + (1 - alpha) g^2``; ``v = momentum v + g / (sqrt(s) + eps)``; ``p - rate v``."""
-    s, v = load(state, 0, k), load(state, 1, k)
-    s = plus(s * fill(state, c[2]), g * fill(state, c[3]), g)
-    v = plus(vmath.over_root(g, s, c[1]), c[4], v)
-    store(state, 0, k, s)
-    store(state, 1, k, v)
-    return plus(p, -c[0], v)
-
-
-@kernel
-def adam(p, g, state, k, c):
-    """``m``, ``s``: running means of g and g^2; ``p - rate m / (sqrt(s) + eps)``.
-
-    The rate and eps have the corrections of m and sqrt(s) in them.
-    """
-    m, s = load(state, 0, k), load(state, 1, k)
-    m = plus(m, c[2], g - m)
-    s = plus(s * fill(state, c[3]), g * fill(state, c[4]), g)
-    store(state, 0, k, m)
-    store(state, 1, k, s)
-    return plus(p, -c[0], vmath.over_root(m, s, c[1]))
-
-
-@kernel
-def adamw(p, g, state, k, c):
-    """`adam` on parameters that were first multiplied by ``c[5]``."""
-    return adam(p * fill(state, c[5]), g, state, k, c)
-
 
 class Optimizer(NamedTuple):
-    """A rule, and how many coefficients it takes."""
+    """The rule of an optimizer, and the number of its coefficients."""
 
     rule: Any
     n_coefficients: int
 
 
-OPTIMIZERS: dict[str, Optimizer] = {
-    "sgd": Optimizer(sgd, 1),
-    "momentum": Optimizer(momentum, 5),
-    "adagrad": Optimizer(adagrad, 2),
-    "rmsprop": Optimizer(rmsprop, 5),
-    "adam": Optimizer(adam, 5),
-    "adamw": Optimizer(adamw, 6),
-}
+# All rules by name.
+OPTIMIZERS: dict[str, Optimizer] = {}
+
+
+def optimizer(name: str) -> Callable[[Callable], Any]:
+    """Return the decorator that compiles a rule and enters it in `OPTIMIZERS` under `name`.
+
+    A rule takes p, g, state and k, then its coefficients, which ``fastnn/optimizers.py`` computes for every
+    step: the learning rate first.
+    """
+
+    def register(rule: Callable) -> Any:
+        n_coefficients = len(inspect.signature(rule).parameters) - 4
+        compiled = kernel(rule)
+        OPTIMIZERS[name] = Optimizer(compiled, n_coefficients)
+        return compiled
+
+    return register
+
+
+@emitter
+def plus(a: Value, factor: Value, b: Value) -> Value:
+    """Return ``a + factor b``, rounded once.
+
+    In a sum of two products the compiler would choose which of them is rounded, and not choose alike wherever
+    a rule is built in: yet weights that are changed strip by strip must come out as all others.
+    """
+    return b.fma(factor, a)
+
+
+# --- the rules: each returns the new values of the vector p of parameters that begins at k, by the derivative
+# g, and updates state (S, P). A load from an address that differs by a multiple of 4 KB from where a store
+# has just been waits for the store: load all state before any of it is stored.
+
+
+@optimizer("sgd")
+def sgd(p, g, state, k, rate):
+    """Return ``p - rate g``."""
+    return plus(p, -rate, g)
+
+
+@optimizer("momentum")
+def momentum(p, g, state, k, rate, keep, gain, direct, step):
+    """Update ``v = keep v + gain g``; return ``p - (direct g + step v)``.
+
+    Polyak's momentum where `direct` is 0, and Nesterov's; the rate is in `direct` and `step`, or in `gain`.
+    """
+    v = plus(load(state, 0, k) * fill(state, keep), gain, g)
+    store(state, 0, k, v)
+    return p - plus(g * fill(state, direct), step, v)
+
+
+@optimizer("adagrad")
+def adagrad(p, g, state, k, rate, eps):
+    """Update ``s += g^2``; return ``p - rate g / (sqrt(s) + eps)``."""
+    s = plus(load(state, 0, k), g, g)
+    store(state, 0, k, s)
+    return plus(p, -rate, vmath.over_root(g, s, eps))
+
+
+@optimizer("rmsprop")
+def rmsprop(p, g, state, k, rate, eps, alpha, share, momentum):
+    """Update ``s = alpha s + share g^2`` and ``v = momentum v + g / (sqrt(s) + eps)``.
+
+    Return ``p - rate v``.
+    """
+    s, v = load(state, 0, k), load(state, 1, k)
+    s = plus(s * fill(state, alpha), g * fill(state, share), g)
+    v = plus(vmath.over_root(g, s, eps), momentum, v)
+    store(state, 0, k, s)
+    store(state, 1, k, v)
+    return plus(p, -rate, v)
+
+
+@optimizer("adam")
+def adam(p, g, state, k, rate, eps, share, beta2, share2):
+    """Update the running means m of g and s of g^2; return ``p - rate m / (sqrt(s) + eps)``.
+
+    ``m += share (g - m)`` and ``s = beta2 s + share2 g^2``, where `share` is ``1 - beta1`` and so on.
+    The bias corrections of m and sqrt(s) are in `rate` and `eps`.
+    """
+    m, s = load(state, 0, k), load(state, 1, k)
+    m = plus(m, share, g - m)
+    s = plus(s * fill(state, beta2), g * fill(state, share2), g)
+    store(state, 0, k, m)
+    store(state, 1, k, s)
+    return plus(p, -rate, vmath.over_root(m, s, eps))
+
+
+@optimizer("adamw")
+def adamw(p, g, state, k, rate, eps, share, beta2, share2, decay):
+    """Return `adam` of the parameters ``decay p``."""
+    return adam(p * fill(state, decay), g, state, k, rate, eps, share, beta2, share2)
 
 
 @functools.cache
 def update(name: str, with_l1: bool = True) -> Any:
-    """The kernel ``(gradients, parameters, state, coefficients, l2, l1, shrink, begin, end, first)``.
+    """Return the kernel ``(gradients, parameters, state, coefficients, l2, l1, shrink, begin, end, first)``.
 
-    It updates the parameters from `begin` to `end`, whole numbers of vectors, by the rule `name` and the
-    derivative ``shrink g + l2 p + l1 sign(p)``, where g is the sum of the gradients, and returns whether all
-    of them are finite still. gradients (G, ..), of the parameters from `first` on; state (S, P) is updated;
-    coefficients (C,); l2, l1 and shrink are scalars of the parameters' dtype. Without `with_l1`, l1 is taken
-    for 0.
+    The kernel updates the parameters from `begin` to `end`, whole numbers of vectors, by the rule `name` and
+    the derivative ``shrink g + l2 p + l1 sign(p)``, where g is the sum of the gradients. It returns True if
+    all parameters are still finite.
+
+    gradients (G, ..) begin with the parameter `first`; state (S, P) is updated; coefficients (C,); l2, l1 and
+    shrink are scalars of the parameters' dtype. Without `with_l1`, l1 is taken for 0.
     """
     rule, n_coefficients = OPTIMIZERS[name]
 
@@ -144,7 +166,7 @@ def update(name: str, with_l1: bool = True) -> Any:
     def update(gradients, parameters, state, coefficients, l2, l1, shrink, begin, end, first):
         row = view(parameters, 0, 1, parameters.shape[0])
         sums = fill(gradients, 0)
-        # In registers: what is in memory might be changed by every store.
+        # A store might change what is in memory: the coefficients are kept in registers.
         numbers = to_fixed_tuple(coefficients, n_coefficients)
         for k in range(begin, end, lanes(gradients)):
             p = load(row, 0, k)
@@ -155,10 +177,10 @@ def update(name: str, with_l1: bool = True) -> Any:
                 g = plus(g, l2, p)
             if with_l1:
                 g = plus(g, l1, vmath.sign(p))
-            p = rule(p, g, state, k, numbers)
+            p = rule(p, g, state, k, *numbers)
             store(row, 0, k, p)
             sums = sums + p
-        # 0 times infinity or NaN is NaN. A sum may be infinite where nothing that it is of is.
+        # 0 times infinity or NaN is NaN. The sum of finite parameters may be infinite: look at each then.
         return is_zero(sums * fill(gradients, 0)) or are_finite(parameters, begin, end)
 
     return update
@@ -166,7 +188,7 @@ def update(name: str, with_l1: bool = True) -> Any:
 
 @functools.cache
 def update_pointer(name: str, with_l1: bool, dtype: np.dtype) -> FunctionPointer:
-    """A pointer to `update`."""
+    """Return a pointer to `update`."""
     of = array_types(dtype)
     arrays, numbers = (of.inputs, of.flat, of.matrix, of.flat), (of.scalar,) * 3
     return FunctionPointer(update(name, with_l1), (*arrays, *numbers, *[types.intp] * 3))
@@ -174,7 +196,7 @@ def update_pointer(name: str, with_l1: bool, dtype: np.dtype) -> FunctionPointer
 
 @kernel
 def are_finite(parameters, begin, end):
-    """Whether the parameters (P,) from `begin` to `end`, whole numbers of vectors, are."""
+    """Return True if the parameters (P,) from `begin` to `end`, whole numbers of vectors, are finite."""
     row = view(parameters, 0, 1, parameters.shape[0])
     trouble = fill(parameters, 0)
     for k in range(begin, end, lanes(parameters)):
@@ -184,7 +206,7 @@ def are_finite(parameters, begin, end):
 
 @kernel
 def total(gradients, k):
-    """Sum of the vectors at k of all gradients, in their order."""
+    """Return the sum of the vectors at k of all gradients, in their order."""
     g = load(gradients, 0, k)
     for other in range(1, gradients.shape[0]):
         g = g + load(gradients, other, k)
@@ -193,7 +215,7 @@ def total(gradients, k):
 
 @kernel
 def square_sum(gradients, begin, end):
-    """Sum of the squares of the summed gradients (G, P) from `begin` to `end`, in float64."""
+    """Return the sum of the squares of the summed gradients (G, P) from `begin` to `end`, in float64."""
     result = 0.0
     for k in range(begin, end, lanes(gradients)):
         result += reduce_add_squares(total(gradients, k))
@@ -202,7 +224,7 @@ def square_sum(gradients, begin, end):
 
 @kernel
 def sum_of_squares(parameters, begin, end):
-    """Sum of the squares of the parameters (P,) from `begin` to `end`, in their dtype."""
+    """Return the sum of the squares of the parameters (P,) from `begin` to `end`, in their dtype."""
     row = view(parameters, 0, 1, parameters.shape[0])
     squares = fill(parameters, 0)
     for k in range(begin, end, lanes(parameters)):
@@ -213,7 +235,10 @@ def sum_of_squares(parameters, begin, end):
 
 @kernel
 def add_to_average(parameters, share, begin, end, average):
-    """``average += share (parameters - average)`` from `begin` to `end`, both (P,); by 1 a copy."""
+    """Update ``average += share (parameters - average)`` from `begin` to `end`, both (P,).
+
+    A share of 1 copies.
+    """
     for k in range(begin, end):
         if share == 1:
             average[k] = parameters[k]

@@ -1,9 +1,7 @@
 """Bounds of scores: what the kernels compute lies within them, and they are as narrow as they should be."""
 
 import functools
-import itertools
 
-import mpmath
 import numba
 import numpy as np
 import pytest
@@ -29,6 +27,7 @@ from fastnn.reference import layer as reference_layer
 from fastnn_kernels import bound as compiled
 from fastnn_kernels.committee import committee_scores
 from fastnn_kernels.compiler.jit import OPTIONS
+from fastnn_kernels.curvature import curvature
 from fastnn_kernels.layer import ACTIVATIONS, activation_forward
 from fastnn_kernels.vectors.simd import lanes, load, store
 
@@ -67,7 +66,7 @@ def intervals(random, name, dtype):
     """Centres and radii from 1e-6 to 1e3; of half of them the interval ends or lies about a knot."""
     radius = 10.0 ** random.uniform(-6, 3, N_CELLS)
     centre = random.choice([-1, 1], N_CELLS) * 10.0 ** random.uniform(-6, 3, N_CELLS)
-    edges = [0.0, *(edge for knot in ACTIVATIONS[name].knots for edge in knot[:2])]
+    edges = [0.0, *(edge for knot in curvature(name).knots for edge in knot[:2])]
     near = random.choice(edges, N_CELLS) + random.choice([-1, 0, 1], N_CELLS) * radius
     near += random.choice([0.0, 1e-7, -1e-7, 1e-3], N_CELLS) * random.standard_normal(N_CELLS)
     near += random.uniform(-1, 1, N_CELLS) * radius * random.choice([0, 1], N_CELLS)
@@ -84,7 +83,7 @@ def test_the_graph_lies_in_the_strip(name, seed, dtype):
     at = random.uniform(-1, 1, (N_CELLS, 64))
     at[:, :8] = -1, 1, -1 + 1e-6, 1 - 1e-6, 0, 1e-6, -0.5, 0.5
     Z = (c + at * r).astype(dtype)
-    for knot in ACTIVATIONS[name].knots:
+    for knot in curvature(name).knots:
         Z[:, 8:10] = knot.begin, knot.end
     Z[:, 10] = 0
     Z = np.where(np.abs(Z - c) <= r, Z, centre[:, None]).astype(dtype)
@@ -117,13 +116,13 @@ def test_strips_of_short_intervals_are_narrow(name, dtype):
     bend, jump = steepness(name)
     c, r = centre.astype(np.float64), radius.astype(np.float64)
     # What is known of a knot is less than of any other place.
-    uncertain = sum(knot.most - knot.least for knot in ACTIVATIONS[name].knots) * 2
+    uncertain = sum(knot.most - knot.least for knot in curvature(name).knots) * 2
     allowed = bend * r**2 + (np.where(np.abs(c) <= 2 * r, jump, 0) + uncertain) * r
     rounding = np.finfo(dtype).eps * (200 * (np.abs(c) + r + 1))
     assert (width <= allowed + rounding).all()
     # Between knots and kinks, by the tangent: half of that.
     is_smooth = np.abs(c) > 2 * r
-    for knot in ACTIVATIONS[name].knots:
+    for knot in curvature(name).knots:
         is_smooth &= (c - 2 * r > knot.end) | (c + 2 * r < knot.begin)
     assert is_smooth.sum() > 10
     assert (width <= bend * r**2 / 4 + rounding)[is_smooth].all()
@@ -153,68 +152,6 @@ def test_infinities_and_nan_make_no_strip(name, dtype):
     *_, width = strips(name, centre, radius)
     assert not np.isfinite(width[:7]).any()
     assert np.isfinite(width[7:]).all()
-
-
-# --- knots ---------------------------------------------------------------------------------------
-
-
-def exact_slope(name):
-    """The derivative, for mpmath; where it jumps, that from the right."""
-    alpha, scale = mpmath.mpf(reference_layer.Selu.ALPHA), mpmath.mpf(reference_layer.Selu.SCALE)
-
-    def sigmoid(z):
-        return 1 / (1 + mpmath.exp(-z))
-
-    def gelu(z):
-        k = mpmath.mpf(0.044715)
-        gate = sigmoid(mpmath.sqrt(8 / mpmath.pi) * (z + k * z**3))
-        return gate + gate * (1 - gate) * z * mpmath.sqrt(8 / mpmath.pi) * (1 + 3 * k * z**2)
-
-    return {
-        "identity": lambda z: mpmath.mpf(1),
-        "sigmoid": lambda z: sigmoid(z) * (1 - sigmoid(z)),
-        "tanh": lambda z: mpmath.sech(z) ** 2,
-        "relu": lambda z: mpmath.mpf(z >= 0),
-        "leaky_relu": lambda z: mpmath.mpf(1 if z >= 0 else 0.01),
-        "elu": lambda z: mpmath.exp(min(z, 0)),
-        "selu": lambda z: scale if z >= 0 else scale * alpha * mpmath.exp(z),
-        "softplus": sigmoid,
-        "silu": lambda z: sigmoid(z) * (1 + z * (1 - sigmoid(z))),
-        "gelu": gelu,
-    }[name]
-
-
-@each_name
-def test_knots_are_where_it_bends_the_other_way(name):
-    slope, activation = exact_slope(name), ACTIVATIONS[name]
-    with mpmath.workdps(60):
-        tiny, far = mpmath.mpf(10) ** -15, mpmath.mpf(40)
-        begins = [-far, *(mpmath.mpf(knot.end) for knot in activation.knots)]
-        ends = [*(mpmath.mpf(knot.begin) for knot in activation.knots), far]
-        is_convex = activation.begins_convex
-        for begin, end in zip(begins, ends, strict=True):
-            # Closer and closer to either end.
-            steps = [tiny * mpmath.mpf(2) ** k for k in range(60)]
-            inner = [begin + step for step in steps] + [end - step for step in steps]
-            inner += [begin + (end - begin) * k / 400 for k in range(1, 400)]
-            inner = sorted(z for z in inner if begin < z < end)
-            slopes = [slope(z) for z in inner]
-            changes = [b - a for a, b in itertools.pairwise(slopes)]
-            assert min(changes) >= 0 if is_convex else max(changes) <= 0
-            is_convex = not is_convex
-        for knot in activation.knots:
-            width = mpmath.mpf(knot.end) - mpmath.mpf(knot.begin)
-            places = [knot.begin - tiny, *(knot.begin + width * k / 100 for k in range(101)), knot.end + tiny]
-            slopes = [slope(z) for z in places]
-            assert knot.least - 10 * tiny <= min(slopes)
-            assert max(slopes) <= knot.most + 10 * tiny
-
-
-@each_name
-def test_both_sides_know_the_same_knots(name):
-    kernel, twin = ACTIVATIONS[name], reference_layer.ACTIVATIONS[name]
-    assert [knot._asdict() for knot in kernel.knots] == [knot._asdict() for knot in twin.knots]
-    assert kernel.begins_convex == twin.begins_convex
 
 
 # --- networks ------------------------------------------------------------------------------------

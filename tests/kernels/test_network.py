@@ -26,7 +26,7 @@ from fastnn.network.initialization import INITIALIZERS
 from fastnn.reference import network as reference
 from fastnn.reference.layer import ACTIVATIONS
 from fastnn.reference.norm import EPS
-from fastnn.reference.train import loss_and_gradient
+from fastnn.reference.train import gather_gradient, loss_and_gradient
 from fastnn_kernels import network as compiled
 from fastnn_kernels.layer import backward_table, forward_table
 
@@ -58,6 +58,17 @@ def twin_batch(network, parameters, statistics, weights, key):
     )  # fmt: skip
 
 
+def of_layers(chain, kind):
+    """The units of a kind, one for each layer; None for a layer without one."""
+    layers = []
+    for unit in chain:
+        if isinstance(unit, reference.Affine):
+            layers.append(None)
+        if isinstance(unit, kind):
+            layers[-1] = unit
+    return layers
+
+
 def rows(units, plan, layer, column, T):
     """The rows of a workspace that a column of the plan points to."""
     begin = plan[layer, column] * T
@@ -78,8 +89,11 @@ def test_passes_are_the_reference(network: Network, count, seed, key):
     exact, moved = wide(parameters), wide(statistics)
     batch = twin_batch(network, exact, moved, wide(weights[0]), key)
     W = network.weights(exact)
-    traces = reference.forward_pass(network.activations, W, network.biases(exact), wide(X.T), batch)
-    derivatives = reference.backward_pass(network.activations, W, traces, wide(dS.T), batch)
+    chain = reference.chain_of(network.activations, W, network.biases(exact), batch)
+    reference.forward_pass(chain, wide(X.T))
+    reference.backward_pass(chain, wide(dS.T))
+    affines, activations = of_layers(chain, reference.Affine), of_layers(chain, reference.Activation)
+    normalisations = of_layers(chain, reference.Normalisation)
 
     layout = network.training_layout
     plan, kind = layout.plan, (network.batch_norm, bool(network.dropout), False)
@@ -88,24 +102,23 @@ def test_passes_are_the_reference(network: Network, count, seed, key):
     units = untouched((layout.n_units * T,), dtype)
     compiled.forward_pass(*kind)(forward_table(*named), plan, parameters, X, units, batch)
     # Every layer rounds, and what a normalisation divides by its deviation grows by as much.
-    magnified = np.prod(
-        [np.max(trace.inverse) for trace in traces if trace.N is not None and np.max(trace.inverse) > 1]
-    )
+    magnified = np.prod([max(np.max(unit.inverse), 1) for unit in normalisations if unit is not None])
     error = 2000 * np.finfo(dtype).eps * magnified
-    largest = max(1.0, *(np.abs(array).max() for trace in traces for array in (trace.X, trace.Z, trace.A)))
+    values = [*(unit.X for unit in affines), *(array for unit in activations for array in (unit.Z, unit.A))]
+    largest = max(1.0, *(np.abs(array).max() for array in values))
 
     def check(actual, expected, largest=largest):
         np.testing.assert_allclose(actual, expected, rtol=error, atol=error * largest)
 
-    for layer, trace in enumerate(traces):
-        check(rows(units, plan, layer, compiled.UNITS, T), trace.A.T)
+    for layer, activation in enumerate(activations):
+        check(rows(units, plan, layer, compiled.UNITS, T), activation.A.T)
         if ACTIVATIONS[network.activations[layer]].needs_sums:
-            check(rows(units, plan, layer, compiled.SUMS, T), trace.Z.T)
-        if trace.N is not None:
-            check(rows(units, plan, layer, compiled.NORMALISED, T), trace.N.T)
+            check(rows(units, plan, layer, compiled.SUMS, T), activation.Z.T)
+        if normalisations[layer] is not None:
+            check(rows(units, plan, layer, compiled.NORMALISED, T), normalisations[layer].N.T)
         if plan[layer, compiled.SOURCE] >= 0:
             begin = plan[layer, compiled.SOURCE] * T
-            check(units[begin : begin + network.shapes[layer][0] * T].reshape(-1, T), trace.X.T)
+            check(units[begin : begin + network.shapes[layer][0] * T].reshape(-1, T), affines[layer].X.T)
     assert np.isfinite(units).all(), "and there are no rows that nobody writes"
     for ours, theirs in zip(network.running(statistics), network.running(moved), strict=True):
         if ours is not None:
@@ -125,10 +138,7 @@ def test_passes_are_the_reference(network: Network, count, seed, key):
         backward(plan, parameters, X, units, dunits, scratch, twice, True, batch)
         check(twice, 2 * gradient, largest * max(1.0, np.abs(gradient).max()))
     expected = np.zeros_like(exact)
-    for part, sources in zip(PARTS, derivatives, strict=True):
-        for target, source in zip(part(network, expected), sources, strict=True):
-            if target is not None:
-                target[...] = source
+    gather_gradient(network, chain, expected)
     check(gradient, expected, largest * max(1.0, np.abs(expected).max()))
     assert (gradient[is_padding(network)] == 0).all()
 

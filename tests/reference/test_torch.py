@@ -43,10 +43,10 @@ def model_of(case, backend):
     return model
 
 
-def test_all_that_has_a_name_is_here():
-    assert {row[0] for row in LOSSES.values() if isinstance(row[0], str)} == set(ALL_LOSSES)
-    assert {row[0].name for row in OPTIMIZERS} == set(ALL_OPTIMIZERS) - {"lbfgs"}
-    assert {name for case in TRAININGS.values() for name in case.activations} == set(ACTIVATIONS)
+def test_cases_are_of_registered_names():
+    assert {row[0] for row in LOSSES.values() if isinstance(row[0], str)} <= set(ALL_LOSSES)
+    assert {row[0].name for row in OPTIMIZERS} <= set(ALL_OPTIMIZERS)
+    assert {name for case in TRAININGS.values() for name in case.activations} <= set(ACTIVATIONS)
 
 
 @pytest.mark.parametrize(

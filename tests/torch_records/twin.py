@@ -20,6 +20,7 @@ ACTIVATIONS = {
     "softplus": torch.nn.Softplus(),
     "silu": torch.nn.SiLU(),
     "gelu": torch.nn.GELU(approximate="tanh"),
+    "mish": torch.nn.Mish(),
 }
 
 

@@ -1,0 +1,133 @@
+"""Formulas run in Python: float64 numbers with the arithmetic of `Value`.
+
+A formula on `Value` emits instructions. The same formula on `Numbers` computes, without being compiled, what
+those instructions would: to a few ulp, because a product and its sum may be rounded twice here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import types
+
+__all__ = ["Numbers", "evaluate"]
+
+NUMPY_DTYPES = {types.float64: np.float64, types.float32: np.float32, types.int64: np.int64}
+
+
+def evaluate(formula: Callable[..., Any], *arrays: Any) -> np.ndarray:
+    """Return the values of a formula on `Value` at float64 arrays of one shape."""
+    with np.errstate(all="ignore"):
+        result = formula(*(Numbers(np.asarray(array, np.float64)) for array in arrays))
+        return np.array(result.array)
+
+
+class Numbers:
+    """An array with the methods of `Value` that formulas of activations use.
+
+    Parameters
+    ----------
+    array : array
+        Of float64, float32, int64 or bool.
+    dtype : numba type, default float64
+        The type of the values.
+    """
+
+    def __init__(self, array: Any, dtype: Any = types.float64) -> None:
+        self.array, self.dtype = array, dtype
+
+    def _lift(self, other: Any) -> Any:
+        return other.array if isinstance(other, Numbers) else NUMPY_DTYPES[self.dtype](other)
+
+    def _like(self, array: Any, dtype: Any = None) -> Numbers:
+        return Numbers(array, dtype or self.dtype)
+
+    def constant(self, number: float) -> Numbers:
+        """Return `number` everywhere."""
+        return self._like(np.full(self.array.shape, number, NUMPY_DTYPES[self.dtype]))
+
+    def __add__(self, other: Any) -> Numbers:
+        return self._like(self.array + self._lift(other))
+
+    def __sub__(self, other: Any) -> Numbers:
+        return self._like(self.array - self._lift(other))
+
+    def __mul__(self, other: Any) -> Numbers:
+        return self._like(self.array * self._lift(other))
+
+    def __truediv__(self, other: Any) -> Numbers:
+        return self._like(self.array / self._lift(other))
+
+    def __rsub__(self, other: float) -> Numbers:
+        return self.constant(other) - self
+
+    def __rtruediv__(self, other: float) -> Numbers:
+        return self.constant(other) / self
+
+    __radd__, __rmul__ = __add__, __mul__
+
+    def __neg__(self) -> Numbers:
+        return self._like(-self.array)
+
+    def __lshift__(self, bits: int) -> Numbers:
+        return self._like(self.array << bits)
+
+    def __rshift__(self, bits: int) -> Numbers:
+        return self._like(self.array >> bits)
+
+    def __lt__(self, other: Any) -> Numbers:
+        return self._like(self.array < self._lift(other), types.boolean)
+
+    def __gt__(self, other: Any) -> Numbers:
+        return self._like(self.array > self._lift(other), types.boolean)
+
+    def equals(self, other: Any) -> Numbers:
+        """Return where the two are equal."""
+        return self._like(self.array == self._lift(other), types.boolean)
+
+    def where(self, mask: Numbers, other: Any) -> Numbers:
+        """Return these numbers where `mask` holds, else `other`."""
+        return self._like(np.where(mask.array, self.array, self._lift(other)))
+
+    def at_most(self, other: Any) -> Numbers:
+        """Return the smaller of the two; NaN stays NaN."""
+        return self._like(np.where(self.array > self._lift(other), self._lift(other), self.array))
+
+    def at_least(self, other: Any) -> Numbers:
+        """Return the larger of the two; NaN stays NaN."""
+        return self._like(np.where(self.array < self._lift(other), self._lift(other), self.array))
+
+    def fma(self, factor: Any, addend: Any) -> Numbers:
+        """Return ``self * factor + addend``, computed in the widest format that NumPy has."""
+        exact = self.array.astype(np.longdouble) * self._lift(factor) + self._lift(addend)
+        return self._like(exact.astype(self.array.dtype))
+
+    def sqrt(self) -> Numbers:
+        """Return the square root."""
+        return self._like(np.sqrt(self.array))
+
+    def estimate(self, name: str) -> Numbers:
+        """Return ``1 / x`` for the processor's estimate ``rcp14``, ``1 / sqrt(x)`` for ``rsqrt14``."""
+        return 1.0 / (self if name == "rcp14" else self.sqrt())
+
+    def magnitude(self) -> Numbers:
+        """Return the absolute value."""
+        return self._like(np.abs(self.array))
+
+    def copy_sign(self, sign: Numbers) -> Numbers:
+        """Return these numbers with the signs of `sign`."""
+        return self._like(np.copysign(self.array, sign.array))
+
+    def bits(self) -> Numbers:
+        """Return the bits of float64 numbers as integers."""
+        return self._like(self.array.view(np.int64), types.int64)
+
+    def from_bits(self) -> Numbers:
+        """Return the float64 numbers of these bits."""
+        return self._like(self.array.view(np.float64), types.float64)
+
+    def to(self, dtype: Any) -> Numbers:
+        """Return the numbers converted to another numba type."""
+        return self._like(self.array.astype(NUMPY_DTYPES[dtype]), dtype)

@@ -1,0 +1,146 @@
+"""Knots of the activations: found where the exact derivative turns, and the same on both sides."""
+
+import itertools
+
+import mpmath
+import numpy as np
+import pytest
+from strategies import DTYPES, padded
+
+from fastnn.reference import curvature as reference
+from fastnn.reference import layer as reference_layer
+from fastnn_kernels import curvature as compiled
+from fastnn_kernels.layer import ACTIVATIONS, activation_backward, activation_forward
+from fastnn_kernels.vectors.plain import evaluate
+
+each_name = pytest.mark.parametrize("name", sorted(ACTIVATIONS))
+
+
+# --- knots of the exact derivatives ---------------------------------------------------------------
+
+
+def sigmoid(z):
+    return 1 / (1 + mpmath.exp(-z))
+
+
+def selu_slope(z):
+    scale = mpmath.mpf(reference_layer.Selu.SCALE)
+    return scale if z >= 0 else scale * mpmath.mpf(reference_layer.Selu.ALPHA) * mpmath.exp(z)
+
+
+def gelu_slope(z):
+    k = mpmath.mpf(0.044715)
+    gate = sigmoid(mpmath.sqrt(8 / mpmath.pi) * (z + k * z**3))
+    return gate + gate * (1 - gate) * z * mpmath.sqrt(8 / mpmath.pi) * (1 + 3 * k * z**2)
+
+
+def mish_slope(z):
+    e = mpmath.exp(z)
+    n = e * (e + 2)
+    return n / (n + 2) + 4 * z * e * (1 + e) / (n + 2) ** 2
+
+
+# Derivatives, for mpmath; where one jumps, that from the right.
+EXACT_SLOPES = {
+    "identity": lambda z: mpmath.mpf(1),
+    "sigmoid": lambda z: sigmoid(z) * (1 - sigmoid(z)),
+    "tanh": lambda z: mpmath.sech(z) ** 2,
+    "relu": lambda z: mpmath.mpf(z >= 0),
+    "leaky_relu": lambda z: mpmath.mpf(1 if z >= 0 else 0.01),
+    "elu": lambda z: mpmath.exp(min(z, 0)),
+    "selu": selu_slope,
+    "softplus": sigmoid,
+    "silu": lambda z: sigmoid(z) * (1 + z * (1 - sigmoid(z))),
+    "gelu": gelu_slope,
+    "mish": mish_slope,
+}
+
+
+@pytest.mark.parametrize("name", EXACT_SLOPES)
+def test_knots_are_where_it_bends_the_other_way(name):
+    slope, found = EXACT_SLOPES[name], compiled.curvature(name)
+    with mpmath.workdps(60):
+        tiny, far = mpmath.mpf(10) ** -15, mpmath.mpf(40)
+        begins = [-far, *(mpmath.mpf(knot.end) for knot in found.knots)]
+        ends = [*(mpmath.mpf(knot.begin) for knot in found.knots), far]
+        is_convex = found.begins_convex
+        for begin, end in zip(begins, ends, strict=True):
+            # Closer and closer to either end.
+            steps = [tiny * mpmath.mpf(2) ** k for k in range(60)]
+            inner = [begin + step for step in steps] + [end - step for step in steps]
+            inner += [begin + (end - begin) * k / 400 for k in range(1, 400)]
+            inner = sorted(z for z in inner if begin < z < end)
+            slopes = [slope(z) for z in inner]
+            changes = [b - a for a, b in itertools.pairwise(slopes)]
+            assert min(changes) >= 0 if is_convex else max(changes) <= 0
+            is_convex = not is_convex
+        for knot in found.knots:
+            width = mpmath.mpf(knot.end) - mpmath.mpf(knot.begin)
+            places = [knot.begin - tiny, *(knot.begin + width * k / 100 for k in range(101)), knot.end + tiny]
+            slopes = [slope(z) for z in places]
+            assert knot.least - 10 * tiny <= min(slopes)
+            assert max(slopes) <= knot.most + 10 * tiny
+
+
+@each_name
+def test_both_sides_find_the_same_knots(name):
+    kernel, twin = compiled.curvature(name), reference.curvature(name)
+    assert kernel.begins_convex == twin.begins_convex
+    assert len(kernel.knots) == len(twin.knots)
+    for ours, theirs in zip(kernel.knots, twin.knots, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5)
+
+
+# --- knots of functions made for the purpose ------------------------------------------------------
+
+
+def knots_of(slope):
+    """The curvature that the kernels' side finds, which the reference finds, too."""
+    found = compiled.find_curvature(slope)
+    assert found == compiled.Curvature(*reference.find_curvature(slope))
+    return found
+
+
+def test_a_line_has_no_knot():
+    assert knots_of(np.ones_like) == (True, ())
+
+
+def test_a_concave_function_begins_concave():
+    assert knots_of(lambda z: -np.tanh(z)) == (False, ())
+
+
+def test_a_wave_has_a_knot_at_every_turn():
+    # Slopes rise where the sine does.
+    found = knots_of(lambda z: np.where(np.abs(z) < 10, np.sin(z), np.sin(10) * np.sign(z)))
+    turns = np.pi * np.arange(-2.5, 3)
+    assert len(found.knots) == len(turns)
+    for knot, turn in zip(found.knots, turns, strict=True):
+        assert knot.begin < turn < knot.end < turn + 1e-4
+        assert knot.least <= np.sin(turn) <= knot.most
+
+
+def test_slopes_may_jump_and_rest():
+    # A ramp from 0 to 1: convex, then a line that is both, then concave.
+    (knot,) = knots_of(lambda z: ((z > -0.3) & (z < 0.7)).astype(float)).knots
+    assert -0.31 < knot.begin < knot.end < 0.71
+    assert knot.end > 0.69
+    assert knot.least <= 0 < 1 <= knot.most
+
+
+# --- formulas run in Python -----------------------------------------------------------------------
+
+
+@each_name
+def test_formulas_run_in_python_are_the_kernels(name):
+    # In the one precision in which they are run; the kernels' own may differ from that by rounding.
+    dtype = DTYPES[0]
+    Z = np.linspace(-30, 30, padded(2000, dtype))[None]
+    A, slopes = np.empty_like(Z), np.empty_like(Z)
+    activation_forward(name)(Z, A)
+    activation_backward(name)(Z, A, np.ones_like(Z), slopes)
+    np.testing.assert_allclose(
+        evaluate(ACTIVATIONS[name].value.formula, Z), A, rtol=2e-14, atol=1e-300
+    )  # fmt: skip
+    np.testing.assert_allclose(
+        evaluate(ACTIVATIONS[name].slope.formula, Z, A), slopes, rtol=2e-14, atol=2e-14
+    )  # fmt: skip
