@@ -81,7 +81,7 @@ OPTIMIZERS = [
     ),
 ]
 
-# Activations that PyTorch has, by fastnn's names. One that PyTorch lacks is tested against its closed form alone.
+# Activations that PyTorch has, by fastnn's names; others are tested against their closed forms.
 ACTIVATIONS = (
     "identity", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "selu", "softplus", "silu", "gelu", "mish"
 )  # fmt: skip
