@@ -1,7 +1,8 @@
-"""Losses: what a training makes small, and what the scores then mean.
+"""Losses as users name them: their parameters, their checks of the targets, and the output they belong to.
 
-The formulas stand in ``fastnn/reference/loss.py`` and, compiled, in ``fastnn_kernels/loss.py``; here is
-what a user names. A loss is given to `Model` as an object or by its lower-case name.
+The formulas are in ``fastnn/reference/loss.py`` and, compiled, in ``fastnn_kernels/loss.py``. `Model` takes a
+loss as an object or by its lower-case name. Equations use s for a score, the network's last sum after its
+output activation, and y for a target.
 """
 
 from __future__ import annotations
@@ -28,54 +29,61 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Loss:
-    """Base of the losses; subclasses say what is theirs."""
+    """Base class of the losses.
+
+    `name` is the name that users give; `of_labels` is True if the targets are class numbers.
+    """
 
     name: ClassVar[str]
-    # What turns scores into outputs, one of the names in ``fastnn/reference/output.py``.
+    # Function that turns scores into outputs, by its name in ``fastnn/reference/output.py``.
     output: ClassVar[str] = "identity"
     of_labels: ClassVar[bool] = False
-    # Least and largest target; None for no bound.
+    # Smallest and largest target; None for no bound.
     bounds: ClassVar[tuple[float | None, float | None]] = (None, None)
 
     @property
     def parameter(self) -> float:
-        """The one number that the formulas take."""
+        """Parameter of the formulas; 0 for a loss without one."""
         return 0.0
 
     def check(self, y: Any, n_samples: int, n_outputs: int, dtype: np.dtype, name: str = "y") -> NDArray[Any]:
-        """y as a table (n_samples, n_targets) of `dtype`.
+        """Return checked targets as a table.
 
         Parameters
         ----------
         y : array-like
-            What a user passes as labels or targets.
-        n_samples, n_outputs : int
-            Of the samples, and of the network.
+            Labels or targets from a user.
+        n_samples : int
+            Number of samples.
+        n_outputs : int
+            Number of outputs of the network.
         dtype : numpy.dtype
+            Dtype of the network.
         name : str, default "y"
-            What the messages call it.
+            Name of the argument in error messages.
 
         Returns
         -------
-        array (n_samples, n_targets)
+        array (n_samples, n_targets) of `dtype`
+            Targets; one column of class numbers for a loss of labels.
 
         Raises
         ------
         ValueError
-            For labels or targets that do not fit, naming the first.
+            For labels or targets of another number or out of bounds; the message names the first.
         """
         if self.of_labels:
             return check_labels(y, n_samples, n_outputs, name).astype(dtype)[:, None]
         return check_targets(y, n_samples, n_outputs, dtype, self.bounds, name)
 
 
-# All losses by name.
+# Classes of the losses by name.
 LOSSES: dict[str, type[Loss]] = {}
 _LossClass = TypeVar("_LossClass", bound=type[Loss])
 
 
 def register(loss: _LossClass) -> _LossClass:
-    """Enter a class in `LOSSES`: a decorator."""
+    """Enter a class in `LOSSES`; a decorator."""
     LOSSES[loss.name] = loss
     return loss
 
@@ -83,21 +91,21 @@ def register(loss: _LossClass) -> _LossClass:
 @register
 @dataclass(frozen=True)
 class SoftmaxCrossEntropy(Loss):
-    """Softmax over the scores and the cross entropy of its probabilities, for labels.
+    """Cross entropy behind a softmax over the scores, for labels.
 
-    ``-sum over k of q_k log p_k`` with q 1 at the label, or ``1 - label_smoothing`` there and
-    ``label_smoothing / K`` everywhere (Szegedy et al., "Rethinking the Inception architecture", 2016,
-    section 7).
+    ``-sum over k of q_k log p_k``, where q is 1 at the label and 0 elsewhere. Label smoothing multiplies q by
+    ``1 - label_smoothing`` and adds ``label_smoothing / K`` for each of the K classes (Szegedy et al.,
+    "Rethinking the Inception architecture", 2016, section 7).
 
     Parameters
     ----------
     label_smoothing : float, default 0.0
-        From 0 to 1.
+        Share of the target that is spread evenly over all classes, from 0 to 1.
 
     Raises
     ------
     ValueError
-        For a label_smoothing out of its range.
+        For a `label_smoothing` out of its range.
 
     Examples
     --------
@@ -123,20 +131,20 @@ class SoftmaxCrossEntropy(Loss):
 @register
 @dataclass(frozen=True)
 class MulticlassHinge(Loss):
-    """Hinge loss of several classes, for labels.
+    """Multiclass hinge loss, for labels.
 
     ``sum over k != label of max(0, s_k - s_label + margin)`` (Weston & Watkins, "Support vector machines
-    for multi-class pattern recognition", 1999); `predict_proba` then gives the softmax of the scores.
+    for multi-class pattern recognition", 1999). `predict_proba` returns the softmax of the scores.
 
     Parameters
     ----------
     margin : float, default 1.0
-        Above 0.
+        Margin by which the score of the label should exceed the others, above 0.
 
     Raises
     ------
     ValueError
-        For a margin that is not above 0.
+        For a margin not above 0.
 
     Examples
     --------
@@ -162,9 +170,9 @@ class MulticlassHinge(Loss):
 @register
 @dataclass(frozen=True)
 class SigmoidBinaryCrossEntropy(Loss):
-    """A sigmoid for every score and the cross entropy of its probability: any number of yes-or-no answers.
+    """Binary cross entropy behind a sigmoid for each score: any number of independent yes-or-no targets.
 
-    ``-y log p - (1 - y) log(1 - p)``, summed over the outputs; targets (n, outputs) are 0 to 1.
+    ``-y log p - (1 - y) log(1 - p)``, summed over the outputs. Targets (n, n_outputs) lie between 0 and 1.
 
     Examples
     --------
@@ -182,7 +190,7 @@ class SigmoidBinaryCrossEntropy(Loss):
 @register
 @dataclass(frozen=True)
 class SquaredError(Loss):
-    """Half the squared error, ``(s - y)^2 / 2``, summed over the outputs.
+    """Half the squared error ``(s - y)^2 / 2``, summed over the outputs.
 
     Examples
     --------
@@ -199,7 +207,7 @@ class SquaredError(Loss):
 @register
 @dataclass(frozen=True)
 class AbsoluteError(Loss):
-    """The absolute error ``|s - y|``, summed over the outputs; it leads to the median.
+    """Absolute error ``|s - y|``, summed over the outputs; its minimum is the median of the targets.
 
     Examples
     --------
@@ -214,7 +222,7 @@ class AbsoluteError(Loss):
 @register
 @dataclass(frozen=True)
 class Huber(Loss):
-    """Half the squared error up to `delta`, linear from there, summed over the outputs.
+    """Huber loss: half the squared error up to `delta`, linear beyond, summed over the outputs.
 
     ``(s - y)^2 / 2`` where ``|s - y| <= delta``, else ``delta (|s - y| - delta / 2)`` (Huber, "Robust
     estimation of a location parameter", 1964).
@@ -222,12 +230,12 @@ class Huber(Loss):
     Parameters
     ----------
     delta : float, default 1.0
-        Above 0, in units of the targets.
+        Error at which the loss becomes linear, above 0, in units of the targets.
 
     Raises
     ------
     ValueError
-        For a delta that is not above 0.
+        For a delta not above 0.
 
     Examples
     --------
@@ -251,15 +259,15 @@ class Huber(Loss):
 @register
 @dataclass(frozen=True)
 class Quantile(Loss):
-    """The pinball loss, which leads to a quantile of the targets.
+    """Quantile loss (pinball loss), whose minimum is a quantile of the targets.
 
-    ``max(q (y - s), (q - 1) (y - s))``, summed over the outputs (Koenker & Bassett, "Regression
-    quantiles", 1978).
+    ``max(q (y - s), (q - 1) (y - s))`` with q the quantile, summed over the outputs (Koenker & Bassett,
+    "Regression quantiles", 1978).
 
     Parameters
     ----------
     quantile : float, default 0.5
-        Between 0 and 1.
+        Share of the targets that lie below the prediction, between 0 and 1.
 
     Raises
     ------
@@ -288,10 +296,10 @@ class Quantile(Loss):
 @register
 @dataclass(frozen=True)
 class Poisson(Loss):
-    """The negative log-likelihood of counts whose rate is the exponential of the score.
+    """Poisson loss: negative log-likelihood of counts whose rate is the exponential of the score.
 
-    ``exp(s) - y s``, summed over the outputs, without the part that depends on y alone; targets are not
-    below 0, and `predict` gives the rates ``exp(s)``.
+    ``exp(s) - y s``, summed over the outputs, without the term that depends on y only. Targets must not be
+    below 0. `predict` returns the rates ``exp(s)``.
 
     Examples
     --------
@@ -305,18 +313,18 @@ class Poisson(Loss):
     bounds: ClassVar[tuple[float | None, float | None]] = (0.0, None)
 
 
-# Losses for any numbers, as a regression has them.
+# Names of the losses for regressions, whose targets have no upper bound.
 REGRESSION_LOSSES = tuple(
     name for name, loss in LOSSES.items() if not loss.of_labels and loss.bounds[1] is None
 )
 
 
 def resolve_loss(loss: Any) -> Loss:
-    """Return the loss that a user gave as an object or by its name.
+    """Return the loss that a user has given as an object or by its name.
 
     Raises
     ------
     ValueError
-        For anything else.
+        For an unknown name, or an object that is not a loss.
     """
     return resolve(loss, "loss", Loss, LOSSES)

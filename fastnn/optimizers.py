@@ -1,14 +1,16 @@
-"""Optimizers: how a step changes the parameters.
+"""Optimizers as users name them: their hyperparameters, and the coefficients that an update rule needs.
 
-The rules stand in ``fastnn/reference/update.py`` and, compiled, in ``fastnn_kernels/update.py``; here
-is what a user names, and the coefficients of the rules: numbers of a step that are the same for all
-parameters. An optimizer is given to `Model.train` as an object or by its lower-case name. The rate is
-`epsilon` of `Model.train` times its schedule.
+The update rules are in ``fastnn/reference/update.py`` and, compiled, in ``fastnn_kernels/update.py``. A
+coefficient is a number that all parameters share in one step. `Model.train` takes an optimizer as an object
+or by its lower-case name. The learning rate is `epsilon` of `Model.train` times the factor of its schedule.
 
-Rules, parameter names and defaults are those of ``torch.optim``, with these differences: the learning
-rate is an argument of `Model.train`; SGD, its momentum and Nesterov's are three optimizers; and there is
-no amsgrad, no centered RMSprop and no maximize. As there, `weight_decay` concerns all parameters, biases
-too, where `reg_lambda` of `Model.train` concerns the weights alone.
+Rules, parameter names and defaults follow ``torch.optim``, with these differences: the learning rate is an
+argument of `Model.train`; SGD, momentum and Nesterov's momentum are three optimizers; amsgrad, centered
+RMSprop and maximize are left out. As in torch, `weight_decay` applies to all parameters, biases included,
+while `reg_lambda` of `Model.train` applies to the weights only.
+
+Equations use p for a parameter, g for its derivative (with weight decay) and rate for the learning rate. All
+optimizers are in this file, beside their registry, although it is a long one: each is a short class.
 """
 
 from __future__ import annotations
@@ -37,51 +39,62 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Optimizer:
-    """Base of the optimizers; subclasses say what is theirs."""
+    """Base class of the optimizers.
+
+    `name` is the name that users give.
+    """
 
     name: ClassVar[str]
 
     @property
     def rule(self) -> str:
-        """What the kernels know it by."""
+        """Name of the update rule."""
         return self.name
 
     @property
     def l2(self) -> float:
-        """What times a parameter is added to its derivative."""
+        """Factor of the parameter that is added to its derivative."""
         return getattr(self, "weight_decay", 0.0)
 
     @property
     def initial_state(self) -> tuple[float, ...]:
-        """The values that are kept for a parameter, as they are before the first step."""
+        """Initial values of the state that is kept for each parameter."""
         return ()
 
     @property
     def hyperparameters(self) -> dict[str, Any]:
-        """The parameters of the class by name, as the rule in ``fastnn/reference/update.py`` takes them."""
+        """Hyperparameters by name, for the update rule in ``fastnn/reference/update.py``."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def coefficients(self, rates: Array, steps: NDArray[np.int64]) -> Array:
-        """Return what the rule in ``fastnn_kernels/update.py`` takes: numbers for all parameters of a step.
+        """Return the coefficients of steps, for the update rule in ``fastnn_kernels/update.py``.
 
         Parameters
         ----------
         rates : array (n,)
             Learning rates of the steps.
         steps : array (n,) of int
-            Their numbers, counted from 0.
+            Numbers of the steps, counted from 0.
 
         Returns
         -------
         array (n, C)
-            The coefficients in the order in which the rule names them, the learning rate first.
+            Coefficients of each step in the order in which the rule names them, the learning rate first.
         """
         return rates[:, None]
 
     def _check(self, *shares: str) -> None:
-        """Store the arguments as plain Python values.
+        """Check the arguments, and store them as plain Python values.
 
-        Raise ValueError for a share of 1 or more, a momentum above 1, or any parameter below 0.
+        Parameters
+        ----------
+        *shares : str
+            Names of the parameters that must be below 1; a momentum may be 1.
+
+        Raises
+        ------
+        ValueError
+            For a parameter out of its range; no parameter may be below 0.
         """
         for declared in fields(self):
             field, value = declared.name, getattr(self, declared.name)
@@ -103,20 +116,20 @@ class Optimizer:
 
 
 def _columns(rates: Array, *columns: Any) -> Array:
-    """The rates and what else there is, spread over the steps, side by side."""
+    """Return a table (n, C) of the rates and further columns, each an array (n,) or a number."""
     table = np.empty((rates.size, 1 + len(columns)))
     for k, column in enumerate((rates, *columns)):
         table[:, k] = column
     return table
 
 
-# All optimizers by name.
+# Classes of the optimizers by name.
 OPTIMIZERS: dict[str, type[Optimizer]] = {}
 _OptimizerClass = TypeVar("_OptimizerClass", bound=type[Optimizer])
 
 
 def register(optimizer: _OptimizerClass) -> _OptimizerClass:
-    """Enter a class in `OPTIMIZERS`: a decorator."""
+    """Enter a class in `OPTIMIZERS`; a decorator."""
     OPTIMIZERS[optimizer.name] = optimizer
     return optimizer
 
@@ -129,7 +142,7 @@ class SGD(Optimizer):
     Parameters
     ----------
     weight_decay : float, default 0.0
-        Added to the gradient of all parameters, times the parameter.
+        Factor of the parameter that is added to its derivative.
 
     Raises
     ------
@@ -156,20 +169,20 @@ class SGD(Optimizer):
 class Momentum(Optimizer):
     """Gradient descent with momentum: ``v = momentum v + (1 - dampening) g``, ``p -= rate v``.
 
-    ``torch.optim.SGD(momentum=...)``; as there, v is g in the first step. (Polyak, "Some methods of
-    speeding up the convergence of iteration methods", 1964.)
+    The rule of ``torch.optim.SGD(momentum=...)``, with v = g in the first step (Polyak, "Some methods of
+    speeding up the convergence of iteration methods", 1964).
 
     Parameters
     ----------
     momentum : float, default 0.9
-        From 0 to 1.
+        Decay of the velocity v, from 0 to 1.
     dampening : float, default 0.0
-        Below 1.
+        Share of the derivative that is left out of the velocity, at least 0 and below 1.
     weight_decay : float, default 0.0
-        Added to the gradient of all parameters, times the parameter.
+        Factor of the parameter that is added to its derivative.
     rate_in_velocity : bool, default False
-        ``v = momentum v + rate (1 - dampening) g``, ``p -= v`` instead, as scikit-learn has it: a change of
-        the rate then concerns the gradients that come, not those that are in v.
+        Use scikit-learn's rule ``v = momentum v + rate (1 - dampening) g``, ``p -= v``: a change of the rate
+        then affects later gradients only, not those already in v.
 
     Raises
     ------
@@ -209,18 +222,18 @@ class Momentum(Optimizer):
 class Nesterov(Optimizer):
     """Nesterov's momentum: ``v = momentum v + g``, ``p -= rate (g + momentum v)``.
 
-    ``torch.optim.SGD(momentum=..., nesterov=True)`` (Sutskever et al., "On the importance of
+    The rule of ``torch.optim.SGD(momentum=..., nesterov=True)`` (Sutskever et al., "On the importance of
     initialization and momentum in deep learning", 2013, section 2).
 
     Parameters
     ----------
     momentum : float, default 0.9
-        From 0 to 1.
+        Decay of the velocity v, from 0 to 1.
     weight_decay : float, default 0.0
-        Added to the gradient of all parameters, times the parameter.
+        Factor of the parameter that is added to its derivative.
     rate_in_velocity : bool, default False
-        ``v = momentum v + rate g``, ``p -= rate g + momentum v`` instead, as scikit-learn has it: a change of
-        the rate then concerns the gradients that come, not those that are in v.
+        Use scikit-learn's rule ``v = momentum v + rate g``, ``p -= rate g + momentum v``: a change of the
+        rate then affects later gradients only, not those already in v.
 
     Raises
     ------
@@ -260,20 +273,20 @@ class Nesterov(Optimizer):
 @register
 @dataclass(frozen=True)
 class Adagrad(Optimizer):
-    """Rates that fall with the squares seen: ``s += g^2``, ``p -= rate g / (sqrt(s) + eps)``.
+    """Adagrad: ``s += g^2``, ``p -= rate g / (sqrt(s) + eps)``.
 
     Duchi, Hazan & Singer, "Adaptive subgradient methods", 2011.
 
     Parameters
     ----------
     lr_decay : float, default 0.0
-        The rate is divided by ``1 + step lr_decay``.
+        Decay of the rate, which is divided by ``1 + step lr_decay``.
     weight_decay : float, default 0.0
-        Added to the gradient of all parameters, times the parameter.
+        Factor of the parameter that is added to its derivative.
     initial_accumulator_value : float, default 0.0
-        Of s.
+        Initial value of s.
     eps : float, default 1e-10
-        Keeps the quotient finite.
+        Constant that keeps the quotient finite.
 
     Raises
     ------
@@ -308,21 +321,21 @@ class Adagrad(Optimizer):
 @register
 @dataclass(frozen=True)
 class RMSprop(Optimizer):
-    """Rates by the running mean of the squares: ``s = alpha s + (1 - alpha) g^2``, then momentum.
+    """RMSprop, with rates by a running mean of the squared derivatives, and momentum.
 
-    ``v = momentum v + g / (sqrt(s) + eps)``, ``p -= rate v`` (Tieleman & Hinton, "Lecture 6.5: rmsprop",
-    2012).
+    ``s = alpha s + (1 - alpha) g^2``, ``v = momentum v + g / (sqrt(s) + eps)``, ``p -= rate v`` (Tieleman &
+    Hinton, "Lecture 6.5: rmsprop", 2012).
 
     Parameters
     ----------
     alpha : float, default 0.99
-        Below 1.
+        Decay of the running mean, at least 0 and below 1.
     eps : float, default 1e-8
-        Keeps the quotient finite.
+        Constant that keeps the quotient finite.
     weight_decay : float, default 0.0
-        Added to the gradient of all parameters, times the parameter.
+        Factor of the parameter that is added to its derivative.
     momentum : float, default 0.0
-        From 0 to 1.
+        Decay of the velocity v, from 0 to 1.
 
     Raises
     ------
@@ -357,23 +370,23 @@ class RMSprop(Optimizer):
 @register
 @dataclass(frozen=True)
 class Adam(Optimizer):
-    """Momentum by the running mean of the gradients, rates by that of their squares.
+    """Adam, with running means of the derivatives and of their squares.
 
-    ``m = beta1 m + (1 - beta1) g``, ``s = beta2 s + (1 - beta2) g^2``, and with t steps done
+    ``m = beta1 m + (1 - beta1) g``, ``s = beta2 s + (1 - beta2) g^2``, and in step t, counted from 1,
     ``p -= rate m / (1 - beta1^t) / (sqrt(s / (1 - beta2^t)) + eps)`` (Kingma & Ba, "Adam", 2015,
     algorithm 1).
 
     Parameters
     ----------
     betas : two floats, default (0.9, 0.999)
-        Each below 1.
+        Decay rates of the two running means, at least 0 and below 1.
     eps : float, default 1e-8
-        Keeps the quotient finite.
+        Constant that keeps the quotient finite.
     weight_decay : float, default 0.0
-        Added to the gradient of all parameters, times the parameter.
+        Factor of the parameter that is added to its derivative.
     eps_hat : bool, default False
-        Whether eps is added to ``sqrt(s)`` before this is corrected, the end of the paper's section 2, as
-        scikit-learn and TensorFlow have it.
+        Add eps to ``sqrt(s)`` before the bias correction, as scikit-learn and TensorFlow do (end of section 2
+        of the paper).
 
     Raises
     ------
@@ -414,20 +427,20 @@ class Adam(Optimizer):
 @register
 @dataclass(frozen=True)
 class AdamW(Adam):
-    """`Adam` with the weight decay apart from the gradient: first ``p *= 1 - rate weight_decay``.
+    """Adam with decoupled weight decay: every step begins with ``p *= 1 - rate weight_decay``.
 
     Loshchilov & Hutter, "Decoupled weight decay regularization", 2019, algorithm 2.
 
     Parameters
     ----------
     betas : two floats, default (0.9, 0.999)
-        Each below 1.
+        Decay rates of the two running means, at least 0 and below 1.
     eps : float, default 1e-8
-        Keeps the quotient finite.
+        Constant that keeps the quotient finite.
     weight_decay : float, default 0.01
-        Of all parameters.
+        Share of every parameter that a step takes away, times the learning rate.
     eps_hat : bool, default False
-        As in `Adam`.
+        Add eps before the bias correction; see `Adam`.
 
     Raises
     ------
@@ -456,24 +469,24 @@ class AdamW(Adam):
 @register
 @dataclass(frozen=True)
 class LBFGS(Optimizer):
-    """Limited-memory BFGS on the whole batch, by ``scipy.optimize``; a pass is an iteration.
+    """Limited-memory BFGS on full batches, by ``scipy.optimize``; a pass is one iteration.
 
-    For small data and smooth losses, where it needs far fewer passes than any other. It chooses its own
-    steps: `epsilon` and a schedule have no meaning for it. (Liu & Nocedal, "On the limited memory BFGS
-    method for large scale optimization", 1989.)
+    On small data and with smooth losses it needs far fewer passes than the other optimizers. It chooses the
+    length of its steps: `epsilon` and schedules have no effect (Liu & Nocedal, "On the limited memory BFGS
+    method for large scale optimization", 1989).
 
     Parameters
     ----------
     maxcor : int, default 10
-        Corrections that are kept.
+        Number of corrections that approximate the Hessian.
     ftol : float, default 1e-9
-        It ends when the loss falls by less than this share.
+        Share of the loss; the training ends when an iteration reduces the loss by less.
     gtol : float, default 1e-5
-        It ends when no derivative is larger.
+        Largest derivative at which the training ends.
     maxls : int, default 20
-        Evaluations of a line search at the most.
+        Largest number of evaluations in a line search.
     maxfun : int, optional
-        Evaluations in all at the most. By default what the passes may need.
+        Largest number of evaluations in all. By default as many as the passes can need.
 
     Raises
     ------
@@ -511,11 +524,11 @@ class LBFGS(Optimizer):
 
 
 def resolve_optimizer(optimizer: Any) -> Optimizer:
-    """Return the optimizer that a user gave as an object or by its name.
+    """Return the optimizer that a user has given as an object or by its name.
 
     Raises
     ------
     ValueError
-        For anything else.
+        For an unknown name, or an object that is not an optimizer.
     """
     return resolve(optimizer, "optimizer", Optimizer, OPTIMIZERS)
