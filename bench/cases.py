@@ -21,7 +21,7 @@ from fastnn.engine.choice import get_backend
 from fastnn.reference.tutorial import TutorialModel
 from fastnn_kernels.compiler.jit import OPTIONS
 from fastnn_kernels.vectors import vmath
-from fastnn_kernels.vectors.simd import lanes, load, store
+from fastnn_kernels.vectors.vector import lanes, load, store
 
 PASSES = 20_000
 GRID = 8192

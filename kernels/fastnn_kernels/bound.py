@@ -32,7 +32,8 @@ from .layer import ACTIVATIONS
 from .network import ACTIVATION, BIASES, INPUTS, OUTPUTS, UNITS, WEIGHTS
 from .vectors import vmath
 from .vectors.product import product_forward
-from .vectors.simd import Value, Vector, fill, lanes, load, store, view
+from .vectors.value import Value, fill
+from .vectors.vector import Vector, lanes, load, store, view
 
 __all__ = ["Form", "bound_pass", "bounds_table", "is_won", "slack"]
 

@@ -20,7 +20,8 @@ from .compiler.jit import kernel
 from .network import ACTIVATION, BIASES, WEIGHTS, forward_pass, last_outputs
 from .output import softmax_forward
 from .vectors import vmath
-from .vectors.simd import fill, lanes, load, store
+from .vectors.value import fill
+from .vectors.vector import lanes, load, store
 
 __all__ = ["Committee", "add_probability_bounds", "committee_bounds", "committee_scores", "placed"]
 

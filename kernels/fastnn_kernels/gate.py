@@ -15,8 +15,8 @@ from .vectors.product import (
     product_backward,
     product_forward,
 )
-from .vectors.simd import lanes, view
 from .vectors.tile import transpose
+from .vectors.vector import lanes, view
 
 __all__ = ["affine_backward", "affine_forward"]
 

@@ -12,7 +12,8 @@ from .committee import committee_scores
 from .compiler.jit import kernel
 from .output import argmax, column_max
 from .vectors import vmath
-from .vectors.simd import fill, lanes, load, store, view
+from .vectors.value import fill
+from .vectors.vector import lanes, load, store, view
 
 __all__ = ["RESPONSES", "grid_classes", "grid_values"]
 

@@ -20,7 +20,8 @@ import numpy as np
 from .compiler.jit import kernel
 from .compiler.pointer import FunctionPointer, PointerTable, array_types
 from .vectors import vmath
-from .vectors.simd import Value, emitter, flat, lanes, load, store
+from .vectors.value import Value, emitter
+from .vectors.vector import flat, lanes, load, store
 
 __all__ = [
     "ACTIVATIONS",

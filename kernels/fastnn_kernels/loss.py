@@ -27,7 +27,8 @@ from .compiler.jit import kernel
 from .compiler.pointer import FunctionPointer, array_types
 from .output import column_max, exponentials
 from .vectors import vmath
-from .vectors.simd import Value, emitter, fill, lanes, load, reduce_add_weighted, store
+from .vectors.value import Value, emitter, fill, reduce_add_weighted
+from .vectors.vector import lanes, load, store
 
 __all__ = ["LOSSES", "Loss", "backward_pointer", "loss", "loss_backward", "loss_value", "value_pointer"]
 

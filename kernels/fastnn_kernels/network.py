@@ -21,7 +21,8 @@ from .gate import affine_backward, affine_forward
 from .norm import batch_norm_backward, batch_norm_forward
 from .random import draw, dropout, dropout_backward
 from .sparse import sparse_affine_backward, sparse_affine_forward
-from .vectors.simd import LINE_BYTES, view
+from .vectors.processor import LINE_BYTES
+from .vectors.vector import view
 
 __all__ = ["Batch", "backward_pass", "forward_pass", "last_outputs", "turned_width"]
 

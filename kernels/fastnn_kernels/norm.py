@@ -13,7 +13,8 @@ from __future__ import annotations
 import numpy as np
 
 from .compiler.jit import kernel
-from .vectors.simd import fill, lanes, load, reduce_add_weighted, store
+from .vectors.value import fill, reduce_add_weighted
+from .vectors.vector import lanes, load, store
 
 __all__ = ["batch_norm_backward", "batch_norm_forward"]
 

@@ -14,7 +14,8 @@ from .compiler.jit import kernel
 from .compiler.pointer import FunctionPointer, array_types
 from .layer import ACTIVATIONS
 from .vectors import vmath
-from .vectors.simd import fill, is_zero, lanes, load, store, store_integers
+from .vectors.value import fill, is_zero
+from .vectors.vector import lanes, load, store, store_integers
 
 __all__ = ["OUTPUTS", "all_finite", "argmax", "forward_pointer", "output_forward", "softmax_forward"]
 

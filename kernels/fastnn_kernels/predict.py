@@ -15,8 +15,8 @@ from .compiler.pointer import call
 from .network import INPUTS, forward_pass, last_outputs, turned_width
 from .output import all_finite, argmax
 from .sparse import SparseTile
-from .vectors.simd import view
 from .vectors.tile import take_tile
+from .vectors.vector import view
 
 __all__ = ["loss", "outputs", "predict"]
 

@@ -20,7 +20,7 @@ from .bound import Form, is_won, slack
 from .committee import committee_bounds, committee_scores
 from .compiler.jit import kernel
 from .output import argmax
-from .vectors.simd import fill_row, view
+from .vectors.vector import fill_row, view
 
 __all__ = ["evaluate", "fill_squares", "subdivide"]
 

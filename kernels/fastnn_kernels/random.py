@@ -21,19 +21,9 @@ from numba.extending import intrinsic
 
 from .compiler.jit import kernel
 from .compiler.numba_internals import array_without_count, cgutils
-from .vectors.simd import (
-    VECTOR_BYTES,
-    Value,
-    Vector,
-    emitter,
-    flat,
-    is_plain,
-    lanes,
-    load,
-    store,
-    vector_of,
-    vector_pointer,
-)
+from .vectors.processor import VECTOR_BYTES
+from .vectors.value import Value, emitter
+from .vectors.vector import Vector, flat, is_plain, lanes, load, store, vector_of, vector_pointer
 
 __all__ = ["draw", "dropout", "dropout_backward", "shuffle"]
 

@@ -20,8 +20,9 @@ from .compiler.jit import kernel
 from .compiler.pointer import array_types
 from .random import draw
 from .vectors.product import column_sums
-from .vectors.simd import fill, lanes, load, store, view
 from .vectors.tile import transpose
+from .vectors.value import fill
+from .vectors.vector import lanes, load, store, view
 
 __all__ = ["SparseTile", "Table", "sparse_affine_backward", "sparse_affine_forward", "tile_type"]
 

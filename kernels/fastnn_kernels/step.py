@@ -17,7 +17,7 @@ from .compiler.pointer import call
 from .network import INPUTS, OUTPUTS, WEIGHTS
 from .update import add_to_average, limit_norms, square_sum, sum_of_squares
 from .vectors.barrier import wait
-from .vectors.simd import view
+from .vectors.vector import view
 
 __all__ = [
     "BLOCK",

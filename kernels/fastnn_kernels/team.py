@@ -36,8 +36,8 @@ from .network import (
 from .update import sum_of_squares
 from .vectors.barrier import wait
 from .vectors.product import column_sums, outer_product, product_backward
-from .vectors.simd import flat, lanes, load, rows, store, view
 from .vectors.tile import gather_rows, transpose
+from .vectors.vector import flat, lanes, load, rows, store, view
 
 __all__ = ["N_PARTS", "Change", "gather_part", "part_squares", "team_gradient", "team_update"]
 

@@ -44,8 +44,9 @@ from .step import (
 from .team import N_PARTS, Change, gather_part, part_squares, team_gradient, team_update
 from .update import update_pointer
 from .vectors.barrier import wait
-from .vectors.simd import borrow, flush_subnormals, restore_mode, row, view
+from .vectors.processor import flush_subnormals, restore_mode
 from .vectors.tile import gather_tile
+from .vectors.vector import borrow, row, view
 
 __all__ = [
     "BLOCK",

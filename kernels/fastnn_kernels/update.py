@@ -22,18 +22,8 @@ from .compiler.jit import kernel
 from .compiler.numba_internals import to_fixed_tuple
 from .compiler.pointer import FunctionPointer, array_types
 from .vectors import vmath
-from .vectors.simd import (
-    Value,
-    emitter,
-    fill,
-    is_zero,
-    lanes,
-    load,
-    reduce_add_squares,
-    reduce_add_weighted,
-    store,
-    view,
-)
+from .vectors.value import Value, emitter, fill, is_zero, reduce_add_squares, reduce_add_weighted
+from .vectors.vector import lanes, load, store, view
 
 __all__ = [
     "OPTIMIZERS",

@@ -200,6 +200,6 @@ def test_sources_that_cannot_be_read(tmp_path, monkeypatch):
 
 
 def test_a_user_without_a_home_gets_no_folder_where_he_is(monkeypatch):
-    monkeypatch.setattr(cache, "users_cache_folder", lambda name: f"~/.cache/{name}")
+    monkeypatch.setattr(cache.platformdirs, "user_cache_dir", lambda name, **_: f"~/.cache/{name}")
     monkeypatch.setattr(cache, "cache_setting", lambda: "")
     assert all(folder.is_absolute() for folder in cache.cache_folders())

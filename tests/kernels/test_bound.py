@@ -29,7 +29,7 @@ from fastnn_kernels.committee import committee_scores
 from fastnn_kernels.compiler.jit import OPTIONS
 from fastnn_kernels.curvature import curvature
 from fastnn_kernels.layer import ACTIVATIONS, activation_forward
-from fastnn_kernels.vectors.simd import lanes, load, store
+from fastnn_kernels.vectors.vector import lanes, load, store
 
 NAMES = sorted(ACTIVATIONS)
 each_name = pytest.mark.parametrize("name", NAMES)

@@ -18,7 +18,7 @@ from fastnn_kernels import grid, quadtree
 from fastnn_kernels.bound import Form, bounds_table
 from fastnn_kernels.compiler.jit import OPTIONS
 from fastnn_kernels.quadtree import BOUNDED, LEFT, WAITING, WON
-from fastnn_kernels.vectors.simd import fill_row
+from fastnn_kernels.vectors.vector import fill_row
 
 BATCH = 64
 LEAF = 8

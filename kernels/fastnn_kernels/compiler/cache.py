@@ -23,8 +23,9 @@ from pathlib import Path
 
 import llvmlite
 import numba
+import platformdirs
 
-from .numba_internals import cache_setting, users_cache_folder
+from .numba_internals import cache_setting
 
 __all__ = ["cache_folders", "is_current", "keep", "kept", "kept_files", "refusal", "usable_folder"]
 
@@ -62,8 +63,11 @@ def cache_folders() -> Iterator[Path]:
         yield Path(cache_setting()) / "fastnn_kernels"
         return
     yield PACKAGE / "__pycache__"
-    users = Path(users_cache_folder("fastnn"))
-    # Without a home "~" stays as it is, and would become a folder of that name in the current one.
+    # Of a user without a home, old versions return "~" as it is, a folder in the current one; new versions raise.
+    try:
+        users = Path(platformdirs.user_cache_dir("fastnn", appauthor=False))
+    except RuntimeError:
+        return
     if users.is_absolute():
         yield users
 
@@ -166,7 +170,7 @@ class _Refusal:
         if self._is_told or not self.reason:
             return
         self._is_told = True
-        message = f"compiled kernels cannot be kept, and every process compiles them anew: {self.reason}"
+        message = f"compiled kernels cannot be kept, and are compiled anew again and again: {self.reason}"
         try:
             warnings.warn(message, RuntimeWarning, stacklevel=stacklevel)
         except Exception:

@@ -223,7 +223,7 @@ class KernelCache:
         self._identity = identity(function)
 
     def load_overload(self, signature: Any, target_context: Any) -> CompileResult | None:
-        """The compiled code for `signature`, or None where no folder holds it whole."""
+        """Return the compiled code for `signature`, or None where no folder holds such an entry."""
         target_context.refresh()
         for payload in kept(self._file_name(signature, target_context.codegen())):
             try:
@@ -233,8 +233,11 @@ class KernelCache:
                     CODE_OF.get(Kernel.wanted),
                     is_part=Kernel.wanted is Kind.PART,
                 )
-            except Exception:  # whole, but of a numba that differs in whatever way: compile again
-                continue
+            except Exception as error:  # whole, yet numba cannot load what it saved: compile again
+                refusal.note(
+                    f"numba cannot load {self._name} as it was saved ({error!r}). Remove the folder "
+                    f"{self.cache_path}, and report it if that does not help"
+                )
         if Kernel.wanted is not Kind.PART:
             for listener in compilation_listeners:
                 with contextlib.suppress(Exception):
@@ -242,8 +245,15 @@ class KernelCache:
         return None
 
     def save_overload(self, signature: Any, compiled: CompileResult) -> None:
-        """Keep `compiled`, if it can be."""
-        if has_addresses(compiled) or not is_current():
+        """Save `compiled`, or note why that cannot be."""
+        if has_addresses(compiled):
+            refusal.note(
+                f"{self._name} holds addresses in memory, which mean something in this process alone. Let it "
+                "close over constants and kernels, not over arrays or C functions"
+            )
+            return
+        if not is_current():
+            refusal.note("the sources of the kernels have changed since they were imported. Restart Python")
             return
         try:
             payload = dumps(reduced(compiled))

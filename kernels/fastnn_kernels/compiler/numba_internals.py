@@ -22,7 +22,6 @@ from numba.core.registry import CPUDispatcher
 from numba.core.serialize import dumps
 from numba.core.typeconv import Conversion
 from numba.core.typing.templates import Signature
-from numba.misc.appdirs import AppDirs
 from numba.np.arrayobj import populate_array
 from numba.np.unsafe.ndarray import to_fixed_tuple
 
@@ -59,7 +58,6 @@ __all__ = [
     "set_numba_type",  # typeof reads the attribute `_numba_type_`
     "target_key",  # code generators tell target machines apart by `magic_tuple`
     "to_fixed_tuple",  # an array as a tuple of constant length, in kernels
-    "users_cache_folder",  # numba has its own copy of appdirs
 ]
 
 
@@ -90,11 +88,6 @@ def code_settings() -> tuple:
         config.LOOP_VECTORIZE,
         config.SLP_VECTORIZE,
     )
-
-
-def users_cache_folder(name: str) -> str:
-    """Return the folder for cached files of the program `name`, by the custom of the operating system."""
-    return AppDirs(appname=name, appauthor=False).user_cache_dir
 
 
 # --- types ---------------------------------------------------------------------------------------

@@ -15,7 +15,8 @@ from numba import types
 from numba.extending import intrinsic
 
 from ..compiler.numba_internals import cgutils
-from .simd import IS_X86, shared_function
+from .processor import IS_X86
+from .vector import shared_function
 
 __all__ = ["wait"]
 

@@ -26,18 +26,10 @@ from numba import types
 from numba.extending import intrinsic
 
 from ..compiler.numba_internals import cgutils, checks_bounds, return_error
-from .simd import (
-    LLVM_TYPES,
-    VECTOR_BYTES,
-    Value,
-    Vector,
-    element_pointer,
-    is_plain,
-    shared_function,
-    sums_of_lanes,
-    vector_of,
-    vector_pointer,
-)
+from .matrix import Matrix, PartialRows, Rows
+from .processor import VECTOR_BYTES
+from .value import Value, sums_of_lanes
+from .vector import LLVM_TYPES, Vector, is_plain, shared_function, vector_of
 
 __all__ = [
     "add_outer_sums",
@@ -62,77 +54,6 @@ BLOCKS: tuple[tuple[int, tuple[int, ...]], ...] = (
 CHUNK = 128
 # Additions in flight that hide the latency of one.
 PARALLEL_SUMS = 8
-
-
-class _Matrix:
-    """A kernel's matrix argument at compile time."""
-
-    def __init__(self, context: Any, builder: Any, type: Any, value: Any) -> None:
-        self.context, self.builder, self.type, self.value = context, builder, type, value
-        self.array = context.make_array(type)(context, builder, value)
-        self.shape = cgutils.unpack_tuple(builder, self.array.shape, type.ndim)
-        self.vector = vector_of(type)
-
-    def load(self, row: Any, column: Any) -> Value:
-        pointer = vector_pointer(self.context, self.builder, self.type, self.value, row, column)
-        loaded = self.builder.load(pointer, align=self.type.dtype.bitwidth // 8)
-        return Value(self.context, self.builder, self.vector, loaded)
-
-    def store(self, row: Any, column: Any, value: Value) -> None:
-        pointer = vector_pointer(self.context, self.builder, self.type, self.value, row, column)
-        self.builder.store(value.ir, pointer, align=self.type.dtype.bitwidth // 8)
-
-    def pointer(self, row: Any, column: Any) -> Any:
-        """Pointer to one element."""
-        return element_pointer(self.context, self.builder, self.type, self.value, row, column, 1)
-
-    def spread(self, row: Any, column: Any) -> Value:
-        """One element, in every lane."""
-        scalar = self.builder.load(self.pointer(row, column))
-        return Value.wrap(self.context, self.builder, self.vector, scalar, self.type.dtype)
-
-    def zero(self) -> Value:
-        return Value(self.context, self.builder, self.vector, ir.Constant(self.vector.llvm, None))
-
-
-class _Rows:
-    """Rows of a matrix inside of the product's function: a pointer and the distance of the rows."""
-
-    def __init__(self, context: Any, builder: Any, vector: Vector, pointer: Any, distance: Any) -> None:
-        self._context, self._builder, self._vector = context, builder, vector
-        self._pointer, self._distance = pointer, distance
-
-    def element(self, row: Any, column: Any) -> Any:
-        """Pointer to one element."""
-        builder = self._builder
-        offset = builder.add(builder.mul(row, self._distance, flags=("nsw",)), column, flags=("nsw",))
-        return builder.gep(self._pointer, [offset], inbounds=True)
-
-    def load(self, row: Any, column: Any) -> Value:
-        loaded = self._builder.load(self._at(row, column), align=self._vector.dtype.bitwidth // 8)
-        return Value(self._context, self._builder, self._vector, loaded)
-
-    def store(self, row: Any, column: Any, value: Value) -> None:
-        self._builder.store(value.ir, self._at(row, column), align=self._vector.dtype.bitwidth // 8)
-
-    def _at(self, row: Any, column: Any) -> Any:
-        return self._builder.bitcast(self.element(row, column), self._vector.llvm.as_pointer())
-
-
-class _Heads(_Rows):
-    """The same, of which only the first `count` lanes of a vector are there."""
-
-    def __init__(self, rows: _Rows, count: Any) -> None:
-        super().__init__(rows._context, rows._builder, rows._vector, rows._pointer, rows._distance)
-        self._zero = Value(rows._context, rows._builder, rows._vector, ir.Constant(rows._vector.llvm, None))
-        limit = Value.wrap(rows._context, rows._builder, rows._vector, count, types.intp)
-        self._mask = self._zero.lane_numbers() < limit
-
-    def load(self, row: Any, column: Any) -> Value:
-        return self._zero.masked_load(self._at(row, column), self._mask)
-
-    def store(self, row: Any, column: Any, value: Value) -> None:
-        value.masked_store(self._at(row, column), self._mask)
 
 
 def _are_plain(read: tuple, written: tuple) -> bool:
@@ -239,8 +160,8 @@ def _emit_product(
 ) -> None:  # fmt: skip
     """The body of the product's function."""
     lanes, zero = vector.lanes, n_rows.type(0)
-    terms = _Rows(context, builder, vector, source, source_distance)
-    results = _Rows(context, builder, vector, result, result_distance)
+    terms = Rows(context, builder, vector, source, source_distance)
+    results = Rows(context, builder, vector, result, result_distance)
 
     def spread(pointer: Any, *offsets: Any) -> Value:
         for offset in offsets:
@@ -251,7 +172,7 @@ def _emit_product(
     chunk = builder.select(side_by_side, zero.type(CHUNK // 2), zero.type(CHUNK))
 
     def panel(
-        begin: Any, end: Any, column: Any, width: int, row_sizes: tuple[int, ...], results: _Rows
+        begin: Any, end: Any, column: Any, width: int, row_sizes: tuple[int, ...], results: Rows
     ) -> None:
         columns = [_offset(builder, column, lanes * v) for v in range(width)]
         takes_up = builder.or_(adds, builder.zext(builder.icmp_signed(">", begin, zero), adds.type))
@@ -291,10 +212,10 @@ def _emit_product(
         )  # fmt: skip
         rest = builder.sub(n_columns, behind)
         with builder.if_then(builder.icmp_signed(">", rest, zero)):
-            panel(begin, end, behind, 1, rows_of_width[1], _Heads(results, rest))
+            panel(begin, end, behind, 1, rows_of_width[1], PartialRows(results, rest))
 
 
-def _call_product(source: _Matrix, result: _Matrix, **arguments: Any) -> None:
+def _call_product(source: Matrix, result: Matrix, **arguments: Any) -> None:
     """Emit a call of the product's function; what is not given is 0, and no start is a start of 0."""
     context, builder = source.context, source.builder
     zero = source.zero()
@@ -319,9 +240,9 @@ def _check(context: Any, builder: Any, *pairs: tuple[Any, Any]) -> None:
                 return_error(context, builder, IndexError, "matrices of a product do not fit")
 
 
-def _matrices(context: Any, builder: Any, signature: Any, args: Any) -> list[_Matrix]:
+def _matrices(context: Any, builder: Any, signature: Any, args: Any) -> list[Matrix]:
     return [
-        _Matrix(context, builder, type, value)
+        Matrix(context, builder, type, value)
         for type, value in zip(signature.args, args, strict=True)
         if isinstance(type, types.Array)
     ]

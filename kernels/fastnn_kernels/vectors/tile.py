@@ -18,7 +18,9 @@ from numba.extending import intrinsic
 
 from ..compiler.jit import kernel
 from ..compiler.numba_internals import cgutils, checks_bounds
-from .simd import PIECE_BYTES, Value, Vector, element_pointer, is_plain, lanes, row_pointer, vector_of
+from .processor import PIECE_BYTES
+from .value import Value
+from .vector import Vector, element_pointer, is_plain, lanes, row_pointer, vector_of
 
 __all__ = ["gather_tile", "take_tile", "transpose"]
 

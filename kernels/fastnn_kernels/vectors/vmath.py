@@ -18,7 +18,8 @@ from typing import NamedTuple
 
 from numba import types
 
-from .simd import HAS_AVX512, HAS_FMA, Value, emitter
+from .processor import HAS_AVX512, HAS_FMA
+from .value import Value, emitter
 
 __all__ = [
     "divide",

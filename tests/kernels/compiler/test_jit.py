@@ -17,7 +17,7 @@ from kernel_packages import PROGRAM, RESULT, result, run, start, told_while_comp
 
 from fastnn_kernels.compiler.cache import _checksum
 from fastnn_kernels.compiler.jit import Kernel, KernelCache, Kind, identity, kernel
-from fastnn_kernels.vectors.simd import IS_X86
+from fastnn_kernels.vectors.processor import IS_X86
 
 
 def entries(package):
@@ -356,7 +356,7 @@ def test_processors_with_narrower_vectors(package, capsys, dtype):
         import numpy as np
         import scipy.sparse
         import fastnn
-        from fastnn_kernels.vectors.simd import VECTOR_BYTES
+        from fastnn_kernels.vectors.processor import VECTOR_BYTES
         X, y = np.random.RandomState(0).randn(60, 20), np.arange(60) % 3
         model = fastnn.Model([20, 17, 9, 3], dropout=0.2, dtype=DTYPE, random_state=0)
         options = {"batch_size": 25, "optimizer": "adam", "clip_norm": 1.0, "random_state": 0}

@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import pickle
 import warnings
 from pathlib import Path
 
@@ -74,6 +75,31 @@ def test_an_entry_that_cannot_be_serialised_is_told(monkeypatch):
 
     monkeypatch.setattr(jit, "dumps", dumps)
     with pytest.warns(RuntimeWarning, match=r"numba cannot serialise .*no way"):
+        assert told_while_compiled(lambda: None)(1.5) == 2.5
+
+
+def test_an_entry_that_cannot_be_loaded_is_told(monkeypatch):
+    kernel = told_while_compiled(lambda: None)
+    assert kernel(1.5) == 2.5
+
+    def rebuilt(*arguments, **options):
+        raise TypeError("no way")
+
+    monkeypatch.setattr(jit, "rebuilt", rebuilt)
+    monkeypatch.setattr(jit, "kept", lambda name: [pickle.dumps(None)])
+    with pytest.warns(RuntimeWarning, match=r"numba cannot load .*no way.* Remove the folder"):
+        assert told_while_compiled(lambda: None)(1.5) == 2.5
+
+
+def test_a_kernel_that_holds_an_address_is_told(monkeypatch):
+    monkeypatch.setattr(jit, "has_addresses", lambda compiled: True)
+    with pytest.warns(RuntimeWarning, match=r"holds addresses in memory.* Let it close over constants"):
+        assert told_while_compiled(lambda: None)(1.5) == 2.5
+
+
+def test_changed_sources_are_told(monkeypatch):
+    monkeypatch.setattr(jit, "is_current", lambda: False)
+    with pytest.warns(RuntimeWarning, match="sources .* have changed .* Restart Python"):
         assert told_while_compiled(lambda: None)(1.5) == 2.5
 
 

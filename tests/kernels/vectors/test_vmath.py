@@ -10,7 +10,8 @@ import scipy.special
 
 from fastnn_kernels.compiler.jit import OPTIONS
 from fastnn_kernels.vectors import vmath
-from fastnn_kernels.vectors.simd import emitter, lanes, load, store
+from fastnn_kernels.vectors.value import emitter
+from fastnn_kernels.vectors.vector import lanes, load, store
 
 FUNCTIONS = {
     "exp": vmath.exp,

@@ -9,21 +9,9 @@ from processes import run_python
 from strategies import DTYPES, padded, read_only
 
 from fastnn_kernels.compiler.jit import OPTIONS
-from fastnn_kernels.vectors.simd import (
-    IS_X86,
-    borrow,
-    fill,
-    flush_subnormals,
-    is_zero,
-    lanes,
-    load,
-    reduce_add_weighted,
-    restore_mode,
-    row,
-    store,
-    store_integers,
-    view,
-)
+from fastnn_kernels.vectors.processor import IS_X86, flush_subnormals, restore_mode
+from fastnn_kernels.vectors.value import fill, is_zero, reduce_add_weighted
+from fastnn_kernels.vectors.vector import borrow, lanes, load, row, store, store_integers, view
 
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
 
@@ -176,7 +164,7 @@ import numba, numpy as np
 from fastnn_kernels.compiler.jit import OPTIONS
 from fastnn_kernels.vectors.product import add_outer_sums, add_row_sum
 from fastnn_kernels.vectors.product import outer_product, product_backward, product_forward
-from fastnn_kernels.vectors.simd import load, row, store, store_integers, view
+from fastnn_kernels.vectors.vector import load, row, store, store_integers, view
 from fastnn_kernels.vectors.tile import gather_tile, take_tile
 
 def look(what, statement):

@@ -1,0 +1,92 @@
+"""Matrices at compile time: what emits instructions addresses them by rows and columns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+
+from ..compiler.numba_internals import cgutils
+from .value import Value
+from .vector import Vector, element_pointer, vector_of, vector_pointer
+
+__all__ = ["Matrix", "PartialRows", "Rows"]
+
+
+class Matrix:
+    """A matrix that a kernel was given."""
+
+    def __init__(self, context: Any, builder: Any, type: Any, value: Any) -> None:
+        self.context, self.builder, self.type, self.value = context, builder, type, value
+        self.array = context.make_array(type)(context, builder, value)
+        self.shape = cgutils.unpack_tuple(builder, self.array.shape, type.ndim)
+        self.vector = vector_of(type)
+
+    def load(self, row: Any, column: Any) -> Value:
+        """Return the vector that begins at [row, column]."""
+        pointer = vector_pointer(self.context, self.builder, self.type, self.value, row, column)
+        loaded = self.builder.load(pointer, align=self.type.dtype.bitwidth // 8)
+        return Value(self.context, self.builder, self.vector, loaded)
+
+    def store(self, row: Any, column: Any, value: Value) -> None:
+        """Write a vector to where it begins at [row, column]."""
+        pointer = vector_pointer(self.context, self.builder, self.type, self.value, row, column)
+        self.builder.store(value.ir, pointer, align=self.type.dtype.bitwidth // 8)
+
+    def pointer(self, row: Any, column: Any) -> Any:
+        """Return a pointer to one element."""
+        return element_pointer(self.context, self.builder, self.type, self.value, row, column, 1)
+
+    def spread(self, row: Any, column: Any) -> Value:
+        """Return one element in every lane of a vector."""
+        scalar = self.builder.load(self.pointer(row, column))
+        return Value.wrap(self.context, self.builder, self.vector, scalar, self.type.dtype)
+
+    def zero(self) -> Value:
+        """Return a vector of zeros."""
+        return Value(self.context, self.builder, self.vector, ir.Constant(self.vector.llvm, None))
+
+
+class Rows:
+    """Rows of a matrix in a function of pointers and integers: a pointer, and the distance between rows."""
+
+    def __init__(self, context: Any, builder: Any, vector: Vector, pointer: Any, distance: Any) -> None:
+        self._context, self._builder, self._vector = context, builder, vector
+        self._pointer, self._distance = pointer, distance
+
+    def element(self, row: Any, column: Any) -> Any:
+        """Return a pointer to one element."""
+        builder = self._builder
+        offset = builder.add(builder.mul(row, self._distance, flags=("nsw",)), column, flags=("nsw",))
+        return builder.gep(self._pointer, [offset], inbounds=True)
+
+    def load(self, row: Any, column: Any) -> Value:
+        """Return the vector that begins at [row, column]."""
+        loaded = self._builder.load(self._at(row, column), align=self._vector.dtype.bitwidth // 8)
+        return Value(self._context, self._builder, self._vector, loaded)
+
+    def store(self, row: Any, column: Any, value: Value) -> None:
+        """Write a vector to where it begins at [row, column]."""
+        self._builder.store(value.ir, self._at(row, column), align=self._vector.dtype.bitwidth // 8)
+
+    def _at(self, row: Any, column: Any) -> Any:
+        return self._builder.bitcast(self.element(row, column), self._vector.llvm.as_pointer())
+
+
+class PartialRows(Rows):
+    """Rows whose vectors end after the first `count` lanes: the others are neither read nor written."""
+
+    def __init__(self, rows: Rows, count: Any) -> None:
+        super().__init__(rows._context, rows._builder, rows._vector, rows._pointer, rows._distance)
+        self._zero = Value(rows._context, rows._builder, rows._vector, ir.Constant(rows._vector.llvm, None))
+        limit = Value.wrap(rows._context, rows._builder, rows._vector, count, types.intp)
+        self._mask = self._zero.lane_numbers() < limit
+
+    def load(self, row: Any, column: Any) -> Value:
+        """Return the vector that begins at [row, column]."""
+        return self._zero.masked_load(self._at(row, column), self._mask)
+
+    def store(self, row: Any, column: Any, value: Value) -> None:
+        """Write a vector to where it begins at [row, column]."""
+        value.masked_store(self._at(row, column), self._mask)

@@ -1,0 +1,410 @@
+"""Computing with vectors: formulas on `Value`, operators, sums over lanes.
+
+`Value` is a vector at compile time. A formula on it, written once in Python, is run when a kernel is
+compiled, and emits its instructions: for what numba's own front end would take long to compile (``vmath.py``)
+or could not express (``product.py``). `emitter` makes a formula callable from kernels, where ``+``, ``-`` and
+``*`` work on vectors, too.
+"""
+
+from __future__ import annotations
+
+import inspect
+import operator
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic, lower_builtin, type_callable
+
+from ..compiler.numba_internals import cgutils
+from .processor import PIECE_BYTES
+from .vector import INT_OF_FLOAT, LLVM_TYPES, Vector, vector_of
+
+__all__ = [
+    "Value",
+    "emitter",
+    "fill",
+    "is_zero",
+    "reduce_add_squares",
+    "reduce_add_weighted",
+    "sums_of_lanes",
+]
+
+
+class Value:
+    """A vector at compile time; arithmetic on it emits instructions.
+
+    Scalars mix in on either side and are spread over all lanes.
+    """
+
+    def __init__(self, context: Any, builder: Any, type: Vector, ir_value: Any) -> None:
+        self.context, self.builder, self.type, self.ir = context, builder, type, ir_value
+
+    @classmethod
+    def wrap(cls, context: Any, builder: Any, vector: Vector, value: Any, type: types.Type) -> Value:
+        """`value` of numba type `type` as `vector`, a scalar spread over all lanes."""
+        if isinstance(type, Vector):
+            return cls(context, builder, type, value)
+        scalar = context.cast(builder, value, type, vector.dtype)
+        first = builder.insert_element(ir.Constant(vector.llvm, ir.Undefined), scalar, ir.IntType(32)(0))
+        mask = ir.Constant(ir.VectorType(ir.IntType(32), vector.lanes), None)
+        return cls(context, builder, vector, builder.shuffle_vector(first, first, mask))
+
+    @property
+    def dtype(self) -> Any:
+        return self.type.dtype
+
+    @property
+    def is_float(self) -> bool:
+        return self.dtype in INT_OF_FLOAT
+
+    def like(self, ir_value: Any, dtype: Any = None) -> Value:
+        return Value(self.context, self.builder, self.type.of(dtype or self.dtype), ir_value)
+
+    def constant(self, number: float) -> Value:
+        """`number` in every lane."""
+        return self.like(ir.Constant(self.type.llvm, [number] * self.type.lanes))
+
+    def lane_numbers(self) -> Value:
+        """0, 1, 2, ... from lane to lane."""
+        number = float if self.is_float else int
+        return self.like(ir.Constant(self.type.llvm, [number(k) for k in range(self.type.lanes)]))
+
+    def _lift(self, other: Value | float) -> Value:
+        return other if isinstance(other, Value) else self.constant(other)
+
+    def _arithmetic(self, name: str, left: Value, right: Value) -> Value:
+        if self.is_float:
+            return self.like(getattr(self.builder, "f" + name)(left.ir, right.ir, flags=("contract",)))
+        return self.like(getattr(self.builder, name)(left.ir, right.ir))
+
+    def __add__(self, other: Value | float) -> Value:
+        return self._arithmetic("add", self, self._lift(other))
+
+    def __sub__(self, other: Value | float) -> Value:
+        return self._arithmetic("sub", self, self._lift(other))
+
+    def __mul__(self, other: Value | float) -> Value:
+        return self._arithmetic("mul", self, self._lift(other))
+
+    def __truediv__(self, other: Value | float) -> Value:
+        return self._arithmetic("div", self, self._lift(other))
+
+    def __radd__(self, other: float) -> Value:
+        return self._lift(other) + self
+
+    def __rsub__(self, other: float) -> Value:
+        return self._lift(other) - self
+
+    def __rmul__(self, other: float) -> Value:
+        return self._lift(other) * self
+
+    def __rtruediv__(self, other: float) -> Value:
+        return self._lift(other) / self
+
+    def __neg__(self) -> Value:
+        return self.like(self.builder.fneg(self.ir))
+
+    def __lshift__(self, bits: int) -> Value:
+        return self.like(self.builder.shl(self.ir, self.constant(bits).ir))
+
+    def __rshift__(self, bits: int) -> Value:
+        """Arithmetic shift: the sign stays."""
+        return self.like(self.builder.ashr(self.ir, self.constant(bits).ir))
+
+    def __xor__(self, other: Value) -> Value:
+        return self.like(self.builder.xor(self.ir, other.ir))
+
+    def shifted_down(self, bits: int) -> Value:
+        """Shifted right, zeros coming in."""
+        return self.like(self.builder.lshr(self.ir, self.constant(bits).ir))
+
+    def _compare(self, symbol: str, other: Value | float) -> Value:
+        other = self._lift(other)
+        compare = self.builder.fcmp_ordered if self.is_float else self.builder.icmp_signed
+        return self.like(compare(symbol, self.ir, other.ir), types.boolean)
+
+    def __lt__(self, other: Value | float) -> Value:
+        return self._compare("<", other)
+
+    def __gt__(self, other: Value | float) -> Value:
+        return self._compare(">", other)
+
+    def equals(self, other: Value | float) -> Value:
+        return self._compare("==", other)
+
+    def where(self, mask: Value, other: Value | float) -> Value:
+        """Itself where `mask` holds, else `other`."""
+        return self.like(self.builder.select(mask.ir, self.ir, self._lift(other).ir))
+
+    def at_most(self, other: Value | float) -> Value:
+        """The smaller of the two; a NaN of its own stays."""
+        return self._lift(other).where(self > other, self)
+
+    def at_least(self, other: Value | float) -> Value:
+        """The larger of the two; a NaN of its own stays."""
+        return self._lift(other).where(self < other, self)
+
+    def _intrinsic(self, name: str, *others: Value | float) -> Value:
+        args = [self.ir, *(self._lift(other).ir for other in others)]
+        signature = ir.FunctionType(self.type.llvm, [self.type.llvm] * len(args))
+        full_name = f"llvm.{name}.v{self.type.lanes}f{self.dtype.bitwidth}"
+        function = cgutils.get_or_insert_function(self.builder.module, signature, full_name)
+        return self.like(self.builder.call(function, args))
+
+    def fma(self, factor: Value | float, addend: Value | float) -> Value:
+        """``self * factor + addend``, rounded once where the processor can."""
+        return self._intrinsic("fmuladd", factor, addend)
+
+    def sqrt(self) -> Value:
+        return self._intrinsic("sqrt")
+
+    def estimate(self, name: str) -> Value:
+        """``rcp14`` or ``rsqrt14``, 1 / x or 1 / sqrt(x) to 14 bits: instructions of AVX-512 alone."""
+        kind = {types.float32: "ps", types.float64: "pd"}[self.dtype]
+        mask = ir.IntType(max(8, self.type.lanes))
+        signature = ir.FunctionType(self.type.llvm, [self.type.llvm, self.type.llvm, mask])
+        function = cgutils.get_or_insert_function(
+            self.builder.module, signature, f"llvm.x86.avx512.{name}.{kind}.512"
+        )
+        every_lane = mask(2**mask.width - 1)
+        return self.like(self.builder.call(function, [self.ir, self.constant(0.0).ir, every_lane]))
+
+    def magnitude(self) -> Value:
+        return self._intrinsic("fabs")
+
+    def copy_sign(self, sign: Value) -> Value:
+        return self._intrinsic("copysign", sign)
+
+    def bits(self) -> Value:
+        integer = self.type.of(INT_OF_FLOAT[self.dtype])
+        return self.like(self.builder.bitcast(self.ir, integer.llvm), integer.dtype)
+
+    def from_bits(self) -> Value:
+        float_dtype = types.float32 if self.dtype == types.int32 else types.float64
+        return self.like(self.builder.bitcast(self.ir, self.type.of(float_dtype).llvm), float_dtype)
+
+    def to(self, dtype: Any) -> Value:
+        """Converted, value by value."""
+        target = self.type.of(dtype).llvm
+        if self.is_float and dtype in INT_OF_FLOAT:
+            wider = dtype.bitwidth > self.dtype.bitwidth
+            return self.like((self.builder.fpext if wider else self.builder.fptrunc)(self.ir, target), dtype)
+        convert = self.builder.sitofp if dtype in INT_OF_FLOAT else self.builder.fptosi
+        return self.like(convert(self.ir, target), dtype)
+
+    @staticmethod
+    def side_by_side(parts: list[Value]) -> Value:
+        """One vector of the lanes of all parts; their number is a power of two."""
+        while len(parts) > 1:
+            lanes = 2 * parts[0].type.lanes
+            mask = ir.Constant(ir.VectorType(ir.IntType(32), lanes), list(range(lanes)))
+            parts = [
+                Value(
+                    left.context, left.builder, Vector(left.dtype, lanes),
+                    left.builder.shuffle_vector(left.ir, right.ir, mask),
+                )
+                for left, right in zip(parts[::2], parts[1::2], strict=True)
+            ]  # fmt: skip
+        return parts[0]
+
+    def interleaved(self, other: Value) -> tuple[Value, Value]:
+        """Lanes of both in turns, of the lower halves of their pieces, and of the upper halves."""
+        lanes, piece = self.type.lanes, PIECE_BYTES * 8 // self.dtype.bitwidth
+        index = ir.VectorType(ir.IntType(32), lanes)
+        low, high = (
+            self.builder.shuffle_vector(self.ir, other.ir, ir.Constant(index, [
+                first + half + k // 2 + lanes * (k % 2)
+                for first in range(0, lanes, piece) for k in range(piece)
+            ]))
+            for half in (0, piece // 2)
+        )  # fmt: skip
+        return self.like(low), self.like(high)
+
+    def masked_load(self, pointer: Any, mask: Value) -> Value:
+        """What `pointer` points to in the lanes where `mask` holds, its own lanes elsewhere."""
+        align = ir.Constant(ir.IntType(32), self.dtype.bitwidth // 8)
+        arguments = [pointer, align, mask.ir, self.ir]
+        return self.like(self._masked("load", self.type.llvm, arguments))
+
+    def masked_store(self, pointer: Any, mask: Value) -> None:
+        """Write the lanes where `mask` holds."""
+        align = ir.Constant(ir.IntType(32), self.dtype.bitwidth // 8)
+        self._masked("store", ir.VoidType(), [self.ir, pointer, align, mask.ir])
+
+    def _masked(self, action: str, result: Any, arguments: list[Any]) -> Any:
+        signature = ir.FunctionType(result, [argument.type for argument in arguments])
+        name = f"llvm.masked.{action}.v{self.type.lanes}f{self.dtype.bitwidth}.p0"
+        function = cgutils.get_or_insert_function(self.builder.module, signature, name)
+        return self.builder.call(function, arguments)
+
+    def sum(self) -> Any:
+        """IR value of the sum of the lanes."""
+        scalar = LLVM_TYPES[self.dtype]
+        signature = ir.FunctionType(scalar, [scalar, self.type.llvm])
+        name = f"llvm.vector.reduce.fadd.v{self.type.lanes}f{self.dtype.bitwidth}"
+        function = cgutils.get_or_insert_function(self.builder.module, signature, name)
+        # reassoc lets it halve the vector again and again: a fixed order, only not lane by lane.
+        return self.builder.call(function, [scalar(-0.0), self.ir], fastmath=("reassoc",))
+
+
+def sums_of_lanes(vectors: list[Value]) -> list[Any]:
+    """IR values of the sum of the lanes of every vector; there are a power of two of them.
+
+    Two vectors become one, in which the sums of either have half of the lanes, until there is one alone.
+    """
+    first = vectors[0]
+    if len(vectors) > first.type.lanes:
+        half = len(vectors) // 2
+        return sums_of_lanes(vectors[:half]) + sums_of_lanes(vectors[half:])
+    builder, lanes, width = first.builder, first.type.lanes, first.type.lanes
+
+    def added(left: Value, right: Value, low: list[int], step: int) -> Value:
+        halves = (
+            builder.shuffle_vector(
+                left.ir,
+                right.ir,
+                ir.Constant(ir.VectorType(ir.IntType(32), lanes), [k + offset for k in low]),
+            )
+            for offset in (0, step)
+        )
+        return first.like(next(halves)) + first.like(next(halves))
+
+    while len(vectors) > 1:
+        half = width // 2
+        low = [side + k for side in (0, lanes) for k in range(lanes) if k % width < half]
+        vectors = [added(x, y, low, half) for x, y in zip(vectors[::2], vectors[1::2], strict=True)]
+        width = half
+    (total,) = vectors
+    places = list(range(0, lanes, width))
+    while width > 1:
+        width //= 2
+        # Of the lanes that are left over, whatever they hold.
+        total = added(total, total, [k if k % (2 * width) < width else 0 for k in range(lanes)], width)
+    return [builder.extract_element(total.ir, ir.IntType(32)(k)) for k in places]
+
+
+def emitter(formula: Callable[..., Value]) -> Any:
+    """Make a formula on `Value` callable from kernels, on vectors and scalars of any float dtype.
+
+    Parameters
+    ----------
+    formula : callable
+        Takes one to four `Value`, the first of which is a vector in the kernel too, and returns
+        one. It is run when a kernel that calls it is compiled. Other formulas find it as the attribute
+        `formula` of what they are given here.
+    """
+
+    def resolve(*arguments):
+        vector = arguments[0]
+        if not isinstance(vector, Vector):
+            return None
+        arguments = tuple(types.unliteral(argument) for argument in arguments)
+
+        def generate(context, builder, signature, args):
+            values = (
+                Value.wrap(context, builder, vector, value, type)
+                for value, type in zip(args, signature.args, strict=True)
+            )
+            return formula(*values).ir
+
+        return vector(*arguments), generate
+
+    # numba reads the number of arguments from the signature, so each count has its own face.
+    faces = {
+        1: lambda typing_context, x: resolve(x),
+        2: lambda typing_context, x, y: resolve(x, y),
+        3: lambda typing_context, x, y, z: resolve(x, y, z),
+        4: lambda typing_context, x, y, z, w: resolve(x, y, z, w),
+    }
+    face = faces[len(inspect.signature(formula).parameters)]
+    for name in ("__module__", "__name__", "__qualname__", "__doc__"):
+        setattr(face, name, getattr(formula, name))
+    result = intrinsic(face)
+    result.formula = formula
+    return result
+
+
+# --- in kernels ----------------------------------------------------------------------------------
+
+
+@intrinsic
+def fill(typing_context, array, scalar):
+    """The vector, of `array`'s dtype, with `scalar` in every lane."""
+    vector = vector_of(array)
+    scalar = types.unliteral(scalar)
+
+    def generate(context, builder, signature, args):
+        return Value.wrap(context, builder, vector, args[1], signature.args[1]).ir
+
+    return vector(array, scalar), generate
+
+
+@intrinsic
+def reduce_add_weighted(typing_context, vector, weights):
+    """The sum of ``weight * lane``, in float64, in a fixed order; a weight of 0 makes any lane 0."""
+    if not (isinstance(vector, Vector) and vector == weights):
+        return None
+
+    def generate(context, builder, signature, args):
+        value, weight = (Value(context, builder, vector, arg) for arg in args)
+        used = weight > 0.0
+        if vector.dtype != types.float64:
+            value, weight = value.to(types.float64), weight.to(types.float64)
+        return (value * weight).where(used, 0.0).sum()
+
+    return types.float64(vector, weights), generate
+
+
+@intrinsic
+def reduce_add_squares(typing_context, vector):
+    """The sum of the squares of the lanes, in float64, in a fixed order."""
+    if not isinstance(vector, Vector):
+        return None
+
+    def generate(context, builder, signature, args):
+        value = Value(context, builder, vector, args[0])
+        value = value if vector.dtype == types.float64 else value.to(types.float64)
+        return (value * value).sum()
+
+    return types.float64(vector), generate
+
+
+@intrinsic
+def is_zero(typing_context, vector):
+    """Whether every lane is 0; a NaN is not."""
+
+    def generate(context, builder, signature, args):
+        value = Value(context, builder, vector, args[0])
+        return builder.fcmp_ordered("==", value.magnitude().sum(), LLVM_TYPES[vector.dtype](0.0))
+
+    return types.boolean(vector), generate
+
+
+def _register_operators() -> None:
+    """Teach numba the operators that kernels use on vectors, as `Value` has them."""
+    for symbol in (operator.add, operator.sub, operator.mul):
+
+        def typer(left: types.Type, right: types.Type) -> Vector | None:
+            vector = left if isinstance(left, Vector) else right
+            return vector if isinstance(vector, Vector) and left == right else None
+
+        def generate(context, builder, signature, args, formula=symbol):
+            left, right = (Value(context, builder, signature.return_type, value) for value in args)
+            return formula(left, right).ir
+
+        type_callable(symbol)(lambda context, typer=typer: typer)
+        lower_builtin(symbol, Vector, Vector)(generate)
+
+    def negation_typer(value: types.Type) -> Vector | None:
+        return value if isinstance(value, Vector) else None
+
+    def generate_negation(context, builder, signature, args):
+        return (-Value(context, builder, signature.return_type, args[0])).ir
+
+    type_callable(operator.neg)(lambda context: negation_typer)
+    lower_builtin(operator.neg, Vector)(generate_negation)
+
+
+_register_operators()

@@ -1,0 +1,391 @@
+"""Vectors in kernels: one value a lane, one instruction for all of them.
+
+Why not leave it to the compiler? Its loop vectoriser prefers half-width vectors here, leaves a scalar
+remainder behind every short loop, ten times the price of a vector for a tanh, and checks at run time before
+every loop whether arrays overlap, which on a network three units wide costs more than the loop. A vector type
+settles all three, and compiles faster.
+
+- `Vector` is the numba type: as many values of one dtype as fit a register.
+- `load` and `store` move vectors between registers and arrays. Arrays are C-contiguous, and their rows are a
+  whole number of vectors long. With NUMBA_BOUNDSCHECK=1 every access is checked.
+- `view`, `rows`, `row`, `flat` and `borrow` are windows of arrays without a reference count.
+
+What is computed with vectors stands in ``value.py``. Shape letters: R rows, T columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic, models, register_model
+
+from ..compiler.numba_internals import array_without_count, cgutils, checks_bounds
+from .processor import VECTOR_BYTES
+
+__all__ = [
+    "Vector",
+    "borrow",
+    "fill_row",
+    "flat",
+    "lanes",
+    "load",
+    "row",
+    "rows",
+    "shared_function",
+    "store",
+    "store_integers",
+    "vector_of",
+    "view",
+]
+
+LLVM_TYPES: dict[Any, Any] = {
+    types.float32: ir.FloatType(),
+    types.float64: ir.DoubleType(),
+    types.int32: ir.IntType(32),
+    types.int64: ir.IntType(64),
+    types.uint8: ir.IntType(8),
+    types.boolean: ir.IntType(1),
+}
+INT_OF_FLOAT: dict[Any, Any] = {types.float32: types.int32, types.float64: types.int64}
+
+
+class Vector(types.Type):
+    """The numba type of `lanes` values of `dtype`."""
+
+    def __init__(self, dtype: Any, lanes: int) -> None:
+        self.dtype = dtype
+        self.lanes = lanes
+        super().__init__(name=f"Vector({dtype} x {lanes})")
+
+    @property
+    def llvm(self) -> ir.VectorType:
+        return ir.VectorType(LLVM_TYPES[self.dtype], self.lanes)
+
+    def of(self, dtype: Any) -> Vector:
+        """As many lanes of another dtype."""
+        return Vector(dtype, self.lanes)
+
+
+@register_model(Vector)
+class VectorModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, vector: Vector) -> None:
+        super().__init__(manager, vector, vector.llvm)
+
+
+def vector_of(array: Any) -> Vector:
+    """The vector type in which kernels read `array`."""
+    return Vector(array.dtype, VECTOR_BYTES * 8 // array.dtype.bitwidth)
+
+
+def is_plain(array: Any, ndim: int, *, written: bool = False) -> bool:
+    """Whether kernels may take `array` as it lies in memory: row after row, floats, aligned."""
+    return (
+        isinstance(array, types.Array)
+        and array.ndim == ndim
+        and array.layout == "C"
+        and array.aligned
+        and array.dtype in INT_OF_FLOAT
+        and (array.mutable or not written)
+    )
+
+
+# --- between arrays and vectors ------------------------------------------------------------------
+
+
+def element_pointer(
+    context: Any, builder: Any, matrix: Any, value: Any, row: Any, column: Any, n_elements: int
+) -> Any:
+    """Pointer to [row, column] of `matrix`, from where `n_elements` of the row are used."""
+    array = context.make_array(matrix)(context, builder, value)
+    rows, columns = cgutils.unpack_tuple(builder, array.shape, 2)
+    if checks_bounds(context):
+        last = builder.add(column, column.type(n_elements - 1))
+        for index, size in ((row, rows), (column, columns), (last, columns)):
+            cgutils.do_boundscheck(context, builder, index, size)
+    return row_pointer(context, builder, matrix, value, row, column)
+
+
+def row_pointer(context: Any, builder: Any, matrix: Any, value: Any, row: Any, column: Any) -> Any:
+    """Pointer to [row, column] of `matrix`, unchecked."""
+    array = context.make_array(matrix)(context, builder, value)
+    columns = cgutils.unpack_tuple(builder, array.shape, 2)[1]
+    offset = builder.add(builder.mul(row, columns, flags=("nsw",)), column, flags=("nsw",))
+    return builder.gep(array.data, [offset], inbounds=True)
+
+
+def vector_pointer(context: Any, builder: Any, matrix: Any, value: Any, row: Any, column: Any) -> Any:
+    """Pointer to the vector of `matrix` that begins at [row, column]."""
+    vector = vector_of(matrix)
+    pointer = element_pointer(context, builder, matrix, value, row, column, vector.lanes)
+    return builder.bitcast(pointer, vector.llvm.as_pointer())
+
+
+@intrinsic
+def load(typing_context, matrix, row, column):
+    """The vector ``matrix[row, column : column + lanes(matrix)]``."""
+    if not is_plain(matrix, 2):
+        return None
+    vector = vector_of(matrix)
+
+    def generate(context, builder, signature, args):
+        pointer = vector_pointer(context, builder, signature.args[0], *args)
+        return builder.load(pointer, align=vector.dtype.bitwidth // 8)
+
+    return vector(matrix, types.intp, types.intp), generate
+
+
+@intrinsic
+def store(typing_context, matrix, row, column, value):
+    """Write the vector `value` to ``matrix[row, column : column + lanes(matrix)]``."""
+    if not (is_plain(matrix, 2, written=True) and value == vector_of(matrix)):
+        return None
+
+    def generate(context, builder, signature, args):
+        pointer = vector_pointer(context, builder, signature.args[0], *args[:3])
+        builder.store(args[3], pointer, align=value.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(matrix, types.intp, types.intp, value), generate
+
+
+@intrinsic
+def store_integers(typing_context, matrix, row, column, value):
+    """Write the whole numbers in `value` to an integer matrix, at [row, column] and behind it."""
+    is_integer_matrix = (
+        isinstance(matrix, types.Array)
+        and (matrix.ndim, matrix.layout, matrix.mutable, matrix.aligned) == (2, "C", True, True)
+        and isinstance(matrix.dtype, types.Integer)
+    )
+    if not (is_integer_matrix and isinstance(value, Vector)):
+        return None
+
+    def generate(context, builder, signature, args):
+        target = ir.VectorType(ir.IntType(matrix.dtype.bitwidth), value.lanes)
+        pointer = element_pointer(context, builder, matrix, args[0], args[1], args[2], value.lanes)
+        convert = builder.fptosi if matrix.dtype.signed else builder.fptoui
+        builder.store(
+            convert(args[3], target),
+            builder.bitcast(pointer, target.as_pointer()),
+            align=matrix.dtype.bitwidth // 8,
+        )
+        return context.get_dummy_value()
+
+    return types.void(matrix, types.intp, types.intp, value), generate
+
+
+# From so many bytes on a row is written past the caches: twice as fast where nobody reads it soon.
+STREAMED_BYTES = 256
+
+
+@intrinsic
+def fill_row(typing_context, matrix, row, begin, end, value):
+    """``matrix[row, begin:end] = value`` for a matrix of integers, begin < end.
+
+    In whole cache lines. What a plain loop becomes waits for the memory to read every line that it is about
+    to overwrite, which takes several times as long.
+    """
+    if not (
+        isinstance(matrix, types.Array)
+        and (matrix.ndim, matrix.layout, matrix.mutable, matrix.aligned) == (2, "C", True, True)
+        and isinstance(matrix.dtype, types.Integer)
+    ):
+        return None
+    value = types.unliteral(value)
+    bits: int = getattr(matrix.dtype, "bitwidth")  # noqa: B009  (numba's annotations do not know it)
+    element, itemsize = ir.IntType(bits), bits // 8
+    intp, line = ir.IntType(64), ir.VectorType(element, 64 // itemsize)
+
+    def generate(context, builder, signature, args):
+        at, begin, end = args[1:4]
+        n = builder.sub(end, begin)
+        last = builder.sub(end, intp(1))
+        element_pointer(context, builder, matrix, args[0], at, last, 1)  # checked, if there are checks
+        start = element_pointer(context, builder, matrix, args[0], at, begin, 1)
+        scalar = context.cast(builder, args[4], value, matrix.dtype)
+        first = builder.insert_element(ir.Constant(line, ir.Undefined), scalar, ir.IntType(32)(0))
+        whole = builder.shuffle_vector(
+            first, first, ir.Constant(ir.VectorType(ir.IntType(32), line.count), None)
+        )
+        unaligned = builder.and_(builder.neg(builder.ptrtoint(start, intp)), intp(63))
+        head = builder.udiv(unaligned, intp(itemsize))
+        head = builder.select(builder.icmp_signed("<", head, n), head, n)
+        n_lines = builder.udiv(builder.sub(n, head), intp(line.count))
+        body = builder.gep(start, [head])
+
+        def store_lines(past_caches: bool) -> None:
+            with cgutils.for_range(builder, n_lines) as loop:
+                pointer = builder.gep(body, [builder.mul(loop.index, intp(line.count))])
+                stored = builder.store(whole, builder.bitcast(pointer, line.as_pointer()), align=64)
+                if past_caches:
+                    one = builder.module.add_metadata([ir.IntType(32)(1)])
+                    stored.set_metadata("nontemporal", one)
+
+        with cgutils.for_range(builder, head) as loop:
+            builder.store(scalar, builder.gep(start, [loop.index]))
+        is_long = builder.icmp_signed(">=", n_lines, intp(STREAMED_BYTES // 64))
+        with builder.if_else(is_long) as (long, short):
+            with long:
+                store_lines(True)
+            with short:
+                store_lines(False)
+        done = builder.add(head, builder.mul(n_lines, intp(line.count)))
+        with cgutils.for_range(builder, builder.sub(n, done)) as loop:
+            builder.store(scalar, builder.gep(start, [builder.add(done, loop.index)]))
+        return context.get_dummy_value()
+
+    return types.void(matrix, types.intp, types.intp, types.intp, value), generate
+
+
+@intrinsic
+def lanes(typing_context, array):
+    """How many lanes the vectors of `array` have."""
+    n_lanes = vector_of(array).lanes
+    return types.intp(array), lambda context, builder, signature, args: context.get_constant(
+        types.intp, n_lanes
+    )
+
+
+@intrinsic
+def view(typing_context, flat, offset, rows, columns):
+    """The (rows, columns) window of the flat array `flat` that begins at `offset`.
+
+    It carries no reference count, unlike a slice with reshape, whose bookkeeping costs more than
+    a small network's layer; the owner of `flat` outlives the kernel.
+    """
+    if not (isinstance(flat, types.Array) and flat.ndim == 1 and flat.layout == "C" and flat.aligned):
+        return None
+    matrix = types.Array(flat.dtype, 2, "C", readonly=not flat.mutable)
+
+    def generate(context, builder, signature, args):
+        array = context.make_array(flat)(context, builder, args[0])
+        if checks_bounds(context):
+            (size,) = cgutils.unpack_tuple(builder, array.shape, 1)
+            end = builder.add(args[1], builder.mul(args[2], args[3]))
+            for index, limit in ((args[1], size), (end, size)):
+                cgutils.do_boundscheck(context, builder, index, builder.add(limit, limit.type(1)))
+        itemsize = context.get_constant(types.intp, flat.dtype.bitwidth // 8)
+        return array_without_count(
+            context,
+            builder,
+            matrix,
+            data=builder.gep(array.data, [args[1]], inbounds=True),
+            shape=args[2:],
+            strides=[builder.mul(args[3], itemsize), itemsize],
+            itemsize=itemsize,
+        )
+
+    return matrix(flat, types.intp, types.intp, types.intp), generate
+
+
+@intrinsic
+def rows(typing_context, matrix, begin, end):
+    """The rows of a matrix from `begin` to `end`, likewise without a reference count."""
+    if not is_plain(matrix, 2):
+        return None
+
+    def generate(context, builder, signature, args):
+        array = context.make_array(matrix)(context, builder, args[0])
+        n_rows, n_columns = cgutils.unpack_tuple(builder, array.shape, 2)
+        if checks_bounds(context):
+            for index in args[1:]:
+                cgutils.do_boundscheck(context, builder, index, builder.add(n_rows, n_rows.type(1)))
+        return array_without_count(
+            context,
+            builder,
+            matrix,
+            data=builder.gep(array.data, [builder.mul(args[1], n_columns)], inbounds=True),
+            shape=[builder.sub(args[2], args[1]), n_columns],
+            strides=cgutils.unpack_tuple(builder, array.strides, 2),
+            itemsize=array.itemsize,
+        )
+
+    return matrix(matrix, types.intp, types.intp), generate
+
+
+@intrinsic
+def flat(typing_context, matrix):
+    """All values of a matrix in one row, likewise."""
+    if not is_plain(matrix, 2):
+        return None
+
+    def generate(context, builder, signature, args):
+        array = context.make_array(matrix)(context, builder, args[0])
+        size = builder.mul(*cgutils.unpack_tuple(builder, array.shape, 2))
+        return array_without_count(
+            context,
+            builder,
+            matrix,
+            data=array.data,
+            shape=[size.type(1), size],
+            strides=[builder.mul(size, array.itemsize), array.itemsize],
+            itemsize=array.itemsize,
+        )
+
+    return matrix(matrix), generate
+
+
+@intrinsic
+def borrow(typing_context, array):
+    """The array itself, without its reference count: every use of one that has it costs atomic counting."""
+    if not (isinstance(array, types.Array) and array.layout == "C"):
+        return None
+
+    def generate(context, builder, signature, args):
+        source = context.make_array(array)(context, builder, args[0])
+        return array_without_count(
+            context,
+            builder,
+            array,
+            data=source.data,
+            shape=cgutils.unpack_tuple(builder, source.shape, array.ndim),
+            strides=cgutils.unpack_tuple(builder, source.strides, array.ndim),
+            itemsize=source.itemsize,
+        )
+
+    return array(array), generate
+
+
+@intrinsic
+def row(typing_context, matrix, r):
+    """The row ``matrix[r]``, which carries no reference count either."""
+    if not (isinstance(matrix, types.Array) and matrix.ndim == 2 and matrix.layout == "C"):
+        return None
+    flat = types.Array(matrix.dtype, 1, "C", readonly=not matrix.mutable)
+
+    def generate(context, builder, signature, args):
+        array = context.make_array(matrix)(context, builder, args[0])
+        rows, columns = cgutils.unpack_tuple(builder, array.shape, 2)
+        if checks_bounds(context):
+            cgutils.do_boundscheck(context, builder, args[1], rows)
+        itemsize = context.get_constant(types.intp, matrix.dtype.bitwidth // 8)
+        return array_without_count(
+            context,
+            builder,
+            flat,
+            data=builder.gep(array.data, [builder.mul(args[1], columns)], inbounds=True),
+            shape=[columns],
+            strides=[itemsize],
+            itemsize=itemsize,
+        )
+
+    return flat(matrix, types.intp), generate
+
+
+def shared_function(module: Any, name: str, kinds: list[Any], emit: Callable[..., None]) -> Any:
+    """The function `name` in `module` of arguments of these IR types, whose body is what `emit` emits.
+
+    It is called, where a kernel is built in; any module may bring it along, and one of them is kept.
+    """
+    if name in module.globals:
+        return module.globals[name]
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), name)
+    function.linkage = "linkonce_odr"
+    function.attributes.add("noinline")
+    function.attributes.add("nounwind")
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    emit(builder, *function.args)
+    builder.ret_void()
+    return function
