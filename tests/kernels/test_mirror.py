@@ -25,7 +25,6 @@ KERNELS_ONLY = {
         "BLOCK",
         "Data",
         "GradientPointers",
-        "Records",
         "Settings",
         "State",
         "Workspace",

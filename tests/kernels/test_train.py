@@ -23,7 +23,7 @@ from strategies import (
 )
 from trainings import begin, first_parameters, run_on
 
-from fastnn.engine import compiled_trainer, limits
+from fastnn.engine import arguments, limits
 from fastnn.engine.choice import get_backend
 from fastnn.engine.job import Job
 from fastnn.network.description import Network
@@ -517,14 +517,14 @@ def test_blocks_of_parameters_are_all_of_them(recipe, of_objective, what):
 
 def test_the_problem_says_what_threads_may_share():
     network = large_training(RECIPES[0]).network
-    shares = {size: compiled_trainer.sharing(network, size) for size in (1, 63, 255, 1000, 10**6)}
+    shares = {size: arguments.sharing(network, size) for size in (1, 63, 255, 1000, 10**6)}
     assert shares[1] == shares[63] == (1, False)
     assert shares[255] == (N_PARTS, True)
     assert 1 < shares[1000][0] <= shares[10**6][0] == limits.MOST_SHARDS
     assert not shares[1000][1]
-    assert compiled_trainer.sharing(replace(network, dropout=(0.5, 0.0, 0.0)), 255) == (3, False)
-    assert compiled_trainer.sharing(replace(network, batch_norm=True), 10**6) == (1, False)
-    assert compiled_trainer.sharing(Network((2, 3, 2), ("tanh", "tanh"), F64), 200) == (1, False)
+    assert arguments.sharing(replace(network, dropout=(0.5, 0.0, 0.0)), 255) == (3, False)
+    assert arguments.sharing(replace(network, batch_norm=True), 10**6) == (1, False)
+    assert arguments.sharing(Network((2, 3, 2), ("tanh", "tanh"), F64), 200) == (1, False)
 
 
 def test_both_sides_know_how_many_parts_there_are():

@@ -728,7 +728,7 @@ SAME_BITS = """
 
 
 def test_a_seed_gives_the_same_bits_in_five_processes_on_any_number_of_threads():
-    from fastnn.engine.compiled_trainer import sharing
+    from fastnn.engine.arguments import sharing
 
     network = fastnn.Model([20, 64, 64, 3], dropout=0.2)._network
     assert sharing(network, 512) == (8, False), "there is something to share"
