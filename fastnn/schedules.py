@@ -1,13 +1,14 @@
 """Schedules: how the learning rate changes from one optimization step to the next.
 
-A schedule gives the *factor* that ``epsilon`` is multiplied by at every step of a run. It is asked
-for thousands of steps at once, and the compiled loop reads the array; so a schedule costs nothing
-there, and may be written in plain NumPy.
+A schedule gives the *factor* of ``epsilon`` at every step of a run. Factors of thousands of steps are
+computed at once and read by the compiled loop, so that a schedule in plain NumPy costs nothing there.
 
-A length is an int, that many steps, or a float above 0 and at most 1, that fraction of the run:
-``1`` is one step and ``1.0`` is the run. Of a run too short for its fraction it is one step. Only
-`WarmUp` rounds fractions to whole steps: three rounded thirds of 100 steps end one step early, and
-the last step of a run would begin another period, for a warm restart at the full rate.
+A length is an int, a number of steps, or a float above 0 and at most 1, a fraction of the run: ``1`` is
+one step and ``1.0`` is the run. A fraction is at least one step. Only `WarmUp` rounds fractions to whole
+steps: three rounded thirds of 100 steps would end one step early, and the last step of a run would begin
+another period, with a warm restart at the full rate.
+
+Every schedule raises ValueError for an argument out of its range.
 
 To add a schedule: a frozen dataclass with a default for every argument, entered in `SCHEDULES`.
 """
@@ -16,7 +17,6 @@ from __future__ import annotations
 
 import abc
 import math
-import numbers
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .system.lengths import check_bounded, check_fraction, check_length, in_steps
 from .system.validation import check_rate, resolve, shown, store_checked
 
 __all__ = [
@@ -36,24 +37,26 @@ __all__ = [
     "WarmUp",
 ]
 
-# Of a period. Three tenths of a run of 10 steps are 3.0000000000000004 steps in floating point, and
-# the period after them still begins at step 3.
+# Rounding error of a period that is ignored: three tenths of a run of 10 steps are 3.0000000000000004 steps
+# in floating point, and the next period still begins at step 3.
 ROUNDING = 1e-9
+# Remedies in error messages.
+GROWING = "for a rate that grows pass a function of the step"
+DIVISOR = "the learning rate is divided by it"
 
 
 class Schedule(abc.ABC):
-    """What every schedule offers; a subclass gives the formula.
+    """Base class of the schedules: a subclass gives the formula.
 
     Raises
     ------
     TypeError
-        When an object of this class itself is made.
+        If this class itself is instantiated.
 
     Examples
     --------
     >>> from dataclasses import dataclass
-    >>> import numpy as np
-    >>> from fastnn.schedules import Schedule
+    >>> import numpy as np; from fastnn.schedules import Schedule
     >>> @dataclass(frozen=True)
     ... class Linear(Schedule):
     ...     def factors(self, steps, total):
@@ -64,34 +67,33 @@ class Schedule(abc.ABC):
 
     @abc.abstractmethod
     def factors(self, steps: NDArray[np.int64], total: int) -> NDArray[np.float64]:
-        """The factors of the learning rate at some steps of a run.
+        """Return the factors of the learning rate at steps of a run.
 
         Parameters
         ----------
         steps : array of int64, shape (n,)
-            Optimization steps, counted from 0, in any order.
+            Steps, counted from 0, in any order.
         total : int
-            Steps of the whole run, at least 1.
+            Number of steps of the whole run, at least 1.
 
         Returns
         -------
         array of float64, shape (n,)
-            Finite, not below 0.
+            Factors, finite and not below 0.
         """
 
 
-# What an argument that is a schedule may be given as; `resolve_schedule` makes a schedule of it.
+# Types of an argument that names a schedule, for `resolve_schedule`.
 ScheduleLike = Schedule | str | Callable[[int], float]
 
 
 @dataclass(frozen=True)
 class Constant(Schedule):
-    """The same learning rate at every step, the factor 1.
+    """A constant learning rate: the factor is 1 at every step.
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from fastnn.schedules import Constant
+    >>> import numpy as np; from fastnn.schedules import Constant
     >>> Constant().factors(np.arange(3), 3).tolist()
     [1.0, 1.0, 1.0]
     """
@@ -107,26 +109,19 @@ class StepDecay(Schedule):
     Parameters
     ----------
     step_size : int or float, default 1/3
-        From one fall to the next: an int in steps, a float as a fraction of the run.
+        Length between two falls: an int in steps, a float as a fraction of the run.
     gamma : float, default 0.1
-        What the rate is multiplied by at every fall, above 0 and at most 1.
-
-    Raises
-    ------
-    ValueError
-        For arguments outside of what stands above.
+        Factor of every fall, above 0 and at most 1.
 
     Notes
     -----
-    The rule of ``torch.optim.lr_scheduler.StepLR``; three rates, each a tenth of the one before, as
-    in Krizhevsky, Sutskever & Hinton (2012), "ImageNet classification with deep convolutional neural
-    networks", section 5, and He et al. (2016), "Deep residual learning for image recognition",
-    section 4.2, who set the steps by hand.
+    The rule of ``torch.optim.lr_scheduler.StepLR``. Three rates, each a tenth of the one before, are those
+    of Krizhevsky, Sutskever & Hinton (2012), "ImageNet classification with deep convolutional neural
+    networks", section 5, who set the steps by hand.
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from fastnn.schedules import StepDecay
+    >>> import numpy as np; from fastnn.schedules import StepDecay
     >>> StepDecay(step_size=2, gamma=0.5).factors(np.arange(6), 6).tolist()
     [1.0, 1.0, 0.5, 0.5, 0.25, 0.25]
     """
@@ -136,11 +131,13 @@ class StepDecay(Schedule):
 
     def __post_init__(self) -> None:
         store_checked(
-            self, step_size=_check_length(self.step_size, "step_size"), gamma=_check_gamma(self.gamma)
+            self,
+            step_size=check_length(self.step_size, "step_size"),
+            gamma=check_fraction(self.gamma, "gamma", GROWING),
         )
 
     def factors(self, steps: NDArray[np.int64], total: int) -> NDArray[np.float64]:
-        return self.gamma ** np.floor(steps / _in_steps(self.step_size, total) + ROUNDING)
+        return self.gamma ** np.floor(steps / in_steps(self.step_size, total) + ROUNDING)
 
 
 @dataclass(frozen=True)
@@ -150,24 +147,17 @@ class ExponentialDecay(Schedule):
     Parameters
     ----------
     decay_steps : int or float, default 1.0
-        How long it takes to fall to `gamma`: an int in steps, a float as a fraction of the run.
+        Length of a fall to `gamma`: an int in steps, a float as a fraction of the run.
     gamma : float, default 0.1
         The factor after `decay_steps`, above 0 and at most 1.
 
-    Raises
-    ------
-    ValueError
-        For arguments outside of what stands above.
-
     Notes
     -----
-    The rule of ``optax.exponential_decay``; with ``decay_steps=1`` that of
-    ``torch.optim.lr_scheduler.ExponentialLR``.
+    The rule of ``optax.exponential_decay``, and of PyTorch's ``ExponentialLR`` with ``decay_steps=1``.
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from fastnn.schedules import ExponentialDecay
+    >>> import numpy as np; from fastnn.schedules import ExponentialDecay
     >>> ExponentialDecay(decay_steps=2, gamma=0.25).factors(np.arange(4), 4).tolist()
     [1.0, 0.5, 0.25, 0.125]
     """
@@ -177,11 +167,13 @@ class ExponentialDecay(Schedule):
 
     def __post_init__(self) -> None:
         store_checked(
-            self, decay_steps=_check_length(self.decay_steps, "decay_steps"), gamma=_check_gamma(self.gamma)
+            self,
+            decay_steps=check_length(self.decay_steps, "decay_steps"),
+            gamma=check_fraction(self.gamma, "gamma", GROWING),
         )
 
     def factors(self, steps: NDArray[np.int64], total: int) -> NDArray[np.float64]:
-        return self.gamma ** (steps / _in_steps(self.decay_steps, total))
+        return self.gamma ** (steps / in_steps(self.decay_steps, total))
 
 
 @dataclass(frozen=True)
@@ -191,16 +183,10 @@ class InverseTimeDecay(Schedule):
     Parameters
     ----------
     decay_steps : int or float, default 1.0
-        How long it takes to fall to ``1 / (1 + decay_rate)``: an int in steps, a float as a fraction
-        of the run.
+        Length of a fall to ``1 / (1 + decay_rate)``: an int in steps, a float as a fraction of the run.
     decay_rate : float, default 9.0
-        How far it falls in that time, not below 0. The default's run ends at a tenth of the rate, as
-        that of `ExponentialDecay`.
-
-    Raises
-    ------
-    ValueError
-        For arguments outside of what stands above.
+        Depth of that fall, not below 0. By default a run ends at a tenth of the rate, as with
+        `ExponentialDecay`.
 
     Notes
     -----
@@ -209,8 +195,7 @@ class InverseTimeDecay(Schedule):
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from fastnn.schedules import InverseTimeDecay
+    >>> import numpy as np; from fastnn.schedules import InverseTimeDecay
     >>> InverseTimeDecay(decay_steps=1, decay_rate=1).factors(np.array([0, 1, 3]), 4).tolist()
     [1.0, 0.5, 0.25]
     """
@@ -221,15 +206,15 @@ class InverseTimeDecay(Schedule):
     def __post_init__(self) -> None:
         store_checked(
             self,
-            decay_steps=_check_length(self.decay_steps, "decay_steps"),
-            decay_rate=_check_number(
+            decay_steps=check_length(self.decay_steps, "decay_steps"),
+            decay_rate=check_bounded(
                 self.decay_rate, "decay_rate", 0, math.inf, "9 ends decay_steps at a tenth"
             ),
         )
 
     def factors(self, steps: NDArray[np.int64], total: int) -> NDArray[np.float64]:
         with np.errstate(over="ignore"):  # one over infinity is the 0 it should be
-            return 1 / (1 + self.decay_rate * (steps / _in_steps(self.decay_steps, total)))
+            return 1 / (1 + self.decay_rate * (steps / in_steps(self.decay_steps, total)))
 
 
 @dataclass(frozen=True)
@@ -243,17 +228,16 @@ class CosineDecay(Schedule):
     cycle : int or float, default 1.0
         Length of the first cycle: an int in steps, a float as a fraction of the run.
     restarts : bool, default False
-        Whether the end of a cycle is the beginning of another, at the full rate. Otherwise the
-        factor stays at `minimum` after the first.
+        True begins another cycle at the full rate after each; False stays at `minimum` after the first.
     growth : float, default 1.0
-        How many times as long as the one before a cycle is, at least 1.
+        Factor of the length from one cycle to the next, at least 1.
     minimum : float, default 0.0
         The factor at the end of a cycle, from 0 to 1.
 
     Raises
     ------
     ValueError
-        For arguments outside of what stands above, and for a `growth` without `restarts`.
+        If an argument is out of its range, and for a `growth` without `restarts`.
 
     Notes
     -----
@@ -264,8 +248,7 @@ class CosineDecay(Schedule):
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from fastnn.schedules import CosineDecay
+    >>> import numpy as np; from fastnn.schedules import CosineDecay
     >>> CosineDecay().factors(np.arange(4), 4).round(3).tolist()
     [1.0, 0.854, 0.5, 0.146]
     >>> CosineDecay(cycle=2, restarts=True, growth=2, minimum=0.5).factors(np.arange(6), 6).round(3).tolist()
@@ -285,12 +268,12 @@ class CosineDecay(Schedule):
             )
         store_checked(
             self,
-            cycle=_check_length(self.cycle, "cycle"),
+            cycle=check_length(self.cycle, "cycle"),
             restarts=bool(self.restarts),
-            growth=_check_number(
+            growth=check_bounded(
                 self.growth, "growth", 1, math.inf, "1 keeps the cycles as long as the first"
             ),
-            minimum=_check_number(
+            minimum=check_bounded(
                 self.minimum, "minimum", 0, 1, "it is a factor of the learning rate, not a rate"
             ),
         )
@@ -301,19 +284,19 @@ class CosineDecay(Schedule):
             )
 
     def factors(self, steps: NDArray[np.int64], total: int) -> NDArray[np.float64]:
-        progress = steps / _in_steps(self.cycle, total)
+        progress = steps / in_steps(self.cycle, total)
         if self.restarts:
             progress = self._since_restart(progress)
         return _cosine_fall(np.clip(progress, 0, 1), self.minimum)
 
     def _since_restart(self, elapsed: NDArray[np.float64]) -> NDArray[np.float64]:
-        """How much of the cycle it falls into has passed, of a time given in first cycles."""
+        """Return the fraction of the present cycle that has passed, of a time in first cycles."""
         if self.growth == 1:
             return elapsed - np.floor(elapsed + ROUNDING)
-        # A second cycle longer than any run is long enough, and the square of this does not overflow.
+        # The square of 2**63 does not overflow, and a second cycle longer than any run is long enough.
         growth = min(self.growth, 2.0**63)
-        # The geometric series of the cycles' lengths, solved for the cycle. Without log1p and expm1 a
-        # growth close to 1 would cancel to nothing.
+        # The geometric series of the cycles' lengths, solved for the cycle. A growth close to 1 cancels
+        # digits: log1p and expm1 keep them.
         log_growth = math.log(growth)
         n_before = np.floor(np.log1p(elapsed * (growth - 1)) / log_growth + ROUNDING)
         begin = np.expm1(n_before * log_growth) / (growth - 1)
@@ -329,16 +312,11 @@ class OneCycle(Schedule):
     Parameters
     ----------
     pct_start : float, default 0.3
-        Where the peak is, a fraction of the run, above 0 and at most 1.
+        Position of the peak, a fraction of the run, above 0 and at most 1.
     div_factor : float, default 25.0
         The first factor is ``1 / div_factor``. At least 1.
     final_div_factor : float, default 1e4
-        The last factor is the first one over this. At least 1.
-
-    Raises
-    ------
-    ValueError
-        For arguments outside of what stands above.
+        The last factor is the first divided by this number, at least 1.
 
     Notes
     -----
@@ -349,8 +327,7 @@ class OneCycle(Schedule):
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from fastnn.schedules import OneCycle
+    >>> import numpy as np; from fastnn.schedules import OneCycle
     >>> OneCycle(pct_start=0.5, div_factor=5, final_div_factor=2).factors(np.arange(6), 6).round(3).tolist()
     [0.2, 0.6, 1.0, 0.775, 0.325, 0.1]
     """
@@ -362,18 +339,18 @@ class OneCycle(Schedule):
     def __post_init__(self) -> None:
         store_checked(
             self,
-            pct_start=_check_fraction(
+            pct_start=check_fraction(
                 self.pct_start, "pct_start", "it is a fraction of the run, 0.3 by default"
             ),
-            div_factor=_check_divisor(self.div_factor, "div_factor"),
-            final_div_factor=_check_divisor(self.final_div_factor, "final_div_factor"),
+            div_factor=check_bounded(self.div_factor, "div_factor", 1, math.inf, DIVISOR),
+            final_div_factor=check_bounded(self.final_div_factor, "final_div_factor", 1, math.inf, DIVISOR),
         )
 
     def factors(self, steps: NDArray[np.int64], total: int) -> NDArray[np.float64]:
         first = 1 / self.div_factor
         last = first / self.final_div_factor
-        peak = _in_steps(self.pct_start, total) - 1
-        # Without steps to rise or to fall in, progress is 0 or not used, whatever it is divided by.
+        peak = in_steps(self.pct_start, total) - 1
+        # Without steps to rise or to fall in, the quotient is 0 or not used: divide by 1 instead of 0.
         rise = np.clip((peak - steps) / (peak or 1.0), 0, 1)
         fall = np.clip((steps - peak) / (total - 1 - peak or 1.0), 0, 1)
         return np.where(steps < peak, _cosine_fall(rise, first), _cosine_fall(fall, last))
@@ -383,34 +360,26 @@ class OneCycle(Schedule):
 class WarmUp(Schedule):
     """A rate that rises linearly to the first one of another schedule, which follows.
 
-    The other schedule runs over the steps that remain: it counts its steps, and takes its fractions,
-    from the end of the warm-up on.
+    The other schedule counts its steps, and takes its fractions, from the end of the warm-up on.
 
     Parameters
     ----------
     schedule : Schedule, str or callable, default "constant"
-        What follows, as `resolve_schedule` takes it.
+        Schedule after the warm-up, as `resolve_schedule` takes it.
     length : int or float, default 0.05
-        Of the warm-up: an int in steps, a float as a fraction of the run, rounded to whole steps.
+        Length of the warm-up: an int in steps, a float as a fraction of the run, rounded to whole steps.
     start : float, default 0.0
-        Where the rise starts, from 0 to 1, as a fraction of the other schedule's first factor.
-
-    Raises
-    ------
-    ValueError
-        For arguments outside of what stands above.
+        Start of the rise, from 0 to 1, as a fraction of the other schedule's first factor.
 
     Notes
     -----
     "Gradual warmup" of Goyal et al. (2017), "Accurate, large minibatch SGD: training ImageNet in 1
-    hour", section 2.2. The fraction at a step is ``start + (1 - start) * (step + 1) / length``: the
-    first step is the end of the first of `length` equal rises, since with a `start` of 0 a step at the
-    start itself would compute a gradient and change nothing.
+    hour", section 2.2. The fraction at a step is ``start + (1 - start) * (step + 1) / length``: with a
+    `start` of 0, a step at the start itself would change nothing.
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from fastnn.schedules import StepDecay, WarmUp
+    >>> import numpy as np; from fastnn.schedules import StepDecay, WarmUp
     >>> WarmUp(length=4).factors(np.arange(6), 6).tolist()
     [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
     >>> WarmUp(StepDecay(2, gamma=0.5), length=2).factors(np.arange(6), 6).tolist()
@@ -425,16 +394,16 @@ class WarmUp(Schedule):
         store_checked(
             self,
             schedule=resolve_schedule(self.schedule),
-            length=_check_length(self.length, "length"),
-            start=_check_number(
+            length=check_length(self.length, "length"),
+            start=check_bounded(
                 self.start, "start", 0, 1, "it is a fraction of the factor that the warm-up rises to"
             ),
         )
 
     def factors(self, steps: NDArray[np.int64], total: int) -> NDArray[np.float64]:
-        length = round(_in_steps(self.length, total))
+        length = round(in_steps(self.length, total))
         rise = np.minimum((steps + 1) / length, 1.0)
-        # Up to its end the warm-up is a fraction of what the schedule has at its own step 0.
+        # Up to its end, the warm-up is a fraction of the factor of the schedule's step 0.
         since = np.maximum(steps - length, 0)
         follows = resolve_schedule(self.schedule).factors(since, max(1, total - length))
         return follows * (self.start + (1 - self.start) * rise)
@@ -442,24 +411,22 @@ class WarmUp(Schedule):
 
 @dataclass(frozen=True)
 class FunctionSchedule(Schedule):
-    """A schedule that a plain function gives, called for one step after the other.
+    """A schedule given by a function of one step.
 
     Parameters
     ----------
     function : callable
-        Takes a step, an int counted from 0, and returns the factor, a finite number not below 0. The
-        factor must depend on the step alone: steps may be asked for in any order, and twice.
+        Takes a step, an int counted from 0, and returns the factor, a finite number not below 0, which
+        must depend on the step alone: steps come in any order, and twice.
 
     Raises
     ------
     ValueError
-        For something else than a function; from `factors`, where the function gives something else
-        than such a factor.
+        If it is no function; from `factors`, if it returns no such factor.
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from fastnn.schedules import FunctionSchedule
+    >>> import numpy as np; from fastnn.schedules import FunctionSchedule
     >>> FunctionSchedule(lambda step: 1 / (1 + step)).factors(np.array([0, 1, 3]), 4).tolist()
     [1.0, 0.5, 0.25]
     """
@@ -467,7 +434,7 @@ class FunctionSchedule(Schedule):
     function: Callable[[int], float]
 
     def __post_init__(self) -> None:
-        # A class is callable too, but what it makes is no factor.
+        # A class is callable, too, but its instances are no factors.
         if not callable(self.function) or isinstance(self.function, type):
             raise ValueError(
                 "function must take a step and return the factor of the learning rate, got "
@@ -496,15 +463,15 @@ SCHEDULES: dict[str, type[Schedule]] = {
 
 
 def resolve_schedule(spec: Any, name: str = "schedule") -> Schedule:
-    """The schedule that an argument asks for.
+    """Return the schedule that an argument names.
 
     Parameters
     ----------
     spec : Schedule, str or callable
-        A schedule, the name of one in `SCHEDULES`, which then has its defaults, or a function that
-        takes a step, counted from 0, and returns the factor.
+        A schedule, the name of one in `SCHEDULES` with its defaults, or a function of the step, counted
+        from 0, that returns the factor.
     name : str, default "schedule"
-        What the messages call it.
+        Name of the argument in error messages.
 
     Returns
     -------
@@ -513,7 +480,7 @@ def resolve_schedule(spec: Any, name: str = "schedule") -> Schedule:
     Raises
     ------
     ValueError
-        For anything else.
+        If spec is anything else.
 
     Examples
     --------
@@ -527,61 +494,6 @@ def resolve_schedule(spec: Any, name: str = "schedule") -> Schedule:
     return resolve(spec, name, Schedule, SCHEDULES, also)  # type: ignore[type-abstract]
 
 
-def _in_steps(length: float, total: int) -> float:
-    """Steps of a checked length, not rounded; at least one, whatever the run."""
-    return length if isinstance(length, int) else max(1.0, length * total)
-
-
 def _cosine_fall(progress: NDArray[np.float64], end: float) -> NDArray[np.float64]:
-    """From 1 to `end` while progress goes from 0 to 1."""
+    """Return half a cosine that falls from 1 to `end` while progress goes from 0 to 1."""
     return end + (1 - end) * (1 + np.cos(np.pi * progress)) / 2
-
-
-def _check_length(value: Any, name: str) -> float:
-    """A length as a Python int of steps or a Python float of the run: the type tells which."""
-    number = _as_float(value)
-    if isinstance(value, numbers.Integral):
-        if number >= 1 and int(value) < 2**63:
-            return int(value)
-    elif 0 < number <= 1:
-        return number
-    raise ValueError(
-        f"{name} must be an int not below 1 and below 2**63, in steps, or a float above 0 and at most 1, "
-        f"a fraction of the run, got {shown(value)}: write 100 for a hundred steps, 0.1 for a tenth of the "
-        "run"
-    )
-
-
-def _check_number(value: Any, name: str, low: float, high: float, remedy: str) -> float:
-    """A finite number from `low` to `high`."""
-    number = _as_float(value)
-    if math.isfinite(number) and low <= number <= high:
-        return number
-    bounds = f"number from {low} to {high}" if math.isfinite(high) else f"finite number not below {low}"
-    raise ValueError(f"{name} must be a {bounds}, got {shown(value)}: {remedy}")
-
-
-def _check_fraction(value: Any, name: str, remedy: str) -> float:
-    """A number above 0 and at most 1."""
-    number = _as_float(value)
-    if 0 < number <= 1:
-        return number
-    raise ValueError(f"{name} must be a number above 0 and at most 1, got {shown(value)}: {remedy}")
-
-
-def _check_gamma(value: Any) -> float:
-    return _check_fraction(value, "gamma", "for a rate that grows pass a function of the step")
-
-
-def _check_divisor(value: Any, name: str) -> float:
-    return _check_number(value, name, 1, math.inf, "the learning rate is divided by it")
-
-
-def _as_float(value: Any) -> float:
-    """A real number as a float, and NaN for anything else: no bounds hold that."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        return math.nan
-    try:
-        return float(value)
-    except OverflowError:  # an integer beyond all floats
-        return math.inf

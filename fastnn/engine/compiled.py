@@ -18,16 +18,16 @@ from ..network.description import Network, aligned_empty
 from ..system.notices import announce_compilation
 from ..system.threads import Flag, in_turn, spare_cores, taken_cores
 from . import limits
-from .arrays import csr_table, n_operations, read_only, tile_rows
-from .checks import warn_of_overflow
-from .compiled_trainer import (
-    NumbaTrainer,
+from .arguments import (
     gradient_pointers,
     kernel_settings,
     tile_data,
     training_width,
     training_workspace,
 )
+from .arrays import csr_table, n_operations, read_only, tile_rows
+from .checks import warn_of_overflow
+from .compiled_trainer import NumbaTrainer
 from .job import Job, Memory, is_sparse
 from .protocol import Trainer
 

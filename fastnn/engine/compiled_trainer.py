@@ -16,142 +16,21 @@ from ..network.description import Network, aligned_empty
 from ..system import threads
 from ..system.threads import started_pool, taken_cores
 from . import limits
-from .arrays import csr_table, read_only, tile_rows
+from .arguments import (
+    gradient_pointers,
+    kernel_settings,
+    sharing,
+    tile_data,
+    training_width,
+    training_workspace,
+)
+from .arrays import csr_table, read_only
 from .checks import find_trouble
 from .job import Job, Memory
 
 __all__ = ["NumbaTrainer"]
 
 Array = NDArray[Any]
-
-
-def training_width(network: Network, n_samples: int) -> int:
-    """Samples of a tile of so many; with batch normalisation one tile holds them all."""
-    return (
-        network.whole_tile(n_samples) if network.batch_norm else network.tile_width(n_samples, training=True)
-    )
-
-
-def gradient_pointers(train: Any, network: Network, job: Job, *, team: bool) -> Any:
-    return train.gradient_pointers(
-        network.kernel_activations, network.loss.name, network.batch_norm, bool(network.dropout),
-        job.is_sparse, team, network.dtype,
-    )  # fmt: skip
-
-
-def _weight_scale(job: Job) -> float:
-    """What the weights of a whole batch are multiplied by."""
-    return float(1 / job.weights.sum()) if job.averaged else 1.0
-
-
-def _common_weight(weights: Array) -> float:
-    """What every sample weighs, or 0 where they differ."""
-    return float(weights[0]) if (weights == weights[0]).all() else 0.0
-
-
-def tile_data(network: Network, job: Job, width: int) -> tuple[Any, Array, Array, Array]:
-    """The samples as the kernels read a whole batch: units x samples, one tile after the other.
-
-    A sparse table stays as it is.
-    """
-    n_samples, n_inputs = job.X.shape
-    n_targets = job.y.shape[1]
-    n_tiles = -(-n_samples // width)
-    scale = _weight_scale(job)
-    X, y, weights = (
-        aligned_empty(n_tiles * rows * width, network.dtype)
-        for rows in (0 if job.is_sparse else n_inputs, n_targets, 1)
-    )
-    scaled = scale * job.weights[:, None]
-    tables = [(job.y, y), (scaled, weights)]
-    if not job.is_sparse:
-        tables.append((job.X, X))
-    for k in range(n_tiles):
-        part = slice(k * width, (k + 1) * width)
-        for source, flat in tables:
-            rows = source.shape[1]
-            tile = flat[k * rows * width :][: rows * width].reshape(rows, width)
-            n_real = source[part].shape[0]
-            tile[:, :n_real] = source[part].T
-            # Padding has the weight 0. It repeats the last sample, so that no sum overflows in it alone.
-            tile[:, n_real:] = 0 if source is scaled else tile[:, n_real - 1 : n_real]
-    samples = csr_table(job.X, np.arange(n_samples)) if job.is_sparse else X
-    return samples, y, weights, np.empty(0, np.int64)
-
-
-def kernel_settings(train: Any, network: Network, job: Job, width: int, n_rounds: int) -> Any:
-    return train.Settings(
-        n_samples=job.X.shape[0],
-        n_targets=job.y.shape[1],
-        batch_size=job.batch_size,
-        n_batches=job.n_batches,
-        n_rounds=n_rounds,
-        tile_width=width,
-        shuffled=job.shuffled,
-        averaged=job.averaged,
-        common_weight=_common_weight(job.weights),
-        weight_scale=_weight_scale(job),
-        of_objective=job.of_objective,
-        loss_share=float(job.loss_share),
-        tol=float(job.tol),
-        patience=job.patience,
-        seed=np.uint64(job.seed),
-        steps_before=job.steps_before,
-        loss_parameter=network.loss.parameter,
-        dropout=np.array(network.dropout),
-        n_weights=network.n_weights,
-        reg_lambda=job.reg_lambda,
-        weight_decay=job.optimizer.l2,
-        l1=job.l1,
-        max_norm=job.max_norm,
-        clip_norm=job.clip_norm,
-        average_share=job.average_share,
-        first_step=0,
-        record_every=job.record_every,
-        last_pass=job.num_passes - 1,
-    )
-
-
-def training_workspace(
-    train: Any, network: Network, job: Job, width: int, n_threads: int, team: bool = False
-) -> Any:
-    layout, dtype = network.training_layout, network.dtype
-    widest = max(network.whole_tile(n_out) for _, n_out in network.shapes)
-    gathered = tile_rows(network, job.is_sparse) + job.y.shape[1] + 1 if job.is_gathered else 0
-
-    def rows(size: int) -> Array:
-        return aligned_empty(n_threads * size * width, dtype).reshape(n_threads, size * width)
-
-    n_blocks = -(-network.n_parameters // train.BLOCK)
-    size = 2 * widest * width if team else 0
-    sums = aligned_empty(2 * size, dtype).reshape(2, size)
-    sums[1] = 0
-    return train.Workspace(
-        tiles=rows(gathered),
-        units=rows(layout.n_units),
-        dunits=rows(layout.n_dunits),
-        scratch=rows(widest),
-        before=aligned_empty(network.n_parameters, dtype),
-        partial=np.zeros(n_blocks),
-        sums=sums,
-        finite=np.ones(n_threads, np.int64),
-        barrier=np.zeros(16, np.int64),
-    )
-
-
-def sharing(network: Network, batch_size: int, is_sparse: bool = False) -> tuple[int, bool]:
-    """How many threads may share a step: a matter of the problem, not of the threads there are.
-
-    And whether they share the units of its layers, or its batch, which is cut into so many shards.
-    """
-    operations = 6 * network.n_parameters * batch_size * network.dtype.itemsize / 4
-    # On a sparse table the update takes most of the time, which is the memory's.
-    if network.batch_norm or is_sparse or operations < limits.SHARED_OPERATIONS:
-        return 1, False
-    if not network.dropout and batch_size < limits.TEAM_SAMPLES:
-        return limits.N_PARTS, True
-    most = min(limits.MOST_SHARDS, limits.SHARED_BYTES // (network.n_parameters * network.dtype.itemsize))
-    return max(1, min(most, batch_size // limits.LEAST_SHARD)), False
 
 
 class NumbaTrainer:
@@ -193,7 +72,6 @@ class NumbaTrainer:
         )
         self._state.gradients[...] = 0
         self.records = job.records(len(network.shapes))
-        self._records = train.Records(*self.records)
         self._settings = kernel_settings(train, network, job, width, n_rounds=-(-shard // width))
         self._work = training_workspace(train, network, job, width, n_threads, team)
         changing = self._state
@@ -288,7 +166,7 @@ class NumbaTrainer:
             self._state,
             self._data,
             self._settings._replace(first_step=step),
-            self._records,
+            self.records,
             self._work,
             self._job.coefficients(step, n_steps, self._network.dtype),
             step + n_steps,

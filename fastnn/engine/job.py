@@ -18,12 +18,17 @@ Array = NDArray[Any]
 
 
 def is_sparse(X: Any) -> bool:
-    """Whether samples are a table of SciPy's, which need not be loaded to find out."""
+    """Return True if samples are a CSR matrix of SciPy's, which need not be loaded to find out."""
     return not isinstance(X, np.ndarray)
 
 
 class Records(NamedTuple):
-    """What is kept of some passes (`Job.kept`): arrays (R,), (R,) and (R, layers) of float64."""
+    """Measurements of the passes that are kept (`Job.kept`), all of float64; the kernels fill them.
+
+    losses (R,), sums over a pass; norms (R,), of the gradient of the last step; ratios (R, layers), of the
+    change of the weights in the last step to the weights. Where a job is of the objective, losses alone are
+    filled, and hold the objective.
+    """
 
     losses: NDArray[np.float64]
     norms: NDArray[np.float64]
@@ -32,52 +37,53 @@ class Records(NamedTuple):
 
 @dataclass(frozen=True)
 class Job:
-    """One training: checked data, and all that `Model.train` was told.
+    """One training: checked data, and every setting. The kernels' settings are derived from the fields.
 
     Parameters
     ----------
     X : array or scipy.sparse CSR (n, inputs)
     y : array (n, targets)
-        Of X's dtype; a column of labels where the loss is of labels.
+        Targets of X's dtype; a column of labels where the loss is of labels.
     weights : array (n,) of float64
-        Of the samples.
+        Weights of the samples.
     num_passes : int
-        Over the data.
+        Number of passes over the data.
     batch_size : int
         1 to n.
     averaged : bool
-        Whether a batch's loss is divided by the sum of its weights.
+        True divides the loss of a batch by the sum of its weights.
     shuffled : bool
-        Whether every pass takes the samples in a new order.
+        True takes the samples in a new order in every pass.
     seed : int
-        0 to 2**64 - 1; of dropout.
+        Seed of dropout, 0 to 2**64 - 1.
     optimizer : Optimizer
     schedule : Schedule
     epsilon, reg_lambda, l1 : float
-        As `Model.train` takes them.
+        As in `Model.train`.
     max_norm, clip_norm : float
-        Likewise; 0 for none.
+        As in `Model.train`; 0 for none.
     average_share : float
-        Of the parameters in their running average, 1 - ema_decay; 0 for no average.
+        Share of the parameters in their running average, 1 - ema_decay; 0 for no average.
     record_every : int
         Passes from one that is kept in the records to the next.
     n_threads : int
     of_objective : bool
-        Whether the penalty ``reg_lambda / 2 |W|^2`` belongs to what is averaged, as scikit-learn has it: a
-        step's is divided by the batch's sum of weights, and the records hold the objective, every batch
-        times the number of its samples, in place of the losses, and neither norms nor ratios. Goes with
+        True counts the penalty ``reg_lambda / 2 |W|^2`` among what is averaged, as scikit-learn does: a step
+        divides it by the batch's sum of weights, and the records hold the objective, that of every batch
+        times its number of samples, in place of the losses, and neither norms nor ratios. Goes with
         `averaged`.
     loss_share : float
-        What the losses are multiplied by in that objective. It is the recorded one; steps do not know of it.
+        Factor of the losses in the recorded objective. Steps do not know of it.
     tol : float
+        Least fall of the objective that counts as an improvement.
     patience : int
-        The training halts after a pass with which the objective, what is recorded of a pass by the number
-        of samples, was not below its best by `tol` for more than so many passes (`Memory.plateau`). Only
-        the passes that are kept in the records are looked at. 0: it does not.
+        Passes without an improvement after which the training halts (`Memory.plateau`), where the objective
+        of a pass is its record by the number of samples. Only passes that are kept in the records count.
+        0: the training does not halt.
     steps_before : int
-        Steps that were done before this training, and that schedule, optimizer and dropout count on from.
+        Steps done before this training, from which schedule, optimizer and dropout count on.
     total_steps : int
-        What the schedule takes for the last; 0 for the last of this training.
+        Number of steps that the schedule counts on; 0 for the last of this training.
     """
 
     X: Array
@@ -106,34 +112,71 @@ class Job:
     total_steps: int = 0
 
     @property
+    def n_samples(self) -> int:
+        """Number of samples."""
+        return self.X.shape[0]
+
+    @property
+    def n_targets(self) -> int:
+        """Number of targets of a sample."""
+        return self.y.shape[1]
+
+    @property
     def n_batches(self) -> int:
-        """Steps of a pass."""
+        """Number of steps of a pass."""
         return -(-self.X.shape[0] // self.batch_size)
 
     @property
+    def last_pass(self) -> int:
+        """Number of the last pass, counted from 0."""
+        return self.num_passes - 1
+
+    @property
     def is_gathered(self) -> bool:
-        """Whether the batches are gathered from the table, and not all samples as they lie."""
+        """True if batches are gathered from the table; else the one batch is all samples as they lie."""
         return self.batch_size < self.X.shape[0] or self.is_sparse
 
     @property
     def is_sparse(self) -> bool:
-        """Whether the table is."""
+        """True if X is a CSR matrix."""
         return is_sparse(self.X)
 
     @property
+    def weight_scale(self) -> float:
+        """Factor of the weights in a step on all samples."""
+        return float(1 / self.weights.sum()) if self.averaged else 1.0
+
+    @property
+    def common_weight(self) -> float:
+        """Weight of every sample, or 0 where the weights differ."""
+        return float(self.weights[0]) if (self.weights == self.weights[0]).all() else 0.0
+
+    @property
+    def weight_decay(self) -> float:
+        """Decoupled weight decay of the optimizer."""
+        return self.optimizer.l2
+
+    @property
     def kept(self) -> NDArray[np.int64]:
-        """The passes of which records are kept: every `record_every`-th, from the first on, and the last."""
+        """Passes of which records are kept: every `record_every`-th, from the first on, and the last."""
         passes = np.arange(0, self.num_passes, self.record_every)
         return np.unique(np.append(passes, self.num_passes - 1)) if self.num_passes else passes
 
     def record(self, n_pass: int) -> int | None:
-        """Which record a pass is kept in; None for a pass that is not kept."""
+        """Return the index of the record of a pass, or None for a pass that is not kept."""
         if n_pass % self.record_every == 0 or n_pass == self.num_passes - 1:
             return -(-n_pass // self.record_every)
         return None
 
     def rates(self, steps: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Learning rates of `steps`, whose number the kernels rely on whoever wrote the schedule."""
+        """Return the learning rates of steps.
+
+        Raises
+        ------
+        ValueError
+            If the schedule, which may be a user's, does not give a finite factor for each step: the kernels
+            rely on the number.
+        """
         steps = steps + self.steps_before
         total = self.total_steps or max(1, self.steps_before + self.num_passes * self.n_batches)
         factors = np.asarray(self.schedule.factors(steps, total), np.float64)
@@ -145,18 +188,18 @@ class Job:
         return self.epsilon * factors
 
     def coefficients(self, first: int, count: int, dtype: np.dtype) -> Array:
-        """The optimizer's numbers (count, C) for `count` steps from `first` on."""
+        """Return the optimizer's coefficients (count, C) for `count` steps from `first` on."""
         steps = np.arange(first, first + count)
         rates = self.rates(steps)
         numbers = self.optimizer.coefficients(rates, steps + self.steps_before)
-        # The rules reckon with finite numbers, as large as they may be. Training flushes subnormal numbers:
-        # what is smaller than the smallest normal one is 0 on either backend.
+        # The rules compute with finite numbers: cap what the dtype cannot hold. Training flushes subnormal
+        # numbers: make them 0 on either backend.
         limits = np.finfo(dtype)
         numbers = np.where(np.abs(numbers) < limits.tiny, 0.0, np.minimum(numbers, limits.max))
         return np.ascontiguousarray(numbers, dtype)
 
     def records(self, n_layers: int) -> Records:
-        """Empty ones."""
+        """Return records of zeros."""
         last = self.record(self.num_passes - 1) if self.num_passes else None
         n = 0 if last is None else last + 1
         return Records(np.zeros(n), np.zeros(n), np.zeros((n, n_layers)))
@@ -164,20 +207,21 @@ class Job:
 
 @dataclass
 class Memory:
-    """What a training keeps besides the parameters. Given to another, that one goes on where it ended.
+    """Arrays that a training keeps besides the parameters; another training goes on with them.
 
     Parameters
     ----------
     optimizer : array (S, P)
-        The optimizer's state.
+        State of the optimizer.
     average : array (P,) or (0,)
-        Of the parameters.
+        Running average of the parameters.
     order : array (n,) of int64
-        Of the samples.
+        Order of the samples.
     generator : array (625,) of uint32
-        Where new orders come from: a Mersenne Twister, as `fastnn_kernels.random.shuffle` has it.
+        Generator of new orders: a Mersenne Twister, as `fastnn_kernels.random.shuffle` has it.
     plateau : array (2,) of float64
-        The best objective of a pass, and passes since one was below the best before it by `Job.tol`.
+        The best objective of a pass, and the number of passes since one was below the best before by
+        `Job.tol`.
     """
 
     optimizer: Array
@@ -190,7 +234,16 @@ class Memory:
     def fresh(
         cls, network: Network, parameters: Array, job: Job, generator: NDArray[np.uint32] | None = None
     ) -> Memory:
-        """That of a training that begins with `parameters`; `generator` is asked if the job is shuffled."""
+        """Return the memory of a training that begins with `parameters`.
+
+        Parameters
+        ----------
+        network : Network
+        parameters : array (P,)
+        job : Job
+        generator : array (625,) of uint32, optional
+            Needed if the job is shuffled.
+        """
         values = job.optimizer.initial_state
         optimizer = aligned_empty(len(values) * network.n_parameters, network.dtype)
         optimizer = optimizer.reshape(len(values), network.n_parameters)

@@ -52,7 +52,6 @@ __all__ = [
     "BLOCK",
     "Data",
     "GradientPointers",
-    "Records",
     "Settings",
     "State",
     "Workspace",
@@ -124,7 +123,7 @@ class Workspace(NamedTuple):
 
 
 class Settings(NamedTuple):
-    """Numbers of one training."""
+    """Settings of one training, and what follows from the network."""
 
     n_samples: int
     n_targets: int
@@ -154,19 +153,6 @@ class Settings(NamedTuple):
     first_step: int  # of the coefficients given
     record_every: int  # passes
     last_pass: int  # is kept too
-
-
-class Records(NamedTuple):
-    """What is kept of every `record_every`-th pass and the last: loss sum, gradient norm, update ratios.
-
-    Where the objective is recorded (`Settings.of_objective`), it alone is.
-
-    losses (R,), norms (R,), ratios (R, L), all float64.
-    """
-
-    losses: Any
-    norms: Any
-    ratios: Any
 
 
 @functools.cache
@@ -278,9 +264,13 @@ def train_steps(gathered: bool, team: bool, sparse: bool) -> Any:
     of samples, one shard then; sparse: on a sparse table, of which all batches are gathered, and no team.
 
     Its arguments are thread, n_threads; gradient_of, activate, differentiate and slope, `GradientPointers`;
-    update, an `update_pointer`; plan (L, ..); a `State`, `Data`, `Settings`, `Records` and a
+    update, an `update_pointer`; plan (L, ..); a `State`, `Data`, `Settings`, records and a
     `Workspace`; coefficients of the optimizer (steps, C), a row a step from `Settings.first_step` on;
     last_step, n_rounds: return after so many steps in all, or so many rounds in this call.
+
+    The records, of every `Settings.record_every`-th pass and the last, are a named tuple of losses (R,),
+    sums over the samples, norms (R,), of gradients, and ratios (R, L), of updates, all float64. Where the
+    objective is recorded (`Settings.of_objective`), losses hold it, and the others stay as they are.
 
     It returns whether all parameters are finite still; a call ends where they no longer are, and after a
     pass that used up the patience.

@@ -19,7 +19,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 import fastnn
 from fastnn.engine import limits
-from fastnn.engine.compiled_trainer import sharing
+from fastnn.engine.arguments import sharing
 from fastnn.system.threads import available_cores, taken_cores
 from fastnn_kernels.compiler.jit import OPTIONS as KERNEL_OPTIONS
 from fastnn_kernels.team import is_strips

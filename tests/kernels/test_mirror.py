@@ -26,7 +26,6 @@ KERNELS_ONLY = {
         "BLOCK",
         "Data",
         "GradientPointers",
-        "Records",
         "Settings",
         "State",
         "Workspace",

@@ -1,192 +1,51 @@
 """The training loop: both backends alike, the same bits however calls, threads and jobs are cut."""
 
 import itertools
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 import pytest
+from drawn_trainings import (
+    SHARED,
+    Training,
+    assert_close,
+    assert_same_bits,
+    counts,
+    either_backend,
+    expected_of,
+    fewest_samples,
+    is_clear,
+    is_real,
+    optional,
+    shared,
+    shared_or_not,
+    sharing,
+    train,
+    trainings,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import (
     F64,
     RECIPES,
     is_padding,
-    keys,
     networks,
-    recipe_of,
-    recipes,
-    sample_weights,
     seeds,
-    targets,
 )
 from trainings import begin, first_parameters, run_on
 
-from fastnn.engine import compiled_trainer, limits
+from fastnn.engine import arguments, limits
 from fastnn.engine.choice import get_backend
 from fastnn.engine.job import Job
 from fastnn.network.description import Network
-from fastnn.optimizers import SGD, Adam, Momentum, Nesterov
+from fastnn.optimizers import SGD
 from fastnn.reference import train as reference
 from fastnn.reference.norm import EPS
-from fastnn.schedules import Constant, ExponentialDecay, InverseTimeDecay
 from fastnn.system import threads
 from fastnn.training.loop import run_training
-from fastnn_kernels import train as compiled
 from fastnn_kernels.team import N_PARTS
 from fastnn_kernels.train import BLOCK
-
-# Tiles are full, nearly full, many.
-counts = st.one_of(st.integers(2, 40), st.sampled_from([128, 129, 513]))
-optional = st.booleans()
-either_backend = st.sampled_from(["numba", "numpy"])
-# By which an objective is to fall: not at all, about as much as it does, more than it ever does.
-tolerances = st.sampled_from([0.0, 1e-3, 0.02, 100.0])
-# Optimizers whose step is as long as the gradient.
-LINEAR = {"sgd", "momentum", "nesterov"}
-
-
-# What threads may share of a step: nothing, as in small ones; its samples, in shards; the units of layers.
-SHARED = ["samples", "units"]
-shared = st.sampled_from(SHARED)
-shared_or_not = st.sampled_from([None, *SHARED])
-
-
-@contextmanager
-def sharing(what, network=None):
-    """Threads may share `what` of a step, however little there is to do; units where nothing is dropped."""
-    if what == "units" and network is not None and network.dropout:
-        what = "samples"
-    with pytest.MonkeyPatch.context() as patch:
-        if what:
-            patch.setattr(limits, "SHARED_OPERATIONS", 0)
-            patch.setattr(limits, "LEAST_SHARD", 4)
-            patch.setattr(limits, "TEAM_SAMPLES", 10**9 if what == "units" else 0)
-        yield
-
-
-class Training(NamedTuple):
-    """A network, and how it is trained."""
-
-    network: Network
-    count: int
-    batch_size: int
-    data_seed: int
-    options: dict
-
-    def job(self, **changes) -> Job:
-        network, random = self.network, np.random.default_rng(self.data_seed)
-        X = random.normal(size=(self.count, network.n_inputs)).astype(network.dtype)
-        y = targets(network.loss, network.n_outputs, self.count, network.dtype, random)
-        weights = sample_weights(self.count, random)
-        weights[0] = 1.5  # not all of them are 0
-        options = {"optimizer": recipe_of(network).optimizer, **self.options, **changes}
-        return Job(X, y, weights, batch_size=self.batch_size, **options)
-
-
-@st.composite
-def trainings(draw, recipes=recipes):
-    """Anything that a job may say."""
-    network = draw(networks(recipes))
-    recipe = recipe_of(network)
-    count = size = draw(counts)
-    if recipe.gathered:  # the last batch of a pass is full, or short, or a single sample
-        size = draw(st.sampled_from([1, count - 1, (count + 1) // 2, min(7, count - 1)]))
-    n_batches = -(-count // size)
-    averaged = draw(optional)
-    # Far from chaos, whether a step is as long as the gradient or not, and many make up a momentum.
-    epsilon = 0.05 if averaged or recipe.optimizer.name not in LINEAR else 0.05 / size
-    epsilon *= 1 - getattr(recipe.optimizer, "momentum", 0.0)
-    # Switches that kernels see as other numbers, and are not compiled for.
-    optimizer, switched = recipe.optimizer, draw(optional)
-    if isinstance(optimizer, Adam):
-        optimizer = replace(optimizer, eps_hat=switched)
-    elif isinstance(optimizer, Momentum | Nesterov):
-        optimizer = replace(optimizer, rate_in_velocity=switched)
-    options = {
-        "num_passes": draw(st.integers(0, 12 if n_batches == 1 else 4 if n_batches < 50 else 1)),
-        "optimizer": optimizer,
-        "averaged": averaged,
-        "shuffled": recipe.gathered and draw(optional),
-        "seed": draw(keys),
-        "epsilon": epsilon,
-        "schedule": draw(st.sampled_from([Constant(), InverseTimeDecay(), ExponentialDecay()])),
-        "reg_lambda": draw(st.sampled_from([0.0, 0.5])),
-        # The derivative of |p| jumps at 0, and rounding decides when p is there.
-        "l1": draw(st.sampled_from([0.0, 0.03])) if network.dtype == F64 else 0.0,
-        "max_norm": draw(st.sampled_from([0.0, 0.6, 5.0])),
-        "clip_norm": draw(st.sampled_from([0.0, 0.5, 100.0])),
-        "average_share": draw(st.sampled_from([0.0, 0.2])),
-        "record_every": draw(st.integers(1, 3)),
-        "of_objective": averaged and draw(optional),
-        "loss_share": draw(st.sampled_from([1.0, 0.25])),
-        "tol": draw(tolerances),
-        "patience": draw(st.integers(0, 2)),
-        "steps_before": draw(st.sampled_from([0, 1, 1000])),
-        "total_steps": draw(st.sampled_from([0, 5000])),
-    }
-    return Training(network, count, size, draw(seeds), options)
-
-
-def train(backend: str, network: Network, job: Job, rounds_a_call=None, nudge=0.0):
-    """What is there after all passes, or where it has halted."""
-    trainer, results = begin(backend, network, job, nudge)
-    run_on(trainer, job.num_passes, rounds_a_call)
-    return results
-
-
-def assert_same_bits(one, other):
-    for name in one:
-        np.testing.assert_array_equal(one[name], other[name], err_msg=name)
-
-
-def fewest_samples(job):
-    """Of a batch, those without weight not counted, as the order may have it."""
-    smallest = job.X.shape[0] % job.batch_size or job.batch_size
-    return smallest - np.count_nonzero(job.weights == 0)
-
-
-def expected_of(network, job):
-    """What the reference does, and how far from it kernels may be, by name."""
-    expected = train("numpy", network, job)
-    # Normalisation magnifies rounding where a batch's samples are nearly alike: then what an ulp in the
-    # beginning makes of the end says how close the two can be.
-    nudges = [k * np.finfo(network.dtype).eps for k in (-2, -1, 1, 2)] if network.batch_norm else []
-    nudged = [train("numpy", network, job, nudge=nudge) for nudge in nudges]
-    info = np.finfo(network.dtype)
-    error = 50 * info.eps * (1 + job.num_passes * job.n_batches)
-    if network.batch_norm and fewest_samples(job) < 3:
-        # Quite alike, as one sample is: all that is left of it is rounding, by the root of what is added
-        # to variances.
-        error /= np.sqrt(EPS)
-    bounds = {}
-    for name, values in expected.items():
-        if is_real(name, values):
-            moved = max((np.abs(other[name] - values).max(initial=0) for other in nudged), default=0.0)
-            # In the kernels subnormal numbers are 0.
-            bounds[name] = error * max(1.0, np.abs(values).max(initial=0)) + 20 * moved + 4 * info.tiny
-    return expected, bounds
-
-
-def assert_close(ours, expected, bounds):
-    """Of what `train` returns: real numbers within bounds, whole ones the same."""
-    for name, values in expected.items():
-        if name in bounds:
-            np.testing.assert_allclose(ours[name], values, rtol=0, atol=bounds[name], err_msg=name)
-        elif name != "plateau":  # has an infinity in it until there is an objective
-            np.testing.assert_array_equal(ours[name], values, err_msg=name)
-    assert ours["plateau"][1] == expected["plateau"][1]
-
-
-def is_real(name, values):
-    return name != "plateau" and values.dtype.kind == "f"
-
-
-def is_clear(job, losses, bound):
-    """Whether rounding has no say in which passes are an improvement."""
-    best = np.minimum.accumulate(losses)[:-1] - job.tol * job.X.shape[0]
-    return (np.abs(losses[1:] - best) > 2 * bound).all()
 
 
 @settings(max_examples=120)
@@ -247,198 +106,6 @@ def test_one_training_goes_on_where_another_ended(training, portions, backend, w
     for name, array in joined.items():
         whole[name] = whole[name][: len(array)]
     assert_same_bits(parts | joined, whole)
-
-
-def halt_of(losses, job):
-    """Passes after which a training with these records ends, and whether it halts then."""
-    best, n_without = np.inf, 0
-    for n_pass, objective in zip(job.kept.tolist(), (losses / job.X.shape[0]).tolist(), strict=True):
-        n_without = n_without + 1 if objective > best - job.tol else 0
-        best = min(best, objective)
-        if n_without > job.patience > 0:
-            return n_pass + 1, True
-    return job.num_passes, False
-
-
-def check_halting(backend, training, rounds_a_call=None, **changes):
-    """A training halts where a plain look at the records of one without patience says; returns that."""
-    network, job = training.network, training.job(**changes)
-    # The schedule's last step is the same in all of them.
-    changes["total_steps"] = job.total_steps or job.steps_before + max(1, job.num_passes * job.n_batches)
-    trainer, whole = begin(backend, network, training.job(**{**changes, "patience": 0}))
-    run_on(trainer, job.num_passes)
-    assert trainer.n_passes == job.num_passes
-    assert (whole.pop("plateau") == [np.inf, 0]).all()
-    n_passes, halts = halt_of(whole["losses"], job)
-    n_kept = int(np.searchsorted(job.kept, n_passes))
-
-    trainer, results = begin(backend, network, training.job(**changes))
-    run_on(trainer, job.num_passes, rounds_a_call)
-    assert (trainer.n_passes, trainer.halted) == (n_passes, halts)
-    # What it leaves is what there is after so many passes without patience.
-    shorter = train(backend, network, training.job(**{**changes, "patience": 0, "num_passes": n_passes}))
-    best, _ = results["plateau"]
-    if job.patience:
-        assert best == min(whole["losses"][:n_kept] / job.X.shape[0], default=np.inf)
-    for name in results.keys() - {"plateau"}:
-        if name in trainer.records._fields:
-            np.testing.assert_array_equal(results[name][:n_kept], whole[name][:n_kept], err_msg=name)
-            assert not results[name][n_kept:].any()
-        else:
-            np.testing.assert_array_equal(results[name], shorter[name], err_msg=name)
-    # There it stays.
-    kept = {name: array.copy() for name, array in results.items()}
-    assert trainer.run(job.num_passes)
-    assert trainer.n_passes == n_passes
-    assert_same_bits(results, kept)
-    return n_passes, halts
-
-
-@settings(max_examples=100)
-@given(trainings(), either_backend, st.sampled_from([None, 1, 10**9]), shared_or_not)
-def test_halts_after_the_pass_that_used_up_the_patience(training, backend, rounds_a_call, what):
-    with sharing(what, training.network):
-        check_halting(backend, training, rounds_a_call)
-
-
-# Steps that lead down, and that jump to and fro about the bottom.
-lengths = st.sampled_from([0.05, 2.0, 20.0])
-
-
-@settings(max_examples=20)
-@given(
-    st.sampled_from(RECIPES[:2]), lengths, tolerances, st.integers(0, 6), st.integers(1, 3),
-    st.sampled_from([None, 1, 10**9]), shared,
-)  # fmt: skip
-def test_long_trainings_halt_on_any_number_of_threads(
-    recipe, epsilon, tol, patience, n_threads, rounds, what
-):
-    training = long_training(recipe, num_passes=40, epsilon=epsilon, tol=tol, patience=patience)
-    with sharing(what):
-        halt = check_halting("numba", training, rounds, n_threads=n_threads)
-        assert halt == check_halting("numba", training)
-
-
-def long_training(recipe, **options):
-    network = Network((2, 3, 2), (*recipe.hidden, recipe.output), recipe.dtype, recipe.loss)
-    options = {
-        "num_passes": 100, "averaged": True, "of_objective": True, "reg_lambda": 0.1,
-        "shuffled": recipe.gathered, "optimizer": recipe.optimizer, **options,
-    }  # fmt: skip
-    return Training(network, 64, 24 if recipe.gathered else 64, 0, options)
-
-
-@pytest.mark.parametrize("backend", ["numba", "numpy"])
-@pytest.mark.parametrize("recipe", RECIPES[:2])
-def test_halting_at_last_sooner_and_never(recipe, backend):
-    halts = [
-        check_halting(backend, long_training(recipe, epsilon=0.05, tol=tol, patience=patience))
-        for tol, patience in ((1e-3, 2), (1e-3, 5), (100.0, 5), (100.0, 98), (100.0, 99), (100.0, 0))
-    ]
-    assert 7 < halts[0][0] <= halts[1][0] - 3 < 97
-    # Its first pass is always an improvement.
-    assert halts[2:] == [(7, True), (100, True), (100, False), (100, False)]
-
-
-@pytest.mark.parametrize("backend", ["numba", "numpy"])
-@pytest.mark.parametrize("recipe", RECIPES[:2])
-def test_going_on_after_a_halt(recipe, backend):
-    options = {"epsilon": 0.05, "tol": 100.0, "patience": 3, "total_steps": 1000}
-    training = long_training(recipe, **options)
-    network, job = training.network, training.job()
-    whole = train(backend, network, replace(job, patience=0))
-    trainer, results = begin(backend, network, job)
-    run_on(trainer, 100)
-    assert (trainer.n_passes, trainer.halted) == (5, True)
-    # Forgiven, it goes on for as many passes as it was patient for, and one more.
-    trainer.memory.plateau[1] = 0
-    assert not trainer.halted
-    run_on(trainer, 100)
-    assert (trainer.n_passes, trainer.halted) == (9, True)
-    # Another is not kept from its first pass by what was before.
-    job = replace(job, steps_before=9 * job.n_batches, num_passes=91)
-    state = trainer._state
-    again = get_backend(backend).trainer(network, state.parameters, state.statistics, job, trainer.memory)
-    assert not again.halted
-    run_on(again, 91)
-    assert (again.n_passes, again.halted) == (1, True)
-    # And where it is an improvement, not from the others.
-    trainer.memory.plateau[0] = np.inf
-    job = replace(job, steps_before=10 * job.n_batches, num_passes=90)
-    again = get_backend(backend).trainer(network, state.parameters, state.statistics, job, trainer.memory)
-    run_on(again, 90)
-    assert (again.n_passes, again.halted) == (5, True)
-    job = replace(job, steps_before=15 * job.n_batches, num_passes=85, patience=0)
-    again = get_backend(backend).trainer(network, state.parameters, state.statistics, job, trainer.memory)
-    run_on(again, 85)
-    for name in ("parameters", "optimizer", "order", "generator"):
-        np.testing.assert_array_equal(results[name], whole[name], err_msg=name)
-
-
-objectives = st.one_of(st.integers(0, 5).map(float), st.sampled_from([np.inf, -np.inf, np.nan]))
-
-
-@given(st.lists(objectives), st.sampled_from([0.0, 1.0, 1.5]))
-def test_plateaus_are_noted_alike(series, tol):
-    ours, theirs = np.array([np.inf, 0.0]), np.array([np.inf, 0.0])
-    best, n_without = np.inf, 0
-    for objective in series:
-        compiled.note_plateau(objective, tol, ours)
-        reference.note_plateau(objective, tol, theirs)
-        n_without = n_without + 1 if objective > best - tol else 0
-        if objective < best:
-            best = objective
-        np.testing.assert_array_equal(ours, [best, n_without])
-        np.testing.assert_array_equal(theirs, [best, n_without])
-
-
-def descent_by_hand(network, job, parameters):
-    """Objectives of the passes, and the weights and biases after them, of a [2, 3, 2] network."""
-    (W1, W2), (b1, b2) = ([a.copy() for a in part(parameters)] for part in (network.weights, network.biases))
-    objectives = np.zeros(job.num_passes)
-    for n_pass in range(job.num_passes):
-        for first in range(0, len(job.X), job.batch_size):
-            part = slice(first, first + job.batch_size)
-            X, labels, weights = job.X[part], job.y[part, 0].astype(int), job.weights[part]
-            total, rows = weights.sum(), np.arange(len(X))
-            if total == 0:  # nothing to learn from
-                continue
-            A = np.tanh(X @ W1 + b1)
-            S = np.tanh(A @ W2 + b2)
-            P = np.exp(S) / np.exp(S).sum(axis=1, keepdims=True)
-            loss = np.average(-np.log(P[rows, labels]), weights=weights)
-            squares = (W1**2).sum() + (W2**2).sum()
-            objective = job.loss_share * loss + job.reg_lambda / 2 * squares / total
-            objectives[n_pass] += len(X) / len(job.X) * objective
-            P[rows, labels] -= 1
-            dS = weights[:, None] / total * P * (1 - S**2)
-            dA = dS @ W2.T * (1 - A**2)
-            decay = job.reg_lambda / total
-            W2, b2 = W2 - job.epsilon * (A.T @ dS + decay * W2), b2 - job.epsilon * dS.sum(axis=0)
-            W1, b1 = W1 - job.epsilon * (X.T @ dA + decay * W1), b1 - job.epsilon * dA.sum(axis=0)
-    return objectives, [W1, W2], [b1, b2]
-
-
-@pytest.mark.parametrize("backend", ["numba", "numpy"])
-@pytest.mark.parametrize("loss_share", [1.0, 0.25])
-@pytest.mark.parametrize("batch_size", [30, 8])
-def test_objectives_and_their_steps_are_those_by_hand(batch_size, loss_share, backend):
-    network = Network((2, 3, 2), ("tanh", "tanh"), F64)
-    options = {
-        "num_passes": 4, "averaged": True, "of_objective": True, "loss_share": loss_share, "reg_lambda": 2.0,
-        "epsilon": 0.3, "optimizer": SGD(),
-    }  # fmt: skip
-    job = Training(network, 30, batch_size, 0, options).job()
-    job.weights[8:16] = 0  # all of a small batch
-    _, results = begin(backend, network, job)
-    objectives, weights, biases = descent_by_hand(network, job, results["parameters"])
-    results = train(backend, network, job)
-    np.testing.assert_allclose(results["losses"] / 30, objectives, rtol=1e-13)
-    for name in ("norms", "ratios"):  # which nobody asks for then
-        np.testing.assert_array_equal(results[name], 0)
-    for part, expected in ((network.weights, weights), (network.biases, biases)):
-        for ours, theirs in zip(part(results["parameters"]), expected, strict=True):
-            np.testing.assert_allclose(ours, np.reshape(theirs, ours.shape), rtol=1e-12, atol=1e-14)
 
 
 # Compiled once more for several threads: a whole batch of float64 and small batches of float32.
@@ -517,14 +184,14 @@ def test_blocks_of_parameters_are_all_of_them(recipe, of_objective, what):
 
 def test_the_problem_says_what_threads_may_share():
     network = large_training(RECIPES[0]).network
-    shares = {size: compiled_trainer.sharing(network, size) for size in (1, 63, 255, 1000, 10**6)}
+    shares = {size: arguments.sharing(network, size) for size in (1, 63, 255, 1000, 10**6)}
     assert shares[1] == shares[63] == (1, False)
     assert shares[255] == (N_PARTS, True)
     assert 1 < shares[1000][0] <= shares[10**6][0] == limits.MOST_SHARDS
     assert not shares[1000][1]
-    assert compiled_trainer.sharing(replace(network, dropout=(0.5, 0.0, 0.0)), 255) == (3, False)
-    assert compiled_trainer.sharing(replace(network, batch_norm=True), 10**6) == (1, False)
-    assert compiled_trainer.sharing(Network((2, 3, 2), ("tanh", "tanh"), F64), 200) == (1, False)
+    assert arguments.sharing(replace(network, dropout=(0.5, 0.0, 0.0)), 255) == (3, False)
+    assert arguments.sharing(replace(network, batch_norm=True), 10**6) == (1, False)
+    assert arguments.sharing(Network((2, 3, 2), ("tanh", "tanh"), F64), 200) == (1, False)
 
 
 def test_both_sides_know_how_many_parts_there_are():
@@ -668,10 +335,3 @@ def test_a_history_holds_the_records():
     np.testing.assert_array_equal(history.loss, results["losses"] / job.weights.sum())
     np.testing.assert_array_equal(history.gradient_norm, results["norms"])
     np.testing.assert_array_equal(history.update_ratio, results["ratios"])
-
-
-def test_a_history_ends_where_its_training_halts():
-    training = long_training(RECIPES[0], epsilon=0.05, tol=100.0, patience=3)
-    for backend in ("numba", "numpy"):
-        trainer, _ = begin(backend, training.network, training.job())
-        assert len(run_training(trainer, training.job()).history()) == 5

@@ -1,4 +1,4 @@
-"""What is looked at before any kernel runs, rule by rule; what users then read is in test_model.py."""
+"""What is looked at before any kernel runs, rule by rule; what users then read is in test_model_inputs.py."""
 
 import math
 from fractions import Fraction

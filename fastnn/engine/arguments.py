@@ -1,0 +1,143 @@
+"""Arguments of the training kernels, derived from a network and a job."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..network.description import Network, aligned_empty
+from . import limits
+from .arrays import csr_table, tile_rows
+from .job import Job
+
+__all__ = [
+    "gradient_pointers",
+    "kernel_settings",
+    "sharing",
+    "tile_data",
+    "training_width",
+    "training_workspace",
+]
+
+Array = NDArray[Any]
+
+
+def training_width(network: Network, n_samples: int) -> int:
+    """Return the width of a tile of `n_samples`; with batch normalisation one tile holds them all."""
+    return (
+        network.whole_tile(n_samples) if network.batch_norm else network.tile_width(n_samples, training=True)
+    )
+
+
+def gradient_pointers(train: Any, network: Network, job: Job, *, team: bool) -> Any:
+    """Return the pointers that the gradient of a job is computed by; team: threads share units."""
+    return train.gradient_pointers(
+        network.kernel_activations, network.loss.name, network.batch_norm, bool(network.dropout),
+        job.is_sparse, team, network.dtype,
+    )  # fmt: skip
+
+
+def tile_data(network: Network, job: Job, width: int) -> tuple[Any, Array, Array, Array]:
+    """Return the samples as the kernels read a whole batch: units x samples, one tile after the other.
+
+    A CSR matrix stays as it is. The fields are those of the kernels' `Data`.
+    """
+    n_samples, n_inputs = job.X.shape
+    n_targets = job.y.shape[1]
+    n_tiles = -(-n_samples // width)
+    scale = job.weight_scale
+    X, y, weights = (
+        aligned_empty(n_tiles * rows * width, network.dtype)
+        for rows in (0 if job.is_sparse else n_inputs, n_targets, 1)
+    )
+    scaled = scale * job.weights[:, None]
+    tables = [(job.y, y), (scaled, weights)]
+    if not job.is_sparse:
+        tables.append((job.X, X))
+    for k in range(n_tiles):
+        part = slice(k * width, (k + 1) * width)
+        for source, flat in tables:
+            rows = source.shape[1]
+            tile = flat[k * rows * width :][: rows * width].reshape(rows, width)
+            n_real = source[part].shape[0]
+            tile[:, :n_real] = source[part].T
+            # Padding has the weight 0. It repeats the last sample: no sum overflows in the padding alone.
+            tile[:, n_real:] = 0 if source is scaled else tile[:, n_real - 1 : n_real]
+    samples = csr_table(job.X, np.arange(n_samples)) if job.is_sparse else X
+    return samples, y, weights, np.empty(0, np.int64)
+
+
+def kernel_settings(train: Any, network: Network, job: Job, width: int, n_rounds: int) -> Any:
+    """Derive the kernels' settings: the fields that are not computed here are the job's of the same name."""
+    computed = {
+        "n_rounds": n_rounds,
+        "tile_width": width,
+        "seed": np.uint64(job.seed),
+        "loss_parameter": network.loss.parameter,
+        "dropout": np.array(network.dropout),
+        "n_weights": network.n_weights,
+        "first_step": 0,
+    }
+    return train.Settings._make(
+        computed[name] if name in computed else convert(getattr(job, name))
+        for name, convert in _conversions(train.Settings)
+    )
+
+
+@functools.cache
+def _conversions(settings: Any) -> list[tuple[str, Callable[[Any], Any]]]:
+    """Return the fields of a named tuple with their types: numba compiles once for each combination."""
+    types: dict[str, Callable[[Any], Any]] = {"bool": bool, "float": float, "int": int}
+    return [(name, types.get(settings.__annotations__[name], _unchanged)) for name in settings._fields]
+
+
+def _unchanged(value: Any) -> Any:
+    return value
+
+
+def training_workspace(
+    train: Any, network: Network, job: Job, width: int, n_threads: int, team: bool = False
+) -> Any:
+    """Return the arrays that `n_threads` threads overwrite in training."""
+    layout, dtype = network.training_layout, network.dtype
+    widest = max(network.whole_tile(n_out) for _, n_out in network.shapes)
+    gathered = tile_rows(network, job.is_sparse) + job.y.shape[1] + 1 if job.is_gathered else 0
+
+    def rows(size: int) -> Array:
+        return aligned_empty(n_threads * size * width, dtype).reshape(n_threads, size * width)
+
+    n_blocks = -(-network.n_parameters // train.BLOCK)
+    size = 2 * widest * width if team else 0
+    sums = aligned_empty(2 * size, dtype).reshape(2, size)
+    sums[1] = 0
+    return train.Workspace(
+        tiles=rows(gathered),
+        units=rows(layout.n_units),
+        dunits=rows(layout.n_dunits),
+        scratch=rows(widest),
+        before=aligned_empty(network.n_parameters, dtype),
+        partial=np.zeros(n_blocks),
+        sums=sums,
+        finite=np.ones(n_threads, np.int64),
+        barrier=np.zeros(16, np.int64),
+    )
+
+
+def sharing(network: Network, batch_size: int, is_sparse: bool = False) -> tuple[int, bool]:
+    """Return how many threads may share a step, and whether they share the units of its layers.
+
+    Else they share the batch, which is cut into as many shards. Both depend on the problem alone, not on the
+    threads there are: the result has the same bits for any number of threads.
+    """
+    operations = 6 * network.n_parameters * batch_size * network.dtype.itemsize / 4
+    # On a CSR matrix the update takes most of the time, and is bound by memory: threads would not help.
+    if network.batch_norm or is_sparse or operations < limits.SHARED_OPERATIONS:
+        return 1, False
+    if not network.dropout and batch_size < limits.TEAM_SAMPLES:
+        return limits.N_PARTS, True
+    most = min(limits.MOST_SHARDS, limits.SHARED_BYTES // (network.n_parameters * network.dtype.itemsize))
+    return max(1, min(most, batch_size // limits.LEAST_SHARD)), False

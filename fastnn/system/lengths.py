@@ -1,0 +1,64 @@
+"""Lengths within a run of steps: an int counts steps, a float is a fraction of the run."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from typing import Any
+
+from .validation import shown
+
+__all__ = ["check_bounded", "check_fraction", "check_length", "in_steps"]
+
+
+def in_steps(length: float, total: int) -> float:
+    """Return the steps of a checked length, not rounded, at least one, in a run of `total` steps."""
+    return length if isinstance(length, int) else max(1.0, length * total)
+
+
+def check_length(value: Any, name: str) -> float:
+    """Return a length as an int, in steps, or as a float, a fraction of the run.
+
+    Raises
+    ------
+    ValueError
+        If the value is neither.
+    """
+    number = _as_float(value)
+    if isinstance(value, numbers.Integral):
+        if number >= 1 and int(value) < 2**63:
+            return int(value)
+    elif 0 < number <= 1:
+        return number
+    raise ValueError(
+        f"{name} must be an int not below 1 and below 2**63, in steps, or a float above 0 and at most 1, "
+        f"a fraction of the run, got {shown(value)}: write 100 for a hundred steps, 0.1 for a tenth of the "
+        "run"
+    )
+
+
+def check_bounded(value: Any, name: str, low: float, high: float, remedy: str) -> float:
+    """Return a finite float from `low` to `high`; raise ValueError with a remedy for anything else."""
+    number = _as_float(value)
+    if math.isfinite(number) and low <= number <= high:
+        return number
+    bounds = f"number from {low} to {high}" if math.isfinite(high) else f"finite number not below {low}"
+    raise ValueError(f"{name} must be a {bounds}, got {shown(value)}: {remedy}")
+
+
+def check_fraction(value: Any, name: str, remedy: str) -> float:
+    """Return a float above 0 and at most 1; raise ValueError with a remedy for anything else."""
+    number = _as_float(value)
+    if 0 < number <= 1:
+        return number
+    raise ValueError(f"{name} must be a number above 0 and at most 1, got {shown(value)}: {remedy}")
+
+
+def _as_float(value: Any) -> float:
+    """Return a real number as a float, and NaN for anything else: NaN is within no bounds."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:  # an integer beyond all floats
+        return math.inf

@@ -1,0 +1,190 @@
+"""Trainings drawn at random by hypothesis, run on either backend, and compared."""
+
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import strategies as st
+from strategies import (
+    F64,
+    keys,
+    networks,
+    recipe_of,
+    recipes,
+    sample_weights,
+    seeds,
+    targets,
+)
+from trainings import begin, run_on
+
+from fastnn.engine import limits
+from fastnn.engine.job import Job
+from fastnn.network.description import Network
+from fastnn.optimizers import Adam, Momentum, Nesterov
+from fastnn.reference.norm import EPS
+from fastnn.schedules import Constant, ExponentialDecay, InverseTimeDecay
+
+# Tiles are full, nearly full, many.
+counts = st.one_of(st.integers(2, 40), st.sampled_from([128, 129, 513]))
+
+
+optional = st.booleans()
+
+
+either_backend = st.sampled_from(["numba", "numpy"])
+
+
+# By which an objective is to fall: not at all, about as much as it does, more than it ever does.
+tolerances = st.sampled_from([0.0, 1e-3, 0.02, 100.0])
+
+
+# Optimizers whose step is as long as the gradient.
+LINEAR = {"sgd", "momentum", "nesterov"}
+
+
+# What threads may share of a step: nothing, as in small ones; its samples, in shards; the units of layers.
+SHARED = ["samples", "units"]
+
+
+shared = st.sampled_from(SHARED)
+
+
+shared_or_not = st.sampled_from([None, *SHARED])
+
+
+@contextmanager
+def sharing(what, network=None):
+    """Threads may share `what` of a step, however little there is to do; units where nothing is dropped."""
+    if what == "units" and network is not None and network.dropout:
+        what = "samples"
+    with pytest.MonkeyPatch.context() as patch:
+        if what:
+            patch.setattr(limits, "SHARED_OPERATIONS", 0)
+            patch.setattr(limits, "LEAST_SHARD", 4)
+            patch.setattr(limits, "TEAM_SAMPLES", 10**9 if what == "units" else 0)
+        yield
+
+
+class Training(NamedTuple):
+    """A network, and how it is trained."""
+
+    network: Network
+    count: int
+    batch_size: int
+    data_seed: int
+    options: dict
+
+    def job(self, **changes) -> Job:
+        network, random = self.network, np.random.default_rng(self.data_seed)
+        X = random.normal(size=(self.count, network.n_inputs)).astype(network.dtype)
+        y = targets(network.loss, network.n_outputs, self.count, network.dtype, random)
+        weights = sample_weights(self.count, random)
+        weights[0] = 1.5  # not all of them are 0
+        options = {"optimizer": recipe_of(network).optimizer, **self.options, **changes}
+        return Job(X, y, weights, batch_size=self.batch_size, **options)
+
+
+@st.composite
+def trainings(draw, recipes=recipes):
+    """Anything that a job may say."""
+    network = draw(networks(recipes))
+    recipe = recipe_of(network)
+    count = size = draw(counts)
+    if recipe.gathered:  # the last batch of a pass is full, or short, or a single sample
+        size = draw(st.sampled_from([1, count - 1, (count + 1) // 2, min(7, count - 1)]))
+    n_batches = -(-count // size)
+    averaged = draw(optional)
+    # Far from chaos, whether a step is as long as the gradient or not, and many make up a momentum.
+    epsilon = 0.05 if averaged or recipe.optimizer.name not in LINEAR else 0.05 / size
+    epsilon *= 1 - getattr(recipe.optimizer, "momentum", 0.0)
+    # Switches that kernels see as other numbers, and are not compiled for.
+    optimizer, switched = recipe.optimizer, draw(optional)
+    if isinstance(optimizer, Adam):
+        optimizer = replace(optimizer, eps_hat=switched)
+    elif isinstance(optimizer, Momentum | Nesterov):
+        optimizer = replace(optimizer, rate_in_velocity=switched)
+    options = {
+        "num_passes": draw(st.integers(0, 12 if n_batches == 1 else 4 if n_batches < 50 else 1)),
+        "optimizer": optimizer,
+        "averaged": averaged,
+        "shuffled": recipe.gathered and draw(optional),
+        "seed": draw(keys),
+        "epsilon": epsilon,
+        "schedule": draw(st.sampled_from([Constant(), InverseTimeDecay(), ExponentialDecay()])),
+        "reg_lambda": draw(st.sampled_from([0.0, 0.5])),
+        # The derivative of |p| jumps at 0, and rounding decides when p is there.
+        "l1": draw(st.sampled_from([0.0, 0.03])) if network.dtype == F64 else 0.0,
+        "max_norm": draw(st.sampled_from([0.0, 0.6, 5.0])),
+        "clip_norm": draw(st.sampled_from([0.0, 0.5, 100.0])),
+        "average_share": draw(st.sampled_from([0.0, 0.2])),
+        "record_every": draw(st.integers(1, 3)),
+        "of_objective": averaged and draw(optional),
+        "loss_share": draw(st.sampled_from([1.0, 0.25])),
+        "tol": draw(tolerances),
+        "patience": draw(st.integers(0, 2)),
+        "steps_before": draw(st.sampled_from([0, 1, 1000])),
+        "total_steps": draw(st.sampled_from([0, 5000])),
+    }
+    return Training(network, count, size, draw(seeds), options)
+
+
+def train(backend: str, network: Network, job: Job, rounds_a_call=None, nudge=0.0):
+    """What is there after all passes, or where it has halted."""
+    trainer, results = begin(backend, network, job, nudge)
+    run_on(trainer, job.num_passes, rounds_a_call)
+    return results
+
+
+def assert_same_bits(one, other):
+    for name in one:
+        np.testing.assert_array_equal(one[name], other[name], err_msg=name)
+
+
+def fewest_samples(job):
+    """Of a batch, those without weight not counted, as the order may have it."""
+    smallest = job.X.shape[0] % job.batch_size or job.batch_size
+    return smallest - np.count_nonzero(job.weights == 0)
+
+
+def expected_of(network, job):
+    """What the reference does, and how far from it kernels may be, by name."""
+    expected = train("numpy", network, job)
+    # Normalisation magnifies rounding where a batch's samples are nearly alike: then what an ulp in the
+    # beginning makes of the end says how close the two can be.
+    nudges = [k * np.finfo(network.dtype).eps for k in (-2, -1, 1, 2)] if network.batch_norm else []
+    nudged = [train("numpy", network, job, nudge=nudge) for nudge in nudges]
+    info = np.finfo(network.dtype)
+    error = 50 * info.eps * (1 + job.num_passes * job.n_batches)
+    if network.batch_norm and fewest_samples(job) < 3:
+        # Quite alike, as one sample is: all that is left of it is rounding, by the root of what is added
+        # to variances.
+        error /= np.sqrt(EPS)
+    bounds = {}
+    for name, values in expected.items():
+        if is_real(name, values):
+            moved = max((np.abs(other[name] - values).max(initial=0) for other in nudged), default=0.0)
+            # In the kernels subnormal numbers are 0.
+            bounds[name] = error * max(1.0, np.abs(values).max(initial=0)) + 20 * moved + 4 * info.tiny
+    return expected, bounds
+
+
+def assert_close(ours, expected, bounds):
+    """Of what `train` returns: real numbers within bounds, whole ones the same."""
+    for name, values in expected.items():
+        if name in bounds:
+            np.testing.assert_allclose(ours[name], values, rtol=0, atol=bounds[name], err_msg=name)
+        elif name != "plateau":  # has an infinity in it until there is an objective
+            np.testing.assert_array_equal(ours[name], values, err_msg=name)
+    assert ours["plateau"][1] == expected["plateau"][1]
+
+
+def is_real(name, values):
+    return name != "plateau" and values.dtype.kind == "f"
+
+
+def is_clear(job, losses, bound):
+    """Whether rounding has no say in which passes are an improvement."""
+    best = np.minimum.accumulate(losses)[:-1] - job.tol * job.X.shape[0]
+    return (np.abs(losses[1:] - best) > 2 * bound).all()

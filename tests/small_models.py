@@ -1,0 +1,31 @@
+"""Two-class data of two features, and the small models that tests train on them."""
+
+import numpy as np
+from sklearn.datasets import make_moons
+
+import fastnn
+
+BACKENDS = ("numba", "numpy")
+CLOSE = {"rtol": 1e-10, "atol": 1e-12}
+
+X, y = make_moons(200, noise=0.20, random_state=0)
+X_val, y_val = make_moons(70, noise=0.35, random_state=1)
+few, few_y = X[:37], y[:37]
+# Labels that cannot be learned, only by heart.
+noise_y = np.random.default_rng(3).integers(0, 2, 37)
+
+
+def model_for(backend="numba", **options):
+    options = {"random_state": 0} | options
+    return fastnn.Model([2, 3, 2], backend=backend, **options)
+
+
+def trained(X=X, y=y, **options):
+    model = fastnn.Model([2, 3, 2], random_state=1, **options)
+    model.train(X, y, num_passes=50)
+    return model
+
+
+def everything(model):
+    """Return all that a training may change, the state of NumPy's generator too."""
+    return np.concatenate([model._parameters, model._statistics, np.random.get_state()[1]])

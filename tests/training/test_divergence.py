@@ -1,0 +1,142 @@
+"""Trainings that diverge or are interrupted."""
+
+import numpy as np
+import pytest
+from estimator_checks import parameters
+from processes import run_python
+from small_models import BACKENDS, X, model_for, y
+
+import fastnn
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("options", [{}, {"batch_size": 16}, {"ema_decay": 0.9}])
+def test_divergence_names_pass_rate_and_remedy(options, backend):
+    model = model_for(backend)
+    with pytest.raises(fastnn.DivergenceError, match="must stay below 2: lower either") as caught:
+        model.train(
+            X, y, num_passes=10000, epsilon=200.0, reg_lambda=1.0, schedule=fastnn.StepDecay(100000),
+            random_state=0, **options,
+        )  # fmt: skip
+    error = caught.value
+    assert f"diverged in pass {error.iteration}:" in str(error)
+    assert "epsilon=200 and reg_lambda=1." in str(error)
+    assert (error.epsilon, error.reg_lambda) == (200.0, 1.0)
+    assert 0 < error.iteration < 500
+    assert np.isfinite(parameters(model)).all()
+    assert np.abs(parameters(model)).max() > 1e290, "the last before it"
+    # And the model works.
+    assert model.predict(X).shape == (200,)
+
+
+def test_divergence_comes_in_the_same_pass_on_both_sides():
+    iterations = []
+    for backend in BACKENDS:
+        with pytest.raises(fastnn.DivergenceError) as caught:
+            model_for(backend).train(
+                X, y, num_passes=10000, epsilon=200.0, reg_lambda=1.0, batch_size=16, random_state=0
+            )
+        iterations.append(caught.value.iteration)
+    assert iterations[0] == iterations[1]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_divergence_names_the_scheduled_rate(backend):
+    model = model_for(backend)
+    with pytest.raises(fastnn.DivergenceError, match="epsilon=400 and") as caught:
+        model.train(X, y, num_passes=100000, epsilon=100.0, reg_lambda=1.0, schedule=lambda step: 4.0)
+    assert caught.value.epsilon == 400.0
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_interrupt_between_chunks(backend):
+    model = model_for(backend)
+
+    def interrupt(history):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        model.train(X, y, num_passes=10**9, epsilon=0.001, batch_size=16, callbacks=[interrupt])
+    assert np.isfinite(parameters(model)).all()
+    assert (parameters(model) != parameters(model_for(backend))).any()
+    model.train(X, y, num_passes=2)
+
+
+INTERRUPTED = """
+    import os, signal, sys, threading
+    import numpy as np
+    import fastnn
+
+    n_threads = int(sys.argv[1]) if len(sys.argv) > 1 else N_THREADS
+    random = np.random.default_rng(0)
+    X, y = random.normal(size=(1200, 20)), random.integers(0, 3, 1200)
+    model = fastnn.Model([20, 64, 64, 3], random_state=0, backend=BACKEND, dropout=0.2)
+    before = model._parameters.copy()
+    chunks = []
+
+    def under_way(history):
+        chunks.append(len(history))
+        if len(chunks) == 3:  # compiled, and running: the signal comes in the middle of the next chunk
+            threading.Timer(0.02, os.kill, [os.getpid(), signal.SIGINT]).start()
+
+    try:
+        model.train(
+            X, y, num_passes=10**9, epsilon=1e-5, batch_size=512, n_threads=n_threads, callbacks=[under_way]
+        )
+    except KeyboardInterrupt:
+        print("interrupted")
+    assert np.isfinite(model._parameters).all()
+    assert (model._parameters != before).any()
+    model.train(X, y, num_passes=1, epsilon=1e-5, batch_size=512, n_threads=n_threads)
+    print("usable")
+"""
+
+
+@pytest.mark.parametrize(("backend", "n_threads"), [("numba", 1), ("numba", 2), ("numpy", 1)])
+def test_a_signal_in_the_middle_of_a_training(backend, n_threads):
+    program = INTERRUPTED.replace("BACKEND", repr(backend)).replace("N_THREADS", str(n_threads))
+    assert run_python(program).split() == ["interrupted", "usable"]
+
+
+def test_an_interrupt_while_threads_are_started_leaves_none_waiting():
+    """It used to leave the others waiting for a thread that never came, so that Python could not end."""
+    program = """
+        import threading
+        import numpy as np
+        import fastnn
+        from fastnn.system import threads
+
+        class Interrupted(threads.ThreadPoolExecutor):
+            def submit(self, *task):
+                future = super().submit(*task)
+                if threading.current_thread() is threading.main_thread():
+                    raise KeyboardInterrupt
+                return future
+
+        random = np.random.default_rng(0)
+        X, y = random.normal(size=(1200, 20)), random.integers(0, 3, 1200)
+        model = fastnn.Model([20, 64, 64, 3], random_state=0, dropout=0.2)
+        threads.available_cores = lambda: 2  # on whatever machine
+        threads.ThreadPoolExecutor = Interrupted
+        try:
+            model.train(X, y, num_passes=2, epsilon=1e-5, batch_size=512, n_threads=2)
+        except KeyboardInterrupt:
+            print("interrupted")
+    """
+    assert run_python(program).split() == ["interrupted"]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_hinge_does_not_hide_an_overflow(backend):
+    model = fastnn.Model(
+        [2, 3, 2],
+        activation="identity",
+        output_activation="identity",
+        loss="multiclass_hinge",
+        backend=backend,
+        random_state=0,
+    )
+    for W in model.W:
+        W[...] = 1e200
+    with pytest.raises(fastnn.DivergenceError, match="pass 0"):
+        model.train(X, y, num_passes=3)

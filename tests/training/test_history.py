@@ -1,0 +1,114 @@
+"""The history: which passes it keeps, and what it holds."""
+
+import pickle
+
+import numpy as np
+import pytest
+from estimator_checks import parameters
+from small_models import BACKENDS, X, X_val, few, few_y, model_for, y, y_val
+
+import fastnn
+from fastnn.training.history import MOST_RECORDS
+
+
+def test_fields_of_a_history():
+    history = model_for().train(X, y, num_passes=20, epsilon=0.001, validation_data=(X_val, y_val))
+    assert isinstance(history, fastnn.History)
+    assert len(history) == 20
+    np.testing.assert_array_equal(history.passes, np.arange(20))
+    assert history.passes.dtype == np.int64
+    for name in ("loss", "validation_loss", "learning_rate", "gradient_norm"):
+        values = getattr(history, name)
+        assert (values.shape, values.dtype) == ((20,), np.float64), name
+        assert np.isfinite(values).all(), name
+    assert history.update_ratio.shape == (20, 2)
+    assert (history.update_ratio > 0).all()
+    assert history.stopped_early is False
+    assert (np.diff(history.loss) < 0).all()
+    assert repr(history) == (
+        f"History(passes=20, loss={history.loss[-1]:.6g}, validation_loss={history.validation_loss[-1]:.6g})"
+    )
+    again = pickle.loads(pickle.dumps(history))
+    np.testing.assert_array_equal(again.loss, history.loss)
+
+
+def test_without_validation_data_there_is_no_such_loss():
+    history = model_for().train(X, y, num_passes=3)
+    assert np.isnan(history.validation_loss).all()
+    assert "validation" not in repr(history)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_history_of_nothing(backend):
+    model = model_for(backend)
+    before = parameters(model)
+    history = model.train(X, y, num_passes=0, batch_size=16, validation_data=(X_val, y_val))
+    assert len(history) == 0
+    assert history.update_ratio.shape == (0, 2)
+    assert repr(history) == "History(no passes)"
+    np.testing.assert_array_equal(parameters(model), before)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_long_run_keeps_every_third_pass(backend):
+    model = model_for(backend)
+    history = model.train(few, few_y, num_passes=2500, epsilon=0.001, validation_data=(X_val[:5], y_val[:5]))
+    np.testing.assert_array_equal(history.passes, np.arange(0, 2500, 3))
+    assert len(history) <= MOST_RECORDS
+    for array in (history.loss, history.validation_loss, history.gradient_norm, history.update_ratio):
+        assert len(array) == 834
+        assert np.isfinite(array).all()
+    again = model_for(backend)
+    again.train(few, few_y, num_passes=7, epsilon=0.001)
+    assert history.validation_loss[2] == pytest.approx(again.calculate_loss(X_val[:5], y_val[:5]), rel=1e-12)
+    again.train(few, few_y, num_passes=2, epsilon=0.001)
+    assert history.loss[3] == pytest.approx(again.calculate_loss(few, few_y), rel=1e-12)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("num_passes", [1, 999, 1000, 1001, 2000, 2001])
+def test_which_passes_are_kept(num_passes, backend):
+    history = model_for(backend).train(few[:5], few_y[:5], num_passes=num_passes, epsilon=0.001)
+    every = -(-num_passes // MOST_RECORDS)
+    np.testing.assert_array_equal(history.passes, sorted({*range(0, num_passes, every), num_passes - 1}))
+    assert len(history.loss) == len(history.update_ratio) == len(history)
+    assert (history.gradient_norm > 0).all()
+    assert (history.loss > 0).all()
+
+
+def test_any_integer_counts_passes():
+    for number in (np.int8(100), np.uint8(100), np.uint64(100), 100):
+        history = model_for().train(few, few_y, num_passes=number, batch_size=np.int8(40))
+        assert len(history) == 100
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("options", [{}, {"batch_size": 16}, {"ema_decay": 0.8}])
+def test_validation_loss_is_the_models_after_the_pass(options, backend):
+    history = model_for(backend).train(
+        X, y, num_passes=4, epsilon=0.005, validation_data=(X_val, y_val), random_state=3, **options
+    )
+    for n in range(1, 5):
+        model = model_for(backend)
+        model.train(X, y, num_passes=n, epsilon=0.005, random_state=3, **options)
+        expected = model.calculate_loss(X_val, y_val)
+        assert history.validation_loss[n - 1] == pytest.approx(expected, rel=1e-12)
+
+
+def test_looking_on_does_not_change_the_training():
+    looks = []
+
+    def score(model, X, y):
+        # The last pass is the best: the training goes back to no other.
+        looks.append(len(looks))
+        return looks[-1]
+
+    alone, watched = model_for(), model_for()
+    first = alone.train(X, y, num_passes=30, batch_size=16, random_state=1)
+    second = watched.train(
+        X, y, num_passes=30, batch_size=16, random_state=1, validation_data=(X_val, y_val),
+        callbacks=[lambda history: None, fastnn.EarlyStopping(patience=1000, scorer=score)],
+    )  # fmt: skip
+    assert looks == list(range(len(second.passes)))
+    np.testing.assert_array_equal(parameters(alone), parameters(watched))
+    np.testing.assert_array_equal(first.loss, second.loss)

@@ -1,0 +1,138 @@
+"""Training by L-BFGS."""
+
+import numpy as np
+import pytest
+from estimator_checks import parameters
+from small_models import BACKENDS, X, X_val, few, model_for, noise_y, y, y_val
+
+import fastnn
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_lbfgs_gets_further_than_2000_passes_of_gradient_descent(backend):
+    model, descent = (fastnn.Model([2, 8, 2], backend=backend, random_state=0) for _ in range(2))
+    history = model.train(X, y, num_passes=200, optimizer="lbfgs", reg_lambda=0.01)
+    descent.train(X, y, num_passes=2000, epsilon=0.01, reg_lambda=0.01)
+
+    def objective(model):
+        return 200 * model.calculate_loss(X, y) + 0.005 * sum((W**2).sum() for W in model.W)
+
+    assert objective(model) < objective(descent)
+    assert len(history) <= 200
+    assert history.loss[-1] == pytest.approx(model.calculate_loss(X, y), rel=1e-10)
+
+
+def test_lbfgs_agrees_on_both_sides():
+    histories, found = [], []
+    for backend in BACKENDS:
+        model = model_for(backend)
+        histories.append(
+            model.train(
+                X, y, num_passes=30, optimizer=fastnn.LBFGS(gtol=1e-9), reduction="mean", reg_lambda=1e-3,
+                sample_weight=1.0 + np.arange(200) % 2,
+            )
+        )  # fmt: skip
+        found.append(parameters(model))
+    # An iteration multiplies rounding errors by some number, so that they grow over 30 of them.
+    np.testing.assert_allclose(histories[0].loss, histories[1].loss, rtol=1e-6)
+    np.testing.assert_allclose(*found, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_history_of_lbfgs_falls(backend):
+    model = model_for(backend)
+    history = model.train(
+        X, y, num_passes=50, optimizer="lbfgs", reg_lambda=0.0, validation_data=(X_val, y_val)
+    )
+    assert (np.diff(history.loss) <= 0).all()
+    assert np.isnan(history.learning_rate).all(), "SciPy chooses the steps"
+    assert np.isfinite(history.gradient_norm).all()
+    assert (history.update_ratio > 0).all()
+    assert history.update_ratio.shape == (len(history), 2)
+    assert history.validation_loss[-1] == pytest.approx(model.calculate_loss(X_val, y_val), rel=1e-12)
+
+
+def test_lbfgs_ends_where_it_gets_no_better():
+    model = model_for("numpy")
+    history = model.train(X, y, num_passes=100000, optimizer=fastnn.LBFGS(ftol=1e-4))
+    assert len(history) < 300
+    assert history.stopped_early is False
+
+
+def test_callbacks_and_early_stopping_with_lbfgs():
+    seen = []
+    model = model_for()
+
+    def until_five(history):
+        seen.append(len(history))
+        return len(history) == 5
+
+    history = model.train(X, y, num_passes=50, optimizer="lbfgs", callbacks=[until_five])
+    assert seen == [1, 2, 3, 4, 5]
+    assert history.stopped_early
+    again = model_for()
+    again.train(X, y, num_passes=5, optimizer="lbfgs")
+    np.testing.assert_array_equal(parameters(model), parameters(again))
+
+    model = model_for()
+    history = model.train(
+        few, noise_y, num_passes=500, optimizer="lbfgs", reg_lambda=0.0, validation_data=(X_val, y_val),
+        callbacks=[fastnn.EarlyStopping(patience=10)],
+    )  # fmt: skip
+    assert history.stopped_early
+    best = np.nanmin(history.validation_loss)
+    assert best < history.validation_loss[-1]
+    assert model.calculate_loss(X_val, y_val) == pytest.approx(best, rel=1e-12)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_callback_that_raises_in_lbfgs(backend):
+    model = model_for(backend)
+
+    def fail(history):
+        if len(history) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        model.train(X, y, num_passes=50, optimizer="lbfgs", callbacks=[fail])
+    again = model_for(backend)
+    again.train(X, y, num_passes=3, optimizer="lbfgs")
+    np.testing.assert_array_equal(parameters(model), parameters(again))
+
+
+def test_no_passes_of_lbfgs_change_nothing():
+    model = model_for("numpy", batch_norm=True)
+    before = parameters(model), model._statistics.copy()
+    assert len(model.train(X, y, num_passes=0, optimizer="lbfgs")) == 0
+    np.testing.assert_array_equal(parameters(model), before[0])
+    np.testing.assert_array_equal(model._statistics, before[1])
+
+
+def test_lbfgs_in_float32_ends_at_the_same_loss():
+    losses = []
+    for dtype in (np.float64, np.float32):
+        model = model_for("numpy", dtype=dtype, random_state=5)
+        model.train(X, y, num_passes=300, optimizer="lbfgs")
+        assert model.W[0].dtype == dtype
+        losses.append(model.calculate_loss(X, y))
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "model_options"),
+    [
+        ("batch_size", {"batch_size": 16}, {}),
+        ("schedule", {"schedule": "cosine_decay"}, {}),
+        ("l1", {"l1": 0.1}, {}),
+        ("max_norm", {"max_norm": 1.0}, {}),
+        ("clip_norm", {"clip_norm": 1.0}, {}),
+        ("ema_decay", {"ema_decay": 0.5}, {}),
+        ("dropout", {}, {"dropout": 0.5}),
+    ],
+)
+def test_what_lbfgs_refuses(name, options, model_options):
+    model = model_for("numpy", **model_options)
+    before = parameters(model)
+    with pytest.raises(ValueError, match=f"optimizer 'lbfgs' .* leave {name} out"):
+        model.train(X, y, num_passes=5, optimizer="lbfgs", **options)
+    np.testing.assert_array_equal(parameters(model), before)

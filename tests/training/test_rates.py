@@ -1,0 +1,71 @@
+"""Learning rates: schedules in a training."""
+
+import numpy as np
+import pytest
+from estimator_checks import parameters
+from small_models import BACKENDS, X, few, few_y, model_for, y
+from strategies import name_of
+
+import fastnn
+from fastnn import schedules
+
+SCHEDULES = {
+    **{name: (name, schedules.SCHEDULES[name]()) for name in schedules.SCHEDULES},
+    "object": (
+        fastnn.WarmUp(fastnn.CosineDecay(minimum=0.1), length=7),
+        fastnn.WarmUp(fastnn.CosineDecay(minimum=0.1), length=7),
+    ),
+    "function": (lambda step: 1 / (1 + step), fastnn.InverseTimeDecay(decay_steps=1, decay_rate=1)),
+}
+
+
+@pytest.mark.parametrize("batch_size", [None, 16])
+@pytest.mark.parametrize(("given", "schedule"), SCHEDULES.values(), ids=SCHEDULES)
+def test_the_rates_of_a_schedule(given, schedule, batch_size):
+    history = model_for().train(few, few_y, num_passes=20, batch_size=batch_size, schedule=given)
+    n_batches = 3 if batch_size else 1
+    last_steps = np.arange(1, 21) * n_batches - 1
+    expected = 0.01 * schedule.factors(last_steps, 20 * n_batches)
+    np.testing.assert_allclose(history.learning_rate, expected, rtol=1e-13, atol=1e-18)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_warm_up_step_by_step(backend):
+    """The same as single passes at the rates of the schedule."""
+    model, by_steps = model_for(backend), model_for(backend)
+    schedule = fastnn.WarmUp(fastnn.StepDecay(3, gamma=0.5), length=4)
+    history = model.train(X, y, num_passes=12, schedule=schedule)
+    rates = [0.0025, 0.005, 0.0075, 0.01, 0.01, 0.01, 0.01, 0.005, 0.005, 0.005, 0.0025, 0.0025]
+    np.testing.assert_allclose(history.learning_rate, rates)
+    for rate in rates:
+        by_steps.train(X, y, num_passes=1, epsilon=rate)
+    np.testing.assert_allclose(parameters(model), parameters(by_steps), rtol=1e-12)
+
+
+def test_a_rate_of_zero_changes_nothing():
+    model = model_for()
+    before = parameters(model)
+    history = model.train(X, y, num_passes=5, schedule=lambda step: 0.0)
+    np.testing.assert_array_equal(parameters(model), before)
+    assert (history.update_ratio == 0).all()
+
+
+class Broken(schedules.Schedule):
+    def __init__(self, value):
+        self.value = value
+
+    def factors(self, steps, total):
+        return self.value
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(
+    "value", [0.5, np.array([0.5, 0.5]), np.full(30, np.nan), np.full(30, -1.0)], ids=name_of
+)
+def test_a_schedule_of_ones_own_that_is_wrong(value, backend):
+    """A kernel would read rates that are not there."""
+    model = model_for(backend)
+    before = parameters(model)
+    with pytest.raises(ValueError, match="schedule must give a finite factor not below 0"):
+        model.train(X, y, num_passes=30, schedule=Broken(value))
+    np.testing.assert_array_equal(parameters(model), before)
