@@ -13,12 +13,12 @@ iris, species = load_iris(return_X_y=True)
 
 
 def along(limits, count):
-    """Centres of so many pixels between two edges."""
+    """Return the centres of pixels between two edges."""
     return boundary.centres(limits, count).part(0, count)
 
 
 def centres(width, height, xlim=XLIM, ylim=YLIM):
-    """The points (width * height, 2) that a picture is asked at."""
+    """Return the centres (width * height, 2) of a picture's pixels."""
     x, y = along(xlim, width), along(ylim, height)
     return np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
 
@@ -28,7 +28,7 @@ def picture(model, size=(80, 50), **options):
 
 
 def labels(image):
-    """The classes at the pixels, by name."""
+    """Return the labels at the pixels."""
     return image.classes[image.data]
 
 

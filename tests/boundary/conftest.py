@@ -17,7 +17,7 @@ def model(request):
 
 @pytest.fixture(scope="module")
 def trained():
-    """The tutorial's model, by the kernels."""
+    """Return the tutorial's model, trained by the kernels."""
     model = fastnn.Model([2, 3, 2], random_state=0)
     model.train(X, y, num_passes=2000)
     return model
@@ -25,7 +25,7 @@ def trained():
 
 @pytest.fixture
 def small(monkeypatch):
-    """Rectangles, tiles and blocks so small that little pictures have many."""
+    """Make rectangles, tiles and blocks so small that small pictures have many of them."""
     for module, name, value in (
         (array, "LEAST_ROWS", 3), (array, "MOST_ROWS", 5), (png, "PNG_POINTS", 100),
         (png, "BLOCK_POINTS", 40), (tiff, "TIFF_TILE", 16), (tiff, "TIFF_TILES", 2),

@@ -125,7 +125,7 @@ def test_coordinates_so_small_that_they_lose_their_digits():
     w = 5.024695685830084e37
     model.W[0][...] = [[w, 0], [-w, 0]]
     low, high = 5.14e-42, 5.149e-42  # a few subnormal numbers, which many pixels share
-    # The score is w x - w y, of which rounding leaves something where x is y.
+    # The score is w x - w y. Rounding leaves a remainder where x equals y.
     for threshold in np.linspace(-4e-11, 4e-11, 41):
         model.b[0][...] = [[0, threshold]]
         view = (low, high), (low, high), 35
@@ -191,7 +191,7 @@ def test_classes_keep_their_type():
 
 
 class Predictor(BaseEstimator, ClassifierMixin):
-    """A classifier that predicts what it is told."""
+    """A classifier whose prediction is a parameter."""
 
     def __init__(self, result=None):
         self.result = result
@@ -220,7 +220,7 @@ def test_classes_in_an_order_of_the_models_own():
 
 def fitted_regressor():
     regressor = fastnn.MLPRegressor()
-    regressor.n_features_in_ = 2  # all that is looked at
+    regressor.n_features_in_ = 2  # the only attribute that is read
     return regressor
 
 

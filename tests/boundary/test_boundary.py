@@ -27,7 +27,7 @@ def test_the_centres_are_in_the_middle_of_pixels():
 def test_a_models_picture_is_its_prediction(model, size):
     image = render_boundary(model, XLIM, YLIM, size)
     expected = model.predict(centres(*size)).reshape(size[1], size[0])
-    # Of the reference, a table of another length may be summed in another order.
+    # The reference may sum the products of tables of different lengths in different orders.
     assert (image.data != expected).sum() <= (0 if model.backend == "numba" else 1)
     assert image.data.dtype == np.uint8
     assert image.classes.tolist() == [0, 1]
@@ -120,7 +120,7 @@ def test_a_label_does_not_suffer_from_another():
         loss="sigmoid_binary_cross_entropy",
     )  # fmt: skip
     model.b[0][...] = 1
-    model.W[1][:, 0] = np.finfo(np.float32).max  # beyond all numbers in the sum
+    model.W[1][:, 0] = np.finfo(np.float32).max  # the sum overflows
     with pytest.warns(RuntimeWarning, match="scores are too large for float32"):
         assert model.predict([[0.5, 0.5]]).tolist() == [[1, 1]]
     for k in range(2):
@@ -297,7 +297,7 @@ def test_an_ensemble(kind):
     np.testing.assert_array_equal(images[0].data, images[1].data)
     assert images[1].stats.points_filled > 0
     ordered = np.sort(P, axis=1)
-    is_clear = ordered[:, -1] - ordered[:, -2] > 1e-12  # means are rounded in another way
+    is_clear = ordered[:, -1] - ordered[:, -2] > 1e-12  # means are rounded differently
     np.testing.assert_array_equal(labels(images[0]).ravel()[is_clear], expected[is_clear])
     for response, values in responses(P, 1).items():
         image = render_boundary(
@@ -329,7 +329,7 @@ def filled_table(points, features, fill, n_features=4):
 
 
 def check_close(data, P, classes=None):
-    """That classes are those of the highest probability, wherever one is clearly that."""
+    """Assert that pixels have the class of the highest probability wherever it is clearly the highest."""
     ordered = np.sort(P, axis=1)
     is_clear = ordered[:, -1] - ordered[:, -2] > 1e-10
     assert is_clear.mean() > 0.99

@@ -32,7 +32,7 @@ def test_small_pictures_are_dense_and_large_ones_certified(trained, monkeypatch)
 
 
 def tied_model(backend="numba"):
-    """One whose scores are the same all over."""
+    """Return a model whose scores are equal everywhere."""
     model = fastnn.Model([2, 3, 2], random_state=0, backend=backend)
     for array in (*model.W, *model.b):
         array[...] = 0
@@ -59,14 +59,14 @@ SIZES = ((97, 61), (61, 97), (129, 70), (64, 64), (1, 150), (200, 1), (1, 1), (9
 
 
 def painted(committee, xs, ys, method):
-    """The picture of a committee, and what it took."""
+    """Return the picture of a committee and its tally."""
     painter = NetworkPainter(committee, np.arange(committee.n_classes), "class", 0, method, "numba")
     target = np.full((len(ys), len(xs)), 99, painter.dtype)
     return target, painter.paint(xs, ys, target, lambda: False)
 
 
 def check_certified(committee, x_at, y_at, x_reach, y_reach, size):
-    """Of a view around a place; returns the picture and the share of its pixels that were filled."""
+    """Compare the methods in a view around a place; return the picture and the share of filled pixels."""
     xs, ys = (
         along((at - reach, at + reach), count)
         for at, reach, count in zip((x_at, y_at), (x_reach, y_reach), size, strict=True)
@@ -88,12 +88,12 @@ def random_committee(random, names, dtype, scale=1.0, widest=128):
 
 
 def kinds_of(names):
-    """The smooth activation of a set, or the only one."""
+    """Return the smooth activation of a set, or the only one."""
     return next((name for name in names if name != "identity"), "identity")
 
 
 def two_layers(names, dtype, W, b, V, c):
-    """The network ``V' f(W' x + b) + c`` in which f is the set's activation."""
+    """Return the network ``V' f(W' x + b) + c``, where f is the set's activation."""
     name = kinds_of(names)
     network = Network((2, len(W[0]), len(V[0])), (name, "identity" if "identity" in names else name), dtype)
     parameters = network.neutral_parameters()
@@ -117,7 +117,7 @@ def test_certified_is_dense_for_random_networks(names, dtype, scale):
         committee = random_committee(random, names, dtype, scale)
         size = chosen_size(random)
         filled.append(check_certified(committee, *random.standard_normal(2), 3, 3, size)[1])
-    # Of values in the millions a float32 knows little.
+    # Values in the millions leave few digits in float32.
     assert max(filled) > (0.5 if scale < 100 else 0.25)
 
 
@@ -127,7 +127,7 @@ def test_certified_is_dense_near_and_far(names, dtype):
     random = np.random.default_rng(1)
     for _ in range(4):
         committee = random_committee(random, names, dtype)
-        # Where the boundary is, and from there closer and closer.
+        # Views around a point of the boundary, closer and closer.
         xs = np.linspace(-3, 3, 300)
         classes, _ = painted(committee, xs, xs, "dense")
         rows, columns = np.nonzero(classes[:, 1:] != classes[:, :-1])
@@ -188,7 +188,7 @@ def test_certified_is_dense_where_the_boundary_goes_through_centres(names, dtype
             for size, reach in (((128, 128), 1.0), ((192, 64), 1.5)):
                 reaches = (reach, reach * size[1] / size[0])
                 classes, filled = check_certified(committee, 0.0, 0.0, *reaches, size)
-                assert filled > 0.25  # half of the plane is tied, where the activation is 0 there
+                assert filled > 0.25  # an activation that is 0 there ties half of the plane
                 assert set(np.unique(classes)) <= {0, 1}
                 if steep == 1.0 and kinds_of(names) not in ("relu", "identity"):
                     assert len(np.unique(classes)) == 2
@@ -200,7 +200,7 @@ def test_certified_sees_a_class_of_a_single_pixel(names, dtype):
     if names == ("identity",):
         pytest.skip("planes have no bumps")
     f = ACTIVATIONS[kinds_of(names)].value
-    # A bump of three units along each axis, or of two: the sum of both is high where both are.
+    # A bump of three units, or of two, along each axis: the sum is high where both bumps are.
     u = np.linspace(-6, 6, 24_001)
     weights = (1.0, -2.0, 1.0) if kinds_of(names) not in ("sigmoid", "tanh") else (1.0, 0.0, -1.0)
     bump = sum(weight * f(u + shift) for weight, shift in zip(weights, (1.0, 0.0, -1.0), strict=True))
@@ -220,7 +220,7 @@ def test_certified_sees_a_class_of_a_single_pixel(names, dtype):
                 W[axis, unit], b[unit], V[unit, 1] = steep, top + shift - steep * at, weights[k]
         if "identity" in names:
             committee = two_layers(names, dtype, W, b, V, [threshold, 0.0])
-        else:  # the output is bounded too
+        else:  # the output has an activation with bounds, too
             committee = two_layers(names, dtype, W, b, 0.2 * V, [0.2 * threshold, 0.0])
         classes, filled = check_certified(committee, 0.0, 0.0, 1.0, 1.0, size)
         assert classes[row, column] == 1
@@ -248,7 +248,7 @@ def test_certified_is_dense_for_committees(votes, dtype):
             check_certified(committee, *random.standard_normal(2), 1e-5, 1e-5, size)
             twice = Committee([members[0], members[0]], votes=True)
             check_certified(twice, 0, 0, 3, 3, size)
-            # Two classes that are the same.
+            # Two equal classes.
             network, parameters = members[0]
             for views in (network.weights(parameters), network.biases(parameters)):
                 views[-1][:, 1] = views[-1][:, 0]

@@ -16,7 +16,7 @@ from fastnn.boundary.sinks import Picture, open_sink, save_pixels
 
 
 def level_by_level(pixels):
-    """The levels of a pyramid, the whole picture last."""
+    """Return the levels of a pyramid, the whole picture last."""
     levels = [pixels[::-1]]
     while max(levels[0].shape) > 1:
         levels.insert(0, levels[0][::2, ::2])
@@ -112,7 +112,7 @@ def screenshot(url, folder, milliseconds):
 
 
 def shown(url, folder, is_there):
-    """The page when its tiles are there: the browser's clock may run out before its decoder is done."""
+    """Return the page with all tiles; try again if the browser's clock ran out before they were decoded."""
     for attempt in range(1, 11):
         image = screenshot(url, folder, 8000 * attempt)
         if is_there(image):
@@ -125,7 +125,7 @@ def test_page_in_a_browser(tmp_path):
     width, height = 3000, 2000
     colours = np.array([[200, 60, 40], [40, 90, 210]], np.uint8)
     pixels = np.zeros((height, width), np.uint8)
-    pixels[:501, :2001] = 1  # the lower left; odd numbers, which no lower level shows
+    pixels[:501, :2001] = 1  # the lower left; odd sides, which no lower level can show exactly
     picture = Picture(width, height, pixels.dtype, (0.0, 30.0, 0.0, 20.0), colours, ("north", "south"))
     save_pixels(pixels, tmp_path / "two areas.dzi", picture)
     url = (tmp_path / "two areas.html").as_uri()
@@ -134,14 +134,14 @@ def test_page_in_a_browser(tmp_path):
         return next((k for k, colour in enumerate(colours) if (image[place] == colour).all()), None)
 
     def area(image):
-        """Where the picture is: header and legend are above row 41."""
+        """Return the edges of the picture, which lies below the header and legend in rows up to 41."""
         is_in = (image[:, :, None] == colours).all(-1).any(-1)
         is_in[:41] = False
         rows, columns = np.flatnonzero(is_in.any(1)), np.flatnonzero(is_in.any(0))
         return (rows[0], rows[-1] + 1, columns[0], columns[-1] + 1) if len(rows) else None
 
     def is_whole(image):
-        """Whether all tiles are there, and not some of them alone."""
+        """Return whether all tiles are shown."""
         top, bottom, left, right = area(image) or (0, 1, 0, 0)
         return right - left > 400 and abs((right - left) / (bottom - top) - 1.5) < 0.02
 
@@ -154,7 +154,7 @@ def test_page_in_a_browser(tmp_path):
     for colour in colours:  # the legend
         assert (home[:41] == colour).all(-1).sum() > 100
 
-    # 16 pixels of the screen or some more a pixel of the picture, the corner of the areas in the middle.
+    # At least 16 pixels of the screen to a pixel of the picture, with the corner of the areas in the middle.
     def south(image):
         return (image == colours[1]).all(-1)[60:640]
 
@@ -170,5 +170,5 @@ def test_page_in_a_browser(tmp_path):
     rows = np.flatnonzero(is_south.any(1))
     assert is_south[rows[0] :, : width_of_south(near)].all()
     assert is_south.sum() == len(rows) * width_of_south(near)
-    # In the middle between header and footer.
+    # The corner is in the middle between header and footer.
     assert abs(60 + rows[0] - 350) <= 6

@@ -92,7 +92,7 @@ def test_progress(trained, capsys):
 
 
 def interrupted(seconds):
-    """A timer that presses Ctrl-C, which the system tells the main thread of."""
+    """Start and return a timer that sends SIGINT to the main thread."""
     timer = threading.Timer(seconds, signal.pthread_kill, [threading.main_thread().ident, signal.SIGINT])
     timer.start()
     return timer
@@ -102,7 +102,7 @@ def interrupted(seconds):
 @pytest.mark.parametrize("method", ["dense", "certified"])
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
 def test_an_interrupt_leaves_nothing_behind(tmp_path, method, n_threads, suffix):
-    # It would take hours.
+    # The whole picture would take hours.
     model = fastnn.Model([2, 100, 100, 2], random_state=0)
     path = tmp_path / f"boundary{suffix}"
     picture(model, (10, 10), method=method, out=path)  # everything is imported and compiled

@@ -36,7 +36,7 @@ def test_png_of_many_classes_is_their_numbers(tmp_path, small, size):
 
 
 def test_png_with_few_of_many_numbers(tmp_path, small):
-    """The dtype may be larger than the classes need."""
+    """Write pixels of a larger dtype than the classes need."""
     for n_classes in (2, 3, 17):
         pixels, picture = class_picture(65, 31, n_classes, np.uint16)
         deposit(open_sink(tmp_path / "a.png", picture), pixels)
@@ -68,7 +68,7 @@ def test_png_in_its_full_strips(tmp_path):
 
 
 def test_png_stream_and_checksums_are_right(tmp_path, small):
-    """Readers are lenient: of all chunks the checksum, and a stream without anything behind it."""
+    """Check what lenient readers do not: the checksums of all chunks, and that nothing follows the stream."""
     pixels, picture = class_picture(65, 31, 3)
     save_pixels(pixels, tmp_path / "a.png", picture)
     data, at, stream, kinds = (tmp_path / "a.png").read_bytes(), 8, b"", []

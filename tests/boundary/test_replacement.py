@@ -121,7 +121,7 @@ def test_what_is_discarded_leaves_the_folder_as_it_was(tmp_path, small, suffix, 
         with pytest.raises(KeyboardInterrupt), open_sink(tmp_path / f"a{suffix}", picture) as sink:
             deposit_some(sink)
         assert contents(tmp_path) == before
-    assert threading.active_count() <= before_threads + (suffix == ".zarr") * 10  # zarr keeps its own
+    assert threading.active_count() <= before_threads + (suffix == ".zarr") * 10  # zarr keeps threads
 
 
 @pytest.mark.parametrize("suffix", FORMATS)

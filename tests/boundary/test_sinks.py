@@ -63,7 +63,7 @@ def test_a_new_array(small, size):
         (lambda: np.zeros((33, 65), np.uint8, order="F"), False),
         (lambda: np.zeros((66, 130), np.uint8)[::2, ::-2], False),
         (lambda: np.zeros((33, 65), np.int64), False),
-        (lambda: np.zeros((33, 65), np.int8), False),  # holds 5 classes
+        (lambda: np.zeros((33, 65), np.int8), False),  # wide enough for 5 classes
         (lambda: np.zeros((33, 65), np.float32), False),
     ],
 )
@@ -134,6 +134,6 @@ def test_signed_integers_hold_half_as_many_classes():
 def test_integers_hold_no_response():
     with pytest.raises(ValueError, match="out must have a dtype that holds a response, as float32 does"):
         open_sink(np.zeros((3, 4), np.int64), response_picture(4, 3)[1])
-    out = np.zeros((3, 4), np.float32)  # rounded
+    out = np.zeros((3, 4), np.float32)  # a response is rounded to float32
     deposit(open_sink(out, response_picture(4, 3, np.float64)[1]), response_picture(4, 3, np.float64)[0])
     np.testing.assert_array_equal(out, response_picture(4, 3)[0])
