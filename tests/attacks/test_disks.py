@@ -1,4 +1,4 @@
-"""Attacks on disks: pictures that cannot be written are an OSError, and older ones are as they were."""
+"""Attacks on disks: a picture that cannot be written raises OSError and leaves the older one unchanged."""
 
 import os
 import shutil
@@ -81,7 +81,7 @@ COMMON = """
 
 @pytest.fixture
 def open_folder():
-    """A folder that other users can look into, as pytest's are not."""
+    """Yield a folder that other users can read, unlike those of pytest."""
     folder = Path(tempfile.mkdtemp())
     folder.chmod(0o755)
     yield folder
@@ -93,7 +93,7 @@ def run(folder, attack):
 
 
 def test_a_full_disk_leaves_the_older_picture(tmp_path):
-    """Python lets the system tell of it as an error: EFBIG, as ENOSPC would come."""
+    """Limit the size of files: the system reports EFBIG in the way it reports ENOSPC."""
     attack = """
     for name, write in WRITERS.items():
         write()
@@ -112,10 +112,10 @@ def test_a_full_disk_leaves_the_older_picture(tmp_path):
 def test_a_folder_that_must_not_be_written_to(open_folder):
     attack = """
     for write in WRITERS.values():
-        write()  # which also imports everything, from where others may not read
+        write()  # imports everything, before another user without access to the modules takes over
     folder.chmod(0o555)
     if os.getuid() == 0:
-        os.seteuid(65534)  # root may do everything
+        os.seteuid(65534)  # root may write everywhere
     for name, write in WRITERS.items():
         assert "Permission denied" in refused(name, write), name
     print("done")
@@ -145,7 +145,7 @@ def test_a_folder_that_vanishes_while_it_is_written_to(tmp_path):
 
 
 def test_full_devices(tmp_path):
-    """A link to one is replaced by the picture; the device itself must not be, as root may do."""
+    """Replace a link to a device by the picture, but not the device, which root could replace."""
     attack = """
     path = folder / "a.png"
     for write in (WRITERS["render.png"], WRITERS["animate.png"], WRITERS["moons.png"]):

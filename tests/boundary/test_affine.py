@@ -120,14 +120,14 @@ PIECEWISE = {
 
 
 class Crooked(StandardScaler):
-    """Is a StandardScaler by its attributes, and bends what it gives."""
+    """A transformer with the attributes of a StandardScaler that is not affine."""
 
     def transform(self, X, copy=None):
         return np.tanh(super().transform(X))
 
 
 class Foreign(TransformerMixin, BaseEstimator):
-    """Affine, but nobody knows."""
+    """An affine transformer of an unknown type."""
 
     def fit(self, X, y=None):
         self.n_features_in_ = X.shape[1]
@@ -138,7 +138,7 @@ class Foreign(TransformerMixin, BaseEstimator):
 
 
 def network(**options):
-    """A classifier that is fitted in a moment."""
+    """Return a classifier that fits quickly."""
     options = {"batch_size": 20, "learning_rate_init": 0.02, "max_iter": 500, "random_state": 0} | options
     return fastnn.MLPClassifier((8,), early_stopping=True, n_iter_no_change=20, **options)
 
@@ -148,7 +148,7 @@ def of(*steps, X=iris, y=species, **options):
 
 
 def points_of(xlim=XLIM, ylim=YLIM, features=FEATURES, fill=FILL):
-    """The table (pixels, n_features) that a picture is asked at."""
+    """Return the samples (pixels, n_features) of a picture."""
     xs, ys = centres(xlim, SIZE[0]).part(0, SIZE[0]), centres(ylim, SIZE[1]).part(0, SIZE[1])
     table = np.tile(np.asarray(fill, float), (xs.size * ys.size, 1))
     table[:, list(features)] = np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, 2)
@@ -156,7 +156,7 @@ def points_of(xlim=XLIM, ylim=YLIM, features=FEATURES, fill=FILL):
 
 
 def check_pictures(model, table, rounding, xlim=XLIM, ylim=YLIM, folded=None, varies=True, **view):
-    """Assert that pictures are the model's own predictions, but within rounding of the boundary."""
+    """Assert that pictures equal the model's predictions, except within rounding of the boundary."""
     P = model.predict_proba(table)
     ordered = np.sort(P, axis=1)
     margin = ordered[:, -1] - ordered[:, -2]
@@ -300,11 +300,11 @@ def test_a_scaler_of_float32_keeps_float32_and_a_rotation_does_not():
     "steps", [[StandardScaler()], [StandardScaler(), PCA(whiten=True)], [MinMaxScaler()]]
 )
 def test_means_far_greater_than_the_deviations(steps, dtype):
-    """Where x - mean is computed in float32, or folded into a bias in float32, nothing is left of x."""
+    """Lose no digits of x, as ``x - mean`` in float32, or a bias in float32, would."""
     offsets = np.array([1e6, -1e6, 1e6, 1e6])
     model = of(*steps, X=iris + offsets)
     if dtype == np.float32:
-        # Fitted in float64 but for the network: the data themselves do not fit into float32.
+        # Only the network computes in float32: the data exceed its range.
         transformed = model[:-1].transform(iris + offsets).astype(np.float32)
         model.steps[-1] = ("network", network().fit(transformed, species))
     fill = FILL + offsets
@@ -316,7 +316,7 @@ def test_means_far_greater_than_the_deviations(steps, dtype):
 
 
 def test_features_that_cancel_in_float32():
-    """Whitened, the difference of two features that are nearly equal is as large as their sum."""
+    """Keep the difference of two nearly equal features, which whitening scales to the size of their sum."""
     random = np.random.default_rng(0)
     x = random.standard_normal(300)
     X = np.column_stack([x, x + 1e-5 * random.standard_normal(300)]) + 3
@@ -425,7 +425,7 @@ def test_features_by_name(begins, container):
 
 
 def test_a_picture_of_features_that_are_left_out():
-    """Of the two along the picture the network sees one, or none at all."""
+    """Render features of which transformers drop one or both."""
     for features in ((0, 2), (2, 0), (0, 1)):
         model = of(SelectKBest(k=2), StandardScaler())
         assert model[0].get_support().tolist() == [False, False, True, True]
@@ -440,7 +440,7 @@ def test_lines_and_arrays_of_a_pipeline():
             table = np.tile(FILL, (len(line), 1))
             table[:, list(FEATURES)] = line
             P = np.sort(model.predict_proba(table), axis=1)
-            # Vertices lie on the boundary by bisection, but for those at which lines of three classes meet.
+            # Bisection puts all vertices on the boundary, except where lines of three classes meet.
             assert np.median(P[:, -1] - P[:, -2]) < 1e-3, pair
     array = fastnn.boundary_array(model, XLIM, YLIM, SIZE, chunks=32, **VIEW)
     image = render_boundary(model, XLIM, YLIM, SIZE, **VIEW)

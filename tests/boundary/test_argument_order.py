@@ -1,4 +1,4 @@
-"""Samples in the model's place, as other libraries have them first, are told from a model."""
+"""The order of arguments: samples in place of the model, as in other libraries, are an error that says so."""
 
 import re
 

@@ -19,7 +19,7 @@ sides = st.one_of(st.integers(2, 80), st.sampled_from([2, 3, 17, 65]))
 
 
 def lattice(random, committee, n_columns, n_rows):
-    """Coordinates of columns and rows, anywhere and of any size."""
+    """Draw the coordinates of columns and rows of a lattice, anywhere and of any size."""
     centre, reach = random.standard_normal(2), 10.0 ** random.uniform(-3, 1, 2)
     return (
         (centre[k] + reach[k] * np.linspace(-1, 1, count)).astype(committee.dtype)
@@ -132,7 +132,7 @@ def test_a_rectangle_of_one_class_is_not_looked_at(monkeypatch):
 
 
 def test_a_boundary_between_two_blocks(monkeypatch):
-    """Neither block has points of two classes beside the column that they share."""
+    """Find a line in a column that two blocks share, though each has one class beside it."""
     model = fastnn.Model([2, 2])
     model.W[0][...] = [[-1, 1], [0, 0]]
     monkeypatch.setattr(painters, "CERTIFIED_OPERATIONS", 0)

@@ -1,4 +1,4 @@
-"""A picture of more pixels than 32 bits can count. Not of every day: ``pytest -m large``."""
+"""A picture of more pixels than 32 bits can count; run by ``pytest -m large`` alone."""
 
 import numpy as np
 import psutil
@@ -56,7 +56,7 @@ def test_a_file_of_it(model, tmp_path):
     small = fastnn.render_boundary(model, XLIM, YLIM, (SIDE // 16, SIDE // 16)).data
     Image.MAX_IMAGE_PIXELS = None
     with Image.open(path) as picture:
-        # Every 16th pixel, from the middle of such squares on; rows of the file begin at the top.
+        # Every 16th pixel, from the middle of a square of 16 x 16 on; the file's first row is the top one.
         seen = np.asarray(picture)[::-1][8::16, 8::16]
-    # Centres of the larger pixels lie half a pixel from these, which matters on the boundary alone.
+    # Centres of larger pixels lie half a pixel beside these, which makes a difference on the boundary alone.
     assert (seen != small).mean() < 1e-3

@@ -29,7 +29,7 @@ def is_closed(line):
 
 
 def distances(points, lines):
-    """Of points from polylines."""
+    """Return the distances of points from polylines."""
     result = np.full(len(points), np.inf)
     for line in lines:
         for begin, end in itertools.pairwise(line):
@@ -40,7 +40,7 @@ def distances(points, lines):
 
 
 def along(line, step):
-    """Points on a line, so far apart at most."""
+    """Return points on a line, at most a given distance apart."""
     parts = [
         np.linspace(begin, end, 1 + int(np.ceil(np.hypot(*(end - begin)) / step)))
         for begin, end in itertools.pairwise(line)
@@ -53,7 +53,7 @@ def everything(found):
 
 
 def inside(points, rings):
-    """Whether an odd number of rings goes round them."""
+    """Return which points an odd number of rings encloses."""
     result = np.zeros(len(points), bool)
     x, y = points.T
     for ring in rings:
@@ -65,7 +65,7 @@ def inside(points, rings):
 
 
 def sectors(points):
-    """Three of 120 degrees around (0.2, 0.1)."""
+    """Return the classes of three sectors of 120 degrees around (0.2, 0.1)."""
     angle = np.arctan2(points[:, 1] - 0.1, points[:, 0] - 0.2) % (2 * np.pi)
     return np.array(["east", "north", "south"])[(angle // (2 * np.pi / 3)).astype(int)]
 
@@ -110,7 +110,7 @@ def test_a_circle(radius):
     assert np.abs(np.hypot(*(along(line, 1e-3) - 0.01).T) - radius).max() < 0.3 * 0.004
     assert length(line) == pytest.approx(2 * np.pi * radius, rel=0.01)
     assert len(line) < 200 * np.sqrt(radius)
-    # Clockwise: what is outside, the first of the pair, is on the left.
+    # Clockwise: the outside, the first class of the pair, is on the left.
     (x, y), (x_next, y_next) = line[:-1].T, line[1:].T
     assert (x * y_next - y * x_next).sum() < 0
 
@@ -161,7 +161,7 @@ def test_the_middle_of_a_square_decides_a_saddle(middle):
 
     lines = boundary_lines(saddle, UNIT, UNIT, tolerance=1)[0, 1]
     assert len(lines) == 2
-    # Each cuts off a corner of the class that is not in the middle.
+    # Each line cuts off a corner of the class that is not in the middle.
     corners = {tuple(np.round(line.mean(axis=0)).astype(int)) for line in lines}
     assert corners == ({(0, 0), (1, 1)} if middle else {(0, 1), (1, 0)})
 
@@ -264,7 +264,7 @@ def test_a_tolerance_of_its_own_for_each_axis():
 
 
 def test_lines_separate_the_classes(network):
-    """Between neighbours of different classes there is a line, of this pair or near others."""
+    """Find a line between neighbours of different classes, of this pair or near other lines."""
     tolerance = 0.05
     found = boundary_lines(network, (-2, 3), (-1.5, 2), tolerance=tolerance)
     xs, ys = np.linspace(-2, 3, 51), np.linspace(-1.5, 2, 36)
@@ -398,7 +398,7 @@ def test_a_square_of_the_last_column_is_none():
 
 
 def path_of(element):
-    """The lines of a path."""
+    """Return the polylines of a path's data."""
     return [
         np.array([pair.split(",") for pair in part.rstrip("Z").split()], float)
         for part in element.get("d").split("M")[1:]
@@ -444,7 +444,7 @@ def test_rendering_to_svg_is_saving_the_picture(network, tmp_path):
     for element, lines in zip(groups["lines"].values(), exact.values(), strict=True):
         pixels = [(line - [-2, -1.5]) / [5, 3.5] * [300, 200] for line in lines]
         for line in path_of(element):
-            # The boundary crosses the same edge between two pixels, or one half a pixel aside at the border.
+            # Both cross the same edge between two pixels, or at the border one half a pixel beside it.
             assert distances(line * [1, -1] + [0, 200], pixels).max() < np.hypot(1, 0.5)
 
 
@@ -475,7 +475,7 @@ def test_a_response_has_no_lines(network, tmp_path):
 
 
 def test_ringed_regions():
-    """A ring within a rectangle, and a frame that no line meets."""
+    """Return the regions of a ring within a rectangle whose frame no line meets."""
     square = np.array([(1, 1), (1, 2), (2, 2), (2, 1), (1, 1)], float)
     found = regions([Line(0, 1, square)], 0, (3, 3))
     assert len(found[0]) == 2

@@ -25,7 +25,7 @@ PDFTOPPM = shutil.which("pdftoppm")
 
 
 def rings(points):
-    """A disc of class 2 in a ring of 1 in 0, and a corner of 1."""
+    """Return a disc of class 2 in a ring of class 1 in class 0, and a corner of class 1."""
     x, y = points.T
     distance = np.hypot(x - 0.5, y - 0.5)
     return np.where(distance < 0.15, 2, ((distance < 0.35) | (x + y < 0.25)).astype(int))
@@ -97,7 +97,7 @@ def test_a_page_shows_the_pixels(tmp_path, size):
     table = np.array([[int(text[k : k + 2], 16) for k in (1, 3, 5)] for text in COLOURS])
     differs = (np.abs(seen - table[classes]) > 1).any(axis=2)
     assert 0.005 < differs.mean() < 0.03, "the lines alone"
-    # Away from other classes there is nothing but the class's own colour.
+    # Pixels away from other classes have the colour of their class.
     near = np.zeros_like(differs)
     for axis in (0, 1):
         for step in range(-4, 5):
@@ -107,11 +107,11 @@ def test_a_page_shows_the_pixels(tmp_path, size):
 
 @given(arrays(np.uint8, st.tuples(st.integers(1, 8), st.integers(1, 8)), elements=st.integers(0, 3)))
 def test_regions_fill_by_either_rule(pixels):
-    """Rings have their class on the left: a point of it they go round once in all, any other not at all."""
+    """Count turns: rings have their class on the left, go round its points once and never round others."""
     height, width = pixels.shape
     xs, ys = (np.concatenate([[0], np.arange(side) + 0.5, [side]]) for side in (width, height))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tracing, "SLACK", 0.0)  # else a pixel by itself may be left out
+        patch.setattr(tracing, "SLACK", 0.0)  # a single pixel could be simplified away
         lines = placed(trace_pixels(pixels), xs, ys)
     found = regions(lines, int(pixels[0, 0]), (width, height))
     centres = np.stack(np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5), axis=-1).reshape(-1, 2)

@@ -1,4 +1,4 @@
-"""The size of a picture as one number: that of its longer side, the other in proportion."""
+"""The size of a picture as one number: the longer side; the other is in proportion."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -18,7 +18,7 @@ VIEWS = {
     (80, 80): ((0, 1), (5, 6)),
     (80, 20): ((0, 4), (0, 1)),
     (80, 10): ((0, 8), (0, 1)),
-    # Units that differ.
+    # Different units.
     (10, 80): ((0, 1e-6), (0, 1e6)),
 }
 
@@ -72,7 +72,7 @@ def test_a_plot_has_the_proportion_of_its_axes(model):
     ax = figure.add_axes((0, 0, 1, 1))
     fastnn.plot_decision_boundary(model, X, y, ax=ax, resolution=50)
     assert ax.images[0].get_array().shape[:2] == (25, 50)
-    # Whatever the units of the data.
+    # The size does not depend on the units of the data.
     ax = figure.add_axes((0, 0, 0.5, 1))
     fastnn.plot_decision_boundary(model, X * [1, 1e5], y, ax=ax, resolution=50)
     assert ax.images[0].get_array().shape[:2] == (50, 50)

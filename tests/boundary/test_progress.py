@@ -1,4 +1,4 @@
-"""Bars of pictures: they move while a slow model is at work, and not only when it is done."""
+"""Progress bars of pictures: they move while a slow model predicts, and not only afterwards."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -15,7 +15,7 @@ UNIT = (0.0, 1.0)
 
 @pytest.fixture
 def bars(monkeypatch):
-    """The bars that are made, and portions of 1000 points."""
+    """Return the list of bars that are made; models get 1000 points at a time."""
     made = []
 
     class Bar(tqdm.auto.tqdm):

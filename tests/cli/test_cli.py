@@ -167,7 +167,7 @@ def test_the_picture_shows_both_classes_and_the_boundary(tmp_path, capsys):
     picture = matplotlib.image.imread(tmp_path / "p.png")[..., :3].reshape(-1, 3)
     from fastnn.boundary.colours import REGION_STRENGTH, class_colours
 
-    line = 0.25  # of white
+    line = 0.25  # share of white in the lines
     for colour in class_colours(2):
         pale = 1 - REGION_STRENGTH * (1 - colour)
         assert (np.abs(picture - pale).max(axis=1) < 0.01).mean() > 0.1

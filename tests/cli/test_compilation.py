@@ -1,4 +1,4 @@
-"""``fastnn compile``: what it compiles is what a usual first use takes, and is found by the next process."""
+"""``fastnn compile``: it compiles the kernels of a usual first use, and the next process finds them."""
 
 import functools
 import multiprocessing
@@ -42,12 +42,12 @@ def test_tasks_are_for_the_purposes_there_are():
 def test_a_usual_first_use_compiles_nothing_more(purpose, monkeypatch):
     get_backend("numba")
     heard = []
-    ensemble()  # whose training is no picture
+    ensemble()  # trained before: training is not part of a picture
     for task in TASKS.values():
         if purpose in task.purposes:
             task.run(np.dtype("float64"))
     monkeypatch.setattr(jit, "compilation_listeners", [heard.append])
-    monkeypatch.setattr(jit, "kept", lambda name: ())  # nor is anything else loaded
+    monkeypatch.setattr(jit, "kept", lambda name: ())  # no other kernel is loaded from the cache, either
     for use in USES[purpose]:
         use()
         assert heard == [], use
@@ -124,13 +124,13 @@ USES = {
 
 # --- the command -----------------------------------------------------------------------------------
 
-# One small kernel and its parts: a second, in place of half a minute.
+# One small kernel and its parts, which take a second rather than half a minute.
 TINY = {"tanh": Task("tanh", ("training",), functools.partial(forward_table, ("tanh",)), True)}
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """An empty cache, of this process and of those that compile."""
+    """Return the folder of an empty cache, for this process and for those that compile."""
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(numba.core.config, "CACHE_DIR", str(tmp_path))
     return tmp_path / "fastnn_kernels"
@@ -173,7 +173,7 @@ def test_a_folder_that_cannot_be_written_to_is_told_at_once(tmp_path, monkeypatc
 
 def test_kernels_that_are_not_kept_are_an_error(folder, tmp_path, monkeypatch, capsys):
     (tmp_path / "file").write_text("")
-    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "file"))  # of those that compile
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "file"))  # for the processes that compile
     monkeypatch.setattr(compilation, "TASKS", TINY)
     assert cli.main(["compile", "--for", "training", "--dtype", "float32"]) == 1
     told = capsys.readouterr()
@@ -198,7 +198,7 @@ def test_an_interrupt_ends_the_processes(folder, monkeypatch, capsys):
 
 
 def test_processes_start_with_interrupts_ignored():
-    """A terminal sends Ctrl-C to all of them; a process that starts with it ignored goes on ignoring it."""
+    """Ignore Ctrl-C, which a terminal sends to all processes, from the start of a process on."""
 
     class Pool:
         def submit(self, *arguments):

@@ -21,7 +21,7 @@ from fastnn.boundary.sinks import Picture, save_pixels
 UNIT = (0.0, 1.0)
 CHOSEN = ["gold", "tab:red", "#3060a0"]
 X, y = make_blobs(60, centers=3, random_state=1)
-GRID = (X - X.min(axis=0)) / np.ptp(X, axis=0)  # within the unit square
+GRID = (X - X.min(axis=0)) / np.ptp(X, axis=0)  # scaled to the unit square
 
 
 def thirds(points):
@@ -29,7 +29,7 @@ def thirds(points):
 
 
 class Ramp:
-    """One whose probability of the second class is x."""
+    """A classifier whose probability of the second class is x."""
 
     classes_ = np.array([0, 1])
 
@@ -206,7 +206,7 @@ def test_a_picture_keeps_the_colours_it_was_made_with(tmp_path, ax):
     image = fastnn.render_boundary(thirds, UNIT, UNIT, (12, 4), **options)
     image.save(tmp_path / "kept.png")
     assert (tmp_path / "kept.png").read_bytes() == (tmp_path / "out.png").read_bytes()
-    image.save(tmp_path / "kept.zarr")  # which has no colours
+    image.save(tmp_path / "kept.zarr")  # a format without colours
     image.save(tmp_path / "other.png", colours="Set2")
     np.testing.assert_array_equal(
         shown(tmp_path / "other.png")[0, ::4], np.round(255 * chosen_colours(np.arange(3), "Set2"))
@@ -237,7 +237,7 @@ def test_a_response_in_colours_is_as_matplotlib_has_it(tmp_path, ramp, cmap):
     expected = found(ramp.data, bytes=True)[..., :3]
     assert len(np.unique(expected[0], axis=0)) > 0.99 * found.N, "all are there"
     read = shown(tmp_path / "a.png")
-    np.testing.assert_allclose(read, expected, atol=1)  # rounded, not cut
+    np.testing.assert_allclose(read, expected, atol=1)  # rounded, not truncated
     np.testing.assert_array_equal(shown(tmp_path / "a_files/10/0_0.png"), read[:, :512])
     with Image.open(tmp_path / "a.png") as file:
         assert file.mode == "P"
@@ -266,7 +266,7 @@ def test_a_response_keeps_its_colormap(tmp_path, ax):
     fastnn.render_boundary(Ramp(), UNIT, UNIT, (50, 2), out=tmp_path / "out.png", **options)
     image.save(tmp_path / "kept.png")
     assert (tmp_path / "kept.png").read_bytes() == (tmp_path / "out.png").read_bytes()
-    image.save(tmp_path / "kept.tif")  # which holds numbers
+    image.save(tmp_path / "kept.tif")  # a format of numbers
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "kept.tif")[::-1], image.data)
     image.plot(ax)
     assert ax.get_images()[0].get_cmap() == colormaps["viridis"]

@@ -1,4 +1,4 @@
-"""What a notebook, or the prompt, shows of results."""
+"""The display of results in notebooks and at the prompt."""
 
 import io
 
@@ -16,7 +16,7 @@ def shown(image):
 
 
 def stripes(n_classes):
-    """A picture of so many vertical stripes, each a class."""
+    """Return a picture of vertical stripes, each a class."""
     return fastnn.render_boundary(
         lambda points: np.floor(points[:, 0]),
         (0, n_classes),

@@ -1,4 +1,4 @@
-"""The pictures: a decision boundary, and how a training went."""
+"""Drawings by matplotlib: decision boundaries and histories of trainings."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -31,7 +31,7 @@ def ax():
 
 
 def regions(ax):
-    """The colours of the picture's pixels, red, green and blue from 0 to 255."""
+    """Return red, green and blue of the picture's pixels, from 0 to 255."""
     (image,) = ax.get_images()
     return image.to_rgba(image.get_array(), bytes=True)[:, :, :3]
 
@@ -135,7 +135,7 @@ def test_a_single_point(model, ax, point):
     left, right, bottom, top = ax.get_images()[0].get_extent()
     assert (*ax.get_xlim(), *ax.get_ylim()) == (left, right, bottom, top)
     assert ((left + right) / 2, (bottom + top) / 2) == pytest.approx(point)
-    # A point has no size of its own: a coordinate's is the scale, or 1 where that is larger.
+    # A point has no extent: the magnitude of a coordinate is the scale, or 1 if that is larger.
     assert (right - left, top - bottom) == pytest.approx(2 * MARGIN * np.maximum(np.abs(point), 1))
     drawn = [c.get_offsets() for c in ax.collections if isinstance(c, PathCollection)]
     np.testing.assert_array_equal(np.concatenate(drawn), [point])

@@ -1,4 +1,4 @@
-"""Trainings as videos, where ffmpeg is there."""
+"""Trainings as videos, where ffmpeg is installed."""
 
 import shutil
 import subprocess
@@ -23,7 +23,7 @@ def tutorial():
 
 
 def frames(path, size=SMALL):
-    """Every frame (n, height, width, 3)."""
+    """Return all frames (n, height, width, 3)."""
     command = [FFMPEG, "-v", "error", "-i", path, "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
     done = subprocess.run(command, capture_output=True, check=True, timeout=120)
     return np.frombuffer(done.stdout, np.uint8).reshape(-1, size[1], size[0], 3).astype(int)
@@ -43,7 +43,7 @@ def test_a_video_has_the_frames_of_the_picture(tmp_path, name):
         for k in range(4):
             image.seek(k)
             expected = np.asarray(image.convert("RGB")).astype(int)
-            # Colours are those of 2 x 2 pixels; a frame of another moment would differ far more.
+            # 2 x 2 pixels share a colour; a frame of another moment would differ far more.
             assert np.abs(seen[k] - expected).mean() < 6
             smooth = np.s_[10:-10:10, -12:]  # white beside the axes
             assert np.abs(seen[k][smooth] - expected[smooth]).max() < 12

@@ -1,4 +1,4 @@
-"""The cores that threads share: how many there are, and that no more than those compute at once."""
+"""The budget of cores: its size, and that no more threads compute at once."""
 
 import contextlib
 import importlib.util
@@ -13,21 +13,21 @@ from processes import run_python
 
 
 def load_threads():
-    """The module anew: its number of cores is not the one that all tests have, and nobody else holds any."""
+    """Load the module again, with the real number of cores and none of them in use."""
     spec = importlib.util.find_spec("fastnn.system.threads")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-# One for all tests: forks call back into each that there ever was.
+# One module for all tests: a fork calls back into every module that was ever loaded.
 threads = load_threads()
 available_cores = threads.available_cores
 
 
 @contextlib.contextmanager
 def cores(count):
-    """So many of them, all free before and afterwards."""
+    """Set the number of cores, and assert that all are free before and afterwards."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(threads, "available_cores", lambda: count)
         assert threads._budget.in_use == 0
@@ -40,7 +40,7 @@ def cores(count):
 
 @pytest.fixture
 def granted(monkeypatch):
-    """Six cores by the system, and no word from the environment."""
+    """Let the system grant six cores, without limits in the environment."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(6)), raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: 12)
     for name in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
@@ -58,9 +58,9 @@ def test_the_system_says_how_many_there_are(granted, monkeypatch):
 
 LIMITS = {
     "1": 1, "3": 3, " 4 ": 4, "04": 4, "6": 6, "100": 6, "9" * 30: 6, "9" * 5000: 6,
-    # Levels of nested regions, of which the first is ours.
+    # A list of limits by levels of nesting, of which the first one counts.
     "2,8": 2, "5, 1, 1": 5, "8,2": 6,
-    # Says nothing.
+    # Values that are no limits.
     "": 6, " ": 6, "0": 6, "00": 6, "0,2": 6, ",2": 6, "-1": 6, "+2": 6, "2.5": 6, "two": 6, "2 cores": 6,
     "1_0": 6, "1e0": 6, "\u00b2": 6, "\u0662": 6, "true": 6,
 }  # fmt: skip
@@ -103,7 +103,7 @@ def test_as_many_as_are_free(n_cores, wanted):
 
 
 class Gauge:
-    """Cores in use, counted by those who use them."""
+    """A count of the cores in use, kept by their users."""
 
     def __init__(self):
         self.lock, self.now, self.most = threading.Lock(), 0, 0
@@ -115,7 +115,7 @@ class Gauge:
 
 
 def run_all(targets):
-    """Run them on a thread each; what one of them raises is raised here."""
+    """Run functions on a thread each; raise an error of any of them."""
     errors = []
 
     def run(target):
@@ -142,7 +142,7 @@ def test_never_more_than_there_are(n_cores):
             with threads.taken_cores(most) as count:
                 assert 1 <= count <= min(most, n_cores)
                 gauge.add(count)
-                time.sleep(0)  # hands the interpreter on, so that others try as well
+                time.sleep(0)  # releases the GIL, so that other threads try as well
                 gauge.add(-count)
 
     # Six threads that start three others each, and compute themselves.
@@ -156,7 +156,7 @@ def test_never_more_than_there_are(n_cores):
 
 
 class Late:
-    """A thread that asks for five cores while there are none; `events` is what happened, in order."""
+    """A thread that asks for five cores while none is free; `events` is the course of events."""
 
     def __init__(self, monkeypatch):
         self.events, self._waits = [], threading.Semaphore(0)
@@ -171,7 +171,7 @@ class Late:
         self._thread = threading.Thread(target=self._take)
         self._thread.start()
         self._waits.acquire()
-        # It has let go of the lock, which this thread takes now: it does wait.
+        # The other thread waits: it has released the lock, which this thread takes now.
         with budget.changed:
             self.events.append("waits")
 
@@ -229,7 +229,7 @@ def test_nothing_is_given_back_by_who_was_interrupted_while_waiting(error, monke
 
 
 def test_fewer_cores_than_are_in_use(monkeypatch):
-    # As when a process is moved to fewer of them while it computes.
+    # A process may be moved to fewer cores while it computes.
     with cores(4), threads.taken_cores(1):
         with threads.taken_cores(3):
             monkeypatch.setattr(threads, "available_cores", lambda: 2)
@@ -248,7 +248,7 @@ FORKS = """
     import fastnn
     from fastnn.system import threads
 
-    # Python itself warns of forks where there are threads; that they are survived is what is tested.
+    # Python warns of forks in processes with threads; this test is about surviving them.
     warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)
 
     random = np.random.default_rng(0)
@@ -269,7 +269,7 @@ FORKS = """
     taken, released = threading.Event(), threading.Event()
 
     def hold():
-        with threads.taken_cores(n_cores), threads._budget.changed:  # the lock, too
+        with threads.taken_cores(n_cores), threads._budget.changed:  # holds the lock, too
             taken.set()
             released.wait()
 

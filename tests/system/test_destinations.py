@@ -1,4 +1,4 @@
-"""A folder that no file can be made in is told before the work, whoever is going to write there."""
+"""Folders that cannot be written to are an error before the work, whatever is to be written."""
 
 import errno
 import os
@@ -15,7 +15,7 @@ MESSAGE = r"cannot be written to \(Read-only file system\): choose another"
 
 @pytest.fixture(autouse=True)
 def read_only(monkeypatch):
-    """To everybody: root may write to every folder but those."""
+    """Refuse every draft as a read-only disk does, also to root, and fail if any work begins."""
 
     def refuse(*arguments, **options):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))

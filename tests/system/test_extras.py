@@ -1,4 +1,4 @@
-"""Packages of extras: what is said where one is missing."""
+"""Packages of extras: the error if one is missing."""
 
 import re
 import sys

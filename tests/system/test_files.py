@@ -1,4 +1,4 @@
-"""Drafts: whose they are, and which are removed when the next file is written to their folder."""
+"""Drafts: their owners, and which drafts are removed when the next file is written to their folder."""
 
 import os
 import signal
@@ -44,7 +44,7 @@ from fastnn.system import files
 print(files._prefix(os.getpid()))
 """
 
-# Before a move of the files, or, after all of them, while the draft is removed.
+# Kill a process before the k-th move of a file, or after all moves, while the draft is removed.
 IS_KILLED_PUBLISHING = """
 import os, shutil, signal, sys
 from pathlib import Path
@@ -82,7 +82,7 @@ def started(program, *arguments):
 
 @pytest.fixture
 def dead():
-    """What the drafts of a process that has ended begin with."""
+    """Return the beginning of the names of an ended process's drafts."""
     process = started(ENDS)
     printed, _ = process.communicate()
     assert process.returncode == 0
@@ -91,7 +91,7 @@ def dead():
 
 @pytest.fixture
 def rendering(tmp_path):
-    """A process in the middle of a picture."""
+    """Yield a process that is rendering a picture."""
     process = started(RENDERS, tmp_path / "killed.png")
     assert process.stdout.readline() == "painting\n"
     yield process
@@ -153,7 +153,7 @@ def test_drafts_of_this_process_stay(tmp_path):
 def test_a_process_id_that_came_again_is_another_process(tmp_path):
     process, start, _ = files._prefix(os.getpid()).rsplit("-", 2)
     other = abandoned(tmp_path, f"{process}-{int(start) - 10}-")
-    same = abandoned(tmp_path, f"{process}-{int(start) - 1}-")  # as far off as rounding may be
+    same = abandoned(tmp_path, f"{process}-{int(start) - 1}-")  # the largest difference by rounding
     write(tmp_path)
     assert not other.exists()
     assert same.exists()

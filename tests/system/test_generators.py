@@ -1,4 +1,4 @@
-"""Generators are NumPy's own, made, read and set more quickly."""
+"""Generators: equal to NumPy's own, but made, read and set more quickly."""
 
 import copy
 import pickle
@@ -18,7 +18,7 @@ from fastnn.system.generators import (
 
 @pytest.fixture(params=[True, False], ids=["in place", "as NumPy tells"])
 def either_way(request, monkeypatch):
-    """What is done where NumPy keeps a generator's words as it always has, and elsewhere."""
+    """Test both ways to the state: in memory, and by NumPy's documented methods."""
     assert generators._are_readable()
     monkeypatch.setattr(generators, "_are_readable", lambda: request.param)
 
@@ -52,7 +52,7 @@ def test_what_is_no_seed_is_none_here_either(wrong):
 def test_states_go_out_and_back(n_drawn):
     random = np.random.RandomState(5)
     random.randint(0, 2**32, n_drawn, np.uint32)
-    random.normal()  # has the other of a pair in store
+    random.normal()  # normal numbers come in pairs: the second is stored
     state = generator_state(random)
     assert state.dtype == np.uint32
     np.testing.assert_array_equal(state, told(random))
@@ -61,10 +61,10 @@ def test_states_go_out_and_back(n_drawn):
     spare = other.get_state()[3:]
     put_generator_state(other, state)
     np.testing.assert_array_equal(told(other), state)
-    assert other.get_state()[3:] == spare  # which is the generator's own
+    assert other.get_state()[3:] == spare  # the stored number belongs to the generator
     before = state.copy()
     np.testing.assert_array_equal(other.randint(2**31, size=2000), random.randint(2**31, size=2000))
-    np.testing.assert_array_equal(state, before)  # a copy
+    np.testing.assert_array_equal(state, before)  # the state is a copy
 
 
 def test_twisters():

@@ -1,4 +1,4 @@
-"""The line that says that kernels are compiled: before it, once, and only where somebody sees it."""
+"""Notices of compilations: before the compilation, once, and only where somebody sees them."""
 
 import contextlib
 import io
@@ -24,7 +24,7 @@ LINE = "fastnn: compiling kernels for float64, once: this takes some seconds ...
 
 
 class Screen(io.StringIO):
-    """A terminal."""
+    """A stream that is a terminal."""
 
     def isatty(self):
         return True
@@ -36,7 +36,7 @@ def nothing_told_yet(monkeypatch):
 
 
 def shown(*arguments, on=None):
-    """What is written to stderr when these are announced."""
+    """Return the text on stderr after announcements for dtypes."""
     stream = Screen() if on is None else on
     with contextlib.redirect_stderr(stream):
         for types_of_one in arguments:
@@ -82,7 +82,7 @@ def test_a_notebook_sees_it(monkeypatch):
         pass
 
     class Shell(ZMQInteractiveShell):
-        """As some services have their own."""
+        """A shell like those of services that subclass Jupyter's."""
 
     monkeypatch.setitem(sys.modules, "IPython", python_types.SimpleNamespace(get_ipython=Shell))
     assert shown((WIDE,), on=io.StringIO()) == LINE
@@ -146,7 +146,7 @@ def test_the_first_process_tells_a_terminal_and_the_next_loads(package):
         process = start(package, PROGRAM, stderr=inner, PYTHONPATH=path)
         process.communicate(timeout=300)
         assert process.returncode == 0
-        os.write(inner, b"end\n")  # as there is nothing to be read where nothing was told
+        os.write(inner, b"end\n")  # something to read even if nothing was announced
         text = b""
         while not text.endswith(b"end\r\n"):
             text += os.read(outer, 10000)

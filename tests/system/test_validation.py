@@ -1,4 +1,4 @@
-"""What is looked at before any kernel runs, rule by rule; what users then read is in test_model_inputs.py."""
+"""Checks of arguments, rule by rule; test_model_inputs.py tests the messages that users read."""
 
 import math
 from fractions import Fraction
@@ -42,7 +42,7 @@ RANGES = [
 )
 def test_numbers_within_their_ends(value, bounds):
     least, most, ends = bounds
-    expected = 0.0 if 0 < value < SMALLEST_NORMAL else value  # kernels flush it
+    expected = 0.0 if 0 < value < SMALLEST_NORMAL else value  # kernels flush subnormal numbers
     above = expected > least if "exclusive" in ends else expected >= least
     if above and (value < most if ends else value <= most):
         number = check_number(value, "it", least, most, **ends)
@@ -149,7 +149,7 @@ def test_weights_whose_sum_is_hardly_there_are_refused():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("size", [5, MANY_VALUES, MANY_VALUES + 1])
 def test_all_finite(size, dtype):
-    values = np.full(size, np.finfo(dtype).max)  # which add up to infinity
+    values = np.full(size, np.finfo(dtype).max)  # their sum is infinite
     assert all_finite(values)
     values[1::2] *= -1
     assert all_finite(values)

@@ -1,0 +1,256 @@
+"""The method "certified": where it is chosen, and that it paints what "dense" does, pixel for pixel."""
+
+import numpy as np
+import pytest
+from committees import SETS, VOTING, draw_network, draw_parameters
+from strategies import DTYPES
+from views import XLIM, YLIM, along, picture
+
+import fastnn
+from fastnn.boundary import painters
+from fastnn.boundary.committee import Committee
+from fastnn.boundary.painters import NetworkPainter
+from fastnn.boundary.render import render_boundary
+from fastnn.network.description import Network
+from fastnn.reference.layer import ACTIVATIONS
+
+
+def test_small_pictures_are_dense_and_large_ones_certified(trained, monkeypatch):
+    assert render_boundary(trained, XLIM, YLIM, (200, 100)).stats.method == "dense"
+    monkeypatch.setattr(painters, "CERTIFIED_OPERATIONS", 1e6)
+    image = render_boundary(trained, XLIM, YLIM, (200, 100))
+    stats = image.stats
+    assert stats.method == "certified"
+    assert stats.points_evaluated + stats.points_filled == stats.points == 20_000
+    assert 0 < stats.points_evaluated < stats.points_filled
+    assert 0 < stats.cells_bounded < 2000
+    assert stats.seconds["total"] > 0
+    assert set(stats.seconds) == {"bounding", "evaluating", "filling", "writing", "total"}
+    np.testing.assert_array_equal(image.data, picture(trained, (200, 100), method="dense"))
+    response = render_boundary(trained, XLIM, YLIM, (200, 100), response="confidence")
+    assert response.stats.method == "dense"
+
+
+def tied_model(backend="numba"):
+    """Return a model whose scores are equal everywhere."""
+    model = fastnn.Model([2, 3, 2], random_state=0, backend=backend)
+    for array in (*model.W, *model.b):
+        array[...] = 0
+    return model
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize("backend", ["numba", "numpy"])
+def test_where_bounds_do_not_close_every_pixel_is_looked_at(backend, n_threads, monkeypatch):
+    monkeypatch.setattr(painters, "CERTIFIED_OPERATIONS", 1)
+    monkeypatch.setattr(painters, "PROBED_POINTS", 3000)
+    model = tied_model(backend)
+    image = render_boundary(model, XLIM, YLIM, (60, 700), n_threads=n_threads)
+    assert image.stats.method == "certified, then dense"
+    assert not image.data.any()
+    assert image.stats.points_evaluated == image.stats.points == 42_000
+    assert image.stats.points_filled == 0
+    stubborn = render_boundary(model, XLIM, YLIM, (60, 700), method="certified")
+    assert stubborn.stats.method == "certified"
+    assert stubborn.stats.cells_bounded > image.stats.cells_bounded
+
+
+SIZES = ((97, 61), (61, 97), (129, 70), (64, 64), (1, 150), (200, 1), (1, 1), (9, 300))
+
+
+def painted(committee, xs, ys, method):
+    """Return the picture of a committee and its tally."""
+    painter = NetworkPainter(committee, np.arange(committee.n_classes), "class", 0, method, "numba")
+    target = np.full((len(ys), len(xs)), 99, painter.dtype)
+    return target, painter.paint(xs, ys, target, lambda: False)
+
+
+def check_certified(committee, x_at, y_at, x_reach, y_reach, size):
+    """Compare the methods in a view around a place; return the picture and the share of filled pixels."""
+    xs, ys = (
+        along((at - reach, at + reach), count)
+        for at, reach, count in zip((x_at, y_at), (x_reach, y_reach), size, strict=True)
+    )
+    expected, _ = painted(committee, xs, ys, "dense")
+    classes, tally = painted(committee, xs, ys, "certified")
+    np.testing.assert_array_equal(classes, expected)
+    assert tally.points_evaluated + tally.points_filled == classes.size
+    return classes, tally.points_filled / classes.size
+
+
+def chosen_size(random):
+    return SIZES[random.integers(len(SIZES))]
+
+
+def random_committee(random, names, dtype, scale=1.0, widest=128):
+    network = draw_network(random, names, dtype, widest)
+    return Committee([(network, draw_parameters(random, network, scale))], votes=False)
+
+
+def kinds_of(names):
+    """Return the smooth activation of a set, or the only one."""
+    return next((name for name in names if name != "identity"), "identity")
+
+
+def two_layers(names, dtype, W, b, V, c):
+    """Return the network ``V' f(W' x + b) + c``, where f is the set's activation."""
+    name = kinds_of(names)
+    network = Network((2, len(W[0]), len(V[0])), (name, "identity" if "identity" in names else name), dtype)
+    parameters = network.neutral_parameters()
+    views = *network.weights(parameters), *network.biases(parameters)
+    for view, values in zip(views, (W, V, [b], [c]), strict=True):
+        view[...] = values
+    return Committee([(network, parameters)], votes=False)
+
+
+each_set = pytest.mark.parametrize("names", SETS, ids="-".join)
+each_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=str)
+
+
+@each_set
+@each_dtype
+@pytest.mark.parametrize("scale", [0.3, 1.0, 3.0, 100.0])
+def test_certified_is_dense_for_random_networks(names, dtype, scale):
+    random = np.random.default_rng(0)
+    filled = []
+    for _ in range(8):
+        committee = random_committee(random, names, dtype, scale)
+        size = chosen_size(random)
+        filled.append(check_certified(committee, *random.standard_normal(2), 3, 3, size)[1])
+    # Values in the millions leave few digits in float32.
+    assert max(filled) > (0.5 if scale < 100 else 0.25)
+
+
+@each_set
+@each_dtype
+def test_certified_is_dense_near_and_far(names, dtype):
+    random = np.random.default_rng(1)
+    for _ in range(4):
+        committee = random_committee(random, names, dtype)
+        # Views around a point of the boundary, closer and closer.
+        xs = np.linspace(-3, 3, 300)
+        classes, _ = painted(committee, xs, xs, "dense")
+        rows, columns = np.nonzero(classes[:, 1:] != classes[:, :-1])
+        which = random.integers(len(rows)) if len(rows) else 0
+        at = (xs[columns[which]], xs[rows[which]]) if len(rows) else (0.0, 0.0)
+        for reach in (1.0, 1e-2, 1e-4, 1e-6, 1e-9):
+            check_certified(committee, *at, reach, reach, (75, 41))
+        for far in (1e3, 1e6, 1e30):
+            check_certified(committee, far, -far, 3.0, 3.0, (33, 41))
+            check_certified(committee, 0.0, 0.0, far, far, (33, 41))
+            check_certified(committee, 0.0, 0.0, 1.0, far, (33, 41))
+
+
+@each_set
+@each_dtype
+def test_certified_is_dense_where_scores_are_tied(names, dtype):
+    random = np.random.default_rng(2)
+    for k in range(8):
+        committee = random_committee(random, names, dtype, (1.0, 30.0)[k % 2], 40)
+        ((network, parameters),) = committee.members
+        W, b = network.weights(parameters)[-1], network.biases(parameters)[-1]
+        if k < 6:  # two classes, or all of them
+            W[:, 1 : 2 if k < 3 else None], b[:, 1 : 2 if k < 3 else None] = W[:, :1], b[:, :1]
+        else:  # all 0
+            W[...], b[...] = 0, 0
+        classes, _ = check_certified(committee, 0, 0, 3, 3, chosen_size(random))
+        assert k < 3 or not classes.any()
+
+
+@each_set
+@each_dtype
+def test_certified_is_dense_for_dead_and_sleeping_units(names, dtype):
+    random = np.random.default_rng(3)
+    for share, bias in ((1.0, -1e3), (0.9, -1e3), (0.5, -30.0), (0.5, 1e3), (1.0, 1e30)):
+        committee = random_committee(random, names, dtype, 1.0, 40)
+        ((network, parameters),) = committee.members
+        for b in network.biases(parameters)[:-1]:
+            b[:, random.random(b.shape[1]) < share] = bias
+        check_certified(committee, 0, 0, 3, 3, chosen_size(random))
+
+
+@each_set
+@each_dtype
+@pytest.mark.parametrize("along", ["columns", "rows", "corners", "diagonal of rectangles"])
+def test_certified_is_dense_where_the_boundary_goes_through_centres(names, dtype, along):
+    # Pixels are 1/64 wide, and so the centres and what comes of them are exact.
+    direction, constant = {
+        "columns": ((1.0, 0.0), 0.5 / 64),
+        "rows": ((0.0, 1.0), 0.5 / 64),
+        "corners": ((1.0, -1.0), 0.0),
+        "diagonal of rectangles": ((1.0, -2.0), 1 / 64),
+    }[along]
+    for sign in (1, -1):
+        for steep in (1.0, 64.0, 1e-3):
+            W = sign * steep * np.array([[direction[0], 0.0], [direction[1], 0.0]])
+            b = [-sign * steep * constant, 0.0]
+            committee = two_layers(names, dtype, W, b, np.eye(2), np.zeros(2))
+            for size, reach in (((128, 128), 1.0), ((192, 64), 1.5)):
+                reaches = (reach, reach * size[1] / size[0])
+                classes, filled = check_certified(committee, 0.0, 0.0, *reaches, size)
+                assert filled > 0.25  # an activation that is 0 there ties half of the plane
+                assert set(np.unique(classes)) <= {0, 1}
+                if steep == 1.0 and kinds_of(names) not in ("relu", "identity"):
+                    assert len(np.unique(classes)) == 2
+
+
+@each_set
+@each_dtype
+def test_certified_sees_a_class_of_a_single_pixel(names, dtype):
+    if names == ("identity",):
+        pytest.skip("planes have no bumps")
+    f = ACTIVATIONS[kinds_of(names)].value
+    # A bump of three units, or of two, along each axis: the sum is high where both bumps are.
+    u = np.linspace(-6, 6, 24_001)
+    weights = (1.0, -2.0, 1.0) if kinds_of(names) not in ("sigmoid", "tanh") else (1.0, 0.0, -1.0)
+    bump = sum(weight * f(u + shift) for weight, shift in zip(weights, (1.0, 0.0, -1.0), strict=True))
+    top = u[bump.argmax()]
+    next_best = max(bump[np.abs(u - top) > 2].max(), 0)
+    threshold = bump.max() + (next_best + bump.max()) / 2
+    random = np.random.default_rng(4)
+    for _ in range(6):
+        size = (int(random.integers(60, 200)), int(random.integers(60, 200)))
+        xs, ys = (along((-1, 1), count) for count in size)
+        column, row = random.integers(size[0]), random.integers(size[1])
+        steep = 2.0 * max(size)  # two units of u a pixel and more
+        W, b, V = np.zeros((2, 6)), np.zeros(6), np.zeros((6, 2))
+        for axis, at in enumerate((xs[column], ys[row])):
+            for k, shift in enumerate((1.0, 0.0, -1.0)):
+                unit = 3 * axis + k
+                W[axis, unit], b[unit], V[unit, 1] = steep, top + shift - steep * at, weights[k]
+        if "identity" in names:
+            committee = two_layers(names, dtype, W, b, V, [threshold, 0.0])
+        else:  # the output has an activation with bounds, too
+            committee = two_layers(names, dtype, W, b, 0.2 * V, [0.2 * threshold, 0.0])
+        classes, filled = check_certified(committee, 0.0, 0.0, 1.0, 1.0, size)
+        assert classes[row, column] == 1
+        assert classes.sum() <= 9
+        assert filled > 0.25
+
+
+@pytest.mark.parametrize("votes", VOTING, ids="-".join)
+@each_dtype
+def test_certified_is_dense_for_committees(votes, dtype):
+    random = np.random.default_rng(5)
+    filled = []
+    for scale in (0.3, 1.0, 10.0, 100.0):
+        for n_classes in (2, 7):
+            networks = [
+                draw_network(
+                    random, votes if k == 0 else (str(random.choice(votes)),), dtype, 40, 2, n_classes
+                )
+                for k in range(3)
+            ]
+            members = [(network, draw_parameters(random, network, scale)) for network in networks]
+            committee = Committee(members, votes=True)
+            size = chosen_size(random)
+            filled.append(check_certified(committee, *random.standard_normal(2), 3, 3, size)[1])
+            check_certified(committee, *random.standard_normal(2), 1e-5, 1e-5, size)
+            twice = Committee([members[0], members[0]], votes=True)
+            check_certified(twice, 0, 0, 3, 3, size)
+            # Two equal classes.
+            network, parameters = members[0]
+            for views in (network.weights(parameters), network.biases(parameters)):
+                views[-1][:, 1] = views[-1][:, 0]
+            check_certified(Committee(members[:1], votes=True), 0, 0, 3, 3, size)
+    assert max(filled) > 0.5

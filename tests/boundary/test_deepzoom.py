@@ -1,0 +1,174 @@
+"""Deep Zoom pyramids: their tiles, and the page in a browser."""
+
+import io
+import json
+import re
+import shutil
+import subprocess
+import xml.etree.ElementTree
+
+import numpy as np
+import pytest
+from deposits import EXTENT, SIZES, class_picture, deposit, grey, response_picture
+from PIL import Image
+
+from fastnn.boundary.sinks import Picture, open_sink, save_pixels
+
+
+def level_by_level(pixels):
+    """Return the levels of a pyramid, the whole picture last."""
+    levels = [pixels[::-1]]
+    while max(levels[0].shape) > 1:
+        levels.insert(0, levels[0][::2, ::2])
+    return levels
+
+
+def read_level(folder, shape, tile, reads=np.array):
+    level = np.full(shape, -1)
+    names = set()
+    for row in range(0, shape[0], tile):
+        for column in range(0, shape[1], tile):
+            name = f"{column // tile}_{row // tile}.png"
+            names.add(name)
+            part = level[row : row + tile, column : column + tile]
+            with Image.open(folder / name) as image:
+                values = reads(image)
+            assert values.shape == part.shape
+            part[:] = values
+    assert {path.name for path in folder.iterdir()} == names
+    return level
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("n_classes", [2, 256])
+def test_deep_zoom(tmp_path, small, size, n_classes):
+    pixels, picture = class_picture(*size, n_classes)
+    deposit(open_sink(tmp_path / "a.dzi", picture), pixels)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.dzi", "a.html", "a_files"]
+    image = xml.etree.ElementTree.parse(tmp_path / "a.dzi").getroot()
+    assert image.tag == "{http://schemas.microsoft.com/deepzoom/2008}Image"
+    assert image.attrib == {"Format": "png", "Overlap": "0", "TileSize": "4"}
+    assert image[0].attrib == {"Width": str(size[0]), "Height": str(size[1])}
+    levels = level_by_level(pixels)
+    assert {path.name for path in (tmp_path / "a_files").iterdir()} == {str(k) for k in range(len(levels))}
+    for k, level in enumerate(levels):
+        np.testing.assert_array_equal(read_level(tmp_path / "a_files" / str(k), level.shape, 4), level)
+    with Image.open(tmp_path / "a_files" / str(len(levels) - 1) / "0_0.png") as tile:
+        np.testing.assert_array_equal(
+            np.array(tile.convert("RGB")), picture.colours[pixels[::-1][:4, :4]]
+        )  # fmt: skip
+
+
+def test_deep_zoom_of_a_response(tmp_path, small):
+    pixels, picture = response_picture(65, 31)
+    deposit(open_sink(tmp_path / "a.dzi", picture), pixels)
+    for k, level in enumerate(level_by_level(pixels)):
+        read = read_level(tmp_path / "a_files" / str(k), level.shape, 4)
+        np.testing.assert_array_equal(read, grey(level, 255))
+
+
+@pytest.mark.parametrize("size", [(511, 513), (2049, 512), (1, 2047), (4100, 2500)])
+def test_deep_zoom_in_full_tiles(tmp_path, size):
+    pixels, picture = class_picture(*size, 3)
+    save_pixels(pixels, tmp_path / "a.dzi", picture)
+    for k, level in enumerate(level_by_level(pixels)):
+        np.testing.assert_array_equal(read_level(tmp_path / "a_files" / str(k), level.shape, 512), level)
+
+
+def test_page_has_everything_in_it_and_escapes_names(tmp_path):
+    labels = ("</script><b>", "R&D")
+    pixels, picture = class_picture(9, 9, 2, classes=labels)
+    save_pixels(pixels, tmp_path / "<i> & #1.dzi", picture)
+    page = (tmp_path / "<i> & #1.html").read_text(encoding="utf-8")
+    assert "<title>&lt;i&gt; &amp; #1</title>" in page
+    data = json.loads(re.search(r"^const picture = (.*);$", page, re.MULTILINE)[1])
+    assert data == {
+        "width": 9, "height": 9, "extent": list(EXTENT), "tileSize": 512,
+        "tiles": "%3Ci%3E%20%26%20%231_files/",
+        "legend": [["</script><b>", "#ff0032"], ["R&D", "#fe1e32"]],
+    }  # fmt: skip
+    assert page.count("</script>") == 2
+    assert not re.search(r"<(script|link|img)[^>]*(src|href)=", page.split("<script>")[0])
+    for copyright in ("Copyright (C) 2009 CodePlex Foundation", "Redistributions in binary form"):
+        assert copyright in page
+
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+def screenshot(url, folder, milliseconds):
+    picture = folder / "screenshot.png"
+    subprocess.run(
+        [
+            BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+            "--disable-background-networking", "--disable-component-update", "--disable-sync",
+            f"--user-data-dir={folder / 'profile'}", f"--virtual-time-budget={milliseconds}",
+            "--hide-scrollbars", "--window-size=1000,700", f"--screenshot={picture}", url,
+        ],
+        check=True, capture_output=True, timeout=120,
+    )  # fmt: skip
+    with Image.open(io.BytesIO(picture.read_bytes())) as image:
+        return np.array(image.convert("RGB"))
+
+
+def shown(url, folder, is_there):
+    """Return the page with all tiles; try again if the browser's clock ran out before they were decoded."""
+    for attempt in range(1, 11):
+        image = screenshot(url, folder, 8000 * attempt)
+        if is_there(image):
+            break
+    return image
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium that could show the page")
+def test_page_in_a_browser(tmp_path):
+    width, height = 3000, 2000
+    colours = np.array([[200, 60, 40], [40, 90, 210]], np.uint8)
+    pixels = np.zeros((height, width), np.uint8)
+    pixels[:501, :2001] = 1  # the lower left; odd sides, which no lower level can show exactly
+    picture = Picture(width, height, pixels.dtype, (0.0, 30.0, 0.0, 20.0), colours, ("north", "south"))
+    save_pixels(pixels, tmp_path / "two areas.dzi", picture)
+    url = (tmp_path / "two areas.html").as_uri()
+
+    def colour_at(image, *place):
+        return next((k for k, colour in enumerate(colours) if (image[place] == colour).all()), None)
+
+    def area(image):
+        """Return the edges of the picture, which lies below the header and legend in rows up to 41."""
+        is_in = (image[:, :, None] == colours).all(-1).any(-1)
+        is_in[:41] = False
+        rows, columns = np.flatnonzero(is_in.any(1)), np.flatnonzero(is_in.any(0))
+        return (rows[0], rows[-1] + 1, columns[0], columns[-1] + 1) if len(rows) else None
+
+    def is_whole(image):
+        """Return whether all tiles are shown."""
+        top, bottom, left, right = area(image) or (0, 1, 0, 0)
+        return right - left > 400 and abs((right - left) / (bottom - top) - 1.5) < 0.02
+
+    home = shown(url, tmp_path, is_whole)
+    assert is_whole(home)
+    top, bottom, left, right = area(home)
+    for x, y, expected in [(1, 1, 1), (19, 4, 1), (21, 4, 0), (19, 6, 0), (1, 19, 0), (29, 1, 0)]:
+        row, column = bottom - y / 20 * (bottom - top), left + x / 30 * (right - left)
+        assert colour_at(home, int(row), int(column)) == expected, (x, y)
+    for colour in colours:  # the legend
+        assert (home[:41] == colour).all(-1).sum() > 100
+
+    # At least 16 pixels of the screen to a pixel of the picture, with the corner of the areas in the middle.
+    def south(image):
+        return (image == colours[1]).all(-1)[60:640]
+
+    def width_of_south(image):
+        return np.flatnonzero(south(image).any(0)).max(initial=0) + 1
+
+    near = shown(
+        f"{url}#x=20.01&y=5.01&zoom=16", tmp_path, lambda image: abs(width_of_south(image) - 500) <= 1
+    )
+    assert abs(width_of_south(near) - 500) <= 1
+    is_south, is_north = south(near), (near == colours[0]).all(-1)[60:640]
+    assert (is_south | is_north).all()  # nothing between the two: pixels are sharp
+    rows = np.flatnonzero(is_south.any(1))
+    assert is_south[rows[0] :, : width_of_south(near)].all()
+    assert is_south.sum() == len(rows) * width_of_south(near)
+    # The corner is in the middle between header and footer.
+    assert abs(60 + rows[0] - 350) <= 6

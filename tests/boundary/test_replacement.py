@@ -1,0 +1,247 @@
+"""Files of pictures appear as a whole or not at all, and older ones stay until the end."""
+
+import os
+import re
+import shutil
+import signal
+import stat
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+from deposits import EXTENT, class_picture, colours_of
+
+from fastnn.boundary.sinks import FORMATS, Picture, open_sink, save_pixels
+from fastnn.system.files import Draft, written_whole
+
+
+def contents(folder):
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
+        for path in folder.rglob("*")
+    }
+
+
+def test_what_is_no_picture_is_not_replaced(tmp_path, small):
+    pixels, picture = class_picture(33, 65, 3)
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w")
+    group.create_array("precious", shape=10, dtype="int64")[:] = np.arange(10)
+    (tmp_path / "b.html").write_text("mine")
+    (tmp_path / "c_files").write_text("mine")
+    (tmp_path / "c.dzi").write_text("mine")
+    before = contents(tmp_path)
+    for name in ("a.zarr", "b.dzi", "c.dzi"):
+        with pytest.raises(ValueError, match="path: there is already something at"):
+            save_pixels(pixels, tmp_path / name, picture)
+    assert contents(tmp_path) == before
+    np.testing.assert_array_equal(zarr.open_group(tmp_path / "a.zarr")["precious"][:], np.arange(10))
+
+
+def test_older_pictures_are_kept_even_where_they_cannot_be_moved_back(tmp_path, small, monkeypatch):
+    pixels, picture = class_picture(33, 65, 3)
+    save_pixels(pixels, tmp_path / "a.dzi", picture)
+    before = contents(tmp_path)
+    replace, moves = os.replace, []
+
+    def fails(source, goal):
+        moves.append(goal)
+        if len(moves) > 3:
+            raise OSError("the disk is gone")
+        replace(source, goal)
+
+    monkeypatch.setattr(os, "replace", fails)
+    with pytest.raises(OSError, match="the disk is gone"):
+        save_pixels(pixels, tmp_path / "a.dzi", picture)
+    monkeypatch.undo()
+    (draft,) = tmp_path.iterdir()
+    older = next(folder for folder in draft.iterdir() if (folder / "a.dzi").exists())
+    assert contents(older) == before
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="there are no timers that interrupt")
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_interrupts_at_any_moment_leave_the_older_picture_or_the_new_one(tmp_path, small, suffix):
+    pixels, picture = class_picture(33, 65, 3)
+    save_pixels(pixels, tmp_path / f"a{suffix}", picture)
+    before, n_interrupts = contents(tmp_path), 0
+    old = signal.signal(signal.SIGALRM, lambda number, frame: signal.raise_signal(signal.SIGINT))
+    try:
+        for delay in np.linspace(1e-4, 0.03, 60):
+            try:
+                signal.setitimer(signal.ITIMER_REAL, delay)
+                save_pixels(pixels, tmp_path / f"a{suffix}", picture)
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            except KeyboardInterrupt:
+                n_interrupts += 1
+            assert contents(tmp_path) == before
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, old)
+    assert n_interrupts
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_older_pictures_are_replaced(tmp_path, small, suffix):
+    for size in ((33, 65), (65, 9)):
+        pixels, picture = class_picture(*size, 3)
+        save_pixels(pixels, tmp_path / f"a{suffix}", picture)
+        mode = stat.S_IMODE((tmp_path / f"a{suffix}").stat().st_mode)
+    new = contents(tmp_path)
+    assert not any(name.startswith(".") for name in new)
+    shutil.rmtree(tmp_path)
+    tmp_path.mkdir()
+    save_pixels(pixels, tmp_path / f"a{suffix}", picture)
+    assert contents(tmp_path) == new
+    umask = os.umask(0)
+    os.umask(umask)
+    assert mode == (0o777 if suffix == ".zarr" else 0o666) & ~umask
+
+
+@pytest.mark.parametrize("put", [False, True])
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_what_is_discarded_leaves_the_folder_as_it_was(tmp_path, small, suffix, put):
+    before_threads = threading.active_count()
+    for is_older in (False, True):
+        if is_older:
+            pixels, picture = class_picture(33, 65, 3)
+            save_pixels(pixels, tmp_path / f"a{suffix}", picture)
+        before = contents(tmp_path)
+        pixels, picture = class_picture(65, 64, 4)
+
+        def deposit_some(sink):
+            for k, rect in enumerate(sink.rectangles()):
+                if k == 5 or not put:
+                    raise KeyboardInterrupt
+                sink.put(
+                    rect, sink.encode(rect, pixels[rect.bottom : rect.top, rect.left : rect.right].copy())
+                )
+
+        with pytest.raises(KeyboardInterrupt), open_sink(tmp_path / f"a{suffix}", picture) as sink:
+            deposit_some(sink)
+        assert contents(tmp_path) == before
+    assert threading.active_count() <= before_threads + (suffix == ".zarr") * 10  # zarr keeps threads
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_a_failure_in_the_last_moment_changes_nothing(tmp_path, small, suffix, monkeypatch):
+    pixels, picture = class_picture(33, 65, 3)
+    save_pixels(pixels, tmp_path / f"a{suffix}", picture)
+    before = contents(tmp_path)
+    replace, goals = os.replace, []
+
+    def fails_at_the_last(source, goal):
+        goals.append(Path(goal))
+        if Path(goal).name == last and Path(goal).parent == tmp_path and goals.count(Path(goal)) == 1:
+            raise OSError("no")
+        replace(source, goal)
+
+    last = "a.html" if suffix == ".dzi" else f"a{suffix}"
+    monkeypatch.setattr(os, "replace", fails_at_the_last)
+    with pytest.raises(OSError, match="no"):
+        save_pixels(*(pixels * 0, tmp_path / f"a{suffix}", picture))
+    assert contents(tmp_path) == before
+
+
+def test_tiles_come_before_their_index_and_go_after_it(tmp_path, small, monkeypatch):
+    pixels, picture = class_picture(9, 9, 3)
+    save_pixels(pixels, tmp_path / "a.dzi", picture)
+    replace, seen = os.replace, []
+
+    def watched(source, goal):
+        replace(source, goal)
+        seen.append({path.name for path in tmp_path.iterdir() if not path.name.startswith(".")})
+
+    monkeypatch.setattr(os, "replace", watched)
+    save_pixels(pixels, tmp_path / "a.dzi", picture)
+    assert seen == [
+        {"a.dzi", "a_files"}, {"a_files"}, set(), {"a_files"}, {"a.dzi", "a_files"},
+        {"a.dzi", "a.html", "a_files"},
+    ]  # fmt: skip
+
+
+def test_nothing_of_somebody_else_is_replaced(tmp_path):
+    picture = class_picture(9, 9, 2)[1]
+    for name in ("a.png", "a.tif", "a.dzi", "b.html", "c_files", "d.zarr"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "e.zarr").write_text("mine")
+    before = contents(tmp_path)
+    for name, message in [
+        ("a.png", "a.png is a folder, not the name of a picture"),
+        ("a.tif", "a.tif is a folder"),
+        ("a.dzi", "a.dzi is a folder"),
+        ("b.dzi", "b.html is a folder"),
+        ("c.dzi", "c_files that belongs to no c.dzi"),
+        ("d.zarr", "d.zarr that is no Zarr array"),
+        ("e.zarr", "e.zarr that is no Zarr array"),
+    ]:
+        with pytest.raises(ValueError, match=f"out: .*{message}"):
+            open_sink(tmp_path / name, picture)
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        (
+            "a.png",
+            {"width": 2**31},
+            "a side of a .png picture has at most 2147483647 pixels, but it is 2147483648",
+        ),
+        ("a.tif", {"height": 2**32}, "a side of a .tif picture has at most 4294967295 pixels"),
+        (
+            "a.png",
+            {"dtype": np.dtype(np.int64)},
+            "must be of a dtype for classes: uint8 or uint16, not int64",
+        ),
+        ("a.zarr", {"colours": None}, "must be of a dtype for a response: floating, not uint8"),
+        (
+            "a.dzi",
+            {"colours": colours_of(257)},
+            "at most 256 classes, but there are 257; .tif and .zarr hold more",
+        ),
+        ("a.png", {"colours": colours_of(65537)}, "a .png picture has at most 65536 classes"),
+    ],
+)
+def test_what_a_format_cannot_hold(tmp_path, name, changes, message):
+    options = {
+        "width": 3,
+        "height": 3,
+        "dtype": np.dtype(np.uint8),
+        "extent": EXTENT,
+        "colours": colours_of(2),
+    }
+    with pytest.raises(ValueError, match=re.escape(message)):
+        open_sink(tmp_path / name, Picture(**options | changes))
+    assert not list(tmp_path.iterdir())
+
+
+def test_pictures_agree_with_what_is_said_of_them(tmp_path):
+    with pytest.raises(ValueError, match="3 classes must have a colour each, got 2 colours"):
+        class_picture(3, 3, 2, classes=("a", "b", "c"))
+    pixels, picture = class_picture(3, 4, 2)
+    with pytest.raises(
+        ValueError, match=re.escape("pixels must have shape (4, 3) (height, width), got (3, 4)")
+    ):
+        save_pixels(pixels.T, tmp_path / "a.png", picture)
+    assert not list(tmp_path.iterdir())
+
+
+def test_written_whole(tmp_path):
+    path = tmp_path / "a.txt"
+    with written_whole(path) as temporary:
+        temporary.write_text("old")
+        assert temporary.suffix == ".txt"
+        assert not path.exists()
+
+    def fails():
+        with written_whole(path) as temporary:
+            temporary.write_text("new")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fails()
+    assert contents(tmp_path) == {"a.txt": b"old"}
+    Draft(path).discard()
+    assert contents(tmp_path) == {"a.txt": b"old"}

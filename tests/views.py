@@ -1,0 +1,36 @@
+"""The view of the two moons that tests of pictures share, and its pixels."""
+
+import numpy as np
+from sklearn.datasets import load_iris, make_moons
+
+import fastnn
+from fastnn.boundary import render as boundary
+from fastnn.boundary.render import render_boundary
+
+X, y = make_moons(200, noise=0.20, random_state=0)
+XLIM, YLIM = (-1.5, 2.5), (-1.0, 1.5)
+iris, species = load_iris(return_X_y=True)
+
+
+def along(limits, count):
+    """Return the centres of pixels between two edges."""
+    return boundary.centres(limits, count).part(0, count)
+
+
+def centres(width, height, xlim=XLIM, ylim=YLIM):
+    """Return the centres (width * height, 2) of a picture's pixels."""
+    x, y = along(xlim, width), along(ylim, height)
+    return np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+
+
+def picture(model, size=(80, 50), **options):
+    return render_boundary(model, XLIM, YLIM, size, **options).data
+
+
+def labels(image):
+    """Return the labels at the pixels."""
+    return image.classes[image.data]
+
+
+def of_iris(**options):
+    return fastnn.MLPClassifier((8,), max_iter=60, random_state=0, early_stopping=True, **options)
