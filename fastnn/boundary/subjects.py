@@ -442,7 +442,7 @@ def _by_class(scores: Array, labels: Array | None) -> Array:
         return np.hstack([-scores / 2, scores / 2])
     if labels is not None and n_scores != len(labels):
         raise ValueError(
-            f"decision_function must give a score per class: for {len(labels)} classes it gave {n_scores}; an "
-            "SVC gives them with decision_function_shape='ovr'"
+            f"decision_function must give a score per class: for {len(labels)} classes it gave {n_scores}; "
+            "an SVC gives them with decision_function_shape='ovr'"
         )
     return scores
