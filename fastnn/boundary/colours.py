@@ -173,7 +173,7 @@ def _colormap_or_entries(colours: Any) -> Colormap | dict[Any, tuple[float, ...]
         if colours in color_sequences:
             return ListedColormap(color_sequences[colours])
         raise ValueError(
-            f"colours must be one a class, as ['tab:blue', '#ff7f0e'], a mapping of classes to colours, or "
+            f"colours must be one per class, as ['tab:blue', '#ff7f0e'], a mapping of classes to colours, or "
             f"the name of a colormap, such as 'Set2' or 'viridis', got {colours!r}"
         )
     try:
@@ -181,7 +181,7 @@ def _colormap_or_entries(colours: Any) -> Colormap | dict[Any, tuple[float, ...]
         pairs = [(key, colours[key]) for key in keys]
     except (TypeError, LookupError):
         raise ValueError(
-            f"colours must be a sequence of colours, one a class, a mapping of classes to colours, or a "
+            f"colours must be a sequence of colours, one per class, a mapping of classes to colours, or a "
             f"colormap, got {colours!r}"
         ) from None
     return {key: _colour(value, f"colours[{key!r}]") for key, value in pairs}

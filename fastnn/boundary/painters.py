@@ -271,16 +271,16 @@ class TablePainter(Painter):
         if self._respond is not None:
             if values.ndim not in ((2,) if self.is_bounded else (1, 2)) or len(values) != n:
                 name = "predict_proba" if self.is_bounded else "decision_function"
-                raise ValueError(f"{name} must give a row a point: for {n} points it gave {values.shape}")
+                raise ValueError(f"{name} must give a row per point: for {n} points it gave {values.shape}")
             return self._respond(values)
         if values.shape != (n,):
             raise ValueError(
-                f"the model must predict one class a point: for {n} points it gave shape {values.shape}"
+                f"the model must predict one class per point: for {n} points it gave shape {values.shape}"
             )
         if values.dtype.kind == "f":
             wrong = values[~np.isfinite(values) | (values != np.floor(values))]
             if wrong.size:
-                raise ValueError(f"the model predicts numbers that are no classes, such as {wrong[0]}")
+                raise ValueError(f"the model predicts numbers that are not classes, such as {wrong[0]}")
         try:
             found, inverse = np.unique(values, return_inverse=True)
         except TypeError as error:
@@ -330,7 +330,7 @@ def make_painter(
     check_choice(method, "method", METHODS)
     if method == "certified" and response != "class":
         raise ValueError(
-            f"method 'certified' paints classes, in areas of one; response {response!r} differs from pixel "
+            f"method 'certified' fills areas of one class; response {response!r} differs from pixel "
             "to pixel: use method='dense' or 'auto'"
         )
     section = section_of(model, features, fill)

@@ -182,7 +182,7 @@ def render_boundary(
     if painter.finds_classes and out is not None:
         raise ValueError(
             "out is written while the picture is painted, when the classes are not all known yet: name them "
-            "with classes=, or leave out= out"
+            "with classes=, or render without out="
         )
     if out is None:
         _check_memory(width, height, painter.dtype)

@@ -237,7 +237,7 @@ def _fixed_values(
         values = np.array(np.broadcast_to(real_array(fill, "fill"), (n_features,)))
     except ValueError:
         raise ValueError(
-            f"fill must be a number or {n_features} numbers, one a feature"
+            f"fill must be a number or {n_features} numbers, one per feature"
             f"{', or a mapping of their names' if names else ''}, got {shown(fill)}"
         ) from None
     values[list(features)] = 0
@@ -338,7 +338,7 @@ def _output(networks: DecisionNetworks, class_of_interest: Any) -> int | None:
         return 0 if networks.n_outputs == 1 and len(networks.classes) == 2 else None
     if not (_is_number(class_of_interest) and 0 <= class_of_interest < n_labels):
         raise ValueError(
-            f"the model gives each of {n_labels} labels by itself: choose one, class_of_interest=0 to "
+            f"the model decides each of {n_labels} labels independently: choose one, class_of_interest=0 to "
             f"{n_labels - 1}, got {class_of_interest!r}"
         )
     return int(class_of_interest)
@@ -390,7 +390,7 @@ def table_subject(
     """
     own, is_bounded = getattr(model, "classes_", None), True
     if isinstance(own, list):
-        raise ValueError("the model predicts several outputs: give one that predicts a class a sample")
+        raise ValueError("the model predicts several outputs: give one that predicts a class per sample")
     if own is not None:
         labels: Array | None = np.asarray(own)
     elif classes is not None:
@@ -409,7 +409,9 @@ def table_subject(
             is_bounded = False
         if predict is None:
             needed = "predict_proba or decision_function" if response == "margin" else "predict_proba"
-            raise ValueError(f"response {response!r} needs {needed}, which the model has not: {model!r}")
+            raise ValueError(
+                f"response {response!r} needs {needed}, which the model does not have: {model!r}"
+            )
         which = 0
         if response == "probability":
             if labels is None:
@@ -440,7 +442,7 @@ def _by_class(scores: Array, labels: Array | None) -> Array:
         return np.hstack([-scores / 2, scores / 2])
     if labels is not None and n_scores != len(labels):
         raise ValueError(
-            f"decision_function must give a score a class: for {len(labels)} classes it gave {n_scores}; an "
-            "SVC gives them with decision_function_shape='ovr'"
+            f"decision_function must give a score per class: for {len(labels)} classes it gave {n_scores}; "
+            "an SVC gives them with decision_function_shape='ovr'"
         )
     return scores

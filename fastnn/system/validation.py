@@ -243,11 +243,11 @@ def check_classes(y: Any, n_samples: int) -> NDArray[Any]:
     except ValueError as error:
         raise ValueError(f"y is no list of labels: {error}") from None
     if labels.shape != (n_samples,):
-        raise ValueError(f"X has {n_samples} samples, but y has shape {labels.shape}: one label a sample")
+        raise ValueError(f"X has {n_samples} samples, but y has shape {labels.shape}: one label per sample")
     if labels.dtype.kind == "f":
         wrong = labels[~np.isfinite(labels) | (labels != np.floor(labels))]
         if wrong.size:
-            raise ValueError(f"y holds numbers that are no classes, such as {wrong[0]}")
+            raise ValueError(f"y holds numbers that are not classes, such as {wrong[0]}")
     return labels
 
 

@@ -59,7 +59,7 @@ BAD_OPTIONS = [
     ({"features": (0, True)}, "features must be two numbers from 0 to 1"),
     ({"features": ("a", "b")}, "features must be two numbers from 0 to 1"),
     ({"features": "ab"}, "features must be two numbers from 0 to 1"),
-    ({"fill": "x"}, "fill must be a number or 2 numbers, one a feature, got 'x'"),
+    ({"fill": "x"}, "fill must be a number or 2 numbers, one per feature, got 'x'"),
     ({"fill": [1, 2, 3]}, "fill must be a number or 2 numbers"),
     ({"classes": [0, 2]}, "classes are [0, 1], the model's own"),
     ({"class_of_interest": 1}, "class_of_interest is the class that a probability is of"),
@@ -245,8 +245,8 @@ def fitted_regressor():
         ),
         (lambda: lambda points: points, {}, ValueError, "for 25 points it gave shape (25, 2)"),
         (lambda: lambda points: y, {}, ValueError, "for 25 points it gave shape (200,)"),
-        (lambda: lambda points: points[:, 0], {}, ValueError, "predicts numbers that are no classes"),
-        (lambda: lambda points: points[:, 0] * np.nan, {}, ValueError, "that are no classes, such as nan"),
+        (lambda: lambda points: points[:, 0], {}, ValueError, "predicts numbers that are not classes"),
+        (lambda: lambda points: points[:, 0] * np.nan, {}, ValueError, "that are not classes, such as nan"),
         (
             lambda: lambda points: np.full(len(points), 3), {"classes": [1, 2]}, ValueError,
             "the model predicts 3, which is none of the classes [1, 2]",
@@ -275,7 +275,7 @@ def fitted_regressor():
         (lambda: lambda points: y, {"out": np.empty((5, 5))}, ValueError, "name them with classes="),
         (
             lambda: fastnn.Model([2, 3], loss="sigmoid_binary_cross_entropy"), {}, ValueError,
-            "each of 3 labels by itself: choose one, class_of_interest=0 to 2, got None",
+            "each of 3 labels independently: choose one, class_of_interest=0 to 2, got None",
         ),
         (
             lambda: fastnn.Model([2, 3], loss="sigmoid_binary_cross_entropy"), {"class_of_interest": 3},

@@ -81,7 +81,7 @@ def test_probabilities_are_preferred_to_scores():
 @pytest.mark.parametrize("response", ["probability", "confidence"])
 def test_other_responses_need_probabilities(binary, response):
     with pytest.raises(
-        ValueError, match=f"response '{response}' needs predict_proba, which the model has not"
+        ValueError, match=f"response '{response}' needs predict_proba, which the model does not have"
     ):
         fastnn.render_boundary(binary, *VIEW, response=response)
 
@@ -105,7 +105,7 @@ def test_scores_of_another_number_of_points_are_refused():
         def decision_function(self, points):
             return np.zeros(3)
 
-    with pytest.raises(ValueError, match=re.escape("decision_function must give a row a point: for 1200")):
+    with pytest.raises(ValueError, match=re.escape("decision_function must give a row per point: for 1200")):
         margin(Wrong())
 
 

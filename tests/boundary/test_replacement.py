@@ -172,9 +172,9 @@ def test_nothing_of_somebody_else_is_replaced(tmp_path):
         ("a.tif", "a.tif is a folder"),
         ("a.dzi", "a.dzi is a folder"),
         ("b.dzi", "b.html is a folder"),
-        ("c.dzi", "c_files that belongs to no c.dzi"),
-        ("d.zarr", "d.zarr that is no Zarr array"),
-        ("e.zarr", "e.zarr that is no Zarr array"),
+        ("c.dzi", "c_files that does not belong to c.dzi"),
+        ("d.zarr", "d.zarr that is not a Zarr array"),
+        ("e.zarr", "e.zarr that is not a Zarr array"),
     ]:
         with pytest.raises(ValueError, match=f"out: .*{message}"):
             open_sink(tmp_path / name, picture)

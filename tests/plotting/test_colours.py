@@ -109,8 +109,8 @@ BAD_COLOURS = [
     (["gold", "red", 0.5], "colours[2] must be an opaque colour"),
     ({0: "gold", 1: "red", 2: None}, "colours[2] must be an opaque colour"),
     ("red", "the name of a colormap, such as 'Set2' or 'viridis', got 'red'"),
-    (3, "colours must be a sequence of colours, one a class"),
-    ({"gold", "red"}, "colours must be a sequence of colours, one a class"),
+    (3, "colours must be a sequence of colours, one per class"),
+    ({"gold", "red"}, "colours must be a sequence of colours, one per class"),
 ]  # fmt: skip
 BAD_NUMBERS = [
     (["gold", "red"], "colours must be as many as there are classes, 3 ([0, 1, 2]), got 2"),

@@ -157,8 +157,8 @@ def test_current_axes_by_default(model):
         ((np.column_stack([X, X]), y), "X has 4 features, but the model takes 2"),
         ((X, y[:-1]), r"X has 200 samples, but y has shape \(199,\)"),
         ((X + np.nan, y), "X contains NaN"),
-        ((X, np.where(np.arange(200) == 7, 1.25, y)), "y holds numbers that are no classes, such as 1.25"),
-        ((X, np.where(np.arange(200) == 7, np.inf, y)), "y holds numbers that are no classes, such as inf"),
+        ((X, np.where(np.arange(200) == 7, 1.25, y)), "y holds numbers that are not classes, such as 1.25"),
+        ((X, np.where(np.arange(200) == 7, np.inf, y)), "y holds numbers that are not classes, such as inf"),
     ],
 )
 def test_bad_data(model, ax, arguments, message):
@@ -167,7 +167,7 @@ def test_bad_data(model, ax, arguments, message):
 
 
 def test_a_model_that_gives_no_classes(ax):
-    with pytest.raises(ValueError, match="model predicts numbers that are no classes"):
+    with pytest.raises(ValueError, match="model predicts numbers that are not classes"):
         fastnn.plot_decision_boundary(lambda points: points[:, 0], X, y, ax=ax)
 
 

@@ -49,7 +49,8 @@ class DeepZoomSink(FileSink):
         for name in (tiles, page):
             if name.exists() and (not index.exists() or (name is tiles and not name.is_dir())):
                 raise ValueError(
-                    f"{self.argument}: there is already something at {name} that belongs to no {index.name}"
+                    f"{self.argument}: there is already something at {name} that does not belong to "
+                    f"{index.name}"
                 )
 
     def begin(self) -> None:

@@ -31,7 +31,7 @@ class ZarrSink(FileSink):
         """Raise ValueError if anything but an older array is in the way."""
         if self.path.exists() and not _is_array(self.path):
             raise ValueError(
-                f"{self.argument}: there is already something at {self.path} that is no Zarr array"
+                f"{self.argument}: there is already something at {self.path} that is not a Zarr array"
             )
 
     def begin(self) -> None:
