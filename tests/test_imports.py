@@ -1,4 +1,4 @@
-"""What is loaded when: heavy packages only when they are used."""
+"""Imports: heavy packages are loaded on first use only."""
 
 import pytest
 from processes import run_python
@@ -9,6 +9,7 @@ HEAVY = ("numba", "llvmlite", "sklearn", "scipy", "matplotlib", "pandas")
 
 
 def loaded_after(statement):
+    """Return the heavy packages that a new interpreter has loaded after a statement."""
     program = f"import sys\n{statement}\nprint(*(name for name in {HEAVY} if name in sys.modules))"
     return set(run_python(program).splitlines()[-1].split())
 
