@@ -1,4 +1,4 @@
-"""What is measured, once: the pytest benchmarks and the report both read it from here."""
+"""Workloads that the pytest benchmarks and the report share."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PASSES = 20_000
 GRID = 8192
 XLIM, YLIM = (-2.0, 3.0), (-1.5, 2.0)
 X, y = make_moons(200, noise=0.20, random_state=0)
-# NumPy is fastest on so many samples at a time: its temporary arrays then stay in the processor's cache.
+# Samples that NumPy predicts at a time: its temporary arrays then stay in the processor's cache.
 CACHED = 1 << 16
 
 
@@ -38,12 +38,13 @@ def train_tutorial(n_passes: int) -> None:
 
 
 def train_model(n_passes: int, **options) -> None:
+    """Train the tutorial's network by `Model`."""
     model = fastnn.Model([2, 3, 2], random_state=0, **options)
     model.train(X, y, num_passes=n_passes)
 
 
 def train_sklearn(n_passes: int) -> None:
-    """The nearest scikit-learn has: whole-batch gradient descent on a network of the same shape."""
+    """Train scikit-learn's nearest equivalent: whole-batch gradient descent, a network of the same shape."""
     model = MLPClassifier(
         (3,), activation="tanh", solver="sgd", batch_size=200, momentum=0, learning_rate_init=0.5,
         alpha=0.0, max_iter=n_passes, n_iter_no_change=n_passes, tol=0, random_state=0,
@@ -55,6 +56,7 @@ def train_sklearn(n_passes: int) -> None:
 
 @cache
 def trained(**options) -> fastnn.Model:
+    """Return the tutorial's network, trained with default settings."""
     model = fastnn.Model([2, 3, 2], random_state=0, **options)
     model.train(X, y)
     return model
@@ -62,15 +64,18 @@ def trained(**options) -> fastnn.Model:
 
 @cache
 def trained_sklearn() -> MLPClassifier:
+    """Return scikit-learn's classifier of the tutorial's shape, fitted to the tutorial's samples."""
     return MLPClassifier((3,), activation="tanh", max_iter=2000, random_state=0).fit(X, y)
 
 
 def grid_model(size: int, n_threads: int, dtype: type = np.float32, backend: str = "numba") -> None:
+    """Paint the tutorial's network by evaluating every pixel."""
     model = trained(dtype=dtype, backend=backend)
     fastnn.render_boundary(model, XLIM, YLIM, (size, size), method="dense", n_threads=n_threads)
 
 
 def points(size: int) -> np.ndarray:
+    """Return the points of a grid of `size` x `size` pixels, one a row, in float64."""
     axes = (np.linspace(*limits, size) for limits in (XLIM, YLIM))
     return np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, 2)
 
@@ -84,15 +89,17 @@ def predict_tutorial(model: fastnn.Model, samples: np.ndarray) -> None:
 
 
 def grid_tutorial(size: int) -> None:
+    """Predict a grid by the tutorial's plain NumPy."""
     predict_tutorial(trained(), points(size))
 
 
 def grid_sklearn(size: int) -> None:
+    """Predict a grid by scikit-learn."""
     trained_sklearn().predict(points(size))
 
 
 def gradient(model: fastnn.Model, X: np.ndarray, y: np.ndarray) -> Callable[[], object]:
-    """One loss and gradient of all samples, as L-BFGS asks for them."""
+    """Return a function that computes one loss and gradient of all samples, as L-BFGS asks for them."""
     network = model._network
     objective = get_backend("numba").objective(
         network, model._statistics, X, y.astype(network.dtype)[:, None], np.ones(len(X)), key=1
@@ -107,18 +114,19 @@ IMPORT_STACK = "import numba, sklearn.datasets, matplotlib.pyplot"
 
 
 def python(program: str) -> None:
+    """Run a program in a new interpreter."""
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def python_seconds(program: str, cache_folder: Path) -> float:
-    """The number that a program prints; what it compiles goes to `cache_folder`."""
+    """Run a program in a new interpreter and return the number it prints; kernels go to `cache_folder`."""
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(cache_folder)}
     command = [sys.executable, "-c", program]
     return float(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout)
 
 
 def moons_command(cache_folder: str | None = None) -> None:
-    """``fastnn moons`` in a new process, with what is compiled kept in `cache_folder`."""
+    """Run ``fastnn moons`` in a new process; its kernels are cached in `cache_folder`, if one is given."""
     environment = dict(os.environ)
     if cache_folder:
         environment["NUMBA_CACHE_DIR"] = cache_folder
@@ -130,7 +138,7 @@ def moons_command(cache_folder: str | None = None) -> None:
 
 
 def moons_cold() -> None:
-    """The same with an empty cache."""
+    """Run ``fastnn moons`` in a new process with an empty cache."""
     with tempfile.TemporaryDirectory() as folder:
         moons_command(folder)
 
@@ -140,7 +148,7 @@ def moons_cold() -> None:
 
 @cache
 def vector_function(name: str) -> Callable:
-    """A kernel ``(x, y)`` that applies a function of vmath to every value of a row."""
+    """Return a kernel ``(x, y)`` that applies a function of vmath to every value of a row."""
     function = getattr(vmath, name)
 
     @numba.njit(**OPTIONS)

@@ -1,6 +1,6 @@
-"""Fits through the estimators, beside scikit-learn's own: what is compared, once.
+"""Fits by fastnn's estimators and by scikit-learn's, for the benchmarks and the report.
 
-Each side is a module with `MLPClassifier`; whatever else is in a comparison is the same for both.
+A side is a module with `MLPClassifier`; everything else in a comparison is the same for both sides.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PASSES = 100
 
 
 def quietly(action: Callable[[], object]) -> object:
-    """Without the word that a fit has not converged."""
+    """Return the result of `action`, with warnings of fits that have not converged ignored."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return action()
@@ -36,15 +36,17 @@ def quietly(action: Callable[[], object]) -> object:
 
 @cache
 def iris() -> tuple[np.ndarray, np.ndarray]:
+    """Return the samples and classes of iris."""
     return load_iris(return_X_y=True)
 
 
 def fit_iris(module: ModuleType, **options) -> object:
+    """Fit iris with default parameters except `options`."""
     return quietly(lambda: module.MLPClassifier(random_state=0, **options).fit(*iris()))
 
 
 def held_out_accuracies(name: str, module: ModuleType, n_seeds: int = 10) -> np.ndarray:
-    """On a quarter of the data that is held out, another one for every seed of the network."""
+    """Return the accuracies on held-out quarters of the data, one split and one network a seed."""
     workload = WORKLOADS[name]
     scores = []
     for seed in range(n_seeds):
@@ -56,13 +58,18 @@ def held_out_accuracies(name: str, module: ModuleType, n_seeds: int = 10) -> np.
 
 @cache
 def words() -> tuple[scipy.sparse.csr_matrix, np.ndarray]:
-    """5,000 documents of 100 words each out of 30,000, eight of them their class's, of 20, in float32."""
+    """Return a CSR matrix of documents in float32, and their classes.
+
+    There are 5,000 documents of 100 words out of 30,000, in 20 classes; eight words of a document are
+    drawn from those of its class.
+    """
     random = np.random.default_rng(0)
-    n_documents, n_words, length, own = 5000, 30_000, 100, 8
+    n_documents, n_words, length, n_class_words = 5000, 30_000, 100, 8
     frequencies = 1 / np.arange(1, n_words + 1) ** 0.9
     columns = random.choice(n_words, (n_documents, length), p=frequencies / frequencies.sum())
     y = random.integers(0, 20, n_documents)
-    columns[:, :own] = n_words - 1 - (y[:, None] * 50 + random.integers(0, 50, (n_documents, own)))
+    class_words = y[:, None] * 50 + random.integers(0, 50, (n_documents, n_class_words))
+    columns[:, :n_class_words] = n_words - 1 - class_words
     starts = np.arange(0, columns.size + 1, length)
     X = scipy.sparse.csr_matrix(
         (np.ones(columns.size, np.float32), columns.ravel(), starts), (n_documents, n_words)
@@ -72,18 +79,19 @@ def words() -> tuple[scipy.sparse.csr_matrix, np.ndarray]:
 
 
 def fit_words(module: ModuleType) -> object:
-    """With defaults, for two passes."""
+    """Fit the documents with default parameters for two passes."""
     return quietly(lambda: module.MLPClassifier(max_iter=2, random_state=0).fit(*words()))
 
 
 @cache
 def blobs() -> tuple[np.ndarray, np.ndarray]:
+    """Return 300 samples of three classes in the plane, in float32."""
     X, y = make_blobs(300, 2, centers=3, random_state=0)
     return X.astype(np.float32), y
 
 
 def networks(module: ModuleType, count: int = NETWORKS) -> list:
-    """Of [2, 16, 16, 3], each with a seed of its own, for 100 passes in batches of 32."""
+    """Return estimators of [2, 16, 16, 3], each with its own seed, for 100 passes in batches of 32."""
     return [
         module.MLPClassifier(
             (16, 16), activation="tanh", batch_size=32, max_iter=PASSES, tol=0.0, n_iter_no_change=PASSES,
@@ -94,10 +102,12 @@ def networks(module: ModuleType, count: int = NETWORKS) -> list:
 
 
 def fit_side_by_side(count: int = NETWORKS) -> list:
+    """Fit all networks by `fit_many`."""
     return quietly(lambda: fastnn.fit_many(networks(fastnn, count), *blobs()))
 
 
 def fit_one_by_one(module: ModuleType, count: int = NETWORKS) -> list:
+    """Fit the networks one after the other."""
     return quietly(lambda: [network.fit(*blobs()) for network in networks(module, count)])
 
 
@@ -110,7 +120,7 @@ GRID = {
 
 
 def search(module: ModuleType, batch_size: int | str = 32, n_jobs: int = 0) -> GridSearchCV:
-    """24 candidates by 5 folds of the digits, in float32: on threads for fastnn, else on processes."""
+    """Search 24 candidates in 5 folds of the digits, in float32: on threads for fastnn, else on processes."""
     X, y = WORKLOADS["digits"].data()
     estimator = module.MLPClassifier(batch_size=batch_size, max_iter=50, random_state=0)
     backend = "threading" if module is fastnn else "loky"

@@ -1,4 +1,4 @@
-"""Pictures of decision boundaries: the networks, and who paints them."""
+"""Networks whose decision boundaries are painted, and the libraries that paint them."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from sklearn.neural_network import MLPClassifier
 import fastnn
 
 XLIM, YLIM = cases.XLIM, cases.YLIM
-# Sizes of the picture in a growth curve, and of the largest.
+# Pixels a side of the pictures in the growth curve.
 GROWTH = (1024, 2048, 4096, 8192, 16384, 32768)
-# So many points go to a peer at once.
+# Points that a peer predicts in one call.
 PORTION = 1 << 20
 
 
 @cache
 def spiral() -> tuple[np.ndarray, np.ndarray]:
-    """Three arms, 100 points each, as CS231n has them."""
+    """Return the samples and classes of CS231n's spiral: three arms of 100 points."""
     random = np.random.default_rng(0)
     radius = np.tile(np.linspace(0.05, 1, 100), 3)
     y = np.repeat(np.arange(3), 100)
@@ -36,12 +36,13 @@ def spiral() -> tuple[np.ndarray, np.ndarray]:
 
 @cache
 def tutorial_model() -> fastnn.Model:
+    """Return the tutorial's network [2, 3, 2], trained in float32."""
     return cases.trained(dtype=np.float32)
 
 
 @cache
 def spiral_model() -> fastnn.Model:
-    """[2, 32, 32, 3], tanh, float32."""
+    """Return a network [2, 32, 32, 3] with tanh, trained in float32 on the spiral."""
     X, y = spiral()
     model = fastnn.Model(
         [2, 32, 32, 3], output_activation="identity", init="glorot_uniform", dtype=np.float32, random_state=0
@@ -55,7 +56,7 @@ def spiral_model() -> fastnn.Model:
 
 @cache
 def estimator(kind: type) -> object:
-    """The spiral's network as an estimator, fastnn's or scikit-learn's."""
+    """Return an estimator of class `kind` with the spiral's network, fitted to the spiral."""
     X, y = spiral()
     fitted = kind(
         (32, 32), activation="tanh", batch_size=32, max_iter=300, tol=0, n_iter_no_change=300, random_state=0
@@ -67,19 +68,21 @@ MODELS = {"[2, 3, 2]": tutorial_model, "[2, 32, 32, 3]": spiral_model}
 
 
 def dense(model: fastnn.Model, size: int, n_threads: int | None = None) -> fastnn.BoundaryImage:
+    """Paint a model by evaluating every pixel."""
     return fastnn.render_boundary(model, XLIM, YLIM, (size, size), method="dense", n_threads=n_threads)
 
 
 def certified(
     model: fastnn.Model, size: int, out: np.ndarray | None = None, n_threads: int | None = None
 ) -> fastnn.BoundaryImage:
+    """Paint a model by bounding squares."""
     return fastnn.render_boundary(
         model, XLIM, YLIM, (size, size), method="certified", out=out, n_threads=n_threads
     )
 
 
 def to_png(model: fastnn.Model, size: int) -> int:
-    """Returns the bytes of the file."""
+    """Paint a model into a PNG file and return the file's size in bytes."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "boundary.png"
         fastnn.render_boundary(model, XLIM, YLIM, (size, size), out=path)
@@ -87,6 +90,7 @@ def to_png(model: fastnn.Model, size: int) -> int:
 
 
 def plot_ours(size: int) -> None:
+    """Plot the spiral's estimator by `plot_decision_boundary`."""
     import matplotlib.pyplot as plt
 
     X, y = spiral()
@@ -96,7 +100,7 @@ def plot_ours(size: int) -> None:
 
 
 def plot_sklearn(size: int) -> None:
-    """scikit-learn's picture of the same; without the samples, which fastnn's has."""
+    """Plot the spiral's estimator by `DecisionBoundaryDisplay`, without samples, which fastnn's plot has."""
     import matplotlib.pyplot as plt
 
     X, _ = spiral()
@@ -106,16 +110,21 @@ def plot_sklearn(size: int) -> None:
     plt.close()
 
 
-# --- the same grid by others -----------------------------------------------------------------------
+# --- grids by other libraries ----------------------------------------------------------------------
 
 
 def table(size: int) -> np.ndarray:
+    """Return the points of a grid of `size` x `size` pixels, one a row, in float32."""
     axes = (np.linspace(*limits, size, dtype=np.float32) for limits in (XLIM, YLIM))
     return np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, 2)
 
 
 def by_numpy(model: fastnn.Model, size: int) -> None:
-    """Predict by the tutorial's plain NumPy, where every layer has its tanh; or a layer at a time."""
+    """Predict a grid in plain NumPy.
+
+    A network of two layers has tanh in both and is predicted by the tutorial's code; any other network
+    is predicted layer by layer.
+    """
     points = table(size)
     if len(model.W) == 2:
         cases.predict_tutorial(model, points)
@@ -128,6 +137,7 @@ def by_numpy(model: fastnn.Model, size: int) -> None:
 
 
 def by_sklearn(model: fastnn.Model, size: int) -> None:
+    """Predict a grid by scikit-learn's estimator."""
     fitted = cases.trained_sklearn() if len(model.W) == 2 else estimator(MLPClassifier)
     points = table(size)
     for first in range(0, len(points), PORTION):
@@ -135,6 +145,7 @@ def by_sklearn(model: fastnn.Model, size: int) -> None:
 
 
 def by_torch(model: fastnn.Model, size: int) -> None:
+    """Predict a grid by PyTorch."""
     import torch
 
     last = torch.tanh if len(model.W) == 2 else torch.nn.Identity()
@@ -151,13 +162,14 @@ def by_torch(model: fastnn.Model, size: int) -> None:
 
 
 def by_jax(model: fastnn.Model, size: int) -> None:
+    """Predict a grid by JAX."""
     layers = [(W.copy(), b.copy()) for W, b in zip(model.W, model.b, strict=True)]
     _jax_grid(len(layers) == 2, size)(layers).block_until_ready()
 
 
 @cache
 def _jax_grid(ends_in_tanh: bool, size: int) -> Callable:
-    """The whole grid under one jit, rows one after the other, which is its fastest way here."""
+    """Return a compiled function of the layers that predicts a grid row by row, JAX's fastest way here."""
     import jax
     import jax.numpy as jnp
 

@@ -1,12 +1,12 @@
 """Measure the figures of the documents and print them as tables.
 
-    python bench/report.py                            # all of them
+    python bench/report.py                            # all parts
     python bench/report.py minibatches                # one part
-    python bench/report.py minibatches --chart FILE   # and the bar chart
-    python bench/report.py grid --chart FILE          # and the curves of growth
+    python bench/report.py minibatches --chart FILE   # one part and its bar chart
+    python bench/report.py grid --chart FILE          # one part and its curves of time by picture size
 
-What is compared runs in turns in one process, so that a slow moment of the machine meets both;
-each figure is the best of its turns, which is the one least disturbed.
+The sides of a comparison run in turns in one process, so that a slow moment of the machine affects
+both. Each figure is the fastest of its turns, the one that other work on the machine disturbed least.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from fastnn.system.threads import available_cores
 
 
 def best(turns: int, **actions: Callable[[], object]) -> dict[str, float]:
-    """Seconds of each action: the best of `turns`, taken in turns after one that does not count."""
+    """Return the seconds of each action: the fastest of `turns` runs, in turns, after one warm-up turn."""
     seconds = {name: float("inf") for name in actions}
     for turn in range(turns + 1):
         for name, action in actions.items():
@@ -41,6 +41,8 @@ def best(turns: int, **actions: Callable[[], object]) -> dict[str, float]:
 
 
 def repeated(count: int, action: Callable[[], object]) -> Callable[[], None]:
+    """Return a function that calls `action` `count` times."""
+
     def run() -> None:
         for _ in range(count):
             action()
@@ -49,10 +51,12 @@ def repeated(count: int, action: Callable[[], object]) -> Callable[[], None]:
 
 
 def row(what: str, peer: str, ours: str, ratio: float) -> None:
+    """Print a row of a table; `ratio` is left out where it is NaN."""
     print(f"| {what} | {peer} | {ours} | {'' if ratio != ratio else f'{ratio:.3g}'} |", flush=True)
 
 
 def training() -> None:
+    """Measure the tutorial's training beside its NumPy loop, the NumPy backend and scikit-learn."""
     passes = cases.PASSES
     t = best(
         5,
@@ -71,12 +75,12 @@ def training() -> None:
 
 
 def grid() -> None:
-    """Pictures of decision boundaries: by evaluating all pixels, and by squares."""
+    """Measure pictures of decision boundaries, by evaluating all pixels and by squares."""
     cores = available_cores()
     for (name, make), size in zip(pictures.MODELS.items(), (cases.GRID, cases.GRID // 2), strict=True):
         model, small = make(), 1024
-        # The one-threaded run stands between the peers and the one on all cores: threads of the BLAS go
-        # on spinning for some time after a product, and would take half of a core.
+        # Threads of the BLAS spin for some time after a product and would take half a core from a run on all
+        # cores: run the peers first, then one thread, and all cores last.
         t = best(
             3,
             **{who: partial(paint, model, small) for who, paint in pictures.PEERS.items()},
@@ -120,12 +124,16 @@ def grid() -> None:
         )
 
 
-# What the chart of pictures is drawn from: seconds by size.
+# The seconds that `grid` measured, by pixels a side: the data of `growth_chart`.
 GROWTH: dict[int, list[float]] = {}
 
 
 def growth(model: fastnn.Model, side: int) -> list[float]:
-    """Seconds of one thread: bounding and evaluating; filling; all of it; all pixels, up to 8192 a side."""
+    """Return the seconds of one thread for a picture of `side` x `side` pixels.
+
+    The four numbers are: bounding and evaluating, filling, the whole picture by squares, and the picture
+    by evaluating all pixels, which is measured up to 8192 pixels a side and NaN beyond.
+    """
     out = np.zeros((side, side), np.uint8)
     every = []
     for _ in range(5):
@@ -138,7 +146,7 @@ def growth(model: fastnn.Model, side: int) -> list[float]:
 
 
 def growth_chart(path: str) -> None:
-    """Draw the seconds that `grid` measured by the size of the picture."""
+    """Draw the seconds that `grid` measured against the size of the picture."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -167,7 +175,7 @@ def growth_chart(path: str) -> None:
 
 
 def minibatches() -> None:
-    """Trainings by minibatches, beside the peers that are installed, and how far they are from the limit."""
+    """Measure trainings by minibatches beside the installed peers, and their share of the core's limit."""
     one_core = product_limit()
     print(f"\n(one core's float32 products reach {one_core / 1e9:.0f} GFLOP/s)\n")
     print("| training | who | time | a step | score | fastnn is faster by | of the limit |")
@@ -178,7 +186,7 @@ def minibatches() -> None:
         scores = {}
         for _ in range(5):
             for side, run in runs.items():
-                time.sleep(0.2)  # threads of the peers' pools go on spinning for some time
+                time.sleep(0.2)  # threads of the peers' pools spin for some time after a run: let them end
                 started = time.perf_counter()
                 score = run()
                 seconds[side] = min(seconds[side], time.perf_counter() - started)
@@ -195,12 +203,12 @@ def minibatches() -> None:
         MEASURED[name] = seconds
 
 
-# What the chart is drawn from: seconds by workload and side.
+# The seconds that `minibatches` measured, by workload and side: the data of `chart`.
 MEASURED: dict[str, dict[str, float]] = {}
 
 
 def product_limit() -> float:
-    """Operations a second of one core's largest products in float32, by NumPy's BLAS."""
+    """Return the FLOPS of one core on large float32 matrix products, by NumPy's BLAS."""
     random = np.random.default_rng(0)
     A, B = random.normal(size=(2, 768, 768)).astype(np.float32)
     C = np.empty_like(A)
@@ -210,7 +218,7 @@ def product_limit() -> float:
 
 
 def chart(path: str) -> None:
-    """Draw the bars of what `minibatches` measured."""
+    """Draw the seconds that `minibatches` measured as bars."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -219,7 +227,7 @@ def chart(path: str) -> None:
     colours = {"fastnn": "#d1495b", "scikit-learn": "#8d99ae", "torch": "#bf9b30", "jax": "#4a7c9d"}
     figure, axes = plt.subplots(1, len(MEASURED), figsize=(11, 2.9), layout="constrained")
     for ax, (name, seconds) in zip(axes, MEASURED.items(), strict=True):
-        # Of each the better number of threads.
+        # A bar shows the faster number of threads of a side.
         shown: dict[str, float] = {}
         for side, value in seconds.items():
             who = side.partition(",")[0]
@@ -238,6 +246,7 @@ def chart(path: str) -> None:
 
 
 def prediction() -> None:
+    """Measure the prediction of one row."""
     one = cases.X[:1].copy()
     model, estimator = cases.trained(), cases.trained_sklearn()
     t = best(
@@ -250,7 +259,7 @@ def prediction() -> None:
 
 
 def fits() -> None:
-    """scikit-learn's estimators and fastnn's in their place."""
+    """Measure fits of fastnn's estimators beside scikit-learn's."""
     ours, theirs = estimators.SIDES.values()
     for name in ("digits", "table", "mnist shape"):
         workload = WORKLOADS[name]
@@ -303,19 +312,21 @@ def fits() -> None:
 
 
 def accuracy() -> None:
-    """What the fits of both sides are worth on data they have not seen, over ten seeds."""
+    """Compare the accuracies of both sides' fits on held-out data, over ten seeds."""
     for name in ("digits", "table", "mnist shape"):
         ours, theirs = (estimators.held_out_accuracies(name, side) for side in estimators.SIDES.values())
-        told = [f"{scores.mean():.4f} +- {scores.std():.4f}" for scores in (theirs, ours)]
-        row(f"accuracy, 10 seeds: {name}", f"scikit-learn {told[0]}", told[1], ours.mean() / theirs.mean())
+        shown = [f"{scores.mean():.4f} +- {scores.std():.4f}" for scores in (theirs, ours)]
+        row(f"accuracy, 10 seeds: {name}", f"scikit-learn {shown[0]}", shown[1], ours.mean() / theirs.mean())
 
 
 def comparison(what: str, seconds: dict[str, float]) -> None:
+    """Print the row of a comparison with scikit-learn."""
     ours, theirs = seconds["ours"], seconds["theirs"]
     row(what, f"scikit-learn {theirs:.3f} s", f"{ours:.4f} s", theirs / ours)
 
 
 def functions() -> None:
+    """Measure exp and tanh of whole vectors beside NumPy's."""
     for dtype in (np.float64, np.float32):
         x = np.random.default_rng(0).normal(size=(1, 1 << 14)).astype(dtype)
         y = np.empty_like(x)
@@ -334,6 +345,7 @@ def functions() -> None:
 
 
 def startup() -> None:
+    """Measure the import and the command in new processes."""
     t = best(
         3,
         ours=lambda: cases.python(cases.IMPORT_OURS),
@@ -353,10 +365,11 @@ CHARTS = {minibatches: chart, grid: growth_chart}
 
 
 def main() -> None:
+    """Run the parts named on the command line."""
     parser = argparse.ArgumentParser(description="Measure the figures in README.md and docs/.")
     names = [part.__name__ for part in PARTS]
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(names)}; all by default")
-    parser.add_argument("--chart", metavar="FILE", help="draw what the part minibatches, or grid, measures")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"one of {', '.join(names)}; default: all")
+    parser.add_argument("--chart", metavar="FILE", help="draw the part minibatches or grid")
     options = parser.parse_args()
     if not set(options.parts) <= set(names):
         parser.error(f"parts are {', '.join(names)}")

@@ -1,4 +1,4 @@
-"""The estimators beside scikit-learn's, and many networks at once."""
+"""Benchmarks of the estimators beside scikit-learn's, and of many networks at once."""
 
 import estimators
 import numpy as np
@@ -13,6 +13,7 @@ sides = pytest.mark.parametrize("side", estimators.SIDES)
 @sides
 @pytest.mark.parametrize("name", ["digits", "table", "mnist shape"])
 def test_fit(benchmark, name, side):
+    """Benchmark fits of the workloads' classifiers."""
     benchmark.group = f"fit: {name}"
     run = estimator_run(WORKLOADS[name], estimators.SIDES[side])
     score = benchmark.pedantic(run, rounds=3, warmup_rounds=1)
@@ -21,7 +22,7 @@ def test_fit(benchmark, name, side):
 
 @sides
 def test_words(benchmark, side):
-    """A sparse table."""
+    """Benchmark fits to a sparse table of documents."""
     benchmark.group = "fit: 5,000 documents"
     module = estimators.SIDES[side]
     fitted = benchmark.pedantic(estimators.fit_words, (module,), rounds=3, warmup_rounds=1)
@@ -31,7 +32,7 @@ def test_words(benchmark, side):
 @sides
 @pytest.mark.parametrize("max_iter", [200, 1])
 def test_iris(benchmark, side, max_iter):
-    """With defaults; of one pass, nearly all is overhead."""
+    """Benchmark fits of iris with defaults; a fit of one epoch is nearly all overhead."""
     benchmark.group = f"fit: iris, {max_iter} passes at most"
     module = estimators.SIDES[side]
     benchmark.pedantic(estimators.fit_iris, (module,), {"max_iter": max_iter}, rounds=10, warmup_rounds=1)
@@ -39,6 +40,7 @@ def test_iris(benchmark, side, max_iter):
 
 @pytest.mark.parametrize("how", ["fit_many", "one by one", "scikit-learn"])
 def test_many(benchmark, how):
+    """Benchmark the fits of many networks together and one by one."""
     benchmark.group = "networks [2, 16, 16, 3] at once"
     run = {
         "fit_many": estimators.fit_side_by_side,
@@ -51,6 +53,7 @@ def test_many(benchmark, how):
 
 @sides
 def test_search(benchmark, side):
+    """Benchmark a grid search."""
     benchmark.group = "GridSearchCV on digits"
     benchmark.pedantic(estimators.search, (estimators.SIDES[side],), rounds=1)
 
@@ -58,6 +61,7 @@ def test_search(benchmark, side):
 @pytest.mark.parametrize("method", ["predict", "predict_proba"])
 @pytest.mark.parametrize("side", [*estimators.SIDES, "predictor"])
 def test_row(benchmark, side, method):
+    """Benchmark the prediction of one row by estimators and by a predictor."""
     benchmark.group = f"{method} of one row"
     module = estimators.SIDES.get(side, fastnn)
     estimator = estimators.fit_iris(module)

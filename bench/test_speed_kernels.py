@@ -1,7 +1,8 @@
-"""Every kernel against its numpy twin, grouped by operation, size and dtype.
+"""Benchmarks of every kernel against its NumPy twin, grouped by operation, size and dtype.
 
-Each works on a tile of T samples, a whole number of vectors, through a layer of n_in inputs and
-n_out outputs. Kernels hold a sample a column, the reference a sample a row.
+A case works on a tile of T samples, a whole number of vectors, through a layer of n_in inputs and
+n_out outputs. Kernels hold a sample a column, the reference a sample a row. A case returns two
+functions without arguments: the kernel's call and the twin's.
 """
 
 import cases
@@ -30,19 +31,21 @@ SIZES = ((2, 3, 208), (16, 16, 32), (64, 64, 64), (256, 128, 128))  # n_in, n_ou
 
 
 def tile(rows, T, dtype):
-    """A tile as `fastnn` allocates them, filled with noise."""
+    """Return a tile of noise, aligned as fastnn allocates tiles."""
     array = aligned_empty(rows * T, np.dtype(dtype)).reshape(rows, T)
     array[...] = np.random.default_rng(rows).normal(size=array.shape)
     return array
 
 
 def affine_forward(n_in, n_out, T, dtype):
+    """Return the case of an affine layer's forward pass."""
     W, b, X, Z = tile(n_in, n_out, dtype), tile(1, n_out, dtype), tile(n_in, T, dtype), tile(n_out, T, dtype)
     rows = np.ascontiguousarray(X.T)
     return lambda: compiled_gate.affine_forward(W, b, X, Z), lambda: gate.affine_forward(W, b, rows)
 
 
 def affine_backward(n_in, n_out, T, dtype):
+    """Return the case of an affine layer's backward pass."""
     W, X, dZ = tile(n_in, n_out, dtype), tile(n_in, T, dtype), tile(n_out, T, dtype)
     dW, db, dX = np.zeros_like(W), np.zeros((1, n_out), dtype), np.empty_like(X)
     scratch = aligned_empty(T * (n_out + 16), np.dtype(dtype))
@@ -54,6 +57,8 @@ def affine_backward(n_in, n_out, T, dtype):
 
 
 def activation_forward(name):
+    """Return a function that makes the case of an activation's forward pass."""
+
     def case(n_in, n_out, T, dtype):
         Z, A = tile(n_out, T, dtype), tile(n_out, T, dtype)
         kernel = compiled_layer.activation_forward(name)
@@ -63,6 +68,8 @@ def activation_forward(name):
 
 
 def activation_backward(name):
+    """Return a function that makes the case of an activation's backward pass."""
+
     def case(n_in, n_out, T, dtype):
         Z, dA, dZ = tile(n_out, T, dtype), tile(n_out, T, dtype), tile(n_out, T, dtype)
         A = np.ascontiguousarray(layer.activation_forward(name, Z))
@@ -73,6 +80,8 @@ def activation_backward(name):
 
 
 def output(operation):
+    """Return a function that makes the case of an output function or of argmax."""
+
     def case(n_in, n_out, T, dtype):
         S, P = tile(n_out, T, dtype), tile(n_out, T, dtype)
         rows, classes = np.ascontiguousarray(S.T), np.empty((1, T), np.int64)
@@ -85,6 +94,8 @@ def output(operation):
 
 
 def loss(name, operation):
+    """Return a function that makes the case of a loss's value or backward pass."""
+
     def case(n_in, n_out, T, dtype):
         S, dS, weights = tile(n_out, T, dtype), tile(n_out, T, dtype), np.ones((1, T), dtype)
         of_labels = compiled_loss.LOSSES[name].of_labels
@@ -107,7 +118,7 @@ def loss(name, operation):
 
 
 def optimizer(name):
-    """A step of all parameters of a layer of n_in * n_out weights."""
+    """Return a function that makes the case of an optimizer's step on 16 * n_in * n_out parameters."""
 
     def case(n_in, n_out, T, dtype):
         chosen = OPTIMIZERS[name]()
@@ -127,7 +138,7 @@ def optimizer(name):
 
 
 def gather(n_in, n_out, T, dtype):
-    """A batch of T samples out of a table of 10,000, as a tile."""
+    """Return the case of gathering T samples of a table of 10,000 into a tile."""
     X = np.random.default_rng(0).normal(size=(10_000, n_in)).astype(dtype)
     indices = np.random.default_rng(1).permutation(len(X))
     result = tile(n_in, T, dtype)
@@ -135,6 +146,7 @@ def gather(n_in, n_out, T, dtype):
 
 
 def dropout(n_in, n_out, T, dtype):
+    """Return the case of dropout at rate 0.2."""
     A, D = tile(n_out, T, dtype), tile(n_out, T, dtype)
     key, rows = np.uint64(1), np.ascontiguousarray(A.T)
     return (
@@ -144,7 +156,7 @@ def dropout(n_in, n_out, T, dtype):
 
 
 def batch_norm(n_in, n_out, T, dtype):
-    """Forward and back."""
+    """Return the case of batch normalisation, forward and backward."""
     Z, N, dZ = tile(n_out, T, dtype), tile(n_out, T, dtype), tile(n_out, T, dtype)
     weights = np.ones((1, T), dtype)
     scale, shift, inverse, dscale, dshift = (tile(1, n_out, dtype) for _ in range(5))
@@ -163,7 +175,7 @@ def batch_norm(n_in, n_out, T, dtype):
 
 
 def whole(operation):
-    """A whole network's operation on both backends: [n_in, n_out, n_out, 2] on T samples."""
+    """Return a function that makes the case of an operation of the whole network [n_in, n_out, n_out, 2]."""
 
     def case(n_in, n_out, T, dtype):
         net = Network.create([n_in, n_out, n_out, 2], dtype=dtype)
@@ -178,7 +190,7 @@ def whole(operation):
 
 
 def gradient(n_in, n_out, T, dtype):
-    """Loss and gradient of T samples through [n_in, n_out, n_out, 2]."""
+    """Return the case of loss and gradient of T samples through the network [n_in, n_out, n_out, 2]."""
     net = Network.create([n_in, n_out, n_out, 2], dtype=dtype)
     parameters, statistics = net.draw_parameters(np.random.RandomState(0)), net.initial_statistics()
     X = np.random.default_rng(0).normal(size=(T, n_in)).astype(dtype)
@@ -190,7 +202,7 @@ def gradient(n_in, n_out, T, dtype):
 
 
 def train_steps(n_in, n_out, T, dtype):
-    """One pass of gradient descent on T samples through [n_in, n_out, n_out, 2]."""
+    """Return the case of one epoch of gradient descent on T samples through [n_in, n_out, n_out, 2]."""
     net = Network.create([n_in, n_out, n_out, 2], dtype=dtype)
     X = np.random.default_rng(0).normal(size=(T, n_in)).astype(dtype)
     y = np.random.default_rng(1).integers(0, 2, (T, 1)).astype(dtype)
@@ -229,9 +241,10 @@ CASES = {
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: "x".join(map(str, size)))
 @pytest.mark.parametrize("operation", CASES)
 def test_kernel(benchmark, operation, size, dtype, side):
+    """Benchmark one side of a case."""
     benchmark.group = f"{operation} {'x'.join(map(str, size))} {dtype}"
     action = CASES[operation](*size, dtype)[side == "numpy"]
-    action()  # compiled
+    action()  # compile outside the timing
     benchmark(action)
 
 
@@ -239,6 +252,7 @@ def test_kernel(benchmark, operation, size, dtype, side):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", ["exp", "log", "tanh", "sigmoid"])
 def test_function(benchmark, name, dtype, side):
+    """Benchmark a vector function on 16384 values."""
     benchmark.group = f"{name} of 16384 {dtype}"
     x = np.abs(tile(1, 1 << 14, dtype))
     y = np.empty_like(x)
@@ -252,6 +266,7 @@ def test_function(benchmark, name, dtype, side):
 
 @pytest.mark.parametrize("side", ["fastnn", "scikit-learn"])
 def test_one_row(benchmark, side):
+    """Benchmark the prediction of one row."""
     benchmark.group = "predict one row"
     one = cases.X[:1].copy()
     predict = (cases.trained() if side == "fastnn" else cases.trained_sklearn()).predict

@@ -1,9 +1,9 @@
-"""Imports, compilation and the command, each in processes of its own."""
+"""Benchmarks of imports, compilation and the command, each in a new process."""
 
 import cases
 import pytest
 
-# Loads a kernel's modules, then compiles it for float64 with an empty cache.
+# The program imports fastnn, then prints the seconds of a first call, compilation included, in float64.
 COMPILE = """
 import time, numpy as np, fastnn
 from fastnn.engine.choice import get_backend
@@ -25,18 +25,20 @@ ACTIONS = {
 
 
 class ChildClock:
-    """A benchmark's timer that runs by what child processes report: their start is not counted."""
+    """A benchmark's timer that advances by the seconds child processes report, without their start."""
 
     seconds = 0.0
 
     @classmethod
     def now(cls) -> float:
+        """Return the seconds reported so far."""
         return cls.seconds
 
 
 @pytest.mark.benchmark(timer=ChildClock.now)
 @pytest.mark.parametrize("kernel", ACTIONS)
 def test_compilation(benchmark, kernel, tmp_path):
+    """Benchmark first calls with an empty cache."""
     benchmark.group = "first call, compilation included"
     folders = iter(range(100))
 
@@ -49,12 +51,14 @@ def test_compilation(benchmark, kernel, tmp_path):
 
 @pytest.mark.parametrize("program", [cases.IMPORT_OURS, cases.IMPORT_STACK])
 def test_import(benchmark, program):
+    """Benchmark the import of fastnn and of the packages it rests on."""
     benchmark.group = "import"
     benchmark.pedantic(cases.python, (program,), rounds=3, warmup_rounds=1)
 
 
 @pytest.mark.parametrize("action", [cases.moons_cold, cases.moons_command], ids=["empty cache", "warm"])
 def test_moons(benchmark, action):
+    """Benchmark ``fastnn moons`` with an empty and with a filled cache."""
     benchmark.group = "fastnn moons"
     action()
     benchmark.pedantic(action, rounds=2)

@@ -1,4 +1,4 @@
-"""The training: the tutorial's own NumPy, the reference, the kernels, and the peers that are installed."""
+"""Benchmarks of trainings by the tutorial's NumPy, the reference, the kernels and the installed peers."""
 
 import cases
 import numpy as np
@@ -7,7 +7,7 @@ from workloads import WORKLOADS, fastnn_run, sides
 
 import fastnn
 
-# All of one group do so many passes.
+# Passes of every side of the tutorial's training.
 PASSES = 2000
 SIDES = {
     "tutorial": cases.train_tutorial,
@@ -20,6 +20,7 @@ SIDES = {
 
 @pytest.mark.parametrize("side", SIDES)
 def test_tutorial(benchmark, side):
+    """Benchmark the tutorial's training."""
     benchmark.group = f"the tutorial's training, {PASSES} passes"
     SIDES[side](1)
     benchmark.pedantic(SIDES[side], (PASSES,), rounds=5, warmup_rounds=1)
@@ -29,6 +30,7 @@ def test_tutorial(benchmark, side):
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("layers_dim", [[2, 16, 16, 3], [64, 64, 10], [200, 100, 50, 10]], ids=str)
 def test_shapes(benchmark, layers_dim, dtype, backend):
+    """Benchmark 100 passes of networks of several sizes."""
     benchmark.group = f"100 passes of {layers_dim} on 1000 samples, {dtype}"
     random = np.random.default_rng(0)
     X = random.normal(size=(1000, layers_dim[0])).astype(dtype)
@@ -43,7 +45,7 @@ MINIBATCH_SIDES = {**sides(), "numpy": lambda workload: fastnn_run(workload, bac
 @pytest.mark.parametrize("side", MINIBATCH_SIDES)
 @pytest.mark.parametrize("workload", WORKLOADS.values(), ids=list(WORKLOADS))
 def test_minibatches(benchmark, workload, side):
-    """Whole runs, from new parameters on; `operations` of products, and the score at the end."""
+    """Benchmark a whole training from new parameters; record the FLOPs of its products and its score."""
     benchmark.group = f"{workload.name}: {list(workload.layers_dim)}, batches of {workload.batch_size}"
     run = MINIBATCH_SIDES[side](workload)
     score = benchmark.pedantic(run, rounds=3, warmup_rounds=1)
@@ -51,7 +53,7 @@ def test_minibatches(benchmark, workload, side):
 
 
 def test_one_gradient(benchmark):
-    """[24, 8, 2] on 200 samples with dropout, float64: one evaluation of loss and gradient."""
+    """Benchmark one loss and gradient of [24, 8, 2] on 200 samples, with dropout, in float64."""
     random = np.random.default_rng(0)
     model = fastnn.Model([24, 8, 2], output_activation="identity", dropout=0.2, random_state=0)
     X = random.normal(size=(200, 24))

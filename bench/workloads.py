@@ -1,16 +1,16 @@
-"""The trainings that are compared, and who trains them: fastnn, and each peer as one who knows it would.
+"""Trainings that are compared, and the libraries that run them, each as its experts would use it.
 
     python bench/workloads.py [workload ...]
 
 Everything is float32 and trained by Adam with its usual defaults (rate 0.001, betas 0.9 and 0.999) on the
-mean loss of a batch, without weight decay. Samples are drawn in a new order every pass, the short batch
-at the end of a pass is trained on too. A batch of all samples is taken as it lies, for no order changes it.
+mean loss of a batch, without weight decay. Samples are drawn in a new order every pass, and the short batch
+at the end of a pass is trained on, too. A batch of all samples is not shuffled, because no order changes it.
 
 The squared error is the mean over all values, samples and outputs alike. scikit-learn descends half the sum
 over the outputs instead: a constant factor, which Adam divides out.
 
-A run starts from new parameters, the same each time, and returns a function that scores what it trained on
-the training data. torch and jax need not be installed.
+A run starts from new parameters, the same each time, and returns a function that scores the trained network
+on the training data. PyTorch and JAX are optional.
 """
 
 from __future__ import annotations
@@ -39,21 +39,23 @@ Run = Callable[[], Callable[[], float]]
 
 RATE, BETA1, BETA2, EPSILON = 1e-3, 0.9, 0.999, 1e-8
 
-# --- what is trained -----------------------------------------------------------------------------
+# --- workloads -----------------------------------------------------------------------------------
 
 
 def digits() -> tuple[np.ndarray, np.ndarray]:
+    """Return scikit-learn's digits, scaled to [0, 1]."""
     X, y = load_digits(return_X_y=True)
     return X / 16, y
 
 
 def table() -> tuple[np.ndarray, np.ndarray]:
+    """Return a table of 20,000 samples, 20 features and three classes."""
     X, y = make_classification(20_000, 20, n_informative=12, n_classes=3, random_state=0)
     return StandardScaler().fit_transform(X), y
 
 
 def prototypes() -> tuple[np.ndarray, np.ndarray]:
-    """Data of MNIST's shape: ten points in a noise that hides a few samples in a hundred."""
+    """Return data of MNIST's shape: ten class centres under noise that hides a few samples in a hundred."""
     random = np.random.default_rng(0)
     centers = 0.12 * random.normal(size=(10, 784))
     y = random.integers(0, 10, 60_000)
@@ -61,9 +63,10 @@ def prototypes() -> tuple[np.ndarray, np.ndarray]:
 
 
 def matrix_exponential() -> tuple[np.ndarray, np.ndarray]:
-    """The example of SimpleChains.jl: ``vec(exp(reshape(x, 2, 2)))``.
+    """Return the data of the example of SimpleChains.jl: ``vec(exp(reshape(x, 2, 2)))``.
 
-    It reads x by columns, this by rows: the same, as the exponential of a transpose is the transpose.
+    Julia reads x by columns, NumPy by rows; the data are the same, because the exponential of a transpose
+    is the transpose of the exponential.
     """
     X = np.random.default_rng(0).normal(size=(10_000, 4))
     return X, expm(X.reshape(-1, 2, 2)).reshape(-1, 4)
@@ -79,6 +82,7 @@ DATA = {
 
 @cache
 def load(name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return a workload's data in the dtypes of `Workload.data`, the same arrays on every call."""
     X, y = DATA[name]()
     target = np.float32 if y.dtype.kind == "f" else np.int64
     return np.ascontiguousarray(X, np.float32), np.ascontiguousarray(y, target)
@@ -96,28 +100,31 @@ class Workload:
     n_passes: int
 
     def data(self) -> tuple[np.ndarray, np.ndarray]:
-        """X, float32, and y: classes as int64, or the targets as float32; always the same arrays."""
+        """Return X in float32, and y: int64 classes or float32 targets; the same arrays on every call."""
         return load(self.name)
 
     @property
     def classifies(self) -> bool:
+        """True if the outputs are classes, False if they are numbers."""
         return self.loss == "cross entropy"
 
     @property
     def n_steps(self) -> int:
+        """Number of optimizer steps of the run."""
         return self.n_passes * -(-len(self.data()[0]) // self.batch_size)
 
     @property
     def operations(self) -> float:
-        """Floating-point operations of the run's products: two a weight and sample, three times over.
+        """FLOPs of the run's matrix products: two a weight and sample, three times over.
 
-        Forward, for the weights' gradient and for the inputs' gradient; the last not in the first layer.
+        The three products are the forward pass, the weights' gradient and the inputs' gradient; the first
+        layer needs no gradient of its inputs.
         """
         sizes = [n_in * n_out for n_in, n_out in pairwise(self.layers_dim)]
         return 2.0 * (3 * sum(sizes) - sizes[0]) * len(self.data()[0]) * self.n_passes
 
     def score(self, predicted: np.ndarray) -> float:
-        """Accuracy on the training data, or the mean squared error."""
+        """Return the accuracy on the training data, or the mean squared error."""
         _, y = self.data()
         return float(np.mean(predicted == y) if self.classifies else np.mean((predicted - y) ** 2))
 
@@ -132,10 +139,11 @@ WORKLOADS = {
     )
 }
 
-# --- who trains it -------------------------------------------------------------------------------
+# --- sides: one way to run a workload each -------------------------------------------------------
 
 
 def fastnn_run(workload: Workload, n_threads: int = 1, backend: str = "numba") -> Run:
+    """Return the run of a workload by `Model`, compiled."""
     X, y = workload.data()
     relu = workload.activation == "relu"
 
@@ -156,7 +164,7 @@ def fastnn_run(workload: Workload, n_threads: int = 1, backend: str = "numba") -
 
 
 def workload_estimator(workload: Workload, module: Any, **options: Any) -> Any:
-    """scikit-learn's estimator for it, or fastnn's in its place; both take the cores there are."""
+    """Return the workload's estimator out of `module`, scikit-learn's or fastnn's; both use all cores."""
     estimator = module.MLPClassifier if workload.classifies else module.MLPRegressor
     settings = {
         "hidden_layer_sizes": workload.layers_dim[1:-1], "activation": workload.activation, "solver": "adam",
@@ -169,6 +177,7 @@ def workload_estimator(workload: Workload, module: Any, **options: Any) -> Any:
 
 
 def estimator_run(workload: Workload, module: Any) -> Run:
+    """Return the run of a workload by an estimator out of `module`."""
     X, y = workload.data()
 
     def train(n_passes: int) -> Callable[[], float]:
@@ -182,6 +191,7 @@ def estimator_run(workload: Workload, module: Any) -> Run:
 
 
 def torch_run(workload: Workload, n_threads: int) -> Run:
+    """Return the run of a workload by PyTorch."""
     import torch
     from torch import nn
 
@@ -202,11 +212,11 @@ def torch_run(workload: Workload, n_threads: int) -> Run:
         return nn.Sequential(*layers[:-1])
 
     def train(n_passes: int) -> Callable[[], float]:
-        # Of the process, so a run with another number may have been in between.
+        # The number of threads belongs to the process, and another run may have changed it: set it again.
         torch.set_num_threads(n_threads)
         generator = torch.Generator().manual_seed(0)
         network = new_network(generator)
-        # Fused is the fastest of its three here, by a fifth and more.
+        # Of PyTorch's three implementations of Adam, the fused one is the fastest here by a fifth and more.
         optimizer = torch.optim.Adam(
             network.parameters(), lr=RATE, betas=(BETA1, BETA2), eps=EPSILON, fused=True
         )
@@ -236,7 +246,10 @@ def torch_run(workload: Workload, n_threads: int) -> Run:
 
 
 def jax_run(workload: Workload) -> Run:
-    """All of a run is one compiled function. XLA takes the cores that its process may use when jax starts."""
+    """Return the run of a workload by JAX, one compiled function.
+
+    XLA uses the cores that its process may use at the start of JAX.
+    """
     import jax
     import jax.numpy as jnp
     from jax import lax
@@ -246,7 +259,7 @@ def jax_run(workload: Workload) -> Run:
     relu = workload.activation == "relu"
     activation = jax.nn.relu if relu else jnp.tanh
     initializer = jax.nn.initializers.he_normal() if relu else jax.nn.initializers.glorot_normal()
-    # Rows that stay in the cache are best gathered once a pass; more than that, a batch at a time.
+    # Rows that fit into the cache are fastest gathered once a pass; larger tables a batch at a time.
     gather_pass = X.nbytes <= 1 << 22
 
     def new_params(key):
@@ -274,7 +287,7 @@ def jax_run(workload: Workload) -> Run:
         gradients = jax.grad(loss_function)(params, inputs, targets)
         m = jax.tree.map(lambda m, g: BETA1 * m + (1 - BETA1) * g, m, gradients)
         v = jax.tree.map(lambda v, g: BETA2 * v + (1 - BETA2) * g * g, v, gradients)
-        # The corrections of m and v as two scalars, which spares two divisions of whole arrays.
+        # Apply the corrections of m and v as two scalars: two divisions of whole arrays fewer.
         root = jnp.sqrt(1 - BETA2**t)
         rate, epsilon = RATE * root / (1 - BETA1**t), EPSILON * root
         params = jax.tree.map(lambda p, m, v: p - rate * m / (jnp.sqrt(v) + epsilon), params, m, v)
@@ -294,8 +307,8 @@ def jax_run(workload: Workload) -> Run:
             whole = n - n % size
             batches = jax.tree.map(lambda a: a[:whole].reshape(-1, size, *a.shape[1:]), samples)
             state, _ = lax.scan(rows, state, batches)
-            # A scan's batches are of one shape. The last by itself costs less than filling it up with
-            # samples of no weight, which every other batch would have to look at too.
+            # The batches of a scan have one shape. A short last batch is run by itself: padding it with
+            # samples of weight 0 would make every other batch read weights, which costs more.
             if whole < n:
                 state, _ = rows(state, jax.tree.map(lambda a: a[whole:], samples))
             return state, None
@@ -321,11 +334,11 @@ def jax_run(workload: Workload) -> Run:
     return run
 
 
-# --- a look at them ------------------------------------------------------------------------------
+# --- the comparison ------------------------------------------------------------------------------
 
 
 def sides() -> dict[str, Callable[[Workload], Run]]:
-    """fastnn, and the peers that are installed."""
+    """Return the ways to run a workload: by fastnn, and by the installed peers."""
     return {
         "fastnn": fastnn_run,
         "fastnn, 2 threads": partial(fastnn_run, n_threads=2),
@@ -334,6 +347,7 @@ def sides() -> dict[str, Callable[[Workload], Run]]:
 
 
 def peers() -> dict[str, Callable[[Workload], Run]]:
+    """Return the ways to run a workload by scikit-learn and by PyTorch and JAX, where these are installed."""
     peers: dict[str, Callable[[Workload], Run]] = {
         "scikit-learn": partial(estimator_run, module=sklearn.neural_network)
     }
@@ -347,6 +361,7 @@ def peers() -> dict[str, Callable[[Workload], Run]]:
 
 
 def main(names: list[str]) -> None:
+    """Print the seconds and the score of each side on the named workloads, on all of them by default."""
     print("| workload | side | seconds | us a step | score |\n| --- | --- | --- | --- | --- |")
     for name in names or WORKLOADS:
         workload = WORKLOADS[name]

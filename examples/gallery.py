@@ -1,11 +1,11 @@
-"""A gallery of decision boundaries.
+"""Draw a gallery of decision boundaries.
 
     python examples/gallery.py                      # all pictures, into the folder "gallery"
     python examples/gallery.py --only spiral zoom   # some of them
     python examples/gallery.py --docs docs          # the small pictures of the documents
 
-Every picture is drawn by a function of its own below, which is an example of how it is done. The first time,
-when kernels are compiled, it takes half a minute, later ten seconds.
+Each picture is drawn by one function below, an example to copy from. The first run compiles kernels and takes
+half a minute, later runs ten seconds.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from fastnn.reference.layer import ACTIVATIONS
 
 Array = NDArray[Any]
 
-# How many times smaller the second window of "zoom" is, along each side.
+# Magnification of the window of "zoom", along each side.
 ZOOM = 1000
 
 
 def spiral(n_samples: int = 100, n_classes: int = 3) -> tuple[Array, Array]:
-    """The data of CS231n's "Putting it together": arms of a spiral, one a class."""
+    """Return the data of CS231n's "Putting it together": arms of a spiral, one a class."""
     random = np.random.RandomState(0)
     X, y = [], []
     for k in range(n_classes):
@@ -51,7 +51,7 @@ def spiral(n_samples: int = 100, n_classes: int = 3) -> tuple[Array, Array]:
 
 
 def hidden_sizes(path: Path, quick: bool) -> None:
-    """The tutorial's network with more and more hidden units."""
+    """Draw the tutorial's network with more and more hidden units."""
     X, y = make_moons(200, noise=0.20, random_state=0)
     sizes = (1, 2, 3, 4, 5, 20, 50)
     figure, axes = panels(2, 4, "Hidden units and what they can draw: the tutorial's network [2, h, 2], tanh")
@@ -59,7 +59,7 @@ def hidden_sizes(path: Path, quick: bool) -> None:
         model = fastnn.Model([2, h, 2], random_state=0)
         model.train(X, y, num_passes=200 if quick else 20_000)
         panel(ax, model, X, y, f"h = {h}")
-    axes[3].tick_params(labelbottom=True)  # there is no panel below it
+    axes[3].tick_params(labelbottom=True)  # the panel below holds text instead of an axis
     explain(
         axes[-1], axes[0],
         "200 noisy samples of\ntwo half moons, 20,000\npasses of gradient descent.\n\n"
@@ -70,7 +70,7 @@ def hidden_sizes(path: Path, quick: bool) -> None:
 
 
 def activations(path: Path, quick: bool) -> None:
-    """The same network with each of the activations."""
+    """Draw one network with each of the activations."""
     X, y = make_circles(200, noise=0.10, factor=0.5, random_state=0)
     figure, axes = panels(
         -(-len(ACTIVATIONS) // 6), 6,
@@ -99,7 +99,7 @@ def activations(path: Path, quick: bool) -> None:
 
 
 def spiral_picture(path: Path, quick: bool) -> None:
-    """Three classes on a spiral."""
+    """Draw three classes on a spiral."""
     X, y = spiral()
     model = fastnn.Model(
         [2, 100, 3], activation="relu", output_activation="identity", init="he_normal", random_state=0
@@ -117,10 +117,10 @@ def spiral_picture(path: Path, quick: bool) -> None:
 
 
 def training(path: Path, quick: bool) -> None:
-    """A training, from the first pass to the last."""
+    """Animate a training from the first pass to the last."""
     X, y = make_moons(200, noise=0.20, random_state=0)
     model = fastnn.Model([2, 5, 2], random_state=0)
-    # Slow enough for the eye: at the tutorial's rate the first passes jump to and fro.
+    # At the tutorial's rate the boundary jumps to and fro in the first passes: take a lower one.
     fastnn.animate_training(
         model, X, y, path, num_passes=200 if quick else 100_000, epsilon=0.002, frames=5 if quick else 60,
         size=(320, 240) if quick else (640, 480),
@@ -128,9 +128,9 @@ def training(path: Path, quick: bool) -> None:
 
 
 def ensemble(path: Path, quick: bool) -> None:
-    """How sure one network is of its class, and how sure twenty are together."""
+    """Draw the confidence of one network, and of twenty together."""
     X, y = make_moons(200, noise=0.20, random_state=0)
-    # Each is fitted until its loss no longer falls by `tol`.
+    # A member is fitted until its loss falls by less than `tol`.
     member = fastnn.MLPClassifier(
         (32,), learning_rate_init=0.02, alpha=0.0, max_iter=5000, tol=1.0 if quick else 1e-4
     )
@@ -146,7 +146,7 @@ def ensemble(path: Path, quick: bool) -> None:
         image = fastnn.render_boundary(
             model, (-2.5, 3.5), (-2.25, 2.25), (160, 120) if quick else (1200, 900), response="confidence"
         )
-        # Of two classes, the more probable one has one half at least.
+        # The more probable of two classes has a probability of one half at least: begin the colours there.
         shown = ax.imshow(
             image.data, extent=image.extent, origin="lower", aspect="auto", cmap="Greys_r", vmin=0.5, vmax=1
         )
@@ -168,7 +168,7 @@ def ensemble(path: Path, quick: bool) -> None:
 
 
 def zoom(path: Path, quick: bool) -> None:
-    """A boundary of 268 million pixels, and a window of it enlarged a thousand times."""
+    """Draw a boundary of 268 million pixels, and a window of it enlarged a thousand times."""
     X, y = spiral()
     model = fastnn.Model([2, 32, 32, 3], output_activation="identity", random_state=0)
     model.train(
@@ -200,7 +200,7 @@ def zoom(path: Path, quick: bool) -> None:
     middle = np.array([x1, x1, x2, x2])
     for ax, (image, extent), title in zip(axes[1:], pieces, titles, strict=True):
         ax.imshow(image, extent=1000 * (extent - middle), interpolation="none")
-        # Read more easily than numbers with seven digits.
+        # Offsets from the middle are easier to read than numbers with seven digits.
         ax.set(
             xlabel=f"thousandths of $x_1$, from {minus(x1)}", ylabel=f"thousandths of $x_2$, from {minus(x2)}"
         )
@@ -210,7 +210,7 @@ def zoom(path: Path, quick: bool) -> None:
 
 
 def corner(model: fastnn.Model, limit: float) -> tuple[float, float]:
-    """A point in which three regions meet, or else one on a boundary; found in ever smaller windows."""
+    """Return a point where three regions meet, or else one on a boundary, found in ever smaller windows."""
     x, y, half = 0.0, 0.0, limit
     while half > limit / ZOOM / 100:
         image = fastnn.render_boundary(model, (x - half, x + half), (y - half, y + half), 400)
@@ -221,7 +221,7 @@ def corner(model: fastnn.Model, limit: float) -> tuple[float, float]:
         rows, columns = np.nonzero(n_classes == n_classes.max())
         if n_classes.max() == 1:
             return x, y
-        # The one next to the middle.
+        # Several pixels may qualify: take the one nearest to the middle.
         best = np.hypot(rows - 199, columns - 199).argmin()
         step = 2 * half / 400
         x, y = x - half + (columns[best] + 1) * step, y - half + (rows[best] + 1) * step
@@ -230,12 +230,12 @@ def corner(model: fastnn.Model, limit: float) -> tuple[float, float]:
 
 
 def minus(number: float) -> str:
-    """As the numbers beside it are written."""
+    """Format a number with a typographic minus sign, as matplotlib's tick labels have it."""
     return f"{number:.5f}".replace("-", "\N{MINUS SIGN}")
 
 
 def cropped(path: Path, middle: tuple[float, float], limit: float) -> tuple[Image.Image, Array]:
-    """The pixels of a square picture's file about a point, and their edges."""
+    """Return the pixels around a point of a square picture in a file, and their edges."""
     with opened(path) as image:
         step = 2 * limit / image.width
         n = round(limit / ZOOM / step) + 2
@@ -247,19 +247,20 @@ def cropped(path: Path, middle: tuple[float, float], limit: float) -> tuple[Imag
 
 @contextmanager
 def opened(path: Path) -> Iterator[Image.Image]:
-    """A picture, however large: we have made it ourselves."""
-    most, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    """Open a picture of any size: Pillow's limit protects from foreign files, and this one is our own."""
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
         with Image.open(path) as image:
             yield image
     finally:
-        Image.MAX_IMAGE_PIXELS = most
+        Image.MAX_IMAGE_PIXELS = limit
 
 
 def shrunk(path: Path, size: int) -> Image.Image:
-    """A picture of a file, with so many pixels a side."""
+    """Return a picture read from a file, reduced to `size` pixels a side."""
     with opened(path) as image:
-        # Some of its pixels, twice as many as are asked for; and the mean of four.
+        # Averaging all pixels of a huge picture is slow: take every n-th, twice as many a side as are
+        # needed, and average blocks of four.
         return image.resize((2 * size, 2 * size), Image.Resampling.NEAREST).convert("RGB").reduce(2)
 
 
@@ -277,7 +278,7 @@ PICTURES: dict[str, tuple[str, Callable[[Path, bool], None]]] = {
 
 
 def panels(n_rows: int, n_columns: int, title: str) -> tuple[Figure, list[Axes]]:
-    """A figure of panels that share their axes."""
+    """Return a figure of panels that share their axes."""
     figure = Figure(figsize=(3 * n_columns, 2.5 * n_rows + 0.5), dpi=150, layout="constrained")
     axes = figure.subplots(n_rows, n_columns, sharex=True, sharey=True)
     figure.suptitle(title)
@@ -285,7 +286,7 @@ def panels(n_rows: int, n_columns: int, title: str) -> tuple[Figure, list[Axes]]
 
 
 def panel(ax: Axes, model: fastnn.Model, X: Array, y: Array, title: str) -> None:
-    """Regions, boundary and samples, small."""
+    """Draw regions, boundary and small samples into one panel."""
     fastnn.plot_decision_boundary(model, X, y, ax=ax, resolution=(800, 640))
     remove_legend(ax)
     for points in ax.collections:
@@ -295,19 +296,19 @@ def panel(ax: Axes, model: fastnn.Model, X: Array, y: Array, title: str) -> None
 
 
 def remove_legend(ax: Axes) -> None:
-    """Its place is beside the data."""
+    """Remove the legend of an axis, which would cover data; the figure's legend replaces it."""
     if (legend := ax.get_legend()) is not None:
         legend.remove()
 
 
 def explain(ax: Axes, shown: Axes, text: str) -> None:
-    """Words and a legend where there is no panel."""
+    """Fill an empty panel with text and a legend."""
     ax.axis("off")
     ax.text(0.05, 0.95, text, transform=ax.transAxes, va="top", fontsize=10, linespacing=1.4)
     ax.legend(*shown.get_legend_handles_labels(), loc="lower left", ncols=2, frameon=False, markerscale=2)
 
 
-# --- what is written -------------------------------------------------------------------------------
+# --- files -----------------------------------------------------------------------------------------
 
 
 def write_docs(made: Path, docs: Path) -> None:
@@ -319,11 +320,11 @@ def write_docs(made: Path, docs: Path) -> None:
 
 
 def sheet(made: Path, width: int) -> Image.Image:
-    """A contact sheet."""
+    """Return a contact sheet, `width` pixels wide."""
     rows = []
     for names in (["hidden-sizes"], ["activations"], ["spiral", "ensemble"]):
         images = [Image.open(made / PICTURES[name][0]).convert("RGB") for name in names]
-        # As high as one another, and together as wide as the sheet.
+        # The pictures of a row have the same height, and their widths add up to the sheet's.
         height = round(width / sum(image.width / image.height for image in images))
         widths = [round(height * image.width / image.height) for image in images]
         widths[-1] += width - sum(widths)
@@ -347,22 +348,25 @@ def sheet(made: Path, width: int) -> Image.Image:
 
 
 def save_small(image: Image.Image, path: Path, width: int) -> None:
-    """Save so many pixels across, in 256 colours."""
+    """Save a picture at `width` pixels across, in 256 colours."""
     height = round(image.height * width / image.width)
     smaller = image.resize((width, height), Image.Resampling.LANCZOS)
-    # Colours of a few samples count as much as those of whole regions.
+    # Maximum coverage gives the colours of a few samples as much weight as those of whole regions.
     few = smaller.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=4, dither=Image.Dither.NONE)
     few.save(path, optimize=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """Draw the pictures that the command line asks for; return the exit code."""
     parser = argparse.ArgumentParser(description="A gallery of decision boundaries.")
-    parser.add_argument("--out", type=Path, default=Path("gallery"), help="folder of the pictures")
-    parser.add_argument("--only", nargs="+", choices=PICTURES, default=list(PICTURES), help="some of them")
+    parser.add_argument("--out", type=Path, default=Path("gallery"), help="folder for the pictures")
+    parser.add_argument(
+        "--only", nargs="+", choices=PICTURES, default=list(PICTURES), help="pictures to draw"
+    )
     parser.add_argument(
         "--docs", type=Path, help="write the small pictures of the documents into this folder"
     )
-    parser.add_argument("--quick", action="store_true", help="tiny ones, to see whether it works")
+    parser.add_argument("--quick", action="store_true", help="draw tiny pictures, as a check")
     options = parser.parse_args(arguments)
     if options.docs is None:
         make(options.only, options.out, options.quick)
@@ -379,6 +383,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def make(names: Sequence[str], folder: Path, quick: bool) -> None:
+    """Draw the named pictures into `folder`; `quick` draws tiny ones."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
         file, draw = PICTURES[name]

@@ -1,9 +1,9 @@
-"""Print the coefficients of ``fastnn_kernels/vmath.py`` (needs mpmath).
+"""Print the coefficients of ``fastnn_kernels/vectors/vmath.py`` (needs mpmath).
 
     python kernels/minimax.py
 
-Polynomials come from a Chebyshev fit, which is within a few per cent of the best one; the rational
-tanh from Remez' exchange on the relative error. Sixty digits throughout.
+Polynomials come from a Chebyshev fit, whose error is within a few per cent of the smallest possible; the
+rational tanh comes from Remez' exchange on the relative error. All computations have sixty digits.
 """
 
 from __future__ import annotations
@@ -14,11 +14,28 @@ mp.mp.dps = 60
 
 
 def rational(g, end, top: int, bottom: int):
-    """Coefficients of ``(1 + p1 u + ...) / (1 + q1 u + ...)``, closest to g on [0, end], g(0) = 1.
+    """Fit ``(1 + p1 u + ...) / (1 + q1 u + ...)`` to a function g on [0, end] with g(0) = 1.
 
-    `top` and `bottom` are the degrees of numerator and denominator.
+    Parameters
+    ----------
+    g : callable
+        The function, without zeros on [0, end].
+    end : mpf
+        The right end of the interval.
+    top, bottom : int
+        The degrees of numerator and denominator.
 
-    Returns p, q (each from the power 1 on) and the largest relative error.
+    Returns
+    -------
+    p, q : list of mpf
+        The coefficients from the power 1 on.
+    error : mpf
+        The largest relative error, the smallest that a rational function of these degrees can have.
+
+    Raises
+    ------
+    ArithmeticError
+        If the error does not alternate as often as the best approximation's.
     """
     count = top + bottom + 1  # unknowns: p, q and the error, which alternates between the nodes
     nodes = [end * (1 - mp.cos(mp.pi * (k + 1) / count)) / 2 for k in range(count)]
@@ -42,7 +59,7 @@ def rational(g, end, top: int, bottom: int):
         p = [mp.mpf(1), *(solution[k] for k in range(top))]
         q = [mp.mpf(1), *(solution[top + k] for k in range(bottom))]
         errors = [mp.polyval(p[::-1], u) / mp.polyval(q[::-1], u) / g(u) - 1 for u in grid]
-        peaks: list[int] = []  # the largest error of each run of one sign
+        peaks: list[int] = []  # the index of the largest error in each run of errors of one sign
         for k, e in enumerate(errors):
             if peaks and mp.sign(e) == mp.sign(errors[peaks[-1]]):
                 if abs(e) > abs(errors[peaks[-1]]):
@@ -56,17 +73,22 @@ def rational(g, end, top: int, bottom: int):
 
 
 def polynomial(g, begin, end, count: int):
-    """The `count` coefficients of the polynomial closest to g, low powers first; largest error."""
+    """Fit a polynomial to a function g on [begin, end].
+
+    Returns the `count` coefficients, low powers first, and the largest error.
+    """
     coefficients, error = mp.chebyfit(g, [begin, end], count, error=True)
     return coefficients[::-1], error
 
 
 def show(name: str, coefficients, error) -> None:
+    """Print the coefficients of a function and their error."""
     print(f"{name}: error {mp.nstr(error, 3)}")
     print("    " + ", ".join(mp.nstr(c, 20) for c in coefficients))
 
 
 def main() -> None:
+    """Print the coefficients for both dtypes."""
     slack = mp.mpf("1.0001")  # the reduced argument may round past the end
     log2 = mp.log(2)
 

@@ -1,6 +1,6 @@
-"""Networks of pictures, in the form that kernels and reference take.
+"""Random committees of networks in the forms that the kernels and the reference take.
 
-Layers have any of a set of activations, the last one too.
+The layers of a network have any of a set of activations, the last layer included.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ from fastnn_kernels.layer import forward_table
 
 PAIRS = tuple(tuple(sorted(("identity", name))) for name in sorted(ACTIVATIONS) if name != "identity")
 SETS = (("identity",), ("tanh",), *PAIRS)
-# Sets of activations of networks that vote.
+# Sets of activations of committees that vote.
 VOTING = (
     ("identity", "relu", "tanh"),
     ("tanh",),
@@ -25,7 +25,7 @@ VOTING = (
 
 
 def draw_network(random, names, dtype, widest=40, n_inputs=2, n_classes=None):
-    """Draw a network with 1 to 5 layers that uses each of `names`."""
+    """Return a network of 1 to 5 layers in which each activation of `names` occurs."""
     depth = int(random.integers(len(names), 6))
     activations = [*names, *random.choice(names, depth - len(names))]
     random.shuffle(activations)
@@ -35,7 +35,7 @@ def draw_network(random, names, dtype, widest=40, n_inputs=2, n_classes=None):
 
 
 def draw_parameters(random, network, scale=1.0):
-    """Draw weights that keep the size of values, times `scale`, and biases as large as the weights."""
+    """Return weights that keep the size of the values, times `scale`, and biases as large as the weights."""
     parameters = network.neutral_parameters()
     for W, b in zip(network.weights(parameters), network.biases(parameters), strict=True):
         W[...] = scale * random.standard_normal(W.shape) * np.sqrt(2 / len(W))
@@ -44,7 +44,7 @@ def draw_parameters(random, network, scale=1.0):
 
 
 def normalised(random, network):
-    """Fold random batch normalisation into random parameters; return the plain network and these."""
+    """Return a plain network that predicts as a random batch-normalised one does, and its parameters."""
     network = Network(network.layers_dim, network.activations, network.dtype, batch_norm=True)
     statistics = network.initial_statistics()
     for running in network.running(statistics):
@@ -57,7 +57,7 @@ def normalised(random, network):
 
 @st.composite
 def single(draw, sets=SETS, widest=40):
-    """Draw a committee of one network, and a generator of random numbers."""
+    """Return a committee of one network, and a generator of random numbers."""
     random = np.random.default_rng(draw(seeds))
     network = draw_network(random, draw(st.sampled_from(sets)), draw(dtypes), widest)
     if draw(st.booleans()):
@@ -68,26 +68,27 @@ def single(draw, sets=SETS, widest=40):
 
 @st.composite
 def voting(draw, sets=VOTING, most=4):
-    """Draw a committee of networks of different depths and widths that vote, and a generator."""
+    """Return a committee of networks of different depths and widths that vote, and a generator."""
     random = np.random.default_rng(draw(seeds))
     names, dtype, n_classes = draw(st.sampled_from(sets)), draw(dtypes), draw(st.integers(1, 10))
     members = []
     for k in range(draw(st.integers(1, most))):
-        # Together the networks use all of the activations.
-        own = names if k == 0 else tuple(random.choice(names, 1))
-        network = draw_network(random, own, dtype, n_classes=n_classes)
+        # The first member has all activations: the committee then has them all, too.
+        activations = names if k == 0 else tuple(random.choice(names, 1))
+        network = draw_network(random, activations, dtype, n_classes=n_classes)
         members.append((network, draw_parameters(random, network, random.choice([0.3, 1.0, 5.0]))))
     return Committee(members, votes=True), random
 
 
 def kernel_side(committee, table=forward_table):
-    """Return a committee in the form of kernels, with pointers of `table`, and the rows of a workspace."""
+    """Return a committee in the kernels' form, with activations from `table`, and the rows of a workspace."""
     grid = NumbaGrid(committee)
     activations = table(committee.activations, committee.dtype)
     return grid._networks._replace(activations=activations), grid._n_units
 
 
 def reference_side(committee):
+    """Return a committee in the form of the reference."""
     return [
         (network.activations, network.weights(parameters), network.biases(parameters))
         for network, parameters in committee.members
@@ -95,12 +96,12 @@ def reference_side(committee):
 
 
 def empty_form(form, n_rows, count, dtype):
-    """Return a form of kernels or of the reference that is filled with NaN."""
+    """Return an affine form, the kernels' or the reference's, filled with NaN."""
     return form(*(np.full((n_rows, count), np.nan, dtype) for _ in range(4)))
 
 
 def draw_cells(random, form, slack, count, dtype):
-    """Draw forms (2, count) of the inputs over rectangles of all sizes."""
+    """Return forms (2, count) of the inputs over rectangles of all sizes."""
     centre = random.standard_normal((2, count)) * 10.0 ** random.uniform(-3, 1, count)
     reach = 10.0 ** random.uniform(-7, 1, (2, count))
     centre, reach = centre.astype(dtype), reach.astype(dtype)
@@ -111,19 +112,20 @@ def draw_cells(random, form, slack, count, dtype):
 
 
 def points_in(random, cells, each):
-    """Draw points (2, count, each) in cells, and return their places in the cells, from -1 to 1, as well."""
+    """Return points of the cells, and their places in the cells from -1 to 1, both (2, count, each)."""
     centre = cells.centre[:, :, None]
     reach = np.stack([cells.slope_x[0], cells.slope_y[1]])[:, :, None]
     at = random.uniform(-1, 1, (2, centre.shape[1], each))
     at[:, :, :4] = np.array([[-1, -1, 1, 1], [-1, 1, -1, 1]])[:, None]
     points = (centre + at * reach).astype(centre.dtype)
-    # The places after rounding.
+    # Rounding may have moved points out of their cells: compute their places anew, replace those points by
+    # the centre.
     at = (points.astype(np.longdouble) - centre) / reach
     points = np.where(np.abs(at) <= 1, points, centre)
     return points, np.where(np.abs(at) <= 1, at, 0)
 
 
 def outside(values, form, at):
-    """Return the distances by which values (k, count, each) exceed a form (k, count), negative within it."""
+    """Return how far values (k, count, each) lie beyond a form (k, count) of kernels; above 0 is outside."""
     c, x, y, r = (array.astype(np.longdouble)[:, :, None] for array in form)
     return np.abs(values - (c + x * at[0] + y * at[1])) - r

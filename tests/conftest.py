@@ -1,4 +1,4 @@
-"""Settings of the whole suite."""
+"""Settings and fixtures of the whole suite."""
 
 import shutil
 import sys
@@ -12,11 +12,11 @@ import fastnn.system.threads
 
 matplotlib.use("Agg")
 
-# As many threads as a test asks for, on whatever machine.
+# fastnn starts no more threads than there are cores: pretend to have enough for every test on any machine.
 fastnn.system.threads.available_cores = lambda: 8
 
-# Deadlines are times, and a first example compiles; no test may depend on a time. The examples are
-# the same in every run, so that a failure in CI is a failure at home.
+# No test may depend on a time, and a first example compiles: there are no deadlines. Examples are the
+# same in every run, so that a failure in CI can be repeated elsewhere.
 hypothesis.settings.register_profile("fastnn", deadline=None, derandomize=True, max_examples=60)
 hypothesis.settings.load_profile("fastnn")
 
@@ -31,6 +31,6 @@ def _no_figure_left_open():
 
 @pytest.fixture
 def package(tmp_path):
-    """A copy of the kernels alone, with nothing compiled."""
+    """Return a copy of the kernels without compiled files."""
     shutil.copytree(KERNELS, tmp_path / "fastnn_kernels", ignore=shutil.ignore_patterns("__pycache__"))
     return tmp_path / "fastnn_kernels"

@@ -17,10 +17,12 @@ METHODS = ("seeds", "bootstrap", "snapshots", "average")
 
 
 def classifier(**parameters):
+    """Return a small classifier that is fitted for four epochs."""
     return MLPClassifier(**{"hidden_layer_sizes": (6,), "random_state": 0, "max_iter": 4} | parameters)
 
 
 def regressor(**parameters):
+    """Return a small regressor that is fitted for four epochs."""
     return MLPRegressor(**{"hidden_layer_sizes": (6,), "random_state": 0, "max_iter": 4} | parameters)
 
 
@@ -39,6 +41,7 @@ problems = pytest.mark.parametrize(
 
 
 def assert_same_members(ensemble, expected):
+    """Assert that an ensemble's members equal the `expected` estimators bit for bit."""
     assert len(ensemble.estimators_) == len(expected)
     for one, other in zip(ensemble.estimators_, expected, strict=True):
         assert_same_fit(one, other)

@@ -1,12 +1,13 @@
-"""What tests look at in models and estimators."""
+"""Access to the parameters of models and estimators of any kind."""
 
 import numpy as np
 
 
 def parameters(fitted):
-    """Return all weights, then all biases, in one vector, a copy.
+    """Return a copy of all weights, then all biases, as one vector.
 
-    They are a model's, an estimator's, those of the members of an ensemble, or of a pipeline's last step.
+    `fitted` is a model, an estimator, an ensemble, whose members' parameters follow one another, or a
+    pipeline, whose last step counts.
     """
     if hasattr(fitted, "steps"):
         return parameters(fitted.steps[-1][1])

@@ -30,15 +30,17 @@ PROBLEMS = {
 
 
 def classifier(**parameters):
+    """Return a small classifier that is fitted for five epochs."""
     return MLPClassifier(**{"hidden_layer_sizes": (7,), "random_state": 0, "max_iter": 5} | parameters)
 
 
 def regressor(**parameters):
+    """Return a small regressor that is fitted for five epochs."""
     return MLPRegressor(**{"hidden_layer_sizes": (7,), "random_state": 0, "max_iter": 5} | parameters)
 
 
 def assert_same_fit(one, other):
-    """Assert that two fits left the same bits in everything."""
+    """Assert that two fits left bitwise equal parameters, losses and classes."""
     np.testing.assert_array_equal(parameters(one), parameters(other))
     for name in (
         "loss_", "loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_",
@@ -51,6 +53,7 @@ def assert_same_fit(one, other):
 
 
 def assert_equal_to_theirs(theirs, ours, atol=1e-11, with_losses=True):
+    """Assert that two fits agree: scikit-learn's, `theirs`, and fastnn's, `ours`."""
     for one, other in zip(
         theirs.coefs_ + theirs.intercepts_, ours.coefs_ + ours.intercepts_, strict=True
     ):  # fmt: skip
@@ -73,4 +76,5 @@ def assert_equal_to_theirs(theirs, ours, atol=1e-11, with_losses=True):
 
 
 def going_on(**options):
+    """Return a classifier that never stops early, for fits in several calls."""
     return classifier(**{"batch_size": 40, "n_iter_no_change": np.inf, "learning_rate_init": 0.01} | options)

@@ -1,4 +1,4 @@
-"""Programs run on copies of `fastnn_kernels`, and kernels during whose compilation a function is called."""
+"""Programs run on copies of `fastnn_kernels`, and kernels that call a function while they are compiled."""
 
 import os
 import re
@@ -15,7 +15,7 @@ from fastnn_kernels.compiler.jit import kernel
 
 KERNELS = Path(fastnn_kernels.__file__).parent
 
-# Runs one kernel and tells whether it was compiled or loaded, and what it gave.
+# Run one kernel; print "compiled" or "loaded", and its result.
 PROGRAM = """
     import numpy as np
     from fastnn_kernels.update import add_to_average
@@ -27,6 +27,7 @@ RESULT = "[0.5, 1.0, 1.5, 2.0]"
 
 
 def start(package, program=PROGRAM, stderr=subprocess.PIPE, **environment):
+    """Start a program on a copy of the kernels, without the caches and switches of this process."""
     variables = {**os.environ, "PYTHONPATH": str(package.parent), "HOME": str(package.parent / "home")}
     for name in ("NUMBA_CACHE_DIR", "NUMBA_BOUNDSCHECK", "XDG_CACHE_HOME"):
         variables.pop(name, None)
@@ -38,6 +39,7 @@ def start(package, program=PROGRAM, stderr=subprocess.PIPE, **environment):
 
 
 def result(process, warned=""):
+    """Return the output of a program; its standard error must match `warned`, "" for none."""
     out, err = process.communicate(timeout=300)
     assert err == "" if not warned else re.fullmatch(f"{warned}\n", err)
     assert process.returncode == 0
@@ -45,21 +47,22 @@ def result(process, warned=""):
 
 
 def run(package, program=PROGRAM, *, warned="", **environment):
+    """Run a program on a copy of the kernels and return its output."""
     return result(start(package, program, **environment), warned)
 
 
 def told_while_compiled(tell):
-    """A kernel, never seen before, in the middle of whose compilation `tell` is called."""
+    """Return a new kernel in the middle of whose compilation `tell` is called."""
     unique = str(uuid.uuid4())
 
     @numba.extending.intrinsic
-    def told(typing_context, x):
+    def telling(typing_context, x):
         tell()
         return x(x), lambda context, builder, signature, args: args[0]
 
     @kernel
     def inner(x):
-        return told(x) if unique else x
+        return telling(x) if unique else x
 
     @kernel
     def outer(x):

@@ -1,4 +1,4 @@
-"""Programs that run in a process of their own."""
+"""Programs run in new processes."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def run_python(program, *arguments, **environment):
-    """Return what a program printed. The time limit is for one that waits for ever."""
+    """Return the output of a program; the time limit ends programs that would wait for ever."""
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(program), *map(str, arguments)], timeout=600,
         capture_output=True, text=True, cwd=Path(__file__).parents[1], env=os.environ | environment,

@@ -14,7 +14,7 @@ TARGETS = np.column_stack([X @ [1, -2, 0.5, 1], np.sin(2 * X[:, 0]), X[:, 1] * X
 CLASSES = [0, 1, 2]
 THEIRS, OURS = sklearn.neural_network, fastnn
 
-# Solvers and schedules for `partial_fit`.
+# Parameters of solvers and schedules for `partial_fit`.
 RULES = {
     "adam": {},
     "sgd": {"solver": "sgd", "learning_rate_init": 0.05},
@@ -24,25 +24,29 @@ RULES = {
 
 
 def classifier(module, **parameters):
+    """Return the small classifier of a module."""
     options = {"hidden_layer_sizes": (7,), "random_state": 3, "max_iter": 5}
     return module.MLPClassifier(**options | parameters)
 
 
 def regressor(module, **parameters):
+    """Return the small regressor of a module."""
     options = {"hidden_layer_sizes": (7,), "random_state": 3, "max_iter": 5}
     return module.MLPRegressor(**options | parameters)
 
 
 def are_equal(one, other):
-    """Whether two estimators have the same weights up to rounding."""
+    """Return whether two estimators have the same weights up to rounding."""
     return np.allclose(parameters(one), parameters(other), rtol=0, atol=1e-10)
 
 
 def have_same_bits(one, other):
+    """Return whether two estimators have bitwise equal weights."""
     return np.array_equal(parameters(one), parameters(other))
 
 
 def fitted_in_parts(estimator, n_calls=5, before=None):
+    """Return an estimator after `n_calls` calls of `partial_fit`, each after a call of `before`."""
     for _ in range(n_calls):
         if before is not None:
             before(estimator)
@@ -51,6 +55,7 @@ def fitted_in_parts(estimator, n_calls=5, before=None):
 
 
 def fitted_often(estimator, n_calls=3, before=None):
+    """Return an estimator after `n_calls` calls of `fit`, each after a call of `before`."""
     for _ in range(n_calls):
         if before is not None:
             before(estimator)
@@ -59,4 +64,5 @@ def fitted_often(estimator, n_calls=3, before=None):
 
 
 def reseed(estimator):
+    """Give an estimator a new generator with the seed it had."""
     estimator.set_params(random_state=np.random.RandomState(3))

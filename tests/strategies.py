@@ -1,4 +1,4 @@
-"""What the property-based tests draw: sizes, dtypes, and arrays as the kernels take them.
+"""Strategies of the property-based tests: sizes, dtypes, and arrays in the kernels' layout.
 
 Kernels hold a unit a row and a sample a column, the reference a sample a row: ``array.T`` of one is
 the other.
@@ -19,16 +19,16 @@ from fastnn.reference.layer import ACTIVATIONS
 DTYPES = (np.dtype(np.float64), np.dtype(np.float32))
 
 dtypes = st.sampled_from(DTYPES)
-# One, odd, and beyond a register block; now and then far beyond, and beyond a chunk of terms.
+# Widths: one, odd and even ones, some beyond a register block, a few beyond a chunk of terms.
 widths = st.one_of(st.integers(1, 13), st.sampled_from([1, 4, 5, 16, 33, 70, 131]))
-# Samples that are real, none among them; the tile is filled up to whole vectors.
+# Numbers of samples, 0 included. A tile holds whole vectors: padding follows the samples.
 counts = st.one_of(st.integers(0, 40), st.sampled_from([1, 64, 129, 512, 1000]))
 seeds = st.integers(0, 2**32 - 1)
 keys = st.integers(0, 2**64 - 1)
 
 
 def padded(count: int, dtype: np.dtype) -> int:
-    """Samples of the smallest tile of whole vectors that holds `count`."""
+    """Return the columns of the smallest tile of whole vectors that holds `count` samples."""
     lanes = ALIGNMENT // dtype.itemsize
     return -(-count // lanes) * lanes
 
@@ -42,18 +42,21 @@ class Draw:
     scale: float
 
     def array(self, *shape: int) -> np.ndarray:
+        """Return normally distributed numbers times `scale`."""
         return (self.scale * self.random.standard_normal(shape)).astype(self.dtype)
 
     def labels(self, n_classes: int, count: int) -> np.ndarray:
+        """Return `count` random classes."""
         return self.random.integers(0, n_classes, count)
 
     def weights(self, count: int) -> np.ndarray:
-        """A tile's weights (1, T): some real samples have none, and the padding has none."""
+        """Return a tile's weights (1, T): some samples have weight 0, and so has the padding."""
         weights = np.zeros((1, self.padded(count)), self.dtype)
         weights[0, :count] = self.random.uniform(0.1, 3, count) * (self.random.random(count) < 0.8)
         return weights
 
     def padded(self, count: int) -> int:
+        """Return the columns of the smallest tile of whole vectors that holds `count` samples."""
         return padded(count, self.dtype)
 
 
@@ -66,29 +69,31 @@ draws = st.builds(
 
 
 def tolerance(dtype: np.dtype, terms: float = 1) -> float:
-    """Relative error of a sum of `terms` products in any order, of a few ulp each."""
+    """Return a bound on the relative error of a sum of `terms` products in any order."""
     return float(np.finfo(dtype).eps) * (4 + terms)
 
 
 def wide(array: np.ndarray) -> np.ndarray:
+    """Return an array in float64."""
     return array.astype(np.float64)
 
 
 def untouched(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """An output buffer: NaN wherever a kernel forgot to write."""
+    """Return an output buffer filled with NaN, which stays wherever a kernel forgets to write."""
     return np.full(shape, np.nan, dtype)
 
 
 def read_only(array: np.ndarray) -> np.ndarray:
+    """Return a view that cannot be written to."""
     array = array.view()
     array.flags.writeable = False
     return array
 
 
 class Windows:
-    """Output buffers side by side in one flat vector, as gradients are, with a mark around each.
+    """Output buffers side by side in one flat vector, as gradients are, with marks around each.
 
-    What a kernel writes beyond one of them changes a mark or another buffer.
+    A kernel that writes beyond a buffer changes a mark or another buffer.
     """
 
     MARK = 12345.0
@@ -108,6 +113,7 @@ class Windows:
             position += array.size + self.GAP
 
     def are_kept_apart(self) -> bool:
+        """Return whether all marks are unchanged."""
         return bool((self._flat[self._is_mark] == self.MARK).all())
 
 
@@ -115,29 +121,29 @@ class Windows:
 
 
 class Recipe(NamedTuple):
-    """What a training is made of.
+    """Activations, output, loss, optimizer, dtype and switches of a training.
 
-    Where a derivative jumps, float64: there rounding never decides on which side a value is.
-    Where it divides by what may be 0, an eps that keeps rounding from being magnified.
+    A recipe whose derivative jumps is in float64, where rounding never decides on which side a value lies.
+    An optimizer that divides by a number that may be 0 has a large eps, which keeps rounding errors small.
     """
 
-    hidden: tuple[str, ...]  # of the first hidden layers
+    hidden: tuple[str, ...]  # activations of the first hidden layers
     output: str
     loss: Any
     optimizer: Any
     dtype: np.dtype
-    gathered: bool = False  # batches of some samples
+    gathered: bool = False  # True for minibatches
     batch_norm: bool = False
     dropped: bool = False
 
 
 F64, F32 = DTYPES
-# What further hidden layers may have. Without a jump in the derivative in float32, as above.
+# Activations of further hidden layers. In float32, rounding might cross a jump of a derivative: none has one.
 HIDDEN = {
     F64: sorted(ACTIVATIONS),
     F32: sorted(name for name, activation in ACTIVATIONS.items() if not activation.has_kink),
 }
-# Every pair of switches.
+# Every pair of switches; the recipes of names that are not listed are derived below.
 LISTED = (
     Recipe(("tanh",), "tanh", losses.SoftmaxCrossEntropy(), optimizers.SGD(), F64),
     Recipe(("tanh",), "tanh", losses.SoftmaxCrossEntropy(0.1), optimizers.Adam(eps=0.1), F32, gathered=True),
@@ -188,7 +194,7 @@ recipes = st.sampled_from(RECIPES)
 
 @st.composite
 def networks(draw, recipes=recipes, least_inputs: int = 1, most_inputs: int = 9) -> Network:
-    """A network as one of the recipes asks for, of any depth and widths."""
+    """Return a network of one of the recipes, of any depth and widths."""
     recipe = draw(recipes)
     least = len(recipe.hidden)
     n_hidden = draw(st.integers(least, least + 2))
@@ -208,7 +214,7 @@ def networks(draw, recipes=recipes, least_inputs: int = 1, most_inputs: int = 9)
 
 
 def recipe_of(network: Network) -> Recipe:
-    """The recipe that `networks` took."""
+    """Return the recipe from which `networks` made a network."""
     return next(
         recipe
         for recipe in RECIPES
@@ -219,7 +225,7 @@ def recipe_of(network: Network) -> Recipe:
 def targets(
     loss: Any, n_outputs: int, count: int, dtype: np.dtype, random: np.random.Generator
 ) -> np.ndarray:
-    """A table of targets (count, Y) that suits the loss, as backends take it."""
+    """Return a table of targets (count, Y) that suits the loss, in the form that backends take."""
     if loss.of_labels:
         return random.integers(0, n_outputs, (count, 1)).astype(dtype)
     lowest, highest = loss.bounds
@@ -230,16 +236,16 @@ def targets(
 
 
 def sample_weights(count: int, random: np.random.Generator) -> np.ndarray:
-    """Weights (count,) of samples, some of them 0."""
+    """Return weights (count,) of samples, some of them 0."""
     return random.uniform(0.1, 3, count) * (random.random(count) < 0.8)
 
 
-# A network's views of its flat vector.
+# Methods that return views of the flat parameter vector.
 PARTS = (Network.weights, Network.biases, Network.scales, Network.shifts)
 
 
 def is_padding(network: Network) -> np.ndarray:
-    """Which parameters belong to no layer."""
+    """Return a mask of the parameters that belong to no layer."""
     mask = np.ones(network.n_parameters, bool)
     for part in PARTS:
         for view in part(network, mask):
@@ -249,5 +255,5 @@ def is_padding(network: Network) -> np.ndarray:
 
 
 def name_of(value: object) -> str:
-    """For the names of tests: without addresses in memory, so that every process gives the same."""
+    """Return the repr of a value without addresses in memory: every process gives a test the same name."""
     return re.sub(r" at 0x\w+", "", repr(value))

@@ -1,4 +1,4 @@
-"""Documents: their examples run and print what they say, the files they name exist."""
+"""Documents: examples run and print the output they show, and files they name exist."""
 
 import doctest
 import importlib
@@ -28,10 +28,11 @@ MODULES = [m.name for m in pkgutil.walk_packages(fastnn.__path__, "fastnn.") if 
 
 
 def blocks(language, text=README):
+    """Return the code blocks of a document in one language."""
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
-# Blocks that users paste into a Python prompt; CONTRIBUTING's are tested by themselves.
+# Code blocks for a Python prompt. CONTRIBUTING's needs an empty cache: it has a test of its own.
 EXAMPLES = [
     pytest.param(code, id=f"{name} line {text[: text.index(code)].count(chr(10))}")
     for name, text in DOCUMENTS.items()
@@ -83,10 +84,11 @@ def test_lists_name_everything_registered(place):
 
 
 def is_error(thing):
+    """Return whether a public name is an exception."""
     return inspect.isclass(thing) and issubclass(thing, Exception)
 
 
-# Public functions, classes and their methods; errors are made by the library, not by users.
+# Public functions, classes and their methods. Exceptions are left out: users do not create them.
 PUBLIC = [
     thing for name in fastnn.__all__ if callable(thing := getattr(fastnn, name)) and not is_error(thing)
 ]
@@ -95,7 +97,7 @@ METHODS = [
     for thing in PUBLIC
     if inspect.isclass(thing)
     for name, method in inspect.getmembers(thing, inspect.isfunction)
-    if not name.startswith("_") and method.__module__.startswith("fastnn")  # not scikit-learn's
+    if not name.startswith("_") and method.__module__.startswith("fastnn")  # scikit-learn documents its own
 ]
 
 
@@ -122,7 +124,7 @@ def test_every_argument_is_described(thing):
 
 @pytest.mark.parametrize("code", EXAMPLES)
 def test_each_example_runs_alone_and_prints_what_it_says(code, tmp_path, monkeypatch, capsys):
-    """A comment behind a call of print gives the output; files are written to the current folder."""
+    """A comment behind a call of print shows its output; files are written to the current folder."""
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "example", "exec"), {})
     printed = capsys.readouterr().out.splitlines()
@@ -133,7 +135,7 @@ def test_each_example_runs_alone_and_prints_what_it_says(code, tmp_path, monkeyp
 
 
 def test_the_block_of_contributing_shows_assembly(tmp_path):
-    """Kernels from the cache have none to show: the cache folder is empty."""
+    """A kernel that was loaded from the cache has no assembly to show: the cache folder is empty."""
     (code,) = (block for block in blocks("python", CONTRIBUTING) if "inspect_asm" in block)
     done = subprocess.run(
         [sys.executable, "-c", code],

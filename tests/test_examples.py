@@ -1,4 +1,4 @@
-"""The gallery: its script makes all its pictures."""
+"""The gallery's script makes all its pictures."""
 
 import importlib.util
 from pathlib import Path
@@ -12,6 +12,7 @@ SCRIPT = Path(__file__).parents[1] / "examples" / "gallery.py"
 
 @pytest.fixture(scope="module")
 def gallery():
+    """Return the script as a module."""
     spec = importlib.util.spec_from_file_location("gallery", SCRIPT)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -19,6 +20,7 @@ def gallery():
 
 
 def assert_shows_something(path):
+    """Assert that a picture is of some size and has three colours at least."""
     with Image.open(path) as image:
         assert min(image.size) >= 100
         assert len(image.convert("RGB").getcolors(1 << 24)) >= 3
@@ -26,6 +28,7 @@ def assert_shows_something(path):
 
 @pytest.fixture(scope="module")
 def made(gallery, tmp_path_factory):
+    """Return a folder with all pictures, drawn small."""
     folder = tmp_path_factory.mktemp("made") / "gallery"
     assert gallery.main(["--quick", "--out", str(folder)]) == 0
     return folder

@@ -1,4 +1,4 @@
-"""What is loaded when: heavy packages only when they are used."""
+"""Imports: heavy packages are loaded on first use only."""
 
 import ast
 import inspect
@@ -13,6 +13,7 @@ HEAVY = ("numba", "llvmlite", "sklearn", "scipy", "matplotlib", "pandas")
 
 
 def loaded_after(statement):
+    """Return the heavy packages that a new interpreter has loaded after a statement."""
     program = f"import sys\n{statement}\nprint(*(name for name in {HEAVY} if name in sys.modules))"
     return set(run_python(program).splitlines()[-1].split())
 

@@ -16,7 +16,7 @@ def test_every_oldest_version_is_pinned():
     extras = PROJECT["optional-dependencies"]
     requirements = [Requirement(line) for line in PROJECT["dependencies"] + extras["test"]]
     floors = {requirement.name: requirement.specifier for requirement in requirements}
-    assert PINS.keys() == {*floors, "distributed"}  # which comes with dask, in the same version
+    assert PINS.keys() == {*floors, "distributed"}  # "dask[distributed]" brings it, in dask's version
     assert PINS["distributed"] == PINS["dask"]
     for name, specifier in floors.items():
         (floor,) = (part for part in specifier if part.operator == ">=")

@@ -1,4 +1,4 @@
-"""Pickles that earlier versions made: they load, predict the same and can be trained further."""
+"""Pickles of earlier versions load, predict as before and can be trained further."""
 
 import pickle
 import warnings
@@ -25,7 +25,7 @@ def test_there_are_pickles_of_every_kind():
 
 
 def load(path):
-    """Return what a file holds; scikit-learn warns of another version of its own."""
+    """Return the content of a file; scikit-learn's warning that its version is another one is ignored."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", InconsistentVersionWarning)
         return pickle.loads(path.read_bytes())
@@ -38,7 +38,7 @@ def test_a_pickle_loads_predicts_and_goes_on(path):
     predicted = made.predict(X)
     assert predicted.dtype == expected.dtype
     if expected.dtype.kind == "f":
-        # Other processors contract other products.
+        # Processors differ in the products they fuse with sums: compare up to rounding.
         np.testing.assert_allclose(predicted, expected, rtol=1e3 * np.finfo(expected.dtype).eps, atol=1e-12)
     else:
         np.testing.assert_array_equal(predicted, expected)

@@ -1,4 +1,4 @@
-"""The learning-rate schedules: closed forms, and what holds for all."""
+"""Learning-rate schedules: closed forms, and properties of every schedule."""
 
 import dataclasses
 import math
@@ -31,7 +31,7 @@ lengths = st.one_of(
     st.floats(0, 1, exclude_min=True),
     st.integers(1, 20).map(lambda n: 1 / n),
 )
-# From 0 to 1, not below 1, not below 0: the ordinary ones and the extremes.
+# Arguments in [0, 1], in [1, inf) and in [0, inf): ordinary values and extreme ones.
 fractions = st.floats(0, 1)
 positive_fractions = st.floats(0, 1, exclude_min=True)
 multiples = st.one_of(st.floats(1, 5), st.floats(1, allow_infinity=False), st.just(1 + 2**-52))
@@ -55,10 +55,11 @@ totals = st.one_of(st.integers(1, 40), st.integers(1, 3000))
 
 
 def run(schedule: Schedule, total: int) -> np.ndarray:
+    """Return a schedule's factors for all steps of a run."""
     return schedule.factors(np.arange(total), total)
 
 
-# --- what holds for every schedule ---------------------------------------------------------------
+# --- properties of every schedule ----------------------------------------------------------------
 
 
 @given(any_schedule, totals)
@@ -71,7 +72,7 @@ def test_factors_are_from_0_to_1(schedule, total):
 
 @given(any_schedule, totals, st.data())
 def test_chunks_are_the_whole(schedule, total, data):
-    """In any order, too: no state is kept from one call to the next."""
+    """A schedule keeps no state from one call to the next: steps may be asked for in any order."""
     whole = run(schedule, total)
     steps = np.array(data.draw(st.lists(st.integers(0, total - 1), max_size=20)), np.int64)
     np.testing.assert_array_equal(schedule.factors(steps, total), whole[steps])
@@ -105,7 +106,7 @@ def test_every_schedule_is_usable_by_its_bare_name(name, total):
     assert type(schedule) is SCHEDULES[name]
     factors = run(schedule, total)
     assert ((factors > 0) & (factors <= 1)).all()
-    assert factors.max() > 0.9  # the peak of a cycle may lie between two steps
+    assert factors.max() > 0.9  # the peak of a cycle may lie between two steps: 1 need not be reached
 
 
 def test_schedules_cannot_be_changed():
@@ -140,7 +141,7 @@ def test_a_fraction_is_one_step_at_least(total, n):
 @given(st.integers(1, 30), st.integers(1, 30), st.integers(1, 30))
 @example(3, 10, 3)
 def test_a_fraction_of_whole_steps_is_those_steps(size, n, gamma):
-    """Whatever its product with the run rounds to in floating point."""
+    """A fraction means whole steps even where its product with the run's length rounds to another number."""
     total, fraction = size * n, float(Fraction(size, size * n))
     for schedule in (
         lambda length: StepDecay(length, 1 / gamma),
@@ -154,7 +155,7 @@ def test_a_fraction_of_whole_steps_is_those_steps(size, n, gamma):
 
 @given(st.integers(1, 12), totals)
 def test_n_periods_fill_a_run_of_any_length(n, total):
-    """Another one would begin at its last steps: for a restart, at the full rate."""
+    """No further period begins at the last steps of a run: a restart there would set the full rate."""
     assert run(StepDecay(1 / n, 0.5), total)[-1] == 0.5 ** (min(n, total) - 1)
     for growth in (1, 2, 3):
         share = Fraction(1, sum(growth**k for k in range(n)))

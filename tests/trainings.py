@@ -1,4 +1,4 @@
-"""Trainings driven by hand: trainers of either backend, run in portions."""
+"""Trainings driven step by step: trainers of either backend, run in portions."""
 
 import numpy as np
 
@@ -9,9 +9,10 @@ from fastnn.system.generators import generator_state
 
 
 def first_parameters(network: Network, random: np.random.RandomState, nudge: float = 0.0):
-    """Drawn, and changed by about `nudge`, relatively."""
+    """Return drawn parameters, each changed by a random relative amount of up to `nudge`."""
     parameters = network.draw_parameters(random)
-    # Shifts are 0 at first, and so is a normalised sum where all samples are alike: there selu has a kink.
+    # Shifts begin at 0, and a normalised sum is 0 where all samples are alike. selu has a kink there: draw
+    # the shifts.
     for shift in network.shifts(parameters):
         if shift is not None:
             shift[...] = random.normal(size=shift.shape)
@@ -20,7 +21,10 @@ def first_parameters(network: Network, random: np.random.RandomState, nudge: flo
 
 
 def begin(backend: str, network: Network, job: Job, nudge: float = 0.0):
-    """A trainer, and all that it changes; `nudge`: relative change of the parameters it begins with."""
+    """Return a trainer and a dict of all arrays that it changes.
+
+    `nudge` is the largest relative change of the drawn parameters.
+    """
     random = np.random.RandomState(0)
     parameters, statistics = first_parameters(network, random, nudge), network.initial_statistics()
     memory = Memory.fresh(network, parameters, job, generator_state(random))
@@ -32,6 +36,7 @@ def begin(backend: str, network: Network, job: Job, nudge: float = 0.0):
 
 
 def run_on(trainer, n_passes, rounds_a_call=None):
+    """Run a trainer up to `n_passes`, with `rounds_a_call` rounds in each call of the kernel."""
     while trainer.n_passes < n_passes and not trainer.halted:
         if rounds_a_call:
             trainer._rounds_a_call = rounds_a_call

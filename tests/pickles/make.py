@@ -1,6 +1,6 @@
 """Make the pickles that later versions must load: ``python tests/pickles/make.py``.
 
-Each file holds a fitted object, the samples it was fitted to, and what it predicts for them.
+A file holds a fitted object, the samples it was fitted to, and its predictions for them.
 """
 
 import pickle
@@ -48,7 +48,7 @@ def objects(X, y):
 
 
 def settings(estimator):
-    """Return the parameters of an estimator but for its seed."""
+    """Return the parameters of an estimator except its seed."""
     return {name: value for name, value in estimator.get_params().items() if name != "random_state"}
 
 

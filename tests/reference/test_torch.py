@@ -1,7 +1,7 @@
-"""Whole trainings and schedules against PyTorch's: what it says is recorded in `tests/torch_records`.
+"""Whole trainings and schedules against PyTorch's, whose results `tests/torch_records` keeps.
 
-Both start from the same parameters, in float64, and take the same steps. Where PyTorch is installed, the
-records are compared with what it says now.
+Both sides start from the same parameters, in float64, and take the same steps. Where PyTorch is
+installed, the records are compared with its present results.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ from fastnn.losses import LOSSES as ALL_LOSSES
 from fastnn.optimizers import OPTIMIZERS as ALL_OPTIMIZERS
 from fastnn.reference.layer import ACTIVATIONS
 
-# Far below the 1e-6 that is asked for: nothing but the order of sums differs.
+# The two sides differ in the order of sums alone.
 CLOSE = {"rtol": 1e-10, "atol": 1e-11}
 RECORDS = records()
 
@@ -72,8 +72,8 @@ def test_a_training_ends_as_pytorchs_does(name, backend):
     )  # fmt: skip
     close = CLOSE
     if not case.clips_exactly:
-        # PyTorch divides by norm + 1e-6: a step of the length rate * limit is too short by a share of
-        # 1e-6 / norm, and what is lost adds up (these steps bring parameters apart no further).
+        # PyTorch divides by norm + 1e-6: its steps, rate * limit long, are too short by a factor of
+        # 1 - 1e-6 / norm, and the shortfalls add up (training does not magnify them).
         close = {
             "rtol": 0,
             "atol": case.n_passes * case.rate * case.clip_norm * 1e-6 / min(expected["norms"]),
@@ -100,7 +100,7 @@ def test_a_training_ends_as_pytorchs_does(name, backend):
 
 @pytest.mark.parametrize("case", [case for case in TRAININGS.values() if case.dropout])
 def test_masks_drop_and_enlarge(case):
-    """Otherwise trainings with dropout would be compared without any."""
+    """A mask drops some inputs and enlarges the others: the cases with dropout do drop inputs."""
     *_, mask = case.masks(0, N)
     assert set(np.unique(mask)) == {0, 1 / (1 - case.dropout[-1])}
 

@@ -1,7 +1,7 @@
-"""Whole runs of the tutorial's network: its plain loop, both backends, and what the tutorial printed.
+"""Whole runs of the tutorial's network: its plain loop, both backends, and the losses the tutorial printed.
 
 At its learning rate the run is chaotic between passes 600 and 3000: a relative change of 1e-15 in
-the weights moves the loss at 2000 in its third digit, after which all runs fall back together.
+the weights moves the loss at pass 2000 in its third digit; after pass 3000 all runs agree again.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ import fastnn
 from fastnn.reference.tutorial import TutorialModel
 
 BACKENDS = ("numba", "numpy")
-# What the tutorial's code prints for seed 0.
+# The losses that the tutorial's code prints for seed 0.
 PUBLISHED = [
     0.700172, 0.322804, 0.190807, 0.163432, 0.161709, 0.160969, 0.160582, 0.160362, 0.160229, 0.160147,
     0.160094, 0.160060, 0.160037, 0.160022, 0.160012, 0.160005, 0.160001, 0.159997, 0.159995, 0.159994,
@@ -31,14 +31,15 @@ def moons():
 
 
 def both(backend, layers_dim):
-    """Return the data, a model of `backend` and the plain one, both drawn from the same state."""
+    """Return the data, a model of `backend` and the plain loop's, both drawn from the same state."""
     X, y = moons()
     model = fastnn.Model(layers_dim, backend=backend)
-    moons()  # the generator at the same place again
+    moons()  # put the global generator into the same state again
     return X, y, model, TutorialModel(layers_dim)
 
 
 def assert_same_parameters(model, plain, **tolerances):
+    """Assert that a model's weights and biases equal the plain loop's, within tolerances."""
     for ours, theirs in zip((*model.W, *model.b), (*plain.W, *plain.b), strict=True):
         assert ours.shape == theirs.shape
         np.testing.assert_allclose(ours, theirs, **tolerances)
@@ -130,6 +131,7 @@ def test_float32_ends_at_the_same_loss():
 
 
 def random_problem(layers_dim):
+    """Return the plain loop's network, samples and classes."""
     np.random.seed(1)
     return TutorialModel(layers_dim), np.random.randn(9, layers_dim[0]), np.arange(9) % layers_dim[-1]
 

@@ -1,6 +1,6 @@
-"""What PyTorch says of small trainings and of schedules, recorded, so that the tests need no PyTorch.
+"""PyTorch's results for small trainings and schedules, recorded so that the tests need no PyTorch.
 
-``python tests/torch_records/make.py`` writes the file again, with the extra ``peers`` installed.
+``python tests/torch_records/make.py`` writes the file again where the extra ``peers`` is installed.
 """
 
 from pathlib import Path

@@ -1,7 +1,7 @@
-"""The trainings and schedules that fastnn and PyTorch both run, described without PyTorch.
+"""Trainings and schedules that fastnn and PyTorch both run, described without PyTorch.
 
-Data and first parameters are drawn by `numpy.random.RandomState`, whose stream never changes: neither
-another version of NumPy nor another initialisation of fastnn makes the records obsolete.
+`numpy.random.RandomState`, whose stream never changes, draws data and first parameters: neither another
+version of NumPy nor another initialisation of fastnn makes the records obsolete.
 """
 
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ TARGETS = _random.normal(size=(N, OUTPUTS))
 SHARES = _random.uniform(size=(N, OUTPUTS))
 COUNTS = _random.poisson(1.5, (N, OUTPUTS)).astype(float)
 
-# By name: fastnn's loss, the targets, and the optimizer that trains it in the cases.
+# Losses by name: fastnn's loss, the targets, and the optimizer of its cases.
 LOSSES = {
     "cross entropy": ("softmax_cross_entropy", LABELS, "adam"),
     "smoothed labels": (fastnn.SoftmaxCrossEntropy(label_smoothing=0.1), LABELS, "adam"),
@@ -38,7 +38,7 @@ LOSSES = {
     "poisson": ("poisson", COUNTS, "sgd"),
 }
 
-# fastnn's optimizer, the class of torch.optim, and the arguments of that class.
+# Optimizers: fastnn's, the class of torch.optim, and the arguments of that class.
 OPTIMIZERS = [
     (fastnn.SGD(), "SGD", {}),
     (fastnn.SGD(weight_decay=0.1), "SGD", {"weight_decay": 0.1}),
@@ -91,7 +91,7 @@ ACTIVATIONS = (
 class Case:
     """One training: a network of tanh units, a loss and an optimizer; batches are taken in order."""
 
-    loss: str  # a name of `LOSSES`
+    loss: str  # a key of `LOSSES`
     optimizer: Any = "sgd"
     theirs: str = "SGD"
     options: dict[str, Any] = field(default_factory=dict)
@@ -99,14 +99,14 @@ class Case:
     rate: float = 0.02
     batch_size: int = N
     reduction: str = "mean"
-    decays: bool = False  # to a tenth of the rate, exponentially
+    decays: bool = False  # True for a rate that decays exponentially to a tenth
     hidden: tuple[int, ...] = (7,)
-    activations: tuple[str, ...] = ()  # of all layers, tanh if empty
-    factor: float = 1.0  # of the first weights
+    activations: tuple[str, ...] = ()  # one a layer; empty for tanh in all
+    factor: float = 1.0  # multiplies the first weights
     batch_norm: bool = False
-    dropout: tuple[float, ...] = ()  # rates of all layers' inputs
+    dropout: tuple[float, ...] = ()  # rates of the layers' inputs
     clip_norm: float | None = None
-    clips_exactly: bool = True  # as fastnn does; PyTorch divides by the norm + 1e-6
+    clips_exactly: bool = True  # divide by the norm, as fastnn does; PyTorch divides by the norm + 1e-6
     backends: tuple[str, ...] = ("numba", "numpy")
 
     @property
@@ -132,10 +132,10 @@ class Case:
         return weights, [0.1 * random.normal(size=(1, width)) for _, width in pairs]
 
     def masks(self, step: int, count: int) -> Iterator[np.ndarray | None]:
-        """Return the factors (count, width) by which dropout multiplies each layer's inputs in a step.
+        """Yield the factors (count, width) by which dropout multiplies each layer's inputs in a step.
 
-        The layers are those of `dropout`; a layer whose rate is 0 has None. The seed is the one that
-        ``random_state=SEED`` makes of a training.
+        The layers are those of `dropout`; a layer whose rate is 0 has None. The key is the one that a
+        training with ``random_state=SEED`` draws.
         """
         high, low = np.random.RandomState(SEED).randint(0, 2**32, 2, np.uint64).tolist()
         key = draw(draw((high << 32) | low, STEPS), step)
@@ -143,11 +143,12 @@ class Case:
             yield dropout(np.ones((count, width)), draw(key, layer), 0, rate) if rate else None
 
 
-# The random_state of every training.
+# `random_state` of every training.
 SEED = 7
 
 
 def _trainings() -> Iterator[tuple[str, Case]]:
+    """Yield names and cases of all trainings."""
     by_name = {name: loss for loss, (_, _, name) in reversed(LOSSES.items())}
     for optimizer, theirs, options in OPTIMIZERS:
         loss = by_name[optimizer.name]
@@ -155,7 +156,7 @@ def _trainings() -> Iterator[tuple[str, Case]]:
     for name, (_, _, optimizer_name) in LOSSES.items():
         defaults = next(row for row in OPTIMIZERS if row[0].name == optimizer_name)
         yield f"loss {name}", Case(name, *defaults)
-        # Beyond these the exponential of poisson's scores is infinite, in PyTorch as well.
+        # A larger factor makes the exponential of poisson's scores infinite, in PyTorch as well.
         yield (
             f"large scores of {name}",
             Case(name, n_passes=0, hidden=(), activations=("identity",), factor=30.0, backends=("numpy",)),
@@ -196,7 +197,7 @@ def _trainings() -> Iterator[tuple[str, Case]]:
 
 TRAININGS = dict(_trainings())
 
-# By name: fastnn's schedule, the number of steps, the class of torch.optim.lr_scheduler, and its arguments.
+# Schedules by name: fastnn's, the number of steps, the class of torch.optim.lr_scheduler, and its arguments.
 SCHEDULES = {
     f"{theirs} {total} {options}": (schedule, total, theirs, options)
     for schedule, total, theirs, options in [

@@ -1,4 +1,4 @@
-"""Record what PyTorch says: ``python tests/torch_records/make.py``, with the extra ``peers`` installed."""
+"""Record PyTorch's results: ``python tests/torch_records/make.py``, with the extra ``peers`` installed."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""PyTorch's side of the cases: the same network from the same parameters, in float64, the same steps."""
+"""PyTorch's side of the cases: the same networks, first parameters and steps, in float64."""
 
 import math
 
@@ -25,11 +25,11 @@ ACTIVATIONS = {
 
 
 def pinball(q):
-    """Return the quantile loss, which PyTorch does not have, in PyTorch's terms."""
+    """Return the quantile loss as a function of tensors; PyTorch has none."""
     return lambda s, y: torch.maximum(q * (y - s), (q - 1) * (y - s)).sum()
 
 
-# By the names of the cases' losses, summed over samples and outputs as fastnn's are.
+# Losses by the names of the cases, summed over samples and outputs as fastnn's are.
 LOSS_FUNCTIONS = {
     "cross entropy": torch.nn.CrossEntropyLoss(reduction="sum"),
     "smoothed labels": torch.nn.CrossEntropyLoss(reduction="sum", label_smoothing=0.1),
@@ -48,7 +48,7 @@ assert LOSS_FUNCTIONS.keys() == LOSSES.keys()
 
 
 class Twin(torch.nn.Module):
-    """The network of a case."""
+    """PyTorch's network of a case."""
 
     def __init__(self, case: Case):
         super().__init__()
@@ -67,7 +67,10 @@ class Twin(torch.nn.Module):
         self.norms.append(torch.nn.Identity())
 
     def forward(self, X, masks=()):
-        """Return the scores; masks: factors of the inputs of every layer, None for a layer without."""
+        """Return the scores.
+
+        `masks` are the factors of the layers' inputs, None for a layer without dropout.
+        """
         masks = [*masks] or [None] * len(self.linear)
         for linear, norm, activation, mask in zip(
             self.linear, self.norms, self.activations, masks, strict=True
@@ -94,7 +97,7 @@ class Twin(torch.nn.Module):
 
 
 def trained(case: Case) -> dict[str, np.ndarray]:
-    """Return what a training of PyTorch's leaves: parameters, losses, probabilities, gradient norms."""
+    """Return the results of a training by PyTorch: parameters, losses, probabilities and gradient norms."""
     twin, samples, targets = Twin(case), torch.tensor(X), torch.tensor(case.targets)
     optimizer = getattr(torch.optim, case.theirs)(twin.parameters(), lr=case.rate, **case.options)
     if case.decays:
@@ -130,7 +133,7 @@ def trained(case: Case) -> dict[str, np.ndarray]:
 
 
 def clip(twin: Twin, case: Case) -> float:
-    """Clip the gradient, and return the norm that it had."""
+    """Clip the gradient and return its norm before."""
     gradients = [parameter.grad for parameter in twin.parameters()]
     norm = math.sqrt(sum(float((g**2).sum()) for g in gradients))
     if not case.clips_exactly:
@@ -142,20 +145,20 @@ def clip(twin: Twin, case: Case) -> float:
 
 
 def factors(total: int, theirs: str, options: dict) -> np.ndarray:
-    """Return what a scheduler makes of a learning rate of 1, step by step."""
+    """Return a scheduler's learning rates, step by step, from a rate of 1."""
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
     scheduler = getattr(torch.optim.lr_scheduler, theirs)(optimizer, **options)
     rates = []
     for _ in range(total):
         rates.append(optimizer.param_groups[0]["lr"])
         optimizer.step()
-        if len(rates) < total:  # OneCycleLR counts its steps, and refuses one too many
+        if len(rates) < total:  # OneCycleLR counts its steps and refuses one beyond the last
             scheduler.step()
     return np.array(rates)
 
 
 def results() -> dict[str, np.ndarray]:
-    """Run all cases, on one thread, and return their arrays as the file of records names them."""
+    """Run all cases on one thread and return their arrays by the names of the records."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
