@@ -63,7 +63,8 @@ def cache_folders() -> Iterator[Path]:
         yield Path(cache_setting()) / "fastnn_kernels"
         return
     yield PACKAGE / "__pycache__"
-    # Of a user without a home, old versions return "~" as it is, a folder in the current one; new versions raise.
+    # Of a user without a home, old versions return "~" as it is, a folder in the current one; new versions
+    # raise.
     try:
         users = Path(platformdirs.user_cache_dir("fastnn", appauthor=False))
     except RuntimeError:
