@@ -10,8 +10,9 @@ from sklearn.neighbors import KNeighborsClassifier
 import fastnn
 from fastnn.boundary.colours import REGION_STRENGTH, class_colours
 from fastnn.estimators.fitting import Curves
-from fastnn.plotting import animation
-from fastnn.plotting.animation import HOLD_MILLISECONDS, moments
+from fastnn.plotting import film
+from fastnn.plotting.animation import moments
+from fastnn.plotting.moving import HOLD_MILLISECONDS
 
 X, y = make_moons(120, noise=0.2, random_state=0)
 SMALL = (200, 150)
@@ -287,7 +288,7 @@ def test_an_interrupted_drawing_leaves_the_model_trained_and_the_file_that_was_t
     path = tmp_path / f"a{suffix}"
     path.write_bytes(b"older")
     n_drawn = 0
-    draw = animation._Film.frame
+    draw = film.Film.frame
 
     def frame(self, snapshot):
         nonlocal n_drawn
@@ -296,7 +297,7 @@ def test_an_interrupted_drawing_leaves_the_model_trained_and_the_file_that_was_t
             raise KeyboardInterrupt
         return draw(self, snapshot)
 
-    monkeypatch.setattr(animation._Film, "frame", frame)
+    monkeypatch.setattr(film.Film, "frame", frame)
     model, alone = tutorial(), tutorial()
     with pytest.raises(KeyboardInterrupt):
         fastnn.animate_training(model, X, y, path, num_passes=100, frames=6, size=SMALL)

@@ -9,8 +9,8 @@ from PIL import Image
 from sklearn.datasets import make_moons
 
 import fastnn
-from fastnn.plotting import animation
-from fastnn.plotting.animation import HOLD_MILLISECONDS
+from fastnn.plotting import film
+from fastnn.plotting.moving import HOLD_MILLISECONDS
 
 X, y = make_moons(120, noise=0.2, random_state=0)
 SMALL = (200, 150)
@@ -86,7 +86,7 @@ def test_sizes_that_a_video_does_not_have(tmp_path, size, message):
 def test_an_interrupted_video_leaves_the_file_that_was_there(tmp_path, monkeypatch):
     path = tmp_path / "a.mp4"
     path.write_bytes(b"older")
-    draw, n_drawn = animation._Film.frame, 0
+    draw, n_drawn = film.Film.frame, 0
 
     def frame(self, snapshot):
         nonlocal n_drawn
@@ -95,7 +95,7 @@ def test_an_interrupted_video_leaves_the_file_that_was_there(tmp_path, monkeypat
             raise KeyboardInterrupt
         return draw(self, snapshot)
 
-    monkeypatch.setattr(animation._Film, "frame", frame)
+    monkeypatch.setattr(film.Film, "frame", frame)
     with pytest.raises(KeyboardInterrupt):
         fastnn.animate_training(tutorial(), X, y, path, num_passes=100, frames=5, size=SMALL)
     assert path.read_bytes() == b"older"
@@ -128,7 +128,7 @@ def test_an_interrupt_that_ends_ffmpeg_is_an_interrupt(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return Image.new("RGB", SMALL)
 
-    monkeypatch.setattr(animation._Film, "frame", frame)
+    monkeypatch.setattr(film.Film, "frame", frame)
     with pytest.raises(KeyboardInterrupt):
         fastnn.animate_training([tutorial()] * 2, X, y, tmp_path / "a.mp4", titles=["a", "b"], size=SMALL)
     assert [entry.name for entry in tmp_path.iterdir()] == ["bin"]

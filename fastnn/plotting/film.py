@@ -1,0 +1,233 @@
+"""Frames of a film: how a model divides the plane, drawn beneath the samples at a moment of its training.
+
+What stays the same (axes, samples, legend) is drawn by matplotlib once, the regions are painted by
+`render_boundary` at the frame's own pixels, and Pillow lays the one over the other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..boundary.colours import chosen_colours, class_colours, pale, response_colormap
+from ..boundary.drawing import class_name
+from ..boundary.painters import NetworkPainter, make_painter
+from ..boundary.render import render_boundary
+from .boundary import Samples
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["USUAL_SIZE", "Film", "Scene", "Snapshot"]
+
+Array = NDArray[Any]
+
+# Pixels of a frame with text of its full size, and pixels of an inch in it.
+USUAL_SIZE, USUAL_DPI = (640, 480), 100
+# Least scale of the text, and fewest pixels of the axes.
+LEAST_SCALE, LEAST_AXES = 0.6, 16
+# Points along a pixel's side that a network predicts for: their mean has smooth edges.
+FINENESS = 2
+LINE_COLOUR = (64, 64, 64)
+
+
+class Snapshot(NamedTuple):
+    """Model at a moment of its training, and the title of its frame."""
+
+    model: Any
+    title: str
+
+
+class Scene:
+    """Samples, and the view of a model that is drawn beneath them."""
+
+    def __init__(
+        self, X: Any, y: Any, response: str, class_of_interest: Any, features: Any, fill: Any,
+        colours: Any, cmap: Any,
+    ) -> None:  # fmt: skip
+        self.X, self.samples = X, Samples.taken(X, y, features, fill)
+        self.response = response
+        self.view = {
+            "response": response, "class_of_interest": class_of_interest, "features": self.samples.features,
+            "fill": self.samples.fill,
+        }  # fmt: skip
+        self.classes = np.unique(self.samples.labels)
+        self._chosen = colours
+        # Models may know more classes, to which chosen colours belong: `look` finds them out.
+        self.colours = class_colours(len(self.classes))
+        self.colormap = response_colormap(cmap)
+
+    def look(self, models: Sequence[Any]) -> None:
+        """Find out the classes of models and the colours of all; raise ValueError if one cannot be drawn."""
+        for model in models:
+            painter = make_painter(model, **self.view)
+            if not painter.is_bounded:
+                raise ValueError(
+                    "response 'margin' of a model without predict_proba has no highest value that frames "
+                    "could share: draw single pictures with plot_decision_boundary, or another response"
+                )
+            if self.response == "class" and painter.classes is not None and len(painter.classes):
+                self.classes = np.union1d(self.classes, painter.classes)
+        self.colours = chosen_colours(self.classes, self._chosen)
+
+    def right(self, model: Any) -> str:
+        """Return the share of the samples that a model predicts rightly, as text."""
+        predict = getattr(model, "predict", model)
+        return f"{np.mean(np.reshape(predict(self.X), -1) == self.samples.labels):.1%} correct"
+
+    def paint(self, model: Any, size: tuple[int, int]) -> NDArray[np.uint8]:
+        """Return the colours (height, width, 3) beneath the samples, from the top row down."""
+        from PIL import Image
+
+        painter = make_painter(model, **self.view)
+        # A response has no edges to smooth, and a foreign model may be slow: only networks are drawn finely.
+        is_fine = self.response == "class" and isinstance(painter, NetworkPainter)
+        fineness = FINENESS if is_fine else 1
+        # A function does not tell its classes: pass those of the scene.
+        says = self.response != "class" or (painter.classes is not None and len(painter.classes) > 0)
+        image = render_boundary(
+            model, self.samples.xlim, self.samples.ylim, (fineness * size[0], fineness * size[1]),
+            classes=None if says else self.classes, **self.view,
+        )  # fmt: skip
+        assert image.data is not None
+        data = np.repeat(np.repeat(image.data, FINENESS // fineness, 0), FINENESS // fineness, 1)[::-1]
+        if image.classes is None:
+            fine = self.colormap(data, bytes=True)[..., :3]
+        else:
+            regions = pale(self.colours)[np.searchsorted(self.classes, image.classes)]
+            table = (255 * regions).round().astype(np.uint8)
+            fine = table.take(data, axis=0)
+            fine[_edges(data)] = LINE_COLOUR
+        return np.asarray(Image.fromarray(fine).reduce(FINENESS))
+
+
+def _edges(data: Array) -> NDArray[np.bool_]:
+    """Return which points have another class beside them, or one point further, in their column or row."""
+    edges = np.zeros(data.shape, bool)
+    for axis in (0, 1):
+        a, b = np.swapaxes(data, 0, axis), np.swapaxes(edges, 0, axis)
+        differs = a[1:] != a[:-1]
+        b[1:] |= differs
+        b[:-1] |= differs
+        b[2:] |= differs[:-1]
+        b[:-2] |= differs[1:]
+    return edges
+
+
+class Film:
+    """Drawing of what all frames share, done once, with room for what changes."""
+
+    def __init__(self, scene: Scene, size: tuple[int, int], titles: list[str]) -> None:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        self._scene, (self._width, self._height) = scene, size
+        # Smaller frames have smaller text, but never too small to be read.
+        scale = max(LEAST_SCALE, min(np.divide(size, USUAL_SIZE)))
+        self._dpi = USUAL_DPI * scale
+        self._figure = Figure(figsize=(size[0] / self._dpi, size[1] / self._dpi), dpi=self._dpi)
+        self._canvas = FigureCanvasAgg(self._figure)
+        self._figure.patch.set_visible(False)
+        self._draw_data()
+        self._title = self._figure.text(0, 0, "", fontsize=11, va="top", animated=True)
+        self._lay_out(titles)
+        self._canvas.draw()
+        self._still = self._canvas.copy_from_bbox(self._figure.bbox)
+
+    def _draw_data(self) -> None:
+        scene = self._scene
+        self._ax = ax = self._figure.add_axes((0.1, 0.1, 0.8, 0.8))
+        ax.patch.set_visible(False)
+        samples = scene.samples
+        ax.set(xlim=samples.xlim, ylim=samples.ylim, xlabel=samples.names[0], ylabel=samples.names[1])
+        for label, colour in zip(scene.classes, scene.colours, strict=True):
+            members = samples.points[samples.labels == label]
+            ax.scatter(
+                members[:, 0], members[:, 1], s=24, color=colour, edgecolors="white", linewidths=0.7,
+                label=class_name(label),
+            )  # fmt: skip
+        self._bar = None
+        if scene.response != "class":
+            from matplotlib.cm import ScalarMappable
+
+            self._bar = self._figure.add_axes((0.95, 0.1, 0.02, 0.8))
+            self._figure.colorbar(ScalarMappable(cmap=scene.colormap), cax=self._bar, label=scene.response)
+
+    def _lay_out(self, titles: list[str]) -> None:
+        """Place title, legend, axes and colour bar side by side, at whole pixels."""
+        from matplotlib.transforms import IdentityTransform
+
+        pad = round(self._dpi * 0.08)
+        renderer = self._canvas.get_renderer()
+        widths = [1.0]
+        for title in dict.fromkeys(titles):
+            self._title.set_text(title)
+            widths.append(self._title.get_window_extent(renderer).width)
+        header = self._title.get_window_extent(renderer).height
+        column = 0
+        legend = self._legend(len(self._scene.classes))
+        extent = legend.get_window_extent(renderer)
+        if extent.width + max(widths) + 4 * pad <= self._width:
+            header = max(header, extent.height)
+        else:  # beside the axes instead of above them
+            legend.remove()
+            legend = self._legend(1)
+            column = math.ceil(legend.get_window_extent(renderer).width) + pad
+        top = self._height - math.ceil(header) - 2 * pad
+        bar = 0 if self._bar is None else round(0.15 * self._dpi)
+        # The width of the numbers at the axes depends on the size of the axes: lay out twice.
+        for _ in range(2):
+            left, bottom, beyond = (math.ceil(margin) for margin in self._margins(self._ax))
+            left, bottom, right = left + pad, bottom + pad, self._width - column - max(beyond, pad)
+            if self._bar is not None:
+                right -= pad + bar + math.ceil(self._margins(self._bar)[2])
+            if right - left < LEAST_AXES or top - bottom < LEAST_AXES:
+                raise ValueError(
+                    f"size {self._width} x {self._height} leaves no room for the axes: give more pixels"
+                )
+            self._place(self._ax, left, bottom, right, top)
+            if self._bar is not None:
+                self._place(self._bar, right + pad, bottom, right + pad + bar, top)
+        corner = self._width - pad, top if column else self._height - pad
+        legend.set_bbox_to_anchor(corner, transform=IdentityTransform())
+        self._title.set_transform(IdentityTransform())
+        self._title.set_position((left, self._height - pad))
+        room = (self._width - left - pad) / max(widths)
+        self._title.set_fontsize(self._title.get_fontsize() * min(1.0, room))
+        self._box = left, bottom, right, top
+
+    def _legend(self, n_columns: int) -> Any:
+        return self._figure.legend(
+            frameon=False, loc="upper right", ncols=n_columns, borderaxespad=0, borderpad=0,
+            handletextpad=0.1, columnspacing=0.8,
+        )  # fmt: skip
+
+    def _margins(self, ax: Any) -> tuple[float, float, float]:
+        """Return the pixels that numbers and labels take to the left, below, and to the right of axes."""
+        renderer = self._canvas.get_renderer()
+        box, whole = ax.get_window_extent(renderer), ax.get_tightbbox(renderer)
+        return box.x0 - whole.x0, box.y0 - whole.y0, whole.x1 - box.x1
+
+    def _place(self, ax: Any, left: int, bottom: int, right: int, top: int) -> None:
+        ax.set_position(
+            (left / self._width, bottom / self._height, (right - left) / self._width,
+             (top - bottom) / self._height)
+        )  # fmt: skip
+
+    def frame(self, snapshot: Snapshot) -> Image:
+        """Return the frame of a snapshot."""
+        from PIL import Image
+
+        left, bottom, right, top = self._box
+        beneath = np.full((self._height, self._width, 4), 255, np.uint8)
+        rows = slice(self._height - top, self._height - bottom)
+        beneath[rows, left:right, :3] = self._scene.paint(snapshot.model, (right - left, top - bottom))
+        self._canvas.restore_region(self._still)
+        self._title.set_text(snapshot.title)
+        self._figure.draw_artist(self._title)
+        above = Image.fromarray(np.asarray(self._canvas.buffer_rgba()))
+        return Image.alpha_composite(Image.fromarray(beneath), above).convert("RGB")
