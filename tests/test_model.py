@@ -1,4 +1,4 @@
-"""Model as its users meet it: parameters, training, interrupts."""
+"""`Model` from its user's side: parameters, training, interrupts and threads."""
 
 import copy
 import pickle
@@ -112,7 +112,7 @@ def test_a_model_whose_parameters_are_read_only_trains_on_a_copy(batch_norm, bac
     before = everything(model)
     if backend == "numpy":
         assert model.check_gradients(X[:5], y[:5], n_points=1).max_relative_error < 1e-7
-    # On batches, for which other tests compile the same kernels.
+    # Batches share compiled kernels with other tests.
     model.train(X, y, num_passes=3, batch_size=50, shuffle=False)
     assert (everything(model) != before).any()
     np.testing.assert_array_equal(everything(joblib.load(tmp_path / "model")), before)
@@ -148,7 +148,7 @@ def test_initial_weights(name, dtype):
         "lecun_normal": 1 / n_in,
         "orthogonal": 1 / n_in,
     }[name]
-    # Of 60000 numbers the variance is known to 1 in 170.
+    # 60,000 numbers give the variance to 1 in 170.
     assert W.var() == pytest.approx(variance, rel=0.03)
     assert abs(W.mean()) < 4 * np.sqrt(variance / W.size)
     if "uniform" in name:
@@ -190,7 +190,7 @@ def test_predictions_of_a_normalised_network_depend_on_the_sample_alone(backend)
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_batches_of_one_sample_are_normalised_without_a_nan(backend):
     model = fastnn.Model([2, 3, 2], batch_norm=True, random_state=0, backend=backend)
-    model.train(X[:33], y[:33], num_passes=3, batch_size=16, random_state=0)  # the last has one
+    model.train(X[:33], y[:33], num_passes=3, batch_size=16, random_state=0)  # the last batch has one sample
     assert np.isfinite(everything(model)).all()
 
 
@@ -249,7 +249,7 @@ def test_more_outputs_than_classes_are_fine(backend):
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.filterwarnings("ignore:epsilon=100 seems too high")  # it is
+@pytest.mark.filterwarnings("ignore:epsilon=100 seems too high")  # the high rate makes the training diverge
 def test_divergence_names_the_pass_and_keeps_the_last_finite_parameters(backend, dtype):
     model = fastnn.Model([2, 3, 2], random_state=0, backend=backend, dtype=dtype)
     with pytest.raises(fastnn.DivergenceError, match=r"diverged in pass \d+.* must stay below 2") as caught:
@@ -299,7 +299,7 @@ def test_an_interrupt_comes_through_and_leaves_a_whole_pass(name):
         job,
         Memory.fresh(model._network, model._parameters, job),
     )
-    trainer.run(1)  # compiled
+    trainer.run(1)  # compile before the timer starts
     timer = threading.Timer(0.2, signal.raise_signal, [signal.SIGINT])
     timer.start()
     with pytest.raises(KeyboardInterrupt):

@@ -1,7 +1,7 @@
 """Attacks on the files of compiled kernels: whatever happens to them, a kernel gives the same result.
 
-The kernel is tiny and made anew for every attack, so that it is looked for in the cache again. What a single
-broken file does to a second process is in `test_jit.py`.
+Every attack makes its small kernel anew: a new kernel is looked for in the cache again. `test_jit.py` tests
+the effect of a single broken file on a second process.
 """
 
 import os
@@ -46,7 +46,7 @@ TINY = """
 
 @pytest.fixture
 def open_folder():
-    """A folder that other users can look into, as pytest's are not."""
+    """Yield a folder that other users can read; pytest's own folders are private."""
     folder = Path(tempfile.mkdtemp())
     folder.chmod(0o777)
     yield folder
@@ -54,6 +54,7 @@ def open_folder():
 
 
 def run(folder, attack):
+    """Run an attack in a new process, with the cache in `folder`."""
     return run_python(TINY + attack, NUMBA_CACHE_DIR=str(folder)).split()
 
 
@@ -75,11 +76,11 @@ def test_whatever_is_in_the_file_or_in_its_place(tmp_path):
         assert outcome() == "compiled", data[:50]
         assert outcome() == "loaded"
         assert entry.read_bytes()[:32] != data[:32] or entry.read_bytes() == content
-    for goal in ("nothing", entry.name):  # to nowhere, and to itself
+    for goal in ("nothing", entry.name):  # a link to a missing file, and one to itself
         entry.unlink()
         entry.symlink_to(goal)
         assert (outcome(), outcome()) == ("compiled", "loaded")
-    # Nothing can be moved to the name of a folder.
+    # A file cannot replace a folder: the kernel is compiled every time.
     entry.unlink()
     (entry / "inside").mkdir(parents=True)
     assert (outcome(), outcome()) == ("compiled", "compiled")
@@ -101,7 +102,7 @@ def test_the_folder_vanishes_and_comes_back_as_something_else(tmp_path):
     folder.symlink_to(folder)
     assert (outcome(), outcome()) == ("compiled", "compiled")
     folder.unlink()
-    # Under the hands of the writer.
+    # The folder vanishes while a file is written to it.
     import tempfile
     make_file = tempfile.mkstemp
 
@@ -150,7 +151,7 @@ def test_what_may_be_neither_read_nor_written(open_folder):
     entry.chmod(0)
     folder.chmod(0o555)
     if os.getuid() == 0:
-        os.seteuid(65534)  # root may do everything
+        os.seteuid(65534)  # no permission stops root: become another user
     assert (outcome(), outcome()) == ("compiled", "compiled")
     assert files() == [entry]
     print("done")
@@ -167,7 +168,7 @@ def test_processes_that_write_at_once(tmp_path):
             if child == 0:
                 for factor in range(10, 18):
                     outcome(factor)
-                    (folder / f"{entry.name}").write_bytes(content[: factor * k])  # breaks what is there
+                    (folder / f"{entry.name}").write_bytes(content[: factor * k])  # breaks the file
                     outcome()
                 os._exit(0)
             children.append(child)
@@ -182,7 +183,7 @@ def test_processes_that_write_at_once(tmp_path):
 
 
 def test_sources_that_cannot_be_read(tmp_path, monkeypatch):
-    """An editor's lock is a link to nowhere beside the file."""
+    """An editor's lock file, a dangling link beside the source, does not change the digest."""
     (tmp_path / "a.py").write_text("a = 1")
     monkeypatch.setattr(cache, "__file__", str(tmp_path / "cache.py"))
     digest = cache.source_digest()

@@ -14,7 +14,7 @@ COMMON = """
     from fastnn.engine import limits
     from fastnn.system import threads
 
-    # Python itself warns of forks where there are threads; that they are survived is what is tested.
+    # Python warns of forks where there are threads: ignore it, since these tests show that such forks work.
     warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)
     threads.available_cores = lambda: 2
     random = np.random.default_rng(0)
@@ -49,7 +49,7 @@ COMMON = """
 
 
 def test_a_fork_in_a_callback_goes_on_in_both():
-    """The child has none of the threads that share the steps, and would wait for them for ever."""
+    """The child lacks the threads that share the parent's steps: it must not wait for them."""
     program = """
     expected = results()
     children = []
@@ -59,7 +59,7 @@ def test_a_fork_in_a_callback_goes_on_in_both():
             children.append(os.fork())
 
     FIRST = limits.FIRST_CALL_OPERATIONS
-    limits.FIRST_CALL_OPERATIONS = limits.CALL_SECONDS = 0  # a step a call, so that there are more
+    limits.FIRST_CALL_OPERATIONS = limits.CALL_SECONDS = 0  # one step a call, for more calls
     model = trained(callbacks=[fork])
     limits.FIRST_CALL_OPERATIONS, limits.CALL_SECONDS = FIRST, 0.05
     same = results(model) == expected
@@ -72,7 +72,7 @@ def test_a_fork_in_a_callback_goes_on_in_both():
 
 
 def test_forks_while_another_thread_imports_and_compiles():
-    """A child would wait for ever for the module, or the compiler, that the other thread had."""
+    """A child lacks the thread that holds the lock of the import or the compiler: it must not wait for it."""
     program = """
     def first():
         fastnn.Model([20, 3], random_state=0).train(X, y, num_passes=2, epsilon=1e-4)
@@ -170,6 +170,6 @@ def test_pools_of_processes(tmp_path, method):
     script = tmp_path / "pools.py"
     script.write_text(POOLS)
     program = "import runpy, sys; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
-    if method == "spawn":  # whose children import the script by its path
+    if method == "spawn":  # spawned children import the script by its path: it must be the main program
         program = "import subprocess, sys; subprocess.run([sys.executable, *sys.argv[1:]], check=True)"
     assert run_python(program, script, method).split() == ["done"]

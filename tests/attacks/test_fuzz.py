@@ -1,12 +1,12 @@
-"""Random calls of everything public: no crash, no error from inside, no NaN out of finite numbers.
+"""Random calls of everything public: no crash, no internal error, no NaN from finite numbers.
 
-Not of every day: ``pytest -m fuzz tests/attacks/test_fuzz.py``. Each test makes about `CALLS` calls, which
-FASTNN_FUZZ_CALLS sets; FASTNN_FUZZ_SEED, 0 by default, is where the random choices begin, so that a run can
-be repeated, or be another one. Hypothesis shrinks and prints what is found.
+These tests take minutes and are not run by default: ``pytest -m fuzz tests/attacks/test_fuzz.py``. Each makes
+about `CALLS` calls, a number that FASTNN_FUZZ_CALLS sets. FASTNN_FUZZ_SEED, 0 by default, seeds the random
+choices, so that a run can be repeated or varied. Hypothesis shrinks and prints its findings.
 
 A call may return, or raise a ValueError, TypeError or MemoryError in this library or in scikit-learn's
-validation. Both backends must agree within rounding: results may differ by some times what they differ by
-when every input moves to the next floating-point number.
+validation. Both backends must agree up to rounding: their results may differ by a multiple of the change
+that follows when every input moves to an adjacent floating-point number.
 """
 
 import copy
@@ -34,12 +34,12 @@ pytestmark = pytest.mark.fuzz
 
 CALLS = int(os.environ.get("FASTNN_FUZZ_CALLS", "1000"))
 SEED = int(os.environ.get("FASTNN_FUZZ_SEED", "0"))
-# Folders whose code may raise at the input of a user.
+# Packages whose code may raise for a user's input.
 RAISERS = ("fastnn", "sklearn")
 
 
 def fuzzed(calls_an_example):
-    """Return a decorator that runs a test on as many examples as make `CALLS` calls."""
+    """Return a decorator that runs a test on `CALLS` / `calls_an_example` examples."""
 
     def decorate(test):
         settings = hypothesis.settings(
@@ -52,14 +52,14 @@ def fuzzed(calls_an_example):
 
 
 def outcome(call):
-    """Return the result of a call, or the clear error that it raised; any other error is raised."""
+    """Return the result of a call, or the error that it raised for its input; other errors are raised."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        # The library's own: predictions that are not finite, a rate that does not suit, no convergence.
+        # fastnn's warnings are no errors: infinite scores, a rate that is too high, no convergence.
         warnings.filterwarnings("ignore", "the network's scores|the loss is|a score is not", RuntimeWarning)
         warnings.filterwarnings("ignore", category=ConvergenceWarning)
         warnings.filterwarnings("ignore", category=UserWarning)
-        warnings.filterwarnings("ignore", "Data type alias", DeprecationWarning)  # NumPy's, of a user's dtype
+        warnings.filterwarnings("ignore", "Data type alias", DeprecationWarning)  # NumPy, for odd dtypes
         warnings.filterwarnings("ignore", module="sklearn")
         try:
             return call()
@@ -78,7 +78,7 @@ SCALES = [1e-320, 1e-30, 1e-3, 0.3, 1.0, 1.0, 1.0, 30.0, 1e4, 1e19, 1e30, 1e300]
 
 @st.composite
 def tables(draw, n_inputs, dtype=np.float64):
-    """Finite samples (n, n_inputs), of columns whose sizes differ wildly, some of them constant."""
+    """Return finite samples (n, n_inputs) with columns of wildly different sizes, some of them constant."""
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     n = draw(st.sampled_from([1, 2, 3, 7, 16, 17, 40, 300]))
     X = random.standard_normal((n, n_inputs))
@@ -94,7 +94,7 @@ def tables(draw, n_inputs, dtype=np.float64):
 
 @st.composite
 def optimizers(draw):
-    """An optimizer by its name or as an object of any settings that it takes."""
+    """Return an optimizer, by its name or as an object with any valid settings."""
     share = st.sampled_from([0.0, 0.5, 0.9, 0.999, 1 - 2**-52])
     eps = st.sampled_from([1e-8, 1e-3, 0.0, 1e-320, 10.0])
     decay = st.sampled_from([0.0, 1e-4, 0.1, 10.0])
@@ -115,7 +115,7 @@ def optimizers(draw):
 
 @st.composite
 def trainings(draw):
-    """Arguments of `Model`, and of `Model.train`, that are valid."""
+    """Return valid arguments of `Model`, samples, targets, and valid arguments of `Model.train`."""
     dtype = draw(st.sampled_from([np.float64, np.float32]))
     n_hidden = draw(st.integers(0, 3))
     dims = [draw(st.integers(1, 9)) for _ in range(n_hidden + 2)]
@@ -143,7 +143,7 @@ def trainings(draw):
         y = y > 0.5 if high is not None else y
     limit = st.sampled_from([None, None, 1e-3, 1.0, 1e6])
     optimizer = draw(optimizers())
-    told = {
+    options = {
         "num_passes": draw(st.integers(0, 6)),
         "epsilon": draw(st.sampled_from([0.0, 1e-320, 1e-6, 1e-3, 1e-2, 0.1, 1e3, 1e30])),
         "reg_lambda": draw(st.sampled_from([0.0, 0.0, 1e-320, 1e-4, 0.1, 1e5])),
@@ -153,9 +153,9 @@ def trainings(draw):
         "random_state": draw(st.integers(0, 2**32 - 1)),
     }
     if draw(st.booleans()):
-        told["sample_weight"] = random.uniform(0.1, 3, len(X)) * (random.random(len(X)) < 0.8)
+        options["sample_weight"] = random.uniform(0.1, 3, len(X)) * (random.random(len(X)) < 0.8)
     if optimizer != "lbfgs" and not isinstance(optimizer, LBFGS):
-        told |= {
+        options |= {
             "batch_size": draw(st.sampled_from([None, 1, 3, 16, 1000])),
             "schedule": draw(st.sampled_from(sorted(SCHEDULES))),
             "shuffle": draw(st.booleans()),
@@ -167,22 +167,24 @@ def trainings(draw):
     else:
         made["dropout"] = 0.0
     if draw(st.booleans()):
-        told["validation_data"] = X[: max(1, len(X) // 2)], y[: max(1, len(X) // 2)]
-    return made, X, y, told
+        options["validation_data"] = X[: max(1, len(X) // 2)], y[: max(1, len(X) // 2)]
+    return made, X, y, options
 
 
-def trained(made, X, y, told, backend, moved=None):
-    """Train a model; return it, and what came of it: arrays by name, or an error.
+def trained(made, X, y, options, backend, moved=None):
+    """Train a model; return it, its samples, and its results, arrays by name, or the error it raised.
 
-    moved: a generator that chooses which of its two neighbours takes the place of a number that goes in.
+    A generator `moved` replaces every number of the input by one of its two neighbours, chosen at random.
     """
     model = fastnn.Model(**made, backend=backend)
     if moved is not None:
         model._parameters[...] = neighbours(model._parameters, moved)
         X, y = neighbours(X, moved), neighbours(y, moved)
-        weights = told.get("sample_weight")
-        told = told | {"sample_weight": neighbours(np.ones(len(X)) if weights is None else weights, moved)}
-    result = outcome(lambda: model.train(X, y, **told))
+        weights = options.get("sample_weight")
+        options = options | {
+            "sample_weight": neighbours(np.ones(len(X)) if weights is None else weights, moved)
+        }
+    result = outcome(lambda: model.train(X, y, **options))
     if isinstance(result, Exception):
         return model, X, result
     found = {"parameters": model._parameters, "loss": result.loss}
@@ -208,14 +210,14 @@ def neighbours(values, random):
 
 
 def differences(found, other, dtype):
-    """Return the largest difference of every array by its largest value; None for unequal shapes."""
+    """Return every array's largest difference, relative to its largest value; None for unequal shapes."""
     least = float(np.finfo(dtype).tiny / np.finfo(dtype).eps)
     result = {}
     for name, array in found.items():
         if array.shape != other[name].shape:
             return None
         with np.errstate(all="ignore"):
-            # Training flushes what is below the normal range, and so loses all digits of what is near it.
+            # Training flushes numbers below the normal range to 0, so numbers near it have no exact digits.
             size = max(np.abs(array).max(initial=0), least)
             result[name] = float(np.abs(array - other[name]).max(initial=0) / size)
     return result
@@ -224,32 +226,32 @@ def differences(found, other, dtype):
 @fuzzed(calls_an_example=12)
 @hypothesis.given(trainings(), st.integers(0, 2**32 - 1))
 def test_trainings(training, seed):
-    made, X, y, told = training
-    model, _, compiled = trained(made, X, y, told, "numba")
+    made, X, y, options = training
+    model, _, compiled = trained(made, X, y, options, "numba")
     assert np.isfinite(model._parameters).all()
     assert np.isfinite(model._statistics).all()
-    again, _, _ = trained(made, X, y, {**told, "n_threads": 1}, "numba")
+    again, _, _ = trained(made, X, y, {**options, "n_threads": 1}, "numba")
     np.testing.assert_array_equal(again._parameters, model._parameters)
-    plain, _, reference = trained(made, X, y, told, "numpy")
+    plain, _, reference = trained(made, X, y, options, "numpy")
     assert np.isfinite(plain._parameters).all()
     if isinstance(compiled, dict):
         assert np.isfinite(compiled["loss"]).all() or not np.isfinite(compiled["loss"][:-1]).all()
         assert not np.isnan(compiled["predictions"]).any() or not np.isfinite(scores_of(model, X)).all()
     random = np.random.default_rng(seed)
-    moved = [trained(made, X, y, told, "numpy", random)[2] for _ in range(3)]
+    moved = [trained(made, X, y, options, "numpy", random)[2] for _ in range(3)]
     outcomes = [compiled, reference, *moved]
-    if getattr(resolve_optimizer(told["optimizer"]), "eps", 1.0) < 1e-3:
-        return  # a step divides by the gradient's own size, which magnifies rounding without a limit
-    if np.abs(X).max() > np.sqrt(np.finfo(made["dtype"]).max) / 1e4 or told["epsilon"] > 1e3:
-        return  # squares overflow on the way, here or there, or a rate magnifies rounding to any size
+    if getattr(resolve_optimizer(options["optimizer"]), "eps", 1.0) < 1e-3:
+        return  # a step divides by the gradient's size, which magnifies rounding without a limit
+    if np.abs(X).max() > np.sqrt(np.finfo(made["dtype"]).max) / 1e4 or options["epsilon"] > 1e3:
+        return  # squares may overflow on one side alone, or the rate magnifies rounding to any size
     if made["batch_norm"] and np.abs(X).max() > 1e6:
-        return  # what is left of the rounded mean in a constant unit is as large as its least deviation
+        return  # in a constant unit, the rounding error of the mean is as large as the least deviation
     if any(isinstance(one, Exception) for one in outcomes):
-        # Whether a training diverges may hang on rounding, but not with every perturbation.
+        # Rounding may decide whether a training diverges, but then some perturbed runs do and some do not.
         assert not all(isinstance(one, Exception) for one in outcomes[1:]) or isinstance(compiled, Exception)
         assert any(isinstance(one, Exception) for one in outcomes[1:]) or not isinstance(compiled, Exception)
         return
-    assert_agree(compiled, reference, moved, made, told)
+    assert_agree(compiled, reference, moved, made, options)
 
 
 def scores_of(model, X):
@@ -261,20 +263,20 @@ def scores_of(model, X):
     )
 
 
-# How many times what a perturbation makes the two backends may be apart, and how many ulps in any case.
+# Tolerance of the difference between the backends: TIMES the effect of a perturbation, plus ULPS ulps.
 TIMES, ULPS = 1000, 1e5
 
 
-def assert_agree(compiled, reference, moved, made, told):
-    """Assert that both backends differ by no more than rounding, as perturbations show it, makes of it."""
+def assert_agree(compiled, reference, moved, made, options):
+    """Assert that both backends differ by no more than rounding explains, as the perturbed runs show."""
     eps = float(np.finfo(made["dtype"]).eps)
     by_rounding = [differences(reference, one, made["dtype"]) for one in moved]
     apart = differences(reference, compiled, made["dtype"])
-    if apart is None or None in by_rounding:  # one of them ended earlier
+    if apart is None or None in by_rounding:  # shapes differ where one run stopped earlier
         return
     for name, distance in apart.items():
         if name == "predictions" and (LOSSES[made["loss"]].of_labels or not np.isfinite(distance)):
-            continue  # classes may change where two scores are as high, and exp overflows
+            continue  # classes may change where two scores are equal, and exp may overflow
         most = max(one[name] for one in by_rounding)
         assert distance <= TIMES * most + ULPS * eps or most > 1e-3, (name, distance, most)
 
@@ -284,7 +286,7 @@ def assert_agree(compiled, reference, moved, made, told):
 
 @st.composite
 def fits(draw):
-    """An estimator, samples with and without zeros, and targets."""
+    """Return an estimator, samples with and without zeros, and targets."""
     is_classifier = draw(st.booleans())
     n_inputs = draw(st.integers(1, 30))
     dtype = draw(st.sampled_from([np.float64, np.float32]))
@@ -334,7 +336,7 @@ def fits(draw):
 
 
 def as_table(X, random):
-    """Return X as a legal sparse table: rows in disorder, entries twice, zeros among them."""
+    """Return X as a valid sparse table with unsorted and duplicate entries and explicit zeros."""
     rows, columns = np.nonzero(X)
     values = X[rows, columns]
     order = random.permutation(len(values))
@@ -351,6 +353,7 @@ def as_table(X, random):
 
 
 def assert_fitted_is_finite(estimator):
+    """Assert that the state of a fitted estimator is finite."""
     state = estimator._state
     for array in (state.parameters, state.statistics, state.predicting, state.predicting_statistics):
         assert np.isfinite(array).all()
@@ -396,7 +399,7 @@ def test_estimators(fit, seed):
 
 @st.composite
 def pictures(draw):
-    """A network of two inputs, and arguments of `render_boundary`."""
+    """Return a network of two inputs and valid arguments of `render_boundary`."""
     n_hidden = draw(st.integers(0, 3))
     dims = [2, *(draw(st.integers(1, 12)) for _ in range(n_hidden)), draw(st.integers(2, 5))]
     activation = st.sampled_from(sorted(ACTIVATIONS))
@@ -411,21 +414,21 @@ def pictures(draw):
         middle = draw(st.sampled_from([0.0, 0.0, 1.0, -3.0, 1e6, 1e30]))
         span = draw(st.sampled_from([1e-3, 1.0, 4.0, 4.0, 1e3, 1e30]))
         limits.append((middle - span, middle + span))
-    told = {
+    options = {
         "xlim": limits[0],
         "ylim": limits[1],
         "size": (draw(st.integers(1, 70)), draw(st.integers(1, 70))),
         "n_threads": draw(st.integers(1, 3)),
     }
-    return model, told
+    return model, options
 
 
 @fuzzed(calls_an_example=6)
 @hypothesis.given(pictures(), st.sampled_from(["probability", "confidence", "margin"]))
 def test_pictures(picture, response):
-    model, told = picture
-    dense = outcome(lambda: fastnn.render_boundary(model, method="dense", **told))
-    certified = outcome(lambda: fastnn.render_boundary(model, method="certified", **told))
+    model, options = picture
+    dense = outcome(lambda: fastnn.render_boundary(model, method="dense", **options))
+    certified = outcome(lambda: fastnn.render_boundary(model, method="certified", **options))
     if isinstance(dense, Exception):
         assert str(dense) == str(certified)
         return
@@ -433,13 +436,13 @@ def test_pictures(picture, response):
     assert dense.data.max() < model.layers_dim[-1]
     plain = copy.deepcopy(model)
     plain.backend = "numpy"
-    reference = outcome(lambda: fastnn.render_boundary(plain, method="dense", **told))
+    reference = outcome(lambda: fastnn.render_boundary(plain, method="dense", **options))
     assert_same_classes(dense, reference, model)
     which = {"class_of_interest": 0} if response == "probability" else {}
-    values = outcome(lambda: fastnn.render_boundary(model, response=response, **which, **told)).data
+    values = outcome(lambda: fastnn.render_boundary(model, response=response, **which, **options)).data
     assert not np.isnan(values).any() or not np.isfinite(scores_of(model, pixels(dense))).all()
     lines = outcome(
-        lambda: fastnn.boundary_lines(model, told["xlim"], told["ylim"], tolerance=tolerance(told))
+        lambda: fastnn.boundary_lines(model, options["xlim"], options["ylim"], tolerance=tolerance(options))
     )
     if not isinstance(lines, Exception):
         for line in (line for several in lines.values() for line in several):
@@ -447,9 +450,9 @@ def test_pictures(picture, response):
             assert ((line >= dense.extent[::2]) & (line <= dense.extent[1::2])).all()
 
 
-def tolerance(told):
+def tolerance(options):
     """Return a hundredth of a picture's sides."""
-    return tuple((high - low) / 100 for low, high in (told["xlim"], told["ylim"]))
+    return tuple((high - low) / 100 for low, high in (options["xlim"], options["ylim"]))
 
 
 def pixels(image):
@@ -472,7 +475,7 @@ def assert_same_classes(image, reference, model):
         rows = np.arange(len(differ))
         gap = np.abs(S[rows, flat[differ]] - S[rows, other[differ]])
         scale = np.maximum(np.abs(S).max(axis=1), 1e-300)
-        # Coordinates are rounded to the network's dtype, and large weights magnify that.
+        # Coordinates are rounded to the network's dtype, and large weights magnify the error.
         sensitivity = np.prod([max(1.0, np.abs(W).sum(axis=0).max()) for W in model.W])
         reach = np.abs(image.extent).max() * sensitivity / np.minimum(scale, 1e300)
         eps = np.finfo(model.dtype).eps
@@ -499,20 +502,20 @@ Y6 = np.array([0, 1, 1, 0, 1, 0])
 
 
 def fitted():
-    """Return a classifier that was fitted to a few samples."""
-    # A schedule of one's own is no reason for a ConvergenceWarning at its end.
+    """Return a classifier fitted to a few samples."""
+    # A fit with a schedule ends at max_iter by plan: no ConvergenceWarning.
     settings = {"learning_rate": fastnn.Constant(), "max_iter": 2, "random_state": 0}
     return fastnn.MLPClassifier((3,), **settings).fit(X6, Y6)
 
 
-# Calls that are right, by their names: functions of keyword arguments, and these.
+# Valid calls by name: a function and its keyword arguments.
 RIGHT = {
     "Model": (fastnn.Model, {
         "layers_dim": [2, 3, 2], "activation": "tanh", "output_activation": "tanh", "backend": "numba",
         "dtype": np.float64, "random_state": 0, "loss": "softmax_cross_entropy", "dropout": 0.0,
         "batch_norm": False, "init": "tutorial",
     }),
-    "train": (lambda **told: fastnn.Model([2, 3, 2], random_state=0).train(**told), {
+    "train": (lambda **options: fastnn.Model([2, 3, 2], random_state=0).train(**options), {
         "X": X6, "y": Y6, "num_passes": 2, "epsilon": 0.01, "reg_lambda": 0.0, "print_loss": False,
         "batch_size": 2, "optimizer": "adam", "schedule": "constant", "reduction": "mean", "shuffle": True,
         "sample_weight": None, "l1": 0.0, "max_norm": None, "clip_norm": None, "ema_decay": None,
@@ -542,7 +545,7 @@ RIGHT = {
         lambda X, y, **settings: fastnn.MLPRegressor(**settings).fit(X, y),
         {"X": X6, "y": Y6, **fastnn.MLPRegressor("huber", (3,), max_iter=2, random_state=0).get_params()},
     ),
-    "partial_fit": (lambda **told: fastnn.MLPClassifier((3,)).partial_fit(**told), {
+    "partial_fit": (lambda **options: fastnn.MLPClassifier((3,)).partial_fit(**options), {
         "X": X6, "y": Y6, "sample_weight": None, "classes": [0, 1],
     }),
     "fitted predict": (lambda X: fitted().predict(X), {"X": X6}),
@@ -580,23 +583,23 @@ RIGHT = {
     "OneCycle": (fastnn.OneCycle, {}),
 }  # fmt: skip
 
-# Arguments that say how often something is done.
+# Arguments that count repetitions.
 REPEATED = ("num_passes", "max_iter", "n_estimators", "n_points", "max_fun")
 
 
 @pytest.mark.parametrize("name", sorted(RIGHT))
 def test_the_calls_are_right(name):
-    call, told = RIGHT[name]
-    result = outcome(lambda: call(**told))
+    call, options = RIGHT[name]
+    result = outcome(lambda: call(**options))
     assert not isinstance(result, Exception), result
 
 
 @fuzzed(calls_an_example=1)
-@hypothesis.given(st.sampled_from(sorted(name for name, (_, told) in RIGHT.items() if told)), st.data())
+@hypothesis.given(st.sampled_from(sorted(name for name, (_, options) in RIGHT.items() if options)), st.data())
 def test_odd_arguments(name, data):
-    call, told = RIGHT[name]
-    places = data.draw(st.lists(st.sampled_from(sorted(told)), min_size=1, max_size=2, unique=True))
+    call, options = RIGHT[name]
+    places = data.draw(st.lists(st.sampled_from(sorted(options)), min_size=1, max_size=2, unique=True))
     odd = {place: ODD[data.draw(st.integers(0, len(ODD) - 1))] for place in places}
-    # So many passes are right, and would take for ever.
+    # Huge numbers of repetitions are valid, but would take for ever.
     hypothesis.assume(not any(type(odd.get(place)) is int and odd[place] > 1000 for place in REPEATED))
-    outcome(lambda: call(**{**told, **odd}))
+    outcome(lambda: call(**{**options, **odd}))

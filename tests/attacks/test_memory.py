@@ -1,6 +1,6 @@
-"""Attacks on memory: what does not fit is a MemoryError, and changes nothing.
+"""Attacks on memory: an object that does not fit is a MemoryError, and changes nothing.
 
-One thread computes: where the system has no memory for a new thread, Python itself may wait for it for ever.
+One thread computes: where the system has no memory for a new thread, Python itself may wait for ever.
 """
 
 import sys
@@ -55,7 +55,7 @@ PROGRAM = """
 
     failed = set()
     for name, call in CALLS.items():
-        call()  # everything is loaded
+        call()  # load all modules and kernels before memory is limited
         for spare in (0, 1 << 20, 16 << 20):
             before = state()
             limit = psutil.Process().memory_info().vms + spare

@@ -1,4 +1,4 @@
-"""What is odd among arguments is refused with the argument's name, before anything has changed."""
+"""Odd arguments are refused with the argument's name, before anything has changed."""
 
 import sys
 from fractions import Fraction
@@ -18,7 +18,7 @@ from fastnn.system.validation import check_number, shown, sorted_classes, store_
 X = np.random.RandomState(0).randn(40, 2)
 Y = (X[:, 0] > 0).astype(int)
 BEYOND = 10**400
-# Python does not write an integer of so many digits.
+# Python refuses to print an integer with this many digits.
 UNWRITTEN = 10**5000
 
 
@@ -109,7 +109,8 @@ def test_parameters_of_estimators():
             setattr(estimator, name, values)
     for ours, theirs in zip((*estimator.coefs_, *estimator.intercepts_), before, strict=True):
         np.testing.assert_array_equal(ours, theirs)
-    estimator.intercepts_ = (b for b in [[[1, 2, 3]], [4]])  # a row, as a Model has it; and an iterator
+    # An iterator is taken, and so is a bias that is a row, as in Model.
+    estimator.intercepts_ = (b for b in [[[1, 2, 3]], [4]])
     np.testing.assert_array_equal(estimator.intercepts_[0], [1, 2, 3])
 
 
@@ -120,7 +121,7 @@ def test_parameters_that_are_read_only_are_replaced():
     np.testing.assert_array_equal(model.W[1], GOOD[1])
 
 
-# --- what checking gives is kept -------------------------------------------------------------------------
+# --- checked arguments are kept --------------------------------------------------------------------------
 
 
 def test_arguments_are_kept_as_plain_numbers():
@@ -151,7 +152,7 @@ def test_large_numbers_are_taken_where_they_can_be_meant(optimizer):
     assert np.isfinite(model.train(X, Y, num_passes=3, optimizer=optimizer).loss).all()
 
 
-# --- numbers, and how they are shown ---------------------------------------------------------------------
+# --- numbers in messages ---------------------------------------------------------------------------------
 
 
 def test_what_is_shown_is_short():
@@ -400,7 +401,7 @@ def test_pictures_that_would_take_days_are_refused(suffix, tmp_path):
 
 
 def test_a_picture_of_a_million_squared_is_begun(tmp_path):
-    """Of 10^12 pixels, which a night is enough for."""
+    """A picture of 10^12 pixels takes a night, not days: it is not refused."""
 
     class Enough(Exception):
         pass
@@ -437,7 +438,7 @@ def test_store_checked_passes_by_what_is_frozen():
 
 
 def test_an_optimizer_that_is_registered_is_a_solver(monkeypatch):
-    """A solver without parameters of scikit-learn's needs no entry of its own in the estimators."""
+    """A registered optimizer is a solver; only scikit-learn's parameters need an entry in the estimators."""
     from fastnn.optimizers import OPTIMIZERS
 
     monkeypatch.setitem(OPTIMIZERS, "made up", fastnn.Adagrad)

@@ -1,7 +1,7 @@
-"""Attacks by signals: at any moment, and what was being done can be done again, with the same result.
+"""Attacks by signals: a call can be interrupted at any moment and repeated with the same result.
 
-A signal is raised, in C, at an opcode that is counted and not timed, so that Python handles it where it
-handles those of the system. Which opcodes are tried is drawn once and for all.
+A signal is raised in C at an opcode that is counted, not timed: Python handles it in the same places as the
+system's signals. The opcodes that are tried are drawn with a fixed seed.
 """
 
 import os
@@ -22,7 +22,7 @@ PROGRAM = """
     from fastnn.engine import limits
     from fastnn.system import threads
 
-    # Python says so where it tidies up an object, and loses what a handler raises there.
+    # Python reports and drops an exception that a handler raises while an object is finalised: keep quiet.
     sys.unraisablehook = lambda told: None
     warnings.simplefilter("ignore")
     name, number, moments, folder = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
@@ -99,7 +99,7 @@ PROGRAM = """
         return None
 
     class Moment:
-        \"\"\"A trace function that raises the signal at the opcode of this number.\"\"\"
+        \"\"\"A trace function that raises the signal at opcode number `last`.\"\"\"
 
         raised = ctypes.PyDLL(None).PyErr_SetInterruptEx
         raised.argtypes, raised.restype = [ctypes.c_int, *[ctypes.py_object] * 3], None
@@ -115,7 +115,7 @@ PROGRAM = """
                 return self
             self.place = f"{frame.f_code.co_filename}:{frame.f_lineno}"
             sys.settrace(untraced)
-            frame.f_trace = self.raised  # in C: a handler would come through a function in Python
+            frame.f_trace = self.raised  # in C: Python would run the handler inside a Python function
             return self.raised
 
     expected = operation()
@@ -143,12 +143,12 @@ PROGRAM = """
                 sys.settrace(None)
         except (KeyboardInterrupt, Alarm) as error:
             n_raised += 1
-            check(moment.place)  # while the traceback is kept, as interactive sessions do
+            check(moment.place)  # the traceback is still alive, as in interactive sessions
             assert operation() == expected, moment.place
             del error
         check(moment.place)
         assert operation() == expected, moment.place
-        # What a handler raised in the middle may have left is taken away by now.
+        # By now, nothing remains of calls that a handler's exception ended.
         assert signal.getsignal(number) is handler, moment.place
         assert number == signal.SIGINT or signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert n_raised > moments // 4, n_raised
@@ -163,7 +163,7 @@ OPERATIONS = [
     "train", "train on threads", "lbfgs", "diverge", "fit", "fit_many", "predict", "png", "certified", "tif",
     "lines", "animate",
 ]  # fmt: skip
-# Of the others that are left by a handler of one's own, each does what one of these does.
+# Operations tried with a user's own handler; each of the others takes the path of one of these.
 BY_ALARM = ["train on threads", "fit_many", "predict", "png"]
 
 

@@ -1,4 +1,4 @@
-"""Attacks by threads: many at once, a main thread that raises, and an interpreter that ends around them."""
+"""Attacks by threads: many at once, a main thread that raises, and an interpreter that ends meanwhile."""
 
 import pytest
 from processes import run_python
@@ -13,7 +13,7 @@ COMMON = """
 
     for module in (render, threads):
         module.available_cores = lambda: 4
-    fastnn.MLPClassifier  # a module cannot be imported any more while the interpreter ends
+    fastnn.MLPClassifier  # load it now: an interpreter that is ending imports no modules
     random = np.random.default_rng(0)
     X, y = random.normal(size=(1200, 20)), random.integers(0, 3, 1200)
     large = random.normal(size=(100000, 20))
@@ -37,7 +37,7 @@ COMMON = """
 
 
 def test_eight_threads_while_the_main_thread_raises():
-    """Trainings of one's own; predictions and pictures by a model that all share."""
+    """Each thread trains its own models; all threads predict and paint by one shared model."""
     program = """
     expected = results()
     shared = trained(1)
@@ -75,7 +75,7 @@ def test_eight_threads_while_the_main_thread_raises():
 
 
 def test_eight_threads_train_one_model():
-    """Nobody says what it is then, but it is a model."""
+    """The parameters of a model that threads train at once are undefined, but finite and usable."""
     program = """
     model = fastnn.Model([20, 64, 64, 3], random_state=0)
 
@@ -110,13 +110,13 @@ def test_the_interpreter_ends_while_a_daemon_trains(n_threads):
 
 @pytest.mark.parametrize("n_threads", [1, 3])
 def test_other_threads_go_on_when_the_main_thread_has_ended(n_threads):
-    """Python closes its pools then, and starts no thread: each thread does the work of its pool itself."""
+    """Python has closed its pools and starts no thread: each thread does the work of its pool itself."""
     program = """
     n_threads = int(sys.argv[1])
     results(n_threads)
     many = [fastnn.MLPClassifier((4,), max_iter=2, tol=0, random_state=k) for k in range(3)]
     begun, closed = threading.Event(), threading.Event()
-    threading._register_atexit(closed.set)  # called last, in what closes the pools
+    threading._register_atexit(closed.set)  # called last of the functions that close the pools
 
     def under_way(history):
         begun.set()

@@ -123,7 +123,7 @@ def test_schedules():
     for name, fitted in zip(names, fits, strict=True):
         assert_same_fit(fitted, classifier(learning_rate=names[name], **options).fit(X, y))
     assert len({parameters(fitted).tobytes() for fitted in fits}) == len(names)
-    # A run is max_iter passes, with steps of all fits counted.
+    # A schedule's run is max_iter passes, and its steps are counted over all fits.
     seen = []
     classifier(learning_rate=lambda step: seen.append(step) or 1.0, batch_size=40).fit(X, y)
     assert sorted(set(seen)) == list(range(20))
@@ -140,7 +140,7 @@ def test_dropout():
     assert len({parameters(fitted).tobytes() for fitted in fits.values()}) == 3
     other = classifier(dropout=0.3, batch_size=40, max_iter=2, random_state=1).fit(X, y)
     assert not np.array_equal(parameters(other), parameters(fits[0.3]))
-    # Predictions know nothing of it.
+    # Predictions do not depend on dropout.
     expected = fits[0.3].predict_proba(X)
     np.testing.assert_array_equal(fits[0.3].set_params(dropout=0.0).predict_proba(X), expected)
     without = classifier(max_iter=1).fit(X, y)
@@ -152,7 +152,7 @@ def test_batch_norm_predicts_with_the_running_statistics():
     model = classifier(batch_norm=True, batch_size=40, max_iter=30, learning_rate_init=0.01).fit(X, y)
     assert model.score(X, y) > 0.8
     np.testing.assert_array_equal(model.predict_proba(X[:1]), model.predict_proba(X)[:1])
-    # As many statistics are kept as are restored, those of the best pass.
+    # Early stopping restores the statistics of the best pass along with its parameters.
     chosen = classifier(batch_norm=True, early_stopping=True, learning_rate_init=1.0, max_iter=15)
     scores = chosen.fit(X, y, X_val=X, y_val=y).validation_scores_
     assert chosen.score(X, y) == max(scores) > scores[-1]
@@ -177,7 +177,7 @@ def test_a_running_average_of_the_parameters():
     for _ in range(4):
         average = 0.75 * average + 0.25 * parameters(plain.fit(X, COUNTS))
         np.testing.assert_allclose(parameters(averaged.fit(X, COUNTS)), average, rtol=1e-9)
-    # A factor of 0 forgets all.
+    # A decay of 0 keeps the last step alone.
     assert_same_fit(regressor(ema_decay=0.0).fit(X, COUNTS), regressor().fit(X, COUNTS))
 
 
@@ -191,7 +191,7 @@ def test_label_smoothing():
 
 
 def test_regression_losses_lead_where_they_should():
-    """The best constant prediction is the loss's own statistic of the targets."""
+    """A fit to constant samples predicts the constant that minimises its loss."""
     targets = (np.arange(1.0, 102.0) / 51) ** 2
     table = np.zeros((101, 1))
     options = {
@@ -204,7 +204,7 @@ def test_regression_losses_lead_where_they_should():
     }  # fmt: skip
     for loss, value in expected.items():
         found = regressor(loss=loss, quantile=0.8, **options).fit(table, targets).predict([[0.0]])[0]
-        if loss == "huber":  # where what pulls it up is what pulls it down
+        if loss == "huber":  # at the minimum, the clipped errors add up to 0
             assert np.clip(targets - found, -1, 1).sum() == pytest.approx(0, abs=1e-3)
         else:
             assert found == pytest.approx(value, rel=0.02 if loss in ("absolute_error", "quantile") else 1e-4)
@@ -238,7 +238,7 @@ def test_quantiles_are_as_good_as_they_are_asked_for():
 
 
 def test_the_loss_of_a_fit_is_the_loss_that_is_minimised():
-    """A pass of a whole batch records the objective of its start."""
+    """A pass of one whole batch records the objective at its start."""
     for loss, error in (
         ("squared_error", lambda d: (d**2).sum(axis=1) / 2 / 3),
         ("absolute_error", lambda d: np.abs(d).sum(axis=1)),

@@ -71,12 +71,12 @@ def test_verbosity(capsys):
 
 @pytest.fixture
 def callback_module():
-    """scikit-learn's callbacks, which it has from 1.9 on."""
+    """Return scikit-learn's module of callbacks, which exists from 1.9 on."""
     return pytest.importorskip("sklearn.callback")
 
 
 class Callback:
-    """Keeps what it is told. `answer` is called at the end of a task with the estimator."""
+    """A callback that keeps its calls; `answer` is called with the estimator at the end of a task."""
 
     def __init__(self, answer=lambda estimator: None):
         self.answer = answer
@@ -98,7 +98,7 @@ class Callback:
         return self.answer(estimator) if context.task_name == "passes" else None
 
     def check_pairs(self):
-        """Every task that began has ended, the inner ones within the outer one."""
+        """Assert that every task that began has ended, inner tasks within outer ones."""
         assert (self.events[0], self.events[-1]) == ("setup", "teardown")
         open_tasks = []
         for event in self.events[1:-1]:
@@ -142,7 +142,7 @@ def test_callbacks_are_called_in_pairs(options):
 def test_callbacks_stop_a_fit(options):
     callback = Callback(lambda estimator: estimator.n_iter_ >= 3)
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # who stops a fit knows that it has not converged
+        warnings.simplefilter("error")  # a fit that a callback ends needs no ConvergenceWarning
         model = classifier(max_iter=20, tol=0, **options).set_callbacks(callback).fit(X, y)
     callback.check_pairs()
     assert model.n_iter_ == 3
@@ -200,7 +200,7 @@ def test_errors_of_callbacks_come_through():
 
 @pytest.mark.parametrize("options", [{}, {"solver": "lbfgs"}, {"early_stopping": True}], ids=str)
 def test_scoring_monitor(callback_module, options):
-    """Of labels of any kind, and of frames."""
+    """scikit-learn's monitor scores labels of any kind, and frames."""
     pd = pytest.importorskip("pandas")
     frame = pd.DataFrame(X, columns=list("abcd"))
     monitor = callback_module.ScoringMonitor(scoring="accuracy")

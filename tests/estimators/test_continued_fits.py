@@ -1,4 +1,4 @@
-"""Warm starts and partial fits: k passes and m more are k + m passes."""
+"""Warm starts and partial fits: k passes and then m passes equal k + m passes."""
 
 import copy
 import pickle
@@ -25,7 +25,7 @@ pytestmark = [
 
 
 def half_of_before(step):
-    """A schedule that pickles."""
+    """Return the factor of a schedule that halves every ten steps; a function of a module can be pickled."""
     return 0.5 ** (step // 10)
 
 
@@ -65,7 +65,7 @@ CHOOSING = {
 
 @pytest.mark.parametrize("options", (GOING_ON | CHOOSING).values(), ids=(GOING_ON | CHOOSING).keys())
 def test_a_warm_start_goes_on_to_the_bit(options):
-    """With everything pickled in between."""
+    """A warm start goes on bit for bit, even from a pickle."""
     at_once = going_on(max_iter=9, **options).fit(X, y)
     twice = going_on(max_iter=4, warm_start=True, **options).fit(X, y)
     halfway = parameters(twice)
@@ -84,7 +84,7 @@ IN_PARTS = {name: options for name, options in GOING_ON.items() if name != "bala
 def test_partial_fits_are_a_fit_to_the_bit(options):
     at_once = going_on(max_iter=6, **options).fit(X, y)
     bit_by_bit = going_on(max_iter=1, **options)
-    if options.get("learning_rate") != "adaptive":  # of which a fit may end between
+    if options.get("learning_rate") != "adaptive":  # a fit by an adaptive rate may end early
         bit_by_bit.set_params(max_iter=6)
     for n_pass in range(6):
         bit_by_bit.partial_fit(X, y, classes=[0, 1, 2] if n_pass == 0 else None)
@@ -121,7 +121,7 @@ def test_any_division_of_a_fit_is_the_fit(passes, batch_size, solver, patience, 
     parts = regressor(warm_start=True, **options)
     for n_passes in passes:
         parts.set_params(max_iter=n_passes).fit(samples, targets)
-        if parts.n_iter_ < n_passes or parts.t_ == at_once.t_:  # it has ended
+        if parts.n_iter_ < n_passes or parts.t_ == at_once.t_:  # the training has converged
             break
     assert_same_fit(at_once, parts)
 
@@ -144,7 +144,7 @@ def test_a_warm_start_restores_the_best_pass_of_all_fits():
     assert max(model.validation_scores_[40:]) <= score
     assert model.best_validation_score_ == score
     np.testing.assert_array_equal(parameters(model), best)
-    # Without early stopping it goes on from what it predicts with.
+    # Without early stopping, a fit goes on from the parameters that predictions use.
     model.set_params(early_stopping=False, learning_rate_init=1e-12).partial_fit(X, y)
     np.testing.assert_allclose(parameters(model), best, atol=1e-8)
     model.set_params(learning_rate_init=0.01).partial_fit(X, y)
@@ -152,12 +152,12 @@ def test_a_warm_start_restores_the_best_pass_of_all_fits():
 
 
 def test_another_solver_begins_anew_from_the_parameters():
-    """The first step of Adam is the rate for every derivative that is not all but 0."""
+    """Adam's first step is the learning rate for every derivative that is not close to 0."""
     model = classifier(solver="sgd", max_iter=30, warm_start=True, activation="tanh").fit(X, y)
     before = parameters(model)
     model.set_params(solver="adam", max_iter=1).fit(X, y)
     np.testing.assert_allclose(np.abs(parameters(model) - before), 0.001, rtol=0.01)
-    # The velocity of one is made of gradients, that of the other of steps.
+    # "momentum" keeps a velocity of gradients, "sgd" one of steps: neither takes over the other's.
     model.set_params(solver="momentum").fit(X, y)
     before = parameters(model)
     model.set_params(solver="sgd", nesterovs_momentum=False, learning_rate_init=1e-300).fit(X, y)

@@ -1,4 +1,4 @@
-"""The link from scikit-learn's HTML representation of an estimator to the documentation, and the pages."""
+"""The documentation's link in scikit-learn's HTML representation of estimators, and the pages."""
 
 import importlib.metadata
 import re
@@ -23,7 +23,10 @@ ESTIMATORS = [
 
 @pytest.fixture
 def publish(monkeypatch):
-    """Let the distribution's metadata hold these project URLs, "Label, address"; None: not installed."""
+    """Return a function that sets the project URLs, "Label, address", of the installed distribution.
+
+    None stands for a distribution that is not installed.
+    """
 
     def set_urls(urls):
         def metadata(name):

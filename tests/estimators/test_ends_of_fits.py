@@ -41,7 +41,7 @@ def test_a_fit_that_has_not_converged_says_what_to_do():
     with pytest.warns(UserWarning, match="It is going to be clipped") as caught:
         classifier(batch_size=500).partial_fit(X, y, classes=[0, 1, 2])
     assert [warning.filename for warning in caught] == [__file__]
-    with warnings.catch_warnings():  # one that has, and one that is not meant to
+    with warnings.catch_warnings():  # a converged fit and a partial fit do not warn
         warnings.simplefilter("error")
         classifier(tol=10.0, n_iter_no_change=1).fit(X, y)
         classifier().partial_fit(X, y, classes=[0, 1, 2])
@@ -57,7 +57,7 @@ def test_patience(limit):
 
 
 def interrupted_trainer(monkeypatch, after):
-    """Let the call of number `after` be interrupted when its passes are done, as Ctrl-C would have it."""
+    """Interrupt the trainer's call number `after` at the end of its passes, as Ctrl-C does."""
     calls = itertools.count(1)
     run = compiled_trainer.NumbaTrainer.run
 
@@ -70,7 +70,7 @@ def interrupted_trainer(monkeypatch, after):
     monkeypatch.setattr(compiled_trainer.NumbaTrainer, "run", interrupted)
 
 
-# A call of the trainer is one pass with each of these.
+# Options with which a call of the trainer is one pass.
 ONE_BY_ONE = {
     "validation data": ({}, {"X_val": X, "y_val": y}),
     "early stopping": ({"early_stopping": True}, {}),
@@ -81,7 +81,7 @@ ONE_BY_ONE = {
 @pytest.mark.parametrize("after", [1, 3])
 @pytest.mark.parametrize(("options", "validation"), ONE_BY_ONE.values(), ids=ONE_BY_ONE.keys())
 def test_an_interrupt_leaves_a_fitted_estimator(monkeypatch, options, validation, after):
-    """As far as it came, with all that is known of the passes that were done."""
+    """An interrupted fit keeps its parameters and all records of the completed passes."""
     expected = classifier(max_iter=after, **options).fit(X, y, **validation)
     model = classifier(max_iter=50, **options)
     interrupted_trainer(monkeypatch, after)
@@ -92,7 +92,7 @@ def test_an_interrupt_leaves_a_fitted_estimator(monkeypatch, options, validation
     assert model.t_ == expected.t_
     assert model.loss_ == expected.loss_
     assert model.loss_curve_ == expected.loss_curve_
-    if not options.get("early_stopping"):  # where the interrupted pass was not judged any more
+    if not options.get("early_stopping"):  # with early stopping, the interrupted pass has no score
         np.testing.assert_array_equal(parameters(model), parameters(expected))
     assert model.predict(X).shape == (150,)
     for one in (model, expected):
@@ -114,7 +114,7 @@ def test_divergence_says_what_to_do():
     assert "lower learning_rate_init, for instance to 100, or set max_grad_norm" in message
     assert isinstance(raised.value, ValueError)
     assert str(pickle.loads(pickle.dumps(raised.value))) == message
-    # It is usable, with the last finite parameters, and can go on when the cause is removed.
+    # The estimator has the last finite parameters: it predicts, and can go on without the cause.
     assert np.isfinite(parameters(model)).all()
     with pytest.warns(RuntimeWarning, match="scores are too large"):
         assert model.predict(X).shape == (150, 3)
@@ -145,7 +145,7 @@ def test_divergence_where_validation_data_chose_before():
     assert np.isfinite(model.predict(X)).all()
 
 
-# Parameters, and what the message says.
+# Wrong parameters, and the messages that name them.
 WRONG = {
     "activation": ({"activation": ["relu", "tanh", "relu"]}, "activation"),
     "an item of activation": ({"activation": ["relu", ["tanh"]]}, r"activation\[1\] must be one of"),

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.filterwarnings(
 
 
 def assert_predicts_as(ensemble, members, X):
-    """The mean of what the members say, and what follows from it."""
+    """Assert that an ensemble predicts the mean of its members, and its other predictions by that mean."""
     if is_regressor(ensemble):
         each = [member.predict(X).astype(float) for member in members]
         mean, std = ensemble.predict(X, return_std=True)
@@ -82,7 +82,7 @@ def test_seeds(member, kind, targets, samples, weights):
 @problems
 @data
 def test_bootstrap(member, kind, targets, samples, weights):
-    """To the rows drawn; those of the weight 0 are as if they were not there."""
+    """Members are fitted to the rows drawn; rows of weight 0 are never drawn."""
     ensemble = kind(member(batch_size=40), 3, "bootstrap", random_state=7).fit(samples, targets, weights)
     random = np.random.RandomState(7)
     seeds = seeds_of(random, 3)
@@ -104,7 +104,7 @@ def test_rows_of_weight_0_are_not_there(kind):
         ensemble = kind(member, 2, method, random_state=3)
         fitted = clone(ensemble).fit(X, y, WEIGHTS)
         without = clone(ensemble).fit(X[kept], y[kept], WEIGHTS[kept])
-        # All in one batch: the same sums, but of the padding of another tile.
+        # One batch holds all rows: sums differ by rounding alone, because tiles are padded differently.
         for one, other in zip(fitted.estimators_, without.estimators_, strict=True):
             np.testing.assert_allclose(parameters(one), parameters(other), rtol=0, atol=1e-12)
 
@@ -112,14 +112,14 @@ def test_rows_of_weight_0_are_not_there(kind):
 @pytest.mark.parametrize("options", [{}, {"batch_size": 40}, {"solver": "sgd", "batch_size": 40}], ids=str)
 @problems
 def test_snapshots(member, kind, targets, options):
-    """One training, ended at the end of each of its cycles."""
+    """Snapshots are one training, copied at the end of each of its cycles."""
     ensemble = kind(
         member(max_iter=14, early_stopping=True, n_iter_no_change=1, tol=1e9, **options), 4, "snapshots",
         random_state=7,
     ).fit(X, targets, WEIGHTS)  # fmt: skip
     seed, *_ = seeds_of(np.random.RandomState(7), 1)
     n_batches = 4 if "batch_size" in options else 1
-    cycle = 3 * n_batches  # three passes: a fourth of 14
+    cycle = 3 * n_batches  # a quarter of 14 passes, rounded down
     expected = [
         member(
             random_state=seed, learning_rate=CosineDecay(cycle=cycle, restarts=True), max_iter=3 * n_cycles,
@@ -136,16 +136,16 @@ def test_snapshots(member, kind, targets, options):
 
 
 def test_the_rate_of_snapshots_is_back_at_the_top_after_each(monkeypatch):
-    """The rates that the training asked for, step by step, and the cosines by their formula."""
+    """The factors that the training asked for, step by step, are the cosines of the formula."""
     asked = {}
     factors = CosineDecay.factors
 
-    def told(self, steps, total):
+    def recorded(self, steps, total):
         values = factors(self, steps, total)
         asked.update(zip(steps.tolist(), values.tolist(), strict=True))
         return values
 
-    monkeypatch.setattr(CosineDecay, "factors", told)
+    monkeypatch.setattr(CosineDecay, "factors", recorded)
     MLPEnsembleClassifier(classifier(max_iter=8, batch_size=40), 4, "snapshots").fit(X, y)
     assert sorted(asked) == list(range(32))
     rates = np.array([asked[step] for step in range(32)]).reshape(4, 8)
@@ -156,7 +156,7 @@ def test_the_rate_of_snapshots_is_back_at_the_top_after_each(monkeypatch):
 
 @pytest.mark.parametrize("max_iter", [1, 2, 3])
 def test_fewer_passes_than_snapshots(max_iter):
-    """A cycle has a pass at the least."""
+    """A cycle has one pass at least."""
     ensemble = MLPEnsembleClassifier(classifier(max_iter=max_iter), 4, "snapshots").fit(X, y)
     assert [member.t_ for member in ensemble.estimators_] == [150, 300, 450, 600]
 
@@ -173,7 +173,7 @@ def test_snapshots_are_apart():
 @pytest.mark.parametrize("weights", [None, WEIGHTS[:75].tolist() * 2], ids=["", "weighted"])
 @problems
 def test_average(member, kind, targets, weights):
-    """Two batches a pass, the halves in their order: a partial fit of a half is a step."""
+    """A pass is two batches, the halves of the samples in order: a partial fit of a half is a step."""
     options = {"batch_size": 75, "shuffle": False, "max_iter": 5, "learning_rate_init": 0.01}
     ensemble = kind(member(**options), 3, "average", random_state=7).fit(X, targets, weights)
     (averaged,) = ensemble.estimators_
@@ -184,14 +184,14 @@ def test_average(member, kind, targets, weights):
     known = {"classes": np.unique(targets)} if kind is MLPEnsembleClassifier else {}
     if targets is LABELS:
         known = {"classes": np.arange(3)}
-    # A step so small that it changes no bit shows where the training begins.
+    # A step so small that it changes no bit gives the first parameters of the training.
     at_first = (
         clone(stepped).set_params(learning_rate_init=1e-300, solver="sgd").partial_fit(X, targets, **known)
     )
     average, share = parameters(at_first), 1 / (3 * 2)
     given = np.ones(150) if weights is None else np.array(weights)
     for _, half in itertools.product(range(5), (slice(0, 75), slice(75, 150))):
-        # A part need not hold every class, but the first must say which there are.
+        # A half may lack a class: the first call names all of them.
         stepped.partial_fit(X[half], targets[half], given[half], **known)
         average = (1 - share) * average + share * parameters(stepped)
     np.testing.assert_allclose(parameters(averaged), average, rtol=0, atol=1e-13)
@@ -200,7 +200,7 @@ def test_average(member, kind, targets, weights):
 
 
 def test_an_average_over_one_step_is_the_last():
-    """One pass of one batch: nothing is averaged."""
+    """A training of one step averages nothing."""
     ensemble = MLPEnsembleClassifier(classifier(), 1, "average", random_state=7).fit(X, y)
     seed, *_ = seeds_of(np.random.RandomState(7), 1)
     expected = classifier(random_state=seed).fit(X, y)
@@ -276,7 +276,7 @@ def test_default_members():
 
 
 def test_classes_missing_from_a_bootstrap_sample():
-    """Every member knows of all: its training is that of partial fits that are told of them."""
+    """Every member knows all classes: its training equals partial fits that are given them."""
     samples, targets = X[47:53], np.array(["a"] * 4 + ["b", "c"])
     n_classes = set()
     for seed in range(8):
@@ -285,10 +285,10 @@ def test_classes_missing_from_a_bootstrap_sample():
         ).fit(samples, targets)  # fmt: skip
         random = np.random.RandomState(seed)
         seeds = seeds_of(random, 4)
-        for member, own in zip(ensemble.estimators_, seeds, strict=True):
+        for member, member_seed in zip(ensemble.estimators_, seeds, strict=True):
             drawn = random.randint(0, 6, 6)
             n_classes.add(len(set(targets[drawn])))
-            expected = classifier(random_state=own)
+            expected = classifier(random_state=member_seed)
             for _ in range(4):
                 expected.partial_fit(samples[drawn], targets[drawn], classes=["a", "b", "c"])
             np.testing.assert_array_equal(parameters(member), parameters(expected))
@@ -331,7 +331,7 @@ def test_labels(method):
     np.testing.assert_array_equal(dense.classes_, [0, 1, 2])
     assert dense.predict(X).dtype == np.int64
     assert dense.score(X, LABELS) > 0.7
-    # As a member does: where they came sparse they are predicted so.
+    # Labels that were fitted as a sparse matrix are predicted as one, as a member does.
     for container in (scipy.sparse.csr_matrix, scipy.sparse.csr_array):
         fitted = clone(ensemble).fit(X, container(LABELS))
         predicted = fitted.predict(X)
@@ -385,7 +385,7 @@ def test_the_spread_is_float32_too():
         for result in ensemble.predict(narrow, return_std=True):
             assert result.dtype == np.float32
             assert result.shape == targets.shape
-        # What comes wider is made narrow, as a member does.
+        # Samples in float64 are cast to float32, as a member does.
         np.testing.assert_array_equal(ensemble.predict(narrow.astype(float)), ensemble.predict(narrow))
 
 

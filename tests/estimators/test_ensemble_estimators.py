@@ -40,7 +40,7 @@ CHECKED = [
     for method in METHODS
 ]
 
-# So many there are of each at the least; 63 and 56 in scikit-learn 1.9.
+# Least number of checks for each estimator; scikit-learn 1.9 has 63 and 56.
 CHECKS = 50
 
 MAY_BE_SKIPPED = {
@@ -79,7 +79,7 @@ def test_check(estimator, check):
 
 @pytest.mark.parametrize("ensemble", CHECKED)
 def test_all_checks_are_made(ensemble):
-    """And none but those two is expected to fail, which do."""
+    """The two checks of a bootstrap that are expected to fail do fail; no other is expected to."""
     checks = [check for _, check in estimator_checks_generator(ensemble)]
     assert len(checks) >= CHECKS
     failures = [check for check in checks if name_of(check) in expected_failures(ensemble)]
@@ -104,9 +104,15 @@ def test_copies(member, kind, targets, method):
 def test_parameters():
     member = classifier()
     ensemble = MLPEnsembleClassifier(member)
-    own = {"estimator": member, "n_estimators": 10, "method": "seeds", "n_jobs": None, "random_state": None}
-    assert ensemble.get_params(deep=False) == own
-    assert ensemble.get_params() == own | {f"estimator__{k}": v for k, v in member.get_params().items()}
+    shallow = {
+        "estimator": member,
+        "n_estimators": 10,
+        "method": "seeds",
+        "n_jobs": None,
+        "random_state": None,
+    }
+    assert ensemble.get_params(deep=False) == shallow
+    assert ensemble.get_params() == shallow | {f"estimator__{k}": v for k, v in member.get_params().items()}
     ensemble.set_params(estimator__alpha=0.5, n_estimators=2, estimator__solver="sgd")
     assert (member.alpha, ensemble.n_estimators) == (0.5, 2)
     assert [fitted.alpha for fitted in ensemble.fit(X, y).estimators_] == [0.5, 0.5]
@@ -173,7 +179,7 @@ def test_weights_of_samples_are_checked():
     for weights in (np.zeros(150), -np.ones(150), np.ones(149), np.full(150, np.nan), ["a"] * 150):
         with pytest.raises(ValueError):  # noqa: PT011, whose words these are is another's business
             ensemble.fit(X, y, weights)
-    same = clone(ensemble).fit(X, y, 1.0)  # as a member takes it: one for all
+    same = clone(ensemble).fit(X, y, 1.0)  # one weight for all samples, as a member takes it
     assert_same_members(same, ensemble.fit(X, y).estimators_)
 
 

@@ -40,7 +40,7 @@ REGRESSION_LOSSES = ("squared_error", "absolute_error", "huber", "quantile", "po
 @pytest.mark.parametrize("solver", ["lbfgs", "sgd"])
 @pytest.mark.parametrize("loss", [*REGRESSION_LOSSES, "softmax", "sigmoid", "labels"])
 def test_weighting_equals_repetition(loss, solver):
-    """Of the whole batch; a weight of 0 is as good as no sample."""
+    """A weight in a whole batch equals that many copies of the sample; weight 0 removes it."""
     options = {
         "solver": solver, "max_iter": 12, "alpha": 0.5, "activation": "tanh", "batch_size": 150,
         "learning_rate_init": 0.1,
@@ -53,7 +53,7 @@ def test_weighting_equals_repetition(loss, solver):
     repeated = clone(model).set_params(batch_size=WEIGHTS.sum())
     repeated.fit(X.repeat(WEIGHTS, axis=0), targets.repeat(WEIGHTS, axis=0))
     model.fit(X, targets, sample_weight=WEIGHTS)
-    # The smooth losses alone keep a line search from taking another way for a rounding error.
+    # With a loss that has kinks, a rounding error can send the line search another way: compare loosely.
     smooth = solver == "sgd" or loss not in ("absolute_error", "quantile")
     np.testing.assert_allclose(parameters(model), parameters(repeated), atol=1e-7 if smooth else 1e-3)
     np.testing.assert_allclose(model.loss_, repeated.loss_, rtol=1e-7 if smooth else 1e-3)
@@ -117,9 +117,9 @@ def test_weights_of_every_kind():
 
 
 @pytest.mark.parametrize("kind", [bool, np.int8, np.uint64, float, str, "S1", object, "M8[D]"], ids=str)
-@pytest.mark.filterwarnings("ignore:Support for labels represented as bytes:FutureWarning")  # until 1.7
+@pytest.mark.filterwarnings("ignore:Support for labels represented as bytes:FutureWarning")  # up to 1.7
 def test_labels_of_every_kind(kind):
-    """scikit-learn's class is the judge of which there are."""
+    """fastnn accepts the kinds of labels that scikit-learn's classifier accepts, and refuses the others."""
     labels = NAMES[y].astype(object) if kind is object else (y % 2).astype("i8").astype(kind)
     fitted = []
     for estimator in (sklearn.neural_network.MLPClassifier(max_iter=5, random_state=0), classifier()):
@@ -162,7 +162,7 @@ def test_labels_that_do_not_fit():
 
 
 def test_labels_of_another_kind_than_before():
-    """The kernels take so many targets a sample, and look at no more."""
+    """Kernels read a fixed number of targets a sample, unchecked: other shapes must be refused before."""
     labels = classifier().fit(X, LABELS)
     for wrong in (LABELS[:, :2], np.column_stack([LABELS, LABELS]), y):
         with pytest.raises(ValueError, match=r"mismatch|not in `self.classes_`|multilabel input"):
@@ -311,7 +311,7 @@ def test_a_single_sample():
 
 
 def test_what_is_set_aside():
-    """A share of both classes, whatever the targets are smoothed to; and no samples of no weight alone."""
+    """Held-out samples are stratified by class, whatever the label smoothing, and need a weight above 0."""
     for smoothing in (0.0, 0.3):
         model = classifier(early_stopping=True, label_smoothing=smoothing)
         with pytest.raises(ValueError, match=r"The least populated class(es)? in y ha(s|ve) only 1 member"):
@@ -321,7 +321,7 @@ def test_what_is_set_aside():
 
 
 def test_memory_maps(tmp_path):
-    """Tables that are read-only, and an estimator that is."""
+    """Read-only tables and read-only estimators fit as others do."""
     for name, array in (("X", X), ("y", y)):
         np.save(tmp_path / f"{name}.npy", array)
     mapped, mapped_y = (np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in "Xy")

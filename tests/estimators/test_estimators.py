@@ -77,7 +77,7 @@ def test_coefs_are_the_parameters_themselves(options):
     for wrong in ([np.ones((2, 2))] * 2, [1.0, 2.0]):
         with pytest.raises(ValueError, match=r"coefs_\[0\] must have the shape"):
             model.coefs_ = wrong
-    # What is assigned is what a later fit goes on from.
+    # A later fit goes on from the assigned arrays.
     model.coefs_ = [0 * W for W in model.coefs_]
     model.intercepts_ = [0 * b for b in model.intercepts_]
     np.testing.assert_allclose(model.predict_proba(X), 1 / 3, rtol=1e-6)

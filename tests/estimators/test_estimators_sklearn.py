@@ -1,8 +1,7 @@
-"""scikit-learn's own tests of its multilayer perceptrons and its checks of any estimator, on fastnn's.
+"""scikit-learn's own tests of its multilayer perceptrons, and its checks of any estimator, on fastnn's.
 
-A test of theirs is taken over as it stands: the same code, with fastnn's classes under the names of
-theirs. What looks into private attributes, which fastnn has others of, is told again here through public
-ones.
+A test of theirs is run as it stands, with fastnn's classes under the names of theirs. Tests that read
+private attributes, which differ in fastnn, are rewritten below with public ones.
 """
 
 import copy
@@ -22,20 +21,20 @@ from fastnn import MLPClassifier, MLPRegressor
 
 OURS = {theirs.MLPClassifier: MLPClassifier, theirs.MLPRegressor: MLPRegressor}
 
-# The tests of theirs that are not taken over, each with what it reads that is none of an estimator's
-# public attributes. Every one has an equivalent below, of the same name.
+# scikit-learn's tests that cannot run as they stand, each with its use of something private. Every one has
+# an equivalent of the same name below.
 EXCLUDED = {
     "test_fit": "sets the attributes of an estimator that was never fitted, some of them private",
     "test_gradient": "calls _loss_grad_lbfgs",
     "test_learning_rate_warmstart": "reads _optimizer.learning_rate",
     "test_adaptive_learning_rate": "reads _optimizer.learning_rate",
 }
-# So many there are at the least without those; 39 in scikit-learn 1.9.
+# Least number of tests that run as they stand; scikit-learn 1.9 has 39.
 TAKEN_OVER = 35
 
 
 def _our_value(value):
-    """What stands for a value of a parametrized test."""
+    """Return the value of a parametrised test with scikit-learn's estimators replaced by fastnn's."""
     if isinstance(value, tuple | list):
         return type(value)(map(_our_value, value))
     return OURS.get(value, value) if isinstance(value, type) else value
@@ -49,12 +48,12 @@ def _our_mark(mark):
 
 
 def _our_test(test):
-    """The same test, whose names mean fastnn's classes."""
+    """Return a copy of a test in which the names of scikit-learn's estimators mean fastnn's."""
     meaning = test.__globals__ | {ours.__name__: ours for ours in OURS.values()}
     copied = types.FunctionType(test.__code__, meaning, test.__name__, test.__defaults__, test.__closure__)
     copied.__kwdefaults__ = test.__kwdefaults__
     copied.pytestmark = [
-        # They stop at max_iter, which their suite lets pass.
+        # These fits stop at max_iter, and scikit-learn's suite ignores the warning.
         pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning").mark,
         *map(_our_mark, getattr(test, "pytestmark", [])),
     ]
@@ -72,13 +71,13 @@ globals().update(OUR_TESTS)
 
 @pytest.fixture
 def global_random_seed():
-    """A fixture of scikit-learn's own suite."""
+    """Return a seed, as the fixture of this name in scikit-learn's suite does."""
     return 42
 
 
 @pytest.fixture(autouse=True)
 def _seeded():
-    """Many of their tests draw from the global generator: here they draw the same in every run."""
+    """Seed the global generator, which many of scikit-learn's tests draw from: every run is the same."""
     np.random.seed(42)
 
 
@@ -94,11 +93,11 @@ def test_the_whole_of_their_suite_is_taken_over():
         assert here[name].__module__ == __name__, f"{name} has no equivalent"
 
 
-# --- the excluded ones, through public attributes ----------------------------------------------------
+# --- the excluded tests, through public attributes ---------------------------------------------------
 
 
 def test_fit():
-    """The example that is worked out in their test, whose numbers these are."""
+    """The numbers are those worked out in scikit-learn's test."""
     X, y = np.array([[0.6, 0.8, 0.7]]), np.array([0])
     mlp = MLPClassifier(
         solver="sgd", learning_rate_init=0.1, alpha=0.1, activation="logistic", random_state=1,
@@ -119,7 +118,7 @@ def test_fit():
 @pytest.mark.parametrize("activation", theirs.ACTIVATION_TYPES)
 @pytest.mark.parametrize("n_labels", [2, 3])
 def test_gradient(n_labels, activation):
-    """A step of plain descent is the rate times the gradient, and the loss of a pass that of its start."""
+    """A step of plain descent is the rate times the gradient, and a pass records the loss at its start."""
     random = np.random.RandomState(42)
     X, y = random.rand(5, 10), 1 + np.mod(np.arange(5) + 1, n_labels)
     rate = 0.25
@@ -151,7 +150,7 @@ def test_gradient(n_labels, activation):
 @pytest.mark.parametrize("learning_rate", ["invscaling", "constant"])
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_learning_rate_warmstart(learning_rate):
-    """What the rate has come to shows in the next step: it is that of a constant rate of so much."""
+    """The next step shows the current rate: it equals a step at that rate, set as a constant."""
     X, y = [[3, 2], [1, 6], [5, 6], [-2, -4]], [1, 1, 1, 0]
     mlp = MLPClassifier(
         solver="sgd", hidden_layer_sizes=4, learning_rate=learning_rate, max_iter=1, power_t=0.25,
@@ -184,7 +183,7 @@ def test_adaptive_learning_rate(capsys):
 # --- the checks of any estimator ----------------------------------------------------------------------
 
 ESTIMATORS = [MLPClassifier(max_iter=100), MLPRegressor(max_iter=100)]
-# So many there are of each at the least; 68 and 60 in scikit-learn 1.9.
+# Least number of checks for each estimator; scikit-learn 1.9 has 68 and 60.
 CHECKS = 50
 MAY_BE_SKIPPED = {"check_array_api_input": "asks for SCIPY_ARRAY_API=1 in the environment"}
 
@@ -194,7 +193,7 @@ def test_check(estimator, check):
     name = getattr(check, "func", check).__name__
     skipped = None
     with warnings.catch_warnings():
-        # They set max_iter, and look at what a fit gives, however far it has come.
+        # Checks set a low max_iter and do not need converged fits.
         warnings.simplefilter("ignore", ConvergenceWarning)
         try:
             check(estimator)
@@ -207,6 +206,6 @@ def test_check(estimator, check):
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 def test_all_checks_are_made(estimator):
-    """None is expected to fail, and none but those named above may be skipped."""
+    """No check is expected to fail, and only `MAY_BE_SKIPPED` may be skipped."""
     names = [getattr(check, "func", check).__name__ for _, check in estimator_checks_generator(estimator)]
     assert len(names) >= CHECKS

@@ -1,6 +1,7 @@
 """Searches and validations side by side: on joblib's threads, on its processes, on a Dask cluster.
 
-What is compared are bits. What needs processes runs in one of its own, which they end with.
+Results are compared bit for bit. Programs that start processes run in a new interpreter, whose end ends
+them all.
 """
 
 import contextlib
@@ -97,10 +98,10 @@ def test_a_search_on_threads_is_the_same(estimator, grid, targets, n_jobs):
 
 @searches
 def test_calls_into_the_kernels_may_end_within_a_pass(estimator, grid, targets):
-    """As the first ones of a process do, or any of a training whose passes take long."""
+    """Calls end within a pass in long passes, and at the beginning of a process."""
     alone = GridSearchCV(estimator, grid, cv=3).fit(X, targets)
     with pytest.MonkeyPatch.context() as patch:
-        # A step or two each.
+        # A call makes a step or two.
         patch.setattr(limits, "FIRST_CALL_OPERATIONS", 1)
         patch.setattr(limits, "CALL_SECONDS", 0)
         assert_same_search(GridSearchCV(estimator, grid, cv=3).fit(X, targets), alone)
@@ -119,7 +120,7 @@ def test_validations_on_threads_are_the_same(estimator, grid, targets):
 
 
 def test_estimators_of_estimators_on_threads():
-    """Whoever hands its estimators to joblib."""
+    """Meta-estimators hand their estimators to joblib."""
     for estimator, targets in (
         (BaggingClassifier(classifier(), 4, random_state=0), NAMES),
         (VotingClassifier([("a", classifier()), ("b", classifier(alpha=1.0))], voting="soft"), NAMES),
@@ -145,13 +146,13 @@ def test_any_user_of_joblib():
 
 @pytest.mark.parametrize("backend", ["threading", "loky", "sequential"])
 def test_threads_of_fit_many_are_its_own(backend):
-    """Whatever joblib is set to, and in whatever of its threads it is called."""
+    """`fit_many` starts its threads whatever joblib's settings are and whichever thread calls it."""
     used = set()
 
     class Asked(fastnn.schedules.Schedule):
         def factors(self, steps, total):
             used.add(threading.get_ident())
-            meeting.wait()  # all at once, or never
+            meeting.wait()  # passes only if all fits run at once
             return np.ones(steps.shape)
 
     def fit(n_jobs):
@@ -174,7 +175,7 @@ LARGE_X, LARGE_Y = random.normal(size=(1100, 20)), random.integers(0, 3, 1100)
 
 
 def large(**parameters):
-    """Large enough for two threads to share its steps."""
+    """Return a classifier whose steps are large enough for two threads."""
     return MLPClassifier(
         **{
             "hidden_layer_sizes": (64, 64), "batch_size": 512, "max_iter": 2, "n_threads": 2,
@@ -184,7 +185,7 @@ def large(**parameters):
 
 
 class Gauge:
-    """Threads inside of training kernels: now, and the most there were."""
+    """Number of threads inside training kernels, now and at most, and the calls so far."""
 
     def __init__(self):
         self.lock, self.now, self.most, self.calls = threading.Lock(), 0, 0, 0
@@ -252,11 +253,11 @@ def test_never_more_compute_than_there_are_cores(gauge, monkeypatch, nested, n_c
     with joblib.parallel_config(backend="threading", n_jobs=8):
         nested().fit(LARGE_X, LARGE_Y)
     assert 1 <= gauge.most <= n_cores
-    assert gauge.calls >= 6  # a call a fit at the least
+    assert gauge.calls >= 6  # a fit makes one call at least
 
 
 def test_fit_many_and_others_share_the_cores(gauge, monkeypatch):
-    """Trainings on the caller's own threads, `fit_many`, joblib, and the models of the engine."""
+    """Trainings on the caller's threads, by `fit_many`, by joblib and by `Model` share the cores."""
     set_cores(monkeypatch, 3)
 
     def many():
@@ -280,7 +281,7 @@ def test_fit_many_and_others_share_the_cores(gauge, monkeypatch):
 
 
 def test_one_alone_has_as_many_as_it_asks_for(gauge, monkeypatch):
-    """They wait for one another in every step: both are there at once."""
+    """The two threads of a fit wait for each other in every step: both are counted at once."""
     set_cores(monkeypatch, 3)
     large().fit(LARGE_X, LARGE_Y)
     assert gauge.most == 2
@@ -327,7 +328,7 @@ COMMON = """
             np.testing.assert_array_equal(found[name], value, err_msg=name)
 
     def seen():
-        \"\"\"The process, the threads that it may have, and what joblib told it.\"\"\"
+        \"\"\"Return the process, the number of its cores, and the limit that joblib set.\"\"\"
         return os.getpid(), available_cores(), os.environ.get("OMP_NUM_THREADS")
 """
 
@@ -339,8 +340,8 @@ LOKY = """
             options = {} if limit is None else {"inner_max_num_threads": limit}
             with joblib.parallel_config(backend="loky", n_jobs=2, **options):
                 check(results(), expected)
-                told = joblib.Parallel()(joblib.delayed(seen)() for _ in range(8))
-            for process, cores, value in told:
+                workers = joblib.Parallel()(joblib.delayed(seen)() for _ in range(8))
+            for process, cores, value in workers:
                 assert process != os.getpid()
                 assert limit is None or int(value) == limit, value
                 assert cores == min(len(os.sched_getaffinity(0)), int(value)), (cores, value)
@@ -354,9 +355,9 @@ def program_of(*parts):
     return "\n".join(map(textwrap.dedent, parts))
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="the system does not say how many it grants")
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="the system hides the cores of a process")
 def test_processes_of_joblib():
-    """Each keeps to the threads that joblib gives it."""
+    """A process keeps to the number of threads that joblib gives it."""
     printed = run_python(program_of(COMMON, LOKY))
     assert printed.split("\n")[:3] == ["limit None", "limit 1", "limit 3"]
 
@@ -365,25 +366,25 @@ DASK = """
     from dask.distributed import Client, LocalCluster
 
     def main():
-        # So that nothing stands in for the limits that the cluster sets itself.
+        # Inherited limits would replace those that the cluster sets.
         for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
             os.environ.pop(name, None)
         with joblib.parallel_config(backend="sequential"):
             expected = results()
         options = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
         with LocalCluster(**options) as cluster, Client(cluster) as client:
-            told = client.run(seen)
-            assert len({process for process, _, _ in told.values()} | {os.getpid()}) == 3, told
-            assert [cores for _, cores, _ in told.values()] == [1, 1], told
+            workers = client.run(seen)
+            assert len({process for process, _, _ in workers.values()} | {os.getpid()}) == 3, workers
+            assert [cores for _, cores, _ in workers.values()] == [1, 1], workers
             with joblib.parallel_config(backend="dask"):
                 check(results(), expected)
-                # On this process's own threads, and as alone.
+                # `fit_many` runs on threads of this process and gives the usual results.
                 many = [fastnn.MLPClassifier((6,), max_iter=8, random_state=k) for k in range(3)]
                 fastnn.fit_many(many, X, y)
             for k, one in enumerate(many):
                 alone = fastnn.MLPClassifier((6,), max_iter=8, random_state=k).fit(X, y)
                 assert np.array_equal(weights(one), weights(alone))
-            # Fitted estimators go there and come back.
+            # Fitted estimators are sent to the workers and back.
             futures = [client.submit(one.predict, X) for one in many]
             for one, future in zip(many, futures, strict=True):
                 assert np.array_equal(future.result(), one.predict(X))
@@ -407,7 +408,7 @@ FORK = """
 
     from fastnn.system import threads
 
-    # Python itself warns of forks where there are threads; that they are survived is what is tested.
+    # Python warns of forks where there are threads: ignore it, since this test shows that such forks work.
     warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)
 
     class Asked(fastnn.schedules.Schedule):
@@ -455,7 +456,7 @@ FORK = """
     trainings = [threading.Thread(target=train) for _ in range(4)]
     for thread in trainings:
         thread.start()
-    for _ in range(20):  # calls into the kernels
+    for _ in range(20):  # wait for 20 calls into the kernels
         begun.acquire()
     children = []
     for _ in range(3):

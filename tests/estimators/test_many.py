@@ -34,12 +34,12 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 
-SHARED = "shared"  # one RandomState for all that have it
+SHARED = "shared"  # stands for one RandomState that several estimators share
 
 
 @st.composite
 def configurations(draw):
-    """Constructor's arguments."""
+    """Return arguments of the constructor."""
     parameters = {
         "hidden_layer_sizes": draw(st.lists(st.integers(1, 7), max_size=2)),
         "solver": draw(st.sampled_from(["adam", "adam", "sgd", "lbfgs"])),
@@ -70,7 +70,7 @@ def configurations(draw):
 )
 @settings(max_examples=40)
 def test_each_is_fitted_as_alone(many, n_jobs, seed, weighted, n_fits):
-    """Twice, too, and so that generators which several draw from end where they would."""
+    """Repeated fits equal fits one by one, too, and shared generators end in the same state."""
     weights = WEIGHTS + 1 if weighted else None
 
     def prepared():
@@ -97,7 +97,7 @@ def test_each_is_fitted_as_alone(many, n_jobs, seed, weighted, n_fits):
 
 
 def test_calls_that_end_within_a_pass_change_nothing():
-    """In fits that go on, too: what has ended the one before ends none before its first pass."""
+    """In fits that go on, the end of the fit before does not end the next before its first pass."""
 
     def fitted():
         many = [
@@ -117,7 +117,7 @@ def test_calls_that_end_within_a_pass_change_nothing():
 
     expected = fitted()
     with pytest.MonkeyPatch.context() as patch:
-        # A step or two each, as the first ones of a process do.
+        # A call makes a step or two, as the first calls of a process do.
         patch.setattr(limits, "FIRST_CALL_OPERATIONS", 1)
         patch.setattr(limits, "CALL_SECONDS", 0)
         for one, other in zip(fitted(), expected, strict=True):
@@ -125,7 +125,7 @@ def test_calls_that_end_within_a_pass_change_nothing():
 
 
 def test_all_kinds_at_once():
-    """Classifiers and regressors, which draw from the global generator given in two ways."""
+    """Classifiers and regressors are fitted together; some draw from the global generator."""
     itself = np.random.mtrand._rand
 
     def prepared():
@@ -167,14 +167,14 @@ def test_what_is_no_list_of_estimators():
     with pytest.raises(ValueError, match="estimators holds the same object more than once: clone it"):
         fit_many([model, classifier(), model], X, y)
     theirs = sklearn.neural_network.MLPClassifier()
-    for foreign, told in (
+    for foreign, shown in (
         (theirs, r"MLPClassifier\(\) of sklearn.neural_network"),
         (MLPEnsembleClassifier(classifier()), "MLPEnsembleClassifier"),
         (MLPClassifier, "<class 'fastnn.estimators.classifier.MLPClassifier'>"),
         (None, "None"),
     ):
         fresh = classifier()
-        with pytest.raises(ValueError, match=rf"estimators\[1\] must be .*, got {told}"):
+        with pytest.raises(ValueError, match=rf"estimators\[1\] must be .*, got {shown}"):
             fit_many([fresh, foreign], X, y)
         assert not hasattr(fresh, "coefs_")
     for n_jobs in (0, 1.5, "two", True):
@@ -194,14 +194,14 @@ def test_one_that_fails_keeps_no_other_from_being_fitted(n_jobs):
     assert raised.value.__notes__ == ["This was the fit of estimator 1 of 6, counted from 0."]
     for k, expected in ((0, classifier()), (2, classifier(max_iter=2)), (5, regressor())):
         assert_same_fit(many[k], expected.fit(X, y))
-    assert np.isfinite(parameters(many[3])).all()  # the last that were
+    assert np.isfinite(parameters(many[3])).all()  # the last finite parameters are kept
     del many[1]
     with pytest.raises(fastnn.DivergenceError) as raised:
         fit_many(many, X, y, n_jobs=n_jobs)
     assert raised.value.__notes__ == ["This was the fit of estimator 2 of 5, counted from 0."]
     with pytest.raises(InvalidParameterError) as raised:
         fit_many([classifier(alpha=-1)], X, y, n_jobs=n_jobs)
-    assert not hasattr(raised.value, "__notes__")  # there is only one
+    assert not hasattr(raised.value, "__notes__")  # a single estimator needs no note of its place
 
 
 @pytest.mark.parametrize("random_state", [None, np.random.RandomState(0), 0], ids=["None", "shared", "own"])
@@ -224,7 +224,7 @@ def test_warnings_come_through(n_jobs):
 
 
 class Callback:
-    """One of scikit-learn's."""
+    """A callback with scikit-learn's interface that keeps the names of its calls."""
 
     def __init__(self):
         self.events = []
@@ -251,7 +251,7 @@ def test_callbacks_are_called_as_in_a_fit():
     many = [classifier().set_callbacks(callback) for callback in callbacks]
     fit_many(many, X, y)
     assert all(callback.events == alone.events for callback in callbacks)
-    # Members are clones, which have their callbacks from what they are clones of.
+    # Members are clones, and a clone keeps the callbacks of its original.
     one = Callback()
     ensemble = MLPEnsembleClassifier(classifier().set_callbacks(one), 2, n_jobs=1).fit(X, y)
     assert one.events == alone.events * 2
@@ -260,7 +260,7 @@ def test_callbacks_are_called_as_in_a_fit():
 
 
 class Asked(Schedule):
-    """A constant rate. `done` is called whenever a training asks for it: once in every 50 ms of it."""
+    """A constant rate that calls `done` whenever a training asks for it, every 50 ms or so."""
 
     def __init__(self, done):
         self.done = done
@@ -274,7 +274,7 @@ class Asked(Schedule):
 
 
 def endless(done=lambda: None, **parameters):
-    """It ends by an interrupt alone. One unit, so that many passes are many."""
+    """Return a classifier that only an interrupt ends; it has one unit, so that its passes are short."""
     return classifier(
         hidden_layer_sizes=(1,), learning_rate=Asked(done), max_iter=2**40, n_iter_no_change=np.inf,
         **parameters,
@@ -282,10 +282,10 @@ def endless(done=lambda: None, **parameters):
 
 
 class Interrupt:
-    """Ctrl-C as soon as `count` trainings run: each says so with `begun`, again and again.
+    """Ctrl-C as soon as `count` trainings run, each of which calls `begun` again and again.
 
-    Python loses an interrupt that it raises while it tidies up an object, so that some time later there is
-    another, as a user would press the keys again.
+    Python loses an interrupt that it raises while it finalises an object: another one follows some time
+    later, as a user would press the keys again.
     """
 
     def __init__(self, count):
@@ -303,7 +303,7 @@ class Interrupt:
 
 @pytest.fixture
 def in_main_thread():
-    """Where interrupts come to."""
+    """Skip tests outside the main thread, which alone receives interrupts."""
     if threading.current_thread() is not threading.main_thread():
         pytest.skip("the tests do not run in the main thread")
 
@@ -322,7 +322,7 @@ def test_an_interrupt_ends_them_all(n_jobs):
     assert begun == [True] * n_jobs + [False] * (6 - n_jobs)
     for one in many[:n_jobs]:
         assert one.predict(X).shape == (150,)
-        # It goes on from there.
+        # A later fit goes on from there.
         t = one.t_
         one.set_params(learning_rate="constant", warm_start=True, max_iter=2).fit(X, y)
         assert one.t_ == t + 300
@@ -356,7 +356,7 @@ def test_an_interrupted_ensemble_is_not_fitted(method, n_jobs):
     ensemble = MLPEnsembleClassifier(classifier(), 2, method, n_jobs=n_jobs).fit(X, y)
     interrupt = Interrupt(n_jobs if method in ("seeds", "bootstrap") else 1)
     ensemble.set_params(estimator=endless(interrupt.begun, early_stopping=True))
-    if method == "snapshots":  # whose schedule is another: it is asked in place of ours
+    if method == "snapshots":  # snapshots replace the member's schedule: let theirs call `begun`
         ensemble.estimator.set_params(scoring=lambda *_: interrupt.begun())
         with pytest.MonkeyPatch.context() as patch:
             factors = CosineDecay.factors

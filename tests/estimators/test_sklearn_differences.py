@@ -41,11 +41,13 @@ pytestmark = [
 ]
 
 PAGE = (Path(__file__).parents[2] / "docs" / "scikit-learn.md").read_text(encoding="utf-8")
-# The tests of the tables' rows, by the first cell.
+# First cells of the rows that have a test.
 tested = set()
 
 
 def row(what):
+    """Return a decorator that registers a test for the row whose first cell is `what`."""
+
     def register(test):
         tested.add(what)
         return test
@@ -200,7 +202,7 @@ def test_fit_that_fails():
 
 
 class WithoutScores(fastnn.MLPClassifier):
-    """The subclass that the table names."""
+    """The subclass without `decision_function` that the table names."""
 
     decision_function = property()
 
@@ -218,7 +220,7 @@ def test_decision_function():
     ]
     np.testing.assert_allclose(calibrated[0], calibrated[2], atol=1e-6)
     assert np.abs(calibrated[0] - calibrated[1]).max() > 0.01
-    # Scores of 40 and 50 are two ranks, their probabilities one.
+    # The scores 40 and 50 have two ranks, but their probabilities are equal.
     samples, labels = np.repeat([[40.0], [50.0]], 10, axis=0), np.repeat([0, 1], 10)
     values = []
     for model in (theirs, ours, without):
@@ -229,7 +231,7 @@ def test_decision_function():
 
 
 def with_last_bias(module, bias, targets):
-    """A classifier all of whose parameters are 0 but for the last bias."""
+    """Return a classifier whose parameters are all 0 except the last bias."""
     model = classifier(module, max_iter=1).fit(X, targets)
     model.coefs_ = [np.zeros_like(W) for W in model.coefs_]
     biases = [np.zeros_like(b) for b in model.intercepts_]
@@ -472,7 +474,7 @@ def test_private_attributes():
 
 @row("HTML representation")
 def test_html_representation():
-    """With an address: tests/estimators/test_documentation.py."""
+    """The link with an address is tested in tests/estimators/test_documentation.py."""
     address = "https://scikit-learn.org"
     assert f'href="{address}' in estimator_html_repr(classifier(THEIRS))
     assert address not in re.sub(r"<style>.*?</style>", "", estimator_html_repr(classifier(OURS)), flags=re.S)

@@ -1,4 +1,4 @@
-"""docs/scikit-learn.md: what is equal to scikit-learn's estimators, and what going on with a fit promises."""
+"""docs/scikit-learn.md: equalities with scikit-learn's estimators, and promises about fits that go on."""
 
 import warnings
 
@@ -96,7 +96,7 @@ def test_what_an_unfitted_estimator_says_of_itself(make):
 @pytest.mark.parametrize("make", [classifier, regressor])
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 def test_attributes_of_a_fit(make, solver):
-    """All that end in an underscore, and what kind of thing they are."""
+    """Fitted estimators have scikit-learn's attributes that end in an underscore, of the same types."""
     theirs, ours = (make(module, solver=solver).fit(X, y) for module in (THEIRS, OURS))
     names = [name for name in dir(theirs) if name.endswith("_") and not name.startswith("_")]
     assert {"coefs_", "loss_", "n_iter_", "t_"} <= set(names) <= set(dir(ours))
@@ -120,11 +120,11 @@ def test_many_classes_are_no_reason_for_a_warning(as_text):
     assert caught[0] == caught[1]
 
 
-# --- k passes and then m -----------------------------------------------------------------------------
+# --- k passes and then m passes ----------------------------------------------------------------------
 
 
 def test_the_same_generator_goes_on_with_its_order():
-    """Passing a generator does not change what k + m passes are; copies and weights set by hand neither."""
+    """A generator as random_state, and weights set by hand, leave k + m passes as they are."""
     options = {"batch_size": 40, "n_iter_no_change": np.inf}
     at_once = classifier(OURS, max_iter=4, random_state=np.random.RandomState(1), **options).fit(X, y)
     parts = fitted_in_parts(classifier(OURS, random_state=np.random.RandomState(1), **options), 2)

@@ -34,12 +34,12 @@ pytestmark = [
 ]
 
 
-# From 1.7 on, as the loss of the regressor.
+# scikit-learn's networks take sample_weight, and the regressor's loss, from 1.7 on.
 THEIRS_TAKE_WEIGHTS = has_fit_parameter(sklearn.neural_network.MLPRegressor, "sample_weight")
 
 
 def both(name, X, y, sample_weight=None, **parameters):
-    """scikit-learn's estimator and fastnn's, fitted."""
+    """Return scikit-learn's estimator and fastnn's, fitted."""
     if not THEIRS_TAKE_WEIGHTS and (sample_weight is not None or "loss" in parameters):
         pytest.skip("scikit-learn's networks take sample_weight and loss from 1.7 on")
     weights = {} if sample_weight is None else {"sample_weight": sample_weight}
@@ -84,10 +84,10 @@ SOLVERS = {
 @pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS.keys())
 @pytest.mark.parametrize("problem", PROBLEMS)
 def test_stochastic_solvers_as_scikit_learns(problem, solver, weighted):
-    """The last batch of a pass is a short one: 22 of 32.
+    """The last batch of a pass is a short one, with 22 samples instead of 32.
 
-    What of a Poisson deviance depends on y alone is no part of what is trained. fastnn adds its mean over all
-    samples, scikit-learn one of every batch: with weights these are not the same.
+    A Poisson deviance has a term that depends on y alone and is not trained. fastnn adds its mean over all
+    samples, scikit-learn its mean over each batch: with weights the recorded losses differ.
     """
     name, targets, options = PROBLEMS[problem]
     weights = WEIGHTS if weighted else None
@@ -110,7 +110,7 @@ def test_a_batch_larger_than_the_data_is_clipped():
         with pytest.warns(UserWarning, match="Got `batch_size` less than 1 or larger than sample size"):
             estimator.fit(X, y)
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # where there are no batches
+        warnings.simplefilter("error")  # lbfgs has no batches: any batch_size will do
         classifier(batch_size=151, solver="lbfgs", max_iter=500, tol=0.1).fit(X, y)
 
 
@@ -125,7 +125,7 @@ def test_networks_as_scikit_learns(activation, sizes):
 @pytest.mark.parametrize("learning_rate", ["constant", "adaptive"])
 @pytest.mark.parametrize("problem", ["multiclass", "regression"])
 def test_the_end_comes_when_scikit_learns_does(problem, learning_rate):
-    """The loss falls too little: the same number of passes, by the same rates."""
+    """Fits that end because the loss falls too slowly take the same number of passes, at the same rates."""
     name, targets, _ = PROBLEMS[problem]
     theirs, ours = both(
         name, X, targets, solver="sgd", learning_rate=learning_rate, learning_rate_init=0.05, tol=0.01,
@@ -155,7 +155,7 @@ def test_early_stopping_as_scikit_learns(problem, weighted):
 @pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
 @pytest.mark.parametrize("problem", PROBLEMS)
 def test_lbfgs_as_scikit_learns(problem, weighted):
-    """Few iterations: what rounding makes of the line searches grows with their number."""
+    """The effect of rounding on the line searches grows with their number: compare few iterations."""
     name, targets, options = PROBLEMS[problem]
     theirs, ours = both(
         name, X, targets, WEIGHTS if weighted else None, solver="lbfgs", max_iter=10, activation="tanh",
@@ -201,7 +201,7 @@ GENERATORS = {
 )
 @pytest.mark.parametrize("kind", ["RandomState", "global"])
 def test_a_shared_generator_is_left_as_scikit_learn_leaves_it(kind, options):
-    """So a program that seeds once draws the same ever after."""
+    """A program that seeds a generator once draws the same numbers after a fit by either library."""
     drawn = []
     for module in (sklearn.neural_network, fastnn):
         generator = GENERATORS[kind](5)

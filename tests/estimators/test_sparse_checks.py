@@ -1,4 +1,4 @@
-"""Malformed sparse tables are refused, wherever an estimator takes one; others are as dense ones."""
+"""Malformed sparse tables are refused by every method of the estimators; valid ones equal dense tables."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ LABELS = np.arange(50) % 2
 
 
 def malformed():
-    """A table that `check_format` takes for an empty one."""
+    """Return a malformed table that SciPy's `check_format` takes for an empty one."""
     table = sp.csr_matrix(DENSE)
     table.indptr[1:-1] = 2**30
     table.indptr[-1] = 0
@@ -92,7 +92,7 @@ def test_large_tables():
 
 
 def table(random):
-    """With columns in any order, duplicates, explicit zeros and values behind the last row."""
+    """Return a CSR table with unsorted and duplicate columns, explicit zeros and values behind its end."""
     values, columns = random.normal(size=60), random.integers(0, 9, 60)
     values[::7] = 0
     starts = np.concatenate([[0], np.sort(random.integers(0, 50, 11)), [50]])
