@@ -80,7 +80,8 @@ def test_not_a_number_and_infinity_are_moved_as_they_are(dtype):
 GUARDED = """
     import ctypes, faulthandler, mmap
     import numpy as np
-    from fastnn_kernels import gate, tile
+    from fastnn_kernels import gate
+    from fastnn_kernels.vectors import tile
 
     faulthandler.enable()
     libc = ctypes.CDLL(None, use_errno=True)
