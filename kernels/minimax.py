@@ -73,22 +73,19 @@ def rational(g, end, top: int, bottom: int):
 
 
 def polynomial(g, begin, end, count: int):
-    """Fit a polynomial to a function g on [begin, end].
-
-    Returns the `count` coefficients, low powers first, and the largest error.
-    """
+    """Return the `count` coefficients of the polynomial closest to g, low powers first, and its error."""
     coefficients, error = mp.chebyfit(g, [begin, end], count, error=True)
     return coefficients[::-1], error
 
 
 def show(name: str, coefficients, error) -> None:
-    """Print the coefficients of a function and their error."""
+    """Print coefficients as Python numbers."""
     print(f"{name}: error {mp.nstr(error, 3)}")
     print("    " + ", ".join(mp.nstr(c, 20) for c in coefficients))
 
 
 def main() -> None:
-    """Print the coefficients for both dtypes."""
+    """Print the coefficients of ``vmath.py``."""
     slack = mp.mpf("1.0001")  # the reduced argument may round past the end
     log2 = mp.log(2)
 

@@ -1,8 +1,8 @@
 """Bounds of a network's scores over cells of the plane: affine forms, and how far they may be off.
 
-A form has four arrays (n, j), a cell a row: ``centre + dx slope_x + dy slope_y``, give or take a radius, for
-dx and dy from -1 to 1. They hold for exact values of the network and for those that are computed in the
-parameters' dtype. (Affine arithmetic, de Figueiredo & Stolfi, 2004.)
+A form has four arrays (n, j), a cell a row: ``centre + dx slope_x + dy slope_y``, plus or minus a radius, for
+dx and dy from -1 to 1. It holds for the exact values of the network and for those computed in the parameters'
+dtype. (Affine arithmetic, de Figueiredo & Stolfi, 2004.)
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ class Form(NamedTuple):
 
 
 def slack(n_inputs, dtype):
-    """What a sum of products and a bias may be off, relative to the sum of the magnitudes."""
+    """Return the rounding error of a sum of products and a bias, relative to the sum of the magnitudes."""
     return dtype(2 * (n_inputs + 4)) * np.finfo(dtype).eps
 
 
 def outline(name, centre, radius):
-    """A line and a strip around it that hold the activation's graph: slope, middle and half width."""
+    """Return a line and a strip around it that contains the graph: slope, middle and half width."""
     activation, shape = ACTIVATIONS[name], curvature(name)
     eps = np.finfo(centre.dtype).eps
     low, high = centre - radius, centre + radius
     f_low, f_c, f_high = values = [activation.value(z) for z in (low, centre, high)]
     s_low, s_c, s_high = (activation.slope(f, z) for f, z in zip(values, (low, centre, high), strict=True))
-    # By the mean value theorem: the range of the slopes.
+    # By the mean value theorem, the range of the slopes bounds how far the graph leaves the line.
     least, most = np.minimum(s_low, s_high), np.maximum(s_low, s_high)
     for knot in shape.knots:
         has = ~(low > knot.end) & ~(high < knot.begin)
@@ -51,7 +51,7 @@ def outline(name, centre, radius):
     slope = (least + most) / 2
     middle, spread = f_c - slope * centre, (most - least) / 2 * radius
     bottom, top = middle - spread, middle + spread
-    # Between two knots: the tangent, and what is farthest from it at the ends.
+    # Between two knots the tangent is one side of the strip; the farther of the ends gives the other.
     tangent, at_low, at_high = f_c - s_c * centre, f_low - s_c * low, f_high - s_c * high
     begins = [-np.inf, *(knot.end for knot in shape.knots)]
     ends = [*(knot.begin for knot in shape.knots), np.inf]
@@ -73,15 +73,15 @@ def outline(name, centre, radius):
 
 
 def bound_pass(activations, W, b, cells):
-    """The form of the scores, from that of the inputs, in whose radius is what they are off."""
+    """Return the form of the scores, given that of the inputs, whose radius holds their rounding errors."""
     dtype = W[0].dtype.type
     form = cells
     for layer, (name, weights, biases) in enumerate(zip(activations, W, b, strict=True)):
-        own = slack(len(weights), dtype)
+        own_slack = slack(len(weights), dtype)
         c, x, y = form.centre @ weights + biases, form.slope_x @ weights, form.slope_y @ weights
-        error = (form.radius @ np.abs(weights) + own * np.abs(biases)) * (1 + own)
+        error = (form.radius @ np.abs(weights) + own_slack * np.abs(biases)) * (1 + own_slack)
         all_parts = error * (
-            4 / own
+            4 / own_slack
         )  # at least: the magnitudes that are added up, which may overflow on the way
         error = error + (all_parts - all_parts)
         rounding = 8 * np.finfo(dtype).eps
@@ -96,7 +96,7 @@ def bound_pass(activations, W, b, cells):
 
 
 def is_won(form, t, winner):
-    """Whether in cell t the class `winner` has the highest score everywhere, and alone."""
+    """Return True if the class `winner` alone has the highest score everywhere in cell t."""
     c, x, y, r = (array[t] for array in form)
     sizes = np.abs(c) + np.abs(x) + np.abs(y) + r
     reach = np.abs(x - x[winner]) + np.abs(y - y[winner]) + r + r[winner]

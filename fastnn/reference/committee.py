@@ -1,4 +1,4 @@
-"""What one network says, or several together: the scores of classes, or the sum of the probabilities.
+"""The scores of one network, or the summed probabilities of several: a committee.
 
 Networks are a list of (activations, W, b).
 """
@@ -15,13 +15,13 @@ __all__ = ["add_probability_bounds", "committee_bounds", "committee_scores"]
 
 
 def committee_scores(networks, votes, X):
-    """What is highest for the class that is chosen, (n, k)."""
+    """Return summed probabilities, or scores of the only network, (n, k): the highest wins."""
     each = [scores(activations, W, b, X) for activations, W, b in networks]
     return np.sum([softmax_forward(S) for S in each], axis=0) if votes else each[0]
 
 
 def committee_bounds(networks, votes, cells):
-    """The form of that over cells."""
+    """Return the form, over cells, of what `committee_scores` returns."""
     forms = [bound_pass(activations, W, b, cells) for activations, W, b in networks]
     if not votes:
         return forms[0]

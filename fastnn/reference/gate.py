@@ -12,12 +12,12 @@ __all__ = ["AddGate", "MultiplyGate", "affine_backward", "affine_forward"]
 
 
 def affine_forward(W, b, X):
-    """Both gates: ``X W + b``."""
+    """Return ``X W + b``, both gates in one."""
     return AddGate().forward(MultiplyGate().forward(W, X), b)
 
 
 def affine_backward(W, X, dZ):
-    """Derivatives (dW, db, dX) through both gates."""
+    """Return the derivatives (dW, db, dX) through both gates."""
     db, dmul = AddGate().backward(dZ, None, dZ)
     dW, dX = MultiplyGate().backward(W, X, dmul)
     return dW, db, dX
@@ -42,7 +42,7 @@ class MultiplyGate:
     """
 
     def forward(self, W, X):
-        """``X W``.
+        """Return ``X W``.
 
         Parameters
         ----------
@@ -56,14 +56,14 @@ class MultiplyGate:
         return np.dot(X, W)
 
     def backward(self, W, X, dZ):
-        """``dW = X^T dZ`` and ``dX = dZ W^T``.
+        """Return ``dW = X^T dZ`` and ``dX = dZ W^T``.
 
         Parameters
         ----------
         W : array (n_in, n_out)
         X : array (n, n_in)
         dZ : array (n, n_out)
-            Derivative by the product.
+            Derivative of the loss by the product.
 
         Returns
         -------
@@ -91,7 +91,7 @@ class AddGate:
     """
 
     def forward(self, X, b):
-        """``X + b``.
+        """Return ``X + b``.
 
         Parameters
         ----------
@@ -105,14 +105,14 @@ class AddGate:
         return X + b
 
     def backward(self, X, b, dZ):
-        """``db``: the column sums of dZ; ``dX``: dZ itself.
+        """Return ``db``, the column sums of dZ, and ``dX``, dZ itself.
 
         Parameters
         ----------
         X, b
             The summands; their values do not matter to the derivative.
         dZ : array (n, n_out)
-            Derivative by the sum.
+            Derivative of the loss by the sum.
 
         Returns
         -------

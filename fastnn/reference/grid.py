@@ -1,4 +1,4 @@
-"""What networks say at the pixels of a picture, whose centres are (xs[column], ys[row])."""
+"""Classes and responses of networks at the pixels of a picture, whose centres are (xs[column], ys[row])."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ __all__ = ["RESPONSES", "grid_classes", "grid_values"]
 
 
 def grid_classes(networks, votes, xs, ys, classes):
-    """Fill classes (rows, columns) with what is chosen there."""
+    """Fill classes (rows, columns) with the class at every pixel."""
     for row, y in enumerate(ys):
         classes[row] = argmax(committee_scores(networks, votes, np.column_stack([xs, np.full_like(xs, y)])))
 
 
 def grid_values(networks, response, xs, ys, which, values):
-    """Fill values (rows, columns) with a response; `which` is the class that the probability is of."""
+    """Fill values (rows, columns) with a response; `which` is the class whose probability is wanted."""
     for row, y in enumerate(ys):
         P = committee_scores(networks, True, np.column_stack([xs, np.full_like(xs, y)])) / len(networks)
         values[row] = RESPONSES[response](P, which)
 
 
 def probability(P, which):
-    """Of one class."""
+    """Return the probability of one class."""
     return P[:, which]
 
 
 def confidence(P, which):
-    """Of the class that is chosen."""
+    """Return the highest probability."""
     return P.max(axis=1)
 
 
 def margin(P, which):
-    """What that is above the next one (of one class alone, above nothing)."""
+    """Return by how much the highest probability exceeds the second, 0 for a single class."""
     ordered = np.sort(P, axis=1)
     return ordered[:, -1] - (ordered[:, -2] if P.shape[1] > 1 else 0)
 

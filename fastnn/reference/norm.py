@@ -12,21 +12,21 @@ import numpy as np
 
 __all__ = ["EPS", "MOMENTUM", "batch_norm_backward", "batch_norm_forward"]
 
-# Added to variances; the share of a batch in the running statistics. As in PyTorch.
+# EPS is added to variances; MOMENTUM is the share of a batch in the running statistics. As in PyTorch.
 EPS = 1e-5
 MOMENTUM = 0.1
 
 
 def batch_norm_forward(Z, weights, scale, shift, running):
-    """``(scale N + shift, N, inverse)``, ``N = (Z - mean) inverse``; `running` moves towards the batch."""
-    counted = weights > 0  # samples of weight 0 count for nothing, however large their sums are
+    """Return ``(scale N + shift, N, inverse)``, ``N = (Z - mean) inverse``; `running` moves to the batch."""
+    counted = weights > 0  # leave out samples of weight 0, however large their sums are
     count = np.count_nonzero(counted)
     share = _shares(weights)[counted]
     mean = share @ Z[counted]
     variance = share @ (Z[counted] - mean) ** 2
     if count > 0:
         running[0] += MOMENTUM * (mean - running[0])
-    if count > 1:  # one sample says nothing of it
+    if count > 1:  # the variance of one sample estimates nothing
         running[1] += MOMENTUM * (variance * count / (count - 1) - running[1])
     inverse = 1 / np.sqrt(variance + EPS)[None]
     N = (Z - mean) * inverse
@@ -34,11 +34,12 @@ def batch_norm_forward(Z, weights, scale, shift, running):
 
 
 def batch_norm_backward(N, weights, scale, inverse, dZ):
-    """Derivatives (by the sums that came in, by the scale, by the shift), from `dZ` by the outcome."""
+    """Return the derivatives by the sums, the scale and the shift, given the derivative dZ by the output."""
     dscale, dshift = np.sum(dZ * N, axis=0, keepdims=True), np.sum(dZ, axis=0, keepdims=True)
     return scale * inverse * (dZ - _shares(weights)[:, None] * (dshift + N * dscale)), dscale, dshift
 
 
 def _shares(weights):
+    """Return the weights divided by their sum, 0 where that is 0."""
     total = np.sum(weights)
     return weights / total if total > 0 else np.zeros_like(weights)

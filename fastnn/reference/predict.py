@@ -10,15 +10,15 @@ __all__ = ["loss", "outputs", "predict"]
 
 
 def outputs(activations, W, b, X, name):
-    """The output `name` (n, k) of the scores."""
+    """Return the output `name` (n, k) of the scores."""
     return output_forward(name, scores(activations, W, b, X))
 
 
 def predict(activations, W, b, X):
-    """Classes (n,): of the highest score, the first where several are."""
+    """Return the classes (n,) of the highest scores, the first of equal ones."""
     return argmax(scores(activations, W, b, X))
 
 
 def loss(activations, W, b, X, name, y, weights, parameter):
-    """The weighted loss `name` of the scores."""
+    """Return the weighted loss `name` of the scores."""
     return loss_value(name, scores(activations, W, b, X), y, weights, parameter)

@@ -1,6 +1,6 @@
-"""The same classes, by squares of pixels in which one class provably wins.
+"""Certified painting: the classes of ``grid.py``, by squares of pixels in which one class provably wins.
 
-A square is (row, column, size), and one that is won has the class for a fourth.
+A square is (row, column, size); a square that is won has the class as a fourth number.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["evaluate", "fill_squares", "subdivide"]
 
 
 def subdivide(networks, votes, xs, ys, leaf, waiting):
-    """Bound squares: which are won, which are left, being as small as `leaf`, and the others' quarters."""
+    """Bound squares: return those won, those left, as small as `leaf`, and the quarters of the others."""
     sides = []
     for axis, at in ((xs, 1), (ys, 0)):
         low = np.array([axis[square[at]] for square in waiting])
@@ -47,7 +47,7 @@ def subdivide(networks, votes, xs, ys, leaf, waiting):
 
 
 def evaluate(networks, votes, xs, ys, squares, classes):
-    """Look at the pixels of the squares; returns their number."""
+    """Evaluate the pixels of the squares; return their number."""
     n_pixels = 0
     for row, column, size in squares:
         part = classes[row : row + size, column : column + size]
@@ -59,7 +59,7 @@ def evaluate(networks, votes, xs, ys, squares, classes):
 
 
 def fill_squares(squares, classes):
-    """Fill the squares with their classes; returns the number of pixels."""
+    """Fill the squares with their classes; return the number of pixels."""
     n_pixels = 0
     for row, column, size, winner in squares:
         part = classes[row : row + size, column : column + size]

@@ -16,7 +16,7 @@ GOLDEN = 0x9E3779B97F4A7C15
 
 
 def draw(key, position):
-    """Numbers `position` of the stream `key`, 64 random bits each."""
+    """Return the numbers `position` of the stream `key`, 64 random bits each."""
     with np.errstate(over="ignore"):  # arithmetic modulo 2^64 is meant
         x = np.uint64(key) + (np.asarray(position).astype(np.uint64) + np.uint64(1)) * np.uint64(GOLDEN)
         x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -34,10 +34,10 @@ def shuffle(generator, indices):
 
 
 def dropout(A, key, first, rate):
-    """Every value is 0 with probability `rate`, else divided by 1 - `rate`.
+    """Return A with every value 0 with probability `rate`, else divided by 1 - `rate`.
 
     Unit j draws from the stream ``draw(key, j)``, where each number serves two samples, its low half the
-    first; sample k is at position first + k. What is dropped is -0, which nothing else is.
+    first; sample k is at position first + k. A dropped value is -0, which no other value is.
     """
     n, n_units = A.shape
     positions = first + np.arange(n)
@@ -48,6 +48,6 @@ def dropout(A, key, first, rate):
 
 
 def dropout_backward(D, dD, rate):
-    """The derivative by what `dropout` made D of, from the one by D."""
+    """Return the derivative by the input of `dropout`, given its output D and the derivative by D."""
     is_dropped = (D == 0) & np.signbit(D)
     return np.where(is_dropped, dD.dtype.type(0), dD * dD.dtype.type(1 / (1 - rate)))

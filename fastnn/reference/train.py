@@ -11,7 +11,7 @@ from .update import add_to_average, limit_norms, update
 
 __all__ = ["loss_and_gradient", "train_step"]
 
-# The stream of the seed that has a number for every step.
+# The stream of the seed whose numbers are the keys of the steps.
 STEPS = 1
 
 
@@ -57,9 +57,9 @@ def representable(value, dtype):
 
 
 def train_step(network, state, job, records):
-    """One step of `job`, changing `state`; fills `records` where the pass is one that is kept.
+    """One step of `job`, changing `state`; fills `records` for a pass that is recorded.
 
-    Returns whether every parameter is finite still.
+    Returns True if every parameter is still finite.
     """
     step = int(state.progress[0])
     n_pass, batch = divmod(step, job.n_batches)
@@ -76,7 +76,7 @@ def train_step(network, state, job, records):
 
     norm = np.sqrt(np.sum(gradient.astype(np.float64) ** 2))
     if 0 < job.clip_norm < norm:
-        # A gradient too large to be measured cannot be scaled: the step is not finite then.
+        # An infinite norm has no factor: NaN ends the training.
         gradient *= network.dtype.type(job.clip_norm / norm if np.isfinite(norm) else np.nan)
     before = parameters.copy()
     is_weight = np.arange(network.n_parameters) < network.n_weights

@@ -2,13 +2,11 @@
 
 One concept a file, from the bottom up:
 
-- ``numba_internals``: everything of numba that is not documented.
-- ``jit``: the decorator and the cache; ``pointer``: kernels that are called where they are.
-- ``simd``, ``vmath``: vectors, and exp, tanh, log on them.
-- ``gate`` (on ``product``), ``sparse``, ``layer``, ``output``, ``loss``, ``update``: the operations.
-- ``network``: a tile of samples through all layers; ``train``, ``predict``, ``grid``: the loops.
+- ``compiler``: everything of numba that is not documented; the decorator, the cache, calls through pointers.
+- ``vectors``: vectors, exp, tanh and log of them, matrix products.
+- ``gate``, ``sparse``, ``layer``, ``norm``, ``random``, ``output``, ``loss``, ``update``: the operations.
+- ``network``: a tile of samples through all layers; ``train``, ``predict``, ``grid``, ``quadtree``: loops.
 
 Each operation has its twin in plain NumPy under ``fastnn/reference``, in the file of the same name.
-Kernels check nothing, allocate nothing and raise nothing: ``fastnn`` calls them with what it has
-checked.
+Kernels check nothing, allocate nothing and raise nothing: ``fastnn`` has checked all arguments.
 """

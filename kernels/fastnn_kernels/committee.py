@@ -1,7 +1,7 @@
-"""What one network says, or several together: the scores of classes, or the sum of the probabilities.
+"""The scores of one network, or the summed probabilities of several: a committee.
 
-Networks of a committee come one behind the other, in one plan and one vector of parameters; they may differ
-in all but inputs and classes.
+Networks of a committee follow one another in one plan and one vector of parameters; they have the same inputs
+and classes, and may differ in all else.
 
 Shape letters: M networks, L layers of them all, K classes, T samples of a tile or cells of a batch (a whole
 number of vectors), P parameters.
@@ -31,7 +31,7 @@ class Committee(NamedTuple):
 
     activations: a table of pointers, `layer.forward_table`, or `bound.bounds_table` where bounds are asked
     for; plan (L, `N_COLUMNS`); first (M + 1,): the layer with which each begins, and the end of the last;
-    parameters (P,); magnitudes (P,): of the weights, and 0 for all else.
+    parameters (P,); magnitudes (P,): absolute values of the weights, and 0 for all else.
     """
 
     activations: Any
@@ -42,7 +42,7 @@ class Committee(NamedTuple):
 
 
 def placed(plan: Any, offset: int, codes: Sequence[int]) -> Any:
-    """The plan of a network whose parameters begin at `offset`, with other codes of its activations."""
+    """Return the plan of a network whose parameters begin at `offset`, with other codes of activations."""
     plan = plan.copy()
     plan[:, [WEIGHTS, BIASES]] += offset
     plan[:, ACTIVATION] = codes
@@ -51,10 +51,10 @@ def placed(plan: Any, offset: int, codes: Sequence[int]) -> Any:
 
 @functools.cache
 def committee_scores(votes: bool) -> Any:
-    """The kernel ``(networks, X, units, total)``: what is highest for the class that is chosen, (K, T).
+    """Return the kernel ``(networks, X, units, total)``, which returns (K, T): the highest value wins.
 
-    If `votes`, the sum of the networks' probabilities, in `total` (K, T), else the scores of the only one, in
-    the workspace `units`.
+    If `votes`, the kernel returns the sum of the networks' probabilities, in `total` (K, T), else the scores
+    of the only network, in the workspace `units`.
     """
     forward = forward_pass(False, False, False)
 
@@ -82,7 +82,7 @@ def committee_scores(votes: bool) -> Any:
 
 @functools.cache
 def committee_bounds(votes: bool) -> Any:
-    """The kernel ``(networks, cells, forms, total)``: the form (K, T) of what `committee_scores` gives."""
+    """Return the kernel ``(networks, cells, forms, total)``: the form (K, T) of the committee's scores."""
 
     @kernel
     def committee_bounds(networks, cells, forms, total):
@@ -106,15 +106,15 @@ def committee_bounds(votes: bool) -> Any:
 def add_probability_bounds(scores, total):
     """Add the form of the softmax of a form of scores to `total`, both of arrays (K, T).
 
-    Of two forms the one with the smaller reach: the tangent at the centre, from which a probability is off by
-    half of the square of the scores' greatest change (the second derivative of softmax along v is
+    The narrower of two forms is added: the tangent at the centre, from which a probability differs by half of
+    the square of the scores' greatest change (the second derivative of softmax along v is
     ``p ((v - mean v)^2 - variance v)``); or an interval, from the scores' ranges. The radius of a score must
-    not be below some eps of its centre, as that of no network is: probabilities are not more exact.
+    be some eps of its centre at the least, as it is for every network: probabilities are not more exact.
     """
     C, X, Y, R = scores.centre, scores.slope_x, scores.slope_y, scores.radius
     n_classes = C.shape[0]
     dtype = C.dtype.type
-    # What a probability and the sums of this function may be off.
+    # The rounding errors of a probability and of the sums of this function.
     slack = fill(C, dtype((n_classes + 32) * 4 * np.finfo(dtype).eps))
     half, zero, one = fill(C, dtype(0.5)), fill(C, 0), fill(C, 1)
     for t in range(0, C.shape[1], lanes(C)):
@@ -124,7 +124,7 @@ def add_probability_bounds(scores, total):
             reach = vmath.magnitude(load(X, k, t)) + vmath.magnitude(load(Y, k, t)) + load(R, k, t)
             highest = vmath.maximum(highest, load(C, k, t))
             widest = vmath.maximum(widest, reach)
-            # Not lost where a comparison passed over it.
+            # Comparisons may drop a NaN: add it here, so that it reaches the radius.
             top = top + (reach - reach) + (load(C, k, t) - load(C, k, t))
         poison = top
         top = highest + widest
@@ -148,7 +148,7 @@ def add_probability_bounds(scores, total):
             tilt_x, tilt_y = p * (x - mean_x), p * (y - mean_y)
             off = p * (r + mean_r) + bend + slack * (vmath.magnitude(x) + vmath.magnitude(y) + r) * p
             tangent = vmath.magnitude(tilt_x) + vmath.magnitude(tilt_y) + off
-            # Lowest where its score is lowest and the others are highest, and the other way round.
+            # A probability is lowest where its score is lowest and the others are highest, and vice versa.
             low, high = vmath.exp_to_zero(c - reach - top), vmath.exp_to_zero(c + reach - top)
             others_high = vmath.maximum(high_sum - high, zero) + slack * high_sum
             others_low = vmath.maximum(low_sum - low - slack * low_sum, zero)

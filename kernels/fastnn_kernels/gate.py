@@ -23,7 +23,7 @@ __all__ = ["affine_backward", "affine_forward"]
 
 @kernel
 def affine_forward(W, b, X, Z):
-    """Multiply gate and add gate in one: ``Z = W^T X + b``.
+    """Compute multiply gate and add gate in one: ``Z = W^T X + b``.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def affine_forward(W, b, X, Z):
 
 @kernel
 def affine_backward(W, X, dZ, dW, db, dX, scratch, adds):
-    """Gradients of both gates: ``dW = X dZ^T``, ``db = dZ's row sums``, ``dX = W dZ``.
+    """Compute the gradients of both gates: ``dW = X dZ^T``, ``db = dZ's row sums``, ``dX = W dZ``.
 
     Parameters
     ----------
@@ -50,11 +50,11 @@ def affine_backward(W, X, dZ, dW, db, dX, scratch, adds):
     db : array (1, J)
         Likewise.
     dX : array (I, T) or (0, T)
-        Overwritten; of no rows where nobody asks for it, as in the first layer.
+        Overwritten; has no rows where it is not needed, as in the first layer.
     scratch : array, flat
         At least T times J filled up to whole vectors; overwritten.
     adds : bool
-        Whether dW and db are added to: a batch may come in several tiles.
+        Add to dW and db instead of overwriting them: a batch may come in several tiles.
     """
     n_inputs = X.shape[0]
     n_outputs, T = dZ.shape
@@ -77,10 +77,10 @@ def affine_backward(W, X, dZ, dW, db, dX, scratch, adds):
 
 @kernel
 def sums_pay(n_inputs, n_outputs, T, n_lanes):
-    """Whether dW is computed as sums over the lanes of vectors of samples, not on vectors of outputs."""
+    """Return True if dW is faster by sums over lanes of vectors of samples than by vectors of outputs."""
     n_vectors = -(-n_outputs // n_lanes)
-    # Time of the two ways in sixths of a nanosecond, fitted to measurements. Of vectors of outputs one alone
-    # takes twice its share, and the transposition comes on top.
+    # Times of the two ways in sixths of a nanosecond, fitted to measurements. A single vector of outputs
+    # takes twice its share, and the transposition is added.
     sums = n_inputs * n_outputs * (11 + T // n_lanes)
     whole = n_outputs // n_lanes
     shares = whole if whole > 1 else 2 * whole
@@ -91,7 +91,7 @@ def sums_pay(n_inputs, n_outputs, T, n_lanes):
 
 @kernel
 def add_sums_of_samples(X, dZ, dW, db):
-    """``dW += X dZ^T``, ``db += dZ's row sums``, each a sum along a row."""
+    """Add ``X dZ^T`` to dW and dZ's row sums to db, each a sum along a row."""
     n_inputs, n_outputs = dW.shape
     for j in range(n_outputs):
         add_row_sum(dZ, db, j)

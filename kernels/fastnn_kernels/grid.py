@@ -1,4 +1,4 @@
-"""What networks say at the pixels of a picture, without a table of their coordinates.
+"""Classes and responses of networks at the pixels of a picture, without a table of the coordinates.
 
 Shape letters: H rows and W columns of pixels, K classes, T pixels of a tile (a whole number of vectors).
 """
@@ -20,10 +20,10 @@ __all__ = ["RESPONSES", "grid_classes", "grid_values"]
 
 @functools.cache
 def grid_classes(votes: bool) -> Any:
-    """The kernel ``(networks, xs, ys, tile, units, total, classes)``.
+    """Return the kernel ``(networks, xs, ys, tile, units, total, classes)``.
 
-    It fills classes (H, W), of any integer dtype, with the class of `networks`, a `Committee`, at the centres
-    (xs[column], ys[row]), xs (W,) and ys (H,). `tile`, flat of 2 * T, `units` and `total` (K, T) are
+    The kernel fills classes (H, W), of any integer dtype, with the class of `networks`, a `Committee`, at the
+    centres (xs[column], ys[row]), xs (W,) and ys (H,). `tile`, flat of 2 * T, `units` and `total` (K, T) are
     workspaces.
     """
     scores = committee_scores(votes)
@@ -33,7 +33,7 @@ def grid_classes(votes: bool) -> Any:
         T = tile.shape[0] // 2
         X = view(tile, 0, 2, T)
         n_columns = classes.shape[1]
-        # A tile's columns in the outer loop: its x stand, only y changes from row to row.
+        # The outer loop runs over columns: the x of a tile stay, and only y changes from row to row.
         for first in range(0, n_columns, T):
             n = min(n_columns - first, T)
             take_columns(xs, first, n, X)
@@ -46,10 +46,10 @@ def grid_classes(votes: bool) -> Any:
 
 @functools.cache
 def grid_values(response: str) -> Any:
-    """The kernel ``(networks, xs, ys, which, tile, units, total, values)``.
+    """Return the kernel ``(networks, xs, ys, which, tile, units, total, values)``.
 
-    It fills values (H, W) with one of `RESPONSES`; which: the class it is of, for the probability. The others
-    are as those of `grid_classes`.
+    The kernel fills values (H, W) with one of `RESPONSES`; `which` is the class whose probability is wanted.
+    The other arguments are as in `grid_classes`.
     """
     scores = committee_scores(True)
     respond = RESPONSES[response]
@@ -76,7 +76,7 @@ def grid_values(response: str) -> Any:
 
 @kernel
 def take_columns(xs, first, n, X):
-    """The first input of a tile: n of xs (W,) from `first` on, and padding."""
+    """Fill the first input of a tile with n of xs (W,) from `first` on, and padding."""
     for t in range(n):
         X[0, t] = xs[first + t]
     for t in range(n, X.shape[1]):
@@ -85,7 +85,7 @@ def take_columns(xs, first, n, X):
 
 @kernel
 def take_row(y, X):
-    """The second input of a tile."""
+    """Fill the second input of a tile with y."""
     value = fill(X, y)
     for t in range(0, X.shape[1], lanes(X)):
         store(X, 1, t, value)
@@ -93,19 +93,19 @@ def take_row(y, X):
 
 @kernel
 def probability(P, t, which):
-    """The sum of the probabilities of one class."""
+    """Return the summed probabilities of one class."""
     return load(P, which, t)
 
 
 @kernel
 def confidence(P, t, which):
-    """That of the class that is chosen."""
+    """Return the highest of the summed probabilities."""
     return column_max(P, t)
 
 
 @kernel
 def margin(P, t, which):
-    """What that is above the next one."""
+    """Return by how much the highest of the summed probabilities exceeds the second."""
     first, second = load(P, 0, t), fill(P, 0)
     for k in range(1, P.shape[0]):
         p = load(P, k, t)
@@ -114,5 +114,5 @@ def margin(P, t, which):
     return first - second
 
 
-# Kernels ``(P, t, which)``: of the sums of probabilities P (K, T), for the vector that begins at column t.
+# Kernels ``(P, t, which)`` of the summed probabilities P (K, T), for the vector that begins at column t.
 RESPONSES: dict[str, Any] = {"probability": probability, "confidence": confidence, "margin": margin}

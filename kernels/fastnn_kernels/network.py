@@ -1,8 +1,8 @@
 """One tile of samples through all layers, forward and back.
 
-A network reaches the kernels as its *plan*, an integer table with a row a layer, flat vectors, parameters
-and workspaces, into which the plan points, and a table of pointers to its activations. So one compiled
-kernel serves every network.
+A network reaches the kernels as a *plan*, an integer table with a row for each layer; as flat vectors,
+parameters and workspaces, into which the plan points; and as a table of pointers to its activations. So one
+compiled kernel serves every network.
 
 Shape letters: L layers, I inputs and J outputs of a layer, T samples of a tile (a whole number of
 vectors), P parameters.
@@ -26,10 +26,9 @@ from .vectors.vector import view
 
 __all__ = ["Batch", "backward_pass", "forward_pass", "last_outputs", "turned_width"]
 
-# Columns of the plan. Offsets into the parameters and the statistics are in elements, into the
-# workspaces in rows of T. SOURCE is where a layer's inputs lie, -1 for the tile itself; SUMS where the
-# activation finds what it is applied to, UNITS where its outputs go, DUNITS where the derivatives by
-# them are, NORMALISED where batch normalisation keeps its own.
+# Columns of the plan. Offsets into the parameters and the statistics count elements, those into the
+# workspaces rows of T. SOURCE points to a layer's inputs, -1 for the tile itself; SUMS to the activation's
+# inputs, UNITS to its outputs, DUNITS to the derivatives by them, NORMALISED to the normalised sums.
 (
     INPUTS, OUTPUTS, WEIGHTS, BIASES, SCALES, SHIFTS, STATISTICS,
     SOURCE, SUMS, NORMALISED, UNITS, DUNITS, ACTIVATION,
@@ -38,11 +37,11 @@ N_COLUMNS = 13
 
 
 class Batch(NamedTuple):
-    """What a training pass must know besides the samples.
+    """The arguments of a training pass besides the samples.
 
-    weights (1, T) of the samples; statistics, flat: of every normalised layer the running means and
-    variances and the last inverse deviation; dropout (L,): rates for the inputs of every layer; key:
-    of this step's random numbers; first: position of the tile in the batch.
+    weights (1, T) of the samples; statistics, flat: running means, running variances and the last inverse
+    deviations of every normalised layer; dropout (L,): rates for the inputs of every layer; key of this
+    step's random numbers; first: position of the tile in the batch.
     """
 
     weights: Any
@@ -54,7 +53,7 @@ class Batch(NamedTuple):
 
 @kernel
 def layer_inputs(plan, layer, X, units):
-    """What a layer reads: the tile itself, or rows of the workspace."""
+    """Return a layer's inputs: the tile itself, or rows of the workspace."""
     if plan[layer, SOURCE] < 0:
         return X
     T = X.shape[1]
@@ -63,21 +62,21 @@ def layer_inputs(plan, layer, X, units):
 
 @kernel
 def turned_width(plan, parameters):
-    """Columns of a `sparse.SparseTile.turned`: the first layer's outputs, filled up to whole cache lines."""
+    """Return the columns of a `sparse.SparseTile.turned`: first layer's outputs, up to whole cache lines."""
     line = LINE_BYTES // parameters.itemsize
     return -(-plan[0, OUTPUTS] // line) * line
 
 
 @kernel
 def last_outputs(plan, T, units):
-    """The last layer's outputs (K, T)."""
+    """Return the last layer's outputs (K, T)."""
     last = plan.shape[0] - 1
     return view(units, plan[last, UNITS] * T, plan[last, OUTPUTS], T)
 
 
 @kernel
 def drops_inputs(batch):
-    """Stream, position and rate of what is dropped of the samples."""
+    """Return the dropout arguments of the samples: stream, position and rate."""
     return draw(batch.key, 0), batch.first, batch.dropout[0]
 
 
@@ -100,13 +99,12 @@ def is_dropped(plan, layer):
 
 @functools.cache
 def forward_pass(batch_norm: bool, dropped: bool, sparse: bool) -> Any:
-    """The kernel ``(activations, plan, parameters, X, units, batch)``.
+    """Return the kernel ``(activations, plan, parameters, X, units, batch)`` of the forward pass.
 
     activations: a `layer.forward_table`; plan (L, `N_COLUMNS`); parameters (P,); X (I, T), a tile, or a
     `sparse.SparseTile`; units, flat: overwritten by every layer's outputs; batch: a `Batch`, or None where
     nothing is normalised or dropped.
     """
-
     input_dropout = drops_inputs if dropped else keeps_inputs
 
     @kernel
@@ -150,14 +148,13 @@ def forward_pass(batch_norm: bool, dropped: bool, sparse: bool) -> Any:
 
 @functools.cache
 def backward_pass(batch_norm: bool, dropped: bool, sparse: bool) -> Any:
-    """The kernel ``(activations, plan, parameters, X, units, dunits, scratch, gradient, adds, batch)``.
+    """Return the kernel of the backward pass, which follows a forward pass.
 
-    It follows a forward pass. activations: a `layer.backward_table`; `dunits`, flat, holds the derivatives by
+    Its arguments are ``(activations, plan, parameters, X, units, dunits, scratch, gradient, adds, batch)``.
+    activations: a `layer.backward_table`; `dunits`, flat, holds the derivatives by
     the last layer's outputs and is overwritten by those of the layers below; `scratch` is for
-    `affine_backward`; gradient (P,) is overwritten, except for what belongs to no layer, or added to if
-    `adds`.
+    `affine_backward`; gradient (P,) is overwritten, except for the padding, or added to if `adds`.
     """
-
     input_dropout = drops_inputs if dropped else keeps_inputs
 
     @kernel
@@ -186,7 +183,7 @@ def backward_pass(batch_norm: bool, dropped: bool, sparse: bool) -> Any:
                 inverse = view(batch.statistics, plan[layer, STATISTICS] + 2 * n_outputs, 1, n_outputs)
                 N = view(units, plan[layer, NORMALISED] * T, n_outputs, T)
                 batch_norm_backward(N, batch.weights, scale, inverse, dA, dscale, dshift)
-            # Nobody asks for the derivative by the samples: no rows for it in the first layer.
+            # The derivative by the samples is not needed: the first layer has no rows for it.
             below = plan[max(layer - 1, 0), DUNITS]
             dX = view(dunits, below * T, n_inputs if layer else 0, T)
             if sparse:

@@ -1,9 +1,9 @@
 """Batch normalisation: every unit's sums brought to mean 0 and variance 1 over the batch.
 
 Ioffe & Szegedy, "Batch normalization", 2015, algorithm 1. The statistics are weighted with the samples'
-weights, so that a weight is as good as a repetition, and samples of weight 0 (padding) count for
-nothing; only the correction of the running variance by n / (n - 1) takes n for the samples that count.
-A batch is one tile.
+weights: a sample of weight 2 counts as two samples, one of weight 0, as the padding, as none. Only the
+correction of the running variance by n / (n - 1) counts samples: those of a weight above 0. A batch is one
+tile.
 
 Shape letters: J units, T samples of the tile (a whole number of vectors).
 """
@@ -18,21 +18,21 @@ from .vectors.vector import lanes, load, store
 
 __all__ = ["batch_norm_backward", "batch_norm_forward"]
 
-# Added to variances; the share of a batch in the running statistics. As in PyTorch.
+# EPS is added to variances; MOMENTUM is the share of a batch in the running statistics. As in PyTorch.
 EPS = 1e-5
 MOMENTUM = 0.1
 
 
 @kernel
 def batch_norm_forward(Z, weights, scale, shift, running, N, inverse):
-    """``N = (Z - mean) / sqrt(variance + EPS)``, then ``Z = scale N + shift``.
+    """Compute ``N = (Z - mean) / sqrt(variance + EPS)``, then ``Z = scale N + shift``.
 
     Parameters
     ----------
     Z : array (J, T)
         Overwritten.
     weights : array (1, T)
-        Of the samples.
+        Weights of the samples.
     scale, shift : array (1, J)
     running : array (2, J)
         Running means and variances, moved by `MOMENTUM` towards the batch's.
@@ -47,7 +47,7 @@ def batch_norm_forward(Z, weights, scale, shift, running, N, inverse):
         total += weights[0, t]
         count += weights[0, t] > 0
     share = 1.0 / total if total > 0.0 else 0.0
-    # Of the batch's variance to the one it is a sample of.
+    # From the variance of the batch to an unbiased estimate.
     unbiased = count / max(count - 1, 1)
     for j in range(Z.shape[0]):
         mean = 0.0
@@ -64,7 +64,7 @@ def batch_norm_forward(Z, weights, scale, shift, running, N, inverse):
         inverse[0, j] = dtype(1.0 / np.sqrt(variance + EPS))
         if count > 0:
             running[0, j] += dtype(MOMENTUM) * (dtype(mean) - running[0, j])
-        if count > 1:  # one sample says nothing of it
+        if count > 1:  # the variance of one sample estimates nothing
             running[1, j] += dtype(MOMENTUM) * (dtype(variance * unbiased) - running[1, j])
         factor, slope, offset = fill(Z, inverse[0, j]), fill(Z, scale[0, j]), fill(Z, shift[0, j])
         for t in range(0, Z.shape[1], lanes(Z)):
@@ -75,7 +75,7 @@ def batch_norm_forward(Z, weights, scale, shift, running, N, inverse):
 
 @kernel
 def batch_norm_backward(N, weights, scale, inverse, dZ, dscale, dshift):
-    """Derivatives through `batch_norm_forward`.
+    """Compute the derivatives through `batch_norm_forward`.
 
     Parameters
     ----------
@@ -83,9 +83,9 @@ def batch_norm_backward(N, weights, scale, inverse, dZ, dscale, dshift):
     weights : array (1, T)
     scale, inverse : array (1, J)
     dZ : array (J, T)
-        By the outcome; overwritten by the one by the sums that came in.
+        Derivative by the output Z; overwritten by the derivative by the input Z.
     dscale, dshift : array (1, J)
-        Overwritten: a batch is one tile.
+        Overwritten, never added to: a batch is one tile.
     """
     dtype = N.dtype.type
     total = 0.0

@@ -22,7 +22,7 @@ __all__ = ["OUTPUTS", "all_finite", "argmax", "forward_pointer", "output_forward
 
 @kernel
 def softmax_forward(S, P):
-    """Probabilities of the classes: ``P = exp(S) / column sums``, stable for any finite scores.
+    """Compute the probabilities ``P = exp(S) / column sums``, stable for any finite scores.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def softmax_forward(S, P):
 
 @kernel
 def exponentials(S, t, highest, P):
-    """``P = exp(S - highest)`` in the vector of samples that begins at column t; returns their sum."""
+    """Compute ``P = exp(S - highest)`` in the vector of samples that begins at column t; return the sum."""
     total = fill(S, 0)
     for k in range(S.shape[0]):
         e = vmath.exp_to_zero(load(S, k, t) - highest)
@@ -51,14 +51,14 @@ def exponentials(S, t, highest, P):
 
 @kernel
 def argmax(S, row, column, n, classes):
-    """The class of the highest score, the first where several are.
+    """Fill in the class of the highest score, the first of equal ones.
 
     Parameters
     ----------
     S : array (K, T)
         Scores.
     row, column : int
-        Where the first class goes.
+        Place of the first class in `classes`.
     n : int
         Number of real samples.
     classes : array of any integer dtype, two-dimensional
@@ -83,7 +83,7 @@ def argmax(S, row, column, n, classes):
 
 @kernel
 def all_finite(S):
-    """Return whether no value of S (K, T) is NaN or infinity."""
+    """Return True if no value of S (K, T) is NaN or infinity."""
     trouble = fill(S, 0)
     for k in range(S.shape[0]):
         for t in range(0, S.shape[1], lanes(S)):
@@ -94,14 +94,14 @@ def all_finite(S):
 
 @kernel
 def column_max(S, t):
-    """The highest score of every sample in the vector that begins at column t."""
+    """Return the highest score of every sample in the vector that begins at column t."""
     highest = load(S, 0, t)
     for k in range(1, S.shape[0]):
         highest = vmath.maximum(highest, load(S, k, t))
     return highest
 
 
-# Functions of every score by itself, and kernels ``(S, P)``.
+# Functions of a single score, and a kernel ``(S, P)`` for softmax.
 OUTPUTS: dict[str, Any] = {
     "softmax": softmax_forward,
     "sigmoid": vmath.sigmoid,
@@ -112,7 +112,7 @@ OUTPUTS: dict[str, Any] = {
 
 @functools.cache
 def output_forward(name: str) -> Any:
-    """The kernel ``(S, P)``: P = f(S), both (K, T); P may be S."""
+    """Return the kernel ``(S, P)``: P = f(S), both (K, T); P may be S."""
     if name == "softmax":
         return softmax_forward
     function = OUTPUTS[name]
@@ -128,6 +128,6 @@ def output_forward(name: str) -> Any:
 
 @functools.cache
 def forward_pointer(name: str, dtype: np.dtype) -> FunctionPointer:
-    """A pointer to `output_forward`."""
+    """Return a pointer to `output_forward`."""
     of = array_types(dtype)
     return FunctionPointer(output_forward(name), (of.inputs, of.matrix))

@@ -23,13 +23,13 @@ __all__ = ["loss", "outputs", "predict"]
 
 @kernel
 def input_width(plan, parameters):
-    """Rows of a tile."""
+    """Return the number of rows of a tile."""
     return plan[0, INPUTS]
 
 
 @functools.cache
 def tile_scores(sparse: bool) -> Any:
-    """The kernel ``(activations, plan, parameters, X, first, n, tile, T, units)``: scores of n samples."""
+    """Return the kernel ``(activations, plan, parameters, X, first, n, tile, T, units)`` of the scores."""
     forward = forward_pass(False, False, sparse)
 
     @kernel
@@ -48,9 +48,9 @@ def tile_scores(sparse: bool) -> Any:
 
 @functools.cache
 def outputs(sparse: bool) -> Any:
-    """The kernel ``(activations, transform, plan, parameters, X, tile, units, P)``: an output of X, P (N, K).
+    """Return the kernel ``(activations, transform, plan, parameters, X, tile, units, P)``: outputs P (N, K).
 
-    activations, transform: `layer.forward_table` and `output.forward_pointer`. The kernel returns whether all
+    activations, transform: `layer.forward_table` and `output.forward_pointer`. The kernel returns True if all
     of P is finite.
     """
     scores, width = tile_scores(sparse), turned_width if sparse else input_width
@@ -63,7 +63,7 @@ def outputs(sparse: bool) -> Any:
             n = min(P.shape[0] - first, T)
             S = scores(activations, plan, parameters, X, first, n, tile, T, units)
             call(transform, (S, S))
-            # Behind the samples the last one stands again, so that the padding adds no trouble of its own.
+            # The padding repeats the last sample: it is finite where the samples are.
             finite &= all_finite(S)
             for t in range(n):
                 for k in range(S.shape[0]):
@@ -75,9 +75,9 @@ def outputs(sparse: bool) -> Any:
 
 @functools.cache
 def predict(sparse: bool) -> Any:
-    """The kernel ``(activations, plan, parameters, X, tile, units, classes)``: those of X, classes (N,).
+    """Return the kernel ``(activations, plan, parameters, X, tile, units, classes)``: classes (N,) of X.
 
-    The kernel returns whether all scores are finite; where they are not, a class means nothing.
+    The kernel returns True if all scores are finite; where they are not, a class means nothing.
     """
     scores, width = tile_scores(sparse), turned_width if sparse else input_width
 
@@ -98,7 +98,7 @@ def predict(sparse: bool) -> Any:
 
 @functools.cache
 def loss(sparse: bool) -> Any:
-    """The kernel that computes the weighted loss of X.
+    """Return the kernel that computes the weighted loss of X.
 
     Its arguments are activations, value, plan, parameters, X, y, weights, parameter, tile, targets, row,
     units. activations, value: `layer.forward_table` and `loss.value_pointer`; y (N, Y): targets, labels in

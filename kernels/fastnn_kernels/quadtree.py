@@ -1,9 +1,9 @@
-"""The same classes as `grid_classes` paints, bit for bit, at a cost that grows with the boundary's length.
+"""Certified painting: the classes of `grid_classes`, at a cost that grows with the boundary's length.
 
 Squares of pixels are divided into four until one class provably wins all over a square, which is then filled
-without looking at its pixels, or until they are so small that their pixels are looked at. The three steps are
-kernels of their own, which hand lists of squares on: so a picture of any size takes bounded memory, and
-Python has its turn in between.
+without evaluating its pixels, or until the square is so small that its pixels are evaluated. The three steps
+are kernels of their own, which pass lists of squares on: so a picture of any size takes bounded memory, and
+Python sees interrupts between them.
 
 Shape letters: H rows and W columns of pixels, K classes, T pixels of a tile or squares of a batch (a whole
 number of vectors), N squares of a list.
@@ -24,32 +24,36 @@ from .vectors.vector import fill_row, view
 
 __all__ = ["evaluate", "fill_squares", "subdivide"]
 
-# Of the counts that `subdivide` changes: squares that wait to be bounded, that are won, and that are left to
-# be evaluated; and those bounded so far.
+# Places in the counts that `subdivide` updates: squares waiting to be bounded, won by a class, left to be
+# evaluated, and bounded so far.
 WAITING, WON, LEFT, BOUNDED = range(4)
 
 
 @functools.cache
 def subdivide(votes: bool) -> Any:
-    """The kernel ``(networks, xs, ys, leaf, most, waiting, taken, won, left, counts, cells, forms, total)``.
+    """Return the kernel that bounds squares.
 
-    networks: a `Committee` whose activations are a `bound.bounds_table`. It bounds the squares `waiting`
-    (N, 3), each of a row, a column and a size, a power of 2, the last first, and goes on with their quarters,
-    until none waits, `most` batches are done, or one of the lists is full: `won` (N, 4), with the class for a
-    fourth, and `left` (N, 3), squares of at most `leaf` pixels a side.
-    counts (4,): see `WAITING`; `taken` (T, 3), `cells`, flat of 8 * T, `forms`, and `total`, a `Form` (K, T),
-    are workspaces.
+    Its arguments are
+    ``(networks, xs, ys, leaf, most, waiting, batch, won, left, counts, cells, forms, total)``.
+
+    The kernel bounds the squares `waiting` (N, 3), each a row, a column and a size that is a power of 2, the
+    last first, and goes on with their quarters, until no square waits, `most` batches are done, or one of the
+    lists is full: `won` (N, 4), whose fourth column is the class, and `left` (N, 3), squares of at most
+    `leaf` pixels a side.
+
+    networks: a `Committee` whose activations are a `bound.bounds_table`; counts (4,): see `WAITING`; `batch`
+    (T, 3), `cells`, flat of 8 * T, `forms`, and `total`, a `Form` (K, T), are workspaces.
     """
     bounds = committee_bounds(votes)
 
     @kernel
-    def subdivide(networks, xs, ys, leaf, most, waiting, taken, won, left, counts, cells, forms, total):
+    def subdivide(networks, xs, ys, leaf, most, waiting, batch, won, left, counts, cells, forms, total):
         T = cells.shape[0] // 8
-        batch = Form(
+        form = Form(
             view(cells, 0, 2, T), view(cells, 2 * T, 2, T), view(cells, 4 * T, 2, T), view(cells, 6 * T, 2, T)
         )
-        batch.slope_x[1, :] = 0
-        batch.slope_y[0, :] = 0
+        form.slope_x[1, :] = 0
+        form.slope_y[0, :] = 0
         n_rows, n_columns = ys.shape[0], xs.shape[0]
         for _ in range(most):
             if counts[WAITING] == 0 or counts[WON] + T > won.shape[0] or counts[LEFT] + T > left.shape[0]:
@@ -59,22 +63,22 @@ def subdivide(votes: bool) -> Any:
             first = counts[WAITING]
             for t in range(n):
                 row, column, size = waiting[first + t, 0], waiting[first + t, 1], waiting[first + t, 2]
-                take_interval(xs, column, min(column + size, n_columns), batch, 0, t)
-                take_interval(ys, row, min(row + size, n_rows), batch, 1, t)
+                take_interval(xs, column, min(column + size, n_columns), form, 0, t)
+                take_interval(ys, row, min(row + size, n_rows), form, 1, t)
             for t in range(n, T):
                 for i in range(2):
-                    batch.centre[i, t] = batch.centre[i, 0]
-                    batch.radius[i, t] = batch.radius[i, 0]
-                batch.slope_x[0, t] = batch.slope_x[0, 0]
-                batch.slope_y[1, t] = batch.slope_y[1, 0]
-            scores = bounds(networks, batch, forms, total)
+                    form.centre[i, t] = form.centre[i, 0]
+                    form.radius[i, t] = form.radius[i, 0]
+                form.slope_x[0, t] = form.slope_x[0, 0]
+                form.slope_y[1, t] = form.slope_y[1, 0]
+            scores = bounds(networks, form, forms, total)
             counts[BOUNDED] += n
-            # The quarters will lie where those lie that were bounded.
+            # Quarters will be written where the bounded squares lie: copy these first.
             for t in range(n):
                 for i in range(3):
-                    taken[t, i] = waiting[first + t, i]
+                    batch[t, i] = waiting[first + t, i]
             for t in range(n):
-                row, column, size = taken[t, 0], taken[t, 1], taken[t, 2]
+                row, column, size = batch[t, 0], batch[t, 1], batch[t, 2]
                 winner = 0
                 for k in range(1, scores.centre.shape[0]):
                     if scores.centre[k, t] > scores.centre[winner, t]:
@@ -99,28 +103,28 @@ def subdivide(votes: bool) -> Any:
 
 
 @kernel
-def take_interval(axis, begin, end, batch, i, t):
-    """Coordinate i of cell t: what the pixels `begin` to `end` of an axis lie in."""
+def take_interval(axis, begin, end, form, i, t):
+    """Fill coordinate i of cell t with the interval of the pixels `begin` to `end` of an axis."""
     dtype = axis.dtype.type
     low, high = axis[begin], axis[end - 1]
     centre = low + (high - low) * dtype(0.5)
     reach = max(high - centre, centre - low) * dtype(1 + 4 * np.finfo(dtype).eps)
-    batch.centre[i, t] = centre
+    form.centre[i, t] = centre
     if i == 0:
-        batch.slope_x[0, t] = reach
+        form.slope_x[0, t] = reach
     else:
-        batch.slope_y[1, t] = reach
-    # Of coordinates that are subnormal the relative errors are lost.
-    batch.radius[i, t] = slack(2, dtype) * (abs(centre) + reach) + dtype(np.finfo(dtype).tiny)
+        form.slope_y[1, t] = reach
+    # Errors of subnormal coordinates are not relative: add the smallest normal number.
+    form.radius[i, t] = slack(2, dtype) * (abs(centre) + reach) + dtype(np.finfo(dtype).tiny)
 
 
 @functools.cache
 def evaluate(votes: bool) -> Any:
-    """The kernel ``(networks, xs, ys, squares, n, places, row, tile, units, total, classes)``.
+    """Return the kernel ``(networks, xs, ys, squares, n, places, row, tile, units, total, classes)``.
 
-    It fills the pixels of the first n of `squares` (N, 3) in classes (H, W), of any integer dtype, with what
-    `grid_classes` paints there. `places` (2, T), `row` (1, T) of the classes' dtype, `tile`, flat of 2 * T,
-    `units` and `total` (K, T) are workspaces. Returns the number of pixels.
+    The kernel fills the pixels of the first n of `squares` (N, 3) in classes (H, W), of any integer dtype,
+    with what `grid_classes` paints there. `places` (2, T), `row` (1, T) of the classes' dtype, `tile`, flat
+    of 2 * T, `units` and `total` (K, T) are workspaces. Returns the number of pixels.
     """
     scores = committee_scores(votes)
 
@@ -157,7 +161,10 @@ def evaluate(votes: bool) -> Any:
 
 @kernel
 def fill_squares(squares, n, classes):
-    """Fill the first n of `squares` (N, 4) in classes (H, W), each with its class; returns their pixels."""
+    """Fill the first n of `squares` (N, 4) in classes (H, W), each with its class.
+
+    Return the pixels filled.
+    """
     n_rows, n_columns = classes.shape
     n_pixels = 0
     for k in range(n):

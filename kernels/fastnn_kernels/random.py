@@ -1,13 +1,13 @@
-"""Random numbers, and what is drawn from them: masks by position, orders one after the other.
+"""Random numbers, and what is drawn from them: masks of dropout and orders of the samples.
 
-Masks are functions of a key and a position: SplitMix64 (Steele, Lea & Flood, "Fast splittable
-pseudorandom number generators", 2014), read at any position: number p of the stream `key` is
-``mix(key + (p + 1) GOLDEN)``. So a number does not depend on which thread draws it, on how the samples
-are cut into tiles, or on what was drawn before. Keys of streams are numbers of other streams: of a seed,
-of a step in it, of a layer in that.
+Masks are functions of a key and a position: SplitMix64 (Steele, Lea & Flood, "Fast splittable pseudorandom
+number generators", 2014), read at any position: number p of the stream `key` is
+``mix(key + (p + 1) GOLDEN)``. So a number does not depend on which thread draws it, on how the samples are
+cut into tiles, or on what was drawn before. The key of a stream is a number of another stream: a layer's key
+comes from the stream of its step, a step's key from the stream of the seed.
 
 Orders of the samples are those that NumPy's ``RandomState.shuffle`` makes, draw for draw, from the same
-Mersenne Twister: so a run can be held against one that anybody else made from the same seed.
+Mersenne Twister: a run can be compared with any other that began from the same seed.
 
 Shape letters: J units, T samples of a tile (a whole number of vectors).
 """
@@ -32,10 +32,10 @@ GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 ROUNDS = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
 LAST_SHIFT = 31
 
-# Values that a register of random numbers serves, two a number: one vector or two.
+# Values for which a register of random numbers has bits, two for each number: one vector or two.
 VALUES = VECTOR_BYTES // 4
 HALF = VALUES // 2
-# Words of a Mersenne Twister, and how far apart those are that it combines.
+# Words of a Mersenne Twister, and the distance of the words that it combines.
 WORDS, SHIFT = 624, 397
 
 _SHIFTS = tuple(np.uint64(shift) for shift, _ in ROUNDS)
@@ -45,7 +45,7 @@ _LAST_SHIFT = np.uint64(LAST_SHIFT)
 
 @kernel
 def draw(key, position):
-    """Number `position` of the stream `key`, 64 random bits.
+    """Return number `position` of the stream `key`, 64 random bits.
 
     Parameters
     ----------
@@ -89,8 +89,8 @@ def shuffle(generator, indices):
             for k in range(WORDS):
                 numbers[k] = tempered(generator[k])
             is_tempered = True
-        # First which numbers are places to go to, that is, not too large: too many are, and without a
-        # pattern, for a branch. Unsigned indices need not be looked at, whether they count from behind.
+        # First find the numbers that are places, not larger than i. Many are larger, without a pattern, and a
+        # branch would be mispredicted. Unsigned indices spare the check whether they count from the end.
         least, last, begin = mask >> 1, i, position
         end = begin
         while i > least and position < WORDS:
@@ -108,7 +108,7 @@ def shuffle(generator, indices):
 
 @intrinsic
 def words(typing_context):
-    """An array of `WORDS` uint32 on the stack, there until the kernel returns, of arbitrary values."""
+    """Return an array of `WORDS` arbitrary uint32 on the stack, which lasts until the kernel returns."""
     array = types.Array(types.uint32, 1, "C")
 
     def generate(context, builder, signature, args):
@@ -128,7 +128,7 @@ def words(typing_context):
 
 @kernel
 def tempered(y):
-    """A word of the Mersenne Twister as it is given out (Matsumoto & Nishimura, 1998, section 2.1)."""
+    """Return the output of a word of the Mersenne Twister (Matsumoto & Nishimura, 1998, section 2.1)."""
     y ^= y >> np.uint32(11)
     y ^= (y << np.uint32(7)) & np.uint32(0x9D2C5680)
     y ^= (y << np.uint32(15)) & np.uint32(0xEFC60000)
@@ -137,7 +137,7 @@ def tempered(y):
 
 @kernel
 def twist(generator):
-    """The next 624 words in place of the last."""
+    """Replace the 624 words by the next ones."""
     for k in range(WORDS - SHIFT):
         generator[k] = twisted(generator[k], generator[k + 1], generator[k + SHIFT])
     for k in range(WORDS - SHIFT, WORDS - 1):
@@ -147,16 +147,16 @@ def twist(generator):
 
 @kernel
 def twisted(word, following, distant):
-    """The word in the place of one."""
+    """Return the word that replaces `word`."""
     y = (np.int64(word) & 0x80000000) | (np.int64(following) & 0x7FFFFFFF)
     return np.int64(distant) ^ (y >> 1) ^ (-(y & 1) & 0x9908B0DF)
 
 
 @kernel
 def dropout(A, key, first, rate, D):
-    """Inverted dropout: every value is 0 with probability `rate`, else divided by 1 - `rate`.
+    """Set every value to 0 with probability `rate`, else divide it by 1 - `rate` (inverted dropout).
 
-    What is dropped is -0, which nothing else is, so that `dropout_backward` need not draw again.
+    A dropped value is -0, which no other value is, so that `dropout_backward` need not draw again.
 
     Parameters
     ----------
@@ -173,8 +173,8 @@ def dropout(A, key, first, rate, D):
     threshold = np.int64(rate * 4294967296.0)
     scale = A.dtype.type(1.0 / (1.0 - rate))
     T = A.shape[1]
-    # Whole registers of random numbers, and where they serve two vectors, half of one behind them; where they
-    # serve one there is nothing behind them, for a tile is whole vectors.
+    # Whole registers of random numbers, then half of one, where a register has bits for two vectors and one
+    # vector is left.
     whole = T // VALUES * VALUES
     for j in range(A.shape[0]):
         row = draw(key, j)
@@ -186,14 +186,14 @@ def dropout(A, key, first, rate, D):
 
 @kernel
 def dropout_backward(D, dD, rate, dA):
-    """Derivatives through `dropout`.
+    """Compute the derivatives through `dropout`.
 
     Parameters
     ----------
     D : array (J, T)
-        What came of it.
+        Output of `dropout`.
     dD : array (J, T)
-        Derivatives by that.
+        Derivatives by D.
     rate : float
     dA : array (J, T)
         Overwritten; may be dD.
@@ -206,17 +206,17 @@ def dropout_backward(D, dD, rate, dA):
 
 @emitter
 def unless_dropped(d: Value, outcome: Value, scale: Value) -> Value:
-    """``d * scale``, or 0 where the outcome of dropout is -0."""
+    """Return ``d * scale``, or 0 where the outcome of dropout is -0."""
     is_dropped = outcome.bits().equals(outcome.constant(-0.0).bits())
     return d.constant(0.0).where(is_dropped, d * scale)
 
 
 @intrinsic
 def drop(typing_context, n_values, A, row, column, key, position, threshold, scale, D):
-    """``D[row, column + k] = A[row, column + k] * scale`` where k's bits are not below `threshold`, else -0.
+    """Set ``D[row, column + k] = A[row, column + k] * scale``, or -0 where k's bits are below `threshold`.
 
-    `n_values`, a constant, is how many k there are, whole vectors. Each 64-bit number of the stream, from
-    `position` on, serves two of them, with 32 bits each, its low half the first.
+    k runs from 0 to `n_values`, a constant, whole vectors. Each 64-bit number of the stream, from `position`
+    on, has the bits of two k, 32 for each, the low half first.
     """
     are_plain = is_plain(A, 2) and is_plain(D, 2, written=True)
     if not (isinstance(n_values, types.IntegerLiteral) and are_plain and A.dtype == D.dtype):

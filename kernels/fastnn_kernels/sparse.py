@@ -1,9 +1,9 @@
 """The first layer of a network, on rows of a sparse table.
 
-Of a sample only what is not 0 counts: it brings the weights of its feature, a row of W, into the sums of all
-units, and on the way back the derivatives of all units into that row. So the tile has a sample a row here,
-and is turned over before and after; samples are taken from the table one by one, and nowhere is there a
-dense copy of them.
+Only the values of a sample that are not 0 count: each adds the weights of its feature, a row of W, to the
+sums of all units, and on the way back the derivatives of all units to that row of dW. So the tile has a
+sample a row here, and is transposed before and after; samples are read from the table one by one, and never
+copied to a dense table.
 
 Shape letters: N samples, Q values that are not 0, I features, J outputs of the layer, T samples of a tile (a
 whole number of vectors), V outputs, filled up to whole cache lines, P parameters.
@@ -28,8 +28,10 @@ __all__ = ["SparseTile", "Table", "sparse_affine_backward", "sparse_affine_forwa
 
 
 class Table(NamedTuple):
-    """Samples in compressed sparse rows: values (Q,), their columns (Q,) int32, where each sample starts, and
-    the last one ends, (.., ) int64; rows (N,) int64: which samples there are, in their order.
+    """A CSR matrix and the order of its samples.
+
+    values (Q,); columns (Q,) int32; starts int64: where each row of the matrix begins, and the end of the
+    last; rows (N,) int64: the rows that are the samples, in their order.
     """
 
     values: Any
@@ -39,9 +41,9 @@ class Table(NamedTuple):
 
 
 class SparseTile(NamedTuple):
-    """The samples of a table from the place `first` to `last`, and the last again up to T.
+    """The samples of a table from `first` to `last`, then the last one again, T in all.
 
-    turned (T, V): overwritten.
+    turned (T, V): workspace, a sample a row.
     """
 
     table: Table
@@ -51,7 +53,7 @@ class SparseTile(NamedTuple):
 
 
 def tile_type(dtype: np.dtype) -> Any:
-    """The numba type of a tile."""
+    """Return the numba type of a `SparseTile`."""
     of = array_types(dtype)
     read = [types.Array(item, 1, "C", readonly=True) for item in (of.scalar, types.int32, types.int64)]
     table = types.NamedTuple((*read, types.Array(types.int64, 1, "C")), Table)
@@ -60,7 +62,7 @@ def tile_type(dtype: np.dtype) -> Any:
 
 @kernel
 def kept(key, feature, position, rate):
-    """What dropout multiplies a value by: that of a feature in a sample, as `random.dropout` has it."""
+    """Return the factor of dropout for a feature of a sample, as `random.dropout` draws it."""
     if rate == 0.0:
         return 1.0
     bits = draw(draw(key, feature), position // 2)
@@ -72,7 +74,7 @@ def kept(key, feature, position, rate):
 
 @kernel
 def entry(table, k, key, position, rate):
-    """Feature and value of what lies at k in a table, as dropout leaves it."""
+    """Return the feature and the value at k in a table, after dropout."""
     feature = table.columns[k]
     factor = kept(key, feature, position, rate)
     return feature, table.values[k] * table.values.dtype.type(factor)
@@ -80,17 +82,17 @@ def entry(table, k, key, position, rate):
 
 @kernel
 def sparse_affine_forward(parameters, at, b, X, key, position, rate, Z):
-    """``Z = W^T X + b`` for a `SparseTile`.
+    """Compute ``Z = W^T X + b`` for a `SparseTile`.
 
     Parameters
     ----------
     parameters : array (P,)
     at : int
-        Where W (I, J) begins among them; a vector fits in behind its end.
+        Where W (I, J) begins among the parameters; there is room for a vector behind its end.
     b : array (1, J)
     X : SparseTile
     key, position, rate : uint64, int, float
-        Of dropout: its stream, the position of the first sample in the batch, how much is dropped.
+        Dropout: stream, position of the first sample in the batch, rate.
     Z : array (J, T)
         Overwritten.
     """
@@ -103,7 +105,7 @@ def sparse_affine_forward(parameters, at, b, X, key, position, rate, Z):
         for k in range(table.starts[row], table.starts[row + 1]):
             feature, number = entry(table, k, key, position + t, rate)
             begin, value = at + feature * n_outputs, fill(turned, number)
-            # Behind the last output, too, where what comes out is not looked at.
+            # Whole vectors: what is computed behind the last output is not used.
             for j in range(0, n_outputs, lanes(turned)):
                 store(turned, t, j, load(turned, t, j) + value * load(flat, 0, begin + j))
     transpose(turned, Z)
@@ -111,7 +113,7 @@ def sparse_affine_forward(parameters, at, b, X, key, position, rate, Z):
 
 @kernel
 def sparse_affine_backward(X, dZ, gradient, at, dW, db, key, position, rate, adds):
-    """``dW = X dZ^T`` and ``db = dZ's row sums`` for a `SparseTile`, overwritten, or added to if it `adds`.
+    """Compute ``dW = X dZ^T`` and ``db = dZ's row sums`` for a `SparseTile`, or add to both if `adds`.
 
     Parameters
     ----------
@@ -119,12 +121,12 @@ def sparse_affine_backward(X, dZ, gradient, at, dW, db, key, position, rate, add
     dZ : array (J, T)
     gradient : array (P,)
     at : int
-        Where dW begins in it; a vector fits in behind its end.
+        Where dW begins in the gradient; there is room for a vector behind its end.
     dW : array (I, J)
-        The same.
+        A view of the gradient.
     db : array (1, J)
     key, position, rate : uint64, int, float
-        As the forward pass had them.
+        Dropout, as in the forward pass.
     adds : bool
     """
     n_inputs, n_outputs = dW.shape
@@ -132,14 +134,14 @@ def sparse_affine_backward(X, dZ, gradient, at, dW, db, key, position, rate, add
     table, turned, flat = X.table, X.turned, view(gradient, 0, 1, gradient.shape[0])
     transpose(dZ, turned)
     column_sums(turned, db, adds)
-    for t in range(T):  # so that nothing is added behind the end of a row of dW
+    for t in range(T):  # vectors behind the end of a row of dW add 0
         for j in range(n_outputs, turned.shape[1]):
             turned[t, j] = 0
     if not adds:
         for i in range(n_inputs):
             for j in range(n_outputs):
                 dW[i, j] = 0
-    # What is behind the last sample has a derivative of 0.
+    # The padding behind the last sample has derivatives of 0: leave it out.
     for t in range(X.last - X.first + 1):
         row = table.rows[X.first + t]
         for k in range(table.starts[row], table.starts[row + 1]):

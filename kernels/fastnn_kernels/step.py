@@ -1,8 +1,8 @@
-"""What a step of a training does around its gradient.
+"""The work of a training step around its gradient: weights of the batch, clipping, update, records.
 
-Where several threads share a step, those that take the number of a thread are called by each, with its own,
-and wait for the others where they are given a barrier; those that note or limit something are called by the
-first alone.
+Where several threads share a step, each calls the kernels that take the number of a thread, with its own
+number; kernels that take a barrier wait for the other threads. Kernels that record or limit something are
+called by the first thread alone.
 
 Shape letters: L layers, N samples, T samples of a tile (a whole number of vectors), G shards, P parameters
 (a whole number of vectors), R records.
@@ -36,16 +36,16 @@ __all__ = [
     "shrink_factor",
 ]
 
-# Parameters that one thread updates at a time, a whole number of vectors. Sums over the parameters are
-# taken block by block, whoever takes them.
+# Parameters that one thread updates at a time, a whole number of vectors. Sums over the parameters are added
+# up block by block, so that they do not depend on which thread computed a block.
 BLOCK = 4096
 
 
 @kernel
 def batch_scale(weights, indices, begin, end, common):
-    """One over the sum of the weights of the samples ``indices[begin:end]``, 0 where they have none.
+    """Return one over the sum of the weights of the samples ``indices[begin:end]``, 0 where that sum is 0.
 
-    common: what every sample weighs, 0 where they differ.
+    common: the weight of every sample, 0 where they differ.
     """
     total = common * (end - begin)
     if total == 0.0:
@@ -56,9 +56,9 @@ def batch_scale(weights, indices, begin, end, common):
 
 @kernel
 def gather_weights(weights, indices, first, n, common, scale, row):
-    """The scaled weights of the samples ``indices[first : first + n]``, and 0 behind them.
+    """Fill row (1, T) with the scaled weights of the samples ``indices[first : first + n]``, then 0.
 
-    weights (N,); common: as in `batch_scale`; row (1, T): overwritten.
+    weights (N,); common: as in `batch_scale`.
     """
     for t in range(row.shape[1]):
         weight = common
@@ -69,7 +69,7 @@ def gather_weights(weights, indices, first, n, common, scale, row):
 
 @kernel
 def block_squares(parameters, n_weights, thread, n_threads, squares):
-    """Sums of the squares of the first `n_weights` parameters, block by block, into squares (P / BLOCK,)."""
+    """Fill squares (P / BLOCK,) with the blocks' sums of squares of the first `n_weights` parameters."""
     for block in range(thread, squares.shape[0], n_threads):
         begin, end = min(block * BLOCK, n_weights), min((block + 1) * BLOCK, n_weights)
         squares[block] = sum_of_squares(parameters, begin, end)
@@ -77,7 +77,10 @@ def block_squares(parameters, n_weights, thread, n_threads, squares):
 
 @kernel
 def note_loss(losses, squares, scale, penalty, settings, n_batch, record, records):
-    """Add a batch's loss, the sum of its shards' losses (G,), to that of the pass; or its objective."""
+    """Add a batch's loss, the sum of its shards' losses (G,), to that of the pass.
+
+    Or its objective, if recorded.
+    """
     loss = 0.0
     for shard in range(losses.shape[0]):
         loss += losses[shard]
@@ -99,7 +102,7 @@ def note_plateau(objective, tol, plateau):
 
 @kernel
 def gradient_norm(gradients, thread, n_threads, barrier, partial):
-    """The norm of the sum of gradients (G, P); partial (P / BLOCK,) is overwritten."""
+    """Return the norm of the sum of gradients (G, P); partial (P / BLOCK,) is overwritten."""
     size = gradients.shape[1]
     for block in range(thread, partial.shape[0], n_threads):
         partial[block] = square_sum(gradients, block * BLOCK, min((block + 1) * BLOCK, size))
@@ -112,16 +115,19 @@ def gradient_norm(gradients, thread, n_threads, barrier, partial):
 
 @kernel
 def shrink_factor(norm, clip_norm):
-    """What takes a gradient of this norm to `clip_norm`, if that is not 0 and the norm is larger; else 1."""
+    """Return the factor that shrinks a gradient of this norm to `clip_norm`.
+
+    1 for a smaller norm, or no limit.
+    """
     if not (clip_norm > 0.0 and norm > clip_norm):
         return 1.0
-    # A gradient too large to be measured cannot be scaled: NaN, and the training ends.
+    # An infinite norm has no factor: NaN ends the training.
     return clip_norm / norm if norm < np.inf else np.nan
 
 
 @kernel
 def copy_blocks(parameters, thread, n_threads, copy):
-    """``copy = parameters``, both (P,), a thread some of the blocks."""
+    """Copy the blocks of a thread from parameters (P,) to copy (P,)."""
     for block in range(thread, -(-parameters.shape[0] // BLOCK), n_threads):
         for k in range(block * BLOCK, min((block + 1) * BLOCK, parameters.shape[0])):
             copy[k] = parameters[k]
@@ -131,11 +137,10 @@ def copy_blocks(parameters, thread, n_threads, copy):
 def block_update(
     update, plan, gradients, parameters, change, l2_others, shrink, n_weights, thread, n_threads, T
 ):  # fmt: skip
-    """`update` a thread's blocks of the parameters.
+    """Update a thread's blocks of the parameters, and return True if they are all still finite.
 
-    update: an `update.update_pointer`; change: a `team.Change`, of the weights, which end at `n_weights`; the
-    rest changes by l2_others. plan and T are for `team.team_update`, which takes the same. Returns whether
-    all that it changes are finite still.
+    update: an `update.update_pointer`; change: a `team.Change` for the weights, which end at `n_weights`; the
+    other parameters change by l2_others. plan and T are not used: `team.team_update` has the same signature.
     """
     size = parameters.shape[0]
     state, numbers = change.state, change.coefficients
@@ -157,20 +162,20 @@ def block_update(
 
 
 @kernel
-def all_are_finite(finite, thread, n_threads, barrier, told):
-    """Whether every thread says so; told (n,) of int64."""
+def all_are_finite(finite, thread, n_threads, barrier, flags):
+    """Return True if `finite` is True in every thread; flags (n,) of int64 is overwritten."""
     if n_threads == 1:
         return finite
-    told[thread] = finite
+    flags[thread] = finite
     wait(barrier, n_threads)
     for other in range(n_threads):
-        finite &= told[other] != 0
+        finite &= flags[other] != 0
     return finite
 
 
 @kernel
 def limit_all_norms(plan, parameters, limit):
-    """`limit_norms` of the weights of all layers."""
+    """Limit the norms of the weights of all layers (`update.limit_norms`)."""
     for layer in range(plan.shape[0]):
         W = view(parameters, plan[layer, WEIGHTS], plan[layer, INPUTS], plan[layer, OUTPUTS])
         limit_norms(W, limit)
@@ -178,7 +183,7 @@ def limit_all_norms(plan, parameters, limit):
 
 @kernel
 def add_blocks_to_average(parameters, share, thread, n_threads, average):
-    """`add_to_average`, a thread some of the blocks."""
+    """Move the average of a thread's blocks (`update.add_to_average`)."""
     for block in range(thread, -(-parameters.shape[0] // BLOCK), n_threads):
         begin, end = block * BLOCK, min((block + 1) * BLOCK, parameters.shape[0])
         add_to_average(parameters, parameters.dtype.type(share), begin, end, average)
@@ -186,7 +191,7 @@ def add_blocks_to_average(parameters, share, thread, n_threads, average):
 
 @kernel
 def note_ratios(plan, parameters, before, record, ratios):
-    """The norm of every layer's change of weights by the norm of what was there before; ratios (R, L)."""
+    """Record in ratios (R, L) the norms of the changes of every layer's weights, relative to the weights."""
     for layer in range(plan.shape[0]):
         begin = plan[layer, WEIGHTS]
         moved, size = 0.0, 0.0

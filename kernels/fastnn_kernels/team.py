@@ -1,14 +1,14 @@
 """A tile through all layers, forward and back, in parts that two threads may share.
 
-Threads that share the samples each compute a gradient of all weights, which have to be added, and in
-every step fetch the half of the weights that the other has changed. Here a part has some of the units of
-every layer, and the weights that lead on from them: a thread reads and updates the weights of its part
-alone, which stay in its cache, and what goes from one to the other are sums and derivatives of a layer's
-units, a tenth of that. A layer's sum is one of its parts' sums, whoever computes them: the result has the
-same bits for one thread and for two.
+Were the samples shared, each thread would compute a gradient of all weights, the gradients would have to be
+added, and in every step each thread would fetch the half of the weights that the other has changed. Instead,
+a part has some of the units of every layer and the weights that lead on from these units: a thread reads and
+updates the weights of its part alone, which stay in its cache. What moves between threads are sums and
+derivatives of a layer's units, a tenth of that. A layer's sums are added up from the sums of its parts,
+whichever thread computes them: the result has the same bits for one thread and for two.
 
-Most weights can be changed as soon as their gradient is known, a strip of them after the other: a gradient
-that is never written to memory leaves room in the cache for what else there is of a parameter.
+Most weights can be changed as soon as their gradient is known, strip by strip: a gradient that is never
+written to memory leaves room in the cache for the state of the optimizer.
 
 Shape letters: L layers, I inputs and J outputs of a layer, T samples of a tile (a whole number of
 vectors), P parameters.
@@ -47,7 +47,7 @@ STRIP = 16
 
 
 class Change(NamedTuple):
-    """How weights change: state, coefficients, l2 and l1 as an `update` kernel takes them."""
+    """Arguments by which an `update` kernel changes weights: state, coefficients, l2 and l1."""
 
     state: Any
     coefficients: Any
@@ -57,8 +57,10 @@ class Change(NamedTuple):
 
 @kernel
 def bounds(n_units, part, n_lanes):
-    """The first unit of a part, and the one behind its last; the second part's first is a multiple of
-    half a vector. The first thread does what cannot be shared, so the first part is the smaller one.
+    """Return the first unit of a part, and the one behind its last.
+
+    The second part begins at a multiple of half a vector. The first thread does the work that cannot be
+    shared, so the first part is the smaller one.
     """
     step = n_lanes // 2
     half = n_units // (2 * step) * step
@@ -67,9 +69,9 @@ def bounds(n_units, part, n_lanes):
 
 @kernel
 def part_weights(plan, layer, part, n_lanes):
-    """Where a part's weights of a layer begin and end among the parameters, in whole vectors.
+    """Return where a part's weights of a layer begin and end among the parameters, in whole vectors.
 
-    One that has values of two parts, or layers, is the former's.
+    A vector with values of two parts, or of two layers, belongs to the former.
     """
     begin, end = bounds(plan[layer, INPUTS], part, n_lanes)
     begin = plan[layer, WEIGHTS] + begin * plan[layer, OUTPUTS]
@@ -79,7 +81,7 @@ def part_weights(plan, layer, part, n_lanes):
 
 @kernel
 def part_squares(plan, parameters, thread, n_threads, squares):
-    """Sums of the squares of the weights of every part of every layer; squares (L * N_PARTS,)."""
+    """Fill squares (L * N_PARTS,) with the sums of squares of the weights of every part of every layer."""
     for part in range(thread, N_PARTS, n_threads):
         for layer in range(plan.shape[0]):
             begin, end = part_weights(plan, layer, part, lanes(parameters))
@@ -88,7 +90,7 @@ def part_squares(plan, parameters, thread, n_threads, squares):
 
 @kernel
 def is_strips(plan, layer, part, T, n_lanes):
-    """Whether a part's weights of a layer, whole vectors then, are changed strip by strip."""
+    """Return True if a part's weights of a layer are changed strip by strip: they are whole vectors then."""
     n_inputs, n_outputs = plan[layer, INPUTS], plan[layer, OUTPUTS]
     begin, end = bounds(n_inputs, part, n_lanes)
     first, last = plan[layer, WEIGHTS] + begin * n_outputs, plan[layer, WEIGHTS] + end * n_outputs
@@ -98,7 +100,7 @@ def is_strips(plan, layer, part, T, n_lanes):
 
 @kernel
 def gather_part(X, indices, first, n, part, tile):
-    """The features that are a part's of what `tile.gather_tile` gathers."""
+    """Gather a part's features of a tile (`tile.gather_tile`)."""
     begin, end = bounds(X.shape[1], part, lanes(X))
     if begin < end:
         for t in range(0, tile.shape[1], lanes(X)):
@@ -112,14 +114,14 @@ def team_gradient(
 ):  # fmt: skip
     """Compute a tile's gradient; called by all `n_threads` at once.
 
-    activate, differentiate, slope, update: pointers and tables of pointers, as `train.train_steps` takes
-    them; the next as `train.tile_gradient`. sums, flat: room for the outputs of the widest layer, twice, T
-    samples of them; zeros, as many as it has outputs: the biases of the second part. If it `changes`, the
-    weights that come in strips (`is_strips`) are changed by `update` as the `Change` says, and their gradient
-    is arbitrary. All but `scratch` and `thread` are the same for all threads.
+    activate, differentiate, slope, update: pointers and tables of pointers, as in `train.train_steps`; the
+    following arguments are as in `train.tile_gradient`. sums, flat: twice the outputs of the widest layer for
+    T samples; zeros: biases of the second part, as many as the widest layer has outputs. If `changes`,
+    `update` changes the weights that come in strips (`is_strips`) by the `Change`, and their gradient is
+    arbitrary. All arguments but `scratch` and `thread` are the same for all threads.
 
-    It returns the first thread's loss if it is `wanted`, else 0, and whether all that this thread changed
-    is finite still.
+    Returns the loss to the first thread if it is `wanted`, else 0, and True if all weights that this thread
+    changed are still finite.
     """
     T = X.shape[1]
     n_lanes = lanes(X)
@@ -130,7 +132,8 @@ def team_gradient(
         inputs = layer_inputs(plan, layer, X, units)
         Z = view(units, plan[layer, SUMS] * T, n_outputs, T)
         A = view(units, plan[layer, UNITS] * T, n_outputs, T)
-        # The second part's; another for the next layer, where the other thread may still read this.
+        # The second part's sums. The next layer uses the other half: the other thread may still read this
+        # one.
         other = view(sums, layer % 2 * half, n_outputs, T)
         for part in range(thread, N_PARTS, n_threads):
             begin, end = bounds(n_inputs, part, n_lanes)
@@ -142,11 +145,11 @@ def team_gradient(
                 affine_forward(W, view(zeros, 0, 1, n_outputs), rows(inputs, begin, end), other)
         wait(barrier, n_threads)
         for part in range(thread, N_PARTS, n_threads):
-            begin, end = own(plan, layer, part, n_lanes)
+            begin, end = output_units(plan, layer, part, n_lanes)
             if end > begin:
-                Z_own, others = flat(rows(Z, begin, end)), flat(rows(other, begin, end))
-                for k in range(0, Z_own.shape[1], n_lanes):
-                    store(Z_own, 0, k, load(Z_own, 0, k) + load(others, 0, k))
+                Z_part, others = flat(rows(Z, begin, end)), flat(rows(other, begin, end))
+                for k in range(0, Z_part.shape[1], n_lanes):
+                    store(Z_part, 0, k, load(Z_part, 0, k) + load(others, 0, k))
                 call(activate[plan[layer, ACTIVATION]], (rows(Z, begin, end), rows(A, begin, end)))
     total, finite = 0.0, True
     if thread == 0:
@@ -160,12 +163,12 @@ def team_gradient(
         A = view(units, plan[layer, UNITS] * T, n_outputs, T)
         dA = view(dunits, plan[layer, DUNITS] * T, n_outputs, T)
         for part in range(thread, N_PARTS, n_threads):
-            begin, end = own(plan, layer, part, n_lanes)
+            begin, end = output_units(plan, layer, part, n_lanes)
             if end > begin:
-                dA_own = rows(dA, begin, end)
+                dA_part = rows(dA, begin, end)
                 call(
                     differentiate[plan[layer, ACTIVATION]],
-                    (rows(Z, begin, end), rows(A, begin, end), dA_own, dA_own),
+                    (rows(Z, begin, end), rows(A, begin, end), dA_part, dA_part),
                 )
         wait(barrier, n_threads)
         for part in range(thread, N_PARTS, n_threads):
@@ -174,7 +177,7 @@ def team_gradient(
             W = view(parameters, at, end - begin, n_outputs)
             dW = view(gradient, at, end - begin, n_outputs)
             db = view(gradient, plan[layer, BIASES], 1, n_outputs)
-            if part > 0:  # which the first computes
+            if part > 0:  # the first part computes db
                 db = view(sums, 0, 1, n_outputs)
             below = plan[max(layer - 1, 0), DUNITS] + begin
             dX = view(dunits, below * T, end - begin if layer else 0, T)
@@ -189,17 +192,17 @@ def team_gradient(
 
 @kernel
 def change_strips(update, parameters, at, X, dZ, gradient, db, dX, scratch, change):
-    """What `affine_backward` does, and `update` to the weights, whose place among the parameters begins `at`.
+    """Do what `affine_backward` does, and update the weights, which begin at parameter `at`.
 
-    gradient (P,) is overwritten from there on, with the gradient of one strip. Returns whether all of the
-    weights are finite still.
+    gradient (P,) is overwritten from `at` on with the gradient of one strip. Returns True if all weights are
+    still finite.
     """
     n_inputs = X.shape[0]
     n_outputs, T = dZ.shape
     transposed = view(scratch, 0, T, -(-n_outputs // lanes(dZ)) * lanes(dZ))
     transpose(dZ, transposed)
     column_sums(transposed, db, False)
-    if dX.shape[0] > 0:  # by the weights as they are
+    if dX.shape[0] > 0:  # by the weights before they change
         product_backward(view(parameters, at, n_inputs, n_outputs), dZ, dX)
     finite = True
     for i in range(0, n_inputs, STRIP):
@@ -215,8 +218,11 @@ def change_strips(update, parameters, at, X, dZ, gradient, db, dX, scratch, chan
 
 
 @kernel
-def own(plan, layer, part, n_lanes):
-    """The units of a layer that a part has; the last layer's, which the loss takes, are all the first's."""
+def output_units(plan, layer, part, n_lanes):
+    """Return a part's units of a layer.
+
+    All of the last layer's are the first part's, which computes the loss.
+    """
     n_units = plan[layer, OUTPUTS]
     if layer < plan.shape[0] - 1:
         return bounds(n_units, part, n_lanes)
@@ -227,11 +233,10 @@ def own(plan, layer, part, n_lanes):
 def team_update(
     update, plan, gradients, parameters, change, l2_others, shrink, n_weights, thread, n_threads, T
 ):  # fmt: skip
-    """`update` the parameters of a thread's parts.
+    """Update the parameters of a thread's parts, and return True if they are all still finite.
 
-    Weights change as the `Change` says, and by l2_others all behind `n_weights`, which are the first
-    thread's. If T > 0 it leaves out what `team_gradient` has changed, by tiles of so many samples. Returns
-    whether all that it changes are finite still.
+    Weights change by the `Change`; the parameters behind `n_weights`, all of which are the first thread's, by
+    l2_others. If T > 0, weights that `team_gradient` has changed, by tiles of T samples, are left out.
     """
     n_lanes = lanes(gradients)
     state, numbers = change.state, change.coefficients

@@ -1,10 +1,10 @@
 """The training loop: many steps in one call, on one thread or on several side by side.
 
-A *step* changes the parameters once. Its *batch*, all samples or some, is cut into *shards*, each with
-a gradient of its own, and a shard into *tiles*. How many shards there are depends on the problem alone,
-and their gradients are added in a fixed order: the result has the same bits for any number of threads.
-A *round* is one tile of every shard; a call may stop between rounds, in the middle of a step, and the
-next one takes it up, so that a call stays short however large a batch is.
+A *step* changes the parameters once. Its *batch*, all samples or some, is cut into *shards*, each with a
+gradient of its own, and a shard into *tiles*. How many shards there are depends on the problem alone, and
+their gradients are added in a fixed order: the result has the same bits for any number of threads. A *round*
+is one tile of every shard. A call may stop between rounds, in the middle of a step, and the next call goes on
+from there: a call stays short however large a batch is.
 
 Shape letters: L layers, I inputs, Y targets of a sample, N samples, T samples of a tile (a whole
 number of vectors), G shards, P parameters (a whole number of vectors), C coefficients of the optimizer.
@@ -61,17 +61,18 @@ __all__ = [
     "update_pointer",
 ]
 
-# The stream of the seed that has a number for every step.
+# The stream of the seed whose numbers are the keys of the steps.
 STEPS = 1
 
 
 class Data(NamedTuple):
-    """The samples. Gathered: X (N, I), y (N, Y), weights (N,), indices (N,) int64, their order.
+    """The samples.
 
-    Else: X, y and weights flat, tile after tile as (I, T), (Y, T) and (1, T), weights 0 in the padding
-    and scaled as the loss wants them; no indices.
+    Where batches are gathered: X (N, I), y (N, Y), weights (N,), and the order of the samples, indices (N,)
+    int64. Else X, y and weights are flat, tile after tile as (I, T), (Y, T) and (1, T); weights are 0 in the
+    padding and scaled as the loss needs them; there are no indices.
 
-    X may be a `sparse.Table` in place of the one as of the other; gathered, its rows are the indices.
+    X may be a `sparse.Table` in either case; where batches are gathered, its rows are the indices.
     """
 
     X: Any
@@ -81,14 +82,14 @@ class Data(NamedTuple):
 
 
 class State(NamedTuple):
-    """What a training changes.
+    """The arrays that a training changes.
 
-    parameters (P,); optimizer (S, P), its values; average (P,) or (0,), of the parameters; statistics,
-    flat, of the normalised layers; generator (625,) uint32, of the orders; plateau (2,) float64, the best
-    objective of a pass and passes since one was clearly below it; gradients (G, P); losses (G,) float64, of
-    the shards; squares (P / BLOCK,) float64, sums of squares of weights, taken as a step begins, or, where
-    threads share units, (L * N_PARTS,) of every part's; progress (n, 2) int64, of every thread: steps done
-    and rounds done of the next.
+    parameters (P,); optimizer (S, P), the optimizer's state; average (P,) or (0,) of the parameters;
+    statistics, flat, of the normalised layers; generator (625,) uint32 of the orders of the samples; plateau
+    (2,) float64, the best objective of a pass and the passes since an objective was clearly below it;
+    gradients (G, P); losses (G,) float64 of the shards; squares (P / BLOCK,) float64, sums of squares of the
+    weights at the beginning of a step, or (L * N_PARTS,) for every part where threads share units; progress
+    (n, 2) int64: steps done, and rounds done of the next step, of every thread.
     """
 
     parameters: Any
@@ -104,7 +105,7 @@ class State(NamedTuple):
 
 
 class Workspace(NamedTuple):
-    """What is overwritten: a row a thread of tiles, units, dunits, scratch; what threads share.
+    """Workspaces: a row for each thread of tiles, units, dunits and scratch; the others are shared.
 
     tiles (n, (I + Y + 1) * T); before (P,), parameters of before a step; partial (P / BLOCK,) float64, sums
     of squares of gradients; sums (2, ..), and zeros in the second row, of `team.team_gradient`; finite (n,)
@@ -123,7 +124,7 @@ class Workspace(NamedTuple):
 
 
 class Settings(NamedTuple):
-    """Settings of one training, and what follows from the network."""
+    """Settings of one training, and numbers that follow from the network; none changes during the training."""
 
     n_samples: int
     n_targets: int
@@ -132,37 +133,37 @@ class Settings(NamedTuple):
     n_rounds: int
     tile_width: int
     shuffled: bool
-    averaged: bool  # whether a batch's loss is divided by the sum of its weights
-    common_weight: float  # of every sample; 0 where they differ
-    weight_scale: float  # of a whole batch that is: what its weights have been multiplied by
-    of_objective: bool  # whether L2's penalty is averaged with the losses, and recorded with them
-    loss_share: float  # what the losses are multiplied by in that objective
-    tol: float  # by which it is to fall
-    patience: int  # and passes in which it may not, before the call ends; 0: any number
+    averaged: bool  # a batch's loss is divided by the sum of its weights
+    common_weight: float  # the weight of every sample; 0 where they differ
+    weight_scale: float  # factor of the weights, where a batch is all samples
+    of_objective: bool  # the L2 penalty is averaged with the losses, and recorded with them
+    loss_share: float  # factor of the losses in that objective
+    tol: float  # an objective lower by less is no improvement
+    patience: int  # passes without improvement after which a call ends; 0: any number
     seed: Any  # uint64
-    steps_before: int  # that were done in other trainings
+    steps_before: int  # steps done in other trainings
     loss_parameter: float
     dropout: Any  # (L,) float64
-    n_weights: int  # prefix of the parameters that is regularised, a whole number of vectors
+    n_weights: int  # length of the regularised prefix of the parameters, whole vectors
     reg_lambda: float
     weight_decay: float
     l1: float
     max_norm: float  # 0: none
     clip_norm: float  # 0: none
     average_share: float  # 0: no average of the parameters is kept
-    first_step: int  # of the coefficients given
+    first_step: int  # the step of the first row of coefficients
     record_every: int  # passes
-    last_pass: int  # is kept too
+    last_pass: int  # is recorded, too
 
 
 @functools.cache
 def tile_gradient(batch_norm: bool, dropped: bool, sparse: bool) -> Any:
-    """The kernel that computes a tile's gradient.
+    """Return the kernel that computes a tile's gradient.
 
     Its arguments are activate, differentiate and slope (see `train_steps`), plan, parameters, X, y, weights,
-    batch, parameter, wanted, units, dunits, scratch, gradient, adds. It overwrites gradient (P,), or adds to
-    it, and returns the loss if it is `wanted`. X (I, T), or a `SparseTile`, y (Y, T) and weights (1, T)
-    are the tile, and `parameter` is the loss's; the rest as in `backward_pass`.
+    batch, parameter, wanted, units, dunits, scratch, gradient, adds. The tile is X (I, T) or a `SparseTile`,
+    y (Y, T) and weights (1, T); `parameter` is the loss's; the others are as in `backward_pass`. The kernel
+    overwrites gradient (P,), or adds to it, and returns the loss if it is `wanted`.
     """
     forward = forward_pass(batch_norm, dropped, sparse)
     backward = backward_pass(batch_norm, dropped, sparse)
@@ -184,7 +185,7 @@ def tile_gradient(batch_norm: bool, dropped: bool, sparse: bool) -> Any:
 
 
 class GradientPointers(NamedTuple):
-    """What the gradient is made of, each compiled when it is first asked for."""
+    """Pointers to the kernels that compute a gradient, each compiled when it is first needed."""
 
     gradient_of: FunctionPointer | None  # a tile: `tile_gradient`
     activate: PointerTable
@@ -197,10 +198,10 @@ def gradient_pointers(
     activations: tuple[str, ...], loss: str, batch_norm: bool, dropped: bool, sparse: bool, team: bool,
     dtype: np.dtype,
 ) -> GradientPointers:  # fmt: skip
-    """Those of a network with these activations and this loss.
+    """Return the pointers for a network with these activations and this loss.
 
-    sparse: whether tiles are of a sparse table; team: whether threads share units (`team.team_gradient`),
-    where nothing is normalised or dropped; there is no pointer to `tile_gradient` then.
+    sparse: True for tiles of a sparse table; team: True where threads share units (`team.team_gradient`):
+    nothing is normalised or dropped then, and there is no pointer to `tile_gradient`.
     """
     activate, differentiate = forward_table(activations, dtype), backward_table(activations, dtype)
     slope = backward_pointer(loss, dtype)
@@ -220,12 +221,12 @@ def gradient_pointers(
 
 @functools.cache
 def loss_and_gradient(sparse: bool) -> Any:
-    """The kernel that computes loss and gradient of data that are not gathered, or of a sparse table.
+    """Return the kernel that computes loss and gradient of data that are not gathered, or of a sparse table.
 
-    Its arguments are gradient_of, activate, differentiate and slope, `GradientPointers`, plan, parameters,
-    statistics, data, settings, key, tiles, work, gradient. It adds the gradient of the tiles from
-    ``tiles[0]`` to ``tiles[1]`` to gradient (P,), and returns their loss; key: of the random numbers of
-    dropout.
+    Its arguments are gradient_of, activate, differentiate and slope, the `GradientPointers`; plan,
+    parameters, statistics, data, settings; the key of dropout's random numbers; tiles, work, gradient. The
+    kernel adds the gradient of the tiles from ``tiles[0]`` to ``tiles[1]`` to gradient (P,), and returns
+    their loss.
     """
 
     @kernel
@@ -258,24 +259,26 @@ def loss_and_gradient(sparse: bool) -> Any:
 
 @functools.cache
 def train_steps(gathered: bool, team: bool, sparse: bool) -> Any:
-    """The kernel that trains.
+    """Return the kernel that trains.
 
-    gathered: on batches of some samples, gathered from the table; team: on threads that share units instead
-    of samples, one shard then; sparse: on a sparse table, of which all batches are gathered, and no team.
+    gathered: batches are some of the samples, gathered from the table; team: threads share units instead of
+    samples, and there is one shard; sparse: the table is sparse, all its batches are gathered, and there is
+    no team.
 
-    Its arguments are thread, n_threads; gradient_of, activate, differentiate and slope, `GradientPointers`;
-    update, an `update_pointer`; plan (L, ..); a `State`, `Data`, `Settings`, records and a
-    `Workspace`; coefficients of the optimizer (steps, C), a row a step from `Settings.first_step` on;
-    last_step, n_rounds: return after so many steps in all, or so many rounds in this call.
+    Its arguments are thread, n_threads; gradient_of, activate, differentiate and slope, the
+    `GradientPointers`; update, an `update_pointer`; plan (L, ..); a `State`, `Data`, `Settings`, records and
+    a `Workspace`; coefficients of the optimizer (steps, C), a row for each step from `Settings.first_step`
+    on; last_step and n_rounds: the kernel returns after this many steps in all, or this many rounds in this
+    call.
 
-    The records, of every `Settings.record_every`-th pass and the last, are a named tuple of losses (R,),
-    sums over the samples, norms (R,), of gradients, and ratios (R, L), of updates, all float64. Where the
-    objective is recorded (`Settings.of_objective`), losses hold it, and the others stay as they are.
+    The records of every `Settings.record_every`-th pass and the last are a named tuple of float64 arrays:
+    losses (R,), sums over the samples; norms (R,) of gradients; ratios (R, L) of updates. If the objective is
+    recorded (`Settings.of_objective`), losses hold it, and the others stay as they are.
 
-    It returns whether all parameters are finite still; a call ends where they no longer are, and after a
-    pass that used up the patience.
+    The kernel returns True if all parameters are still finite. A call ends where they no longer are, and
+    after a pass that used up the patience.
     """
-    update_own = team_update if team else block_update
+    update_parameters = team_update if team else block_update
 
     @kernel
     def train_steps(
@@ -301,16 +304,16 @@ def train_steps(gathered: bool, team: bool, sparse: bool) -> Any:
         indices, dropout = borrow(data.indices), borrow(settings.dropout)
         generator, plateau = borrow(state.generator), borrow(state.plateau)
         before, partial, barrier = borrow(work.before), borrow(work.partial), borrow(work.barrier)
-        squares, told = borrow(state.squares), borrow(work.finite)
+        squares, finite_flags = borrow(state.squares), borrow(work.finite)
         coefficients = borrow(coefficients)
         n_shards = gradients.shape[0]
         dtype = parameters.dtype.type
         progress = row(state.progress, thread)
-        own = 0 if team else thread
-        tiles, units, dunits = row(work.tiles, own), row(work.units, own), row(work.dunits, own)
+        place = 0 if team else thread  # of the buffers that a team shares
+        tiles, units, dunits = row(work.tiles, place), row(work.units, place), row(work.dunits, place)
         scratch = row(work.scratch, thread)
         scale = settings.weight_scale
-        weighed = -1  # the step whose weights `scale` is of
+        weighed = -1  # the step for whose weights `scale` was computed
         finite = True
         mode = flush_subnormals()
         while finite and n_rounds > 0 and progress[0] < last_step:
@@ -332,13 +335,14 @@ def train_steps(gathered: bool, team: bool, sparse: bool) -> Any:
             key = draw(draw(settings.seed, STEPS), settings.steps_before + step)
 
             is_last = batch == settings.n_batches - 1
-            # The last step of a recorded pass is looked at more closely.
+            # Norms and ratios are recorded at the last step of a recorded pass.
             is_observed = is_recorded and is_last and not settings.of_objective
             penalty = settings.reg_lambda * (scale if settings.of_objective else 1.0)
             numbers = row(coefficients, step - settings.first_step)
             l2, l2_others = dtype(penalty + settings.weight_decay), dtype(settings.weight_decay)
             change = Change(optimizer_state, numbers, l2, dtype(settings.l1))
-            # Where nothing must be known of all weights, or their gradient, before the first is changed.
+            # Weights may change strip by strip where no norm of all weights, or of their gradient, is needed
+            # before.
             at_once = team and settings.n_rounds == 1 and settings.clip_norm == 0.0 and not is_observed
 
             if settings.of_objective and is_recorded and settings.reg_lambda > 0.0 and round == 0:
@@ -346,9 +350,9 @@ def train_steps(gathered: bool, team: bool, sparse: bool) -> Any:
                     part_squares(plan, parameters, thread, n_threads, squares)
                 else:
                     block_squares(parameters, settings.n_weights, thread, n_threads, squares)
-            if team and round > 0:  # the other may not be done with the last tile
+            if team and round > 0:  # the other thread may still read the last tile
                 wait(barrier, n_threads)
-            for shard in range(own, n_shards, 1 if team else n_threads):
+            for shard in range(place, n_shards, 1 if team else n_threads):
                 gradient = row(gradients, shard)
                 if round == 0 and shard % n_threads == thread:
                     losses[shard] = 0.0
@@ -393,7 +397,7 @@ def train_steps(gathered: bool, team: bool, sparse: bool) -> Any:
                             Batch(weights, statistics, dropout, key, first), settings.loss_parameter,
                             is_recorded, units, dunits, scratch, gradient, round > 0,
                         ))  # fmt: skip
-                elif round == 0:  # a short batch has nothing for the last shards
+                elif round == 0:  # a short batch leaves no samples to the last shards
                     for k in range(gradient.shape[0]):
                         gradient[k] = 0
             n_rounds -= 1
@@ -414,13 +418,13 @@ def train_steps(gathered: bool, team: bool, sparse: bool) -> Any:
                     records.norms[record] = norm
             if is_observed:
                 copy_blocks(parameters, thread, n_threads, before)
-                if team:  # for who changes them is not who has copied them
+                if team:  # one thread copies a parameter, another may change it
                     wait(barrier, n_threads)
-            finite &= update_own(
+            finite &= update_parameters(
                 update, plan, gradients, parameters, change, l2_others, dtype(shrink), settings.n_weights,
                 thread, n_threads, T if at_once else 0,
             )  # fmt: skip
-            finite = all_are_finite(finite, thread, n_threads, barrier, told)
+            finite = all_are_finite(finite, thread, n_threads, barrier, finite_flags)
             if settings.max_norm > 0.0:
                 if thread == 0:
                     limit_all_norms(plan, parameters, settings.max_norm)
@@ -430,7 +434,7 @@ def train_steps(gathered: bool, team: bool, sparse: bool) -> Any:
             if is_observed and thread == 0:
                 note_ratios(plan, parameters, before, record, records.ratios)
             progress[0], progress[1] = step + 1, 0
-            # Which all threads see: thread 0 wrote it before the last wait, and only at the end of a pass.
+            # All threads see the same plateau: thread 0 wrote it before the last wait, at the end of a pass.
             if is_last and 0 < settings.patience < plateau[1]:
                 break
         restore_mode(mode)

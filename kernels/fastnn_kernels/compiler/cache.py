@@ -1,9 +1,9 @@
 """The files of compiled kernels.
 
-They lie under a digest of *all* kernel sources, because a kernel is built from pieces in several files and
-an edit of any of them must be seen. Every entry is one file written whole, with its checksum: no index that
-two processes could overwrite for one another, and nothing that a truncated file, a full disk or a folder
-without write permission could break. Where entries cannot be kept, one warning a process says why.
+Names begin with a digest of *all* kernel sources: a kernel is built from pieces in several files, and an edit
+of any of them makes a new kernel. Every entry is one file, written whole, with its checksum: there is no
+index that two processes could overwrite for one another, and a truncated file, a full disk or a folder
+without write permission breaks nothing. Where entries cannot be saved, one warning a process says why.
 """
 
 from __future__ import annotations
@@ -51,12 +51,13 @@ def source_digest() -> str:
     return digest.hexdigest()[:16] if sources else ""
 
 
-# Of the sources as they were imported. A file changed later must not lend its name to this code.
+# The digest of the sources as they were imported. Code compiled from them must not be saved under the digest
+# of files that were changed later.
 DIGEST = source_digest()
 
 
 def cache_folders() -> Iterator[Path]:
-    """Where entries may lie, best first: NUMBA_CACHE_DIR, else the package, else the user's."""
+    """Yield the folders of entries, best first: NUMBA_CACHE_DIR, else the package and the user's folder."""
     if not DIGEST:
         return
     if cache_setting():
@@ -73,12 +74,12 @@ def cache_folders() -> Iterator[Path]:
 
 
 def is_current() -> bool:
-    """Whether the sources are as they were imported."""
+    """Return True if the sources are as they were imported."""
     return source_digest() == DIGEST
 
 
 def kept(name: str) -> Iterator[bytes]:
-    """What the folders hold under `name`, each whole."""
+    """Yield the contents of the entries `name` in all folders whose checksum is right."""
     for folder in cache_folders():
         try:
             content = (folder / f"{DIGEST}.{name}").read_bytes()
@@ -86,7 +87,7 @@ def kept(name: str) -> Iterator[bytes]:
             continue
         checksum, payload = content[:32], content[32:]
         if _checksum(name, payload) == checksum:
-            with contextlib.suppress(OSError):  # not ours to mark as in use
+            with contextlib.suppress(OSError):  # a file of somebody else: it cannot be marked as in use
                 os.utime(folder / f"{DIGEST}.{name}")
             yield payload
 
@@ -152,7 +153,7 @@ def _first_folder(write: Callable[[Path], None]) -> Path:
 
 
 class _Refusal:
-    """The reason why an entry could not be kept, told by one warning a process."""
+    """The reason why an entry could not be saved or loaded, given by one warning a process."""
 
     def __init__(self) -> None:
         self.reason = ""
@@ -163,7 +164,7 @@ class _Refusal:
         self.reason = self.reason or reason
 
     def tell(self, stacklevel: int = 3) -> None:
-        """Warn, once, if there is something to tell, of the line `stacklevel` calls up.
+        """Warn once of the reason, if there is one, at the line `stacklevel` calls up.
 
         A filter that turns warnings into errors breaks no run: the warning is logged then.
         """
@@ -181,7 +182,7 @@ refusal = _Refusal()
 
 
 def _checksum(name: str, payload: bytes) -> bytes:
-    """Of an entry and what it is called: a copy under another name is none."""
+    """Return the checksum of an entry and its name: a copy under another name is not valid."""
     return hashlib.sha256(name.encode() + b"\0" + payload).digest()
 
 
@@ -192,7 +193,7 @@ def _write_whole(path: Path, content: bytes) -> None:
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
-        # As readable as its folder: what an administrator compiled serves everybody.
+        # As readable as the folder: kernels that an administrator compiled serve all users.
         os.chmod(temporary, stat.S_IMODE(path.parent.stat().st_mode) & 0o644)
         os.replace(temporary, path)
     except BaseException:
@@ -206,7 +207,7 @@ def _remove_stale(folder: Path) -> None:
     oldest = time.time() - KEEP_STALE_SECONDS
     with contextlib.suppress(OSError):  # the folder is gone already
         for path in (*folder.glob("*.nbc"), *folder.glob("*.tmp")):
-            # Another process may be quicker, or it is not ours to remove.
+            # Another process may have removed the file, or another user owns it.
             with contextlib.suppress(OSError):
                 if not path.name.startswith(DIGEST) and path.stat().st_mtime < oldest:
                     path.unlink()

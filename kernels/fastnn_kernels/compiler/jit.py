@@ -1,11 +1,11 @@
-"""The one decorator, with every compiler option; what a kernel is compiled to, and kept as on disk.
+"""The one decorator, with every compiler option; the kinds of code that a kernel is compiled to; the cache.
 
-``@kernel`` compiles a function. One that a factory specialises, as ``activation_forward("tanh")``, closes
-over the kernels and constants it is made of. A kernel that another calls is built into it, and becomes
-machine code there alone: numba's own way, to make all of it ready to be called by itself, takes a third
-longer. One that another calls through a pointer (``pointer.py``) becomes machine code without what Python
-needs. Compiled kernels are kept on disk; what cannot be kept is compiled again in every process. Whoever
-wants to know of compilations, which take up to seconds, adds a function to ``compilation_listeners``.
+``@kernel`` compiles a function. A kernel that a factory specialises, as ``activation_forward("tanh")``,
+closes over the kernels and constants it is made of. A kernel that another calls is built into it, and becomes
+machine code there alone: numba would make each callable by itself, which takes a third longer. A kernel that
+another calls through a pointer (``pointer.py``) becomes machine code without a wrapper for Python. Compiled
+kernels are saved on disk; one that cannot be saved is compiled again by every process, of which a warning
+tells once. Compilations take up to seconds: to hear of them, add a function to ``compilation_listeners``.
 """
 
 from __future__ import annotations
@@ -66,8 +66,9 @@ OPTIONS: dict[str, Any] = {
 
 def kernel(function: Callable) -> Any:
     """Compile `function` into a kernel, cached on disk."""
-    # Numba tells symbols of one name apart by a number that every process counts anew: of two kernels out of
-    # one factory, compiled by two processes, a third would link one in place of the other.
+    # Numba tells symbols of one name apart by a number that every process counts anew. Two kernels of one
+    # factory that two processes compiled could have one symbol, and a third process would link the wrong one:
+    # name them apart.
     tag = hashlib.sha256(repr(identity(function)).encode()).hexdigest()[:16]
     function.__qualname__ = f"{function.__qualname__}_{tag}"
     if is_disabled():
@@ -78,9 +79,9 @@ def kernel(function: Callable) -> Any:
 
 
 def identity(function: Callable) -> tuple:
-    """What sets a kernel apart from its siblings out of the same factory: all it closes over.
+    """Return what tells a kernel from others of the same factory: module, name, and all it closes over.
 
-    Numba cannot hash a closure that holds other kernels, so this is what the cache's key is of.
+    The cache's key is made of it: numba cannot hash a closure that holds other kernels.
     """
     cells = inspect.getclosurevars(function).nonlocals
     return (
@@ -91,6 +92,7 @@ def identity(function: Callable) -> tuple:
 
 
 def _identity_of(value: object) -> object:
+    """Return the identity of a value that a kernel closes over."""
     if (function := dispatcher_function(value)) is not None:
         return identity(function)
     if (function := intrinsic_function(value)) is not None:
@@ -100,7 +102,7 @@ def _identity_of(value: object) -> object:
     raise TypeError(f"a kernel may close over kernels, intrinsics and constants, not over {value!r}")
 
 
-# A child would wait for ever for a compilation in a thread that it does not have.
+# A forked child has no other threads: were numba's lock held by one, the child would wait for ever.
 wait_at_fork(global_compiler_lock)
 
 
@@ -116,28 +118,28 @@ class Kind(enum.Enum):
 
 
 class Code:
-    """Where the machine code of a kernel begins; numba knows it by this, where Python does not call it."""
+    """The entry point of a kernel that Python does not call: the address of its machine code."""
 
     def __init__(self, address: int = 0) -> None:
         self.address = address
 
 
 def part_code(*_: Any) -> Code:
-    """That of a part, of which there is none."""
+    """Return the entry point of a part, which has no machine code."""
     return Code()
 
 
 def placed_code(library: Any, description: Any, environment: Any) -> Code:
-    """That of a kernel which is machine code alone."""
+    """Return the entry point of a kernel that is machine code alone."""
     return Code(code_address(library, description))
 
 
-# In place of numba's own, by which it makes something that Python can call.
+# What makes entry points, in place of numba's own maker of functions for Python.
 CODE_OF = {Kind.PART: part_code, Kind.CODE: placed_code}
 
 
 class KernelCompiler(Compiler):
-    """Numba's, which compiles to the kind of code that is wanted."""
+    """Numba's compiler, for the kind of code that is wanted."""
 
     def __init__(self, typing_context: Any, target_context: Any, library: Any, *arguments: Any) -> None:
         super().__init__(typing_context, target_context, library, *arguments)
@@ -150,13 +152,14 @@ class KernelCompiler(Compiler):
 class Kernel(HookedDispatcher):
     """A numba dispatcher that compiles to another kind of code for compiled code than for Python."""
 
-    wanted = Kind.CALLABLE  # of what is compiled just now; under numba's lock
+    # The kind that is being compiled. Class-level state, guarded by numba's compiler lock.
+    wanted = Kind.CALLABLE
 
     def __init__(
         self, py_func: Callable, locals: Any = None, targetoptions: Any = None, pipeline_class: Any = None
     ) -> None:
         super().__init__(py_func, locals, targetoptions, pipeline_class or KernelCompiler)
-        # Of what is in `overloads`, too: there are those of the kind that was wanted last.
+        # All code by kind and types. `overloads` holds the kind that was wanted last.
         self.compiled: dict[Kind, dict[tuple, CompileResult]] = {kind: {} for kind in Kind}
 
     def compiling_for_kernels(self) -> contextlib.AbstractContextManager:
@@ -167,11 +170,11 @@ class Kernel(HookedDispatcher):
         """Compile what Python calls for these arguments, and return it."""
         with wanting(Kind.CALLABLE):
             code = super().compile_for_python(*args, **kws)
-        refusal.tell(stacklevel=4)  # of whoever called the kernel
+        refusal.tell(stacklevel=4)  # the warning names the line that called the kernel
         return code
 
     def known(self, types: tuple) -> CompileResult | None:
-        """Return the code of the wanted kind: callers are built from parts, whatever Python called before."""
+        """Return the code of the wanted kind, whatever else has been compiled."""
         return self.compiled[Kernel.wanted].get(types)
 
     def remember(self, types: tuple, compiled: CompileResult) -> bool:
@@ -184,9 +187,9 @@ class Kernel(HookedDispatcher):
 
 @contextlib.contextmanager
 def wanting(kind: Kind) -> Iterator[None]:
-    """While kernels are compiled to this kind of code, but for what is built into them.
+    """Compile kernels to this kind of code within the context; what is built into them is parts.
 
-    Ctrl-C waits for the end: the compiler does not bear to be left anywhere.
+    Ctrl-C waits until the end: an interrupted compiler is left in an unusable state.
     """
     with global_compiler_lock, held_interrupts():
         before = Kernel.wanted
@@ -198,7 +201,7 @@ def wanting(kind: Kind) -> Iterator[None]:
 
 
 def machine_code(kernel: Kernel, types: tuple) -> CompileResult:
-    """A kernel as machine code alone, for arguments of these types; its `entry_point` is a `Code`."""
+    """Return a kernel as machine code alone, for arguments of these types; its `entry_point` is a `Code`."""
     with wanting(Kind.CODE):
         kernel.compile(types)
         compiled = kernel.compiled[Kind.CODE][types]
@@ -266,19 +269,23 @@ class KernelCache:
             refusal.note(str(error))
 
     def enable(self) -> None:
-        """Numba's hook; the cache is always on."""
+        """Do nothing: the cache is always on. Called by numba."""
 
     def disable(self) -> None:
-        """Numba's hook; the cache is always on."""
+        """Do nothing: the cache is always on. Called by numba."""
 
     def flush(self) -> None:
-        """Numba's hook for ``recompile``: entries are keyed by their sources, so none is stale."""
+        """Do nothing: entries are keyed by their sources, so none is stale.
+
+        Called by numba's ``recompile``.
+        """
 
     @property
     def cache_path(self) -> str:
-        """The first folder looked into."""
+        """The first folder that entries are looked for in."""
         return str(next(cache_folders(), ""))
 
     def _file_name(self, signature: Any, codegen: Any) -> str:
+        """Return the name of the entry for a signature, without the digest of the sources."""
         key = (self._identity, str(signature), target_key(codegen), (*code_settings(), Kernel.wanted.name))
         return f"{self._name}.{hashlib.sha256(repr(key).encode()).hexdigest()[:24]}.nbc"

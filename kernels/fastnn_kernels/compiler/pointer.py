@@ -1,13 +1,13 @@
-"""Kernels that are called through pointers: what a caller is not compiled anew for.
+"""Kernels that are called through pointers, so that a caller is not compiled anew for each of them.
 
-A formula is one of many, of an activation, a loss, an optimizer, and a training is made of several. Were they
-built into its loop, every combination would have a loop of its own, to be compiled for seconds when it is
-first run. So each is machine code by itself, and the loop takes pointers to those that it is to call.
+A training combines one of many activations, losses and optimizers. Were their formulas built into the
+training loop, every combination would have a loop of its own, which takes seconds to compile when it is first
+run. So each formula is machine code by itself, and the loop takes pointers to the kernels that it is to call.
 
-What a pointer's type tells are the types of arguments and result: a call is checked when it is compiled. The
-arguments are written to the stack, of an array its address and its shape, and only the place where they
-lie is handed over. (Numba's own way, seven to nine numbers for an array and a reference count to be looked
-at, costs a small network a third of its time; this one cannot be measured.)
+A pointer's type holds the types of arguments and result: a call is checked when it is compiled. The arguments
+are written to the stack, an array as its address and its shape, and the callee gets the address of the first.
+(Numba's own way, seven to nine numbers for an array and a reference count to be looked at, costs a small
+network a third of its time; this one cannot be measured.)
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ __all__ = ["FunctionPointer", "PointerTable", "array_types", "arrays_among", "ca
 
 
 class ArrayTypes(NamedTuple):
-    """Types that kernels have arguments of."""
+    """Types of the arguments of kernels."""
 
     scalar: Any
     flat: Any
@@ -55,7 +55,7 @@ class ArrayTypes(NamedTuple):
 
 
 def array_types(dtype: np.dtype) -> ArrayTypes:
-    """Those of values of this dtype."""
+    """Return the types of arguments that hold values of this dtype."""
     scalar = from_dtype(dtype)
     return ArrayTypes(
         scalar,
@@ -65,12 +65,13 @@ def array_types(dtype: np.dtype) -> ArrayTypes:
     )
 
 
-def _digest(of: object) -> str:
-    return hashlib.sha256(str(of).encode()).hexdigest()[:16]
+def _digest(value: object) -> str:
+    """Return a short digest of the value's text."""
+    return hashlib.sha256(str(value).encode()).hexdigest()[:16]
 
 
 class FunctionPointerType(types.Type):
-    """The numba type of a pointer to what is called with this signature."""
+    """The numba type of a pointer to a kernel of this signature."""
 
     def __init__(self, signature: Signature) -> None:
         self.signature = signature
@@ -78,7 +79,7 @@ class FunctionPointerType(types.Type):
 
 
 class PointerTableType(types.Type):
-    """The numba type of several of these, in a row."""
+    """The numba type of a table of pointers of one type."""
 
     def __init__(self, item: FunctionPointerType) -> None:
         self.item = item
@@ -86,7 +87,7 @@ class PointerTableType(types.Type):
 
 
 class ArgumentsType(types.Type):
-    """The numba type of the place where arguments of these types lie."""
+    """The numba type of the address at which arguments of these types lie."""
 
     def __init__(self, arguments: Sequence[Any]) -> None:
         self.arguments = types.Tuple(arguments)
@@ -100,6 +101,8 @@ POINTER, WORD = ir.IntType(8).as_pointer(), ir.IntType(64)
 @register_model(PointerTableType)
 @register_model(ArgumentsType)
 class PointerModel(models.PrimitiveModel):
+    """The data model: a pointer is an address."""
+
     def __init__(self, manager: Any, kind: Any) -> None:
         super().__init__(manager, kind, POINTER)
 
@@ -111,20 +114,20 @@ class FunctionPointer:
     ----------
     function : kernel
     arguments : sequence of numba types
-        What it is called with. Arrays are C-contiguous.
+        Types of the arguments that the kernel is called with. Arrays are C-contiguous.
 
     Raises
     ------
     TypeError
-        For other arrays, of which more would have to be handed over, and for a kernel that returns an array,
-        which nobody would own.
+        For arrays that are not C-contiguous, whose strides would have to be passed, and for a kernel that
+        returns an array, which nobody would own.
     """
 
     def __init__(self, function: Any, arguments: Sequence[Any]) -> None:
         for array in arrays_among(arguments):
             if array.layout != "C" or not array.aligned:
                 raise TypeError(f"pointers are to kernels of C-contiguous, aligned arrays, not of {array}")
-        compiled = machine_code(entered(function), (ArgumentsType(arguments),))
+        compiled = machine_code(unpacking(function), (ArgumentsType(arguments),))
         if list(arrays_among([compiled.signature.return_type])):
             raise TypeError(f"{function} returns {compiled.signature.return_type}: let it fill an argument")
         self.address: int = compiled.entry_point.address
@@ -141,7 +144,7 @@ class PointerTable:
     """
 
     def __init__(self, pointers: Sequence[FunctionPointer]) -> None:
-        # The first is how many there are.
+        # The first entry is the number of pointers, for checks of bounds.
         self._entries = np.array([len(pointers), *(pointer.address for pointer in pointers)], np.uintp)
         self.address: int = self._entries.ctypes.data
         (item,) = {typeof(pointer) for pointer in pointers}
@@ -151,7 +154,7 @@ class PointerTable:
 @unbox(FunctionPointerType)
 @unbox(PointerTableType)
 def unbox_pointer(kind: Any, pointer: Any, context: Any) -> NativeValue:
-    """What compiled code has of it: the address."""
+    """Return the address, by which compiled code knows a pointer."""
     number = context.pyapi.object_getattr_string(pointer, "address")
     address = context.pyapi.long_as_voidptr(number)
     context.pyapi.decref(number)
@@ -159,14 +162,17 @@ def unbox_pointer(kind: Any, pointer: Any, context: Any) -> NativeValue:
 
 
 @functools.cache
-def entered(function: Any) -> Any:
-    """The kernel that calls `function` with the arguments that lie in a place; it stays, as does its code."""
+def unpacking(function: Any) -> Any:
+    """Return the kernel that calls `function` with the arguments that lie at an address.
+
+    Cached for ever: pointers into its code must stay valid.
+    """
 
     @kernel
-    def entered(place):
-        return function(*taken(place))
+    def unpacking(place):
+        return function(*unpacked(place))
 
-    return entered
+    return unpacking
 
 
 def arrays_among(kinds: Iterable[Any]) -> Iterator[Any]:
@@ -185,6 +191,8 @@ def arrays_among(kinds: Iterable[Any]) -> Iterator[Any]:
 
 @type_callable(operator.getitem)
 def type_chosen(typing_context):
+    """Return the typer of ``table[k]``."""
+
     def typer(table, k):
         if isinstance(table, PointerTableType) and isinstance(k, types.Integer):
             return table.item
@@ -195,7 +203,7 @@ def type_chosen(typing_context):
 
 @lower_builtin(operator.getitem, PointerTableType, types.Integer)
 def chosen(context, builder, signature, args):
-    """``table[k]``."""
+    """Emit ``table[k]``."""
     k = context.cast(builder, args[1], signature.args[1], types.intp)
     if checks_bounds(context):
         count = builder.load(builder.bitcast(args[0], WORD.as_pointer()))
@@ -206,7 +214,7 @@ def chosen(context, builder, signature, args):
 
 @intrinsic
 def call(typing_context, pointer, arguments):
-    """What the kernel that `pointer` points to returns for a tuple of arguments."""
+    """Call the kernel that `pointer` points to with a tuple of arguments, and return its result."""
     if not (isinstance(pointer, FunctionPointerType) and isinstance(arguments, types.BaseTuple)):
         return None
     signature = pointer.signature
@@ -216,12 +224,12 @@ def call(typing_context, pointer, arguments):
         if not is_conversion_safe(typing_context, given, wanted):
             raise TypingError(f"argument {k} is {given}, but of a pointer to {signature}")
 
-    def generate(context, builder, own, args):
+    def generate(context, builder, call_signature, args):
         place_type = ArgumentsType(signature.args)
         values = [
             context.cast(builder, value, given, wanted)
             for value, given, wanted in zip(
-                cgutils.unpack_tuple(builder, args[1]), own.args[1], signature.args, strict=True
+                cgutils.unpack_tuple(builder, args[1]), call_signature.args[1], signature.args, strict=True
             )
         ]
         words = list(_words(context, builder, signature.args, values))
@@ -236,8 +244,8 @@ def call(typing_context, pointer, arguments):
 
 
 @intrinsic
-def taken(typing_context, place):
-    """The tuple of the arguments that lie in a place; arrays carry no reference count."""
+def unpacked(typing_context, place):
+    """Return the tuple of the arguments that lie at an address; arrays have no reference count."""
 
     def generate(context, builder, signature, args):
         layout = _layout(context, place)
@@ -249,7 +257,7 @@ def taken(typing_context, place):
 
 
 def _layout(context: Any, place: ArgumentsType) -> ir.LiteralStructType:
-    """What lies at the place."""
+    """Return the struct that arguments are written to."""
 
     def kinds(of: Any) -> Iterator[Any]:
         if isinstance(of, types.BaseTuple):
@@ -264,7 +272,7 @@ def _layout(context: Any, place: ArgumentsType) -> ir.LiteralStructType:
 
 
 def _words(context: Any, builder: Any, kinds: Any, values: Any) -> Iterator[Any]:
-    """What is written for values of these types."""
+    """Yield the words that are written for values of these types."""
     for kind, value in zip(kinds, values, strict=True):
         if isinstance(kind, types.BaseTuple):
             yield from _words(context, builder, kind, cgutils.unpack_tuple(builder, value))
@@ -277,7 +285,7 @@ def _words(context: Any, builder: Any, kinds: Any, values: Any) -> Iterator[Any]
 
 
 def _value(context: Any, builder: Any, kind: Any, words: Iterator[Any]) -> Any:
-    """The reverse of `_words`, of one value."""
+    """Return the value that was written as the next words: the inverse of `_words`."""
     if isinstance(kind, types.BaseTuple):
         return context.make_tuple(builder, kind, [_value(context, builder, item, words) for item in kind])
     if not isinstance(kind, types.Array):

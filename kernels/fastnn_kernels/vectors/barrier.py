@@ -1,8 +1,8 @@
-"""Threads that run a kernel side by side wait for one another here.
+"""A barrier: threads that run a kernel side by side wait for one another.
 
-A barrier is two integers, threads arrived and rounds finished, in memory that all share. The last
-to arrive opens the next round; the others spin on its number, which takes a few hundred
-nanoseconds where every thread has a core, and hand their core on where one is needed elsewhere.
+A barrier is two integers in shared memory, threads arrived and rounds finished. The last thread to arrive
+opens the next round; the others spin on its number, which takes a few hundred nanoseconds where every thread
+has a core, and yield their core after `SPINS` looks.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from .vector import shared_function
 
 __all__ = ["wait"]
 
-# Looks at the round before the core is handed on, some 20 us.
+# Looks at the round before a thread yields its core, some 20 us.
 SPINS = 1000
-# What hands it on, where the C library has it; Windows' own name has the same signature.
+# The C function that yields the core, if there is one; that of Windows has the same signature.
 YIELD = next(
     (name for name in ("sched_yield", "SwitchToThread") if llvmlite.binding.address_of_symbol(name)), None
 )
@@ -32,7 +32,7 @@ YIELD = next(
 def wait(typing_context, barrier, n_threads):
     """Return when `n_threads` threads have called this; barrier: zeros at first, (16,) of int64.
 
-    What each wrote before it arrived, all can read afterwards. One alone does not wait.
+    Writes of a thread before it arrives are visible to all threads afterwards. A single thread does not wait.
     """
     if not (isinstance(barrier, types.Array) and barrier.dtype == types.int64 and barrier.ndim == 1):
         return None
@@ -49,6 +49,7 @@ def wait(typing_context, barrier, n_threads):
 
 
 def _emit_wait(builder: Any, arrived: Any, n_threads: Any) -> None:
+    """Emit the body of the function that waits."""
     one = n_threads.type(1)
     # A cache line apart: spinning on one must not slow arrivals at the other.
     finished = builder.gep(arrived, [one.type(8)], inbounds=True)
@@ -76,9 +77,9 @@ def _emit_wait(builder: Any, arrived: Any, n_threads: Any) -> None:
                 builder.call(pause, [])
             if YIELD:
                 with builder.if_then(builder.icmp_signed(">", count, one.type(SPINS))):
-                    hand_on = cgutils.get_or_insert_function(
+                    yield_core = cgutils.get_or_insert_function(
                         builder.module, ir.FunctionType(ir.IntType(32), []), YIELD
                     )
-                    builder.call(hand_on, [])
+                    builder.call(yield_core, [])
             builder.branch(head)
             builder.position_at_end(end)

@@ -31,7 +31,7 @@ IS_X86 = llvmlite.binding.get_process_triple().startswith(("x86_64", "i686", "i3
 
 
 def _has(feature: str) -> bool:
-    """Return True if numba compiles for a feature: the host's, unless NUMBA_CPU_FEATURES names others."""
+    """Return True if numba compiles for a feature: by NUMBA_CPU_FEATURES, else by this processor."""
     features = cpu_features()
     if features is not None:
         return f"+{feature}" in features.split(",")
@@ -48,18 +48,17 @@ VECTOR_BYTES = LINE_BYTES if HAS_AVX512 else 32
 # Vectors exchange values within pieces of so many bytes more easily than from one piece to another.
 PIECE_BYTES = 16
 
-# --- the processor's mode ------------------------------------------------------------------------
-
-# Of the control register of x86: results that are subnormal become 0, and so do arguments.
+# Bits of the control register of x86: subnormal results become 0 (bit 15), and so do arguments (bit 6).
 FLUSH_TO_ZERO = 0x8040
 
 
 @intrinsic
 def flush_subnormals(typing_context):
-    """Let this thread take subnormal numbers for 0, and return what `restore_mode` takes.
+    """Let this thread treat subnormal numbers as 0, and return the mode that `restore_mode` takes.
 
-    A running mean of gradients that stay away decays through them, and there every operation takes a
-    hundred cycles: a training by Adam twice as long as without. Elsewhere than on x86 nothing happens.
+    A running mean of gradients that have become 0 decays through the subnormal numbers, where every operation
+    takes a hundred cycles: a training by Adam would take twice as long. On processors other than x86 nothing
+    happens.
     """
 
     def generate(context, builder, signature, args):

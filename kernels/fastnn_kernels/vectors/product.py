@@ -40,8 +40,8 @@ __all__ = [
     "product_forward",
 ]
 
-# Blocks, widest first: vectors wide, and rows: as many as leave registers for what is multiplied
-# (of 32 with AVX-512, of 16 else), then those for the rows left.
+# Blocks, widest first: width in vectors, and heights in rows. The first height leaves registers, of 32 with
+# AVX-512 and 16 without, for the factors; the others are for the rows left.
 BLOCKS: tuple[tuple[int, tuple[int, ...]], ...] = (
     ((4, (6, 4, 3, 2, 1)), (2, (8, 4, 2, 1)), (1, (8, 4, 2, 1)))
     if VECTOR_BYTES == 64
@@ -57,7 +57,7 @@ PARALLEL_SUMS = 8
 
 
 def _are_plain(read: tuple, written: tuple) -> bool:
-    """Whether a product may take these matrices: all of one dtype, as kernels want them."""
+    """Return True if a product may take these matrices: plain ones of one dtype."""
     return (
         all(is_plain(matrix, 2) for matrix in read)
         and all(is_plain(matrix, 2, written=True) for matrix in written)
@@ -99,7 +99,7 @@ def _for_blocks(
 
 @contextlib.contextmanager
 def _while(builder: Any, condition: Callable[[], Any]) -> Iterator[None]:
-    """``while condition():`` around the instructions emitted within."""
+    """Wrap the instructions emitted within in a loop ``while condition():``."""
     head, body, end = (builder.append_basic_block(f"while.{part}") for part in ("head", "body", "end"))
     builder.branch(head)
     builder.position_at_end(head)
@@ -112,7 +112,7 @@ def _while(builder: Any, condition: Callable[[], Any]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _chunks(builder: Any, n_terms: Any, size: Any) -> Iterator[tuple[Any, Any]]:
-    """(begin, end) of runs of at most `size` terms; one, empty, where there are none."""
+    """Yield (begin, end) of runs of at most `size` terms; one empty run where there are no terms."""
     position = cgutils.alloca_once(builder, n_terms.type)
     body, behind = (builder.append_basic_block(f"chunks.{part}") for part in ("body", "end"))
     builder.store(n_terms.type(0), position)
@@ -138,7 +138,7 @@ ARGUMENTS = {
 
 
 def _product_function(context: Any, module: Any, vector: Vector) -> Any:
-    """The function in `module` that computes any product of matrices of `vector`'s dtype.
+    """Return the function in `module` that computes any product of matrices of `vector`'s dtype.
 
     ``result[r, c] = start + sum over m of coefficients[r * row_distance + m * term_distance] * source[m, c]``
     where the start is ``starts[r * start_distance]``, or what the result holds where `adds` is 1. The rows
@@ -158,7 +158,7 @@ def _emit_product(
     starts: Any, start_distance: Any, source: Any, source_distance: Any, result: Any, result_distance: Any,
     n_rows: Any, n_terms: Any, n_columns: Any, adds: Any,
 ) -> None:  # fmt: skip
-    """The body of the product's function."""
+    """Emit the body of the product's function."""
     lanes, zero = vector.lanes, n_rows.type(0)
     terms = Rows(context, builder, vector, source, source_distance)
     results = Rows(context, builder, vector, result, result_distance)
@@ -175,13 +175,13 @@ def _emit_product(
         begin: Any, end: Any, column: Any, width: int, row_sizes: tuple[int, ...], results: Rows
     ) -> None:
         columns = [_offset(builder, column, lanes * v) for v in range(width)]
-        takes_up = builder.or_(adds, builder.zext(builder.icmp_signed(">", begin, zero), adds.type))
+        continues = builder.or_(adds, builder.zext(builder.icmp_signed(">", begin, zero), adds.type))
 
         def block(first: Any, height: int) -> None:
             rows = [_offset(builder, first, k) for k in range(height)]
             sums = [[cgutils.alloca_once(builder, vector.llvm) for _ in columns] for _ in rows]
-            with builder.if_else(builder.icmp_signed("!=", takes_up, zero)) as (taken_up, begun):
-                with taken_up:
+            with builder.if_else(builder.icmp_signed("!=", continues, zero)) as (continued, begun):
+                with continued:
                     for row, cells in zip(rows, sums, strict=True):
                         for cell, c in zip(cells, columns, strict=True):
                             builder.store(results.load(row, c).ir, cell)
@@ -216,7 +216,7 @@ def _emit_product(
 
 
 def _call_product(source: Matrix, result: Matrix, **arguments: Any) -> None:
-    """Emit a call of the product's function; what is not given is 0, and no start is a start of 0."""
+    """Emit a call of the product's function; arguments left out are 0, and so is a start left out."""
     context, builder = source.context, source.builder
     zero = source.zero()
     nothing = cgutils.alloca_once_value(builder, LLVM_TYPES[source.type.dtype](0.0))
@@ -250,7 +250,7 @@ def _matrices(context: Any, builder: Any, signature: Any, args: Any) -> list[Mat
 
 @intrinsic
 def product_forward(typing_context, W, b, X, Z):
-    """``Z = W^T X + b``; W (I, J), b (1, J), X (I, T), Z (J, T)."""
+    """Compute ``Z = W^T X + b``; W (I, J), b (1, J), X (I, T), Z (J, T)."""
     if not _are_plain((W, b, X), (Z,)):
         return None
 
@@ -272,7 +272,7 @@ def product_forward(typing_context, W, b, X, Z):
 
 @intrinsic
 def product_backward(typing_context, W, dZ, dX):
-    """``dX = W dZ``; W (I, J), dZ (J, T), dX (I, T)."""
+    """Compute ``dX = W dZ``; W (I, J), dZ (J, T), dX (I, T)."""
     if not _are_plain((W, dZ), (dX,)):
         return None
 
@@ -293,7 +293,10 @@ def product_backward(typing_context, W, dZ, dX):
 
 @intrinsic
 def outer_product(typing_context, X, transposed, dW, adds):
-    """``dW = X dZ^T``, or ``dW += `` that; X (I, T), `transposed` dZ^T (T, V), dW (I, J), adds bool."""
+    """Compute ``dW = X dZ^T``, or add that to dW.
+
+    X (I, T), `transposed` dZ^T (T, V), dW (I, J), adds bool.
+    """
     if not _are_plain((X, transposed), (dW,)):
         return None
 
@@ -312,7 +315,10 @@ def outer_product(typing_context, X, transposed, dW, adds):
 
 @intrinsic
 def column_sums(typing_context, transposed, db, adds):
-    """``db[0, j] = sum over t of dZ[j, t]``, or ``+=``; `transposed` dZ^T (T, V), db (1, J), adds bool."""
+    """Compute ``db[0, j] = sum over t of dZ[j, t]``, or add to db.
+
+    `transposed` dZ^T (T, V), db (1, J), adds bool.
+    """
     if not _are_plain((transposed,), (db,)):
         return None
 
@@ -339,7 +345,7 @@ def column_sums(typing_context, transposed, db, adds):
             mask = zero.lane_numbers() < limit
             at = builder.bitcast(result.pointer(T.type(0), column), zero.type.llvm.as_pointer())
             held = zero.masked_load(at, mask)
-            # Where it is not added to, what is there may be anything.
+            # A sum that is not added to begins at 0: its memory may hold anything.
             (held.like(builder.select(args[2], held.ir, zero.ir)) + totals[0]).masked_store(at, mask)
         return context.get_dummy_value()
 
@@ -348,7 +354,7 @@ def column_sums(typing_context, transposed, db, adds):
 
 @intrinsic
 def add_outer_sums(typing_context, n_inputs, n_outputs, X, dZ, dW, i, j):
-    """``dW[i + a, j + c] += sum over t of X[i + a, t] * dZ[j + c, t]``, a < n_inputs, c < n_outputs.
+    """Add ``sum over t of X[i + a, t] * dZ[j + c, t]`` to dW[i + a, j + c] for a < n_inputs, c < n_outputs.
 
     `n_inputs` and `n_outputs` are constants; X (I, T), dZ (J, T), dW (I, J). For few outputs and
     many samples, where whole vectors of outputs would be mostly empty.
@@ -401,7 +407,7 @@ def add_outer_sums(typing_context, n_inputs, n_outputs, X, dZ, dW, i, j):
 
 @intrinsic
 def add_row_sum(typing_context, dZ, db, j):
-    """``db[0, j] += sum over t of dZ[j, t]``; dZ (J, T), db (1, J)."""
+    """Add ``sum over t of dZ[j, t]`` to db[0, j]; dZ (J, T), db (1, J)."""
     if not _are_plain((dZ,), (db,)):
         return None
     width = BLOCKS[0][0]

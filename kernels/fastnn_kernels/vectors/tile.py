@@ -1,7 +1,7 @@
-"""Between tables, a sample a row, and tiles, a sample a column.
+"""Transposition: from tables, a sample a row, to tiles, a sample a column.
 
-As many rows as a vector has lanes are turned over together, a piece of 16 bytes of each at a time: pieces
-of several rows are read into one vector, side by side, and exchanged within pieces, which is the cheapest
+As many rows as a vector has lanes are transposed together, a piece of 16 bytes of each at a time: pieces of
+several rows are read into one vector, side by side, and values are exchanged within pieces, the cheapest
 exchange there is.
 
 Shape letters: N samples, I features, T samples of a tile (a whole number of vectors), R rows and V
@@ -28,7 +28,7 @@ __all__ = ["gather_tile", "take_tile", "transpose"]
 def _emit_rows(
     context: Any, builder: Any, arrays: tuple, row: Callable[[int], Any], begin: Any, to: Any
 ) -> None:
-    """Turn rows over: ``result[i, to + k] = source[row(k), begin + i]`` for all rows i of the result."""
+    """Transpose rows: ``result[i, to + k] = source[row(k), begin + i]`` for all rows i of the result."""
     (source_type, source), (result_type, result) = arrays
     vector = vector_of(source_type)
     width = PIECE_BYTES * 8 // vector.dtype.bitwidth
@@ -42,7 +42,7 @@ def _emit_rows(
     piece = Value(context, builder, Vector(vector.dtype, width), None).constant(0.0)
 
     def turned(column: Any, mask: Value | None) -> list[Value]:
-        """The values of `width` columns, a vector a column, of which those there are are read."""
+        """Return the values of `width` columns, a vector for each column; those within the mask are read."""
         pieces = []
         for pointer in rows:
             at = builder.bitcast(builder.gep(pointer, [column], inbounds=True), piece.type.llvm.as_pointer())
@@ -51,8 +51,8 @@ def _emit_rows(
             else:
                 pieces.append(piece.masked_load(at, mask))
         sides = [Value.side_by_side(pieces[k::width]) for k in range(width)]
-        # A perfect shuffle turns the bits of (vector, place in the piece) by one place; so many turns
-        # exchange the two.
+        # A perfect shuffle rotates the bits of the index (vector, place in the piece) by one: after as many
+        # shuffles as the place has bits, the two are exchanged.
         half = width // 2
         for _ in range(half.bit_length()):
             pairs = [sides[k].interleaved(sides[k + half]) for k in range(half)]
@@ -87,7 +87,7 @@ def _are_matrices(source: Any, result: Any) -> bool:
 
 @intrinsic
 def take_rows(typing_context, source, first, last, begin, result, to):
-    """``result[i, to + k] = source[min(first + k, last), begin + i]``: all rows i, and a vector of k."""
+    """Set ``result[i, to + k] = source[min(first + k, last), begin + i]``: all rows i, a vector of k."""
     if not _are_matrices(source, result):
         return None
 
@@ -102,7 +102,7 @@ def take_rows(typing_context, source, first, last, begin, result, to):
 
 @intrinsic
 def gather_rows(typing_context, source, indices, first, last, begin, result, to):
-    """As `take_rows`, of the rows that `indices` names at first + k, last."""
+    """Do what `take_rows` does, for the rows ``indices[min(first + k, last)]`` of the source."""
     is_index = isinstance(indices, types.Array) and (indices.ndim, indices.layout) == (1, "C")
     if not (_are_matrices(source, result) and is_index and indices.dtype == types.intp):
         return None
@@ -123,7 +123,7 @@ def gather_rows(typing_context, source, indices, first, last, begin, result, to)
 
 @kernel
 def transpose(matrix, result):
-    """``result[t, r] = matrix[r, t]``; from column R on the result is arbitrary.
+    """Set ``result[t, r] = matrix[r, t]``; from column R on the result is arbitrary.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ def transpose(matrix, result):
 
 @kernel
 def gather_tile(X, indices, first, n, tile):
-    """The samples ``indices[first : first + n]`` of a table as columns, the last again behind them.
+    """Copy the samples ``indices[first : first + n]`` of a table to columns; the last one fills the padding.
 
     Parameters
     ----------
@@ -155,7 +155,7 @@ def gather_tile(X, indices, first, n, tile):
 
 @kernel
 def take_tile(X, first, n, tile):
-    """The samples `first` to `first` + `n` of a table as columns, the last again behind them.
+    """Copy the samples `first` to `first` + `n` of a table to columns; the last one fills the padding.
 
     Parameters
     ----------

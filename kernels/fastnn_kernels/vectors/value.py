@@ -43,7 +43,7 @@ class Value:
 
     @classmethod
     def wrap(cls, context: Any, builder: Any, vector: Vector, value: Any, type: types.Type) -> Value:
-        """`value` of numba type `type` as `vector`, a scalar spread over all lanes."""
+        """Return `value` of numba type `type` as a vector; a scalar is spread over all lanes."""
         if isinstance(type, Vector):
             return cls(context, builder, type, value)
         scalar = context.cast(builder, value, type, vector.dtype)
@@ -53,21 +53,24 @@ class Value:
 
     @property
     def dtype(self) -> Any:
+        """The numba type of a lane."""
         return self.type.dtype
 
     @property
     def is_float(self) -> bool:
+        """True for floating-point lanes."""
         return self.dtype in INT_OF_FLOAT
 
     def like(self, ir_value: Any, dtype: Any = None) -> Value:
+        """Return an IR value as a vector of as many lanes."""
         return Value(self.context, self.builder, self.type.of(dtype or self.dtype), ir_value)
 
     def constant(self, number: float) -> Value:
-        """`number` in every lane."""
+        """Return `number` in every lane."""
         return self.like(ir.Constant(self.type.llvm, [number] * self.type.lanes))
 
     def lane_numbers(self) -> Value:
-        """0, 1, 2, ... from lane to lane."""
+        """Return 0, 1, 2, ... from lane to lane."""
         number = float if self.is_float else int
         return self.like(ir.Constant(self.type.llvm, [number(k) for k in range(self.type.lanes)]))
 
@@ -110,14 +113,14 @@ class Value:
         return self.like(self.builder.shl(self.ir, self.constant(bits).ir))
 
     def __rshift__(self, bits: int) -> Value:
-        """Arithmetic shift: the sign stays."""
+        """Shift right arithmetically: the sign stays."""
         return self.like(self.builder.ashr(self.ir, self.constant(bits).ir))
 
     def __xor__(self, other: Value) -> Value:
         return self.like(self.builder.xor(self.ir, other.ir))
 
     def shifted_down(self, bits: int) -> Value:
-        """Shifted right, zeros coming in."""
+        """Return the bits shifted right, with zeros coming in."""
         return self.like(self.builder.lshr(self.ir, self.constant(bits).ir))
 
     def _compare(self, symbol: str, other: Value | float) -> Value:
@@ -132,18 +135,19 @@ class Value:
         return self._compare(">", other)
 
     def equals(self, other: Value | float) -> Value:
+        """Return the mask of the lanes that are equal."""
         return self._compare("==", other)
 
     def where(self, mask: Value, other: Value | float) -> Value:
-        """Itself where `mask` holds, else `other`."""
+        """Return this vector where `mask` holds, else `other`."""
         return self.like(self.builder.select(mask.ir, self.ir, self._lift(other).ir))
 
     def at_most(self, other: Value | float) -> Value:
-        """The smaller of the two; a NaN of its own stays."""
+        """Return the smaller of the two; NaN in this vector stays NaN."""
         return self._lift(other).where(self > other, self)
 
     def at_least(self, other: Value | float) -> Value:
-        """The larger of the two; a NaN of its own stays."""
+        """Return the larger of the two; NaN in this vector stays NaN."""
         return self._lift(other).where(self < other, self)
 
     def _intrinsic(self, name: str, *others: Value | float) -> Value:
@@ -154,14 +158,15 @@ class Value:
         return self.like(self.builder.call(function, args))
 
     def fma(self, factor: Value | float, addend: Value | float) -> Value:
-        """``self * factor + addend``, rounded once where the processor can."""
+        """Return ``self * factor + addend``, rounded once where the processor can."""
         return self._intrinsic("fmuladd", factor, addend)
 
     def sqrt(self) -> Value:
+        """Return the square root."""
         return self._intrinsic("sqrt")
 
     def estimate(self, name: str) -> Value:
-        """``rcp14`` or ``rsqrt14``, 1 / x or 1 / sqrt(x) to 14 bits: instructions of AVX-512 alone."""
+        """Return ``rcp14`` or ``rsqrt14``, 1 / x or 1 / sqrt(x) to 14 bits: instructions of AVX-512 alone."""
         kind = {types.float32: "ps", types.float64: "pd"}[self.dtype]
         mask = ir.IntType(max(8, self.type.lanes))
         signature = ir.FunctionType(self.type.llvm, [self.type.llvm, self.type.llvm, mask])
@@ -172,21 +177,25 @@ class Value:
         return self.like(self.builder.call(function, [self.ir, self.constant(0.0).ir, every_lane]))
 
     def magnitude(self) -> Value:
+        """Return the absolute value."""
         return self._intrinsic("fabs")
 
     def copy_sign(self, sign: Value) -> Value:
+        """Return this vector with the signs of another."""
         return self._intrinsic("copysign", sign)
 
     def bits(self) -> Value:
+        """Return the bits of floating-point lanes as integers."""
         integer = self.type.of(INT_OF_FLOAT[self.dtype])
         return self.like(self.builder.bitcast(self.ir, integer.llvm), integer.dtype)
 
     def from_bits(self) -> Value:
+        """Return the floating-point lanes of these bits."""
         float_dtype = types.float32 if self.dtype == types.int32 else types.float64
         return self.like(self.builder.bitcast(self.ir, self.type.of(float_dtype).llvm), float_dtype)
 
     def to(self, dtype: Any) -> Value:
-        """Converted, value by value."""
+        """Return the lanes converted to another type."""
         target = self.type.of(dtype).llvm
         if self.is_float and dtype in INT_OF_FLOAT:
             wider = dtype.bitwidth > self.dtype.bitwidth
@@ -196,7 +205,7 @@ class Value:
 
     @staticmethod
     def side_by_side(parts: list[Value]) -> Value:
-        """One vector of the lanes of all parts; their number is a power of two."""
+        """Return one vector of the lanes of all parts; their number is a power of two."""
         while len(parts) > 1:
             lanes = 2 * parts[0].type.lanes
             mask = ir.Constant(ir.VectorType(ir.IntType(32), lanes), list(range(lanes)))
@@ -210,7 +219,7 @@ class Value:
         return parts[0]
 
     def interleaved(self, other: Value) -> tuple[Value, Value]:
-        """Lanes of both in turns, of the lower halves of their pieces, and of the upper halves."""
+        """Return the lanes of both in turns: of the lower halves of their pieces, and of the upper halves."""
         lanes, piece = self.type.lanes, PIECE_BYTES * 8 // self.dtype.bitwidth
         index = ir.VectorType(ir.IntType(32), lanes)
         low, high = (
@@ -223,7 +232,7 @@ class Value:
         return self.like(low), self.like(high)
 
     def masked_load(self, pointer: Any, mask: Value) -> Value:
-        """What `pointer` points to in the lanes where `mask` holds, its own lanes elsewhere."""
+        """Return the vector at `pointer` where `mask` holds, this vector elsewhere; nothing else is read."""
         align = ir.Constant(ir.IntType(32), self.dtype.bitwidth // 8)
         arguments = [pointer, align, mask.ir, self.ir]
         return self.like(self._masked("load", self.type.llvm, arguments))
@@ -240,19 +249,20 @@ class Value:
         return self.builder.call(function, arguments)
 
     def sum(self) -> Any:
-        """IR value of the sum of the lanes."""
+        """Return the IR value of the sum of the lanes."""
         scalar = LLVM_TYPES[self.dtype]
         signature = ir.FunctionType(scalar, [scalar, self.type.llvm])
         name = f"llvm.vector.reduce.fadd.v{self.type.lanes}f{self.dtype.bitwidth}"
         function = cgutils.get_or_insert_function(self.builder.module, signature, name)
-        # reassoc lets it halve the vector again and again: a fixed order, only not lane by lane.
+        # reassoc lets the sum halve the vector again and again: a fixed order, though not lane by lane.
         return self.builder.call(function, [scalar(-0.0), self.ir], fastmath=("reassoc",))
 
 
 def sums_of_lanes(vectors: list[Value]) -> list[Any]:
-    """IR values of the sum of the lanes of every vector; there are a power of two of them.
+    """Return the IR values of the sum of the lanes of each vector; their number is a power of two.
 
-    Two vectors become one, in which the sums of either have half of the lanes, until there is one alone.
+    Two vectors become one, in which the partial sums of each take half of the lanes, until one vector is
+    left.
     """
     first = vectors[0]
     if len(vectors) > first.type.lanes:
@@ -280,7 +290,7 @@ def sums_of_lanes(vectors: list[Value]) -> list[Any]:
     places = list(range(0, lanes, width))
     while width > 1:
         width //= 2
-        # Of the lanes that are left over, whatever they hold.
+        # The lanes that are left over may hold anything.
         total = added(total, total, [k if k % (2 * width) < width else 0 for k in range(lanes)], width)
     return [builder.extract_element(total.ir, ir.IntType(32)(k)) for k in places]
 
@@ -291,9 +301,9 @@ def emitter(formula: Callable[..., Value]) -> Any:
     Parameters
     ----------
     formula : callable
-        Takes one to four `Value`, the first of which is a vector in the kernel too, and returns
-        one. It is run when a kernel that calls it is compiled. Other formulas find it as the attribute
-        `formula` of what they are given here.
+        Takes one to four `Value`, the first of which is a vector in the kernel too, and returns one. It is
+        run when a kernel that calls it is compiled. Other formulas call it as the attribute `formula` of the
+        result.
     """
 
     def resolve(*arguments):
@@ -311,7 +321,7 @@ def emitter(formula: Callable[..., Value]) -> Any:
 
         return vector(*arguments), generate
 
-    # numba reads the number of arguments from the signature, so each count has its own face.
+    # numba reads the number of arguments from the signature: each count needs a function of its own.
     faces = {
         1: lambda typing_context, x: resolve(x),
         2: lambda typing_context, x, y: resolve(x, y),
@@ -331,7 +341,7 @@ def emitter(formula: Callable[..., Value]) -> Any:
 
 @intrinsic
 def fill(typing_context, array, scalar):
-    """The vector, of `array`'s dtype, with `scalar` in every lane."""
+    """Return a vector, of `array`'s dtype, with `scalar` in every lane."""
     vector = vector_of(array)
     scalar = types.unliteral(scalar)
 
@@ -343,7 +353,7 @@ def fill(typing_context, array, scalar):
 
 @intrinsic
 def reduce_add_weighted(typing_context, vector, weights):
-    """The sum of ``weight * lane``, in float64, in a fixed order; a weight of 0 makes any lane 0."""
+    """Return the sum of ``weight * lane``, in float64, in a fixed order; a weight of 0 makes any lane 0."""
     if not (isinstance(vector, Vector) and vector == weights):
         return None
 
@@ -359,7 +369,7 @@ def reduce_add_weighted(typing_context, vector, weights):
 
 @intrinsic
 def reduce_add_squares(typing_context, vector):
-    """The sum of the squares of the lanes, in float64, in a fixed order."""
+    """Return the sum of the squares of the lanes, in float64, in a fixed order."""
     if not isinstance(vector, Vector):
         return None
 
@@ -373,7 +383,7 @@ def reduce_add_squares(typing_context, vector):
 
 @intrinsic
 def is_zero(typing_context, vector):
-    """Whether every lane is 0; a NaN is not."""
+    """Return True if every lane is 0; NaN is not."""
 
     def generate(context, builder, signature, args):
         value = Value(context, builder, vector, args[0])

@@ -62,26 +62,29 @@ class Vector(types.Type):
 
     @property
     def llvm(self) -> ir.VectorType:
+        """The LLVM type."""
         return ir.VectorType(LLVM_TYPES[self.dtype], self.lanes)
 
     def of(self, dtype: Any) -> Vector:
-        """As many lanes of another dtype."""
+        """Return the vector type of as many lanes of another dtype."""
         return Vector(dtype, self.lanes)
 
 
 @register_model(Vector)
 class VectorModel(models.PrimitiveModel):
+    """The data model: a vector is an LLVM value."""
+
     def __init__(self, manager: Any, vector: Vector) -> None:
         super().__init__(manager, vector, vector.llvm)
 
 
 def vector_of(array: Any) -> Vector:
-    """The vector type in which kernels read `array`."""
+    """Return the vector type in which kernels read `array`."""
     return Vector(array.dtype, VECTOR_BYTES * 8 // array.dtype.bitwidth)
 
 
 def is_plain(array: Any, ndim: int, *, written: bool = False) -> bool:
-    """Whether kernels may take `array` as it lies in memory: row after row, floats, aligned."""
+    """Return True if kernels may take `array` as it lies in memory: row after row, floats, aligned."""
     return (
         isinstance(array, types.Array)
         and array.ndim == ndim
@@ -98,7 +101,7 @@ def is_plain(array: Any, ndim: int, *, written: bool = False) -> bool:
 def element_pointer(
     context: Any, builder: Any, matrix: Any, value: Any, row: Any, column: Any, n_elements: int
 ) -> Any:
-    """Pointer to [row, column] of `matrix`, from where `n_elements` of the row are used."""
+    """Return a pointer to [row, column] of `matrix`, from where `n_elements` of the row are used."""
     array = context.make_array(matrix)(context, builder, value)
     rows, columns = cgutils.unpack_tuple(builder, array.shape, 2)
     if checks_bounds(context):
@@ -109,7 +112,7 @@ def element_pointer(
 
 
 def row_pointer(context: Any, builder: Any, matrix: Any, value: Any, row: Any, column: Any) -> Any:
-    """Pointer to [row, column] of `matrix`, unchecked."""
+    """Return a pointer to [row, column] of `matrix`, unchecked."""
     array = context.make_array(matrix)(context, builder, value)
     columns = cgutils.unpack_tuple(builder, array.shape, 2)[1]
     offset = builder.add(builder.mul(row, columns, flags=("nsw",)), column, flags=("nsw",))
@@ -117,7 +120,7 @@ def row_pointer(context: Any, builder: Any, matrix: Any, value: Any, row: Any, c
 
 
 def vector_pointer(context: Any, builder: Any, matrix: Any, value: Any, row: Any, column: Any) -> Any:
-    """Pointer to the vector of `matrix` that begins at [row, column]."""
+    """Return a pointer to the vector of `matrix` that begins at [row, column]."""
     vector = vector_of(matrix)
     pointer = element_pointer(context, builder, matrix, value, row, column, vector.lanes)
     return builder.bitcast(pointer, vector.llvm.as_pointer())
@@ -125,7 +128,7 @@ def vector_pointer(context: Any, builder: Any, matrix: Any, value: Any, row: Any
 
 @intrinsic
 def load(typing_context, matrix, row, column):
-    """The vector ``matrix[row, column : column + lanes(matrix)]``."""
+    """Return the vector ``matrix[row, column : column + lanes(matrix)]``."""
     if not is_plain(matrix, 2):
         return None
     vector = vector_of(matrix)
@@ -176,16 +179,16 @@ def store_integers(typing_context, matrix, row, column, value):
     return types.void(matrix, types.intp, types.intp, value), generate
 
 
-# From so many bytes on a row is written past the caches: twice as fast where nobody reads it soon.
+# Rows of at least this many bytes are written past the caches: twice as fast where they are not read soon.
 STREAMED_BYTES = 256
 
 
 @intrinsic
 def fill_row(typing_context, matrix, row, begin, end, value):
-    """``matrix[row, begin:end] = value`` for a matrix of integers, begin < end.
+    """Set ``matrix[row, begin:end] = value`` in a matrix of integers, begin < end, by whole cache lines.
 
-    In whole cache lines. What a plain loop becomes waits for the memory to read every line that it is about
-    to overwrite, which takes several times as long.
+    A plain loop would wait for the memory to read every line that it is about to overwrite, which takes
+    several times as long.
     """
     if not (
         isinstance(matrix, types.Array)
@@ -241,7 +244,7 @@ def fill_row(typing_context, matrix, row, begin, end, value):
 
 @intrinsic
 def lanes(typing_context, array):
-    """How many lanes the vectors of `array` have."""
+    """Return the number of lanes of the vectors of `array`."""
     n_lanes = vector_of(array).lanes
     return types.intp(array), lambda context, builder, signature, args: context.get_constant(
         types.intp, n_lanes
@@ -250,10 +253,10 @@ def lanes(typing_context, array):
 
 @intrinsic
 def view(typing_context, flat, offset, rows, columns):
-    """The (rows, columns) window of the flat array `flat` that begins at `offset`.
+    """Return the (rows, columns) window of the flat array `flat` that begins at `offset`.
 
-    It carries no reference count, unlike a slice with reshape, whose bookkeeping costs more than
-    a small network's layer; the owner of `flat` outlives the kernel.
+    The window has no reference count, unlike a reshaped slice, whose counting costs more than a layer of a
+    small network; the owner of `flat` outlives the kernel.
     """
     if not (isinstance(flat, types.Array) and flat.ndim == 1 and flat.layout == "C" and flat.aligned):
         return None
@@ -282,7 +285,7 @@ def view(typing_context, flat, offset, rows, columns):
 
 @intrinsic
 def rows(typing_context, matrix, begin, end):
-    """The rows of a matrix from `begin` to `end`, likewise without a reference count."""
+    """Return the rows of a matrix from `begin` to `end`, without a reference count."""
     if not is_plain(matrix, 2):
         return None
 
@@ -307,7 +310,7 @@ def rows(typing_context, matrix, begin, end):
 
 @intrinsic
 def flat(typing_context, matrix):
-    """All values of a matrix in one row, likewise."""
+    """Return all values of a matrix in one row, without a reference count."""
     if not is_plain(matrix, 2):
         return None
 
@@ -329,7 +332,7 @@ def flat(typing_context, matrix):
 
 @intrinsic
 def borrow(typing_context, array):
-    """The array itself, without its reference count: every use of one that has it costs atomic counting."""
+    """Return the array without its reference count, whose atomic counting costs time at every use."""
     if not (isinstance(array, types.Array) and array.layout == "C"):
         return None
 
@@ -350,7 +353,7 @@ def borrow(typing_context, array):
 
 @intrinsic
 def row(typing_context, matrix, r):
-    """The row ``matrix[r]``, which carries no reference count either."""
+    """Return the row ``matrix[r]``, without a reference count."""
     if not (isinstance(matrix, types.Array) and matrix.ndim == 2 and matrix.layout == "C"):
         return None
     flat = types.Array(matrix.dtype, 1, "C", readonly=not matrix.mutable)
@@ -375,9 +378,10 @@ def row(typing_context, matrix, r):
 
 
 def shared_function(module: Any, name: str, kinds: list[Any], emit: Callable[..., None]) -> Any:
-    """The function `name` in `module` of arguments of these IR types, whose body is what `emit` emits.
+    """Return the function `name` in `module` of arguments of these IR types; `emit` emits its body.
 
-    It is called, where a kernel is built in; any module may bring it along, and one of them is kept.
+    Kernels are built into their callers, but call this function. Every module that needs it has a copy; the
+    linker keeps one.
     """
     if name in module.globals:
         return module.globals[name]

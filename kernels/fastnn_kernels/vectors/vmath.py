@@ -44,7 +44,7 @@ __all__ = [
 
 
 class Format(NamedTuple):
-    """What the formulas must know of a floating-point format."""
+    """Constants of a floating-point format."""
 
     mantissa: int  # explicit bits of the significand
     bias: int  # of the exponent
@@ -124,7 +124,7 @@ FORMATS = {
 
 
 def _polynomial(x: Value, coefficients: tuple[float, ...]) -> Value:
-    """Horner's scheme, low powers first."""
+    """Return a polynomial by Horner's scheme, low powers first."""
     result = x.constant(coefficients[-1])
     for coefficient in reversed(coefficients[:-1]):
         result = result.fma(x, coefficient)
@@ -132,7 +132,7 @@ def _polynomial(x: Value, coefficients: tuple[float, ...]) -> Value:
 
 
 def _divide(numerator: Value, denominator: Value, rest: Value | None = None) -> Value:
-    """numerator / (denominator + rest), for a divisor in the normal range of float32.
+    """Return ``numerator / (denominator + rest)``, for a divisor in the normal range of float32.
 
     float64's division takes two cycles a value, as long as a third of a whole tanh. The reciprocal of
     14 bits and a step of third order (42 bits), without AVX-512 that in float32 and one of Newton's (48
@@ -158,6 +158,7 @@ def _divide(numerator: Value, denominator: Value, rest: Value | None = None) -> 
 
 
 def exp_of(x: Value) -> Value:
+    """Return e to the power x."""
     format = FORMATS[x.dtype]
     x = x.at_least(format.exp_lowest).at_most(format.exp_highest)
     # 2^n as a product of two: alone it would leave the range where the result is infinite or
@@ -169,7 +170,7 @@ def exp_of(x: Value) -> Value:
 
 
 def exp_to_zero_of(x: Value) -> Value:
-    """exp for x <= 0, with 0 where exp(x) is subnormal: a third cheaper."""
+    """Return exp(x) for x <= 0, with 0 where exp(x) is subnormal: a third cheaper."""
     format = FORMATS[x.dtype]
     lowest = (1 - format.bias) * math.log(2)
     shifted, r = _reduce(x.at_least(lowest), format.bias)
@@ -178,7 +179,7 @@ def exp_to_zero_of(x: Value) -> Value:
 
 
 def expm1_below(x: Value) -> Value:
-    """exp(x) - 1 for x <= 0."""
+    """Return exp(x) - 1 for x <= 0."""
     format = FORMATS[x.dtype]
     # There exp is less than half a unit in the last place of 1.
     shifted, r = _reduce(x.at_least(-(format.mantissa + 3) * math.log(2)), format.bias)
@@ -187,7 +188,7 @@ def expm1_below(x: Value) -> Value:
 
 
 def log1p_unit(x: Value) -> Value:
-    """log(1 + x) for 0 <= x <= 1."""
+    """Return log(1 + x) for 0 <= x <= 1."""
     format = FORMATS[x.dtype]
     # 1 + x is 1 + f, or 2 (1 + f), with 1 + f in [sqrt(1/2), sqrt(2)).
     is_high = x > math.sqrt(2) - 1
@@ -198,7 +199,7 @@ def log1p_unit(x: Value) -> Value:
 
 
 def _log_tail(f: Value, low: Value, format: Format) -> Value:
-    """``f - log(1 + f) - low`` for 1 + f in [sqrt(1/2), sqrt(2))."""
+    """Return ``f - log(1 + f) - low`` for 1 + f in [sqrt(1/2), sqrt(2))."""
     s = _divide(f, f + 2.0)
     z = s * s
     half_square = f * f * 0.5
@@ -206,12 +207,12 @@ def _log_tail(f: Value, low: Value, format: Format) -> Value:
 
 
 def softplus_of(x: Value) -> Value:
-    """log(1 + exp(x)), from exp(-|x|), which cannot overflow."""
+    """Return log(1 + exp(x)), from exp(-|x|), which cannot overflow."""
     return x.at_least(0.0) + log1p_unit(exp_to_zero_of(-x.magnitude()))
 
 
 def _reduce(x: Value, bias: int) -> tuple[Value, Value]:
-    """``x = n log(2) + r``: bits whose low end is n + bias, and r."""
+    """Split ``x = n log(2) + r``: return bits whose low end is n + bias, and r."""
     format = FORMATS[x.dtype]
     offset = format.round + bias
     shifted = x.fma(1 / math.log(2), offset)
@@ -220,30 +221,30 @@ def _reduce(x: Value, bias: int) -> tuple[Value, Value]:
 
 
 def _exp_less_one(r: Value, format: Format) -> Value:
-    """exp(r) - 1 for |r| <= log(2) / 2."""
+    """Return exp(r) - 1 for |r| <= log(2) / 2."""
     return (r * r).fma(_polynomial(r, format.exp_tail), r)
 
 
 def _power_of_two(biased: Value, format: Format) -> Value:
-    """2^n from bits whose low end is n + bias."""
+    """Return 2^n from bits whose low end is n + bias."""
     return (biased << format.mantissa).from_bits()
 
 
 @emitter
 def exp(x: Value) -> Value:
-    """e to the power x."""
+    """Return e to the power x."""
     return exp_of(x)
 
 
 @emitter
 def exp_to_zero(x: Value) -> Value:
-    """e to the power x for x <= 0, with 0 where that is subnormal."""
+    """Return e to the power x for x <= 0, with 0 where that is subnormal."""
     return exp_to_zero_of(x)
 
 
 @emitter
 def tanh(x: Value) -> Value:
-    """Hyperbolic tangent.
+    """Return the hyperbolic tangent of x.
 
     With ``2 |x| = n log(2) + 2 r``, ``s = 2^n`` and a rational ``tanh(r) = p / q``,
     ``tanh|x| = ((s - 1) q + (s + 1) p) / ((s + 1) q + (s - 1) p)``: one division in all.
@@ -280,19 +281,19 @@ def _sigmoid(x: Value, exp_of: Callable[[Value], Value]) -> Value:
 
 
 def sigmoid_to_zero(x: Value) -> Value:
-    """The sigmoid, with 0 where it is subnormal."""
+    """Return the sigmoid of x, with 0 where that is subnormal."""
     return _sigmoid(x, exp_to_zero_of)
 
 
 @emitter
 def sigmoid(x: Value) -> Value:
-    """1 / (1 + exp(-x))."""
+    """Return 1 / (1 + exp(-x))."""
     return _sigmoid(x, exp_of)
 
 
 @emitter
 def log(x: Value) -> Value:
-    """Natural logarithm; -inf at zero, NaN below."""
+    """Return the natural logarithm; -inf at zero, NaN below."""
     format = FORMATS[x.dtype]
     lift = format.mantissa + 2
     tiny = x < 2.0 ** (1 - format.bias)  # subnormal
@@ -311,28 +312,29 @@ def log(x: Value) -> Value:
 
 @emitter
 def sign(x: Value) -> Value:
-    """1 above zero, -1 below, 0 at it."""
+    """Return 1 above zero, -1 below, 0 at zero."""
     return x.constant(1.0).where(x > 0.0, x.constant(-1.0).where(x < 0.0, 0.0))
 
 
 @emitter
 def quotient(numerator: Value, denominator: Value) -> Value:
-    """The quotient by a denominator >= 0, which is taken into the normal range: 0 / 0 is 0."""
+    """Return the quotient by a denominator >= 0, raised to the smallest normal number: 0 / 0 is 0."""
     format = FORMATS[denominator.dtype]
     return numerator / denominator.at_least(2.0 ** (1 - format.bias))
 
 
 @emitter
 def over_root(numerator: Value, square: Value, offset: Value) -> Value:
-    """``numerator / (sqrt(square) + offset)``, the square taken into the normal range: 0 / 0 is 0.
+    """Return ``numerator / (sqrt(square) + offset)``; 0 / 0 is 0.
 
-    square >= 0, offset finite and >= 0.
+    square >= 0, raised to the smallest normal number; offset finite and >= 0.
     """
     square = square.at_least(2.0 ** (1 - FORMATS[square.dtype].bias))
     if not HAS_AVX512:
         return numerator / (square.sqrt() + offset)
-    # A root and a quotient keep the divider busy for longer than all else of an update takes: the quotient,
-    # and in float64 the root, too, are made of estimates. A step of Newton's makes 28 bits of one, two 56.
+    # A root and a quotient would keep the divider busy for longer than the rest of an update takes: the
+    # quotient, and in float64 the root, too, are refined from estimates of 14 bits. A step of Newton's makes
+    # 28 bits, two make 56.
     is_double = square.dtype == types.float64
     if is_double:
         estimate = square.estimate("rsqrt14")
@@ -345,7 +347,8 @@ def over_root(numerator: Value, square: Value, offset: Value) -> Value:
     divisor = root + offset
     inverse = divisor.estimate("rcp14")
     inverse = inverse.fma((-divisor).fma(inverse, 1.0), inverse)
-    # By infinity, where the steps end at NaN; the product is one where the numerator is infinite, too.
+    # Newton's steps turn infinity into NaN: a quotient by infinity is 0, and NaN where the numerator is
+    # infinite.
     is_infinite = square.equals(math.inf)
     if not is_double:
         return numerator * inverse.constant(0.0).where(is_infinite, inverse)
@@ -356,35 +359,35 @@ def over_root(numerator: Value, square: Value, offset: Value) -> Value:
 
 @emitter
 def divide(numerator: Value, denominator: Value) -> Value:
-    """The quotient, for a denominator whose magnitude lies in the normal range of float32."""
+    """Return the quotient, for a denominator whose magnitude lies in the normal range of float32."""
     return _divide(numerator, denominator)
 
 
 @emitter
 def magnitude(x: Value) -> Value:
-    """|x|."""
+    """Return |x|."""
     return x.magnitude()
 
 
 @emitter
 def maximum(x: Value, y: Value) -> Value:
-    """The larger of the two."""
+    """Return the larger of the two."""
     return x.at_least(y)
 
 
 @emitter
 def minimum(x: Value, y: Value) -> Value:
-    """The smaller of the two."""
+    """Return the smaller of the two."""
     return x.at_most(y)
 
 
 @emitter
 def where_equal(x: Value, y: Value, yes: Value, no: Value) -> Value:
-    """`yes` in the lanes where x equals y, else `no`."""
+    """Return `yes` in the lanes where x equals y, else `no`."""
     return yes.where(x.equals(y), no)
 
 
 @emitter
 def where_greater(x: Value, y: Value, yes: Value, no: Value) -> Value:
-    """`yes` in the lanes where x is greater than y, else `no`."""
+    """Return `yes` in the lanes where x is greater than y, else `no`."""
     return yes.where(x > y, no)

@@ -13,7 +13,7 @@ from numba.core.errors import TypingError
 import fastnn
 from fastnn_kernels import grid, predict, quadtree, train
 from fastnn_kernels.compiler.jit import Kind, kernel
-from fastnn_kernels.compiler.pointer import FunctionPointer, PointerTable, array_types, call, entered
+from fastnn_kernels.compiler.pointer import FunctionPointer, PointerTable, array_types, call, unpacking
 
 REAL = array_types(np.dtype(np.float64))
 
@@ -271,9 +271,9 @@ def test_pointers_are_loaded_by_the_next_process(package):
     program = """
         import numpy as np
         from fastnn_kernels.layer import activation_forward, forward_table
-        from fastnn_kernels.compiler.pointer import entered
+        from fastnn_kernels.compiler.pointer import unpacking
         forward_table(("relu",), np.dtype(float))
-        print("loaded" if entered(activation_forward("relu")).stats.cache_hits else "compiled")
+        print("loaded" if unpacking(activation_forward("relu")).stats.cache_hits else "compiled")
     """
     assert run(package, program) == "compiled"
     assert run(package, program) == "loaded"
@@ -299,7 +299,7 @@ def test_other_formulas_leave_the_loop_as_it_is():
             predict.loss(False), grid.grid_classes(False), quadtree.subdivide(False),
         ]  # fmt: skip
         counts = [len(kernel.compiled[Kind.CALLABLE]) for kernel in kernels]
-        return [*counts, len(entered(train.tile_gradient(False, False, False)).compiled[Kind.CODE])]
+        return [*counts, len(unpacking(train.tile_gradient(False, False, False)).compiled[Kind.CODE])]
 
     trained("tanh", "softmax_cross_entropy", "sgd")
     before = compiled()
