@@ -261,14 +261,15 @@ class Model(PredictingNetwork):
         Returns
         -------
         History
-            Losses, rates, norms of gradients, and ratios of updates; also in `history_`, even where an error or
-            an interrupt ends the training.
+            Losses, rates, norms of gradients, and ratios of updates; also in `history_`, even where an error
+            or an interrupt ends the training.
 
         Warns
         -----
         UserWarning
-            If gradient descent on the sum over many samples has not lowered the loss to a quarter, and a trial
-            of at most 1000 passes, some 0.1 s, lowers it far more with a lower rate, which the warning names.
+            If gradient descent on the sum over many samples has not lowered the loss to a quarter, and a
+            trial of at most 1000 passes, some 0.1 s, lowers it far more with a lower rate, which the warning
+            names.
 
         Raises
         ------
