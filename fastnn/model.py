@@ -49,17 +49,17 @@ class Model(PredictingNetwork):
     layers_dim : sequence of int
         Number of inputs, of the units of every hidden layer, and of outputs, as ``[2, 3, 2]``.
     activation : str or list of str, default "tanh"
-        Of the hidden layers, one for all or one for each: "identity", "sigmoid", "tanh", "relu",
+        Activation of the hidden layers, one for all or one for each: "identity", "sigmoid", "tanh", "relu",
         "leaky_relu", "elu", "selu", "gelu" (the approximation by tanh), "silu", "mish" or "softplus".
     output_activation : str, default "tanh"
-        Of the output layer. The tutorial's network has "tanh" there. "identity" makes the textbook's
-        network, which has no activation before softmax, and is the choice for regression.
+        Activation of the output layer. "identity" makes the textbook's network, which has none before
+        softmax, and suits regression.
     backend : {"numba", "numpy"}, default "numba"
-        Compiled kernels, or the plain NumPy they are checked against.
+        Compiled kernels, or the plain NumPy reference that they are tested against.
     dtype : {numpy.float64, numpy.float32}, default float64
-        Of the parameters and of all computation. float32 is about twice as fast.
+        Data type of the parameters and of all computation. float32 is about twice as fast.
     random_state : None, int or numpy.random.RandomState, default None
-        Where the initial parameters are drawn from. None is NumPy's global generator, so that
+        Generator of the initial parameters. None is NumPy's global generator, with which
         ``np.random.seed(0)`` reproduces a published run.
     loss : str or Loss, default "softmax_cross_entropy"
         "softmax_cross_entropy" or "multiclass_hinge" for labels; "sigmoid_binary_cross_entropy",
@@ -70,8 +70,8 @@ class Model(PredictingNetwork):
         hidden layers' outputs, or a list with one for the inputs and one for each hidden layer
         (Srivastava et al., "Dropout", 2014; inverted, so that predictions need no scaling).
     batch_norm : bool, default False
-        Whether the sums of the hidden layers are normalised over the batch before their activation (Ioffe
-        & Szegedy, 2015), with PyTorch's eps 1e-5 and momentum 0.1. Predictions use running statistics.
+        Normalise the sums of the hidden layers over the batch before their activation (Ioffe & Szegedy,
+        2015), with PyTorch's eps 1e-5 and momentum 0.1. Predictions use running statistics.
     init : str, default "tutorial"
         Initial weights: "tutorial" (``randn / sqrt(n_in)``, biases ``randn``), "glorot_uniform",
         "glorot_normal", "he_uniform", "he_normal", "lecun_normal" or "orthogonal", these with biases 0.
@@ -84,25 +84,24 @@ class Model(PredictingNetwork):
         numbers that the dtype can hold; if one does not, none is written. NaN and infinity may be set, but
         `train` raises ValueError where there are any.
     b : list of array (1, n_out)
-        Biases, likewise.
+        Biases, live views as well.
     batch_norm : list of BatchNorm
-        Of every hidden layer, if `batch_norm`: scale and shift (1, n_out), running_mean and
-        running_variance (n_out,), likewise.
+        Live views for every hidden layer, if `batch_norm`: scale and shift (1, n_out), running_mean and
+        running_variance (n_out,).
     layers_dim : tuple of int
     dtype : numpy.dtype
     loss : Loss
     backend : str
     history_ : History or None
-        What `train` measured when it was last called, up to where it ended: also after Ctrl-C, a
-        `DivergenceError`, or an error in a callback, when `train` returns nothing. None before the first
-        training.
+        History of the last training up to its end, also where Ctrl-C, a `DivergenceError` or an error in a
+        callback ended it and `train` returned nothing. None before the first training.
 
     Raises
     ------
     ValueError
-        For arguments outside of what stands above.
+        If an argument is out of its range.
     TypeError
-        For layer sizes that are no integers.
+        If layer sizes are no integers.
 
     Notes
     -----
@@ -135,7 +134,7 @@ class Model(PredictingNetwork):
     True
     """
 
-    # In the class, so that models pickled without one have it too.
+    # A class attribute: models that were pickled without a history have it, too.
     history_: History | None = None
 
     def __init__(
@@ -157,13 +156,13 @@ class Model(PredictingNetwork):
         )
         random = resolve_random_state(random_state)
         self.backend = check_choice(backend, "backend", BACKENDS)
-        get_backend(backend)  # what it cannot run on is told here
+        get_backend(backend)  # raises where the backend cannot run
         self._parameters = self._network.draw_parameters(random, init)
         self._statistics = self._network.initial_statistics()
 
     @classmethod
     def _sharing(cls, network: Network, parameters: NDArray[Any], statistics: NDArray[Any]) -> Model:
-        """A model on arrays that are somebody else's too."""
+        """Return a model that shares its arrays with others."""
         model = cls.__new__(cls)
         model._network, model.backend = network, "numba"
         model._parameters, model._statistics = parameters, statistics
@@ -195,7 +194,7 @@ class Model(PredictingNetwork):
         progress: bool = False,
         random_state: int | np.random.RandomState | None = None,
     ) -> History:
-        """Train from the present parameters.
+        """Train the network, from the present parameters.
 
         A step computes the gradient of the batch's summed or mean loss, adds ``reg_lambda * W`` and
         ``l1 * sign(W)`` to that of the weights, and hands the result to the optimizer. By default it is
@@ -226,12 +225,11 @@ class Model(PredictingNetwork):
             "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw" or "lbfgs", or an object
             as ``fastnn.Adam(betas=(0.9, 0.99))``.
         schedule : str, Schedule or function, default "constant"
-            What times `epsilon` is the rate of a step: "constant", "step_decay", "exponential_decay",
+            Factor of `epsilon` at every step: "constant", "step_decay", "exponential_decay",
             "inverse_time_decay", "cosine_decay", "warm_up" or "one_cycle", an object as
             ``fastnn.WarmUp(fastnn.CosineDecay())``, or a function of the step's number.
         reduction : {"sum", "mean"}, default "sum"
-            Whether a batch's loss is the weighted sum of its samples' losses, or that divided by the sum
-            of their weights.
+            Make a batch's loss the weighted sum of its samples' losses, or their weighted mean.
         shuffle : bool, default True
             Take the samples in a new order in every pass, where batches are not the whole data.
         sample_weight : array-like (n,), optional
@@ -258,29 +256,30 @@ class Model(PredictingNetwork):
         progress : bool, default False
             Show a bar with loss, rate and samples a second.
         random_state : None, int or numpy.random.RandomState, default None
-            Where the orders of the samples and the masks of dropout come from. None is NumPy's global
-            generator, which is asked only if there is something to draw.
+            Generator of the orders of the samples and of the masks of dropout. None is NumPy's global
+            generator, which is only used if there is something to draw.
 
         Returns
         -------
         History
-            Losses, rates, norms of gradients, and ratios of updates. `history_` is the same, and has what was
-            measured where a training ends by an error or an interrupt.
+            Losses, rates, norms of gradients, and ratios of updates; also in `history_`, even where an error
+            or an interrupt ends the training.
 
         Warns
         -----
         UserWarning
-            Where gradient descent on the sum over many samples has not lowered the loss to a quarter, and a
-            trial of at most 1000 passes with a lower rate, some 0.1 s, lowers it far more; with that rate.
+            If gradient descent on the sum over many samples has not lowered the loss to a quarter, and a
+            trial of at most 1000 passes, some 0.1 s, lowers it far more with a lower rate, which the warning
+            names.
 
         Raises
         ------
         ValueError
-            For NaN or infinity in X, shapes that do not fit, labels or targets out of range, numbers out
-            of range, names not known, options that do not go together. Nothing has changed then.
+            If X holds NaN or infinity, shapes do not fit, labels, targets or numbers are out of range, names
+            are not known, or options exclude each other. The model is then unchanged.
         DivergenceError
-            Where a parameter, a running statistic or the optimizer's state is no longer finite, or the last
-            loss is not. The model holds the last finite parameters.
+            If a parameter, a running statistic, the optimizer's state or the last loss is no longer finite.
+            The model holds the last finite parameters.
         KeyboardInterrupt
             Within a fraction of a second of Ctrl-C. The model holds the parameters of the last step.
         """
@@ -316,7 +315,7 @@ class Model(PredictingNetwork):
             print_every = check_count(print_every, "print_every", 1)
         elif print_loss:
             print_every = PRINT_EVERY
-        # A schedule that gives no rate is refused before anything changes.
+        # Refuse a schedule that gives no rate before anything changes.
         job.rates(np.zeros(1, np.int64))
         self._make_writeable()
         if not all_finite(self._parameters):
@@ -346,9 +345,8 @@ class Model(PredictingNetwork):
     ) -> GradientReport:
         """Compare the gradient that the training uses with difference quotients of the loss.
 
-        It is done in float64 whatever the model's dtype, at the present parameters and at points that a
-        few steps of training lead to; the model itself is not changed. (CS231n, "Neural Networks Part 3",
-        section on gradient checks.)
+        The check runs in float64, at the present parameters and at points that a few steps of training lead
+        to, and leaves the model unchanged (CS231n, "Neural Networks Part 3", section on gradient checks).
 
         Parameters
         ----------
@@ -359,21 +357,19 @@ class Model(PredictingNetwork):
         sample_weight : array-like (n,), optional
             Weights of the samples.
         n_samples : int, default 30
-            Samples that are looked at: all if there are no more, else so many at random. With few of them
-            few kinks come in the way.
+            Most samples to check with, chosen at random. Few samples have few kinks.
         n_points : int, default 3
-            Points that are looked at.
+            Number of points.
         n_parameters : int, default 100
-            Parameters of an array that are looked at at a point: all if there are no more, else so many
-            at random.
+            Most parameters of an array to check at a point, chosen at random.
         random_state : None, int or numpy.random.RandomState, default 0
-            Of that choice and of dropout's masks, which are held fixed.
+            Generator of these choices and of dropout's masks, which stay fixed.
 
         Returns
         -------
         GradientReport
-            `max_relative_error` is below 1e-7 where all is well; shown, the report has a line for each
-            array of parameters. Parameters at kinks of relu and its like are told apart and not counted.
+            `max_relative_error` is below 1e-7 for a right gradient. Printed, the report has a line for each
+            array of parameters. Parameters at kinks, as of relu, are reported and not counted.
 
         Raises
         ------
@@ -416,6 +412,7 @@ class Model(PredictingNetwork):
         return Samples(X, y, np.ones(X.shape[0]))
 
     def __repr__(self) -> str:
+        """Return the call that describes the network."""
         network = self._network
         hidden, output = network.activations[:-1], network.activations[-1]
         parts = [str(list(network.layers_dim))]

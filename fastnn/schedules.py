@@ -41,17 +41,11 @@ __all__ = [
 # in floating point, and the next period still begins at step 3.
 ROUNDING = 1e-9
 # Remedies in error messages.
-GROWING = "for a rate that grows pass a function of the step"
-DIVISOR = "the learning rate is divided by it"
+GROWING, DIVISOR = "for a rate that grows pass a function of the step", "the learning rate is divided by it"
 
 
 class Schedule(abc.ABC):
     """Base class of the schedules: a subclass gives the formula.
-
-    Raises
-    ------
-    TypeError
-        If this class itself is instantiated.
 
     Examples
     --------
@@ -130,6 +124,7 @@ class StepDecay(Schedule):
     gamma: float = 0.1
 
     def __post_init__(self) -> None:
+        """Check the arguments."""
         store_checked(
             self,
             step_size=check_length(self.step_size, "step_size"),
@@ -166,6 +161,7 @@ class ExponentialDecay(Schedule):
     gamma: float = 0.1
 
     def __post_init__(self) -> None:
+        """Check the arguments."""
         store_checked(
             self,
             decay_steps=check_length(self.decay_steps, "decay_steps"),
@@ -204,6 +200,7 @@ class InverseTimeDecay(Schedule):
     decay_rate: float = 9.0
 
     def __post_init__(self) -> None:
+        """Check the arguments."""
         store_checked(
             self,
             decay_steps=check_length(self.decay_steps, "decay_steps"),
@@ -261,6 +258,7 @@ class CosineDecay(Schedule):
     minimum: float = 0.0
 
     def __post_init__(self) -> None:
+        """Check the arguments."""
         if not isinstance(self.restarts, (bool, np.bool_)):
             raise ValueError(
                 f"restarts must be True or False, got {shown(self.restarts)}: how many restarts there are "
@@ -337,6 +335,7 @@ class OneCycle(Schedule):
     final_div_factor: float = 1e4
 
     def __post_init__(self) -> None:
+        """Check the arguments."""
         store_checked(
             self,
             pct_start=check_fraction(
@@ -391,6 +390,7 @@ class WarmUp(Schedule):
     start: float = 0.0
 
     def __post_init__(self) -> None:
+        """Check the arguments."""
         store_checked(
             self,
             schedule=resolve_schedule(self.schedule),
@@ -423,17 +423,12 @@ class FunctionSchedule(Schedule):
     ------
     ValueError
         If it is no function; from `factors`, if it returns no such factor.
-
-    Examples
-    --------
-    >>> import numpy as np; from fastnn.schedules import FunctionSchedule
-    >>> FunctionSchedule(lambda step: 1 / (1 + step)).factors(np.array([0, 1, 3]), 4).tolist()
-    [1.0, 0.5, 0.25]
     """
 
     function: Callable[[int], float]
 
     def __post_init__(self) -> None:
+        """Check the arguments."""
         # A class is callable, too, but its instances are no factors.
         if not callable(self.function) or isinstance(self.function, type):
             raise ValueError(
@@ -481,12 +476,6 @@ def resolve_schedule(spec: Any, name: str = "schedule") -> Schedule:
     ------
     ValueError
         If spec is anything else.
-
-    Examples
-    --------
-    >>> from fastnn.schedules import resolve_schedule
-    >>> resolve_schedule("step_decay")
-    StepDecay(step_size=0.3333333333333333, gamma=0.1)
     """
     if callable(spec) and not isinstance(spec, type | Schedule):
         return FunctionSchedule(spec)

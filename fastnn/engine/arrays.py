@@ -16,29 +16,29 @@ Array = NDArray[Any]
 
 
 def read_only(X: Array) -> Array:
-    """A view that is read-only, so that users' read-only arrays need no kernels of their own."""
+    """Return a read-only view: users' read-only arrays then need no kernels of their own."""
     X = X.view()
     X.flags.writeable = False
     return X
 
 
 def csr_table(X: Any, rows: NDArray[np.int64]) -> Any:
-    """A sparse table as the kernels take it; rows: which samples, in which order."""
+    """Return a CSR matrix as the kernels take it; rows are the numbers of the samples, in their order."""
     from fastnn_kernels.sparse import Table
 
-    # Weights for more features than an int32 counts would fit into no memory.
+    # int32 is wide enough: the weights of more features than it counts would fit into no memory.
     columns, starts = X.indices.astype(np.int32, copy=False), X.indptr.astype(np.int64, copy=False)
     values, columns, starts = (read_only(np.ascontiguousarray(array)) for array in (X.data, columns, starts))
     return Table(values, columns, starts, rows)
 
 
 def tile_rows(network: Network, is_sparse: bool) -> int:
-    """Rows of a tile of samples, or, of a sparse table, columns of what its tiles need instead."""
+    """Return the rows of a tile of samples; for a CSR matrix, the columns of the tile of sums instead."""
     return network.whole_tile(network.shapes[0][1]) if is_sparse else network.n_inputs
 
 
 def n_operations(network: Network, X: Any) -> int:
-    """Of a sample on its way through the network."""
+    """Return the FLOPs of one forward pass of one sample."""
     n_inputs, n_outputs = network.shapes[0]
     used = X.nnz // max(1, X.shape[0]) if is_sparse(X) else n_inputs
     return 2 * (network.n_parameters - (n_inputs - used) * n_outputs)

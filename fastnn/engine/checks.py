@@ -1,4 +1,4 @@
-"""What is looked for after a computation: numbers that are not finite."""
+"""Search for numbers that are not finite, after a computation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Array = NDArray[Any]
 
 
 def warn_of_overflow(network: Network, P: Array) -> None:
-    """Warn of samples for which a prediction, a row of P, is not finite."""
+    """Warn of samples whose prediction, a row of P, is not finite."""
     (rows,) = np.nonzero(~np.isfinite(P).all(axis=1))
     if rows.size:
         warn(
@@ -30,7 +30,7 @@ def warn_of_overflow(network: Network, P: Array) -> None:
 
 
 def find_trouble(parameters: Array, statistics: Array, memory: Memory | None = None) -> str:
-    """Return what of a training's state is not finite, in the words of `DivergenceError`; "" where all is."""
+    """Return the name of what is not finite, as `DivergenceError.what`, or ""."""
     looked_at = [("a parameter", parameters), ("a running statistic of batch normalisation", statistics)]
     if memory is not None:
         looked_at += [

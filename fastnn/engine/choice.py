@@ -21,5 +21,5 @@ BACKENDS: dict[str, type[NumbaBackend] | type[NumpyBackend]] = {
 
 @functools.cache
 def get_backend(name: str) -> Backend:
-    """The side called `name`, one of `BACKENDS`, made when it is first asked for."""
+    """Return the backend `name`, one of `BACKENDS`, made when it is first needed."""
     return BACKENDS[name]()

@@ -38,10 +38,10 @@ T = TypeVar("T")
 
 
 class NumbaBackend:
-    """The compiled kernels. numba is imported when the first of these is made."""
+    """Backend of the compiled kernels. Making the first one imports numba."""
 
     def __init__(self) -> None:
-        # An interrupt might leave half of numba loaded for good.
+        # An interrupt could leave numba half loaded for good: hold it until numba is there.
         with loading, held_interrupts():
             from fastnn_kernels import layer, loss, output, predict, train
             from fastnn_kernels.compiler import jit, numba_internals
@@ -61,6 +61,7 @@ class NumbaBackend:
     def outputs(
         self, network: Network, parameters: Array, X: Any, name: str, n_threads: int = 0, warns: bool = True
     ) -> Array:
+        """Return the output `name` of the scores."""
         pointers, kernel = self._pointers(network, name), self._predict.outputs(is_sparse(X))
         P = np.empty((X.shape[0], network.n_outputs), network.dtype)
 
@@ -74,6 +75,7 @@ class NumbaBackend:
     def predict(
         self, network: Network, parameters: Array, X: Any, n_threads: int = 0, warns: bool = True
     ) -> Array:
+        """Return the classes."""
         pointers, kernel = self._pointers(network, None), self._predict.predict(is_sparse(X))
         classes = np.empty(X.shape[0], np.int64)
 
@@ -89,6 +91,7 @@ class NumbaBackend:
     def bound(
         self, network: Network, parameters: Array, X: Array, name: str | None
     ) -> tuple[Callable[[], Any], Array]:
+        """Return a function that predicts for the present contents of X, and the array that it fills."""
         kernel: Any
         if name is None:
             kernel = self._predict.predict(False)
@@ -101,13 +104,14 @@ class NumbaBackend:
         return functools.partial(kernel, *self._pointers(network, name), *arguments), result
 
     def _pointers(self, network: Network, name: str | None) -> tuple[Any, ...]:
-        """Those with which the kernel of an output, or of classes, begins."""
+        """Return the pointers that come first among a prediction kernel's arguments."""
         activations = self._activations(network.kernel_activations, network.dtype)
         return (activations,) if name is None else (activations, self._output(name, network.dtype))
 
     def loss(
         self, network: Network, parameters: Array, X: Any, y: Array, weights: Array, n_threads: int = 0
     ) -> float:
+        """Return the weighted loss."""
         activations = self._activations(network.kernel_activations, network.dtype)
         value = self._loss(network.loss.name, network.dtype)
         kernel = self._predict.loss(is_sparse(X))
@@ -127,11 +131,13 @@ class NumbaBackend:
     def trainer(
         self, network: Network, parameters: Array, statistics: Array, job: Job, memory: Memory
     ) -> Trainer:
+        """Return the trainer of a job."""
         return NumbaTrainer(self._train, network, parameters, statistics, job, memory)
 
     def objective(
         self, network: Network, statistics: Array, X: Any, y: Array, weights: Array, key: int
     ) -> Callable[[Array], tuple[float, Array]]:
+        """Return a function of the parameters: the loss of a training pass, and its gradient."""
         train = self._train
         n_samples = X.shape[0]
         width = training_width(network, n_samples)
@@ -160,24 +166,24 @@ class NumbaBackend:
 
 
 def _prediction_workspace(network: Network, n_samples: int, is_sparse: bool = False) -> tuple[Array, Array]:
-    """A tile of samples, and what its units take."""
+    """Return the arrays of a tile of samples and of its units."""
     width, n_rows = network.tile_width(n_samples), tile_rows(network, is_sparse)
     workspace = aligned_empty((n_rows + network.layout.n_units) * width, network.dtype)
     return workspace[: n_rows * width], workspace[n_rows * width :]
 
 
 def _run_parts(network: Network, X: Any, run: Callable[..., T], n_threads: int) -> list[T]:
-    """What ``run(part, samples, tile, units)`` gives for slices of the samples, in their order.
+    """Return the results of ``run(part, samples, tile, units)`` for slices of the samples, in their order.
 
-    Each is a call into the kernels, with workspaces. They go side by side where there are cores for it: so
-    many at the most, 0 for any number.
+    Each is a call into the kernels with a workspace of its own. Where cores are free, at most `n_threads`
+    calls run side by side, 0 for any number.
     """
     sparse = is_sparse(X)
     n_samples = X.shape[0]
     tile, units = _prediction_workspace(network, n_samples, sparse)
     width = units.shape[0] // network.layout.n_units
     step = width * max(1, int(limits.FIRST_CALL_OPERATIONS / (n_operations(network, X) * width)))
-    if n_samples <= step:  # in microseconds
+    if n_samples <= step:  # one call: takes microseconds
         samples = csr_table(X, np.arange(n_samples)) if sparse else read_only(X)
         return [run(slice(0, n_samples), samples, tile, units)]
     order = np.arange(n_samples) if sparse else None
@@ -197,7 +203,7 @@ def _run_parts(network: Network, X: Any, run: Callable[..., T], n_threads: int) 
     results: dict[int, Any] = {}
     while missing := [first for first in parts if results.get(first) is None]:
         interrupted, spaces = Flag(), SimpleQueue[tuple[Array, Array]]()
-        # Ctrl-C ends it at the next part; where its handler lets it go on, the rest is done after that.
+        # Ctrl-C ends the work at the next part. If its handler does not raise, the rest is done afterwards.
         with (
             held_interrupts(interrupted.hoist),
             spare_cores(min(n_threads or len(parts), len(missing))) as count,

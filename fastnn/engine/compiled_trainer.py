@@ -34,6 +34,20 @@ Array = NDArray[Any]
 
 
 class NumbaTrainer:
+    """Trainer on the compiled kernels.
+
+    Parameters
+    ----------
+    train : module
+        The kernels of training.
+    network : Network
+    parameters, statistics : array
+        Changed in place.
+    job : Job
+    memory : Memory
+        Changed in place.
+    """
+
     def __init__(
         self, train: Any, network: Network, parameters: Array, statistics: Array, job: Job, memory: Memory
     ) -> None:
@@ -43,7 +57,7 @@ class NumbaTrainer:
         n_shards = 1 if team else n_shares
         shard = -(-job.batch_size // n_shards)
         width = training_width(network, shard)
-        # More threads than cores would wait for one another.
+        # More threads than cores would wait for each other at every barrier.
         n_threads = min(job.n_threads, n_shares, threads.available_cores())
         self._n_threads = n_threads
         self._kernel = train.train_steps(job.is_gathered, team, job.is_sparse)
@@ -75,22 +89,24 @@ class NumbaTrainer:
         self._settings = kernel_settings(train, network, job, width, n_rounds=-(-shard // width))
         self._work = training_workspace(train, network, job, width, n_threads, team)
         changing = self._state
-        if self._settings.n_rounds == 1:  # between calls there is no step half done
+        if self._settings.n_rounds == 1:  # no step is half done between calls: gradients need no copy
             changing = changing._replace(gradients=np.empty(0))
         self._changing = [*changing, *self.records, self._data.indices]
         self._saved = [np.empty_like(array) for array in self._changing]
-        self._first_step = 0  # of the last call
+        self._first_step = 0  # first step of the last call
         self._pool: ThreadPoolExecutor | None = None
-        self._process = os.getpid()  # that the pool's threads are in
+        self._process = os.getpid()  # process of the pool's threads
         self.trouble = ""
         self._rounds_a_call = max(1, int(limits.FIRST_CALL_OPERATIONS / (6 * size * width * n_shards)))
 
     @property
     def n_passes(self) -> int:
+        """Number of whole passes done."""
         return self._step // self._job.n_batches
 
     @property
     def halted(self) -> bool:
+        """True if the objective has not improved for too many passes."""
         return self.n_passes > 0 and bool(0 < self._job.patience < self.memory.plateau[1])
 
     @property
@@ -103,6 +119,7 @@ class NumbaTrainer:
         return step * self._settings.n_rounds + round
 
     def run(self, last_pass: int) -> bool:
+        """Run one chunk; return False if the next step would leave something not finite."""
         if self.halted:
             return True
         last_step = last_pass * self._job.n_batches
@@ -116,12 +133,12 @@ class NumbaTrainer:
                 self.trouble = self._find_trouble()
             seconds = time.perf_counter() - started
             rounds_a_second = (self._rounds_done - rounds_before) / max(seconds, 1e-6)
-            # Eight times as many at the most: the measure of a short call is rough.
+            # The speed measured in a short call is rough: grow eightfold at the most.
             self._rounds_a_call = max(
                 1, min(int(limits.CALL_SECONDS * rounds_a_second), 8 * self._rounds_a_call)
             )
         finally:
-            # Also where an interrupt came through, as it does when the kernel returns.
+            # An interrupt may be raised as the kernel returns: go back in that case, too.
             with held_interrupts():
                 if self.trouble and self._find_trouble():
                     self._go_back()
@@ -133,9 +150,9 @@ class NumbaTrainer:
     def _go_back(self) -> None:
         """Return to the last step that left everything finite.
 
-        The kernel keeps no copy of what it changes; what it did up to that step is simply done again from a
-        copy made before the call, and comes out the same to the last bit. What is not finite stays so, and so
-        bisection finds the step; most often it is the one before the last.
+        The kernel keeps no copy of what it changes. Its steps are repeated from a copy made before the call,
+        with the same bits. What is not finite stays so: bisection finds the step, most often the one before
+        the last.
         """
         first, broken = self._first_step, self._step
         step = broken - 1
@@ -148,7 +165,7 @@ class NumbaTrainer:
         self._repeat(first)
 
     def _repeat(self, last_step: int) -> bool:
-        """Do the steps of the last call again, up to `last_step`; returns whether all is finite still."""
+        """Repeat the steps of the last call up to `last_step`; return True if all is finite still."""
         for array, saved in zip(self._changing, self._saved, strict=True):
             np.copyto(array, saved)
         while self._step < last_step:
@@ -172,19 +189,19 @@ class NumbaTrainer:
             step + n_steps,
             n_rounds,
         )
-        if self._process != os.getpid():  # forked by a callback: no thread of the pool is here
+        if self._process != os.getpid():  # a callback has forked: the pool's threads stayed in the parent
             self._pool, self._process = None, os.getpid()
         with taken_cores(self._n_threads) as n_threads:
             if n_threads > 1 and self._pool is None:
                 try:
                     self._pool = started_pool(self._n_threads - 1)
-                except RuntimeError:  # the system has none, or the interpreter is about to end
+                except RuntimeError:  # the system has no more threads, or the interpreter is about to end
                     self._n_threads = 1
             if n_threads == 1 or self._pool is None:
                 return self._kernel(0, 1, *arguments)
-            # As many may be there as were not in the call before.
+            # Threads that missed the last call take part in this one: give all the progress of thread 0.
             self._state.progress[1:] = self._state.progress[0]
-            # The kernel's threads wait for one another: they begin when all of them are there.
+            # The kernel's threads wait for each other at barriers: begin when all of them run.
             are_all_there: Future[bool] = Future()
 
             def share(thread: int) -> None:
@@ -193,7 +210,7 @@ class NumbaTrainer:
 
             try:
                 others = [self._pool.submit(share, thread) for thread in range(1, n_threads)]
-            except RuntimeError:  # the interpreter is about to end, and this thread goes on until then
+            except RuntimeError:  # the interpreter is about to end: this thread alone goes on
                 are_all_there.set_result(False)
                 self._n_threads, self._pool = 1, None
                 return self._kernel(0, 1, *arguments)

@@ -21,12 +21,12 @@ __all__ = ["NumpyBackend"]
 
 Array = NDArray[Any]
 
-# Kernels run through infinities without a word; what comes of them is checked afterwards.
+# The kernels compute through infinities silently, and results are checked afterwards: NumPy does the same.
 _quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore")
 
 
 class NumpyBackend:
-    """The reference."""
+    """Backend of the NumPy reference."""
 
     def __init__(self) -> None:
         from ..reference import predict, train
@@ -36,6 +36,7 @@ class NumpyBackend:
     def outputs(
         self, network: Network, parameters: Array, X: Any, name: str, n_threads: int = 0, warns: bool = True
     ) -> Array:
+        """Return the output `name` of the scores."""
         P = _quiet(self._predict.outputs)(*_lists(network, parameters), _dense(X), name)
         if warns and not all_finite(P):
             warn_of_overflow(network, P)
@@ -44,6 +45,7 @@ class NumpyBackend:
     def predict(
         self, network: Network, parameters: Array, X: Any, n_threads: int = 0, warns: bool = True
     ) -> Array:
+        """Return the classes."""
         classes = _quiet(self._predict.predict)(*_lists(network, parameters), _dense(X))
         if warns:
             self.outputs(network, parameters, X, "identity")
@@ -52,6 +54,7 @@ class NumpyBackend:
     def bound(
         self, network: Network, parameters: Array, X: Array, name: str | None
     ) -> tuple[Callable[[], Any], Array]:
+        """Return a function that predicts for the present contents of X, and the array that it fills."""
         n, k = X.shape[0], network.n_outputs
         result = np.empty(n, np.int64) if name is None else np.empty((n, k), network.dtype)
 
@@ -60,7 +63,7 @@ class NumpyBackend:
                 self.predict(network, parameters, X) if name is None
                 else self.outputs(network, parameters, X, name)
             )  # fmt: skip
-            return True  # it has warned already
+            return True  # `run` itself has warned
 
         return run, result
 
@@ -68,6 +71,7 @@ class NumpyBackend:
     def loss(
         self, network: Network, parameters: Array, X: Any, y: Array, weights: Array, n_threads: int = 0
     ) -> float:
+        """Return the weighted loss."""
         return self._predict.loss(
             *_lists(network, parameters), _dense(X), network.loss.name, _targets(network, y),
             weights.astype(network.dtype), network.loss.parameter,
@@ -76,12 +80,14 @@ class NumpyBackend:
     def trainer(
         self, network: Network, parameters: Array, statistics: Array, job: Job, memory: Memory
     ) -> Trainer:
+        """Return the trainer of a job."""
         job = replace(job, X=_dense(job.X)) if job.is_sparse else job
         return NumpyTrainer(self._train, network, parameters, statistics, job, memory)
 
     def objective(
         self, network: Network, statistics: Array, X: Array, y: Array, weights: Array, key: int
     ) -> Callable[[Array], tuple[float, Array]]:
+        """Return a function of the parameters: the loss of a training pass, and its gradient."""
         weights = weights.astype(network.dtype)
         X = _dense(X)
 
@@ -95,20 +101,23 @@ class NumpyBackend:
 
 
 def _dense(X: Any) -> Array:
-    """Samples as the reference takes them."""
+    """Return samples as a dense array."""
     return X.toarray() if is_sparse(X) else X
 
 
 def _lists(network: Network, parameters: Array) -> tuple[Any, list[Array], list[Array]]:
+    """Return activations, weights and biases of the layers."""
     return network.activations, network.weights(parameters), network.biases(parameters)
 
 
 def _targets(network: Network, y: Array) -> Array:
-    """As the reference takes them: labels in one dimension."""
+    """Return targets as the reference takes them: labels in one dimension."""
     return y[:, 0] if network.loss.of_labels else y
 
 
-class _NumpyState(NamedTuple):
+class State(NamedTuple):
+    """Arrays that steps change: the kernels' `State` without their scratch."""
+
     parameters: Array
     statistics: Array
     optimizer: Array
@@ -116,16 +125,18 @@ class _NumpyState(NamedTuple):
     order: Array
     generator: Array
     plateau: Array
-    progress: Array  # steps done
+    progress: Array  # (1,), number of steps done
 
 
 class NumpyTrainer:
+    """Trainer on the NumPy reference; the parameters are those of `NumbaTrainer`."""
+
     def __init__(
         self, train: Any, network: Network, parameters: Array, statistics: Array, job: Job, memory: Memory
     ) -> None:
         self._train, self._network, self._job, self.memory = train, network, job, memory
         self.statistics, self.current = statistics, memory.average if job.average_share > 0 else parameters
-        self._state = _NumpyState(
+        self._state = State(
             parameters, statistics, memory.optimizer, memory.average,
             memory.order if job.is_gathered else np.arange(job.X.shape[0]), memory.generator, memory.plateau,
             np.zeros(1, np.int64),
@@ -135,14 +146,17 @@ class NumpyTrainer:
 
     @property
     def n_passes(self) -> int:
+        """Number of whole passes done."""
         return int(self._state.progress[0]) // self._job.n_batches
 
     @property
     def halted(self) -> bool:
+        """True if the objective has not improved for too many passes."""
         return self.n_passes > 0 and bool(0 < self._job.patience < self.memory.plateau[1])
 
     @_quiet
     def run(self, last_pass: int) -> bool:
+        """Run one chunk; return False if the next step would leave something not finite."""
         last_step = last_pass * self._job.n_batches
         finished = time.perf_counter() + limits.CALL_SECONDS
         changing = [*self._state, *self.records]

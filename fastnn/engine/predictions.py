@@ -24,7 +24,7 @@ class PredictingNetwork(ParameterViews):
     backend: str
 
     def calculate_loss(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
-        """Mean loss of the samples, without regularisation terms.
+        """Compute the mean loss of the samples, without regularisation terms.
 
         Parameters
         ----------
@@ -58,7 +58,7 @@ class PredictingNetwork(ParameterViews):
         return loss
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
-        """What the network says of every sample.
+        """Predict for every sample.
 
         Parameters
         ----------
@@ -76,7 +76,7 @@ class PredictingNetwork(ParameterViews):
         Raises
         ------
         ValueError
-            For NaN or infinity in X, another number of features, no samples.
+            If X holds NaN or infinity, has another number of features or no samples.
         """
         network = self._network
         X = check_samples(X, network.n_inputs, network.dtype)
@@ -88,7 +88,7 @@ class PredictingNetwork(ParameterViews):
         return backend.outputs(network, self._predicting, X, network.loss.output)
 
     def predict_proba(self, X: ArrayLike) -> NDArray[Any]:
-        """The probability of every class for every sample.
+        """Predict the probability of every class for every sample.
 
         Parameters
         ----------
@@ -102,8 +102,8 @@ class PredictingNetwork(ParameterViews):
         Raises
         ------
         ValueError
-            For NaN or infinity in X, another number of features, no samples; where the loss is one of
-            regression.
+            If X holds NaN or infinity, has another number of features or no samples, or if the loss is one
+            of regression.
         """
         network = self._network
         self._check_probabilistic()
@@ -111,25 +111,25 @@ class PredictingNetwork(ParameterViews):
         return get_backend(self.backend).outputs(network, self._predicting, X, network.loss.output)
 
     def predictor(self, n_rows: int = 1, method: str = "predict") -> Predictor:
-        """A function that predicts for so many samples in microseconds, for serving.
+        """Return a function that predicts for `n_rows` samples in microseconds, for serving.
 
         Parameters
         ----------
         n_rows : int, default 1
-            Samples of a call.
+            Number of samples of a call.
         method : {"predict", "predict_proba"}, default "predict"
-            What it gives for them.
+            Method whose results it returns.
 
         Returns
         -------
         Predictor
-            Of the parameters as they are now. It does not look for NaN and infinity in what it is given.
-            It can be pickled and copied.
+            Function with a copy of the present parameters. It does not check X for NaN and infinity, and can
+            be pickled and copied.
 
         Raises
         ------
         ValueError
-            For another method, for "predict_proba" with a loss of regression, for n_rows below 1.
+            If the method is another one, or "predict_proba" with a loss of regression, or n_rows is below 1.
 
         Examples
         --------

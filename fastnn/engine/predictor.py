@@ -1,4 +1,4 @@
-"""Predictions a few samples at a time, in microseconds: everything that can be done before is done before."""
+"""Predictions of a few samples in microseconds: all that does not depend on them is done beforehand."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ METHODS = ("predict", "predict_proba")
 
 
 class Predictor:
-    """Predictions of one network for a fixed number of samples, without a check of their values.
+    """Function that predicts for a fixed number of samples, without a check of their values.
 
-    It is made by `Model.predictor` and the estimators' `predictor`, keeps a copy of the parameters, and may
-    be called from several threads, one after another. It can be pickled and copied.
+    `Model.predictor` and the estimators' `predictor` make one. It keeps a copy of the parameters, can be
+    called from several threads, one after another, and can be pickled and copied.
 
     Parameters
     ----------
     backend : str
-        Name of the side that computes.
+        Name of the backend.
     network : Network
     parameters : array
-        With batch normalisation folded in.
+        Parameters with batch normalisation folded in.
     n_rows : int
-        Samples of a call.
+        Number of samples of a call.
     output : str or None
-        Name of the network's output; None for the numbers of the classes.
+        Name of the network's output; None for classes.
     finish : callable
-        Returns what is predicted, in a new array, given the array of the output, which is overwritten in
-        the next call. Picklable, as a function of a module is.
+        Given the array of the output, which the next call overwrites, returns the prediction in a new array.
+        Picklable.
     """
 
     def __init__(
@@ -65,7 +65,8 @@ class Predictor:
         self._arguments = backend, network, parameters, n_rows, output, finish
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # The lock and the kernel's pointers are of this process: a copy makes its own.
+        """Return what a copy is made from."""
+        # The lock and the kernel's pointers are bound to this process: a copy makes its own.
         return type(self), self._arguments
 
     def __call__(self, X: ArrayLike) -> Any:
@@ -74,18 +75,18 @@ class Predictor:
         Parameters
         ----------
         X : array-like (n_rows, n_features)
-            Numbers; one row may come in one dimension. NaN and infinity are not looked for; a score that
-            is not finite is warned of: what is predicted then means nothing.
+            Numbers; one row may have one dimension. NaN and infinity are not checked for; if a score is not
+            finite, the prediction means nothing, and a RuntimeWarning says so.
 
         Returns
         -------
         array
-            A new one, as the method gives it that the predictor was made for.
+            Prediction, in a new array, as from the method that the predictor was made for.
 
         Raises
         ------
         ValueError
-            For another shape, or what is no number.
+            If X has another shape, or is not of numbers.
         """
         if not (type(X) is np.ndarray and X.shape == self._shape and X.dtype.kind in "fiub"):
             X = self._table(X)
@@ -100,7 +101,7 @@ class Predictor:
             return self._finish(self._result)
 
     def _table(self, X: Any) -> Array:
-        """What is not an array of numbers of the right shape, as one."""
+        """Return X as an array of numbers of the right shape."""
         if not isinstance(getattr(X, "shape", None), tuple):  # a list; or no table at all
             try:
                 X = np.asarray(X)
@@ -129,5 +130,5 @@ def positive(scores: Array) -> NDArray[np.int64]:
 
 
 def check_method(method: Any) -> str:
-    """The name of what is to be predicted."""
+    """Return the name of a method, or raise ValueError."""
     return check_choice(method, "method", METHODS)

@@ -16,7 +16,7 @@ Array = NDArray[Any]
 
 
 class Trainer(Protocol):
-    """One training, which changes the parameters, statistics and memory it was given in place."""
+    """Protocol of a training's steps, which change parameters, statistics and memory in place."""
 
     records: Records
     statistics: Array
@@ -27,69 +27,69 @@ class Trainer(Protocol):
 
     @property
     def trouble(self) -> str:
-        """What the next step would leave that is not finite, as `DivergenceError.what`; "" for nothing."""
+        """Name of what the next step would leave that is not finite, as `DivergenceError.what`, or ""."""
 
     @property
     def n_passes(self) -> int:
-        """Whole passes done."""
+        """Number of whole passes done."""
 
     @property
     def halted(self) -> bool:
-        """Whether the objective fell too little for too long (`Job.patience`), the last pass included.
+        """True if the objective has not improved for too many passes (`Job.patience`).
 
-        A memory that comes from a halted training is no reason to: at least one pass is done.
+        At least one pass is done first, also with the memory of a halted training.
         """
 
     def run(self, last_pass: int) -> bool:
-        """Train on for some 50 ms, not beyond `last_pass` passes in all, nor where it has halted.
+        """Run one chunk, some 50 ms, up to `last_pass` passes in all at the most; none if it has halted.
 
-        Returns False where the next step would leave something that is not finite, which `trouble` names:
-        a parameter, a running statistic, the optimizer's state or the average. All are then as the last step
-        left them that did not.
+        Returns False if the next step would leave a parameter, a running statistic, the optimizer's state or
+        the average not finite, which `trouble` names. All are then as the last finite step left them.
         """
 
 
 class Backend(Protocol):
-    """What a side offers. All that is passed in is checked; parameters is the flat vector.
+    """Protocol of the operations on a network, whose arguments have been checked.
 
-    X (n, inputs), a CSR matrix or array of SciPy's, too, where it is not to be bound; y (n, targets) of the
-    network's dtype; weights (n,). n_threads: the most that compute, 0 for as many as pay. Predictions take
-    the parameters of a network without batch normalisation (`Network.folded`), and warn of samples for which
-    they are not finite, unless they are told not to.
+    parameters is the flat vector; X (n, inputs) an array or a CSR matrix of SciPy's, for `bound` an array; y
+    (n, targets) of the network's dtype; weights (n,). n_threads is the most that compute, 0 for as many as
+    pay. Predictions take the parameters of a network without batch normalisation (`Network.folded`), and
+    warn of samples for which they are not finite, unless warns is False.
     """
 
     def outputs(
         self, network: Network, parameters: Array, X: Any, name: str, n_threads: int = 0, warns: bool = True
     ) -> Array:
-        """The output `name` of the scores, (n, outputs)."""
+        """Return the output `name` of the scores, (n, outputs)."""
 
     def predict(
         self, network: Network, parameters: Array, X: Any, n_threads: int = 0, warns: bool = True
     ) -> Array:
-        """Classes (n,)."""
+        """Return the classes (n,)."""
 
     def bound(
         self, network: Network, parameters: Array, X: Array, name: str | None
     ) -> tuple[Callable[[], Any], Array]:
-        """Return a function that predicts for what X holds when it is called, and the array that it fills.
+        """Return a function that predicts for the present contents of X, and the array that it fills.
 
-        It computes the output `name`, or for None the classes, and returns whether all scores are finite.
+        The function computes the output `name`, or for None the classes, and returns whether all scores are
+        finite.
         """
 
     def loss(
         self, network: Network, parameters: Array, X: Any, y: Array, weights: Array, n_threads: int = 0
     ) -> float:
-        """The weighted loss."""
+        """Return the weighted loss."""
 
     def trainer(
         self, network: Network, parameters: Array, statistics: Array, job: Job, memory: Memory
     ) -> Trainer:
-        """A training."""
+        """Return the trainer of a job."""
 
     def objective(
         self, network: Network, statistics: Array, X: Array, y: Array, weights: Array, key: int
     ) -> Callable[[Array], tuple[float, Array]]:
-        """A function of the parameters: the weighted loss of a training pass, and its gradient.
+        """Return a function of the parameters: the weighted loss of a training pass, and its gradient.
 
-        `key` is that of the random numbers of dropout; running statistics are moved.
+        `key` seeds the masks of dropout; every call moves the running statistics.
         """

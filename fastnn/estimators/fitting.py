@@ -54,6 +54,7 @@ class FitDivergenceError(DivergenceError):
         return super()._decay / self.batch_weight
 
     def __str__(self) -> str:
+        """Return the message, with a remedy."""
         message = (
             "Solver produced non-finite parameter weights. The input data may contain large values and need "
             "to be preprocessed."
@@ -250,9 +251,11 @@ class Orders(Hook):
         self._generator, self._memory = generator, memory
 
     def before_chunk(self, training: Training) -> None:
+        """Take over the generator's state."""
         self._memory.generator[...] = generator_state(self._generator)
 
     def chunk_ended(self, training: Training) -> None:
+        """Give the generator's state back."""
         put_generator_state(self._generator, self._memory.generator)
 
 
@@ -263,9 +266,11 @@ class Curves(Hook):
         self._fit = fit
 
     def begin(self, training: Training) -> None:
+        """Begin with no pass seen."""
         self._n_seen = 0
 
     def chunk_ended(self, training: Training) -> None:
+        """Extend the curves, and count passes, steps and samples."""
         fit, job, trainer = self._fit, training.job, training.trainer
         estimator, state = fit.estimator, fit.state
         n_passes = trainer.n_passes
@@ -292,9 +297,11 @@ class Validate(Hook):
         self._fit, self._validation = fit, validation
 
     def next_stop(self, training: Training) -> int:
+        """Return the end of the next pass."""
         return training.n_passes + 1
 
     def at_stop(self, training: Training) -> None:
+        """Compute loss and score."""
         estimator = self._fit.estimator
         estimator.validation_loss_curve_.append(self._validation.loss())
         if estimator.early_stopping:
@@ -321,6 +328,7 @@ class Plateau(Hook):
         self._lines = [hook for hook in watchers if isinstance(hook, Lines)]
 
     def after_chunk(self, training: Training) -> bool:
+        """Return True if the fit has stalled."""
         # Before its first pass, the count that a training goes on from is the one that ended the last.
         return training.n_passes > 0 and self._has_stalled()
 
@@ -357,6 +365,7 @@ class StopFromOutside(Hook):
         self._stopped = stopped
 
     def after_chunk(self, training: Training) -> bool:
+        """Raise KeyboardInterrupt if the fit is to end."""
         if self._stopped():
             raise KeyboardInterrupt
         return False
@@ -369,6 +378,7 @@ class Iterations(Hook):
         self._fit, self._trainer, self._validation = fit, trainer, validation
 
     def after_chunk(self, training: Training) -> bool:
+        """Note an iteration."""
         estimator = self._fit.estimator
         estimator.n_iter_ += 1
         estimator.loss_ = self._trainer.objective + self._fit.offset

@@ -49,9 +49,11 @@ class FitHook(Hook):
         """Show the passes done since the last call."""
 
     def diverged(self, training: Training) -> None:
+        """Show the passes before the one that diverged."""
         self.show(training)
 
     def after_chunk(self, training: Training) -> bool:
+        """Show what the chunk has done."""
         self.show(training)
         return False
 
@@ -84,6 +86,7 @@ class Lines(FitHook):
         print(message)
 
     def show(self, training: Training) -> None:
+        """Print a line for every new pass."""
         done = self._estimator.n_iter_
         for k in range(self._n_printed, done):
             loss = self._estimator.loss_ if self._curve is None else self._curve[self._curve_before + k]
@@ -111,6 +114,7 @@ class Bar(FitHook):
         self._bar = progress_bar(total=job.num_passes, unit="pass", shown=True, dynamic_ncols=True)
 
     def show(self, training: Training) -> None:
+        """Move the bar."""
         estimator, job = self._estimator, self._job
         done = estimator.n_iter_
         figures = {"loss": f"{estimator.loss_:.4g}"} if done else {}
@@ -123,6 +127,7 @@ class Bar(FitHook):
         self._bar.update(done - self._bar.n)
 
     def close(self) -> None:
+        """Leave the bar as it is."""
         self._bar.close()
 
 
@@ -164,6 +169,7 @@ class Tasks(FitHook):
         return min(training.n_passes + left, training.job.num_passes)
 
     def show(self, training: Training) -> None:
+        """End a task whose passes are done, and begin the next."""
         done = self._estimator.n_iter_
         # A chunk may end in the middle of a pass, with nothing new to be told.
         ends = done > self._n_told and (done % self._task_length == 0 or done == self._job.num_passes)
@@ -174,10 +180,12 @@ class Tasks(FitHook):
                 self._begin_task()
 
     def after_chunk(self, training: Training) -> bool:
+        """Return True if a callback has asked for the end."""
         self.show(training)
         return self._asked_to_stop
 
     def close(self) -> None:
+        """End the last task, and that of the whole fit."""
         if self._task is not None:
             self._end_task()
         self._tell_end(self._context)

@@ -1,8 +1,7 @@
 """The immutable description of a network, its flat parameter vector and its workspaces.
 
-`Network` is everything the kernels and the reference need to know: how wide the layers are, what
-each applies to its sums, what the training makes small, and where each layer finds its weights in the
-one vector of parameters. It holds no parameters itself.
+A `Network` tells the kernels and the reference the widths of the layers, their activations, the loss, and
+the offsets of each layer in the one vector of parameters. It holds no parameters itself.
 """
 
 from __future__ import annotations
@@ -22,33 +21,33 @@ from ..reference.norm import EPS
 from ..system.validation import check_choice, check_memory, check_number, shown
 from .initialization import INITIALIZERS, draw_layer
 
-__all__ = ["ALIGNMENT", "Layer", "Layout", "Network", "aligned_empty"]
+__all__ = ["ALIGNMENT", "LayerOffsets", "Layout", "Network", "aligned_empty"]
 
 Array = NDArray[Any]
 
-# Bytes. Rows of a tile are whole cache lines, which are whole vectors on every processor.
+# Bytes of a cache line. Rows of a tile are whole lines, which are whole vectors on every processor.
 ALIGNMENT = 64
-# A tile with all its layers should stay in the first-level cache, but a row of it should not be so
-# short that the loops along it do not pay; in training, where there is more to do at a tile's ends, less.
+# A tile with all its layers should stay in the first-level cache, but short rows make the loops along them
+# slow. Training has more work at the ends of a tile, so that its rows are longer.
 TILE_BYTES = 32 * 1024
 LEAST_WIDTH, LEAST_TRAINING_WIDTH, MOST_WIDTH = 128, 256, 512
-# A call into the kernels does a whole tile at least, and Ctrl-C waits for its end: of a network so
-# large that a tile takes longer than this many operations, some 50 ms, tiles are narrower.
+# A call into the kernels computes a whole tile at least, and Ctrl-C waits for its end: tiles of large
+# networks are narrower, and take at most this many FLOPs, some 50 ms.
 TILE_OPERATIONS = 3e9
-# Bytes of an array from which on it is asked whether there is memory for it, which takes a moment.
+# Bytes of an array from which on the free memory is checked beforehand, which takes a moment.
 LARGE_BYTES = 1 << 28
 
 
 def aligned_empty(size: int, dtype: np.dtype) -> Array:
-    """Uninitialised flat array that begins at a cache line: vectors then never straddle two."""
+    """Return an uninitialised flat array that begins at a cache line: no vector straddles two lines."""
     extra = ALIGNMENT // dtype.itemsize
     buffer = np.empty(size + extra, dtype)
     first = -buffer.ctypes.data % ALIGNMENT // dtype.itemsize
     return buffer[first : first + size]
 
 
-class Layer(NamedTuple):
-    """A layer, and where its own begins in the flat vectors, in elements; -1 for what it has not."""
+class LayerOffsets(NamedTuple):
+    """Sizes of a layer, and offsets in the flat vectors, in elements; -1 for what it does not have."""
 
     n_in: int
     n_out: int
@@ -60,7 +59,7 @@ class Layer(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """The kernels' view of a network."""
+    """Layout of a network in the kernels' workspaces."""
 
     plan: NDArray[np.int64]  # a row a layer; ``fastnn_kernels/network.py`` names the columns
     n_units: int  # rows of the workspace of all layers' outputs
@@ -69,21 +68,21 @@ class Layout(NamedTuple):
 
 @dataclass(frozen=True)
 class Network:
-    """Shape of a multilayer network, and what it is trained for.
+    """Description of a multilayer network: shapes, activations, loss and regularisation by noise.
 
     Parameters
     ----------
     layers_dim : tuple of int
         Number of inputs, of the units of every hidden layer, and of outputs.
     activations : tuple of str
-        What each layer applies to its sums, one name a layer.
+        Names of the activations, one a layer.
     dtype : numpy.dtype
-        Of the parameters and of all computation, float32 or float64.
+        Data type of the parameters and of all computation, float32 or float64.
     loss : Loss
     batch_norm : bool
-        Whether the sums of the hidden layers are normalised over the batch.
+        True normalises the sums of the hidden layers over the batch.
     dropout : tuple of float
-        Share of every layer's inputs that a training drops; empty for none at all.
+        Share of every layer's inputs that a training drops; empty for none.
     """
 
     layers_dim: tuple[int, ...]
@@ -104,17 +103,17 @@ class Network:
         batch_norm: bool = False,
         dropout: float | Sequence[float] = 0.0,
     ) -> Network:
-        """Check what a user asks for and describe it.
+        """Check what a user asks for, and return its description.
 
         Raises
         ------
         ValueError
-            For fewer than two layers, a layer below 1, an activation, a loss or a dtype not known, lists
-            of another length, rates of dropout that are not from 0 to 1.
+            If there are fewer than two layers, a layer is below 1, an activation, a loss or a dtype is not
+            known, a list has another length, or a rate of dropout is not from 0 up to 1.
         TypeError
-            For a layer size that is no integer.
+            If a layer size is no integer.
         MemoryError
-            For more parameters than the memory holds.
+            If the memory does not hold the parameters.
         """
         try:
             dims = tuple(operator.index(size) for size in layers_dim)
@@ -163,15 +162,17 @@ class Network:
         return network
 
     def __getstate__(self) -> dict[str, Any]:
-        # Layouts are the kernels' of this version: another lays out anew.
+        """Return the fields alone: the version that loads them makes layouts of its own."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @property
     def n_inputs(self) -> int:
+        """Number of inputs."""
         return self.layers_dim[0]
 
     @property
     def n_outputs(self) -> int:
+        """Number of outputs."""
         return self.layers_dim[-1]
 
     @functools.cached_property
@@ -182,24 +183,24 @@ class Network:
     # --- the flat vectors: weights first, filled up to whole vectors, then all else ------------------
 
     def _whole(self, size: int) -> int:
-        """`size` filled up to whole vectors."""
+        """Return `size` rounded up to whole vectors."""
         lanes = ALIGNMENT // self.dtype.itemsize
         return -(-size // lanes) * lanes
 
     @functools.cached_property
-    def layers(self) -> tuple[Layer, ...]:
-        """Where every layer finds what is its own."""
+    def layers(self) -> tuple[LayerOffsets, ...]:
+        """Sizes and offsets of every layer."""
         layers = []
         weights, others, statistics = 0, self.n_weights, 0
         for position, (n_in, n_out) in enumerate(self.shapes):
             normalised = self.batch_norm and position < len(self.shapes) - 1
             biases, scales, shifts = (others + k * n_out for k in range(3))
             if normalised:
-                layers.append(Layer(n_in, n_out, weights, biases, scales, shifts, statistics))
+                layers.append(LayerOffsets(n_in, n_out, weights, biases, scales, shifts, statistics))
                 statistics += 3 * n_out  # running mean and variance, and the last inverse deviation
                 others += 3 * n_out
             else:
-                layers.append(Layer(n_in, n_out, weights, biases, -1, -1, -1))
+                layers.append(LayerOffsets(n_in, n_out, weights, biases, -1, -1, -1))
                 others += n_out
             weights += n_in * n_out
         return tuple(layers)
@@ -219,10 +220,11 @@ class Network:
 
     @functools.cached_property
     def n_statistics(self) -> int:
+        """Length of the flat vector of running statistics."""
         return sum(3 * layer.n_out for layer in self.layers if layer.statistics >= 0)
 
     def weights(self, parameters: Array) -> list[Array]:
-        """Views (n_in, n_out) of the weights in the flat vector."""
+        """Return views (n_in, n_out) of the weights in the flat vector."""
         return [
             parameters[layer.weights : layer.weights + layer.n_in * layer.n_out].reshape(
                 layer.n_in, layer.n_out
@@ -231,29 +233,29 @@ class Network:
         ]
 
     def biases(self, parameters: Array) -> list[Array]:
-        """Views (1, n_out) of the biases in the flat vector."""
+        """Return views (1, n_out) of the biases in the flat vector."""
         return [_row(parameters, layer.biases, layer.n_out) for layer in self.layers]
 
     def scales(self, parameters: Array) -> list[Array | None]:
-        """Views (1, n_out) of the scales of the normalised layers, None for the others."""
+        """Return views (1, n_out) of the scales of the normalised layers, None for the others."""
         return [_row(parameters, layer.scales, layer.n_out) for layer in self.layers]
 
     def shifts(self, parameters: Array) -> list[Array | None]:
-        """Views (1, n_out) of the shifts of the normalised layers, None for the others."""
+        """Return views (1, n_out) of the shifts of the normalised layers, None for the others."""
         return [_row(parameters, layer.shifts, layer.n_out) for layer in self.layers]
 
     def running(self, statistics: Array) -> list[Array | None]:
-        """Views (2, n_out) of the running means and variances, None for layers that are not normalised."""
+        """Return views (2, n_out) of the running means and variances, None for the other layers."""
         return [
             None if layer.statistics < 0 else statistics[layer.statistics :][: 2 * layer.n_out].reshape(2, -1)
             for layer in self.layers
         ]
 
     def draw_parameters(self, random: Any, init: str = "tutorial") -> Array:
-        """Parameters as `init`, one of `INITIALIZERS`, draws them layer by layer.
+        """Return parameters that `init`, one of `INITIALIZERS`, draws layer by layer.
 
-        `random` is a ``RandomState`` or the module ``numpy.random``; so a published run is reproduced from
-        its seed. Scales are 1 and shifts 0.
+        `random` is a ``RandomState`` or the module ``numpy.random``, whose seed reproduces published runs.
+        Scales are 1 and shifts 0.
         """
         check_choice(init, "init", INITIALIZERS)
         parameters = self.neutral_parameters()
@@ -262,7 +264,7 @@ class Network:
         return parameters
 
     def neutral_parameters(self) -> Array:
-        """Weights, biases and shifts 0, scales 1."""
+        """Return parameters with weights, biases and shifts 0, and scales 1."""
         parameters = aligned_empty(self.n_parameters, self.dtype)
         parameters[...] = 0
         for scale in self.scales(parameters):
@@ -271,7 +273,7 @@ class Network:
         return parameters
 
     def adopted(self, other: Network, parameters: Array) -> Array:
-        """The parameters of `other`, a network of another dtype, as this one has them."""
+        """Return the parameters of `other`, a network of another dtype, converted to this network's."""
         result = aligned_empty(self.n_parameters, self.dtype)
         result[...] = 0
         for part in (Network.weights, Network.biases, Network.scales, Network.shifts):
@@ -281,7 +283,7 @@ class Network:
         return result
 
     def initial_statistics(self) -> Array:
-        """Running means 0 and variances 1."""
+        """Return statistics with running means 0 and variances 1."""
         statistics = aligned_empty(self.n_statistics, self.dtype)
         statistics[...] = 0
         for running in self.running(statistics):
@@ -290,9 +292,9 @@ class Network:
         return statistics
 
     def folded(self, parameters: Array, statistics: Array) -> Array:
-        """Parameters of the same network without batch normalisation, as it predicts.
+        """Return the parameters of the network without batch normalisation that predicts the same.
 
-        The running statistics, scales and shifts are all affine, and so go into weights and biases.
+        Normalisation by running statistics, scales and shifts is affine: weights and biases take it in.
         """
         if not self.batch_norm:
             return parameters
@@ -312,17 +314,17 @@ class Network:
 
     @functools.cached_property
     def kernel_activations(self) -> tuple[str, ...]:
-        """The activations in use, sorted: the codes of the plan are places among them."""
+        """Activations in use, sorted: the codes in the plan are indices among them."""
         return tuple(sorted(set(self.activations)))
 
     @functools.cached_property
     def layout(self) -> Layout:
-        """The kernels' view for predictions."""
+        """Layout for predictions."""
         return self._lay_out(training=False)
 
     @functools.cached_property
     def training_layout(self) -> Layout:
-        """The kernels' view for training: what the way back needs is kept too."""
+        """Layout for training, with what the backward pass needs."""
         return self._lay_out(training=True)
 
     def _lay_out(self, training: bool) -> Layout:
@@ -331,7 +333,7 @@ class Network:
         n_rows = 0
 
         def take(count: int, needed: bool, instead: int = -1) -> int:
-            """Where `count` rows of the workspace begin, if they are needed."""
+            """Return the first of `count` new rows of the workspace if they are needed, else `instead`."""
             nonlocal n_rows
             if not needed:
                 return instead
@@ -346,7 +348,7 @@ class Network:
             units = take(n_out, True)
             sums = take(n_out, training and ACTIVATIONS[name].needs_sums, units)
             kept = take(n_out, normalised)
-            # Two buffers are enough for the derivatives: a layer's and those of the one below.
+            # Only the derivatives of a layer and of the one below exist at a time: two buffers are enough.
             dunits = widest * (position % 2)
             rows.append(
                 (
@@ -361,12 +363,12 @@ class Network:
 
     @functools.cached_property
     def widest_tile(self) -> int:
-        """Most samples that go through the layers together in a prediction."""
+        """Largest width of a tile in predictions, in samples."""
         return self._widest(LEAST_WIDTH)
 
     @functools.cached_property
     def widest_training_tile(self) -> int:
-        """The same in training."""
+        """Largest width of a tile in training, in samples."""
         return self._widest(LEAST_TRAINING_WIDTH)
 
     def _widest(self, least: int) -> int:
@@ -376,12 +378,12 @@ class Network:
         return max(1, min(width, int(TILE_OPERATIONS / (6 * self.n_parameters))))
 
     def tile_width(self, n_samples: int, training: bool = False) -> int:
-        """Samples of a tile: whole cache lines, and all tiles about equally full."""
+        """Return the width of a tile: whole cache lines, with all tiles about equally full."""
         n_tiles = -(-n_samples // (self.widest_training_tile if training else self.widest_tile))
         return self._whole(-(-n_samples // n_tiles))
 
     def whole_tile(self, n_samples: int) -> int:
-        """Samples of the one tile that holds them all."""
+        """Return the width of one tile that holds all samples."""
         return self._whole(n_samples)
 
 
@@ -390,7 +392,7 @@ def _row(parameters: Array, offset: int, size: int) -> Any:
 
 
 def _dropout_rates(dropout: Any, n_hidden: int) -> tuple[float, ...]:
-    """Rates for the inputs of every layer: a number is for the hidden layers, a list for all."""
+    """Return rates for the inputs of every layer; a number is for the hidden layers, a list for all."""
     if isinstance(dropout, np.ndarray) and not dropout.ndim:
         dropout = dropout[()]
     if isinstance(dropout, Sequence | np.ndarray) and not isinstance(dropout, str):

@@ -1,6 +1,6 @@
-"""How the parameters of a layer are drawn before the first step.
+"""Initial parameters of a layer.
 
-To add one: a function ``(random, n_in, n_out)`` that returns the weights (n_in, n_out), entered in
+To add a method: a function ``(random, n_in, n_out)`` that returns the weights (n_in, n_out), entered in
 `INITIALIZERS`.
 """
 
@@ -18,39 +18,39 @@ Array = NDArray[np.float64]
 
 
 def tutorial(random: Any, n_in: int, n_out: int) -> Array:
-    """The tutorial's: normal, of variance 1 / n_in; the biases are normal too, of variance 1."""
+    """Draw the tutorial's normal weights of variance 1 / n_in, whose biases are normal of variance 1."""
     return random.randn(n_in, n_out) / np.sqrt(n_in)
 
 
 def glorot_uniform(random: Any, n_in: int, n_out: int) -> Array:
-    """Uniform, of variance 2 / (n_in + n_out) (Glorot & Bengio, 2010, equation 16)."""
+    """Draw uniform weights of variance 2 / (n_in + n_out) (Glorot & Bengio, 2010, equation 16)."""
     return _uniform(random, n_in, n_out, 2 / (n_in + n_out))
 
 
 def glorot_normal(random: Any, n_in: int, n_out: int) -> Array:
-    """Normal, of variance 2 / (n_in + n_out) (Glorot & Bengio, 2010, equation 12)."""
+    """Draw normal weights of variance 2 / (n_in + n_out) (Glorot & Bengio, 2010, equation 12)."""
     return random.randn(n_in, n_out) * np.sqrt(2 / (n_in + n_out))
 
 
 def he_uniform(random: Any, n_in: int, n_out: int) -> Array:
-    """Uniform, of variance 2 / n_in (He et al., 2015, section 2.2)."""
+    """Draw uniform weights of variance 2 / n_in (He et al., 2015, section 2.2)."""
     return _uniform(random, n_in, n_out, 2 / n_in)
 
 
 def he_normal(random: Any, n_in: int, n_out: int) -> Array:
-    """Normal, of variance 2 / n_in (He et al., 2015, equation 10)."""
+    """Draw normal weights of variance 2 / n_in (He et al., 2015, equation 10)."""
     return random.randn(n_in, n_out) * np.sqrt(2 / n_in)
 
 
 def lecun_normal(random: Any, n_in: int, n_out: int) -> Array:
-    """Normal, of variance 1 / n_in (LeCun et al., "Efficient BackProp", 1998, equation 16)."""
+    """Draw normal weights of variance 1 / n_in (LeCun et al., "Efficient BackProp", 1998, equation 16)."""
     return random.randn(n_in, n_out) * np.sqrt(1 / n_in)
 
 
 def orthogonal(random: Any, n_in: int, n_out: int) -> Array:
-    """Orthonormal rows or columns, whichever are fewer (Saxe, McClelland & Ganguli, 2014, section 3)."""
+    """Draw orthonormal rows or columns, whichever are fewer (Saxe, McClelland & Ganguli, 2014, section 3)."""
     Q, R = np.linalg.qr(random.randn(max(n_in, n_out), min(n_in, n_out)))
-    Q = Q * np.where(np.diag(R) < 0, -1.0, 1.0)  # without this the directions are not uniform
+    Q = Q * np.where(np.diag(R) < 0, -1.0, 1.0)  # a positive diagonal of R makes the directions uniform
     return Q if n_in >= n_out else Q.T
 
 
@@ -71,6 +71,6 @@ INITIALIZERS: dict[str, Callable[[Any, int, int], Array]] = {
 
 
 def draw_layer(init: str, random: Any, n_in: int, n_out: int) -> tuple[Array, Array]:
-    """Weights (n_in, n_out) and biases (n_out,); the biases are 0 but in the tutorial's."""
+    """Return weights (n_in, n_out) and biases (n_out,), which are 0 except for the tutorial's."""
     W = INITIALIZERS[init](random, n_in, n_out)
     return W, random.randn(n_out) if init == "tutorial" else np.zeros(n_out)

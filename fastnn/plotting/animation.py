@@ -235,12 +235,15 @@ class _Filming(Hook):
         self.n_passes = 0
 
     def begin(self, training: Training) -> None:
+        """Take the snapshot before the first pass."""
         self._look(training)
 
     def next_stop(self, training: Training) -> int:
+        """Return the next moment of the shutter."""
         return self._shutter.next_stop(training.n_passes, training.job.num_passes)
 
     def after_chunk(self, training: Training) -> bool:
+        """Take a snapshot if it is time for one."""
         self._look(training)
         return False
 
@@ -313,7 +316,7 @@ def _of_partial_fits(estimator: Any, X: Any, y: Any, frames: int, scene: Scene) 
     # The same condition ends a fit.
     while n_passes < max_iter and not estimator._no_improvement_count > estimator.n_iter_no_change:
         stop = shutter.next_stop(n_passes, max_iter)
-        # `partial_fit` of several passes. With `stopped`, an interrupt is raised here, not only noted.
+        # `partial_fit` of several passes; `stopped` lets an interrupt through instead of only ending the fit.
         estimator._fit(X, y, n_passes=stop - n_passes, knows_classes=True, stopped=lambda: False)
         n_passes += estimator.n_iter_
         shutter.look(n_passes, copied)

@@ -72,6 +72,7 @@ class EarlyStopping:
     scorer: Callable[[Any, Any, Any], float] | None = None
 
     def __post_init__(self) -> None:
+        """Check the arguments."""
         store_checked(
             self,
             patience=check_count(self.patience, "patience", 1),
@@ -127,9 +128,11 @@ class PrintLoss(Hook):
         self._loss, self._every = loss, every
 
     def next_stop(self, training: Training) -> int:
+        """Return the number of passes after which the next loss is due."""
         return min(-(-training.n_passes // self._every) * self._every + 1, training.job.num_passes)
 
     def at_stop(self, training: Training) -> None:
+        """Print the loss where one is due."""
         last = training.n_passes - 1
         if last % self._every == 0:
             print(f"Loss after iteration {last}: {self._loss():f}")
@@ -139,9 +142,11 @@ class AtKeptPasses(Hook):
     """Base class of hooks that look at the passes that the history keeps."""
 
     def next_stop(self, training: Training) -> int:
+        """Return the number of passes that ends with the next kept one."""
         return int(training.kept[training.n_records]) + 1
 
     def at_stop(self, training: Training) -> None:
+        """Call `at_kept` if the last pass is kept."""
         record = training.job.record(training.n_passes - 1)
         if record is not None:
             self.at_kept(training, record)
@@ -164,6 +169,7 @@ class ValidateLoss(AtKeptPasses):
         self._loss = loss
 
     def at_kept(self, training: Training, record: int) -> None:
+        """Compute the validation loss, and enter it."""
         training.validation[record] = self._loss()
 
 
@@ -189,6 +195,7 @@ class StopEarly(AtKeptPasses):
         self.best: tuple[NDArray[Any], NDArray[Any]] | None = None
 
     def at_kept(self, training: Training, record: int) -> None:
+        """Compare the pass with the best one."""
         last, value = training.n_passes - 1, self._value()
         if value < self._best_value - self._stopping.min_delta:
             self._best_value, self._best_pass = value, last
@@ -198,6 +205,7 @@ class StopEarly(AtKeptPasses):
             self._is_over = True
 
     def after_chunk(self, training: Training) -> bool:
+        """Return True once the patience is used up."""
         return self._is_over
 
 
@@ -205,12 +213,14 @@ class ShowProgress(Hook):
     """Hook that shows a progress bar with loss, learning rate and samples a second."""
 
     def begin(self, training: Training) -> None:
+        """Show an empty bar."""
         self._bar = progress_bar(
             total=training.job.num_passes, unit="pass", shown=True, dynamic_ncols=True
         )  # fmt: skip
         self._started = time.perf_counter()
 
     def after_chunk(self, training: Training) -> bool:
+        """Move the bar."""
         job, n_passes, n_records = training.job, training.n_passes, training.n_records
         seconds = time.perf_counter() - self._started
         figures: dict[str, str] = {"samples/s": f"{n_passes * job.X.shape[0] / seconds:.3g}"}
@@ -226,6 +236,7 @@ class ShowProgress(Hook):
         return False
 
     def end(self, training: Training) -> None:
+        """Leave the bar as it is."""
         self._bar.close()
 
 
@@ -242,6 +253,7 @@ class CallFunctions(Hook):
         self._functions = list(functions)
 
     def after_chunk(self, training: Training) -> bool:
+        """Call the functions; return True if one has."""
         if not training.n_records:  # there is nothing to see yet
             return False
         history = training.history()
@@ -256,4 +268,5 @@ class KeepHistory(Hook):
         self._model = model
 
     def end(self, training: Training) -> None:
+        """Set the attribute."""
         self._model.history_ = training.history()

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from ..engine.job import Job
-
-__all__ = ["DivergenceError", "divergence"]
+__all__ = ["DivergenceError"]
 
 
 class DivergenceError(ValueError):
-    """Raised when something that the model keeps, or the last loss, becomes infinite or NaN.
+    """Error of a training in which an array that the model keeps, or the last loss, becomes infinite or NaN.
 
     The model then holds the parameters of the last step in which all were finite.
 
     Attributes
     ----------
     iteration : int
-        The pass that diverged, counted from 0 as in the printed losses.
+        Pass that diverged, counted from 0 as in the printed losses.
     epsilon : float
-        The learning rate of that pass.
+        Learning rate of that pass.
     reg_lambda : float
     what : str
-        What was no longer finite: "a parameter", "a running statistic of batch normalisation", "the state
+        Name of what is not finite: "a parameter", "a running statistic of batch normalisation", "the state
         of the optimizer", "the average of the parameters" or "the loss".
     """
 
@@ -33,12 +29,12 @@ class DivergenceError(ValueError):
         self.epsilon = epsilon
         self.reg_lambda = reg_lambda
 
-    # What the arguments are called that the message is about.
+    # Names of the arguments in the message.
     _rate, _penalty, _limit = "epsilon", "reg_lambda", "clip_norm"
 
     @property
     def _decay(self) -> float:
-        """How much of a weight the penalty alone takes away in a step."""
+        """Share of a weight that the penalty alone takes away in a step."""
         return self.epsilon * self.reg_lambda
 
     @property
@@ -57,14 +53,9 @@ class DivergenceError(ValueError):
         return f"{self._rate} * {self._penalty}"
 
     def __str__(self) -> str:
+        """Return the message, with a remedy."""
         return (
             f"training diverged in pass {self.iteration}: {self.what} is no longer finite with "
             f"{self._rate}={self.epsilon:g} and {self._penalty}={self.reg_lambda:g}. The model holds the "
             f"last finite parameters. Remedy: {self._remedy}."
         )
-
-
-def divergence(n_pass: int, job: Job, what: str) -> DivergenceError:
-    """Return the error of a training in whose pass `n_pass` `what` was no longer finite."""
-    rate = job.rates(np.array([n_pass * job.n_batches]))[0]
-    return DivergenceError(n_pass, float(rate), job.reg_lambda, what)

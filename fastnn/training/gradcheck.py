@@ -1,8 +1,8 @@
-"""The analytic gradient against central differences, as CS231n describes ("Neural Networks Part 3").
+"""Check of the analytic gradient against central differences (CS231n, "Neural Networks Part 3").
 
-In float64, at several points on the way of a short training, since mistakes may hide at the first. A
-derivative is compared with a difference quotient of the fourth order, except where a kink of a piecewise
-activation or loss lies between its points: no quotient tells the derivative there.
+The check runs in float64, at several points on the way of a short training, since mistakes may hide at the
+first. It compares a derivative with a difference quotient of the fourth order, except where a kink of a
+piecewise activation or loss lies between the points of the quotient, which then tells no derivative.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ STEPS_BETWEEN = 5
 
 @dataclass(frozen=True)
 class ArrayReport:
-    """What was found for one array of parameters."""
+    """Result of the check of one array of parameters."""
 
     name: str
     shape: tuple[int, ...]
@@ -56,6 +56,7 @@ class ArrayReport:
     max_relative_error: float
 
     def __str__(self) -> str:
+        """Return the line of the array."""
         kinks = f", {self.n_kinks} at kinks not counted" if self.n_kinks else ""
         return (
             f"{self.name:<10} {self.shape!s:<12} max relative error {self.max_relative_error:.2e} "
@@ -90,6 +91,7 @@ class GradientReport:
         return float(np.fmax.reduce([array.max_relative_error for array in self.arrays]))
 
     def __repr__(self) -> str:
+        """Return the table."""
         return "\n".join(map(str, self.arrays))
 
 
@@ -113,17 +115,17 @@ def check_gradients(
     backend : Backend
     network : Network
     parameters, statistics : array
-        Where to begin; not changed.
+        Arrays at the first point; not changed.
     X, y, weights : array
         The samples, as a `Job` takes them.
     n_samples : int
-        How many of them are looked at: all, or so many chosen at random.
+        Most samples that are checked, chosen at random.
     n_points : int
-        Points that are looked at.
+        Number of points.
     n_parameters : int
-        How many parameters of an array are looked at at a point: all, or so many chosen at random.
+        Most parameters of an array that are checked at a point, chosen at random.
     seed : int
-        Of the choice, and of the masks of dropout, which stay the same for all evaluations at a point.
+        Seed of the choice, and of the masks of dropout, which are the same for all evaluations at a point.
 
     Returns
     -------
@@ -132,7 +134,7 @@ def check_gradients(
     wide = replace(network, dtype=np.dtype(np.float64))
     random = np.random.default_rng(seed)
     if len(X) > n_samples:
-        # Of those that count, and in their order, which dropout's masks follow.
+        # Choose among samples with weight. Keep their order: masks of dropout depend on it.
         counting = np.flatnonzero(weights)
         few = np.sort(random.permutation(counting)[:n_samples])
         X, y, weights = X[few], y[few], weights[few]
@@ -149,7 +151,7 @@ def check_gradients(
                 X, y, weights, STEPS_BETWEEN, len(X), seed=seed + point, optimizer=Momentum(), epsilon=0.02
             )
             memory = Memory.fresh(network, parameters, job)
-            with suppress(DivergenceError):  # then the last finite point is looked at again
+            with suppress(DivergenceError):  # the parameters are then the last finite ones: check them
                 run_training(backend.trainer(network, parameters, statistics, job, memory), job)
         key = seed + point
         evaluate = backend.objective(network, statistics.copy(), X, y, weights, key)
@@ -184,7 +186,7 @@ def _with(parameters: Array, k: int, change: float) -> Array:
 
 
 def _arrays(network: Network) -> dict[str, tuple[int, tuple[int, ...]]]:
-    """Begin in the flat vector and shape of every array of parameters."""
+    """Return offset in the flat vector and shape of every array of parameters."""
     arrays: dict[str, tuple[int, tuple[int, ...]]] = {}
     for position, layer in enumerate(network.layers):
         arrays[f"W[{position}]"] = layer.weights, (layer.n_in, layer.n_out)
@@ -198,7 +200,7 @@ def _arrays(network: Network) -> dict[str, tuple[int, tuple[int, ...]]]:
 def _is_smooth(
     network: Network, statistics: Array, points: list[Array], X: Array, y: Array, weights: Array, key: int
 ) -> bool:
-    """Whether no kink lies between the points."""
+    """Return True if no kink lies between the points."""
     all_sides = [list(_sides(network, statistics, values, X, y, weights, key)) for values in points]
     return not any(
         (a != b).any() for sides in all_sides[1:] for a, b in zip(all_sides[0], sides, strict=True)
@@ -208,7 +210,7 @@ def _is_smooth(
 def _sides(
     network: Network, statistics: Array, parameters: Array, X: Array, y: Array, weights: Array, key: int
 ) -> Iterator[Array]:
-    """On which side of its kink everything that has one is."""
+    """Yield arrays that tell the side of its kink for everything that has one."""
     rates = network.dropout or (0.0,) * len(network.layers)
     batch = Batch(
         weights, network.scales(parameters), network.shifts(parameters), network.running(statistics.copy()),

@@ -1,9 +1,9 @@
-"""A hint where a learning rate is too high for a gradient that is a sum over the samples.
+"""Hint at a learning rate that is too high for a gradient summed over the samples.
 
-The first steps are then so long that units end where their derivatives vanish, or the loss jumps to and fro
-for good. From the losses alone that cannot be told from data that are hard to learn. So where the loss
-has hardly fallen and the rate is above the tutorial's for this number of samples, a short trial from the same
-parameters, with lower rates, decides whether there is a hint.
+Too long first steps leave units where their derivatives vanish, or make the loss oscillate for good. The
+losses alone do not tell this from data that are hard to learn. Therefore, if the loss has hardly fallen and
+the rate is above the tutorial's for this number of samples, a short trial with lower rates from the same
+parameters decides about the hint.
 """
 
 from __future__ import annotations
@@ -61,11 +61,11 @@ def rate_hint(
     backend : Backend
     network : Network
     parameters, statistics : array
-        Those that the training began with; not changed.
+        Arrays that the training began with; not changed.
     job : Job
-        The training, for which `may_be_too_high` is True.
+        Job for which `may_be_too_high` is True.
     history : History
-        Its losses.
+        History of the training.
     """
     if not len(history):
         return None

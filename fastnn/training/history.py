@@ -11,38 +11,38 @@ __all__ = ["MOST_RECORDS", "History", "record_every"]
 
 Floats = NDArray[np.float64]
 
-# Passes that are kept in a history at the most, but for the last: measuring a pass costs a few per cent of
-# it, and nobody looks at more points.
+# Most passes that a history keeps, besides the last: measuring a pass costs a few per cent of its time, and
+# a plot shows no more points.
 MOST_RECORDS = 1000
 
 
 @dataclass(frozen=True)
 class History:
-    """What was measured in a training, an entry for each pass that was kept.
+    """Measurements of a training, an entry for each pass that was kept.
 
-    Every pass is kept in a run of up to 1000, every second one in a run of up to 2000, and so on; and always
-    the last.
+    A run of up to 1000 passes keeps every pass, one of up to 2000 every second, and so on, and always the
+    last.
 
     Attributes
     ----------
     passes : array (R,) of int64
-        Their numbers, counted from 0.
+        Numbers of the passes, counted from 0.
     loss : array (R,)
-        Mean loss of the samples, each as the network was when its batch was trained on, without
-        regularisation terms, and with dropout where there is any.
+        Mean loss of the samples, each by the network at the time of its batch, without regularisation terms,
+        and with dropout.
     validation_loss : array (R,)
         Mean loss of the validation data after the pass; NaN without such data.
     learning_rate : array (R,)
-        Of the pass's last step; NaN with "lbfgs", which chooses its own steps.
+        Learning rate of the pass's last step; NaN with "lbfgs", which chooses its own steps.
     gradient_norm : array (R,)
         Euclidean norm of the last step's gradient, before it is clipped and without regularisation terms;
-        with "lbfgs", of the gradient of all that is minimised.
+        with "lbfgs", that of the whole objective.
     update_ratio : array (R, layers)
         Norm of the last step's change of a layer's weights, by the norm of the weights. About 1e-3 is
         healthy; far more or less says that the learning rate is too high or too low (CS231n, "Neural
         Networks Part 3", section on the ratio of updates).
     stopped_early : bool
-        Whether a callback ended the training before its last pass.
+        True if a callback ended the training before its last pass.
 
     Examples
     --------
@@ -62,9 +62,11 @@ class History:
     stopped_early: bool = False
 
     def __len__(self) -> int:
+        """Return the number of entries."""
         return len(self.passes)
 
     def __repr__(self) -> str:
+        """Return passes and last losses."""
         if not len(self):
             return "History(no passes)"
         parts = [f"passes={self.passes[-1] + 1}", f"loss={self.loss[-1]:.6g}"]
@@ -74,5 +76,5 @@ class History:
 
 
 def record_every(num_passes: int) -> int:
-    """Passes from one that is kept in the history to the next."""
+    """Return the number of passes from one that the history keeps to the next."""
     return max(1, -(-num_passes // MOST_RECORDS))

@@ -124,7 +124,7 @@ class Workspace(NamedTuple):
 
 
 class Settings(NamedTuple):
-    """Settings of one training, and numbers that follow from the network; none changes during the training."""
+    """Settings of one training, and numbers that follow from the network; all stay the same during it."""
 
     n_samples: int
     n_targets: int
