@@ -21,6 +21,15 @@ hypothesis.settings.register_profile("fastnn", deadline=None, derandomize=True, 
 hypothesis.settings.load_profile("fastnn")
 
 
+def pytest_configure(config):
+    """Let xdist hand out files in their order: it would begin with those of the most tests.
+
+    The longest have few tests, processes of their own each, and would keep one core busy alone at the end.
+    """
+    if hasattr(config.option, "loadscopereorder"):  # from pytest-xdist 3.7 on
+        config.option.loadscopereorder = False
+
+
 @pytest.fixture(autouse=True)
 def _no_figure_left_open():
     """Close every figure of pyplot: `plt.gca()` must not find the axes of an earlier test."""
