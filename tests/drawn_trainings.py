@@ -131,7 +131,7 @@ def trainings(draw, recipes=recipes):
 
 
 def train(backend: str, network: Network, job: Job, rounds_a_call=None, nudge=0.0):
-    """What is there after all passes, or where it has halted."""
+    """Return the arrays of a training after all passes, or after the pass at which it halted."""
     trainer, results = begin(backend, network, job, nudge)
     run_on(trainer, job.num_passes, rounds_a_call)
     return results
@@ -143,13 +143,13 @@ def assert_same_bits(one, other):
 
 
 def fewest_samples(job):
-    """Of a batch, those without weight not counted, as the order may have it."""
+    """Return the smallest number of samples with a weight that a batch can have, whatever the order."""
     smallest = job.X.shape[0] % job.batch_size or job.batch_size
     return smallest - np.count_nonzero(job.weights == 0)
 
 
 def expected_of(network, job):
-    """What the reference does, and how far from it kernels may be, by name."""
+    """Return the reference's arrays, and the distance that kernels may have from them, by name."""
     expected = train("numpy", network, job)
     # Normalisation magnifies rounding where a batch's samples are nearly alike: then what an ulp in the
     # beginning makes of the end says how close the two can be.
@@ -171,7 +171,7 @@ def expected_of(network, job):
 
 
 def assert_close(ours, expected, bounds):
-    """Of what `train` returns: real numbers within bounds, whole ones the same."""
+    """Assert that arrays of `train` agree: real numbers within bounds, whole numbers exactly."""
     for name, values in expected.items():
         if name in bounds:
             np.testing.assert_allclose(ours[name], values, rtol=0, atol=bounds[name], err_msg=name)
@@ -185,6 +185,6 @@ def is_real(name, values):
 
 
 def is_clear(job, losses, bound):
-    """Whether rounding has no say in which passes are an improvement."""
+    """Return True if rounding cannot change which passes are an improvement."""
     best = np.minimum.accumulate(losses)[:-1] - job.tol * job.X.shape[0]
     return (np.abs(losses[1:] - best) > 2 * bound).all()

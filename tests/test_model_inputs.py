@@ -1,4 +1,4 @@
-"""What Model takes, and what it refuses: tables, labels, targets, options."""
+"""Inputs of Model: the tables, labels, targets and options that it accepts and refuses."""
 
 import inspect
 

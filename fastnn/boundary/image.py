@@ -27,7 +27,7 @@ SHOWN_PIXELS = 1024
 
 @dataclass(frozen=True)
 class RenderStats:
-    """How a picture was rendered, and how long it took.
+    """Statistics of a rendering: the method, counts of pixels, and seconds.
 
     Attributes
     ----------

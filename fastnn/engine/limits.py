@@ -1,4 +1,4 @@
-"""How long a call into the kernels lasts, and from how much work on threads share one.
+"""Limits of the engine: the length of a call into the kernels, and the work from which threads share a call.
 
 Read as ``limits.NAME`` at every use.
 """

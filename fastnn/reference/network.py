@@ -120,7 +120,7 @@ class Dropout:
 
 
 class Batch(NamedTuple):
-    """What a training's chain is made of besides the parameters; lists have an entry for each layer.
+    """Parts of a training's chain besides the parameters; lists have an entry for each layer.
 
     weights (n,) of the samples; scales, shifts and running statistics of the normalised layers, None for the
     others; rates of dropout for the inputs of every layer; key of this step's random numbers.

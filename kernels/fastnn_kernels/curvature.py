@@ -1,4 +1,4 @@
-"""Where an activation is convex and where concave, found from its derivative.
+"""Curvature of an activation: the pieces on which it is convex or concave, found from its derivative.
 
 The formulas are run in Python (``vectors/plain.py``), when kernels of bounds are compiled.
 
@@ -39,7 +39,7 @@ class Knot(NamedTuple):
 
 
 class Curvature(NamedTuple):
-    """Where a function is convex and where concave: in turns, from one knot to the next."""
+    """Pieces of a function that are convex and concave in turns, from one knot to the next."""
 
     begins_convex: bool
     knots: tuple[Knot, ...]

@@ -41,7 +41,7 @@ def test_affine_forward_is_the_reference(draw: Draw, n_in, n_out, count):
 
 
 def scratch_for(n_outputs, T, dtype):
-    """As large as the kernel asks for, and not an element more."""
+    """Return scratch memory of exactly the size that the kernel asks for."""
     return untouched((T * padded(n_outputs, dtype),), dtype)
 
 

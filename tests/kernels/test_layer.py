@@ -22,13 +22,13 @@ def precise(Z):
 
 
 def double_u(Z):
-    """What gelu takes the sigmoid of."""
+    """Return the argument of the sigmoid in gelu."""
     Z = np.clip(precise(Z), -1e4, 1e4)
     return np.sqrt(8 / np.pi) * (Z + 0.044715 * Z**3)
 
 
 def value_error(name, Z, expected):
-    """How far a kernel may be from the expected values: 4 ulp, and what the format cannot hold."""
+    """Return the allowed error of a value: 4 ulp, and the spacing of subnormal numbers."""
     info = np.finfo(Z.dtype)
     ulps = np.full(Z.shape, 4.0)
     if name == "gelu":
@@ -40,7 +40,7 @@ def value_error(name, Z, expected):
 
 
 def slope_error(name, Z, A):
-    """How far a slope may be from the expected one: 4 ulp of the terms it is made of."""
+    """Return the allowed error of a slope: 4 ulp of the terms that it is the sum of."""
     terms = np.ones(Z.shape)
     if name == "selu":
         terms *= reference.Selu.SCALE * reference.Selu.ALPHA

@@ -46,12 +46,12 @@ def problem(draw: Draw, loss, n_scores, count):
 
 
 def parameter_of(loss, dtype):
-    """As the kernels see it."""
+    """Return the parameter of a loss in the kernels' form."""
     return float(dtype.type(loss.parameter))
 
 
 def as_twin(loss, S, y, weights):
-    """The same, a sample a row."""
+    """Return arrays in the reference's layout, a sample in each row."""
     return S.T, (y[0] if loss.of_labels else y.T), weights[0]
 
 

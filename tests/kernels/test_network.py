@@ -32,7 +32,7 @@ from fastnn_kernels.layer import backward_table, forward_table
 
 
 def random_parameters(network, random):
-    """Nothing is 0 but what belongs to no layer."""
+    """Return parameters that are 0 only where they belong to no layer."""
     parameters = aligned_empty(network.n_parameters, network.dtype)
     parameters[...] = 0
     for part in PARTS:

@@ -44,7 +44,7 @@ def forward(Z, weights, scale, shift, running):
 
 
 def forward_twin(Z, weights, scale, shift, running):
-    """The same of the reference, with units as rows."""
+    """Return the reference's results in the kernels' layout, with units as rows."""
     running = running.copy()
     outcome, N, inverse = reference.batch_norm_forward(Z.T, weights[0], scale, shift, running)
     return outcome.T, N.T, inverse, running

@@ -52,7 +52,7 @@ def exact_scores(network, parameters, X):
 
 
 def rounding(network, S):
-    """How far scores may be from the exact S."""
+    """Return the largest distance that rounding can put between scores and the exact S."""
     return 500 * float(np.finfo(network.dtype).eps) * max(1.0, float(np.abs(S).max()))
 
 

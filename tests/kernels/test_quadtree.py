@@ -37,7 +37,7 @@ def axes(random, committee, width, height):
 
 
 class Lists:
-    """What `subdivide` works on, and the squares it has told of."""
+    """Lists of squares that `subdivide` works on, and the squares that it has reported."""
 
     def __init__(self, committee, xs, ys, capacity=2000, n_waiting=10_000):
         (self.networks, n_units), dtype = kernel_side(committee, bounds_table), committee.dtype
@@ -71,7 +71,7 @@ class Lists:
 
 
 def coverage(squares, shape):
-    """How often each pixel lies in a square."""
+    """Return the number of squares that each pixel lies in."""
     times = np.zeros(shape, int)
     for row, column, size, *_ in squares:
         times[row : row + size, column : column + size] += 1

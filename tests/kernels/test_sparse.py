@@ -293,7 +293,7 @@ def test_values_that_do_not_lie_side_by_side():
 
 
 def test_calls_last_as_long_on_sparse_tables_as_on_others():
-    """What a sample takes goes by the values it has, not by the features there are."""
+    """The cost of a sample depends on its number of values, not on the number of features."""
     network = Network((100_000, 8, 2), ("tanh", "identity"), np.dtype(np.float64))
     X = scipy.sparse.random_array(
         (50, 100_000), density=1e-4, format="csr", random_state=np.random.default_rng(0)

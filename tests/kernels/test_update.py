@@ -36,13 +36,13 @@ counts = st.integers(1, 5)
 
 
 def coefficients(optimizer, n_steps, dtype):
-    """As the kernels take them: a row a step, the rates falling."""
+    """Return coefficients in the kernels' form, a row for each step, with falling rates."""
     steps = np.arange(n_steps)
     return np.ascontiguousarray(optimizer.coefficients(0.1 / (1 + steps), steps), dtype)
 
 
 def named(optimizer, step):
-    """The same numbers by name, as the reference takes them."""
+    """Return the hyperparameters by name, in the reference's form."""
     return {"rate": 0.1 / (1 + step), "step": step, **optimizer.hyperparameters}
 
 

@@ -101,7 +101,7 @@ def test_no_hint(data, options):
 
 
 def test_a_trial_has_a_limit(monkeypatch):
-    """Of a training whose passes are long."""
+    """A trial of a training with long passes ends at its time limit."""
     monkeypatch.setattr(hints, "MOST_OPERATIONS", 99 * 6 * stuck()._network.n_parameters * 300)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -31,7 +31,7 @@ def test_the_rates_of_a_schedule(given, schedule, batch_size):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_warm_up_step_by_step(backend):
-    """The same as single passes at the rates of the schedule."""
+    """A warm-up equals single passes at the rates of its schedule."""
     model, by_steps = model_for(backend), model_for(backend)
     schedule = fastnn.WarmUp(fastnn.StepDecay(3, gamma=0.5), length=4)
     history = model.train(X, y, num_passes=12, schedule=schedule)

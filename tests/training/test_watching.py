@@ -1,4 +1,4 @@
-"""What a training prints, and the history that it leaves in the model however it ends."""
+"""Printed losses, and the history that a training leaves in the model however it ends."""
 
 import copy
 import pickle

@@ -110,7 +110,7 @@ wait_at_fork(global_compiler_lock)
 
 
 class Kind(enum.Enum):
-    """What a kernel is compiled to."""
+    """Form that a kernel is compiled to."""
 
     CALLABLE = "what Python calls"
     PART = "what is built into its callers: neither optimised nor machine code, which they become"

@@ -351,7 +351,7 @@ def test_exceptions_come_out_of_what_is_built_in(package):
 @pytest.mark.skipif(not IS_X86, reason="names processors of x86")
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_processors_with_narrower_vectors(package, capsys, dtype):
-    """As numba is told to compile for another one; here and there the training is the same."""
+    """Kernels that numba compiles for another processor train the same network."""
     program = """
         import numpy as np
         import scipy.sparse

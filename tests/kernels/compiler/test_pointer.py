@@ -280,7 +280,7 @@ def test_pointers_are_loaded_by_the_next_process(package):
 
 
 def test_other_formulas_leave_the_loop_as_it_is():
-    """What a sweep over activations, losses and optimizers compiles, it compiles one by one."""
+    """A sweep over activations, losses and optimizers compiles each formula, and the loop once."""
     random = np.random.default_rng(0)
     X, y = random.normal(size=(40, 2)), np.arange(40) % 2
 

@@ -184,7 +184,7 @@ look({!r}, statement)
 
 @pytest.fixture(scope="module")
 def outcomes():
-    """What became of each, in a process that checks bounds."""
+    """Return the outcome of each access in a process that checks bounds."""
     program = PROGRAM + "".join(STATEMENT.format(statement, what) for what, statement in BROKEN.items())
     printed = run_python(program, NUMBA_BOUNDSCHECK="1")
     return dict(line.split(": ") for line in printed.splitlines())
