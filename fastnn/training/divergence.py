@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from ..engine.job import Job
-
-__all__ = ["DivergenceError", "divergence"]
+__all__ = ["DivergenceError"]
 
 
 class DivergenceError(ValueError):
@@ -62,9 +58,3 @@ class DivergenceError(ValueError):
             f"{self._rate}={self.epsilon:g} and {self._penalty}={self.reg_lambda:g}. The model holds the "
             f"last finite parameters. Remedy: {self._remedy}."
         )
-
-
-def divergence(n_pass: int, job: Job, what: str) -> DivergenceError:
-    """Return the error of a training in whose pass `n_pass` `what` was no longer finite."""
-    rate = job.rates(np.array([n_pass * job.n_batches]))[0]
-    return DivergenceError(n_pass, float(rate), job.reg_lambda, what)

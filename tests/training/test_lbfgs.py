@@ -22,6 +22,33 @@ def test_lbfgs_gets_further_than_2000_passes_of_gradient_descent(backend):
     assert history.loss[-1] == pytest.approx(model.calculate_loss(X, y), rel=1e-10)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+def test_lbfgs_of_one_linear_layer_is_ridge_regression(reduction, backend):
+    """The minimum has a closed form, in which the penalty shrinks the weights and leaves the bias alone."""
+    weights = 1.0 + np.arange(200) % 3
+    targets = X @ [[1.5], [-2.0]] + 3.0 + np.sin(7 * X[:, 1:])
+    reg_lambda = 100.0 if reduction == "sum" else 100.0 / weights.sum()
+    model = fastnn.Model(
+        [2, 1], output_activation="identity", loss="squared_error", backend=backend, random_state=0
+    )
+    history = model.train(
+        X, targets, num_passes=200, optimizer=fastnn.LBFGS(ftol=0.0, gtol=1e-10), reduction=reduction,
+        reg_lambda=reg_lambda, sample_weight=weights,
+    )  # fmt: skip
+    mean_x, mean_y = (np.average(values, axis=0, weights=weights) for values in (X, targets))
+    centred = X - mean_x
+    W = np.linalg.solve(
+        centred.T @ (weights[:, None] * centred) + 100.0 * np.eye(2),
+        centred.T @ (weights[:, None] * (targets - mean_y)),
+    )
+    np.testing.assert_allclose(model.W[0], W, rtol=1e-6)
+    np.testing.assert_allclose(model.b[0], [mean_y - mean_x @ W], rtol=1e-6)
+    assert history.gradient_norm[-1] < 1e-5 * history.gradient_norm[0]
+    expected = model.calculate_loss(X, targets, sample_weight=weights)
+    assert history.loss[-1] == pytest.approx(expected, rel=1e-10)
+
+
 def test_lbfgs_agrees_on_both_sides():
     histories, found = [], []
     for backend in BACKENDS:
