@@ -79,6 +79,20 @@ def test_the_history_of_lbfgs_falls(backend):
     assert history.validation_loss[-1] == pytest.approx(model.calculate_loss(X_val, y_val), rel=1e-12)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_ratios_of_lbfgs_are_of_the_change_to_the_weights_before_it(backend):
+    model, weights = model_for(backend), []
+    before = [W.copy() for W in model.W]
+    history = model.train(
+        X, y, num_passes=5, optimizer="lbfgs", reg_lambda=0.5,
+        callbacks=[lambda history: weights.append([W.copy() for W in model.W])],
+    )  # fmt: skip
+    for ratios, after in zip(history.update_ratio, weights, strict=True):
+        norms = [(np.linalg.norm(W - old), np.linalg.norm(old)) for W, old in zip(after, before, strict=True)]
+        np.testing.assert_allclose(ratios, [change / size for change, size in norms], rtol=1e-12)
+        before = after
+
+
 def test_lbfgs_ends_where_it_gets_no_better():
     model = model_for("numpy")
     history = model.train(X, y, num_passes=100000, optimizer=fastnn.LBFGS(ftol=1e-4))
