@@ -22,6 +22,33 @@ def test_lbfgs_gets_further_than_2000_passes_of_gradient_descent(backend):
     assert history.loss[-1] == pytest.approx(model.calculate_loss(X, y), rel=1e-10)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+def test_lbfgs_of_one_linear_layer_is_ridge_regression(reduction, backend):
+    """The minimum has a closed form, in which the penalty shrinks the weights and leaves the bias alone."""
+    weights = 1.0 + np.arange(200) % 3
+    targets = X @ [[1.5], [-2.0]] + 3.0 + np.sin(7 * X[:, 1:])
+    reg_lambda = 100.0 if reduction == "sum" else 100.0 / weights.sum()
+    model = fastnn.Model(
+        [2, 1], output_activation="identity", loss="squared_error", backend=backend, random_state=0
+    )
+    history = model.train(
+        X, targets, num_passes=200, optimizer=fastnn.LBFGS(ftol=0.0, gtol=1e-10), reduction=reduction,
+        reg_lambda=reg_lambda, sample_weight=weights,
+    )  # fmt: skip
+    mean_x, mean_y = (np.average(values, axis=0, weights=weights) for values in (X, targets))
+    centred = X - mean_x
+    W = np.linalg.solve(
+        centred.T @ (weights[:, None] * centred) + 100.0 * np.eye(2),
+        centred.T @ (weights[:, None] * (targets - mean_y)),
+    )
+    np.testing.assert_allclose(model.W[0], W, rtol=1e-6)
+    np.testing.assert_allclose(model.b[0], [mean_y - mean_x @ W], rtol=1e-6)
+    assert history.gradient_norm[-1] < 1e-5 * history.gradient_norm[0]
+    expected = model.calculate_loss(X, targets, sample_weight=weights)
+    assert history.loss[-1] == pytest.approx(expected, rel=1e-10)
+
+
 def test_lbfgs_agrees_on_both_sides():
     histories, found = [], []
     for backend in BACKENDS:
@@ -50,6 +77,20 @@ def test_the_history_of_lbfgs_falls(backend):
     assert (history.update_ratio > 0).all()
     assert history.update_ratio.shape == (len(history), 2)
     assert history.validation_loss[-1] == pytest.approx(model.calculate_loss(X_val, y_val), rel=1e-12)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_ratios_of_lbfgs_are_of_the_change_to_the_weights_before_it(backend):
+    model, weights = model_for(backend), []
+    before = [W.copy() for W in model.W]
+    history = model.train(
+        X, y, num_passes=5, optimizer="lbfgs", reg_lambda=0.5,
+        callbacks=[lambda history: weights.append([W.copy() for W in model.W])],
+    )  # fmt: skip
+    for ratios, after in zip(history.update_ratio, weights, strict=True):
+        norms = [(np.linalg.norm(W - old), np.linalg.norm(old)) for W, old in zip(after, before, strict=True)]
+        np.testing.assert_allclose(ratios, [change / size for change, size in norms], rtol=1e-12)
+        before = after
 
 
 def test_lbfgs_ends_where_it_gets_no_better():
