@@ -1,4 +1,4 @@
-"""Bounds of scores: what the kernels compute lies within them, and they are as narrow as they should be."""
+"""Bounds of scores: what either side computes lies within its own, as narrow as they should be."""
 
 import functools
 
@@ -24,6 +24,7 @@ from fastnn.boundary.committee import Committee
 from fastnn.network.description import aligned_empty
 from fastnn.reference import bound as reference
 from fastnn.reference import layer as reference_layer
+from fastnn.reference.network import scores as reference_scores
 from fastnn_kernels import bound as compiled
 from fastnn_kernels.committee import committee_scores
 from fastnn_kernels.compiler.jit import OPTIONS
@@ -78,7 +79,6 @@ def intervals(random, name, dtype):
 def test_the_graph_lies_in_the_strip(name, seed, dtype):
     random = np.random.default_rng(seed)
     centre, radius = intervals(random, name, dtype)
-    slope, middle, width = (row[:, None] for row in strips(name, centre, radius).astype(np.longdouble))
     c, r = centre.astype(np.longdouble)[:, None], radius.astype(np.longdouble)[:, None]
     at = random.uniform(-1, 1, (N_CELLS, 64))
     at[:, :8] = -1, 1, -1 + 1e-6, 1 - 1e-6, 0, 1e-6, -0.5, 0.5
@@ -89,7 +89,11 @@ def test_the_graph_lies_in_the_strip(name, seed, dtype):
     Z = np.where(np.abs(Z - c) <= r, Z, centre[:, None]).astype(dtype)
     A = np.empty_like(Z)
     activation_forward(name)(Z, A)
-    assert (np.abs(A - slope * Z - middle) <= width).all()
+    with np.errstate(under="ignore"):
+        twin, twin_A = reference.outline(name, centre, radius), reference_layer.activation_forward(name, Z)
+    for strip, values in ((strips(name, centre, radius), A), (np.array(twin), twin_A)):
+        slope, middle, width = (row[:, None] for row in strip.astype(np.longdouble))
+        assert (np.abs(values - slope * Z - middle) <= width).all()
 
 
 @functools.cache
@@ -194,6 +198,18 @@ def check_enclosure(committee, random):
 @given(single())
 def test_scores_lie_in_their_form(problem):
     check_enclosure(*problem)
+
+
+@given(single())
+def test_scores_of_the_reference_lie_in_its_form(problem):
+    committee, random = problem
+    cells = cells_for(random, committee.dtype)
+    form = reference.Form(*(array.T for array in reference_bounds(committee, cells)))
+    points, at = points_in(random, cells, 32)
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        scores = reference_scores(*reference_side(committee)[0], points.reshape(2, -1).T).T
+    distances = outside(scores.reshape(committee.n_classes, N_CELLS, 32), form, at)
+    assert not (distances > 0).any()  # NaN where scores overflow
 
 
 @pytest.mark.parametrize("names", SETS, ids="-".join)

@@ -78,10 +78,16 @@ def test_sums_of_probabilities_lie_in_their_form(problem):
     cells = draw_cells(random, Form, slack(2, committee.dtype.type), N_CELLS, committee.dtype)
     form = bounds(committee, cells)
     points, at = points_in(random, cells, 32)
-    P = scores(committee, points.reshape(2, -1)).reshape(committee.n_classes, N_CELLS, 32)
-    assert (outside(P, form, at) <= 0).all()
-    # An interval holds them, whatever the scores do.
-    assert (form.radius <= 0.51 * len(committee.members)).all()
+    X = points.reshape(2, -1)
+    twin = reference_bound.Form(*(array.T for array in cells))
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        twin = reference.committee_bounds(reference_side(committee), True, twin)
+        twin_P = reference.committee_scores(reference_side(committee), True, X.T).T
+    twin = Form(*(array.T for array in twin))
+    for P, bound in ((scores(committee, X), form), (twin_P, twin)):
+        assert (outside(P.reshape(committee.n_classes, N_CELLS, 32), bound, at) <= 0).all()
+        # An interval holds them, whatever the scores do.
+        assert (bound.radius <= 0.51 * len(committee.members)).all()
 
 
 @given(voting())
@@ -130,6 +136,10 @@ def test_probabilities_of_a_form_lie_in_its_form(seed, dtype, n_classes, scale, 
     total = Form(*(np.zeros((n_classes, N_CELLS), dtype) for _ in range(4)))
     total.centre[...] = before
     compiled.add_probability_bounds(Form(*(array.copy() for array in form)), total)
+    twin = reference_bound.Form(*(np.zeros((N_CELLS, n_classes), dtype) for _ in range(4)))
+    twin.centre[...] = before
+    with np.errstate(under="ignore"):
+        reference.add_probability_bounds(reference_bound.Form(*(array.T for array in form)), twin)
     c, x, y, r = (array.astype(np.longdouble)[:, :, None] for array in form)
     at = random.uniform(-1, 1, (2, N_CELLS, 64))
     at[:, :, :4] = np.array([[-1, -1, 1, 1], [-1, 1, -1, 1]])[:, None]
@@ -141,9 +151,10 @@ def test_probabilities_of_a_form_lie_in_its_form(seed, dtype, n_classes, scale, 
     S = c + x * at[0] + y * at[1] + r * within
     e = np.exp(S - S.max(axis=0))
     P = e / e.sum(axis=0)
-    assert (outside(before + P, total, at) <= 0).all()
-    # They are no wider than what is trivially true.
-    assert (total.radius <= 0.51 + 1e-2 * before).all()
+    for bound in (total, Form(*(array.T for array in twin))):
+        assert (outside(before + P, bound, at) <= 0).all()
+        # They are no wider than what is trivially true.
+        assert (bound.radius <= 0.51 + 1e-2 * before).all()
 
 
 @given(seeds, dtypes, st.integers(1, 10), st.sampled_from([1e-2, 1.0, 30.0]), st.sampled_from(KINDS))
