@@ -165,7 +165,7 @@ def fill_cache(
     interrupted, is_done, others = Flag(), False, {*active_children()}
     # An interrupt in the middle of the pool's own code may leave it waiting for ever.
     with (
-        held_interrupts(interrupted.hoist),
+        held_interrupts(interrupted.set),
         tqdm(total=len(chosen), unit="task", dynamic_ncols=True, disable=None) as bar,
     ):
         # A process that is forked would have the locks and threads of this one.

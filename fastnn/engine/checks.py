@@ -12,7 +12,7 @@ from ..system.messages import warn
 from ..system.validation import all_finite
 from .job import Memory
 
-__all__ = ["find_trouble", "warn_of_overflow"]
+__all__ = ["find_non_finite", "warn_of_overflow"]
 
 Array = NDArray[Any]
 
@@ -29,7 +29,7 @@ def warn_of_overflow(network: Network, P: Array) -> None:
         )
 
 
-def find_trouble(parameters: Array, statistics: Array, memory: Memory | None = None) -> str:
+def find_non_finite(parameters: Array, statistics: Array, memory: Memory | None = None) -> str:
     """Return the name of what is not finite, as `DivergenceError.what`, or ""."""
     looked_at = [("a parameter", parameters), ("a running statistic of batch normalisation", statistics)]
     if memory is not None:

@@ -16,7 +16,7 @@ from fastnn_kernels.compiler.interrupts import deliver_interrupts, held_interrup
 
 from ..network.description import Network, aligned_empty
 from ..system.notices import announce_compilation
-from ..system.threads import Flag, in_turn, spare_cores, taken_cores
+from ..system.threads import Flag, acquired_cores, map_in_order, spare_cores
 from . import limits
 from .arguments import (
     gradient_pointers,
@@ -155,7 +155,7 @@ class NumbaBackend:
             loss = 0.0
             for first in range(0, settings.n_rounds, step):
                 tiles = first, min(first + step, settings.n_rounds)
-                with taken_cores(1):
+                with acquired_cores(1):
                     loss += kernel(
                         *pointers, network.training_layout.plan, parameters, statistics, data, settings,
                         np.uint64(key), tiles, work, gradient,
@@ -205,13 +205,13 @@ def _run_parts(network: Network, X: Any, run: Callable[..., T], n_threads: int) 
         interrupted, spaces = Flag(), SimpleQueue[tuple[Array, Array]]()
         # Ctrl-C ends the work at the next part. If its handler does not raise, the rest is done afterwards.
         with (
-            held_interrupts(interrupted.hoist),
+            held_interrupts(interrupted.set),
             spare_cores(min(n_threads or len(parts), len(missing))) as count,
         ):
             spaces.put((tile, units))
             for _ in range(1, count):
                 spaces.put(_prediction_workspace(network, n_samples, sparse))
-            with closing(in_turn(one, missing, count, interrupted.hoist)) as done:
+            with closing(map_in_order(one, missing, count, interrupted.set)) as done:
                 for first, result in done:
                     results[first] = result
                     deliver_interrupts()

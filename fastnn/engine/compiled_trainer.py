@@ -14,7 +14,7 @@ from fastnn_kernels.compiler.interrupts import held_interrupts
 
 from ..network.description import Network, aligned_empty
 from ..system import threads
-from ..system.threads import started_pool, taken_cores
+from ..system.threads import acquired_cores, started_pool
 from . import limits
 from .arguments import (
     gradient_pointers,
@@ -25,7 +25,7 @@ from .arguments import (
     training_workspace,
 )
 from .arrays import csr_table, read_only
-from .checks import find_trouble
+from .checks import find_non_finite
 from .job import Job, Memory
 
 __all__ = ["NumbaTrainer"]
@@ -96,7 +96,7 @@ class NumbaTrainer:
         self._first_step = 0  # first step of the last call
         self._pool: ThreadPoolExecutor | None = None
         self._process = os.getpid()  # process of the pool's threads
-        self.trouble = ""
+        self.non_finite = ""
         self._rounds_a_call = max(1, int(limits.FIRST_CALL_OPERATIONS / (6 * size * width * n_shards)))
 
     @property
@@ -127,10 +127,10 @@ class NumbaTrainer:
             np.copyto(saved, array)
         self._first_step, rounds_before = self._step, self._rounds_done
         started = time.perf_counter()
-        self.trouble = "a parameter"
+        self.non_finite = "a parameter"
         try:
             if self._call(last_step):
-                self.trouble = self._find_trouble()
+                self.non_finite = self._find_non_finite()
             seconds = time.perf_counter() - started
             rounds_a_second = (self._rounds_done - rounds_before) / max(seconds, 1e-6)
             # The speed measured in a short call is rough: grow eightfold at the most.
@@ -140,14 +140,14 @@ class NumbaTrainer:
         finally:
             # An interrupt may be raised as the kernel returns: go back in that case, too.
             with held_interrupts():
-                if self.trouble and self._find_trouble():
-                    self._go_back()
-        return not self.trouble
+                if self.non_finite and self._find_non_finite():
+                    self._restore_last_finite()
+        return not self.non_finite
 
-    def _find_trouble(self) -> str:
-        return find_trouble(self._state.parameters, self._state.statistics, self.memory)
+    def _find_non_finite(self) -> str:
+        return find_non_finite(self._state.parameters, self._state.statistics, self.memory)
 
-    def _go_back(self) -> None:
+    def _restore_last_finite(self) -> None:
         """Return to the last step that left everything finite.
 
         The kernel keeps no copy of what it changes. Its steps are repeated from a copy made before the call,
@@ -171,7 +171,7 @@ class NumbaTrainer:
         while self._step < last_step:
             if not self._call(last_step):
                 return False
-        return not self._find_trouble()
+        return not self._find_non_finite()
 
     def _call(self, last_step: int) -> bool:
         n_rounds = self._rounds_a_call
@@ -191,7 +191,7 @@ class NumbaTrainer:
         )
         if self._process != os.getpid():  # a callback has forked: the pool's threads stayed in the parent
             self._pool, self._process = None, os.getpid()
-        with taken_cores(self._n_threads) as n_threads:
+        with acquired_cores(self._n_threads) as n_threads:
             if n_threads > 1 and self._pool is None:
                 try:
                     self._pool = started_pool(self._n_threads - 1)

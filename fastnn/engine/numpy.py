@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..network.description import Network
 from ..system.validation import all_finite
 from . import limits
-from .checks import find_trouble, warn_of_overflow
+from .checks import find_non_finite, warn_of_overflow
 from .job import Job, Memory, is_sparse
 from .protocol import Trainer
 
@@ -142,7 +142,7 @@ class NumpyTrainer:
             np.zeros(1, np.int64),
         )  # fmt: skip
         self.records = job.records(len(network.shapes))
-        self.trouble = ""
+        self.non_finite = ""
 
     @property
     def n_passes(self) -> int:
@@ -162,14 +162,16 @@ class NumpyTrainer:
         changing = [*self._state, *self.records]
         while self._state.progress[0] < last_step and time.perf_counter() < finished and not self.halted:
             before = [array.copy() for array in changing]
-            self.trouble = "a parameter"
+            self.non_finite = "a parameter"
             try:
                 if self._train.train_step(self._network, self._state, self._job, self.records):
-                    self.trouble = find_trouble(self._state.parameters, self._state.statistics, self.memory)
+                    self.non_finite = find_non_finite(
+                        self._state.parameters, self._state.statistics, self.memory
+                    )
             finally:
-                if self.trouble:  # the training diverged, or an interrupt came through
+                if self.non_finite:  # the training diverged, or an interrupt came through
                     for array, saved in zip(changing, before, strict=True):
                         array[...] = saved
-            if self.trouble:
+            if self.non_finite:
                 return False
         return True

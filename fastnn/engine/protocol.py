@@ -26,7 +26,7 @@ class Trainer(Protocol):
         """Parameters that the training would leave if it ended now: their average, where one is kept."""
 
     @property
-    def trouble(self) -> str:
+    def non_finite(self) -> str:
         """Name of what the next step would leave that is not finite, as `DivergenceError.what`, or ""."""
 
     @property
@@ -44,7 +44,7 @@ class Trainer(Protocol):
         """Run one chunk, some 50 ms, up to `last_pass` passes in all at the most; none if it has halted.
 
         Returns False if the next step would leave a parameter, a running statistic, the optimizer's state or
-        the average not finite, which `trouble` names. All are then as the last finite step left them.
+        the average not finite, which `non_finite` names. All are then as the last finite step left them.
         """
 
 

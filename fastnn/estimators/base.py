@@ -38,12 +38,12 @@ from .claims import claimed
 from .documentation import DocumentationLinkMixin
 from .fitted import FittedNetwork
 from .fitting import Fit
-from .holdout import evaluated, set_aside
+from .holdout import split_validation, validation_functions
 from .parameters import Parameters
+from .reporting import CallbackData, CallbackSupportMixin, with_callbacks
 from .solvers import chosen_optimizer, chosen_schedule, has_schedule
 from .tables import Samples, converted_to, densified, is_kernel_table
 from .targets import FLOATS, Targets
-from .watching import CallbackSupportMixin, Shown, with_callbacks
 
 __all__ = ["BaseMLP"]
 
@@ -72,7 +72,7 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, Parameters)
         """Return checked targets in the form that the loss takes, (n, n_targets)."""
 
     @abstractmethod
-    def _own_score(self, data: Samples) -> float:
+    def _default_score(self, data: Samples) -> float:
         """Return the result of `score` for samples."""
 
     def _class_weights(self, y: Any) -> Any:
@@ -156,7 +156,7 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, Parameters)
                 optimizer = chosen_optimizer(self)
                 if has_schedule(self):
                     resolve_schedule(self.learning_rate, "learning_rate")
-                state = self._begun(network) if begins else self._state
+                state = self._new_state(network) if begins else self._state
                 if not begins:
                     self._check_continued(network)
                 source = self._random(state, begins)
@@ -167,25 +167,25 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, Parameters)
                 if X_val is not None:
                     validation = self._checked_validation(X_val, y_val)
                 elif self.early_stopping and not isinstance(optimizer, LBFGS):
-                    data, validation = set_aside(self, data, state, random)
+                    data, validation = split_validation(self, data, state, random)
             except BaseException:  # restore the estimator: an earlier fit is not lost
                 self.__dict__.clear()
                 self.__dict__.update(before)
                 raise
             if not begins:
-                state = self._continued(network, optimizer)
-            state.draw_from(source, self.random_state)
+                state = self._continued_state(network, optimizer)
+            state.keep_generator(source, self.random_state)
             self._begin_curves(optimizer)
             self._seed(state, random)
             job = self._job(data, state, optimizer, n_passes or int(self.max_iter))
-            fit = Fit(self, state, job, random, stopped, self._shown(X, data))
+            fit = Fit(self, state, job, random, stopped, self._callback_data(X, data))
             if isinstance(optimizer, LBFGS):
-                fit.run_lbfgs(evaluated(self, validation, state))
+                fit.run_lbfgs(validation_functions(self, validation, state))
             else:
-                fit.run(evaluated(self, validation, state), n_passes is None)
+                fit.run(validation_functions(self, validation, state), n_passes is None)
         return self
 
-    def _shown(self, X: Any, data: Samples) -> Shown:
+    def _callback_data(self, X: Any, data: Samples) -> CallbackData:
         """Return the training data for scikit-learn's callbacks, X with the names of the features."""
 
         def named() -> Any:
@@ -194,7 +194,7 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, Parameters)
             return X if data.rows is None else _safe_indexing(X, data.rows)
 
         weights = data.given_weights
-        return Shown(named, data.given_y, None if weights is None else {"sample_weight": weights})
+        return CallbackData(named, data.given_y, None if weights is None else {"sample_weight": weights})
 
     def _checked_validation(self, X_val: Any, y_val: Any) -> Samples:
         """Return the checked validation data."""
@@ -228,7 +228,7 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, Parameters)
             weights = check_weights(weights * factors, X.shape[0])
         return Samples(X, self._encoded(y, X.dtype), weights, y, given_weights)
 
-    def _begun(self, network: Network) -> FittedNetwork:
+    def _new_state(self, network: Network) -> FittedNetwork:
         """Return the state of a new network, and reset the attributes that count over several fits."""
         self.t_ = 0
         self.n_layers_ = len(network.layers_dim)
@@ -264,14 +264,14 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, Parameters)
                     "begin anew"
                 )
 
-    def _continued(self, network: Network, optimizer: Optimizer) -> FittedNetwork:
+    def _continued_state(self, network: Network, optimizer: Optimizer) -> FittedNetwork:
         """Return the state of the last fit, ready to be continued."""
         if not self._state.parameters.flags.writeable:  # loaded as a memory map
             self._state = self._state.copy()
         self._state.network = network
-        self._state.turn_to(optimizer)
+        self._state.switch_optimizer(optimizer)
         if not self.early_stopping:
-            self._state.settle()
+            self._state.adopt_best()
         return self._state
 
     def _random(self, state: FittedNetwork, begins: bool) -> np.random.RandomState:
@@ -384,12 +384,12 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, Parameters)
             check_is_fitted(self)
         if not hasattr(self, check_method(method)):
             raise ValueError(f"{type(self).__name__} has no {method}: its predictor is for 'predict'")
-        output, finish = self._serving(method)
+        output, finish = self._output_and_finish(method)
         state = self._state
         return Predictor("numba", state.network, state.folded, n_rows, output, finish)
 
     @abstractmethod
-    def _serving(self, method: str) -> tuple[str | None, Callable[[Array], Array]]:
+    def _output_and_finish(self, method: str) -> tuple[str | None, Callable[[Array], Array]]:
         """Return the engine's output, None for classes, and a picklable function that predicts from it."""
 
     # --- what is fitted ----------------------------------------------------------------------------
@@ -428,7 +428,7 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, Parameters)
         """Write arrays of all layers to a copy of the state, which clones may share."""
         self._fitted_state(name)
         state = self._state.copy()
-        state.settle()
+        state.adopt_best()
         # With `ema_decay` the parameters that predict are an average: write to both.
         for parameters in (state.parameters, state.predicting):
             LiveViews(part(state.network, parameters), name)[:] = values

@@ -18,20 +18,20 @@ class _Claims:
     """Ids of the generators that fits draw from, on whatever threads."""
 
     def __init__(self) -> None:
-        self.lock, self.taken = threading.Lock(), set[int]()
+        self.lock, self.ids = threading.Lock(), set[int]()
 
 
 _claims = _Claims()
 
 
-def _begin_anew() -> None:
+def _reset_after_fork() -> None:
     """Forget all claims in a child process: the fits of other threads do not exist there."""
     global _claims
     _claims = _Claims()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_anew)
+    os.register_at_fork(after_in_child=_reset_after_fork)
 
 
 @contextmanager
@@ -42,9 +42,9 @@ def claimed(random: np.random.RandomState) -> Iterator[np.random.RandomState]:
     """
     claims = _claims
     with claims.lock:
-        is_free = id(random) not in claims.taken
+        is_free = id(random) not in claims.ids
         if is_free:
-            claims.taken.add(id(random))
+            claims.ids.add(id(random))
         else:
             random = seeded(random.randint(0, 2**32, 4, np.uint32))
     try:
@@ -52,4 +52,4 @@ def claimed(random: np.random.RandomState) -> Iterator[np.random.RandomState]:
     finally:
         if is_free:
             with claims.lock:
-                claims.taken.discard(id(random))
+                claims.ids.discard(id(random))

@@ -231,7 +231,7 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
             return SigmoidBinaryCrossEntropy()
         return SoftmaxCrossEntropy(label_smoothing=float(self.label_smoothing))
 
-    def _own_score(self, data: Samples) -> float:
+    def _default_score(self, data: Samples) -> float:
         """Return the weighted accuracy."""
         return float(
             accuracy_score(
@@ -241,7 +241,7 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
 
     # --- predicting --------------------------------------------------------------------------------
 
-    def _serving(self, method: str) -> tuple[str | None, Callable[[Array], Array]]:
+    def _output_and_finish(self, method: str) -> tuple[str | None, Callable[[Array], Array]]:
         classes, is_binary = self.classes_, self.n_outputs_ == 1 and not self._has_labels
         if method == "predict":
             if self._has_labels:
@@ -257,7 +257,7 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
 
     def _predicted(self, X: Array, method: str, warns: bool = True) -> Array:
         """Return the result of `method` for checked samples."""
-        output, finish = self._serving(method)
+        output, finish = self._output_and_finish(method)
         if output is None:
             state = self._state
             predict = get_backend("numba").predict

@@ -93,23 +93,23 @@ class FittedNetwork:
         other.random_state = self.random_state  # compared by identity with the estimator's parameter
         return other
 
-    def settle(self) -> None:
+    def adopt_best(self) -> None:
         """Let the best pass be the last."""
         if self.best is not None:
             (parameters, statistics), self.best = self.best, None
             self._last[...], self.statistics[...] = parameters, statistics
 
-    def turn_to(self, optimizer: Optimizer) -> None:
+    def switch_optimizer(self, optimizer: Optimizer) -> None:
         """Forget the memory of another kind of optimizer; the new one begins with what predicts."""
-        if self.optimizer is None or _kind(self.optimizer) == _kind(optimizer):
+        if self.optimizer is None or _state_kind(self.optimizer) == _state_kind(optimizer):
             return
-        self.settle()
+        self.adopt_best()
         self.parameters[...] = self._last
         if self.memory is not None:
             self.memory.average = self.memory.average[:0]
         self.optimizer, self.n_steps = None, 0
 
-    def draw_from(self, random: np.random.RandomState, random_state: Any) -> None:
+    def keep_generator(self, random: np.random.RandomState, random_state: Any) -> None:
         """Keep the generator that was made from an integer; a new `random_state` begins a new order."""
         if self.memory is not None and self.random_state != random_state:
             self.memory.order = self.memory.order[:0]
@@ -131,6 +131,6 @@ class FittedNetwork:
         return fresh
 
 
-def _kind(optimizer: Optimizer) -> tuple[str, bool]:
+def _state_kind(optimizer: Optimizer) -> tuple[str, bool]:
     """Return what two optimizers share that can go on with each other's state."""
     return optimizer.rule, getattr(optimizer, "rate_in_velocity", False)

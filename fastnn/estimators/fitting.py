@@ -27,7 +27,7 @@ from ..training.divergence import DivergenceError
 from ..training.lbfgs import LBFGSTrainer
 from ..training.loop import Hook, Training, run_training
 from .fitted import FittedNetwork
-from .watching import FitHook, Lines, Shown, shown_by
+from .reporting import CallbackData, Lines, ReportingHook, reporting_hooks
 
 __all__ = ["Fit", "FitDivergenceError", "Validation"]
 
@@ -91,15 +91,15 @@ class Fit:
         Generator that orders are drawn from.
     stopped : callable, optional
         Returns True if somebody else wants the fit to end. Interrupts then go on to the caller.
-    shown : Shown
+    callback_data : CallbackData
     """
 
     def __init__(
         self, estimator: Any, state: FittedNetwork, job: Job, random: np.random.RandomState,
-        stopped: Callable[[], bool] | None, shown: Shown,
+        stopped: Callable[[], bool] | None, callback_data: CallbackData,
     ) -> None:  # fmt: skip
         self.estimator, self.state, self.job = estimator, state, job
-        self.random, self.stopped, self.shown = random, stopped, shown
+        self.random, self.stopped, self.callback_data = random, stopped, callback_data
         self.offset = _offset(job, state.network)
         # Callbacks may set the parameters, but the kernels keep the values of the beginning: keep these, too.
         self.n_iter_no_change, self.tol = estimator.n_iter_no_change, estimator.tol
@@ -122,10 +122,10 @@ class Fit:
         if validation:
             hooks.append(Validate(self, validation))
         ended = diverged = False
-        with self._watched(is_whole) as watchers:
-            hooks += [*watchers, Plateau(self, memory, watchers)]
+        with self._reporting(is_whole) as reporters:
+            hooks += [*reporters, Plateau(self, memory, reporters)]
             if self.stopped is not None:
-                hooks.append(StopFromOutside(self.stopped))
+                hooks.append(StopOnRequest(self.stopped))
             try:
                 state.best = None  # in the meantime the last pass is what there is
                 while estimator.n_iter_ < job.num_passes and not ended:
@@ -194,10 +194,10 @@ class Fit:
         state.optimizer = job.optimizer
         trainer = LBFGSTrainer(get_backend("numba"), state.network, state.parameters, state.statistics, job)
         hooks: list[Hook] = [Iterations(self, trainer, validation)]
-        with self._watched(True) as watchers:
-            hooks += watchers
+        with self._reporting(True) as reporters:
+            hooks += reporters
             if self.stopped is not None:
-                hooks.append(StopFromOutside(self.stopped))
+                hooks.append(StopOnRequest(self.stopped))
             try:
                 run_training(trainer, job, hooks)
             except KeyboardInterrupt:
@@ -230,10 +230,10 @@ class Fit:
         warn("Training interrupted by user.")
 
     @contextmanager
-    def _watched(self, is_whole: bool) -> Iterator[list[FitHook]]:
+    def _reporting(self, is_whole: bool) -> Iterator[list[ReportingHook]]:
         """Give the hooks that show the fit, and close them at its end."""
         state = self.state
-        hooks = shown_by(self.estimator, self.job, is_whole, self.shown, lambda: state.n_steps)
+        hooks = reporting_hooks(self.estimator, self.job, is_whole, self.callback_data, lambda: state.n_steps)
         try:
             yield hooks
         finally:
@@ -323,9 +323,9 @@ class Validate(Hook):
 class Plateau(Hook):
     """Hook that ends a fit for want of improvement; the "adaptive" rate is lowered first."""
 
-    def __init__(self, fit: Fit, memory: Memory, watchers: list[FitHook]) -> None:
+    def __init__(self, fit: Fit, memory: Memory, reporters: list[ReportingHook]) -> None:
         self._fit, self._memory = fit, memory
-        self._lines = [hook for hook in watchers if isinstance(hook, Lines)]
+        self._lines = [hook for hook in reporters if isinstance(hook, Lines)]
 
     def after_chunk(self, training: Training) -> bool:
         """Return True if the fit has stalled."""
@@ -342,23 +342,23 @@ class Plateau(Hook):
         )
         rate = fit.job.epsilon * state.rate_factor
         if not (estimator.learning_rate == "adaptive" and estimator.solver == "sgd"):
-            self._say(f"{message} Stopping.")
+            self._print(f"{message} Stopping.")
             return True
         if rate <= LEAST_RATE:
-            self._say(f"{message} Learning rate too small. Stopping.")
+            self._print(f"{message} Learning rate too small. Stopping.")
             return True
         state.rate_factor /= ADAPTIVE_DIVISOR
-        self._say(f"{message} Setting learning rate to {rate / ADAPTIVE_DIVISOR:f}")
+        self._print(f"{message} Setting learning rate to {rate / ADAPTIVE_DIVISOR:f}")
         state.n_no_improvement = 0
         self._memory.plateau[1] = 0
         return False
 
-    def _say(self, message: str) -> None:
+    def _print(self, message: str) -> None:
         for lines in self._lines:
-            lines.say(message)
+            lines.write(message)
 
 
-class StopFromOutside(Hook):
+class StopOnRequest(Hook):
     """Hook that interrupts a fit when somebody else wants its end."""
 
     def __init__(self, stopped: Callable[[], bool]) -> None:

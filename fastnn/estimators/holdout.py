@@ -1,4 +1,4 @@
-"""Validation samples: set aside from the training samples, and evaluated after every pass."""
+"""Validation samples: set aside from the training samples, and validation_functions after every pass."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from .fitted import FittedNetwork
 from .fitting import Validation
 from .tables import Samples
 
-__all__ = ["evaluated", "set_aside"]
+__all__ = ["split_validation", "validation_functions"]
 
 
-def set_aside(
+def split_validation(
     estimator: Any, data: Samples, state: FittedNetwork, random: np.random.RandomState
 ) -> tuple[Samples, Samples]:
     """Return training and validation samples; a continued fit splits them as the first one did."""
@@ -49,7 +49,7 @@ def set_aside(
     return parts
 
 
-def evaluated(estimator: Any, data: Samples | None, state: FittedNetwork) -> Validation | None:
+def validation_functions(estimator: Any, data: Samples | None, state: FittedNetwork) -> Validation | None:
     """Return the functions that evaluate the validation samples after a pass."""
     if data is None:
         return None
@@ -62,7 +62,7 @@ def evaluated(estimator: Any, data: Samples | None, state: FittedNetwork) -> Val
 
     def score() -> float:
         if estimator.scoring is None:
-            return estimator._own_score(data)
+            return estimator._default_score(data)
         scorer = check_scoring(nameless, estimator.scoring)
         weights: dict[str, Any] = {}
         if data.given_weights is not None and _takes_weights(scorer):

@@ -21,7 +21,7 @@ from fastnn_kernels.compiler.interrupts import held_interrupts
 from ..system import threads
 from ..system.validation import shown
 from .base import BaseMLP
-from .watching import with_callbacks
+from .reporting import with_callbacks
 
 __all__ = ["Task", "describe", "fit_many", "fit_one", "run_side_by_side"]
 

@@ -175,7 +175,7 @@ class MLPRegressor(NumberTargets, RegressorMixin, BaseMLP):
             return self.loss
         return Quantile(float(self.quantile)) if self.loss == "quantile" else LOSSES[self.loss]()
 
-    def _own_score(self, data: Samples) -> float:
+    def _default_score(self, data: Samples) -> float:
         """Return the coefficient of determination, NaN where a prediction is not finite."""
         predicted = self._numbers(data.X, warns=False)
         if not all_finite(predicted):
@@ -200,13 +200,13 @@ class MLPRegressor(NumberTargets, RegressorMixin, BaseMLP):
         """
         return self._numbers(self._samples(X))
 
-    def _serving(self, method: str) -> tuple[str | None, Callable[[Array], Array]]:
+    def _output_and_finish(self, method: str) -> tuple[str | None, Callable[[Array], Array]]:
         output = self._state.network.loss.output
         return output, _only_column if self.n_outputs_ == 1 else np.copy
 
     def _numbers(self, X: Array, warns: bool = True) -> Array:
         """Return the predictions for checked samples."""
-        output, finish = self._serving("predict")
+        output, finish = self._output_and_finish("predict")
         return finish(self._outputs(X, str(output), warns))
 
 

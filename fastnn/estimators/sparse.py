@@ -69,14 +69,14 @@ def checked_sparse(table: Any, name: str = "X") -> Any:
             "leave out columns that are empty"
         )
     try:
-        rows = _in_rows(table)
-        return rows if _is_canonical(rows) else _summed(rows)
+        rows = _to_csr(table)
+        return rows if _is_canonical(rows) else _without_duplicates(rows)
     except _Malformed as error:
         kind = table.format.upper()
         raise ValueError(f"{name} is not a valid {kind} table, check how it was made: {error}") from None
 
 
-def _in_rows(table: Any) -> Any:
+def _to_csr(table: Any) -> Any:
     """Return a sparse matrix as CSR after checking its arrays."""
     n_rows, n_columns = table.shape if table.ndim == 2 else (1, table.shape[0])
     if table.format == "csr":
@@ -230,7 +230,7 @@ def _is_canonical(rows: Any) -> bool:
     return bool(rises.all())
 
 
-def _summed(rows: Any) -> Any:
+def _without_duplicates(rows: Any) -> Any:
     """Return a copy with sorted columns in every row, and values at the same position added up."""
     n = rows.indptr[-1]
     result = type(rows)((rows.data[:n], rows.indices[:n], rows.indptr), shape=rows.shape, copy=True)

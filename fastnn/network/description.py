@@ -272,7 +272,7 @@ class Network:
                 scale[...] = 1
         return parameters
 
-    def adopted(self, other: Network, parameters: Array) -> Array:
+    def converted(self, other: Network, parameters: Array) -> Array:
         """Return the parameters of `other`, a network of another dtype, converted to this network's."""
         result = aligned_empty(self.n_parameters, self.dtype)
         result[...] = 0

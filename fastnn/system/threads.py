@@ -20,11 +20,11 @@ from fastnn_kernels.compiler.interrupts import held_interrupts
 
 __all__ = [
     "Flag",
+    "acquired_cores",
     "available_cores",
-    "in_turn",
+    "map_in_order",
     "spare_cores",
     "started_pool",
-    "taken_cores",
 ]
 
 T = TypeVar("T")
@@ -58,18 +58,18 @@ class _Budget:
 _budget = _Budget()
 
 
-def _begin_anew() -> None:
+def _reset_after_fork() -> None:
     """Reset the budget in a forked child, in which the threads that hold cores do not exist."""
     global _budget
     _budget = _Budget()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_anew)
+    os.register_at_fork(after_in_child=_reset_after_fork)
 
 
 @contextmanager
-def _held_cores(most: int) -> Iterator[int]:
+def _try_acquire_cores(most: int) -> Iterator[int]:
     """Take as many cores as are free, up to `most`; none if none is free.
 
     Signals wait until the cores are given back: an exception of a handler in between would lose the cores.
@@ -88,7 +88,7 @@ def _held_cores(most: int) -> Iterator[int]:
 
 
 @contextmanager
-def taken_cores(most: int) -> Iterator[int]:
+def acquired_cores(most: int) -> Iterator[int]:
     """Take as many cores as are free, up to `most`, for the body of a `with`; wait for the first.
 
     The body runs within `held_interrupts`, the waiting does not.
@@ -104,7 +104,7 @@ def taken_cores(most: int) -> Iterator[int]:
         Number of cores, from 1 to `most`.
     """
     while True:
-        with _held_cores(most) as count:
+        with _try_acquire_cores(most) as count:
             if count:
                 yield count
                 return
@@ -118,9 +118,9 @@ def taken_cores(most: int) -> Iterator[int]:
 def spare_cores(most: int) -> Iterator[int]:
     """Take as many cores as are free, up to `most`, without waiting; yield 1 uncounted core if none is free.
 
-    Unlike `taken_cores`, it may be nested in a `with` that holds cores already.
+    Unlike `acquired_cores`, it may be nested in a `with` that holds cores already.
     """
-    with _held_cores(most) as count:
+    with _try_acquire_cores(most) as count:
         yield max(1, count)
 
 
@@ -140,7 +140,7 @@ def started_pool(n_threads: int) -> ThreadPoolExecutor:
     return pool
 
 
-def in_turn(
+def map_in_order(
     work: Callable[[T], Any], items: Iterable[T], n_threads: int, stop: Callable[[], object] = lambda: None
 ) -> Generator[tuple[T, Any], None, None]:
     """Yield every item with the result of `work`, in the order of the items, and work on a few ahead.
@@ -200,12 +200,12 @@ class Flag:
     """A flag that all threads see. Unlike an Event, it takes no lock, so that a signal handler may set it."""
 
     def __init__(self) -> None:
-        self.is_raised = False
+        self.is_set = False
 
-    def hoist(self) -> None:
+    def set(self) -> None:
         """Set the flag."""
-        self.is_raised = True
+        self.is_set = True
 
     def __call__(self) -> bool:
         """Return whether the flag is set."""
-        return self.is_raised
+        return self.is_set

@@ -39,7 +39,7 @@ STENCIL = ((-1.0, 1 / 6), (-0.5, -4 / 3), (0.5, 4 / 3), (1.0, -1 / 6))
 FLOOR = 1e-3
 # So is one that is not this many times as large as what rounding does to the quotient, 1e-15 of the loss
 # by the step; as the derivatives by the biases below a batch normalisation, which are 0.
-TELLABLE = 1e8
+RESOLVABLE = 1e8
 ROUNDING = 1e-15
 # Steps of training from one point to the next.
 STEPS_BETWEEN = 5
@@ -140,7 +140,7 @@ def check_gradients(
         X, y, weights = X[few], y[few], weights[few]
     X, y = X.astype(np.float64), y.astype(np.float64)
     weights = weights / weights.sum()
-    parameters = wide.adopted(network, parameters)
+    parameters = wide.converted(network, parameters)
     network = wide
     statistics = statistics.astype(np.float64)
     arrays = _arrays(network)
@@ -162,7 +162,7 @@ def check_gradients(
             scale = FLOOR * np.abs(gradient[begin : begin + size]).max()
             for k in begin + chosen:
                 step = STEP * max(1.0, abs(parameters[k]))
-                moved = [_with(parameters, k, factor * step) for factor, _ in STENCIL]
+                moved = [_moved(parameters, k, factor * step) for factor, _ in STENCIL]
                 if not _is_smooth(network, statistics, moved, X, y, weights, key):
                     found[name][1] += 1
                     continue
@@ -170,7 +170,7 @@ def check_gradients(
                     weight * evaluate(values)[0] for values, (_, weight) in zip(moved, STENCIL, strict=True)
                 ) / step  # fmt: skip
                 rounding = ROUNDING * max(1.0, abs(loss)) / step
-                size_of_both = max(abs(quotient), abs(gradient[k]), scale, TELLABLE * rounding)
+                size_of_both = max(abs(quotient), abs(gradient[k]), scale, RESOLVABLE * rounding)
                 error = float(abs(quotient - gradient[k]) / size_of_both)
                 found[name][0] += 1
                 found[name][2] = np.fmax(found[name][2], math.inf if math.isnan(error) else error)
@@ -179,7 +179,7 @@ def check_gradients(
     )
 
 
-def _with(parameters: Array, k: int, change: float) -> Array:
+def _moved(parameters: Array, k: int, change: float) -> Array:
     result = parameters.copy()
     result[k] += change
     return result

@@ -29,9 +29,9 @@ __all__ = ["may_be_too_high", "rate_hint"]
 USUAL_PRODUCT = 2.0
 TRIED_PRODUCTS = (USUAL_PRODUCT, USUAL_PRODUCT / 5)
 # Share of its first value below which the loss has fallen well.
-FALLEN = 0.25
+FALLEN_SHARE = 0.25
 # Share of the loss below which a trial is better by more than chance.
-BETTER = 0.75
+BETTER_SHARE = 0.75
 # Passes of a trial, and the operations that limit them: some 0.1 s. Fewer passes than the least tell nothing.
 LEAST_PASSES, MOST_PASSES, MOST_OPERATIONS = 100, 1000, 5e9
 
@@ -73,7 +73,7 @@ def rate_hint(
     loss = min(np.median(history.loss[len(history) // 2 :]), history.loss[-1])
     operations = 6 * network.n_parameters * job.X.shape[0]
     n_tried = min(n_passes, MOST_PASSES, int(MOST_OPERATIONS / operations))
-    if n_tried < LEAST_PASSES or loss < FALLEN * history.loss[0]:
+    if n_tried < LEAST_PASSES or loss < FALLEN_SHARE * history.loss[0]:
         return None
     total = job.weights.sum()
     trials = []
@@ -84,7 +84,7 @@ def rate_hint(
         )
         trials.append((_last_loss(backend, network, parameters.copy(), statistics.copy(), trial), epsilon))
     tried, epsilon = min(trials)
-    if not tried < BETTER * loss:
+    if not tried < BETTER_SHARE * loss:
         return None
     return (
         f"epsilon={job.epsilon:g} seems too high for the sum of the gradients of {job.X.shape[0]} samples: "

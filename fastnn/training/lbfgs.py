@@ -8,7 +8,7 @@ import numpy as np
 import scipy.optimize
 from numpy.typing import NDArray
 
-from ..engine.checks import find_trouble
+from ..engine.checks import find_non_finite
 from ..engine.job import Job
 from ..engine.protocol import Backend
 from ..network.description import Network
@@ -59,9 +59,9 @@ class LBFGSTrainer(Driver):
         self._reg_lambda = job.reg_lambda / self._total if job.of_objective else job.reg_lambda
         self._loss_and_gradient = backend.objective(network, statistics, job.X, job.y, weights, job.seed)
         self._is_weight = np.arange(network.n_parameters) < network.n_weights
-        self._settled = parameters.copy(), statistics.copy()
+        self._last_finite = parameters.copy(), statistics.copy()
         self.records = job.records(len(network.shapes))
-        self.n_passes, self.trouble, self.halted = 0, "", False
+        self.n_passes, self.non_finite, self.halted = 0, "", False
         self.objective = np.nan
         self.result: scipy.optimize.OptimizeResult | None = None
 
@@ -104,7 +104,7 @@ class LBFGSTrainer(Driver):
         finally:
             # Trial points of a line search move the statistics too, however far away they are.
             if not (all_finite(self.current) and all_finite(self.statistics)):
-                self._go_back()
+                self._restore_last_finite()
 
     def run(self, last_pass: int) -> bool:
         """Take in the iteration that SciPy has just finished, as one pass."""
@@ -112,14 +112,14 @@ class LBFGSTrainer(Driver):
             self.current[...] = self._found
         if not np.array_equal(self._point, self.current):
             self._evaluate(self._found)
-        self.trouble = find_trouble(self.current, self.statistics)
-        if not self.trouble and not np.isfinite(self._loss):
-            self.trouble = "the loss"
-        if self.trouble:
-            self._go_back()
+        self.non_finite = find_non_finite(self.current, self.statistics)
+        if not self.non_finite and not np.isfinite(self._loss):
+            self.non_finite = "the loss"
+        if self.non_finite:
+            self._restore_last_finite()
             return False
         self._record()
-        for kept, values in zip(self._settled, (self.current, self.statistics), strict=True):
+        for kept, values in zip(self._last_finite, (self.current, self.statistics), strict=True):
             kept[...] = values
         self.n_passes += 1
         return True
@@ -145,11 +145,11 @@ class LBFGSTrainer(Driver):
         elif record is not None:
             self.records.losses[record] = self._loss * (self._total if job.averaged else 1.0)
             self.records.norms[record] = np.linalg.norm(self._gradient)
-            pairs = zip(network.weights(self.current), network.weights(self._settled[0]), strict=True)
+            pairs = zip(network.weights(self.current), network.weights(self._last_finite[0]), strict=True)
             for layer, (W, old) in enumerate(pairs):
                 size = np.linalg.norm(old)
                 self.records.ratios[record, layer] = np.linalg.norm(W - old) / size if size else 0.0
 
-    def _go_back(self) -> None:
+    def _restore_last_finite(self) -> None:
         """Return to the last finite iteration."""
-        self.current[...], self.statistics[...] = self._settled
+        self.current[...], self.statistics[...] = self._last_finite

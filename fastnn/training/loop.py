@@ -81,7 +81,7 @@ class Training:
         return self.trainer.n_passes
 
     @property
-    def goes_on(self) -> bool:
+    def is_running(self) -> bool:
         """True while passes are left and neither a hook nor the trainer has ended the training."""
         trainer = self.trainer
         return trainer.n_passes < self.job.num_passes and not (self.stopped or trainer.halted)
@@ -106,7 +106,7 @@ class Training:
         if not is_finite:
             for hook in hooks:
                 hook.diverged(self)
-            raise self.divergence(trainer.trouble)
+            raise self.divergence(trainer.non_finite)
         is_at_stop = trainer.n_passes == stop
         for hook in hooks:
             if is_at_stop:
@@ -197,7 +197,7 @@ def run_training(trainer: Trainer, job: Job, hooks: Iterable[Hook] = ()) -> Trai
         if isinstance(trainer, Driver):
             trainer.drive(training)
         else:
-            while training.goes_on:
+            while training.is_running:
                 training.advance()
     finally:
         for hook in training.hooks:

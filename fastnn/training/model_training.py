@@ -110,7 +110,7 @@ def train_model(
                     return loss(validation)
                 seen = copy.copy(model)
                 seen._parameters, seen._statistics = trainer.current.copy(), statistics.copy()
-                return -float(stopping.scorer(seen, validation.X, _as_given(network, validation.y)))
+                return -float(stopping.scorer(seen, validation.X, _user_targets(network, validation.y)))
 
             stop_early = StopEarly(stopping, value)
             hooks.append(stop_early)
@@ -155,6 +155,6 @@ def check_lbfgs(network: Network, job: Job) -> None:
             )
 
 
-def _as_given(network: Network, y: Array) -> Array:
+def _user_targets(network: Network, y: Array) -> Array:
     """Return checked targets as a user would write them: labels as integers in one dimension."""
     return y[:, 0].astype(np.int64) if network.loss.of_labels else y

@@ -28,13 +28,13 @@ except ImportError:
         return method
 
 
-__all__ = ["CallbackSupportMixin", "Lines", "Shown", "Tasks", "shown_by", "with_callbacks"]
+__all__ = ["CallbackData", "CallbackSupportMixin", "Lines", "Tasks", "reporting_hooks", "with_callbacks"]
 
 # Tasks of scikit-learn's callbacks that a fit is cut into, at the most.
 MOST_TASKS = 50
 
 
-class Shown(NamedTuple):
+class CallbackData(NamedTuple):
     """Training data as scikit-learn's callbacks are shown them."""
 
     X: Callable[[], Any]
@@ -42,7 +42,7 @@ class Shown(NamedTuple):
     metadata: dict[str, Any] | None
 
 
-class FitHook(Hook):
+class ReportingHook(Hook):
     """Base class of hooks that show what a fit has done, after every chunk and where it has diverged."""
 
     def show(self, training: Training) -> None:
@@ -61,7 +61,7 @@ class FitHook(Hook):
         """Tidy up when the fit has ended."""
 
 
-class Lines(FitHook):
+class Lines(ReportingHook):
     """Hook that prints a line a pass, as scikit-learn does for ``verbose=True``.
 
     Parameters
@@ -81,7 +81,7 @@ class Lines(FitHook):
         self._scores: list[float] = [] if scores is None else scores
         self._n_printed, self._n_scores = 0, len(self._scores)
 
-    def say(self, message: str) -> None:
+    def write(self, message: str) -> None:
         """Print a message."""
         print(message)
 
@@ -97,7 +97,7 @@ class Lines(FitHook):
         self._n_printed = done
 
 
-class Bar(FitHook):
+class Bar(ReportingHook):
     """Hook that shows a progress bar over the passes of a fit, for ``verbose=1``.
 
     Parameters
@@ -131,7 +131,7 @@ class Bar(FitHook):
         self._bar.close()
 
 
-class Tasks(FitHook):
+class Tasks(ReportingHook):
     """Hook that tells scikit-learn's callbacks of a fit, and of the tasks that its passes are cut into.
 
     Parameters
@@ -139,19 +139,19 @@ class Tasks(FitHook):
     estimator : estimator
     job : Job
         Job of the whole fit.
-    shown : Shown
+    data : CallbackData
     """
 
-    def __init__(self, estimator: Any, job: Job, shown: Shown) -> None:
-        self._estimator, self._job, self._shown = estimator, job, shown._asdict()
+    def __init__(self, estimator: Any, job: Job, data: CallbackData) -> None:
+        self._estimator, self._job, self._data = estimator, job, data._asdict()
         self._task: Any = None
         self._asked_to_stop = False
         self._task_length = -(-job.num_passes // MOST_TASKS)
-        self._n_told = 0
+        self._n_reported = 0
         callbacks = getattr(estimator, "_skl_callbacks", [])
         n_tasks = -(-job.num_passes // self._task_length) if callbacks else 0
         self._context = estimator._init_callback_context(max_subtasks=n_tasks)
-        self._context.call_on_fit_task_begin(estimator=estimator, **self._shown)
+        self._context.call_on_fit_task_begin(estimator=estimator, **self._data)
         if callbacks:
             self._begin_task()
 
@@ -172,8 +172,8 @@ class Tasks(FitHook):
         """End a task whose passes are done, and begin the next."""
         done = self._estimator.n_iter_
         # A chunk may end in the middle of a pass, with nothing new to be told.
-        ends = done > self._n_told and (done % self._task_length == 0 or done == self._job.num_passes)
-        self._n_told = done
+        ends = done > self._n_reported and (done % self._task_length == 0 or done == self._job.num_passes)
+        self._n_reported = done
         if self._task is not None and ends:
             self._end_task()
             if done < self._job.num_passes and not self._asked_to_stop:
@@ -188,28 +188,28 @@ class Tasks(FitHook):
         """End the last task, and that of the whole fit."""
         if self._task is not None:
             self._end_task()
-        self._tell_end(self._context)
+        self._report_end(self._context)
 
     def _begin_task(self) -> None:
         self._task = self._context.subcontext(task_name="passes")
-        self._task.call_on_fit_task_begin(estimator=self._estimator, **self._shown)
+        self._task.call_on_fit_task_begin(estimator=self._estimator, **self._data)
 
     def _end_task(self) -> None:
         task, self._task = self._task, None
-        self._asked_to_stop |= self._tell_end(task)
+        self._asked_to_stop |= self._report_end(task)
 
-    def _tell_end(self, context: Any) -> bool:
+    def _report_end(self, context: Any) -> bool:
         estimator = self._estimator
         return context.call_on_fit_task_end(
             estimator=estimator,
             reconstruction_attributes=lambda: {"_state": estimator._state.copy()},
-            **self._shown,
+            **self._data,
         )
 
 
-def shown_by(
-    estimator: Any, job: Job, is_whole: bool, shown: Shown, n_steps: Callable[[], int]
-) -> list[FitHook]:  # fmt: skip
+def reporting_hooks(
+    estimator: Any, job: Job, is_whole: bool, data: CallbackData, n_steps: Callable[[], int]
+) -> list[ReportingHook]:  # fmt: skip
     """Return the hooks that an estimator asks for by `verbose` and its callbacks.
 
     Parameters
@@ -219,17 +219,17 @@ def shown_by(
         Job of the whole fit.
     is_whole : bool
         False for a partial fit, which shows neither a bar nor tasks.
-    shown : Shown
+    data : CallbackData
     n_steps : callable
         Returns the number of steps done in all fits.
     """
     verbose = estimator.verbose
     shows_bar = verbose == 1 and not isinstance(verbose, bool | np.bool_)
-    hooks: list[FitHook] = []
+    hooks: list[ReportingHook] = []
     if verbose and not shows_bar:
         hooks.append(Lines(estimator, job))
     if shows_bar and is_whole:
         hooks.append(Bar(estimator, job, n_steps))
     if is_whole and Tasks.are_wanted(estimator):
-        hooks.append(Tasks(estimator, job, shown))
+        hooks.append(Tasks(estimator, job, data))
     return hooks
