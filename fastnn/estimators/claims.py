@@ -1,4 +1,4 @@
-"""Claims of fits on the random generators that they draw from."""
+"""Exclusive use of random generators by parallel fits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["claimed"]
 
 
 class _Claims:
-    """Ids of the generators that fits draw from, on whatever threads."""
+    """Python ids of the generators from which running fits draw, with the lock that guards them."""
 
     def __init__(self) -> None:
         self.lock, self.ids = threading.Lock(), set[int]()
@@ -25,7 +25,7 @@ _claims = _Claims()
 
 
 def _reset_after_fork() -> None:
-    """Forget all claims in a child process: the fits of other threads do not exist there."""
+    """Clear all claims in a forked child process, which lacks the fits of other threads."""
     global _claims
     _claims = _Claims()
 
@@ -36,9 +36,10 @@ if hasattr(os, "register_at_fork"):
 
 @contextmanager
 def claimed(random: np.random.RandomState) -> Iterator[np.random.RandomState]:
-    """Give the generator to one fit alone; while another fit draws from it, give one seeded from it.
+    """Yield the generator for exclusive use; if another fit is using it, yield a new one seeded from it.
 
-    The kernels draw from a copy for as long as a call takes: two fits would draw the same numbers.
+    During a call the kernels draw from a copy of the state: two fits with one generator would draw the same
+    numbers.
     """
     claims = _claims
     with claims.lock:

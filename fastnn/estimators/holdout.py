@@ -1,4 +1,4 @@
-"""Validation samples: set aside from the training samples, and validation_functions after every pass."""
+"""Validation samples: their split from the training samples, and their evaluation after every pass."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["split_validation", "validation_functions"]
 def split_validation(
     estimator: Any, data: Samples, state: FittedNetwork, random: np.random.RandomState
 ) -> tuple[Samples, Samples]:
-    """Return training and validation samples; a continued fit splits them as the first one did."""
+    """Split samples into training and validation samples; a continued fit repeats the first fit's split."""
     if state.split is None:
         state.split = random.get_state()
     else:
@@ -50,7 +50,7 @@ def split_validation(
 
 
 def validation_functions(estimator: Any, data: Samples | None, state: FittedNetwork) -> Validation | None:
-    """Return the functions that evaluate the validation samples after a pass."""
+    """Return the functions that compute loss and score of the validation samples, or None without samples."""
     if data is None:
         return None
     backend, network = get_backend("numba"), state.network
@@ -80,7 +80,7 @@ def validation_functions(estimator: Any, data: Samples | None, state: FittedNetw
 
 
 def _without_names(estimator: Any) -> Any:
-    """Return a shallow copy that accepts arrays without feature names."""
+    """Return a shallow copy of an estimator that accepts arrays without feature names."""
     kind: Any = type(estimator)
     other = kind.__new__(kind)
     other.__dict__ = {
@@ -90,6 +90,6 @@ def _without_names(estimator: Any) -> Any:
 
 
 def _takes_weights(scorer: Any) -> bool:
-    """Return True if a scorer's metric takes `sample_weight`; a user's own function is given none."""
+    """Return True if a scorer's metric has a parameter `sample_weight`; False for a user's function."""
     metric = getattr(scorer, "_score_func", None)
     return metric is not None and "sample_weight" in inspect.signature(metric).parameters

@@ -41,9 +41,8 @@ def announce_compilation(types: tuple[Any, ...]) -> None:
     if not is_configured and _is_watched():
         from tqdm.auto import tqdm
 
-        tqdm.write(
-            f"fastnn: {message}", file=sys.stderr
-        )  # tqdm.write prints above a progress bar on the screen
+        # tqdm.write prints above a progress bar on the screen.
+        tqdm.write(f"fastnn: {message}", file=sys.stderr)
 
 
 def _is_watched() -> bool:

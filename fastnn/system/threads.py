@@ -39,9 +39,8 @@ def available_cores() -> int:
     """Return the number of cores that this process may use, limited by the environment variables."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     for name in LIMITS:
-        value = (
-            os.environ.get(name, "").split(",")[0].strip()
-        )  # OpenMP allows a list, one limit per nesting level
+        # OpenMP allows a list of limits, one per nesting level: the first counts.
+        value = os.environ.get(name, "").split(",")[0].strip()
         if LIMIT.fullmatch(value):
             cores = min(cores, int(value))
     return cores
