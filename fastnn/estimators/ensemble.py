@@ -249,8 +249,7 @@ class MLPEnsembleClassifier(ClassTargets, ClassifierMixin, _Ensemble):
     ----------
     estimator : MLPClassifier or list of them, optional
         Estimator whose copies are the members, or a list of estimators, which are copied cyclically. By
-        default
-        ``MLPClassifier()``."""
+        default ``MLPClassifier()``."""
         + _PARAMETERS
         + """
     classes_ : array (n_classes,)
@@ -323,8 +322,7 @@ class MLPEnsembleRegressor(NumberTargets, RegressorMixin, _Ensemble):
     ----------
     estimator : MLPRegressor or list of them, optional
         Estimator whose copies are the members, or a list of estimators, which are copied cyclically. By
-        default
-        ``MLPRegressor()``."""
+        default ``MLPRegressor()``."""
         + _PARAMETERS
         + """
     n_features_in_ : int
