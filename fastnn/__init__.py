@@ -60,14 +60,14 @@ _HOMES = {
     "render_boundary": "boundary.render",
 }
 
-# Modules all of whose names in ``__all__`` are public.
+# Modules whose ``__all__`` lists public names only: each of these names is a name of fastnn.
 _CATALOGUES = ("losses", "optimizers", "schedules")
 
 
 def __getattr__(name: str) -> Any:
     if name == "__all__":
         return ["__version__", *_homes()]
-    # Tools that inspect modules ask for private names, of which there are none: import nothing for them.
+    # Inspection tools ask for private names. None is public: answer without importing the catalogues.
     home = _HOMES.get(name) or (None if name.startswith("_") else _homes().get(name))
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -85,6 +85,6 @@ def _homes() -> dict[str, str]:
 
 
 def __dir__() -> list[str]:
-    # Submodules and what this file imports are attributes too, but nothing that users look for.
+    # Submodules and the modules imported above are attributes too, but not public names: leave them out.
     named = (name for name in globals() if name.startswith("__"))
     return sorted({"__all__", *_homes(), *named})

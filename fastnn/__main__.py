@@ -1,4 +1,4 @@
-"""``python -m fastnn``."""
+"""Entry point of ``python -m fastnn``: runs the command ``fastnn``."""
 
 import sys
 

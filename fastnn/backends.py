@@ -1,3 +1,3 @@
-"""Former home of a class that pickles of version 0.1 name here; to be removed in version 0.3."""
+"""Alias of `Memory` for pickles of version 0.1, which look for the class here, until version 0.3."""
 
 from .engine.job import Memory as Memory

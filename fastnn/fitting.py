@@ -1,4 +1,4 @@
-"""Former home of a class that pickles of version 0.1 name here; to be removed in version 0.3."""
+"""Alias of `FittedNetwork` for pickles of version 0.1, which look for `State` here, until version 0.3."""
 
 from .estimators.fitted import FittedNetwork
 

@@ -1,8 +1,8 @@
-"""Losses as users name them: their parameters, their checks of the targets, and the output they belong to.
+"""Losses: classes with the parameters of a loss, its checks of the targets and the output that it needs.
 
-The formulas are in ``fastnn/reference/loss.py`` and, compiled, in ``fastnn_kernels/loss.py``. `Model` takes a
-loss as an object or by its lower-case name. Equations use s for a score, the network's last sum after its
-output activation, and y for a target.
+The formulas are in ``fastnn/reference/loss.py`` and, compiled, in ``fastnn_kernels/loss.py``. `Model` accepts
+a loss as an object or by its lower-case name. Equations use s for a score (an output of the last layer, after
+its activation) and y for a target.
 """
 
 from __future__ import annotations
@@ -31,28 +31,35 @@ __all__ = [
 class Loss:
     """Base class of the losses.
 
-    `name` is the name that users give; `of_labels` is True if the targets are class numbers.
+    Attributes
+    ----------
+    name : str
+        Lower-case name by which users choose the loss.
+    output : str
+        Function that turns scores into outputs, by its name in ``fastnn/reference/output.py``.
+    of_labels : bool
+        True if the targets are class numbers.
+    bounds : tuple of two floats or None
+        Smallest and largest target; None for no bound.
     """
 
     name: ClassVar[str]
-    # Function that turns scores into outputs, by its name in ``fastnn/reference/output.py``.
     output: ClassVar[str] = "identity"
     of_labels: ClassVar[bool] = False
-    # Smallest and largest target; None for no bound.
     bounds: ClassVar[tuple[float | None, float | None]] = (None, None)
 
     @property
     def parameter(self) -> float:
-        """Parameter of the formulas; 0 for a loss without one."""
+        """Parameter of the loss's formulas, such as `delta` of `Huber`; 0 for a loss without a parameter."""
         return 0.0
 
     def check(self, y: Any, n_samples: int, n_outputs: int, dtype: np.dtype, name: str = "y") -> NDArray[Any]:
-        """Return checked targets as a table.
+        """Check targets from a user, and return them as an array with two dimensions.
 
         Parameters
         ----------
         y : array-like
-            Labels or targets from a user.
+            Labels or targets of the samples.
         n_samples : int
             Number of samples.
         n_outputs : int
@@ -70,20 +77,21 @@ class Loss:
         Raises
         ------
         ValueError
-            For labels or targets of another number or out of bounds; the message names the first.
+            If the number of labels or targets is wrong, or one is out of bounds; the message names the first
+            such target.
         """
         if self.of_labels:
             return check_labels(y, n_samples, n_outputs, name).astype(dtype)[:, None]
         return check_targets(y, n_samples, n_outputs, dtype, self.bounds, name)
 
 
-# Classes of the losses by name.
+# Registry of the losses: classes by name.
 LOSSES: dict[str, type[Loss]] = {}
 _LossClass = TypeVar("_LossClass", bound=type[Loss])
 
 
 def register(loss: _LossClass) -> _LossClass:
-    """Enter a class in `LOSSES`; a decorator."""
+    """Add a class to `LOSSES` and return the class; for use as a decorator."""
     LOSSES[loss.name] = loss
     return loss
 
@@ -91,7 +99,7 @@ def register(loss: _LossClass) -> _LossClass:
 @register
 @dataclass(frozen=True)
 class SoftmaxCrossEntropy(Loss):
-    """Cross entropy behind a softmax over the scores, for labels.
+    """Softmax cross entropy, for labels: the cross entropy of a softmax over the scores.
 
     ``-sum over k of q_k log p_k``, where q is 1 at the label and 0 elsewhere. Label smoothing multiplies q by
     ``1 - label_smoothing`` and adds ``label_smoothing / K`` for each of the K classes (Szegedy et al.,
@@ -105,7 +113,7 @@ class SoftmaxCrossEntropy(Loss):
     Raises
     ------
     ValueError
-        For a `label_smoothing` out of its range.
+        If `label_smoothing` is not from 0 to 1.
 
     Examples
     --------
@@ -144,7 +152,7 @@ class MulticlassHinge(Loss):
     Raises
     ------
     ValueError
-        For a margin not above 0.
+        If `margin` is not above 0.
 
     Examples
     --------
@@ -170,9 +178,10 @@ class MulticlassHinge(Loss):
 @register
 @dataclass(frozen=True)
 class SigmoidBinaryCrossEntropy(Loss):
-    """Binary cross entropy behind a sigmoid for each score: any number of independent yes-or-no targets.
+    """Sigmoid binary cross entropy, for any number of independent yes-or-no targets.
 
-    ``-y log p - (1 - y) log(1 - p)``, summed over the outputs. Targets (n, n_outputs) lie between 0 and 1.
+    ``-y log p - (1 - y) log(1 - p)`` with ``p = 1 / (1 + exp(-s))``, summed over the outputs. Targets
+    (n, n_outputs) lie between 0 and 1.
 
     Examples
     --------
@@ -207,7 +216,7 @@ class SquaredError(Loss):
 @register
 @dataclass(frozen=True)
 class AbsoluteError(Loss):
-    """Absolute error ``|s - y|``, summed over the outputs; its minimum is the median of the targets.
+    """Absolute error ``|s - y|``, summed over the outputs, which the median of the targets minimises.
 
     Examples
     --------
@@ -235,7 +244,7 @@ class Huber(Loss):
     Raises
     ------
     ValueError
-        For a delta not above 0.
+        If `delta` is not above 0.
 
     Examples
     --------
@@ -259,7 +268,7 @@ class Huber(Loss):
 @register
 @dataclass(frozen=True)
 class Quantile(Loss):
-    """Quantile loss (pinball loss), whose minimum is a quantile of the targets.
+    """Quantile loss (pinball loss), which a quantile of the targets minimises.
 
     ``max(q (y - s), (q - 1) (y - s))`` with q the quantile, summed over the outputs (Koenker & Bassett,
     "Regression quantiles", 1978).
@@ -267,12 +276,12 @@ class Quantile(Loss):
     Parameters
     ----------
     quantile : float, default 0.5
-        Share of the targets that lie below the prediction, between 0 and 1.
+        Share of the targets that lie below the prediction, above 0 and below 1.
 
     Raises
     ------
     ValueError
-        For a quantile out of its range.
+        If `quantile` is not between 0 and 1, both excluded.
 
     Examples
     --------
@@ -313,18 +322,18 @@ class Poisson(Loss):
     bounds: ClassVar[tuple[float | None, float | None]] = (0.0, None)
 
 
-# Names of the losses for regressions, whose targets have no upper bound.
+# Names of the losses for regression. A loss whose targets have no upper bound is a regression loss.
 REGRESSION_LOSSES = tuple(
     name for name, loss in LOSSES.items() if not loss.of_labels and loss.bounds[1] is None
 )
 
 
 def resolve_loss(loss: Any) -> Loss:
-    """Return the loss that a user has given as an object or by its name.
+    """Return the loss for an argument that is a loss or the name of one.
 
     Raises
     ------
     ValueError
-        For an unknown name, or an object that is not a loss.
+        If the argument is an unknown name or not a loss.
     """
     return resolve(loss, "loss", Loss, LOSSES)

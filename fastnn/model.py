@@ -1,4 +1,4 @@
-"""Model: the tutorial's network, and everything it leaves as exercises."""
+"""Model: the tutorial's network, with the extensions that the tutorial leaves as exercises."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ __all__ = ["Model"]
 
 
 class Model(PredictingNetwork):
-    """A multilayer network, trained by gradient descent and its relatives.
+    """A multilayer network, trained by gradient descent or one of its variants.
 
     Every layer computes ``activation(X W + b)``. The outputs of the last layer are the scores of a sample,
     which the loss compares with its target. The defaults are the tutorial's network (see Notes): tanh in
@@ -55,62 +55,69 @@ class Model(PredictingNetwork):
         Activation of the output layer. "identity" makes the textbook's network, which has none before
         softmax, and suits regression.
     backend : {"numba", "numpy"}, default "numba"
-        Compiled kernels, or the plain NumPy reference that they are tested against.
+        Backend that computes: the compiled kernels, or the plain NumPy reference that the kernels are tested
+        against.
     dtype : {numpy.float64, numpy.float32}, default float64
         Data type of the parameters and of all computation. float32 is about twice as fast.
     random_state : None, int or numpy.random.RandomState, default None
-        Generator of the initial parameters. None is NumPy's global generator, with which
-        ``np.random.seed(0)`` reproduces a published run.
+        Generator of the initial parameters. None is NumPy's global generator, so that
+        ``np.random.seed(0)`` reproduces the tutorial's published run.
     loss : str or Loss, default "softmax_cross_entropy"
         "softmax_cross_entropy" or "multiclass_hinge" for labels; "sigmoid_binary_cross_entropy",
         "squared_error", "absolute_error", "huber", "quantile" or "poisson" for targets (n, outputs). An
-        object, as ``fastnn.Huber(delta=0.5)``, sets its parameters.
+        object such as ``fastnn.Huber(delta=0.5)`` chooses a loss with other parameters than its defaults.
     dropout : float or list of float, default 0.0
-        Share of a layer's inputs that a training step leaves out, from 0 up to 1: one number for all
-        hidden layers' outputs, or a list with one for the inputs and one for each hidden layer
-        (Srivastava et al., "Dropout", 2014; inverted, so that predictions need no scaling).
+        Dropout rate, at least 0 and below 1: the share of a layer's inputs that a training step sets to 0.
+        One number holds for the outputs of all hidden layers; a list has one rate for the network's inputs
+        and one for each hidden layer (Srivastava et al., "Dropout", 2014). The remaining inputs are scaled
+        up in training, so that predictions need no scaling.
     batch_norm : bool, default False
         Normalise the sums of the hidden layers over the batch before their activation (Ioffe & Szegedy,
         2015), with PyTorch's eps 1e-5 and momentum 0.1. Predictions use running statistics.
     init : str, default "tutorial"
         Initial weights: "tutorial" (``randn / sqrt(n_in)``, biases ``randn``), "glorot_uniform",
-        "glorot_normal", "he_uniform", "he_normal", "lecun_normal" or "orthogonal", these with biases 0.
+        "glorot_normal", "he_uniform", "he_normal", "lecun_normal" or "orthogonal". All but "tutorial" set
+        the biases to 0.
 
     Attributes
     ----------
     W : list of array (n_in, n_out)
-        Weights of the layers, views of the live parameters: writing to them changes the model. Arrays that
-        are assigned, ``model.W[0] = ...`` or ``model.W = [...]``, must have the same shape and hold real
-        numbers that the dtype can hold; if one does not, none is written. NaN and infinity may be set, but
-        `train` raises ValueError where there are any.
+        Weights of the layers, views of the live parameters: writing to a view changes the model. An array
+        assigned by ``model.W[0] = ...`` or ``model.W = [...]`` must have the view's shape and hold real
+        numbers within the range of the dtype; if one array of a list is refused, none is written. NaN and
+        infinity may be assigned, but `train` refuses to start from them with a ValueError.
     b : list of array (1, n_out)
-        Biases, live views as well.
+        Biases of the layers, live views like `W`.
     batch_norm : list of BatchNorm
-        Live views for every hidden layer, if `batch_norm`: scale and shift (1, n_out), running_mean and
-        running_variance (n_out,).
+        Live views of each hidden layer's scale and shift (1, n_out), and running_mean and running_variance
+        (n_out,); an empty list without batch normalisation.
     layers_dim : tuple of int
+        Number of inputs, of the units of every hidden layer, and of outputs.
     dtype : numpy.dtype
+        Data type of the parameters.
     loss : Loss
+        Loss that the network is trained with.
     backend : str
+        Name of the backend, "numba" or "numpy".
     history_ : History or None
-        History of the last training up to its end, also where Ctrl-C, a `DivergenceError` or an error in a
-        callback ended it and `train` returned nothing. None before the first training.
+        History of the last training, None before the first. It is set even if Ctrl-C, a `DivergenceError`
+        or an error in a callback ended the training, so that `train` returned nothing.
 
     Raises
     ------
     ValueError
-        If an argument is out of its range.
+        If an argument is out of range or not one of the accepted names.
     TypeError
-        If layer sizes are no integers.
+        If a layer size is not an integer.
 
     Notes
     -----
     The tutorial is Denny Britz's "Implementing a Neural Network from Scratch in Python" (WildML, 2015) in a
-    multilayer version that is built of gates and layers. An output layer with tanh is unusual: it keeps the
-    scores between -1 and 1, so that no probability of two classes exceeds ``1 / (1 + exp(-2))``, about 0.88.
+    multilayer version built from gates and layers. An output layer with tanh is unusual: its scores lie
+    between -1 and 1, so that with two classes no probability exceeds ``1 / (1 + exp(-2))``, about 0.88.
 
-    The tutorial's initialisation, layer by layer: ``W = randn(n_in, n_out) / sqrt(n_in)``, then
-    ``b = randn(n_out)``.
+    The tutorial's initialisation draws, layer by layer, first ``W = randn(n_in, n_out) / sqrt(n_in)`` and
+    then ``b = randn(n_out)``.
 
     Examples
     --------
@@ -134,7 +141,7 @@ class Model(PredictingNetwork):
     True
     """
 
-    # A class attribute: models that were pickled without a history have it, too.
+    # A class attribute serves as the default for models that were pickled without a history.
     history_: History | None = None
 
     def __init__(
@@ -162,7 +169,7 @@ class Model(PredictingNetwork):
 
     @classmethod
     def _sharing(cls, network: Network, parameters: NDArray[Any], statistics: NDArray[Any]) -> Model:
-        """Return a model that shares its arrays with others."""
+        """Return a model on the given arrays, which are shared and not copied."""
         model = cls.__new__(cls)
         model._network, model.backend = network, "numba"
         model._parameters, model._statistics = parameters, statistics
@@ -194,94 +201,101 @@ class Model(PredictingNetwork):
         progress: bool = False,
         random_state: int | np.random.RandomState | None = None,
     ) -> History:
-        """Train the network, from the present parameters.
+        """Train the network, starting from its present parameters.
 
-        A step computes the gradient of the batch's summed or mean loss, adds ``reg_lambda * W`` and
-        ``l1 * sign(W)`` to that of the weights, and hands the result to the optimizer. By default it is
-        the tutorial's gradient descent: every pass is one step on all samples, and since the gradient is
-        a sum, the rate that suits a data set falls with its size.
+        A step computes the gradient of the batch's summed or mean loss, adds ``reg_lambda * W +
+        l1 * sign(W)`` to the gradient of the weights, and passes the result to the optimizer. The default is
+        the tutorial's gradient descent: a pass is one step on all samples, and the gradient is a sum over
+        the samples. The larger the data set, the lower the learning rate must therefore be.
 
         Parameters
         ----------
         X : array-like (n, layers_dim[0])
-            Samples: numbers of any real dtype, converted to the model's.
+            Samples, numbers of any real dtype, which are converted to the model's dtype.
         y : array-like (n,) or (n, layers_dim[-1])
-            For the losses of labels, integers 0 .. layers_dim[-1] - 1; for the others a target for every
-            output, in one dimension if there is one output.
+            Labels 0 .. layers_dim[-1] - 1 for "softmax_cross_entropy" and "multiclass_hinge"; for the other
+            losses one target per output. With one output, targets may have one dimension.
         num_passes : int, default 20000
             Number of passes over the data.
         epsilon : float, default 0.01
-            Learning rate.
+            Learning rate, which the schedule multiplies by its factor at every step.
         reg_lambda : float, default 0.01
             Strength of the L2 regularisation of the weights.
         print_loss : bool, default False
             Print ``Loss after iteration %i: %f`` after pass 0 and every `print_every` passes from there.
         print_every : int, optional
-            Passes from one printed loss to the next, at least 1. A number turns printing on by itself; 1000
-            with `print_loss` alone.
+            Number of passes from one printed loss to the next, at least 1. A number turns printing on even
+            without `print_loss`. By default 1000 if `print_loss` is True.
         batch_size : int, optional
-            Samples of a step; the last batch of a pass has what is left. By default all samples.
+            Number of samples in a step; the last batch of a pass holds the remaining samples and may be
+            smaller. By default all samples.
         optimizer : str or Optimizer, default "sgd"
             "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw" or "lbfgs", or an object
-            as ``fastnn.Adam(betas=(0.9, 0.99))``.
+            such as ``fastnn.Adam(betas=(0.9, 0.99))``.
         schedule : str, Schedule or function, default "constant"
             Factor of `epsilon` at every step: "constant", "step_decay", "exponential_decay",
-            "inverse_time_decay", "cosine_decay", "warm_up" or "one_cycle", an object as
-            ``fastnn.WarmUp(fastnn.CosineDecay())``, or a function of the step's number.
+            "inverse_time_decay", "cosine_decay", "warm_up" or "one_cycle", an object
+            such as ``fastnn.WarmUp(fastnn.CosineDecay())``, or a function of the step's number, counted
+            from 0.
         reduction : {"sum", "mean"}, default "sum"
-            Make a batch's loss the weighted sum of its samples' losses, or their weighted mean.
+            Definition of a batch's loss: the weighted sum of its samples' losses, or their weighted mean.
         shuffle : bool, default True
-            Take the samples in a new order in every pass, where batches are not the whole data.
+            Draw a new order of the samples for every pass. No effect if a batch holds all samples.
         sample_weight : array-like (n,), optional
-            Weights of the samples, not below 0; a weight of 2 is as good as the sample twice. By default 1.
+            Weights of the samples, not below 0; a weight of 2 has the effect of the sample occurring twice.
+            By default all weights are 1.
         l1 : float, default 0.0
             Strength of the L1 regularisation of the weights.
         max_norm : float, optional
-            Largest norm of the weights into a unit; they are scaled down to it after every step.
+            Largest Euclidean norm of the weights into a unit. After every step, weights with a larger norm
+            are scaled down to it. By default no limit.
         clip_norm : float, optional
-            Largest norm of a batch's gradient, which is scaled down to it.
+            Largest Euclidean norm of a batch's gradient. A longer gradient is scaled down to it. By default
+            no limit.
         ema_decay : float, optional
-            Keep an average of the parameters, ``average = ema_decay * average + (1 - ema_decay) *
-            parameters`` after every step, and leave it in the model at the end (Polyak & Juditsky, 1992).
-            Validation data are judged by it too.
+            Decay of a running average of the parameters, at least 0 and below 1. Every step computes
+            ``average = ema_decay * average + (1 - ema_decay) * parameters``. At the end the model holds the
+            average, which also predicts the validation data (Polyak & Juditsky, 1992). By default no average
+            is kept.
         n_threads : int, default 1
-            Threads that share a step where it has work for them, from about 0.1 ms on. The result has the
-            same bits for any number.
+            Largest number of threads that share a step. Steps shorter than about 0.1 ms run on one thread.
+            The result is the same, bit for bit, for any number of threads.
         validation_data : (X, y), optional
             Data whose loss is computed after every pass that the history keeps.
         callbacks : iterable, optional
-            Functions of the `History` so far, called about 20 times a second, and with validation data after
-            every pass that is kept; one that returns True ends the training. And at most one
-            `EarlyStopping`.
+            Functions that are called with the `History` so far about 20 times a second, with validation data
+            also after every pass that the history keeps. A function that returns True ends the training. At
+            most one `EarlyStopping` may be among the callbacks.
         progress : bool, default False
-            Show a bar with loss, rate and samples a second.
+            Show a progress bar with the loss, the learning rate and the samples per second.
         random_state : None, int or numpy.random.RandomState, default None
-            Generator of the orders of the samples and of the masks of dropout. None is NumPy's global
-            generator, which is only used if there is something to draw.
+            Generator of the sample orders and of the dropout masks. None is NumPy's global generator, which
+            is used only if orders or masks are drawn.
 
         Returns
         -------
         History
-            Losses, rates, norms of gradients, and ratios of updates; also in `history_`, even where an error
-            or an interrupt ends the training.
+            Losses, learning rates, gradient norms and update ratios of the passes. The attribute `history_`
+            holds the same object, even after an error or an interrupt.
 
         Warns
         -----
         UserWarning
-            If gradient descent on the sum over many samples has not lowered the loss to a quarter, and a
-            trial of at most 1000 passes, some 0.1 s, lowers it far more with a lower rate, which the warning
-            names.
+            If the learning rate seems too high for the gradient summed over the samples: the loss has not
+            fallen to a quarter of its first value, and a trial with a lower rate (at most 1000 passes, about
+            0.1 s) lowers the loss far more. The warning names the lower rate.
 
         Raises
         ------
         ValueError
-            If X holds NaN or infinity, shapes do not fit, labels, targets or numbers are out of range, names
-            are not known, or options exclude each other. The model is then unchanged.
+            If X holds NaN or infinity, the shapes of X and y do not match the network, a label, target or
+            number is out of range, a name is unknown, or options exclude each other. The model is then
+            unchanged.
         DivergenceError
-            If a parameter, a running statistic, the optimizer's state or the last loss is no longer finite.
-            The model holds the last finite parameters.
+            If a parameter, a running statistic, the optimizer's state or the last loss becomes infinite or
+            NaN. The model then holds the last finite parameters.
         KeyboardInterrupt
-            Within a fraction of a second of Ctrl-C. The model holds the parameters of the last step.
+            Within a fraction of a second after Ctrl-C. The model then holds the parameters of the last step.
         """
         network = self._network
         X, y = self._check(X, y)
@@ -315,7 +329,7 @@ class Model(PredictingNetwork):
             print_every = check_count(print_every, "print_every", 1)
         elif print_loss:
             print_every = PRINT_EVERY
-        # Refuse a schedule that gives no rate before anything changes.
+        # A user's schedule may return invalid factors: refuse such a schedule before anything changes.
         job.rates(np.zeros(1, np.int64))
         self._make_writeable()
         if not all_finite(self._parameters):
@@ -343,10 +357,10 @@ class Model(PredictingNetwork):
         n_parameters: int = 100,
         random_state: int | np.random.RandomState | None = 0,
     ) -> GradientReport:
-        """Compare the gradient that the training uses with difference quotients of the loss.
+        """Compare the gradient used in training with difference quotients of the loss.
 
-        The check runs in float64, at the present parameters and at points that a few steps of training lead
-        to, and leaves the model unchanged (CS231n, "Neural Networks Part 3", section on gradient checks).
+        The check runs in float64, at the present parameters and at points reached by a few training steps
+        from there. The model is unchanged (CS231n, "Neural Networks Part 3", section on gradient checks).
 
         Parameters
         ----------
@@ -357,24 +371,27 @@ class Model(PredictingNetwork):
         sample_weight : array-like (n,), optional
             Weights of the samples.
         n_samples : int, default 30
-            Most samples to check with, chosen at random. Few samples have few kinks.
+            Largest number of samples to check with, chosen at random. The fewer samples, the fewer kinks of
+            piecewise functions are met.
         n_points : int, default 3
-            Number of points.
+            Number of points in the parameter space at which the gradient is checked.
         n_parameters : int, default 100
-            Most parameters of an array to check at a point, chosen at random.
+            Largest number of parameters of one array to check at a point, chosen at random.
         random_state : None, int or numpy.random.RandomState, default 0
-            Generator of these choices and of dropout's masks, which stay fixed.
+            Generator of these choices and of the dropout masks, which are the same in all evaluations at a
+            point.
 
         Returns
         -------
         GradientReport
-            `max_relative_error` is below 1e-7 for a right gradient. Printed, the report has a line for each
-            array of parameters. Parameters at kinks, as of relu, are reported and not counted.
+            Report whose `max_relative_error` is below 1e-7 if the gradient is correct. Printed, the report
+            has one line per parameter array. Parameters at a kink, such as relu's at 0, have no derivative
+            to compare: the report gives their number and leaves them out of the error.
 
         Raises
         ------
         ValueError
-            As `train` does.
+            If X, y, `sample_weight` or a number is invalid, as for `train`.
 
         Examples
         --------
@@ -394,7 +411,7 @@ class Model(PredictingNetwork):
         )  # fmt: skip
 
     def _decision_networks(self) -> DecisionNetworks:
-        """Return the network, and the classes that its scores decide between."""
+        """Return the network with its folded parameters and the classes that its scores decide between."""
         network, loss, classes, n_labels = self._network, self.loss, None, 0
         if loss.of_labels:
             classes = np.arange(network.n_outputs)
@@ -407,7 +424,7 @@ class Model(PredictingNetwork):
         if data is None:
             return None
         if not (isinstance(data, tuple | list) and len(data) == 2):
-            raise ValueError(f"validation_data must be the two of (X, y), got {type(data).__name__}")
+            raise ValueError(f"validation_data must be a pair (X, y), got {type(data).__name__}")
         X, y = self._check(data[0], data[1], suffix=" of validation_data")
         return Samples(X, y, np.ones(X.shape[0]))
 

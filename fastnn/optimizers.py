@@ -1,7 +1,7 @@
-"""Optimizers as users name them: their hyperparameters, and the coefficients that an update rule needs.
+"""Optimizers: classes with the hyperparameters, which compute the coefficients of the update rules.
 
 The update rules are in ``fastnn/reference/update.py`` and, compiled, in ``fastnn_kernels/update.py``. A
-coefficient is a number that all parameters share in one step. `Model.train` takes an optimizer as an object
+coefficient is a number that all parameters share in one step. `Model.train` accepts an optimizer as an object
 or by its lower-case name. The learning rate is `epsilon` of `Model.train` times the factor of its schedule.
 
 Rules, parameter names and defaults follow ``torch.optim``, with these differences: the learning rate is an
@@ -9,8 +9,9 @@ argument of `Model.train`; SGD, momentum and Nesterov's momentum are three optim
 RMSprop and maximize are left out. As in torch, `weight_decay` applies to all parameters, biases included,
 while `reg_lambda` of `Model.train` applies to the weights only.
 
-Equations use p for a parameter, g for its derivative (with weight decay) and rate for the learning rate. All
-optimizers are in this file, beside their registry, although it is a long one: each is a short class.
+Equations use p for a parameter, g for the derivative of the loss with respect to p (weight decay included),
+and rate for the learning rate. The module exceeds 500 lines because all optimizers stand beside their
+registry.
 """
 
 from __future__ import annotations
@@ -41,24 +42,27 @@ Array = NDArray[np.float64]
 class Optimizer:
     """Base class of the optimizers.
 
-    `name` is the name that users give.
+    Attributes
+    ----------
+    name : str
+        Lower-case name by which users choose the optimizer.
     """
 
     name: ClassVar[str]
 
     @property
     def rule(self) -> str:
-        """Name of the update rule."""
+        """Name of the update rule: usually the optimizer's own name; several optimizers may share a rule."""
         return self.name
 
     @property
     def l2(self) -> float:
-        """Factor of the parameter that is added to its derivative."""
+        """Coupled weight decay: the step adds this factor times the parameter to its derivative."""
         return getattr(self, "weight_decay", 0.0)
 
     @property
     def initial_state(self) -> tuple[float, ...]:
-        """Initial values of the state that is kept for each parameter."""
+        """Initial values of the optimizer state, one for each number that is kept per parameter."""
         return ()
 
     @property
@@ -67,7 +71,7 @@ class Optimizer:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def coefficients(self, rates: Array, steps: NDArray[np.int64]) -> Array:
-        """Return the coefficients of steps, for the update rule in ``fastnn_kernels/update.py``.
+        """Return the coefficients of the kernel update rule in ``fastnn_kernels/update.py`` for some steps.
 
         Parameters
         ----------
@@ -79,22 +83,22 @@ class Optimizer:
         Returns
         -------
         array (n, C)
-            Coefficients of each step in the order in which the rule names them, the learning rate first.
+            Coefficients, a row a step, in the order of the rule's arguments; the learning rate is first.
         """
         return rates[:, None]
 
     def _check(self, *shares: str) -> None:
-        """Check the arguments, and store them as plain Python values.
+        """Check all hyperparameters, and store them as plain Python values.
 
         Parameters
         ----------
         *shares : str
-            Names of the parameters that must be below 1; a momentum may be 1.
+            Names of the hyperparameters that must be below 1. "momentum" may also be 1.
 
         Raises
         ------
         ValueError
-            For a parameter out of its range; no parameter may be below 0.
+            If a hyperparameter is below 0 or out of its range.
         """
         for declared in fields(self):
             field, value = declared.name, getattr(self, declared.name)
@@ -116,20 +120,20 @@ class Optimizer:
 
 
 def _columns(rates: Array, *columns: Any) -> Array:
-    """Return a table (n, C) of the rates and further columns, each an array (n,) or a number."""
+    """Return the rates (n,) and further columns, each an array (n,) or a number, as an array (n, C)."""
     table = np.empty((rates.size, 1 + len(columns)))
     for k, column in enumerate((rates, *columns)):
         table[:, k] = column
     return table
 
 
-# Classes of the optimizers by name.
+# Registry of the optimizers: classes by name.
 OPTIMIZERS: dict[str, type[Optimizer]] = {}
 _OptimizerClass = TypeVar("_OptimizerClass", bound=type[Optimizer])
 
 
 def register(optimizer: _OptimizerClass) -> _OptimizerClass:
-    """Enter a class in `OPTIMIZERS`; a decorator."""
+    """Add a class to `OPTIMIZERS` and return the class; for use as a decorator."""
     OPTIMIZERS[optimizer.name] = optimizer
     return optimizer
 
@@ -142,12 +146,12 @@ class SGD(Optimizer):
     Parameters
     ----------
     weight_decay : float, default 0.0
-        Factor of the parameter that is added to its derivative.
+        L2 penalty: this factor times the parameter is added to the parameter's derivative.
 
     Raises
     ------
     ValueError
-        For a number below 0.
+        If a number is below 0.
 
     Examples
     --------
@@ -179,7 +183,7 @@ class Momentum(Optimizer):
     dampening : float, default 0.0
         Share of the derivative that is left out of the velocity, at least 0 and below 1.
     weight_decay : float, default 0.0
-        Factor of the parameter that is added to its derivative.
+        L2 penalty: this factor times the parameter is added to the parameter's derivative.
     rate_in_velocity : bool, default False
         Use scikit-learn's rule ``v = momentum v + rate (1 - dampening) g``, ``p -= v``: a change of the rate
         then affects later gradients only, not those already in v.
@@ -187,7 +191,7 @@ class Momentum(Optimizer):
     Raises
     ------
     ValueError
-        For numbers out of their range.
+        If a number is out of its range.
 
     Examples
     --------
@@ -230,7 +234,7 @@ class Nesterov(Optimizer):
     momentum : float, default 0.9
         Decay of the velocity v, from 0 to 1.
     weight_decay : float, default 0.0
-        Factor of the parameter that is added to its derivative.
+        L2 penalty: this factor times the parameter is added to the parameter's derivative.
     rate_in_velocity : bool, default False
         Use scikit-learn's rule ``v = momentum v + rate g``, ``p -= rate g + momentum v``: a change of the
         rate then affects later gradients only, not those already in v.
@@ -238,7 +242,7 @@ class Nesterov(Optimizer):
     Raises
     ------
     ValueError
-        For numbers out of their range.
+        If a number is out of its range.
 
     Examples
     --------
@@ -280,18 +284,18 @@ class Adagrad(Optimizer):
     Parameters
     ----------
     lr_decay : float, default 0.0
-        Decay of the rate, which is divided by ``1 + step lr_decay``.
+        Decay of the learning rate, which is divided by ``1 + step lr_decay``; steps count from 0.
     weight_decay : float, default 0.0
-        Factor of the parameter that is added to its derivative.
+        L2 penalty: this factor times the parameter is added to the parameter's derivative.
     initial_accumulator_value : float, default 0.0
         Initial value of s.
     eps : float, default 1e-10
-        Constant that keeps the quotient finite.
+        Constant in the denominator that keeps the quotient finite.
 
     Raises
     ------
     ValueError
-        For a number below 0.
+        If a number is below 0.
 
     Examples
     --------
@@ -321,7 +325,7 @@ class Adagrad(Optimizer):
 @register
 @dataclass(frozen=True)
 class RMSprop(Optimizer):
-    """RMSprop, with rates by a running mean of the squared derivatives, and momentum.
+    """RMSprop: the learning rate is divided by the root of a running mean of the squared derivatives.
 
     ``s = alpha s + (1 - alpha) g^2``, ``v = momentum v + g / (sqrt(s) + eps)``, ``p -= rate v`` (Tieleman &
     Hinton, "Lecture 6.5: rmsprop", 2012).
@@ -331,16 +335,16 @@ class RMSprop(Optimizer):
     alpha : float, default 0.99
         Decay of the running mean, at least 0 and below 1.
     eps : float, default 1e-8
-        Constant that keeps the quotient finite.
+        Constant in the denominator that keeps the quotient finite.
     weight_decay : float, default 0.0
-        Factor of the parameter that is added to its derivative.
+        L2 penalty: this factor times the parameter is added to the parameter's derivative.
     momentum : float, default 0.0
         Decay of the velocity v, from 0 to 1.
 
     Raises
     ------
     ValueError
-        For numbers out of their range.
+        If a number is out of its range.
 
     Examples
     --------
@@ -381,9 +385,9 @@ class Adam(Optimizer):
     betas : two floats, default (0.9, 0.999)
         Decay rates of the two running means, at least 0 and below 1.
     eps : float, default 1e-8
-        Constant that keeps the quotient finite.
+        Constant in the denominator that keeps the quotient finite.
     weight_decay : float, default 0.0
-        Factor of the parameter that is added to its derivative.
+        L2 penalty: this factor times the parameter is added to the parameter's derivative.
     eps_hat : bool, default False
         Add eps to ``sqrt(s)`` before the bias correction, as scikit-learn and TensorFlow do (end of section 2
         of the paper).
@@ -391,7 +395,7 @@ class Adam(Optimizer):
     Raises
     ------
     ValueError
-        For numbers out of their range.
+        If a number is out of its range.
 
     Examples
     --------
@@ -436,16 +440,16 @@ class AdamW(Adam):
     betas : two floats, default (0.9, 0.999)
         Decay rates of the two running means, at least 0 and below 1.
     eps : float, default 1e-8
-        Constant that keeps the quotient finite.
+        Constant in the denominator that keeps the quotient finite.
     weight_decay : float, default 0.01
-        Share of every parameter that a step takes away, times the learning rate.
+        Decoupled weight decay: a step subtracts ``rate weight_decay p`` from every parameter.
     eps_hat : bool, default False
-        Add eps before the bias correction; see `Adam`.
+        Add eps to ``sqrt(s)`` before the bias correction, as for `Adam`.
 
     Raises
     ------
     ValueError
-        For numbers out of their range.
+        If a number is out of its range.
 
     Examples
     --------
@@ -471,27 +475,28 @@ class AdamW(Adam):
 class LBFGS(Optimizer):
     """Limited-memory BFGS on full batches, by ``scipy.optimize``; a pass is one iteration.
 
-    On small data and with smooth losses it needs far fewer passes than the other optimizers. It chooses the
-    length of its steps: `epsilon` and schedules have no effect (Liu & Nocedal, "On the limited memory BFGS
-    method for large scale optimization", 1989).
+    On small data sets and smooth losses, L-BFGS needs far fewer passes than the other optimizers. A line
+    search chooses the step lengths, so that `epsilon` and schedules have no effect (Liu & Nocedal, "On the
+    limited memory BFGS method for large scale optimization", 1989).
 
     Parameters
     ----------
     maxcor : int, default 10
-        Number of corrections that approximate the Hessian.
+        Number of past steps from which the Hessian is approximated.
     ftol : float, default 1e-9
-        Share of the loss; the training ends when an iteration reduces the loss by less.
+        Relative tolerance: the training ends when an iteration reduces the loss by less than this share.
     gtol : float, default 1e-5
-        Largest derivative at which the training ends.
+        Gradient tolerance: the training ends when no derivative exceeds this value.
     maxls : int, default 20
         Largest number of evaluations in a line search.
     maxfun : int, optional
-        Largest number of evaluations in all. By default as many as the passes can need.
+        Largest number of evaluations of the loss in the whole training. By default ``num_passes (maxls +
+        1)``, which sets no further limit.
 
     Raises
     ------
     ValueError
-        For numbers out of their range.
+        If a number is out of its range.
 
     Examples
     --------
@@ -524,11 +529,11 @@ class LBFGS(Optimizer):
 
 
 def resolve_optimizer(optimizer: Any) -> Optimizer:
-    """Return the optimizer that a user has given as an object or by its name.
+    """Return the optimizer for an argument that is an optimizer or the name of one.
 
     Raises
     ------
     ValueError
-        For an unknown name, or an object that is not an optimizer.
+        If the argument is an unknown name or not an optimizer.
     """
     return resolve(optimizer, "optimizer", Optimizer, OPTIMIZERS)

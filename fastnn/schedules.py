@@ -1,16 +1,15 @@
 """Schedules: how the learning rate changes from one optimization step to the next.
 
-A schedule gives the *factor* of ``epsilon`` at every step of a run. Factors of thousands of steps are
-computed at once and read by the compiled loop, so that a schedule in plain NumPy costs nothing there.
+A schedule returns the *factor* by which ``epsilon`` is multiplied at every step of a run. NumPy computes
+the factors of thousands of steps in one call, and the compiled loop reads them.
 
-A length is an int, a number of steps, or a float above 0 and at most 1, a fraction of the run: ``1`` is
-one step and ``1.0`` is the run. A fraction is at least one step. Only `WarmUp` rounds fractions to whole
-steps: three rounded thirds of 100 steps would end one step early, and the last step of a run would begin
-another period, with a warm restart at the full rate.
+A length is an int, which counts steps, or a float above 0 and at most 1, which is a fraction of the run:
+``1`` is one step and ``1.0`` is the whole run. A fraction shorter than a step counts as one step. Only
+`WarmUp` rounds fractions to whole steps. Three rounded thirds of 100 steps would end one step early, and the
+last step of the run would begin a fourth period.
 
-Every schedule raises ValueError for an argument out of its range.
-
-To add a schedule: a frozen dataclass with a default for every argument, entered in `SCHEDULES`.
+Every schedule raises ValueError for an argument out of its range. To add a schedule, write a frozen dataclass
+with a default for every argument and add it to `SCHEDULES`.
 """
 
 from __future__ import annotations
@@ -37,15 +36,15 @@ __all__ = [
     "WarmUp",
 ]
 
-# Rounding error of a period that is ignored: three tenths of a run of 10 steps are 3.0000000000000004 steps
-# in floating point, and the next period still begins at step 3.
+# Tolerance for rounding errors in the number of elapsed periods: three tenths of a run of 10 steps are
+# 3.0000000000000004 steps in floating point, and the next period must still begin at step 3.
 ROUNDING = 1e-9
-# Remedies in error messages.
+# Advice that ends the error messages for rising factors and for divisors.
 GROWING, DIVISOR = "for a rate that grows pass a function of the step", "the learning rate is divided by it"
 
 
 class Schedule(abc.ABC):
-    """Base class of the schedules: a subclass gives the formula.
+    """Base class of the schedules: a subclass implements `factors`.
 
     Examples
     --------
@@ -61,7 +60,7 @@ class Schedule(abc.ABC):
 
     @abc.abstractmethod
     def factors(self, steps: NDArray[np.int64], total: int) -> NDArray[np.float64]:
-        """Return the factors of the learning rate at steps of a run.
+        """Return the factors of the learning rate at some steps of a run.
 
         Parameters
         ----------
@@ -77,7 +76,7 @@ class Schedule(abc.ABC):
         """
 
 
-# Types of an argument that names a schedule, for `resolve_schedule`.
+# Types that `resolve_schedule` accepts.
 ScheduleLike = Schedule | str | Callable[[int], float]
 
 
@@ -98,20 +97,20 @@ class Constant(Schedule):
 
 @dataclass(frozen=True)
 class StepDecay(Schedule):
-    """A rate that falls to a fraction of itself at regular steps: ``gamma ** floor(step / step_size)``.
+    """A rate that is multiplied by gamma at regular steps: ``gamma ** floor(step / step_size)``.
 
     Parameters
     ----------
     step_size : int or float, default 1/3
-        Length between two falls: an int in steps, a float as a fraction of the run.
+        Length from one fall to the next: an int counts steps, a float is a fraction of the run.
     gamma : float, default 0.1
-        Factor of every fall, above 0 and at most 1.
+        Factor by which the rate is multiplied at every fall, above 0 and at most 1.
 
     Notes
     -----
-    The rule of ``torch.optim.lr_scheduler.StepLR``. Three rates, each a tenth of the one before, are those
-    of Krizhevsky, Sutskever & Hinton (2012), "ImageNet classification with deep convolutional neural
-    networks", section 5, who set the steps by hand.
+    The rule is that of ``torch.optim.lr_scheduler.StepLR``. The default, three rates of which each is a tenth
+    of the one before, follows Krizhevsky, Sutskever & Hinton (2012), "ImageNet classification with deep
+    convolutional neural networks", section 5, who chose the steps by hand.
 
     Examples
     --------
@@ -142,13 +141,13 @@ class ExponentialDecay(Schedule):
     Parameters
     ----------
     decay_steps : int or float, default 1.0
-        Length of a fall to `gamma`: an int in steps, a float as a fraction of the run.
+        Length after which the factor is `gamma`: an int counts steps, a float is a fraction of the run.
     gamma : float, default 0.1
-        The factor after `decay_steps`, above 0 and at most 1.
+        Factor after `decay_steps`, above 0 and at most 1.
 
     Notes
     -----
-    The rule of ``optax.exponential_decay``, and of PyTorch's ``ExponentialLR`` with ``decay_steps=1``.
+    The rule is that of ``optax.exponential_decay``; with ``decay_steps=1`` also PyTorch's ``ExponentialLR``.
 
     Examples
     --------
@@ -174,15 +173,16 @@ class ExponentialDecay(Schedule):
 
 @dataclass(frozen=True)
 class InverseTimeDecay(Schedule):
-    """A rate that falls as one over the time: ``1 / (1 + decay_rate * step / decay_steps)``.
+    """A rate inversely proportional to the time: ``1 / (1 + decay_rate * step / decay_steps)``.
 
     Parameters
     ----------
     decay_steps : int or float, default 1.0
-        Length of a fall to ``1 / (1 + decay_rate)``: an int in steps, a float as a fraction of the run.
+        Length after which the factor is ``1 / (1 + decay_rate)``: an int counts steps, a float is a fraction
+        of the run.
     decay_rate : float, default 9.0
-        Depth of that fall, not below 0. By default a run ends at a tenth of the rate, as with
-        `ExponentialDecay`.
+        Strength of the decay, not below 0. The default of 9 ends a run at a tenth of the initial rate, as
+        `ExponentialDecay` does by default.
 
     Notes
     -----
@@ -210,38 +210,39 @@ class InverseTimeDecay(Schedule):
         )
 
     def factors(self, steps: NDArray[np.int64], total: int) -> NDArray[np.float64]:
-        with np.errstate(over="ignore"):  # one over infinity is the 0 it should be
+        with np.errstate(over="ignore"):  # the denominator may overflow to infinity: the factor is then 0
             return 1 / (1 + self.decay_rate * (steps / in_steps(self.decay_steps, total)))
 
 
 @dataclass(frozen=True)
 class CosineDecay(Schedule):
-    """A rate that falls along half a cosine, once or in cycles that start anew (SGDR).
+    """A rate that falls along half a cosine, once or in cycles with warm restarts (SGDR).
 
     At the fraction p of a cycle the factor is ``minimum + (1 - minimum) * (1 + cos(pi * p)) / 2``.
 
     Parameters
     ----------
     cycle : int or float, default 1.0
-        Length of the first cycle: an int in steps, a float as a fraction of the run.
+        Length of the first cycle: an int counts steps, a float is a fraction of the run.
     restarts : bool, default False
-        True begins another cycle at the full rate after each; False stays at `minimum` after the first.
+        True begins a new cycle at the full rate after each cycle; False keeps the factor `minimum` after the
+        first cycle.
     growth : float, default 1.0
-        Factor of the length from one cycle to the next, at least 1.
+        Ratio of the lengths of a cycle and the cycle before it, at least 1.
     minimum : float, default 0.0
-        The factor at the end of a cycle, from 0 to 1.
+        Factor at the end of a cycle, from 0 to 1.
 
     Raises
     ------
     ValueError
-        If an argument is out of its range, and for a `growth` without `restarts`.
+        If an argument is out of its range, or if `growth` is not 1 and `restarts` is False.
 
     Notes
     -----
-    Loshchilov & Hutter (2017), "SGDR: Stochastic gradient descent with warm restarts", section 3,
-    equation 5: `cycle` is their T_0 and `growth` their T_mult. A run ends with the end of a cycle
-    where the cycle is ``1 / n`` of it without growth, and ``(growth - 1) / (growth**n - 1)`` with it:
-    1/3, 1/7 and 1/15 for two, three and four cycles, each twice as long as the one before.
+    Loshchilov & Hutter (2017), "SGDR: Stochastic gradient descent with warm restarts", section 3, equation 5:
+    `cycle` is their T_0 and `growth` their T_mult. For a run of exactly n cycles, choose `cycle` as ``1 / n``
+    without growth and as ``(growth - 1) / (growth**n - 1)`` with growth. With ``growth=2``, these are 1/3,
+    1/7 and 1/15 for two, three and four cycles.
 
     Examples
     --------
@@ -288,13 +289,17 @@ class CosineDecay(Schedule):
         return _cosine_fall(np.clip(progress, 0, 1), self.minimum)
 
     def _since_restart(self, elapsed: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the fraction of the present cycle that has passed, of a time in first cycles."""
+        """Return the elapsed fraction of the present cycle.
+
+        `elapsed` is the time since the beginning of the run, in units of the first cycle's length.
+        """
         if self.growth == 1:
             return elapsed - np.floor(elapsed + ROUNDING)
-        # The square of 2**63 does not overflow, and a second cycle longer than any run is long enough.
+        # Cap the growth at 2**63: its square does not overflow, and the second cycle already outlasts any
+        # run.
         growth = min(self.growth, 2.0**63)
-        # The geometric series of the cycles' lengths, solved for the cycle. A growth close to 1 cancels
-        # digits: log1p and expm1 keep them.
+        # Solve the geometric series of the cycles' lengths for the number of finished cycles. For a growth
+        # close to 1 the direct formula would lose digits by cancellation: use log1p and expm1.
         log_growth = math.log(growth)
         n_before = np.floor(np.log1p(elapsed * (growth - 1)) / log_growth + ROUNDING)
         begin = np.expm1(n_before * log_growth) / (growth - 1)
@@ -305,23 +310,24 @@ class CosineDecay(Schedule):
 class OneCycle(Schedule):
     """A rate that rises to its peak and falls to almost nothing, both along half a cosine.
 
-    ``epsilon`` is the peak, the factor 1. It can be several times what a constant rate can be.
+    At the peak the factor is 1 and the learning rate is ``epsilon``, which may be several times as high as a
+    constant rate.
 
     Parameters
     ----------
     pct_start : float, default 0.3
-        Position of the peak, a fraction of the run, above 0 and at most 1.
+        Position of the peak as a fraction of the run, above 0 and at most 1.
     div_factor : float, default 25.0
-        The first factor is ``1 / div_factor``. At least 1.
+        The first factor is ``1 / div_factor``; at least 1.
     final_div_factor : float, default 1e4
-        The last factor is the first divided by this number, at least 1.
+        The last factor is the first factor divided by this number; at least 1.
 
     Notes
     -----
     Smith & Topin (2018), "Super-convergence: very fast training of neural networks using large
-    learning rates", section 3, with the two cosines of ``torch.optim.lr_scheduler.OneCycleLR``, whose
-    names and defaults the arguments have. The peak is at step ``pct_start * total - 1``; of a run too
-    short for a rise it is the first step.
+    learning rates", section 3. The two cosines, and the names and defaults of the arguments, are those of
+    ``torch.optim.lr_scheduler.OneCycleLR``. The peak is at step ``pct_start * total - 1``, or at the first
+    step if the run is too short for a rise.
 
     Examples
     --------
@@ -349,7 +355,7 @@ class OneCycle(Schedule):
         first = 1 / self.div_factor
         last = first / self.final_div_factor
         peak = in_steps(self.pct_start, total) - 1
-        # Without steps to rise or to fall in, the quotient is 0 or not used: divide by 1 instead of 0.
+        # If the rise or the fall has no steps, its quotient is 0 or unused: divide by 1 instead of 0.
         rise = np.clip((peak - steps) / (peak or 1.0), 0, 1)
         fall = np.clip((steps - peak) / (total - 1 - peak or 1.0), 0, 1)
         return np.where(steps < peak, _cosine_fall(rise, first), _cosine_fall(fall, last))
@@ -357,24 +363,26 @@ class OneCycle(Schedule):
 
 @dataclass(frozen=True)
 class WarmUp(Schedule):
-    """A rate that rises linearly to the first one of another schedule, which follows.
+    """A linear warm-up before another schedule: the rate rises to the other schedule's first rate.
 
-    The other schedule counts its steps, and takes its fractions, from the end of the warm-up on.
+    For the other schedule, the run begins at the end of the warm-up: steps count, and fractions are measured,
+    from there.
 
     Parameters
     ----------
     schedule : Schedule, str or callable, default "constant"
-        Schedule after the warm-up, as `resolve_schedule` takes it.
+        Schedule after the warm-up: an object, a name, or a function of the step.
     length : int or float, default 0.05
-        Length of the warm-up: an int in steps, a float as a fraction of the run, rounded to whole steps.
+        Length of the warm-up: an int counts steps, a float is a fraction of the run and is rounded to whole
+        steps.
     start : float, default 0.0
-        Start of the rise, from 0 to 1, as a fraction of the other schedule's first factor.
+        Fraction of the other schedule's first factor from which the rise begins, from 0 to 1.
 
     Notes
     -----
     "Gradual warmup" of Goyal et al. (2017), "Accurate, large minibatch SGD: training ImageNet in 1
-    hour", section 2.2. The fraction at a step is ``start + (1 - start) * (step + 1) / length``: with a
-    `start` of 0, a step at the start itself would change nothing.
+    hour", section 2.2. The fraction at a step is ``start + (1 - start) * (step + 1) / length``. It counts
+    from ``step + 1`` because a first step at rate 0 would change nothing.
 
     Examples
     --------
@@ -403,7 +411,7 @@ class WarmUp(Schedule):
     def factors(self, steps: NDArray[np.int64], total: int) -> NDArray[np.float64]:
         length = round(in_steps(self.length, total))
         rise = np.minimum((steps + 1) / length, 1.0)
-        # Up to its end, the warm-up is a fraction of the factor of the schedule's step 0.
+        # During the warm-up, `since` is 0: the rise is a fraction of the other schedule's first factor.
         since = np.maximum(steps - length, 0)
         follows = resolve_schedule(self.schedule).factors(since, max(1, total - length))
         return follows * (self.start + (1 - self.start) * rise)
@@ -411,25 +419,27 @@ class WarmUp(Schedule):
 
 @dataclass(frozen=True)
 class FunctionSchedule(Schedule):
-    """A schedule given by a function of one step.
+    """A schedule defined by a function of the step.
 
     Parameters
     ----------
     function : callable
-        Takes a step, an int counted from 0, and returns the factor, a finite number not below 0, which
-        must depend on the step alone: steps come in any order, and twice.
+        Function ``function(step)`` of a step, an int counted from 0, that returns the factor, a finite number
+        not below 0. The factor must depend on the step alone: the function is called for steps in any order,
+        and more than once for the same step.
 
     Raises
     ------
     ValueError
-        If it is no function; from `factors`, if it returns no such factor.
+        If `function` is not a function. `factors` raises the error if the function returns an invalid
+        factor.
     """
 
     function: Callable[[int], float]
 
     def __post_init__(self) -> None:
         """Check the arguments."""
-        # A class is callable, too, but its instances are no factors.
+        # A class is callable too, but its instances are not factors: refuse classes.
         if not callable(self.function) or isinstance(self.function, type):
             raise ValueError(
                 "function must take a step and return the factor of the learning rate, got "
@@ -446,6 +456,7 @@ class FunctionSchedule(Schedule):
         )
 
 
+# Registry of the schedules: classes by name.
 SCHEDULES: dict[str, type[Schedule]] = {
     "constant": Constant,
     "cosine_decay": CosineDecay,
@@ -458,24 +469,25 @@ SCHEDULES: dict[str, type[Schedule]] = {
 
 
 def resolve_schedule(spec: Any, name: str = "schedule") -> Schedule:
-    """Return the schedule that an argument names.
+    """Return the schedule for an argument that is a schedule, the name of one, or a function.
 
     Parameters
     ----------
     spec : Schedule, str or callable
-        A schedule, the name of one in `SCHEDULES` with its defaults, or a function of the step, counted
-        from 0, that returns the factor.
+        A schedule; a name in `SCHEDULES`, which stands for the schedule with its defaults; or a function of
+        the step, counted from 0, that returns the factor.
     name : str, default "schedule"
         Name of the argument in error messages.
 
     Returns
     -------
     Schedule
+        The argument itself, an object of the named class, or a `FunctionSchedule`.
 
     Raises
     ------
     ValueError
-        If spec is anything else.
+        If `spec` is anything else.
     """
     if callable(spec) and not isinstance(spec, type | Schedule):
         return FunctionSchedule(spec)
@@ -484,5 +496,5 @@ def resolve_schedule(spec: Any, name: str = "schedule") -> Schedule:
 
 
 def _cosine_fall(progress: NDArray[np.float64], end: float) -> NDArray[np.float64]:
-    """Return half a cosine that falls from 1 to `end` while progress goes from 0 to 1."""
+    """Return the half cosine that falls from 1 to `end` as `progress` rises from 0 to 1."""
     return end + (1 - end) * (1 + np.cos(np.pi * progress)) / 2

@@ -1,6 +1,7 @@
-"""The tutorial's softmax unit, as users call it: with its arguments checked.
+"""The public class `fastnn.Softmax`: the reference's softmax unit with its arguments checked.
 
-The gates and the layers need no check: ``fastnn/reference/gate.py`` and ``layer.py`` have them.
+The public gates and layers are the reference's own classes (``fastnn/reference/gate.py``, ``layer.py``),
+which need no checks.
 """
 
 from __future__ import annotations
@@ -52,12 +53,12 @@ class Softmax(output.Softmax):
         Raises
         ------
         ValueError
-            For scores that are not a table.
+            If X does not have two dimensions.
         """
         return super().predict(_scores(X))
 
     def loss(self, X: Any, y: Any) -> float:
-        """Return the mean of ``-log p[label]``.
+        """Return the mean cross entropy, ``-log p[label]`` averaged over the samples.
 
         Parameters
         ----------
@@ -69,19 +70,21 @@ class Softmax(output.Softmax):
         Returns
         -------
         float
+            Mean loss of the samples.
 
         Raises
         ------
         ValueError
-            For scores that are not a table; for labels of another length, no integers, or out of range.
+            If X does not have two dimensions, or if y has another length than X or holds anything but
+            integers 0 .. k-1.
         """
         X = _scores(X)
         return super().loss(X, check_labels(y, *X.shape))
 
     def diff(self, X: Any, y: Any) -> NDArray[Any]:
-        """Return the derivative of the summed loss by the scores: p, less 1 at the label.
+        """Return the gradient of the summed loss with respect to the scores: p, minus 1 at the label.
 
-        Not divided by the number of samples, as in the tutorial.
+        As in the tutorial, the gradient is not divided by the number of samples.
 
         Parameters
         ----------
@@ -93,18 +96,20 @@ class Softmax(output.Softmax):
         Returns
         -------
         array (n, k)
+            Gradient, a row a sample.
 
         Raises
         ------
         ValueError
-            For scores that are not a table; for labels of another length, no integers, or out of range.
+            If X does not have two dimensions, or if y has another length than X or holds anything but
+            integers 0 .. k-1.
         """
         X = _scores(X)
         return super().diff(X, check_labels(y, *X.shape))
 
 
 def _scores(X: Any) -> NDArray[Any]:
-    """Return scores as a table of floats."""
+    """Return scores as an array (n, k) of floats; raise ValueError for another number of dimensions."""
     X = np.asarray(as_floats(X))
     if X.ndim != 2:
         raise ValueError(f"scores must have the shape (samples, classes), got {X.shape}")

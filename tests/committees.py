@@ -52,7 +52,7 @@ def normalised(random, network):
             running[...] = random.uniform(0.3, 2, running.shape)
     parameters = network.folded(draw_parameters(random, network), statistics)
     plain = Network(network.layers_dim, network.activations, network.dtype)
-    return plain, plain.adopted(network, parameters)
+    return plain, plain.converted(network, parameters)
 
 
 @st.composite

@@ -189,6 +189,6 @@ def joined(members: Sequence[tuple[Network, Array]], votes: bool) -> Committee:
     for network, parameters in members:
         if network.dtype != dtype:
             other = Network(network.layers_dim, network.activations, dtype)
-            network, parameters = other, other.adopted(network, parameters)
+            network, parameters = other, other.converted(network, parameters)
         same.append((network, parameters))
     return Committee(same, votes)

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from fastnn_kernels.compiler.interrupts import held_interrupts
 
 from ..system.extras import import_extra
-from ..system.threads import Flag, taken_cores
+from ..system.threads import Flag, acquired_cores
 from ..system.validation import check_count
 from .painters import make_painter
 from .render import centres, check_view
@@ -123,7 +123,7 @@ def _paint_chunk(
         painter.paint(xs, ys, target, lambda: False)
         return target
     interrupted = Flag()
-    with held_interrupts(interrupted.hoist), taken_cores(1):
+    with held_interrupts(interrupted.set), acquired_cores(1):
         painter.paint(xs, ys, target, interrupted)
     if interrupted():  # a handler of signals may raise nothing, but the chunk is incomplete
         raise KeyboardInterrupt

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from fastnn_kernels.compiler.interrupts import deliver_interrupts, held_interrupts, let_interrupts_through
 
 from ..system.progress import progress_bar
-from ..system.threads import Flag, available_cores, in_turn, taken_cores
+from ..system.threads import Flag, acquired_cores, available_cores, map_in_order
 from ..system.validation import check_count, check_flag, check_memory, check_number, shown
 from .colours import check_colouring
 from .grids import Tally
@@ -245,8 +245,8 @@ def render(
     writing = 0.0
 
     def interrupt() -> None:
-        interrupted.hoist()
-        stop.hoist()
+        interrupted.set()
+        stop.set()
 
     def paint(rect: Rect) -> tuple[Any, Tally, float]:
         target = sink.target(rect)
@@ -254,7 +254,7 @@ def render(
             target = np.empty((rect.top - rect.bottom, rect.right - rect.left), painter.dtype)
         columns, rows = xs.part(rect.left, rect.right), ys.part(rect.bottom, rect.top)
         # A model of another library may take cores itself: holding one here could block it.
-        with taken_cores(1) if painter.is_threaded else nullcontext():
+        with acquired_cores(1) if painter.is_threaded else nullcontext():
             if painter.is_threaded:
                 tally = painter.paint(columns, rows, target, stop)
             else:
@@ -285,7 +285,7 @@ def render(
             with progress_bar(total=n_points, unit="pixel", shown=progress, unit_scale=True) as bar:
                 with let_interrupts_through():
                     painter.prepare()
-                with closing(in_turn(paint, sink.rectangles(), n_threads, stop.hoist)) as painted:
+                with closing(map_in_order(paint, sink.rectangles(), n_threads, stop.set)) as painted:
                     for rect, (encoded, part, seconds) in painted:
                         deliver_interrupts()
                         if interrupted():

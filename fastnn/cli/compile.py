@@ -1,8 +1,9 @@
-"""The subcommand ``fastnn compile``: fill the cache of kernels ahead of their first use.
+"""The subcommand ``fastnn compile``: fill the kernel cache before the first use of fastnn.
 
-A *task* uses fastnn on a few samples, as a user would, so that the kernels it takes are compiled and kept.
-Activations, losses, optimizers and responses come from their registries. Tasks run in processes side by side;
-those whose kernels are built into many others go first, so that no two processes compile the same kernel.
+A *task* uses fastnn on a few samples, as a user would, so that the kernels of this use are compiled and
+stored. There are tasks for all activations, losses, optimizers and responses in the registries. Tasks run in
+parallel processes. Tasks whose kernels are parts of many others run first, so that no two processes compile
+the same kernel.
 """
 
 from __future__ import annotations
@@ -42,18 +43,18 @@ INTERRUPT_SECONDS = 0.2
 
 
 class Task(NamedTuple):
-    """A use of fastnn that compiles kernels.
+    """Use of fastnn that compiles kernels.
 
     Parameters
     ----------
     name : str
         Name of the task.
     purposes : tuple of str
-        Some of `PURPOSES`.
+        Purposes, from `PURPOSES`, that need the kernels.
     run : callable
-        Function of the dtype.
+        Function of the dtype that uses fastnn.
     is_first : bool
-        True if the kernels are built into those of other tasks, which wait for this one.
+        True if the kernels are parts of other tasks' kernels; the other tasks run afterwards.
     """
 
     name: str
@@ -63,18 +64,18 @@ class Task(NamedTuple):
 
 
 class Filled(NamedTuple):
-    """The result of `fill_cache`.
+    """Result of `fill_cache`.
 
     Parameters
     ----------
     folder : Path
         Folder of the cache.
     n_kernels : int
-        Number of new kernels.
+        Number of new kernels in the cache.
     n_bytes : int
-        Size of the new kernels.
+        Size of the new kernels in bytes.
     seconds : float
-        Elapsed time.
+        Elapsed time in seconds.
     """
 
     folder: Path
@@ -87,22 +88,22 @@ def add_command(commands: Any) -> None:
     """Add the subcommand to the subparsers of ``fastnn``."""
     parser = commands.add_parser(
         "compile",
-        help="compile the kernels ahead of their first use, as for an image of a container",
-        description="Compile the kernels that a usual first use takes, in processes side by side, and keep "
-        "them on disk: where NUMBA_CACHE_DIR says, in the package, or in the user's cache folder. They are "
-        "loaded on processors with the same instructions.",
+        help="compile the kernels before their first use, for instance in a container image",
+        description="Compile the kernels of the usual uses in parallel processes, and store them on disk: in "
+        "the folder NUMBA_CACHE_DIR, in the package, or in the user's cache folder. Processors with the same "
+        "instruction set can load them.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--dtype", choices=[*DTYPES, "both"], default="both", help="dtype of the networks")
     parser.add_argument(
         "--for", dest="purposes", type=_purposes, metavar="PURPOSES", default=",".join(PURPOSES),
-        help="uses that are to start at once, some of the default's, separated by commas",
+        help="uses to compile for, some of the default's, separated by commas",
     )  # fmt: skip
     parser.set_defaults(run=_run_command)
 
 
 def _purposes(text: str) -> tuple[str, ...]:
-    """Return purposes given with commas between them."""
+    """Parse purposes, which are separated by commas."""
     purposes = tuple(text.split(","))
     for purpose in purposes:
         if purpose not in PURPOSES:
@@ -111,7 +112,7 @@ def _purposes(text: str) -> tuple[str, ...]:
 
 
 def _run_command(options: argparse.Namespace) -> int:
-    """Fill the cache, print what is new there, and return the exit status."""
+    """Fill the cache, print the number and size of the new kernels, and return the exit status."""
     filled = fill_cache(DTYPES if options.dtype == "both" else (options.dtype,), options.purposes)
     print(
         f"{filled.n_kernels} kernels, {filled.n_bytes / 1e6:.1f} MB, compiled in {filled.seconds:.1f} s and "
@@ -123,32 +124,32 @@ def _run_command(options: argparse.Namespace) -> int:
 def fill_cache(
     dtypes: Iterable[str] = DTYPES, purposes: Iterable[str] = PURPOSES, n_processes: int | None = None
 ) -> Filled:
-    """Compile the kernels that a usual first use takes, and keep them on disk.
+    """Compile the kernels of the usual uses, and store them on disk.
 
-    A bar shows the progress if stderr is a terminal.
+    A progress bar is shown if stderr is a terminal.
 
     Parameters
     ----------
     dtypes : iterable of str
-        Some of `DTYPES`.
+        Dtypes of the networks, from `DTYPES`.
     purposes : iterable of str
-        Some of `PURPOSES`.
+        Uses to compile for, from `PURPOSES`.
     n_processes : int, optional
-        Processes that compile; as many as there are cores by default.
+        Number of processes; by default the number of cores.
 
     Returns
     -------
     Filled
-        The folder, and what is new there.
+        Folder of the cache, and number and size of the new kernels.
 
     Raises
     ------
     OSError
-        If kernels cannot be kept, with the reason and the remedy.
+        If kernels cannot be stored, with the reason and advice.
     RuntimeError
-        If NUMBA_DISABLE_JIT is set, and if a process was killed.
+        If NUMBA_DISABLE_JIT is set, or if a process was killed.
     KeyboardInterrupt
-        On Ctrl-C. Kernels compiled by then are kept.
+        After Ctrl-C. Kernels compiled before are stored.
     """
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import active_children, get_context
@@ -163,12 +164,12 @@ def fill_cache(
     wanted = set(purposes)
     chosen = [(task, dtype) for task in TASKS.values() if wanted & {*task.purposes} for dtype in dtypes]
     interrupted, is_done, others = Flag(), False, {*active_children()}
-    # An interrupt in the middle of the pool's own code may leave it waiting for ever.
+    # An interrupt within the Python code of the pool could leave the pool waiting forever: hold interrupts.
     with (
-        held_interrupts(interrupted.hoist),
+        held_interrupts(interrupted.set),
         tqdm(total=len(chosen), unit="task", dynamic_ncols=True, disable=None) as bar,
     ):
-        # A process that is forked would have the locks and threads of this one.
+        # A forked process would inherit locked locks without the threads that hold them: spawn processes.
         pool = ProcessPoolExecutor(
             min(n_processes or available_cores(), len(chosen)), get_context("spawn"), _begin_process
         )
@@ -179,7 +180,7 @@ def fill_cache(
             )
             is_done = all(_are_done(_submitted(pool, tasks), bar.update, interrupted) for tasks in stages)
         finally:
-            if not is_done:  # cache entries are written whole, so that a process may be ended anywhere
+            if not is_done:  # cache files are written atomically: processes may be terminated
                 for process in {*active_children()} - others:
                     process.terminate()
             pool.shutdown(cancel_futures=True)
@@ -188,9 +189,9 @@ def fill_cache(
 
 
 def _submitted(pool: Executor, tasks: Iterable[tuple[Callable, str]]) -> set[Future]:
-    """Hand tasks to a pool, which starts its processes meanwhile."""
-    # Ctrl-C in a terminal is sent to all processes; one that it ends before `_begin_process` runs breaks the
-    # pool. A process that starts with an ignored signal goes on ignoring it.
+    """Submit tasks to a pool, which starts its processes during the call."""
+    # Ctrl-C in a terminal interrupts all processes, and a process that ends before `_begin_process` breaks
+    # the pool. New processes inherit ignored signals: ignore Ctrl-C while they start.
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         return {pool.submit(_run, *task) for task in tasks}
@@ -199,7 +200,7 @@ def _submitted(pool: Executor, tasks: Iterable[tuple[Callable, str]]) -> set[Fut
 
 
 def _are_done(running: set[Future], note: Callable[[], object], interrupted: Flag) -> bool:
-    """Wait for the end of all tasks and call `note` after each; return False at once for an interrupt."""
+    """Wait for all tasks, and call `note` after each; return False immediately after an interrupt."""
     while running and not interrupted():
         done, running = wait(running, INTERRUPT_SECONDS, FIRST_COMPLETED)
         for future in done:
@@ -217,7 +218,7 @@ def _begin_process() -> None:
 
 
 def _run(run: Callable[[np.dtype], object], dtype: str) -> str:
-    """Run a task; return the reason why a kernel of this process could not be kept, or "" for none."""
+    """Run a task; return the reason why a kernel of this process could not be stored, or ""."""
     from fastnn_kernels.compiler.cache import refusal
 
     run(np.dtype(dtype))
@@ -226,31 +227,31 @@ def _run(run: Callable[[np.dtype], object], dtype: str) -> str:
 
 # --- the tasks ---------------------------------------------------------------------------------------
 
-# Tasks by their names. Long ones come first: a long one begun last would keep the other processes waiting.
+# Tasks by name, the longest first: if a long task began last, the other processes would wait for it.
 TASKS: dict[str, Task] = {}
 
 
 def _task(name: str, *purposes: str, is_first: bool = False, **settings: Any) -> Callable:
-    """Return a decorator that enters a function of the dtype, called with these settings, in `TASKS`."""
+    """Return a decorator that adds a task to `TASKS`: a function of the dtype, called with `settings`."""
 
-    def enter(function: Callable) -> Callable:
+    def add(function: Callable) -> Callable:
         TASKS[name] = Task(name, purposes, functools.partial(function, **settings), is_first)
         return function
 
-    return enter
+    return add
 
 
-# More samples than a minibatch of the estimators has (200): fewer would form a whole batch.
+# More samples than in the estimators' default minibatch of 200, so that a batch does not hold all samples.
 N_SAMPLES = 210
 
 
 def _samples(dtype: np.dtype, n_features: int = 2) -> NDArray[Any]:
-    """Return random samples."""
+    """Return random samples (N_SAMPLES, n_features)."""
     return np.random.default_rng(0).standard_normal((N_SAMPLES, n_features)).astype(dtype)
 
 
 def _targets(loss: Loss) -> NDArray[Any]:
-    """Return labels of three classes, or three columns of 0 and 1, whichever the loss takes."""
+    """Return labels of three classes, or three columns of 0 and 1, depending on the loss."""
     labels = np.arange(N_SAMPLES) % 3
     return labels if loss.of_labels else np.eye(3)[labels]
 
@@ -279,7 +280,7 @@ def _paint(dtype: np.dtype, **settings: Any) -> None:
     render_boundary(model, (-1, 1), (-1, 1), 16, n_threads=1, **settings)
 
 
-# Layers with enough parameters for threads to share the units of a step.
+# Layers with so many parameters that threads share the units in a step.
 _WIDE = (100, 100, 3)
 _task("minibatches, shared", "training", "estimators", sizes=_WIDE, batch_size=200)(_train)
 _task("whole batches", "training", "estimators", batch_size=None)(_train)
@@ -295,7 +296,7 @@ def _fit_sparse(dtype: np.dtype, **settings: Any) -> None:
 
 
 def _fit(X: Any, **settings: Any) -> None:
-    """Fit a classifier of several classes, one of two, and a regressor, and let them predict."""
+    """Fit and run classifiers of three and of two classes, and a regressor."""
     from ..estimators.classifier import MLPClassifier
     from ..estimators.regressor import MLPRegressor
 
@@ -334,7 +335,7 @@ def _paint_committee(dtype: np.dtype, method: str) -> None:
     network = Network.create([2, 3, 3], "tanh", "identity", dtype)
     member = network, network.draw_parameters(np.random.RandomState(0), "tutorial")
     painter = NetworkPainter(Committee([member] * 2, True), np.arange(3), "class", 0, method, "numba")
-    # A region wide enough for a boundary: squares with one class are not evaluated.
+    # Squares of a single class are not evaluated: the region must be wide enough to contain a boundary.
     xs = np.linspace(-4, 4, 32)
     painter.paint(xs, xs, np.empty((32, 32), painter.dtype), lambda: False)
 

@@ -11,12 +11,17 @@ from . import compile, moons
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status.
+    """Run the command ``fastnn``, and return its exit status.
 
     Parameters
     ----------
     arguments : sequence of str, optional
-        Arguments of the command; by default those of the process.
+        Arguments of the command; by default the arguments of the process.
+
+    Returns
+    -------
+    int
+        0 for success, 1 for an error, 130 for an interrupt.
     """
     options = _parser().parse_args(arguments)
     try:

@@ -1,4 +1,4 @@
-"""The subcommand ``fastnn moons``: the tutorial's network, trained and drawn."""
+"""The subcommand ``fastnn moons``: train the tutorial's network and draw its decision boundary."""
 
 from __future__ import annotations
 
@@ -29,12 +29,15 @@ def add_command(commands: Any) -> None:
         "moons",
         help="train a network on two interleaved half circles and draw its decision boundary",
         description="Train the tutorial's network on make_moons, print its losses, its accuracy and the "
-        "time of the training, and draw its decision boundary. The learning rate is 0.01, and for more than "
-        "200 samples less in proportion, since the gradient is their sum.",
+        "time of the training, and draw its decision boundary. The learning rate is 0.01 for up to 200 "
+        "samples, and inversely proportional to their number for more, since the gradient is a sum over the samples.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument(
-        "--hidden", type=_sizes, default="3", help="units of the hidden layers, as 3 or 8,8 ('' for none)"
+        "--hidden",
+        type=_sizes,
+        default="3",
+        help="units of the hidden layers, such as 3 or 8,8 ('' for none)",
     )
     parser.add_argument("--passes", type=_count(0), default=20000, help="passes over the data")
     parser.add_argument("--noise", type=_spread, default=0.20, help="standard deviation of the data's noise")
@@ -50,7 +53,7 @@ def add_command(commands: Any) -> None:
 
 
 def _count(least: int, below: int = 2**63) -> Callable[[str], int]:
-    """Return a type of arguments: integers from `least` to before `below`."""
+    """Return an argument type for argparse: integers from `least` to ``below - 1``."""
 
     def count(text: str) -> int:
         try:
@@ -66,7 +69,7 @@ def _count(least: int, below: int = 2**63) -> Callable[[str], int]:
 
 
 def _spread(text: str) -> float:
-    """Return a standard deviation: a finite number not below 0."""
+    """Parse a standard deviation: a finite number not below 0."""
     try:
         value = float(text)
     except ValueError:
@@ -77,12 +80,12 @@ def _spread(text: str) -> float:
 
 
 def _sizes(text: str) -> tuple[int, ...]:
-    """Return layer sizes given with commas between them."""
+    """Parse layer sizes, which are separated by commas."""
     try:
         return tuple(_count(1)(size) for size in text.split(",") if text)
     except ArgumentTypeError:
         raise ArgumentTypeError(
-            f"must be layer sizes from 1 on with commas between them, as 3 or 8,8, got {text!r}"
+            f"must be layer sizes from 1 on, separated by commas, such as 3 or 8,8, got {text!r}"
         ) from None
 
 
@@ -94,7 +97,7 @@ def _run(options: argparse.Namespace) -> int:
 
     from ..model import Model
 
-    # Problems with the file are found before the work rather than after it.
+    # Check the file before the training, so that a problem costs no time.
     check_file_name(options.out, "--out")
     check_folder(options.out, "--out")
     check_replaceable(options.out, "--out")
@@ -109,7 +112,7 @@ def _run(options: argparse.Namespace) -> int:
     X, y = make_moons(options.samples, noise=options.noise, random_state=random)
     layers_dim = (2, *options.hidden, 2)
     model = Model(layers_dim, backend=options.backend, random_state=random)
-    # The gradient is a sum over the samples: a rate that suits 200 of them is too high for more.
+    # The gradient is a sum over the samples: the rate for 200 samples would be too high for more.
     epsilon = 0.01 * min(1.0, 200 / options.samples)
 
     started = time.perf_counter()
@@ -132,7 +135,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _save_picture(model: Model, X: NDArray[Any], y: NDArray[Any], title: str, path: Path) -> None:
-    """Draw the boundary of a model with the data on it, and write it to a file."""
+    """Draw the decision boundary of a model with the samples, and write the picture to a file."""
     from matplotlib.figure import Figure
 
     from ..plotting.boundary import plot_decision_boundary
@@ -141,7 +144,8 @@ def _save_picture(model: Model, X: NDArray[Any], y: NDArray[Any], title: str, pa
     ax = figure.add_axes((0.1, 0.1, 0.87, 0.83))
     ax.set_title(title)
     plot_decision_boundary(model, X, y, ax=ax)
-    # In memory first: matplotlib's writers report a full disk by various errors, not only by OSError.
+    # matplotlib's writers report a full disk by various errors, not only by OSError: draw in memory, then
+    # write.
     picture = io.BytesIO()
     figure.savefig(picture, format=_picture_format(path))
     with written_whole(path) as temporary:
@@ -149,5 +153,5 @@ def _save_picture(model: Model, X: NDArray[Any], y: NDArray[Any], title: str, pa
 
 
 def _picture_format(path: Path) -> str:
-    """Return the format of a picture by the suffix of its name, PNG without one."""
+    """Return the format of a picture by the suffix of its file name; PNG without a suffix."""
     return path.suffix.lstrip(".").lower() or "png"

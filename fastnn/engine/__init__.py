@@ -1,1 +1,1 @@
-"""Engines that run a job: the compiled kernels, or the NumPy reference."""
+"""Backends that run predictions and training jobs: the compiled kernels, or the NumPy reference."""

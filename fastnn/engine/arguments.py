@@ -1,4 +1,4 @@
-"""Arguments of the training kernels, derived from a network and a job."""
+"""Arguments of the training kernels, computed from a network and a job."""
 
 from __future__ import annotations
 
@@ -27,14 +27,17 @@ Array = NDArray[Any]
 
 
 def training_width(network: Network, n_samples: int) -> int:
-    """Return the width of a tile of `n_samples`; with batch normalisation one tile holds them all."""
+    """Return the width of a training tile for `n_samples` samples.
+
+    Batch normalisation needs all samples of a batch at once: one tile then holds them all.
+    """
     return (
         network.whole_tile(n_samples) if network.batch_norm else network.tile_width(n_samples, training=True)
     )
 
 
 def gradient_pointers(train: Any, network: Network, job: Job, *, team: bool) -> Any:
-    """Return the pointers that the gradient of a job is computed by; team: threads share units."""
+    """Return the pointers to the kernels that compute a job's gradient; `team` lets threads share units."""
     return train.gradient_pointers(
         network.kernel_activations, network.loss.name, network.batch_norm, bool(network.dropout),
         job.is_sparse, team, network.dtype,
@@ -42,9 +45,10 @@ def gradient_pointers(train: Any, network: Network, job: Job, *, team: bool) -> 
 
 
 def tile_data(network: Network, job: Job, width: int) -> tuple[Any, Array, Array, Array]:
-    """Return the samples as the kernels read a whole batch: units x samples, one tile after the other.
+    """Return the fields of the kernels' `Data` for training on whole batches.
 
-    A CSR matrix stays as it is. The fields are those of the kernels' `Data`.
+    Samples, targets and weights are stored tile by tile; a tile has a row per feature and a column per
+    sample. A CSR matrix is not rearranged.
     """
     n_samples, n_inputs = job.X.shape
     n_targets = job.y.shape[1]
@@ -65,14 +69,15 @@ def tile_data(network: Network, job: Job, width: int) -> tuple[Any, Array, Array
             tile = flat[k * rows * width :][: rows * width].reshape(rows, width)
             n_real = source[part].shape[0]
             tile[:, :n_real] = source[part].T
-            # Padding has the weight 0. It repeats the last sample: no sum overflows in the padding alone.
+            # Padding columns have weight 0. They repeat the last sample, so that no sum overflows in the
+            # padding unless it also overflows in a sample.
             tile[:, n_real:] = 0 if source is scaled else tile[:, n_real - 1 : n_real]
     samples = csr_table(job.X, np.arange(n_samples)) if job.is_sparse else X
     return samples, y, weights, np.empty(0, np.int64)
 
 
 def kernel_settings(train: Any, network: Network, job: Job, width: int, n_rounds: int) -> Any:
-    """Derive the kernels' settings: the fields that are not computed here are the job's of the same name."""
+    """Return the kernels' settings. Fields that are not computed here are copied from the job by name."""
     computed = {
         "n_rounds": n_rounds,
         "tile_width": width,
@@ -90,7 +95,10 @@ def kernel_settings(train: Any, network: Network, job: Job, width: int, n_rounds
 
 @functools.cache
 def _conversions(settings: Any) -> list[tuple[str, Callable[[Any], Any]]]:
-    """Return the fields of a named tuple with their types: numba compiles once for each combination."""
+    """Return each field of a named tuple with the function that converts a value to the field's type.
+
+    numba compiles a kernel again for every new combination of types: conversion keeps the types constant.
+    """
     types: dict[str, Callable[[Any], Any]] = {"bool": bool, "float": float, "int": int}
     return [(name, types.get(settings.__annotations__[name], _unchanged)) for name in settings._fields]
 
@@ -102,7 +110,7 @@ def _unchanged(value: Any) -> Any:
 def training_workspace(
     train: Any, network: Network, job: Job, width: int, n_threads: int, team: bool = False
 ) -> Any:
-    """Return the arrays that `n_threads` threads overwrite in training."""
+    """Return the scratch arrays that `n_threads` threads overwrite in training."""
     layout, dtype = network.training_layout, network.dtype
     widest = max(network.whole_tile(n_out) for _, n_out in network.shapes)
     gathered = tile_rows(network, job.is_sparse) + job.y.shape[1] + 1 if job.is_gathered else 0
@@ -128,13 +136,14 @@ def training_workspace(
 
 
 def sharing(network: Network, batch_size: int, is_sparse: bool = False) -> tuple[int, bool]:
-    """Return how many threads may share a step, and whether they share the units of its layers.
+    """Return the number of parts that threads share in a step, and True if the parts are units of a layer.
 
-    Else they share the batch, which is cut into as many shards. Both depend on the problem alone, not on the
-    threads there are: the result has the same bits for any number of threads.
+    If they are not units, the parts are shards of the batch. The parts depend on the problem alone and not on
+    the number of threads, so that the result is the same, bit for bit, for any number of threads.
     """
     operations = 6 * network.n_parameters * batch_size * network.dtype.itemsize / 4
-    # On a CSR matrix the update takes most of the time, and is bound by memory: threads would not help.
+    # On a CSR matrix most of the time goes into the update, which is limited by memory bandwidth: more
+    # threads would not help.
     if network.batch_norm or is_sparse or operations < limits.SHARED_OPERATIONS:
         return 1, False
     if not network.dropout and batch_size < limits.TEAM_SAMPLES:

@@ -1,4 +1,4 @@
-"""Samples and workspaces in the form that the kernels take."""
+"""Samples in the form that the kernels accept, and the sizes that depend on that form."""
 
 from __future__ import annotations
 
@@ -16,24 +16,32 @@ Array = NDArray[Any]
 
 
 def read_only(X: Array) -> Array:
-    """Return a read-only view: users' read-only arrays then need no kernels of their own."""
+    """Return a read-only view.
+
+    numba compiles a kernel separately for read-only and for writeable arrays: passing every array as
+    read-only needs one kernel.
+    """
     X = X.view()
     X.flags.writeable = False
     return X
 
 
 def csr_table(X: Any, rows: NDArray[np.int64]) -> Any:
-    """Return a CSR matrix as the kernels take it; rows are the numbers of the samples, in their order."""
+    """Return a CSR matrix as the kernels' `Table`; `rows` are the numbers of its rows, in order."""
     from fastnn_kernels.sparse import Table
 
-    # int32 is wide enough: the weights of more features than it counts would fit into no memory.
+    # int32 is wide enough: no memory holds the weights of 2**31 features.
     columns, starts = X.indices.astype(np.int32, copy=False), X.indptr.astype(np.int64, copy=False)
     values, columns, starts = (read_only(np.ascontiguousarray(array)) for array in (X.data, columns, starts))
     return Table(values, columns, starts, rows)
 
 
 def tile_rows(network: Network, is_sparse: bool) -> int:
-    """Return the rows of a tile of samples; for a CSR matrix, the columns of the tile of sums instead."""
+    """Return the number of rows of a tile of samples.
+
+    With a CSR matrix the tile holds sums of the first layer instead: return its columns, the units of the
+    layer rounded up to whole vectors.
+    """
     return network.whole_tile(network.shapes[0][1]) if is_sparse else network.n_inputs
 
 

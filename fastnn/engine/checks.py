@@ -1,4 +1,4 @@
-"""Search for numbers that are not finite, after a computation."""
+"""Checks for infinity and NaN in the results of a computation."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from ..system.messages import warn
 from ..system.validation import all_finite
 from .job import Memory
 
-__all__ = ["find_trouble", "warn_of_overflow"]
+__all__ = ["find_non_finite", "warn_of_overflow"]
 
 Array = NDArray[Any]
 
 
 def warn_of_overflow(network: Network, P: Array) -> None:
-    """Warn of samples whose prediction, a row of P, is not finite."""
+    """Warn if the predictions P (n, outputs) of some samples are not finite."""
     (rows,) = np.nonzero(~np.isfinite(P).all(axis=1))
     if rows.size:
         warn(
@@ -29,15 +29,15 @@ def warn_of_overflow(network: Network, P: Array) -> None:
         )
 
 
-def find_trouble(parameters: Array, statistics: Array, memory: Memory | None = None) -> str:
-    """Return the name of what is not finite, as `DivergenceError.what`, or ""."""
-    looked_at = [("a parameter", parameters), ("a running statistic of batch normalisation", statistics)]
+def find_non_finite(parameters: Array, statistics: Array, memory: Memory | None = None) -> str:
+    """Return the name of the first array that is not finite, as in `DivergenceError.what`, or ""."""
+    arrays = [("a parameter", parameters), ("a running statistic of batch normalisation", statistics)]
     if memory is not None:
-        looked_at += [
+        arrays += [
             ("the state of the optimizer", memory.optimizer),
             ("the average of the parameters", memory.average),
         ]
-    for what, values in looked_at:
+    for what, values in arrays:
         if values.size and not all_finite(values):
             return what
     return ""

@@ -1,6 +1,6 @@
-"""The choice between the backends: compiled kernels, or the NumPy reference.
+"""Registry of the backends: compiled kernels, or the NumPy reference.
 
-Both offer the same operations on a `Network` and its flat parameter vector.
+Both backends have the operations of `Backend` on a `Network` and its flat parameter vector.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from .protocol import Backend
 
 __all__ = ["BACKENDS", "get_backend"]
 
+# Registry of the backends: classes by name.
 BACKENDS: dict[str, type[NumbaBackend] | type[NumpyBackend]] = {
     "numba": NumbaBackend,
     "numpy": NumpyBackend,
@@ -21,5 +22,5 @@ BACKENDS: dict[str, type[NumbaBackend] | type[NumpyBackend]] = {
 
 @functools.cache
 def get_backend(name: str) -> Backend:
-    """Return the backend `name`, one of `BACKENDS`, made when it is first needed."""
+    """Return the backend `name`, a key of `BACKENDS`, which is created on the first call."""
     return BACKENDS[name]()

@@ -1,4 +1,4 @@
-"""The backend that runs the compiled kernels: predictions, losses and gradients."""
+"""Backend of the compiled kernels: predictions, losses, gradients and trainers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fastnn_kernels.compiler.interrupts import deliver_interrupts, held_interrup
 
 from ..network.description import Network, aligned_empty
 from ..system.notices import announce_compilation
-from ..system.threads import Flag, in_turn, spare_cores, taken_cores
+from ..system.threads import Flag, acquired_cores, map_in_order, spare_cores
 from . import limits
 from .arguments import (
     gradient_pointers,
@@ -38,10 +38,10 @@ T = TypeVar("T")
 
 
 class NumbaBackend:
-    """Backend of the compiled kernels. Making the first one imports numba."""
+    """Backend of the compiled kernels. Creating the first object imports numba."""
 
     def __init__(self) -> None:
-        # An interrupt could leave numba half loaded for good: hold it until numba is there.
+        # An interrupt during the import could leave numba half loaded: hold interrupts until the end.
         with loading, held_interrupts():
             from fastnn_kernels import layer, loss, output, predict, train
             from fastnn_kernels.compiler import jit, numba_internals
@@ -61,7 +61,7 @@ class NumbaBackend:
     def outputs(
         self, network: Network, parameters: Array, X: Any, name: str, n_threads: int = 0, warns: bool = True
     ) -> Array:
-        """Return the output `name` of the scores."""
+        """Return the outputs (n, outputs): the function `name` of the scores."""
         pointers, kernel = self._pointers(network, name), self._predict.outputs(is_sparse(X))
         P = np.empty((X.shape[0], network.n_outputs), network.dtype)
 
@@ -75,7 +75,7 @@ class NumbaBackend:
     def predict(
         self, network: Network, parameters: Array, X: Any, n_threads: int = 0, warns: bool = True
     ) -> Array:
-        """Return the classes."""
+        """Return the predicted classes (n,)."""
         pointers, kernel = self._pointers(network, None), self._predict.predict(is_sparse(X))
         classes = np.empty(X.shape[0], np.int64)
 
@@ -137,7 +137,7 @@ class NumbaBackend:
     def objective(
         self, network: Network, statistics: Array, X: Any, y: Array, weights: Array, key: int
     ) -> Callable[[Array], tuple[float, Array]]:
-        """Return a function of the parameters: the loss of a training pass, and its gradient."""
+        """Return a function of the parameters that computes the loss of a training pass and its gradient."""
         train = self._train
         n_samples = X.shape[0]
         width = training_width(network, n_samples)
@@ -155,7 +155,7 @@ class NumbaBackend:
             loss = 0.0
             for first in range(0, settings.n_rounds, step):
                 tiles = first, min(first + step, settings.n_rounds)
-                with taken_cores(1):
+                with acquired_cores(1):
                     loss += kernel(
                         *pointers, network.training_layout.plan, parameters, statistics, data, settings,
                         np.uint64(key), tiles, work, gradient,
@@ -166,52 +166,53 @@ class NumbaBackend:
 
 
 def _prediction_workspace(network: Network, n_samples: int, is_sparse: bool = False) -> tuple[Array, Array]:
-    """Return the arrays of a tile of samples and of its units."""
+    """Return the scratch arrays for a tile of samples and for the units of all layers."""
     width, n_rows = network.tile_width(n_samples), tile_rows(network, is_sparse)
     workspace = aligned_empty((n_rows + network.layout.n_units) * width, network.dtype)
     return workspace[: n_rows * width], workspace[n_rows * width :]
 
 
 def _run_parts(network: Network, X: Any, run: Callable[..., T], n_threads: int) -> list[T]:
-    """Return the results of ``run(part, samples, tile, units)`` for slices of the samples, in their order.
+    """Return the results of ``run(part, samples, tile, units)`` for consecutive slices of the samples.
 
-    Each is a call into the kernels with a workspace of its own. Where cores are free, at most `n_threads`
-    calls run side by side, 0 for any number.
+    Each call runs a kernel on a separate workspace. If cores are free, up to `n_threads` calls run in
+    parallel; 0 sets no limit.
     """
     sparse = is_sparse(X)
     n_samples = X.shape[0]
     tile, units = _prediction_workspace(network, n_samples, sparse)
     width = units.shape[0] // network.layout.n_units
     step = width * max(1, int(limits.FIRST_CALL_OPERATIONS / (n_operations(network, X) * width)))
-    if n_samples <= step:  # one call: takes microseconds
+    if n_samples <= step:  # a single call takes microseconds: skip threads and interrupts
         samples = csr_table(X, np.arange(n_samples)) if sparse else read_only(X)
         return [run(slice(0, n_samples), samples, tile, units)]
     order = np.arange(n_samples) if sparse else None
 
-    def one(first: int) -> Any:
+    def run_part(first: int) -> Any:
         if interrupted():
             return None
         part = slice(first, first + step)
         samples = read_only(X[part]) if order is None else csr_table(X, order[part])
-        space = spaces.get()
+        workspace = workspaces.get()
         try:
-            return run(part, samples, *space)
+            return run(part, samples, *workspace)
         finally:
-            spaces.put(space)
+            workspaces.put(workspace)
 
     parts = range(0, n_samples, step)
     results: dict[int, Any] = {}
     while missing := [first for first in parts if results.get(first) is None]:
-        interrupted, spaces = Flag(), SimpleQueue[tuple[Array, Array]]()
-        # Ctrl-C ends the work at the next part. If its handler does not raise, the rest is done afterwards.
+        interrupted, workspaces = Flag(), SimpleQueue[tuple[Array, Array]]()
+        # Ctrl-C ends the work after the running parts. If a user's handler does not raise, the loop computes
+        # the missing parts.
         with (
-            held_interrupts(interrupted.hoist),
+            held_interrupts(interrupted.set),
             spare_cores(min(n_threads or len(parts), len(missing))) as count,
         ):
-            spaces.put((tile, units))
+            workspaces.put((tile, units))
             for _ in range(1, count):
-                spaces.put(_prediction_workspace(network, n_samples, sparse))
-            with closing(in_turn(one, missing, count, interrupted.hoist)) as done:
+                workspaces.put(_prediction_workspace(network, n_samples, sparse))
+            with closing(map_in_order(run_part, missing, count, interrupted.set)) as done:
                 for first, result in done:
                     results[first] = result
                     deliver_interrupts()

@@ -1,4 +1,4 @@
-"""The trainer that runs the compiled training loop."""
+"""Trainer that runs the compiled training loop."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fastnn_kernels.compiler.interrupts import held_interrupts
 
 from ..network.description import Network, aligned_empty
 from ..system import threads
-from ..system.threads import started_pool, taken_cores
+from ..system.threads import acquired_cores, started_pool
 from . import limits
 from .arguments import (
     gradient_pointers,
@@ -25,7 +25,7 @@ from .arguments import (
     training_workspace,
 )
 from .arrays import csr_table, read_only
-from .checks import find_trouble
+from .checks import find_non_finite
 from .job import Job, Memory
 
 __all__ = ["NumbaTrainer"]
@@ -39,13 +39,15 @@ class NumbaTrainer:
     Parameters
     ----------
     train : module
-        The kernels of training.
+        Module of the training kernels, ``fastnn_kernels.train``.
     network : Network
+        Description of the network.
     parameters, statistics : array
-        Changed in place.
+        Flat vectors of the parameters and running statistics, updated in place.
     job : Job
+        Data and settings of the training.
     memory : Memory
-        Changed in place.
+        Optimizer state and other arrays of the training, updated in place.
     """
 
     def __init__(
@@ -57,7 +59,7 @@ class NumbaTrainer:
         n_shards = 1 if team else n_shares
         shard = -(-job.batch_size // n_shards)
         width = training_width(network, shard)
-        # More threads than cores would wait for each other at every barrier.
+        # More threads than cores would wait for each other at every barrier: use no more.
         n_threads = min(job.n_threads, n_shares, threads.available_cores())
         self._n_threads = n_threads
         self._kernel = train.train_steps(job.is_gathered, team, job.is_sparse)
@@ -89,14 +91,14 @@ class NumbaTrainer:
         self._settings = kernel_settings(train, network, job, width, n_rounds=-(-shard // width))
         self._work = training_workspace(train, network, job, width, n_threads, team)
         changing = self._state
-        if self._settings.n_rounds == 1:  # no step is half done between calls: gradients need no copy
+        if self._settings.n_rounds == 1:  # calls end between steps: the gradients need no copy
             changing = changing._replace(gradients=np.empty(0))
         self._changing = [*changing, *self.records, self._data.indices]
         self._saved = [np.empty_like(array) for array in self._changing]
-        self._first_step = 0  # first step of the last call
+        self._first_step = 0  # number of the last call's first step
         self._pool: ThreadPoolExecutor | None = None
-        self._process = os.getpid()  # process of the pool's threads
-        self.trouble = ""
+        self._process = os.getpid()  # ID of the process that has the pool's threads
+        self.non_finite = ""
         self._rounds_a_call = max(1, int(limits.FIRST_CALL_OPERATIONS / (6 * size * width * n_shards)))
 
     @property
@@ -119,7 +121,7 @@ class NumbaTrainer:
         return step * self._settings.n_rounds + round
 
     def run(self, last_pass: int) -> bool:
-        """Run one chunk; return False if the next step would leave something not finite."""
+        """Run one chunk; return False if the next step would make an array infinite or NaN."""
         if self.halted:
             return True
         last_step = last_pass * self._job.n_batches
@@ -127,32 +129,32 @@ class NumbaTrainer:
             np.copyto(saved, array)
         self._first_step, rounds_before = self._step, self._rounds_done
         started = time.perf_counter()
-        self.trouble = "a parameter"
+        self.non_finite = "a parameter"
         try:
             if self._call(last_step):
-                self.trouble = self._find_trouble()
+                self.non_finite = self._find_non_finite()
             seconds = time.perf_counter() - started
             rounds_a_second = (self._rounds_done - rounds_before) / max(seconds, 1e-6)
-            # The speed measured in a short call is rough: grow eightfold at the most.
+            # A short call measures the speed inaccurately: let the calls grow eightfold at most.
             self._rounds_a_call = max(
                 1, min(int(limits.CALL_SECONDS * rounds_a_second), 8 * self._rounds_a_call)
             )
         finally:
-            # An interrupt may be raised as the kernel returns: go back in that case, too.
+            # An interrupt may be raised as the kernel returns: restore finite arrays in that case, too.
             with held_interrupts():
-                if self.trouble and self._find_trouble():
-                    self._go_back()
-        return not self.trouble
+                if self.non_finite and self._find_non_finite():
+                    self._restore_last_finite()
+        return not self.non_finite
 
-    def _find_trouble(self) -> str:
-        return find_trouble(self._state.parameters, self._state.statistics, self.memory)
+    def _find_non_finite(self) -> str:
+        return find_non_finite(self._state.parameters, self._state.statistics, self.memory)
 
-    def _go_back(self) -> None:
-        """Return to the last step that left everything finite.
+    def _restore_last_finite(self) -> None:
+        """Restore all arrays to their values after the last step that left them finite.
 
-        The kernel keeps no copy of what it changes. Its steps are repeated from a copy made before the call,
-        with the same bits. What is not finite stays so: bisection finds the step, most often the one before
-        the last.
+        The kernel keeps no copies. From copies made before the call, its steps are repeated with the same
+        results, bit for bit. An array that is not finite stays so in later steps: bisection finds the last
+        finite step, which is most often the one before the last.
         """
         first, broken = self._first_step, self._step
         step = broken - 1
@@ -165,15 +167,16 @@ class NumbaTrainer:
         self._repeat(first)
 
     def _repeat(self, last_step: int) -> bool:
-        """Repeat the steps of the last call up to `last_step`; return True if all is finite still."""
+        """Repeat the steps of the last call up to `last_step`; return True if all arrays are still finite."""
         for array, saved in zip(self._changing, self._saved, strict=True):
             np.copyto(array, saved)
         while self._step < last_step:
             if not self._call(last_step):
                 return False
-        return not self._find_trouble()
+        return not self._find_non_finite()
 
     def _call(self, last_step: int) -> bool:
+        """Call the kernel once, up to `last_step`; return False if a parameter would not be finite."""
         n_rounds = self._rounds_a_call
         step = self._step
         n_steps = min(last_step - step, n_rounds // self._settings.n_rounds + 1, limits.CALL_STEPS)
@@ -189,32 +192,32 @@ class NumbaTrainer:
             step + n_steps,
             n_rounds,
         )
-        if self._process != os.getpid():  # a callback has forked: the pool's threads stayed in the parent
+        if self._process != os.getpid():  # this process is a fork: it lacks the pool's threads
             self._pool, self._process = None, os.getpid()
-        with taken_cores(self._n_threads) as n_threads:
+        with acquired_cores(self._n_threads) as n_threads:
             if n_threads > 1 and self._pool is None:
                 try:
                     self._pool = started_pool(self._n_threads - 1)
-                except RuntimeError:  # the system has no more threads, or the interpreter is about to end
+                except RuntimeError:  # no more threads are available, or the interpreter is exiting
                     self._n_threads = 1
             if n_threads == 1 or self._pool is None:
                 return self._kernel(0, 1, *arguments)
-            # Threads that missed the last call take part in this one: give all the progress of thread 0.
+            # The last call may have run on fewer threads: copy the progress of thread 0 to all threads.
             self._state.progress[1:] = self._state.progress[0]
-            # The kernel's threads wait for each other at barriers: begin when all of them run.
-            are_all_there: Future[bool] = Future()
+            # The kernel's threads wait for each other at barriers: start only when all of them are submitted.
+            all_submitted: Future[bool] = Future()
 
             def share(thread: int) -> None:
-                if are_all_there.result():
+                if all_submitted.result():
                     self._kernel(thread, n_threads, *arguments)
 
             try:
                 others = [self._pool.submit(share, thread) for thread in range(1, n_threads)]
-            except RuntimeError:  # the interpreter is about to end: this thread alone goes on
-                are_all_there.set_result(False)
+            except RuntimeError:  # the interpreter is exiting: continue on this thread alone
+                all_submitted.set_result(False)
                 self._n_threads, self._pool = 1, None
                 return self._kernel(0, 1, *arguments)
-            are_all_there.set_result(True)
+            all_submitted.set_result(True)
             finite = self._kernel(0, n_threads, *arguments)
             wait(others)
             return finite

@@ -1,4 +1,4 @@
-"""The contract of a training: what it is told (Job), what it keeps (Memory), what it measures (Records)."""
+"""Data structures of a training: Job (data and settings), Memory (state), Records (measurements)."""
 
 from __future__ import annotations
 
@@ -18,16 +18,23 @@ Array = NDArray[Any]
 
 
 def is_sparse(X: Any) -> bool:
-    """Return True if samples are a CSR matrix of SciPy's, which need not be loaded to find out."""
+    """Return True if X is a SciPy CSR matrix: checked samples are otherwise NumPy arrays."""
     return not isinstance(X, np.ndarray)
 
 
 class Records(NamedTuple):
-    """Measurements of the passes that are kept (`Job.kept`), all of float64; the kernels fill them.
+    """Measurements of the R kept passes (`Job.kept`), which the trainer fills.
 
-    losses (R,), sums over a pass; norms (R,), of the gradient of the last step; ratios (R, layers), of the
-    change of the weights in the last step to the weights. Where a job is of the objective, losses alone are
-    filled, and hold the objective.
+    If `Job.of_objective` is set, only the losses are filled; they then hold the objective.
+
+    Parameters
+    ----------
+    losses : array (R,) of float64
+        Sums of the samples' losses over the pass.
+    norms : array (R,) of float64
+        Norm of the gradient in the pass's last step.
+    ratios : array (R, layers) of float64
+        Norm of the last step's change of a layer's weights, divided by the norm of the weights.
     """
 
     losses: NDArray[np.float64]
@@ -37,53 +44,59 @@ class Records(NamedTuple):
 
 @dataclass(frozen=True)
 class Job:
-    """One training: checked data, and every setting. The kernels' settings are derived from the fields.
+    """Checked data and all settings of one training.
+
+    The kernels' settings are copied from the fields by name.
 
     Parameters
     ----------
-    X : array or scipy.sparse CSR (n, inputs)
+    X : array or SciPy CSR matrix (n, inputs)
+        Samples.
     y : array (n, targets)
-        Targets of X's dtype; a column of labels where the loss is of labels.
+        Targets in X's dtype; one column of class numbers for the losses of labels.
     weights : array (n,) of float64
         Weights of the samples.
     num_passes : int
         Number of passes over the data.
     batch_size : int
-        1 to n.
+        Number of samples in a step, 1 to n.
     averaged : bool
         True divides the loss of a batch by the sum of its weights.
     shuffled : bool
-        True takes the samples in a new order in every pass.
+        True draws a new order of the samples for every pass.
     seed : int
-        Seed of dropout, 0 to 2**64 - 1.
+        Seed of the dropout masks, 0 to 2**64 - 1.
     optimizer : Optimizer
+        Update rule with its hyperparameters.
     schedule : Schedule
+        Schedule of the learning rate.
     epsilon, reg_lambda, l1 : float
-        As in `Model.train`.
+        Learning rate, and strengths of the L2 and L1 regularisation of the weights.
     max_norm, clip_norm : float
-        As in `Model.train`; 0 for none.
+        Largest norms of the weights into a unit and of a step's gradient; 0 for no limit.
     average_share : float
-        Share of the parameters in their running average, 1 - ema_decay; 0 for no average.
+        Share of the new parameters in their running average, ``1 - ema_decay``; 0 for no average.
     record_every : int
-        Passes from one that is kept in the records to the next.
+        Distance, in passes, between two kept passes.
     n_threads : int
+        Largest number of threads that share a step.
     of_objective : bool
-        True counts the penalty ``reg_lambda / 2 |W|^2`` among what is averaged, as scikit-learn does: a step
-        divides it by the batch's sum of weights, and the records hold the objective, that of every batch
-        times its number of samples, in place of the losses, and neither norms nor ratios. Goes with
+        True treats the penalty ``reg_lambda / 2 |W|^2`` as scikit-learn does: a step divides the penalty,
+        like the loss, by the batch's sum of sample weights. The records then hold the sum over the batches of
+        objective times number of samples instead of the losses, and neither norms nor ratios. Requires
         `averaged`.
     loss_share : float
-        Factor of the losses in the recorded objective. Steps do not know of it.
+        Factor of the losses in the recorded objective; the steps do not use this factor.
     tol : float
-        Least fall of the objective that counts as an improvement.
+        Smallest decrease of the objective that counts as an improvement.
     patience : int
-        Passes without an improvement after which the training halts (`Memory.plateau`), where the objective
-        of a pass is its record by the number of samples. Only passes that are kept in the records count.
-        0: the training does not halt.
+        Number of passes without an improvement of the objective after which the training halts
+        (`Memory.plateau`). A pass's objective is its record divided by the number of samples; only kept
+        passes count. 0 never halts the training.
     steps_before : int
-        Steps done before this training, from which schedule, optimizer and dropout count on.
+        Number of steps before this training; schedule, optimizer and dropout continue to count from there.
     total_steps : int
-        Number of steps that the schedule counts on; 0 for the last of this training.
+        Length of the run in steps for the schedule; 0 for a run that ends with this training.
     """
 
     X: Array
@@ -133,7 +146,7 @@ class Job:
 
     @property
     def is_gathered(self) -> bool:
-        """True if batches are gathered from the table; else the one batch is all samples as they lie."""
+        """True if batches are gathered from rows of X; False if the only batch is all samples in order."""
         return self.batch_size < self.X.shape[0] or self.is_sparse
 
     @property
@@ -143,39 +156,39 @@ class Job:
 
     @property
     def weight_scale(self) -> float:
-        """Factor of the weights in a step on all samples."""
+        """Factor of the sample weights in a step on all samples: 1, or for averaged losses 1 / their sum."""
         return float(1 / self.weights.sum()) if self.averaged else 1.0
 
     @property
     def common_weight(self) -> float:
-        """Weight of every sample, or 0 where the weights differ."""
+        """Weight of every sample if all weights are equal, else 0."""
         return float(self.weights[0]) if (self.weights == self.weights[0]).all() else 0.0
 
     @property
     def weight_decay(self) -> float:
-        """Decoupled weight decay of the optimizer."""
+        """Coupled weight decay of the optimizer, an L2 penalty on all parameters."""
         return self.optimizer.l2
 
     @property
     def kept(self) -> NDArray[np.int64]:
-        """Passes of which records are kept: every `record_every`-th, from the first on, and the last."""
+        """Numbers (R,) of the kept passes: every `record_every`-th from pass 0 on, and the last."""
         passes = np.arange(0, self.num_passes, self.record_every)
         return np.unique(np.append(passes, self.num_passes - 1)) if self.num_passes else passes
 
     def record(self, n_pass: int) -> int | None:
-        """Return the index of the record of a pass, or None for a pass that is not kept."""
+        """Return the index of a pass's record, or None if the pass is not kept."""
         if n_pass % self.record_every == 0 or n_pass == self.num_passes - 1:
             return -(-n_pass // self.record_every)
         return None
 
     def rates(self, steps: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return the learning rates of steps.
+        """Return the learning rates of some steps, an array of the same shape.
 
         Raises
         ------
         ValueError
-            If the schedule, which may be a user's, does not give a finite factor for each step: the kernels
-            rely on the number.
+            If the schedule, which may be a user's class, does not return a finite factor not below 0 for
+            each step.
         """
         steps = steps + self.steps_before
         total = self.total_steps or max(1, self.steps_before + self.num_passes * self.n_batches)
@@ -192,14 +205,14 @@ class Job:
         steps = np.arange(first, first + count)
         rates = self.rates(steps)
         numbers = self.optimizer.coefficients(rates, steps + self.steps_before)
-        # The rules compute with finite numbers: cap what the dtype cannot hold. Training flushes subnormal
-        # numbers: make them 0 on either backend.
+        # Update rules need finite coefficients: cap numbers that the dtype cannot hold. The kernels flush
+        # subnormal numbers to 0: do the same here, for both backends.
         limits = np.finfo(dtype)
         numbers = np.where(np.abs(numbers) < limits.tiny, 0.0, np.minimum(numbers, limits.max))
         return np.ascontiguousarray(numbers, dtype)
 
     def records(self, n_layers: int) -> Records:
-        """Return records of zeros."""
+        """Return records for all kept passes, filled with zeros."""
         last = self.record(self.num_passes - 1) if self.num_passes else None
         n = 0 if last is None else last + 1
         return Records(np.zeros(n), np.zeros(n), np.zeros((n, n_layers)))
@@ -207,21 +220,24 @@ class Job:
 
 @dataclass
 class Memory:
-    """Arrays that a training keeps besides the parameters; another training goes on with them.
+    """State of a training besides the parameters, from which another training can continue.
+
+    P is the length of the flat parameter vector.
 
     Parameters
     ----------
     optimizer : array (S, P)
-        State of the optimizer.
+        Optimizer state: S numbers for each parameter.
     average : array (P,) or (0,)
-        Running average of the parameters.
+        Running average of the parameters; empty if none is kept.
     order : array (n,) of int64
-        Order of the samples.
+        Order of the samples in the present pass.
     generator : array (625,) of uint32
-        Generator of new orders: a Mersenne Twister, as `fastnn_kernels.random.shuffle` has it.
+        State of the Mersenne Twister from which new orders are drawn, in the form of
+        `fastnn_kernels.random.shuffle`.
     plateau : array (2,) of float64
-        The best objective of a pass, and the number of passes since one was below the best before by
-        `Job.tol`.
+        The best objective of any pass, and the number of passes since the objective last fell below the best
+        by at least `Job.tol`.
     """
 
     optimizer: Array
@@ -234,15 +250,18 @@ class Memory:
     def fresh(
         cls, network: Network, parameters: Array, job: Job, generator: NDArray[np.uint32] | None = None
     ) -> Memory:
-        """Return the memory of a training that begins with `parameters`.
+        """Return the memory of a training that has done no step and begins with `parameters`.
 
         Parameters
         ----------
         network : Network
+            Description of the network.
         parameters : array (P,)
+            Initial parameters, from which the running average begins.
         job : Job
+            Data and settings of the training.
         generator : array (625,) of uint32, optional
-            Needed if the job is shuffled.
+            State of the generator of orders; required if the job is shuffled.
         """
         values = job.optimizer.initial_state
         optimizer = aligned_empty(len(values) * network.n_parameters, network.dtype)

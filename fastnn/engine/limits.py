@@ -1,20 +1,20 @@
-"""Limits of the engine: the length of a call into the kernels, and the work from which threads share a call.
+"""Limits of the engine: the duration of a kernel call, and the amount of work that threads share.
 
-Read as ``limits.NAME`` at every use.
+Modules read a limit as ``limits.NAME`` at every use, so that tests can change it.
 """
 
-# Seconds of a call into the kernels. Between calls Python sees interrupts and runs the hooks of a training.
+# Target duration of a kernel call, in seconds. Between calls Python handles interrupts and runs the hooks.
 CALL_SECONDS = 0.05
 # FLOPs of the first call, before the speed of the machine is known.
 FIRST_CALL_OPERATIONS = 1e8
-# Most steps of a call, for which the optimizer's coefficients are computed beforehand.
+# Largest number of steps in a call; the optimizer's coefficients of all these steps are computed beforehand.
 CALL_STEPS = 1 << 16
-# FLOPs (of float32) of a step from which on threads share it, about 0.1 ms.
+# Fewest FLOPs of a step that threads share, in float32: about 0.1 ms.
 SHARED_OPERATIONS = 1.2e7
-# Batches with fewer samples are shared by units, in N_PARTS parts; others by samples.
+# Batches with fewer than TEAM_SAMPLES samples are divided by units into N_PARTS parts, others by samples.
 TEAM_SAMPLES, N_PARTS = 256, 2
-# A batch shared by samples is cut into shards, each with a gradient of its own: the most shards, the fewest
-# samples of one, and the most bytes of all gradients.
+# A batch divided by samples has shards, each with its own gradient: the largest number of shards, the fewest
+# samples in a shard, and the most bytes of all gradients together.
 MOST_SHARDS = 8
 LEAST_SHARD = 64
 SHARED_BYTES = 1 << 28

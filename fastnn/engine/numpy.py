@@ -1,4 +1,4 @@
-"""The backend that runs the NumPy reference."""
+"""Backend of the NumPy reference: predictions, losses, gradients and trainers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..network.description import Network
 from ..system.validation import all_finite
 from . import limits
-from .checks import find_trouble, warn_of_overflow
+from .checks import find_non_finite, warn_of_overflow
 from .job import Job, Memory, is_sparse
 from .protocol import Trainer
 
@@ -21,7 +21,7 @@ __all__ = ["NumpyBackend"]
 
 Array = NDArray[Any]
 
-# The kernels compute through infinities silently, and results are checked afterwards: NumPy does the same.
+# Kernels do not report infinities; results are checked afterwards. Silence NumPy's warnings to do the same.
 _quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore")
 
 
@@ -36,7 +36,7 @@ class NumpyBackend:
     def outputs(
         self, network: Network, parameters: Array, X: Any, name: str, n_threads: int = 0, warns: bool = True
     ) -> Array:
-        """Return the output `name` of the scores."""
+        """Return the outputs (n, outputs): the function `name` of the scores."""
         P = _quiet(self._predict.outputs)(*_lists(network, parameters), _dense(X), name)
         if warns and not all_finite(P):
             warn_of_overflow(network, P)
@@ -45,7 +45,7 @@ class NumpyBackend:
     def predict(
         self, network: Network, parameters: Array, X: Any, n_threads: int = 0, warns: bool = True
     ) -> Array:
-        """Return the classes."""
+        """Return the predicted classes (n,)."""
         classes = _quiet(self._predict.predict)(*_lists(network, parameters), _dense(X))
         if warns:
             self.outputs(network, parameters, X, "identity")
@@ -87,7 +87,7 @@ class NumpyBackend:
     def objective(
         self, network: Network, statistics: Array, X: Array, y: Array, weights: Array, key: int
     ) -> Callable[[Array], tuple[float, Array]]:
-        """Return a function of the parameters: the loss of a training pass, and its gradient."""
+        """Return a function of the parameters that computes the loss of a training pass and its gradient."""
         weights = weights.astype(network.dtype)
         X = _dense(X)
 
@@ -106,17 +106,17 @@ def _dense(X: Any) -> Array:
 
 
 def _lists(network: Network, parameters: Array) -> tuple[Any, list[Array], list[Array]]:
-    """Return activations, weights and biases of the layers."""
+    """Return the activations, and the lists of the weights and biases, as the reference's arguments."""
     return network.activations, network.weights(parameters), network.biases(parameters)
 
 
 def _targets(network: Network, y: Array) -> Array:
-    """Return targets as the reference takes them: labels in one dimension."""
+    """Return targets in the reference's form: labels (n,), other targets (n, outputs)."""
     return y[:, 0] if network.loss.of_labels else y
 
 
 class State(NamedTuple):
-    """Arrays that steps change: the kernels' `State` without their scratch."""
+    """Arrays that steps update: the kernels' `State` without its scratch arrays."""
 
     parameters: Array
     statistics: Array
@@ -129,7 +129,7 @@ class State(NamedTuple):
 
 
 class NumpyTrainer:
-    """Trainer on the NumPy reference; the parameters are those of `NumbaTrainer`."""
+    """Trainer on the NumPy reference, with the constructor arguments of `NumbaTrainer`."""
 
     def __init__(
         self, train: Any, network: Network, parameters: Array, statistics: Array, job: Job, memory: Memory
@@ -142,7 +142,7 @@ class NumpyTrainer:
             np.zeros(1, np.int64),
         )  # fmt: skip
         self.records = job.records(len(network.shapes))
-        self.trouble = ""
+        self.non_finite = ""
 
     @property
     def n_passes(self) -> int:
@@ -156,20 +156,22 @@ class NumpyTrainer:
 
     @_quiet
     def run(self, last_pass: int) -> bool:
-        """Run one chunk; return False if the next step would leave something not finite."""
+        """Run one chunk; return False if the next step would make an array infinite or NaN."""
         last_step = last_pass * self._job.n_batches
         finished = time.perf_counter() + limits.CALL_SECONDS
         changing = [*self._state, *self.records]
         while self._state.progress[0] < last_step and time.perf_counter() < finished and not self.halted:
             before = [array.copy() for array in changing]
-            self.trouble = "a parameter"
+            self.non_finite = "a parameter"
             try:
                 if self._train.train_step(self._network, self._state, self._job, self.records):
-                    self.trouble = find_trouble(self._state.parameters, self._state.statistics, self.memory)
+                    self.non_finite = find_non_finite(
+                        self._state.parameters, self._state.statistics, self.memory
+                    )
             finally:
-                if self.trouble:  # the training diverged, or an interrupt came through
+                if self.non_finite:  # the training diverged, or was interrupted
                     for array, saved in zip(changing, before, strict=True):
                         array[...] = saved
-            if self.trouble:
+            if self.non_finite:
                 return False
         return True

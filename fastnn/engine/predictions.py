@@ -1,4 +1,4 @@
-"""Predictions and losses of a network that has its parameters."""
+"""PredictingNetwork: losses and predictions of a network with parameters, base class of `Model`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["PredictingNetwork"]
 
 
 class PredictingNetwork(ParameterViews):
-    """Base class of a network with parameters that predicts on the backend of its choice."""
+    """Base class of a network with parameters that predicts with the backend named by `backend`."""
 
     backend: str
 
@@ -29,6 +29,7 @@ class PredictingNetwork(ParameterViews):
         Parameters
         ----------
         X : array-like (n, layers_dim[0])
+            Samples.
         y : array-like (n,) or (n, layers_dim[-1])
             Labels or targets, as in `train`.
         sample_weight : array-like (n,), optional
@@ -37,13 +38,13 @@ class PredictingNetwork(ParameterViews):
         Returns
         -------
         float
-            Computed so that it is finite for any finite scores. A loss that is not finite comes with a
-            RuntimeWarning.
+            Mean loss. The formulas give a finite loss for scores of ordinary size, however extreme the
+            probabilities; a loss that overflows is accompanied by a RuntimeWarning.
 
         Raises
         ------
         ValueError
-            As `train` does.
+            If X, y or `sample_weight` is invalid, as for `train`.
         """
         X, y = self._check(X, y)
         weights = check_weights(sample_weight, X.shape[0])
@@ -51,27 +52,29 @@ class PredictingNetwork(ParameterViews):
         loss = backend.loss(self._network, self._predicting, X, y, weights / weights.sum())
         if not math.isfinite(loss):
             warn(
-                f"the loss is {loss}: the network's scores, or what the loss makes of them, are too large "
+                f"the loss is {loss}: the network's scores, or the losses computed from them, are too large "
                 f"for {self.dtype}. Scale X and y as they were in the training",
                 RuntimeWarning,
             )
         return loss
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
-        """Predict for every sample.
+        """Predict the class, the labels or the outputs of every sample.
 
         Parameters
         ----------
         X : array-like (n, layers_dim[0])
+            Samples.
 
         Returns
         -------
         array (n,) of int64
-            For the losses of labels: the class with the highest score, the first where several have it.
+            For "softmax_cross_entropy" and "multiclass_hinge": the class with the highest score, the first
+            of several equal ones.
         array (n, layers_dim[-1]) of int64
-            For sigmoid_binary_cross_entropy: 1 where the probability is above one half, else 0.
+            For "sigmoid_binary_cross_entropy": 1 where the probability is above one half, else 0.
         array (n, layers_dim[-1]) of the model's dtype
-            For the others: the outputs; for poisson the rates, exp of the scores.
+            For the other losses: the outputs; for "poisson" the rates, the exponential of the scores.
 
         Raises
         ------
@@ -93,17 +96,19 @@ class PredictingNetwork(ParameterViews):
         Parameters
         ----------
         X : array-like (n, layers_dim[0])
+            Samples.
 
         Returns
         -------
         array (n, layers_dim[-1]) of the model's dtype
-            Each row sums to 1; for sigmoid_binary_cross_entropy every entry is a probability by itself.
+            Probabilities. Each row sums to 1, except for "sigmoid_binary_cross_entropy", where every entry
+            is an independent probability.
 
         Raises
         ------
         ValueError
-            If X holds NaN or infinity, has another number of features or no samples, or if the loss is one
-            of regression.
+            If X holds NaN or infinity, has another number of features or no samples, or if the loss is for
+            regression.
         """
         network = self._network
         self._check_probabilistic()
@@ -111,25 +116,26 @@ class PredictingNetwork(ParameterViews):
         return get_backend(self.backend).outputs(network, self._predicting, X, network.loss.output)
 
     def predictor(self, n_rows: int = 1, method: str = "predict") -> Predictor:
-        """Return a function that predicts for `n_rows` samples in microseconds, for serving.
+        """Return a function that predicts `n_rows` samples within microseconds, for serving.
 
         Parameters
         ----------
         n_rows : int, default 1
-            Number of samples of a call.
+            Number of samples in every call.
         method : {"predict", "predict_proba"}, default "predict"
-            Method whose results it returns.
+            Method whose results the function returns.
 
         Returns
         -------
         Predictor
-            Function with a copy of the present parameters. It does not check X for NaN and infinity, and can
-            be pickled and copied.
+            Function with a copy of the present parameters, which can be pickled and copied. The function
+            does not check X for NaN and infinity.
 
         Raises
         ------
         ValueError
-            If the method is another one, or "predict_proba" with a loss of regression, or n_rows is below 1.
+            If `method` is neither, is "predict_proba" although the loss is for regression, or `n_rows` is
+            below 1.
 
         Examples
         --------

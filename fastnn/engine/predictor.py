@@ -1,4 +1,4 @@
-"""Predictions of a few samples in microseconds: all that does not depend on them is done beforehand."""
+"""Predictor: predictions of a few samples within microseconds, by preparing all else beforehand."""
 
 from __future__ import annotations
 
@@ -22,25 +22,26 @@ METHODS = ("predict", "predict_proba")
 
 
 class Predictor:
-    """Function that predicts for a fixed number of samples, without a check of their values.
+    """Function that predicts a fixed number of samples, without checking their values.
 
-    `Model.predictor` and the estimators' `predictor` make one. It keeps a copy of the parameters, can be
-    called from several threads, one after another, and can be pickled and copied.
+    Predictors are created by `Model.predictor` and by the estimators' `predictor`. A predictor has a copy of
+    the parameters, and can be pickled and copied. Calls from several threads run one after another.
 
     Parameters
     ----------
     backend : str
         Name of the backend.
     network : Network
+        Description of the network.
     parameters : array
-        Parameters with batch normalisation folded in.
+        Flat parameter vector, with batch normalisation folded in.
     n_rows : int
-        Number of samples of a call.
+        Number of samples in every call.
     output : str or None
         Name of the network's output; None for classes.
     finish : callable
-        Given the array of the output, which the next call overwrites, returns the prediction in a new array.
-        Picklable.
+        Picklable function that turns the array of the outputs into the prediction. The next call overwrites
+        the outputs: the prediction must be a new array.
     """
 
     def __init__(
@@ -65,28 +66,28 @@ class Predictor:
         self._arguments = backend, network, parameters, n_rows, output, finish
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Return what a copy is made from."""
-        # The lock and the kernel's pointers are bound to this process: a copy makes its own.
+        """Return the arguments from which pickle and copy create a new predictor."""
+        # The lock and the kernel's pointers are bound to this process: a copy creates new ones.
         return type(self), self._arguments
 
     def __call__(self, X: ArrayLike) -> Any:
-        """Predict.
+        """Predict the samples.
 
         Parameters
         ----------
         X : array-like (n_rows, n_features)
-            Numbers; one row may have one dimension. NaN and infinity are not checked for; if a score is not
-            finite, the prediction means nothing, and a RuntimeWarning says so.
+            Samples; a single row may have one dimension. X is not checked for NaN and infinity. If a score is
+            not finite, the prediction is meaningless, and a RuntimeWarning is issued.
 
         Returns
         -------
         array
-            Prediction, in a new array, as from the method that the predictor was made for.
+            Prediction in a new array, equal to the result of the method chosen for the predictor.
 
         Raises
         ------
         ValueError
-            If X has another shape, or is not of numbers.
+            If X has another shape or does not hold numbers.
         """
         if not (type(X) is np.ndarray and X.shape == self._shape and X.dtype.kind in "fiub"):
             X = self._table(X)
@@ -101,8 +102,8 @@ class Predictor:
             return self._finish(self._result)
 
     def _table(self, X: Any) -> Array:
-        """Return X as an array of numbers of the right shape."""
-        if not isinstance(getattr(X, "shape", None), tuple):  # a list; or no table at all
+        """Return X as an array (n_rows, n_features) of numbers; raise ValueError if that is impossible."""
+        if not isinstance(getattr(X, "shape", None), tuple):  # X is a list, or not a table at all
             try:
                 X = np.asarray(X)
             except ValueError as error:
@@ -125,10 +126,10 @@ class Predictor:
 
 
 def positive(scores: Array) -> NDArray[np.int64]:
-    """Return 1 for the scores above 0, where a label is the more probable, and 0 for the others."""
+    """Return labels of the shape of the scores: 1 where the score is above 0, else 0."""
     return (scores > 0).astype(np.int64)
 
 
 def check_method(method: Any) -> str:
-    """Return the name of a method, or raise ValueError."""
+    """Return the method's name if a predictor supports the method; otherwise raise ValueError."""
     return check_choice(method, "method", METHODS)

@@ -1,4 +1,4 @@
-"""The protocols of a backend and of the trainers it makes."""
+"""Protocols of the backends and of the trainers that they create."""
 
 from __future__ import annotations
 
@@ -16,18 +16,21 @@ Array = NDArray[Any]
 
 
 class Trainer(Protocol):
-    """Protocol of a training's steps, which change parameters, statistics and memory in place."""
+    """Protocol of the objects that run the steps of a job.
+
+    A trainer updates parameters, running statistics and memory in place.
+    """
 
     records: Records
     statistics: Array
 
     @property
     def current(self) -> Array:
-        """Parameters that the training would leave if it ended now: their average, where one is kept."""
+        """Parameters that the model would get if the training ended now: the average, if one is kept."""
 
     @property
-    def trouble(self) -> str:
-        """Name of what the next step would leave that is not finite, as `DivergenceError.what`, or ""."""
+    def non_finite(self) -> str:
+        """Name of the array that became infinite or NaN, as in `DivergenceError.what`, or ""."""
 
     @property
     def n_passes(self) -> int:
@@ -37,59 +40,61 @@ class Trainer(Protocol):
     def halted(self) -> bool:
         """True if the objective has not improved for too many passes (`Job.patience`).
 
-        At least one pass is done first, also with the memory of a halted training.
+        At least one pass is done before, even if the memory comes from a training that halted.
         """
 
     def run(self, last_pass: int) -> bool:
-        """Run one chunk, some 50 ms, up to `last_pass` passes in all at the most; none if it has halted.
+        """Run one chunk of about 50 ms, but not beyond `last_pass` passes in total; do nothing if halted.
 
-        Returns False if the next step would leave a parameter, a running statistic, the optimizer's state or
-        the average not finite, which `trouble` names. All are then as the last finite step left them.
+        Returns False if the next step would make a parameter, a running statistic, the optimizer's state or
+        the average infinite or NaN; `non_finite` then names the array. All arrays keep the values of the last
+        finite step.
         """
 
 
 class Backend(Protocol):
-    """Protocol of the operations on a network, whose arguments have been checked.
+    """Protocol of the operations on a network.
 
-    parameters is the flat vector; X (n, inputs) an array or a CSR matrix of SciPy's, for `bound` an array; y
-    (n, targets) of the network's dtype; weights (n,). n_threads is the most that compute, 0 for as many as
-    pay. Predictions take the parameters of a network without batch normalisation (`Network.folded`), and
-    warn of samples for which they are not finite, unless warns is False.
+    All arguments have been checked. `parameters` is the flat vector. X (n, inputs) is an array or a SciPy CSR
+    matrix; `bound` accepts an array only. y (n, targets) has the network's dtype, weights have the shape
+    (n,). `n_threads` is the largest number of threads, 0 for as many as are useful. Predictions need
+    parameters with batch normalisation folded in (`Network.folded`). They warn of samples whose predictions
+    are not finite, unless `warns` is False.
     """
 
     def outputs(
         self, network: Network, parameters: Array, X: Any, name: str, n_threads: int = 0, warns: bool = True
     ) -> Array:
-        """Return the output `name` of the scores, (n, outputs)."""
+        """Return the outputs (n, outputs): the function `name` of the scores."""
 
     def predict(
         self, network: Network, parameters: Array, X: Any, n_threads: int = 0, warns: bool = True
     ) -> Array:
-        """Return the classes (n,)."""
+        """Return the predicted classes (n,)."""
 
     def bound(
         self, network: Network, parameters: Array, X: Array, name: str | None
     ) -> tuple[Callable[[], Any], Array]:
-        """Return a function that predicts for the present contents of X, and the array that it fills.
+        """Return a function that predicts the present contents of X, and the array that the function fills.
 
-        The function computes the output `name`, or for None the classes, and returns whether all scores are
-        finite.
+        The function computes the outputs `name`, or the classes if `name` is None, and returns True if all
+        scores are finite.
         """
 
     def loss(
         self, network: Network, parameters: Array, X: Any, y: Array, weights: Array, n_threads: int = 0
     ) -> float:
-        """Return the weighted loss."""
+        """Return the sum of the samples' losses times their weights."""
 
     def trainer(
         self, network: Network, parameters: Array, statistics: Array, job: Job, memory: Memory
     ) -> Trainer:
-        """Return the trainer of a job."""
+        """Return a trainer for a job."""
 
     def objective(
         self, network: Network, statistics: Array, X: Array, y: Array, weights: Array, key: int
     ) -> Callable[[Array], tuple[float, Array]]:
-        """Return a function of the parameters: the weighted loss of a training pass, and its gradient.
+        """Return a function of the parameters: the weighted loss of a training pass and its gradient.
 
-        `key` seeds the masks of dropout; every call moves the running statistics.
+        `key` seeds the dropout masks. Every call of the function updates the running statistics.
         """

@@ -1,4 +1,4 @@
-"""scikit-learn's face of fastnn: classifiers, regressors, ensembles and many fits at once."""
+"""Estimators with scikit-learn's interface: classifiers, regressors, ensembles and parallel fits."""
 
 from .classifier import MLPClassifier as MLPClassifier
 from .regressor import MLPRegressor as MLPRegressor

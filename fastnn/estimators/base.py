@@ -1,10 +1,10 @@
-"""BaseMLP: one fit and one prediction, from scikit-learn's arguments to the engine's job.
+"""BaseMLP: fits and predictions of an estimator, from scikit-learn's arguments to the engine's job.
 
-A fit goes straight through: the parameters are checked as scikit-learn checks its own, X and y become
-`Samples`, everything else becomes a `Job`, and `Fit` runs the job. A fitted estimator holds its
-`FittedNetwork`: the network and its parameters, the optimizer's state and the generator of the orders.
-k passes in one fit and m more in another, by warm start, partial fit or after pickling, equal k + m passes
-in one fit.
+A fit checks the parameters as scikit-learn does, converts X and y to `Samples`, derives a `Job` from the
+samples and the parameters, and runs the job by a `Fit`. A fitted estimator holds a `FittedNetwork`: the
+network with its parameters, the optimizer's state and the generator of orders. k passes in one fit and m
+passes in a second fit that continues the first, by warm start, partial fit or after pickling, equal k + m
+passes in one fit.
 """
 
 from __future__ import annotations
@@ -38,20 +38,20 @@ from .claims import claimed
 from .documentation import DocumentationLinkMixin
 from .fitted import FittedNetwork
 from .fitting import Fit
-from .holdout import evaluated, set_aside
+from .holdout import split_validation, validation_functions
 from .parameters import Parameters
+from .reporting import CallbackData, CallbackSupportMixin, with_callbacks
 from .solvers import chosen_optimizer, chosen_schedule, has_schedule
 from .tables import Samples, converted_to, densified, is_kernel_table
 from .targets import FLOATS, Targets
-from .watching import CallbackSupportMixin, Shown, with_callbacks
 
 __all__ = ["BaseMLP"]
 
 Array = NDArray[Any]
 
-# Attributes of stochastic solvers only.
+# Fitted attributes that only stochastic solvers set.
 _CURVES = ("loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_")
-# scikit-learn's names of the output activations, by those of the engine.
+# scikit-learn's names of the output activations, by the engine's names.
 _OUT_ACTIVATIONS = {"softmax": "softmax", "sigmoid": "logistic", "identity": "identity", "exponential": "exp"}
 
 
@@ -61,7 +61,7 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, Parameters)
     n_features_in_: int
     _state: FittedNetwork
 
-    # --- what the two differ in -------------------------------------------------------------------
+    # --- methods of the subclasses ----------------------------------------------------------------
 
     @abstractmethod
     def _loss(self) -> Loss:
@@ -69,14 +69,14 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, Parameters)
 
     @abstractmethod
     def _encoded(self, y: Any, dtype: np.dtype) -> Array:
-        """Return checked targets in the form that the loss takes, (n, n_targets)."""
+        """Encode checked targets for the loss, as an array (n, n_targets)."""
 
     @abstractmethod
-    def _own_score(self, data: Samples) -> float:
-        """Return the result of `score` for samples."""
+    def _default_score(self, data: Samples) -> float:
+        """Return the result of `score` for checked samples."""
 
     def _class_weights(self, y: Any) -> Any:
-        """Return factors of the samples' weights, None for none."""
+        """Return the weight of every sample's class (n,), or None if all classes have the same weight."""
         return None
 
     # --- fitting -----------------------------------------------------------------------------------
@@ -89,16 +89,16 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, Parameters)
         Parameters
         ----------
         X : array-like or sparse matrix (n_samples, n_features)
-            Samples. A sparse matrix is used as it is if at most a tenth of its values are not 0. float32
-            stays float32, every other dtype becomes float64.
+            Samples. A sparse matrix with at most a tenth of non-zero values is used as a CSR matrix; others
+            are converted to arrays. float32 stays float32, every other dtype becomes float64.
         y : array-like (n_samples,) or (n_samples, n_outputs)
-            Classes or targets; a table of 0 and 1 for a classifier of several labels.
+            Classes or targets; for a classifier of several labels, a table of 0 and 1.
         sample_weight : array-like (n_samples,), optional
-            Weights of the samples, not below 0. With full batches, a weight of 2 equals the sample taken
-            twice.
+            Weights of the samples, not below 0. With full batches, a weight of 2 has the effect of the
+            sample occurring twice.
         X_val, y_val : array-like, optional
-            Validation data: `validation_loss_curve_` records their loss, and `early_stopping` watches them
-            instead of setting a part of X aside.
+            Validation data. `validation_loss_curve_` records their loss, and `early_stopping` uses them
+            instead of a part of X.
 
         Returns
         -------
@@ -108,9 +108,9 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, Parameters)
         Raises
         ------
         ValueError
-            For invalid data or parameters; scikit-learn's InvalidParameterError is a ValueError.
+            If the data or a parameter are invalid; scikit-learn's InvalidParameterError is a ValueError.
         DivergenceError
-            When a parameter is no longer finite. The estimator then holds the last finite parameters. With
+            If a parameter becomes infinite or NaN. The estimator then holds the last finite parameters. With
             `early_stopping` a ConvergenceWarning is issued instead, and the estimator holds the parameters
             of the best pass.
 
@@ -129,13 +129,13 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, Parameters)
         Parameters
         ----------
         X, y, sample_weight, X_val, y_val
-            Data, documented in `fit`.
+            Arguments of `fit`.
         n_passes : int, optional
-            Number of passes by which the last fit is continued, in place of `max_iter`.
+            Number of passes by which the last fit is continued; by default `max_iter` passes are run.
         knows_classes : bool
-            True if the attributes that `_check_targets` derives from y are set already.
+            True if the attributes that `_check_targets` derives from y are already set.
         stopped : callable, optional
-            Function that returns True if the fit is to end, with a KeyboardInterrupt.
+            Function that returns True if the fit must end with a KeyboardInterrupt.
         """
         sizes = self._hidden_layer_sizes()
         check_limit(self.max_grad_norm, "max_grad_norm")
@@ -156,7 +156,7 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, Parameters)
                 optimizer = chosen_optimizer(self)
                 if has_schedule(self):
                     resolve_schedule(self.learning_rate, "learning_rate")
-                state = self._begun(network) if begins else self._state
+                state = self._new_state(network) if begins else self._state
                 if not begins:
                     self._check_continued(network)
                 source = self._random(state, begins)
@@ -167,26 +167,26 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, Parameters)
                 if X_val is not None:
                     validation = self._checked_validation(X_val, y_val)
                 elif self.early_stopping and not isinstance(optimizer, LBFGS):
-                    data, validation = set_aside(self, data, state, random)
-            except BaseException:  # restore the estimator: an earlier fit is not lost
+                    data, validation = split_validation(self, data, state, random)
+            except BaseException:  # restore the estimator, so that an earlier fit is not lost
                 self.__dict__.clear()
                 self.__dict__.update(before)
                 raise
             if not begins:
-                state = self._continued(network, optimizer)
-            state.draw_from(source, self.random_state)
+                state = self._continued_state(network, optimizer)
+            state.keep_generator(source, self.random_state)
             self._begin_curves(optimizer)
             self._seed(state, random)
             job = self._job(data, state, optimizer, n_passes or int(self.max_iter))
-            fit = Fit(self, state, job, random, stopped, self._shown(X, data))
+            fit = Fit(self, state, job, random, stopped, self._callback_data(X, data))
             if isinstance(optimizer, LBFGS):
-                fit.run_lbfgs(evaluated(self, validation, state))
+                fit.run_lbfgs(validation_functions(self, validation, state))
             else:
-                fit.run(evaluated(self, validation, state), n_passes is None)
+                fit.run(validation_functions(self, validation, state), n_passes is None)
         return self
 
-    def _shown(self, X: Any, data: Samples) -> Shown:
-        """Return the training data for scikit-learn's callbacks, X with the names of the features."""
+    def _callback_data(self, X: Any, data: Samples) -> CallbackData:
+        """Return the training data for scikit-learn's callbacks; X keeps the names of its features."""
 
         def named() -> Any:
             if not hasattr(self, "feature_names_in_"):
@@ -194,7 +194,7 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, Parameters)
             return X if data.rows is None else _safe_indexing(X, data.rows)
 
         weights = data.given_weights
-        return Shown(named, data.given_y, None if weights is None else {"sample_weight": weights})
+        return CallbackData(named, data.given_y, None if weights is None else {"sample_weight": weights})
 
     def _checked_validation(self, X_val: Any, y_val: Any) -> Samples:
         """Return the checked validation data."""
@@ -204,7 +204,7 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, Parameters)
             raise ValueError(f"X_val, y_val: {error}") from error
 
     def _checked(self, X: Any, y: Any, sample_weight: Any, use: str) -> Samples:
-        """Return checked samples; `use` is explained in `Targets._check_targets`."""
+        """Check samples; `use` has the meaning documented in `Targets._check_targets`."""
         begins = use in ("new", "first")
         if (
             is_kernel_table(X, FLOATS)
@@ -228,8 +228,8 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, Parameters)
             weights = check_weights(weights * factors, X.shape[0])
         return Samples(X, self._encoded(y, X.dtype), weights, y, given_weights)
 
-    def _begun(self, network: Network) -> FittedNetwork:
-        """Return the state of a new network, and reset the attributes that count over several fits."""
+    def _new_state(self, network: Network) -> FittedNetwork:
+        """Create the state of a new network, and reset the attributes that accumulate over several fits."""
         self.t_ = 0
         self.n_layers_ = len(network.layers_dim)
         self.validation_loss_curve_: list[float] = []
@@ -239,7 +239,7 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, Parameters)
         return self._state
 
     def _begin_curves(self, optimizer: Optimizer) -> None:
-        """Set the curves that a fit extends, where they are missing; "lbfgs" has none, as in scikit-learn."""
+        """Create missing curves, which the fit extends; as in scikit-learn, "lbfgs" has no curves."""
         self.out_activation_ = _OUT_ACTIVATIONS[self._state.network.loss.output]
         if isinstance(optimizer, LBFGS):
             return
@@ -254,7 +254,7 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, Parameters)
             self.best_loss_ = np.inf
 
     def _check_continued(self, network: Network) -> None:
-        """Raise ValueError if the fit to be continued is of a network with other layers."""
+        """Raise ValueError if the fitted network has other layers than the network of the next fit."""
         old = self._state.network
         for name in ("layers_dim", "batch_norm"):
             if getattr(old, name) != getattr(network, name):
@@ -264,18 +264,18 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, Parameters)
                     "begin anew"
                 )
 
-    def _continued(self, network: Network, optimizer: Optimizer) -> FittedNetwork:
-        """Return the state of the last fit, ready to be continued."""
+    def _continued_state(self, network: Network, optimizer: Optimizer) -> FittedNetwork:
+        """Prepare the last fit's state for the network and optimizer of the next fit; return the state."""
         if not self._state.parameters.flags.writeable:  # loaded as a memory map
             self._state = self._state.copy()
         self._state.network = network
-        self._state.turn_to(optimizer)
+        self._state.switch_optimizer(optimizer)
         if not self.early_stopping:
-            self._state.settle()
+            self._state.adopt_best()
         return self._state
 
     def _random(self, state: FittedNetwork, begins: bool) -> np.random.RandomState:
-        """Return the generator of this fit; one seeded by an integer is continued by the next fit."""
+        """Return the generator of this fit; a generator seeded by an integer continues from the last fit."""
         if not isinstance(self.random_state, numbers.Integral):
             return check_random_state(self.random_state)
         if begins or state.random is None or state.random_state != self.random_state:
@@ -293,13 +293,13 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, Parameters)
             b[...] = random.uniform(-bound, bound, b.shape[1])
 
     def _seed(self, state: FittedNetwork, random: np.random.RandomState) -> None:
-        """Draw the seed of the dropout masks, unless the fit that this one continues has drawn it."""
+        """Draw the seed of the dropout masks, unless an earlier fit that is continued has drawn it."""
         if state.network.dropout and not state.seed:
             high, low = random.randint(0, 2**32, 2, np.uint64).tolist()
             state.seed = (high << 32) | low | 1
 
     def _job(self, data: Samples, state: FittedNetwork, optimizer: Optimizer, n_passes: int) -> Job:
-        """Return the engine's job for `n_passes` over the samples."""
+        """Return the engine's job for `n_passes` passes over the samples."""
         n_samples = data.X.shape[0]
         batch_size = self._batch_size(n_samples)
         if isinstance(optimizer, LBFGS):
@@ -320,7 +320,7 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, Parameters)
             average_share=0.0 if self.ema_decay is None else 1.0 - float(self.ema_decay),
             n_threads=int(self.n_threads or available_cores()),
             of_objective=True,
-            # scikit-learn reports the mean over the outputs, and descends the gradient of their sum.
+            # For squared errors scikit-learn reports the mean over the outputs, but minimises their sum.
             loss_share=1 / self.n_outputs_ if isinstance(state.network.loss, SquaredError) else 1.0,
             tol=float(self.tol),
             patience=0 if self.early_stopping else int(min(self.n_iter_no_change, 2**62)),
@@ -331,15 +331,16 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, Parameters)
         )  # fmt: skip
 
     def _has_own_schedule(self) -> bool:
-        """Return True if `learning_rate` is not one of scikit-learn's."""
+        """Return True if `learning_rate` is a fastnn schedule or a function, and not a scikit-learn name."""
         return has_schedule(self)
 
     # --- predicting --------------------------------------------------------------------------------
 
     def _samples(self, X: Any) -> Array:
-        """Return checked samples to predict.
+        """Return samples for a prediction, checked and converted.
 
-        Tables that need no conversion skip scikit-learn's validation: predicting a row takes microseconds.
+        Arrays that need no conversion skip scikit-learn's validation, which would take longer than the
+        prediction of a row.
         """
         if "_state" not in self.__dict__:
             check_is_fitted(self)
@@ -354,52 +355,55 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, Parameters)
         return converted_to(network.dtype, densified(X))
 
     def _outputs(self, X: Array, name: str, warns: bool = True) -> Array:
-        """Return the outputs `name` of the scores of checked samples, (n, n_outputs)."""
+        """Return the outputs (n, n_outputs) of checked samples: the function `name` of the scores."""
         state = self._state
         n_threads = int(self.n_threads or 0)
         return get_backend("numba").outputs(state.network, state.folded, X, name, n_threads, warns)
 
     def predictor(self, n_rows: int = 1, method: str = "predict") -> Predictor:
-        """Return a function that predicts a fixed number of samples in microseconds, for serving.
+        """Return a function that predicts a fixed number of samples within microseconds, for serving.
 
         Parameters
         ----------
         n_rows : int, default 1
-            Number of samples in a call.
+            Number of samples in every call.
         method : {"predict", "predict_proba"}, default "predict"
             Method of the estimator whose results the function returns.
 
         Returns
         -------
         Predictor
-            Function for the network as it is now; later fits do not change it. It does not check its
-            argument for NaN and infinity. It can be pickled and copied.
+            Function with a copy of the present parameters, which later fits do not change. The function can
+            be pickled and copied. It does not check X for NaN and infinity.
 
         Raises
         ------
         ValueError
-            For an unknown method, one that the estimator does not have, or `n_rows` below 1.
+            If `method` is unknown or missing from the estimator, or `n_rows` is below 1.
         """
         if "_state" not in self.__dict__:
             check_is_fitted(self)
         if not hasattr(self, check_method(method)):
             raise ValueError(f"{type(self).__name__} has no {method}: its predictor is for 'predict'")
-        output, finish = self._serving(method)
+        output, finish = self._output_and_finish(method)
         state = self._state
         return Predictor("numba", state.network, state.folded, n_rows, output, finish)
 
     @abstractmethod
-    def _serving(self, method: str) -> tuple[str | None, Callable[[Array], Array]]:
-        """Return the engine's output, None for classes, and a picklable function that predicts from it."""
+    def _output_and_finish(self, method: str) -> tuple[str | None, Callable[[Array], Array]]:
+        """Return the name of the network's output for `method`, and a function from outputs to predictions.
 
-    # --- what is fitted ----------------------------------------------------------------------------
+        The name is None for class numbers. The function is picklable.
+        """
+
+    # --- fitted attributes -------------------------------------------------------------------------
 
     def __sklearn_is_fitted__(self) -> bool:
         """Return True after a fit."""
         return "_state" in self.__dict__
 
     def _fitted_state(self, name: str) -> FittedNetwork:
-        """Return the state that the attribute `name` is read from."""
+        """Return the fitted state; raise AttributeError for the attribute `name` before a fit."""
         if "_state" not in self.__dict__:
             raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r} before it is fitted")
         return self._state
@@ -425,27 +429,26 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, Parameters)
         self._set_views(_rows_of_biases, values, "intercepts_")
 
     def _set_views(self, part: Callable[[Network, Array], list[Array]], values: Any, name: str) -> None:
-        """Write arrays of all layers to a copy of the state, which clones may share."""
+        """Write arrays of all layers into a copy of the state, since shallow copies may share the state."""
         self._fitted_state(name)
         state = self._state.copy()
-        state.settle()
-        # With `ema_decay` the parameters that predict are an average: write to both.
+        state.adopt_best()
+        # With `ema_decay`, the parameters and the average that predicts are different arrays: write to both.
         for parameters in (state.parameters, state.predicting):
             LiveViews(part(state.network, parameters), name)[:] = values
-            values = part(
-                state.network, parameters
-            )  # `values` may be an iterator, which can be read only once
+            # `values` may be an iterator, which can be read only once: read the written arrays from now on.
+            values = part(state.network, parameters)
         self._state = state
 
     @property
     def model_(self) -> Model:
-        """Network as a Model on the same parameters."""
+        """Network as a `Model` that shares the parameters."""
         state = self._fitted_state("model_")
         return Model._sharing(state.network, state.predicting, state.predicting_statistics)
 
     @property
     def _no_improvement_count(self) -> int:
-        """Number of passes without an improvement, under scikit-learn's name."""
+        """Number of passes in a row without an improvement, under scikit-learn's name."""
         return self._fitted_state("_no_improvement_count").n_no_improvement
 
     def __sklearn_tags__(self) -> Any:
@@ -455,5 +458,5 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, Parameters)
 
 
 def _rows_of_biases(network: Network, parameters: Array) -> list[Array]:
-    """Return views (n_out,) of the biases in the flat parameter vector."""
+    """Return views (n_out,) of the layers' biases in the flat parameter vector."""
     return [b[0] for b in network.biases(parameters)]

@@ -1,4 +1,4 @@
-"""Claims of fits on the random generators that they draw from."""
+"""Exclusive use of random generators by parallel fits."""
 
 from __future__ import annotations
 
@@ -15,36 +15,37 @@ __all__ = ["claimed"]
 
 
 class _Claims:
-    """Ids of the generators that fits draw from, on whatever threads."""
+    """Python ids of the generators from which running fits draw, with the lock that guards them."""
 
     def __init__(self) -> None:
-        self.lock, self.taken = threading.Lock(), set[int]()
+        self.lock, self.ids = threading.Lock(), set[int]()
 
 
 _claims = _Claims()
 
 
-def _begin_anew() -> None:
-    """Forget all claims in a child process: the fits of other threads do not exist there."""
+def _reset_after_fork() -> None:
+    """Clear all claims in a forked child process, which lacks the fits of other threads."""
     global _claims
     _claims = _Claims()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_anew)
+    os.register_at_fork(after_in_child=_reset_after_fork)
 
 
 @contextmanager
 def claimed(random: np.random.RandomState) -> Iterator[np.random.RandomState]:
-    """Give the generator to one fit alone; while another fit draws from it, give one seeded from it.
+    """Yield the generator for exclusive use; if another fit is using it, yield a new one seeded from it.
 
-    The kernels draw from a copy for as long as a call takes: two fits would draw the same numbers.
+    During a call the kernels draw from a copy of the state: two fits with one generator would draw the same
+    numbers.
     """
     claims = _claims
     with claims.lock:
-        is_free = id(random) not in claims.taken
+        is_free = id(random) not in claims.ids
         if is_free:
-            claims.taken.add(id(random))
+            claims.ids.add(id(random))
         else:
             random = seeded(random.randint(0, 2**32, 4, np.uint32))
     try:
@@ -52,4 +53,4 @@ def claimed(random: np.random.RandomState) -> Iterator[np.random.RandomState]:
     finally:
         if is_free:
             with claims.lock:
-                claims.taken.discard(id(random))
+                claims.ids.discard(id(random))

@@ -1,4 +1,4 @@
-"""MLPClassifier: networks for classes and for labels."""
+"""MLPClassifier: a network that predicts classes, or several labels per sample."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ Array = NDArray[Any]
 
 class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
     __doc__ = (
-        """A multilayer network for classes or labels: scikit-learn's MLPClassifier, and more.
+        """A multilayer network for classes or labels: scikit-learn's MLPClassifier with additions.
 
     Parameters
     ----------"""
         + PARAMETERS_DOC.rstrip()
         + """
     label_smoothing : float, default 0.0
-        Share of the targets that is spread evenly over all classes.
+        Share of the target that is spread evenly over all classes, from 0 to 1.
     class_weight : dict or "balanced", optional
-        Weights of the classes, multiplied by those of the samples; "balanced" gives all classes the same
-        sum of weights.
+        Weights of the classes, by which the sample weights are multiplied; "balanced" gives all classes the
+        same sum of weights. By default all classes have the weight 1.
 
     Attributes
     ----------
@@ -57,17 +57,17 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
 
     Notes
     -----
-    Parameters, defaults, attributes, messages and random numbers are scikit-learn's, so that a program
-    written for its class works with this one. The parameters from `dropout` on, further activations, solvers
-    and schedules, and the validation data of `fit` are additions.
+    Parameters, defaults, attributes, messages and random numbers are scikit-learn's, so that programs
+    written for scikit-learn's class also run with this class. The parameters from `dropout` on, further
+    activations, solvers and schedules, and the validation data of `fit` are additions.
 
-    Some things differ on purpose. A fit that continues an earlier one (`warm_start`, `partial_fit`)
-    continues its generator and its order of the samples, and a warm start also the optimizer's state, where
-    scikit-learn begins them anew: k passes followed by m equal k + m passes. To get scikit-learn's weights,
-    pass ``np.random.RandomState(seed)`` as a new `random_state` before each call of `partial_fit`.
-    `CalibratedClassifierCV` and the scorers "roc_auc" and "average_precision" use `decision_function`,
-    which scikit-learn's class does not have. ``docs/scikit-learn.md`` in the sources lists all differences
-    with their reasons.
+    There are deliberate differences. A fit that continues an earlier one (`warm_start`, `partial_fit`) also
+    continues its generator and its order of the samples, and a warm start continues the optimizer's state;
+    scikit-learn resets them. k passes followed by m passes therefore equal k + m passes. To obtain
+    scikit-learn's weights, set `random_state` to a new ``np.random.RandomState(seed)`` before each call of
+    `partial_fit`. `CalibratedClassifierCV` and the scorers "roc_auc" and "average_precision" use
+    `decision_function`, which scikit-learn's class does not have. ``docs/scikit-learn.md`` in the sources
+    lists all differences with their reasons.
 
     Examples
     --------
@@ -85,7 +85,7 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
         "label_smoothing": [Interval(numbers.Real, 0, 1, closed="both")],
         "class_weight": [dict, StrOptions({"balanced"}), None],
     }
-    # scikit-learn's classifier has this attribute, which is not a parameter.
+    # scikit-learn's classifier has this attribute too. It is not a parameter.
     loss: ClassVar[str] = "log_loss"
 
     def __init__(
@@ -173,7 +173,7 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
         sample_weight : array-like (n_samples,), optional
             Weights of the samples.
         classes : array-like (n_classes,), optional
-            All classes that any call will see; required in the first call.
+            All classes that occur in any call; required in the first call.
 
         Returns
         -------
@@ -183,7 +183,8 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
         Raises
         ------
         ValueError
-            In the cases of `fit`; for classes that are missing or cannot be sorted; with `early_stopping`.
+            For the reasons of `fit`; if `classes` is missing or cannot be sorted; or if `early_stopping` is
+            True.
         """
         if self.class_weight == "balanced":
             raise ValueError(
@@ -199,13 +200,13 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
                     self._has_labels = type_of_target(y).startswith("multilabel")
             return self._fit(X, y, sample_weight, n_passes=1, knows_classes=True)
         except BaseException:
-            if "_state" not in self.__dict__:  # not fitted yet: the next call is the first again
+            if "_state" not in self.__dict__:  # the first call failed: the next call is the first again
                 for name in ("classes_", "_has_labels"):
                     self.__dict__.pop(name, None)
             raise
 
     def _encoded(self, y: Any, dtype: np.dtype) -> Array:
-        """Return the numbers of the classes (n, 1), or the labels (n, n_labels), smoothed for the sigmoid."""
+        """Return class numbers (n, 1) or labels (n, n_labels), smoothed if the loss is the sigmoid's."""
         targets = y if self._has_labels else np.searchsorted(self.classes_, y)[:, None]
         targets = targets.astype(dtype)
         if self.label_smoothing and not isinstance(self._loss(), SoftmaxCrossEntropy):
@@ -214,24 +215,24 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
         return targets
 
     def _class_weights(self, y: Any) -> Any:
-        """Return the weight of every sample's class, None without `class_weight`."""
+        """Return the weight of every sample's class (n,), or None without `class_weight`."""
         if self.class_weight is None:
             return None
         if not isinstance(self.class_weight, dict) or self._has_labels:
             return compute_sample_weight(self.class_weight, y)
-        # Computed from all classes, since y may lack some of them in a partial fit.
+        # In a partial fit, y may lack some of the classes: compute the weights from all classes.
         factors = compute_class_weight(self.class_weight, classes=self.classes_, y=self.classes_)
         if not (np.isfinite(factors) & (factors >= 0)).all():
             raise ValueError(f"class_weight must hold finite numbers not below 0, got {self.class_weight!r}")
         return factors[np.searchsorted(self.classes_, y)]
 
     def _loss(self) -> Loss:
-        """Return the cross entropy behind a softmax, or behind sigmoids for two classes and for labels."""
+        """Return the softmax cross entropy, or for two classes and for labels the sigmoid cross entropy."""
         if self.n_outputs_ == 1 or self._has_labels:
             return SigmoidBinaryCrossEntropy()
         return SoftmaxCrossEntropy(label_smoothing=float(self.label_smoothing))
 
-    def _own_score(self, data: Samples) -> float:
+    def _default_score(self, data: Samples) -> float:
         """Return the weighted accuracy."""
         return float(
             accuracy_score(
@@ -241,7 +242,7 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
 
     # --- predicting --------------------------------------------------------------------------------
 
-    def _serving(self, method: str) -> tuple[str | None, Callable[[Array], Array]]:
+    def _output_and_finish(self, method: str) -> tuple[str | None, Callable[[Array], Array]]:
         classes, is_binary = self.classes_, self.n_outputs_ == 1 and not self._has_labels
         if method == "predict":
             if self._has_labels:
@@ -257,7 +258,7 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
 
     def _predicted(self, X: Array, method: str, warns: bool = True) -> Array:
         """Return the result of `method` for checked samples."""
-        output, finish = self._serving(method)
+        output, finish = self._output_and_finish(method)
         if output is None:
             state = self._state
             predict = get_backend("numba").predict
@@ -275,13 +276,13 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
         Returns
         -------
         array (n_samples,) of classes, or (n_samples, n_labels) of 0 and 1
-            A sparse matrix if `fit` was given the labels as a sparse matrix.
+            Predictions; a sparse matrix if the labels in `fit` were a sparse matrix.
         """
         classes = self._predicted(self._samples(X), "predict")
         return scipy.sparse.csr_matrix(classes) if self._is_sparse else classes
 
     def decision_function(self, X: Any) -> Array:
-        """Compute the scores that the probabilities are made of (logits).
+        """Compute the scores (logits), from which the probabilities are computed.
 
         Parameters
         ----------
@@ -291,7 +292,8 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
         Returns
         -------
         array (n_samples,) for two classes, else (n_samples, n_classes)
-            A score above 0 means that the second class is the likelier one, or that the label applies.
+            Scores. For two classes, the second is predicted if the score is above 0; a label is predicted if
+            its score is above 0; of several classes, the one with the highest score is predicted.
         """
         scores = self._outputs(self._samples(X), "identity")
         return scores[:, 0] if self.n_outputs_ == 1 and not self._has_labels else scores
@@ -307,12 +309,12 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
         Returns
         -------
         array (n_samples, n_classes)
-            One column per class or label.
+            Probabilities, a column per class or label.
         """
         return self._predicted(self._samples(X), "predict_proba")
 
     def predict_log_proba(self, X: Any) -> Array:
-        """Compute the logarithm of `predict_proba`, which is finite even where the probability rounds to 0.
+        """Compute the logarithms of the probabilities, which are finite even where a probability rounds to 0.
 
         Parameters
         ----------
@@ -322,7 +324,7 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
         Returns
         -------
         array (n_samples, n_classes)
-            One column per class or label.
+            Logarithms of the probabilities, a column per class or label.
         """
         X = self._samples(X)
         P, scores = self._predicted(X, "predict_proba"), self._outputs(X, "identity")
@@ -342,10 +344,10 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
 
 
 def _one_of_two(classes: Array, scores: Array) -> Array:
-    """Return the second class where its score (n, 1) is above 0, else the first, perhaps the only one."""
+    """Return the second class where its score (n, 1) is above 0, else the first; or the only class."""
     return classes[np.minimum(scores[:, 0] > 0, len(classes) - 1)]
 
 
 def _both(P: Array) -> Array:
-    """Return the probabilities (n, 2) of two classes, given those of the second, (n, 1)."""
+    """Return the probabilities (n, 2) of two classes from the probabilities (n, 1) of the second."""
     return np.hstack([1 - P, P])

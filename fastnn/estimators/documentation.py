@@ -1,4 +1,4 @@
-"""Address of the documentation, for the link in scikit-learn's HTML representation of an estimator."""
+"""Address of fastnn's documentation, to which scikit-learn's HTML representation of an estimator links."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import importlib.metadata
 __all__ = ["DISTRIBUTION", "DocumentationLinkMixin", "documentation_url"]
 
 DISTRIBUTION = "fastnn-numba"
-# Labels of a project URL that package indexes show as the documentation.
+# Labels by which package indexes recognise the project URL of the documentation.
 _LABELS = ("documentation", "docs")
 
 
@@ -30,9 +30,9 @@ def documentation_url() -> str:
 
 
 class DocumentationLinkMixin:
-    """Mixin that links an estimator's HTML representation to fastnn's documentation.
+    """Mixin for the link from an estimator's HTML representation to fastnn's documentation.
 
-    scikit-learn leaves the link out if the address is empty.
+    If the address is empty, scikit-learn shows no link.
     """
 
     # Classes of other packages, such as a user's subclasses, get no link.
@@ -40,5 +40,5 @@ class DocumentationLinkMixin:
 
     @property
     def _doc_link_template(self) -> str:
-        """Address as a template for `str.format`, by which scikit-learn fills in names."""
+        """Address as a template: scikit-learn inserts names by `str.format`, so that braces are doubled."""
         return documentation_url().replace("{", "{{").replace("}", "}}")

@@ -1,4 +1,4 @@
-"""Ensembles: networks that are fitted at once and predict together."""
+"""Ensembles: networks that are fitted in parallel and whose predictions are combined."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Array = NDArray[Any]
 
 
 class _Ensemble(Targets, DocumentationLinkMixin, BaseEstimator):
-    """Common part of both ensembles."""
+    """Base class of both ensembles."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "estimator": [BaseMLP, list, tuple, None],
@@ -52,28 +52,28 @@ class _Ensemble(Targets, DocumentationLinkMixin, BaseEstimator):
 
     @classmethod
     def from_search(cls, search: Any, n_estimators: int = 10, **parameters: Any) -> Any:
-        """Return an ensemble, not fitted yet, of the best networks that a search has found.
+        """Create an ensemble, which is not fitted yet, of the best candidates of a search.
 
         Parameters
         ----------
-        search : GridSearchCV, RandomizedSearchCV or their like
-            Fitted search over one of fastnn's estimators. If it has several metrics, `refit` must name one.
+        search : GridSearchCV, RandomizedSearchCV or a similar search
+            Fitted search over a fastnn estimator. If it has several metrics, its `refit` must name one.
         n_estimators : int, default 10
-            Number of members: the candidates with the best mean scores, or all that could be fitted if they
-            are fewer.
+            Number of members, which are the candidates with the best mean scores. If fewer candidates have a
+            score, all of these are members.
         **parameters
-            Further parameters of the ensemble: `n_jobs`, `random_state`, `method`.
+            Further parameters of the ensemble, such as `n_jobs`, `random_state` or `method`.
 
         Returns
         -------
         MLPEnsembleClassifier or MLPEnsembleRegressor
-            The ensemble.
+            Ensemble that is not fitted yet.
 
         Raises
         ------
         ValueError
-            For an `n_estimators` below 1, several metrics of which `refit` names none, or a search in which
-            every fit has failed.
+            If `n_estimators` is below 1, if the search has several metrics and `refit` names none of them, or
+            if every fit of the search has failed.
         """
         check_is_fitted(search, "cv_results_")
         check_count(n_estimators, "n_estimators", 1)
@@ -109,11 +109,11 @@ class _Ensemble(Targets, DocumentationLinkMixin, BaseEstimator):
         Raises
         ------
         ValueError, DivergenceError
-            In the cases in which a member's `fit` raises them.
+            For the reasons for which a member's `fit` raises them.
         KeyboardInterrupt
-            Within a fraction of a second of Ctrl-C. The ensemble is not fitted then.
+            Within a fraction of a second after Ctrl-C. The ensemble is then not fitted.
         """
-        # A fit that fails must not leave the members of one fit beside the classes of another.
+        # A fit that fails must not leave the members of an earlier fit with the classes of the new fit.
         self.__dict__.pop("estimators_", None)
         X, y = self._validated(X, y, reset=True)
         y = self._check_targets(y, "new")
@@ -121,8 +121,8 @@ class _Ensemble(Targets, DocumentationLinkMixin, BaseEstimator):
         random = check_random_state(self.random_state)
         if self.method in ("snapshots", "average") and isinstance(self.estimator, list | tuple):
             raise ValueError(
-                f"method={self.method!r} is of one network: give one estimator in place of a list, or choose "
-                "another method"
+                f"method={self.method!r} needs a single network: give one estimator in place of a list, "
+                "or choose another method"
             )
         members = [self._member(k, random) for k in range(self.n_estimators)]
         if self.method in ("snapshots", "average") and isinstance(chosen_optimizer(members[0]), LBFGS):
@@ -138,7 +138,7 @@ class _Ensemble(Targets, DocumentationLinkMixin, BaseEstimator):
             members[0].set_params(ema_decay=1 - 1 / span)
             self._fit_members(members, [(X, y, weights)])
         elif self.method == "bootstrap":
-            # A row of weight 0 counts as absent.
+            # Samples of weight 0 count as absent: do not draw them.
             allowed = np.flatnonzero(weights)
             samples = [allowed[random.randint(0, allowed.size, allowed.size)] for _ in members]
             self._fit_members(members, [(X[rows], y[rows], weights[rows]) for rows in samples])
@@ -148,7 +148,7 @@ class _Ensemble(Targets, DocumentationLinkMixin, BaseEstimator):
         return self
 
     def _member(self, k: int, random: np.random.RandomState) -> Any:
-        """Return the k-th member, not fitted yet."""
+        """Return member `k`, which is not fitted yet."""
         given = self.estimator
         if isinstance(given, list | tuple):
             for place, one in enumerate(given):
@@ -168,14 +168,14 @@ class _Ensemble(Targets, DocumentationLinkMixin, BaseEstimator):
         return member
 
     def _known(self, member: Any) -> Any:
-        """Set the attributes of a member that its `fit` would derive from y, and return it."""
+        """Copy the attributes derived from y to a member, and return the member."""
         for name in ("classes_", "_has_labels", "n_outputs_"):
             if hasattr(self, name):
                 setattr(member, name, getattr(self, name))
         return member
 
     def _fit_members(self, members: list[Any], data: list[tuple[Any, Any, Any]]) -> None:
-        """Fit every member to its X, y and weights."""
+        """Fit every member to its entry of `data`: X, y and weights."""
 
         def task(member: Any, X: Any, y: Any, weights: Any) -> Task:
             return lambda stopped: fit_one(self._known(member), X, y, weights, stopped, True)
@@ -184,7 +184,7 @@ class _Ensemble(Targets, DocumentationLinkMixin, BaseEstimator):
         run_side_by_side(tasks, [[k] for k in range(len(tasks))], self.n_jobs)
 
     def _snapshots(self, member: Any, X: Any, y: Any, weights: Any) -> list[Any]:
-        """Return copies of a network at the end of every cycle (Huang et al., "Snapshot ensembles", 2017)."""
+        """Fit a network by cycles of the learning rate, and return copies at the end of every cycle."""
         n_passes = max(1, member.max_iter // self.n_estimators)
         cycle = n_passes * member._n_batches(X.shape[0])
         member.set_params(
@@ -200,7 +200,7 @@ class _Ensemble(Targets, DocumentationLinkMixin, BaseEstimator):
         return snapshots
 
     def _samples(self, X: Any) -> Any:
-        """Return checked samples to predict."""
+        """Return checked samples for a prediction."""
         check_is_fitted(self)
         return self._validated(X, reset=False)
 
@@ -220,36 +220,36 @@ class _Ensemble(Targets, DocumentationLinkMixin, BaseEstimator):
 
 _PARAMETERS = """
     n_estimators : int, default 10
-        Number of networks; with "average", number of passes that the average spans.
+        Number of networks; for "average", number of passes over which the parameters are averaged.
     method : {"seeds", "bootstrap", "snapshots", "average"}, default "seeds"
-        "seeds": networks with different initial parameters. "bootstrap": the same, each fitted to as many
-        samples drawn with replacement (Breiman, "Bagging predictors", 1996). "snapshots": copies of one
-        network at the end of every cycle of its learning rate, about `max_iter` passes in all. "average":
-        one network whose parameters are a running average over the last `n_estimators` passes (Polyak &
-        Juditsky, 1992).
+        "seeds": networks with different initial parameters. "bootstrap": as "seeds", but each network is
+        fitted to n_samples samples drawn with replacement (Breiman, "Bagging predictors", 1996).
+        "snapshots": copies of one network at the end of every cycle of its learning rate; the cycles take
+        about `max_iter` passes in total (Huang et al., "Snapshot ensembles", 2017). "average": one network
+        whose parameters are a running average over about `n_estimators` passes (Polyak & Juditsky, 1992).
     n_jobs : int, optional
         Number of threads that fit the members, by default the number of cores.
     random_state : None, int or RandomState, default None
-        Source of the members' `random_state` and of the samples drawn.
+        Generator of the members' `random_state` and of the bootstrap samples.
 
     Attributes
     ----------
     estimators_ : list
-        Fitted members."""
+        Fitted members of the ensemble."""
 
 
 class MLPEnsembleClassifier(ClassTargets, ClassifierMixin, _Ensemble):
     __doc__ = (
-        """Networks for classes or labels that predict together: the mean of their probabilities.
+        """Ensemble of networks for classes or labels, which predicts by the mean of their probabilities.
 
-    The methods follow CS231n ("Neural Networks Part 3", section on model ensembles); `from_search` makes an
+    The methods follow CS231n ("Neural Networks Part 3", section on model ensembles). `from_search` creates an
     ensemble of the best candidates of a search.
 
     Parameters
     ----------
     estimator : MLPClassifier or list of them, optional
-        Estimator whose copies are the members, or a list whose estimators are copied in turn. By default
-        ``MLPClassifier()``."""
+        Estimator whose copies are the members, or a list of estimators, which are copied cyclically. By
+        default ``MLPClassifier()``."""
         + _PARAMETERS
         + """
     classes_ : array (n_classes,)
@@ -284,7 +284,7 @@ class MLPEnsembleClassifier(ClassTargets, ClassifierMixin, _Ensemble):
         Returns
         -------
         array (n_samples, n_classes)
-            One column per class or label.
+            Probabilities, a column per class or label.
         """
         X = self._samples(X)
         return np.mean([member.predict_proba(X) for member in self.estimators_], axis=0)
@@ -300,7 +300,7 @@ class MLPEnsembleClassifier(ClassTargets, ClassifierMixin, _Ensemble):
         Returns
         -------
         array (n_samples,) of classes, or (n_samples, n_labels) of 0 and 1
-            A sparse matrix if `fit` was given the labels as a sparse matrix.
+            Predictions; a sparse matrix if the labels in `fit` were a sparse matrix.
         """
         P = self.predict_proba(X)
         if not self._has_labels:
@@ -316,13 +316,13 @@ class MLPEnsembleClassifier(ClassTargets, ClassifierMixin, _Ensemble):
 
 class MLPEnsembleRegressor(NumberTargets, RegressorMixin, _Ensemble):
     __doc__ = (
-        """Networks for numbers that predict together: the mean, and the spread around it.
+        """Ensemble of networks for numbers, which predicts their mean and standard deviation.
 
     Parameters
     ----------
     estimator : MLPRegressor or list of them, optional
-        Estimator whose copies are the members, or a list whose estimators are copied in turn. By default
-        ``MLPRegressor()``."""
+        Estimator whose copies are the members, or a list of estimators, which are copied cyclically. By
+        default ``MLPRegressor()``."""
         + _PARAMETERS
         + """
     n_features_in_ : int
@@ -346,7 +346,7 @@ class MLPEnsembleRegressor(NumberTargets, RegressorMixin, _Ensemble):
     _kind = MLPRegressor
 
     def predict(self, X: Any, return_std: bool = False) -> Any:
-        """Predict the mean of the members' predictions, and on request their standard deviation.
+        """Compute the mean of the members' predictions, and on request their standard deviation.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""The state of a fitted estimator: what predicts, and what the next fit goes on from."""
+"""FittedNetwork: the parameters of a fitted estimator, and the state from which its next fit continues."""
 
 from __future__ import annotations
 
@@ -21,34 +21,35 @@ Array = NDArray[Any]
 
 @dataclass
 class FittedNetwork:
-    """Network that a fitted estimator predicts with, and what its next fit goes on from.
+    """Network of a fitted estimator, and the state from which its next fit continues.
 
     Parameters
     ----------
     network : Network
+        Description of the network.
     parameters, statistics : array
-        Flat, as the network lays them out.
+        Flat vectors of the parameters and running statistics after the last pass.
     memory : Memory, optional
-        Memory of the training; None before the first by a stochastic solver.
+        State of the training; None before the first training by a stochastic solver.
     optimizer : Optimizer, optional
-        Optimizer that the memory belongs to.
+        Optimizer of the last fit, to which the optimizer state in `memory` belongs.
     n_steps : int
         Number of steps in all fits.
     seed : int
-        Seed of dropout.
+        Seed of the dropout masks.
     rate_factor : float
-        Factor by which the "adaptive" rate has fallen.
+        Present factor of the learning rate "adaptive".
     n_no_improvement : int
         Number of passes in a row without an improvement.
     random : RandomState, optional
-        Generator made from an integer `random_state`; None for a generator that the user passed.
+        Generator that was created from an integer `random_state`; None for a user's generator.
     random_state : None, int or RandomState
-        Parameter of the estimator in the last fit.
+        Parameter `random_state` of the estimator in the last fit.
     split : tuple, optional
-        State of the generator that the validation data were drawn with.
+        State of the generator before the split of the validation data.
     best : two arrays, optional
-        Predicting parameters and statistics of the best pass, where validation data chose one. The next fit
-        goes on from the last pass all the same.
+        Parameters and running statistics of the best pass by the validation data, which predict. The next fit
+        nevertheless continues from the last pass.
     """
 
     network: Network
@@ -67,19 +68,19 @@ class FittedNetwork:
 
     @property
     def _last(self) -> Array:
-        """Predicting parameters of the last pass: their average, where one is kept."""
+        """Parameters after the last pass: the running average if one is kept."""
         if self.memory is not None and self.memory.average.size:
             return self.memory.average
         return self.parameters
 
     @property
     def predicting(self) -> Array:
-        """Parameters that predict."""
+        """Parameters that predict: of the best pass if there is one, else of the last."""
         return self._last if self.best is None else self.best[0]
 
     @property
     def predicting_statistics(self) -> Array:
-        """Running statistics that belong to the predicting parameters."""
+        """Running statistics that belong to the parameters that predict."""
         return self.statistics if self.best is None else self.best[1]
 
     @property
@@ -88,36 +89,39 @@ class FittedNetwork:
         return self.network.folded(self.predicting, self.predicting_statistics)
 
     def copy(self) -> FittedNetwork:
-        """Return a copy with writeable arrays of its own."""
+        """Return a deep copy, whose arrays are writeable."""
         other = copy.deepcopy(self)
-        other.random_state = self.random_state  # compared by identity with the estimator's parameter
+        other.random_state = self.random_state  # compared with the estimator's parameter, which is not copied
         return other
 
-    def settle(self) -> None:
-        """Let the best pass be the last."""
+    def adopt_best(self) -> None:
+        """Copy the parameters of the best pass to the last, from which the next fit continues."""
         if self.best is not None:
             (parameters, statistics), self.best = self.best, None
             self._last[...], self.statistics[...] = parameters, statistics
 
-    def turn_to(self, optimizer: Optimizer) -> None:
-        """Forget the memory of another kind of optimizer; the new one begins with what predicts."""
-        if self.optimizer is None or _kind(self.optimizer) == _kind(optimizer):
+    def switch_optimizer(self, optimizer: Optimizer) -> None:
+        """Discard the optimizer state if the kind of optimizer changes.
+
+        The new optimizer begins with the parameters that predict, and counts its steps from 0.
+        """
+        if self.optimizer is None or _state_kind(self.optimizer) == _state_kind(optimizer):
             return
-        self.settle()
+        self.adopt_best()
         self.parameters[...] = self._last
         if self.memory is not None:
             self.memory.average = self.memory.average[:0]
         self.optimizer, self.n_steps = None, 0
 
-    def draw_from(self, random: np.random.RandomState, random_state: Any) -> None:
-        """Keep the generator that was made from an integer; a new `random_state` begins a new order."""
+    def keep_generator(self, random: np.random.RandomState, random_state: Any) -> None:
+        """Store the generator of a fit; a changed `random_state` discards the order of the samples."""
         if self.memory is not None and self.random_state != random_state:
             self.memory.order = self.memory.order[:0]
         self.random = random if isinstance(random_state, numbers.Integral) else None
         self.random_state = random_state
 
     def resumed_memory(self, fresh: Memory, optimizer: Optimizer) -> Memory:
-        """Return the memory for the next training: a fresh one, with what can be gone on with of the old."""
+        """Return the memory of the next training: `fresh`, with all compatible arrays of the old memory."""
         old = self.memory
         if old is not None:
             if self.optimizer is not None:
@@ -131,6 +135,6 @@ class FittedNetwork:
         return fresh
 
 
-def _kind(optimizer: Optimizer) -> tuple[str, bool]:
-    """Return what two optimizers share that can go on with each other's state."""
+def _state_kind(optimizer: Optimizer) -> tuple[str, bool]:
+    """Return a key that is equal for optimizers that can continue with each other's state."""
     return optimizer.rule, getattr(optimizer, "rate_in_velocity", False)

@@ -1,7 +1,7 @@
-"""The fit of an estimator: trainings with hooks that keep its curves, validate and decide on the end.
+"""Fit of an estimator: trainings with hooks that extend its curves, validate, and end the fit.
 
-Whether the loss has stopped falling is noted by the kernels themselves, pass by pass (`Job.patience`); where
-validation data decide, a chunk is one pass.
+The kernels themselves count the passes without an improvement of the loss (`Job.patience`). With validation
+data a chunk is one pass, so that a hook can evaluate them after every pass.
 """
 
 from __future__ import annotations
@@ -27,30 +27,31 @@ from ..training.divergence import DivergenceError
 from ..training.lbfgs import LBFGSTrainer
 from ..training.loop import Hook, Training, run_training
 from .fitted import FittedNetwork
-from .watching import FitHook, Lines, Shown, shown_by
+from .reporting import CallbackData, Lines, ReportingHook, reporting_hooks
 
 __all__ = ["Fit", "FitDivergenceError", "Validation"]
 
 Array = NDArray[Any]
 
-# Most passes of one training, which keeps a record of each: a longer fit is a chain of trainings.
+# Largest number of passes in one training, which keeps a record of each. A longer fit is several trainings.
 MOST_PASSES = 10_000
-# "adaptive" divides the rate by this, until it is not above that.
+# The rate "adaptive" is divided by ADAPTIVE_DIVISOR whenever the fit stalls, until it is LEAST_RATE or less.
 ADAPTIVE_DIVISOR, LEAST_RATE = 5.0, 1e-6
 
 
 class FitDivergenceError(DivergenceError):
-    """Error of a fit that diverged; the estimator holds the last finite parameters."""
+    """Error of a fit that diverged: `DivergenceError` with the names of the estimators' parameters."""
 
     _rate, _penalty, _limit = "learning_rate_init", "alpha", "max_grad_norm"
     _decay_name = "learning_rate_init * alpha, by the samples of a batch,"
-    # Parameters that the estimator is left with.
+    # Parameters that the estimator holds after the error, for the message.
     held = "the last finite parameters"
-    # Sum of a batch's weights, by which a step divides the penalty.
+    # Mean sum of the sample weights in a batch, by which a step divides the penalty.
     batch_weight = 1.0
 
     @property
     def _decay(self) -> float:
+        """Share of a weight by which the L2 penalty alone reduces the weight in a step."""
         return super()._decay / self.batch_weight
 
     def __str__(self) -> str:
@@ -59,7 +60,7 @@ class FitDivergenceError(DivergenceError):
             "Solver produced non-finite parameter weights. The input data may contain large values and need "
             "to be preprocessed."
         )
-        if np.isnan(self.epsilon):  # L-BFGS has no rate that could be lowered
+        if np.isnan(self.epsilon):  # L-BFGS has no learning rate: no advice to lower it
             when = f"in iteration {self.iteration}" if self.iteration else "at the start"
             return f"{message} {self.what.capitalize()} is not finite {when}. Remedy: standardise X, and y."
         return (
@@ -70,7 +71,7 @@ class FitDivergenceError(DivergenceError):
 
 
 class Validation(NamedTuple):
-    """Functions that return loss and score of the validation data."""
+    """Functions that return the present loss and score of the validation data."""
 
     loss: Callable[[], float]
     score: Callable[[], float]
@@ -81,34 +82,40 @@ class Fit:
 
     Parameters
     ----------
-    estimator : estimator
-        Its curves are extended and its fitted attributes set.
+    estimator : MLPClassifier or MLPRegressor
+        Estimator whose curves and fitted attributes are updated.
     state : FittedNetwork
-        Changed in place.
+        State of the estimator, updated in place.
     job : Job
         Job of the whole fit.
     random : RandomState
-        Generator that orders are drawn from.
+        Generator from which the orders of the samples are drawn.
     stopped : callable, optional
-        Returns True if somebody else wants the fit to end. Interrupts then go on to the caller.
-    shown : Shown
+        Function that returns True if the fit must end with a KeyboardInterrupt. If it is given, the fit
+        raises KeyboardInterrupt on Ctrl-C instead of a warning.
+    callback_data : CallbackData
+        Training data for scikit-learn's callbacks.
     """
 
     def __init__(
         self, estimator: Any, state: FittedNetwork, job: Job, random: np.random.RandomState,
-        stopped: Callable[[], bool] | None, shown: Shown,
+        stopped: Callable[[], bool] | None, callback_data: CallbackData,
     ) -> None:  # fmt: skip
         self.estimator, self.state, self.job = estimator, state, job
-        self.random, self.stopped, self.shown = random, stopped, shown
+        self.random, self.stopped, self.callback_data = random, stopped, callback_data
         self.offset = _offset(job, state.network)
-        # Callbacks may set the parameters, but the kernels keep the values of the beginning: keep these, too.
+        # Callbacks may change the estimator's parameters, but the kernels use their values at the beginning
+        # of the fit: store these values.
         self.n_iter_no_change, self.tol = estimator.n_iter_no_change, estimator.tol
         self.best: tuple[Array, Array] | None = None
 
     # --- stochastic solvers --------------------------------------------------------------------------
 
     def run(self, validation: Validation | None, is_whole: bool) -> None:
-        """Run all passes, or as many as it takes; `is_whole` if they are to bring the fit to its end."""
+        """Run the passes of the job until the fit ends.
+
+        `is_whole` is False for a partial fit, which issues no ConvergenceWarning after its last pass.
+        """
         estimator, state, job = self.estimator, self.state, self.job
         estimator.n_iter_ = 0
         generator = self._generator() if job.shuffled else None
@@ -122,12 +129,12 @@ class Fit:
         if validation:
             hooks.append(Validate(self, validation))
         ended = diverged = False
-        with self._watched(is_whole) as watchers:
-            hooks += [*watchers, Plateau(self, memory, watchers)]
+        with self._reporting(is_whole) as reporters:
+            hooks += [*reporters, Plateau(self, memory, reporters)]
             if self.stopped is not None:
-                hooks.append(StopFromOutside(self.stopped))
+                hooks.append(StopOnRequest(self.stopped))
             try:
-                state.best = None  # in the meantime the last pass is what there is
+                state.best = None  # during the fit, the last pass predicts
                 while estimator.n_iter_ < job.num_passes and not ended:
                     ended = self._train(memory, hooks).stopped
             except KeyboardInterrupt:
@@ -144,7 +151,7 @@ class Fit:
                     state.best = self.best
         if not diverged and estimator.n_iter_ and not math.isfinite(estimator.loss_):
             self._diverged("the loss", estimator.n_iter_ - 1)
-        # A schedule of the user's own says when the rate has fallen far enough: with the last pass.
+        # With a fastnn schedule or a user's, the last pass is the planned end of the fit: no warning.
         if is_whole and not ended and not estimator._has_own_schedule():
             warn(
                 f"Stochastic Optimizer: Maximum iterations ({job.num_passes}) reached and the optimization "
@@ -154,7 +161,7 @@ class Fit:
             )
 
     def _train(self, memory: Memory, hooks: list[Hook]) -> Training:
-        """Run one training of the chain that the fit may be."""
+        """Run one training of the fit, which has several if it has more than `MOST_PASSES` passes."""
         state, job = self.state, self.job
         n_passes = min(job.num_passes - self.estimator.n_iter_, MOST_PASSES)
         if n_passes < job.num_passes:
@@ -163,19 +170,19 @@ class Fit:
         return run_training(trainer, job, hooks)
 
     def _draw_orders(self, n_passes: int) -> None:
-        """Leave a generator that others share as scikit-learn does, which orders a whole batch too."""
+        """Advance a user's generator as scikit-learn does, which shuffles even if a batch is all samples."""
         order = np.arange(self.job.X.shape[0])
         for _ in range(n_passes):
             self.random.shuffle(order)
 
     def _generator(self) -> np.random.RandomState:
-        """Return the generator of the orders: a kind that the kernels do not know gives a seed."""
+        """Return the generator of orders, a Mersenne Twister; other bit generators seed a new one."""
         if is_twister(self.random):
             return self.random
         return seeded(self.random.randint(0, 2**32, 4, np.uint32))
 
     def _diverged(self, what: str, n_pass: int) -> None:
-        """Raise FitDivergenceError; only warn where validation data chose better parameters before."""
+        """Raise FitDivergenceError, or only warn if validation data have chosen a best pass."""
         job = self.job
         rates = job.rates(np.array([self.state.n_steps - job.steps_before]))
         error = FitDivergenceError(n_pass, float(rates[0]), job.reg_lambda, what)
@@ -188,16 +195,16 @@ class Fit:
     # --- L-BFGS --------------------------------------------------------------------------------------
 
     def run_lbfgs(self, validation: Validation | None) -> None:
-        """Run the whole minimisation."""
+        """Run the minimisation by L-BFGS."""
         estimator, state, job = self.estimator, self.state, self.job
         estimator.n_iter_ = 0
         state.optimizer = job.optimizer
         trainer = LBFGSTrainer(get_backend("numba"), state.network, state.parameters, state.statistics, job)
         hooks: list[Hook] = [Iterations(self, trainer, validation)]
-        with self._watched(True) as watchers:
-            hooks += watchers
+        with self._reporting(True) as reporters:
+            hooks += reporters
             if self.stopped is not None:
-                hooks.append(StopFromOutside(self.stopped))
+                hooks.append(StopOnRequest(self.stopped))
             try:
                 run_training(trainer, job, hooks)
             except KeyboardInterrupt:
@@ -205,7 +212,7 @@ class Fit:
             except DivergenceError as error:
                 raise FitDivergenceError(error.iteration, np.nan, job.reg_lambda, error.what) from None
         result = trainer.result
-        if result is None:  # it was interrupted
+        if result is None:  # the minimisation was interrupted
             return
         estimator.n_iter_ = min(int(result.nit), job.num_passes)
         if not estimator.n_iter_:
@@ -224,16 +231,16 @@ class Fit:
             )
 
     def _interrupted(self) -> None:
-        """End the fit with a warning, or let the interrupt go on; called in an except clause."""
+        """Warn of an interrupt, or raise it again if the fit has a `stopped`; for use in an except clause."""
         if self.stopped is not None:
             raise
         warn("Training interrupted by user.")
 
     @contextmanager
-    def _watched(self, is_whole: bool) -> Iterator[list[FitHook]]:
-        """Give the hooks that show the fit, and close them at its end."""
+    def _reporting(self, is_whole: bool) -> Iterator[list[ReportingHook]]:
+        """Yield the hooks that report the fit, and close them at its end."""
         state = self.state
-        hooks = shown_by(self.estimator, self.job, is_whole, self.shown, lambda: state.n_steps)
+        hooks = reporting_hooks(self.estimator, self.job, is_whole, self.callback_data, lambda: state.n_steps)
         try:
             yield hooks
         finally:
@@ -245,38 +252,38 @@ class Fit:
 
 
 class Orders(Hook):
-    """Hook that lets the kernels draw the orders of the samples from a generator that others share."""
+    """Hook by which the kernels draw the orders of the samples from the fit's generator."""
 
     def __init__(self, generator: np.random.RandomState, memory: Memory) -> None:
         self._generator, self._memory = generator, memory
 
     def before_chunk(self, training: Training) -> None:
-        """Take over the generator's state."""
+        """Copy the generator's state into the memory of the training."""
         self._memory.generator[...] = generator_state(self._generator)
 
     def chunk_ended(self, training: Training) -> None:
-        """Give the generator's state back."""
+        """Copy the state back into the generator."""
         put_generator_state(self._generator, self._memory.generator)
 
 
 class Curves(Hook):
-    """Hook that extends the curves of an estimator by what the trainer has recorded."""
+    """Hook that extends the curves of an estimator by the trainer's records."""
 
     def __init__(self, fit: Fit) -> None:
         self._fit = fit
 
     def begin(self, training: Training) -> None:
-        """Begin with no pass seen."""
-        self._n_seen = 0
+        """Reset the number of records read from the trainer."""
+        self._n_read = 0
 
     def chunk_ended(self, training: Training) -> None:
-        """Extend the curves, and count passes, steps and samples."""
+        """Extend the curves, and update the numbers of passes, steps and samples."""
         fit, job, trainer = self._fit, training.job, training.trainer
         estimator, state = fit.estimator, fit.state
         n_passes = trainer.n_passes
         state.n_steps = job.steps_before + n_passes * job.n_batches
-        new = trainer.records.losses[self._n_seen : n_passes]
-        self._n_seen = n_passes
+        new = trainer.records.losses[self._n_read : n_passes]
+        self._n_read = n_passes
         if not new.size:
             return
         losses = (new / job.X.shape[0] + fit.offset).tolist()
@@ -291,24 +298,24 @@ class Curves(Hook):
 
 
 class Validate(Hook):
-    """Hook that computes loss and, for `early_stopping`, score of the validation data after every pass."""
+    """Hook that computes the validation loss and, for `early_stopping`, the score after every pass."""
 
     def __init__(self, fit: Fit, validation: Validation) -> None:
         self._fit, self._validation = fit, validation
 
     def next_stop(self, training: Training) -> int:
-        """Return the end of the next pass."""
+        """Return the number of passes done after the next pass."""
         return training.n_passes + 1
 
     def at_stop(self, training: Training) -> None:
-        """Compute loss and score."""
+        """Compute the validation loss and score."""
         estimator = self._fit.estimator
         estimator.validation_loss_curve_.append(self._validation.loss())
         if estimator.early_stopping:
-            self._note(self._validation.score())
+            self._record_score(self._validation.score())
 
-    def _note(self, score: float) -> None:
-        """Count a pass without improvement, and keep the parameters of the best one."""
+    def _record_score(self, score: float) -> None:
+        """Record a score: count passes without improvement, and copy the parameters of the best pass."""
         fit, estimator, state = self._fit, self._fit.estimator, self._fit.state
         estimator.validation_scores_.append(score)
         if score < estimator.best_validation_score_ + fit.tol:
@@ -321,18 +328,19 @@ class Validate(Hook):
 
 
 class Plateau(Hook):
-    """Hook that ends a fit for want of improvement; the "adaptive" rate is lowered first."""
+    """Hook that ends a fit after too many passes without improvement, or lowers the rate "adaptive"."""
 
-    def __init__(self, fit: Fit, memory: Memory, watchers: list[FitHook]) -> None:
+    def __init__(self, fit: Fit, memory: Memory, reporters: list[ReportingHook]) -> None:
         self._fit, self._memory = fit, memory
-        self._lines = [hook for hook in watchers if isinstance(hook, Lines)]
+        self._lines = [hook for hook in reporters if isinstance(hook, Lines)]
 
     def after_chunk(self, training: Training) -> bool:
-        """Return True if the fit has stalled."""
-        # Before its first pass, the count that a training goes on from is the one that ended the last.
+        """Return True if the fit has stalled and its rate cannot be lowered."""
+        # A continued fit starts with the count that ended the last fit: run at least one pass.
         return training.n_passes > 0 and self._has_stalled()
 
     def _has_stalled(self) -> bool:
+        """Return True if the fit must end; lower the rate "adaptive" instead while that is possible."""
         fit, estimator, state = self._fit, self._fit.estimator, self._fit.state
         if not state.n_no_improvement > fit.n_iter_no_change:
             return False
@@ -342,43 +350,44 @@ class Plateau(Hook):
         )
         rate = fit.job.epsilon * state.rate_factor
         if not (estimator.learning_rate == "adaptive" and estimator.solver == "sgd"):
-            self._say(f"{message} Stopping.")
+            self._print(f"{message} Stopping.")
             return True
         if rate <= LEAST_RATE:
-            self._say(f"{message} Learning rate too small. Stopping.")
+            self._print(f"{message} Learning rate too small. Stopping.")
             return True
         state.rate_factor /= ADAPTIVE_DIVISOR
-        self._say(f"{message} Setting learning rate to {rate / ADAPTIVE_DIVISOR:f}")
+        self._print(f"{message} Setting learning rate to {rate / ADAPTIVE_DIVISOR:f}")
         state.n_no_improvement = 0
         self._memory.plateau[1] = 0
         return False
 
-    def _say(self, message: str) -> None:
+    def _print(self, message: str) -> None:
+        """Print a message if the fit prints lines."""
         for lines in self._lines:
-            lines.say(message)
+            lines.write(message)
 
 
-class StopFromOutside(Hook):
-    """Hook that interrupts a fit when somebody else wants its end."""
+class StopOnRequest(Hook):
+    """Hook that interrupts a fit when the function `stopped` returns True."""
 
     def __init__(self, stopped: Callable[[], bool]) -> None:
         self._stopped = stopped
 
     def after_chunk(self, training: Training) -> bool:
-        """Raise KeyboardInterrupt if the fit is to end."""
+        """Raise KeyboardInterrupt if `stopped` returns True."""
         if self._stopped():
             raise KeyboardInterrupt
         return False
 
 
 class Iterations(Hook):
-    """Hook that notes the iterations of L-BFGS in an estimator."""
+    """Hook that updates an estimator after every iteration of L-BFGS."""
 
     def __init__(self, fit: Fit, trainer: LBFGSTrainer, validation: Validation | None) -> None:
         self._fit, self._trainer, self._validation = fit, trainer, validation
 
     def after_chunk(self, training: Training) -> bool:
-        """Note an iteration."""
+        """Update the number of iterations, the objective and the validation loss."""
         estimator = self._fit.estimator
         estimator.n_iter_ += 1
         estimator.loss_ = self._trainer.objective + self._fit.offset
@@ -388,7 +397,11 @@ class Iterations(Hook):
 
 
 def _offset(job: Job, network: Network) -> float:
-    """Return what turns the recorded objective into scikit-learn's, whose Poisson deviance is 0 at best."""
+    """Return the constant by which scikit-learn's objective exceeds the recorded one.
+
+    It is 0 except for the Poisson loss: scikit-learn uses half the deviance, which is 0 for perfect
+    predictions.
+    """
     if not isinstance(network.loss, Poisson):
         return 0.0
     y = job.y.astype(np.float64)

@@ -1,4 +1,4 @@
-"""Validation samples: set aside from the training samples, and evaluated after every pass."""
+"""Validation samples: their split from the training samples, and their evaluation after every pass."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from .fitted import FittedNetwork
 from .fitting import Validation
 from .tables import Samples
 
-__all__ = ["evaluated", "set_aside"]
+__all__ = ["split_validation", "validation_functions"]
 
 
-def set_aside(
+def split_validation(
     estimator: Any, data: Samples, state: FittedNetwork, random: np.random.RandomState
 ) -> tuple[Samples, Samples]:
-    """Return training and validation samples; a continued fit splits them as the first one did."""
+    """Split samples into training and validation samples; a continued fit repeats the first fit's split."""
     if state.split is None:
         state.split = random.get_state()
     else:
@@ -49,8 +49,8 @@ def set_aside(
     return parts
 
 
-def evaluated(estimator: Any, data: Samples | None, state: FittedNetwork) -> Validation | None:
-    """Return the functions that evaluate the validation samples after a pass."""
+def validation_functions(estimator: Any, data: Samples | None, state: FittedNetwork) -> Validation | None:
+    """Return the functions that compute loss and score of the validation samples, or None without samples."""
     if data is None:
         return None
     backend, network = get_backend("numba"), state.network
@@ -62,7 +62,7 @@ def evaluated(estimator: Any, data: Samples | None, state: FittedNetwork) -> Val
 
     def score() -> float:
         if estimator.scoring is None:
-            return estimator._own_score(data)
+            return estimator._default_score(data)
         scorer = check_scoring(nameless, estimator.scoring)
         weights: dict[str, Any] = {}
         if data.given_weights is not None and _takes_weights(scorer):
@@ -80,7 +80,7 @@ def evaluated(estimator: Any, data: Samples | None, state: FittedNetwork) -> Val
 
 
 def _without_names(estimator: Any) -> Any:
-    """Return a shallow copy that accepts arrays without feature names."""
+    """Return a shallow copy of an estimator that accepts arrays without feature names."""
     kind: Any = type(estimator)
     other = kind.__new__(kind)
     other.__dict__ = {
@@ -90,6 +90,6 @@ def _without_names(estimator: Any) -> Any:
 
 
 def _takes_weights(scorer: Any) -> bool:
-    """Return True if a scorer's metric takes `sample_weight`; a user's own function is given none."""
+    """Return True if a scorer's metric has a parameter `sample_weight`; False for a user's function."""
     metric = getattr(scorer, "_score_func", None)
     return metric is not None and "sample_weight" in inspect.signature(metric).parameters

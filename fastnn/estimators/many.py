@@ -1,7 +1,7 @@
-"""fit_many: many networks fitted side by side on threads.
+"""fit_many: parallel fits of many networks on threads.
 
-The compiled loops release the GIL, so threads suffice: each fits one network after another. The result of a
-fit does not depend on the fits beside it.
+Threads are enough, since the compiled loops release the GIL. The result of a fit does not depend on the fits
+that run in parallel.
 """
 
 from __future__ import annotations
@@ -21,46 +21,48 @@ from fastnn_kernels.compiler.interrupts import held_interrupts
 from ..system import threads
 from ..system.validation import shown
 from .base import BaseMLP
-from .watching import with_callbacks
+from .reporting import with_callbacks
 
 __all__ = ["Task", "describe", "fit_many", "fit_one", "run_side_by_side"]
 
-# Function that fits one estimator. Its argument is a function that returns True when the fit should end.
+# Type of a function that fits one estimator. Its argument is a function that returns True if the fit must
+# end.
 Task = Callable[[Callable[[], bool]], None]
 
 
 def fit_many(
     estimators: Iterable[Any], X: Any, y: Any, *, sample_weight: Any = None, n_jobs: int | None = None
 ) -> list[Any]:
-    """Fit many networks to the same data, side by side on threads.
+    """Fit many networks to the same data, in parallel on threads.
 
     Parameters
     ----------
     estimators : iterable of MLPClassifier or MLPRegressor
-        Estimators with any parameters, fitted in place, each exactly as by its own `fit`. They are fitted
-        side by side if `random_state` is an integer, and one after another, in the order of the list, if
-        they share a generator, which includes all whose `random_state` is None.
+        Estimators with any parameters, which are fitted in place exactly as by their `fit`. Estimators whose
+        `random_state` is an integer are fitted in parallel. Estimators that share a generator, as all with
+        the `random_state` None do, are fitted one after another in the order of the list.
     X, y : array-like
-        Data for `fit`.
+        Samples and targets, as for `fit`.
     sample_weight : array-like (n_samples,), optional
         Weights of the samples.
     n_jobs : int, optional
-        Number of threads, by default the number of cores; -1 stands for all cores, -2 for all but one. The
-        threads are in this process, whatever backend joblib is set to.
+        Number of threads, by default the number of cores; -1 stands for all cores, -2 for all but one. A
+        backend chosen in joblib has no effect.
 
     Returns
     -------
     list
-        The estimators.
+        The fitted estimators.
 
     Raises
     ------
     ValueError
-        For an estimator that is in the list twice or not one of fastnn's; for an `n_jobs` of 0.
+        If an estimator occurs twice or is not a fastnn estimator, or if `n_jobs` is 0.
     Exception
-        The error of a fit, raised when the other fits are done, with the estimator's index as a note.
+        First error of a fit, raised after all other fits, with the estimator's index as a note.
     KeyboardInterrupt
-        Within a fraction of a second of Ctrl-C. Estimators whose fit has begun keep the passes done so far.
+        Within a fraction of a second after Ctrl-C. Estimators whose fit has begun keep the passes done so
+        far.
 
     Examples
     --------
@@ -103,30 +105,30 @@ def fit_one(
     stopped: Callable[[], bool],
     knows_classes: bool = False,
 ) -> None:
-    """Fit an estimator like its `fit`, until `stopped` returns True."""
+    """Fit an estimator as its `fit` does; raise KeyboardInterrupt when `stopped` returns True."""
     estimator._validate_params()
     estimator._fit(X, y, sample_weight, knows_classes=knows_classes, stopped=stopped)
 
 
 def describe(estimator: Any) -> str:
-    """Return a description of an argument with its module: scikit-learn has classes of the same names."""
+    """Return a description of an estimator with its module: scikit-learn has classes of the same names."""
     kind = type(estimator)
     return repr(estimator) if isinstance(estimator, type) else f"{estimator!r} of {kind.__module__}"
 
 
 def _chains(estimators: Sequence[Any]) -> list[list[int]]:
-    """Return the indices of the estimators in lists, one for each generator that they draw from."""
+    """Return lists of the indices of estimators, one list for each generator from which they draw."""
     chains: dict[Any, list[int]] = {}
     for k, estimator in enumerate(estimators):
         state = estimator.random_state
-        if state is None:  # NumPy's global generator, which another estimator may have as an object
+        if state is None:  # NumPy's global generator, which may also be another's `random_state`
             state = check_random_state(None)
         chains.setdefault(("own", k) if isinstance(state, numbers.Integral) else id(state), []).append(k)
     return list(chains.values())
 
 
 def run_side_by_side(tasks: Sequence[Task], chains: list[list[int]], n_jobs: int | None) -> None:
-    """Run all tasks on threads, those of a chain one after another; then raise the first error of them."""
+    """Run tasks on threads, the tasks of a chain one after another; raise the first error afterwards."""
     stopping = threading.Event()
     errors: dict[int, BaseException] = {}
 
@@ -149,7 +151,7 @@ def run_side_by_side(tasks: Sequence[Task], chains: list[list[int]], n_jobs: int
     else:
         ended: SimpleQueue[None] = SimpleQueue()
 
-        def run_and_tell(chain: list[int]) -> None:
+        def run_and_signal(chain: list[int]) -> None:
             try:
                 run(chain)
             finally:
@@ -158,23 +160,23 @@ def run_side_by_side(tasks: Sequence[Task], chains: list[list[int]], n_jobs: int
         pool: ThreadPoolExecutor | None = None
         try:
             with held_interrupts():
-                with suppress(RuntimeError):  # the system has no more threads
+                with suppress(RuntimeError):  # no more threads are available
                     pool = threads.started_pool(n_threads)
-                futures = [] if pool is None else [pool.submit(run_and_tell, chain) for chain in chains]
+                futures = [] if pool is None else [pool.submit(run_and_signal, chain) for chain in chains]
             if pool is None:
                 for chain in chains:
                     run(chain)
-            for _ in futures:  # an interrupt may end this wait, and leaves no lock held
+            for _ in futures:  # an interrupt may end this wait without leaving a lock locked
                 ended.get()
             for future in futures:
                 future.result()
-        finally:  # after an interrupt, running fits end at their next chunk
+        finally:  # after an interrupt, running fits end after their present chunk
             with held_interrupts():
                 stopping.set()
                 if pool is not None:
                     pool.shutdown()
     if errors:
-        # An interrupt comes before errors: the caller is waiting for it.
+        # An interrupt takes precedence over errors.
         first = min(errors, key=lambda k: (isinstance(errors[k], Exception), k))
         error = errors[first]
         if len(tasks) > 1:

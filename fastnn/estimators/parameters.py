@@ -1,8 +1,8 @@
-"""Parameters that both estimators have: their documentation, their checks, and the network they describe.
+"""Parameters of both estimators: documentation, checks, and conversion to the engine's names and sizes.
 
-To add one: its constraint in `CONSTRAINTS`, its documentation in `PARAMETERS_DOC`, the `__init__` of either
-estimator, and the place that reads it: here what concerns the network, in ``solvers.py`` what concerns the
-optimizer and its rate, in ``BaseMLP._job`` all else.
+To add a parameter, add its constraint to `CONSTRAINTS`, its documentation to `PARAMETERS_DOC`, and the
+parameter to the `__init__` of both estimators. The code that uses it belongs here if it concerns the network,
+in ``solvers.py`` if it concerns the optimizer or learning rate, and otherwise in ``BaseMLP._job``.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from .solvers import SKLEARN_RATES
 
 __all__ = ["ATTRIBUTES_DOC", "CONSTRAINTS", "PARAMETERS_DOC", "Parameters"]
 
-# scikit-learn's names where they differ from the engine's.
+# The engine's names of activations, by scikit-learn's names where the two differ.
 ENGINE_NAMES = {"logistic": "sigmoid"}
 ACTIVATION_NAMES = {*ACTIVATIONS, *ENGINE_NAMES}
 
@@ -90,15 +90,16 @@ PARAMETERS_DOC = f"""
         "nesterov", "adagrad", "rmsprop", "adamw" and objects such as ``fastnn.RMSprop(alpha=0.9)`` are
         torch.optim's.
     alpha : float, default 0.0001
-        Strength of the L2 penalty, which is divided by the number of samples (the sum of their weights).
+        Strength of the L2 penalty ``alpha / 2 |W|^2``, which is divided by the number of samples, or with
+        sample weights by their sum.
     batch_size : int or "auto", default "auto"
         Number of samples in a minibatch; "auto" is ``min(200, n_samples)``.
     learning_rate : str, Schedule or function, default "constant"
-        "constant", "invscaling" and "adaptive" are scikit-learn's and concern the solver "sgd". A schedule
-        of fastnn's, by its name or as an object or a function of the step, concerns every solver but
-        "lbfgs". It spans `max_iter` passes, and reaching its end raises no ConvergenceWarning.
+        "constant", "invscaling" and "adaptive" are scikit-learn's and affect the solver "sgd" only. A fastnn
+        schedule, given by its name, as an object, or as a function of the step, affects every solver but
+        "lbfgs". A schedule spans `max_iter` passes, and its end issues no ConvergenceWarning.
     learning_rate_init : float, default 0.001
-        Learning rate that a schedule begins with.
+        Learning rate, which a schedule multiplies by its factors.
     power_t : float, default 0.5
         Exponent of "invscaling": the rate is divided by ``(samples trained on + 1) ** power_t``.
     max_iter : int, default 200
@@ -106,13 +107,14 @@ PARAMETERS_DOC = f"""
     shuffle : bool, default True
         Shuffle the samples before every pass.
     random_state : None, int or RandomState, default None
-        Source of the initial parameters, the validation split, the orders of the samples and dropout.
-        Another value before a fit that continues an earlier one begins a new order of the samples.
+        Generator of the initial parameters, the validation split, the orders of the samples and the dropout
+        masks. If the value is changed before a fit that continues an earlier one, this fit shuffles the
+        samples from their original order.
     tol : float, default 1e-4
-        Least change of the loss or the validation score that counts as an improvement.
+        Smallest change of the loss or validation score that counts as an improvement.
     verbose : bool or int, default False
-        1 shows a progress bar with the loss and the rate; True, or a number above 1, prints a line a pass
-        as scikit-learn does.
+        1 shows a progress bar with the loss and the learning rate; True, or a number above 1, prints a line
+        per pass as scikit-learn does.
     warm_start : bool, default False
         Continue the last fit, with its optimizer's state, schedule and generator.
     momentum : float, default 0.9
@@ -120,10 +122,10 @@ PARAMETERS_DOC = f"""
     nesterovs_momentum : bool, default True
         Use Nesterov's momentum with "sgd".
     early_stopping : bool, default False
-        Stop when the score of validation data no longer improves, and return to the best parameters. The
-        validation data are `X_val` and `y_val` of `fit`, or else a part of X that is set aside.
+        End the fit when the score of the validation data no longer improves, and restore the parameters of
+        the best pass. The validation data are `X_val` and `y_val` of `fit` or, without these, a part of X.
     validation_fraction : float, default 0.1
-        Share of the samples that is set aside.
+        Share of the samples in X that `early_stopping` uses as validation data.
     beta_1, beta_2, epsilon : float, default 0.9, 0.999, 1e-8
         Decay rates and the stabilising constant of "adam" and "adamw".
     n_iter_no_change : int or inf, default 10
@@ -131,39 +133,42 @@ PARAMETERS_DOC = f"""
     max_fun : int, default 15000
         Largest number of evaluations of the loss by "lbfgs".
     dropout : float or list of float, default 0.0
-        Share of the hidden units that a step leaves out, or a list with the share of the inputs and that of
-        every hidden layer.
+        Dropout rate, at least 0 and below 1: the share of the hidden units that a step sets to 0. A list has
+        one rate for the inputs and one for each hidden layer.
     batch_norm : bool, default False
         Normalise the sums of the hidden layers over the minibatch.
     weight_decay : float, optional
-        Decoupled decay of all parameters, which makes "adam" AdamW. For the other solvers, torch's L2.
+        Weight decay of all parameters: decoupled for "adam", which becomes AdamW, and for "adamw"; an L2
+        penalty, as in torch, for the other solvers.
     max_grad_norm : float, optional
-        Largest norm of a step's gradient, which is scaled down to it.
+        Largest Euclidean norm of a step's gradient; a longer gradient is scaled down to it.
     ema_decay : float, optional
-        Predict with an exponential moving average of the parameters that decays by this factor a step.
+        Predict with an exponential moving average of the parameters, which this factor decays at every step.
     scoring : str or callable, optional
-        Score that `early_stopping` watches: one of scikit-learn's scorers, or "loss" for the validation
-        loss. By default `score`.
+        Score for `early_stopping`: a scorer of scikit-learn, or "loss" for the validation loss. By default
+        the estimator's `score`.
     n_threads : int, optional
-        Number of threads that share a step, or the samples of a prediction, where there is work for them.
-        By default the number of cores. The results have the same bits for any number.
+        Largest number of threads that share a step or a prediction. Small steps and predictions run on one
+        thread. By default the number of cores. The results are the same, bit for bit, for any number.
 """
 
 ATTRIBUTES_DOC = """
     coefs_, intercepts_ : list of array (n_in, n_out) and (n_out,)
-        Weights and biases of the layers, views of the parameters that predict: writing to them changes the
-        estimator. After a fit with `early_stopping` or `ema_decay`, a later fit continues from other
-        parameters: assign whole lists instead, ``estimator.coefs_ = [...]``. Assigned arrays must have the
-        same shapes and hold real numbers that the dtype can hold; if one does not, none is written.
+        Weights and biases of the layers, views of the parameters that predict: writing to a view changes the
+        estimator. After a fit with `early_stopping` or `ema_decay`, a later fit would continue from
+        parameters that a view does not change: assign a whole list instead, ``estimator.coefs_ = [...]``.
+        Assigned arrays must have the views' shapes and hold real numbers within the range of the dtype; if
+        one array is refused, none is written.
     loss_ : float
         Objective (loss and penalty) of the last pass.
     loss_curve_, best_loss_ : list of float, float
-        Objective of every pass, and the least of them; the latter is None with `early_stopping`. Absent
-        with "lbfgs".
+        Objective of every pass, and its minimum, which is None with `early_stopping`. Both are missing after
+        a fit by "lbfgs".
     validation_scores_, best_validation_score_ : list of float, float
-        Validation score of every pass, and the best; None without `early_stopping`. Absent with "lbfgs".
+        Validation score of every pass, and its maximum; None without `early_stopping`. Both are missing after
+        a fit by "lbfgs".
     validation_loss_curve_ : list of float
-        Loss of the validation data after every pass, where there are such data.
+        Loss of the validation data after every pass; empty without validation data.
     n_iter_ : int
         Number of passes in the last fit.
     t_ : int
@@ -177,18 +182,18 @@ ATTRIBUTES_DOC = """
     feature_names_in_ : array (n_features_in_,)
         Names of the features, where X has names and all of them are text.
     model_ : Model
-        The network as a fastnn.Model, which shares the parameters.
+        Network as a `fastnn.Model` that shares the parameters.
 """
 
 
 class Parameters(BaseEstimator):
-    """Parameters of an estimator as its users give them, checked and translated for the engine."""
+    """Base class with the checks of an estimator's parameters and their conversion for the engine."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = CONSTRAINTS
 
     def _validate_params(self) -> None:
-        """Check the parameters that differ from their defaults, as scikit-learn checks its own."""
-        # Validating every parameter would take as long as a small fit. Defaults are valid.
+        """Check the parameters that differ from their defaults by scikit-learn's validation."""
+        # Validating all parameters would take as long as a small fit, and defaults are valid: skip defaults.
         kind: Any = type(self)
         changed = {
             name: getattr(self, name)
@@ -203,7 +208,7 @@ class Parameters(BaseEstimator):
     @classmethod
     @functools.cache
     def _get_param_names(cls) -> list[str]:
-        """Return the names of the parameters; cached, since scikit-learn asks in every fit and clone."""
+        """Return the parameters' names, cached since scikit-learn needs them in every fit and clone."""
         return super()._get_param_names()
 
     def _hidden_layer_sizes(self) -> list[int]:
@@ -223,7 +228,7 @@ class Parameters(BaseEstimator):
         return sizes
 
     def _activations(self) -> str | list[str]:
-        """Return the engine's names of the activations."""
+        """Return the engine's name, or list of names, of the hidden layers' activations."""
         if isinstance(self.activation, str):
             return ENGINE_NAMES.get(self.activation, self.activation)
         for k, name in enumerate(self.activation):
@@ -244,24 +249,24 @@ class Parameters(BaseEstimator):
 
 @functools.cache
 def _defaults(kind: Any) -> tuple[tuple[str, Any], ...]:
-    """Return the names and the defaults of the parameters of a class of estimators."""
+    """Return the names and defaults of the parameters of an estimator class."""
     parameters = inspect.signature(kind).parameters.values()
     variadic = inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL
     return tuple((p.name, p.default) for p in parameters if p.kind not in variadic)
 
 
 def _takes_reals(constraints: Any) -> bool:
-    """Return True if the constraints admit any real number of an interval."""
+    """Return True if the constraints include an interval of real numbers."""
     return any(isinstance(one, Interval) and one.type is numbers.Real for one in constraints)
 
 
 def _as_float(value: Any, name: str) -> Any:
-    """Return a real number in a type that scikit-learn's intervals can compare.
+    """Return a real number as a type that scikit-learn's intervals can compare.
 
     Raises
     ------
     ValueError
-        For a finite number beyond the largest float, which those intervals would let pass.
+        If the number is finite but too large for a float; the intervals would not detect it.
     """
     if isinstance(value, float | bool | np.bool_):
         return value

@@ -1,4 +1,4 @@
-"""MLPRegressor: networks for numbers."""
+"""MLPRegressor: a network that predicts one or several numbers per sample."""
 
 from __future__ import annotations
 
@@ -28,17 +28,19 @@ Array = NDArray[Any]
 
 class MLPRegressor(NumberTargets, RegressorMixin, BaseMLP):
     __doc__ = (
-        """A multilayer network for numbers: scikit-learn's MLPRegressor, and more.
+        """A multilayer network for numbers: scikit-learn's MLPRegressor with additions.
 
     Parameters
     ----------
     loss : str or Loss, default "squared_error"
-        "squared_error", "absolute_error", "huber", "quantile", "poisson" (for targets not below 0; predicts
-        the exponential of the score), or an object such as ``fastnn.Huber(delta=0.5)``."""
+        "squared_error", "absolute_error", "huber", "quantile", "poisson", or an object such as
+        ``fastnn.Huber(delta=0.5)``. "poisson" is for targets not below 0; predictions are then the
+        exponential of the score."""
         + PARAMETERS_DOC.rstrip()
         + """
     quantile : float, default 0.5
-        Quantile that the loss "quantile" predicts: 0.9 for a number that nine targets in ten lie below.
+        Quantile that a network with the loss "quantile" predicts, above 0 and below 1. With 0.9, nine of ten
+        targets lie below the prediction.
 
     Attributes
     ----------"""
@@ -47,7 +49,8 @@ class MLPRegressor(NumberTargets, RegressorMixin, BaseMLP):
 
     Notes
     -----
-    The notes of `MLPClassifier` apply, except for `decision_function`. "lbfgs" has no `partial_fit`.
+    The notes of `MLPClassifier` apply, except for `decision_function`. The solver "lbfgs" has no
+    `partial_fit`.
 
     Examples
     --------
@@ -159,7 +162,7 @@ class MLPRegressor(NumberTargets, RegressorMixin, BaseMLP):
         Raises
         ------
         ValueError
-            In the cases of `fit`; with `early_stopping`.
+            For the reasons of `fit`, or if `early_stopping` is True.
         """
         return self._fit(X, y, sample_weight, n_passes=1)
 
@@ -168,15 +171,15 @@ class MLPRegressor(NumberTargets, RegressorMixin, BaseMLP):
         return self._loss().check(y, y.shape[0], self.n_outputs_, dtype)
 
     def _loss(self) -> Loss:
-        """Return the loss that the parameter names."""
+        """Return the engine's loss for the parameter `loss`."""
         if isinstance(self.loss, Loss):
             if self.loss.of_labels:
-                raise ValueError(f"loss={self.loss!r} is of classes: MLPClassifier is made for them")
+                raise ValueError(f"loss={self.loss!r} is for classes: use MLPClassifier")
             return self.loss
         return Quantile(float(self.quantile)) if self.loss == "quantile" else LOSSES[self.loss]()
 
-    def _own_score(self, data: Samples) -> float:
-        """Return the coefficient of determination, NaN where a prediction is not finite."""
+    def _default_score(self, data: Samples) -> float:
+        """Return the coefficient of determination, or NaN if a prediction is not finite."""
         predicted = self._numbers(data.X, warns=False)
         if not all_finite(predicted):
             return float("nan")
@@ -186,7 +189,7 @@ class MLPRegressor(NumberTargets, RegressorMixin, BaseMLP):
     # --- predicting --------------------------------------------------------------------------------
 
     def predict(self, X: Any) -> Array:
-        """Predict the number, or numbers, for every sample.
+        """Predict one or several numbers per sample.
 
         Parameters
         ----------
@@ -200,13 +203,13 @@ class MLPRegressor(NumberTargets, RegressorMixin, BaseMLP):
         """
         return self._numbers(self._samples(X))
 
-    def _serving(self, method: str) -> tuple[str | None, Callable[[Array], Array]]:
+    def _output_and_finish(self, method: str) -> tuple[str | None, Callable[[Array], Array]]:
         output = self._state.network.loss.output
         return output, _only_column if self.n_outputs_ == 1 else np.copy
 
     def _numbers(self, X: Array, warns: bool = True) -> Array:
         """Return the predictions for checked samples."""
-        output, finish = self._serving("predict")
+        output, finish = self._output_and_finish("predict")
         return finish(self._outputs(X, str(output), warns))
 
 

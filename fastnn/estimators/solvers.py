@@ -1,4 +1,4 @@
-"""Solvers and learning rates: the estimators' parameters as the engine's optimizers and schedules."""
+"""Optimizers and schedules for the estimators' parameters `solver` and `learning_rate`."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ from .fitted import FittedNetwork
 
 __all__ = ["SKLEARN_RATES", "chosen_optimizer", "chosen_schedule", "has_schedule", "is_stochastic"]
 
-# scikit-learn's learning rates. They apply to the solver "sgd" only; the others then have a constant rate.
+# scikit-learn's names of learning rates. They apply to the solver "sgd" only: for others the rate is
+# constant.
 SKLEARN_RATES = ("constant", "invscaling", "adaptive")
-# L-BFGS stops where the objective falls by less than this share: the default of scikit-learn and SciPy.
+# L-BFGS ends when an iteration reduces the objective by less than this share, SciPy's default.
 LBFGS_FTOL = 2.220446049250313e-09
 
 
 def _sgd(estimator: Any, decay: dict[str, Any]) -> Optimizer:
+    """Return scikit-learn's "sgd": plain gradient descent, or momentum with its rate in the velocity."""
     if not estimator.momentum:
         return SGD(**decay)
     kind = Nesterov if estimator.nesterovs_momentum else Momentum
@@ -30,14 +32,15 @@ def _sgd(estimator: Any, decay: dict[str, Any]) -> Optimizer:
 
 
 def _adam(estimator: Any, decay: dict[str, Any], kind: type[Adam] = Adam, eps_hat: bool = True) -> Optimizer:
+    """Return Adam, or AdamW if a weight decay is set."""
     if decay:
         kind = AdamW
     betas = float(estimator.beta_1), float(estimator.beta_2)
     return kind(betas=betas, eps=float(estimator.epsilon), eps_hat=eps_hat, **decay)
 
 
-# Solvers whose optimizer reads parameters of the estimator: functions of the estimator and of the keyword
-# arguments for its weight decay. Every other name in `OPTIMIZERS` is made with its defaults.
+# Solvers whose optimizer depends on parameters of the estimator: functions of the estimator and of the
+# keyword arguments for weight decay. All other optimizers in `OPTIMIZERS` get their defaults.
 _SOLVERS: dict[str, Callable[[Any, dict[str, Any]], Optimizer]] = {
     "sgd": _sgd,
     "adam": _adam,
@@ -51,12 +54,13 @@ _SOLVERS: dict[str, Callable[[Any, dict[str, Any]], Optimizer]] = {
 
 
 def chosen_optimizer(estimator: Any) -> Optimizer:
-    """Return the optimizer that `solver` names, with the estimator's parameters for it.
+    """Return the optimizer for `solver`, with the hyperparameters of the estimator.
 
     Raises
     ------
     ValueError
-        For `weight_decay` beside a solver given as an object; for parameters that L-BFGS cannot honour.
+        If `weight_decay` is set and the solver is an object, or if a parameter is set that L-BFGS does not
+        support.
     """
     decay: dict[str, Any] = (
         {} if estimator.weight_decay is None else {"weight_decay": float(estimator.weight_decay)}
@@ -83,12 +87,12 @@ def chosen_optimizer(estimator: Any) -> Optimizer:
 
 
 def is_stochastic(estimator: Any) -> bool:
-    """Return True, for `available_if` of `partial_fit`.
+    """Return True if the solver is stochastic: the condition of `available_if` for `partial_fit`.
 
     Raises
     ------
     AttributeError
-        For L-BFGS, which needs all samples in every step.
+        If the solver is L-BFGS, which needs all samples in every step.
     """
     if estimator.solver == "lbfgs" or isinstance(estimator.solver, LBFGS):
         raise AttributeError(
@@ -98,12 +102,12 @@ def is_stochastic(estimator: Any) -> bool:
 
 
 def has_schedule(estimator: Any) -> bool:
-    """Return True if `learning_rate` is a schedule of fastnn's or the user's, not one of scikit-learn's."""
+    """Return True if `learning_rate` is a fastnn schedule or a function, and not a scikit-learn name."""
     return not (isinstance(estimator.learning_rate, str) and estimator.learning_rate in SKLEARN_RATES)
 
 
 def chosen_schedule(estimator: Any, state: FittedNetwork, n_samples: int, n_batches: int) -> Schedule:
-    """Return the schedule that `learning_rate` names, for passes of `n_batches` steps over `n_samples`."""
+    """Return the schedule for `learning_rate` and passes of `n_batches` steps over `n_samples` samples."""
     if has_schedule(estimator):
         return resolve_schedule(estimator.learning_rate, "learning_rate")
     if estimator.solver != "sgd" or estimator.learning_rate == "constant":
@@ -115,7 +119,7 @@ def chosen_schedule(estimator: Any, state: FittedNetwork, n_samples: int, n_batc
 
 @dataclass(frozen=True)
 class _InverseScaling(Schedule):
-    """scikit-learn's "invscaling": the rate depends on the number of samples seen when a pass begins."""
+    """scikit-learn's "invscaling": a pass divides the rate by a power of the samples trained on before."""
 
     power: float
     samples_before: int
@@ -130,7 +134,7 @@ class _InverseScaling(Schedule):
 
 @dataclass(frozen=True)
 class _Adaptive(Schedule):
-    """scikit-learn's "adaptive": the fit's state holds how far the rate has fallen."""
+    """scikit-learn's "adaptive": the factor of the rate is `FittedNetwork.rate_factor`."""
 
     state: FittedNetwork
 

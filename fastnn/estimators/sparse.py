@@ -1,8 +1,8 @@
-"""Sparse matrices from users: checked before compiled code reads them, and converted to canonical CSR.
+"""Validation of users' sparse matrices, and their conversion to canonical CSR.
 
 SciPy trusts the index arrays of a sparse matrix: its constructors check their lengths only, and
-`check_format` stops where the last value of `indptr` is 0. Its compiled conversions, and the kernels, would
-then read and write beyond the ends of arrays. Therefore every index array is checked here, once, in NumPy.
+`check_format` skips the index arrays if the last value of `indptr` is 0. SciPy's compiled conversions and the
+kernels would then read and write out of bounds. Therefore NumPy checks every index array here, once.
 """
 
 from __future__ import annotations
@@ -23,30 +23,30 @@ MAX_COLUMNS = 2**31 - 1
 
 
 class _Malformed(Exception):
-    """Sparse matrix whose arrays contradict each other; the message names them."""
+    """Error for a sparse matrix with inconsistent arrays, which the message names."""
 
 
 def checked_sparse(table: Any, name: str = "X") -> Any:
-    """Return a sparse matrix as CSR with sorted columns and no duplicates; anything else unchanged.
+    """Convert a sparse matrix to CSR with sorted columns and no duplicates; return anything else unchanged.
 
     Parameters
     ----------
     table : sparse matrix or array, or anything else
-        Sparse matrix in any of SciPy's formats. It is not modified.
+        Sparse matrix in any of SciPy's formats, which is not modified.
     name : str, default "X"
         Name of the argument in error messages.
 
     Returns
     -------
     CSR matrix or array, or `table`
-        `table` itself if it is canonical already. Values at the same position are added up, as `toarray`
-        does.
+        Canonical CSR, which is `table` itself if possible. Values at the same position are added up, as by
+        `toarray`.
 
     Raises
     ------
     ValueError
-        For arrays whose lengths, dtypes or values contradict each other, more than two dimensions, or more
-        than 2**31 - 1 columns.
+        If lengths, dtypes or values of the arrays are inconsistent, or if the matrix has more than two
+        dimensions or more than 2**31 - 1 columns.
 
     Examples
     --------
@@ -69,15 +69,15 @@ def checked_sparse(table: Any, name: str = "X") -> Any:
             "leave out columns that are empty"
         )
     try:
-        rows = _in_rows(table)
-        return rows if _is_canonical(rows) else _summed(rows)
+        rows = _to_csr(table)
+        return rows if _is_canonical(rows) else _without_duplicates(rows)
     except _Malformed as error:
         kind = table.format.upper()
         raise ValueError(f"{name} is not a valid {kind} table, check how it was made: {error}") from None
 
 
-def _in_rows(table: Any) -> Any:
-    """Return a sparse matrix as CSR after checking its arrays."""
+def _to_csr(table: Any) -> Any:
+    """Check the arrays of a sparse matrix, and convert it to CSR."""
     n_rows, n_columns = table.shape if table.ndim == 2 else (1, table.shape[0])
     if table.format == "csr":
         _check_compressed(table, n_rows, n_columns, "columns")
@@ -96,13 +96,13 @@ def _in_rows(table: Any) -> Any:
 
 
 def _check_compressed(table: Any, n_rows: int, n_columns: int, minor: str) -> None:
-    """Check the arrays of CSR, or of CSC with rows and columns exchanged."""
+    """Check the arrays of a CSR matrix; for CSC, the caller swaps rows and columns."""
     _check_values(table.data, 1)
     _check_pointers(table.indptr, table.indices, len(table.data), n_rows, n_columns, minor)
 
 
 def _check_blocks(table: Any, n_rows: int, n_columns: int) -> None:
-    """Check the arrays of BSR."""
+    """Check the arrays of a BSR matrix."""
     _check_values(table.data, 3)
     _, height, width = table.data.shape
     if not (height and width) or n_rows % height or n_columns % width:
@@ -134,7 +134,7 @@ def _check_pointers(
 
 
 def _coordinates(table: Any) -> Any:
-    """Return a COO or DOK matrix as COO; the conversion runs no compiled code of SciPy's."""
+    """Return a COO or DOK matrix as COO; this conversion runs no compiled code of SciPy."""
     try:
         return table.tocoo(copy=False)
     except (OverflowError, TypeError, ValueError) as error:  # DOK keys that are no positions
@@ -142,7 +142,7 @@ def _coordinates(table: Any) -> Any:
 
 
 def _check_coordinates(table: Any) -> None:
-    """Check the arrays of COO."""
+    """Check the arrays of a COO matrix."""
     _check_values(table.data, 1)
     if len(table.coords) != table.ndim:
         raise _Malformed(f"coords holds {len(table.coords)} arrays, but there are {table.ndim} dimensions")
@@ -155,7 +155,7 @@ def _check_coordinates(table: Any) -> None:
 
 
 def _check_lists(table: Any, n_rows: int, n_columns: int) -> None:
-    """Check the lists of LIL."""
+    """Check the lists of a LIL matrix."""
     for label in ("rows", "data"):
         lists = getattr(table, label)
         if not (isinstance(lists, np.ndarray) and lists.shape == (n_rows,)):
@@ -175,7 +175,7 @@ def _check_lists(table: Any, n_rows: int, n_columns: int) -> None:
 
 
 def _checked_diagonals(table: Any, n_rows: int, n_columns: int) -> Any:
-    """Return a checked DIA matrix without the diagonals that lie outside of it, which SciPy allows."""
+    """Check a DIA matrix, and drop diagonals that lie outside of it, which SciPy allows."""
     _check_values(table.data, 2)
     offsets = table.offsets
     _check_integers(offsets, "offsets")
@@ -188,7 +188,7 @@ def _checked_diagonals(table: Any, n_rows: int, n_columns: int) -> Any:
 
 
 def _check_values(values: Any, n_dimensions: int) -> None:
-    """Check the array of values."""
+    """Check dimensions and dtype of the array of values."""
     if not (isinstance(values, np.ndarray) and values.ndim == n_dimensions):
         raise _Malformed(f"data must be an array of {n_dimensions} dimensions, got {_described(values)}")
     if values.dtype.kind not in "biufc":
@@ -196,7 +196,7 @@ def _check_values(values: Any, n_dimensions: int) -> None:
 
 
 def _check_integers(places: Any, label: str) -> None:
-    """Check that an index array is one of signed integers."""
+    """Check that an index array is one-dimensional and holds signed integers."""
     if not (isinstance(places, np.ndarray) and places.ndim == 1 and places.dtype.kind == "i"):
         raise _Malformed(
             f"{label} must be an array of signed integers in one dimension, got {_described(places)}"
@@ -218,9 +218,9 @@ def _check_range(places: Indices, label: str, size: int, what: str) -> None:
 
 
 def _is_canonical(rows: Any) -> bool:
-    """Return True if the columns of every row are sorted, and no value lies behind the last row.
+    """Return True if the columns of every row are strictly increasing, with no values beyond the last row.
 
-    SciPy's cached flag cannot be used: the arrays may have changed since.
+    SciPy's cached flag is not reliable: the arrays may have changed since it was computed.
     """
     columns, begins = rows.indices, rows.indptr[1:-1]
     if columns.size > rows.indptr[-1]:
@@ -230,7 +230,7 @@ def _is_canonical(rows: Any) -> bool:
     return bool(rises.all())
 
 
-def _summed(rows: Any) -> Any:
+def _without_duplicates(rows: Any) -> Any:
     """Return a copy with sorted columns in every row, and values at the same position added up."""
     n = rows.indptr[-1]
     result = type(rows)((rows.data[:n], rows.indices[:n], rows.indptr), shape=rows.shape, copy=True)

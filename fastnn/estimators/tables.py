@@ -1,4 +1,4 @@
-"""Samples as the kernels take them: contiguous tables, or CSR matrices where these are sparse enough."""
+"""Samples in the form that the kernels accept: contiguous arrays, or CSR matrices if sparse enough."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ __all__ = ["Samples", "converted_to", "densified", "is_kernel_table"]
 
 Array = NDArray[Any]
 
-# Largest share of non-zero values at which the kernels are faster on a CSR matrix than on a dense one.
+# Largest share of non-zero values at which the kernels are faster on a CSR matrix than on a dense array.
 SPARSE_SHARE = 0.1
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Samples as the kernels take them, beside the targets and weights as scikit-learn's checks left them.
+    """Samples in the kernels' form, with the checked targets and weights in the user's form.
 
     Parameters
     ----------
     X : array (n, n_inputs) or CSR matrix
         Features.
     y : array (n, n_targets)
-        Targets as the loss takes them.
+        Targets encoded for the loss.
     weights : array (n,)
-        Weights, those of the classes included.
+        Sample weights, multiplied by the weights of the classes.
     given_y : array
-        Checked targets before they were encoded for the loss.
+        Checked targets before encoding: classes, labels or numbers.
     given_weights : array (n,), optional
-        Checked `sample_weight`, None where none was given.
+        Checked `sample_weight`; None if the user passed none.
     rows : array of int, optional
-        Rows of the caller's X that these samples are, None for all.
+        Indices of these samples in the user's X; None for all samples.
     """
 
     X: Array
@@ -47,7 +47,7 @@ class Samples:
     rows: NDArray[np.int64] | None = None
 
     def subset(self, rows: NDArray[np.int64]) -> Samples:
-        """Return the samples of some rows."""
+        """Return the samples with the indices `rows`."""
         given_weights = None if self.given_weights is None else self.given_weights[rows]
         return Samples(
             self.X[rows], self.y[rows], self.weights[rows], self.given_y[rows], given_weights, rows
@@ -55,9 +55,9 @@ class Samples:
 
 
 def is_kernel_table(X: Any, dtypes: tuple[Any, ...]) -> bool:
-    """Return True if X can be used as it is: a finite C-contiguous table, not empty, of one of the dtypes.
+    """Return True if X is a finite, C-contiguous, non-empty array (n, n_features) of one of the dtypes.
 
-    scikit-learn's validation would accept such a table unchanged, but takes longer than predicting a row.
+    scikit-learn's validation would return such an array unchanged, but takes longer than predicting a row.
     """
     return bool(
         type(X) is np.ndarray
@@ -71,19 +71,19 @@ def is_kernel_table(X: Any, dtypes: tuple[Any, ...]) -> bool:
 
 
 def densified(X: Any) -> Any:
-    """Return a sparse matrix as an array if too many of its values are not zero; anything else unchanged."""
+    """Convert a sparse matrix with many non-zero values to an array; return anything else unchanged."""
     if scipy.sparse.issparse(X) and X.nnz > SPARSE_SHARE * X.shape[0] * X.shape[1]:
         return X.toarray(order="C")
     return X
 
 
 def converted_to(dtype: np.dtype, X: Any) -> Any:
-    """Return checked samples in the dtype that an estimator was fitted in.
+    """Convert checked samples to the dtype in which an estimator was fitted.
 
     Raises
     ------
     ValueError
-        For values beyond the largest number of that dtype.
+        If a value is too large for the dtype.
     """
     if X.dtype == dtype:
         return X

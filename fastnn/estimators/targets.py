@@ -1,4 +1,4 @@
-"""Targets of an estimator: classes, labels or numbers, and the fitted attributes derived from them."""
+"""Checks of an estimator's targets (classes, labels or numbers), and the attributes derived from them."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ __all__ = ["FLOATS", "ClassTargets", "NumberTargets", "Targets"]
 Array = NDArray[Any]
 
 
-# Dtypes of X that are kept; every other dtype becomes the first.
+# Dtypes of X that are kept. Every other dtype is converted to the first.
 FLOATS = (np.float64, np.float32)
-# Marks a call without y: None stands for a y that the user has forgotten.
+# Default of y for calls that have no y. None would stand for a y that the user forgot, which is an error.
 _NO_TARGETS = object()
 
 
 class Targets(ABC):
-    """Checks of X, y and the weights, and the attributes that an estimator derives from y."""
+    """Checks of X, y and the sample weights; base class of the estimators."""
 
     n_outputs_: int
-    # Arguments about y for scikit-learn's `validate_data`.
+    # Arguments for scikit-learn's `validate_data` that concern y.
     _target_checks: ClassVar[dict[str, Any]] = {}
 
     @abstractmethod
     def _check_targets(self, y: Any, use: str) -> Any:
-        """Return y, checked, and set the attributes that are derived from it.
+        """Check y, set the attributes that are derived from y, and return y as an array.
 
         Parameters
         ----------
         y : array
             Targets that scikit-learn has validated.
         use : {"new", "first", "warm", "partial", "validation"}
-            Use of the samples: "new" begins a network; "first" begins one whose classes are known already;
-            "warm" and "partial" continue a fit; "validation" only evaluates it.
+            Use of the samples: "new" begins a network; "first" begins a network whose classes are already
+            known; "warm" and "partial" continue a fit; "validation" evaluates a fit.
         """
 
     def _validated(self, X: Any, y: Any = _NO_TARGETS, *, reset: bool) -> Any:
-        """Return X, or X and y, validated by scikit-learn after a check of sparse matrices."""
+        """Validate X, or X and y, by scikit-learn, after a check of sparse matrices; return the results."""
         options: dict[str, Any] = {"accept_sparse": "csr", "dtype": FLOATS, "order": "C", "reset": reset}
         if y is not _NO_TARGETS:
             options |= {"y": checked_sparse(y, "y"), "multi_output": True, **self._target_checks}
@@ -59,7 +59,7 @@ class Targets(ABC):
 
     @staticmethod
     def _validated_weights(sample_weight: Any, X: Any) -> Any:
-        """Return checked weights (n,), ones for None."""
+        """Return checked sample weights (n,); None stands for ones."""
         if sample_weight is not None:
             try:
                 sample_weight = _check_sample_weight(sample_weight, X)
@@ -71,15 +71,15 @@ class Targets(ABC):
 
 
 class ClassTargets(Targets):
-    """Targets that are classes, or labels of which a sample may have any number."""
+    """Targets that are classes, or labels, of which a sample may have several or none."""
 
     classes_: Array
     _has_labels: bool
-    # True if `fit` was given the labels as a sparse matrix: predictions are sparse too.
+    # True if the labels in `fit` were a sparse matrix: predictions are then sparse too.
     _is_sparse: bool
 
     def _check_targets(self, y: Any, use: str) -> Any:
-        """Return y as an array, and set `classes_` and `n_outputs_`."""
+        """Check y, set `classes_` and `n_outputs_`, and return y as an array."""
         if use in ("new", "first"):
             self._is_sparse = scipy.sparse.issparse(y)
         if scipy.sparse.issparse(y):
@@ -113,32 +113,33 @@ class ClassTargets(Targets):
         return y
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return the share of the samples that are predicted right, with all of their labels.
+        """Compute the accuracy: the share of samples whose class, or all labels, are predicted correctly.
 
         Parameters
         ----------
         X : array-like or sparse matrix (n_samples, n_features)
+            Samples.
         y : array-like (n_samples,), or array-like or sparse matrix (n_samples, n_labels)
-            The true classes, or 0 and 1 for the labels.
+            True classes, or a table of 0 and 1 for labels.
         sample_weight : array-like (n_samples,), optional
             Weights of the samples.
 
         Returns
         -------
         float
-            From 0 to 1.
+            Accuracy, from 0 to 1.
 
         Raises
         ------
         ValueError
-            For invalid data.
+            If X, y or `sample_weight` is invalid.
         """
         return super().score(X, checked_sparse(y, "y"), sample_weight)  # type: ignore[misc]
 
     def _decision_networks(self) -> DecisionNetworks | None:
-        """Return the fitted networks and their classes; None for one class alone, which no score decides."""
+        """Return the fitted networks with their classes; None if there is only one class."""
         check_is_fitted(self)
-        estimators: Any = getattr(self, "estimators_", None)  # None: no ensemble
+        estimators: Any = getattr(self, "estimators_", None)  # None for a single estimator
         single: list[Any] = [self]
         states = [estimator._state for estimator in (single if estimators is None else estimators)]
         members = [(state.network, state.folded) for state in states]
@@ -150,15 +151,15 @@ class ClassTargets(Targets):
 
 
 def _classes_of(y: Any) -> tuple[bool, Array]:
-    """Return True if y holds labels, and the classes or labels in y."""
-    if y.ndim == 1 and y.dtype.kind in "iubU":  # certainly classes: skip the slow `type_of_target`
+    """Return whether y holds labels (True) or classes (False), and the distinct labels or classes."""
+    if y.ndim == 1 and y.dtype.kind in "iubU":  # such y holds classes: skip the slow `type_of_target`
         classes = np.unique(y)
-        if 2 * classes.size <= y.size:  # some versions of scikit-learn warn of more classes
-            # A text dtype just long enough for the longest class, as in scikit-learn.
+        if 2 * classes.size <= y.size:  # with more classes, scikit-learn may warn
+            # As in scikit-learn, the text dtype is as long as the longest class.
             return False, np.array(classes.tolist()) if classes.dtype.kind == "U" else classes
     kind = type_of_target(y, input_name="y")
     if kind.startswith(("continuous", "unknown")):
-        check_classification_targets(y)  # raises; it would only warn of other kinds
+        check_classification_targets(y)  # raises for these kinds; would warn of others
     if kind == "multiclass-multioutput":
         raise ValueError("Multioutput target data is not supported with label binarization")
     has_labels = kind.startswith("multilabel")
@@ -166,12 +167,12 @@ def _classes_of(y: Any) -> tuple[bool, Array]:
 
 
 class NumberTargets(Targets):
-    """Targets that are numbers, one or several for each sample."""
+    """Targets that are numbers, one or several per sample."""
 
     _target_checks: ClassVar[dict[str, Any]] = {"y_numeric": True}
 
     def _check_targets(self, y: Any, use: str) -> Any:
-        """Return y, and set `n_outputs_`."""
+        """Check y, set `n_outputs_`, and return y as an array."""
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         n_outputs = 1 if y.ndim == 1 else y.shape[1]

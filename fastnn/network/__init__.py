@@ -1,3 +1,3 @@
-"""Networks as data: layer sizes, names of activations and outputs, and the flat parameter vector."""
+"""Descriptions of networks: layer sizes, activations, loss, and the layout of the flat parameter vector."""
 
 from .description import Network as Network

@@ -1,4 +1,4 @@
-"""The networks behind a model's classes: the one view of a model that pictures need."""
+"""DecisionNetworks: the networks behind a model's decisions, as needed to draw its decision boundary."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["DecisionNetworks"]
 
 
 class DecisionNetworks(NamedTuple):
-    """Networks whose scores decide the class of a sample, and the meaning of their scores.
+    """Networks whose scores decide the class of a sample, and the meaning of these scores.
 
-    Every model of networks has a method ``_decision_networks()`` that returns one, or None if the model has
-    only one class and no score decides.
+    Models, estimators and ensembles have a method ``_decision_networks()`` that returns this description, or
+    None for a model that knows only one class.
 
     Parameters
     ----------
@@ -24,14 +24,14 @@ class DecisionNetworks(NamedTuple):
         Networks with the same inputs and outputs, each with its flat parameter vector, batch normalisation
         folded in.
     classes : array (n_classes,) or None
-        Labels in the order of the scores. A network with one output has two classes, of which the second
-        wins where the score is above 0. None for a regression.
+        Labels in the order of the scores. A network with one output has two classes: the second is predicted
+        if the score is above 0. None for a regression.
     n_labels : int, default 0
-        Number of labels that are decided independently, a score each; `classes` are then 0 and 1. 0 for a
-        model whose samples have one class.
+        Number of independent labels, one score each; `classes` are then 0 and 1. The default, 0, is for
+        models that predict one class per sample.
     votes : bool, default False
-        True if the highest sum of the members' probabilities decides, False if the highest score of a single
-        network does.
+        True if the class with the highest sum of the members' probabilities is predicted, False if the class
+        with the highest score of the only member is.
     backend : str, default "numba"
         Name of the backend that evaluates the networks.
     """

@@ -1,7 +1,7 @@
-"""The immutable description of a network, its flat parameter vector and its workspaces.
+"""Network: immutable description of a network, with the layouts of its parameter vector and workspaces.
 
-A `Network` tells the kernels and the reference the widths of the layers, their activations, the loss, and
-the offsets of each layer in the one vector of parameters. It holds no parameters itself.
+Kernels and reference obtain from a `Network` the widths of the layers, their activations, the loss, and the
+offsets of each layer in the flat parameter vector. A `Network` holds no parameters.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ __all__ = ["ALIGNMENT", "LayerOffsets", "Layout", "Network", "aligned_empty"]
 
 Array = NDArray[Any]
 
-# Bytes of a cache line. Rows of a tile are whole lines, which are whole vectors on every processor.
+# Bytes of a cache line. A row of a tile fills whole cache lines, and so whole vectors on every processor.
 ALIGNMENT = 64
-# A tile with all its layers should stay in the first-level cache, but short rows make the loops along them
-# slow. Training has more work at the ends of a tile, so that its rows are longer.
+# A tile with the units of all layers should fit into the first-level cache, but loops along short rows are
+# slow: LEAST_WIDTH limits how far tiles shrink. Training has more work per tile, so that its tiles are wider.
 TILE_BYTES = 32 * 1024
 LEAST_WIDTH, LEAST_TRAINING_WIDTH, MOST_WIDTH = 128, 256, 512
-# A call into the kernels computes a whole tile at least, and Ctrl-C waits for its end: tiles of large
-# networks are narrower, and take at most this many FLOPs, some 50 ms.
+# A kernel call computes at least one tile, and Ctrl-C waits for its end: tiles of large networks are so
+# narrow that they take at most this many FLOPs, about 50 ms.
 TILE_OPERATIONS = 3e9
-# Bytes of an array from which on the free memory is checked beforehand, which takes a moment.
+# Bytes of an array from which on the free memory is checked before the allocation; the check takes time.
 LARGE_BYTES = 1 << 28
 
 
 def aligned_empty(size: int, dtype: np.dtype) -> Array:
-    """Return an uninitialised flat array that begins at a cache line: no vector straddles two lines."""
+    """Return an uninitialised array (size,) that begins at a cache line, so that no vector straddles two."""
     extra = ALIGNMENT // dtype.itemsize
     buffer = np.empty(size + extra, dtype)
     first = -buffer.ctypes.data % ALIGNMENT // dtype.itemsize
@@ -47,13 +47,13 @@ def aligned_empty(size: int, dtype: np.dtype) -> Array:
 
 
 class LayerOffsets(NamedTuple):
-    """Sizes of a layer, and offsets in the flat vectors, in elements; -1 for what it does not have."""
+    """Sizes of a layer, and offsets of its arrays in the flat vectors; -1 for an absent array."""
 
     n_in: int
     n_out: int
     weights: int
     biases: int
-    scales: int  # of batch normalisation, as the next two
+    scales: int  # batch normalisation: scales, shifts and running statistics
     shifts: int
     statistics: int
 
@@ -61,28 +61,29 @@ class LayerOffsets(NamedTuple):
 class Layout(NamedTuple):
     """Layout of a network in the kernels' workspaces."""
 
-    plan: NDArray[np.int64]  # a row a layer; ``fastnn_kernels/network.py`` names the columns
-    n_units: int  # rows of the workspace of all layers' outputs
-    n_dunits: int  # rows of the workspace of the derivatives
+    plan: NDArray[np.int64]  # a row per layer; ``fastnn_kernels/network.py`` names the columns
+    n_units: int  # rows of the workspace for the layers' outputs
+    n_dunits: int  # rows of the workspace for the derivatives
 
 
 @dataclass(frozen=True)
 class Network:
-    """Description of a multilayer network: shapes, activations, loss and regularisation by noise.
+    """Description of a multilayer network: layer sizes, activations, loss, batch normalisation and dropout.
 
     Parameters
     ----------
     layers_dim : tuple of int
         Number of inputs, of the units of every hidden layer, and of outputs.
     activations : tuple of str
-        Names of the activations, one a layer.
+        Names of the activations, one per layer.
     dtype : numpy.dtype
         Data type of the parameters and of all computation, float32 or float64.
     loss : Loss
+        Loss of the network, which also chooses the output function.
     batch_norm : bool
         True normalises the sums of the hidden layers over the batch.
     dropout : tuple of float
-        Share of every layer's inputs that a training drops; empty for none.
+        Dropout rates of the inputs of every layer; empty without dropout.
     """
 
     layers_dim: tuple[int, ...]
@@ -103,17 +104,19 @@ class Network:
         batch_norm: bool = False,
         dropout: float | Sequence[float] = 0.0,
     ) -> Network:
-        """Check what a user asks for, and return its description.
+        """Check a user's arguments, and return the description of the network.
+
+        `Model` documents the arguments.
 
         Raises
         ------
         ValueError
-            If there are fewer than two layers, a layer is below 1, an activation, a loss or a dtype is not
-            known, a list has another length, or a rate of dropout is not from 0 up to 1.
+            If there are fewer than two layer sizes or one is below 1; if an activation, the loss or the dtype
+            is unknown; if a list has the wrong length; or if a dropout rate is not at least 0 and below 1.
         TypeError
-            If a layer size is no integer.
+            If a layer size is not an integer.
         MemoryError
-            If the memory does not hold the parameters.
+            If the parameters do not fit into the free memory.
         """
         try:
             dims = tuple(operator.index(size) for size in layers_dim)
@@ -162,7 +165,7 @@ class Network:
         return network
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the fields alone: the version that loads them makes layouts of its own."""
+        """Return the fields without cached layouts, which the version that loads a pickle computes itself."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @property
@@ -177,13 +180,13 @@ class Network:
 
     @functools.cached_property
     def shapes(self) -> tuple[tuple[int, int], ...]:
-        """(inputs, outputs) of every layer."""
+        """Shapes (inputs, outputs) of the layers."""
         return tuple(zip(self.layers_dim[:-1], self.layers_dim[1:], strict=True))
 
-    # --- the flat vectors: weights first, filled up to whole vectors, then all else ------------------
+    # --- the flat vectors: weights first, padded to whole vectors, then all other parameters ----------
 
     def _whole(self, size: int) -> int:
-        """Return `size` rounded up to whole vectors."""
+        """Return `size` elements rounded up to whole cache lines."""
         lanes = ALIGNMENT // self.dtype.itemsize
         return -(-size // lanes) * lanes
 
@@ -207,12 +210,12 @@ class Network:
 
     @functools.cached_property
     def n_weights(self) -> int:
-        """Length of the prefix of the flat vector that holds weights and is regularised."""
+        """Length of the beginning of the flat vector that holds the weights, which alone are regularised."""
         return self._whole(sum(n_in * n_out for n_in, n_out in self.shapes))
 
     @functools.cached_property
     def n_parameters(self) -> int:
-        """Length of the flat vector; what belongs to no layer is 0 in it and stays 0."""
+        """Length P of the flat vector. Elements that belong to no layer are padding: they are and stay 0."""
         n_others = sum(
             n_out * (3 if layer.scales >= 0 else 1) for layer in self.layers for n_out in [layer.n_out]
         )
@@ -252,10 +255,9 @@ class Network:
         ]
 
     def draw_parameters(self, random: Any, init: str = "tutorial") -> Array:
-        """Return parameters that `init`, one of `INITIALIZERS`, draws layer by layer.
+        """Return initial parameters (P,) drawn layer by layer by the method `init`, a key of `INITIALIZERS`.
 
-        `random` is a ``RandomState`` or the module ``numpy.random``, whose seed reproduces published runs.
-        Scales are 1 and shifts 0.
+        `random` is a ``RandomState`` or the module ``numpy.random``. Scales are 1 and shifts 0.
         """
         check_choice(init, "init", INITIALIZERS)
         parameters = self.neutral_parameters()
@@ -264,7 +266,7 @@ class Network:
         return parameters
 
     def neutral_parameters(self) -> Array:
-        """Return parameters with weights, biases and shifts 0, and scales 1."""
+        """Return parameters (P,) in which weights, biases and shifts are 0 and scales are 1."""
         parameters = aligned_empty(self.n_parameters, self.dtype)
         parameters[...] = 0
         for scale in self.scales(parameters):
@@ -272,8 +274,8 @@ class Network:
                 scale[...] = 1
         return parameters
 
-    def adopted(self, other: Network, parameters: Array) -> Array:
-        """Return the parameters of `other`, a network of another dtype, converted to this network's."""
+    def converted(self, other: Network, parameters: Array) -> Array:
+        """Return parameters of `other`, the same network with another dtype, converted to this layout."""
         result = aligned_empty(self.n_parameters, self.dtype)
         result[...] = 0
         for part in (Network.weights, Network.biases, Network.scales, Network.shifts):
@@ -283,7 +285,7 @@ class Network:
         return result
 
     def initial_statistics(self) -> Array:
-        """Return statistics with running means 0 and variances 1."""
+        """Return running statistics in which means are 0 and variances 1."""
         statistics = aligned_empty(self.n_statistics, self.dtype)
         statistics[...] = 0
         for running in self.running(statistics):
@@ -292,9 +294,9 @@ class Network:
         return statistics
 
     def folded(self, parameters: Array, statistics: Array) -> Array:
-        """Return the parameters of the network without batch normalisation that predicts the same.
+        """Return parameters with batch normalisation folded in: without normalising, they predict the same.
 
-        Normalisation by running statistics, scales and shifts is affine: weights and biases take it in.
+        Normalisation by running statistics, scales and shifts is affine, and so part of weights and biases.
         """
         if not self.batch_norm:
             return parameters
@@ -324,10 +326,11 @@ class Network:
 
     @functools.cached_property
     def training_layout(self) -> Layout:
-        """Layout for training, with what the backward pass needs."""
+        """Layout for training, with the rows that the backward pass needs."""
         return self._lay_out(training=True)
 
     def _lay_out(self, training: bool) -> Layout:
+        """Return the layout for predictions or for training."""
         rows: list[tuple[int, ...]] = []
         rates = self.dropout if training and self.dropout else (0.0,) * len(self.layers)
         n_rows = 0
@@ -348,7 +351,7 @@ class Network:
             units = take(n_out, True)
             sums = take(n_out, training and ACTIVATIONS[name].needs_sums, units)
             kept = take(n_out, normalised)
-            # Only the derivatives of a layer and of the one below exist at a time: two buffers are enough.
+            # Backpropagation needs the derivatives of two adjacent layers at a time: two buffers are enough.
             dunits = widest * (position % 2)
             rows.append(
                 (
@@ -372,27 +375,29 @@ class Network:
         return self._widest(LEAST_TRAINING_WIDTH)
 
     def _widest(self, least: int) -> int:
+        """Return the largest width of a tile, which is at least `least` unless the network is large."""
         layout = self.training_layout
         row_bytes = (self.n_inputs + layout.n_units + layout.n_dunits) * self.dtype.itemsize
         width = min(max(TILE_BYTES // row_bytes, least), MOST_WIDTH)
         return max(1, min(width, int(TILE_OPERATIONS / (6 * self.n_parameters))))
 
     def tile_width(self, n_samples: int, training: bool = False) -> int:
-        """Return the width of a tile: whole cache lines, with all tiles about equally full."""
+        """Return the width of a tile in samples: whole cache lines, and about equally full tiles."""
         n_tiles = -(-n_samples // (self.widest_training_tile if training else self.widest_tile))
         return self._whole(-(-n_samples // n_tiles))
 
     def whole_tile(self, n_samples: int) -> int:
-        """Return the width of one tile that holds all samples."""
+        """Return the width of a single tile that holds all samples."""
         return self._whole(n_samples)
 
 
 def _row(parameters: Array, offset: int, size: int) -> Any:
+    """Return a view (1, size) of the flat vector, or None if the offset is -1."""
     return None if offset < 0 else parameters[offset : offset + size].reshape(1, size)
 
 
 def _dropout_rates(dropout: Any, n_hidden: int) -> tuple[float, ...]:
-    """Return rates for the inputs of every layer; a number is for the hidden layers, a list for all."""
+    """Return the dropout rates of every layer's inputs; a single rate excludes the network's inputs."""
     if isinstance(dropout, np.ndarray) and not dropout.ndim:
         dropout = dropout[()]
     if isinstance(dropout, Sequence | np.ndarray) and not isinstance(dropout, str):

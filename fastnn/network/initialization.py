@@ -1,7 +1,7 @@
-"""Initial parameters of a layer.
+"""Methods that draw the initial weights and biases of a layer.
 
-To add a method: a function ``(random, n_in, n_out)`` that returns the weights (n_in, n_out), entered in
-`INITIALIZERS`.
+To add a method, write a function ``(random, n_in, n_out)`` that returns the weights (n_in, n_out), and add it
+to `INITIALIZERS`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Array = NDArray[np.float64]
 
 
 def tutorial(random: Any, n_in: int, n_out: int) -> Array:
-    """Draw the tutorial's normal weights of variance 1 / n_in, whose biases are normal of variance 1."""
+    """Draw the tutorial's weights: normal with variance 1 / n_in."""
     return random.randn(n_in, n_out) / np.sqrt(n_in)
 
 
@@ -50,15 +50,18 @@ def lecun_normal(random: Any, n_in: int, n_out: int) -> Array:
 def orthogonal(random: Any, n_in: int, n_out: int) -> Array:
     """Draw orthonormal rows or columns, whichever are fewer (Saxe, McClelland & Ganguli, 2014, section 3)."""
     Q, R = np.linalg.qr(random.randn(max(n_in, n_out), min(n_in, n_out)))
-    Q = Q * np.where(np.diag(R) < 0, -1.0, 1.0)  # a positive diagonal of R makes the directions uniform
+    # With a positive diagonal of R, the distribution of Q is uniform.
+    Q = Q * np.where(np.diag(R) < 0, -1.0, 1.0)
     return Q if n_in >= n_out else Q.T
 
 
 def _uniform(random: Any, n_in: int, n_out: int, variance: float) -> Array:
+    """Return weights (n_in, n_out) uniform around 0 with the given variance."""
     limit = np.sqrt(3 * variance)
     return random.uniform(-limit, limit, (n_in, n_out))
 
 
+# Registry of the methods: functions by name.
 INITIALIZERS: dict[str, Callable[[Any, int, int], Array]] = {
     "tutorial": tutorial,
     "glorot_uniform": glorot_uniform,
@@ -71,6 +74,6 @@ INITIALIZERS: dict[str, Callable[[Any, int, int], Array]] = {
 
 
 def draw_layer(init: str, random: Any, n_in: int, n_out: int) -> tuple[Array, Array]:
-    """Return weights (n_in, n_out) and biases (n_out,), which are 0 except for the tutorial's."""
+    """Return weights (n_in, n_out) and biases (n_out,): standard normal for "tutorial", else 0."""
     W = INITIALIZERS[init](random, n_in, n_out)
     return W, random.randn(n_out) if init == "tutorial" else np.zeros(n_out)

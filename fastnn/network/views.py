@@ -1,4 +1,4 @@
-"""The parameters of a network as a user sees them: live views of the flat vectors, a list entry a layer."""
+"""Views of a network's parameters for users: lists with one live view of the flat vector per layer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,15 @@ __all__ = ["BatchNorm", "LiveViews", "ParameterViews"]
 
 
 class BatchNorm(NamedTuple):
-    """Views of what the batch normalisation of a layer has learned."""
+    """Views of the batch normalisation of one layer.
+
+    Parameters
+    ----------
+    scale, shift : array (1, n_out)
+        Trained parameters.
+    running_mean, running_variance : array (n_out,)
+        Statistics used by predictions.
+    """
 
     scale: NDArray[Any]
     shift: NDArray[Any]
@@ -25,12 +33,12 @@ class BatchNorm(NamedTuple):
 
 
 class LiveViews(list):
-    """List of views of the parameters: assigning to an item writes into the model.
+    """List of views of the parameters; assigning to an item writes into the model.
 
     Parameters
     ----------
     views : iterable of array
-        One a layer.
+        Views of the flat parameter vector, one per layer.
     name : str
         Name of the list in error messages.
     """
@@ -40,7 +48,7 @@ class LiveViews(list):
         self._name = name
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        """Write arrays into the views of the layers `index`, all of them or, where one is refused, none."""
+        """Write arrays into the views of the layers `index`; if one array is refused, write none."""
         places = range(len(self))[index]
         if isinstance(places, int):
             places, values = range(places, places + 1), [value]
@@ -55,7 +63,7 @@ class LiveViews(list):
             raise ValueError(
                 f"{self._name}: {len(places)} layers take {len(places)} arrays, got {len(values)}"
             )
-        # The arrays may be views of the model itself: copy and check all before the first is written.
+        # The arrays may be views of the model itself: copy and check all of them before writing the first.
         checked = [
             check_parameters(new, self[k].shape, self[k].dtype, f"{self._name}[{k}]")
             for k, new in zip(places, values, strict=True)
@@ -65,7 +73,7 @@ class LiveViews(list):
 
 
 class ParameterViews:
-    """Base class of a network with its parameters and running statistics, each one flat vector."""
+    """Base class of objects with a network, its flat parameter vector and its running statistics."""
 
     _network: Network
     _parameters: NDArray[Any]
@@ -83,12 +91,12 @@ class ParameterViews:
 
     @property
     def loss(self) -> Loss:
-        """Loss that the network is trained with."""
+        """Loss that a training minimises."""
         return self._network.loss
 
     @property
     def batch_norm(self) -> list[BatchNorm]:
-        """Batch normalisation of every hidden layer; empty for a network without."""
+        """Views of the batch normalisation of every hidden layer; empty without batch normalisation."""
         return [
             BatchNorm(scale, shift, running[0], running[1])
             for scale, shift, running in zip(
@@ -124,7 +132,7 @@ class ParameterViews:
         return self._network.folded(self._parameters, self._statistics)
 
     def _make_writeable(self) -> None:
-        """Replace parameters that are read-only, as those of a memory-mapped pickle, by a copy."""
+        """Replace read-only parameters, such as those of a memory-mapped pickle, by copies."""
         for name in ("_parameters", "_statistics"):
             if not getattr(self, name).flags.writeable:
                 setattr(self, name, getattr(self, name).copy())

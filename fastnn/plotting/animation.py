@@ -1,7 +1,7 @@
-"""Trainings as moving pictures: how the regions of a model change while it learns.
+"""Animations of trainings, which show how the decision regions of a model change.
 
-A hook of the training takes a snapshot, a copy of the model, at a few moments. The frames are drawn from
-the snapshots when the training has ended (`film.py`), and written one after the other (`moving.py`).
+A hook of the training records snapshots, copies of the model, after certain passes. When the training has
+ended, the snapshots are drawn as frames (``film.py``), which are written to a file (``moving.py``).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ..system.files import check_file_name, written_whole
 from ..system.validation import check_count, check_flag, check_number
 from ..training.loop import Hook, Training
 from .film import USUAL_SIZE, Film, Scene, Snapshot
-from .moving import LEAST_FPS, LONGEST, MOST_FPS, VIDEO, check_goal, write_frames
+from .moving import LEAST_FPS, LONGEST, MOST_FPS, VIDEO, check_target, write_frames
 
 __all__ = ["animate_training"]
 
@@ -50,71 +50,73 @@ def animate_training(
     cmap: Any = None,
     **options: Any,
 ) -> Path:
-    """Train a model, and make a moving picture of how its decision boundary changes.
+    """Train a model, and write an animation of its decision boundary.
 
     Parameters
     ----------
     model : Model, MLPClassifier, or list of models
-        A `Model` is trained by its `train`, with `options`, and ends with the parameters that this gives by
-        itself, bit for bit. An `MLPClassifier` goes through `max_iter` passes as by `partial_fit`, or fewer
-        where `tol` ends a fit, and is, if it was not fitted before, what `fit` makes of it. Both go on from
-        the parameters they have, and are trained in the end. A list of models is shown as it is,
-        one a frame; each may be anything that `render_boundary` takes.
+        A `Model` is trained by `Model.train` with `options`; the resulting parameters are the same, bit for
+        bit, as without an animation. An `MLPClassifier` is trained as by `partial_fit` for `max_iter` passes,
+        or fewer if the loss stops improving; an estimator that was not fitted before ends as after `fit`.
+        Both continue from their present parameters and are trained in place. Of a list of trained models,
+        each is shown in one frame; a list may hold anything that `render_boundary` accepts.
     X : array-like (n, n_features)
         Samples.
     y : array-like (n,)
-        Their classes.
+        Classes of the samples.
     path : str or path
-        Where the picture goes: ``.gif``, ``.png`` (an animated one), ``.webp``, or ``.mp4`` where the
-        program ffmpeg is on the PATH, with an even number of pixels a side.
+        Name of the file. Its suffix chooses the format: ``.gif``, ``.png`` (animated), ``.webp``, or
+        ``.mp4``, which needs the program ffmpeg on the PATH and even numbers of pixels.
     frames : int, default 40
-        Number of frames, if the training has as many passes: before the first pass, after the last, and
-        between them ever farther apart, since most happens early. Of a list, all are shown.
+        Number of frames, fewer for a training with too few passes. The first frame shows the model before
+        its first pass, or a new `MLPClassifier` after it; the last frame shows the trained model. The
+        distances in between grow, since most changes happen early. No effect for a list of models.
     fps : float, default 10
-        Frames a second; the last one is seen for 2.5 seconds more.
+        Frames per second. The last frame is shown for 2.5 seconds longer.
     size : int or (int, int), default (640, 480)
-        Pixels of a frame: (width, height), or the width as one number, the height in proportion to the
-        default.
+        Size of a frame in pixels: (width, height), or the width alone; the height is then in proportion to
+        the default.
     titles : sequence of str, optional
-        What stands above the frames of a list. By default the number and the share of the samples that are
-        right; above those of a training, the pass and the mean loss as well.
+        Titles of the frames, for a list of models only. By default a title has the model's number and its
+        accuracy. Titles of a training have the mean loss, the accuracy and the number of passes.
     response, class_of_interest : optional
-        What is drawn, as `render_boundary` has it. By default the regions of the classes and the line
-        between them.
+        Quantity to draw; see `render_boundary`. By default the regions of the classes and the lines between
+        them.
     features : (int, int) or (str, str), optional
-        The features along x and y, by number or by the name of X's column; the first two by default.
+        Features along x and y, by number or by the name of X's column; by default the first two.
     fill : float or array-like (n_features,), optional
         Values of the other features; their means in X by default.
     progress : bool, default False
-        Show bars: of the training of a `Model`, and of the frames.
+        Show progress bars for the training of a `Model` and for the frames.
     colours : sequence, mapping, str or Colormap, optional
-        Colours of the classes, as `render_boundary` takes them; a sequence is in the sorted order of the
-        classes of the models and of y together. Samples have them, and regions are pale versions.
+        Colours of the classes; see `render_boundary`. A sequence follows the sorted order of all classes, of
+        the models and of y. Samples have these colours, regions paler ones.
     cmap : str or Colormap, optional
-        Colormap of a response; matplotlib's "gray" by default.
+        Colormap of a response other than "class"; by default matplotlib's "gray".
     **options
-        Of `Model.train`, such as `num_passes`, `epsilon` or `optimizer`.
+        Arguments of `Model.train`, such as `num_passes`, `epsilon` or `optimizer`.
 
     Returns
     -------
     pathlib.Path
-        That of the picture.
+        Name of the file.
 
     Raises
     ------
     ValueError
-        For another suffix, ``.mp4`` without ffmpeg, a folder that is not there, no frames, numbers out of
-        range, a model of regression, colours that are none or not as many as the classes, and as
-        `Model.train`, `partial_fit` and `render_boundary` do.
+        If the suffix is unknown, the folder does not exist, ffmpeg is missing for ``.mp4``, the list of
+        models is empty, a number is out of range, the model is for regression, or the colours are invalid or
+        do not match the number of classes; also for the reasons of `Model.train`, `partial_fit` and
+        `render_boundary`.
     TypeError
-        For options that `Model.train` does not know, or that come with something else than a `Model`; for a
-        model that cannot predict, as where the arguments have another order.
+        If an option is unknown to `Model.train`, options are given without a `Model`, or a model cannot
+        predict, as when the arguments are in another order.
     RuntimeError
-        Where ffmpeg fails, with what it says.
+        If ffmpeg fails, with the message of ffmpeg.
     DivergenceError
-        Where the training diverges. The model holds the last finite parameters; there is no picture.
+        If the training diverges. The model then holds the last finite parameters, and no file is written.
     KeyboardInterrupt
-        Soon after Ctrl-C. The model is left as far trained as it is, and no half-written file.
+        Soon after Ctrl-C. The model keeps the passes done so far, and no file is written.
 
     Examples
     --------
@@ -133,155 +135,158 @@ def animate_training(
         model = list(model)
     for one in model if is_list else [model]:
         check_model(one, "animate_training(model, X, y, path)")
-    goal = check_goal(check_file_name(path, "path"))
+    target = check_target(check_file_name(path, "path"))
     frames, size = check_count(frames, "frames", 1), check_size(size, *USUAL_SIZE)
     fps = min(check_number(fps, "fps", LEAST_FPS), MOST_FPS)
-    longest = LONGEST[goal.suffix.lower()]
+    longest = LONGEST[target.suffix.lower()]
     if max(size) > longest:
-        raise ValueError(f"size must be at most {longest} pixels a side in a {goal.suffix} file, got {size}")
-    if goal.suffix.lower() == VIDEO and (size[0] % 2 or size[1] % 2):
         raise ValueError(
-            f"size must be even numbers of pixels in a {goal.suffix} file, got {size}: give "
+            f"size must be at most {longest} pixels a side in a {target.suffix} file, got {size}"
+        )
+    if target.suffix.lower() == VIDEO and (size[0] % 2 or size[1] % 2):
+        raise ValueError(
+            f"size must be even numbers of pixels in a {target.suffix} file, got {size}: give "
             f"{(size[0] + size[0] % 2, size[1] + size[1] % 2)}"
         )
     progress = check_flag(progress, "progress")
     check_colouring(response, colours, cmap)
     scene = Scene(X, y, response, class_of_interest, features, fill, colours, cmap)
-    Film(scene, size, [])  # whether there is room for it
+    Film(scene, size, [])  # raises if the size leaves no room for the axes
     if titles is not None and not is_list:
-        raise ValueError("titles are for a list of models: a training has its own")
+        raise ValueError("titles are for a list of models: leave them out for a training")
     if options and not isinstance(model, Model):
         raise TypeError(f"{next(iter(options))}= is for Model.train, but model is a {type(model).__name__}")
     if isinstance(model, Model):
-        snapshots = _of_training(model, X, y, frames, progress, options, scene)
+        snapshots = _train_model(model, X, y, frames, progress, options, scene)
     elif is_list:
-        snapshots = _of_list(model, titles, scene)
+        snapshots = _list_snapshots(model, titles, scene)
     else:
-        snapshots = _of_partial_fits(model, X, y, frames, scene)
+        snapshots = _fit_classifier(model, X, y, frames, scene)
     film = Film(scene, size, [snapshot.title for snapshot in snapshots])
-    with written_whole(goal) as draft:
+    with written_whole(target) as draft:
         write_frames(snapshots, film.frame, draft, fps, progress)
-    return goal
+    return target
 
 
-def moments(first: int, last: int, count: int) -> list[int]:
-    """Return `count` whole numbers from `first` to `last` with a nearly constant ratio.
+def snapshot_passes(first: int, last: int, count: int) -> list[int]:
+    """Return `count` increasing numbers of passes from `first` to `last`, with a nearly constant ratio.
 
-    If there are fewer numbers, return all; if `count` is 1, the last.
+    If there are fewer integers in the range, return all of them; if `count` is 1, return the last.
     """
     count = min(count, last - first + 1)
     chosen = [last] if count == 1 else [first]
     for left in range(count - 1, 0, -1):
         before = chosen[-1]
         factor = (last / max(before, 1)) ** (1 / left)
-        # The numbers rise by 1 at least, also where the ratio would give less.
+        # Where the ratio would add less than 1, add 1.
         chosen.append(last if left == 1 else max(before + 1, round(before * factor)))
     return chosen
 
 
-def _of_list(models: list[Any], titles: Sequence[str] | None, scene: Scene) -> list[Snapshot]:
-    """Return the snapshots of a list of models."""
+def _list_snapshots(models: list[Any], titles: Sequence[str] | None, scene: Scene) -> list[Snapshot]:
+    """Return one snapshot for each model of a list."""
     if not models:
         raise ValueError("there are no frames: the list of models is empty")
     if titles is not None and len(titles) != len(models):
-        raise ValueError(f"there are {len(models)} models, but {len(titles)} titles: one a model")
-    scene.look(models)
+        raise ValueError(f"there are {len(models)} models, but {len(titles)} titles: give one per model")
+    scene.find_classes(models)
     if titles is None:
-        titles = [f"{k} of {len(models)}: {scene.right(model)}" for k, model in enumerate(models, 1)]
+        titles = [f"{k} of {len(models)}: {scene.accuracy(model)}" for k, model in enumerate(models, 1)]
     return [Snapshot(model, str(title)) for model, title in zip(models, titles, strict=True)]
 
 
-# --- trainings that are looked at -------------------------------------------------------------------
+# --- snapshots of a training -------------------------------------------------------------------------
 
 
-class _Shutter:
-    """Collection of snapshots, one for each moment that a training gets to.
+class _SnapshotRecorder:
+    """Recorder of snapshots after certain numbers of passes of a training.
 
     Parameters
     ----------
     times : list of int
-        Moments, in passes done.
+        Numbers of passes done at which a snapshot is recorded.
     title : callable
-        Returns the title of a frame, given the model and the number of passes.
+        Function of the model and the number of passes that returns the title of a frame.
     """
 
     def __init__(self, times: list[int], title: Callable[[Any, int], str]) -> None:
         self._times, self._title = times, title
-        self.taken: dict[int, Snapshot] = {}
+        self.snapshots: dict[int, Snapshot] = {}
 
     def next_stop(self, n_passes: int, last: int) -> int:
-        """Return the next moment after so many passes, if it comes before `last`, else `last`."""
+        """Return the number of passes at the next snapshot after `n_passes`, or `last` if that is less."""
         return next((time for time in self._times if n_passes < time < last), last)
 
-    def look(self, n_passes: int, copied: Callable[[], Any]) -> None:
-        """Take a snapshot if it is time for one; `copied` returns the model as it is now."""
-        if n_passes in self._times and n_passes not in self.taken:
-            self._take(n_passes, copied())
+    def record(self, n_passes: int, copy_model: Callable[[], Any]) -> None:
+        """Record a snapshot if one is due; `copy_model` returns a copy of the present model."""
+        if n_passes in self._times and n_passes not in self.snapshots:
+            self._take(n_passes, copy_model())
 
     def close(self, n_passes: int, model: Any) -> list[Snapshot]:
-        """Return all snapshots, the last one of the model at the end of the training, early or not."""
+        """Record the model at the end of the training, which may have ended early; return all snapshots."""
         self._take(n_passes, model)
-        return list(self.taken.values())
+        return list(self.snapshots.values())
 
     def _take(self, n_passes: int, model: Any) -> None:
-        self.taken[n_passes] = Snapshot(model, self._title(model, n_passes))
+        self.snapshots[n_passes] = Snapshot(model, self._title(model, n_passes))
 
 
-class _Filming(Hook):
-    """Hook that takes a snapshot of a model when its training gets to a moment of the shutter."""
+class _SnapshotHook(Hook):
+    """Hook that records snapshots of a model during its training."""
 
-    def __init__(self, model: Model, shutter: _Shutter) -> None:
-        self._model, self._shutter = model, shutter
+    def __init__(self, model: Model, recorder: _SnapshotRecorder) -> None:
+        self._model, self._recorder = model, recorder
         self.n_passes = 0
 
     def begin(self, training: Training) -> None:
-        """Take the snapshot before the first pass."""
-        self._look(training)
+        """Record the snapshot before the first pass."""
+        self._record(training)
 
     def next_stop(self, training: Training) -> int:
-        """Return the next moment of the shutter."""
-        return self._shutter.next_stop(training.n_passes, training.job.num_passes)
+        """Return the number of passes at the next snapshot."""
+        return self._recorder.next_stop(training.n_passes, training.job.num_passes)
 
     def after_chunk(self, training: Training) -> bool:
-        """Take a snapshot if it is time for one."""
-        self._look(training)
+        """Record a snapshot if one is due."""
+        self._record(training)
         return False
 
-    def _look(self, training: Training) -> None:
-        self.n_passes = training.n_passes
-        trainer = training.trainer
-        self._shutter.look(self.n_passes, lambda: _copied(self._model, trainer.current, trainer.statistics))
+    def _record(self, training: Training) -> None:
+        trainer, self.n_passes = training.trainer, training.n_passes
+        self._recorder.record(
+            self.n_passes, lambda: _model_copy(self._model, trainer.current, trainer.statistics)
+        )
 
 
-def _copied(model: Model, parameters: Array, statistics: Array) -> Model:
-    """Return a model like another one, with copies of these arrays."""
-    copied = Model._sharing(model._network, parameters.copy(), statistics.copy())
-    copied.backend = model.backend
-    return copied
+def _model_copy(model: Model, parameters: Array, statistics: Array) -> Model:
+    """Return a copy of a model with copies of the given parameters and statistics."""
+    result = Model._sharing(model._network, parameters.copy(), statistics.copy())
+    result.backend = model.backend
+    return result
 
 
-def _of_training(
+def _train_model(
     model: Model, X: Any, y: Any, frames: int, progress: bool, options: dict[str, Any], scene: Scene
 ) -> list[Snapshot]:
-    """Train a model, and return the snapshots."""
-    scene.look([model])
+    """Train a `Model`, and return the snapshots."""
+    scene.find_classes([model])
     default = inspect.signature(Model.train).parameters["num_passes"].default
     num_passes = check_count(options.pop("num_passes", default), "num_passes")
     callbacks = options.pop("callbacks", ())
 
-    def title(seen: Any, n_passes: int) -> str:
-        return _title(seen, seen.calculate_loss(X, y), n_passes, scene)
+    def title(model_copy: Any, n_passes: int) -> str:
+        return _title(model_copy, model_copy.calculate_loss(X, y), n_passes, scene)
 
-    shutter = _Shutter(moments(0, num_passes, frames), title)
-    filming = _Filming(model, shutter)
-    if isinstance(callbacks, Iterable):  # all else `train` refuses
-        callbacks = [filming, *callbacks]
+    recorder = _SnapshotRecorder(snapshot_passes(0, num_passes, frames), title)
+    hook = _SnapshotHook(model, recorder)
+    if isinstance(callbacks, Iterable):  # `train` refuses anything else
+        callbacks = [hook, *callbacks]
     model.train(X, y, num_passes, progress=progress, callbacks=callbacks, **options)
-    return shutter.close(filming.n_passes, _copied(model, model._parameters, model._statistics))
+    return recorder.close(hook.n_passes, _model_copy(model, model._parameters, model._statistics))
 
 
-def _of_partial_fits(estimator: Any, X: Any, y: Any, frames: int, scene: Scene) -> list[Snapshot]:
-    """Fit an estimator as by `partial_fit`, in pieces from moment to moment, and return the snapshots."""
+def _fit_classifier(estimator: Any, X: Any, y: Any, frames: int, scene: Scene) -> list[Snapshot]:
+    """Fit an `MLPClassifier` by partial fits from snapshot to snapshot, and return the snapshots."""
     from ..estimators.classifier import MLPClassifier
 
     if not isinstance(estimator, MLPClassifier):
@@ -291,41 +296,41 @@ def _of_partial_fits(estimator: Any, X: Any, y: Any, frames: int, scene: Scene) 
     if not hasattr(estimator, "partial_fit"):
         raise ValueError(
             f"solver {estimator.solver!r} has no partial_fit: choose another one, or give a list of "
-            "estimators, fitted with more and more max_iter"
+            "estimators, fitted with increasing max_iter"
         )
     max_iter = check_count(estimator.max_iter, "max_iter", 1)
 
-    def copied() -> Any:
-        seen = copy.copy(estimator)
-        seen._state = estimator._state.copy()
-        scene.look([seen])
-        return seen
+    def copy_model() -> Any:
+        model_copy = copy.copy(estimator)
+        model_copy._state = estimator._state.copy()
+        scene.find_classes([model_copy])
+        return model_copy
 
-    def title(seen: Any, n_passes: int) -> str:
-        return _title(seen, seen.loss_ if n_passes else None, n_passes, scene)
+    def title(model_copy: Any, n_passes: int) -> str:
+        return _title(model_copy, model_copy.loss_ if n_passes else None, n_passes, scene)
 
-    # There is nothing to be seen of an estimator before its first pass.
+    # An estimator that is not fitted has no network: its first snapshot follows the first pass.
     is_new = not estimator.__sklearn_is_fitted__()
-    scene.look([] if is_new else [estimator])
-    shutter = _Shutter(moments(int(is_new), max_iter, frames), title)
+    scene.find_classes([] if is_new else [estimator])
+    recorder = _SnapshotRecorder(snapshot_passes(int(is_new), max_iter, frames), title)
     if not is_new:
-        shutter.look(0, copied)
+        recorder.record(0, copy_model)
     estimator.partial_fit(X, y, classes=np.unique(scene.samples.labels) if is_new else None)
     n_passes = 1
-    shutter.look(n_passes, copied)
-    # The same condition ends a fit.
+    recorder.record(n_passes, copy_model)
+    # `fit` ends by the same condition.
     while n_passes < max_iter and not estimator._no_improvement_count > estimator.n_iter_no_change:
-        stop = shutter.next_stop(n_passes, max_iter)
-        # `partial_fit` of several passes; `stopped` lets an interrupt through instead of only ending the fit.
+        stop = recorder.next_stop(n_passes, max_iter)
+        # A `partial_fit` of several passes. With `stopped`, an interrupt is raised and not only a warning.
         estimator._fit(X, y, n_passes=stop - n_passes, knows_classes=True, stopped=lambda: False)
         n_passes += estimator.n_iter_
-        shutter.look(n_passes, copied)
+        recorder.record(n_passes, copy_model)
     estimator.n_iter_ = n_passes
-    return shutter.close(n_passes, copied())
+    return recorder.close(n_passes, copy_model())
 
 
 def _title(model: Any, loss: float | None, n_passes: int, scene: Scene) -> str:
     """Return the title of a frame."""
-    # The loss is as wide in all frames: it comes first, so that what follows stays in place.
+    # The loss has the same width in all frames: it comes first, so that the text after it does not move.
     passes = "1 pass" if n_passes == 1 else f"{n_passes:,} passes"
-    return ("" if loss is None else f"loss {loss:.4f}, ") + f"{scene.right(model)} after {passes}"
+    return ("" if loss is None else f"loss {loss:.4f}, ") + f"{scene.accuracy(model)} after {passes}"

@@ -1,4 +1,4 @@
-"""The decision boundary of a model with data on it, drawn with matplotlib."""
+"""plot_decision_boundary: the decision boundary of a model and the samples, drawn by matplotlib."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Samples", "plot_decision_boundary"]
 
-# Width of the margin around the data, as a share of their range.
+# Width of the margin around the samples, as a share of their range.
 MARGIN = 0.1
 
 
@@ -40,52 +40,54 @@ def plot_decision_boundary(
     colours: Any = None,
     cmap: Any = None,
 ) -> Axes:
-    """Draw the regions a model decides for, the boundary between them, and the data.
+    """Draw the decision regions of a model, the boundary between them, and the samples.
 
     Parameters
     ----------
     model : Model, estimator, ensemble or callable
-        Anything that `render_boundary` takes.
+        Model, or anything else that `render_boundary` accepts.
     X : array-like (n, n_features)
         Samples.
     y : array-like (n,)
-        Classes of the samples, as the model predicts them.
+        Classes of the samples, in the form in which the model predicts classes.
     ax : matplotlib Axes, optional
-        Axes to draw on; the current ones by default.
+        Axes to draw on; by default the current axes.
     resolution : int or (int, int), optional
-        Pixels of the picture: (width, height), or the longer side alone, the other side then in proportion
-        to the axes. By default as many pixels as the axes have.
+        Size of the picture in pixels: (width, height), or the longer side alone; the other side is then in
+        proportion to the axes. By default the size of the axes in pixels.
     response : {"class", "probability", "confidence", "margin"}, default "class"
         Quantity to draw; see `render_boundary`.
     features : (int, int) or (str, str), optional
-        The features along x and y, by number or by the name of X's column; the first two by default.
+        Features along x and y, by number or by the name of X's column; by default the first two.
     fill : float, array-like (n_features,), or mapping of names, optional
-        Values of the other features all over the picture; their means in X by default. Samples have other
-        values there, so that a sample may be drawn in another class's region and be classified correctly.
+        Values of the other features, constant over the picture; by default their means in X. The samples have
+        other values of these features, so that a correctly classified sample may lie in the region of another
+        class.
     method, class_of_interest, classes : optional
         See `render_boundary`.
     n_threads : int, optional
-        Threads that evaluate a network; all available cores by default.
+        Number of threads that evaluate a network; by default the number of available cores.
     progress : bool, default False
-        Show a progress bar that counts painted pixels.
+        Show a progress bar of the painted pixels.
     colours : sequence, mapping, str or Colormap, optional
-        Colours of the classes, as `render_boundary` takes them; a sequence follows the sorted order of the
-        classes of the model and of y together. Samples have these colours, regions paler ones.
+        Colours of the classes; see `render_boundary`. A sequence follows the sorted order of all classes, of
+        the model and of y. Samples have these colours, regions paler ones.
     cmap : str or Colormap, optional
-        Colormap of a response; matplotlib's "gray" by default.
+        Colormap of a response other than "class"; by default matplotlib's "gray".
 
     Returns
     -------
     matplotlib Axes
+        Axes with the drawing.
 
     Raises
     ------
     ValueError
-        For X that is no finite table or does not have the model's features, y of another length or with
-        labels of another kind than the model's, a model that does not predict classes, invalid colours or a
-        wrong number of colours. Nothing is drawn then.
+        If X is not a table of finite numbers or does not have the model's features; if y has another length
+        or another kind of labels than the model; if the model does not predict classes; or if the colours are
+        invalid or their number is wrong. Nothing is then drawn.
     TypeError
-        For a model that cannot predict, as when the arguments are in another order.
+        If the model cannot predict, as when the arguments are in another order.
 
     Examples
     --------
@@ -100,7 +102,7 @@ def plot_decision_boundary(
     >>> plt.close()
     """
     check_model(model, "plot_decision_boundary(model, X, y)")
-    samples = Samples.taken(X, y, features, fill)
+    samples = Samples.create(X, y, features, fill)
     samples.check_model(model)
     check_colouring(response, colours, cmap)
     if ax is None:
@@ -120,26 +122,26 @@ def plot_decision_boundary(
 
 
 class Samples(NamedTuple):
-    """Samples as a picture shows them: two of their features, and the rectangle around them.
+    """Samples of a picture: two of their features, their classes, and the edges of the picture.
 
     Parameters
     ----------
     points : array (n, 2)
         Values of the two features along x and y.
     labels : array (n,)
-        Classes.
+        Classes of the samples.
     names : (str, str)
         Names of the two features.
     columns : list of str
-        Names of all features; empty if they have none.
+        Names of all features; empty if X has no names.
     features : (int, int)
         Numbers of the two features.
     fill : float, array or mapping, optional
-        Values of the other features, as users give them or the means.
+        Values of the other features: the user's, or else their means.
     n_features : int
         Number of all features.
     xlim, ylim : (float, float)
-        Edges of the picture.
+        Limits of the picture along x and y.
     """
 
     points: NDArray[np.float64]
@@ -153,8 +155,8 @@ class Samples(NamedTuple):
     ylim: tuple[float, float]
 
     @classmethod
-    def taken(cls, X: Any, y: Any, features: Any, fill: Any) -> Samples:
-        """Return checked samples from the arguments of `plot_decision_boundary`."""
+    def create(cls, X: Any, y: Any, features: Any, fill: Any) -> Samples:
+        """Check the arguments of `plot_decision_boundary`, and return the samples."""
         columns = [str(name) for name in getattr(X, "columns", ())]
         table = check_samples(X, None, np.dtype(np.float64))
         n_features = table.shape[1]
@@ -170,7 +172,7 @@ class Samples(NamedTuple):
         )  # fmt: skip
 
     def check_model(self, model: Any) -> None:
-        """Raise ValueError if a model takes other features than these."""
+        """Raise ValueError if a model has other features than the samples."""
         expected, names = known_features(model, self.fill)
         if names and self.columns and names != self.columns:
             raise ValueError(f"X must have the model's features as its columns, {names}, got {self.columns}")
@@ -179,8 +181,8 @@ class Samples(NamedTuple):
 
 
 def _window(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the lower left and the upper right corner of a picture of points."""
+    """Return the lower left and upper right corners of the picture: those of the points, with a margin."""
     low, high = points.min(axis=0), points.max(axis=0)
-    # All points may share a coordinate, as a single point does: its magnitude is the scale then.
+    # If all points share a coordinate, their range is 0: take the coordinate's magnitude, or at least 1.
     span = np.where(high > low, high - low, np.maximum(np.abs(low), 1.0))
     return low - MARGIN * span, high + MARGIN * span

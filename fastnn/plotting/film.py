@@ -1,7 +1,7 @@
-"""Frames of a film: how a model divides the plane, drawn beneath the samples at a moment of its training.
+"""Frames of an animation: the decision regions of a snapshot, with the samples on top.
 
-What stays the same (axes, samples, legend) is drawn by matplotlib once, the regions are painted by
-`render_boundary` at the frame's own pixels, and Pillow lays the one over the other.
+matplotlib draws once what all frames share: axes, samples and legend. `render_boundary` paints the regions at
+the frame's resolution, and Pillow composes the two.
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ __all__ = ["USUAL_SIZE", "Film", "Scene", "Snapshot"]
 
 Array = NDArray[Any]
 
-# Pixels of a frame with text of its full size, and pixels of an inch in it.
+# Size in pixels of a frame with text of full size, and its resolution in pixels per inch.
 USUAL_SIZE, USUAL_DPI = (640, 480), 100
-# Least scale of the text, and fewest pixels of the axes.
+# Smallest scale of the text, and smallest width and height of the axes in pixels.
 LEAST_SCALE, LEAST_AXES = 0.6, 16
-# Points along a pixel's side that a network predicts for: their mean has smooth edges.
+# Number of points along the side of a pixel that are evaluated; their mean colour smooths the edges.
 FINENESS = 2
 LINE_COLOUR = (64, 64, 64)
 
 
 class Snapshot(NamedTuple):
-    """Model at a moment of its training, and the title of its frame."""
+    """Copy of a model during its training, and the title of its frame."""
 
     model: Any
     title: str
 
 
 class Scene:
-    """Samples, and the view of a model that is drawn beneath them."""
+    """Samples, and the settings by which a model's regions or responses are drawn behind them."""
 
     def __init__(
         self, X: Any, y: Any, response: str, class_of_interest: Any, features: Any, fill: Any,
         colours: Any, cmap: Any,
     ) -> None:  # fmt: skip
-        self.X, self.samples = X, Samples.taken(X, y, features, fill)
+        self.X, self.samples = X, Samples.create(X, y, features, fill)
         self.response = response
         self.view = {
             "response": response, "class_of_interest": class_of_interest, "features": self.samples.features,
@@ -57,12 +57,12 @@ class Scene:
         }  # fmt: skip
         self.classes = np.unique(self.samples.labels)
         self._chosen = colours
-        # Models may know more classes, to which chosen colours belong: `look` finds them out.
+        # Models may have more classes, to which some chosen colours belong: `find_classes` adds them.
         self.colours = class_colours(len(self.classes))
         self.colormap = response_colormap(cmap)
 
-    def look(self, models: Sequence[Any]) -> None:
-        """Find out the classes of models and the colours of all; raise ValueError if one cannot be drawn."""
+    def find_classes(self, models: Sequence[Any]) -> None:
+        """Add the classes of models and assign the colours; raise ValueError if a model cannot be drawn."""
         for model in models:
             painter = make_painter(model, **self.view)
             if not painter.is_bounded:
@@ -74,24 +74,25 @@ class Scene:
                 self.classes = np.union1d(self.classes, painter.classes)
         self.colours = chosen_colours(self.classes, self._chosen)
 
-    def right(self, model: Any) -> str:
-        """Return the share of the samples that a model predicts rightly, as text."""
+    def accuracy(self, model: Any) -> str:
+        """Return the accuracy of a model on the samples, as text."""
         predict = getattr(model, "predict", model)
         return f"{np.mean(np.reshape(predict(self.X), -1) == self.samples.labels):.1%} correct"
 
     def paint(self, model: Any, size: tuple[int, int]) -> NDArray[np.uint8]:
-        """Return the colours (height, width, 3) beneath the samples, from the top row down."""
+        """Return the colours (height, width, 3) of the regions or responses, from the top row down."""
         from PIL import Image
 
         painter = make_painter(model, **self.view)
-        # A response has no edges to smooth, and a foreign model may be slow: only networks are drawn finely.
+        # A response has no edges to smooth, and a model of another library may be slow: evaluate several
+        # points per pixel only for the regions of networks.
         is_fine = self.response == "class" and isinstance(painter, NetworkPainter)
         fineness = FINENESS if is_fine else 1
-        # A function does not tell its classes: pass those of the scene.
-        says = self.response != "class" or (painter.classes is not None and len(painter.classes) > 0)
+        # A plain function does not name its classes: pass the classes of the samples.
+        names_classes = self.response != "class" or (painter.classes is not None and len(painter.classes) > 0)
         image = render_boundary(
             model, self.samples.xlim, self.samples.ylim, (fineness * size[0], fineness * size[1]),
-            classes=None if says else self.classes, **self.view,
+            classes=None if names_classes else self.classes, **self.view,
         )  # fmt: skip
         assert image.data is not None
         data = np.repeat(np.repeat(image.data, FINENESS // fineness, 0), FINENESS // fineness, 1)[::-1]
@@ -106,7 +107,7 @@ class Scene:
 
 
 def _edges(data: Array) -> NDArray[np.bool_]:
-    """Return which points have another class beside them, or one point further, in their column or row."""
+    """Return a mask of the points with another class within two points in their row or column."""
     edges = np.zeros(data.shape, bool)
     for axis in (0, 1):
         a, b = np.swapaxes(data, 0, axis), np.swapaxes(edges, 0, axis)
@@ -119,14 +120,24 @@ def _edges(data: Array) -> NDArray[np.bool_]:
 
 
 class Film:
-    """Drawing of what all frames share, done once, with room for what changes."""
+    """Drawing shared by all frames, which is made once, and the composition of each frame.
+
+    Parameters
+    ----------
+    scene : Scene
+        Samples and settings.
+    size : (int, int)
+        Width and height of a frame in pixels.
+    titles : list of str
+        Titles of all frames, for which room is left.
+    """
 
     def __init__(self, scene: Scene, size: tuple[int, int], titles: list[str]) -> None:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
         self._scene, (self._width, self._height) = scene, size
-        # Smaller frames have smaller text, but never too small to be read.
+        # Smaller frames have smaller text, which stays legible.
         scale = max(LEAST_SCALE, min(np.divide(size, USUAL_SIZE)))
         self._dpi = USUAL_DPI * scale
         self._figure = Figure(figsize=(size[0] / self._dpi, size[1] / self._dpi), dpi=self._dpi)
@@ -136,9 +147,10 @@ class Film:
         self._title = self._figure.text(0, 0, "", fontsize=11, va="top", animated=True)
         self._lay_out(titles)
         self._canvas.draw()
-        self._still = self._canvas.copy_from_bbox(self._figure.bbox)
+        self._static = self._canvas.copy_from_bbox(self._figure.bbox)
 
     def _draw_data(self) -> None:
+        """Draw axes, samples and, for a response, the colour bar."""
         scene = self._scene
         self._ax = ax = self._figure.add_axes((0.1, 0.1, 0.8, 0.8))
         ax.patch.set_visible(False)
@@ -173,13 +185,13 @@ class Film:
         extent = legend.get_window_extent(renderer)
         if extent.width + max(widths) + 4 * pad <= self._width:
             header = max(header, extent.height)
-        else:  # beside the axes instead of above them
+        else:  # the legend does not fit above the axes: place it beside them
             legend.remove()
             legend = self._legend(1)
             column = math.ceil(legend.get_window_extent(renderer).width) + pad
         top = self._height - math.ceil(header) - 2 * pad
         bar = 0 if self._bar is None else round(0.15 * self._dpi)
-        # The width of the numbers at the axes depends on the size of the axes: lay out twice.
+        # The width of the tick labels depends on the size of the axes: lay out twice.
         for _ in range(2):
             left, bottom, beyond = (math.ceil(margin) for margin in self._margins(self._ax))
             left, bottom, right = left + pad, bottom + pad, self._width - column - max(beyond, pad)
@@ -187,7 +199,7 @@ class Film:
                 right -= pad + bar + math.ceil(self._margins(self._bar)[2])
             if right - left < LEAST_AXES or top - bottom < LEAST_AXES:
                 raise ValueError(
-                    f"size {self._width} x {self._height} leaves no room for the axes: give more pixels"
+                    f"size {self._width} x {self._height} leaves no room for the axes: choose a larger size"
                 )
             self._place(self._ax, left, bottom, right, top)
             if self._bar is not None:
@@ -201,18 +213,20 @@ class Film:
         self._box = left, bottom, right, top
 
     def _legend(self, n_columns: int) -> Any:
+        """Return a new legend with `n_columns` columns."""
         return self._figure.legend(
             frameon=False, loc="upper right", ncols=n_columns, borderaxespad=0, borderpad=0,
             handletextpad=0.1, columnspacing=0.8,
         )  # fmt: skip
 
     def _margins(self, ax: Any) -> tuple[float, float, float]:
-        """Return the pixels that numbers and labels take to the left, below, and to the right of axes."""
+        """Return the widths in pixels of the labels to the left of, below and to the right of axes."""
         renderer = self._canvas.get_renderer()
         box, whole = ax.get_window_extent(renderer), ax.get_tightbbox(renderer)
         return box.x0 - whole.x0, box.y0 - whole.y0, whole.x1 - box.x1
 
     def _place(self, ax: Any, left: int, bottom: int, right: int, top: int) -> None:
+        """Set the edges of axes, in pixels."""
         ax.set_position(
             (left / self._width, bottom / self._height, (right - left) / self._width,
              (top - bottom) / self._height)
@@ -223,11 +237,11 @@ class Film:
         from PIL import Image
 
         left, bottom, right, top = self._box
-        beneath = np.full((self._height, self._width, 4), 255, np.uint8)
+        background = np.full((self._height, self._width, 4), 255, np.uint8)
         rows = slice(self._height - top, self._height - bottom)
-        beneath[rows, left:right, :3] = self._scene.paint(snapshot.model, (right - left, top - bottom))
-        self._canvas.restore_region(self._still)
+        background[rows, left:right, :3] = self._scene.paint(snapshot.model, (right - left, top - bottom))
+        self._canvas.restore_region(self._static)
         self._title.set_text(snapshot.title)
         self._figure.draw_artist(self._title)
-        above = Image.fromarray(np.asarray(self._canvas.buffer_rgba()))
-        return Image.alpha_composite(Image.fromarray(beneath), above).convert("RGB")
+        foreground = Image.fromarray(np.asarray(self._canvas.buffer_rgba()))
+        return Image.alpha_composite(Image.fromarray(background), foreground).convert("RGB")

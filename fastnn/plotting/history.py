@@ -1,4 +1,4 @@
-"""The course of a training, drawn with matplotlib."""
+"""plot_history: the losses and other measurements of a training, drawn by matplotlib."""
 
 from __future__ import annotations
 
@@ -13,25 +13,26 @@ __all__ = ["plot_history"]
 
 
 def plot_history(history: History, axes: Any = None) -> Any:
-    """Draw the losses, learning rates, gradient norms and update ratios of a training by the pass.
+    """Draw losses, learning rates, gradient norms and update ratios of a training against the passes.
 
     Parameters
     ----------
     history : History
-        Return value of `Model.train`.
+        History returned by `Model.train`.
     axes : sequence of four matplotlib axes, optional
-        Axes to draw on; by default those of a new figure, in two rows and two columns.
+        Axes to draw on; by default the axes of a new figure with two rows and two columns.
 
     Returns
     -------
     array of four matplotlib axes
+        Axes of the losses, learning rates, gradient norms and update ratios.
 
     Raises
     ------
     ValueError
-        For a history without passes, or another number of axes.
+        If the history has no passes, or the number of axes is not four.
     TypeError
-        If `history` is no `History`, or `axes` holds something else than axes.
+        If `history` is not a `History`, or `axes` holds anything but axes.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Files of moving pictures: written by Pillow, or by ffmpeg where they are a video."""
+"""Files of animations, written by Pillow, or by ffmpeg for a video."""
 
 from __future__ import annotations
 
@@ -17,28 +17,29 @@ from ..system.progress import progress_bar
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["LEAST_FPS", "LONGEST", "MOST_FPS", "VIDEO", "check_goal", "write_frames"]
+__all__ = ["LEAST_FPS", "LONGEST", "MOST_FPS", "VIDEO", "check_target", "write_frames"]
 
-# Formats of Pillow's moving pictures, with the options of `Image.save`.
+# Animated formats that Pillow writes, by suffix, with the options of `Image.save`.
 FORMATS: dict[str, dict[str, Any]] = {
     ".gif": {"format": "GIF", "optimize": False, "disposal": 1},
     ".png": {"format": "PNG"},
     ".webp": {"format": "WEBP", "lossless": True},
 }
-# Suffix of what ffmpeg writes: H.264, which browsers play, with a colour for every 2 x 2 pixels.
+# Suffix of videos, which ffmpeg writes as H.264 for browsers. Each block of 2 x 2 pixels shares a colour
+# value.
 VIDEO = ".mp4"
-# Most pixels of a side in each format.
+# Largest width and height in pixels, by format.
 LONGEST = {".gif": 65535, ".png": 2**31 - 1, ".webp": 16383, VIDEO: 16384}
-# Slowest speed that all formats can have; and the fastest, since Pillow stores whole milliseconds.
+# Lowest frame rate that all formats support, and the highest: Pillow stores durations in whole milliseconds.
 LEAST_FPS, MOST_FPS = 0.002, 1000.0
-# Time that the last frame is seen longer, before all begins again.
+# Additional duration of the last frame, before the animation starts again.
 HOLD_MILLISECONDS = 2500
-# Colours of 256 that a frame has exactly; the others are the nearest of the rest.
+# Number of the 256 colours of a palette that are reserved for exact colours; the rest approximate all others.
 EXACT_COLOURS = 128
 
 
-def check_goal(path: Path) -> Path:
-    """Return a path that a picture can be written to, or raise ValueError before the work is done."""
+def check_target(path: Path) -> Path:
+    """Return the path of an animation if its file can be written; otherwise raise ValueError."""
     from PIL import Image
 
     Image.init()
@@ -62,29 +63,29 @@ def check_goal(path: Path) -> Path:
 def write_frames(
     snapshots: Sequence[Any], frame: Callable[[Any], Image], path: Path, fps: float, progress: bool
 ) -> None:
-    """Write a moving picture.
+    """Write the frames of an animation to a file.
 
     Parameters
     ----------
     snapshots : sequence
-        What the frames show, in their order.
+        Snapshots in the order of their frames.
     frame : callable
-        Returns the frame of a snapshot.
+        Function that returns the frame of a snapshot.
     path : Path
-        Its suffix is one that `check_goal` admits.
+        Name of the file, with a suffix that `check_target` accepts.
     fps : float
-        Frames a second.
+        Frames per second.
     progress : bool
         True shows a progress bar.
     """
     with progress_bar(total=len(snapshots), unit="frame", shown=progress, dynamic_ncols=True) as bar:
 
-        def drawn() -> Iterator[Image]:
+        def draw_frames() -> Iterator[Image]:
             for snapshot in snapshots:
                 yield frame(snapshot)
                 bar.update()
 
-        images = drawn()
+        images = draw_frames()
         if path.suffix.lower() == VIDEO:
             _write_video(images, path, fps)
             return
@@ -92,7 +93,8 @@ def write_frames(
         durations = [round(1000 / fps)] * len(snapshots)
         durations[-1] += HOLD_MILLISECONDS
         if settings["format"] == "GIF":
-            # One palette for all: an area that does not change keeps its numbers, and is not stored again.
+            # With one palette for all frames, an area that does not change has the same colour numbers in the
+            # next frame and is not stored again.
             some = sorted({0, len(snapshots) // 2, len(snapshots) - 1})
             images = map(Palette([frame(snapshots[k]) for k in some]).apply, images)
         first, *others = images
@@ -100,19 +102,19 @@ def write_frames(
 
 
 def _write_video(images: Iterable[Image], path: Path, fps: float) -> None:
-    """Write frames by ffmpeg; the last one is repeated, and so seen longer."""
+    """Write frames as a video by ffmpeg; the last frame is repeated, so that it is shown longer."""
     from matplotlib.animation import FFMpegWriter
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     images = iter(images)
     image = next(images)
-    # Pixels divided by a power of two are inches without rounding.
+    # A power of two divides numbers of pixels without rounding: the figure has exactly the right size.
     dpi = 64
     figure = Figure(figsize=(image.width / dpi, image.height / dpi), dpi=dpi)
     FigureCanvasAgg(figure)
     shown = figure.figimage(np.asarray(image), origin="upper")
-    # Users' settings of matplotlib must not change the file: set all of these.
+    # Users' settings of matplotlib must not change the file: set every argument.
     writer = FFMpegWriter(fps, codec="h264", bitrate=-1, extra_args=["-f", "mp4"])  # type: ignore[arg-type]
     try:
         with writer.saving(figure, path, dpi):
@@ -126,14 +128,14 @@ def _write_video(images: Iterable[Image], path: Path, fps: float) -> None:
         # Ctrl-C ends ffmpeg as well, and its error would hide the interrupt: raise the interrupt.
         if isinstance(error.__context__, KeyboardInterrupt):
             raise error.__context__ from None
-        said = error.stderr.strip() or f"it ended with exit status {error.returncode}"
-        raise RuntimeError(f"ffmpeg could not write {path.name}: {said}") from None
+        reason = error.stderr.strip() or f"exit status {error.returncode}"
+        raise RuntimeError(f"ffmpeg could not write {path.name}: {reason}") from None
 
 
 class Palette:
-    """Palette of 256 colours that suits several images.
+    """Palette of 256 colours for several images.
 
-    Pillow's own search of the nearest colour compares 6 bits of 8, and would make white grey.
+    Pillow's own search for the nearest colour compares only 6 bits of 8, which would turn white into grey.
     """
 
     def __init__(self, images: list[Image]) -> None:
@@ -142,17 +144,18 @@ class Palette:
         numbers, counts = np.unique([_numbers(image) for image in images], return_counts=True)
         order = np.argsort(-counts, kind="stable")
         colours = _colours(numbers[order])
-        # The most frequent colours, of areas, stay exact. Each of the others counts once, however rare it is.
+        # The most frequent colours, those of areas, are exact. All others have the same weight, so that rare
+        # colours are approximated as well as others.
         exact, rest = colours[:EXACT_COLOURS], colours[EXACT_COLOURS:]
         if len(rest) > 256 - EXACT_COLOURS:
             cut = Image.fromarray(rest[None]).quantize(256 - EXACT_COLOURS)
             rest = np.array(cut.getpalette(), np.uint8).reshape(-1, 3)
         self._colours = np.concatenate([exact, rest])
-        # Number of the nearest colour for each of 24 bits; -1 for a colour that has not come up.
+        # Index of the nearest palette colour for every 24-bit colour; -1 if not computed yet.
         self._nearest = np.full(1 << 24, -1, np.int16)
 
     def apply(self, image: Image) -> Image:
-        """Return the image in these colours."""
+        """Return an image in the colours of the palette."""
         from PIL import Image
 
         numbers = _numbers(image)
@@ -168,11 +171,11 @@ class Palette:
 
 
 def _numbers(image: Image) -> NDArray[np.int32]:
-    """Return colours as numbers of 24 bits."""
+    """Return the colours of an image as 24-bit numbers (height, width)."""
     red, green, blue = (np.asarray(band, np.int32) for band in image.split())
     return red << 16 | green << 8 | blue
 
 
 def _colours(numbers: NDArray[np.int32]) -> NDArray[np.uint8]:
-    """Return the colours (n, 3) of numbers (n,)."""
+    """Return the colours (n, 3) of 24-bit numbers (n,)."""
     return (numbers[:, None] >> np.array([16, 8, 0]) & 255).astype(np.uint8)

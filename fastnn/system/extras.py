@@ -1,4 +1,4 @@
-"""Optional packages: the extras of the distribution."""
+"""Import of the optional packages, the extras of the distribution."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ __all__ = ["import_extra"]
 
 
 def import_extra(package: str, extra: str, feature: str) -> Any:
-    """Import a package of an extra.
+    """Import a package that an extra installs.
 
     Parameters
     ----------
     package : str
-        Name to import, as ``"dask.array"``.
+        Name to import, such as ``"dask.array"``.
     extra : str
         Name of the extra, a key of ``[project.optional-dependencies]`` in pyproject.toml.
     feature : str
-        Feature that needs the package, the subject of the error message.
+        Feature that needs the package; the error message begins with this text.
 
     Returns
     -------
     module
-        The package.
+        The imported package.
 
     Raises
     ------

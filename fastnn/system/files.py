@@ -1,7 +1,7 @@
-"""Files that exist as a whole or not at all: written as drafts beside their final names, then moved there.
+"""Atomic writing of files: a file is written as a draft beside its final name, then moved there.
 
-A process that is killed leaves its drafts behind. The name of a draft holds its process, and the next draft
-in the same folder removes the drafts of processes that have ended.
+A process that is killed leaves its drafts behind. The name of a draft identifies its process, so that the
+next draft in the same folder can remove the drafts of processes that have ended.
 """
 
 from __future__ import annotations
@@ -26,30 +26,31 @@ from .validation import shown
 
 __all__ = ["Draft", "check_file_name", "check_folder", "check_replaceable", "written_whole"]
 
-# Beginning of the names of drafts; the process follows: host, process ID, seconds from boot to its start.
+# Prefix of the names of drafts. The process follows: host, process ID, and its start in seconds after boot.
 PREFIX = ".fastnn-"
 OWNED = re.compile(rf"{re.escape(PREFIX)}([0-9a-f]{{12}})-([0-9]+)-([0-9]+)-.+")
-# Beginning of the name of a folder in a draft, for files that are replaced, until the new ones are in place.
+# Prefix of the name of a folder in a draft that holds older files until their replacements are in place.
 OLDER = ".older-"
-# Largest difference of two start times of one process, by rounding, in seconds: no ID is reused so soon.
+# Largest difference, in seconds, between two readings of one process's start time, which are rounded. No
+# process ID is reused within this time.
 SAME_START = 2
-# Entries of a folder that are listed per draft on average: a larger folder is not listed for every draft.
+# Number of folder entries that a draft lists on average: larger folders are not listed for every draft.
 ENTRIES_A_DRAFT = 1000
-# By folder: number of next drafts that do not list the folder.
+# Number of coming drafts that do not list a folder, by folder.
 _not_looking: dict[Path, int] = {}
 
 
 class Draft:
-    """Files and folders in the making, in a hidden folder beside their final places.
+    """Unfinished files and folders in a hidden folder beside their final names.
 
-    The hidden folder is on the same disk, so that files are moved rather than copied, and files made in it
-    get the permissions of any new file. Drafts that killed processes of this machine left in the same place
-    are removed, unless they hold older files that were about to be replaced.
+    The hidden folder is on the same disk, so that files are moved and not copied, and files in it get the
+    usual permissions of new files. A new draft removes those of killed processes of this machine in the same
+    folder, unless they hold older files that were about to be replaced.
 
     Parameters
     ----------
     *paths : Path
-        Final names in one existing folder, in the order in which they shall appear.
+        Final names in one existing folder, in the order in which the files are moved there.
     """
 
     def __init__(self, *paths: Path) -> None:
@@ -60,16 +61,16 @@ class Draft:
         self.folder = Path(tempfile.mkdtemp(prefix=_prefix(os.getpid()), dir=folder))
 
     def name(self, path: Path) -> Path:
-        """Return the name under which to write the file that becomes `path`."""
+        """Return the temporary name of the file that becomes `path`."""
         return self.folder / path.name
 
     def publish(self) -> None:
-        """Move everything into its place; if that fails, put older files back."""
+        """Move all files to their final names; if a move fails, restore the older files."""
         moves: list[tuple[Path, Path]] = []
         try:
-            # A single file replaces an older one in one step. Several files, or folders, cannot: the older
-            # ones are moved away first, in the opposite order, so that the last name, as a page that refers
-            # to the others, never stands without them.
+            # A single file replaces an older file atomically, but several files or a folder cannot: move the
+            # older ones away first. The last name may be a page that refers to the others: the reverse order
+            # ensures that the page never exists without them.
             if len(self.paths) > 1 or self.paths[0].is_dir():
                 older = Path(tempfile.mkdtemp(prefix=OLDER, dir=self.folder))
                 for path in reversed(self.paths):
@@ -89,21 +90,21 @@ class Draft:
         self.discard()
 
     def discard(self) -> None:
-        """Remove the draft."""
+        """Remove the draft, unless it holds older files that could not be moved back."""
         if self._holds_older:
             return
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def _move(source: Path, goal: Path, moves: list[tuple[Path, Path]]) -> None:
-    """Move a file or folder, and add the move to `moves` first."""
+    """Move a file or folder; record the move in `moves` beforehand."""
     moves.append((source, goal))
     os.replace(source, goal)
 
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """Yield a temporary name for a file, which is moved to `path` at the end unless an error is raised."""
+    """Yield a temporary name for a file; move the file to `path` at the end unless an error is raised."""
     draft = None
     try:
         with held_interrupts():
@@ -119,7 +120,7 @@ def written_whole(path: Path) -> Iterator[Path]:
 
 
 def _remove_abandoned(folder: Path) -> None:
-    """Remove the drafts in a folder whose processes have ended; leave what cannot be read or removed."""
+    """Remove the drafts of ended processes from a folder; ignore drafts that cannot be read or removed."""
     skipped = _not_looking.pop(folder, 0)
     if skipped > 0:
         _not_looking[folder] = skipped - 1
@@ -140,9 +141,9 @@ def _remove_abandoned(folder: Path) -> None:
 
 @functools.cache
 def _prefix(pid: int) -> str:
-    """Return the beginning of the names of this process's drafts.
+    """Return the prefix of the names of this process's drafts.
 
-    `pid` is the ID of this process, an argument of the cache since a fork changes it.
+    The process ID `pid` is an argument because a fork changes it, and the result is cached.
     """
     try:
         return f"{PREFIX}{_host()}-{pid}-{_start(psutil.Process(pid))}-"
@@ -152,7 +153,7 @@ def _prefix(pid: int) -> str:
 
 @functools.cache
 def _host() -> str:
-    """Return a name of this machine and of the namespace of its process IDs."""
+    """Return a digest that identifies this machine and the namespace of its process IDs."""
     parts = [platform.node()]
     with suppress(OSError):
         parts.append(Path("/etc/machine-id").read_text(encoding="utf-8", errors="replace"))
@@ -162,13 +163,13 @@ def _host() -> str:
 
 
 def _start(process: psutil.Process) -> int:
-    """Return the seconds from boot to the start of a process, which do not change when the clock is set."""
+    """Return the start of a process in seconds after boot, which is independent of changes of the clock."""
     boot = psutil.boot_time()
     return round(process.create_time() - boot)
 
 
 def _has_ended(pid: int, start: int) -> bool:
-    """Return whether the process with this ID and start time has ended."""
+    """Return True if the process with this ID and start time has ended."""
     try:
         process = psutil.Process(pid)
         # A killed process keeps its ID, as a zombie, until its parent asks for the exit status.
@@ -180,7 +181,7 @@ def _has_ended(pid: int, start: int) -> bool:
 
 
 def _may_hold_older(draft: Path) -> bool:
-    """Return whether a draft holds older files whose replacements are not all in place."""
+    """Return True if a draft holds older files and some replacements are not in place, or on doubt."""
     try:
         names = os.listdir(draft)
         older = [name for name in names if name.startswith(OLDER)]
@@ -208,7 +209,7 @@ def check_folder(path: Path, argument: str) -> None:
     if not folder.is_dir():
         raise ValueError(f"{argument}: there is no folder {folder}")
     try:
-        # Permissions say too little: root has all of them, and a disk may be read-only or full.
+        # Permissions prove little: root ignores them, and a disk may be read-only or full. Create a draft.
         with held_interrupts():
             Draft(path).discard()
     except OSError as error:
@@ -220,8 +221,8 @@ def check_folder(path: Path, argument: str) -> None:
 def check_replaceable(path: Path, argument: str) -> None:
     """Raise ValueError if `path` is a folder, a device or a pipe, which no file may replace.
 
-    To move a file to the name of a device, as root may, would remove the device. The message names the
-    argument.
+    If root moved a file to the name of a device, the device would be removed. `argument` is the name of the
+    argument in error messages.
     """
     if path.is_dir():
         raise ValueError(f"{argument}: {path} is a folder, not the name of a picture")
@@ -230,7 +231,7 @@ def check_replaceable(path: Path, argument: str) -> None:
 
 
 def check_file_name(path: Any, name: str) -> Path:
-    """Return the path of a file; `check_folder` checks its folder.
+    """Return the path of a file whose name the file system accepts; the folder need not exist.
 
     Parameters
     ----------
@@ -242,9 +243,9 @@ def check_file_name(path: Any, name: str) -> Path:
     Raises
     ------
     TypeError
-        For anything but a path.
+        If `path` is neither text nor a path.
     ValueError
-        For a name that the file system refuses: too long, or with a NUL in it.
+        If the file system refuses the name, as one that is too long or contains NUL.
     """
     if not isinstance(path, str | os.PathLike):
         raise TypeError(f"{name} must be a path, got {shown(path)}")

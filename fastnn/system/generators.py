@@ -1,7 +1,7 @@
-"""Sources of random numbers: `RandomState` objects, whose Mersenne Twisters the kernels draw from, too.
+"""Random generators: fast access to the state of `RandomState` objects, from which the kernels also draw.
 
-NumPy takes longer to seed a generator, and to read and set its state, than a small network takes for some
-passes. Here a given seed mixes no entropy, and states are copied in memory.
+NumPy needs more time to seed a generator, and to read and set its state, than a small network needs for
+several passes. The functions here gather no entropy when a seed is given, and copy the state in memory.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from .validation import shown
 
 __all__ = ["generator_state", "is_twister", "put_generator_state", "resolve_random_state", "seeded"]
 
-# Words of a Mersenne Twister's state; the position among them follows.
+# Number of 32-bit words of a Mersenne Twister's state. The position, the 625th number, follows them.
 WORDS = 624
 
 
 class _NoEntropy(ISeedSequence):
-    """A seed of zeros, for a bit generator that is seeded again at once."""
+    """Seed sequence of zeros, for a bit generator that is seeded again immediately."""
 
     def generate_state(self, n_words: int, dtype: Any = np.uint32) -> Any:
         """Return zeros."""
@@ -32,12 +32,12 @@ class _NoEntropy(ISeedSequence):
 
 
 def seeded(seed: Any) -> np.random.RandomState:
-    """Return ``RandomState(seed)``, without the entropy that ``RandomState`` gathers first and does not use.
+    """Return ``RandomState(seed)`` without gathering the entropy that a given seed makes superfluous.
 
     Raises
     ------
     ValueError, TypeError
-        For anything but a seed, as ``RandomState`` does.
+        If `seed` is not a valid seed of ``RandomState``.
     """
     random = np.random.RandomState(np.random.MT19937(_NoEntropy()))  # type: ignore[arg-type]
     random.seed(seed)
@@ -45,25 +45,25 @@ def seeded(seed: Any) -> np.random.RandomState:
 
 
 def is_twister(random: np.random.RandomState) -> bool:
-    """Return whether a ``RandomState`` draws from a Mersenne Twister, and not from another bit generator."""
+    """Return True if the bit generator of a ``RandomState`` is a Mersenne Twister."""
     return isinstance(random._bit_generator, np.random.MT19937)
 
 
 def _words(random: np.random.RandomState) -> NDArray[np.uint32]:
-    """Return a view of a twister's words and position, which is valid as long as `random` exists."""
+    """Return a view (625,) of a twister's words and position, valid while `random` exists."""
     address = random._bit_generator.ctypes.state_address
     return np.frombuffer(memoryview((ctypes.c_uint32 * (WORDS + 1)).from_address(address)), np.uint32)
 
 
 def _documented_state(random: np.random.RandomState) -> NDArray[np.uint32]:
-    """Return a copy of a twister's words and position, read by NumPy's documented method."""
+    """Return a copy (625,) of a twister's words and position, read by ``RandomState.get_state``."""
     state: Any = random.get_state(legacy=False)
     return np.append(state["state"]["key"], state["state"]["pos"]).astype(np.uint32)
 
 
 @functools.cache
 def _are_readable() -> bool:
-    """Return whether a twister's words lie in memory as expected: NumPy documents the address alone."""
+    """Return True if a twister's state has the expected layout: NumPy documents only its address."""
     random = seeded(0)
     random.random_sample(100)
     return bool((_words(random) == _documented_state(random)).all())
@@ -89,12 +89,12 @@ def put_generator_state(random: np.random.RandomState, generator: NDArray[np.uin
 
 
 def resolve_random_state(random_state: Any) -> Any:
-    """Return the generator to draw from: NumPy's global one for None, else a ``RandomState``.
+    """Return the generator for `random_state`: the module ``numpy.random`` for None, or a ``RandomState``.
 
     Raises
     ------
     ValueError
-        For anything but None, an integer from 0 to 2**32 - 1 and a ``RandomState``.
+        If `random_state` is not None, an integer from 0 to 2**32 - 1 or a ``RandomState``.
     """
     if random_state is None:
         return np.random

@@ -1,4 +1,4 @@
-"""Lengths within a run of steps: an int counts steps, a float is a fraction of the run."""
+"""Lengths of time within a run: an int counts steps, a float is a fraction of the run."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ __all__ = ["check_bounded", "check_fraction", "check_length", "in_steps"]
 
 
 def in_steps(length: float, total: int) -> float:
-    """Return the steps of a checked length, not rounded, at least one, in a run of `total` steps."""
+    """Convert a checked length to steps, at least one and not rounded, for a run of `total` steps."""
     return length if isinstance(length, int) else max(1.0, length * total)
 
 
 def check_length(value: Any, name: str) -> float:
-    """Return a length as an int, in steps, or as a float, a fraction of the run.
+    """Return a valid length: an int, which counts steps, or a float, which is a fraction of the run.
 
     Raises
     ------
     ValueError
-        If the value is neither.
+        If `value` is not an int from 1 to 2**63 - 1 or a float above 0 and at most 1.
     """
     number = _as_float(value)
     if isinstance(value, numbers.Integral):
@@ -38,7 +38,7 @@ def check_length(value: Any, name: str) -> float:
 
 
 def check_bounded(value: Any, name: str, low: float, high: float, remedy: str) -> float:
-    """Return a finite float from `low` to `high`; raise ValueError with a remedy for anything else."""
+    """Return a finite float from `low` to `high`; raise ValueError, with `remedy`, for anything else."""
     number = _as_float(value)
     if math.isfinite(number) and low <= number <= high:
         return number
@@ -47,7 +47,7 @@ def check_bounded(value: Any, name: str, low: float, high: float, remedy: str) -
 
 
 def check_fraction(value: Any, name: str, remedy: str) -> float:
-    """Return a float above 0 and at most 1; raise ValueError with a remedy for anything else."""
+    """Return a float above 0 and at most 1; raise ValueError, with `remedy`, for anything else."""
     number = _as_float(value)
     if 0 < number <= 1:
         return number
@@ -55,7 +55,7 @@ def check_fraction(value: Any, name: str, remedy: str) -> float:
 
 
 def _as_float(value: Any) -> float:
-    """Return a real number as a float, and NaN for anything else: NaN is within no bounds."""
+    """Return a real number as a float, and NaN, which passes no check, for anything else."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         return math.nan
     try:

@@ -1,4 +1,4 @@
-"""Warnings that name the caller's line, however many calls of the library lie below it."""
+"""Warnings at the line of the user's call, however deep in the library they are issued."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ WRAPPERS = ("sklearn.base", "sklearn.callback._callback_support")
 
 
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
-    """Warn at the line outside of this package that led here.
+    """Issue a warning at the innermost line outside of this package.
 
     Parameters
     ----------

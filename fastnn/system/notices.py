@@ -1,7 +1,8 @@
-"""Notices of compilations: one per process and dtype, before the seconds that a compilation takes.
+"""Notices before a compilation of some seconds: one per process and dtype.
 
-A notice is a record of level INFO on the logger "fastnn". It is also a line in a terminal or a notebook,
-where somebody waits, unless logging shows such records or the logger has a level of its own.
+A notice is a record of level INFO on the logger "fastnn". In a terminal or a notebook, where users wait for
+the result, the notice is also printed, unless logging is configured to show such records or the logger has a
+level.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ def announce_compilation(types: tuple[Any, ...]) -> None:
     Parameters
     ----------
     types : tuple of numba types
-        Types of the arguments of a kernel that is about to be compiled, passed by
-        ``fastnn_kernels.compiler.jit`` to its listeners. The caller holds numba's lock.
+        Argument types of the kernel that is about to be compiled. ``fastnn_kernels.compiler.jit`` passes them
+        to its listeners while it holds numba's compiler lock.
     """
     from fastnn_kernels.compiler.pointer import arrays_among
 
-    # Kernels for float32 have float64 arguments, too, such as weights of samples: float32 decides.
+    # Kernels for float32 have float64 arguments too, such as sample weights: look for float32 first.
     dtypes = {str(array.dtype) for array in arrays_among(types)}
     dtype = next((name for name in ("float32", "float64") if name in dtypes), None)
     if dtype is None or dtype in _announced:
@@ -40,14 +41,15 @@ def announce_compilation(types: tuple[Any, ...]) -> None:
     if not is_configured and _is_watched():
         from tqdm.auto import tqdm
 
-        tqdm.write(f"fastnn: {message}", file=sys.stderr)  # above a bar that is on the screen
+        # tqdm.write prints above a progress bar on the screen.
+        tqdm.write(f"fastnn: {message}", file=sys.stderr)
 
 
 def _is_watched() -> bool:
-    """Return whether stderr is a terminal, or this process belongs to a notebook."""
+    """Return True if stderr is a terminal, or if this process runs a notebook."""
     if sys.stderr is not None and sys.stderr.isatty():
         return True
-    # A notebook's process has loaded IPython: it is not imported here.
+    # A notebook's process has loaded IPython already: do not import IPython for the check.
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
     return any(kind.__name__ == "ZMQInteractiveShell" for kind in type(shell).__mro__)

@@ -32,10 +32,11 @@ def progress_bar(*, total: int, unit: str, shown: bool, **options: Any) -> Any:
     total : int
         Number of units of work.
     unit : str
-        Name of a unit.
+        Name of a unit of work.
     shown : bool
-        False returns an object that does nothing. A disabled bar of tqdm is no substitute: tqdm takes a lock
-        that forked processes share, and a process killed while it holds the lock blocks all others for ever.
+        True shows a bar; False returns an object that does nothing. A disabled bar of tqdm would not do: tqdm
+        acquires a lock that forked processes share, and a process killed while it holds the lock would block
+        the others forever.
     **options
         Further arguments of ``tqdm.auto.tqdm``.
     """

@@ -1,8 +1,8 @@
-"""The budget of cores: no more threads compute at once than there are cores, however calls are nested.
+"""Budget of cores: no more threads compute at once than there are cores, even in nested calls.
 
-Every call into a training kernel takes the cores that it runs on, and gives them back some 50 ms later. One
-training alone may have all cores; many trainings on as many threads (joblib's, Dask's, `fit_many`'s) have one
-each; further ones wait instead of slowing the others down.
+A training acquires cores for a call into the kernels and releases them about 50 ms later. A single training
+may use all cores. Trainings that run in parallel on threads (of joblib, Dask or `fit_many`) get one core
+each, and wait if there are more trainings than cores.
 """
 
 from __future__ import annotations
@@ -20,36 +20,38 @@ from fastnn_kernels.compiler.interrupts import held_interrupts
 
 __all__ = [
     "Flag",
+    "acquired_cores",
     "available_cores",
-    "in_turn",
+    "map_in_order",
     "spare_cores",
     "started_pool",
-    "taken_cores",
 ]
 
 T = TypeVar("T")
 
-# Environment variables in which joblib, Dask and users limit the threads of a process.
+# Environment variables by which joblib, Dask and users limit the number of threads of a process.
 LIMITS = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS")
-# Values that count as a limit: numbers above 0, of at most 9 digits.
+# Valid values of these variables: numbers above 0 of at most 9 significant digits.
 LIMIT = re.compile("0*[1-9][0-9]{0,8}")
 
 
 def available_cores() -> int:
-    """Return the number of cores that the system grants this process, within the environment's limits."""
+    """Return the number of cores that this process may use, limited by the environment variables."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     for name in LIMITS:
-        value = os.environ.get(name, "").split(",")[0].strip()  # OpenMP allows a list, one limit a level
+        # OpenMP allows a list of limits, one per nesting level: the first counts.
+        value = os.environ.get(name, "").split(",")[0].strip()
         if LIMIT.fullmatch(value):
             cores = min(cores, int(value))
     return cores
 
 
 class _Budget:
-    """The number of cores in use."""
+    """Number of cores in use, with the lock that guards it."""
 
     def __init__(self) -> None:
-        # `with` takes the lock itself: an interrupt in the Python code of a Condition would leave it locked.
+        # An interrupt in the Python code of a Condition would leave its lock locked: use the lock itself in
+        # `with` statements.
         self.lock = threading.Lock()
         self.changed = threading.Condition(self.lock)
         self.in_use = 0
@@ -58,21 +60,21 @@ class _Budget:
 _budget = _Budget()
 
 
-def _begin_anew() -> None:
-    """Reset the budget in a forked child, in which the threads that hold cores do not exist."""
+def _reset_after_fork() -> None:
+    """Reset the budget in a forked child process, which lacks the threads that hold cores."""
     global _budget
     _budget = _Budget()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_anew)
+    os.register_at_fork(after_in_child=_reset_after_fork)
 
 
 @contextmanager
-def _held_cores(most: int) -> Iterator[int]:
-    """Take as many cores as are free, up to `most`; none if none is free.
+def _try_acquire_cores(most: int) -> Iterator[int]:
+    """Acquire the free cores, up to `most`, for the body of a `with`; yield their number, perhaps 0.
 
-    Signals wait until the cores are given back: an exception of a handler in between would lose the cores.
+    Interrupts are held until the cores are released: an exception in between would lose the cores.
     """
     budget, count = _budget, 0
     with held_interrupts():
@@ -88,23 +90,23 @@ def _held_cores(most: int) -> Iterator[int]:
 
 
 @contextmanager
-def taken_cores(most: int) -> Iterator[int]:
-    """Take as many cores as are free, up to `most`, for the body of a `with`; wait for the first.
+def acquired_cores(most: int) -> Iterator[int]:
+    """Acquire the free cores, up to `most`, for the body of a `with`; wait until at least one is free.
 
-    The body runs within `held_interrupts`, the waiting does not.
+    Interrupts are held in the body (`held_interrupts`), but not while waiting.
 
     Parameters
     ----------
     most : int
-        Most cores to take, at least 1.
+        Largest number of cores to acquire, at least 1.
 
     Yields
     ------
     int
-        Number of cores, from 1 to `most`.
+        Number of acquired cores, from 1 to `most`.
     """
     while True:
-        with _held_cores(most) as count:
+        with _try_acquire_cores(most) as count:
             if count:
                 yield count
                 return
@@ -116,52 +118,64 @@ def taken_cores(most: int) -> Iterator[int]:
 
 @contextmanager
 def spare_cores(most: int) -> Iterator[int]:
-    """Take as many cores as are free, up to `most`, without waiting; yield 1 uncounted core if none is free.
+    """Acquire the free cores, up to `most`, without waiting.
 
-    Unlike `taken_cores`, it may be nested in a `with` that holds cores already.
+    If no core is free, yield 1, which is not counted in the budget.
+
+    Unlike `acquired_cores`, this context may be nested in another that holds cores already.
     """
-    with _held_cores(most) as count:
+    with _try_acquire_cores(most) as count:
         yield max(1, count)
 
 
 def started_pool(n_threads: int) -> ThreadPoolExecutor:
-    """Return a pool whose threads have all started: none can fail to start while others wait for it.
+    """Return a pool whose `n_threads` threads have all started, so that none can fail to start later.
 
-    Submit work and wait for it within `held_interrupts`: an interrupt in Python's code of the pool would
-    leave a lock locked, and a thread waiting for ever.
+    Callers must submit work and wait for results within `held_interrupts`: an interrupt in the Python code of
+    the pool could leave a lock locked, and a thread would wait forever.
+
+    Raises
+    ------
+    RuntimeError
+        If the system cannot start the threads.
     """
     pool, ready = ThreadPoolExecutor(n_threads), threading.Barrier(n_threads)
     with held_interrupts():
         try:
             wait([pool.submit(ready.wait) for _ in range(n_threads)])
-        except BaseException:  # the system has no more threads
+        except BaseException:  # a thread could not be started
             ready.abort()
             raise
     return pool
 
 
-def in_turn(
+def map_in_order(
     work: Callable[[T], Any], items: Iterable[T], n_threads: int, stop: Callable[[], object] = lambda: None
 ) -> Generator[tuple[T, Any], None, None]:
-    """Yield every item with the result of `work`, in the order of the items, and work on a few ahead.
+    """Yield every item with its result, in the order of the items, while threads compute the next results.
 
-    With several threads, iterate within `held_interrupts`, as for a `started_pool`.
+    With several threads, callers must iterate within `held_interrupts`, as for `started_pool`.
 
     Parameters
     ----------
     work : callable
-        Function of an item.
+        Function of an item that computes its result.
     items : iterable
         Arguments of `work`.
     n_threads : int
-        Threads that work; 1 stands for the caller's own.
+        Number of threads; 1 computes in the calling thread.
     stop : callable
-        Function that makes running calls of `work` end soon. It is called at the end, and when the caller
-        stops early or is interrupted.
+        Function that makes running calls of `work` return soon. It is called after the last item, and also
+        when the caller stops early or is interrupted.
+
+    Yields
+    ------
+    tuple
+        Item and result.
     """
     pool = None
     if n_threads > 1:
-        with suppress(RuntimeError):  # the system has no more threads, or the interpreter is about to end
+        with suppress(RuntimeError):  # no more threads are available, or the interpreter is exiting
             pool = started_pool(n_threads)
     if pool is None:
         for item in items:
@@ -171,7 +185,7 @@ def in_turn(
         ahead: deque[tuple[T, Future]] = deque()
         for item in items:
             ahead.append((item, _submitted(pool, work, item)))
-            # No more items ahead than keep the threads busy: further results would only take memory.
+            # Waiting results take memory: submit only as many items as keep the threads busy.
             if len(ahead) > 2 * n_threads:
                 first, future = ahead.popleft()
                 yield first, future.result()
@@ -184,9 +198,9 @@ def in_turn(
 
 
 def _submitted(pool: ThreadPoolExecutor, work: Callable[[T], Any], item: T) -> Future:
-    """Submit an item to a pool, or work on it here if the pool is closed.
+    """Submit an item to a pool, or compute its result in this thread if the pool is closed.
 
-    Pools are closed when the interpreter is about to end, while this thread may still run.
+    Python closes all pools when the interpreter is about to exit, while this thread may still run.
     """
     try:
         return pool.submit(work, item)
@@ -197,15 +211,15 @@ def _submitted(pool: ThreadPoolExecutor, work: Callable[[T], Any], item: T) -> F
 
 
 class Flag:
-    """A flag that all threads see. Unlike an Event, it takes no lock, so that a signal handler may set it."""
+    """Flag shared by threads. Unlike an Event, a Flag has no lock: a signal handler may set it safely."""
 
     def __init__(self) -> None:
-        self.is_raised = False
+        self.is_set = False
 
-    def hoist(self) -> None:
+    def set(self) -> None:
         """Set the flag."""
-        self.is_raised = True
+        self.is_set = True
 
     def __call__(self) -> bool:
-        """Return whether the flag is set."""
-        return self.is_raised
+        """Return True if the flag is set."""
+        return self.is_set

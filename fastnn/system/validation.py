@@ -1,7 +1,7 @@
-"""Checks of arguments, made once before any kernel runs: kernels check nothing.
+"""Checks of users' arguments. Kernels check nothing: every argument is checked here before a kernel runs.
 
-The checks use NumPy alone and are cheap: a prediction for one row takes microseconds, and a general-purpose
-validator takes many times that.
+The checks use NumPy alone and are fast: a prediction of one row takes microseconds, and a general-purpose
+validator would take many times longer.
 """
 
 from __future__ import annotations
@@ -40,20 +40,21 @@ __all__ = [
 
 T = TypeVar("T")
 
-# Limits of the sum of weights, within which weights and weighted losses are finite in float32, too.
+# Limits of the sum of sample weights: within them, weights and weighted losses are finite in float32 too.
 LEAST_WEIGHTS, LARGEST_WEIGHTS = 1e-300, 1e30
-# The smallest normal number of float64: kernels flush smaller numbers to 0.
+# Smallest normal number of float64. Kernels flush smaller numbers to 0.
 SMALLEST_NORMAL = sys.float_info.min
-# Number of values from which on `all_finite` takes their sum first.
+# Number of values from which on `all_finite` tests their sum first.
 MANY_VALUES = 1 << 14
-# Most characters of a value in a message.
+# Largest number of characters of a value in a message.
 MOST_SHOWN = 1000
 
 
 def all_finite(values: NDArray[Any]) -> bool:
-    """Return whether floats hold neither NaN nor infinity."""
+    """Return True if an array of floats holds neither NaN nor infinity."""
     if values.size >= MANY_VALUES:
-        # A sum takes half of the time, as no mask is written. A sum that overflows decides nothing.
+        # A sum takes half the time of `isfinite`, which writes a mask. A finite sum proves that all values
+        # are finite, but an overflow proves nothing: test the sum first, then the values.
         with np.errstate(over="ignore", invalid="ignore"):
             if math.isfinite(values.sum()):
                 return True
@@ -66,23 +67,23 @@ def check_samples(X: Any, n_features: int | None, dtype: np.dtype, name: str = "
     Parameters
     ----------
     X : array-like
-        Array of any real dtype, order and stride, list of rows, or data frame.
+        Array of any real dtype and memory layout, list of rows, or data frame.
     n_features : int or None
         Required number of columns; None for any number.
     dtype : numpy.dtype
-        float32 or float64.
+        Dtype of the result, float32 or float64.
     name : str
         Name of X in error messages.
 
     Returns
     -------
     array (n, n_features)
-        X itself if it has this form already.
+        X itself if X has the right dtype and layout already, else a copy.
 
     Raises
     ------
     ValueError
-        For another shape, no samples, values that are not numbers, NaN and infinity.
+        If X has another shape or no samples, or holds NaN, infinity or values that are not numbers.
     """
     if not (
         type(X) is np.ndarray
@@ -108,15 +109,15 @@ def check_samples(X: Any, n_features: int | None, dtype: np.dtype, name: str = "
 def check_parameters(values: Any, shape: tuple[int, ...], dtype: np.dtype, name: str) -> NDArray[Any]:
     """Return a layer's parameters as a new array of `shape` and `dtype`.
 
-    NaN and infinity are kept: a training refuses to begin with them.
+    NaN and infinity are allowed here; `Model.train` refuses them.
 
     Raises
     ------
     ValueError
-        For another shape, values that are not real numbers, values too large for `dtype`.
+        If the shape differs, or a value is not a real number or too large for `dtype`.
     """
     array = _as_array(values, name, "fill them, as numpy.ma.filled does")
-    if array.shape == (1, *shape):  # biases as a row
+    if array.shape == (1, *shape):  # biases given as a row
         array = array[0]
     if array.shape != shape:
         raise ValueError(f"{name} must have the shape {shape}, got {array.shape}")
@@ -135,7 +136,7 @@ def check_parameters(values: Any, shape: tuple[int, ...], dtype: np.dtype, name:
 
 
 def _as_array(values: Any, name: str, remedy: str) -> NDArray[Any]:
-    """Return values as an array of any dtype; `remedy` is the advice in the error for masked values."""
+    """Return values as an array of any dtype; `remedy` is advice in the error message for masked values."""
     if hasattr(values, "toarray"):
         raise ValueError(f"{name} is a sparse matrix: pass {name}.toarray()")
     if np.ma.is_masked(values):
@@ -147,7 +148,7 @@ def _as_array(values: Any, name: str, remedy: str) -> NDArray[Any]:
 
 
 def _as_reals(array: NDArray[Any], name: str, for_complex: str, for_others: str) -> NDArray[Any]:
-    """Return floats, integers or booleans as an array; `for_complex`, `for_others` are advice in errors."""
+    """Return an array of real numbers; `for_complex` and `for_others` are advice in error messages."""
     if array.dtype.kind in "fiub":
         return array
     if array.dtype.kind == "c":
@@ -163,7 +164,7 @@ def _as_reals(array: NDArray[Any], name: str, for_complex: str, for_others: str)
 
 
 def _converted(X: Any, dtype: np.dtype, name: str, least_dimensions: int = 2) -> NDArray[Any]:
-    """Return a table as a C-contiguous array of `dtype`."""
+    """Return X as a C-contiguous array of `dtype` with 2 dimensions, or with at least `least_dimensions`."""
     array = _as_array(X, name, "fill them, as numpy.ma.filled does, or drop their rows")
     if not least_dimensions <= array.ndim <= 2:
         raise ValueError(
@@ -173,7 +174,7 @@ def _converted(X: Any, dtype: np.dtype, name: str, least_dimensions: int = 2) ->
     array = _as_reals(
         array, name, f"pass {name}.real or its parts as features", "encode its columns as numbers first"
     )
-    with np.errstate(over="ignore"):  # an overflow is reported as the infinity it becomes
+    with np.errstate(over="ignore"):  # callers report the resulting infinity
         return np.require(array, dtype, ["C_CONTIGUOUS", "ALIGNED"]).view(np.ndarray)
 
 
@@ -183,7 +184,7 @@ def check_labels(y: Any, n_samples: int, n_classes: int, name: str = "y") -> NDA
     Raises
     ------
     ValueError
-        For another shape or length, and for labels that are not integers or out of range.
+        If the shape or length is wrong, or a label is not an integer or out of range.
     """
     if hasattr(y, "toarray"):
         raise ValueError(f"{name} is a sparse matrix: pass {name}.toarray().ravel()")
@@ -231,12 +232,12 @@ def check_labels(y: Any, n_samples: int, n_classes: int, name: str = "y") -> NDA
 
 
 def check_classes(y: Any, n_samples: int) -> NDArray[Any]:
-    """Return labels of samples, text or whole numbers of any dtype, as an array (n_samples,).
+    """Return class labels, text or whole numbers of any dtype, as an array (n_samples,).
 
     Raises
     ------
     ValueError
-        For another shape, and for numbers that are not whole.
+        If the shape is wrong, or a number is not whole.
     """
     try:
         labels = np.asarray(y)
@@ -261,12 +262,12 @@ def check_targets(
 ) -> NDArray[Any]:
     """Return targets as a C-contiguous array (n_samples, n_outputs) of finite numbers within `bounds`.
 
-    Targets of one output may have one dimension.
+    If `n_outputs` is 1, `y` may have one dimension.
 
     Raises
     ------
     ValueError
-        For another shape, values that are not numbers, NaN, infinity, values out of bounds.
+        If the shape is wrong, or a value is not a number, NaN, infinite or out of bounds.
     """
     y = _converted(y, dtype, name, 1)
     if n_outputs == 1 and y.ndim == 1:
@@ -299,12 +300,12 @@ def check_targets(
 
 
 def check_weights(sample_weight: Any, n_samples: int) -> NDArray[np.float64]:
-    """Return the weights of samples as an array (n_samples,), ones for None.
+    """Return the sample weights as an array (n_samples,); None stands for ones.
 
     Raises
     ------
     ValueError
-        For another shape, values below 0, NaN, infinity, and if all weights are 0.
+        If the shape is wrong, a weight is negative, NaN or infinite, or all weights are 0.
     """
     if sample_weight is None:
         return np.ones(n_samples)
@@ -339,12 +340,12 @@ def check_weights(sample_weight: Any, n_samples: int) -> NDArray[np.float64]:
 
 
 def sorted_classes(classes: Any, name: str = "classes") -> NDArray[Any]:
-    """Return classes as users name them, each once and in sorted order.
+    """Return the distinct classes of a user's list in sorted order.
 
     Raises
     ------
     ValueError
-        For an empty or ragged list, NaN, and classes that cannot be sorted, as 0 and None.
+        If the list is empty or ragged, holds NaN, or holds classes that cannot be sorted, such as 0 and None.
     """
     try:
         labels = np.unique(np.asarray(classes))
@@ -362,7 +363,7 @@ def sorted_classes(classes: Any, name: str = "classes") -> NDArray[Any]:
 
 
 def check_memory(needed: int, what: str, remedy: str) -> None:
-    """Raise MemoryError if more bytes are needed than are free; `what` and `remedy` go into the message."""
+    """Raise MemoryError if `needed` bytes exceed the free memory; `what` and `remedy` extend the message."""
     import psutil
 
     available = psutil.virtual_memory().available
@@ -374,7 +375,8 @@ def check_memory(needed: int, what: str, remedy: str) -> None:
 def shown(value: Any) -> str:
     """Return the repr of a value, short enough for a message.
 
-    A repr may fail: Python refuses integers of more than 4300 digits, and a class may have a broken one.
+    If the repr fails, as for integers of more than 4300 digits or a class with a faulty ``__repr__``, the
+    result names the type.
     """
     try:
         text = repr(value)
@@ -384,18 +386,18 @@ def shown(value: Any) -> str:
 
 
 def store_checked(instance: Any, /, **values: Any) -> None:
-    """Store checked arguments in a frozen dataclass; to be called during its construction alone."""
+    """Store checked arguments in a frozen dataclass; for use in its ``__post_init__`` only."""
     for name, value in values.items():
         object.__setattr__(instance, name, value)
 
 
 def real_array(values: Any, name: str) -> NDArray[np.float64]:
-    """Return real numbers as an array of float64, of any shape.
+    """Return real numbers of any shape as an array of float64.
 
     Raises
     ------
     ValueError
-        For values that are not real numbers, and integers beyond all floats.
+        If a value is not a real number, or an integer too large for a float.
     """
     array = _as_array(values, name, "fill them, as numpy.ma.filled does")
     array = _as_reals(array, name, f"pass {name}.real", "pass numbers")
@@ -404,12 +406,12 @@ def real_array(values: Any, name: str) -> NDArray[np.float64]:
 
 
 def check_rate(value: Any, name: str) -> float:
-    """Return a finite number not below 0."""
+    """Return a finite float not below 0; raise ValueError for anything else."""
     return check_number(value, name, 0.0)
 
 
 def check_limit(value: Any, name: str) -> float:
-    """Return a limit above 0, or 0 for None: no limit."""
+    """Return a finite limit above 0, or 0 for None, which stands for no limit; else raise ValueError."""
     return 0.0 if value is None else check_number(value, name, 0.0, exclusive=True)
 
 
@@ -422,15 +424,16 @@ def check_number(
     exclusive: bool = False,
     exclusive_end: bool = False,
 ) -> float:
-    """Return a finite number from `least` to `most`; `exclusive` excludes both, `exclusive_end` the last.
+    """Return a finite float from `least` to `most`; raise ValueError for anything else.
 
-    A number below the normal range of float64 becomes 0, as in training.
+    `exclusive` excludes both bounds, `exclusive_end` only `most`. A subnormal number becomes 0, as in the
+    kernels.
     """
     is_subnormal = False
     if isinstance(value, numbers.Real) and type(value) not in (bool, np.bool_):
         try:
             number = float(value)
-        except OverflowError:  # an integer beyond all floats
+        except OverflowError:  # an integer too large for a float
             number = math.inf
         is_subnormal = 0.0 < number < SMALLEST_NORMAL
         if is_subnormal:
@@ -448,12 +451,14 @@ def check_number(
 
 
 def resolve(value: Any, name: str, base: type[T], registry: Mapping[str, type[T]], also: str = "") -> T:
-    """Return an object given as itself or by its name; `also` says in errors what else is accepted.
+    """Return the object that an argument is or names: an instance of `base`, or a name in `registry`.
+
+    `also` names further accepted values in error messages.
 
     Raises
     ------
     ValueError
-        For a name that is not in the registry, a class in place of an object, and anything else.
+        If the name is not in the registry, the argument is a class instead of an object, or anything else.
     """
     if isinstance(value, base) and type(value) is not base:
         return value
@@ -471,7 +476,7 @@ def resolve(value: Any, name: str, base: type[T], registry: Mapping[str, type[T]
 
 
 def check_count(value: Any, name: str, least: int = 0) -> int:
-    """Return an integer not below `least` that fits into the kernels' int64."""
+    """Return an integer from `least` to 2**63 - 1, the largest int64; raise ValueError for anything else."""
     is_integer = isinstance(value, numbers.Integral) and type(value) is not bool
     if is_integer and least <= int(value) < 2**63:
         return int(value)

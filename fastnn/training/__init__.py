@@ -1,6 +1,7 @@
-"""One training: the loop over chunks of epochs, its history and callbacks, L-BFGS, the gradient check.
+"""Training: the loop over chunks of epochs, history, callbacks, L-BFGS and the gradient check.
 
-The package resolves the classes that pickles of version 0.1 look for in the former module of its name.
+Pickles of version 0.1 look for some classes in a module ``fastnn.training``: the package resolves their
+names.
 """
 
 from __future__ import annotations

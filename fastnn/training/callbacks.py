@@ -1,4 +1,4 @@
-"""Callbacks that users pass to `Model.train`, and the hooks that its arguments ask for."""
+"""Early stopping for `Model.train`, and the hooks behind its arguments: printing, validation, progress."""
 
 from __future__ import annotations
 
@@ -27,32 +27,32 @@ __all__ = [
     "sort_callbacks",
 ]
 
-# Passes from one printed loss to the next, unless the user says otherwise: the tutorial's.
+# Default number of passes from one printed loss to the next, as in the tutorial.
 PRINT_EVERY = 1000
 
 
 @dataclass(frozen=True)
 class EarlyStopping:
-    """Stop when the validation data show no improvement any more, and return to the best weights.
+    """Callback that ends a training without improvement on the validation data and restores the best weights.
 
-    Passed to `Model.train` among its callbacks, with `validation_data`.
+    Pass the object to `Model.train` in `callbacks`, together with `validation_data`.
 
     Parameters
     ----------
     patience : int, default 10
-        Passes without an improvement before the training ends. Only the passes that the history keeps
-        count: of a run of 20,000, every twentieth.
+        Number of passes without an improvement after which the training ends. The validation data are
+        evaluated only after the passes that the history keeps: every twentieth pass of a run of 20,000.
     min_delta : float, default 0.0
-        Least improvement that counts, in units of the loss or score.
+        Smallest decrease of the validation loss, or increase of the score, that counts as an improvement.
     scorer : callable, optional
-        ``scorer(model, X, y)`` returns a number, the higher the better, as ``lambda model, X, y:
-        accuracy_score(y, model.predict(X))``. By default the validation loss decides, the lower the
+        Function ``scorer(model, X, y)`` that returns a score, the higher the better, such as ``lambda model,
+        X, y: accuracy_score(y, model.predict(X))``. By default the validation loss decides, the lower the
         better.
 
     Raises
     ------
     ValueError
-        If patience is below 1, min_delta is below 0, or scorer is not callable.
+        If `patience` is below 1, `min_delta` is below 0, or `scorer` is not callable.
 
     Examples
     --------
@@ -85,13 +85,13 @@ class EarlyStopping:
 def sort_callbacks(
     callbacks: Any, has_validation: bool
 ) -> tuple[list[Any], list[Hook], EarlyStopping | None]:
-    """Return the functions, the hooks and the EarlyStopping among the callbacks.
+    """Split callbacks into functions, hooks, and the EarlyStopping or None.
 
     Raises
     ------
     ValueError
-        If callbacks is not iterable, holds something else or more than one EarlyStopping, or holds one
-        without validation data.
+        If `callbacks` is not iterable, holds anything else or more than one EarlyStopping, or holds an
+        EarlyStopping while there are no validation data.
     """
     try:
         given = list(callbacks)
@@ -115,77 +115,79 @@ def sort_callbacks(
 
 
 class PrintLoss(Hook):
-    """Hook that prints the loss after pass 0 and every `every` passes from there.
+    """Hook that prints the loss after pass 0 and after every `every`-th pass.
 
     Parameters
     ----------
     loss : callable
-        Returns the loss.
+        Function that returns the present loss of the training data.
     every : int
+        Number of passes from one printed loss to the next.
     """
 
     def __init__(self, loss: Callable[[], float], every: int) -> None:
         self._loss, self._every = loss, every
 
     def next_stop(self, training: Training) -> int:
-        """Return the number of passes after which the next loss is due."""
+        """Return the number of passes done when the next loss must be printed."""
         return min(-(-training.n_passes // self._every) * self._every + 1, training.job.num_passes)
 
     def at_stop(self, training: Training) -> None:
-        """Print the loss where one is due."""
+        """Print the loss if the last pass is a multiple of `every`."""
         last = training.n_passes - 1
         if last % self._every == 0:
             print(f"Loss after iteration {last}: {self._loss():f}")
 
 
 class AtKeptPasses(Hook):
-    """Base class of hooks that look at the passes that the history keeps."""
+    """Base class of hooks that act after every pass that the history keeps."""
 
     def next_stop(self, training: Training) -> int:
-        """Return the number of passes that ends with the next kept one."""
+        """Return the number of passes done after the next kept pass."""
         return int(training.kept[training.n_records]) + 1
 
     def at_stop(self, training: Training) -> None:
-        """Call `at_kept` if the last pass is kept."""
+        """Call `at_kept` if the history keeps the last pass."""
         record = training.job.record(training.n_passes - 1)
         if record is not None:
             self.at_kept(training, record)
 
     def at_kept(self, training: Training, record: int) -> None:
-        """Act after a pass that is kept as entry `record` of the history."""
+        """Act after a pass that the history keeps as entry `record`."""
         raise NotImplementedError
 
 
 class ValidateLoss(AtKeptPasses):
-    """Hook that enters validation losses into the history.
+    """Hook that adds validation losses to the history.
 
     Parameters
     ----------
     loss : callable
-        Returns the loss of the validation data.
+        Function that returns the present loss of the validation data.
     """
 
     def __init__(self, loss: Callable[[], float]) -> None:
         self._loss = loss
 
     def at_kept(self, training: Training, record: int) -> None:
-        """Compute the validation loss, and enter it."""
+        """Compute the validation loss and store it."""
         training.validation[record] = self._loss()
 
 
 class StopEarly(AtKeptPasses):
-    """Hook that ends a training as an `EarlyStopping` tells it, and keeps the best parameters.
+    """Hook that stops a training early and keeps a copy of the best parameters.
 
     Parameters
     ----------
     stopping : EarlyStopping
+        Patience and smallest improvement.
     value : callable
-        Given the training, returns the number that decides, the lower the better.
+        Function that returns the present validation loss or negated score: the lower, the better.
 
     Attributes
     ----------
     best : two arrays or None
-        Parameters and statistics of the best pass so far.
+        Parameters and running statistics of the best pass so far; None before the first.
     """
 
     def __init__(self, stopping: EarlyStopping, value: Callable[[], float]) -> None:
@@ -195,7 +197,7 @@ class StopEarly(AtKeptPasses):
         self.best: tuple[NDArray[Any], NDArray[Any]] | None = None
 
     def at_kept(self, training: Training, record: int) -> None:
-        """Compare the pass with the best one."""
+        """Compare the pass with the best pass so far."""
         last, value = training.n_passes - 1, self._value()
         if value < self._best_value - self._stopping.min_delta:
             self._best_value, self._best_pass = value, last
@@ -210,7 +212,7 @@ class StopEarly(AtKeptPasses):
 
 
 class ShowProgress(Hook):
-    """Hook that shows a progress bar with loss, learning rate and samples a second."""
+    """Hook that shows a progress bar with loss, learning rate and samples per second."""
 
     def begin(self, training: Training) -> None:
         """Show an empty bar."""
@@ -220,7 +222,7 @@ class ShowProgress(Hook):
         self._started = time.perf_counter()
 
     def after_chunk(self, training: Training) -> bool:
-        """Move the bar."""
+        """Update the bar."""
         job, n_passes, n_records = training.job, training.n_passes, training.n_records
         seconds = time.perf_counter() - self._started
         figures: dict[str, str] = {"samples/s": f"{n_passes * job.X.shape[0] / seconds:.3g}"}
@@ -236,25 +238,25 @@ class ShowProgress(Hook):
         return False
 
     def end(self, training: Training) -> None:
-        """Leave the bar as it is."""
+        """Close the bar, which stays on the screen."""
         self._bar.close()
 
 
 class CallFunctions(Hook):
-    """Hook that calls functions with the history so far, after every chunk.
+    """Hook that calls users' functions with the history so far, after every chunk.
 
     Parameters
     ----------
     functions : iterable of callable
-        One that returns True ends the training.
+        Functions of a `History`. A function that returns True ends the training.
     """
 
     def __init__(self, functions: Iterable[Callable[[History], Any]]) -> None:
         self._functions = list(functions)
 
     def after_chunk(self, training: Training) -> bool:
-        """Call the functions; return True if one has."""
-        if not training.n_records:  # there is nothing to see yet
+        """Call all functions; return True if one of them returned True."""
+        if not training.n_records:  # the history is empty before the first kept pass
             return False
         history = training.history()
         answers = [function(history) for function in self._functions]
@@ -262,11 +264,11 @@ class CallFunctions(Hook):
 
 
 class KeepHistory(Hook):
-    """Hook that sets the attribute `history_` of a model, however the training ends."""
+    """Hook that sets the attribute `history_` of a model, whether the training succeeds or fails."""
 
     def __init__(self, model: Any) -> None:
         self._model = model
 
     def end(self, training: Training) -> None:
-        """Set the attribute."""
+        """Store the history of the training in the model."""
         self._model.history_ = training.history()

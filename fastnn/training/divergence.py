@@ -1,4 +1,4 @@
-"""The error of a training that diverges."""
+"""DivergenceError: the error of a training whose parameters or loss become infinite or NaN."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ __all__ = ["DivergenceError"]
 
 
 class DivergenceError(ValueError):
-    """Error of a training in which an array that the model keeps, or the last loss, becomes infinite or NaN.
+    """Error of a training in which an array of the model, or the last loss, becomes infinite or NaN.
 
-    The model then holds the parameters of the last step in which all were finite.
+    The model then holds the parameters of the last step after which all of these arrays were finite.
 
     Attributes
     ----------
     iteration : int
-        Pass that diverged, counted from 0 as in the printed losses.
+        Number of the pass that diverged, counted from 0 as in the printed losses.
     epsilon : float
         Learning rate of that pass.
     reg_lambda : float
+        Strength of the L2 regularisation.
     what : str
-        Name of what is not finite: "a parameter", "a running statistic of batch normalisation", "the state
-        of the optimizer", "the average of the parameters" or "the loss".
+        Name of the array or number that is not finite: "a parameter", "a running statistic of batch
+        normalisation", "the state of the optimizer", "the average of the parameters" or "the loss".
     """
 
     def __init__(self, iteration: int, epsilon: float, reg_lambda: float, what: str = "a parameter") -> None:
@@ -29,24 +30,25 @@ class DivergenceError(ValueError):
         self.epsilon = epsilon
         self.reg_lambda = reg_lambda
 
-    # Names of the arguments in the message.
+    # Names of the arguments in the message. Subclasses replace them by the names of an estimator's
+    # parameters.
     _rate, _penalty, _limit = "epsilon", "reg_lambda", "clip_norm"
 
     @property
     def _decay(self) -> float:
-        """Share of a weight that the penalty alone takes away in a step."""
+        """Share of a weight by which the L2 penalty alone reduces the weight in a step."""
         return self.epsilon * self.reg_lambda
 
     @property
     def _remedy(self) -> str:
         if self._decay > 2:
-            return f"{self._decay_name} is {self._decay:g} and must stay below 2: lower either"
+            return f"{self._decay_name} is {self._decay:g} and must stay below 2: lower one of them"
         if self.what in ("a parameter", "the average of the parameters"):
             return (
                 f"lower {self._rate}, for instance to {self.epsilon / 10:g}, or set {self._limit}, and "
                 "standardise X if its values are large"
             )
-        return f"standardise X, and y if it holds large numbers, or else lower {self._rate}"
+        return f"standardise X, and y if it holds large numbers, or lower {self._rate}"
 
     @property
     def _decay_name(self) -> str:

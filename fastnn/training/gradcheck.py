@@ -1,8 +1,9 @@
 """Check of the analytic gradient against central differences (CS231n, "Neural Networks Part 3").
 
-The check runs in float64, at several points on the way of a short training, since mistakes may hide at the
-first. It compares a derivative with a difference quotient of the fourth order, except where a kink of a
-piecewise activation or loss lies between the points of the quotient, which then tells no derivative.
+The check runs in float64, at several points of a short training, since a mistake may have no effect at the
+first point. Each derivative is compared with a difference quotient of fourth order. Parameters are left out
+if a kink of a piecewise activation or loss lies between the points of the quotient: the quotient is then no
+estimate of the derivative.
 """
 
 from __future__ import annotations
@@ -30,18 +31,20 @@ __all__ = ["GradientReport", "check_gradients"]
 
 Array = NDArray[Any]
 
-# Half of the distance of the outer points, for a parameter of size 1. The quotient is then wrong by about
-# 1e-12 for rounding, and for its order by 1e-17, or 1e-11 below the batch normalisation of few samples.
+# Half of the distance between the outer points, for a parameter of size 1. The error of the quotient by
+# rounding is then about 1e-12. The truncation error is about 1e-17, or 1e-11 in a layer below a batch
+# normalisation of few samples.
 STEP = 2e-4
-# Points and weights of the quotient.
+# Points of the quotient, in steps, and the weights of the losses there.
 STENCIL = ((-1.0, 1 / 6), (-0.5, -4 / 3), (0.5, 4 / 3), (1.0, -1 / 6))
-# A derivative below this share of the array's largest one is compared with that.
+# Smallest denominator of a relative error, as a share of the array's largest derivative.
 FLOOR = 1e-3
-# So is one that is not this many times as large as what rounding does to the quotient, 1e-15 of the loss
-# by the step; as the derivatives by the biases below a batch normalisation, which are 0.
-TELLABLE = 1e8
+# Another smallest denominator: this many times the rounding error of the quotient, which is about 1e-15 of
+# the loss divided by the step. It applies to derivatives that are 0, such as those of biases below a batch
+# normalisation.
+RESOLVABLE = 1e8
 ROUNDING = 1e-15
-# Steps of training from one point to the next.
+# Number of training steps from one point to the next.
 STEPS_BETWEEN = 5
 
 
@@ -52,11 +55,11 @@ class ArrayReport:
     name: str
     shape: tuple[int, ...]
     n_checked: int
-    n_kinks: int  # parameters that were not counted
+    n_kinks: int  # number of parameters that were left out because of a kink
     max_relative_error: float
 
     def __str__(self) -> str:
-        """Return the line of the array."""
+        """Return the array's line of the report."""
         kinks = f", {self.n_kinks} at kinks not counted" if self.n_kinks else ""
         return (
             f"{self.name:<10} {self.shape!s:<12} max relative error {self.max_relative_error:.2e} "
@@ -71,7 +74,7 @@ class GradientReport:
     Attributes
     ----------
     arrays : tuple of ArrayReport
-        With name, shape, n_checked, n_kinks and max_relative_error.
+        Results by array, each with the attributes name, shape, n_checked, n_kinks and max_relative_error.
 
     Examples
     --------
@@ -87,11 +90,11 @@ class GradientReport:
 
     @property
     def max_relative_error(self) -> float:
-        """The largest of all arrays: below 1e-7 is right, above 1e-4 wrong; NaN if none was checked."""
+        """Largest relative error: correct below 1e-7, wrong above 1e-4; NaN if nothing was checked."""
         return float(np.fmax.reduce([array.max_relative_error for array in self.arrays]))
 
     def __repr__(self) -> str:
-        """Return the table."""
+        """Return the table of the arrays."""
         return "\n".join(map(str, self.arrays))
 
 
@@ -113,34 +116,38 @@ def check_gradients(
     Parameters
     ----------
     backend : Backend
+        Backend whose gradient is checked.
     network : Network
+        Description of the network.
     parameters, statistics : array
-        Arrays at the first point; not changed.
+        Flat vectors of the parameters and running statistics at the first point; not changed.
     X, y, weights : array
-        The samples, as a `Job` takes them.
+        Samples, targets and sample weights with the shapes of the fields of `Job`.
     n_samples : int
-        Most samples that are checked, chosen at random.
+        Largest number of samples to check with, chosen at random.
     n_points : int
-        Number of points.
+        Number of points in the parameter space.
     n_parameters : int
-        Most parameters of an array that are checked at a point, chosen at random.
+        Largest number of parameters of one array to check at a point, chosen at random.
     seed : int
-        Seed of the choice, and of the masks of dropout, which are the same for all evaluations at a point.
+        Seed of these choices and of the dropout masks, which are the same in all evaluations at a point.
 
     Returns
     -------
     GradientReport
+        Largest relative error of each parameter array.
     """
     wide = replace(network, dtype=np.dtype(np.float64))
     random = np.random.default_rng(seed)
     if len(X) > n_samples:
-        # Choose among samples with weight. Keep their order: masks of dropout depend on it.
+        # Samples of weight 0 have no gradient: choose among the others. Dropout masks depend on the order of
+        # the samples: keep the order.
         counting = np.flatnonzero(weights)
         few = np.sort(random.permutation(counting)[:n_samples])
         X, y, weights = X[few], y[few], weights[few]
     X, y = X.astype(np.float64), y.astype(np.float64)
     weights = weights / weights.sum()
-    parameters = wide.adopted(network, parameters)
+    parameters = wide.converted(network, parameters)
     network = wide
     statistics = statistics.astype(np.float64)
     arrays = _arrays(network)
@@ -151,7 +158,7 @@ def check_gradients(
                 X, y, weights, STEPS_BETWEEN, len(X), seed=seed + point, optimizer=Momentum(), epsilon=0.02
             )
             memory = Memory.fresh(network, parameters, job)
-            with suppress(DivergenceError):  # the parameters are then the last finite ones: check them
+            with suppress(DivergenceError):  # the parameters are then the last finite ones
                 run_training(backend.trainer(network, parameters, statistics, job, memory), job)
         key = seed + point
         evaluate = backend.objective(network, statistics.copy(), X, y, weights, key)
@@ -162,7 +169,7 @@ def check_gradients(
             scale = FLOOR * np.abs(gradient[begin : begin + size]).max()
             for k in begin + chosen:
                 step = STEP * max(1.0, abs(parameters[k]))
-                moved = [_with(parameters, k, factor * step) for factor, _ in STENCIL]
+                moved = [_moved(parameters, k, factor * step) for factor, _ in STENCIL]
                 if not _is_smooth(network, statistics, moved, X, y, weights, key):
                     found[name][1] += 1
                     continue
@@ -170,7 +177,7 @@ def check_gradients(
                     weight * evaluate(values)[0] for values, (_, weight) in zip(moved, STENCIL, strict=True)
                 ) / step  # fmt: skip
                 rounding = ROUNDING * max(1.0, abs(loss)) / step
-                size_of_both = max(abs(quotient), abs(gradient[k]), scale, TELLABLE * rounding)
+                size_of_both = max(abs(quotient), abs(gradient[k]), scale, RESOLVABLE * rounding)
                 error = float(abs(quotient - gradient[k]) / size_of_both)
                 found[name][0] += 1
                 found[name][2] = np.fmax(found[name][2], math.inf if math.isnan(error) else error)
@@ -179,14 +186,15 @@ def check_gradients(
     )
 
 
-def _with(parameters: Array, k: int, change: float) -> Array:
+def _moved(parameters: Array, k: int, change: float) -> Array:
+    """Return a copy of the parameters with `change` added to parameter `k`."""
     result = parameters.copy()
     result[k] += change
     return result
 
 
 def _arrays(network: Network) -> dict[str, tuple[int, tuple[int, ...]]]:
-    """Return offset in the flat vector and shape of every array of parameters."""
+    """Return the offset in the flat vector and the shape of every parameter array, by name."""
     arrays: dict[str, tuple[int, tuple[int, ...]]] = {}
     for position, layer in enumerate(network.layers):
         arrays[f"W[{position}]"] = layer.weights, (layer.n_in, layer.n_out)
@@ -200,7 +208,7 @@ def _arrays(network: Network) -> dict[str, tuple[int, tuple[int, ...]]]:
 def _is_smooth(
     network: Network, statistics: Array, points: list[Array], X: Array, y: Array, weights: Array, key: int
 ) -> bool:
-    """Return True if no kink lies between the points."""
+    """Return True if no piecewise function has a kink between the points."""
     all_sides = [list(_sides(network, statistics, values, X, y, weights, key)) for values in points]
     return not any(
         (a != b).any() for sides in all_sides[1:] for a, b in zip(all_sides[0], sides, strict=True)
@@ -210,7 +218,7 @@ def _is_smooth(
 def _sides(
     network: Network, statistics: Array, parameters: Array, X: Array, y: Array, weights: Array, key: int
 ) -> Iterator[Array]:
-    """Yield arrays that tell the side of its kink for everything that has one."""
+    """Yield boolean arrays: for every value of a piecewise function, the side of the kink it lies on."""
     rates = network.dropout or (0.0,) * len(network.layers)
     batch = Batch(
         weights, network.scales(parameters), network.shifts(parameters), network.running(statistics.copy()),

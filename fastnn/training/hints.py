@@ -1,9 +1,9 @@
-"""Hint at a learning rate that is too high for a gradient summed over the samples.
+"""Hint to users whose learning rate is too high for a gradient summed over the samples.
 
-Too long first steps leave units where their derivatives vanish, or make the loss oscillate for good. The
-losses alone do not tell this from data that are hard to learn. Therefore, if the loss has hardly fallen and
-the rate is above the tutorial's for this number of samples, a short trial with lower rates from the same
-parameters decides about the hint.
+Too high a rate saturates units in the first steps, or makes the loss oscillate for the whole training. The
+losses alone look the same for data that are hard to learn. Therefore a short trial with lower rates, from the
+same initial parameters, decides about the hint. The trial runs only if the loss has hardly fallen and the
+rate is higher than the tutorial's for the same number of samples.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from .loop import run_training
 
 __all__ = ["may_be_too_high", "rate_hint"]
 
-# The tutorial's learning rate, 0.01, times its 200 samples: a product not above it is not looked at. Trials
-# have this product, and a fifth of it, which large values of X may need.
+# Product of learning rate and number of samples in the tutorial: 0.01 times 200. A training with a smaller
+# product gets no hint. Trials have this product and a fifth of it, since large values in X need a lower rate.
 USUAL_PRODUCT = 2.0
 TRIED_PRODUCTS = (USUAL_PRODUCT, USUAL_PRODUCT / 5)
-# Share of its first value below which the loss has fallen well.
-FALLEN = 0.25
-# Share of the loss below which a trial is better by more than chance.
-BETTER = 0.75
-# Passes of a trial, and the operations that limit them: some 0.1 s. Fewer passes than the least tell nothing.
+# A loss below this share of its first value has fallen enough: no hint.
+FALLEN_SHARE = 0.25
+# A trial whose loss is below this share of the training's loss is better by more than chance.
+BETTER_SHARE = 0.75
+# Fewest and most passes of a trial, and most FLOPs, about 0.1 s. Fewer passes prove nothing.
 LEAST_PASSES, MOST_PASSES, MOST_OPERATIONS = 100, 1000, 5e9
 
 
 def may_be_too_high(job: Job) -> bool:
-    """Return True where a gradient is summed over so many samples that the rate may be too high for it."""
+    """Return True if the job sums the gradient over so many samples that its rate may be too high."""
     return (
         type(job.optimizer) in (SGD, Momentum, Nesterov)
         and not (job.averaged or job.clip_norm)
@@ -54,18 +54,25 @@ def rate_hint(
     job: Job,
     history: History,
 ) -> str | None:
-    """Return a hint with a lower rate if a trial with it is far better than the training was, else None.
+    """Return a hint that names a lower rate if a trial with it beats the training by far, else None.
 
     Parameters
     ----------
     backend : Backend
+        Backend that runs the trials.
     network : Network
+        Description of the network.
     parameters, statistics : array
-        Arrays that the training began with; not changed.
+        Initial parameters and running statistics of the training; not changed.
     job : Job
-        Job for which `may_be_too_high` is True.
+        Job of the training, for which `may_be_too_high` is True.
     history : History
         History of the training.
+
+    Returns
+    -------
+    str or None
+        Text of a warning, or None.
     """
     if not len(history):
         return None
@@ -73,18 +80,18 @@ def rate_hint(
     loss = min(np.median(history.loss[len(history) // 2 :]), history.loss[-1])
     operations = 6 * network.n_parameters * job.X.shape[0]
     n_tried = min(n_passes, MOST_PASSES, int(MOST_OPERATIONS / operations))
-    if n_tried < LEAST_PASSES or loss < FALLEN * history.loss[0]:
+    if n_tried < LEAST_PASSES or loss < FALLEN_SHARE * history.loss[0]:
         return None
     total = job.weights.sum()
     trials = []
     for product in TRIED_PRODUCTS:
-        epsilon = float(f"{product / total:.1g}")  # rounded, as a user would write it
+        epsilon = float(f"{product / total:.1g}")  # one significant digit, as a user would write it
         trial = replace(
             job, epsilon=epsilon, schedule=Constant(), num_passes=n_tried, record_every=record_every(n_tried)
         )
         trials.append((_last_loss(backend, network, parameters.copy(), statistics.copy(), trial), epsilon))
     tried, epsilon = min(trials)
-    if not tried < BETTER * loss:
+    if not tried < BETTER_SHARE * loss:
         return None
     return (
         f"epsilon={job.epsilon:g} seems too high for the sum of the gradients of {job.X.shape[0]} samples: "
@@ -101,7 +108,7 @@ def _last_loss(
     statistics: NDArray[np.floating],
     job: Job,
 ) -> float:
-    """Train in place, and return the mean loss in the last pass, infinity if the training diverges."""
+    """Train in place; return the mean loss of the last pass, or infinity if the training diverges."""
     trainer = backend.trainer(network, parameters, statistics, job, Memory.fresh(network, parameters, job))
     try:
         run_training(trainer, job)

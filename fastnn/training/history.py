@@ -1,4 +1,4 @@
-"""The history of a training: what is measured pass by pass."""
+"""History: losses, rates, gradient norms and update ratios of a training, pass by pass."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ __all__ = ["MOST_RECORDS", "History", "record_every"]
 
 Floats = NDArray[np.float64]
 
-# Most passes that a history keeps, besides the last: measuring a pass costs a few per cent of its time, and
-# a plot shows no more points.
+# Largest number of passes in a history, besides the last pass. Measuring a pass takes a few per cent of its
+# time, and a plot cannot show more points.
 MOST_RECORDS = 1000
 
 
 @dataclass(frozen=True)
 class History:
-    """Measurements of a training, an entry for each pass that was kept.
+    """Measurements of a training, with one entry for each kept pass.
 
-    A run of up to 1000 passes keeps every pass, one of up to 2000 every second, and so on, and always the
-    last.
+    A training of up to 1000 passes keeps every pass, a training of up to 2000 passes every second pass, and
+    so on. The last pass is always kept. R is the number of kept passes.
 
     Attributes
     ----------
     passes : array (R,) of int64
         Numbers of the passes, counted from 0.
     loss : array (R,)
-        Mean loss of the samples, each by the network at the time of its batch, without regularisation terms,
-        and with dropout.
+        Mean loss of the training samples without regularisation terms. Each sample's loss is that of its
+        training step: before the step's update, and with dropout.
     validation_loss : array (R,)
-        Mean loss of the validation data after the pass; NaN without such data.
+        Mean loss of the validation data after the pass; NaN without validation data.
     learning_rate : array (R,)
-        Learning rate of the pass's last step; NaN with "lbfgs", which chooses its own steps.
+        Learning rate of the pass's last step; NaN for "lbfgs", which has no learning rate.
     gradient_norm : array (R,)
-        Euclidean norm of the last step's gradient, before it is clipped and without regularisation terms;
-        with "lbfgs", that of the whole objective.
+        Euclidean norm of the last step's gradient, before clipping and without regularisation terms; for
+        "lbfgs", the norm of the whole objective's gradient.
     update_ratio : array (R, layers)
-        Norm of the last step's change of a layer's weights, by the norm of the weights. About 1e-3 is
-        healthy; far more or less says that the learning rate is too high or too low (CS231n, "Neural
-        Networks Part 3", section on the ratio of updates).
+        Norm of the last step's change of a layer's weights, divided by the norm of the weights. About 1e-3 is
+        healthy. A far larger or smaller ratio means that the learning rate is too high or too low (CS231n,
+        "Neural Networks Part 3", section on the ratio of updates).
     stopped_early : bool
         True if a callback ended the training before its last pass.
 
@@ -66,7 +66,7 @@ class History:
         return len(self.passes)
 
     def __repr__(self) -> str:
-        """Return passes and last losses."""
+        """Return the number of passes and the last losses as text."""
         if not len(self):
             return "History(no passes)"
         parts = [f"passes={self.passes[-1] + 1}", f"loss={self.loss[-1]:.6g}"]
@@ -76,5 +76,5 @@ class History:
 
 
 def record_every(num_passes: int) -> int:
-    """Return the number of passes from one that the history keeps to the next."""
+    """Return the distance, in passes, between two kept passes of a training of `num_passes`."""
     return max(1, -(-num_passes // MOST_RECORDS))

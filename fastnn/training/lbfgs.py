@@ -8,7 +8,7 @@ import numpy as np
 import scipy.optimize
 from numpy.typing import NDArray
 
-from ..engine.checks import find_trouble
+from ..engine.checks import find_non_finite
 from ..engine.job import Job
 from ..engine.protocol import Backend
 from ..network.description import Network
@@ -25,28 +25,30 @@ INT32_MAX = 2**31 - 1
 
 
 class LBFGSTrainer(Driver):
-    """Trainer whose passes are the iterations of SciPy's minimiser L-BFGS-B, to be run with `drive`.
+    """Trainer that minimises by SciPy's L-BFGS-B; an iteration is a pass.
 
-    The objective is the loss, divided by the sum of the weights where the job is averaged, plus
-    ``reg_lambda / 2`` times the sum of the squared weights, divided alike where the job is of the objective.
+    The objective is the loss plus the penalty ``reg_lambda / 2 |W|^2``. The loss is divided by the sum of the
+    sample weights if `Job.averaged` is set, and the penalty if `Job.of_objective` is set.
 
     Parameters
     ----------
     backend : Backend
+        Backend that computes the loss and its gradient.
     network : Network
+        Description of the network.
     parameters, statistics : array
-        Changed in place with every iteration. Where the training diverges, they are as the last finite
-        iteration left them.
+        Flat vectors of the parameters and running statistics, updated in place after every iteration. If the
+        training diverges, both keep the values of the last finite iteration.
     job : Job
-        With `LBFGS` as its optimizer.
+        Job whose optimizer is an `LBFGS`.
 
     Attributes
     ----------
     objective : float
-        Objective as the estimators report it, with the share `Job.loss_share` of the loss, after the last
-        iteration. Computed where the job is of the objective.
+        Objective after the last iteration as the estimators report it, with the loss multiplied by
+        `Job.loss_share`. NaN unless `Job.of_objective` is set.
     result : scipy.optimize.OptimizeResult or None
-        SciPy's result; None before the minimisation has ended.
+        Result of SciPy's minimiser; None before its end.
     """
 
     def __init__(
@@ -59,26 +61,26 @@ class LBFGSTrainer(Driver):
         self._reg_lambda = job.reg_lambda / self._total if job.of_objective else job.reg_lambda
         self._loss_and_gradient = backend.objective(network, statistics, job.X, job.y, weights, job.seed)
         self._is_weight = np.arange(network.n_parameters) < network.n_weights
-        self._settled = parameters.copy(), statistics.copy()
+        self._last_finite = parameters.copy(), statistics.copy()
         self.records = job.records(len(network.shapes))
-        self.n_passes, self.trouble, self.halted = 0, "", False
+        self.n_passes, self.non_finite, self.halted = 0, "", False
         self.objective = np.nan
         self.result: scipy.optimize.OptimizeResult | None = None
 
     def drive(self, training: Training) -> None:
-        """Minimise, and advance the training after every iteration, until either ends.
+        """Minimise, and advance the training after every iteration, until the minimiser or the training ends.
 
         Raises
         ------
         DivergenceError
-            If the loss, a parameter or a running statistic is not finite.
+            If the loss, a parameter or a running statistic becomes infinite or NaN.
         """
         job, optimizer = self._job, self._job.optimizer
         assert isinstance(optimizer, LBFGS)
         if not job.num_passes:
             return
 
-        # SciPy looks at the parameter's name.
+        # SciPy chooses the type of the argument by its name, `intermediate_result`: do not rename it.
         def iterated(intermediate_result: scipy.optimize.OptimizeResult) -> None:
             self._found = intermediate_result.x
             training.advance()
@@ -94,39 +96,39 @@ class LBFGSTrainer(Driver):
                 options={
                     "maxiter": job.num_passes,
                     "maxfun": optimizer.maxfun or job.num_passes * (optimizer.maxls + 1),
-                    # SciPy makes room for all corrections, though an iteration adds one at the most.
+                    # SciPy allocates all corrections at once, but an iteration adds one at most: cap them.
                     "maxcor": min(optimizer.maxcor, job.num_passes), "ftol": optimizer.ftol,
                     "gtol": optimizer.gtol, "maxls": min(optimizer.maxls, INT32_MAX),
                 },
             )  # fmt: skip
-            if not np.isfinite(self.result.fun):  # a line search that found nothing but overflows
+            if not np.isfinite(self.result.fun):  # every point of the line search overflowed
                 raise training.divergence("the loss")
         finally:
-            # Trial points of a line search move the statistics too, however far away they are.
+            # Trial points of a line search change the running statistics too, and may be far away: restore.
             if not (all_finite(self.current) and all_finite(self.statistics)):
-                self._go_back()
+                self._restore_last_finite()
 
     def run(self, last_pass: int) -> bool:
-        """Take in the iteration that SciPy has just finished, as one pass."""
+        """Record the iteration that SciPy has just finished as one pass; return False if it diverged."""
         with np.errstate(over="ignore"):
             self.current[...] = self._found
         if not np.array_equal(self._point, self.current):
             self._evaluate(self._found)
-        self.trouble = find_trouble(self.current, self.statistics)
-        if not self.trouble and not np.isfinite(self._loss):
-            self.trouble = "the loss"
-        if self.trouble:
-            self._go_back()
+        self.non_finite = find_non_finite(self.current, self.statistics)
+        if not self.non_finite and not np.isfinite(self._loss):
+            self.non_finite = "the loss"
+        if self.non_finite:
+            self._restore_last_finite()
             return False
         self._record()
-        for kept, values in zip(self._settled, (self.current, self.statistics), strict=True):
+        for kept, values in zip(self._last_finite, (self.current, self.statistics), strict=True):
             kept[...] = values
         self.n_passes += 1
         return True
 
     def _evaluate(self, values: Array) -> tuple[float, Array]:
-        """Return the objective and its gradient at a point in float64."""
-        with np.errstate(over="ignore"):  # `run` finds what is infinite then
+        """Return the objective and its gradient (P,), both in float64, at the parameters `values`."""
+        with np.errstate(over="ignore"):  # `run` detects the infinite numbers
             self._point = values.astype(self._network.dtype)
         self._loss, gradient = self._loss_and_gradient(self._point)
         decay = self._reg_lambda * self._is_weight * values
@@ -134,6 +136,7 @@ class LBFGSTrainer(Driver):
         return self._loss + 0.5 * float(decay @ values), self._gradient.astype(np.float64)
 
     def _record(self) -> None:
+        """Record loss or objective, gradient norm and update ratios of the finished iteration."""
         job, network = self._job, self._network
         record = job.record(self.n_passes)
         if job.of_objective:
@@ -145,11 +148,11 @@ class LBFGSTrainer(Driver):
         elif record is not None:
             self.records.losses[record] = self._loss * (self._total if job.averaged else 1.0)
             self.records.norms[record] = np.linalg.norm(self._gradient)
-            pairs = zip(network.weights(self.current), network.weights(self._settled[0]), strict=True)
+            pairs = zip(network.weights(self.current), network.weights(self._last_finite[0]), strict=True)
             for layer, (W, old) in enumerate(pairs):
                 size = np.linalg.norm(old)
                 self.records.ratios[record, layer] = np.linalg.norm(W - old) / size if size else 0.0
 
-    def _go_back(self) -> None:
-        """Return to the last finite iteration."""
-        self.current[...], self.statistics[...] = self._settled
+    def _restore_last_finite(self) -> None:
+        """Restore the parameters and statistics of the last finite iteration."""
+        self.current[...], self.statistics[...] = self._last_finite

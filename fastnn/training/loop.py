@@ -1,8 +1,8 @@
-"""The one loop of every training, and the protocol of the hooks that look on and steer it.
+"""The training loop, and the base class of the hooks that observe and steer it.
 
-A trainer runs epochs for some 50 ms a call, a *chunk*. Between chunks Python sees interrupts, and the loop
-calls its hooks: what is printed and shown, callbacks, validation data, early stopping, frames of a film. A
-hook announces the epoch at which it wants control next, and no chunk goes beyond the first of these stops.
+A trainer runs a *chunk* of epochs, about 50 ms, in one call. Between chunks Python handles interrupts, and
+the loop calls its hooks: printed losses, progress bars, callbacks, validation data, early stopping, snapshots
+for animations. Each hook names its next stop, a number of passes; no chunk runs past the earliest stop.
 """
 
 from __future__ import annotations
@@ -24,51 +24,53 @@ __all__ = ["Driver", "Hook", "Training", "run_training"]
 
 
 class Hook:
-    """Base class of hooks: every method is called at its moment, and does nothing unless overridden."""
+    """Base class of the hooks of a training. The loop calls every method; the defaults do nothing."""
 
     def begin(self, training: Training) -> None:
-        """Prepare for a training whose first chunk comes next."""
+        """Prepare for a training, before its first chunk."""
 
     def next_stop(self, training: Training) -> int:
-        """Return the number of passes done at which `at_stop` is wanted next; not below ``n_passes + 1``."""
+        """Return the number of passes done at the next stop, at least ``training.n_passes + 1``."""
         return training.job.num_passes
 
     def before_chunk(self, training: Training) -> None:
         """Prepare for a chunk."""
 
     def chunk_ended(self, training: Training) -> None:
-        """Note what a chunk has done, whether it ended by itself, diverged or was interrupted."""
+        """Record the work of a chunk, even if the chunk diverged or was interrupted."""
 
     def diverged(self, training: Training) -> None:
-        """Look at a training that has just diverged, before the loop raises `DivergenceError`."""
+        """Act on a training that has just diverged, before the loop raises `DivergenceError`."""
 
     def at_stop(self, training: Training) -> None:
-        """Act after a chunk that ended at a stop, whichever hook announced it."""
+        """Act after a chunk that ended at the earliest stop of all hooks."""
 
     def after_chunk(self, training: Training) -> bool:
-        """Act after a chunk, also one that ended in the middle of a pass; return True to end the training."""
+        """Act after any chunk, which may end in the middle of a pass; return True to end the training."""
         return False
 
     def end(self, training: Training) -> None:
-        """Tidy up, however the training ended: by itself, by an error or by an interrupt."""
+        """Clean up after the training, whether it succeeded, failed or was interrupted."""
 
 
 class Training:
-    """A training under way: its trainer, its job, its hooks, and what has been measured.
+    """A running training: trainer, job, hooks, and the measurements so far.
 
     Parameters
     ----------
     trainer : Trainer
+        Trainer that runs the steps.
     job : Job
+        Data and settings of the training.
     hooks : iterable of Hook
-        Called in their order.
+        Hooks, called in this order.
 
     Attributes
     ----------
     stopped : bool
-        True once a hook has asked for the end.
+        True after a hook has ended the training.
     has_best : bool
-        True if a hook has kept parameters that the training can fall back on.
+        True if a hook holds the parameters of a best pass, which the training restores at its end.
     """
 
     def __init__(self, trainer: Trainer, job: Job, hooks: Iterable[Hook] = ()) -> None:
@@ -77,22 +79,22 @@ class Training:
 
     @property
     def n_passes(self) -> int:
-        """Number of passes done."""
+        """Number of whole passes done."""
         return self.trainer.n_passes
 
     @property
-    def goes_on(self) -> bool:
-        """True while passes are left and neither a hook nor the trainer has ended the training."""
+    def is_running(self) -> bool:
+        """True if passes are left and neither a hook nor the trainer has ended the training."""
         trainer = self.trainer
         return trainer.n_passes < self.job.num_passes and not (self.stopped or trainer.halted)
 
     def advance(self) -> None:
-        """Run one chunk, and let the hooks act.
+        """Run one chunk, and call the hooks.
 
         Raises
         ------
         DivergenceError
-            If the next step would leave something that is not finite.
+            If the next step would make a parameter, a statistic or the optimizer's state infinite or NaN.
         """
         trainer, hooks = self.trainer, self.hooks
         stop = min((hook.next_stop(self) for hook in hooks), default=self.job.num_passes)
@@ -106,7 +108,7 @@ class Training:
         if not is_finite:
             for hook in hooks:
                 hook.diverged(self)
-            raise self.divergence(trainer.trouble)
+            raise self.divergence(trainer.non_finite)
         is_at_stop = trainer.n_passes == stop
         for hook in hooks:
             if is_at_stop:
@@ -114,11 +116,11 @@ class Training:
             if hook.after_chunk(self):
                 self.stopped = True
 
-    # --- what has been measured ----------------------------------------------------------------------
+    # --- measurements --------------------------------------------------------------------------------
 
     @functools.cached_property
     def kept(self) -> NDArray[np.int64]:
-        """Numbers of the passes that the history keeps."""
+        """Numbers (R,) of the passes that the history keeps, counted from 0."""
         return self.job.kept
 
     @functools.cached_property
@@ -128,17 +130,17 @@ class Training:
 
     @property
     def n_records(self) -> int:
-        """Number of kept passes that are done."""
+        """Number of passes done that the history keeps."""
         return int(np.searchsorted(self.kept, self.n_passes))
 
     def rates(self, passes: Any) -> NDArray[np.float64]:
-        """Return the learning rates of the last steps of passes; NaN for L-BFGS, which chooses its steps."""
+        """Return the learning rate of each pass's last step; NaN for L-BFGS, which has no learning rate."""
         if isinstance(self.job.optimizer, LBFGS):
             return np.full(len(passes), np.nan)
         return self.job.rates((np.asarray(passes, np.int64) + 1) * self.job.n_batches - 1)
 
     def history(self) -> History:
-        """Return what has been measured so far."""
+        """Return the history of the passes so far."""
         job, n = self.job, self.n_records
         passes = self.kept[:n]
         losses, norms, ratios = (array[:n].copy() for array in self.trainer.records)
@@ -148,13 +150,13 @@ class Training:
         return History(passes, losses, self.validation[:n].copy(), rates, norms, ratios, stopped_early)
 
     def check_loss(self) -> None:
-        """Raise DivergenceError if the last loss is not finite, and no hook has kept better parameters."""
+        """Raise DivergenceError if the last loss is not finite and no hook holds a best pass."""
         n = self.n_records
         if n and not self.has_best and not np.isfinite(self.trainer.records.losses[n - 1]):
             raise self.divergence("the loss", int(self.kept[n - 1]))
 
     def divergence(self, what: str, n_pass: int | None = None) -> DivergenceError:
-        """Return the error of a training in whose pass `n_pass`, the next by default, `what` diverged."""
+        """Return the error for a training in which `what` diverged in pass `n_pass`, by default the next."""
         job = self.job
         if n_pass is None:
             n_pass = self.n_passes
@@ -164,7 +166,7 @@ class Training:
 
 
 class Driver:
-    """Base class of a trainer that is itself called back after every pass, as by a minimiser of SciPy's."""
+    """Base class of trainers that control the loop themselves, as SciPy's minimisers do."""
 
     def drive(self, training: Training) -> None:
         """Call ``training.advance()`` after every pass, until the training ends."""
@@ -172,23 +174,26 @@ class Driver:
 
 
 def run_training(trainer: Trainer, job: Job, hooks: Iterable[Hook] = ()) -> Training:
-    """Run a training to its end, which the job, the trainer or a hook decides.
+    """Run a training until its passes are done, or until the trainer or a hook ends it.
 
     Parameters
     ----------
     trainer : Trainer
+        Trainer that runs the steps.
     job : Job
+        Data and settings of the training.
     hooks : iterable of Hook
+        Hooks, called in this order.
 
     Returns
     -------
     Training
-        The training that has ended.
+        The finished training with its measurements.
 
     Raises
     ------
     DivergenceError
-        If the next step would leave something that is not finite.
+        If the next step would make a parameter, a statistic or the optimizer's state infinite or NaN.
     """
     training = Training(trainer, job, hooks)
     try:
@@ -197,7 +202,7 @@ def run_training(trainer: Trainer, job: Job, hooks: Iterable[Hook] = ()) -> Trai
         if isinstance(trainer, Driver):
             trainer.drive(training)
         else:
-            while training.goes_on:
+            while training.is_running:
                 training.advance()
     finally:
         for hook in training.hooks:

@@ -1,4 +1,4 @@
-"""The training of a `Model`: from checked arguments to the loop with its hooks, and what it leaves."""
+"""Training of a `Model`: choose trainer and hooks, run the loop, and leave the results in the model."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Array = NDArray[Any]
 
 
 class Samples(NamedTuple):
-    """Checked samples (n, inputs), targets (n, outputs) and weights (n,)."""
+    """Checked samples (n, inputs), targets (n, outputs) and sample weights (n,)."""
 
     X: Array
     y: Array
@@ -53,34 +53,42 @@ def train_model(
     print_every: int | None,
     progress: bool,
 ) -> History:
-    """Train a model in place, and return the history.
+    """Train a model in place, and return its history.
 
     Parameters
     ----------
     model : Model
-        Its parameters, statistics and `history_` change.
+        Model whose parameters, running statistics and `history_` are updated.
     job : Job
+        Data and settings of the training.
     generator : array (625,) of uint32, optional
-        State of the Mersenne Twister that the orders of the samples are drawn from.
+        State of the Mersenne Twister from which the orders of the samples are drawn.
     validation : Samples, optional
+        Validation data.
     stopping : EarlyStopping, optional
-        Goes with `validation`.
+        Early stopping; requires `validation`.
     functions : sequence of callable
-        Called with the history so far.
+        Users' functions of the history so far.
     hooks : sequence of Hook
-        Called before the hooks of the other arguments.
+        Users' hooks, called before the hooks of the other arguments.
     print_every : int, optional
-        Passes from one printed loss to the next.
+        Number of passes from one printed loss to the next; None prints nothing.
     progress : bool
         True shows a progress bar.
+
+    Returns
+    -------
+    History
+        History of the training, also in ``model.history_``.
 
     Raises
     ------
     DivergenceError
+        If a parameter, a running statistic, the optimizer's state or the last loss becomes infinite or NaN.
     """
     network, backend = model._network, get_backend(model.backend)
     parameters, statistics = model._parameters, model._statistics
-    # A trial with a lower rate begins with copies of these, if the training turns out to need the hint.
+    # After the training, a trial with a lower rate may have to start from the same parameters: copy them.
     start = (parameters.copy(), statistics.copy()) if may_be_too_high(job) else None
     trainer: Any
     if isinstance(job.optimizer, LBFGS):
@@ -108,9 +116,9 @@ def train_model(
             def value() -> float:
                 if stopping.scorer is None:
                     return loss(validation)
-                seen = copy.copy(model)
-                seen._parameters, seen._statistics = trainer.current.copy(), statistics.copy()
-                return -float(stopping.scorer(seen, validation.X, _as_given(network, validation.y)))
+                scored = copy.copy(model)
+                scored._parameters, scored._statistics = trainer.current.copy(), statistics.copy()
+                return -float(stopping.scorer(scored, validation.X, _user_targets(network, validation.y)))
 
             stop_early = StopEarly(stopping, value)
             hooks.append(stop_early)
@@ -133,12 +141,12 @@ def train_model(
 
 
 def check_decay(value: Any) -> float:
-    """Return the share of the parameters in their running average, 0 for no average."""
+    """Return ``1 - ema_decay``, the share of the new parameters in their running average; 0 for None."""
     return 0.0 if value is None else 1.0 - check_number(value, "ema_decay", 0.0, 1.0, exclusive_end=True)
 
 
 def check_lbfgs(network: Network, job: Job) -> None:
-    """Raise ValueError where a job asks L-BFGS for what it is not made for."""
+    """Raise ValueError if a job has a setting that L-BFGS does not support."""
     for name, value in (
         ("batch_size", job.batch_size < job.X.shape[0]),
         ("schedule", not isinstance(job.schedule, Constant)),
@@ -155,6 +163,6 @@ def check_lbfgs(network: Network, job: Job) -> None:
             )
 
 
-def _as_given(network: Network, y: Array) -> Array:
-    """Return checked targets as a user would write them: labels as integers in one dimension."""
+def _user_targets(network: Network, y: Array) -> Array:
+    """Return checked targets in the form for users' scorers: labels as integers (n,), other targets as y."""
     return y[:, 0].astype(np.int64) if network.loss.of_labels else y

@@ -68,11 +68,11 @@ def test_the_network_may_have_no_hidden_layer(tmp_path, capsys):
     [
         (
             ["moons", "--hidden", "0"],
-            "argument --hidden: must be layer sizes from 1 on with commas between them, as 3 or 8,8, got '0'",
+            "argument --hidden: must be layer sizes from 1 on, separated by commas, such as 3 or 8,8, got '0'",
         ),
         (
             ["moons", "--hidden", "a"],
-            "must be layer sizes from 1 on with commas between them, as 3 or 8,8, got 'a'",
+            "must be layer sizes from 1 on, separated by commas, such as 3 or 8,8, got 'a'",
         ),
         (["moons", "--passes", "-1"], "argument --passes: must be an integer from 0 on, got '-1'"),
         (["moons", "--samples", "1"], "argument --samples: must be an integer from 2 on, got '1'"),

@@ -20,7 +20,7 @@ from sklearn.exceptions import ConvergenceWarning
 import fastnn
 from fastnn.engine import limits
 from fastnn.engine.arguments import sharing
-from fastnn.system.threads import available_cores, taken_cores
+from fastnn.system.threads import acquired_cores, available_cores
 from fastnn_kernels.compiler.jit import OPTIONS as KERNEL_OPTIONS
 from fastnn_kernels.team import is_strips
 
@@ -158,7 +158,7 @@ def test_cores_that_come_and_go_change_nothing():
 
     def disturb():
         while not ended.is_set():
-            with taken_cores(available_cores() - 1):
+            with acquired_cores(available_cores() - 1):
                 ended.wait(0.001)
 
     def train():

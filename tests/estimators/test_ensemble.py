@@ -261,7 +261,7 @@ def test_members_of_a_list_take_turns():
 @pytest.mark.parametrize("method", ["snapshots", "average"])
 def test_methods_of_one_network_take_no_list(method):
     for listed in ([classifier()], (classifier(), classifier())):
-        with pytest.raises(ValueError, match=f"method='{method}' is of one network"):
+        with pytest.raises(ValueError, match=f"method='{method}' needs a single network"):
             MLPEnsembleClassifier(listed, 2, method).fit(X, y)
 
 

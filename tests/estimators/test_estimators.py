@@ -200,7 +200,7 @@ def test_parameters_that_do_not_go_together():
     ):
         with pytest.raises(error, match=message):
             classifier(**options).fit(X, y)
-    with pytest.raises(ValueError, match="is of classes: MLPClassifier is made for them"):
+    with pytest.raises(ValueError, match="is for classes: use MLPClassifier"):
         regressor(loss=fastnn.SoftmaxCrossEntropy()).fit(X, COUNTS)
 
 

@@ -218,7 +218,7 @@ def test_initial_parameters(network: Network):
 def test_another_dtype_adopts_the_parameters(network: Network, seed):
     other = replace(network, dtype=next(dtype for dtype in DTYPES if dtype != network.dtype))
     parameters = random_parameters(network, np.random.default_rng(seed))
-    adopted = other.adopted(network, parameters)
+    adopted = other.converted(network, parameters)
     assert adopted.dtype == other.dtype
     assert adopted.size == other.n_parameters
     assert (adopted[is_padding(other)] == 0).all()

@@ -205,7 +205,7 @@ def test_where_all_cores_are_taken_the_caller_computes_alone(many, monkeypatch):
     expected = many()
     monkeypatch.setattr(threads, "available_cores", lambda: 2)
     monkeypatch.setattr(threads, "started_pool", None)
-    with threads.taken_cores(2):
+    with threads.acquired_cores(2):
         np.testing.assert_array_equal(many(), expected)
         assert threads._budget.in_use == 2
     assert threads._budget.in_use == 0
@@ -216,16 +216,16 @@ def test_an_interrupt_while_threads_predict(many, monkeypatch, raises):
     """They end at their next part; where a handler lets it go on, nothing is missing."""
     expected, heard, held = many(), [], []
     monkeypatch.setattr(threads, "available_cores", lambda: 2)
-    in_turn = compiled.in_turn
+    map_in_order = compiled.map_in_order
 
     def interrupted(work, items, n_threads, stop):
-        for k, done in enumerate(in_turn(work, items, n_threads, stop)):
+        for k, done in enumerate(map_in_order(work, items, n_threads, stop)):
             if k == 2 and not held:
                 signal.raise_signal(signal.SIGINT)
                 held.append(k)
             yield done
 
-    monkeypatch.setattr(compiled, "in_turn", interrupted)
+    monkeypatch.setattr(compiled, "map_in_order", interrupted)
     previous = signal.getsignal(signal.SIGINT)
     if not raises:
         signal.signal(signal.SIGINT, lambda number, frame: heard.append(number))

@@ -141,7 +141,7 @@ def test_cores_that_others_take_and_give_back_change_nothing(training, turns, wh
             if trainer.n_passes == training.options["num_passes"] or trainer.halted:
                 break
             trainer._rounds_a_call = 1
-            with threads.taken_cores(1) if turn else nullcontext():
+            with threads.acquired_cores(1) if turn else nullcontext():
                 assert trainer.run(training.options["num_passes"])
             expected += [1] if turn or trainer._n_threads == 1 else [2, 2]
     assert used == expected

@@ -11,7 +11,7 @@ import fastnn
 from fastnn.boundary.colours import REGION_STRENGTH, class_colours
 from fastnn.estimators.fitting import Curves
 from fastnn.plotting import film
-from fastnn.plotting.animation import moments
+from fastnn.plotting.animation import snapshot_passes
 from fastnn.plotting.moving import HOLD_MILLISECONDS
 
 X, y = make_moons(120, noise=0.2, random_state=0)
@@ -235,7 +235,7 @@ def test_moments_are_as_many_as_asked_for_and_lie_closer_at_first():
             for first in (0, 1):
                 if first > last:
                     continue
-                times = moments(first, last, count)
+                times = snapshot_passes(first, last, count)
                 assert len(times) == min(count, last - first + 1)
                 assert times[-1] == last
                 assert times[0] == (last if count == 1 else first)

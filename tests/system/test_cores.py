@@ -96,7 +96,7 @@ def test_as_many_as_are_free(n_cores, wanted):
         for most in wanted:
             if not free:
                 break
-            count = stack.enter_context(threads.taken_cores(most))
+            count = stack.enter_context(threads.acquired_cores(most))
             assert count == min(most, free)
             free -= count
             assert threads._budget.in_use == n_cores - free
@@ -139,7 +139,7 @@ def test_never_more_than_there_are(n_cores):
 
     def compute(most):
         for _ in range(30):
-            with threads.taken_cores(most) as count:
+            with threads.acquired_cores(most) as count:
                 assert 1 <= count <= min(most, n_cores)
                 gauge.add(count)
                 time.sleep(0)  # releases the GIL, so that other threads try as well
@@ -176,7 +176,7 @@ class Late:
             self.events.append("waits")
 
     def _take(self):
-        with threads.taken_cores(5) as count:
+        with threads.acquired_cores(5) as count:
             self.events.append(f"takes {count}")
 
     def join(self):
@@ -185,7 +185,7 @@ class Late:
 
 def test_what_comes_beyond_waits_for_all_to_be_given_back(monkeypatch):
     with cores(2):
-        with threads.taken_cores(2):
+        with threads.acquired_cores(2):
             late = Late(monkeypatch)
             late.events.append("given back")
         late.join()
@@ -193,8 +193,8 @@ def test_what_comes_beyond_waits_for_all_to_be_given_back(monkeypatch):
 
 
 def test_what_comes_beyond_waits_for_the_first_only(monkeypatch):
-    with cores(2), threads.taken_cores(1):
-        with threads.taken_cores(1):
+    with cores(2), threads.acquired_cores(1):
+        with threads.acquired_cores(1):
             late = Late(monkeypatch)
             late.events.append("given back")
         late.join()
@@ -208,7 +208,7 @@ class OwnInterrupt(BaseException):
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, OwnInterrupt])
 def test_given_back_after_errors(error):
     def fail():
-        with threads.taken_cores(2):
+        with threads.acquired_cores(2):
             assert threads._budget.in_use == 2
             raise error
 
@@ -221,17 +221,17 @@ def test_nothing_is_given_back_by_who_was_interrupted_while_waiting(error, monke
     def interrupted():
         raise error
 
-    with cores(1), threads.taken_cores(1):
+    with cores(1), threads.acquired_cores(1):
         monkeypatch.setattr(threads._budget.changed, "wait", interrupted)
-        with pytest.raises(error), threads.taken_cores(1):
+        with pytest.raises(error), threads.acquired_cores(1):
             pass
         assert threads._budget.in_use == 1
 
 
 def test_fewer_cores_than_are_in_use(monkeypatch):
     # A process may be moved to fewer cores while it computes.
-    with cores(4), threads.taken_cores(1):
-        with threads.taken_cores(3):
+    with cores(4), threads.acquired_cores(1):
+        with threads.acquired_cores(3):
             monkeypatch.setattr(threads, "available_cores", lambda: 2)
             late = Late(monkeypatch)
         late.join()
@@ -261,7 +261,7 @@ FORKS = """
 
     def child_does():
         assert threads._budget.in_use == 0
-        with threads.taken_cores(1000) as count:
+        with threads.acquired_cores(1000) as count:
             assert count == n_cores
         return trained() == expected
 
@@ -269,7 +269,7 @@ FORKS = """
     taken, released = threading.Event(), threading.Event()
 
     def hold():
-        with threads.taken_cores(n_cores), threads._budget.changed:  # holds the lock, too
+        with threads.acquired_cores(n_cores), threads._budget.changed:  # holds the lock, too
             taken.set()
             released.wait()
 
@@ -303,5 +303,5 @@ def test_spare_cores_are_those_that_are_free():
         ):
             assert (first, second, third) == (2, 1, 1)
             assert threads._budget.in_use == 3, "the last one is not counted, and did not wait"
-        with threads.taken_cores(1), threads.spare_cores(5) as others:
+        with threads.acquired_cores(1), threads.spare_cores(5) as others:
             assert others == 2

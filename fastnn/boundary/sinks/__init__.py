@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from fastnn_kernels.compiler.interrupts import deliver_interrupts, held_interrupts
 
 from ...system.files import check_file_name, check_folder
-from ...system.threads import Flag, available_cores, in_turn
+from ...system.threads import Flag, available_cores, map_in_order
 from .array import ArraySink, strips
 from .base import FileSink, Picture, Rect, Sink
 from .deepzoom import DeepZoomSink
@@ -154,9 +154,9 @@ def save_pixels(pixels: NDArray[Any], path: str | os.PathLike[str], picture: Pic
 
     interrupted = Flag()
     with (
-        held_interrupts(interrupted.hoist),
+        held_interrupts(interrupted.set),
         open_sink(path, picture, "path") as sink,
-        closing(in_turn(encode, sink.rectangles(), n_threads)) as encoded,
+        closing(map_in_order(encode, sink.rectangles(), n_threads)) as encoded,
     ):
         for rect, part in encoded:
             deliver_interrupts()

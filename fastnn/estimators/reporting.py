@@ -1,7 +1,7 @@
-"""Hooks that show how far a fit is: printed lines, a progress bar, scikit-learn's callbacks.
+"""Hooks that report the progress of a fit: printed lines, a progress bar, scikit-learn's callbacks.
 
-A fit may be a chain of trainings: these hooks serve all of them, and count in passes of the fit
-(`n_iter_`). They are closed once, at the end of the fit.
+A fit may consist of several trainings. The same hooks serve all of them, count the passes of the fit
+(`n_iter_`), and are closed once, at the end of the fit.
 """
 
 from __future__ import annotations
@@ -16,63 +16,76 @@ from ..optimizers import LBFGS
 from ..system.progress import progress_bar
 from ..training.loop import Hook, Training
 
-try:  # scikit-learn has them from 1.9 on
+try:  # callbacks exist from scikit-learn 1.9 on
     from sklearn.callback import CallbackSupportMixin, with_callbacks
 except ImportError:
 
     class CallbackSupportMixin:  # type: ignore[no-redef]
-        """Stand-in for scikit-learn's mixin where scikit-learn has no callbacks."""
+        """Empty replacement of scikit-learn's mixin for versions without callbacks."""
 
     def with_callbacks(method: Any) -> Any:
-        """Return the method as it is."""
+        """Return the method unchanged."""
         return method
 
 
-__all__ = ["CallbackSupportMixin", "Lines", "Shown", "Tasks", "shown_by", "with_callbacks"]
+__all__ = ["CallbackData", "CallbackSupportMixin", "Lines", "Tasks", "reporting_hooks", "with_callbacks"]
 
-# Tasks of scikit-learn's callbacks that a fit is cut into, at the most.
+# Largest number of tasks into which a fit is divided for scikit-learn's callbacks.
 MOST_TASKS = 50
 
 
-class Shown(NamedTuple):
-    """Training data as scikit-learn's callbacks are shown them."""
+class CallbackData(NamedTuple):
+    """Training data in the form that scikit-learn's callbacks receive.
+
+    Parameters
+    ----------
+    X : callable
+        Function that returns the samples, with feature names if there are any.
+    y : array
+        Checked targets.
+    metadata : dict or None
+        Further arguments of `fit`, such as `sample_weight`.
+    """
 
     X: Callable[[], Any]
     y: Any
     metadata: dict[str, Any] | None
 
 
-class FitHook(Hook):
-    """Base class of hooks that show what a fit has done, after every chunk and where it has diverged."""
+class ReportingHook(Hook):
+    """Base class of hooks that report the progress of a fit after every chunk and on divergence."""
 
     def show(self, training: Training) -> None:
-        """Show the passes done since the last call."""
+        """Report the passes done since the last call."""
 
     def diverged(self, training: Training) -> None:
-        """Show the passes before the one that diverged."""
+        """Report the passes before the pass that diverged."""
         self.show(training)
 
     def after_chunk(self, training: Training) -> bool:
-        """Show what the chunk has done."""
+        """Report the passes of the chunk."""
         self.show(training)
         return False
 
     def close(self) -> None:
-        """Tidy up when the fit has ended."""
+        """Finish the report at the end of the fit."""
 
 
-class Lines(FitHook):
-    """Hook that prints a line a pass, as scikit-learn does for ``verbose=True``.
+class Lines(ReportingHook):
+    """Hook that prints a line per pass, as scikit-learn does for ``verbose=True``.
 
     Parameters
     ----------
-    estimator : estimator
+    estimator : MLPClassifier or MLPRegressor
+        Estimator that is fitted.
     job : Job
+        Job of the whole fit.
     """
 
     def __init__(self, estimator: Any, job: Job) -> None:
         self._estimator = estimator
-        # "lbfgs" has no curve, and runs a pass a chunk; there are no scores without `early_stopping`.
+        # L-BFGS has no loss curve, but a chunk is one pass, so that `loss_` suffices. Scores exist only with
+        # `early_stopping`.
         self._curve: list[float] | None = None
         if not isinstance(job.optimizer, LBFGS):
             self._curve = estimator.loss_curve_
@@ -81,8 +94,8 @@ class Lines(FitHook):
         self._scores: list[float] = [] if scores is None else scores
         self._n_printed, self._n_scores = 0, len(self._scores)
 
-    def say(self, message: str) -> None:
-        """Print a message."""
+    def write(self, message: str) -> None:
+        """Print a message on a line."""
         print(message)
 
     def show(self, training: Training) -> None:
@@ -97,16 +110,17 @@ class Lines(FitHook):
         self._n_printed = done
 
 
-class Bar(FitHook):
+class Bar(ReportingHook):
     """Hook that shows a progress bar over the passes of a fit, for ``verbose=1``.
 
     Parameters
     ----------
-    estimator : estimator
+    estimator : MLPClassifier or MLPRegressor
+        Estimator that is fitted.
     job : Job
         Job of the whole fit.
     n_steps : callable
-        Returns the number of steps done in all fits.
+        Function that returns the number of steps done in all fits.
     """
 
     def __init__(self, estimator: Any, job: Job, n_steps: Callable[[], int]) -> None:
@@ -114,7 +128,7 @@ class Bar(FitHook):
         self._bar = progress_bar(total=job.num_passes, unit="pass", shown=True, dynamic_ncols=True)
 
     def show(self, training: Training) -> None:
-        """Move the bar."""
+        """Update the bar."""
         estimator, job = self._estimator, self._job
         done = estimator.n_iter_
         figures = {"loss": f"{estimator.loss_:.4g}"} if done else {}
@@ -127,41 +141,43 @@ class Bar(FitHook):
         self._bar.update(done - self._bar.n)
 
     def close(self) -> None:
-        """Leave the bar as it is."""
+        """Close the bar, which stays on the screen."""
         self._bar.close()
 
 
-class Tasks(FitHook):
-    """Hook that tells scikit-learn's callbacks of a fit, and of the tasks that its passes are cut into.
+class Tasks(ReportingHook):
+    """Hook that reports a fit, divided into tasks of several passes, to scikit-learn's callbacks.
 
     Parameters
     ----------
-    estimator : estimator
+    estimator : MLPClassifier or MLPRegressor
+        Estimator that is fitted.
     job : Job
         Job of the whole fit.
-    shown : Shown
+    data : CallbackData
+        Training data for the callbacks.
     """
 
-    def __init__(self, estimator: Any, job: Job, shown: Shown) -> None:
-        self._estimator, self._job, self._shown = estimator, job, shown._asdict()
+    def __init__(self, estimator: Any, job: Job, data: CallbackData) -> None:
+        self._estimator, self._job, self._data = estimator, job, data._asdict()
         self._task: Any = None
-        self._asked_to_stop = False
+        self._stop_requested = False
         self._task_length = -(-job.num_passes // MOST_TASKS)
-        self._n_told = 0
+        self._n_reported = 0
         callbacks = getattr(estimator, "_skl_callbacks", [])
         n_tasks = -(-job.num_passes // self._task_length) if callbacks else 0
         self._context = estimator._init_callback_context(max_subtasks=n_tasks)
-        self._context.call_on_fit_task_begin(estimator=estimator, **self._shown)
+        self._context.call_on_fit_task_begin(estimator=estimator, **self._data)
         if callbacks:
             self._begin_task()
 
     @staticmethod
     def are_wanted(estimator: Any) -> bool:
-        """Return True if there are callbacks; in a search a fit is a task even without its own."""
+        """Return True if the estimator has callbacks, or is fitted within a search that has some."""
         return bool(getattr(estimator, "_skl_callbacks", [])) or hasattr(estimator, "_parent_callback_ctx")
 
     def next_stop(self, training: Training) -> int:
-        """Return the pass of the training with which the task ends."""
+        """Return the number of passes done at the end of the present task."""
         if self._task is None:
             return training.job.num_passes
         done = self._estimator.n_iter_
@@ -169,67 +185,77 @@ class Tasks(FitHook):
         return min(training.n_passes + left, training.job.num_passes)
 
     def show(self, training: Training) -> None:
-        """End a task whose passes are done, and begin the next."""
+        """End the present task if its passes are done, and begin the next."""
         done = self._estimator.n_iter_
-        # A chunk may end in the middle of a pass, with nothing new to be told.
-        ends = done > self._n_told and (done % self._task_length == 0 or done == self._job.num_passes)
-        self._n_told = done
+        # A chunk may end in the middle of a pass, without a new pass to report.
+        ends = done > self._n_reported and (done % self._task_length == 0 or done == self._job.num_passes)
+        self._n_reported = done
         if self._task is not None and ends:
             self._end_task()
-            if done < self._job.num_passes and not self._asked_to_stop:
+            if done < self._job.num_passes and not self._stop_requested:
                 self._begin_task()
 
     def after_chunk(self, training: Training) -> bool:
-        """Return True if a callback has asked for the end."""
+        """Report the chunk; return True if a callback has requested the end of the fit."""
         self.show(training)
-        return self._asked_to_stop
+        return self._stop_requested
 
     def close(self) -> None:
-        """End the last task, and that of the whole fit."""
+        """End the last task and the task of the whole fit."""
         if self._task is not None:
             self._end_task()
-        self._tell_end(self._context)
+        self._report_end(self._context)
 
     def _begin_task(self) -> None:
+        """Begin a task."""
         self._task = self._context.subcontext(task_name="passes")
-        self._task.call_on_fit_task_begin(estimator=self._estimator, **self._shown)
+        self._task.call_on_fit_task_begin(estimator=self._estimator, **self._data)
 
     def _end_task(self) -> None:
+        """End the present task, and note whether a callback has requested the end of the fit."""
         task, self._task = self._task, None
-        self._asked_to_stop |= self._tell_end(task)
+        self._stop_requested |= self._report_end(task)
 
-    def _tell_end(self, context: Any) -> bool:
+    def _report_end(self, context: Any) -> bool:
+        """Report the end of a task; return True if a callback has requested the end of the fit."""
         estimator = self._estimator
         return context.call_on_fit_task_end(
             estimator=estimator,
             reconstruction_attributes=lambda: {"_state": estimator._state.copy()},
-            **self._shown,
+            **self._data,
         )
 
 
-def shown_by(
-    estimator: Any, job: Job, is_whole: bool, shown: Shown, n_steps: Callable[[], int]
-) -> list[FitHook]:  # fmt: skip
-    """Return the hooks that an estimator asks for by `verbose` and its callbacks.
+def reporting_hooks(
+    estimator: Any, job: Job, is_whole: bool, data: CallbackData, n_steps: Callable[[], int]
+) -> list[ReportingHook]:  # fmt: skip
+    """Return the hooks for an estimator's parameter `verbose` and its callbacks.
 
     Parameters
     ----------
-    estimator : estimator
+    estimator : MLPClassifier or MLPRegressor
+        Estimator that is fitted.
     job : Job
         Job of the whole fit.
     is_whole : bool
-        False for a partial fit, which shows neither a bar nor tasks.
-    shown : Shown
+        False for a partial fit, which has neither a bar nor tasks.
+    data : CallbackData
+        Training data for the callbacks.
     n_steps : callable
-        Returns the number of steps done in all fits.
+        Function that returns the number of steps done in all fits.
+
+    Returns
+    -------
+    list of ReportingHook
+        Hooks, perhaps none.
     """
     verbose = estimator.verbose
     shows_bar = verbose == 1 and not isinstance(verbose, bool | np.bool_)
-    hooks: list[FitHook] = []
+    hooks: list[ReportingHook] = []
     if verbose and not shows_bar:
         hooks.append(Lines(estimator, job))
     if shows_bar and is_whole:
         hooks.append(Bar(estimator, job, n_steps))
     if is_whole and Tasks.are_wanted(estimator):
-        hooks.append(Tasks(estimator, job, shown))
+        hooks.append(Tasks(estimator, job, data))
     return hooks
