@@ -22,7 +22,11 @@ TINY = 1e-30
 
 
 class Form(NamedTuple):
-    """Values over cells, arrays (n, j)."""
+    """An affine form for each value and cell: four arrays (n, j).
+
+    Over a cell, a value is ``centre + dx slope_x + dy slope_y``, plus or minus `radius`, for dx and dy from
+    -1 to 1.
+    """
 
     centre: Any
     slope_x: Any
@@ -35,7 +39,7 @@ def slack(n_inputs, dtype):
     return dtype(2 * (n_inputs + 4)) * np.finfo(dtype).eps
 
 
-def outline(name, centre, radius):
+def enclosing_strip(name, centre, radius):
     """Return a line and a strip around it that contains the graph: slope, middle and half width."""
     activation, shape = ACTIVATIONS[name], curvature(name)
     eps = np.finfo(centre.dtype).eps
@@ -77,16 +81,16 @@ def bound_pass(activations, W, b, cells):
     dtype = W[0].dtype.type
     form = cells
     for layer, (name, weights, biases) in enumerate(zip(activations, W, b, strict=True)):
-        own_slack = slack(len(weights), dtype)
+        layer_slack = slack(len(weights), dtype)
         c, x, y = form.centre @ weights + biases, form.slope_x @ weights, form.slope_y @ weights
-        error = (form.radius @ np.abs(weights) + own_slack * np.abs(biases)) * (1 + own_slack)
+        error = (form.radius @ np.abs(weights) + layer_slack * np.abs(biases)) * (1 + layer_slack)
         all_parts = error * (
-            4 / own_slack
+            4 / layer_slack
         )  # at least: the magnitudes that are added up, which may overflow on the way
         error = error + (all_parts - all_parts)
         rounding = 8 * np.finfo(dtype).eps
         reach = np.abs(x) + np.abs(y) + error
-        slope, middle, width = outline(name, c, reach + rounding * (reach + np.abs(c)))
+        slope, middle, width = enclosing_strip(name, c, reach + rounding * (reach + np.abs(c)))
         c, x, y = slope * c + middle, slope * x, slope * y
         error = np.abs(slope) * error + width
         following = slack(weights.shape[1], dtype) if layer + 1 < len(W) else 0

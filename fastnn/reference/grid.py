@@ -18,24 +18,24 @@ def grid_classes(networks, votes, xs, ys, classes):
         classes[row] = argmax(committee_scores(networks, votes, np.column_stack([xs, np.full_like(xs, y)])))
 
 
-def grid_values(networks, response, xs, ys, which, values):
-    """Fill values (rows, columns) with a response; `which` is the class whose probability is wanted."""
+def grid_values(networks, response, xs, ys, class_index, values):
+    """Fill values (rows, columns) with a response; `class_index` is the class whose probability is wanted."""
     for row, y in enumerate(ys):
         P = committee_scores(networks, True, np.column_stack([xs, np.full_like(xs, y)])) / len(networks)
-        values[row] = RESPONSES[response](P, which)
+        values[row] = RESPONSES[response](P, class_index)
 
 
-def probability(P, which):
+def probability(P, class_index):
     """Return the probability of one class."""
-    return P[:, which]
+    return P[:, class_index]
 
 
-def confidence(P, which):
+def confidence(P, class_index):
     """Return the highest probability."""
     return P.max(axis=1)
 
 
-def margin(P, which):
+def margin(P, class_index):
     """Return by how much the highest probability exceeds the second, 0 for a single class."""
     ordered = np.sort(P, axis=1)
     return ordered[:, -1] - (ordered[:, -2] if P.shape[1] > 1 else 0)

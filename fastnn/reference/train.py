@@ -42,7 +42,7 @@ def gather_gradient(network, chain, gradient):
             dscale[...], dshift[...] = normalisation.dscale, normalisation.dshift
 
 
-def note_plateau(objective, tol, plateau):
+def update_plateau(objective, tol, plateau):
     """Count a pass in plateau: the best objective so far, and passes since one was below it by `tol`."""
     plateau[1] = plateau[1] + 1 if objective > plateau[0] - tol else 0
     plateau[0] = np.fmin(plateau[0], objective)
@@ -104,7 +104,7 @@ def train_step(network, state, job, records):
     elif record is not None and scale > 0:
         records.losses[record] += loss / scale
     if job.patience and record is not None and batch == job.n_batches - 1:
-        note_plateau(records.losses[record] / len(job.X), job.tol, state.plateau)
+        update_plateau(records.losses[record] / len(job.X), job.tol, state.plateau)
     if record is not None and batch == job.n_batches - 1 and not job.of_objective:
         records.norms[record] = norm
         pairs = zip(network.weights(parameters), network.weights(before), strict=True)
