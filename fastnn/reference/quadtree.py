@@ -1,6 +1,6 @@
 """Certified painting: the classes of ``grid.py``, by squares of pixels in which one class provably wins.
 
-A square is (row, column, size); a square that is won has the class as a fourth number.
+A square is a tuple (row, column, size); a square that one class wins has the class as a fourth item.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def subdivide(networks, votes, xs, ys, leaf_size, waiting):
 
 
 def evaluate(networks, votes, xs, ys, squares, classes):
-    """Evaluate the pixels of the squares; return their number."""
+    """Write the classes of the pixels in the squares to `classes`, and return the number of pixels."""
     n_pixels = 0
     for row, column, size in squares:
         part = classes[row : row + size, column : column + size]
@@ -63,7 +63,7 @@ def evaluate(networks, votes, xs, ys, squares, classes):
 
 
 def fill_squares(squares, classes):
-    """Fill the squares with their classes; return the number of pixels."""
+    """Fill the squares in `classes`, each with its class, and return the number of pixels."""
     n_pixels = 0
     for row, column, size, winner in squares:
         part = classes[row : row + size, column : column + size]
