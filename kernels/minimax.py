@@ -2,8 +2,9 @@
 
     python kernels/minimax.py
 
-Polynomials come from a Chebyshev fit, whose error is within a few per cent of the smallest possible; the
-rational tanh comes from Remez' exchange on the relative error. All computations have sixty digits.
+Polynomials are Chebyshev fits, whose errors are within a few per cent of the smallest possible. The rational
+function for tanh is computed by the Remez exchange algorithm for the relative error. All computations have
+sixty digits.
 """
 
 from __future__ import annotations
@@ -19,30 +20,31 @@ def rational(g, end, top: int, bottom: int):
     Parameters
     ----------
     g : callable
-        The function, without zeros on [0, end].
+        Function without zeros on [0, end].
     end : mpf
-        The right end of the interval.
+        Right end of the interval.
     top, bottom : int
-        The degrees of numerator and denominator.
+        Degrees of numerator and denominator.
 
     Returns
     -------
     p, q : list of mpf
-        The coefficients from the power 1 on.
+        Coefficients of numerator and denominator, from the power 1 on.
     error : mpf
-        The largest relative error, the smallest that a rational function of these degrees can have.
+        Maximum of the relative error; no rational function of these degrees has a smaller one.
 
     Raises
     ------
     ArithmeticError
-        If the error does not alternate as often as the best approximation's.
+        If the error has fewer alternating peaks than that of the best approximation.
     """
-    count = top + bottom + 1  # unknowns: p, q and the error, which alternates between the nodes
+    count = top + bottom + 1  # unknowns: p, q and the error, whose sign alternates from node to node
     nodes = [end * (1 - mp.cos(mp.pi * (k + 1) / count)) / 2 for k in range(count)]
     grid = [end * mp.mpf(k) / 3000 for k in range(1, 3001)]
     error = mp.mpf(0)
     for _ in range(12):
-        for _ in range(30):  # linear in p and q for a given error: iterate on the error
+        # For a given error the equations are linear in p and q: solve them for a sequence of errors.
+        for _ in range(30):
             matrix, right = mp.matrix(count, count), mp.matrix(count, 1)
             for row, u in enumerate(nodes):
                 value, sign = g(u), (-1) ** row
@@ -67,13 +69,13 @@ def rational(g, end, top: int, bottom: int):
             elif e:
                 peaks.append(k)
         if len(peaks) != count:
-            raise ArithmeticError(f"{len(peaks)} peaks where {count} were sought")
+            raise ArithmeticError(f"the error has {len(peaks)} alternating peaks instead of {count}")
         nodes = [grid[k] for k in peaks]
     return p[1:], q[1:], max(abs(e) for e in errors)
 
 
 def polynomial(g, begin, end, count: int):
-    """Return the `count` coefficients of the polynomial closest to g, low powers first, and its error."""
+    """Return `count` coefficients, low powers first, of a near-minimax polynomial of g, and its error."""
     coefficients, error = mp.chebyfit(g, [begin, end], count, error=True)
     return coefficients[::-1], error
 
@@ -86,7 +88,7 @@ def show(name: str, coefficients, error) -> None:
 
 def main() -> None:
     """Print the coefficients of ``vmath.py``."""
-    slack = mp.mpf("1.0001")  # the reduced argument may round past the end
+    slack = mp.mpf("1.0001")  # rounding may move a reduced argument past the end of its interval
     log2 = mp.log(2)
 
     def tanh_over_r(u):

@@ -56,7 +56,7 @@ class Grid(ABC):
         """Fill the target with the numbers of the classes."""
 
     @abstractmethod
-    def values(self, response: str, which: int, xs: Array, ys: Array, target: Array) -> None:
+    def values(self, response: str, class_index: int, xs: Array, ys: Array, target: Array) -> None:
         """Fill the target with a response.
 
         Parameters
@@ -100,22 +100,22 @@ class Grid(ABC):
         # end of one square and the beginning of the next.
         xs, ys = np.repeat(xs, 2)[1:-1], np.repeat(ys, 2)[1:-1]
         squares = _first_squares(xs, ys, 2 * size, max(xs.size, ys.size))
-        for _, left, _ in self._divided(xs, ys, squares, 2 * size, lambda: False):
-            if len(left):
-                yield np.array(left)[:, :2] // 2
+        for _, undecided, _ in self._divided(xs, ys, squares, 2 * size, lambda: False):
+            if len(undecided):
+                yield np.array(undecided)[:, :2] // 2
 
     @abstractmethod
     def _divided(
-        self, xs: Array, ys: Array, squares: Array, leaf: int, stopped: Callable[[], bool]
+        self, xs: Array, ys: Array, squares: Array, leaf_size: int, stopped: Callable[[], bool]
     ) -> Iterator[tuple[Any, Any, int]]:
-        """Divide squares (n, 3) of a picture until one class wins a square or its side is `leaf` pixels.
+        """Divide squares (n, 3) of a picture until one class wins a square or its side is `leaf_size` pixels.
 
         Yields
         ------
         won : array (n_won, 4)
             Squares that one class wins, with the class in the fourth column; overwritten by the next ones.
         left : array (n_left, 3)
-            Squares with `leaf` pixels a side; overwritten by the next ones.
+            Squares with `leaf_size` pixels a side; overwritten by the next ones.
         n_bounded : int
             Number of squares that were bounded.
         """
@@ -129,7 +129,7 @@ class NumbaGrid(Grid):
     def __init__(self, committee: Committee) -> None:
         from fastnn_kernels import bound, grid, quadtree
         from fastnn_kernels.committee import Committee as KernelCommittee
-        from fastnn_kernels.committee import placed
+        from fastnn_kernels.committee import relocated_plan
         from fastnn_kernels.layer import forward_table
 
         self._bound, self._grid, self._quadtree = bound, grid, quadtree
@@ -137,7 +137,7 @@ class NumbaGrid(Grid):
         plans, first, n_parameters = [], [0], 0
         for network, parameters in committee.members:
             codes = [activations.index(name) for name in network.activations]
-            plans.append(placed(network.layout.plan, n_parameters, codes))
+            plans.append(relocated_plan(network.layout.plan, n_parameters, codes))
             first.append(first[-1] + len(codes))
             n_parameters += parameters.size
         flat = aligned_empty(n_parameters, committee.dtype)
@@ -169,10 +169,10 @@ class NumbaGrid(Grid):
         kernel = self._grid.grid_classes(self._committee.votes)
         kernel(self._networks, xs, ys, *self._workspace(xs.size), target)
 
-    def values(self, response: str, which: int, xs: Array, ys: Array, target: Array) -> None:
+    def values(self, response: str, class_index: int, xs: Array, ys: Array, target: Array) -> None:
         """Fill the target with a response."""
         kernel = self._grid.grid_values(response)
-        kernel(self._networks, xs, ys, which, *self._workspace(xs.size), target)
+        kernel(self._networks, xs, ys, class_index, *self._workspace(xs.size), target)
 
     def certified(self, xs: Array, ys: Array, target: Array, stopped: Callable[[], bool]) -> Tally:
         """Fill the target by way of squares, and look at `stopped` between calls of kernels."""
@@ -183,13 +183,13 @@ class NumbaGrid(Grid):
         step = max(1, int(CALL_OPERATIONS / (SMALLEST_SQUARE**2 * self._committee.operations)))
         tally, began = Tally(), time.perf_counter()
         squares = _first_squares(xs, ys, SMALLEST_SQUARE, LARGEST_SQUARE)
-        for won, left, n_bounded in self._divided(xs, ys, squares, SMALLEST_SQUARE, stopped):
+        for won, undecided, n_bounded in self._divided(xs, ys, squares, SMALLEST_SQUARE, stopped):
             subdivided = time.perf_counter()
             n = 0
-            for first in range(0, len(left), step):
+            for first in range(0, len(undecided), step):
                 if stopped():
                     break
-                part = left[first : first + step]
+                part = undecided[first : first + step]
                 n += evaluate(self._networks, xs, ys, part, len(part), places, row, tile, units, sums, target)
             evaluated = time.perf_counter()
             n_filled = self._quadtree.fill_squares(won, len(won), target)
@@ -201,31 +201,33 @@ class NumbaGrid(Grid):
         return tally
 
     def _divided(
-        self, xs: Array, ys: Array, squares: Array, leaf: int, stopped: Callable[[], bool]
+        self, xs: Array, ys: Array, squares: Array, leaf_size: int, stopped: Callable[[], bool]
     ) -> Iterator[tuple[Any, Any, int]]:
         committee, dtype, n_classes = self._committee, self._committee.dtype, self._committee.n_classes
         subdivide = self._quadtree.subdivide(committee.votes)
         table = self._bound.bounds_table(committee.activations, dtype)
         bounded = self._networks._replace(activations=table)
-        n_levels = int(squares[0, 2] // leaf).bit_length()
+        n_levels = int(squares[0, 2] // leaf_size).bit_length()
         # The smallest squares are divided first: of every larger size at most three quarters of a batch wait.
         waiting = np.empty((len(squares) + 4 * BATCH * (n_levels + 1), 3), np.int64)
         waiting[: len(squares)] = squares
-        won, left = np.empty((MOST_SQUARES, 4), np.int64), np.empty((MOST_SQUARES, 3), np.int64)
+        won, undecided = np.empty((MOST_SQUARES, 4), np.int64), np.empty((MOST_SQUARES, 3), np.int64)
         counts = np.array([len(squares), 0, 0, 0])
         cells = aligned_empty(8 * BATCH, dtype)
         forms = aligned_empty(4 * self._n_units * BATCH, dtype)
         total = self._bound.Form(
             *(aligned_empty(n_classes * BATCH, dtype).reshape(n_classes, BATCH) for _ in range(4))
         )
-        taken = np.empty((BATCH, 3), np.int64)
+        batch = np.empty((BATCH, 3), np.int64)
         # Batches of a call of `subdivide`: to bound a square costs as much as about four pixels.
         most = max(1, int(CALL_OPERATIONS / (4 * BATCH * committee.operations)))
         names = self._quadtree
         while counts[names.WAITING] and not stopped():
-            counts[[names.WON, names.LEFT, names.BOUNDED]] = 0
-            subdivide(bounded, xs, ys, leaf, most, waiting, taken, won, left, counts, cells, forms, total)
-            yield won[: counts[names.WON]], left[: counts[names.LEFT]], int(counts[names.BOUNDED])
+            counts[[names.WON, names.UNDECIDED, names.BOUNDED]] = 0
+            subdivide(
+                bounded, xs, ys, leaf_size, most, waiting, batch, won, undecided, counts, cells, forms, total
+            )
+            yield won[: counts[names.WON]], undecided[: counts[names.UNDECIDED]], int(counts[names.BOUNDED])
 
 
 class NumpyGrid(Grid):
@@ -247,19 +249,19 @@ class NumpyGrid(Grid):
         with _quiet():
             self._grid.grid_classes(self._networks, self._votes, xs, ys, target)
 
-    def values(self, response: str, which: int, xs: Array, ys: Array, target: Array) -> None:
+    def values(self, response: str, class_index: int, xs: Array, ys: Array, target: Array) -> None:
         """Fill the target with a response."""
         with _quiet():
-            self._grid.grid_values(self._networks, response, xs, ys, which, target)
+            self._grid.grid_values(self._networks, response, xs, ys, class_index, target)
 
     def certified(self, xs: Array, ys: Array, target: Array, stopped: Callable[[], bool]) -> Tally:
         """Fill the target by way of squares, and look at `stopped` between their sizes."""
         tally, began = Tally(), time.perf_counter()
         squares = _first_squares(xs, ys, SMALLEST_SQUARE, LARGEST_SQUARE)
-        for won, left, n_bounded in self._divided(xs, ys, squares, SMALLEST_SQUARE, stopped):
+        for won, undecided, n_bounded in self._divided(xs, ys, squares, SMALLEST_SQUARE, stopped):
             subdivided = time.perf_counter()
             with _quiet():
-                n_evaluated = self._quadtree.evaluate(self._networks, self._votes, xs, ys, left, target)
+                n_evaluated = self._quadtree.evaluate(self._networks, self._votes, xs, ys, undecided, target)
             evaluated = time.perf_counter()
             n_filled = self._quadtree.fill_squares(won, target)
             filled = time.perf_counter()
@@ -271,15 +273,15 @@ class NumpyGrid(Grid):
         return tally
 
     def _divided(
-        self, xs: Array, ys: Array, squares: Array, leaf: int, stopped: Callable[[], bool]
+        self, xs: Array, ys: Array, squares: Array, leaf_size: int, stopped: Callable[[], bool]
     ) -> Iterator[tuple[Any, Any, int]]:
         while len(squares) and not stopped():
             n_bounded = len(squares)
             with _quiet():
-                won, left, squares = self._quadtree.subdivide(
-                    self._networks, self._votes, xs, ys, leaf, squares
+                won, undecided, squares = self._quadtree.subdivide(
+                    self._networks, self._votes, xs, ys, leaf_size, squares
                 )
-            yield won, left, n_bounded
+            yield won, undecided, n_bounded
 
 
 # Grids by the names of backends.

@@ -118,7 +118,7 @@ class NetworkPainter(Painter):
         committee: Committee,
         classes: Array,
         response: str,
-        which: int,
+        class_index: int,
         method: str,
         backend: str,
         plane: Plane | None = None,
@@ -126,7 +126,7 @@ class NetworkPainter(Painter):
         self._plane = plane_of((0, 1), np.zeros(2)) if plane is None else plane
         self._backend = get_backend(backend)
         self._grid = make_grid(backend, committee)
-        self._committee, self._response, self._which = committee, response, which
+        self._committee, self._response, self._class_index = committee, response, class_index
         self._certified = method == "certified"
         self._may_give_up = False
         self.classes = classes if response == "class" else None
@@ -210,7 +210,7 @@ class NetworkPainter(Painter):
         if self._response == "class":
             self._grid.classes(xs, ys, target)
         else:
-            self._grid.values(self._response, self._which, xs, ys, target)
+            self._grid.values(self._response, self._class_index, xs, ys, target)
         return Tally(points_evaluated=target.size, evaluating=time.perf_counter() - began)
 
 
@@ -353,11 +353,11 @@ def make_painter(
     labels = subject.classes
     if classes is not None and not np.array_equal(sorted_classes(classes), labels):
         raise ValueError(f"classes are {labels.tolist()}, the model's own: leave the argument out")
-    which = 0
+    class_index = 0
     if response == "probability":
-        which = class_number(labels, None if is_label else class_of_interest)
+        class_index = class_number(labels, None if is_label else class_of_interest)
     painter = NetworkPainter(
-        subject.committee, labels, response, which, method, subject.backend, subject.plane
+        subject.committee, labels, response, class_index, method, subject.backend, subject.plane
     )
     painter.folded = folded
     if method == "auto":

@@ -412,14 +412,14 @@ def table_subject(
             raise ValueError(
                 f"response {response!r} needs {needed}, which the model does not have: {model!r}"
             )
-        which = 0
+        class_index = 0
         if response == "probability":
             if labels is None:
                 raise ValueError("response 'probability' needs classes_ of the model, or classes=")
-            which = class_number(labels, class_of_interest)
+            class_index = class_number(labels, class_of_interest)
 
         def respond(P: Array) -> Array:
-            return RESPONSE_FUNCTIONS[response](P if is_bounded else _by_class(P, labels), which)
+            return RESPONSE_FUNCTIONS[response](P if is_bounded else _by_class(P, labels), class_index)
 
     if section.names is not None:
         predict = _by_names(predict, section.names)

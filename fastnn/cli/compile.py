@@ -157,10 +157,10 @@ def fill_cache(
     from tqdm import tqdm
 
     get_backend("numba")  # raises where kernels cannot run
-    from fastnn_kernels.compiler.cache import kept_files, usable_folder
+    from fastnn_kernels.compiler.cache import entry_files, usable_folder
 
     began = time.perf_counter()
-    folder, before = usable_folder(), kept_files()
+    folder, before = usable_folder(), entry_files()
     wanted = set(purposes)
     chosen = [(task, dtype) for task in TASKS.values() if wanted & {*task.purposes} for dtype in dtypes]
     interrupted, is_done, others = Flag(), False, {*active_children()}
@@ -184,7 +184,7 @@ def fill_cache(
                 for process in {*active_children()} - others:
                     process.terminate()
             pool.shutdown(cancel_futures=True)
-    new = {path: size for path, size in kept_files().items() if path not in before}
+    new = {path: size for path, size in entry_files().items() if path not in before}
     return Filled(folder, len(new), sum(new.values()), time.perf_counter() - began)
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn_kernels.compiler.forks import loading
+from fastnn_kernels.compiler.forks import import_lock
 from fastnn_kernels.compiler.interrupts import deliver_interrupts, held_interrupts
 
 from ..network.description import Network, aligned_empty
@@ -42,7 +42,7 @@ class NumbaBackend:
 
     def __init__(self) -> None:
         # An interrupt during the import could leave numba half loaded: hold interrupts until the end.
-        with loading, held_interrupts():
+        with import_lock, held_interrupts():
             from fastnn_kernels import layer, loss, output, predict, train
             from fastnn_kernels.compiler import jit, numba_internals
 

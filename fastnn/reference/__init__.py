@@ -1,6 +1,6 @@
-"""The numpy twin of the kernels: the tutorial's own formulas, the shortest correct NumPy.
+"""The reference: the formulas of the tutorial and all others in plain NumPy, independent of the kernels.
 
-Rows are samples, as in the tutorial. Each file has a twin of the same name among the kernels, except
-``tutorial.py``, the tutorial's training loop, which is the place to start reading. Nothing here calls a
-kernel, and numpy is all that is imported.
+Start with ``tutorial.py``, the tutorial's training loop. Every other file has the same operations as the file
+of the same name among the kernels. Rows are samples, as in the tutorial. The modules import NumPy alone and
+call no kernel.
 """

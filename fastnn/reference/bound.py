@@ -1,8 +1,9 @@
-"""Bounds of a network's scores over cells of the plane: affine forms, and how far they may be off.
+"""Bounds of a network's scores over cells of the plane, by affine arithmetic.
 
-A form has four arrays (n, j), a cell a row: ``centre + dx slope_x + dy slope_y``, plus or minus a radius, for
-dx and dy from -1 to 1. It holds for the exact values of the network and for those computed in the parameters'
-dtype. (Affine arithmetic, de Figueiredo & Stolfi, 2004.)
+A cell is a rectangle of inputs. Over a cell, a value of the network is bounded by an affine form:
+``centre + dx slope_x + dy slope_y``, plus or minus `radius`, for dx and dy from -1 to 1 across the cell. The
+bounds hold for the exact values and for values computed in the parameters' dtype. (Affine arithmetic, de
+Figueiredo & Stolfi, 2004.)
 """
 
 from __future__ import annotations
@@ -16,13 +17,21 @@ from .layer import ACTIVATIONS
 
 __all__ = ["Form", "bound_pass", "is_won", "slack"]
 
+# Bounds of the errors of activations and slopes, in units of the dtype's eps; the real errors are several
+# times smaller.
 VALUE_ULPS, SLOPE_ULPS = 32.0, 64.0
+# Magnitude from which on the slopes of activations are constant and exact.
 FAR = 100.0
+# Bound of the errors of subnormal numbers.
 TINY = 1e-30
 
 
 class Form(NamedTuple):
-    """Values over cells, arrays (n, j)."""
+    """An affine form for each value and cell: four arrays (n, j).
+
+    Over a cell, a value is ``centre + dx slope_x + dy slope_y``, plus or minus `radius`, for dx and dy from
+    -1 to 1.
+    """
 
     centre: Any
     slope_x: Any
@@ -31,18 +40,26 @@ class Form(NamedTuple):
 
 
 def slack(n_inputs, dtype):
-    """Return the rounding error of a sum of products and a bias, relative to the sum of the magnitudes."""
+    """Return a bound of the rounding error of a sum of `n_inputs` products and a bias.
+
+    The bound is relative to the sum of the terms' magnitudes.
+    """
     return dtype(2 * (n_inputs + 4)) * np.finfo(dtype).eps
 
 
-def outline(name, centre, radius):
-    """Return a line and a strip around it that contains the graph: slope, middle and half width."""
+def enclosing_strip(name, centre, radius):
+    """Return slope, middle and width of a strip that contains an activation's graph.
+
+    ``|f(z) - slope z - middle| <= width`` for all z from centre - radius to centre + radius, where f is the
+    activation `name`.
+    """
     activation, shape = ACTIVATIONS[name], curvature(name)
     eps = np.finfo(centre.dtype).eps
     low, high = centre - radius, centre + radius
     f_low, f_c, f_high = values = [activation.value(z) for z in (low, centre, high)]
     s_low, s_c, s_high = (activation.slope(f, z) for f, z in zip(values, (low, centre, high), strict=True))
-    # By the mean value theorem, the range of the slopes bounds how far the graph leaves the line.
+    # By the mean value theorem, the distance of the graph from the line through the centre with the middle
+    # slope is at most half of the range of slopes times the radius.
     least, most = np.minimum(s_low, s_high), np.maximum(s_low, s_high)
     for knot in shape.knots:
         has = ~(low > knot.end) & ~(high < knot.begin)
@@ -51,7 +68,8 @@ def outline(name, centre, radius):
     slope = (least + most) / 2
     middle, spread = f_c - slope * centre, (most - least) / 2 * radius
     bottom, top = middle - spread, middle + spread
-    # Between two knots the tangent is one side of the strip; the farther of the ends gives the other.
+    # Over an interval without a knot the tangent at the centre is one side of the strip, and the other side
+    # is the parallel through that end of the graph which is farther away.
     tangent, at_low, at_high = f_c - s_c * centre, f_low - s_c * low, f_high - s_c * high
     begins = [-np.inf, *(knot.end for knot in shape.knots)]
     ends = [*(knot.begin for knot in shape.knots), np.inf]
@@ -73,20 +91,23 @@ def outline(name, centre, radius):
 
 
 def bound_pass(activations, W, b, cells):
-    """Return the form of the scores, given that of the inputs, whose radius holds their rounding errors."""
+    """Return the form (n, k) of the scores.
+
+    cells is the form (n, 2) of the inputs, whose radius includes `slack` of the first layer.
+    """
     dtype = W[0].dtype.type
     form = cells
     for layer, (name, weights, biases) in enumerate(zip(activations, W, b, strict=True)):
-        own_slack = slack(len(weights), dtype)
+        layer_slack = slack(len(weights), dtype)
         c, x, y = form.centre @ weights + biases, form.slope_x @ weights, form.slope_y @ weights
-        error = (form.radius @ np.abs(weights) + own_slack * np.abs(biases)) * (1 + own_slack)
-        all_parts = error * (
-            4 / own_slack
-        )  # at least: the magnitudes that are added up, which may overflow on the way
-        error = error + (all_parts - all_parts)
+        error = (form.radius @ np.abs(weights) + layer_slack * np.abs(biases)) * (1 + layer_slack)
+        # If the sum of the terms' magnitudes overflows, a partial sum may be infinite although the sum is
+        # finite: the difference of two infinities makes the radius NaN.
+        magnitudes = error * (4 / layer_slack)
+        error = error + (magnitudes - magnitudes)
         rounding = 8 * np.finfo(dtype).eps
         reach = np.abs(x) + np.abs(y) + error
-        slope, middle, width = outline(name, c, reach + rounding * (reach + np.abs(c)))
+        slope, middle, width = enclosing_strip(name, c, reach + rounding * (reach + np.abs(c)))
         c, x, y = slope * c + middle, slope * x, slope * y
         error = np.abs(slope) * error + width
         following = slack(weights.shape[1], dtype) if layer + 1 < len(W) else 0
@@ -96,7 +117,10 @@ def bound_pass(activations, W, b, cells):
 
 
 def is_won(form, t, winner):
-    """Return True if the class `winner` alone has the highest score everywhere in cell t."""
+    """Return True if the form of the scores proves that class `winner` wins everywhere in cell t.
+
+    The class wins if its score is higher than every other score.
+    """
     c, x, y, r = (array[t] for array in form)
     sizes = np.abs(c) + np.abs(x) + np.abs(y) + r
     reach = np.abs(x - x[winner]) + np.abs(y - y[winner]) + r + r[winner]

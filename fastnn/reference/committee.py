@@ -1,6 +1,6 @@
-"""The scores of one network, or the summed probabilities of several: a committee.
+"""Committees: the scores of a single network, or the summed probabilities of several networks.
 
-Networks are a list of (activations, W, b).
+`networks` is a list of tuples (activations, W, b); `votes` is False for the scores of a single network.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ __all__ = ["add_probability_bounds", "committee_bounds", "committee_scores"]
 
 
 def committee_scores(networks, votes, X):
-    """Return summed probabilities, or scores of the only network, (n, k): the highest wins."""
+    """Return values (n, k), of which the highest wins: summed probabilities if `votes`, else scores."""
     each = [scores(activations, W, b, X) for activations, W, b in networks]
     return np.sum([softmax_forward(S) for S in each], axis=0) if votes else each[0]
 
 
 def committee_bounds(networks, votes, cells):
-    """Return the form, over cells, of what `committee_scores` returns."""
+    """Return the form (n, k) over cells that bounds the values of `committee_scores`."""
     forms = [bound_pass(activations, W, b, cells) for activations, W, b in networks]
     if not votes:
         return forms[0]
@@ -32,18 +32,20 @@ def committee_bounds(networks, votes, cells):
 
 
 def add_probability_bounds(scores, total):
-    """Add the form of the softmax of a form of scores to `total`."""
+    """Add the form of the softmax of `scores`, a form, to the form `total`."""
     c, x, y, r = scores
     eps = np.finfo(c.dtype).eps
     slack = (c.shape[1] + 32) * 4 * eps
     reach = np.abs(x) + np.abs(y) + r
-    # The tangent; the second derivative along v is p ((v - mean v)^2 - variance v).
+    # First form: the tangent at the centre. Its error follows from the second derivative of softmax along v,
+    # p ((v - mean v)^2 - variance v).
     P = softmax_forward(c)
     mean_x, mean_y, mean_r = ((P * a).sum(axis=1, keepdims=True) for a in (x, y, r))
     tilt_x, tilt_y = P * (x - mean_x), P * (y - mean_y)
     bend = (2 * reach.max(axis=1, keepdims=True)) ** 2 / 2 * (1 + slack)
     off = P * (r + mean_r) + bend + slack * P * reach
-    # The interval: a score at one end, the others at the other.
+    # Second form: an interval. A probability is lowest where its score is lowest and the other scores are
+    # highest; it is highest in the opposite case.
     highest = (c + reach).max(axis=1, keepdims=True)
     low, high = np.exp(c - reach - highest), np.exp(c + reach - highest)
     low_sum, high_sum = low.sum(axis=1, keepdims=True), high.sum(axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""The gates: the product with the weights, and the bias added to it.
+"""The gates of a layer: multiplication by the weights, and addition of the bias.
 
 Shapes: X (n, n_in), W (n_in, n_out), b (1, n_out), Z (n, n_out); ``dA`` is the derivative of the
 loss by A and has A's shape.
@@ -12,19 +12,19 @@ __all__ = ["AddGate", "MultiplyGate", "affine_backward", "affine_forward"]
 
 
 def affine_forward(W, b, X):
-    """Return ``X W + b``, both gates in one."""
+    """Return ``X W + b``: the multiply gate, then the add gate."""
     return AddGate().forward(MultiplyGate().forward(W, X), b)
 
 
 def affine_backward(W, X, dZ):
-    """Return the derivatives (dW, db, dX) through both gates."""
+    """Return the derivatives (dW, db, dX) of the loss, given the derivative dZ by ``X W + b``."""
     db, dmul = AddGate().backward(dZ, None, dZ)
     dW, dX = MultiplyGate().backward(W, X, dmul)
     return dW, db, dX
 
 
 class MultiplyGate:
-    """The matrix product of the samples with the weights, as in the tutorial.
+    """The gate of the tutorial that multiplies the samples by the weights.
 
     Examples
     --------
@@ -74,7 +74,7 @@ class MultiplyGate:
 
 
 class AddGate:
-    """The bias added to every sample, as in the tutorial.
+    """The gate of the tutorial that adds the bias to every sample.
 
     Examples
     --------
@@ -105,12 +105,12 @@ class AddGate:
         return X + b
 
     def backward(self, X, b, dZ):
-        """Return ``db``, the column sums of dZ, and ``dX``, dZ itself.
+        """Return ``db``, the column sums of dZ, and ``dX``, which is dZ itself.
 
         Parameters
         ----------
         X, b
-            The summands; their values do not matter to the derivative.
+            Arguments of `forward`; the derivatives do not depend on them.
         dZ : array (n, n_out)
             Derivative of the loss by the sum.
 

@@ -1,8 +1,8 @@
-"""The layers: an activation applied to every value, and its derivative.
+"""Activations, applied to every value, and their derivatives.
 
-To add an activation, write a class with its formula `value` and its derivative `slope` below the others, name
-it with the decorator ``@activation``, and write its twin in ``fastnn_kernels/layer.py``. CONTRIBUTING.md has
-an example.
+To add an activation, write a class with its formula `value` and its derivative `slope` below the others,
+register it with the decorator ``@activation``, and write the compiled version in ``fastnn_kernels/layer.py``.
+CONTRIBUTING.md shows an example.
 """
 
 from __future__ import annotations
@@ -20,17 +20,20 @@ __all__ = [
 
 
 def as_floats(values):
-    """Return the values as an array of floats: integers become float64, floats stay as they are."""
+    """Return the values as an array of floats: integers become float64, floats keep their dtype."""
     array = np.asarray(values)
     return array if array.dtype.kind == "f" else array.astype(np.float64)
 
 
 class Layer:
-    """Base of the activations: each is a unit with `forward` and `backward`; subclasses give the formulas."""
+    """Base class of the activations: subclasses define `value` and `slope`.
 
-    # True where the derivative cannot be computed from the output alone.
+    The methods `forward` and `backward` are those of the tutorial.
+    """
+
+    # True if `slope` reads the inputs Z, because the derivative is not a function of the output.
     needs_sums = False
-    # True where the derivative jumps or bends at 0.
+    # True if the derivative jumps or has a kink at 0.
     has_kink = False
 
     @staticmethod
@@ -88,7 +91,7 @@ class Layer:
         Parameters
         ----------
         X : array
-            The inputs that `forward` was given.
+            Argument of `forward`.
         top_diff : array
             Derivative of the loss by the output, in the shape of X.
 
@@ -101,12 +104,12 @@ class Layer:
         return self.slope(self.value(X), X) * top_diff
 
 
-# All activations by name. `fastnn.Model`, the estimators and the tests take what is here.
+# Registry of all activations by name. `fastnn.Model`, the estimators and the tests read it.
 ACTIVATIONS: dict[str, type[Layer]] = {}
 
 
 def activation(name: str) -> Callable[[type[Layer]], type[Layer]]:
-    """Return the decorator that enters a class in `ACTIVATIONS` under `name`."""
+    """Return the decorator that adds a class to `ACTIVATIONS` under `name`."""
 
     def register(layer: type[Layer]) -> type[Layer]:
         ACTIVATIONS[name] = layer
@@ -220,7 +223,7 @@ class Relu(Layer):
 
 @activation("leaky_relu")
 class LeakyRelu(Layer):
-    """The leaky rectifier: x, and ``0.01 x`` below 0 (Maas, Hannun & Ng, 2013, section 2).
+    """The leaky rectifier: x, and ``0.01 x`` where x is below 0 (Maas, Hannun & Ng, 2013, section 2).
 
     Examples
     --------
@@ -236,7 +239,7 @@ class LeakyRelu(Layer):
 
     @classmethod
     def value(cls, Z):
-        """Return Z, and ``LEAK Z`` below 0."""
+        """Return Z, and ``LEAK Z`` where Z is below 0."""
         return np.where(Z < 0, cls.LEAK * Z, Z)
 
     @classmethod
@@ -247,9 +250,9 @@ class LeakyRelu(Layer):
 
 @activation("elu")
 class Elu(Layer):
-    """The exponential linear unit: x, and ``exp(x) - 1`` below 0.
+    """The exponential linear unit: x, and ``exp(x) - 1`` where x is below 0.
 
-    (Clevert, Unterthiner & Hochreiter, 2016, equation 15.)
+    Clevert, Unterthiner & Hochreiter, 2016, equation 15.
 
     Examples
     --------
@@ -266,7 +269,7 @@ class Elu(Layer):
 
     @classmethod
     def value(cls, Z):
-        """Return ``SCALE Z``, and ``SCALE ALPHA (exp(Z) - 1)`` below 0."""
+        """Return ``SCALE Z``, and ``SCALE ALPHA (exp(Z) - 1)`` where Z is below 0."""
         return cls.SCALE * np.where(Z < 0, cls.ALPHA * np.expm1(np.minimum(Z, 0)), Z)
 
     @classmethod
@@ -277,7 +280,9 @@ class Elu(Layer):
 
 @activation("selu")
 class Selu(Elu):
-    """The scaled `Elu` that keeps mean 0 and variance 1 (Klambauer et al., 2017, section 2).
+    """The scaled exponential linear unit, which preserves mean 0 and variance 1 from layer to layer.
+
+    Klambauer et al., "Self-normalizing neural networks", 2017, section 2.
 
     Examples
     --------
@@ -343,10 +348,10 @@ class Silu(Layer):
 
 @activation("gelu")
 class Gelu(Layer):
-    """``x sigmoid(2 u)`` with ``u = sqrt(2 / pi) (x + 0.044715 x^3)``.
+    """The Gaussian error linear unit: ``x sigmoid(2 u)`` with ``u = sqrt(2 / pi) (x + 0.044715 x^3)``.
 
-    The approximation by tanh of x times the normal distribution (Hendrycks & Gimpel, "Gaussian error
-    linear units", 2016, section 2).
+    This is the approximation by tanh of x times the normal distribution function (Hendrycks & Gimpel,
+    "Gaussian error linear units", 2016, section 2).
 
     Examples
     --------
@@ -372,7 +377,7 @@ class Gelu(Layer):
     @staticmethod
     def gate(Z):
         """Return ``sigmoid(2 u)``."""
-        Z = np.clip(Z, -1e4, 1e4)  # the cube is finite there
+        Z = np.clip(Z, -1e4, 1e4)  # Z^3 could overflow; the gate is constant outside of these limits
         return Sigmoid.value(np.sqrt(8 / np.pi).astype(Z.dtype) * (Z + 0.044715 * Z**3))
 
 
@@ -409,7 +414,7 @@ class Mish(Layer):
 
 
 def activation_forward(name, Z):
-    """Return the activation `name` of Z."""
+    """Return ``f(Z)`` for the activation f named `name`."""
     return ACTIVATIONS[name].value(Z)
 
 

@@ -1,8 +1,8 @@
-"""The losses: of the last layer's outputs, the scores, against what they should be.
+"""Losses: functions of the scores, the outputs of the last layer, and of labels or targets.
 
-To add a loss, write a class with its formula and its derivative `slope` by the scores below the others, name
-it with the decorator ``@loss``, write its twin in ``fastnn_kernels/loss.py``, and the class that users name
-in ``fastnn/losses.py``. Every loss takes one parameter, 0 where it needs none.
+To add a loss, write a class with its formula and its derivative `slope` by the scores below the others,
+register it with the decorator ``@loss``, write the compiled version in ``fastnn_kernels/loss.py``, and the
+class for users in ``fastnn/losses.py``. Every loss has one parameter, 0 if it needs none.
 
 Shapes: S (n, k), the scores; y (n,), labels 0 .. k-1, or (n, k), targets; weights (n,).
 """
@@ -21,23 +21,27 @@ __all__ = ["LOSSES", "loss", "loss_backward", "loss_value"]
 
 
 class Formulas:
-    """Base of the losses; subclasses give `value` (n,), the loss of every sample, and `slope` (n, k)."""
+    """Base class of the losses.
+
+    Subclasses define the functions ``value(S, y, parameter)``, which returns the loss (n,) of every sample,
+    and ``slope(S, y, parameter)``, which returns its derivative (n, k) by the scores.
+    """
 
     value: Any
     slope: Any
 
     @staticmethod
     def kinks(S, y, parameter):
-        """Return arrays that change their sign where the derivative of the loss jumps or bends."""
+        """Return a list of arrays that change sign where the derivative of the loss jumps or has a kink."""
         return []
 
 
-# All losses by name.
+# Registry of all losses by name.
 LOSSES: dict[str, type[Formulas]] = {}
 
 
 def loss(name: str) -> Callable[[type[Formulas]], type[Formulas]]:
-    """Return the decorator that enters a class in `LOSSES` under `name`."""
+    """Return the decorator that adds a class to `LOSSES` under `name`."""
 
     def register(formulas: type[Formulas]) -> type[Formulas]:
         LOSSES[name] = formulas
@@ -48,7 +52,10 @@ def loss(name: str) -> Callable[[type[Formulas]], type[Formulas]]:
 
 @loss("softmax_cross_entropy")
 class CrossEntropy(Formulas):
-    """``log sum exp(S) - sum q S`` with q = 1 - smoothing at the label, plus smoothing / k everywhere."""
+    """Softmax cross-entropy ``log sum exp(S) - sum q S``.
+
+    q is 1 - smoothing at the label, plus smoothing / k everywhere.
+    """
 
     @staticmethod
     def value(S, y, smoothing):
@@ -66,7 +73,7 @@ class CrossEntropy(Formulas):
 
 @loss("multiclass_hinge")
 class Hinge(Formulas):
-    """Sum over the other classes of ``max(0, S_k - S_label + margin)``."""
+    """Multiclass hinge loss: the sum of ``max(0, S_k - S_label + margin)`` over all classes but the label."""
 
     @staticmethod
     def value(S, y, margin):
@@ -74,7 +81,8 @@ class Hinge(Formulas):
 
     @staticmethod
     def slope(S, y, margin):
-        # A comparison takes NaN for far away: add it back, so that a diverged training is noticed.
+        # Comparisons with NaN are False, which would hide a diverged training: S - S is NaN for scores that
+        # are NaN or infinite.
         d = (Hinge.excess(S, y, margin) > 0).astype(S.dtype) + (S - S)
         return d - np.sum(d, axis=1, keepdims=True) * Hinge.is_label(S, y)
 
@@ -93,24 +101,24 @@ class Hinge(Formulas):
 
 
 class Elementwise(Formulas):
-    """Base of the losses that are a sum over the outputs.
+    """Base class of the losses that are a sum over the scores.
 
-    Subclasses give `of_one`, the loss of one output.
+    Subclasses define ``elementwise(s, y, parameter)``, the loss of each score and its target.
     """
 
-    of_one: Any
+    elementwise: Any
 
     @classmethod
     def value(cls, S, y, parameter):
-        return np.sum(cls.of_one(S, y, parameter), axis=1)
+        return np.sum(cls.elementwise(S, y, parameter), axis=1)
 
 
 @loss("sigmoid_binary_cross_entropy")
 class BinaryCrossEntropy(Elementwise):
-    """``-y log p - (1 - y) log(1 - p)``, p the sigmoid of s: ``log(1 + exp(s)) - y s``."""
+    """Binary cross-entropy ``-y log p - (1 - y) log(1 - p)``, where p is the sigmoid of s."""
 
     @staticmethod
-    def of_one(s, y, parameter):
+    def elementwise(s, y, parameter):
         return Softplus.value(-np.abs(s)) + np.maximum(s, 0) - y * s
 
     @staticmethod
@@ -120,10 +128,10 @@ class BinaryCrossEntropy(Elementwise):
 
 @loss("squared_error")
 class SquaredError(Elementwise):
-    """``(s - y)^2 / 2``."""
+    """Half of the squared error, ``(s - y)^2 / 2``."""
 
     @staticmethod
-    def of_one(s, y, parameter):
+    def elementwise(s, y, parameter):
         return (s - y) ** 2 / 2
 
     @staticmethod
@@ -133,10 +141,10 @@ class SquaredError(Elementwise):
 
 @loss("absolute_error")
 class AbsoluteError(Elementwise):
-    """``|s - y|``."""
+    """Absolute error ``|s - y|``."""
 
     @staticmethod
-    def of_one(s, y, parameter):
+    def elementwise(s, y, parameter):
         return np.abs(s - y)
 
     @staticmethod
@@ -150,10 +158,10 @@ class AbsoluteError(Elementwise):
 
 @loss("huber")
 class Huber(Elementwise):
-    """``(s - y)^2 / 2`` up to delta, then ``delta (|s - y| - delta / 2)``."""
+    """Huber loss: ``(s - y)^2 / 2`` where ``|s - y| <= delta``, else ``delta (|s - y| - delta / 2)``."""
 
     @staticmethod
-    def of_one(s, y, delta):
+    def elementwise(s, y, delta):
         near = np.minimum(np.abs(s - y), delta)
         return near * (np.abs(s - y) - near / 2)
 
@@ -168,10 +176,10 @@ class Huber(Elementwise):
 
 @loss("quantile")
 class Quantile(Elementwise):
-    """``q (y - s)`` where s is below y, ``(1 - q) (s - y)`` above."""
+    """Quantile (pinball) loss: ``q (y - s)`` where s is below y, else ``(1 - q) (s - y)``."""
 
     @staticmethod
-    def of_one(s, y, q):
+    def elementwise(s, y, q):
         return np.maximum(q * (y - s), (1 - q) * (s - y))
 
     @staticmethod
@@ -185,10 +193,10 @@ class Quantile(Elementwise):
 
 @loss("poisson")
 class Poisson(Elementwise):
-    """``exp(s) - y s``."""
+    """Poisson loss ``exp(s) - y s``: negative log-likelihood of the rate exp(s), without terms of y alone."""
 
     @staticmethod
-    def of_one(s, y, parameter):
+    def elementwise(s, y, parameter):
         return np.exp(s) - y * s
 
     @staticmethod
@@ -197,7 +205,10 @@ class Poisson(Elementwise):
 
 
 def loss_value(name, S, y, weights, parameter):
-    """Return the sum over the samples of weight times loss; a weight of 0 makes any loss 0."""
+    """Return the sum of weight times loss over the samples.
+
+    A sample of weight 0 adds 0, even if its loss is infinite or NaN.
+    """
     losses = LOSSES[name].value(S, y, parameter).astype(np.float64)
     return float(np.sum(np.where(weights > 0, losses, 0.0) * weights))
 

@@ -1,9 +1,9 @@
-"""Samples through all layers, forward and back.
+"""Forward and backward pass of samples through all layers of a network.
 
-A network is a chain of units: of every layer `Affine`, the sums, and `Activation`. A training puts a unit
-`Dropout` before the sums and a unit `Normalisation` behind them where the network has such. Each unit's
-`forward` takes what the unit before returned and remembers what `backward` needs; `backward` takes the
-derivative of the loss by the unit's output and returns the derivative by its input.
+A network is a chain of units. A layer is the units `Affine`, which computes the sums, and `Activation`. In a
+training, a layer may also have a unit `Dropout` before the sums and a unit `Normalisation` after them. A
+unit's `forward` takes the output of the previous unit and stores what `backward` needs. `backward` takes the
+derivative of the loss by the unit's output and returns the derivative by the unit's input.
 
 Shapes: X, Z, A (n, units), W (n_in, n_out), b (1, n_out); ``dA`` is the derivative of the loss by A and has
 A's shape.
@@ -42,14 +42,17 @@ def forward_pass(chain, X):
 
 
 def backward_pass(chain, dS):
-    """Return the derivative by the samples, given the one by the scores; units keep those by parameters."""
+    """Return the derivative by the samples, given the derivative dS by the scores.
+
+    Units store the derivatives by their parameters.
+    """
     for unit in reversed(chain):
         dS = unit.backward(dS)
     return dS
 
 
 class Affine:
-    """The sums ``Z = X W + b``; `dW` and `db` are the derivatives by the parameters."""
+    """The unit ``Z = X W + b``; after `backward`, `dW` and `db` are the derivatives by W and b."""
 
     def __init__(self, W, b):
         self.W, self.b = W, b
@@ -60,13 +63,13 @@ class Affine:
         return affine_forward(self.W, self.b, X)
 
     def backward(self, dZ):
-        """Return dX."""
+        """Return the derivative by X."""
         self.dW, self.db, dX = affine_backward(self.W, self.X, dZ)
         return dX
 
 
 class Activation:
-    """An activation ``A = f(Z)``, by its name."""
+    """The unit ``A = f(Z)``, where f is the activation `name`."""
 
     def __init__(self, name):
         self.name = name
@@ -77,7 +80,7 @@ class Activation:
         return self.A
 
     def backward(self, dA):
-        """Return dZ."""
+        """Return the derivative by Z."""
         return activation_backward(self.name, self.Z, self.A, dA)
 
 
@@ -85,7 +88,7 @@ class Activation:
 
 
 class Normalisation:
-    """Batch normalisation of the sums; `dscale` and `dshift` are the derivatives by the parameters."""
+    """Batch normalisation of the sums; after `backward`, `dscale` and `dshift` are derivatives."""
 
     def __init__(self, weights, scale, shift, running):
         self.weights, self.scale, self.shift, self.running = weights, scale, shift, running
@@ -98,32 +101,33 @@ class Normalisation:
         return normalised
 
     def backward(self, dZ):
-        """Return the derivative by the sums that came in."""
+        """Return the derivative by the input, the sums before normalisation."""
         dZ, self.dscale, self.dshift = batch_norm_backward(self.N, self.weights, self.scale, self.inverse, dZ)
         return dZ
 
 
 class Dropout:
-    """Values that are dropped at a rate, by the random numbers of a key."""
+    """Dropout of values with probability `rate`, by the random numbers of `key`."""
 
     def __init__(self, rate, key):
         self.rate, self.key = rate, key
 
     def forward(self, X):
-        """Return X, some values of which are dropped."""
+        """Return X with some values dropped."""
         self.D = dropout(X, self.key, 0, self.rate)
         return self.D
 
     def backward(self, dD):
-        """Return dX."""
+        """Return the derivative by X."""
         return dropout_backward(self.D, dD, self.rate)
 
 
 class Batch(NamedTuple):
-    """Parts of a training's chain besides the parameters; lists have an entry for each layer.
+    """Arguments of a chain that only a training needs; lists and tuples have an entry for each layer.
 
-    weights (n,) of the samples; scales, shifts and running statistics of the normalised layers, None for the
-    others; rates of dropout for the inputs of every layer; key of this step's random numbers.
+    weights (n,): weights of the samples; scales, shifts, running: parameters and running statistics of
+    normalised layers, None for other layers; rates: dropout rates of the inputs of every layer; key: key of
+    this step's random numbers.
     """
 
     weights: Any
@@ -135,7 +139,10 @@ class Batch(NamedTuple):
 
 
 def chain_of(activations, W, b, batch=None):
-    """Return the units of a network: lists of names and parameters, one for each layer."""
+    """Return the units of a network, given activations, W and b, lists with an entry for each layer.
+
+    With a `Batch`, the chain has the units `Dropout` and `Normalisation` of a training.
+    """
     chain: list[Any] = []
     for layer, name in enumerate(activations):
         if batch and batch.rates[layer] > 0:
@@ -149,5 +156,5 @@ def chain_of(activations, W, b, batch=None):
 
 
 def scores(activations, W, b, X):
-    """Return the scores (n, k) of the samples X."""
+    """Return the scores (n, k) of the samples X; activations, W and b are those of `chain_of`."""
     return forward_pass(chain_of(activations, W, b), X)

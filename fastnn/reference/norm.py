@@ -1,6 +1,6 @@
-"""Batch normalisation: every unit's sums brought to mean 0 and variance 1 over the batch.
+"""Batch normalisation: shifts and scales each unit's sums to mean 0 and variance 1 over the batch.
 
-Ioffe & Szegedy, "Batch normalization", 2015, algorithm 1; the statistics are weighted with the samples'
+Ioffe & Szegedy, "Batch normalization", 2015, algorithm 1. Means and variances are weighted with the samples'
 weights.
 
 Shapes: Z, N (n, units), weights (n,), scale, shift, inverse (1, units), running (2, units).
@@ -12,21 +12,26 @@ import numpy as np
 
 __all__ = ["EPS", "MOMENTUM", "batch_norm_backward", "batch_norm_forward"]
 
-# EPS is added to variances; MOMENTUM is the share of a batch in the running statistics. As in PyTorch.
+# EPS is added to variances; MOMENTUM is the weight of a batch in the running statistics. Both are PyTorch's
+# defaults.
 EPS = 1e-5
 MOMENTUM = 0.1
 
 
 def batch_norm_forward(Z, weights, scale, shift, running):
-    """Return ``(scale N + shift, N, inverse)``, ``N = (Z - mean) inverse``; `running` moves to the batch."""
-    counted = weights > 0  # leave out samples of weight 0, however large their sums are
+    """Return ``(scale N + shift, N, inverse)`` with ``N = (Z - mean) inverse``.
+
+    `inverse` is ``1 / sqrt(variance + EPS)``. The running means and variances, rows 0 and 1 of `running`, are
+    updated by ``running += MOMENTUM (batch - running)``.
+    """
+    counted = weights > 0  # leave out samples of weight 0, which may have infinite sums
     count = np.count_nonzero(counted)
     share = _shares(weights)[counted]
     mean = share @ Z[counted]
     variance = share @ (Z[counted] - mean) ** 2
     if count > 0:
         running[0] += MOMENTUM * (mean - running[0])
-    if count > 1:  # the variance of one sample estimates nothing
+    if count > 1:  # one sample gives no estimate of the variance
         running[1] += MOMENTUM * (variance * count / (count - 1) - running[1])
     inverse = 1 / np.sqrt(variance + EPS)[None]
     N = (Z - mean) * inverse
@@ -34,12 +39,12 @@ def batch_norm_forward(Z, weights, scale, shift, running):
 
 
 def batch_norm_backward(N, weights, scale, inverse, dZ):
-    """Return the derivatives by the sums, the scale and the shift, given the derivative dZ by the output."""
+    """Return the derivatives by sums, scale and shift, given the derivative dZ by the output."""
     dscale, dshift = np.sum(dZ * N, axis=0, keepdims=True), np.sum(dZ, axis=0, keepdims=True)
     return scale * inverse * (dZ - _shares(weights)[:, None] * (dshift + N * dscale)), dscale, dshift
 
 
 def _shares(weights):
-    """Return the weights divided by their sum, 0 where that is 0."""
+    """Return the weights divided by their sum, or zeros if the sum is 0."""
     total = np.sum(weights)
     return weights / total if total > 0 else np.zeros_like(weights)

@@ -1,4 +1,4 @@
-"""The output: what the scores, the last layer's outputs, say about a sample.
+"""Output functions: from scores, the outputs of the last layer, to probabilities, classes or targets.
 
 Shapes: S (n, k), the scores; y (n,), labels 0 .. k-1.
 """
@@ -15,11 +15,12 @@ __all__ = ["OUTPUTS", "Softmax", "all_finite", "argmax", "output_forward", "soft
 
 
 def softmax_forward(S):
-    """Return the probabilities of the classes, each row summing to 1."""
+    """Return the probabilities (n, k) of the classes; each row sums to 1."""
     e = np.exp(S - np.max(S, axis=1, keepdims=True))
     return e / np.sum(e, axis=1, keepdims=True)
 
 
+# Output functions by name.
 OUTPUTS: dict[str, Any] = {
     "softmax": softmax_forward,
     "sigmoid": Sigmoid.value,
@@ -29,22 +30,22 @@ OUTPUTS: dict[str, Any] = {
 
 
 def output_forward(name, S):
-    """Return the output `name` of the scores."""
+    """Return the result of the output function `name` for the scores S."""
     return OUTPUTS[name](S)
 
 
 def argmax(S):
-    """Return the class of the highest score, the first of equal ones."""
+    """Return the class (n,) of the highest score of each sample; of equal scores, the first class wins."""
     return np.argmax(S, axis=1)
 
 
 def all_finite(S):
-    """Return True if no value of S is NaN or infinity."""
+    """Return True if no value of S is NaN or infinite."""
     return bool(np.isfinite(S).all())
 
 
 class Softmax:
-    """Softmax and the cross entropy of its probabilities, as in the tutorial."""
+    """The tutorial's output: softmax, and the cross-entropy of its probabilities."""
 
     def predict(self, X):
         """Return the probabilities (n, k) of the classes, given the scores X (n, k)."""
@@ -53,13 +54,13 @@ class Softmax:
     def loss(self, X, y):
         """Return the mean of ``-log p[label]``, given the scores X (n, k) and labels y (n,)."""
         check_labels(X, y)
-        # By log-sum-exp, which is finite for any finite scores; in float64, where their sum is too.
+        # log-sum-exp is finite for any finite scores, and in float64 the sum of the losses is, too.
         S = (X - np.max(X, axis=1, keepdims=True)).astype(np.float64)
         losses = np.log(np.sum(np.exp(S), axis=1)) - S[np.arange(len(y)), y]
         return float(np.sum(losses / len(y)))
 
     def diff(self, X, y):
-        """Return the derivative (n, k) of the summed loss by the scores: p, less 1 at the label."""
+        """Return the derivative (n, k) of the summed loss by the scores: probabilities, minus 1 at labels."""
         check_labels(X, y)
         P = softmax_forward(X)
         P[np.arange(len(X)), y] -= 1
@@ -67,7 +68,7 @@ class Softmax:
 
 
 def check_labels(S, y):
-    """Raise ValueError unless there is a label 0 .. k-1 for each of the scores (n, k)."""
+    """Raise ValueError unless y has n labels from 0 to k - 1, for scores S (n, k)."""
     n, k = S.shape
     if len(y) != n:
         raise ValueError(f"X has {n} samples, but y has {len(y)} labels")

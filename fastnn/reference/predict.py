@@ -1,4 +1,4 @@
-"""Outputs, classes and the loss of a table of samples."""
+"""Outputs, classes and the loss of a table of samples X; activations, W and b have an entry per layer."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ __all__ = ["loss", "outputs", "predict"]
 
 
 def outputs(activations, W, b, X, name):
-    """Return the output `name` (n, k) of the scores."""
+    """Return the outputs (n, k) of the output function `name`, applied to the scores of X."""
     return output_forward(name, scores(activations, W, b, X))
 
 
 def predict(activations, W, b, X):
-    """Return the classes (n,) of the highest scores, the first of equal ones."""
+    """Return the class (n,) of the highest score of each sample; of equal scores, the first class wins."""
     return argmax(scores(activations, W, b, X))
 
 
 def loss(activations, W, b, X, name, y, weights, parameter):
-    """Return the weighted loss `name` of the scores."""
+    """Return the weighted loss `name` of the scores of X; other arguments are those of `loss_value`."""
     return loss_value(name, scores(activations, W, b, X), y, weights, parameter)

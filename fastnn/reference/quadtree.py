@@ -1,6 +1,6 @@
 """Certified painting: the classes of ``grid.py``, by squares of pixels in which one class provably wins.
 
-A square is (row, column, size); a square that is won has the class as a fourth number.
+A square is a tuple (row, column, size); a square that one class wins has the class as a fourth item.
 """
 
 from __future__ import annotations
@@ -14,8 +14,12 @@ from .output import argmax
 __all__ = ["evaluate", "fill_squares", "subdivide"]
 
 
-def subdivide(networks, votes, xs, ys, leaf, waiting):
-    """Bound squares: return those won, those left, as small as `leaf`, and the quarters of the others."""
+def subdivide(networks, votes, xs, ys, leaf_size, waiting):
+    """Bound the scores over the squares `waiting`, and return three lists of squares.
+
+    The lists are the squares that one class provably wins, the others of at most `leaf_size` pixels a side,
+    and the quarters of the rest.
+    """
     sides = []
     for axis, at in ((xs, 1), (ys, 0)):
         low = np.array([axis[square[at]] for square in waiting])
@@ -30,12 +34,12 @@ def subdivide(networks, votes, xs, ys, leaf, waiting):
         np.column_stack([off * (np.abs(x) + x_reach) + tiny, off * (np.abs(y) + y_reach) + tiny]),
     )  # fmt: skip
     form = committee_bounds(networks, votes, Form(*(array.astype(xs.dtype) for array in cells)))
-    won, left, quarters = [], [], []
+    won, undecided, quarters = [], [], []
     for t, ((row, column, size), winner) in enumerate(zip(waiting, argmax(form.centre), strict=True)):
         if is_won(form, t, winner):
             won.append((row, column, size, winner))
-        elif size <= leaf:
-            left.append((row, column, size))
+        elif size <= leaf_size:
+            undecided.append((row, column, size))
         else:
             half = size // 2
             quarters += [
@@ -43,11 +47,11 @@ def subdivide(networks, votes, xs, ys, leaf, waiting):
                 for r in range(row, min(row + size, len(ys)), half)
                 for c in range(column, min(column + size, len(xs)), half)
             ]
-    return won, left, quarters
+    return won, undecided, quarters
 
 
 def evaluate(networks, votes, xs, ys, squares, classes):
-    """Evaluate the pixels of the squares; return their number."""
+    """Write the classes of the pixels in the squares to `classes`, and return the number of pixels."""
     n_pixels = 0
     for row, column, size in squares:
         part = classes[row : row + size, column : column + size]
@@ -59,7 +63,7 @@ def evaluate(networks, votes, xs, ys, squares, classes):
 
 
 def fill_squares(squares, classes):
-    """Fill the squares with their classes; return the number of pixels."""
+    """Fill the squares in `classes`, each with its class, and return the number of pixels."""
     n_pixels = 0
     for row, column, size, winner in squares:
         part = classes[row : row + size, column : column + size]

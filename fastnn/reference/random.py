@@ -1,7 +1,8 @@
-"""Random numbers, and what is drawn from them: masks by position, orders one after the other.
+"""Random numbers for dropout masks and for shuffling the samples.
 
-Masks: SplitMix64 (Steele, Lea & Flood, "Fast splittable pseudorandom number generators", 2014); number p
-of the stream `key` is ``mix(key + (p + 1) GOLDEN)``. Orders: NumPy's ``RandomState``.
+Dropout masks come from SplitMix64 (Steele, Lea & Flood, "Fast splittable pseudorandom number generators",
+2014) with random access: number p of the stream `key` is ``mix(key + (p + 1) GOLDEN)``. Samples are shuffled
+by NumPy's ``RandomState``.
 
 Shapes: A (n, units).
 """
@@ -16,8 +17,8 @@ GOLDEN = 0x9E3779B97F4A7C15
 
 
 def draw(key, position):
-    """Return the numbers `position` of the stream `key`, 64 random bits each."""
-    with np.errstate(over="ignore"):  # arithmetic modulo 2^64 is meant
+    """Return number `position` of the stream `key`, 64 random bits, or an array of numbers for positions."""
+    with np.errstate(over="ignore"):  # the arithmetic is modulo 2^64
         x = np.uint64(key) + (np.asarray(position).astype(np.uint64) + np.uint64(1)) * np.uint64(GOLDEN)
         x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -25,7 +26,10 @@ def draw(key, position):
 
 
 def shuffle(generator, indices):
-    """Put `indices` into another order; `generator`: the 624 words of a Mersenne Twister, the position."""
+    """Shuffle `indices` in place, as ``numpy.random.RandomState.shuffle`` does.
+
+    generator (625,) uint32 has the 624 words of a Mersenne Twister and the index of the next word; updated.
+    """
     random = np.random.RandomState()
     random.set_state(("MT19937", generator[:-1], int(generator[-1]), 0, 0.0))
     random.shuffle(indices)
@@ -34,10 +38,11 @@ def shuffle(generator, indices):
 
 
 def dropout(A, key, first, rate):
-    """Return A with every value 0 with probability `rate`, else divided by 1 - `rate`.
+    """Return A with each value set to -0 with probability `rate`, else divided by 1 - `rate`.
 
-    Unit j draws from the stream ``draw(key, j)``, where each number serves two samples, its low half the
-    first; sample k is at position first + k. A dropped value is -0, which no other value is.
+    Unit j draws from the stream ``draw(key, j)``. Sample k has the position ``first + k``; a random number
+    has bits for two positions, in its low half for the even one. Only dropped values are -0: a kept -0
+    becomes 0.
     """
     n, n_units = A.shape
     positions = first + np.arange(n)
@@ -48,6 +53,6 @@ def dropout(A, key, first, rate):
 
 
 def dropout_backward(D, dD, rate):
-    """Return the derivative by the input of `dropout`, given its output D and the derivative by D."""
+    """Return the derivative by the input of `dropout`, given the output D and the derivative dD by D."""
     is_dropped = (D == 0) & np.signbit(D)
     return np.where(is_dropped, dD.dtype.type(0), dD * dD.dtype.type(1 / (1 - rate)))

@@ -11,12 +11,12 @@ from .update import add_to_average, limit_norms, update
 
 __all__ = ["loss_and_gradient", "train_step"]
 
-# The stream of the seed whose numbers are the keys of the steps.
+# Number of the seed's random stream that provides the keys of the steps.
 STEPS = 1
 
 
 def loss_and_gradient(network, parameters, statistics, X, y, weights, key):
-    """Return the weighted loss of a batch and its gradient, flat as the parameters are."""
+    """Return the weighted loss of a batch and its gradient, a flat vector like the parameters."""
     W, b = network.weights(parameters), network.biases(parameters)
     batch = Batch(
         weights, network.scales(parameters), network.shifts(parameters), network.running(statistics),
@@ -31,7 +31,7 @@ def loss_and_gradient(network, parameters, statistics, X, y, weights, key):
 
 
 def gather_gradient(network, chain, gradient):
-    """Copy the derivatives that the units of a chain keep into the flat gradient."""
+    """Copy the derivatives stored in the units of a chain to the flat vector `gradient`."""
     affines = [unit for unit in chain if isinstance(unit, Affine)]
     for unit, dW, db in zip(affines, network.weights(gradient), network.biases(gradient), strict=True):
         dW[...], db[...] = unit.dW, unit.db
@@ -42,14 +42,17 @@ def gather_gradient(network, chain, gradient):
             dscale[...], dshift[...] = normalisation.dscale, normalisation.dshift
 
 
-def note_plateau(objective, tol, plateau):
-    """Count a pass in plateau: the best objective so far, and passes since one was below it by `tol`."""
+def update_plateau(objective, tol, plateau):
+    """Update plateau (2,) after a pass: the best objective, and the number of passes without improvement.
+
+    An improvement is an objective below the best one by at least `tol`. NaN never becomes the best.
+    """
     plateau[1] = plateau[1] + 1 if objective > plateau[0] - tol else 0
     plateau[0] = np.fmin(plateau[0], objective)
 
 
 def representable(value, dtype):
-    """Return a number >= 0 within the range of `dtype`; subnormal numbers become 0."""
+    """Limit a float >= 0 to the range of `dtype`, with 0 for subnormal numbers; return other values as given."""
     if not isinstance(value, float):
         return value
     limits = np.finfo(dtype)
@@ -57,26 +60,27 @@ def representable(value, dtype):
 
 
 def train_step(network, state, job, records):
-    """One step of `job`, changing `state`; fills `records` for a pass that is recorded.
+    """Do one step of a training, and return True if every parameter is still finite.
 
-    Returns True if every parameter is still finite.
+    The step updates `state`, and `records` if the pass is recorded. `network` describes the network, `job`
+    the training.
     """
     step = int(state.progress[0])
     n_pass, batch = divmod(step, job.n_batches)
     if batch == 0 and job.shuffled:
         shuffle(state.generator, state.order)
-    chosen = state.order[batch * job.batch_size :][: job.batch_size]
-    total = np.sum(job.weights[chosen])
+    indices = state.order[batch * job.batch_size :][: job.batch_size]
+    total = np.sum(job.weights[indices])
     scale = (1 / total if total > 0 else 0.0) if job.averaged else 1.0
-    weights = (scale * job.weights[chosen]).astype(network.dtype)
+    weights = (scale * job.weights[indices]).astype(network.dtype)
     parameters = state.parameters
-    y = job.y[chosen][:, 0] if network.loss.of_labels else job.y[chosen]
+    y = job.y[indices][:, 0] if network.loss.of_labels else job.y[indices]
     key = draw(draw(job.seed, STEPS), job.steps_before + step)
-    loss, gradient = loss_and_gradient(network, parameters, state.statistics, job.X[chosen], y, weights, key)
+    loss, gradient = loss_and_gradient(network, parameters, state.statistics, job.X[indices], y, weights, key)
 
     norm = np.sqrt(np.sum(gradient.astype(np.float64) ** 2))
     if 0 < job.clip_norm < norm:
-        # An infinite norm has no factor: NaN ends the training.
+        # No factor scales an infinite norm: use NaN, which ends the training.
         gradient *= network.dtype.type(job.clip_norm / norm if np.isfinite(norm) else np.nan)
     before = parameters.copy()
     is_weight = np.arange(network.n_parameters) < network.n_weights
@@ -100,11 +104,11 @@ def train_step(network, state, job, records):
     record = job.record(n_pass)
     if record is not None and scale > 0 and job.of_objective:
         squares = np.sum(before[is_weight] ** 2)
-        records.losses[record] += len(chosen) * (loss * job.loss_share + 0.5 * penalty * squares)
+        records.losses[record] += len(indices) * (loss * job.loss_share + 0.5 * penalty * squares)
     elif record is not None and scale > 0:
         records.losses[record] += loss / scale
     if job.patience and record is not None and batch == job.n_batches - 1:
-        note_plateau(records.losses[record] / len(job.X), job.tol, state.plateau)
+        update_plateau(records.losses[record] / len(job.X), job.tol, state.plateau)
     if record is not None and batch == job.n_batches - 1 and not job.of_objective:
         records.norms[record] = norm
         pairs = zip(network.weights(parameters), network.weights(before), strict=True)

@@ -1,9 +1,10 @@
 """The tutorial's network and its training loop, in plain NumPy: the place to start reading.
 
-The tutorial is Denny Britz's "Implementing a Neural Network from Scratch in Python" (WildML, 2015), here with
-any number of layers. Read `forward`, then `backward`, which takes the same steps in the opposite order, then
-`train`, which repeats the two. The steps are units whose formulas stand in files of their own: the gates in
-``gate.py``, tanh in ``layer.py``, softmax in ``output.py``. `fastnn.Model` computes the same numbers, faster.
+The tutorial is Denny Britz's "Implementing a Neural Network from Scratch in Python" (WildML, 2015). The
+network here may have any number of layers. Read `TutorialModel.forward`, then `backward`, which goes through
+the same operations in reverse order, then `train`, which repeats the two. The operations are in other files:
+the gates in ``gate.py``, tanh in ``layer.py``, softmax in ``output.py``. `fastnn.Model` computes the same
+numbers, faster.
 
 Shapes: X (n, n_in), a sample a row; y (n,), labels 0 .. k-1; W (n_in, n_out); b (1, n_out); scores S (n, k).
 ``dA`` is the derivative of the loss L by A and has A's shape.
@@ -40,19 +41,19 @@ multiply, add, tanh, softmax = MultiplyGate(), AddGate(), Tanh(), Softmax()
 
 
 class TutorialModel:
-    """A network whose every layer, the last included, computes ``tanh(X W + b)``, with softmax at the end.
+    """A network in which every layer, including the last, computes ``tanh(X W + b)``; softmax follows.
 
     Parameters
     ----------
     layers_dim : sequence of int
-        Number of inputs, of the units of every hidden layer, and of classes, as ``[2, 3, 2]``.
+        Number of inputs, number of units of each hidden layer, and number of classes, such as ``[2, 3, 2]``.
 
     Attributes
     ----------
     W : list of array (n_in, n_out)
-        Weights of the layers, float64, drawn from NumPy's global generator, as are the biases.
+        Weights of the layers, float64, initially drawn from NumPy's global generator.
     b : list of array (1, n_out)
-        Biases.
+        Biases of the layers, float64, initially drawn from the same generator.
 
     Examples
     --------
@@ -68,12 +69,13 @@ class TutorialModel:
     def __init__(self, layers_dim):
         self.W, self.b = [], []
         for n_in, n_out in itertools.pairwise(layers_dim):
-            # A sum of n_in products grows like sqrt(n_in): divide, or tanh saturates in wide layers.
+            # A sum of n_in products grows like sqrt(n_in), and tanh saturates for large sums: divide by the
+            # root.
             self.W.append(np.random.randn(n_in, n_out) / np.sqrt(n_in))
             self.b.append(np.random.randn(1, n_out))
 
     def forward(self, X):
-        """Return the scores (n, k) of the samples X, and each layer's (X, XW, Z), which `backward` needs."""
+        """Return the scores (n, k) of the samples X, and a tuple (X, XW, Z) per layer for `backward`."""
         layers = []
         for W, b in zip(self.W, self.b, strict=True):
             XW = multiply.forward(W, X)
@@ -83,27 +85,27 @@ class TutorialModel:
         return X, layers
 
     def backward(self, scores, layers, y):
-        """Return the derivatives (dW, db), two lists like W and b, of the loss summed over the samples."""
+        """Return the derivatives dW and db of the loss, summed over the samples; lists in the order of W."""
         dW, db = [], []
-        # P = softmax(S) and L = -sum of log P[i, y[i]], therefore dS = P - Y, where Y has a 1 at each label.
+        # P = softmax(S) and L = -sum of log P[i, y[i]]: dS = P - Y, where Y is 1 at each label, else 0.
         dA = softmax.diff(scores, y)
         for W, b, (X, XW, Z) in zip(self.W[::-1], self.b[::-1], layers[::-1], strict=True):
             # A = tanh(Z): dZ = (1 - tanh(Z)^2) * dA
             dZ = tanh.backward(Z, dA)
             # Z = XW + b: db = the sum of dZ over the samples, dXW = dZ
             db_layer, dXW = add.backward(XW, b, dZ)
-            # XW = X times W: dW = X^T dXW, dX = dXW W^T, and X is the output A of the layer before
+            # XW = X times W: dW = X^T dXW and dX = dXW W^T; X is the output A of the previous layer
             dW_layer, dA = multiply.backward(W, X, dXW)
             dW.append(dW_layer)
             db.append(db_layer)
         return dW[::-1], db[::-1]  # from the first layer to the last
 
     def train(self, X, y, num_passes=20000, epsilon=0.01, reg_lambda=0.01, print_loss=False):
-        """Minimise ``L + reg_lambda / 2 * sum of W^2`` by gradient descent, from the present parameters.
+        """Minimise ``L + reg_lambda / 2 * sum of W^2`` by gradient descent from the present parameters.
 
         L is the loss summed over the samples, not averaged. Each of the `num_passes` passes is one step on
-        all samples at the learning rate `epsilon`. `print_loss` prints the mean loss after pass 0 and every
-        1000 passes from there.
+        all samples with the learning rate `epsilon`. If `print_loss`, the mean loss is printed after pass 0
+        and every 1000th pass from there on.
         """
         for i in range(num_passes):
             scores, layers = self.forward(X)
@@ -115,11 +117,11 @@ class TutorialModel:
                 print(f"Loss after iteration {i}: {self.calculate_loss(X, y):f}")
 
     def calculate_loss(self, X, y):
-        """Return the mean of -log p[label] over the samples, without the penalty on the weights."""
+        """Return the mean of ``-log p[label]`` over the samples, without the penalty on the weights."""
         scores, _ = self.forward(X)
         return softmax.loss(scores, y)
 
     def predict(self, X):
-        """Return the label (n,) of the highest score of each sample."""
+        """Return the predicted labels (n,): the class of the highest score of each sample."""
         scores, _ = self.forward(X)
         return np.argmax(scores, axis=1)

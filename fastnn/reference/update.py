@@ -1,10 +1,10 @@
-"""The parameter update, over the flat vector with the weights first.
+"""Optimizers: the update of the flat parameter vector.
 
-To add an optimizer, write its rule below the others, name it with the decorator ``@optimizer``, write its
-twin in ``fastnn_kernels/update.py``, and the class that users name in ``fastnn/optimizers.py``. A rule takes
-the parameters p (P,), the derivative g (P,) by them and state (S, P), which it updates; then, by their names,
-`rate`, the learning rate, `step`, the number of steps done before, and the parameters of the optimizer's
-class.
+To add an optimizer, write its rule below the others, register it with the decorator ``@optimizer``, write the
+compiled version in ``fastnn_kernels/update.py``, and the class for users in ``fastnn/optimizers.py``. A rule
+returns the new parameters. Its positional arguments are the parameters p (P,), the derivative g (P,) of the
+loss by p, and state (S, P), which the rule updates. Its keyword arguments are `rate`, the learning rate;
+`step`, the number of steps done before; and the hyperparameters of the optimizer.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import numpy as np
 
 __all__ = ["OPTIMIZERS", "add_to_average", "limit_norms", "optimizer", "update"]
 
-# All rules by name.
+# Registry of all optimizers by name.
 OPTIMIZERS: dict[str, Callable] = {}
 
 
 def optimizer(name: str) -> Callable[[Callable], Callable]:
-    """Return the decorator that enters a rule in `OPTIMIZERS` under `name`."""
+    """Return the decorator that adds a rule to `OPTIMIZERS` under `name`."""
 
     def register(rule: Callable) -> Callable:
         OPTIMIZERS[name] = rule
@@ -37,7 +37,11 @@ def sgd(p, g, state, *, rate, **_):
 
 @optimizer("momentum")
 def momentum(p, g, state, *, rate, step, momentum, dampening, rate_in_velocity, **_):
-    """Update ``v = momentum v + (1 - dampening) g``; return ``p - rate v``."""
+    """Update ``v = momentum v + (1 - dampening) g``; return ``p - rate v``.
+
+    The first step has no dampening. With `rate_in_velocity`, v contains the factor `rate`, as in
+    scikit-learn.
+    """
     damped = g if step == 0 else (1 - dampening) * g
     if rate_in_velocity:
         state[0] = momentum * state[0] + rate * damped
@@ -48,7 +52,10 @@ def momentum(p, g, state, *, rate, step, momentum, dampening, rate_in_velocity, 
 
 @optimizer("nesterov")
 def nesterov(p, g, state, *, rate, momentum, rate_in_velocity, **_):
-    """Update ``v = momentum v + g``; return ``p - rate (g + momentum v)``."""
+    """Update ``v = momentum v + g``; return ``p - rate (g + momentum v)``.
+
+    With `rate_in_velocity`, v contains the factor `rate`, as in scikit-learn.
+    """
     if rate_in_velocity:
         state[0] = momentum * state[0] + rate * g
         return p - (rate * g + momentum * state[0])
@@ -58,7 +65,7 @@ def nesterov(p, g, state, *, rate, momentum, rate_in_velocity, **_):
 
 @optimizer("adagrad")
 def adagrad(p, g, state, *, rate, step, lr_decay, eps, **_):
-    """Update ``s += g^2``; return ``p - rate g / (sqrt(s) + eps)``, where the rate falls step by step."""
+    """Update ``s += g^2``; return ``p - r g / (sqrt(s) + eps)`` with ``r = rate / (1 + step lr_decay)``."""
     state[0] += g * g
     return p - rate / (1 + step * lr_decay) * (g / (root(state[0]) + eps))
 
@@ -78,8 +85,8 @@ def rmsprop(p, g, state, *, rate, alpha, momentum, eps, **_):
 def adam(p, g, state, *, rate, step, betas, eps, eps_hat, **_):
     """Update the running means m of g and s of g^2; return ``p - rate m' / (sqrt(s') + eps)``.
 
-    m' and s' are m and s divided by ``1 - beta^t`` after t steps, since both means began at 0. With
-    `eps_hat`, eps is added to ``sqrt(s)`` before that is divided.
+    m' and s' are m and s divided by ``1 - beta^t`` after t steps, which corrects their bias: both means begin
+    at 0. With `eps_hat`, eps is added to ``sqrt(s)`` before the bias correction instead of after it.
     """
     beta1, beta2 = betas
     state[0] = beta1 * state[0] + (1 - beta1) * g
@@ -93,12 +100,12 @@ def adam(p, g, state, *, rate, step, betas, eps, eps_hat, **_):
 
 @optimizer("adamw")
 def adamw(p, g, state, *, rate, weight_decay, **others):
-    """Return `adam` of the parameters ``(1 - rate weight_decay) p``."""
+    """Return the result of `adam` for the parameters ``(1 - rate weight_decay) p``."""
     return adam((1 - rate * weight_decay) * p, g, state, rate=rate, **others)
 
 
 def root(square):
-    """Return ``sqrt(square)``, of the smallest normal number at the least: 0 / 0 is 0 then."""
+    """Return ``sqrt(max(square, tiny))``, where tiny is the smallest normal number: ``0 / root(0)`` is 0."""
     return np.sqrt(np.maximum(square, np.finfo(square.dtype).tiny))
 
 
@@ -113,8 +120,9 @@ def update(name, gradient, parameters, state, coefficients, l2, l1):
     state : array (S, P)
         Updated.
     coefficients : dict
-        What the rule takes by name: the rate, the step, and the parameters of the optimizer's class.
+        Keyword arguments of the rule: `rate`, `step` and the hyperparameters of the optimizer.
     l2, l1 : float or array (P,)
+        Factors of the penalties.
 
     Returns
     -------
@@ -127,7 +135,7 @@ def update(name, gradient, parameters, state, coefficients, l2, l1):
 
 
 def add_to_average(parameters, share, average):
-    """Update ``average += share (parameters - average)``; a share of 1 copies."""
+    """Compute ``average += share (parameters - average)``; a share of 1 copies the parameters."""
     if share == 1:
         average[...] = parameters
     else:
@@ -135,6 +143,6 @@ def add_to_average(parameters, share, average):
 
 
 def limit_norms(W, limit):
-    """Scale every unit's incoming weights, a column of W, to a norm of `limit` at the most."""
+    """Scale the incoming weights of each unit, a column of W, to a Euclidean norm of at most `limit`."""
     norms = np.sqrt(np.sum(W.astype(np.float64) ** 2, axis=0))
     W *= np.where(norms > limit, limit / np.maximum(norms, limit), 1).astype(W.dtype)

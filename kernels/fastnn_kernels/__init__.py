@@ -1,12 +1,14 @@
-"""The compiled kernels of fastnn, on buffers that their caller gives.
+"""The compiled kernels of fastnn, which work on buffers allocated by the caller.
 
-One concept a file, from the bottom up:
+Each file has one concept. From the lowest layer upward:
 
-- ``compiler``: everything of numba that is not documented; the decorator, the cache, calls through pointers.
-- ``vectors``: vectors, exp, tanh and log of them, matrix products.
-- ``gate``, ``sparse``, ``layer``, ``norm``, ``random``, ``output``, ``loss``, ``update``: the operations.
-- ``network``: a tile of samples through all layers; ``train``, ``predict``, ``grid``, ``quadtree``: loops.
+- ``compiler``: the decorator, the cache, calls through pointers, and all uses of numba's undocumented names.
+- ``vectors``: SIMD vectors, their elementary functions, matrix products, transposition.
+- ``gate``, ``sparse``, ``layer``, ``norm``, ``random``, ``output``, ``loss``, ``update``: operations.
+- ``network``: forward and backward pass of one tile of samples.
+- ``step``, ``team``, ``train``: training; ``predict``: prediction.
+- ``curvature``, ``bound``, ``committee``, ``grid``, ``quadtree``: pictures of decision boundaries.
 
-Each operation has its twin in plain NumPy under ``fastnn/reference``, in the file of the same name.
-Kernels check nothing, allocate nothing and raise nothing: ``fastnn`` has checked all arguments.
+Most operations have a NumPy version in the file of the same name in ``fastnn/reference``. Kernels check no
+arguments, allocate no memory and raise no exceptions: ``fastnn`` checks all arguments before.
 """

@@ -1,15 +1,15 @@
 """Bounds of a network's scores over cells of the plane, for many cells at once.
 
-A cell is a rectangle of inputs. Over a cell, every value that a layer computes is bounded by a *form*:
-``centre + dx slope_x + dy slope_y``, plus or minus `radius`, for dx and dy from -1 to 1 across the cell. The
-gates are affine and lose nothing. An activation is replaced by a line and a strip around it that contains the
-activation's graph over the values that the form allows; the strip's half width goes into the radius. (Affine
-arithmetic, de Figueiredo & Stolfi, 2004, with one common error term for each value.)
+A cell is a rectangle of inputs. Over a cell, every value that a layer computes is bounded by an affine
+*form*: ``centre + dx slope_x + dy slope_y``, plus or minus `radius`, where dx and dy are coordinates from -1
+to 1 across the cell. (Affine arithmetic, de Figueiredo & Stolfi, 2004, with one error term per value.) Gates
+are affine and map forms exactly. An activation is replaced by a strip, a line with a half width, that
+contains the activation's graph over the range of the form; the half width is added to the radius.
 
-Bounds hold for the values that the kernels compute, rounding included: every sum adds to the radius the
-rounding error of a product of its length, every activation the error of its formula. So they hold for the
-floating-point numbers that a picture is painted with. An infinity or a NaN anywhere, even one that a partial
-sum might reach, makes the radius NaN, which proves nothing.
+The bounds include rounding errors, so that they hold for the floating-point numbers that the kernels compute:
+every product adds the error bound of its sums to the radius, and every activation the error bound of its
+formula. If a value is infinite or NaN, or a partial sum might overflow, the radius becomes NaN: nothing is
+proved for that cell.
 
 Shape letters: I inputs and J outputs of a layer, K scores, T cells of a batch (a whole number of vectors).
 A form of a layer is four arrays (J, T).
@@ -36,16 +36,21 @@ from .vectors.vector import Vector, lanes, load, store, view
 
 __all__ = ["Form", "bound_pass", "bounds_table", "is_won", "slack"]
 
-# Bounds on the errors of activations and slopes, in units of the dtype's eps: several times the real ones.
+# Bounds of the errors of activations and slopes, in units of the dtype's eps; the real errors are several
+# times smaller.
 VALUE_ULPS, SLOPE_ULPS = 32.0, 64.0
-# Beyond this the slopes of activations are constant, and exact.
+# Magnitude from which on the slopes of activations are constant and exact.
 FAR = 100.0
-# What may be lost where numbers are subnormal.
+# Bound of the errors of subnormal numbers.
 TINY = 1e-30
 
 
 class Form(NamedTuple):
-    """Values over cells, arrays (J, T)."""
+    """An affine form for each value and cell: four arrays (J, T).
+
+    Over a cell, a value is ``centre + dx slope_x + dy slope_y``, plus or minus `radius`, for dx and dy from
+    -1 to 1.
+    """
 
     centre: Any
     slope_x: Any
@@ -55,16 +60,17 @@ class Form(NamedTuple):
 
 @kernel
 def slack(n_inputs, dtype):
-    """Return the rounding error of a sum of `n_inputs` products and a bias, relative to the magnitudes' sum.
+    """Return a bound of the rounding error of a sum of `n_inputs` products and a bias.
 
-    Twice the bound of Higham, "Accuracy and stability", 2002, section 3.1: for the sum and for its form.
+    The bound is relative to the sum of the terms' magnitudes. It is twice that of Higham, "Accuracy and
+    stability", 2002, section 3.1: both the sum itself and its form have such an error.
     """
     return dtype(2 * (n_inputs + 4)) * dtype(np.finfo(dtype).eps)
 
 
 @kernel
 def layer_form(plan, layer, T, forms):
-    """Return the form of a layer's outputs, a window of the workspace."""
+    """Return the form of a layer's outputs: four windows (J, T) of the workspace `forms`."""
     rows = forms.shape[0] // (4 * T)
     first, count = plan[layer, UNITS], plan[layer, OUTPUTS]
     return Form(
@@ -76,42 +82,42 @@ def layer_form(plan, layer, T, forms):
 
 
 @functools.cache
-def outline(name: str) -> Any:
-    """Return the intrinsic ``(centre, radius)``: a line, and a strip around it that contains f's graph.
+def enclosing_strip(name: str) -> Any:
+    """Return the intrinsic ``(centre, radius)``, which computes a strip that contains an activation's graph.
 
-    The intrinsic takes vectors of cells, with radius > 0, and returns slope, middle and half width of the
-    strip: ``|f(z) - slope z - middle| <= width`` for z from centre - radius to centre + radius, where f is
-    the activation as the kernels compute it.
+    The arguments are vectors over the cells, with radius > 0. The intrinsic returns three vectors, slope,
+    middle and width: ``|f(z) - slope z - middle| <= width`` for all z from centre - radius to
+    centre + radius, where f is the activation `name` as the kernels compute it.
     """
     activation = ACTIVATIONS[name]
 
-    def outline(typing_context, centre, radius):
+    def enclosing_strip(typing_context, centre, radius):
         if not (isinstance(centre, Vector) and centre == radius):
             return None
         result = types.UniTuple(centre, 3)
 
         def generate(context, builder, signature, args):
-            strip = _strip(
+            strip = _emit_strip(
                 activation, curvature(name), *(Value(context, builder, centre, arg) for arg in args)
             )
             return context.make_tuple(builder, result, [value.ir for value in strip])
 
         return result(centre, radius), generate
 
-    outline.__qualname__ = f"outline_{name}"  # the cache tells intrinsics apart by it
-    return intrinsic(outline)
+    enclosing_strip.__qualname__ = f"enclosing_strip_{name}"  # the cache identifies intrinsics by name
+    return intrinsic(enclosing_strip)
 
 
-def _strip(activation: Any, shape: Curvature, c: Value, r: Value) -> tuple[Value, Value, Value]:
-    """Emit the instructions of `outline`."""
+def _emit_strip(activation: Any, shape: Curvature, c: Value, r: Value) -> tuple[Value, Value, Value]:
+    """Emit the instructions of `enclosing_strip`; c is the centre and r the radius."""
     eps = float(np.finfo(str(c.dtype)).eps)
     low, high = c - r, c + r
     ends = low, c, high
     f_low, f_c, f_high = values = [activation.value.formula(z) for z in ends]
     s_low, s_c, s_high = (activation.slope.formula(z, f) for z, f in zip(ends, values, strict=True))
 
-    # Over any interval slopes have a range: by the mean value theorem, f leaves the line through the centre
-    # by half of that range times the radius at the most.
+    # Over any interval the slopes of f have a range. By the mean value theorem, the distance of f from the
+    # line through the centre with the middle slope is at most half of the range times the radius.
     least, most = s_low.at_most(s_high), s_low.at_least(s_high)
     for knot in shape.knots:
         least = _between(low, high, knot, least.at_most(knot.least), least)
@@ -121,8 +127,8 @@ def _strip(activation: Any, shape: Curvature, c: Value, r: Value) -> tuple[Value
     spread = (most - least) * 0.5 * r
     bottom, top = middle - spread, middle + spread
 
-    # Over an interval without a knot f is convex or concave: then the tangent at the centre is one side of
-    # the strip, and the other side goes through the farther of the ends.
+    # Over an interval without a knot f is convex or concave: the tangent at the centre is one side of the
+    # strip, and the other side is the parallel through that end of the graph which is farther away.
     tangent = f_c - s_c * c
     at_low, at_high = f_low - s_c * low, f_high - s_c * high
     bent_up = s_c, tangent, at_low.at_least(at_high)
@@ -144,48 +150,49 @@ def _strip(activation: Any, shape: Curvature, c: Value, r: Value) -> tuple[Value
     largest = f_low.magnitude().at_least(f_high.magnitude()).at_least(f_c.magnitude())
     off = largest + slope.magnitude() * farthest + farthest.at_most(1.0)
     width = (top - bottom) * 0.5 + off * (VALUE_ULPS * eps) + TINY
-    # Slopes are wrong by rounding only near where the graph bends: beyond FAR they are constants.
+    # Slopes have rounding errors only near 0, where the graph is curved: beyond FAR they are constants.
     width = width + (farthest.at_most(FAR) + 1.0) * r * (SLOPE_ULPS * eps)
-    # The comparisons above may have dropped a NaN: it must reach the width.
+    # Comparisons with NaN are False, so that a NaN may have been dropped above: add it to the width.
     for value in (low, high, *values):
         width = width + (value - value)
     return slope, (bottom + top) * 0.5, width
 
 
 def _between(low: Value, high: Value, knot: Any, yes: Value, no: Value) -> Value:
-    """Return `yes` where the knot may lie between `low` and `high`, else `no`."""
+    """Return `yes` where the intervals of the knot and from `low` to `high` overlap, else `no`."""
     return no.where(low > knot.end, no.where(high < knot.begin, yes))
 
 
 @functools.cache
 def activation_bounds(name: str) -> Any:
-    """Return the kernel ``(form, b, own_slack, next_slack)``: from the form of the sums to that of f.
+    """Return the kernel ``(form, b, layer_slack, next_slack)``, which applies an activation to a form.
 
-    The radius of form (J, T) holds the errors of the inputs and of the products; b (1, J) are the biases,
-    whose rounding the kernel adds; `own_slack` and `next_slack` are the `slack` of this layer and of the
-    next.
+    The kernel overwrites form (J, T), the form of a layer's sums, with that of the outputs. At the call the
+    radius contains the errors of the inputs and of the products; the kernel adds those of the bias b (1, J).
+    layer_slack and next_slack are the `slack` of this layer and of the next one.
     """
-    lines = outline(name)
+    strip = enclosing_strip(name)
 
     @kernel
-    def activation_bounds(form, b, own_slack, next_slack):
+    def activation_bounds(form, b, layer_slack, next_slack):
         C, X, Y, R = form.centre, form.slope_x, form.slope_y, form.radius
         dtype = C.dtype.type
-        widen, widen_next = fill(C, dtype(1) + own_slack), fill(C, next_slack)
-        per_slack = fill(C, dtype(4) / own_slack)
+        widen, widen_next = fill(C, dtype(1) + layer_slack), fill(C, next_slack)
+        per_slack = fill(C, dtype(4) / layer_slack)
         rounding = fill(C, dtype(8 * np.finfo(dtype).eps))
         for j in range(C.shape[0]):
-            bias = fill(C, abs(b[0, j]) * own_slack)
+            bias = fill(C, abs(b[0, j]) * layer_slack)
             for t in range(0, C.shape[1], lanes(C)):
                 c, x, y = load(C, j, t), load(X, j, t), load(Y, j, t)
                 error = (load(R, j, t) + bias) * widen
-                # The error is `own_slack` times all magnitudes that are added up. Where those might overflow,
-                # a partial sum may be infinite though the sum is not: make the radius NaN there.
-                all_parts = error * per_slack
-                error = error + (all_parts - all_parts)
+                # The error is at least `layer_slack` times the sum of the terms' magnitudes. If that sum
+                # overflows, a partial sum may be infinite although the sum is finite: the difference of two
+                # infinities makes the radius NaN.
+                magnitudes = error * per_slack
+                error = error + (magnitudes - magnitudes)
                 reach = vmath.magnitude(x) + vmath.magnitude(y) + error
                 reach = reach + rounding * (reach + vmath.magnitude(c))
-                slope, middle, width = lines(c, reach)
+                slope, middle, width = strip(c, reach)
                 c, x, y = slope * c + middle, slope * x, slope * y
                 error = vmath.magnitude(slope) * error + width
                 largest = vmath.magnitude(c) + vmath.magnitude(x) + vmath.magnitude(y) + error
@@ -199,7 +206,7 @@ def activation_bounds(name: str) -> Any:
 
 @functools.cache
 def bounds_table(names: tuple[str, ...], dtype: np.dtype) -> PointerTable:
-    """Return pointers to `activation_bounds` of each of the names."""
+    """Return the table of pointers to the kernel `activation_bounds` of each name, in order."""
     of = array_types(dtype)
     arguments = types.NamedUniTuple(of.matrix, 4, Form), of.inputs, of.scalar, of.scalar
     return PointerTable([FunctionPointer(activation_bounds(name), arguments) for name in names])
@@ -207,12 +214,12 @@ def bounds_table(names: tuple[str, ...], dtype: np.dtype) -> PointerTable:
 
 @kernel
 def bound_pass(activations, plan, parameters, magnitudes, cells, forms):
-    """Fill `forms` with the forms of every layer's outputs.
+    """Fill `forms` with the forms of every layer's outputs; `layer_form` returns the form of one layer.
 
     activations: a table of pointers (`bounds_table`); plan (L, `N_COLUMNS`); parameters (P,); magnitudes
-    (P,): absolute values of the weights, and 0 for all else; cells, the `Form` (2, T) of the inputs, with
-    `slack` of the first layer in its radius; forms, flat of four times the workspace of the units:
-    overwritten (`layer_form`).
+    (P,): absolute values of the weights, and 0 for all other parameters; cells: the `Form` (2, T) of the
+    inputs, whose radius includes `slack` of the first layer; forms, flat: a workspace, four times as large as
+    that of the units.
     """
     T = cells.centre.shape[1]
     dtype = parameters.dtype.type
@@ -237,7 +244,10 @@ def bound_pass(activations, plan, parameters, magnitudes, cells, forms):
 
 @kernel
 def is_won(form, t, winner):
-    """Return True if the class `winner` alone has the highest score all over cell t, by its form (K, T)."""
+    """Return True if the form (K, T) of the scores proves that class `winner` wins everywhere in cell t.
+
+    The class wins if its score is higher than every other score.
+    """
     C, X, Y, R = form.centre, form.slope_x, form.slope_y, form.radius
     rounding = C.dtype.type(8 * np.finfo(C.dtype.type).eps)
     c, x, y, r = C[winner, t], X[winner, t], Y[winner, t], R[winner, t]
@@ -246,7 +256,7 @@ def is_won(form, t, winner):
         if k != winner:
             size = extent + abs(C[k, t]) + abs(X[k, t]) + abs(Y[k, t]) + R[k, t]
             reach = abs(X[k, t] - x) + abs(Y[k, t] - y) + r + R[k, t] + rounding * size
-            # A comparison with NaN is false: write it so that NaN does not win.
+            # A comparison with NaN is False: the negated form makes NaN return False.
             if not (c - C[k, t] > reach):
                 return False
     return True

@@ -1,10 +1,10 @@
-"""The scores of one network, or the summed probabilities of several: a committee.
+"""Committees: the scores of a single network, or the summed probabilities of several networks.
 
-Networks of a committee follow one another in one plan and one vector of parameters; they have the same inputs
-and classes, and may differ in all else.
+The networks of a committee are stored one after another in one plan and one vector of parameters. They have
+the same inputs and classes; their layers may differ.
 
-Shape letters: M networks, L layers of them all, K classes, T samples of a tile or cells of a batch (a whole
-number of vectors), P parameters.
+Shape letters: M networks, L layers of all networks, K classes, T samples of a tile or cells of a batch (a
+whole number of vectors), P parameters of all networks.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from .vectors import vmath
 from .vectors.value import fill
 from .vectors.vector import lanes, load, store
 
-__all__ = ["Committee", "add_probability_bounds", "committee_bounds", "committee_scores", "placed"]
+__all__ = ["Committee", "add_probability_bounds", "committee_bounds", "committee_scores", "relocated_plan"]
 
 
 class Committee(NamedTuple):
-    """Networks with two inputs, as the kernels take them.
+    """Networks with two inputs, in the form that the kernels take.
 
-    activations: a table of pointers, `layer.forward_table`, or `bound.bounds_table` where bounds are asked
-    for; plan (L, `N_COLUMNS`); first (M + 1,): the layer with which each begins, and the end of the last;
-    parameters (P,); magnitudes (P,): absolute values of the weights, and 0 for all else.
+    activations: a table of pointers, a `layer.forward_table` for scores and a `bound.bounds_table` for
+    bounds; plan (L, `N_COLUMNS`); first (M + 1,): the first layer of each network, and L; parameters (P,);
+    magnitudes (P,): absolute values of the weights, and 0 for all other parameters.
     """
 
     activations: Any
@@ -41,8 +41,8 @@ class Committee(NamedTuple):
     magnitudes: Any
 
 
-def placed(plan: Any, offset: int, codes: Sequence[int]) -> Any:
-    """Return the plan of a network whose parameters begin at `offset`, with other codes of activations."""
+def relocated_plan(plan: Any, offset: int, codes: Sequence[int]) -> Any:
+    """Return a copy of a network's plan for parameters that begin at `offset`, with new activation codes."""
     plan = plan.copy()
     plan[:, [WEIGHTS, BIASES]] += offset
     plan[:, ACTIVATION] = codes
@@ -51,10 +51,11 @@ def placed(plan: Any, offset: int, codes: Sequence[int]) -> Any:
 
 @functools.cache
 def committee_scores(votes: bool) -> Any:
-    """Return the kernel ``(networks, X, units, total)``, which returns (K, T): the highest value wins.
+    """Return the kernel ``(networks, X, units, total)``, which returns values (K, T); the highest value wins.
 
-    If `votes`, the kernel returns the sum of the networks' probabilities, in `total` (K, T), else the scores
-    of the only network, in the workspace `units`.
+    If `votes` is True, the values are the networks' summed probabilities, and the result is `total` (K, T).
+    Otherwise they are the scores of a single network, and the result is a window of the workspace `units`.
+    X (2, T) is a tile of samples.
     """
     forward = forward_pass(False, False, False)
 
@@ -82,7 +83,11 @@ def committee_scores(votes: bool) -> Any:
 
 @functools.cache
 def committee_bounds(votes: bool) -> Any:
-    """Return the kernel ``(networks, cells, forms, total)``: the form (K, T) of the committee's scores."""
+    """Return the kernel ``(networks, cells, forms, total)``, which returns the form of a committee's values.
+
+    The form (K, T) bounds the values of `committee_scores`; with `votes` it is `total`. cells and forms are
+    arguments of `bound.bound_pass`.
+    """
 
     @kernel
     def committee_bounds(networks, cells, forms, total):
@@ -104,17 +109,18 @@ def committee_bounds(votes: bool) -> Any:
 
 @kernel
 def add_probability_bounds(scores, total):
-    """Add the form of the softmax of a form of scores to `total`, both of arrays (K, T).
+    """Add the form of the softmax of `scores`, a form of arrays (K, T), to the form `total`.
 
-    The narrower of two forms is added: the tangent at the centre, from which a probability differs by half of
-    the square of the scores' greatest change (the second derivative of softmax along v is
-    ``p ((v - mean v)^2 - variance v)``); or an interval, from the scores' ranges. The radius of a score must
-    be some eps of its centre at the least, as it is for every network: probabilities are not more exact.
+    For each probability, the narrower of two forms is added. One is the tangent at the centre: a probability
+    differs from the tangent by at most half of the square of the greatest change of a difference of scores,
+    because the second derivative of softmax along v is ``p ((v - mean v)^2 - variance v)``. The other is an
+    interval that follows from the ranges of the scores. The radius of a score must be at least a few eps
+    times its centre, as `bound.bound_pass` guarantees.
     """
     C, X, Y, R = scores.centre, scores.slope_x, scores.slope_y, scores.radius
     n_classes = C.shape[0]
     dtype = C.dtype.type
-    # The rounding errors of a probability and of the sums of this function.
+    # Bound of the rounding errors of a probability and of the sums in this function.
     slack = fill(C, dtype((n_classes + 32) * 4 * np.finfo(dtype).eps))
     half, zero, one = fill(C, dtype(0.5)), fill(C, 0), fill(C, 1)
     for t in range(0, C.shape[1], lanes(C)):
@@ -124,9 +130,9 @@ def add_probability_bounds(scores, total):
             reach = vmath.magnitude(load(X, k, t)) + vmath.magnitude(load(Y, k, t)) + load(R, k, t)
             highest = vmath.maximum(highest, load(C, k, t))
             widest = vmath.maximum(widest, reach)
-            # Comparisons may drop a NaN: add it here, so that it reaches the radius.
+            # Comparisons may drop a NaN, which must reach the radius: sum up terms that are NaN or 0.
             top = top + (reach - reach) + (load(C, k, t) - load(C, k, t))
-        poison = top
+        nan_or_zero = top
         top = highest + widest
         centre_sum, low_sum, high_sum = zero, zero, zero
         for k in range(n_classes):
@@ -148,7 +154,8 @@ def add_probability_bounds(scores, total):
             tilt_x, tilt_y = p * (x - mean_x), p * (y - mean_y)
             off = p * (r + mean_r) + bend + slack * (vmath.magnitude(x) + vmath.magnitude(y) + r) * p
             tangent = vmath.magnitude(tilt_x) + vmath.magnitude(tilt_y) + off
-            # A probability is lowest where its score is lowest and the others are highest, and vice versa.
+            # A probability is lowest where its score is lowest and the other scores are highest; it is
+            # highest in the opposite case.
             low, high = vmath.exp_to_zero(c - reach - top), vmath.exp_to_zero(c + reach - top)
             others_high = vmath.maximum(high_sum - high, zero) + slack * high_sum
             others_low = vmath.maximum(low_sum - low - slack * low_sum, zero)
@@ -167,5 +174,5 @@ def add_probability_bounds(scores, total):
                 total.radius,
                 k,
                 t,
-                load(total.radius, k, t) + off + slack + slack * load(total.centre, k, t) + poison,
+                load(total.radius, k, t) + off + slack + slack * load(total.centre, k, t) + nan_or_zero,
             )

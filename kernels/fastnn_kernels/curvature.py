@@ -1,9 +1,8 @@
-"""Curvature of an activation: the pieces on which it is convex or concave, found from its derivative.
+"""Curvature of activations: the intervals on which an activation is convex or concave.
 
-The formulas are run in Python (``vectors/plain.py``), when kernels of bounds are compiled.
-
-Bounds of scores (``bound.py``) need to know: over an interval without a knot the tangent is one side of the
-activation's graph.
+Bounds of scores (``bound.py``) need these intervals: where an activation is convex or concave, its graph lies
+on one side of every tangent. The intervals are found from the derivative, which is evaluated in Python
+(``vectors/plain.py``) when a kernel of bounds is compiled.
 """
 
 from __future__ import annotations
@@ -19,17 +18,18 @@ from .vectors.plain import evaluate
 
 __all__ = ["Curvature", "Knot", "curvature", "find_curvature"]
 
+# The slopes are compared at points from -REACH to REACH, STEP apart.
 REACH, STEP = 40.0, 2.0**-8
-# A knot is made this much longer at both ends, so that it holds in float32, too.
+# Extension of a knot at both ends: in float32 the curvature changes at a slightly different point.
 MARGIN = 2.0**-16
-# Differences of slopes up to this, times 1 + |z|, may be rounding errors.
+# Differences of slopes up to NOISE * (1 + |z|) may be rounding errors.
 NOISE = 64 * float(np.finfo(np.float64).eps)
 
 
 class Knot(NamedTuple):
-    """A place where an activation changes from convex to concave or back: anywhere from `begin` to `end`.
+    """An interval from `begin` to `end` within which an activation changes between convex and concave.
 
-    Its slopes there lie between `least` and `most`.
+    The slopes of the activation in this interval are between `least` and `most`.
     """
 
     begin: float
@@ -39,43 +39,53 @@ class Knot(NamedTuple):
 
 
 class Curvature(NamedTuple):
-    """Pieces of a function that are convex and concave in turns, from one knot to the next."""
+    """The knots of a function, between which it is alternately convex and concave.
+
+    `begins_convex` is True if the function is convex to the left of the first knot; knots are in ascending
+    order.
+    """
 
     begins_convex: bool
     knots: tuple[Knot, ...]
 
 
 def find_curvature(slope: Callable[[np.ndarray], np.ndarray]) -> Curvature:
-    """Return where the function with the derivative `slope` is convex and where concave.
+    """Return where the function with the derivative `slope` is convex and where it is concave.
 
-    The function is convex where its slopes rise and concave where they fall. They are compared every `STEP`
-    from -`REACH` to `REACH`: beyond lies no knot, and no two knots lie closer together.
+    The function is convex where its slope increases and concave where its slope decreases. The slopes are
+    compared at points from -`REACH` to `REACH`, `STEP` apart. All knots must lie in this range, and any two
+    of them farther apart than `STEP`.
     """
     begins_convex, intervals = find_turns(slope, np.arange(-REACH, REACH + STEP, STEP))
     knots = []
     for begin, end in intervals:
-        # Finer and finer, until slopes differ by no more than rounding; at a jump, until there is none finer.
+        # Refine the interval until it has no turn: then its differences of slopes are rounding errors, except
+        # for one jump.
         for _ in range(8):
             _, finer = find_turns(slope, np.linspace(begin, end, 257))
             if not finer:
                 break
             begin, end = finer[0][0], finer[-1][1]
-        places = np.append(np.linspace(begin - MARGIN, end + MARGIN, 65), [begin, end])
-        slopes, noise = slope(places), NOISE * (1 + abs(end))
-        knots.append(Knot(places[0], places[64], slopes.min() - noise, slopes.max() + noise))
+        points = np.append(np.linspace(begin - MARGIN, end + MARGIN, 65), [begin, end])
+        slopes, noise = slope(points), NOISE * (1 + abs(end))
+        knots.append(Knot(points[0], points[64], slopes.min() - noise, slopes.max() + noise))
     return Curvature(begins_convex, tuple(Knot(*map(float, knot)) for knot in knots))
 
 
 def find_turns(
     slope: Callable[[np.ndarray], np.ndarray], z: np.ndarray
 ) -> tuple[bool, list[tuple[float, float]]]:
-    """Return whether slopes rise at first, and the intervals between places z in which they turn."""
+    """Return True if `slope` increases at first, and the intervals in which it turns.
+
+    z has the points, in ascending order, at which slopes are compared. In an interval (begin, end) of two of
+    these points, the slope changes from increasing to decreasing or back.
+    """
     rise = np.diff(slope(z))
     sign = np.sign(rise) * (np.abs(rise) > NOISE * (1 + np.abs(z[1:])))
-    (places,) = np.nonzero(sign)
-    turns = np.flatnonzero(np.diff(sign[places]))
-    intervals = [(float(z[places[k]]), float(z[places[k + 1] + 1])) for k in turns]
-    return not (sign[places[:1]] < 0).any(), intervals
+    (changed,) = np.nonzero(sign)
+    turns = np.flatnonzero(np.diff(sign[changed]))
+    intervals = [(float(z[changed[k]]), float(z[changed[k + 1] + 1])) for k in turns]
+    return not (sign[changed[:1]] < 0).any(), intervals
 
 
 @functools.cache

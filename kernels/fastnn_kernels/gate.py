@@ -1,4 +1,4 @@
-"""The gates: the product with the weights, and the bias added to it.
+"""The gates of a layer: multiplication by the weights, and addition of the bias.
 
 Shape letters: I inputs, J outputs of the layer, T samples of a tile (a whole number of vectors).
 A sample is a column.
@@ -23,7 +23,7 @@ __all__ = ["affine_backward", "affine_forward"]
 
 @kernel
 def affine_forward(W, b, X, Z):
-    """Compute multiply gate and add gate in one: ``Z = W^T X + b``.
+    """Compute the multiply gate and the add gate together: ``Z = W^T X + b``.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def affine_forward(W, b, X, Z):
 
 @kernel
 def affine_backward(W, X, dZ, dW, db, dX, scratch, adds):
-    """Compute the gradients of both gates: ``dW = X dZ^T``, ``db = dZ's row sums``, ``dX = W dZ``.
+    """Compute the derivatives of both gates: ``dW = X dZ^T``, ``db = row sums of dZ``, ``dX = W dZ``.
 
     Parameters
     ----------
@@ -46,19 +46,19 @@ def affine_backward(W, X, dZ, dW, db, dX, scratch, adds):
     X : array (I, T)
     dZ : array (J, T)
     dW : array (I, J)
-        Overwritten, or added to.
+        Overwritten, or added to if `adds`.
     db : array (1, J)
-        Likewise.
+        Overwritten, or added to if `adds`.
     dX : array (I, T) or (0, T)
-        Overwritten; has no rows where it is not needed, as in the first layer.
+        Overwritten; without rows if it is not needed, as in the first layer.
     scratch : array, flat
-        At least T times J filled up to whole vectors; overwritten.
+        Workspace of at least T times J elements, J rounded up to whole vectors.
     adds : bool
-        Add to dW and db instead of overwriting them: a batch may come in several tiles.
+        True to add to dW and db, for the second and further tiles of a batch.
     """
     n_inputs = X.shape[0]
     n_outputs, T = dZ.shape
-    if sums_pay(n_inputs, n_outputs, T, lanes(dZ)):
+    if sample_sums_are_faster(n_inputs, n_outputs, T, lanes(dZ)):
         if not adds:
             for j in range(n_outputs):
                 db[0, j] = 0
@@ -76,11 +76,15 @@ def affine_backward(W, X, dZ, dW, db, dX, scratch, adds):
 
 
 @kernel
-def sums_pay(n_inputs, n_outputs, T, n_lanes):
-    """Return True if dW is faster by sums over lanes of vectors of samples than by vectors of outputs."""
+def sample_sums_are_faster(n_inputs, n_outputs, T, n_lanes):
+    """Return True if dW is computed faster with vectors of samples than with vectors of outputs.
+
+    With vectors of samples, every element of dW is a sum over vectors and then over lanes
+    (`add_sums_of_samples`); with vectors of outputs, dW is the product with the transposed dZ.
+    """
     n_vectors = -(-n_outputs // n_lanes)
-    # Times of the two ways in sixths of a nanosecond, fitted to measurements. A single vector of outputs
-    # takes twice its share, and the transposition is added.
+    # Estimated times of the two ways, in sixths of a nanosecond, fitted to measurements. A single vector of
+    # outputs takes twice its share of a wider block; vectors of outputs also take the transposition of dZ.
     sums = n_inputs * n_outputs * (11 + T // n_lanes)
     whole = n_outputs // n_lanes
     shares = whole if whole > 1 else 2 * whole
@@ -91,7 +95,7 @@ def sums_pay(n_inputs, n_outputs, T, n_lanes):
 
 @kernel
 def add_sums_of_samples(X, dZ, dW, db):
-    """Add ``X dZ^T`` to dW and dZ's row sums to db, each a sum along a row."""
+    """Add ``X dZ^T`` to dW and the row sums of dZ to db, with vectors of samples."""
     n_inputs, n_outputs = dW.shape
     for j in range(n_outputs):
         add_row_sum(dZ, db, j)

@@ -1,4 +1,6 @@
-"""Classes and responses of networks at the pixels of a picture, without a table of the coordinates.
+"""Classes and responses of networks at the pixels of a picture.
+
+The coordinates of the pixels are given as one axis of columns and one of rows, not as a table of samples.
 
 Shape letters: H rows and W columns of pixels, K classes, T pixels of a tile (a whole number of vectors).
 """
@@ -23,8 +25,8 @@ def grid_classes(votes: bool) -> Any:
     """Return the kernel ``(networks, xs, ys, tile, units, total, classes)``.
 
     The kernel fills classes (H, W), of any integer dtype, with the class of `networks`, a `Committee`, at the
-    centres (xs[column], ys[row]), xs (W,) and ys (H,). `tile`, flat of 2 * T, `units` and `total` (K, T) are
-    workspaces.
+    pixels' centres (xs[column], ys[row]); xs is (W,) and ys (H,). tile, flat of 2 * T elements, units, flat,
+    and total (K, T) are workspaces. The argument `votes` is that of `committee.committee_scores`.
     """
     scores = committee_scores(votes)
 
@@ -33,12 +35,12 @@ def grid_classes(votes: bool) -> Any:
         T = tile.shape[0] // 2
         X = view(tile, 0, 2, T)
         n_columns = classes.shape[1]
-        # The outer loop runs over columns: the x of a tile stay, and only y changes from row to row.
+        # The outer loop runs over columns: x is written once a tile, and only y changes from row to row.
         for first in range(0, n_columns, T):
             n = min(n_columns - first, T)
-            take_columns(xs, first, n, X)
+            fill_x(xs, first, n, X)
             for row in range(classes.shape[0]):
-                take_row(ys[row], X)
+                fill_y(ys[row], X)
                 argmax(scores(networks, X, units, total), row, first, n, classes)
 
     return grid_classes
@@ -46,28 +48,28 @@ def grid_classes(votes: bool) -> Any:
 
 @functools.cache
 def grid_values(response: str) -> Any:
-    """Return the kernel ``(networks, xs, ys, which, tile, units, total, values)``.
+    """Return the kernel ``(networks, xs, ys, class_index, tile, units, total, values)``.
 
-    The kernel fills values (H, W) with one of `RESPONSES`; `which` is the class whose probability is wanted.
-    The other arguments are as in `grid_classes`.
+    The kernel fills values (H, W) with a response, one of `RESPONSES`. class_index is the number of the class
+    for the response "probability". The other arguments are those of the kernel `grid_classes`.
     """
     scores = committee_scores(True)
     respond = RESPONSES[response]
 
     @kernel
-    def grid_values(networks, xs, ys, which, tile, units, total, values):
+    def grid_values(networks, xs, ys, class_index, tile, units, total, values):
         T = tile.shape[0] // 2
         X = view(tile, 0, 2, T)
         n_columns = values.shape[1]
         for first in range(0, n_columns, T):
             n = min(n_columns - first, T)
-            take_columns(xs, first, n, X)
+            fill_x(xs, first, n, X)
             for row in range(values.shape[0]):
-                take_row(ys[row], X)
+                fill_y(ys[row], X)
                 P = scores(networks, X, units, total)
                 share = fill(P, P.dtype.type(1) / P.dtype.type(networks.first.shape[0] - 1))
                 for t in range(0, T, lanes(P)):
-                    store(P, 0, t, respond(P, t, which) * share)
+                    store(P, 0, t, respond(P, t, class_index) * share)
                 for t in range(n):
                     values[row, first + t] = P[0, t]
 
@@ -75,8 +77,8 @@ def grid_values(response: str) -> Any:
 
 
 @kernel
-def take_columns(xs, first, n, X):
-    """Fill the first input of a tile with n of xs (W,) from `first` on, and padding."""
+def fill_x(xs, first, n, X):
+    """Fill the first input of a tile X (2, T) with ``xs[first : first + n]``, and pad with ``xs[first]``."""
     for t in range(n):
         X[0, t] = xs[first + t]
     for t in range(n, X.shape[1]):
@@ -84,28 +86,28 @@ def take_columns(xs, first, n, X):
 
 
 @kernel
-def take_row(y, X):
-    """Fill the second input of a tile with y."""
+def fill_y(y, X):
+    """Fill the second input of a tile X (2, T) with y."""
     value = fill(X, y)
     for t in range(0, X.shape[1], lanes(X)):
         store(X, 1, t, value)
 
 
 @kernel
-def probability(P, t, which):
-    """Return the summed probabilities of one class."""
-    return load(P, which, t)
+def probability(P, t, class_index):
+    """Return the probability of the class `class_index`, summed over the networks."""
+    return load(P, class_index, t)
 
 
 @kernel
-def confidence(P, t, which):
-    """Return the highest of the summed probabilities."""
+def confidence(P, t, class_index):
+    """Return the highest of the classes' summed probabilities."""
     return column_max(P, t)
 
 
 @kernel
-def margin(P, t, which):
-    """Return by how much the highest of the summed probabilities exceeds the second."""
+def margin(P, t, class_index):
+    """Return the difference between the highest and the second highest of the summed probabilities."""
     first, second = load(P, 0, t), fill(P, 0)
     for k in range(1, P.shape[0]):
         p = load(P, k, t)
@@ -114,5 +116,6 @@ def margin(P, t, which):
     return first - second
 
 
-# Kernels ``(P, t, which)`` of the summed probabilities P (K, T), for the vector that begins at column t.
+# Kernels ``(P, t, class_index)`` of the summed probabilities P (K, T), for the vector that begins at column
+# t.
 RESPONSES: dict[str, Any] = {"probability": probability, "confidence": confidence, "margin": margin}

@@ -1,9 +1,9 @@
-"""The layers: an activation applied to every value of a tile, and its derivative.
+"""Activations, applied to every value of a tile, and their derivatives.
 
-To add an activation, write a class with its formula `value` and its derivative `slope` below the others, name
-it with the decorator ``@activation``, and write its twin in ``fastnn/reference/layer.py``. CONTRIBUTING.md
-shows an example. A slope is computed from the output a where the formula allows it; where not, `needs_sums`
-is True, and a training keeps the sums z beside the outputs.
+To add an activation, write a class with its formula `value` and its derivative `slope` below the others,
+register it with the decorator ``@activation``, and write the NumPy version in ``fastnn/reference/layer.py``.
+CONTRIBUTING.md shows an example. Compute the slope from the output a if possible. Otherwise set `needs_sums`
+to True: a training then keeps the sums z as well as the outputs.
 
 Shape letters: J units, T samples of a tile (a whole number of vectors).
 """
@@ -37,20 +37,20 @@ __all__ = [
 class Activation(NamedTuple):
     """The formulas of an activation, callable from kernels."""
 
-    value: Any  # a from z
-    slope: Any  # da/dz from z and a
-    needs_sums: bool  # True where the slope reads z
+    value: Any  # z -> a
+    slope: Any  # (z, a) -> da/dz
+    needs_sums: bool  # True if the slope reads z
 
 
-# All activations by name.
+# Registry of all activations by name.
 ACTIVATIONS: dict[str, Activation] = {}
 
 
 def activation(name: str) -> Callable[[type], type]:
-    """Return the decorator that enters the formulas of a class in `ACTIVATIONS` under `name`.
+    """Return the decorator that adds the formulas of a class to `ACTIVATIONS` under `name`.
 
-    `value` and `slope` must be static methods of the class itself: the cache tells kernels apart by the names
-    of the functions that they are made of.
+    `value` and `slope` must be static methods of the class itself, not inherited ones: the cache identifies
+    kernels by the qualified names of these functions.
     """
 
     def register(formulas: type) -> type:
@@ -168,7 +168,7 @@ SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 
 @activation("selu")
 class Selu:
-    """The scaled `Elu` that keeps mean 0 and variance 1."""
+    """The scaled exponential linear unit: `Elu` with SELU_ALPHA, times SELU_SCALE."""
 
     @staticmethod
     def value(z: Value) -> Value:
@@ -216,14 +216,14 @@ class Silu:
 
 def _gelu_gate(z: Value) -> Value:
     """Return ``sigmoid(2 u)``, ``u = sqrt(2 / pi) (z + 0.044715 z^3)``."""
-    z = z.at_least(-1e4).at_most(1e4)  # the cube is finite there, and the gate does not change beyond
+    z = z.at_least(-1e4).at_most(1e4)  # z^3 could overflow; the gate is constant outside of these limits
     scale = 2 * math.sqrt(2 / math.pi)
     return vmath.sigmoid_to_zero(z * (z * z).fma(0.044715 * scale, scale))
 
 
 @activation("gelu")
 class Gelu:
-    """``z sigmoid(2 u)``: the approximation by tanh of z times the normal distribution."""
+    """The Gaussian error linear unit, approximated by tanh: ``z sigmoid(2 u)``, with u as in `_gelu_gate`."""
 
     needs_sums = True
 
@@ -267,7 +267,10 @@ class Mish:
 
 @functools.cache
 def activation_forward(name: str) -> Any:
-    """Return the kernel ``(Z, A)``: A = f(Z), both (J, T); A may be Z."""
+    """Return the kernel ``(Z, A)``, which computes A = f(Z) for the activation `name`.
+
+    Z and A are (J, T); A may be Z itself.
+    """
     activation = ACTIVATIONS[name].value
 
     @kernel
@@ -281,9 +284,9 @@ def activation_forward(name: str) -> Any:
 
 @functools.cache
 def activation_backward(name: str) -> Any:
-    """Return the kernel ``(Z, A, dA, dZ)``: dZ = dA f'(Z), all (J, T); A = f(Z); dZ may be dA.
+    """Return the kernel ``(Z, A, dA, dZ)``, which computes dZ = dA f'(Z), given Z and A = f(Z).
 
-    Z may be A where the activation's slope does not read the sums.
+    All are (J, T). dZ may be dA itself; Z may be A itself if the slope of the activation does not read Z.
     """
     slope = ACTIVATIONS[name].slope
 
@@ -298,14 +301,14 @@ def activation_backward(name: str) -> Any:
 
 @functools.cache
 def forward_table(names: tuple[str, ...], dtype: np.dtype) -> PointerTable:
-    """Return pointers to `activation_forward` of each of the names."""
+    """Return the table of pointers to the kernel `activation_forward` of each name, in order."""
     of = array_types(dtype)
     return PointerTable([FunctionPointer(activation_forward(name), (of.inputs, of.matrix)) for name in names])
 
 
 @functools.cache
 def backward_table(names: tuple[str, ...], dtype: np.dtype) -> PointerTable:
-    """Return pointers to `activation_backward` of each of the names."""
+    """Return the table of pointers to the kernel `activation_backward` of each name, in order."""
     of = array_types(dtype)
     arguments = of.inputs, of.inputs, of.inputs, of.matrix
     return PointerTable([FunctionPointer(activation_backward(name), arguments) for name in names])

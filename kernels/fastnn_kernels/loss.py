@@ -1,17 +1,17 @@
-"""The losses: of the last layer's outputs, the scores, against what they should be.
+"""Losses: functions of the scores, the outputs of the last layer, and of labels or targets.
 
-To add a loss, write a class with its formula `value` and its derivative `slope` below the others, name it
-with the decorator ``@loss``, write its twin in ``fastnn/reference/loss.py``, and the class that users name in
-``fastnn/losses.py``. The loss of a batch is the sum over its samples of weight times loss. Every loss takes
-one parameter, 0 where it needs none, and has two kernels:
+To add a loss, write a class with its formula `value` and its derivative `slope` below the others, register it
+with the decorator ``@loss``, write the NumPy version in ``fastnn/reference/loss.py``, and the class for users
+in ``fastnn/losses.py``. The loss of a batch is the sum over its samples of weight times loss. Every loss has
+one parameter, 0 if it needs none, and two kernels:
 
-- ``value(S, y, weights, parameter)`` returns the loss, a float64;
-- ``backward(S, y, weights, parameter, wanted, dS)`` overwrites dS by the derivative by the scores, and
-  returns the loss if it is `wanted`, else 0. The derivative does not depend on `wanted`, to the last bit.
+- ``value(S, y, weights, parameter)`` returns the loss of a tile, a float64;
+- ``backward(S, y, weights, parameter, wanted, dS)`` overwrites dS with the derivative by the scores. It
+  returns the loss if `wanted` is True, else 0. dS has the same bits in both cases.
 
-Shape letters: K scores of a sample, Y targets of one (1 where they are labels), T samples of a tile (a
-whole number of vectors). S and dS are (K, T), y is (Y, T), weights are (1, T): zero for the padding,
-which therefore adds nothing to anything. Labels are a row of floats.
+Shape letters: K scores of a sample, Y targets of a sample (1 for labels), T samples of a tile (a whole number
+of vectors). S and dS are (K, T), y is (Y, T), weights are (1, T). Labels are floats. The padding of a tile
+has weight 0, so that it changes neither the loss nor the gradient.
 """
 
 from __future__ import annotations
@@ -34,23 +34,27 @@ __all__ = ["LOSSES", "Loss", "backward_pointer", "loss", "loss_backward", "loss_
 
 
 class Loss(NamedTuple):
-    """The kernels of a loss of labels, or the formulas of a loss of targets, for a score and its target."""
+    """A loss in the registry.
+
+    A loss of labels has two kernels, `value` and `backward`. A loss of targets has two formulas of one score,
+    its target and the parameter: `value`, and the derivative by the score as `backward`.
+    """
 
     value: Any
     backward: Any
     of_labels: bool = False
 
 
-# All losses by name.
+# Registry of all losses by name.
 LOSSES: dict[str, Loss] = {}
 
 
 def loss(name: str) -> Callable[[type], type]:
-    """Return the decorator that enters the formulas of a class in `LOSSES` under `name`.
+    """Return the decorator that adds the formulas of a class to `LOSSES` under `name`.
 
-    `value` and `slope` are static methods of a score, its target and the loss's parameter; the loss of a
-    sample is the sum over its scores. They must be methods of the class itself: the cache tells kernels apart
-    by the names of the functions that they are made of.
+    The arguments of `value` and `slope` are a score, its target and the loss's parameter; the loss of a
+    sample is the sum over its scores. Both must be static methods of the class itself, not inherited ones:
+    the cache identifies kernels by the qualified names of these functions.
     """
 
     def register(formulas: type) -> type:
@@ -66,7 +70,10 @@ def loss(name: str) -> Callable[[type], type]:
 
 @kernel
 def cross_entropy_value(S, y, weights, smoothing):
-    """Return ``log sum exp(S) - sum q S``; q is 1 - smoothing at the label, plus smoothing / K everywhere."""
+    """Return the cross-entropy ``log sum exp(S) - sum q S`` of softmax.
+
+    q is 1 - smoothing at the label, plus smoothing / K everywhere.
+    """
     loss = 0.0
     for t in range(0, S.shape[1], lanes(S)):
         label, weight = load(y, 0, t), load(weights, 0, t)
@@ -84,7 +91,7 @@ def cross_entropy_value(S, y, weights, smoothing):
 
 @kernel
 def cross_entropy_backward(S, y, weights, smoothing, wanted, dS):
-    """Fill dS with the softmax diff: the probabilities less q."""
+    """Fill dS with the probabilities minus q, where q is that of `cross_entropy_value`."""
     n_scores = S.shape[0]
     loss = 0.0
     if n_scores == 2 and smoothing == 0.0:
@@ -94,7 +101,7 @@ def cross_entropy_backward(S, y, weights, smoothing, wanted, dS):
             diff = two_class_diff(first, second, label) * weight
             store(dS, 0, t, -diff)
             store(dS, 1, t, diff)
-            if wanted:  # the exponential is there already
+            if wanted:  # the compiler reuses the exponential of the derivative
                 loss += reduce_add_weighted(two_class_loss(first, second, label), weight)
         return loss
     spread = S.dtype.type(smoothing / n_scores)
@@ -115,7 +122,10 @@ def cross_entropy_backward(S, y, weights, smoothing, wanted, dS):
 
 @kernel
 def expected_score(S, t, label, highest, smoothing):
-    """Return ``sum q (S - highest)`` of every sample in the vector that begins at column t."""
+    """Return ``sum q (S - highest)`` over the classes, for the samples t, t + 1, ..., a vector.
+
+    label and highest are vectors; q is that of `cross_entropy_value`.
+    """
     at_label = fill(S, S.dtype.type(1.0 - smoothing))
     spread = fill(S, S.dtype.type(smoothing / S.shape[0]))
     expected = fill(S, 0)
@@ -130,24 +140,27 @@ def expected_score(S, t, label, highest, smoothing):
 LOSSES["softmax_cross_entropy"] = Loss(cross_entropy_value, cross_entropy_backward, of_labels=True)
 
 
-# Softmax over two scores is the sigmoid of their difference: one exponential instead of two, and no
-# difference of nearly equal numbers where the label's probability is close to 1.
+# The softmax of two scores is the sigmoid of their difference. The sigmoid needs one exponential instead of
+# two and avoids cancellation where the label's probability is close to 1.
 
 
 def _lag(first: Value, second: Value, is_second: Value) -> Value:
-    """Return by how much the score of the label is below the other of two."""
+    """Return the other class's score minus the label's; `is_second` masks labels of the second class."""
     return (first - second).where(is_second, second - first)
 
 
 @emitter
 def two_class_loss(first: Value, second: Value, label: Value) -> Value:
-    """Return the cross-entropy of two classes."""
+    """Return the cross-entropy of softmax over two scores; label is 0 or 1."""
     return vmath.softplus_of(_lag(first, second, label.equals(1.0)))
 
 
 @emitter
 def two_class_diff(first: Value, second: Value, label: Value) -> Value:
-    """Return the softmax diff of class 1 of two: the probability of the class that is not the label."""
+    """Return the derivative of `two_class_loss` by the second score; by the first it is the negative.
+
+    Its magnitude is the probability of the class that is not the label.
+    """
     is_second = label.equals(1.0)
     wrong = vmath.sigmoid_to_zero(_lag(first, second, is_second))
     return (-wrong).where(is_second, wrong)
@@ -155,16 +168,16 @@ def two_class_diff(first: Value, second: Value, label: Value) -> Value:
 
 @kernel
 def hinge_value(S, y, weights, margin):
-    """Return the sum over the other classes of ``max(0, S_k - S_label + margin)``."""
+    """Return the sum over the classes other than the label's of ``max(0, S_k - S_label + margin)``."""
     loss = 0.0
-    room = fill(S, S.dtype.type(margin))
+    margins = fill(S, S.dtype.type(margin))
     zero = fill(S, 0)
     for t in range(0, S.shape[1], lanes(S)):
         label = load(y, 0, t)
-        short = label_score(S, label, t) - room
+        threshold = label_score(S, label, t) - margins
         each = zero
         for k in range(S.shape[0]):
-            excess = vmath.maximum(load(S, k, t) - short, zero)
+            excess = vmath.maximum(load(S, k, t) - threshold, zero)
             each = vmath.where_equal(label, k, each, each + excess)
         loss += reduce_add_weighted(each, load(weights, 0, t))
     return loss
@@ -172,18 +185,23 @@ def hinge_value(S, y, weights, margin):
 
 @kernel
 def hinge_backward(S, y, weights, margin, wanted, dS):
-    """Fill dS: 1 for every class too close to the label's, less their number at the label; 0 at the kinks."""
-    room = fill(S, S.dtype.type(margin))
+    """Fill dS with the derivative of the hinge loss, which is 0 at its kinks.
+
+    The derivative is 1 for a class whose score exceeds the label's score minus the margin, and for the label
+    it is minus the number of such classes.
+    """
+    margins = fill(S, S.dtype.type(margin))
     zero = fill(S, 0)
     for t in range(0, S.shape[1], lanes(S)):
         label = load(y, 0, t)
         weight = load(weights, 0, t)
-        short = label_score(S, label, t) - room
+        threshold = label_score(S, label, t) - margins
         count = zero
         for k in range(S.shape[0]):
             score = load(S, k, t)
-            # A comparison takes NaN for far away: add it back, so that a diverged training is noticed.
-            d = vmath.where_greater(score, short, weight, zero) + (score - score)
+            # Comparisons with NaN are False, which would hide a diverged training: score - score is NaN for
+            # a score that is NaN or infinite.
+            d = vmath.where_greater(score, threshold, weight, zero) + (score - score)
             count = vmath.where_equal(label, k, count, count + d)
             store(dS, k, t, d)
         for k in range(S.shape[0]):
@@ -196,24 +214,24 @@ LOSSES["multiclass_hinge"] = Loss(hinge_value, hinge_backward, of_labels=True)
 
 @kernel
 def label_score(S, label, t):
-    """Return the score of every sample's label in the vector that begins at column t."""
+    """Return the score of each sample's label for the samples t, t + 1, ..., a vector; label is a vector."""
     score = load(S, 0, t)
     for k in range(1, S.shape[0]):
         score = vmath.where_equal(label, k, load(S, k, t), score)
     return score
 
 
-# --- losses of targets: sums over the scores -----------------------------------------------------
+# --- losses of targets: formulas, summed over the scores -----------------------------------------
 
 
 @loss("sigmoid_binary_cross_entropy")
 class BinaryCrossEntropy:
-    """``-y log p - (1 - y) log(1 - p)``, p the sigmoid of s."""
+    """Binary cross-entropy ``-y log p - (1 - y) log(1 - p)``, where p is the sigmoid of s."""
 
     @staticmethod
     def value(s: Value, y: Value, parameter: Value) -> Value:
         """Return ``softplus(s) - y s``."""
-        # softplus(s) = softplus(-|s|) + max(s, 0): for y near 1, max(s, 0) and y s cancel without rounding.
+        # softplus(s) = softplus(-|s|) + max(s, 0): for y near 1, max(s, 0) - y s has no rounding error.
         return vmath.softplus_of(-s.magnitude()) + s.at_least(0.0) - y * s
 
     @staticmethod
@@ -224,7 +242,7 @@ class BinaryCrossEntropy:
 
 @loss("squared_error")
 class SquaredError:
-    """``(s - y)^2 / 2``."""
+    """Half of the squared error, ``(s - y)^2 / 2``."""
 
     @staticmethod
     def value(s: Value, y: Value, parameter: Value) -> Value:
@@ -239,7 +257,7 @@ class SquaredError:
 
 @loss("absolute_error")
 class AbsoluteError:
-    """``|s - y|``."""
+    """Absolute error ``|s - y|``."""
 
     @staticmethod
     def value(s: Value, y: Value, parameter: Value) -> Value:
@@ -248,13 +266,13 @@ class AbsoluteError:
 
     @staticmethod
     def slope(s: Value, y: Value, parameter: Value) -> Value:
-        """Return the sign of ``s - y``; NaN stays NaN."""
+        """Return the sign of ``s - y``; NaN for NaN."""
         return s.constant(1.0).where(s > y, s.constant(-1.0).where(s < y, s - y))
 
 
 @loss("huber")
 class Huber:
-    """``(s - y)^2 / 2`` up to delta, then ``delta (|s - y| - delta / 2)``."""
+    """Huber loss: ``(s - y)^2 / 2`` where ``|s - y| <= delta``, else ``delta (|s - y| - delta / 2)``."""
 
     @staticmethod
     def value(s: Value, y: Value, delta: Value) -> Value:
@@ -265,13 +283,13 @@ class Huber:
 
     @staticmethod
     def slope(s: Value, y: Value, delta: Value) -> Value:
-        """Return ``s - y``, limited to delta."""
+        """Return ``s - y``, clipped to the range from -delta to delta."""
         return (s - y).at_most(delta).at_least(-delta)
 
 
 @loss("quantile")
 class Quantile:
-    """The pinball loss: ``q (y - s)`` where s is below y, ``(1 - q) (s - y)`` above."""
+    """Quantile (pinball) loss: ``q (y - s)`` where s is below y, else ``(1 - q) (s - y)``."""
 
     @staticmethod
     def value(s: Value, y: Value, q: Value) -> Value:
@@ -280,13 +298,13 @@ class Quantile:
 
     @staticmethod
     def slope(s: Value, y: Value, q: Value) -> Value:
-        """Return ``1 - q`` above y, ``-q`` below, 0 at y; NaN stays NaN."""
+        """Return ``1 - q`` where s is above y, ``-q`` where s is below y, 0 at y; NaN for NaN."""
         return (1.0 - q).where(s > y, (-q).where(s < y, s - y))
 
 
 @loss("poisson")
 class Poisson:
-    """``exp(s) - y s``: the negative log-likelihood of a rate exp(s), without the terms of y alone."""
+    """Poisson loss ``exp(s) - y s``: negative log-likelihood of the rate exp(s), without terms of y alone."""
 
     @staticmethod
     def value(s: Value, y: Value, parameter: Value) -> Value:
@@ -304,7 +322,7 @@ class Poisson:
 
 @functools.cache
 def loss_value(name: str) -> Any:
-    """Return the kernel ``(S, y, weights, parameter)`` of the weighted loss, a float64."""
+    """Return the kernel ``(S, y, weights, parameter)`` that returns the weighted loss `name`, a float64."""
     value, _, of_labels = LOSSES[name]
     if of_labels:
         return value
@@ -324,9 +342,10 @@ def loss_value(name: str) -> Any:
 
 @functools.cache
 def loss_backward(name: str) -> Any:
-    """Return the kernel ``(S, y, weights, parameter, wanted, dS)``: dS is overwritten by the derivative by S.
+    """Return the kernel ``(S, y, weights, parameter, wanted, dS)`` of the derivative of the loss `name`.
 
-    The kernel returns the weighted loss, a float64, if it is `wanted`, else 0.
+    The kernel overwrites dS with the derivative of the weighted loss by S. It returns the weighted loss, a
+    float64, if `wanted` is True, else 0.
     """
     value, slope, of_labels = LOSSES[name]
     if of_labels:
@@ -340,8 +359,8 @@ def loss_backward(name: str) -> Any:
         for k in range(S.shape[0]):
             for t in range(0, S.shape[1], lanes(S)):
                 s, target, weight = load(S, k, t), load(y, k, t), load(weights, 0, t)
-                # The derivative of a sample of weight 0, as the padding is, may be infinite: 0 times that is
-                # NaN.
+                # A sample of weight 0, such as padding, may have an infinite derivative, and 0 times infinity
+                # is NaN: select 0 instead.
                 d = slope(s, target, constant)
                 store(dS, k, t, vmath.where_greater(weight, zero, d * weight, zero))
                 if wanted:
@@ -353,14 +372,14 @@ def loss_backward(name: str) -> Any:
 
 @functools.cache
 def value_pointer(name: str, dtype: np.dtype) -> FunctionPointer:
-    """Return a pointer to `loss_value`."""
+    """Return a pointer to the kernel `loss_value` of the loss `name`."""
     of = array_types(dtype)
     return FunctionPointer(loss_value(name), (of.inputs, of.inputs, of.inputs, types.float64))
 
 
 @functools.cache
 def backward_pointer(name: str, dtype: np.dtype) -> FunctionPointer:
-    """Return a pointer to `loss_backward`."""
+    """Return a pointer to the kernel `loss_backward` of the loss `name`."""
     of = array_types(dtype)
     arguments = of.inputs, of.inputs, of.inputs, types.float64, types.boolean, of.matrix
     return FunctionPointer(loss_backward(name), arguments)

@@ -1,8 +1,8 @@
-"""One tile of samples through all layers, forward and back.
+"""Forward and backward pass of one tile of samples through all layers of a network.
 
-A network reaches the kernels as a *plan*, an integer table with a row for each layer; as flat vectors,
-parameters and workspaces, into which the plan points; and as a table of pointers to its activations. So one
-compiled kernel serves every network.
+A network is described by data, so that one compiled kernel serves every network: a *plan*, an integer table
+with a row for each layer; flat vectors of parameters and workspaces, into which the plan has offsets; and a
+table of pointers to the activations.
 
 Shape letters: L layers, I inputs and J outputs of a layer, T samples of a tile (a whole number of
 vectors), P parameters.
@@ -24,11 +24,14 @@ from .sparse import sparse_affine_backward, sparse_affine_forward
 from .vectors.processor import LINE_BYTES
 from .vectors.vector import view
 
-__all__ = ["Batch", "backward_pass", "forward_pass", "last_outputs", "turned_width"]
+__all__ = ["Batch", "backward_pass", "forward_pass", "last_outputs", "transposed_width"]
 
-# Columns of the plan. Offsets into the parameters and the statistics count elements, those into the
-# workspaces rows of T. SOURCE points to a layer's inputs, -1 for the tile itself; SUMS to the activation's
-# inputs, UNITS to its outputs, DUNITS to the derivatives by them, NORMALISED to the normalised sums.
+# Columns of the plan. INPUTS and OUTPUTS are the sizes of a layer, ACTIVATION is an index into the table of
+# pointers, and the others are offsets. WEIGHTS, BIASES, SCALES and SHIFTS are offsets into the parameters,
+# and STATISTICS into the statistics, in elements. The others are offsets into the workspaces, in rows of T
+# elements: SOURCE of the layer's inputs (-1 for the tile of samples), SUMS of the activation's inputs,
+# NORMALISED of the normalised sums, UNITS of the activation's outputs, DUNITS of the derivatives by the
+# outputs.
 (
     INPUTS, OUTPUTS, WEIGHTS, BIASES, SCALES, SHIFTS, STATISTICS,
     SOURCE, SUMS, NORMALISED, UNITS, DUNITS, ACTIVATION,
@@ -37,11 +40,12 @@ N_COLUMNS = 13
 
 
 class Batch(NamedTuple):
-    """The arguments of a training pass besides the samples.
+    """Arguments of a forward and a backward pass that only a training needs.
 
-    weights (1, T) of the samples; statistics, flat: running means, running variances and the last inverse
-    deviations of every normalised layer; dropout (L,): rates for the inputs of every layer; key of this
-    step's random numbers; first: position of the tile in the batch.
+    weights (1, T): weights of the samples; statistics, flat: running means, running variances and the last
+    inverse deviations of every normalised layer; dropout (L,): dropout rate of the inputs of every layer;
+    key, uint64: key of this step's random numbers; first, int: position of the tile's first sample in the
+    batch.
     """
 
     weights: Any
@@ -53,7 +57,7 @@ class Batch(NamedTuple):
 
 @kernel
 def layer_inputs(plan, layer, X, units):
-    """Return a layer's inputs: the tile itself, or rows of the workspace."""
+    """Return the inputs (I, T) of a layer: the tile X itself, or a window of the workspace `units`."""
     if plan[layer, SOURCE] < 0:
         return X
     T = X.shape[1]
@@ -61,37 +65,40 @@ def layer_inputs(plan, layer, X, units):
 
 
 @kernel
-def turned_width(plan, parameters):
-    """Return the columns of a `sparse.SparseTile.turned`: first layer's outputs, up to whole cache lines."""
+def transposed_width(plan, parameters):
+    """Return the number of columns of `sparse.SparseTile.transposed`.
+
+    This number is the outputs of the first layer, rounded up to whole cache lines.
+    """
     line = LINE_BYTES // parameters.itemsize
     return -(-plan[0, OUTPUTS] // line) * line
 
 
 @kernel
 def last_outputs(plan, T, units):
-    """Return the last layer's outputs (K, T)."""
+    """Return the outputs (J, T) of the last layer, a window of the workspace `units`."""
     last = plan.shape[0] - 1
     return view(units, plan[last, UNITS] * T, plan[last, OUTPUTS], T)
 
 
 @kernel
-def drops_inputs(batch):
-    """Return the dropout arguments of the samples: stream, position and rate."""
+def input_dropout_arguments(batch):
+    """Return the dropout arguments of the samples: key of the stream, position and rate."""
     return draw(batch.key, 0), batch.first, batch.dropout[0]
 
 
 @kernel
-def keeps_inputs(batch):
+def no_dropout_arguments(batch):
     """Return the dropout arguments that keep every input: rate 0."""
     return np.uint64(0), 0, 0.0
 
 
 @kernel
-def is_dropped(plan, layer):
-    """Return whether dropout lies below a layer: its inputs have rows of their own then.
+def has_dropout(plan, layer):
+    """Return True if dropout is applied to a layer's inputs, which then have their own rows in the workspace.
 
-    The plan alone decides, not the rate: a rate below the normal range is 0 for a thread that flushes
-    subnormal numbers, and rows that nobody has filled would be read.
+    The plan decides, not the rate. A subnormal rate is 0 for a thread that flushes subnormal numbers: such a
+    thread would skip dropout and read rows that were not filled.
     """
     source = plan[layer, SOURCE]
     return source >= 0 if layer == 0 else source != plan[layer - 1, UNITS]
@@ -101,19 +108,22 @@ def is_dropped(plan, layer):
 def forward_pass(batch_norm: bool, dropped: bool, sparse: bool) -> Any:
     """Return the kernel ``(activations, plan, parameters, X, units, batch)`` of the forward pass.
 
-    activations: a `layer.forward_table`; plan (L, `N_COLUMNS`); parameters (P,); X (I, T), a tile, or a
-    `sparse.SparseTile`; units, flat: overwritten by every layer's outputs; batch: a `Batch`, or None where
-    nothing is normalised or dropped.
+    The arguments of this function, booleans, are True for networks with batch normalisation, for passes with
+    dropout, and for sparse samples.
+
+    The kernel takes activations, a `layer.forward_table`; plan (L, `N_COLUMNS`); parameters (P,); X (I, T), a
+    tile, or a `sparse.SparseTile` if `sparse`; units, flat, a workspace that is overwritten with the sums and
+    outputs of every layer; and batch, a `Batch`, or None without batch normalisation and dropout.
     """
-    input_dropout = drops_inputs if dropped else keeps_inputs
+    dropout_arguments = input_dropout_arguments if dropped else no_dropout_arguments
 
     @kernel
     def forward_pass(activations, plan, parameters, X, units, batch):
         if sparse:
-            T = X.turned.shape[0]
+            T = X.transposed.shape[0]
         else:
             T = X.shape[1]
-            if dropped and is_dropped(plan, 0):
+            if dropped and has_dropout(plan, 0):
                 inputs = layer_inputs(plan, 0, X, units)
                 dropout(X, draw(batch.key, 0), batch.first, batch.dropout[0], inputs)
         for layer in range(plan.shape[0]):
@@ -124,7 +134,7 @@ def forward_pass(batch_norm: bool, dropped: bool, sparse: bool) -> Any:
             A = view(units, plan[layer, UNITS] * T, n_outputs, T)
             if sparse:
                 if layer == 0:
-                    key, position, rate = input_dropout(batch)
+                    key, position, rate = dropout_arguments(batch)
                     sparse_affine_forward(parameters, plan[0, WEIGHTS], b, X, key, position, rate, Z)
                 else:
                     affine_forward(W, b, view(units, plan[layer, SOURCE] * T, n_inputs, T), Z)
@@ -139,7 +149,7 @@ def forward_pass(batch_norm: bool, dropped: bool, sparse: bool) -> Any:
                 batch_norm_forward(Z, batch.weights, scale, shift, running, N, inverse)
             call(activations[plan[layer, ACTIVATION]], (Z, A))
             above = layer + 1
-            if dropped and above < plan.shape[0] and is_dropped(plan, above):
+            if dropped and above < plan.shape[0] and has_dropout(plan, above):
                 D = view(units, plan[above, SOURCE] * T, n_outputs, T)
                 dropout(A, draw(batch.key, above), batch.first, batch.dropout[above], D)
 
@@ -148,19 +158,20 @@ def forward_pass(batch_norm: bool, dropped: bool, sparse: bool) -> Any:
 
 @functools.cache
 def backward_pass(batch_norm: bool, dropped: bool, sparse: bool) -> Any:
-    """Return the kernel of the backward pass, which follows a forward pass.
+    """Return the kernel of the backward pass, which is called after the forward pass of the same tile.
 
     Its arguments are ``(activations, plan, parameters, X, units, dunits, scratch, gradient, adds, batch)``.
-    activations: a `layer.backward_table`; `dunits`, flat, holds the derivatives by
-    the last layer's outputs and is overwritten by those of the layers below; `scratch` is for
-    `affine_backward`; gradient (P,) is overwritten, except for the padding, or added to if `adds`.
+    activations is a `layer.backward_table`. dunits, flat, has the derivative by the last layer's outputs at
+    the call, and is overwritten with the derivatives by the outputs of the other layers. scratch is the
+    workspace of `affine_backward`. gradient (P,) is overwritten, except for its padding, or added to if
+    `adds`. The other arguments are those of the forward pass (`forward_pass`).
     """
-    input_dropout = drops_inputs if dropped else keeps_inputs
+    dropout_arguments = input_dropout_arguments if dropped else no_dropout_arguments
 
     @kernel
     def backward_pass(activations, plan, parameters, X, units, dunits, scratch, gradient, adds, batch):
         if sparse:
-            T = X.turned.shape[0]
+            T = X.transposed.shape[0]
         else:
             T = X.shape[1]
         for layer in range(plan.shape[0] - 1, -1, -1):
@@ -172,7 +183,7 @@ def backward_pass(batch_norm: bool, dropped: bool, sparse: bool) -> Any:
             A = view(units, plan[layer, UNITS] * T, n_outputs, T)
             dA = view(dunits, plan[layer, DUNITS] * T, n_outputs, T)
             above = layer + 1
-            if dropped and above < plan.shape[0] and is_dropped(plan, above):
+            if dropped and above < plan.shape[0] and has_dropout(plan, above):
                 D = view(units, plan[above, SOURCE] * T, n_outputs, T)
                 dropout_backward(D, dA, batch.dropout[above], dA)
             call(activations[plan[layer, ACTIVATION]], (Z, A, dA, dA))
@@ -183,12 +194,12 @@ def backward_pass(batch_norm: bool, dropped: bool, sparse: bool) -> Any:
                 inverse = view(batch.statistics, plan[layer, STATISTICS] + 2 * n_outputs, 1, n_outputs)
                 N = view(units, plan[layer, NORMALISED] * T, n_outputs, T)
                 batch_norm_backward(N, batch.weights, scale, inverse, dA, dscale, dshift)
-            # The derivative by the samples is not needed: the first layer has no rows for it.
+            # The derivative by the samples is not needed: dX of the first layer has no rows.
             below = plan[max(layer - 1, 0), DUNITS]
             dX = view(dunits, below * T, n_inputs if layer else 0, T)
             if sparse:
                 if layer == 0:
-                    key, position, rate = input_dropout(batch)
+                    key, position, rate = dropout_arguments(batch)
                     at = plan[0, WEIGHTS]
                     sparse_affine_backward(X, dA, gradient, at, dW, db, key, position, rate, adds)
                 else:

@@ -1,9 +1,9 @@
-"""Batch normalisation: every unit's sums brought to mean 0 and variance 1 over the batch.
+"""Batch normalisation: shifts and scales each unit's sums to mean 0 and variance 1 over the batch.
 
-Ioffe & Szegedy, "Batch normalization", 2015, algorithm 1. The statistics are weighted with the samples'
-weights: a sample of weight 2 counts as two samples, one of weight 0, as the padding, as none. Only the
-correction of the running variance by n / (n - 1) counts samples: those of a weight above 0. A batch is one
-tile.
+Ioffe & Szegedy, "Batch normalization", 2015, algorithm 1. Means and variances are weighted with the samples'
+weights: a sample of weight 2 counts twice, and a sample of weight 0, such as padding, does not count. The
+factor n / (n - 1) that makes the running variance unbiased is an exception: n is the number of samples whose
+weight is above 0. A batch is one tile.
 
 Shape letters: J units, T samples of the tile (a whole number of vectors).
 """
@@ -18,14 +18,15 @@ from .vectors.vector import lanes, load, store
 
 __all__ = ["batch_norm_backward", "batch_norm_forward"]
 
-# EPS is added to variances; MOMENTUM is the share of a batch in the running statistics. As in PyTorch.
+# EPS is added to variances; MOMENTUM is the weight of a batch in the running statistics. Both are PyTorch's
+# defaults.
 EPS = 1e-5
 MOMENTUM = 0.1
 
 
 @kernel
 def batch_norm_forward(Z, weights, scale, shift, running, N, inverse):
-    """Compute ``N = (Z - mean) / sqrt(variance + EPS)``, then ``Z = scale N + shift``.
+    """Compute ``N = (Z - mean) / sqrt(variance + EPS)``, then replace Z by ``scale N + shift``.
 
     Parameters
     ----------
@@ -35,7 +36,7 @@ def batch_norm_forward(Z, weights, scale, shift, running, N, inverse):
         Weights of the samples.
     scale, shift : array (1, J)
     running : array (2, J)
-        Running means and variances, moved by `MOMENTUM` towards the batch's.
+        Running means (row 0) and variances (row 1); updated by ``running += MOMENTUM (batch - running)``.
     N : array (J, T)
         Overwritten.
     inverse : array (1, J)
@@ -47,7 +48,7 @@ def batch_norm_forward(Z, weights, scale, shift, running, N, inverse):
         total += weights[0, t]
         count += weights[0, t] > 0
     share = 1.0 / total if total > 0.0 else 0.0
-    # From the variance of the batch to an unbiased estimate.
+    # Factor from the variance of the batch to the unbiased estimate.
     unbiased = count / max(count - 1, 1)
     for j in range(Z.shape[0]):
         mean = 0.0
@@ -64,7 +65,7 @@ def batch_norm_forward(Z, weights, scale, shift, running, N, inverse):
         inverse[0, j] = dtype(1.0 / np.sqrt(variance + EPS))
         if count > 0:
             running[0, j] += dtype(MOMENTUM) * (dtype(mean) - running[0, j])
-        if count > 1:  # the variance of one sample estimates nothing
+        if count > 1:  # one sample gives no estimate of the variance
             running[1, j] += dtype(MOMENTUM) * (dtype(variance * unbiased) - running[1, j])
         factor, slope, offset = fill(Z, inverse[0, j]), fill(Z, scale[0, j]), fill(Z, shift[0, j])
         for t in range(0, Z.shape[1], lanes(Z)):
@@ -75,17 +76,18 @@ def batch_norm_forward(Z, weights, scale, shift, running, N, inverse):
 
 @kernel
 def batch_norm_backward(N, weights, scale, inverse, dZ, dscale, dshift):
-    """Compute the derivatives through `batch_norm_forward`.
+    """Compute the derivatives of the loss by the arguments of `batch_norm_forward`.
 
     Parameters
     ----------
     N : array (J, T)
     weights : array (1, T)
     scale, inverse : array (1, J)
+        N, the weights, the scale and the inverse deviation of the forward pass.
     dZ : array (J, T)
         Derivative by the output Z; overwritten by the derivative by the input Z.
     dscale, dshift : array (1, J)
-        Overwritten, never added to: a batch is one tile.
+        Overwritten.
     """
     dtype = N.dtype.type
     total = 0.0

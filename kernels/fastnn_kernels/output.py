@@ -1,4 +1,4 @@
-"""The output: what the scores, the last layer's outputs, say about a sample.
+"""Output functions: from scores, the outputs of the last layer, to probabilities, classes or targets.
 
 Shape letters: K scores of a sample, T samples of a tile (a whole number of vectors).
 """
@@ -29,7 +29,7 @@ def softmax_forward(S, P):
     S : array (K, T)
         Scores.
     P : array (K, T)
-        Overwritten; may be S.
+        Overwritten; may be S itself.
     """
     for t in range(0, S.shape[1], lanes(S)):
         total = exponentials(S, t, column_max(S, t), P)
@@ -40,7 +40,10 @@ def softmax_forward(S, P):
 
 @kernel
 def exponentials(S, t, highest, P):
-    """Compute ``P = exp(S - highest)`` in the vector of samples that begins at column t; return the sum."""
+    """Compute ``P = exp(S - highest)`` for a vector of samples, and return the sum over the classes.
+
+    S and P (K, T); t is the first column; highest is a vector.
+    """
     total = fill(S, 0)
     for k in range(S.shape[0]):
         e = vmath.exp_to_zero(load(S, k, t) - highest)
@@ -51,16 +54,16 @@ def exponentials(S, t, highest, P):
 
 @kernel
 def argmax(S, row, column, n, classes):
-    """Fill in the class of the highest score, the first of equal ones.
+    """Write the class of the highest score of each sample; of equal scores, the first class wins.
 
     Parameters
     ----------
     S : array (K, T)
         Scores.
     row, column : int
-        Place of the first class in `classes`.
+        Position of the first sample in `classes`.
     n : int
-        Number of real samples.
+        Number of samples, without padding.
     classes : array of any integer dtype, two-dimensional
         ``classes[row, column : column + n]`` is overwritten.
     """
@@ -83,25 +86,25 @@ def argmax(S, row, column, n, classes):
 
 @kernel
 def all_finite(S):
-    """Return True if no value of S (K, T) is NaN or infinity."""
-    trouble = fill(S, 0)
+    """Return True if no value of S (K, T) is NaN or infinite."""
+    total = fill(S, 0)
     for k in range(S.shape[0]):
         for t in range(0, S.shape[1], lanes(S)):
-            # 0 times infinity or NaN is NaN.
-            trouble = trouble + load(S, k, t) * fill(S, 0)
-    return is_zero(trouble)
+            # 0 times infinity or NaN is NaN, which makes the total NaN.
+            total = total + load(S, k, t) * fill(S, 0)
+    return is_zero(total)
 
 
 @kernel
 def column_max(S, t):
-    """Return the highest score of every sample in the vector that begins at column t."""
+    """Return the highest score of each of the samples t, t + 1, ..., a vector."""
     highest = load(S, 0, t)
     for k in range(1, S.shape[0]):
         highest = vmath.maximum(highest, load(S, k, t))
     return highest
 
 
-# Functions of a single score, and a kernel ``(S, P)`` for softmax.
+# Output functions by name: softmax is a kernel ``(S, P)``, the others are functions of one vector of scores.
 OUTPUTS: dict[str, Any] = {
     "softmax": softmax_forward,
     "sigmoid": vmath.sigmoid,
@@ -112,7 +115,10 @@ OUTPUTS: dict[str, Any] = {
 
 @functools.cache
 def output_forward(name: str) -> Any:
-    """Return the kernel ``(S, P)``: P = f(S), both (K, T); P may be S."""
+    """Return the kernel ``(S, P)``, which computes P = f(S) for the output function `name`.
+
+    S and P are (K, T); P may be S itself.
+    """
     if name == "softmax":
         return softmax_forward
     function = OUTPUTS[name]
@@ -128,6 +134,6 @@ def output_forward(name: str) -> Any:
 
 @functools.cache
 def forward_pointer(name: str, dtype: np.dtype) -> FunctionPointer:
-    """Return a pointer to `output_forward`."""
+    """Return a pointer to the kernel `output_forward` of the output function `name`."""
     of = array_types(dtype)
     return FunctionPointer(output_forward(name), (of.inputs, of.matrix))

@@ -1,8 +1,8 @@
-"""Outputs, classes and the loss of a table of samples, a tile at a time.
+"""Outputs, classes and the loss of a table of samples, computed a tile at a time.
 
-Shape letters: N samples, I inputs, K scores and Y targets of a sample, T samples of a tile (a whole
-number of vectors). X is an array (N, I), or a `sparse.Table`; `tile`, flat of I * T, or of a
-`SparseTile.turned`, and `units` are workspaces.
+Shape letters: N samples, I inputs, K scores and Y targets of a sample, T samples of a tile (a whole number of
+vectors). X is an array (N, I), or a `sparse.Table` if `sparse`. Workspaces are `units`, flat, and `tile`,
+flat of I * T elements, or of the size of `sparse.SparseTile.transposed` if `sparse`.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Any
 
 from .compiler.jit import kernel
 from .compiler.pointer import call
-from .network import INPUTS, forward_pass, last_outputs, turned_width
+from .network import INPUTS, forward_pass, last_outputs, transposed_width
 from .output import all_finite, argmax
 from .sparse import SparseTile
-from .vectors.tile import take_tile
+from .vectors.tile import copy_tile
 from .vectors.vector import view
 
 __all__ = ["loss", "outputs", "predict"]
@@ -23,23 +23,26 @@ __all__ = ["loss", "outputs", "predict"]
 
 @kernel
 def input_width(plan, parameters):
-    """Return the number of rows of a tile."""
+    """Return the number of inputs of a network, the rows of a dense tile; parameters are not used."""
     return plan[0, INPUTS]
 
 
 @functools.cache
 def tile_scores(sparse: bool) -> Any:
-    """Return the kernel ``(activations, plan, parameters, X, first, n, tile, T, units)`` of the scores."""
+    """Return the kernel ``(activations, plan, parameters, X, first, n, tile, T, units)`` of the scores.
+
+    The kernel returns the scores (K, T) of the samples ``first : first + n``, a window of `units`.
+    """
     forward = forward_pass(False, False, sparse)
 
     @kernel
     def tile_scores(activations, plan, parameters, X, first, n, tile, T, units):
         if sparse:
-            turned = view(tile, 0, T, turned_width(plan, parameters))
-            samples = SparseTile(X, first, first + n - 1, turned)
+            transposed = view(tile, 0, T, transposed_width(plan, parameters))
+            samples = SparseTile(X, first, first + n - 1, transposed)
         else:
             samples = view(tile, 0, plan[0, INPUTS], T)
-            take_tile(X, first, n, samples)
+            copy_tile(X, first, n, samples)
         forward(activations, plan, parameters, samples, units, None)
         return last_outputs(plan, T, units)
 
@@ -48,12 +51,12 @@ def tile_scores(sparse: bool) -> Any:
 
 @functools.cache
 def outputs(sparse: bool) -> Any:
-    """Return the kernel ``(activations, transform, plan, parameters, X, tile, units, P)``: outputs P (N, K).
+    """Return the kernel ``(activations, transform, plan, parameters, X, tile, units, P)`` of the outputs.
 
-    activations, transform: `layer.forward_table` and `output.forward_pointer`. The kernel returns True if all
-    of P is finite.
+    activations: a `layer.forward_table`; transform: an `output.forward_pointer`. The kernel fills P (N, K)
+    with the outputs of X and returns True if they are all finite.
     """
-    scores, width = tile_scores(sparse), turned_width if sparse else input_width
+    scores, width = tile_scores(sparse), transposed_width if sparse else input_width
 
     @kernel
     def outputs(activations, transform, plan, parameters, X, tile, units, P):
@@ -63,7 +66,7 @@ def outputs(sparse: bool) -> Any:
             n = min(P.shape[0] - first, T)
             S = scores(activations, plan, parameters, X, first, n, tile, T, units)
             call(transform, (S, S))
-            # The padding repeats the last sample: it is finite where the samples are.
+            # The padding repeats the last sample: it is finite if the samples are.
             finite &= all_finite(S)
             for t in range(n):
                 for k in range(S.shape[0]):
@@ -75,11 +78,12 @@ def outputs(sparse: bool) -> Any:
 
 @functools.cache
 def predict(sparse: bool) -> Any:
-    """Return the kernel ``(activations, plan, parameters, X, tile, units, classes)``: classes (N,) of X.
+    """Return the kernel ``(activations, plan, parameters, X, tile, units, classes)`` of the classes.
 
-    The kernel returns True if all scores are finite; where they are not, a class means nothing.
+    The kernel fills classes (N,), of any integer dtype, with the class of the highest score of each sample.
+    It returns True if all scores are finite; otherwise the classes are meaningless.
     """
-    scores, width = tile_scores(sparse), turned_width if sparse else input_width
+    scores, width = tile_scores(sparse), transposed_width if sparse else input_width
 
     @kernel
     def predict(activations, plan, parameters, X, tile, units, classes):
@@ -98,12 +102,12 @@ def predict(sparse: bool) -> Any:
 
 @functools.cache
 def loss(sparse: bool) -> Any:
-    """Return the kernel that computes the weighted loss of X.
+    """Return the kernel that returns the weighted loss of X.
 
-    Its arguments are activations, value, plan, parameters, X, y, weights, parameter, tile, targets, row,
-    units. activations, value: `layer.forward_table` and `loss.value_pointer`; y (N, Y): targets, labels in
-    the parameters' dtype where the loss is of labels; weights (N,); parameter: the loss's. `targets`, flat of
-    Y * T, and `row`, flat of T, are workspaces, too.
+    Its arguments are ``(activations, value, plan, parameters, X, y, weights, parameter, tile, targets, row,
+    units)``. activations: a `layer.forward_table`; value: a `loss.value_pointer`; y (N, Y): targets, or
+    labels in the parameters' dtype; weights (N,); parameter: the parameter of the loss. targets, flat of Y *
+    T elements, and row, flat of T elements, are further workspaces.
     """
     scores = tile_scores(sparse)
 
@@ -115,7 +119,7 @@ def loss(sparse: bool) -> Any:
         total = 0.0
         for first in range(0, y.shape[0], T):
             n = min(y.shape[0] - first, T)
-            take_tile(y, first, n, y_tile)
+            copy_tile(y, first, n, y_tile)
             for t in range(n):
                 weights_tile[0, t] = weights[first + t]
             for t in range(n, T):

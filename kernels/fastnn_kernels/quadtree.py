@@ -1,9 +1,10 @@
-"""Certified painting: the classes of `grid_classes`, at a cost that grows with the boundary's length.
+"""Certified painting: the classes of `grid.grid_classes`, at a cost that grows with the boundary's length.
 
-Squares of pixels are divided into four until one class provably wins all over a square, which is then filled
-without evaluating its pixels, or until the square is so small that its pixels are evaluated. The three steps
-are kernels of their own, which pass lists of squares on: so a picture of any size takes bounded memory, and
-Python sees interrupts between them.
+Squares of pixels are divided into quarters until one class provably wins everywhere in a square, or the
+square is small. A square that is won is filled with its class, without evaluating its pixels; the pixels of a
+small square are evaluated. Dividing, filling and evaluating are separate kernels that work on lists of
+squares of bounded length: a picture of any size takes bounded memory, and Python handles interrupts between
+the calls.
 
 Shape letters: H rows and W columns of pixels, K classes, T pixels of a tile or squares of a batch (a whole
 number of vectors), N squares of a list.
@@ -24,30 +25,35 @@ from .vectors.vector import fill_row, view
 
 __all__ = ["evaluate", "fill_squares", "subdivide"]
 
-# Places in the counts that `subdivide` updates: squares waiting to be bounded, won by a class, left to be
-# evaluated, and bounded so far.
-WAITING, WON, LEFT, BOUNDED = range(4)
+# Indices into `counts` of the kernel `subdivide`: numbers of squares that wait to be bounded, are won by a
+# class, are undecided, and have been bounded.
+WAITING, WON, UNDECIDED, BOUNDED = range(4)
 
 
 @functools.cache
 def subdivide(votes: bool) -> Any:
-    """Return the kernel that bounds squares.
+    """Return the kernel that divides squares and bounds the scores over them.
 
-    Its arguments are
-    ``(networks, xs, ys, leaf, most, waiting, batch, won, left, counts, cells, forms, total)``.
+    Its arguments are ``(networks, xs, ys, leaf_size, max_batches, waiting, batch, won, undecided, counts,
+    cells, forms, total)``.
 
-    The kernel bounds the squares `waiting` (N, 3), each a row, a column and a size that is a power of 2, the
-    last first, and goes on with their quarters, until no square waits, `most` batches are done, or one of the
-    lists is full: `won` (N, 4), whose fourth column is the class, and `left` (N, 3), squares of at most
-    `leaf` pixels a side.
+    The kernel takes squares from the end of the list `waiting` (N, 3), a batch of T at a time. A square is a
+    row, a column and a size, `leaf_size` times a power of 2. A square in which one class provably wins
+    goes to the list `won` (N, 4), whose fourth column is the class. A square of at most `leaf_size` pixels a
+    side goes to the list `undecided` (N, 3), and so does a larger one if `waiting` is full. The quarters of
+    any other square are added to `waiting`. The kernel returns when no square waits, `max_batches` batches
+    are done, or `won` or `undecided` is full.
 
-    networks: a `Committee` whose activations are a `bound.bounds_table`; counts (4,): see `WAITING`; `batch`
-    (T, 3), `cells`, flat of 8 * T, `forms`, and `total`, a `Form` (K, T), are workspaces.
+    networks: a `Committee` whose activations are a `bound.bounds_table`; xs (W,) and ys (H,): centres of the
+    pixels; counts (4,), int64: updated, see `WAITING`. batch (T, 3), cells, flat of 8 * T elements, forms,
+    flat, and total, a `Form` (K, T), are workspaces.
     """
     bounds = committee_bounds(votes)
 
     @kernel
-    def subdivide(networks, xs, ys, leaf, most, waiting, batch, won, left, counts, cells, forms, total):
+    def subdivide(
+        networks, xs, ys, leaf_size, max_batches, waiting, batch, won, undecided, counts, cells, forms, total
+    ):
         T = cells.shape[0] // 8
         form = Form(
             view(cells, 0, 2, T), view(cells, 2 * T, 2, T), view(cells, 4 * T, 2, T), view(cells, 6 * T, 2, T)
@@ -55,16 +61,20 @@ def subdivide(votes: bool) -> Any:
         form.slope_x[1, :] = 0
         form.slope_y[0, :] = 0
         n_rows, n_columns = ys.shape[0], xs.shape[0]
-        for _ in range(most):
-            if counts[WAITING] == 0 or counts[WON] + T > won.shape[0] or counts[LEFT] + T > left.shape[0]:
+        for _ in range(max_batches):
+            if (
+                counts[WAITING] == 0
+                or counts[WON] + T > won.shape[0]
+                or counts[UNDECIDED] + T > undecided.shape[0]
+            ):
                 break
             n = min(counts[WAITING], T)
             counts[WAITING] -= n
             first = counts[WAITING]
             for t in range(n):
                 row, column, size = waiting[first + t, 0], waiting[first + t, 1], waiting[first + t, 2]
-                take_interval(xs, column, min(column + size, n_columns), form, 0, t)
-                take_interval(ys, row, min(row + size, n_rows), form, 1, t)
+                fill_interval(xs, column, min(column + size, n_columns), form, 0, t)
+                fill_interval(ys, row, min(row + size, n_rows), form, 1, t)
             for t in range(n, T):
                 for i in range(2):
                     form.centre[i, t] = form.centre[i, 0]
@@ -73,7 +83,7 @@ def subdivide(votes: bool) -> Any:
                 form.slope_y[1, t] = form.slope_y[1, 0]
             scores = bounds(networks, form, forms, total)
             counts[BOUNDED] += n
-            # Quarters will be written where the bounded squares lie: copy these first.
+            # The quarters overwrite the bounded squares in `waiting`: copy the batch first.
             for t in range(n):
                 for i in range(3):
                     batch[t, i] = waiting[first + t, i]
@@ -87,10 +97,10 @@ def subdivide(votes: bool) -> Any:
                     at = counts[WON]
                     won[at, 0], won[at, 1], won[at, 2], won[at, 3] = row, column, size, winner
                     counts[WON] += 1
-                elif size <= leaf or counts[WAITING] + 4 * T > waiting.shape[0]:
-                    at = counts[LEFT]
-                    left[at, 0], left[at, 1], left[at, 2] = row, column, size
-                    counts[LEFT] += 1
+                elif size <= leaf_size or counts[WAITING] + 4 * T > waiting.shape[0]:
+                    at = counts[UNDECIDED]
+                    undecided[at, 0], undecided[at, 1], undecided[at, 2] = row, column, size
+                    counts[UNDECIDED] += 1
                 else:
                     half = size // 2
                     for r in range(row, min(row + size, n_rows), half):
@@ -103,8 +113,8 @@ def subdivide(votes: bool) -> Any:
 
 
 @kernel
-def take_interval(axis, begin, end, form, i, t):
-    """Fill coordinate i of cell t with the interval of the pixels `begin` to `end` of an axis."""
+def fill_interval(axis, begin, end, form, i, t):
+    """Set coordinate i of cell t of a `Form` to the interval ``axis[begin]`` to ``axis[end - 1]``."""
     dtype = axis.dtype.type
     low, high = axis[begin], axis[end - 1]
     centre = low + (high - low) * dtype(0.5)
@@ -114,7 +124,7 @@ def take_interval(axis, begin, end, form, i, t):
         form.slope_x[0, t] = reach
     else:
         form.slope_y[1, t] = reach
-    # Errors of subnormal coordinates are not relative: add the smallest normal number.
+    # The rounding error of a subnormal number is absolute, not relative: add the smallest normal number.
     form.radius[i, t] = slack(2, dtype) * (abs(centre) + reach) + dtype(np.finfo(dtype).tiny)
 
 
@@ -122,9 +132,10 @@ def take_interval(axis, begin, end, form, i, t):
 def evaluate(votes: bool) -> Any:
     """Return the kernel ``(networks, xs, ys, squares, n, places, row, tile, units, total, classes)``.
 
-    The kernel fills the pixels of the first n of `squares` (N, 3) in classes (H, W), of any integer dtype,
-    with what `grid_classes` paints there. `places` (2, T), `row` (1, T) of the classes' dtype, `tile`, flat
-    of 2 * T, `units` and `total` (K, T) are workspaces. Returns the number of pixels.
+    The kernel evaluates the pixels of the first n of `squares` (N, 3), writes their classes to classes (H,
+    W), of any integer dtype, and returns the number of pixels. places (2, T) of int64, row (1, T) of the
+    dtype of classes, tile, flat of 2 * T elements, units, flat, and total (K, T) are workspaces. The other
+    arguments are those of `grid.grid_classes`.
     """
     scores = committee_scores(votes)
 
@@ -161,9 +172,9 @@ def evaluate(votes: bool) -> Any:
 
 @kernel
 def fill_squares(squares, n, classes):
-    """Fill the first n of `squares` (N, 4) in classes (H, W), each with its class.
+    """Fill the first n of `squares` (N, 4) in classes (H, W) with their classes; return the number of pixels.
 
-    Return the pixels filled.
+    Parts of a square outside of the picture are left out.
     """
     n_rows, n_columns = classes.shape
     n_pixels = 0

@@ -1,13 +1,13 @@
-"""Random numbers, and what is drawn from them: masks of dropout and orders of the samples.
+"""Random numbers for dropout masks and for shuffling the samples.
 
-Masks are functions of a key and a position: SplitMix64 (Steele, Lea & Flood, "Fast splittable pseudorandom
-number generators", 2014), read at any position: number p of the stream `key` is
-``mix(key + (p + 1) GOLDEN)``. So a number does not depend on which thread draws it, on how the samples are
-cut into tiles, or on what was drawn before. The key of a stream is a number of another stream: a layer's key
-comes from the stream of its step, a step's key from the stream of the seed.
+Dropout masks come from SplitMix64 (Steele, Lea & Flood, "Fast splittable pseudorandom number generators",
+2014) with random access: number p of the stream `key` is ``mix(key + (p + 1) GOLDEN)``. A number depends on
+key and position alone, not on the thread that draws it, the division of samples into tiles, or earlier draws.
+The key of a stream is itself a number of another stream: a layer's key comes from the stream of its step, and
+a step's key from the stream of the seed.
 
-Orders of the samples are those that NumPy's ``RandomState.shuffle`` makes, draw for draw, from the same
-Mersenne Twister: a run can be compared with any other that began from the same seed.
+Samples are shuffled by a Mersenne Twister exactly as by NumPy's ``RandomState.shuffle``, so that trainings
+can be compared with others from the same seed.
 
 Shape letters: J units, T samples of a tile (a whole number of vectors).
 """
@@ -28,14 +28,15 @@ from .vectors.vector import Vector, flat, is_plain, lanes, load, store, vector_o
 __all__ = ["draw", "dropout", "dropout_backward", "shuffle"]
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-# (shift, factor) of the rounds of `mix`, and its last shift.
+# The function mix of SplitMix64: (shift, factor) of its rounds, and the last shift.
 ROUNDS = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
 LAST_SHIFT = 31
 
-# Values for which a register of random numbers has bits, two for each number: one vector or two.
+# Number of values for which one vector of 64-bit random numbers has bits, 32 for each value; VALUES values
+# are one vector of float32 or two of float64.
 VALUES = VECTOR_BYTES // 4
 HALF = VALUES // 2
-# Words of a Mersenne Twister, and the distance of the words that it combines.
+# Number of words of a Mersenne Twister, and the distance of the words that it combines.
 WORDS, SHIFT = 624, 397
 
 _SHIFTS = tuple(np.uint64(shift) for shift, _ in ROUNDS)
@@ -64,14 +65,14 @@ def draw(key, position):
 
 @kernel
 def shuffle(generator, indices):
-    """Put `indices` into another order, as ``numpy.random.RandomState.shuffle`` would.
+    """Shuffle `indices` in place, with the same result as ``numpy.random.RandomState.shuffle``.
 
     Parameters
     ----------
     generator : array (625,) of uint32
-        The 624 words of a Mersenne Twister and the position among them; updated.
+        The 624 words of a Mersenne Twister, and the index of the next word; updated.
     indices : array of int64
-        Updated.
+        Overwritten.
     """
     numbers = words()
     mask = np.int64(0xFFFFFFFF)
@@ -79,7 +80,7 @@ def shuffle(generator, indices):
     is_tempered = False
     i = indices.shape[0] - 1
     while i > 0:
-        while mask >> 1 >= i:  # as few bits as i has
+        while mask >> 1 >= i:  # the mask has as many bits as i
             mask >>= 1
         if position >= WORDS:
             twist(generator)
@@ -89,8 +90,9 @@ def shuffle(generator, indices):
             for k in range(WORDS):
                 numbers[k] = tempered(generator[k])
             is_tempered = True
-        # First find the numbers that are places, not larger than i. Many are larger, without a pattern, and a
-        # branch would be mispredicted. Unsigned indices spare the check whether they count from the end.
+        # First collect the numbers that are valid positions, at most i. Many numbers are larger, in no
+        # pattern that a branch predictor could learn: collect them without a branch. Unsigned indices avoid
+        # the check for negative ones.
         least, last, begin = mask >> 1, i, position
         end = begin
         while i > least and position < WORDS:
@@ -108,7 +110,7 @@ def shuffle(generator, indices):
 
 @intrinsic
 def words(typing_context):
-    """Return an array of `WORDS` arbitrary uint32 on the stack, which lasts until the kernel returns."""
+    """Return an uninitialised array (`WORDS`,) of uint32 on the stack, valid until the kernel returns."""
     array = types.Array(types.uint32, 1, "C")
 
     def generate(context, builder, signature, args):
@@ -128,7 +130,7 @@ def words(typing_context):
 
 @kernel
 def tempered(y):
-    """Return the output of a word of the Mersenne Twister (Matsumoto & Nishimura, 1998, section 2.1)."""
+    """Return the tempered word y, an output of the generator (Matsumoto & Nishimura, 1998, section 2.1)."""
     y ^= y >> np.uint32(11)
     y ^= (y << np.uint32(7)) & np.uint32(0x9D2C5680)
     y ^= (y << np.uint32(15)) & np.uint32(0xEFC60000)
@@ -137,7 +139,7 @@ def tempered(y):
 
 @kernel
 def twist(generator):
-    """Replace the 624 words by the next ones."""
+    """Replace the 624 words of a Mersenne Twister by the next ones."""
     for k in range(WORDS - SHIFT):
         generator[k] = twisted(generator[k], generator[k + 1], generator[k + SHIFT])
     for k in range(WORDS - SHIFT, WORDS - 1):
@@ -147,16 +149,17 @@ def twist(generator):
 
 @kernel
 def twisted(word, following, distant):
-    """Return the word that replaces `word`."""
+    """Return the word that replaces `word`, given the next word and the one `SHIFT` words further on."""
     y = (np.int64(word) & 0x80000000) | (np.int64(following) & 0x7FFFFFFF)
     return np.int64(distant) ^ (y >> 1) ^ (-(y & 1) & 0x9908B0DF)
 
 
 @kernel
 def dropout(A, key, first, rate, D):
-    """Set every value to 0 with probability `rate`, else divide it by 1 - `rate` (inverted dropout).
+    """Set each value to -0 with probability `rate`, else divide it by 1 - `rate` (inverted dropout).
 
-    A dropped value is -0, which no other value is, so that `dropout_backward` need not draw again.
+    Only dropped values are -0: a kept -0 becomes 0. So `dropout_backward` recognises dropped values without
+    drawing random numbers again.
 
     Parameters
     ----------
@@ -164,7 +167,7 @@ def dropout(A, key, first, rate, D):
     key : uint64
         Row j draws from stream ``draw(key, j)``.
     first : int
-        Position in the batch of the tile's first sample, an even number.
+        Position of the tile's first sample in the batch, an even number.
     rate : float
         0 <= rate < 1.
     D : array (J, T)
@@ -173,8 +176,8 @@ def dropout(A, key, first, rate, D):
     threshold = np.int64(rate * 4294967296.0)
     scale = A.dtype.type(1.0 / (1.0 - rate))
     T = A.shape[1]
-    # Whole registers of random numbers, then half of one, where a register has bits for two vectors and one
-    # vector is left.
+    # A vector of random numbers may have bits for two vectors of values: if one vector of values is left, it
+    # takes half a vector of random numbers.
     whole = T // VALUES * VALUES
     for j in range(A.shape[0]):
         row = draw(key, j)
@@ -186,15 +189,16 @@ def dropout(A, key, first, rate, D):
 
 @kernel
 def dropout_backward(D, dD, rate, dA):
-    """Compute the derivatives through `dropout`.
+    """Compute the derivative of the loss by the input of `dropout`, given the derivative by its output.
 
     Parameters
     ----------
     D : array (J, T)
         Output of `dropout`.
     dD : array (J, T)
-        Derivatives by D.
+        Derivative by D.
     rate : float
+        The rate of `dropout`.
     dA : array (J, T)
         Overwritten; may be dD.
     """
@@ -206,17 +210,18 @@ def dropout_backward(D, dD, rate, dA):
 
 @emitter
 def unless_dropped(d: Value, outcome: Value, scale: Value) -> Value:
-    """Return ``d * scale``, or 0 where the outcome of dropout is -0."""
+    """Return ``d * scale``, or 0 where `outcome`, the output of dropout, is -0."""
     is_dropped = outcome.bits().equals(outcome.constant(-0.0).bits())
     return d.constant(0.0).where(is_dropped, d * scale)
 
 
 @intrinsic
 def drop(typing_context, n_values, A, row, column, key, position, threshold, scale, D):
-    """Set ``D[row, column + k] = A[row, column + k] * scale``, or -0 where k's bits are below `threshold`.
+    """Set ``D[row, column + k] = A[row, column + k] * scale``, or -0 if the bits of k are below `threshold`.
 
-    k runs from 0 to `n_values`, a constant, whole vectors. Each 64-bit number of the stream, from `position`
-    on, has the bits of two k, 32 for each, the low half first.
+    k runs from 0 to before `n_values`, a constant, a whole number of vectors. Each 64-bit number of the
+    stream `key`, from `position` on, has the bits of two values, 32 for each; the low half is that of the
+    first.
     """
     are_plain = is_plain(A, 2) and is_plain(D, 2, written=True)
     if not (isinstance(n_values, types.IntegerLiteral) and are_plain and A.dtype == D.dtype):

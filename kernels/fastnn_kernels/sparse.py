@@ -1,12 +1,13 @@
-"""The first layer of a network, on rows of a sparse table.
+"""The first layer of a network, for samples in a CSR matrix.
 
-Only the values of a sample that are not 0 count: each adds the weights of its feature, a row of W, to the
-sums of all units, and on the way back the derivatives of all units to that row of dW. So the tile has a
-sample a row here, and is transposed before and after; samples are read from the table one by one, and never
-copied to a dense table.
+Only the stored values of a sample are read, one by one; samples are never copied to a dense table. In the
+forward pass, a value adds the weights of its feature, a row of W, to the sums of all units. In the backward
+pass, it adds the derivatives by the sums of all units to the same row of dW. Both run along the units, so
+that a sample is a row here; the sums are transposed to a tile, in which a sample is a column, and derivatives
+are transposed back.
 
-Shape letters: N samples, Q values that are not 0, I features, J outputs of the layer, T samples of a tile (a
-whole number of vectors), V outputs, filled up to whole cache lines, P parameters.
+Shape letters: N samples, Q stored values, I features, J outputs of the layer, T samples of a tile (a whole
+number of vectors), V outputs rounded up to whole cache lines, P parameters.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ __all__ = ["SparseTile", "Table", "sparse_affine_backward", "sparse_affine_forwa
 
 
 class Table(NamedTuple):
-    """A CSR matrix and the order of its samples.
+    """A CSR matrix, and the rows of it that are samples.
 
-    values (Q,); columns (Q,) int32; starts int64: where each row of the matrix begins, and the end of the
-    last; rows (N,) int64: the rows that are the samples, in their order.
+    values (Q,): the stored values, row by row; columns (Q,) int32: their features; starts, int64: the index
+    in `values` at which each row begins, and Q; rows (N,) int64: the row of each sample.
     """
 
     values: Any
@@ -41,15 +42,15 @@ class Table(NamedTuple):
 
 
 class SparseTile(NamedTuple):
-    """The samples of a table from `first` to `last`, then the last one again, T in all.
+    """The samples `first` to `last` (inclusive) of a table, padded with the last one to T samples.
 
-    turned (T, V): workspace, a sample a row.
+    transposed (T, V): workspace for the sums or derivatives, in which a sample is a row.
     """
 
     table: Table
     first: Any
     last: Any
-    turned: Any
+    transposed: Any
 
 
 def tile_type(dtype: np.dtype) -> Any:
@@ -61,8 +62,8 @@ def tile_type(dtype: np.dtype) -> Any:
 
 
 @kernel
-def kept(key, feature, position, rate):
-    """Return the factor of dropout for a feature of a sample, as `random.dropout` draws it."""
+def dropout_factor(key, feature, position, rate):
+    """Return 0 if `random.dropout` drops this feature of the sample at `position`, else 1 / (1 - rate)."""
     if rate == 0.0:
         return 1.0
     bits = draw(draw(key, feature), position // 2)
@@ -74,9 +75,9 @@ def kept(key, feature, position, rate):
 
 @kernel
 def entry(table, k, key, position, rate):
-    """Return the feature and the value at k in a table, after dropout."""
+    """Return the feature of stored value k of a table, and the value after dropout."""
     feature = table.columns[k]
-    factor = kept(key, feature, position, rate)
+    factor = dropout_factor(key, feature, position, rate)
     return feature, table.values[k] * table.values.dtype.type(factor)
 
 
@@ -88,27 +89,27 @@ def sparse_affine_forward(parameters, at, b, X, key, position, rate, Z):
     ----------
     parameters : array (P,)
     at : int
-        Where W (I, J) begins among the parameters; there is room for a vector behind its end.
+        Offset of W (I, J) in the parameters. The vector length past the end of W is readable, too.
     b : array (1, J)
     X : SparseTile
     key, position, rate : uint64, int, float
-        Dropout: stream, position of the first sample in the batch, rate.
+        Dropout: key of the random stream, position of the first sample in the batch, rate.
     Z : array (J, T)
         Overwritten.
     """
     n_outputs, T = Z.shape
-    table, turned, flat = X.table, X.turned, view(parameters, 0, 1, parameters.shape[0])
+    table, transposed, flat = X.table, X.transposed, view(parameters, 0, 1, parameters.shape[0])
     for t in range(T):
         for j in range(n_outputs):
-            turned[t, j] = b[0, j]
+            transposed[t, j] = b[0, j]
         row = table.rows[min(X.first + t, X.last)]
         for k in range(table.starts[row], table.starts[row + 1]):
             feature, number = entry(table, k, key, position + t, rate)
-            begin, value = at + feature * n_outputs, fill(turned, number)
-            # Whole vectors: what is computed behind the last output is not used.
-            for j in range(0, n_outputs, lanes(turned)):
-                store(turned, t, j, load(turned, t, j) + value * load(flat, 0, begin + j))
-    transpose(turned, Z)
+            begin, value = at + feature * n_outputs, fill(transposed, number)
+            # Whole vectors are computed; their lanes past the last output are not used.
+            for j in range(0, n_outputs, lanes(transposed)):
+                store(transposed, t, j, load(transposed, t, j) + value * load(flat, 0, begin + j))
+    transpose(transposed, Z)
 
 
 @kernel
@@ -121,31 +122,32 @@ def sparse_affine_backward(X, dZ, gradient, at, dW, db, key, position, rate, add
     dZ : array (J, T)
     gradient : array (P,)
     at : int
-        Where dW begins in the gradient; there is room for a vector behind its end.
+        Offset of dW in the gradient. The vector length past the end of dW is writable, too: 0 is added there.
     dW : array (I, J)
-        A view of the gradient.
+        The window of the gradient at `at`.
     db : array (1, J)
     key, position, rate : uint64, int, float
-        Dropout, as in the forward pass.
+        Arguments of the forward pass.
     adds : bool
+        True to add to dW and db, False to overwrite them.
     """
     n_inputs, n_outputs = dW.shape
     T = dZ.shape[1]
-    table, turned, flat = X.table, X.turned, view(gradient, 0, 1, gradient.shape[0])
-    transpose(dZ, turned)
-    column_sums(turned, db, adds)
-    for t in range(T):  # vectors behind the end of a row of dW add 0
-        for j in range(n_outputs, turned.shape[1]):
-            turned[t, j] = 0
+    table, transposed, flat = X.table, X.transposed, view(gradient, 0, 1, gradient.shape[0])
+    transpose(dZ, transposed)
+    column_sums(transposed, db, adds)
+    for t in range(T):  # lanes past the last output add 0 to what follows a row of dW
+        for j in range(n_outputs, transposed.shape[1]):
+            transposed[t, j] = 0
     if not adds:
         for i in range(n_inputs):
             for j in range(n_outputs):
                 dW[i, j] = 0
-    # The padding behind the last sample has derivatives of 0: leave it out.
+    # The padding after the last sample has derivatives of 0: leave it out.
     for t in range(X.last - X.first + 1):
         row = table.rows[X.first + t]
         for k in range(table.starts[row], table.starts[row + 1]):
             feature, number = entry(table, k, key, position + t, rate)
-            begin, value = at + feature * n_outputs, fill(turned, number)
-            for j in range(0, n_outputs, lanes(turned)):
-                store(flat, 0, begin + j, load(flat, 0, begin + j) + value * load(turned, t, j))
+            begin, value = at + feature * n_outputs, fill(transposed, number)
+            for j in range(0, n_outputs, lanes(transposed)):
+                store(flat, 0, begin + j, load(flat, 0, begin + j) + value * load(transposed, t, j))

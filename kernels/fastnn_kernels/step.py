@@ -1,8 +1,8 @@
-"""The work of a training step around its gradient: weights of the batch, clipping, update, records.
+"""Parts of a training step besides the gradient: weights of the batch, clipping, update, records.
 
-Where several threads share a step, each calls the kernels that take the number of a thread, with its own
-number; kernels that take a barrier wait for the other threads. Kernels that record or limit something are
-called by the first thread alone.
+Several threads may share a step. A kernel with the argument `thread`, the number of a thread, is called by
+every thread; if it has an argument `barrier`, it waits for the other threads. The kernels named
+``record_...`` and ``limit_...`` are called by the first thread alone.
 
 Shape letters: L layers, N samples, T samples of a tile (a whole number of vectors), G shards, P parameters
 (a whole number of vectors), R records.
@@ -15,7 +15,7 @@ import numpy as np
 from .compiler.jit import kernel
 from .compiler.pointer import call
 from .network import INPUTS, OUTPUTS, WEIGHTS
-from .update import add_to_average, limit_norms, square_sum, sum_of_squares
+from .update import add_to_average, gradient_square_sum, limit_norms, parameter_square_sum
 from .vectors.barrier import wait
 from .vectors.vector import view
 
@@ -30,22 +30,22 @@ __all__ = [
     "gather_weights",
     "gradient_norm",
     "limit_all_norms",
-    "note_loss",
-    "note_plateau",
-    "note_ratios",
+    "record_loss",
+    "record_ratios",
     "shrink_factor",
+    "update_plateau",
 ]
 
-# Parameters that one thread updates at a time, a whole number of vectors. Sums over the parameters are added
-# up block by block, so that they do not depend on which thread computed a block.
+# Number of parameters in a block, the unit of work of a thread: a whole number of vectors. Sums over the
+# parameters are computed block by block, so that they do not depend on the number of threads.
 BLOCK = 4096
 
 
 @kernel
 def batch_scale(weights, indices, begin, end, common):
-    """Return one over the sum of the weights of the samples ``indices[begin:end]``, 0 where that sum is 0.
+    """Return ``1 / s``, where s is the sum of the weights of the samples ``indices[begin:end]``; 0 if s is 0.
 
-    common: the weight of every sample, 0 where they differ.
+    weights (N,); common: the weight of every sample, 0 if weights differ.
     """
     total = common * (end - begin)
     if total == 0.0:
@@ -56,9 +56,9 @@ def batch_scale(weights, indices, begin, end, common):
 
 @kernel
 def gather_weights(weights, indices, first, n, common, scale, row):
-    """Fill row (1, T) with the scaled weights of the samples ``indices[first : first + n]``, then 0.
+    """Fill row (1, T) with ``scale`` times the weights of the samples ``indices[first : first + n]``, then 0.
 
-    weights (N,); common: as in `batch_scale`.
+    weights (N,); common: the weight of every sample, 0 if weights differ.
     """
     for t in range(row.shape[1]):
         weight = common
@@ -69,17 +69,20 @@ def gather_weights(weights, indices, first, n, common, scale, row):
 
 @kernel
 def block_squares(parameters, n_weights, thread, n_threads, squares):
-    """Fill squares (P / BLOCK,) with the blocks' sums of squares of the first `n_weights` parameters."""
+    """Fill squares (P / BLOCK,) with the sum of squares of the weights in each block.
+
+    The weights are the first `n_weights` parameters.
+    """
     for block in range(thread, squares.shape[0], n_threads):
         begin, end = min(block * BLOCK, n_weights), min((block + 1) * BLOCK, n_weights)
-        squares[block] = sum_of_squares(parameters, begin, end)
+        squares[block] = parameter_square_sum(parameters, begin, end)
 
 
 @kernel
-def note_loss(losses, squares, scale, penalty, settings, n_batch, record, records):
-    """Add a batch's loss, the sum of its shards' losses (G,), to that of the pass.
+def record_loss(losses, squares, scale, penalty, settings, n_batch, record, records):
+    """Add the loss of a batch, or its objective if `settings.of_objective`, to ``records.losses[record]``.
 
-    Or its objective, if recorded.
+    losses (G,) are the losses of the batch's shards; squares, the sums of squares of parts of the weights.
     """
     loss = 0.0
     for shard in range(losses.shape[0]):
@@ -94,18 +97,21 @@ def note_loss(losses, squares, scale, penalty, settings, n_batch, record, record
 
 
 @kernel
-def note_plateau(objective, tol, plateau):
-    """Count a pass in plateau: the best objective so far, and passes since one was below it by `tol`."""
+def update_plateau(objective, tol, plateau):
+    """Update plateau (2,) after a pass: the best objective, and the number of passes without improvement.
+
+    An improvement is an objective below the best one by at least `tol`. NaN never becomes the best.
+    """
     plateau[1] = plateau[1] + 1.0 if objective > plateau[0] - tol else 0.0
     plateau[0] = min(plateau[0], objective) if objective == objective else plateau[0]
 
 
 @kernel
 def gradient_norm(gradients, thread, n_threads, barrier, partial):
-    """Return the norm of the sum of gradients (G, P); partial (P / BLOCK,) is overwritten."""
+    """Return the Euclidean norm of the sum of gradients (G, P); partial (P / BLOCK,) is a workspace."""
     size = gradients.shape[1]
     for block in range(thread, partial.shape[0], n_threads):
-        partial[block] = square_sum(gradients, block * BLOCK, min((block + 1) * BLOCK, size))
+        partial[block] = gradient_square_sum(gradients, block * BLOCK, min((block + 1) * BLOCK, size))
     wait(barrier, n_threads)
     total = 0.0
     for block in range(partial.shape[0]):
@@ -115,19 +121,19 @@ def gradient_norm(gradients, thread, n_threads, barrier, partial):
 
 @kernel
 def shrink_factor(norm, clip_norm):
-    """Return the factor that shrinks a gradient of this norm to `clip_norm`.
+    """Return the factor that scales a gradient of norm `norm` to `clip_norm`.
 
-    1 for a smaller norm, or no limit.
+    The factor is 1 if the norm is smaller, or `clip_norm` is 0.
     """
     if not (clip_norm > 0.0 and norm > clip_norm):
         return 1.0
-    # An infinite norm has no factor: NaN ends the training.
+    # No factor scales an infinite norm: return NaN, which ends the training.
     return clip_norm / norm if norm < np.inf else np.nan
 
 
 @kernel
 def copy_blocks(parameters, thread, n_threads, copy):
-    """Copy the blocks of a thread from parameters (P,) to copy (P,)."""
+    """Copy this thread's blocks from parameters (P,) to copy (P,)."""
     for block in range(thread, -(-parameters.shape[0] // BLOCK), n_threads):
         for k in range(block * BLOCK, min((block + 1) * BLOCK, parameters.shape[0])):
             copy[k] = parameters[k]
@@ -137,10 +143,11 @@ def copy_blocks(parameters, thread, n_threads, copy):
 def block_update(
     update, plan, gradients, parameters, change, l2_others, shrink, n_weights, thread, n_threads, T
 ):  # fmt: skip
-    """Update a thread's blocks of the parameters, and return True if they are all still finite.
+    """Update this thread's blocks of the parameters, and return True if all of them are still finite.
 
-    update: an `update.update_pointer`; change: a `team.Change` for the weights, which end at `n_weights`; the
-    other parameters change by l2_others. plan and T are not used: `team.team_update` has the same signature.
+    update: an `update.update_pointer`; change: a `team.Change` for the weights, the first `n_weights`
+    parameters; l2_others: the L2 factor of the other parameters. plan and T are not used: the signature is
+    that of `team.team_update`.
     """
     size = parameters.shape[0]
     state, numbers = change.state, change.coefficients
@@ -163,7 +170,7 @@ def block_update(
 
 @kernel
 def all_are_finite(finite, thread, n_threads, barrier, flags):
-    """Return True if `finite` is True in every thread; flags (n,) of int64 is overwritten."""
+    """Return True if `finite` is True in every thread; flags (n_threads,) of int64 is a workspace."""
     if n_threads == 1:
         return finite
     flags[thread] = finite
@@ -175,7 +182,7 @@ def all_are_finite(finite, thread, n_threads, barrier, flags):
 
 @kernel
 def limit_all_norms(plan, parameters, limit):
-    """Limit the norms of the weights of all layers (`update.limit_norms`)."""
+    """Apply `update.limit_norms` to the weights of every layer."""
     for layer in range(plan.shape[0]):
         W = view(parameters, plan[layer, WEIGHTS], plan[layer, INPUTS], plan[layer, OUTPUTS])
         limit_norms(W, limit)
@@ -183,20 +190,23 @@ def limit_all_norms(plan, parameters, limit):
 
 @kernel
 def add_blocks_to_average(parameters, share, thread, n_threads, average):
-    """Move the average of a thread's blocks (`update.add_to_average`)."""
+    """Apply `update.add_to_average` to this thread's blocks of parameters and average, both (P,)."""
     for block in range(thread, -(-parameters.shape[0] // BLOCK), n_threads):
         begin, end = block * BLOCK, min((block + 1) * BLOCK, parameters.shape[0])
         add_to_average(parameters, parameters.dtype.type(share), begin, end, average)
 
 
 @kernel
-def note_ratios(plan, parameters, before, record, ratios):
-    """Record in ratios (R, L) the norms of the changes of every layer's weights, relative to the weights."""
+def record_ratios(plan, parameters, before, record, ratios):
+    """Write ``|W - W_before| / |W_before|`` for the weights W of every layer to ``ratios[record]``.
+
+    parameters (P,) and before (P,) have the weights after and before the step; ratios (R, L).
+    """
     for layer in range(plan.shape[0]):
         begin = plan[layer, WEIGHTS]
-        moved, size = 0.0, 0.0
+        change, size = 0.0, 0.0
         for k in range(begin, begin + plan[layer, INPUTS] * plan[layer, OUTPUTS]):
             difference = np.float64(parameters[k]) - before[k]
-            moved += difference * difference
+            change += difference * difference
             size += np.float64(before[k]) * before[k]
-        ratios[record, layer] = np.sqrt(moved / size) if size > 0.0 else 0.0
+        ratios[record, layer] = np.sqrt(change / size) if size > 0.0 else 0.0

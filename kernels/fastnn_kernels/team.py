@@ -1,14 +1,14 @@
-"""A tile through all layers, forward and back, in parts that two threads may share.
+"""Forward and backward pass of one tile by a team of two threads that share the units of every layer.
 
-Were the samples shared, each thread would compute a gradient of all weights, the gradients would have to be
-added, and in every step each thread would fetch the half of the weights that the other has changed. Instead,
-a part has some of the units of every layer and the weights that lead on from these units: a thread reads and
-updates the weights of its part alone, which stay in its cache. What moves between threads are sums and
-derivatives of a layer's units, a tenth of that. A layer's sums are added up from the sums of its parts,
-whichever thread computes them: the result has the same bits for one thread and for two.
+If the threads shared the samples instead, each would compute a gradient of all weights, the gradients would
+have to be added, and in every step each thread would fetch the half of the weights that the other one has
+changed. Here the units of every layer are divided into two parts. A part also has the weights from its units
+to the next layer: a thread reads and updates the weights of its own part alone, which stay in its cache. Only
+sums and derivatives of units move between the threads, a tenth of that traffic. The sums of a layer are the
+sums over both parts, in a fixed order: results have the same bits for one thread and for two.
 
-Most weights can be changed as soon as their gradient is known, strip by strip: a gradient that is never
-written to memory leaves room in the cache for the state of the optimizer.
+Most weights can be updated strip by strip, each strip as soon as its gradient is known. The whole gradient is
+then never in memory, which leaves room in the cache for the state of the optimizer.
 
 Shape letters: L layers, I inputs and J outputs of a layer, T samples of a tile (a whole number of
 vectors), P parameters.
@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from .compiler.jit import kernel
 from .compiler.pointer import call
-from .gate import affine_backward, affine_forward, sums_pay
+from .gate import affine_backward, affine_forward, sample_sums_are_faster
 from .network import (
     ACTIVATION,
     BIASES,
@@ -33,7 +33,7 @@ from .network import (
     last_outputs,
     layer_inputs,
 )
-from .update import sum_of_squares
+from .update import parameter_square_sum
 from .vectors.barrier import wait
 from .vectors.product import column_sums, outer_product, product_backward
 from .vectors.tile import gather_rows, transpose
@@ -42,12 +42,12 @@ from .vectors.vector import flat, lanes, load, rows, store, view
 __all__ = ["N_PARTS", "Change", "gather_part", "part_squares", "team_gradient", "team_update"]
 
 N_PARTS = 2
-# Rows of weights in a strip, a multiple of the lanes of any vector: strips are whole vectors.
+# Number of rows of weights in a strip, a multiple of the lanes of any vector: strips are whole vectors.
 STRIP = 16
 
 
 class Change(NamedTuple):
-    """Arguments by which an `update` kernel changes weights: state, coefficients, l2 and l1."""
+    """Arguments of an `update` kernel for weights: state (S, P), coefficients (C,), the scalars l2 and l1."""
 
     state: Any
     coefficients: Any
@@ -56,11 +56,11 @@ class Change(NamedTuple):
 
 
 @kernel
-def bounds(n_units, part, n_lanes):
-    """Return the first unit of a part, and the one behind its last.
+def part_units(n_units, part, n_lanes):
+    """Return (begin, end) of the units of a part, `end` exclusive.
 
-    The second part begins at a multiple of half a vector. The first thread does the work that cannot be
-    shared, so the first part is the smaller one.
+    The second part begins at a multiple of half a vector. The first thread also does the work that cannot be
+    shared: the first part is never the larger one.
     """
     step = n_lanes // 2
     half = n_units // (2 * step) * step
@@ -69,11 +69,11 @@ def bounds(n_units, part, n_lanes):
 
 @kernel
 def part_weights(plan, layer, part, n_lanes):
-    """Return where a part's weights of a layer begin and end among the parameters, in whole vectors.
+    """Return (begin, end) of a part's weights of a layer in the parameters, both rounded up to whole vectors.
 
-    A vector with values of two parts, or of two layers, belongs to the former.
+    A vector that contains weights of two parts, or of two layers, belongs to the first of them.
     """
-    begin, end = bounds(plan[layer, INPUTS], part, n_lanes)
+    begin, end = part_units(plan[layer, INPUTS], part, n_lanes)
     begin = plan[layer, WEIGHTS] + begin * plan[layer, OUTPUTS]
     end = plan[layer, WEIGHTS] + end * plan[layer, OUTPUTS]
     return -(-begin // n_lanes) * n_lanes, -(-end // n_lanes) * n_lanes
@@ -85,23 +85,27 @@ def part_squares(plan, parameters, thread, n_threads, squares):
     for part in range(thread, N_PARTS, n_threads):
         for layer in range(plan.shape[0]):
             begin, end = part_weights(plan, layer, part, lanes(parameters))
-            squares[layer * N_PARTS + part] = sum_of_squares(parameters, begin, end)
+            squares[layer * N_PARTS + part] = parameter_square_sum(parameters, begin, end)
 
 
 @kernel
-def is_strips(plan, layer, part, T, n_lanes):
-    """Return True if a part's weights of a layer are changed strip by strip: they are whole vectors then."""
+def updates_in_strips(plan, layer, part, T, n_lanes):
+    """Return True if a part's weights of a layer may be updated strip by strip.
+
+    This requires that the weights are a whole number of vectors and that their gradient is computed with
+    vectors of outputs (`gate.sample_sums_are_faster`).
+    """
     n_inputs, n_outputs = plan[layer, INPUTS], plan[layer, OUTPUTS]
-    begin, end = bounds(n_inputs, part, n_lanes)
+    begin, end = part_units(n_inputs, part, n_lanes)
     first, last = plan[layer, WEIGHTS] + begin * n_outputs, plan[layer, WEIGHTS] + end * n_outputs
     is_whole = first % n_lanes == 0 and last % n_lanes == 0
-    return begin < end and is_whole and not sums_pay(end - begin, n_outputs, T, n_lanes)
+    return begin < end and is_whole and not sample_sums_are_faster(end - begin, n_outputs, T, n_lanes)
 
 
 @kernel
 def gather_part(X, indices, first, n, part, tile):
-    """Gather a part's features of a tile (`tile.gather_tile`)."""
-    begin, end = bounds(X.shape[1], part, lanes(X))
+    """Gather a part's features of the samples ``indices[first : first + n]``, as `tile.gather_tile` does."""
+    begin, end = part_units(X.shape[1], part, lanes(X))
     if begin < end:
         for t in range(0, tile.shape[1], lanes(X)):
             gather_rows(X, indices, first + t, first + n - 1, begin, rows(tile, begin, end), t)
@@ -110,18 +114,19 @@ def gather_part(X, indices, first, n, part, tile):
 @kernel
 def team_gradient(
     activate, differentiate, slope, update, plan, parameters, X, y, weights, parameter, wanted, units, dunits,
-    sums, zeros, scratch, gradient, adds, thread, n_threads, barrier, changes, change,
+    sums, zeros, scratch, gradient, adds, thread, n_threads, barrier, in_strips, change,
 ):  # fmt: skip
-    """Compute a tile's gradient; called by all `n_threads` at once.
+    """Compute the gradient of a tile; all `n_threads` threads call this kernel at the same time.
 
-    activate, differentiate, slope, update: pointers and tables of pointers, as in `train.train_steps`; the
-    following arguments are as in `train.tile_gradient`. sums, flat: twice the outputs of the widest layer for
-    T samples; zeros: biases of the second part, as many as the widest layer has outputs. If `changes`,
-    `update` changes the weights that come in strips (`is_strips`) by the `Change`, and their gradient is
-    arbitrary. All arguments but `scratch` and `thread` are the same for all threads.
+    activate, differentiate, slope, update: pointers and tables of pointers, those of `train.train_steps`. The
+    arguments from `plan` to `dunits`, `scratch`, `gradient` and `adds` are those of `train.tile_gradient`.
+    sums, flat: a workspace of twice the outputs of the widest layer times T elements; zeros, flat: the biases
+    of the second part, all 0, as many as the widest layer has outputs. If `in_strips`, the weights for which
+    `updates_in_strips` is True are updated with the `Change`, and their gradient is arbitrary afterwards. All
+    arguments except `scratch` and `thread` are the same for all threads.
 
-    Returns the loss to the first thread if it is `wanted`, else 0, and True if all weights that this thread
-    changed are still finite.
+    Return the loss and a bool. The loss is returned to the first thread if `wanted`, else 0. The bool is True
+    if all weights that this thread updated are still finite.
     """
     T = X.shape[1]
     n_lanes = lanes(X)
@@ -132,11 +137,11 @@ def team_gradient(
         inputs = layer_inputs(plan, layer, X, units)
         Z = view(units, plan[layer, SUMS] * T, n_outputs, T)
         A = view(units, plan[layer, UNITS] * T, n_outputs, T)
-        # The second part's sums. The next layer uses the other half: the other thread may still read this
-        # one.
+        # The sums of the second part. Layers use the halves of the workspace in turns: the other thread may
+        # still read the half of the previous layer.
         other = view(sums, layer % 2 * half, n_outputs, T)
         for part in range(thread, N_PARTS, n_threads):
-            begin, end = bounds(n_inputs, part, n_lanes)
+            begin, end = part_units(n_inputs, part, n_lanes)
             W = view(parameters, plan[layer, WEIGHTS] + begin * n_outputs, end - begin, n_outputs)
             if part == 0:
                 b = view(parameters, plan[layer, BIASES], 1, n_outputs)
@@ -145,7 +150,7 @@ def team_gradient(
                 affine_forward(W, view(zeros, 0, 1, n_outputs), rows(inputs, begin, end), other)
         wait(barrier, n_threads)
         for part in range(thread, N_PARTS, n_threads):
-            begin, end = output_units(plan, layer, part, n_lanes)
+            begin, end = part_output_units(plan, layer, part, n_lanes)
             if end > begin:
                 Z_part, others = flat(rows(Z, begin, end)), flat(rows(other, begin, end))
                 for k in range(0, Z_part.shape[1], n_lanes):
@@ -163,7 +168,7 @@ def team_gradient(
         A = view(units, plan[layer, UNITS] * T, n_outputs, T)
         dA = view(dunits, plan[layer, DUNITS] * T, n_outputs, T)
         for part in range(thread, N_PARTS, n_threads):
-            begin, end = output_units(plan, layer, part, n_lanes)
+            begin, end = part_output_units(plan, layer, part, n_lanes)
             if end > begin:
                 dA_part = rows(dA, begin, end)
                 call(
@@ -172,7 +177,7 @@ def team_gradient(
                 )
         wait(barrier, n_threads)
         for part in range(thread, N_PARTS, n_threads):
-            begin, end = bounds(n_inputs, part, n_lanes)
+            begin, end = part_units(n_inputs, part, n_lanes)
             at = plan[layer, WEIGHTS] + begin * n_outputs
             W = view(parameters, at, end - begin, n_outputs)
             dW = view(gradient, at, end - begin, n_outputs)
@@ -181,8 +186,8 @@ def team_gradient(
                 db = view(sums, 0, 1, n_outputs)
             below = plan[max(layer - 1, 0), DUNITS] + begin
             dX = view(dunits, below * T, end - begin if layer else 0, T)
-            if changes and is_strips(plan, layer, part, T, n_lanes):
-                finite &= change_strips(
+            if in_strips and updates_in_strips(plan, layer, part, T, n_lanes):
+                finite &= update_strips(
                     update, parameters, at, rows(inputs, begin, end), dA, gradient, db, dX, scratch, change
                 )
             elif end > begin or part == 0:
@@ -191,18 +196,18 @@ def team_gradient(
 
 
 @kernel
-def change_strips(update, parameters, at, X, dZ, gradient, db, dX, scratch, change):
-    """Do what `affine_backward` does, and update the weights, which begin at parameter `at`.
+def update_strips(update, parameters, at, X, dZ, gradient, db, dX, scratch, change):
+    """Compute db and dX as `gate.affine_backward` does, and update the weights W (I, J), strip by strip.
 
-    gradient (P,) is overwritten from `at` on with the gradient of one strip. Returns True if all weights are
-    still finite.
+    W begins at the parameter `at`. The gradient of one strip at a time is written to gradient (P,), from `at`
+    on. Return True if all updated weights are still finite.
     """
     n_inputs = X.shape[0]
     n_outputs, T = dZ.shape
     transposed = view(scratch, 0, T, -(-n_outputs // lanes(dZ)) * lanes(dZ))
     transpose(dZ, transposed)
     column_sums(transposed, db, False)
-    if dX.shape[0] > 0:  # by the weights before they change
+    if dX.shape[0] > 0:  # dX needs the weights before the update
         product_backward(view(parameters, at, n_inputs, n_outputs), dZ, dX)
     finite = True
     for i in range(0, n_inputs, STRIP):
@@ -218,14 +223,14 @@ def change_strips(update, parameters, at, X, dZ, gradient, db, dX, scratch, chan
 
 
 @kernel
-def output_units(plan, layer, part, n_lanes):
-    """Return a part's units of a layer.
+def part_output_units(plan, layer, part, n_lanes):
+    """Return (begin, end) of the outputs of a layer that belong to a part.
 
-    All of the last layer's are the first part's, which computes the loss.
+    All outputs of the last layer belong to the first part: the first thread computes the loss.
     """
     n_units = plan[layer, OUTPUTS]
     if layer < plan.shape[0] - 1:
-        return bounds(n_units, part, n_lanes)
+        return part_units(n_units, part, n_lanes)
     return (0, n_units) if part == 0 else (n_units, n_units)
 
 
@@ -233,17 +238,18 @@ def output_units(plan, layer, part, n_lanes):
 def team_update(
     update, plan, gradients, parameters, change, l2_others, shrink, n_weights, thread, n_threads, T
 ):  # fmt: skip
-    """Update the parameters of a thread's parts, and return True if they are all still finite.
+    """Update the parameters of this thread's parts, and return True if all of them are still finite.
 
-    Weights change by the `Change`; the parameters behind `n_weights`, all of which are the first thread's, by
-    l2_others. If T > 0, weights that `team_gradient` has changed, by tiles of T samples, are left out.
+    Weights are updated with the `Change`. The parameters from `n_weights` on have the L2 factor l2_others,
+    and the first thread updates them. If T > 0, the weights that `team_gradient` has updated in strips, with
+    tiles of T samples, are left out.
     """
     n_lanes = lanes(gradients)
     state, numbers = change.state, change.coefficients
     finite = True
     for part in range(thread, N_PARTS, n_threads):
         for layer in range(plan.shape[0]):
-            if T == 0 or not is_strips(plan, layer, part, T, n_lanes):
+            if T == 0 or not updates_in_strips(plan, layer, part, T, n_lanes):
                 begin, end = part_weights(plan, layer, part, n_lanes)
                 finite &= call(
                     update,

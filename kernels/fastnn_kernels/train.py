@@ -1,10 +1,10 @@
-"""The training loop: many steps in one call, on one thread or on several side by side.
+"""The training loop: many steps in one call, on one thread or on several in parallel.
 
-A *step* changes the parameters once. Its *batch*, all samples or some, is cut into *shards*, each with a
-gradient of its own, and a shard into *tiles*. How many shards there are depends on the problem alone, and
-their gradients are added in a fixed order: the result has the same bits for any number of threads. A *round*
-is one tile of every shard. A call may stop between rounds, in the middle of a step, and the next call goes on
-from there: a call stays short however large a batch is.
+A *step* updates the parameters once. Its *batch*, all samples or some of them, is divided into *shards*, each
+with its own gradient, and a shard into *tiles*. The number of shards depends on the problem alone, and their
+gradients are added in a fixed order: results have the same bits for any number of threads. A *round* is one
+tile of every shard. A call may return between two rounds, in the middle of a step, and the next call
+continues there, so that a call is short however large a batch is.
 
 Shape letters: L layers, I inputs, Y targets of a sample, N samples, T samples of a tile (a whole
 number of vectors), G shards, P parameters (a whole number of vectors), C coefficients of the optimizer.
@@ -22,7 +22,16 @@ from .compiler.jit import kernel
 from .compiler.pointer import FunctionPointer, PointerTable, array_types, call
 from .layer import backward_table, forward_table
 from .loss import backward_pointer
-from .network import DUNITS, INPUTS, OUTPUTS, Batch, backward_pass, forward_pass, last_outputs, turned_width
+from .network import (
+    DUNITS,
+    INPUTS,
+    OUTPUTS,
+    Batch,
+    backward_pass,
+    forward_pass,
+    last_outputs,
+    transposed_width,
+)
 from .random import draw, shuffle
 from .sparse import SparseTile, Table, tile_type
 from .step import (
@@ -36,10 +45,10 @@ from .step import (
     gather_weights,
     gradient_norm,
     limit_all_norms,
-    note_loss,
-    note_plateau,
-    note_ratios,
+    record_loss,
+    record_ratios,
     shrink_factor,
+    update_plateau,
 )
 from .team import N_PARTS, Change, gather_part, part_squares, team_gradient, team_update
 from .update import update_pointer
@@ -61,18 +70,19 @@ __all__ = [
     "update_pointer",
 ]
 
-# The stream of the seed whose numbers are the keys of the steps.
+# Number of the seed's random stream that provides the keys of the steps.
 STEPS = 1
 
 
 class Data(NamedTuple):
-    """The samples.
+    """The samples of a training.
 
-    Where batches are gathered: X (N, I), y (N, Y), weights (N,), and the order of the samples, indices (N,)
-    int64. Else X, y and weights are flat, tile after tile as (I, T), (Y, T) and (1, T); weights are 0 in the
-    padding and scaled as the loss needs them; there are no indices.
+    If batches are gathered (`train_steps`): X (N, I), y (N, Y), weights (N,), and indices (N,) int64, the
+    order of the samples. Otherwise X, y and weights are flat arrays of one tile after another, each (I, T),
+    (Y, T) and (1, T); weights are multiplied by the scale of the loss and 0 in the padding, and indices are
+    not used.
 
-    X may be a `sparse.Table` in either case; where batches are gathered, its rows are the indices.
+    X may be a `sparse.Table` in both cases; if batches are gathered, `indices` is the table's array `rows`.
     """
 
     X: Any
@@ -82,14 +92,15 @@ class Data(NamedTuple):
 
 
 class State(NamedTuple):
-    """The arrays that a training changes.
+    """The arrays that a training updates, for n threads.
 
-    parameters (P,); optimizer (S, P), the optimizer's state; average (P,) or (0,) of the parameters;
-    statistics, flat, of the normalised layers; generator (625,) uint32 of the orders of the samples; plateau
-    (2,) float64, the best objective of a pass and the passes since an objective was clearly below it;
-    gradients (G, P); losses (G,) float64 of the shards; squares (P / BLOCK,) float64, sums of squares of the
-    weights at the beginning of a step, or (L * N_PARTS,) for every part where threads share units; progress
-    (n, 2) int64: steps done, and rounds done of the next step, of every thread.
+    parameters (P,); optimizer (S, P): state of the optimizer; average (P,), of the parameters, or (0,);
+    statistics, flat, of the normalised layers; generator (625,) uint32: the Mersenne Twister that shuffles
+    the samples; plateau (2,) float64: the best objective of a pass, and the number of passes without
+    improvement; gradients (G, P) and losses (G,) float64 of the shards; squares, float64: sums of squares of
+    the weights at the beginning of a step, (P / BLOCK,) for blocks, or (L * N_PARTS,) for parts of layers if
+    threads share units; progress (n, 2) int64: for each thread, the steps done and the rounds done in the
+    present step.
     """
 
     parameters: Any
@@ -105,11 +116,12 @@ class State(NamedTuple):
 
 
 class Workspace(NamedTuple):
-    """Workspaces: a row for each thread of tiles, units, dunits and scratch; the others are shared.
+    """Workspaces of a training on n threads.
 
-    tiles (n, (I + Y + 1) * T); before (P,), parameters of before a step; partial (P / BLOCK,) float64, sums
-    of squares of gradients; sums (2, ..), and zeros in the second row, of `team.team_gradient`; finite (n,)
-    int64; barrier (16,) int64.
+    tiles (n, (I + Y + 1) * T), units (n, ..), dunits (n, ..) and scratch (n, ..) have a row for each thread;
+    the others are shared. before (P,): parameters before a step; partial (P / BLOCK,) float64: sums of
+    squares of the gradient; sums (2, ..): the arguments `sums` and `zeros` of `team.team_gradient`; finite
+    (n,) int64; barrier (16,) int64.
     """
 
     tiles: Any
@@ -124,7 +136,7 @@ class Workspace(NamedTuple):
 
 
 class Settings(NamedTuple):
-    """Settings of one training, and numbers that follow from the network; all stay the same during it."""
+    """Settings of a training, and numbers that follow from the network; constant during the training."""
 
     n_samples: int
     n_targets: int
@@ -133,37 +145,38 @@ class Settings(NamedTuple):
     n_rounds: int
     tile_width: int
     shuffled: bool
-    averaged: bool  # a batch's loss is divided by the sum of its weights
-    common_weight: float  # the weight of every sample; 0 where they differ
-    weight_scale: float  # factor of the weights, where a batch is all samples
-    of_objective: bool  # the L2 penalty is averaged with the losses, and recorded with them
-    loss_share: float  # factor of the losses in that objective
-    tol: float  # an objective lower by less is no improvement
-    patience: int  # passes without improvement after which a call ends; 0: any number
+    averaged: bool  # True if a batch's loss is divided by the sum of the batch's weights
+    common_weight: float  # weight of every sample; 0 if weights differ
+    weight_scale: float  # scale of the weights, if every batch is all samples
+    of_objective: bool  # True if the L2 penalty is averaged and recorded together with the losses
+    loss_share: float  # factor of the losses in the recorded objective
+    tol: float  # least decrease of the objective that counts as an improvement
+    patience: int  # number of passes without improvement after which a call ends; 0: no limit
     seed: Any  # uint64
-    steps_before: int  # steps done in other trainings
+    steps_before: int  # steps done in earlier trainings
     loss_parameter: float
-    dropout: Any  # (L,) float64
-    n_weights: int  # length of the regularised prefix of the parameters, whole vectors
+    dropout: Any  # (L,) float64: rates
+    n_weights: int  # number of regularised parameters, which come first; whole vectors
     reg_lambda: float
     weight_decay: float
     l1: float
-    max_norm: float  # 0: none
-    clip_norm: float  # 0: none
-    average_share: float  # 0: no average of the parameters is kept
-    first_step: int  # the step of the first row of coefficients
-    record_every: int  # passes
-    last_pass: int  # is recorded, too
+    max_norm: float  # 0: no limit
+    clip_norm: float  # 0: no limit
+    average_share: float  # 0: no average of the parameters is computed
+    first_step: int  # step of the first row of coefficients
+    record_every: int  # number of passes from one recorded pass to the next
+    last_pass: int  # number of the last pass, which is always recorded
 
 
 @functools.cache
 def tile_gradient(batch_norm: bool, dropped: bool, sparse: bool) -> Any:
-    """Return the kernel that computes a tile's gradient.
+    """Return the kernel that computes the gradient of a tile.
 
-    Its arguments are activate, differentiate and slope (see `train_steps`), plan, parameters, X, y, weights,
-    batch, parameter, wanted, units, dunits, scratch, gradient, adds. The tile is X (I, T) or a `SparseTile`,
-    y (Y, T) and weights (1, T); `parameter` is the loss's; the others are as in `backward_pass`. The kernel
-    overwrites gradient (P,), or adds to it, and returns the loss if it is `wanted`.
+    Its arguments are ``(activate, differentiate, slope, plan, parameters, X, y, weights, batch, parameter,
+    wanted, units, dunits, scratch, gradient, adds)``. The first three are those of `GradientPointers`. The
+    tile is X (I, T) or a `SparseTile`, y (Y, T) and weights (1, T). `parameter` is that of the loss. The
+    others are arguments of `network.backward_pass`. The kernel overwrites gradient (P,), or adds to it if
+    `adds`, and returns the loss if `wanted`, else 0.
     """
     forward = forward_pass(batch_norm, dropped, sparse)
     backward = backward_pass(batch_norm, dropped, sparse)
@@ -185,12 +198,12 @@ def tile_gradient(batch_norm: bool, dropped: bool, sparse: bool) -> Any:
 
 
 class GradientPointers(NamedTuple):
-    """Pointers to the kernels that compute a gradient, each compiled when it is first needed."""
+    """Pointers to the kernels that compute a gradient."""
 
-    gradient_of: FunctionPointer | None  # a tile: `tile_gradient`
-    activate: PointerTable
-    differentiate: PointerTable
-    slope: FunctionPointer  # of the loss
+    gradient_of: FunctionPointer | None  # `tile_gradient`; None if threads share units
+    activate: PointerTable  # `layer.forward_table`
+    differentiate: PointerTable  # `layer.backward_table`
+    slope: FunctionPointer  # `loss.backward_pointer`
 
 
 @functools.cache
@@ -198,10 +211,11 @@ def gradient_pointers(
     activations: tuple[str, ...], loss: str, batch_norm: bool, dropped: bool, sparse: bool, team: bool,
     dtype: np.dtype,
 ) -> GradientPointers:  # fmt: skip
-    """Return the pointers for a network with these activations and this loss.
+    """Return the pointers for a network with these activations and this loss; compile kernels if necessary.
 
-    sparse: True for tiles of a sparse table; team: True where threads share units (`team.team_gradient`):
-    nothing is normalised or dropped then, and there is no pointer to `tile_gradient`.
+    batch_norm, dropped, sparse: True for batch normalisation, dropout, and sparse tables. team: True if
+    threads share units (`team.team_gradient`); then the other three must be False, and there is no pointer to
+    `tile_gradient`.
     """
     activate, differentiate = forward_table(activations, dtype), backward_table(activations, dtype)
     slope = backward_pointer(loss, dtype)
@@ -221,12 +235,13 @@ def gradient_pointers(
 
 @functools.cache
 def loss_and_gradient(sparse: bool) -> Any:
-    """Return the kernel that computes loss and gradient of data that are not gathered, or of a sparse table.
+    """Return the kernel that computes loss and gradient of data stored in tiles, or of a sparse table.
 
-    Its arguments are gradient_of, activate, differentiate and slope, the `GradientPointers`; plan,
-    parameters, statistics, data, settings; the key of dropout's random numbers; tiles, work, gradient. The
-    kernel adds the gradient of the tiles from ``tiles[0]`` to ``tiles[1]`` to gradient (P,), and returns
-    their loss.
+    Its arguments are ``(gradient_of, activate, differentiate, slope, plan, parameters, statistics, data,
+    settings, key, tiles, work, gradient)``. The first four are the `GradientPointers`; key, uint64, is that
+    of the random numbers for dropout; data, settings and work are a `Data`, `Settings` and a `Workspace`. The
+    kernel adds the gradient of the tiles from ``tiles[0]`` to before ``tiles[1]`` to gradient (P,), and
+    returns their loss.
     """
 
     @kernel
@@ -240,8 +255,8 @@ def loss_and_gradient(sparse: bool) -> Any:
         for tile in range(tiles[0], tiles[1]):
             if sparse:
                 last = min((tile + 1) * T, settings.n_samples) - 1
-                turned = view(row(work.tiles, 0), 0, T, turned_width(plan, parameters))
-                X = SparseTile(data.X, tile * T, last, turned)
+                transposed = view(row(work.tiles, 0), 0, T, transposed_width(plan, parameters))
+                X = SparseTile(data.X, tile * T, last, transposed)
             else:
                 X = view(data.X, tile * n_inputs * T, n_inputs, T)
             y = view(data.y, tile * n_targets * T, n_targets, T)
@@ -259,24 +274,26 @@ def loss_and_gradient(sparse: bool) -> Any:
 
 @functools.cache
 def train_steps(gathered: bool, team: bool, sparse: bool) -> Any:
-    """Return the kernel that trains.
+    """Return the kernel of the training loop, which every thread calls.
 
-    gathered: batches are some of the samples, gathered from the table; team: threads share units instead of
-    samples, and there is one shard; sparse: the table is sparse, all its batches are gathered, and there is
-    no team.
+    gathered: True if the samples of each batch are gathered from the table, False if data are stored in
+    tiles; team: True if threads share units instead of samples, with a single shard; sparse: True for a
+    sparse table, which requires `gathered` and excludes `team`.
 
-    Its arguments are thread, n_threads; gradient_of, activate, differentiate and slope, the
-    `GradientPointers`; update, an `update_pointer`; plan (L, ..); a `State`, `Data`, `Settings`, records and
-    a `Workspace`; coefficients of the optimizer (steps, C), a row for each step from `Settings.first_step`
-    on; last_step and n_rounds: the kernel returns after this many steps in all, or this many rounds in this
-    call.
+    The arguments of the kernel are ``(thread, n_threads, gradient_of, activate, differentiate, slope, update,
+    plan, state, data, settings, records, work, coefficients, last_step, n_rounds)``. gradient_of to slope are
+    the `GradientPointers`; update is an `update_pointer`; plan (L, ..); state, data, settings and work are a
+    `State`, `Data`, `Settings` and a `Workspace`. coefficients (steps, C) of the optimizer have a row for
+    each step from `Settings.first_step` on. The kernel returns after `last_step` steps since the beginning of
+    the training, or after `n_rounds` rounds in this call.
 
-    The records of every `Settings.record_every`-th pass and the last are a named tuple of float64 arrays:
-    losses (R,), sums over the samples; norms (R,) of gradients; ratios (R, L) of updates. If the objective is
-    recorded (`Settings.of_objective`), losses hold it, and the others stay as they are.
+    records is a named tuple of float64 arrays, with a record of every `Settings.record_every`-th pass and of
+    the last: losses (R,), sums over the samples; norms (R,) of gradients; ratios (R, L), norms of updates
+    relative to those of weights. If `Settings.of_objective`, losses are objectives, and the other two arrays
+    are not written.
 
-    The kernel returns True if all parameters are still finite. A call ends where they no longer are, and
-    after a pass that used up the patience.
+    The kernel returns True if all parameters are still finite. It returns early when a parameter is no longer
+    finite, and after a pass that exceeds the patience.
     """
     update_parameters = team_update if team else block_update
 
@@ -297,7 +314,7 @@ def train_steps(gathered: bool, team: bool, sparse: bool) -> Any:
             table = Table(
                 borrow(samples.values), borrow(samples.columns), borrow(samples.starts), borrow(samples.rows)
             )
-            n_rows = turned_width(plan, parameters)
+            n_rows = transposed_width(plan, parameters)
         else:
             all_X = borrow(data.X)
             n_rows = n_inputs
@@ -309,11 +326,11 @@ def train_steps(gathered: bool, team: bool, sparse: bool) -> Any:
         n_shards = gradients.shape[0]
         dtype = parameters.dtype.type
         progress = row(state.progress, thread)
-        place = 0 if team else thread  # of the buffers that a team shares
-        tiles, units, dunits = row(work.tiles, place), row(work.units, place), row(work.dunits, place)
+        buffer = 0 if team else thread  # a team shares the buffers of row 0
+        tiles, units, dunits = row(work.tiles, buffer), row(work.units, buffer), row(work.dunits, buffer)
         scratch = row(work.scratch, thread)
         scale = settings.weight_scale
-        weighed = -1  # the step for whose weights `scale` was computed
+        scaled_step = -1  # the step whose weights `scale` was computed from
         finite = True
         mode = flush_subnormals()
         while finite and n_rounds > 0 and progress[0] < last_step:
@@ -327,8 +344,8 @@ def train_steps(gathered: bool, team: bool, sparse: bool) -> Any:
                 if thread == 0:
                     shuffle(generator, indices)
                 wait(barrier, n_threads)
-            if gathered and settings.averaged and step != weighed:
-                weighed = step
+            if gathered and settings.averaged and step != scaled_step:
+                scaled_step = step
                 scale = batch_scale(
                     all_weights, indices, first_sample, first_sample + n_batch, settings.common_weight
                 )
@@ -341,18 +358,18 @@ def train_steps(gathered: bool, team: bool, sparse: bool) -> Any:
             numbers = row(coefficients, step - settings.first_step)
             l2, l2_others = dtype(penalty + settings.weight_decay), dtype(settings.weight_decay)
             change = Change(optimizer_state, numbers, l2, dtype(settings.l1))
-            # Weights may change strip by strip where no norm of all weights, or of their gradient, is needed
-            # before.
-            at_once = team and settings.n_rounds == 1 and settings.clip_norm == 0.0 and not is_observed
+            # A norm of all weights or of the whole gradient must be known before the first update: without
+            # such a norm, a team updates weights strip by strip.
+            in_strips = team and settings.n_rounds == 1 and settings.clip_norm == 0.0 and not is_observed
 
             if settings.of_objective and is_recorded and settings.reg_lambda > 0.0 and round == 0:
                 if team:
                     part_squares(plan, parameters, thread, n_threads, squares)
                 else:
                     block_squares(parameters, settings.n_weights, thread, n_threads, squares)
-            if team and round > 0:  # the other thread may still read the last tile
+            if team and round > 0:  # the other thread may still read the previous tile
                 wait(barrier, n_threads)
-            for shard in range(place, n_shards, 1 if team else n_threads):
+            for shard in range(buffer, n_shards, 1 if team else n_threads):
                 gradient = row(gradients, shard)
                 if round == 0 and shard % n_threads == thread:
                     losses[shard] = 0.0
@@ -387,7 +404,7 @@ def train_steps(gathered: bool, team: bool, sparse: bool) -> Any:
                             activate, differentiate, slope, update, plan, parameters, X, y, weights,
                             settings.loss_parameter, is_recorded, units, dunits, row(work.sums, 0),
                             row(work.sums, 1), scratch, gradient, round > 0, thread, n_threads, barrier,
-                            at_once, change,
+                            in_strips, change,
                         )  # fmt: skip
                         if thread == 0:
                             losses[shard] += loss
@@ -397,7 +414,7 @@ def train_steps(gathered: bool, team: bool, sparse: bool) -> Any:
                             Batch(weights, statistics, dropout, key, first), settings.loss_parameter,
                             is_recorded, units, dunits, scratch, gradient, round > 0,
                         ))  # fmt: skip
-                elif round == 0:  # a short batch leaves no samples to the last shards
+                elif round == 0:  # the last shards of a short batch have no samples
                     for k in range(gradient.shape[0]):
                         gradient[k] = 0
             n_rounds -= 1
@@ -407,9 +424,9 @@ def train_steps(gathered: bool, team: bool, sparse: bool) -> Any:
 
             wait(barrier, n_threads)
             if is_recorded and thread == 0 and scale > 0.0:
-                note_loss(losses, squares, scale, penalty, settings, n_batch, record, records)
+                record_loss(losses, squares, scale, penalty, settings, n_batch, record, records)
             if settings.patience > 0 and is_recorded and is_last and thread == 0:
-                note_plateau(records.losses[record] / settings.n_samples, settings.tol, plateau)
+                update_plateau(records.losses[record] / settings.n_samples, settings.tol, plateau)
             shrink = 1.0
             if is_observed or settings.clip_norm > 0.0:
                 norm = gradient_norm(gradients, thread, n_threads, barrier, partial)
@@ -418,11 +435,11 @@ def train_steps(gathered: bool, team: bool, sparse: bool) -> Any:
                     records.norms[record] = norm
             if is_observed:
                 copy_blocks(parameters, thread, n_threads, before)
-                if team:  # one thread copies a parameter, another may change it
+                if team:  # the thread that updates a parameter may not be the one that copies it
                     wait(barrier, n_threads)
             finite &= update_parameters(
                 update, plan, gradients, parameters, change, l2_others, dtype(shrink), settings.n_weights,
-                thread, n_threads, T if at_once else 0,
+                thread, n_threads, T if in_strips else 0,
             )  # fmt: skip
             finite = all_are_finite(finite, thread, n_threads, barrier, finite_flags)
             if settings.max_norm > 0.0:
@@ -432,9 +449,9 @@ def train_steps(gathered: bool, team: bool, sparse: bool) -> Any:
             if settings.average_share > 0.0:
                 add_blocks_to_average(parameters, settings.average_share, thread, n_threads, average)
             if is_observed and thread == 0:
-                note_ratios(plan, parameters, before, record, records.ratios)
+                record_ratios(plan, parameters, before, record, records.ratios)
             progress[0], progress[1] = step + 1, 0
-            # All threads see the same plateau: thread 0 wrote it before the last wait, at the end of a pass.
+            # All threads read the same plateau: thread 0 wrote it before the last wait.
             if is_last and 0 < settings.patience < plateau[1]:
                 break
         restore_mode(mode)

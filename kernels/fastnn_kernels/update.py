@@ -1,11 +1,11 @@
-"""The parameter update: one fused loop over the flat parameter vector.
+"""Optimizers: the update of the parameters, one fused loop over the flat parameter vector.
 
-To add an optimizer, write its rule below the others, name it with the decorator ``@optimizer``, write its
-twin in ``fastnn/reference/update.py``, and the class that users name in ``fastnn/optimizers.py``. That class
-computes the rule's coefficients, the numbers that are the same for all parameters of a step.
+To add an optimizer, write its rule below the others, register it with the decorator ``@optimizer``, write the
+NumPy version in ``fastnn/reference/update.py``, and the class for users in ``fastnn/optimizers.py``. That
+class computes the rule's coefficients, numbers that are the same for all parameters in a step.
 
-Shape letters: P parameters (a whole number of vectors), S values of state for each parameter, G gradients
-whose sum is the gradient, C coefficients.
+Shape letters: P parameters (a whole number of vectors), S values of state per parameter, G gradients of the
+shards, whose sum is the gradient, C coefficients.
 """
 
 from __future__ import annotations
@@ -28,31 +28,31 @@ from .vectors.vector import lanes, load, store, view
 __all__ = [
     "OPTIMIZERS",
     "add_to_average",
+    "gradient_square_sum",
     "limit_norms",
     "optimizer",
-    "square_sum",
-    "sum_of_squares",
+    "parameter_square_sum",
     "update",
     "update_pointer",
 ]
 
 
 class Optimizer(NamedTuple):
-    """The rule of an optimizer, and the number of its coefficients."""
+    """The rule of an optimizer, a kernel, and the number of the rule's coefficients."""
 
     rule: Any
     n_coefficients: int
 
 
-# All rules by name.
+# Registry of all optimizers by name.
 OPTIMIZERS: dict[str, Optimizer] = {}
 
 
 def optimizer(name: str) -> Callable[[Callable], Any]:
-    """Return the decorator that compiles a rule and enters it in `OPTIMIZERS` under `name`.
+    """Return the decorator that makes a rule a kernel and adds it to `OPTIMIZERS` under `name`.
 
-    A rule takes p, g, state and k, then its coefficients, which ``fastnn/optimizers.py`` computes for every
-    step: the learning rate first.
+    The arguments of a rule are p, g, state and k, then its coefficients, which ``fastnn/optimizers.py``
+    computes for every step. The first coefficient is the learning rate.
     """
 
     def register(rule: Callable) -> Any:
@@ -65,43 +65,45 @@ def optimizer(name: str) -> Callable[[Callable], Any]:
 
 
 @emitter
-def plus(a: Value, factor: Value, b: Value) -> Value:
-    """Return ``a + factor b``, rounded once.
+def add_product(a: Value, factor: Value, b: Value) -> Value:
+    """Return ``a + factor b``, rounded once if the processor has FMA.
 
-    In a sum of two products the compiler would choose which of them is rounded, and not choose alike wherever
-    a rule is built in: yet weights that are changed strip by strip must come out as all others.
+    In a sum of two products the compiler may fuse either product with the sum, and may choose differently in
+    each kernel that inlines the rule. An explicit FMA makes the bits of an update independent of the kernel.
     """
     return b.fma(factor, a)
 
 
-# --- the rules: each returns the new values of the vector p of parameters that begins at k, by the derivative
-# g, and updates state (S, P). A load from an address that differs by a multiple of 4 KB from where a store
-# has just been waits for the store: load all state before any of it is stored.
+# --- the rules ----------------------------------------------------------------------------------- A rule
+# returns the new values of a vector of parameters, those from k on, given the old values p and the derivative
+# g; it updates state (S, P). 4K aliasing stalls a load right after a store to the same page offset: load all
+# state before storing any.
 
 
 @optimizer("sgd")
 def sgd(p, g, state, k, rate):
     """Return ``p - rate g``."""
-    return plus(p, -rate, g)
+    return add_product(p, -rate, g)
 
 
 @optimizer("momentum")
-def momentum(p, g, state, k, rate, keep, gain, direct, step):
+def momentum(p, g, state, k, rate, decay, gain, direct, step):
     """Update ``v = keep v + gain g``; return ``p - (direct g + step v)``.
 
-    Polyak's momentum where `direct` is 0, and Nesterov's; the rate is in `direct` and `step`, or in `gain`.
+    With ``direct = 0`` this is Polyak's momentum, otherwise Nesterov's. The learning rate is contained in
+    `direct` and `step`, or in `gain`.
     """
-    v = plus(load(state, 0, k) * fill(state, keep), gain, g)
+    v = add_product(load(state, 0, k) * fill(state, decay), gain, g)
     store(state, 0, k, v)
-    return p - plus(g * fill(state, direct), step, v)
+    return p - add_product(g * fill(state, direct), step, v)
 
 
 @optimizer("adagrad")
 def adagrad(p, g, state, k, rate, eps):
     """Update ``s += g^2``; return ``p - rate g / (sqrt(s) + eps)``."""
-    s = plus(load(state, 0, k), g, g)
+    s = add_product(load(state, 0, k), g, g)
     store(state, 0, k, s)
-    return plus(p, -rate, vmath.over_root(g, s, eps))
+    return add_product(p, -rate, vmath.over_root(g, s, eps))
 
 
 @optimizer("rmsprop")
@@ -111,31 +113,31 @@ def rmsprop(p, g, state, k, rate, eps, alpha, share, momentum):
     Return ``p - rate v``.
     """
     s, v = load(state, 0, k), load(state, 1, k)
-    s = plus(s * fill(state, alpha), g * fill(state, share), g)
-    v = plus(vmath.over_root(g, s, eps), momentum, v)
+    s = add_product(s * fill(state, alpha), g * fill(state, share), g)
+    v = add_product(vmath.over_root(g, s, eps), momentum, v)
     store(state, 0, k, s)
     store(state, 1, k, v)
-    return plus(p, -rate, v)
+    return add_product(p, -rate, v)
 
 
 @optimizer("adam")
 def adam(p, g, state, k, rate, eps, share, beta2, share2):
     """Update the running means m of g and s of g^2; return ``p - rate m / (sqrt(s) + eps)``.
 
-    ``m += share (g - m)`` and ``s = beta2 s + share2 g^2``, where `share` is ``1 - beta1`` and so on.
-    The bias corrections of m and sqrt(s) are in `rate` and `eps`.
+    ``m += share (g - m)`` and ``s = beta2 s + share2 g^2``, where `share` is ``1 - beta1`` and `share2` is
+    ``1 - beta2``. The bias corrections of m and s are contained in `rate` and `eps`.
     """
     m, s = load(state, 0, k), load(state, 1, k)
-    m = plus(m, share, g - m)
-    s = plus(s * fill(state, beta2), g * fill(state, share2), g)
+    m = add_product(m, share, g - m)
+    s = add_product(s * fill(state, beta2), g * fill(state, share2), g)
     store(state, 0, k, m)
     store(state, 1, k, s)
-    return plus(p, -rate, vmath.over_root(m, s, eps))
+    return add_product(p, -rate, vmath.over_root(m, s, eps))
 
 
 @optimizer("adamw")
 def adamw(p, g, state, k, rate, eps, share, beta2, share2, decay):
-    """Return `adam` of the parameters ``decay p``."""
+    """Return the result of `adam` for the parameters ``decay p``."""
     return adam(p * fill(state, decay), g, state, k, rate, eps, share, beta2, share2)
 
 
@@ -145,10 +147,10 @@ def update(name: str, with_l1: bool = True) -> Any:
 
     The kernel updates the parameters from `begin` to `end`, whole numbers of vectors, by the rule `name` and
     the derivative ``shrink g + l2 p + l1 sign(p)``, where g is the sum of the gradients. It returns True if
-    all parameters are still finite.
+    the updated parameters are all finite.
 
-    gradients (G, ..) begin with the parameter `first`; state (S, P) is updated; coefficients (C,); l2, l1 and
-    shrink are scalars of the parameters' dtype. Without `with_l1`, l1 is taken for 0.
+    gradients (G, ..): column 0 is that of the parameter `first`; state (S, P) is updated; coefficients (C,);
+    l2, l1 and shrink are scalars of the parameters' dtype. If `with_l1` is False, l1 is ignored.
     """
     rule, n_coefficients = OPTIMIZERS[name]
 
@@ -156,21 +158,22 @@ def update(name: str, with_l1: bool = True) -> Any:
     def update(gradients, parameters, state, coefficients, l2, l1, shrink, begin, end, first):
         row = view(parameters, 0, 1, parameters.shape[0])
         sums = fill(gradients, 0)
-        # A store might change what is in memory: the coefficients are kept in registers.
+        # The compiler must assume that a store may change the array of coefficients: copy them to a tuple,
+        # which stays in registers.
         numbers = to_fixed_tuple(coefficients, n_coefficients)
         for k in range(begin, end, lanes(gradients)):
             p = load(row, 0, k)
-            g = total(gradients, k - first)
+            g = gradient_sum(gradients, k - first)
             if shrink != 1:
                 g = g * fill(gradients, shrink)
             if l2 != 0:
-                g = plus(g, l2, p)
+                g = add_product(g, l2, p)
             if with_l1:
-                g = plus(g, l1, vmath.sign(p))
+                g = add_product(g, l1, vmath.sign(p))
             p = rule(p, g, state, k, *numbers)
             store(row, 0, k, p)
             sums = sums + p
-        # 0 times infinity or NaN is NaN. The sum of finite parameters may be infinite: look at each then.
+        # 0 times infinity or NaN is NaN. The sum of finite parameters may overflow: then test each of them.
         return is_zero(sums * fill(gradients, 0)) or are_finite(parameters, begin, end)
 
     return update
@@ -178,7 +181,7 @@ def update(name: str, with_l1: bool = True) -> Any:
 
 @functools.cache
 def update_pointer(name: str, with_l1: bool, dtype: np.dtype) -> FunctionPointer:
-    """Return a pointer to `update`."""
+    """Return a pointer to the kernel `update` of the optimizer `name`."""
     of = array_types(dtype)
     arrays, numbers = (of.inputs, of.flat, of.matrix, of.flat), (of.scalar,) * 3
     return FunctionPointer(update(name, with_l1), (*arrays, *numbers, *[types.intp] * 3))
@@ -188,15 +191,15 @@ def update_pointer(name: str, with_l1: bool, dtype: np.dtype) -> FunctionPointer
 def are_finite(parameters, begin, end):
     """Return True if the parameters (P,) from `begin` to `end`, whole numbers of vectors, are finite."""
     row = view(parameters, 0, 1, parameters.shape[0])
-    trouble = fill(parameters, 0)
+    sums = fill(parameters, 0)
     for k in range(begin, end, lanes(parameters)):
-        trouble = trouble + load(row, 0, k) * fill(parameters, 0)
-    return is_zero(trouble)
+        sums = sums + load(row, 0, k) * fill(parameters, 0)
+    return is_zero(sums)
 
 
 @kernel
-def total(gradients, k):
-    """Return the sum of the vectors at k of all gradients, in their order."""
+def gradient_sum(gradients, k):
+    """Return the vector ``gradients[:, k : k + lanes].sum(axis=0)``, added in the order of the rows."""
     g = load(gradients, 0, k)
     for other in range(1, gradients.shape[0]):
         g = g + load(gradients, other, k)
@@ -204,17 +207,20 @@ def total(gradients, k):
 
 
 @kernel
-def square_sum(gradients, begin, end):
-    """Return the sum of the squares of the summed gradients (G, P) from `begin` to `end`, in float64."""
+def gradient_square_sum(gradients, begin, end):
+    """Return the sum of squares of the summed gradients (G, P) from `begin` to `end`, in float64."""
     result = 0.0
     for k in range(begin, end, lanes(gradients)):
-        result += reduce_add_squares(total(gradients, k))
+        result += reduce_add_squares(gradient_sum(gradients, k))
     return result
 
 
 @kernel
-def sum_of_squares(parameters, begin, end):
-    """Return the sum of the squares of the parameters (P,) from `begin` to `end`, in their dtype."""
+def parameter_square_sum(parameters, begin, end):
+    """Return the sum of squares of the parameters (P,) from `begin` to `end`.
+
+    Squares are added in the parameters' dtype, the lanes of the result in float64.
+    """
     row = view(parameters, 0, 1, parameters.shape[0])
     squares = fill(parameters, 0)
     for k in range(begin, end, lanes(parameters)):
@@ -225,9 +231,9 @@ def sum_of_squares(parameters, begin, end):
 
 @kernel
 def add_to_average(parameters, share, begin, end, average):
-    """Update ``average += share (parameters - average)`` from `begin` to `end`, both (P,).
+    """Compute ``average += share (parameters - average)`` from `begin` to `end`; both are (P,).
 
-    A share of 1 copies.
+    A share of 1 copies the parameters.
     """
     for k in range(begin, end):
         if share == 1:
@@ -238,7 +244,7 @@ def add_to_average(parameters, share, begin, end, average):
 
 @kernel
 def limit_norms(W, limit):
-    """Scale every unit's incoming weights, a column of W (I, J), to a norm of `limit` at the most.
+    """Scale the incoming weights of each unit, a column of W (I, J), to a Euclidean norm of at most `limit`.
 
     Srivastava et al., "Dropout", 2014, section 5.1.
     """

@@ -47,7 +47,9 @@ def test_a_usual_first_use_compiles_nothing_more(purpose, monkeypatch):
         if purpose in task.purposes:
             task.run(np.dtype("float64"))
     monkeypatch.setattr(jit, "compilation_listeners", [heard.append])
-    monkeypatch.setattr(jit, "kept", lambda name: ())  # no other kernel is loaded from the cache, either
+    monkeypatch.setattr(
+        jit, "read_entries", lambda name: ()
+    )  # no other kernel is loaded from the cache, either
     for use in USES[purpose]:
         use()
         assert heard == [], use

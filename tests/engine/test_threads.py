@@ -22,7 +22,7 @@ from fastnn.engine import limits
 from fastnn.engine.arguments import sharing
 from fastnn.system.threads import acquired_cores, available_cores
 from fastnn_kernels.compiler.jit import OPTIONS as KERNEL_OPTIONS
-from fastnn_kernels.team import is_strips
+from fastnn_kernels.team import updates_in_strips
 
 random = np.random.default_rng(0)
 X, y = random.normal(size=(1200, 20)), random.integers(0, 3, 1200)
@@ -117,7 +117,7 @@ def test_weights_changed_at_once_are_the_same_bits(monkeypatch, layers_dim, esti
 def test_what_comes_in_strips(layers_dim):
     @numba.njit(**KERNEL_OPTIONS)
     def ask(plan, layer, part, T, n_lanes):
-        return is_strips(plan, layer, part, T, n_lanes)
+        return updates_in_strips(plan, layer, part, T, n_lanes)
 
     plan = fastnn.Model(layers_dim)._network.training_layout.plan
     found = [tuple(ask(plan, layer, part, 64, 8) for part in range(2)) for layer in range(len(plan))]

@@ -44,7 +44,7 @@ N_CELLS = 64
 @functools.cache
 def outlines(name):
     """The kernel ``(centre, radius, strip)`` that fills strip (3, T)."""
-    lines = compiled.outline(name)
+    lines = compiled.enclosing_strip(name)
 
     @numba.njit(**OPTIONS)  # not kept on disk: kernels of this file are not its sources
     def run(centre, radius, strip):
@@ -136,7 +136,7 @@ def test_strips_of_short_intervals_are_narrow(name, dtype):
 @each_dtype
 def test_strips_are_those_of_the_reference(name, dtype):
     centre, radius = intervals(np.random.default_rng(1), name, dtype)
-    expected = np.array(reference.outline(name, centre, radius), np.float64)
+    expected = np.array(reference.enclosing_strip(name, centre, radius), np.float64)
     strip = strips(name, centre, radius).astype(np.float64)
     c, r = np.abs(centre.astype(np.float64)), radius.astype(np.float64)
     error = 300 * np.finfo(dtype).eps * (c + r + 1) * (r + 1)

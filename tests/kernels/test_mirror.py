@@ -17,10 +17,10 @@ import fastnn_kernels
 # part of the parameters, and the parts a training is handed over in, many steps at a time.
 KERNELS_ONLY = {
     "bound": {"bounds_table"},
-    "committee": {"Committee", "placed"},
+    "committee": {"Committee", "relocated_plan"},
     "layer": {"Activation", "backward_table", "forward_table"},
     "loss": {"Loss", "backward_pointer", "value_pointer"},
-    "network": {"last_outputs", "turned_width"},
+    "network": {"last_outputs", "transposed_width"},
     "output": {"forward_pointer"},
     "train": {
         "BLOCK",
@@ -33,7 +33,7 @@ KERNELS_ONLY = {
         "train_steps",
         "update_pointer",
     },
-    "update": {"square_sum", "sum_of_squares", "update_pointer"},
+    "update": {"gradient_square_sum", "parameter_square_sum", "update_pointer"},
 }
 # Reference: the units, the constants of a formula, a pass that keeps nothing, a single step.
 REFERENCE_ONLY = {

@@ -17,7 +17,7 @@ from fastnn.reference import quadtree as reference
 from fastnn_kernels import grid, quadtree
 from fastnn_kernels.bound import Form, bounds_table
 from fastnn_kernels.compiler.jit import OPTIONS
-from fastnn_kernels.quadtree import BOUNDED, LEFT, WAITING, WON
+from fastnn_kernels.quadtree import BOUNDED, UNDECIDED, WAITING, WON
 from fastnn_kernels.vectors.vector import fill_row
 
 BATCH = 64
@@ -52,7 +52,7 @@ class Lists:
         for array in self.workspaces:
             array[...] = np.nan
         self.total = empty_form(Form, committee.n_classes, BATCH, dtype)
-        self.won, self.left, self.calls = [], [], 0
+        self.won, self.undecided, self.calls = [], [], 0
 
     def run(self):
         kernel = quadtree.subdivide(self.committee.votes)
@@ -60,7 +60,9 @@ class Lists:
         while counts[WAITING]:
             lists = self.waiting, self.taken, *self.lists, counts
             kernel(self.networks, self.xs, self.ys, LEAF, 1000, *lists, *self.workspaces, self.total)
-            for found, array, which in zip((self.won, self.left), self.lists, (WON, LEFT), strict=True):
+            for found, array, which in zip(
+                (self.won, self.undecided), self.lists, (WON, UNDECIDED), strict=True
+            ):
                 assert counts[which] <= len(array)
                 assert (array[counts[which] :] == -1).all()
                 found += map(tuple, array[: counts[which]].tolist())
@@ -80,12 +82,12 @@ def coverage(squares, shape):
 
 def reference_squares(committee, xs, ys):
     networks, waiting = reference_side(committee), _first_squares(xs, ys, LEAF, 512)
-    won, left = [], []
+    won, undecided = [], []
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         while len(waiting):
             some, others, waiting = reference.subdivide(networks, committee.votes, xs, ys, LEAF, waiting)
-            won, left = [*won, *some], [*left, *others]
-    plain = [[tuple(int(number) for number in square) for square in squares] for squares in (won, left)]
+            won, undecided = [*won, *some], [*undecided, *others]
+    plain = [[tuple(int(number) for number in square) for square in squares] for squares in (won, undecided)]
     return tuple(plain)
 
 
@@ -114,10 +116,10 @@ def test_squares_are_those_of_the_reference(problem, width, height):
     committee, random = problem
     xs, ys = axes(random, committee, width, height)
     lists = Lists(committee, xs, ys).run()
-    won, left = reference_squares(committee, xs, ys)
-    assert (coverage([*lists.won, *lists.left], (height, width)) == 1).all()
-    assert all(size <= LEAF for *_, size in lists.left)
-    assert lists.counts[BOUNDED] >= len(lists.won) + len(lists.left)
+    won, undecided = reference_squares(committee, xs, ys)
+    assert (coverage([*lists.won, *lists.undecided], (height, width)) == 1).all()
+    assert all(size <= LEAF for *_, size in lists.undecided)
+    assert lists.counts[BOUNDED] >= len(lists.won) + len(lists.undecided)
     # Few are so close to being won that rounding decides; but then their quarters differ too.
     ours, theirs = (
         coverage([square[:3] for square in squares], (height, width)) for squares in (lists.won, won)
@@ -127,7 +129,7 @@ def test_squares_are_those_of_the_reference(problem, width, height):
     for squares in (lists.won, won):
         for row, column, size, winner in squares:
             assert (expected[row : row + size, column : column + size] == winner).all()
-    assert (coverage([*won, *left], (height, width)) == 1).all()
+    assert (coverage([*won, *undecided], (height, width)) == 1).all()
 
 
 @given(single(), sides, sides, st.sampled_from([64, 65, 100, 128]))
@@ -137,7 +139,7 @@ def test_lists_that_are_too_small_are_handed_over_in_parts(problem, width, heigh
     whole = Lists(committee, xs, ys).run()
     parts = Lists(committee, xs, ys, capacity).run()
     assert whole.calls == 1
-    assert (parts.won, parts.left) == (whole.won, whole.left)
+    assert (parts.won, parts.undecided) == (whole.won, whole.undecided)
     assert parts.counts[BOUNDED] == whole.counts[BOUNDED]
 
 
@@ -153,7 +155,7 @@ def test_small_lists_are_handed_over_many_times():
     xs = ys = np.linspace(-3, 3, 700)
     whole, parts = Lists(committee, xs, ys, 10_000).run(), Lists(committee, xs, ys, BATCH).run()
     assert parts.calls > 10
-    assert (parts.won, parts.left) == (whole.won, whole.left)
+    assert (parts.won, parts.undecided) == (whole.won, whole.undecided)
 
 
 @pytest.mark.parametrize("n_waiting", [4 * BATCH, 4 * BATCH + 30, 6 * BATCH])
@@ -161,8 +163,8 @@ def test_squares_that_do_not_fit_are_left_undivided(n_waiting):
     committee = boundary()
     xs = ys = np.linspace(-3, 3, 600)
     lists = Lists(committee, xs, ys, n_waiting=n_waiting).run()
-    assert (coverage([*lists.won, *lists.left], (600, 600)) == 1).all()
-    assert max(size for *_, size in lists.left) > LEAF
+    assert (coverage([*lists.won, *lists.undecided], (600, 600)) == 1).all()
+    assert max(size for *_, size in lists.undecided) > LEAF
 
 
 @given(single(), sides, sides)

@@ -165,8 +165,8 @@ def test_plateaus_are_noted_alike(series, tol):
     ours, theirs = np.array([np.inf, 0.0]), np.array([np.inf, 0.0])
     best, n_without = np.inf, 0
     for objective in series:
-        compiled.note_plateau(objective, tol, ours)
-        reference.note_plateau(objective, tol, theirs)
+        compiled.update_plateau(objective, tol, ours)
+        reference.update_plateau(objective, tol, theirs)
         n_without = n_without + 1 if objective > best - tol else 0
         if objective < best:
             best = objective

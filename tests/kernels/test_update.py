@@ -151,7 +151,7 @@ def test_gradients_are_added_in_their_order(draw: Draw, optimizer, n_vectors, n_
         p, state = parameters.copy(), initial_state(optimizer, size, dtype)
         numbers = (dtype.type(number) for number in (0.1, 0.2, 0.5))
         compiled.update(optimizer.rule)(read_only(given_ones), p, state, read_only(c), *numbers, 0, size, 0)
-        norm = compiled.square_sum(read_only(given_ones), 0, size)
+        norm = compiled.gradient_square_sum(read_only(given_ones), 0, size)
         results.append((p, state, norm))
     for one, other in zip(*results, strict=True):
         np.testing.assert_array_equal(one, other)
@@ -370,7 +370,7 @@ def test_square_sum(draw: Draw, before, n_vectors, n_gradients):
     lanes = draw.padded(1)
     begin, end = before * lanes, (before + n_vectors) * lanes
     gradients = draw.array(n_gradients, end + lanes)
-    total = compiled.square_sum(read_only(gradients), begin, end)
+    total = compiled.gradient_square_sum(read_only(gradients), begin, end)
     exact = wide(gradients[:, begin:end]).sum(axis=0)
     magnitudes = np.abs(gradients[:, begin:end]).sum(axis=0)
     # Sums of gradients in their dtype, that of the squares in float64.
@@ -383,7 +383,7 @@ def test_sum_of_squares_is_numpys(draw: Draw, before, n_vectors, behind):
     lanes = draw.padded(1)
     begin, end = before * lanes, (before + n_vectors) * lanes
     parameters = draw.array(end + behind * lanes)
-    total = compiled.sum_of_squares(read_only(parameters), begin, end)
+    total = compiled.parameter_square_sum(read_only(parameters), begin, end)
     exact = (wide(parameters[begin:end]) ** 2).sum()
     assert abs(total - exact) <= tolerance(draw.dtype, end - begin) * exact
 

@@ -1,9 +1,9 @@
-"""The files of compiled kernels.
+"""Files of compiled kernels, the entries of the on-disk cache.
 
-Names begin with a digest of *all* kernel sources: a kernel is built from pieces in several files, and an edit
-of any of them makes a new kernel. Every entry is one file, written whole, with its checksum: there is no
-index that two processes could overwrite for one another, and a truncated file, a full disk or a folder
-without write permission breaks nothing. Where entries cannot be saved, one warning a process says why.
+The name of an entry begins with a digest of *all* kernel sources: a kernel is built from functions in several
+files, and an edit of any file makes a new kernel. An entry is one file, written atomically, with its
+checksum. Two processes share no index that one could overwrite, and a truncated file, a full disk or a folder
+without write permission breaks no run. If entries cannot be saved, each process warns once and says why.
 """
 
 from __future__ import annotations
@@ -27,59 +27,68 @@ import platformdirs
 
 from .numba_internals import cache_setting
 
-__all__ = ["cache_folders", "is_current", "keep", "kept", "kept_files", "refusal", "usable_folder"]
+__all__ = [
+    "cache_folders",
+    "entry_files",
+    "is_current",
+    "read_entries",
+    "refusal",
+    "usable_folder",
+    "write_entry",
+]
 
-# Folder of the whole package `fastnn_kernels`: its sources, and its kernels where it can be written to.
+# Folder of the package `fastnn_kernels`: it holds the sources, and the entries if it is writable.
 PACKAGE = Path(__file__).parents[1]
 
-# A stale entry of another version is removed once it is this old: two versions that share a
-# folder must not delete each other's entries in turn.
+# Two versions that share a folder must not delete each other's entries in turn: an entry of another version
+# is removed only once it has this age.
 KEEP_STALE_SECONDS = 30 * 24 * 3600
 
 
 def source_digest() -> str:
-    """Return the digest of every kernel source and of what compiles them; "" where they cannot be read."""
+    """Return the digest of the kernel sources and the compiler's versions; "" if no source can be read."""
     digest = hashlib.sha256(repr((numba.__version__, llvmlite.__version__, sys.version)).encode())
     try:
-        # An editor's lock beside a source may be a link to nowhere.
+        # An editor's lock file beside a source may be a broken link: skip it.
         sources = [path for path in sorted(PACKAGE.rglob("*.py")) if path.is_file()]
         for path in sources:
             digest.update(path.relative_to(PACKAGE).as_posix().encode())
             digest.update(path.read_bytes())
-    except OSError:  # no permission, no file left to be opened, or just removed
+    except OSError:  # no permission, too many open files, or a file removed meanwhile
         return ""
     return digest.hexdigest()[:16] if sources else ""
 
 
-# The digest of the sources as they were imported. Code compiled from them must not be saved under the digest
-# of files that were changed later.
+# Digest of the sources at import. Files may change later: code compiled from the imported sources must not be
+# saved under the digest of the changed files.
 DIGEST = source_digest()
 
 
 def cache_folders() -> Iterator[Path]:
-    """Yield the folders of entries, best first: NUMBA_CACHE_DIR, else the package and the user's folder."""
+    """Yield the cache folders in order of preference: NUMBA_CACHE_DIR, else the package's and the user's."""
     if not DIGEST:
         return
     if cache_setting():
         yield Path(cache_setting()) / "fastnn_kernels"
         return
     yield PACKAGE / "__pycache__"
-    # For a user without a home, old versions return "~", a folder in the current one; new versions raise.
+    # For a user without a home directory, old versions of platformdirs return a path relative to "~", and new
+    # versions raise RuntimeError: skip the user's folder in both cases.
     try:
-        users = Path(platformdirs.user_cache_dir("fastnn", appauthor=False))
+        user_folder = Path(platformdirs.user_cache_dir("fastnn", appauthor=False))
     except RuntimeError:
         return
-    if users.is_absolute():
-        yield users
+    if user_folder.is_absolute():
+        yield user_folder
 
 
 def is_current() -> bool:
-    """Return True if the sources are as they were imported."""
+    """Return True if no source file has changed since the import."""
     return source_digest() == DIGEST
 
 
-def kept(name: str) -> Iterator[bytes]:
-    """Yield the contents of the entries `name` in all folders whose checksum is right."""
+def read_entries(name: str) -> Iterator[bytes]:
+    """Yield the payload of every entry `name` with a valid checksum, folder by folder."""
     for folder in cache_folders():
         try:
             content = (folder / f"{DIGEST}.{name}").read_bytes()
@@ -87,30 +96,30 @@ def kept(name: str) -> Iterator[bytes]:
             continue
         checksum, payload = content[:32], content[32:]
         if _checksum(name, payload) == checksum:
-            with contextlib.suppress(OSError):  # a file of somebody else: it cannot be marked as in use
+            with contextlib.suppress(OSError):  # another user's file cannot be marked as in use
                 os.utime(folder / f"{DIGEST}.{name}")
             yield payload
 
 
-def keep(name: str, payload: bytes) -> None:
-    """Write `payload` to the first folder that takes it.
+def write_entry(name: str, payload: bytes) -> None:
+    """Write the entry `name` to the first folder in which a file can be written.
 
     Raises
     ------
     OSError
-        Where no folder takes it, with the reasons.
+        If no folder can be written to; the message gives each folder's reason.
     """
     content = _checksum(name, payload) + payload
     _remove_stale(_first_folder(lambda folder: _write_whole(folder / f"{DIGEST}.{name}", content)))
 
 
 def usable_folder() -> Path:
-    """Return the folder that entries will be written to, found by making a file there.
+    """Return the first folder in which a temporary file can be written: entries are saved there.
 
     Raises
     ------
     OSError
-        Where no folder takes it, with the reasons.
+        If no folder can be written to; the message gives each folder's reason.
     """
 
     def probe(folder: Path) -> None:
@@ -121,12 +130,12 @@ def usable_folder() -> Path:
     return _first_folder(probe)
 
 
-def kept_files() -> dict[Path, int]:
-    """Return the entries of these sources in all folders, with their sizes in bytes."""
+def entry_files() -> dict[Path, int]:
+    """Return the paths of the entries of these sources in all folders, with their sizes in bytes."""
     files = {}
     for folder in cache_folders():
         for path in folder.glob(f"{DIGEST}.*.nbc"):
-            with contextlib.suppress(OSError):  # gone meanwhile
+            with contextlib.suppress(OSError):  # removed meanwhile
                 files[path] = path.stat().st_size
     return files
 
@@ -153,25 +162,25 @@ def _first_folder(write: Callable[[Path], None]) -> Path:
 
 
 class _Refusal:
-    """The reason why an entry could not be saved or loaded, given by one warning a process."""
+    """The reason why an entry could not be saved or loaded; each process warns of it once."""
 
     def __init__(self) -> None:
         self.reason = ""
-        self._is_told = False
+        self._has_warned = False
 
     def note(self, reason: str) -> None:
-        """Remember the reason, if it is the first: in the middle of a compilation nothing may be raised."""
+        """Store the reason if it is the first. Call `warn` after the compilation, which must not be left."""
         self.reason = self.reason or reason
 
-    def tell(self, stacklevel: int = 3) -> None:
-        """Warn once of the reason, if there is one, at the line `stacklevel` calls up.
+    def warn(self, stacklevel: int = 3) -> None:
+        """Warn once of the stored reason, if any; the warning points to the line `stacklevel` calls up.
 
-        A filter that turns warnings into errors breaks no run: the warning is logged then.
+        If a filter turns warnings into errors, the warning is logged instead, so that no run breaks.
         """
-        if self._is_told or not self.reason:
+        if self._has_warned or not self.reason:
             return
-        self._is_told = True
-        message = f"compiled kernels cannot be kept, and are compiled anew again and again: {self.reason}"
+        self._has_warned = True
+        message = f"compiled kernels cannot be kept, so every process compiles them again: {self.reason}"
         try:
             warnings.warn(message, RuntimeWarning, stacklevel=stacklevel)
         except Exception:
@@ -182,18 +191,18 @@ refusal = _Refusal()
 
 
 def _checksum(name: str, payload: bytes) -> bytes:
-    """Return the checksum of an entry and its name: a copy under another name is not valid."""
+    """Return the checksum of an entry's name and payload: a copy under another name is invalid."""
     return hashlib.sha256(name.encode() + b"\0" + payload).digest()
 
 
 def _write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that a reader sees all of it or none."""
+    """Write a file atomically: a reader sees the whole file or none."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
-        # As readable as the folder: kernels that an administrator compiled serve all users.
+        # Kernels that an administrator compiled serve all users: make the file as readable as its folder.
         os.chmod(temporary, stat.S_IMODE(path.parent.stat().st_mode) & 0o644)
         os.replace(temporary, path)
     except BaseException:
@@ -203,11 +212,11 @@ def _write_whole(path: Path, content: bytes) -> None:
 
 @functools.cache
 def _remove_stale(folder: Path) -> None:
-    """Remove what no process has used for a month: other versions' entries, halves of files."""
+    """Remove other versions' entries and unfinished files that no process has used for a month."""
     oldest = time.time() - KEEP_STALE_SECONDS
-    with contextlib.suppress(OSError):  # the folder is gone already
+    with contextlib.suppress(OSError):  # the folder has been removed meanwhile
         for path in (*folder.glob("*.nbc"), *folder.glob("*.tmp")):
-            # Another process may have removed the file, or another user owns it.
+            # Another process may have removed the file, or another user may own it: go on with the next one.
             with contextlib.suppress(OSError):
                 if not path.name.startswith(DIGEST) and path.stat().st_mtime < oldest:
                     path.unlink()

@@ -1,7 +1,8 @@
-"""Locks that a fork waits for: of Python's own, so that it loads nothing.
+"""Locks that `os.fork` waits for.
 
-A child process has one thread. What another thread was in the middle of, such as an import or a
-compilation, is never finished there, and whoever needs it waits for ever.
+A forked child process has one thread. If another thread of the parent held a lock, as during an import or a
+compilation, the lock stays held in the child, and the child waits for ever. So a fork first acquires all
+locks. This module imports the standard library alone, so that importing it does not load numba.
 """
 
 from __future__ import annotations
@@ -10,30 +11,30 @@ import os
 import threading
 from typing import Any
 
-__all__ = ["loading", "wait_at_fork"]
+__all__ = ["import_lock", "wait_at_fork"]
 
-# Held while numba and the kernels are imported.
-loading = threading.RLock()
+# Lock that is held while numba and the kernels are imported.
+import_lock = threading.RLock()
 
-_locks: list[Any] = [loading]
-_taken: list[Any] = []
+_locks: list[Any] = [import_lock]
+_acquired: list[Any] = []
 
 
 def wait_at_fork(lock: Any) -> None:
-    """Let every fork wait until it has `lock`, which is reentrant."""
+    """Register a reentrant lock: every later fork waits until it has acquired the lock."""
     _locks.append(lock)
 
 
-def _take() -> None:
-    for lock in _locks:  # what is added while it waits for the one before comes as well
+def _acquire_all() -> None:
+    for lock in _locks:  # a lock that is registered during this loop is acquired, too
         lock.acquire()
-        _taken.append(lock)
+        _acquired.append(lock)
 
 
-def _give_back() -> None:
-    while _taken:
-        _taken.pop().release()
+def _release_all() -> None:
+    while _acquired:
+        _acquired.pop().release()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_take, after_in_parent=_give_back, after_in_child=_give_back)
+    os.register_at_fork(before=_acquire_all, after_in_parent=_release_all, after_in_child=_release_all)

@@ -1,4 +1,7 @@
-"""Signals, where their handlers must wait: of Python's own, so that it loads nothing."""
+"""Postponing signals such as Ctrl-C while an operation must not be interrupted.
+
+This module imports the standard library alone, so that importing it does not load numba.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from typing import Any
 
 __all__ = ["deliver_interrupts", "held_interrupts", "let_interrupts_through"]
 
-# Ctrl-C, and signals whose handlers in Python may raise as well: a time-out by SIGALRM is an example.
+# SIGINT (Ctrl-C), and other signals whose Python handlers may raise, such as a time-out by SIGALRM.
 SIGNALS = tuple(
     getattr(signal, name)
     for name in (
@@ -22,36 +25,41 @@ SIGNALS = tuple(
 
 
 class _Hold:
-    """A handler that keeps signals for the handlers that were there before."""
+    """A signal handler that queues signals for the handlers that were installed before.
+
+    Holds may be nested; `outer` is the enclosing hold. `previous` has the earlier handler of each signal. An
+    open hold passes signals on at once, and so does a finished one.
+    """
 
     def __init__(self, note: Callable[[], object], outer: _Hold | None) -> None:
         self.note, self.outer = note, outer
         self.previous: dict[int, Callable[[int, Any], object]] = {}
-        self.is_open = False  # passes signals on at once
-        self.is_over = False
-        self._came: list[int] = []
+        self.is_open = False
+        self.is_finished = False
+        self._pending: list[int] = []
 
     def __call__(self, number: int, frame: Any) -> None:
-        if self.is_open or self.is_over:
+        if self.is_open or self.is_finished:
             self.previous[number](number, frame)
             return
-        self.keep(number)
+        self.enqueue(number)
         hold: _Hold | None = self
         while hold is not None and number == signal.SIGINT:
             hold.note()
             hold = hold.outer
 
-    def keep(self, number: int) -> None:
-        if number not in self._came:
-            self._came.append(number)
+    def enqueue(self, number: int) -> None:
+        """Queue a signal, once however often it arrives."""
+        if number not in self._pending:
+            self._pending.append(number)
 
     def deliver(self) -> None:
-        """Hand what came to the handlers that were there before, all of it even if one of them raises."""
-        while self._came:
-            number = self._came.pop(0)
+        """Call the earlier handlers of all queued signals, even if one of the handlers raises."""
+        while self._pending:
+            number = self._pending.pop(0)
             previous = self.previous[number]
-            if isinstance(previous, _Hold) and not (previous.is_open or previous.is_over):
-                previous.keep(number)  # noted already
+            if isinstance(previous, _Hold) and not (previous.is_open or previous.is_finished):
+                previous.enqueue(number)  # its `note` was called when the signal arrived
                 continue
             try:
                 previous(number, sys._getframe(1))
@@ -59,18 +67,18 @@ class _Hold:
                 self.deliver()
 
 
-# The innermost hold of the main thread, which alone handles signals.
+# Innermost hold of the main thread. Python runs signal handlers in the main thread alone.
 _innermost: _Hold | None = None
 
 
 @contextmanager
 def held_interrupts(note: Callable[[], object] = lambda: None) -> Iterator[None]:
-    """Let Ctrl-C wait: `note` is called when it comes, and it is raised at the end.
+    """Postpone the Python handlers of Ctrl-C and other signals to the end of the context.
 
-    For what must not be left half done, such as moving files, and for what ends by itself when it is told to.
-    `note` must not take a lock, which the interrupted code may hold. Other signals that Python handles wait
-    as well, of which nothing is noted: their handlers may raise too. In another thread than the main one,
-    which no signal comes to, nothing happens.
+    Use the context for an operation that must not stop half-way, such as moving files, and for an operation
+    that `note` can ask to stop. `note` is called at once for each Ctrl-C, but not for other signals; it must
+    not acquire a lock, which the interrupted code may hold. In any other thread than the main one the context
+    does nothing, since Python runs no signal handlers there.
     """
     global _innermost
     if threading.current_thread() is not threading.main_thread():
@@ -80,7 +88,8 @@ def held_interrupts(note: Callable[[], object] = lambda: None) -> Iterator[None]
     try:
         for number in SIGNALS:
             previous = signal.getsignal(number)
-            while isinstance(previous, _Hold) and previous.is_over:  # left behind by what is told below
+            # A handler that raised while holds were removed may have left a finished hold installed: skip it.
+            while isinstance(previous, _Hold) and previous.is_finished:
                 previous = previous.previous[number]
             if callable(previous):
                 hold.previous[number] = previous
@@ -89,8 +98,9 @@ def held_interrupts(note: Callable[[], object] = lambda: None) -> Iterator[None]
         yield
     finally:
         _innermost = hold.outer
-        # A handler that is back may raise before the others are: this one does then what those did.
-        hold.is_over = True
+        # A restored handler may raise before the others are restored: a finished hold passes their signals
+        # on to them.
+        hold.is_finished = True
         try:
             for number, previous in hold.previous.items():
                 signal.signal(number, previous)
@@ -99,9 +109,9 @@ def held_interrupts(note: Callable[[], object] = lambda: None) -> Iterator[None]
 
 
 def deliver_interrupts() -> None:
-    """Within `held_interrupts`: hand the signals that came so far to the handlers outside, which may raise.
+    """Call the handlers of the signals that `held_interrupts` has postponed so far; a handler may raise.
 
-    For the places in a long task where it may be left.
+    Call this function at the points of a long operation where an exception may leave it.
     """
     if threading.current_thread() is not threading.main_thread():
         return
@@ -113,7 +123,10 @@ def deliver_interrupts() -> None:
 
 @contextmanager
 def let_interrupts_through() -> Iterator[None]:
-    """Within `held_interrupts`: signals do what they did outside, since somebody else's code may be slow."""
+    """Handle signals at once within the context, even inside `held_interrupts`.
+
+    Use the context around calls of a user's code, which may take long.
+    """
     holds = []
     if threading.current_thread() is threading.main_thread():
         hold = _innermost

@@ -1,11 +1,15 @@
-"""The one decorator, with every compiler option; the kinds of code that a kernel is compiled to; the cache.
+"""The decorator ``@kernel`` with all compiler options, the kinds of code a kernel compiles to, and the cache.
 
-``@kernel`` compiles a function. A kernel that a factory specialises, as ``activation_forward("tanh")``,
-closes over the kernels and constants it is made of. A kernel that another calls is built into it, and becomes
-machine code there alone: numba would make each callable by itself, which takes a third longer. A kernel that
-another calls through a pointer (``pointer.py``) becomes machine code without a wrapper for Python. Compiled
-kernels are saved on disk; one that cannot be saved is compiled again by every process, of which a warning
-tells once. Compilations take up to seconds: to hear of them, add a function to ``compilation_listeners``.
+A factory such as ``activation_forward("tanh")`` returns a specialised kernel, a closure over other kernels
+and constants. A kernel compiles to one of three kinds of code (`Kind`). A kernel that Python calls becomes
+machine code with a wrapper for Python. A kernel that another kernel calls by name is inlined, and becomes
+machine code only within its caller: numba would compile each kernel to machine code of its own as well, which
+takes a third longer. A kernel that is called through a pointer (``pointer.py``) becomes machine code without
+a wrapper.
+
+Compiled kernels are saved on disk. A kernel that cannot be saved is compiled again by every process; a
+warning says so once. A compilation may take seconds: functions in ``compilation_listeners`` are called before
+each one.
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ import pickle
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from .cache import cache_folders, is_current, keep, kept, refusal
+from .cache import cache_folders, is_current, read_entries, refusal, write_entry
 from .forks import wait_at_fork
 from .interrupts import held_interrupts
 from .numba_internals import (
@@ -46,15 +50,15 @@ from .numba_internals import (
 
 __all__ = ["Kind", "compilation_listeners", "kernel", "machine_code"]
 
-# Functions that are called with the types of a kernel's arguments before numba compiles it, with all the
-# parts that are built into it. They run within numba's lock, while Ctrl-C waits. A compiler left half way
-# fails later: what they raise is dropped.
+# Functions that are called before numba compiles a kernel and the parts inlined in it; the argument is the
+# tuple of the kernel's argument types. They run while numba's lock is held and Ctrl-C is postponed. An
+# exception would leave numba's compiler in an unusable state, so exceptions of listeners are dropped.
 compilation_listeners: list[Callable[[tuple], object]] = []
 
-# nogil: Python threads run kernels side by side. error_model: a division by zero gives inf, as in
-# NumPy, and costs no branch. contract: a * b + c may be one instruction. Never nnan or ninf: they
-# let the compiler drop the checks that catch a diverging run. forceinline: passing a handful of
-# arrays to a function costs as much as a small layer.
+# nogil: Python threads run kernels in parallel. error_model: division by zero gives inf, as in NumPy, without
+# a branch. contract: a * b + c may become one instruction; never nnan or ninf, which let the compiler drop
+# the checks that detect a diverging run. forceinline: passing several arrays to a function costs as much time
+# as a small layer.
 OPTIONS: dict[str, Any] = {
     "nogil": True,
     "error_model": "numpy",
@@ -65,10 +69,10 @@ OPTIONS: dict[str, Any] = {
 
 
 def kernel(function: Callable) -> Any:
-    """Compile `function` into a kernel, cached on disk."""
-    # Numba tells symbols of one name apart by a number that every process counts anew. Two kernels of one
-    # factory that two processes compiled could have one symbol, and a third process would link the wrong one:
-    # name them apart.
+    """Return `function` as a kernel: compiled at the first call for each set of types, cached on disk."""
+    # Numba distinguishes symbols of equal names by a counter that begins at 0 in every process. Two kernels
+    # of one factory, compiled by two processes, could get the same symbol, and a third process that loads
+    # both would link the wrong one: give every kernel a unique name.
     tag = hashlib.sha256(repr(identity(function)).encode()).hexdigest()[:16]
     function.__qualname__ = f"{function.__qualname__}_{tag}"
     if is_disabled():
@@ -79,9 +83,9 @@ def kernel(function: Callable) -> Any:
 
 
 def identity(function: Callable) -> tuple:
-    """Return what tells a kernel from others of the same factory: module, name, and all it closes over.
+    """Return the identity of a kernel among those of its factory: module, name and closure variables.
 
-    The cache's key is made of it: numba cannot hash a closure that holds other kernels.
+    The cache key contains this identity, because numba cannot hash a closure over other kernels.
     """
     cells = inspect.getclosurevars(function).nonlocals
     return (
@@ -92,7 +96,7 @@ def identity(function: Callable) -> tuple:
 
 
 def _identity_of(value: object) -> object:
-    """Return the identity of a value that a kernel closes over."""
+    """Return the identity of a closure variable; raise TypeError for anything but kernels and constants."""
     if (function := dispatcher_function(value)) is not None:
         return identity(function)
     if (function := intrinsic_function(value)) is not None:
@@ -102,83 +106,85 @@ def _identity_of(value: object) -> object:
     raise TypeError(f"a kernel may close over kernels, intrinsics and constants, not over {value!r}")
 
 
-# A forked child has no other threads: were numba's lock held by one, the child would wait for ever.
+# A forked child has no other threads. If one of the parent's threads held numba's lock, the child would wait
+# for ever: a fork waits for the lock.
 wait_at_fork(global_compiler_lock)
 
 
-# --- what a kernel is compiled to ----------------------------------------------------------------
+# --- the kinds of code ---------------------------------------------------------------------------
 
 
 class Kind(enum.Enum):
-    """Form that a kernel is compiled to."""
+    """The kind of code that a kernel is compiled to."""
 
-    CALLABLE = "what Python calls"
-    PART = "what is built into its callers: neither optimised nor machine code, which they become"
-    CODE = "machine code alone"
+    CALLABLE = "machine code with a wrapper that Python calls"
+    PART = "unoptimised LLVM IR, inlined in other kernels"
+    CODE = "machine code without a wrapper, called through a pointer"
 
 
 class Code:
-    """The entry point of a kernel that Python does not call: the address of its machine code."""
+    """Entry point of a kernel that Python does not call: the address of its machine code, 0 for a part."""
 
     def __init__(self, address: int = 0) -> None:
         self.address = address
 
 
 def part_code(*_: Any) -> Code:
-    """Return the entry point of a part, which has no machine code."""
+    """Return an entry point without an address: a part has no machine code of its own."""
     return Code()
 
 
-def placed_code(library: Any, description: Any, environment: Any) -> Code:
-    """Return the entry point of a kernel that is machine code alone."""
+def addressed_code(library: Any, description: Any, environment: Any) -> Code:
+    """Return the entry point with the address of a kernel's machine code."""
     return Code(code_address(library, description))
 
 
-# What makes entry points, in place of numba's own maker of functions for Python.
-CODE_OF = {Kind.PART: part_code, Kind.CODE: placed_code}
+# Functions that return entry points, instead of numba's function that builds the wrapper for Python.
+CODE_MAKERS = {Kind.PART: part_code, Kind.CODE: addressed_code}
 
 
 class KernelCompiler(Compiler):
-    """Numba's compiler, for the kind of code that is wanted."""
+    """Numba's compiler, for the kind of code in `Kernel.wanted`."""
 
     def __init__(self, typing_context: Any, target_context: Any, library: Any, *arguments: Any) -> None:
         super().__init__(typing_context, target_context, library, *arguments)
         if Kernel.wanted is Kind.PART:
             set_library(self, part_library(target_context, "part"))
         if Kernel.wanted is not Kind.CALLABLE:
-            set_code_maker(self, CODE_OF[Kernel.wanted])
+            set_code_maker(self, CODE_MAKERS[Kernel.wanted])
 
 
 class Kernel(HookedDispatcher):
-    """A numba dispatcher that compiles to another kind of code for compiled code than for Python."""
+    """A numba dispatcher that keeps compiled code of all three kinds."""
 
-    # The kind that is being compiled. Class-level state, guarded by numba's compiler lock.
+    # The kind of code to compile. Class-level state, guarded by numba's compiler lock.
     wanted = Kind.CALLABLE
 
     def __init__(
         self, py_func: Callable, locals: Any = None, targetoptions: Any = None, pipeline_class: Any = None
     ) -> None:
         super().__init__(py_func, locals, targetoptions, pipeline_class or KernelCompiler)
-        # All code by kind and types. `overloads` holds the kind that was wanted last.
+        # Compiled code by kind and argument types. Numba's `overloads` has, for each tuple of types, the kind
+        # that was compiled or looked up last.
         self.compiled: dict[Kind, dict[tuple, CompileResult]] = {kind: {} for kind in Kind}
 
     def compiling_for_kernels(self) -> contextlib.AbstractContextManager:
-        """Return the context in which a part is compiled."""
-        return wanting(Kind.PART)
+        """Return the context in which kernels compile to parts."""
+        return compiling_to(Kind.PART)
 
     def compile_for_python(self, *args: Any, **kws: Any) -> Any:
-        """Compile what Python calls for these arguments, and return it."""
-        with wanting(Kind.CALLABLE):
+        """Compile callable code for these arguments, and return it."""
+        with compiling_to(Kind.CALLABLE):
             code = super().compile_for_python(*args, **kws)
-        refusal.tell(stacklevel=4)  # the warning names the line that called the kernel
+        refusal.warn(stacklevel=4)  # the warning names the line that called the kernel
         return code
 
     def known(self, types: tuple) -> CompileResult | None:
-        """Return the code of the wanted kind, whatever else has been compiled."""
+        """Return the compiled code of the kind `wanted`; None if there is none for these types."""
         return self.compiled[Kernel.wanted].get(types)
 
     def remember(self, types: tuple, compiled: CompileResult) -> bool:
-        """Store code of the wanted kind, and return whether Python may call it."""
+        """Store code of the kind `wanted`, and return True if Python may call it."""
         self.compiled[Kernel.wanted][types] = compiled
         if Kernel.wanted is not Kind.PART:
             set_environments(compiled)
@@ -186,10 +192,10 @@ class Kernel(HookedDispatcher):
 
 
 @contextlib.contextmanager
-def wanting(kind: Kind) -> Iterator[None]:
-    """Compile kernels to this kind of code within the context; what is built into them is parts.
+def compiling_to(kind: Kind) -> Iterator[None]:
+    """Compile kernels to this kind of code within the context; the kernels they call become parts.
 
-    Ctrl-C waits until the end: an interrupted compiler is left in an unusable state.
+    Ctrl-C is postponed to the end of the context: an interrupted compiler is in an unusable state.
     """
     with global_compiler_lock, held_interrupts():
         before = Kernel.wanted
@@ -201,11 +207,11 @@ def wanting(kind: Kind) -> Iterator[None]:
 
 
 def machine_code(kernel: Kernel, types: tuple) -> CompileResult:
-    """Return a kernel as machine code alone, for arguments of these types; its `entry_point` is a `Code`."""
-    with wanting(Kind.CODE):
+    """Compile a kernel to `Kind.CODE` for these argument types; the result's `entry_point` is a `Code`."""
+    with compiling_to(Kind.CODE):
         kernel.compile(types)
         compiled = kernel.compiled[Kind.CODE][types]
-    refusal.tell()
+    refusal.warn()
     return compiled
 
 
@@ -213,7 +219,7 @@ def machine_code(kernel: Kernel, types: tuple) -> CompileResult:
 
 
 class KernelCache:
-    """On-disk cache of one kernel's compiled signatures, in the shape a numba dispatcher expects.
+    """On-disk cache of one kernel's compiled signatures, with the methods that a numba dispatcher calls.
 
     Parameters
     ----------
@@ -226,17 +232,19 @@ class KernelCache:
         self._identity = identity(function)
 
     def load_overload(self, signature: Any, target_context: Any) -> CompileResult | None:
-        """Return the compiled code for `signature`, or None where no folder holds such an entry."""
+        """Return the saved code for `signature`; None if there is no entry, and numba must compile."""
         target_context.refresh()
-        for payload in kept(self._file_name(signature, target_context.codegen())):
+        for payload in read_entries(self._file_name(signature, target_context.codegen())):
             try:
                 return rebuilt(
                     target_context,
                     pickle.loads(payload),
-                    CODE_OF.get(Kernel.wanted),
+                    CODE_MAKERS.get(Kernel.wanted),
                     is_part=Kernel.wanted is Kind.PART,
                 )
-            except Exception as error:  # whole, yet numba cannot load what it saved: compile again
+            except (
+                Exception
+            ) as error:  # the checksum is valid, but numba cannot load the entry: compile again
                 refusal.note(
                     f"numba cannot load {self._name} as it was saved ({error!r}). Remove the folder "
                     f"{self.cache_path}, and report it if that does not help"
@@ -248,10 +256,10 @@ class KernelCache:
         return None
 
     def save_overload(self, signature: Any, compiled: CompileResult) -> None:
-        """Save `compiled`, or note why that cannot be."""
+        """Save `compiled`, or store the reason why it cannot be saved in `refusal`."""
         if has_addresses(compiled):
             refusal.note(
-                f"{self._name} holds addresses in memory, which mean something in this process alone. Let it "
+                f"{self._name} contains memory addresses, valid in this process alone. Let the kernel "
                 "close over constants and kernels, not over arrays or C functions"
             )
             return
@@ -260,11 +268,11 @@ class KernelCache:
             return
         try:
             payload = dumps(reduced(compiled))
-        except Exception as error:  # numba's own business, and no reason to break a run
+        except Exception as error:  # numba's pickling may raise anything, and must not break a run
             refusal.note(f"numba cannot serialise {self._name}: {error!r}")
             return
         try:
-            keep(self._file_name(signature, compiled.codegen), payload)
+            write_entry(self._file_name(signature, compiled.codegen), payload)
         except OSError as error:
             refusal.note(str(error))
 
@@ -282,10 +290,10 @@ class KernelCache:
 
     @property
     def cache_path(self) -> str:
-        """The first folder that entries are looked for in."""
+        """The first of the cache folders; "" if there is none."""
         return str(next(cache_folders(), ""))
 
     def _file_name(self, signature: Any, codegen: Any) -> str:
-        """Return the name of the entry for a signature, without the digest of the sources."""
+        """Return the file name of the entry for a signature, without the digest of the sources."""
         key = (self._identity, str(signature), target_key(codegen), (*code_settings(), Kernel.wanted.name))
         return f"{self._name}.{hashlib.sha256(repr(key).encode()).hexdigest()[:24]}.nbc"

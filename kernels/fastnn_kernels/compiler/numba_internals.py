@@ -1,7 +1,7 @@
-"""Private and undocumented names of numba that the kernels rely on, all in one place.
+"""All private and undocumented names of numba that the kernels use.
 
-Other files import documented names alone: ``numba.types``, ``numba.extending``, ``llvmlite.ir``, functions of
-``llvmlite.binding``. A release of numba that moves or renames anything else is dealt with here.
+Other files import documented names alone: ``numba.types``, ``numba.extending``, ``llvmlite.ir`` and functions
+of ``llvmlite.binding``. If a release of numba moves or renames anything else, this file alone changes.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from numba.core.typing.templates import Signature
 from numba.np.arrayobj import populate_array
 from numba.np.unsafe.ndarray import to_fixed_tuple
 
-# Each name with what is relied on.
+# Every name, with the property of numba that it relies on.
 __all__ = [
     "CompileResult",  # has `signature`, `entry_point`, `library`, `codegen`; a named tuple
     "Compiler",  # the pipeline class of dispatchers; begins with typing context, target context, library
-    "HookedDispatcher",  # dispatchers call their own methods by these names, and keep `overloads` by types
+    "HookedDispatcher",  # dispatchers call these methods of themselves, and have a dict `overloads` by types
     "Signature",  # has `args` and `return_type`
     "argument_types",  # sigutils.normalize_signature takes signatures and tuples of types
     "array_without_count",  # populate_array takes None for the reference count
@@ -37,11 +37,11 @@ __all__ = [
     "call_address",  # the calling convention takes an address in place of a function
     "cgutils",  # emits loops, allocations on the stack, tuples and checks of bounds
     "checks_bounds",  # target contexts have `enable_boundscheck`
-    "code_address",  # code libraries find functions by the names that descriptions have for LLVM
+    "code_address",  # code libraries find functions by `llvm_func_name` of a function description
     "code_settings",  # flags of config that change machine code
     "cpu_features",  # config.CPU_FEATURES, the environment variable NUMBA_CPU_FEATURES
     "dispatcher_function",  # compiled functions are a Dispatcher, with the Python function as `py_func`
-    "dumps",  # pickles what numba's own cache pickles
+    "dumps",  # pickles the same objects as numba's own cache
     "global_compiler_lock",  # a reentrant lock that numba holds while it compiles
     "has_addresses",  # code libraries have `has_dynamic_globals`
     "intrinsic_function",  # intrinsics keep the Python function as `_defn`
@@ -54,10 +54,10 @@ __all__ = [
     "set_cache",  # dispatchers keep their cache as `_cache`
     "set_code_maker",  # a compilation has its own target context, whose `get_executable` makes entry points
     "set_environments",  # environments are found by names of global variables and set by `set_env`
-    "set_library",  # a compiler's state has the library that is compiled to
+    "set_library",  # `state.library` of a compiler receives the code
     "set_numba_type",  # typeof reads the attribute `_numba_type_`
-    "target_key",  # code generators tell target machines apart by `magic_tuple`
-    "to_fixed_tuple",  # an array as a tuple of constant length, in kernels
+    "target_key",  # `magic_tuple` of a code generator identifies the target machine
+    "to_fixed_tuple",  # converts an array to a tuple of constant length, in kernels
 ]
 
 
@@ -65,7 +65,7 @@ __all__ = [
 
 
 def is_disabled() -> bool:
-    """Return whether numba is told to compile nothing."""
+    """Return True if the user has disabled compilation (NUMBA_DISABLE_JIT=1)."""
     return bool(config.DISABLE_JIT)
 
 
@@ -75,12 +75,12 @@ def cache_setting() -> str:
 
 
 def cpu_features() -> str | None:
-    """Return the processor features that the user chose, comma-separated, or None for the host's own."""
+    """Return the processor features that the user chose, comma-separated; None for those of this machine."""
     return config.CPU_FEATURES
 
 
 def code_settings() -> tuple:
-    """Return the settings that change machine code, most of which numba leaves out of its own cache key."""
+    """Return the settings that change machine code; numba's own cache key lacks most of them."""
     return (
         config.BOUNDSCHECK,
         int(config.OPT),
@@ -94,12 +94,12 @@ def code_settings() -> tuple:
 
 
 def argument_types(signature: Any) -> tuple:
-    """Return the argument types of a signature, or of a tuple of them."""
+    """Return the argument types of a signature, which may be a numba signature or a tuple of types."""
     return tuple(sigutils.normalize_signature(signature)[0])
 
 
 def is_conversion_safe(typing_context: Any, given: Any, wanted: Any) -> bool:
-    """Return whether values of type `given` become `wanted` without a loss."""
+    """Return True if numba converts the type `given` to `wanted` without loss."""
     safe = (Conversion.exact, Conversion.promote, Conversion.safe)
     return typing_context.can_convert(given, wanted) in safe
 
@@ -123,15 +123,19 @@ def intrinsic_function(value: object) -> Callable | None:
 
 
 def set_cache(dispatcher: Any, cache: Any) -> None:
-    """Let `dispatcher` load and save overloads by `cache`."""
+    """Make `dispatcher` load and save its overloads through `cache`."""
     dispatcher._cache = cache
 
 
 class HookedDispatcher(CPUDispatcher):
-    """Dispatcher whose subclass decides what is compiled, and for whom, by methods with plain names."""
+    """Numba dispatcher whose subclass chooses the kind of code and stores it, in four methods.
+
+    The methods are `compiling_for_kernels`, `compile_for_python`, `known` and `remember`; the others override
+    numba's.
+    """
 
     def compiling_for_kernels(self) -> AbstractContextManager:
-        """Return the context in which it is compiled for other compiled code."""
+        """Return the context in which numba compiles this function for a caller that is compiled."""
         raise NotImplementedError
 
     def compile_for_python(self, *args: Any, **kws: Any) -> Any:
@@ -139,11 +143,11 @@ class HookedDispatcher(CPUDispatcher):
         return super()._compile_for_args(*args, **kws)
 
     def known(self, types: tuple) -> CompileResult | None:
-        """Return what has been compiled for arguments of these types, if it is what is wanted now."""
+        """Return stored code of the current kind for arguments of these types; None if there is none."""
         raise NotImplementedError
 
     def remember(self, types: tuple, compiled: CompileResult) -> bool:
-        """Store `compiled` for `known`, and return whether Python may call it."""
+        """Store code of the current kind, which `known` returns later; return True if Python may call it."""
         raise NotImplementedError
 
     def get_call_template(self, args: Any, kws: Any) -> Any:
@@ -159,7 +163,8 @@ class HookedDispatcher(CPUDispatcher):
         """Return the entry point of the code for arguments of these types; called by numba."""
         with global_compiler_lock:
             types = argument_types(signature)
-            # Numba looks here first, and finds what was compiled last, which may not be what is wanted.
+            # Numba would return the code in `overloads`, which may be of another kind than the current one:
+            # replace that entry first.
             self.overloads.pop(types, None)
             known = self.known(types)
             if known is not None:
@@ -167,7 +172,7 @@ class HookedDispatcher(CPUDispatcher):
             return super().compile(signature)
 
     def add_overload(self, compiled: CompileResult) -> None:
-        """Take in what has been compiled or loaded; called by numba."""
+        """Store code that has been compiled or loaded; called by numba."""
         types = tuple(compiled.signature.args)
         if self.remember(types, compiled):
             super().add_overload(compiled)
@@ -179,7 +184,7 @@ class HookedDispatcher(CPUDispatcher):
 
 
 class PartLibrary(JITCodeLibrary):
-    """Code that is built into its callers: neither optimised nor made into machine code."""
+    """Library of a part: unoptimised LLVM IR, which is linked into the callers' libraries."""
 
     def _optimize_final_module(self) -> None:
         """Skip optimisation: a part is optimised inside its caller."""
@@ -190,57 +195,58 @@ class PartLibrary(JITCodeLibrary):
         self._finalized = True
 
     def serialize_using_object_code(self) -> tuple[str, str, bytes]:
-        """Return bitcode, as there is no object code."""
+        """Return bitcode: a part has no object code."""
         return self.serialize_using_bitcode()
 
 
 def part_library(target_context: Any, name: str) -> PartLibrary:
-    """Return an empty library for code that is built into its callers."""
+    """Return an empty library for a part."""
     return PartLibrary(target_context.codegen(), name)
 
 
 def set_library(compiler: Compiler, library: Any) -> None:
-    """Let a compilation fill `library`."""
+    """Make `library` receive the code of a compilation."""
     compiler.state.library = library
 
 
 def set_code_maker(compiler: Compiler, make: Callable[[Any, Any, Any], Any]) -> None:
-    """Let ``make(library, description, environment)`` return the entry point: no Python wrapper."""
+    """Make ``make(library, description, environment)`` return the entry point, without a Python wrapper."""
     compiler.state.flags.no_cpython_wrapper = True
-    # The target context is a copy made for this compilation: no other one is affected.
+    # Numba copies the target context for each compilation: this assignment affects no other one.
     compiler.state.targetctx.get_executable = make
 
 
 def code_address(library: Any, description: Any) -> int:
-    """Return the address of the machine code of the function that numba's `description` is of."""
+    """Return the address of a function's machine code, given numba's description of the function."""
     return library.get_pointer_to_function(description.llvm_func_name)
 
 
 def set_environments(compiled: CompileResult) -> None:
-    """Hand machine code what it and parts built into it need to raise an exception or to print."""
+    """Set the environments of a kernel and its parts: machine code needs them to raise and to print."""
     for environment in compiled._find_referenced_environments():
         set_environment(compiled.library, environment.env_name, environment)
 
 
 def set_environment(library: Any, name: str, environment: Any) -> None:
     """Store the address of `environment` in the global variable `name` of machine code."""
-    # Some releases of numba have one engine a code generator, others one a library: it sets the variable.
+    # The engine sets the variable. Some releases of numba have one engine per code generator, others one per
+    # library.
     owner = library if hasattr(library, "set_env") else library.codegen
     owner.set_env(name, environment)
 
 
 def has_addresses(compiled: CompileResult) -> bool:
-    """Return whether the code holds addresses, which mean something in this process alone."""
+    """Return True if the code contains memory addresses, which are valid in this process alone."""
     return compiled.library.has_dynamic_globals
 
 
 def target_key(codegen: Any) -> tuple:
-    """Return what tells the machine that `codegen` generates code for from others."""
+    """Return the identity of the machine for which `codegen` generates code."""
     return codegen.magic_tuple()
 
 
 def reduced(compiled: CompileResult) -> tuple:
-    """Return what `rebuilt` takes, for `dumps`."""
+    """Return compiled code in a form that `dumps` can pickle; `rebuilt` is the inverse."""
     return compiled._reduce()
 
 
@@ -251,17 +257,18 @@ def rebuilt(
     *,
     is_part: bool = False,
 ) -> CompileResult:
-    """Return the inverse of `reduced`.
+    """Return the compiled code that `reduced` was called with.
 
     Parameters
     ----------
     target_context : numba target context
     state : tuple
-        What `reduced` returned, in this process or another.
+        Result of `reduced`, of this process or another.
     make : callable, optional
-        As for `set_code_maker`; by default Python can call the result.
+        Function that returns the entry point, as in `set_code_maker`; by default numba builds the wrapper for
+        Python.
     is_part : bool
-        Whether it was compiled to a `part_library`.
+        True if the code was compiled to a `part_library`.
     """
     if make is None:
         return CompileResult._rebuild(target_context, *state)
@@ -271,7 +278,7 @@ def rebuilt(
         library = part_library(target_context, name)
         library._final_module = llvmlite.binding.parse_bitcode(code)
         library._finalize_final_module()
-        state = (*state[:-1], ())  # environments are set where there is machine code
+        state = (*state[:-1], ())  # a part has no machine code whose environments could be set
         codegen = lambda: SimpleNamespace(unserialize_library=lambda _: library)  # noqa: E731
     context = SimpleNamespace(
         codegen=codegen, get_executable=make, typing_context=target_context.typing_context
@@ -284,17 +291,16 @@ def rebuilt(
 
 
 def checks_bounds(context: Any) -> bool:
-    """Return whether code is compiled with checks of bounds (NUMBA_BOUNDSCHECK=1)."""
+    """Return True if code is compiled with bounds checks (NUMBA_BOUNDSCHECK=1)."""
     return context.enable_boundscheck
 
 
 def array_without_count(
     context: Any, builder: Any, kind: Any, *, data: Any, shape: Iterable, strides: Iterable, itemsize: Any
 ) -> Any:
-    """Return the IR value of an array of type `kind` on memory that somebody else owns.
+    """Return the IR value of an array of type `kind` without a reference count: it does not own its memory.
 
-    It has no reference count. `data` is a pointer; `shape`, `strides` and `itemsize` are IR integers, the
-    latter two in bytes.
+    `data` is an IR pointer; `shape`, `strides` and `itemsize` are IR integers, the latter two in bytes.
     """
     array = context.make_array(kind)(context, builder)
     populate_array(
@@ -306,9 +312,9 @@ def array_without_count(
 def call_address(
     context: Any, builder: Any, address: Any, return_type: Any, types: Sequence, values: Sequence
 ) -> Any:
-    """Call the machine code of a kernel of arguments of these types, and return the IR value of its result.
+    """Emit a call of the kernel at `address`, and return the IR value of its result.
 
-    An exception that it raises is raised by the caller.
+    `types` are the types of the arguments. The caller raises any exception that the kernel raises.
     """
     convention = context.call_conv
     kind = convention.get_function_type(return_type, types)
@@ -320,5 +326,5 @@ def call_address(
 
 
 def return_error(context: Any, builder: Any, error: type[Exception], message: str) -> None:
-    """Leave the kernel by an exception."""
+    """Emit instructions that leave the kernel with an exception."""
     context.call_conv.return_user_exc(builder, error, (message,))

@@ -1,13 +1,14 @@
-"""Kernels that are called through pointers, so that a caller is not compiled anew for each of them.
+"""Calls of kernels through pointers, so that one compiled caller serves many callees.
 
-A training combines one of many activations, losses and optimizers. Were their formulas built into the
-training loop, every combination would have a loop of its own, which takes seconds to compile when it is first
-run. So each formula is machine code by itself, and the loop takes pointers to the kernels that it is to call.
+A training combines one of many activations, losses and optimizers. If their formulas were inlined in the
+training loop, every combination would need a loop of its own, which takes seconds to compile. Instead every
+formula is machine code of its own, and the training loop gets pointers to the formulas that it calls.
 
-A pointer's type holds the types of arguments and result: a call is checked when it is compiled. The arguments
-are written to the stack, an array as its address and its shape, and the callee gets the address of the first.
-(Numba's own way, seven to nine numbers for an array and a reference count to be looked at, costs a small
-network a third of its time; this one cannot be measured.)
+The type of a pointer includes the types of the arguments and of the result, so that a call is type-checked
+when it is compiled. The caller writes the arguments to its stack, an array as its address and its shape, and
+passes the address of the first. Numba's calling convention passes seven to nine numbers for an array and
+checks its reference count, which costs a small network a third of its time; the cost of a call in this module
+is too small to measure.
 """
 
 from __future__ import annotations
@@ -46,16 +47,16 @@ __all__ = ["FunctionPointer", "PointerTable", "array_types", "arrays_among", "ca
 
 
 class ArrayTypes(NamedTuple):
-    """Types of the arguments of kernels."""
+    """Numba types of the arguments of kernels, all of one dtype."""
 
     scalar: Any
-    flat: Any
-    matrix: Any
-    inputs: Any  # a matrix that is not written to
+    flat: Any  # one-dimensional array
+    matrix: Any  # two-dimensional array
+    inputs: Any  # read-only two-dimensional array
 
 
 def array_types(dtype: np.dtype) -> ArrayTypes:
-    """Return the types of arguments that hold values of this dtype."""
+    """Return the numba types of scalars and C-contiguous arrays of `dtype`."""
     scalar = from_dtype(dtype)
     return ArrayTypes(
         scalar,
@@ -79,7 +80,7 @@ class FunctionPointerType(types.Type):
 
 
 class PointerTableType(types.Type):
-    """The numba type of a table of pointers of one type."""
+    """The numba type of a table whose pointers have the type `item`."""
 
     def __init__(self, item: FunctionPointerType) -> None:
         self.item = item
@@ -87,7 +88,7 @@ class PointerTableType(types.Type):
 
 
 class ArgumentsType(types.Type):
-    """The numba type of the address at which arguments of these types lie."""
+    """The numba type of the address of a struct of arguments of these types."""
 
     def __init__(self, arguments: Sequence[Any]) -> None:
         self.arguments = types.Tuple(arguments)
@@ -101,32 +102,34 @@ POINTER, WORD = ir.IntType(8).as_pointer(), ir.IntType(64)
 @register_model(PointerTableType)
 @register_model(ArgumentsType)
 class PointerModel(models.PrimitiveModel):
-    """The data model: a pointer is an address."""
+    """The data model of pointers, tables and addresses: an LLVM pointer."""
 
     def __init__(self, manager: Any, kind: Any) -> None:
         super().__init__(manager, kind, POINTER)
 
 
 class FunctionPointer:
-    """A pointer to a kernel, for other kernels to `call`.
+    """A pointer to a kernel, which other kernels call with `call`.
 
     Parameters
     ----------
     function : kernel
     arguments : sequence of numba types
-        Types of the arguments that the kernel is called with. Arrays are C-contiguous.
+        Types of the arguments of a call. Arrays are C-contiguous and aligned.
 
     Raises
     ------
     TypeError
-        For arrays that are not C-contiguous, whose strides would have to be passed, and for a kernel that
-        returns an array, which nobody would own.
+        For arrays that are not C-contiguous and aligned, since calls pass no strides, and for a kernel that
+        returns an array, whose memory nothing would free.
     """
 
     def __init__(self, function: Any, arguments: Sequence[Any]) -> None:
         for array in arrays_among(arguments):
             if array.layout != "C" or not array.aligned:
-                raise TypeError(f"pointers are to kernels of C-contiguous, aligned arrays, not of {array}")
+                raise TypeError(
+                    f"a kernel called through a pointer takes C-contiguous, aligned arrays, not {array}"
+                )
         compiled = machine_code(unpacking(function), (ArgumentsType(arguments),))
         if list(arrays_among([compiled.signature.return_type])):
             raise TypeError(f"{function} returns {compiled.signature.return_type}: let it fill an argument")
@@ -135,16 +138,16 @@ class FunctionPointer:
 
 
 class PointerTable:
-    """Pointers to kernels that are called alike, for a kernel to choose one: ``table[k]``.
+    """A table of pointers of one type, from which a kernel chooses one by number: ``table[k]``.
 
     Parameters
     ----------
     pointers : sequence of FunctionPointer
-        One at least.
+        At least one.
     """
 
     def __init__(self, pointers: Sequence[FunctionPointer]) -> None:
-        # The first entry is the number of pointers, for checks of bounds.
+        # The first entry is the number of pointers: bounds checks read it.
         self._entries = np.array([len(pointers), *(pointer.address for pointer in pointers)], np.uintp)
         self.address: int = self._entries.ctypes.data
         (item,) = {typeof(pointer) for pointer in pointers}
@@ -154,7 +157,7 @@ class PointerTable:
 @unbox(FunctionPointerType)
 @unbox(PointerTableType)
 def unbox_pointer(kind: Any, pointer: Any, context: Any) -> NativeValue:
-    """Return the address, by which compiled code knows a pointer."""
+    """Return the address of a pointer or table, the value it has in compiled code."""
     number = context.pyapi.object_getattr_string(pointer, "address")
     address = context.pyapi.long_as_voidptr(number)
     context.pyapi.decref(number)
@@ -163,20 +166,20 @@ def unbox_pointer(kind: Any, pointer: Any, context: Any) -> NativeValue:
 
 @functools.cache
 def unpacking(function: Any) -> Any:
-    """Return the kernel that calls `function` with the arguments that lie at an address.
+    """Return the kernel that takes the address of a struct of arguments and calls `function` with them.
 
-    Cached for ever: pointers into its code must stay valid.
+    The kernel stays in this cache for ever, so that pointers to its code stay valid.
     """
 
     @kernel
-    def unpacking(place):
-        return function(*unpacked(place))
+    def unpacking(address):
+        return function(*unpacked(address))
 
     return unpacking
 
 
 def arrays_among(kinds: Iterable[Any]) -> Iterator[Any]:
-    """Yield the types of arrays among types of arguments, however they are nested."""
+    """Yield the array types among argument types, however deeply nested in tuples."""
     for kind in kinds:
         if isinstance(kind, ArgumentsType):
             kind = kind.arguments
@@ -190,7 +193,7 @@ def arrays_among(kinds: Iterable[Any]) -> Iterator[Any]:
 
 
 @type_callable(operator.getitem)
-def type_chosen(typing_context):
+def type_entry(typing_context):
     """Return the typer of ``table[k]``."""
 
     def typer(table, k):
@@ -202,7 +205,7 @@ def type_chosen(typing_context):
 
 
 @lower_builtin(operator.getitem, PointerTableType, types.Integer)
-def chosen(context, builder, signature, args):
+def emit_entry(context, builder, signature, args):
     """Emit ``table[k]``."""
     k = context.cast(builder, args[1], signature.args[1], types.intp)
     if checks_bounds(context):
@@ -214,7 +217,7 @@ def chosen(context, builder, signature, args):
 
 @intrinsic
 def call(typing_context, pointer, arguments):
-    """Call the kernel that `pointer` points to with a tuple of arguments, and return its result."""
+    """Call the kernel at `pointer` with a tuple of arguments, and return its result."""
     if not (isinstance(pointer, FunctionPointerType) and isinstance(arguments, types.BaseTuple)):
         return None
     signature = pointer.signature
@@ -222,10 +225,10 @@ def call(typing_context, pointer, arguments):
         raise TypingError(f"{len(arguments)} arguments for a pointer to {signature}")
     for k, (given, wanted) in enumerate(zip(arguments, signature.args, strict=True)):
         if not is_conversion_safe(typing_context, given, wanted):
-            raise TypingError(f"argument {k} is {given}, but of a pointer to {signature}")
+            raise TypingError(f"argument {k} is {given}, for a pointer to {signature}")
 
     def generate(context, builder, call_signature, args):
-        place_type = ArgumentsType(signature.args)
+        address_type = ArgumentsType(signature.args)
         values = [
             context.cast(builder, value, given, wanted)
             for value, given, wanted in zip(
@@ -233,46 +236,47 @@ def call(typing_context, pointer, arguments):
             )
         ]
         words = list(_words(context, builder, signature.args, values))
-        place = cgutils.alloca_once(builder, _layout(context, place_type))
+        struct = cgutils.alloca_once(builder, _layout(context, address_type))
         for k, word in enumerate(words):
-            builder.store(word, cgutils.gep_inbounds(builder, place, 0, k))
-        return call_address(
-            context, builder, args[0], signature.return_type, (place_type,), [builder.bitcast(place, POINTER)]
-        )
+            builder.store(word, cgutils.gep_inbounds(builder, struct, 0, k))
+        address = builder.bitcast(struct, POINTER)
+        return call_address(context, builder, args[0], signature.return_type, (address_type,), [address])
 
     return signature.return_type(pointer, arguments), generate
 
 
 @intrinsic
-def unpacked(typing_context, place):
-    """Return the tuple of the arguments that lie at an address; arrays have no reference count."""
+def unpacked(typing_context, address):
+    """Return the tuple of the arguments in the struct at an address; arrays have no reference count."""
 
     def generate(context, builder, signature, args):
-        layout = _layout(context, place)
-        at = builder.bitcast(args[0], layout.as_pointer())
-        words = (builder.load(cgutils.gep_inbounds(builder, at, 0, k)) for k in range(len(layout.elements)))
-        return _value(context, builder, place.arguments, words)
+        layout = _layout(context, address)
+        struct = builder.bitcast(args[0], layout.as_pointer())
+        words = (
+            builder.load(cgutils.gep_inbounds(builder, struct, 0, k)) for k in range(len(layout.elements))
+        )
+        return _value(context, builder, address.arguments, words)
 
-    return place.arguments(place), generate
+    return address.arguments(address), generate
 
 
-def _layout(context: Any, place: ArgumentsType) -> ir.LiteralStructType:
-    """Return the struct that arguments are written to."""
+def _layout(context: Any, address: ArgumentsType) -> ir.LiteralStructType:
+    """Return the LLVM type of a struct of arguments, with an element for each word."""
 
-    def kinds(of: Any) -> Iterator[Any]:
-        if isinstance(of, types.BaseTuple):
-            for item in of:
-                yield from kinds(item)
-        elif isinstance(of, types.Array):
-            yield from (POINTER, *[WORD] * of.ndim)
+    def elements(kind: Any) -> Iterator[Any]:
+        if isinstance(kind, types.BaseTuple):
+            for item in kind:
+                yield from elements(item)
+        elif isinstance(kind, types.Array):
+            yield from (POINTER, *[WORD] * kind.ndim)
         else:
-            yield context.get_value_type(of)
+            yield context.get_value_type(kind)
 
-    return ir.LiteralStructType(list(kinds(place.arguments)))
+    return ir.LiteralStructType(list(elements(address.arguments)))
 
 
 def _words(context: Any, builder: Any, kinds: Any, values: Any) -> Iterator[Any]:
-    """Yield the words that are written for values of these types."""
+    """Yield the words of values: an array's address and shape, the items of a tuple, any other value."""
     for kind, value in zip(kinds, values, strict=True):
         if isinstance(kind, types.BaseTuple):
             yield from _words(context, builder, kind, cgutils.unpack_tuple(builder, value))
@@ -285,7 +289,7 @@ def _words(context: Any, builder: Any, kinds: Any, values: Any) -> Iterator[Any]
 
 
 def _value(context: Any, builder: Any, kind: Any, words: Iterator[Any]) -> Any:
-    """Return the value that was written as the next words: the inverse of `_words`."""
+    """Return the value of type `kind` made of the next words: the inverse of `_words`."""
     if isinstance(kind, types.BaseTuple):
         return context.make_tuple(builder, kind, [_value(context, builder, item, words) for item in kind])
     if not isinstance(kind, types.Array):

@@ -1,1 +1,1 @@
-"""Vector code: values of whole vectors, elementary functions, matrix products, tiles of samples."""
+"""SIMD code: vectors, elementary functions of vectors, matrix products, transposition to tiles of samples."""

@@ -1,8 +1,8 @@
-"""A barrier: threads that run a kernel side by side wait for one another.
+"""A barrier at which the threads that run a kernel in parallel wait for one another.
 
-A barrier is two integers in shared memory, threads arrived and rounds finished. The last thread to arrive
-opens the next round; the others spin on its number, which takes a few hundred nanoseconds where every thread
-has a core, and yield their core after `SPINS` looks.
+A barrier has two counters in shared memory: the threads that have arrived, and the rounds that are finished.
+The last thread to arrive increments the number of rounds. The others spin until that number changes, which
+takes a few hundred nanoseconds if every thread has a core, and yield their cores after `SPINS` reads.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from .vector import shared_function
 
 __all__ = ["wait"]
 
-# Looks at the round before a thread yields its core, some 20 us.
+# Reads of the number of rounds before a thread yields its core: some 20 us.
 SPINS = 1000
-# The C function that yields the core, if there is one; that of Windows has the same signature.
+# Name of the C function that yields the core, of POSIX or Windows, both without arguments; None if neither
+# exists.
 YIELD = next(
     (name for name in ("sched_yield", "SwitchToThread") if llvmlite.binding.address_of_symbol(name)), None
 )
@@ -30,9 +31,9 @@ YIELD = next(
 
 @intrinsic
 def wait(typing_context, barrier, n_threads):
-    """Return when `n_threads` threads have called this; barrier: zeros at first, (16,) of int64.
+    """Wait until `n_threads` threads have called this function; barrier (16,) of int64, initially zeros.
 
-    Writes of a thread before it arrives are visible to all threads afterwards. A single thread does not wait.
+    What a thread wrote before the call is visible to all threads after it. A single thread does not wait.
     """
     if not (isinstance(barrier, types.Array) and barrier.dtype == types.int64 and barrier.ndim == 1):
         return None
@@ -49,9 +50,9 @@ def wait(typing_context, barrier, n_threads):
 
 
 def _emit_wait(builder: Any, arrived: Any, n_threads: Any) -> None:
-    """Emit the body of the function that waits."""
+    """Emit the body of the shared function that waits."""
     one = n_threads.type(1)
-    # A cache line apart: spinning on one must not slow arrivals at the other.
+    # Spinning on one counter must not slow down updates of the other: they lie a cache line apart.
     finished = builder.gep(arrived, [one.type(8)], inbounds=True)
     now = builder.load_atomic(finished, "acquire", 8)
     before = builder.atomic_rmw("add", arrived, one, "acq_rel")

@@ -1,4 +1,4 @@
-"""Matrices at compile time: what emits instructions addresses them by rows and columns."""
+"""Matrices at compile time: objects that emit loads and stores of vectors by row and column."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ __all__ = ["Matrix", "PartialRows", "Rows"]
 
 
 class Matrix:
-    """A matrix that a kernel was given."""
+    """An array argument of an intrinsic, C-contiguous and two-dimensional.
+
+    Every method emits instructions; rows and columns are IR integers.
+    """
 
     def __init__(self, context: Any, builder: Any, type: Any, value: Any) -> None:
         self.context, self.builder, self.type, self.value = context, builder, type, value
@@ -30,16 +33,16 @@ class Matrix:
         return Value(self.context, self.builder, self.vector, loaded)
 
     def store(self, row: Any, column: Any, value: Value) -> None:
-        """Write a vector to where it begins at [row, column]."""
+        """Write a vector to the elements from [row, column] on."""
         pointer = vector_pointer(self.context, self.builder, self.type, self.value, row, column)
         self.builder.store(value.ir, pointer, align=self.type.dtype.bitwidth // 8)
 
     def pointer(self, row: Any, column: Any) -> Any:
-        """Return a pointer to one element."""
+        """Return a pointer to the element at [row, column]."""
         return element_pointer(self.context, self.builder, self.type, self.value, row, column, 1)
 
-    def spread(self, row: Any, column: Any) -> Value:
-        """Return one element in every lane of a vector."""
+    def broadcast(self, row: Any, column: Any) -> Value:
+        """Return a vector with the element at [row, column] in every lane."""
         scalar = self.builder.load(self.pointer(row, column))
         return Value.wrap(self.context, self.builder, self.vector, scalar, self.type.dtype)
 
@@ -49,14 +52,17 @@ class Matrix:
 
 
 class Rows:
-    """Rows of a matrix in a function of pointers and integers: a pointer, and the distance between rows."""
+    """A matrix in a function that has a pointer and integers as arguments instead of an array.
+
+    `pointer` points to the first element; `distance` is the number of elements from one row to the next.
+    """
 
     def __init__(self, context: Any, builder: Any, vector: Vector, pointer: Any, distance: Any) -> None:
         self._context, self._builder, self._vector = context, builder, vector
         self._pointer, self._distance = pointer, distance
 
     def element(self, row: Any, column: Any) -> Any:
-        """Return a pointer to one element."""
+        """Return a pointer to the element at [row, column]."""
         builder = self._builder
         offset = builder.add(builder.mul(row, self._distance, flags=("nsw",)), column, flags=("nsw",))
         return builder.gep(self._pointer, [offset], inbounds=True)
@@ -67,7 +73,7 @@ class Rows:
         return Value(self._context, self._builder, self._vector, loaded)
 
     def store(self, row: Any, column: Any, value: Value) -> None:
-        """Write a vector to where it begins at [row, column]."""
+        """Write a vector to the elements from [row, column] on."""
         self._builder.store(value.ir, self._at(row, column), align=self._vector.dtype.bitwidth // 8)
 
     def _at(self, row: Any, column: Any) -> Any:
@@ -75,7 +81,7 @@ class Rows:
 
 
 class PartialRows(Rows):
-    """Rows whose vectors end after the first `count` lanes: the others are neither read nor written."""
+    """Rows of which only the first `count` lanes of each vector are read and written; others load as 0."""
 
     def __init__(self, rows: Rows, count: Any) -> None:
         super().__init__(rows._context, rows._builder, rows._vector, rows._pointer, rows._distance)
@@ -84,9 +90,9 @@ class PartialRows(Rows):
         self._mask = self._zero.lane_numbers() < limit
 
     def load(self, row: Any, column: Any) -> Value:
-        """Return the vector that begins at [row, column]."""
+        """Return the vector that begins at [row, column], with 0 in the lanes that are not read."""
         return self._zero.masked_load(self._at(row, column), self._mask)
 
     def store(self, row: Any, column: Any, value: Value) -> None:
-        """Write a vector to where it begins at [row, column]."""
+        """Write the first `count` lanes of a vector to the elements from [row, column] on."""
         value.masked_store(self._at(row, column), self._mask)

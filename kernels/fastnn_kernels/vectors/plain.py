@@ -1,7 +1,8 @@
-"""Formulas run in Python: float64 numbers with the arithmetic of `Value`.
+"""Evaluation of formulas in plain Python, on NumPy arrays instead of compiled vectors.
 
-A formula on `Value` emits instructions. The same formula on `Numbers` computes, without being compiled, what
-those instructions would: to a few ulp, because a product and its sum may be rounded twice here.
+A formula on `Value` (``value.py``) emits instructions. The same formula on `Numbers` computes the result of
+those instructions without compilation. The two may differ by a few ulp, because an FMA may be rounded twice
+here.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ NUMPY_DTYPES = {types.float64: np.float64, types.float32: np.float32, types.int6
 
 
 def evaluate(formula: Callable[..., Any], *arrays: Any) -> np.ndarray:
-    """Return the values of a formula on `Value` at float64 arrays of one shape."""
+    """Return the results of a formula on `Value`, given an array for each argument, all of one shape.
+
+    The arrays are converted to float64.
+    """
     with np.errstate(all="ignore"):
         result = formula(*(Numbers(np.asarray(array, np.float64)) for array in arrays))
         return np.array(result.array)
@@ -29,10 +33,9 @@ class Numbers:
 
     Parameters
     ----------
-    array : array
-        Of float64, float32, int64 or bool.
+    array : array of float64, float32, int64 or bool
     dtype : numba type, default float64
-        The type of the values.
+        Type of the values.
     """
 
     def __init__(self, array: Any, dtype: Any = types.float64) -> None:
@@ -45,7 +48,7 @@ class Numbers:
         return Numbers(array, dtype or self.dtype)
 
     def constant(self, number: float) -> Numbers:
-        """Return `number` everywhere."""
+        """Return an array filled with `number`."""
         return self._like(np.full(self.array.shape, number, NUMPY_DTYPES[self.dtype]))
 
     def __add__(self, other: Any) -> Numbers:
@@ -84,7 +87,7 @@ class Numbers:
         return self._like(self.array > self._lift(other), types.boolean)
 
     def equals(self, other: Any) -> Numbers:
-        """Return where the two are equal."""
+        """Return the mask of equal values."""
         return self._like(self.array == self._lift(other), types.boolean)
 
     def where(self, mask: Numbers, other: Any) -> Numbers:
@@ -92,15 +95,15 @@ class Numbers:
         return self._like(np.where(mask.array, self.array, self._lift(other)))
 
     def at_most(self, other: Any) -> Numbers:
-        """Return the smaller of the two; NaN stays NaN."""
+        """Return the smaller of the two; NaN in this array stays NaN."""
         return self._like(np.where(self.array > self._lift(other), self._lift(other), self.array))
 
     def at_least(self, other: Any) -> Numbers:
-        """Return the larger of the two; NaN stays NaN."""
+        """Return the larger of the two; NaN in this array stays NaN."""
         return self._like(np.where(self.array < self._lift(other), self._lift(other), self.array))
 
     def fma(self, factor: Any, addend: Any) -> Numbers:
-        """Return ``self * factor + addend``, computed in the widest format that NumPy has."""
+        """Return ``self * factor + addend``, computed in NumPy's widest floating-point format."""
         exact = self.array.astype(np.longdouble) * self._lift(factor) + self._lift(addend)
         return self._like(exact.astype(self.array.dtype))
 
@@ -109,7 +112,7 @@ class Numbers:
         return self._like(np.sqrt(self.array))
 
     def estimate(self, name: str) -> Numbers:
-        """Return ``1 / x`` for the processor's estimate ``rcp14``, ``1 / sqrt(x)`` for ``rsqrt14``."""
+        """Return ``1 / x`` for the instruction ``rcp14``, ``1 / sqrt(x)`` for ``rsqrt14``, both exactly."""
         return 1.0 / (self if name == "rcp14" else self.sqrt())
 
     def magnitude(self) -> Numbers:
@@ -125,7 +128,7 @@ class Numbers:
         return self._like(self.array.view(np.int64), types.int64)
 
     def from_bits(self) -> Numbers:
-        """Return the float64 numbers of these bits."""
+        """Return the float64 numbers that have these integers as their bits."""
         return self._like(self.array.view(np.float64), types.float64)
 
     def to(self, dtype: Any) -> Numbers:

@@ -1,7 +1,7 @@
-"""The processor: the width of its vectors, and the mode in which a thread computes.
+"""Properties of the processor, such as the width of its vectors, and the mode that flushes subnormals.
 
-Everything above this file works for any width: arrays are laid out in whole cache lines of 64 bytes, which
-hold whole vectors on every processor.
+All other modules work with any width of vectors: arrays are laid out in whole cache lines of 64 bytes, which
+are a whole number of vectors on every processor.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ IS_X86 = llvmlite.binding.get_process_triple().startswith(("x86_64", "i686", "i3
 
 
 def _has(feature: str) -> bool:
-    """Return True if numba compiles for a feature: by NUMBA_CPU_FEATURES, else by this processor."""
+    """Return True if numba compiles for a processor feature: NUMBA_CPU_FEATURES, else this processor's."""
     features = cpu_features()
     if features is not None:
         return f"+{feature}" in features.split(",")
@@ -42,23 +42,25 @@ HAS_AVX512 = _has("avx512f")
 # True if `Value.fma` rounds once. Only old x86 processors lack the instruction.
 HAS_FMA = _has("fma") or not IS_X86
 LINE_BYTES = 64
-# Numba's own loop vectoriser prefers vectors of 32 bytes; kernels use full width where the processor has it.
+# LLVM's loop vectoriser prefers vectors of 32 bytes even with AVX-512; kernels use the full width.
 VECTOR_BYTES = LINE_BYTES if HAS_AVX512 else 32
 
-# Vectors exchange values within pieces of so many bytes more easily than from one piece to another.
+# Size of a piece of a vector: instructions that permute lanes within pieces of this size are cheaper than
+# those that move lanes between pieces.
 PIECE_BYTES = 16
 
-# Bits of the control register of x86: subnormal results become 0 (bit 15), and so do arguments (bit 6).
+# Bits of the x86 control register MXCSR: flush subnormal results to 0 (bit 15), and treat subnormal arguments
+# as 0 (bit 6).
 FLUSH_TO_ZERO = 0x8040
 
 
 @intrinsic
 def flush_subnormals(typing_context):
-    """Let this thread treat subnormal numbers as 0, and return the mode that `restore_mode` takes.
+    """Make this thread treat subnormal numbers as 0, and return the previous mode, for `restore_mode`.
 
-    A running mean of gradients that have become 0 decays through the subnormal numbers, where every operation
-    takes a hundred cycles: a training by Adam would take twice as long. On processors other than x86 nothing
-    happens.
+    If gradients become 0, their running mean decays through the subnormal numbers, where every operation
+    takes a hundred cycles: a training with Adam would take twice as long. On processors other than x86 this
+    function does nothing.
     """
 
     def generate(context, builder, signature, args):
@@ -73,7 +75,7 @@ def flush_subnormals(typing_context):
 
 @intrinsic
 def restore_mode(typing_context, mode):
-    """Undo `flush_subnormals`."""
+    """Set the mode that `flush_subnormals` returned."""
 
     def generate(context, builder, signature, args):
         if IS_X86:
@@ -84,7 +86,10 @@ def restore_mode(typing_context, mode):
 
 
 def _control_register(builder: Any, action: str, value: Any = None) -> Any:
-    """Store the register in memory or load it from there, which is all its instructions can do."""
+    """Emit ``stmxcsr``, which returns the control register, or ``ldmxcsr``, which sets it to `value`.
+
+    Both instructions take an address: the register passes through a variable on the stack.
+    """
     cell = cgutils.alloca_once(builder, ir.IntType(32))
     if value is not None:
         builder.store(value, cell)

@@ -1,18 +1,20 @@
 """Matrix products in register blocks, the innermost loops of the gates.
 
-A block keeps a few rows of the result, several vectors wide, in registers while it walks along the
-sum, so that every value loaded is used several times. Its instructions are emitted one by one:
-unrolled as written here, free of checks against overlap, and without a loop vectoriser to persuade.
+A block keeps a few rows of the result, several vectors wide, in registers while it adds up the terms of the
+sums, so that every value loaded is used several times. The blocks are emitted instruction by instruction:
+fully unrolled, without checks for overlapping arrays, and independent of LLVM's loop vectoriser.
 
-All products have one form, ``result[r, :] = start + sum over m of coefficient(r, m) * source[m, :]``:
-the forward one and the one for the inputs run along the samples, the one for the weights runs along
-the layer's outputs and therefore reads the derivatives transposed. A result is covered in panels as
-wide as a block, a panel in chunks of terms that stay in the first-level cache, a chunk in blocks of
-rows. So there is one function for all of them in the compiled code, which knows rows and their
-distances alone, and is called: unlike what is built into its callers, it is compiled once a kernel.
+All products have one form, ``result[r, :] = start + sum over m of coefficient(r, m) * source[m, :]``. For the
+forward product and the derivative by the inputs, rows of the result run along the samples. For the derivative
+by the weights, they run along the layer's outputs, and the source is the transposed derivative by the sums.
+The sums are computed in chunks of terms. Each chunk visits the result in panels as wide as a block, whose
+source rows stay in the first-level cache, and each panel in blocks of rows.
 
-Shape letters: I inputs, J outputs of a layer, T samples of a tile (columns), V outputs filled up to
-whole vectors.
+One function of pointers and distances serves all products. It is not inlined in its callers, so that a kernel
+compiles it once.
+
+Shape letters: I inputs, J outputs of a layer, T samples of a tile (columns), V outputs rounded up to whole
+vectors.
 """
 
 from __future__ import annotations
@@ -40,24 +42,24 @@ __all__ = [
     "product_forward",
 ]
 
-# Blocks, widest first: width in vectors, and heights in rows. The first height leaves registers, of 32 with
-# AVX-512 and 16 without, for the factors; the others are for the rows left.
+# Blocks, widest first: width in vectors, and heights in rows. The sums of the highest block leave some of the
+# registers, 32 with AVX-512 and 16 without, for the factors; lower blocks are for the remaining rows.
 BLOCKS: tuple[tuple[int, tuple[int, ...]], ...] = (
     ((4, (6, 4, 3, 2, 1)), (2, (8, 4, 2, 1)), (1, (8, 4, 2, 1)))
     if VECTOR_BYTES == 64
     else ((2, (6, 4, 3, 2, 1)), (1, (8, 4, 2, 1)))
 )
-# Terms of a chunk: a panel of so many rows, 32 KB at the most, stays in the first-level cache, and the
-# coefficients, which every panel reads again, in the second-level one. Half as many where the coefficients of
-# a term lie side by side: every term's are on a cache line of their own then, at such distances that few of
-# them stay.
+# Terms of a chunk. A panel of this many source rows, at most 32 KB, stays in the first-level cache, and the
+# coefficients, which every panel reads again, stay in the second-level cache. If the coefficients of a term
+# are adjacent in memory, each term has its own cache lines, at distances for which the caches keep few of
+# them: a chunk then has half as many terms.
 CHUNK = 128
-# Additions in flight that hide the latency of one.
+# Number of independent sums that hide the latency of an addition.
 PARALLEL_SUMS = 8
 
 
 def _are_plain(read: tuple, written: tuple) -> bool:
-    """Return True if a product may take these matrices: plain ones of one dtype."""
+    """Return True if the types `read` and `written` are plain matrices (`is_plain`) of one dtype."""
     return (
         all(is_plain(matrix, 2) for matrix in read)
         and all(is_plain(matrix, 2, written=True) for matrix in written)
@@ -72,10 +74,10 @@ def _offset(builder: Any, index: Any, by: int) -> Any:
 def _for_blocks(
     builder: Any, begin: Any, end: Any, sizes: tuple[int, ...], unit: int, body: Callable[[Any, int], None]
 ) -> Any:
-    """Run ``body(position, size)`` from `begin` on, in steps of ``size * unit``.
+    """Emit calls of ``body(position, size)`` for consecutive blocks of ``size * unit`` from `begin` on.
 
-    The first of `sizes`, which fall, as often as it fits, then each of the others at most once.
-    Returns the position behind the last.
+    `sizes` are in descending order. The first size is repeated in a loop while it fits before `end`; each of
+    the others is used at most once. Returns the position after the last block.
     """
     intp = begin.type
     position = cgutils.alloca_once(builder, intp)
@@ -112,9 +114,12 @@ def _while(builder: Any, condition: Callable[[], Any]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _chunks(builder: Any, n_terms: Any, size: Any) -> Iterator[tuple[Any, Any]]:
-    """Yield (begin, end) of runs of at most `size` terms; one empty run where there are no terms."""
+    """Emit a loop over chunks of at most `size` terms, and yield (begin, end) of the chunk for its body.
+
+    The loop body runs at least once: without terms, for one empty chunk.
+    """
     position = cgutils.alloca_once(builder, n_terms.type)
-    body, behind = (builder.append_basic_block(f"chunks.{part}") for part in ("body", "end"))
+    body, after = (builder.append_basic_block(f"chunks.{part}") for part in ("body", "end"))
     builder.store(n_terms.type(0), position)
     builder.branch(body)
     builder.position_at_end(body)
@@ -123,14 +128,14 @@ def _chunks(builder: Any, n_terms: Any, size: Any) -> Iterator[tuple[Any, Any]]:
     end = builder.select(builder.icmp_signed("<", end, n_terms), end, n_terms)
     yield begin, end
     builder.store(end, position)
-    builder.cbranch(builder.icmp_signed("<", end, n_terms), body, behind)
-    builder.position_at_end(behind)
+    builder.cbranch(builder.icmp_signed("<", end, n_terms), body, after)
+    builder.position_at_end(after)
 
 
-# Arguments of the product's function: `P` a pointer to the matrices' dtype, the others integers.
+# Arguments of the product's function: `P` is a pointer to elements of the matrices' dtype, `I` an integer.
 ARGUMENTS = {
     "coefficients": "P", "row_distance": "I", "term_distance": "I",  # coefficient(r, m)
-    "starts": "P", "start_distance": "I",  # of every row, where the sum is not added
+    "starts": "P", "start_distance": "I",  # start of every row; not read if `adds` is 1
     "source": "P", "source_distance": "I",
     "result": "P", "result_distance": "I",
     "n_rows": "I", "n_terms": "I", "n_columns": "I", "adds": "I",
@@ -138,11 +143,12 @@ ARGUMENTS = {
 
 
 def _product_function(context: Any, module: Any, vector: Vector) -> Any:
-    """Return the function in `module` that computes any product of matrices of `vector`'s dtype.
+    """Return the function of an LLVM module that computes any product of matrices of `vector`'s dtype.
 
-    ``result[r, c] = start + sum over m of coefficients[r * row_distance + m * term_distance] * source[m, c]``
-    where the start is ``starts[r * start_distance]``, or what the result holds where `adds` is 1. The rows
-    of the source are whole vectors; those of the result need not be.
+    The function sets ``result[r, c] = start + sum over m of coefficients[r * row_distance + m *
+    term_distance] * source[m, c]``. The start is ``starts[r * start_distance]`` if `adds` is 0, and the
+    previous ``result[r, c]`` if it is 1. Rows of the source are whole vectors; rows of the result need not
+    be.
     """
     pointer = LLVM_TYPES[vector.dtype].as_pointer()
     kinds = [ir.IntType(64) if kind == "I" else pointer for kind in ARGUMENTS.values()]
@@ -163,7 +169,7 @@ def _emit_product(
     terms = Rows(context, builder, vector, source, source_distance)
     results = Rows(context, builder, vector, result, result_distance)
 
-    def spread(pointer: Any, *offsets: Any) -> Value:
+    def broadcast(pointer: Any, *offsets: Any) -> Value:
         for offset in offsets:
             pointer = builder.gep(pointer, [offset], inbounds=True)
         return Value.wrap(context, builder, vector, builder.load(pointer), vector.dtype)
@@ -187,7 +193,7 @@ def _emit_product(
                             builder.store(results.load(row, c).ir, cell)
                 with begun:
                     for row, cells in zip(rows, sums, strict=True):
-                        start = spread(starts, builder.mul(row, start_distance))
+                        start = broadcast(starts, builder.mul(row, start_distance))
                         for cell in cells:
                             builder.store(start.ir, cell)
             offsets = [builder.mul(row, row_distance) for row in rows]
@@ -195,7 +201,7 @@ def _emit_product(
                 values = [terms.load(term, c) for c in columns]
                 at = builder.gep(coefficients, [builder.mul(term, term_distance)], inbounds=True)
                 for offset, cells in zip(offsets, sums, strict=True):
-                    factor = spread(at, offset)
+                    factor = broadcast(at, offset)
                     for cell, value in zip(cells, values, strict=True):
                         builder.store(factor.fma(value, factor.like(builder.load(cell))).ir, cell)
             for row, cells in zip(rows, sums, strict=True):
@@ -206,23 +212,26 @@ def _emit_product(
 
     rows_of_width = dict(BLOCKS)
     with _chunks(builder, n_terms, chunk) as (begin, end):
-        behind = _for_blocks(
+        after = _for_blocks(
             builder, zero, n_columns, tuple(rows_of_width), lanes,
             lambda column, width: panel(begin, end, column, width, rows_of_width[width], results),
         )  # fmt: skip
-        rest = builder.sub(n_columns, behind)
+        rest = builder.sub(n_columns, after)
         with builder.if_then(builder.icmp_signed(">", rest, zero)):
-            panel(begin, end, behind, 1, rows_of_width[1], PartialRows(results, rest))
+            panel(begin, end, after, 1, rows_of_width[1], PartialRows(results, rest))
 
 
 def _call_product(source: Matrix, result: Matrix, **arguments: Any) -> None:
-    """Emit a call of the product's function; arguments left out are 0, and so is a start left out."""
+    """Emit a call of the product's function.
+
+    `arguments` are some of `ARGUMENTS`. By default sums start at 0, and all else follows from the matrices.
+    """
     context, builder = source.context, source.builder
     zero = source.zero()
-    nothing = cgutils.alloca_once_value(builder, LLVM_TYPES[source.type.dtype](0.0))
+    zero_start = cgutils.alloca_once_value(builder, LLVM_TYPES[source.type.dtype](0.0))
     one = ir.IntType(64)(1)
     values = {
-        "starts": nothing, "start_distance": one.type(0), "adds": one.type(0),
+        "starts": zero_start, "start_distance": one.type(0), "adds": one.type(0),
         "source": source.array.data, "source_distance": source.shape[1],
         "result": result.array.data, "result_distance": result.shape[1],
         "n_terms": source.shape[0], "n_columns": result.shape[1], "n_rows": result.shape[0],
@@ -233,11 +242,11 @@ def _call_product(source: Matrix, result: Matrix, **arguments: Any) -> None:
 
 
 def _check(context: Any, builder: Any, *pairs: tuple[Any, Any]) -> None:
-    """With bounds checking on, raise where two lengths that should be equal are not."""
+    """Emit checks that the two lengths of each pair are equal, if bounds checking is on."""
     if checks_bounds(context):
         for left, right in pairs:
             with builder.if_then(builder.icmp_signed("!=", left, right), likely=False):
-                return_error(context, builder, IndexError, "matrices of a product do not fit")
+                return_error(context, builder, IndexError, "shapes of matrices do not fit a product")
 
 
 def _matrices(context: Any, builder: Any, signature: Any, args: Any) -> list[Matrix]:
@@ -293,9 +302,9 @@ def product_backward(typing_context, W, dZ, dX):
 
 @intrinsic
 def outer_product(typing_context, X, transposed, dW, adds):
-    """Compute ``dW = X dZ^T``, or add that to dW.
+    """Compute ``dW = X dZ^T``, or add the product to dW if `adds`.
 
-    X (I, T), `transposed` dZ^T (T, V), dW (I, J), adds bool.
+    X (I, T); transposed (T, V) is dZ^T; dW (I, J); adds is a bool.
     """
     if not _are_plain((X, transposed), (dW,)):
         return None
@@ -315,14 +324,14 @@ def outer_product(typing_context, X, transposed, dW, adds):
 
 @intrinsic
 def column_sums(typing_context, transposed, db, adds):
-    """Compute ``db[0, j] = sum over t of dZ[j, t]``, or add to db.
+    """Compute ``db[0, j] = sum over t of dZ[j, t]``, or add the sums to db if `adds`.
 
-    `transposed` dZ^T (T, V), db (1, J), adds bool.
+    transposed (T, V) is dZ^T; db (1, J); adds is a bool.
     """
     if not _are_plain((transposed,), (db,)):
         return None
 
-    # T is a whole number of vectors.
+    # T is a whole number of vectors, and therefore a multiple of the number of parallel sums.
     n_sums = min(PARALLEL_SUMS, vector_of(transposed).lanes)
 
     def generate(context, builder, signature, args):
@@ -345,7 +354,7 @@ def column_sums(typing_context, transposed, db, adds):
             mask = zero.lane_numbers() < limit
             at = builder.bitcast(result.pointer(T.type(0), column), zero.type.llvm.as_pointer())
             held = zero.masked_load(at, mask)
-            # A sum that is not added to begins at 0: its memory may hold anything.
+            # Unless `adds`, db is uninitialised memory: start at 0 instead.
             (held.like(builder.select(args[2], held.ir, zero.ir)) + totals[0]).masked_store(at, mask)
         return context.get_dummy_value()
 
@@ -356,8 +365,8 @@ def column_sums(typing_context, transposed, db, adds):
 def add_outer_sums(typing_context, n_inputs, n_outputs, X, dZ, dW, i, j):
     """Add ``sum over t of X[i + a, t] * dZ[j + c, t]`` to dW[i + a, j + c] for a < n_inputs, c < n_outputs.
 
-    `n_inputs` and `n_outputs` are constants; X (I, T), dZ (J, T), dW (I, J). For few outputs and
-    many samples, where whole vectors of outputs would be mostly empty.
+    `n_inputs` and `n_outputs` are constants; X (I, T), dZ (J, T), dW (I, J). Vectors run along the samples:
+    for layers with so few outputs that vectors of outputs would be mostly empty.
     """
     counts = n_inputs, n_outputs
     if not (all(isinstance(n, types.IntegerLiteral) for n in counts) and _are_plain((X, dZ), (dW,))):
@@ -436,8 +445,8 @@ def add_row_sum(typing_context, dZ, db, j):
 def _for_columns(
     builder: Any, columns: Any, lanes: int, width: int, body: Callable[[Any, int], None]
 ) -> None:
-    """Run ``body(column, vectors)`` over all columns, `width` vectors at a time, then one by one."""
+    """Emit calls of ``body(column, vectors)`` for all columns, `width` vectors at a time, then one by one."""
     zero = columns.type(0)
-    behind = _for_blocks(builder, zero, columns, (width,), lanes, body)
+    after = _for_blocks(builder, zero, columns, (width,), lanes, body)
     if width > 1:
-        _for_blocks(builder, behind, columns, (1,), lanes, body)
+        _for_blocks(builder, after, columns, (1,), lanes, body)

@@ -1,11 +1,11 @@
-"""Transposition: from tables, a sample a row, to tiles, a sample a column.
+"""Transposition of tables, in which a sample is a row, to tiles, in which a sample is a column.
 
-As many rows as a vector has lanes are transposed together, a piece of 16 bytes of each at a time: pieces of
-several rows are read into one vector, side by side, and values are exchanged within pieces, the cheapest
-exchange there is.
+As many rows as a vector has lanes are transposed together, 16 bytes (a piece) of each row at a time. The
+pieces of several rows are loaded side by side into one vector, and permutations within pieces, the cheapest
+permutations, complete the transposition.
 
-Shape letters: N samples, I features, T samples of a tile (a whole number of vectors), R rows and V
-columns of any matrix, V filled up to whole vectors.
+Shape letters: N samples, I features, T samples of a tile (a whole number of vectors); of any matrix, R rows,
+and V, which is R rounded up to whole vectors.
 """
 
 from __future__ import annotations
@@ -22,13 +22,16 @@ from .processor import PIECE_BYTES
 from .value import Value
 from .vector import Vector, element_pointer, is_plain, lanes, row_pointer, vector_of
 
-__all__ = ["gather_tile", "take_tile", "transpose"]
+__all__ = ["copy_tile", "gather_tile", "transpose"]
 
 
 def _emit_rows(
     context: Any, builder: Any, arrays: tuple, row: Callable[[int], Any], begin: Any, to: Any
 ) -> None:
-    """Transpose rows: ``result[i, to + k] = source[row(k), begin + i]`` for all rows i of the result."""
+    """Emit ``result[i, to + k] = source[row(k), begin + i]`` for all rows i of the result and lanes k.
+
+    `arrays` are (type, value) of source and result; `row(k)` returns an IR integer.
+    """
     (source_type, source), (result_type, result) = arrays
     vector = vector_of(source_type)
     width = PIECE_BYTES * 8 // vector.dtype.bitwidth
@@ -41,8 +44,8 @@ def _emit_rows(
     rows = [row_pointer(context, builder, source_type, source, row(k), begin) for k in range(vector.lanes)]
     piece = Value(context, builder, Vector(vector.dtype, width), None).constant(0.0)
 
-    def turned(column: Any, mask: Value | None) -> list[Value]:
-        """Return the values of `width` columns, a vector for each column; those within the mask are read."""
+    def transposed(column: Any, mask: Value | None) -> list[Value]:
+        """Return `width` columns from `column` on, each as a vector; with a mask, read only its columns."""
         pieces = []
         for pointer in rows:
             at = builder.bitcast(builder.gep(pointer, [column], inbounds=True), piece.type.llvm.as_pointer())
@@ -51,8 +54,8 @@ def _emit_rows(
             else:
                 pieces.append(piece.masked_load(at, mask))
         sides = [Value.side_by_side(pieces[k::width]) for k in range(width)]
-        # A perfect shuffle rotates the bits of the index (vector, place in the piece) by one: after as many
-        # shuffles as the place has bits, the two are exchanged.
+        # The index of a value is (number of the vector, place in the piece). A perfect shuffle rotates the
+        # bits of this index by one: as many shuffles as the place has bits exchange the two parts.
         half = width // 2
         for _ in range(half.bit_length()):
             pairs = [sides[k].interleaved(sides[k + half]) for k in range(half)]
@@ -66,12 +69,12 @@ def _emit_rows(
 
     whole = builder.and_(n, n.type(-width))
     with cgutils.for_range_slice(builder, n.type(0), whole, n.type(width), inc=True) as (i, _):
-        for k, value in enumerate(turned(i, None)):
+        for k, value in enumerate(transposed(i, None)):
             write(value, builder.add(i, n.type(k)))
     rest = builder.sub(n, whole)
     with builder.if_then(builder.icmp_signed(">", rest, n.type(0))):
         limit = Value.wrap(context, builder, piece.type, rest, types.intp)
-        for k, value in enumerate(turned(whole, piece.lane_numbers() < limit)[:-1]):
+        for k, value in enumerate(transposed(whole, piece.lane_numbers() < limit)[:-1]):
             with builder.if_then(builder.icmp_signed(">", rest, n.type(k))):
                 write(value, builder.add(whole, n.type(k)))
 
@@ -86,8 +89,8 @@ def _are_matrices(source: Any, result: Any) -> bool:
 
 
 @intrinsic
-def take_rows(typing_context, source, first, last, begin, result, to):
-    """Set ``result[i, to + k] = source[min(first + k, last), begin + i]``: all rows i, a vector of k."""
+def transpose_rows(typing_context, source, first, last, begin, result, to):
+    """Set ``result[i, to + k] = source[min(first + k, last), begin + i]`` for all rows i and lanes k."""
     if not _are_matrices(source, result):
         return None
 
@@ -102,7 +105,7 @@ def take_rows(typing_context, source, first, last, begin, result, to):
 
 @intrinsic
 def gather_rows(typing_context, source, indices, first, last, begin, result, to):
-    """Do what `take_rows` does, for the rows ``indices[min(first + k, last)]`` of the source."""
+    """Set ``result[i, to + k] = source[indices[min(first + k, last)], begin + i]`` for all i and lanes k."""
     is_index = isinstance(indices, types.Array) and (indices.ndim, indices.layout) == (1, "C")
     if not (_are_matrices(source, result) and is_index and indices.dtype == types.intp):
         return None
@@ -123,29 +126,29 @@ def gather_rows(typing_context, source, indices, first, last, begin, result, to)
 
 @kernel
 def transpose(matrix, result):
-    """Set ``result[t, r] = matrix[r, t]``; from column R on the result is arbitrary.
+    """Set ``result[t, r] = matrix[r, t]``; the columns of the result from R on are arbitrary.
 
     Parameters
     ----------
     matrix : array (R, T)
     result : array (T, V)
-        Overwritten. V is R filled up to whole vectors.
+        Overwritten. V is R rounded up to whole vectors.
     """
     last = matrix.shape[0] - 1
     for r in range(0, matrix.shape[0], lanes(matrix)):
-        take_rows(matrix, r, last, 0, result, r)
+        transpose_rows(matrix, r, last, 0, result, r)
 
 
 @kernel
 def gather_tile(X, indices, first, n, tile):
-    """Copy the samples ``indices[first : first + n]`` of a table to columns; the last one fills the padding.
+    """Copy the samples ``indices[first : first + n]`` of a table to columns; pad with the last of them.
 
     Parameters
     ----------
     X : array (N, I)
     indices : array of int64
     first, n : int
-        `n` is 1 .. T.
+        1 <= n <= T.
     tile : array (I, T)
         Overwritten.
     """
@@ -154,16 +157,16 @@ def gather_tile(X, indices, first, n, tile):
 
 
 @kernel
-def take_tile(X, first, n, tile):
-    """Copy the samples `first` to `first` + `n` of a table to columns; the last one fills the padding.
+def copy_tile(X, first, n, tile):
+    """Copy the samples ``first : first + n`` of a table to columns; pad with the last of them.
 
     Parameters
     ----------
     X : array (N, I)
     first, n : int
-        `n` is 1 .. T.
+        1 <= n <= T.
     tile : array (I, T)
         Overwritten.
     """
     for t in range(0, tile.shape[1], lanes(X)):
-        take_rows(X, first + t, first + n - 1, 0, tile, t)
+        transpose_rows(X, first + t, first + n - 1, 0, tile, t)

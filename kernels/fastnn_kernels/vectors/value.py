@@ -1,9 +1,9 @@
-"""Computing with vectors: formulas on `Value`, operators, sums over lanes.
+"""Arithmetic of vectors: formulas on `Value`, operators in kernels, sums over lanes.
 
-`Value` is a vector at compile time. A formula on it, written once in Python, is run when a kernel is
-compiled, and emits its instructions: for what numba's own front end would take long to compile (``vmath.py``)
-or could not express (``product.py``). `emitter` makes a formula callable from kernels, where ``+``, ``-`` and
-``*`` work on vectors, too.
+A `Value` stands for a vector at compile time. A formula is a Python function of `Value` arguments: numba runs
+it while compiling a kernel, and every operation on a `Value` emits instructions. Formulas serve where numba
+itself would take long to compile (``vmath.py``) or could not express the code (``product.py``). `emitter`
+makes a formula callable from kernels. Kernels can also apply ``+``, ``-`` and ``*`` to vectors.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ __all__ = [
 
 
 class Value:
-    """A vector at compile time; arithmetic on it emits instructions.
+    """A vector at compile time, whose arithmetic emits instructions.
 
-    Scalars mix in on either side and are spread over all lanes.
+    Either operand may be a Python number, which is broadcast to all lanes.
     """
 
     def __init__(self, context: Any, builder: Any, type: Vector, ir_value: Any) -> None:
@@ -43,7 +43,7 @@ class Value:
 
     @classmethod
     def wrap(cls, context: Any, builder: Any, vector: Vector, value: Any, type: types.Type) -> Value:
-        """Return `value` of numba type `type` as a vector; a scalar is spread over all lanes."""
+        """Return `value` of numba type `type` as a vector; a scalar is broadcast to all lanes."""
         if isinstance(type, Vector):
             return cls(context, builder, type, value)
         scalar = context.cast(builder, value, type, vector.dtype)
@@ -62,7 +62,7 @@ class Value:
         return self.dtype in INT_OF_FLOAT
 
     def like(self, ir_value: Any, dtype: Any = None) -> Value:
-        """Return an IR value as a vector of as many lanes."""
+        """Return an IR vector as a `Value` with this one's number of lanes, by default of its dtype."""
         return Value(self.context, self.builder, self.type.of(dtype or self.dtype), ir_value)
 
     def constant(self, number: float) -> Value:
@@ -70,7 +70,7 @@ class Value:
         return self.like(ir.Constant(self.type.llvm, [number] * self.type.lanes))
 
     def lane_numbers(self) -> Value:
-        """Return 0, 1, 2, ... from lane to lane."""
+        """Return the vector 0, 1, 2, ..."""
         number = float if self.is_float else int
         return self.like(ir.Constant(self.type.llvm, [number(k) for k in range(self.type.lanes)]))
 
@@ -113,14 +113,14 @@ class Value:
         return self.like(self.builder.shl(self.ir, self.constant(bits).ir))
 
     def __rshift__(self, bits: int) -> Value:
-        """Shift right arithmetically: the sign stays."""
+        """Return the bits shifted right arithmetically: the sign is kept."""
         return self.like(self.builder.ashr(self.ir, self.constant(bits).ir))
 
     def __xor__(self, other: Value) -> Value:
         return self.like(self.builder.xor(self.ir, other.ir))
 
     def shifted_down(self, bits: int) -> Value:
-        """Return the bits shifted right, with zeros coming in."""
+        """Return the bits shifted right logically: zeros are shifted in."""
         return self.like(self.builder.lshr(self.ir, self.constant(bits).ir))
 
     def _compare(self, symbol: str, other: Value | float) -> Value:
@@ -158,7 +158,7 @@ class Value:
         return self.like(self.builder.call(function, args))
 
     def fma(self, factor: Value | float, addend: Value | float) -> Value:
-        """Return ``self * factor + addend``, rounded once where the processor can."""
+        """Return ``self * factor + addend``, rounded once if the processor has FMA, else twice."""
         return self._intrinsic("fmuladd", factor, addend)
 
     def sqrt(self) -> Value:
@@ -166,7 +166,7 @@ class Value:
         return self._intrinsic("sqrt")
 
     def estimate(self, name: str) -> Value:
-        """Return ``rcp14`` or ``rsqrt14``, 1 / x or 1 / sqrt(x) to 14 bits: instructions of AVX-512 alone."""
+        """Return 1 / x (``rcp14``) or 1 / sqrt(x) (``rsqrt14``) to 14 bits; requires AVX-512."""
         kind = {types.float32: "ps", types.float64: "pd"}[self.dtype]
         mask = ir.IntType(max(8, self.type.lanes))
         signature = ir.FunctionType(self.type.llvm, [self.type.llvm, self.type.llvm, mask])
@@ -181,7 +181,7 @@ class Value:
         return self._intrinsic("fabs")
 
     def copy_sign(self, sign: Value) -> Value:
-        """Return this vector with the signs of another."""
+        """Return this vector with the signs of `sign`."""
         return self._intrinsic("copysign", sign)
 
     def bits(self) -> Value:
@@ -190,7 +190,7 @@ class Value:
         return self.like(self.builder.bitcast(self.ir, integer.llvm), integer.dtype)
 
     def from_bits(self) -> Value:
-        """Return the floating-point lanes of these bits."""
+        """Return the floating-point lanes that have these integers as their bits."""
         float_dtype = types.float32 if self.dtype == types.int32 else types.float64
         return self.like(self.builder.bitcast(self.ir, self.type.of(float_dtype).llvm), float_dtype)
 
@@ -205,7 +205,7 @@ class Value:
 
     @staticmethod
     def side_by_side(parts: list[Value]) -> Value:
-        """Return one vector of the lanes of all parts; their number is a power of two."""
+        """Return one vector with the lanes of all parts in order; the number of parts is a power of two."""
         while len(parts) > 1:
             lanes = 2 * parts[0].type.lanes
             mask = ir.Constant(ir.VectorType(ir.IntType(32), lanes), list(range(lanes)))
@@ -219,7 +219,10 @@ class Value:
         return parts[0]
 
     def interleaved(self, other: Value) -> tuple[Value, Value]:
-        """Return the lanes of both in turns: of the lower halves of their pieces, and of the upper halves."""
+        """Return two vectors that alternate the lanes of this one and `other`.
+
+        The first has the lower half of every piece of 16 bytes, the second the upper half.
+        """
         lanes, piece = self.type.lanes, PIECE_BYTES * 8 // self.dtype.bitwidth
         index = ir.VectorType(ir.IntType(32), lanes)
         low, high = (
@@ -232,7 +235,7 @@ class Value:
         return self.like(low), self.like(high)
 
     def masked_load(self, pointer: Any, mask: Value) -> Value:
-        """Return the vector at `pointer` where `mask` holds, this vector elsewhere; nothing else is read."""
+        """Return the vector at `pointer` where `mask` holds, else this one; only those lanes are read."""
         align = ir.Constant(ir.IntType(32), self.dtype.bitwidth // 8)
         arguments = [pointer, align, mask.ir, self.ir]
         return self.like(self._masked("load", self.type.llvm, arguments))
@@ -254,15 +257,16 @@ class Value:
         signature = ir.FunctionType(scalar, [scalar, self.type.llvm])
         name = f"llvm.vector.reduce.fadd.v{self.type.lanes}f{self.dtype.bitwidth}"
         function = cgutils.get_or_insert_function(self.builder.module, signature, name)
-        # reassoc lets the sum halve the vector again and again: a fixed order, though not lane by lane.
+        # Without reassoc the lanes would be added one after another; with it, halves of the vector are added
+        # again and again. Both orders are fixed.
         return self.builder.call(function, [scalar(-0.0), self.ir], fastmath=("reassoc",))
 
 
 def sums_of_lanes(vectors: list[Value]) -> list[Any]:
-    """Return the IR values of the sum of the lanes of each vector; their number is a power of two.
+    """Return the sum of the lanes of each vector, as IR values; the number of vectors is a power of two.
 
-    Two vectors become one, in which the partial sums of each take half of the lanes, until one vector is
-    left.
+    A step reduces two vectors to one, whose halves are partial sums of one vector each. Steps are repeated
+    until one vector is left, and then for the lanes of that vector.
     """
     first = vectors[0]
     if len(vectors) > first.type.lanes:
@@ -290,7 +294,7 @@ def sums_of_lanes(vectors: list[Value]) -> list[Any]:
     places = list(range(0, lanes, width))
     while width > 1:
         width //= 2
-        # The lanes that are left over may hold anything.
+        # Only the lanes in `places` are extracted: the others may have any value.
         total = added(total, total, [k if k % (2 * width) < width else 0 for k in range(lanes)], width)
     return [builder.extract_element(total.ir, ir.IntType(32)(k)) for k in places]
 
@@ -301,9 +305,13 @@ def emitter(formula: Callable[..., Value]) -> Any:
     Parameters
     ----------
     formula : callable
-        Takes one to four `Value`, the first of which is a vector in the kernel too, and returns one. It is
-        run when a kernel that calls it is compiled. Other formulas call it as the attribute `formula` of the
-        result.
+        Function of one to four `Value` arguments that returns a `Value`. In kernels the first argument is a
+        vector and the others are vectors or scalars.
+
+    Returns
+    -------
+    intrinsic
+        Its attribute `formula` is the formula itself, for calls from other formulas.
     """
 
     def resolve(*arguments):
@@ -321,17 +329,17 @@ def emitter(formula: Callable[..., Value]) -> Any:
 
         return vector(*arguments), generate
 
-    # numba reads the number of arguments from the signature: each count needs a function of its own.
-    faces = {
+    # Numba reads the number of arguments from a function's signature: each number needs its own function.
+    wrappers = {
         1: lambda typing_context, x: resolve(x),
         2: lambda typing_context, x, y: resolve(x, y),
         3: lambda typing_context, x, y, z: resolve(x, y, z),
         4: lambda typing_context, x, y, z, w: resolve(x, y, z, w),
     }
-    face = faces[len(inspect.signature(formula).parameters)]
+    wrapper = wrappers[len(inspect.signature(formula).parameters)]
     for name in ("__module__", "__name__", "__qualname__", "__doc__"):
-        setattr(face, name, getattr(formula, name))
-    result = intrinsic(face)
+        setattr(wrapper, name, getattr(formula, name))
+    result = intrinsic(wrapper)
     result.formula = formula
     return result
 
@@ -341,7 +349,7 @@ def emitter(formula: Callable[..., Value]) -> Any:
 
 @intrinsic
 def fill(typing_context, array, scalar):
-    """Return a vector, of `array`'s dtype, with `scalar` in every lane."""
+    """Return a vector of the dtype of `array` with `scalar` in every lane."""
     vector = vector_of(array)
     scalar = types.unliteral(scalar)
 
@@ -353,7 +361,10 @@ def fill(typing_context, array, scalar):
 
 @intrinsic
 def reduce_add_weighted(typing_context, vector, weights):
-    """Return the sum of ``weight * lane``, in float64, in a fixed order; a weight of 0 makes any lane 0."""
+    """Return the sum of ``weight * lane`` in float64, in a fixed order.
+
+    Lanes of weight 0 count as 0, even if they are infinite or NaN.
+    """
     if not (isinstance(vector, Vector) and vector == weights):
         return None
 
@@ -383,7 +394,7 @@ def reduce_add_squares(typing_context, vector):
 
 @intrinsic
 def is_zero(typing_context, vector):
-    """Return True if every lane is 0; NaN is not."""
+    """Return True if every lane is 0; NaN is not 0."""
 
     def generate(context, builder, signature, args):
         value = Value(context, builder, vector, args[0])
@@ -393,7 +404,7 @@ def is_zero(typing_context, vector):
 
 
 def _register_operators() -> None:
-    """Teach numba the operators that kernels use on vectors, as `Value` has them."""
+    """Register ``+``, ``-`` and ``*`` of vectors and unary ``-`` with numba, by the formulas of `Value`."""
     for symbol in (operator.add, operator.sub, operator.mul):
 
         def typer(left: types.Type, right: types.Type) -> Vector | None:

@@ -1,16 +1,16 @@
-"""Vectors in kernels: one value a lane, one instruction for all of them.
+"""Vectors in kernels: SIMD registers as a numba type, and their loads and stores.
 
-Why not leave it to the compiler? Its loop vectoriser prefers half-width vectors here, leaves a scalar
-remainder behind every short loop, ten times the price of a vector for a tanh, and checks at run time before
-every loop whether arrays overlap, which on a network three units wide costs more than the loop. A vector type
-settles all three, and compiles faster.
+LLVM's loop vectoriser would be the alternative. It prefers half-width vectors here. It leaves a scalar
+remainder after every short loop, in which a tanh costs ten times as much as in a vector. And before every
+loop it checks at run time whether arrays overlap, which costs more than the loop in a network three units
+wide. A vector type avoids all three, and compiles faster.
 
-- `Vector` is the numba type: as many values of one dtype as fit a register.
+- `Vector` is the numba type: as many values of one dtype as fit in a register.
 - `load` and `store` move vectors between registers and arrays. Arrays are C-contiguous, and their rows are a
   whole number of vectors long. With NUMBA_BOUNDSCHECK=1 every access is checked.
-- `view`, `rows`, `row`, `flat` and `borrow` are windows of arrays without a reference count.
+- `view`, `rows`, `row`, `flat` and `borrow` return windows of arrays, without a reference count.
 
-What is computed with vectors stands in ``value.py``. Shape letters: R rows, T columns.
+The arithmetic of vectors is in ``value.py``. Shape letters: R rows, T columns.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Vector(types.Type):
         return ir.VectorType(LLVM_TYPES[self.dtype], self.lanes)
 
     def of(self, dtype: Any) -> Vector:
-        """Return the vector type of as many lanes of another dtype."""
+        """Return the vector type with this number of lanes and another dtype."""
         return Vector(dtype, self.lanes)
 
 
@@ -79,12 +79,12 @@ class VectorModel(models.PrimitiveModel):
 
 
 def vector_of(array: Any) -> Vector:
-    """Return the vector type in which kernels read `array`."""
+    """Return the vector type for loads from and stores to `array`."""
     return Vector(array.dtype, VECTOR_BYTES * 8 // array.dtype.bitwidth)
 
 
 def is_plain(array: Any, ndim: int, *, written: bool = False) -> bool:
-    """Return True if kernels may take `array` as it lies in memory: row after row, floats, aligned."""
+    """Return True for the type of a C-contiguous, aligned array of floats; mutable, if `written`."""
     return (
         isinstance(array, types.Array)
         and array.ndim == ndim
@@ -101,7 +101,7 @@ def is_plain(array: Any, ndim: int, *, written: bool = False) -> bool:
 def element_pointer(
     context: Any, builder: Any, matrix: Any, value: Any, row: Any, column: Any, n_elements: int
 ) -> Any:
-    """Return a pointer to [row, column] of `matrix`, from where `n_elements` of the row are used."""
+    """Return a pointer to [row, column] of `matrix`; bounds checks cover `n_elements` from there on."""
     array = context.make_array(matrix)(context, builder, value)
     rows, columns = cgutils.unpack_tuple(builder, array.shape, 2)
     if checks_bounds(context):
@@ -112,7 +112,7 @@ def element_pointer(
 
 
 def row_pointer(context: Any, builder: Any, matrix: Any, value: Any, row: Any, column: Any) -> Any:
-    """Return a pointer to [row, column] of `matrix`, unchecked."""
+    """Return a pointer to [row, column] of `matrix`, without bounds checks."""
     array = context.make_array(matrix)(context, builder, value)
     columns = cgutils.unpack_tuple(builder, array.shape, 2)[1]
     offset = builder.add(builder.mul(row, columns, flags=("nsw",)), column, flags=("nsw",))
@@ -156,7 +156,7 @@ def store(typing_context, matrix, row, column, value):
 
 @intrinsic
 def store_integers(typing_context, matrix, row, column, value):
-    """Write the whole numbers in `value` to an integer matrix, at [row, column] and behind it."""
+    """Write the lanes of `value`, whole numbers, to an integer matrix from [row, column] on."""
     is_integer_matrix = (
         isinstance(matrix, types.Array)
         and (matrix.ndim, matrix.layout, matrix.mutable, matrix.aligned) == (2, "C", True, True)
@@ -179,16 +179,17 @@ def store_integers(typing_context, matrix, row, column, value):
     return types.void(matrix, types.intp, types.intp, value), generate
 
 
-# Rows of at least this many bytes are written past the caches: twice as fast where they are not read soon.
+# Rows of at least this many bytes are written with nontemporal stores, past the caches: twice as fast, if the
+# rows are not read soon.
 STREAMED_BYTES = 256
 
 
 @intrinsic
 def fill_row(typing_context, matrix, row, begin, end, value):
-    """Set ``matrix[row, begin:end] = value`` in a matrix of integers, begin < end, by whole cache lines.
+    """Set ``matrix[row, begin:end] = value`` in a matrix of integers, with begin < end.
 
-    A plain loop would wait for the memory to read every line that it is about to overwrite, which takes
-    several times as long.
+    Whole cache lines are stored at once. A plain loop would first read every line from memory that it is
+    about to overwrite, which takes several times as long.
     """
     if not (
         isinstance(matrix, types.Array)
@@ -253,10 +254,10 @@ def lanes(typing_context, array):
 
 @intrinsic
 def view(typing_context, flat, offset, rows, columns):
-    """Return the (rows, columns) window of the flat array `flat` that begins at `offset`.
+    """Return the window (rows, columns) of the one-dimensional array `flat` that begins at `offset`.
 
-    The window has no reference count, unlike a reshaped slice, whose counting costs more than a layer of a
-    small network; the owner of `flat` outlives the kernel.
+    The window has no reference count: updating the count of a reshaped slice costs more than a layer of a
+    small network. The caller of the kernel keeps the memory of `flat` alive.
     """
     if not (isinstance(flat, types.Array) and flat.ndim == 1 and flat.layout == "C" and flat.aligned):
         return None
@@ -285,7 +286,7 @@ def view(typing_context, flat, offset, rows, columns):
 
 @intrinsic
 def rows(typing_context, matrix, begin, end):
-    """Return the rows of a matrix from `begin` to `end`, without a reference count."""
+    """Return the window ``matrix[begin:end]``, without a reference count."""
     if not is_plain(matrix, 2):
         return None
 
@@ -310,7 +311,7 @@ def rows(typing_context, matrix, begin, end):
 
 @intrinsic
 def flat(typing_context, matrix):
-    """Return all values of a matrix in one row, without a reference count."""
+    """Return a matrix (R, T) as the window (1, R * T), without a reference count."""
     if not is_plain(matrix, 2):
         return None
 
@@ -332,7 +333,7 @@ def flat(typing_context, matrix):
 
 @intrinsic
 def borrow(typing_context, array):
-    """Return the array without its reference count, whose atomic counting costs time at every use."""
+    """Return the array without a reference count: updating it atomically costs time at every use."""
     if not (isinstance(array, types.Array) and array.layout == "C"):
         return None
 
@@ -353,7 +354,7 @@ def borrow(typing_context, array):
 
 @intrinsic
 def row(typing_context, matrix, r):
-    """Return the row ``matrix[r]``, without a reference count."""
+    """Return the window ``matrix[r]``, one-dimensional, without a reference count."""
     if not (isinstance(matrix, types.Array) and matrix.ndim == 2 and matrix.layout == "C"):
         return None
     flat = types.Array(matrix.dtype, 1, "C", readonly=not matrix.mutable)
@@ -378,10 +379,11 @@ def row(typing_context, matrix, r):
 
 
 def shared_function(module: Any, name: str, kinds: list[Any], emit: Callable[..., None]) -> Any:
-    """Return the function `name` in `module` of arguments of these IR types; `emit` emits its body.
+    """Return the function `name` of an LLVM module, whose arguments have the IR types `kinds`.
 
-    Kernels are built into their callers, but call this function. Every module that needs it has a copy; the
-    linker keeps one.
+    If the module has no such function yet, ``emit(builder, *arguments)`` emits its body. Unlike kernels, the
+    function is not inlined in its callers: it is compiled once. Every module that calls it has a copy, of
+    which the linker keeps one.
     """
     if name in module.globals:
         return module.globals[name]

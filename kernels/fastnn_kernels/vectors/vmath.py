@@ -1,13 +1,12 @@
-"""exp, log, tanh, sigmoid, roots, division and choices on whole vectors.
+"""exp, log, tanh, sigmoid, roots, division and selections on whole vectors.
 
-Each formula is written on `Value` and emits the instructions of its dtype. All are accurate to
-2 ulp in float64 and 4 ulp in float32 over the whole line, signed zeros, infinities and NaN
-included. The polynomial and rational coefficients are minimax fits, printed by
-``kernels/minimax.py``.
+Each function is a formula on `Value` for float32 and float64. Errors are at most 2 ulp in float64 and 4 ulp
+in float32 for all arguments, including signed zeros, infinities and NaN. The polynomial and rational
+coefficients are minimax fits, printed by ``kernels/minimax.py``.
 
-The common step is a range reduction by powers of two: ``x = n log(2) + r`` with an integer n and
-a small r. Adding a large constant leaves the rounded n in the low bits of the sum; from there a
-shift makes 2^n.
+exp and tanh begin with a range reduction by powers of two: ``x = n log(2) + r`` with an integer n and a small
+r. Adding a large constant to ``x / log(2)`` rounds it to n, which is then in the low bits of the sum; a shift
+of those bits into the exponent makes 2^n.
 """
 
 from __future__ import annotations
@@ -47,12 +46,12 @@ class Format(NamedTuple):
     """Constants of a floating-point format."""
 
     mantissa: int  # explicit bits of the significand
-    bias: int  # of the exponent
+    bias: int  # bias of the exponent
     log2_high: float  # log(2) with its low bits zero, so that n * log2_high is exact
     log2_low: float  # log(2) - log2_high
-    exp_lowest: float  # below it exp is 0
-    exp_highest: float  # above it exp is infinite
-    tanh_one: float  # from it on tanh is 1
+    exp_lowest: float  # exp is 0 for smaller arguments
+    exp_highest: float  # exp is infinite for larger arguments
+    tanh_one: float  # tanh is 1 from this argument on
     tanh_shift: float  # n is the integer nearest 2 (|x| - shift) / log(2)
     # Minimax coefficients, low powers first.
     tanh_p: tuple[float, ...]  # tanh(r) / r = (1 + u P(u)) / (1 + u Q(u)), u = r^2
@@ -62,7 +61,7 @@ class Format(NamedTuple):
 
     @property
     def round(self) -> float:
-        """Adding it leaves the nearest integer in the low bits of the sum."""
+        """Constant that, added to a number, leaves the nearest integer in the low bits of the sum."""
         return 1.5 * 2.0**self.mantissa
 
 
@@ -124,7 +123,7 @@ FORMATS = {
 
 
 def _polynomial(x: Value, coefficients: tuple[float, ...]) -> Value:
-    """Return a polynomial by Horner's scheme, low powers first."""
+    """Return a polynomial in x by Horner's scheme; coefficients of low powers come first."""
     result = x.constant(coefficients[-1])
     for coefficient in reversed(coefficients[:-1]):
         result = result.fma(x, coefficient)
@@ -134,11 +133,14 @@ def _polynomial(x: Value, coefficients: tuple[float, ...]) -> Value:
 def _divide(numerator: Value, denominator: Value, rest: Value | None = None) -> Value:
     """Return ``numerator / (denominator + rest)``, for a divisor in the normal range of float32.
 
-    float64's division takes two cycles a value, as long as a third of a whole tanh. The reciprocal of
-    14 bits and a step of third order (42 bits), without AVX-512 that in float32 and one of Newton's (48
-    bits), and a correction of the quotient by its remainder are as accurate and take half of that. The
-    remainder sees `rest`, which is smaller than the denominator, before it is rounded into it. Where products
-    are rounded before they are added, the correction would be wrong in the last bit: the division is exact.
+    A division of float64 takes two cycles a value, a third of the time of a tanh. Half of that time is enough
+    for an equally accurate quotient by an approximate reciprocal. With AVX-512, an estimate of 14 bits and a
+    step of third order give 42 bits; without it, the reciprocal in float32 and a Newton step give 48 bits.
+    The remainder then corrects the quotient. The remainder includes `rest`, which is smaller than the
+    denominator, exactly, whereas ``denominator + rest`` is rounded.
+
+    Without FMA and without `rest`, the ordinary division is used: the product in the remainder would be
+    rounded, and the correction wrong in the last bit.
     """
     divisor = denominator + rest if rest else denominator
     if divisor.dtype == types.float32 or not (HAS_FMA or rest):
@@ -161,8 +163,8 @@ def exp_of(x: Value) -> Value:
     """Return e to the power x."""
     format = FORMATS[x.dtype]
     x = x.at_least(format.exp_lowest).at_most(format.exp_highest)
-    # 2^n as a product of two: alone it would leave the range where the result is infinite or
-    # subnormal. With twice the bias in, half of the bits is the exponent of a factor as it is.
+    # 2^n is not representable where the result is infinite or subnormal: multiply by two factors instead. The
+    # low bits are n plus twice the bias, so that half of them is the biased exponent of one factor.
     shifted, r = _reduce(x, 2 * format.bias)
     half = shifted >> 1
     scale = _power_of_two(half, format)
@@ -170,7 +172,7 @@ def exp_of(x: Value) -> Value:
 
 
 def exp_to_zero_of(x: Value) -> Value:
-    """Return exp(x) for x <= 0, with 0 where exp(x) is subnormal: a third cheaper."""
+    """Return exp(x) for x <= 0, with 0 where exp(x) is subnormal; takes a third less time than `exp_of`."""
     format = FORMATS[x.dtype]
     lowest = (1 - format.bias) * math.log(2)
     shifted, r = _reduce(x.at_least(lowest), format.bias)
@@ -181,7 +183,7 @@ def exp_to_zero_of(x: Value) -> Value:
 def expm1_below(x: Value) -> Value:
     """Return exp(x) - 1 for x <= 0."""
     format = FORMATS[x.dtype]
-    # There exp is less than half a unit in the last place of 1.
+    # For smaller x, exp(x) is below half an ulp of 1, and the result is -1: clamp x there.
     shifted, r = _reduce(x.at_least(-(format.mantissa + 3) * math.log(2)), format.bias)
     scale = _power_of_two(shifted, format)
     return scale.fma(_exp_less_one(r, format), scale - 1.0)
@@ -190,7 +192,7 @@ def expm1_below(x: Value) -> Value:
 def log1p_unit(x: Value) -> Value:
     """Return log(1 + x) for 0 <= x <= 1."""
     format = FORMATS[x.dtype]
-    # 1 + x is 1 + f, or 2 (1 + f), with 1 + f in [sqrt(1/2), sqrt(2)).
+    # Write 1 + x as 1 + f or 2 (1 + f), with 1 + f in [sqrt(1/2), sqrt(2)).
     is_high = x > math.sqrt(2) - 1
     f = (x * 0.5 - 0.5).where(is_high, x)
     low = x.constant(format.log2_low).where(is_high, 0.0)
@@ -207,12 +209,12 @@ def _log_tail(f: Value, low: Value, format: Format) -> Value:
 
 
 def softplus_of(x: Value) -> Value:
-    """Return log(1 + exp(x)), from exp(-|x|), which cannot overflow."""
+    """Return log(1 + exp(x)), computed from exp(-|x|), which cannot overflow."""
     return x.at_least(0.0) + log1p_unit(exp_to_zero_of(-x.magnitude()))
 
 
 def _reduce(x: Value, bias: int) -> tuple[Value, Value]:
-    """Split ``x = n log(2) + r``: return bits whose low end is n + bias, and r."""
+    """Return integers whose low bits are n + bias, and r, where ``x = n log(2) + r`` and n is an integer."""
     format = FORMATS[x.dtype]
     offset = format.round + bias
     shifted = x.fma(1 / math.log(2), offset)
@@ -226,7 +228,7 @@ def _exp_less_one(r: Value, format: Format) -> Value:
 
 
 def _power_of_two(biased: Value, format: Format) -> Value:
-    """Return 2^n from bits whose low end is n + bias."""
+    """Return 2^n, given integers whose low bits are n + bias."""
     return (biased << format.mantissa).from_bits()
 
 
@@ -238,7 +240,7 @@ def exp(x: Value) -> Value:
 
 @emitter
 def exp_to_zero(x: Value) -> Value:
-    """Return e to the power x for x <= 0, with 0 where that is subnormal."""
+    """Return e to the power x for x <= 0, with 0 where the result would be subnormal."""
     return exp_to_zero_of(x)
 
 
@@ -252,7 +254,7 @@ def tanh(x: Value) -> Value:
     format = FORMATS[x.dtype]
     a = x.magnitude().at_most(format.tanh_one)
     offset = format.round + format.bias  # with the bias, the low bits are the exponent of s
-    # Less the shift, n = 1 begins where its numerator cancels less.
+    # The shift moves the beginning of n = 1 to larger arguments, where the numerator cancels less.
     shifted = (a - format.tanh_shift if format.tanh_shift else a).fma(2 / math.log(2), offset)
     n = shifted - offset
     s = _power_of_two(shifted.bits(), format)
@@ -264,8 +266,8 @@ def tanh(x: Value) -> Value:
         q = u.fma(_polynomial(u, format.tanh_q), 1.0)
         top = more.fma(p, less * q)
         return (top / (q - p).fma(2.0, top)).copy_sign(x)
-    # 2 ulp leave no room for the rounding of q and of the divisor: q is kept without its 1, and
-    # the divisor in two parts.
+    # Rounding q and the divisor would exceed 2 ulp: here q lacks its leading 1, and the divisor is the sum of
+    # two parts.
     r = n.fma(-format.log2_low / 2, n.fma(-format.log2_high / 2, a))
     u = r * r
     p = (r * u).fma(_polynomial(u, format.tanh_p), r)
@@ -275,13 +277,13 @@ def tanh(x: Value) -> Value:
 
 
 def _sigmoid(x: Value, exp_of: Callable[[Value], Value]) -> Value:
-    # On the left, where it is small, e / (1 + e) with e = exp(-|x|).
+    # With e = exp(-|x|): e / (1 + e) for x < 0, where the sigmoid is small, else 1 / (1 + e).
     e = exp_of(-x.magnitude())
     return _divide(e.where(x < 0.0, 1.0), e.constant(1.0), e)
 
 
 def sigmoid_to_zero(x: Value) -> Value:
-    """Return the sigmoid of x, with 0 where that is subnormal."""
+    """Return the sigmoid of x, with 0 where the result would be subnormal."""
     return _sigmoid(x, exp_to_zero_of)
 
 
@@ -293,12 +295,12 @@ def sigmoid(x: Value) -> Value:
 
 @emitter
 def log(x: Value) -> Value:
-    """Return the natural logarithm; -inf at zero, NaN below."""
+    """Return the natural logarithm of x: -inf at zero, NaN below zero."""
     format = FORMATS[x.dtype]
     lift = format.mantissa + 2
     tiny = x < 2.0 ** (1 - format.bias)  # subnormal
     i = (x * 2.0**lift).where(tiny, x).bits()
-    # x = 2^k m with m in [sqrt(1/2), sqrt(2)).
+    # Write x as 2^k m with m in [sqrt(1/2), sqrt(2)); f is m - 1.
     k = (i - x.constant(math.sqrt(0.5)).bits()) >> format.mantissa
     f = (i - (k << format.mantissa)).from_bits() - 1.0
     n = k.to(x.dtype)
@@ -312,29 +314,32 @@ def log(x: Value) -> Value:
 
 @emitter
 def sign(x: Value) -> Value:
-    """Return 1 above zero, -1 below, 0 at zero."""
+    """Return 1 where x is above zero, -1 where below, else 0."""
     return x.constant(1.0).where(x > 0.0, x.constant(-1.0).where(x < 0.0, 0.0))
 
 
 @emitter
 def quotient(numerator: Value, denominator: Value) -> Value:
-    """Return the quotient by a denominator >= 0, raised to the smallest normal number: 0 / 0 is 0."""
+    """Return ``numerator / max(denominator, tiny)``, for a denominator >= 0: 0 / 0 is 0.
+
+    tiny is the smallest normal number.
+    """
     format = FORMATS[denominator.dtype]
     return numerator / denominator.at_least(2.0 ** (1 - format.bias))
 
 
 @emitter
 def over_root(numerator: Value, square: Value, offset: Value) -> Value:
-    """Return ``numerator / (sqrt(square) + offset)``; 0 / 0 is 0.
+    """Return ``numerator / (sqrt(max(square, tiny)) + offset)``: 0 / 0 is 0.
 
-    square >= 0, raised to the smallest normal number; offset finite and >= 0.
+    square >= 0; offset is finite and >= 0; tiny is the smallest normal number.
     """
     square = square.at_least(2.0 ** (1 - FORMATS[square.dtype].bias))
     if not HAS_AVX512:
         return numerator / (square.sqrt() + offset)
-    # A root and a quotient would keep the divider busy for longer than the rest of an update takes: the
-    # quotient, and in float64 the root, too, are refined from estimates of 14 bits. A step of Newton's makes
-    # 28 bits, two make 56.
+    # A square root and a division would occupy the divider for longer than the rest of an update takes.
+    # Refine estimates of 14 bits instead: of the reciprocal, and in float64 of the root, too. One Newton step
+    # gives 28 bits, two give 56.
     is_double = square.dtype == types.float64
     if is_double:
         estimate = square.estimate("rsqrt14")
@@ -347,7 +352,7 @@ def over_root(numerator: Value, square: Value, offset: Value) -> Value:
     divisor = root + offset
     inverse = divisor.estimate("rcp14")
     inverse = inverse.fma((-divisor).fma(inverse, 1.0), inverse)
-    # Newton's steps turn infinity into NaN: a quotient by infinity is 0, and NaN where the numerator is
+    # Newton steps turn infinity into NaN: set the quotient by infinity to 0, or to NaN if the numerator is
     # infinite.
     is_infinite = square.equals(math.inf)
     if not is_double:
@@ -359,7 +364,7 @@ def over_root(numerator: Value, square: Value, offset: Value) -> Value:
 
 @emitter
 def divide(numerator: Value, denominator: Value) -> Value:
-    """Return the quotient, for a denominator whose magnitude lies in the normal range of float32."""
+    """Return the quotient, for a denominator whose magnitude is in the normal range of float32."""
     return _divide(numerator, denominator)
 
 

@@ -133,7 +133,7 @@ def test_arguments_are_converted_where_nothing_is_lost():
 )
 def test_arguments_that_would_be_changed_are_refused_where_the_call_is_compiled(kind, argument):
     pointer = FunctionPointer(ignored, [kind])
-    with pytest.raises(TypingError, match=r"argument 0 is .* but of a pointer to"):
+    with pytest.raises(TypingError, match=r"argument 0 is .* for a pointer to"):
         call_one(pointer, argument)
 
 

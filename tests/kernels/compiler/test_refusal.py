@@ -86,14 +86,14 @@ def test_an_entry_that_cannot_be_loaded_is_told(monkeypatch):
         raise TypeError("no way")
 
     monkeypatch.setattr(jit, "rebuilt", rebuilt)
-    monkeypatch.setattr(jit, "kept", lambda name: [pickle.dumps(None)])
+    monkeypatch.setattr(jit, "read_entries", lambda name: [pickle.dumps(None)])
     with pytest.warns(RuntimeWarning, match=r"numba cannot load .*no way.* Remove the folder"):
         assert told_while_compiled(lambda: None)(1.5) == 2.5
 
 
 def test_a_kernel_that_holds_an_address_is_told(monkeypatch):
     monkeypatch.setattr(jit, "has_addresses", lambda compiled: True)
-    with pytest.warns(RuntimeWarning, match=r"holds addresses in memory.* Let it close over constants"):
+    with pytest.warns(RuntimeWarning, match=r"contains memory addresses.* Let the kernel close over"):
         assert told_while_compiled(lambda: None)(1.5) == 2.5
 
 

@@ -47,10 +47,10 @@ def test_gather_tile_takes_the_samples_named(draw: Draw, n_features, n_samples, 
 
 
 @given(draws, widths, st.integers(0, 9), some, st.integers(0, 9), extras)
-def test_take_tile_takes_them_as_they_stand(draw: Draw, n_features, first, n, behind, extra):
+def test_copy_tile_copies_samples_in_order(draw: Draw, n_features, first, n, behind, extra):
     X = draw.array(first + n + behind, n_features)
     room, tile = tile_of(draw, n_features, n, extra)
-    compiled.take_tile(read_only(X), first, n, tile)
+    compiled.copy_tile(read_only(X), first, n, tile)
     expected = X[first : first + n].T
     np.testing.assert_array_equal(tile[:, :n], expected)
     np.testing.assert_array_equal(tile[:, n:], np.broadcast_to(expected[:, -1:], tile[:, n:].shape))
@@ -61,7 +61,7 @@ def test_take_tile_takes_them_as_they_stand(draw: Draw, n_features, first, n, be
 def test_a_tile_taken_is_the_table_transposed(draw: Draw, n_features, n):
     X = draw.array(n, n_features)
     tile = untouched((n_features, draw.padded(n)), draw.dtype)
-    compiled.take_tile(read_only(X), 0, n, tile)
+    compiled.copy_tile(read_only(X), 0, n, tile)
     back = untouched((tile.shape[1], draw.padded(n_features)), draw.dtype)
     compiled.transpose(read_only(tile), back)
     np.testing.assert_array_equal(back[:n, :n_features], X)
@@ -114,7 +114,7 @@ GUARDED = """
                 X, indices = read_only(make(n, n_in)), guarded(np.arange(n)[::-1].copy(), at_end)
                 inputs = make(n_in, T)
                 tile.gather_tile(X, indices, 0, n, inputs)
-                tile.take_tile(X, 0, n, inputs)
+                tile.copy_tile(X, 0, n, inputs)
                 tile.transpose(read_only(inputs), make(T, -(-n_in // lanes) * lanes))
                 W, b, Z = read_only(make(n_in, n_out)), read_only(make(1, n_out)), make(n_out, T)
                 gate.affine_forward(W, b, read_only(inputs), Z)

@@ -154,7 +154,7 @@ BROKEN = {
     "outer sums beyond the columns": "add_outer_sums(1, 2, matrix, matrix, matrix, 0, 1)",
     "row sum beyond the rows": "add_row_sum(matrix, matrix, 2)",
     "gathering a sample that is not there": "gather_tile(matrix, order, 0, 3, tile)",
-    "taking a sample that is not there": "take_tile(matrix, 1, 2, tile)",
+    "taking a sample that is not there": "copy_tile(matrix, 1, 2, tile)",
     "nothing": "load(matrix, 1, 8)",
 }
 
@@ -165,7 +165,7 @@ from fastnn_kernels.compiler.jit import OPTIONS
 from fastnn_kernels.vectors.product import add_outer_sums, add_row_sum
 from fastnn_kernels.vectors.product import outer_product, product_backward, product_forward
 from fastnn_kernels.vectors.vector import load, row, store, store_integers, view
-from fastnn_kernels.vectors.tile import gather_tile, take_tile
+from fastnn_kernels.vectors.tile import copy_tile, gather_tile
 
 def look(what, statement):
     matrix, flat, numbers = np.zeros((2, 16)), np.zeros(32), np.zeros((2, 16), np.uint8)
