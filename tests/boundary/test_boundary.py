@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -312,11 +313,14 @@ def test_a_pipeline_with_an_estimator_of_ours():
     assert render_boundary(pipeline, XLIM, YLIM, (10, 10)).stats.method == "dense"
 
 
-def test_an_estimator_of_one_class():
-    estimator = of_iris().fit(X, np.full(200, "only"))
+@pytest.mark.parametrize("kind", [of_iris, DummyClassifier])
+def test_an_estimator_of_one_class(kind):
+    estimator = kind().fit(X, np.full(200, "only"))
     image = render_boundary(estimator, XLIM, YLIM, (10, 10))
     assert image.classes.tolist() == ["only"]
     assert not image.data.any()
+    for response in ("confidence", "margin"):  # the margin is above nothing
+        assert (picture(estimator, response=response) == 1).all()
 
 
 VIEWS = [((0, 1), None), ((2, 0), None), ((3, 2), 0.5), ((1, 3), [1.0, 2.0, 3.0, 4.0])]
