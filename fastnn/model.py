@@ -421,6 +421,7 @@ class Model(PredictingNetwork):
         return DecisionNetworks(members, classes, n_labels, backend=self.backend)
 
     def _check_validation(self, data: Any) -> Samples | None:
+        """Return checked validation data with weights of 1, or None for None."""
         if data is None:
             return None
         if not (isinstance(data, tuple | list) and len(data) == 2):

@@ -272,6 +272,7 @@ _task("minibatches", "training", "estimators", is_first=True)(_train)
 
 @_task("picture by squares", "pictures", is_first=True)
 def _paint(dtype: np.dtype, **settings: Any) -> None:
+    """Paint a small picture with the responses and settings of `render_boundary`."""
     from ..boundary.render import render_boundary
 
     activation = settings.pop("activation", "tanh")
@@ -289,6 +290,7 @@ _task("whole batches, shared", "training", "estimators", sizes=_WIDE, batch_size
 
 @_task("sparse table", "estimators")
 def _fit_sparse(dtype: np.dtype, **settings: Any) -> None:
+    """Fit estimators to a random CSR matrix."""
     import scipy.sparse
 
     X = scipy.sparse.random_array((N_SAMPLES, 40), density=0.05, format="csr", dtype=dtype, rng=0)
@@ -312,6 +314,7 @@ def _fit(X: Any, **settings: Any) -> None:
 @_task("estimators", "estimators")
 @_task("estimators by L-BFGS", "estimators", solver="lbfgs")
 def _fit_dense(dtype: np.dtype, **settings: Any) -> None:
+    """Fit estimators to a random array."""
     _fit(_samples(dtype), **settings)
 
 
@@ -320,6 +323,7 @@ _task("sparse table by L-BFGS", "estimators", solver="lbfgs")(_fit_sparse)
 
 @_task("predictions", *PURPOSES)
 def _predict(dtype: np.dtype) -> None:
+    """Compute predictions and a loss."""
     model, X = Model([2, 3, 3], dtype=dtype, random_state=0), _samples(dtype)
     model.predict(X)
     model.predict_proba(X)
@@ -329,6 +333,7 @@ def _predict(dtype: np.dtype) -> None:
 @_task("picture of a committee", "pictures", method="dense")
 @_task("picture of a committee by squares", "pictures", method="certified")
 def _paint_committee(dtype: np.dtype, method: str) -> None:
+    """Paint a small picture of an ensemble of two networks."""
     from ..boundary.committee import Committee
     from ..boundary.painters import NetworkPainter
 
@@ -355,6 +360,7 @@ for name in OPTIMIZERS:
 
 
 def _train_and_predict(dtype: np.dtype, loss: str) -> None:
+    """Train with a loss, and compute predictions and the loss."""
     model = _train(dtype, loss=loss)
     X = _samples(dtype)
     model.predict(X)

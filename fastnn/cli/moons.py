@@ -30,7 +30,7 @@ def add_command(commands: Any) -> None:
         help="train a network on two interleaved half circles and draw its decision boundary",
         description="Train the tutorial's network on make_moons, print its losses, its accuracy and the "
         "time of the training, and draw its decision boundary. The learning rate is 0.01 for up to 200 "
-        "samples, and inversely proportional to their number for more, since the gradient is a sum over the samples.",
+        "samples, and inversely proportional to their number for more: the gradient is a sum over them.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument(

@@ -104,6 +104,7 @@ def _conversions(settings: Any) -> list[tuple[str, Callable[[Any], Any]]]:
 
 
 def _unchanged(value: Any) -> Any:
+    """Return the value: the conversion of fields that are neither bool, float nor int."""
     return value
 
 

@@ -113,10 +113,12 @@ class NumbaTrainer:
 
     @property
     def _step(self) -> int:
+        """Number of whole steps done."""
         return int(self._state.progress[0, 0])
 
     @property
     def _rounds_done(self) -> int:
+        """Number of rounds done; a round is one tile of every shard."""
         step, round = self._state.progress[0].tolist()
         return step * self._settings.n_rounds + round
 
@@ -147,6 +149,7 @@ class NumbaTrainer:
         return not self.non_finite
 
     def _find_non_finite(self) -> str:
+        """Return the name of the first array that is not finite, or ""."""
         return find_non_finite(self._state.parameters, self._state.statistics, self.memory)
 
     def _restore_last_finite(self) -> None:

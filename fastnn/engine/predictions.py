@@ -156,11 +156,13 @@ class PredictingNetwork(ParameterViews):
         return Predictor(self.backend, network, self._predicting, n_rows, output, finish)
 
     def _check_probabilistic(self) -> None:
+        """Raise ValueError if the loss is for regression, without probabilities."""
         loss = self._network.loss
         if loss.output not in ("softmax", "sigmoid"):
             raise ValueError(f"a network with the loss {loss.name!r} has no probabilities: use predict")
 
     def _check(self, X: Any, y: Any, suffix: str = "") -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return checked samples and targets; `suffix` extends their names in error messages."""
         network = self._network
         X = check_samples(X, network.n_inputs, network.dtype, f"X{suffix}")
         return X, network.loss.check(y, X.shape[0], network.n_outputs, network.dtype, f"y{suffix}")

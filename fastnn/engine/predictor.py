@@ -115,6 +115,7 @@ class Predictor:
         return X.reshape(self._shape)
 
     def _check_shape(self, shape: tuple[int, ...]) -> None:
+        """Raise ValueError if the shape is not (n_rows, n_features), or (n_features,) for one row."""
         n_rows, n_features = self._shape
         if shape != self._shape and (n_rows > 1 or shape != (n_features,)):
             remedy = (

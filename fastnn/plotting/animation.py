@@ -228,6 +228,7 @@ class _SnapshotRecorder:
         return list(self.snapshots.values())
 
     def _take(self, n_passes: int, model: Any) -> None:
+        """Record a snapshot."""
         self.snapshots[n_passes] = Snapshot(model, self._title(model, n_passes))
 
 
@@ -252,6 +253,7 @@ class _SnapshotHook(Hook):
         return False
 
     def _record(self, training: Training) -> None:
+        """Note the number of passes, and record a snapshot if one is due."""
         trainer, self.n_passes = training.trainer, training.n_passes
         self._recorder.record(
             self.n_passes, lambda: _model_copy(self._model, trainer.current, trainer.statistics)

@@ -41,6 +41,7 @@ class DivergenceError(ValueError):
 
     @property
     def _remedy(self) -> str:
+        """Advice at the end of the message."""
         if self._decay > 2:
             return f"{self._decay_name} is {self._decay:g} and must stay below 2: lower one of them"
         if self.what in ("a parameter", "the average of the parameters"):
@@ -52,6 +53,7 @@ class DivergenceError(ValueError):
 
     @property
     def _decay_name(self) -> str:
+        """Factors of `_decay`, as text for the message."""
         return f"{self._rate} * {self._penalty}"
 
     def __str__(self) -> str:

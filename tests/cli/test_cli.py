@@ -68,7 +68,7 @@ def test_the_network_may_have_no_hidden_layer(tmp_path, capsys):
     [
         (
             ["moons", "--hidden", "0"],
-            "argument --hidden: must be layer sizes from 1 on, separated by commas, such as 3 or 8,8, got '0'",
+            "--hidden: must be layer sizes from 1 on, separated by commas, such as 3 or 8,8, got '0'",
         ),
         (
             ["moons", "--hidden", "a"],
