@@ -138,10 +138,10 @@ class Recipe(NamedTuple):
 
 
 F64, F32 = DTYPES
-# Activations of further hidden layers. In float32, rounding might cross a jump of a derivative: none has one.
+# Activations of further hidden layers. In float32, rounding might cross a kink: these activations have none.
 HIDDEN = {
     F64: sorted(ACTIVATIONS),
-    F32: sorted(name for name, activation in ACTIVATIONS.items() if not activation.has_kink),
+    F32: sorted(name for name, activation in ACTIVATIONS.items() if not activation.kinks),
 }
 # Every pair of switches; the recipes of names that are not listed are derived below.
 LISTED = (

@@ -1,4 +1,4 @@
-"""Pictures of decision boundaries: rendered, traced as lines, and written to files."""
+"""Decision boundaries: rendered as pictures, traced as lines, and written to files."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def __getattr__(name: str) -> Any:
-    """Return a class that pickles of version 0.1 look for here; to be removed in version 0.3."""
+    """Return a class that pickles of version 0.1 import from this package; to be removed in version 0.3."""
     if name in ("BoundaryImage", "RenderStats"):
         from . import image
 

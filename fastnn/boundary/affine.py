@@ -1,7 +1,8 @@
-"""Affine maps of scikit-learn's fitted transformers: ``x -> x A + b``, read from their attributes.
+"""Affine maps ``x -> x A + b`` of scikit-learn's transformers, read from their fitted attributes.
 
-Scalers, projections and selections of columns in front of a network are affine, so that they can be folded
-into its first layer. Only exact types of scikit-learn are read: a subclass may transform in another way.
+Scalers, projections and selections of columns are affine, so that they can be folded into the first layer of
+a network that follows. Only scikit-learn's own types are accepted: a subclass may override the
+transformation.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ __all__ = ["AffineMap", "NotAffine", "affine_map", "chain_map", "check_agreement
 
 Array = NDArray[Any]
 
-# Relative error that rounding may leave between a chain of transformers and their product: some 4500 ulp.
+# Relative difference, some 4500 ulp, that rounding may cause between a chain of transformers and the product
+# of their maps.
 AGREEMENT = 1e-12
 
 _SEARCHES = ("GridSearchCV", "RandomizedSearchCV", "HalvingGridSearchCV", "HalvingRandomSearchCV")
@@ -28,7 +30,7 @@ _SELECTORS = (
 
 
 class NotAffine(ValueError):
-    """Error for a transformer without a known affine map; the message says which one and why."""
+    """Exception for a transformer without a known affine map; the message says which one and why."""
 
 
 class AffineMap(NamedTuple):
@@ -55,12 +57,12 @@ class AffineMap(NamedTuple):
 
 
 def final_step(model: Any) -> tuple[Any, list[Any]]:
-    """Return the estimator of a model, and the transformers that samples pass through before it.
+    """Return the estimator of a model, and the transformers that are applied before it.
 
     Parameters
     ----------
     model : object
-        Pipelines, fitted searches and frozen estimators of scikit-learn are opened, however they are nested.
+        Pipelines, fitted searches and frozen estimators of scikit-learn, which may be nested, are unwrapped.
         Any other object is its own final step.
 
     Returns
@@ -68,7 +70,7 @@ def final_step(model: Any) -> tuple[Any, list[Any]]:
     object
         The estimator that predicts.
     list
-        Fitted transformers, the first one first, without those that pass samples through.
+        Fitted transformers in the order of application, without "passthrough".
 
     Examples
     --------
@@ -103,14 +105,14 @@ def chain_map(steps: Sequence[Any], n_features: int) -> AffineMap:
     Parameters
     ----------
     steps : sequence of transformers
-        Fitted transformers, the first one first.
+        Fitted transformers in the order of application.
     n_features : int
-        Number of features that the first one takes.
+        Number of features that the first transformer takes.
 
     Raises
     ------
     NotAffine
-        If `affine_map` raises it for one of them.
+        If `affine_map` raises NotAffine for one of the transformers.
     """
     result = _identity(n_features)
     for step in steps:
@@ -131,14 +133,14 @@ def affine_map(transformer: Any, n_features: int) -> AffineMap:
     Returns
     -------
     AffineMap
-        Map of a sample.
+        Map of the features of a sample.
 
     Raises
     ------
     NotAffine
-        For a type that is not known to be affine, including subclasses of affine ones; for parameters that
-        make the map piecewise, such as ``clip=True``; for fitted attributes that do not match `n_features` or
-        are not finite.
+        For a type that is not known to be affine, including subclasses of affine types; for parameters that
+        make the map piecewise, such as ``clip=True``; and for fitted attributes that do not match
+        `n_features` or are not finite.
 
     Examples
     --------
@@ -168,16 +170,16 @@ def affine_map(transformer: Any, n_features: int) -> AffineMap:
 def check_agreement(
     steps: Sequence[Any], found: AffineMap, points: NDArray[np.float64], names: list[str] | None
 ) -> None:
-    """Raise NotAffine unless transformers and their affine map agree at points, up to rounding.
+    """Raise NotAffine unless transformers and their affine map agree at some points, up to rounding.
 
     Parameters
     ----------
     steps : sequence of transformers
-        Fitted transformers, the first one first.
+        Fitted transformers in the order of application.
     found : AffineMap
-        Result of `chain_map` for them.
+        Result of `chain_map` for the transformers.
     points : array (n, n_in)
-        Samples to compare at.
+        Samples at which the results are compared.
     names : list of str or None
         Names of the features, if the transformers were fitted with names.
     """
@@ -198,17 +200,17 @@ def check_agreement(
         raise NotAffine(f"{step_names(steps)} did not transform points as the fitted attributes say")
 
 
-# --- one function a kind of transformer ------------------------------------------------------------
+# --- one function for each kind of transformer -----------------------------------------------------
 
 
 def _sklearn_name(thing: Any) -> str:
-    """Return the name of an object's type if it is one of scikit-learn's own, else ""."""
+    """Return the name of an object's type if scikit-learn defines the type, else ""."""
     kind = type(thing)
     return kind.__name__ if kind.__module__.partition(".")[0] == "sklearn" else ""
 
 
 def _passes_through(step: Any) -> bool:
-    """Return whether a step of a pipeline leaves samples unchanged."""
+    """Return True if a step of a pipeline is "passthrough" or None."""
     return step is None or (isinstance(step, str) and step == "passthrough")
 
 
@@ -218,12 +220,12 @@ def _float64(values: Any) -> NDArray[np.float64]:
 
 
 def _identity(n_features: int) -> AffineMap:
-    """Return the map that changes nothing."""
+    """Return the identity map of `n_features` features."""
     return AffineMap(np.eye(n_features), np.zeros(n_features))
 
 
 def _centred(weights: Any, centre: Any = None) -> AffineMap:
-    """Return ``x -> (x - centre) @ weights``."""
+    """Return the map ``x -> (x - centre) @ weights``; by default the centre is 0."""
     weights = _float64(weights)
     offsets = np.zeros(weights.shape[1]) if centre is None else -(_float64(centre) @ weights)
     return AffineMap(weights, offsets)
@@ -261,11 +263,12 @@ def _max_abs(scaler: Any, n_features: int) -> AffineMap:
 
 def _imputer(imputer: Any, n_features: int) -> AffineMap:
     """Return the map of SimpleImputer."""
-    # Pixels have no missing values, so that the imputer changes none, unless a number stands for them.
+    # Pixels have no missing values, so that the imputer changes nothing, unless a number denotes missing
+    # values.
     missing = imputer.missing_values
     if not (isinstance(missing, float) and math.isnan(missing)):
         raise NotAffine(f"SimpleImputer(missing_values={missing!r}) is not affine")
-    # Columns without any value are dropped, and an indicator adds columns.
+    # Columns without any value are dropped, and an indicator adds columns: refuse both.
     if imputer.add_indicator or np.isnan(_float64(imputer.statistics_)).any():
         raise NotAffine("SimpleImputer adds or drops columns")
     return _identity(n_features)
@@ -280,7 +283,8 @@ def _function(transformer: Any, n_features: int) -> AffineMap:
 
 def _pca(pca: Any, n_features: int) -> AffineMap:
     """Return the map of PCA and IncrementalPCA."""
-    # scikit-learn multiplies in the dtype of the attributes, and float32 rounds visibly: do the same.
+    # scikit-learn multiplies in the dtype of the attributes, and in float32 the rounding errors exceed
+    # `AGREEMENT`: multiply in the same dtype.
     offsets = -_float64(pca.mean_ @ pca.components_.T)
     weights = _float64(pca.components_.T)
     if pca.whiten:
@@ -291,7 +295,7 @@ def _pca(pca: Any, n_features: int) -> AffineMap:
 
 
 def _projection(transformer: Any, n_features: int) -> AffineMap:
-    """Return the map of transformers that multiply by components."""
+    """Return the map of transformers that multiply samples by the transposed `components_`."""
     components = transformer.components_
     return _centred((components.toarray() if hasattr(components, "toarray") else components).T)
 
@@ -308,15 +312,18 @@ def _discriminant(analysis: Any, n_features: int) -> AffineMap:
 
 
 def _selection(selector: Any, n_features: int) -> AffineMap:
-    """Return the map of selectors of features."""
+    """Return the map of transformers that select features."""
     return _centred(np.eye(n_features)[:, selector.get_support()])
 
 
 def _joined(parts: Sequence[tuple[str, Any, Any]], weights: Any, n_features: int) -> AffineMap:
-    """Return the map of transformers (name, transformer, columns) whose results stand side by side."""
+    """Return the map of transformers whose results are concatenated.
+
+    `parts` has tuples (name, transformer, columns); `weights` is a mapping of names to factors, or None.
+    """
     found = [AffineMap(np.empty((n_features, 0)), np.empty(0))]
     for name, transformer, columns in parts:
-        # scikit-learn skips empty selections and does not fit their transformers.
+        # scikit-learn skips empty selections of columns and does not fit their transformers: skip them, too.
         if (isinstance(transformer, str) and transformer == "drop") or not len(columns):
             continue
         part = affine_map(transformer, len(columns))
@@ -330,7 +337,8 @@ def _joined(parts: Sequence[tuple[str, Any, Any]], weights: Any, n_features: int
 
 def _by_columns(transformer: Any, n_features: int) -> AffineMap:
     """Return the map of ColumnTransformer."""
-    # Users give columns by number, name, slice, mask or function. Only a private attribute holds the numbers.
+    # Users give columns by number, name, slice, mask or function; only this private attribute has the
+    # numbers.
     places = transformer._transformer_to_input_indices
     parts = [(name, part, places[name]) for name, part, _ in transformer.transformers_]
     return _joined(parts, transformer.transformer_weights, n_features)

@@ -1,4 +1,4 @@
-"""Colours of classes and of responses: the defaults, and those that users choose by matplotlib's names."""
+"""Colours of classes and of responses: the defaults, and users' choices in matplotlib's notations."""
 
 from __future__ import annotations
 
@@ -24,14 +24,15 @@ __all__ = [
 
 Array = NDArray[Any]
 
-# Share of a class's colour in its region under samples, which have the colour itself; the rest is white.
+# Fraction of a class's colour in the colour of its region in a plot; the rest is white. Samples have the
+# unmixed colour.
 REGION_STRENGTH = 0.35
-# Share of a class's colour in its region in a file, where there are no samples.
+# Fraction of a class's default colour in the colour of its region in a file, which has no samples.
 FILE_STRENGTH = 0.7
-# Default colormap of a response: grey leaves colours to the classes.
+# Default colormap of a response: grey differs from the colours of classes.
 RESPONSE_COLOURS = "gray"
-# Number of entries from which on a colormap counts as continuous, even if it is a list, as viridis is; and
-# the most entries of a palette in a file.
+# Number of entries from which on a colormap counts as continuous, even if it is a list of colours, as viridis
+# is; and maximum number of entries of a palette in a file.
 CONTINUOUS = 256
 
 
@@ -43,12 +44,12 @@ def check_colouring(response: str, colours: Any = None, cmap: Any = None) -> Non
     response : str
         Content of the pixels; an argument of `render_boundary`.
     colours, cmap : optional
-        Colours as users give them. `chosen_colours` checks their number.
+        Arguments of `render_boundary`. `chosen_colours` checks the number of colours.
 
     Raises
     ------
     ValueError
-        In these cases.
+        For invalid colours or an invalid colormap, and for `cmap` if `response` is "class".
     """
     if colours is not None:
         _colormap_or_entries(colours)
@@ -78,9 +79,9 @@ def chosen_colours(classes: Array, colours: Any = None) -> NDArray[np.float64]:
     classes : array (n_classes,)
         Labels.
     colours : sequence, mapping, str or Colormap, optional
-        One colour a class in the order of `classes`; a mapping of labels to colours, which may have more
-        labels; or a colormap, whose colours are taken in order if it is qualitative, else evenly spaced from
-        end to end. By default the colours of `class_colours`.
+        One colour per class in the order of `classes`; a mapping of labels to colours, which may have more
+        labels; or a colormap. A qualitative colormap gives its colours in order, any other one evenly spaced
+        colours from end to end. By default the colours of `class_colours`.
 
     Returns
     -------
@@ -90,7 +91,8 @@ def chosen_colours(classes: Array, colours: Any = None) -> NDArray[np.float64]:
     Raises
     ------
     ValueError
-        For an invalid colour, a wrong number of colours, a class that is not in a mapping, an unknown name.
+        For an invalid colour, a wrong number of colours, a class that is not in the mapping, and an unknown
+        name.
     """
     labels = classes.tolist()
     if colours is None:
@@ -124,19 +126,19 @@ def region_colours(classes: Array, colours: Any = None) -> NDArray[np.uint8]:
     Returns
     -------
     array (n_classes, 3) of uint8
-        Red, green and blue: exactly `colours`, or by default paler ones than under samples.
+        Red, green and blue: exactly `colours`; by default the colours of `class_colours`, mixed with white.
     """
     found = chosen_colours(classes, colours)
     return ((pale(found, FILE_STRENGTH) if colours is None else found) * 255).round().astype(np.uint8)
 
 
 def pale(colours: Array, strength: float | Array = REGION_STRENGTH) -> NDArray[np.float64]:
-    """Return colours mixed with white; `strength`, a number or array (n_colours, 1), is their share."""
+    """Return colours mixed with white; `strength`, a number or array (n_colours, 1), is their fraction."""
     return strength * colours + (1 - strength)
 
 
 def response_colormap(cmap: Any = None) -> Colormap:
-    """Return the colormap of responses, given as itself or by its name; grey by default."""
+    """Return the colormap of responses, given the colormap, its name, or None for the default, grey."""
     from matplotlib import colormaps
 
     try:
@@ -149,7 +151,7 @@ def response_colormap(cmap: Any = None) -> Colormap:
 
 
 def response_colours(cmap: Any) -> NDArray[np.uint8]:
-    """Return the colours (n, 3) of a response from 0 to 1, at most 256 of them, from 0 to 255 each.
+    """Return at most 256 colours (n, 3) of a response from 0 to 1; components are from 0 to 255.
 
     Transparent colours are mixed with white, the background of matplotlib's default axes.
     """
@@ -161,7 +163,11 @@ def response_colours(cmap: Any) -> NDArray[np.uint8]:
 
 
 def _colormap_or_entries(colours: Any) -> Colormap | dict[Any, tuple[float, ...]]:
-    """Return a colormap, or colours by their labels or numbers, from colours as users give them."""
+    """Return the argument `colours` of `render_boundary` as a colormap or as a dict of colours.
+
+    The keys of the dict are those of a mapping or the positions in a sequence; its values are (red, green,
+    blue).
+    """
     from matplotlib import color_sequences, colormaps
     from matplotlib.colors import Colormap, ListedColormap
 
@@ -188,14 +194,15 @@ def _colormap_or_entries(colours: Any) -> Colormap | dict[Any, tuple[float, ...]
 
 
 def _colour(value: Any, name: str) -> tuple[float, ...]:
-    """Return red, green and blue of a colour in any of matplotlib's notations."""
+    """Return (red, green, blue) of a colour in any of matplotlib's notations; error messages show `name`."""
     from matplotlib.colors import to_rgba
 
     try:
         *colour, opacity = to_rgba(value)
     except (ValueError, TypeError):
         colour, opacity = [np.nan], 0.0
-    # Files have no transparency, "none" would become black, and matplotlib accepts NaN: refuse all three.
+    # Files have no transparency, the colour "none" would become black, and matplotlib accepts NaN: raise
+    # ValueError for all three.
     if opacity != 1 or not np.isfinite(colour).all():
         raise ValueError(
             f"{name} must be an opaque colour as matplotlib takes it, such as 'tab:blue', '#1f77b4' or "

@@ -1,7 +1,7 @@
-"""Committees: networks with two inputs and a score for every class, the form of all networks in a picture.
+"""Committees: networks with two inputs and a score for every class, to which all networks are converted.
 
-Networks of more features are restricted to a plane, in which all features but two are fixed. A single score,
-or one label of several, becomes two scores whose difference is the score.
+A network of more features is restricted to a plane, in which all features but two are fixed. A network with a
+single score, or one label of several, gets two scores whose difference is that score.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..network.description import Network, aligned_empty
 from .affine import AffineMap
 
-__all__ = ["Committee", "Plane", "joined", "plane_of", "restricted"]
+__all__ = ["Committee", "Plane", "make_committee", "plane_of", "restricted_network"]
 
 Array = NDArray[Any]
 
@@ -31,7 +31,8 @@ class Committee:
         Networks and their parameters, all of one dtype. A network has two inputs, as many outputs as there
         are classes and no batch normalisation.
     votes : bool
-        True if the highest sum of probabilities wins, False if the highest score of a single network does.
+        True if the class with the highest sum of probabilities wins; False if the class with the highest
+        score wins, for a single network.
     """
 
     members: Sequence[tuple[Network, Array]]
@@ -49,21 +50,21 @@ class Committee:
 
     @property
     def activations(self) -> tuple[str, ...]:
-        """Names of the activations in use, sorted; a plan's codes are indices into them."""
+        """Sorted names of the activations in use; activation codes of the kernels are indices into them."""
         return tuple(sorted({name for network, _ in self.members for name in network.activations}))
 
     @property
     def operations(self) -> int:
-        """Approximate number of operations for a pixel; an activation counts as ten."""
+        """Approximate number of operations per pixel; an activation counts as ten."""
         return sum(2 * network.n_parameters + 10 * sum(network.layers_dim) for network, _ in self.members)
 
 
 class Plane(NamedTuple):
     """The inputs of a network over a picture: ``base + u * directions[0] + v * directions[1]``.
 
-    The coordinates of the pixel at (x, y) are ``u = (x - origin[0]) * scale[0]`` and
-    ``v = (y - origin[1]) * scale[1]``, computed in float64: ``x - origin`` keeps digits in float32 that x
-    alone would lose.
+    The coordinates of the pixel at (x, y) are ``u = (x - origin[0]) * scale[0]`` and ``v = (y - origin[1]) *
+    scale[1]``. They are computed in float64 and then converted to the network's dtype: in float32, u and v
+    keep digits that x and y would lose.
 
     Parameters
     ----------
@@ -72,7 +73,7 @@ class Plane(NamedTuple):
     base : array (n_inputs,)
         Inputs at u = v = 0.
     origin, scale : array (2,)
-        Relation of u and v to the picture's coordinates.
+        Relation of u and v to the picture's coordinates, as above.
     """
 
     directions: NDArray[np.float64]
@@ -81,7 +82,7 @@ class Plane(NamedTuple):
     scale: NDArray[np.float64]
 
     def coordinates(self, xs: Array, ys: Array, dtype: np.dtype) -> tuple[Array, Array]:
-        """Return u at xs and v at ys."""
+        """Return u at xs and v at ys, both of this dtype."""
         with np.errstate(over="ignore"):  # coordinates too large for float32 become infinite
             u, v = (
                 ((values - self.origin[k]) * self.scale[k]).astype(dtype) for k, values in enumerate((xs, ys))
@@ -98,7 +99,7 @@ class Plane(NamedTuple):
 def plane_of(
     features: tuple[int, int], fixed: NDArray[np.float64], mapping: AffineMap | None = None
 ) -> Plane:
-    """Return the plane of two features, with the others fixed.
+    """Return the plane in which two features vary and the others are fixed.
 
     Parameters
     ----------
@@ -113,9 +114,9 @@ def plane_of(
     Returns
     -------
     Plane
-        With `mapping`, the origin is where the network's inputs come nearest to 0, for a scaler the data's
-        mean, and the directions have 1 as their largest component, so that u and v are as large as the
-        inputs.
+        With `mapping`, the origin is the point at which the network's inputs are nearest to 0 (the mean of
+        the data, for a scaler), and the largest component of each direction is 1, so that u and v have the
+        magnitude of the inputs.
     """
     pair = list(features)
     directions = np.zeros((2, fixed.size))
@@ -126,13 +127,13 @@ def plane_of(
         return Plane(directions, base, np.zeros(2), np.ones(2))
     directions, base = directions @ mapping.weights, mapping(base)
     scale = np.abs(directions).max(axis=1)
-    inverse = np.divide(1, scale, where=scale > 0, out=np.zeros(2))  # 0 for a feature that is dropped
+    inverse = np.divide(1, scale, where=scale > 0, out=np.zeros(2))  # 0 for a feature that transformers drop
     directions *= inverse[:, None]
     nearest = np.linalg.lstsq(directions.T, -base)[0]
     return Plane(directions, base + nearest @ directions, nearest * inverse, scale)
 
 
-def restricted(
+def restricted_network(
     network: Network, parameters: Array, plane: Plane, label: int | None = None
 ) -> tuple[Network, Array]:
     """Return a network whose inputs are the coordinates of a plane.
@@ -146,16 +147,16 @@ def restricted(
     plane : Plane
         Plane whose coordinates become inputs 0 and 1.
     label : int, optional
-        Number of the one output to keep, which decides between two classes: 1 where the score is above 0,
-        else 0. By default all outputs.
+        Number of the single output to keep. It decides between two classes: class 1 where the output is above
+        0, else class 0. By default all outputs are kept.
 
     Returns
     -------
     network : Network
-        Network of two inputs. It computes in float64 if the plane is mixed: coordinates may cancel in sums,
-        and float32 would lose digits that transformers, which compute in float64, keep.
+        Network of two inputs. Its dtype is float64 if the plane is mixed: sums of coordinates may cancel, and
+        float32 would lose digits that the transformers, which compute in float64, keep.
     parameters : array
-        Parameters of that network.
+        Parameters of the new network.
     """
     dims, activations = (2, *network.layers_dim[1:]), network.activations
     if label is not None:
@@ -173,7 +174,8 @@ def restricted(
     if label is not None:
         for part in sources:
             part[-1] = part[-1][:, [label]]
-        # The difference of the two scores is the output. Weights of 0 and 1 would turn infinity into NaN.
+        # The difference of the two scores is the output. With weights 0 and 1 instead, an infinite output
+        # times 0 would be NaN.
         sources[0].append(np.array([[-0.5, 0.5]], network.dtype))
         sources[1].append(np.zeros((1, 2), network.dtype))
     for views, values in zip((result.weights(new), result.biases(new)), sources, strict=True):
@@ -182,8 +184,8 @@ def restricted(
     return result, new
 
 
-def joined(members: Sequence[tuple[Network, Array]], votes: bool) -> Committee:
-    """Return the committee of networks whose dtypes may differ; the widest dtype holds for all."""
+def make_committee(members: Sequence[tuple[Network, Array]], votes: bool) -> Committee:
+    """Return the committee of networks, all converted to the widest of their dtypes."""
     dtype = np.result_type(*(network.dtype for network, _ in members))
     same = []
     for network, parameters in members:

@@ -1,4 +1,4 @@
-"""Decision boundaries as Dask arrays: one task per chunk, painted wherever the scheduler has a core."""
+"""Decision boundaries as Dask arrays, with one task per chunk."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["boundary_array"]
 
-# Chunks of an array: each is a task, and a million of them strain Dask's schedulers.
-MOST_CHUNKS = 1_000_000
+# Maximum number of chunks of an array: each is a task, and Dask's schedulers manage about a million.
+MAX_CHUNKS = 1_000_000
 
 
 def boundary_array(
@@ -62,7 +62,7 @@ def boundary_array(
     Raises
     ------
     ValueError, TypeError
-        At once, in the cases of `render_boundary`, and for more than a million chunks.
+        When the array is created, in the cases of `render_boundary` and for more than a million chunks.
     ImportError
         If Dask is not installed. The message says how to install it.
 
@@ -84,10 +84,10 @@ def boundary_array(
     (width, height), extent = check_view(xlim, ylim, size)
     side = check_count(chunks, "chunks", 1)
     n_chunks = -(-width // side) * -(-height // side)
-    if n_chunks > MOST_CHUNKS:
+    if n_chunks > MAX_CHUNKS:
         raise ValueError(
             f"chunks: a picture of {width} x {height} pixels has {n_chunks:,} chunks of {side} x {side}, but "
-            f"Dask manages some {MOST_CHUNKS:,} tasks: choose larger chunks or fewer pixels"
+            f"Dask manages some {MAX_CHUNKS:,} tasks: choose larger chunks or fewer pixels"
         )
     options = {
         "response": response, "method": method, "class_of_interest": class_of_interest, "features": features,
@@ -125,6 +125,7 @@ def _paint_chunk(
     interrupted = Flag()
     with held_interrupts(interrupted.set), acquired_cores(1):
         painter.paint(xs, ys, target, interrupted)
-    if interrupted():  # a handler of signals may raise nothing, but the chunk is incomplete
+    # A signal handler might not raise, but the chunk is incomplete.
+    if interrupted():
         raise KeyboardInterrupt
     return target

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..system.validation import check_classes, check_samples
 from .colours import chosen_colours, pale, response_colormap
-from .tracing import placed, trace_pixels
+from .tracing import to_coordinates, trace_pixels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,9 +18,10 @@ __all__ = ["axes_pixels", "class_name", "draw_picture"]
 
 Array = NDArray[Any]
 
-# Samples from which on the legend has a fixed place: the search for the best one takes time.
+# Number of samples from which on the legend has a fixed position: matplotlib's search for the best one takes
+# time.
 MANY_POINTS = 2000
-# Pixels along the longer side from which lines are traced: a screen shows no finer ones.
+# Number of pixels along the longer side from which lines are traced: a screen shows no finer lines.
 LINE_PIXELS = 2048
 
 
@@ -46,7 +47,7 @@ def draw_picture(
     ax, X, y
         Arguments of `BoundaryImage.plot`.
     colours, cmap : optional
-        Colours of the classes and colormap of a response, as users give them.
+        Colours of the classes and colormap of a response; arguments of `render_boundary`.
 
     Returns
     -------
@@ -55,7 +56,8 @@ def draw_picture(
     Raises
     ------
     ValueError
-        For X without y, labels of another kind than the classes, a wrong number of colours.
+        For X without y or y without X, labels of another kind than the classes, and a wrong number of
+        colours.
     """
     if ax is None:
         import matplotlib.pyplot as plt
@@ -95,7 +97,7 @@ def draw_picture(
     if points is not None:
         for label, colour in zip(drawn_classes, shades, strict=True):
             members = points[labels == label]
-            # A class without samples has a region, and so a line in the legend.
+            # A class without samples has a region, too: draw it for its entry in the legend.
             ax.scatter(
                 members[:, 0], members[:, 1], s=32, color=colour, edgecolors="white", linewidths=0.7,
                 label=class_name(label),
@@ -117,7 +119,7 @@ def axes_pixels(ax: Axes) -> tuple[int, int]:
 
 
 def _all_classes(classes: Array | None, labels: Array | None) -> Array:
-    """Return the classes of a model and of samples, sorted unless the model has all of them."""
+    """Return the classes of a model and of samples: sorted, or in the model's order if it has all of them."""
     if labels is None:
         return np.empty(0) if classes is None else classes
     if classes is None:
@@ -128,12 +130,12 @@ def _all_classes(classes: Array | None, labels: Array | None) -> Array:
             "give the labels as the model predicts them"
         )
     both = np.union1d(classes, labels)
-    # A model may order its classes otherwise: its order stays if the samples add no class.
+    # A model's classes may be in another order, which stays if the samples add no class.
     return classes if both.size == classes.size and (both != classes).any() else both
 
 
 def _draw_lines(ax: Axes, regions: Array, extent: tuple[float, float, float, float]) -> None:
-    """Draw the lines between regions, given as class numbers of the pixels."""
+    """Draw the lines between regions; `regions` (height, width) has the class numbers of the pixels."""
     from matplotlib.collections import LineCollection
 
     height, width = regions.shape
@@ -141,6 +143,6 @@ def _draw_lines(ax: Axes, regions: Array, extent: tuple[float, float, float, flo
     left, right, bottom, top = extent
     xs = left + (right - left) * np.concatenate([[0], (np.arange(0, width, stride) + 0.5) / width, [1]])
     ys = bottom + (top - bottom) * np.concatenate([[0], (np.arange(0, height, stride) + 0.5) / height, [1]])
-    lines = placed(trace_pixels(regions[::stride, ::stride]), xs, ys)
+    lines = to_coordinates(trace_pixels(regions[::stride, ::stride]), xs, ys)
     drawn = LineCollection([line.points for line in lines], colors="0.25", linewidths=1.2)
     ax.add_collection(drawn, autolim=False)

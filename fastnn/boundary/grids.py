@@ -1,4 +1,4 @@
-"""Grids: the evaluation of a committee at the pixels of a rectangle, by kernels or by the reference."""
+"""Grids, which evaluate a committee at the pixels of a rectangle by kernels or by the reference."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ __all__ = ["Grid", "NumbaGrid", "NumpyGrid", "Tally", "make_grid"]
 
 Array = NDArray[Any]
 
-# Squares that are bounded together: rows of a few cache lines.
+# Number of squares that are bounded together: rows of a few cache lines.
 BATCH = 64
-# Pixels to a side of the squares that division begins with, and of those that are evaluated.
+# Sides in pixels of the first squares, and of squares that are no longer divided but evaluated.
 LARGEST_SQUARE, SMALLEST_SQUARE = 512, 8
-# Squares of a list, and operations by kernels and by NumPy, between two checks for Ctrl-C.
-MOST_SQUARES = 4096
+# Maximum length of a list of squares, and maximum number of operations by kernels and by NumPy, between two
+# checks for Ctrl-C.
+MAX_SQUARES = 4096
 CALL_OPERATIONS, NUMPY_OPERATIONS = 2e9, 2e7
 
 
 class Tally(NamedTuple):
-    """The work that pixels took: numbers of squares and pixels, and seconds."""
+    """Statistics of painting: numbers of squares and pixels, and times in seconds."""
 
     cells_bounded: int = 0
     points_evaluated: int = 0
@@ -45,15 +46,15 @@ class Grid(ABC):
     """The evaluation of a committee at the points of a grid.
 
     Coordinates of columns and rows, `xs` and `ys`, are arrays of the committee's dtype. Targets
-    (len(ys), len(xs)) are C-contiguous and overwritten. A call should take `call_operations` at the most, so
-    that Ctrl-C is noticed in between.
+    (len(ys), len(xs)) are C-contiguous and overwritten. A call of `classes` or `values` should take at most
+    `call_operations` operations, so that Ctrl-C is handled between the calls.
     """
 
     call_operations: float
 
     @abstractmethod
     def classes(self, xs: Array, ys: Array, target: Array) -> None:
-        """Fill the target with the numbers of the classes."""
+        """Fill the target with class numbers."""
 
     @abstractmethod
     def values(self, response: str, class_index: int, xs: Array, ys: Array, target: Array) -> None:
@@ -64,40 +65,41 @@ class Grid(ABC):
         response : str
             One of ``fastnn.reference.grid.RESPONSES``.
         which : int
-            Number of the class whose probability is a response.
+            Number of the class for the response "probability".
         xs, ys : array
             Coordinates.
         target : array
-            Target of the committee's dtype.
+            Array of the committee's dtype.
         """
 
     @abstractmethod
     def certified(self, xs: Array, ys: Array, target: Array, stopped: Callable[[], bool]) -> Tally:
-        """Fill the target as `classes` does, by way of squares in which one class provably wins.
+        """Fill the target with class numbers; squares in which one class provably wins are not evaluated.
 
-        Once `stopped` returns True, the target may be left incomplete.
+        The function `stopped` returns True if painting should stop; the target may then be incomplete.
         """
 
-    def unproven(self, xs: Array, ys: Array, size: int) -> Iterator[NDArray[np.int64]]:
-        """Yield the blocks of a lattice that may hold points of two classes.
+    def undecided_blocks(self, xs: Array, ys: Array, size: int) -> Iterator[NDArray[np.int64]]:
+        """Yield the blocks of a lattice that may contain points of two classes.
 
         Parameters
         ----------
         xs : array (n_columns,)
-            Coordinates of the lattice's columns, two at least.
+            Coordinates of the lattice's columns; at least two.
         ys : array (n_rows,)
-            Coordinates of its rows, two at least.
+            Coordinates of the lattice's rows; at least two.
         size : int
-            Lattice squares to a side of a block, fewer at the upper and the right edge.
+            Number of lattice squares per side of a block; blocks at the upper and the right edge may have
+            fewer.
 
         Yields
         ------
         array (n, 2)
-            Row and column of the lower left points of n blocks. Blocks share the points on a common edge, so
-            that in every square of any other block `classes` gives all corners one class.
+            Row and column of the lower left points of n blocks. Blocks share the points on a common edge:
+            all corners of a lattice square in a block that is not yielded have one class.
         """
-        # Blocks share their edges, squares of pixels do not overlap: every inner point comes twice, as the
-        # end of one square and the beginning of the next.
+        # Blocks share the points on their edges, but squares of pixels do not overlap: repeat every inner
+        # point, as the end of one square and the beginning of the next.
         xs, ys = np.repeat(xs, 2)[1:-1], np.repeat(ys, 2)[1:-1]
         squares = _first_squares(xs, ys, 2 * size, max(xs.size, ys.size))
         for _, undecided, _ in self._divided(xs, ys, squares, 2 * size, lambda: False):
@@ -108,16 +110,16 @@ class Grid(ABC):
     def _divided(
         self, xs: Array, ys: Array, squares: Array, leaf_size: int, stopped: Callable[[], bool]
     ) -> Iterator[tuple[Any, Any, int]]:
-        """Divide squares (n, 3) of a picture until one class wins a square or its side is `leaf_size` pixels.
+        """Divide squares (n, 3) until one class provably wins a square or its side is `leaf_size` pixels.
 
         Yields
         ------
         won : array (n_won, 4)
-            Squares that one class wins, with the class in the fourth column; overwritten by the next ones.
-        left : array (n_left, 3)
-            Squares with `leaf_size` pixels a side; overwritten by the next ones.
+            Squares that one class wins, with the class in the fourth column. The next item overwrites them.
+        undecided : array (n_undecided, 3)
+            Squares of `leaf_size` pixels a side that no class provably wins. The next item overwrites them.
         n_bounded : int
-            Number of squares that were bounded.
+            Number of squares whose scores were bounded.
         """
 
 
@@ -155,7 +157,7 @@ class NumbaGrid(Grid):
         self._n_units = max(network.layout.n_units for network, _ in committee.members)
 
     def _workspace(self, n_columns: int) -> tuple[Array, Array, Array]:
-        """Return buffers for a tile of pixels, for its units, and for the sums of the votes."""
+        """Return workspaces for a tile of pixels, for the layers' units, and for sums of probabilities."""
         width = min(network.tile_width(n_columns) for network, _ in self._committee.members)
         dtype, n_classes = self._committee.dtype, self._committee.n_classes
         return (
@@ -165,7 +167,7 @@ class NumbaGrid(Grid):
         )
 
     def classes(self, xs: Array, ys: Array, target: Array) -> None:
-        """Fill the target with the numbers of the classes."""
+        """Fill the target with class numbers."""
         kernel = self._grid.grid_classes(self._committee.votes)
         kernel(self._networks, xs, ys, *self._workspace(xs.size), target)
 
@@ -175,11 +177,11 @@ class NumbaGrid(Grid):
         kernel(self._networks, xs, ys, class_index, *self._workspace(xs.size), target)
 
     def certified(self, xs: Array, ys: Array, target: Array, stopped: Callable[[], bool]) -> Tally:
-        """Fill the target by way of squares, and look at `stopped` between calls of kernels."""
+        """Fill the target with class numbers by squares, and check `stopped` between calls of kernels."""
         evaluate = self._quadtree.evaluate(self._committee.votes)
-        tile, units, sums = self._workspace(MOST_SQUARES)
+        tile, units, sums = self._workspace(MAX_SQUARES)
         places, row = np.empty((2, tile.size // 2), np.int64), np.empty((1, tile.size // 2), target.dtype)
-        # Squares of a call of `evaluate`.
+        # Number of squares in a call of `evaluate`.
         step = max(1, int(CALL_OPERATIONS / (SMALLEST_SQUARE**2 * self._committee.operations)))
         tally, began = Tally(), time.perf_counter()
         squares = _first_squares(xs, ys, SMALLEST_SQUARE, LARGEST_SQUARE)
@@ -208,10 +210,11 @@ class NumbaGrid(Grid):
         table = self._bound.bounds_table(committee.activations, dtype)
         bounded = self._networks._replace(activations=table)
         n_levels = int(squares[0, 2] // leaf_size).bit_length()
-        # The smallest squares are divided first: of every larger size at most three quarters of a batch wait.
+        # The smallest squares are divided first, so that few squares of every larger size wait at a time: the
+        # list has room for the quarters of a batch on every level.
         waiting = np.empty((len(squares) + 4 * BATCH * (n_levels + 1), 3), np.int64)
         waiting[: len(squares)] = squares
-        won, undecided = np.empty((MOST_SQUARES, 4), np.int64), np.empty((MOST_SQUARES, 3), np.int64)
+        won, undecided = np.empty((MAX_SQUARES, 4), np.int64), np.empty((MAX_SQUARES, 3), np.int64)
         counts = np.array([len(squares), 0, 0, 0])
         cells = aligned_empty(8 * BATCH, dtype)
         forms = aligned_empty(4 * self._n_units * BATCH, dtype)
@@ -219,7 +222,8 @@ class NumbaGrid(Grid):
             *(aligned_empty(n_classes * BATCH, dtype).reshape(n_classes, BATCH) for _ in range(4))
         )
         batch = np.empty((BATCH, 3), np.int64)
-        # Batches of a call of `subdivide`: to bound a square costs as much as about four pixels.
+        # Number of batches in a call of `subdivide`: bounding a square takes as long as evaluating four
+        # pixels.
         most = max(1, int(CALL_OPERATIONS / (4 * BATCH * committee.operations)))
         names = self._quadtree
         while counts[names.WAITING] and not stopped():
@@ -245,7 +249,7 @@ class NumpyGrid(Grid):
         ]
 
     def classes(self, xs: Array, ys: Array, target: Array) -> None:
-        """Fill the target with the numbers of the classes."""
+        """Fill the target with class numbers."""
         with _quiet():
             self._grid.grid_classes(self._networks, self._votes, xs, ys, target)
 
@@ -255,7 +259,7 @@ class NumpyGrid(Grid):
             self._grid.grid_values(self._networks, response, xs, ys, class_index, target)
 
     def certified(self, xs: Array, ys: Array, target: Array, stopped: Callable[[], bool]) -> Tally:
-        """Fill the target by way of squares, and look at `stopped` between their sizes."""
+        """Fill the target with class numbers by squares, and check `stopped` after every size of squares."""
         tally, began = Tally(), time.perf_counter()
         squares = _first_squares(xs, ys, SMALLEST_SQUARE, LARGEST_SQUARE)
         for won, undecided, n_bounded in self._divided(xs, ys, squares, SMALLEST_SQUARE, stopped):
@@ -284,7 +288,7 @@ class NumpyGrid(Grid):
             yield won, undecided, n_bounded
 
 
-# Grids by the names of backends.
+# Classes of grids by the names of backends.
 GRIDS: dict[str, Callable[[Committee], Grid]] = {"numba": NumbaGrid, "numpy": NumpyGrid}
 
 
@@ -301,7 +305,11 @@ def make_grid(backend: str, committee: Committee) -> Grid:
 
 
 def _first_squares(xs: Array, ys: Array, smallest: int, largest: int) -> NDArray[np.int64]:
-    """Return squares (N, 3) that cover all pixels: row, column and size, `smallest` times a power of 2."""
+    """Return squares (n, 3) that cover all pixels: row, column, and size, which is the same for all.
+
+    The size is `smallest` times a power of 2, and at least `largest` or the picture's longer side, whichever
+    is less.
+    """
     size = smallest
     while size < min(largest, max(xs.size, ys.size)):
         size *= 2
@@ -310,5 +318,5 @@ def _first_squares(xs: Array, ys: Array, smallest: int, largest: int) -> NDArray
 
 
 def _quiet() -> Any:
-    """Return a context without NumPy's warnings: overflow is part of the arithmetic."""
+    """Return a context without NumPy's warnings: overflow is handled by the arithmetic."""
     return np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore")

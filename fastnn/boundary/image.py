@@ -1,4 +1,4 @@
-"""A rendered picture of a decision boundary: its pixels, how it was made, and what can be done with it."""
+"""The result of `render_boundary`: a picture's pixels and statistics, with methods to save and draw it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["BoundaryImage", "RenderStats", "describe_picture"]
 
 Array = NDArray[Any]
 
-# Pixels of a side of the picture that a notebook shows: more than a screen has room for.
+# Maximum number of pixels per side of the picture that a notebook displays.
 SHOWN_PIXELS = 1024
 
 
@@ -40,15 +40,15 @@ class RenderStats:
     points_filled : int
         Pixels in squares in which one class provably wins.
     cells_bounded : int
-        Squares whose scores were bounded to prove that.
+        Squares whose scores were bounded in order to find such squares.
     n_threads : int
-        Threads that painted.
+        Number of threads that painted.
     seconds : dict of str to float
-        "bounding", "evaluating", "filling" and "writing", each summed over the threads, and "total", the
-        elapsed time, which includes the compilation of kernels that were not in the cache.
+        Times in seconds: "bounding", "evaluating", "filling" and "writing", each summed over the threads, and
+        "total", the elapsed time, which includes the compilation of kernels that were not in the cache.
     folded : str
-        The transformers of a pipeline that were folded into the first layer of its network, such as
-        "StandardScaler, PCA"; or why they were not and the whole pipeline predicted, such as "not folded:
+        Transformers of a pipeline that were folded into the first layer of the network, such as
+        "StandardScaler, PCA". If the whole pipeline predicted instead, the reason, such as "not folded:
         PolynomialFeatures is not known to be affine". Empty for a model without transformers.
     """
 
@@ -69,7 +69,7 @@ class BoundaryImage:
     ----------
     data : array (height, width) or None
         Values at the pixels' centres, rows from the lower edge upward: indices into `classes`, or a
-        response. None where the picture went to a file.
+        response. None if the picture was written to a file.
     extent : (float, float, float, float)
         Left, right, bottom and top edge, as matplotlib's ``imshow`` takes them with ``origin="lower"``.
     classes : array (n_classes,) or None
@@ -77,9 +77,9 @@ class BoundaryImage:
     stats : RenderStats
         How the picture was rendered, and how long it took.
     response : str
-        What the pixels hold: the argument of `render_boundary`.
+        Content of the pixels: the argument of `render_boundary`.
     path : pathlib.Path or None
-        The file that the picture went to.
+        The file to which the picture was written.
     is_bounded : bool
         False for margins of a decision function, which may be above 1; other responses are from 0 to 1.
     colours, cmap
@@ -128,7 +128,7 @@ class BoundaryImage:
         Raises
         ------
         ValueError
-            For an unknown suffix, a folder that does not exist, a picture that went to a file already,
+            For an unknown suffix, a folder that does not exist, a picture that is in a file already,
             invalid colours, a wrong number of colours, colours for a format that stores none, and margins of
             a decision function in a format that holds numbers from 0 to 1.
         ImportError
@@ -173,8 +173,8 @@ class BoundaryImage:
         Raises
         ------
         ValueError
-            For a picture that went to a file, X without y, labels of another kind than the model's, invalid
-            colours and a wrong number of colours.
+            For a picture that is in a file, X without y or y without X, labels of another kind than the
+            model's, invalid colours and a wrong number of colours.
         """
         data = self._pixels("draw it")
         check_colouring(self.response, colours, cmap)
@@ -185,7 +185,7 @@ class BoundaryImage:
         )  # fmt: skip
 
     def _repr_png_(self) -> bytes | None:
-        """Return a PNG of at most 1024 pixels a side, in the colours of a saved one; None without `data`."""
+        """Return a PNG of at most 1024 pixels a side, in the colours of a saved file, if there is `data`."""
         if self.data is None:
             return None
         stride = -(-max(self.data.shape) // SHOWN_PIXELS)
@@ -201,7 +201,7 @@ class BoundaryImage:
     def _picture(
         self, pixels: Array, colours: Any = None, cmap: Any = None, is_bounded: bool | None = None
     ) -> Picture:
-        """Describe pixels of this image for a file, in the image's own colours unless others are given."""
+        """Return the description of pixels for a file; by default colours are those of this image."""
         return describe_picture(
             (pixels.shape[1], pixels.shape[0]), pixels.dtype, self.extent, self.classes,
             self.is_bounded if is_bounded is None else is_bounded,
@@ -209,7 +209,7 @@ class BoundaryImage:
         )  # fmt: skip
 
     def _pixels(self, purpose: str) -> Array:
-        """Return the pixels; raise ValueError where they went to a file."""
+        """Return the pixels; raise ValueError if they are in a file."""
         if self.data is None:
             raise ValueError(f"the picture is in {self.path}: render it without out= to {purpose}")
         return self.data
@@ -231,7 +231,7 @@ def describe_picture(
     colours: Any = None,
     cmap: Any = None,
 ) -> Picture:
-    """Return the description of a picture that a sink takes, with its colours.
+    """Return the description of a picture for a sink, with the picture's colours.
 
     Parameters
     ----------
@@ -246,7 +246,7 @@ def describe_picture(
     is_bounded : bool
         False for a response that may be above 1.
     colours, cmap : optional
-        Colours of the classes and colormap of a response, as users give them.
+        Colours of the classes and colormap of a response; arguments of `render_boundary`.
     """
     if classes is None:
         table = None if cmap is None else response_colours(cmap)

@@ -1,4 +1,4 @@
-"""Decision boundaries as lines."""
+"""Decision boundaries as lines: the function `boundary_lines`."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from .painters import Painter, make_painter
 from .render import Axis, check_limits, render
 from .sinks import Rect, Sink
 from .subjects import check_model
-from .tracing import Squares, mixed_squares, placed, trace
+from .tracing import Squares, mixed_squares, to_coordinates, trace
 
 __all__ = ["boundary_lines"]
 
 Array = NDArray[Any]
 
-# Default tolerances to a side of the rectangle.
+# Default number of squares per side of the rectangle; a square's side is the tolerance.
 TOLERANCES = 2000
-# Limit of the squares to a side: the coordinates of all columns and rows are held in memory.
-MOST_SQUARES = 10_000_000
-# Squares to a side of the blocks that are painted: few enough to stay in a cache.
+# Maximum number of squares per side: the coordinates of all columns and rows are in memory.
+MAX_SQUARES = 10_000_000
+# Number of squares per side of the blocks that are painted: small enough for the cache.
 BLOCK = 512
-# Points that are painted in a minute or two.
-MOST_POINTS = 1e11
-# Upper bound of the bytes per mixed square while lines are traced.
+# Maximum number of points, which are painted in a minute or two.
+MAX_POINTS = 1e11
+# Upper bound of the memory in bytes per mixed square while lines are traced.
 SQUARE_BYTES = 500
 
 
@@ -65,7 +65,7 @@ def boundary_lines(
         of x and y, which may differ: in these units the distance is at most 1. By default 1/2000 of the
         rectangle's sides. Regions that are smaller or narrower than the tolerance may be missed.
     class_of_interest : label, optional
-        For a model of several labels: the number of the label to trace.
+        For a model of several labels: number of the label to trace.
     features : (int, int) or (str, str), optional
         Features along x and y, if the model has more than two. By default the first two.
     fill : float or array-like (n_features,), optional
@@ -136,12 +136,12 @@ def boundary_lines(
     def classes_at(points: NDArray[np.float64]) -> Array:
         return painter.classes_at(np.column_stack([across.at(points[:, 0]), up.at(points[:, 1])]))
 
-    lines = placed(trace(sink.squares(width), width + 1, classes_at), xs, ys)
+    lines = to_coordinates(trace(sink.squares(width), width + 1, classes_at), xs, ys)
     labels = painter.classes
     assert labels is not None
     numbers = np.arange(len(labels))
     if painter.finds_classes:
-        # Classes are numbered in the order they were found: sort them.
+        # The painter numbers classes in the order in which it finds them: renumber them in sorted order.
         numbers[np.argsort(labels)] = np.arange(len(labels))
     by_pair: dict[tuple[int, int], list[NDArray[np.float64]]] = {}
     for line in lines:
@@ -165,7 +165,7 @@ def _counts(tolerance: Any, xlim: tuple[float, float], ylim: tuple[float, float]
         raise ValueError(f"tolerance must be a number above 0, or two for x and y, got {shown(tolerance)}")
     with np.errstate(over="ignore"):
         counts = np.ceil(np.array([xlim[1] - xlim[0], ylim[1] - ylim[0]]) / both)
-    if counts.max() > MOST_SQUARES:
+    if counts.max() > MAX_SQUARES:
         raise ValueError(
             f"tolerance is too small: {tolerance!r} divides a side into {counts.max():.3g} squares"
         )
@@ -178,22 +178,22 @@ def _blocks(painter: Painter, xs: Array, ys: Array, tolerance: Any) -> tuple[lis
     Blocks share the points on their common edges.
     """
     parts, n_points = [], 0
-    for corners in painter.unproven(xs, ys, BLOCK):
-        # Columns: bottom, top, left, right.
+    for corners in painter.undecided_blocks(xs, ys, BLOCK):
+        # The columns of a part are bottom, top, left, right, as in `Rect`.
         ends = np.minimum(corners + BLOCK + 1, [ys.size, xs.size])
         parts.append(np.stack([corners, ends], axis=2).reshape(-1, 4))
         n_points += int((ends - corners).prod(axis=1).sum())
-        if n_points > MOST_POINTS:
+        if n_points > MAX_POINTS:
             raise ValueError(
                 f"tolerance is too small: {tolerance!r} divides the rectangle into "
-                f"{(xs.size - 1) * (ys.size - 1):.3g} squares, and more than {MOST_POINTS:.0e} points that "
+                f"{(xs.size - 1) * (ys.size - 1):.3g} squares, and more than {MAX_POINTS:.0e} points that "
                 "must be evaluated take minutes: choose a larger one, or smaller rectangles"
             )
     return [Rect(*place) for part in parts for place in part.tolist()], n_points
 
 
 class _SquaresSink(Sink):
-    """The mixed squares in blocks of a lattice."""
+    """A sink that collects the mixed squares of a lattice, block by block."""
 
     def __init__(self, rects: list[Rect], tolerance: Any) -> None:
         self._rects, self._tolerance = rects, tolerance
@@ -219,7 +219,7 @@ class _SquaresSink(Sink):
             )
 
     def squares(self, width: int) -> Squares:
-        """Return the squares found, row by row; a row of the lattice has `width` squares."""
+        """Return the collected squares, row by row; a row of the lattice has `width` squares."""
         all_squares = Squares(*(np.concatenate(part) for part in zip(*self._parts, strict=True)))
         order = np.argsort(all_squares.rows * width + all_squares.columns)
         return Squares(*(part[order] for part in all_squares))

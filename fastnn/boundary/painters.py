@@ -1,7 +1,9 @@
-"""Painters, which compute the pixels of a picture, by kernels for networks of fastnn or by any `predict`.
+"""Painters, which compute the pixels of a picture: the number of a class or a response for every pixel.
 
-A painter gets the coordinates of the columns and rows of a rectangle, from several threads at once if it
-allows that, and computes a number for every pixel: the number of a class, or a response.
+A `NetworkPainter` evaluates networks of fastnn by kernels or the reference; a `TablePainter` calls the
+prediction function of any other model. A painter is called for one rectangle at a time, with the coordinates
+of the rectangle's columns and rows; painters whose attribute `is_threaded` is True are called from several
+threads at once.
 """
 
 from __future__ import annotations
@@ -28,12 +30,12 @@ Array = NDArray[Any]
 
 RESPONSES = ("class", "probability", "margin", "confidence")
 METHODS = ("auto", "dense", "certified")
-# Points of a table that a model of another library gets at once.
+# Number of points for which a model of another library predicts in one call.
 PORTION_POINTS = 1 << 16
-# Operations of a picture (some 50 ms) from which on "auto" chooses squares: smaller pictures save less time
-# than the kernels take to be compiled or loaded.
+# Number of operations of a picture (some 50 ms) from which on "auto" chooses certified painting: in smaller
+# pictures it saves less time than its kernels take to compile or load.
 CERTIFIED_OPERATIONS = 4e9
-# Share of evaluated pixels, among a million at the least, beyond which squares do not pay.
+# Fraction of evaluated pixels, among at least a million pixels, above which "auto" changes to dense painting.
 DENSE_SHARE, PROBED_POINTS = 0.6, 1 << 20
 
 
@@ -45,15 +47,16 @@ class Painter(ABC):
     dtype : numpy.dtype
         Type of the pixels.
     classes : array or None
-        Labels of the numbers in the pixels; None for a response.
+        Labels of the classes, in the order of the numbers in the pixels; None for a response.
     is_threaded : bool
-        True if several threads may paint at once, none of them the caller's.
+        True if several threads paint at once, none of them the caller's; False if the caller's thread paints.
     finds_classes : bool
-        True if the classes are those that are predicted, numbered in the order they are found.
+        True if the classes are not known before painting: they are the predicted ones, numbered in the order
+        in which they are found.
     is_bounded : bool
         False for a response that may be above 1: margins of scores.
     folded : str
-        Transformers that were folded into the first layer, or why they were not; see `RenderStats`.
+        Transformers that were folded into the first layer, or the reason why not; see `RenderStats`.
     """
 
     dtype: np.dtype
@@ -65,31 +68,38 @@ class Painter(ABC):
 
     @abstractmethod
     def paint(self, xs: Array, ys: Array, target: Array, stopped: Callable[[], bool]) -> Tally:
-        """Paint the pixels at (xs[column], ys[row]), float64, into target (len(ys), len(xs)), C-contiguous.
+        """Paint the pixels at (xs[column], ys[row]) into `target`.
 
-        Once `stopped` returns True, the target may be left incomplete.
+        Parameters
+        ----------
+        xs, ys : array of float64
+            Coordinates of the columns and rows.
+        target : array (len(ys), len(xs))
+            C-contiguous array of `dtype`; overwritten.
+        stopped : callable
+            Function that returns True if the painter should stop; the target may then be incomplete.
         """
 
     @abstractmethod
     def classes_at(self, points: NDArray[np.float64]) -> Array:
-        """Return the numbers of the classes (n,) at points (n, 2), if the painter paints classes."""
+        """Return the class numbers (n,) at points (n, 2); only for a painter of classes."""
 
-    def unproven(self, xs: Array, ys: Array, size: int) -> Iterator[NDArray[np.int64]]:
-        """Yield the blocks of a lattice that may hold points of two classes; see `Grid.unproven`.
+    def undecided_blocks(self, xs: Array, ys: Array, size: int) -> Iterator[NDArray[np.int64]]:
+        """Yield the blocks of a lattice that may contain points of two classes; see `Grid.undecided_blocks`.
 
-        A painter that proves nothing yields all blocks.
+        This default implementation yields all blocks.
         """
         columns = np.arange(0, xs.size - 1, size)
         for row in range(0, ys.size - 1, size):
             yield np.column_stack([np.full(columns.size, row), columns])
 
     def prepare(self) -> None:  # noqa: B027
-        """Compile or load kernels, once and in the caller's thread, which Ctrl-C can interrupt."""
+        """Compile or load kernels; called once, in the caller's thread, which Ctrl-C can interrupt."""
 
     @property
     @abstractmethod
     def method(self) -> str:
-        """Method by which the pixels are, or were, painted: `RenderStats.method`."""
+        """Method of painting, so far or planned; a value of `RenderStats.method`."""
 
 
 class NetworkPainter(Painter):
@@ -110,7 +120,7 @@ class NetworkPainter(Painter):
     backend : str
         Name of the backend that evaluates the networks.
     plane : Plane, optional
-        Relation of the networks' inputs to the picture's coordinates, which are the inputs by default.
+        Relation of the networks' inputs to the picture's coordinates. By default they are the same.
     """
 
     def __init__(
@@ -128,27 +138,27 @@ class NetworkPainter(Painter):
         self._grid = make_grid(backend, committee)
         self._committee, self._response, self._class_index = committee, response, class_index
         self._certified = method == "certified"
-        self._may_give_up = False
+        self._may_switch = False
         self.classes = classes if response == "class" else None
         self.dtype = np.min_scalar_type(len(classes) - 1) if response == "class" else committee.dtype
         self._n_certified = self._n_dense = 0
-        self._looked_at = self._passed = 0
+        self._n_evaluated = self._n_painted = 0
 
-    def choose(self, n_pixels: int) -> None:
-        """Choose the method for a picture of `n_pixels`, and permit a change to "dense" later."""
+    def choose_method(self, n_pixels: int) -> None:
+        """Choose the method for a picture of `n_pixels` pixels, and permit a change to "dense" later."""
         if self._response == "class":
             self._certified = n_pixels * self._committee.operations > CERTIFIED_OPERATIONS
-            self._may_give_up = True
+            self._may_switch = True
 
     @property
     def method(self) -> str:
-        """Method by which the pixels are, or were, painted: `RenderStats.method`."""
+        """Method of painting, so far or planned; a value of `RenderStats.method`."""
         if not self._n_certified:
             return "dense" if self._n_dense or not self._certified else "certified"
         return "certified, then dense" if self._n_dense else "certified"
 
     def prepare(self) -> None:
-        """Compile or load the kernels of the chosen method: paint one pixel."""
+        """Compile or load the kernels of the chosen method by painting one pixel."""
         point = np.zeros(1, self._committee.dtype)
         target = np.empty((1, 1), self.dtype)
         if self._certified:
@@ -156,29 +166,31 @@ class NetworkPainter(Painter):
         else:
             self._band(point, point, target)
 
-    def unproven(self, xs: Array, ys: Array, size: int) -> Iterator[NDArray[np.int64]]:
-        """Yield the blocks that bounds leave open, or all blocks for the dense method."""
+    def undecided_blocks(self, xs: Array, ys: Array, size: int) -> Iterator[NDArray[np.int64]]:
+        """Yield the blocks that the bounds do not decide, or all blocks for the dense method."""
         if not self._certified:
-            return super().unproven(xs, ys, size)
-        return self._grid.unproven(*self._plane.coordinates(xs, ys, self._committee.dtype), size)
+            return super().undecided_blocks(xs, ys, size)
+        return self._grid.undecided_blocks(*self._plane.coordinates(xs, ys, self._committee.dtype), size)
 
     def paint(self, xs: Array, ys: Array, target: Array, stopped: Callable[[], bool]) -> Tally:
-        """Paint a rectangle by the chosen method, and give up certifying where it does not pay."""
+        """Paint a rectangle by the chosen method; change to "dense" if bounds decide too few pixels."""
         xs, ys = self._plane.coordinates(xs, ys, self._committee.dtype)
         if self._certified:
             tally = self._grid.certified(xs, ys, target, stopped)
             self._n_certified += 1
-            self._looked_at += tally.points_evaluated
-            self._passed += target.size
-            pays = self._looked_at < DENSE_SHARE * self._passed or self._passed < PROBED_POINTS
-            if self._may_give_up and not pays:
+            self._n_evaluated += tally.points_evaluated
+            self._n_painted += target.size
+            is_worthwhile = (
+                self._n_evaluated < DENSE_SHARE * self._n_painted or self._n_painted < PROBED_POINTS
+            )
+            if self._may_switch and not is_worthwhile:
                 self._certified = False
             return tally
         self._n_dense += 1
         most = max(1, int(self._grid.call_operations / self._committee.operations))
         tally = Tally()
-        # Kernels write whole rows of a contiguous target: a row too long for one call goes through an array
-        # of its own, part by part.
+        # Kernels write whole rows of a contiguous target. If a row is too long for one call, its parts are
+        # painted into a separate array and copied.
         n_columns = min(xs.size, most)
         n_rows = max(1, most // xs.size)
         part = None if n_columns == xs.size else np.empty((1, n_columns), target.dtype)
@@ -197,7 +209,7 @@ class NetworkPainter(Painter):
         return tally
 
     def classes_at(self, points: NDArray[np.float64]) -> Array:
-        """Return the numbers of the classes (n,) at points (n, 2)."""
+        """Return the class numbers (n,) at points (n, 2)."""
         X = np.column_stack(self._plane.coordinates(points[:, 0], points[:, 1], self._committee.dtype))
         members = self._committee.members
         if not self._committee.votes:
@@ -205,7 +217,7 @@ class NetworkPainter(Painter):
         return np.sum([self._backend.outputs(*member, X, "softmax") for member in members], 0).argmax(axis=1)
 
     def _band(self, xs: Array, ys: Array, target: Array) -> Tally:
-        """Evaluate every pixel of some rows in one call."""
+        """Evaluate all pixels of some rows in one call of a kernel."""
         began = time.perf_counter()
         if self._response == "class":
             self._grid.classes(xs, ys, target)
@@ -215,28 +227,28 @@ class NetworkPainter(Painter):
 
 
 class TablePainter(Painter):
-    """Anything that predicts for a table of samples, some points at a time."""
+    """A model or function that predicts for a table of samples, called for some points at a time."""
 
     is_threaded = False  # a model of another library may not be safe to call from several threads
     method = "dense"
 
     def __init__(self, subject: TableSubject) -> None:
-        self._predict, self._section, self._known, self._respond, self.is_bounded = subject
-        self._numbers: dict[Any, int] = {}
-        self.finds_classes = self._respond is None and self._known is None
+        self._predict, self._section, self._given_classes, self._respond, self.is_bounded = subject
+        self._class_numbers: dict[Any, int] = {}
+        self.finds_classes = self._respond is None and self._given_classes is None
         if self._respond is not None:
             self.dtype = np.dtype(np.float64)
-        elif self._known is not None:
-            self.dtype = np.min_scalar_type(len(self._known) - 1)
+        elif self._given_classes is not None:
+            self.dtype = np.min_scalar_type(len(self._given_classes) - 1)
         else:
             self.dtype = np.dtype(np.uint16)
 
     @property
     def classes(self) -> Array | None:  # type: ignore[override]
-        """Labels, which without `classes` are those found so far; None for a response."""
+        """Labels; if the user gave no `classes`, those found so far. None for a response."""
         if self._respond is not None:
             return None
-        return np.array(list(self._numbers)) if self._known is None else self._known
+        return np.array(list(self._class_numbers)) if self._given_classes is None else self._given_classes
 
     def paint(self, xs: Array, ys: Array, target: Array, stopped: Callable[[], bool]) -> Tally:
         """Paint a rectangle, some points at a time."""
@@ -246,28 +258,28 @@ class TablePainter(Painter):
             if stopped():
                 break
             index = np.arange(first, min(first + PORTION_POINTS, flat.size))
-            flat[first : first + index.size] = self._at(xs[index % xs.size], ys[index // xs.size])
+            flat[first : first + index.size] = self._values_at(xs[index % xs.size], ys[index // xs.size])
         return Tally(points_evaluated=flat.size, evaluating=time.perf_counter() - began)
 
     def classes_at(self, points: NDArray[np.float64]) -> Array:
-        """Return the numbers of the classes (n,) at points (n, 2)."""
+        """Return the class numbers (n,) at points (n, 2)."""
         found = np.empty(len(points), self.dtype)
         for first in range(0, len(points), PORTION_POINTS):
             portion = slice(first, first + PORTION_POINTS)
-            found[portion] = self._at(*points[portion].T)
+            found[portion] = self._values_at(*points[portion].T)
         return found
 
-    def _at(self, x: Array, y: Array) -> Array:
+    def _values_at(self, x: Array, y: Array) -> Array:
         """Return the values of the pixels at (x[i], y[i])."""
         points = self._section.samples(x, y)
         with let_interrupts_through():
             values = self._predict(points)
         if np.ma.is_masked(values):
             raise ValueError("the model predicts masked values: fill them, as numpy.ma.filled does")
-        return self._numbered(np.asarray(values), len(x))
+        return self._pixel_values(np.asarray(values), len(x))
 
-    def _numbered(self, values: Array, n: int) -> Array:
-        """Return the pixels (n,) for the prediction of n points: numbers of classes, or the response."""
+    def _pixel_values(self, values: Array, n: int) -> Array:
+        """Return the pixels (n,) for the predictions of n points: class numbers, or the response."""
         if self._respond is not None:
             if values.ndim not in ((2,) if self.is_bounded else (1, 2)) or len(values) != n:
                 name = "predict_proba" if self.is_bounded else "decision_function"
@@ -285,18 +297,19 @@ class TablePainter(Painter):
             found, inverse = np.unique(values, return_inverse=True)
         except TypeError as error:
             raise ValueError(f"the model predicts classes that cannot be sorted: {error}") from None
-        if self._known is None:
+        if self._given_classes is None:
             for label in found:
-                self._numbers.setdefault(label, len(self._numbers))
-            if len(self._numbers) > np.iinfo(self.dtype).max + 1:
-                raise ValueError(f"the model predicts more than {len(self._numbers) - 1} classes")
-            return np.array([self._numbers[label] for label in found])[inverse]
-        order = np.argsort(self._known)  # a model need not sort its classes
-        places = order[np.searchsorted(self._known, found, sorter=order).clip(0, order.size - 1)]
-        strange = found[self._known[places] != found].tolist()
-        if strange:
+                self._class_numbers.setdefault(label, len(self._class_numbers))
+            if len(self._class_numbers) > np.iinfo(self.dtype).max + 1:
+                raise ValueError(f"the model predicts more than {len(self._class_numbers) - 1} classes")
+            return np.array([self._class_numbers[label] for label in found])[inverse]
+        order = np.argsort(self._given_classes)  # a model's classes need not be sorted
+        places = order[np.searchsorted(self._given_classes, found, sorter=order).clip(0, order.size - 1)]
+        unknown = found[self._given_classes[places] != found].tolist()
+        if unknown:
             raise ValueError(
-                f"the model predicts {strange[0]!r}, which is none of the classes {self._known.tolist()}"
+                f"the model predicts {unknown[0]!r}, which is none of the classes "
+                f"{self._given_classes.tolist()}"
             )
         return places[inverse]
 
@@ -319,7 +332,7 @@ def make_painter(
     model, response, method, class_of_interest, features, fill, classes
         Arguments of `render_boundary`.
     n_pixels : int
-        Pixels of the picture, on which the choice of "auto" depends.
+        Number of pixels in the picture, for the choice of the method "auto".
 
     Raises
     ------
@@ -361,5 +374,5 @@ def make_painter(
     )
     painter.folded = folded
     if method == "auto":
-        painter.choose(n_pixels)
+        painter.choose_method(n_pixels)
     return painter

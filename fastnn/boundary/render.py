@@ -1,8 +1,8 @@
 """Rendering of decision boundaries: from a model to a picture of any size.
 
-A *painter* computes the pixels of a rectangle (``painters.py``). A *sink* names the rectangles that it wants
-and writes their pixels to an array or a file (``sinks/``). `render` passes rectangles from the one to the
-other on all cores and holds a few of them at a time.
+A *painter* computes the pixels of a rectangle (``painters.py``). A *sink* divides the picture into rectangles
+and writes their pixels to an array or a file (``sinks/``). `render` passes rectangles from the painter to the
+sink on all cores, with a few rectangles in memory at a time.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ __all__ = ["Axis", "centres", "check_limits", "check_size", "check_view", "rende
 
 Array = NDArray[Any]
 
-# Largest ratio of the sides in pixels, unless both are given: sides of a rectangle whose lengths differ by
+# Largest ratio of the sides in pixels if the user gives only the longer side: sides whose lengths differ by
 # more have different units.
-MOST_ELONGATED = 8
-# Upper bounds of the pixels painted a second, far from a boundary: by one thread, and by a model of another
-# library.
+MAX_ASPECT_RATIO = 8
+# Upper bounds of the number of pixels painted per second, far from a boundary: by one thread for networks of
+# fastnn, and by a model of another library.
 FASTEST_NETWORK, FASTEST_OTHER = 2e9, 2e7
-# Days that a picture may take at that rate.
-MOST_DAYS = 3
-# Limit of the threads of a picture: all of them are started, though no more paint at a time than there are
-# cores.
-MOST_THREADS = 256
+# Longest time in days that a picture may take at these rates.
+MAX_DAYS = 3
+# Maximum number of threads of a picture: all of them are started, although no more than there are cores paint
+# at a time.
+MAX_THREADS = 256
 
 
 def render_boundary(
@@ -199,7 +199,7 @@ def render_boundary(
     if painter.finds_classes:
         assert data is not None
         assert found is not None
-        data, found = _in_order(data, found)
+        data, found = _sorted_classes(data, found)
     return BoundaryImage(
         data, extent, found, stats, response, sink.path if isinstance(sink, FileSink) else None,
         painter.is_bounded, colours, cmap,
@@ -210,12 +210,12 @@ def render(
     painter: Painter,
     xs: Axis,
     ys: Axis,
-    opened: Callable[[], Any],
+    open_destination: Callable[[], Any],
     n_threads: int = 1,
     progress: bool = False,
     n_points: int | None = None,
 ) -> tuple[Any, RenderStats]:
-    """Paint the rectangles that a sink wants and close the sink, or discard it if anything goes wrong.
+    """Paint the rectangles of a sink and close the sink, or discard it after an error.
 
     Parameters
     ----------
@@ -238,7 +238,7 @@ def render(
     stats : RenderStats
         How the picture was rendered.
     """
-    n_threads = min(n_threads, MOST_THREADS)
+    n_threads = min(n_threads, MAX_THREADS)
     began = time.perf_counter()
     n_points = xs.n_points * ys.n_points if n_points is None else n_points
     stop, interrupted = Flag(), Flag()
@@ -253,7 +253,8 @@ def render(
         if target is None:
             target = np.empty((rect.top - rect.bottom, rect.right - rect.left), painter.dtype)
         columns, rows = xs.part(rect.left, rect.right), ys.part(rect.bottom, rect.top)
-        # A model of another library may take cores itself: holding one here could block it.
+        # A model of another library may reserve cores itself and would wait for ever for one reserved here:
+        # reserve a core for networks of fastnn alone.
         with acquired_cores(1) if painter.is_threaded else nullcontext():
             if painter.is_threaded:
                 tally = painter.paint(columns, rows, target, stop)
@@ -264,7 +265,7 @@ def render(
         return encoded, tally, time.perf_counter() - painted
 
     def paint_bands(columns: Array, rows: Array, target: Array) -> Tally:
-        """Paint a rectangle, which may take minutes, some rows at a time, and move the bar after each."""
+        """Paint a rectangle, which may take minutes, some rows at a time; update the bar after each part."""
         tally = Tally()
         count = max(1, PORTION_POINTS // columns.size)
         for first in range(0, rows.size, count):
@@ -277,10 +278,10 @@ def render(
 
     tally = Tally()
     n_threads = n_threads if painter.is_threaded else 1
-    # Ctrl-C stops all threads. KeyboardInterrupt is raised once they have ended, so that the sink can be
-    # discarded.
+    # Ctrl-C stops all threads. KeyboardInterrupt is raised after the threads have ended, so that no thread
+    # writes to the sink when it is discarded.
     with held_interrupts(interrupt):
-        with opened() as sink:
+        with open_destination() as sink:
             _check_strips(sink, painter.dtype, n_threads)
             with progress_bar(total=n_points, unit="pixel", shown=progress, unit_scale=True) as bar:
                 with let_interrupts_through():
@@ -290,16 +291,16 @@ def render(
                         deliver_interrupts()
                         if interrupted():
                             raise KeyboardInterrupt
-                        put = time.perf_counter()
+                        put_began = time.perf_counter()
                         sink.put(rect, encoded)
                         tally += part
-                        writing += seconds + time.perf_counter() - put
+                        writing += seconds + time.perf_counter() - put_began
                         if painter.is_threaded:
                             bar.update((rect.top - rect.bottom) * (rect.right - rect.left))
             if interrupted():
                 raise KeyboardInterrupt
-            put_all = time.perf_counter()
-        writing += time.perf_counter() - put_all
+            closing_began = time.perf_counter()
+        writing += time.perf_counter() - closing_began
     return sink, RenderStats(
         painter.method, n_points, tally.points_evaluated, tally.points_filled,
         tally.cells_bounded, n_threads,
@@ -311,8 +312,8 @@ def render(
     )  # fmt: skip
 
 
-def _in_order(data: Array, found: Array) -> tuple[Array, Array]:
-    """Return pixels and classes, which were numbered in the order they were found, in sorted order."""
+def _sorted_classes(data: Array, found: Array) -> tuple[Array, Array]:
+    """Return pixels and classes with the classes sorted; the pixels are numbers of the classes in `found`."""
     order = np.argsort(found)
     numbers = np.empty(len(found), np.min_scalar_type(max(len(found) - 1, 0)))
     numbers[order] = np.arange(len(found))
@@ -320,7 +321,7 @@ def _in_order(data: Array, found: Array) -> tuple[Array, Array]:
 
 
 def check_view(xlim: Any, ylim: Any, size: Any) -> tuple[tuple[int, int], tuple[float, float, float, float]]:
-    """Return (width, height) in pixels and the extent of a picture, given edges and size as users do."""
+    """Return (width, height) in pixels and the extent of a picture, given arguments of `render_boundary`."""
     sides = [high - low for low, high in (check_limits(xlim, 1, "xlim"), check_limits(ylim, 1, "ylim"))]
     width, height = check_size(size, *sides)
     return (width, height), (*check_limits(xlim, width, "xlim"), *check_limits(ylim, height, "ylim"))
@@ -334,16 +335,16 @@ def check_size(size: Any, across: float, up: float) -> tuple[int, int]:
     size : (int, int) or int
         Both sides, or the longer one.
     across, up : float
-        Lengths above 0 of the sides, whose ratio gives the shorter side, up to `MOST_ELONGATED`.
+        Lengths above 0 of the sides, whose ratio gives the shorter side, up to `MAX_ASPECT_RATIO`.
 
     Raises
     ------
     ValueError
-        For anything else, and sides below 1.
+        If `size` is neither of the two, or a side is below 1.
     """
     if isinstance(size, (int, np.integer)):
         longer = check_count(size, "size", 1)
-        share = max(min(across, up) / max(across, up), 1 / MOST_ELONGATED)
+        share = max(min(across, up) / max(across, up), 1 / MAX_ASPECT_RATIO)
         shorter = max(1, round(longer * share))
         return (longer, shorter) if across >= up else (shorter, longer)
     try:
@@ -368,11 +369,11 @@ def check_limits(limits: Any, count: int, name: str) -> tuple[float, float]:
 
 
 def _check_duration(width: int, height: int, is_threaded: bool, n_threads: int) -> None:
-    """Raise ValueError for a picture that takes more than some days even at the fastest rate."""
+    """Raise ValueError for a picture that takes more than `MAX_DAYS` days even at the fastest rate."""
     rate = FASTEST_NETWORK * n_threads if is_threaded else FASTEST_OTHER
     days = width * height / rate / 86400
-    if days > MOST_DAYS:
-        most = math.isqrt(int(rate * MOST_DAYS * 86400))
+    if days > MAX_DAYS:
+        most = math.isqrt(int(rate * MAX_DAYS * 86400))
         raise ValueError(
             f"size: a picture of {width} x {height} pixels takes more than {days:,.0f} days, at {rate:.0e} "
             f"pixels a second, which is as fast as it gets: choose at most {most} x {most} pixels, or limits "
@@ -388,12 +389,12 @@ class Axis(NamedTuple):
     n_points: int
 
     def part(self, begin: int, end: int) -> NDArray[np.float64]:
-        """Return the coordinates of the points from `begin` to before `end`."""
+        """Return the coordinates of the points with numbers from `begin` to before `end`."""
         return self.at(np.arange(begin, end))
 
-    def at(self, places: Array) -> NDArray[np.float64]:
-        """Return the coordinates of places given in steps from the first point."""
-        return self.first + places * np.float64(self.step)
+    def at(self, steps: Array) -> NDArray[np.float64]:
+        """Return the coordinates of positions given in steps, possibly fractions, from the first point."""
+        return self.first + steps * np.float64(self.step)
 
 
 def centres(limits: tuple[float, ...], count: int) -> Axis:
@@ -413,12 +414,13 @@ def _check_memory(width: int, height: int, dtype: np.dtype) -> None:
 
 
 def _check_strips(sink: Sink, dtype: np.dtype, n_threads: int) -> None:
-    """Raise MemoryError if the rectangles held at a time do not fit into the free memory."""
+    """Raise MemoryError if the rectangles in memory at a time do not fit into the free memory."""
     first = next(iter(sink.rectangles()))
     if sink.target(first) is not None:
         return
     points = (first.top - first.bottom) * (first.right - first.left)
-    # A rectangle is held painted and encoded. Each thread has one in work, and two wait for the sink.
+    # A rectangle is in memory twice, painted and encoded. Each thread works on one rectangle, and two more
+    # wait for the sink.
     check_memory(
         points * dtype.itemsize * 2 * 3 * n_threads, "a picture so wide is written in strips that take",
         "write it to .zarr or .dzi, which are written in squares, or choose a narrower size",

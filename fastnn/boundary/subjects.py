@@ -1,7 +1,7 @@
-"""The subjects of pictures: models, pipelines, ensembles and functions, each with two features that vary.
+"""Subjects of pictures: models, pipelines, ensembles and functions, restricted to two features.
 
-A model of fastnn's networks becomes a `NetworkSubject`, which kernels evaluate. Anything else that predicts
-becomes a `TableSubject`, a function of a table of samples.
+A model that consists of fastnn's networks becomes a `NetworkSubject`, which kernels evaluate. Any other model
+or function becomes a `TableSubject`, which predicts for a table of samples.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ..network.decision import DecisionNetworks
 from ..reference.grid import RESPONSES as RESPONSE_FUNCTIONS
 from ..system.validation import real_array, shown, sorted_classes
 from .affine import NotAffine, chain_map, check_agreement, final_step, step_names
-from .committee import Committee, Plane, joined, plane_of, restricted
+from .committee import Committee, Plane, make_committee, plane_of, restricted_network
 
 __all__ = [
     "NetworkSubject",
@@ -34,7 +34,7 @@ __all__ = [
 
 Array = NDArray[Any]
 
-# Points at which transformers are compared with their affine map.
+# Number of points at which transformers are compared with their affine map.
 N_PROBES = 64
 
 
@@ -46,7 +46,7 @@ class Section(NamedTuple):
     features : (int, int)
         Numbers of the features along x and y.
     fixed : array (n_features,)
-        Values of the other features; 0 for the two.
+        Values of the other features; 0 for the two that vary.
     names : list of str, optional
         Names of all features.
     """
@@ -89,19 +89,19 @@ class NetworkSubject(NamedTuple):
 
 
 class TableSubject(NamedTuple):
-    """A prediction for a table of samples, by a model of another library or a function.
+    """A model of another library or a function, which predicts for tables of samples.
 
     Parameters
     ----------
     predict : callable
-        Returns classes (n,), or for a response probabilities (n, n_classes) or scores, of samples
-        (n, n_features).
+        Function of samples (n, n_features) that returns classes (n,); for a response, one that returns
+        probabilities (n, n_classes) or scores.
     section : Section
         Features of the picture.
     classes : array (n_classes,), optional
         Labels, if they are known before the prediction.
     respond : callable, optional
-        Returns the response (n,) from what `predict` returns; None for classes.
+        Function that returns the response (n,), given the result of `predict`; None for classes.
     is_bounded : bool, default True
         False for a response that may be above 1.
     """
@@ -114,7 +114,7 @@ class TableSubject(NamedTuple):
 
 
 def check_model(model: Any, call: str) -> None:
-    """Raise TypeError for an object that cannot predict; the message shows `call`, the order of arguments."""
+    """Raise TypeError for an object that cannot predict; the message shows the call with its arguments."""
     predicts = any(hasattr(model, name) for name in ("predict", "predict_proba", "decision_function"))
     if not (predicts or callable(model)):
         given = repr(model) if isinstance(model, numbers.Number | str | None) else type(model).__name__
@@ -135,12 +135,13 @@ def known_features(model: Any, fill: Any) -> tuple[int, list[str] | None]:
     model : object
         Model, estimator or function.
     fill : optional
-        Values of the features as users give them, which tell the number of features of a function.
+        Argument of `render_boundary`; its length gives the number of features of a function.
     """
     names = getattr(model, "feature_names_in_", None)
     count = getattr(model, "n_features_in_", None)
     if count is None:
-        # A pipeline that begins with "passthrough" does not know the features of its first transformer.
+        # A pipeline that begins with "passthrough" has no attributes for its features: use those of the first
+        # transformer or estimator after it.
         estimator, steps = final_step(model)
         first = [*steps, estimator][0]
         names, count = getattr(first, "feature_names_in_", None), getattr(first, "n_features_in_", None)
@@ -168,7 +169,7 @@ def resolve_features(features: Any, n_features: int, names: list[str] | None) ->
     Parameters
     ----------
     features : optional
-        Numbers or names as users give them; by default the first two.
+        Argument of `render_boundary`: numbers or names; by default the first two features.
     n_features : int
         Number of all features.
     names : list of str, optional
@@ -204,21 +205,21 @@ def resolve_features(features: Any, n_features: int, names: list[str] | None) ->
 
 
 def section_of(model: Any, features: Any, fill: Any) -> Section:
-    """Return the section of a model's features; `features` and `fill` as users give them."""
+    """Return the section of a model's features; `features` and `fill` are arguments of `render_boundary`."""
     n_features, names = known_features(model, fill)
     pair = resolve_features(features, n_features, names)
     return Section(pair, _fixed_values(fill, n_features, pair, names), names)
 
 
 def _is_number(value: Any) -> bool:
-    """Return whether a value is an integer and no boolean."""
+    """Return True if a value is an integer, but not a boolean."""
     return isinstance(value, numbers.Integral) and not isinstance(value, bool | np.bool_)
 
 
 def _fixed_values(
     fill: Any, n_features: int, features: tuple[int, int], names: list[str] | None
 ) -> NDArray[np.float64]:
-    """Return the values (n_features,) of all features, 0 for the two of the picture."""
+    """Return the values (n_features,) of all features, with 0 for the two of the picture."""
     if names and hasattr(fill, "keys"):  # a mapping, or a Series
         missing = [name for k, name in enumerate(names) if k not in features and name not in fill]
         if missing:
@@ -266,9 +267,9 @@ def network_subject(
     Returns
     -------
     subject : NetworkSubject or None
-        None for anything but networks of fastnn behind affine transformers.
+        None if the model is anything but networks of fastnn after affine transformers.
     folded : str
-        `RenderStats.folded`.
+        Value for `RenderStats.folded`.
 
     Raises
     ------
@@ -289,8 +290,10 @@ def network_subject(
             plane, folded = _folded_plane(steps, networks.n_inputs, section), step_names(steps)
         except NotAffine as reason:
             return None, f"not folded: {reason}"
-    members = [restricted(network, parameters, plane, output) for network, parameters in networks.members]
-    committee = joined(members, networks.votes)
+    members = [
+        restricted_network(network, parameters, plane, output) for network, parameters in networks.members
+    ]
+    committee = make_committee(members, networks.votes)
     return NetworkSubject(committee, plane, networks.classes, networks.backend, networks.n_labels > 0), folded
 
 
@@ -300,7 +303,7 @@ def class_number(classes: Array, class_of_interest: Any) -> int:
     Raises
     ------
     ValueError
-        For a label that is not among the classes, and for none with more or fewer than two classes.
+        For a label that is not among the classes, and for no label unless there are two classes.
     """
     if class_of_interest is None:
         if len(classes) == 2:
@@ -316,7 +319,7 @@ def class_number(classes: Array, class_of_interest: Any) -> int:
 
 def _decision_networks(model: Any) -> DecisionNetworks | None:
     """Return the networks of a model of fastnn, None for other models."""
-    # Looked up in the class: an instance may answer to any name.
+    # An instance may have a `__getattr__` that answers any name: look the method up in the class.
     read = getattr(type(model), "_decision_networks", None)
     return None if read is None else read(model)
 
@@ -331,7 +334,7 @@ def _check_no_regressor(model: Any) -> None:
 
 
 def _output(networks: DecisionNetworks, class_of_interest: Any) -> int | None:
-    """Return the number of the score that alone decides between two classes; None if all scores decide."""
+    """Return the number of the single score that decides between two classes; None if all scores decide."""
     n_labels = networks.n_labels
     if not n_labels:
         assert networks.classes is not None
@@ -345,7 +348,7 @@ def _output(networks: DecisionNetworks, class_of_interest: Any) -> int | None:
 
 
 def _folded_plane(steps: list[Any], n_inputs: int, section: Section) -> Plane:
-    """Return the plane of a section behind affine transformers; raise NotAffine for other transformers."""
+    """Return the plane of a section after affine transformers; raise NotAffine for other transformers."""
     features, fixed = section.features, section.fixed
     found = chain_map(steps, fixed.size)
     if found.offsets.size != n_inputs:
@@ -353,8 +356,8 @@ def _folded_plane(steps: list[Any], n_inputs: int, section: Section) -> Plane:
             f"{step_names(steps)} gives {found.offsets.size} features, but the network takes {n_inputs}"
         )
     plane = plane_of(features, fixed, found)
-    # The transformers themselves are called too, near the data and far away in units of their results: their
-    # fitted attributes might have been changed.
+    # Users might have changed fitted attributes: call the transformers themselves and compare, at points near
+    # the data and far away, in units of the transformers' results.
     random = np.random.default_rng(0)
     points = np.tile(fixed, (N_PROBES, 1))
     reach = 10.0 ** random.uniform(-3, 6, (N_PROBES, 2))
@@ -364,7 +367,7 @@ def _folded_plane(steps: list[Any], n_inputs: int, section: Section) -> Plane:
     return plane
 
 
-# --- anything else that predicts -------------------------------------------------------------------
+# --- other models and functions --------------------------------------------------------------------
 
 
 def table_subject(
@@ -388,11 +391,11 @@ def table_subject(
     TypeError
         For an object that cannot predict.
     """
-    own, is_bounded = getattr(model, "classes_", None), True
-    if isinstance(own, list):
+    model_classes, is_bounded = getattr(model, "classes_", None), True
+    if isinstance(model_classes, list):
         raise ValueError("the model predicts several outputs: give one that predicts a class per sample")
-    if own is not None:
-        labels: Array | None = np.asarray(own)
+    if model_classes is not None:
+        labels: Array | None = np.asarray(model_classes)
     elif classes is not None:
         labels = sorted_classes(classes)
     else:
@@ -427,18 +430,18 @@ def table_subject(
 
 
 def _by_names(predict: Callable[[Any], Any], names: list[str]) -> Callable[[Array], Any]:
-    """Return `predict` for arrays, where it takes a data frame with named columns."""
+    """Return a function of arrays that calls `predict` with a data frame with these column names."""
     import pandas as pd
 
     return lambda points: predict(pd.DataFrame(points, columns=names))
 
 
 def _by_class(scores: Array, labels: Array | None) -> Array:
-    """Return the scores of a decision function, a column a class also where it gives one score for two."""
+    """Return the scores of a decision function with a column for each class; one score becomes two."""
     scores = np.asarray(scores, np.float64).reshape(len(scores), -1)
     n_scores = scores.shape[1]
     if n_scores == 1:
-        # Half of the score for one class and half against the other: their difference is the score.
+        # The score is split into two scores of opposite signs, whose difference it is.
         return np.hstack([-scores / 2, scores / 2])
     if labels is not None and n_scores != len(labels):
         raise ValueError(

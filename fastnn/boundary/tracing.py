@@ -1,8 +1,8 @@
 """Lines between the classes at the points of a lattice: marching squares, for any number of classes.
 
-Lines have the coordinates of the lattice: the point in column j and row i is at (j, i), and rows go upward. A
-line runs through the squares whose four corners have different classes, and has a vertex wherever it crosses
-an edge of such a square. Every step treats all squares, vertices or lines at once.
+The coordinates of lines are those of the lattice: the point in column j and row i is (j, i), and rows go
+upward. A line passes through *mixed squares*, whose corners have more than one class, and has a vertex on
+every edge of such a square that it crosses. All functions are vectorised over squares, vertices or lines.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 __all__ = [
     "Line",
-    "Seams",
     "Squares",
+    "StripSquares",
     "mixed_squares",
-    "placed",
     "regions",
+    "to_coordinates",
     "trace",
     "trace_pixels",
 ]
@@ -28,13 +28,14 @@ Array = NDArray[Any]
 Floats = NDArray[np.float64]
 ClassesAt = Callable[[Floats], Array]
 
-# Bisections of an edge, and of a square in which a junction is sought: a vertex is within 1/2048 of the place
-# where the class changes.
+# Number of bisections of an edge, or of a square with a junction: a vertex is within 1/2048 of the point at
+# which the class changes.
 HALVINGS = 10
-# Largest distance of a simplified line from the vertices it leaves out. A line between two vertices of a
-# square is within half a diagonal, 0.708, of one of them: the sum of both is below 1.
-SLACK = 0.29
-# Steps of smoothing where only the pixels are known, and the least distance of a vertex from an edge's end.
+# Largest distance of a simplified line from a vertex that it leaves out. A line between two vertices of a
+# square is within half a diagonal, 0.708, of one of them: the total error is below 1.
+TOLERANCE = 0.29
+# Number of smoothing steps if only the pixels are known, and the least distance of a vertex from the ends of
+# its edge.
 SMOOTHINGS, NEAREST_TO_END = 60, 0.02
 
 # Corners of a square, counter-clockwise, as (column, row); edge k goes from corner k to the next.
@@ -42,7 +43,7 @@ CORNERS = np.array([(0, 0), (1, 0), (1, 1), (0, 1)])
 
 
 class Squares(NamedTuple):
-    """Squares of a lattice.
+    """Mixed squares of a lattice, in arrays.
 
     Parameters
     ----------
@@ -63,9 +64,10 @@ class Line(NamedTuple):
     Parameters
     ----------
     left, right : int
-        Numbers of the classes on the left and the right hand; `left` < `right`.
+        Numbers of the classes on the left and on the right of the line; `left` < `right`.
     points : array (n, 2)
-        Vertices. A line is closed, or ends at the lattice's edges and at junctions of three or more classes.
+        Vertices. A closed line ends with its first vertex. Other lines begin and end at the edges of the
+        lattice and at junctions of three or more classes.
     """
 
     left: int
@@ -74,23 +76,23 @@ class Line(NamedTuple):
 
 
 def mixed_squares(classes: Array, first_row: int = 0) -> Squares:
-    """Return the squares of a lattice whose corners have more than one class.
+    """Return the mixed squares of a lattice.
 
     Parameters
     ----------
     classes : array (height, width)
-        Classes at the points of a lattice, or of some of its rows.
+        Classes at the points of a lattice, or at those of some consecutive rows.
     first_row : int
-        Number of the first of these rows.
+        Number of the first row.
     """
     height, width = classes.shape
     flat = np.ascontiguousarray(classes).ravel()
-    # Neighbours in memory are compared. The last point of a row and the first one of the next row are no
-    # neighbours in the lattice: their pairs are dropped.
+    # Points that are neighbours in memory are compared. The last point of a row and the first of the next row
+    # are not neighbours in the lattice: drop these pairs.
     across = np.flatnonzero(flat[1:] != flat[:-1])
     upward = np.flatnonzero(flat[width:] != flat[:-width])
     across = across[(across + 1) % width != 0]
-    # A square has the number of its lower left corner; an edge belongs to two squares.
+    # The number of a square is that of its lower left corner. An edge belongs to two squares: add both.
     found = np.concatenate(
         [
             across[across < (height - 1) * width],
@@ -104,8 +106,8 @@ def mixed_squares(classes: Array, first_row: int = 0) -> Squares:
     return Squares(found % width, found // width + first_row, corners.astype(np.int64))
 
 
-class Seams:
-    """The mixed squares of a lattice that comes in strips, from the lowest upward."""
+class StripSquares:
+    """Collector of the mixed squares of a lattice that is given in strips of rows, from the lowest upward."""
 
     def __init__(self) -> None:
         self._parts: list[Squares] = []
@@ -113,7 +115,7 @@ class Seams:
         self._height = 0
 
     def add(self, squares: Squares, lowest: Array, highest: Array, height: int) -> None:
-        """Add a strip and find the mixed squares between it and the strip below.
+        """Add a strip, and find the mixed squares between the last two strips.
 
         Parameters
         ----------
@@ -132,7 +134,7 @@ class Seams:
 
     @property
     def squares(self) -> Squares:
-        """Mixed squares of all strips so far."""
+        """Mixed squares of all strips added so far."""
         return Squares(*(np.concatenate(part) for part in zip(*self._parts, strict=True)))
 
 
@@ -144,11 +146,11 @@ def trace(squares: Squares, width: int, classes_at: ClassesAt | None = None) -> 
     squares : Squares
         All mixed squares of the lattice.
     width : int
-        Points in a row of the lattice.
+        Number of points in a row of the lattice.
     classes_at : callable, optional
-        Function that returns the classes at points (n, 2); vertices and junctions then lie where the class
-        changes. By default they lie in the middle of edges and squares, and vertices slide along their edges
-        until the lines are smooth.
+        Function that returns the classes at points (n, 2). With it, vertices and junctions are at the points
+        where the class changes, found by bisection. By default they are in the middle of edges and squares,
+        and vertices then slide along their edges until the lines are smooth.
 
     Returns
     -------
@@ -157,54 +159,54 @@ def trace(squares: Squares, width: int, classes_at: ClassesAt | None = None) -> 
 
     Notes
     -----
-    Two opposite corners of one class, between two corners of other classes, are connected. If the other two
-    are of one class, too, the class in the middle of the square is connected; where the middle has neither
-    class, or is not known, the class of the lower number.
+    If two opposite corners of a square have one class and the other corners have other classes, the two
+    corners are connected. If the other two corners also have one class, the class in the middle of the square
+    is connected; if the middle has neither class or is not known, the class with the lower number is.
     """
     if not len(squares.rows):
         return []
     corners = squares.corners
     following = np.roll(corners, -1, axis=1)
-    # Lines have the lower class on the left. A line enters a square through an edge, taken counter-clockwise,
-    # along which the class rises, and leaves it through one along which the class falls.
-    enters, leaves = corners < following, corners > following
+    # Lines have the class of the lower number on the left. Going around a square counter-clockwise, a line
+    # enters through an edge along which the class number rises and leaves through one along which it falls.
+    rises, falls = corners < following, corners > following
     numbers = 2 * (squares.rows * width + squares.columns)[:, None] + np.array([0, 3, 2 * width, 1])
-    edges, places = np.unique(numbers[enters | leaves], return_inverse=True)
+    edges, places = np.unique(numbers[rises | falls], return_inverse=True)
     vertices = np.zeros(numbers.shape, np.int64)
-    vertices[enters | leaves] = places
+    vertices[rises | falls] = places
 
-    n_crossed = (enters | leaves).sum(axis=1)
-    is_junction, cut = _decided(squares, n_crossed, classes_at)
+    n_crossed = (rises | falls).sum(axis=1)
+    is_junction, cut = _resolved(squares, n_crossed, classes_at)
     plain = n_crossed == 2
-    tails = [vertices[enters & plain[:, None]]]
-    heads = [vertices[leaves & plain[:, None]]]
+    tails = [vertices[rises & plain[:, None]]]
+    heads = [vertices[falls & plain[:, None]]]
     for corner in range(4):
-        # A corner that is cut off lies between the edge before it and the edge after it.
+        # A line that cuts off a corner crosses the edge before the corner and the edge after it.
         before, after = vertices[:, corner - 1], vertices[:, corner]
-        goes_round = enters[:, corner - 1]
-        tails.append(np.where(goes_round, before, after)[cut[:, corner]])
-        heads.append(np.where(goes_round, after, before)[cut[:, corner]])
-    # At a junction every line has an end vertex of its own.
-    coming, going = enters & is_junction[:, None], leaves & is_junction[:, None]
-    ends = np.arange(coming.sum() + going.sum()) + len(edges)
-    tails += [vertices[coming], ends[coming.sum() :]]
-    heads += [ends[: coming.sum()], vertices[going]]
+        enters_before = rises[:, corner - 1]
+        tails.append(np.where(enters_before, before, after)[cut[:, corner]])
+        heads.append(np.where(enters_before, after, before)[cut[:, corner]])
+    # Every line that ends at a junction has its own end vertex, which has the position of the junction.
+    into_junction, out_of_junction = rises & is_junction[:, None], falls & is_junction[:, None]
+    ends = np.arange(into_junction.sum() + out_of_junction.sum()) + len(edges)
+    tails += [vertices[into_junction], ends[into_junction.sum() :]]
+    heads += [ends[: into_junction.sum()], vertices[out_of_junction]]
     tail, head = np.concatenate(tails), np.concatenate(heads)
     n_vertices = len(edges) + len(ends)
     after, before = np.full((2, n_vertices), -1)
     after[tail], before[head] = head, tail
 
-    starts, directions = _placed(edges, width)
-    sides = _sides(squares, enters | leaves, places, len(edges))
-    junctions = np.concatenate([np.nonzero(coming)[0], np.nonzero(going)[0]])
+    starts, directions = _edge_vectors(edges, width)
+    sides = _edge_classes(squares, rises | falls, places, len(edges))
+    junctions = np.concatenate([np.nonzero(into_junction)[0], np.nonzero(out_of_junction)[0]])
     centres = _junctions(squares, is_junction, classes_at)[junctions]
     if classes_at is None:
         points = _smoothed(starts, directions, centres, after, before)
     else:
-        points = np.concatenate([_bisected(starts, directions, sides, classes_at), centres])
-    order, first = _chained(after, before)
-    # One of two successive points at least is on an edge, and points on edges have the lower numbers: the
-    # smaller number gives the sides of the line.
+        points = np.concatenate([_crossings(starts, directions, sides, classes_at), centres])
+    order, first = _ordered_vertices(after, before)
+    # At least one of two successive vertices is on an edge, and vertices on edges have lower numbers than
+    # junctions: the smaller of the two numbers gives the classes beside the line.
     pairs = np.sort(sides[np.minimum(order[first[:-1]], order[first[:-1] + 1])], axis=1)
     chain = points[order]
     kept = _simplified(chain, first)
@@ -220,17 +222,22 @@ def trace(squares: Squares, width: int, classes_at: ClassesAt | None = None) -> 
 def trace_pixels(pixels: Array) -> list[Line]:
     """Return the lines between the classes of pixels (height, width).
 
-    Lines reach the picture's edges: the lattice has one more column or row on each side than the picture.
+    The lattice has one more row or column on each side than the picture, so that lines reach the picture's
+    edges.
     """
     return trace(mixed_squares(np.pad(pixels, 1, mode="edge")), pixels.shape[1] + 2)
 
 
-def placed(lines: Iterable[Line], xs: Floats, ys: Floats) -> list[Line]:
-    """Return the lines of a lattice in the plane, with its columns and rows at `xs` and `ys`."""
+def to_coordinates(lines: Iterable[Line], xs: Floats, ys: Floats) -> list[Line]:
+    """Return lines with lattice coordinates replaced by coordinates of the plane.
+
+    xs and ys are the coordinates of the lattice's columns and rows.
+    """
     lines = list(lines)
     if not lines:
         return []
-    # All at once: an interpolation takes time in proportion to the axis, however few points there are.
+    # An interpolation takes time in proportion to the axis, however few points there are: interpolate the
+    # points of all lines at once.
     points = np.concatenate([line.points for line in lines])
     columns = zip(points.T, (xs, ys), strict=True)
     points = np.column_stack([np.interp(u, np.arange(at.size), at) for u, at in columns])
@@ -239,8 +246,16 @@ def placed(lines: Iterable[Line], xs: Floats, ys: Floats) -> list[Line]:
     return [line._replace(points=part) for line, part in zip(lines, parts, strict=True)]
 
 
-def _decided(squares: Squares, n_crossed: Array, classes_at: ClassesAt | None) -> tuple[Array, Array]:
-    """Return which squares have a junction (n,), and which corners a line of their own cuts off (n, 4)."""
+def _resolved(squares: Squares, n_crossed: Array, classes_at: ClassesAt | None) -> tuple[Array, Array]:
+    """Return how lines pass through squares that more than two edges of are crossed.
+
+    Returns
+    -------
+    is_junction : array (n,) of bool
+        True for squares whose lines meet in a junction.
+    cut : array (n, 4) of bool
+        True for corners that a line cuts off from the rest of the square.
+    """
     corners = squares.corners
     is_alike = corners[:, :2] == corners[:, 2:]
     cut = np.zeros(corners.shape, bool)
@@ -258,24 +273,25 @@ def _decided(squares: Squares, n_crossed: Array, classes_at: ClassesAt | None) -
     return (n_crossed > 2) & ~cut.any(axis=1), cut
 
 
-def _placed(edges: Array, width: int) -> tuple[Floats, Floats]:
-    """Return the starting points of edges, and the vectors to their ends."""
+def _edge_vectors(edges: Array, width: int) -> tuple[Floats, Floats]:
+    """Return the starting points (n, 2) of edges, and the vectors (n, 2) from there to their ends."""
     at, is_upward = edges // 2, edges % 2
     starts = np.column_stack([at % width, at // width]).astype(np.float64)
     return starts, np.column_stack([1 - is_upward, is_upward]).astype(np.float64)
 
 
-def _sides(squares: Squares, crossed: Array, places: Array, n_edges: int) -> Array:
+def _edge_classes(squares: Squares, crossed: Array, places: Array, n_edges: int) -> Array:
     """Return the classes (n_edges, 2) at the starting points and the ends of edges."""
     sides = np.empty((n_edges, 2), np.int64)
-    # Edges point right or upward: counter-clockwise, the upper and the left one come backward.
+    # Edges point to the right or upward: going around a square counter-clockwise, the upper and the left edge
+    # are traversed backward.
     begins, ends = squares.corners[:, [0, 1, 3, 0]], squares.corners[:, [1, 2, 2, 3]]
     sides[places] = np.stack([begins[crossed], ends[crossed]], axis=1)
     return sides
 
 
-def _bisected(starts: Floats, directions: Floats, sides: Array, classes_at: ClassesAt) -> Floats:
-    """Return the points along edges at which the class of the starting point ends."""
+def _crossings(starts: Floats, directions: Floats, sides: Array, classes_at: ClassesAt) -> Floats:
+    """Return the points (n, 2) on edges at which the class changes from that of the starting point."""
     low = np.zeros(len(starts))
     step = 0.5
     for _ in range(HALVINGS):
@@ -286,9 +302,10 @@ def _bisected(starts: Floats, directions: Floats, sides: Array, classes_at: Clas
 
 
 def _junctions(squares: Squares, is_junction: Array, classes_at: ClassesAt | None) -> Floats:
-    """Return the point of every square at which its lines meet.
+    """Return the point of every square at which its lines would meet.
 
-    The point is the middle of the square, or of the smallest square within it that still has three classes.
+    The point is the middle of the square. At a junction, if `classes_at` is given, it is the middle of the
+    smallest square found by repeated quartering whose corners still have three classes.
     """
     low = np.column_stack([squares.columns, squares.rows]).astype(np.float64)
     size = np.ones(len(low))
@@ -312,44 +329,49 @@ def _junctions(squares: Squares, is_junction: Array, classes_at: ClassesAt | Non
 
 
 def _smoothed(starts: Floats, directions: Floats, fixed: Floats, after: Array, before: Array) -> Floats:
-    """Return smoothed vertices on edges, followed by fixed vertices.
+    """Return the smoothed vertices on edges, followed by the vertices `fixed`, which do not move.
 
-    In every step a vertex moves along its edge toward the straight line between its neighbours.
+    In every step a vertex moves along its edge toward the straight line between its neighbours. `after` and
+    `before` are the numbers of a vertex's neighbours, -1 at the ends of lines.
     """
     n = len(starts)
     itself = np.arange(n)
-    following, previous = (_or_on(way, back)[:n] for way, back in ((after, before), (before, after)))
+    following, previous = (_neighbours(way, back)[:n] for way, back in ((after, before), (before, after)))
     points = np.concatenate([starts + directions / 2, fixed])
-    # Every vertex has one free coordinate, x or y, along its edge.
+    # A vertex moves along its edge: one of its coordinates is free, the other is fixed.
     free = directions[:, 1].astype(np.int64)
     flat = points.reshape(-1)
-    own, next_own, previous_own = (2 * at + free for at in (itself, following, previous))
-    own_other, next_other, previous_other = (2 * at + 1 - free for at in (itself, following, previous))
-    least = flat[own] - 0.5 + NEAREST_TO_END
-    most = flat[own] + 0.5 - NEAREST_TO_END
+    free_places, next_free, previous_free = (2 * at + free for at in (itself, following, previous))
+    fixed_places, next_fixed, previous_fixed = (2 * at + 1 - free for at in (itself, following, previous))
+    least = flat[free_places] - 0.5 + NEAREST_TO_END
+    most = flat[free_places] + 0.5 - NEAREST_TO_END
     for _ in range(SMOOTHINGS):
-        # The other coordinate gives the place of the edge between the neighbours, as a share of the way.
-        way = flat[next_other] - flat[previous_other]
+        # The fixed coordinate gives the position of the edge between the two neighbours, as a fraction.
+        way = flat[next_fixed] - flat[previous_fixed]
         is_level = np.abs(way) < 1e-9
-        share = (flat[own_other] - flat[previous_other]) / np.where(is_level, 1, way)
-        # At the picture's edge, half a pixel after the last vertex, the share may be outside of 0 to 1.
+        share = (flat[fixed_places] - flat[previous_fixed]) / np.where(is_level, 1, way)
+        # At the picture's edge, half a pixel after the last vertex, the fraction may be outside of 0 to 1.
         share = np.where(is_level, 0.5, np.clip(share, -0.5, 1.5))
-        crossing = flat[previous_own] + share * (flat[next_own] - flat[previous_own])
-        # Half of the way: all vertices move at once, and would oscillate otherwise.
-        flat[own] = np.clip((flat[own] + crossing) / 2, least, most)
+        crossing = flat[previous_free] + share * (flat[next_free] - flat[previous_free])
+        # All vertices move at the same time and would oscillate: move each only half of the way.
+        flat[free_places] = np.clip((flat[free_places] + crossing) / 2, least, most)
     return points
 
 
-def _or_on(way: Array, back: Array) -> Array:
-    """Return the next vertex in one direction, or at an end the next but one, if any, in the other."""
+def _neighbours(way: Array, back: Array) -> Array:
+    """Return each vertex's neighbour in the direction `way`.
+
+    At the end of a line the result is the second neighbour in the direction `back`, or the first if there is
+    no second.
+    """
     next_but_one = np.where(back[back] < 0, back, back[back])
     return np.where(way < 0, next_but_one, way)
 
 
-def _chained(after: Array, before: Array) -> tuple[Array, Array]:
-    """Return the vertices of all lines, one line after another, and the places where lines begin.
+def _ordered_vertices(after: Array, before: Array) -> tuple[Array, Array]:
+    """Return the vertices of all lines, one line after another, and the index at which each line begins.
 
-    The last of these places is the end of the last line. A closed line ends with its first vertex.
+    The array of indices ends with the number of all vertices. A closed line ends with its first vertex.
     """
     following = after.tolist()
     order: list[int] = []
@@ -373,10 +395,10 @@ def _chained(after: Array, before: Array) -> tuple[Array, Array]:
 
 
 def _simplified(points: Floats, first: Array) -> NDArray[np.bool_]:
-    """Return which points of polylines the algorithm of Douglas and Peucker keeps [1]_.
+    """Return the mask of the points of polylines that the algorithm of Douglas and Peucker keeps [1]_.
 
-    The polylines lie one after another in `points` and begin at `first`. Every step divides all stretches of
-    all lines at once, where shapely simplifies one line after another.
+    `points` has the polylines one after another; `first` has the index at which each begins, and the number
+    of all points. A step divides the sections of all lines at once, which is faster than line by line.
 
     References
     ----------
@@ -386,7 +408,7 @@ def _simplified(points: Floats, first: Array) -> NDArray[np.bool_]:
     z = points.view(np.complex128)[:, 0]
     kept = np.zeros(len(points), bool)
     kept[first[:-1]] = kept[first[1:] - 1] = True
-    # First and last points of the stretches that may have to be divided.
+    # First and last points of the sections that may have to be divided.
     begin, end = first[:-1], first[1:] - 1
     while True:
         is_long = end - begin > 1
@@ -399,45 +421,46 @@ def _simplified(points: Floats, first: Array) -> NDArray[np.bool_]:
         chord = z[end] - z[begin]
         size = np.abs(chord)
         turn = np.where(size > 0, chord.conj() / np.maximum(size, 1e-300), 1)
-        # Coordinates along the chord and across it. The chord of a closed line is a point.
-        turned = (z[inner] - np.repeat(z[begin], counts)) * np.repeat(turn, counts)
-        along = turned.real
+        # Rotate the points: real parts are along the chord, imaginary parts across it. The chord of a closed
+        # line has length 0.
+        rotated = (z[inner] - np.repeat(z[begin], counts)) * np.repeat(turn, counts)
+        along = rotated.real
         off = along - np.clip(along, 0, np.repeat(size, counts))
-        distance = turned.imag**2 + off**2
+        distance = rotated.imag**2 + off**2
         farthest = np.maximum.reduceat(distance, starts)
-        divided = farthest > SLACK**2
+        divided = farthest > TOLERANCE**2
         candidates = np.flatnonzero(distance == np.repeat(np.where(divided, farthest, -1), counts))
-        # The first of the farthest points of each stretch divides it.
-        stretch = np.searchsorted(starts, candidates, "right")
-        middle = inner[candidates[np.diff(stretch, prepend=0) > 0]]
+        # A section is divided at the first of its farthest points.
+        section = np.searchsorted(starts, candidates, "right")
+        middle = inner[candidates[np.diff(section, prepend=0) > 0]]
         kept[middle] = True
         begin, end = begin[divided], end[divided]
         begin, end = np.concatenate([begin, middle]), np.concatenate([middle, end])
 
 
 def regions(lines: Iterable[Line], corner: int, size: tuple[float, float]) -> dict[int, list[Floats]]:
-    """Return the regions of the classes in a rectangle from (0, 0), as rings of points.
+    """Return the regions of the classes in a rectangle whose lower left corner is (0, 0), as rings of points.
 
     Parameters
     ----------
     lines : iterable of Line
         All lines in the rectangle.
     corner : int
-        Class in the lower left corner.
+        Number of the class in the lower left corner.
     size : (float, float)
         Width and height of the rectangle.
 
     Returns
     -------
     dict of int to list of array (n, 2)
-        Outer and inner rings by class. A ring has its class on the left, so that both rules of filling,
-        even-odd and nonzero, give the region.
+        Outer and inner rings by the number of the class. A ring has its class on the left, so that both the
+        even-odd and the nonzero rule fill the region.
     """
     width, height = size
     rings: dict[int, list[Floats]] = {}
     pieces: dict[int, dict[tuple[float, ...], Floats]] = {}
-    # Points where lines meet the frame: distance along the frame, counter-clockwise from the lower left
-    # corner; the point; the class beyond.
+    # Points at which lines meet the frame, as tuples: distance along the frame, counter-clockwise from the
+    # lower left corner; the point; the class that follows along the frame.
     met: list[tuple[float, Floats, int]] = []
 
     def add(number: int, points: Floats) -> None:
@@ -468,7 +491,7 @@ def regions(lines: Iterable[Line], corner: int, size: tuple[float, float]) -> di
     for (begin, point, beyond), (end, next_point, _) in zip(met, met[1:] + met[:1], strict=True):
         if end > begin:
             between = frame[(at > begin) & (at < end)]
-        else:  # past the lower left corner
+        else:  # the section of the frame contains the lower left corner
             between = np.concatenate([frame[at > begin], frame[at < end]])
         add(beyond, np.vstack([point, between, next_point]))
     for number, parts in pieces.items():

@@ -33,8 +33,8 @@ class Layer:
 
     # True if `slope` reads the inputs Z, because the derivative is not a function of the output.
     needs_sums = False
-    # True if the derivative jumps or has a kink at 0.
-    has_kink = False
+    # Arguments at which the derivative jumps or has a kink: no central difference across them is exact.
+    kinks: tuple[float, ...] = ()
 
     @staticmethod
     def value(Z):
@@ -208,7 +208,7 @@ class Relu(Layer):
     array([0., 2.])
     """
 
-    has_kink = True
+    kinks = (0.0,)
 
     @staticmethod
     def value(Z):
@@ -233,7 +233,7 @@ class LeakyRelu(Layer):
     array([-0.01,  2.  ])
     """
 
-    has_kink = True
+    kinks = (0.0,)
 
     LEAK = 0.01
 
@@ -262,7 +262,7 @@ class Elu(Layer):
     array([-1.,  2.])
     """
 
-    has_kink = True
+    kinks = (0.0,)
 
     ALPHA = 1.0
     SCALE = 1.0

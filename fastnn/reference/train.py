@@ -52,7 +52,7 @@ def update_plateau(objective, tol, plateau):
 
 
 def representable(value, dtype):
-    """Limit a float >= 0 to the range of `dtype`, with 0 for subnormal numbers; return other values as given."""
+    """Return a float >= 0 limited to the range of `dtype`, 0 if subnormal; return other values unchanged."""
     if not isinstance(value, float):
         return value
     limits = np.finfo(dtype)

@@ -228,8 +228,8 @@ def _sides(
     chain = chain_of(network.activations, W, b, batch)
     scores = forward_pass(chain, X)
     for unit in chain:
-        if isinstance(unit, Activation) and ACTIVATIONS[unit.name].has_kink:
-            yield unit.Z > 0
+        if isinstance(unit, Activation):
+            yield from (kink < unit.Z for kink in ACTIVATIONS[unit.name].kinks)
     loss = LOSSES[network.loss.name]
     targets = y[:, 0] if network.loss.of_labels else y
     yield from (side > 0 for side in loss.kinks(scores, targets, network.loss.parameter))

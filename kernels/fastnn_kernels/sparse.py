@@ -89,7 +89,7 @@ def sparse_affine_forward(parameters, at, b, X, key, position, rate, Z):
     ----------
     parameters : array (P,)
     at : int
-        Offset of W (I, J) in the parameters. The vector length past the end of W is readable, too.
+        Offset of W (I, J) in the parameters. There is room for one vector after the end of W, which is read.
     b : array (1, J)
     X : SparseTile
     key, position, rate : uint64, int, float
@@ -122,7 +122,7 @@ def sparse_affine_backward(X, dZ, gradient, at, dW, db, key, position, rate, add
     dZ : array (J, T)
     gradient : array (P,)
     at : int
-        Offset of dW in the gradient. The vector length past the end of dW is writable, too: 0 is added there.
+        Offset of dW in the gradient. There is room for one vector after the end of dW, to which 0 is added.
     dW : array (I, J)
         The window of the gradient at `at`.
     db : array (1, J)

@@ -27,7 +27,7 @@ def trained():
 def small(monkeypatch):
     """Make rectangles, tiles and blocks so small that small pictures have many of them."""
     for module, name, value in (
-        (array, "LEAST_ROWS", 3), (array, "MOST_ROWS", 5), (png, "PNG_POINTS", 100),
+        (array, "MIN_ROWS", 3), (array, "MAX_ROWS", 5), (png, "PNG_POINTS", 100),
         (png, "BLOCK_POINTS", 40), (tiff, "TIFF_TILE", 16), (tiff, "TIFF_TILES", 2),
         (sinks.zarr, "ZARR_CHUNK", 8), (deepzoom, "DZI_TILE", 4),
     ):  # fmt: skip

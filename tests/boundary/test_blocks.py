@@ -37,7 +37,7 @@ def test_what_is_left_out_has_one_class(problem, n_columns, n_rows, size, kind):
     grid = kind(committee)
     classes = np.empty((n_rows, n_columns), np.uint8)
     grid.classes(xs, ys, classes)
-    blocks = [tuple(corner) for part in grid.unproven(xs, ys, size) for corner in part.tolist()]
+    blocks = [tuple(corner) for part in grid.undecided_blocks(xs, ys, size) for corner in part.tolist()]
     assert len(set(blocks)) == len(blocks)
     every = {(row, column) for row in range(0, n_rows - 1, size) for column in range(0, n_columns - 1, size)}
     assert every.issuperset(blocks)
@@ -160,7 +160,7 @@ def test_a_lattice_that_takes_too_long():
 
 def test_a_boundary_everywhere_takes_too_long(monkeypatch):
     model, _ = three_classes()
-    monkeypatch.setattr(lines, "MOST_POINTS", 1e6)
+    monkeypatch.setattr(lines, "MAX_POINTS", 1e6)
     assert boundary_lines(model, XLIM, YLIM, tolerance=(5 / 900, 3.5 / 900))
     with pytest.raises(ValueError, match="more than 1e\\+06 points that must be evaluated"):
         boundary_lines(model, XLIM, YLIM, tolerance=(5 / 90_000, 3.5 / 90_000))

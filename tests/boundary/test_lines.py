@@ -13,7 +13,7 @@ import fastnn
 from fastnn import boundary_lines
 from fastnn.boundary import tracing
 from fastnn.boundary.sinks import Picture, save_pixels
-from fastnn.boundary.tracing import Line, mixed_squares, placed, regions, trace, trace_pixels
+from fastnn.boundary.tracing import Line, mixed_squares, regions, to_coordinates, trace, trace_pixels
 
 X, y = make_moons(200, noise=0.20, random_state=0)
 UNIT = (0.0, 1.0)
@@ -241,7 +241,7 @@ def test_the_tolerance_is_kept_both_ways(network, tolerance):
     lines = everything(boundary_lines(network, (-2, 3), (-1.5, 2), tolerance=tolerance))
     image = fastnn.render_boundary(network, (-2, 3), (-1.5, 2), size=(1000, 700))
     pixel = 0.005
-    fine = placed(
+    fine = to_coordinates(
         trace_pixels(image.data),
         np.concatenate([[-2], np.arange(1000) * pixel - 2 + pixel / 2, [3]]),
         np.concatenate([[-1.5], np.arange(700) * pixel - 1.5 + pixel / 2, [2]]),
@@ -332,7 +332,7 @@ def pictures(draw):
 def in_pixels(pixels):
     height, width = pixels.shape
     xs, ys = (np.concatenate([[0], np.arange(side) + 0.5, [side]]) for side in (width, height))
-    return placed(trace_pixels(pixels), xs, ys)
+    return to_coordinates(trace_pixels(pixels), xs, ys)
 
 
 @given(pictures())

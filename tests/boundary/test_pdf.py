@@ -17,7 +17,7 @@ import fastnn
 from fastnn.boundary import tracing
 from fastnn.boundary.sinks import Picture, save_pixels
 from fastnn.boundary.sinks.pdf import LINE_POINTS, PAGE_POINTS
-from fastnn.boundary.tracing import placed, regions, trace_pixels
+from fastnn.boundary.tracing import regions, to_coordinates, trace_pixels
 
 UNIT = (0.0, 1.0)
 COLOURS = ["#ff8000", "#0080ff", "#80ff00"]
@@ -112,7 +112,7 @@ def test_regions_fill_by_either_rule(pixels):
     xs, ys = (np.concatenate([[0], np.arange(side) + 0.5, [side]]) for side in (width, height))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tracing, "SLACK", 0.0)  # a single pixel could be simplified away
-        lines = placed(trace_pixels(pixels), xs, ys)
+        lines = to_coordinates(trace_pixels(pixels), xs, ys)
     found = regions(lines, int(pixels[0, 0]), (width, height))
     centres = np.stack(np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5), axis=-1).reshape(-1, 2)
     for number, parts in found.items():

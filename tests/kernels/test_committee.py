@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import DTYPES, counts, dtypes, padded, seeds, untouched, wide
 
-from fastnn.boundary.committee import Committee, joined, plane_of, restricted
+from fastnn.boundary.committee import Committee, make_committee, plane_of, restricted_network
 from fastnn.network.description import aligned_empty
 from fastnn.reference import bound as reference_bound
 from fastnn.reference import committee as reference
@@ -212,7 +212,7 @@ def test_a_restricted_network_is_the_network_with_the_others_held_fixed(label):
     X = random.standard_normal((50, 2))
     table = np.tile(rest, (50, 1))
     table[:, [3, 1]] = X
-    smaller, new = restricted(network, parameters, plane_of((3, 1), rest), label)
+    smaller, new = restricted_network(network, parameters, plane_of((3, 1), rest), label)
     ours, theirs = (
         reference_scores(net.activations, net.weights(flat), net.biases(flat), points)
         for net, flat, points in ((smaller, new, X), (network, parameters, table))
@@ -227,7 +227,7 @@ def test_a_network_of_two_features_keeps_its_parameters():
     for dtype in DTYPES:
         network = draw_network(random, ("identity", "tanh"), dtype)
         parameters = draw_parameters(random, network)
-        same, new = restricted(network, parameters, plane_of((0, 1), np.zeros(2)))
+        same, new = restricted_network(network, parameters, plane_of((0, 1), np.zeros(2)))
         assert same.layers_dim == network.layers_dim
         np.testing.assert_array_equal(new, parameters)
 
@@ -238,7 +238,7 @@ def test_the_widest_dtype_is_taken_for_all():
     for dtype in (np.dtype(np.float32), np.dtype(np.float64)):
         network = draw_network(random, ("tanh",), dtype, n_classes=3)
         members.append((network, draw_parameters(random, network)))
-    committee = joined(members, votes=True)
+    committee = make_committee(members, votes=True)
     assert committee.dtype == np.float64
     assert committee.activations == ("tanh",)
     X = random.standard_normal((2, 64))

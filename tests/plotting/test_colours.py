@@ -290,7 +290,7 @@ def test_files_that_show_no_classes_in_colours(tmp_path, image, ramp):
     for suffix in (".png", ".tif"):
         with pytest.raises(ValueError, match=re.escape("choose .svg or .pdf, or leave colours out")):
             many.save(tmp_path / f"a{suffix}", colours="viridis")
-    with pytest.raises(ValueError, match="colours are those of classes, and the picture holds a response"):
+    with pytest.raises(ValueError, match="colours are for classes, and the picture holds a response"):
         ramp.save(tmp_path / "a.png", colours=CHOSEN)
     with pytest.raises(ValueError, match="response is 'class': choose the colours of classes with colours="):
         image.save(tmp_path / "a.png", cmap="viridis")

@@ -10,7 +10,7 @@ from fastnn.reference.loss import LOSSES as FORMULAS
 
 SMOOTH, OFF_KINKS = 1e-7, 1e-4
 BACKENDS = ("numba", "numpy")
-PIECEWISE = {name for name, activation in ACTIVATIONS.items() if activation.has_kink} | {
+PIECEWISE = {name for name, activation in ACTIVATIONS.items() if activation.kinks} | {
     name for name, loss in FORMULAS.items() if loss.kinks(np.zeros((1, 2)), np.zeros((1, 1)), 0.5)
 }
 

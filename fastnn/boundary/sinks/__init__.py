@@ -1,9 +1,9 @@
 """Destinations of pictures: arrays, and files that are written while the picture is painted.
 
 Row 0 of a picture is the lowest, as in matplotlib with ``origin="lower"``; image files begin with the highest
-row, so that they get the rows in reverse. A sink names the rectangles that it wants. They are painted and
-encoded on many threads, and put in the sink's order on one. The memory that a file sink takes does not grow
-with the height of the picture.
+row and therefore get the rows in reverse order. A sink returns the rectangles of the picture in the order in
+which it writes them. Several threads paint and encode rectangles, and one thread writes them in that order.
+The memory of a file sink does not grow with the height of the picture.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ __all__ = [
     "strips",
 ]
 
-# Sinks of files by suffix. A new format is a class and a line here.
+# Classes of file sinks by suffix. To add a format, write a class and add its suffix here.
 FORMATS: dict[str, type[FileSink]] = {
     ".png": PngSink,
     ".tif": TiffSink,
@@ -76,10 +76,10 @@ def open_sink(out: Any, picture: Picture, argument: str = "out") -> Sink:
     Raises
     ------
     ValueError
-        For an array that cannot hold the picture, and for a path with an unknown suffix, in a folder that
-        does not exist, with a name that is taken, or of a format that cannot hold the picture.
+        For an array that cannot hold the picture; for a path with an unknown suffix, in a folder that does
+        not exist, or of something that must not be replaced; and for a format that cannot hold the picture.
     TypeError
-        For anything else.
+        If `out` is neither an array nor a path nor None.
     ImportError
         If the package that the format requires is not installed.
     """
@@ -96,21 +96,21 @@ def open_sink(out: Any, picture: Picture, argument: str = "out") -> Sink:
 
 
 def check_coloured(out: Any, picture: Picture, colours: Any, cmap: Any) -> None:
-    """Raise ValueError for chosen colours that the format of a file does not store.
+    """Raise ValueError if a user chose colours that the file format cannot store.
 
     Parameters
     ----------
     out : array, path or None
-        Destination. Arrays hold numbers that may be coloured later: any colours are accepted.
+        Destination. Arrays hold numbers, which may be coloured later: any colours are accepted for them.
     picture : Picture
         Description of the picture.
     colours, cmap : optional
-        Colours as users give them; None is accepted.
+        Arguments of `render_boundary`.
 
     Raises
     ------
     ValueError
-        For such colours.
+        If the format has no colours for such a picture, or has too few.
     """
     path = Path(out) if isinstance(out, (str, os.PathLike)) else Path()
     suffix = path.suffix.lower()
@@ -118,15 +118,15 @@ def check_coloured(out: Any, picture: Picture, colours: Any, cmap: Any) -> None:
         return
     if picture.colours is None:
         if colours is not None:
-            raise ValueError("colours are those of classes, and the picture holds a response: use cmap=")
+            raise ValueError("colours are for classes, and the picture holds a response: use cmap=")
         if cmap is not None and not FORMATS[suffix].colours_responses:
             able = [name for name, kind in FORMATS.items() if kind.colours_responses]
             raise ValueError(
                 f"cmap: a {suffix} file has no colours for a response: choose {' or '.join(able)}, or leave "
                 "cmap out"
             )
-    elif colours is not None and len(picture.colours) > FORMATS[suffix].most_coloured:
-        able = [name for name, kind in FORMATS.items() if kind.most_coloured >= len(picture.colours)]
+    elif colours is not None and len(picture.colours) > FORMATS[suffix].max_coloured_classes:
+        able = [name for name, kind in FORMATS.items() if kind.max_coloured_classes >= len(picture.colours)]
         raise ValueError(
             f"colours: a {suffix} file of {len(picture.colours)} classes holds their numbers, without "
             f"colours: choose {' or '.join(able)}, or leave colours out"

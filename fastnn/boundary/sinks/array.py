@@ -1,4 +1,4 @@
-"""Pictures in arrays, and strips of whole rows."""
+"""The sink that paints into an array, and the division of pictures into strips of whole rows."""
 
 from __future__ import annotations
 
@@ -12,40 +12,40 @@ from .base import Picture, Rect, Sink
 
 __all__ = ["ArraySink", "strips"]
 
-# Rectangles of an array, and their least and most rows: few enough rows that every thread gets some
-# rectangles, and enough that squares of pixels fit into them.
-ARRAY_RECTANGLES, LEAST_ROWS, MOST_ROWS = 16, 64, 512
-# Pixels of a strip, within these limits of its rows.
+# Number of rectangles of an array, and limits of their rows: few enough rows that every thread gets several
+# rectangles, and enough rows for squares of certified painting.
+ARRAY_RECTANGLES, MIN_ROWS, MAX_ROWS = 16, 64, 512
+# Number of pixels in a strip, if its rows are within these limits.
 STRIP_POINTS = 1 << 20
 
 
 class ArraySink(Sink):
-    """An array of the caller, or a new one; the attribute `pixels` is that array."""
+    """The sink of an array `out`, or of a new array if `out` is None; the attribute `pixels` is the array."""
 
     def __init__(self, out: NDArray[Any] | None, picture: Picture) -> None:
         shape = (picture.height, picture.width)
         self.pixels = np.empty(shape, picture.dtype) if out is None else _check_array(out, shape, picture)
-        self.rows = min(max(picture.height // ARRAY_RECTANGLES, LEAST_ROWS), MOST_ROWS)
+        self.rows = min(max(picture.height // ARRAY_RECTANGLES, MIN_ROWS), MAX_ROWS)
         flags = self.pixels.flags
         self.painted_in_place = flags.c_contiguous and flags.aligned and self.pixels.dtype == picture.dtype
 
     def rectangles(self) -> Iterator[Rect]:
-        """Return bands of whole rows, from the lowest upward."""
+        """Yield bands of whole rows, from the lowest upward."""
         height, width = self.pixels.shape
         for bottom in range(0, height, self.rows):
             yield Rect(bottom, min(bottom + self.rows, height), 0, width)
 
     def target(self, rect: Rect) -> NDArray[Any] | None:
-        """Return the part of the array, if pixels can be painted there."""
+        """Return a view of the rectangle if pixels can be painted into the array directly, else None."""
         return self._part(rect) if self.painted_in_place else None
 
     def encode(self, rect: Rect, pixels: NDArray[Any]) -> None:
-        """Copy the pixels to the array, unless they were painted there."""
+        """Copy the pixels to the array, unless they were painted into it directly."""
         if not self.painted_in_place:
             self._part(rect)[:] = pixels
 
     def _part(self, rect: Rect) -> NDArray[Any]:
-        """Return a view of a rectangle."""
+        """Return a view of a rectangle of the array."""
         return self.pixels[rect.bottom : rect.top, rect.left : rect.right]
 
 
@@ -62,7 +62,7 @@ def _check_array(out: NDArray[Any], shape: tuple[int, int], picture: Picture) ->
     else:
         highest = max(len(picture.colours) - 1, 0)
         kind, needed = f"{highest + 1} classes", np.min_scalar_type(highest)
-        # A signed type of the same width may hold them, too.
+        # A signed dtype of the same width may be sufficient, too.
         holds = is_number and (
             np.can_cast(needed, out.dtype) or np.can_cast(np.min_scalar_type(-highest - 1), out.dtype)
         )
@@ -74,7 +74,7 @@ def _check_array(out: NDArray[Any], shape: tuple[int, int], picture: Picture) ->
 
 
 def strips(width: int, height: int) -> Iterator[Rect]:
-    """Return strips of whole rows, from the lowest upward, in which squares of pixels fit."""
-    rows = min(max(STRIP_POINTS // width, LEAST_ROWS), MOST_ROWS)
+    """Yield strips of whole rows from the lowest upward, high enough for squares of certified painting."""
+    rows = min(max(STRIP_POINTS // width, MIN_ROWS), MAX_ROWS)
     for bottom in range(0, height, rows):
         yield Rect(bottom, min(bottom + rows, height), 0, width)

@@ -1,4 +1,4 @@
-"""Sinks, which write pictures to their destinations: the interface, and the common parts of files."""
+"""Base classes of sinks, which write pictures to their destinations, and functions for file formats."""
 
 from __future__ import annotations
 
@@ -15,9 +15,18 @@ from numpy.typing import NDArray
 from ...system.extras import import_extra
 from ...system.files import Draft, check_file_name, check_replaceable
 
-__all__ = ["PALETTE", "FileSink", "OneColourTiles", "Picture", "Rect", "Sink", "deflated", "from_the_top"]
+__all__ = [
+    "PALETTE",
+    "FileSink",
+    "OneColourTiles",
+    "Picture",
+    "Rect",
+    "Sink",
+    "deflated",
+    "rectangles_from_top",
+]
 
-# Most colours of a palette in a file.
+# Maximum number of colours of a palette in a file.
 PALETTE = 256
 
 
@@ -69,44 +78,44 @@ class Picture:
 
     @property
     def description(self) -> dict[str, Any]:
-        """Extent and labels in types that JSON can hold."""
+        """Extent and labels as objects that JSON can represent."""
         labels = None if self.classes is None else [_plain(label) for label in self.classes]
         return {"extent": [float(edge) for edge in self.extent], "classes": labels}
 
 
 def _plain(label: Any) -> Any:
-    """Return a label in a type that JSON can hold."""
+    """Return a label as an object that JSON can represent."""
     if isinstance(label, np.generic):
         label = label.item()
     return label if isinstance(label, (str, int, float, bool)) else str(label)
 
 
 class Sink(ABC):
-    """The destination of a picture, which takes it rectangle by rectangle.
+    """The destination of a picture, which is written rectangle by rectangle.
 
-    A sink is a context manager: it is closed at the end, and discarded after an error.
+    A sink is a context manager: on exit it is closed, or discarded after an error.
     """
 
     @abstractmethod
     def rectangles(self) -> Iterable[Rect]:
-        """Return the rectangles to paint, each pixel once, in the order in which `put` takes them."""
+        """Return the rectangles to paint, which cover each pixel once, in the order of the calls of `put`."""
 
     def target(self, rect: Rect) -> NDArray[Any] | None:
-        """Return the array to paint a rectangle into; None for a new C-contiguous array."""
+        """Return the array to paint a rectangle into, or None to paint into a new C-contiguous array."""
         return None
 
     @abstractmethod
     def encode(self, rect: Rect, pixels: NDArray[Any]) -> Any:
-        """Return the argument of `put` for painted pixels, without a reference to them.
+        """Return painted pixels in the form that `put` writes; the result must not refer to `pixels`.
 
-        The method is called on any thread, in any order.
+        The method is called from several threads, in any order.
         """
 
     def put(self, rect: Rect, encoded: Any) -> None:  # noqa: B027
-        """Take the result of `encode`, on one thread and in the order of `rectangles`."""
+        """Write a result of `encode`; called from one thread, in the order of `rectangles`."""
 
     def close(self) -> None:  # noqa: B027
-        """Finish the picture and move it to its place, after the last `put`."""
+        """Finish the picture and move it to its final name; called after the last `put`."""
 
     def discard(self) -> None:  # noqa: B027
         """Remove an unfinished picture."""
@@ -128,27 +137,27 @@ class Sink(ABC):
 
 
 class FileSink(Sink):
-    """A file or folder in the making; the highest row comes first in most formats.
+    """A file or folder that is being written; in most formats the highest row comes first.
 
     Attributes
     ----------
-    longest : int
-        Most pixels to a side that the format can hold.
-    most_classes : int
-        Most classes that the format can hold.
-    most_coloured : int
-        Most classes that are stored with colours.
+    max_side : int
+        Maximum number of pixels per side in the format.
+    max_classes : int
+        Maximum number of classes in the format.
+    max_coloured_classes : int
+        Maximum number of classes that the format can store with colours.
     colours_responses : bool
-        True if a response may have colours.
+        True if the format can store a response with colours.
     is_grey : bool
-        True if a response is stored as grey: 0 is black and 1 is white.
+        True if the format stores a response in grey, from 0 (black) to 1 (white).
     package : str or None
-        Package of the extra ``render`` that the format requires.
+        Required package of the extra ``render``, if any.
     """
 
-    longest = 2**31 - 1
-    most_classes = 1 << 16
-    most_coloured = PALETTE
+    max_side = 2**31 - 1
+    max_classes = 1 << 16
+    max_coloured_classes = PALETTE
     colours_responses = False
     is_grey = False
     package: str | None = None
@@ -169,15 +178,15 @@ class FileSink(Sink):
                 f"{self.argument}: a {suffix} picture holds a response from 0 to 1, but margins of a "
                 "decision function may be above 1: .tif and .zarr hold them"
             )
-        if max(picture.width, picture.height) > self.longest:
+        if max(picture.width, picture.height) > self.max_side:
             raise ValueError(
-                f"{self.argument}: a side of a {suffix} picture has at most {self.longest} pixels, "
+                f"{self.argument}: a side of a {suffix} picture has at most {self.max_side} pixels, "
                 f"but it is {picture.width} x {picture.height}; .zarr has no limit"
             )
-        if picture.colours is not None and len(picture.colours) > self.most_classes:
-            remedy = "; .tif and .zarr hold more" if self.most_classes < FileSink.most_classes else ""
+        if picture.colours is not None and len(picture.colours) > self.max_classes:
+            remedy = "; .tif and .zarr hold more" if self.max_classes < FileSink.max_classes else ""
             raise ValueError(
-                f"{self.argument}: a {suffix} picture has at most {self.most_classes} classes, "
+                f"{self.argument}: a {suffix} picture has at most {self.max_classes} classes, "
                 f"but there are {len(picture.colours)}{remedy}"
             )
         for final in self.final_names():
@@ -192,14 +201,14 @@ class FileSink(Sink):
 
     @abstractmethod
     def begin(self) -> None:
-        """Open the files of the draft."""
+        """Open the files of the draft, which `close` moves to their final names."""
 
     def final_names(self) -> tuple[Path, ...]:
-        """Return the names of all files and folders, in the order in which they appear."""
+        """Return the final names of all files and folders, in the order in which the draft is moved there."""
         return (self.path,)
 
     def check_place(self) -> None:
-        """Raise ValueError if the name is taken by something that no file may replace."""
+        """Raise ValueError if something exists under the name that must not be replaced."""
         check_replaceable(self.path, self.argument)
 
     def discard(self) -> None:
@@ -207,44 +216,44 @@ class FileSink(Sink):
         self.draft.discard()
 
 
-def from_the_top(picture: Picture, rows: int, columns: int) -> Iterator[Rect]:
-    """Return rectangles of so many rows and columns, row by row from the top left, the order of files."""
+def rectangles_from_top(picture: Picture, rows: int, columns: int) -> Iterator[Rect]:
+    """Yield rectangles of this many rows and columns that cover the picture, row by row from the top left."""
     for top in range(picture.height, 0, -rows):
         for left in range(0, picture.width, columns):
             yield Rect(max(top - rows, 0), top, left, min(left + columns, picture.width))
 
 
 class OneColourTiles:
-    """Compression of tiles, which compresses tiles of a single class only once."""
+    """Compression of tiles with a cache of those that have a single class."""
 
     def __init__(self, compress: Any) -> None:
         self.compress = compress
-        self.known: dict[tuple[Any, ...], bytes] = {}
+        self.cache: dict[tuple[Any, ...], bytes] = {}
 
     def encode(self, pixels: NDArray[Any]) -> bytes:
-        """Return the bytes of a tile."""
+        """Return the compressed bytes of a tile."""
         first = pixels[0, 0]
-        # Most tiles that have two classes show it in their first row.
+        # Most tiles with two classes have both in their first row: compare that row first.
         if first.dtype.kind == "f" or (pixels[0] != first).any() or (pixels != first).any():
             return self.compress(pixels)
         key = (*pixels.shape, int(first))
-        if key not in self.known:
-            self.known[key] = self.compress(pixels)
-        return self.known[key]
+        if key not in self.cache:
+            self.cache[key] = self.compress(pixels)
+        return self.cache[key]
 
 
 def deflated(data: NDArray[Any], is_flat: bool, part: bool = False) -> bytes:
-    """Return data compressed by Deflate.
+    """Return data compressed with Deflate.
 
     Parameters
     ----------
     data : array
         Bytes, C-contiguous.
     is_flat : bool
-        True if most neighbours are equal. A search for runs alone then gives a third of the bytes that a
-        search for any repetition gives, in the same time.
+        True if most neighbours are equal. Run-length encoding then gives a third of the bytes of the default
+        strategy, in the same time.
     part : bool, default False
-        Leave out head and end, so that parts one after another are a stream.
+        Leave out the header and the end of the stream, so that concatenated parts form one stream.
     """
     strategy = zlib.Z_RLE if is_flat else zlib.Z_DEFAULT_STRATEGY
     window = -zlib.MAX_WBITS if part else zlib.MAX_WBITS

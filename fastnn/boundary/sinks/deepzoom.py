@@ -1,4 +1,4 @@
-"""Deep Zoom pyramids, and the page that shows one."""
+"""Pictures in Deep Zoom pyramids of tiles, with an HTML page that shows them."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...system.files import check_replaceable
-from .base import PALETTE, FileSink, OneColourTiles, Picture, Rect, from_the_top
+from .base import PALETTE, FileSink, OneColourTiles, Picture, Rect, rectangles_from_top
 from .png import PngCoding
 
 __all__ = ["DeepZoomSink"]
 
-DZI_TILE = 512
-DZI_LEVELS = 3  # upper levels of which a rectangle has whole tiles
+DZI_TILE = 512  # pixels to a side
+DZI_LEVELS = 3  # number of upper levels on which a rectangle consists of whole tiles
 
 
 class DeepZoomSink(FileSink):
-    """A Deep Zoom pyramid of PNG tiles, and a page that shows it without a server.
+    """A Deep Zoom pyramid of PNG tiles, and an HTML page that shows it without a server.
 
-    Level 0 is one pixel. A level has twice as many pixels to a side as the level below, which holds every
-    second pixel. Rectangles have whole tiles on the upper levels, which the encoding threads write. The lower
-    levels, some hundredths of all tiles, are made of the remaining pixels on one thread.
+    Level 0 is one pixel. Each level has twice as many pixels to a side as the level below, which has every
+    second pixel of it. On the upper levels rectangles consist of whole tiles, which the encoding threads
+    write. The tiles of the lower levels, a few per cent of all, are written by the thread that calls `put`.
     """
 
-    longest = 2**32 - 1
-    most_classes = PALETTE
+    max_side = 2**32 - 1
+    max_classes = PALETTE
     colours_responses = True
     is_grey = True
 
     def final_names(self) -> tuple[Path, ...]:
-        """Return the names of the folder of tiles, the index and the page."""
+        """Return the final names of the folder of tiles, the index and the page."""
         stem = self.path.stem
         return (self.path.with_name(f"{stem}_files"), self.path, self.path.with_name(f"{stem}.html"))
 
     def check_place(self) -> None:
-        """Raise ValueError if anything but an older pyramid is in the way."""
+        """Raise ValueError if anything but a pyramid exists under the names."""
         tiles, index, page = self.final_names()
         for name in (index, page):
             check_replaceable(name, self.argument)
@@ -54,7 +54,7 @@ class DeepZoomSink(FileSink):
                 )
 
     def begin(self) -> None:
-        """Make the folders of all levels."""
+        """Create the folders of all levels."""
         width, height = self.picture.width, self.picture.height
         self.coding = PngCoding(self.picture, grey_bits=8)
         self.tiles = OneColourTiles(self.coding.file) if self.coding.has_palette else None
@@ -62,7 +62,8 @@ class DeepZoomSink(FileSink):
         self.folder = self.draft.name(self.final_names()[0])
         for level in range(self.top + 1):
             (self.folder / str(level)).mkdir(parents=True)
-        # By level: the row of tiles that is filling, its rows of pixels so far, and its number.
+        # For each lower level: the pixels of the present row of tiles, the number of rows of pixels it has so
+        # far, and the number of the row of tiles.
         self.strips = {
             level: np.empty((DZI_TILE, -(-width >> (self.top - level))), self.picture.dtype)
             for level in range(self.top - DZI_LEVELS, -1, -1)
@@ -71,12 +72,12 @@ class DeepZoomSink(FileSink):
         self.row = dict.fromkeys(self.strips, 0)
 
     def rectangles(self) -> Iterator[Rect]:
-        """Return squares of whole tiles on the upper levels, from the top."""
+        """Return squares that consist of whole tiles on the upper levels, from the top."""
         side = DZI_TILE << (DZI_LEVELS - 1)
-        return from_the_top(self.picture, side, side)
+        return rectangles_from_top(self.picture, side, side)
 
     def encode(self, rect: Rect, pixels: NDArray[Any]) -> NDArray[Any]:
-        """Write the tiles of the upper levels, and return the pixels that remain for the lower ones."""
+        """Write the tiles of the upper levels, and return the pixels of the highest of the lower levels."""
         pixels = pixels[::-1]
         row, column = (self.picture.height - rect.top) // DZI_TILE, rect.left // DZI_TILE
         for level in range(self.top, max(self.top - DZI_LEVELS, -1), -1):
@@ -96,7 +97,10 @@ class DeepZoomSink(FileSink):
             self._add(level, rows, is_last=rect.bottom == 0)
 
     def _add(self, level: int, rows: int, is_last: bool) -> None:
-        """Count new rows in the strip of a level; write a full strip and pass every second pixel on."""
+        """Count new rows of pixels on a level.
+
+        A full row of tiles, or the last one, is written, and every second pixel is added to the level below.
+        """
         self.filled[level] += rows
         if self.filled[level] < DZI_TILE and not is_last:
             return
@@ -110,7 +114,7 @@ class DeepZoomSink(FileSink):
             self._add(level - 1, len(half), is_last)
 
     def _write(self, level: int, row: int, column: int, pixels: NDArray[Any]) -> None:
-        """Write the tiles of `pixels`; `row` and `column` are the place of the first one on its level."""
+        """Write the tiles of `pixels`; `row` and `column` are those of the first tile on the level."""
         encode = self.coding.file if self.tiles is None else self.tiles.encode
         for i in range(0, pixels.shape[0], DZI_TILE):
             for j in range(0, pixels.shape[1], DZI_TILE):
@@ -118,7 +122,7 @@ class DeepZoomSink(FileSink):
                 (self.folder / name).write_bytes(encode(pixels[i : i + DZI_TILE, j : j + DZI_TILE]))
 
     def close(self) -> None:
-        """Write the index and the page, and publish the pyramid."""
+        """Write the index and the page, and move the pyramid to its final name."""
         _, index, page = self.final_names()
         width, height = self.picture.width, self.picture.height
         self.draft.name(index).write_text(
@@ -132,7 +136,7 @@ class DeepZoomSink(FileSink):
 
 
 def _page(title: str, picture: Picture) -> str:
-    """Return the page of a pyramid, which holds everything but the tiles."""
+    """Return the HTML page of a pyramid, which contains the viewer and all data except the tiles."""
     static = Path(__file__).parent / "static"
     colours = [] if picture.colours is None else [f"#{bytes(rgb).hex()}" for rgb in picture.colours]
     labels = range(len(colours)) if picture.classes is None else picture.classes
@@ -146,7 +150,7 @@ def _page(title: str, picture: Picture) -> str:
     }
     return Template((static / "deepzoom.html").read_text(encoding="utf-8")).substitute(
         title=html.escape(title),
-        # A "</script>" in the data would end the script.
+        # A "</script>" in the data would end the script: escape "<".
         data=json.dumps(data).replace("<", "\\u003c"),
         license=(static / "openseadragon.LICENSE.txt").read_text(encoding="utf-8"),
         viewer=(static / "openseadragon.min.js").read_text(encoding="utf-8"),

@@ -1,4 +1,4 @@
-"""Portable Document Format, by matplotlib."""
+"""Pictures in PDF files (Portable Document Format), written by matplotlib."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from .vector import STROKE, Shapes, VectorSink
 
 __all__ = ["PdfSink"]
 
-# Points (1/72 inch) of the page's longer side, whatever the number of pixels: PDF readers show at most 14400,
-# and lines have the same width beside any picture.
+# Length of the page's longer side in points (1/72 inch). It does not depend on the number of pixels: PDF
+# readers show at most 14400 points, and lines keep their width relative to the page.
 PAGE_POINTS = 576
 # Width of the lines in points, as on matplotlib's axes.
 LINE_POINTS = 1.2
 
 
 class PdfSink(VectorSink):
-    """A PDF of one page that the picture fills, the same bytes for the same picture."""
+    """A PDF of one page, which the picture fills; equal pictures give equal bytes."""
 
     def document(self, shapes: Shapes) -> bytes:
         """Return the bytes of the PDF."""
@@ -34,7 +34,7 @@ class PdfSink(VectorSink):
         width, height = shapes.size
         scale = PAGE_POINTS / max(width, height)
         figure = Figure(figsize=(width * scale / 72, height * scale / 72), dpi=72)
-        figure.set_layout_engine("none")  # matplotlib's settings may ask for one
+        figure.set_layout_engine("none")  # matplotlib's rcParams may choose one
         figure.patch.set_visible(False)
         in_points = Affine2D().scale(scale)
         for number, rings in shapes.regions:
@@ -55,7 +55,7 @@ class PdfSink(VectorSink):
 
 
 def _path(polylines: Sequence[NDArray[np.float64]]) -> Any:
-    """Return a compound path of matplotlib; a line that ends where it began is closed."""
+    """Return a compound path of matplotlib; a line whose last point is its first one is closed."""
     from matplotlib.path import Path
 
     codes = []
@@ -66,6 +66,7 @@ def _path(polylines: Sequence[NDArray[np.float64]]) -> Any:
             code[-1] = Path.CLOSEPOLY
         codes.append(code)
     path = Path(np.concatenate(polylines), np.concatenate(codes))
-    # The lines are simplified already: to simplify them again would move them apart from the regions.
+    # The lines are simplified already. If matplotlib simplified them again, they would deviate from the edges
+    # of the regions.
     path.should_simplify = False
     return path

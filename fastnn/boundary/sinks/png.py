@@ -1,4 +1,4 @@
-"""Portable Network Graphics."""
+"""Pictures in PNG files (Portable Network Graphics)."""
 
 from __future__ import annotations
 
@@ -11,25 +11,26 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .base import PALETTE, FileSink, Picture, Rect, deflated, from_the_top
+from .base import PALETTE, FileSink, Picture, Rect, deflated, rectangles_from_top
 
 __all__ = ["PngCoding", "PngSink"]
 
-# Pixels of a rectangle: enough to outweigh the start of a thread's turn.
+# Number of pixels in a rectangle: enough to outweigh the overhead of a thread's task.
 PNG_POINTS = 1 << 23
-# Pixels that go through several steps at once: intermediate results stay in the cache.
+# Number of pixels that are converted together: intermediate results stay in the cache.
 BLOCK_POINTS = 1 << 18
 
 
 class PngSink(FileSink):
-    """A PNG with a palette and 1, 2, 4 or 8 bits a pixel; more than 256 classes are numbers in grey.
+    """A PNG file with a palette and 1, 2, 4 or 8 bits per pixel, or in grey.
 
-    A response is 16 bits of grey: 0 is black, 1 is white, values outside are clipped, and NaN counts as 0; or
-    it has a palette of the chosen colours.
+    Up to 256 classes have a palette; the numbers of more classes are 16 bits of grey. A response has a
+    palette of the chosen colours, or is 16 bits of grey, from 0 (black) to 1 (white); values outside of this
+    range are clipped, and NaN becomes 0.
 
     Nearly all time goes into the compression, for which Pillow, OpenCV and pypng use one thread. Here threads
-    compress strips independently, as pigz does: strips that end at a whole byte are a stream one after
-    another, and their checksums give the checksum of the stream.
+    compress strips independently, as pigz does. The compressed strips end at whole bytes, so that they form a
+    stream when they are concatenated, and their checksums are combined to that of the stream.
     """
 
     colours_responses = True
@@ -37,7 +38,7 @@ class PngSink(FileSink):
     file: IO[bytes]
 
     def begin(self) -> None:
-        """Open the file and write its head."""
+        """Open the file and write the header."""
         self.coding = PngCoding(self.picture, grey_bits=16)
         self.checksum = zlib.adler32(b"")
         self.file = open(self.draft.name(self.path), "wb")  # noqa: SIM115
@@ -46,8 +47,8 @@ class PngSink(FileSink):
         self.file.write(_png_chunk(b"IDAT", b"\x78\x01"))
 
     def rectangles(self) -> Iterator[Rect]:
-        """Return strips of whole rows, from the top."""
-        return from_the_top(self.picture, max(1, PNG_POINTS // self.picture.width), self.picture.width)
+        """Return strips of whole rows, from the top downward."""
+        return rectangles_from_top(self.picture, max(1, PNG_POINTS // self.picture.width), self.picture.width)
 
     def encode(self, rect: Rect, pixels: NDArray[Any]) -> tuple[bytes, int, int]:
         """Return the chunk of a strip, and the checksum and size of its uncompressed bytes."""
@@ -56,14 +57,14 @@ class PngSink(FileSink):
         return _png_chunk(b"IDAT", packed), zlib.adler32(lines.data), lines.size
 
     def put(self, rect: Rect, encoded: tuple[bytes, int, int]) -> None:
-        """Write a chunk."""
+        """Write the chunk of a strip."""
         chunk, checksum, size = encoded
         self.file.write(chunk)
         self.checksum = _joint_checksum(self.checksum, checksum, size)
 
     def close(self) -> None:
-        """End the compressed stream and the file, and publish it."""
-        # An empty last block, and the checksum of what came before.
+        """End the compressed stream and the file, and move the file to its final name."""
+        # An empty last block, and the checksum of all uncompressed bytes.
         self.file.write(_png_chunk(b"IDAT", b"\x03\x00" + struct.pack(">I", self.checksum)))
         self.file.write(_png_chunk(b"IEND", b""))
         self.file.close()
@@ -72,16 +73,16 @@ class PngSink(FileSink):
     def discard(self) -> None:
         """Close and remove the file."""
         if hasattr(self, "file"):
-            with suppress(OSError):  # closing writes what is buffered
+            with suppress(OSError):  # closing writes the buffer, which may fail
                 self.file.close()
         super().discard()
 
 
 def _joint_checksum(first: int, second: int, size: int) -> int:
-    """Return the Adler-32 checksum of two portions of bytes from their checksums.
+    """Return the Adler-32 checksum of two concatenated strings of bytes, given their checksums.
 
-    `size` is the number of bytes in the second portion. Adler-32 is two sums modulo 65521: 1 plus the sum of
-    the bytes, and the sum of all these partial sums.
+    `size` is the length of the second string. Adler-32 consists of two sums modulo 65521: 1 plus the sum of
+    the bytes, and the sum of this sum after every byte.
     """
     base = 65521
     bytes_before = (first & 0xFFFF) - 1
@@ -94,8 +95,8 @@ class PngCoding:
     """The conversion of a picture's pixels, highest row first, to the bytes of PNG files."""
 
     SIGNATURE = b"\x89PNG\r\n\x1a\n"
-    GREY, INDEXED = 0, 3  # types of colours
-    PLAIN, UP = 0, 2  # types of rows: the bytes, and their differences from the row above
+    GREY, INDEXED = 0, 3  # colour types
+    PLAIN, UP = 0, 2  # filter types of rows: the bytes themselves, or their differences from the row above
 
     def __init__(self, picture: Picture, grey_bits: int) -> None:
         self.is_response = picture.colours is None
@@ -109,7 +110,7 @@ class PngCoding:
             self.bits = next(bits for bits in (1, 2, 4, 8) if len(colours) <= 1 << bits)
 
     def head(self, width: int, height: int) -> bytes:
-        """Return the signature, the header and the palette of a file."""
+        """Return the first bytes of a file: signature, header and palette."""
         kind = self.INDEXED if self.has_palette else self.GREY
         header = struct.pack(">IIBBBBB", width, height, self.bits, kind, 0, 0, 0)
         return self.SIGNATURE + _png_chunk(b"IHDR", header) + self.palette
@@ -121,7 +122,7 @@ class PngCoding:
         return self.head(width, height) + data + _png_chunk(b"IEND", b"")
 
     def lines(self, pixels: NDArray[Any]) -> NDArray[np.uint8]:
-        """Return the rows before compression, each with the type of its filter in front."""
+        """Return the rows before compression, each preceded by its filter type."""
         height, width = pixels.shape
         lines = np.empty((height, 1 + -(-width * self.bits // 8)), np.uint8)
         rows = max(1, BLOCK_POINTS // width)
@@ -130,7 +131,7 @@ class PngCoding:
             for i in range(0, height, rows):
                 _pack(self._numbers(pixels[i : i + rows]), self.bits, lines[i : i + rows, 1:])
             return lines
-        # The row above the first one is in another strip: the first row is stored as it is.
+        # The row above the first one belongs to another strip: store the first row without a filter.
         lines[:, 0], lines[0, 0] = self.UP, self.PLAIN
         above: NDArray[np.uint8] = np.zeros(lines.shape[1] - 1, np.uint8)
         for i in range(0, height, rows):
@@ -141,20 +142,20 @@ class PngCoding:
         return lines
 
     def _numbers(self, pixels: NDArray[Any]) -> NDArray[Any]:
-        """Return indices into the palette, for a response by the intervals that matplotlib uses."""
+        """Return indices into the palette; responses are divided into intervals as matplotlib does."""
         if not self.is_response:
             return pixels
         return np.minimum(_clipped(pixels) * self.n_colours, self.n_colours - 1).astype(np.uint8)
 
     def _grey(self, pixels: NDArray[Any]) -> NDArray[np.uint8]:
-        """Return the bytes of rows of grey, the higher byte of a pixel first."""
+        """Return rows of grey pixels as bytes, the higher byte of a pixel first."""
         if self.is_response:
             pixels = _clipped(pixels).astype(np.float32) * ((1 << self.bits) - 1) + 0.5
         return pixels.astype(">u2" if self.bits == 16 else np.uint8).view(np.uint8)
 
 
 def _clipped(pixels: NDArray[Any]) -> NDArray[Any]:
-    """Return a response within 0 and 1, and NaN, which is neither above 0, as 0."""
+    """Return a response clipped to the range from 0 to 1, with 0 for NaN."""
     return np.where(pixels > 0, np.minimum(pixels, 1), 0)
 
 
@@ -163,9 +164,10 @@ def _png_chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(data, zlib.crc32(kind)))
 
 
-# By bits of a pixel: the type of an integer that holds the pixels of one byte, the first in its lowest byte;
-# and a factor that shifts all of them into the highest byte of the product. No two terms of the product
-# overlap, and terms above the highest bit are cut off.
+# Packing by a multiplication, for each number of bits per pixel: the dtype of an integer that consists of the
+# pixels of one packed byte, one pixel per byte, the first pixel lowest; and the factor by which the highest
+# byte of the product becomes the packed byte. The terms of the product do not overlap there, and higher terms
+# overflow.
 _GATHERERS: dict[int, tuple[str, int]] = {
     2: ("<u4", 1 << 30 | 1 << 20 | 1 << 10 | 1),
     4: ("<u2", 1 << 12 | 1),
@@ -173,7 +175,10 @@ _GATHERERS: dict[int, tuple[str, int]] = {
 
 
 def _pack(pixels: NDArray[Any], bits: int, packed: NDArray[np.uint8]) -> None:
-    """Pack rows of numbers below ``2**bits`` into bytes, the first number highest, filled up with zeros."""
+    """Pack rows of numbers below ``2**bits`` into bytes, the first number in the highest bits.
+
+    The last byte of a row is padded with zeros.
+    """
     if bits == 8:
         packed[:] = pixels
         return

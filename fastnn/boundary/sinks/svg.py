@@ -1,4 +1,4 @@
-"""Scalable Vector Graphics."""
+"""Pictures in SVG files (Scalable Vector Graphics)."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from .vector import STROKE, Shapes, VectorSink
 
 __all__ = ["SvgSink"]
 
-# Width of the lines in pixels of the screen, at any magnification.
+# Width of the lines in screen pixels, which is the same at any magnification.
 STROKE_WIDTH = 1.5
-# Characters that XML cannot hold, not even as a character reference.
+# Characters that XML does not allow, not even as character references.
 NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 class SvgSink(VectorSink):
-    """An SVG whose units are the pixels."""
+    """An SVG file; its units are the picture's pixels."""
 
     def document(self, shapes: Shapes) -> bytes:
         """Return the bytes of the SVG."""
@@ -56,7 +56,7 @@ class SvgSink(VectorSink):
 
 
 def _path(polylines: Sequence[NDArray[np.float64]], height: int) -> str:
-    """Return the data of a path, with y downward; a line that ends where it began is closed."""
+    """Return the data of a path, with y downward; a line whose last point is its first one is closed."""
     parts = []
     for points in polylines:
         is_closed = (points[0] == points[-1]).all()
@@ -70,5 +70,5 @@ def _path(polylines: Sequence[NDArray[np.float64]], height: int) -> str:
 
 
 def _escaped(text: Any) -> str:
-    """Return text as XML holds it."""
+    """Return text escaped for XML, with invalid characters replaced."""
     return html.escape(NO_XML.sub("\ufffd", str(text)), quote=False)

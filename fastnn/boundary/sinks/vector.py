@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..tracing import Line, Seams, mixed_squares, placed, regions, trace
+from ..tracing import Line, StripSquares, mixed_squares, regions, to_coordinates, trace
 from .array import strips
 from .base import FileSink, Rect
 
@@ -20,7 +20,7 @@ STROKE = "#404040"
 
 
 class Shapes(NamedTuple):
-    """The shapes of a document, whose coordinates are pixels from the lower left corner.
+    """The shapes of a document, in coordinates of pixels from the lower left corner.
 
     Parameters
     ----------
@@ -47,26 +47,26 @@ class Shapes(NamedTuple):
 
     @property
     def regions(self) -> list[tuple[int, list[NDArray[np.float64]]]]:
-        """Classes in ascending order, each with the rings around its region."""
+        """Numbers of the classes in ascending order, each with the rings around the class's region."""
         return sorted(regions(self.lines, self.corner, self.size).items())
 
 
 class VectorSink(FileSink):
-    """A document of regions and of the lines between them.
+    """A document with the regions of the classes and the lines between them as shapes.
 
-    The lines follow the edges of the pixels and are smoothed within the pixels, so that a line may be off by
-    about one pixel. The memory in use grows with the length of the lines.
+    The lines follow the edges of the pixels and are smoothed, so that their error is about one pixel. The
+    memory in use grows with the length of the lines.
     """
 
-    most_coloured = FileSink.most_classes
+    max_coloured_classes = FileSink.max_classes
 
     def begin(self) -> None:
-        """Begin without lines; raise ValueError for a response."""
+        """Start the collection of mixed squares; raise ValueError for a response, which has no lines."""
         if self.picture.colours is None:
             raise ValueError(
                 f"{self.argument}: {self.path} holds lines between classes, and a response has none"
             )
-        self.seams = Seams()
+        self.squares = StripSquares()
         self.corner = 0
 
     def rectangles(self) -> Iterator[Rect]:
@@ -75,8 +75,8 @@ class VectorSink(FileSink):
 
     def encode(self, rect: Rect, pixels: NDArray[Any]) -> tuple[Any, ...]:
         """Return the arguments of `Seams.add` for a strip."""
-        # Lines end at the picture's edges, half a pixel beyond the outermost centres: each side gets a row or
-        # column more.
+        # Lines end at the picture's edges, half a pixel beyond the centres of the outermost pixels: pad each
+        # side with a row or column.
         is_lowest, is_highest = rect.bottom == 0, rect.top == self.picture.height
         lattice = np.pad(pixels, ((is_lowest, is_highest), (1, 1)), mode="edge")
         squares = mixed_squares(lattice, rect.bottom + (not is_lowest))
@@ -86,20 +86,20 @@ class VectorSink(FileSink):
         """Add a strip."""
         if rect.bottom == 0:
             self.corner = int(encoded[1][0])
-        self.seams.add(*encoded)
+        self.squares.add(*encoded)
 
     def close(self) -> None:
-        """Trace the lines, and write and publish the document."""
+        """Trace the lines, write the document, and move it to its final name."""
         picture = self.picture
-        lines = trace(self.seams.squares, picture.width + 2)
+        lines = trace(self.squares.squares, picture.width + 2)
         xs, ys = (
             np.concatenate([[0], np.arange(side) + 0.5, [side]]) for side in (picture.width, picture.height)
         )
         assert picture.colours is not None
         labels = range(len(picture.colours)) if picture.classes is None else picture.classes
         shapes = Shapes(
-            placed(lines, xs, ys), self.corner, (picture.width, picture.height), picture.colours, labels,
-            picture.description,
+            to_coordinates(lines, xs, ys), self.corner, (picture.width, picture.height), picture.colours,
+            labels, picture.description,
         )  # fmt: skip
         self.draft.name(self.path).write_bytes(self.document(shapes))
         self.draft.publish()

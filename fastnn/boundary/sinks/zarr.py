@@ -1,4 +1,4 @@
-"""Zarr arrays."""
+"""Pictures in Zarr arrays."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ ZARR_CHUNK = 2048  # pixels to a side
 
 
 class ZarrSink(FileSink):
-    """A Zarr array (format 3) of unchanged pixels, row 0 the lowest, with the extent and the labels.
+    """A Zarr array (format 3) of the pixels, with extent and labels as attributes; row 0 is the lowest.
 
-    A rectangle is a chunk, so that threads can write at the same time.
+    Each rectangle is a chunk, so that several threads can write at the same time.
     """
 
-    longest = 2**63 - 1
-    most_coloured = 0
+    max_side = 2**63 - 1
+    max_coloured_classes = 0
     package = "zarr"
 
     def check_place(self) -> None:
-        """Raise ValueError if anything but an older array is in the way."""
+        """Raise ValueError if anything but a Zarr array exists under the name."""
         if self.path.exists() and not _is_array(self.path):
             raise ValueError(
                 f"{self.argument}: there is already something at {self.path} that is not a Zarr array"
@@ -46,12 +46,12 @@ class ZarrSink(FileSink):
             attributes=self.picture.description | {"origin": "lower"},
             zarr_format=3,
             fill_value=0,
-            # Zarr's own search for empty chunks takes ten times as long as writing them.
+            # Zarr's search for empty chunks takes ten times as long as writing them: `encode` finds them.
             config={"write_empty_chunks": True},
         )
 
     def rectangles(self) -> Iterator[Rect]:
-        """Return the chunks, from the lower left."""
+        """Yield the chunks, from the lower left."""
         height, width = self.picture.height, self.picture.width
         for bottom in range(0, height, ZARR_CHUNK):
             for left in range(0, width, ZARR_CHUNK):
@@ -60,21 +60,21 @@ class ZarrSink(FileSink):
                 )  # fmt: skip
 
     def encode(self, rect: Rect, pixels: NDArray[Any]) -> None:
-        """Write a chunk."""
+        """Write a chunk, unless all of its pixels are 0."""
         if pixels.any():  # a missing chunk has the fill value 0
             self.array[rect.bottom : rect.top, rect.left : rect.right] = pixels
 
     def close(self) -> None:
-        """Publish the array, if nobody has removed it meanwhile."""
+        """Move the array to its final name; raise FileNotFoundError if it was removed meanwhile."""
         draft = self.draft.name(self.path)
-        # If somebody removes the folder, Zarr makes it again for the next chunk, without the metadata.
+        # If somebody removes the folder, Zarr creates it again for the next chunk, without the metadata.
         if not _is_array(draft):
             raise FileNotFoundError(errno.ENOENT, "removed while the picture was written", str(draft))
         self.draft.publish()
 
 
 def _is_array(path: Path) -> bool:
-    """Return whether a path is a Zarr array, and not a group, which may hold other data."""
+    """Return True if a path is a Zarr array; False for a group, which may hold other data."""
     if (path / ".zarray").exists():
         return True
     try:

@@ -3,7 +3,7 @@
 A factory such as ``activation_forward("tanh")`` returns a specialised kernel, a closure over other kernels
 and constants. A kernel compiles to one of three kinds of code (`Kind`). A kernel that Python calls becomes
 machine code with a wrapper for Python. A kernel that another kernel calls by name is inlined, and becomes
-machine code only within its caller: numba would compile each kernel to machine code of its own as well, which
+machine code only within its caller: numba would also compile each kernel to separate machine code, which
 takes a third longer. A kernel that is called through a pointer (``pointer.py``) becomes machine code without
 a wrapper.
 

@@ -2,7 +2,8 @@
 
 A training combines one of many activations, losses and optimizers. If their formulas were inlined in the
 training loop, every combination would need a loop of its own, which takes seconds to compile. Instead every
-formula is machine code of its own, and the training loop gets pointers to the formulas that it calls.
+formula is compiled to separate machine code, and the training loop gets pointers to the formulas that it
+calls.
 
 The type of a pointer includes the types of the arguments and of the result, so that a call is type-checked
 when it is compiled. The caller writes the arguments to its stack, an array as its address and its shape, and

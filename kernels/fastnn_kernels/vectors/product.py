@@ -224,7 +224,7 @@ def _emit_product(
 def _call_product(source: Matrix, result: Matrix, **arguments: Any) -> None:
     """Emit a call of the product's function.
 
-    `arguments` are some of `ARGUMENTS`. By default sums start at 0, and all else follows from the matrices.
+    `arguments` are some of `ARGUMENTS`. By default sums start at 0, and sizes are those of the matrices.
     """
     context, builder = source.context, source.builder
     zero = source.zero()
