@@ -187,6 +187,8 @@ def test_probabilities_of_what_does_not_tell_its_classes():
 
     image = picture(Estimator(), response="probability", classes=["a", "b"], class_of_interest="a")
     assert (image == 0.25).all()
+    with pytest.raises(ValueError, match="'probability' needs classes_ of the model, or classes="):
+        picture(Estimator(), response="probability")
 
 
 def test_estimators_and_functions(monkeypatch):
