@@ -13,7 +13,7 @@ import fastnn
 @pytest.mark.parametrize("options", [{}, {"batch_size": 16}, {"ema_decay": 0.9}])
 def test_divergence_names_pass_rate_and_remedy(options, backend):
     model = model_for(backend)
-    with pytest.raises(fastnn.DivergenceError, match="must stay below 2: lower either") as caught:
+    with pytest.raises(fastnn.DivergenceError, match="must stay below 2: lower one of them") as caught:
         model.train(
             X, y, num_passes=10000, epsilon=200.0, reg_lambda=1.0, schedule=fastnn.StepDecay(100000),
             random_state=0, **options,
