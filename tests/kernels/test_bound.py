@@ -90,7 +90,10 @@ def test_the_graph_lies_in_the_strip(name, seed, dtype):
     A = np.empty_like(Z)
     activation_forward(name)(Z, A)
     with np.errstate(under="ignore"):
-        twin, twin_A = reference.enclosing_strip(name, centre, radius), reference_layer.activation_forward(name, Z)
+        twin, twin_A = (
+            reference.enclosing_strip(name, centre, radius),
+            reference_layer.activation_forward(name, Z),
+        )
     for strip, values in ((strips(name, centre, radius), A), (np.array(twin), twin_A)):
         slope, middle, width = (row[:, None] for row in strip.astype(np.longdouble))
         assert (np.abs(values - slope * Z - middle) <= width).all()
