@@ -83,17 +83,17 @@ def mixed_squares(classes: Array, first_row: int = 0) -> Squares:
     first_row : int
         Number of the first of these rows.
     """
-    height, width = classes.shape
+    width = classes.shape[1]
     flat = np.ascontiguousarray(classes).ravel()
     # Neighbours in memory are compared. The last point of a row and the first one of the next row are no
     # neighbours in the lattice: their pairs are dropped.
     across = np.flatnonzero(flat[1:] != flat[:-1])
     upward = np.flatnonzero(flat[width:] != flat[:-width])
     across = across[(across + 1) % width != 0]
-    # A square has the number of its lower left corner; an edge belongs to two squares.
+    # A square has the number of its lower left corner. On the way around it the class changes never or at
+    # least twice: the upper, the left and the right edge find every square, without the lower one.
     found = np.concatenate(
         [
-            across[across < (height - 1) * width],
             across[across >= width] - width,
             upward[(upward + 1) % width != 0],
             upward[upward % width != 0] - 1,
