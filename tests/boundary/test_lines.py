@@ -3,17 +3,19 @@
 import itertools
 import xml.etree.ElementTree as ET
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.collections import LineCollection
 from sklearn.datasets import make_moons
 
 import fastnn
 from fastnn import boundary_lines
 from fastnn.boundary import tracing
 from fastnn.boundary.sinks import Picture, save_pixels
-from fastnn.boundary.tracing import Line, mixed_squares, regions, to_coordinates, trace, trace_pixels
+from fastnn.boundary.tracing import Line, Seams, mixed_squares, regions, to_coordinates, trace, trace_pixels
 
 X, y = make_moons(200, noise=0.20, random_state=0)
 UNIT = (0.0, 1.0)
@@ -392,6 +394,39 @@ def test_a_square_of_the_last_column_is_none():
     squares = mixed_squares(np.array([[0, 0, 1], [0, 0, 1], [0, 0, 1]]))
     assert list(zip(squares.columns, squares.rows, strict=True)) == [(1, 0), (1, 1)]
     assert trace(mixed_squares(np.zeros((4, 5), np.uint8)), 5) == []
+
+
+@given(pictures(), st.integers(1, 9))
+def test_mixed_squares_of_a_picture_and_of_its_strips(pixels, most):
+    """A square is mixed if two of its corners differ, whether it lies in a strip or between two of them."""
+    low = np.stack([pixels[:-1, :-1], pixels[:-1, 1:], pixels[1:, 1:], pixels[1:, :-1]])
+    rows, columns = np.nonzero((low != low[0]).any(axis=0))
+    seams = Seams()
+    for bottom in range(0, len(pixels), most):
+        strip = pixels[bottom : bottom + most]
+        seams.add(mixed_squares(strip, bottom), strip[0].copy(), strip[-1].copy(), len(strip))
+    for squares in (mixed_squares(pixels), seams.squares):
+        order = np.lexsort([squares.columns, squares.rows])
+        np.testing.assert_array_equal(squares.rows[order], rows)
+        np.testing.assert_array_equal(squares.columns[order], columns)
+        np.testing.assert_array_equal(squares.corners[order], low[:, rows, columns].T)
+
+
+# ---- lines of a plot ----
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_lines_of_a_plot_are_where_the_class_changes(axis):
+    xlim, ylim = (-1.0, 3.0), (5.0, 6.0)
+    place = (0.4, 5.7)[axis]
+    image = fastnn.render_boundary(lambda P: P[:, axis] > place, xlim, ylim, size=(40, 25))
+    ax = image.plot(plt.figure().add_subplot())
+    (lines,) = (drawn for drawn in ax.collections if isinstance(drawn, LineCollection))
+    (line,) = lines.get_segments()
+    pixel = (4 / 40, 1 / 25)[axis]
+    assert np.abs(line[:, axis] - place).max() < pixel
+    # From one edge of the picture to the other.
+    np.testing.assert_allclose(sorted(line[[0, -1], 1 - axis]), (ylim, xlim)[axis], rtol=1e-12)
 
 
 # ---- SVG ----
