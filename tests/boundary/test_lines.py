@@ -345,7 +345,7 @@ def test_regions_hold_the_pixels_of_their_class(pixels):
     assert set(found) == set(np.unique(pixels).tolist())
     row, column = np.mgrid[:height, :width]
     centres = np.column_stack([column.ravel() + 0.5, row.ravel() + 0.5])
-    slack = tracing.SLACK
+    slack = tracing.TOLERANCE
     clear = distances(centres, [line.points for line in lines]) > slack if lines else slice(None)
     for number, rings in found.items():
         expected = (pixels == number).ravel()
@@ -355,7 +355,7 @@ def test_regions_hold_the_pixels_of_their_class(pixels):
 @given(pictures())
 def test_without_simplification_every_pixel_is_on_its_side(pixels):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tracing, "SLACK", 0.0)
+        patch.setattr(tracing, "TOLERANCE", 0.0)
         lines = in_pixels(pixels)
     height, width = pixels.shape
     row, column = np.mgrid[:height, :width]
@@ -382,11 +382,11 @@ def test_lines_end_at_the_edge_or_where_three_classes_meet(pixels):
 @given(pictures())
 def test_simplified_lines_are_near_all_vertices(pixels):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tracing, "SLACK", 0.0)
+        patch.setattr(tracing, "TOLERANCE", 0.0)
         every = trace_pixels(pixels)
     for line, full in zip(trace_pixels(pixels), every, strict=True):
         assert line[:2] == full[:2]
-        assert distances(full.points, [line.points]).max() <= tracing.SLACK + 1e-12
+        assert distances(full.points, [line.points]).max() <= tracing.TOLERANCE + 1e-12
 
 
 def test_a_square_of_the_last_column_is_none():

@@ -111,7 +111,7 @@ def test_regions_fill_by_either_rule(pixels):
     height, width = pixels.shape
     xs, ys = (np.concatenate([[0], np.arange(side) + 0.5, [side]]) for side in (width, height))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tracing, "SLACK", 0.0)  # a single pixel could be simplified away
+        patch.setattr(tracing, "TOLERANCE", 0.0)  # a single pixel could be simplified away
         lines = to_coordinates(trace_pixels(pixels), xs, ys)
     found = regions(lines, int(pixels[0, 0]), (width, height))
     centres = np.stack(np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5), axis=-1).reshape(-1, 2)
