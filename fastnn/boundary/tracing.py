@@ -92,8 +92,8 @@ def mixed_squares(classes: Array, first_row: int = 0) -> Squares:
     across = np.flatnonzero(flat[1:] != flat[:-1])
     upward = np.flatnonzero(flat[width:] != flat[:-width])
     across = across[(across + 1) % width != 0]
-    # A square has the number of its lower left corner. On the way around a square the class changes never or at
-    # least twice: the upper, the left and the right edges find every square, without the lower ones.
+    # A square has the number of its lower left corner. On the way around a square the class changes never or
+    # at least twice: the upper, the left and the right edges find every square, without the lower ones.
     found = np.concatenate(
         [
             across[across >= width] - width,

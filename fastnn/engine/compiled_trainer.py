@@ -59,7 +59,9 @@ class NumbaTrainer:
         n_shards = 1 if team else n_shares
         shard = -(-job.batch_size // n_shards)
         width = training_width(network, shard)
-        # More threads than cores would wait for each other at every barrier: use no more.
+        # Number of threads: those that the job asks for, but no more than the parts of a step (`sharing`) and
+        # no more than the cores, or they would wait for each other at every barrier. Every call then takes
+        # the cores that are free (`acquired_cores`).
         n_threads = min(job.n_threads, n_shares, threads.available_cores())
         self._n_threads = n_threads
         self._kernel = train.train_steps(job.is_gathered, team, job.is_sparse)
@@ -142,7 +144,7 @@ class NumbaTrainer:
                 1, min(int(limits.CALL_SECONDS * rounds_a_second), 8 * self._rounds_a_call)
             )
         finally:
-            # An interrupt may be raised as the kernel returns: restore finite arrays in that case, too.
+            # Ctrl-C is raised when `_call` releases its cores: restore finite arrays in that case, too.
             with held_interrupts():
                 if self.non_finite and self._find_non_finite():
                     self._restore_last_finite()
@@ -197,6 +199,8 @@ class NumbaTrainer:
         )
         if self._process != os.getpid():  # this process is a fork: it lacks the pool's threads
             self._pool, self._process = None, os.getpid()
+        # Signals wait within `acquired_cores` and Ctrl-C is raised at its end: neither a kernel nor the pool is
+        # left half way.
         with acquired_cores(self._n_threads) as n_threads:
             if n_threads > 1 and self._pool is None:
                 try:

@@ -3,7 +3,7 @@
 Modules read a limit as ``limits.NAME`` at every use, so that tests can change it.
 """
 
-# Target duration of a kernel call, in seconds. Between calls Python handles interrupts and runs the hooks.
+# Target duration of a kernel call, in seconds. Ctrl-C waits for the end of a call; hooks run between calls.
 CALL_SECONDS = 0.05
 # FLOPs of the first call, before the speed of the machine is known.
 FIRST_CALL_OPERATIONS = 1e8

@@ -1,7 +1,7 @@
 """The training loop, and the base class of the hooks that observe and steer it.
 
-A trainer runs a *chunk* of epochs, about 50 ms, in one call. Between chunks Python handles interrupts, and
-the loop calls its hooks: printed losses, progress bars, callbacks, validation data, early stopping, snapshots
+A trainer runs a *chunk* of epochs, about 50 ms, in one call. Ctrl-C waits during a call and is raised at its
+end (``system/threads.py``, `acquired_cores`). Between chunks the loop calls its hooks: printed losses, progress bars, callbacks, validation data, early stopping, snapshots
 for animations. Each hook names its next stop, a number of passes; no chunk runs past the earliest stop.
 """
 

@@ -15,7 +15,15 @@ import fastnn
 from fastnn import boundary_lines
 from fastnn.boundary import tracing
 from fastnn.boundary.sinks import Picture, save_pixels
-from fastnn.boundary.tracing import Line, Seams, mixed_squares, regions, to_coordinates, trace, trace_pixels
+from fastnn.boundary.tracing import (
+    Line,
+    StripSquares,
+    mixed_squares,
+    regions,
+    to_coordinates,
+    trace,
+    trace_pixels,
+)
 
 X, y = make_moons(200, noise=0.20, random_state=0)
 UNIT = (0.0, 1.0)
@@ -401,7 +409,7 @@ def test_mixed_squares_of_a_picture_and_of_its_strips(pixels, most):
     """A square is mixed if two of its corners differ, whether it lies in a strip or between two of them."""
     low = np.stack([pixels[:-1, :-1], pixels[:-1, 1:], pixels[1:, 1:], pixels[1:, :-1]])
     rows, columns = np.nonzero((low != low[0]).any(axis=0))
-    seams = Seams()
+    seams = StripSquares()
     for bottom in range(0, len(pixels), most):
         strip = pixels[bottom : bottom + most]
         seams.add(mixed_squares(strip, bottom), strip[0].copy(), strip[-1].copy(), len(strip))

@@ -74,7 +74,7 @@ class VectorSink(FileSink):
         return strips(self.picture.width, self.picture.height)
 
     def encode(self, rect: Rect, pixels: NDArray[Any]) -> tuple[Any, ...]:
-        """Return the arguments of `Seams.add` for a strip."""
+        """Return the arguments of `StripSquares.add` for a strip."""
         # Lines end at the picture's edges, half a pixel beyond the centres of the outermost pixels: pad each
         # side with a row or column.
         is_lowest, is_highest = rect.bottom == 0, rect.top == self.picture.height
