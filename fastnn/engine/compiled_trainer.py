@@ -199,8 +199,8 @@ class NumbaTrainer:
         )
         if self._process != os.getpid():  # this process is a fork: it lacks the pool's threads
             self._pool, self._process = None, os.getpid()
-        # Signals wait within `acquired_cores` and Ctrl-C is raised at its end: neither a kernel nor the pool is
-        # left half way.
+        # Signals wait within `acquired_cores`, and Ctrl-C is raised at its end: neither a kernel nor the pool
+        # is left half way.
         with acquired_cores(self._n_threads) as n_threads:
             if n_threads > 1 and self._pool is None:
                 try:

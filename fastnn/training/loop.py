@@ -1,8 +1,9 @@
 """The training loop, and the base class of the hooks that observe and steer it.
 
 A trainer runs a *chunk* of epochs, about 50 ms, in one call. Ctrl-C waits during a call and is raised at its
-end (``system/threads.py``, `acquired_cores`). Between chunks the loop calls its hooks: printed losses, progress bars, callbacks, validation data, early stopping, snapshots
-for animations. Each hook names its next stop, a number of passes; no chunk runs past the earliest stop.
+end (``system/threads.py``, `acquired_cores`). Between chunks the loop calls its hooks: printed losses,
+progress bars, callbacks, validation data, early stopping, snapshots for animations. Each hook names its next
+stop, a number of passes; no chunk runs past the earliest stop.
 """
 
 from __future__ import annotations

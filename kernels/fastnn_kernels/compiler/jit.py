@@ -219,7 +219,9 @@ def machine_code(kernel: Kernel, types: tuple) -> CompileResult:
 
 
 class KernelCache:
-    """On-disk cache of one kernel's compiled signatures, with the methods that a numba dispatcher calls.
+    """On-disk cache of one kernel's compiled signatures.
+
+    A numba dispatcher calls `load_overload` before it compiles, and `save_overload` after it has compiled.
 
     Parameters
     ----------
