@@ -247,14 +247,9 @@ def to_coordinates(lines: Iterable[Line], xs: Floats, ys: Floats) -> list[Line]:
 
 
 def _resolved(squares: Squares, n_crossed: Array, classes_at: ClassesAt | None) -> tuple[Array, Array]:
-    """Return how lines pass through squares that more than two edges of are crossed.
+    """Return the mask (n,) of squares with a junction, and the mask (n, 4) of corners that a line cuts off.
 
-    Returns
-    -------
-    is_junction : array (n,) of bool
-        True for squares whose lines meet in a junction.
-    cut : array (n, 4) of bool
-        True for corners that a line cuts off from the rest of the square.
+    Only squares of which more than two edges are crossed have either; `n_crossed` (n,) counts crossed edges.
     """
     corners = squares.corners
     is_alike = corners[:, :2] == corners[:, 2:]

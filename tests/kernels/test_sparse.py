@@ -99,7 +99,8 @@ def test_masks_are_those_of_dense_dropout():
     for first in (0, 2, 130):
         mask = dropout(values.T, 99, first, 0.4).T
         ours = [
-            [compiled.kept(np.uint64(99), j, first + t, 0.4) for t in range(64)] for j in range(len(values))
+            [compiled.dropout_factor(np.uint64(99), j, first + t, 0.4) for t in range(64)]
+            for j in range(len(values))
         ]
         np.testing.assert_allclose(ours, mask, rtol=1e-15)
     assert draw(99, 0) != draw(99, 1)
