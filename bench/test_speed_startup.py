@@ -6,8 +6,6 @@ import pytest
 # The program imports fastnn, then prints the seconds of a first call, compilation included, in float64.
 COMPILE = """
 import time, numpy as np, fastnn
-from fastnn.engine.choice import get_backend
-from fastnn.network import aligned_empty
 model = fastnn.Model([2, 3, 2], random_state=0)
 X, y = np.zeros((20, 2)), np.zeros(20, np.int64)
 started = time.perf_counter()

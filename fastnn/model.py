@@ -32,7 +32,7 @@ from .system.validation import (
 from .training.callbacks import PRINT_EVERY, EarlyStopping, sort_callbacks
 from .training.gradcheck import GradientReport, check_gradients
 from .training.history import History, record_every
-from .training.model_training import Samples, check_decay, check_lbfgs, train_model
+from .training.model_training import WeightedSamples, check_decay, check_lbfgs, train_model
 
 __all__ = ["Model"]
 
@@ -420,14 +420,14 @@ class Model(PredictingNetwork):
         members = [(network, self._predicting)]
         return DecisionNetworks(members, classes, n_labels, backend=self.backend)
 
-    def _check_validation(self, data: Any) -> Samples | None:
+    def _check_validation(self, data: Any) -> WeightedSamples | None:
         """Return checked validation data with weights of 1, or None for None."""
         if data is None:
             return None
         if not (isinstance(data, tuple | list) and len(data) == 2):
             raise ValueError(f"validation_data must be a pair (X, y), got {type(data).__name__}")
         X, y = self._check(data[0], data[1], suffix=" of validation_data")
-        return Samples(X, y, np.ones(X.shape[0]))
+        return WeightedSamples(X, y, np.ones(X.shape[0]))
 
     def __repr__(self) -> str:
         """Return the call that describes the network."""

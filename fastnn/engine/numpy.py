@@ -115,7 +115,7 @@ def _targets(network: Network, y: Array) -> Array:
     return y[:, 0] if network.loss.of_labels else y
 
 
-class State(NamedTuple):
+class StepArrays(NamedTuple):
     """Arrays that steps update: the kernels' `State` without its scratch arrays."""
 
     parameters: Array
@@ -136,7 +136,7 @@ class NumpyTrainer:
     ) -> None:
         self._train, self._network, self._job, self.memory = train, network, job, memory
         self.statistics, self.current = statistics, memory.average if job.average_share > 0 else parameters
-        self._state = State(
+        self._state = StepArrays(
             parameters, statistics, memory.optimizer, memory.average,
             memory.order if job.is_gathered else np.arange(job.X.shape[0]), memory.generator, memory.plateau,
             np.zeros(1, np.int64),

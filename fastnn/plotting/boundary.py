@@ -16,7 +16,7 @@ from ..system.validation import check_classes, check_samples
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Samples", "plot_decision_boundary"]
+__all__ = ["PlottedSamples", "plot_decision_boundary"]
 
 # Width of the margin around the samples, as a share of their range.
 MARGIN = 0.1
@@ -102,7 +102,7 @@ def plot_decision_boundary(
     >>> plt.close()
     """
     check_model(model, "plot_decision_boundary(model, X, y)")
-    samples = Samples.create(X, y, features, fill)
+    samples = PlottedSamples.create(X, y, features, fill)
     samples.check_model(model)
     check_colouring(response, colours, cmap)
     if ax is None:
@@ -121,7 +121,7 @@ def plot_decision_boundary(
     return ax
 
 
-class Samples(NamedTuple):
+class PlottedSamples(NamedTuple):
     """Samples of a picture: two of their features, their classes, and the edges of the picture.
 
     Parameters
@@ -155,7 +155,7 @@ class Samples(NamedTuple):
     ylim: tuple[float, float]
 
     @classmethod
-    def create(cls, X: Any, y: Any, features: Any, fill: Any) -> Samples:
+    def create(cls, X: Any, y: Any, features: Any, fill: Any) -> PlottedSamples:
         """Check the arguments of `plot_decision_boundary`, and return the samples."""
         columns = [str(name) for name in getattr(X, "columns", ())]
         table = check_samples(X, None, np.dtype(np.float64))

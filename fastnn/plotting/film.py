@@ -17,7 +17,7 @@ from ..boundary.colours import chosen_colours, class_colours, pale, response_col
 from ..boundary.drawing import class_name
 from ..boundary.painters import NetworkPainter, make_painter
 from ..boundary.render import render_boundary
-from .boundary import Samples
+from .boundary import PlottedSamples
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -49,7 +49,7 @@ class Scene:
         self, X: Any, y: Any, response: str, class_of_interest: Any, features: Any, fill: Any,
         colours: Any, cmap: Any,
     ) -> None:  # fmt: skip
-        self.X, self.samples = X, Samples.create(X, y, features, fill)
+        self.X, self.samples = X, PlottedSamples.create(X, y, features, fill)
         self.response = response
         self.view = {
             "response": response, "class_of_interest": class_of_interest, "features": self.samples.features,

@@ -29,12 +29,12 @@ from .hints import may_be_too_high, rate_hint
 from .history import History
 from .loop import Hook, run_training
 
-__all__ = ["Samples", "check_decay", "check_lbfgs", "train_model"]
+__all__ = ["WeightedSamples", "check_decay", "check_lbfgs", "train_model"]
 
 Array = NDArray[Any]
 
 
-class Samples(NamedTuple):
+class WeightedSamples(NamedTuple):
     """Checked samples (n, inputs), targets (n, outputs) and sample weights (n,)."""
 
     X: Array
@@ -46,7 +46,7 @@ def train_model(
     model: Any,
     job: Job,
     generator: NDArray[np.uint32] | None,
-    validation: Samples | None,
+    validation: WeightedSamples | None,
     stopping: EarlyStopping | None,
     functions: Sequence[Callable[[History], Any]],
     hooks: Sequence[Hook],
@@ -63,7 +63,7 @@ def train_model(
         Data and settings of the training.
     generator : array (625,) of uint32, optional
         State of the Mersenne Twister from which the orders of the samples are drawn.
-    validation : Samples, optional
+    validation : WeightedSamples, optional
         Validation data.
     stopping : EarlyStopping, optional
         Early stopping; requires `validation`.
@@ -99,14 +99,14 @@ def train_model(
         memory = Memory.fresh(network, parameters, job, generator)
         trainer = backend.trainer(network, parameters, statistics, job, memory)
 
-    def loss(samples: Samples) -> float:
+    def loss(samples: WeightedSamples) -> float:
         X, y, weights = samples
         folded = network.folded(trainer.current, statistics)
         return backend.loss(network, folded, X, y, weights / weights.sum())
 
     hooks = list(hooks)
     if print_every:
-        training_samples = Samples(job.X, job.y, job.weights)
+        training_samples = WeightedSamples(job.X, job.y, job.weights)
         hooks.append(PrintLoss(lambda: loss(training_samples), print_every))
     stop_early = None
     if validation:
