@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -139,7 +140,7 @@ class PrintLoss(Hook):
             print(f"Loss after iteration {last}: {self._loss():f}")
 
 
-class AtKeptPasses(Hook):
+class AtKeptPasses(Hook, ABC):
     """Base class of hooks that act after every pass that the history keeps."""
 
     def next_stop(self, training: Training) -> int:
@@ -152,9 +153,9 @@ class AtKeptPasses(Hook):
         if record is not None:
             self.at_kept(training, record)
 
+    @abstractmethod
     def at_kept(self, training: Training, record: int) -> None:
         """Act after a pass that the history keeps as entry `record`."""
-        raise NotImplementedError
 
 
 class ValidateLoss(AtKeptPasses):

@@ -9,6 +9,7 @@ stop, a number of passes; no chunk runs past the earliest stop.
 from __future__ import annotations
 
 import functools
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Any
 
@@ -166,12 +167,12 @@ class Training:
         return DivergenceError(n_pass, rate, job.reg_lambda, what)
 
 
-class Driver:
+class Driver(ABC):
     """Base class of trainers that control the loop themselves, as SciPy's minimisers do."""
 
+    @abstractmethod
     def drive(self, training: Training) -> None:
         """Call ``training.advance()`` after every pass, until the training ends."""
-        raise NotImplementedError
 
 
 def run_training(trainer: Trainer, job: Job, hooks: Iterable[Hook] = ()) -> Training:

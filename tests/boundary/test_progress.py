@@ -68,3 +68,15 @@ def test_plotting_shows_a_bar_if_asked(capsys, model):
     with pytest.raises(ValueError, match="progress must be True or False, got 2"):
         fastnn.plot_decision_boundary(model, X, y, resolution=20, progress=2)
     plt.close("all")
+
+
+def test_a_picture_without_a_bar_takes_no_lock_of_tqdms(monkeypatch):
+    """Forked processes share that lock: a process killed while it holds the lock would block all others."""
+    from tqdm.std import TqdmDefaultWriteLock
+
+    def acquire(self, *args, **kwargs):
+        raise AssertionError("the lock was taken")
+
+    monkeypatch.setattr(TqdmDefaultWriteLock, "acquire", acquire)
+    image = fastnn.render_boundary(lambda P: P[:, 0] > 0.5, UNIT, UNIT, 8, classes=[False, True])
+    assert image.data.shape == (8, 8)

@@ -244,9 +244,8 @@ class KernelCache:
                     CODE_MAKERS.get(Kernel.wanted),
                     is_part=Kernel.wanted is Kind.PART,
                 )
-            except (
-                Exception
-            ) as error:  # the checksum is valid, but numba cannot load the entry: compile again
+            # The checksum is valid, but numba cannot load the entry: compile again.
+            except Exception as error:
                 refusal.note(
                     f"numba cannot load {self._name} as it was saved ({error!r}). Remove the folder "
                     f"{self.cache_path}, and report it if that does not help"

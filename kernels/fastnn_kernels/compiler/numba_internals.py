@@ -6,6 +6,7 @@ of ``llvmlite.binding``. If a release of numba moves or renames anything else, t
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from types import SimpleNamespace
@@ -134,21 +135,21 @@ class HookedDispatcher(CPUDispatcher):
     numba's.
     """
 
+    @abstractmethod
     def compiling_for_kernels(self) -> AbstractContextManager:
         """Return the context in which numba compiles this function for a caller that is compiled."""
-        raise NotImplementedError
 
     def compile_for_python(self, *args: Any, **kws: Any) -> Any:
         """Compile for a call from Python with these arguments, and return the code."""
         return super()._compile_for_args(*args, **kws)
 
+    @abstractmethod
     def known(self, types: tuple) -> CompileResult | None:
         """Return stored code of the current kind for arguments of these types; None if there is none."""
-        raise NotImplementedError
 
+    @abstractmethod
     def remember(self, types: tuple, compiled: CompileResult) -> bool:
         """Store code of the current kind, which `known` returns later; return True if Python may call it."""
-        raise NotImplementedError
 
     def get_call_template(self, args: Any, kws: Any) -> Any:
         """Handle a call from compiled code; called by numba."""
