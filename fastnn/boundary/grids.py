@@ -130,8 +130,7 @@ class NumbaGrid(Grid):
 
     def __init__(self, committee: Committee) -> None:
         from fastnn_kernels import bound, grid, quadtree
-        from fastnn_kernels.committee import Committee as KernelCommittee
-        from fastnn_kernels.committee import relocated_plan
+        from fastnn_kernels.committee import PackedCommittee, relocated_plan
         from fastnn_kernels.layer import forward_table
 
         self._bound, self._grid, self._quadtree = bound, grid, quadtree
@@ -153,7 +152,7 @@ class NumbaGrid(Grid):
                 np.abs(W, out=size)
             at += parameters.size
         table = forward_table(activations, committee.dtype)
-        self._networks = KernelCommittee(table, np.concatenate(plans), np.array(first), flat, magnitudes)
+        self._networks = PackedCommittee(table, np.concatenate(plans), np.array(first), flat, magnitudes)
         self._n_units = max(network.layout.n_units for network, _ in committee.members)
 
     def _workspace(self, n_columns: int) -> tuple[Array, Array, Array]:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from fastnn_kernels.compiler.interrupts import let_interrupts_through
 
 from ..engine.choice import get_backend
+from ..reference.grid import RESPONSES as VALUE_RESPONSES
 from ..system.validation import check_choice, sorted_classes
 from .committee import Committee, Plane, plane_of
 from .grids import Tally, make_grid
@@ -28,7 +29,7 @@ __all__ = ["METHODS", "RESPONSES", "NetworkPainter", "Painter", "TablePainter", 
 
 Array = NDArray[Any]
 
-RESPONSES = ("class", "probability", "margin", "confidence")
+RESPONSES = ("class", *VALUE_RESPONSES)
 METHODS = ("auto", "dense", "certified")
 # Number of points for which a model of another library predicts in one call.
 PORTION_POINTS = 1 << 16

@@ -88,7 +88,7 @@ class NumbaBackend:
             classes[broken] = np.argmax(scores[broken], axis=1)
         return classes
 
-    def bound(
+    def bind(
         self, network: Network, parameters: Array, X: Array, name: str | None
     ) -> tuple[Callable[[], Any], Array]:
         """Return a function that predicts for the present contents of X, and the array that it fills."""

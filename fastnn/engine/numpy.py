@@ -51,7 +51,7 @@ class NumpyBackend:
             self.outputs(network, parameters, X, "identity")
         return classes
 
-    def bound(
+    def bind(
         self, network: Network, parameters: Array, X: Array, name: str | None
     ) -> tuple[Callable[[], Any], Array]:
         """Return a function that predicts for the present contents of X, and the array that it fills."""

@@ -60,7 +60,7 @@ class Predictor:
             check_memory(n_bytes, f"n_rows: a table of {n_rows} samples takes", "choose fewer")
         self._X = np.zeros(self._shape, network.dtype)
         parameters = parameters.copy()
-        self._run, self._result = get_backend(backend).bound(network, parameters, self._X, output)
+        self._run, self._result = get_backend(backend).bind(network, parameters, self._X, output)
         self._finish = finish
         self._lock = threading.Lock()
         self._arguments = backend, network, parameters, n_rows, output, finish

@@ -72,7 +72,7 @@ class Backend(Protocol):
     ) -> Array:
         """Return the predicted classes (n,)."""
 
-    def bound(
+    def bind(
         self, network: Network, parameters: Array, X: Array, name: str | None
     ) -> tuple[Callable[[], Any], Array]:
         """Return a function that predicts the present contents of X, and the array that the function fills.

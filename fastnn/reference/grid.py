@@ -48,4 +48,4 @@ def margin(P, class_index):
 
 
 # Functions ``(P, class_index)`` of the probabilities P (n, k) by the name of the response.
-RESPONSES: dict[str, Any] = {"probability": probability, "confidence": confidence, "margin": margin}
+RESPONSES: dict[str, Any] = {"probability": probability, "margin": margin, "confidence": confidence}

@@ -23,10 +23,16 @@ from .vectors import vmath
 from .vectors.value import fill
 from .vectors.vector import lanes, load, store
 
-__all__ = ["Committee", "add_probability_bounds", "committee_bounds", "committee_scores", "relocated_plan"]
+__all__ = [
+    "PackedCommittee",
+    "add_probability_bounds",
+    "committee_bounds",
+    "committee_scores",
+    "relocated_plan",
+]
 
 
-class Committee(NamedTuple):
+class PackedCommittee(NamedTuple):
     """Networks with two inputs, in the form that the kernels take.
 
     activations: a table of pointers, a `layer.forward_table` for scores and a `bound.bounds_table` for

@@ -24,9 +24,9 @@ __all__ = ["RESPONSES", "grid_classes", "grid_values"]
 def grid_classes(votes: bool) -> Any:
     """Return the kernel ``(networks, xs, ys, tile, units, total, classes)``.
 
-    The kernel fills classes (H, W), of any integer dtype, with the class of `networks`, a `Committee`, at the
-    pixels' centres (xs[column], ys[row]); xs is (W,) and ys (H,). tile, flat of 2 * T elements, units, flat,
-    and total (K, T) are workspaces. The argument `votes` is that of `committee.committee_scores`.
+    The kernel fills classes (H, W), of any integer dtype, with the class of `networks`, a `PackedCommittee`,
+    at the pixels' centres (xs[column], ys[row]); xs is (W,) and ys (H,). tile, flat of 2 * T elements, units,
+    flat, and total (K, T) are workspaces. The argument `votes` is that of `committee.committee_scores`.
     """
     scores = committee_scores(votes)
 
@@ -118,4 +118,4 @@ def margin(P, t, class_index):
 
 # Kernels ``(P, t, class_index)`` of the summed probabilities P (K, T), for the vector that begins at column
 # t.
-RESPONSES: dict[str, Any] = {"probability": probability, "confidence": confidence, "margin": margin}
+RESPONSES: dict[str, Any] = {"probability": probability, "margin": margin, "confidence": confidence}

@@ -30,10 +30,18 @@ from .vectors import vmath
 from .vectors.value import Value, emitter, fill, reduce_add_weighted
 from .vectors.vector import lanes, load, store
 
-__all__ = ["LOSSES", "Loss", "backward_pointer", "loss", "loss_backward", "loss_value", "value_pointer"]
+__all__ = [
+    "LOSSES",
+    "RegisteredLoss",
+    "backward_pointer",
+    "loss",
+    "loss_backward",
+    "loss_value",
+    "value_pointer",
+]
 
 
-class Loss(NamedTuple):
+class RegisteredLoss(NamedTuple):
     """A loss in the registry.
 
     A loss of labels has two kernels, `value` and `backward`. A loss of targets has two formulas of one score,
@@ -46,7 +54,7 @@ class Loss(NamedTuple):
 
 
 # Registry of all losses by name.
-LOSSES: dict[str, Loss] = {}
+LOSSES: dict[str, RegisteredLoss] = {}
 
 
 def loss(name: str) -> Callable[[type], type]:
@@ -59,7 +67,7 @@ def loss(name: str) -> Callable[[type], type]:
 
     def register(formulas: type) -> type:
         value, slope = (emitter(vars(formulas)[part].__func__) for part in ("value", "slope"))
-        LOSSES[name] = Loss(value, slope)
+        LOSSES[name] = RegisteredLoss(value, slope)
         return formulas
 
     return register
@@ -137,7 +145,7 @@ def expected_score(S, t, label, highest, smoothing):
     return expected
 
 
-LOSSES["softmax_cross_entropy"] = Loss(cross_entropy_value, cross_entropy_backward, of_labels=True)
+LOSSES["softmax_cross_entropy"] = RegisteredLoss(cross_entropy_value, cross_entropy_backward, of_labels=True)
 
 
 # The softmax of two scores is the sigmoid of their difference. The sigmoid needs one exponential instead of
@@ -209,7 +217,7 @@ def hinge_backward(S, y, weights, margin, wanted, dS):
     return hinge_value(S, y, weights, margin) if wanted else 0.0
 
 
-LOSSES["multiclass_hinge"] = Loss(hinge_value, hinge_backward, of_labels=True)
+LOSSES["multiclass_hinge"] = RegisteredLoss(hinge_value, hinge_backward, of_labels=True)
 
 
 @kernel

@@ -44,9 +44,9 @@ def subdivide(votes: bool) -> Any:
     any other square are added to `waiting`. The kernel returns when no square waits, `max_batches` batches
     are done, or `won` or `undecided` is full.
 
-    networks: a `Committee` whose activations are a `bound.bounds_table`; xs (W,) and ys (H,): centres of the
-    pixels; counts (4,), int64: updated, see `WAITING`. batch (T, 3), cells, flat of 8 * T elements, forms,
-    flat, and total, a `Form` (K, T), are workspaces.
+    networks: a `PackedCommittee` whose activations are a `bound.bounds_table`; xs (W,) and ys (H,): centres
+    of the pixels; counts (4,), int64: updated, see `WAITING`. batch (T, 3), cells, flat of 8 * T elements,
+    forms, flat, and total, a `Form` (K, T), are workspaces.
     """
     bounds = committee_bounds(votes)
 

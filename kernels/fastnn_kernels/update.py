@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 
-class Optimizer(NamedTuple):
+class RegisteredRule(NamedTuple):
     """The rule of an optimizer, a kernel, and the number of the rule's coefficients."""
 
     rule: Any
@@ -45,7 +45,7 @@ class Optimizer(NamedTuple):
 
 
 # Registry of all optimizers by name.
-OPTIMIZERS: dict[str, Optimizer] = {}
+OPTIMIZERS: dict[str, RegisteredRule] = {}
 
 
 def optimizer(name: str) -> Callable[[Callable], Any]:
@@ -58,7 +58,7 @@ def optimizer(name: str) -> Callable[[Callable], Any]:
     def register(rule: Callable) -> Any:
         n_coefficients = len(inspect.signature(rule).parameters) - 4
         compiled = kernel(rule)
-        OPTIMIZERS[name] = Optimizer(compiled, n_coefficients)
+        OPTIMIZERS[name] = RegisteredRule(compiled, n_coefficients)
         return compiled
 
     return register

@@ -17,9 +17,9 @@ import fastnn_kernels
 # part of the parameters, and the parts a training is handed over in, many steps at a time.
 KERNELS_ONLY = {
     "bound": {"bounds_table"},
-    "committee": {"Committee", "relocated_plan"},
+    "committee": {"PackedCommittee", "relocated_plan"},
     "layer": {"Activation", "backward_table", "forward_table"},
-    "loss": {"Loss", "backward_pointer", "value_pointer"},
+    "loss": {"RegisteredLoss", "backward_pointer", "value_pointer"},
     "network": {"last_outputs", "transposed_width"},
     "output": {"forward_pointer"},
     "train": {
