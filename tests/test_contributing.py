@@ -60,6 +60,7 @@ print("works")
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.slow
 def test_an_activation_and_an_optimizer_are_added_by_the_steps(tmp_path):
     for folder in ("fastnn", "kernels"):
         ignored = shutil.ignore_patterns("__pycache__", "static")

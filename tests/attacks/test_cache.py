@@ -14,6 +14,8 @@ from processes import run_python
 
 from fastnn_kernels.compiler import cache
 
+pytestmark = pytest.mark.slow
+
 posix = pytest.mark.skipif(os.name != "posix", reason="limits and permissions are POSIX's")
 
 TINY = """

@@ -11,7 +11,10 @@ from processes import run_python
 import fastnn
 from fastnn.cli import main as cli
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="limits, devices and permissions are POSIX's")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(os.name != "posix", reason="limits, devices and permissions are POSIX's"),
+]
 
 COMMON = """
     import contextlib, io, os, resource, shutil, sys, warnings

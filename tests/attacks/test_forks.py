@@ -5,7 +5,7 @@ import os
 import pytest
 from processes import run_python
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")]
 
 COMMON = """
     import os, signal, sys, threading, warnings

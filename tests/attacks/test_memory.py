@@ -8,9 +8,12 @@ import sys
 import pytest
 from processes import run_python
 
-pytestmark = pytest.mark.skipif(
-    not sys.platform.startswith("linux"), reason="the limit of the address space is Linux's"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not sys.platform.startswith("linux"), reason="the limit of the address space is Linux's"
+    ),
+]
 
 PROGRAM = """
     import resource, sys, warnings

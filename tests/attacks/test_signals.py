@@ -10,7 +10,7 @@ import signal
 import pytest
 from processes import run_python
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")]
 
 MOMENTS = 30
 

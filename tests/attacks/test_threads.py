@@ -3,6 +3,8 @@
 import pytest
 from processes import run_python
 
+pytestmark = pytest.mark.slow
+
 COMMON = """
     import signal, sys, threading
     import numpy as np

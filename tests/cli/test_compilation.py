@@ -26,6 +26,8 @@ from fastnn.reference.layer import ACTIVATIONS
 from fastnn_kernels.compiler import jit
 from fastnn_kernels.layer import forward_table
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("registry", [ACTIVATIONS, LOSSES, OPTIMIZERS, RESPONSES])
 def test_what_there_is_has_tasks(registry):

@@ -34,10 +34,13 @@ from fastnn.engine import choice, limits
 from fastnn.system import threads
 
 # Fits here end at max_iter.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:Stochastic Optimizer. Maximum iterations:sklearn.exceptions.ConvergenceWarning",
-    "ignore:lbfgs failed to converge:sklearn.exceptions.ConvergenceWarning",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings(
+        "ignore:Stochastic Optimizer. Maximum iterations:sklearn.exceptions.ConvergenceWarning",
+        "ignore:lbfgs failed to converge:sklearn.exceptions.ConvergenceWarning",
+    ),
+]
 
 X, y = load_iris(return_X_y=True)
 X = StandardScaler().fit_transform(X)

@@ -19,6 +19,8 @@ from fastnn_kernels.compiler.cache import _checksum
 from fastnn_kernels.compiler.jit import Kernel, KernelCache, Kind, identity, kernel
 from fastnn_kernels.vectors.processor import IS_X86
 
+pytestmark = pytest.mark.slow
+
 
 def entries(package):
     return sorted((package / "__pycache__").glob("*.nbc"))
