@@ -157,6 +157,12 @@ def _add_expression(part: Any, argument: str, graph: Builder, dtype: np.dtype, k
         return graph.constant(np.array(part, dtype))
     if part is VARIABLE:
         return argument
+    if id(part) not in known and dtype == np.float64 and _is_silu(part):
+        # onnxruntime 1.20 fuses z sigmoid(z) to an operator that it lacks for float64. z / (1 + exp(-z)) is
+        # the same; exp may overflow to infinity, which gives 0.
+        one = graph.constant(np.array(1, dtype))
+        below = graph.node("Add", graph.node("Exp", graph.node("Neg", argument)), one)
+        known[id(part)] = graph.node("Div", argument, below)
     if id(part) not in known:
         power = part.arguments[1] if part.operation == "power" else None
         is_product = isinstance(power, float) and power in (2.0, 3.0, 4.0)
@@ -176,6 +182,17 @@ def _add_expression(part: Any, argument: str, graph: Builder, dtype: np.dtype, k
             name = graph.node("Pow", *inner)
         known[id(part)] = name
     return known[id(part)]
+
+
+def _is_silu(part: Expression) -> bool:
+    """Return True if an expression is the argument times its sigmoid."""
+    first, second = part.arguments if part.operation == "multiply" else (None, None)
+    return (
+        first is VARIABLE
+        and isinstance(second, Expression)
+        and second.operation == "sigmoid"
+        and second.arguments[0] is VARIABLE
+    )
 
 
 def _add_outputs(

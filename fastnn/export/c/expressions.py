@@ -68,7 +68,7 @@ class _Writer:
         self.lines: list[str] = []
         self._count(root)
         # The sigmoid of the argument itself, as the body of the function, is not a call of that function.
-        is_sigmoid = root is not VARIABLE and root.operation == "sigmoid" and root.arguments == (VARIABLE,)
+        is_sigmoid = root is not VARIABLE and root.operation == "sigmoid" and root.arguments[0] is VARIABLE
         self.result = self._sigmoid() if is_sigmoid else _bare(self._text(root))
 
     def _sigmoid(self) -> str:
