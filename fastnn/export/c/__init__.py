@@ -10,12 +10,10 @@ from ...system.validation import check_choice, check_samples
 from ..description import ModelDescription
 from ..files import write_file
 from . import floats, int8
+from .header import N_SAMPLES
 from .text import prefix
 
 __all__ = ["to_c"]
-
-# Number of samples in a header's self-test.
-N_SAMPLES = 3
 
 
 def to_c(description: ModelDescription, path: Any, dtype: Any, X: Any, name: Any) -> str:
@@ -32,12 +30,7 @@ def to_c(description: ModelDescription, path: Any, dtype: Any, X: Any, name: Any
     else:
         if X is None:
             X = np.random.RandomState(0).randn(N_SAMPLES, description.n_inputs).round(3)
-        text = floats.header(description.converted(dtype), chosen, some_samples(X))
+        text = floats.header(description.converted(dtype), chosen, X)
     if path is not None:
         write_file(path, text.encode())
     return text
-
-
-def some_samples(X: Any) -> Any:
-    """Return three samples for the self-test: the first, one from the middle and the last."""
-    return X[np.linspace(0, len(X) - 1, N_SAMPLES).astype(int)]

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from ..description import Member, ModelDescription
 from .expressions import activation_function, calls
-from .header import buffers, class_names, decision, framed, introduction
-from .text import array, literal
+from .header import buffers, class_names, decision, framed, introduction, some_samples
+from .text import array, indented, literal
 
 __all__ = ["header"]
 
@@ -28,7 +28,7 @@ def header(description: ModelDescription, name: str, samples: NDArray[Any]) -> s
     name : str
         Beginning of all names.
     samples : array (n, n_inputs)
-        Samples of the self-test.
+        Samples, of which the self-test holds some.
     """
     kind = "float" if description.dtype == np.float32 else "double"
     members = description.members
@@ -183,7 +183,7 @@ def _predict(description: ModelDescription, name: str, kind: str) -> str:
 
 def _self_test(description: ModelDescription, name: str, kind: str, samples: NDArray[Any]) -> str:
     """Return the self-test, which compares the outputs of samples with the expected ones."""
-    X = samples.astype(description.dtype)
+    X = some_samples(samples).astype(description.dtype)
     exact = description.converted(np.float64).outputs(X.astype(np.float64))
     expected = exact.astype(description.dtype)
     n, n_in, n_out = len(X), description.n_inputs, description.n_outputs
@@ -208,8 +208,8 @@ def _self_test(description: ModelDescription, name: str, kind: str, samples: NDA
 /* Number of failures, 0 if the network computes {n} samples as fastnn does. */
 static inline int {name}_self_test(void)
 {{
-    {_indented(array(kind, "samples", X))}
-    {_indented(array(kind, "outputs", expected))}
+    {indented(array(kind, "samples", X))}
+    {indented(array(kind, "outputs", expected))}
     int failures = 0;
     for (int n = 0; n < {n}; n++) {{
         {kind} y[{n_out}];
@@ -223,11 +223,6 @@ static inline int {name}_self_test(void)
 }}
 #endif
 """
-
-
-def _indented(text: str) -> str:
-    """Return lines indented by one level, without the last line's end."""
-    return text.strip().replace("\n", "\n    ")
 
 
 def _facts(description: ModelDescription, name: str, kind: str) -> list[tuple[str, str]]:

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ..description import ModelDescription
 from .text import comment, safe_in_comment, string
 
-__all__ = ["buffers", "class_names", "decision", "framed", "introduction"]
+__all__ = ["N_SAMPLES", "buffers", "class_names", "decision", "framed", "introduction", "some_samples"]
+
+# Number of samples in the self-test of a header.
+N_SAMPLES = 3
 
 
 def introduction(
@@ -78,6 +85,11 @@ def framed(name: str, first: str, includes: Sequence[str], parts: Sequence[str])
     included = "".join(f"#include <{one}>\n" for one in includes)
     body = "\n".join(part for part in parts if part)
     return f"{first}\n#ifndef {guard}\n#define {guard}\n\n{included}\n{body}\n#endif /* {guard} */\n"
+
+
+def some_samples(X: NDArray[Any]) -> NDArray[Any]:
+    """Return the samples of the self-test: the first, one from the middle and the last."""
+    return X[np.linspace(0, len(X) - 1, N_SAMPLES).astype(int)]
 
 
 def buffers(hidden: Sequence[int]) -> dict[str, int]:

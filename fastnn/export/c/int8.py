@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..description import ModelDescription
-from .header import buffers, class_names, decision, framed, introduction
+from .header import buffers, class_names, decision, framed, introduction, some_samples
 from .quantization import QuantizedNetwork, quantize
-from .text import array, literal
+from .text import array, indented, literal
 
 __all__ = ["header"]
 
@@ -25,7 +25,7 @@ def header(description: ModelDescription, name: str, X: NDArray[Any] | None) -> 
     name : str
         Beginning of all names.
     X : array (n, n_inputs) of float64, or None
-        Calibration samples. The self-test holds three of them.
+        Calibration samples, of which the self-test holds some.
 
     Raises
     ------
@@ -73,7 +73,7 @@ def header(description: ModelDescription, name: str, X: NDArray[Any] | None) -> 
     for code in (_INPUTS, _SCALED, _LAYER, _TABLE if tables else ""):
         parts.append(code.replace("NAMES", name.upper()).replace("NAME", name))
     parts += [_scores(network, name), _predict(description, network, name)]
-    parts.append(_self_test(network, name, X[np.linspace(0, len(X) - 1, 3).astype(int)]))
+    parts.append(_self_test(network, name, some_samples(X)))
     first = introduction(description, name, "integers", _facts(description, network, name, X))
     return framed(name, first, ["stdint.h"], parts)
 
@@ -181,7 +181,7 @@ def _self_test(network: QuantizedNetwork, name: str, samples: NDArray[Any]) -> s
     inputs = network.inputs(X)
     n_in, n_out = network.layers[0].weights.shape[1], network.layers[-1].biases.size
     arrays = "".join(
-        "    " + array(kind, what, values).strip().replace("\n", "\n    ") + "\n"
+        f"    {indented(array(kind, what, values))}\n"
         for kind, what, values in (
             ("float", "samples", X), ("int16_t", "expected_inputs", inputs),
             ("int16_t", "expected_scores", network.scores(inputs)),

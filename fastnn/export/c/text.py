@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ...system.validation import shown
 
-__all__ = ["array", "comment", "literal", "prefix", "safe_in_comment", "string"]
+__all__ = ["array", "comment", "indented", "literal", "prefix", "safe_in_comment", "string"]
 
 # Characters of a line.
 WIDTH = 110
@@ -80,6 +80,11 @@ def safe_in_comment(text: str) -> str:
 def comment(lines: Iterable[str]) -> str:
     """Return lines as a block comment."""
     return "\n".join(["/*", *(f" * {line}".rstrip() for line in lines), " */"])
+
+
+def indented(text: str) -> str:
+    """Return lines indented by one level, without the first line's indent and the last line's end."""
+    return text.strip().replace("\n", "\n    ")
 
 
 def array(kind: str, name: str, values: NDArray[Any]) -> str:
