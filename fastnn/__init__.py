@@ -64,9 +64,15 @@ _HOMES = {
 _CATALOGUES = ("losses", "optimizers", "schedules")
 
 
+# Subpackages that users name, imported on first use.
+_SUBPACKAGES = ("export",)
+
+
 def __getattr__(name: str) -> Any:
+    if name in _SUBPACKAGES:
+        return importlib.import_module(f".{name}", __name__)
     if name == "__all__":
-        return ["__version__", *_homes()]
+        return ["__version__", *_homes(), *_SUBPACKAGES]
     # Inspection tools ask for private names. None is public: answer without importing the catalogues.
     home = _HOMES.get(name) or (None if name.startswith("_") else _homes().get(name))
     if home is None:
@@ -87,4 +93,4 @@ def _homes() -> dict[str, str]:
 def __dir__() -> list[str]:
     # Submodules and the modules imported above are attributes too, but not public names: leave them out.
     named = (name for name in globals() if name.startswith("__"))
-    return sorted({"__all__", *_homes(), *named})
+    return sorted({"__all__", *_homes(), *_SUBPACKAGES, *named})

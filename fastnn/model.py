@@ -12,6 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from .engine.choice import BACKENDS, get_backend
 from .engine.job import Job
 from .engine.predictions import PredictingNetwork
+from .export.description import Fit, ModelDescription, describe
+from .export.methods import Exportable
 from .losses import Loss, SoftmaxCrossEntropy
 from .network.decision import DecisionNetworks
 from .network.description import Network
@@ -37,7 +39,7 @@ from .training.model_training import WeightedSamples, check_decay, check_lbfgs, 
 __all__ = ["Model"]
 
 
-class Model(PredictingNetwork):
+class Model(Exportable, PredictingNetwork):
     """A multilayer network, trained by gradient descent or one of its variants.
 
     Every layer computes ``activation(X W + b)``. The outputs of the last layer are the scores of a sample,
@@ -419,6 +421,14 @@ class Model(PredictingNetwork):
             classes, n_labels = np.arange(2), network.n_outputs if network.n_outputs > 1 else 0
         members = [(network, self._predicting)]
         return DecisionNetworks(members, classes, n_labels, backend=self.backend)
+
+    def _description(self) -> ModelDescription:
+        """Return what the model computes, for exports."""
+        loss, losses = self.loss, () if self.history_ is None else tuple(self.history_.loss)
+        kind = "classes" if loss.of_labels else "labels" if loss.output == "sigmoid" else "numbers"
+        classes = np.arange(self._network.n_outputs) if loss.of_labels else None
+        members, fits = [(self._network, self._predicting)], [Fit(losses, len(losses))]
+        return describe(type(self).__name__, kind, members, classes=classes, fits=fits)
 
     def _check_validation(self, data: Any) -> WeightedSamples | None:
         """Return checked validation data with weights of 1, or None for None."""

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from .. import __version__
-from . import compile, moons
+from . import compile, export, moons
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    except (ValueError, OSError, MemoryError, RuntimeError) as error:
+    except (ImportError, ValueError, OSError, MemoryError, RuntimeError) as error:
         print(f"fastnn: {error}", file=sys.stderr)
         return 1
 
@@ -41,6 +41,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"fastnn {__version__}")
     commands = parser.add_subparsers(metavar="command", required=True)
-    for command in (moons, compile):
+    for command in (moons, compile, export):
         command.add_command(commands)
     return parser

@@ -24,10 +24,11 @@ from sklearn.utils.validation import check_is_fitted
 from ..engine.choice import get_backend
 from ..engine.job import Job
 from ..engine.predictor import Predictor, check_method
+from ..export.methods import Exportable
 from ..losses import Loss, SquaredError
 from ..model import Model
 from ..network.description import Network
-from ..network.views import LiveViews
+from ..network.views import FoldedViews, LiveViews
 from ..optimizers import LBFGS, Optimizer
 from ..schedules import resolve_schedule
 from ..system.generators import seeded
@@ -55,7 +56,7 @@ _CURVES = ("loss_curve_", "best_loss_", "validation_scores_", "best_validation_s
 _OUT_ACTIVATIONS = {"softmax": "softmax", "sigmoid": "logistic", "identity": "identity", "exponential": "exp"}
 
 
-class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, Parameters):
+class BaseMLP(Targets, Exportable, DocumentationLinkMixin, CallbackSupportMixin, Parameters):
     """Common part of the classifier and the regressor."""
 
     n_features_in_: int
@@ -410,9 +411,8 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, Parameters)
 
     @property
     def coefs_(self) -> list[Array]:
-        """Weights of the layers."""
-        state = self._fitted_state("coefs_")
-        return LiveViews(state.network.weights(state.predicting), "coefs_")
+        """Weights of the layers, with batch normalisation folded in: then they are read-only copies."""
+        return self._views(Network.weights, "coefs_")
 
     @coefs_.setter
     def coefs_(self, values: Any) -> None:
@@ -420,17 +420,30 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, Parameters)
 
     @property
     def intercepts_(self) -> list[Array]:
-        """Biases of the layers."""
-        state = self._fitted_state("intercepts_")
-        return LiveViews(_rows_of_biases(state.network, state.predicting), "intercepts_")
+        """Biases of the layers, with batch normalisation folded in: then they are read-only copies."""
+        return self._views(_rows_of_biases, "intercepts_")
 
     @intercepts_.setter
     def intercepts_(self, values: Any) -> None:
         self._set_views(_rows_of_biases, values, "intercepts_")
 
+    def _views(self, part: Callable[[Network, Array], list[Array]], name: str) -> list[Array]:
+        """Return views of arrays of all layers; with batch normalisation read-only copies.
+
+        Programs that read `coefs_` and `intercepts_` know no batch normalisation. Weights into which it is
+        folded give them the estimator's predictions.
+        """
+        state = self._fitted_state(name)
+        if not state.network.batch_norm:
+            return LiveViews(part(state.network, state.predicting), name)
+        folded = state.folded
+        folded.flags.writeable = False
+        return FoldedViews(part(state.network, folded), name)
+
     def _set_views(self, part: Callable[[Network, Array], list[Array]], values: Any, name: str) -> None:
         """Write arrays of all layers into a copy of the state, since shallow copies may share the state."""
-        self._fitted_state(name)
+        if self._fitted_state(name).network.batch_norm:
+            raise ValueError(FoldedViews.refusal(name))
         state = self._state.copy()
         state.adopt_best()
         # With `ema_decay`, the parameters and the average that predicts are different arrays: write to both.

@@ -20,6 +20,7 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 
 from ..engine.choice import get_backend
 from ..engine.predictor import positive
+from ..export.sklearn import label_binarizer
 from ..losses import Loss, SigmoidBinaryCrossEntropy, SoftmaxCrossEntropy
 from ..system.validation import sorted_classes
 from .base import BaseMLP
@@ -336,6 +337,12 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
             exact = scipy.special.log_expit(np.hstack([-scores, scores])[:, : P.shape[1]])
         with np.errstate(divide="ignore"):
             return np.where(np.finfo(P.dtype).tiny <= P, np.log(P), exact)
+
+    @property
+    def _label_binarizer(self) -> Any:
+        """Fitted LabelBinarizer, under scikit-learn's name, for programs that read its MLPClassifier."""
+        self._fitted_state("_label_binarizer")
+        return label_binarizer(self.classes_, self._has_labels)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -15,6 +15,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from ..export.methods import Exportable
 from ..optimizers import LBFGS
 from ..schedules import CosineDecay
 from ..system.validation import check_count
@@ -31,7 +32,7 @@ __all__ = ["MLPEnsembleClassifier", "MLPEnsembleRegressor"]
 Array = NDArray[Any]
 
 
-class _Ensemble(Targets, DocumentationLinkMixin, BaseEstimator):
+class _Ensemble(Targets, Exportable, DocumentationLinkMixin, BaseEstimator):
     """Base class of both ensembles."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {

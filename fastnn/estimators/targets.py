@@ -12,6 +12,7 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from ..export.description import Fit, ModelDescription, describe
 from ..network.decision import DecisionNetworks
 from ..system.validation import check_weights
 from .sparse import checked_sparse
@@ -68,6 +69,25 @@ class Targets(ABC):
                     f"sample_weight holds a number beyond all floats, scale it down: {error}"
                 ) from None
         return check_weights(sample_weight, X.shape[0])
+
+    def _fitted_members(self) -> list[Any]:
+        """Return the estimators of one fitted network each: this estimator, or an ensemble's members."""
+        check_is_fitted(self)
+        single: list[Any] = [self]
+        return getattr(self, "estimators_", single)
+
+    def _described(self, kind: str, classes: Array | None = None) -> ModelDescription:
+        """Return what the fitted networks compute, for exports."""
+        members = self._fitted_members()
+        fits = [
+            Fit(tuple(getattr(one, "loss_curve_", ())), int(one.n_iter_), int(getattr(one, "t_", 0)))
+            for one in members
+        ]
+        return describe(
+            type(self).__name__, kind, [(one._state.network, one._state.folded) for one in members],
+            is_ensemble=hasattr(self, "estimators_"), classes=classes,
+            feature_names=getattr(self, "feature_names_in_", None), fits=fits,
+        )  # fmt: skip
 
 
 class ClassTargets(Targets):
@@ -138,16 +158,18 @@ class ClassTargets(Targets):
 
     def _decision_networks(self) -> DecisionNetworks | None:
         """Return the fitted networks with their classes; None if there is only one class."""
-        check_is_fitted(self)
-        estimators: Any = getattr(self, "estimators_", None)  # None for a single estimator
-        single: list[Any] = [self]
-        states = [estimator._state for estimator in (single if estimators is None else estimators)]
+        states = [estimator._state for estimator in self._fitted_members()]
         members = [(state.network, state.folded) for state in states]
-        votes = estimators is not None
+        votes = hasattr(self, "estimators_")
         if self._has_labels:
             n_labels = self.n_outputs_ if self.n_outputs_ > 1 else 0
             return DecisionNetworks(members, np.arange(2), n_labels, votes)
         return DecisionNetworks(members, self.classes_, votes=votes) if len(self.classes_) > 1 else None
+
+    def _description(self) -> ModelDescription:
+        """Return what the fitted networks compute, for exports."""
+        check_is_fitted(self)
+        return self._described("labels") if self._has_labels else self._described("classes", self.classes_)
 
 
 def _classes_of(y: Any) -> tuple[bool, Array]:
@@ -183,3 +205,7 @@ class NumberTargets(Targets):
                 f"y has {n_outputs} outputs, but the estimator was fitted with {self.n_outputs_}"
             )
         return y
+
+    def _description(self) -> ModelDescription:
+        """Return what the fitted networks compute, for exports."""
+        return self._described("numbers")

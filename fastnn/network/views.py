@@ -12,7 +12,7 @@ from ..losses import Loss
 from ..system.validation import check_parameters, shown
 from .description import Network
 
-__all__ = ["BatchNorm", "LiveViews", "ParameterViews"]
+__all__ = ["BatchNorm", "FoldedViews", "LiveViews", "ParameterViews"]
 
 
 class BatchNorm(NamedTuple):
@@ -70,6 +70,25 @@ class LiveViews(list):
         ]
         for k, new in zip(places, checked, strict=True):
             self[k][...] = new
+
+
+class FoldedViews(LiveViews):
+    """List of read-only arrays, of which the batch normalisation that is folded in is a part.
+
+    Writing to such a copy would change nothing, and is refused.
+    """
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        """Raise ValueError."""
+        raise ValueError(self.refusal(self._name))
+
+    @staticmethod
+    def refusal(name: str) -> str:
+        """Return the message for an attempt to write to the list `name`."""
+        return (
+            f"{name} of a network with batch normalisation cannot be set: its arrays are copies with the "
+            "normalisation folded in. Write to model_.W, model_.b and model_.batch_norm"
+        )
 
 
 class ParameterViews:

@@ -164,7 +164,7 @@ class Sigmoid(Layer):
     def value(Z):
         """Return ``1 / (1 + exp(-Z))``."""
         e = np.exp(-np.abs(Z))
-        return np.where(np.asarray(Z) < 0, e, np.ones_like(e)) / (1 + e)
+        return np.where(np.less(Z, 0), e, np.ones_like(e)) / (1 + e)
 
     @staticmethod
     def slope(A, Z=None):

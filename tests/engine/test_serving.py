@@ -200,8 +200,8 @@ def test_later_fits_change_nothing(targets, kind, options, more):
     estimator = fitted(targets, kind, **options, **more)
     served = [(estimator.predictor(150, name), getattr(estimator, name)(X)) for name in methods_of(estimator)]
     estimator.set_params(early_stopping=False).partial_fit(X, targets)
-    estimator.coefs_[0][...] = 0
-    estimator.intercepts_[-1][...] = 5
+    estimator.model_.W[0][...] = 0
+    estimator.model_.b[-1][...] = 5
     for predictor, expected in served:
         assert_same(predictor(X), expected)
     estimator.fit(X[:, :2], LABELS[:, :2])

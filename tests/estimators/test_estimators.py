@@ -53,9 +53,11 @@ def test_copies_are_independent(options):
     before, predicted = parameters(model), model.predict_proba(X)
     for made in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
         np.testing.assert_array_equal(made.predict_proba(X), predicted)
-        for array in made.coefs_ + made.intercepts_:
+        for array in (*made.model_.W, *made.model_.b):
             array[...] = 7
         made.set_params(early_stopping=False).partial_fit(X, y)
+    if "batch_norm" in options:  # coefs_ and intercepts_ are read-only
+        return
     copied = copy.copy(model)
     copied.coefs_ = [0 * coef for coef in copied.coefs_]
     copied.intercepts_ = [np.arange(len(intercept)) for intercept in copied.intercepts_]
@@ -64,7 +66,7 @@ def test_copies_are_independent(options):
     np.testing.assert_array_equal(model.predict_proba(X), predicted)
 
 
-@pytest.mark.parametrize("options", [{}, {"ema_decay": 0.5}, {"early_stopping": True}, {"batch_norm": True}])
+@pytest.mark.parametrize("options", [{}, {"ema_decay": 0.5}, {"early_stopping": True}])
 def test_coefs_are_the_parameters_themselves(options):
     model = classifier(batch_size=40, **options).fit(X, y)
     np.testing.assert_array_equal(model.model_.predict_proba(X), model.predict_proba(X))

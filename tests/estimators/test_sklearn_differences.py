@@ -464,12 +464,26 @@ def test_coefs_and_intercepts():
         ours.coefs_ = [W]
 
 
+@row("`coefs_`, `intercepts_` with `batch_norm=True`")
+def test_coefs_and_intercepts_with_batch_normalisation():
+    ours = classifier(OURS, batch_norm=True).fit(X, y)
+    units = np.maximum(X @ ours.coefs_[0] + ours.intercepts_[0], 0)
+    scores = units @ ours.coefs_[1] + ours.intercepts_[1]
+    np.testing.assert_allclose(scores, ours.decision_function(X), rtol=1e-10, atol=1e-12)
+    assert not ours.coefs_[0].flags.writeable
+    assert not np.allclose(ours.model_.W[0], ours.coefs_[0])
+    with pytest.raises(ValueError, match="model_.W, model_.b and model_.batch_norm"):
+        ours.coefs_ = [W.copy() for W in ours.coefs_]
+
+
 @row("private attributes")
 def test_private_attributes():
     theirs, ours = (classifier(module).fit(X, y) for module in (THEIRS, OURS))
-    for name in ("_optimizer", "_label_binarizer", "_random_state"):
+    for name in ("_optimizer", "_random_state"):
         assert hasattr(theirs, name)
         assert not hasattr(ours, name)
+    assert vars(ours._label_binarizer).keys() == vars(theirs._label_binarizer).keys()
+    assert not hasattr(classifier(OURS), "_label_binarizer")
 
 
 @row("HTML representation")

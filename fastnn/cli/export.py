@@ -1,0 +1,88 @@
+"""The subcommand ``fastnn export``: translate a saved model to another system."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from ..system.files import check_file_name, check_folder, written_whole
+
+__all__ = ["add_command"]
+
+SYSTEMS = ("onnx", "c", "sklearn", "torch")
+
+
+def add_command(commands: Any) -> None:
+    """Add the subcommand to the subparsers of ``fastnn``."""
+    parser = commands.add_parser(
+        "export",
+        help="translate a saved model to ONNX, C, scikit-learn or PyTorch",
+        description="Read a model that was saved by its method save, and write it for another system: a "
+        "graph in ONNX, a C header, a fitted scikit-learn estimator (a joblib pickle), or a PyTorch module "
+        "(torch.save).",
+    )
+    parser.add_argument("model", type=Path, help="file of the saved model")
+    parser.add_argument("--to", choices=SYSTEMS, required=True, help="system")
+    parser.add_argument("--out", type=Path, required=True, help="name of the file that is written")
+    parser.add_argument(
+        "--dtype",
+        choices=("float32", "float64", "int8"),
+        help="data type, int8 for C only (default: the model's; for C float32)",
+    )
+    parser.add_argument("--name", help="for C: beginning of all names (default: from the file's name)")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        help="for C: samples, .npy or numbers separated by commas, to calibrate int8 and for the self-test",
+    )
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    """Export the model; return the exit status."""
+    import fastnn
+
+    if options.to != "c" and (options.name or options.data or options.dtype == "int8"):
+        raise ValueError("--name, --data and --dtype int8 are for --to c")
+    if options.to == "sklearn" and options.dtype:
+        raise ValueError("--dtype: scikit-learn's estimators keep the model's dtype")
+    # Check the file before the work, so that a problem costs no time.
+    path = check_file_name(options.out, "--out")
+    check_folder(path, "--out")
+    model = fastnn.load(options.model)
+    if options.to == "onnx":
+        model.to_onnx(path, dtype=options.dtype)
+    elif options.to == "c":
+        model.to_c(path, options.dtype or "float32", X=_samples(options.data), name=options.name)
+    elif options.to == "sklearn":
+        import joblib
+
+        _write(path, joblib.dump, model.to_sklearn())
+    else:
+        module = model.to_torch(dtype=options.dtype)
+        import torch
+
+        _write(path, torch.save, module)
+    print(f"{options.to}: {path} ({path.stat().st_size} bytes)")
+    return 0
+
+
+def _write(path: Path, dump: Any, value: Any) -> None:
+    """Write a value by ``dump(value, path)`` whole, or leave the old file."""
+    with written_whole(path) as temporary:
+        dump(value, str(temporary))
+
+
+def _samples(path: Path | None) -> Any:
+    """Return the samples of a file, an array or lines of numbers separated by commas; None for None."""
+    if path is None:
+        return None
+    import numpy as np
+
+    try:
+        if path.suffix == ".npy":
+            return np.load(path, allow_pickle=False)
+        return np.loadtxt(path, delimiter=",", ndmin=2)
+    except ValueError as error:
+        raise ValueError(f"--data: {path} holds no table of numbers: {error}") from None

@@ -1,0 +1,10 @@
+"""Exports of trained networks to other systems: ONNX, scikit-learn, PyTorch and C.
+
+Models, estimators and ensembles have the methods `to_onnx`, `to_sklearn`, `to_torch` and `to_c`
+(``fastnn/export/methods.py``). `register_skl2onnx` makes skl2onnx convert pipelines that hold fastnn's
+estimators.
+"""
+
+from .skl2onnx import register_skl2onnx as register_skl2onnx
+
+__all__ = ["register_skl2onnx"]

@@ -1,0 +1,36 @@
+"""Files of the exports: checked names, written whole."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..system.files import check_file_name, check_folder, written_whole
+
+__all__ = ["write_file"]
+
+
+def write_file(path: Any, contents: bytes) -> None:
+    """Write a file whole, or leave the old file.
+
+    Parameters
+    ----------
+    path : str or path
+        Name of the file.
+    contents : bytes
+        New contents.
+
+    Raises
+    ------
+    TypeError
+        If `path` is neither text nor a path.
+    ValueError
+        If the file system refuses the name, the folder does not exist, or `path` is a folder.
+    OSError
+        If the file cannot be written.
+    """
+    path = check_file_name(path, "path")
+    check_folder(path, "path")
+    if path.exists() and not path.is_file():
+        raise ValueError(f"path: {path} is no file that could be replaced: choose another name")
+    with written_whole(path) as temporary:
+        temporary.write_bytes(contents)

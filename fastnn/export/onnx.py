@@ -1,0 +1,275 @@
+"""ONNX: the computation of a model as a graph of operators, opset 13.
+
+onnxruntime lacks several activations for float64 (LeakyRelu, Elu, Selu, Softplus), and its float64 Gelu is
+inaccurate: activations are composed of elementary operators, which it has for both dtypes. The graph holds no
+ZipMap. Names of inputs and outputs are skl2onnx's: "X", and "label" and "probabilities", or "variable".
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..reference.output import OUTPUTS
+from ..system.extras import import_extra
+from .description import Member, ModelDescription
+from .files import write_file
+from .formulas import VARIABLE, Expression, formula
+
+__all__ = ["OPSET", "Builder", "add_model", "exported_classes", "to_onnx"]
+
+# Opset of the graph, and the version of the file format that belongs to it.
+OPSET, IR_VERSION = 13, 7
+
+
+class Builder(Protocol):
+    """Graph to which nodes and constants are added, each by the name of its result."""
+
+    def node(self, operator: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:
+        """Add a node with one result, and return the name of the result."""
+
+    def constant(self, value: Any) -> str:
+        """Add a constant tensor, and return its name."""
+
+
+# Operators of the operations that ONNX has under another or a similar name.
+OPERATORS = {
+    "add": "Add",
+    "subtract": "Sub",
+    "multiply": "Mul",
+    "divide": "Div",
+    "negative": "Neg",
+    "absolute": "Abs",
+    "minimum": "Min",
+    "maximum": "Max",
+    "sqrt": "Sqrt",
+    "exp": "Exp",
+    "log": "Log",
+    "tanh": "Tanh",
+    "sigmoid": "Sigmoid",
+    "less": "Less",
+    "greater": "Greater",
+    "where": "Where",
+}
+
+
+def to_onnx(description: ModelDescription, path: Any = None, dtype: Any = None) -> Any:
+    """Return a model as an ``onnx.ModelProto``, and write it to a file if `path` is given.
+
+    `fastnn.Model.to_onnx` documents the arguments and the errors.
+    """
+    onnx = import_extra("onnx", "onnx", "to_onnx")
+    description = description.converted(dtype)
+    graph = _Graph(onnx)
+    n_outputs, kind = description.n_outputs, onnx.helper.np_dtype_to_tensor_dtype(description.dtype)
+    classes = description.class_list
+    if description.kind == "numbers":
+        outputs: dict[str, Any] = {"variable": (kind, ["N", n_outputs])}
+    else:
+        shape = ["N"] if description.kind == "classes" else ["N", n_outputs]
+        outputs = {"label": (_label_type(onnx, classes), shape), "probabilities": (kind, ["N", n_outputs])}
+    add_model(description, graph, "X", list(outputs))
+    values = {name: onnx.helper.make_tensor_value_info(name, *type) for name, type in outputs.items()}
+    sample = onnx.helper.make_tensor_value_info("X", kind, ["N", description.n_inputs])
+    model = onnx.helper.make_model(
+        onnx.helper.make_graph(graph.nodes, "fastnn", [sample], list(values.values()), graph.constants),
+        producer_name="fastnn",
+        producer_version=_version(),
+        opset_imports=[onnx.helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        doc_string=f"fastnn.{description.source} of {len(description.members)} network(s), "
+        f"layers {list(description.members[0].layers_dim)}",
+    )
+    if description.feature_names is not None:
+        onnx.helper.set_model_props(model, {"feature_names": json.dumps(description.feature_names)})
+    onnx.checker.check_model(model, full_check=True)
+    if path is not None:
+        write_file(path, model.SerializeToString())
+    return model
+
+
+def add_model(description: ModelDescription, graph: Builder, samples: str, outputs: Sequence[str]) -> None:
+    """Add the computation of a model to a graph.
+
+    Parameters
+    ----------
+    description : ModelDescription
+        Model.
+    graph : Builder
+        Graph that is extended.
+    samples : str
+        Name of the tensor (n, n_inputs) of samples, in the model's dtype.
+    outputs : sequence of str
+        Names of the results: label and probabilities, or numbers.
+    """
+    scores = [_add_scores(member, graph, samples, description.dtype) for member in description.members]
+    last = outputs[-1] if not description.is_ensemble else None
+    results = [
+        _add_outputs(description, member, graph, own, last)
+        for member, own in zip(description.members, scores, strict=True)
+    ]
+    mean = results[0]
+    if description.is_ensemble:
+        total = functools.reduce(functools.partial(graph.node, "Add"), results)
+        number = graph.constant(np.array(len(results), description.dtype))
+        mean = graph.node("Div", total, number, output=outputs[-1])
+    if description.kind == "numbers":
+        return
+    # A single network decides by its scores, which do not round to 0 or 1; an ensemble by its probabilities.
+    deciding, threshold = (mean, 0.5) if description.is_ensemble else (scores[0], 0.0)
+
+    def above(values: str, output: str | None = None) -> str:
+        """Add the comparison with the threshold: 1 where a value is above, else 0."""
+        limit = graph.constant(np.array(threshold, description.dtype))
+        return graph.node("Cast", graph.node("Greater", values, limit), output=output, to=_INT64)
+
+    if description.kind == "labels":
+        above(deciding, outputs[0])
+        return
+    if description.is_binary and not description.is_ensemble:
+        index = above(graph.node("Squeeze", deciding, graph.constant(np.array([1]))))
+    else:
+        index = graph.node("ArgMax", deciding, axis=1, keepdims=0)
+    graph.node("Gather", graph.constant(exported_classes(description.class_list)), index, output=outputs[0])
+
+
+# Number of the type int64 in ONNX files.
+_INT64 = 7
+
+
+def _add_scores(member: Member, graph: Builder, samples: str, dtype: np.dtype) -> str:
+    """Add the layers of a network, and return the name of the scores."""
+    units = samples
+    for layer in member.layers:
+        units = graph.node("Gemm", units, graph.constant(layer.weights), graph.constant(layer.biases))
+        units = _add_expression(formula(layer.activation), units, graph, dtype, {})
+    return units
+
+
+def _add_expression(part: Any, argument: str, graph: Builder, dtype: np.dtype, known: dict[int, str]) -> str:
+    """Add an expression, and return the name of its value; `known` has the names of added parts."""
+    if not isinstance(part, Expression):
+        return graph.constant(np.array(part, dtype))
+    if part is VARIABLE:
+        return argument
+    if id(part) not in known and dtype == np.float64 and _is_silu(part):
+        # onnxruntime 1.20 fuses z sigmoid(z) to an operator that it lacks for float64. z / (1 + exp(-z)) is
+        # the same; exp may overflow to infinity, which gives 0.
+        one = graph.constant(np.array(1, dtype))
+        below = graph.node("Add", graph.node("Exp", graph.node("Neg", argument)), one)
+        known[id(part)] = graph.node("Div", argument, below)
+    if id(part) not in known:
+        power = part.arguments[1] if part.operation == "power" else None
+        is_product = isinstance(power, float) and power in (2.0, 3.0, 4.0)
+        arguments = part.arguments[:1] if is_product else part.arguments
+        inner = [_add_expression(one, argument, graph, dtype, known) for one in arguments]
+        if part.operation in OPERATORS:
+            name = graph.node(OPERATORS[part.operation], *inner)
+        elif part.operation == "expm1":
+            name = graph.node("Sub", graph.node("Exp", *inner), graph.constant(np.array(1, dtype)))
+        elif part.operation == "log1p":
+            name = graph.node("Log", graph.node("Add", *inner, graph.constant(np.array(1, dtype))))
+        elif isinstance(power, float) and is_product:
+            name = inner[0]
+            for _ in range(int(power) - 1):
+                name = graph.node("Mul", name, inner[0])
+        else:
+            name = graph.node("Pow", *inner)
+        known[id(part)] = name
+    return known[id(part)]
+
+
+def _is_silu(part: Expression) -> bool:
+    """Return True if an expression is the argument times its sigmoid."""
+    first, second = part.arguments if part.operation == "multiply" else (None, None)
+    return (
+        first is VARIABLE
+        and isinstance(second, Expression)
+        and second.operation == "sigmoid"
+        and second.arguments[0] is VARIABLE
+    )
+
+
+def _add_outputs(
+    description: ModelDescription, member: Member, graph: Builder, scores: str, name: str | None
+) -> str:
+    """Add the output function of a network, and return the name of the outputs, `name` if given."""
+    add = _OUTPUTS[member.output]
+    if not description.is_binary:
+        return add(graph, scores, name)
+    second = add(graph, scores, None)
+    first = graph.node("Sub", graph.constant(np.array(1, description.dtype)), second)
+    return graph.node("Concat", first, second, output=name, axis=1)
+
+
+_OUTPUTS: dict[str, Callable[[Builder, str, str | None], str]] = {
+    "softmax": lambda graph, scores, name: graph.node("Softmax", scores, output=name, axis=1),
+    "sigmoid": lambda graph, scores, name: graph.node("Sigmoid", scores, output=name),
+    "exponential": lambda graph, scores, name: graph.node("Exp", scores, output=name),
+    "identity": lambda graph, scores, name: graph.node("Identity", scores, output=name),
+}
+assert set(_OUTPUTS) == set(OUTPUTS)
+
+
+def exported_classes(classes: NDArray[Any]) -> NDArray[Any]:
+    """Return classes in a dtype that ONNX has: text, bool, int64 or double."""
+    kind = classes.dtype.kind
+    if kind in "OU" and all(isinstance(one, str) for one in classes):
+        return classes.astype(object)
+    if kind in "biuf" and not (kind == "u" and classes.max() > np.iinfo(np.int64).max):
+        return classes.astype({"b": np.bool_, "f": np.float64}.get(kind, np.int64))
+    raise ValueError(
+        f"ONNX has no type for the classes {classes[:3].tolist()}: fit to classes that are text, booleans or "
+        "numbers of at most 64 bits, or use to_c, whose classes are numbered"
+    )
+
+
+def _label_type(onnx: Any, classes: NDArray[Any]) -> int:
+    """Return ONNX's number of the type of the labels."""
+    if not classes.size:
+        return _INT64
+    exported = exported_classes(classes)
+    if exported.dtype == object:
+        return onnx.TensorProto.STRING
+    return onnx.helper.np_dtype_to_tensor_dtype(exported.dtype)
+
+
+class _Graph:
+    """Nodes and constants of a new graph."""
+
+    def __init__(self, onnx: Any) -> None:
+        self._onnx = onnx
+        self.nodes: list[Any] = []
+        self.constants: list[Any] = []
+        self._names: dict[tuple[str, str], str] = {}
+
+    def node(self, operator: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:
+        """Add a node with one result, and return the name of the result."""
+        name = output or f"{operator.lower()}_{len(self.nodes)}"
+        self.nodes.append(
+            self._onnx.helper.make_node(operator, inputs, [name], name=f"node_{name}", **attributes)
+        )
+        return name
+
+    def constant(self, value: Any) -> str:
+        """Add a constant tensor, and return its name; equal scalars are one constant."""
+        key = (str(value.dtype), repr(value.tolist())) if value.ndim == 0 else None
+        if key not in self._names or key is None:
+            name = f"constant_{len(self.constants)}"
+            self.constants.append(self._onnx.numpy_helper.from_array(value, name))
+            if key is None:
+                return name
+            self._names[key] = name
+        return self._names[key]
+
+
+def _version() -> str:
+    """Return the version of fastnn."""
+    from .. import __version__
+
+    return __version__

@@ -1,0 +1,116 @@
+"""Converters for skl2onnx, which translate scikit-learn pipelines that hold fastnn's estimators."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..system.extras import import_extra
+from .methods import Exportable
+from .onnx import OPSET, add_model, exported_classes
+
+__all__ = ["register_skl2onnx"]
+
+
+def register_skl2onnx() -> None:
+    """Register fastnn's estimators and ensembles with skl2onnx, for pipelines and searches that hold them.
+
+    After the call, ``skl2onnx.to_onnx(pipeline, X)`` converts pipelines with an `MLPClassifier`,
+    `MLPRegressor`, `MLPEnsembleClassifier` or `MLPEnsembleRegressor`, or with a class derived from one of
+    them, whenever that class is defined. A single estimator needs no registration: it has the method
+    `to_onnx`.
+
+    Raises
+    ------
+    ImportError
+        If skl2onnx is not installed; the message says how to install it.
+
+    Notes ----- Networks compute in the dtype of their fit. Probabilities and numbers have the dtype of the
+    samples given to ``skl2onnx.to_onnx``. The options "zipmap", "output_class_labels" and "nocl" are those of
+    scikit-learn's classifiers.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> fastnn.export.register_skl2onnx()  # doctest: +SKIP
+    >>> onnx_model = skl2onnx.to_onnx(pipeline, X[:1], options={"zipmap": False})  # doctest: +SKIP
+    """
+    skl2onnx = import_extra("skl2onnx", "onnx", "register_skl2onnx")
+
+    def register(kind: type) -> None:
+        is_classifier = hasattr(kind, "predict_proba")
+        options = {
+            "zipmap": [True, False, "columns"],
+            "output_class_labels": [False, True],
+            "nocl": [True, False],
+        }
+        skl2onnx.update_registered_converter(
+            kind, f"{kind.__module__}.{kind.__qualname__}", _set_types, _convert,
+            options=options if is_classifier else None,
+        )  # fmt: skip
+
+    Exportable._watch_classes("skl2onnx", register)
+
+
+def _set_types(operator: Any) -> None:
+    """Set the types of an operator's outputs, as skl2onnx's shape calculators do."""
+    from skl2onnx.common import data_types
+
+    description = operator.raw_operator._description()
+    operator.outputs[-1].type = data_types.guess_tensor_type(operator.inputs[0].type)
+    operator.outputs[-1].type.shape = [None, description.n_outputs]
+    if description.kind == "classes":
+        labels = {
+            "O": data_types.StringTensorType,
+            "b": data_types.BooleanTensorType,
+            "f": data_types.DoubleTensorType,
+            "i": data_types.Int64TensorType,
+        }
+        operator.outputs[0].type = labels[exported_classes(description.class_list).dtype.kind]([None])
+    elif description.kind == "labels":
+        operator.outputs[0].type = data_types.Int64TensorType([None, description.n_outputs])
+
+
+def _convert(scope: Any, operator: Any, container: Any) -> None:
+    """Add the nodes of a fitted estimator to skl2onnx's graph."""
+    from onnx.helper import np_dtype_to_tensor_dtype
+    from skl2onnx.common.data_types import guess_proto_type
+
+    description = operator.raw_operator._description()
+    graph = _Graph(scope, container)
+    dtype = np_dtype_to_tensor_dtype(description.dtype)
+    # Samples may be integers or floats of another size than the network's; a cast to the same type is
+    # harmless.
+    samples = graph.node("Cast", operator.inputs[0].full_name, to=dtype)
+    names = [variable.full_name for variable in operator.outputs]
+    inner = scope.get_unique_variable_name("outputs")
+    add_model(description, graph, samples, [*names[:-1], inner])
+    graph.node("Cast", inner, output=names[-1], to=guess_proto_type(operator.outputs[-1].type))
+
+
+class _Graph:
+    """Graph of skl2onnx, to which `add_model` adds nodes and constants."""
+
+    def __init__(self, scope: Any, container: Any) -> None:
+        self._scope, self._container = scope, container
+
+    def node(self, operator: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:
+        """Add a node with one result, and return the name of the result."""
+        result = output or self._scope.get_unique_variable_name(operator.lower())
+        self._container.add_node(
+            operator, list(inputs), [result], op_version=OPSET,
+            name=self._scope.get_unique_operator_name(operator), **attributes,
+        )  # fmt: skip
+        return result
+
+    def constant(self, value: Any) -> str:
+        """Add a constant tensor, and return its name."""
+        from onnx.numpy_helper import from_array
+
+        name = self._scope.get_unique_variable_name("constant")
+        tensor = from_array(np.asarray(value), name)
+        values = np.asarray(value).ravel()
+        texts = [text.encode() for text in values] if value.dtype == object else values.tolist()
+        self._container.add_initializer(name, tensor.data_type, list(value.shape), texts)
+        return name

@@ -1,0 +1,139 @@
+"""scikit-learn: a model as a fitted estimator of scikit-learn itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .description import Fit, LayerDescription, Member, ModelDescription
+
+__all__ = ["label_binarizer", "to_sklearn"]
+
+# scikit-learn's names of the activations and of the output functions.
+ACTIVATIONS = {"identity": "identity", "sigmoid": "logistic", "tanh": "tanh", "relu": "relu"}
+OUTPUTS = {"softmax": "softmax", "sigmoid": "logistic", "identity": "identity", "exponential": "exp"}
+_OTHER_WAYS = "to_onnx, to_torch and to_c can export this model"
+
+
+def to_sklearn(description: ModelDescription) -> Any:
+    """Return a model as a fitted estimator of scikit-learn.
+
+    `fastnn.Model.to_sklearn` documents the result and the errors.
+    """
+    if description.is_ensemble:
+        return _voting(description)
+    fit = description.fits[0] if description.fits else Fit()
+    return _estimator(description, description.members[0], description.class_list, fit)
+
+
+def label_binarizer(classes: NDArray[Any], has_labels: bool) -> Any:
+    """Return the fitted LabelBinarizer that scikit-learn's MLPClassifier holds for the classes or labels."""
+    from sklearn.preprocessing import LabelBinarizer
+
+    return LabelBinarizer().fit(np.eye(len(classes), dtype=int) if has_labels else classes)
+
+
+def _voting(description: ModelDescription) -> Any:
+    """Return an ensemble as a voting estimator, whose members have the classes 0 .. n_classes - 1."""
+    from sklearn.ensemble import VotingClassifier, VotingRegressor
+    from sklearn.preprocessing import LabelEncoder
+
+    if description.kind == "labels" or (description.kind == "numbers" and description.n_outputs > 1):
+        raise ValueError(
+            f"scikit-learn's voting ensembles predict one class or one number, not {description.n_outputs} "
+            f"{description.kind}: {_OTHER_WAYS}"
+        )
+    fits = description.fits or (Fit(),) * len(description.members)
+    classes = np.arange(len(description.class_list))
+    members = [
+        (f"network{k}", _estimator(description, member, classes, fit))
+        for k, (member, fit) in enumerate(zip(description.members, fits, strict=True))
+    ]
+    voting: Any = VotingRegressor(members)
+    if description.kind == "classes":
+        voting = VotingClassifier(members, voting="soft")
+        voting.le_ = LabelEncoder().fit(description.class_list)
+        voting.classes_ = voting.le_.classes_
+    voting.estimators_ = [estimator for _, estimator in members]
+    # A fit makes this dict a Bunch, a class that skops loads only if it is trusted by name.
+    voting.named_estimators_ = dict(members)
+    if description.feature_names is not None:
+        voting.feature_names_in_ = np.array(description.feature_names, object)
+    return voting
+
+
+def _estimator(description: ModelDescription, member: Member, classes: NDArray[Any], fit: Fit) -> Any:
+    """Return a network as a fitted MLPClassifier or MLPRegressor."""
+    from sklearn.neural_network import MLPClassifier, MLPRegressor
+    from sklearn.neural_network._base import ACTIVATIONS as AVAILABLE
+
+    hidden = {layer.activation for layer in member.layers[:-1]} or {"relu"}
+    _check_expressible(hidden, member.layers[-1].activation)
+    layers, output = member.layers, OUTPUTS[member.output]
+    if output not in AVAILABLE:
+        raise ValueError(
+            f"this version of scikit-learn has no output function {output!r} (loss 'poisson'), version 1.7 "
+            f"has: " + _OTHER_WAYS
+        )
+    if member.output == "softmax" and len(classes) == 2:
+        layers, output = _with_one_score(layers), "logistic"
+    settings: dict[str, Any] = {
+        "hidden_layer_sizes": tuple(layer.biases.size for layer in layers[:-1]),
+        "activation": ACTIVATIONS[hidden.pop()],
+    }
+    if description.kind == "numbers":
+        if output == "exp":
+            settings["loss"] = "poisson"
+        result: Any = MLPRegressor(**settings)
+    else:
+        result = MLPClassifier(**settings)
+        n_labels = layers[-1].biases.size if description.kind == "labels" else 0
+        result.classes_ = np.arange(max(n_labels, 2)) if n_labels else classes
+        result._label_binarizer = label_binarizer(result.classes_, n_labels > 1)
+    # float32 arrays in C order, as a fit leaves them.
+    result.coefs_ = [np.ascontiguousarray(layer.weights) for layer in layers]
+    result.intercepts_ = [layer.biases.copy() for layer in layers]
+    result._best_coefs = [W.copy() for W in result.coefs_]
+    result._best_intercepts = [b.copy() for b in result.intercepts_]
+    result.n_features_in_ = description.n_inputs
+    if description.feature_names is not None:
+        result.feature_names_in_ = np.array(description.feature_names, object)
+    result.n_layers_, result.n_outputs_ = len(layers) + 1, layers[-1].biases.size
+    result.out_activation_ = output
+    result.loss_curve_ = [float(loss) for loss in fit.losses]
+    result.loss_ = result.loss_curve_[-1] if fit.losses else np.inf
+    result.best_loss_ = min(fit.losses, default=np.inf)
+    result.n_iter_, result.t_ = int(fit.n_passes), int(fit.n_samples)
+    result.validation_scores_, result.best_validation_score_ = None, None
+    result._no_improvement_count = 0
+    return result
+
+
+def _check_expressible(hidden: set[str], output: str) -> None:
+    """Raise ValueError unless scikit-learn has the activations of the hidden and of the output layers."""
+    unknown = sorted(hidden - set(ACTIVATIONS))
+    if unknown:
+        raise ValueError(
+            f"scikit-learn has no activation {unknown[0]!r}, only {', '.join(ACTIVATIONS.values())}: "
+            f"{_OTHER_WAYS}"
+        )
+    if len(hidden) > 1:
+        raise ValueError(
+            f"scikit-learn has one activation for all hidden layers, and this model has {sorted(hidden)}: "
+            + _OTHER_WAYS
+        )
+    if output != "identity":
+        raise ValueError(
+            f"scikit-learn has no activation of the output layer, and this model has {output!r}: train it "
+            f"with "
+            f'output_activation="identity", or choose another way: {_OTHER_WAYS}'
+        )
+
+
+def _with_one_score(layers: tuple[LayerDescription, ...]) -> tuple[LayerDescription, ...]:
+    """Return layers with the difference of two scores: its sigmoid is the softmax's second probability."""
+    last = layers[-1]
+    weights, biases = (np.diff(array, axis=-1) for array in (last.weights, last.biases))
+    return (*layers[:-1], LayerDescription(weights, biases, last.activation))

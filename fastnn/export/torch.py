@@ -1,0 +1,126 @@
+"""PyTorch: a model as a module. PyTorch is imported when a module is created."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .description import Member, ModelDescription
+
+__all__ = ["to_torch"]
+
+
+def to_torch(description: ModelDescription, dtype: Any = None) -> Any:
+    """Return a model as a ``torch.nn.Module``.
+
+    `fastnn.Model.to_torch` documents the arguments and the errors.
+    """
+    torch = _torch()
+    description = description.converted(dtype)
+    networks = [_sequential(torch, description, member) for member in description.members]
+    if not description.is_ensemble:
+        return networks[0]
+    return _class("MeanOfNetworks")(networks).eval()
+
+
+def _torch() -> Any:
+    """Import PyTorch, or raise ImportError with instructions."""
+    try:
+        import torch
+    except ImportError:
+        raise ImportError(
+            "to_torch needs PyTorch: pip install torch, by the instructions on https://pytorch.org"
+        ) from None
+    return torch
+
+
+def _modules(nn: Any) -> dict[str, Any]:
+    """Return PyTorch's modules of the activations, None for the identity."""
+    return {
+        "identity": None,
+        "sigmoid": nn.Sigmoid(),
+        "tanh": nn.Tanh(),
+        "relu": nn.ReLU(),
+        "leaky_relu": nn.LeakyReLU(0.01),
+        "elu": nn.ELU(),
+        "selu": nn.SELU(),
+        "softplus": nn.Softplus(threshold=1e9),  # PyTorch's default is the identity above 20
+        "silu": nn.SiLU(),
+        "gelu": nn.GELU("tanh"),
+        "mish": nn.Mish(),
+    }
+
+
+def _sequential(torch: Any, description: ModelDescription, member: Member) -> Any:
+    """Return a network with its output function."""
+    nn, known = torch.nn, _modules(torch.nn)
+    parts: list[Any] = []
+    for position, layer in enumerate(member.layers):
+        weights, biases = torch.from_numpy(layer.weights.T.copy()), torch.from_numpy(layer.biases.copy())
+        if description.is_binary and position == len(member.layers) - 1:
+            # The scores 0 and s have the softmax 1 - sigmoid(s) and sigmoid(s): a column for each class.
+            # Estimators, which alone decide by one score, have no activation behind it.
+            weights, biases = (torch.cat([torch.zeros_like(array), array]) for array in (weights, biases))
+        # `skip_init` draws no initial weights, so that the global generator stays as it is.
+        linear = nn.utils.skip_init(nn.Linear, weights.shape[1], weights.shape[0], dtype=weights.dtype)
+        with torch.no_grad():
+            linear.weight.copy_(weights)
+            linear.bias.copy_(biases)
+        parts.append(linear)
+        if layer.activation not in known:
+            raise ValueError(
+                f"PyTorch has no module for the activation {layer.activation!r}: to_onnx and to_c can "
+                f"export it"
+            )
+        if known[layer.activation] is not None:
+            parts.append(known[layer.activation])
+    if member.output == "softmax" or description.is_binary:
+        parts.append(nn.Softmax(dim=1))
+    elif member.output == "sigmoid":
+        parts.append(nn.Sigmoid())
+    elif member.output == "exponential":
+        parts.append(_class("Exponential")())
+    return nn.Sequential(*parts).eval()
+
+
+def __getattr__(name: str) -> Any:
+    """Define the modules that PyTorch lacks on first use, so that this file imports without PyTorch.
+
+    Pickles of modules look for their classes here by name.
+    """
+    if name not in ("Exponential", "MeanOfNetworks"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    torch = _torch()
+
+    class Exponential(torch.nn.Module):  # type: ignore[name-defined]
+        """The exponential function of every value."""
+
+        def forward(self, X: Any) -> Any:
+            """Return ``exp(X)``."""
+            return torch.exp(X)
+
+    class MeanOfNetworks(torch.nn.Module):  # type: ignore[name-defined]
+        """The mean of the outputs of several networks.
+
+        Parameters
+        ----------
+        networks : list of torch.nn.Module
+            Networks with the same inputs and outputs.
+        """
+
+        def __init__(self, networks: list[Any]) -> None:
+            super().__init__()
+            self.networks = torch.nn.ModuleList(networks)
+
+        def forward(self, X: Any) -> Any:
+            """Return the mean of the networks' outputs (n, n_outputs)."""
+            return torch.stack([network(X) for network in self.networks]).mean(dim=0)
+
+    for kind in (Exponential, MeanOfNetworks):
+        kind.__qualname__ = kind.__name__
+        globals()[kind.__name__] = kind
+    return globals()[name]
+
+
+def _class(name: str) -> Any:
+    """Return a class that is defined on first use."""
+    return globals().get(name) or __getattr__(name)

@@ -1,0 +1,94 @@
+"""``fastnn export``: files for other systems, from a saved model."""
+
+import joblib
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn.cli import main as cli
+
+X = np.random.default_rng(0).normal(size=(40, 2)).round(2)
+
+
+@pytest.fixture
+def model(monkeypatch):
+    """Model that stands for every saved file."""
+    model = fastnn.Model([2, 3, 2], activation="relu", output_activation="identity", random_state=0)
+    monkeypatch.setattr(fastnn, "load", lambda path: model, raising=False)
+    return model
+
+
+def export(tmp_path, to, name, *options):
+    """Run the command, and return its exit status."""
+    return cli.main(["export", "model.fastnn", "--to", to, "--out", str(tmp_path / name), *options])
+
+
+def test_c(model, tmp_path, capsys):
+    assert export(tmp_path, "c", "net.h") == 0
+    text = (tmp_path / "net.h").read_text(encoding="utf-8")
+    assert text == model.to_c(name="net")
+    assert capsys.readouterr().out == f"c: {tmp_path / 'net.h'} ({len(text)} bytes)\n"
+    assert export(tmp_path, "c", "net.h", "--dtype", "float64", "--name", "other") == 0
+    assert (tmp_path / "net.h").read_text(encoding="utf-8") == model.to_c(dtype="float64", name="other")
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".csv"])
+def test_int8_is_calibrated_on_data(suffix, model, tmp_path):
+    data = tmp_path / f"data{suffix}"
+    if suffix == ".npy":
+        np.save(data, X)
+    else:
+        np.savetxt(data, X, delimiter=",")
+    assert export(tmp_path, "c", "net.h", "--dtype", "int8", "--data", str(data)) == 0
+    text = (tmp_path / "net.h").read_text(encoding="utf-8")
+    assert text == model.to_c(dtype="int8", X=X, name="net")
+
+
+def test_sklearn(model, tmp_path):
+    assert export(tmp_path, "sklearn", "net.joblib") == 0
+    estimator = joblib.load(tmp_path / "net.joblib")
+    assert type(estimator).__module__.startswith("sklearn.")
+    np.testing.assert_allclose(estimator.predict_proba(X), model.predict_proba(X), atol=1e-14)
+
+
+def test_torch(model, tmp_path):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    assert export(tmp_path, "torch", "net.pt", "--dtype", "float32") == 0
+    module = torch.load(tmp_path / "net.pt", weights_only=False)
+    with torch.no_grad():
+        P = module(torch.from_numpy(X.astype(np.float32))).numpy()
+    np.testing.assert_allclose(P, model.predict_proba(X), atol=2e-6)
+
+
+def test_onnx(model, tmp_path):
+    onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
+    assert export(tmp_path, "onnx", "net.onnx") == 0
+    assert onnx.load(tmp_path / "net.onnx") == model.to_onnx()
+
+
+@pytest.mark.parametrize(
+    ("to", "options", "message"),
+    [
+        ("c", ["--dtype", "int8"], "needs X"),
+        ("c", ["--data", "nowhere.csv"], "nowhere.csv not found"),
+        ("onnx", ["--name", "net"], "--name, --data and --dtype int8 are for --to c"),
+        ("sklearn", ["--dtype", "float32"], "keep the model's dtype"),
+    ],
+)
+def test_errors_are_lines(to, options, message, model, tmp_path, capsys):
+    assert export(tmp_path, to, "net", *options) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("fastnn: ")
+    assert message in line
+    assert not (tmp_path / "net").exists()
+
+
+def test_data_that_is_no_table(model, tmp_path, capsys):
+    (tmp_path / "data.csv").write_text("a,b\n", encoding="utf-8")
+    assert export(tmp_path, "c", "net.h", "--data", str(tmp_path / "data.csv")) == 1
+    assert "--data: " in capsys.readouterr().err
+
+
+def test_a_folder_that_is_missing(model, tmp_path, capsys):
+    assert export(tmp_path, "c", "nowhere/net.h") == 1
+    assert "--out: there is no folder" in capsys.readouterr().err

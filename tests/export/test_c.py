@@ -1,0 +1,156 @@
+"""C headers with floating-point numbers: compiled programs compute what the models compute."""
+
+import re
+
+import c_programs
+import numpy as np
+import pytest
+from export_models import CASES, LIMITS, NAMES, X, error, fitted, network, outputs
+
+import fastnn
+from fastnn.reference.layer import ACTIVATIONS
+
+# Few passes do not converge.
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+DTYPES = {"float32": np.float32, "float64": np.float64}
+few = X[::10]
+
+
+@pytest.mark.parametrize("language", c_programs.COMPILERS)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_every_activation_and_depth(activation, language, tmp_path):
+    """Eight networks in one program: their names do not clash."""
+    models, files, body = {}, {}, ""
+    for dtype, kind in DTYPES.items():
+        for depth in (1, 2, 3, 4):
+            model, name = network(activation, depth, kind), f"{dtype}_{depth}"
+            models[name] = model
+            files[f"{name}.h"] = model.to_c(name=name, dtype=dtype)
+            body += c_programs.floating(name, model._description(), dtype, few)
+    files["main.c"] = c_programs.main(models, body)
+    flags = [f"-D{name.upper()}_SELF_TEST" for name in models]
+    lines = c_programs.run(tmp_path, language, files, flags).splitlines()
+    for line, model in zip(lines, models.values(), strict=True):
+        P, classes = c_programs.numbers(line, len(few), 3)
+        assert error(P, model.predict_proba(few)) < LIMITS[model.dtype]
+        np.testing.assert_array_equal(classes[:, 0], model.predict(few))
+
+
+@pytest.mark.parametrize("language", c_programs.COMPILERS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_every_kind_of_model(dtype, language, tmp_path):
+    models = {f"n{k}": fitted(case, DTYPES[dtype])[0] for k, case in enumerate(CASES)}
+    files = {f"{name}.h": model.to_c(name=name, dtype=dtype) for name, model in models.items()}
+    body = "".join(
+        c_programs.floating(name, model._description(), dtype, few) for name, model in models.items()
+    )
+    files["main.c"] = c_programs.main(models, body)
+    flags = [f"-D{name.upper()}_SELF_TEST" for name in models]
+    lines = c_programs.run(tmp_path, language, files, flags).splitlines()
+    for case, line, model in zip(CASES, lines, models.values(), strict=True):
+        samples, description = few.astype(dtype), model._description()
+        P, decisions = c_programs.numbers(line, len(few), description.n_outputs)
+        assert error(P, outputs(model, samples)) < LIMITS[np.dtype(dtype)], case
+        predicted = model.predict(samples)
+        if description.kind == "classes":
+            np.testing.assert_array_equal(description.classes[decisions[:, 0]], predicted)
+        elif description.kind == "labels":
+            np.testing.assert_array_equal(decisions, predicted.reshape(len(few), -1))
+
+
+def test_two_files_may_include_one_header(tmp_path):
+    header = network("tanh", 2).to_c(name="net")
+    other = (
+        '#include "net.h"\nint other(const float *x);\nint other(const float *x) { return net_predict(x); }\n'
+    )
+    files = {
+        "net.h": header,
+        "other.c": other,
+        "main.c": "int other(const float *x);\n"
+        + c_programs.main(["net"], "static void print_net(void) {}\n"),
+    }
+    c_programs.run(tmp_path, "C", files, ["-DNET_SELF_TEST"])
+
+
+def test_the_self_test_can_fail(tmp_path):
+    header = network("tanh", 2).to_c(name="net")
+    weight = re.search(r"net_weights_1.*\n +(\S+f),", header)[1]
+    files = {
+        "net.h": header.replace(weight, "9.0f", 1),
+        "main.c": '#include <stdio.h>\n#include "net.h"\n'
+        'int main(void) { printf("%d", net_self_test()); return 0; }',
+    }
+    assert int(c_programs.run(tmp_path, "C", files, ["-DNET_SELF_TEST"])) > 0
+
+
+def test_names_of_classes_survive(tmp_path):
+    model, _ = fitted("text")
+    files = {
+        "net.h": model.to_c(name="net"),
+        "main.c": '#include <stdio.h>\n#include "net.h"\nint main(void) { for (int k = 0; k < 3; k++) '
+        "puts(net_classes[k]); return 0; }",
+    }
+    assert c_programs.run(tmp_path, "C", files).splitlines() == NAMES.tolist()
+
+
+def test_numbers_have_the_fewest_decimals_that_give_the_same_number():
+    model = fastnn.Model([2, 2], dtype=np.float32, random_state=0)
+    model.W[0][...] = [[0.1, 1e-30], [-3.0, 1.17549435e-38]]
+    text = model.to_c()
+    weights = re.search(r"net_weights_1\[4\] = \{(.*?)\}", text, re.DOTALL)[1]
+    assert weights.split() == ["0.1f,", "-3.0f,", "1e-30f,", "1.1754944e-38f"]
+
+
+def test_the_comment_states_memory_and_operations():
+    model = fastnn.Model([64, 32, 16, 10], activation=["tanh", "relu"], output_activation="identity")
+    text = model.to_c()
+    n = 64 * 32 + 32 * 16 + 16 * 10
+    names = 10 * 6  # a digit, a 0 and a pointer of four bytes
+    assert f"flash: {4 * (n + 58) + names} bytes of constants" in text
+    assert f"stack: {4 * (32 + 16 + 10)} bytes of buffers" in text
+    assert f"{n} multiplications with an addition, 10 calls of expf, 32 calls of tanhf" in " ".join(
+        text.replace(" * ", " ").split()
+    )
+
+
+def test_features_are_named():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(X[:, :2], columns=["width */ (mm)", "length"])
+    model = fastnn.MLPClassifier((3,), solver="lbfgs", max_iter=5).fit(frame[:9], np.arange(9) % 2)
+    assert "x[0] width * / (mm); x[1] length" in model.to_c()
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "beginning"),
+    [
+        ("net.h", None, "net"),
+        ("my net-2.h", None, "my_net_2"),
+        ("2.h", None, "net_2"),
+        ("x.h", "other", "other"),
+    ],
+)
+def test_names_follow_the_file(path, name, beginning, tmp_path):
+    text = fastnn.Model([2, 2]).to_c(tmp_path / path, name=name)
+    assert f"static inline int {beginning}_predict(" in text
+    assert (tmp_path / path).read_text(encoding="utf-8") == text
+
+
+def test_refusals(tmp_path):
+    model = fastnn.Model([2, 3, 2], random_state=0)
+    with pytest.raises(ValueError, match="dtype.*float16"):
+        model.to_c(dtype="float16")
+    with pytest.raises(ValueError, match="name must be an identifier of C.*'2x'"):
+        model.to_c(name="2x")
+    with pytest.raises(ValueError, match="there is no folder"):
+        model.to_c(tmp_path / "nowhere" / "net.h")
+    with pytest.raises(ValueError, match="no file that could be replaced"):
+        model.to_c(tmp_path)
+    with pytest.raises(ValueError, match="X"):
+        model.to_c(X=[[1.0]])
+    model.W[0][0, 0] = 1e300
+    with pytest.raises(ValueError, match="too large for float32"):
+        model.to_c()
+    model.W[0][0, 0] = np.nan
+    with pytest.raises(ValueError, match="NaN or infinity"):
+        model.to_c()

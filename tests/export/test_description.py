@@ -1,0 +1,97 @@
+"""Descriptions: NumPy computes from them alone what the models compute; formulas are the reference's."""
+
+import numpy as np
+import pytest
+import scipy.special
+from export_models import CASES, LIMITS, X, error, fitted, outputs
+
+import fastnn
+from fastnn.export.formulas import VARIABLE, Expression, formula
+from fastnn.reference.layer import ACTIVATIONS, Layer, activation_forward
+
+# Few passes do not converge.
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+@pytest.mark.parametrize("dtype", LIMITS)
+@pytest.mark.parametrize("case", CASES)
+def test_descriptions_hold_all_that_is_computed(case, dtype):
+    model, samples = fitted(case, dtype.type)
+    description = model._description()
+    assert description.dtype == dtype
+    assert error(description.outputs(samples), outputs(model, samples)) < LIMITS[dtype]
+
+
+def test_descriptions_are_copies():
+    model = fastnn.Model([2, 2], random_state=0)
+    description = model._description()
+    model.W[0][...] = 0
+    assert description.members[0].layers[0].weights.all()
+
+
+NUMPY = {"sigmoid": scipy.special.expit}
+
+
+def evaluated(part, Z):
+    """Return the value of an expression."""
+    if not isinstance(part, Expression):
+        return part
+    if part is VARIABLE:
+        return Z
+    function = NUMPY.get(part.operation) or getattr(np, part.operation)
+    return function(*(evaluated(one, Z) for one in part.arguments))
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_formulas_of_all_activations(activation):
+    Z = np.linspace(-30, 30, 1001)
+    np.testing.assert_allclose(
+        evaluated(formula(activation), Z), activation_forward(activation, Z), rtol=1e-12, atol=1e-15
+    )
+
+
+def operations(part):
+    """Return the names of all operations of an expression."""
+    if not isinstance(part, Expression):
+        return set()
+    return {part.operation}.union(*map(operations, part.arguments))
+
+
+def test_sigmoids_are_one_operation():
+    assert formula("sigmoid").operation == "sigmoid"
+    assert operations(formula("silu")) == {"multiply", "variable", "sigmoid"}
+    assert "exp" not in operations(formula("gelu"))
+
+
+def test_a_new_activation_is_exported_from_its_formula(monkeypatch):
+    class Bent(Layer):
+        @staticmethod
+        def value(Z):
+            return np.where(Z > 1, np.sqrt(np.maximum(Z, 1)), np.clip(Z**2, 0, 1)) - np.log1p(np.exp(-(Z**4)))
+
+    monkeypatch.setitem(ACTIVATIONS, "bent", Bent)
+    Z = np.linspace(-3, 3, 101)
+    np.testing.assert_allclose(evaluated(formula("bent"), Z), Bent.value(Z), rtol=1e-14)
+    text = fastnn.export.c.expressions.activation_function("bent", "net", np.dtype(np.float32))
+    assert text.startswith("static inline float net_bent(float z)\n{")
+
+
+def test_a_formula_that_cannot_be_recorded(monkeypatch):
+    class Odd(Layer):
+        @staticmethod
+        def value(Z):
+            return np.arctan(Z)
+
+    monkeypatch.setitem(ACTIVATIONS, "odd", Odd)
+    with pytest.raises(TypeError, match=r"numpy.arctan cannot be exported"):
+        formula("odd")
+
+
+def test_refusals():
+    model = fastnn.MLPClassifier((2,))
+    with pytest.raises(ValueError, match="not fitted"):
+        model.to_c()
+    model.fit(X[:5], ["a"] * 5)
+    for export in (model.to_c, model.to_sklearn):
+        with pytest.raises(ValueError, match="this MLPClassifier knows only the class 'a'"):
+            export()
