@@ -244,7 +244,7 @@ class ShowProgress(Hook):
 
 
 class CallFunctions(Hook):
-    """Hook that calls users' functions with the history so far, after every chunk.
+    """Hook that calls users' functions with the history so far, after every chunk or iteration of L-BFGS.
 
     Parameters
     ----------
@@ -254,6 +254,10 @@ class CallFunctions(Hook):
 
     def __init__(self, functions: Iterable[Callable[[History], Any]]) -> None:
         self._functions = list(functions)
+
+    def next_stop(self, training: Training) -> int:
+        """Return the number of passes done after the next iteration of L-BFGS."""
+        return training.n_passes + 1 if training.is_lbfgs else super().next_stop(training)
 
     def after_chunk(self, training: Training) -> bool:
         """Call all functions; return True if one of them returned True."""
