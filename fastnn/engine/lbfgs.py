@@ -1,4 +1,4 @@
-"""What the L-BFGS trainers of both backends share: limits, and how a minimisation can end."""
+"""Limits and endings of minimisations by L-BFGS, for the trainers of both backends."""
 
 from __future__ import annotations
 

@@ -78,6 +78,9 @@ class NumpyLBFGSTrainer:
                 if self.non_finite:
                     return False
                 self._keep(iterate)
+            elif not np.isfinite(self._loss + self._penalty):  # all trials of the line search overflowed
+                self.non_finite = "the loss"
+                return False
         return True
 
     def _evaluate(self, values: Array) -> tuple[float, Array]:

@@ -41,10 +41,18 @@ from .vectors.vector import borrow, lanes, load, row, store, view
 __all__ = [
     "CONVERGED_GRADIENT",
     "CONVERGED_VALUE",
+    "ENDED",
+    "ITERATED",
     "MOST_EVALUATIONS",
     "MOST_ITERATIONS",
+    "N_EVALUATIONS",
+    "N_ITERATIONS",
+    "PHASE",
     "RUNNING",
+    "SEARCH",
     "SEARCH_FAILED",
+    "STATUS",
+    "VALUE",
     "Limits",
     "Minimiser",
     "MinimiserState",
@@ -109,14 +117,15 @@ class Limits(NamedTuple):
     gtol: float
 
 
-def new_minimiser(size: int, maxcor: int, empty: Any) -> Minimiser:
+def new_minimiser(size: int, maxcor: int, empty: Any = np.empty) -> Minimiser:
     """Return the state of a minimisation that begins at x = 0, for `size` parameters and `maxcor` pairs.
 
-    ``empty(n, dtype)`` returns an aligned array.
+    ``empty(n, dtype)`` returns an uninitialised array.
     """
-    x, gradient, along, x_before, gradient_before = (empty(size, np.float64) for _ in range(5))
+    rows = empty((5 + 2 * maxcor) * size, np.float64).reshape(-1, size)
+    x, gradient, along, x_before, gradient_before = rows[:5]
+    S, Y = rows[5 : 5 + maxcor], rows[5 + maxcor :]
     x[...] = 0
-    S, Y = (empty(maxcor * size, np.float64).reshape(maxcor, size) for _ in range(2))
     return Minimiser(
         x, gradient, along, x_before, gradient_before, S, Y, np.zeros(maxcor), np.zeros(maxcor),
         np.zeros(N_SEARCH), np.zeros(N_NUMBERS), np.zeros(N_COUNTS, np.int64),
@@ -173,29 +182,27 @@ def add_pair(minimiser, step):
     counts, numbers, S, Y = minimiser.counts, minimiser.numbers, minimiser.S, minimiser.Y
     size = S.shape[1]
     newest = (counts[NEWEST] + 1) % S.shape[0]
-    square = 0.0
+    squares = fill(S, 0)
     for k in range(0, size, lanes(S)):
         store(S, newest, k, load(view(minimiser.direction, 0, 1, size), 0, k) * fill(S, step))
         y = load(view(minimiser.gradient, 0, 1, size), 0, k) - load(
             view(minimiser.gradient_before, 0, 1, size), 0, k
         )
         store(Y, newest, k, y)
-        square += reduce_add_weighted(y * y, fill(S, 1))
+        squares = squares + y * y
     product = step * (numbers[SLOPE] - minimiser.search[SLOPE_BEFORE])
     minimiser.rho[newest] = 1.0 / product
-    numbers[THETA] = square / product
+    numbers[THETA] = reduce_add_weighted(squares, fill(S, 1)) / product
     counts[NEWEST], counts[N_PAIRS] = newest, min(counts[N_PAIRS] + 1, S.shape[0])
 
 
 @kernel
-def largest_derivative(gradient):
-    """Return the largest absolute value in gradient (P,); NaN if there is a NaN."""
-    largest, is_nan = 0.0, False
-    for k in range(gradient.shape[0]):
-        size = abs(gradient[k])
-        largest = size if size > largest else largest
-        is_nan |= size != size
-    return np.nan if is_nan else largest
+def is_within(gradient, limit):
+    """Return True if no absolute value in gradient (P,) is NaN or exceeds `limit`."""
+    for k in range(gradient.shape[0]):  # noqa: SIM110  (kernels have no generators)
+        if not abs(gradient[k]) <= limit:
+            return False
+    return True
 
 
 # --- the minimiser -------------------------------------------------------------------------------
@@ -276,7 +283,7 @@ def status_of_iterate(minimiser, limits):
             return MOST_ITERATIONS
         if counts[N_EVALUATIONS] > limits.maxfun:
             return MOST_EVALUATIONS
-    if largest_derivative(minimiser.gradient) <= limits.gtol:
+    if is_within(minimiser.gradient, limits.gtol):
         return CONVERGED_GRADIENT
     if counts[N_ITERATIONS] > 0 and before - value <= limits.ftol * max(abs(before), abs(value), 1.0):
         return CONVERGED_VALUE
@@ -468,8 +475,11 @@ def lbfgs_iterations(sparse: bool) -> Any:
                     objective_gradient[k] += reg_lambda * x[k]
                 losses[1] = 0.5 * reg_lambda * parameter_square_sum(x, 0, n_weights)
                 minimiser.numbers[VALUE] = losses[0] + losses[1]
-            if call(advance, (minimiser, limits)) == ITERATED:
+            phase = call(advance, (minimiser, limits))
+            if phase == ITERATED:
                 result = keep_iterate(plan, state, settings, records)
+            elif phase == ENDED and not abs(losses[0] + losses[1]) < np.inf:  # all trials overflowed
+                result = 3
         restore_mode(mode)
         return result
 

@@ -72,7 +72,7 @@ def test_the_history_of_lbfgs_falls(backend):
         X, y, num_passes=50, optimizer="lbfgs", reg_lambda=0.0, validation_data=(X_val, y_val)
     )
     assert (np.diff(history.loss) <= 0).all()
-    assert np.isnan(history.learning_rate).all(), "SciPy chooses the steps"
+    assert np.isnan(history.learning_rate).all(), "line searches choose the steps"
     assert np.isfinite(history.gradient_norm).all()
     assert (history.update_ratio > 0).all()
     assert history.update_ratio.shape == (len(history), 2)
