@@ -47,7 +47,7 @@ class NumbaLBFGSTrainer:
         width = training_width(network, n_samples)
         self._kernel = lbfgs.lbfgs_iterations(job.is_sparse)
         self._minimiser = lbfgs.new_minimiser(size, n_pairs(job), _aligned_empty)
-        self._minimiser.x[...] = parameters
+        self._minimiser.vectors[lbfgs.X] = parameters
         point, gradient = (aligned_empty(size, network.dtype) for _ in range(2))
         self._state = lbfgs.MinimiserState(
             parameters=parameters,

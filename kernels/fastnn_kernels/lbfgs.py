@@ -36,12 +36,13 @@ from .train import loss_and_gradient
 from .update import are_finite, parameter_square_sum
 from .vectors.processor import flush_subnormals, restore_mode
 from .vectors.value import fill, reduce_add_weighted
-from .vectors.vector import borrow, lanes, load, row, store, view
+from .vectors.vector import borrow, lanes, load, row, store
 
 __all__ = [
     "CONVERGED_GRADIENT",
     "CONVERGED_VALUE",
     "ENDED",
+    "GRADIENT",
     "ITERATED",
     "MOST_EVALUATIONS",
     "MOST_ITERATIONS",
@@ -56,6 +57,7 @@ __all__ = [
     "Limits",
     "Minimiser",
     "MinimiserState",
+    "X",
     "advance",
     "advance_pointer",
     "direction",
@@ -73,31 +75,24 @@ RUNNING, CONVERGED_GRADIENT, CONVERGED_VALUE, MOST_ITERATIONS, MOST_EVALUATIONS,
 # Indices in `Minimiser.counts`: phase and status; numbers of iterations, of evaluations, and of evaluations
 # in the line search; the number of pairs, and the row of the newest.
 PHASE, STATUS, N_ITERATIONS, N_EVALUATIONS, N_TRIALS, N_PAIRS, NEWEST, N_COUNTS = range(8)
-# Indices in `Minimiser.numbers`: value at x, slope along the direction, and y y / s y of the newest pair.
-VALUE, SLOPE, THETA, N_NUMBERS = range(4)
+# Indices in `Minimiser.numbers`, after the state of the line search: value at x, slope along the direction,
+# y y / s y of the newest pair, and the first of M numbers 1 / s y, which M numbers for the recursion follow.
+VALUE, SLOPE, THETA, RHO = range(N_SEARCH, N_SEARCH + 4)
+# Rows of `Minimiser.vectors`: the point x, the gradient there, the direction of the line search, x and
+# gradient at its beginning, and the first of M rows with the pairs' s, which M rows with their y follow.
+X, GRADIENT, DIRECTION, X_BEFORE, GRADIENT_BEFORE, PAIRS = range(6)
 
 EPS = float(np.finfo(np.float64).eps)
 
 
 class Minimiser(NamedTuple):
-    """State of a minimisation, arrays of float64 (`new_minimiser`).
+    """State of a minimisation (`new_minimiser`).
 
-    x (P,): the point, and value (``numbers[VALUE]``) and gradient (P,) of the function there; direction (P,)
-    of the line search; x_before, gradient_before (P,): at its beginning. S, Y (M, P): pairs, a ring; rho
-    (M,): 1 / (s y); alpha (M,): workspace. search (N_SEARCH,): state of the line search; numbers
-    (N_NUMBERS,); counts (N_COUNTS,) int64.
+    vectors (`PAIRS` + 2 M, P) float64; numbers (`RHO` + 2 M,) float64, which begin with the state of the line
+    search; counts (`N_COUNTS`,) int64. The pairs are a ring.
     """
 
-    x: Any
-    gradient: Any
-    direction: Any
-    x_before: Any
-    gradient_before: Any
-    S: Any
-    Y: Any
-    rho: Any
-    alpha: Any
-    search: Any
+    vectors: Any
     numbers: Any
     counts: Any
 
@@ -122,170 +117,121 @@ def new_minimiser(size: int, maxcor: int, empty: Any = np.empty) -> Minimiser:
 
     ``empty(n, dtype)`` returns an uninitialised array.
     """
-    rows = empty((5 + 2 * maxcor) * size, np.float64).reshape(-1, size)
-    x, gradient, along, x_before, gradient_before = rows[:5]
-    S, Y = rows[5 : 5 + maxcor], rows[5 + maxcor :]
-    x[...] = 0
-    return Minimiser(
-        x, gradient, along, x_before, gradient_before, S, Y, np.zeros(maxcor), np.zeros(maxcor),
-        np.zeros(N_SEARCH), np.zeros(N_NUMBERS), np.zeros(N_COUNTS, np.int64),
-    )  # fmt: skip
-
-
-# --- vectors -------------------------------------------------------------------------------------
-
-
-@kernel
-def dot(a, b):
-    """Return the sum of products of a (P,) and b (P,)."""
-    size, step = a.shape[0], lanes(a)
-    a, b = view(a, 0, 1, size), view(b, 0, 1, size)
-    # An addition waits some cycles for the previous one to the same sum: two sums take half the time.
-    even, odd = fill(a, 0), fill(a, 0)
-    end = size - size % (2 * step)
-    for k in range(0, end, 2 * step):
-        even = even + load(a, 0, k) * load(b, 0, k)
-        odd = odd + load(a, 0, k + step) * load(b, 0, k + step)
-    if end < size:
-        even = even + load(a, 0, end) * load(b, 0, end)
-    return reduce_add_weighted(even + odd, fill(a, 1))
-
-
-@kernel
-def add_and_dot(factor, A, i, B, j, q):
-    """Compute ``q += factor A[i]``, and return the sum of products of the new q (P,) and ``B[j]``.
-
-    A, B (M, P). One pass over q instead of two.
-    """
-    size, step = q.shape[0], lanes(q)
-    q = view(q, 0, 1, size)
-    factors = fill(q, factor)
-    even, odd = fill(q, 0), fill(q, 0)
-    end = size - size % (2 * step)
-    for k in range(0, end, 2 * step):
-        first = load(q, 0, k) + factors * load(A, i, k)
-        second = load(q, 0, k + step) + factors * load(A, i, k + step)
-        store(q, 0, k, first)
-        store(q, 0, k + step, second)
-        even = even + first * load(B, j, k)
-        odd = odd + second * load(B, j, k + step)
-    if end < size:
-        first = load(q, 0, end) + factors * load(A, i, end)
-        store(q, 0, end, first)
-        even = even + first * load(B, j, end)
-    return reduce_add_weighted(even + odd, fill(q, 1))
-
-
-@kernel
-def add_pair(minimiser, step):
-    """Write the pair of the last iteration, of length `step` along the direction, to the ring of pairs."""
-    counts, numbers, S, Y = minimiser.counts, minimiser.numbers, minimiser.S, minimiser.Y
-    size = S.shape[1]
-    newest = (counts[NEWEST] + 1) % S.shape[0]
-    squares = fill(S, 0)
-    for k in range(0, size, lanes(S)):
-        store(S, newest, k, load(view(minimiser.direction, 0, 1, size), 0, k) * fill(S, step))
-        y = load(view(minimiser.gradient, 0, 1, size), 0, k) - load(
-            view(minimiser.gradient_before, 0, 1, size), 0, k
-        )
-        store(Y, newest, k, y)
-        squares = squares + y * y
-    product = step * (numbers[SLOPE] - minimiser.search[SLOPE_BEFORE])
-    minimiser.rho[newest] = 1.0 / product
-    numbers[THETA] = reduce_add_weighted(squares, fill(S, 1)) / product
-    counts[NEWEST], counts[N_PAIRS] = newest, min(counts[N_PAIRS] + 1, S.shape[0])
-
-
-@kernel
-def is_within(gradient, limit):
-    """Return True if no absolute value in gradient (P,) is NaN or exceeds `limit`."""
-    for k in range(gradient.shape[0]):  # noqa: SIM110  (kernels have no generators)
-        if not abs(gradient[k]) <= limit:
-            return False
-    return True
+    vectors = empty((PAIRS + 2 * maxcor) * size, np.float64).reshape(-1, size)
+    vectors[X] = 0
+    return Minimiser(vectors, np.zeros(RHO + 2 * maxcor), np.zeros(N_COUNTS, np.int64))
 
 
 # --- the minimiser -------------------------------------------------------------------------------
 
 
 @kernel
-def direction(gradient, S, Y, rho, theta, n_pairs, newest, alpha, d):
-    """Fill d (P,) with ``-theta H g``: with H = 1 / theta before the updates by `n_pairs` pairs.
+def add_and_dot(factor, i, j, q, vectors):
+    """Add `factor` times row i to row q, and return the sum of products of the new row q and row j.
 
-    The two-loop recursion (Nocedal, "Updating quasi-Newton matrices with limited storage", 1980): S, Y (M,
-    P), a ring whose newest pair is in the row `newest`; rho (M,), 1 / (s y); alpha (M,) is a workspace.
+    vectors (R, P). One pass over row q instead of two.
     """
-    for k in range(d.shape[0]):
-        d[k] = -gradient[k]
-    if n_pairs == 0:
-        return
-    M = S.shape[0]
-    product = dot(d, row(S, newest))
-    j = newest
-    for k in range(2 * n_pairs):  # from the newest pair to the oldest, and back
-        if k < n_pairs:
-            alpha[j] = rho[j] * product
-            factor, added = -alpha[j], Y
-            turns = k == n_pairs - 1
-            after = j if turns else (j - 1 + M) % M
-            other = Y if turns else S
-        else:
-            factor, added = theta * alpha[j] - rho[j] * product, S
-            after = (j + 1) % M if k < 2 * n_pairs - 1 else j
-            other = Y
-        product = add_and_dot(factor, added, j, other, after, d)
-        j = after
+    size, step = vectors.shape[1], lanes(vectors)
+    factors, even, odd = fill(vectors, factor), fill(vectors, 0), fill(vectors, 0)
+    # An addition waits some cycles for the previous one to the same sum: two sums take half the time.
+    end = size - size % (2 * step)
+    for k in range(0, size, 2 * step):
+        new = load(vectors, q, k) + factors * load(vectors, i, k)
+        store(vectors, q, k, new)
+        even = even + new * load(vectors, j, k)
+        if k < end:
+            new = load(vectors, q, k + step) + factors * load(vectors, i, k + step)
+            store(vectors, q, k + step, new)
+            odd = odd + new * load(vectors, j, k + step)
+    return reduce_add_weighted(even + odd, fill(vectors, 1))
 
 
 @kernel
-def turn(minimiser):
-    """Find the direction of the line search from x, and return the slope and the square of the direction."""
-    counts, numbers = minimiser.counts, minimiser.numbers
-    gradient, d, size = minimiser.gradient, minimiser.direction, minimiser.x.shape[0]
-    theta = numbers[THETA] if counts[N_PAIRS] > 0 else 1.0
-    direction(
-        gradient, minimiser.S, minimiser.Y, minimiser.rho, theta, counts[N_PAIRS], counts[NEWEST],
-        minimiser.alpha, d,
-    )  # fmt: skip
-    xs, gs, ds = view(minimiser.x, 0, 1, size), view(gradient, 0, 1, size), view(d, 0, 1, size)
-    before, gradient_before = (
-        view(minimiser.x_before, 0, 1, size),
-        view(minimiser.gradient_before, 0, 1, size),
-    )
-    shares = fill(xs, 1.0 / theta)
-    slopes, squares = fill(xs, 0), fill(xs, 0)
-    for k in range(0, size, lanes(xs)):
-        x, g = load(xs, 0, k), load(gs, 0, k)
+def direction(vectors, numbers, counts):
+    """Fill the row `DIRECTION` with ``-H g``, and return the slope and the square of the direction.
+
+    The two-loop recursion (Nocedal, "Updating quasi-Newton matrices with limited storage", 1980) computes
+    ``-theta H g``, so that H is the unit matrix before the pairs are taken into account. The kernel also
+    copies x and gradient to `X_BEFORE` and `GRADIENT_BEFORE`.
+    """
+    M, n_pairs, j = (vectors.shape[0] - PAIRS) // 2, counts[N_PAIRS], counts[NEWEST]
+    theta = numbers[THETA] if n_pairs > 0 else 1.0
+    zero = fill(vectors, 0)
+    for k in range(0, vectors.shape[1], lanes(vectors)):
+        store(vectors, DIRECTION, k, zero - load(vectors, GRADIENT, k))
+    product = 0.0
+    for k in range(-1, 2 * n_pairs):  # from the newest pair to the oldest, and back
+        # Row to be added and its factor, and the row whose product with the sum comes next.
+        added, factor, after, is_back = PAIRS + j, 0.0, j, k >= n_pairs
+        if k >= 0 and not is_back:
+            numbers[RHO + M + j] = numbers[RHO + j] * product
+            added, factor = PAIRS + M + j, -numbers[RHO + M + j]
+            after = (j - 1 + M) % M if k < n_pairs - 1 else j
+        elif is_back:
+            factor = theta * numbers[RHO + M + j] - numbers[RHO + j] * product
+            after = (j + 1) % M
+        row_after = PAIRS + after + (M if k >= n_pairs - 1 else 0)
+        if n_pairs > 0:
+            product = add_and_dot(factor, added, row_after, DIRECTION, vectors)
+        j = after
+    share, slopes, squares = fill(vectors, 1.0 / theta), zero, zero
+    for k in range(0, vectors.shape[1], lanes(vectors)):
+        x, g = load(vectors, X, k), load(vectors, GRADIENT, k)
         # The direction is a difference of points, as in L-BFGS-B: x plus the direction has no rounding error.
-        along = (x + load(ds, 0, k) * shares) - x
-        store(ds, 0, k, along)
-        store(before, 0, k, x)
-        store(gradient_before, 0, k, g)
-        slopes, squares = slopes + g * along, squares + along * along
-    one = fill(xs, 1)
+        d = (x + load(vectors, DIRECTION, k) * share) - x
+        store(vectors, DIRECTION, k, d)
+        store(vectors, X_BEFORE, k, x)
+        store(vectors, GRADIENT_BEFORE, k, g)
+        slopes, squares = slopes + g * d, squares + d * d
+    one = fill(vectors, 1)
     return reduce_add_weighted(slopes, one), reduce_add_weighted(squares, one)
 
 
 @kernel
-def move(minimiser):
-    """Move x to the trial: `STEP` times the direction from the point before the line search."""
-    x, before, d, step = minimiser.x, minimiser.x_before, minimiser.direction, minimiser.search[STEP]
-    for k in range(x.shape[0]):
-        x[k] = before[k] + step * d[k]
+def add_pair(vectors, numbers, counts):
+    """Write the pair of the last iteration to the ring of pairs, unless its curvature is not positive."""
+    step = numbers[STEP]
+    product = step * (numbers[SLOPE] - numbers[SLOPE_BEFORE])
+    if not product > EPS * step * -numbers[SLOPE_BEFORE]:  # such a pair would make H indefinite
+        return
+    M = (vectors.shape[0] - PAIRS) // 2
+    newest = (counts[NEWEST] + 1) % M
+    steps, squares = fill(vectors, step), fill(vectors, 0)
+    for k in range(0, vectors.shape[1], lanes(vectors)):
+        store(vectors, PAIRS + newest, k, load(vectors, DIRECTION, k) * steps)
+        y = load(vectors, GRADIENT, k) - load(vectors, GRADIENT_BEFORE, k)
+        store(vectors, PAIRS + M + newest, k, y)
+        squares = squares + y * y
+    numbers[RHO + newest] = 1.0 / product
+    numbers[THETA] = reduce_add_weighted(squares, fill(vectors, 1)) / product
+    counts[NEWEST], counts[N_PAIRS] = newest, min(counts[N_PAIRS] + 1, M)
 
 
 @kernel
-def status_of_iterate(minimiser, limits):
+def move(step, vectors):
+    """Move x to the trial at `step` times the direction from the point before the line search."""
+    steps = fill(vectors, step)
+    for k in range(0, vectors.shape[1], lanes(vectors)):
+        store(vectors, X, k, load(vectors, X_BEFORE, k) + steps * load(vectors, DIRECTION, k))
+
+
+@kernel
+def status_of_iterate(vectors, numbers, counts, limits):
     """Return the status of a minimisation whose x is an iterate."""
-    counts, value, before = minimiser.counts, minimiser.numbers[VALUE], minimiser.search[VALUE_BEFORE]
-    if counts[N_ITERATIONS] > 0:
-        if counts[N_ITERATIONS] >= limits.maxiter:
-            return MOST_ITERATIONS
-        if counts[N_EVALUATIONS] > limits.maxfun:
-            return MOST_EVALUATIONS
-    if is_within(minimiser.gradient, limits.gtol):
+    n_iterations = counts[N_ITERATIONS]
+    if n_iterations > 0 and n_iterations >= limits.maxiter:
+        return MOST_ITERATIONS
+    if n_iterations > 0 and counts[N_EVALUATIONS] > limits.maxfun:
+        return MOST_EVALUATIONS
+    is_flat = True
+    for k in range(vectors.shape[1]):
+        if not abs(vectors[GRADIENT, k]) <= limits.gtol:
+            is_flat = False
+            break
+    if is_flat:
         return CONVERGED_GRADIENT
-    if counts[N_ITERATIONS] > 0 and before - value <= limits.ftol * max(abs(before), abs(value), 1.0):
+    before, value = numbers[VALUE_BEFORE], numbers[VALUE]
+    if n_iterations > 0 and before - value <= limits.ftol * max(abs(before), abs(value), 1.0):
         return CONVERGED_VALUE
     return RUNNING
 
@@ -298,44 +244,41 @@ def advance(minimiser, limits):
     ``counts[PHASE]`` is START or SEARCH; the kernel returns the next phase. After ITERATED, a minimisation
     continues with the next call if ``counts[STATUS]`` is RUNNING.
     """
-    counts, numbers, search = minimiser.counts, minimiser.numbers, minimiser.search
-    x, gradient = minimiser.x, minimiser.gradient
+    vectors, numbers, counts = borrow(minimiser.vectors), borrow(minimiser.numbers), borrow(minimiser.counts)
     phase = counts[PHASE]
     is_iterate, fails = phase == START, False
     if phase == START:
         counts[N_EVALUATIONS] = 1
     elif phase == SEARCH:
-        numbers[SLOPE] = dot(gradient, minimiser.direction)
-        is_iterate = search_ends(numbers[VALUE], numbers[SLOPE], search)
+        numbers[SLOPE] = add_and_dot(0.0, DIRECTION, DIRECTION, GRADIENT, vectors)
+        is_iterate = search_ends(numbers[VALUE], numbers[SLOPE], numbers)
         if is_iterate:
             counts[N_ITERATIONS] += 1
         else:
             fails = counts[N_TRIALS] == limits.maxls
     elif counts[N_ITERATIONS] > 0:
-        step = search[STEP]
-        # A pair without positive curvature would make H indefinite: leave such a pair out.
-        if step * (numbers[SLOPE] - search[SLOPE_BEFORE]) > EPS * step * -search[SLOPE_BEFORE]:
-            add_pair(minimiser, step)
+        add_pair(vectors, numbers, counts)
     if is_iterate:
-        counts[STATUS], counts[PHASE] = status_of_iterate(minimiser, limits), ITERATED
+        counts[STATUS], counts[PHASE] = status_of_iterate(vectors, numbers, counts, limits), ITERATED
         return ITERATED
 
     begins = fails or phase == ITERATED
     while begins:
         if fails:  # return to the last iterate, and search along the gradient unless that has failed
-            numbers[VALUE] = search[VALUE_BEFORE]
-            for k in range(x.shape[0]):
-                x[k], gradient[k] = minimiser.x_before[k], minimiser.gradient_before[k]
+            numbers[VALUE] = numbers[VALUE_BEFORE]
+            for k in range(vectors.shape[1]):
+                vectors[X, k] = vectors[X_BEFORE, k]
+                vectors[GRADIENT, k] = vectors[GRADIENT_BEFORE, k]
             if counts[N_PAIRS] == 0:
                 counts[STATUS], counts[PHASE] = SEARCH_FAILED, ENDED
                 return ENDED
             counts[N_PAIRS] = 0
-        slope, square = turn(minimiser)
+        slope, square = direction(vectors, numbers, counts)
         step = min(1.0 / np.sqrt(square), LONGEST_STEP) if counts[N_ITERATIONS] == 0 else 1.0
-        begin_search(numbers[VALUE], slope, step, search)
+        begin_search(numbers[VALUE], slope, step, numbers)
         counts[N_TRIALS] = 0
         fails = begins = slope >= 0.0
-    move(minimiser)
+    move(numbers[STEP], vectors)
     counts[N_TRIALS] += 1
     counts[N_EVALUATIONS] += 1
     counts[PHASE] = SEARCH
@@ -346,8 +289,7 @@ def advance(minimiser, limits):
 def advance_pointer() -> FunctionPointer:
     """Return a pointer to `advance`, which is compiled once for networks of both dtypes."""
     of = array_types(np.dtype(np.float64))
-    flat, matrix = of.flat, of.matrix
-    fields = (*[flat] * 5, matrix, matrix, *[flat] * 4, types.Array(types.int64, 1, "C"))
+    fields = (of.matrix, of.flat, types.Array(types.int64, 1, "C"))
     limits = (types.int64, types.int64, types.int64, types.float64, types.float64)
     return FunctionPointer(advance, (types.NamedTuple(fields, Minimiser), types.NamedTuple(limits, Limits)))
 
@@ -406,7 +348,8 @@ def keep_iterate(plan, state, settings, records):
                 records.losses[record] = state.losses[2] * settings.n_samples
             else:
                 records.losses[record] = loss / settings.weight_scale
-                records.norms[record] = np.sqrt(parameter_square_sum(minimiser.gradient, 0, size))
+                gradient = row(minimiser.vectors, GRADIENT)
+                records.norms[record] = np.sqrt(parameter_square_sum(gradient, 0, size))
                 record_ratios(plan, point, parameters, record, records.ratios)
         for k in range(size):
             parameters[k] = point[k]
@@ -436,11 +379,8 @@ def lbfgs_iterations(sparse: bool) -> Any:
         work, last_pass, n_rounds,
     ):  # fmt: skip
         minimiser, progress, losses = state.minimiser, borrow(state.progress), borrow(state.losses)
-        counts, x, objective_gradient = (
-            borrow(minimiser.counts),
-            borrow(minimiser.x),
-            borrow(minimiser.gradient),
-        )
+        counts, vectors = borrow(minimiser.counts), borrow(minimiser.vectors)
+        x, objective_gradient = row(vectors, X), row(vectors, GRADIENT)
         point, gradient = borrow(state.point), borrow(state.gradient)
         size, dtype = x.shape[0], point.dtype.type
         reg_lambda = settings.reg_lambda * (settings.weight_scale if settings.of_objective else 1.0)

@@ -36,6 +36,24 @@ BEST, OTHER, N_SEARCH = 9, 12, 15
 
 
 @kernel
+def cubic_minimum(a, b, is_clipped):
+    """Return the minimum of the cubic through two trials, as the share of the way from `b` to `a`, and gamma.
+
+    a, b: step, value and slope. gamma is the square root in the formula; if `is_clipped`, it is 0 instead of
+    NaN for a cubic without minimum.
+    """
+    theta = 3.0 * (a[1] - b[1]) / (b[0] - a[0]) + a[2] + b[2]
+    scale = max(abs(theta), abs(a[2]), abs(b[2]))
+    square = (theta / scale) ** 2 - (a[2] / scale) * (b[2] / scale)
+    if is_clipped and not square > 0.0:
+        square = 0.0
+    gamma = scale * np.sqrt(square)
+    if b[0] > a[0]:
+        gamma = -gamma
+    return ((gamma - b[2]) + theta) / (((gamma - b[2]) + gamma) + a[2]), gamma
+
+
+@kernel
 def interpolate(best, other, trial, is_bracketed, lower, upper):
     """Return the next step of a line search, and the new ends of the interval that contains the minimum.
 
@@ -43,75 +61,45 @@ def interpolate(best, other, trial, is_bracketed, lower, upper):
     interval, of the other end, and of the last trial; is_bracketed: True if the interval is known to contain
     a minimum; lower, upper: limits of the next step. Returns (step, best, other, is_bracketed).
     """
-    step_best, value_best, slope_best = best
-    step_other, value_other, slope_other = other
-    step, value, slope = trial
-    turns = slope * (slope_best / abs(slope_best)) < 0.0
-    if value > value_best:
-        # The minimum lies between: the cubic's if it is closer to the best step than the parabola's.
-        theta = 3.0 * (value_best - value) / (step - step_best) + slope_best + slope
-        scale = max(abs(theta), abs(slope_best), abs(slope))
-        gamma = scale * np.sqrt((theta / scale) ** 2 - (slope_best / scale) * (slope / scale))
-        if step < step_best:
-            gamma = -gamma
-        r = ((gamma - slope_best) + theta) / (((gamma - slope_best) + gamma) + slope)
-        cubic = step_best + r * (step - step_best)
-        secant = slope_best / ((value_best - value) / (step - step_best) + slope_best)
-        parabola = step_best + secant / 2.0 * (step - step_best)
-        if abs(cubic - step_best) < abs(parabola - step_best):
-            following = cubic
-        else:
+    step = trial[0]
+    way = best[0] - step
+    turns = trial[2] * (best[2] / abs(best[2])) < 0.0
+    is_higher = trial[1] > best[1]
+    if is_higher:
+        # The minimum lies between. The parabola through value and slope at `best` is averaged with the cubic
+        # if its minimum is closer.
+        r, gamma = cubic_minimum(trial, best, False)
+        cubic = best[0] - r * way
+        parabola = best[0] - best[2] / ((best[1] - trial[1]) / -way + best[2]) / 2.0 * way
+        following = cubic
+        if not abs(cubic - best[0]) < abs(parabola - best[0]):
             following = cubic + (parabola - cubic) / 2.0
         is_bracketed = True
-    elif turns:
-        # The minimum lies between: the farther of the cubic's and the secant's.
-        theta = 3.0 * (value_best - value) / (step - step_best) + slope_best + slope
-        scale = max(abs(theta), abs(slope_best), abs(slope))
-        gamma = scale * np.sqrt((theta / scale) ** 2 - (slope_best / scale) * (slope / scale))
-        if step > step_best:
-            gamma = -gamma
-        r = ((gamma - slope) + theta) / (((gamma - slope) + gamma) + slope_best)
-        cubic = step + r * (step_best - step)
-        secant = step + slope / (slope - slope_best) * (step_best - step)
-        following = cubic if abs(cubic - step) > abs(secant - step) else secant
-        is_bracketed = True
-    elif abs(slope) < abs(slope_best):
-        # The slope falls: the cubic's minimum, if it lies beyond the trial.
-        theta = 3.0 * (value_best - value) / (step - step_best) + slope_best + slope
-        scale = max(abs(theta), abs(slope_best), abs(slope))
-        square = (theta / scale) ** 2 - (slope_best / scale) * (slope / scale)
-        gamma = scale * np.sqrt(square if square > 0.0 else 0.0)
-        if step > step_best:
-            gamma = -gamma
-        r = ((gamma - slope) + theta) / ((gamma + (slope_best - slope)) + gamma)
-        if r < 0.0 and gamma != 0.0:
-            cubic = step + r * (step_best - step)
+    elif turns or abs(trial[2]) < abs(best[2]):
+        # The minimum lies between if the slope changes its sign: then take the farther of the cubic's and the
+        # secant's. Otherwise it may lie beyond the trial.
+        r, gamma = cubic_minimum(best, trial, not turns)
+        cubic = step + r * way
+        if not turns and not (r < 0.0 and gamma != 0.0):
+            cubic = upper if way < 0.0 else lower
+        secant = step + trial[2] / (trial[2] - best[2]) * way
+        is_closer, is_farther = abs(cubic - step) < abs(secant - step), abs(cubic - step) > abs(secant - step)
+        following = cubic if (is_closer if is_bracketed and not turns else is_farther) else secant
+        if turns:
+            is_bracketed = True
+        elif is_bracketed:
+            limit = step + 0.66 * (other[0] - step)
+            if (following > limit) == (way < 0.0):
+                following = limit
         else:
-            cubic = upper if step > step_best else lower
-        secant = step + slope / (slope - slope_best) * (step_best - step)
-        is_closer = abs(cubic - step) < abs(secant - step)
-        if is_bracketed:
-            following = cubic if is_closer else secant
-            limit = step + 0.66 * (step_other - step)
-            if step > step_best:
-                following = following if following < limit else limit
-            else:
-                following = following if following > limit else limit
-        else:
-            following = cubic if abs(cubic - step) > abs(secant - step) else secant
             following = following if following < upper else upper
             following = following if following > lower else lower
     elif is_bracketed:
-        theta = 3.0 * (value - value_other) / (step_other - step) + slope_other + slope
-        scale = max(abs(theta), abs(slope_other), abs(slope))
-        gamma = scale * np.sqrt((theta / scale) ** 2 - (slope_other / scale) * (slope / scale))
-        if step > step_other:
-            gamma = -gamma
-        r = ((gamma - slope) + theta) / (((gamma - slope) + gamma) + slope_other)
-        following = step + r * (step_other - step)
+        r, gamma = cubic_minimum(other, trial, False)
+        following = step + r * (other[0] - step)
     else:
-        following = upper if step > step_best else lower
-    if value > value_best:
+        following = upper if way < 0.0 else lower
+    if is_higher:
         other = trial
     else:
         if turns:
@@ -123,12 +111,33 @@ def interpolate(best, other, trial, is_bracketed, lower, upper):
 @kernel
 def begin_search(value, slope, step, search):
     """Begin a line search at a point with this value and slope, with `step` as the first trial."""
-    search[STEP], search[VALUE_BEFORE], search[SLOPE_BEFORE] = step, value, slope
-    search[LOWER], search[UPPER] = 0.0, 5.0 * step
-    search[WIDTH], search[WIDTH_BEFORE] = LONGEST_STEP, 2.0 * LONGEST_STEP
-    search[BRACKETED], search[MODIFIED] = 0.0, 1.0
-    search[BEST], search[BEST + 1], search[BEST + 2] = 0.0, value, slope
-    search[OTHER], search[OTHER + 1], search[OTHER + 2] = 0.0, value, slope
+    for k in range(N_SEARCH):
+        search[k] = 0.0
+    search[STEP], search[UPPER] = step, 5.0 * step
+    search[WIDTH], search[WIDTH_BEFORE], search[MODIFIED] = LONGEST_STEP, 2.0 * LONGEST_STEP, 1.0
+    for k in (VALUE_BEFORE, BEST + 1, OTHER + 1):
+        search[k], search[k + 1] = value, slope
+
+
+@kernel
+def end_of_interval(search, k, tilt):
+    """Return step, value and slope at the end `BEST` or `OTHER` of the function minus `tilt` times the step.
+
+    k: the index of the end.
+    """
+    return search[k], search[k + 1] - search[k] * tilt, search[k + 2] - tilt
+
+
+@kernel
+def set_end(end, tilt, k, search):
+    """Store the end `BEST` or `OTHER` of the interval, the inverse of `end_of_interval`."""
+    search[k], search[k + 1], search[k + 2] = end[0], end[1] + end[0] * tilt, end[2] + tilt
+
+
+@kernel
+def is_narrow(step, lower, upper):
+    """Return True if an interval leaves no room for another step."""
+    return step <= lower or step >= upper or upper - lower <= LEAST_WIDTH * upper
 
 
 @kernel
@@ -137,37 +146,37 @@ def search_ends(value, slope, search):
     step, first_slope = search[STEP], search[SLOPE_BEFORE]
     least = DECREASE * first_slope
     allowed = search[VALUE_BEFORE] + step * least
-    if value <= allowed and slope >= 0.0:
+    has_fallen = value <= allowed
+    if has_fallen and slope >= 0.0:
         search[MODIFIED] = 0.0
-    is_bracketed = search[BRACKETED] != 0.0
-    lower, upper = search[LOWER], search[UPPER]
+    is_bracketed, lower, upper = search[BRACKETED] != 0.0, search[LOWER], search[UPPER]
     if (
-        (is_bracketed and (step <= lower or step >= upper or upper - lower <= LEAST_WIDTH * upper))
-        or (step == LONGEST_STEP and value <= allowed and slope <= least)
+        (has_fallen and (abs(slope) <= CURVATURE * -first_slope or (step == LONGEST_STEP and slope <= least)))
         or (step == 0.0 and (value > allowed or slope >= least))
-        or (value <= allowed and abs(slope) <= CURVATURE * -first_slope)
+        or (is_bracketed and is_narrow(step, lower, upper))
     ):
         return True
-    tilt = least if search[MODIFIED] != 0.0 and value <= search[BEST + 1] and value > allowed else 0.0
-    best = (search[BEST], search[BEST + 1] - search[BEST] * tilt, search[BEST + 2] - tilt)
-    other = (search[OTHER], search[OTHER + 1] - search[OTHER] * tilt, search[OTHER + 2] - tilt)
-    trial = (step, value - step * tilt, slope - tilt)
-    following, best, other, is_bracketed = interpolate(best, other, trial, is_bracketed, lower, upper)
-    search[BEST], search[BEST + 1], search[BEST + 2] = best[0], best[1] + best[0] * tilt, best[2] + tilt
-    search[OTHER], search[OTHER + 1] = other[0], other[1] + other[0] * tilt
-    search[OTHER + 2] = other[2] + tilt
-    search[BRACKETED] = 1.0 if is_bracketed else 0.0
+    # At first the interval is chosen for the value minus the least decrease.
+    tilt = 0.0
+    if search[MODIFIED] != 0.0 and value <= search[BEST + 1] and value > allowed:
+        tilt = least
+    following, best, other, is_bracketed = interpolate(
+        end_of_interval(search, BEST, tilt), end_of_interval(search, OTHER, tilt),
+        (step, value - step * tilt, slope - tilt), is_bracketed, lower, upper,
+    )  # fmt: skip
+    set_end(best, tilt, BEST, search)
+    set_end(other, tilt, OTHER, search)
     if is_bracketed:
         width = abs(other[0] - best[0])
         if width >= 0.66 * search[WIDTH_BEFORE]:  # the interval shrinks too slowly: bisect it
             following = best[0] + 0.5 * (other[0] - best[0])
-        search[WIDTH_BEFORE], search[WIDTH] = search[WIDTH], width
+        search[BRACKETED], search[WIDTH_BEFORE], search[WIDTH] = 1.0, search[WIDTH], width
         lower, upper = min(best[0], other[0]), max(best[0], other[0])
     else:
         lower, upper = following + 1.1 * (following - best[0]), following + 4.0 * (following - best[0])
     following = following if following > 0.0 else 0.0  # 0 for NaN, too
     following = following if following < LONGEST_STEP else LONGEST_STEP
-    if is_bracketed and (following <= lower or following >= upper or upper - lower <= LEAST_WIDTH * upper):
+    if is_bracketed and is_narrow(following, lower, upper):
         following = best[0]
     search[LOWER], search[UPPER], search[STEP] = lower, upper, following
     return False

@@ -53,16 +53,17 @@ each_maxcor = pytest.mark.parametrize("maxcor", [1, 4, 10, 50])
 def kernel_iterates(function, x, maxcor, limits):
     """Return the iterates of the kernels, in the form of the reference's."""
     minimiser = compiled.new_minimiser(x.size, maxcor)
-    minimiser.x[...] = x
+    point, gradient = minimiser.vectors[compiled.X], minimiser.vectors[compiled.GRADIENT]
+    point[...] = x
     counts, iterates = minimiser.counts, []
     while counts[compiled.PHASE] != compiled.ENDED and counts[compiled.STATUS] == compiled.RUNNING:
         if counts[compiled.PHASE] != compiled.ITERATED:
-            minimiser.numbers[compiled.VALUE], minimiser.gradient[...] = function(minimiser.x)
+            minimiser.numbers[compiled.VALUE], gradient[...] = function(point)
         if compiled.advance(minimiser, compiled.Limits(**limits)) != compiled.SEARCH:
             iterates.append(
                 reference.Iterate(
-                    counts[compiled.N_ITERATIONS], counts[compiled.N_EVALUATIONS], minimiser.x.copy(),
-                    minimiser.numbers[compiled.VALUE], minimiser.gradient.copy(), counts[compiled.STATUS],
+                    counts[compiled.N_ITERATIONS], counts[compiled.N_EVALUATIONS], point.copy(),
+                    minimiser.numbers[compiled.VALUE], gradient.copy(), counts[compiled.STATUS],
                 )
             )  # fmt: skip
     return iterates
@@ -173,15 +174,23 @@ def test_directions_are_those_of_the_reference_and_of_the_matrix(seed, n_vectors
     scale = np.abs(H).max() * np.linalg.norm(gradient) * size
     np.testing.assert_allclose(expected, -H @ gradient, rtol=1e-8, atol=1e-11 * scale)
 
-    ring = [(k + n_pairs) % maxcor for k in range(len(S))]  # the pairs begin anywhere in the ring
-    pairs, rho = np.full((2, maxcor, size), np.nan), np.full(maxcor, np.nan)
-    for row, s, y in zip(ring, S, Y, strict=True):
-        pairs[0, row], pairs[1, row], rho[row] = s, y, 1 / (s @ y)
-    theta = (Y[-1] @ Y[-1]) / (S[-1] @ Y[-1]) if S else 1.0
-    found = np.full(size, np.nan)
-    newest = ring[-1] if ring else 0
-    compiled.direction(gradient, *pairs, rho, theta, len(S), newest, np.empty(maxcor), found)
-    np.testing.assert_allclose(found / theta, expected, rtol=1e-8, atol=1e-11 * scale)
+    minimiser = compiled.new_minimiser(size, maxcor)
+    vectors, numbers, counts = minimiser
+    vectors[compiled.PAIRS :] = np.nan
+    vectors[compiled.X], vectors[compiled.GRADIENT] = random.standard_normal(size), gradient
+    x = vectors[compiled.X].copy()
+    for k, (s, y) in enumerate(zip(S, Y, strict=True)):  # the pairs begin anywhere in the ring
+        at = counts[compiled.NEWEST] = (k + n_pairs) % maxcor
+        vectors[compiled.PAIRS + at], vectors[compiled.PAIRS + maxcor + at] = s, y
+        numbers[compiled.RHO + at], numbers[compiled.THETA] = 1 / (s @ y), (y @ y) / (s @ y)
+    counts[compiled.N_PAIRS] = len(S)
+    slope, square = compiled.direction(*minimiser)
+    found = vectors[compiled.DIRECTION]
+    np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-11 * scale)
+    assert slope == pytest.approx(gradient @ found, rel=1e-8, abs=1e-11 * scale)
+    assert square == pytest.approx(found @ found, rel=1e-8)
+    np.testing.assert_array_equal(vectors[compiled.X_BEFORE], x)
+    np.testing.assert_array_equal(vectors[compiled.GRADIENT_BEFORE], gradient)
 
 
 @given(seeds, st.integers(1, 5), st.integers(1, 12), st.sampled_from([1.5, 30.0, 1e3]))

@@ -21,6 +21,7 @@ KERNELS_ONLY = {
     "layer": {"Activation", "backward_table", "forward_table"},
     "lbfgs": {
         "ENDED",
+        "GRADIENT",
         "ITERATED",
         "Minimiser",
         "MinimiserState",
@@ -30,6 +31,7 @@ KERNELS_ONLY = {
         "SEARCH",
         "STATUS",
         "VALUE",
+        "X",
         "advance",
         "advance_pointer",
         "lbfgs_iterations",
