@@ -7,7 +7,7 @@ next. Constants and tests are those of MINPACK-2's subroutine ``dcsrch``, and of
 
 from __future__ import annotations
 
-import numpy as np
+import math
 
 from .compiler.jit import kernel
 
@@ -43,11 +43,13 @@ def cubic_minimum(a, b, is_clipped):
     NaN for a cubic without minimum.
     """
     theta = 3.0 * (a[1] - b[1]) / (b[0] - a[0]) + a[2] + b[2]
-    scale = max(abs(theta), abs(a[2]), abs(b[2]))
-    square = (theta / scale) ** 2 - (a[2] / scale) * (b[2] / scale)
+    scale = abs(theta)
+    for slope in (a[2], b[2]):
+        scale = abs(slope) if abs(slope) > scale else scale
+    square = (theta / scale) * (theta / scale) - (a[2] / scale) * (b[2] / scale)
     if is_clipped and not square > 0.0:
         square = 0.0
-    gamma = scale * np.sqrt(square)
+    gamma = scale * math.sqrt(square)
     if b[0] > a[0]:
         gamma = -gamma
     return ((gamma - b[2]) + theta) / (((gamma - b[2]) + gamma) + a[2]), gamma
@@ -171,7 +173,9 @@ def search_ends(value, slope, search):
         if width >= 0.66 * search[WIDTH_BEFORE]:  # the interval shrinks too slowly: bisect it
             following = best[0] + 0.5 * (other[0] - best[0])
         search[BRACKETED], search[WIDTH_BEFORE], search[WIDTH] = 1.0, search[WIDTH], width
-        lower, upper = min(best[0], other[0]), max(best[0], other[0])
+        lower, upper = best[0], other[0]
+        if lower > upper:
+            lower, upper = upper, lower
     else:
         lower, upper = following + 1.1 * (following - best[0]), following + 4.0 * (following - best[0])
     following = following if following > 0.0 else 0.0  # 0 for NaN, too
