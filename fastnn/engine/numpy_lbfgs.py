@@ -70,8 +70,10 @@ class NumpyLBFGSTrainer:
     def run(self, last_pass: int) -> bool:
         """Run one chunk; return False if the iterate that it has reached is not finite."""
         finished = time.perf_counter() + limits.CALL_SECONDS
-        while self.n_passes < last_pass and not self.halted and time.perf_counter() < finished:
+        is_due = False
+        while self.n_passes < last_pass and not self.halted and not is_due:
             iterate = next(self._iterates)
+            is_due = time.perf_counter() > finished
             self._status, self.value = iterate.status, iterate.value
             if not iterate.n_iterations or iterate.n_iterations > self.n_passes:
                 self.non_finite = self._find_non_finite(iterate)

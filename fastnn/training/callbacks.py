@@ -254,6 +254,7 @@ class CallFunctions(Hook):
 
     def __init__(self, functions: Iterable[Callable[[History], Any]]) -> None:
         self._functions = list(functions)
+        self._n_passes = 0  # at the last call
 
     def next_stop(self, training: Training) -> int:
         """Return the number of passes done after the next iteration of L-BFGS."""
@@ -263,6 +264,9 @@ class CallFunctions(Hook):
         """Call all functions; return True if one of them returned True."""
         if not training.n_records:  # the history is empty before the first kept pass
             return False
+        if training.is_lbfgs and training.n_passes == self._n_passes:  # the chunk ended within an iteration
+            return False
+        self._n_passes = training.n_passes
         history = training.history()
         answers = [function(history) for function in self._functions]
         return any(isinstance(answer, bool | np.bool_) and answer for answer in answers)
