@@ -14,9 +14,9 @@ import joblib
 import numpy as np
 import scipy.sparse
 import sklearn.neural_network
-from sklearn.datasets import load_iris, make_blobs
+from sklearn.datasets import load_digits, load_iris, make_blobs, make_circles, make_moons
 from sklearn.model_selection import GridSearchCV, train_test_split
-from sklearn.preprocessing import normalize
+from sklearn.preprocessing import StandardScaler, normalize
 from workloads import WORKLOADS, workload_estimator
 
 import fastnn
@@ -43,6 +43,29 @@ def iris() -> tuple[np.ndarray, np.ndarray]:
 def fit_iris(module: ModuleType, **options) -> object:
     """Fit iris with default parameters except `options`."""
     return quietly(lambda: module.MLPClassifier(random_state=0, **options).fit(*iris()))
+
+
+# Small tables on which L-BFGS is compared.
+LBFGS_TABLES: dict[str, Callable[[], tuple[np.ndarray, np.ndarray]]] = {
+    "iris": iris,
+    "moons": lambda: make_moons(200, noise=0.2, random_state=0),
+    "circles": lambda: make_circles(200, noise=0.1, factor=0.5, random_state=0),
+    "digits": lambda: load_digits(return_X_y=True),
+}
+LBFGS_WIDTHS = (10, 30, 100)
+
+
+@cache
+def standardised(table: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the standardised samples and the classes of one of `LBFGS_TABLES`."""
+    X, y = LBFGS_TABLES[table]()
+    return StandardScaler().fit_transform(X), y
+
+
+def fit_by_lbfgs(module: ModuleType, table: str, width: int) -> object:
+    """Fit a network with one hidden layer by L-BFGS, with default parameters otherwise."""
+    estimator = module.MLPClassifier((width,), solver="lbfgs", random_state=0)
+    return quietly(lambda: estimator.fit(*standardised(table)))
 
 
 def held_out_accuracies(name: str, module: ModuleType, n_seeds: int = 10) -> np.ndarray:

@@ -311,6 +311,22 @@ def fits() -> None:
         )  # fmt: skip
 
 
+def lbfgs() -> None:
+    """Measure fits of small tables by L-BFGS beside scikit-learn's, and print the iterations of both."""
+    ours, theirs = estimators.SIDES.values()
+    for table in estimators.LBFGS_TABLES:
+        for width in estimators.LBFGS_WIDTHS:
+            runs = {"ours": partial(estimators.fit_by_lbfgs, ours, table, width)}
+            runs["theirs"] = partial(estimators.fit_by_lbfgs, theirs, table, width)
+            t = best(5, **runs)
+            n_iter, n_theirs = (run().n_iter_ for run in runs.values())
+            row(
+                f"lbfgs: {table}, hidden layer of {width}",
+                f"scikit-learn {t['theirs'] * 1e3:.1f} ms, {n_theirs} iterations",
+                f"{t['ours'] * 1e3:.2f} ms, {n_iter} iterations", t["theirs"] / t["ours"],
+            )  # fmt: skip
+
+
 def accuracy() -> None:
     """Compare the accuracies of both sides' fits on held-out data, over ten seeds."""
     for name in ("digits", "table", "mnist shape"):
@@ -360,7 +376,7 @@ def startup() -> None:
     row("`fastnn moons`, from then on", stack, f"{t['warm']:.2f} s", t["stack"] / t["warm"])
 
 
-PARTS = (training, grid, prediction, functions, startup, fits, accuracy, minibatches)
+PARTS = (training, grid, prediction, functions, startup, fits, lbfgs, accuracy, minibatches)
 CHARTS = {minibatches: chart, grid: growth_chart}
 
 

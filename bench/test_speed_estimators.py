@@ -38,6 +38,17 @@ def test_iris(benchmark, side, max_iter):
     benchmark.pedantic(estimators.fit_iris, (module,), {"max_iter": max_iter}, rounds=10, warmup_rounds=1)
 
 
+@sides
+@pytest.mark.parametrize("width", [10, 100])
+@pytest.mark.parametrize("table", estimators.LBFGS_TABLES)
+def test_lbfgs(benchmark, table, width, side):
+    """Benchmark fits of small tables by L-BFGS."""
+    benchmark.group = f"fit by lbfgs: {table}, hidden layer of {width}"
+    arguments = estimators.SIDES[side], table, width
+    fitted = benchmark.pedantic(estimators.fit_by_lbfgs, arguments, rounds=5, warmup_rounds=1)
+    benchmark.extra_info.update(iterations=fitted.n_iter_, loss=fitted.loss_)
+
+
 @pytest.mark.parametrize("how", ["fit_many", "one by one", "scikit-learn"])
 def test_many(benchmark, how):
     """Benchmark the fits of many networks together and one by one."""

@@ -330,6 +330,13 @@ def _predict(dtype: np.dtype) -> None:
     model.calculate_loss(X, _targets(model.loss))
 
 
+@_task("gradient check", "training")
+def _check_gradients(dtype: np.dtype) -> None:
+    """Compare a network's gradient with central differences."""
+    model = Model([2, 3, 3], dtype=dtype, random_state=0)
+    model.check_gradients(_samples(dtype), _targets(model.loss))
+
+
 @_task("picture of a committee", "pictures", method="dense")
 @_task("picture of a committee by squares", "pictures", method="certified")
 def _paint_committee(dtype: np.dtype, method: str) -> None:

@@ -27,9 +27,10 @@ from .arguments import (
 )
 from .arrays import csr_table, n_operations, read_only, tile_rows
 from .checks import warn_of_overflow
+from .compiled_lbfgs import NumbaLBFGSTrainer
 from .compiled_trainer import NumbaTrainer
 from .job import Job, Memory, is_sparse
-from .protocol import Trainer
+from .protocol import LBFGSTrainer, Trainer
 
 __all__ = ["NumbaBackend"]
 
@@ -43,7 +44,7 @@ class NumbaBackend:
     def __init__(self) -> None:
         # An interrupt during the import could leave numba half loaded: hold interrupts until the end.
         with import_lock, held_interrupts():
-            from fastnn_kernels import layer, loss, output, predict, train
+            from fastnn_kernels import layer, lbfgs, loss, output, predict, train
             from fastnn_kernels.compiler import jit, numba_internals
 
         if numba_internals.is_disabled():
@@ -53,7 +54,7 @@ class NumbaBackend:
             )
         if announce_compilation not in jit.compilation_listeners:
             jit.compilation_listeners.append(announce_compilation)
-        self._predict, self._train = predict, train
+        self._predict, self._train, self._lbfgs = predict, train, lbfgs
         self._activations, self._output, self._loss = (
             layer.forward_table, output.forward_pointer, loss.value_pointer
         )  # fmt: skip
@@ -133,6 +134,10 @@ class NumbaBackend:
     ) -> Trainer:
         """Return the trainer of a job."""
         return NumbaTrainer(self._train, network, parameters, statistics, job, memory)
+
+    def lbfgs_trainer(self, network: Network, parameters: Array, statistics: Array, job: Job) -> LBFGSTrainer:
+        """Return the L-BFGS trainer of a job."""
+        return NumbaLBFGSTrainer(self._train, self._lbfgs, network, parameters, statistics, job)
 
     def objective(
         self, network: Network, statistics: Array, X: Any, y: Array, weights: Array, key: int

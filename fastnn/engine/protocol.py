@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from ..network.description import Network
 from .job import Job, Memory, Records
+from .lbfgs import Ending
 
-__all__ = ["Backend", "Trainer"]
+__all__ = ["Backend", "LBFGSTrainer", "Trainer"]
 
 Array = NDArray[Any]
 
@@ -38,9 +39,10 @@ class Trainer(Protocol):
 
     @property
     def halted(self) -> bool:
-        """True if the objective has not improved for too many passes (`Job.patience`).
+        """True if the trainer has ended the training, which then does no more passes.
 
-        At least one pass is done before, even if the memory comes from a training that halted.
+        That is when the objective has not improved for too many passes (`Job.patience`); at least one pass is
+        done before, even if the memory comes from a training that halted. L-BFGS also ends by itself.
         """
 
     def run(self, last_pass: int) -> bool:
@@ -50,6 +52,27 @@ class Trainer(Protocol):
         the average infinite or NaN; `non_finite` then names the array. All arrays keep the values of the last
         finite step.
         """
+
+
+class LBFGSTrainer(Trainer, Protocol):
+    """Protocol of the trainers whose job has the optimizer `LBFGS`; an iteration is a pass.
+
+    They minimise the loss plus the penalty ``reg_lambda / 2 |W|^2``. The loss is divided by the sum of the
+    sample weights if `Job.averaged` is set, and the penalty if `Job.of_objective` is set. Parameters and
+    running statistics always are those of the last iteration, and finite.
+    """
+
+    @property
+    def ending(self) -> Ending | None:
+        """How the minimisation has ended; None before its end."""
+
+    @property
+    def value(self) -> float:
+        """Function value that is minimised, at the last point evaluated."""
+
+    @property
+    def objective(self) -> float:
+        """Objective after the last iteration, with the loss multiplied by `Job.loss_share`."""
 
 
 class Backend(Protocol):
@@ -89,7 +112,10 @@ class Backend(Protocol):
     def trainer(
         self, network: Network, parameters: Array, statistics: Array, job: Job, memory: Memory
     ) -> Trainer:
-        """Return a trainer for a job."""
+        """Return a trainer for a job whose optimizer is not `LBFGS`."""
+
+    def lbfgs_trainer(self, network: Network, parameters: Array, statistics: Array, job: Job) -> LBFGSTrainer:
+        """Return a trainer for a job whose optimizer is `LBFGS`."""
 
     def objective(
         self, network: Network, statistics: Array, X: Array, y: Array, weights: Array, key: int

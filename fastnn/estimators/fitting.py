@@ -19,12 +19,12 @@ from sklearn.exceptions import ConvergenceWarning
 
 from ..engine.choice import get_backend
 from ..engine.job import Job, Memory
+from ..engine.protocol import LBFGSTrainer
 from ..losses import Poisson
 from ..network.description import Network
 from ..system.generators import generator_state, is_twister, put_generator_state, seeded
 from ..system.messages import warn
 from ..training.divergence import DivergenceError
-from ..training.lbfgs import LBFGSTrainer
 from ..training.loop import Hook, Training, run_training
 from .fitted import FittedNetwork
 from .reporting import CallbackData, Lines, ReportingHook, reporting_hooks
@@ -199,7 +199,7 @@ class Fit:
         estimator, state, job = self.estimator, self.state, self.job
         estimator.n_iter_ = 0
         state.optimizer = job.optimizer
-        trainer = LBFGSTrainer(get_backend("numba"), state.network, state.parameters, state.statistics, job)
+        trainer = get_backend("numba").lbfgs_trainer(state.network, state.parameters, state.statistics, job)
         hooks: list[Hook] = [Iterations(self, trainer, validation)]
         with self._reporting(True) as reporters:
             hooks += reporters
@@ -209,23 +209,23 @@ class Fit:
                 run_training(trainer, job, hooks)
             except KeyboardInterrupt:
                 self._interrupted()
+                return
             except DivergenceError as error:
                 raise FitDivergenceError(error.iteration, np.nan, job.reg_lambda, error.what) from None
-        result = trainer.result
-        if result is None:  # the minimisation was interrupted
+        ending = trainer.ending
+        if ending is None:  # a callback has ended the fit
             return
-        estimator.n_iter_ = min(int(result.nit), job.num_passes)
         if not estimator.n_iter_:
-            estimator.loss_ = float(result.fun) + self.offset
-        if result.status not in (0, 99):  # 99: a callback ended it
+            estimator.loss_ = trainer.value + self.offset
+        if ending.status:
             more = (
                 f"\nIncrease the number of iterations to improve the convergence (max_iter={job.num_passes})."
                 if estimator.n_iter_ == job.num_passes
                 else ""
             )
             warn(
-                f"lbfgs failed to converge after {estimator.n_iter_} iteration(s) (status={result.status}):\n"
-                f"{result.message}\n{more}\nYou might also want to scale the data as shown in:\n"
+                f"lbfgs failed to converge after {estimator.n_iter_} iteration(s) (status={ending.status}):\n"
+                f"{ending.message}\n{more}\nYou might also want to scale the data as shown in:\n"
                 "    https://scikit-learn.org/stable/modules/preprocessing.html",
                 ConvergenceWarning,
             )
@@ -381,19 +381,25 @@ class StopOnRequest(Hook):
 
 
 class Iterations(Hook):
-    """Hook that updates an estimator after every iteration of L-BFGS."""
+    """Hook that updates an estimator by the iterations of L-BFGS."""
 
     def __init__(self, fit: Fit, trainer: LBFGSTrainer, validation: Validation | None) -> None:
         self._fit, self._trainer, self._validation = fit, trainer, validation
 
-    def after_chunk(self, training: Training) -> bool:
-        """Update the number of iterations, the objective and the validation loss."""
-        estimator = self._fit.estimator
-        estimator.n_iter_ += 1
-        estimator.loss_ = self._trainer.objective + self._fit.offset
+    def next_stop(self, training: Training) -> int:
+        """Return the number of passes done after the next iteration, if there are validation data."""
+        return training.n_passes + 1 if self._validation else super().next_stop(training)
+
+    def chunk_ended(self, training: Training) -> None:
+        """Update the number of iterations and the objective."""
+        estimator, n_passes = self._fit.estimator, training.n_passes
+        if n_passes:
+            estimator.n_iter_, estimator.loss_ = n_passes, self._trainer.objective + self._fit.offset
+
+    def at_stop(self, training: Training) -> None:
+        """Compute the validation loss."""
         if self._validation:
-            estimator.validation_loss_curve_.append(self._validation.loss())
-        return False
+            self._fit.estimator.validation_loss_curve_.append(self._validation.loss())
 
 
 def _offset(job: Job, network: Network) -> float:

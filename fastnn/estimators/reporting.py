@@ -84,8 +84,8 @@ class Lines(ReportingHook):
 
     def __init__(self, estimator: Any, job: Job) -> None:
         self._estimator = estimator
-        # L-BFGS has no loss curve, but a chunk is one pass, so that `loss_` suffices. Scores exist only with
-        # `early_stopping`.
+        # L-BFGS has no loss curve, but its chunks are iterations (`next_stop`), so that `loss_` suffices.
+        # Scores exist only with `early_stopping`.
         self._curve: list[float] | None = None
         if not isinstance(job.optimizer, LBFGS):
             self._curve = estimator.loss_curve_
@@ -93,6 +93,10 @@ class Lines(ReportingHook):
         scores = getattr(estimator, "validation_scores_", None)
         self._scores: list[float] = [] if scores is None else scores
         self._n_printed, self._n_scores = 0, len(self._scores)
+
+    def next_stop(self, training: Training) -> int:
+        """Return the number of passes done after the next iteration of L-BFGS."""
+        return training.n_passes + 1 if training.is_lbfgs else super().next_stop(training)
 
     def write(self, message: str) -> None:
         """Print a message on a line."""

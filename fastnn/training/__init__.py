@@ -1,4 +1,4 @@
-"""Training: the loop over chunks of epochs, history, callbacks, L-BFGS and the gradient check.
+"""Training: the loop over chunks of epochs, history, callbacks and the gradient check.
 
 Pickles of version 0.1 look for some classes in a module ``fastnn.training``: the package resolves their
 names.

@@ -244,7 +244,7 @@ class ShowProgress(Hook):
 
 
 class CallFunctions(Hook):
-    """Hook that calls users' functions with the history so far, after every chunk.
+    """Hook that calls users' functions with the history so far, after every chunk or iteration of L-BFGS.
 
     Parameters
     ----------
@@ -254,11 +254,19 @@ class CallFunctions(Hook):
 
     def __init__(self, functions: Iterable[Callable[[History], Any]]) -> None:
         self._functions = list(functions)
+        self._n_passes = 0  # at the last call
+
+    def next_stop(self, training: Training) -> int:
+        """Return the number of passes done after the next iteration of L-BFGS."""
+        return training.n_passes + 1 if training.is_lbfgs else super().next_stop(training)
 
     def after_chunk(self, training: Training) -> bool:
         """Call all functions; return True if one of them returned True."""
         if not training.n_records:  # the history is empty before the first kept pass
             return False
+        if training.is_lbfgs and training.n_passes == self._n_passes:  # the chunk ended within an iteration
+            return False
+        self._n_passes = training.n_passes
         history = training.history()
         answers = [function(history) for function in self._functions]
         return any(isinstance(answer, bool | np.bool_) and answer for answer in answers)

@@ -9,7 +9,6 @@ stop, a number of passes; no chunk runs past the earliest stop.
 from __future__ import annotations
 
 import functools
-from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Any
 
@@ -22,7 +21,7 @@ from ..optimizers import LBFGS
 from .divergence import DivergenceError
 from .history import History
 
-__all__ = ["Driver", "Hook", "Training", "run_training"]
+__all__ = ["Hook", "Training", "run_training"]
 
 
 class Hook:
@@ -85,6 +84,11 @@ class Training:
         return self.trainer.n_passes
 
     @property
+    def is_lbfgs(self) -> bool:
+        """True if the optimizer is L-BFGS."""
+        return isinstance(self.job.optimizer, LBFGS)
+
+    @property
     def is_running(self) -> bool:
         """True if passes are left and neither a hook nor the trainer has ended the training."""
         trainer = self.trainer
@@ -137,7 +141,7 @@ class Training:
 
     def rates(self, passes: Any) -> NDArray[np.float64]:
         """Return the learning rate of each pass's last step; NaN for L-BFGS, which has no learning rate."""
-        if isinstance(self.job.optimizer, LBFGS):
+        if self.is_lbfgs:
             return np.full(len(passes), np.nan)
         return self.job.rates((np.asarray(passes, np.int64) + 1) * self.job.n_batches - 1)
 
@@ -162,17 +166,8 @@ class Training:
         job = self.job
         if n_pass is None:
             n_pass = self.n_passes
-        lbfgs = isinstance(job.optimizer, LBFGS)
-        rate = job.epsilon if lbfgs else float(job.rates(np.array([n_pass * job.n_batches]))[0])
+        rate = job.epsilon if self.is_lbfgs else float(job.rates(np.array([n_pass * job.n_batches]))[0])
         return DivergenceError(n_pass, rate, job.reg_lambda, what)
-
-
-class Driver(ABC):
-    """Base class of trainers that control the loop themselves, as SciPy's minimisers do."""
-
-    @abstractmethod
-    def drive(self, training: Training) -> None:
-        """Call ``training.advance()`` after every pass, until the training ends."""
 
 
 def run_training(trainer: Trainer, job: Job, hooks: Iterable[Hook] = ()) -> Training:
@@ -201,11 +196,8 @@ def run_training(trainer: Trainer, job: Job, hooks: Iterable[Hook] = ()) -> Trai
     try:
         for hook in training.hooks:
             hook.begin(training)
-        if isinstance(trainer, Driver):
-            trainer.drive(training)
-        else:
-            while training.is_running:
-                training.advance()
+        while training.is_running:
+            training.advance()
     finally:
         for hook in training.hooks:
             hook.end(training)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..engine.choice import get_backend
 from ..engine.job import Job, Memory
+from ..engine.protocol import Trainer
 from ..network.description import Network
 from ..optimizers import LBFGS
 from ..schedules import Constant
@@ -90,11 +91,9 @@ def train_model(
     parameters, statistics = model._parameters, model._statistics
     # After the training, a trial with a lower rate may have to start from the same parameters: copy them.
     start = (parameters.copy(), statistics.copy()) if may_be_too_high(job) else None
-    trainer: Any
+    trainer: Trainer
     if isinstance(job.optimizer, LBFGS):
-        from .lbfgs import LBFGSTrainer
-
-        trainer = LBFGSTrainer(backend, network, parameters, statistics, job)
+        trainer = backend.lbfgs_trainer(network, parameters, statistics, job)
     else:
         memory = Memory.fresh(network, parameters, job, generator)
         trainer = backend.trainer(network, parameters, statistics, job, memory)

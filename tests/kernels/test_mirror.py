@@ -19,6 +19,25 @@ KERNELS_ONLY = {
     "bound": {"bounds_table"},
     "committee": {"PackedCommittee", "relocated_plan"},
     "layer": {"Activation", "backward_table", "forward_table"},
+    "lbfgs": {
+        "ENDED",
+        "GRADIENT",
+        "ITERATED",
+        "Minimiser",
+        "MinimiserState",
+        "N_EVALUATIONS",
+        "N_ITERATIONS",
+        "PHASE",
+        "SEARCH",
+        "STATUS",
+        "VALUE",
+        "X",
+        "advance",
+        "advance_pointer",
+        "lbfgs_iterations",
+        "new_minimiser",
+    },
+    "line_search": {"N_SEARCH", "SLOPE_BEFORE", "STEP", "VALUE_BEFORE", "begin_search", "search_ends"},
     "loss": {"RegisteredLoss", "backward_pointer", "value_pointer"},
     "network": {"last_outputs", "transposed_width"},
     "output": {"forward_pointer"},
@@ -38,15 +57,17 @@ KERNELS_ONLY = {
 # Reference: the units, the constants of a formula, a pass that keeps nothing, a single step.
 REFERENCE_ONLY = {
     "gate": {"AddGate", "MultiplyGate"},
+    "lbfgs": {"Iterate", "minimise"},
+    "line_search": {"LineSearch", "Trial"},
     "network": {"Activation", "Affine", "Dropout", "Normalisation", "chain_of", "scores"},
     "norm": {"EPS", "MOMENTUM"},
     "output": {"Softmax"},
     "train": {"train_step"},
 }
 # Operations on arrays: the kernel takes what the reference takes, then sizes and outputs.
-ELEMENTARY = ("gate", "layer", "curvature", "output", "loss", "norm", "random", "update")
+ELEMENTARY = ("gate", "layer", "line_search", "curvature", "output", "loss", "norm", "random", "update")
 # Loops over a network, which each side describes in its own way.
-LOOPS = ("network", "train", "predict", "bound", "committee", "grid", "quadtree")
+LOOPS = ("network", "train", "lbfgs", "predict", "bound", "committee", "grid", "quadtree")
 FILES = ELEMENTARY + LOOPS
 # What only the reference has: the tutorial's training loop, built of the units.
 ALONE = ("tutorial",)

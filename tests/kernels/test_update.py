@@ -25,7 +25,9 @@ LISTED = (
     optimizers.AdamW(weight_decay=0.2),
     optimizers.AdamW(eps=1e-3, weight_decay=0.2, eps_hat=True),
 )
-UNLISTED = optimizers.OPTIMIZERS.keys() - {optimizer.name for optimizer in LISTED} - {"lbfgs"}  # SciPy's
+UNLISTED = (
+    optimizers.OPTIMIZERS.keys() - {optimizer.name for optimizer in LISTED} - {"lbfgs"}
+)  # a minimiser of its own
 OPTIMIZERS = (*LISTED, *(optimizers.OPTIMIZERS[name]() for name in sorted(UNLISTED)))
 each = pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
@@ -389,7 +391,7 @@ def test_sum_of_squares_is_numpys(draw: Draw, before, n_vectors, behind):
 
 
 def test_all_sides_have_the_same_optimizers():
-    by_name = {name: kind() for name, kind in optimizers.OPTIMIZERS.items() if name != "lbfgs"}  # SciPy's
+    by_name = {name: kind() for name, kind in optimizers.OPTIMIZERS.items() if name != "lbfgs"}
     assert reference.OPTIMIZERS.keys() == by_name.keys()
     assert compiled.OPTIMIZERS.keys() == {optimizer.rule for optimizer in by_name.values()}
 

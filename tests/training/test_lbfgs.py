@@ -6,6 +6,7 @@ from estimator_checks import parameters
 from small_models import BACKENDS, X, X_val, few, model_for, noise_y, y, y_val
 
 import fastnn
+from fastnn.engine import limits
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -72,7 +73,7 @@ def test_the_history_of_lbfgs_falls(backend):
         X, y, num_passes=50, optimizer="lbfgs", reg_lambda=0.0, validation_data=(X_val, y_val)
     )
     assert (np.diff(history.loss) <= 0).all()
-    assert np.isnan(history.learning_rate).all(), "SciPy chooses the steps"
+    assert np.isnan(history.learning_rate).all(), "line searches choose the steps"
     assert np.isfinite(history.gradient_norm).all()
     assert (history.update_ratio > 0).all()
     assert history.update_ratio.shape == (len(history), 2)
@@ -124,6 +125,17 @@ def test_callbacks_and_early_stopping_with_lbfgs():
     best = np.nanmin(history.validation_loss)
     assert best < history.validation_loss[-1]
     assert model.calculate_loss(X_val, y_val) == pytest.approx(best, rel=1e-12)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_callbacks_are_called_once_an_iteration_however_short_calls_are(backend, monkeypatch):
+    monkeypatch.setattr(limits, "CALL_SECONDS", 0.0)
+    monkeypatch.setattr(limits, "FIRST_CALL_OPERATIONS", 0.0)
+    seen = []
+    optimizer = fastnn.LBFGS(maxls=1)  # whose last line search fails
+    model = model_for(backend)
+    history = model.train(X, y, optimizer=optimizer, callbacks=[lambda history: seen.append(len(history))])
+    assert seen == list(range(1, len(history) + 1))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -1,0 +1,123 @@
+"""L-BFGS trainer on the NumPy reference."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..network.description import Network
+from ..reference.lbfgs import RUNNING, Iterate, Limits, minimise
+from . import limits
+from .checks import find_non_finite
+from .job import Job
+from .lbfgs import ENDINGS, Ending, lbfgs_limits, n_pairs
+
+__all__ = ["NumpyLBFGSTrainer"]
+
+Array = NDArray[Any]
+
+# Points of a line search may overflow; iterates are checked afterwards.
+_quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore")
+
+
+class NumpyLBFGSTrainer:
+    """L-BFGS trainer on the NumPy reference.
+
+    Parameters
+    ----------
+    loss_and_gradient : callable
+        Function of the parameters and the running statistics, which it updates, that returns the weighted
+        loss and its gradient (P,).
+    network : Network
+        Description of the network.
+    parameters, statistics : array
+        Flat vectors of the parameters and running statistics, updated in place after every iteration.
+    job : Job
+        Data and settings of the training.
+    """
+
+    def __init__(
+        self, loss_and_gradient: Callable[[Array, Array], tuple[float, Array]], network: Network,
+        parameters: Array, statistics: Array, job: Job,
+    ) -> None:  # fmt: skip
+        self._loss_and_gradient, self._network, self._job = loss_and_gradient, network, job
+        self.current, self.statistics = parameters, statistics
+        self._statistics_at_point = statistics.copy()
+        self._reg_lambda = job.reg_lambda * (job.weight_scale if job.of_objective else 1.0)
+        self._is_weight = np.arange(network.n_parameters) < network.n_weights
+        self._iterates = minimise(
+            self._evaluate, parameters.astype(np.float64), n_pairs(job), Limits(*lbfgs_limits(job))
+        )  # fmt: skip
+        self.records = job.records(len(network.shapes))
+        self.n_passes, self.non_finite, self._status = 0, "", RUNNING
+        self.value = self.objective = np.nan
+
+    @property
+    def ending(self) -> Ending | None:
+        """How the minimisation has ended; None before its end."""
+        return ENDINGS.get(self._status)
+
+    @property
+    def halted(self) -> bool:
+        """True if the minimisation has ended."""
+        return self.ending is not None
+
+    @_quiet
+    def run(self, last_pass: int) -> bool:
+        """Run one chunk; return False if the iterate that it has reached is not finite."""
+        finished = time.perf_counter() + limits.CALL_SECONDS
+        is_due = False
+        while self.n_passes < last_pass and not self.halted and not is_due:
+            iterate = next(self._iterates)
+            is_due = time.perf_counter() > finished
+            self._status, self.value = iterate.status, iterate.value
+            if not iterate.n_iterations or iterate.n_iterations > self.n_passes:
+                self.non_finite = self._find_non_finite(iterate)
+                if self.non_finite:
+                    return False
+                self._keep(iterate)
+            elif not np.isfinite(self._loss + self._penalty):  # all trials of the line search overflowed
+                self.non_finite = "the loss"
+                return False
+        return True
+
+    def _evaluate(self, values: Array) -> tuple[float, Array]:
+        """Return the objective and its gradient (P,), both in float64, at the parameters `values`."""
+        point = values.astype(self._network.dtype)
+        self._loss, gradient = self._loss_and_gradient(point, self._statistics_at_point)
+        decay = self._reg_lambda * self._is_weight * values
+        self._penalty = 0.5 * float(decay @ values)
+        return self._loss + self._penalty, gradient + decay
+
+    def _find_non_finite(self, iterate: Iterate) -> str:
+        """Return the name of the first array or number of an iterate that is not finite, or ""."""
+        of_loss = "" if np.isfinite(iterate.value) else "the loss"
+        if not iterate.n_iterations and of_loss:
+            return of_loss
+        point = iterate.x.astype(self._network.dtype)
+        return find_non_finite(point, self._statistics_at_point) or of_loss
+
+    def _keep(self, iterate: Iterate) -> None:
+        """Record an iterate, and copy it to parameters and statistics."""
+        job, network = self._job, self._network
+        self.statistics[...] = self._statistics_at_point
+        if not iterate.n_iterations:
+            return
+        self.objective = job.loss_share * self._loss + self._penalty
+        point = iterate.x.astype(network.dtype)
+        record = job.record(self.n_passes)
+        if record is not None and job.of_objective:
+            self.records.losses[record] = self.objective * job.n_samples
+        elif record is not None:
+            self.records.losses[record] = self._loss / job.weight_scale
+            self.records.norms[record] = np.linalg.norm(iterate.gradient)
+            pairs = zip(network.weights(point), network.weights(self.current), strict=True)
+            for layer, (W, old) in enumerate(pairs):
+                size = np.linalg.norm(old)
+                self.records.ratios[record, layer] = np.linalg.norm(W - old) / size if size else 0.0
+        self.current[...] = point
+        self.n_passes += 1

@@ -1,0 +1,426 @@
+"""Training by L-BFGS: the minimiser, and the loop of its iterations.
+
+An iteration is a line search along ``-H g``, where g is the gradient and H approximates the inverse of the
+Hessian by the last M pairs: changes s of the parameters and y of the gradient (Liu & Nocedal, "On the limited
+memory BFGS method for large scale optimization", 1989). Line search, tests and restarts are those of
+L-BFGS-B without bounds (Zhu, Byrd, Lu & Nocedal, "Algorithm 778", 1997), so that the iterates equal SciPy's
+except for rounding.
+
+The minimiser evaluates nothing itself: `advance` says where it needs value and gradient. All its numbers are
+float64, whatever the dtype of the network.
+
+Shape letters: P parameters (a whole number of vectors), M pairs, R records, L layers.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import types
+
+from .compiler.jit import kernel
+from .compiler.pointer import FunctionPointer, array_types, call
+from .line_search import (
+    LONGEST_STEP,
+    N_SEARCH,
+    SLOPE_BEFORE,
+    STEP,
+    VALUE_BEFORE,
+    begin_search,
+    search_ends,
+)
+from .step import record_ratios
+from .train import loss_and_gradient
+from .update import are_finite, parameter_square_sum
+from .vectors.processor import flush_subnormals, restore_mode
+from .vectors.value import fill, reduce_add_weighted
+from .vectors.vector import borrow, lanes, load, row, store
+
+__all__ = [
+    "CONVERGED_GRADIENT",
+    "CONVERGED_VALUE",
+    "ENDED",
+    "GRADIENT",
+    "ITERATED",
+    "MOST_EVALUATIONS",
+    "MOST_ITERATIONS",
+    "N_EVALUATIONS",
+    "N_ITERATIONS",
+    "PHASE",
+    "RUNNING",
+    "SEARCH",
+    "SEARCH_FAILED",
+    "STATUS",
+    "VALUE",
+    "Limits",
+    "Minimiser",
+    "MinimiserState",
+    "X",
+    "advance",
+    "advance_pointer",
+    "direction",
+    "lbfgs_iterations",
+    "new_minimiser",
+]
+
+# What `advance` needs next, in ``counts[PHASE]``. START, SEARCH: value and gradient at x, the first point or
+# a trial of a line search. ITERATED: nothing, x is an iterate. ENDED: nothing, a line search has failed and x
+# is the last iterate.
+START, SEARCH, ITERATED, ENDED = range(4)
+# Why a minimisation has ended, in ``counts[STATUS]``.
+RUNNING, CONVERGED_GRADIENT, CONVERGED_VALUE, MOST_ITERATIONS, MOST_EVALUATIONS, SEARCH_FAILED = range(6)
+
+# Indices in `Minimiser.counts`: phase and status; numbers of iterations, of evaluations, and of evaluations
+# in the line search; the number of pairs, and the row of the newest.
+PHASE, STATUS, N_ITERATIONS, N_EVALUATIONS, N_TRIALS, N_PAIRS, NEWEST, N_COUNTS = range(8)
+# Indices in `Minimiser.numbers`, after the state of the line search: value at x, slope along the direction,
+# y y / s y of the newest pair, and the first of M numbers 1 / s y, which M numbers for the recursion follow.
+VALUE, SLOPE, THETA, RHO = range(N_SEARCH, N_SEARCH + 4)
+# Rows of `Minimiser.vectors`: the point x, the gradient there, the direction of the line search, x and
+# gradient at its beginning, and the first of M rows with the pairs' s, which M rows with their y follow.
+X, GRADIENT, DIRECTION, X_BEFORE, GRADIENT_BEFORE, PAIRS = range(6)
+
+EPS = float(np.finfo(np.float64).eps)
+
+
+class Minimiser(NamedTuple):
+    """State of a minimisation (`new_minimiser`).
+
+    vectors (`PAIRS` + 2 M, P) float64; numbers (`RHO` + 2 M,) float64, which begin with the state of the line
+    search; counts (`N_COUNTS`,) int64. The pairs are a ring.
+    """
+
+    vectors: Any
+    numbers: Any
+    counts: Any
+
+
+class Limits(NamedTuple):
+    """Limits of a minimisation.
+
+    maxiter, maxfun: largest numbers of iterations and evaluations; maxls: largest number of evaluations in a
+    line search. A minimisation has converged if an iteration reduces the value by at most `ftol` times the
+    larger value, or 1, or if no derivative exceeds `gtol`.
+    """
+
+    maxiter: int
+    maxfun: int
+    maxls: int
+    ftol: float
+    gtol: float
+
+
+def new_minimiser(size: int, maxcor: int, empty: Any = np.empty) -> Minimiser:
+    """Return the state of a minimisation that begins at x = 0, for `size` parameters and `maxcor` pairs.
+
+    ``empty(n, dtype)`` returns an uninitialised array.
+    """
+    vectors = empty((PAIRS + 2 * maxcor) * size, np.float64).reshape(-1, size)
+    vectors[X] = 0
+    return Minimiser(vectors, np.zeros(RHO + 2 * maxcor), np.zeros(N_COUNTS, np.int64))
+
+
+# --- the minimiser -------------------------------------------------------------------------------
+
+
+@kernel
+def add_and_dot(factor, i, j, q, vectors):
+    """Add `factor` times row i to row q, and return the sum of products of the new row q and row j.
+
+    vectors (R, P). One pass over row q instead of two.
+    """
+    size, step = vectors.shape[1], lanes(vectors)
+    factors, even, odd = fill(vectors, factor), fill(vectors, 0), fill(vectors, 0)
+    # An addition waits some cycles for the previous one to the same sum: two sums take half the time.
+    end = size - size % (2 * step)
+    for k in range(0, size, 2 * step):
+        new = load(vectors, q, k) + factors * load(vectors, i, k)
+        store(vectors, q, k, new)
+        even = even + new * load(vectors, j, k)
+        if k < end:
+            new = load(vectors, q, k + step) + factors * load(vectors, i, k + step)
+            store(vectors, q, k + step, new)
+            odd = odd + new * load(vectors, j, k + step)
+    return reduce_add_weighted(even + odd, fill(vectors, 1))
+
+
+@kernel
+def direction(vectors, numbers, counts):
+    """Fill the row `DIRECTION` with ``-H g``, and return the slope and the square of the direction.
+
+    The two-loop recursion (Nocedal, "Updating quasi-Newton matrices with limited storage", 1980) computes
+    ``-theta H g``, so that H is the unit matrix before the pairs are taken into account. The kernel also
+    copies x and gradient to `X_BEFORE` and `GRADIENT_BEFORE`.
+    """
+    M, n_pairs, j = (vectors.shape[0] - PAIRS) // 2, counts[N_PAIRS], counts[NEWEST]
+    theta = numbers[THETA] if n_pairs > 0 else 1.0
+    zero = fill(vectors, 0)
+    for k in range(0, vectors.shape[1], lanes(vectors)):
+        store(vectors, DIRECTION, k, zero - load(vectors, GRADIENT, k))
+    product = 0.0
+    for k in range(-1, 2 * n_pairs):  # from the newest pair to the oldest, and back
+        # Row to be added and its factor, and the row whose product with the sum comes next.
+        added, factor, after, is_back = PAIRS + j, 0.0, j, k >= n_pairs
+        if k >= 0 and not is_back:
+            numbers[RHO + M + j] = numbers[RHO + j] * product
+            added, factor = PAIRS + M + j, -numbers[RHO + M + j]
+            after = (j - 1 + M) % M if k < n_pairs - 1 else j
+        elif is_back:
+            factor = theta * numbers[RHO + M + j] - numbers[RHO + j] * product
+            after = (j + 1) % M
+        row_after = PAIRS + after + (M if k >= n_pairs - 1 else 0)
+        if n_pairs > 0:
+            product = add_and_dot(factor, added, row_after, DIRECTION, vectors)
+        j = after
+    share, slopes, squares = fill(vectors, 1.0 / theta), zero, zero
+    for k in range(0, vectors.shape[1], lanes(vectors)):
+        x, g = load(vectors, X, k), load(vectors, GRADIENT, k)
+        # The direction is a difference of points, as in L-BFGS-B: x plus the direction has no rounding error.
+        d = (x + load(vectors, DIRECTION, k) * share) - x
+        store(vectors, DIRECTION, k, d)
+        store(vectors, X_BEFORE, k, x)
+        store(vectors, GRADIENT_BEFORE, k, g)
+        slopes, squares = slopes + g * d, squares + d * d
+    one = fill(vectors, 1)
+    return reduce_add_weighted(slopes, one), reduce_add_weighted(squares, one)
+
+
+@kernel
+def add_pair(vectors, numbers, counts):
+    """Write the pair of the last iteration to the ring of pairs, unless its curvature is not positive."""
+    step = numbers[STEP]
+    product = step * (numbers[SLOPE] - numbers[SLOPE_BEFORE])
+    if not product > EPS * step * -numbers[SLOPE_BEFORE]:  # such a pair would make H indefinite
+        return
+    M = (vectors.shape[0] - PAIRS) // 2
+    newest = (counts[NEWEST] + 1) % M
+    steps, squares = fill(vectors, step), fill(vectors, 0)
+    for k in range(0, vectors.shape[1], lanes(vectors)):
+        store(vectors, PAIRS + newest, k, load(vectors, DIRECTION, k) * steps)
+        y = load(vectors, GRADIENT, k) - load(vectors, GRADIENT_BEFORE, k)
+        store(vectors, PAIRS + M + newest, k, y)
+        squares = squares + y * y
+    numbers[RHO + newest] = 1.0 / product
+    numbers[THETA] = reduce_add_weighted(squares, fill(vectors, 1)) / product
+    counts[NEWEST], counts[N_PAIRS] = newest, min(counts[N_PAIRS] + 1, M)
+
+
+@kernel
+def move(step, vectors):
+    """Move x to the trial at `step` times the direction from the point before the line search."""
+    steps = fill(vectors, step)
+    for k in range(0, vectors.shape[1], lanes(vectors)):
+        store(vectors, X, k, load(vectors, X_BEFORE, k) + steps * load(vectors, DIRECTION, k))
+
+
+@kernel
+def status_of_iterate(vectors, numbers, counts, limits):
+    """Return the status of a minimisation whose x is an iterate."""
+    n_iterations = counts[N_ITERATIONS]
+    if n_iterations > 0 and n_iterations >= limits.maxiter:
+        return MOST_ITERATIONS
+    if n_iterations > 0 and counts[N_EVALUATIONS] > limits.maxfun:
+        return MOST_EVALUATIONS
+    is_flat = True
+    for k in range(vectors.shape[1]):
+        if not abs(vectors[GRADIENT, k]) <= limits.gtol:
+            is_flat = False
+            break
+    if is_flat:
+        return CONVERGED_GRADIENT
+    before, value = numbers[VALUE_BEFORE], numbers[VALUE]
+    if n_iterations > 0 and before - value <= limits.ftol * max(abs(before), abs(value), 1.0):
+        return CONVERGED_VALUE
+    return RUNNING
+
+
+@kernel
+def advance(minimiser, limits):
+    """Advance a minimisation until it needs value and gradient at x, or x is an iterate, or it ends.
+
+    minimiser, limits: a `Minimiser` and its `Limits`. Value and gradient at x must be up to date if
+    ``counts[PHASE]`` is START or SEARCH; the kernel returns the next phase. After ITERATED, a minimisation
+    continues with the next call if ``counts[STATUS]`` is RUNNING.
+    """
+    vectors, numbers, counts = borrow(minimiser.vectors), borrow(minimiser.numbers), borrow(minimiser.counts)
+    phase = counts[PHASE]
+    is_iterate, fails = phase == START, False
+    if phase == START:
+        counts[N_EVALUATIONS] = 1
+    elif phase == SEARCH:
+        numbers[SLOPE] = add_and_dot(0.0, DIRECTION, DIRECTION, GRADIENT, vectors)
+        is_iterate = search_ends(numbers[VALUE], numbers[SLOPE], numbers)
+        if is_iterate:
+            counts[N_ITERATIONS] += 1
+        else:
+            fails = counts[N_TRIALS] == limits.maxls
+    elif counts[N_ITERATIONS] > 0:
+        add_pair(vectors, numbers, counts)
+    if is_iterate:
+        counts[STATUS], counts[PHASE] = status_of_iterate(vectors, numbers, counts, limits), ITERATED
+        return ITERATED
+
+    begins = fails or phase == ITERATED
+    while begins:
+        if fails:  # return to the last iterate, and search along the gradient unless that has failed
+            numbers[VALUE] = numbers[VALUE_BEFORE]
+            for k in range(vectors.shape[1]):
+                vectors[X, k] = vectors[X_BEFORE, k]
+                vectors[GRADIENT, k] = vectors[GRADIENT_BEFORE, k]
+            if counts[N_PAIRS] == 0:
+                counts[STATUS], counts[PHASE] = SEARCH_FAILED, ENDED
+                return ENDED
+            counts[N_PAIRS] = 0
+        slope, square = direction(vectors, numbers, counts)
+        step = min(1.0 / np.sqrt(square), LONGEST_STEP) if counts[N_ITERATIONS] == 0 else 1.0
+        begin_search(numbers[VALUE], slope, step, numbers)
+        counts[N_TRIALS] = 0
+        fails = begins = slope >= 0.0
+    move(numbers[STEP], vectors)
+    counts[N_TRIALS] += 1
+    counts[N_EVALUATIONS] += 1
+    counts[PHASE] = SEARCH
+    return SEARCH
+
+
+@functools.cache
+def advance_pointer() -> FunctionPointer:
+    """Return a pointer to `advance`, which is compiled once for networks of both dtypes."""
+    of = array_types(np.dtype(np.float64))
+    fields = (of.matrix, of.flat, types.Array(types.int64, 1, "C"))
+    limits = (types.int64, types.int64, types.int64, types.float64, types.float64)
+    return FunctionPointer(advance, (types.NamedTuple(fields, Minimiser), types.NamedTuple(limits, Limits)))
+
+
+# --- the training loop ---------------------------------------------------------------------------
+
+
+class MinimiserState(NamedTuple):
+    """The arrays that a training by L-BFGS updates.
+
+    parameters (P,) and statistics: those of the last iterate, which are always finite. minimiser: a
+    `Minimiser` of the objective. point (P,), gradient (P,): x and the gradient of the loss in the network's
+    dtype; statistics_at_point: the running statistics, which every evaluation updates. losses (3,) float64:
+    loss and penalty at the point, and the objective of the last iterate as it is recorded. progress (2,)
+    int64: iterations recorded, and tiles of the present evaluation done.
+    """
+
+    parameters: Any
+    statistics: Any
+    minimiser: Any
+    point: Any
+    gradient: Any
+    statistics_at_point: Any
+    losses: Any
+    progress: Any
+
+
+@kernel
+def keep_iterate(plan, state, settings, records):
+    """Record the iterate at `point`, and copy it to parameters and statistics.
+
+    The kernel returns the number of the first of these that is not finite: 1, a parameter; 2, a running
+    statistic; 3, the loss. It returns 0, and copies and records, if all are finite.
+    """
+    point, parameters, minimiser = state.point, state.parameters, state.minimiser
+    counts, size = minimiser.counts, point.shape[0]
+    is_first = counts[N_ITERATIONS] == 0
+    loss, penalty = state.losses[0], state.losses[1]
+    is_finite = abs(loss + penalty) < np.inf
+    if is_first and not is_finite:
+        return 3
+    if not are_finite(point, 0, size):
+        return 1
+    for k in range(state.statistics.shape[0]):
+        if not abs(state.statistics_at_point[k]) < np.inf:
+            return 2
+    if not is_finite:
+        return 3
+    if not is_first:
+        n_pass = state.progress[0]
+        state.progress[0] = n_pass + 1
+        state.losses[2] = settings.loss_share * loss + penalty
+        if n_pass % settings.record_every == 0 or n_pass == settings.last_pass:
+            record = -(-n_pass // settings.record_every)
+            if settings.of_objective:
+                records.losses[record] = state.losses[2] * settings.n_samples
+            else:
+                records.losses[record] = loss / settings.weight_scale
+                gradient = row(minimiser.vectors, GRADIENT)
+                records.norms[record] = np.sqrt(parameter_square_sum(gradient, 0, size))
+                record_ratios(plan, point, parameters, record, records.ratios)
+        for k in range(size):
+            parameters[k] = point[k]
+    for k in range(state.statistics.shape[0]):
+        state.statistics[k] = state.statistics_at_point[k]
+    return 0
+
+
+@functools.cache
+def lbfgs_iterations(sparse: bool) -> Any:
+    """Return the kernel of the iterations, on data stored in tiles or on a sparse table.
+
+    Its arguments are ``(gradient_of, activate, differentiate, slope, advance, plan, state, limits, data,
+    settings, records, work, last_pass, n_rounds)``. The first four are the `train.GradientPointers`; advance,
+    the `advance_pointer`; state, a `MinimiserState`; limits, the `Limits` of the minimiser; data, settings
+    and work, a `train.Data`, `train.Settings` and a `train.Workspace`; records, those of `train.train_steps`.
+    The kernel returns after iteration `last_pass`, after `n_rounds` tiles, or at the end of the minimisation.
+
+    Its result is 0, or the result of `keep_iterate` if an iterate is not finite: then parameters, statistics
+    and records are those of the iterate before.
+    """
+    add_tiles = loss_and_gradient(sparse)
+
+    @kernel
+    def lbfgs_iterations(
+        gradient_of, activate, differentiate, slope, advance, plan, state, limits, data, settings, records,
+        work, last_pass, n_rounds,
+    ):  # fmt: skip
+        minimiser, progress, losses = state.minimiser, borrow(state.progress), borrow(state.losses)
+        counts, vectors = borrow(minimiser.counts), borrow(minimiser.vectors)
+        x, objective_gradient = row(vectors, X), row(vectors, GRADIENT)
+        point, gradient = borrow(state.point), borrow(state.gradient)
+        size, dtype = x.shape[0], point.dtype.type
+        reg_lambda = settings.reg_lambda * (settings.weight_scale if settings.of_objective else 1.0)
+        result = 0
+        mode = flush_subnormals()
+        while result == 0 and counts[PHASE] != ENDED:
+            if counts[PHASE] == ITERATED:
+                if counts[STATUS] != RUNNING or progress[0] >= last_pass:
+                    break
+            else:
+                if n_rounds <= 0:
+                    break
+                begin = progress[1]
+                end = min(begin + n_rounds, settings.n_rounds)
+                if begin == 0:
+                    losses[0] = 0.0
+                    for k in range(size):
+                        point[k] = dtype(x[k])
+                        gradient[k] = 0
+                losses[0] += add_tiles(
+                    gradient_of, activate, differentiate, slope, plan, point, state.statistics_at_point, data,
+                    settings, settings.seed, (begin, end), work, gradient,
+                )  # fmt: skip
+                n_rounds -= end - begin
+                progress[1] = end % settings.n_rounds
+                if end < settings.n_rounds:
+                    break
+                n_weights = settings.n_weights
+                for k in range(size):
+                    objective_gradient[k] = np.float64(gradient[k])
+                for k in range(n_weights):
+                    objective_gradient[k] += reg_lambda * x[k]
+                losses[1] = 0.5 * reg_lambda * parameter_square_sum(x, 0, n_weights)
+                minimiser.numbers[VALUE] = losses[0] + losses[1]
+            phase = call(advance, (minimiser, limits))
+            if phase == ITERATED:
+                result = keep_iterate(plan, state, settings, records)
+            elif phase == ENDED and not abs(losses[0] + losses[1]) < np.inf:  # all trials overflowed
+                result = 3
+        restore_mode(mode)
+        return result
+
+    return lbfgs_iterations

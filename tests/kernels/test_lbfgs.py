@@ -1,0 +1,205 @@
+"""The minimiser L-BFGS: kernels against the reference, the reference against SciPy and closed forms."""
+
+import numpy as np
+import pytest
+import scipy.optimize
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import seeds
+
+from fastnn.reference import lbfgs as reference
+from fastnn_kernels import lbfgs as compiled
+
+LIMITS = {"maxiter": 100, "maxfun": 1000, "maxls": 20, "ftol": 1e-9, "gtol": 1e-6}
+
+
+def rosenbrock(x):
+    return scipy.optimize.rosen(x), scipy.optimize.rosen_der(x)
+
+
+def quadratic(size, condition=1e3, seed=0):
+    """Return a random convex quadratic function of `size` variables."""
+    random = np.random.default_rng(seed)
+    Q, _ = np.linalg.qr(random.standard_normal((size, size)))
+    H, b = Q * np.geomspace(1, condition, size) @ Q.T, random.standard_normal(size)
+    return lambda x: (0.5 * x @ H @ x - b @ x, H @ x - b)
+
+
+def wavy(x):
+    return np.sum(np.log1p(x * x) + 0.1 * np.cos(5 * x)), 2 * x / (1 + x * x) - 0.5 * np.sin(5 * x)
+
+
+def steep(x):
+    return np.sum(np.exp(4 * x)) + x @ x, 4 * np.exp(4 * x) + 2 * x
+
+
+def ascending(x):
+    """Return a value and the gradient with the wrong sign, along which no line search succeeds."""
+    return 0.5 * x @ x, -x
+
+
+FUNCTIONS = {
+    "rosenbrock": (rosenbrock, np.linspace(-1, 1.5, 8)),
+    "quadratic": (quadratic(24), np.zeros(24)),
+    "wavy": (wavy, np.linspace(-40, 20, 16)),
+    "steep": (steep, np.linspace(-3, 3, 8)),
+    "ascending": (ascending, np.ones(8)),
+    "stationary": (wavy, np.zeros(8)),
+}
+each_function = pytest.mark.parametrize("name", FUNCTIONS)
+each_maxcor = pytest.mark.parametrize("maxcor", [1, 4, 10, 50])
+
+
+def kernel_iterates(function, x, maxcor, limits):
+    """Return the iterates of the kernels, in the form of the reference's."""
+    minimiser = compiled.new_minimiser(x.size, maxcor)
+    point, gradient = minimiser.vectors[compiled.X], minimiser.vectors[compiled.GRADIENT]
+    point[...] = x
+    counts, iterates = minimiser.counts, []
+    while counts[compiled.PHASE] != compiled.ENDED and counts[compiled.STATUS] == compiled.RUNNING:
+        if counts[compiled.PHASE] != compiled.ITERATED:
+            minimiser.numbers[compiled.VALUE], gradient[...] = function(point)
+        if compiled.advance(minimiser, compiled.Limits(**limits)) != compiled.SEARCH:
+            iterates.append(
+                reference.Iterate(
+                    counts[compiled.N_ITERATIONS], counts[compiled.N_EVALUATIONS], point.copy(),
+                    minimiser.numbers[compiled.VALUE], gradient.copy(), counts[compiled.STATUS],
+                )
+            )  # fmt: skip
+    return iterates
+
+
+def reference_iterates(function, x, maxcor, limits):
+    with np.errstate(all="ignore"):
+        return list(reference.minimise(function, x, maxcor, reference.Limits(**limits)))
+
+
+def scipy_result(function, x, maxcor, limits):
+    """Return SciPy's iterates (n, P) and result."""
+    iterates = []
+
+    def keep(intermediate_result):
+        iterates.append(intermediate_result.x.copy())
+
+    options = {**limits, "maxcor": maxcor}
+    with np.errstate(all="ignore"):
+        result = scipy.optimize.minimize(
+            function, x, jac=True, method="L-BFGS-B", callback=keep, options=options
+        )  # fmt: skip
+    return np.array(iterates).reshape(-1, x.size), result
+
+
+def assert_equal_runs(found, expected, n_compared=9):
+    """Check that iterates agree to rounding, whose errors every iteration multiplies."""
+    for one, other in zip(found[:n_compared], expected[:n_compared], strict=False):
+        assert one.n_iterations == other.n_iterations
+        np.testing.assert_allclose(one.x, other.x, rtol=1e-6, atol=1e-8)
+        np.testing.assert_allclose(one.gradient, other.gradient, rtol=1e-5, atol=1e-6)
+        assert one.value == pytest.approx(other.value, rel=1e-8, abs=1e-12)
+
+
+@each_function
+@each_maxcor
+def test_iterates_are_those_of_the_reference_and_of_scipy(name, maxcor):
+    function, x = FUNCTIONS[name]
+    found, expected = (run(function, x, maxcor, LIMITS) for run in (kernel_iterates, reference_iterates))
+    iterates, result = scipy_result(function, x, maxcor, LIMITS)
+    assert_equal_runs(found, expected)
+    points = np.array([iterate.x for iterate in expected if iterate.n_iterations]).reshape(-1, x.size)
+    n_compared = min(len(iterates), len(points), 8)
+    np.testing.assert_allclose(points[:n_compared], iterates[:n_compared], rtol=1e-6, atol=1e-8)
+    if name != "quadratic" and maxcor > 1:  # few iterations, in which rounding errors stay small
+        assert found[-1].n_iterations == expected[-1].n_iterations == result.nit
+        assert found[-1].status == expected[-1].status
+        status = {reference.SEARCH_FAILED: 2, reference.MOST_ITERATIONS: 1, reference.MOST_EVALUATIONS: 1}
+        assert status.get(expected[-1].status, 0) == result.status
+        np.testing.assert_allclose(found[-1].x, result.x, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("changed", "status"),
+    [
+        ({"maxiter": 3}, reference.MOST_ITERATIONS),
+        ({"maxfun": 4}, reference.MOST_EVALUATIONS),
+        ({"ftol": 0.5}, reference.CONVERGED_VALUE),
+        ({"gtol": 30.0}, reference.CONVERGED_GRADIENT),
+        ({"gtol": 1e9}, reference.CONVERGED_GRADIENT),
+        ({"maxls": 1}, reference.SEARCH_FAILED),
+    ],
+)
+def test_every_end_is_scipys(changed, status):
+    function, x = FUNCTIONS["rosenbrock"]
+    limits = LIMITS | changed
+    iterates, result = scipy_result(function, x, 10, limits)
+    for run in (kernel_iterates, reference_iterates):
+        *_, last = found = run(function, x, 10, limits)
+        assert last.status == status
+        assert last.n_iterations == result.nit == len(iterates)
+        assert last.n_evaluations == result.nfev
+        np.testing.assert_allclose(last.x, result.x, rtol=1e-9)
+        if status != reference.SEARCH_FAILED:  # SciPy's is then that of the last trial
+            assert last.value == pytest.approx(result.fun, rel=1e-9)
+        assert all(iterate.status == reference.RUNNING for iterate in found[:-1])
+
+
+@pytest.mark.parametrize("maxls", [1, 2, 3])
+def test_a_failed_line_search_forgets_the_pairs(maxls):
+    """Few evaluations in a line search make most of them fail, and the next begins along the gradient."""
+    function, x = quadratic(16, 1e2), np.ones(16)
+    limits = LIMITS | {"maxls": maxls, "maxiter": 12}
+    iterates, result = scipy_result(function, x, 5, limits)
+    for run in (kernel_iterates, reference_iterates):
+        *_, last = run(function, x, 5, limits)
+        assert (last.n_iterations, last.n_evaluations) == (result.nit, result.nfev)
+        np.testing.assert_allclose(last.x, result.x, rtol=1e-8, atol=1e-10)
+        assert len(iterates) == result.nit
+
+
+@given(seeds, st.integers(1, 4), st.integers(1, 6), st.integers(0, 9))
+def test_directions_are_those_of_the_reference_and_of_the_matrix(seed, n_vectors, maxcor, n_pairs):
+    random, size = np.random.default_rng(seed), 8 * n_vectors
+    gradient = random.standard_normal(size)
+    S = list(random.standard_normal((n_pairs, size)))
+    Y = [s + 0.3 * random.standard_normal(size) for s in S]
+    Y = [y if s @ y > 0 else s for s, y in zip(S, Y, strict=True)]
+    S, Y = S[-maxcor:], Y[-maxcor:]
+    expected = reference.direction(gradient, S, Y)
+
+    H = np.eye(size)
+    if S:
+        H *= (S[-1] @ Y[-1]) / (Y[-1] @ Y[-1])
+    for s, y in zip(S, Y, strict=True):
+        V = np.eye(size) - np.outer(y, s) / (s @ y)
+        H = V.T @ H @ V + np.outer(s, s) / (s @ y)
+    scale = np.abs(H).max() * np.linalg.norm(gradient) * size
+    np.testing.assert_allclose(expected, -H @ gradient, rtol=1e-8, atol=1e-11 * scale)
+
+    minimiser = compiled.new_minimiser(size, maxcor)
+    vectors, numbers, counts = minimiser
+    vectors[compiled.PAIRS :] = np.nan
+    vectors[compiled.X], vectors[compiled.GRADIENT] = random.standard_normal(size), gradient
+    x = vectors[compiled.X].copy()
+    for k, (s, y) in enumerate(zip(S, Y, strict=True)):  # the pairs begin anywhere in the ring
+        at = counts[compiled.NEWEST] = (k + n_pairs) % maxcor
+        vectors[compiled.PAIRS + at], vectors[compiled.PAIRS + maxcor + at] = s, y
+        numbers[compiled.RHO + at], numbers[compiled.THETA] = 1 / (s @ y), (y @ y) / (s @ y)
+    counts[compiled.N_PAIRS] = len(S)
+    slope, square = compiled.direction(*minimiser)
+    found = vectors[compiled.DIRECTION]
+    np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-11 * scale)
+    assert slope == pytest.approx(gradient @ found, rel=1e-8, abs=1e-11 * scale)
+    assert square == pytest.approx(found @ found, rel=1e-8)
+    np.testing.assert_array_equal(vectors[compiled.X_BEFORE], x)
+    np.testing.assert_array_equal(vectors[compiled.GRADIENT_BEFORE], gradient)
+
+
+@given(seeds, st.integers(1, 5), st.integers(1, 12), st.sampled_from([1.5, 30.0, 1e3]))
+def test_quadratics_of_all_sizes(seed, n_vectors, maxcor, condition):
+    size = 8 * n_vectors
+    function, x = quadratic(size, condition, seed), np.ones(size)
+    limits = LIMITS | {"maxiter": 8}
+    found, expected = (run(function, x, maxcor, limits) for run in (kernel_iterates, reference_iterates))
+    assert_equal_runs(found, expected)
+    iterates, _ = scipy_result(function, x, maxcor, limits)
+    compared = [iterate.x for iterate in expected[1:9]][: len(iterates)]
+    np.testing.assert_allclose(compared, iterates[: len(compared)], rtol=1e-5, atol=1e-7)
