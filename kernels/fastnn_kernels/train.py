@@ -33,7 +33,7 @@ from .network import (
     transposed_width,
 )
 from .random import draw, shuffle
-from .sparse import SparseTile, Table, tile_type
+from .sparse import SparseTile, tile_type
 from .step import (
     BLOCK,
     add_blocks_to_average,
@@ -55,7 +55,7 @@ from .update import update_pointer
 from .vectors.barrier import wait
 from .vectors.processor import flush_subnormals, restore_mode
 from .vectors.tile import gather_tile
-from .vectors.vector import borrow, row, view
+from .vectors.vector import row, view
 
 __all__ = [
     "BLOCK",
@@ -304,25 +304,20 @@ def train_steps(gathered: bool, team: bool, sparse: bool) -> Any:
     ):  # fmt: skip
         T = settings.tile_width
         n_inputs, n_targets = plan[0, INPUTS], settings.n_targets
-        plan = borrow(plan)
-        parameters, gradients = borrow(state.parameters), borrow(state.gradients)
-        optimizer_state, average = borrow(state.optimizer), borrow(state.average)
-        statistics, losses = borrow(state.statistics), borrow(state.losses)
-        all_y, all_weights = borrow(data.y), borrow(data.weights)
+        parameters, gradients = state.parameters, state.gradients
+        optimizer_state, average = state.optimizer, state.average
+        statistics, losses = state.statistics, state.losses
+        all_y, all_weights = data.y, data.weights
         if sparse:
-            samples = data.X
-            table = Table(
-                borrow(samples.values), borrow(samples.columns), borrow(samples.starts), borrow(samples.rows)
-            )
+            table = data.X
             n_rows = transposed_width(plan, parameters)
         else:
-            all_X = borrow(data.X)
+            all_X = data.X
             n_rows = n_inputs
-        indices, dropout = borrow(data.indices), borrow(settings.dropout)
-        generator, plateau = borrow(state.generator), borrow(state.plateau)
-        before, partial, barrier = borrow(work.before), borrow(work.partial), borrow(work.barrier)
-        squares, finite_flags = borrow(state.squares), borrow(work.finite)
-        coefficients = borrow(coefficients)
+        indices, dropout = data.indices, settings.dropout
+        generator, plateau = state.generator, state.plateau
+        before, partial, barrier = work.before, work.partial, work.barrier
+        squares, finite_flags = state.squares, work.finite
         n_shards = gradients.shape[0]
         dtype = parameters.dtype.type
         progress = row(state.progress, thread)

@@ -7,6 +7,10 @@ machine code only within its caller: numba would also compile each kernel to sep
 takes a third longer. A kernel that is called through a pointer (``pointer.py``) becomes machine code without
 a wrapper.
 
+Kernels allocate nothing, so their arrays have no reference counts: counts would be updated at every use of an
+array, and take a fifth of the compiler's time. Consequently only kernels can call a kernel that returns an
+array, and the arguments of exceptions are constants.
+
 Compiled kernels are saved on disk. A kernel that cannot be saved is compiled again by every process; a
 warning says so once. A compilation may take seconds: functions in ``compilation_listeners`` are called before
 each one.
@@ -16,11 +20,14 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import gc
 import hashlib
 import inspect
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
+
+import numba
 
 from .cache import cache_folders, is_current, read_entries, refusal, write_entry
 from .forks import wait_at_fork
@@ -39,6 +46,7 @@ from .numba_internals import (
     intrinsic_function,
     is_disabled,
     part_library,
+    pipeline_without_counts,
     rebuilt,
     reduced,
     set_cache,
@@ -48,7 +56,7 @@ from .numba_internals import (
     target_key,
 )
 
-__all__ = ["Kind", "compilation_listeners", "kernel", "machine_code"]
+__all__ = ["Kind", "arrays_among", "compilation_listeners", "kernel", "machine_code"]
 
 # Functions that are called before numba compiles a kernel and the parts inlined in it; the argument is the
 # tuple of the kernel's argument types. They run while numba's lock is held and Ctrl-C is postponed. An
@@ -106,6 +114,16 @@ def _identity_of(value: object) -> object:
     raise TypeError(f"a kernel may close over kernels, intrinsics and constants, not over {value!r}")
 
 
+def arrays_among(kinds: Iterable[Any]) -> Iterator[Any]:
+    """Yield the array types among types, however deeply nested in tuples and structs of `arguments`."""
+    for kind in kinds:
+        kind = getattr(kind, "arguments", kind)
+        if isinstance(kind, numba.types.BaseTuple):
+            yield from arrays_among(kind)
+        elif isinstance(kind, numba.types.Array):
+            yield kind
+
+
 # A forked child has no other threads. If one of the parent's threads held numba's lock, the child would wait
 # for ever: a fork waits for the lock.
 wait_at_fork(global_compiler_lock)
@@ -153,6 +171,10 @@ class KernelCompiler(Compiler):
         if Kernel.wanted is not Kind.CALLABLE:
             set_code_maker(self, CODE_MAKERS[Kernel.wanted])
 
+    def define_pipelines(self) -> list:
+        """Return the passes of numba, without reference counts: kernels own no array."""
+        return pipeline_without_counts(self)
+
 
 class Kernel(HookedDispatcher):
     """A numba dispatcher that keeps compiled code of all three kinds."""
@@ -184,7 +206,16 @@ class Kernel(HookedDispatcher):
         return self.compiled[Kernel.wanted].get(types)
 
     def remember(self, types: tuple, compiled: CompileResult) -> bool:
-        """Store code of the kind `wanted`, and return True if Python may call it."""
+        """Store code of the kind `wanted`, and return True if Python may call it.
+
+        Raises
+        ------
+        TypeError
+            If Python would call a kernel that returns an array: kernels own no memory that Python could keep.
+        """
+        result = compiled.signature.return_type
+        if Kernel.wanted is Kind.CALLABLE and list(arrays_among([result])):
+            raise TypeError(f"{self} returns {result}: let it fill an argument, or call it from a kernel")
         self.compiled[Kernel.wanted][types] = compiled
         if Kernel.wanted is not Kind.PART:
             set_environments(compiled)
@@ -195,15 +226,20 @@ class Kernel(HookedDispatcher):
 def compiling_to(kind: Kind) -> Iterator[None]:
     """Compile kernels to this kind of code within the context; the kernels they call become parts.
 
-    Ctrl-C is postponed to the end of the context: an interrupted compiler is in an unusable state.
+    Ctrl-C is postponed to the end of the context: an interrupted compiler is in an unusable state. Garbage
+    collection pauses: a compilation creates millions of objects that live to its end, which the collector
+    would visit again and again, a sixth of the time.
     """
     with global_compiler_lock, held_interrupts():
-        before = Kernel.wanted
+        before, collects = Kernel.wanted, gc.isenabled()
         try:
+            gc.disable()
             Kernel.wanted = kind
             yield
         finally:
             Kernel.wanted = before
+            if collects:
+                gc.enable()
 
 
 def machine_code(kernel: Kernel, types: tuple) -> CompileResult:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import operator
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,7 +33,7 @@ from numba.extending import (
     unbox,
 )
 
-from .jit import kernel, machine_code
+from .jit import arrays_among, kernel, machine_code
 from .numba_internals import (
     Signature,
     array_without_count,
@@ -44,7 +44,7 @@ from .numba_internals import (
     set_numba_type,
 )
 
-__all__ = ["FunctionPointer", "PointerTable", "array_types", "arrays_among", "call"]
+__all__ = ["FunctionPointer", "PointerTable", "array_types", "call"]
 
 
 class ArrayTypes(NamedTuple):
@@ -177,17 +177,6 @@ def unpacking(function: Any) -> Any:
         return function(*unpacked(address))
 
     return unpacking
-
-
-def arrays_among(kinds: Iterable[Any]) -> Iterator[Any]:
-    """Yield the array types among argument types, however deeply nested in tuples."""
-    for kind in kinds:
-        if isinstance(kind, ArgumentsType):
-            kind = kind.arguments
-        if isinstance(kind, types.BaseTuple):
-            yield from arrays_among(kind)
-        elif isinstance(kind, types.Array):
-            yield kind
 
 
 # --- in compiled code ----------------------------------------------------------------------------

@@ -150,6 +150,8 @@ def test_arrays_that_nobody_would_own_are_refused():
     for kind in (REAL.flat, types.Tuple([REAL.flat])):
         with pytest.raises(TypeError, match="let it fill an argument"):
             FunctionPointer(itself, [kind])
+    with pytest.raises(TypeError, match="let it fill an argument"):
+        itself(np.ones(3))
 
 
 def test_as_many_arguments_as_it_takes():
@@ -214,13 +216,13 @@ EXCEPTIONS = """
     @kernel
     def part(x):
         if x < 0:
-            raise ValueError("negative", x)
+            raise ValueError("negative")
         return x
 
     @kernel
     def called(x):
         if x > 10:
-            raise OverflowError("large", x)
+            raise OverflowError("large")
         return part(x)
 
     @kernel
@@ -239,7 +241,7 @@ EXCEPTIONS = """
 def test_exceptions_come_through(package):
     for _ in range(2):  # compiled, and loaded
         lines = run(package, EXCEPTIONS).splitlines()
-        assert lines == ["ValueError ('negative', -2)", "OverflowError ('large', 20)", "3"]
+        assert lines == ["ValueError ('negative',)", "OverflowError ('large',)", "3"]
 
 
 def test_bounds_are_checked_behind_a_pointer(package):
