@@ -13,6 +13,7 @@ number of vectors), G shards, P parameters (a whole number of vectors), C coeffi
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -64,6 +65,7 @@ __all__ = [
     "Settings",
     "State",
     "Workspace",
+    "compile_gradient",
     "gradient_pointers",
     "loss_and_gradient",
     "train_steps",
@@ -211,7 +213,7 @@ def gradient_pointers(
     activations: tuple[str, ...], loss: str, batch_norm: bool, dropped: bool, sparse: bool, team: bool,
     dtype: np.dtype,
 ) -> GradientPointers:  # fmt: skip
-    """Return the pointers for a network with these activations and this loss; compile kernels if necessary.
+    """Return the pointers for a network with these activations and this loss.
 
     batch_norm, dropped, sparse: True for batch normalisation, dropout, and sparse tables. team: True if
     threads share units (`team.team_gradient`); then the other three must be False, and there is no pointer to
@@ -229,8 +231,23 @@ def gradient_pointers(
         tile_type(dtype) if sparse else of.matrix, of.inputs, of.inputs, batch, types.float64, types.boolean,
         of.flat, of.flat, of.flat, of.flat, types.boolean,
     )  # fmt: skip
-    gradient_of = FunctionPointer(tile_gradient(batch_norm, dropped, sparse), arguments)
+    gradient_of = FunctionPointer(tile_gradient(batch_norm, dropped, sparse), arguments, types.float64)
     return GradientPointers(gradient_of, activate, differentiate, slope)
+
+
+def compile_gradient(
+    activations: Sequence[str], loss: str, batch_norm: bool, dropped: bool, sparse: bool, dtype: str
+) -> None:
+    """Compile, or load, the kernels of `gradient_pointers` for threads that do not share units.
+
+    The companion process calls this function: all arguments are names and truth values.
+    """
+    pointers = gradient_pointers(
+        tuple(activations), loss, batch_norm, dropped, sparse, False, np.dtype(dtype)
+    )
+    for pointer in pointers:
+        if pointer is not None:
+            pointer.compile()
 
 
 @functools.cache

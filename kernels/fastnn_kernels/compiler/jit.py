@@ -29,7 +29,7 @@ from typing import Any
 
 import numba
 
-from .cache import cache_folders, is_current, read_entries, refusal, write_entry
+from .cache import cache_folders, claimed, is_current, is_saved, read_entries, refusal, write_entry
 from .forks import wait_at_fork
 from .interrupts import held_interrupts
 from .numba_internals import (
@@ -45,6 +45,8 @@ from .numba_internals import (
     has_addresses,
     intrinsic_function,
     is_disabled,
+    kernel_cache,
+    kernel_codegen,
     part_library,
     pipeline_without_counts,
     rebuilt,
@@ -56,7 +58,7 @@ from .numba_internals import (
     target_key,
 )
 
-__all__ = ["Kind", "arrays_among", "compilation_listeners", "kernel", "machine_code"]
+__all__ = ["Kind", "arrays_among", "compilation_listeners", "is_code_saved", "kernel", "machine_code"]
 
 # Functions that are called before numba compiles a kernel and the parts inlined in it; the argument is the
 # tuple of the kernel's argument types. They run while numba's lock is held and Ctrl-C is postponed. An
@@ -179,8 +181,10 @@ class KernelCompiler(Compiler):
 class Kernel(HookedDispatcher):
     """A numba dispatcher that keeps compiled code of all three kinds."""
 
-    # The kind of code to compile. Class-level state, guarded by numba's compiler lock.
+    # The kind of code to compile, and the claims of entries that end with this compilation. Guarded by
+    # numba's compiler lock.
     wanted = Kind.CALLABLE
+    claims = contextlib.ExitStack()
 
     def __init__(
         self, py_func: Callable, locals: Any = None, targetoptions: Any = None, pipeline_class: Any = None
@@ -211,7 +215,7 @@ class Kernel(HookedDispatcher):
         Raises
         ------
         TypeError
-            If Python would call a kernel that returns an array: kernels own no memory that Python could keep.
+            If Python would call a kernel that returns an array: kernels own no memory.
         """
         result = compiled.signature.return_type
         if Kernel.wanted is Kind.CALLABLE and list(arrays_among([result])):
@@ -230,16 +234,21 @@ def compiling_to(kind: Kind) -> Iterator[None]:
     collection pauses: a compilation creates millions of objects that live to its end, which the collector
     would visit again and again, a sixth of the time.
     """
-    with global_compiler_lock, held_interrupts():
-        before, collects = Kernel.wanted, gc.isenabled()
+    with global_compiler_lock, held_interrupts(), contextlib.ExitStack() as claims:
+        before, collects = (Kernel.wanted, Kernel.claims), gc.isenabled()
         try:
             gc.disable()
-            Kernel.wanted = kind
+            Kernel.wanted, Kernel.claims = kind, claims
             yield
         finally:
-            Kernel.wanted = before
+            Kernel.wanted, Kernel.claims = before
             if collects:
                 gc.enable()
+
+
+def is_code_saved(kernel: Kernel, types: tuple) -> bool:
+    """Return True if `machine_code` would load this kernel rather than compile it."""
+    return is_saved(kernel_cache(kernel).file_name(types, kernel_codegen(kernel), Kind.CODE))
 
 
 def machine_code(kernel: Kernel, types: tuple) -> CompileResult:
@@ -272,7 +281,21 @@ class KernelCache:
     def load_overload(self, signature: Any, target_context: Any) -> CompileResult | None:
         """Return the saved code for `signature`; None if there is no entry, and numba must compile."""
         target_context.refresh()
-        for payload in read_entries(self._file_name(signature, target_context.codegen())):
+        name = self.file_name(signature, target_context.codegen(), Kernel.wanted)
+        loaded = self._load(name, target_context)
+        if loaded is None and Kernel.wanted is not Kind.PART:
+            # Another process may be compiling this kernel: wait for its entry.
+            Kernel.claims.enter_context(claimed(name))
+            loaded = self._load(name, target_context)
+        if loaded is None and Kernel.wanted is not Kind.PART:
+            for listener in compilation_listeners:
+                with contextlib.suppress(Exception):
+                    listener(argument_types(signature))
+        return loaded
+
+    def _load(self, name: str, target_context: Any) -> CompileResult | None:
+        """Return the code in the entry `name`; None if there is no valid entry."""
+        for payload in read_entries(name):
             try:
                 return rebuilt(
                     target_context,
@@ -286,10 +309,6 @@ class KernelCache:
                     f"numba cannot load {self._name} as it was saved ({error!r}). Remove the folder "
                     f"{self.cache_path}, and report it if that does not help"
                 )
-        if Kernel.wanted is not Kind.PART:
-            for listener in compilation_listeners:
-                with contextlib.suppress(Exception):
-                    listener(argument_types(signature))
         return None
 
     def save_overload(self, signature: Any, compiled: CompileResult) -> None:
@@ -309,7 +328,7 @@ class KernelCache:
             refusal.note(f"numba cannot serialise {self._name}: {error!r}")
             return
         try:
-            write_entry(self._file_name(signature, compiled.codegen), payload)
+            write_entry(self.file_name(signature, compiled.codegen, Kernel.wanted), payload)
         except OSError as error:
             refusal.note(str(error))
 
@@ -330,7 +349,7 @@ class KernelCache:
         """The first of the cache folders; "" if there is none."""
         return str(next(cache_folders(), ""))
 
-    def _file_name(self, signature: Any, codegen: Any) -> str:
+    def file_name(self, signature: Any, codegen: Any, kind: Kind) -> str:
         """Return the file name of the entry for a signature, without the digest of the sources."""
-        key = (self._identity, str(signature), target_key(codegen), (*code_settings(), Kernel.wanted.name))
+        key = (self._identity, str(signature), target_key(codegen), (*code_settings(), kind.name))
         return f"{self._name}.{hashlib.sha256(repr(key).encode()).hexdigest()[:24]}.nbc"

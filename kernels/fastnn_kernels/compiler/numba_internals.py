@@ -50,6 +50,8 @@ __all__ = [
     "intrinsic_function",  # intrinsics keep the Python function as `_defn`
     "is_conversion_safe",  # typing contexts rank conversions
     "is_disabled",  # config.DISABLE_JIT, the environment variable NUMBA_DISABLE_JIT
+    "kernel_cache",  # dispatchers keep their cache as `_cache`
+    "kernel_codegen",  # dispatchers keep their target context as `targetctx`
     "part_library",  # code libraries optimise and add to the engine in methods that can be overridden
     "pipeline_without_counts",  # passes may change the target context, whose `enable_nrt` emits counts
     "rebuilt",  # CompileResult._rebuild takes a target context and what _reduce returned
@@ -129,6 +131,16 @@ def intrinsic_function(value: object) -> Callable | None:
 def set_cache(dispatcher: Any, cache: Any) -> None:
     """Make `dispatcher` load and save its overloads through `cache`."""
     dispatcher._cache = cache
+
+
+def kernel_cache(dispatcher: Any) -> Any:
+    """Return the cache of `set_cache`."""
+    return dispatcher._cache
+
+
+def kernel_codegen(dispatcher: Any) -> Any:
+    """Return the code generator that compiles the functions of `dispatcher`."""
+    return dispatcher.targetctx.codegen()
 
 
 class HookedDispatcher(CPUDispatcher):
