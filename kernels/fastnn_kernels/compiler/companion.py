@@ -36,17 +36,26 @@ MOST = 2
 # Companions of this process that may be running, and all tasks given to any, in JSON: none is given twice.
 _running: list[subprocess.Popen] = []
 _given: set[str] = set()
-_owner = os.getpid()
 
 
 @atexit.register
 def _end_companions() -> None:
-    """End the companions when the process that started them exits; do nothing in a fork of this process."""
-    if os.getpid() == _owner:
-        for process in _running:
-            process.terminate()
-        for process in _running:
-            process.wait()
+    """End the companions when the process that started them exits."""
+    for process in _running:
+        process.terminate()
+    for process in _running:
+        process.wait()
+
+
+def _forget_companions() -> None:
+    """Forget the companions, in a fork of the process that started them."""
+    for process in _running:
+        process.returncode = 0  # not a child of the fork, which could neither wait for it nor end it
+    _running.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_companions)
 
 
 def start_companion(tasks: Sequence[Task]) -> bool:
@@ -65,7 +74,7 @@ def start_companion(tasks: Sequence[Task]) -> bool:
     new = [task for task in tasks if json.dumps(task) not in _given]
     # An application that embeds Python may be the executable: it would be started again.
     is_python = "python" in Path(sys.executable or "").name.lower()
-    if not new or not is_python or len(_running) >= MOST or os.getpid() != _owner:
+    if not new or not is_python or len(_running) >= MOST:
         return False
     _given.update(map(json.dumps, new))
     try:
