@@ -1,5 +1,6 @@
-"""Programs run on copies of `fastnn_kernels`, and kernels that call a function while they are compiled."""
+"""Programs run on copies of `fastnn_kernels`, and kernels that wrap others for tests."""
 
+import functools
 import os
 import re
 import subprocess
@@ -69,3 +70,35 @@ def told_while_compiled(tell):
         return inner(x) + 1
 
     return outer
+
+
+@functools.cache
+def copying(function):
+    """Return the kernel ``(arguments, results)`` that fills arrays with those that another kernel returns.
+
+    `function` returns one matrix or a tuple of matrices; Python cannot call it, since kernels own no arrays.
+    """
+
+    @kernel
+    def copy(window, result):
+        for r in range(result.shape[0]):
+            for c in range(result.shape[1]):
+                result[r, c] = window[r, c]
+
+    @kernel
+    def copying_one(arguments, result):
+        copy(function(*arguments), result)
+
+    @kernel
+    def copying_form(arguments, result):
+        form = function(*arguments)
+        copy(form[0], result[0])
+        copy(form[1], result[1])
+        copy(form[2], result[2])
+        copy(form[3], result[3])
+
+    def call(arguments, result):
+        (copying_form if isinstance(result, tuple) else copying_one)(arguments, result)
+        return result
+
+    return call

@@ -91,6 +91,9 @@ def _sizes(text: str) -> tuple[int, ...]:
 
 def _run(options: argparse.Namespace) -> int:
     """Train the network, print its accuracy and draw its boundary; return the exit status."""
+    layers_dim = (2, *options.hidden, 2)
+    if options.backend == "numba":
+        _compile_aside(layers_dim)
     import numpy as np
     from matplotlib.backend_bases import FigureCanvasBase
     from sklearn.datasets import make_moons
@@ -110,7 +113,6 @@ def _run(options: argparse.Namespace) -> int:
 
     random = np.random.RandomState(options.seed)
     X, y = make_moons(options.samples, noise=options.noise, random_state=random)
-    layers_dim = (2, *options.hidden, 2)
     model = Model(layers_dim, backend=options.backend, random_state=random)
     # The gradient is a sum over the samples: the rate for 200 samples would be too high for more.
     epsilon = 0.01 * min(1.0, 200 / options.samples)
@@ -132,6 +134,33 @@ def _run(options: argparse.Namespace) -> int:
     _save_picture(model, X, y, title, options.out)
     print(f"picture: {options.out}")
     return 0
+
+
+def _compile_aside(layers_dim: tuple[int, ...]) -> None:
+    """Compile the kernels of the gradient and of the picture in another process, unless they are saved."""
+    from fastnn_kernels.compiler.cache import entry_files
+    from fastnn_kernels.compiler.companion import start_companion
+
+    if not entry_files():
+        gradient = [["tanh"], "softmax_cross_entropy", False, False, False, "float64"]
+        start_companion(
+            [
+                ("fastnn_kernels.train", "compile_gradient", gradient),
+                (__name__, compile_picture.__name__, [list(layers_dim)]),
+            ]
+        )
+
+
+def compile_picture(layers_dim: list[int]) -> None:
+    """Compile the kernels that draw a network and predict."""
+    import numpy as np
+
+    from ..boundary.render import render_boundary
+    from ..model import Model
+
+    model = Model(layers_dim, random_state=0)
+    model.predict(np.zeros((2, 2)))
+    render_boundary(model, (-1, 1), (-1, 1), 64)
 
 
 def _save_picture(model: Model, X: NDArray[Any], y: NDArray[Any], title: str, path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnn_kernels.compiler.companion import start_companion
 from fastnn_kernels.compiler.interrupts import held_interrupts
 
 from ..network.description import Network, aligned_empty
@@ -102,6 +103,9 @@ class NumbaTrainer:
         self._process = os.getpid()  # ID of the process that has the pool's threads
         self.non_finite = ""
         self._rounds_a_call = max(1, int(limits.FIRST_CALL_OPERATIONS / (6 * size * width * n_shards)))
+        gradient_of = self._pointers[0]
+        if gradient_of is not None and not gradient_of.is_saved:
+            self._compile_side_by_side()
 
     @property
     def n_passes(self) -> int:
@@ -180,12 +184,26 @@ class NumbaTrainer:
                 return False
         return not self._find_non_finite()
 
-    def _call(self, last_step: int) -> bool:
-        """Call the kernel once, up to `last_step`; return False if a parameter would not be finite."""
-        n_rounds = self._rounds_a_call
+    def _compile_side_by_side(self) -> None:
+        """Compile the training loop, and the kernels of the gradient in another process meanwhile.
+
+        Both take about the same time. Where there is no second core, all kernels are compiled here.
+        """
+        network = self._network
+        if threads.available_cores() > 1:
+            recipe = (
+                list(network.kernel_activations), network.loss.name, network.batch_norm,
+                bool(network.dropout), self._job.is_sparse, network.dtype.name,
+            )  # fmt: skip
+            start_companion([(self._train.__name__, self._train.compile_gradient.__name__, list(recipe))])
+        self._kernel.compile_for_python(0, 1, *self._arguments(1, 1))
+        for pointer in reversed(self._pointers):
+            pointer.compile()
+
+    def _arguments(self, n_steps: int, n_rounds: int) -> tuple[Any, ...]:
+        """Return the kernel's arguments after the number of the thread and the number of threads."""
         step = self._step
-        n_steps = min(last_step - step, n_rounds // self._settings.n_rounds + 1, limits.CALL_STEPS)
-        arguments = (
+        return (
             *self._pointers,
             self._network.training_layout.plan,
             self._state,
@@ -197,6 +215,12 @@ class NumbaTrainer:
             step + n_steps,
             n_rounds,
         )
+
+    def _call(self, last_step: int) -> bool:
+        """Call the kernel once, up to `last_step`; return False if a parameter would not be finite."""
+        n_rounds = self._rounds_a_call
+        n_steps = min(last_step - self._step, n_rounds // self._settings.n_rounds + 1, limits.CALL_STEPS)
+        arguments = self._arguments(n_steps, n_rounds)
         if self._process != os.getpid():  # this process is a fork: it lacks the pool's threads
             self._pool, self._process = None, os.getpid()
         # Signals wait within `acquired_cores`, and Ctrl-C is raised at its end: neither a kernel nor the pool

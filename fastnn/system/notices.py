@@ -27,7 +27,7 @@ def announce_compilation(types: tuple[Any, ...]) -> None:
         Argument types of the kernel that is about to be compiled. ``fastnn_kernels.compiler.jit`` passes them
         to its listeners while it holds numba's compiler lock.
     """
-    from fastnn_kernels.compiler.pointer import arrays_among
+    from fastnn_kernels.compiler.jit import arrays_among
 
     # Kernels for float32 have float64 arguments too, such as sample weights: look for float32 first.
     dtypes = {str(array.dtype) for array in arrays_among(types)}

@@ -209,7 +209,7 @@ def bounds_table(names: tuple[str, ...], dtype: np.dtype) -> PointerTable:
     """Return the table of pointers to the kernel `activation_bounds` of each name, in order."""
     of = array_types(dtype)
     arguments = types.NamedUniTuple(of.matrix, 4, Form), of.inputs, of.scalar, of.scalar
-    return PointerTable([FunctionPointer(activation_bounds(name), arguments) for name in names])
+    return PointerTable([FunctionPointer(activation_bounds(name), arguments, types.none) for name in names])
 
 
 @kernel

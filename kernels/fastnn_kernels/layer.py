@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+from numba import types
 
 from .compiler.jit import kernel
 from .compiler.pointer import FunctionPointer, PointerTable, array_types
@@ -303,7 +304,9 @@ def activation_backward(name: str) -> Any:
 def forward_table(names: tuple[str, ...], dtype: np.dtype) -> PointerTable:
     """Return the table of pointers to the kernel `activation_forward` of each name, in order."""
     of = array_types(dtype)
-    return PointerTable([FunctionPointer(activation_forward(name), (of.inputs, of.matrix)) for name in names])
+    return PointerTable(
+        [FunctionPointer(activation_forward(name), (of.inputs, of.matrix), types.none) for name in names]
+    )
 
 
 @functools.cache
@@ -311,4 +314,4 @@ def backward_table(names: tuple[str, ...], dtype: np.dtype) -> PointerTable:
     """Return the table of pointers to the kernel `activation_backward` of each name, in order."""
     of = array_types(dtype)
     arguments = of.inputs, of.inputs, of.inputs, of.matrix
-    return PointerTable([FunctionPointer(activation_backward(name), arguments) for name in names])
+    return PointerTable([FunctionPointer(activation_backward(name), arguments, types.none) for name in names])

@@ -382,7 +382,7 @@ def loss_backward(name: str) -> Any:
 def value_pointer(name: str, dtype: np.dtype) -> FunctionPointer:
     """Return a pointer to the kernel `loss_value` of the loss `name`."""
     of = array_types(dtype)
-    return FunctionPointer(loss_value(name), (of.inputs, of.inputs, of.inputs, types.float64))
+    return FunctionPointer(loss_value(name), (of.inputs, of.inputs, of.inputs, types.float64), types.float64)
 
 
 @functools.cache
@@ -390,4 +390,4 @@ def backward_pointer(name: str, dtype: np.dtype) -> FunctionPointer:
     """Return a pointer to the kernel `loss_backward` of the loss `name`."""
     of = array_types(dtype)
     arguments = of.inputs, of.inputs, of.inputs, types.float64, types.boolean, of.matrix
-    return FunctionPointer(loss_backward(name), arguments)
+    return FunctionPointer(loss_backward(name), arguments, types.float64)

@@ -9,6 +9,7 @@ import functools
 from typing import Any
 
 import numpy as np
+from numba import types
 
 from .compiler.jit import kernel
 from .compiler.pointer import FunctionPointer, array_types
@@ -136,4 +137,4 @@ def output_forward(name: str) -> Any:
 def forward_pointer(name: str, dtype: np.dtype) -> FunctionPointer:
     """Return a pointer to the kernel `output_forward` of the output function `name`."""
     of = array_types(dtype)
-    return FunctionPointer(output_forward(name), (of.inputs, of.matrix))
+    return FunctionPointer(output_forward(name), (of.inputs, of.matrix), types.none)

@@ -13,6 +13,7 @@ number of vectors), G shards, P parameters (a whole number of vectors), C coeffi
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,7 +34,7 @@ from .network import (
     transposed_width,
 )
 from .random import draw, shuffle
-from .sparse import SparseTile, Table, tile_type
+from .sparse import SparseTile, tile_type
 from .step import (
     BLOCK,
     add_blocks_to_average,
@@ -55,7 +56,7 @@ from .update import update_pointer
 from .vectors.barrier import wait
 from .vectors.processor import flush_subnormals, restore_mode
 from .vectors.tile import gather_tile
-from .vectors.vector import borrow, row, view
+from .vectors.vector import row, view
 
 __all__ = [
     "BLOCK",
@@ -64,6 +65,7 @@ __all__ = [
     "Settings",
     "State",
     "Workspace",
+    "compile_gradient",
     "gradient_pointers",
     "loss_and_gradient",
     "train_steps",
@@ -211,7 +213,7 @@ def gradient_pointers(
     activations: tuple[str, ...], loss: str, batch_norm: bool, dropped: bool, sparse: bool, team: bool,
     dtype: np.dtype,
 ) -> GradientPointers:  # fmt: skip
-    """Return the pointers for a network with these activations and this loss; compile kernels if necessary.
+    """Return the pointers for a network with these activations and this loss.
 
     batch_norm, dropped, sparse: True for batch normalisation, dropout, and sparse tables. team: True if
     threads share units (`team.team_gradient`); then the other three must be False, and there is no pointer to
@@ -229,8 +231,23 @@ def gradient_pointers(
         tile_type(dtype) if sparse else of.matrix, of.inputs, of.inputs, batch, types.float64, types.boolean,
         of.flat, of.flat, of.flat, of.flat, types.boolean,
     )  # fmt: skip
-    gradient_of = FunctionPointer(tile_gradient(batch_norm, dropped, sparse), arguments)
+    gradient_of = FunctionPointer(tile_gradient(batch_norm, dropped, sparse), arguments, types.float64)
     return GradientPointers(gradient_of, activate, differentiate, slope)
+
+
+def compile_gradient(
+    activations: Sequence[str], loss: str, batch_norm: bool, dropped: bool, sparse: bool, dtype: str
+) -> None:
+    """Compile, or load, the kernels of `gradient_pointers` for threads that do not share units.
+
+    The companion process calls this function: all arguments are names and truth values.
+    """
+    pointers = gradient_pointers(
+        tuple(activations), loss, batch_norm, dropped, sparse, False, np.dtype(dtype)
+    )
+    for pointer in pointers:
+        if pointer is not None:
+            pointer.compile()
 
 
 @functools.cache
@@ -304,25 +321,20 @@ def train_steps(gathered: bool, team: bool, sparse: bool) -> Any:
     ):  # fmt: skip
         T = settings.tile_width
         n_inputs, n_targets = plan[0, INPUTS], settings.n_targets
-        plan = borrow(plan)
-        parameters, gradients = borrow(state.parameters), borrow(state.gradients)
-        optimizer_state, average = borrow(state.optimizer), borrow(state.average)
-        statistics, losses = borrow(state.statistics), borrow(state.losses)
-        all_y, all_weights = borrow(data.y), borrow(data.weights)
+        parameters, gradients = state.parameters, state.gradients
+        optimizer_state, average = state.optimizer, state.average
+        statistics, losses = state.statistics, state.losses
+        all_y, all_weights = data.y, data.weights
         if sparse:
-            samples = data.X
-            table = Table(
-                borrow(samples.values), borrow(samples.columns), borrow(samples.starts), borrow(samples.rows)
-            )
+            table = data.X
             n_rows = transposed_width(plan, parameters)
         else:
-            all_X = borrow(data.X)
+            all_X = data.X
             n_rows = n_inputs
-        indices, dropout = borrow(data.indices), borrow(settings.dropout)
-        generator, plateau = borrow(state.generator), borrow(state.plateau)
-        before, partial, barrier = borrow(work.before), borrow(work.partial), borrow(work.barrier)
-        squares, finite_flags = borrow(state.squares), borrow(work.finite)
-        coefficients = borrow(coefficients)
+        indices, dropout = data.indices, settings.dropout
+        generator, plateau = state.generator, state.plateau
+        before, partial, barrier = work.before, work.partial, work.barrier
+        squares, finite_flags = state.squares, work.finite
         n_shards = gradients.shape[0]
         dtype = parameters.dtype.type
         progress = row(state.progress, thread)

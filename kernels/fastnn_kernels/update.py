@@ -184,7 +184,7 @@ def update_pointer(name: str, with_l1: bool, dtype: np.dtype) -> FunctionPointer
     """Return a pointer to the kernel `update` of the optimizer `name`."""
     of = array_types(dtype)
     arrays, numbers = (of.inputs, of.flat, of.matrix, of.flat), (of.scalar,) * 3
-    return FunctionPointer(update(name, with_l1), (*arrays, *numbers, *[types.intp] * 3))
+    return FunctionPointer(update(name, with_l1), (*arrays, *numbers, *[types.intp] * 3), types.boolean)
 
 
 @kernel

@@ -18,6 +18,7 @@ from committees import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
+from kernel_packages import copying
 from strategies import DTYPES, dtypes, seeds
 
 from fastnn.boundary.committee import Committee
@@ -174,8 +175,9 @@ def bounds(committee, cells):
     compiled.bound_pass(
         networks.activations, networks.plan, networks.parameters, networks.magnitudes, cells, forms
     )
-    form = compiled.layer_form(networks.plan, len(networks.plan) - 1, T, forms)
-    return compiled.Form(*(array.copy() for array in form))  # of windows, which own nothing
+    arrays = (np.empty((committee.n_classes, T), committee.dtype) for _ in compiled.Form._fields)
+    arguments = networks.plan, len(networks.plan) - 1, T, forms
+    return copying(compiled.layer_form)(arguments, compiled.Form(*arrays))
 
 
 def computed_scores(committee, X):
@@ -183,8 +185,8 @@ def computed_scores(committee, X):
     networks, n_units = kernel_side(committee)
     units = aligned_empty(n_units * X.shape[1], committee.dtype)
     total = np.empty((committee.n_classes, X.shape[1]), committee.dtype)
-    kernel = committee_scores(committee.votes)
-    return kernel(networks, X, units, total).copy()  # of a window, which owns nothing
+    kernel = copying(committee_scores(committee.votes))
+    return kernel((networks, X, units, total), np.empty_like(total))
 
 
 def cells_for(random, dtype):

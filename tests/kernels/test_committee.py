@@ -16,6 +16,7 @@ from committees import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
+from kernel_packages import copying
 from strategies import DTYPES, counts, dtypes, padded, seeds, untouched, wide
 
 from fastnn.boundary.committee import Committee, make_committee, plane_of, restricted_network
@@ -34,8 +35,8 @@ def scores(committee, X):
     units = aligned_empty(n_units * X.shape[1], committee.dtype)
     units[...] = np.nan
     total = untouched((committee.n_classes, X.shape[1]), committee.dtype)
-    kernel = compiled.committee_scores(committee.votes)
-    return kernel(networks, X, units, total).copy()  # of a window, which owns nothing
+    kernel = copying(compiled.committee_scores(committee.votes))
+    return kernel((networks, X, units, total), np.empty_like(total))
 
 
 def bounds(committee, cells):
@@ -43,8 +44,8 @@ def bounds(committee, cells):
     forms = aligned_empty(4 * n_units * T, committee.dtype)
     forms[...] = np.nan
     total = empty_form(Form, committee.n_classes, T, committee.dtype)
-    kernel = compiled.committee_bounds(committee.votes)
-    return Form(*(array.copy() for array in kernel(networks, cells, forms, total)))
+    kernel = copying(compiled.committee_bounds(committee.votes))
+    return kernel((networks, cells, forms, total), Form(*map(np.empty_like, total)))
 
 
 def wide_side(committee):

@@ -133,7 +133,7 @@ PROGRAM = """
     from fastnn_kernels.layer import forward_table
 
     get_backend("numba")
-    forward_table(("tanh", "relu"), np.dtype("float32"))
+    forward_table(("tanh", "relu"), np.dtype("float32")).compile()
 """
 
 

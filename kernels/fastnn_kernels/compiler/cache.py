@@ -4,11 +4,15 @@ The name of an entry begins with a digest of *all* kernel sources: a kernel is b
 files, and an edit of any file makes a new kernel. An entry is one file, written atomically, with its
 checksum. Two processes share no index that one could overwrite, and a truncated file, a full disk or a folder
 without write permission breaks no run. If entries cannot be saved, each process warns once and says why.
+
+A process that compiles a kernel claims its entry. Another process that needs the kernel waits for the end of
+the claim, and loads the entry, instead of compiling the same kernel a second time.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import hashlib
 import logging
@@ -27,15 +31,26 @@ import platformdirs
 
 from .numba_internals import cache_setting
 
+try:
+    import fcntl
+except ImportError:  # not a POSIX system: processes do not wait for each other
+    fcntl = None  # type: ignore[assignment]
+
 __all__ = [
     "cache_folders",
+    "claimed",
     "entry_files",
     "is_current",
+    "is_saved",
     "read_entries",
     "refusal",
     "usable_folder",
     "write_entry",
 ]
+
+# Longest time that a process waits for another process that compiles a kernel, and time between two looks. A
+# stopped process may hold its claim for ever.
+WAIT_SECONDS, LOOK_SECONDS = 60.0, 0.005
 
 # Folder of the package `fastnn_kernels`: it holds the sources, and the entries if it is writable.
 PACKAGE = Path(__file__).parents[1]
@@ -111,6 +126,46 @@ def write_entry(name: str, payload: bytes) -> None:
     """
     content = _checksum(name, payload) + payload
     _remove_stale(_first_folder(lambda folder: _write_whole(folder / f"{DIGEST}.{name}", content)))
+
+
+@contextlib.contextmanager
+def claimed(name: str) -> Iterator[None]:
+    """Claim the entry `name` for this process within the context; wait while another process has the claim.
+
+    The system ends the claim of a process that is killed. Where files cannot be locked there are no claims.
+    """
+    descriptor = None
+    path = next(cache_folders(), Path()) / f"{DIGEST}.{name}.claim"
+    try:
+        if fcntl is not None and DIGEST:
+            with contextlib.suppress(OSError):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+                _lock(descriptor)
+        yield
+    finally:
+        if descriptor is not None:
+            with contextlib.suppress(OSError):
+                path.unlink()
+            os.close(descriptor)
+
+
+def _lock(descriptor: int) -> None:
+    """Lock a file; give up when another process has held the lock for `WAIT_SECONDS`."""
+    last = time.monotonic() + WAIT_SECONDS
+    while time.monotonic() < last:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except OSError as error:
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                raise  # the file system has no locks
+        time.sleep(LOOK_SECONDS)
+
+
+def is_saved(name: str) -> bool:
+    """Return True if there is a file of the entry `name`, valid or not."""
+    return any((folder / f"{DIGEST}.{name}").exists() for folder in cache_folders())
 
 
 def usable_folder() -> Path:
@@ -215,7 +270,7 @@ def _remove_stale(folder: Path) -> None:
     """Remove other versions' entries and unfinished files that no process has used for a month."""
     oldest = time.time() - KEEP_STALE_SECONDS
     with contextlib.suppress(OSError):  # the folder has been removed meanwhile
-        for path in (*folder.glob("*.nbc"), *folder.glob("*.tmp")):
+        for path in (*folder.glob("*.nbc"), *folder.glob("*.tmp"), *folder.glob("*.claim")):
             # Another process may have removed the file, or another user may own it: go on with the next one.
             with contextlib.suppress(OSError):
                 if not path.name.startswith(DIGEST) and path.stat().st_mtime < oldest:

@@ -7,6 +7,10 @@ machine code only within its caller: numba would also compile each kernel to sep
 takes a third longer. A kernel that is called through a pointer (``pointer.py``) becomes machine code without
 a wrapper.
 
+Kernels allocate nothing, so their arrays have no reference counts: counts would be updated at every use of an
+array, and take a fifth of the compiler's time. Consequently only kernels can call a kernel that returns an
+array, and the arguments of exceptions are constants.
+
 Compiled kernels are saved on disk. A kernel that cannot be saved is compiled again by every process; a
 warning says so once. A compilation may take seconds: functions in ``compilation_listeners`` are called before
 each one.
@@ -16,13 +20,16 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import gc
 import hashlib
 import inspect
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from .cache import cache_folders, is_current, read_entries, refusal, write_entry
+import numba
+
+from .cache import cache_folders, claimed, is_current, is_saved, read_entries, refusal, write_entry
 from .forks import wait_at_fork
 from .interrupts import held_interrupts
 from .numba_internals import (
@@ -38,7 +45,10 @@ from .numba_internals import (
     has_addresses,
     intrinsic_function,
     is_disabled,
+    kernel_cache,
+    kernel_codegen,
     part_library,
+    pipeline_without_counts,
     rebuilt,
     reduced,
     set_cache,
@@ -48,7 +58,7 @@ from .numba_internals import (
     target_key,
 )
 
-__all__ = ["Kind", "compilation_listeners", "kernel", "machine_code"]
+__all__ = ["Kind", "arrays_among", "compilation_listeners", "is_code_saved", "kernel", "machine_code"]
 
 # Functions that are called before numba compiles a kernel and the parts inlined in it; the argument is the
 # tuple of the kernel's argument types. They run while numba's lock is held and Ctrl-C is postponed. An
@@ -106,6 +116,16 @@ def _identity_of(value: object) -> object:
     raise TypeError(f"a kernel may close over kernels, intrinsics and constants, not over {value!r}")
 
 
+def arrays_among(kinds: Iterable[Any]) -> Iterator[Any]:
+    """Yield the array types among types, however deeply nested in tuples and structs of `arguments`."""
+    for kind in kinds:
+        kind = getattr(kind, "arguments", kind)
+        if isinstance(kind, numba.types.BaseTuple):
+            yield from arrays_among(kind)
+        elif isinstance(kind, numba.types.Array):
+            yield kind
+
+
 # A forked child has no other threads. If one of the parent's threads held numba's lock, the child would wait
 # for ever: a fork waits for the lock.
 wait_at_fork(global_compiler_lock)
@@ -153,12 +173,18 @@ class KernelCompiler(Compiler):
         if Kernel.wanted is not Kind.CALLABLE:
             set_code_maker(self, CODE_MAKERS[Kernel.wanted])
 
+    def define_pipelines(self) -> list:
+        """Return the passes of numba, without reference counts: kernels own no array."""
+        return pipeline_without_counts(self)
+
 
 class Kernel(HookedDispatcher):
     """A numba dispatcher that keeps compiled code of all three kinds."""
 
-    # The kind of code to compile. Class-level state, guarded by numba's compiler lock.
+    # The kind of code to compile, and the claims of entries that end with this compilation. Guarded by
+    # numba's compiler lock.
     wanted = Kind.CALLABLE
+    claims = contextlib.ExitStack()
 
     def __init__(
         self, py_func: Callable, locals: Any = None, targetoptions: Any = None, pipeline_class: Any = None
@@ -184,7 +210,16 @@ class Kernel(HookedDispatcher):
         return self.compiled[Kernel.wanted].get(types)
 
     def remember(self, types: tuple, compiled: CompileResult) -> bool:
-        """Store code of the kind `wanted`, and return True if Python may call it."""
+        """Store code of the kind `wanted`, and return True if Python may call it.
+
+        Raises
+        ------
+        TypeError
+            If Python would call a kernel that returns an array: kernels own no memory.
+        """
+        result = compiled.signature.return_type
+        if Kernel.wanted is Kind.CALLABLE and list(arrays_among([result])):
+            raise TypeError(f"{self} returns {result}: let it fill an argument, or call it from a kernel")
         self.compiled[Kernel.wanted][types] = compiled
         if Kernel.wanted is not Kind.PART:
             set_environments(compiled)
@@ -195,15 +230,25 @@ class Kernel(HookedDispatcher):
 def compiling_to(kind: Kind) -> Iterator[None]:
     """Compile kernels to this kind of code within the context; the kernels they call become parts.
 
-    Ctrl-C is postponed to the end of the context: an interrupted compiler is in an unusable state.
+    Ctrl-C is postponed to the end of the context: an interrupted compiler is in an unusable state. Garbage
+    collection pauses: a compilation creates millions of objects that live to its end, which the collector
+    would visit again and again, a sixth of the time.
     """
-    with global_compiler_lock, held_interrupts():
-        before = Kernel.wanted
+    with global_compiler_lock, held_interrupts(), contextlib.ExitStack() as claims:
+        before, collects = (Kernel.wanted, Kernel.claims), gc.isenabled()
         try:
-            Kernel.wanted = kind
+            gc.disable()
+            Kernel.wanted, Kernel.claims = kind, claims
             yield
         finally:
-            Kernel.wanted = before
+            Kernel.wanted, Kernel.claims = before
+            if collects:
+                gc.enable()
+
+
+def is_code_saved(kernel: Kernel, types: tuple) -> bool:
+    """Return True if `machine_code` would load this kernel rather than compile it."""
+    return is_saved(kernel_cache(kernel).file_name(types, kernel_codegen(kernel), Kind.CODE))
 
 
 def machine_code(kernel: Kernel, types: tuple) -> CompileResult:
@@ -236,7 +281,21 @@ class KernelCache:
     def load_overload(self, signature: Any, target_context: Any) -> CompileResult | None:
         """Return the saved code for `signature`; None if there is no entry, and numba must compile."""
         target_context.refresh()
-        for payload in read_entries(self._file_name(signature, target_context.codegen())):
+        name = self.file_name(signature, target_context.codegen(), Kernel.wanted)
+        loaded = self._load(name, target_context)
+        if loaded is None and Kernel.wanted is not Kind.PART:
+            # Another process may be compiling this kernel: wait for its entry.
+            Kernel.claims.enter_context(claimed(name))
+            loaded = self._load(name, target_context)
+        if loaded is None and Kernel.wanted is not Kind.PART:
+            for listener in compilation_listeners:
+                with contextlib.suppress(Exception):
+                    listener(argument_types(signature))
+        return loaded
+
+    def _load(self, name: str, target_context: Any) -> CompileResult | None:
+        """Return the code in the entry `name`; None if there is no valid entry."""
+        for payload in read_entries(name):
             try:
                 return rebuilt(
                     target_context,
@@ -250,10 +309,6 @@ class KernelCache:
                     f"numba cannot load {self._name} as it was saved ({error!r}). Remove the folder "
                     f"{self.cache_path}, and report it if that does not help"
                 )
-        if Kernel.wanted is not Kind.PART:
-            for listener in compilation_listeners:
-                with contextlib.suppress(Exception):
-                    listener(argument_types(signature))
         return None
 
     def save_overload(self, signature: Any, compiled: CompileResult) -> None:
@@ -273,7 +328,7 @@ class KernelCache:
             refusal.note(f"numba cannot serialise {self._name}: {error!r}")
             return
         try:
-            write_entry(self._file_name(signature, compiled.codegen), payload)
+            write_entry(self.file_name(signature, compiled.codegen, Kernel.wanted), payload)
         except OSError as error:
             refusal.note(str(error))
 
@@ -294,7 +349,7 @@ class KernelCache:
         """The first of the cache folders; "" if there is none."""
         return str(next(cache_folders(), ""))
 
-    def _file_name(self, signature: Any, codegen: Any) -> str:
+    def file_name(self, signature: Any, codegen: Any, kind: Kind) -> str:
         """Return the file name of the entry for a signature, without the digest of the sources."""
-        key = (self._identity, str(signature), target_key(codegen), (*code_settings(), Kernel.wanted.name))
+        key = (self._identity, str(signature), target_key(codegen), (*code_settings(), kind.name))
         return f"{self._name}.{hashlib.sha256(repr(key).encode()).hexdigest()[:24]}.nbc"

@@ -15,13 +15,15 @@ from typing import Any
 import llvmlite.binding
 from numba.core import cgutils, config, sigutils
 from numba.core.codegen import JITCodeLibrary
-from numba.core.compiler import Compiler, CompileResult
+from numba.core.compiler import Compiler, CompileResult, DefaultPassBuilder
 from numba.core.compiler_lock import global_compiler_lock
+from numba.core.compiler_machinery import FunctionPass, register_pass
 from numba.core.dispatcher import Dispatcher
 from numba.core.extending import _Intrinsic
 from numba.core.registry import CPUDispatcher
 from numba.core.serialize import dumps
 from numba.core.typeconv import Conversion
+from numba.core.typed_passes import NopythonTypeInference
 from numba.core.typing.templates import Signature
 from numba.np.arrayobj import populate_array
 from numba.np.unsafe.ndarray import to_fixed_tuple
@@ -48,7 +50,10 @@ __all__ = [
     "intrinsic_function",  # intrinsics keep the Python function as `_defn`
     "is_conversion_safe",  # typing contexts rank conversions
     "is_disabled",  # config.DISABLE_JIT, the environment variable NUMBA_DISABLE_JIT
+    "kernel_cache",  # dispatchers keep their cache as `_cache`
+    "kernel_codegen",  # dispatchers keep their target context as `targetctx`
     "part_library",  # code libraries optimise and add to the engine in methods that can be overridden
+    "pipeline_without_counts",  # passes may change the target context, whose `enable_nrt` emits counts
     "rebuilt",  # CompileResult._rebuild takes a target context and what _reduce returned
     "reduced",  # CompileResult._reduce returns the library first, referenced environments last
     "return_error",  # the calling convention returns user exceptions
@@ -126,6 +131,16 @@ def intrinsic_function(value: object) -> Callable | None:
 def set_cache(dispatcher: Any, cache: Any) -> None:
     """Make `dispatcher` load and save its overloads through `cache`."""
     dispatcher._cache = cache
+
+
+def kernel_cache(dispatcher: Any) -> Any:
+    """Return the cache of `set_cache`."""
+    return dispatcher._cache
+
+
+def kernel_codegen(dispatcher: Any) -> Any:
+    """Return the code generator that compiles the functions of `dispatcher`."""
+    return dispatcher.targetctx.codegen()
 
 
 class HookedDispatcher(CPUDispatcher):
@@ -215,6 +230,35 @@ def set_code_maker(compiler: Compiler, make: Callable[[Any, Any, Any], Any]) -> 
     compiler.state.flags.no_cpython_wrapper = True
     # Numba copies the target context for each compilation: this assignment affects no other one.
     compiler.state.targetctx.get_executable = make
+
+
+@register_pass(mutates_CFG=False, analysis_only=False)
+class OmitReferenceCounts(FunctionPass):
+    """Compiler pass that makes lowering emit no reference counts.
+
+    The pass follows type inference, which would refuse functions that return windows of arrays.
+    """
+
+    _name = "omit_reference_counts"
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def run_pass(self, state: Any) -> bool:
+        """Switch reference counts off; return False: the function is not changed."""
+        state.targetctx.enable_nrt = False
+        return False
+
+
+def pipeline_without_counts(compiler: Compiler) -> list:
+    """Return the passes that compile a function whose arrays have no reference counts.
+
+    Such a function must not allocate: numba refuses to compile it.
+    """
+    passes = DefaultPassBuilder.define_nopython_pipeline(compiler.state)
+    passes.add_pass_after(OmitReferenceCounts, NopythonTypeInference)
+    passes.finalize()
+    return [passes]
 
 
 def code_address(library: Any, description: Any) -> int:

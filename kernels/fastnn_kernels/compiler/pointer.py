@@ -17,7 +17,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import operator
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,7 +33,7 @@ from numba.extending import (
     unbox,
 )
 
-from .jit import kernel, machine_code
+from .jit import arrays_among, is_code_saved, kernel, machine_code
 from .numba_internals import (
     Signature,
     array_without_count,
@@ -44,7 +44,7 @@ from .numba_internals import (
     set_numba_type,
 )
 
-__all__ = ["FunctionPointer", "PointerTable", "array_types", "arrays_among", "call"]
+__all__ = ["FunctionPointer", "PointerTable", "array_types", "call"]
 
 
 class ArrayTypes(NamedTuple):
@@ -112,30 +112,53 @@ class PointerModel(models.PrimitiveModel):
 class FunctionPointer:
     """A pointer to a kernel, which other kernels call with `call`.
 
+    The kernel is compiled when its address is needed. Before, the type of the pointer suffices to compile the
+    callers.
+
     Parameters
     ----------
     function : kernel
     arguments : sequence of numba types
         Types of the arguments of a call. Arrays are C-contiguous and aligned.
+    result : numba type
+        Type of the result. It is no array, whose memory nothing would free.
 
     Raises
     ------
     TypeError
-        For arrays that are not C-contiguous and aligned, since calls pass no strides, and for a kernel that
-        returns an array, whose memory nothing would free.
+        For arrays that are not C-contiguous and aligned, since calls pass no strides, and for results that
+        are arrays. When the kernel is compiled: if its result has another type.
     """
 
-    def __init__(self, function: Any, arguments: Sequence[Any]) -> None:
+    def __init__(self, function: Any, arguments: Sequence[Any], result: Any) -> None:
         for array in arrays_among(arguments):
             if array.layout != "C" or not array.aligned:
                 raise TypeError(
                     f"a kernel called through a pointer takes C-contiguous, aligned arrays, not {array}"
                 )
-        compiled = machine_code(unpacking(function), (ArgumentsType(arguments),))
-        if list(arrays_among([compiled.signature.return_type])):
-            raise TypeError(f"{function} returns {compiled.signature.return_type}: let it fill an argument")
-        self.address: int = compiled.entry_point.address
-        set_numba_type(self, FunctionPointerType(compiled.signature.return_type(*arguments)))
+        if list(arrays_among([result])):
+            raise TypeError(f"{function} returns {result}: let it fill an argument")
+        self._function, self._types, self._result = unpacking(function), (ArgumentsType(arguments),), result
+        set_numba_type(self, FunctionPointerType(result(*arguments)))
+
+    @functools.cached_property
+    def address(self) -> int:
+        """Address of the machine code. The first access compiles the kernel, or loads it from the cache."""
+        compiled = machine_code(self._function, self._types)
+        if compiled.signature.return_type != self._result:
+            raise TypeError(
+                f"{self._function} returns {compiled.signature.return_type}, not {self._result} as declared"
+            )
+        return compiled.entry_point.address
+
+    def compile(self) -> None:
+        """Compile the kernel, or load it from the cache."""
+        _ = self.address
+
+    @property
+    def is_saved(self) -> bool:
+        """True if the kernel has been compiled in this process, or is in the cache."""
+        return "address" in vars(self) or is_code_saved(self._function, self._types)
 
 
 class PointerTable:
@@ -148,21 +171,38 @@ class PointerTable:
     """
 
     def __init__(self, pointers: Sequence[FunctionPointer]) -> None:
-        # The first entry is the number of pointers: bounds checks read it.
-        self._entries = np.array([len(pointers), *(pointer.address for pointer in pointers)], np.uintp)
-        self.address: int = self._entries.ctypes.data
+        self._pointers = tuple(pointers)
         (item,) = {typeof(pointer) for pointer in pointers}
         set_numba_type(self, PointerTableType(item))
+
+    @functools.cached_property
+    def _entries(self) -> np.ndarray:
+        """Addresses of the kernels, after their number, which bounds checks read."""
+        addresses = (pointer.address for pointer in self._pointers)
+        return np.array([len(self._pointers), *addresses], np.uintp)
+
+    @functools.cached_property
+    def address(self) -> int:
+        """Address of the table. The first access compiles or loads the kernels."""
+        return self._entries.ctypes.data
+
+    def compile(self) -> None:
+        """Compile the kernels, or load them from the cache."""
+        _ = self.address
 
 
 @unbox(FunctionPointerType)
 @unbox(PointerTableType)
 def unbox_pointer(kind: Any, pointer: Any, context: Any) -> NativeValue:
     """Return the address of a pointer or table, the value it has in compiled code."""
-    number = context.pyapi.object_getattr_string(pointer, "address")
-    address = context.pyapi.long_as_voidptr(number)
-    context.pyapi.decref(number)
-    return NativeValue(address)
+    builder, api = context.builder, context.pyapi
+    address = cgutils.alloca_once_value(builder, ir.Constant(POINTER, None))
+    number = api.object_getattr_string(pointer, "address")
+    failed = cgutils.is_null(builder, number)
+    with cgutils.if_likely(builder, builder.not_(failed)):
+        builder.store(api.long_as_voidptr(number), address)
+        api.decref(number)
+    return NativeValue(builder.load(address), is_error=failed)
 
 
 @functools.cache
@@ -177,17 +217,6 @@ def unpacking(function: Any) -> Any:
         return function(*unpacked(address))
 
     return unpacking
-
-
-def arrays_among(kinds: Iterable[Any]) -> Iterator[Any]:
-    """Yield the array types among argument types, however deeply nested in tuples."""
-    for kind in kinds:
-        if isinstance(kind, ArgumentsType):
-            kind = kind.arguments
-        if isinstance(kind, types.BaseTuple):
-            yield from arrays_among(kind)
-        elif isinstance(kind, types.Array):
-            yield kind
 
 
 # --- in compiled code ----------------------------------------------------------------------------

@@ -8,7 +8,7 @@ wide. A vector type avoids all three, and compiles faster.
 - `Vector` is the numba type: as many values of one dtype as fit in a register.
 - `load` and `store` move vectors between registers and arrays. Arrays are C-contiguous, and their rows are a
   whole number of vectors long. With NUMBA_BOUNDSCHECK=1 every access is checked.
-- `view`, `rows`, `row`, `flat` and `borrow` return windows of arrays, without a reference count.
+- `view`, `rows`, `row` and `flat` return windows of arrays.
 
 The arithmetic of vectors is in ``value.py``. Shape letters: R rows, T columns.
 """
@@ -27,7 +27,6 @@ from .processor import VECTOR_BYTES
 
 __all__ = [
     "Vector",
-    "borrow",
     "fill_row",
     "flat",
     "lanes",
@@ -256,8 +255,7 @@ def lanes(typing_context, array):
 def view(typing_context, flat, offset, rows, columns):
     """Return the window (rows, columns) of the one-dimensional array `flat` that begins at `offset`.
 
-    The window has no reference count: updating the count of a reshaped slice costs more than a layer of a
-    small network. The caller of the kernel keeps the memory of `flat` alive.
+    The caller of the kernel keeps the memory of `flat` alive.
     """
     if not (isinstance(flat, types.Array) and flat.ndim == 1 and flat.layout == "C" and flat.aligned):
         return None
@@ -286,7 +284,7 @@ def view(typing_context, flat, offset, rows, columns):
 
 @intrinsic
 def rows(typing_context, matrix, begin, end):
-    """Return the window ``matrix[begin:end]``, without a reference count."""
+    """Return the window ``matrix[begin:end]``."""
     if not is_plain(matrix, 2):
         return None
 
@@ -311,7 +309,7 @@ def rows(typing_context, matrix, begin, end):
 
 @intrinsic
 def flat(typing_context, matrix):
-    """Return a matrix (R, T) as the window (1, R * T), without a reference count."""
+    """Return a matrix (R, T) as the window (1, R * T)."""
     if not is_plain(matrix, 2):
         return None
 
@@ -332,29 +330,8 @@ def flat(typing_context, matrix):
 
 
 @intrinsic
-def borrow(typing_context, array):
-    """Return the array without a reference count: updating it atomically costs time at every use."""
-    if not (isinstance(array, types.Array) and array.layout == "C"):
-        return None
-
-    def generate(context, builder, signature, args):
-        source = context.make_array(array)(context, builder, args[0])
-        return array_without_count(
-            context,
-            builder,
-            array,
-            data=source.data,
-            shape=cgutils.unpack_tuple(builder, source.shape, array.ndim),
-            strides=cgutils.unpack_tuple(builder, source.strides, array.ndim),
-            itemsize=source.itemsize,
-        )
-
-    return array(array), generate
-
-
-@intrinsic
 def row(typing_context, matrix, r):
-    """Return the window ``matrix[r]``, one-dimensional, without a reference count."""
+    """Return the window ``matrix[r]``, one-dimensional."""
     if not (isinstance(matrix, types.Array) and matrix.ndim == 2 and matrix.layout == "C"):
         return None
     flat = types.Array(matrix.dtype, 1, "C", readonly=not matrix.mutable)

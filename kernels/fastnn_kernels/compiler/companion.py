@@ -1,0 +1,101 @@
+"""The companion, a process that compiles kernels while this process compiles others.
+
+The first training with an empty cache compiles for seconds, and numba's compiler uses one core. The companion
+is a second Python process, which compiles some of the kernels and saves them in the cache. When this process
+needs one of these kernels, it waits for the companion (`cache.claimed`) and loads the kernel.
+
+This module imports the standard library alone, so that the companion can start before numba is imported.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import importlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+__all__ = ["run_tasks", "start_companion"]
+
+# Module, function, and arguments that JSON can express.
+Task = tuple[str, str, list[Any]]
+
+PROGRAM = (
+    "import json, sys; path, tasks = json.load(sys.stdin); sys.path[:] = path; "
+    "from fastnn_kernels.compiler.companion import run_tasks; run_tasks(tasks)"
+)
+
+# Largest number of companions at the same time. A training may begin while the companion of another compiles.
+MOST = 2
+
+# Companions of this process that may be running, and all tasks given to any, in JSON: none is given twice.
+_running: list[subprocess.Popen] = []
+_given: set[str] = set()
+
+
+@atexit.register
+def _end_companions() -> None:
+    """End the companions when the process that started them exits."""
+    for process in _running:
+        process.terminate()
+    for process in _running:
+        process.wait()
+
+
+def _forget_companions() -> None:
+    """Forget the companions, in a fork of the process that started them."""
+    for process in _running:
+        process.returncode = 0  # not a child of the fork, which could neither wait for it nor end it
+    _running.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_companions)
+
+
+def start_companion(tasks: Sequence[Task]) -> bool:
+    """Start a process that calls functions which compile kernels; return True if it runs.
+
+    Do nothing for tasks that a companion got before, and if no process can be started: this process then
+    compiles everything itself.
+
+    Parameters
+    ----------
+    tasks : sequence of (str, str, list)
+        Names of a module and of a function in it, and the arguments of the function; in the order of the
+        calls.
+    """
+    _running[:] = [process for process in _running if process.poll() is None]
+    new = [task for task in tasks if json.dumps(task) not in _given]
+    # An application that embeds Python may be the executable: it would be started again.
+    is_python = "python" in Path(sys.executable or "").name.lower()
+    if not new or not is_python or len(_running) >= MOST:
+        return False
+    _given.update(map(json.dumps, new))
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C in the terminal ends this process, which ends its companions
+        )
+        _running.append(process)
+        assert process.stdin is not None
+        with process.stdin:
+            process.stdin.write(json.dumps([sys.path, new]).encode())
+    except (OSError, ValueError):  # no process, no memory or no file descriptor is left
+        return False
+    return True
+
+
+def run_tasks(tasks: Sequence[Task]) -> None:
+    """Call the functions, in the companion. A task that fails is left to the other process."""
+    for module, function, arguments in tasks:
+        with contextlib.suppress(Exception):
+            getattr(importlib.import_module(module), function)(*arguments)

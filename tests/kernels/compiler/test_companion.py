@@ -1,0 +1,116 @@
+"""The companion: a second process compiles kernels that this one needs, and nothing is compiled twice."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from kernel_packages import run, start
+
+from fastnn_kernels.compiler import companion
+
+pytestmark = pytest.mark.slow
+
+TASK = ("fastnn_kernels.layer", "forward_table", [["tanh"], "float64"])
+
+# Compile the same kernel in two processes at once, and report who compiled it.
+COMPILE = """
+    import numpy as np
+    from fastnn_kernels.layer import forward_table
+    from fastnn_kernels.compiler import jit
+
+    compiled = []
+    jit.compilation_listeners.append(compiled.append)
+    forward_table(("gelu", "tanh", "elu"), np.dtype(np.float64)).compile()
+    print(len(compiled))
+"""
+
+
+def test_processes_that_need_the_same_kernels_compile_them_once(package):
+    processes = [start(package, COMPILE) for _ in range(3)]
+    counts = []
+    for process in processes:
+        out, err = process.communicate(timeout=300)
+        assert err == ""
+        counts.append(int(out))
+    assert sum(counts) == 3
+
+
+def test_a_killed_process_claims_nothing(package):
+    program = """
+        import os, signal
+        import numpy as np
+        from fastnn_kernels.layer import forward_table
+        from fastnn_kernels.compiler import jit
+        jit.compilation_listeners.append(lambda types: os.kill(os.getpid(), signal.SIGKILL))
+        forward_table(("tanh",), np.dtype(np.float64)).compile()
+    """
+    process = start(package, program)
+    process.communicate(timeout=300)
+    assert process.returncode != 0
+    assert list(package.rglob("*.claim"))
+    assert run(package, COMPILE).split() == ["3"]
+    assert not list(package.rglob("*.claim"))
+
+
+def test_a_training_waits_for_what_the_companion_compiles(package):
+    program = """
+        import time
+        import numpy as np
+        from fastnn_kernels import train
+        from fastnn_kernels.compiler import companion, jit
+        from fastnn_kernels.compiler.cache import entry_files
+
+        recipe = [["tanh"], "softmax_cross_entropy", False, False, False, "float64"]
+        task = ("fastnn_kernels.train", "compile_gradient", recipe)
+        assert companion.start_companion([task])
+        assert not companion.start_companion([task])
+        (process,) = companion._running
+        assert process.wait(120) == 0
+        compiled = []
+        jit.compilation_listeners.append(compiled.append)
+        train.compile_gradient(*recipe)
+        print(len(compiled))
+    """
+    assert run(package, program).split() == ["0"]
+
+
+@pytest.mark.parametrize("attack", ["no executable", "not Python", "no process"])
+def test_without_a_companion_nothing_breaks(monkeypatch, attack):
+    monkeypatch.setattr(companion, "_given", set())
+    if attack == "no executable":
+        monkeypatch.setattr(sys, "executable", "")
+    elif attack == "not Python":
+        monkeypatch.setattr(sys, "executable", "/opt/blender/blender")
+    else:
+
+        def refuse(*arguments, **options):
+            raise OSError("no more processes")
+
+        monkeypatch.setattr(subprocess, "Popen", refuse)
+    assert not companion.start_companion([TASK])
+
+
+def test_a_task_that_fails_leaves_the_others(tmp_path):
+    done = tmp_path / "done"
+    companion.run_tasks([("os", "no_such_function", []), ("pathlib", "no", []), ("os", "mkdir", [str(done)])])
+    assert done.is_dir()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_the_end_of_a_process_ends_its_companion(package):
+    program = """
+        import os, sys
+        from fastnn_kernels.compiler import companion
+        assert companion.start_companion([("time", "sleep", [1000])])
+        (process,) = companion._running
+        child = os.fork()
+        if child == 0:
+            sys.exit(0)  # the companion is not the child's
+        os.waitpid(child, 0)
+        assert process.poll() is None
+        print(process.pid)
+    """
+    pid = int(run(package, program))
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
