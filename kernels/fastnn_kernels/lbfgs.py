@@ -36,7 +36,7 @@ from .train import loss_and_gradient
 from .update import are_finite, parameter_square_sum
 from .vectors.processor import flush_subnormals, restore_mode
 from .vectors.value import fill, reduce_add_weighted
-from .vectors.vector import borrow, lanes, load, row, store
+from .vectors.vector import lanes, load, row, store
 
 __all__ = [
     "CONVERGED_GRADIENT",
@@ -244,7 +244,7 @@ def advance(minimiser, limits):
     ``counts[PHASE]`` is START or SEARCH; the kernel returns the next phase. After ITERATED, a minimisation
     continues with the next call if ``counts[STATUS]`` is RUNNING.
     """
-    vectors, numbers, counts = borrow(minimiser.vectors), borrow(minimiser.numbers), borrow(minimiser.counts)
+    vectors, numbers, counts = minimiser.vectors, minimiser.numbers, minimiser.counts
     phase = counts[PHASE]
     is_iterate, fails = phase == START, False
     if phase == START:
@@ -291,7 +291,8 @@ def advance_pointer() -> FunctionPointer:
     of = array_types(np.dtype(np.float64))
     fields = (of.matrix, of.flat, types.Array(types.int64, 1, "C"))
     limits = (types.int64, types.int64, types.int64, types.float64, types.float64)
-    return FunctionPointer(advance, (types.NamedTuple(fields, Minimiser), types.NamedTuple(limits, Limits)))
+    arguments = types.NamedTuple(fields, Minimiser), types.NamedTuple(limits, Limits)
+    return FunctionPointer(advance, arguments, types.int64)
 
 
 # --- the training loop ---------------------------------------------------------------------------
@@ -378,10 +379,10 @@ def lbfgs_iterations(sparse: bool) -> Any:
         gradient_of, activate, differentiate, slope, advance, plan, state, limits, data, settings, records,
         work, last_pass, n_rounds,
     ):  # fmt: skip
-        minimiser, progress, losses = state.minimiser, borrow(state.progress), borrow(state.losses)
-        counts, vectors = borrow(minimiser.counts), borrow(minimiser.vectors)
+        minimiser, progress, losses = state.minimiser, state.progress, state.losses
+        counts, vectors = minimiser.counts, minimiser.vectors
         x, objective_gradient = row(vectors, X), row(vectors, GRADIENT)
-        point, gradient = borrow(state.point), borrow(state.gradient)
+        point, gradient = state.point, state.gradient
         size, dtype = x.shape[0], point.dtype.type
         reg_lambda = settings.reg_lambda * (settings.weight_scale if settings.of_objective else 1.0)
         result = 0
