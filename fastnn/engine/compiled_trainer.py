@@ -89,6 +89,7 @@ class NumbaTrainer:
             progress=np.zeros((n_threads, 2), np.int64),
         )
         self._state.gradients[...] = 0
+        self._state.progress[0, 0] = job.steps_done
         self.records = job.records(len(network.shapes))
         self._settings = kernel_settings(train, network, job, width, n_rounds=-(-shard // width))
         self._work = training_workspace(train, network, job, width, n_threads, team)
@@ -107,6 +108,11 @@ class NumbaTrainer:
     def n_passes(self) -> int:
         """Number of whole passes done."""
         return self._step // self._job.n_batches
+
+    @property
+    def n_steps(self) -> int:
+        """Number of whole steps done."""
+        return self._step
 
     @property
     def halted(self) -> bool:

@@ -37,6 +37,10 @@ class Trainer(Protocol):
         """Number of whole passes done."""
 
     @property
+    def n_steps(self) -> int:
+        """Number of whole steps done, those before `Job.steps_done` included."""
+
+    @property
     def halted(self) -> bool:
         """True if the objective has not improved for too many passes (`Job.patience`).
 

@@ -21,6 +21,7 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 from ..engine.choice import get_backend
 from ..engine.predictor import positive
 from ..losses import Loss, SigmoidBinaryCrossEntropy, SoftmaxCrossEntropy
+from ..saving.registry import savable
 from ..system.validation import sorted_classes
 from .base import BaseMLP
 from .parameters import ATTRIBUTES_DOC, CONSTRAINTS, PARAMETERS_DOC
@@ -34,6 +35,7 @@ __all__ = ["MLPClassifier"]
 Array = NDArray[Any]
 
 
+@savable
 class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
     __doc__ = (
         """A multilayer network for classes or labels: scikit-learn's MLPClassifier with additions.

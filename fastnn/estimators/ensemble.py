@@ -16,6 +16,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from ..optimizers import LBFGS
+from ..saving.registry import savable
 from ..schedules import CosineDecay
 from ..system.validation import check_count
 from .base import BaseMLP
@@ -23,6 +24,7 @@ from .classifier import MLPClassifier
 from .documentation import DocumentationLinkMixin
 from .many import Task, describe, fit_one, run_side_by_side
 from .regressor import MLPRegressor
+from .saved import SavableEstimator
 from .solvers import chosen_optimizer
 from .targets import ClassTargets, NumberTargets, Targets
 
@@ -31,7 +33,7 @@ __all__ = ["MLPEnsembleClassifier", "MLPEnsembleRegressor"]
 Array = NDArray[Any]
 
 
-class _Ensemble(Targets, DocumentationLinkMixin, BaseEstimator):
+class _Ensemble(SavableEstimator, Targets, DocumentationLinkMixin, BaseEstimator):
     """Base class of both ensembles."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -42,6 +44,7 @@ class _Ensemble(Targets, DocumentationLinkMixin, BaseEstimator):
         "random_state": ["random_state"],
     }
     _kind: ClassVar[type[BaseMLP]]
+    _MEMBERS = ("estimators_",)
 
     def __init__(self, estimator=None, n_estimators=10, method="seeds", n_jobs=None, random_state=None):
         self.estimator = estimator
@@ -238,6 +241,7 @@ _PARAMETERS = """
         Fitted members of the ensemble."""
 
 
+@savable
 class MLPEnsembleClassifier(ClassTargets, ClassifierMixin, _Ensemble):
     __doc__ = (
         """Ensemble of networks for classes or labels, which predicts by the mean of their probabilities.
@@ -314,6 +318,7 @@ class MLPEnsembleClassifier(ClassTargets, ClassifierMixin, _Ensemble):
         return tags
 
 
+@savable
 class MLPEnsembleRegressor(NumberTargets, RegressorMixin, _Ensemble):
     __doc__ = (
         """Ensemble of networks for numbers, which predicts their mean and standard deviation.

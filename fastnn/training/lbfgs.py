@@ -67,6 +67,11 @@ class LBFGSTrainer(Driver):
         self.objective = np.nan
         self.result: scipy.optimize.OptimizeResult | None = None
 
+    @property
+    def n_steps(self) -> int:
+        """Number of iterations done."""
+        return self.n_passes
+
     def drive(self, training: Training) -> None:
         """Minimise, and advance the training after every iteration, until the minimiser or the training ends.
 

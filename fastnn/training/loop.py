@@ -175,7 +175,12 @@ class Driver(ABC):
         """Call ``training.advance()`` after every pass, until the training ends."""
 
 
-def run_training(trainer: Trainer, job: Job, hooks: Iterable[Hook] = ()) -> Training:
+def run_training(
+    trainer: Trainer,
+    job: Job,
+    hooks: Iterable[Hook] = (),
+    validation: NDArray[np.float64] | None = None,
+) -> Training:
     """Run a training until its passes are done, or until the trainer or a hook ends it.
 
     Parameters
@@ -186,6 +191,9 @@ def run_training(trainer: Trainer, job: Job, hooks: Iterable[Hook] = ()) -> Trai
         Data and settings of the training.
     hooks : iterable of Hook
         Hooks, called in this order.
+    validation : array (R,), optional
+        Validation losses of the kept passes, which hooks fill; those of a training that goes on are there
+        already. By default NaN.
 
     Returns
     -------
@@ -198,6 +206,8 @@ def run_training(trainer: Trainer, job: Job, hooks: Iterable[Hook] = ()) -> Trai
         If the next step would make a parameter, a statistic or the optimizer's state infinite or NaN.
     """
     training = Training(trainer, job, hooks)
+    if validation is not None:
+        training.validation = validation
     try:
         for hook in training.hooks:
             hook.begin(training)
