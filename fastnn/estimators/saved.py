@@ -112,7 +112,9 @@ class SavableEstimator(Savable):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Set the attributes that `__getstate__` returned, or those of older pickles."""
-        state = dict(state)
+        state = {
+            name: native(value) if isinstance(value, np.ndarray) else value for name, value in state.items()
+        }
         version = state.pop("_pickle_version", 0)
         if version > PICKLE_VERSION:
             raise ValueError(

@@ -47,8 +47,11 @@ ALIGNMENT = 64
 VALUE_BYTES, FREE_BYTES = 100, 16_000_000
 # Bytes of data from which on a second thread computes the SHA-256 digest while the first writes.
 THREADED_BYTES = 1 << 18
-# Words of 8 bytes that one sum of the checksum covers.
-BLOCK = 512
+# Stands for a digest where it is not known yet. A digest of the header covers the header with this in its
+# place.
+NO_DIGEST = "0" * 64
+# Words of 8 bytes that one sum of the checksum covers, and bytes of arrays that are digested without sums.
+BLOCK, SUMMED_BYTES = 512, 1 << 14
 # First bytes of other files, with what they are and what reads them.
 FOREIGN = {
     b"PK\x03\x04": "a ZIP archive, as NumPy, Keras, torch and skops write them: load it with its own library",
@@ -103,9 +106,9 @@ def write_container(path: Path, metadata: dict[str, str], tensors: Mapping[str, 
         entry = {"dtype": kind, "shape": list(array.shape), "data_offsets": [place, place + array.nbytes]}
         table[name], place = entry, place + array.nbytes
     digests = {
-        "sha256": "0" * 64,
-        "fastnn.header": _header_digest(metadata, table),
+        "sha256": NO_DIGEST,
         "fastnn.checksum": _Checksum(arrays).total(names),
+        "fastnn.header": NO_DIGEST,
     }
     # The data are written, and their SHA-256 digest is computed, at the same time. A digest has a fixed
     # length: the header's place is known before its content.
@@ -113,6 +116,7 @@ def write_container(path: Path, metadata: dict[str, str], tensors: Mapping[str, 
     with written_whole(path, synced=True) as draft, open(draft, "wb", buffering=0) as file:
         file.seek(start)
         digests["sha256"] = _write_and_digest(file, [arrays[name] for name in names], place)
+        digests["fastnn.header"] = hashlib.sha256(_header(metadata | digests, table)).hexdigest()
         file.seek(0)
         _write(file, _header(metadata | digests, table))
 
@@ -173,11 +177,6 @@ def _write_and_digest(file: BinaryIO, arrays: list[Array], n_bytes: int) -> str:
     return digest.hexdigest()
 
 
-def _header_digest(metadata: dict[str, str], table: Mapping[str, Any]) -> str:
-    """Return the digest of the description and the table of arrays."""
-    return hashlib.sha256(json.dumps([dict(metadata), table], sort_keys=True).encode("ascii")).hexdigest()
-
-
 class _Checksum:
     """Checksum of arrays that are read in any order: the digest of the sums of their blocks.
 
@@ -201,7 +200,10 @@ class _Checksum:
 
     def add(self, name: str, array: Array) -> None:
         """Add the content of one array."""
-        data = array.reshape(-1).view(np.uint8)
+        data: Any = array.reshape(-1).view(np.uint8)
+        if data.size < SUMMED_BYTES:
+            self._digests[name] = hashlib.sha256(data).digest()
+            return
         n_words = data.size // 8
         words = data[: 8 * n_words].view("<u8")
         n_blocks = n_words // BLOCK
@@ -296,10 +298,11 @@ class Container:
         if metadata.get("format") != "fastnn":
             raise self._fault("it is a safetensors file of another program: its metadata lack format=fastnn")
         table = self._check_table(header)
-        stated = {key: metadata.pop(key, "") for key in ("sha256", "fastnn.header", "fastnn.checksum")}
-        if _header_digest(metadata, header) != stated["fastnn.header"]:
+        self._stated = {key: metadata.pop(key, "") for key in ("sha256", "fastnn.header", "fastnn.checksum")}
+        stated = self._stated["fastnn.header"]
+        whole = start + text.replace(stated.encode(), NO_DIGEST.encode(), 1)
+        if len(stated) != len(NO_DIGEST) or hashlib.sha256(whole).hexdigest() != stated:
             raise self._fault("its header has been changed")
-        self._stated = stated
         return metadata, table
 
     def _parse(self, text: bytes) -> dict[str, Any]:

@@ -159,15 +159,15 @@ class SaveCheckpoint(Hook):
         every = checkpoint.every
         self._passes = 0 if isinstance(every, str) else every
         self._time = _seconds(every) if isinstance(every, str) else math.inf
-        self._is_begun = False
+        self._is_begun = self._saves_end = False
         self._best: Any = None  # model of a best pass that has not been saved yet
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
 
     def begin(self, training: Training) -> None:
         """Check that the model can be saved, and start the clock; once if a fit has several trainings."""
-        self._diverged = False
         if self._is_begun:
+            self._saves_end = True
             return
         self._is_begun = True
         collect(self._subject.now(training), Writer(True))  # raises for what a file cannot hold
@@ -177,6 +177,7 @@ class SaveCheckpoint(Hook):
         self._n_seen = losses.size
         self._best_loss = float(np.min(losses, initial=np.inf, where=np.isfinite(losses)))
         self._last = time.perf_counter()
+        self._saves_end = True
 
     def _losses(self, training: Training) -> Any:
         """Return the validation losses so far, an array."""
@@ -221,13 +222,16 @@ class SaveCheckpoint(Hook):
 
     def diverged(self, training: Training) -> None:
         """Keep the last checkpoint: the parameters before a divergence are of no use."""
-        self._diverged = True
+        self._saves_end = False
 
     def end(self, training: Training) -> None:
         """Save the end of the training, and wait until the file is complete."""
         try:
-            is_new = self._subject.progress(training)[1] != self._saved_steps
-            if is_new and self._is_whole(training) and not self._diverged:
+            if (
+                self._saves_end
+                and self._is_whole(training)
+                and self._subject.progress(training)[1] != self._saved_steps
+            ):
                 self._save(training)
         finally:
             self._wait()
