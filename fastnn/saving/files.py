@@ -125,7 +125,7 @@ def load(path: str | os.PathLike[str]) -> Any:
     --------
     >>> import os, tempfile
     >>> import fastnn
-    >>> classifier = fastnn.MLPClassifier((4,), max_iter=500, random_state=0)
+    >>> classifier = fastnn.MLPClassifier((4,), solver="lbfgs", random_state=0)
     >>> classifier = classifier.fit([[0.0], [1.0]], ["no", "yes"])
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = os.path.join(folder, "classifier.fastnn")

@@ -89,20 +89,56 @@ class Checkpoint:
         path = Path(self.path)
         return path.with_name(f"{path.stem}.best{path.suffix}")
 
-    # scikit-learn calls these methods of every callback. The checkpoints are hooks on the training loop
-    # instead.
+    # scikit-learn calls these methods of every callback. Checkpoints are hooks on the training loop instead.
 
     def setup(self, estimator: Any, context: Any) -> None:
-        """Do nothing; scikit-learn calls this method for an `estimator` and a `context` before a fit."""
+        """Do nothing before a fit.
+
+        Parameters
+        ----------
+        estimator : MLPClassifier or MLPRegressor
+            Estimator that is fitted.
+        context : sklearn.callback.CallbackContext
+            Context of the fit.
+        """
 
     def teardown(self, estimator: Any, context: Any) -> None:
-        """Do nothing; scikit-learn calls this method for an `estimator` and a `context` after a fit."""
+        """Do nothing after a fit.
+
+        Parameters
+        ----------
+        estimator : MLPClassifier or MLPRegressor
+            Estimator that is fitted.
+        context : sklearn.callback.CallbackContext
+            Context of the fit.
+        """
 
     def on_fit_task_begin(self, estimator: Any, context: Any) -> None:
-        """Do nothing; scikit-learn calls this method for an `estimator` and a `context` before a task."""
+        """Do nothing before a task of a fit.
+
+        Parameters
+        ----------
+        estimator : MLPClassifier or MLPRegressor
+            Estimator that is fitted.
+        context : sklearn.callback.CallbackContext
+            Context of the task.
+        """
 
     def on_fit_task_end(self, estimator: Any, context: Any) -> bool:
-        """Return False, so that the fit goes on after a task of an `estimator` in a `context`."""
+        """Let the fit go on after a task.
+
+        Parameters
+        ----------
+        estimator : MLPClassifier or MLPRegressor
+            Estimator that is fitted.
+        context : sklearn.callback.CallbackContext
+            Context of the task.
+
+        Returns
+        -------
+        bool
+            False: the fit does not end.
+        """
         return False
 
 
