@@ -11,15 +11,15 @@ of the file, and every fault is a ValueError that names the file and the reason.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import stat
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,8 +64,7 @@ FOREIGN = {
 }
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """Place of one array in the file.
 
     Parameters
@@ -171,6 +170,11 @@ def _write_and_digest(file: BinaryIO, arrays: list[Array], n_bytes: int) -> str:
             compute()
         for array in arrays:
             _write(file, _bytes_of(array))
+        if (
+            thread is not None
+        ):  # the disk works while the digest is computed: the last fsync finds little to do
+            with contextlib.suppress(OSError):  # some network disks support no fsync
+                os.fsync(file.fileno())
     finally:
         if thread is not None:
             thread.join()
