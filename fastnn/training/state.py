@@ -29,7 +29,7 @@ __all__ = ["BestPass", "TrainingState", "check_integer", "read_memory", "write_m
 Array = NDArray[Any]
 
 # Bytes of an array that its digest covers at most, in blocks of BLOCK_BYTES spread evenly over the array.
-DIGEST_BYTES, BLOCK_BYTES = 1 << 22, 1 << 14
+DIGEST_BYTES, BLOCK_BYTES = 1 << 19, 1 << 12
 # Fields of a Job that decide the result, with the names of the arguments of `Model.train`.
 SETTINGS = {
     "optimizer": "optimizer",
