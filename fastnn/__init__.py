@@ -27,8 +27,11 @@ if TYPE_CHECKING:
     from .reference.gate import MultiplyGate as MultiplyGate
     from .reference.layer import Sigmoid as Sigmoid
     from .reference.layer import Tanh as Tanh
+    from .saving.files import load as load
+    from .saving.information import info as info
     from .schedules import *  # noqa: F403
     from .training.callbacks import EarlyStopping as EarlyStopping
+    from .training.checkpoint import Checkpoint as Checkpoint
     from .training.divergence import DivergenceError as DivergenceError
     from .training.gradcheck import GradientReport as GradientReport
     from .training.history import History as History
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "AddGate": "reference.gate",
     "BoundaryImage": "boundary.image",
+    "Checkpoint": "training.checkpoint",
     "DivergenceError": "training.divergence",
     "EarlyStopping": "training.callbacks",
     "GradientReport": "training.gradcheck",
@@ -55,6 +59,8 @@ _HOMES = {
     "boundary_array": "boundary.dask",
     "boundary_lines": "boundary.lines",
     "fit_many": "estimators.many",
+    "info": "saving.information",
+    "load": "saving.files",
     "plot_decision_boundary": "plotting.boundary",
     "plot_history": "plotting.history",
     "render_boundary": "boundary.render",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,7 +12,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from .engine.choice import BACKENDS, get_backend
 from .engine.job import Job
-from .engine.predictions import PredictingNetwork
 from .export.description import Fit, ModelDescription, describe
 from .export.methods import Exportable
 from .losses import Loss, SoftmaxCrossEntropy
@@ -20,6 +20,7 @@ from .network.description import Network
 from .network.views import BatchNorm as BatchNorm
 from .network.views import LiveViews as LiveViews
 from .optimizers import LBFGS, Optimizer, resolve_optimizer
+from .saving.registry import savable
 from .schedules import Schedule, resolve_schedule
 from .system.generators import generator_state, resolve_random_state, seeded
 from .system.validation import (
@@ -32,14 +33,17 @@ from .system.validation import (
     check_weights,
 )
 from .training.callbacks import PRINT_EVERY, EarlyStopping, sort_callbacks
+from .training.checkpoint import Checkpoint
 from .training.gradcheck import GradientReport, check_gradients
 from .training.history import History, record_every
 from .training.model_training import WeightedSamples, check_decay, check_lbfgs, train_model
+from .training.saved import SavableModel
 
 __all__ = ["Model"]
 
 
-class Model(Exportable, PredictingNetwork):
+@savable
+class Model(Exportable, SavableModel):
     """A multilayer network, trained by gradient descent or one of its variants.
 
     Every layer computes ``activation(X W + b)``. The outputs of the last layer are the scores of a sample,
@@ -143,9 +147,6 @@ class Model(Exportable, PredictingNetwork):
     True
     """
 
-    # A class attribute serves as the default for models that were pickled without a history.
-    history_: History | None = None
-
     def __init__(
         self,
         layers_dim: Iterable[int],
@@ -199,11 +200,12 @@ class Model(Exportable, PredictingNetwork):
         ema_decay: float | None = None,
         n_threads: int = 1,
         validation_data: tuple[ArrayLike, ArrayLike] | None = None,
-        callbacks: Iterable[Callable[[History], Any] | EarlyStopping] = (),
+        callbacks: Iterable[Callable[[History], Any] | EarlyStopping | Checkpoint] = (),
         progress: bool = False,
         random_state: int | np.random.RandomState | None = None,
+        resume: bool | str | os.PathLike[str] | Checkpoint | None = None,
     ) -> History:
-        """Train the network, starting from its present parameters.
+        """Train the network, starting from its present parameters, or go on with an earlier training.
 
         A step computes the gradient of the batch's summed or mean loss, adds ``reg_lambda * W +
         l1 * sign(W)`` to the gradient of the weights, and passes the result to the optimizer. The default is
@@ -267,12 +269,21 @@ class Model(Exportable, PredictingNetwork):
         callbacks : iterable, optional
             Functions that are called with the `History` so far about 20 times a second, with validation data
             also after every pass that the history keeps. A function that returns True ends the training. At
-            most one `EarlyStopping` may be among the callbacks.
+            most one `EarlyStopping` may be among the callbacks. A `Checkpoint` saves the training to a file
+            from time to time.
         progress : bool, default False
             Show a progress bar with the loss, the learning rate and the samples per second.
         random_state : None, int or numpy.random.RandomState, default None
             Generator of the sample orders and of the dropout masks. None is NumPy's global generator, which
             is used only if orders or masks are drawn.
+        resume : bool, str, path or Checkpoint, optional
+            Go on with an earlier training instead of beginning a new one: with this model's last training
+            (True), with that in the file of a `Checkpoint` or of `save` (its name), or with that in the file
+            of a `Checkpoint` object, if there is one yet. The other arguments describe the whole training:
+            `num_passes` counts all its passes, and k passes that go on to k + m have the same bits as k + m
+            passes at once, the history included. A schedule that depends on the length of the run is the same
+            only if `num_passes` is. The orders and masks go on too; an integer `random_state` must be that of
+            the earlier training.
 
         Returns
         -------
@@ -291,8 +302,11 @@ class Model(Exportable, PredictingNetwork):
         ------
         ValueError
             If X holds NaN or infinity, the shapes of X and y do not match the network, a label, target or
-            number is out of range, a name is unknown, or options exclude each other. The model is then
-            unchanged.
+            number is out of range, a name is unknown, or options exclude each other; with `resume`, if a
+            setting, the data or the seed differ from the earlier training, all of which the message names.
+            The model is then unchanged.
+        FileNotFoundError
+            If `resume` is the name of a file that does not exist.
         DivergenceError
             If a parameter, a running statistic, the optimizer's state or the last loss becomes infinite or
             NaN. The model then holds the last finite parameters.
@@ -333,20 +347,26 @@ class Model(Exportable, PredictingNetwork):
             print_every = PRINT_EVERY
         # A user's schedule may return invalid factors: refuse such a schedule before anything changes.
         job.rates(np.zeros(1, np.int64))
+        resumed = self._resumed(resume)
+        random = resolve_random_state(random_state)
+        is_seeded = random_state is not None and not isinstance(random_state, np.random.RandomState)
+        generator = None
+        if (job.shuffled or network.dropout) and (resumed is None or is_seeded):
+            high, low = random.randint(0, 2**32, 2, np.uint64).tolist()
+            job = replace(job, seed=(high << 32) | low)
+            generator = generator_state(seeded([high, low]))
         self._make_writeable()
+        if resumed is not None:
+            job = resumed[0].continued(job, is_seeded)
+            self._take(*resumed)
         if not all_finite(self._parameters):
             raise ValueError("W or b holds NaN or infinity: set finite values before training")
         if not all_finite(self._statistics):
             raise ValueError("batch_norm holds NaN or infinity: set finite values before training")
-        random = resolve_random_state(random_state)
-        generator = None
-        if job.shuffled or network.dropout:
-            high, low = random.randint(0, 2**32, 2, np.uint64).tolist()
-            job = replace(job, seed=(high << 32) | low)
-            generator = generator_state(seeded([high, low]))
         return train_model(
-            self, job, generator, validation, stopping, functions, hooks, print_every, progress
-        )
+            self, job, generator, validation, stopping, functions, hooks, print_every, progress,
+            None if resumed is None else resumed[0],
+        )  # fmt: skip
 
     def check_gradients(
         self,

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from .. import __version__
-from . import compile, export, moons
+from . import compile, export, info, moons
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,6 +41,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"fastnn {__version__}")
     commands = parser.add_subparsers(metavar="command", required=True)
-    for command in (moons, compile, export):
+    for command in (moons, compile, export, info):
         command.add_command(commands)
     return parser

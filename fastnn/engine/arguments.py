@@ -9,12 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnn_kernels.compiler.companion import start_companion
+
 from ..network.description import Network, aligned_empty
+from ..system import threads
 from . import limits
 from .arrays import csr_table, tile_rows
 from .job import Job
 
 __all__ = [
+    "compile_gradient_aside",
     "gradient_pointers",
     "kernel_settings",
     "sharing",
@@ -42,6 +46,19 @@ def gradient_pointers(train: Any, network: Network, job: Job, *, team: bool) -> 
         network.kernel_activations, network.loss.name, network.batch_norm, bool(network.dropout),
         job.is_sparse, team, network.dtype,
     )  # fmt: skip
+
+
+def compile_gradient_aside(train: Any, network: Network, job: Job) -> None:
+    """Compile the kernels of the gradient in another process, while this one compiles the training loop.
+
+    Both take about the same time. Where there is no second core, this process compiles everything.
+    """
+    if threads.available_cores() > 1:
+        recipe = [
+            list(network.kernel_activations), network.loss.name, network.batch_norm, bool(network.dropout),
+            job.is_sparse, network.dtype.name,
+        ]  # fmt: skip
+        start_companion([(train.__name__, train.compile_gradient.__name__, recipe)])
 
 
 def tile_data(network: Network, job: Job, width: int) -> tuple[Any, Array, Array, Array]:

@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 from ..network.description import Network, aligned_empty
 from ..system.threads import acquired_cores
 from . import limits
-from .arguments import gradient_pointers, kernel_settings, tile_data, training_width, training_workspace
+from .arguments import (
+    compile_gradient_aside,
+    gradient_pointers,
+    kernel_settings,
+    tile_data,
+    training_width,
+    training_workspace,
+)
 from .job import Job
 from .lbfgs import ENDINGS, Ending, lbfgs_limits, n_pairs
 
@@ -72,6 +79,9 @@ class NumbaLBFGSTrainer:
             self.records,
             training_workspace(train, network, job, width, n_threads=1),
         )
+        if not self._arguments[0].is_saved:
+            compile_gradient_aside(train, network, job)
+            self._kernel.compile_for_python(*self._arguments, 0, 1)
         self.non_finite = ""
         self._rounds_a_call = max(1, int(limits.FIRST_CALL_OPERATIONS / (6 * size * width)))
 
@@ -79,6 +89,11 @@ class NumbaLBFGSTrainer:
     def n_passes(self) -> int:
         """Number of iterations done."""
         return int(self._state.progress[0])
+
+    @property
+    def n_steps(self) -> int:
+        """Number of iterations done: a step is a pass."""
+        return self.n_passes
 
     @property
     def ending(self) -> Ending | None:

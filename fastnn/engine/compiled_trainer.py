@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn_kernels.compiler.companion import start_companion
 from fastnn_kernels.compiler.interrupts import held_interrupts
 
 from ..network.description import Network, aligned_empty
@@ -18,6 +17,7 @@ from ..system import threads
 from ..system.threads import acquired_cores, started_pool
 from . import limits
 from .arguments import (
+    compile_gradient_aside,
     gradient_pointers,
     kernel_settings,
     sharing,
@@ -90,6 +90,7 @@ class NumbaTrainer:
             progress=np.zeros((n_threads, 2), np.int64),
         )
         self._state.gradients[...] = 0
+        self._state.progress[0, 0] = job.steps_done
         self.records = job.records(len(network.shapes))
         self._settings = kernel_settings(train, network, job, width, n_rounds=-(-shard // width))
         self._work = training_workspace(train, network, job, width, n_threads, team)
@@ -111,6 +112,11 @@ class NumbaTrainer:
     def n_passes(self) -> int:
         """Number of whole passes done."""
         return self._step // self._job.n_batches
+
+    @property
+    def n_steps(self) -> int:
+        """Number of whole steps done."""
+        return self._step
 
     @property
     def halted(self) -> bool:
@@ -185,17 +191,8 @@ class NumbaTrainer:
         return not self._find_non_finite()
 
     def _compile_side_by_side(self) -> None:
-        """Compile the training loop, and the kernels of the gradient in another process meanwhile.
-
-        Both take about the same time. Where there is no second core, all kernels are compiled here.
-        """
-        network = self._network
-        if threads.available_cores() > 1:
-            recipe = (
-                list(network.kernel_activations), network.loss.name, network.batch_norm,
-                bool(network.dropout), self._job.is_sparse, network.dtype.name,
-            )  # fmt: skip
-            start_companion([(self._train.__name__, self._train.compile_gradient.__name__, list(recipe))])
+        """Compile the training loop, and the kernels of the gradient in another process meanwhile."""
+        compile_gradient_aside(self._train, self._network, self._job)
         self._kernel.compile_for_python(0, 1, *self._arguments(1, 1))
         for pointer in reversed(self._pointers):
             pointer.compile()

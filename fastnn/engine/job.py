@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -97,6 +97,9 @@ class Job:
         Number of steps before this training; schedule, optimizer and dropout continue to count from there.
     total_steps : int
         Length of the run in steps for the schedule; 0 for a run that ends with this training.
+    steps_done : int
+        Number of steps of this training that have been done: the trainer begins after them, and they count
+        among its passes. They are not part of `steps_before`.
     """
 
     X: Array
@@ -123,6 +126,7 @@ class Job:
     patience: int = 0
     steps_before: int = 0
     total_steps: int = 0
+    steps_done: int = 0
 
     @property
     def n_samples(self) -> int:
@@ -245,6 +249,15 @@ class Memory:
     order: NDArray[np.int64]
     generator: NDArray[np.uint32]
     plateau: NDArray[np.float64]
+
+    def writeable(self) -> Memory:
+        """Return this memory, with read-only arrays, as those of a memory map, replaced by copies."""
+        arrays = {
+            field.name: array if array.flags.writeable else array.copy()
+            for field in fields(self)
+            for array in [getattr(self, field.name)]
+        }
+        return Memory(**arrays)
 
     @classmethod
     def fresh(

@@ -150,7 +150,7 @@ class NumpyTrainer:
         self._state = StepArrays(
             parameters, statistics, memory.optimizer, memory.average,
             memory.order if job.is_gathered else np.arange(job.X.shape[0]), memory.generator, memory.plateau,
-            np.zeros(1, np.int64),
+            np.array([job.steps_done], np.int64),
         )  # fmt: skip
         self.records = job.records(len(network.shapes))
         self.non_finite = ""
@@ -158,7 +158,12 @@ class NumpyTrainer:
     @property
     def n_passes(self) -> int:
         """Number of whole passes done."""
-        return int(self._state.progress[0]) // self._job.n_batches
+        return self.n_steps // self._job.n_batches
+
+    @property
+    def n_steps(self) -> int:
+        """Number of whole steps done."""
+        return int(self._state.progress[0])
 
     @property
     def halted(self) -> bool:

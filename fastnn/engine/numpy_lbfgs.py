@@ -57,6 +57,11 @@ class NumpyLBFGSTrainer:
         self.value = self.objective = np.nan
 
     @property
+    def n_steps(self) -> int:
+        """Number of iterations done: a step is a pass."""
+        return self.n_passes
+
+    @property
     def ending(self) -> Ending | None:
         """How the minimisation has ended; None before its end."""
         return ENDINGS.get(self._status)

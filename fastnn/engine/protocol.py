@@ -38,6 +38,10 @@ class Trainer(Protocol):
         """Number of whole passes done."""
 
     @property
+    def n_steps(self) -> int:
+        """Number of whole steps done, those before `Job.steps_done` included."""
+
+    @property
     def halted(self) -> bool:
         """True if the trainer has ended the training, which then does no more passes.
 

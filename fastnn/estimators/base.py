@@ -42,6 +42,7 @@ from .fitting import Fit
 from .holdout import split_validation, validation_functions
 from .parameters import Parameters
 from .reporting import CallbackData, CallbackSupportMixin, with_callbacks
+from .saved import SavableNetworkEstimator
 from .solvers import chosen_optimizer, chosen_schedule, has_schedule
 from .tables import Samples, converted_to, densified, is_kernel_table
 from .targets import FLOATS, Targets
@@ -56,7 +57,9 @@ _CURVES = ("loss_curve_", "best_loss_", "validation_scores_", "best_validation_s
 _OUT_ACTIVATIONS = {"softmax": "softmax", "sigmoid": "logistic", "identity": "identity", "exponential": "exp"}
 
 
-class BaseMLP(Targets, Exportable, DocumentationLinkMixin, CallbackSupportMixin, Parameters):
+class BaseMLP(
+    SavableNetworkEstimator, Targets, Exportable, DocumentationLinkMixin, CallbackSupportMixin, Parameters
+):
     """Common part of the classifier and the regressor."""
 
     n_features_in_: int

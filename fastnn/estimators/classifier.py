@@ -22,6 +22,7 @@ from ..engine.choice import get_backend
 from ..engine.predictor import positive
 from ..export.sklearn import label_binarizer
 from ..losses import Loss, SigmoidBinaryCrossEntropy, SoftmaxCrossEntropy
+from ..saving.registry import savable
 from ..system.validation import sorted_classes
 from .base import BaseMLP
 from .parameters import ATTRIBUTES_DOC, CONSTRAINTS, PARAMETERS_DOC
@@ -35,6 +36,7 @@ __all__ = ["MLPClassifier"]
 Array = NDArray[Any]
 
 
+@savable
 class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
     __doc__ = (
         """A multilayer network for classes or labels: scikit-learn's MLPClassifier with additions.

@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..export.methods import Exportable
 from ..optimizers import LBFGS
+from ..saving.registry import savable
 from ..schedules import CosineDecay
 from ..system.validation import check_count
 from .base import BaseMLP
@@ -24,6 +25,7 @@ from .classifier import MLPClassifier
 from .documentation import DocumentationLinkMixin
 from .many import Task, describe, fit_one, run_side_by_side
 from .regressor import MLPRegressor
+from .saved import SavableEstimator
 from .solvers import chosen_optimizer
 from .targets import ClassTargets, NumberTargets, Targets
 
@@ -32,7 +34,7 @@ __all__ = ["MLPEnsembleClassifier", "MLPEnsembleRegressor"]
 Array = NDArray[Any]
 
 
-class _Ensemble(Targets, Exportable, DocumentationLinkMixin, BaseEstimator):
+class _Ensemble(SavableEstimator, Targets, Exportable, DocumentationLinkMixin, BaseEstimator):
     """Base class of both ensembles."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -43,6 +45,7 @@ class _Ensemble(Targets, Exportable, DocumentationLinkMixin, BaseEstimator):
         "random_state": ["random_state"],
     }
     _kind: ClassVar[type[BaseMLP]]
+    _MEMBERS = ("estimators_",)
 
     def __init__(self, estimator=None, n_estimators=10, method="seeds", n_jobs=None, random_state=None):
         self.estimator = estimator
@@ -239,6 +242,7 @@ _PARAMETERS = """
         Fitted members of the ensemble."""
 
 
+@savable
 class MLPEnsembleClassifier(ClassTargets, ClassifierMixin, _Ensemble):
     __doc__ = (
         """Ensemble of networks for classes or labels, which predicts by the mean of their probabilities.
@@ -315,6 +319,7 @@ class MLPEnsembleClassifier(ClassTargets, ClassifierMixin, _Ensemble):
         return tags
 
 
+@savable
 class MLPEnsembleRegressor(NumberTargets, RegressorMixin, _Ensemble):
     __doc__ = (
         """Ensemble of networks for numbers, which predicts their mean and standard deviation.

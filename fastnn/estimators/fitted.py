@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import numbers
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -87,6 +87,25 @@ class FittedNetwork:
     def folded(self) -> Array:
         """Parameters that predict, with batch normalisation folded in."""
         return self.network.folded(self.predicting, self.predicting_statistics)
+
+    def plain(self) -> dict[str, Any]:
+        """Return the fields as a dict of plain values and arrays, for pickles."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values["network"] = self.network.plain()
+        values["memory"] = None if self.memory is None else vars(self.memory)
+        return values
+
+    @classmethod
+    def of_plain(cls, values: dict[str, Any]) -> FittedNetwork:
+        """Return the state of a dict that `plain` returned."""
+        memory = values["memory"]
+        return cls(
+            **values
+            | {
+                "network": Network.of_plain(values["network"]),
+                "memory": None if memory is None else Memory(**memory),
+            }
+        )
 
     def copy(self) -> FittedNetwork:
         """Return a deep copy, whose arrays are writeable."""

@@ -26,6 +26,7 @@ from ..system.generators import generator_state, is_twister, put_generator_state
 from ..system.messages import warn
 from ..training.divergence import DivergenceError
 from ..training.loop import Hook, Training, run_training
+from .checkpoints import checkpoint_hooks
 from .fitted import FittedNetwork
 from .reporting import CallbackData, Lines, ReportingHook, reporting_hooks
 
@@ -131,6 +132,8 @@ class Fit:
         ended = diverged = False
         with self._reporting(is_whole) as reporters:
             hooks += [*reporters, Plateau(self, memory, reporters)]
+            if is_whole:
+                hooks += checkpoint_hooks(self, validation is not None)
             if self.stopped is not None:
                 hooks.append(StopOnRequest(self.stopped))
             try:
@@ -202,7 +205,7 @@ class Fit:
         trainer = get_backend("numba").lbfgs_trainer(state.network, state.parameters, state.statistics, job)
         hooks: list[Hook] = [Iterations(self, trainer, validation)]
         with self._reporting(True) as reporters:
-            hooks += reporters
+            hooks += [*reporters, *checkpoint_hooks(self, validation is not None)]
             if self.stopped is not None:
                 hooks.append(StopOnRequest(self.stopped))
             try:

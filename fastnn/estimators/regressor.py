@@ -14,6 +14,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 
 from ..losses import LOSSES, REGRESSION_LOSSES, Loss, Quantile
+from ..saving.registry import savable
 from ..system.validation import all_finite
 from .base import BaseMLP
 from .parameters import ATTRIBUTES_DOC, CONSTRAINTS, PARAMETERS_DOC
@@ -26,6 +27,7 @@ __all__ = ["MLPRegressor"]
 Array = NDArray[Any]
 
 
+@savable
 class MLPRegressor(NumberTargets, RegressorMixin, BaseMLP):
     __doc__ = (
         """A multilayer network for numbers: scikit-learn's MLPRegressor with additions.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ from ..reference.norm import EPS
 from ..system.validation import check_choice, check_memory, check_number, shown
 from .initialization import INITIALIZERS, draw_layer
 
-__all__ = ["ALIGNMENT", "LayerOffsets", "Layout", "Network", "aligned_empty"]
+__all__ = ["ALIGNMENT", "LayerOffsets", "Layout", "Network", "aligned_empty", "aligned_zeros"]
 
 Array = NDArray[Any]
 
@@ -40,8 +40,18 @@ LARGE_BYTES = 1 << 28
 
 def aligned_empty(size: int, dtype: np.dtype) -> Array:
     """Return an uninitialised array (size,) that begins at a cache line, so that no vector straddles two."""
+    return _aligned(np.empty, size, dtype)
+
+
+def aligned_zeros(size: int, dtype: np.dtype) -> Array:
+    """Return an array (size,) of zeros that begins at a cache line."""
+    return _aligned(np.zeros, size, dtype)
+
+
+def _aligned(create: Callable[..., Array], size: int, dtype: np.dtype) -> Array:
+    """Return an array (size,) made by ``numpy.empty`` or ``numpy.zeros`` that begins at a cache line."""
     extra = ALIGNMENT // dtype.itemsize
-    buffer = np.empty(size + extra, dtype)
+    buffer = create(size + extra, dtype)
     first = -buffer.ctypes.data % ALIGNMENT // dtype.itemsize
     return buffer[first : first + size]
 
@@ -167,6 +177,19 @@ class Network:
     def __getstate__(self) -> dict[str, Any]:
         """Return the fields without cached layouts, which the version that loads a pickle computes itself."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Set the fields; a dtype from a machine of the other byte order becomes this machine's."""
+        self.__dict__.update(state | {"dtype": state["dtype"].newbyteorder("=")})
+
+    def plain(self) -> dict[str, Any]:
+        """Return the fields as a dict of plain values and the loss, for pickles."""
+        return self.__getstate__() | {"dtype": self.dtype.name}
+
+    @classmethod
+    def of_plain(cls, values: dict[str, Any]) -> Network:
+        """Return the network of a dict that `plain` returned."""
+        return cls(**values | {"dtype": np.dtype(values["dtype"])})
 
     @property
     def n_inputs(self) -> int:

@@ -103,20 +103,51 @@ def _move(source: Path, goal: Path, moves: list[tuple[Path, Path]]) -> None:
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """Yield a temporary name for a file; move the file to `path` at the end unless an error is raised."""
+def written_whole(path: Path, synced: bool = False) -> Iterator[Path]:
+    """Yield a temporary name for a file; move the file to `path` at the end unless an error is raised.
+
+    Parameters
+    ----------
+    path : Path
+        Final name, in an existing folder.
+    synced : bool, default False
+        Wait until the disk holds the file, before and after the move: a loss of power then leaves the older
+        file or the new one, and no empty file.
+
+    Yields
+    ------
+    Path
+        Temporary name in a folder beside `path`.
+    """
     draft = None
     try:
         with held_interrupts():
             draft = Draft(path)
         yield draft.name(path)
+        if synced:
+            _sync(draft.name(path))
         with held_interrupts():
             draft.publish()
+        if synced:
+            _sync(path.absolute().parent)
     except BaseException:
         if draft is not None:
             with held_interrupts():
                 draft.discard()
         raise
+
+
+def _sync(path: Path) -> None:
+    """Wait until the disk holds a file's content or a folder's entries, where the system supports it."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:  # Windows opens no folders
+        return
+    try:
+        with suppress(OSError):  # some network disks support no fsync
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _remove_abandoned(folder: Path) -> None:
@@ -218,16 +249,16 @@ def check_folder(path: Path, argument: str) -> None:
         ) from error
 
 
-def check_replaceable(path: Path, argument: str) -> None:
+def check_replaceable(path: Path, argument: str, what: str = "a picture") -> None:
     """Raise ValueError if `path` is a folder, a device or a pipe, which no file may replace.
 
     If root moved a file to the name of a device, the device would be removed. `argument` is the name of the
-    argument in error messages.
+    argument, and `what` the kind of the file, in error messages.
     """
     if path.is_dir():
-        raise ValueError(f"{argument}: {path} is a folder, not the name of a picture")
+        raise ValueError(f"{argument}: {path} is a folder, not the name of {what}")
     if path.exists() and not path.is_file() and not path.is_symlink():
-        raise ValueError(f"{argument}: {path} is a device or a pipe, not the name of a picture")
+        raise ValueError(f"{argument}: {path} is a device or a pipe, not the name of {what}")
 
 
 def check_file_name(path: Any, name: str) -> Path:

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..system.progress import progress_bar
 from ..system.validation import check_count, check_rate, shown, store_checked
+from .checkpoint import Checkpoint
 from .history import History
 from .loop import Hook, Training
+from .state import BestPass
 
 __all__ = [
     "PRINT_EVERY",
@@ -85,8 +86,8 @@ class EarlyStopping:
 
 def sort_callbacks(
     callbacks: Any, has_validation: bool
-) -> tuple[list[Any], list[Hook], EarlyStopping | None]:
-    """Split callbacks into functions, hooks, and the EarlyStopping or None.
+) -> tuple[list[Any], list[Hook | Checkpoint], EarlyStopping | None]:
+    """Split callbacks into functions, hooks and checkpoints, and the EarlyStopping or None.
 
     Raises
     ------
@@ -98,16 +99,20 @@ def sort_callbacks(
         given = list(callbacks)
     except TypeError:
         raise ValueError(f"callbacks must be a list, got {shown(callbacks)}: pass one in brackets") from None
-    functions, hooks, stoppings = [], [], []
+    functions: list[Any] = []
+    hooks: list[Hook | Checkpoint] = []
+    stoppings: list[EarlyStopping] = []
     for callback in given:
         if isinstance(callback, EarlyStopping):
             stoppings.append(callback)
-        elif isinstance(callback, Hook):
+        elif isinstance(callback, Hook | Checkpoint):
             hooks.append(callback)
         elif callable(callback) and not isinstance(callback, type):
             functions.append(callback)
         else:
-            raise ValueError(f"callbacks must be functions or an EarlyStopping(), got {shown(callback)}")
+            raise ValueError(
+                f"callbacks must be functions, an EarlyStopping() or a Checkpoint(), got {shown(callback)}"
+            )
     if len(stoppings) > 1:
         raise ValueError("callbacks holds more than one EarlyStopping: leave one")
     if stoppings and not has_validation:
@@ -184,27 +189,37 @@ class StopEarly(AtKeptPasses):
         Patience and smallest improvement.
     value : callable
         Function that returns the present validation loss or negated score: the lower, the better.
+    best : BestPass, optional
+        Best pass of a training that goes on.
 
     Attributes
     ----------
-    best : two arrays or None
-        Parameters and running statistics of the best pass so far; None before the first.
+    best : BestPass or None
+        Best pass so far; None before the first.
     """
 
-    def __init__(self, stopping: EarlyStopping, value: Callable[[], float]) -> None:
-        self._stopping, self._value = stopping, value
-        self._best_value, self._best_pass = np.inf, -1
+    def __init__(
+        self, stopping: EarlyStopping, value: Callable[[], float], best: BestPass | None = None
+    ) -> None:
+        self._stopping, self._value, self.best = stopping, value, best
         self._is_over = False
-        self.best: tuple[NDArray[Any], NDArray[Any]] | None = None
+
+    def begin(self, training: Training) -> None:
+        """End a training at once that goes on, but whose patience is used up."""
+        if self.best is not None:
+            training.has_best = True
+            last = int(training.kept[training.n_records - 1])
+            training.stopped = last - self.best.n_pass >= self._stopping.patience
 
     def at_kept(self, training: Training, record: int) -> None:
         """Compare the pass with the best pass so far."""
         last, value = training.n_passes - 1, self._value()
-        if value < self._best_value - self._stopping.min_delta:
-            self._best_value, self._best_pass = value, last
-            self.best = training.trainer.current.copy(), training.trainer.statistics.copy()
+        best_value, best_pass = (np.inf, -1) if self.best is None else (self.best.value, self.best.n_pass)
+        if value < best_value - self._stopping.min_delta:
+            trainer = training.trainer
+            self.best = BestPass(float(value), last, trainer.current.copy(), trainer.statistics.copy())
             training.has_best = True
-        elif last - self._best_pass >= self._stopping.patience:
+        elif last - best_pass >= self._stopping.patience:
             self._is_over = True
 
     def after_chunk(self, training: Training) -> bool:
@@ -216,9 +231,10 @@ class ShowProgress(Hook):
     """Hook that shows a progress bar with loss, learning rate and samples per second."""
 
     def begin(self, training: Training) -> None:
-        """Show an empty bar."""
+        """Show a bar, which is empty unless the training goes on."""
+        self._first = training.n_passes
         self._bar = progress_bar(
-            total=training.job.num_passes, unit="pass", shown=True, dynamic_ncols=True
+            total=training.job.num_passes, initial=self._first, unit="pass", shown=True, dynamic_ncols=True
         )  # fmt: skip
         self._started = time.perf_counter()
 
@@ -226,7 +242,7 @@ class ShowProgress(Hook):
         """Update the bar."""
         job, n_passes, n_records = training.job, training.n_passes, training.n_records
         seconds = time.perf_counter() - self._started
-        figures: dict[str, str] = {"samples/s": f"{n_passes * job.X.shape[0] / seconds:.3g}"}
+        figures: dict[str, str] = {"samples/s": f"{(n_passes - self._first) * job.X.shape[0] / seconds:.3g}"}
         if n_passes:
             figures["loss"] = f"{training.trainer.records.losses[n_records - 1] / job.weights.sum():.4g}"
             figures["rate"] = f"{training.rates([n_passes - 1])[0]:.3g}"
@@ -273,11 +289,20 @@ class CallFunctions(Hook):
 
 
 class KeepHistory(Hook):
-    """Hook that sets the attribute `history_` of a model, whether the training succeeds or fails."""
+    """Hook that leaves the history and the state of a training in its model, even if the training fails.
 
-    def __init__(self, model: Any) -> None:
-        self._model = model
+    Parameters
+    ----------
+    model : Model
+        Model whose `history_` and training state are set.
+    state : callable
+        Function of the training that returns its present state.
+    """
+
+    def __init__(self, model: Any, state: Callable[[Training], Any]) -> None:
+        self._model, self._state = model, state
 
     def end(self, training: Training) -> None:
-        """Store the history of the training in the model."""
+        """Store the history and the state of the training in the model."""
         self._model.history_ = training.history()
+        self._model._training = self._state(training)

@@ -170,7 +170,12 @@ class Training:
         return DivergenceError(n_pass, rate, job.reg_lambda, what)
 
 
-def run_training(trainer: Trainer, job: Job, hooks: Iterable[Hook] = ()) -> Training:
+def run_training(
+    trainer: Trainer,
+    job: Job,
+    hooks: Iterable[Hook] = (),
+    validation: NDArray[np.float64] | None = None,
+) -> Training:
     """Run a training until its passes are done, or until the trainer or a hook ends it.
 
     Parameters
@@ -181,6 +186,9 @@ def run_training(trainer: Trainer, job: Job, hooks: Iterable[Hook] = ()) -> Trai
         Data and settings of the training.
     hooks : iterable of Hook
         Hooks, called in this order.
+    validation : array (R,), optional
+        Validation losses of the kept passes, which hooks fill; those of a training that goes on are there
+        already. By default NaN.
 
     Returns
     -------
@@ -193,6 +201,8 @@ def run_training(trainer: Trainer, job: Job, hooks: Iterable[Hook] = ()) -> Trai
         If the next step would make a parameter, a statistic or the optimizer's state infinite or NaN.
     """
     training = Training(trainer, job, hooks)
+    if validation is not None:
+        training.validation = validation
     try:
         for hook in training.hooks:
             hook.begin(training)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,9 +27,11 @@ from .callbacks import (
     StopEarly,
     ValidateLoss,
 )
+from .checkpoint import Checkpoint, SaveCheckpoint
 from .hints import may_be_too_high, rate_hint
 from .history import History
-from .loop import Hook, run_training
+from .loop import Hook, Training, run_training
+from .state import TrainingState
 
 __all__ = ["WeightedSamples", "check_decay", "check_lbfgs", "train_model"]
 
@@ -50,9 +53,10 @@ def train_model(
     validation: WeightedSamples | None,
     stopping: EarlyStopping | None,
     functions: Sequence[Callable[[History], Any]],
-    hooks: Sequence[Hook],
+    hooks: Sequence[Hook | Checkpoint],
     print_every: int | None,
     progress: bool,
+    resumed: TrainingState | None = None,
 ) -> History:
     """Train a model in place, and return its history.
 
@@ -70,12 +74,14 @@ def train_model(
         Early stopping; requires `validation`.
     functions : sequence of callable
         Users' functions of the history so far.
-    hooks : sequence of Hook
-        Users' hooks, called before the hooks of the other arguments.
+    hooks : sequence of Hook or Checkpoint
+        Users' hooks, called before the hooks of the other arguments, and checkpoints.
     print_every : int, optional
         Number of passes from one printed loss to the next; None prints nothing.
     progress : bool
         True shows a progress bar.
+    resumed : TrainingState, optional
+        State of the training that goes on with `job`; the model holds its last parameters.
 
     Returns
     -------
@@ -90,26 +96,35 @@ def train_model(
     network, backend = model._network, get_backend(model.backend)
     parameters, statistics = model._parameters, model._statistics
     # After the training, a trial with a lower rate may have to start from the same parameters: copy them.
-    start = (parameters.copy(), statistics.copy()) if may_be_too_high(job) else None
+    start = (parameters.copy(), statistics.copy()) if may_be_too_high(job) and not resumed else None
+    state = TrainingState.of_job(job) if resumed is None else replace(resumed, num_passes=job.num_passes)
+    model._training = None
     trainer: Trainer
     if isinstance(job.optimizer, LBFGS):
         trainer = backend.lbfgs_trainer(network, parameters, statistics, job)
     else:
-        memory = Memory.fresh(network, parameters, job, generator)
+        if resumed is not None and resumed.memory is not None:
+            memory = resumed.memory.writeable()
+        else:
+            memory = Memory.fresh(network, parameters, job, generator)
         trainer = backend.trainer(network, parameters, statistics, job, memory)
+    validation_losses = np.full(len(job.kept), np.nan)
+    if resumed is not None:
+        resumed.fill(job, trainer.records, validation_losses)
 
     def loss(samples: WeightedSamples) -> float:
         X, y, weights = samples
         folded = network.folded(trainer.current, statistics)
         return backend.loss(network, folded, X, y, weights / weights.sum())
 
-    hooks = list(hooks)
+    checkpoints = [hook for hook in hooks if isinstance(hook, Checkpoint)]
+    running: list[Hook] = [hook for hook in hooks if isinstance(hook, Hook)]
     if print_every:
         training_samples = WeightedSamples(job.X, job.y, job.weights)
-        hooks.append(PrintLoss(lambda: loss(training_samples), print_every))
+        running.append(PrintLoss(lambda: loss(training_samples), print_every))
     stop_early = None
     if validation:
-        hooks.append(ValidateLoss(lambda: loss(validation)))
+        running.append(ValidateLoss(lambda: loss(validation)))
         if stopping:
 
             def value() -> float:
@@ -119,24 +134,88 @@ def train_model(
                 scored._parameters, scored._statistics = trainer.current.copy(), statistics.copy()
                 return -float(stopping.scorer(scored, validation.X, _user_targets(network, validation.y)))
 
-            stop_early = StopEarly(stopping, value)
-            hooks.append(stop_early)
+            stop_early = StopEarly(stopping, value, None if resumed is None else resumed.best)
+            running.append(stop_early)
     if progress:
-        hooks.append(ShowProgress())
+        running.append(ShowProgress())
     if functions:
-        hooks.append(CallFunctions(functions))
-    hooks.append(KeepHistory(model))
+        running.append(CallFunctions(functions))
 
-    run_training(trainer, job, hooks).check_loss()
-    if stop_early is not None and stop_early.best is not None:
-        parameters[...], statistics[...] = stop_early.best
-    elif trainer.current is not parameters:
-        parameters[...] = trainer.current
+    def present(training: Training) -> TrainingState:
+        """Return the state after the last step."""
+        n_passes = -(-trainer.n_steps // job.n_batches)
+        best = None if stop_early is None else stop_early.best
+        n_records = int(np.searchsorted(training.kept, n_passes))
+        return replace(state, record_every=job.record_every).after(
+            trainer, n_records, training.validation, best
+        )
+
+    def left() -> tuple[Array, Array]:
+        """Return the parameters and statistics that the training leaves if it ends now."""
+        if stop_early is not None and stop_early.best is not None:
+            return stop_early.best.parameters, stop_early.best.statistics
+        return trainer.current, statistics
+
+    running.append(KeepHistory(model, present))
+    subject = _TrainedModel(model, present, left)
+    running += [SaveCheckpoint(checkpoint, subject, validation is not None) for checkpoint in checkpoints]
+
+    run_training(trainer, job, running, validation_losses).check_loss()
+    if left()[0] is not parameters:
+        model._training.last = parameters.copy(), statistics.copy()
+        parameters[...], statistics[...] = left()
     if start is not None:
         hint = rate_hint(backend, network, *start, job, model.history_)
         if hint is not None:
             warn(hint)
     return model.history_
+
+
+class _TrainedModel:
+    """Model in a training, of which checkpoints are saved.
+
+    Parameters
+    ----------
+    model : Model
+        Model that is trained.
+    present : callable
+        Function of the training that returns its present state.
+    left : callable
+        Function that returns the parameters and statistics that the training leaves if it ends now.
+    """
+
+    whole_passes = False
+
+    def __init__(
+        self,
+        model: Any,
+        present: Callable[[Training], TrainingState],
+        left: Callable[[], tuple[Array, Array]],
+    ) -> None:
+        self._model, self._present, self._left = model, present, left
+
+    def progress(self, training: Training) -> tuple[int, int]:
+        """Return the numbers of passes and of steps done."""
+        return training.n_passes, training.trainer.n_steps
+
+    def now(self, training: Training) -> Any:
+        """Return the model that the training would leave if it ended now."""
+        model, state = copy.copy(self._model), self._present(training)
+        model._parameters, model._statistics = self._left()
+        if model._parameters is not self._model._parameters:
+            state.last = self._model._parameters, self._model._statistics
+        model._training, model.history_ = state, training.history()
+        return model
+
+    def validation(self, training: Training) -> Array:
+        """Return the validation losses of the kept passes so far."""
+        return training.validation[: training.n_records]
+
+    def copied(self, training: Training) -> Any:
+        """Return a model with copies of the parameters that would predict after the last pass."""
+        model, trainer = copy.copy(self._model), training.trainer
+        model._parameters, model._statistics = trainer.current.copy(), trainer.statistics.copy()
+        return model
 
 
 def check_decay(value: Any) -> float:

@@ -92,8 +92,8 @@ def test_a_callback_may_use_the_model():
     [
         (len, "callbacks must be a list, got <built-in function len>"),
         (None, "callbacks must be a list, got None"),
-        ([3], r"callbacks must be functions or an EarlyStopping\(\), got 3"),
-        ([fastnn.EarlyStopping], r"callbacks must be functions or an EarlyStopping\(\), got <class"),
+        ([3], r"callbacks must be functions, an EarlyStopping\(\) or a Checkpoint\(\), got 3"),
+        ([fastnn.EarlyStopping], r"an EarlyStopping\(\) or a Checkpoint\(\), got <class"),
         ([fastnn.EarlyStopping()], "EarlyStopping watches validation data"),
     ],
 )

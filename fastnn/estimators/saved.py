@@ -1,0 +1,243 @@
+"""Estimators in files and pickles: parameters, fitted attributes, and the state that a fit continues."""
+
+from __future__ import annotations
+
+import inspect
+import numbers
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..optimizers import Optimizer
+from ..saving.files import Savable
+from ..saving.networks import (
+    describe_network,
+    read_parameters,
+    read_statistics,
+    restore_network,
+    write_parameters,
+    write_statistics,
+)
+from ..saving.records import Reader, Writer
+from ..saving.values import plain_state, random_with
+from ..training.saved import native
+from ..training.state import check_integer, read_memory, write_memory
+from .fitted import FittedNetwork
+
+__all__ = ["SavableEstimator", "SavableNetworkEstimator"]
+
+Array = NDArray[Any]
+
+# Version of the state in pickles.
+PICKLE_VERSION = 1
+
+
+class SavableEstimator(Savable):
+    """Base class of the estimators that can be saved.
+
+    A file holds the parameters by name, so that parameters that a later version adds get their defaults, and
+    the fitted attributes: all those whose names end in an underscore, and those of `_SAVED`.
+    """
+
+    # Private fitted attributes that files hold.
+    _SAVED: ClassVar[tuple[str, ...]] = ("_has_labels", "_is_sparse")
+    # Fitted attributes that are lists of floats. Files hold arrays of them, together with the training state.
+    _CURVES: ClassVar[tuple[str, ...]] = ()
+    # Fitted attributes that are lists of estimators.
+    _MEMBERS: ClassVar[tuple[str, ...]] = ()
+
+    def _describe(self, writer: Writer) -> dict[str, Any]:
+        """Return the description of the estimator as JSON, and collect its arrays."""
+        estimator: Any = self
+        parameters = {
+            name: writer.value(value, name) for name, value in estimator.get_params(deep=False).items()
+        }
+        fitted, curves = {}, []
+        for name, value in sorted(self.__dict__.items()):
+            if not (name in self._SAVED or (name.endswith("_") and not name.startswith("_"))):
+                continue
+            if name in self._MEMBERS:
+                continue
+            if name in self._CURVES and isinstance(value, list):
+                if writer.training:
+                    writer.tensor(name, np.array(value, np.float64))
+                    curves.append(name)
+            else:
+                fitted[name] = writer.value(value, name)
+        members = {
+            name: [writer.described(member, f"{name}.{k}") for k, member in enumerate(self.__dict__[name])]
+            for name in self._MEMBERS
+            if name in self.__dict__
+        }
+        return {"parameters": parameters, "fitted": fitted, "curves": curves, "members": members}
+
+    @classmethod
+    def _restore(cls, description: dict[str, Any], reader: Reader) -> Any:
+        """Return the estimator of a description."""
+        parts = [description.get(name) for name in ("parameters", "fitted", "curves", "members")]
+        parameters, fitted, curves, members = parts
+        if not (isinstance(parameters, dict) and isinstance(fitted, dict) and isinstance(members, dict)):
+            raise ValueError("the parameters, fitted attributes or members of the estimator are missing")
+        known = inspect.signature(cls).parameters
+        for name in parameters:
+            if name not in known:
+                raise ValueError(f"{cls.__name__} has no parameter {name!r}")
+        estimator = cls(**{name: reader.value(value) for name, value in parameters.items()})
+        for name, value in fitted.items():
+            if not (name in cls._SAVED or (name.endswith("_") and not name.startswith("_"))):
+                raise ValueError(f"{name!r} is not the name of a fitted attribute")
+            if hasattr(cls, name) or name in known:
+                raise ValueError(f"{cls.__name__} has no fitted attribute {name!r} that could be set")
+            setattr(estimator, name, reader.value(value))
+        for name in curves if isinstance(curves, list) else []:
+            if name not in cls._CURVES:
+                raise ValueError(f"{cls.__name__} has no curve {name!r}")
+            setattr(estimator, name, reader.read(name, np.float64, (None,)).tolist())
+        for name, given in members.items():
+            if name not in cls._MEMBERS or not isinstance(given, list):
+                raise ValueError(f"{cls.__name__} has no members {name!r}")
+            setattr(estimator, name, [reader.restored(member) for member in given])
+        estimator._check_restored()
+        return estimator
+
+    # --- pickles and copies --------------------------------------------------------------------------------
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the attributes, with the fitted state as plain values: pickles name no private class."""
+        state: dict[str, Any] = dict(super().__getstate__())  # type: ignore[call-overload]
+        if "_state" in state:
+            state["_state"] = state["_state"].plain()
+        return state | {"_pickle_version": PICKLE_VERSION}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Set the attributes that `__getstate__` returned, or those of older pickles."""
+        state = {
+            name: native(value) if isinstance(value, np.ndarray) else value for name, value in state.items()
+        }
+        version = state.pop("_pickle_version", 0)
+        if version > PICKLE_VERSION:
+            raise ValueError(
+                f"the pickle was written by a newer version of fastnn, with states of version {version}: "
+                "install that version"
+            )
+        if isinstance(state.get("_state"), dict):
+            state["_state"] = FittedNetwork.of_plain(native(state["_state"]))
+        for name, parameter in inspect.signature(type(self)).parameters.items():
+            if parameter.default is not inspect.Parameter.empty:
+                state.setdefault(name, parameter.default)  # a parameter that a later version has added
+        super().__setstate__(state)  # type: ignore[misc]
+
+    def __copy__(self) -> Any:
+        """Return a shallow copy, which shares the fitted state."""
+        other = type(self).__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        return other
+
+    def _check_restored(self) -> None:
+        """Raise ValueError if the fitted attributes contradict each other."""
+        classes = self.__dict__.get("classes_")
+        if classes is None:
+            return
+        n_outputs, has_labels = self.__dict__.get("n_outputs_"), self.__dict__.get("_has_labels")
+        if not isinstance(classes, np.ndarray) or classes.ndim != 1 or not classes.size:
+            raise ValueError("classes_ is not a list of classes")
+        expected = classes.size if has_labels or classes.size > 2 else 1
+        if n_outputs is not None and n_outputs != expected:
+            raise ValueError(f"{classes.size} classes do not fit n_outputs_={n_outputs}")
+
+
+class SavableNetworkEstimator(SavableEstimator):
+    """Base class of the estimators with one network."""
+
+    _CURVES = ("loss_curve_", "validation_scores_", "validation_loss_curve_")
+    random_state: Any
+    n_features_in_: int
+    n_outputs_: int
+
+    def _describe(self, writer: Writer) -> dict[str, Any]:
+        description = super()._describe(writer)
+        state = self.__dict__.get("_state")
+        if state is None:
+            return description
+        network = state.network
+        description["network"] = describe_network(network, writer)
+        if not writer.training:
+            write_parameters(network, state.predicting, "layer", writer)
+            write_statistics(network, state.predicting_statistics, "layer", writer)
+            return description
+        write_parameters(network, state.parameters, "layer", writer)
+        write_statistics(network, state.statistics, "layer", writer)
+        if state.best is not None:
+            write_parameters(network, state.best[0], "best", writer)
+            write_statistics(network, state.best[1], "best", writer)
+        # A generator is compared by identity, which a file can only state.
+        is_parameter = state.random_state is self.random_state or (
+            isinstance(self.random_state, numbers.Integral) and state.random_state == self.random_state
+        )
+        description["training"] = {
+            "optimizer": writer.value(state.optimizer, "solver"),
+            "memory": write_memory(network, state.memory, writer),
+            "n_steps": state.n_steps,
+            "seed": writer.value(state.seed, "seed"),
+            "rate_factor": state.rate_factor,
+            "n_no_improvement": state.n_no_improvement,
+            "random": writer.value(state.random, "random_state"),
+            "random_state": None if is_parameter else writer.value(state.random_state, "random_state"),
+            "random_state_changed": not is_parameter,
+            "split": None if state.split is None else writer.value(_split_state(state.split), "split"),
+            "has_best": state.best is not None,
+        }
+        return description
+
+    @classmethod
+    def _restore(cls, description: dict[str, Any], reader: Reader) -> Any:
+        estimator = super()._restore(description, reader)
+        if description.get("network") is None:
+            return estimator
+        network = restore_network(description["network"], reader)
+        parameters = read_parameters(network, "layer", reader)
+        state = FittedNetwork(network, parameters, read_statistics(network, "layer", reader))
+        if description.get("training") is not None:
+            _restore_training(state, description["training"], estimator.random_state, reader)
+        elif not hasattr(estimator, "validation_loss_curve_"):
+            estimator.validation_loss_curve_ = []
+        estimator._state = state
+        if estimator.n_features_in_ != network.n_inputs or estimator.n_outputs_ != network.n_outputs:
+            raise ValueError("n_features_in_ or n_outputs_ do not fit the network")
+        return estimator
+
+
+def _split_state(split: Any) -> dict[str, Any]:
+    """Return the state of the split's generator as a dict."""
+    if isinstance(split, dict):
+        return split
+    random = np.random.RandomState()
+    random.set_state(split)
+    return plain_state(random)
+
+
+def _restore_training(state: FittedNetwork, training: Any, random_state: Any, reader: Reader) -> None:
+    """Add the training state of a description to the state of an estimator."""
+    if not isinstance(training, dict):
+        raise ValueError("the training state is not a JSON object")
+    optimizer = reader.value(training["optimizer"])
+    if not (optimizer is None or isinstance(optimizer, Optimizer)):
+        raise ValueError("the training state has no optimizer")
+    state.optimizer = optimizer
+    state.memory = read_memory(state.network, optimizer, training["memory"], reader)
+    state.n_steps = check_integer(training["n_steps"], "n_steps", 2**62)
+    state.seed = check_integer(reader.value(training["seed"]), "seed", 2**64)
+    state.rate_factor = float(training["rate_factor"])
+    state.n_no_improvement = check_integer(training["n_no_improvement"], "n_no_improvement", 2**62)
+    random = reader.value(training["random"])
+    if not (random is None or isinstance(random, np.random.RandomState)):
+        raise ValueError("the training state has no generator")
+    state.random = random
+    changed = training["random_state_changed"]
+    state.random_state = reader.value(training["random_state"]) if changed else random_state
+    if training["split"] is not None:
+        state.split = random_with(reader.value(training["split"])).get_state()
+    if training["has_best"]:
+        network = state.network
+        state.best = read_parameters(network, "best", reader), read_statistics(network, "best", reader)

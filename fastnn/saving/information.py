@@ -1,0 +1,174 @@
+"""Information about a saved model, from the header of its file alone."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from ..system.files import check_file_name
+from .container import Container
+from .files import read_description
+
+__all__ = ["FileInfo", "info"]
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    """Description of a saved model. Printed, it has a line for each attribute.
+
+    Attributes
+    ----------
+    path : str
+        Name of the file.
+    n_bytes : int
+        Size of the file.
+    kind : str
+        Name of the class.
+    version : str
+        Version of fastnn that wrote the file.
+    layers_dim : tuple of int or None
+        Number of inputs, of the units of every hidden layer, and of outputs; None for an ensemble and for an
+        estimator that is not fitted.
+    activations : tuple of str or None
+        Activation of every layer.
+    dtype : str or None
+        Data type of the parameters.
+    loss : str or None
+        Class of the loss.
+    n_parameters : int
+        Number of weights, biases, scales and shifts, of all members of an ensemble.
+    n_members : int
+        Number of members of an ensemble; 0 for other models.
+    classes : list or None
+        Classes of a classifier.
+    n_steps : int or None
+        Number of training steps done; None if the file holds no training state.
+    num_passes : int or None
+        Number of passes of the whole training of a `Model`.
+    parameters : dict
+        Parameters of an estimator that are not None, as JSON; empty for a `Model`.
+    """
+
+    path: str
+    n_bytes: int
+    kind: str
+    version: str
+    layers_dim: tuple[int, ...] | None
+    activations: tuple[str, ...] | None
+    dtype: str | None
+    loss: str | None
+    n_parameters: int
+    n_members: int
+    classes: list[Any] | None
+    n_steps: int | None
+    num_passes: int | None
+    parameters: dict[str, Any]
+
+    def __str__(self) -> str:
+        """Return the description in lines."""
+        lines = [("file", f"{self.path}, {self.n_bytes:,} bytes"), ("kind", self.kind)]
+        if self.layers_dim is not None:
+            layers = " ".join(
+                f"-{name}-> {size}"
+                for name, size in zip(self.activations or (), self.layers_dim[1:], strict=True)
+            )
+            lines += [
+                ("network", f"{self.layers_dim[0]} {layers}"),
+                ("loss", f"{self.loss}, {self.dtype}"),
+            ]
+        if self.n_members:
+            lines.append(("members", f"{self.n_members:,}"))
+        lines.append(("parameters", f"{self.n_parameters:,}"))
+        if self.classes is not None:
+            shown = ", ".join(map(str, self.classes[:10])) + (" ..." if len(self.classes) > 10 else "")
+            lines.append(("classes", f"{len(self.classes)}: {shown}"))
+        if self.n_steps is None:
+            lines.append(("training", "no state"))
+        else:
+            of = "" if self.num_passes is None else f" of a training of {self.num_passes:,} passes"
+            lines.append(("training", f"{self.n_steps:,} steps{of}"))
+        lines.append(("version", f"fastnn {self.version}"))
+        return "\n".join(f"{name:<12}{text}" for name, text in lines)
+
+
+def info(path: str | os.PathLike[str], check: bool = False) -> FileInfo:
+    """Describe the model in a file, without loading it.
+
+    The function reads the header alone, which takes well below a millisecond however large the model is.
+
+    Parameters
+    ----------
+    path : str or path
+        Name of a file that a method `save` or a `Checkpoint` has written.
+    check : bool, default False
+        Read the data too, and compare their SHA-256 digest with the stated one.
+
+    Returns
+    -------
+    FileInfo
+        Kind, network, number of parameters, training and version; `print` shows them in lines.
+
+    Raises
+    ------
+    ValueError
+        If the file is not a model saved by fastnn, is damaged, or needs a newer version of fastnn.
+    OSError
+        If the file does not exist or cannot be read.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import fastnn
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "model.fastnn")
+    ...     fastnn.Model([2, 3, 2]).save(path)
+    ...     described = fastnn.info(path)
+    >>> described.kind, described.layers_dim, described.n_parameters
+    ('Model', (2, 3, 2), 17)
+    """
+    checked = check_file_name(path, "path")
+    with Container(checked) as file:
+        description = read_description(file)
+        try:
+            result = _described(file, description)
+        except (TypeError, KeyError, ValueError, AttributeError, IndexError) as error:
+            raise ValueError(f"{checked} holds a description that fits no model: {error}") from error
+        if check:
+            file.check_sha256()
+    return result
+
+
+def _described(file: Container, description: dict[str, Any]) -> FileInfo:
+    """Return the information in a description and the table of arrays."""
+    network, training = description.get("network"), description.get("training")
+    members = [member for group in description.get("members", {}).values() for member in group]
+    prefixes = [member["prefix"] for member in members] or [""]
+    n_parameters = 0
+    for name, entry in file.table.items():
+        if any(name.startswith(f"{prefix}layer.") for prefix in prefixes) and ".running_" not in name:
+            n_values = 1
+            for size in entry.shape:
+                n_values *= size
+            n_parameters += n_values
+    classes = description.get("fitted", {}).get("classes_")
+    if training is None and members:
+        training = members[0].get("training")
+    return FileInfo(
+        path=str(file.path),
+        n_bytes=file.size,
+        kind=str(description["kind"]),
+        version=file.metadata.get("fastnn.version", "unknown"),
+        layers_dim=None if network is None else tuple(network["layers_dim"]),
+        activations=None if network is None else tuple(network["activations"]),
+        dtype=None if network is None else network["dtype"],
+        loss=None if network is None else network["loss"]["$new"],
+        n_parameters=n_parameters,
+        n_members=len(members),
+        classes=None if classes is None else classes["$array"]["values"],
+        n_steps=None if training is None else training["n_steps"],
+        num_passes=None if training is None else training.get("num_passes"),
+        parameters={
+            name: value for name, value in description.get("parameters", {}).items() if value is not None
+        },
+    )

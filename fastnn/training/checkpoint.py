@@ -1,0 +1,317 @@
+"""Checkpoints: files of a training that goes on, written while it runs."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..saving.files import check_path, collect, write_collected
+from ..saving.records import Writer
+from ..system.validation import check_count, check_flag, shown, store_checked
+from .loop import Hook, Training
+
+__all__ = ["Checkpoint", "SaveCheckpoint", "Subject"]
+
+# Seconds of the units in which a distance in time is given.
+UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
+_DISTANCE = re.compile(rf"([0-9]*\.?[0-9]+) ?({'|'.join(UNITS)})")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Callback that saves a training to a file from time to time, so that it can go on after a crash.
+
+    Pass the object to `Model.train` in `callbacks`, or to `set_callbacks` of an estimator with scikit-learn
+    1.9 or newer. Every checkpoint is the whole model, as its `save` would write it if the training ended
+    there. A second thread writes the file while the training goes on; the file is replaced as a whole, so
+    that a process that is killed leaves a checkpoint that can be loaded. The last checkpoint is that of the
+    end of the training.
+
+    Parameters
+    ----------
+    path : str or path
+        Name of the file; by convention it ends in ``.fastnn``.
+    every : int or str, default "30s"
+        Distance from one checkpoint to the next: a number of passes, or a time such as "30s", "5min" or "1h".
+    keep_best : bool, default False
+        Also save the model after the pass with the lowest validation loss, without its training state, to a
+        second file: "run.best.fastnn" beside "run.fastnn". Requires validation data.
+
+    Raises
+    ------
+    ValueError
+        If `every` is neither a number of passes from 1 on nor a time above 0, or the name cannot be a file's.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import fastnn
+    >>> X, y = [[0.0, 1.0], [1.0, 0.0]], [0, 1]
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     checkpoint = fastnn.Checkpoint(os.path.join(folder, "run.fastnn"), every=100)
+    ...     model = fastnn.Model([2, 3, 2], random_state=0)
+    ...     history = model.train(X, y, num_passes=250, callbacks=[checkpoint])
+    ...     again = fastnn.Model([2, 3, 2])  # in another process, after a crash
+    ...     history = again.train(X, y, num_passes=250, callbacks=[checkpoint], resume=checkpoint)
+    >>> bool((again.W[0] == model.W[0]).all())
+    True
+    """
+
+    path: str | os.PathLike[str]
+    every: int | str = "30s"
+    keep_best: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the arguments."""
+        every = self.every
+        if isinstance(every, str):
+            if _seconds(every) <= 0:
+                raise ValueError(
+                    "every must be a number of passes, or a time such as '30s', '5min' or '1h', got "
+                    f"{shown(every)}"
+                )
+        else:
+            every = check_count(every, "every", 1)
+        store_checked(self, every=every, keep_best=check_flag(self.keep_best, "keep_best"))
+        check_path(self.path)
+
+    @property
+    def best_path(self) -> Path:
+        """Name of the file of the best pass: ".best" stands before the ending of `path`."""
+        path = Path(self.path)
+        return path.with_name(f"{path.stem}.best{path.suffix}")
+
+    # scikit-learn calls these methods of every callback. Checkpoints are hooks on the training loop instead.
+
+    def setup(self, estimator: Any, context: Any) -> None:
+        """Do nothing before a fit.
+
+        Parameters
+        ----------
+        estimator : MLPClassifier or MLPRegressor
+            Estimator that is fitted.
+        context : sklearn.callback.CallbackContext
+            Context of the fit.
+        """
+
+    def teardown(self, estimator: Any, context: Any) -> None:
+        """Do nothing after a fit.
+
+        Parameters
+        ----------
+        estimator : MLPClassifier or MLPRegressor
+            Estimator that is fitted.
+        context : sklearn.callback.CallbackContext
+            Context of the fit.
+        """
+
+    def on_fit_task_begin(self, estimator: Any, context: Any) -> None:
+        """Do nothing before a task of a fit.
+
+        Parameters
+        ----------
+        estimator : MLPClassifier or MLPRegressor
+            Estimator that is fitted.
+        context : sklearn.callback.CallbackContext
+            Context of the task.
+        """
+
+    def on_fit_task_end(self, estimator: Any, context: Any) -> bool:
+        """Let the fit go on after a task.
+
+        Parameters
+        ----------
+        estimator : MLPClassifier or MLPRegressor
+            Estimator that is fitted.
+        context : sklearn.callback.CallbackContext
+            Context of the task.
+
+        Returns
+        -------
+        bool
+            False: the fit does not end.
+        """
+        return False
+
+
+def _seconds(text: str) -> float:
+    """Return the seconds of a time such as "30s", or 0 for any other text."""
+    match = _DISTANCE.fullmatch(text)
+    return float(match[1]) * UNITS[match[2]] if match else 0.0
+
+
+class Subject(Protocol):
+    """Protocol of what is saved at a checkpoint: the model or estimator that a training trains."""
+
+    # True if a training can go on from whole passes only.
+    whole_passes: bool
+
+    def progress(self, training: Training) -> tuple[int, int]:
+        """Return the numbers of passes and of steps done."""
+
+    def now(self, training: Training) -> Any:
+        """Return the model that the training would leave if it ended now; its arrays may be shared."""
+
+    def validation(self, training: Training) -> Any:
+        """Return the validation losses so far, NaN for passes without one."""
+
+    def copied(self, training: Training) -> Any:
+        """Return a model that predicts with copies of the present parameters."""
+
+
+class SaveCheckpoint(Hook):
+    """Hook that saves checkpoints.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        Name of the file and distance of the checkpoints.
+    subject : Subject
+        What is saved.
+    has_validation : bool
+        True if there are validation data.
+
+    Raises
+    ------
+    ValueError
+        If the best pass is to be kept, but there are no validation data.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, subject: Subject, has_validation: bool) -> None:
+        if checkpoint.keep_best and not has_validation:
+            raise ValueError(
+                "Checkpoint(keep_best=True) compares validation losses: pass validation data, or leave it out"
+            )
+        self._checkpoint, self._subject = checkpoint, subject
+        self._path = check_path(checkpoint.path)
+        every = checkpoint.every
+        self._passes = 0 if isinstance(every, str) else every
+        self._time = _seconds(every) if isinstance(every, str) else math.inf
+        self._is_begun = self._saves_end = False
+        self._best: Any = None  # model of a best pass that has not been saved yet
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
+
+    def begin(self, training: Training) -> None:
+        """Check that the model can be saved, and start the clock; once if a fit has several trainings."""
+        if self._is_begun:
+            self._saves_end = True
+            return
+        self._is_begun = True
+        collect(self._subject.now(training), Writer(True))  # raises for what a file cannot hold
+        self._saved_steps = -1
+        self._saved_passes = self._subject.progress(training)[0]
+        losses = self._losses(training)
+        self._n_seen = losses.size
+        self._best_loss = float(np.min(losses, initial=np.inf, where=np.isfinite(losses)))
+        self._last = time.perf_counter()
+        self._saves_end = True
+
+    def _losses(self, training: Training) -> Any:
+        """Return the validation losses so far, an array."""
+        return np.asarray(self._subject.validation(training), np.float64)
+
+    def next_stop(self, training: Training) -> int:
+        """Return the number of passes done at the next checkpoint."""
+        if self._passes:
+            done = self._subject.progress(training)[0]
+            return min(training.n_passes + self._passes - done % self._passes, training.job.num_passes)
+        if self._subject.whole_passes and self._is_time():
+            return training.n_passes + 1
+        return training.job.num_passes
+
+    def _is_time(self) -> bool:
+        """Return True if the last checkpoint is long enough ago."""
+        return time.perf_counter() - self._last >= self._time
+
+    def after_chunk(self, training: Training) -> bool:
+        """Save a checkpoint if one is due."""
+        if self._checkpoint.keep_best:
+            self._compare(training)
+        passes, is_whole = self._subject.progress(training)[0], self._is_whole(training)
+        if self._passes:
+            is_due = is_whole and passes % self._passes == 0 and passes > self._saved_passes
+        else:
+            is_due = is_whole and self._is_time()
+        if is_due:
+            self._save(training)
+        return False
+
+    def _is_whole(self, training: Training) -> bool:
+        """Return True if a training can go on from the last step."""
+        return not self._subject.whole_passes or training.trainer.n_steps % training.job.n_batches == 0
+
+    def _compare(self, training: Training) -> None:
+        """Copy the model if the last validation loss is the lowest so far."""
+        losses = self._losses(training)
+        if losses.size > self._n_seen and losses[-1] < self._best_loss:
+            self._best_loss, self._best = float(losses[-1]), self._subject.copied(training)
+        self._n_seen = losses.size
+
+    def diverged(self, training: Training) -> None:
+        """Keep the last checkpoint: the parameters before a divergence are of no use."""
+        self._saves_end = False
+
+    def end(self, training: Training) -> None:
+        """Save the end of the training, and wait until the file is complete."""
+        try:
+            if (
+                self._saves_end
+                and self._is_whole(training)
+                and self._subject.progress(training)[1] != self._saved_steps
+            ):
+                self._save(training)
+        finally:
+            self._wait()
+
+    def _save(self, training: Training) -> None:
+        """Copy the model, and start a thread that writes it."""
+        self._last = time.perf_counter()
+        self._wait()
+        self._saved_passes, self._saved_steps = self._subject.progress(training)
+        files = []
+        if self._best is not None:
+            files.append((self._checkpoint.best_path, *_collected(self._best, Writer(False), copies=False)))
+            self._best = None
+        files.append((self._path, *_collected(self._subject.now(training), Writer(True), copies=True)))
+
+        def write() -> None:
+            try:
+                for file in files:
+                    write_collected(*file)
+            except BaseException as error:
+                self._error = error
+
+        self._thread = threading.Thread(target=write, name="fastnn checkpoint")
+        try:
+            self._thread.start()
+        except RuntimeError:  # no more threads are available, or the interpreter is exiting
+            self._thread = None
+            write()
+            self._wait()
+
+    def _wait(self) -> None:
+        """Wait for the thread that writes; raise its error."""
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+
+
+def _collected(model: Any, writer: Writer, copies: bool) -> tuple[dict[str, str], Writer]:
+    """Return the metadata of a model, and the writer with its arrays, which are copied on request."""
+    metadata = collect(model, writer)
+    if copies:
+        for name, array in writer.tensors.items():
+            writer.tensors[name] = array.copy()
+    return metadata, writer

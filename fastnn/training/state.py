@@ -1,0 +1,379 @@
+"""State of a `Model`'s training, from which it goes on with the same bits, and states in files."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..engine.job import Job, Memory, Records
+from ..network.description import Network
+from ..optimizers import LBFGS, Optimizer
+from ..saving.networks import (
+    read_parameters,
+    read_rows,
+    read_statistics,
+    write_parameters,
+    write_rows,
+    write_statistics,
+)
+from ..saving.records import Reader, Writer
+from ..schedules import FunctionSchedule, Schedule
+from .history import record_every
+
+__all__ = ["BestPass", "TrainingState", "check_integer", "read_memory", "write_memory"]
+
+Array = NDArray[Any]
+
+# Bytes of an array that its digest covers at most, in blocks of BLOCK_BYTES spread evenly over the array.
+DIGEST_BYTES, BLOCK_BYTES = 1 << 19, 1 << 12
+# Fields of a Job that decide the result, with the names of the arguments of `Model.train`.
+SETTINGS = {
+    "optimizer": "optimizer",
+    "schedule": "schedule",
+    "epsilon": "epsilon",
+    "reg_lambda": "reg_lambda",
+    "batch_size": "batch_size",
+    "averaged": "reduction",
+    "shuffled": "shuffle",
+    "l1": "l1",
+    "max_norm": "max_norm",
+    "clip_norm": "clip_norm",
+    "average_share": "ema_decay",
+}
+
+
+@dataclass
+class BestPass:
+    """Parameters and running statistics of the best pass by the validation data.
+
+    Parameters
+    ----------
+    value : float
+        Validation loss or negated score of the pass.
+    n_pass : int
+        Number of the pass, counted from 0.
+    parameters, statistics : array
+        Flat vectors after the pass.
+    """
+
+    value: float
+    n_pass: int
+    parameters: Array
+    statistics: Array
+
+
+@dataclass
+class TrainingState:
+    """State after some steps of a training of a `Model`.
+
+    Parameters
+    ----------
+    settings : dict
+        Values of the job's fields in `SETTINGS`.
+    data : dict
+        Number of samples, and digests of the samples, targets and weights.
+    num_passes : int
+        Number of passes of the whole training.
+    record_every : int
+        Distance, in passes, between two kept passes.
+    n_steps : int
+        Number of whole steps done.
+    seed : int
+        Seed of the dropout masks and of the orders of the samples.
+    memory : Memory or None
+        Arrays from which the steps go on; None for L-BFGS, which cannot go on.
+    records : Records
+        Measurements of the kept passes so far.
+    validation : array (R,)
+        Validation losses of these passes.
+    last : two arrays, optional
+        Parameters and running statistics after the last step, where they are not those of the model.
+    best : BestPass, optional
+        Best pass of an early stopping.
+    """
+
+    settings: dict[str, Any]
+    data: dict[str, Any]
+    num_passes: int
+    record_every: int
+    n_steps: int
+    seed: int
+    memory: Memory | None
+    records: Records
+    validation: NDArray[np.float64]
+    last: tuple[Array, Array] | None = None
+    best: BestPass | None = None
+
+    @classmethod
+    def of_job(cls, job: Job) -> TrainingState:
+        """Return the state of a training that has done no step; its memory and measurements are empty."""
+        settings = {name: getattr(job, name) for name in SETTINGS}
+        data = {
+            "n_samples": job.n_samples,
+            "X": _digest(job.X),
+            "y": _digest(job.y),
+            "sample_weight": _digest(job.weights),
+        }
+        empty = Records(np.empty(0), np.empty(0), np.empty((0, 0)))
+        return cls(settings, data, job.num_passes, job.record_every, 0, job.seed, None, empty, np.empty(0))
+
+    def after(
+        self, trainer: Any, n_records: int, validation: NDArray[np.float64], best: BestPass | None
+    ) -> TrainingState:
+        """Return the state after the trainer's last whole step; its arrays are those of the trainer.
+
+        Parameters
+        ----------
+        trainer : Trainer
+            Trainer of the job.
+        n_records : int
+            Number of entries of the records to keep: of the kept passes that have begun.
+        validation : array (R,)
+            Validation losses of all kept passes.
+        best : BestPass or None
+            Best pass of an early stopping.
+        """
+        return replace(
+            self,
+            n_steps=trainer.n_steps,
+            memory=getattr(trainer, "memory", None),
+            records=Records(*(array[:n_records] for array in trainer.records)),
+            validation=validation[:n_records],
+            best=best,
+        )
+
+    def continued(self, job: Job, seed_is_given: bool) -> Job:
+        """Return a job that goes on where this state ended.
+
+        Parameters
+        ----------
+        job : Job
+            Job of the whole training, as its arguments describe it.
+        seed_is_given : bool
+            True if `random_state` was an integer, from which the seed of `job` was drawn.
+
+        Raises
+        ------
+        ValueError
+            If a setting, the data or the seed differ, or the training cannot go on; the message names what.
+        """
+        if isinstance(job.optimizer, LBFGS) or self.memory is None:
+            raise ValueError(
+                "resume: a training by 'lbfgs' cannot go on, since SciPy's minimiser keeps its state to "
+                "itself: train again without resume, which starts from the present parameters"
+            )
+        now = TrainingState.of_job(job)
+        wrong = [
+            f"{argument} ({_told(name, self.settings[name])} before, {_told(name, now.settings[name])} now)"
+            for name, argument in SETTINGS.items()
+            if self.settings[name] != now.settings[name]
+        ]
+        names = {"n_samples": "the number of samples", "X": "X", "y": "y", "sample_weight": "sample_weight"}
+        wrong += [names[key] for key, value in self.data.items() if now.data[key] != value]
+        if seed_is_given and self.seed != job.seed:
+            wrong.append("random_state")
+        if wrong:
+            raise ValueError(
+                f"resume: these differ from the training that is to go on: {', '.join(wrong)}. Pass the same "
+                "values, or leave out resume to begin a new training from the present parameters"
+            )
+        n_passes = -(-self.n_steps // job.n_batches)
+        if job.num_passes < n_passes:
+            raise ValueError(
+                f"resume: num_passes={job.num_passes} counts the passes of the whole training, and "
+                f"{n_passes} of them are done already: pass a larger number"
+            )
+        # Only kept passes have records: a longer training keeps some of the passes of the shorter one.
+        every = -(-record_every(job.num_passes) // self.record_every) * self.record_every
+        return replace(job, seed=self.seed, steps_done=self.n_steps, record_every=every)
+
+    def fill(self, job: Job, records: Records, validation: NDArray[np.float64]) -> None:
+        """Copy the measurements so far into the arrays of a training that goes on with `job`."""
+        before = np.arange(len(self.validation)) * self.record_every
+        # The last pass of the shorter training is kept wherever it lies.
+        n_done = -(-self.n_steps // job.n_batches)
+        if len(before) and before[-1] >= n_done:
+            before[-1] = n_done - 1
+        for source, n_pass in enumerate(before.tolist()):
+            target = job.record(n_pass)
+            if target is None:
+                continue
+            for mine, old in zip((*records, validation), (*self.records, self.validation), strict=True):
+                mine[target] = old[source]
+
+    # --- files -------------------------------------------------------------------------------------------
+
+    def describe(self, network: Network, writer: Writer) -> dict[str, Any]:
+        """Return the description of the state as JSON, and collect its arrays."""
+        if self.last is not None:
+            write_parameters(network, self.last[0], "last", writer)
+            write_statistics(network, self.last[1], "last", writer)
+        best = None
+        if self.best is not None:
+            best = {"value": writer.value(self.best.value, "best"), "n_pass": self.best.n_pass}
+            write_parameters(network, self.best.parameters, "best", writer)
+            write_statistics(network, self.best.statistics, "best", writer)
+        for field, array in zip(Records._fields, self.records, strict=True):
+            writer.tensor(f"records.{field}", array)
+        writer.tensor("records.validation", self.validation)
+        return {
+            "settings": {name: writer.value(value, SETTINGS[name]) for name, value in self.settings.items()},
+            "data": self.data,
+            "num_passes": self.num_passes,
+            "record_every": self.record_every,
+            "n_steps": self.n_steps,
+            "seed": writer.value(self.seed, "seed"),
+            "memory": write_memory(network, self.memory, writer),
+            "has_last": self.last is not None,
+            "best": best,
+        }
+
+    @classmethod
+    def restore(cls, network: Network, description: Any, reader: Reader) -> TrainingState:
+        """Return the state of a description; raise ValueError if it contradicts itself or its arrays."""
+        if not isinstance(description, dict):
+            raise ValueError("the training state is not a JSON object")
+        settings = {name: reader.value(description["settings"][name]) for name in SETTINGS}
+        optimizer, schedule = settings["optimizer"], settings["schedule"]
+        if not (isinstance(optimizer, Optimizer) and isinstance(schedule, Schedule)):
+            raise ValueError("the training state has no optimizer or schedule")
+        data = description["data"]
+        if not isinstance(data, dict) or set(data) != {"n_samples", "X", "y", "sample_weight"}:
+            raise ValueError("the training state does not describe its data")
+        losses = reader.read("records.losses", np.float64, (None,))
+        n_records = len(losses)
+        records = Records(
+            losses,
+            reader.read("records.norms", np.float64, (n_records,)),
+            reader.read("records.ratios", np.float64, (n_records, len(network.shapes))),
+        )
+        last = best = None
+        if description["has_last"]:
+            last = read_parameters(network, "last", reader), read_statistics(network, "last", reader)
+        if description["best"] is not None:
+            best = BestPass(
+                float(reader.value(description["best"]["value"])),
+                check_integer(description["best"]["n_pass"], "n_pass", 2**62),
+                read_parameters(network, "best", reader),
+                read_statistics(network, "best", reader),
+            )
+        return cls(
+            settings,
+            data,
+            check_integer(description["num_passes"], "num_passes", 2**62),
+            max(1, check_integer(description["record_every"], "record_every", 2**62)),
+            check_integer(description["n_steps"], "n_steps", 2**62),
+            check_integer(reader.value(description["seed"]), "seed", 2**64),
+            read_memory(network, optimizer, description["memory"], reader),
+            records,
+            reader.read("records.validation", np.float64, (n_records,)),
+            last,
+            best,
+        )
+
+    def plain(self) -> dict[str, Any]:
+        """Return the fields as a dict of plain values, for pickles."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values["memory"] = None if self.memory is None else vars(self.memory)
+        values["records"] = self.records._asdict()
+        values["best"] = None if self.best is None else vars(self.best)
+        return values
+
+    @classmethod
+    def of_plain(cls, values: dict[str, Any]) -> TrainingState:
+        """Return the state of a dict that `plain` returned."""
+        memory, best = values["memory"], values["best"]
+        return cls(
+            **values
+            | {
+                "memory": None if memory is None else Memory(**memory),
+                "records": Records(**values["records"]),
+                "best": None if best is None else BestPass(**best),
+            }
+        )
+
+
+def write_memory(network: Network, memory: Memory | None, writer: Writer) -> Any:
+    """Collect the arrays of a training's memory; return what `read_memory` needs besides them."""
+    if memory is None:
+        return None
+    write_rows(network, memory.optimizer, "optimizer", writer)
+    if memory.average.size:
+        write_parameters(network, memory.average, "average", writer)
+    writer.tensor("order", memory.order)
+    writer.tensor("generator", memory.generator)
+    return {
+        "has_average": bool(memory.average.size),
+        "plateau": [writer.value(float(number), "plateau") for number in memory.plateau],
+    }
+
+
+def read_memory(
+    network: Network, optimizer: Optimizer | None, description: Any, reader: Reader
+) -> Memory | None:
+    """Return the memory of a training; raise ValueError if an array is not what the kernels need."""
+    if description is None:
+        return None
+    initial = () if optimizer is None else optimizer.initial_state
+    average = np.empty(0, network.dtype)
+    if description["has_average"]:
+        average = read_parameters(network, "average", reader)
+    order = reader.read("order", np.int64, (None,))
+    # The kernels read the samples, and the words of the generator, at these places without a check.
+    seen = np.zeros(order.size, np.bool_)
+    if order.size and (order.min() < 0 or order.max() >= order.size):
+        raise ValueError("the order of the samples is none")
+    seen[order] = True
+    if not seen.all():
+        raise ValueError("the order of the samples is none")
+    generator = reader.read("generator", np.uint32, (625,))
+    if generator[624] > 624:
+        raise ValueError("the generator's position is not among its words")
+    plateau = np.array([float(reader.value(number)) for number in description["plateau"]], np.float64)
+    if plateau.shape != (2,):
+        raise ValueError("the plateau has not two numbers")
+    optimizer_state = read_rows(network, initial, "optimizer", reader)
+    return Memory(optimizer_state, average, order, generator, plateau)
+
+
+def check_integer(value: Any, name: str, end: int) -> int:
+    """Return an integer from 0 to ``end - 1``; raise ValueError for anything else."""
+    if type(value) is not int or not 0 <= value < end:
+        raise ValueError(f"{name} must be an integer from 0 to {end - 1}, got {value!r}")
+    return value
+
+
+def _told(name: str, value: Any) -> str:
+    """Return a setting of a job as the argument of `Model.train` that sets it."""
+    if name == "averaged":
+        return repr("mean" if value else "sum")
+    if name in ("max_norm", "clip_norm") and not value:
+        return "None"
+    if name == "average_share":
+        return repr(1.0 - value) if value else "None"
+    if isinstance(value, FunctionSchedule):
+        return repr(value.function)
+    return repr(value)
+
+
+def _digest(array: Any) -> str:
+    """Return a digest of an array's shape, dtype and content, or of a CSR matrix's.
+
+    Of large arrays it covers blocks that are spread evenly: a digest of all their bytes would take longer
+    than a pass of a small network.
+    """
+    if not isinstance(array, np.ndarray):
+        return "-".join(_digest(part) for part in (array.data, array.indices, array.indptr))
+    digest = hashlib.sha256(f"{array.shape} {array.dtype.newbyteorder('<').str}".encode())
+    data = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(-1).view(np.uint8)
+    n_blocks = DIGEST_BYTES // BLOCK_BYTES
+    if data.size <= DIGEST_BYTES:
+        digest.update(data.data)
+    else:
+        for first in np.linspace(0, data.size - BLOCK_BYTES, n_blocks).astype(np.int64).tolist():
+            digest.update(data[first : first + BLOCK_BYTES].data)
+    return digest.hexdigest()[:16]

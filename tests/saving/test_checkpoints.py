@@ -1,0 +1,271 @@
+"""Checkpoints: files of running trainings that can be loaded at any time, and that survive a kill."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from saved_models import X, classifier, model, y
+
+import fastnn
+from fastnn.training import checkpoint as checkpoint_module
+
+OPTIONS = {"num_passes": 20, "epsilon": 0.01, "batch_size": 16, "reduction": "mean", "random_state": 4}
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+@pytest.fixture
+def steps(monkeypatch):
+    """Return the numbers of steps in the checkpoints that are written."""
+    written, write = [], checkpoint_module.write_collected
+
+    def recorded(path, metadata, writer):
+        write(path, metadata, writer)
+        written.append(fastnn.info(path).n_steps)
+
+    monkeypatch.setattr(checkpoint_module, "write_collected", recorded)
+    return written
+
+
+@pytest.mark.parametrize(("every", "passes"), [(7, [7, 14, 20]), (10, [10, 20]), (100, [20])])
+def test_a_checkpoint_every_so_many_passes(every, passes, tmp_path, steps):
+    path = tmp_path / "run.fastnn"
+    made = model()
+    made.train(X, y, callbacks=[fastnn.Checkpoint(path, every=every)], **OPTIONS)
+    assert [n // 4 for n in steps] == passes
+    made.save(tmp_path / "end.fastnn")
+    assert path.read_bytes() == (tmp_path / "end.fastnn").read_bytes()
+
+
+def test_a_checkpoint_every_so_many_seconds(tmp_path, steps, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+
+    def passes(history):
+        now[0] = float(len(history))
+
+    one_by_one = [fastnn.Checkpoint(tmp_path / "other.fastnn", every=1)]
+    made = model()
+    made.train(
+        X, y, callbacks=[passes, *one_by_one, fastnn.Checkpoint(tmp_path / "run.fastnn", "5s")], **OPTIONS
+    )
+    steps = [n // 4 for n in steps]
+    for n_passes in range(1, 21):
+        steps.remove(n_passes)  # the other checkpoint's
+    assert steps == [5, 10, 15, 20]
+
+
+def test_each_checkpoint_is_a_model_that_predicts_and_goes_on(tmp_path, monkeypatch):
+    copies, write = [], checkpoint_module.write_collected
+
+    def kept(path, metadata, writer):
+        write(path, metadata, writer)
+        copies.append(tmp_path / f"copy-{len(copies)}.fastnn")
+        copies[-1].write_bytes(Path(path).read_bytes())
+
+    monkeypatch.setattr(checkpoint_module, "write_collected", kept)
+    made = model(dropout=0.1)
+    checkpoint = fastnn.Checkpoint(tmp_path / "run.fastnn", every=6)
+    made.train(X, y, callbacks=[checkpoint], ema_decay=0.9, **OPTIONS)
+    assert len(copies) == 4
+    monkeypatch.undo()
+    for copy in copies:
+        loaded = fastnn.load(copy)
+        assert loaded.predict(X).shape == (60,)
+        again = model(dropout=0.1)
+        again.train(X, y, callbacks=[checkpoint], ema_decay=0.9, resume=copy, **OPTIONS)
+        assert (tmp_path / "run.fastnn").read_bytes() == copies[-1].read_bytes()
+
+
+def test_a_checkpoint_to_resume_from_need_not_exist(tmp_path):
+    checkpoint = fastnn.Checkpoint(tmp_path / "run.fastnn", every=6)
+    first, second = model(), model()
+    first.train(X, y, callbacks=[checkpoint], resume=checkpoint, **OPTIONS)
+    history = second.train(X, y, callbacks=[checkpoint], resume=checkpoint, **OPTIONS)
+    assert (first.W[0] == second.W[0]).all()
+    assert len(history) == 20
+
+
+def test_the_best_pass_is_kept(tmp_path):
+    checkpoint = fastnn.Checkpoint(tmp_path / "run.fastnn", every=7, keep_best=True)
+    made = model()
+    X_val, y_val = X[:20], 1 - y[:20]
+    options = OPTIONS | {"epsilon": 0.3, "validation_data": (X_val, y_val)}
+    history = made.train(X, y, callbacks=[checkpoint], **options)
+    assert checkpoint.best_path == tmp_path / "run.best.fastnn"
+    best = fastnn.load(checkpoint.best_path)
+    assert best.calculate_loss(X_val, y_val) == pytest.approx(history.validation_loss.min(), rel=1e-12)
+    assert history.validation_loss.argmin() != 19
+    assert fastnn.info(checkpoint.best_path).n_steps is None
+    # A training that goes on compares with the best pass before.
+    before = checkpoint.best_path.read_bytes()
+    model().train(X, y, callbacks=[checkpoint], resume=checkpoint, **options)
+    assert checkpoint.best_path.read_bytes() == before
+
+
+def test_the_best_pass_of_an_estimator_is_kept(tmp_path):
+    pytest.importorskip("sklearn.callback", reason="callbacks exist from scikit-learn 1.9 on")
+    checkpoint = fastnn.Checkpoint(tmp_path / "run.fastnn", every=3, keep_best=True)
+    made = classifier(max_iter=8, learning_rate_init=0.2).set_callbacks(checkpoint)
+    made.fit(X, y, X_val=X[:20], y_val=y[:20])
+    losses = made.validation_loss_curve_
+    loss = fastnn.load(checkpoint.best_path).model_.calculate_loss(X[:20], y[:20, None])
+    assert loss == pytest.approx(min(losses), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"early_stopping": True},
+        {"learning_rate": "cosine_decay", "dropout": 0.1, "ema_decay": 0.9, "batch_norm": True},
+        {"solver": "sgd", "learning_rate": "invscaling"},
+        {"solver": "sgd", "learning_rate": "adaptive", "tol": 0.5, "n_iter_no_change": 2},
+    ],
+)
+def test_a_fit_goes_on_from_its_checkpoint(options, tmp_path, monkeypatch):
+    pytest.importorskip("sklearn.callback", reason="callbacks exist from scikit-learn 1.9 on")
+    path, first = tmp_path / "run.fastnn", tmp_path / "first.fastnn"
+    write = checkpoint_module.write_collected
+
+    def kept(target, metadata, writer):
+        write(target, metadata, writer)
+        if not first.exists():
+            first.write_bytes(path.read_bytes())
+
+    monkeypatch.setattr(checkpoint_module, "write_collected", kept)
+    options = {"max_iter": 20, **options}
+    at_once = classifier(**options).set_callbacks(fastnn.Checkpoint(path, every=7)).fit(X, y)
+    loaded = fastnn.load(first)
+    assert loaded.n_iter_ == 7
+    loaded.set_params(warm_start=True, max_iter=at_once.n_iter_ - 7).fit(X, y)
+    assert all((u == v).all() for u, v in zip(loaded.coefs_, at_once.coefs_, strict=True))
+    assert loaded.loss_curve_ == at_once.loss_curve_
+    assert np.array_equal(fastnn.load(path).coefs_[0], at_once.coefs_[0])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"every": 0}, "every"),
+        ({"every": "soon"}, "every must be a number of passes, or a time such as '30s'"),
+        ({"every": "0s"}, "every must be a number of passes, or a time"),
+        ({"every": "30"}, "every must be a number of passes, or a time"),
+        ({"keep_best": 3}, "keep_best must be True or False"),
+        ({"path": "missing/run.fastnn"}, "there is no folder"),
+    ],
+)
+def test_arguments_are_checked(arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        fastnn.Checkpoint(**{"path": "run.fastnn"} | arguments)
+
+
+@pytest.mark.parametrize(("every", "seconds"), [("30s", 30), ("0.5s", 0.5), ("5min", 300), ("2 h", 7200)])
+def test_times(every, seconds):
+    assert checkpoint_module._seconds(every) == seconds
+
+
+def test_the_best_pass_needs_validation_data(tmp_path):
+    checkpoint = fastnn.Checkpoint(tmp_path / "run.fastnn", keep_best=True)
+    with pytest.raises(ValueError, match="keep_best=True.*validation data"):
+        model().train(X, y, callbacks=[checkpoint], **OPTIONS)
+
+
+def test_what_a_file_cannot_hold_is_refused_before_the_first_step(tmp_path):
+    made = model()
+    before = made._parameters.copy()
+    with pytest.raises(ValueError, match="schedule is the function"):
+        made.train(
+            X, y, callbacks=[fastnn.Checkpoint(tmp_path / "run.fastnn")], schedule=lambda step: 1.0, **OPTIONS
+        )
+    assert (made._parameters == before).all()
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_error_of_the_disk_ends_the_training_with_its_state(tmp_path, monkeypatch):
+    def full(path, metadata, writer):
+        raise OSError(28, "No space left on device")
+
+    at_once = model()
+    at_once.train(X, y, **OPTIONS)
+    monkeypatch.setattr(checkpoint_module, "write_collected", full)
+    made = model()
+    with pytest.raises(OSError, match="No space left"):
+        made.train(X, y, callbacks=[fastnn.Checkpoint(tmp_path / "run.fastnn", every=5)], **OPTIONS)
+    monkeypatch.undo()
+    made.train(X, y, resume=True, **OPTIONS)
+    assert (made.W[0] == at_once.W[0]).all()
+
+
+def test_a_training_that_diverges_leaves_the_last_checkpoint(tmp_path):
+    path = tmp_path / "run.fastnn"
+    made = model(activation="relu", output_activation="identity")
+    X_large = X * 1e3
+    with pytest.raises(fastnn.DivergenceError):
+        made.train(
+            X_large,
+            y,
+            num_passes=2000,
+            epsilon=1e3,
+            reg_lambda=1.0,
+            callbacks=[fastnn.Checkpoint(path, every=1)],
+        )
+    if path.exists():
+        assert fastnn.info(path).n_steps < made._training.n_steps + 1
+
+
+# A training that kills itself again and again, at any moment, until one is left alone.
+PROGRAM = """
+import sys
+import numpy as np, fastnn
+X = np.random.RandomState(0).normal(size=(300, 4)); y = (X[:, 0] * X[:, 1] > 0).astype(int)
+model = fastnn.Model([4, 30, 2], dropout=0.1, random_state=0)
+checkpoint = fastnn.Checkpoint(sys.argv[1], every="0.02s")
+print("begins", flush=True)
+model.train(
+    X, y, num_passes=int(sys.argv[2]), epsilon=1e-3, batch_size=16, reduction="mean", optimizer="adam",
+    schedule="cosine_decay", ema_decay=0.99, callbacks=[checkpoint], resume=checkpoint, random_state=0,
+)
+print("ends", flush=True)
+"""
+
+
+def run(path, n_passes, seconds=None):
+    """Run the program, and kill it after some seconds of training; return whether it ended by itself."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(path), str(n_passes)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ,
+    )
+    with process:
+        assert process.stdout.readline() == "begins\n"
+        if seconds is not None:
+            time.sleep(seconds)
+            process.send_signal(signal.SIGKILL)
+        return process.stdout.readline() == "ends\n"
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows has no SIGKILL")
+def test_a_training_that_is_killed_often_ends_with_the_same_file(tmp_path):
+    n_passes, random = 1500, np.random.RandomState(0)
+    n_kills = int(os.environ.get("FASTNN_KILLS", "4"))
+    assert run(tmp_path / "at_once.fastnn", n_passes)
+    n_killed = 0
+    while n_killed < n_kills:
+        if run(tmp_path / "killed.fastnn", n_passes, random.uniform(0.01, 0.25)):
+            # It has ended before the kill: begin again.
+            assert (tmp_path / "killed.fastnn").read_bytes() == (tmp_path / "at_once.fastnn").read_bytes()
+            (tmp_path / "killed.fastnn").unlink()
+        n_killed += 1
+        if (tmp_path / "killed.fastnn").exists():
+            fastnn.load(tmp_path / "killed.fastnn")
+    assert run(tmp_path / "killed.fastnn", n_passes)
+    assert (tmp_path / "killed.fastnn").read_bytes() == (tmp_path / "at_once.fastnn").read_bytes()
+    assert {path.name for path in tmp_path.iterdir()} == {"at_once.fastnn", "killed.fastnn"}

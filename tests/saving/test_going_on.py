@@ -1,0 +1,264 @@
+"""Trainings that go on: k passes that go on to k + m have the bits of k + m passes at once."""
+
+import itertools
+import re
+
+import numpy as np
+import pytest
+from saved_models import X, model, trained, y
+
+import fastnn
+from fastnn.training.loop import Hook
+
+# Minibatches of 16 of the 60 samples: four steps a pass, and a smaller last one.
+BASE = {"num_passes": 12, "epsilon": 0.01, "batch_size": 16, "reduction": "mean", "random_state": 4}
+OPTIMIZERS = ["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw"]
+SCHEDULES = [
+    "constant",
+    "step_decay",
+    "cosine_decay",
+    "one_cycle",
+    fastnn.WarmUp("exponential_decay", length=7),
+]
+NETWORKS = {
+    "plain": {},
+    "dropout": {"dropout": 0.2},
+    "batch normalisation": {"batch_norm": True},
+    "both": {"dropout": [0.1, 0.2, 0.0], "batch_norm": True, "dtype": np.float32},
+}
+
+
+class StopAfter(Hook):
+    """Hook that ends a training after some passes, exactly."""
+
+    def __init__(self, n_passes):
+        self.n_passes = n_passes
+
+    def next_stop(self, training):
+        later = training.job.num_passes
+        return self.n_passes if training.n_passes < self.n_passes < later else later
+
+    def after_chunk(self, training):
+        return training.n_passes == self.n_passes
+
+
+class StopInPass(Hook):
+    """Hook that ends a training after one call of its trainer, in the middle of a pass."""
+
+    def after_chunk(self, training):
+        return True
+
+
+def everything(thing, folder):
+    """Return the content of the file of a model: parameters, history and the state of the training."""
+    thing.save(folder / "everything.fastnn")
+    return (folder / "everything.fastnn").read_bytes()
+
+
+def check(make, folder, stop=5, **options):
+    options = BASE | options
+    at_once = make()
+    at_once.train(X, y, **options)
+    expected = everything(at_once, folder)
+    stopped = make()
+    callbacks = [*options.pop("callbacks", ()), StopAfter(stop)]
+    assert len(stopped.train(X, y, callbacks=callbacks, **options)) == stop
+    stopped.save(folder / "stopped.fastnn")
+    options["callbacks"] = callbacks[:-1]
+    history = stopped.train(X, y, resume=True, **options)
+    assert len(history) == len(at_once.history_)
+    assert everything(stopped, folder) == expected
+    other = make()
+    other.W = [np.zeros(W.shape) for W in other.W]
+    other.train(X, y, resume=folder / "stopped.fastnn", **options)
+    assert everything(other, folder) == expected
+
+
+@pytest.mark.parametrize(("optimizer", "schedule"), [*itertools.product(OPTIMIZERS, SCHEDULES)])
+def test_every_optimizer_with_every_schedule(optimizer, schedule, tmp_path):
+    check(model, tmp_path, optimizer=optimizer, schedule=schedule)
+
+
+@pytest.mark.parametrize("backend", ["numba", "numpy"])
+@pytest.mark.parametrize("ema", [None, 0.9])
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("batch", [16, None])
+def test_every_network_on_every_backend(network, ema, backend, batch, tmp_path):
+    options = NETWORKS[network]
+    check(
+        lambda: model(backend=backend, **options),
+        tmp_path,
+        optimizer="adam",
+        ema_decay=ema,
+        batch_size=batch,
+        schedule="cosine_decay",
+    )
+
+
+def test_all_other_settings(tmp_path):
+    options = {
+        "l1": 1e-3,
+        "reg_lambda": 0.1,
+        "max_norm": 1.0,
+        "clip_norm": 0.5,
+        "sample_weight": np.arange(60.0),
+    }
+    check(model, tmp_path, optimizer=fastnn.RMSprop(0.9, momentum=0.5), **options)
+
+
+@pytest.mark.parametrize("stop", [1, 4, 7])
+def test_early_stopping_goes_on(stop, tmp_path):
+    options = {"epsilon": 0.5, "validation_data": (X[::2], y[::2]), "num_passes": 40}
+    check(
+        lambda: model(batch_norm=True),
+        tmp_path,
+        stop,
+        callbacks=[fastnn.EarlyStopping(6)],
+        ema_decay=0.5,
+        **options,
+    )
+
+
+def test_a_training_that_early_stopping_has_ended_does_nothing_more(tmp_path):
+    options = {"validation_data": (X, y), "callbacks": [fastnn.EarlyStopping(1)], "epsilon": 0.5}
+    made = trained(model(batch_norm=True), y, **BASE | options)
+    assert made.history_.stopped_early
+    before = everything(made, tmp_path)
+    made.train(X, y, resume=True, **BASE | options)
+    assert everything(made, tmp_path) == before
+
+
+@pytest.mark.parametrize("options", [{}, {"batch_norm": True, "dropout": 0.1}])
+@pytest.mark.parametrize("batch_size", [16, 1])
+def test_a_training_that_ended_in_the_middle_of_a_pass_goes_on(options, batch_size, tmp_path, monkeypatch):
+    from fastnn.engine import limits
+
+    at_once = trained(model(**options), y, **BASE | {"batch_size": batch_size})
+    expected = everything(at_once, tmp_path)
+    monkeypatch.setattr(limits, "CALL_STEPS", 3)  # a call ends after three steps
+    stopped = trained(model(**options), y, callbacks=[StopInPass()], **BASE | {"batch_size": batch_size})
+    assert stopped._training.n_steps == 3
+    stopped.train(X, y, resume=True, **BASE | {"batch_size": batch_size})
+    assert everything(stopped, tmp_path) == expected
+
+
+@pytest.mark.parametrize(("first", "then"), [(17, 40), (1500, 1501), (1500, 4000)])
+def test_more_passes_than_were_planned(first, then):
+    """The parameters are those of the longer training; long histories keep other passes."""
+    options = {"epsilon": 0.01, "optimizer": "adam", "reduction": "mean", "random_state": 0}
+    at_once = trained(model(), y, num_passes=then, **options)
+    longer = trained(model(), y, num_passes=first, **options)
+    history = longer.train(X, y, num_passes=then, resume=True, **options)
+    assert all((u == v).all() for u, v in zip(longer.W, at_once.W, strict=True))
+    assert history.passes[-1] == then - 1
+    both, ours, theirs = np.intersect1d(history.passes, at_once.history_.passes, return_indices=True)
+    assert len(both) > 0.3 * len(history)
+    assert (history.loss[ours] == at_once.history_.loss[theirs]).all()
+
+
+def test_a_plain_training_begins_anew():
+    options = {"epsilon": 0.01, "optimizer": "adam", "reduction": "mean"}
+    twice = trained(model(), y, **options)
+    twice.train(X, y, num_passes=4, random_state=0, **options)
+    other = model()
+    other.W, other.b = trained(model(), y, **options).W, trained(model(), y, **options).b
+    other.train(X, y, num_passes=4, random_state=0, **options)
+    assert all((u == v).all() for u, v in zip(twice.W, other.W, strict=True))
+
+
+def test_an_interrupted_training_goes_on(tmp_path):
+    def interrupt(history):
+        if len(history) >= 3:
+            raise KeyboardInterrupt
+
+    options = BASE | {"num_passes": 300, "ema_decay": 0.9}
+    expected = everything(trained(model(), y, **options), tmp_path)
+    made = model()
+    with pytest.raises(KeyboardInterrupt):
+        made.train(X, y, callbacks=[StopAfter(3), interrupt], **options)
+    made.train(X, y, resume=True, **options)
+    assert everything(made, tmp_path) == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"epsilon": 0.02}, "epsilon (0.01 before, 0.02 now)"),
+        ({"optimizer": fastnn.Adam(eps=1e-6)}, "optimizer (Adam(betas=(0.9, 0.999), eps=1e-08"),
+        ({"reduction": "sum"}, "reduction ('mean' before, 'sum' now)"),
+        ({"ema_decay": 0.5}, "ema_decay (None before, 0.5 now)"),
+        (
+            {"clip_norm": 2.0, "batch_size": 20},
+            "batch_size (16 before, 20 now), clip_norm (None before, 2.0 now)",
+        ),
+        ({"random_state": 5}, "random_state"),
+        ({"sample_weight": np.arange(1.0, 61)}, "sample_weight"),
+        ({"X": X + 1e-9}, "X"),
+        ({"X": X[:50], "y": y[:50]}, "the number of samples, X, y, sample_weight"),
+        ({"num_passes": 2}, "num_passes=2 counts the passes of the whole training, and 5 of them are done"),
+        ({"optimizer": "lbfgs", "batch_size": None}, "a training by 'lbfgs' cannot go on"),
+        ({"resume": 3}, "resume must be True, the name of a file or a Checkpoint, got 3"),
+    ],
+)
+def test_what_differs_is_named(change, message):
+    made = trained(model(), y, callbacks=[StopAfter(5)], optimizer="adam", **BASE)
+    before = made._parameters.copy()
+    options = {"X": X, "y": y, "resume": True, "optimizer": "adam", **BASE} | change
+    with pytest.raises(ValueError, match=re.escape(message)):
+        made.train(**options)
+    assert (made._parameters == before).all()
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"dtype": np.float32}, "dtype (float64 there, float32 here)"),
+        ({"dropout": 0.1}, "dropout"),
+        ({"backend": "numpy"}, "backend (numba there, numpy here)"),
+        ({"activation": "relu"}, "activations"),
+    ],
+)
+def test_another_model_does_not_go_on_from_a_file(other, message, tmp_path):
+    trained(model(), y, **BASE).save(tmp_path / "model.fastnn")
+    with pytest.raises(ValueError, match=re.escape(message)):
+        model(**other).train(X, y, resume=tmp_path / "model.fastnn", **BASE)
+
+
+def test_files_without_a_training(tmp_path):
+    path = tmp_path / "model.fastnn"
+    with pytest.raises(FileNotFoundError, match="there is no file.*pass the Checkpoint itself"):
+        model().train(X, y, resume=path)
+    trained(model(), y, **BASE).save(path, training=False)
+    with pytest.raises(ValueError, match="has no training to go on.*training=False"):
+        model().train(X, y, resume=path, **BASE)
+    with pytest.raises(ValueError, match="this model has no training to go on"):
+        model().train(X, y, resume=True)
+    fastnn.MLPClassifier((4,)).save(path)
+    with pytest.raises(ValueError, match="holds a MLPClassifier, not a Model"):
+        model().train(X, y, resume=path, **BASE)
+
+
+def test_changed_parameters_do_not_go_on_where_the_steps_go_on_from_others():
+    made = trained(model(), y, ema_decay=0.9, callbacks=[StopAfter(5)], **BASE)
+    made.W[0][0, 0] += 1
+    with pytest.raises(ValueError, match="the parameters have been changed since the training"):
+        made.train(X, y, ema_decay=0.9, resume=True, **BASE)
+
+
+def test_the_users_generator_and_numpys_need_not_agree(tmp_path):
+    options = BASE | {"random_state": None}
+    np.random.seed(3)
+    at_once = trained(model(dropout=0.1), y, **options)
+    np.random.seed(3)
+    made = trained(model(dropout=0.1), y, callbacks=[StopAfter(5)], **options)
+    made.train(X, y, resume=True, **options)
+    assert (made.W[0] == at_once.W[0]).all()
+
+
+def test_validation_losses_go_on():
+    options = BASE | {"validation_data": (X, y)}
+    at_once = trained(model(), y, **options)
+    made = trained(model(), y, callbacks=[StopAfter(5)], **options)
+    history = made.train(X, y, resume=True, **options)
+    assert (history.validation_loss == at_once.history_.validation_loss).all()
+    assert np.isfinite(history.validation_loss).all()

@@ -1,0 +1,102 @@
+"""Information about files, in Python and on the command line."""
+
+import builtins
+
+import numpy as np
+import pytest
+from saved_models import MAKERS, X, made, model, trained, y
+
+import fastnn
+from fastnn.cli import main as cli
+from fastnn.saving import container
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_every_kind_is_described(name, tmp_path):
+    thing = made(name)
+    thing.save(tmp_path / "model.fastnn")
+    found = fastnn.info(tmp_path / "model.fastnn", check=True)
+    assert found.kind == type(thing).__name__
+    assert found.version == fastnn.__version__
+    assert found.n_bytes == (tmp_path / "model.fastnn").stat().st_size
+    assert found.kind in str(found)
+    if isinstance(thing, fastnn.Model):
+        assert found.layers_dim == thing.layers_dim
+        n_parameters = sum(array.size for array in (*thing.W, *thing.b))
+        n_parameters += sum(norm.scale.size + norm.shift.size for norm in thing.batch_norm)
+        assert found.n_parameters == n_parameters
+        assert found.dtype == thing.dtype.name
+    elif hasattr(thing, "classes_"):
+        assert found.classes == thing.classes_.tolist()
+    if hasattr(thing, "estimators_"):
+        assert found.n_members == len(thing.estimators_)
+        assert found.n_parameters == sum(
+            array.size for member in thing.estimators_ for array in (*member.coefs_, *member.intercepts_)
+        )
+
+
+def test_what_is_printed(tmp_path):
+    made_model = fastnn.Model(
+        [2, 30, 3], activation="relu", batch_norm=True, dtype=np.float32, random_state=0
+    )
+    made_model.train(X, y, num_passes=7, epsilon=1e-3, batch_size=20)
+    path = tmp_path / "model.fastnn"
+    made_model.save(path)
+    assert str(fastnn.info(path)).splitlines() == [
+        f"file        {path}, {path.stat().st_size:,} bytes",
+        "kind        Model",
+        "network     2 -relu-> 30 -tanh-> 3",
+        "loss        SoftmaxCrossEntropy, float32",
+        "parameters  243",
+        "training    21 steps of a training of 7 passes",
+        f"version     fastnn {fastnn.__version__}",
+    ]
+
+
+def test_only_the_header_is_read(tmp_path, monkeypatch):
+    path = tmp_path / "model.fastnn"
+    fastnn.Model([100, 300, 2]).save(path)
+    n_read, open_file = [], builtins.open
+
+    def counting(*arguments, **options):
+        file = open_file(*arguments, **options)
+
+        class Counted:
+            def __getattr__(self, name):
+                return getattr(file, name)
+
+            def readinto(self, view):
+                n_read.append(file.readinto(view))
+                return n_read[-1]
+
+        return Counted()
+
+    monkeypatch.setattr(container, "open", counting, raising=False)
+    fastnn.info(path)
+    assert sum(n_read) < 4000 < path.stat().st_size
+
+
+def test_a_changed_byte_is_found_on_request(tmp_path):
+    path = tmp_path / "model.fastnn"
+    trained(model(), y).save(path)
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    fastnn.info(path)
+    with pytest.raises(ValueError, match="SHA-256"):
+        fastnn.info(path, check=True)
+
+
+def test_the_command(tmp_path, capsys):
+    for name in ("a", "b"):
+        model().save(tmp_path / f"{name}.fastnn")
+    assert cli.main(["info", str(tmp_path / "a.fastnn"), str(tmp_path / "b.fastnn"), "--check"]) == 0
+    printed = capsys.readouterr().out
+    first, second = printed.split("\n\n")
+    assert first == str(fastnn.info(tmp_path / "a.fastnn"))
+    assert second == f"{fastnn.info(tmp_path / 'b.fastnn')}\n"
+    (tmp_path / "c").write_bytes(b"no model")
+    assert cli.main(["info", str(tmp_path / "c")]) == 1
+    assert "is not a model saved by fastnn" in capsys.readouterr().err
+    assert cli.main(["info", str(tmp_path / "missing")]) == 1
+    assert "missing" in capsys.readouterr().err

@@ -1,0 +1,140 @@
+"""Values in files: JSON that is decoded to equal Python values."""
+
+import datetime
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import fastnn
+from fastnn.losses import LOSSES
+from fastnn.optimizers import OPTIMIZERS
+from fastnn.saving.values import decode, encode
+from fastnn.schedules import SCHEDULES
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner) | st.tuples(inner, inner) | st.dictionaries(
+        st.text() | st.integers() | st.booleans(), inner
+    ),
+    max_leaves=10,
+)  # fmt: skip
+
+
+def through_json(value):
+    return decode(json.loads(json.dumps(encode(value, "value"), allow_nan=False)))
+
+
+def alike(a, b):
+    if isinstance(a, dict):
+        return list(map(repr, a)) == list(map(repr, b)) and all(alike(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple):
+        return type(a) is type(b) and len(a) == len(b) and all(map(alike, a, b))
+    return type(a) is type(b) and a == b
+
+
+@given(VALUES)
+def test_values_are_kept(value):
+    assert alike(value, through_json(value))
+
+
+@pytest.mark.parametrize(
+    "value", [float("inf"), -float("inf"), 2**64 - 1, -(2**70), -0.0, 5e-324, 1.7e308, "$new"]
+)
+def test_unusual_numbers(value):
+    assert repr(through_json(value)) == repr(value)
+    assert np.isnan(through_json(float("nan")))
+
+
+@pytest.mark.parametrize("registry", [LOSSES, OPTIMIZERS, SCHEDULES])
+def test_every_choice_is_kept(registry):
+    for kind in registry.values():
+        assert through_json(kind()) == kind()
+    chosen = fastnn.WarmUp(fastnn.CosineDecay(cycle=3, restarts=True), length=7)
+    assert through_json([chosen, fastnn.Adam(betas=(0.5, 0.6))]) == [chosen, fastnn.Adam(betas=(0.5, 0.6))]
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.arange(3),
+        np.arange(3, dtype=np.uint8),
+        np.array([2**64 - 1], np.uint64),
+        np.array([-(2**63)]),
+        np.array([[0.1, np.inf], [np.nan, -0.0]]),
+        np.array([0.1, 3], np.float32),
+        np.array([True, False]),
+        np.array(["a", "longer", ""]),
+        np.array(["a", 1, True, 2.5], object),
+        np.empty(0),
+        np.array(5),
+        np.arange(6, dtype=">i4").reshape(2, 3),
+    ],
+    ids=repr,
+)
+def test_arrays_are_kept(array):
+    found = through_json(array)
+    assert found.dtype == array.dtype.newbyteorder("=")
+    assert found.shape == array.shape
+    assert found.tolist() == array.tolist() or np.isnan(array).any()
+
+
+@pytest.mark.parametrize(
+    "array",
+    [np.array(["2020-01-01"], "M8[D]"), np.array([b"a"]), np.array([1j]), np.array([None, "a"], object)],
+    ids=repr,
+)
+def test_other_arrays_are_refused(array):
+    with pytest.raises(ValueError, match="classes is an array of the dtype .*convert it"):
+        encode(array, "classes")
+
+
+@pytest.mark.parametrize(
+    "value", [len, lambda x: x, datetime.date(2020, 1, 1), fastnn.Adam, object(), {1, 2}]
+)
+def test_other_values_are_refused_by_name(value):
+    with pytest.raises(ValueError, match="my parameter is .*cloudpickle"):
+        encode(value, "my parameter")
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({"$new": "len", "with": {}}, "no loss, optimizer or schedule called 'len'"),
+        ({"$new": ["Adam"], "with": {}}, "no loss, optimizer or schedule"),
+        ({"$new": "Adam", "with": {"eps": -1}}, "eps"),
+        ({"$new": "Adam", "with": {}, "more": 1}, "needs its arguments"),
+        ({"$float": "abc"}, "could not convert"),
+        ({"$float": 3}, "takes str"),
+        ({"$int": "9" * 5000}, "digit"),
+        ({"$tuple": 3}, "takes list"),
+        ({"$dict": [[1]]}, "takes pairs"),
+        ({"$dict": [[[1], 2]]}, "cannot be the key"),
+        ({"$array": {"dtype": "float64", "shape": [2], "values": [1]}}, "do not fit the shape"),
+        ({"$array": {"dtype": "float64", "shape": [10**9, 0], "values": []}}, "do not fit the shape"),
+        ({"$array": {"dtype": "O", "shape": [1], "values": [1]}}, "unknown dtype"),
+        ({"$array": {"dtype": "int8", "shape": [1], "values": [300]}}, "int8"),
+        ({"$array": {"dtype": "int8", "shape": [1], "values": ["1"]}}, "other than numbers"),
+        ({"$array": {"dtype": "text", "shape": [1], "values": [1]}}, "holds something else"),
+        ({"$array": {"dtype": "text", "shape": [3000], "values": ["a" * 10**6] + [""] * 2999}}, "far longer"),
+        ({"$random": {"bit_generator": "os"}}, "unknown bit generator"),
+        ({"$random": {"bit_generator": "MT19937", "state": 3}}, "no state of MT19937"),
+        ({"$random": {"bit_generator": "PCG64", "state": {"state": "x", "inc": 1}}}, "no state of PCG64"),
+        ({"$import": "os"}, r"there is no value \$import"),
+        ({"$int": "1", "$float": "2"}, "has company"),
+    ],
+)
+def test_json_that_no_version_writes_is_a_value_error(value, message):
+    with pytest.raises(ValueError, match=message):
+        decode(value)
+
+
+def test_a_twisters_position_is_checked():
+    state = encode(np.random.RandomState(0), "random")
+    assert decode(state).normal() == np.random.RandomState(0).normal()
+    state["$random"]["state"]["pos"] = 100_000
+    with pytest.raises(ValueError, match="624 words"):
+        decode(state)
