@@ -1,5 +1,6 @@
 """Settings and fixtures of the whole suite."""
 
+import os
 import shutil
 import sys
 
@@ -11,6 +12,9 @@ from kernel_packages import KERNELS
 import fastnn.system.threads
 
 matplotlib.use("Agg")
+
+# Processes of the suite compile the same kernels already: they need no companions.
+os.environ["FASTNN_COMPANION"] = "0"
 
 # fastnn starts no more threads than there are cores: pretend to have enough for every test on any machine.
 fastnn.system.threads.available_cores = lambda: 8

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import functools
 import logging
+import os
 import signal
 import time
 import warnings
@@ -22,6 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnn_kernels.compiler.companion import SWITCH
 from fastnn_kernels.compiler.interrupts import held_interrupts
 
 from ..engine.choice import get_backend
@@ -211,7 +213,8 @@ def _are_done(running: set[Future], note: Callable[[], object], interrupted: Fla
 
 
 def _begin_process() -> None:
-    """Prepare a process that compiles: leave Ctrl-C, warnings and notices to the parent process."""
+    """Prepare a process that compiles: leave Ctrl-C, warnings and notices to the parent; start no companions."""
+    os.environ[SWITCH] = "0"
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     warnings.simplefilter("ignore")
     logging.getLogger("fastnn").setLevel(logging.WARNING)

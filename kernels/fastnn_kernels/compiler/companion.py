@@ -2,7 +2,8 @@
 
 The first training with an empty cache compiles for seconds, and numba's compiler uses one core. The companion
 is a second Python process, which compiles some of the kernels and saves them in the cache. When this process
-needs one of these kernels, it waits for the companion (`cache.claimed`) and loads the kernel.
+needs one of these kernels, it waits for the companion (`cache.claimed`) and loads the kernel. The environment
+variable FASTNN_COMPANION=0 switches companions off.
 
 This module imports the standard library alone, so that the companion can start before numba is imported.
 """
@@ -20,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["run_tasks", "start_companion"]
+__all__ = ["SWITCH", "run_tasks", "start_companion"]
 
 # Module, function, and arguments that JSON can express.
 Task = tuple[str, str, list[Any]]
@@ -30,6 +31,8 @@ PROGRAM = (
     "from fastnn_kernels.compiler.companion import run_tasks; run_tasks(tasks)"
 )
 
+# Environment variable that switches companions off.
+SWITCH = "FASTNN_COMPANION"
 # Largest number of companions at the same time. A training may begin while the companion of another compiles.
 MOST = 2
 
@@ -61,8 +64,8 @@ if hasattr(os, "register_at_fork"):
 def start_companion(tasks: Sequence[Task]) -> bool:
     """Start a process that calls functions which compile kernels; return True if it runs.
 
-    Do nothing for tasks that a companion got before, and if no process can be started: this process then
-    compiles everything itself.
+    Do nothing for tasks that a companion got before, if companions are switched off, and if no process can be
+    started: this process then compiles everything itself.
 
     Parameters
     ----------
@@ -71,6 +74,8 @@ def start_companion(tasks: Sequence[Task]) -> bool:
         calls.
     """
     _running[:] = [process for process in _running if process.poll() is None]
+    if os.environ.get(SWITCH) == "0":
+        return False
     new = [task for task in tasks if json.dumps(task) not in _given]
     # An application that embeds Python may be the executable: it would be started again.
     is_python = "python" in Path(sys.executable or "").name.lower()
@@ -80,6 +85,7 @@ def start_companion(tasks: Sequence[Task]) -> bool:
     try:
         process = subprocess.Popen(
             [sys.executable, "-c", PROGRAM],
+            env={**os.environ, SWITCH: "0"},  # a companion starts none itself
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -72,17 +72,18 @@ def test_a_training_waits_for_what_the_companion_compiles(package):
         train.compile_gradient(*recipe)
         print(len(compiled))
     """
-    assert run(package, program).split() == ["0"]
+    assert run(package, program, FASTNN_COMPANION="").split() == ["0"]
 
 
-@pytest.mark.parametrize("attack", ["no executable", "not Python", "no process"])
+@pytest.mark.parametrize("attack", ["switched off", "no executable", "not Python", "no process"])
 def test_without_a_companion_nothing_breaks(monkeypatch, attack):
     monkeypatch.setattr(companion, "_given", set())
+    monkeypatch.setenv(companion.SWITCH, "0" if attack == "switched off" else "")
     if attack == "no executable":
         monkeypatch.setattr(sys, "executable", "")
     elif attack == "not Python":
         monkeypatch.setattr(sys, "executable", "/opt/blender/blender")
-    else:
+    elif attack == "no process":
 
         def refuse(*arguments, **options):
             raise OSError("no more processes")
@@ -111,6 +112,6 @@ def test_the_end_of_a_process_ends_its_companion(package):
         assert process.poll() is None
         print(process.pid)
     """
-    pid = int(run(package, program))
+    pid = int(run(package, program, FASTNN_COMPANION=""))
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
