@@ -27,6 +27,7 @@ from ..engine.predictor import Predictor, check_method
 from ..losses import Loss, SquaredError
 from ..model import Model
 from ..network.description import Network
+from ..network.initialization import draw_layer
 from ..network.views import LiveViews
 from ..optimizers import LBFGS, Optimizer
 from ..schedules import resolve_schedule
@@ -283,8 +284,15 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, Parameters)
         return state.random
 
     def _draw(self, state: FittedNetwork, random: np.random.RandomState) -> None:
-        """Draw initial parameters exactly as scikit-learn does (Glorot & Bengio, 2010, biases included)."""
+        """Draw initial parameters by `init`, or else exactly as scikit-learn does.
+
+        scikit-learn draws weights and biases by Glorot & Bengio (2010).
+        """
         network = state.network
+        if self.init is not None:
+            for W, b in zip(network.weights(state.parameters), network.biases(state.parameters), strict=True):
+                W[...], b[...] = draw_layer(self.init, random, *W.shape)
+            return
         names = {self.activation} if isinstance(self.activation, str) else set(self.activation)
         factor = 2.0 if names and names <= {"logistic", "sigmoid"} else 6.0
         for W, b in zip(network.weights(state.parameters), network.biases(state.parameters), strict=True):

@@ -322,7 +322,8 @@ class Validate(Hook):
             state.n_no_improvement += 1
         else:
             state.n_no_improvement = 0
-        if score > estimator.best_validation_score_:
+        best = estimator.best_validation_score_
+        if score > best or (score == best and estimator.ties == "latest"):
             estimator.best_validation_score_ = score
             fit.best = state.predicting.copy(), state.statistics.copy()
 

@@ -31,8 +31,9 @@ Task = Callable[[Callable[[], bool]], None]
 
 
 def fit_many(
-    estimators: Iterable[Any], X: Any, y: Any, *, sample_weight: Any = None, n_jobs: int | None = None
-) -> list[Any]:
+    estimators: Iterable[Any], X: Any, y: Any, *, sample_weight: Any = None, X_val: Any = None,
+    y_val: Any = None, n_jobs: int | None = None,
+) -> list[Any]:  # fmt: skip
     """Fit many networks to the same data, in parallel on threads.
 
     Parameters
@@ -45,6 +46,8 @@ def fit_many(
         Samples and targets, as for `fit`.
     sample_weight : array-like (n_samples,), optional
         Weights of the samples.
+    X_val, y_val : array-like, optional
+        Validation data of all estimators, as for `fit`.
     n_jobs : int, optional
         Number of threads, by default the number of cores; -1 stands for all cores, -2 for all but one. A
         backend chosen in joblib has no effect.
@@ -90,7 +93,7 @@ def fit_many(
         raise ValueError("estimators holds the same object more than once: clone it")
 
     def task(estimator: Any) -> Task:
-        return lambda stopped: fit_one(estimator, X, y, sample_weight, stopped)
+        return lambda stopped: fit_one(estimator, X, y, sample_weight, stopped, X_val=X_val, y_val=y_val)
 
     run_side_by_side([task(estimator) for estimator in estimators], _chains(estimators), n_jobs)
     return estimators
@@ -104,10 +107,12 @@ def fit_one(
     sample_weight: Any,
     stopped: Callable[[], bool],
     knows_classes: bool = False,
+    X_val: Any = None,
+    y_val: Any = None,
 ) -> None:
     """Fit an estimator as its `fit` does; raise KeyboardInterrupt when `stopped` returns True."""
     estimator._validate_params()
-    estimator._fit(X, y, sample_weight, knows_classes=knows_classes, stopped=stopped)
+    estimator._fit(X, y, sample_weight, X_val, y_val, knows_classes=knows_classes, stopped=stopped)
 
 
 def describe(estimator: Any) -> str:

@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..system.progress import progress_bar
-from ..system.validation import check_count, check_rate, shown, store_checked
+from ..system.validation import check_choice, check_count, check_rate, shown, store_checked
 from .history import History
 from .loop import Hook, Training
 
 __all__ = [
     "PRINT_EVERY",
+    "TIES",
     "CallFunctions",
     "EarlyStopping",
     "KeepHistory",
@@ -30,6 +31,8 @@ __all__ = [
 
 # Default number of passes from one printed loss to the next, as in the tutorial.
 PRINT_EVERY = 1000
+# Choices between several passes with the best validation loss or score.
+TIES = ("earliest", "latest")
 
 
 @dataclass(frozen=True)
@@ -48,12 +51,15 @@ class EarlyStopping:
     scorer : callable, optional
         Function ``scorer(model, X, y)`` that returns a score, the higher the better, such as ``lambda model,
         X, y: accuracy_score(y, model.predict(X))``. By default the validation loss decides, the lower the
-        better.
+        better. y is in the shape of the given validation data.
+    ties : {"earliest", "latest"}, default "earliest"
+        Pass whose parameters are restored if several passes have the best loss or score. Passes that only
+        tie do not extend the patience.
 
     Raises
     ------
     ValueError
-        If `patience` is below 1, `min_delta` is below 0, or `scorer` is not callable.
+        If `patience` is below 1, `min_delta` is below 0, `scorer` is not callable, or `ties` is unknown.
 
     Examples
     --------
@@ -71,6 +77,7 @@ class EarlyStopping:
     patience: int = 10
     min_delta: float = 0.0
     scorer: Callable[[Any, Any, Any], float] | None = None
+    ties: str = "earliest"
 
     def __post_init__(self) -> None:
         """Check the arguments."""
@@ -78,6 +85,7 @@ class EarlyStopping:
             self,
             patience=check_count(self.patience, "patience", 1),
             min_delta=check_rate(self.min_delta, "min_delta"),
+            ties=check_choice(self.ties, "ties", TIES),
         )
         if self.scorer is not None and not callable(self.scorer):
             raise ValueError(f"scorer must be a function of model, X and y, got {shown(self.scorer)}")
@@ -202,10 +210,17 @@ class StopEarly(AtKeptPasses):
         last, value = training.n_passes - 1, self._value()
         if value < self._best_value - self._stopping.min_delta:
             self._best_value, self._best_pass = value, last
-            self.best = training.trainer.current.copy(), training.trainer.statistics.copy()
-            training.has_best = True
-        elif last - self._best_pass >= self._stopping.patience:
+            self._keep(training)
+            return
+        if value == self._best_value and self._stopping.ties == "latest":
+            self._keep(training)
+        if last - self._best_pass >= self._stopping.patience:
             self._is_over = True
+
+    def _keep(self, training: Training) -> None:
+        """Copy the present parameters, which are the best so far."""
+        self.best = training.trainer.current.copy(), training.trainer.statistics.copy()
+        training.has_best = True
 
     def after_chunk(self, training: Training) -> bool:
         """Return True once the patience is used up."""

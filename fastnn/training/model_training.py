@@ -35,11 +35,12 @@ Array = NDArray[Any]
 
 
 class WeightedSamples(NamedTuple):
-    """Checked samples (n, inputs), targets (n, outputs) and sample weights (n,)."""
+    """Checked samples (n, inputs), targets (n, outputs), weights (n,), and the shape of the user's y."""
 
     X: Array
     y: Array
     weights: Array
+    given_shape: tuple[int, ...]
 
 
 def train_model(
@@ -100,13 +101,13 @@ def train_model(
         trainer = backend.trainer(network, parameters, statistics, job, memory)
 
     def loss(samples: WeightedSamples) -> float:
-        X, y, weights = samples
+        X, y, weights, _ = samples
         folded = network.folded(trainer.current, statistics)
         return backend.loss(network, folded, X, y, weights / weights.sum())
 
     hooks = list(hooks)
     if print_every:
-        training_samples = WeightedSamples(job.X, job.y, job.weights)
+        training_samples = WeightedSamples(job.X, job.y, job.weights, job.y.shape)
         hooks.append(PrintLoss(lambda: loss(training_samples), print_every))
     stop_early = None
     if validation:
@@ -118,7 +119,7 @@ def train_model(
                     return loss(validation)
                 scored = copy.copy(model)
                 scored._parameters, scored._statistics = trainer.current.copy(), statistics.copy()
-                return -float(stopping.scorer(scored, validation.X, _user_targets(network, validation.y)))
+                return -float(stopping.scorer(scored, validation.X, _user_targets(network, validation)))
 
             stop_early = StopEarly(stopping, value)
             hooks.append(stop_early)
@@ -163,6 +164,8 @@ def check_lbfgs(network: Network, job: Job) -> None:
             )
 
 
-def _user_targets(network: Network, y: Array) -> Array:
-    """Return checked targets in the form for users' scorers: labels as integers (n,), other targets as y."""
-    return y[:, 0].astype(np.int64) if network.loss.of_labels else y
+def _user_targets(network: Network, validation: WeightedSamples) -> Array:
+    """Return checked targets for users' scorers: labels as integers (n,), others in the user's shape."""
+    if network.loss.of_labels:
+        return validation.y[:, 0].astype(np.int64)
+    return validation.y.reshape(validation.given_shape)
