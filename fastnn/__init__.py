@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from .plotting.animation import animate_training as animate_training
     from .plotting.boundary import plot_decision_boundary as plot_decision_boundary
     from .plotting.history import plot_history as plot_history
+    from .preprocessing.dates import DateEncoder as DateEncoder
+    from .preprocessing.encoder import TableEncoder as TableEncoder
+    from .preprocessing.piecewise import PiecewiseLinearEncoder as PiecewiseLinearEncoder
+    from .preprocessing.scaling import SmoothRobustScaler as SmoothRobustScaler
     from .reference.gate import AddGate as AddGate
     from .reference.gate import MultiplyGate as MultiplyGate
     from .reference.layer import Sigmoid as Sigmoid
@@ -38,6 +42,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "AddGate": "reference.gate",
     "BoundaryImage": "boundary.image",
+    "DateEncoder": "preprocessing.dates",
     "DivergenceError": "training.divergence",
     "EarlyStopping": "training.callbacks",
     "GradientReport": "training.gradcheck",
@@ -48,8 +53,11 @@ _HOMES = {
     "MLPRegressor": "estimators.regressor",
     "Model": "model",
     "MultiplyGate": "reference.gate",
+    "PiecewiseLinearEncoder": "preprocessing.piecewise",
     "Sigmoid": "reference.layer",
+    "SmoothRobustScaler": "preprocessing.scaling",
     "Softmax": "units",
+    "TableEncoder": "preprocessing.encoder",
     "Tanh": "reference.layer",
     "animate_training": "plotting.animation",
     "boundary_array": "boundary.dask",
