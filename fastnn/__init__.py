@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from .estimators.ensemble import MLPEnsembleRegressor as MLPEnsembleRegressor
     from .estimators.many import fit_many as fit_many
     from .estimators.regressor import MLPRegressor as MLPRegressor
+    from .estimators.tabular import TabularClassifier as TabularClassifier
+    from .estimators.tabular import TabularRegressor as TabularRegressor
     from .losses import *  # noqa: F403
     from .model import Model as Model
     from .optimizers import *  # noqa: F403
@@ -58,6 +60,8 @@ _HOMES = {
     "SmoothRobustScaler": "preprocessing.scaling",
     "Softmax": "units",
     "TableEncoder": "preprocessing.encoder",
+    "TabularClassifier": "estimators.tabular",
+    "TabularRegressor": "estimators.tabular",
     "Tanh": "reference.layer",
     "animate_training": "plotting.animation",
     "boundary_array": "boundary.dask",

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numbers
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -35,6 +35,7 @@ from ..system.generators import seeded
 from ..system.messages import warn
 from ..system.threads import available_cores
 from ..system.validation import check_limit, check_weights
+from ..training.loop import Hook
 from .claims import claimed
 from .documentation import DocumentationLinkMixin
 from .fitted import FittedNetwork
@@ -124,6 +125,7 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, Parameters)
     def _fit(
         self, X: Any, y: Any, sample_weight: Any = None, X_val: Any = None, y_val: Any = None,
         n_passes: int | None = None, knows_classes: bool = False, stopped: Callable[[], bool] | None = None,
+        hooks: Sequence[Hook] = (), weights_val: Any = None,
     ) -> BaseMLP:  # fmt: skip
         """Fit the network, or continue the last fit for `n_passes`.
 
@@ -137,6 +139,10 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, Parameters)
             True if the attributes that `_check_targets` derives from y are already set.
         stopped : callable, optional
             Function that returns True if the fit must end with a KeyboardInterrupt.
+        hooks : sequence of Hook
+            Further hooks of a stochastic training, called last.
+        weights_val : array-like, optional
+            Weights of the validation data.
         """
         sizes = self._hidden_layer_sizes()
         check_limit(self.max_grad_norm, "max_grad_norm")
@@ -166,7 +172,7 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, Parameters)
                     self._draw(state, random)
                 validation = None
                 if X_val is not None:
-                    validation = self._checked_validation(X_val, y_val)
+                    validation = self._checked_validation(X_val, y_val, weights_val)
                 elif self.early_stopping and not isinstance(optimizer, LBFGS):
                     data, validation = split_validation(self, data, state, random)
             except BaseException:  # restore the estimator, so that an earlier fit is not lost
@@ -183,7 +189,7 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, Parameters)
             if isinstance(optimizer, LBFGS):
                 fit.run_lbfgs(validation_functions(self, validation, state))
             else:
-                fit.run(validation_functions(self, validation, state), n_passes is None)
+                fit.run(validation_functions(self, validation, state), n_passes is None, hooks)
         return self
 
     def _callback_data(self, X: Any, data: Samples) -> CallbackData:
@@ -197,10 +203,10 @@ class BaseMLP(Targets, DocumentationLinkMixin, CallbackSupportMixin, Parameters)
         weights = data.given_weights
         return CallbackData(named, data.given_y, None if weights is None else {"sample_weight": weights})
 
-    def _checked_validation(self, X_val: Any, y_val: Any) -> Samples:
+    def _checked_validation(self, X_val: Any, y_val: Any, weights_val: Any) -> Samples:
         """Return the checked validation data."""
         try:
-            return self._checked(X_val, y_val, None, "validation")
+            return self._checked(X_val, y_val, weights_val, "validation")
         except ValueError as error:
             raise ValueError(f"X_val, y_val: {error}") from error
 

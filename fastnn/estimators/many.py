@@ -20,10 +20,11 @@ from fastnn_kernels.compiler.interrupts import held_interrupts
 
 from ..system import threads
 from ..system.validation import shown
+from ..training.loop import Hook
 from .base import BaseMLP
 from .reporting import with_callbacks
 
-__all__ = ["Task", "describe", "fit_many", "fit_one", "run_side_by_side"]
+__all__ = ["Task", "count_threads", "describe", "fit_many", "fit_one", "run_side_by_side"]
 
 # Type of a function that fits one estimator. Its argument is a function that returns True if the fit must
 # end.
@@ -109,10 +110,15 @@ def fit_one(
     knows_classes: bool = False,
     X_val: Any = None,
     y_val: Any = None,
+    hooks: Sequence[Hook] = (),
+    weights_val: Any = None,
 ) -> None:
     """Fit an estimator as its `fit` does; raise KeyboardInterrupt when `stopped` returns True."""
     estimator._validate_params()
-    estimator._fit(X, y, sample_weight, X_val, y_val, knows_classes=knows_classes, stopped=stopped)
+    estimator._fit(
+        X, y, sample_weight, X_val, y_val, knows_classes=knows_classes, stopped=stopped, hooks=hooks,
+        weights_val=weights_val,
+    )  # fmt: skip
 
 
 def describe(estimator: Any) -> str:
@@ -149,7 +155,7 @@ def run_side_by_side(tasks: Sequence[Task], chains: list[list[int]], n_jobs: int
             except Exception as error:
                 errors[k] = error
 
-    n_threads = min(_n_threads(n_jobs), len(chains))
+    n_threads = min(count_threads(n_jobs), len(chains))
     if n_threads <= 1:
         for chain in chains:
             run(chain)
@@ -189,7 +195,7 @@ def run_side_by_side(tasks: Sequence[Task], chains: list[list[int]], n_jobs: int
         raise error
 
 
-def _n_threads(n_jobs: Any) -> int:
+def count_threads(n_jobs: Any) -> int:
     """Return the number of threads for `n_jobs`."""
     is_integer = isinstance(n_jobs, numbers.Integral) and type(n_jobs) is not bool
     if not (n_jobs is None or (is_integer and n_jobs)):

@@ -52,7 +52,7 @@ class Encoding(Protocol):
 
     @property
     def treatment(self) -> str:
-        """What becomes of the column, in words."""
+        """Treatment of the column, in words."""
 
     def encode(self, values: Any, out: Array) -> None:
         """Write the features of a column's values into `out` (n, n_features), which is overwritten."""
@@ -80,7 +80,7 @@ class Dropped:
 
     @property
     def treatment(self) -> str:
-        """What becomes of the column, in words."""
+        """Treatment of the column, in words."""
         return f"left out: {self.reason}"
 
     def encode(self, values: Any, out: Array) -> None:
@@ -138,7 +138,7 @@ class NumberEncoding:
 
     @property
     def treatment(self) -> str:
-        """What becomes of the column, in words."""
+        """Treatment of the column, in words."""
         n_bins = self.edges.size - 1
         parts = ["scaled"] * self.is_scaled
         parts += [f"{n_bins} interval{'s' * (n_bins > 1)}"] * (n_bins > 0)
@@ -183,7 +183,7 @@ class FlagEncoding:
 
     @property
     def treatment(self) -> str:
-        """What becomes of the column, in words."""
+        """Treatment of the column, in words."""
         return "indicator of gaps" if np.isnan(self.high) else "+1 and -1, gaps 0"
 
     def encode(self, values: Array, out: Array) -> None:
@@ -238,7 +238,7 @@ class DateEncoding:
 
     @property
     def treatment(self) -> str:
-        """What becomes of the column, in words."""
+        """Treatment of the column, in words."""
         return ", ".join(["elapsed days", *self.parts])
 
     def encode(self, values: Array, out: Array) -> None:
@@ -313,7 +313,7 @@ class CategoryEncoding:
 
     @property
     def treatment(self) -> str:
-        """What becomes of the column, in words."""
+        """Treatment of the column, in words."""
         if self.is_flag:
             return "+1 and -1"
         parts = [f"{len(self.categories)} categories"]
@@ -398,7 +398,7 @@ class WordsEncoding:
 
     @property
     def treatment(self) -> str:
-        """What becomes of the column, in words."""
+        """Treatment of the column, in words."""
         return f"words hashed to {self.n_features} numbers"
 
     def encode(self, values: list[Any], out: Array) -> None:
