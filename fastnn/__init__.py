@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from .plotting.animation import animate_training as animate_training
     from .plotting.boundary import plot_decision_boundary as plot_decision_boundary
     from .plotting.history import plot_history as plot_history
+    from .plotting.tabular import plot_calibration as plot_calibration
+    from .plotting.tabular import plot_importances as plot_importances
+    from .plotting.tabular import plot_residuals as plot_residuals
     from .preprocessing.dates import DateEncoder as DateEncoder
     from .preprocessing.encoder import TableEncoder as TableEncoder
     from .preprocessing.piecewise import PiecewiseLinearEncoder as PiecewiseLinearEncoder
@@ -67,8 +70,11 @@ _HOMES = {
     "boundary_array": "boundary.dask",
     "boundary_lines": "boundary.lines",
     "fit_many": "estimators.many",
+    "plot_calibration": "plotting.tabular",
     "plot_decision_boundary": "plotting.boundary",
     "plot_history": "plotting.history",
+    "plot_importances": "plotting.tabular",
+    "plot_residuals": "plotting.tabular",
     "render_boundary": "boundary.render",
 }
 

@@ -15,6 +15,8 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import assert_all_finite
 
+import fastnn
+
 from ..losses import Quantile
 from ..system.validation import check_weights
 from .calibration import fitted_temperature, probabilities, quantile_shifts
@@ -222,6 +224,21 @@ class TabularClassifier(ClassifierMixin, Tabular):
         P = self.predict_proba(X)
         return self.classes_[P.argmax(axis=1)]
 
+    def plot_calibration(self, X: Any = None, y: Any = None, *, n_bins: int = 10, ax: Any = None) -> Any:
+        """Draw how often predicted classes are true: `fastnn.plot_calibration` of this estimator.
+
+        Parameters
+        ----------
+        X, y, n_bins, ax
+            Arguments of `fastnn.plot_calibration`.
+
+        Returns
+        -------
+        matplotlib Axes
+            Axes with the curves.
+        """
+        return fastnn.plot_calibration(self, X, y, n_bins=n_bins, ax=ax)
+
 
 class TabularRegressor(RegressorMixin, Tabular):
     __doc__ = (
@@ -365,6 +382,21 @@ class TabularRegressor(RegressorMixin, Tabular):
         if not len(self._quantiles):
             raise ValueError("the estimator has no quantiles: create it with quantiles=(0.05, 0.5, 0.95)")
         return self._ordered(np.column_stack([self._mean(head, Z) for head in heads[1:]]))
+
+    def plot_residuals(self, X: Any = None, y: Any = None, *, ax: Any = None) -> Any:
+        """Draw true minus predicted numbers: `fastnn.plot_residuals` of this estimator.
+
+        Parameters
+        ----------
+        X, y, ax
+            Arguments of `fastnn.plot_residuals`.
+
+        Returns
+        -------
+        matplotlib Axes
+            Axes with the points.
+        """
+        return fastnn.plot_residuals(self, X, y, ax=ax)
 
     def _mean(self, members: list[Any], Z: Array) -> Array:
         """Return the mean prediction (n,) of networks."""

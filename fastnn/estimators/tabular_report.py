@@ -11,6 +11,8 @@ from sklearn.metrics import check_scoring
 from sklearn.utils import Bunch, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+import fastnn
+
 from ..system.validation import check_count
 
 __all__ = ["Report"]
@@ -115,6 +117,21 @@ class Report:
             importances=falls, importances_mean=falls.mean(axis=1), importances_std=falls.std(axis=1),
             names=[record["name"] for record in self.columns_],
         )  # fmt: skip
+
+    def plot_importances(self, X: Any = None, y: Any = None, *, n_columns: int = 20, ax: Any = None) -> Any:
+        """Draw the importances of the columns: `fastnn.plot_importances` of this estimator.
+
+        Parameters
+        ----------
+        X, y, n_columns, ax
+            Arguments of `fastnn.plot_importances`.
+
+        Returns
+        -------
+        matplotlib Axes
+            Axes with the bars.
+        """
+        return fastnn.plot_importances(self, X, y, n_columns=n_columns, ax=ax)
 
 
 def _last_best(scores: Any) -> int:
