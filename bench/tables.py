@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.compose import make_column_selector, make_column_transformer
+from sklearn.compose import TransformedTargetRegressor, make_column_selector, make_column_transformer
 from sklearn.ensemble import (
     HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
@@ -222,25 +222,9 @@ def _forest(is_classes: bool, seed: int) -> Peer:
     return _one_hot(kind(random_state=seed, n_jobs=2))
 
 
-class _Standardised:
-    """MLPRegressor of scikit-learn on standardised targets."""
-
-    def __init__(self, seed: int) -> None:
-        self._network = MLPRegressor(random_state=seed)
-
-    def fit(self, X: Any, y: Any) -> _Standardised:
-        """Fit the network."""
-        self._mean, self._std = np.mean(y), np.std(y)
-        self._network.fit(X, (y - self._mean) / self._std)
-        return self
-
-    def predict(self, X: Any) -> Any:
-        """Predict numbers."""
-        return self._network.predict(X) * self._std + self._mean
-
-
 def _mlp(is_classes: bool, seed: int) -> Peer:
-    return _one_hot(MLPClassifier(random_state=seed) if is_classes else _Standardised(seed))
+    number = TransformedTargetRegressor(MLPRegressor(random_state=seed), transformer=StandardScaler())
+    return _one_hot(MLPClassifier(random_state=seed) if is_classes else number)
 
 
 def _pytabkit(name: str) -> Callable[[bool, int], Peer]:

@@ -35,7 +35,7 @@ class Preset:
     class_activation: str = "selu"
     number_activation: str = "mish"
     class_rate: float = 0.005
-    number_rate: float = 0.005
+    number_rate: float = 0.01
     batch_size: int = 256
     n_bins: int = 16
 
