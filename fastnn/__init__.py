@@ -17,12 +17,21 @@ if TYPE_CHECKING:
     from .estimators.ensemble import MLPEnsembleRegressor as MLPEnsembleRegressor
     from .estimators.many import fit_many as fit_many
     from .estimators.regressor import MLPRegressor as MLPRegressor
+    from .estimators.tabular import TabularClassifier as TabularClassifier
+    from .estimators.tabular import TabularRegressor as TabularRegressor
     from .losses import *  # noqa: F403
     from .model import Model as Model
     from .optimizers import *  # noqa: F403
     from .plotting.animation import animate_training as animate_training
     from .plotting.boundary import plot_decision_boundary as plot_decision_boundary
     from .plotting.history import plot_history as plot_history
+    from .plotting.tabular import plot_calibration as plot_calibration
+    from .plotting.tabular import plot_importances as plot_importances
+    from .plotting.tabular import plot_residuals as plot_residuals
+    from .preprocessing.dates import DateEncoder as DateEncoder
+    from .preprocessing.encoder import TableEncoder as TableEncoder
+    from .preprocessing.piecewise import PiecewiseLinearEncoder as PiecewiseLinearEncoder
+    from .preprocessing.scaling import SmoothRobustScaler as SmoothRobustScaler
     from .reference.gate import AddGate as AddGate
     from .reference.gate import MultiplyGate as MultiplyGate
     from .reference.layer import Sigmoid as Sigmoid
@@ -42,6 +51,7 @@ _HOMES = {
     "AddGate": "reference.gate",
     "BoundaryImage": "boundary.image",
     "Checkpoint": "training.checkpoint",
+    "DateEncoder": "preprocessing.dates",
     "DivergenceError": "training.divergence",
     "EarlyStopping": "training.callbacks",
     "GradientReport": "training.gradcheck",
@@ -52,8 +62,13 @@ _HOMES = {
     "MLPRegressor": "estimators.regressor",
     "Model": "model",
     "MultiplyGate": "reference.gate",
+    "PiecewiseLinearEncoder": "preprocessing.piecewise",
     "Sigmoid": "reference.layer",
+    "SmoothRobustScaler": "preprocessing.scaling",
     "Softmax": "units",
+    "TableEncoder": "preprocessing.encoder",
+    "TabularClassifier": "estimators.tabular",
+    "TabularRegressor": "estimators.tabular",
     "Tanh": "reference.layer",
     "animate_training": "plotting.animation",
     "boundary_array": "boundary.dask",
@@ -61,8 +76,11 @@ _HOMES = {
     "fit_many": "estimators.many",
     "info": "saving.information",
     "load": "saving.files",
+    "plot_calibration": "plotting.tabular",
     "plot_decision_boundary": "plotting.boundary",
     "plot_history": "plotting.history",
+    "plot_importances": "plotting.tabular",
+    "plot_residuals": "plotting.tabular",
     "render_boundary": "boundary.render",
 }
 

@@ -238,9 +238,9 @@ class Model(Exportable, SavableModel):
             such as ``fastnn.Adam(betas=(0.9, 0.99))``.
         schedule : str, Schedule or function, default "constant"
             Factor of `epsilon` at every step: "constant", "step_decay", "exponential_decay",
-            "inverse_time_decay", "cosine_decay", "warm_up" or "one_cycle", an object
+            "inverse_time_decay", "cosine_decay", "cosine_log", "warm_up" or "one_cycle", an object
             such as ``fastnn.WarmUp(fastnn.CosineDecay())``, or a function of the step's number, counted
-            from 0.
+            from 0, and on request of the number of steps: ``lambda step, total: 1 - step / total``.
         reduction : {"sum", "mean"}, default "sum"
             Definition of a batch's loss: the weighted sum of its samples' losses, or their weighted mean.
         shuffle : bool, default True
@@ -457,7 +457,7 @@ class Model(Exportable, SavableModel):
         if not (isinstance(data, tuple | list) and len(data) == 2):
             raise ValueError(f"validation_data must be a pair (X, y), got {type(data).__name__}")
         X, y = self._check(data[0], data[1], suffix=" of validation_data")
-        return WeightedSamples(X, y, np.ones(X.shape[0]))
+        return WeightedSamples(X, y, np.ones(X.shape[0]), np.shape(data[1]))
 
     def __repr__(self) -> str:
         """Return the call that describes the network."""

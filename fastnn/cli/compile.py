@@ -213,7 +213,7 @@ def _are_done(running: set[Future], note: Callable[[], object], interrupted: Fla
 
 
 def _begin_process() -> None:
-    """Prepare a process that compiles: leave Ctrl-C, warnings and notices to the parent; start no companions."""
+    """Prepare a process that compiles: no companions; Ctrl-C and messages are left to the parent process."""
     os.environ[SWITCH] = "0"
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     warnings.simplefilter("ignore")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numbers
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -28,6 +28,7 @@ from ..export.methods import Exportable
 from ..losses import Loss, SquaredError
 from ..model import Model
 from ..network.description import Network
+from ..network.initialization import draw_layer
 from ..network.views import FoldedViews, LiveViews
 from ..optimizers import LBFGS, Optimizer
 from ..schedules import resolve_schedule
@@ -35,6 +36,7 @@ from ..system.generators import seeded
 from ..system.messages import warn
 from ..system.threads import available_cores
 from ..system.validation import check_limit, check_weights
+from ..training.loop import Hook
 from .claims import claimed
 from .documentation import DocumentationLinkMixin
 from .fitted import FittedNetwork
@@ -127,6 +129,7 @@ class BaseMLP(
     def _fit(
         self, X: Any, y: Any, sample_weight: Any = None, X_val: Any = None, y_val: Any = None,
         n_passes: int | None = None, knows_classes: bool = False, stopped: Callable[[], bool] | None = None,
+        hooks: Sequence[Hook] = (), weights_val: Any = None,
     ) -> BaseMLP:  # fmt: skip
         """Fit the network, or continue the last fit for `n_passes`.
 
@@ -140,6 +143,10 @@ class BaseMLP(
             True if the attributes that `_check_targets` derives from y are already set.
         stopped : callable, optional
             Function that returns True if the fit must end with a KeyboardInterrupt.
+        hooks : sequence of Hook
+            Further hooks of a stochastic training, called last.
+        weights_val : array-like, optional
+            Weights of the validation data.
         """
         sizes = self._hidden_layer_sizes()
         check_limit(self.max_grad_norm, "max_grad_norm")
@@ -169,7 +176,7 @@ class BaseMLP(
                     self._draw(state, random)
                 validation = None
                 if X_val is not None:
-                    validation = self._checked_validation(X_val, y_val)
+                    validation = self._checked_validation(X_val, y_val, weights_val)
                 elif self.early_stopping and not isinstance(optimizer, LBFGS):
                     data, validation = split_validation(self, data, state, random)
             except BaseException:  # restore the estimator, so that an earlier fit is not lost
@@ -186,7 +193,7 @@ class BaseMLP(
             if isinstance(optimizer, LBFGS):
                 fit.run_lbfgs(validation_functions(self, validation, state))
             else:
-                fit.run(validation_functions(self, validation, state), n_passes is None)
+                fit.run(validation_functions(self, validation, state), n_passes is None, hooks)
         return self
 
     def _callback_data(self, X: Any, data: Samples) -> CallbackData:
@@ -200,10 +207,10 @@ class BaseMLP(
         weights = data.given_weights
         return CallbackData(named, data.given_y, None if weights is None else {"sample_weight": weights})
 
-    def _checked_validation(self, X_val: Any, y_val: Any) -> Samples:
+    def _checked_validation(self, X_val: Any, y_val: Any, weights_val: Any) -> Samples:
         """Return the checked validation data."""
         try:
-            return self._checked(X_val, y_val, None, "validation")
+            return self._checked(X_val, y_val, weights_val, "validation")
         except ValueError as error:
             raise ValueError(f"X_val, y_val: {error}") from error
 
@@ -287,8 +294,15 @@ class BaseMLP(
         return state.random
 
     def _draw(self, state: FittedNetwork, random: np.random.RandomState) -> None:
-        """Draw initial parameters exactly as scikit-learn does (Glorot & Bengio, 2010, biases included)."""
+        """Draw initial parameters by `init`, or else exactly as scikit-learn does.
+
+        scikit-learn draws weights and biases by Glorot & Bengio (2010).
+        """
         network = state.network
+        if self.init is not None:
+            for W, b in zip(network.weights(state.parameters), network.biases(state.parameters), strict=True):
+                W[...], b[...] = draw_layer(self.init, random, *W.shape)
+            return
         names = {self.activation} if isinstance(self.activation, str) else set(self.activation)
         factor = 2.0 if names and names <= {"logistic", "sigmoid"} else 6.0
         for W, b in zip(network.weights(state.parameters), network.biases(state.parameters), strict=True):

@@ -124,6 +124,8 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
         ema_decay=None,
         scoring=None,
         n_threads=None,
+        init=None,
+        ties="earliest",
         label_smoothing=0.0,
         class_weight=None,
     ):
@@ -157,6 +159,8 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
         self.ema_decay = ema_decay
         self.scoring = scoring
         self.n_threads = n_threads
+        self.init = init
+        self.ties = ties
         self.label_smoothing = label_smoothing
         self.class_weight = class_weight
 

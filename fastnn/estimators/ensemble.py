@@ -93,7 +93,7 @@ class _Ensemble(SavableEstimator, Targets, Exportable, DocumentationLinkMixin, B
         return cls(candidates, len(candidates), **parameters)
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, X_val: Any = None, y_val: Any = None) -> Any:
         """Fit the members.
 
         Parameters
@@ -104,6 +104,9 @@ class _Ensemble(SavableEstimator, Targets, Exportable, DocumentationLinkMixin, B
             Classes or targets.
         sample_weight : array-like (n_samples,), optional
             Weights of the samples.
+        X_val, y_val : array-like, optional
+            Validation data of every member, as for a member's `fit`. The method "snapshots" has no use for
+            them.
 
         Returns
         -------
@@ -113,7 +116,7 @@ class _Ensemble(SavableEstimator, Targets, Exportable, DocumentationLinkMixin, B
         Raises
         ------
         ValueError, DivergenceError
-            For the reasons for which a member's `fit` raises them.
+            For the reasons for which a member's `fit` raises them, or for validation data with "snapshots".
         KeyboardInterrupt
             Within a fraction of a second after Ctrl-C. The ensemble is then not fitted.
         """
@@ -122,6 +125,10 @@ class _Ensemble(SavableEstimator, Targets, Exportable, DocumentationLinkMixin, B
         X, y = self._validated(X, y, reset=True)
         y = self._check_targets(y, "new")
         weights = self._validated_weights(sample_weight, X)
+        if self.method == "snapshots" and not (X_val is None and y_val is None):
+            raise ValueError("method='snapshots' trains without validation data: leave out X_val and y_val")
+        if X_val is not None:  # the members know no feature names, and would warn of them
+            X_val = self._validated(X_val, reset=False)
         random = check_random_state(self.random_state)
         if self.method in ("snapshots", "average") and isinstance(self.estimator, list | tuple):
             raise ValueError(
@@ -140,14 +147,15 @@ class _Ensemble(SavableEstimator, Targets, Exportable, DocumentationLinkMixin, B
             span = self.n_estimators * members[0]._n_batches(X.shape[0])
             del members[1:]
             members[0].set_params(ema_decay=1 - 1 / span)
-            self._fit_members(members, [(X, y, weights)])
+            self._fit_members(members, [(X, y, weights)], X_val, y_val)
         elif self.method == "bootstrap":
             # Samples of weight 0 count as absent: do not draw them.
             allowed = np.flatnonzero(weights)
             samples = [allowed[random.randint(0, allowed.size, allowed.size)] for _ in members]
-            self._fit_members(members, [(X[rows], y[rows], weights[rows]) for rows in samples])
+            data = [(X[rows], y[rows], weights[rows]) for rows in samples]
+            self._fit_members(members, data, X_val, y_val)
         else:
-            self._fit_members(members, [(X, y, weights)] * len(members))
+            self._fit_members(members, [(X, y, weights)] * len(members), X_val, y_val)
         self.estimators_ = members
         return self
 
@@ -178,11 +186,13 @@ class _Ensemble(SavableEstimator, Targets, Exportable, DocumentationLinkMixin, B
                 setattr(member, name, getattr(self, name))
         return member
 
-    def _fit_members(self, members: list[Any], data: list[tuple[Any, Any, Any]]) -> None:
-        """Fit every member to its entry of `data`: X, y and weights."""
+    def _fit_members(
+        self, members: list[Any], data: list[tuple[Any, Any, Any]], X_val: Any, y_val: Any
+    ) -> None:
+        """Fit every member to its entry of `data`, X, y and weights, with the same validation data."""
 
         def task(member: Any, X: Any, y: Any, weights: Any) -> Task:
-            return lambda stopped: fit_one(self._known(member), X, y, weights, stopped, True)
+            return lambda stopped: fit_one(self._known(member), X, y, weights, stopped, True, X_val, y_val)
 
         tasks = [task(member, *table) for member, table in zip(members, data, strict=True)]
         run_side_by_side(tasks, [[k] for k in range(len(tasks))], self.n_jobs)

@@ -7,7 +7,7 @@ data a chunk is one pass, so that a hook can evaluate them after every pass.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -112,10 +112,11 @@ class Fit:
 
     # --- stochastic solvers --------------------------------------------------------------------------
 
-    def run(self, validation: Validation | None, is_whole: bool) -> None:
+    def run(self, validation: Validation | None, is_whole: bool, further: Sequence[Hook] = ()) -> None:
         """Run the passes of the job until the fit ends.
 
-        `is_whole` is False for a partial fit, which issues no ConvergenceWarning after its last pass.
+        `is_whole` is False for a partial fit, which issues no ConvergenceWarning after its last pass. The
+        hooks `further` are called last.
         """
         estimator, state, job = self.estimator, self.state, self.job
         estimator.n_iter_ = 0
@@ -136,6 +137,7 @@ class Fit:
                 hooks += checkpoint_hooks(self, validation is not None)
             if self.stopped is not None:
                 hooks.append(StopOnRequest(self.stopped))
+            hooks += further
             try:
                 state.best = None  # during the fit, the last pass predicts
                 while estimator.n_iter_ < job.num_passes and not ended:
@@ -325,7 +327,8 @@ class Validate(Hook):
             state.n_no_improvement += 1
         else:
             state.n_no_improvement = 0
-        if score > estimator.best_validation_score_:
+        best = estimator.best_validation_score_
+        if score > best or (score == best and estimator.ties == "latest"):
             estimator.best_validation_score_ = score
             fit.best = state.predicting.copy(), state.statistics.copy()
 

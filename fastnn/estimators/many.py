@@ -20,10 +20,11 @@ from fastnn_kernels.compiler.interrupts import held_interrupts
 
 from ..system import threads
 from ..system.validation import shown
+from ..training.loop import Hook
 from .base import BaseMLP
 from .reporting import with_callbacks
 
-__all__ = ["Task", "describe", "fit_many", "fit_one", "run_side_by_side"]
+__all__ = ["Task", "count_threads", "describe", "fit_many", "fit_one", "run_side_by_side"]
 
 # Type of a function that fits one estimator. Its argument is a function that returns True if the fit must
 # end.
@@ -31,8 +32,9 @@ Task = Callable[[Callable[[], bool]], None]
 
 
 def fit_many(
-    estimators: Iterable[Any], X: Any, y: Any, *, sample_weight: Any = None, n_jobs: int | None = None
-) -> list[Any]:
+    estimators: Iterable[Any], X: Any, y: Any, *, sample_weight: Any = None, X_val: Any = None,
+    y_val: Any = None, n_jobs: int | None = None,
+) -> list[Any]:  # fmt: skip
     """Fit many networks to the same data, in parallel on threads.
 
     Parameters
@@ -45,6 +47,8 @@ def fit_many(
         Samples and targets, as for `fit`.
     sample_weight : array-like (n_samples,), optional
         Weights of the samples.
+    X_val, y_val : array-like, optional
+        Validation data of all estimators, as for `fit`.
     n_jobs : int, optional
         Number of threads, by default the number of cores; -1 stands for all cores, -2 for all but one. A
         backend chosen in joblib has no effect.
@@ -90,7 +94,7 @@ def fit_many(
         raise ValueError("estimators holds the same object more than once: clone it")
 
     def task(estimator: Any) -> Task:
-        return lambda stopped: fit_one(estimator, X, y, sample_weight, stopped)
+        return lambda stopped: fit_one(estimator, X, y, sample_weight, stopped, X_val=X_val, y_val=y_val)
 
     run_side_by_side([task(estimator) for estimator in estimators], _chains(estimators), n_jobs)
     return estimators
@@ -104,10 +108,17 @@ def fit_one(
     sample_weight: Any,
     stopped: Callable[[], bool],
     knows_classes: bool = False,
+    X_val: Any = None,
+    y_val: Any = None,
+    hooks: Sequence[Hook] = (),
+    weights_val: Any = None,
 ) -> None:
     """Fit an estimator as its `fit` does; raise KeyboardInterrupt when `stopped` returns True."""
     estimator._validate_params()
-    estimator._fit(X, y, sample_weight, knows_classes=knows_classes, stopped=stopped)
+    estimator._fit(
+        X, y, sample_weight, X_val, y_val, knows_classes=knows_classes, stopped=stopped, hooks=hooks,
+        weights_val=weights_val,
+    )  # fmt: skip
 
 
 def describe(estimator: Any) -> str:
@@ -144,7 +155,7 @@ def run_side_by_side(tasks: Sequence[Task], chains: list[list[int]], n_jobs: int
             except Exception as error:
                 errors[k] = error
 
-    n_threads = min(_n_threads(n_jobs), len(chains))
+    n_threads = min(count_threads(n_jobs), len(chains))
     if n_threads <= 1:
         for chain in chains:
             run(chain)
@@ -184,7 +195,7 @@ def run_side_by_side(tasks: Sequence[Task], chains: list[list[int]], n_jobs: int
         raise error
 
 
-def _n_threads(n_jobs: Any) -> int:
+def count_threads(n_jobs: Any) -> int:
     """Return the number of threads for `n_jobs`."""
     is_integer = isinstance(n_jobs, numbers.Integral) and type(n_jobs) is not bool
     if not (n_jobs is None or (is_integer and n_jobs)):

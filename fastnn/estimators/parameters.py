@@ -25,10 +25,12 @@ from sklearn.utils._param_validation import (
     validate_parameter_constraints,
 )
 
+from ..network.initialization import INITIALIZERS
 from ..optimizers import OPTIMIZERS, Optimizer
 from ..reference.layer import ACTIVATIONS
 from ..schedules import SCHEDULES, Schedule
 from ..system.validation import shown
+from ..training.callbacks import TIES
 from .solvers import SKLEARN_RATES
 
 __all__ = ["ATTRIBUTES_DOC", "CONSTRAINTS", "PARAMETERS_DOC", "Parameters"]
@@ -71,12 +73,19 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "ema_decay": [Interval(numbers.Real, 0, 1, closed="left"), None],
     "scoring": [StrOptions({*get_scorer_names(), "loss"}), callable, None],
     "n_threads": [Interval(numbers.Integral, 1, None, closed="left"), None],
+    "init": [StrOptions(set(INITIALIZERS)), None],
+    "ties": [StrOptions(set(TIES))],
 }
 
 _ACTIVATION_LIST = textwrap.fill(
     "Activation of the hidden layers, one for all or one for each: "
     + ", ".join(f'"{name}"' for name in ACTIVATIONS)
     + '. "logistic" is scikit-learn\'s name for "sigmoid".',
+    width=109, initial_indent=" " * 8, subsequent_indent=" " * 8,
+)  # fmt: skip
+
+_INIT_LIST = textwrap.fill(
+    ", ".join(f'"{name}"' for name in INITIALIZERS) + ".",
     width=109, initial_indent=" " * 8, subsequent_indent=" " * 8,
 )  # fmt: skip
 
@@ -96,8 +105,9 @@ PARAMETERS_DOC = f"""
         Number of samples in a minibatch; "auto" is ``min(200, n_samples)``.
     learning_rate : str, Schedule or function, default "constant"
         "constant", "invscaling" and "adaptive" are scikit-learn's and affect the solver "sgd" only. A fastnn
-        schedule, given by its name, as an object, or as a function of the step, affects every solver but
-        "lbfgs". A schedule spans `max_iter` passes, and its end issues no ConvergenceWarning.
+        schedule, given by its name, as an object, or as a function of the step (and the number of steps),
+        affects every solver but "lbfgs". A schedule spans `max_iter` passes, and its end issues no
+        ConvergenceWarning.
     learning_rate_init : float, default 0.001
         Learning rate, which a schedule multiplies by its factors.
     power_t : float, default 0.5
@@ -150,6 +160,12 @@ PARAMETERS_DOC = f"""
     n_threads : int, optional
         Largest number of threads that share a step or a prediction. Small steps and predictions run on one
         thread. By default the number of cores. The results are the same, bit for bit, for any number.
+    init : str, optional
+        Method that draws the initial weights, with biases of 0 except for "tutorial":
+{_INIT_LIST}
+        By default weights and biases are drawn as scikit-learn draws them (Glorot & Bengio, 2010).
+    ties : {{"earliest", "latest"}}, default "earliest"
+        Pass whose parameters `early_stopping` restores if several passes have the best score.
 """
 
 ATTRIBUTES_DOC = """
@@ -204,6 +220,11 @@ class Parameters(BaseEstimator):
             if isinstance(value, numbers.Real) and _takes_reals(self._parameter_constraints.get(name, ())):
                 changed[name] = _as_float(value, name)
         validate_parameter_constraints(self._parameter_constraints, changed, caller_name=type(self).__name__)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore a pickle; parameters that its version did not have get their defaults."""
+        kind: Any = type(self)
+        super().__setstate__({**dict(_defaults(kind)), **state})
 
     @classmethod
     @functools.cache

@@ -105,6 +105,8 @@ class MLPRegressor(NumberTargets, RegressorMixin, BaseMLP):
         ema_decay=None,
         scoring=None,
         n_threads=None,
+        init=None,
+        ties="earliest",
         quantile=0.5,
     ):
         self.loss = loss
@@ -138,6 +140,8 @@ class MLPRegressor(NumberTargets, RegressorMixin, BaseMLP):
         self.ema_decay = ema_decay
         self.scoring = scoring
         self.n_threads = n_threads
+        self.init = init
+        self.ties = ties
         self.quantile = quantile
 
     # --- fitting -----------------------------------------------------------------------------------

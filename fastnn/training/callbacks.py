@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..system.progress import progress_bar
-from ..system.validation import check_count, check_rate, shown, store_checked
+from ..system.validation import check_choice, check_count, check_rate, shown, store_checked
 from .checkpoint import Checkpoint
 from .history import History
 from .loop import Hook, Training
@@ -19,6 +19,7 @@ from .state import BestPass
 
 __all__ = [
     "PRINT_EVERY",
+    "TIES",
     "CallFunctions",
     "EarlyStopping",
     "KeepHistory",
@@ -31,6 +32,8 @@ __all__ = [
 
 # Default number of passes from one printed loss to the next, as in the tutorial.
 PRINT_EVERY = 1000
+# Choices between several passes with the best validation loss or score.
+TIES = ("earliest", "latest")
 
 
 @dataclass(frozen=True)
@@ -49,12 +52,15 @@ class EarlyStopping:
     scorer : callable, optional
         Function ``scorer(model, X, y)`` that returns a score, the higher the better, such as ``lambda model,
         X, y: accuracy_score(y, model.predict(X))``. By default the validation loss decides, the lower the
-        better.
+        better. y is in the shape of the given validation data.
+    ties : {"earliest", "latest"}, default "earliest"
+        Pass whose parameters are restored if several passes have the best loss or score. Passes that only
+        tie do not extend the patience.
 
     Raises
     ------
     ValueError
-        If `patience` is below 1, `min_delta` is below 0, or `scorer` is not callable.
+        If `patience` is below 1, `min_delta` is below 0, `scorer` is not callable, or `ties` is unknown.
 
     Examples
     --------
@@ -72,6 +78,7 @@ class EarlyStopping:
     patience: int = 10
     min_delta: float = 0.0
     scorer: Callable[[Any, Any, Any], float] | None = None
+    ties: str = "earliest"
 
     def __post_init__(self) -> None:
         """Check the arguments."""
@@ -79,6 +86,7 @@ class EarlyStopping:
             self,
             patience=check_count(self.patience, "patience", 1),
             min_delta=check_rate(self.min_delta, "min_delta"),
+            ties=check_choice(self.ties, "ties", TIES),
         )
         if self.scorer is not None and not callable(self.scorer):
             raise ValueError(f"scorer must be a function of model, X and y, got {shown(self.scorer)}")
@@ -216,11 +224,18 @@ class StopEarly(AtKeptPasses):
         last, value = training.n_passes - 1, self._value()
         best_value, best_pass = (np.inf, -1) if self.best is None else (self.best.value, self.best.n_pass)
         if value < best_value - self._stopping.min_delta:
-            trainer = training.trainer
-            self.best = BestPass(float(value), last, trainer.current.copy(), trainer.statistics.copy())
-            training.has_best = True
-        elif last - best_pass >= self._stopping.patience:
+            self._keep(training, value, last)
+            return
+        if value == best_value and self._stopping.ties == "latest":
+            self._keep(training, value, best_pass)  # patience counts from the first of equal passes
+        if last - best_pass >= self._stopping.patience:
             self._is_over = True
+
+    def _keep(self, training: Training, value: float, n_pass: int) -> None:
+        """Copy the present parameters, which are the best so far."""
+        trainer = training.trainer
+        self.best = BestPass(float(value), n_pass, trainer.current.copy(), trainer.statistics.copy())
+        training.has_best = True
 
     def after_chunk(self, training: Training) -> bool:
         """Return True once the patience is used up."""

@@ -39,11 +39,12 @@ Array = NDArray[Any]
 
 
 class WeightedSamples(NamedTuple):
-    """Checked samples (n, inputs), targets (n, outputs) and sample weights (n,)."""
+    """Checked samples (n, inputs), targets (n, outputs), weights (n,), and the shape of the user's y."""
 
     X: Array
     y: Array
     weights: Array
+    given_shape: tuple[int, ...]
 
 
 def train_model(
@@ -113,14 +114,14 @@ def train_model(
         resumed.fill(job, trainer.records, validation_losses)
 
     def loss(samples: WeightedSamples) -> float:
-        X, y, weights = samples
+        X, y, weights, _ = samples
         folded = network.folded(trainer.current, statistics)
         return backend.loss(network, folded, X, y, weights / weights.sum())
 
     checkpoints = [hook for hook in hooks if isinstance(hook, Checkpoint)]
     running: list[Hook] = [hook for hook in hooks if isinstance(hook, Hook)]
     if print_every:
-        training_samples = WeightedSamples(job.X, job.y, job.weights)
+        training_samples = WeightedSamples(job.X, job.y, job.weights, job.y.shape)
         running.append(PrintLoss(lambda: loss(training_samples), print_every))
     stop_early = None
     if validation:
@@ -132,7 +133,7 @@ def train_model(
                     return loss(validation)
                 scored = copy.copy(model)
                 scored._parameters, scored._statistics = trainer.current.copy(), statistics.copy()
-                return -float(stopping.scorer(scored, validation.X, _user_targets(network, validation.y)))
+                return -float(stopping.scorer(scored, validation.X, _user_targets(network, validation)))
 
             stop_early = StopEarly(stopping, value, None if resumed is None else resumed.best)
             running.append(stop_early)
@@ -241,6 +242,8 @@ def check_lbfgs(network: Network, job: Job) -> None:
             )
 
 
-def _user_targets(network: Network, y: Array) -> Array:
-    """Return checked targets in the form for users' scorers: labels as integers (n,), other targets as y."""
-    return y[:, 0].astype(np.int64) if network.loss.of_labels else y
+def _user_targets(network: Network, validation: WeightedSamples) -> Array:
+    """Return checked targets for users' scorers: labels as integers (n,), others in the user's shape."""
+    if network.loss.of_labels:
+        return validation.y[:, 0].astype(np.int64)
+    return validation.y.reshape(validation.given_shape)

@@ -26,6 +26,7 @@ from sklearn.metrics import mean_pinball_loss
 from sklearn.model_selection import train_test_split
 
 import fastnn
+from fastnn.network.initialization import INITIALIZERS, draw_layer
 
 # Most fits here end at max_iter.
 pytestmark = [
@@ -378,3 +379,24 @@ def test_fits_in_a_forked_process():
     with open(reading, "rb") as pipe:
         np.testing.assert_array_equal(np.frombuffer(pipe.read()), expected)
     assert os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.parametrize("init", sorted(INITIALIZERS))
+def test_init_draws_as_a_model_does(init):
+    """The first step of a rate near 0 leaves the initial parameters."""
+    fitted = classifier(init=init, learning_rate_init=1e-300, max_iter=1, alpha=0).fit(X, y)
+    random = np.random.RandomState(0)
+    for W, b in zip(fitted.coefs_, fitted.intercepts_, strict=True):
+        expected = draw_layer(init, random, *W.shape)
+        np.testing.assert_allclose(W, expected[0], atol=1e-200)
+        np.testing.assert_allclose(b, expected[1], atol=1e-200)
+
+
+@pytest.mark.parametrize("ties", ["earliest", "latest"])
+def test_early_stopping_keeps_the_chosen_of_equal_passes(ties):
+    options = {"early_stopping": True, "scoring": lambda *_: 0.5, "n_iter_no_change": 2, "ties": ties}
+    stopped = classifier(max_iter=30, **options).fit(X, y)
+    assert stopped.n_iter_ < 30
+    last = stopped.n_iter_ if ties == "latest" else 1
+    other = classifier(max_iter=last, **options | {"n_iter_no_change": np.inf, "ties": "latest"}).fit(X, y)
+    np.testing.assert_array_equal(parameters(stopped), parameters(other))

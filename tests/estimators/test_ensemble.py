@@ -3,6 +3,7 @@
 import itertools
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse
 from ensemble_problems import METHODS, WEIGHTS, assert_same_members, classifier, problems, regressor
@@ -475,3 +476,17 @@ def test_from_search_wrongly():
             MLPEnsembleClassifier.from_search(search, count)
     with pytest.raises(ValueError, match=r"estimator\[0\] must be a fastnn.MLPRegressor"):
         MLPEnsembleRegressor.from_search(search).fit(X, y)
+
+
+@pytest.mark.parametrize("method", ["seeds", "bootstrap", "average"])
+def test_validation_data_reach_the_members(method):
+    frame = pd.DataFrame(X, columns=["a", "b", "c", "d"])
+    ensemble = MLPEnsembleClassifier(classifier(), 2, method=method, random_state=0)
+    ensemble.fit(frame, y, X_val=frame[:30], y_val=y[:30])
+    for member in ensemble.estimators_:
+        assert len(member.validation_loss_curve_) == member.n_iter_
+
+
+def test_snapshots_take_no_validation_data():
+    with pytest.raises(ValueError, match="leave out X_val and y_val"):
+        MLPEnsembleClassifier(classifier(), 2, method="snapshots").fit(X, y, X_val=X, y_val=y)

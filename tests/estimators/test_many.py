@@ -370,3 +370,17 @@ def test_an_interrupted_ensemble_is_not_fitted(method, n_jobs):
             ensemble.fit(X, NAMES[y])
     with pytest.raises(NotFittedError):
         ensemble.predict(X)
+
+
+def test_validation_data_reach_every_fit():
+    settings = {"early_stopping": True, "max_iter": 8, "n_iter_no_change": 2}
+    many = fit_many(
+        [classifier(random_state=k, **settings) for k in range(2)],
+        X[::2],
+        y[::2],
+        X_val=X[1::2],
+        y_val=y[1::2],
+    )
+    for k, fitted in enumerate(many):
+        alone = classifier(random_state=k, **settings).fit(X[::2], y[::2], X_val=X[1::2], y_val=y[1::2])
+        assert_same_fit(fitted, alone)

@@ -79,14 +79,28 @@ def test_a_scorer_is_better_the_higher_it_is(backend):
 
 def test_a_scorer_of_a_regression_gets_the_targets():
     def scorer(model, X, y):
-        assert y.shape == (70, 1)
-        return -np.abs(model.predict(X) - y).mean()
+        assert y.shape == given.shape
+        return -np.abs(model.predict(X) - y.reshape(-1, 1)).mean()
 
     model = fastnn.Model([2, 3, 1], loss="squared_error", backend="numpy", random_state=0)
-    model.train(
-        X, y, num_passes=20, epsilon=0.001, validation_data=(X_val, y_val),
-        callbacks=[fastnn.EarlyStopping(scorer=scorer)],
-    )  # fmt: skip
+    for given in (y_val, y_val[:, None]):
+        model.train(
+            X, y, num_passes=20, epsilon=0.001, validation_data=(X_val, given),
+            callbacks=[fastnn.EarlyStopping(scorer=scorer)],
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("ties", ["earliest", "latest"])
+def test_ties_go_to_the_chosen_pass(ties):
+    """A score that is the same in every pass: the parameters are those after one pass, or after the last."""
+    model = fastnn.Model([2, 3, 2], backend="numpy", random_state=0)
+    options = {"num_passes": 20, "epsilon": 0.001, "validation_data": (X_val, y_val)}
+    stopping = fastnn.EarlyStopping(patience=3, scorer=lambda *_: 0.5, ties=ties)
+    history = model.train(X, y, callbacks=[stopping], **options)
+    assert len(history) == 4  # ties do not extend the patience
+    other = fastnn.Model([2, 3, 2], backend="numpy", random_state=0)
+    other.train(X, y, **options | {"num_passes": 1 if ties == "earliest" else 4})
+    np.testing.assert_array_equal(parameters(model), parameters(other))
 
 
 def test_a_scorer_cannot_spoil_the_training():
@@ -122,6 +136,7 @@ def test_the_best_may_be_the_last():
         ({"patience": 2.5}, "patience must be an integer .*got 2.5"),
         ({"min_delta": -1}, "min_delta must be a finite number not below 0, got -1"),
         ({"min_delta": math.nan}, "min_delta must be .*got nan"),
+        ({"ties": "last"}, "ties must be"),
         ({"scorer": "accuracy"}, "scorer must be a function of model, X and y, got 'accuracy'"),
     ],
 )

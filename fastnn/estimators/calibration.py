@@ -1,0 +1,97 @@
+"""Calibration on out-of-fold predictions: a temperature for probabilities, shifts for quantiles."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import scipy.special
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+
+__all__ = ["fitted_temperature", "probabilities", "quantile_shifts"]
+
+Array = NDArray[Any]
+
+# Range of the temperature: a few confident rows must not drive it to 0 or to infinity.
+_LOWEST, _HIGHEST = 0.2, 5.0
+
+
+def probabilities(scores: Array, temperature: float = 1.0) -> Array:
+    """Return the probabilities (n, n_classes) for scores divided by the temperature.
+
+    Parameters
+    ----------
+    scores : array (n, n_classes), or (n, 1) for two classes
+        Logits of the classes; of two classes, the logit of the second.
+    temperature : float, default 1.0
+        Divisor of the scores, above 0.
+    """
+    if scores.shape[1] == 1:
+        P = scipy.special.expit(scores / temperature)
+        return np.hstack([1 - P, P])
+    return scipy.special.softmax(scores / temperature, axis=1)
+
+
+def fitted_temperature(scores: Array, classes: Array, weights: Array) -> float:
+    """Return the temperature with the least log-loss.
+
+    Guo et al., "On calibration of modern neural networks", 2017, section 4.2.
+
+    Parameters
+    ----------
+    scores : array (n, n_classes), or (n, 1) for two classes
+        Logits of rows that the networks were not trained on.
+    classes : array (n,) of int
+        Numbers of the true classes.
+    weights : array (n,)
+        Weights of the rows.
+
+    Returns
+    -------
+    float
+        Temperature, from 0.2 to 5.
+    """
+    scores = scores.astype(np.float64)
+    if scores.shape[1] == 1:
+        scores = np.hstack([np.zeros_like(scores), scores])
+    own = np.take_along_axis(scores, classes[:, None], axis=1)[:, 0]
+
+    def loss(logarithm: float) -> float:
+        inverse = math.exp(-logarithm)
+        losses = scipy.special.logsumexp(scores * inverse, axis=1) - own * inverse
+        return float(np.average(losses, weights=weights))
+
+    bounds = math.log(_LOWEST), math.log(_HIGHEST)
+    return math.exp(float(minimize_scalar(loss, bounds=bounds, method="bounded").x))
+
+
+def quantile_shifts(predicted: Array, y: Array, quantiles: Any, weights: Array) -> Array:
+    """Return the numbers to add to predicted quantiles, so that the right share of targets lies below.
+
+    Parameters
+    ----------
+    predicted : array (n, Q)
+        Quantiles predicted for rows that the networks were not trained on.
+    y : array (n,)
+        True numbers.
+    quantiles : sequence of float
+        The Q quantiles, from 0 to 1.
+    weights : array (n,)
+        Weights of the rows.
+
+    Returns
+    -------
+    array (Q,)
+        Shifts: the quantiles of the residuals, a conformal correction (Romano, Patterson & Candès,
+        "Conformalized quantile regression", 2019).
+    """
+    shifts = np.empty(len(quantiles))
+    for k, quantile in enumerate(quantiles):
+        residuals = y - predicted[:, k]
+        order = np.argsort(residuals)
+        shares = np.cumsum(weights[order])
+        place = np.searchsorted(shares, quantile * shares[-1])
+        shifts[k] = residuals[order[min(int(place), len(order) - 1)]]
+    return shifts

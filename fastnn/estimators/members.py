@@ -1,0 +1,126 @@
+"""Networks of a tabular estimator, fitted side by side, each judged on rows that it is not trained on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..schedules import CosineLog
+from ..training.loop import Hook, Training
+from .many import Task, count_threads, fit_one, run_side_by_side
+
+__all__ = ["Deadline", "StopInValleys", "assign_folds", "fit_members", "training_rows"]
+
+Array = NDArray[Any]
+Rows = NDArray[np.int64]
+
+
+def assign_folds(n_rows: int, n_folds: int, classes: Array | None, random: np.random.RandomState) -> Rows:
+    """Return the fold of every row (n_rows,), at random, with about equal shares of every class in each fold.
+
+    scikit-learn's `StratifiedKFold` warns of classes with fewer rows than folds, which are common in tables.
+    """
+    order = random.permutation(n_rows)
+    if classes is not None:
+        order = order[np.argsort(classes[order], kind="stable")]
+    folds = np.empty(n_rows, np.int64)
+    folds[order] = np.arange(n_rows) % n_folds
+    return folds
+
+
+def training_rows(folds: Rows, fold: int) -> tuple[Rows, Rows]:
+    """Return the indices of the rows outside of a fold, and of those in it."""
+    return np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
+
+
+class StopInValleys(Hook):
+    """Hook that ends a fit in a valley of `CosineLog` if the cycle before it has brought nothing.
+
+    Parameters
+    ----------
+    estimator : MLPClassifier or MLPRegressor
+        Estimator that is fitted with `early_stopping`.
+    schedule : CosineLog
+        Schedule of the fit.
+    """
+
+    def __init__(self, estimator: Any, schedule: CosineLog) -> None:
+        self._estimator = estimator
+        self._valleys = schedule.valleys(int(estimator.max_iter)).tolist()
+        self._best, self._is_over = -np.inf, False
+
+    def at_stop(self, training: Training) -> None:
+        """Compare the best score with that of the earlier cycles, in a valley."""
+        if self._estimator.n_iter_ in self._valleys:
+            best, self._best = self._best, self._estimator.best_validation_score_
+            self._is_over = bool(self._best <= best)
+
+    def after_chunk(self, training: Training) -> bool:
+        """Return True if the last cycle has brought nothing."""
+        # A chunk may also end within a pass: the comparison takes place once a pass, in `at_stop`.
+        return self._is_over
+
+
+class Deadline(Hook):
+    """Hook that ends a fit after some seconds, but not before its first pass.
+
+    Parameters
+    ----------
+    seconds : float
+        Time from the beginning of the fit.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def begin(self, training: Training) -> None:
+        """Start the clock."""
+        self._end = time.monotonic() + self._seconds
+
+    def after_chunk(self, training: Training) -> bool:
+        """Return True if the time is over."""
+        return training.n_passes > 0 and time.monotonic() >= self._end
+
+
+def fit_members(
+    members: Sequence[Any],
+    data: Sequence[Callable[[], tuple[Any, ...]]],
+    schedule: CosineLog,
+    seconds: float | None,
+    n_jobs: int | None,
+) -> None:
+    """Fit networks side by side on threads.
+
+    Parameters
+    ----------
+    members : sequence of MLPClassifier or MLPRegressor
+        Networks, fitted in place. Attributes derived from y are already set.
+    data : sequence of callable
+        For every network a function that returns X, y, weights, X_val, y_val and the weights of the
+        validation rows. The function is called when the fit begins, so that only running fits hold copies of
+        their rows.
+    schedule : CosineLog
+        Schedule of the fits.
+    seconds : float, optional
+        Longest time of all fits: each may take its share.
+    n_jobs : int, optional
+        Number of threads, by default the number of cores.
+    """
+    n_rounds = -(-len(members) // count_threads(n_jobs))
+
+    def task(member: Any, rows: Callable[[], tuple[Any, ...]]) -> Task:
+        def run(stopped: Callable[[], bool]) -> None:
+            X, y, weights, X_val, y_val, weights_val = rows()
+            hooks: list[Hook] = [StopInValleys(member, schedule)]
+            if seconds is not None:
+                hooks.append(Deadline(seconds / n_rounds))
+            fit_one(member, X, y, weights, stopped, True, X_val, y_val, hooks, weights_val)
+
+        return run
+
+    tasks = [task(member, rows) for member, rows in zip(members, data, strict=True)]
+    run_side_by_side(tasks, [[k] for k in range(len(tasks))], n_jobs)

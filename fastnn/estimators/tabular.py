@@ -1,0 +1,431 @@
+"""TabularClassifier and TabularRegressor: predictions from tables as they are, with sensible defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.metrics import accuracy_score, log_loss, r2_score
+from sklearn.utils import check_array, column_or_1d
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import assert_all_finite
+
+import fastnn
+
+from ..losses import Quantile
+from ..system.validation import check_weights
+from .calibration import fitted_temperature, probabilities, quantile_shifts
+from .classifier import MLPClassifier
+from .regressor import MLPRegressor
+from .tabular_base import Tabular
+from .tabular_presets import Preset
+
+__all__ = ["TabularClassifier", "TabularRegressor"]
+
+Array = NDArray[Any]
+
+_PARAMETERS = """
+    n_estimators : int, optional
+        Number of networks; by default as the preset says.
+    preset : {"fast", "good", "best"}, default "good"
+        Size and number of the networks and length of their training: one network, five, or ten larger ones.
+    scoring : str or callable, optional
+        Score by which every network's pass is chosen: a scorer of scikit-learn. By default, or with "loss",
+        the loss of the validation rows.
+    time_limit : float, optional
+        Longest time of `fit` in seconds. Networks whose time is over keep their best pass, so that results
+        then depend on the machine. A pass that has begun is finished."""
+
+_MORE_PARAMETERS = """
+    n_jobs : int, optional
+        Number of threads that fit networks, by default the number of cores.
+    random_state : None, int or RandomState, default None
+        Generator of the validation parts, the networks and their training.
+
+    Attributes
+    ----------
+    columns_ : list of dict
+        Record of every column, as in `TableEncoder`.
+    encoder_ : TableEncoder
+        Encoding of the table.
+    estimators_ : list
+        Fitted networks.
+    importances_ : array (n_columns,)
+        Mean increase of the networks' losses when the values of a column are shuffled, estimated on some of
+        the rows that the networks were not trained on.
+    oof_rows_ : array of int
+        Rows of the training table, or of X_val, with out-of-fold predictions: predictions by networks that
+        were not trained on them.
+    fit_seconds_, fit_cpu_seconds_ : float
+        Duration of the fit, and processor time of all cores.
+    n_features_in_ : int
+        Number of columns.
+    feature_names_in_ : array (n_features_in_,)
+        Names of the columns, where X has names and all of them are text."""
+
+
+class TabularClassifier(ClassifierMixin, Tabular):
+    __doc__ = (
+        """Classifier for tables of numbers, categories, dates, text and gaps.
+
+    `TableEncoder` encodes the columns. Several networks are fitted side by side, each on other rows; the
+    rows it is not trained on choose its best pass. Probabilities are means over the networks, with a
+    temperature fitted to out-of-fold predictions.
+
+    Parameters
+    ----------"""
+        + _PARAMETERS
+        + """
+    class_weight : dict or "balanced", optional
+        Weights of the classes, by which the sample weights are multiplied; "balanced" gives all classes the
+        same sum of weights. By default all classes have the weight 1."""
+        + _MORE_PARAMETERS
+        + """
+    classes_ : array (n_classes,)
+        Classes, sorted.
+    oof_prediction_ : array (len(oof_rows_), n_classes)
+        Out-of-fold probabilities.
+    temperature_ : float
+        Number by which the networks' scores are divided.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> from sklearn.datasets import load_iris
+    >>> X, y = load_iris(return_X_y=True, as_frame=True)
+    >>> classifier = fastnn.TabularClassifier(preset="fast", random_state=0).fit(X, y)
+    >>> bool(classifier.score(X, y) > 0.9)
+    True
+    """
+    )
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **Tabular._parameter_constraints,
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+    }
+
+    classes_: Array
+    temperature_: float = 1.0
+
+    def __init__(
+        self, n_estimators=None, preset="good", *, scoring=None, time_limit=None, class_weight=None,
+        n_jobs=None, random_state=None,
+    ):  # fmt: skip
+        self.n_estimators = n_estimators
+        self.preset = preset
+        self.scoring = scoring
+        self.time_limit = time_limit
+        self.class_weight = class_weight
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+
+    # --- fitting -----------------------------------------------------------------------------------
+
+    def _checked_y(self, y: Any, begins: bool) -> Array:
+        y = _checked_column(self, y, begins)
+        check_classification_targets(y)
+        if begins:
+            self.classes_ = np.unique(y)
+            if self.classes_.size < 2:
+                only = self.classes_.tolist()[0]
+                raise ValueError(f"y holds one class only, {only!r}: two classes are needed")
+        elif len(new := np.setdiff1d(y, self.classes_)):
+            raise ValueError(f"y_val holds classes that y does not hold: {new[:5].tolist()}")
+        return y
+
+    def _begin(self, y: Array, weights: Array) -> None:
+        self.temperature_ = 1.0
+
+    def _encoded_y(self, y: Array) -> Array:
+        return np.searchsorted(self.classes_, y)
+
+    def _decoded_y(self, y: Array) -> Array:
+        return self.classes_[y]
+
+    def _row_weights(self, y: Array, weights: Array) -> Array:
+        if self.class_weight is None:
+            return weights
+        return check_weights(weights * compute_sample_weight(self.class_weight, y), len(y))
+
+    def _n_scores(self) -> int:
+        return 1 if len(self.classes_) == 2 else len(self.classes_)
+
+    def _members(self, preset: Preset, settings: dict[str, Any], seeds: Sequence[int]) -> list[Any]:
+        members = []
+        for seed in seeds:
+            member = MLPClassifier(
+                activation=preset.class_activation, learning_rate_init=preset.class_rate, init="lecun_normal",
+                random_state=seed, **settings,
+            )  # fmt: skip
+            # A network's rows may lack a class: all networks have the outputs of all classes.
+            member.classes_, member._has_labels = np.arange(len(self.classes_)), False
+            member.n_outputs_ = self._n_scores()
+            members.append(member)
+        return members
+
+    def _calibrate(self, scores: Array, rows: NDArray[np.int64], y: Array, weights: Array) -> None:
+        self.temperature_ = fitted_temperature(scores[0], y, weights)
+        self.oof_prediction_ = P = probabilities(scores[0], self.temperature_)
+        self.oof_accuracy_ = float(accuracy_score(y, P.argmax(axis=1), sample_weight=weights))
+        labels = np.arange(len(self.classes_))
+        self.oof_log_loss_ = float(log_loss(y, P, sample_weight=weights, labels=labels))
+        counts = np.bincount(y, weights, minlength=len(self.classes_))
+        self._majority = float(counts.max() / counts.sum())
+
+    def _losses(self, scores: Array, y: Array) -> Array:
+        P = probabilities(scores, self.temperature_)
+        return -np.log(np.maximum(P[np.arange(len(y)), y], np.finfo(P.dtype).tiny))
+
+    def _score_lines(self) -> list[str]:
+        return [
+            f"accuracy  {self.oof_accuracy_:.4f} out of fold; always the same class: {self._majority:.4f}",
+            f"log-loss  {self.oof_log_loss_:.4f} out of fold, temperature {self.temperature_:.2f}",
+        ]
+
+    # --- predicting --------------------------------------------------------------------------------
+
+    def predict_proba(self, X: Any) -> Array:
+        """Compute the probability of every class, in the order of `classes_`.
+
+        Parameters
+        ----------
+        X : dataframe or array-like (n_samples, n_columns)
+            Table with the columns of the fit.
+
+        Returns
+        -------
+        array (n_samples, n_classes)
+            Probabilities.
+        """
+        Z = self._encoded(X)
+        parts = [
+            probabilities(member._outputs(Z, "identity"), self.temperature_) for member in self.estimators_
+        ]
+        return np.mean(parts, axis=0)
+
+    def predict(self, X: Any) -> Array:
+        """Predict the class with the highest probability.
+
+        Parameters
+        ----------
+        X : dataframe or array-like (n_samples, n_columns)
+            Table with the columns of the fit.
+
+        Returns
+        -------
+        array (n_samples,)
+            Classes.
+        """
+        P = self.predict_proba(X)
+        return self.classes_[P.argmax(axis=1)]
+
+    def plot_calibration(self, X: Any = None, y: Any = None, *, n_bins: int = 10, ax: Any = None) -> Any:
+        """Draw how often predicted classes are true: `fastnn.plot_calibration` of this estimator.
+
+        Parameters
+        ----------
+        X, y, n_bins, ax
+            Arguments of `fastnn.plot_calibration`.
+
+        Returns
+        -------
+        matplotlib Axes
+            Axes with the curves.
+        """
+        return fastnn.plot_calibration(self, X, y, n_bins=n_bins, ax=ax)
+
+
+class TabularRegressor(RegressorMixin, Tabular):
+    __doc__ = (
+        """Regressor for tables of numbers, categories, dates, text and gaps.
+
+    `TableEncoder` encodes the columns. Several networks are fitted side by side, each on other rows; the
+    rows it is not trained on choose its best pass. The prediction is the mean over the networks, within the
+    range of the targets seen.
+
+    Parameters
+    ----------"""
+        + _PARAMETERS
+        + """
+    quantiles : sequence of float, optional
+        Quantiles that ``predict(X, quantiles=True)`` returns, increasing, above 0 and below 1. Each is
+        predicted by further networks, corrected on out-of-fold predictions, and sorted: they never cross."""
+        + _MORE_PARAMETERS
+        + """
+    oof_prediction_ : array (len(oof_rows_),)
+        Out-of-fold predictions.
+    oof_quantiles_ : array (len(oof_rows_), n_quantiles)
+        Out-of-fold quantiles, with `quantiles`.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> from sklearn.datasets import load_diabetes
+    >>> X, y = load_diabetes(return_X_y=True, as_frame=True)
+    >>> regressor = fastnn.TabularRegressor(preset="fast", random_state=0).fit(X, y)
+    >>> bool(regressor.score(X, y) > 0.4)
+    True
+    """
+    )
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **Tabular._parameter_constraints,
+        "quantiles": ["array-like", None],
+    }
+
+    def __init__(
+        self, n_estimators=None, preset="good", *, scoring=None, time_limit=None, quantiles=None,
+        n_jobs=None, random_state=None,
+    ):  # fmt: skip
+        self.n_estimators = n_estimators
+        self.preset = preset
+        self.scoring = scoring
+        self.time_limit = time_limit
+        self.quantiles = quantiles
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+
+    # --- fitting -----------------------------------------------------------------------------------
+
+    def _checked_y(self, y: Any, begins: bool) -> Array:
+        y = check_array(_checked_column(self, y, begins), ensure_2d=False, dtype=np.float64, input_name="y")
+        if begins and y.min() == y.max():
+            raise ValueError(f"y holds one value only, {y[0]:g}: there is nothing to learn")
+        return y
+
+    def _begin(self, y: Array, weights: Array) -> None:
+        self._quantiles = _checked_quantiles(self.quantiles)
+        self._center = float(np.average(y, weights=weights))
+        self._scale = float(np.sqrt(np.average((y - self._center) ** 2, weights=weights))) or 1.0
+        self._range = float(y.min()), float(y.max())
+
+    def _encoded_y(self, y: Array) -> Array:
+        return (y - self._center) / self._scale
+
+    def _decoded_y(self, y: Any) -> Any:
+        return y * self._scale + self._center
+
+    def _row_weights(self, y: Array, weights: Array) -> Array:
+        return weights
+
+    def _n_scores(self) -> int:
+        return 1
+
+    def _members(self, preset: Preset, settings: dict[str, Any], seeds: Sequence[int]) -> list[Any]:
+        losses: list[Any] = ["squared_error", *(Quantile(quantile) for quantile in self._quantiles)]
+        members = []
+        for loss in losses:
+            if loss != "squared_error":  # the user's score is one of the mean
+                settings = settings | {"scoring": "loss"}
+            for seed in seeds:
+                member = MLPRegressor(
+                    loss, activation=preset.number_activation, learning_rate_init=preset.number_rate,
+                    init="he_normal", random_state=seed, **settings,
+                )  # fmt: skip
+                member.n_outputs_ = 1
+                members.append(member)
+        return members
+
+    def _heads(self) -> list[list[Any]]:
+        n = len(self.estimators_) // (1 + len(self._quantiles))
+        return [self.estimators_[k : k + n] for k in range(0, len(self.estimators_), n)]
+
+    def _calibrate(self, scores: Array, rows: NDArray[np.int64], y: Array, weights: Array) -> None:
+        values = self._decoded_y(scores[:, :, 0])
+        y = self._decoded_y(y)
+        self.oof_prediction_ = np.clip(values[0], *self._range)
+        self._shifts = quantile_shifts(values[1:].T, y, self._quantiles, weights)
+        self.oof_quantiles_ = self._ordered(values[1:].T)
+        self.oof_r2_ = float(r2_score(y, self.oof_prediction_, sample_weight=weights))
+        self.oof_rmse_ = float(np.sqrt(np.average((y - self.oof_prediction_) ** 2, weights=weights)))
+
+    def _losses(self, scores: Array, y: Array) -> Array:
+        return (scores[:, 0] - y) ** 2
+
+    def _score_lines(self) -> list[str]:
+        return [
+            f"RMSE      {self.oof_rmse_:.6g} out of fold; always the mean: {self._scale:.6g}",
+            f"R2        {self.oof_r2_:.4f} out of fold",
+        ]
+
+    # --- predicting --------------------------------------------------------------------------------
+
+    def predict(self, X: Any, quantiles: bool = False) -> Array:
+        """Predict a number for every row, or its quantiles.
+
+        Parameters
+        ----------
+        X : dataframe or array-like (n_samples, n_columns)
+            Table with the columns of the fit.
+        quantiles : bool, default False
+            Return the estimator's `quantiles` instead.
+
+        Returns
+        -------
+        array (n_samples,), or (n_samples, n_quantiles) for quantiles
+            Predictions, within the range of the targets seen. Quantiles increase along each row.
+
+        Raises
+        ------
+        ValueError
+            If the columns are not those of the fit, or `quantiles` is True and the estimator has none.
+        """
+        Z = self._encoded(X)
+        heads = self._heads()
+        if not quantiles:
+            return np.clip(self._mean(heads[0], Z), *self._range)
+        if not len(self._quantiles):
+            raise ValueError("the estimator has no quantiles: create it with quantiles=(0.05, 0.5, 0.95)")
+        return self._ordered(np.column_stack([self._mean(head, Z) for head in heads[1:]]))
+
+    def plot_residuals(self, X: Any = None, y: Any = None, *, ax: Any = None) -> Any:
+        """Draw true minus predicted numbers: `fastnn.plot_residuals` of this estimator.
+
+        Parameters
+        ----------
+        X, y, ax
+            Arguments of `fastnn.plot_residuals`.
+
+        Returns
+        -------
+        matplotlib Axes
+            Axes with the points.
+        """
+        return fastnn.plot_residuals(self, X, y, ax=ax)
+
+    def _mean(self, members: list[Any], Z: Array) -> Array:
+        """Return the mean prediction (n,) of networks."""
+        outputs = [member._outputs(Z, "identity")[:, 0] for member in members]
+        return self._decoded_y(np.mean(outputs, axis=0, dtype=np.float64))
+
+    def _ordered(self, values: Array) -> Array:
+        """Return quantiles (n, Q), shifted, within the range seen, and increasing along each row."""
+        return np.sort(np.clip(values + self._shifts, *self._range), axis=1)
+
+
+def _checked_column(estimator: Any, y: Any, begins: bool) -> Array:
+    """Return targets (n,) of at least two rows, for a fit, and without NaN and infinity."""
+    if y is None:
+        raise ValueError(
+            f"This {type(estimator).__name__} estimator requires y to be passed, but the target y is None"
+        )
+    y = column_or_1d(y, warn=True)
+    if begins and y.shape[0] < 2:
+        raise ValueError(f"n_samples={y.shape[0]}: two rows at least are needed, to train and to validate on")
+    assert_all_finite(y, input_name="y")
+    return y
+
+
+def _checked_quantiles(quantiles: Any) -> list[float]:
+    """Return checked quantiles; none for None."""
+    if quantiles is None:
+        return []
+    values = [float(value) for value in quantiles]
+    if not values or not all(0 < value < 1 for value in values) or sorted(set(values)) != values:
+        raise ValueError(f"quantiles must increase and lie above 0 and below 1, got {quantiles!r}")
+    return values

@@ -1,0 +1,316 @@
+"""Common part of the tabular estimators: encoding, networks side by side, out-of-fold predictions."""
+
+from __future__ import annotations
+
+import copy
+import numbers
+import time
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.metrics import check_scoring, get_scorer_names
+from sklearn.utils import check_consistent_length, check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+
+from ..preprocessing.encoder import TableEncoder
+from ..schedules import CosineLog
+from ..system.validation import check_weights
+from .documentation import DocumentationLinkMixin
+from .members import assign_folds, fit_members, training_rows
+from .tabular_presets import PRESETS, Preset
+from .tabular_report import Report
+
+__all__ = ["Tabular"]
+
+Array = NDArray[Any]
+
+# Largest number of rows of a fold on which the importances of the columns are estimated during a fit.
+IMPORTANCE_ROWS = 400
+# Least number of folds: a network is trained on four fifths of the rows, or more.
+LEAST_FOLDS = 5
+# Steps of a pass over the training rows for which the batches of small tables shrink, and the least batch.
+LEAST_STEPS, LEAST_BATCH = 16, 32
+
+
+class Tabular(DocumentationLinkMixin, Report, BaseEstimator):
+    """Base class of `TabularClassifier` and `TabularRegressor`."""
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "n_estimators": [Interval(numbers.Integral, 1, None, closed="left"), None],
+        "preset": [StrOptions(set(PRESETS))],
+        "scoring": [StrOptions({*get_scorer_names(), "loss"}), callable, None],
+        "time_limit": [Interval(numbers.Real, 0, None, closed="neither"), None],
+        "n_jobs": [numbers.Integral, None],
+        "random_state": ["random_state"],
+    }
+    # True for copies that score encoded rows, such as a single network during its fit.
+    _takes_encoded: bool = False
+
+    encoder_: TableEncoder
+    estimators_: list[Any]
+    oof_rows_: NDArray[np.int64]
+    oof_prediction_: Array
+
+    # --- methods of the subclasses ----------------------------------------------------------------
+
+    @abstractmethod
+    def _begin(self, y: Array, weights: Array) -> None:
+        """Set the attributes that are derived from the training targets y."""
+
+    @abstractmethod
+    def _checked_y(self, y: Any, begins: bool) -> Array:
+        """Return checked targets (n,); `begins` is False for validation data."""
+
+    @abstractmethod
+    def _encoded_y(self, y: Array) -> Array:
+        """Return checked targets as class numbers, or as standardised numbers."""
+
+    @abstractmethod
+    def _decoded_y(self, y: Array) -> Array:
+        """Return the targets for the result of `_encoded_y`."""
+
+    @abstractmethod
+    def _members(self, preset: Preset, settings: dict[str, Any], seeds: Sequence[int]) -> list[Any]:
+        """Return the networks to fit: `len(seeds)` for each prediction that the estimator makes."""
+
+    @abstractmethod
+    def _calibrate(self, scores: Array, rows: NDArray[np.int64], y: Array, weights: Array) -> None:
+        """Calibrate on scores (heads, n, k) of rows that the networks were not trained on; set the score."""
+
+    @abstractmethod
+    def _losses(self, scores: Array, y: Array) -> Array:
+        """Return the losses (n,) for scores (n, k) of one network and encoded targets."""
+
+    @abstractmethod
+    def _row_weights(self, y: Array, weights: Array) -> Array:
+        """Return the weights of the rows, multiplied by the weights of their classes."""
+
+    # --- fitting -----------------------------------------------------------------------------------
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, X_val: Any = None, y_val: Any = None) -> Any:
+        """Encode the table, and fit the networks.
+
+        Parameters
+        ----------
+        X : dataframe or array-like (n_samples, n_columns)
+            Table of numbers, truth values, dates, categories and text, with gaps: pandas, Polars, PyArrow and
+            other dataframes, or an array.
+        y : array-like (n_samples,)
+            Classes or numbers.
+        sample_weight : array-like (n_samples,), optional
+            Weights of the rows, not below 0.
+        X_val, y_val : dataframe or array-like, optional
+            Validation data. By default every network sets aside a part of the rows of its own.
+
+        Returns
+        -------
+        TabularClassifier or TabularRegressor
+            The estimator itself.
+
+        Raises
+        ------
+        ValueError
+            If the table, the targets, the weights or a parameter are invalid, or all targets are equal.
+        KeyboardInterrupt
+            Within a fraction of a second after Ctrl-C.
+        """
+        self._validate_params()
+        if (X_val is None) != (y_val is None):
+            raise ValueError("X_val and y_val go together: pass both, or neither")
+        begin, cpu_begin = time.perf_counter(), time.process_time()
+        self.__dict__.pop("estimators_", None)
+        preset = PRESETS[self.preset]
+        random = check_random_state(self.random_state)
+        y = self._checked_y(y, True)
+        seeds = [int(seed) for seed in random.randint(2**31 - 1, size=1 + self._n_networks(preset))]
+        self.encoder_ = TableEncoder(n_bins=preset.n_bins, random_state=seeds[0])
+        Z = self.encoder_.fit_transform(X, y)
+        self._adopt_columns()
+        check_consistent_length(Z, y)
+        weights = check_weights(_check_sample_weight(sample_weight, Z), Z.shape[0])
+        self._begin(y, weights)
+        targets, weights = self._encoded_y(y), self._row_weights(y, weights)
+        if X_val is None:
+            n_folds = min(max(LEAST_FOLDS, len(seeds) - 1), Z.shape[0])
+            classes = targets if targets.dtype.kind == "i" else None
+            folds = assign_folds(Z.shape[0], n_folds, classes, random)
+            parts = [training_rows(folds, k % n_folds) for k in range(len(seeds) - 1)]
+            held_out = None
+        else:
+            y_val = self._checked_y(y_val, False)
+            ones = np.ones(len(y_val))
+            held_out = (
+                self.encoder_.transform(X_val), self._encoded_y(y_val), self._row_weights(y_val, ones)
+            )  # fmt: skip
+            check_consistent_length(*held_out)
+            parts = [(np.arange(Z.shape[0]), np.arange(held_out[0].shape[0]))] * (len(seeds) - 1)
+        self._fit_members(preset, Z, targets, weights, parts, held_out, seeds[1:], begin)
+        self._judge(Z, targets, weights, parts, held_out)
+        self.fit_seconds_ = time.perf_counter() - begin
+        self.fit_cpu_seconds_ = time.process_time() - cpu_begin
+        return self
+
+    def _n_networks(self, preset: Preset) -> int:
+        """Return the number of networks."""
+        return preset.n_estimators if self.n_estimators is None else int(self.n_estimators)
+
+    def _adopt_columns(self) -> None:
+        """Copy the attributes of the columns from the encoder."""
+        self.n_features_in_ = self.encoder_.n_features_in_
+        self.__dict__.pop("feature_names_in_", None)
+        if hasattr(self.encoder_, "feature_names_in_"):
+            self.feature_names_in_ = self.encoder_.feature_names_in_
+        self.columns_ = self.encoder_.columns_
+
+    def _fit_members(
+        self, preset: Preset, Z: Array, targets: Array, weights: Array, parts: list[Any], held_out: Any,
+        seeds: Sequence[int], begin: float,
+    ) -> None:  # fmt: skip
+        """Fit the networks, and set `estimators_`."""
+        n_train = min(train.size for train, _ in parts)
+        schedule = CosineLog()
+        settings: dict[str, Any] = {
+            "hidden_layer_sizes": preset.hidden_layer_sizes,
+            "batch_size": batch_size(n_train, preset.batch_size),
+            "max_iter": preset.epochs,
+            "learning_rate": schedule,
+            "beta_2": 0.95,
+            "alpha": 0.0,
+            "tol": 0.0,
+            "early_stopping": True,
+            "n_iter_no_change": np.inf,
+            "ties": "latest",
+            "scoring": "loss",
+        }
+        if self.scoring not in (None, "loss"):
+            settings["scoring"] = MemberScorer(self._shadow(), self.scoring)
+        members = self._members(preset, settings, seeds)
+        n_heads = len(members) // len(parts)
+
+        def rows(train: Array, val: Array) -> Callable[[], tuple[Any, ...]]:
+            if held_out is not None:
+                return lambda: (Z, targets, weights, *held_out)
+            return lambda: (Z[train], targets[train], weights[train], Z[val], targets[val], weights[val])
+
+        data = [rows(*part) for part in parts] * n_heads
+        seconds = None
+        if self.time_limit is not None:
+            seconds = max(0.0, float(self.time_limit) - (time.perf_counter() - begin))
+        fit_members(members, data, schedule, seconds, self.n_jobs)
+        self.estimators_ = members
+
+    def _judge(self, Z: Array, targets: Array, weights: Array, parts: list[Any], held_out: Any) -> None:
+        """Calibrate and score by the rows that networks were not trained on, and estimate importances."""
+        heads = self._heads()
+        if held_out is not None:
+            Z, targets, weights = held_out
+            scores = np.stack(
+                [np.mean([one._outputs(Z, "identity") for one in head], axis=0) for head in heads]
+            )
+            self.oof_rows_ = np.arange(len(targets))
+        else:
+            totals = np.zeros((len(heads), len(targets), self._n_scores()))
+            counts = np.zeros(len(targets))
+            for h, head in enumerate(heads):
+                for member, (_, val) in zip(head, parts, strict=True):
+                    totals[h, val] += member._outputs(Z[val], "identity")
+                    counts[val] += h == 0
+            self.oof_rows_ = np.flatnonzero(counts)
+            scores = totals[:, self.oof_rows_] / counts[self.oof_rows_, None]
+        self._oof_targets = self._decoded_y(targets[self.oof_rows_])
+        self._calibrate(scores, self.oof_rows_, targets[self.oof_rows_], weights[self.oof_rows_])
+        self.importances_ = self._estimated_importances(heads[0], Z, targets, parts)
+
+    def _estimated_importances(self, head: list[Any], Z: Array, targets: Array, parts: list[Any]) -> Array:
+        """Return the mean increase of the networks' losses when the values of a column are shuffled."""
+        random = np.random.RandomState(0)
+        increases = []
+        for member, (_, val) in zip(head, parts, strict=True):
+            rows = random.permutation(val)[:IMPORTANCE_ROWS]
+            sample, own = Z[rows], targets[rows]
+            order = random.permutation(rows.size)
+            before = self._losses(member._outputs(sample, "identity"), own).mean()
+            increases.append(
+                [self._losses(member._outputs(one, "identity"), own).mean() - before
+                 for one in self._shuffled(sample, order)]
+            )  # fmt: skip
+        return np.mean(increases, axis=0)
+
+    def _shuffled(self, Z: Array, order: Array) -> Any:
+        """Yield encoded rows in which the features of one column after the other are in another order."""
+        end = 0
+        for record in self.columns_:
+            begin, end = end, end + record["features"]
+            other = Z.copy()
+            other[:, begin:end] = Z[order, begin:end]
+            yield other
+
+    # --- predicting --------------------------------------------------------------------------------
+
+    def _heads(self) -> list[list[Any]]:
+        """Return the networks of every prediction: one list for each head."""
+        return [self.estimators_]
+
+    @abstractmethod
+    def _n_scores(self) -> int:
+        """Return the number of outputs of a network."""
+
+    def _encoded(self, X: Any) -> Array:
+        """Return the features of rows."""
+        check_is_fitted(self)
+        if self._takes_encoded:
+            return X
+        try:
+            return self.encoder_.transform(X)
+        except ValueError as error:
+            # scikit-learn's messages name the estimator that the user called.
+            raise ValueError(str(error).replace("TableEncoder", type(self).__name__)) from None
+
+    def _shadow(self) -> Any:
+        """Return a shallow copy that predicts encoded rows."""
+        shadow = copy.copy(self)
+        shadow._takes_encoded = True
+        return shadow
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Return True after a fit."""
+        return "estimators_" in self.__dict__
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.string = True
+        tags.input_tags.categorical = True
+        return tags
+
+
+class MemberScorer:
+    """Score of one network during its fit, by a scorer of the tabular estimator.
+
+    Parameters
+    ----------
+    shadow : Tabular
+        Copy of the estimator that predicts encoded rows.
+    scoring : str or callable
+        Scorer.
+    """
+
+    def __init__(self, shadow: Any, scoring: Any) -> None:
+        self._shadow, self._scoring = shadow, scoring
+
+    def __call__(self, member: Any, X: Array, y: Array) -> float:
+        """Return the score of a network for encoded rows and targets."""
+        shadow = copy.copy(self._shadow)
+        shadow.estimators_ = [member]
+        return float(check_scoring(shadow, self._scoring)(shadow, X, shadow._decoded_y(y)))
+
+
+def batch_size(n_rows: int, largest: int) -> int:
+    """Return the rows in a step: a power of 2, so that a pass over a small table still has some steps."""
+    wanted = max(LEAST_BATCH, n_rows // LEAST_STEPS)
+    return min(largest, 1 << (wanted.bit_length() - 1), n_rows)

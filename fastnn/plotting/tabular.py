@@ -1,0 +1,179 @@
+"""Plots of tabular estimators: importances of columns, calibration, residuals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.calibration import CalibrationDisplay
+from sklearn.metrics import PredictionErrorDisplay
+from sklearn.utils.validation import check_is_fitted
+
+from ..system.validation import check_count
+
+__all__ = ["plot_calibration", "plot_importances", "plot_residuals"]
+
+Array = NDArray[Any]
+
+
+def plot_importances(
+    estimator: Any, X: Any = None, y: Any = None, *, n_columns: int = 20, ax: Any = None
+) -> Any:
+    """Draw the importances of the columns as bars, the most important first.
+
+    Parameters
+    ----------
+    estimator : TabularClassifier or TabularRegressor
+        Fitted estimator.
+    X, y : dataframe or array-like, optional
+        Rows and targets on which `feature_importances` measures by how much the score falls. By default
+        `importances_`, the increase of the loss estimated during the fit.
+    n_columns : int, default 20
+        Largest number of columns to draw.
+    ax : matplotlib Axes, optional
+        Axes to draw on; by default the current ones.
+
+    Returns
+    -------
+    matplotlib Axes
+        Axes with the bars.
+
+    Raises
+    ------
+    ValueError
+        If only one of X and y is given, or `n_columns` is below 1.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> from sklearn.datasets import load_iris
+    >>> X, y = load_iris(return_X_y=True, as_frame=True)
+    >>> model = fastnn.TabularClassifier(preset="fast", random_state=0).fit(X, y)
+    >>> fastnn.plot_importances(model, X, y).get_xlabel()
+    'fall of the score'
+    """
+    check_is_fitted(estimator)
+    check_count(n_columns, "n_columns", 1)
+    if (X is None) != (y is None):
+        raise ValueError("X and y go together: pass both, or neither")
+    names = [record["name"] for record in estimator.columns_]
+    if X is None:
+        values, errors, label = estimator.importances_, None, "increase of the loss"
+    else:
+        found = estimator.feature_importances(X, y, random_state=0)
+        values, errors, label = found.importances_mean, found.importances_std, "fall of the score"
+    order = np.argsort(values)[-n_columns:]
+    ax = _axes(ax)
+    ax.barh([names[k] for k in order], values[order], xerr=None if errors is None else errors[order])
+    ax.set_xlabel(label)
+    return ax
+
+
+def plot_calibration(
+    estimator: Any, X: Any = None, y: Any = None, *, n_bins: int = 10, ax: Any = None
+) -> Any:
+    """Draw how often the predicted class of some probability is the true class.
+
+    Parameters
+    ----------
+    estimator : TabularClassifier
+        Fitted classifier. Of two classes, the second counts; of several, each is drawn.
+    X, y : dataframe or array-like, optional
+        Rows and classes; by default the out-of-fold predictions of the fit.
+    n_bins : int, default 10
+        Number of bins of about equally many rows.
+    ax : matplotlib Axes, optional
+        Axes to draw on; by default the current ones.
+
+    Returns
+    -------
+    matplotlib Axes
+        Axes with the curves.
+
+    Raises
+    ------
+    ValueError
+        If the estimator is no classifier, only one of X and y is given, or `n_bins` is below 1.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> from sklearn.datasets import load_breast_cancer
+    >>> X, y = load_breast_cancer(return_X_y=True, as_frame=True)
+    >>> model = fastnn.TabularClassifier(preset="fast", random_state=0).fit(X, y)
+    >>> len(fastnn.plot_calibration(model).get_lines()) >= 2
+    True
+    """
+    check_is_fitted(estimator)
+    if not hasattr(estimator, "predict_proba"):
+        raise ValueError(f"plot_calibration is for classifiers, got a {type(estimator).__name__}")
+    check_count(n_bins, "n_bins", 1)
+    P, truth = _predictions(estimator, X, y, "predict_proba")
+    ax = _axes(ax)
+    classes = estimator.classes_
+    for k in range(1 if len(classes) == 2 else 0, len(classes)):
+        CalibrationDisplay.from_predictions(
+            truth == classes[k], P[:, k], n_bins=n_bins, strategy="quantile", ax=ax, name=str(classes[k])
+        )
+    ax.set(xlabel="predicted probability", ylabel="share of the class")
+    return ax
+
+
+def plot_residuals(estimator: Any, X: Any = None, y: Any = None, *, ax: Any = None) -> Any:
+    """Draw the differences of true and predicted numbers against the predictions.
+
+    Parameters
+    ----------
+    estimator : TabularRegressor
+        Fitted regressor.
+    X, y : dataframe or array-like, optional
+        Rows and targets; by default the out-of-fold predictions of the fit.
+    ax : matplotlib Axes, optional
+        Axes to draw on; by default the current ones.
+
+    Returns
+    -------
+    matplotlib Axes
+        Axes with the points.
+
+    Raises
+    ------
+    ValueError
+        If the estimator is no regressor, or only one of X and y is given.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> from sklearn.datasets import load_diabetes
+    >>> X, y = load_diabetes(return_X_y=True, as_frame=True)
+    >>> model = fastnn.TabularRegressor(preset="fast", random_state=0).fit(X, y)
+    >>> fastnn.plot_residuals(model).get_ylabel()
+    'true minus predicted'
+    """
+    check_is_fitted(estimator)
+    if hasattr(estimator, "predict_proba"):
+        raise ValueError(f"plot_residuals is for regressors, got a {type(estimator).__name__}")
+    values, truth = _predictions(estimator, X, y, "predict")
+    ax = _axes(ax)
+    PredictionErrorDisplay.from_predictions(truth, values, ax=ax, random_state=0)
+    ax.set(xlabel="predicted", ylabel="true minus predicted")
+    return ax
+
+
+def _predictions(estimator: Any, X: Any, y: Any, method: str) -> tuple[Array, Array]:
+    """Return predictions and true targets of given rows, or out of fold."""
+    if (X is None) != (y is None):
+        raise ValueError("X and y go together: pass both, or neither")
+    if X is None:
+        return estimator.oof_prediction_, estimator._oof_targets
+    return getattr(estimator, method)(X), np.asarray(y)
+
+
+def _axes(ax: Any) -> Any:
+    """Return the given axes, or the current ones."""
+    if ax is not None:
+        return ax
+    import matplotlib.pyplot as plt
+
+    return plt.gca()

@@ -1,0 +1,435 @@
+"""Encodings of one column: numbers, truth values, dates, categories and text.
+
+A fitted encoding is a dataclass of numbers, text, lists and arrays, so that any file can keep it. It writes
+its features into a block (n, `n_features`) of the encoded table.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.feature_extraction import FeatureHasher
+from sklearn.model_selection import KFold, StratifiedKFold
+from sklearn.preprocessing import TargetEncoder
+
+from .dates import date_parts, elapsed_days, first_microsecond, varying_parts
+from .frames import is_gap
+from .piecewise import piecewise_linear, quantile_edges
+from .scaling import robust_center_and_scale, smooth_scaled
+
+__all__ = [
+    "CategoryEncoding",
+    "DateEncoding",
+    "Dropped",
+    "Encoding",
+    "FlagEncoding",
+    "NumberEncoding",
+    "WordsEncoding",
+]
+
+Array = NDArray[Any]
+
+# Codes of gaps and of categories without a code of their own; known categories have the codes 0, 1, ...
+GAP, OTHER = -2, -1
+# Share of distinct values from which text with several words is hashed word by word.
+_MOSTLY_DISTINCT = 0.5
+_WORDS = re.compile(r"\w+")
+
+
+class Encoding(Protocol):
+    """Fitted encoding of one column."""
+
+    name: str
+
+    @property
+    def features(self) -> list[str]:
+        """Names of the features."""
+
+    @property
+    def treatment(self) -> str:
+        """Treatment of the column, in words."""
+
+    def encode(self, values: Any, out: Array) -> None:
+        """Write the features of a column's values into `out` (n, n_features), which is overwritten."""
+
+
+@dataclass
+class Dropped:
+    """Column that is left out.
+
+    Parameters
+    ----------
+    name : str
+        Name of the column.
+    reason : str
+        Reason why the column is left out.
+    """
+
+    name: str
+    reason: str
+
+    @property
+    def features(self) -> list[str]:
+        """Names of the features: none."""
+        return []
+
+    @property
+    def treatment(self) -> str:
+        """Treatment of the column, in words."""
+        return f"left out: {self.reason}"
+
+    def encode(self, values: Any, out: Array) -> None:
+        """Write no features."""
+
+
+@dataclass
+class NumberEncoding:
+    """Number as smoothly scaled value, positions between quantiles, or both, and an indicator of gaps.
+
+    A gap has the features of the median; the indicator tells it apart.
+
+    Parameters
+    ----------
+    name : str
+        Name of the column.
+    center, scale : float
+        Median, and divisor of the distance from it.
+    is_scaled : bool
+        True if the scaled value is a feature.
+    edges : array (T + 1,)
+        Edges of the intervals; one edge for no intervals.
+    has_indicator : bool
+        True if an indicator of gaps is a feature.
+    """
+
+    name: str
+    center: float
+    scale: float
+    is_scaled: bool
+    edges: NDArray[np.float64]
+    has_indicator: bool
+
+    @classmethod
+    def fit(cls, name: str, x: Array, form: str, n_bins: int) -> NumberEncoding | FlagEncoding | Dropped:
+        """Return the encoding for the values of a column, of the `form` "piecewise", "smooth" or "both"."""
+        gaps = np.isnan(x)
+        present = x[~gaps]
+        if not present.size:
+            return Dropped(name, "nothing but gaps")
+        if present.min() == present.max():
+            if gaps.any():
+                return FlagEncoding(name, np.nan, f"{name}_gap")
+            return Dropped(name, "constant")
+        edges = np.zeros(1) if form == "smooth" else quantile_edges(present, n_bins)
+        is_scaled = form != "piecewise" and edges.size != 2  # one interval is already the scaled value
+        center, scale = robust_center_and_scale(present)
+        return cls(name, center, scale, is_scaled or edges.size == 1, edges, bool(gaps.any()))
+
+    @property
+    def features(self) -> list[str]:
+        """Names of the features."""
+        bins = [f"{self.name}_bin{t}" for t in range(self.edges.size - 1)]
+        return [self.name] * self.is_scaled + bins + [f"{self.name}_gap"] * self.has_indicator
+
+    @property
+    def treatment(self) -> str:
+        """Treatment of the column, in words."""
+        n_bins = self.edges.size - 1
+        parts = ["scaled"] * self.is_scaled
+        parts += [f"{n_bins} interval{'s' * (n_bins > 1)}"] * (n_bins > 0)
+        return ", ".join(parts + ["indicator of gaps"] * self.has_indicator)
+
+    def encode(self, values: Array, out: Array) -> None:
+        """Write the features."""
+        gaps = np.isnan(values)
+        x = np.where(gaps, self.center, values) if gaps.any() else values
+        if self.is_scaled:
+            out[:, 0] = smooth_scaled(x, self.center, self.scale)
+        first = int(self.is_scaled)
+        n_bins = self.edges.size - 1
+        piecewise_linear(x, self.edges, out[:, first : first + n_bins])
+        if self.has_indicator:
+            out[:, -1] = gaps
+
+
+@dataclass
+class FlagEncoding:
+    """Column of two values as +1 and -1, with 0 for gaps and for other values.
+
+    Parameters
+    ----------
+    name : str
+        Name of the column.
+    high : float
+        Value that becomes +1; every other value becomes -1. NaN stands for gaps: they become +1, and all
+        else -1.
+    feature : str
+        Name of the feature.
+    """
+
+    name: str
+    high: float
+    feature: str
+
+    @property
+    def features(self) -> list[str]:
+        """Names of the features."""
+        return [self.feature]
+
+    @property
+    def treatment(self) -> str:
+        """Treatment of the column, in words."""
+        return "indicator of gaps" if np.isnan(self.high) else "+1 and -1, gaps 0"
+
+    def encode(self, values: Array, out: Array) -> None:
+        """Write the feature."""
+        gaps = np.isnan(values)
+        if np.isnan(self.high):
+            out[:, 0] = np.where(gaps, 1.0, -1.0)
+        else:
+            out[:, 0] = np.where(gaps, 0.0, np.where(values == self.high, 1.0, -1.0))
+
+
+@dataclass
+class DateEncoding:
+    """Date as elapsed days and parts, each encoded as a number.
+
+    Parameters
+    ----------
+    name : str
+        Name of the column.
+    origin : int
+        Earliest date, in microseconds since 1970.
+    parts : list of str
+        Names of the parts that vary, keys of `PARTS`.
+    numbers : list of Encoding
+        Encodings of the elapsed days and of every part.
+    """
+
+    name: str
+    origin: int
+    parts: list[str]
+    numbers: list[Any] = field(default_factory=list)
+
+    @classmethod
+    def fit(cls, name: str, dates: Array, form: str, n_bins: int) -> DateEncoding | Dropped:
+        """Return the encoding for the dates of a column."""
+        if np.isnat(dates).all():
+            return Dropped(name, "nothing but gaps")
+        encoding = cls(name, first_microsecond(dates), varying_parts(dates))
+        labels = [f"{name}_{part}" for part in ["elapsed", *encoding.parts]]
+        columns = zip(labels, encoding.columns(dates), strict=True)
+        encoding.numbers = [NumberEncoding.fit(label, x, form, n_bins) for label, x in columns]
+        return encoding if encoding.features else Dropped(name, "constant")
+
+    def columns(self, dates: Array) -> list[NDArray[np.float64]]:
+        """Return the elapsed days and the parts of dates."""
+        return [elapsed_days(dates, self.origin), *date_parts(dates, self.parts)]
+
+    @property
+    def features(self) -> list[str]:
+        """Names of the features."""
+        return [feature for number in self.numbers for feature in number.features]
+
+    @property
+    def treatment(self) -> str:
+        """Treatment of the column, in words."""
+        return ", ".join(["elapsed days", *self.parts])
+
+    def encode(self, values: Array, out: Array) -> None:
+        """Write the features."""
+        end = 0
+        for number, x in zip(self.numbers, self.columns(values), strict=True):
+            begin, end = end, end + len(number.features)
+            number.encode(x, out[:, begin:end])
+
+
+@dataclass
+class CategoryEncoding:
+    """Category by one feature for each frequent value, and by target statistics if there are many values.
+
+    Two values without gaps become -1 and +1 in one feature. Values too rare for a feature share the feature
+    "other", and so do values that did not occur in the fit; without rare values in the fit, a new value is 0
+    in all features.
+
+    Parameters
+    ----------
+    name : str
+        Name of the column.
+    categories : list of str
+        Values with a feature of their own, the most frequent first.
+    has_other, has_gap : bool
+        True if rare values, and gaps, have a feature.
+    known : list of str
+        All values, in the order of the rows of `statistics`; empty without target statistics.
+    statistics : array (len(known) + 2, S)
+        Shrunk means of the target by value; the last two rows are for gaps and for other values.
+    """
+
+    name: str
+    categories: list[str]
+    has_other: bool
+    has_gap: bool
+    known: list[str] = field(default_factory=list)
+    statistics: NDArray[np.float64] = field(default_factory=lambda: np.zeros((2, 0)))
+
+    @classmethod
+    def fit(
+        cls, name: str, values: list[Any], min_frequency: int, max_categories: int
+    ) -> CategoryEncoding | Dropped:
+        """Return the encoding, still without target statistics, for the values of a column."""
+        counts = Counter(text for value in values if (text := text_of(value)) is not None)
+        n_gaps = len(values) - counts.total()
+        # Equally frequent values are sorted by themselves, so that the order of the rows has no effect.
+        ranked = sorted(counts, key=lambda text: (-counts[text], text))
+        frequent = [text for text in ranked if counts[text] >= min_frequency]
+        if len(ranked) <= 2 or not frequent:  # one feature of all the rare values would tell nothing
+            frequent = ranked
+        frequent = frequent[:max_categories]
+        has_other = len(frequent) < len(ranked)
+        if len(frequent) + has_other + (n_gaps > 0) < 2:
+            return Dropped(name, "constant" if n_gaps < len(values) else "nothing but gaps")
+        return cls(name, frequent, has_other, n_gaps > 0)
+
+    @property
+    def is_flag(self) -> bool:
+        """True if one feature holds -1 and +1."""
+        return len(self.categories) == 2 and not (self.has_other or self.has_gap)
+
+    @property
+    def features(self) -> list[str]:
+        """Names of the features."""
+        if self.is_flag:
+            return [f"{self.name}_{self.categories[1]}"]
+        names = [f"{self.name}_{text}" for text in self.categories]
+        names += [f"{self.name}_other"] * self.has_other + [f"{self.name}_gap"] * self.has_gap
+        n_statistics = self.statistics.shape[1]
+        return names + [f"{self.name}_target{k}" for k in range(n_statistics)]
+
+    @property
+    def treatment(self) -> str:
+        """Treatment of the column, in words."""
+        if self.is_flag:
+            return "+1 and -1"
+        parts = [f"{len(self.categories)} categories"]
+        parts += ["rare ones together"] * self.has_other + ["indicator of gaps"] * self.has_gap
+        return ", ".join(parts + ["means of the target"] * bool(self.statistics.shape[1]))
+
+    def encode(self, values: list[Any], out: Array) -> None:
+        """Write the features."""
+        codes = coded(values, self.categories)
+        if self.is_flag:
+            out[:, 0] = np.where(codes < 0, 0.0, 2.0 * codes - 1.0)
+            return
+        n_statistics = self.statistics.shape[1]
+        out[:, : out.shape[1] - n_statistics] = 0
+        n_categories = len(self.categories)
+        places = np.where(codes >= 0, codes, -1)
+        if self.has_other:
+            places[codes == OTHER] = n_categories
+        if self.has_gap:
+            places[codes == GAP] = n_categories + self.has_other
+        rows = np.flatnonzero(places >= 0)
+        out[rows, places[rows]] = 1
+        if n_statistics:
+            # Negative codes are the last rows: GAP is -2 and OTHER is -1.
+            out[:, -n_statistics:] = self.statistics[coded(values, self.known)]
+
+    def fit_statistics(self, values: list[Any], targets: Array, n_folds: int, seed: int) -> Array:
+        """Compute target statistics, and return those of the fit's rows (n, S), which leave out their fold.
+
+        Each value has the target's mean among its rows, shrunk towards the mean of all rows (Micci-Barreca,
+        2001), standardised over all rows. Statistics that included a row's own target would tell the network
+        the target in training and mislead it afterwards; so each row has the statistics of the other folds.
+        """
+        self.known = sorted({text for value in values if (text := text_of(value)) is not None})
+        codes = coded(values, self.known).astype(np.float64)[:, None]
+        if targets.dtype.kind == "f":
+            kind, splitter = "continuous", KFold(n_folds, shuffle=True, random_state=seed)
+        else:
+            kind = "multiclass" if targets.max() > 1 else "binary"
+            splitter = StratifiedKFold(n_folds, shuffle=True, random_state=seed)
+        keys = np.array([*range(len(self.known)), GAP, OTHER], np.float64)[:, None]
+
+        def encoder(rows: Any) -> TargetEncoder:
+            return TargetEncoder(target_type=kind).fit(codes[rows], targets[rows])
+
+        whole = encoder(slice(None)).transform(keys)
+        center, scale = _spread(whole[np.where(codes[:, 0] >= 0, codes[:, 0], -2).astype(np.int64)])
+        self.statistics = (whole - center) / scale
+        own = np.empty((codes.shape[0], whole.shape[1]))
+        for others, fold in splitter.split(codes, targets):
+            own[fold] = (encoder(others).transform(codes[fold]) - center) / scale
+        return own
+
+
+@dataclass
+class WordsEncoding:
+    """Text by its words, each of which is hashed to one of `n_features` places, with a sign.
+
+    Parameters
+    ----------
+    name : str
+        Name of the column.
+    n_features : int
+        Number of places.
+    """
+
+    name: str
+    n_features: int
+
+    @staticmethod
+    def suits(values: list[Any]) -> bool:
+        """Return True if most texts of a column are distinct and have several words."""
+        texts = [value for value in values if isinstance(value, str)]
+        if len(set(texts)) < _MOSTLY_DISTINCT * max(1, len(texts)):
+            return False
+        return sum(len(_WORDS.findall(text)) for text in texts[:1000]) >= 2 * min(1000, len(texts)) > 0
+
+    @property
+    def features(self) -> list[str]:
+        """Names of the features."""
+        return [f"{self.name}_hash{k}" for k in range(self.n_features)]
+
+    @property
+    def treatment(self) -> str:
+        """Treatment of the column, in words."""
+        return f"words hashed to {self.n_features} numbers"
+
+    def encode(self, values: list[Any], out: Array) -> None:
+        """Write the features, scaled to rows of length 1."""
+        texts = [text_of(value) or "" for value in values]
+        hasher = FeatureHasher(self.n_features, input_type="string")
+        hashed = hasher.transform([_WORDS.findall(text.lower()) for text in texts]).toarray()
+        length = np.sqrt(np.square(hashed).sum(axis=1, keepdims=True))
+        out[...] = hashed / np.maximum(length, 1.0)
+
+
+def text_of(value: Any) -> str | None:
+    """Return the text that stands for a category; None for a gap. Whole numbers have no decimal point."""
+    if isinstance(value, str):
+        return value
+    if is_gap(value):
+        return None
+    if isinstance(value, float | np.floating) and value == int(value):
+        value = int(value)
+    return str(value)
+
+
+def coded(values: list[Any], known: list[str]) -> NDArray[np.int64]:
+    """Return the place of every value in `known`; `GAP` for gaps and `OTHER` for other values."""
+    places = {text: place for place, text in enumerate(known)}
+    texts = ((value, text_of(value)) for value in set(values))
+    codes = {value: GAP if text is None else places.get(text, OTHER) for value, text in texts}
+    return np.fromiter(map(codes.__getitem__, values), np.int64, len(values))
+
+
+def _spread(values: Array) -> tuple[Array, Array]:
+    """Return mean and standard deviation of every column; 1 instead of a deviation of 0."""
+    scale = values.std(axis=0)
+    return values.mean(axis=0), np.where(scale > 0, scale, 1.0)

@@ -1,0 +1,323 @@
+"""TableEncoder: a table of numbers, truth values, dates, categories and text as one array of float32."""
+
+from __future__ import annotations
+
+import numbers
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
+from sklearn.utils import check_random_state, column_or_1d
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.multiclass import type_of_target
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
+
+from .columns import (
+    CategoryEncoding,
+    DateEncoding,
+    Dropped,
+    Encoding,
+    FlagEncoding,
+    NumberEncoding,
+    WordsEncoding,
+)
+from .frames import Table, check_same_columns, is_gap, read_table, record_columns
+
+__all__ = ["TableEncoder"]
+
+Array = NDArray[Any]
+
+# Number of folds of the target statistics.
+N_FOLDS = 5
+
+
+class TableEncoder(TransformerMixin, BaseEstimator):
+    """Encode a table of any kinds of columns as an array of float32 for a network.
+
+    Dataframes of pandas, Polars, PyArrow and others, and arrays, are taken as they are, with gaps. Numbers
+    become positions between their quantiles and a smoothly scaled value; truth values -1 and +1; categories
+    one feature for each frequent value; dates elapsed days and parts. Columns without information are left
+    out.
+
+    Parameters
+    ----------
+    numbers : {"both", "piecewise", "smooth"}, default "both"
+        Features of numbers and dates: positions as by `PiecewiseLinearEncoder`, the value as scaled by
+        `SmoothRobustScaler`, or both.
+    n_bins : int, default 16
+        Largest number of intervals of a number, at least 1.
+    min_frequency : int, default 5
+        Least number of rows of a category that has a feature of its own; rarer ones share a feature.
+    max_categories : int, default 32
+        Largest number of categories with features of their own; the others share a feature.
+    text : {"target", "hash", "rare"}, default "target"
+        Addition for columns of more than `max_categories` values. "target": the mean of the target by value,
+        if y is given, and hashed words where most values are different texts of several words; "hash": the
+        hashed words alone, whatever the texts; "rare": none.
+    n_hashes : int, default 32
+        Number of features of hashed words.
+    random_state : None, int or RandomState, default None
+        Generator of the folds of the target statistics.
+
+    Attributes
+    ----------
+    columns_ : list of dict
+        A record of every column: "name", "kind", "values" (number of distinct values), "gaps", "treatment"
+        in words, and "features", their number.
+    encodings_ : list
+        Fitted encoding of every column, a dataclass of numbers, text, lists and arrays.
+    n_features_in_ : int
+        Number of columns.
+    feature_names_in_ : array (n_features_in_,)
+        Names of the columns, where the table has names and all of them are text.
+
+    Notes
+    -----
+    With target statistics, ``fit_transform(X, y)`` differs from ``fit(X, y).transform(X)``: the former
+    computes the statistics of a row from other rows (cross-fitting), for training, as scikit-learn's
+    `TargetEncoder` does, whose shrunk means they are.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> rows = [[1.5, "a", True], [None, "b", False], [2.5, "a", None], [4.0, "c", True]]
+    >>> encoder = fastnn.TableEncoder(numbers="smooth", min_frequency=1).fit(rows)
+    >>> encoder.get_feature_names_out().tolist()
+    ['x0', 'x0_gap', 'x1_a', 'x1_b', 'x1_c', 'x2']
+    >>> encoder.transform([[2.5, "b", True], [None, "d", True]]).tolist()
+    [[0.0, 0.0, 0.0, 1.0, 0.0, 1.0], [0.0, 1.0, 0.0, 0.0, 0.0, 1.0]]
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "numbers": [StrOptions({"both", "piecewise", "smooth"})],
+        "n_bins": [Interval(numbers.Integral, 1, None, closed="left")],
+        "min_frequency": [Interval(numbers.Integral, 1, None, closed="left")],
+        "max_categories": [Interval(numbers.Integral, 1, None, closed="left")],
+        "text": [StrOptions({"target", "hash", "rare"})],
+        "n_hashes": [Interval(numbers.Integral, 1, None, closed="left")],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self, numbers="both", n_bins=16, min_frequency=5, max_categories=32, text="target", n_hashes=32,
+        random_state=None,
+    ):  # fmt: skip
+        self.numbers = numbers
+        self.n_bins = n_bins
+        self.min_frequency = min_frequency
+        self.max_categories = max_categories
+        self.text = text
+        self.n_hashes = n_hashes
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any = None) -> TableEncoder:
+        """Choose the encoding of every column.
+
+        Parameters
+        ----------
+        X : dataframe or array-like (n_samples, n_columns)
+            Table.
+        y : array-like (n_samples,), optional
+            Classes or numbers, for target statistics.
+
+        Returns
+        -------
+        TableEncoder
+            The transformer itself.
+
+        Raises
+        ------
+        ValueError
+            If X is empty, has not two dimensions or holds infinity, or if y does not match.
+        """
+        self._fit(X, y)
+        return self
+
+    def fit_transform(self, X: Any, y: Any = None) -> Array:
+        """Choose the encoding of every column, and encode the rows for training.
+
+        Parameters
+        ----------
+        X : dataframe or array-like (n_samples, n_columns)
+            Table.
+        y : array-like (n_samples,), optional
+            Classes or numbers, for target statistics. The statistics of a row are computed from other rows.
+
+        Returns
+        -------
+        array (n_samples, n_features) of float32
+            Features.
+        """
+        table, own = self._fit(X, y)
+        out = self._encoded(table)
+        for k, statistics in own.items():
+            end = self._ends[k]
+            out[:, end - statistics.shape[1] : end] = statistics
+        return out
+
+    def transform(self, X: Any) -> Array:
+        """Encode rows.
+
+        Parameters
+        ----------
+        X : dataframe or array-like (n_samples, n_columns)
+            Table with the columns of the fit.
+
+        Returns
+        -------
+        array (n_samples, n_features) of float32
+            Features, never NaN.
+
+        Raises
+        ------
+        ValueError
+            If the columns are not those of the fit, or a column holds text that held numbers or dates in the
+            fit.
+        """
+        check_is_fitted(self)
+        table = read_table(X)
+        check_same_columns(self, table)
+        return self._encoded(table)
+
+    def get_feature_names_out(self, input_features: Any = None) -> Array:
+        """Return the names of the features.
+
+        Parameters
+        ----------
+        input_features : array-like of str, optional
+            Names of the columns; must be those of the fit.
+
+        Returns
+        -------
+        array (n_features,) of object
+            Names, which begin with the name of the column.
+        """
+        check_is_fitted(self)
+        if input_features is not None:
+            fitted = [encoding.name for encoding in self.encodings_]
+            if len(input_features) != len(fitted):
+                raise ValueError(
+                    f"input_features should have length equal to number of features ({len(fitted)}), got "
+                    f"{len(input_features)}"
+                )
+            if hasattr(self, "feature_names_in_") and list(input_features) != fitted:
+                raise ValueError("input_features is not equal to feature_names_in_")
+        return np.array([name for encoding in self.encodings_ for name in encoding.features], object)
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def _fit(self, X: Any, y: Any) -> tuple[Table, dict[int, Array]]:
+        """Fit the encodings; return the table, and the training rows' target statistics by column."""
+        table = read_table(X)
+        targets = None if y is None else _checked_targets(y, table.n_rows)
+        record_columns(self, table)
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        self.encodings_: list[Encoding] = []
+        own: dict[int, Array] = {}
+        for k, (name, kind, values) in enumerate(zip(table.names, table.kinds, table.columns, strict=True)):
+            encoding = self._encoding(name, kind, values)
+            if (
+                isinstance(encoding, CategoryEncoding)
+                and targets is not None
+                and self.text == "target"
+                and len(set(values)) > self.max_categories
+            ):
+                own[k] = encoding.fit_statistics(values, targets, N_FOLDS, seed)
+            self.encodings_.append(encoding)
+        self._kinds = table.kinds
+        self._ends = np.cumsum([len(encoding.features) for encoding in self.encodings_]).tolist()
+        if not self._ends[-1]:
+            reasons = ", ".join(f"{one.name!r} ({one.treatment})" for one in self.encodings_)
+            raise ValueError(f"no column of X tells the rows apart, n_samples={table.n_rows}: {reasons}")
+        self.columns_ = [
+            _record(encoding, kind, values)
+            for encoding, kind, values in zip(self.encodings_, table.kinds, table.columns, strict=True)
+        ]
+        return table, own
+
+    def _encoding(self, name: str, kind: str, values: Any) -> Encoding:
+        """Return the encoding of a column."""
+        form, n_bins = str(self.numbers), int(self.n_bins)
+        if kind == "number":
+            return NumberEncoding.fit(name, values, form, n_bins)
+        if kind == "date":
+            return DateEncoding.fit(name, values, form, n_bins)
+        if kind == "boolean":
+            present = values[~np.isnan(values)]
+            if present.size and present.min() < present.max():
+                return FlagEncoding(name, 1.0, name)
+            return NumberEncoding.fit(name, values, "smooth", 1)
+        distinct = len(set(values))
+        if distinct > self.max_categories and self.text != "rare":
+            if self.text == "hash" or WordsEncoding.suits(values):
+                return WordsEncoding(name, int(self.n_hashes))
+            if distinct == len(values):
+                return Dropped(name, "every row has another value")
+        # In a table of few rows, all categories are rare.
+        least = min(int(self.min_frequency), max(1, len(values) // 20))
+        return CategoryEncoding.fit(name, values, least, int(self.max_categories))
+
+    def _encoded(self, table: Table) -> Array:
+        """Return the features of a table's rows."""
+        out = np.empty((table.n_rows, self._ends[-1]), np.float32)
+        for k, encoding in enumerate(self.encodings_):
+            if isinstance(encoding, Dropped):
+                continue
+            values = _as_kind(table, k, self._kinds[k])
+            encoding.encode(values, out[:, self._ends[k] - len(encoding.features) : self._ends[k]])
+        return out
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.string = True
+        tags.input_tags.categorical = True
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags
+
+
+def _checked_targets(y: Any, n_rows: int) -> Array:
+    """Return targets as floats, or as class numbers for classes."""
+    y = column_or_1d(y, warn=True)
+    check_consistent_length(y, np.empty(n_rows))
+    if type_of_target(y).startswith("continuous") or (y.dtype.kind == "f" and len(np.unique(y)) > N_FOLDS):
+        return y.astype(np.float64)
+    return np.unique(y, return_inverse=True)[1]
+
+
+def _as_kind(table: Table, k: int, kind: str) -> Any:
+    """Return the values of a column in the form that the fit found, if the present values allow it."""
+    values, present = table.columns[k], table.kinds[k]
+    if present == kind or {present, kind} <= {"number", "boolean"}:
+        return values
+    if kind == "category":
+        if present == "boolean":  # the fit saw truth values among others, as "True" and "False"
+            return [None if np.isnan(value) else bool(value) for value in values]
+        return values.tolist()
+    row = next((row for row, value in enumerate(values) if not is_gap(value)), None)
+    if row is None:  # nothing but gaps has no kind
+        empty = np.datetime64("NaT", "us") if kind == "date" else np.nan
+        return np.full(table.n_rows, empty)
+    value = values[row].item() if isinstance(values[row], np.generic) else values[row]
+    raise ValueError(
+        f"column {table.names[k]!r} held {'dates' if kind == 'date' else 'numbers'} in the fit, but now "
+        f"holds {value!r} in row {row}: convert the column"
+    )
+
+
+def _record(encoding: Encoding, kind: str, values: Any) -> dict[str, Any]:
+    """Return the record of a column for `columns_`."""
+    if isinstance(values, list):
+        gaps = sum(map(is_gap, values))
+        distinct = len({value for value in values if not is_gap(value)})
+    else:
+        missing = np.isnat(values) if values.dtype.kind == "M" else np.isnan(values)
+        gaps, distinct = int(missing.sum()), len(np.unique(values[~missing]))
+    return {
+        "name": encoding.name,
+        "kind": kind,
+        "values": distinct,
+        "gaps": gaps,
+        "treatment": encoding.treatment,
+        "features": len(encoding.features),
+    }

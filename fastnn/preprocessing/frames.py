@@ -1,0 +1,249 @@
+"""Table: the columns of any table, sorted into numbers, truth values, dates and categories.
+
+Dataframes of pandas, Polars, PyArrow and others are read by narwhals; anything else must convert to a
+two-dimensional array.
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+import numbers
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import narwhals.stable.v2 as nw
+import numpy as np
+from narwhals.stable.v2.dependencies import is_into_dataframe
+from numpy.typing import NDArray
+from sklearn.utils import check_array
+
+from ..system.messages import warn
+
+__all__ = ["KINDS", "Table", "check_same_columns", "is_gap", "read_table", "record_columns"]
+
+Array = NDArray[Any]
+
+# Kinds of columns.
+KINDS = ("number", "boolean", "date", "category")
+# Kinds of NumPy dtypes that hold one kind of column: everything else is inspected value by value.
+_KINDS_OF_DTYPES = {"f": "number", "i": "number", "u": "number", "b": "boolean", "M": "date", "m": "number"}
+# Largest number of differing names in an error message.
+_MOST_NAMES = 5
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns of a table in the form that the encoders read.
+
+    Parameters
+    ----------
+    names : list of str
+        Names of the columns, "x0", "x1" and so on if the table has none.
+    kinds : list of str
+        Kind of every column, one of `KINDS`.
+    columns : list
+        Values of every column: an array (n,) of floats with NaN for gaps for "number" and "boolean", an array
+        of datetime64 in microseconds with NaT for gaps for "date", and a list of Python objects for
+        "category".
+    n_rows : int
+        Number of rows.
+    has_names : bool
+        True if the table itself names its columns, all by text.
+    """
+
+    names: list[str]
+    kinds: list[str]
+    columns: list[Any]
+    n_rows: int
+    has_names: bool
+
+
+def read_table(X: Any) -> Table:
+    """Read a table.
+
+    Parameters
+    ----------
+    X : dataframe or array-like (n_rows, n_columns)
+        Table with at least one row and one column.
+
+    Returns
+    -------
+    Table
+        Columns with names and kinds.
+
+    Raises
+    ------
+    ValueError
+        If X has not two dimensions, is empty, holds infinity, or has a column whose values are neither
+        numbers, truth values, dates nor hashable.
+    TypeError
+        If X is a sparse matrix.
+    """
+    if is_into_dataframe(X):
+        frame = nw.from_native(X, eager_only=True)
+        n_rows, n_columns = frame.shape
+        if not (n_rows and n_columns):
+            what = "sample(s)" if n_columns else "feature(s)"
+            raise ValueError(
+                f"Found array with 0 {what} (shape={frame.shape}) while a minimum of 1 is required."
+            )
+        given = list(frame.columns)
+        has_names = all(isinstance(name, str) for name in given)
+        names = [str(name) for name in given]
+        pairs = [_read_series(s, name) for s, name in zip(frame.iter_columns(), names, strict=True)]
+    else:
+        values = _as_array(X)
+        n_rows, has_names = values.shape[0], False
+        names = [f"x{k}" for k in range(values.shape[1])]
+        pairs = [_read_values(values[:, k], name) for k, name in enumerate(names)]
+    kinds, columns = [kind for kind, _ in pairs], [column for _, column in pairs]
+    for name, kind, column in zip(names, kinds, columns, strict=True):
+        if kind == "number" and np.isinf(column).any():
+            raise ValueError(
+                f"column {name!r} holds infinity in row {int(np.isinf(column).argmax())}: replace it by a "
+                "number, or by NaN for a gap"
+            )
+    return Table(names, kinds, columns, n_rows, has_names)
+
+
+def _as_array(X: Any) -> Array:
+    """Return an array-like as a two-dimensional array, in which mixed values remain Python objects."""
+    if isinstance(X, list | tuple) and np.asarray(X).dtype.kind in "US":
+        X = np.array(X, object)  # an array of text would turn the numbers into text
+    if getattr(getattr(X, "dtype", None), "kind", None) in ("M", "m") and X.ndim == 2 and X.size:
+        return X
+    return check_array(X, dtype=None, ensure_all_finite=False)
+
+
+def _read_series(s: Any, name: str) -> tuple[str, Any]:
+    """Return kind and values of a column of a dataframe."""
+    dtype = s.dtype
+    if dtype.is_numeric():
+        return "number", s.cast(nw.Float64).to_numpy()
+    if dtype == nw.Boolean:
+        return "boolean", s.cast(nw.Float64).to_numpy()
+    if dtype == nw.Datetime:
+        if dtype.time_zone is not None:
+            s = s.dt.replace_time_zone(None)
+        return "date", s.to_numpy().astype("datetime64[us]")
+    if dtype == nw.Date:
+        return "date", s.cast(nw.Datetime("us")).to_numpy().astype("datetime64[us]")
+    if dtype == nw.Duration:
+        return _read_values(s.to_numpy().astype("timedelta64[us]"), name)
+    values = s.to_list()
+    if dtype in (nw.String, nw.Categorical, nw.Enum):
+        return "category", values
+    return _read_objects(values, name)
+
+
+def _read_values(values: Array, name: str) -> tuple[str, Any]:
+    """Return kind and values of a column of an array."""
+    dtype = values.dtype.kind
+    kind = _KINDS_OF_DTYPES.get(dtype)
+    if kind is None:
+        return _read_objects(values.tolist(), name)
+    if dtype == "M":
+        return kind, values.astype("datetime64[us]")
+    if dtype == "m":  # durations become days
+        days = values.astype("timedelta64[us]").astype(np.int64) / 86_400_000_000
+        return kind, np.where(np.isnat(values), np.nan, days)
+    return kind, values.astype(np.float64)
+
+
+def _read_objects(values: list[Any], name: str) -> tuple[str, Any]:
+    """Return kind and values of a column of Python objects, by the values that are no gaps."""
+    try:
+        kinds = {_kind_of(one) for one in {type(value) for value in values if not is_gap(value)}}
+        if kinds == {"number"}:
+            return "number", np.array([math.nan if is_gap(v) else float(v) for v in values])
+        if kinds == {"boolean"}:
+            return "boolean", np.array([math.nan if is_gap(v) else float(v) for v in values])
+        if kinds == {"date"}:
+            return "date", np.array([_as_date(v) for v in values], "datetime64[us]")
+        for value in values:
+            hash(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(
+            f"column {name!r} holds values that are neither numbers, dates nor categories: {error}; convert "
+            "or leave out the column"
+        ) from None
+    if not kinds:  # nothing but gaps
+        return "number", np.full(len(values), math.nan)
+    return "category", values
+
+
+def _kind_of(kind: type) -> str:
+    """Return the kind of column to which values of a Python type belong."""
+    if issubclass(kind, bool | np.bool_):
+        return "boolean"
+    if issubclass(kind, numbers.Real | Decimal):
+        return "number"
+    if issubclass(kind, datetime.date | np.datetime64):
+        return "date"
+    return "category"
+
+
+def _as_date(value: Any) -> Any:
+    """Return a date, with the time zone dropped, as datetime64; NaT for a gap."""
+    if is_gap(value):
+        return np.datetime64("NaT", "us")
+    if isinstance(value, datetime.datetime):
+        value = value.replace(tzinfo=None)
+    return np.datetime64(value, "us")
+
+
+def is_gap(value: Any) -> bool:
+    """Return True for None, NaN, NaT and pandas' NA."""
+    if value is None:
+        return True
+    if isinstance(value, str):
+        return False
+    try:
+        return bool(value != value)
+    except (TypeError, ValueError):  # the comparison of NA has no truth value
+        return type(value).__name__ == "NAType"
+
+
+def record_columns(estimator: Any, table: Table) -> None:
+    """Set `n_features_in_` and, where the table has names, `feature_names_in_` of an estimator."""
+    estimator.n_features_in_ = len(table.names)
+    estimator.__dict__.pop("feature_names_in_", None)
+    if table.has_names:
+        estimator.feature_names_in_ = np.array(table.names, object)
+
+
+def check_same_columns(estimator: Any, table: Table) -> None:
+    """Raise ValueError if a table's columns are not those of an estimator's fit, as scikit-learn does."""
+    fitted = getattr(estimator, "feature_names_in_", None)
+    name = type(estimator).__name__
+    if fitted is None and table.has_names:
+        warn(f"X has feature names, but {name} was fitted without feature names")
+    elif fitted is not None and not table.has_names:
+        warn(f"X does not have valid feature names, but {name} was fitted with feature names")
+    elif fitted is not None and table.names != list(fitted):
+        raise ValueError(_difference(list(fitted), table.names))
+    if len(table.names) != estimator.n_features_in_:
+        raise ValueError(
+            f"X has {len(table.names)} features, but {name} is expecting {estimator.n_features_in_} features "
+            "as input."
+        )
+
+
+def _difference(fitted: Sequence[str], names: Sequence[str]) -> str:
+    """Return scikit-learn's message about names that differ from those of the fit."""
+    parts = ["The feature names should match those that were passed during fit."]
+    new = [name for name in names if name not in set(fitted)]
+    missing = [name for name in fitted if name not in set(names)]
+    for title, listed in (
+        ("Feature names unseen at fit time:", new),
+        ("Feature names seen at fit time, yet now missing:", missing),
+    ):
+        if listed:
+            parts += [title, *(f"- {name}" for name in sorted(listed)[:_MOST_NAMES])]
+            parts += ["- ..."] * (len(listed) > _MOST_NAMES)
+    if not (new or missing):
+        parts.append("Feature names must be in the same order as they were in fit.")
+    return "\n".join(parts) + "\n"

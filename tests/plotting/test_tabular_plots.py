@@ -1,0 +1,64 @@
+"""Plots of tabular estimators: what is drawn, by functions and by methods."""
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
+
+import fastnn
+from fastnn.estimators import tabular_presets
+from fastnn.estimators.tabular_presets import Preset
+
+
+@pytest.fixture(autouse=True)
+def _small_preset(monkeypatch):
+    monkeypatch.setitem(tabular_presets.PRESETS, "fast", Preset(1, (16,), 16))
+
+
+def fitted(kind, load):
+    X, y = load(return_X_y=True, as_frame=True)
+    return kind(preset="fast", random_state=0).fit(X, y), X, y
+
+
+def test_importances_are_bars_in_order():
+    model, X, y = fitted(fastnn.TabularClassifier, load_breast_cancer)
+    ax = model.plot_importances(n_columns=7)
+    widths = [bar.get_width() for bar in ax.patches]
+    np.testing.assert_allclose(widths, np.sort(model.importances_)[-7:])
+    names = [tick.get_text() for tick in ax.get_yticklabels()]
+    assert names[-1] == X.columns[np.argmax(model.importances_)]
+    ax.clear()
+    assert fastnn.plot_importances(model, X, y, ax=ax) is ax
+    found = model.feature_importances(X, y, random_state=0).importances_mean
+    np.testing.assert_allclose([bar.get_width() for bar in ax.patches], np.sort(found)[-20:])
+    with pytest.raises(ValueError, match="X and y go together"):
+        model.plot_importances(X)
+
+
+def test_calibration_has_a_curve_for_each_class():
+    model = fitted(fastnn.TabularClassifier, load_iris)[0]
+    ax = model.plot_calibration(n_bins=4)
+    labels = [line.get_label() for line in ax.get_lines()]
+    assert {"0", "1", "2"} <= set(labels)
+    assert not {"0", "1"} & {line.get_label() for line in two_classes(ax).get_lines()}
+    with pytest.raises(ValueError, match="for classifiers, got a TabularRegressor"):
+        fastnn.plot_calibration(fitted(fastnn.TabularRegressor, load_diabetes)[0])
+
+
+def two_classes(ax):
+    """Return axes with the calibration of a classifier of two classes named "no" and "yes"."""
+    X, y = load_breast_cancer(return_X_y=True)
+    ax.clear()
+    model = fastnn.TabularClassifier(preset="fast", random_state=0).fit(X, np.array(["no", "yes"])[y])
+    lines = model.plot_calibration(X, np.array(["no", "yes"])[y], ax=ax).get_lines()
+    assert "yes" in {line.get_label() for line in lines}
+    return ax
+
+
+def test_residuals_are_points():
+    model, X, y = fitted(fastnn.TabularRegressor, load_diabetes)
+    ax = model.plot_residuals(X, y)
+    points = np.vstack([collection.get_offsets() for collection in ax.collections])
+    assert 0 < len(points) <= len(y)
+    assert set(np.round(points[:, 0], 6)) <= set(np.round(model.predict(X), 6))
+    with pytest.raises(ValueError, match="for regressors, got a TabularClassifier"):
+        fastnn.plot_residuals(fitted(fastnn.TabularClassifier, load_iris)[0])

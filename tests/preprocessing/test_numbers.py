@@ -1,0 +1,103 @@
+"""Smooth robust scaling and piecewise-linear encoding: closed forms, and scikit-learn's checks."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from sklearn.base import clone
+from sklearn.preprocessing import RobustScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from fastnn import PiecewiseLinearEncoder, SmoothRobustScaler, TableEncoder
+
+columns = hnp.arrays(np.float64, st.integers(1, 60), elements=st.floats(-1e300, 1e300))
+
+
+@parametrize_with_checks(
+    [SmoothRobustScaler(), PiecewiseLinearEncoder(), TableEncoder(), TableEncoder(numbers="smooth")]
+)
+def test_checks_of_scikit_learn(estimator, check):
+    check(estimator)
+
+
+def test_smooth_scaling_squashes_what_scikit_learn_scales():
+    X = np.random.RandomState(0).standard_cauchy((200, 3))
+    U = RobustScaler().fit_transform(X)
+    for limit in (1.0, 3.0):
+        result = SmoothRobustScaler(limit=limit).fit_transform(X)
+        np.testing.assert_allclose(result, U / np.sqrt(1 + (U / limit) ** 2), rtol=1e-12)
+        assert np.abs(result).max() < limit
+
+
+@pytest.mark.parametrize(
+    ("column", "expected"),
+    [
+        ([5.0, 5.0, 5.0], [0.0, 0.0, 0.0]),
+        ([0.0] * 8 + [4.0], [0.0] * 8 + [2 / np.sqrt(1 + 4 / 9)]),  # quartiles equal: half of the range
+        ([np.nan, 1.0, 2.0, 3.0], [np.nan, -1 / np.sqrt(1 + 1 / 9), 0.0, 1 / np.sqrt(1 + 1 / 9)]),
+        ([np.nan, np.nan], [np.nan, np.nan]),
+    ],
+)
+def test_smooth_scaling_of_columns_without_quartiles(column, expected):
+    result = SmoothRobustScaler().fit_transform(np.array(column)[:, None])[:, 0]
+    np.testing.assert_allclose(result, expected, rtol=1e-12)
+
+
+@given(columns)
+def test_smooth_scaling_is_monotone_and_finite(x):
+    result = SmoothRobustScaler().fit_transform(x[:, None])[:, 0]
+    assert (np.abs(result) <= 3).all()
+    order = np.argsort(x)
+    assert (np.diff(result[order]) >= -1e-12).all()
+
+
+@given(columns, st.integers(1, 9))
+def test_positions_are_those_of_the_formula(x, n_bins):
+    encoder = PiecewiseLinearEncoder(n_bins).fit(x[:, None])
+    (edges,) = encoder.edges_
+    assert edges.size <= n_bins + 1
+    assert (np.diff(edges) > 0).all()
+    result = encoder.transform(x[:, None])
+    assert result.shape == (x.size, edges.size - 1)
+    assert ((result >= 0) & (result <= 1)).all()
+    for t in range(edges.size - 1):
+        low, high = edges[t], edges[t + 1]
+        with np.errstate(over="ignore"):
+            expected = np.clip((x / 4 - low / 4) / (high / 4 - low / 4), 0, 1)
+        np.testing.assert_allclose(result[:, t], expected, rtol=1e-9, atol=1e-12)
+
+
+def test_edges_are_quantiles_or_the_few_values():
+    x = np.random.RandomState(0).lognormal(size=(1000, 1))
+    (edges,) = PiecewiseLinearEncoder(4).fit(x).edges_
+    np.testing.assert_allclose(edges, np.quantile(x, [0, 0.25, 0.5, 0.75, 1]))
+    few = np.repeat([1.0, 2.0, 7.0], [50, 1, 1])[:, None]  # quantiles would lose the rare values
+    encoder = PiecewiseLinearEncoder(4).fit(few)
+    assert encoder.edges_[0].tolist() == [1, 2, 7]
+    assert encoder.transform([[2.0], [4.5]]).tolist() == [[1.0, 0.0], [1.0, 0.5]]
+
+
+def test_positions_of_gaps_and_constants():
+    X = np.array([[np.nan, 5.0, np.nan], [1.0, 5.0, np.nan], [3.0, 5.0, np.nan]])
+    encoder = PiecewiseLinearEncoder(2).fit(X)
+    assert encoder.get_feature_names_out(["a", "b", "c"]).tolist() == ["a_bin0"]
+    np.testing.assert_array_equal(encoder.transform(X), [[np.nan], [0.0], [1.0]])
+
+
+def test_a_linear_function_of_positions_is_the_number():
+    """The positions times the intervals' widths add up to the number, within the range of the fit."""
+    x = np.random.RandomState(1).normal(size=(300, 1))
+    encoder = PiecewiseLinearEncoder(7).fit(x)
+    (edges,) = encoder.edges_
+    np.testing.assert_allclose(edges[0] + encoder.transform(x) @ np.diff(edges), x[:, 0], rtol=1e-9)
+
+
+@pytest.mark.parametrize("transformer", [SmoothRobustScaler(), PiecewiseLinearEncoder(5)])
+def test_float32_stays_and_blocks_make_no_difference(transformer):
+    X = np.random.RandomState(0).normal(size=(9000, 2)).astype(np.float32)
+    fitted = clone(transformer).fit(X)
+    result = fitted.transform(X)
+    assert result.dtype == np.float32
+    np.testing.assert_allclose(result, fitted.transform(X.astype(np.float64)), atol=1e-6)
+    np.testing.assert_array_equal(result[5000:5003], fitted.transform(X[5000:5003]))

@@ -1,0 +1,241 @@
+"""Whole tables: kinds of columns, gaps, rare and new categories, libraries of dataframes, and messages."""
+
+import copy
+import datetime
+import decimal
+import json
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.preprocessing import TargetEncoder
+
+from fastnn import TableEncoder
+from fastnn.preprocessing.frames import read_table
+
+N = 60
+random = np.random.RandomState(0)
+DATA = {
+    "size": [float(k % 11) for k in range(N)],
+    "count": list(range(N)),
+    "gappy": [None if k % 5 == 0 else float(k) for k in range(N)],
+    "flag": [k % 3 == 0 for k in range(N)],
+    "colour": ["red", "green", "blue"] * (N // 3),
+    "yes": ["y", "n"] * (N // 2),
+    "city": [None if k % 7 == 0 else f"city{k % 4}" for k in range(N)],
+    "sold": [datetime.datetime(2024, 1, 1) + datetime.timedelta(days=9 * k) for k in range(N)],
+    "same": [1.0] * N,
+}
+FRAME = pd.DataFrame(DATA)
+
+
+def by_name(encoder, X):
+    """Return the encoded columns by the names of the features."""
+    return dict(zip(encoder.get_feature_names_out(), encoder.transform(X).T, strict=True))
+
+
+def test_every_kind_of_column():
+    encoder = TableEncoder(n_bins=4).fit(FRAME)
+    assert encoder.feature_names_in_.tolist() == list(DATA)
+    kinds = {record["name"]: record["kind"] for record in encoder.columns_}
+    assert kinds == {
+        "size": "number", "count": "number", "gappy": "number", "flag": "boolean", "colour": "category",
+        "yes": "category", "city": "category", "sold": "date", "same": "number",
+    }  # fmt: skip
+    out = by_name(encoder, FRAME)
+    assert {values.dtype for values in out.values()} == {np.dtype(np.float32)}
+    assert all(np.isfinite(values).all() for values in out.values())
+    np.testing.assert_array_equal(out["flag"], np.where(DATA["flag"], 1, -1))
+    np.testing.assert_array_equal(out["yes_y"], np.where(np.array(DATA["yes"]) == "y", 1, -1))
+    for colour in ("red", "green", "blue"):
+        np.testing.assert_array_equal(out[f"colour_{colour}"], np.array(DATA["colour"]) == colour)
+    np.testing.assert_array_equal(out["city_gap"], [k % 7 == 0 for k in range(N)])
+    np.testing.assert_array_equal(out["gappy_gap"], [k % 5 == 0 for k in range(N)])
+    assert {"sold_elapsed", "sold_month_bin0", "sold_weekday"} <= out.keys()
+    assert not [name for name in out if name.startswith("same")]
+    (record,) = (record for record in encoder.columns_ if record["name"] == "same")
+    assert record["treatment"] == "left out: constant"
+    (record,) = (record for record in encoder.columns_ if record["name"] == "city")
+    assert (record["values"], record["gaps"]) == (4, 9)
+    assert sum(record["features"] for record in encoder.columns_) == len(out)
+
+
+def test_a_gap_is_the_median_and_marked():
+    encoder = TableEncoder().fit(FRAME)
+    rows = FRAME.head(2).copy()
+    rows["gappy"] = [np.nan, FRAME["gappy"].median()]
+    out = encoder.transform(rows)
+    names = encoder.get_feature_names_out().tolist()
+    differs = [name for name, a, b in zip(names, *out, strict=True) if a != b and name.startswith("gappy")]
+    assert differs == ["gappy_gap"]
+
+
+def test_gaps_where_the_fit_had_none():
+    encoder = TableEncoder().fit(FRAME)
+    rows = pd.DataFrame({name: [None] for name in DATA})
+    out = by_name(encoder, rows)
+    assert all(np.isfinite(values).all() for values in out.values())
+    assert out["flag"] == out["yes_y"] == out["colour_red"] == 0
+
+
+def test_rare_and_new_categories():
+    values = ["a"] * 30 + ["b"] * 20 + ["c"] + ["d"]
+    frame = pd.DataFrame({"v": values})
+    encoder = TableEncoder(min_frequency=5).fit(frame)
+    assert encoder.get_feature_names_out().tolist() == ["v_a", "v_b", "v_other"]
+    out = encoder.transform(pd.DataFrame({"v": ["b", "c", "new", None]}))
+    assert out.tolist() == [[0, 1, 0], [0, 0, 1], [0, 0, 1], [0, 0, 0]]
+    encoder = TableEncoder(max_categories=1, text="rare").fit(frame)
+    assert encoder.get_feature_names_out().tolist() == ["v_a", "v_other"]
+    known = TableEncoder(min_frequency=1).fit(frame)
+    assert known.transform(pd.DataFrame({"v": ["new"]})).tolist() == [[0, 0, 0, 0]]
+
+
+def test_target_statistics_are_scikit_learns_and_leave_out_their_fold():
+    n = 400
+    random = np.random.RandomState(0)
+    codes = random.randint(0, 50, n)
+    frame = pd.DataFrame({"shop": [f"s{code}" for code in codes]})
+    for y, kind in [
+        (codes + random.normal(size=n), "continuous"),
+        (np.array(["no", "yes"])[(codes + 9 * random.normal(size=n) > 25) * 1], "binary"),
+        ((codes + random.randint(0, 2, n)) % 3, "multiclass"),
+    ]:
+        encoder = TableEncoder(max_categories=8, random_state=0)
+        trained = encoder.fit_transform(frame, y)
+        out = encoder.transform(frame)
+        n_statistics = 3 if kind == "multiclass" else 1
+        theirs = TargetEncoder(target_type=kind).fit(frame, y).transform(frame)
+        standardised = (theirs - theirs.mean(axis=0)) / theirs.std(axis=0)
+        np.testing.assert_allclose(out[:, -n_statistics:], standardised, atol=1e-5)
+        np.testing.assert_array_equal(trained[:, :-n_statistics], out[:, :-n_statistics])
+        assert (trained[:, -n_statistics:] != out[:, -n_statistics:]).mean() > 0.4
+        again = TableEncoder(max_categories=8, random_state=0).fit_transform(frame, y)
+        np.testing.assert_array_equal(trained, again)
+
+
+def test_statistics_of_noise_tell_nothing():
+    """Each value occurs twice: statistics that included a row's own target would correlate with it."""
+    frame = pd.DataFrame({"shop": [f"s{k // 2}" for k in range(2000)]})
+    y = np.random.RandomState(0).normal(size=2000)
+    statistics = TableEncoder(random_state=0).fit_transform(frame, y)[:, -1]
+    assert np.corrcoef(statistics, y)[0, 1] < 0.1
+
+
+def test_words_and_identifiers():
+    words = ["red wine", "white wine from France", "strong beer", "beer", "wine, red"] * 10
+    texts = [f"{text} no{k}" for k, text in enumerate(words)]
+    frame = pd.DataFrame({"text": texts, "id": [f"id{k}" for k in range(50)], "number": range(50)})
+    encoder = TableEncoder(n_hashes=16).fit(frame)
+    treatments = {record["name"]: record["treatment"] for record in encoder.columns_}
+    assert treatments["text"] == "words hashed to 16 numbers"
+    assert treatments["id"] == "left out: every row has another value"
+    one, other = encoder.transform(pd.DataFrame({"text": ["Red WINE", "wine red"], "id": "", "number": 0}))
+    np.testing.assert_array_equal(one, other)
+
+
+def test_arrays_and_mixed_lists():
+    rows = [[1, "a", None], [2, "b", True], [3, "a", False]]
+    expected = TableEncoder(min_frequency=1).fit(rows).transform(rows)
+    for X in (np.array(rows, object), pd.DataFrame(rows)):
+        encoder = TableEncoder(min_frequency=1).fit(X)
+        assert not hasattr(encoder, "feature_names_in_")
+        np.testing.assert_array_equal(encoder.transform(X), expected)
+
+
+@pytest.mark.parametrize("library", ["polars", "pyarrow"])
+def test_libraries_of_dataframes_agree(library):
+    module = pytest.importorskip(library)
+    frame = module.DataFrame(DATA) if library == "polars" else module.table(DATA)
+    encoder = TableEncoder().fit(FRAME)
+    other = TableEncoder().fit(frame)
+    assert other.columns_ == encoder.columns_
+    np.testing.assert_array_equal(other.transform(frame), encoder.transform(FRAME))
+    np.testing.assert_array_equal(encoder.transform(frame), encoder.transform(FRAME))
+
+
+def test_nullable_and_categorical_columns_of_pandas():
+    plain = pd.DataFrame({"n": [1.0, np.nan, 3.0, 4.0], "b": [True, False, None, True], "c": list("abca")})
+    nullable = pd.DataFrame(
+        {
+            "n": pd.array([1, pd.NA, 3, 4], "Int64"),
+            "b": pd.array([True, False, pd.NA, True], "boolean"),
+            "c": pd.Categorical(list("abca")),
+        }
+    )
+    encoder = TableEncoder(min_frequency=1).fit(plain)
+    np.testing.assert_array_equal(encoder.transform(nullable), encoder.transform(plain))
+    np.testing.assert_array_equal(
+        TableEncoder(min_frequency=1).fit(nullable).transform(plain), encoder.transform(plain)
+    )
+
+
+def test_objects_are_sorted_by_their_values():
+    values = {
+        "decimals": [decimal.Decimal("1.5"), None],
+        "flags": np.array([True, None], object),
+        "dates": [datetime.date(2024, 1, 1), None],
+        "mixed": ["a", 1],
+        "spans": np.array([3600, 86400], "timedelta64[s]"),
+    }
+    table = read_table(pd.DataFrame(values))
+    assert table.kinds == ["number", "boolean", "date", "category", "number"]
+    assert table.columns[4].tolist() == [1 / 24, 1.0]
+
+
+def test_whole_numbers_that_gaps_made_floats_are_the_same_categories():
+    encoder = TableEncoder(min_frequency=1).fit(pd.DataFrame({"v": pd.Categorical([1, 2, 3])}))
+    out = encoder.transform(pd.DataFrame({"v": [1.0, np.nan, 3.0]}))
+    assert out.tolist() == [[1, 0, 0], [0, 0, 0], [0, 0, 1]]
+
+
+def test_the_state_is_plain_and_survives_pickling():
+    encoder = TableEncoder(max_categories=2, random_state=0)
+    encoder.fit(FRAME, DATA["flag"])
+    for made in (pickle.loads(pickle.dumps(encoder)), copy.deepcopy(encoder)):
+        np.testing.assert_array_equal(made.transform(FRAME), encoder.transform(FRAME))
+
+    def plain(value):
+        if isinstance(value, np.ndarray):
+            return value.tolist()
+        if isinstance(value, list):
+            return [plain(one) for one in value]
+        return {k: plain(v) for k, v in vars(value).items()} if hasattr(value, "__dict__") else value
+
+    json.dumps([plain(encoding) for encoding in encoder.encodings_])
+    json.dumps(encoder.columns_)
+
+
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        ({"a": [1.0, np.inf]}, "column 'a' holds infinity in row 1"),
+        ({"a": [1.0, 1.0]}, r"no column of X tells the rows apart, n_samples=2: 'a' \(left out: constant\)"),
+        ({"a": [None, None]}, "nothing but gaps"),
+        ({"a": [[1], [2]]}, "column 'a' holds values that are neither"),
+        ({"a": []}, "0 sample"),
+        ({}, "0 feature"),
+    ],
+)
+def test_tables_without_use_are_told(frame, message):
+    with pytest.raises(ValueError, match=message):
+        TableEncoder().fit(pd.DataFrame(frame, index=range(2) if not frame else None))
+
+
+def test_other_columns_at_prediction_are_told():
+    encoder = TableEncoder().fit(FRAME)
+    with pytest.raises(ValueError, match="now missing:\n- size"):
+        encoder.transform(FRAME.drop(columns="size"))
+    with pytest.raises(ValueError, match="unseen at fit time:\n- new"):
+        encoder.transform(FRAME.assign(new=1))
+    with pytest.raises(ValueError, match="must be in the same order"):
+        encoder.transform(FRAME[FRAME.columns[::-1]])
+    with pytest.raises(
+        ValueError, match="column 'count' held numbers in the fit, but now holds 'x' in row 0"
+    ):
+        encoder.transform(FRAME.assign(count="x"))
+    with pytest.raises(ValueError, match="column 'sold' held dates in the fit, but now holds 3.0 in row 0"):
+        encoder.transform(FRAME.assign(sold=3.0))
+    with pytest.warns(UserWarning, match="does not have valid feature names"):
+        encoder.transform(FRAME.to_numpy())
