@@ -5,6 +5,18 @@ Models, estimators and ensembles have the methods `to_onnx`, `to_sklearn`, `to_t
 estimators.
 """
 
-from .skl2onnx import register_skl2onnx as register_skl2onnx
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .skl2onnx import register_skl2onnx as register_skl2onnx
 
 __all__ = ["register_skl2onnx"]
+
+
+def __getattr__(name: str) -> Any:
+    # Every model imports this package: exporters are loaded when they are used.
+    if name == "register_skl2onnx":
+        from .skl2onnx import register_skl2onnx
+
+        return register_skl2onnx
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
