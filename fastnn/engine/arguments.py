@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn_kernels.compiler.companion import start_companion
+from fastnn_kernels.compiler.companion import Task, start_companion
 
 from ..network.description import Network, aligned_empty
 from ..system import threads
@@ -48,17 +48,19 @@ def gradient_pointers(train: Any, network: Network, job: Job, *, team: bool) -> 
     )  # fmt: skip
 
 
-def compile_gradient_aside(train: Any, network: Network, job: Job) -> None:
+def compile_gradient_aside(train: Any, network: Network, job: Job, *others: Any) -> None:
     """Compile the kernels of the gradient in another process, while this one compiles the training loop.
 
-    Both take about the same time. Where there is no second core, this process compiles everything.
+    Both take about the same time. Where there is no second core, this process compiles everything. `others`
+    are functions without arguments, of modules of the kernels, which the other process calls first.
     """
     if threads.available_cores() > 1:
         recipe = [
             list(network.kernel_activations), network.loss.name, network.batch_norm, bool(network.dropout),
             job.is_sparse, network.dtype.name,
         ]  # fmt: skip
-        start_companion([(train.__name__, train.compile_gradient.__name__, recipe)])
+        tasks: list[Task] = [(function.__module__, function.__name__, []) for function in others]
+        start_companion([*tasks, (train.__name__, train.compile_gradient.__name__, recipe)])
 
 
 def tile_data(network: Network, job: Job, width: int) -> tuple[Any, Array, Array, Array]:

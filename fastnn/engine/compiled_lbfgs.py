@@ -80,7 +80,7 @@ class NumbaLBFGSTrainer:
             training_workspace(train, network, job, width, n_threads=1),
         )
         if not self._arguments[0].is_saved:
-            compile_gradient_aside(train, network, job)
+            compile_gradient_aside(train, network, job, lbfgs.compile_advance)
             self._kernel.compile_for_python(*self._arguments, 0, 1)
         self.non_finite = ""
         self._rounds_a_call = max(1, int(limits.FIRST_CALL_OPERATIONS / (6 * size * width)))

@@ -60,6 +60,7 @@ __all__ = [
     "X",
     "advance",
     "advance_pointer",
+    "compile_advance",
     "direction",
     "lbfgs_iterations",
     "new_minimiser",
@@ -293,6 +294,11 @@ def advance_pointer() -> FunctionPointer:
     limits = (types.int64, types.int64, types.int64, types.float64, types.float64)
     arguments = types.NamedTuple(fields, Minimiser), types.NamedTuple(limits, Limits)
     return FunctionPointer(advance, arguments, types.int64)
+
+
+def compile_advance() -> None:
+    """Compile `advance`, or load it. The companion process calls this function."""
+    advance_pointer().compile()
 
 
 # --- the training loop ---------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["SWITCH", "run_tasks", "start_companion"]
+__all__ = ["SWITCH", "Task", "run_tasks", "start_companion"]
 
 # Module, function, and arguments that JSON can express.
 Task = tuple[str, str, list[Any]]
