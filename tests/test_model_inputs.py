@@ -298,8 +298,9 @@ BAD_TRAINING_OPTIONS = [
     ({"validation_data": (X, y + 1)}, r"y of validation_data\[\d+\] is 2"),
     ({"validation_data": (X * np.nan, y)}, "X of validation_data contains NaN or infinity"),
     ({"callbacks": print}, "callbacks must be a list, got <built-in function print>"),
-    ({"callbacks": ["print"]}, "callbacks must be functions .*got 'print'"),
+    ({"callbacks": ["print"]}, "callbacks must be functions.*got 'print'"),
     ({"progress": "bar"}, "progress must be True or False, got 'bar'"),
+    ({"resume": 5}, "resume must be True, the name of a file or a Checkpoint, got 5"),
     ({"random_state": 1.5}, "random_state must be None, an integer .*got 1.5"),
 ]
 

@@ -10,13 +10,15 @@ import pytest
 from saved_models import MAKERS, X, classifier, fit_more, made, model, outputs, same, trained, y
 
 import fastnn
+from fastnn.schedules import SCHEDULES
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 # Modules of the classes that users name, and no others.
 PUBLIC = {
-    "fastnn.model", "fastnn.losses", "fastnn.optimizers", "fastnn.schedules", "fastnn.estimators.classifier",
+    "fastnn.model", "fastnn.losses", "fastnn.optimizers", "fastnn.estimators.classifier",
     "fastnn.estimators.regressor", "fastnn.estimators.ensemble",
+    *(kind.__module__ for kind in SCHEDULES.values()),
 }  # fmt: skip
 
 
