@@ -164,11 +164,11 @@ def batch_norm(n_in, n_out, T, dtype):
     rows, drows = np.ascontiguousarray(Z.T), np.ascontiguousarray(dZ.T)
 
     def ours():
-        compiled_norm.batch_norm_forward(Z, weights, scale, shift, running, N, inverse)
+        compiled_norm.batch_norm_forward(Z, weights, scale, shift, running[:1], running[1:], N, inverse)
         compiled_norm.batch_norm_backward(N, weights, scale, inverse, dZ, dscale, dshift)
 
     def twin():
-        _, kept, deviation = norm.batch_norm_forward(rows, weights[0], scale, shift, running)
+        _, kept, deviation = norm.batch_norm_forward(rows, weights[0], scale, shift, running[:1], running[1:])
         norm.batch_norm_backward(kept, weights[0], scale, deviation, drows)
 
     return ours, twin

@@ -164,9 +164,13 @@ def sharing(network: Network, batch_size: int, is_sparse: bool = False) -> tuple
     operations = 6 * network.n_parameters * batch_size * network.dtype.itemsize / 4
     # On a CSR matrix most of the time goes into the update, which is limited by memory bandwidth: more
     # threads would not help.
-    if network.batch_norm or is_sparse or operations < limits.SHARED_OPERATIONS:
+    if is_sparse or operations < limits.SHARED_OPERATIONS:
         return 1, False
     if not network.dropout and batch_size < limits.TEAM_SAMPLES:
         return limits.N_PARTS, True
+    # Batch normalisation needs all samples of a batch, so that threads can only share units. The sums of both
+    # parts of larger batches leave the cache: one thread alone would then be slower than without parts.
+    if network.batch_norm:
+        return 1, False
     most = min(limits.MOST_SHARDS, limits.SHARED_BYTES // (network.n_parameters * network.dtype.itemsize))
     return max(1, min(most, batch_size // limits.LEAST_SHARD)), False

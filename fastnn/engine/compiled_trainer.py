@@ -65,7 +65,7 @@ class NumbaTrainer:
         # the cores that are free (`acquired_cores`).
         n_threads = min(job.n_threads, n_shares, threads.available_cores())
         self._n_threads = n_threads
-        self._kernel = train.train_steps(job.is_gathered, team, job.is_sparse)
+        self._kernel = train.train_steps(job.is_gathered, team, job.is_sparse, team and network.batch_norm)
         self._pointers = (
             *gradient_pointers(train, network, job, team=team),
             train.update_pointer(job.optimizer.rule, job.l1 > 0, network.dtype),

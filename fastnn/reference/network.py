@@ -96,7 +96,7 @@ class Normalisation:
     def forward(self, Z):
         """Return the normalised sums, scaled and shifted."""
         normalised, self.N, self.inverse = batch_norm_forward(
-            Z, self.weights, self.scale, self.shift, self.running
+            Z, self.weights, self.scale, self.shift, self.running[:1], self.running[1:]
         )
         return normalised
 

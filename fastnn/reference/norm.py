@@ -3,7 +3,7 @@
 Ioffe & Szegedy, "Batch normalization", 2015, algorithm 1. Means and variances are weighted with the samples'
 weights.
 
-Shapes: Z, N (n, units), weights (n,), scale, shift, inverse (1, units), running (2, units).
+Shapes: Z, N (n, units), weights (n,), scale, shift, inverse (1, units), means, variances (1, units).
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ EPS = 1e-5
 MOMENTUM = 0.1
 
 
-def batch_norm_forward(Z, weights, scale, shift, running):
+def batch_norm_forward(Z, weights, scale, shift, means, variances):
     """Return ``(scale N + shift, N, inverse)`` with ``N = (Z - mean) inverse``.
 
-    `inverse` is ``1 / sqrt(variance + EPS)``. The running means and variances, rows 0 and 1 of `running`, are
-    updated by ``running += MOMENTUM (batch - running)``.
+    `inverse` is ``1 / sqrt(variance + EPS)``. The running `means` and `variances` are updated by
+    ``running += MOMENTUM (batch - running)``.
     """
     counted = weights > 0  # leave out samples of weight 0, which may have infinite sums
     count = np.count_nonzero(counted)
@@ -30,9 +30,9 @@ def batch_norm_forward(Z, weights, scale, shift, running):
     mean = share @ Z[counted]
     variance = share @ (Z[counted] - mean) ** 2
     if count > 0:
-        running[0] += MOMENTUM * (mean - running[0])
+        means += MOMENTUM * (mean - means)
     if count > 1:  # one sample gives no estimate of the variance
-        running[1] += MOMENTUM * (variance * count / (count - 1) - running[1])
+        variances += MOMENTUM * (variance * count / (count - 1) - variances)
     inverse = 1 / np.sqrt(variance + EPS)[None]
     N = (Z - mean) * inverse
     return scale * N + shift, N, inverse

@@ -104,6 +104,41 @@ def has_dropout(plan, layer):
     return source >= 0 if layer == 0 else source != plan[layer - 1, UNITS]
 
 
+@kernel
+def normalise(plan, layer, begin, end, parameters, weights, statistics, units):
+    """Apply `norm.batch_norm_forward` to the sums of the units from `begin` to `end` of a layer.
+
+    weights (1, T) of the samples; statistics, flat: those of a `Batch`; units, flat: the workspace.
+    """
+    T, n = weights.shape[1], end - begin
+    Z = view(units, (plan[layer, SUMS] + begin) * T, n, T)
+    N = view(units, (plan[layer, NORMALISED] + begin) * T, n, T)
+    scale = view(parameters, plan[layer, SCALES] + begin, 1, n)
+    shift = view(parameters, plan[layer, SHIFTS] + begin, 1, n)
+    at, n_outputs = plan[layer, STATISTICS] + begin, plan[layer, OUTPUTS]
+    means, variances = view(statistics, at, 1, n), view(statistics, at + n_outputs, 1, n)
+    inverse = view(statistics, at + 2 * n_outputs, 1, n)
+    batch_norm_forward(Z, weights, scale, shift, means, variances, N, inverse)
+
+
+@kernel
+def normalise_backward(
+    plan, layer, begin, end, parameters, weights, statistics, units, dunits, gradient
+):  # fmt: skip
+    """Apply `norm.batch_norm_backward` to the units from `begin` to `end` of a layer.
+
+    dunits, flat, has the derivatives by the normalised sums, which become those by the sums.
+    """
+    T, n = weights.shape[1], end - begin
+    N = view(units, (plan[layer, NORMALISED] + begin) * T, n, T)
+    dZ = view(dunits, (plan[layer, DUNITS] + begin) * T, n, T)
+    scale = view(parameters, plan[layer, SCALES] + begin, 1, n)
+    dscale = view(gradient, plan[layer, SCALES] + begin, 1, n)
+    dshift = view(gradient, plan[layer, SHIFTS] + begin, 1, n)
+    inverse = view(statistics, plan[layer, STATISTICS] + begin + 2 * plan[layer, OUTPUTS], 1, n)
+    batch_norm_backward(N, weights, scale, inverse, dZ, dscale, dshift)
+
+
 @functools.cache
 def forward_pass(batch_norm: bool, dropped: bool, sparse: bool) -> Any:
     """Return the kernel ``(activations, plan, parameters, X, units, batch)`` of the forward pass.
@@ -141,12 +176,7 @@ def forward_pass(batch_norm: bool, dropped: bool, sparse: bool) -> Any:
             else:
                 affine_forward(W, b, layer_inputs(plan, layer, X, units), Z)
             if batch_norm and plan[layer, STATISTICS] >= 0:
-                scale = view(parameters, plan[layer, SCALES], 1, n_outputs)
-                shift = view(parameters, plan[layer, SHIFTS], 1, n_outputs)
-                running = view(batch.statistics, plan[layer, STATISTICS], 2, n_outputs)
-                inverse = view(batch.statistics, plan[layer, STATISTICS] + 2 * n_outputs, 1, n_outputs)
-                N = view(units, plan[layer, NORMALISED] * T, n_outputs, T)
-                batch_norm_forward(Z, batch.weights, scale, shift, running, N, inverse)
+                normalise(plan, layer, 0, n_outputs, parameters, batch.weights, batch.statistics, units)
             call(activations[plan[layer, ACTIVATION]], (Z, A))
             above = layer + 1
             if dropped and above < plan.shape[0] and has_dropout(plan, above):
@@ -188,12 +218,10 @@ def backward_pass(batch_norm: bool, dropped: bool, sparse: bool) -> Any:
                 dropout_backward(D, dA, batch.dropout[above], dA)
             call(activations[plan[layer, ACTIVATION]], (Z, A, dA, dA))
             if batch_norm and plan[layer, STATISTICS] >= 0:
-                scale = view(parameters, plan[layer, SCALES], 1, n_outputs)
-                dscale = view(gradient, plan[layer, SCALES], 1, n_outputs)
-                dshift = view(gradient, plan[layer, SHIFTS], 1, n_outputs)
-                inverse = view(batch.statistics, plan[layer, STATISTICS] + 2 * n_outputs, 1, n_outputs)
-                N = view(units, plan[layer, NORMALISED] * T, n_outputs, T)
-                batch_norm_backward(N, batch.weights, scale, inverse, dA, dscale, dshift)
+                normalise_backward(
+                    plan, layer, 0, n_outputs, parameters, batch.weights, batch.statistics, units, dunits,
+                    gradient,
+                )  # fmt: skip
             # The derivative by the samples is not needed: dX of the first layer has no rows.
             below = plan[max(layer - 1, 0), DUNITS]
             dX = view(dunits, below * T, n_inputs if layer else 0, T)

@@ -25,7 +25,7 @@ MOMENTUM = 0.1
 
 
 @kernel
-def batch_norm_forward(Z, weights, scale, shift, running, N, inverse):
+def batch_norm_forward(Z, weights, scale, shift, means, variances, N, inverse):
     """Compute ``N = (Z - mean) / sqrt(variance + EPS)``, then replace Z by ``scale N + shift``.
 
     Parameters
@@ -35,8 +35,8 @@ def batch_norm_forward(Z, weights, scale, shift, running, N, inverse):
     weights : array (1, T)
         Weights of the samples.
     scale, shift : array (1, J)
-    running : array (2, J)
-        Running means (row 0) and variances (row 1); updated by ``running += MOMENTUM (batch - running)``.
+    means, variances : array (1, J)
+        Running means and variances; updated by ``running += MOMENTUM (batch - running)``.
     N : array (J, T)
         Overwritten.
     inverse : array (1, J)
@@ -64,9 +64,9 @@ def batch_norm_forward(Z, weights, scale, shift, running, N, inverse):
         variance *= share
         inverse[0, j] = dtype(1.0 / np.sqrt(variance + EPS))
         if count > 0:
-            running[0, j] += dtype(MOMENTUM) * (dtype(mean) - running[0, j])
+            means[0, j] += dtype(MOMENTUM) * (dtype(mean) - means[0, j])
         if count > 1:  # one sample gives no estimate of the variance
-            running[1, j] += dtype(MOMENTUM) * (dtype(variance * unbiased) - running[1, j])
+            variances[0, j] += dtype(MOMENTUM) * (dtype(variance * unbiased) - variances[0, j])
         factor, slope, offset = fill(Z, inverse[0, j]), fill(Z, scale[0, j]), fill(Z, shift[0, j])
         for t in range(0, Z.shape[1], lanes(Z)):
             normalised = load(N, j, t) * factor

@@ -16,6 +16,7 @@ vectors), P parameters.
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 from .compiler.jit import kernel
@@ -27,11 +28,14 @@ from .network import (
     DUNITS,
     INPUTS,
     OUTPUTS,
+    STATISTICS,
     SUMS,
     UNITS,
     WEIGHTS,
     last_outputs,
     layer_inputs,
+    normalise,
+    normalise_backward,
 )
 from .update import parameter_square_sum
 from .vectors.barrier import wait
@@ -111,88 +115,114 @@ def gather_part(X, indices, first, n, part, tile):
             gather_rows(X, indices, first + t, first + n - 1, begin, rows(tile, begin, end), t)
 
 
-@kernel
-def team_gradient(
-    activate, differentiate, slope, update, plan, parameters, X, y, weights, parameter, wanted, units, dunits,
-    sums, zeros, scratch, gradient, adds, thread, n_threads, barrier, in_strips, change,
-):  # fmt: skip
-    """Compute the gradient of a tile; all `n_threads` threads call this kernel at the same time.
+@functools.cache
+def team_gradient(batch_norm: bool) -> Any:
+    """Return the kernel that computes the gradient of a tile; all threads call it at the same time.
 
-    activate, differentiate, slope, update: pointers and tables of pointers, those of `train.train_steps`. The
-    arguments from `plan` to `dunits`, `scratch`, `gradient` and `adds` are those of `train.tile_gradient`.
-    sums, flat: a workspace of twice the outputs of the widest layer times T elements; zeros, flat: the biases
-    of the second part, all 0, as many as the widest layer has outputs. If `in_strips`, the weights for which
+    batch_norm: True for networks with batch normalisation. Each thread normalises the units of its part.
+
+    Its arguments are ``(activate, differentiate, slope, update, plan, parameters, X, y, weights, statistics,
+    parameter, wanted, units, dunits, sums, zeros, scratch, gradient, adds, thread, n_threads,
+    barrier, in_strips, change)``. activate, differentiate, slope, update: pointers and tables of pointers,
+    those of `train.train_steps`. The arguments from `plan` to `dunits`, `scratch`, `gradient` and `adds` are
+    those of `train.tile_gradient`; statistics, those of its `network.Batch`. sums, flat: a workspace of twice
+    the outputs of the widest layer times T elements; zeros, flat: the biases of the second part, all 0, as
+    many as the widest layer has outputs. If `in_strips`, the weights for which
     `updates_in_strips` is True are updated with the `Change`, and their gradient is arbitrary afterwards. All
     arguments except `scratch` and `thread` are the same for all threads.
 
     Return the loss and a bool. The loss is returned to the first thread if `wanted`, else 0. The bool is True
     if all weights that this thread updated are still finite.
     """
-    T = X.shape[1]
-    n_lanes = lanes(X)
-    last = plan.shape[0] - 1
-    half = sums.shape[0] // 2
-    for layer in range(plan.shape[0]):
-        n_inputs, n_outputs = plan[layer, INPUTS], plan[layer, OUTPUTS]
-        inputs = layer_inputs(plan, layer, X, units)
-        Z = view(units, plan[layer, SUMS] * T, n_outputs, T)
-        A = view(units, plan[layer, UNITS] * T, n_outputs, T)
-        # The sums of the second part. Layers use the halves of the workspace in turns: the other thread may
-        # still read the half of the previous layer.
-        other = view(sums, layer % 2 * half, n_outputs, T)
-        for part in range(thread, N_PARTS, n_threads):
-            begin, end = part_units(n_inputs, part, n_lanes)
-            W = view(parameters, plan[layer, WEIGHTS] + begin * n_outputs, end - begin, n_outputs)
-            if part == 0:
-                b = view(parameters, plan[layer, BIASES], 1, n_outputs)
-                affine_forward(W, b, rows(inputs, begin, end), Z)
-            else:
-                affine_forward(W, view(zeros, 0, 1, n_outputs), rows(inputs, begin, end), other)
-        wait(barrier, n_threads)
-        for part in range(thread, N_PARTS, n_threads):
-            begin, end = part_output_units(plan, layer, part, n_lanes)
-            if end > begin:
-                Z_part, others = flat(rows(Z, begin, end)), flat(rows(other, begin, end))
-                for k in range(0, Z_part.shape[1], n_lanes):
-                    store(Z_part, 0, k, load(Z_part, 0, k) + load(others, 0, k))
-                call(activate[plan[layer, ACTIVATION]], (rows(Z, begin, end), rows(A, begin, end)))
-    total, finite = 0.0, True
-    if thread == 0:
-        dS = view(dunits, plan[last, DUNITS] * T, plan[last, OUTPUTS], T)
-        total = call(slope, (last_outputs(plan, T, units), y, weights, parameter, wanted, dS))
 
-    for layer in range(last, -1, -1):
-        n_inputs, n_outputs = plan[layer, INPUTS], plan[layer, OUTPUTS]
-        inputs = layer_inputs(plan, layer, X, units)
-        Z = view(units, plan[layer, SUMS] * T, n_outputs, T)
-        A = view(units, plan[layer, UNITS] * T, n_outputs, T)
-        dA = view(dunits, plan[layer, DUNITS] * T, n_outputs, T)
-        for part in range(thread, N_PARTS, n_threads):
-            begin, end = part_output_units(plan, layer, part, n_lanes)
-            if end > begin:
-                dA_part = rows(dA, begin, end)
-                call(
-                    differentiate[plan[layer, ACTIVATION]],
-                    (rows(Z, begin, end), rows(A, begin, end), dA_part, dA_part),
-                )
-        wait(barrier, n_threads)
-        for part in range(thread, N_PARTS, n_threads):
-            begin, end = part_units(n_inputs, part, n_lanes)
-            at = plan[layer, WEIGHTS] + begin * n_outputs
-            W = view(parameters, at, end - begin, n_outputs)
-            dW = view(gradient, at, end - begin, n_outputs)
-            db = view(gradient, plan[layer, BIASES], 1, n_outputs)
-            if part > 0:  # the first part computes db
-                db = view(sums, 0, 1, n_outputs)
-            below = plan[max(layer - 1, 0), DUNITS] + begin
-            dX = view(dunits, below * T, end - begin if layer else 0, T)
-            if in_strips and updates_in_strips(plan, layer, part, T, n_lanes):
-                finite &= update_strips(
-                    update, parameters, at, rows(inputs, begin, end), dA, gradient, db, dX, scratch, change
-                )
-            elif end > begin or part == 0:
-                affine_backward(W, rows(inputs, begin, end), dA, dW, db, dX, scratch, adds)
-    return total, finite
+    @kernel
+    def team_gradient(
+        activate, differentiate, slope, update, plan, parameters, X, y, weights, statistics, parameter,
+        wanted, units, dunits, sums, zeros, scratch, gradient, adds, thread, n_threads, barrier, in_strips,
+        change,
+    ):  # fmt: skip
+        T = X.shape[1]
+        n_lanes = lanes(X)
+        last = plan.shape[0] - 1
+        half = sums.shape[0] // 2
+        for layer in range(plan.shape[0]):
+            n_inputs, n_outputs = plan[layer, INPUTS], plan[layer, OUTPUTS]
+            inputs = layer_inputs(plan, layer, X, units)
+            Z = view(units, plan[layer, SUMS] * T, n_outputs, T)
+            A = view(units, plan[layer, UNITS] * T, n_outputs, T)
+            # The sums of the second part. Layers use the halves of the workspace in turns: the other thread
+            # may still read the half of the previous layer.
+            other = view(sums, layer % 2 * half, n_outputs, T)
+            for part in range(thread, N_PARTS, n_threads):
+                begin, end = part_units(n_inputs, part, n_lanes)
+                W = view(parameters, plan[layer, WEIGHTS] + begin * n_outputs, end - begin, n_outputs)
+                if part == 0:
+                    b = view(parameters, plan[layer, BIASES], 1, n_outputs)
+                    affine_forward(W, b, rows(inputs, begin, end), Z)
+                else:
+                    affine_forward(W, view(zeros, 0, 1, n_outputs), rows(inputs, begin, end), other)
+            wait(barrier, n_threads)
+            for part in range(thread, N_PARTS, n_threads):
+                begin, end = part_output_units(plan, layer, part, n_lanes)
+                if end > begin:
+                    Z_part, others = flat(rows(Z, begin, end)), flat(rows(other, begin, end))
+                    for k in range(0, Z_part.shape[1], n_lanes):
+                        store(Z_part, 0, k, load(Z_part, 0, k) + load(others, 0, k))
+                    if batch_norm and plan[layer, STATISTICS] >= 0:
+                        normalise(plan, layer, begin, end, parameters, weights, statistics, units)
+                    call(activate[plan[layer, ACTIVATION]], (rows(Z, begin, end), rows(A, begin, end)))
+        total, finite = 0.0, True
+        if thread == 0:
+            dS = view(dunits, plan[last, DUNITS] * T, plan[last, OUTPUTS], T)
+            total = call(slope, (last_outputs(plan, T, units), y, weights, parameter, wanted, dS))
+
+        for layer in range(last, -1, -1):
+            n_inputs, n_outputs = plan[layer, INPUTS], plan[layer, OUTPUTS]
+            inputs = layer_inputs(plan, layer, X, units)
+            Z = view(units, plan[layer, SUMS] * T, n_outputs, T)
+            A = view(units, plan[layer, UNITS] * T, n_outputs, T)
+            dA = view(dunits, plan[layer, DUNITS] * T, n_outputs, T)
+            for part in range(thread, N_PARTS, n_threads):
+                begin, end = part_output_units(plan, layer, part, n_lanes)
+                if end > begin:
+                    dA_part = rows(dA, begin, end)
+                    call(
+                        differentiate[plan[layer, ACTIVATION]],
+                        (rows(Z, begin, end), rows(A, begin, end), dA_part, dA_part),
+                    )
+                    if batch_norm and plan[layer, STATISTICS] >= 0:
+                        normalise_backward(
+                            plan, layer, begin, end, parameters, weights, statistics, units, dunits, gradient
+                        )
+            wait(barrier, n_threads)
+            for part in range(thread, N_PARTS, n_threads):
+                begin, end = part_units(n_inputs, part, n_lanes)
+                at = plan[layer, WEIGHTS] + begin * n_outputs
+                W = view(parameters, at, end - begin, n_outputs)
+                dW = view(gradient, at, end - begin, n_outputs)
+                db = view(gradient, plan[layer, BIASES], 1, n_outputs)
+                if part > 0:  # the first part computes db
+                    db = view(sums, 0, 1, n_outputs)
+                below = plan[max(layer - 1, 0), DUNITS] + begin
+                dX = view(dunits, below * T, end - begin if layer else 0, T)
+                if in_strips and updates_in_strips(plan, layer, part, T, n_lanes):
+                    finite &= update_strips(
+                        update,
+                        parameters,
+                        at,
+                        rows(inputs, begin, end),
+                        dA,
+                        gradient,
+                        db,
+                        dX,
+                        scratch,
+                        change,
+                    )
+                elif end > begin or part == 0:
+                    affine_backward(W, rows(inputs, begin, end), dA, dW, db, dX, scratch, adds)
+        return total, finite
+
+    return team_gradient
 
 
 @kernel

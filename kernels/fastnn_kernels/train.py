@@ -216,7 +216,7 @@ def gradient_pointers(
     """Return the pointers for a network with these activations and this loss.
 
     batch_norm, dropped, sparse: True for batch normalisation, dropout, and sparse tables. team: True if
-    threads share units (`team.team_gradient`); then the other three must be False, and there is no pointer to
+    threads share units (`team.team_gradient`), without dropout and sparse tables; then there is no pointer to
     `tile_gradient`.
     """
     activate, differentiate = forward_table(activations, dtype), backward_table(activations, dtype)
@@ -290,12 +290,13 @@ def loss_and_gradient(sparse: bool) -> Any:
 
 
 @functools.cache
-def train_steps(gathered: bool, team: bool, sparse: bool) -> Any:
+def train_steps(gathered: bool, team: bool, sparse: bool, batch_norm: bool = False) -> Any:
     """Return the kernel of the training loop, which every thread calls.
 
     gathered: True if the samples of each batch are gathered from the table, False if data are stored in
     tiles; team: True if threads share units instead of samples, with a single shard; sparse: True for a
-    sparse table, which requires `gathered` and excludes `team`.
+    sparse table, which requires `gathered` and excludes `team`; batch_norm: True for batch normalisation by a
+    team.
 
     The arguments of the kernel are ``(thread, n_threads, gradient_of, activate, differentiate, slope, update,
     plan, state, data, settings, records, work, coefficients, last_step, n_rounds)``. gradient_of to slope are
@@ -313,6 +314,7 @@ def train_steps(gathered: bool, team: bool, sparse: bool) -> Any:
     finite, and after a pass that exceeds the patience.
     """
     update_parameters = team_update if team else block_update
+    gradient_of_team = team_gradient(batch_norm)
 
     @kernel
     def train_steps(
@@ -412,11 +414,11 @@ def train_steps(gathered: bool, team: bool, sparse: bool) -> Any:
                         y = view(all_y, tile * n_targets * T, n_targets, T)
                         weights = view(all_weights, tile * T, 1, T)
                     if team:
-                        loss, finite = team_gradient(
+                        loss, finite = gradient_of_team(
                             activate, differentiate, slope, update, plan, parameters, X, y, weights,
-                            settings.loss_parameter, is_recorded, units, dunits, row(work.sums, 0),
-                            row(work.sums, 1), scratch, gradient, round > 0, thread, n_threads, barrier,
-                            in_strips, change,
+                            statistics, settings.loss_parameter, is_recorded, units, dunits,
+                            row(work.sums, 0), row(work.sums, 1), scratch, gradient, round > 0, thread,
+                            n_threads, barrier, in_strips, change,
                         )  # fmt: skip
                         if thread == 0:
                             losses[shard] += loss

@@ -56,6 +56,9 @@ def test_there_is_something_to_share():
     network = fastnn.Model(LAYERS, dropout=0.2)._network
     assert sharing(network, 512) == (8, False)
     assert sharing(fastnn.Model([2, 3, 2])._network, 200) == (1, False)
+    wide = fastnn.Model([20, 128, 128, 3], batch_norm=True)._network
+    assert [sharing(wide, size) for size in (128, 255, 256)] == [(2, True), (2, True), (1, False)]
+    assert sharing(fastnn.Model([20, 128, 128, 3], batch_norm=True, dropout=0.2)._network, 128) == (1, False)
 
 
 @pytest.mark.parametrize(
@@ -111,6 +114,25 @@ def test_weights_changed_at_once_are_the_same_bits(monkeypatch, layers_dim, esti
             results.append(np.concatenate([network._parameters, history.loss, history.gradient_norm]))
     for other in results[1:]:
         np.testing.assert_array_equal(results[0], other)
+
+
+@pytest.mark.parametrize("layers_dim", IN_STRIPS, ids=["whole vectors", "and not"])
+@pytest.mark.parametrize("batch_size", [64, 250])
+def test_units_that_are_shared_are_normalised_as_by_the_reference(monkeypatch, layers_dim, batch_size):
+    monkeypatch.setattr(limits, "SHARED_OPERATIONS", 0)
+    X, y = random.normal(size=(300, layers_dim[0])), random.integers(0, layers_dim[-1], 300)
+    results = []
+    for backend, n_threads in (("numba", 1), ("numba", 2), ("numpy", 1)):
+        network = fastnn.Model(layers_dim, batch_norm=True, random_state=0, backend=backend)
+        history = network.train(
+            X, y, 5, 0.01, optimizer="momentum", reduction="mean", sample_weight=0.5 + np.arange(300) % 3,
+            batch_size=batch_size, random_state=0, n_threads=n_threads,
+        )  # fmt: skip
+        statistics = [part for views in network.batch_norm for part in views]
+        arrays = [network._parameters, history.loss, history.gradient_norm, *map(np.ravel, statistics)]
+        results.append(np.concatenate(arrays))
+    np.testing.assert_array_equal(results[0], results[1])
+    np.testing.assert_allclose(results[0], results[2], rtol=1e-9, atol=1e-11)
 
 
 @pytest.mark.parametrize("layers_dim", IN_STRIPS)

@@ -36,8 +36,9 @@ def forward(Z, weights, scale, shift, running):
     """(outcome, N, inverse, running) of the kernel."""
     room = Windows(Z, running, untouched(Z.shape, Z.dtype), untouched(scale.shape, Z.dtype))
     outcome, moved, N, inverse = room.views
+    means, variances = moved[:1], moved[1:]
     compiled.batch_norm_forward(
-        outcome, read_only(weights), read_only(scale), read_only(shift), moved, N, inverse
+        outcome, read_only(weights), read_only(scale), read_only(shift), means, variances, N, inverse
     )
     assert room.are_kept_apart()
     return outcome, N, inverse, moved
@@ -46,7 +47,9 @@ def forward(Z, weights, scale, shift, running):
 def forward_twin(Z, weights, scale, shift, running):
     """Return the reference's results in the kernels' layout, with units as rows."""
     running = running.copy()
-    outcome, N, inverse = reference.batch_norm_forward(Z.T, weights[0], scale, shift, running)
+    outcome, N, inverse = reference.batch_norm_forward(
+        Z.T, weights[0], scale, shift, running[:1], running[1:]
+    )
     return outcome.T, N.T, inverse, running
 
 
@@ -118,10 +121,12 @@ def test_reference_gradients_are_central_differences(which):
     top = np.random.default_rng(1).normal(size=arrays["Z"].shape) * (arrays["weights"][:, None] > 0)
 
     def loss(**changed):
-        outcome, _, _ = reference.batch_norm_forward(**{**arrays, **changed}, running=np.zeros((2, 3)))
+        outcome, _, _ = reference.batch_norm_forward(
+            **{**arrays, **changed}, means=np.zeros((1, 3)), variances=np.zeros((1, 3))
+        )
         return (outcome * top).sum()
 
-    _, N, inverse = reference.batch_norm_forward(**arrays, running=np.zeros((2, 3)))
+    _, N, inverse = reference.batch_norm_forward(**arrays, means=np.zeros((1, 3)), variances=np.zeros((1, 3)))
     derivatives = reference.batch_norm_backward(N, arrays["weights"], arrays["scale"], inverse, top)
     gradient = dict(zip(("Z", "scale", "shift"), derivatives, strict=True))[which]
     for index in np.ndindex(gradient.shape):
@@ -137,7 +142,7 @@ def test_reference_is_the_formula():
     Z, weights = arrays["Z"], arrays["weights"]
     running = np.array([[0.5, -0.5, 2.0], [1.0, 2.0, 3.0]])
     before = running.copy()
-    outcome, N, inverse = reference.batch_norm_forward(**arrays, running=running)
+    outcome, N, inverse = reference.batch_norm_forward(**arrays, means=running[:1], variances=running[1:])
     mean = np.average(Z, axis=0, weights=weights)
     variance = np.average((Z - mean) ** 2, axis=0, weights=weights)
     np.testing.assert_allclose(N, (Z - mean) / np.sqrt(variance + 1e-5), rtol=1e-13)
@@ -152,7 +157,7 @@ def test_reference_without_weights_is_numpys_mean_and_variance():
     Z = small_problem()["Z"]
     one = np.ones((1, 3))
     running = np.zeros((2, 3))
-    _, N, _ = reference.batch_norm_forward(Z, np.full(7, 0.3), one, 0 * one, running)
+    _, N, _ = reference.batch_norm_forward(Z, np.full(7, 0.3), one, 0 * one, running[:1], running[1:])
     np.testing.assert_allclose(N.mean(axis=0), 0, atol=1e-15)
     np.testing.assert_allclose(N.var(axis=0), Z.var(axis=0) / (Z.var(axis=0) + 1e-5), rtol=1e-13)
     np.testing.assert_allclose(running, 0.1 * np.stack([Z.mean(axis=0), Z.var(axis=0, ddof=1)]), rtol=1e-13)
