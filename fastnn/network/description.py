@@ -162,7 +162,7 @@ class Network:
             raise ValueError(f"dtype must be float32 or float64, got {resolved}")
         if not isinstance(batch_norm, bool | np.bool_):
             raise ValueError(f"batch_norm must be True or False, got {shown(batch_norm)}")
-        network = cls(
+        network = _shared(
             dims, (*hidden, output_activation), resolved, resolve_loss(loss), bool(batch_norm),
             _dropout_rates(dropout, n_hidden),
         )  # fmt: skip
@@ -412,6 +412,12 @@ class Network:
     def whole_tile(self, n_samples: int) -> int:
         """Return the width of a single tile that holds all samples."""
         return self._whole(n_samples)
+
+
+@functools.lru_cache(maxsize=128)
+def _shared(*values: Any) -> Network:
+    """Return the network with these fields: one object for all models alike, whose layouts are computed once."""
+    return Network(*values)
 
 
 def _row(parameters: Array, offset: int, size: int) -> Any:
