@@ -416,7 +416,7 @@ class Network:
 
 @functools.lru_cache(maxsize=128)
 def _shared(*values: Any) -> Network:
-    """Return the network with these fields: one object for all models alike, whose layouts are computed once."""
+    """Return the network with these fields: one object for all models alike computes its layouts once."""
     return Network(*values)
 
 
