@@ -28,9 +28,10 @@ Array = NDArray[Any]
 # Bytes of a cache line. A row of a tile fills whole cache lines, and so whole vectors on every processor.
 ALIGNMENT = 64
 # A tile with the units of all layers should fit into the first-level cache, but loops along short rows are
-# slow: LEAST_WIDTH limits how far tiles shrink. Training has more work per tile, so that its tiles are wider.
+# slow: the least width limits how far tiles shrink. In predictions it is given in bytes of a row, for training,
+# which has more work per tile, in samples.
 TILE_BYTES = 32 * 1024
-LEAST_WIDTH, LEAST_TRAINING_WIDTH, MOST_WIDTH = 128, 256, 512
+LEAST_ROW_BYTES, LEAST_TRAINING_WIDTH, MOST_WIDTH = 512, 256, 512
 # A kernel call computes at least one tile, and Ctrl-C waits for its end: tiles of large networks are so
 # narrow that they take at most this many FLOPs, about 50 ms.
 TILE_OPERATIONS = 3e9
@@ -390,7 +391,7 @@ class Network:
     @functools.cached_property
     def widest_tile(self) -> int:
         """Largest width of a tile in predictions, in samples."""
-        return self._widest(LEAST_WIDTH)
+        return self._widest(LEAST_ROW_BYTES // self.dtype.itemsize)
 
     @functools.cached_property
     def widest_training_tile(self) -> int:
