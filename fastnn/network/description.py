@@ -28,8 +28,8 @@ Array = NDArray[Any]
 # Bytes of a cache line. A row of a tile fills whole cache lines, and so whole vectors on every processor.
 ALIGNMENT = 64
 # A tile with the units of all layers should fit into the first-level cache, but loops along short rows are
-# slow: the least width limits how far tiles shrink. In predictions it is given in bytes of a row, for training,
-# which has more work per tile, in samples.
+# slow: the least width limits how far tiles shrink. It is given in bytes of a row for predictions, and in
+# samples for training, which has more work per tile.
 TILE_BYTES = 32 * 1024
 LEAST_ROW_BYTES, LEAST_TRAINING_WIDTH, MOST_WIDTH = 512, 256, 512
 # A kernel call computes at least one tile, and Ctrl-C waits for its end: tiles of large networks are so
