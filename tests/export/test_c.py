@@ -17,6 +17,7 @@ DTYPES = {"float32": np.float32, "float64": np.float64}
 few = X[::10]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("language", c_programs.COMPILERS)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_every_activation_and_depth(activation, language, tmp_path):
@@ -37,6 +38,7 @@ def test_every_activation_and_depth(activation, language, tmp_path):
         np.testing.assert_array_equal(classes[:, 0], model.predict(few))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("language", c_programs.COMPILERS)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_every_kind_of_model(dtype, language, tmp_path):
