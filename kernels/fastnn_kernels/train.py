@@ -290,7 +290,7 @@ def loss_and_gradient(sparse: bool) -> Any:
 
 
 @functools.cache
-def train_steps(gathered: bool, team: bool, sparse: bool, batch_norm: bool = False) -> Any:
+def train_steps(gathered: bool, team: bool, sparse: bool, batch_norm: bool) -> Any:
     """Return the kernel of the training loop, which every thread calls.
 
     gathered: True if the samples of each batch are gathered from the table, False if data are stored in

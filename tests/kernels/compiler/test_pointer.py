@@ -320,7 +320,7 @@ def test_other_formulas_leave_the_loop_as_it_is():
 
     def compiled():
         kernels = [
-            train.train_steps(True, False, False), predict.predict(False), predict.outputs(False),
+            train.train_steps(True, False, False, False), predict.predict(False), predict.outputs(False),
             predict.loss(False), grid.grid_classes(False), quadtree.subdivide(False),
         ]  # fmt: skip
         counts = [len(kernel.compiled[Kind.CALLABLE]) for kernel in kernels]
