@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn_kernels.line_search import VALUE_BEFORE
-
 from ..network.description import Network, aligned_empty, aligned_zeros
 from ..reference.lbfgs import Limits, status_of
 from ..system.threads import acquired_cores
@@ -181,7 +179,7 @@ class NumbaLBFGSTrainer:
         state.losses[...], state.progress[...] = memory.losses, memory.progress
         if counts[lbfgs.PHASE] == lbfgs.ITERATED:
             counts[lbfgs.STATUS] = status_of(
-                counts[lbfgs.N_ITERATIONS], counts[lbfgs.N_EVALUATIONS], numbers[VALUE_BEFORE],
+                counts[lbfgs.N_ITERATIONS], counts[lbfgs.N_EVALUATIONS], numbers[lbfgs.VALUE_BEFORE],
                 numbers[lbfgs.VALUE], vectors[lbfgs.GRADIENT], ends,
             )  # fmt: skip
 
