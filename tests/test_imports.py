@@ -28,6 +28,12 @@ def test_help_and_version_load_nothing_heavy():
     assert loaded_after(statement.format("--version")) == set()
 
 
+@pytest.mark.parametrize("arguments", [["--help"], ["export", "--help"], ["info", "--help"]])
+def test_help_on_files_of_models_does_without_numpy(arguments):
+    statement = f"from fastnn.cli.main import main\ntry: main({arguments})\nexcept SystemExit: pass"
+    assert run_python(f"import sys\n{statement}\nprint('numpy' in sys.modules)").split()[-1] == "False"
+
+
 def test_units_and_the_numpy_backend_load_numpy_alone():
     assert loaded_after("import fastnn; fastnn.Tanh, fastnn.Softmax, fastnn.MultiplyGate") == set()
     train = "fastnn.Model([2, 3, 2], backend='numpy').train([[1, 2]], [0], num_passes=2)"

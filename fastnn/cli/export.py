@@ -6,18 +6,16 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ..system.files import check_file_name, check_folder, written_whole
-
 __all__ = ["add_command"]
 
 SYSTEMS = ("onnx", "c", "sklearn", "torch")
 
 
-def add_command(commands: Any) -> None:
-    """Add the subcommand to the subparsers of ``fastnn``."""
+def add_command(commands: Any, summary: str) -> None:
+    """Add the subcommand, with a summary in one line, to the subparsers of ``fastnn``."""
     parser = commands.add_parser(
         "export",
-        help="translate a saved model to ONNX, C, scikit-learn or PyTorch",
+        help=summary,
         description="Read a model that was saved by its method save, and write it for another system: a "
         "graph in ONNX, a C header, a fitted scikit-learn estimator (a joblib pickle), or a PyTorch module "
         "(torch.save).",
@@ -42,6 +40,8 @@ def add_command(commands: Any) -> None:
 def _run(options: argparse.Namespace) -> int:
     """Export the model; return the exit status."""
     import fastnn
+
+    from ..system.files import check_file_name, check_folder
 
     if options.to != "c" and (options.name or options.data or options.dtype == "int8"):
         raise ValueError("--name, --data and --dtype int8 are for --to c")
@@ -69,9 +69,11 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _write(path: Path, dump: Any, value: Any) -> None:
-    """Write a value by ``dump(value, path)`` whole, or leave the old file."""
-    with written_whole(path) as temporary:
-        dump(value, str(temporary))
+    """Write a value by ``dump(value, file)`` whole, or leave the old file."""
+    from ..system.files import written_whole
+
+    with written_whole(path) as temporary, open(temporary, "wb") as file:
+        dump(value, file)
 
 
 def _samples(path: Path | None) -> Any:

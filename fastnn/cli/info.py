@@ -9,11 +9,11 @@ from typing import Any
 __all__ = ["add_command"]
 
 
-def add_command(commands: Any) -> None:
-    """Add the subcommand to the subparsers of ``fastnn``."""
+def add_command(commands: Any, summary: str) -> None:
+    """Add the subcommand, with a summary in one line, to the subparsers of ``fastnn``."""
     parser = commands.add_parser(
         "info",
-        help="describe a saved model",
+        help=summary,
         description="Print the kind of a saved model, its network, the number of parameters, its training "
         "and the version that wrote it. Only the header of the file is read.",
     )
@@ -23,7 +23,7 @@ def add_command(commands: Any) -> None:
     parser.add_argument(
         "--check",
         action="store_true",
-        help="read the data too, and compare their SHA-256 digest with the stated one",
+        help="read the data too, and compare their checksum with the stated one",
     )
     parser.set_defaults(run=_run)
 

@@ -30,6 +30,7 @@ from .checks import warn_of_overflow
 from .compiled_lbfgs import NumbaLBFGSTrainer
 from .compiled_trainer import NumbaTrainer
 from .job import Job, Memory, is_sparse
+from .lbfgs import LBFGSMemory
 from .protocol import LBFGSTrainer, Trainer
 
 __all__ = ["NumbaBackend"]
@@ -135,9 +136,12 @@ class NumbaBackend:
         """Return the trainer of a job."""
         return NumbaTrainer(self._train, network, parameters, statistics, job, memory)
 
-    def lbfgs_trainer(self, network: Network, parameters: Array, statistics: Array, job: Job) -> LBFGSTrainer:
+    def lbfgs_trainer(
+        self, network: Network, parameters: Array, statistics: Array, job: Job,
+        memory: LBFGSMemory | None = None,
+    ) -> LBFGSTrainer:  # fmt: skip
         """Return the L-BFGS trainer of a job."""
-        return NumbaLBFGSTrainer(self._train, self._lbfgs, network, parameters, statistics, job)
+        return NumbaLBFGSTrainer(self._train, self._lbfgs, network, parameters, statistics, job, memory)
 
     def objective(
         self, network: Network, statistics: Array, X: Any, y: Array, weights: Array, key: int

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..network.description import Network, aligned_empty
+from ..network.description import Network, aligned_empty, aligned_zeros
+from ..reference.lbfgs import Limits, status_of
 from ..system.threads import acquired_cores
 from . import limits
 from .arguments import (
@@ -20,7 +21,7 @@ from .arguments import (
     training_workspace,
 )
 from .job import Job
-from .lbfgs import ENDINGS, Ending, lbfgs_limits, n_pairs
+from .lbfgs import ENDINGS, Ending, LBFGSMemory, check_parameters, lbfgs_limits, n_pairs
 
 __all__ = ["NumbaLBFGSTrainer"]
 
@@ -43,37 +44,60 @@ class NumbaLBFGSTrainer:
         Flat vectors of the parameters and running statistics, updated in place after every iteration.
     job : Job
         Data and settings of the training.
+    memory : LBFGSMemory, optional
+        State of a training that goes on; parameters and statistics are those of its last iteration.
+
+    Raises
+    ------
+    ValueError
+        If the memory contradicts itself or the network.
     """
 
     def __init__(
-        self, train: Any, lbfgs: Any, network: Network, parameters: Array, statistics: Array, job: Job
+        self,
+        train: Any,
+        lbfgs: Any,
+        network: Network,
+        parameters: Array,
+        statistics: Array,
+        job: Job,
+        memory: LBFGSMemory | None = None,
     ) -> None:
         self._lbfgs, self._network, self._job = lbfgs, network, job
+        self.non_finite = ""
         self.current, self.statistics = parameters, statistics
         n_samples, size = job.n_samples, network.n_parameters
         width = training_width(network, n_samples)
         self._kernel = lbfgs.lbfgs_iterations(job.is_sparse)
-        self._minimiser = lbfgs.new_minimiser(size, n_pairs(job), _aligned_empty)
+        self._n_rounds = -(-n_samples // width)
+        n_before = 0 if memory is None else self._checked_pairs(memory)
+        maxcor = max(n_pairs(job), n_before)
+        # Zeros and not garbage: a file of the memory depends on the training alone.
+        self._minimiser = lbfgs.new_minimiser(size, maxcor, _aligned_zeros)
         self._minimiser.vectors[lbfgs.X] = parameters
-        point, gradient = (aligned_empty(size, network.dtype) for _ in range(2))
+        self._minimiser.counts[lbfgs.NEWEST] = maxcor - 1  # the ring begins at its first row
+        point = aligned_empty(2 * size, network.dtype).reshape(2, size)
+        point[...] = 0
         self._state = lbfgs.MinimiserState(
             parameters=parameters,
             statistics=statistics,
             minimiser=self._minimiser,
-            point=point,
-            gradient=gradient,
+            point=point[0],
+            gradient=point[1],
             statistics_at_point=statistics.copy(),
             losses=np.zeros(3),
             progress=np.zeros(2, np.int64),
         )
+        ends = Limits(*lbfgs_limits(job))
+        if memory is not None:
+            self._take(memory, n_before, ends)
         self.records = job.records(len(network.shapes))
-        self._n_rounds = -(-n_samples // width)
         self._arguments = (
             *gradient_pointers(train, network, job, team=False),
             lbfgs.advance_pointer(),
             network.training_layout.plan,
             self._state,
-            lbfgs.Limits(*lbfgs_limits(job)),
+            lbfgs.Limits(*ends),
             train.Data(*tile_data(network, job, width)),
             kernel_settings(train, network, job, width, self._n_rounds),
             self.records,
@@ -82,8 +106,84 @@ class NumbaLBFGSTrainer:
         if not self._arguments[0].is_saved:
             compile_gradient_aside(train, network, job, lbfgs.compile_advance)
             self._kernel.compile_for_python(*self._arguments, 0, 1)
-        self.non_finite = ""
         self._rounds_a_call = max(1, int(limits.FIRST_CALL_OPERATIONS / (6 * size * width)))
+
+    # --- trainings that go on ------------------------------------------------------------------------
+
+    @property
+    def memory(self) -> LBFGSMemory | None:
+        """State from which another training goes on; None after a divergence."""
+        if self.non_finite:
+            return None
+        state, (vectors, numbers, counts) = self._state, self._minimiser
+        return LBFGSMemory(
+            vectors, numbers, counts, [state.point, state.gradient], state.statistics_at_point, state.losses,
+            state.progress,
+        )  # fmt: skip
+
+    def _checked_pairs(self, memory: LBFGSMemory) -> int:
+        """Return the number M of pairs for which a memory has room.
+
+        The kernels use the counts as indices without a check.
+
+        Raises
+        ------
+        ValueError
+            If an array has another size than M and the network say, or a count is out of range.
+        """
+        lbfgs, network = self._lbfgs, self._network
+        M = (len(memory.vectors) - lbfgs.PAIRS) // 2
+        fits = (
+            M >= 1
+            and len(memory.vectors) == lbfgs.PAIRS + 2 * M
+            and len(memory.point) == 2
+            and {len(row) for row in (*memory.vectors, *memory.point)} == {network.n_parameters}
+            and memory.numbers.shape == (lbfgs.RHO + 2 * M,)
+            and memory.counts.shape == (lbfgs.N_COUNTS,)
+            and memory.statistics.shape == (network.n_statistics,)
+            and memory.losses.shape == (3,)
+            and memory.progress.shape == (2,)
+        )
+        if fits:
+            counts, (n_done, n_tiles) = memory.counts, memory.progress
+            fits = (
+                counts.min() >= 0
+                and counts[lbfgs.PHASE] <= lbfgs.ENDED
+                and counts[lbfgs.STATUS] <= lbfgs.SEARCH_FAILED
+                and counts[lbfgs.N_PAIRS] <= M
+                and counts[lbfgs.NEWEST] < M
+                and n_done == counts[lbfgs.N_ITERATIONS]
+                and 0 <= n_tiles < self._n_rounds
+            )
+        if not fits:
+            raise ValueError("the state of L-BFGS contradicts itself or the network: train again")
+        return M
+
+    def _take(self, memory: LBFGSMemory, n_before: int, ends: Limits) -> None:
+        """Copy a memory with room for `n_before` pairs; decide anew whether the minimisation has ended."""
+        lbfgs, state, (vectors, numbers, counts) = self._lbfgs, self._state, self._minimiser
+        M, first = (len(vectors) - lbfgs.PAIRS) // 2, lbfgs.PAIRS
+        # The ring of a shorter training has room for all its pairs: they have not come round yet.
+        vectors[: first + n_before] = memory.vectors[: first + n_before]
+        vectors[first + M :][:n_before] = memory.vectors[first + n_before :]
+        first = lbfgs.RHO
+        numbers[: first + n_before] = memory.numbers[: first + n_before]
+        numbers[first + M :][:n_before] = memory.numbers[first + n_before :]
+        counts[...] = memory.counts
+        if not memory.numbers[first + counts[lbfgs.NEWEST]]:  # no pair has been written yet
+            counts[lbfgs.NEWEST] = M - 1
+        in_search = counts[lbfgs.PHASE] == lbfgs.SEARCH
+        check_parameters(vectors[lbfgs.X_BEFORE if in_search else lbfgs.X], state.parameters)
+        state.point[...], state.gradient[...] = memory.point
+        state.statistics_at_point[...] = memory.statistics
+        state.losses[...], state.progress[...] = memory.losses, memory.progress
+        if counts[lbfgs.PHASE] == lbfgs.ITERATED:
+            counts[lbfgs.STATUS] = status_of(
+                counts[lbfgs.N_ITERATIONS], counts[lbfgs.N_EVALUATIONS], numbers[lbfgs.VALUE_BEFORE],
+                numbers[lbfgs.VALUE], vectors[lbfgs.GRADIENT], ends,
+            )  # fmt: skip
+
+    # --- progress ------------------------------------------------------------------------------------
 
     @property
     def n_passes(self) -> int:
@@ -136,6 +236,6 @@ class NumbaLBFGSTrainer:
         return not self.non_finite
 
 
-def _aligned_empty(size: int, dtype: Any) -> Array:
-    """Return an uninitialised array that begins at a cache line."""
-    return aligned_empty(size, np.dtype(dtype))
+def _aligned_zeros(size: int, dtype: Any) -> Array:
+    """Return an array of zeros that begins at a cache line."""
+    return aligned_zeros(size, np.dtype(dtype))

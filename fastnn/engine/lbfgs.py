@@ -1,8 +1,13 @@
-"""Limits and endings of minimisations by L-BFGS, for the trainers of both backends."""
+"""Limits, endings and memory of minimisations by L-BFGS, for the trainers of both backends."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ..optimizers import LBFGS
 from ..reference.lbfgs import (
@@ -14,7 +19,9 @@ from ..reference.lbfgs import (
 )
 from .job import Job
 
-__all__ = ["ENDINGS", "Ending", "lbfgs_limits", "n_pairs"]
+__all__ = ["ENDINGS", "Ending", "LBFGSMemory", "check_parameters", "lbfgs_limits", "n_pairs"]
+
+Array = NDArray[Any]
 
 INT64_MAX = 2**63 - 1
 
@@ -42,6 +49,48 @@ ENDINGS = {
     MOST_EVALUATIONS: Ending(1, "STOP: TOTAL NO. OF F,G EVALUATIONS EXCEEDS LIMIT"),
     SEARCH_FAILED: Ending(2, "ABNORMAL: "),
 }
+
+
+@dataclass
+class LBFGSMemory:
+    """State of a training by L-BFGS besides the parameters, from which another training goes on.
+
+    The backends fill the arrays differently. P is the length of the flat parameter vector.
+
+    Parameters
+    ----------
+    vectors : sequence of arrays (P,) of float64
+        Points, gradients and pairs of the minimiser.
+    numbers : array (N,) of float64
+        Numbers of the minimiser and of its line search.
+    counts : array (C,) of int64
+        Counts of the minimiser, and its status.
+    point : sequence of arrays (P,)
+        Point and unfinished gradient of an evaluation in the network's dtype; empty without an evaluation.
+    statistics : array
+        Running statistics after the last evaluation.
+    losses : array (3,) of float64
+        Loss and penalty at the last point evaluated, and the recorded objective.
+    progress : array (2,) of int64
+        Iterations done, and tiles of the present evaluation done.
+    """
+
+    vectors: Sequence[Array]
+    numbers: NDArray[np.float64]
+    counts: NDArray[np.int64]
+    point: Sequence[Array]
+    statistics: Array
+    losses: NDArray[np.float64]
+    progress: NDArray[np.int64]
+
+
+def check_parameters(iterate: Array, parameters: Array) -> None:
+    """Raise ValueError unless the parameters of a training that goes on are those of its last iterate."""
+    if not np.array_equal(iterate.astype(parameters.dtype), parameters):
+        raise ValueError(
+            "resume: the parameters have been changed since the training by 'lbfgs', whose line searches go "
+            "on from others: leave resume out to begin a new training from the present parameters"
+        )
 
 
 def lbfgs_limits(job: Job) -> tuple[int, int, int, float, float]:

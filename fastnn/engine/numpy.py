@@ -15,6 +15,7 @@ from ..system.validation import all_finite
 from . import limits
 from .checks import find_non_finite, warn_of_overflow
 from .job import Job, Memory, is_sparse
+from .lbfgs import LBFGSMemory
 from .numpy_lbfgs import NumpyLBFGSTrainer
 from .protocol import LBFGSTrainer, Trainer
 
@@ -85,7 +86,10 @@ class NumpyBackend:
         job = replace(job, X=_dense(job.X)) if job.is_sparse else job
         return NumpyTrainer(self._train, network, parameters, statistics, job, memory)
 
-    def lbfgs_trainer(self, network: Network, parameters: Array, statistics: Array, job: Job) -> LBFGSTrainer:
+    def lbfgs_trainer(
+        self, network: Network, parameters: Array, statistics: Array, job: Job,
+        memory: LBFGSMemory | None = None,
+    ) -> LBFGSTrainer:  # fmt: skip
         """Return the L-BFGS trainer of a job."""
         X, y = _dense(job.X), _targets(network, job.y)
         weights = (job.weight_scale * job.weights).astype(network.dtype)
@@ -93,7 +97,7 @@ class NumpyBackend:
         def loss_and_gradient(point: Array, statistics: Array) -> tuple[float, Array]:
             return self._train.loss_and_gradient(network, point, statistics, X, y, weights, job.seed)
 
-        return NumpyLBFGSTrainer(loss_and_gradient, network, parameters, statistics, job)
+        return NumpyLBFGSTrainer(loss_and_gradient, network, parameters, statistics, job, memory)
 
     def objective(
         self, network: Network, statistics: Array, X: Array, y: Array, weights: Array, key: int

@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..network.description import Network
-from ..reference.lbfgs import RUNNING, Iterate, Limits, minimise
+from ..optimizers import LBFGS
+from ..reference.lbfgs import RUNNING, SEARCH_FAILED, Iterate, Limits, minimise, with_limits
 from . import limits
 from .checks import find_non_finite
 from .job import Job
-from .lbfgs import ENDINGS, Ending, lbfgs_limits, n_pairs
+from .lbfgs import ENDINGS, Ending, LBFGSMemory, check_parameters, lbfgs_limits
 
 __all__ = ["NumpyLBFGSTrainer"]
 
@@ -38,23 +39,78 @@ class NumpyLBFGSTrainer:
         Flat vectors of the parameters and running statistics, updated in place after every iteration.
     job : Job
         Data and settings of the training.
+    memory : LBFGSMemory, optional
+        State of a training that goes on; parameters and statistics are those of its last iteration.
+
+    Raises
+    ------
+    ValueError
+        If the memory contradicts itself or the network.
     """
 
     def __init__(
         self, loss_and_gradient: Callable[[Array, Array], tuple[float, Array]], network: Network,
-        parameters: Array, statistics: Array, job: Job,
+        parameters: Array, statistics: Array, job: Job, memory: LBFGSMemory | None = None,
     ) -> None:  # fmt: skip
         self._loss_and_gradient, self._network, self._job = loss_and_gradient, network, job
         self.current, self.statistics = parameters, statistics
         self._statistics_at_point = statistics.copy()
         self._reg_lambda = job.reg_lambda * (job.weight_scale if job.of_objective else 1.0)
         self._is_weight = np.arange(network.n_parameters) < network.n_weights
-        self._iterates = minimise(
-            self._evaluate, parameters.astype(np.float64), n_pairs(job), Limits(*lbfgs_limits(job))
-        )  # fmt: skip
+        limits = Limits(*lbfgs_limits(job))
         self.records = job.records(len(network.shapes))
         self.n_passes, self.non_finite, self._status = 0, "", RUNNING
-        self.value = self.objective = np.nan
+        self._loss = self._penalty = self.value = self.objective = np.nan
+        self._last: Iterate | None = None
+        if memory is not None:
+            self._last = with_limits(self._taken(memory), limits)
+            self._status, self.value = self._last.status, self._last.value
+            self.n_passes = self._last.n_iterations
+        assert isinstance(job.optimizer, LBFGS)
+        self._iterates = minimise(
+            self._evaluate, parameters.astype(np.float64), job.optimizer.maxcor, limits, self._last
+        )
+
+    @property
+    def memory(self) -> LBFGSMemory | None:
+        """State from which another training goes on; None before its first iterate and after a divergence."""
+        last = self._last
+        if last is None or self.non_finite:
+            return None
+        return LBFGSMemory(
+            [last.x, last.gradient, *last.S, *last.Y],
+            np.array([last.value, last.before]),
+            np.array([last.n_iterations, last.n_evaluations, last.status]),
+            [],
+            self.statistics,
+            np.array([self._loss, self._penalty, self.objective]),
+            np.array([self.n_passes, 0]),
+        )
+
+    def _taken(self, memory: LBFGSMemory) -> Iterate:
+        """Return the iterate of a memory; raise ValueError if it contradicts itself or the network."""
+        x_and_gradient, pairs = memory.vectors[:2], memory.vectors[2:]
+        n = len(pairs) // 2
+        if not (
+            len(x_and_gradient) == 2
+            and len(pairs) == 2 * n
+            and {len(row) for row in memory.vectors} == {self._network.n_parameters}
+            and memory.numbers.shape == (2,)
+            and memory.counts.shape == (3,)
+            and memory.counts.min() >= 0
+            and memory.counts[2] <= SEARCH_FAILED
+            and memory.losses.shape == (3,)
+        ):
+            raise ValueError("the state of L-BFGS contradicts itself or the network: train again")
+        self._loss, self._penalty, self.objective = memory.losses.tolist()
+        (value, before), (n_iterations, n_evaluations, status) = (
+            memory.numbers.tolist(),
+            memory.counts.tolist(),
+        )
+        x, gradient = x_and_gradient
+        check_parameters(x, self.current)
+        S, Y = tuple(pairs[:n]), tuple(pairs[n:])
+        return Iterate(n_iterations, n_evaluations, x, value, gradient, status, before, S, Y)
 
     @property
     def n_steps(self) -> int:
@@ -78,6 +134,7 @@ class NumpyLBFGSTrainer:
         is_due = False
         while self.n_passes < last_pass and not self.halted and not is_due:
             iterate = next(self._iterates)
+            self._last = iterate
             is_due = time.perf_counter() > finished
             self._status, self.value = iterate.status, iterate.value
             if not iterate.n_iterations or iterate.n_iterations > self.n_passes:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..network.description import Network
 from .job import Job, Memory, Records
-from .lbfgs import Ending
+from .lbfgs import Ending, LBFGSMemory
 
 __all__ = ["Backend", "LBFGSTrainer", "Trainer"]
 
@@ -67,6 +67,10 @@ class LBFGSTrainer(Trainer, Protocol):
     """
 
     @property
+    def memory(self) -> LBFGSMemory | None:
+        """State from which another training goes on; None after a divergence."""
+
+    @property
     def ending(self) -> Ending | None:
         """How the minimisation has ended; None before its end."""
 
@@ -118,8 +122,14 @@ class Backend(Protocol):
     ) -> Trainer:
         """Return a trainer for a job whose optimizer is not `LBFGS`."""
 
-    def lbfgs_trainer(self, network: Network, parameters: Array, statistics: Array, job: Job) -> LBFGSTrainer:
-        """Return a trainer for a job whose optimizer is `LBFGS`."""
+    def lbfgs_trainer(
+        self, network: Network, parameters: Array, statistics: Array, job: Job,
+        memory: LBFGSMemory | None = None,
+    ) -> LBFGSTrainer:  # fmt: skip
+        """Return a trainer for a job whose optimizer is `LBFGS`; with a memory, the training goes on.
+
+        Raises ValueError if the memory is not one of this backend, or of another network.
+        """
 
     def objective(
         self, network: Network, statistics: Array, X: Array, y: Array, weights: Array, key: int

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ..engine.job import Memory
 from ..optimizers import Optimizer
 from ..saving.files import Savable
 from ..saving.networks import (
@@ -225,7 +226,10 @@ def _restore_training(state: FittedNetwork, training: Any, random_state: Any, re
     if not (optimizer is None or isinstance(optimizer, Optimizer)):
         raise ValueError("the training state has no optimizer")
     state.optimizer = optimizer
-    state.memory = read_memory(state.network, optimizer, training["memory"], reader)
+    memory = read_memory(state.network, optimizer, training["memory"], reader)
+    if not (memory is None or isinstance(memory, Memory)):
+        raise ValueError("the state of L-BFGS is that of a Model")
+    state.memory = memory
     state.n_steps = check_integer(training["n_steps"], "n_steps", 2**62)
     state.seed = check_integer(reader.value(training["seed"]), "seed", 2**64)
     state.rate_factor = float(training["rate_factor"])

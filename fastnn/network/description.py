@@ -245,6 +245,13 @@ class Network:
         )
         return self.n_weights + self._whole(n_others)
 
+    @property
+    def padding(self) -> tuple[slice, slice]:
+        """Elements of the flat vector that belong to no layer."""
+        last = self.layers[-1]
+        n_weights, n_used = last.weights + last.n_in * last.n_out, last.biases + last.n_out
+        return slice(n_weights, self.n_weights), slice(n_used, self.n_parameters)
+
     @functools.cached_property
     def n_statistics(self) -> int:
         """Length of the flat vector of running statistics."""

@@ -25,6 +25,7 @@ __all__ = [
     "Limits",
     "direction",
     "minimise",
+    "with_limits",
 ]
 
 # Why a minimisation has ended.
@@ -61,6 +62,10 @@ class Iterate(NamedTuple):
         Value of the function.
     status : int
         `RUNNING`, or why the minimisation has ended. `SEARCH_FAILED` repeats the last iterate.
+    before : float
+        Value at the previous iterate; for iterate 0 the same as `value`.
+    S, Y : tuple of arrays (P,)
+        Pairs from which the next direction follows, the oldest first.
     """
 
     n_iterations: int
@@ -69,6 +74,9 @@ class Iterate(NamedTuple):
     value: float
     gradient: np.ndarray
     status: int
+    before: float = np.nan
+    S: tuple[np.ndarray, ...] = ()
+    Y: tuple[np.ndarray, ...] = ()
 
 
 def direction(gradient, S, Y):
@@ -101,7 +109,15 @@ def status_of(n_iterations, n_evaluations, before, value, gradient, limits):
     return RUNNING
 
 
-def minimise(function, x, maxcor, limits):
+def with_limits(iterate, limits):
+    """Return an iterate with the status that it has under other limits; a failed search stays one."""
+    if iterate.status == SEARCH_FAILED:
+        return iterate
+    n_iterations, n_evaluations, _, value, gradient, _, before, _, _ = iterate
+    return iterate._replace(status=status_of(n_iterations, n_evaluations, before, value, gradient, limits))
+
+
+def minimise(function, x, maxcor, limits, last=None):
     """Minimise a function, and yield an `Iterate` for the first point and after every iteration.
 
     Parameters
@@ -114,6 +130,8 @@ def minimise(function, x, maxcor, limits):
         Largest number of pairs.
     limits : Limits
         Limits of the minimisation, which ends with the iterate whose status is not `RUNNING`.
+    last : Iterate, optional
+        Iterate from which an earlier minimisation goes on, instead of a new one from `x`.
 
     Examples
     --------
@@ -125,12 +143,12 @@ def minimise(function, x, maxcor, limits):
     >>> last.x
     array([1., 1.])
     """
-    value, gradient = function(x)
-    S: list[np.ndarray] = []
-    Y: list[np.ndarray] = []
-    n_iterations, n_evaluations = 0, 1
-    status = status_of(0, 1, value, value, gradient, limits)
-    yield Iterate(0, 1, x, value, gradient, status)
+    if last is None:
+        value, gradient = function(x)
+        last = Iterate(0, 1, x, value, gradient, status_of(0, 1, value, value, gradient, limits), value)
+        yield last
+    n_iterations, n_evaluations, x, value, gradient, status, before, *pairs = last
+    S, Y = (list(vectors) for vectors in pairs)
     while status == RUNNING:
         # The direction is a difference of points, as in L-BFGS-B.
         d = (x + direction(gradient, S, Y)) - x
@@ -151,11 +169,11 @@ def minimise(function, x, maxcor, limits):
                 S.append(search.step * d)
                 Y.append(new_gradient - gradient)
                 del S[:-maxcor], Y[:-maxcor]
-            x, value, gradient = new_x, new_value, new_gradient
-            yield Iterate(n_iterations, n_evaluations, x, value, gradient, status)
+            x, before, value, gradient = new_x, value, new_value, new_gradient
+            yield Iterate(n_iterations, n_evaluations, x, value, gradient, status, before, tuple(S), tuple(Y))
         elif S:  # forget the pairs, and search along the gradient
             S.clear()
             Y.clear()
         else:
             status = SEARCH_FAILED
-            yield Iterate(n_iterations, n_evaluations, x, value, gradient, status)
+            yield Iterate(n_iterations, n_evaluations, x, value, gradient, status, before)

@@ -3,7 +3,8 @@
 A safetensors file is a little-endian number of 8 bytes, the length of the header; the header, JSON, which is
 padded by spaces; and the arrays without holes. The header maps the name of every array to its dtype, shape
 and place, and ``__metadata__`` to a map from text to text. Files of fastnn narrow the format: the data begin
-at a multiple of 64 bytes and are sorted by the size of an element, so that every array is aligned.
+at a multiple of 64 bytes and are sorted by the size of an element, so that every array is
+aligned, and by their own size.
 
 A reader trusts nothing. No number of a file leads to an allocation before it has been compared with the size
 of the file, and every fault is a ValueError that names the file and the reason.
@@ -11,12 +12,11 @@ of the file, and every fault is a ValueError that names the file and the reason.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
 import stat
-import threading
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -32,12 +32,12 @@ Array = NDArray[Any]
 
 # NumPy's dtypes by safetensors' names of those that fastnn writes.
 DTYPES: dict[str, np.dtype[Any]] = {
-    "F64": np.dtype("<f8"),
-    "F32": np.dtype("<f4"),
-    "I64": np.dtype("<i8"),
-    "U32": np.dtype("<u4"),
+    "F64": np.dtype(np.float64),
+    "F32": np.dtype(np.float32),
+    "I64": np.dtype(np.int64),
+    "U32": np.dtype(np.uint32),
 }
-_NAMES = {dtype.newbyteorder("="): name for name, dtype in DTYPES.items()}
+_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 # Largest header that safetensors readers accept, in bytes.
 MOST_HEADER = 100_000_000
 # Bytes at whose multiples the data begin.
@@ -45,13 +45,17 @@ ALIGNMENT = 64
 # Estimated bytes of Python objects for one JSON value, and bytes that a header may take whatever the file's
 # size.
 VALUE_BYTES, FREE_BYTES = 100, 16_000_000
-# Bytes of data from which on a second thread computes the SHA-256 digest while the first writes.
-THREADED_BYTES = 1 << 18
-# Stands for a digest where it is not known yet. A digest of the header covers the header with this in its
-# place.
+# Stands for the digest of the header, which covers the header with this in the digest's place.
 NO_DIGEST = "0" * 64
-# Words of 8 bytes that one sum of the checksum covers, and bytes of arrays that are digested without sums.
-BLOCK, SUMMED_BYTES = 512, 1 << 14
+# Stands for the checksum of the data until they are written.
+NO_CHECKSUM = "1" * 64
+# Bytes of a block of the checksum, 512 words of 8 bytes.
+BLOCK_BYTES = 1 << 12
+# Bytes of an array that are read and summed at a time, so that the sums find them in the processor's cache,
+# and bytes of shorter parts, which are digested without sums.
+CHUNK_BYTES, SUMMED_BYTES = 1 << 20, 1 << 14
+# Bytes of the buffer of an open file, which larger parts of arrays bypass.
+BUFFER_BYTES = 1 << 16
 # First bytes of other files, with what they are and what reads them.
 FOREIGN = {
     b"PK\x03\x04": "a ZIP archive, as NumPy, Keras, torch and skops write them: load it with its own library",
@@ -70,7 +74,7 @@ class Entry(NamedTuple):
     Parameters
     ----------
     dtype : numpy.dtype
-        Little-endian dtype.
+        Dtype in this machine's byte order; the file is little-endian.
     shape : tuple of int
         Shape of the array.
     begin, end : int
@@ -83,7 +87,9 @@ class Entry(NamedTuple):
     end: int
 
 
-def write_container(path: Path, metadata: dict[str, str], tensors: Mapping[str, Array]) -> None:
+def write_container(
+    path: Path, metadata: dict[str, str], tensors: Mapping[str, Array], synced: bool = False
+) -> None:
     """Write a file atomically: a process that is killed at any moment leaves the older file or the new one.
 
     Parameters
@@ -91,33 +97,34 @@ def write_container(path: Path, metadata: dict[str, str], tensors: Mapping[str, 
     path : Path
         Name of the file, whose folder exists.
     metadata : dict of str to str
-        Entries of ``__metadata__``. The keys "sha256" (digest of the data), "fastnn.header" and
-        "fastnn.checksum" are added.
+        Entries of ``__metadata__``. The keys "fastnn.header" and "fastnn.checksum" are added.
     tensors : mapping of str to array
         Arrays of float64, float32, int64 or uint32, not of zero dimensions.
+    synced : bool, default False
+        Wait until the disk holds the file, for the case of a loss of power.
     """
     arrays = {name: _little(array) for name, array in tensors.items()}
-    names = sorted(arrays, key=lambda name: (-arrays[name].dtype.itemsize, name))
+    # Small arrays lie side by side, where one access to the disk reads and writes many of them.
+    names = sorted(arrays, key=lambda name: (-arrays[name].dtype.itemsize, -arrays[name].nbytes, name))
     table, place = {}, 0
     for name in names:
         array = arrays[name]
         kind = _NAMES[array.dtype.newbyteorder("=")]
         entry = {"dtype": kind, "shape": list(array.shape), "data_offsets": [place, place + array.nbytes]}
         table[name], place = entry, place + array.nbytes
-    digests = {
-        "sha256": NO_DIGEST,
-        "fastnn.checksum": _Checksum(arrays).total(names),
-        "fastnn.header": NO_DIGEST,
-    }
-    # The data are written, and their SHA-256 digest is computed, at the same time. A digest has a fixed
-    # length: the header's place is known before its content.
-    start = len(_header(metadata | digests, table))
-    with written_whole(path, synced=True) as draft, open(draft, "wb", buffering=0) as file:
-        file.seek(start)
-        digests["sha256"] = _write_and_digest(file, [arrays[name] for name in names], place)
-        digests["fastnn.header"] = hashlib.sha256(_header(metadata | digests, table)).hexdigest()
-        file.seek(0)
-        _write(file, _header(metadata | digests, table))
+    # Digests have a fixed length: the place of the data is known before the header's content. The two digests
+    # come first: no other entry can contain the texts that stand for them.
+    header = _header({"fastnn.header": NO_DIGEST, "fastnn.checksum": NO_CHECKSUM} | metadata, table)
+    try:
+        with written_whole(path, synced) as draft, open(draft, "xb", BUFFER_BYTES) as file:
+            file.seek(len(header))
+            checksum = _total(_write_array(file, arrays[name]) for name in names)
+            header = header.replace(NO_CHECKSUM.encode(), checksum.encode(), 1)
+            digest = hashlib.sha256(header).hexdigest()
+            file.seek(0)
+            file.write(header.replace(NO_DIGEST.encode(), digest.encode(), 1))
+    except OSError as error:  # the user knows the final name, not that of the draft
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _header(metadata: dict[str, str], table: Mapping[str, Any]) -> bytes:
@@ -137,88 +144,43 @@ def _little(array: Array) -> Array:
     return np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
 
 
-def _write(file: Any, data: Any) -> None:
-    """Write all bytes to an unbuffered file, which may write fewer in one call."""
-    view = memoryview(data)
-    while view:
-        view = view[file.write(view) :]
-
-
 def _bytes_of(array: Array) -> Any:
-    """Return the bytes of a C-contiguous array as a memory view."""
-    data: Any = array.reshape(-1).view(np.uint8)
-    return memoryview(data)
+    """Return a view of the bytes of a C-contiguous array, an array of uint8."""
+    return array.reshape(-1).view(np.uint8)
 
 
-def _write_and_digest(file: BinaryIO, arrays: list[Array], n_bytes: int) -> str:
-    """Write arrays one after another, and return the SHA-256 digest of their bytes."""
+# --- the checksum ----------------------------------------------------------------------------------------
+#
+# SHA-256 of the data would take three times as long as reading them. Instead, the data are divided into
+# blocks of 512 words, and SHA-256 covers the sums of their words as integers of 64 bits. A change of one word
+# always changes the digest, and any other damage does with near certainty; only words of one block that have
+# changed places escape. Like any digest that stands in the file itself, it is no signature.
+
+
+def _write_array(file: BinaryIO, array: Array) -> bytes:
+    """Write a C-contiguous little-endian array, and return its digest."""
     digest = hashlib.sha256()
-
-    def compute() -> None:
-        for array in arrays:
-            digest.update(_bytes_of(array))
-
-    thread = None
-    if n_bytes > THREADED_BYTES:
-        thread = threading.Thread(target=compute)
-        try:
-            thread.start()
-        except RuntimeError:  # no more threads are available, or the interpreter is exiting
-            thread = None
-    try:
-        if thread is None:
-            compute()
-        for array in arrays:
-            _write(file, _bytes_of(array))
-        if (
-            thread is not None
-        ):  # the disk works while the digest is computed: the last fsync finds little to do
-            with contextlib.suppress(OSError):  # some network disks support no fsync
-                os.fsync(file.fileno())
-    finally:
-        if thread is not None:
-            thread.join()
-    return digest.hexdigest()
+    data = _bytes_of(array)
+    for first in range(0, data.size, CHUNK_BYTES):
+        _add(digest, data[first : first + CHUNK_BYTES])
+    file.write(data)
+    return digest.digest()
 
 
-class _Checksum:
-    """Checksum of arrays that are read in any order: the digest of the sums of their blocks.
+def _add(digest: Any, chunk: Array) -> None:
+    """Add a chunk to the digest of an array."""
+    if chunk.size < SUMMED_BYTES:
+        digest.update(chunk)
+        return
+    end = chunk.size - chunk.size % BLOCK_BYTES
+    words = chunk[:end].view("<u8").reshape(-1, BLOCK_BYTES // 8)
+    digest.update(words.sum(axis=1, dtype=np.uint64).astype("<u8", copy=False))
+    digest.update(chunk[end:])
 
-    SHA-256 of the data takes three times as long as reading them. Sums of blocks of 4 KiB as integers of 64
-    bits detect every change of one word, and others as surely as 64 bits can.
 
-    Parameters
-    ----------
-    arrays : mapping of str to array
-        C-contiguous little-endian arrays to add.
-    """
-
-    def __init__(self, arrays: Mapping[str, Array] | None = None) -> None:
-        self._digests: dict[str, bytes] = {}
-        for name, array in (arrays or {}).items():
-            self.add(name, array)
-
-    def __contains__(self, name: str) -> bool:
-        """Return True if the array with this name has been added."""
-        return name in self._digests
-
-    def add(self, name: str, array: Array) -> None:
-        """Add the content of one array."""
-        data: Any = array.reshape(-1).view(np.uint8)
-        if data.size < SUMMED_BYTES:
-            self._digests[name] = hashlib.sha256(data).digest()
-            return
-        n_words = data.size // 8
-        words = data[: 8 * n_words].view("<u8")
-        n_blocks = n_words // BLOCK
-        sums = words[: n_blocks * BLOCK].reshape(n_blocks, BLOCK).sum(axis=1, dtype=np.uint64).astype("<u8")
-        digest = hashlib.sha256(sums.tobytes())
-        digest.update(data[8 * n_blocks * BLOCK :].tobytes())
-        self._digests[name] = digest.digest()
-
-    def total(self, names: Iterable[str]) -> str:
-        """Return the checksum of the arrays `names`, in the order of the file."""
-        return hashlib.sha256(b"".join(self._digests[name] for name in names)).hexdigest()
+def _total(digests: Iterable[bytes]) -> str:
+    """Return the checksum of the digests of all arrays, in the order of the file."""
+    return hashlib.sha256(b"".join(digests)).hexdigest()
 
 
 class Container:
@@ -250,10 +212,10 @@ class Container:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._checksum = _Checksum()
+        self._digests: dict[str, bytes] = {}  # of the arrays that have been read
         if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for a writer
             raise ValueError(f"{path} is a folder, a device or a pipe, not the file of a model")
-        self._file: BinaryIO = open(path, "rb", buffering=0)  # noqa: SIM115 (closed by __exit__)
+        self._file: BinaryIO = open(path, "rb", BUFFER_BYTES)  # noqa: SIM115 (closed by __exit__)
         try:
             self.size = os.fstat(self._file.fileno()).st_size
             self.metadata, self.table = self._read_header()
@@ -289,7 +251,8 @@ class Container:
                 f"its header has {length:,} bytes by its first 8, but {self.size - 8:,} follow: it is cut off"
             )
         text = self._read_bytes(length)
-        n_values = sum(text.count(sign) for sign in b"[{,")
+        signs = np.frombuffer(text, np.uint8)
+        n_values = sum(int(np.count_nonzero(signs == sign)) for sign in b"[{,")
         if VALUE_BYTES * n_values + 4 * length > max(2 * self.size, FREE_BYTES):
             raise self._fault(
                 f"its header holds {n_values:,} values, too many for a file of {self.size:,} bytes"
@@ -302,7 +265,7 @@ class Container:
         if metadata.get("format") != "fastnn":
             raise self._fault("it is a safetensors file of another program: its metadata lack format=fastnn")
         table = self._check_table(header)
-        self._stated = {key: metadata.pop(key, "") for key in ("sha256", "fastnn.header", "fastnn.checksum")}
+        self._stated = {key: metadata.pop(key, "") for key in ("fastnn.header", "fastnn.checksum")}
         stated = self._stated["fastnn.header"]
         whole = start + text.replace(stated.encode(), NO_DIGEST.encode(), 1)
         if len(stated) != len(NO_DIGEST) or hashlib.sha256(whole).hexdigest() != stated:
@@ -332,7 +295,7 @@ class Container:
                 raise self._fault(f"the array {name!r} has a dtype other than {', '.join(DTYPES)}")
             shape, offsets = given["shape"], given["data_offsets"]
             numbers = [*shape, *offsets] if isinstance(shape, list) and isinstance(offsets, list) else [-1]
-            fits = all(type(number) is int and 0 <= number <= self.size for number in numbers)
+            fits = set(map(type, numbers)) == {int} and min(numbers) >= 0 and max(numbers) <= self.size
             if not fits or len(offsets) != 2:
                 raise self._fault(
                     f"shape and data_offsets of {name!r} must be lists of integers from 0 to the file's size"
@@ -357,17 +320,19 @@ class Container:
 
     def _read_bytes(self, count: int) -> bytes:
         """Return the next bytes of the file."""
-        buffer = bytearray(count)
-        self._fill(memoryview(buffer))
-        return bytes(buffer)
+        data = self._file.read(count)
+        if len(data) < count:
+            raise self._ended()
+        return data
 
-    def _fill(self, view: memoryview) -> None:
-        """Fill a buffer from the file."""
-        while view:
-            count = self._file.readinto(view)  # type: ignore[attr-defined]
-            if not count:
-                raise self._fault("it ended while it was read")
-            view = view[count:]
+    def _fill(self, buffer: Array) -> None:
+        """Fill an array of uint8 from the file."""
+        if self._file.readinto(buffer) < buffer.size:  # type: ignore[attr-defined]
+            raise self._ended()
+
+    def _ended(self) -> ValueError:
+        """Return the error for a file that has become shorter."""
+        return self._fault("it ended while it was read")
 
     # --- arrays ----------------------------------------------------------------------------------------
 
@@ -382,7 +347,7 @@ class Container:
         entry = self.entry(name)
         array = np.empty(entry.shape, entry.dtype)
         self._read_into(name, array)
-        return array.astype(entry.dtype.newbyteorder("="), copy=False)
+        return array
 
     def read_into(self, name: str, target: Array) -> None:
         """Read an array into `target`, which must have its shape and dtype.
@@ -393,38 +358,44 @@ class Container:
             If the file lacks the array, or its shape or dtype differs.
         """
         entry = self.entry(name)
-        if entry.shape != target.shape or entry.dtype.newbyteorder("=") != target.dtype:
+        if entry.shape != target.shape or entry.dtype != target.dtype:
             raise self._fault(
                 f"the array {name!r} is {entry.dtype.name} of the shape {entry.shape}, not "
                 f"{target.dtype.name} of the shape {target.shape}"
             )
-        if target.flags.c_contiguous and target.dtype == entry.dtype:
+        if target.flags.c_contiguous:
             self._read_into(name, target)
         else:
             target[...] = self.read(name)
 
     def _read_into(self, name: str, array: Array) -> None:
-        """Fill a C-contiguous array of the file's byte order."""
-        self._file.seek(self._data + self.table[name].begin)
-        self._fill(_bytes_of(array))
-        self._checksum.add(name, array)
+        """Fill a C-contiguous array in this machine's byte order."""
+        self._digests[name] = self._digest_of(self.table[name], _bytes_of(array))
+        if sys.byteorder == "big":
+            array.byteswap(inplace=True)
+
+    def _digest_of(self, entry: Entry, target: Any = None) -> bytes:
+        """Read an array, into the bytes `target` or else into a buffer of one chunk; return its digest."""
+        self._file.seek(self._data + entry.begin)
+        n_bytes = entry.end - entry.begin
+        if target is not None and n_bytes < SUMMED_BYTES:
+            self._fill(target)
+            return hashlib.sha256(target).digest()
+        digest = hashlib.sha256()
+        buffer = np.empty(min(n_bytes, CHUNK_BYTES), np.uint8) if target is None else target
+        for first in range(0, n_bytes, CHUNK_BYTES):
+            n = min(CHUNK_BYTES, n_bytes - first)
+            chunk = buffer[:n] if target is None else buffer[first : first + n]
+            self._fill(chunk)
+            _add(digest, chunk)
+        return digest.digest()
 
     def check(self) -> None:
         """Raise ValueError if the data have been changed; read the arrays that have not been read."""
-        for name in self.table:
-            if name not in self._checksum:
-                self.read(name)
-        if self._checksum.total(self.table) != self._stated["fastnn.checksum"]:
+        for name in self.table.keys() - self._digests.keys():
+            self._digests[name] = self._digest_of(self.table[name])
+        if _total(map(self._digests.__getitem__, self.table)) != self._stated["fastnn.checksum"]:
             raise self._fault("its data have been changed")
-
-    def check_sha256(self) -> None:
-        """Raise ValueError if the data's SHA-256 digest is not the stated one."""
-        self._file.seek(self._data)
-        digest = hashlib.sha256()
-        while block := self._file.read(1 << 20):
-            digest.update(block)
-        if digest.hexdigest() != self._stated["sha256"]:
-            raise self._fault("the SHA-256 digest of its data is not the stated one")
 
 
 def parse_json(text: bytes | str) -> Any:

@@ -33,7 +33,7 @@ READS = 1
 class Savable:
     """Base class of the models that can be saved to a file."""
 
-    def save(self, path: str | os.PathLike[str], training: bool = True) -> None:
+    def save(self, path: str | os.PathLike[str], training: bool = True, sync: bool = False) -> None:
         """Save the model to a file, from which `fastnn.load` returns it.
 
         The file is a safetensors file that holds arrays and their description, no code. It is written whole
@@ -48,6 +48,9 @@ class Savable:
             Save the state of the training too (the optimizer's state, random generators, curves), with which
             a training goes on, bit for bit. False saves what predictions need, about a third of the bytes
             after a training by Adam.
+        sync : bool, default False
+            Wait until the disk holds the file. Without it, a loss of power within the next seconds may lose
+            the new file, and on some file systems the older one too. Checkpoints always wait.
 
         Raises
         ------
@@ -71,7 +74,8 @@ class Savable:
         """
         checked = check_path(path)
         writer = Writer(check_flag(training, "training"))
-        write_collected(checked, collect(self, writer), writer)
+        is_synced = check_flag(sync, "sync")
+        write_collected(checked, collect(self, writer), writer, is_synced)
 
 
 def check_path(path: Any) -> Path:
@@ -92,9 +96,9 @@ def collect(model: Any, writer: Writer) -> dict[str, str]:
     return {"format": "fastnn", "fastnn.version": __version__, "fastnn": text}
 
 
-def write_collected(path: Path, metadata: dict[str, str], writer: Writer) -> None:
-    """Write the file of a model that `collect` has described."""
-    write_container(path, metadata, writer.tensors)
+def write_collected(path: Path, metadata: dict[str, str], writer: Writer, synced: bool) -> None:
+    """Write the file of a model that `collect` has described; `synced` waits until the disk holds it."""
+    write_container(path, metadata, writer.tensors, synced)
 
 
 def load(path: str | os.PathLike[str]) -> Any:

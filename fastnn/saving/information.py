@@ -102,7 +102,7 @@ def info(path: str | os.PathLike[str], check: bool = False) -> FileInfo:
     path : str or path
         Name of a file that a method `save` or a `Checkpoint` has written.
     check : bool, default False
-        Read the data too, and compare their SHA-256 digest with the stated one.
+        Read the data too, and compare their checksum with the stated one.
 
     Returns
     -------
@@ -135,7 +135,7 @@ def info(path: str | os.PathLike[str], check: bool = False) -> FileInfo:
         except (TypeError, KeyError, ValueError, AttributeError, IndexError) as error:
             raise ValueError(f"{checked} holds a description that fits no model: {error}") from error
         if check:
-            file.check_sha256()
+            file.check()
     return result
 
 

@@ -8,14 +8,14 @@ another beginning for further vectors. It never holds a flat vector, whose layou
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..losses import Loss
-from ..network.description import Network, aligned_zeros
+from ..network.description import Network, aligned_empty
 from .records import Reader, Writer
 
 __all__ = [
@@ -110,8 +110,8 @@ def write_statistics(network: Network, statistics: Array, prefix: str, writer: W
         writer.tensor(name, view)
 
 
-def write_rows(network: Network, rows: Array, prefix: str, writer: Writer) -> None:
-    """Add the arrays of several vectors (S, P) in the layout of the parameters, as ``prefix.0`` and so on."""
+def write_rows(network: Network, rows: Iterable[Array], prefix: str, writer: Writer) -> None:
+    """Add the arrays of several vectors (P,) in the layout of the parameters, as ``prefix.0`` and so on."""
     for k, row in enumerate(rows):
         write_parameters(network, row, f"{prefix}.{k}", writer)
 
@@ -124,15 +124,17 @@ def read_parameters(network: Network, prefix: str, reader: Reader) -> Array:
     ValueError
         If the file lacks an array, or its shape or dtype differs.
     """
-    parameters = aligned_zeros(network.n_parameters, network.dtype)
-    _fill_parameters(network, parameters, prefix, reader)
+    parameters = aligned_empty(network.n_parameters, network.dtype)
+    _fill_parameters(network, parameters, prefix, reader, 0.0)
     return parameters
 
 
-def _fill_parameters(network: Network, vector: Array, prefix: str, reader: Reader) -> None:
-    """Fill a flat parameter vector from the arrays of a file; padding keeps its values."""
+def _fill_parameters(network: Network, vector: Array, prefix: str, reader: Reader, initial: float) -> None:
+    """Fill a flat parameter vector from the arrays of a file; padding becomes `initial`."""
     for name, view in _parts(network, vector, prefix):
         reader.read_into(name, view)
+    for padding in network.padding:
+        vector[padding] = initial
 
 
 def read_statistics(network: Network, prefix: str, reader: Reader) -> Array:
@@ -143,7 +145,13 @@ def read_statistics(network: Network, prefix: str, reader: Reader) -> Array:
     return statistics
 
 
-def read_rows(network: Network, initial: tuple[float, ...], prefix: str, reader: Reader) -> Array:
+def read_rows(
+    network: Network,
+    initial: tuple[float, ...],
+    prefix: str,
+    reader: Reader,
+    dtype: np.dtype | None = None,
+) -> Array:
     """Return several vectors (S, P) in the layout of the parameters.
 
     Parameters
@@ -156,6 +164,8 @@ def read_rows(network: Network, initial: tuple[float, ...], prefix: str, reader:
         Beginning of the names of the arrays.
     reader : Reader
         Source of the arrays.
+    dtype : numpy.dtype, optional
+        Data type of the vectors; by default that of the network.
 
     Raises
     ------
@@ -167,9 +177,7 @@ def read_rows(network: Network, initial: tuple[float, ...], prefix: str, reader:
         for layer, shape in enumerate(network.shapes):  # compare before the allocation
             if reader.shape(f"{prefix}.{k}.{layer}.weight") != shape:
                 raise ValueError(f"the array '{prefix}.{k}.{layer}.weight' has not the shape {shape}")
-    rows = aligned_zeros(len(initial) * size, network.dtype).reshape(len(initial), size)
+    rows = aligned_empty(len(initial) * size, dtype or network.dtype).reshape(len(initial), size)
     for k, (row, value) in enumerate(zip(rows, initial, strict=True)):
-        if value:
-            row[...] = np.asarray(value, network.dtype)
-        _fill_parameters(network, row, f"{prefix}.{k}", reader)
+        _fill_parameters(network, row, f"{prefix}.{k}", reader, value)
     return rows

@@ -108,7 +108,7 @@ class Reader:
         fits = len(shape) == len(entry.shape) and all(
             size is None or size == found for size, found in zip(shape, entry.shape, strict=True)
         )
-        if not fits or entry.dtype.newbyteorder("=") != np.dtype(dtype):
+        if not fits or entry.dtype != np.dtype(dtype):
             raise ValueError(
                 f"the array {self._prefix + name!r} is {entry.dtype.name} of the shape {entry.shape}, not "
                 f"{np.dtype(dtype).name} of the shape {shape}"

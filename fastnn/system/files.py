@@ -11,6 +11,7 @@ import hashlib
 import os
 import platform
 import re
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -36,6 +37,8 @@ OLDER = ".older-"
 SAME_START = 2
 # Number of folder entries that a draft lists on average: larger folders are not listed for every draft.
 ENTRIES_A_DRAFT = 1000
+# Longest ending, in characters, that the draft of a single file shares with its final name.
+LONGEST_ENDING = 16
 # Number of coming drafts that do not list a folder, by folder.
 _not_looking: dict[Path, int] = {}
 
@@ -117,24 +120,24 @@ def written_whole(path: Path, synced: bool = False) -> Iterator[Path]:
     Yields
     ------
     Path
-        Temporary name in a folder beside `path`.
+        Temporary name beside `path`, with the same ending.
     """
-    draft = None
+    folder = path.absolute().parent
+    _remove_abandoned(folder)
+    # Writers of pictures choose the format by the ending.
+    ending = path.suffix if len(path.suffix) <= LONGEST_ENDING else ""
+    draft = folder / f"{_prefix(os.getpid())}{secrets.token_hex(8)}{ending}"
     try:
-        with held_interrupts():
-            draft = Draft(path)
-        yield draft.name(path)
+        yield draft
         if synced:
-            _sync(draft.name(path))
-        with held_interrupts():
-            draft.publish()
-        if synced:
-            _sync(path.absolute().parent)
+            _sync(draft)
+        os.replace(draft, path)
     except BaseException:
-        if draft is not None:
-            with held_interrupts():
-                draft.discard()
+        with held_interrupts(), suppress(OSError):
+            draft.unlink()
         raise
+    if synced:
+        _sync(folder)
 
 
 def _sync(path: Path) -> None:
@@ -166,8 +169,14 @@ def _remove_abandoned(folder: Path) -> None:
         owned = OWNED.fullmatch(name)
         if owned is None or owned[1] != _host():
             continue
-        if _has_ended(int(owned[2]), int(owned[3])) and not _may_hold_older(folder / name):
-            shutil.rmtree(folder / name, ignore_errors=True)
+        draft = folder / name
+        if not _has_ended(int(owned[2]), int(owned[3])):
+            continue
+        if not draft.is_dir():
+            with suppress(OSError):
+                draft.unlink()
+        elif not _may_hold_older(draft):
+            shutil.rmtree(draft, ignore_errors=True)
 
 
 @functools.cache

@@ -286,7 +286,7 @@ class SaveCheckpoint(Hook):
         def write() -> None:
             try:
                 for file in files:
-                    write_collected(*file)
+                    write_collected(*file, synced=True)
             except BaseException as error:
                 self._error = error
 

@@ -98,17 +98,24 @@ def train_model(
     parameters, statistics = model._parameters, model._statistics
     # After the training, a trial with a lower rate may have to start from the same parameters: copy them.
     start = (parameters.copy(), statistics.copy()) if may_be_too_high(job) and not resumed else None
-    state = TrainingState.of_job(job) if resumed is None else replace(resumed, num_passes=job.num_passes)
-    model._training = None
+    checkpoints = [hook for hook in hooks if isinstance(hook, Checkpoint)]
+    if resumed is None:
+        # A plain training that goes on later compares parts of large data, which takes no time.
+        state = TrainingState.of_job(job, whole=bool(checkpoints))
+    else:
+        state = replace(resumed, num_passes=job.num_passes)
     trainer: Trainer
     if isinstance(job.optimizer, LBFGS):
-        trainer = backend.lbfgs_trainer(network, parameters, statistics, job)
+        going_on = None if resumed is None else resumed.memory
+        assert not isinstance(going_on, Memory)
+        trainer = backend.lbfgs_trainer(network, parameters, statistics, job, going_on)
     else:
-        if resumed is not None and resumed.memory is not None:
+        if resumed is not None and isinstance(resumed.memory, Memory):
             memory = resumed.memory.writeable()
         else:
             memory = Memory.fresh(network, parameters, job, generator)
         trainer = backend.trainer(network, parameters, statistics, job, memory)
+    model._training = None
     validation_losses = np.full(len(job.kept), np.nan)
     if resumed is not None:
         resumed.fill(job, trainer.records, validation_losses)
@@ -118,7 +125,6 @@ def train_model(
         folded = network.folded(trainer.current, statistics)
         return backend.loss(network, folded, X, y, weights / weights.sum())
 
-    checkpoints = [hook for hook in hooks if isinstance(hook, Checkpoint)]
     running: list[Hook] = [hook for hook in hooks if isinstance(hook, Hook)]
     if print_every:
         training_samples = WeightedSamples(job.X, job.y, job.weights, job.y.shape)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import zlib
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..engine.job import Job, Memory, Records
+from ..engine.lbfgs import LBFGSMemory
 from ..network.description import Network
 from ..optimizers import LBFGS, Optimizer
 from ..saving.networks import (
@@ -28,7 +30,7 @@ __all__ = ["BestPass", "TrainingState", "check_integer", "read_memory", "write_m
 
 Array = NDArray[Any]
 
-# Bytes of an array that its digest covers at most, in blocks of BLOCK_BYTES spread evenly over the array.
+# Bytes of an array that its SHA-256 digest covers at most, in blocks of BLOCK_BYTES spread evenly over it.
 DIGEST_BYTES, BLOCK_BYTES = 1 << 19, 1 << 12
 # Fields of a Job that decide the result, with the names of the arguments of `Model.train`.
 SETTINGS = {
@@ -84,8 +86,8 @@ class TrainingState:
         Number of whole steps done.
     seed : int
         Seed of the dropout masks and of the orders of the samples.
-    memory : Memory or None
-        Arrays from which the steps go on; None for L-BFGS, which cannot go on.
+    memory : Memory, LBFGSMemory or None
+        Arrays from which the steps go on; None for L-BFGS before its first evaluation and after a divergence.
     records : Records
         Measurements of the kept passes so far.
     validation : array (R,)
@@ -102,21 +104,25 @@ class TrainingState:
     record_every: int
     n_steps: int
     seed: int
-    memory: Memory | None
+    memory: Memory | LBFGSMemory | None
     records: Records
     validation: NDArray[np.float64]
     last: tuple[Array, Array] | None = None
     best: BestPass | None = None
 
     @classmethod
-    def of_job(cls, job: Job) -> TrainingState:
-        """Return the state of a training that has done no step; its memory and measurements are empty."""
+    def of_job(cls, job: Job, whole: bool) -> TrainingState:
+        """Return the state of a training that has done no step; its memory and measurements are empty.
+
+        The digests of large data cover all bytes if `whole`, which takes a few per cent of a pass.
+        """
         settings = {name: getattr(job, name) for name in SETTINGS}
         data = {
             "n_samples": job.n_samples,
-            "X": _digest(job.X),
-            "y": _digest(job.y),
-            "sample_weight": _digest(job.weights),
+            "X": _digest(job.X, whole),
+            "y": _digest(job.y, whole),
+            "sample_weight": _digest(job.weights, whole),
+            "whole": whole,
         }
         empty = Records(np.empty(0), np.empty(0), np.empty((0, 0)))
         return cls(settings, data, job.num_passes, job.record_every, 0, job.seed, None, empty, np.empty(0))
@@ -140,7 +146,7 @@ class TrainingState:
         return replace(
             self,
             n_steps=trainer.n_steps,
-            memory=getattr(trainer, "memory", None),
+            memory=trainer.memory,
             records=Records(*(array[:n_records] for array in trainer.records)),
             validation=validation[:n_records],
             best=best,
@@ -161,25 +167,25 @@ class TrainingState:
         ValueError
             If a setting, the data or the seed differ, or the training cannot go on; the message names what.
         """
-        if isinstance(job.optimizer, LBFGS) or self.memory is None:
-            raise ValueError(
-                "resume: a training by 'lbfgs' cannot go on, since SciPy's minimiser keeps its state to "
-                "itself: train again without resume, which starts from the present parameters"
-            )
-        now = TrainingState.of_job(job)
+        now = TrainingState.of_job(job, self.data["whole"])
         wrong = [
             f"{argument} ({_told(name, self.settings[name])} before, {_told(name, now.settings[name])} now)"
             for name, argument in SETTINGS.items()
             if self.settings[name] != now.settings[name]
         ]
         names = {"n_samples": "the number of samples", "X": "X", "y": "y", "sample_weight": "sample_weight"}
-        wrong += [names[key] for key, value in self.data.items() if now.data[key] != value]
+        wrong += [argument for key, argument in names.items() if self.data[key] != now.data[key]]
         if seed_is_given and self.seed != job.seed:
             wrong.append("random_state")
         if wrong:
             raise ValueError(
                 f"resume: these differ from the training that is to go on: {', '.join(wrong)}. Pass the same "
                 "values, or leave out resume to begin a new training from the present parameters"
+            )
+        if self.memory is None:
+            raise ValueError(
+                "resume: this training by 'lbfgs' has diverged, or has not evaluated its first point: train "
+                "again without resume, which starts from the present parameters"
             )
         n_passes = -(-self.n_steps // job.n_batches)
         if job.num_passes < n_passes:
@@ -242,7 +248,8 @@ class TrainingState:
         if not (isinstance(optimizer, Optimizer) and isinstance(schedule, Schedule)):
             raise ValueError("the training state has no optimizer or schedule")
         data = description["data"]
-        if not isinstance(data, dict) or set(data) != {"n_samples", "X", "y", "sample_weight"}:
+        parts = {"n_samples", "X", "y", "sample_weight", "whole"}
+        if not (isinstance(data, dict) and set(data) == parts and type(data["whole"]) is bool):
             raise ValueError("the training state does not describe its data")
         losses = reader.read("records.losses", np.float64, (None,))
         n_records = len(losses)
@@ -290,17 +297,24 @@ class TrainingState:
         return cls(
             **values
             | {
-                "memory": None if memory is None else Memory(**memory),
+                "memory": None if memory is None else _memory_of(memory),
                 "records": Records(**values["records"]),
                 "best": None if best is None else BestPass(**best),
             }
         )
 
 
-def write_memory(network: Network, memory: Memory | None, writer: Writer) -> Any:
+def _memory_of(values: dict[str, Any]) -> Memory | LBFGSMemory:
+    """Return the memory whose fields a pickle holds."""
+    return Memory(**values) if "optimizer" in values else LBFGSMemory(**values)
+
+
+def write_memory(network: Network, memory: Memory | LBFGSMemory | None, writer: Writer) -> Any:
     """Collect the arrays of a training's memory; return what `read_memory` needs besides them."""
     if memory is None:
         return None
+    if isinstance(memory, LBFGSMemory):
+        return _write_lbfgs(network, memory, writer)
     write_rows(network, memory.optimizer, "optimizer", writer)
     if memory.average.size:
         write_parameters(network, memory.average, "average", writer)
@@ -314,10 +328,12 @@ def write_memory(network: Network, memory: Memory | None, writer: Writer) -> Any
 
 def read_memory(
     network: Network, optimizer: Optimizer | None, description: Any, reader: Reader
-) -> Memory | None:
+) -> Memory | LBFGSMemory | None:
     """Return the memory of a training; raise ValueError if an array is not what the kernels need."""
     if description is None:
         return None
+    if isinstance(optimizer, LBFGS):
+        return _read_lbfgs(network, reader)
     initial = () if optimizer is None else optimizer.initial_state
     average = np.empty(0, network.dtype)
     if description["has_average"]:
@@ -340,6 +356,36 @@ def read_memory(
     return Memory(optimizer_state, average, order, generator, plateau)
 
 
+def _write_lbfgs(network: Network, memory: LBFGSMemory, writer: Writer) -> dict[str, Any]:
+    """Collect the arrays of L-BFGS's memory."""
+    for name in ("vectors", "point"):
+        write_rows(network, getattr(memory, name), f"lbfgs.{name}", writer)
+    write_statistics(network, memory.statistics, "lbfgs.statistics", writer)
+    for name in ("numbers", "counts", "losses", "progress"):
+        writer.tensor(f"lbfgs.{name}", getattr(memory, name))
+    return {}
+
+
+def _read_lbfgs(network: Network, reader: Reader) -> LBFGSMemory:
+    """Return L-BFGS's memory; trainers check whether its arrays fit each other."""
+
+    def rows(name: str, dtype: np.dtype) -> list[Array]:
+        n_rows = 0
+        while reader.has(f"lbfgs.{name}.{n_rows}.0.weight"):
+            n_rows += 1
+        return list(read_rows(network, (0.0,) * n_rows, f"lbfgs.{name}", reader, dtype))
+
+    return LBFGSMemory(
+        vectors=rows("vectors", np.dtype(np.float64)),
+        point=rows("point", network.dtype),
+        numbers=reader.read("lbfgs.numbers", np.float64, (None,)),
+        counts=reader.read("lbfgs.counts", np.int64, (None,)),
+        statistics=read_statistics(network, "lbfgs.statistics", reader),
+        losses=reader.read("lbfgs.losses", np.float64, (3,)),
+        progress=reader.read("lbfgs.progress", np.int64, (2,)),
+    )
+
+
 def check_integer(value: Any, name: str, end: int) -> int:
     """Return an integer from 0 to ``end - 1``; raise ValueError for anything else."""
     if type(value) is not int or not 0 <= value < end:
@@ -360,14 +406,14 @@ def _told(name: str, value: Any) -> str:
     return repr(value)
 
 
-def _digest(array: Any) -> str:
+def _digest(array: Any, whole: bool) -> str:
     """Return a digest of an array's shape, dtype and content, or of a CSR matrix's.
 
-    Of large arrays it covers blocks that are spread evenly: a digest of all their bytes would take longer
-    than a pass of a small network.
+    The SHA-256 digest of large arrays covers blocks that are spread evenly; if `whole`, also the CRC-32
+    checksum of all bytes.
     """
     if not isinstance(array, np.ndarray):
-        return "-".join(_digest(part) for part in (array.data, array.indices, array.indptr))
+        return "-".join(_digest(part, whole) for part in (array.data, array.indices, array.indptr))
     digest = hashlib.sha256(f"{array.shape} {array.dtype.newbyteorder('<').str}".encode())
     data = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(-1).view(np.uint8)
     n_blocks = DIGEST_BYTES // BLOCK_BYTES
@@ -376,4 +422,6 @@ def _digest(array: Any) -> str:
     else:
         for first in np.linspace(0, data.size - BLOCK_BYTES, n_blocks).astype(np.int64).tolist():
             digest.update(data[first : first + BLOCK_BYTES].data)
+        if whole:
+            digest.update(zlib.crc32(data.data).to_bytes(4, "little"))
     return digest.hexdigest()[:16]

@@ -11,16 +11,18 @@ X = np.random.default_rng(0).normal(size=(40, 2)).round(2)
 
 
 @pytest.fixture
-def model(monkeypatch):
-    """Model that stands for every saved file."""
+def model(tmp_path):
+    """Return a model that has been saved as "model.fastnn"."""
     model = fastnn.Model([2, 3, 2], activation="relu", output_activation="identity", random_state=0)
-    monkeypatch.setattr(fastnn, "load", lambda path: model, raising=False)
+    model.save(tmp_path / "model.fastnn")
     return model
 
 
 def export(tmp_path, to, name, *options):
     """Run the command, and return its exit status."""
-    return cli.main(["export", "model.fastnn", "--to", to, "--out", str(tmp_path / name), *options])
+    return cli.main(
+        ["export", str(tmp_path / "model.fastnn"), "--to", to, "--out", str(tmp_path / name), *options]
+    )
 
 
 def test_c(model, tmp_path, capsys):
@@ -51,10 +53,11 @@ def test_sklearn(model, tmp_path):
     np.testing.assert_allclose(estimator.predict_proba(X), model.predict_proba(X), atol=1e-14)
 
 
-def test_torch(model, tmp_path):
+@pytest.mark.parametrize("name", ["net.pt", "net"])
+def test_torch(name, model, tmp_path):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-    assert export(tmp_path, "torch", "net.pt", "--dtype", "float32") == 0
-    module = torch.load(tmp_path / "net.pt", weights_only=False)
+    assert export(tmp_path, "torch", name, "--dtype", "float32") == 0
+    module = torch.load(tmp_path / name, weights_only=False)
     with torch.no_grad():
         P = module(torch.from_numpy(X.astype(np.float32))).numpy()
     np.testing.assert_allclose(P, model.predict_proba(X), atol=2e-6)
@@ -87,6 +90,18 @@ def test_data_that_is_no_table(model, tmp_path, capsys):
     (tmp_path / "data.csv").write_text("a,b\n", encoding="utf-8")
     assert export(tmp_path, "c", "net.h", "--data", str(tmp_path / "data.csv")) == 1
     assert "--data: " in capsys.readouterr().err
+
+
+def test_files_that_hold_no_model(tmp_path, capsys):
+    (tmp_path / "model.fastnn").write_text("nothing", encoding="utf-8")
+    assert export(tmp_path, "c", "net.h") == 1
+    assert "model.fastnn is not a model saved by fastnn" in capsys.readouterr().err
+    (tmp_path / "model.fastnn").unlink()
+    assert export(tmp_path, "c", "net.h") == 1
+    assert "No such file or directory" in capsys.readouterr().err
+    fastnn.MLPClassifier().save(tmp_path / "model.fastnn")
+    assert export(tmp_path, "c", "net.h") == 1
+    assert "is not fitted" in capsys.readouterr().err
 
 
 def test_a_folder_that_is_missing(model, tmp_path, capsys):

@@ -24,8 +24,8 @@ def steps(monkeypatch):
     """Return the numbers of steps in the checkpoints that are written."""
     written, write = [], checkpoint_module.write_collected
 
-    def recorded(path, metadata, writer):
-        write(path, metadata, writer)
+    def recorded(path, metadata, writer, synced):
+        write(path, metadata, writer, synced)
         written.append(fastnn.info(path).n_steps)
 
     monkeypatch.setattr(checkpoint_module, "write_collected", recorded)
@@ -63,8 +63,8 @@ def test_a_checkpoint_every_so_many_seconds(tmp_path, steps, monkeypatch):
 def test_each_checkpoint_is_a_model_that_predicts_and_goes_on(tmp_path, monkeypatch):
     copies, write = [], checkpoint_module.write_collected
 
-    def kept(path, metadata, writer):
-        write(path, metadata, writer)
+    def kept(path, metadata, writer, synced):
+        write(path, metadata, writer, synced)
         copies.append(tmp_path / f"copy-{len(copies)}.fastnn")
         copies[-1].write_bytes(Path(path).read_bytes())
 
@@ -133,8 +133,8 @@ def test_a_fit_goes_on_from_its_checkpoint(options, tmp_path, monkeypatch):
     path, first = tmp_path / "run.fastnn", tmp_path / "first.fastnn"
     write = checkpoint_module.write_collected
 
-    def kept(target, metadata, writer):
-        write(target, metadata, writer)
+    def kept(target, metadata, writer, synced):
+        write(target, metadata, writer, synced)
         if not first.exists():
             first.write_bytes(path.read_bytes())
 
@@ -189,7 +189,7 @@ def test_what_a_file_cannot_hold_is_refused_before_the_first_step(tmp_path):
 
 
 def test_an_error_of_the_disk_ends_the_training_with_its_state(tmp_path, monkeypatch):
-    def full(path, metadata, writer):
+    def full(path, metadata, writer, synced):
         raise OSError(28, "No space left on device")
 
     at_once = model()

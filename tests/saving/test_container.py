@@ -2,10 +2,12 @@
 
 import contextlib
 import gc
+import hashlib
 import json
 import os
 import pickle
 import re
+import struct
 import tracemalloc
 import zipfile
 
@@ -52,10 +54,25 @@ def joined(header, data, pad=True, digest=True):
     text += b" " * (-(8 + len(text)) % ALIGNMENT if pad else 0)
     content = len(text).to_bytes(8, "little") + text
     if digest:
-        import hashlib
-
         content = content.replace(NO_DIGEST.encode(), hashlib.sha256(content).hexdigest().encode(), 1)
     return content + data
+
+
+def checksum(header, data):
+    """Return the checksum of the data by its definition, in plain Python."""
+    total = hashlib.sha256()
+    for entry in header.values():
+        array = data[slice(*entry["data_offsets"])]
+        digest = hashlib.sha256()
+        for k in range(0, len(array), 1 << 20):
+            chunk = array[k : k + (1 << 20)]
+            end = len(chunk) // 4096 * 4096 if len(chunk) >= 1 << 14 else 0
+            for block in range(0, end, 4096):
+                words = struct.unpack("<512Q", chunk[block : block + 4096])
+                digest.update((sum(words) % 2**64).to_bytes(8, "little"))
+            digest.update(chunk[end:])
+        total.update(digest.digest())
+    return total.hexdigest()
 
 
 def error_of(content, folder):
@@ -86,9 +103,7 @@ def test_the_layout(saved):
         assert begin % {"F64": 8, "F32": 4, "I64": 8, "U32": 4}[entry["dtype"]] == 0
         place = end
     assert place == len(data)
-    import hashlib
-
-    assert metadata["sha256"] == hashlib.sha256(data).hexdigest()
+    assert metadata["fastnn.checksum"] == checksum(header, data)
     assert {"layer.0.weight", "layer.0.bias", "layer.0.scale", "layer.0.running_mean"} <= set(header)
     assert {"average.2.weight", "optimizer.1.0.bias", "order", "generator"} <= set(header)
 
@@ -127,7 +142,28 @@ def test_arrays_of_any_memory_order_and_byte_order(tmp_path):
             assert read.dtype == array.dtype.newbyteorder("=")
             assert np.array_equal(read, array)
         file.check()
-        file.check_sha256()
+    with Container(tmp_path / "file") as file:
+        file.check()  # reads the arrays itself
+
+
+def test_the_checksum_of_large_arrays(tmp_path):
+    random = np.random.RandomState(0)
+    arrays = {
+        "large": random.standard_normal(300_001),
+        "words": random.randint(0, 2**32, 5_003, dtype=np.uint32),
+        "short": random.standard_normal((3, 100)).astype(np.float32),
+    }
+    write_container(tmp_path / "file", {"format": "fastnn"}, arrays)
+    header, data = split((tmp_path / "file").read_bytes())
+    assert header.pop("__metadata__")["fastnn.checksum"] == checksum(header, data)
+    for place in (0, 4096 * 3 + 5, (1 << 20) - 1, 1 << 20, 2_400_007, len(data) - 1):
+        changed = bytearray((tmp_path / "file").read_bytes())
+        changed[len(changed) - len(data) + place] ^= 1
+        with (
+            Container(write(tmp_path, changed)) as file,
+            pytest.raises(ValueError, match="its data have been changed"),
+        ):
+            file.check()
 
 
 HEADERS = {
@@ -378,8 +414,6 @@ def _mutate(changed, header_length, random):
 
 def _repaired(changed):
     """Return the content with a right length, offsets as they are, and right digests, where possible."""
-    import hashlib
-
     end = changed.find(b"}}")
     stop = changed.rfind(b"}", 0, max(end + 2, 8)) + 1
     text = changed[8:stop]

@@ -95,6 +95,88 @@ def test_every_network_on_every_backend(network, ema, backend, batch, tmp_path):
     )
 
 
+@pytest.mark.parametrize("backend", ["numba", "numpy"])
+@pytest.mark.parametrize("network", [{}, {"batch_norm": True, "dtype": np.float32}], ids=["plain", "float32"])
+@pytest.mark.parametrize("n_passes", [7, 40])  # the pairs of 10 passes fill the ring once, those of 40 often
+def test_lbfgs(network, backend, n_passes, tmp_path):
+    options = {"optimizer": "lbfgs", "batch_size": None, "num_passes": n_passes, "reg_lambda": 0.01}
+    check(lambda: model(backend=backend, **network), tmp_path, **options)
+
+
+@pytest.mark.parametrize("backend", ["numba", "numpy"])
+def test_more_passes_of_lbfgs_than_were_planned(backend, tmp_path):
+    options = {"optimizer": "lbfgs", "epsilon": 0.01, "reduction": "mean", "random_state": 0}
+    for first, then in [(1, 30), (2, 3), (6, 9), (8, 25), (25, 26)]:
+        at_once = trained(model(backend=backend), y, num_passes=then, **options)
+        longer = trained(model(backend=backend), y, num_passes=first, **options)
+        longer.train(X, y, num_passes=then, resume=True, **options)
+        assert everything(longer, tmp_path) == everything(at_once, tmp_path), (first, then)
+
+
+def test_lbfgs_in_the_middle_of_an_evaluation(tmp_path, monkeypatch):
+    """Every call evaluates one tile, of which there are several: most calls end within a line search."""
+    from fastnn.engine import limits
+
+    monkeypatch.setattr(limits, "FIRST_CALL_OPERATIONS", 1)
+    samples, labels = np.random.RandomState(0).normal(size=(1500, 2)), np.arange(1500) % 2
+    options = {"optimizer": "lbfgs", "reduction": "mean", "num_passes": 4, "random_state": 0}
+    at_once = model(batch_norm=False)
+    at_once.train(samples, labels, **options)
+    made, n_calls = model(batch_norm=False), 0
+    resume = False
+    while made._training is None or made._training.n_steps < 4:
+        made.train(samples, labels, callbacks=[StopInPass()], resume=resume, **options)
+        made.save(tmp_path / "stopped.fastnn")
+        made, resume, n_calls = fastnn.load(tmp_path / "stopped.fastnn"), True, n_calls + 1
+    assert n_calls > 8
+    assert everything(made, tmp_path) == everything(at_once, tmp_path)
+
+
+@pytest.mark.parametrize("backend", ["numba", "numpy"])
+def test_lbfgs_that_has_ended_by_itself_does_nothing_more(backend, tmp_path):
+    options = {"optimizer": fastnn.LBFGS(gtol=0.05), "epsilon": 0.01, "reduction": "mean", "random_state": 0}
+    made = trained(model(backend=backend), y, num_passes=500, **options)
+    assert 0 < len(made.history_) < 500
+    before = everything(made, tmp_path)
+    made.train(X, y, num_passes=500, resume=True, **options)
+    assert everything(made, tmp_path) == before
+
+
+@pytest.mark.parametrize("backend", ["numba", "numpy"])
+def test_states_of_lbfgs_that_contradict_themselves(backend):
+    options = {"optimizer": "lbfgs", "epsilon": 0.01, "reduction": "mean", "num_passes": 9}
+    for name, place, value in [
+        ("counts", slice(None), -1),
+        ("counts", slice(None), 99),
+        ("numbers", None, 0),
+    ]:
+        made = trained(model(backend=backend), y, callbacks=[StopAfter(4)], **options)
+        array = getattr(made._training.memory, name)
+        if place is None:
+            made._training.memory.numbers = array[:-1]
+        else:
+            array[place] = value
+        with pytest.raises(ValueError, match="the state of L-BFGS contradicts itself"):
+            made.train(X, y, resume=True, **options)
+    made = trained(model(backend=backend), y, callbacks=[StopAfter(4)], **options)
+    made.b[0][0, 0] += 1
+    with pytest.raises(ValueError, match="the parameters have been changed"):
+        made.train(X, y, resume=True, **options)
+    assert made._training is not None
+
+
+def test_a_change_of_any_byte_of_large_data_is_noticed_after_a_checkpoint(tmp_path):
+    samples = np.random.RandomState(0).normal(size=(50_000, 2))
+    labels, options = (samples[:, 0] > 0).astype(int), BASE | {"batch_size": 50_000, "num_passes": 2}
+    checkpoint = fastnn.Checkpoint(tmp_path / "run.fastnn")
+    model().train(samples, labels, callbacks=[checkpoint], **options)
+    for place in (5_000, 31_234):
+        changed = samples.copy()
+        changed[place, 1] = np.nextafter(changed[place, 1], 9)
+        with pytest.raises(ValueError, match="differ from the training that is to go on: X"):
+            model().train(changed, labels, resume=checkpoint, **options | {"num_passes": 3})
+
+
 def test_all_other_settings(tmp_path):
     options = {
         "l1": 1e-3,
@@ -196,7 +278,6 @@ def test_an_interrupted_training_goes_on(tmp_path):
         ({"X": X + 1e-9}, "X"),
         ({"X": X[:50], "y": y[:50]}, "the number of samples, X, y, sample_weight"),
         ({"num_passes": 2}, "num_passes=2 counts the passes of the whole training, and 5 of them are done"),
-        ({"optimizer": "lbfgs", "batch_size": None}, "a training by 'lbfgs' cannot go on"),
         ({"resume": 3}, "resume must be True, the name of a file or a Checkpoint, got 3"),
     ],
 )

@@ -1,5 +1,6 @@
 """Files of earlier versions: they load, predict as before, and go on."""
 
+import functools
 import importlib.util
 from pathlib import Path
 
@@ -21,11 +22,21 @@ def test_there_are_files_of_every_kind():
     assert {fastnn.info(path).kind for path in FILES} >= set(KINDS)
 
 
+@functools.cache
+def has_fused_products():
+    """Return True if the kernels round a product and a sum once, as on the processor that wrote the files."""
+    from fastnn_kernels.gate import affine_forward
+
+    x, b, Z = np.array([[1 + 2.0**-30]]), np.array([[-1 - 2.0**-29]]), np.empty((1, 1))
+    affine_forward(x, b, x, Z)
+    return Z[0, 0] != 0
+
+
 def assert_close(found, expected, n_ulp):
-    """Compare up to some units in the last place; other processors fuse other products with sums."""
+    """Compare up to some units in the last place of the largest number."""
     assert found.dtype == expected.dtype
-    scale = np.maximum(np.abs(expected), 1e-3)
-    np.testing.assert_array_less(np.abs(found - expected), n_ulp * np.finfo(found.dtype).eps * scale + 1e-300)
+    assert found.shape == expected.shape
+    assert np.abs(found - expected).max() <= n_ulp * np.spacing(np.abs(expected).max())
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -33,10 +44,16 @@ def test_a_file_loads_predicts_and_goes_on(path):
     expected = np.load(path.with_suffix(".npz"))
     thing = fastnn.load(path)
     X, targets = make.samples(path.stem, expected["X"]), expected["targets"]
-    # Within one process and on the processor that wrote the file the bits are the same.
-    assert_close(make.outputs(thing, X), expected["before"], 64)
+    before = make.outputs(thing, X)
     make.one_more_pass(thing, X, targets)
-    assert_close(make.outputs(thing, X), expected["after"], 1e5)
+    after = make.outputs(thing, X)
+    if has_fused_products():
+        np.testing.assert_array_max_ulp(before, expected["before"], 1)
+        assert_close(after, expected["after"], 1)
+    else:
+        assert_close(before, expected["before"], 4)
+        # Adam divides tiny gradients by their size: in float32 rounding errors grow in a pass.
+        assert_close(after, expected["after"], 4 if after.dtype == np.float64 else 1e4)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

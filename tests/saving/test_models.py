@@ -166,11 +166,11 @@ def test_a_failed_save_leaves_the_older_file(tmp_path, monkeypatch):
     model().save(path)
     before = path.read_bytes()
 
-    def full(file, data):
+    def full(file, array):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(container, "_write", full)
-    with pytest.raises(OSError, match="No space left"):
+    monkeypatch.setattr(container, "_write_array", full)
+    with pytest.raises(OSError, match=f"No space left on device: '{path}'"):
         trained(model(), y).save(path)
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["model.fastnn"]

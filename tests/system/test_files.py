@@ -32,7 +32,8 @@ import sys, time
 from pathlib import Path
 from fastnn.system.files import written_whole
 
-with written_whole(Path(sys.argv[1]) / "a.txt"):
+with written_whole(Path(sys.argv[1]) / "a.txt") as draft:
+    draft.touch()
     print("drafting", flush=True)
     time.sleep(600)
 """
