@@ -135,7 +135,7 @@ NOTEBOOKS = [name for name, text in DOCUMENTS.items() if "file_format: mystnb" i
 def cells(text):
     """Yield the first line and the code of every cell of a page."""
     for match in re.finditer(r"^`{3,}\{code-cell\} python\n(.*?)^`{3,}$", text, re.DOTALL | re.MULTILINE):
-        options, code = re.match(r"((?::[\w-]+:.*\n)*)(.*)", match[1], re.DOTALL).groups()
+        options, code = re.match(r"((?::[^\n]*\n)*)(.*)", match[1], re.DOTALL).groups()
         yield text[: match.start(1)].count("\n") + 1 + options.count("\n"), code
 
 
@@ -149,7 +149,7 @@ def test_the_cells_of_a_page_run(name, tmp_path, monkeypatch):
     assert page
     for line, code in page:
         exec(compile("\n" * (line - 1) + code, str(ROOT / name), "exec"), namespace)
-    matplotlib.pyplot.close("all")
+        matplotlib.pyplot.close("all")  # as a notebook does after every cell
 
 
 def test_every_cell_of_a_page_is_found():

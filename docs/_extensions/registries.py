@@ -49,8 +49,9 @@ def rows(registry):
     body = []
     for name, thing in things.items():
         assert thing.__name__ in PUBLIC, f"{thing.__name__} is not public"
-        body.append((f"``{name}``", f":py:class:`~fastnn.{thing.__name__}`", summary(thing), defaults(thing)))
-    return ("name", "class", "rule", "parameters and defaults"), body
+        link = f":py:class:`~fastnn.{thing.__name__}`"
+        body.append((f"``{name}``", f"{link}: {summary(thing)}", defaults(thing)))
+    return ("name", "class and rule", "parameters and defaults"), body
 
 
 class Registry(SphinxDirective):
