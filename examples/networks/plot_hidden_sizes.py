@@ -2,8 +2,8 @@
 Hidden units
 ============
 
-How many hidden units does a curve need? One unit draws a straight line. Three follow the moons. Fifty have
-room to draw whatever the noise suggests, and yet little changes where there are samples.
+How many hidden units does a curve need? One unit draws a straight line. Three follow the moons. Fifty
+have room to draw whatever the noise suggests, and yet little changes where there are samples.
 """
 
 import matplotlib.pyplot as plt
@@ -23,6 +23,6 @@ for ax, n_hidden in zip(axes.flat, (1, 2, 3, 5, 20, 50), strict=True):
 plt.show()
 
 # %%
-# The training data cannot say which of these pictures is best: the share of correct answers only grows with
-# the number of units. Samples that the training has not seen can. Try
-# ``make_moons(2000, noise=0.20, random_state=1)``.
+# The training data cannot say which of these pictures is best: the share of correct answers only grows
+# with the number of units. Samples that the training has not seen can. Try ``make_moons(2000, noise=0.20,
+# random_state=1)``.
