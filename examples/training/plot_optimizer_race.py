@@ -36,12 +36,12 @@ def path(optimizer, epsilon, n_steps=60, start=(-0.7, 2.0)):
 racers = {
     "sgd": 0.5, "momentum": 0.1, "nesterov": 0.1, "adagrad": 0.5, "rmsprop": 0.1, "adam": 0.2, "lbfgs": 1.0,
 }  # fmt: skip
-w, b = np.meshgrid(np.linspace(-1.5, 3, 121), np.linspace(-6, 4, 121))
+w, b = np.meshgrid(np.linspace(-1, 2, 121), np.linspace(-4.5, 3.5, 121))
 prediction = np.tanh(w[..., None] * x.ravel() + b[..., None])
 surface = ((prediction - y.ravel()) ** 2).mean(axis=-1) / 2
 
 figure, (ax, curves) = plt.subplots(1, 2, figsize=(10, 5), width_ratios=(3, 2))
-ax.contourf(w, b, np.log(surface), 30, cmap="Greys", alpha=0.35)
+ax.contourf(w, b, np.log(surface), 30, cmap="YlGnBu_r", alpha=0.6)
 for optimizer, epsilon in racers.items():
     points = path(optimizer, epsilon)
     ax.plot(*points.T, marker=".", markersize=4, linewidth=1.3, label=f"{optimizer}, {epsilon}")
@@ -49,7 +49,7 @@ for optimizer, epsilon in racers.items():
     curves.semilogy(losses)
 best = np.unravel_index(surface.argmin(), surface.shape)
 ax.plot(w[best], b[best], "w*", markersize=14, markeredgecolor="black")
-ax.set(xlabel="weight", ylabel="bias", title="paths; the star is the minimum", xlim=(-1.5, 3), ylim=(-6, 4))
+ax.set(xlabel="weight", ylabel="bias", title="paths; the star is the minimum", xlim=(-1, 2), ylim=(-4.5, 3.5))
 figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=7, fontsize=8)
 curves.set(xlabel="step", ylabel="loss", title="loss")
 plt.show()
