@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import matplotlib.pyplot
 import pytest
 
 import fastnn
@@ -19,9 +20,14 @@ from fastnn.reference.layer import ACTIVATIONS
 from fastnn.schedules import SCHEDULES
 
 ROOT = Path(__file__).parents[1]
+PAGES = [
+    path
+    for path in sorted((ROOT / "docs").rglob("*.md"))
+    if not {"_build", "gallery", "api"} & set(path.parts)
+]
 DOCUMENTS = {
     path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
-    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *PAGES]
 }
 README, CONTRIBUTING = DOCUMENTS["README.md"], DOCUMENTS["CONTRIBUTING.md"]
 MODULES = [m.name for m in pkgutil.walk_packages(fastnn.__path__, "fastnn.") if m.name != "fastnn.__main__"]
@@ -122,6 +128,36 @@ def test_every_argument_is_described(thing):
             assert re.search(rf"^(\w+, )*(\*\*)?{argument}\b", docstrings(thing), re.MULTILINE), argument
 
 
+# Pages whose cells are run one after the other, in one namespace, when the site is built.
+NOTEBOOKS = [name for name, text in DOCUMENTS.items() if "file_format: mystnb" in text]
+
+
+def cells(text):
+    """Yield the first line and the code of every cell of a page."""
+    for match in re.finditer(r"^`{3,}\{code-cell\} python\n(.*?)^`{3,}$", text, re.DOTALL | re.MULTILINE):
+        options, code = re.match(r"((?::[^\n]*\n)*)(.*)", match[1], re.DOTALL).groups()
+        yield text[: match.start(1)].count("\n") + 1 + options.count("\n"), code
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_the_cells_of_a_page_run(name, tmp_path, monkeypatch):
+    """Assertions in hidden cells check the numbers that the text states."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("matplotlib.pyplot.show", lambda: None)
+    namespace = {"__name__": "__main__"}
+    page = list(cells(DOCUMENTS[name]))
+    assert page
+    for line, code in page:
+        exec(compile("\n" * (line - 1) + code, str(ROOT / name), "exec"), namespace)
+        matplotlib.pyplot.close("all")  # as a notebook does after every cell
+
+
+def test_every_cell_of_a_page_is_found():
+    for name in NOTEBOOKS:
+        text = DOCUMENTS[name]
+        assert len(list(cells(text))) == text.count("{code-cell}"), name
+
+
 @pytest.mark.parametrize("code", EXAMPLES)
 def test_each_example_runs_alone_and_prints_what_it_says(code, tmp_path, monkeypatch, capsys):
     """A comment behind a call of print shows its output; files are written to the current folder."""
@@ -165,7 +201,8 @@ def test_files_named_in_documents_exist(name):
 
 def test_the_readme_links_to_every_page():
     for name in DOCUMENTS:
-        assert name == "README.md" or f"]({name})" in README, name
+        is_page = name.startswith("docs/") and name.count("/") == 1 and name != "docs/index.md"
+        assert not (is_page or name == "CONTRIBUTING.md") or f"]({name})" in README, name
 
 
 def test_changelog_has_this_version():

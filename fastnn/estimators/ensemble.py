@@ -271,7 +271,7 @@ class MLPEnsembleClassifier(ClassTargets, ClassifierMixin, _Ensemble):
         Classes, sorted.
     n_features_in_ : int
         Number of features.
-    feature_names_in_ : array (n_features_in_,)
+    feature_names_in_ : array (n_features,)
         Names of the features, where X has names and all of them are text.
 
     Examples
@@ -343,7 +343,7 @@ class MLPEnsembleRegressor(NumberTargets, RegressorMixin, _Ensemble):
         + """
     n_features_in_ : int
         Number of features.
-    feature_names_in_ : array (n_features_in_,)
+    feature_names_in_ : array (n_features,)
         Names of the features, where X has names and all of them are text.
 
     Examples

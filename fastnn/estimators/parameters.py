@@ -195,7 +195,7 @@ ATTRIBUTES_DOC = """
         Name of the output activation.
     n_features_in_ : int
         Number of features.
-    feature_names_in_ : array (n_features_in_,)
+    feature_names_in_ : array (n_features,)
         Names of the features, where X has names and all of them are text.
     model_ : Model
         Network as a `fastnn.Model` that shares the parameters.

@@ -1,5 +1,6 @@
 """Trainings as moving pictures."""
 
+import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
@@ -360,3 +361,10 @@ def test_errors(tmp_path, monkeypatch, changes, message):
 def test_wrong_models_and_options(tmp_path, model, options, message):
     with pytest.raises(TypeError, match=message):
         fastnn.animate_training(model, X, y, tmp_path / "a.gif", **options)
+
+
+def test_layouts_of_the_users_settings_do_not_matter(tmp_path):
+    with matplotlib.rc_context({"figure.constrained_layout.use": True}):
+        fastnn.animate_training(tutorial(), X, y, tmp_path / "a.gif", num_passes=20, frames=2, size=SMALL)
+    fastnn.animate_training(tutorial(), X, y, tmp_path / "b.gif", num_passes=20, frames=2, size=SMALL)
+    assert (tmp_path / "a.gif").read_bytes() == (tmp_path / "b.gif").read_bytes()
