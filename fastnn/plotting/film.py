@@ -142,7 +142,7 @@ class Film:
         self._dpi = USUAL_DPI * scale
         figsize = (size[0] / self._dpi, size[1] / self._dpi)
         # The axes have places of their own: a user's rcParams may ask for a layout, which warns about them.
-        self._figure = Figure(figsize=figsize, dpi=self._dpi, layout="none")
+        self._figure = Figure(figsize=figsize, dpi=self._dpi, layout="none")  # type: ignore[arg-type]  # documented, not annotated
         self._canvas = FigureCanvasAgg(self._figure)
         self._figure.patch.set_visible(False)
         self._draw_data()
