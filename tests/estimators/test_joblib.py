@@ -209,18 +209,21 @@ class Gauge:
 @pytest.fixture
 def gauge(monkeypatch):
     gauge = Gauge()
-    train = choice.get_backend("numba")._train
 
-    def counted(kernel):
-        def call(*arguments):
+    class Counted:
+        """A kernel whose calls the gauge counts."""
+
+        def __init__(self, kernel):
+            self.kernel, self.compile_for_python = kernel, kernel.compile_for_python
+
+        def __call__(self, *arguments):
             with gauge.counted():
-                return kernel(*arguments)
+                return self.kernel(*arguments)
 
-        return call
-
-    make = train.train_steps
-    monkeypatch.setattr(train, "train_steps", lambda *switches: counted(make(*switches)))
-    monkeypatch.setattr(train, "loss_and_gradient", counted(train.loss_and_gradient))
+    backend = choice.get_backend("numba")
+    for module, name in ((backend._train, "train_steps"), (backend._lbfgs, "lbfgs_iterations")):
+        make = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *switches, make=make: Counted(make(*switches)))
     yield gauge
     assert gauge.now == 0
     assert threads._budget.in_use == 0
