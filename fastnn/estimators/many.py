@@ -140,8 +140,28 @@ def _chains(estimators: Sequence[Any]) -> list[list[int]]:
 
 def run_side_by_side(tasks: Sequence[Task], chains: list[list[int]], n_jobs: int | None) -> None:
     """Run tasks on threads, the tasks of a chain one after another; raise the first error afterwards."""
-    stopping = threading.Event()
     errors: dict[int, BaseException] = {}
+    try:
+        _run_chains(tasks, chains, n_jobs, errors)
+        if errors:
+            # An interrupt takes precedence over errors.
+            first = min(errors, key=lambda k: (isinstance(errors[k], Exception), k))
+            if len(tasks) > 1:
+                errors[first].add_note(
+                    f"This was the fit of estimator {first} of {len(tasks)}, counted from 0."
+                )
+            raise errors[first]
+    finally:
+        # The traceback of an error holds the frames that hold `errors`: without an end of this cycle, the
+        # threads of an interrupted fit would wait for the garbage collector.
+        errors.clear()
+
+
+def _run_chains(
+    tasks: Sequence[Task], chains: list[list[int]], n_jobs: int | None, errors: dict[int, BaseException]
+) -> None:
+    """Run the tasks, and store their errors; an interrupt ends the other tasks."""
+    stopping = threading.Event()
 
     def run(chain: list[int]) -> None:
         for k in chain:
@@ -186,13 +206,6 @@ def run_side_by_side(tasks: Sequence[Task], chains: list[list[int]], n_jobs: int
                 stopping.set()
                 if pool is not None:
                     pool.shutdown()
-    if errors:
-        # An interrupt takes precedence over errors.
-        first = min(errors, key=lambda k: (isinstance(errors[k], Exception), k))
-        error = errors[first]
-        if len(tasks) > 1:
-            error.add_note(f"This was the fit of estimator {first} of {len(tasks)}, counted from 0.")
-        raise error
 
 
 def count_threads(n_jobs: Any) -> int:
