@@ -42,9 +42,10 @@ _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 MOST_HEADER = 100_000_000
 # Bytes at whose multiples the data begin.
 ALIGNMENT = 64
-# Estimated bytes of Python objects for one JSON value, and bytes that a header may take whatever the file's
-# size.
-VALUE_BYTES, FREE_BYTES = 100, 16_000_000
+# Estimated bytes of Python objects for one JSON value; bytes that a header may take whatever its length, and
+# for each of its characters. Headers that fastnn writes have some 15 characters for each value; a header of
+# empty lists would take 30 times its length.
+VALUE_BYTES, FREE_BYTES, CHARACTER_BYTES = 100, 16_000_000, 12
 # Stands for the digest of the header, which covers the header with this in the digest's place.
 NO_DIGEST = "0" * 64
 # Stands for the checksum of the data until they are written.
@@ -252,8 +253,12 @@ class Container:
             )
         text = self._read_bytes(length)
         signs = np.frombuffer(text, np.uint8)
-        n_values = sum(int(np.count_nonzero(signs == sign)) for sign in b"[{,")
-        if VALUE_BYTES * n_values + 4 * length > max(2 * self.size, FREE_BYTES):
+        n_values = sum(
+            int(np.count_nonzero(signs[first : first + CHUNK_BYTES] == sign))
+            for first in range(0, length, CHUNK_BYTES)
+            for sign in b"[{,"
+        )
+        if VALUE_BYTES * n_values > max(FREE_BYTES, CHARACTER_BYTES * length):
             raise self._fault(
                 f"its header holds {n_values:,} values, too many for a file of {self.size:,} bytes"
             )

@@ -207,6 +207,13 @@ def test_files_of_other_programs(name, tmp_path):
     assert message in error_of(content, tmp_path)
 
 
+def test_headers_of_many_small_models_are_not_too_long(tmp_path):
+    ensemble = fastnn.MLPEnsembleClassifier(fastnn.MLPClassifier((2,), max_iter=1), 150)
+    ensemble.fit(X, y).save(tmp_path / "ensemble.fastnn")
+    assert fastnn.info(tmp_path / "ensemble.fastnn").n_members == 150
+    assert (fastnn.load(tmp_path / "ensemble.fastnn").predict_proba(X) == ensemble.predict_proba(X)).all()
+
+
 def test_an_archive(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("data.pkl", b"0" * 1000)
