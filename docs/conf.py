@@ -27,6 +27,7 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
+    "internal_links",
     "links",
     "public_members",
     "registries",
@@ -43,6 +44,7 @@ nb_execution_mode = "force"
 nb_execution_timeout = 120
 nb_execution_raise_on_error = True
 nb_merge_streams = True
+nb_render_markdown_format = "myst"  # tables, which CommonMark has not
 html_static_path = ["_static"]
 # The reader's browser fetches MathJax, unless a folder with a copy of MathJax's folder "es5" is named.
 if "FASTNN_MATHJAX" in os.environ:
