@@ -5,6 +5,7 @@ A side is a module with `MLPClassifier`; everything else in a comparison is the 
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Callable
 from functools import cache
@@ -17,7 +18,7 @@ import sklearn.neural_network
 from sklearn.datasets import load_digits, load_iris, make_blobs, make_circles, make_moons
 from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.preprocessing import StandardScaler, normalize
-from workloads import WORKLOADS, workload_estimator
+from workloads import WORKLOADS, load, workload_estimator
 
 import fastnn
 from fastnn.system.threads import available_cores
@@ -132,6 +133,19 @@ def fit_side_by_side(count: int = NETWORKS) -> list:
 def fit_one_by_one(module: ModuleType, count: int = NETWORKS) -> list:
     """Fit the networks one after the other."""
     return quietly(lambda: [network.fit(*blobs()) for network in networks(module, count)])
+
+
+def row_fit(module: ModuleType, kind: str) -> Callable[[], object]:
+    """Return a function that fits one more row, in float64, to an estimator with a hidden layer of 100."""
+    X, y = load("rows")
+    X = X.astype(np.float64)
+    is_classifier = kind == "MLPClassifier"
+    targets = y if is_classifier else X[:, 0].copy()
+    samples = [(X[k : k + 1].copy(), targets[k : k + 1].copy()) for k in range(100)]
+    estimator = getattr(module, kind)(random_state=0)
+    estimator.partial_fit(*samples[0], **({"classes": np.unique(y)} if is_classifier else {}))
+    turns = itertools.cycle(samples)
+    return lambda: estimator.partial_fit(*next(turns))
 
 
 GRID = {

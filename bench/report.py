@@ -22,7 +22,7 @@ import estimators
 import numpy as np
 import pictures
 from threadpoolctl import threadpool_limits
-from workloads import WORKLOADS, estimator_run, sides
+from workloads import SMALL_BATCHES, WORKLOADS, estimator_run, sides
 
 import fastnn
 from fastnn.system.threads import available_cores
@@ -311,6 +311,31 @@ def fits() -> None:
         )  # fmt: skip
 
 
+def small() -> None:
+    """Measure steps on small batches beside JAX, if it is installed, and partial fits of one row."""
+    for size, workload in SMALL_BATCHES.items():
+        runs = {side: make(workload) for side, make in sides().items() if side in ("fastnn", "jax")}
+        seconds = best(5, **runs)
+        micro = {side: time_taken / workload.n_steps * 1e6 for side, time_taken in seconds.items()}
+        theirs = micro.get("jax", float("nan"))
+        peer = "" if theirs != theirs else f"JAX {theirs:.2f} us"
+        what = f"a step of [13, 100, 2], float32, Adam, batch of {size}"
+        row(what, peer, f"{micro['fastnn']:.2f} us", theirs / micro["fastnn"])
+    modules = list(estimators.SIDES.values())
+    for kind in ("MLPClassifier", "MLPRegressor"):
+        calls = {"ours": 1000, "theirs": 50}
+        t = best(
+            5,
+            ours=repeated(calls["ours"], estimators.row_fit(modules[0], kind)),
+            theirs=repeated(calls["theirs"], estimators.row_fit(modules[1], kind)),
+        )
+        micro = {side: t[side] / calls[side] * 1e6 for side in t}
+        row(
+            f"{kind}.partial_fit: one row", f"scikit-learn {micro['theirs']:.0f} us",
+            f"{micro['ours']:.1f} us", micro["theirs"] / micro["ours"],
+        )  # fmt: skip
+
+
 def lbfgs() -> None:
     """Measure fits of small tables by L-BFGS beside scikit-learn's, and print the iterations of both."""
     ours, theirs = estimators.SIDES.values()
@@ -376,7 +401,7 @@ def startup() -> None:
     row("`fastnn moons`, from then on", stack, f"{t['warm']:.2f} s", t["stack"] / t["warm"])
 
 
-PARTS = (training, grid, prediction, functions, startup, fits, lbfgs, accuracy, minibatches)
+PARTS = (training, grid, prediction, functions, startup, fits, small, lbfgs, accuracy, minibatches)
 CHARTS = {minibatches: chart, grid: growth_chart}
 
 

@@ -21,6 +21,14 @@ def test_fit(benchmark, name, side):
 
 
 @sides
+@pytest.mark.parametrize("kind", ["MLPClassifier", "MLPRegressor"])
+def test_partial_fit(benchmark, kind, side):
+    """Benchmark partial fits of one row."""
+    benchmark.group = f"{kind}.partial_fit: one row"
+    benchmark(estimators.row_fit(estimators.SIDES[side], kind))
+
+
+@sides
 def test_words(benchmark, side):
     """Benchmark fits to a sparse table of documents."""
     benchmark.group = "fit: 5,000 documents"

@@ -3,7 +3,7 @@
 import cases
 import numpy as np
 import pytest
-from workloads import WORKLOADS, fastnn_run, sides
+from workloads import SMALL_BATCHES, WORKLOADS, fastnn_run, sides
 
 import fastnn
 
@@ -50,6 +50,14 @@ def test_minibatches(benchmark, workload, side):
     run = MINIBATCH_SIDES[side](workload)
     score = benchmark.pedantic(run, rounds=3, warmup_rounds=1)
     benchmark.extra_info.update(score=score(), operations=workload.operations)
+
+
+@pytest.mark.parametrize("size", SMALL_BATCHES)
+def test_small_batches(benchmark, size):
+    """Benchmark a training of [13, 100, 2] by small batches, from new parameters."""
+    benchmark.group = "[13, 100, 2], small batches"
+    benchmark.pedantic(fastnn_run(SMALL_BATCHES[size]), rounds=3, warmup_rounds=1)
+    benchmark.extra_info.update(n_steps=SMALL_BATCHES[size].n_steps)
 
 
 def test_one_gradient(benchmark):

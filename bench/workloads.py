@@ -72,11 +72,17 @@ def matrix_exponential() -> tuple[np.ndarray, np.ndarray]:
     return X, expm(X.reshape(-1, 2, 2)).reshape(-1, 4)
 
 
+def rows() -> tuple[np.ndarray, np.ndarray]:
+    """Return 2,048 samples of 13 features and two classes, for training a few rows at a time."""
+    return make_classification(2048, 13, random_state=0)
+
+
 DATA = {
     "digits": digits,
     "table": table,
     "mnist shape": prototypes,
     "simplechains": matrix_exponential,
+    "rows": rows,
 }
 
 
@@ -137,6 +143,12 @@ WORKLOADS = {
         Workload("mnist shape", (784, 256, 128, 10), "relu", "cross entropy", 128, 1),
         Workload("simplechains", (4, 32, 16, 4), "tanh", "squared error", 10_000, 100),
     )
+}
+
+# Trainings of about 16,000 steps or 64 passes, from a row at a time on.
+SMALL_BATCHES = {
+    size: Workload("rows", (13, 100, 2), "tanh", "cross entropy", size, min(8 * size, 64))
+    for size in (1, 2, 4, 8, 16, 32, 64)
 }
 
 # --- sides: one way to run a workload each -------------------------------------------------------

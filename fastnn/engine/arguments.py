@@ -20,6 +20,7 @@ from .job import Job
 __all__ = [
     "compile_gradient_aside",
     "gradient_pointers",
+    "is_by_rows",
     "kernel_settings",
     "sharing",
     "tile_data",
@@ -40,15 +41,20 @@ def training_width(network: Network, n_samples: int) -> int:
     )
 
 
-def gradient_pointers(train: Any, network: Network, job: Job, *, team: bool) -> Any:
-    """Return the pointers to the kernels that compute a job's gradient; `team` lets threads share units."""
+def gradient_pointers(train: Any, network: Network, job: Job, *, team: bool, by_rows: bool = False) -> Any:
+    """Return the pointers to the kernels that compute a job's gradient.
+
+    `team` lets threads share units; `by_rows` is the result of `is_by_rows`.
+    """
     return train.gradient_pointers(
         network.kernel_activations, network.loss.name, network.batch_norm, bool(network.dropout),
-        job.is_sparse, team, network.dtype,
+        job.is_sparse, team, network.dtype, by_rows,
     )  # fmt: skip
 
 
-def compile_gradient_aside(train: Any, network: Network, job: Job, *others: Any) -> None:
+def compile_gradient_aside(
+    train: Any, network: Network, job: Job, *others: Any, by_rows: bool = False
+) -> None:
     """Compile the kernels of the gradient in another process, while this one compiles the training loop.
 
     Both take about the same time. Where there is no second core, this process compiles everything. `others`
@@ -57,17 +63,19 @@ def compile_gradient_aside(train: Any, network: Network, job: Job, *others: Any)
     if threads.available_cores() > 1:
         recipe = [
             list(network.kernel_activations), network.loss.name, network.batch_norm, bool(network.dropout),
-            job.is_sparse, network.dtype.name,
+            job.is_sparse, network.dtype.name, by_rows,
         ]  # fmt: skip
         tasks: list[Task] = [(function.__module__, function.__name__, []) for function in others]
         start_companion([*tasks, (train.__name__, train.compile_gradient.__name__, recipe)])
 
 
-def tile_data(network: Network, job: Job, width: int) -> tuple[Any, Array, Array, Array]:
+def tile_data(
+    network: Network, job: Job, width: int, by_rows: bool = False
+) -> tuple[Any, Array, Array, Array]:
     """Return the fields of the kernels' `Data` for training on whole batches.
 
     Samples, targets and weights are stored tile by tile; a tile has a row per feature and a column per
-    sample. A CSR matrix is not rearranged.
+    sample. A CSR matrix is not rearranged, and with `by_rows` neither are the samples.
     """
     n_samples, n_inputs = job.X.shape
     n_targets = job.y.shape[1]
@@ -79,7 +87,9 @@ def tile_data(network: Network, job: Job, width: int) -> tuple[Any, Array, Array
     )
     scaled = scale * job.weights[:, None]
     tables = [(job.y, y), (scaled, weights)]
-    if not job.is_sparse:
+    if by_rows:
+        X[: job.X.size] = job.X.ravel()
+    elif not job.is_sparse:
         tables.append((job.X, X))
     for k in range(n_tiles):
         part = slice(k * width, (k + 1) * width)
@@ -95,11 +105,14 @@ def tile_data(network: Network, job: Job, width: int) -> tuple[Any, Array, Array
     return samples, y, weights, np.empty(0, np.int64)
 
 
-def kernel_settings(train: Any, network: Network, job: Job, width: int, n_rounds: int) -> Any:
+def kernel_settings(
+    train: Any, network: Network, job: Job, width: int, n_rounds: int, by_rows: bool = False
+) -> Any:
     """Return the kernels' settings. Fields that are not computed here are copied from the job by name."""
     computed = {
         "n_rounds": n_rounds,
         "tile_width": width,
+        "by_rows": by_rows,
         "seed": np.uint64(job.seed),
         "loss_parameter": network.loss.parameter,
         "dropout": np.array(network.dropout),
@@ -128,10 +141,14 @@ def _unchanged(value: Any) -> Any:
 
 
 def training_workspace(
-    train: Any, network: Network, job: Job, width: int, n_threads: int, team: bool = False
-) -> Any:
+    train: Any, network: Network, job: Job, width: int, n_threads: int, team: bool = False,
+    by_rows: bool = False,
+) -> Any:  # fmt: skip
     """Return the scratch arrays that `n_threads` threads overwrite in training."""
     layout, dtype = network.training_layout, network.dtype
+    # Rounding units up to whole vectors takes at most a vector for each window of `small_batch`.
+    n_windows = 2 * len(network.shapes) + 1 if by_rows else 0
+    padding = network.whole_tile(n_windows and 1) * n_windows
     widest = max(network.whole_tile(n_out) for _, n_out in network.shapes)
     gathered = tile_rows(network, job.is_sparse) + job.y.shape[1] + 1 if job.is_gathered else 0
 
@@ -144,15 +161,23 @@ def training_workspace(
     sums[1] = 0
     return train.Workspace(
         tiles=rows(gathered),
-        units=rows(layout.n_units),
-        dunits=rows(layout.n_dunits),
-        scratch=rows(widest),
+        units=rows(layout.n_units + padding),
+        dunits=rows(layout.n_dunits + padding),
+        scratch=rows(2 * widest if by_rows else widest),
         before=aligned_empty(network.n_parameters, dtype),
         partial=np.zeros(n_blocks),
         sums=sums,
         finite=np.ones(n_threads, np.int64),
         barrier=np.zeros(16, np.int64),
     )
+
+
+def is_by_rows(network: Network, job: Job) -> bool:
+    """Return True if a step's samples are so few that vectors run along units (`small_batch`)."""
+    if network.batch_norm or network.dropout or job.is_sparse:
+        return False
+    most = limits.ROW_BYTES // network.dtype.itemsize
+    return job.batch_size <= most and sharing(network, job.batch_size) == (1, False)
 
 
 def sharing(network: Network, batch_size: int, is_sparse: bool = False) -> tuple[int, bool]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -19,6 +20,7 @@ from . import limits
 from .arguments import (
     compile_gradient_aside,
     gradient_pointers,
+    is_by_rows,
     kernel_settings,
     sharing,
     tile_data,
@@ -60,6 +62,7 @@ class NumbaTrainer:
         n_shards = 1 if team else n_shares
         shard = -(-job.batch_size // n_shards)
         width = training_width(network, shard)
+        by_rows = is_by_rows(network, job)
         # Number of threads: those that the job asks for, but no more than the parts of a step (`sharing`) and
         # no more than the cores, or they would wait for each other at every barrier. Every call then takes
         # the cores that are free (`acquired_cores`).
@@ -67,7 +70,7 @@ class NumbaTrainer:
         self._n_threads = n_threads
         self._kernel = train.train_steps(job.is_gathered, team, job.is_sparse, team and network.batch_norm)
         self._pointers = (
-            *gradient_pointers(train, network, job, team=team),
+            *gradient_pointers(train, network, job, team=team, by_rows=by_rows),
             train.update_pointer(job.optimizer.rule, job.l1 > 0, network.dtype),
         )
         size, dtype = network.n_parameters, network.dtype
@@ -75,7 +78,7 @@ class NumbaTrainer:
             X = csr_table(job.X, memory.order) if job.is_sparse else read_only(job.X)
             data = X, read_only(np.ascontiguousarray(job.y)), job.weights, memory.order
         else:
-            data = tile_data(network, job, width)
+            data = tile_data(network, job, width, by_rows)
         self._data = train.Data(*data)
         self._state = train.State(
             parameters=parameters,
@@ -92,8 +95,8 @@ class NumbaTrainer:
         self._state.gradients[...] = 0
         self._state.progress[0, 0] = job.steps_done
         self.records = job.records(len(network.shapes))
-        self._settings = kernel_settings(train, network, job, width, n_rounds=-(-shard // width))
-        self._work = training_workspace(train, network, job, width, n_threads, team)
+        self._settings = kernel_settings(train, network, job, width, -(-shard // width), by_rows)
+        self._work = training_workspace(train, network, job, width, n_threads, team, by_rows)
         changing = self._state
         if self._settings.n_rounds == 1:  # calls end between steps: the gradients need no copy
             changing = changing._replace(gradients=np.empty(0))
@@ -160,6 +163,33 @@ class NumbaTrainer:
                     self._restore_last_finite()
         return not self.non_finite
 
+    def single_step(self, X: Array, y: Any, coefficients: Array) -> float:
+        """Run a step on other samples, and return their loss; NaN if a parameter would not be finite.
+
+        The job is a single step with a row per sample (`is_by_rows`). Such a call takes microseconds: it
+        skips interrupts and the budget of cores, and keeps no copies.
+
+        Parameters
+        ----------
+        X : array (n, n_inputs)
+            As many samples as the job has, of its dtype.
+        y : sequence of float (n,)
+            Encoded targets, one per sample.
+        coefficients : array (1, C)
+            The optimizer's coefficients for this step.
+        """
+        data, state, records = self._data, self._state, self.records
+        data.X[: X.size] = X.ravel()
+        data.y[: len(y)] = y
+        data.y[len(y) :] = y[-1]
+        state.progress[...] = 0
+        records.losses[0] = 0.0
+        plan = self._network.training_layout.plan
+        is_finite = self._kernel(
+            0, 1, *self._pointers, plan, state, data, self._settings, records, self._work, coefficients, 1, 1
+        )
+        return float(records.losses[0]) if is_finite else math.nan
+
     def _find_non_finite(self) -> str:
         """Return the name of the first array that is not finite, or ""."""
         return find_non_finite(self._state.parameters, self._state.statistics, self.memory)
@@ -192,7 +222,7 @@ class NumbaTrainer:
 
     def _compile_side_by_side(self) -> None:
         """Compile the training loop, and the kernels of the gradient in another process meanwhile."""
-        compile_gradient_aside(self._train, self._network, self._job)
+        compile_gradient_aside(self._train, self._network, self._job, by_rows=self._settings.by_rows)
         self._kernel.compile_for_python(0, 1, *self._arguments(1, 1))
         for pointer in reversed(self._pointers):
             pointer.compile()

@@ -42,6 +42,7 @@ from .documentation import DocumentationLinkMixin
 from .fitted import FittedNetwork
 from .fitting import Fit
 from .holdout import split_validation, validation_functions
+from .online import online_steps
 from .parameters import Parameters
 from .reporting import CallbackData, CallbackSupportMixin, with_callbacks
 from .saved import SavableNetworkEstimator
@@ -156,6 +157,7 @@ class BaseMLP(
             raise ValueError("partial_fit does not support early_stopping=True")
         begins = not hasattr(self, "_state") or not (self.warm_start or n_passes is not None)
         known, going_on = ("first", "partial") if knows_classes or n_passes else ("new", "warm")
+        online = self.__dict__.pop("_online", None)
         before = self.__dict__.copy()
         with ExitStack() as claims:
             try:
@@ -194,6 +196,8 @@ class BaseMLP(
                 fit.run_lbfgs(validation_functions(self, validation, state))
             else:
                 fit.run(validation_functions(self, validation, state), n_passes is None, hooks)
+                if n_passes == 1 and not hooks:
+                    self._online = online_steps(self, job, online)
         return self
 
     def _callback_data(self, X: Any, data: Samples) -> CallbackData:

@@ -25,6 +25,7 @@ from ..losses import Loss, SigmoidBinaryCrossEntropy, SoftmaxCrossEntropy
 from ..saving.registry import savable
 from ..system.validation import sorted_classes
 from .base import BaseMLP
+from .online import online_first
 from .parameters import ATTRIBUTES_DOC, CONSTRAINTS, PARAMETERS_DOC
 from .solvers import is_stochastic
 from .sparse import checked_sparse
@@ -167,6 +168,7 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
     # --- fitting -----------------------------------------------------------------------------------
 
     @available_if(is_stochastic)
+    @online_first
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> MLPClassifier:
         """Train for one more pass over X and y.

@@ -30,7 +30,7 @@ from .checkpoints import checkpoint_hooks
 from .fitted import FittedNetwork
 from .reporting import CallbackData, Lines, ReportingHook, reporting_hooks
 
-__all__ = ["Fit", "FitDivergenceError", "Validation"]
+__all__ = ["Fit", "FitDivergenceError", "Validation", "record_passes"]
 
 Array = NDArray[Any]
 
@@ -292,14 +292,22 @@ class Curves(Hook):
         if not new.size:
             return
         losses = (new / job.X.shape[0] + fit.offset).tolist()
-        estimator.loss_curve_ += losses
-        estimator.loss_ = losses[-1]
-        estimator.n_iter_ += new.size
-        estimator.t_ += new.size * job.X.shape[0]
-        if not estimator.early_stopping:
-            assert state.memory is not None
-            estimator.best_loss_ = float(state.memory.plateau[0]) + fit.offset
-            state.n_no_improvement = int(state.memory.plateau[1])
+        record_passes(estimator, state, losses, job.X.shape[0], fit.offset)
+
+
+def record_passes(
+    estimator: Any, state: FittedNetwork, losses: list[float], n_samples: int, offset: float = 0.0
+) -> None:
+    """Extend the curves of an estimator by passes over `n_samples` samples each, with these objectives."""
+    estimator.loss_curve_ += losses
+    estimator.loss_ = losses[-1]
+    estimator.n_iter_ += len(losses)
+    estimator.t_ += len(losses) * n_samples
+    if not estimator.early_stopping:
+        assert state.memory is not None
+        best, n_no_improvement = state.memory.plateau.tolist()
+        estimator.best_loss_ = best + offset
+        state.n_no_improvement = int(n_no_improvement)
 
 
 class Validate(Hook):

@@ -17,6 +17,7 @@ from ..losses import LOSSES, REGRESSION_LOSSES, Loss, Quantile
 from ..saving.registry import savable
 from ..system.validation import all_finite
 from .base import BaseMLP
+from .online import online_first
 from .parameters import ATTRIBUTES_DOC, CONSTRAINTS, PARAMETERS_DOC
 from .solvers import is_stochastic
 from .tables import Samples
@@ -147,6 +148,7 @@ class MLPRegressor(NumberTargets, RegressorMixin, BaseMLP):
     # --- fitting -----------------------------------------------------------------------------------
 
     @available_if(is_stochastic)
+    @online_first
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:
         """Train for one more pass over X and y.

@@ -107,6 +107,7 @@ class SavableEstimator(Savable):
     def __getstate__(self) -> dict[str, Any]:
         """Return the attributes, with the fitted state as plain values: pickles name no private class."""
         state: dict[str, Any] = dict(super().__getstate__())  # type: ignore[call-overload]
+        state.pop("_online", None)  # buffers that the next partial fit makes anew
         if "_state" in state:
             state["_state"] = state["_state"].plain()
         return state | {"_pickle_version": PICKLE_VERSION}

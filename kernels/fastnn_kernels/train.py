@@ -34,6 +34,7 @@ from .network import (
     transposed_width,
 )
 from .random import draw, shuffle
+from .small_batch import gather_samples, small_batch_gradient
 from .sparse import SparseTile, tile_type
 from .step import (
     BLOCK,
@@ -84,7 +85,8 @@ class Data(NamedTuple):
     (Y, T) and (1, T); weights are multiplied by the scale of the loss and 0 in the padding, and indices are
     not used.
 
-    X may be a `sparse.Table` in both cases; if batches are gathered, `indices` is the table's array `rows`.
+    If `Settings.by_rows`, the only tile of X is (N, I) instead. X may be a `sparse.Table` in both cases; if
+    batches are gathered, `indices` is the table's array `rows`.
     """
 
     X: Any
@@ -146,6 +148,7 @@ class Settings(NamedTuple):
     n_batches: int
     n_rounds: int
     tile_width: int
+    by_rows: bool  # True if a batch is one tile with a row per sample (`small_batch`), without padding
     shuffled: bool
     averaged: bool  # True if a batch's loss is divided by the sum of the batch's weights
     common_weight: float  # weight of every sample; 0 if weights differ
@@ -202,7 +205,8 @@ def tile_gradient(batch_norm: bool, dropped: bool, sparse: bool) -> Any:
 class GradientPointers(NamedTuple):
     """Pointers to the kernels that compute a gradient."""
 
-    gradient_of: FunctionPointer | None  # `tile_gradient`; None if threads share units
+    # `tile_gradient` or `small_batch.small_batch_gradient`; None if threads share units.
+    gradient_of: FunctionPointer | None
     activate: PointerTable  # `layer.forward_table`
     differentiate: PointerTable  # `layer.backward_table`
     slope: FunctionPointer  # `loss.backward_pointer`
@@ -211,13 +215,13 @@ class GradientPointers(NamedTuple):
 @functools.cache
 def gradient_pointers(
     activations: tuple[str, ...], loss: str, batch_norm: bool, dropped: bool, sparse: bool, team: bool,
-    dtype: np.dtype,
+    dtype: np.dtype, by_rows: bool = False,
 ) -> GradientPointers:  # fmt: skip
     """Return the pointers for a network with these activations and this loss.
 
     batch_norm, dropped, sparse: True for batch normalisation, dropout, and sparse tables. team: True if
     threads share units (`team.team_gradient`), without dropout and sparse tables; then there is no pointer to
-    `tile_gradient`.
+    `tile_gradient`. by_rows: True if batches are `Settings.by_rows`; then the other four must be False.
     """
     activate, differentiate = forward_table(activations, dtype), backward_table(activations, dtype)
     slope = backward_pointer(loss, dtype)
@@ -231,19 +235,21 @@ def gradient_pointers(
         tile_type(dtype) if sparse else of.matrix, of.inputs, of.inputs, batch, types.float64, types.boolean,
         of.flat, of.flat, of.flat, of.flat, types.boolean,
     )  # fmt: skip
-    gradient_of = FunctionPointer(tile_gradient(batch_norm, dropped, sparse), arguments, types.float64)
+    function = small_batch_gradient if by_rows else tile_gradient(batch_norm, dropped, sparse)
+    gradient_of = FunctionPointer(function, arguments, types.float64)
     return GradientPointers(gradient_of, activate, differentiate, slope)
 
 
 def compile_gradient(
-    activations: Sequence[str], loss: str, batch_norm: bool, dropped: bool, sparse: bool, dtype: str
-) -> None:
+    activations: Sequence[str], loss: str, batch_norm: bool, dropped: bool, sparse: bool, dtype: str,
+    by_rows: bool = False,
+) -> None:  # fmt: skip
     """Compile, or load, the kernels of `gradient_pointers` for threads that do not share units.
 
     The companion process calls this function: all arguments are names and truth values.
     """
     pointers = gradient_pointers(
-        tuple(activations), loss, batch_norm, dropped, sparse, False, np.dtype(dtype)
+        tuple(activations), loss, batch_norm, dropped, sparse, False, np.dtype(dtype), by_rows
     )
     for pointer in pointers:
         if pointer is not None:
@@ -401,6 +407,9 @@ def train_steps(gathered: bool, team: bool, sparse: bool, batch_norm: bool) -> A
                             X = view(tiles, 0, n_inputs, T)
                             for part in range(thread, N_PARTS, n_threads):
                                 gather_part(all_X, indices, begin, n, part, X)
+                        elif settings.by_rows:
+                            X = view(tiles, 0, n, n_inputs)
+                            gather_samples(all_X, indices, begin, X)
                         else:
                             X = view(tiles, 0, n_inputs, T)
                             gather_tile(all_X, indices, begin, n, X)
@@ -410,7 +419,9 @@ def train_steps(gathered: bool, team: bool, sparse: bool, batch_norm: bool) -> A
                                 all_weights, indices, begin, n, settings.common_weight, scale, weights
                             )
                     else:
-                        X = view(all_X, tile * n_inputs * T, n_inputs, T)
+                        by_rows = settings.by_rows
+                        rows, columns = (n, n_inputs) if by_rows else (n_inputs, T)
+                        X = view(all_X, tile * n_inputs * T, rows, columns)
                         y = view(all_y, tile * n_targets * T, n_targets, T)
                         weights = view(all_weights, tile * T, 1, T)
                     if team:

@@ -76,6 +76,11 @@ class Rows:
         """Write a vector to the elements from [row, column] on."""
         self._builder.store(value.ir, self._at(row, column), align=self._vector.dtype.bitwidth // 8)
 
+    def broadcast(self, row: Any, column: Any) -> Value:
+        """Return a vector with the element at [row, column] in every lane."""
+        scalar = self._builder.load(self.element(row, column))
+        return Value.wrap(self._context, self._builder, self._vector, scalar, self._vector.dtype)
+
     def _at(self, row: Any, column: Any) -> Any:
         return self._builder.bitcast(self.element(row, column), self._vector.llvm.as_pointer())
 

@@ -58,7 +58,7 @@ CHUNK = 128
 PARALLEL_SUMS = 8
 
 
-def _are_plain(read: tuple, written: tuple) -> bool:
+def are_plain(read: tuple, written: tuple) -> bool:
     """Return True if the types `read` and `written` are plain matrices (`is_plain`) of one dtype."""
     return (
         all(is_plain(matrix, 2) for matrix in read)
@@ -67,11 +67,11 @@ def _are_plain(read: tuple, written: tuple) -> bool:
     )
 
 
-def _offset(builder: Any, index: Any, by: int) -> Any:
+def offset_by(builder: Any, index: Any, by: int) -> Any:
     return builder.add(index, index.type(by), flags=("nsw",)) if by else index
 
 
-def _for_blocks(
+def for_blocks(
     builder: Any, begin: Any, end: Any, sizes: tuple[int, ...], unit: int, body: Callable[[Any, int], None]
 ) -> Any:
     """Emit calls of ``body(position, size)`` for consecutive blocks of ``size * unit`` from `begin` on.
@@ -84,7 +84,7 @@ def _for_blocks(
     builder.store(begin, position)
 
     def fits(size: int) -> Any:
-        return builder.icmp_signed("<=", _offset(builder, builder.load(position), size * unit), end)
+        return builder.icmp_signed("<=", offset_by(builder, builder.load(position), size * unit), end)
 
     def take(size: int) -> None:
         at = builder.load(position)
@@ -142,27 +142,30 @@ ARGUMENTS = {
 }  # fmt: skip
 
 
-def _product_function(context: Any, module: Any, vector: Vector) -> Any:
+def _product_function(context: Any, module: Any, vector: Vector, few_rows: bool) -> Any:
     """Return the function of an LLVM module that computes any product of matrices of `vector`'s dtype.
 
     The function sets ``result[r, c] = start + sum over m of coefficients[r * row_distance + m *
     term_distance] * source[m, c]``. The start is ``starts[r * start_distance]`` if `adds` is 0, and the
     previous ``result[r, c]`` if it is 1. Rows of the source are whole vectors; rows of the result need not
-    be.
+    be. With `few_rows`, a block of few sums divides each of them into several, which hide the latency of the
+    additions; rows of the source then need not be whole vectors either.
     """
     pointer = LLVM_TYPES[vector.dtype].as_pointer()
     kinds = [ir.IntType(64) if kind == "I" else pointer for kind in ARGUMENTS.values()]
 
     def emit(builder: Any, *arguments: Any) -> None:
-        _emit_product(context, builder, vector, **dict(zip(ARGUMENTS, arguments, strict=True)))
+        values = dict(zip(ARGUMENTS, arguments, strict=True))
+        _emit_product(context, builder, vector, few_rows, **values)
 
-    return shared_function(module, f"fastnn_product_{vector.dtype}", kinds, emit)
+    name = "fastnn_row_product" if few_rows else "fastnn_product"
+    return shared_function(module, f"{name}_{vector.dtype}", kinds, emit)
 
 
 def _emit_product(
-    context: Any, builder: Any, vector: Vector, *, coefficients: Any, row_distance: Any, term_distance: Any,
-    starts: Any, start_distance: Any, source: Any, source_distance: Any, result: Any, result_distance: Any,
-    n_rows: Any, n_terms: Any, n_columns: Any, adds: Any,
+    context: Any, builder: Any, vector: Vector, few_rows: bool, *, coefficients: Any, row_distance: Any,
+    term_distance: Any, starts: Any, start_distance: Any, source: Any, source_distance: Any, result: Any,
+    result_distance: Any, n_rows: Any, n_terms: Any, n_columns: Any, adds: Any,
 ) -> None:  # fmt: skip
     """Emit the body of the product's function."""
     lanes, zero = vector.lanes, n_rows.type(0)
@@ -174,18 +177,25 @@ def _emit_product(
             pointer = builder.gep(pointer, [offset], inbounds=True)
         return Value.wrap(context, builder, vector, builder.load(pointer), vector.dtype)
 
+    def zero_cell() -> Any:
+        cell = cgutils.alloca_once(builder, vector.llvm)
+        builder.store(ir.Constant(vector.llvm, None), cell)
+        return cell
+
     side_by_side = builder.icmp_signed("==", row_distance, zero.type(1))
     chunk = builder.select(side_by_side, zero.type(CHUNK // 2), zero.type(CHUNK))
 
     def panel(
-        begin: Any, end: Any, column: Any, width: int, row_sizes: tuple[int, ...], results: Rows
+        begin: Any, end: Any, column: Any, width: int, row_sizes: tuple[int, ...], terms: Rows, results: Rows
     ) -> None:
-        columns = [_offset(builder, column, lanes * v) for v in range(width)]
+        columns = [offset_by(builder, column, lanes * v) for v in range(width)]
         continues = builder.or_(adds, builder.zext(builder.icmp_signed(">", begin, zero), adds.type))
 
         def block(first: Any, height: int) -> None:
-            rows = [_offset(builder, first, k) for k in range(height)]
+            rows = [offset_by(builder, first, k) for k in range(height)]
             sums = [[cgutils.alloca_once(builder, vector.llvm) for _ in columns] for _ in rows]
+            n_more = PARALLEL_SUMS // (height * width) - 1 if few_rows else 0
+            more = [[[zero_cell() for _ in columns] for _ in rows] for _ in range(n_more)]
             with builder.if_else(builder.icmp_signed("!=", continues, zero)) as (continued, begun):
                 with continued:
                     for row, cells in zip(rows, sums, strict=True):
@@ -197,32 +207,49 @@ def _emit_product(
                         for cell in cells:
                             builder.store(start.ir, cell)
             offsets = [builder.mul(row, row_distance) for row in rows]
-            with cgutils.for_range_slice(builder, begin, end, zero.type(1), inc=True) as (term, _):
+
+            def add_term(term: Any, sums: list[list[Any]]) -> None:
                 values = [terms.load(term, c) for c in columns]
                 at = builder.gep(coefficients, [builder.mul(term, term_distance)], inbounds=True)
                 for offset, cells in zip(offsets, sums, strict=True):
                     factor = broadcast(at, offset)
                     for cell, value in zip(cells, values, strict=True):
                         builder.store(factor.fma(value, factor.like(builder.load(cell))).ir, cell)
-            for row, cells in zip(rows, sums, strict=True):
-                for cell, c in zip(cells, columns, strict=True):
-                    results.store(row, c, Value(context, builder, vector, builder.load(cell)))
 
-        _for_blocks(builder, zero, n_rows, row_sizes, 1, block)
+            single = begin
+            if n_more > 0:  # several terms at a time, each added to sums of its own
+                step = zero.type(n_more + 1)
+                single = builder.sub(end, builder.srem(builder.sub(end, begin), step))
+                with cgutils.for_range_slice(builder, begin, single, step, inc=True) as (term, _):
+                    for k, cells in enumerate([sums, *more]):
+                        add_term(offset_by(builder, term, k), cells)
+            with cgutils.for_range_slice(builder, single, end, zero.type(1), inc=True) as (term, _):
+                add_term(term, sums)
+            for r, row in enumerate(rows):
+                for v, c in enumerate(columns):
+                    parts = [
+                        Value(context, builder, vector, builder.load(cells[r][v])) for cells in [sums, *more]
+                    ]
+                    while len(parts) > 1:
+                        parts = [*map(Value.__add__, parts[::2], parts[1::2]), *parts[len(parts) & ~1 :]]
+                    results.store(row, c, parts[0])
+
+        for_blocks(builder, zero, n_rows, row_sizes, 1, block)
 
     rows_of_width = dict(BLOCKS)
     with _chunks(builder, n_terms, chunk) as (begin, end):
-        after = _for_blocks(
+        after = for_blocks(
             builder, zero, n_columns, tuple(rows_of_width), lanes,
-            lambda column, width: panel(begin, end, column, width, rows_of_width[width], results),
+            lambda column, width: panel(begin, end, column, width, rows_of_width[width], terms, results),
         )  # fmt: skip
         rest = builder.sub(n_columns, after)
         with builder.if_then(builder.icmp_signed(">", rest, zero)):
-            panel(begin, end, after, 1, rows_of_width[1], PartialRows(results, rest))
+            partial = PartialRows(terms, rest) if few_rows else terms
+            panel(begin, end, after, 1, rows_of_width[1], partial, PartialRows(results, rest))
 
 
-def _call_product(source: Matrix, result: Matrix, **arguments: Any) -> None:
-    """Emit a call of the product's function.
+def call_product(source: Matrix, result: Matrix, few_rows: bool = False, **arguments: Any) -> None:
+    """Emit a call of the product's function (`_product_function`).
 
     `arguments` are some of `ARGUMENTS`. By default sums start at 0, and sizes are those of the matrices.
     """
@@ -237,11 +264,11 @@ def _call_product(source: Matrix, result: Matrix, **arguments: Any) -> None:
         "n_terms": source.shape[0], "n_columns": result.shape[1], "n_rows": result.shape[0],
         **arguments,
     }  # fmt: skip
-    function = _product_function(context, builder.module, zero.type)
+    function = _product_function(context, builder.module, zero.type, few_rows)
     builder.call(function, [values[name] for name in ARGUMENTS])
 
 
-def _check(context: Any, builder: Any, *pairs: tuple[Any, Any]) -> None:
+def check_lengths(context: Any, builder: Any, *pairs: tuple[Any, Any]) -> None:
     """Emit checks that the two lengths of each pair are equal, if bounds checking is on."""
     if checks_bounds(context):
         for left, right in pairs:
@@ -249,7 +276,7 @@ def _check(context: Any, builder: Any, *pairs: tuple[Any, Any]) -> None:
                 return_error(context, builder, IndexError, "shapes of matrices do not fit a product")
 
 
-def _matrices(context: Any, builder: Any, signature: Any, args: Any) -> list[Matrix]:
+def matrices(context: Any, builder: Any, signature: Any, args: Any) -> list[Matrix]:
     return [
         Matrix(context, builder, type, value)
         for type, value in zip(signature.args, args, strict=True)
@@ -260,17 +287,17 @@ def _matrices(context: Any, builder: Any, signature: Any, args: Any) -> list[Mat
 @intrinsic
 def product_forward(typing_context, W, b, X, Z):
     """Compute ``Z = W^T X + b``; W (I, J), b (1, J), X (I, T), Z (J, T)."""
-    if not _are_plain((W, b, X), (Z,)):
+    if not are_plain((W, b, X), (Z,)):
         return None
 
     def generate(context, builder, signature, args):
-        weights, bias, source, result = _matrices(context, builder, signature, args)
-        _check(
+        weights, bias, source, result = matrices(context, builder, signature, args)
+        check_lengths(
             context, builder, (weights.shape[0], source.shape[0]), (weights.shape[1], result.shape[0]),
             (bias.shape[1], result.shape[0]), (source.shape[1], result.shape[1]),
         )  # fmt: skip
         one = weights.shape[0].type(1)
-        _call_product(
+        call_product(
             source, result, coefficients=weights.array.data, row_distance=one,
             term_distance=weights.shape[1], starts=bias.array.data, start_distance=one,
         )  # fmt: skip
@@ -282,16 +309,16 @@ def product_forward(typing_context, W, b, X, Z):
 @intrinsic
 def product_backward(typing_context, W, dZ, dX):
     """Compute ``dX = W dZ``; W (I, J), dZ (J, T), dX (I, T)."""
-    if not _are_plain((W, dZ), (dX,)):
+    if not are_plain((W, dZ), (dX,)):
         return None
 
     def generate(context, builder, signature, args):
-        weights, source, result = _matrices(context, builder, signature, args)
-        _check(
+        weights, source, result = matrices(context, builder, signature, args)
+        check_lengths(
             context, builder, (weights.shape[0], result.shape[0]), (weights.shape[1], source.shape[0]),
             (source.shape[1], result.shape[1]),
         )  # fmt: skip
-        _call_product(
+        call_product(
             source, result, coefficients=weights.array.data, row_distance=weights.shape[1],
             term_distance=weights.shape[0].type(1),
         )  # fmt: skip
@@ -306,14 +333,16 @@ def outer_product(typing_context, X, transposed, dW, adds):
 
     X (I, T); transposed (T, V) is dZ^T; dW (I, J); adds is a bool.
     """
-    if not _are_plain((X, transposed), (dW,)):
+    if not are_plain((X, transposed), (dW,)):
         return None
 
     def generate(context, builder, signature, args):
-        inputs, source, result = _matrices(context, builder, signature, args)
-        _check(context, builder, (inputs.shape[0], result.shape[0]), (inputs.shape[1], source.shape[0]))
+        inputs, source, result = matrices(context, builder, signature, args)
+        check_lengths(
+            context, builder, (inputs.shape[0], result.shape[0]), (inputs.shape[1], source.shape[0])
+        )
         one = inputs.shape[0].type(1)
-        _call_product(
+        call_product(
             source, result, coefficients=inputs.array.data, row_distance=inputs.shape[1],
             term_distance=one, adds=builder.zext(args[3], one.type),
         )  # fmt: skip
@@ -328,14 +357,14 @@ def column_sums(typing_context, transposed, db, adds):
 
     transposed (T, V) is dZ^T; db (1, J); adds is a bool.
     """
-    if not _are_plain((transposed,), (db,)):
+    if not are_plain((transposed,), (db,)):
         return None
 
     # T is a whole number of vectors, and therefore a multiple of the number of parallel sums.
     n_sums = min(PARALLEL_SUMS, vector_of(transposed).lanes)
 
     def generate(context, builder, signature, args):
-        source, result = _matrices(context, builder, signature, args)
+        source, result = matrices(context, builder, signature, args)
         zero = source.zero()
         T, n_outputs = source.shape[0], result.shape[1]
         sums = [cgutils.alloca_once(builder, zero.type.llvm) for _ in range(n_sums)]
@@ -345,7 +374,7 @@ def column_sums(typing_context, transposed, db, adds):
                 builder.store(zero.ir, cell)
             with cgutils.for_range_slice(builder, T.type(0), T, T.type(n_sums), inc=True) as (t, _):
                 for k, cell in enumerate(sums):
-                    value = source.load(_offset(builder, t, k), column)
+                    value = source.load(offset_by(builder, t, k), column)
                     builder.store((zero.like(builder.load(cell)) + value).ir, cell)
             totals = [zero.like(builder.load(cell)) for cell in sums]
             while len(totals) > 1:
@@ -369,15 +398,15 @@ def add_outer_sums(typing_context, n_inputs, n_outputs, X, dZ, dW, i, j):
     for layers with so few outputs that vectors of outputs would be mostly empty.
     """
     counts = n_inputs, n_outputs
-    if not (all(isinstance(n, types.IntegerLiteral) for n in counts) and _are_plain((X, dZ), (dW,))):
+    if not (all(isinstance(n, types.IntegerLiteral) for n in counts) and are_plain((X, dZ), (dW,))):
         return None
     block_rows, block_columns = n_inputs.literal_value, n_outputs.literal_value
     width = max(1, PARALLEL_SUMS // (block_rows * block_columns))
 
     def generate(context, builder, signature, args):
-        inputs, outputs, gradient = _matrices(context, builder, signature, args)
-        rows = [_offset(builder, args[5], a) for a in range(block_rows)]
-        columns = [_offset(builder, args[6], c) for c in range(block_columns)]
+        inputs, outputs, gradient = matrices(context, builder, signature, args)
+        rows = [offset_by(builder, args[5], a) for a in range(block_rows)]
+        columns = [offset_by(builder, args[6], c) for c in range(block_columns)]
         zero = inputs.zero()
         sums = {
             (a, c, v): cgutils.alloca_once(builder, zero.type.llvm)
@@ -390,7 +419,7 @@ def add_outer_sums(typing_context, n_inputs, n_outputs, X, dZ, dW, i, j):
 
         def block(t: Any, vectors: int) -> None:
             for v in range(vectors):
-                position = _offset(builder, t, zero.type.lanes * v)
+                position = offset_by(builder, t, zero.type.lanes * v)
                 left = [inputs.load(row, position) for row in rows]
                 right = [outputs.load(column, position) for column in columns]
                 for a, x in enumerate(left):
@@ -417,18 +446,18 @@ def add_outer_sums(typing_context, n_inputs, n_outputs, X, dZ, dW, i, j):
 @intrinsic
 def add_row_sum(typing_context, dZ, db, j):
     """Add ``sum over t of dZ[j, t]`` to db[0, j]; dZ (J, T), db (1, J)."""
-    if not _are_plain((dZ,), (db,)):
+    if not are_plain((dZ,), (db,)):
         return None
     width = BLOCKS[0][0]
 
     def generate(context, builder, signature, args):
-        source, target = _matrices(context, builder, signature, args)
+        source, target = matrices(context, builder, signature, args)
         zero, j = source.zero(), args[2]
         sums = [cgutils.alloca_once_value(builder, zero.ir) for _ in range(width)]
 
         def block(t: Any, vectors: int) -> None:
             for v in range(vectors):
-                value = source.load(j, _offset(builder, t, zero.type.lanes * v))
+                value = source.load(j, offset_by(builder, t, zero.type.lanes * v))
                 builder.store((zero.like(builder.load(sums[v])) + value).ir, sums[v])
 
         _for_columns(builder, source.shape[1], zero.type.lanes, width, block)
@@ -447,6 +476,6 @@ def _for_columns(
 ) -> None:
     """Emit calls of ``body(column, vectors)`` for all columns, `width` vectors at a time, then one by one."""
     zero = columns.type(0)
-    after = _for_blocks(builder, zero, columns, (width,), lanes, body)
+    after = for_blocks(builder, zero, columns, (width,), lanes, body)
     if width > 1:
-        _for_blocks(builder, after, columns, (1,), lanes, body)
+        for_blocks(builder, after, columns, (1,), lanes, body)

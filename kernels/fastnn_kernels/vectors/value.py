@@ -26,6 +26,7 @@ __all__ = [
     "emitter",
     "fill",
     "is_zero",
+    "lane_sums",
     "reduce_add_squares",
     "reduce_add_weighted",
     "sums_of_lanes",
@@ -115,6 +116,9 @@ class Value:
     def __rshift__(self, bits: int) -> Value:
         """Return the bits shifted right arithmetically: the sign is kept."""
         return self.like(self.builder.ashr(self.ir, self.constant(bits).ir))
+
+    def __or__(self, other: Value) -> Value:
+        return self.like(self.builder.or_(self.ir, other.ir))
 
     def __xor__(self, other: Value) -> Value:
         return self.like(self.builder.xor(self.ir, other.ir))
@@ -263,15 +267,24 @@ class Value:
 
 
 def sums_of_lanes(vectors: list[Value]) -> list[Any]:
-    """Return the sum of the lanes of each vector, as IR values; the number of vectors is a power of two.
-
-    A step reduces two vectors to one, whose halves are partial sums of one vector each. Steps are repeated
-    until one vector is left, and then for the lanes of that vector.
-    """
+    """Return the sum of the lanes of each vector, as IR values; the number of vectors is a power of two."""
     first = vectors[0]
     if len(vectors) > first.type.lanes:
         half = len(vectors) // 2
         return sums_of_lanes(vectors[:half]) + sums_of_lanes(vectors[half:])
+    total = lane_sums(vectors)
+    places = range(0, first.type.lanes, first.type.lanes // len(vectors))
+    return [first.builder.extract_element(total.ir, ir.IntType(32)(k)) for k in places]
+
+
+def lane_sums(vectors: list[Value]) -> Value:
+    """Return a vector with the sum of the lanes of each vector, from lane to lane at equal distances.
+
+    The number of vectors is a power of two, and at most that of the lanes; the lanes between the sums have
+    any values. A step reduces two vectors to one, whose halves are partial sums of one vector each. Steps are
+    repeated until one vector is left, and then for the lanes of that vector.
+    """
+    first = vectors[0]
     builder, lanes, width = first.builder, first.type.lanes, first.type.lanes
 
     def added(left: Value, right: Value, low: list[int], step: int) -> Value:
@@ -291,12 +304,11 @@ def sums_of_lanes(vectors: list[Value]) -> list[Any]:
         vectors = [added(x, y, low, half) for x, y in zip(vectors[::2], vectors[1::2], strict=True)]
         width = half
     (total,) = vectors
-    places = list(range(0, lanes, width))
     while width > 1:
         width //= 2
-        # Only the lanes in `places` are extracted: the others may have any value.
+        # Only the lanes of the sums are used: the others may have any value.
         total = added(total, total, [k if k % (2 * width) < width else 0 for k in range(lanes)], width)
-    return [builder.extract_element(total.ir, ir.IntType(32)(k)) for k in places]
+    return total
 
 
 def emitter(formula: Callable[..., Value]) -> Any:

@@ -1,0 +1,201 @@
+"""Repeated partial fits of a few samples, without the work that all of them have in common.
+
+A partial fit of one row spends a thousand times as long on checks and allocations as on the step itself.
+From the second of two alike on, an estimator keeps an `OnlineSteps`, which has a trainer with its buffers: a
+call that fits it copies the samples there and runs the kernel once. Every other call, and every call that
+would fail, takes the way of `BaseMLP._fit`, with the same results.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import numbers
+import operator
+import threading
+from collections.abc import Callable, Hashable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..engine.arguments import is_by_rows
+from ..engine.choice import get_backend
+from ..engine.job import Job
+from ..schedules import Constant
+from ..system.validation import all_finite
+from .fitting import record_passes
+from .reporting import Tasks
+from .tables import is_kernel_table
+
+__all__ = ["OnlineSteps", "online_first", "online_steps"]
+
+Array = NDArray[Any]
+
+# Number of steps whose coefficients are computed at once.
+STEPS = 256
+
+
+def online_first(method: Callable[..., Any]) -> Any:
+    """Return the method `partial_fit` that tries the estimator's `OnlineSteps` before `method`."""
+
+    @functools.wraps(method)
+    def partial_fit(self, X, y, *args, **options):
+        steps = self.__dict__.get("_online")
+        if isinstance(steps, OnlineSteps) and not args and steps.advance(self, X, y, **options):
+            return self
+        return method(self, X, y, *args, **options)
+
+    return partial_fit
+
+
+def online_steps(estimator: Any, job: Job, before: Any) -> Any:
+    """Return what an estimator keeps after a partial fit: an `OnlineSteps`, or the shape of its samples.
+
+    `before` is what the estimator kept from the last partial fit: two of the same shape suggest a third.
+    """
+    if not _is_plain(estimator, job):
+        return None
+    shape = job.X.shape
+    return OnlineSteps(estimator, job) if before == shape or isinstance(before, OnlineSteps) else shape
+
+
+def _is_plain(estimator: Any, job: Job) -> bool:
+    """Return True if partial fits of this shape differ in their samples and the number of steps alone."""
+    state, loss = estimator._state, estimator._state.network.loss
+    draws = not isinstance(estimator.random_state, numbers.Integral)
+    return not (
+        estimator.verbose
+        or Tasks.are_wanted(estimator)
+        or getattr(estimator, "class_weight", None) is not None
+        or getattr(estimator, "_has_labels", False)
+        or job.is_gathered
+        or not is_by_rows(state.network, job)
+        or job.average_share
+        or job.y.shape[1] > 1
+        or (draws and estimator.shuffle and job.n_samples > 1)
+        or not isinstance(job.schedule, Constant)
+        or "feature_names_in_" in estimator.__dict__
+        or not (job.weights == 1).all()
+        or not (loss.of_labels or loss.bounds == (None, None) or hasattr(estimator, "classes_"))
+        or not all(_is_constant(value) for value in _parameters(estimator))
+    )
+
+
+def _is_constant(value: Any) -> bool:
+    """Return True for a value that no program can change without replacing it."""
+    if isinstance(value, tuple):
+        return all(map(_is_constant, value))
+    return value is None or isinstance(value, str | numbers.Number | np.random.RandomState)
+
+
+def _parameters(estimator: Any) -> tuple[Any, ...]:
+    """Return the values of an estimator's parameters."""
+    return _getter(type(estimator))(estimator.__dict__)  # type: ignore[arg-type]
+
+
+@functools.cache
+def _getter(kind: Hashable) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
+    """Return the function that gets the values of all parameters from an estimator's attributes."""
+    return operator.itemgetter(*kind._get_param_names())  # type: ignore[attr-defined]
+
+
+class OnlineSteps:
+    """Partial fits of one estimator with samples of one shape.
+
+    Parameters
+    ----------
+    estimator : MLPClassifier or MLPRegressor
+        Estimator after a partial fit.
+    job : Job
+        Job of that partial fit, a single step.
+    """
+
+    def __init__(self, estimator: Any, job: Job) -> None:
+        state = estimator._state
+        self._values, self._state, self._memory = _parameters(estimator), state, state.memory
+        self._arrays = state.parameters, state.memory.optimizer, state.memory.plateau
+        self._saved = [array.copy() for array in self._arrays]
+        self._job = replace(job, X=job.X.copy(), y=job.y.copy(), steps_before=state.n_steps)
+        self._trainer: Any = get_backend("numba").trainer(
+            state.network, state.parameters, state.statistics, self._job, state.memory
+        )
+        self._dtype, self._shape = state.network.dtype, job.X.shape
+        self._n_done = 0
+        # Two threads may share an estimator, but not the trainer: the second goes the long way.
+        self._lock = threading.Lock()
+        self._encoding: dict[Any, float] | None = None
+        if hasattr(estimator, "classes_"):
+            self._classes = estimator.classes_
+            encoded = estimator._encoded(self._classes, self._dtype)[:, 0]
+            self._encoding = dict(zip(self._classes.tolist(), encoded.tolist(), strict=True))
+
+    def advance(self, estimator: Any, X: Any, y: Any, **options: Any) -> bool:
+        """Train for one step on X and y, as a partial fit does, and return True; False changes nothing."""
+        if not self._lock.acquire(blocking=False):
+            return False
+        try:
+            targets = self._targets(estimator, X, y, **options)
+            return targets is not None and self._advance(estimator, X, targets)
+        finally:
+            self._lock.release()
+
+    def _targets(self, estimator: Any, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Any:
+        """Return the encoded targets, or None unless the call differs from the last in its samples alone."""
+        state = self._state
+        if not (
+            sample_weight is None
+            and estimator._state is state
+            and state.memory is self._memory
+            and state.parameters is self._arrays[0]
+            and state.best is None
+            and state.n_steps == self._job.steps_before + self._n_done
+            and all(map(operator.is_, _parameters(estimator), self._values))
+            and not Tasks.are_wanted(estimator)
+            and is_kernel_table(X, (self._dtype,))
+            and X.shape == self._shape
+            and type(y) is np.ndarray
+            and y.shape == self._shape[:1]
+        ):
+            return None
+        if self._encoding is None:
+            return y if y.dtype == self._dtype and all_finite(y) else None
+        if y.dtype.kind != self._classes.dtype.kind or estimator.classes_ is not self._classes:
+            return None
+        if classes is not None and not (
+            type(classes) is np.ndarray and np.array_equal(classes, self._classes)
+        ):
+            return None
+        try:
+            return [self._encoding[value] for value in y.tolist()]
+        except KeyError:
+            return None
+
+    def _advance(self, estimator: Any, X: Array, targets: Any) -> bool:
+        """Run the step and record it, unless a number becomes infinite or NaN."""
+        if self._n_done % STEPS == 0:
+            self._coefficients = self._job.coefficients(self._n_done, STEPS, self._dtype)
+        k = self._n_done % STEPS
+        state = self._state
+        for copy, array in zip(self._saved, self._arrays, strict=True):
+            np.copyto(copy, array)
+        done = False
+        try:
+            loss = self._trainer.single_step(X, targets, self._coefficients[k : k + 1])
+            if math.isfinite(loss) and all_finite(self._memory.optimizer):
+                self._n_done += 1
+                state.n_steps += 1
+                done = True
+        finally:
+            if not done:  # Ctrl-C, or the step diverged: the long way repeats it, and raises the error
+                self._restore()
+        if done:
+            estimator.n_iter_ = 0
+            record_passes(estimator, state, [loss / self._shape[0]], self._shape[0])
+        return done
+
+    def _restore(self) -> None:
+        """Restore the arrays to their values before the step."""
+        for copy, array in zip(self._saved, self._arrays, strict=True):
+            np.copyto(array, copy)

@@ -1,0 +1,218 @@
+"""Gradient of a small batch, with vectors of units instead of vectors of samples.
+
+A tile has a column per sample, as many columns as a vector has lanes or more. With one sample or a few, most
+of them would be padding. Here a sample is a row, and the units of each layer are padded to whole vectors.
+Only the loss is computed with vectors of samples, by the same kernels as in a tile.
+
+Normalisation, dropout and sparse samples are left to tiles.
+
+Shape letters: L layers, N samples, I inputs and J outputs of a layer, V units rounded up to whole vectors, T
+samples of a tile (a whole number of vectors, at least N), P parameters.
+"""
+
+from __future__ import annotations
+
+from .compiler.jit import kernel
+from .compiler.pointer import call
+from .network import ACTIVATION, BIASES, DUNITS, INPUTS, OUTPUTS, SUMS, UNITS, WEIGHTS
+from .vectors.narrow_product import (
+    MOST_OUTPUTS,
+    narrow_outer_product,
+    narrow_product_backward,
+    narrow_product_forward,
+)
+from .vectors.row_product import (
+    load_part,
+    row_outer_product,
+    row_product_backward,
+    row_product_forward,
+    store_part,
+)
+from .vectors.value import fill
+from .vectors.vector import lanes, load, store, view
+
+__all__ = ["gather_samples", "rows_backward", "rows_forward", "small_batch_gradient"]
+
+
+@kernel
+def gather_samples(X, indices, first, rows):
+    """Copy the samples ``indices[first : first + N]`` of a table, without padding.
+
+    Parameters
+    ----------
+    X : array (samples, I)
+    indices : array of int64
+    first : int
+    rows : array (N, I)
+        Overwritten.
+    """
+    for t in range(rows.shape[0]):
+        sample = indices[first + t]
+        for i in range(rows.shape[1]):
+            rows[t, i] = X[sample, i]
+
+
+@kernel
+def whole(n, n_lanes):
+    """Return n rounded up to whole vectors."""
+    return -(-n // n_lanes) * n_lanes
+
+
+@kernel
+def unit_rows(plan, layer, column, n, units):
+    """Return the window (N, V) of the workspace `units` for a layer's sums or outputs.
+
+    `column` of the plan is `SUMS` or `UNITS`. Layers follow one another, each with its outputs first.
+    Rounding adds less than a vector to each window.
+    """
+    n_lanes = lanes(units)
+    n_windows = 2 * layer + (1 if plan[layer, column] != plan[layer, UNITS] else 0)
+    begin = whole(plan[layer, column], n_lanes) + n_windows * n_lanes
+    return view(units, n * begin, n, whole(plan[layer, OUTPUTS], n_lanes))
+
+
+@kernel
+def derivative_rows(plan, layer, n, dunits):
+    """Return the window (n, V) of the workspace `dunits` for the derivatives by a layer's outputs."""
+    n_lanes = lanes(dunits)
+    begin = whole(plan[layer, DUNITS], n_lanes) + layer % 2 * n_lanes
+    return view(dunits, n * begin, n, whole(plan[layer, OUTPUTS], n_lanes))
+
+
+@kernel
+def small_batch_gradient(
+    activate, differentiate, slope, plan, parameters, X, y, weights, batch, parameter, wanted, units, dunits,
+    scratch, gradient, adds,
+):  # fmt: skip
+    """Compute the gradient of a few samples; the arguments are those of `train.tile_gradient`, except these.
+
+    Parameters
+    ----------
+    X : array (N, I)
+        Samples.
+    y, weights : arrays (Y, T), (1, T)
+        Targets and weights of the samples, a tile; weights are 0 in its padding.
+    batch : Batch
+        Not used.
+    units, dunits : arrays, flat
+        Workspaces of N times as many elements as plan has rows of units and of their derivatives, and N
+        vectors more for each window (`unit_rows`, `derivative_rows`).
+    scratch : array, flat
+        Workspace of 2 J T elements, where J is the number of outputs of the last layer.
+
+    Returns
+    -------
+    float64
+        The loss if `wanted`, else 0.
+    """
+    n, last = X.shape[0], plan.shape[0] - 1
+    for layer in range(plan.shape[0]):
+        n_outputs = plan[layer, OUTPUTS]
+        W = view(parameters, plan[layer, WEIGHTS], plan[layer, INPUTS], n_outputs)
+        b = view(parameters, plan[layer, BIASES], 1, n_outputs)
+        Z, A = unit_rows(plan, layer, SUMS, n, units), unit_rows(plan, layer, UNITS, n, units)
+        inputs = X if layer == 0 else unit_rows(plan, layer - 1, UNITS, n, units)
+        rows_forward(W, b, inputs, Z)
+        call(activate[plan[layer, ACTIVATION]], (Z, A))
+
+    dA = derivative_rows(plan, last, n, dunits)
+    scores = unit_rows(plan, last, UNITS, n, units)
+    loss = score_slope(slope, scores, plan[last, OUTPUTS], y, weights, parameter, wanted, scratch, dA)
+
+    for layer in range(last, -1, -1):
+        n_inputs, n_outputs = plan[layer, INPUTS], plan[layer, OUTPUTS]
+        W = view(parameters, plan[layer, WEIGHTS], n_inputs, n_outputs)
+        dW = view(gradient, plan[layer, WEIGHTS], n_inputs, n_outputs)
+        db = view(gradient, plan[layer, BIASES], 1, n_outputs)
+        Z, A = unit_rows(plan, layer, SUMS, n, units), unit_rows(plan, layer, UNITS, n, units)
+        dA = derivative_rows(plan, layer, n, dunits)
+        call(differentiate[plan[layer, ACTIVATION]], (Z, A, dA, dA))
+        inputs = X if layer == 0 else unit_rows(plan, layer - 1, UNITS, n, units)
+        # The derivative by the samples is not needed: dX of the first layer has no rows.
+        dX = derivative_rows(plan, max(layer - 1, 0), n if layer > 0 else 0, dunits)
+        rows_backward(W, inputs, dA, dW, db, dX, adds)
+    return loss
+
+
+@kernel
+def rows_forward(W, b, X, Z):
+    """Compute ``Z = X W + b``.
+
+    Parameters
+    ----------
+    W : array (I, J)
+    b : array (1, J)
+    X : array (N, I or more)
+    Z : array (N, V)
+        Overwritten; the columns from J on become 0.
+    """
+    n_outputs = W.shape[1]
+    for j in range(0, Z.shape[1], lanes(Z)):
+        biases = load_part(b, 0, j, n_outputs - j)
+        for t in range(Z.shape[0]):
+            store(Z, t, j, biases)
+    if n_outputs <= MOST_OUTPUTS:
+        for t in range(Z.shape[0]):
+            narrow_product_forward(X, W, t, Z)
+    else:
+        row_product_forward(X, W, Z)
+
+
+@kernel
+def rows_backward(W, X, dZ, dW, db, dX, adds):
+    """Compute ``dW = X^T dZ``, ``db = sum of the rows of dZ``, ``dX = dZ W^T``.
+
+    Parameters
+    ----------
+    W : array (I, J)
+    X : array (N, I or more)
+    dZ : array (N, V)
+        The columns from J on are 0.
+    dW, db : arrays (I, J), (1, J)
+        Overwritten, or added to if `adds`.
+    dX : array (N, V) or (0, V)
+        Overwritten, the columns from I on become 0; without rows if it is not needed.
+    adds : bool
+    """
+    row_sums(dZ, db, adds)
+    if W.shape[1] <= MOST_OUTPUTS:
+        narrow_outer_product(X, dZ, dW, adds)
+        for t in range(dX.shape[0]):
+            narrow_product_backward(W, dZ, t, dX)
+    else:
+        row_outer_product(X, dZ, dW, adds)
+        for t in range(dX.shape[0]):
+            row_product_backward(W, dZ, t, dX)
+
+
+@kernel
+def score_slope(slope, scores, n_scores, y, weights, parameter, wanted, scratch, dA):
+    """Fill dA (N, V) with the derivative of the loss by scores (N, V), 0 in the padding; return the loss."""
+    n, T = scores.shape[0], weights.shape[1]
+    S, dS = view(scratch, 0, n_scores, T), view(scratch, n_scores * T, n_scores, T)
+    for k in range(n_scores):
+        # The padding repeats the last sample: it overflows only if a sample does.
+        for t in range(0, T, lanes(S)):
+            store(S, k, t, fill(S, scores[n - 1, k]))
+        for t in range(n - 1):
+            S[k, t] = scores[t, k]
+    loss = call(slope, (S, y, weights, parameter, wanted, dS))
+    for t in range(n):
+        for k in range(0, dA.shape[1], lanes(dA)):
+            store(dA, t, k, fill(dA, 0))
+        for k in range(n_scores):
+            dA[t, k] = dS[k, t]
+    return loss
+
+
+@kernel
+def row_sums(dZ, db, adds):
+    """Compute the sum of the rows of dZ (N, V), or add the sum to db (1, J) if `adds`."""
+    n_outputs = db.shape[1]
+    for j in range(0, n_outputs, lanes(dZ)):
+        total = load(dZ, 0, j)
+        for t in range(1, dZ.shape[0]):
+            total = total + load(dZ, t, j)
+        if adds:
+            total = total + load_part(db, 0, j, n_outputs - j)
+        store_part(db, 0, j, n_outputs - j, total)
