@@ -24,6 +24,7 @@ from .documentation import DocumentationLinkMixin
 from .members import assign_folds, fit_members, training_rows
 from .tabular_presets import PRESETS, Preset
 from .tabular_report import Report
+from .tabular_saved import SavableTabular
 
 __all__ = ["Tabular"]
 
@@ -37,7 +38,7 @@ LEAST_FOLDS = 5
 LEAST_STEPS, LEAST_BATCH = 16, 32
 
 
-class Tabular(DocumentationLinkMixin, Report, BaseEstimator):
+class Tabular(DocumentationLinkMixin, Report, SavableTabular, BaseEstimator):
     """Base class of `TabularClassifier` and `TabularRegressor`."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -55,6 +56,7 @@ class Tabular(DocumentationLinkMixin, Report, BaseEstimator):
     estimators_: list[Any]
     oof_rows_: NDArray[np.int64]
     oof_prediction_: Array
+    target_name_: str | None
 
     # --- methods of the subclasses ----------------------------------------------------------------
 
@@ -126,6 +128,8 @@ class Tabular(DocumentationLinkMixin, Report, BaseEstimator):
         self.__dict__.pop("estimators_", None)
         preset = PRESETS[self.preset]
         random = check_random_state(self.random_state)
+        name = getattr(y, "name", None)
+        self.target_name_ = name if isinstance(name, str) else None
         y = self._checked_y(y, True)
         seeds = [int(seed) for seed in random.randint(2**31 - 1, size=1 + self._n_networks(preset))]
         self.encoder_ = TableEncoder(n_bins=preset.n_bins, random_state=seeds[0])
@@ -158,14 +162,6 @@ class Tabular(DocumentationLinkMixin, Report, BaseEstimator):
     def _n_networks(self, preset: Preset) -> int:
         """Return the number of networks."""
         return preset.n_estimators if self.n_estimators is None else int(self.n_estimators)
-
-    def _adopt_columns(self) -> None:
-        """Copy the attributes of the columns from the encoder."""
-        self.n_features_in_ = self.encoder_.n_features_in_
-        self.__dict__.pop("feature_names_in_", None)
-        if hasattr(self.encoder_, "feature_names_in_"):
-            self.feature_names_in_ = self.encoder_.feature_names_in_
-        self.columns_ = self.encoder_.columns_
 
     def _fit_members(
         self, preset: Preset, Z: Array, targets: Array, weights: Array, parts: list[Any], held_out: Any,
@@ -202,6 +198,8 @@ class Tabular(DocumentationLinkMixin, Report, BaseEstimator):
         if self.time_limit is not None:
             seconds = max(0.0, float(self.time_limit) - (time.perf_counter() - begin))
         fit_members(members, data, schedule, seconds, self.n_jobs)
+        for member in members:  # the scorer holds this estimator, and is of no use after the fit
+            member.scoring = "loss"
         self.estimators_ = members
 
     def _judge(self, Z: Array, targets: Array, weights: Array, parts: list[Any], held_out: Any) -> None:

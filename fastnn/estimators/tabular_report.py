@@ -64,11 +64,13 @@ class Report:
         ]
         network = self.estimators_[0].model_
         passes = [member.n_iter_ for member in self.estimators_]
-        kept = [1 + _last_best(member.validation_scores_) for member in self.estimators_]
+        curves = [getattr(member, "validation_scores_", None) for member in self.estimators_]
+        kept = [1 + _last_best(scores) for scores in curves if scores is not None]
         lines += [
             "",
             f"networks  {len(passes)} of layers {list(network.layers_dim)}, preset {self.preset!r}",
-            f"passes    {min(passes)} to {max(passes)}, kept {min(kept)} to {max(kept)}",
+            f"passes    {min(passes)} to {max(passes)}"
+            + (f", kept {min(kept)} to {max(kept)}" if kept else ""),
             *self._score_lines(),
             f"seconds   {self.fit_seconds_:.1f}, of all cores {self.fit_cpu_seconds_:.1f}",
         ]

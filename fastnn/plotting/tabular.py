@@ -166,6 +166,10 @@ def _predictions(estimator: Any, X: Any, y: Any, method: str) -> tuple[Array, Ar
     if (X is None) != (y is None):
         raise ValueError("X and y go together: pass both, or neither")
     if X is None:
+        if not hasattr(estimator, "oof_prediction_"):
+            raise ValueError(
+                "the estimator was saved with training=False, without out-of-fold predictions: pass X and y"
+            )
         return estimator.oof_prediction_, estimator._oof_targets
     return getattr(estimator, method)(X), np.asarray(y)
 
