@@ -86,11 +86,11 @@ class Filled(NamedTuple):
     seconds: float
 
 
-def add_command(commands: Any) -> None:
-    """Add the subcommand to the subparsers of ``fastnn``."""
+def add_command(commands: Any, help: str) -> None:
+    """Add the subcommand, with its line of help, to the subparsers of ``fastnn``."""
     parser = commands.add_parser(
         "compile",
-        help="compile the kernels before their first use, for instance in a container image",
+        help=help,
         description="Compile the kernels of the usual uses in parallel processes, and store them on disk: in "
         "the folder NUMBA_CACHE_DIR, in the package, or in the user's cache folder. Processors with the same "
         "instruction set can load them.",

@@ -13,11 +13,11 @@ __all__ = ["add_command"]
 SYSTEMS = ("onnx", "c", "sklearn", "torch")
 
 
-def add_command(commands: Any) -> None:
-    """Add the subcommand to the subparsers of ``fastnn``."""
+def add_command(commands: Any, help: str) -> None:
+    """Add the subcommand, with its line of help, to the subparsers of ``fastnn``."""
     parser = commands.add_parser(
         "export",
-        help="translate a saved model to ONNX, C, scikit-learn or PyTorch",
+        help=help,
         description="Read a model that was saved by its method save, and write it for another system: a "
         "graph in ONNX, a C header, a fitted scikit-learn estimator (a joblib pickle), or a PyTorch module "
         "(torch.save).",

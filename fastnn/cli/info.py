@@ -9,11 +9,11 @@ from typing import Any
 __all__ = ["add_command"]
 
 
-def add_command(commands: Any) -> None:
-    """Add the subcommand to the subparsers of ``fastnn``."""
+def add_command(commands: Any, help: str) -> None:
+    """Add the subcommand, with its line of help, to the subparsers of ``fastnn``."""
     parser = commands.add_parser(
         "info",
-        help="describe a saved model",
+        help=help,
         description="Print the kind of a saved model, its network, the number of parameters, its training "
         "and the version that wrote it. Only the header of the file is read.",
     )

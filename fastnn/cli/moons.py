@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 __all__ = ["add_command"]
 
 
-def add_command(commands: Any) -> None:
-    """Add the subcommand to the subparsers of ``fastnn``."""
+def add_command(commands: Any, help: str) -> None:
+    """Add the subcommand, with its line of help, to the subparsers of ``fastnn``."""
     parser = commands.add_parser(
         "moons",
-        help="train a network on two interleaved half circles and draw its decision boundary",
+        help=help,
         description="Train the tutorial's network on make_moons, print its losses, its accuracy and the "
         "time of the training, and draw its decision boundary. The learning rate is 0.01 for up to 200 "
         "samples, and inversely proportional to their number for more: the gradient is a sum over them.",

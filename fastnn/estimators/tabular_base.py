@@ -19,7 +19,8 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from ..preprocessing.encoder import TableEncoder
 from ..schedules import CosineLog
-from ..system.validation import check_weights
+from ..system.progress import progress_bar
+from ..system.validation import check_flag, check_weights
 from .documentation import DocumentationLinkMixin
 from .members import assign_folds, fit_members, training_rows
 from .tabular_presets import PRESETS, Preset
@@ -94,7 +95,10 @@ class Tabular(DocumentationLinkMixin, Report, SavableTabular, BaseEstimator):
 
     # --- fitting -----------------------------------------------------------------------------------
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, X_val: Any = None, y_val: Any = None) -> Any:
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, X_val: Any = None, y_val: Any = None,
+        progress: bool = False,
+    ) -> Any:  # fmt: skip
         """Encode the table, and fit the networks.
 
         Parameters
@@ -108,6 +112,8 @@ class Tabular(DocumentationLinkMixin, Report, SavableTabular, BaseEstimator):
             Weights of the rows, not below 0.
         X_val, y_val : dataframe or array-like, optional
             Validation data. By default every network sets aside a part of the rows of its own.
+        progress : bool, default False
+            Show a bar of the passes of all networks, by tqdm.
 
         Returns
         -------
@@ -122,6 +128,7 @@ class Tabular(DocumentationLinkMixin, Report, SavableTabular, BaseEstimator):
             Within a fraction of a second after Ctrl-C.
         """
         self._validate_params()
+        check_flag(progress, "progress")
         if (X_val is None) != (y_val is None):
             raise ValueError("X_val and y_val go together: pass both, or neither")
         begin, cpu_begin = time.perf_counter(), time.process_time()
@@ -153,7 +160,7 @@ class Tabular(DocumentationLinkMixin, Report, SavableTabular, BaseEstimator):
             )  # fmt: skip
             check_consistent_length(*held_out)
             parts = [(np.arange(Z.shape[0]), np.arange(held_out[0].shape[0]))] * (len(seeds) - 1)
-        self._fit_members(preset, Z, targets, weights, parts, held_out, seeds[1:], begin)
+        self._fit_members(preset, Z, targets, weights, parts, held_out, seeds[1:], begin, progress)
         self._judge(Z, targets, weights, parts, held_out)
         self.fit_seconds_ = time.perf_counter() - begin
         self.fit_cpu_seconds_ = time.process_time() - cpu_begin
@@ -165,7 +172,7 @@ class Tabular(DocumentationLinkMixin, Report, SavableTabular, BaseEstimator):
 
     def _fit_members(
         self, preset: Preset, Z: Array, targets: Array, weights: Array, parts: list[Any], held_out: Any,
-        seeds: Sequence[int], begin: float,
+        seeds: Sequence[int], begin: float, progress: bool,
     ) -> None:  # fmt: skip
         """Fit the networks, and set `estimators_`."""
         n_train = min(train.size for train, _ in parts)
@@ -197,7 +204,9 @@ class Tabular(DocumentationLinkMixin, Report, SavableTabular, BaseEstimator):
         seconds = None
         if self.time_limit is not None:
             seconds = max(0.0, float(self.time_limit) - (time.perf_counter() - begin))
-        fit_members(members, data, schedule, seconds, self.n_jobs)
+        total = preset.epochs * len(members)
+        with progress_bar(total=total, unit="pass", shown=progress, desc=f"{len(members)} networks") as bar:
+            fit_members(members, data, schedule, seconds, self.n_jobs, bar)
         for member in members:  # the scorer holds this estimator, and is of no use after the fit
             member.scoring = "loss"
         self.estimators_ = members
