@@ -160,7 +160,8 @@ def test_bars_are_as_long_as_their_values():
 @pytest.mark.parametrize(
     ("value", "text"),
     [(0.12345, "0.123"), (0.00123456, "0.0012"), (12.3456, "12.35"), (123456.7, "123,457"),
-     (1e9, "1.000e+09"), (0.0, "0"), (-1e-9, "0"), (np.nan, "\N{EN DASH}"), (-3.5, "-3.5"), (0.0002, "0.0002")],
+     (1e9, "1.000e+09"),
+     (0.0, "0"), (-1e-9, "0"), (np.nan, "\N{EN DASH}"), (-3.5, "-3.5"), (0.0002, "0.0002")],
 )  # fmt: skip
 def test_numbers_for_people(value, text):
     assert number_text(value) == text
