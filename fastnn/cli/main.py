@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
 from .. import __version__
 
-# Modules of the subcommands, with their summaries.
+# Subcommands in the order of the help, with a line about each. The module of a command is imported when the
+# command is typed, so that the help appears at once.
 COMMANDS = {
+    "train": "fit networks to a table in a CSV or Parquet file",
+    "predict": "predict the rows of a table by a saved model",
+    "evaluate": "compare a saved model's predictions with the truth in a table",
+    "info": "describe a saved model",
+    "export": "translate a saved model to ONNX, C, scikit-learn or PyTorch",
     "moons": "train a network on two interleaved half circles and draw its decision boundary",
     "compile": "compile the kernels before their first use, for instance in a container image",
-    "export": "translate a saved model to ONNX, C, scikit-learn or PyTorch",
-    "info": "describe a saved model",
 }
 
 
@@ -29,32 +34,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 for success, 1 for an error, 130 for an interrupt.
+        0 for success, 1 for an error, 130 for an interrupt. Wrong usage ends the process with status 2.
     """
-    arguments = sys.argv[1:] if arguments is None else arguments
-    options = _parser(arguments).parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    options = _parser(arguments[0] if arguments else None).parse_args(arguments)
     try:
         return options.run(options)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        # The reader of the output has ended, as `head` does. Python would complain once more at its exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (ImportError, ValueError, OSError, MemoryError, RuntimeError) as error:
         print(f"fastnn: {error}", file=sys.stderr)
         return 1
 
 
-def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
-    """Return the parser of the command, with the subcommands that are named among its arguments.
-
-    The modules of the others are not imported: ``fastnn --help`` needs neither NumPy nor numba.
-    """
+def _parser(command: str | None) -> argparse.ArgumentParser:
+    """Return the parser of the command, with the arguments of the named subcommand alone."""
     parser = argparse.ArgumentParser(
         prog="fastnn", description="Small neural networks, trained on the CPU at the speed of the hardware."
     )
     parser.add_argument("--version", action="version", version=f"fastnn {__version__}")
     commands = parser.add_subparsers(metavar="command", required=True)
     for name, summary in COMMANDS.items():
-        if name in arguments:
+        if name == command:
             importlib.import_module(f".{name}", __package__).add_command(commands, summary)
         else:
             commands.add_parser(name, help=summary)

@@ -13,7 +13,7 @@ from ..schedules import CosineLog
 from ..training.loop import Hook, Training
 from .many import Task, count_threads, fit_one, run_side_by_side
 
-__all__ = ["Deadline", "StopInValleys", "assign_folds", "fit_members", "training_rows"]
+__all__ = ["Deadline", "Passes", "StopInValleys", "assign_folds", "fit_members", "training_rows"]
 
 Array = NDArray[Any]
 Rows = NDArray[np.int64]
@@ -86,12 +86,36 @@ class Deadline(Hook):
         return training.n_passes > 0 and time.monotonic() >= self._end
 
 
+class Passes(Hook):
+    """Hook that advances a progress bar by the passes of a fit.
+
+    Parameters
+    ----------
+    bar : progress bar
+        Bar with a method ``update(n)``, which the fits of several networks share.
+    """
+
+    def __init__(self, bar: Any) -> None:
+        self._bar, self.n_shown = bar, 0
+
+    def after_chunk(self, training: Training) -> bool:
+        """Show the passes of the chunk."""
+        self.show(training.n_passes)
+        return False
+
+    def show(self, n_passes: int) -> None:
+        """Advance the bar to a number of passes of this fit."""
+        self._bar.update(n_passes - self.n_shown)
+        self.n_shown = n_passes
+
+
 def fit_members(
     members: Sequence[Any],
     data: Sequence[Callable[[], tuple[Any, ...]]],
     schedule: CosineLog,
     seconds: float | None,
     n_jobs: int | None,
+    bar: Any,
 ) -> None:
     """Fit networks side by side on threads.
 
@@ -109,16 +133,20 @@ def fit_members(
         Longest time of all fits: each may take its share.
     n_jobs : int, optional
         Number of threads, by default the number of cores.
+    bar : progress bar
+        Bar that counts the passes of all networks.
     """
     n_rounds = -(-len(members) // count_threads(n_jobs))
 
     def task(member: Any, rows: Callable[[], tuple[Any, ...]]) -> Task:
         def run(stopped: Callable[[], bool]) -> None:
             X, y, weights, X_val, y_val, weights_val = rows()
-            hooks: list[Hook] = [StopInValleys(member, schedule)]
+            passes = Passes(bar)
+            hooks: list[Hook] = [StopInValleys(member, schedule), passes]
             if seconds is not None:
                 hooks.append(Deadline(seconds / n_rounds))
             fit_one(member, X, y, weights, stopped, True, X_val, y_val, hooks, weights_val)
+            passes.show(int(member.max_iter))  # a fit that ended early has no more passes to do
 
         return run
 

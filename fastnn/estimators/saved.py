@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..engine.job import Memory
 from ..optimizers import Optimizer
-from ..saving.files import Savable
+from ..saving.attributes import SavableAttributes
 from ..saving.networks import (
     describe_network,
     read_parameters,
@@ -34,73 +34,11 @@ Array = NDArray[Any]
 PICKLE_VERSION = 1
 
 
-class SavableEstimator(Savable):
-    """Base class of the estimators that can be saved.
-
-    A file holds the parameters by name, so that parameters that a later version adds get their defaults, and
-    the fitted attributes: all those whose names end in an underscore, and those of `_SAVED`.
-    """
+class SavableEstimator(SavableAttributes):
+    """Base class of the estimators of arrays: files, pickles, copies."""
 
     # Private fitted attributes that files hold.
     _SAVED: ClassVar[tuple[str, ...]] = ("_has_labels", "_is_sparse")
-    # Fitted attributes that are lists of floats. Files hold arrays of them, together with the training state.
-    _CURVES: ClassVar[tuple[str, ...]] = ()
-    # Fitted attributes that are lists of estimators.
-    _MEMBERS: ClassVar[tuple[str, ...]] = ()
-
-    def _describe(self, writer: Writer) -> dict[str, Any]:
-        """Return the description of the estimator as JSON, and collect its arrays."""
-        estimator: Any = self
-        parameters = {
-            name: writer.value(value, name) for name, value in estimator.get_params(deep=False).items()
-        }
-        fitted, curves = {}, []
-        for name, value in sorted(self.__dict__.items()):
-            if not (name in self._SAVED or (name.endswith("_") and not name.startswith("_"))):
-                continue
-            if name in self._MEMBERS:
-                continue
-            if name in self._CURVES and isinstance(value, list):
-                if writer.training:
-                    writer.tensor(name, np.array(value, np.float64))
-                    curves.append(name)
-            else:
-                fitted[name] = writer.value(value, name)
-        members = {
-            name: [writer.described(member, f"{name}.{k}") for k, member in enumerate(self.__dict__[name])]
-            for name in self._MEMBERS
-            if name in self.__dict__
-        }
-        return {"parameters": parameters, "fitted": fitted, "curves": curves, "members": members}
-
-    @classmethod
-    def _restore(cls, description: dict[str, Any], reader: Reader) -> Any:
-        """Return the estimator of a description."""
-        parts = [description.get(name) for name in ("parameters", "fitted", "curves", "members")]
-        parameters, fitted, curves, members = parts
-        if not (isinstance(parameters, dict) and isinstance(fitted, dict) and isinstance(members, dict)):
-            raise ValueError("the parameters, fitted attributes or members of the estimator are missing")
-        known = inspect.signature(cls).parameters
-        for name in parameters:
-            if name not in known:
-                raise ValueError(f"{cls.__name__} has no parameter {name!r}")
-        estimator = cls(**{name: reader.value(value) for name, value in parameters.items()})
-        for name, value in fitted.items():
-            if not (name in cls._SAVED or (name.endswith("_") and not name.startswith("_"))):
-                raise ValueError(f"{name!r} is not the name of a fitted attribute")
-            if hasattr(cls, name) or name in known:
-                raise ValueError(f"{cls.__name__} has no fitted attribute {name!r} that could be set")
-            setattr(estimator, name, reader.value(value))
-        for name in curves if isinstance(curves, list) else []:
-            if name not in cls._CURVES:
-                raise ValueError(f"{cls.__name__} has no curve {name!r}")
-            setattr(estimator, name, reader.read(name, np.float64, (None,)).tolist())
-        for name, given in members.items():
-            if name not in cls._MEMBERS or not isinstance(given, list):
-                raise ValueError(f"{cls.__name__} has no members {name!r}")
-            setattr(estimator, name, [reader.restored(member) for member in given])
-        estimator._check_restored()
-        return estimator
 
     # --- pickles and copies --------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from sklearn.utils.validation import assert_all_finite
 import fastnn
 
 from ..losses import Quantile
+from ..saving.registry import savable
 from ..system.validation import check_weights
 from .calibration import fitted_temperature, probabilities, quantile_shifts
 from .classifier import MLPClassifier
@@ -63,12 +64,15 @@ _MORE_PARAMETERS = """
         were not trained on them.
     fit_seconds_, fit_cpu_seconds_ : float
         Duration of the fit, and processor time of all cores.
+    target_name_ : str or None
+        Name of y, where y is a named column such as a pandas Series.
     n_features_in_ : int
         Number of columns.
     feature_names_in_ : array (n_features_in_,)
         Names of the columns, where X has names and all of them are text."""
 
 
+@savable
 class TabularClassifier(ClassifierMixin, Tabular):
     __doc__ = (
         """Classifier for tables of numbers, categories, dates, text and gaps.
@@ -110,7 +114,9 @@ class TabularClassifier(ClassifierMixin, Tabular):
     }
 
     classes_: Array
-    temperature_: float = 1.0
+    temperature_: float
+    _MEMBER: ClassVar[type] = MLPClassifier
+    _HAS_CLASSES: ClassVar[bool] = True
 
     def __init__(
         self, n_estimators=None, preset="good", *, scoring=None, time_limit=None, class_weight=None,
@@ -177,6 +183,13 @@ class TabularClassifier(ClassifierMixin, Tabular):
         counts = np.bincount(y, weights, minlength=len(self.classes_))
         self._majority = float(counts.max() / counts.sum())
 
+    def _check_fitted(self) -> None:
+        is_valid = isinstance(self.classes_, np.ndarray) and self.classes_.ndim == 1
+        if not (is_valid and self.classes_.size > 1 and len(np.unique(self.classes_)) == self.classes_.size):
+            raise ValueError("classes_ is no list of distinct classes")
+        if not (isinstance(self.temperature_, float) and 0 < self.temperature_ < np.inf):
+            raise ValueError(f"temperature_ is {self.temperature_!r}")
+
     def _losses(self, scores: Array, y: Array) -> Array:
         P = probabilities(scores, self.temperature_)
         return -np.log(np.maximum(P[np.arange(len(y)), y], np.finfo(P.dtype).tiny))
@@ -240,6 +253,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
         return fastnn.plot_calibration(self, X, y, n_bins=n_bins, ax=ax)
 
 
+@savable
 class TabularRegressor(RegressorMixin, Tabular):
     __doc__ = (
         """Regressor for tables of numbers, categories, dates, text and gaps.
@@ -277,6 +291,8 @@ class TabularRegressor(RegressorMixin, Tabular):
         **Tabular._parameter_constraints,
         "quantiles": ["array-like", None],
     }
+    _MEMBER: ClassVar[type] = MLPRegressor
+    _HAS_CLASSES: ClassVar[bool] = False
 
     def __init__(
         self, n_estimators=None, preset="good", *, scoring=None, time_limit=None, quantiles=None,
@@ -343,6 +359,21 @@ class TabularRegressor(RegressorMixin, Tabular):
         self.oof_quantiles_ = self._ordered(values[1:].T)
         self.oof_r2_ = float(r2_score(y, self.oof_prediction_, sample_weight=weights))
         self.oof_rmse_ = float(np.sqrt(np.average((y - self.oof_prediction_) ** 2, weights=weights)))
+
+    def _check_fitted(self) -> None:
+        numbers = [self._center, self._scale, *self._range, *self._quantiles]
+        if not all(isinstance(number, float) and np.isfinite(number) for number in numbers):
+            raise ValueError("the scale, range or quantiles of the targets are no numbers")
+        if not isinstance(self._quantiles, list) or len(self._range) != 2:
+            raise ValueError("the quantiles or the range of the targets are no list")
+        n_heads = 1 + len(self._quantiles)
+        shifts = self._shifts
+        if not (
+            isinstance(shifts, np.ndarray) and shifts.shape == (n_heads - 1,) and shifts.dtype.kind == "f"
+        ):
+            raise ValueError("the shifts of the quantiles do not fit the quantiles")
+        if len(self.estimators_) % n_heads:
+            raise ValueError("the number of networks does not fit the quantiles")
 
     def _losses(self, scores: Array, y: Array) -> Array:
         return (scores[:, 0] - y) ** 2

@@ -19,11 +19,13 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from ..preprocessing.encoder import TableEncoder
 from ..schedules import CosineLog
-from ..system.validation import check_weights
+from ..system.progress import progress_bar
+from ..system.validation import check_flag, check_weights
 from .documentation import DocumentationLinkMixin
 from .members import assign_folds, fit_members, training_rows
 from .tabular_presets import PRESETS, Preset
 from .tabular_report import Report
+from .tabular_saved import SavableTabular
 
 __all__ = ["Tabular"]
 
@@ -37,7 +39,7 @@ LEAST_FOLDS = 5
 LEAST_STEPS, LEAST_BATCH = 16, 32
 
 
-class Tabular(DocumentationLinkMixin, Report, BaseEstimator):
+class Tabular(DocumentationLinkMixin, Report, SavableTabular, BaseEstimator):
     """Base class of `TabularClassifier` and `TabularRegressor`."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -55,6 +57,7 @@ class Tabular(DocumentationLinkMixin, Report, BaseEstimator):
     estimators_: list[Any]
     oof_rows_: NDArray[np.int64]
     oof_prediction_: Array
+    target_name_: str | None
 
     # --- methods of the subclasses ----------------------------------------------------------------
 
@@ -92,7 +95,10 @@ class Tabular(DocumentationLinkMixin, Report, BaseEstimator):
 
     # --- fitting -----------------------------------------------------------------------------------
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, X_val: Any = None, y_val: Any = None) -> Any:
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, X_val: Any = None, y_val: Any = None,
+        progress: bool = False,
+    ) -> Any:  # fmt: skip
         """Encode the table, and fit the networks.
 
         Parameters
@@ -106,6 +112,8 @@ class Tabular(DocumentationLinkMixin, Report, BaseEstimator):
             Weights of the rows, not below 0.
         X_val, y_val : dataframe or array-like, optional
             Validation data. By default every network sets aside a part of the rows of its own.
+        progress : bool, default False
+            Show a bar of the passes of all networks, by tqdm.
 
         Returns
         -------
@@ -120,12 +128,15 @@ class Tabular(DocumentationLinkMixin, Report, BaseEstimator):
             Within a fraction of a second after Ctrl-C.
         """
         self._validate_params()
+        check_flag(progress, "progress")
         if (X_val is None) != (y_val is None):
             raise ValueError("X_val and y_val go together: pass both, or neither")
         begin, cpu_begin = time.perf_counter(), time.process_time()
         self.__dict__.pop("estimators_", None)
         preset = PRESETS[self.preset]
         random = check_random_state(self.random_state)
+        name = getattr(y, "name", None)
+        self.target_name_ = name if isinstance(name, str) else None
         y = self._checked_y(y, True)
         seeds = [int(seed) for seed in random.randint(2**31 - 1, size=1 + self._n_networks(preset))]
         self.encoder_ = TableEncoder(n_bins=preset.n_bins, random_state=seeds[0])
@@ -149,7 +160,7 @@ class Tabular(DocumentationLinkMixin, Report, BaseEstimator):
             )  # fmt: skip
             check_consistent_length(*held_out)
             parts = [(np.arange(Z.shape[0]), np.arange(held_out[0].shape[0]))] * (len(seeds) - 1)
-        self._fit_members(preset, Z, targets, weights, parts, held_out, seeds[1:], begin)
+        self._fit_members(preset, Z, targets, weights, parts, held_out, seeds[1:], begin, progress)
         self._judge(Z, targets, weights, parts, held_out)
         self.fit_seconds_ = time.perf_counter() - begin
         self.fit_cpu_seconds_ = time.process_time() - cpu_begin
@@ -159,17 +170,9 @@ class Tabular(DocumentationLinkMixin, Report, BaseEstimator):
         """Return the number of networks."""
         return preset.n_estimators if self.n_estimators is None else int(self.n_estimators)
 
-    def _adopt_columns(self) -> None:
-        """Copy the attributes of the columns from the encoder."""
-        self.n_features_in_ = self.encoder_.n_features_in_
-        self.__dict__.pop("feature_names_in_", None)
-        if hasattr(self.encoder_, "feature_names_in_"):
-            self.feature_names_in_ = self.encoder_.feature_names_in_
-        self.columns_ = self.encoder_.columns_
-
     def _fit_members(
         self, preset: Preset, Z: Array, targets: Array, weights: Array, parts: list[Any], held_out: Any,
-        seeds: Sequence[int], begin: float,
+        seeds: Sequence[int], begin: float, progress: bool,
     ) -> None:  # fmt: skip
         """Fit the networks, and set `estimators_`."""
         n_train = min(train.size for train, _ in parts)
@@ -201,7 +204,11 @@ class Tabular(DocumentationLinkMixin, Report, BaseEstimator):
         seconds = None
         if self.time_limit is not None:
             seconds = max(0.0, float(self.time_limit) - (time.perf_counter() - begin))
-        fit_members(members, data, schedule, seconds, self.n_jobs)
+        total = preset.epochs * len(members)
+        with progress_bar(total=total, unit="pass", shown=progress, desc=f"{len(members)} networks") as bar:
+            fit_members(members, data, schedule, seconds, self.n_jobs, bar)
+        for member in members:  # the scorer holds this estimator, and is of no use after the fit
+            member.scoring = "loss"
         self.estimators_ = members
 
     def _judge(self, Z: Array, targets: Array, weights: Array, parts: list[Any], held_out: Any) -> None:

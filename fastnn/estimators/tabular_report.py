@@ -15,7 +15,7 @@ import fastnn
 
 from ..system.validation import check_count
 
-__all__ = ["Report"]
+__all__ = ["Report", "last_best"]
 
 Array = NDArray[Any]
 
@@ -64,11 +64,13 @@ class Report:
         ]
         network = self.estimators_[0].model_
         passes = [member.n_iter_ for member in self.estimators_]
-        kept = [1 + _last_best(member.validation_scores_) for member in self.estimators_]
+        curves = [getattr(member, "validation_scores_", None) for member in self.estimators_]
+        kept = [1 + last_best(scores) for scores in curves if scores is not None]
         lines += [
             "",
             f"networks  {len(passes)} of layers {list(network.layers_dim)}, preset {self.preset!r}",
-            f"passes    {min(passes)} to {max(passes)}, kept {min(kept)} to {max(kept)}",
+            f"passes    {min(passes)} to {max(passes)}"
+            + (f", kept {min(kept)} to {max(kept)}" if kept else ""),
             *self._score_lines(),
             f"seconds   {self.fit_seconds_:.1f}, of all cores {self.fit_cpu_seconds_:.1f}",
         ]
@@ -134,7 +136,7 @@ class Report:
         return fastnn.plot_importances(self, X, y, n_columns=n_columns, ax=ax)
 
 
-def _last_best(scores: Any) -> int:
+def last_best(scores: Any) -> int:
     """Return the index of the last of the highest scores."""
     values = np.asarray(scores)
     return len(values) - 1 - int(np.nanargmax(values[::-1]))

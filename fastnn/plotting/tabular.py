@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..system.validation import check_count
 
-__all__ = ["plot_calibration", "plot_importances", "plot_residuals"]
+__all__ = ["draw_calibration", "draw_residuals", "plot_calibration", "plot_importances", "plot_residuals"]
 
 Array = NDArray[Any]
 
@@ -110,8 +110,11 @@ def plot_calibration(
         raise ValueError(f"plot_calibration is for classifiers, got a {type(estimator).__name__}")
     check_count(n_bins, "n_bins", 1)
     P, truth = _predictions(estimator, X, y, "predict_proba")
-    ax = _axes(ax)
-    classes = estimator.classes_
+    return draw_calibration(truth, P, estimator.classes_, n_bins, _axes(ax))
+
+
+def draw_calibration(truth: Array, P: Array, classes: Array, n_bins: int, ax: Any) -> Any:
+    """Draw the calibration curves of probabilities (n, n_classes) on axes, and return the axes."""
     for k in range(1 if len(classes) == 2 else 0, len(classes)):
         CalibrationDisplay.from_predictions(
             truth == classes[k], P[:, k], n_bins=n_bins, strategy="quantile", ax=ax, name=str(classes[k])
@@ -155,7 +158,11 @@ def plot_residuals(estimator: Any, X: Any = None, y: Any = None, *, ax: Any = No
     if hasattr(estimator, "predict_proba"):
         raise ValueError(f"plot_residuals is for regressors, got a {type(estimator).__name__}")
     values, truth = _predictions(estimator, X, y, "predict")
-    ax = _axes(ax)
+    return draw_residuals(truth, values, _axes(ax))
+
+
+def draw_residuals(truth: Array, values: Array, ax: Any) -> Any:
+    """Draw true minus predicted numbers of a thousand rows at most on axes, and return the axes."""
     PredictionErrorDisplay.from_predictions(truth, values, ax=ax, random_state=0)
     ax.set(xlabel="predicted", ylabel="true minus predicted")
     return ax
@@ -166,6 +173,10 @@ def _predictions(estimator: Any, X: Any, y: Any, method: str) -> tuple[Array, Ar
     if (X is None) != (y is None):
         raise ValueError("X and y go together: pass both, or neither")
     if X is None:
+        if not hasattr(estimator, "oof_prediction_"):
+            raise ValueError(
+                "the estimator was saved with training=False, without out-of-fold predictions: pass X and y"
+            )
         return estimator.oof_prediction_, estimator._oof_targets
     return getattr(estimator, method)(X), np.asarray(y)
 

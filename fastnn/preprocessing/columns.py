@@ -23,6 +23,8 @@ from .piecewise import piecewise_linear, quantile_edges
 from .scaling import robust_center_and_scale, smooth_scaled
 
 __all__ = [
+    "ENCODINGS",
+    "MOST_HASHES",
     "CategoryEncoding",
     "DateEncoding",
     "Dropped",
@@ -36,6 +38,8 @@ Array = NDArray[Any]
 
 # Codes of gaps and of categories without a code of their own; known categories have the codes 0, 1, ...
 GAP, OTHER = -2, -1
+# Largest number of features of hashed words.
+MOST_HASHES = 2**20
 # Share of distinct values from which text with several words is hashed word by word.
 _MOSTLY_DISTINCT = 0.5
 _WORDS = re.compile(r"\w+")
@@ -266,17 +270,18 @@ class CategoryEncoding:
     has_other, has_gap : bool
         True if rare values, and gaps, have a feature.
     known : list of str
-        All values, in the order of the rows of `statistics`; empty without target statistics.
+        All values that occurred in the fit, sorted, in the order of the rows of `statistics`.
     statistics : array (len(known) + 2, S)
-        Shrunk means of the target by value; the last two rows are for gaps and for other values.
+        Shrunk means of the target by value; the last two rows are for gaps and for other values. Without
+        target statistics, the shape is (0, 0).
     """
 
     name: str
     categories: list[str]
     has_other: bool
     has_gap: bool
-    known: list[str] = field(default_factory=list)
-    statistics: NDArray[np.float64] = field(default_factory=lambda: np.zeros((2, 0)))
+    known: list[str]
+    statistics: NDArray[np.float64]
 
     @classmethod
     def fit(
@@ -294,7 +299,7 @@ class CategoryEncoding:
         has_other = len(frequent) < len(ranked)
         if len(frequent) + has_other + (n_gaps > 0) < 2:
             return Dropped(name, "constant" if n_gaps < len(values) else "nothing but gaps")
-        return cls(name, frequent, has_other, n_gaps > 0)
+        return cls(name, frequent, has_other, n_gaps > 0, sorted(counts), np.zeros((0, 0)))
 
     @property
     def is_flag(self) -> bool:
@@ -340,6 +345,12 @@ class CategoryEncoding:
             # Negative codes are the last rows: GAP is -2 and OTHER is -1.
             out[:, -n_statistics:] = self.statistics[coded(values, self.known)]
 
+    def unseen(self, values: list[Any]) -> Counter[str]:
+        """Return the values that did not occur in the fit, with the number of their rows."""
+        known = set(self.known)
+        counts = Counter(text for value in values if (text := text_of(value)) is not None)
+        return Counter({text: n_rows for text, n_rows in counts.items() if text not in known})
+
     def fit_statistics(self, values: list[Any], targets: Array, n_folds: int, seed: int) -> Array:
         """Compute target statistics, and return those of the fit's rows (n, S), which leave out their fold.
 
@@ -347,7 +358,6 @@ class CategoryEncoding:
         2001), standardised over all rows. Statistics that included a row's own target would tell the network
         the target in training and mislead it afterwards; so each row has the statistics of the other folds.
         """
-        self.known = sorted({text for value in values if (text := text_of(value)) is not None})
         codes = coded(values, self.known).astype(np.float64)[:, None]
         if targets.dtype.kind == "f":
             kind, splitter = "continuous", KFold(n_folds, shuffle=True, random_state=seed)
@@ -408,6 +418,13 @@ class WordsEncoding:
         hashed = hasher.transform([_WORDS.findall(text.lower()) for text in texts]).toarray()
         length = np.sqrt(np.square(hashed).sum(axis=1, keepdims=True))
         out[...] = hashed / np.maximum(length, 1.0)
+
+
+# Registry of the encodings by name, for files.
+ENCODINGS: dict[str, type] = {
+    kind.__name__: kind
+    for kind in (Dropped, NumberEncoding, FlagEncoding, DateEncoding, CategoryEncoding, WordsEncoding)
+}
 
 
 def text_of(value: Any) -> str | None:

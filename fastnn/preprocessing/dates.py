@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from ..saving.registry import savable
 from .frames import Table, check_same_columns, read_table, record_columns
+from .saved import SavableTransformer
 
 __all__ = ["PARTS", "DateEncoder", "date_parts", "elapsed_days"]
 
@@ -80,7 +82,13 @@ def first_microsecond(dates: Dates) -> int:
     return int(present.min().astype("datetime64[us]").astype(np.int64)) if present.size else 0
 
 
-class DateEncoder(TransformerMixin, BaseEstimator):
+def is_microsecond(value: Any) -> bool:
+    """Return True for an integer whose distance from any date is a number of microseconds."""
+    return type(value) is int and abs(value) <= np.iinfo(np.int64).max // 2
+
+
+@savable
+class DateEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
     """Encode dates and times by the days since the earliest and by their parts.
 
     The parts are year, month, day, weekday (0 for Monday), hour and minute. Parts that are the same for all
@@ -189,6 +197,15 @@ class DateEncoder(TransformerMixin, BaseEstimator):
             ],
             object,
         )
+
+    def _check_fitted(self, n_features: int) -> None:
+        """Raise ValueError unless every feature has an earliest date and parts."""
+        are_dates = type(self.origins_) is list and all(is_microsecond(origin) for origin in self.origins_)
+        are_parts = type(self.parts_) is list and all(
+            type(parts) is list and all(part in PARTS for part in parts) for parts in self.parts_
+        )
+        if not (are_dates and are_parts and len(self.origins_) == len(self.parts_) == n_features):
+            raise ValueError("origins_ and parts_ hold no earliest date and parts for every feature")
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

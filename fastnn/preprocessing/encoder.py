@@ -13,7 +13,11 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
+from ..saving.records import Reader, Writer
+from ..saving.registry import savable
+from ..system.validation import shown
 from .columns import (
+    MOST_HASHES,
     CategoryEncoding,
     DateEncoding,
     Dropped,
@@ -22,7 +26,9 @@ from .columns import (
     NumberEncoding,
     WordsEncoding,
 )
-from .frames import Table, check_same_columns, is_gap, read_table, record_columns
+from .frames import KINDS, Table, check_same_columns, is_gap, read_table, record_columns
+from .saved import SavableTransformer
+from .saved_encodings import describe_encoding, restore_encoding
 
 __all__ = ["TableEncoder"]
 
@@ -32,7 +38,8 @@ Array = NDArray[Any]
 N_FOLDS = 5
 
 
-class TableEncoder(TransformerMixin, BaseEstimator):
+@savable
+class TableEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
     """Encode a table of any kinds of columns as an array of float32 for a network.
 
     Dataframes of pandas, Polars, PyArrow and others, and arrays, are taken as they are, with gaps. Numbers
@@ -95,7 +102,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         "min_frequency": [Interval(numbers.Integral, 1, None, closed="left")],
         "max_categories": [Interval(numbers.Integral, 1, None, closed="left")],
         "text": [StrOptions({"target", "hash", "rare"})],
-        "n_hashes": [Interval(numbers.Integral, 1, None, closed="left")],
+        "n_hashes": [Interval(numbers.Integral, 1, MOST_HASHES, closed="both")],
         "random_state": ["random_state"],
     }
 
@@ -225,7 +232,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
                 own[k] = encoding.fit_statistics(values, targets, N_FOLDS, seed)
             self.encodings_.append(encoding)
         self._kinds = table.kinds
-        self._ends = np.cumsum([len(encoding.features) for encoding in self.encodings_]).tolist()
+        self._count_features()
         if not self._ends[-1]:
             reasons = ", ".join(f"{one.name!r} ({one.treatment})" for one in self.encodings_)
             raise ValueError(f"no column of X tells the rows apart, n_samples={table.n_rows}: {reasons}")
@@ -234,6 +241,10 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             for encoding, kind, values in zip(self.encodings_, table.kinds, table.columns, strict=True)
         ]
         return table, own
+
+    def _count_features(self) -> None:
+        """Set the place in the encoded table where the features of every column end."""
+        self._ends = np.cumsum([len(encoding.features) for encoding in self.encodings_]).tolist()
 
     def _encoding(self, name: str, kind: str, values: Any) -> Encoding:
         """Return the encoding of a column."""
@@ -266,6 +277,42 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             values = _as_kind(table, k, self._kinds[k])
             encoding.encode(values, out[:, self._ends[k] - len(encoding.features) : self._ends[k]])
         return out
+
+    # --- files -------------------------------------------------------------------------------------
+
+    _SAVED: ClassVar[tuple[str, ...]] = ("_kinds", *SavableTransformer._SAVED)
+    _DESCRIBED: ClassVar[tuple[str, ...]] = ("encodings_",)
+
+    def _describe(self, writer: Writer) -> dict[str, Any]:
+        """Return the description of the encoder with its encodings as JSON."""
+        description = super()._describe(writer)
+        if "encodings_" in self.__dict__:
+            description["encodings"] = [describe_encoding(one, writer) for one in self.encodings_]
+        return description
+
+    def _restore_described(self, description: dict[str, Any], reader: Reader) -> None:
+        """Set the encodings of the columns from a description."""
+        given = description.get("encodings")
+        if given is not None:
+            self.encodings_ = [restore_encoding(one, reader) for one in given]
+            self._count_features()
+
+    def _check_fitted(self, n_features: int) -> None:
+        """Raise ValueError unless every column has a kind, an encoding and a record that fit each other."""
+        for name in ("columns_", "encodings_", "_kinds"):
+            given = self.__dict__.get(name)
+            if type(given) is not list or len(given) != n_features:
+                raise ValueError(f"{name} is no list with an entry for every column")
+        for record, encoding, kind in zip(self.columns_, self.encodings_, self._kinds, strict=True):
+            check_record(record)
+            if not (record["name"] == encoding.name and record["features"] == len(encoding.features)):
+                raise ValueError(
+                    f"the record of the column {shown(record['name'])} does not fit its encoding"
+                )
+            if kind not in KINDS or kind not in _KINDS_OF_ENCODINGS.get(type(encoding), KINDS):
+                raise ValueError(
+                    f"the encoding of {encoding.name!r} is for no column of the kind {shown(kind)}"
+                )
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -303,6 +350,26 @@ def _as_kind(table: Table, k: int, kind: str) -> Any:
         f"column {table.names[k]!r} held {'dates' if kind == 'date' else 'numbers'} in the fit, but now "
         f"holds {value!r} in row {row}: convert the column"
     )
+
+
+# Kinds of columns that an encoding accepts.
+_KINDS_OF_ENCODINGS: dict[type, tuple[str, ...]] = {
+    NumberEncoding: ("number", "boolean"),
+    FlagEncoding: ("number", "boolean"),
+    DateEncoding: ("date",),
+    CategoryEncoding: ("category",),
+    WordsEncoding: ("category",),
+}
+# Types of the entries of a column's record.
+_RECORD: dict[str, type] = {
+    "name": str, "kind": str, "values": int, "gaps": int, "treatment": str, "features": int
+}  # fmt: skip
+
+
+def check_record(record: Any) -> None:
+    """Raise ValueError unless a record of a column has all its entries."""
+    if not isinstance(record, dict) or {name: type(value) for name, value in record.items()} != _RECORD:
+        raise ValueError(f"{shown(record)} is no record of a column")
 
 
 def _record(encoding: Encoding, kind: str, values: Any) -> dict[str, Any]:

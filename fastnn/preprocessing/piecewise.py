@@ -11,6 +11,9 @@ from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
 
+from ..saving.registry import savable
+from .saved import SavableTransformer, check_edges
+
 __all__ = ["PiecewiseLinearEncoder", "piecewise_linear", "quantile_edges"]
 
 Array = NDArray[Any]
@@ -68,7 +71,8 @@ def piecewise_linear(x: Array, edges: NDArray[np.float64], out: Array) -> None:
             out[block] = part
 
 
-class PiecewiseLinearEncoder(TransformerMixin, BaseEstimator):
+@savable
+class PiecewiseLinearEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
     """Encode every number by its positions within the intervals between the feature's quantiles.
 
     With the edges ``q[0] < ... < q[T]``, a number x becomes the T numbers
@@ -178,6 +182,13 @@ class PiecewiseLinearEncoder(TransformerMixin, BaseEstimator):
             ],
             object,
         )
+
+    def _check_fitted(self, n_features: int) -> None:
+        """Raise ValueError unless every feature has edges."""
+        if not isinstance(self.edges_, list) or len(self.edges_) != n_features:
+            raise ValueError("edges_ is no list of the edges of every feature")
+        for k, edges in enumerate(self.edges_):
+            check_edges(edges, f"feature {k}")
 
     def _checked(self, X: Any, reset: bool) -> Array:
         """Return checked numbers."""

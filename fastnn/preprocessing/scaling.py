@@ -11,6 +11,9 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, 
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ..saving.registry import savable
+from .saved import SavableTransformer, is_numbers
+
 __all__ = ["SmoothRobustScaler", "robust_center_and_scale", "smooth_scaled"]
 
 Array = NDArray[Any]
@@ -50,7 +53,8 @@ def smooth_scaled(x: Array, center: float, scale: float, limit: float = LIMIT) -
         return u / np.hypot(1.0, u / limit)
 
 
-class SmoothRobustScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+@savable
+class SmoothRobustScaler(OneToOneFeatureMixin, TransformerMixin, SavableTransformer, BaseEstimator):
     """Scale every feature by median and quartiles, and squash outliers smoothly into an interval.
 
     A value x becomes ``u / sqrt(1 + (u / limit)^2)``, where ``u = (x - median) / (q75 - q25)``. If the
@@ -133,6 +137,12 @@ class SmoothRobustScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         for k in range(X.shape[1]):
             out[:, k] = smooth_scaled(X[:, k], self.center_[k], self.scale_[k], float(self.limit))
         return out
+
+    def _check_fitted(self, n_features: int) -> None:
+        """Raise ValueError unless every feature has a median and a divisor."""
+        shape = (n_features,)
+        if not (is_numbers(self.center_, shape) and is_numbers(self.scale_, shape) and self.scale_.all()):
+            raise ValueError("center_ and scale_ hold no numbers for every feature")
 
     def _checked(self, X: Any, reset: bool) -> Array:
         """Return checked numbers."""

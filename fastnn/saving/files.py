@@ -113,9 +113,10 @@ def load(path: str | os.PathLike[str]) -> Any:
 
     Returns
     -------
-    Model, MLPClassifier, MLPRegressor, MLPEnsembleClassifier or MLPEnsembleRegressor
-        Object of the class that was saved, with the same parameters, bit for bit. If the file holds the state
-        of the training, further fits and trainings have the same bits as those of the saved object.
+    object
+        Object of the class that was saved: a model, an estimator, an ensemble or a transformer of tables,
+        with the same parameters, bit for bit. If the file holds the state of the training, further fits and
+        trainings have the same bits as those of the saved object.
 
     Raises
     ------

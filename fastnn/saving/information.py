@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,8 +29,8 @@ class FileInfo:
     version : str
         Version of fastnn that wrote the file.
     layers_dim : tuple of int or None
-        Number of inputs, of the units of every hidden layer, and of outputs; None for an ensemble and for an
-        estimator that is not fitted.
+        Number of inputs, of the units of every hidden layer, and of outputs, in each network of a tabular
+        estimator; None for an ensemble and for an estimator that is not fitted.
     activations : tuple of str or None
         Activation of every layer.
     dtype : str or None
@@ -48,6 +49,12 @@ class FileInfo:
         Number of passes of the whole training of a `Model`.
     parameters : dict
         Parameters of an estimator that are not None, as JSON; empty for a `Model`.
+    columns : list of dict
+        Records of the columns of a tabular estimator or a `TableEncoder`, as its `columns_`.
+    target : str or None
+        Name of the column that a tabular estimator predicts.
+    scores : dict
+        Scores of a tabular estimator on rows that its networks were not trained on, by name.
     """
 
     path: str
@@ -64,6 +71,9 @@ class FileInfo:
     n_steps: int | None
     num_passes: int | None
     parameters: dict[str, Any]
+    columns: list[dict[str, Any]]
+    target: str | None
+    scores: dict[str, float]
 
     def __str__(self) -> str:
         """Return the description in lines."""
@@ -83,7 +93,17 @@ class FileInfo:
         if self.classes is not None:
             shown = ", ".join(map(str, self.classes[:10])) + (" ..." if len(self.classes) > 10 else "")
             lines.append(("classes", f"{len(self.classes)}: {shown}"))
-        if self.n_steps is None:
+        if self.columns:
+            kinds = Counter(record["kind"] for record in self.columns)
+            counted = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+            lines.append(("columns", f"{len(self.columns):,}: {counted}"))
+        if self.target is not None:
+            lines.append(("target", self.target))
+        if self.scores:
+            lines.append(("scores", ", ".join(f"{name} {score:.4g}" for name, score in self.scores.items())))
+        if self.columns:
+            pass  # neither transformers nor tabular estimators have a training to go on with
+        elif self.n_steps is None:
             lines.append(("training", "no state"))
         else:
             of = "" if self.num_passes is None else f" of a training of {self.num_passes:,} passes"
@@ -143,6 +163,10 @@ def _described(file: Container, description: dict[str, Any]) -> FileInfo:
     """Return the information in a description and the table of arrays."""
     network, training = description.get("network"), description.get("training")
     members = [member for group in description.get("members", {}).values() for member in group]
+    encoder = description if description["kind"] == "TableEncoder" else description.get("encoder", {})
+    if encoder and members:
+        network = members[0]["network"]
+    fitted = description.get("fitted", {})
     prefixes = [member["prefix"] for member in members] or [""]
     n_parameters = 0
     for name, entry in file.table.items():
@@ -151,7 +175,7 @@ def _described(file: Container, description: dict[str, Any]) -> FileInfo:
             for size in entry.shape:
                 n_values *= size
             n_parameters += n_values
-    classes = description.get("fitted", {}).get("classes_")
+    classes = fitted.get("classes_")
     if training is None and members:
         training = members[0].get("training")
     return FileInfo(
@@ -170,5 +194,16 @@ def _described(file: Container, description: dict[str, Any]) -> FileInfo:
         num_passes=None if training is None else training.get("num_passes"),
         parameters={
             name: value for name, value in description.get("parameters", {}).items() if value is not None
+        },
+        columns=[
+            record
+            for record in encoder.get("fitted", {}).get("columns_", [])
+            if isinstance(record["kind"], str)
+        ],
+        target=fitted.get("target_name_"),
+        scores={
+            name.removeprefix("oof_").rstrip("_"): float(value)
+            for name, value in fitted.items()
+            if name.startswith("oof_") and isinstance(value, int | float)
         },
     )

@@ -38,6 +38,10 @@ class Writer:
         self.training, self._prefix = training, prefix
         self.tensors: dict[str, Array] = {} if tensors is None else tensors
 
+    def without_training(self) -> Writer:
+        """Return a writer that collects into the same dict, and leaves out training states."""
+        return Writer(False, self._prefix, self.tensors)
+
     def tensor(self, name: str, array: Array) -> None:
         """Add an array of one or two dimensions."""
         self.tensors[self._prefix + name] = array

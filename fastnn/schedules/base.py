@@ -68,6 +68,7 @@ _ScheduleClass = TypeVar("_ScheduleClass", bound=type[Schedule])
 
 def register(schedule: _ScheduleClass) -> _ScheduleClass:
     """Add a schedule class to `SCHEDULES` under its name in snake case, and return the class."""
+    schedule.__module__ = __package__  # pickles name the public place, wherever the file of the class is
     SCHEDULES[re.sub(r"(?<!^)(?=[A-Z])", "_", schedule.__name__).lower()] = schedule
     return schedule
 

@@ -13,13 +13,11 @@ import zipfile
 
 import numpy as np
 import pytest
+from mutations import N_MUTATIONS, mutate, repaired_digests
 from saved_models import X, classifier, made, model, trained, y
 
 import fastnn
 from fastnn.saving.container import ALIGNMENT, MOST_HEADER, NO_DIGEST, Container, write_container
-
-# Number of mutated files; more by hand: FASTNN_MUTATIONS=20000.
-N_MUTATIONS = int(os.environ.get("FASTNN_MUTATIONS", "400"))
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -383,12 +381,12 @@ def test_mutated_files_raise_nothing_but_value_errors(name, repaired, tmp_path):
     for _ in range(max(1, N_MUTATIONS // 6)):
         changed = bytearray(content)
         for _ in range(random.randint(1, 4)):
-            _mutate(changed, header_length, random)
+            mutate(changed, header_length, random)
         if changed == content:
             continue
         changed = bytes(changed)
         if repaired:
-            changed = _repaired(changed)
+            changed = repaired_digests(changed)
         path = write(tmp_path, changed)
         try:
             loaded = fastnn.load(path)
@@ -400,39 +398,6 @@ def test_mutated_files_raise_nothing_but_value_errors(name, repaired, tmp_path):
         with contextlib.suppress(ValueError, TypeError, IndexError):
             loaded.predict(X)
     assert repaired or n_loaded == 0
-
-
-def _mutate(changed, header_length, random):
-    """Change some bytes, most often in the header."""
-    end = len(changed) if random.rand() < 0.3 else 8 + header_length
-    place, kind = random.randint(0, end), random.randint(0, 5)
-    if kind == 0:
-        changed[place] = random.randint(0, 256)
-    elif kind == 1:
-        changed[place] ^= 1 << random.randint(0, 8)
-    elif kind == 2:
-        del changed[place : place + random.randint(1, 9)]
-    elif kind == 3:
-        changed[place:place] = bytes(random.randint(32, 127, random.randint(1, 9)).astype(np.uint8))
-    else:
-        other = random.randint(0, end)
-        changed[place : place + 4] = changed[other : other + 4]
-
-
-def _repaired(changed):
-    """Return the content with a right length, offsets as they are, and right digests, where possible."""
-    end = changed.find(b"}}")
-    stop = changed.rfind(b"}", 0, max(end + 2, 8)) + 1
-    text = changed[8:stop]
-    place = text.find(b'"fastnn.header":"')
-    if place < 0:
-        return changed
-    place += len(b'"fastnn.header":"')
-    text = text[:place] + NO_DIGEST.encode() + text[place + 64 :]
-    text += b" " * (-(8 + len(text)) % ALIGNMENT)
-    start = len(text).to_bytes(8, "little") + text
-    digest = hashlib.sha256(start).hexdigest().encode()
-    return start.replace(NO_DIGEST.encode(), digest, 1) + changed[stop:].lstrip(b" ")
 
 
 def test_memory_is_bounded_by_the_size_of_the_file(tmp_path):

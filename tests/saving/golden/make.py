@@ -1,5 +1,7 @@
 """Make the files that later versions must read: ``python tests/saving/golden/make.py``.
 
+Files that exist are left as they are.
+
 Each file has a second one beside it, ``.npz``, with the samples, the targets, the predictions, and those
 after one further pass. A version adds its files, and never changes those of an earlier one.
 """
@@ -9,6 +11,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import scipy.sparse
 from sklearn.datasets import make_moons
 
@@ -54,6 +57,15 @@ def objects(X, y):
         "regressor": (regressor, X),
         "ensemble-classifier": (fastnn.MLPEnsembleClassifier(classifier, 2, random_state=0), text),
         "ensemble-regressor": (fastnn.MLPEnsembleRegressor(regressor, 2, random_state=0), X[:, 0]),
+        "table-classifier": (fastnn.TabularClassifier(preset="fast", random_state=0), text),
+        "table-regressor": (
+            fastnn.TabularRegressor(preset="fast", quantiles=(0.1, 0.9), random_state=0),
+            X[:, 0],
+        ),
+        "table-encoder": (fastnn.TableEncoder(n_bins=3, max_categories=5, random_state=0), y),
+        "scaler": (fastnn.SmoothRobustScaler(), None),
+        "piecewise": (fastnn.PiecewiseLinearEncoder(4), None),
+        "dates": (fastnn.DateEncoder(), None),
     }
     for name, (thing, targets) in made.items():
         if not isinstance(thing, fastnn.Model):
@@ -63,7 +75,32 @@ def objects(X, y):
 
 def samples(name, X):
     """Return the samples in the form that the object of this name takes."""
+    if "-table-" in f"-{name}":
+        return table(X)
+    if name.endswith("dates"):
+        return dates(X)
     return scipy.sparse.csr_matrix(X * (X > 1.5)) if name.endswith("sparse") else X
+
+
+def dates(X):
+    """Return a date for each number."""
+    return np.datetime64("2024-01-01T00:00") + (X * 1000).astype(np.int64) * np.timedelta64(1, "h")
+
+
+def table(X):
+    """Return a table of every kind of column, derived from numbers."""
+    codes = (np.abs(X) * 100).astype(np.int64)
+    return pd.DataFrame(
+        {
+            "number": np.where(codes[:, 0] % 7 == 0, np.nan, X[:, 0]),
+            "flag": codes[:, 1] % 2 == 0,
+            "group": np.array(["north", "süd", "west"])[codes[:, 0] % 3],
+            "many": [f"c{code % 11}" for code in codes[:, 1]],
+            "words": [f"a note of {first} and {second}" for first, second in codes],
+            "day": dates(X)[:, 0],
+            "same": 1,
+        }
+    )
 
 
 def one_more_pass(thing, X, targets):
@@ -72,6 +109,8 @@ def one_more_pass(thing, X, targets):
         warnings.simplefilter("ignore")
         if isinstance(thing, fastnn.Model):
             thing.train(X, targets, **PASS)
+        elif targets is None:
+            thing.fit(X)
         elif hasattr(thing, "warm_start"):
             thing.set_params(warm_start=True, max_iter=1).fit(X, targets)
         else:
@@ -79,7 +118,11 @@ def one_more_pass(thing, X, targets):
 
 
 def outputs(thing, X):
-    """Return the probabilities of an object, or what it predicts if it has none."""
+    """Return the probabilities of an object, or what it predicts or returns if it has none."""
+    if hasattr(thing, "transform"):
+        return thing.transform(X)
+    if getattr(thing, "quantiles", None) is not None:
+        return thing.predict(X, quantiles=True)
     try:
         return thing.predict_proba(X)
     except (AttributeError, ValueError):
@@ -95,12 +138,13 @@ def main(folder):
     for name, (thing, targets) in made.items():
         path = folder / f"{fastnn.__version__}-{name}.fastnn"
         if path.exists():
-            raise FileExistsError(f"{path}: files of a version are never changed")
+            continue
         thing.save(path)
         before = outputs(thing, samples(name, X))
         one_more_pass(thing, samples(name, X), targets)
         after = outputs(thing, samples(name, X))
-        np.savez(path.with_suffix(".npz"), X=X, targets=targets, before=before, after=after)
+        known = {} if targets is None else {"targets": targets}
+        np.savez(path.with_suffix(".npz"), X=X, before=before, after=after, **known)
 
 
 if __name__ == "__main__":

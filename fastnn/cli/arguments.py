@@ -1,0 +1,81 @@
+"""Arguments that several subcommands share, and types of arguments; NumPy is not needed for the help."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+
+__all__ = [
+    "PRESETS",
+    "TASKS",
+    "add_reading_arguments",
+    "count",
+    "file_or_dash",
+    "names",
+    "numbers",
+    "seconds",
+]
+
+
+# Kinds of targets.
+TASKS = ("classification", "regression")
+# Names of the tabular estimators' presets, whose registry takes NumPy and numba to import.
+PRESETS = ("fast", "good", "best")
+
+
+def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that say how tables are read."""
+    group = parser.add_argument_group(
+        "reading", "CSV files are read as their first lines suggest; these options overrule that."
+    )
+    group.add_argument("--sep", metavar="TEXT", help="separator of CSV fields, such as ';' or '\\t'")
+    group.add_argument("--decimal", metavar="TEXT", help="decimal point of CSV numbers, such as ','")
+    group.add_argument("--encoding", metavar="NAME", help="encoding of CSV files, such as utf-8 or cp1252")
+    group.add_argument(
+        "--na", metavar="TEXT,TEXT", type=names, default=(), help="further texts that stand for a gap"
+    )
+    group.add_argument(
+        "--date-format", metavar="FORMAT", help="form of dates that are not ISO 8601, such as %%d/%%m/%%Y"
+    )
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Parse names that are separated by commas."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def numbers(text: str) -> tuple[float, ...]:
+    """Parse numbers that are separated by commas."""
+    try:
+        return tuple(float(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        message = f"must be numbers separated by commas, such as 0.05,0.5,0.95, got {text!r}"
+        raise argparse.ArgumentTypeError(message) from None
+
+
+def seconds(text: str) -> float:
+    """Parse a time in seconds, above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if 0 < value < math.inf:
+        return value
+    raise argparse.ArgumentTypeError(f"must be seconds above 0, got {text!r}")
+
+
+def count(text: str, least: int = 1) -> int:
+    """Parse an integer that is not below `least`."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = least - 1
+    if least <= value < 2**31:
+        return value
+    raise argparse.ArgumentTypeError(f"must be an integer from {least} on, got {text!r}")
+
+
+def file_or_dash(text: str) -> str | Path:
+    """Return the path of a file, or "-" for standard input or output."""
+    return text if text == "-" else Path(text)

@@ -1,0 +1,145 @@
+"""Columns by name, and the rows of a table in the form that a saved model expects."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..preprocessing.columns import CategoryEncoding
+from ..system.extras import import_extra
+from .reading import ReadTable, as_dates
+
+__all__ = ["check_names", "first_text", "matched_rows", "nearest", "numbers_of", "text_columns"]
+
+# Largest number of names or values in a message.
+MOST_NAMES = 5
+
+
+def nearest(name: str, known: Sequence[str]) -> list[str]:
+    """Return the known names that resemble a name, the best first."""
+    by_lower = {other.lower(): other for other in reversed(known)}
+    found = difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.6)
+    return [by_lower[other] for other in found]
+
+
+def listed(names: Iterable[Any], quoted: bool = True) -> str:
+    """Return the first names of a list for a message."""
+    texts = [repr(str(name)) if quoted else str(name) for name in names]
+    more = f" and {len(texts) - MOST_NAMES} more" if len(texts) > MOST_NAMES else ""
+    return ", ".join(texts[:MOST_NAMES]) + more
+
+
+def check_names(names: Iterable[str], read: ReadTable, argument: str) -> None:
+    """Raise ValueError if a table lacks one of the columns that an argument names."""
+    columns = list(read.frame.columns)
+    for name in names:
+        if name not in columns:
+            close = nearest(name, columns)
+            hint = f"did you mean {' or '.join(map(repr, close))}?" if close else f"it has {listed(columns)}"
+            raise ValueError(f"{argument}: {read.name} has no column {name!r}: {hint}")
+
+
+def first_text(column: Any) -> tuple[int, Any] | None:
+    """Return the row in the file, counted from 1, and value of the first entry that is no number or gap."""
+    pandas = import_extra("pandas", "cli", "reading a table")
+    wrong = (pandas.to_numeric(column, errors="coerce").isna() & column.notna()).to_numpy()
+    if not wrong.any():
+        return None
+    row = int(wrong.argmax())
+    return int(column.index[row]) + 1, column.iloc[row]
+
+
+def numbers_of(column: Any, read: ReadTable, what: str) -> Any:
+    """Return a column as float64 numbers, NaN for gaps; raise ValueError that names the first other row."""
+    pandas = import_extra("pandas", "cli", "reading a table")
+    wrong = first_text(column)
+    if wrong is not None:
+        row, value = wrong
+        raise ValueError(
+            f"{read.name}: {what} {column.name!r} should hold numbers, but row {row} holds {str(value)!r}: "
+            f"correct it, or read it as a gap by --na {str(value)!r}"
+        )
+    return pandas.to_numeric(column).to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def text_columns(model: Any) -> list[str]:
+    """Return the names of the columns that were text in the fit of a model."""
+    return [record["name"] for record in model.columns_ if record["kind"] == "category"]
+
+
+def matched_rows(model: Any, read: ReadTable, date_format: str | None) -> Any:
+    """Return the columns of a model's fit from a table, each of the kind that it had in the fit.
+
+    Columns that the fit did not have are noted and left out, and so are counted the rows with categories that
+    did not occur in it.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing, or holds text where it held numbers or dates.
+    """
+    pandas = import_extra("pandas", "cli", "reading a table")
+    fitted = [record["name"] for record in model.columns_]
+    if not hasattr(model, "feature_names_in_"):
+        return _by_position(read, len(fitted))
+    missing = [name for name in fitted if name not in read.frame.columns]
+    if missing:
+        surplus = [name for name in read.frame.columns if name not in fitted]
+        close = nearest(missing[0], surplus)
+        hint = f": is {missing[0]!r} now called {close[0]!r}?" if close else ""
+        verb = "column" if len(missing) == 1 else "columns"
+        raise ValueError(f"{read.name} lacks the {verb} {listed(missing)} of the model{hint}")
+    surplus = [name for name in read.frame.columns if name not in (*fitted, model.target_name_)]
+    if surplus:
+        read.notes.append(f"columns that the model does not use: {listed(surplus, quoted=False)}")
+    frame = read.frame[fitted].copy()
+    for record, encoding in zip(model.columns_, model.encoder_.encodings_, strict=True):
+        name, kind = record["name"], record["kind"]
+        column = frame[name]
+        if not record["features"]:
+            continue
+        if kind == "number":
+            if not pandas.api.types.is_numeric_dtype(column.dtype):
+                frame[name] = numbers_of(_without_dates(pandas, column), read, "column")
+        elif kind == "date":
+            frame[name] = _dates_of(pandas, column, read, date_format)
+        elif isinstance(encoding, CategoryEncoding):
+            unseen = encoding.unseen(column.tolist())
+            if unseen:
+                values = listed(value for value, _ in unseen.most_common())
+                rows = "1 row has a value" if unseen.total() == 1 else f"{unseen.total():,} rows have values"
+                read.notes.append(f"column {name!r}: {rows} not seen in training: {values}")
+    return frame
+
+
+def _by_position(read: ReadTable, n_columns: int) -> Any:
+    """Return the values of a table for a model that was fitted to an array."""
+    if len(read.frame.columns) != n_columns:
+        raise ValueError(
+            f"{read.name} has {len(read.frame.columns)} columns, and the model, which knows no names, takes "
+            f"{n_columns}"
+        )
+    return read.frame.to_numpy()
+
+
+def _without_dates(pandas: Any, column: Any) -> Any:
+    """Return a column as it is written: a date is no number, although pandas would make one of it."""
+    return column.astype(str) if column.dtype.kind in "Mm" else column
+
+
+def _dates_of(pandas: Any, column: Any, read: ReadTable, date_format: str | None) -> Any:
+    """Return a column as dates; raise ValueError that names the first row with something else."""
+    if column.dtype.kind == "M" or isinstance(column.dtype, pandas.DatetimeTZDtype):
+        return column
+    dates = as_dates(pandas, column.astype("string"), date_format)
+    wrong = column.notna().to_numpy() if dates is None else (dates.isna() & column.notna()).to_numpy()
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise ValueError(
+            f"{read.name}: column {column.name!r} should hold dates, but row {row + 1} holds "
+            f"{str(column.iloc[row])!r}: write dates as 2024-12-31, or name their --date-format"
+        )
+    return dates

@@ -1,0 +1,136 @@
+"""Fit of a tabular estimator, and scores of it and of baselines on rows that the networks have not seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import clone
+
+from .problem import Problem
+from .scores import baselines, folds_of, scores_of
+
+__all__ = ["Judged", "judged_fit"]
+
+Array = NDArray[Any]
+
+# Name of the fitted estimator among the baselines.
+OWN = "fastnn"
+# Folds in which the linear model is fitted where the networks are judged out of fold.
+N_FOLDS = 5
+
+
+@dataclass
+class Judged:
+    """Fitted estimator and what was measured.
+
+    Parameters
+    ----------
+    model : TabularClassifier or TabularRegressor
+        Estimator, fitted to all training rows.
+    task : {"classification", "regression"}
+        Kind of the target.
+    frame : pandas DataFrame
+        Training rows.
+    y : array (n,)
+        Their targets.
+    classes : array or None
+        Classes of a classification.
+    truth : array (m,)
+        Targets of the rows that judge.
+    predictions : array (m, n_classes) or (m,)
+        Probabilities or numbers predicted for them.
+    scores : dict
+        Scores by name, of the networks and of the baselines.
+    how : str
+        How the rows that judge were chosen, for people.
+    notes : list of str
+        Remarks for the user.
+    """
+
+    model: Any
+    task: str
+    frame: Any
+    y: Array
+    classes: Any
+    truth: Array
+    predictions: Array
+    scores: dict[str, dict[str, float]]
+    how: str
+    notes: list[str]
+
+
+def judged_fit(
+    estimator: Any, problem: Problem, valid: Problem | None, n_folds: int | None, seed: int, progress: bool
+) -> Judged:
+    """Fit an estimator to a problem, and judge it.
+
+    Parameters
+    ----------
+    estimator : TabularClassifier or TabularRegressor
+        Estimator to fit.
+    problem : Problem
+        Training rows.
+    valid : Problem, optional
+        Validation rows, which also choose the best pass of each network.
+    n_folds : int, optional
+        Folds of a cross-validation; by default networks are judged out of fold.
+    seed : int
+        Seed of the folds.
+    progress : bool
+        True to show bars.
+    """
+    task, frame = problem.task, problem.frame
+    y, weights = problem.target.to_numpy(), problem.weights
+    classes = np.unique(y) if task == "classification" else None
+    if n_folds is not None and n_folds > len(y):
+        raise ValueError(f"--cv {n_folds}: there are {len(y)} rows only")
+    if n_folds is not None and estimator.time_limit is not None:
+        estimator.set_params(time_limit=estimator.time_limit / (n_folds + 1))
+    given: dict[str, Any] = {"sample_weight": weights, "progress": progress}
+    if valid is not None:
+        given |= {"X_val": valid.frame, "y_val": valid.target}
+    model = estimator.fit(frame, problem.target, **given)
+    splits, test, judged = None, None, None
+    if valid is not None:
+        predictions, truth, own_weights = model.oof_prediction_, valid.target.to_numpy(), valid.weights
+        test = (valid.frame, truth, own_weights)
+        how = f"on {len(truth):,} validation rows, which also chose the best pass of every network"
+    elif n_folds is not None:
+        splits = folds_of(task, y, n_folds, seed)
+        predictions = _cross_validated(estimator, problem, classes, splits, progress)
+        truth, own_weights = y, weights
+        how = (
+            f"by cross-validation of {n_folds} folds: every row is predicted by networks that did not see it"
+        )
+    else:
+        judged = model.oof_rows_
+        splits = folds_of(task, y, min(N_FOLDS, len(y)), seed)
+        predictions, truth = model.oof_prediction_, y[judged]
+        own_weights = None if weights is None else weights[judged]
+        how = f"out of fold, on {len(truth):,} rows: networks predict those that they were not trained on"
+    scores = {OWN: scores_of(task, truth, predictions, classes, own_weights)}
+    scores |= baselines(task, (frame, y, weights), splits, test, classes, judged)
+    return Judged(
+        model, task, frame, y, classes, truth, predictions, scores, how, problem.notes
+    )  # fmt: skip
+
+
+def _cross_validated(
+    estimator: Any, problem: Problem, classes: Any, splits: list[Any], progress: bool
+) -> Array:
+    """Return predictions (n,) or probabilities (n, n_classes) of estimators fitted to other rows."""
+    n_rows = len(problem.target)
+    found = np.zeros(n_rows) if classes is None else np.zeros((n_rows, len(classes)))
+    for ours, theirs in splits:
+        weights = None if problem.weights is None else problem.weights[ours]
+        one = clone(estimator)
+        one.fit(problem.frame.iloc[ours], problem.target.iloc[ours], sample_weight=weights, progress=progress)
+        rows = problem.frame.iloc[theirs]
+        if classes is None:
+            found[theirs] = one.predict(rows)
+        else:  # the fold may lack a class
+            found[np.ix_(theirs, np.searchsorted(classes, one.classes_))] = one.predict_proba(rows)
+    return found

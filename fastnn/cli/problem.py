@@ -1,0 +1,207 @@
+"""Problem: the rows, the target and the weights of a training, checked, and the kind of its task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..system.extras import import_extra
+from .columns import check_names, first_text, listed, numbers_of
+from .reading import ReadTable
+
+__all__ = ["Problem", "check_classes", "posed_problem", "posed_rows", "stated_targets"]
+
+# Largest number of whole numbers that are taken for classes unless --task says otherwise.
+MOST_WHOLE = 10
+# Share of numbers among the distinct texts of a column from which the other texts are taken for mistakes.
+MOSTLY_NUMBERS = 0.8
+# Number of distinct texts from which a target with a class for every other row is refused.
+MOST_CLASSES = 100
+
+
+@dataclass
+class Problem:
+    """Rows from which a target is to be learned.
+
+    Parameters
+    ----------
+    task : {"classification", "regression"}
+        Kind of the target.
+    frame : pandas DataFrame
+        Columns to predict from.
+    target : pandas Series
+        Target without gaps; texts, whole numbers or truth values for classes, float64 for numbers.
+    weights : array (n,) or None
+        Weights of the rows.
+    notes : list of str
+        Remarks for the user.
+    """
+
+    task: str
+    frame: Any
+    target: Any
+    weights: NDArray[np.float64] | None
+    notes: list[str]
+
+
+def posed_problem(
+    read: ReadTable, target: str, task: str | None, drop: tuple[str, ...], weights: str | None
+) -> Problem:
+    """Return the problem that a table and the arguments of the command pose.
+
+    Raises
+    ------
+    ValueError
+        If a column does not exist, or the target or the weights are unusable; the message names the row.
+    """
+    check_names([target], read, "--target")
+    check_names(drop, read, "--drop")
+    check_names([] if weights is None else [weights], read, "--weights")
+    if target in drop or target == weights:
+        raise ValueError(f"--target: {target!r} cannot be dropped or be the weights as well")
+    columns = [name for name in read.frame.columns if name not in {target, weights, *drop}]
+    if not columns:
+        raise ValueError(f"{read.name} has no column to predict {target!r} from")
+    notes: list[str] = []
+    task = task or _found_task(_with_target(read, target)[target], read, notes)
+    problem = posed_rows(read, target, task, weights, columns)
+    distinct = np.unique(problem.target)
+    if len(distinct) < 2:
+        raise ValueError(
+            f"{read.name}: the target {target!r} holds one value only, {str(distinct[0])!r}: there is "
+            "nothing to learn"
+        )
+    n_rows = len(problem.target)
+    if task == "classification" and len(distinct) > max(MOST_CLASSES, n_rows // 2):
+        raise ValueError(
+            f"{read.name}: the target {target!r} holds {len(distinct):,} different values in {n_rows:,} "
+            "rows, too many for classes: choose another --target, or --task regression"
+        )
+    problem.notes += notes + _suspicions(problem.frame)
+    return problem
+
+
+def posed_rows(read: ReadTable, target: str, task: str, weights: str | None, columns: list[str]) -> Problem:
+    """Return the rows of a table that have a target, with the given columns.
+
+    Raises
+    ------
+    ValueError
+        If no row has a target, or the target or the weights are unusable; the message names the row.
+    """
+    frame = _with_target(read, target)
+    n_gaps = len(read.frame) - len(frame)
+    notes = [f"{n_gaps:,} rows without a target are left out"] if n_gaps else []
+    values = stated_targets(frame[target], read, task)
+    row_weights = None
+    if weights is not None:
+        row_weights = numbers_of(frame[weights], read, "the weight")
+        wrong = ~(row_weights >= 0) | np.isinf(row_weights)
+        if wrong.any():
+            row = int(wrong.argmax())
+            raise ValueError(
+                f"{read.name}: the weight {weights!r} in row {frame.index[row] + 1} is "
+                f"{frame[weights].iloc[row]}: weights are numbers not below 0"
+            )
+        if not row_weights.any():
+            raise ValueError(f"{read.name}: the weights {weights!r} are all 0")
+    pandas = import_extra("pandas", "cli", "reading a table")
+    features = frame[columns].reset_index(drop=True)
+    return Problem(task, features, pandas.Series(values, name=target), row_weights, notes)
+
+
+def _with_target(read: ReadTable, target: str) -> Any:
+    """Return the rows that have a target. The index keeps their numbers in the file."""
+    present = read.frame[target].notna()
+    if not present.any():
+        raise ValueError(f"{read.name}: the target {target!r} holds nothing but gaps")
+    return read.frame if present.all() else read.frame[present]
+
+
+def stated_targets(column: Any, read: ReadTable, task: str) -> NDArray[Any]:
+    """Return a target without gaps as float64 numbers, or as classes: texts, whole numbers, truth values."""
+    if task == "regression":
+        values = numbers_of(column, read, "the target")
+        if np.isinf(values).any():
+            raise ValueError(f"{read.name}: the target {column.name!r} holds infinity")
+        return values
+    pandas = import_extra("pandas", "cli", "reading a table")
+    kinds = {type(value) for value in column}
+    if kinds <= {bool, np.bool_}:
+        return column.to_numpy(dtype=bool)
+    if pandas.api.types.is_numeric_dtype(column.dtype):
+        values = column.to_numpy(dtype=np.float64)
+        return values.astype(np.int64) if (values == np.round(values)).all() else _texts(column)
+    return _texts(column)
+
+
+def check_classes(y: NDArray[Any], classes: NDArray[Any], read: ReadTable, target: str) -> NDArray[Any]:
+    """Return true classes with the data type of a model's classes; raise ValueError for a class it lacks."""
+    if classes.dtype.kind in "OU":
+        y = np.array([str(value) for value in y], classes.dtype)
+    elif y.dtype.kind not in "OU":
+        y = y.astype(classes.dtype)
+    new = sorted(set(y.tolist()) - set(classes.tolist()), key=str)
+    if new:
+        raise ValueError(
+            f"{read.name}: the target {target!r} holds {listed(new)}, and the model knows the classes "
+            f"{listed(classes)}"
+        )
+    return y
+
+
+def _texts(column: Any) -> NDArray[Any]:
+    """Return a column as an array of Python texts."""
+    texts = np.empty(len(column), object)
+    texts[:] = [str(value) for value in column]
+    return texts
+
+
+def _found_task(column: Any, read: ReadTable, notes: list[str]) -> str:
+    """Return the task that the values of a target suggest."""
+    pandas = import_extra("pandas", "cli", "reading a table")
+    if column.dtype.kind == "M" or isinstance(column.dtype, pandas.DatetimeTZDtype):
+        raise ValueError(f"{read.name}: the target {column.name!r} holds dates: choose numbers or classes")
+    if pandas.api.types.is_bool_dtype(column.dtype):
+        return "classification"
+    distinct = column.drop_duplicates()
+    if pandas.api.types.is_numeric_dtype(column.dtype):
+        values = distinct.to_numpy(dtype=np.float64)
+        if (values != np.round(values)).any() or len(values) > MOST_WHOLE:
+            return "regression"
+        if len(values) > 2:
+            notes.append(
+                f"the {len(values)} whole numbers of {column.name!r} are taken for classes: --task "
+                "regression takes them for numbers"
+            )
+        return "classification"
+    are_numbers = pandas.to_numeric(distinct, errors="coerce").notna()
+    if len(distinct) > MOST_WHOLE and are_numbers.mean() >= MOSTLY_NUMBERS:
+        numbers_of(column, read, "the target")  # raises, and names the row
+        return "regression"
+    return "classification"
+
+
+def _suspicions(frame: Any) -> list[str]:
+    """Return notes about columns that number the rows, and texts that are numbers but for a few values."""
+    pandas = import_extra("pandas", "cli", "reading a table")
+    notes = []
+    for name in frame.columns:
+        column = frame[name]
+        if len(frame) > 2 and column.dtype.kind in "iu" and (column.diff().iloc[1:] == 1).all():
+            notes.append(f"column {name!r} numbers the rows: --drop {name} leaves it out")
+        if not pandas.api.types.is_string_dtype(column.dtype) or not column.notna().any():
+            continue
+        present = column.dropna()
+        others = present[pandas.to_numeric(present, errors="coerce").isna()]
+        if len(others) and len(others) <= (1 - MOSTLY_NUMBERS) * len(present):
+            row, value = first_text(column) or (0, "")
+            texts = listed(others.unique())
+            notes.append(
+                f"column {name!r} is read as text because of {texts} (first in row {row}): --na {value!s} "
+                "reads that as a gap"
+            )
+    return notes

@@ -1,0 +1,321 @@
+"""Tables from files: CSV and Parquet, compressed or not, with separator, encoding and decimal point found."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..system.extras import import_extra
+from ..system.validation import shown
+
+__all__ = ["ReadTable", "opened_bytes", "read_table"]
+
+# Bytes at the beginning of a file from which its form is found.
+HEAD = 256 * 1024
+# Lines of the head that are inspected.
+MOST_LINES = 500
+SEPARATORS = (",", ";", "\t", "|")
+# First bytes of compressed files, and the names of the compressions in pandas.
+COMPRESSIONS = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\xfd7zXZ": "xz"}
+# First bytes of files that are no tables here, with a remedy.
+REFUSED = {
+    b"PK\x03\x04": "a ZIP archive or a spreadsheet: save the table as CSV or Parquet",
+    b"(\xb5/\xfd": "compressed by Zstandard: compress by gzip instead",
+    b"\x89HDF": "an HDF5 file: save the table as CSV or Parquet",
+    b"SQLite": "a database: save the table as CSV or Parquet",
+}
+BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+# Encoding of CSV files that are not UTF-8, such as those of spreadsheets on Windows.
+FALLBACK = "cp1252"
+_COMMA_NUMBER = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|\d+),\d+")
+_POINT_NUMBER = re.compile(r"[+-]?\d+\.\d+")
+_ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}.*)?")
+
+
+@dataclass
+class ReadTable:
+    """Table that was read, and how.
+
+    Parameters
+    ----------
+    frame : pandas DataFrame
+        Rows; columns have distinct names.
+    name : str
+        Name of the file in messages.
+    notes : list of str
+        Remarks for the user about what was found or changed.
+    """
+
+    frame: Any
+    name: str
+    notes: list[str] = field(default_factory=list)
+
+
+def read_table(source: str | Path, options: Any, text_columns: Any = ()) -> ReadTable:
+    """Read a table from a CSV or Parquet file.
+
+    Parameters
+    ----------
+    source : str or Path
+        Name of the file, or "-" for standard input.
+    options : namespace
+        Options of `add_reading_arguments`.
+    text_columns : iterable of str
+        Columns of a CSV file whose fields stay as they are, such as the numbers of postal districts.
+
+    Returns
+    -------
+    ReadTable
+        Table of one row at least.
+
+    Raises
+    ------
+    ValueError
+        If the file is empty, holds no table, or has lines of different lengths.
+    OSError
+        If the file does not exist or cannot be read.
+    ImportError
+        If pandas, or pyarrow for Parquet, is missing.
+    """
+    pandas = import_extra("pandas", "cli", "reading a table")
+    name = "standard input" if source == "-" else str(source)
+    with opened_bytes(source, name) as file:
+        head = _head(file)
+        if not head.strip():
+            raise ValueError(f"{name} is empty")
+        if head.startswith(b"PAR1"):
+            read = ReadTable(_read_parquet(pandas, file, name), name)
+        else:
+            read = _read_csv(pandas, file, head, name, options, set(text_columns))
+    if not isinstance(read.frame.index, pandas.RangeIndex):  # of a dataframe that was saved with its index
+        read.frame = read.frame.reset_index(drop=read.frame.index.name is None)
+    frame = read.frame.reset_index(drop=True)
+    read.frame = frame
+    frame.columns = [str(column) for column in frame.columns]
+    if not frame.columns.is_unique:
+        twice = frame.columns[frame.columns.duplicated()][0]
+        raise ValueError(f"{name} has more than one column {twice!r}: rename or remove one")
+    if not len(frame):
+        raise ValueError(f"{name} has a header and no rows")
+    _drop_index(read)
+    _parse_dates(pandas, read, options.date_format)
+    return read
+
+
+@contextmanager
+def opened_bytes(source: str | Path, name: str) -> Iterator[Any]:
+    """Open a file, or standard input, as bytes in which one can go back."""
+    if source == "-":
+        yield io.BytesIO(sys.stdin.buffer.read())
+        return
+    path = Path(source)
+    if path.is_dir():
+        raise ValueError(f"{name} is a folder: name a file in it")
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        raise FileNotFoundError(f"there is no file {name}") from None
+    with file:
+        yield file
+
+
+def _head(file: Any) -> bytes:
+    """Return the first bytes of a file; the next read begins at the start again."""
+    head = file.read(HEAD)
+    file.seek(0)
+    return head
+
+
+def _compression(head: bytes) -> str | None:
+    """Return the compression of a file by its first bytes; None if there is none."""
+    return next((kind for magic, kind in COMPRESSIONS.items() if head.startswith(magic)), None)
+
+
+def _unpacked(head: bytes, compression: str) -> bytes:
+    """Return the first bytes that a compressed file holds, from its own first bytes."""
+    import bz2
+    import lzma
+    import zlib
+
+    decompressors: dict[str, Any] = {
+        "gzip": lambda: zlib.decompressobj(16 + zlib.MAX_WBITS),
+        "bz2": bz2.BZ2Decompressor,
+        "xz": lzma.LZMADecompressor,
+    }
+    return decompressors[compression]().decompress(head)[:HEAD]
+
+
+def _read_parquet(pandas: Any, file: Any, name: str) -> Any:
+    """Return the rows of a Parquet file."""
+    pyarrow = import_extra("pyarrow", "cli", "a Parquet file")
+    try:
+        return pandas.read_parquet(file)
+    except pyarrow.ArrowException as error:
+        raise ValueError(f"{name} is a damaged Parquet file: {_line(error)}") from None
+
+
+def _read_csv(
+    pandas: Any, file: Any, head: bytes, name: str, options: Any, text_columns: set[str]
+) -> ReadTable:
+    """Return the rows of a CSV file, and notes about its form."""
+    for magic, remedy in REFUSED.items():
+        if head.startswith(magic):
+            raise ValueError(f"{name} is {remedy}")
+    compression = _compression(head)
+    if compression is not None:
+        try:
+            head = _unpacked(head, compression)
+        except Exception as error:
+            raise ValueError(f"{name} is damaged: {error}") from None
+    encoding = options.encoding or next(
+        (kind for mark, kind in BYTE_ORDER_MARKS.items() if head.startswith(mark)), "utf-8"
+    )
+    if b"\0" in head and not encoding.lower().startswith("utf-16"):
+        raise ValueError(f"{name} is neither a CSV file nor a Parquet file")
+    notes: list[str] = []
+    try:
+        return _parsed(pandas, file, head, name, options, encoding, compression, notes, text_columns)
+    except UnicodeDecodeError as error:
+        if options.encoding:
+            raise ValueError(f"{name} is not {encoding}, as --encoding says: {error.reason}") from None
+        file.seek(0)
+        notes = [f"the file is not UTF-8: read as {FALLBACK}, unless --encoding names another"]
+        try:
+            return _parsed(pandas, file, head, name, options, FALLBACK, compression, notes, text_columns)
+        except UnicodeDecodeError:
+            raise ValueError(f"{name} is neither UTF-8 nor {FALLBACK}: name its --encoding") from None
+    except LookupError:
+        raise ValueError(f"--encoding: there is no encoding {encoding!r}") from None
+
+
+def _parsed(
+    pandas: Any, file: Any, head: bytes, name: str, options: Any, encoding: str, compression: Any,
+    notes: list[str], text_columns: set[str],
+) -> ReadTable:  # fmt: skip
+    """Return the rows of a CSV file in one encoding."""
+    lines = head.decode(encoding, "ignore").splitlines()
+    if len(head) >= HEAD:
+        lines = lines[:-1]  # the last line is cut off
+    lines = [line for line in lines if line.strip()][:MOST_LINES]
+    sep = options.sep.replace("\\t", "\t") if options.sep else found_separator(lines)
+    if len(sep) != 1:
+        raise ValueError(f"--sep must be one character, got {sep!r}")
+    decimal, thousands = options.decimal or ".", None
+    if options.decimal is None and sep != ",":
+        decimal, thousands = found_decimal(lines, sep)
+    if decimal == sep or len(decimal) != 1:
+        raise ValueError(f"--decimal must be one character other than the separator, got {decimal!r}")
+    if sep != ",":
+        notes.append(f"fields are separated by {'tabs' if sep == chr(9) else repr(sep)}")
+    if decimal != ".":
+        notes.append(f"decimal point {decimal!r}")
+    has_surplus = _has_empty_surplus(lines, sep, name)
+    try:
+        frame = pandas.read_csv(
+            file, sep=sep, decimal=decimal, thousands=thousands, encoding=encoding, compression=compression,
+            na_values=list(options.na), skipinitialspace=True, low_memory=False,
+            dtype=dict.fromkeys(text_columns, "string") or None, index_col=False if has_surplus else None,
+        )  # fmt: skip
+    except UnicodeDecodeError:
+        raise
+    except pandas.errors.EmptyDataError:
+        raise ValueError(f"{name} is empty") from None
+    except pandas.errors.ParserError as error:
+        found = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error))
+        if not found:
+            raise ValueError(f"{name} is no CSV file: {_line(error)}") from None
+        raise ValueError(
+            f"{name}: line {found[2]} has {found[3]} fields instead of {found[1]}, separated by {sep!r}: "
+            "correct the line, or name another --sep"
+        ) from None
+    except (EOFError, OSError) as error:
+        raise ValueError(f"{name} is damaged: {_line(error)}") from None
+    return ReadTable(frame, name, notes)
+
+
+def _has_empty_surplus(lines: list[str], sep: str, name: str) -> bool:
+    """Return True if all lines but the header end with a separator; raise ValueError for surplus fields.
+
+    pandas would take the first column for an index.
+    """
+    rows = list(csv.reader(lines, delimiter=sep))
+    header = rows.pop(0) if rows else []
+    if not rows or len(rows[0]) <= len(header):
+        return False
+    if len(rows[0]) == len(header) + 1 and not any(row[-1] for row in rows):
+        return True
+    raise ValueError(f"{name}: the lines have more fields than the header, separated by {sep!r}")
+
+
+def found_separator(lines: list[str]) -> str:
+    """Return the separator with which most lines have as many fields as the first; a comma if none has."""
+    best, best_key = ",", (0.0, 0)
+    for sep in SEPARATORS:
+        counts = [len(row) for row in csv.reader(lines, delimiter=sep)]
+        if not counts or counts[0] < 2:
+            continue
+        share = sum(count == counts[0] for count in counts) / len(counts)
+        key = (round(share, 1), counts[0])
+        if key > best_key:
+            best, best_key = sep, key
+    return best
+
+
+def found_decimal(lines: list[str], sep: str) -> tuple[str, str | None]:
+    """Return the decimal point of the numbers in lines, and the separator of their thousands or None."""
+    fields = [cell.strip() for row in csv.reader(lines[1:], delimiter=sep) for cell in row]
+    with_comma = [cell for cell in fields if _COMMA_NUMBER.fullmatch(cell)]
+    if len(with_comma) > sum(bool(_POINT_NUMBER.fullmatch(cell)) for cell in fields):
+        return ",", "." if any("." in cell for cell in with_comma) else None
+    return ".", None
+
+
+def _drop_index(read: ReadTable) -> None:
+    """Leave out the column in which pandas has written the numbers of the rows."""
+    frame = read.frame
+    first = frame.columns[0]
+    if first in ("Unnamed: 0", "__index_level_0__") and len(frame.columns) > 1:
+        values = frame[first]
+        if values.dtype.kind in "iu" and (values.diff().dropna() == 1).all():
+            read.frame = frame.drop(columns=first)
+            read.notes.append("the first column, which numbers the rows, is left out")
+
+
+def _parse_dates(pandas: Any, read: ReadTable, date_format: str | None) -> None:
+    """Convert columns of text of which every value is a date."""
+    for name in read.frame.columns:
+        column = read.frame[name]
+        if not (pandas.api.types.is_string_dtype(column.dtype) or column.dtype == object):
+            continue
+        present = column.dropna()
+        sample = present.head(100)
+        if not len(present) or not all(isinstance(value, str) for value in sample):
+            continue
+        if date_format is None and not all(_ISO_DATE.fullmatch(value) for value in sample):
+            continue
+        dates = as_dates(pandas, column, date_format)
+        if dates is not None and dates.isna().sum() == column.isna().sum():
+            read.frame[name] = dates
+
+
+def as_dates(pandas: Any, column: Any, date_format: str | None) -> Any:
+    """Return a column as dates, with NaT for what is none; None if time zones differ."""
+    try:
+        dates = pandas.to_datetime(column, format=date_format or "ISO8601", errors="coerce")
+    except ValueError as error:
+        if date_format is not None and "format" in str(error):
+            raise ValueError(f"--date-format {shown(date_format)}: {_line(error)}") from None
+        return None
+    return dates if dates.dtype.kind == "M" else None
+
+
+def _line(error: BaseException) -> str:
+    """Return the first line of an error's message."""
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,0 +1,243 @@
+"""The subcommand ``fastnn train``: fit networks to a table, and report what was found."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import math
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from .arguments import PRESETS, TASKS, add_reading_arguments, count, file_or_dash, names, numbers, seconds
+
+__all__ = ["add_command"]
+
+# Files that a training writes.
+MODEL, SCORES, REPORT = "model.fastnn", "metrics.json", "report.html"
+
+
+def add_command(commands: Any, summary: str) -> None:
+    """Add the subcommand, with a summary in one line, to the subparsers of ``fastnn``."""
+    parser = commands.add_parser(
+        "train",
+        help=summary,
+        description="Fit several networks side by side to a table in a CSV or Parquet file: numbers, "
+        "categories, dates and text, with gaps. Writes model.fastnn, from which 'fastnn predict' and "
+        "fastnn.load predict; metrics.json; and report.html, one page with scores, curves and columns.",
+        epilog="example: fastnn train customers.csv --target churn --drop id --out run",
+    )
+    parser.add_argument(
+        "table", metavar="TABLE", type=file_or_dash, help="CSV or Parquet file, - for standard input"
+    )
+    parser.add_argument("--target", required=True, metavar="COLUMN", help="column to predict")
+    parser.add_argument("--task", choices=TASKS, help="kind of the target (default: as its values suggest)")
+    parser.add_argument(
+        "--drop", metavar="COLUMN,COLUMN", type=names, default=(), help="columns to leave out"
+    )
+    parser.add_argument("--weights", metavar="COLUMN", help="column with the weights of the rows")
+    parser.add_argument(
+        "--out", metavar="FOLDER", type=Path, default=Path("run"), help="folder of the results"
+    )
+    judged = parser.add_mutually_exclusive_group()
+    judged.add_argument(
+        "--valid", metavar="TABLE", type=Path, help="rows that end the fits and judge them (default: a part)"
+    )
+    judged.add_argument(
+        "--cv",
+        metavar="N",
+        type=functools.partial(count, least=2),
+        help="judge by N further fits, each on other rows",
+    )
+    parser.add_argument("--preset", choices=PRESETS, default="good", help="size and number of the networks")
+    parser.add_argument("--networks", metavar="N", type=count, help="number of networks")
+    parser.add_argument("--balanced", action="store_true", help="give all classes the same weight")
+    parser.add_argument(
+        "--quantiles", metavar="Q,Q", type=numbers, help="quantiles to predict too, such as 0.05,0.5,0.95"
+    )
+    parser.add_argument("--time-limit", metavar="SECONDS", type=seconds, help="longest time of the fits")
+    parser.add_argument(
+        "--seed", type=functools.partial(count, least=0), default=0, help="seed of all chance"
+    )
+    parser.add_argument("--jobs", metavar="N", type=count, help="number of threads (default: all cores)")
+    add_reading_arguments(parser)
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    """Fit, judge, print and write; return the exit status."""
+    begin = time.perf_counter()
+    paths = [options.out / name for name in (MODEL, SCORES, REPORT)]
+    _check_folder(options.out, paths)
+
+    from .judging import judged_fit
+    from .problem import posed_problem
+    from .reading import read_table
+
+    read = read_table(options.table, options)
+    problem = posed_problem(read, options.target, options.task, options.drop, options.weights)
+    valid = None
+    if options.valid is not None:
+        texts = [name for name in problem.frame if problem.frame[name].dtype.kind not in "bifuMm"]
+        valid = _validation(read_table(options.valid, options, texts), problem, options)
+    _print_read(read, problem)
+    estimator = _estimator(problem.task, options)
+    result = judged_fit(estimator, problem, valid, options.cv, options.seed, sys.stderr.isatty())
+    _print_scores(result)
+
+    from ..report.page import report_page
+    from ..system.files import written_together
+
+    metrics = _metrics(read, result, options)
+    page = report_page(_report(read, result, options, metrics))
+    options.out.mkdir(exist_ok=True)
+    with written_together(*paths) as draft:
+        result.model.save(draft.name(paths[0]))
+        text = json.dumps(metrics, indent=2, allow_nan=False, ensure_ascii=False)
+        draft.name(paths[1]).write_text(text + "\n", encoding="utf-8")
+        draft.name(paths[2]).write_text(page, encoding="utf-8")
+    print(f"\nwrote {', '.join(map(str, paths))} in {time.perf_counter() - begin:.1f} s")
+    return 0
+
+
+def _check_folder(folder: Path, paths: list[Path]) -> None:
+    """Raise ValueError unless the results can be written to a folder, which need not exist yet."""
+    from ..system.files import check_file_name, check_folder, check_replaceable
+
+    check_file_name(folder, "--out")
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"--out: {folder} is a file, not a folder")
+    check_folder(paths[0] if folder.is_dir() else folder, "--out")
+    for path in paths:
+        check_replaceable(path, "--out", "a result's file")
+
+
+def _estimator(task: str, options: argparse.Namespace) -> Any:
+    """Return the estimator of the arguments."""
+    import fastnn
+
+    settings = {
+        "n_estimators": options.networks, "preset": options.preset, "time_limit": options.time_limit,
+        "n_jobs": options.jobs, "random_state": options.seed,
+    }  # fmt: skip
+    if task == "classification":
+        if options.quantiles:
+            raise ValueError(
+                "--quantiles are for numbers, and the target holds classes: pass --task regression"
+            )
+        weight = "balanced" if options.balanced else None
+        return fastnn.TabularClassifier(class_weight=weight, **settings)
+    if options.balanced:
+        raise ValueError("--balanced is for classes, and the target holds numbers")
+    return fastnn.TabularRegressor(quantiles=options.quantiles, **settings)
+
+
+def _validation(read: Any, problem: Any, options: argparse.Namespace) -> Any:
+    """Return the validation rows, with the columns of the training rows."""
+    from .columns import check_names
+    from .problem import posed_rows
+
+    check_names([options.target, *problem.frame.columns], read, "--valid")
+    return posed_rows(read, options.target, problem.task, options.weights, list(problem.frame.columns))
+
+
+def _print_read(read: Any, problem: Any) -> None:
+    """Print rows, columns by kind, gaps, what is left out and why, and the target."""
+    import numpy as np
+
+    from ..preprocessing.encoder import TableEncoder
+    from .columns import listed
+
+    columns = TableEncoder(text="target").fit(problem.frame).columns_
+    print(f"{read.name}: {len(read.frame):,} rows, {len(read.frame.columns):,} columns")
+    used = [record for record in columns if record["features"]]
+    plural = {"number": "numbers", "boolean": "truth values", "date": "dates", "category": "categories"}
+    for kind, title in plural.items():
+        own = [record for record in used if record["kind"] == kind]
+        if own:
+            gaps = sum(record["gaps"] for record in own)
+            of_gaps = f" ({gaps:,} gaps)" if gaps else ""
+            print(f"  {title:<13} {len(own):>4}   {listed((r['name'] for r in own), False)}{of_gaps}")
+    for record in columns:
+        if not record["features"]:
+            reason = record["treatment"].removeprefix("left out: ")
+            print(f"  {'left out':<13}        {record['name']}: {reason}")
+    for note in (*read.notes, *problem.notes):
+        print(f"  note: {note}")
+    y = problem.target
+    if problem.task == "classification":
+        classes, counts = np.unique(y.to_numpy(), return_counts=True)
+        order = np.argsort(-counts, kind="stable")[:6]
+        shares = ", ".join(f"{classes[k]} {counts[k] / len(y):.1%}" for k in order)
+        print(f"target {y.name}: {len(classes)} classes, {shares}{' ...' if len(classes) > 6 else ''}")
+    else:
+        print(f"target {y.name}: numbers from {y.min():,.6g} to {y.max():,.6g}, mean {y.mean():,.6g}")
+    sys.stdout.flush()
+
+
+def _print_scores(result: Any) -> None:
+    """Print the scores of the networks and of the baselines."""
+    from .scores import table_of_scores
+
+    print(f"\n{table_of_scores(result.task, result.scores)}\n(judged {result.how})")
+    order = result.model.importances_.argsort()[::-1]
+    best = [result.model.columns_[k]["name"] for k in order[:5] if result.model.importances_[k] > 0]
+    if best:
+        print(f"most important columns: {', '.join(best)}")
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON holds it: NumPy's scalars as Python's, NaN and infinity as None."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _metrics(read: Any, result: Any, options: argparse.Namespace) -> dict[str, Any]:
+    """Return the content of metrics.json."""
+    from .. import __version__
+
+    model = result.model
+    return _plain(
+        {
+            "version": __version__,
+            "table": read.name,
+            "rows": len(result.y),
+            "target": options.target,
+            "task": result.task,
+            "classes": None if result.classes is None else result.classes.tolist(),
+            "judged": result.how,
+            "scores": {name.replace(" ", "_"): scores for name, scores in result.scores.items()},
+            "preset": options.preset,
+            "seed": options.seed,
+            "networks": len(model.estimators_),
+            "layers": list(model.estimators_[0].model_.layers_dim),
+            "passes": [member.n_iter_ for member in model.estimators_],
+            "fit_seconds": round(model.fit_seconds_, 3),
+            "fit_cpu_seconds": round(model.fit_cpu_seconds_, 3),
+            "columns": [
+                record | {"importance": importance}
+                for record, importance in zip(model.columns_, model.importances_, strict=True)
+            ],
+        }
+    )
+
+
+def _report(read: Any, result: Any, options: argparse.Namespace, metrics: dict[str, Any]) -> Any:
+    """Return what the page shows."""
+    from ..report.page import ReportData
+    from .scores import METRICS
+
+    return ReportData(
+        target=options.target, task=result.task, source=read.name, frame=result.frame, y=result.y,
+        truth=result.truth, predictions=result.predictions, classes=result.classes, how=result.how,
+        scores=result.scores, metrics=METRICS[result.task], model=result.model,
+        notes=read.notes + result.notes,
+        model_file=str(options.out / MODEL), details=metrics,
+    )  # fmt: skip

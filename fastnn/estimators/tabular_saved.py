@@ -1,0 +1,146 @@
+"""SavableTabular: tabular estimators in files, with the encoding of the table and all networks."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..preprocessing.encoder import TableEncoder
+from ..saving.attributes import SavableAttributes
+from ..saving.records import Reader, Writer
+from ..system.validation import shown
+
+__all__ = ["SavableTabular"]
+
+Array = NDArray[Any]
+
+# Data types of arrays with a value for every row, by name.
+_DTYPES = {"float32": np.float32, "float64": np.float64, "int64": np.int64}
+
+
+class SavableTabular(SavableAttributes):
+    """Base class of the tabular estimators: files hold the encoder, the networks and what was measured.
+
+    No fit continues an earlier one, so that files hold the parameters of the networks that predict and no
+    state of their training. With ``training=True`` files also hold the curves of the networks and the
+    out-of-fold predictions.
+    """
+
+    _MEMBERS: ClassVar[tuple[str, ...]] = ("estimators_",)
+    _MEMBERS_GO_ON: ClassVar[bool] = False
+    _SAVED: ClassVar[tuple[str, ...]] = ("_center", "_majority", "_quantiles", "_range", "_scale", "_shifts")
+    # The encoder is an object of its own, and gives the names and records of the columns.
+    _DESCRIBED: ClassVar[tuple[str, ...]] = (
+        "columns_", "encoder_", "feature_names_in_", "n_features_in_", "oof_prediction_",
+        "oof_quantiles_", "oof_rows_",
+    )  # fmt: skip
+    # Arrays with a row for every out-of-fold prediction.
+    _ROWS: ClassVar[tuple[str, ...]] = ("oof_prediction_", "oof_quantiles_", "oof_rows_")
+    # Class of the networks.
+    _MEMBER: ClassVar[type]
+    # True for an estimator of classes.
+    _HAS_CLASSES: ClassVar[bool]
+
+    encoder_: TableEncoder
+    columns_: list[dict[str, Any]]
+    estimators_: list[Any]
+    importances_: Array
+    n_features_in_: int
+
+    def _adopt_columns(self) -> None:
+        """Copy the attributes of the columns from the encoder."""
+        self.n_features_in_ = self.encoder_.n_features_in_
+        self.__dict__.pop("feature_names_in_", None)
+        if hasattr(self.encoder_, "feature_names_in_"):
+            self.feature_names_in_ = self.encoder_.feature_names_in_
+        self.columns_ = self.encoder_.columns_
+
+    def _n_scores(self) -> int:
+        """Return the number of outputs of a network."""
+        raise NotImplementedError
+
+    def _describe(self, writer: Writer) -> dict[str, Any]:
+        """Return the description of the estimator as JSON, and collect its arrays."""
+        description = super()._describe(writer)
+        if "estimators_" not in self.__dict__:
+            return description
+        description["encoder"] = writer.described(self.encoder_, "encoder_")
+        if not writer.training:
+            return description
+        description["member_curves"] = [
+            [name for name in member._CURVES if getattr(member, name, None) is not None]
+            for member in self.estimators_
+        ]
+        for k, (member, names) in enumerate(zip(self.estimators_, description["member_curves"], strict=True)):
+            for name in names:
+                writer.tensor(f"estimators_.{k}.{name}", np.array(getattr(member, name), np.float64))
+        rows = {name: self.__dict__[name] for name in self._ROWS if name in self.__dict__}
+        if "_oof_targets" in self.__dict__:
+            rows["targets"] = self._described_targets()
+        description["rows"] = {name: array.dtype.name for name, array in rows.items()}
+        for name, array in rows.items():
+            writer.tensor(f"rows.{name}", array)
+        return description
+
+    def _described_targets(self) -> Array:
+        """Return the true targets of the out-of-fold predictions as numbers; classes as their numbers."""
+        targets = self.__dict__["_oof_targets"]
+        return np.searchsorted(self.__dict__["classes_"], targets) if self._HAS_CLASSES else targets
+
+    def _restore_described(self, description: dict[str, Any], reader: Reader) -> None:
+        """Set encoder, networks, curves and out-of-fold predictions from a description."""
+        members = self.__dict__.get("estimators_")
+        if members is None:
+            return
+        self.encoder_ = reader.restored(description.get("encoder"))
+        if not isinstance(self.encoder_, TableEncoder) or not hasattr(self.encoder_, "encodings_"):
+            raise ValueError("the estimator has no fitted encoder of tables")
+        self._adopt_columns()
+        for k, (member, names) in enumerate(zip(members, description.get("member_curves", []), strict=False)):
+            for name in names:
+                if name not in self._MEMBER._CURVES:  # type: ignore[attr-defined]
+                    raise ValueError(f"a network has no curve {shown(name)}")
+                curve = reader.read(f"estimators_.{k}.{name}", np.float64, (None,))
+                setattr(member, name, curve.tolist())
+        rows = description.get("rows", {})
+        if not isinstance(rows, dict) or not set(rows) <= {"targets", *self._ROWS}:
+            raise ValueError(f"the arrays of rows are {shown(rows)}")
+        arrays = {}
+        for name, dtype in rows.items():
+            n_dimensions = len(reader.shape(f"rows.{name}"))
+            arrays[name] = reader.read(f"rows.{name}", _DTYPES[dtype], (None,) * n_dimensions)
+        if len({len(array) for array in arrays.values()}) > 1:
+            raise ValueError("the out-of-fold predictions have different numbers of rows")
+        if "targets" in arrays:
+            targets = arrays.pop("targets")
+            self._oof_targets = self.__dict__["classes_"][targets] if self._HAS_CLASSES else targets
+        for name, array in arrays.items():
+            setattr(self, name, array)
+
+    def _check_restored(self) -> None:
+        """Raise ValueError if the fitted attributes contradict each other."""
+        members = self.__dict__.get("estimators_")
+        if members is None:
+            return
+        if not members or not all(type(member) is self._MEMBER for member in members):
+            raise ValueError(f"the estimator holds other networks than those of {self._MEMBER.__name__}")
+        n_features = self.encoder_._ends[-1]
+        for member in members:
+            state = member.__dict__
+            if "_state" not in state or state["n_features_in_"] != n_features:
+                raise ValueError("the networks do not fit the encoder")
+            if state["n_outputs_"] != self._n_scores():
+                raise ValueError("the networks do not fit the number of classes")
+        name = self.__dict__.get("target_name_")
+        if not (name is None or isinstance(name, str)):
+            raise ValueError(f"target_name_ is {shown(name)}")
+        importances = self.__dict__.get("importances_")
+        if not isinstance(importances, np.ndarray) or importances.shape != (self.n_features_in_,):
+            raise ValueError("importances_ holds no number for every column")
+        self._check_fitted()
+
+    def _check_fitted(self) -> None:
+        """Raise ValueError if the fitted attributes of the subclass are invalid."""
+        raise NotImplementedError

@@ -1,0 +1,1 @@
+"""Report of a training on a table: one page of HTML that needs no other file."""

@@ -1,0 +1,61 @@
+"""Fixtures of the tests of the command line."""
+
+import pytest
+from tables_of_customers import customers, written
+
+from fastnn.cli import main as cli
+from fastnn.estimators import tabular_presets
+from fastnn.estimators.tabular_presets import Preset
+
+
+@pytest.fixture
+def small_presets(monkeypatch):
+    """Fit small networks for a few passes."""
+    monkeypatch.setitem(
+        tabular_presets.PRESETS, "good", Preset(5, (8, 8), 24, class_rate=0.02, number_rate=0.02)
+    )
+    monkeypatch.setitem(tabular_presets.PRESETS, "fast", Preset(1, (8,), 12))
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch, small_presets):
+    """Return an empty current folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def run(folder, capsys):
+    """Return a function that runs the command and returns exit status, output and errors."""
+
+    def run(*arguments):
+        status = cli.main([str(argument) for argument in arguments])
+        printed = capsys.readouterr()
+        return status, printed.out, printed.err
+
+    return run
+
+
+@pytest.fixture
+def refused(run):
+    """Return a function that runs a command that fails, and returns its one line of error."""
+
+    def refused(*arguments):
+        status, _, errors = run(*arguments)
+        assert status == 1
+        assert len(errors.splitlines()) == 1, errors
+        assert errors.startswith("fastnn: ")
+        return errors.removeprefix("fastnn: ").rstrip("\n")
+
+    return refused
+
+
+@pytest.fixture
+def trained(folder, run):
+    """Return the file of a model of classes, trained on "customers.csv"."""
+    written(customers(), folder / "customers.csv")
+    status, _, errors = run(
+        "train", "customers.csv", "--target", "churn", "--drop", "id,spent", "--preset", "fast"
+    )
+    assert (status, errors) == (0, "")
+    return folder / "run" / "model.fastnn"

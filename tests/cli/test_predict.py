@@ -1,0 +1,226 @@
+"""``fastnn predict``, ``evaluate`` and ``info``: models applied to other tables."""
+
+import gzip
+import io
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import accuracy_score, mean_absolute_error
+from tables_of_customers import customers, written
+
+import fastnn
+from fastnn.cli import main as cli
+
+NEW = customers(60, seed=1)
+
+
+def features(model, frame):
+    """Return the columns that a model was fitted to."""
+    frame = frame.assign(since=pd.to_datetime(frame["since"]))
+    return frame[list(model.feature_names_in_)]
+
+
+def test_predictions_with_probabilities(trained, run):
+    written(NEW.sample(frac=1, axis=1, random_state=0), trained.parent / "new.csv")
+    status, out, errors = run("predict", trained, "run/new.csv", "--proba", "--keep", "id", "-o", "p.csv")
+    assert (status, out) == (0, "")
+    assert errors.splitlines() == [
+        "note: columns that the model does not use: " + errors.splitlines()[0].partition("use: ")[2],
+        "p.csv: 60 predictions",
+    ]
+    model = fastnn.load(trained)
+    found = pd.read_csv("p.csv")
+    assert found.columns.tolist() == ["id", "prediction", "probability_no", "probability_yes"]
+    assert found["id"].tolist() == NEW["id"].tolist()
+    P = model.predict_proba(features(model, NEW))
+    np.testing.assert_allclose(found.iloc[:, 2:], P, rtol=1e-6)
+    assert found["prediction"].tolist() == model.predict(features(model, NEW)).tolist()
+
+
+def test_standard_input_and_output(trained):
+    text = NEW.to_csv(index=False, sep=";", decimal=",")
+    base = [sys.executable, "-m", "fastnn"]
+    done = subprocess.run(
+        [*base, "predict", str(trained), "-"], input=text.encode(), capture_output=True, timeout=120
+    )
+    assert done.returncode == 0
+    assert b"note: fields are separated by ';'" in done.stderr
+    model = fastnn.load(trained)
+    found = pd.read_csv(io.BytesIO(done.stdout))
+    assert found["prediction"].tolist() == model.predict(features(model, NEW)).tolist()
+
+
+def test_a_reader_that_ends_early_is_no_traceback(trained):
+    program = f"{sys.executable} -m fastnn predict {trained} - | head -1"
+    big = pd.concat([NEW] * 300).to_csv(index=False)
+    done = subprocess.run(
+        ["bash", "-c", program], input=big.encode(), capture_output=True, timeout=120, check=False
+    )
+    assert done.stdout.strip() == b"prediction"
+    assert b"Traceback" not in done.stderr
+    assert b"Broken" not in done.stderr
+
+
+def test_numbers_quantiles_and_compressed_output(folder, run):
+    written(customers(), folder / "customers.csv.gz")
+    written(NEW, folder / "new.csv.gz")
+    base = ("--target", "spent", "--preset", "fast", "--drop", "id", "--quantiles", "0.1,0.9")
+    assert run("train", "customers.csv.gz", *base)[0] == 0
+    model_file = "run/model.fastnn"
+    assert run("predict", model_file, "new.csv.gz", "--quantiles", "-o", "p.csv.gz")[0] == 0
+    found = pd.read_csv(io.BytesIO(gzip.decompress((folder / "p.csv.gz").read_bytes())))
+    assert found.columns.tolist() == ["prediction", "quantile_0.1", "quantile_0.9"]
+    model = fastnn.load(model_file)
+    X = features(model, NEW)
+    np.testing.assert_allclose(found["prediction"], model.predict(X))
+    np.testing.assert_allclose(found.iloc[:, 1:], model.predict(X, quantiles=True))
+
+
+def test_parquet_in_and_out(folder, run):
+    pytest.importorskip("pyarrow", reason="the extra cli is not installed")
+    customers().assign(since=pd.to_datetime(customers()["since"])).to_parquet("customers.parquet")
+    base = ("--target", "churn", "--drop", "id,spent", "--preset", "fast")
+    assert run("train", "customers.parquet", *base)[0] == 0
+    from_parquet = fastnn.load("run/model.fastnn")
+    written(customers(), folder / "customers.csv")
+    assert run("train", "customers.csv", *base)[0] == 0
+    X = features(from_parquet, NEW)
+    np.testing.assert_array_equal(
+        from_parquet.predict_proba(X), fastnn.load("run/model.fastnn").predict_proba(X)
+    )
+    NEW.to_parquet("new.parquet")
+    assert run("predict", "run/model.fastnn", "new.parquet", "-o", "p.parquet")[0] == 0
+    assert pd.read_parquet("p.parquet")["prediction"].tolist() == from_parquet.predict(X).tolist()
+
+
+def test_unseen_categories_are_counted_and_known_ones_keep_their_form(folder, run):
+    frame = customers().assign(zone=np.where(np.arange(240) % 2, "01", "A"))
+    written(frame, folder / "customers.csv")
+    run("train", "customers.csv", "--target", "churn", "--drop", "id,spent", "--preset", "fast")
+    new = NEW.assign(zone="01", plan=np.where(np.arange(60) < 7, "new", "pro"))
+    new.loc[3, "plan"] = "other"
+    written(new, folder / "new.csv")
+    _, _, errors = run("predict", "run/model.fastnn", "new.csv", "-o", "p.csv")
+    assert "note: column 'plan': 7 rows have values not seen in training: 'new', 'other'" in errors
+    assert "zone" not in errors  # 01 has not become the number 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda f: f.drop(columns="age"), "new.csv lacks the column 'age' of the model"),
+        (lambda f: f.drop(columns=["age", "plan"]), "new.csv lacks the columns 'age', 'plan' of the model"),
+        (lambda f: f.rename(columns={"score": "Score"}), "is 'score' now called 'Score'?"),
+        (lambda f: f.assign(age="old"), "column 'age' should hold numbers, but row 1 holds 'old'"),
+        (lambda f: f.assign(since="soon"), "column 'since' should hold dates, but row 1 holds 'soon'"),
+        (lambda f: f[:0], "new.csv has a header and no rows"),
+    ],
+)
+def test_other_columns_are_told(change, message, trained, refused):
+    written(change(NEW), trained.parent.parent / "new.csv")
+    assert message in refused("predict", trained, "new.csv", "-o", "p.csv")
+    assert not (trained.parent.parent / "p.csv").exists()
+
+
+def test_models_of_other_kinds_are_told(folder, refused):
+    written(NEW, folder / "new.csv")
+    fastnn.Model([2, 3, 2]).save("m.fastnn")
+    assert "holds a Model, which knows no columns" in refused("predict", "m.fastnn", "new.csv")
+    fastnn.TabularClassifier().save("m.fastnn")
+    assert "holds a TabularClassifier that is not fitted" in refused("predict", "m.fastnn", "new.csv")
+    assert "there is no file none" in refused("predict", "none", "new.csv")
+    assert "is not a model saved by fastnn" in refused("predict", "new.csv", "new.csv")
+
+
+def test_options_that_do_not_fit_the_model(trained, refused):
+    written(NEW, trained.parent.parent / "new.csv")
+    assert "--quantiles: " in refused("predict", trained, "new.csv", "--quantiles")
+    assert "--keep: new.csv has no column 'name'" in refused("predict", trained, "new.csv", "--keep", "name")
+    assert "--out: there is no folder" in refused("predict", trained, "new.csv", "-o", "no/where.csv")
+
+
+def test_a_model_of_an_array_takes_columns_by_place(folder, run, refused):
+    X = NEW[["score", "spent"]].to_numpy()
+    fastnn.TabularClassifier(1, "fast", random_state=0).fit(X, NEW["churn"]).save("m.fastnn")
+    written(NEW[["score", "spent"]], folder / "new.csv")
+    status, out, _ = run("predict", "m.fastnn", "new.csv")
+    assert status == 0
+    assert out.split()[1:] == fastnn.load("m.fastnn").predict(X).tolist()
+    written(NEW[["score"]], folder / "new.csv")
+    assert "has 1 columns, and the model, which knows no names, takes 2" in refused(
+        "predict", "m.fastnn", "new.csv"
+    )
+
+
+# --- evaluate and info ---------------------------------------------------------------------------------
+
+
+def test_evaluation_of_classes(trained, run):
+    written(NEW, trained.parent.parent / "new.csv")
+    status, out, errors = run("evaluate", trained, "new.csv", "-o", "scores.json")
+    assert (status, errors) == (0, "")
+    assert out.startswith("new.csv: 60 rows with churn\n")
+    model = fastnn.load(trained)
+    accuracy = accuracy_score(NEW["churn"], model.predict(features(model, NEW)))
+    with open("scores.json", encoding="utf-8") as file:
+        scores = json.load(file)["scores"]
+    assert scores["fastnn"]["accuracy"] == accuracy
+    assert f"{accuracy:.4f}" in out
+    matrix = out.split("true \\ predicted")[1].splitlines()
+    assert matrix[0].split() == ["no", "yes"]
+    counts = np.array([[int(cell) for cell in line.split()[1:]] for line in matrix[1:3]])
+    assert counts.sum() == 60
+    assert counts.trace() == round(60 * accuracy)
+
+
+def test_evaluation_of_numbers_and_of_another_column(folder, run):
+    written(customers(), folder / "customers.csv")
+    run("train", "customers.csv", "--target", "spent", "--preset", "fast", "--drop", "id,churn")
+    written(NEW.rename(columns={"spent": "paid"}), folder / "new.csv")
+    status, out, _ = run("evaluate", "run/model.fastnn", "new.csv", "--target", "paid")
+    assert status == 0
+    model = fastnn.load("run/model.fastnn")
+    error = mean_absolute_error(NEW["spent"], model.predict(features(model, NEW)))
+    assert f"{error:,.4g}" in out
+
+
+@pytest.mark.parametrize("kind", [bool, int, str])
+def test_classes_of_other_types_are_compared_rightly(kind, folder, run):
+    frame = customers().assign(churn=(customers()["churn"] == "yes").map({True: kind(1), False: kind(0)}))
+    if kind is str:
+        frame["churn"] = frame["churn"].map({"1": "01", "0": "00"})
+    written(frame, folder / "customers.csv")
+    assert (
+        run("train", "customers.csv", "--target", "churn", "--preset", "fast", "--drop", "id,spent")[0] == 0
+    )
+    status, out, _ = run("evaluate", "run/model.fastnn", "customers.csv")
+    assert status == 0
+    assert "240 rows with churn" in out
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda f: f.assign(churn="maybe"),
+            "the target 'churn' holds 'maybe', and the model knows the classes",
+        ),
+        (lambda f: f.drop(columns="churn"), "--target: new.csv has no column 'churn'"),
+        (lambda f: f.assign(churn=""), "the target 'churn' holds nothing but gaps"),
+    ],
+)
+def test_targets_that_do_not_fit(change, message, trained, refused):
+    written(change(NEW), trained.parent.parent / "new.csv")
+    assert message in refused("evaluate", trained, "new.csv")
+
+
+def test_information_lists_columns(trained, capsys):
+    assert cli.main(["info", str(trained), "--check"]) == 0
+    printed = capsys.readouterr().out
+    assert "columns     5: 2 number, 1 category, 1 date, 1 boolean" in printed
+    assert "target      churn" in printed
+    assert "scores      accuracy 0." in printed

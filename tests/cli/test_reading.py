@@ -1,0 +1,184 @@
+"""Tables from files: separators, decimal points, encodings, compression, dates, and broken files."""
+
+import argparse
+import bz2
+import gzip
+import io
+import lzma
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fastnn.cli.arguments import add_reading_arguments
+from fastnn.cli.reading import found_decimal, found_separator, read_table
+
+FRAME = pd.DataFrame(
+    {"name": ["Müller", "Öz", "a,b;c", "x"], "size": [1.5, 2.25, np.nan, -3.0], "n": [1, 2, 3, 5]}
+)
+
+
+def options(*arguments):
+    """Return the options of reading for arguments of the command line."""
+    parser = argparse.ArgumentParser()
+    add_reading_arguments(parser)
+    return parser.parse_args(arguments)
+
+
+def read(path, *arguments, **more):
+    return read_table(path, options(*arguments), **more)
+
+
+@pytest.mark.parametrize("sep", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+def test_the_form_is_found(sep, encoding, tmp_path):
+    path = tmp_path / "t.csv"
+    for decimal in {".", "." if sep == "," else ","}:
+        FRAME.to_csv(path, sep=sep, encoding=encoding, decimal=decimal, index=False)
+        found = read(path)
+        pd.testing.assert_frame_equal(found.frame, FRAME)
+        assert any("not UTF-8" in note for note in found.notes) == (encoding == "cp1252")
+        assert any("separated by" in note for note in found.notes) == (sep != ",")
+        assert any("decimal point ','" in note for note in found.notes) == (decimal == ",")
+
+
+@pytest.mark.parametrize("packed", [gzip.compress, bz2.compress, lzma.compress])
+@pytest.mark.parametrize("name", ["t.csv", "t.csv.gz", "-"])
+def test_compressed_files_and_standard_input(packed, name, tmp_path, monkeypatch):
+    content = packed(FRAME.to_csv(index=False).encode())
+    path = name
+    if name == "-":
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+    else:
+        path = tmp_path / name
+        path.write_bytes(content)
+    pd.testing.assert_frame_equal(read(path).frame, FRAME)
+
+
+def test_parquet_and_its_index(tmp_path):
+    pytest.importorskip("pyarrow", reason="the extra cli is not installed")
+    path = tmp_path / "t.parquet"
+    FRAME.to_parquet(path)
+    pd.testing.assert_frame_equal(read(path).frame, FRAME)
+    FRAME.set_index("name").to_parquet(path)
+    pd.testing.assert_frame_equal(read(path).frame, FRAME)
+    FRAME.iloc[::-1].to_parquet(path)
+    pd.testing.assert_frame_equal(read(path).frame, FRAME.iloc[::-1].reset_index(drop=True))
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(ValueError, match="t.parquet is a damaged Parquet file"):
+        read(path)
+
+
+def test_options_overrule_the_file(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("a,b\n1;5,x\n2;5,?\n", encoding="utf-8")
+    found = read(path, "--decimal", ";", "--na", "?,x").frame
+    assert found["a"].tolist() == [1.5, 2.5]
+    assert found["b"].isna().all()
+    path.write_bytes("a,b\n1,é\n".encode("cp1252"))
+    assert read(path, "--encoding", "cp1252").frame["b"].tolist() == ["é"]
+
+
+def test_separators_at_the_ends_of_lines(tmp_path):
+    path = tmp_path / "t.csv"
+    for header in ("a,b", "a,b,"):
+        path.write_text(f"{header}\n1,2,\n3,4,\n", encoding="utf-8")
+        assert read(path).frame[["a", "b"]].to_numpy().tolist() == [[1, 2], [3, 4]]
+
+
+def test_thousands_are_known_where_the_decimal_point_is_a_comma(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("a;b\n1.234,5;x\n2,5;y\n", encoding="utf-8")
+    assert read(path).frame["a"].tolist() == [1234.5, 2.5]
+
+
+@pytest.mark.parametrize(
+    ("texts", "arguments", "is_date"),
+    [
+        (["2024-01-31", "2023-12-01"], [], True),
+        (["2024-01-31 12:30", "2023-12-01 00:00:01"], [], True),
+        (["2024-01-31T12:30:00Z", "2023-12-01T00:00:00Z"], [], True),
+        (["2024-01-31", "", "2023-12-01"], [], True),
+        (["2024-01-31", "unknown"], [], False),
+        (["31/01/2024", "01/12/2023"], [], False),
+        (["31/01/2024", "01/12/2023"], ["--date-format", "%d/%m/%Y"], True),
+        (["2024-13-31", "2023-12-01"], [], False),
+    ],
+)
+def test_dates(texts, arguments, is_date, tmp_path):
+    path = tmp_path / "t.csv"
+    pd.DataFrame({"d": texts, "n": range(len(texts))}).to_csv(path, index=False)
+    found = read(path, *arguments).frame["d"]
+    assert (found.dtype.kind == "M" or "datetime" in str(found.dtype)) == is_date
+    if is_date:
+        assert (found.dropna().dt.year >= 2023).all()
+
+
+def test_columns_of_text_stay_text(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("zone,n\n01,1\n02,2\n", encoding="utf-8")
+    assert read(path).frame["zone"].tolist() == [1, 2]
+    assert read(path, text_columns=["zone", "elsewhere"]).frame["zone"].tolist() == ["01", "02"]
+
+
+def test_the_index_of_pandas_is_left_out(tmp_path):
+    FRAME.to_csv(tmp_path / "t.csv")
+    found = read(tmp_path / "t.csv")
+    pd.testing.assert_frame_equal(found.frame, FRAME)
+    assert found.notes == ["the first column, which numbers the rows, is left out"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (b"\n\n", "is empty"),
+        (b"a,b\n", "has a header and no rows"),
+        (b"a,b\n1,2\n1,2,3\n", "line 3 has 3 fields instead of 2, separated by ','"),
+        (b"a,b\n1,2,3\n4,5,6\n", "the lines have more fields than the header"),
+        (b"PK\x03\x04abc", "is a ZIP archive or a spreadsheet"),
+        (b"(\xb5/\xfdabc", "is compressed by Zstandard"),
+        (b"a,\0\n1,2\n", "is neither a CSV file nor a Parquet file"),
+        (gzip.compress(b"a,b\n1,2\n" * 999)[:-30], "is damaged"),
+        (gzip.compress(b""), "is empty"),
+        (b"\x1f\x8bbroken", "is damaged"),
+    ],
+)
+def test_files_without_a_table(content, message, tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=f"t.csv.*{message}"):
+        read(path)
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    with pytest.raises(FileNotFoundError, match="there is no file .*none.csv"):
+        read(tmp_path / "none.csv")
+    with pytest.raises(ValueError, match="is a folder"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--sep", "ab"], "--sep must be one character"),
+        (["--decimal", ","], "--decimal must be one character other than the separator"),
+        (["--encoding", "none"], "there is no encoding 'none'"),
+        (["--encoding", "ascii"], "is not ascii, as --encoding says"),
+    ],
+)
+def test_options_that_no_file_can_have(arguments, message, tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("a,b\n1,é\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=message):
+        read(path, *arguments)
+
+
+def test_separators_of_odd_lines():
+    assert found_separator([]) == ","
+    assert found_separator(["a", "b"]) == ","
+    assert found_separator(['"a,b";c', '"d,e";f']) == ";"
+    assert found_separator(["a|b,c", "1|2", "3|4,5"]) == "|"
+    assert found_decimal(["a;b", "1,5;2.5", "1,5;3,5"], ";") == (",", None)
+    assert found_decimal(["a;b", "1.5;2"], ";") == (".", None)

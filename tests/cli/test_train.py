@@ -1,0 +1,273 @@
+"""``fastnn train``: results, baselines, and a clear line for every wrong table."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.dummy import DummyClassifier
+from sklearn.metrics import accuracy_score, log_loss
+from tables_of_customers import N, customers, written
+
+import fastnn
+from fastnn.cli import arguments, train
+from fastnn.cli import main as cli
+from fastnn.estimators.tabular_presets import PRESETS
+
+
+def metrics(folder="run"):
+    """Return the content of metrics.json."""
+    with open(f"{folder}/metrics.json", encoding="utf-8") as file:
+        return json.load(file)
+
+
+def test_classes_from_a_file_to_a_folder(folder, run):
+    written(customers(), folder / "customers.csv")
+    status, out, errors = run(
+        "train", "customers.csv", "--target", "churn", "--drop", "id,spent", "--seed", 3
+    )
+    assert (status, errors) == (0, "")
+    assert out.splitlines()[0] == f"customers.csv: {N} rows, 8 columns"
+    for pattern in (
+        r"numbers +2   age, score \(\d+ gaps\)", r"truth values +1   paper", r"dates +1   since",
+        r"categories +1   plan", r"target churn: 2 classes, no \d\d\.\d%, yes \d\d\.\d%",
+        r"judged out of fold, on 240 rows", r"most important columns: (score|plan)",
+        r"wrote run/model.fastnn, run/metrics.json, run/report.html in \d+\.\d s",
+    ):  # fmt: skip
+        assert re.search(pattern, out), pattern
+    assert sorted(os.listdir("run")) == ["metrics.json", "model.fastnn", "report.html"]
+    model = fastnn.load("run/model.fastnn")
+    frame = customers().drop(columns=["id", "spent", "churn"])
+    frame["since"] = pd.to_datetime(frame["since"])
+    expected = fastnn.TabularClassifier(random_state=3).fit(frame, customers()["churn"])
+    np.testing.assert_array_equal(model.predict_proba(frame), expected.predict_proba(frame))
+    found = metrics()
+    assert (found["task"], found["target"], found["classes"]) == ("classification", "churn", ["no", "yes"])
+    assert found["scores"]["fastnn"]["accuracy"] == pytest.approx(expected.oof_accuracy_)
+    assert found["scores"]["fastnn"]["log_loss"] == pytest.approx(expected.oof_log_loss_)
+    assert found["scores"]["fastnn"]["accuracy"] > 0.85 > found["scores"]["majority"]["accuracy"]
+    truth = customers()["churn"]
+    dummy = DummyClassifier(strategy="prior").fit(frame, truth)
+    assert found["scores"]["majority"]["accuracy"] == accuracy_score(truth, dummy.predict(frame))
+    assert found["scores"]["majority"]["log_loss"] == pytest.approx(
+        log_loss(truth, dummy.predict_proba(frame))
+    )
+    assert found["scores"]["majority"]["roc_auc"] == 0.5
+    assert 0.7 < found["scores"]["linear_model"]["accuracy"] <= 1
+    assert [record["name"] for record in found["columns"]] == list(frame)
+
+
+def test_numbers_with_quantiles(folder, run):
+    written(customers(), folder / "customers.csv")
+    arguments = ("--target", "spent", "--drop", "id,churn", "--quantiles", "0.1,0.9", "--preset", "fast")
+    status, out, _ = run("train", "customers.csv", *arguments, "--out", "other")
+    assert status == 0
+    assert "target spent: numbers from" in out
+    model = fastnn.load("other/model.fastnn")
+    assert model.quantiles == (0.1, 0.9)
+    scores = metrics("other")["scores"]
+    assert scores["mean"]["r2"] == pytest.approx(0, abs=0.1)
+    assert scores["linear_model"]["r2"] > 0.9
+    assert scores["fastnn"]["rmse"] == pytest.approx(model.oof_rmse_)
+
+
+def test_one_seed_is_one_model(folder, run):
+    written(customers(), folder / "customers.csv")
+    written(customers(seed=1), folder / "more.csv")
+    base = ("train", "customers.csv", "--target", "churn", "--preset", "fast", "--drop", "id")
+    predictions = []
+    for seed in (1, 1, 2):
+        run(*base, "--seed", seed)
+        run("predict", "run/model.fastnn", "more.csv", "--proba", "-o", "p.csv")
+        predictions.append((folder / "p.csv").read_text())
+    assert predictions[0] == predictions[1] != predictions[2]
+
+
+def test_validation_rows_of_another_file(folder, run):
+    written(customers(), folder / "customers.csv")
+    written(customers(100, seed=1), folder / "valid.csv")
+    base = ("train", "customers.csv", "--target", "churn", "--drop", "id,spent", "--preset", "fast")
+    status, out, _ = run(*base, "--valid", "valid.csv")
+    assert status == 0
+    assert "(judged on 100 validation rows" in out
+    model = fastnn.load("run/model.fastnn")
+    P, truth = model.oof_prediction_, customers(100, seed=1)["churn"].to_numpy()
+    found = metrics()["scores"]["fastnn"]["accuracy"]
+    assert found == accuracy_score(truth, model.classes_[P.argmax(axis=1)])
+
+
+@pytest.mark.parametrize("target", ["churn", "spent"])
+def test_cross_validation(target, folder, run):
+    frame = customers()
+    if target == "churn":
+        frame.loc[0, "churn"] = "single"  # all folds but one lack the class
+    written(frame, folder / "customers.csv")
+    base = ("train", "customers.csv", "--target", target, "--drop", "id", "--preset", "fast", "--cv", 3)
+    status, out, _ = run(*base, "--time-limit", 60)
+    assert status == 0
+    assert "(judged by cross-validation of 3 folds" in out
+    assert metrics()["scores"]["fastnn"] != metrics()["scores"]["linear_model"]
+
+
+def test_weights_of_rows_and_classes(folder, run):
+    frame = customers().assign(w=np.arange(N) % 3)
+    frame["rare"] = np.where(np.arange(N) % 10 == 0, 1, 0)
+    written(frame, folder / "customers.csv")
+    base = ("train", "customers.csv", "--preset", "fast", "--drop", "id,spent,churn", "--networks", 2)
+    assert run(*base, "--target", "rare")[0] == 0
+    plain = fastnn.load("run/model.fastnn").oof_prediction_[:, 1].mean()
+    assert run(*base, "--target", "rare", "--balanced")[0] == 0
+    assert fastnn.load("run/model.fastnn").oof_prediction_[:, 1].mean() > 2 * plain
+    assert run(*base, "--target", "rare", "--weights", "w")[0] == 0
+    assert "w" not in fastnn.load("run/model.fastnn").feature_names_in_
+
+
+def test_gaps_of_the_target_are_left_out(folder, run):
+    frame = customers().assign(level=np.arange(N) % 3)
+    frame["level"] = frame["level"].where(np.arange(N) % 4 > 0)
+    written(frame, folder / "customers.csv")
+    status, out, _ = run("train", "customers.csv", "--target", "level", "--preset", "fast", "--drop", "id")
+    assert status == 0
+    assert "note: 60 rows without a target are left out" in out
+    assert "note: the 3 whole numbers of 'level' are taken for classes: --task regression" in out
+    assert fastnn.load("run/model.fastnn").classes_.tolist() == [0, 1, 2]
+
+
+def test_suspicious_columns_are_noted(folder, run):
+    frame = customers()
+    frame.insert(0, "row", np.arange(N))
+    frame["age"] = frame["age"].fillna(50).astype(int).astype(str)
+    frame.loc[[4, 9], "age"] = "?"
+    written(frame, folder / "customers.csv")
+    base = ("train", "customers.csv", "--target", "churn", "--preset", "fast")
+    _, out, _ = run(*base)
+    assert "note: column 'row' numbers the rows: --drop row leaves it out" in out
+    assert "note: column 'age' is read as text because of '?' (first in row 5): --na ? reads that as" in out
+    assert "left out             id: every row has another value" in out
+    _, out, _ = run(*base, "--na", "?")
+    assert "is read as text" not in out
+
+
+def test_older_results_are_replaced_together_or_not_at_all(folder, run, refused, monkeypatch):
+    written(customers(), folder / "customers.csv")
+    base = ("train", "customers.csv", "--target", "churn", "--preset", "fast")
+    run(*base)
+    before = {name: (folder / "run" / name).read_bytes() for name in os.listdir("run")}
+    monkeypatch.setattr(fastnn.TabularClassifier, "save", lambda self, path: _disk_full())
+    assert "No space left" in refused(*base, "--seed", 1)
+    assert {name: (folder / "run" / name).read_bytes() for name in os.listdir("run")} == before
+
+
+def _disk_full():
+    raise OSError(28, "No space left on device")
+
+
+def test_an_interrupt_leaves_nothing(folder, run, monkeypatch):
+    written(customers(), folder / "customers.csv")
+
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fastnn.TabularClassifier, "fit", interrupted)
+    status, _, errors = run("train", "customers.csv", "--target", "churn")
+    assert (status, errors) == (130, "interrupted\n")
+    assert os.listdir() == ["customers.csv"]
+
+
+# --- wrong tables and arguments ------------------------------------------------------------------------
+
+
+def changed(**columns):
+    """Return the table of customers with other columns."""
+    return customers().assign(**columns)
+
+
+TEXTS = customers()["spent"].astype(str).where(np.arange(N) != 41, "n/k")
+CHURN, SPENT = ["--target", "churn"], ["--target", "spent"]
+WEIGHTED = [*CHURN, "--weights", "w"]
+
+
+@pytest.mark.parametrize(
+    ("frame", "arguments", "message"),
+    [
+        (changed(), ["--target", "Chrun"], "--target: t.csv has no column 'Chrun': did you mean 'churn'?"),
+        (changed(), ["--target", "zzz"], "--target: t.csv has no column 'zzz': it has 'id', 'age', 'plan', "),
+        (changed(), [*CHURN, "--drop", "ids"], "--drop: .* no column 'ids': did you mean 'id'"),
+        (changed(), WEIGHTED, "--weights: t.csv has no column 'w'"),
+        (changed(), [*CHURN, "--drop", "churn"], "--target: 'churn' cannot be dropped"),
+        (changed(churn="no"), CHURN, "the target 'churn' holds one value only, 'no': there is nothing"),
+        (changed(churn=""), CHURN, "the target 'churn' holds nothing but gaps"),
+        (changed(spent=TEXTS), SPENT, "target 'spent' should hold numbers, but row 42 holds 'n/k'"),
+        (changed(), ["--target", "plan", "--task", "regression"], "numbers, but row 1 holds '\\w+'"),
+        (changed(), ["--target", "id"], "'id' holds 240 different values in 240 rows, too many for classes"),
+        (changed(), ["--target", "since"], "the target 'since' holds dates"),
+        (changed(w=-1), WEIGHTED, "the weight 'w' in row 1 is -1"),
+        (changed(w=0), WEIGHTED, "the weights 'w' are all 0"),
+        (changed(w="a"), WEIGHTED, "the weight 'w' should hold numbers, but row 1"),
+        (changed(), [*CHURN, "--quantiles", "0.5"], "--quantiles are for numbers"),
+        (changed(), [*SPENT, "--quantiles", "0.9,0.1"], "quantiles must increase"),
+        (changed(), [*SPENT, "--balanced"], "--balanced is for classes"),
+        (changed(), [*CHURN, "--cv", "999"], "--cv 999: there are 240 rows only"),
+        (changed()[["churn"]], CHURN, "has no column to predict 'churn' from"),
+        (changed()[["id", "churn"]], CHURN, "no column of X tells the rows apart"),
+        (changed(), [*CHURN, "--out", "no/where"], "--out: there is no folder"),
+        (changed(), [*CHURN, "--out", "t.csv"], "--out: t.csv is a file, not a folder"),
+        (changed(), [*CHURN, "--valid", "none.csv"], "there is no file none.csv"),
+    ],
+)
+def test_wrong_tables_are_told_in_a_line(frame, arguments, message, folder, refused):
+    written(frame, folder / "t.csv")
+    assert re.search(message, refused("train", "t.csv", *arguments))
+    assert os.listdir() == ["t.csv"]
+
+
+def test_validation_rows_must_have_the_columns(folder, refused):
+    written(customers(), folder / "t.csv")
+    written(customers().drop(columns="age"), folder / "v.csv")
+    message = refused("train", "t.csv", "--target", "churn", "--valid", "v.csv")
+    assert message.startswith("--valid: v.csv has no column 'age'")
+    written(customers().assign(churn="perhaps"), folder / "v.csv")
+    message = refused("train", "t.csv", "--target", "churn", "--valid", "v.csv")
+    assert "'perhaps'" in message
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [], ["t.csv"], ["t.csv", "--target", "y", "--cv", "1"],
+        ["t.csv", "--target", "y", "--preset", "huge"],
+        ["t.csv", "--target", "y", "--time-limit", "0"], ["t.csv", "--target", "y", "--quantiles", "a"],
+        ["t.csv", "--target", "y", "--cv", "3", "--valid", "v.csv"],
+        ["t.csv", "--target", "y", "--seed", "-1"],
+    ],
+)  # fmt: skip
+def test_wrong_usage_ends_with_status_2(arguments, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["train", *arguments])
+    assert stopped.value.code == 2
+    assert "usage: fastnn train" in capsys.readouterr().err
+
+
+def test_presets_are_the_estimators():
+    assert list(PRESETS) == list(arguments.PRESETS)
+    assert train.MODEL == "model.fastnn"
+
+
+@pytest.mark.parametrize("command", [[], ["train"], ["predict"], ["evaluate"], ["info"]])
+def test_help_needs_no_numpy(command):
+    program = f"""
+import sys
+from fastnn.cli.main import main
+try:
+    main({[*command, "--help"]})
+except SystemExit as stopped:
+    assert stopped.code == 0
+assert not {{"numpy", "pandas", "numba", "sklearn"}} & set(sys.modules), sorted(sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "usage: fastnn" in done.stdout

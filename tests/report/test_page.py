@@ -1,0 +1,167 @@
+"""Reports: pages that stand alone, with the right figures, for any names and targets."""
+
+import re
+import xml.etree.ElementTree as ElementTree
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import fastnn
+from fastnn.cli.scores import METRICS, scores_of
+from fastnn.estimators import tabular_presets
+from fastnn.estimators.tabular_presets import Preset
+from fastnn.report.page import ReportData, report_page
+from fastnn.report.pictures import _COLOURS, sparkline
+from fastnn.report.tables import bars, classes_table, confusion_table, number_text
+
+N = 150
+random = np.random.RandomState(0)
+EVIL = "<script>alert('1')</script> & \"x\""
+FRAME = pd.DataFrame(
+    {
+        EVIL: random.normal(size=N),
+        "group": random.choice(["a", "<b>", "c"], N),
+        "gap": np.where(np.arange(N) < 2, np.nan, random.normal(size=N)),
+        "day": pd.Timestamp("2024-01-01") + pd.to_timedelta(np.arange(N), "D"),
+        "same": 1,
+    }
+)
+SCORE = FRAME[EVIL].to_numpy() * 3 + random.normal(size=N)
+
+
+@pytest.fixture(autouse=True)
+def _small_presets(monkeypatch):
+    """Fit small networks for a few passes."""
+    monkeypatch.setitem(tabular_presets.PRESETS, "fast", Preset(2, (8,), 6))
+
+
+def data(y, **estimator):
+    """Return the content of a report about a target."""
+    y = np.asarray(y)
+    is_number = y.dtype.kind == "f"
+    kind = fastnn.TabularRegressor if is_number else fastnn.TabularClassifier
+    model = kind(preset="fast", random_state=0, **estimator).fit(FRAME, y)
+    task = "regression" if is_number else "classification"
+    classes = None if is_number else model.classes_
+    truth, predictions = y[model.oof_rows_], model.oof_prediction_
+    scores = {"fastnn": scores_of(task, truth, predictions, classes, None)}
+    scores["linear model"] = dict.fromkeys(scores["fastnn"], np.nan)
+    scores["mean" if is_number else "majority"] = dict.fromkeys(scores["fastnn"], 0.25)
+    details = {
+        "version": "1.2.3", "passes": [3, 6], "networks": 2, "layers": [9, 8, 1], "preset": "fast", "seed": 0,
+        "fit_seconds": 1.5, "fit_cpu_seconds": 2.0,
+    }  # fmt: skip
+    return ReportData(
+        "the <target>", task, "t & u.csv", FRAME, y, truth, predictions, classes, "out of fold", scores,
+        METRICS[task], model, ["a <note>"], "run/model.fastnn", details,
+    )  # fmt: skip
+
+
+TARGETS = {
+    "two": lambda: np.where(SCORE > 0, "<yes>", "no"),
+    "three": lambda: np.digitize(SCORE, [-1, 1]),
+    "many": lambda: np.arange(N) % 14,
+    "numbers": lambda: SCORE * 1e6,
+    "booleans": lambda: SCORE > 0,
+}
+
+
+class Page(HTMLParser):
+    """Parser that collects tags, attributes and text, and checks that tags are closed in order."""
+
+    VOID = {"meta", "rect", "path", "use", "br"}  # noqa: RUF012
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.links, self.text, self._open = [], [], [], []
+        self.feed(text)
+        assert self._open == []
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.links += [value for name, value in attributes if name in ("src", "href", "xlink:href")]
+        if tag not in self.VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.handle_starttag(tag, attributes)
+        if tag not in self.VOID:
+            self._open.pop()
+
+    def handle_endtag(self, tag):
+        if tag not in self.VOID:
+            assert self._open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data.strip())
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_a_page_stands_alone(name):
+    text = report_page(data(TARGETS[name]()))
+    page = Page(text)
+    assert "script" not in page.tags
+    assert EVIL in page.text
+    assert "the <target>" in page.text
+    assert "a <note>" in page.text
+    assert all(link.startswith(("#", "data:image/png")) for link in page.links)
+    assert "http" not in re.sub(r'xmlns(:\w+)?="[^"]*"', "", text)
+    assert not any(colour in text for colour in _COLOURS)
+    assert set(re.findall(r"var\((--\w+)\)", text)) <= {"--share", *re.findall(r"(--[\w-]+):", text)}
+    for picture in re.findall(r"<svg.*?</svg>", text, re.DOTALL):
+        ElementTree.fromstring(picture)
+
+
+def test_a_report_has_its_sections_by_task():
+    classes = report_page(data(TARGETS["two"]()))
+    for title in (
+        "Right and wrong",
+        "Can the probabilities be trusted?",
+        "What matters",
+        "Columns",
+        "Use it",
+    ):
+        assert f"<h2>{title}</h2>" in classes
+    assert "Finding no" in classes or "Finding &lt;yes&gt;" in classes
+    numbers = report_page(data(TARGETS["numbers"](), quantiles=(0.1, 0.9)))
+    assert "<h2>Predicted and true</h2>" in numbers
+    assert "<h2>Right and wrong</h2>" not in numbers
+
+
+def test_equal_reports_are_equal_bytes():
+    content = data(TARGETS["two"]())
+    assert report_page(content) == report_page(content)
+
+
+def test_scores_and_counts_are_those_of_the_predictions():
+    content = data(TARGETS["two"]())
+    page = Page(report_page(content))
+    accuracy = (content.classes[content.predictions.argmax(axis=1)] == content.truth).mean()
+    assert f"{accuracy:.1%}" in page.text
+    counts = [[7, 3], [1, 9]]
+    table = Page(confusion_table(np.array(counts), np.array(["a", "b"]), np.array([10, 10])))
+    assert [text for text in table.text if text.isdigit()] == ["7", "3", "1", "9"]
+    assert "70%" in table.text
+    shares = Page(classes_table(np.array(counts), np.array(["a", "b"])))
+    assert shares.text[-8:] == ["a", "10", "70.0%", "87.5%", "b", "10", "90.0%", "75.0%"]
+
+
+def test_bars_are_as_long_as_their_values():
+    widths = re.findall(r"width:([\d.]+)%", bars(["a", "b"], np.array([4.0, 1.0])))
+    assert widths == ["100.0", "25.0"]
+    assert re.findall(r"width:([\d.]+)%", bars(["a"], np.array([0.0]))) == ["0.0"]
+    heights = re.findall(r'height="([\d.]+)"/', sparkline([2, 1], "x", height=20))
+    assert heights == ["20.0", "10.0"]
+    assert sparkline([], "x") == ""
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.12345, "0.123"), (0.00123456, "0.0012"), (12.3456, "12.35"), (123456.7, "123,457"),
+     (1e9, "1.000e+09"),
+     (0.0, "0"), (-1e-9, "0"), (np.nan, "\N{EN DASH}"), (-3.5, "-3.5"), (0.0002, "0.0002")],
+)  # fmt: skip
+def test_numbers_for_people(value, text):
+    assert number_text(value) == text
