@@ -192,7 +192,11 @@ def sharing(network: Network, batch_size: int, is_sparse: bool = False) -> tuple
     if is_sparse or operations < limits.SHARED_OPERATIONS:
         return 1, False
     if not network.dropout and batch_size < limits.TEAM_SAMPLES:
-        return limits.N_PARTS, True
+        # Threads that share units exchange the sums of all units and samples, those that share samples
+        # exchange the gradient. The smaller of the two is faster, on one thread, too.
+        shares_units = network.n_parameters >= limits.TEAM_TRAFFIC * batch_size * sum(network.layers_dim[1:])
+        if shares_units or not network.batch_norm:
+            return limits.N_PARTS, shares_units
     # Batch normalisation needs all samples of a batch, so that threads can only share units. The sums of both
     # parts of larger batches leave the cache: one thread alone would then be slower than without parts.
     if network.batch_norm:

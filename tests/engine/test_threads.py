@@ -56,9 +56,13 @@ def test_there_is_something_to_share():
     network = fastnn.Model(LAYERS, dropout=0.2)._network
     assert sharing(network, 512) == (8, False)
     assert sharing(fastnn.Model([2, 3, 2])._network, 200) == (1, False)
-    wide = fastnn.Model([20, 128, 128, 3], batch_norm=True)._network
+    # More sums than parameters, and the other way round.
+    assert sharing(fastnn.Model([64, 100, 10])._network, 200) == (2, False)
+    assert sharing(fastnn.Model([784, 256, 10])._network, 128) == (2, True)
+    wide = fastnn.Model([784, 256, 10], batch_norm=True)._network
     assert [sharing(wide, size) for size in (128, 255, 256)] == [(2, True), (2, True), (1, False)]
-    assert sharing(fastnn.Model([20, 128, 128, 3], batch_norm=True, dropout=0.2)._network, 128) == (1, False)
+    assert sharing(fastnn.Model([64, 100, 10], batch_norm=True)._network, 200) == (1, False)
+    assert sharing(fastnn.Model([784, 256, 10], batch_norm=True, dropout=0.2)._network, 128) == (1, False)
 
 
 @pytest.mark.parametrize(
@@ -89,6 +93,7 @@ IN_STRIPS = {
 def test_weights_changed_at_once_are_the_same_bits(monkeypatch, layers_dim, estimator):
     """Strip by strip, each with its gradient, and after all of it, as where its norm is asked for."""
     monkeypatch.setattr(limits, "SHARED_OPERATIONS", 0)
+    monkeypatch.setattr(limits, "TEAM_TRAFFIC", 0.0)
     X, y = random.normal(size=(300, layers_dim[0])), random.integers(0, layers_dim[-1], 300)
     options = {"batch_size": 64, "random_state": 0}
     results = []
@@ -120,6 +125,7 @@ def test_weights_changed_at_once_are_the_same_bits(monkeypatch, layers_dim, esti
 @pytest.mark.parametrize("batch_size", [64, 250])
 def test_units_that_are_shared_are_normalised_as_by_the_reference(monkeypatch, layers_dim, batch_size):
     monkeypatch.setattr(limits, "SHARED_OPERATIONS", 0)
+    monkeypatch.setattr(limits, "TEAM_TRAFFIC", 0.0)
     X, y = random.normal(size=(300, layers_dim[0])), random.integers(0, layers_dim[-1], 300)
     results = []
     for backend, n_threads in (("numba", 1), ("numba", 2), ("numpy", 1)):
