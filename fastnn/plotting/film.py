@@ -140,9 +140,9 @@ class Film:
         # Smaller frames have smaller text, which stays legible.
         scale = max(LEAST_SCALE, min(np.divide(size, USUAL_SIZE)))
         self._dpi = USUAL_DPI * scale
-        self._figure = Figure(figsize=(size[0] / self._dpi, size[1] / self._dpi), dpi=self._dpi)
-        # A user's rcParams may ask for a layout, which would warn about axes that are placed by hand.
-        self._figure.set_layout_engine("none")
+        figsize = (size[0] / self._dpi, size[1] / self._dpi)
+        # The axes have places of their own: a user's rcParams may ask for a layout, which warns about them.
+        self._figure = Figure(figsize=figsize, dpi=self._dpi, layout="none")
         self._canvas = FigureCanvasAgg(self._figure)
         self._figure.patch.set_visible(False)
         self._draw_data()

@@ -111,8 +111,7 @@ def _write_video(images: Iterable[Image], path: Path, fps: float) -> None:
     image = next(images)
     # A power of two divides numbers of pixels without rounding: the figure has exactly the right size.
     dpi = 64
-    figure = Figure(figsize=(image.width / dpi, image.height / dpi), dpi=dpi)
-    figure.set_layout_engine("none")  # the user's rcParams may choose one
+    figure = Figure(figsize=(image.width / dpi, image.height / dpi), dpi=dpi, layout="none")
     FigureCanvasAgg(figure)
     shown = figure.figimage(np.asarray(image), origin="upper")
     # Users' settings of matplotlib must not change the file: set every argument.
