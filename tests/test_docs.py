@@ -10,7 +10,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import matplotlib.pyplot
 import pytest
 
 import fastnn
@@ -126,36 +125,6 @@ def test_every_argument_is_described(thing):
     for argument in inspect.signature(thing).parameters:
         if argument != "self":
             assert re.search(rf"^(\w+, )*(\*\*)?{argument}\b", docstrings(thing), re.MULTILINE), argument
-
-
-# Pages whose cells are run one after the other, in one namespace, when the site is built.
-NOTEBOOKS = [name for name, text in DOCUMENTS.items() if "file_format: mystnb" in text]
-
-
-def cells(text):
-    """Yield the first line and the code of every cell of a page."""
-    for match in re.finditer(r"^`{3,}\{code-cell\} python\n(.*?)^`{3,}$", text, re.DOTALL | re.MULTILINE):
-        options, code = re.match(r"((?::[^\n]*\n)*)(.*)", match[1], re.DOTALL).groups()
-        yield text[: match.start(1)].count("\n") + 1 + options.count("\n"), code
-
-
-@pytest.mark.parametrize("name", NOTEBOOKS)
-def test_the_cells_of_a_page_run(name, tmp_path, monkeypatch):
-    """Assertions in hidden cells check the numbers that the text states."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("matplotlib.pyplot.show", lambda: None)
-    namespace = {"__name__": "__main__"}
-    page = list(cells(DOCUMENTS[name]))
-    assert page
-    for line, code in page:
-        exec(compile("\n" * (line - 1) + code, str(ROOT / name), "exec"), namespace)
-        matplotlib.pyplot.close("all")  # as a notebook does after every cell
-
-
-def test_every_cell_of_a_page_is_found():
-    for name in NOTEBOOKS:
-        text = DOCUMENTS[name]
-        assert len(list(cells(text))) == text.count("{code-cell}"), name
 
 
 @pytest.mark.parametrize("code", EXAMPLES)

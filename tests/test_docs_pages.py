@@ -1,0 +1,40 @@
+"""Pages of the documentation with cells of code: the cells run, and hidden ones check the text's numbers."""
+
+import re
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pytest
+
+# Pages whose cells are run one after the other, in one namespace, when the site is built.
+DOCS = Path(__file__).parents[1] / "docs"
+NOTEBOOKS = {
+    path.relative_to(DOCS).as_posix(): text
+    for path in sorted(DOCS.rglob("*.md"))
+    if "file_format: mystnb" in (text := path.read_text(encoding="utf-8"))
+}
+
+
+def cells(text):
+    """Yield the first line and the code of every cell of a page."""
+    for match in re.finditer(r"^`{3,}\{code-cell\} python\n(.*?)^`{3,}$", text, re.DOTALL | re.MULTILINE):
+        options, code = re.match(r"((?::[^\n]*\n)*)(.*)", match[1], re.DOTALL).groups()
+        yield text[: match.start(1)].count("\n") + 1 + options.count("\n"), code
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_the_cells_of_a_page_run(name, tmp_path, monkeypatch):
+    """Assertions in hidden cells check the numbers that the text states."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("matplotlib.pyplot.show", lambda: None)
+    namespace = {"__name__": "__main__"}
+    page = list(cells(NOTEBOOKS[name]))
+    assert page
+    for line, code in page:
+        exec(compile("\n" * (line - 1) + code, str(DOCS / name), "exec"), namespace)
+        plt.close("all")  # as a notebook does after every cell
+
+
+def test_every_cell_of_a_page_is_found():
+    for name, text in NOTEBOOKS.items():
+        assert len(list(cells(text))) == text.count("{code-cell}"), name
