@@ -13,7 +13,7 @@ N_MUTATIONS = int(os.environ.get("FASTNN_MUTATIONS", "400"))
 
 def mutate(changed, header_length, random):
     """Change some bytes, most often in the header."""
-    end = len(changed) if random.rand() < 0.3 else 8 + header_length
+    end = len(changed) if random.rand() < 0.3 else min(8 + header_length, len(changed))
     place, kind = random.randint(0, end), random.randint(0, 5)
     if kind == 0:
         changed[place] = random.randint(0, 256)

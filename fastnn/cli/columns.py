@@ -12,7 +12,16 @@ from ..preprocessing.columns import CategoryEncoding
 from ..system.extras import import_extra
 from .reading import ReadTable, as_dates
 
-__all__ = ["check_names", "first_text", "matched_rows", "nearest", "numbers_of", "text_columns"]
+__all__ = [
+    "check_finite",
+    "check_names",
+    "columns_of_text",
+    "first_text",
+    "matched_rows",
+    "nearest",
+    "numbers_of",
+    "text_columns",
+]
 
 # Largest number of names or values in a message.
 MOST_NAMES = 5
@@ -65,6 +74,25 @@ def numbers_of(column: Any, read: ReadTable, what: str) -> Any:
     return pandas.to_numeric(column).to_numpy(dtype=np.float64, na_value=np.nan)
 
 
+def check_finite(frame: Any, read: ReadTable) -> None:
+    """Raise ValueError that names column and row if a table holds infinity."""
+    for name in frame.columns:
+        if frame[name].dtype.kind == "f":
+            wrong = np.isinf(frame[name].to_numpy(dtype=np.float64, na_value=np.nan))
+            if wrong.any():
+                row = int(frame.index[wrong.argmax()]) + 1
+                raise ValueError(
+                    f"{read.name}: column {name!r} holds infinity in row {row}: correct it, read it as a gap "
+                    f"by --na inf,-inf, or leave the column out by --drop {name}"
+                )
+
+
+def columns_of_text(frame: Any) -> list[str]:
+    """Return the names of the columns of a dataframe whose first value is text."""
+    firsts = {name: frame[name].dropna().head(1).tolist() for name in frame.columns}
+    return [name for name, first in firsts.items() if first and isinstance(first[0], str)]
+
+
 def text_columns(model: Any) -> list[str]:
     """Return the names of the columns that were text in the fit of a model."""
     return [record["name"] for record in model.columns_ if record["kind"] == "category"]
@@ -96,6 +124,7 @@ def matched_rows(model: Any, read: ReadTable, date_format: str | None) -> Any:
     if surplus:
         read.notes.append(f"columns that the model does not use: {listed(surplus, quoted=False)}")
     frame = read.frame[fitted].copy()
+    check_finite(frame, read)
     for record, encoding in zip(model.columns_, model.encoder_.encodings_, strict=True):
         name, kind = record["name"], record["kind"]
         column = frame[name]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..system.extras import import_extra
-from .columns import check_names, first_text, listed, numbers_of
+from .columns import check_finite, check_names, first_text, listed, numbers_of
 from .reading import ReadTable
 
 __all__ = ["Problem", "check_classes", "posed_problem", "posed_rows", "stated_targets"]
@@ -109,6 +109,7 @@ def posed_rows(read: ReadTable, target: str, task: str, weights: str | None, col
         if not row_weights.any():
             raise ValueError(f"{read.name}: the weights {weights!r} are all 0")
     pandas = import_extra("pandas", "cli", "reading a table")
+    check_finite(frame[columns], read)
     features = frame[columns].reset_index(drop=True)
     return Problem(task, features, pandas.Series(values, name=target), row_weights, notes)
 

@@ -72,6 +72,7 @@ def _run(options: argparse.Namespace) -> int:
     paths = [options.out / name for name in (MODEL, SCORES, REPORT)]
     _check_folder(options.out, paths)
 
+    from .columns import columns_of_text
     from .judging import judged_fit
     from .problem import posed_problem
     from .reading import read_table
@@ -80,7 +81,7 @@ def _run(options: argparse.Namespace) -> int:
     problem = posed_problem(read, options.target, options.task, options.drop, options.weights)
     valid = None
     if options.valid is not None:
-        texts = [name for name in problem.frame if problem.frame[name].dtype.kind not in "bifuMm"]
+        texts = columns_of_text(problem.frame)
         valid = _validation(read_table(options.valid, options, texts), problem, options)
     _print_read(read, problem)
     estimator = _estimator(problem.task, options)

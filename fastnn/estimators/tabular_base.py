@@ -205,7 +205,7 @@ class Tabular(DocumentationLinkMixin, Report, SavableTabular, BaseEstimator):
         if self.time_limit is not None:
             seconds = max(0.0, float(self.time_limit) - (time.perf_counter() - begin))
         total = preset.epochs * len(members)
-        with progress_bar(total=total, unit="pass", shown=progress, desc=f"{len(members)} networks") as bar:
+        with progress_bar(total=total, unit="pass", shown=progress, desc="fitting") as bar:
             fit_members(members, data, schedule, seconds, self.n_jobs, bar)
         for member in members:  # the scorer holds this estimator, and is of no use after the fit
             member.scoring = "loss"

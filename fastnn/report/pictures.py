@@ -46,6 +46,7 @@ _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.size": 10,
     "text.color": TEXT,
+    "text.parse_math": False,  # names of classes may hold dollars
     "axes.labelcolor": MUTED,
     "axes.edgecolor": LINE,
     "axes.linewidth": 1.0,

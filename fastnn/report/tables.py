@@ -118,7 +118,7 @@ def bars(names: Sequence[str], values: Array) -> str:
     largest = max(float(values.max()), 1e-300)
     rows = "".join(
         f'<span class="label">{escape(name)}</span>'
-        f'<span class="bar"><i style="width:{100 * value / largest:.1f}%"></i></span>'
+        f'<span class="bar"><i style="width:{100 * float(value) / largest:.1f}%"></i></span>'
         f'<span class="value">{number_text(float(value))}</span>'
         for name, value in zip(names, values, strict=True)
     )

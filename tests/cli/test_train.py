@@ -100,6 +100,21 @@ def test_validation_rows_of_another_file(folder, run):
     assert found == accuracy_score(truth, model.classes_[P.argmax(axis=1)])
 
 
+def test_validation_rows_are_read_as_the_training_rows(folder, run):
+    paper = pd.Series(np.arange(N) % 2 == 0, dtype=object).where(np.arange(N) % 5 > 0)
+    frame = customers().assign(zone=np.where(np.arange(N) % 3, "A", "01"), paper=paper)
+    written(frame, folder / "customers.csv")
+    written(frame[:60].assign(zone="01"), folder / "valid.csv")
+    base = ("train", "customers.csv", "--target", "churn", "--drop", "id,spent", "--preset", "fast")
+    status, _, errors = run(*base, "--valid", "valid.csv")
+    assert (status, errors) == (0, "")
+    model = fastnn.load("run/model.fastnn")
+    rows = frame[:60].assign(zone="01", since=pd.to_datetime(frame["since"])[:60])
+    assert metrics()["scores"]["fastnn"]["accuracy"] == pytest.approx(
+        model.score(rows[list(model.feature_names_in_)], frame["churn"][:60])
+    )
+
+
 @pytest.mark.parametrize("target", ["churn", "spent"])
 def test_cross_validation(target, folder, run):
     frame = customers()
@@ -212,6 +227,11 @@ WEIGHTED = [*CHURN, "--weights", "w"]
         (changed(), [*SPENT, "--quantiles", "0.9,0.1"], "quantiles must increase"),
         (changed(), [*SPENT, "--balanced"], "--balanced is for classes"),
         (changed(), [*CHURN, "--cv", "999"], "--cv 999: there are 240 rows only"),
+        (
+            changed(w=np.where(np.arange(N) == 6, np.inf, 1.5)),
+            CHURN,
+            "'w' holds infinity in row 7: .*--na inf",
+        ),
         (changed()[["churn"]], CHURN, "has no column to predict 'churn' from"),
         (changed()[["id", "churn"]], CHURN, "no column of X tells the rows apart"),
         (changed(), [*CHURN, "--out", "no/where"], "--out: there is no folder"),

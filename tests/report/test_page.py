@@ -130,6 +130,15 @@ def test_a_report_has_its_sections_by_task():
     assert "<h2>Right and wrong</h2>" not in numbers
 
 
+def test_names_are_no_formulas():
+    text = report_page(data(np.where(SCORE > 0, "$x^2$", "a_b$")))
+    assert text.count("$x^2$") > 3
+
+
+def test_a_column_without_importance():
+    assert "width:0.0%" in bars(["a"], np.zeros(1, np.float32))
+
+
 def test_equal_reports_are_equal_bytes():
     content = data(TARGETS["two"]())
     assert report_page(content) == report_page(content)
