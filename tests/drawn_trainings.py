@@ -64,6 +64,7 @@ def sharing(what, network=None):
             patch.setattr(limits, "SHARED_OPERATIONS", 0)
             patch.setattr(limits, "LEAST_SHARD", 4)
             patch.setattr(limits, "TEAM_SAMPLES", 10**9 if what == "units" else 0)
+            patch.setattr(limits, "TEAM_TRAFFIC", 0.0)
         yield
 
 

@@ -188,6 +188,9 @@ def sharing(network: Network, batch_size: int, is_sparse: bool = False) -> tuple
     if network.batch_norm or is_sparse or operations < limits.SHARED_OPERATIONS:
         return 1, False
     if not network.dropout and batch_size < limits.TEAM_SAMPLES:
-        return limits.N_PARTS, True
+        # Threads that share units exchange the sums of all units and samples, those that share samples
+        # exchange the gradient. The smaller of the two is faster, on one thread, too.
+        sums = batch_size * sum(network.layers_dim[1:])
+        return limits.N_PARTS, network.n_parameters >= limits.TEAM_TRAFFIC * sums
     most = min(limits.MOST_SHARDS, limits.SHARED_BYTES // (network.n_parameters * network.dtype.itemsize))
     return max(1, min(most, batch_size // limits.LEAST_SHARD)), False

@@ -11,8 +11,11 @@ FIRST_CALL_OPERATIONS = 1e8
 CALL_STEPS = 1 << 16
 # Fewest FLOPs of a step that threads share, in float32: about 0.1 ms.
 SHARED_OPERATIONS = 1.2e7
-# Batches with fewer than TEAM_SAMPLES samples are divided by units into N_PARTS parts, others by samples.
+# Batches with fewer than TEAM_SAMPLES samples are divided into N_PARTS parts, by units or by samples; larger
+# ones by samples.
 TEAM_SAMPLES, N_PARTS = 256, 2
+# Small batches are divided by units if the network has at least this many parameters for each sum of a batch.
+TEAM_TRAFFIC = 1.0
 # A batch divided by samples has shards, each with its own gradient: the largest number of shards, the fewest
 # samples in a shard, and the most bytes of all gradients together.
 MOST_SHARDS = 8

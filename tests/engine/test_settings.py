@@ -16,7 +16,7 @@ def test_every_setting_that_a_job_has_is_the_jobs():
     )  # fmt: skip
     settings = kernel_settings(train, network, job, width=8, n_rounds=1)
     shared = [name for name in settings._fields if hasattr(job, name)]
-    assert len(settings._fields) - len(shared) == 6, "computed: of the network, the tiles and the call"
+    assert len(settings._fields) - len(shared) == 7, "computed: of the network, the tiles and the call"
     for name in shared:
         assert getattr(settings, name) == getattr(job, name), name
     kinds = {"bool": bool, "float": float, "int": int}

@@ -56,6 +56,9 @@ def test_there_is_something_to_share():
     network = fastnn.Model(LAYERS, dropout=0.2)._network
     assert sharing(network, 512) == (8, False)
     assert sharing(fastnn.Model([2, 3, 2])._network, 200) == (1, False)
+    # More sums than parameters, and the other way round.
+    assert sharing(fastnn.Model([64, 100, 10])._network, 200) == (2, False)
+    assert sharing(fastnn.Model([784, 256, 10])._network, 128) == (2, True)
 
 
 @pytest.mark.parametrize(
@@ -86,6 +89,7 @@ IN_STRIPS = {
 def test_weights_changed_at_once_are_the_same_bits(monkeypatch, layers_dim, estimator):
     """Strip by strip, each with its gradient, and after all of it, as where its norm is asked for."""
     monkeypatch.setattr(limits, "SHARED_OPERATIONS", 0)
+    monkeypatch.setattr(limits, "TEAM_TRAFFIC", 0.0)
     X, y = random.normal(size=(300, layers_dim[0])), random.integers(0, layers_dim[-1], 300)
     options = {"batch_size": 64, "random_state": 0}
     results = []
