@@ -186,7 +186,13 @@ def test_the_problem_says_what_threads_may_share():
     network = large_training(RECIPES[0]).network
     shares = {size: arguments.sharing(network, size) for size in (1, 63, 255, 1000, 10**6)}
     assert shares[1] == shares[63] == (1, False)
-    assert shares[255] == (N_PARTS, True)
+    # Samples where a batch has more sums of units than the network has parameters, else units.
+    n_sums = 255 * sum(network.layers_dim[1:])
+    assert shares[255] == (N_PARTS, network.n_parameters >= n_sums)
+    with pytest.MonkeyPatch.context() as patch:
+        for traffic, by_units in ((0.99, True), (1.01, False)):
+            patch.setattr(limits, "TEAM_TRAFFIC", traffic * network.n_parameters / n_sums)
+            assert arguments.sharing(network, 255) == (N_PARTS, by_units)
     assert 1 < shares[1000][0] <= shares[10**6][0] == limits.MOST_SHARDS
     assert not shares[1000][1]
     assert arguments.sharing(replace(network, dropout=(0.5, 0.0, 0.0)), 255) == (3, False)
