@@ -267,3 +267,25 @@ def test_new_columns_are_told_in_the_users_words():
     model.fit(frame[["x", "noise"]].to_numpy(), classes)
     with pytest.raises(ValueError, match="X has 1 features, but TabularClassifier is expecting 2"):
         model.predict(frame[["x"]].to_numpy())
+
+
+def test_a_bar_counts_the_passes_of_all_networks(capsys):
+    frame, classes, _ = table()
+    model = TabularClassifier(3, random_state=0).fit(frame, classes, progress=True)
+    bar = capsys.readouterr().err
+    assert "fitting" in bar
+    assert "72/72" in bar  # three networks of 24 passes; those that ended early have no more to do
+    quiet = TabularClassifier(3, random_state=0).fit(frame, classes)
+    assert capsys.readouterr().err == ""
+    np.testing.assert_array_equal(model.predict_proba(frame), quiet.predict_proba(frame))
+    with pytest.raises(ValueError, match="progress must be True or False"):
+        quiet.fit(frame, classes, progress="yes")
+
+
+def test_the_name_of_the_target_is_kept():
+    frame, classes, _ = table()
+    assert (
+        TabularClassifier(1, random_state=0).fit(frame, pd.Series(classes, name="level")).target_name_
+        == "level"
+    )
+    assert TabularClassifier(1, random_state=0).fit(frame, classes).target_name_ is None
