@@ -10,7 +10,6 @@ from strategies import (
     draws,
     is_padding,
     networks,
-    padded,
     read_only,
     sample_weights,
     seeds,
@@ -28,10 +27,17 @@ from fastnn.reference import gate as reference
 from fastnn.reference.train import loss_and_gradient
 from fastnn_kernels import small_batch as compiled
 from fastnn_kernels.vectors.narrow_product import MOST_OUTPUTS
+from fastnn_kernels.vectors.processor import VECTOR_BYTES
 
 few = st.integers(1, 9)
 # Narrow layers, layers of one vector, of several, and of blocks of vectors.
 units = st.one_of(st.integers(1, MOST_OUTPUTS + 1), st.integers(1, 40), st.sampled_from([64, 100, 135]))
+
+
+def padded(count, dtype):
+    """Return the length of a row of `count` units: whole vectors of this processor."""
+    lanes = VECTOR_BYTES // dtype.itemsize
+    return -(-count // lanes) * lanes
 
 
 def rows_of(draw: Draw, count, width):
