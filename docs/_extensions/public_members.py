@@ -1,4 +1,9 @@
-"""The API reference shows the members that fastnn defines, not those inherited from other packages."""
+"""Docstrings of the API reference: inherited members of other packages are left out, shapes are escaped."""
+
+import re
+
+# A fitted attribute in a shape, such as ``(n_features_in_,)``: reStructuredText takes it for a link's name.
+IN_A_SHAPE = re.compile(r"(?<=[( ])([a-z]\w*)_(?=[,)])")
 
 
 def defined_in_fastnn(member):
@@ -12,7 +17,16 @@ def skip_member(app, what, name, member, skip, options):
     return True if what == "class" and not defined_in_fastnn(member) else None
 
 
+def escape_shapes(app, what, name, thing, options, lines):
+    """Escape names with a last underscore in the shapes of arguments and attributes."""
+    for k, line in enumerate(lines):
+        if " : " in line and ("array" in line or "list" in line):
+            head, colon, kind = line.partition(" : ")
+            lines[k] = head + colon + IN_A_SHAPE.sub(r"\1\\_", kind)
+
+
 def setup(app):
     """Register the extension with Sphinx."""
     app.connect("autodoc-skip-member", skip_member)
+    app.connect("autodoc-process-docstring", escape_shapes, priority=900)  # after numpydoc
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -16,7 +16,8 @@ from fastnn.schedules import SCHEDULES
 
 n_steps = 1000
 figure, axes = plt.subplots(2, 4, figsize=(9, 4), sharex=True, sharey=True)
-axes.flat[-1].set_axis_off()
+for ax in axes.flat[len(SCHEDULES) :]:
+    ax.set_axis_off()
 for ax, (name, schedule) in zip(axes.flat, SCHEDULES.items(), strict=False):
     ax.plot(schedule().factors(np.arange(n_steps), n_steps))
     ax.set(title=name)
