@@ -48,9 +48,13 @@ def test_a_file_loads_predicts_and_goes_on(path):
     before = make.outputs(thing, X)
     make.one_more_pass(thing, X, targets)
     after = make.outputs(thing, X)
-    if has_fused_products():
+    if "table" in path.stem:
+        # Networks in float32, between functions of NumPy, which round differently on other processors.
+        for found, kept in ((before, expected["before"]), (after, expected["after"])):
+            np.testing.assert_allclose(found, kept, rtol=1e-4, atol=1e-4 * np.abs(kept).max())
+    elif has_fused_products():
         np.testing.assert_array_max_ulp(before, expected["before"], 1)
-        assert_close(after, expected["after"], 1)
+        assert_close(after, expected["after"], 4)  # NumPy computes the coefficients of the pass
     else:
         assert_close(before, expected["before"], 4)
         # Adam divides tiny gradients by their size: in float32 rounding errors grow in a pass.
