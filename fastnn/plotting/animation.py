@@ -164,7 +164,7 @@ def animate_training(
         snapshots = _fit_classifier(model, X, y, frames, scene)
     film = Film(scene, size, [snapshot.title for snapshot in snapshots])
     with written_whole(target) as draft:
-        write_frames(snapshots, film.frame, draft, fps, progress)
+        write_frames(snapshots, film.frame, draft, target.name, fps, progress)
     return target
 
 

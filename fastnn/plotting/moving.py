@@ -61,8 +61,9 @@ def check_target(path: Path) -> Path:
 
 
 def write_frames(
-    snapshots: Sequence[Any], frame: Callable[[Any], Image], path: Path, fps: float, progress: bool
-) -> None:
+    snapshots: Sequence[Any], frame: Callable[[Any], Image], path: Path, name: str, fps: float,
+    progress: bool,
+) -> None:  # fmt: skip
     """Write the frames of an animation to a file.
 
     Parameters
@@ -72,7 +73,9 @@ def write_frames(
     frame : callable
         Function that returns the frame of a snapshot.
     path : Path
-        Name of the file, with a suffix that `check_target` accepts.
+        Temporary name of the file, with a suffix that `check_target` accepts.
+    name : str
+        Final name of the file, for messages.
     fps : float
         Frames per second.
     progress : bool
@@ -87,7 +90,7 @@ def write_frames(
 
         images = draw_frames()
         if path.suffix.lower() == VIDEO:
-            _write_video(images, path, fps)
+            _write_video(images, path, name, fps)
             return
         settings = FORMATS[path.suffix.lower()]
         durations = [round(1000 / fps)] * len(snapshots)
@@ -101,7 +104,7 @@ def write_frames(
         first.save(path, save_all=True, append_images=others, duration=durations, loop=0, **settings)
 
 
-def _write_video(images: Iterable[Image], path: Path, fps: float) -> None:
+def _write_video(images: Iterable[Image], path: Path, name: str, fps: float) -> None:
     """Write frames as a video by ffmpeg; the last frame is repeated, so that it is shown longer."""
     from matplotlib.animation import FFMpegWriter
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -129,7 +132,7 @@ def _write_video(images: Iterable[Image], path: Path, fps: float) -> None:
         if isinstance(error.__context__, KeyboardInterrupt):
             raise error.__context__ from None
         reason = error.stderr.strip() or f"exit status {error.returncode}"
-        raise RuntimeError(f"ffmpeg could not write {path.name}: {reason}") from None
+        raise RuntimeError(f"ffmpeg could not write {name}: {reason}") from None
 
 
 class Palette:

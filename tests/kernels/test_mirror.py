@@ -59,7 +59,7 @@ KERNELS_ONLY = {
 # Reference: the units, the constants of a formula, a pass that keeps nothing, a single step.
 REFERENCE_ONLY = {
     "gate": {"AddGate", "MultiplyGate"},
-    "lbfgs": {"Iterate", "minimise"},
+    "lbfgs": {"Iterate", "minimise", "with_limits"},
     "line_search": {"LineSearch", "Trial"},
     "network": {"Activation", "Affine", "Dropout", "Normalisation", "chain_of", "scores"},
     "norm": {"EPS", "MOMENTUM"},
