@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any, ClassVar
 
 import numpy as np
@@ -57,9 +58,9 @@ class SavableTabular(SavableAttributes):
             self.feature_names_in_ = self.encoder_.feature_names_in_
         self.columns_ = self.encoder_.columns_
 
+    @abstractmethod
     def _n_scores(self) -> int:
         """Return the number of outputs of a network."""
-        raise NotImplementedError
 
     def _describe(self, writer: Writer) -> dict[str, Any]:
         """Return the description of the estimator as JSON, and collect its arrays."""
@@ -141,6 +142,6 @@ class SavableTabular(SavableAttributes):
             raise ValueError("importances_ holds no number for every column")
         self._check_fitted()
 
+    @abstractmethod
     def _check_fitted(self) -> None:
         """Raise ValueError if the fitted attributes of the subclass are invalid."""
-        raise NotImplementedError

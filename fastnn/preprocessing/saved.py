@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any, ClassVar
 
 import numpy as np
@@ -41,9 +42,9 @@ class SavableTransformer(SavableAttributes):
         ):
             raise ValueError("feature_names_in_ holds no name for every feature")
 
+    @abstractmethod
     def _check_fitted(self, n_features: int) -> None:
         """Raise ValueError if the fitted attributes of a transformer of `n_features` are invalid."""
-        raise NotImplementedError
 
 
 def is_numbers(values: Any, shape: tuple[int, ...]) -> bool:
