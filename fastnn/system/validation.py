@@ -13,7 +13,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
+import numpy.ma  # otherwise np.unique imports it when a thread trains, and a child forked then waits for ever
 from numpy.typing import NDArray
+
+from fastnn_kernels.compiler.forks import import_lock
 
 __all__ = [
     "all_finite",
@@ -364,7 +367,8 @@ def sorted_classes(classes: Any, name: str = "classes") -> NDArray[Any]:
 
 def check_memory(needed: int, what: str, remedy: str) -> None:
     """Raise MemoryError if `needed` bytes exceed the free memory; `what` and `remedy` extend the message."""
-    import psutil
+    with import_lock:
+        import psutil
 
     available = psutil.virtual_memory().available
     if needed > available:

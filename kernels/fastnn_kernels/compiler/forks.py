@@ -7,6 +7,9 @@ locks. This module imports the standard library alone, so that importing it does
 
 from __future__ import annotations
 
+# The hooks of a fork run last registered first. A thread that imports numba asks for logging's lock: its
+# hook, registered when logging is imported, must run after the one below, which waits for the import's end.
+import logging  # noqa: F401
 import os
 import threading
 from typing import Any
