@@ -169,7 +169,8 @@ def _save_picture(model: Model, X: NDArray[Any], y: NDArray[Any], title: str, pa
 
     from ..plotting.boundary import plot_decision_boundary
 
-    figure = Figure(figsize=(7, 5), dpi=150, layout="none")  # type: ignore[arg-type]  # documented, not annotated
+    figure = Figure(figsize=(7, 5), dpi=150)
+    figure.set_layout_engine("none")
     ax = figure.add_axes((0.1, 0.1, 0.87, 0.83))
     ax.set_title(title)
     plot_decision_boundary(model, X, y, ax=ax)

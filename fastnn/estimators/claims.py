@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -14,11 +15,22 @@ from ..system.generators import seeded
 __all__ = ["claimed"]
 
 
+class _Claim:
+    """A fit's claim of a generator, which it keeps alive: no other generator gets its Python id meanwhile."""
+
+    def __init__(self, random: np.random.RandomState) -> None:
+        self.random = random
+
+
 class _Claims:
-    """Python ids of the generators from which running fits draw, with the lock that guards them."""
+    """Claims of running fits by the Python id of the generator, with the lock that guards them.
+
+    The references are weak: the claim of a fit that an interrupt ends, perhaps before the fit gives it back,
+    ends with the fit's frames.
+    """
 
     def __init__(self) -> None:
-        self.lock, self.ids = threading.Lock(), set[int]()
+        self.lock, self.held = threading.Lock(), WeakValueDictionary[int, _Claim]()
 
 
 _claims = _Claims()
@@ -43,9 +55,9 @@ def claimed(random: np.random.RandomState) -> Iterator[np.random.RandomState]:
     """
     claims = _claims
     with claims.lock:
-        is_free = id(random) not in claims.ids
+        is_free = id(random) not in claims.held
         if is_free:
-            claims.ids.add(id(random))
+            claim = claims.held[id(random)] = _Claim(random)
         else:
             random = seeded(random.randint(0, 2**32, 4, np.uint32))
     try:
@@ -53,4 +65,4 @@ def claimed(random: np.random.RandomState) -> Iterator[np.random.RandomState]:
     finally:
         if is_free:
             with claims.lock:
-                claims.ids.discard(id(random))
+                del claim

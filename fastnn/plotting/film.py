@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnn_kernels.compiler.interrupts import held_interrupts
+
 from ..boundary.colours import chosen_colours, class_colours, pale, response_colormap
 from ..boundary.drawing import class_name
 from ..boundary.painters import NetworkPainter, make_painter
@@ -122,6 +124,9 @@ def _edges(data: Array) -> NDArray[np.bool_]:
 class Film:
     """Drawing shared by all frames, which is made once, and the composition of each frame.
 
+    Interrupts wait for the end of a drawing: matplotlib's C++ code turns one that Python raises in it into
+    a ValueError.
+
     Parameters
     ----------
     scene : Scene
@@ -132,6 +137,7 @@ class Film:
         Titles of all frames, for which room is left.
     """
 
+    @held_interrupts()
     def __init__(self, scene: Scene, size: tuple[int, int], titles: list[str]) -> None:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -142,7 +148,8 @@ class Film:
         self._dpi = USUAL_DPI * scale
         figsize = (size[0] / self._dpi, size[1] / self._dpi)
         # The axes have places of their own: a user's rcParams may ask for a layout, which warns about them.
-        self._figure = Figure(figsize=figsize, dpi=self._dpi, layout="none")  # type: ignore[arg-type]  # documented, not annotated
+        self._figure = Figure(figsize=figsize, dpi=self._dpi)
+        self._figure.set_layout_engine("none")
         self._canvas = FigureCanvasAgg(self._figure)
         self._figure.patch.set_visible(False)
         self._draw_data()
@@ -234,6 +241,7 @@ class Film:
              (top - bottom) / self._height)
         )  # fmt: skip
 
+    @held_interrupts()
     def frame(self, snapshot: Snapshot) -> Image:
         """Return the frame of a snapshot."""
         from PIL import Image

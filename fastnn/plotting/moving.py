@@ -114,7 +114,8 @@ def _write_video(images: Iterable[Image], path: Path, name: str, fps: float) -> 
     image = next(images)
     # A power of two divides numbers of pixels without rounding: the figure has exactly the right size.
     dpi = 64
-    figure = Figure(figsize=(image.width / dpi, image.height / dpi), dpi=dpi, layout="none")  # type: ignore[arg-type]  # documented, not annotated
+    figure = Figure(figsize=(image.width / dpi, image.height / dpi), dpi=dpi)
+    figure.set_layout_engine("none")
     FigureCanvasAgg(figure)
     shown = figure.figimage(np.asarray(image), origin="upper")
     # Users' settings of matplotlib must not change the file: set every argument.

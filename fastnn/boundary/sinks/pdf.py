@@ -33,7 +33,7 @@ class PdfSink(VectorSink):
 
         width, height = shapes.size
         scale = PAGE_POINTS / max(width, height)
-        figure = Figure(figsize=(width * scale / 72, height * scale / 72), dpi=72, layout="none")  # type: ignore[arg-type]  # documented, not annotated
+        figure = Figure(figsize=(width * scale / 72, height * scale / 72), dpi=72)
         figure.set_layout_engine("none")  # matplotlib's rcParams may choose one
         figure.patch.set_visible(False)
         in_points = Affine2D().scale(scale)
