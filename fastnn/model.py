@@ -198,7 +198,7 @@ class Model(Exportable, SavableModel):
         max_norm: float | None = None,
         clip_norm: float | None = None,
         ema_decay: float | None = None,
-        n_threads: int = 1,
+        n_threads: int | None = 1,
         validation_data: tuple[ArrayLike, ArrayLike] | None = None,
         callbacks: Iterable[Callable[[History], Any] | EarlyStopping | Checkpoint] = (),
         progress: bool = False,
@@ -261,9 +261,10 @@ class Model(Exportable, SavableModel):
             ``average = ema_decay * average + (1 - ema_decay) * parameters``. At the end the model holds the
             average, which also predicts the validation data (Polyak & Juditsky, 1992). By default no average
             is kept.
-        n_threads : int, default 1
+        n_threads : int or None, default 1
             Largest number of threads that share a step. Steps shorter than about 0.1 ms run on one thread.
-            The result is the same, bit for bit, for any number of threads.
+            None takes as many threads as are fastest, which is measured during the training. The result is
+            the same, bit for bit, for any number of threads.
         validation_data : (X, y), optional
             Data whose loss is computed after every pass that the history keeps.
         callbacks : iterable, optional
@@ -334,7 +335,7 @@ class Model(Exportable, SavableModel):
             clip_norm=check_limit(clip_norm, "clip_norm"),
             average_share=check_decay(ema_decay),
             record_every=record_every(check_count(num_passes, "num_passes")),
-            n_threads=check_count(n_threads, "n_threads", 1),
+            n_threads=0 if n_threads is None else check_count(n_threads, "n_threads", 1),
         )  # fmt: skip
         if isinstance(chosen, LBFGS):
             check_lbfgs(network, job)

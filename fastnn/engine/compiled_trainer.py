@@ -30,6 +30,7 @@ from .arguments import (
 from .arrays import csr_table, read_only
 from .checks import find_non_finite
 from .job import Job, Memory
+from .thread_choice import ThreadChoice
 
 __all__ = ["NumbaTrainer"]
 
@@ -66,8 +67,16 @@ class NumbaTrainer:
         # Number of threads: those that the job asks for, but no more than the parts of a step (`sharing`) and
         # no more than the cores, or they would wait for each other at every barrier. Every call then takes
         # the cores that are free (`acquired_cores`).
-        n_threads = min(job.n_threads, n_shares, threads.available_cores())
-        self._n_threads = n_threads
+        n_threads = min(job.n_threads or n_shares, n_shares, threads.available_cores())
+        self._n_threads = n_threads  # of the next call
+        self._choice = (
+            ThreadChoice((network, job.batch_size, team), n_threads)
+            if job.n_threads == 0 and n_threads > 1
+            else None
+        )
+        if self._choice is not None:
+            self._n_threads, _ = self._choice.next_call()
+        self._most_threads = n_threads
         self._kernel = train.train_steps(job.is_gathered, team, job.is_sparse, team and network.batch_norm)
         self._pointers = (
             *gradient_pointers(train, network, job, team=team, by_rows=by_rows),
@@ -103,6 +112,7 @@ class NumbaTrainer:
         self._changing = [*changing, *self.records, self._data.indices]
         self._saved = [np.empty_like(array) for array in self._changing]
         self._first_step = 0  # number of the last call's first step
+        self._n_running = 1  # number of threads that the last call ran on
         self._pool: ThreadPoolExecutor | None = None
         self._process = os.getpid()  # ID of the process that has the pool's threads
         self.non_finite = ""
@@ -150,18 +160,23 @@ class NumbaTrainer:
         try:
             if self._call(last_step):
                 self.non_finite = self._find_non_finite()
-            seconds = time.perf_counter() - started
-            rounds_a_second = (self._rounds_done - rounds_before) / max(seconds, 1e-6)
-            # A short call measures the speed inaccurately: let the calls grow eightfold at most.
-            self._rounds_a_call = max(
-                1, min(int(limits.CALL_SECONDS * rounds_a_second), 8 * self._rounds_a_call)
-            )
+            self._prepare_next(self._rounds_done - rounds_before, time.perf_counter() - started)
         finally:
             # Ctrl-C is raised when `_call` releases its cores: restore finite arrays in that case, too.
             with held_interrupts():
                 if self.non_finite and self._find_non_finite():
                     self._restore_last_finite()
         return not self.non_finite
+
+    def _prepare_next(self, n_rounds: int, seconds: float) -> None:
+        """Choose threads and rounds of the next call by the duration of the last one."""
+        speed, wanted = n_rounds / max(seconds, 1e-6), limits.CALL_SECONDS
+        if self._choice is not None:
+            self._choice.note(self._n_running, n_rounds, seconds)
+            self._n_threads, wanted = self._choice.next_call()
+            speed = self._choice.speed
+        # A short call measures the speed inaccurately: let the calls grow eightfold at most.
+        self._rounds_a_call = max(1, min(int(wanted * speed), 8 * self._rounds_a_call))
 
     def single_step(self, X: Array, y: Any, coefficients: Array) -> float:
         """Run a step on other samples, and return their loss; NaN if a parameter would not be finite.
@@ -227,6 +242,10 @@ class NumbaTrainer:
         for pointer in reversed(self._pointers):
             pointer.compile()
 
+    def _use_one_thread(self) -> None:
+        """Run all further calls on the calling thread."""
+        self._n_threads, self._n_running, self._pool, self._choice = 1, 1, None, None
+
     def _arguments(self, n_steps: int, n_rounds: int) -> tuple[Any, ...]:
         """Return the kernel's arguments after the number of the thread and the number of threads."""
         step = self._step
@@ -255,10 +274,11 @@ class NumbaTrainer:
         with acquired_cores(self._n_threads) as n_threads:
             if n_threads > 1 and self._pool is None:
                 try:
-                    self._pool = started_pool(self._n_threads - 1)
+                    self._pool = started_pool(self._most_threads - 1)
                 except RuntimeError:  # no more threads are available, or the interpreter is exiting
-                    self._n_threads = 1
+                    self._use_one_thread()
             if n_threads == 1 or self._pool is None:
+                self._n_running = 1
                 return self._kernel(0, 1, *arguments)
             # The last call may have run on fewer threads: copy the progress of thread 0 to all threads.
             self._state.progress[1:] = self._state.progress[0]
@@ -273,9 +293,10 @@ class NumbaTrainer:
                 others = [self._pool.submit(share, thread) for thread in range(1, n_threads)]
             except RuntimeError:  # the interpreter is exiting: continue on this thread alone
                 all_submitted.set_result(False)
-                self._n_threads, self._pool = 1, None
+                self._use_one_thread()
                 return self._kernel(0, 1, *arguments)
             all_submitted.set_result(True)
+            self._n_running = n_threads
             finite = self._kernel(0, n_threads, *arguments)
             wait(others)
             return finite

@@ -79,7 +79,7 @@ class Job:
     record_every : int
         Distance, in passes, between two kept passes.
     n_threads : int
-        Largest number of threads that share a step.
+        Number of threads that share a step, at most; 0 for as many as are fastest (`ThreadChoice`).
     of_objective : bool
         True treats the penalty ``reg_lambda / 2 |W|^2`` as scikit-learn does: a step divides the penalty,
         like the loss, by the batch's sum of sample weights. The records then hold the sum over the batches of

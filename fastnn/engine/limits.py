@@ -5,6 +5,13 @@ Modules read a limit as ``limits.NAME`` at every use, so that tests can change i
 
 # Target duration of a kernel call, in seconds. Ctrl-C waits for the end of a call; hooks run between calls.
 CALL_SECONDS = 0.05
+# Where the number of threads is measured: the duration of a trial, a call on another number of threads, which
+# begins with threads that have to wake up and with cold caches; the time before the first trial and between
+# two; and the largest share of the time that slow trials take.
+TRIAL_SECONDS = 0.005
+FIRST_TRIAL_SECONDS = 0.005
+TRIAL_EVERY_SECONDS = 0.25
+TRIAL_SHARE = 0.02
 # FLOPs of the first call, before the speed of the machine is known.
 FIRST_CALL_OPERATIONS = 1e8
 # Largest number of steps in a call; the optimizer's coefficients of all these steps are computed beforehand.

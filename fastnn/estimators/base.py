@@ -34,7 +34,6 @@ from ..optimizers import LBFGS, Optimizer
 from ..schedules import resolve_schedule
 from ..system.generators import seeded
 from ..system.messages import warn
-from ..system.threads import available_cores
 from ..system.validation import check_limit, check_weights
 from ..training.loop import Hook
 from .claims import claimed
@@ -340,7 +339,7 @@ class BaseMLP(
             reg_lambda=float(self.alpha),
             clip_norm=float(self.max_grad_norm or 0.0),
             average_share=0.0 if self.ema_decay is None else 1.0 - float(self.ema_decay),
-            n_threads=int(self.n_threads or available_cores()),
+            n_threads=int(self.n_threads or 0),
             of_objective=True,
             # For squared errors scikit-learn reports the mean over the outputs, but minimises their sum.
             loss_share=1 / self.n_outputs_ if isinstance(state.network.loss, SquaredError) else 1.0,

@@ -159,7 +159,8 @@ PARAMETERS_DOC = f"""
         the estimator's `score`.
     n_threads : int, optional
         Largest number of threads that share a step or a prediction. Small steps and predictions run on one
-        thread. By default the number of cores. The results are the same, bit for bit, for any number.
+        thread. By default as many as are fastest, which is measured during the fit. The results are the same,
+        bit for bit, for any number.
     init : str, optional
         Method that draws the initial weights, with biases of 0 except for "tutorial":
 {_INIT_LIST}

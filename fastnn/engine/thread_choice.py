@@ -1,0 +1,132 @@
+"""Choice of the number of threads that share the steps of a training, by their measured speed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Hashable
+from typing import NamedTuple
+
+from . import limits
+
+__all__ = ["ThreadChoice"]
+
+# A call this much slower than the one before it says that something has changed: the next call is a trial.
+FALL = 0.8
+# Processor time that this process uses beyond that of the threads of the training, in cores, from which on
+# other threads count as computing.
+FOREIGN_CORES = 0.5
+# What was measured last, by the kind of training, serves the trainings of the next seconds: a search consists
+# of short ones. The oldest entries go first.
+MEMORY_SECONDS, MOST_MEMORIES = 2.0, 64
+
+
+class Measured(NamedTuple):
+    """What has been measured so far."""
+
+    n_threads: int = 1  # number of threads of the usual call
+    speed: float = 0.0  # rounds a second of the latest usual call; 0 before the first
+    grows: bool = True  # True if the next trial takes more threads
+    trial_at: float = 0.0  # time of the next trial
+    not_before: float = 0.0  # time before which a fall of the speed causes no trial
+    noted_at: float = 0.0  # time of the latest call
+
+
+_memory: dict[Hashable, Measured] = {}
+
+
+class ThreadChoice:
+    """The number of threads for the next call into the kernels, chosen by the speed of earlier calls.
+
+    Whether a second thread pays off depends on what else computes: the threads of other libraries spin for a
+    while after their work, and a thread without a core of its own keeps the others waiting. The number may
+    change from call to call, since a training has the same bits on any number of threads. It begins with one
+    thread. From time to time a short call, the trial, runs on twice or half as many, and the training goes on
+    with the faster number. While other threads of this process compute, no trial takes more threads.
+
+    Parameters
+    ----------
+    kind : hashable
+        Equal for trainings whose steps are alike. A training begins with what was measured in the latest of
+        its kind, if that has ended just now.
+    most : int
+        Largest number of threads.
+    """
+
+    def __init__(self, kind: Hashable, most: int) -> None:
+        now = time.perf_counter()
+        self._kind, self._most = kind, most
+        self._measured = Measured(trial_at=now + limits.FIRST_TRIAL_SECONDS)
+        latest = _memory.get(kind)
+        if latest is not None and latest.n_threads <= most and now - latest.noted_at < MEMORY_SECONDS:
+            self._measured = latest
+        self._is_first, self._is_trial = True, False
+        # Clock and processor time from which `_count_others` counts, and its result: True before the first.
+        self._counted_from = now, time.process_time()
+        self._others_compute = True
+
+    @property
+    def speed(self) -> float:
+        """Rounds a second of the latest call that was no trial; 0 before the first."""
+        return self._measured.speed
+
+    def next_call(self) -> tuple[int, float]:
+        """Return the number of threads for the next call, and the seconds that it should take."""
+        now, measured = time.perf_counter(), self._measured
+        other = self._other_number(measured)
+        may_try = other < measured.n_threads or (other > measured.n_threads and not self._others_compute)
+        self._is_trial = may_try and measured.speed > 0 and now >= measured.trial_at
+        if self._is_trial:
+            return other, limits.TRIAL_SECONDS
+        # A usual call ends when the next trial is due.
+        seconds = max(measured.trial_at - now, limits.TRIAL_SECONDS)
+        return measured.n_threads, min(limits.CALL_SECONDS, seconds)
+
+    def note(self, n_threads: int, n_rounds: int, seconds: float) -> None:
+        """Take note of a call: `n_rounds` rounds on `n_threads` threads, perhaps fewer than asked for."""
+        now, speed, measured = time.perf_counter(), n_rounds / max(seconds, 1e-6), self._measured
+        if self._is_trial:
+            measured = self._judged(measured, n_threads, speed, seconds, now)
+            self._counted_from = now, time.process_time()
+        # The first call of a training finds its arrays in no cache: its speed says little.
+        elif n_threads == measured.n_threads and (not self._is_first or measured.speed == 0):
+            if speed < FALL * measured.speed:
+                measured = measured._replace(trial_at=measured.not_before, grows=measured.n_threads == 1)
+            measured = measured._replace(speed=speed)
+        if not self._is_trial:
+            self._count_others(n_threads, now)
+        self._is_first = False
+        self._measured = measured._replace(noted_at=now)
+        _memory.pop(self._kind, None)
+        _memory[self._kind] = self._measured
+        while len(_memory) > MOST_MEMORIES:
+            _memory.pop(next(iter(_memory)), None)
+
+    def _judged(
+        self, measured: Measured, n_threads: int, speed: float, seconds: float, now: float
+    ) -> Measured:
+        """Return the measurements after a trial, with the faster number of threads."""
+        if n_threads == self._other_number(measured) and speed > measured.speed:
+            measured = measured._replace(n_threads=n_threads, speed=speed)
+            if self._other_number(measured) != n_threads:  # a trial in the same direction follows at once
+                return measured
+            return _waiting(measured, now, limits.TRIAL_EVERY_SECONDS)._replace(grows=not measured.grows)
+        grows = not measured.grows or measured.n_threads == 1
+        wait = max(limits.TRIAL_EVERY_SECONDS, seconds / limits.TRIAL_SHARE)
+        return _waiting(measured, now, wait)._replace(grows=grows)
+
+    def _other_number(self, measured: Measured) -> int:
+        """Return the number of threads of a trial."""
+        return min(2 * measured.n_threads, self._most) if measured.grows else max(measured.n_threads // 2, 1)
+
+    def _count_others(self, n_threads: int, now: float) -> None:
+        """Find out whether other threads of this process have computed in the last milliseconds."""
+        (clock, used), used_now = self._counted_from, time.process_time()
+        if now - clock < limits.FIRST_TRIAL_SECONDS:  # the system counts in milliseconds: the count goes on
+            return
+        self._counted_from = now, used_now
+        self._others_compute = used_now - used > (n_threads + FOREIGN_CORES) * (now - clock)
+
+
+def _waiting(measured: Measured, now: float, seconds: float) -> Measured:
+    """Return the measurements with no trial for some seconds."""
+    return measured._replace(trial_at=now + seconds, not_before=now + seconds)

@@ -1,0 +1,117 @@
+"""The number of threads of a training follows the measured speed; the clock and the machine are simulated."""
+
+import itertools
+
+import pytest
+
+from fastnn.engine import limits, thread_choice
+from fastnn.engine.thread_choice import ThreadChoice
+
+# A kind of training for every test: what one has measured must not begin another.
+KINDS = itertools.count()
+
+
+class Machine:
+    """A machine with a clock of its own, on which calls take the time that `speeds` say.
+
+    speeds: rounds a second by the number of threads. foreign: cores that other threads of the process use.
+    start: seconds that threads take to wake up, in every call on more than one.
+    """
+
+    def __init__(self, speeds, foreign=0.0, start=0.0004):
+        self.speeds, self.foreign, self.start = speeds, foreign, start
+        self.now, self.used, self.rounds = 100.0, 5.0, 0
+
+    def perf_counter(self):
+        return self.now
+
+    def process_time(self):
+        return self.used
+
+    def train(self, choice, seconds, free=8):
+        """Run calls for some seconds, on at most `free` threads; return the threads of every call."""
+        end, counts = self.now + seconds, []
+        rounds = max(1, int(0.001 * self.speeds[1]))
+        while self.now < end:
+            n_threads, wanted = choice.next_call()
+            n_threads = min(n_threads, free)
+            if choice.speed:
+                rounds = max(1, min(int(wanted * choice.speed), 8 * rounds))
+            duration = rounds / self.speeds[n_threads] + (self.start if n_threads > 1 else 0)
+            self.now += duration
+            self.used += duration * (n_threads + self.foreign)
+            self.rounds += rounds
+            choice.note(n_threads, rounds, duration)
+            counts.append(n_threads)
+        return counts
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    def make(speeds, **options):
+        one = Machine(speeds, **options)
+        monkeypatch.setattr(thread_choice, "time", one)
+        return one
+
+    return make
+
+
+@pytest.mark.parametrize("gain", [0.1, 0.5, 0.9, 1.2, 1.9])
+def test_a_training_is_as_fast_as_the_better_number(machine, gain):
+    """Trials cost at most 3 % of one thread's speed, and the threads' waking up a little of both threads'."""
+    speeds = {1: 7000.0, 2: 7000.0 * gain}
+    run = machine(speeds)
+    run.train(ThreadChoice(next(KINDS), 2), 1.0)
+    assert run.rounds > 0.97 * speeds[1]
+    assert run.rounds > 0.95 * speeds[2]
+
+
+def test_more_threads_are_tried_as_long_as_they_are_faster(machine):
+    speeds = {1: 1000.0, 2: 1900.0, 3: 2700.0, 4: 3500.0, 6: 5000.0}
+    counts = machine(speeds).train(ThreadChoice(next(KINDS), 6), 1.0)
+    assert [count for count, _ in itertools.groupby(counts)][:4] == [1, 2, 4, 6]
+    assert counts.count(6) > len(counts) / 2
+
+
+def test_the_number_changes_with_the_machine(machine):
+    """A neighbour takes a core for a second: within a few calls, one thread goes on, and later both again."""
+    run, choice = machine({1: 7000.0, 2: 13000.0}), ThreadChoice(next(KINDS), 2)
+    assert run.train(choice, 1.0)[-1] == 2
+    run.speeds[2] = 1500.0
+    assert run.train(choice, 1.0).count(2) <= 8
+    run.speeds[2] = 13000.0
+    assert run.train(choice, 1.0)[-1] == 2
+
+
+def test_no_trial_while_other_threads_of_the_process_compute(machine):
+    """Another library's threads spin after their work: a trial would wait for them."""
+    run, choice = machine({1: 7000.0, 2: 13000.0}, foreign=1.0), ThreadChoice(next(KINDS), 2)
+    assert set(run.train(choice, 0.5)) == {1}
+    run.foreign = 0.0
+    assert run.train(choice, 0.5)[-1] == 2
+
+
+def test_a_short_training_goes_on_from_the_one_before(machine):
+    """The trials of a search, whose fits take milliseconds, are those of one long training."""
+    run, kind = machine({1: 7000.0, 2: 13000.0}), next(KINDS)
+    counts = [run.train(ThreadChoice(kind, 2), 0.012) for _ in range(10)]
+    assert counts[0][0] == 1
+    assert counts[-1][0] == 2
+    run.now += thread_choice.MEMORY_SECONDS
+    assert ThreadChoice(kind, 2).next_call()[0] == 1
+    assert ThreadChoice(kind, 1).next_call()[0] == 1
+
+
+def test_only_so_many_kinds_are_remembered(machine):
+    run = machine({1: 7000.0, 2: 13000.0})
+    for _ in range(2 * thread_choice.MOST_MEMORIES):
+        run.train(ThreadChoice(next(KINDS), 2), 0.001)
+    assert len(thread_choice._memory) == thread_choice.MOST_MEMORIES
+
+
+def test_a_trial_without_free_cores_is_put_off(machine):
+    """Side-by-side trainings hold the other cores: calls keep their length, and trials their distance."""
+    run, choice = machine({1: 7000.0, 2: 13000.0}), ThreadChoice(next(KINDS), 2)
+    counts = run.train(choice, 5.0, free=1)
+    assert set(counts) == {1}
+    assert len(counts) < 2 * 5.0 / limits.CALL_SECONDS
