@@ -13,7 +13,7 @@ from sklearn.utils import check_array, column_or_1d
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import assert_all_finite
+from sklearn.utils.validation import assert_all_finite, check_is_fitted
 
 import fastnn
 
@@ -215,11 +215,9 @@ class TabularClassifier(ClassifierMixin, Tabular):
         array (n_samples, n_classes)
             Probabilities.
         """
-        Z = self._encoded(X)
-        parts = [
-            probabilities(member._outputs(Z, "identity"), self.temperature_) for member in self.estimators_
-        ]
-        return np.mean(parts, axis=0)
+        check_is_fitted(self)
+        scores = self._scores(X, self.estimators_)
+        return np.mean([probabilities(own, self.temperature_) for own in scores], axis=0)
 
     def predict(self, X: Any) -> Array:
         """Predict the class with the highest probability.
@@ -406,13 +404,15 @@ class TabularRegressor(RegressorMixin, Tabular):
         ValueError
             If the columns are not those of the fit, or `quantiles` is True and the estimator has none.
         """
-        Z = self._encoded(X)
-        heads = self._heads()
-        if not quantiles:
-            return np.clip(self._mean(heads[0], Z), *self._range)
-        if not len(self._quantiles):
+        check_is_fitted(self)
+        if quantiles and not len(self._quantiles):
             raise ValueError("the estimator has no quantiles: create it with quantiles=(0.05, 0.5, 0.95)")
-        return self._ordered(np.column_stack([self._mean(head, Z) for head in heads[1:]]))
+        heads = self._heads()[1:] if quantiles else self._heads()[:1]
+        scores = self._scores(X, [member for head in heads for member in head])
+        # Heads have equal numbers of networks: (n_heads, n_networks, n).
+        outputs = np.reshape(scores, (len(heads), -1, len(scores[0])))
+        values = self._decoded_y(np.mean(outputs, axis=1, dtype=np.float64))
+        return self._ordered(values.T) if quantiles else np.clip(values[0], *self._range)
 
     def plot_residuals(self, X: Any = None, y: Any = None, *, ax: Any = None) -> Any:
         """Draw true minus predicted numbers: `fastnn.plot_residuals` of this estimator.
@@ -428,11 +428,6 @@ class TabularRegressor(RegressorMixin, Tabular):
             Axes with the points.
         """
         return fastnn.plot_residuals(self, X, y, ax=ax)
-
-    def _mean(self, members: list[Any], Z: Array) -> Array:
-        """Return the mean prediction (n,) of networks."""
-        outputs = [member._outputs(Z, "identity")[:, 0] for member in members]
-        return self._decoded_y(np.mean(outputs, axis=0, dtype=np.float64))
 
     def _ordered(self, values: Array) -> Array:
         """Return quantiles (n, Q), shifted, within the range seen, and increasing along each row."""
