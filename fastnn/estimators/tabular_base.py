@@ -24,6 +24,7 @@ from ..system.threads import compute_parts
 from ..system.validation import check_flag, check_weights
 from .documentation import DocumentationLinkMixin
 from .members import assign_folds, fit_members, training_rows
+from .tabular_export import ExportableTabular
 from .tabular_presets import PRESETS, Preset
 from .tabular_report import Report
 from .tabular_saved import SavableTabular
@@ -40,7 +41,7 @@ LEAST_FOLDS = 5
 LEAST_STEPS, LEAST_BATCH = 16, 32
 
 
-class Tabular(DocumentationLinkMixin, Report, SavableTabular, BaseEstimator):
+class Tabular(DocumentationLinkMixin, Report, ExportableTabular, SavableTabular, BaseEstimator):
     """Base class of `TabularClassifier` and `TabularRegressor`."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
