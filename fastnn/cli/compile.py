@@ -333,6 +333,14 @@ def _predict(dtype: np.dtype) -> None:
     model.calculate_loss(X, _targets(model.loss))
 
 
+@_task("encoding of a table", "estimators")
+def _encode(dtype: np.dtype) -> None:
+    """Encode a table of numbers, in float64 to float32 whatever the dtype of the networks."""
+    from ..preprocessing.encoder import TableEncoder
+
+    TableEncoder().fit_transform(_samples(dtype))
+
+
 @_task("gradient check", "training")
 def _check_gradients(dtype: np.dtype) -> None:
     """Compare a network's gradient with central differences."""

@@ -9,6 +9,10 @@ from typing import Any
 __all__ = ["add_command"]
 
 SYSTEMS = ("onnx", "c", "sklearn", "torch")
+# Systems by the ends of the names of their files.
+_SUFFIXES = {
+    ".onnx": "onnx", ".h": "c", ".joblib": "sklearn", ".pkl": "sklearn", ".pt": "torch", ".pth": "torch"
+}  # fmt: skip
 
 
 def add_command(commands: Any, summary: str) -> None:
@@ -18,11 +22,14 @@ def add_command(commands: Any, summary: str) -> None:
         help=summary,
         description="Read a model that was saved by its method save, and write it for another system: a "
         "graph in ONNX, a C header, a fitted scikit-learn estimator (a joblib pickle), or a PyTorch module "
-        "(torch.save).",
+        "(torch.save). Models of tables, such as those of fastnn train, are exported to ONNX, with their "
+        "preprocessing.",
     )
     parser.add_argument("model", type=Path, help="file of the saved model")
-    parser.add_argument("--to", choices=SYSTEMS, required=True, help="system")
-    parser.add_argument("--out", type=Path, required=True, help="name of the file that is written")
+    parser.add_argument(
+        "--to", choices=SYSTEMS, help="system (default: by the file's name, .onnx, .h, .joblib or .pt)"
+    )
+    parser.add_argument("-o", "--out", type=Path, required=True, help="name of the file that is written")
     parser.add_argument(
         "--dtype",
         choices=("float32", "float64", "int8"),
@@ -43,19 +50,28 @@ def _run(options: argparse.Namespace) -> int:
 
     from ..system.files import check_file_name, check_folder
 
-    if options.to != "c" and (options.name or options.data or options.dtype == "int8"):
+    system = options.to or _SUFFIXES.get(options.out.suffix.lower())
+    if system is None:
+        raise ValueError(f"--to: the name {options.out} tells no system: choose one of {', '.join(SYSTEMS)}")
+    if system != "c" and (options.name or options.data or options.dtype == "int8"):
         raise ValueError("--name, --data and --dtype int8 are for --to c")
-    if options.to == "sklearn" and options.dtype:
+    if system == "sklearn" and options.dtype:
         raise ValueError("--dtype: scikit-learn's estimators keep the model's dtype")
     # Check the file before the work, so that a problem costs no time.
     path = check_file_name(options.out, "--out")
     check_folder(path, "--out")
     model = fastnn.load(options.model)
-    if options.to == "onnx":
+    if not hasattr(model, f"to_{system}"):
+        systems = [name for name in SYSTEMS if hasattr(model, f"to_{name}")]
+        raise ValueError(
+            f"{options.model} holds a {type(model).__name__}, which cannot be exported to {system}"
+            + (f": choose {' or '.join(systems)}" if systems else "")
+        )
+    if system == "onnx":
         model.to_onnx(path, dtype=options.dtype)
-    elif options.to == "c":
+    elif system == "c":
         model.to_c(path, options.dtype or "float32", X=_samples(options.data), name=options.name)
-    elif options.to == "sklearn":
+    elif system == "sklearn":
         import joblib
 
         _write(path, joblib.dump, model.to_sklearn())
@@ -64,7 +80,7 @@ def _run(options: argparse.Namespace) -> int:
         import torch
 
         _write(path, torch.save, module)
-    print(f"{options.to}: {path} ({path.stat().st_size} bytes)")
+    print(f"{system}: {path} ({path.stat().st_size} bytes)")
     return 0
 
 

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from contextlib import closing
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastnn_kernels.compiler.forks import import_lock
-from fastnn_kernels.compiler.interrupts import deliver_interrupts, held_interrupts
+from fastnn_kernels.compiler.interrupts import held_interrupts
 
 from ..network.description import Network, aligned_empty
 from ..system.notices import announce_compilation
-from ..system.threads import Flag, acquired_cores, map_in_order, spare_cores
+from ..system.threads import acquired_cores, compute_parts
 from . import limits
 from .arguments import (
     gradient_pointers,
@@ -196,33 +195,19 @@ def _run_parts(network: Network, X: Any, run: Callable[..., T], n_threads: int) 
         samples = csr_table(X, np.arange(n_samples)) if sparse else read_only(X)
         return [run(slice(0, n_samples), samples, tile, units)]
     order = np.arange(n_samples) if sparse else None
+    workspaces = SimpleQueue[tuple[Array, Array]]()
+    workspaces.put((tile, units))
 
-    def run_part(first: int) -> Any:
-        if interrupted():
-            return None
+    def run_part(first: int) -> T:
         part = slice(first, first + step)
         samples = read_only(X[part]) if order is None else csr_table(X, order[part])
-        workspace = workspaces.get()
+        try:
+            workspace = workspaces.get_nowait()
+        except Empty:
+            workspace = _prediction_workspace(network, n_samples, sparse)
         try:
             return run(part, samples, *workspace)
         finally:
             workspaces.put(workspace)
 
-    parts = range(0, n_samples, step)
-    results: dict[int, Any] = {}
-    while missing := [first for first in parts if results.get(first) is None]:
-        interrupted, workspaces = Flag(), SimpleQueue[tuple[Array, Array]]()
-        # Ctrl-C ends the work after the running parts. If a user's handler does not raise, the loop computes
-        # the missing parts.
-        with (
-            held_interrupts(interrupted.set),
-            spare_cores(min(n_threads or len(parts), len(missing))) as count,
-        ):
-            workspaces.put((tile, units))
-            for _ in range(1, count):
-                workspaces.put(_prediction_workspace(network, n_samples, sparse))
-            with closing(map_in_order(run_part, missing, count, interrupted.set)) as done:
-                for first, result in done:
-                    results[first] = result
-                    deliver_interrupts()
-    return [results[first] for first in parts]
+    return compute_parts(run_part, range(0, n_samples, step), n_threads)

@@ -13,10 +13,12 @@ from sklearn.utils import check_array, column_or_1d
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import assert_all_finite
+from sklearn.utils.validation import assert_all_finite, check_is_fitted
 
 import fastnn
 
+from ..export.description import ModelDescription
+from ..export.onnx import Graph, Tensor, add_model, model_outputs
 from ..losses import Quantile
 from ..saving.registry import savable
 from ..system.validation import check_weights
@@ -24,6 +26,7 @@ from .calibration import fitted_temperature, probabilities, quantile_shifts
 from .classifier import MLPClassifier
 from .regressor import MLPRegressor
 from .tabular_base import Tabular
+from .tabular_export import described_networks, with_temperature
 from .tabular_presets import Preset
 
 __all__ = ["TabularClassifier", "TabularRegressor"]
@@ -215,11 +218,9 @@ class TabularClassifier(ClassifierMixin, Tabular):
         array (n_samples, n_classes)
             Probabilities.
         """
-        Z = self._encoded(X)
-        parts = [
-            probabilities(member._outputs(Z, "identity"), self.temperature_) for member in self.estimators_
-        ]
-        return np.mean(parts, axis=0)
+        check_is_fitted(self)
+        scores = self._scores(X, self.estimators_)
+        return np.mean([probabilities(own, self.temperature_) for own in scores], axis=0)
 
     def predict(self, X: Any) -> Array:
         """Predict the class with the highest probability.
@@ -236,6 +237,18 @@ class TabularClassifier(ClassifierMixin, Tabular):
         """
         P = self.predict_proba(X)
         return self.classes_[P.argmax(axis=1)]
+
+    def _onnx_outputs(self, dtype: Any) -> list[Tensor]:
+        return model_outputs(self._description(dtype))
+
+    def _add_onnx(self, graph: Graph, features: str, outputs: Sequence[str], dtype: Any) -> None:
+        description = self._description(dtype)
+        add_model(description, graph, graph.cast(features, description.dtype), outputs)
+
+    def _description(self, dtype: Any) -> ModelDescription:
+        """Return what the networks compute, given encoded rows."""
+        description = described_networks(self, self.estimators_, "classes", dtype, self.classes_)
+        return with_temperature(description, self.temperature_)
 
     def plot_calibration(self, X: Any = None, y: Any = None, *, n_bins: int = 10, ax: Any = None) -> Any:
         """Draw how often predicted classes are true: `fastnn.plot_calibration` of this estimator.
@@ -406,13 +419,44 @@ class TabularRegressor(RegressorMixin, Tabular):
         ValueError
             If the columns are not those of the fit, or `quantiles` is True and the estimator has none.
         """
-        Z = self._encoded(X)
-        heads = self._heads()
-        if not quantiles:
-            return np.clip(self._mean(heads[0], Z), *self._range)
-        if not len(self._quantiles):
+        check_is_fitted(self)
+        if quantiles and not len(self._quantiles):
             raise ValueError("the estimator has no quantiles: create it with quantiles=(0.05, 0.5, 0.95)")
-        return self._ordered(np.column_stack([self._mean(head, Z) for head in heads[1:]]))
+        heads = self._heads()[1:] if quantiles else self._heads()[:1]
+        scores = self._scores(X, [member for head in heads for member in head])
+        # Heads have equal numbers of networks: (n_heads, n_networks, n).
+        outputs = np.reshape(scores, (len(heads), -1, len(scores[0])))
+        values = self._decoded_y(np.mean(outputs, axis=1, dtype=np.float64))
+        return self._ordered(values.T) if quantiles else np.clip(values[0], *self._range)
+
+    def _onnx_outputs(self, dtype: Any) -> list[Tensor]:
+        number = np.dtype(np.float64)
+        outputs = [Tensor("variable", number, ("N", 1), True)]
+        if self._quantiles:
+            outputs.append(Tensor("quantiles", number, ("N", len(self._quantiles)), True))
+        return outputs
+
+    def _add_onnx(self, graph: Graph, features: str, outputs: Sequence[str], dtype: Any) -> None:
+        def constant(value: Any) -> str:
+            return graph.constant(np.asarray(value, np.float64))
+
+        def clipped(values: str, output: str | None = None) -> str:
+            low, high = map(constant, self._range)
+            return graph.node("Min", graph.node("Max", values, low), high, output=output)
+
+        values = []
+        for k, head in enumerate(self._heads()):
+            description = described_networks(self, head, "numbers", dtype)
+            mean = f"mean_{k}"
+            add_model(description, graph, graph.cast(features, description.dtype), [mean])
+            scaled = graph.node("Mul", graph.cast(mean, np.dtype(np.float64)), constant(self._scale))
+            values.append(graph.node("Add", scaled, constant(self._center)))
+        clipped(values[0], outputs[0])
+        if self._quantiles:
+            joined = graph.node("Concat", *values[1:], axis=1)
+            shifted = clipped(graph.node("Add", joined, constant(self._shifts)))
+            count = graph.constant(np.array([len(self._quantiles)]))
+            graph.node("TopK", shifted, count, output=outputs[1], n_results=2, axis=1, largest=0, sorted=1)
 
     def plot_residuals(self, X: Any = None, y: Any = None, *, ax: Any = None) -> Any:
         """Draw true minus predicted numbers: `fastnn.plot_residuals` of this estimator.
@@ -428,11 +472,6 @@ class TabularRegressor(RegressorMixin, Tabular):
             Axes with the points.
         """
         return fastnn.plot_residuals(self, X, y, ax=ax)
-
-    def _mean(self, members: list[Any], Z: Array) -> Array:
-        """Return the mean prediction (n,) of networks."""
-        outputs = [member._outputs(Z, "identity")[:, 0] for member in members]
-        return self._decoded_y(np.mean(outputs, axis=0, dtype=np.float64))
 
     def _ordered(self, values: Array) -> Array:
         """Return quantiles (n, Q), shifted, within the range seen, and increasing along each row."""

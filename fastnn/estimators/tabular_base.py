@@ -17,12 +17,14 @@ from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
-from ..preprocessing.encoder import TableEncoder
+from ..preprocessing.encoder import PreparedTable, TableEncoder
 from ..schedules import CosineLog
 from ..system.progress import progress_bar
+from ..system.threads import compute_parts
 from ..system.validation import check_flag, check_weights
 from .documentation import DocumentationLinkMixin
 from .members import assign_folds, fit_members, training_rows
+from .tabular_export import ExportableTabular
 from .tabular_presets import PRESETS, Preset
 from .tabular_report import Report
 from .tabular_saved import SavableTabular
@@ -39,7 +41,7 @@ LEAST_FOLDS = 5
 LEAST_STEPS, LEAST_BATCH = 16, 32
 
 
-class Tabular(DocumentationLinkMixin, Report, SavableTabular, BaseEstimator):
+class Tabular(DocumentationLinkMixin, Report, ExportableTabular, SavableTabular, BaseEstimator):
     """Base class of `TabularClassifier` and `TabularRegressor`."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -267,16 +269,34 @@ class Tabular(DocumentationLinkMixin, Report, SavableTabular, BaseEstimator):
     def _n_scores(self) -> int:
         """Return the number of outputs of a network."""
 
-    def _encoded(self, X: Any) -> Array:
-        """Return the features of rows."""
+    def _prepared(self, X: Any) -> PreparedTable:
+        """Return a table whose rows can be encoded in blocks."""
         check_is_fitted(self)
-        if self._takes_encoded:
-            return X
         try:
-            return self.encoder_.transform(X)
+            return self.encoder_._prepared(X)
         except ValueError as error:
             # scikit-learn's messages name the estimator that the user called.
             raise ValueError(str(error).replace("TableEncoder", type(self).__name__)) from None
+
+    def _scores(self, X: Any, members: Sequence[Any]) -> list[Array]:
+        """Return the scores (n, n_scores) of rows, of each of the networks.
+
+        Threads take blocks of rows: encoded rows go to all networks while they are in the processor's cache,
+        and no array ever holds the whole encoded table.
+        """
+        if self._takes_encoded:
+            return [member._outputs(X, "identity") for member in members]
+        table = self._prepared(X)
+        scores = [np.empty((table.n_rows, self._n_scores()), np.float32) for _ in members]
+
+        def compute(rows: slice) -> None:
+            Z = np.empty((rows.stop - rows.start, table.n_features), np.float32)
+            table.encode(rows, Z)
+            for member, own in zip(members, scores, strict=True):
+                own[rows] = member._outputs(Z, "identity")
+
+        compute_parts(compute, table.blocks())
+        return scores
 
     def _shadow(self) -> Any:
         """Return a shallow copy that predicts encoded rows."""

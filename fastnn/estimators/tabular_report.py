@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 import fastnn
 
+from ..preprocessing.encoder import PreparedTable
 from ..system.validation import check_count
 
 __all__ = ["Report", "last_best"]
@@ -35,8 +36,8 @@ class Report:
         """Yield encoded rows in which the features of one column after the other are in another order."""
 
     @abstractmethod
-    def _encoded(self, X: Any) -> Array:
-        """Return the features of rows."""
+    def _prepared(self, X: Any) -> PreparedTable:
+        """Return a table whose rows can be encoded in blocks."""
 
     @abstractmethod
     def _shadow(self) -> Any:
@@ -107,7 +108,7 @@ class Report:
         """
         check_count(n_repeats, "n_repeats", 1)
         random = check_random_state(random_state)
-        Z = self._encoded(X)
+        Z = self._prepared(X).encoded()
         shadow = self._shadow()
         scorer = check_scoring(shadow, scoring)
         before = scorer(shadow, Z, y)

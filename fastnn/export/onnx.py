@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,10 +22,23 @@ from .description import Member, ModelDescription
 from .files import write_file
 from .formulas import VARIABLE, Expression, formula
 
-__all__ = ["OPSET", "Builder", "add_model", "exported_classes", "to_onnx"]
+__all__ = [
+    "OPSET",
+    "TABLES",
+    "Builder",
+    "Graph",
+    "Tensor",
+    "add_model",
+    "exported_classes",
+    "model_outputs",
+    "to_onnx",
+]
 
 # Opset of the graph, and the version of the file format that belongs to it.
 OPSET, IR_VERSION = 13, 7
+# Domain of the operators for tables, and the opsets of all domains.
+TABLES = "ai.onnx.ml"
+_OPSETS = {"": OPSET, TABLES: 2}
 
 
 class Builder(Protocol):
@@ -65,32 +79,57 @@ def to_onnx(description: ModelDescription, path: Any = None, dtype: Any = None) 
     """
     onnx = import_extra("onnx", "onnx", "to_onnx")
     description = description.converted(dtype)
-    graph = _Graph(onnx)
-    n_outputs, kind = description.n_outputs, onnx.helper.np_dtype_to_tensor_dtype(description.dtype)
-    classes = description.class_list
-    if description.kind == "numbers":
-        outputs: dict[str, Any] = {"variable": (kind, ["N", n_outputs])}
-    else:
-        shape = ["N"] if description.kind == "classes" else ["N", n_outputs]
-        outputs = {"label": (_label_type(onnx, classes), shape), "probabilities": (kind, ["N", n_outputs])}
-    add_model(description, graph, "X", list(outputs))
-    values = {name: onnx.helper.make_tensor_value_info(name, *type) for name, type in outputs.items()}
-    sample = onnx.helper.make_tensor_value_info("X", kind, ["N", description.n_inputs])
-    model = onnx.helper.make_model(
-        onnx.helper.make_graph(graph.nodes, "fastnn", [sample], list(values.values()), graph.constants),
-        producer_name="fastnn",
-        producer_version=_version(),
-        opset_imports=[onnx.helper.make_opsetid("", OPSET)],
-        ir_version=IR_VERSION,
-        doc_string=f"fastnn.{description.source} of {len(description.members)} network(s), "
-        f"layers {list(description.members[0].layers_dim)}",
-    )
+    sample = Tensor("X", description.dtype, ("N", description.n_inputs))
+    outputs = model_outputs(description)
+    graph = Graph(onnx, [sample, *outputs])
+    add_model(description, graph, "X", [output.name for output in outputs])
+    properties = {}
     if description.feature_names is not None:
-        onnx.helper.set_model_props(model, {"feature_names": json.dumps(description.feature_names)})
-    onnx.checker.check_model(model, full_check=True)
-    if path is not None:
-        write_file(path, model.SerializeToString())
-    return model
+        properties["feature_names"] = json.dumps(description.feature_names)
+    return graph.finished(
+        f"fastnn.{description.source} of {len(description.members)} network(s), "
+        f"layers {list(description.members[0].layers_dim)}",
+        properties,
+        path,
+    )
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """Input or output of a graph.
+
+    Parameters
+    ----------
+    name : str
+        Name.
+    dtype : numpy.dtype
+        Data type; object for text.
+    shape : tuple of str or int
+        Sizes, with names for those that vary.
+    is_output : bool, default False
+        True for an output.
+    comment : str, default ""
+        Explanation, kept in the graph.
+    """
+
+    name: str
+    dtype: np.dtype
+    shape: tuple[str | int, ...]
+    is_output: bool = False
+    comment: str = ""
+
+
+def model_outputs(description: ModelDescription) -> list[Tensor]:
+    """Return the outputs of a model: label and probabilities, or numbers."""
+    n_outputs, classes = description.n_outputs, description.class_list
+    if description.kind == "numbers":
+        return [Tensor("variable", description.dtype, ("N", n_outputs), True)]
+    label = exported_classes(classes).dtype if classes.size else np.dtype(np.int64)
+    shape: tuple[str | int, ...] = ("N",) if description.kind == "classes" else ("N", n_outputs)
+    return [
+        Tensor("label", label, shape, True),
+        Tensor("probabilities", description.dtype, ("N", n_outputs), True),
+    ]
 
 
 def add_model(description: ModelDescription, graph: Builder, samples: str, outputs: Sequence[str]) -> None:
@@ -229,43 +268,95 @@ def exported_classes(classes: NDArray[Any]) -> NDArray[Any]:
     )
 
 
-def _label_type(onnx: Any, classes: NDArray[Any]) -> int:
-    """Return ONNX's number of the type of the labels."""
-    if not classes.size:
-        return _INT64
-    exported = exported_classes(classes)
-    if exported.dtype == object:
-        return onnx.TensorProto.STRING
-    return onnx.helper.np_dtype_to_tensor_dtype(exported.dtype)
+class Graph:
+    """New graph, to which nodes and constants are added.
 
+    Parameters
+    ----------
+    onnx : module
+        The package onnx.
+    tensors : sequence of Tensor
+        Inputs and outputs. Nodes and constants get other names.
+    """
 
-class _Graph:
-    """Nodes and constants of a new graph."""
-
-    def __init__(self, onnx: Any) -> None:
+    def __init__(self, onnx: Any, tensors: Sequence[Tensor]) -> None:
         self._onnx = onnx
-        self.nodes: list[Any] = []
-        self.constants: list[Any] = []
+        self._tensors = tensors
+        self._reserved = {tensor.name for tensor in tensors}
+        self._nodes: list[Any] = []
+        self._constants: list[Any] = []
         self._names: dict[tuple[str, str], str] = {}
 
-    def node(self, operator: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:
-        """Add a node with one result, and return the name of the result."""
-        name = output or f"{operator.lower()}_{len(self.nodes)}"
-        self.nodes.append(
-            self._onnx.helper.make_node(operator, inputs, [name], name=f"node_{name}", **attributes)
+    def node(
+        self, operator: str, *inputs: str, output: str | None = None, n_results: int = 1, **attributes: Any
+    ) -> str:
+        """Add a node, and return the name of its result, the first of `n_results`."""
+        name = output or self._new_name(f"{operator.lower()}_{len(self._nodes)}")
+        names = [name, *(self._new_name(f"{name}_{k}") for k in range(1, n_results))]
+        self._nodes.append(
+            self._onnx.helper.make_node(operator, inputs, names, name=f"node_{name}", **attributes)
         )
         return name
+
+    def cast(self, values: str, dtype: np.dtype) -> str:
+        """Add a conversion to a data type, and return the name of the result."""
+        return self.node("Cast", values, to=self._onnx.helper.np_dtype_to_tensor_dtype(dtype))
 
     def constant(self, value: Any) -> str:
         """Add a constant tensor, and return its name; equal scalars are one constant."""
         key = (str(value.dtype), repr(value.tolist())) if value.ndim == 0 else None
         if key not in self._names or key is None:
-            name = f"constant_{len(self.constants)}"
-            self.constants.append(self._onnx.numpy_helper.from_array(value, name))
+            name = self._new_name(f"constant_{len(self._constants)}")
+            self._constants.append(self._onnx.numpy_helper.from_array(value, name))
             if key is None:
                 return name
             self._names[key] = name
         return self._names[key]
+
+    def finished(self, comment: str, properties: dict[str, str], path: Any = None) -> Any:
+        """Return the graph as an ``onnx.ModelProto``, checked; write it to a file if `path` is given.
+
+        Parameters
+        ----------
+        comment : str
+            Documentation of the model.
+        properties : dict of str to str
+            Metadata.
+        path : str or path, optional
+            Name of the file.
+        """
+        helper = self._onnx.helper
+        infos: tuple[list[Any], list[Any]] = ([], [])
+        for tensor in self._tensors:
+            kind = (
+                self._onnx.TensorProto.STRING
+                if tensor.dtype == object
+                else helper.np_dtype_to_tensor_dtype(tensor.dtype)
+            )
+            infos[tensor.is_output].append(
+                helper.make_tensor_value_info(tensor.name, kind, tensor.shape, tensor.comment)
+            )
+        domains = sorted({node.domain for node in self._nodes})
+        model = helper.make_model(
+            helper.make_graph(self._nodes, "fastnn", *infos, self._constants),
+            producer_name="fastnn",
+            producer_version=_version(),
+            opset_imports=[helper.make_opsetid(domain, _OPSETS[domain]) for domain in domains],
+            ir_version=IR_VERSION,
+            doc_string=comment,
+        )
+        if properties:
+            helper.set_model_props(model, properties)
+        self._onnx.checker.check_model(model, full_check=True)
+        if path is not None:
+            write_file(path, model.SerializeToString())
+        return model
+
+    def _new_name(self, name: str) -> str:
+        """Return a name that no input and no output has."""
+        while name in self._reserved:
+            name += "_"
+        return name
 
 
 def _version() -> str:

@@ -1,14 +1,18 @@
 """Encodings of one column: numbers, truth values, dates, categories and text.
 
-A fitted encoding is a dataclass of numbers, text, lists and arrays, so that any file can keep it. It writes
-its features into a block (n, `n_features`) of the encoded table.
+A fitted encoding is a dataclass of numbers, text, lists and arrays, so that any file can keep it. Its
+method `prepared` is called once with all values of the column, and returns a function that writes the
+features of a block of rows into some columns of the encoded table. A block of all columns stays in the
+processor's cache; a whole table of many features would be read and written anew for every column.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,10 +21,12 @@ from sklearn.feature_extraction import FeatureHasher
 from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.preprocessing import TargetEncoder
 
+from ..engine.arrays import read_only
+from ..engine.choice import get_backend
 from .dates import date_parts, elapsed_days, first_microsecond, varying_parts
-from .frames import is_gap
-from .piecewise import piecewise_linear, quantile_edges
-from .scaling import robust_center_and_scale, smooth_scaled
+from .frames import CodedValues, is_gap
+from .piecewise import interval_terms, quantile_edges
+from .scaling import LIMIT, robust_center_and_scale
 
 __all__ = [
     "ENCODINGS",
@@ -32,17 +38,31 @@ __all__ = [
     "FlagEncoding",
     "NumberEncoding",
     "WordsEncoding",
+    "Write",
 ]
 
 Array = NDArray[Any]
+# Function (rows, out, first) that writes the features of a slice of the rows of a column into the columns
+# `first`, `first + 1`, ... of `out` (n, F), float32 and C-contiguous.
+Write = Callable[[slice, Array, int], None]
 
 # Codes of gaps and of categories without a code of their own; known categories have the codes 0, 1, ...
+# Tables by code end with a row for gaps and one for other categories.
 GAP, OTHER = -2, -1
 # Largest number of features of hashed words.
 MOST_HASHES = 2**20
 # Share of distinct values from which text with several words is hashed word by word.
 _MOSTLY_DISTINCT = 0.5
 _WORDS = re.compile(r"\w+")
+
+
+@cache
+def encoding_kernels() -> Any:
+    """Return the module of the kernels that encode numbers; the first call imports numba."""
+    get_backend("numba")  # imports numba while interrupts are held
+    from fastnn_kernels import encoding
+
+    return encoding
 
 
 class Encoding(Protocol):
@@ -58,8 +78,8 @@ class Encoding(Protocol):
     def treatment(self) -> str:
         """Treatment of the column, in words."""
 
-    def encode(self, values: Any, out: Array) -> None:
-        """Write the features of a column's values into `out` (n, n_features), which is overwritten."""
+    def prepared(self, values: Any) -> Write:
+        """Return the function that writes the features of rows, given all values of a column."""
 
 
 @dataclass
@@ -87,8 +107,9 @@ class Dropped:
         """Treatment of the column, in words."""
         return f"left out: {self.reason}"
 
-    def encode(self, values: Any, out: Array) -> None:
-        """Write no features."""
+    def prepared(self, values: Any) -> Write:
+        """Return a function that writes no features."""
+        return lambda rows, out, first: None
 
 
 @dataclass
@@ -148,17 +169,28 @@ class NumberEncoding:
         parts += [f"{n_bins} interval{'s' * (n_bins > 1)}"] * (n_bins > 0)
         return ", ".join(parts + ["indicator of gaps"] * self.has_indicator)
 
-    def encode(self, values: Array, out: Array) -> None:
-        """Write the features."""
-        gaps = np.isnan(values)
-        x = np.where(gaps, self.center, values) if gaps.any() else values
-        if self.is_scaled:
-            out[:, 0] = smooth_scaled(x, self.center, self.scale)
-        first = int(self.is_scaled)
-        n_bins = self.edges.size - 1
-        piecewise_linear(x, self.edges, out[:, first : first + n_bins])
-        if self.has_indicator:
-            out[:, -1] = gaps
+    def prepared(self, values: Array) -> Write:
+        """Return the function that writes the features of rows."""
+        kernels = encoding_kernels()
+        low, width, factor = interval_terms(self.edges, np.dtype(np.float64))
+        terms = read_only(low), read_only(width), factor
+        bins = int(self.is_scaled)
+        end = bins + low.size
+
+        def write(rows: slice, out: Array, first: int) -> None:
+            x = np.ascontiguousarray(values[rows])
+            gaps = np.isnan(x)
+            if gaps.any():
+                x = np.where(gaps, self.center, x)
+            x = read_only(x)
+            if self.is_scaled:
+                kernels.smooth_scaled(x, self.center, self.scale, LIMIT, out, first)
+            if low.size:
+                kernels.piecewise_linear(x, *terms, out, first + bins)
+            if self.has_indicator:
+                out[:, first + end] = gaps
+
+        return write
 
 
 @dataclass
@@ -190,13 +222,18 @@ class FlagEncoding:
         """Treatment of the column, in words."""
         return "indicator of gaps" if np.isnan(self.high) else "+1 and -1, gaps 0"
 
-    def encode(self, values: Array, out: Array) -> None:
-        """Write the feature."""
-        gaps = np.isnan(values)
-        if np.isnan(self.high):
-            out[:, 0] = np.where(gaps, 1.0, -1.0)
-        else:
-            out[:, 0] = np.where(gaps, 0.0, np.where(values == self.high, 1.0, -1.0))
+    def prepared(self, values: Array) -> Write:
+        """Return the function that writes the feature of rows."""
+
+        def write(rows: slice, out: Array, first: int) -> None:
+            x = values[rows]
+            gaps = np.isnan(x)
+            if np.isnan(self.high):
+                out[:, first] = np.where(gaps, 1.0, -1.0)
+            else:
+                out[:, first] = np.where(gaps, 0.0, np.where(x == self.high, 1.0, -1.0))
+
+        return write
 
 
 @dataclass
@@ -245,12 +282,19 @@ class DateEncoding:
         """Treatment of the column, in words."""
         return ", ".join(["elapsed days", *self.parts])
 
-    def encode(self, values: Array, out: Array) -> None:
-        """Write the features."""
-        end = 0
-        for number, x in zip(self.numbers, self.columns(values), strict=True):
-            begin, end = end, end + len(number.features)
-            number.encode(x, out[:, begin:end])
+    def prepared(self, values: Array) -> Write:
+        """Return the function that writes the features of rows."""
+        numbers = [
+            (number.prepared(x), len(number.features))
+            for number, x in zip(self.numbers, self.columns(values), strict=True)
+        ]
+
+        def write(rows: slice, out: Array, first: int) -> None:
+            for write_number, n_features in numbers:
+                write_number(rows, out, first)
+                first += n_features
+
+        return write
 
 
 @dataclass
@@ -285,7 +329,7 @@ class CategoryEncoding:
 
     @classmethod
     def fit(
-        cls, name: str, values: list[Any], min_frequency: int, max_categories: int
+        cls, name: str, values: Sequence[Any], min_frequency: int, max_categories: int
     ) -> CategoryEncoding | Dropped:
         """Return the encoding, still without target statistics, for the values of a column."""
         counts = Counter(text for value in values if (text := text_of(value)) is not None)
@@ -325,33 +369,41 @@ class CategoryEncoding:
         parts += ["rare ones together"] * self.has_other + ["indicator of gaps"] * self.has_gap
         return ", ".join(parts + ["means of the target"] * bool(self.statistics.shape[1]))
 
-    def encode(self, values: list[Any], out: Array) -> None:
-        """Write the features."""
-        codes = coded(values, self.categories)
-        if self.is_flag:
-            out[:, 0] = np.where(codes < 0, 0.0, 2.0 * codes - 1.0)
-            return
-        n_statistics = self.statistics.shape[1]
-        out[:, : out.shape[1] - n_statistics] = 0
-        n_categories = len(self.categories)
-        places = np.where(codes >= 0, codes, -1)
-        if self.has_other:
-            places[codes == OTHER] = n_categories
-        if self.has_gap:
-            places[codes == GAP] = n_categories + self.has_other
-        rows = np.flatnonzero(places >= 0)
-        out[rows, places[rows]] = 1
-        if n_statistics:
-            # Negative codes are the last rows: GAP is -2 and OTHER is -1.
-            out[:, -n_statistics:] = self.statistics[coded(values, self.known)]
+    def prepared(self, values: Sequence[Any]) -> Write:
+        """Return the function that writes the features of rows."""
+        tables: list[tuple[Array, Array]] = [(self.table, coded(values, self.categories))]
+        if self.statistics.size:
+            tables.append((self.statistics, coded(values, self.known)))
 
-    def unseen(self, values: list[Any]) -> Counter[str]:
+        def write(rows: slice, out: Array, first: int) -> None:
+            for table, codes in tables:
+                end = first + table.shape[1]
+                out[:, first:end] = table.take(codes[rows], axis=0)  # negative codes are the last rows
+                first = end
+
+        return write
+
+    @property
+    def table(self) -> NDArray[np.float32]:
+        """Features, without target statistics, of every category, of gaps and of other values."""
+        n_categories = len(self.categories)
+        if self.is_flag:
+            return np.array([[-1.0], [1.0], [0.0], [0.0]], np.float32)
+        table = np.zeros((n_categories + 2, n_categories + self.has_other + self.has_gap), np.float32)
+        np.fill_diagonal(table[:n_categories], 1)
+        if self.has_other:
+            table[OTHER, n_categories] = 1
+        if self.has_gap:
+            table[GAP, n_categories + self.has_other] = 1
+        return table
+
+    def unseen(self, values: Sequence[Any]) -> Counter[str]:
         """Return the values that did not occur in the fit, with the number of their rows."""
         known = set(self.known)
         counts = Counter(text for value in values if (text := text_of(value)) is not None)
         return Counter({text: n_rows for text, n_rows in counts.items() if text not in known})
 
-    def fit_statistics(self, values: list[Any], targets: Array, n_folds: int, seed: int) -> Array:
+    def fit_statistics(self, values: Sequence[Any], targets: Array, n_folds: int, seed: int) -> Array:
         """Compute target statistics, and return those of the fit's rows (n, S), which leave out their fold.
 
         Each value has the target's mean among its rows, shrunk towards the mean of all rows (Micci-Barreca,
@@ -394,7 +446,7 @@ class WordsEncoding:
     n_features: int
 
     @staticmethod
-    def suits(values: list[Any]) -> bool:
+    def suits(values: Sequence[Any]) -> bool:
         """Return True if most texts of a column are distinct and have several words."""
         texts = [value for value in values if isinstance(value, str)]
         if len(set(texts)) < _MOSTLY_DISTINCT * max(1, len(texts)):
@@ -411,13 +463,17 @@ class WordsEncoding:
         """Treatment of the column, in words."""
         return f"words hashed to {self.n_features} numbers"
 
-    def encode(self, values: list[Any], out: Array) -> None:
-        """Write the features, scaled to rows of length 1."""
-        texts = [text_of(value) or "" for value in values]
+    def prepared(self, values: Sequence[Any]) -> Write:
+        """Return the function that writes the features of rows, scaled to rows of length 1."""
         hasher = FeatureHasher(self.n_features, input_type="string")
-        hashed = hasher.transform([_WORDS.findall(text.lower()) for text in texts]).toarray()
-        length = np.sqrt(np.square(hashed).sum(axis=1, keepdims=True))
-        out[...] = hashed / np.maximum(length, 1.0)
+
+        def write(rows: slice, out: Array, first: int) -> None:
+            words = [_WORDS.findall((text_of(value) or "").lower()) for value in values[rows]]
+            hashed = hasher.transform(words).toarray()
+            length = np.sqrt(np.square(hashed).sum(axis=1, keepdims=True))
+            out[:, first : first + self.n_features] = hashed / np.maximum(length, 1.0)
+
+        return write
 
 
 # Registry of the encodings by name, for files.
@@ -438,8 +494,10 @@ def text_of(value: Any) -> str | None:
     return str(value)
 
 
-def coded(values: list[Any], known: list[str]) -> NDArray[np.int64]:
+def coded(values: Sequence[Any], known: list[str]) -> NDArray[np.int64]:
     """Return the place of every value in `known`; `GAP` for gaps and `OTHER` for other values."""
+    if isinstance(values, CodedValues):
+        return coded([*values.categories, None], known)[values.codes]
     places = {text: place for place, text in enumerate(known)}
     texts = ((value, text_of(value)) for value in set(values))
     codes = {value: GAP if text is None else places.get(text, OTHER) for value, text in texts}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -25,6 +26,7 @@ from .columns import (
     FlagEncoding,
     NumberEncoding,
     WordsEncoding,
+    Write,
 )
 from .frames import KINDS, Table, check_same_columns, is_gap, read_table, record_columns
 from .saved import SavableTransformer
@@ -36,6 +38,41 @@ Array = NDArray[Any]
 
 # Number of folds of the target statistics.
 N_FOLDS = 5
+# Number of rows that are encoded at once: their features stay in the processor's cache.
+BLOCK = 2048
+
+
+@dataclass(frozen=True)
+class PreparedTable:
+    """Table whose rows can be encoded in blocks, by several threads at once.
+
+    Parameters
+    ----------
+    n_rows, n_features : int
+        Numbers of rows and of features.
+    columns : list of (Write, int)
+        For every column the function that writes its features, and its first feature.
+    """
+
+    n_rows: int
+    n_features: int
+    columns: list[tuple[Write, int]]
+
+    def blocks(self) -> list[slice]:
+        """Return the rows of all blocks."""
+        return [slice(first, min(first + BLOCK, self.n_rows)) for first in range(0, self.n_rows, BLOCK)]
+
+    def encode(self, rows: slice, out: Array) -> None:
+        """Write the features of a block of rows into `out` (n, n_features), C-contiguous float32."""
+        for write, first in self.columns:
+            write(rows, out, first)
+
+    def encoded(self) -> Array:
+        """Return the features (n_rows, n_features) of all rows."""
+        out = np.empty((self.n_rows, self.n_features), np.float32)
+        for rows in self.blocks():
+            self.encode(rows, out[rows])
+        return out
 
 
 @savable
@@ -157,7 +194,7 @@ class TableEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
             Features.
         """
         table, own = self._fit(X, y)
-        out = self._encoded(table)
+        out = self._prepared_columns(table).encoded()
         for k, statistics in own.items():
             end = self._ends[k]
             out[:, end - statistics.shape[1] : end] = statistics
@@ -182,10 +219,14 @@ class TableEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
             If the columns are not those of the fit, or a column holds text that held numbers or dates in the
             fit.
         """
+        return self._prepared(X).encoded()
+
+    def _prepared(self, X: Any) -> PreparedTable:
+        """Return a table whose rows can be encoded in blocks; check the columns as `transform` does."""
         check_is_fitted(self)
         table = read_table(X)
         check_same_columns(self, table)
-        return self._encoded(table)
+        return self._prepared_columns(table)
 
     def get_feature_names_out(self, input_features: Any = None) -> Array:
         """Return the names of the features.
@@ -268,15 +309,14 @@ class TableEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
         least = min(int(self.min_frequency), max(1, len(values) // 20))
         return CategoryEncoding.fit(name, values, least, int(self.max_categories))
 
-    def _encoded(self, table: Table) -> Array:
-        """Return the features of a table's rows."""
-        out = np.empty((table.n_rows, self._ends[-1]), np.float32)
-        for k, encoding in enumerate(self.encodings_):
-            if isinstance(encoding, Dropped):
-                continue
-            values = _as_kind(table, k, self._kinds[k])
-            encoding.encode(values, out[:, self._ends[k] - len(encoding.features) : self._ends[k]])
-        return out
+    def _prepared_columns(self, table: Table) -> PreparedTable:
+        """Return a table whose rows can be encoded in blocks."""
+        columns = [
+            (encoding.prepared(_as_kind(table, k, self._kinds[k])), end - len(encoding.features))
+            for k, (encoding, end) in enumerate(zip(self.encodings_, self._ends, strict=True))
+            if not isinstance(encoding, Dropped)
+        ]
+        return PreparedTable(table.n_rows, self._ends[-1], columns)
 
     # --- files -------------------------------------------------------------------------------------
 
@@ -374,7 +414,7 @@ def check_record(record: Any) -> None:
 
 def _record(encoding: Encoding, kind: str, values: Any) -> dict[str, Any]:
     """Return the record of a column for `columns_`."""
-    if isinstance(values, list):
+    if not isinstance(values, np.ndarray):
         gaps = sum(map(is_gap, values))
         distinct = len({value for value in values if not is_gap(value)})
     else:

@@ -9,20 +9,20 @@ from __future__ import annotations
 import datetime
 import math
 import numbers
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 import narwhals.stable.v2 as nw
 import numpy as np
-from narwhals.stable.v2.dependencies import is_into_dataframe
+from narwhals.stable.v2.dependencies import is_into_dataframe, is_pandas_series
 from numpy.typing import NDArray
 from sklearn.utils import check_array
 
 from ..system.messages import warn
 
-__all__ = ["KINDS", "Table", "check_same_columns", "is_gap", "read_table", "record_columns"]
+__all__ = ["KINDS", "CodedValues", "Table", "check_same_columns", "is_gap", "read_table", "record_columns"]
 
 Array = NDArray[Any]
 
@@ -46,8 +46,8 @@ class Table:
         Kind of every column, one of `KINDS`.
     columns : list
         Values of every column: an array (n,) of floats with NaN for gaps for "number" and "boolean", an array
-        of datetime64 in microseconds with NaT for gaps for "date", and a list of Python objects for
-        "category".
+        of datetime64 in microseconds with NaT for gaps for "date", and for "category" a list of Python
+        objects, or `CodedValues` where the table itself has codes.
     n_rows : int
         Number of rows.
     has_names : bool
@@ -59,6 +59,33 @@ class Table:
     columns: list[Any]
     n_rows: int
     has_names: bool
+
+
+class CodedValues(Sequence[Any]):
+    """Values of a column of categories, which the table keeps as codes.
+
+    Parameters
+    ----------
+    categories : list
+        Values that may occur.
+    codes : array (n,) of int
+        Place of every value in `categories`; -1 for a gap.
+    """
+
+    def __init__(self, categories: list[Any], codes: NDArray[Any]) -> None:
+        self.categories, self.codes = categories, codes
+        self._values = [*categories, None]  # the code of a gap is the last place
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def __iter__(self) -> Iterator[Any]:
+        return map(self._values.__getitem__, self.codes.tolist())
+
+    def __getitem__(self, place: Any) -> Any:
+        if isinstance(place, slice):
+            return CodedValues(self.categories, self.codes[place])
+        return self._values[self.codes[place]]
 
 
 def read_table(X: Any) -> Table:
@@ -133,6 +160,8 @@ def _read_series(s: Any, name: str) -> tuple[str, Any]:
         return "date", s.cast(nw.Datetime("us")).to_numpy().astype("datetime64[us]")
     if dtype == nw.Duration:
         return _read_values(s.to_numpy().astype("timedelta64[us]"), name)
+    if dtype == nw.Categorical and is_pandas_series(native := s.to_native()):
+        return "category", CodedValues(native.cat.categories.tolist(), native.cat.codes.to_numpy())
     values = s.to_list()
     if dtype in (nw.String, nw.Categorical, nw.Enum):
         return "category", values

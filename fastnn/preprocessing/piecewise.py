@@ -11,10 +11,11 @@ from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
 
+from ..reference.encoding import piecewise_linear
 from ..saving.registry import savable
 from .saved import SavableTransformer, check_edges
 
-__all__ = ["PiecewiseLinearEncoder", "piecewise_linear", "quantile_edges"]
+__all__ = ["PiecewiseLinearEncoder", "interval_terms", "quantile_edges"]
 
 Array = NDArray[Any]
 
@@ -46,29 +47,28 @@ def quantile_edges(x: Array, n_bins: int) -> NDArray[np.float64]:
     return distinct[np.concatenate([[True], apart])]
 
 
-def piecewise_linear(x: Array, edges: NDArray[np.float64], out: Array) -> None:
-    """Write ``clip((x - q[t-1]) / (q[t] - q[t-1]), 0, 1)`` for every interval t; NaN gives NaN.
+def interval_terms(edges: NDArray[np.float64], dtype: Any) -> tuple[Array, Array, float]:
+    """Return the arguments `low`, `width` and `factor` of `fastnn.reference.encoding.piecewise_linear`.
 
     Parameters
     ----------
-    x : array (n,)
-        Numbers.
     edges : array (T + 1,) of float64
-        Increasing edges q.
-    out : array (n, T)
-        Output, overwritten.
+        Increasing edges.
+    dtype : numpy.dtype
+        Data type of the numbers that are encoded.
+
+    Returns
+    -------
+    array (T,)
+        Lower edges times the factor.
+    array (T,)
+        Widths of the intervals times the factor.
+    float
+        1, or 1/4 where differences of huge numbers would overflow.
     """
-    low, high = edges[:-1], edges[1:]
-    # The difference of two huge numbers overflows: divide numbers and edges by 4 first.
-    factor = 1.0 if np.abs(edges).max() < np.finfo(x.dtype).max / 4 else 0.25
-    width = high * factor - low * factor
-    with np.errstate(over="ignore"):  # a number far outside of a narrow interval
-        for first in range(0, x.shape[0], BLOCK):
-            block = slice(first, first + BLOCK)
-            part = x[block, None] * factor - low * factor
-            part /= width
-            np.clip(part, 0.0, 1.0, out=part)
-            out[block] = part
+    factor = 1.0 if np.abs(edges).max() < np.finfo(dtype).max / 4 else 0.25
+    low = edges[:-1] * factor
+    return low, edges[1:] * factor - low, factor
 
 
 @savable
@@ -156,7 +156,10 @@ class PiecewiseLinearEncoder(TransformerMixin, SavableTransformer, BaseEstimator
         ends = np.cumsum([edges.size - 1 for edges in self.edges_])
         out = np.empty((X.shape[0], ends[-1]), X.dtype)
         for k, edges in enumerate(self.edges_):
-            piecewise_linear(X[:, k], edges, out[:, ends[k] - edges.size + 1 : ends[k]])
+            terms = interval_terms(edges, X.dtype)
+            for first in range(0, X.shape[0], BLOCK):
+                rows = slice(first, first + BLOCK)
+                out[rows, ends[k] - edges.size + 1 : ends[k]] = piecewise_linear(X[rows, k], *terms)
         return out
 
     def get_feature_names_out(self, input_features: Any = None) -> Array:

@@ -11,10 +11,11 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, 
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ..reference.encoding import smooth_scaled
 from ..saving.registry import savable
 from .saved import SavableTransformer, is_numbers
 
-__all__ = ["SmoothRobustScaler", "robust_center_and_scale", "smooth_scaled"]
+__all__ = ["LIMIT", "SmoothRobustScaler", "robust_center_and_scale"]
 
 Array = NDArray[Any]
 
@@ -38,19 +39,12 @@ def robust_center_and_scale(x: Array) -> tuple[float, float]:
         Distance of the quartiles. If it is 0, half of the range; for a constant, 1.
     """
     low, center, high = np.quantile(x, [0.25, 0.5, 0.75])
-    # Halves before the difference: the range of huge numbers must not overflow.
-    scale = 2 * (high / 2 - low / 2) or x.max() / 2 - x.min() / 2
+    # Halves before the difference: the range of huge numbers must not overflow. Its double may.
+    with np.errstate(over="ignore"):
+        scale = 2 * (high / 2 - low / 2) or x.max() / 2 - x.min() / 2
     # A range that rounds to 0, or a subnormal one, would make quotients infinite.
     usable = np.isfinite(scale) and scale > np.finfo(np.float64).tiny
     return float(center), float(scale) if usable else 1.0
-
-
-def smooth_scaled(x: Array, center: float, scale: float, limit: float = LIMIT) -> Array:
-    """Return ``u / sqrt(1 + (u / limit)^2)`` with ``u = (x - center) / scale``; NaN stays NaN."""
-    largest = np.finfo(x.dtype).max
-    with np.errstate(over="ignore"):
-        u = np.clip((x - center) / scale, -largest, largest)
-        return u / np.hypot(1.0, u / limit)
 
 
 @savable

@@ -11,22 +11,24 @@ import os
 import re
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import Any, TypeVar
 
-from fastnn_kernels.compiler.interrupts import held_interrupts
+from fastnn_kernels.compiler.interrupts import deliver_interrupts, held_interrupts
 
 __all__ = [
     "Flag",
     "acquired_cores",
     "available_cores",
+    "compute_parts",
     "map_in_order",
     "spare_cores",
     "started_pool",
 ]
 
+P = TypeVar("P")
 T = TypeVar("T")
 
 # Environment variables by which joblib, Dask and users limit the number of threads of a process.
@@ -195,6 +197,45 @@ def map_in_order(
     finally:
         stop()
         pool.shutdown(cancel_futures=True)
+
+
+def compute_parts(work: Callable[[P], T], parts: Sequence[P], n_threads: int = 0) -> list[T]:
+    """Return the results of ``work(part)`` for all parts, computed by as many threads as cores are free.
+
+    Ctrl-C ends the work after the running parts. If a user's handler does not raise, the missing parts are
+    computed.
+
+    Parameters
+    ----------
+    work : callable
+        Function of a part.
+    parts : sequence
+        Arguments of `work`.
+    n_threads : int, default 0
+        Largest number of threads; 0 sets no limit.
+
+    Returns
+    -------
+    list
+        Results, in the order of the parts.
+    """
+    results: dict[int, tuple[T]] = {}
+    while missing := [k for k in range(len(parts)) if k not in results]:
+        interrupted = Flag()
+
+        def run(k: int, interrupted: Flag = interrupted) -> tuple[T] | None:
+            return None if interrupted() else (work(parts[k]),)
+
+        with (
+            held_interrupts(interrupted.set),
+            spare_cores(min(n_threads or len(parts), len(missing))) as count,
+            closing(map_in_order(run, missing, count, interrupted.set)) as done,
+        ):
+            for k, result in done:
+                if result is not None:
+                    results[k] = result
+                deliver_interrupts()
+    return [results[k][0] for k in range(len(parts))]
 
 
 def _submitted(pool: ThreadPoolExecutor, work: Callable[[T], Any], item: T) -> Future:

@@ -3,6 +3,7 @@
 import joblib
 import numpy as np
 import pytest
+from tables_of_customers import customers
 
 import fastnn
 from fastnn.cli import main as cli
@@ -19,10 +20,9 @@ def model(tmp_path):
 
 
 def export(tmp_path, to, name, *options):
-    """Run the command, and return its exit status."""
-    return cli.main(
-        ["export", str(tmp_path / "model.fastnn"), "--to", to, "--out", str(tmp_path / name), *options]
-    )
+    """Run the command, without the option --to for None, and return its exit status."""
+    system = [] if to is None else ["--to", to]
+    return cli.main(["export", str(tmp_path / "model.fastnn"), *system, "-o", str(tmp_path / name), *options])
 
 
 def test_c(model, tmp_path, capsys):
@@ -65,7 +65,26 @@ def test_torch(name, model, tmp_path):
 
 def test_onnx(model, tmp_path):
     onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
-    assert export(tmp_path, "onnx", "net.onnx") == 0
+    assert export(tmp_path, "onnx", "net") == 0
+    assert onnx.load(tmp_path / "net") == model.to_onnx()
+
+
+def test_the_name_of_the_file_tells_the_system(model, tmp_path, capsys):
+    assert export(tmp_path, None, "net.h") == 0
+    assert (tmp_path / "net.h").read_text(encoding="utf-8") == model.to_c(name="net")
+    assert export(tmp_path, None, "net.joblib") == 0
+    assert capsys.readouterr().out.splitlines()[1].startswith("sklearn: ")
+
+
+def test_models_of_tables(tmp_path, capsys):
+    frame = customers().drop(columns=["since"])
+    y = frame.pop("churn")
+    model = fastnn.TabularClassifier(preset="fast", time_limit=0.1, random_state=0).fit(frame, y)
+    model.save(tmp_path / "model.fastnn")
+    assert export(tmp_path, "c", "net.h") == 1
+    assert "a TabularClassifier, which cannot be exported to c: choose onnx" in capsys.readouterr().err
+    onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
+    assert export(tmp_path, None, "net.onnx") == 0
     assert onnx.load(tmp_path / "net.onnx") == model.to_onnx()
 
 
@@ -76,6 +95,7 @@ def test_onnx(model, tmp_path):
         ("c", ["--data", "nowhere.csv"], "nowhere.csv not found"),
         ("onnx", ["--name", "net"], "--name, --data and --dtype int8 are for --to c"),
         ("sklearn", ["--dtype", "float32"], "keep the model's dtype"),
+        (None, [], "tells no system: choose one of onnx, c, sklearn, torch"),
     ],
 )
 def test_errors_are_lines(to, options, message, model, tmp_path, capsys):

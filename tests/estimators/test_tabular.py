@@ -14,6 +14,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from fastnn import TabularClassifier, TabularRegressor
 from fastnn.estimators import tabular_presets
 from fastnn.estimators.tabular_presets import Preset
+from fastnn.preprocessing import encoder
 
 QUANTILES = (0.1, 0.5, 0.9)
 
@@ -133,6 +134,22 @@ def test_numbers_are_predicted_in_their_units_and_range():
     far = test.assign(x=1e9)
     assert model.predict(far).max() <= numbers.max()
     assert model.predict(test.assign(x=-1e9)).min() >= numbers.min()
+
+
+@pytest.mark.parametrize("n_rows", [1, 16, 16 * 7, 16 * 7 + 1])
+def test_rows_are_predicted_in_blocks(n_rows, monkeypatch):
+    frame, classes, numbers = table()
+    rows = table(n_rows, seed=1)[0]
+    classifier = TabularClassifier(2, random_state=0).fit(frame, classes)
+    regressor = TabularRegressor(2, quantiles=QUANTILES, random_state=0).fit(frame, numbers)
+
+    def predictions():
+        return classifier.predict_proba(rows), regressor.predict(rows), regressor.predict(rows, True)
+
+    whole = predictions()
+    monkeypatch.setattr(encoder, "BLOCK", 16)
+    for blocks, expected in zip(predictions(), whole, strict=True):
+        np.testing.assert_allclose(blocks, expected, rtol=1e-5)
 
 
 def test_quantiles_never_cross_and_cover_their_share():

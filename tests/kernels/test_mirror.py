@@ -67,7 +67,18 @@ REFERENCE_ONLY = {
     "train": {"train_step"},
 }
 # Operations on arrays: the kernel takes what the reference takes, then sizes and outputs.
-ELEMENTARY = ("gate", "layer", "line_search", "curvature", "output", "loss", "norm", "random", "update")
+ELEMENTARY = (
+    "encoding",
+    "gate",
+    "layer",
+    "line_search",
+    "curvature",
+    "output",
+    "loss",
+    "norm",
+    "random",
+    "update",
+)
 # Loops over a network, which each side describes in its own way.
 LOOPS = ("network", "train", "lbfgs", "predict", "bound", "committee", "grid", "quadtree")
 FILES = ELEMENTARY + LOOPS

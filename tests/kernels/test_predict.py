@@ -11,7 +11,7 @@ from strategies import RECIPES, networks, sample_weights, seeds, targets, wide
 
 from fastnn.boundary.committee import Committee
 from fastnn.boundary.grids import make_grid
-from fastnn.engine import compiled, limits
+from fastnn.engine import limits
 from fastnn.engine.choice import get_backend
 from fastnn.network.description import Network
 from fastnn.reference import predict as reference
@@ -216,7 +216,7 @@ def test_an_interrupt_while_threads_predict(many, monkeypatch, raises):
     """They end at their next part; where a handler lets it go on, nothing is missing."""
     expected, heard, held = many(), [], []
     monkeypatch.setattr(threads, "available_cores", lambda: 2)
-    map_in_order = compiled.map_in_order
+    map_in_order = threads.map_in_order
 
     def interrupted(work, items, n_threads, stop):
         for k, done in enumerate(map_in_order(work, items, n_threads, stop)):
@@ -225,7 +225,7 @@ def test_an_interrupt_while_threads_predict(many, monkeypatch, raises):
                 held.append(k)
             yield done
 
-    monkeypatch.setattr(compiled, "map_in_order", interrupted)
+    monkeypatch.setattr(threads, "map_in_order", interrupted)
     previous = signal.getsignal(signal.SIGINT)
     if not raises:
         signal.signal(signal.SIGINT, lambda number, frame: heard.append(number))

@@ -12,6 +12,7 @@ import pytest
 from sklearn.preprocessing import TargetEncoder
 
 from fastnn import TableEncoder
+from fastnn.preprocessing import encoder as module
 from fastnn.preprocessing.frames import read_table
 
 N = 60
@@ -59,6 +60,14 @@ def test_every_kind_of_column():
     (record,) = (record for record in encoder.columns_ if record["name"] == "city")
     assert (record["values"], record["gaps"]) == (4, 9)
     assert sum(record["features"] for record in encoder.columns_) == len(out)
+
+
+def test_blocks_of_rows_are_encoded_alike(monkeypatch):
+    frame = FRAME.assign(text=[f"good wine no{k}" for k in range(N)], shop=[f"s{k // 2}" for k in range(N)])
+    encoder = TableEncoder(max_categories=9).fit(frame, np.arange(N) % 2)
+    whole = encoder.transform(frame)
+    monkeypatch.setattr(module, "BLOCK", 7)
+    np.testing.assert_array_equal(encoder.transform(frame), whole)
 
 
 def test_a_gap_is_the_median_and_marked():
@@ -142,6 +151,33 @@ def test_arrays_and_mixed_lists():
         encoder = TableEncoder(min_frequency=1).fit(X)
         assert not hasattr(encoder, "feature_names_in_")
         np.testing.assert_array_equal(encoder.transform(X), expected)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [None if k % 7 == 0 else f"city{k % 4}" for k in range(N)], [k % 3 for k in range(N)],
+        [float(k % 3) if k % 5 else None for k in range(N)], [k % 2 == 0 for k in range(N)],
+        [f"shop{k % 40}" for k in range(N)], [f"good wine no{k}" for k in range(N)], [None] * N,
+    ],
+)  # fmt: skip
+def test_categories_of_pandas_are_their_values(values):
+    categories = pd.Categorical(values).add_categories(["unused"])
+    coded = pd.DataFrame({"v": categories, "x": range(N)})
+    plain = coded.assign(
+        v=pd.Series([None if pd.isna(value) else value for value in categories], dtype=object)
+    )
+    y = np.arange(N) % 2
+    encoder = TableEncoder(random_state=0).fit(coded, y)
+    # Text beside the values makes plain numbers and truth values categories, too.
+    text = pd.DataFrame({"v": ["unused"], "x": [0]})
+    out = encoder.transform(coded)
+    np.testing.assert_array_equal(encoder.transform(pd.concat([plain, text], ignore_index=True))[:-1], out)
+    reversed_order = coded.assign(v=categories.set_categories(categories.categories[::-1]))
+    np.testing.assert_array_equal(encoder.transform(reversed_order), out)
+    again = TableEncoder(random_state=0).fit(reversed_order, y)
+    assert again.columns_ == encoder.columns_
+    np.testing.assert_array_equal(again.transform(coded), out)
 
 
 @pytest.mark.parametrize("library", ["polars", "pyarrow"])

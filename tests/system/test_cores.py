@@ -3,6 +3,7 @@
 import contextlib
 import importlib.util
 import os
+import signal
 import threading
 import time
 
@@ -305,3 +306,62 @@ def test_spare_cores_are_those_that_are_free():
             assert threads._budget.in_use == 3, "the last one is not counted, and did not wait"
         with threads.acquired_cores(1), threads.spare_cores(5) as others:
             assert others == 2
+
+
+# --- parts ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_cores", [1, 3])
+@pytest.mark.parametrize("n_parts", [0, 1, 20])
+def test_parts_are_computed_in_order_and_once(n_cores, n_parts):
+    seen = []
+
+    def work(part):
+        seen.append(part)
+        return part * 10
+
+    with cores(n_cores):
+        assert threads.compute_parts(work, range(n_parts)) == [10 * part for part in range(n_parts)]
+    assert sorted(seen) == list(range(n_parts))
+
+
+@pytest.mark.parametrize("n_cores", [1, 3])
+def test_an_error_of_a_part_is_raised(n_cores):
+    def work(part):
+        if part == 3:
+            raise ZeroDivisionError
+        return part
+
+    with cores(n_cores), pytest.raises(ZeroDivisionError):
+        threads.compute_parts(work, range(9))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to a thread")
+@pytest.mark.parametrize("n_cores", [1, 3])
+@pytest.mark.parametrize("raises", [False, True])
+def test_an_interrupt_ends_the_parts_or_lets_them_be_completed(n_cores, raises):
+    handled, seen = [], []
+
+    def handler(number, frame):
+        handled.append(number)
+        if raises:
+            raise KeyboardInterrupt
+
+    def work(part):
+        seen.append(part)
+        if part == 2 and not handled:
+            signal.raise_signal(signal.SIGINT)
+        return part
+
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        with cores(n_cores):
+            if raises:
+                with pytest.raises(KeyboardInterrupt):
+                    threads.compute_parts(work, range(50))
+                assert len(seen) < 50
+            else:
+                assert threads.compute_parts(work, range(50)) == list(range(50))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert handled == [signal.SIGINT]

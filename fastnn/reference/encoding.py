@@ -1,0 +1,24 @@
+"""Encoding of numbers: smooth scaling, and positions within intervals.
+
+Shapes: x (n,), low and width (T,).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+__all__ = ["piecewise_linear", "smooth_scaled"]
+
+
+def smooth_scaled(x, center, scale, limit):
+    """Return ``u / sqrt(1 + (u / limit)^2)`` with ``u = (x - center) / scale``; NaN stays NaN."""
+    largest = np.finfo(x.dtype).max
+    with np.errstate(over="ignore"):
+        u = np.clip((x - center) / scale, -largest, largest)
+        return u / np.hypot(1, u / limit)  # which squares no large number
+
+
+def piecewise_linear(x, low, width, factor):
+    """Return ``clip((factor x - low) / width, 0, 1)`` (n, T); NaN stays NaN."""
+    with np.errstate(over="ignore"):  # a number far outside of a narrow interval
+        return np.clip((factor * x[:, None] - low) / width, 0, 1)

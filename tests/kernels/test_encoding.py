@@ -1,0 +1,67 @@
+"""Encoding of numbers: kernels against the reference, the reference against other formulas."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from strategies import Windows, read_only, tolerance, untouched
+
+from fastnn.preprocessing.piecewise import interval_terms, quantile_edges
+from fastnn.reference import encoding as reference
+from fastnn_kernels import encoding as compiled
+
+F64 = np.dtype(np.float64)
+finite = st.one_of(st.floats(-100, 100), st.floats(allow_nan=False, allow_infinity=False))
+numbers = hnp.arrays(np.float64, st.integers(0, 70), elements=st.one_of(finite, st.just(np.nan)))
+scales = st.floats(1e-300, 1e300)
+# Rounding of float64 moves a result in float32 to a neighbour at most.
+ONE_ULP = 2 * np.finfo(np.float32).eps
+
+
+def table(n, width):
+    """Return windows on an output buffer (n, width)."""
+    return Windows(untouched((n, width), np.float32))
+
+
+@given(numbers, finite, scales, st.sampled_from([1.0, 3.0, 1e-3, 1e300]), st.integers(0, 4))
+def test_smooth_scaling_is_the_reference(x, center, scale, limit, column):
+    room = table(x.size, 5)
+    (out,) = room.views
+    compiled.smooth_scaled(read_only(x), center, scale, limit, out, column)
+    with np.errstate(over="ignore"):
+        expected = reference.smooth_scaled(x, center, scale, limit).astype(np.float32)
+    np.testing.assert_allclose(out[:, column], expected, rtol=ONE_ULP, atol=np.finfo(np.float32).tiny)
+    assert np.isnan(np.delete(out, column, axis=1)).all()
+    assert room.are_kept_apart()
+
+
+@given(numbers, hnp.arrays(np.float64, st.integers(1, 60), elements=finite), st.integers(1, 40), st.data())
+def test_positions_are_the_reference_bit_for_bit(x, column, n_bins, data):
+    low, width, factor = interval_terms(quantile_edges(column, n_bins), F64)
+    x = np.concatenate([x, column])  # edges among the numbers
+    first, rest = data.draw(st.integers(0, 3)), data.draw(st.integers(0, 3))
+    room = table(x.size, first + low.size + rest)
+    (out,) = room.views
+    compiled.piecewise_linear(read_only(x), read_only(low), read_only(width), factor, out, first)
+    expected = reference.piecewise_linear(x, low, width, factor).astype(np.float32)
+    np.testing.assert_array_equal(out[:, first : first + low.size], expected)
+    assert np.isnan(np.delete(out, np.s_[first : first + low.size], axis=1)).all()
+    assert room.are_kept_apart()
+
+
+@given(numbers, st.floats(-100, 100), st.floats(0.01, 100), st.sampled_from([1.0, 3.0, 1e-3]))
+def test_smooth_scaling_is_the_formula(x, center, scale, limit):
+    x = np.clip(x, -1e100, 1e100)
+    u = (x - center) / scale
+    result = reference.smooth_scaled(x, center, scale, limit)
+    np.testing.assert_allclose(result, u / np.sqrt(1 + (u / limit) ** 2), rtol=tolerance(F64), atol=1e-300)
+
+
+@given(st.lists(st.integers(-100, 100), min_size=2, max_size=9, unique=True), st.floats(-200, 200))
+def test_positions_add_up_to_the_place_among_the_edges(edges, x):
+    """The sum of the positions is the number of the edge at x, interpolated between edges."""
+    edges = np.sort(edges) / 4
+    low, width, factor = interval_terms(edges, F64)
+    (positions,) = reference.piecewise_linear(np.array([x]), low, width, factor)
+    expected = np.interp(x, edges, np.arange(edges.size))
+    np.testing.assert_allclose(positions.sum(), expected, atol=1e-9, rtol=1e-9)
