@@ -12,7 +12,7 @@ from sklearn.base import clone
 from .problem import Problem
 from .scores import baselines, folds_of, scores_of
 
-__all__ = ["Judged", "judged_fit"]
+__all__ = ["N_FOLDS", "OWN", "Judged", "judged_fit"]
 
 Array = NDArray[Any]
 
@@ -48,6 +48,8 @@ class Judged:
         How the rows that judge were chosen, for people.
     notes : list of str
         Remarks for the user.
+    n_rows : int
+        Number of training rows; `frame` may hold a part of them.
     """
 
     model: Any
@@ -60,11 +62,13 @@ class Judged:
     scores: dict[str, dict[str, float]]
     how: str
     notes: list[str]
+    n_rows: int
 
 
 def judged_fit(
-    estimator: Any, problem: Problem, valid: Problem | None, n_folds: int | None, seed: int, progress: bool
-) -> Judged:
+    estimator: Any, problem: Problem, valid: Problem | None, n_folds: int | None, seed: int, progress: bool,
+    settings: dict[str, Any],
+) -> Judged:  # fmt: skip
     """Fit an estimator to a problem, and judge it.
 
     Parameters
@@ -81,6 +85,8 @@ def judged_fit(
         Seed of the folds.
     progress : bool
         True to show bars.
+    settings : dict
+        Further arguments of `fit`.
     """
     task, frame = problem.task, problem.frame
     y, weights = problem.target.to_numpy(), problem.weights
@@ -89,7 +95,7 @@ def judged_fit(
         raise ValueError(f"--cv {n_folds}: there are {len(y)} rows only")
     if n_folds is not None and estimator.time_limit is not None:
         estimator.set_params(time_limit=estimator.time_limit / (n_folds + 1))
-    given: dict[str, Any] = {"sample_weight": weights, "progress": progress}
+    given: dict[str, Any] = {"sample_weight": weights, "progress": progress, **settings}
     if valid is not None:
         given |= {"X_val": valid.frame, "y_val": valid.target}
     model = estimator.fit(frame, problem.target, **given)
@@ -100,7 +106,7 @@ def judged_fit(
         how = f"on {len(truth):,} validation rows, which also chose the best pass of every network"
     elif n_folds is not None:
         splits = folds_of(task, y, n_folds, seed)
-        predictions = _cross_validated(estimator, problem, classes, splits, progress)
+        predictions = _cross_validated(estimator, problem, classes, splits, progress, settings)
         truth, own_weights = y, weights
         how = (
             f"by cross-validation of {n_folds} folds: every row is predicted by networks that did not see it"
@@ -114,20 +120,24 @@ def judged_fit(
     scores = {OWN: scores_of(task, truth, predictions, classes, own_weights)}
     scores |= baselines(task, (frame, y, weights), splits, test, classes, judged)
     return Judged(
-        model, task, frame, y, classes, truth, predictions, scores, how, problem.notes
+        model, task, frame, y, classes, truth, predictions, scores, how, problem.notes, len(y)
     )  # fmt: skip
 
 
 def _cross_validated(
-    estimator: Any, problem: Problem, classes: Any, splits: list[Any], progress: bool
-) -> Array:
+    estimator: Any, problem: Problem, classes: Any, splits: list[Any], progress: bool,
+    settings: dict[str, Any],
+) -> Array:  # fmt: skip
     """Return predictions (n,) or probabilities (n, n_classes) of estimators fitted to other rows."""
     n_rows = len(problem.target)
     found = np.zeros(n_rows) if classes is None else np.zeros((n_rows, len(classes)))
     for ours, theirs in splits:
         weights = None if problem.weights is None else problem.weights[ours]
         one = clone(estimator)
-        one.fit(problem.frame.iloc[ours], problem.target.iloc[ours], sample_weight=weights, progress=progress)
+        one.fit(
+            problem.frame.iloc[ours], problem.target.iloc[ours], sample_weight=weights, progress=progress,
+            **settings,
+        )  # fmt: skip
         rows = problem.frame.iloc[theirs]
         if classes is None:
             found[theirs] = one.predict(rows)

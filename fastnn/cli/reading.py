@@ -15,7 +15,7 @@ from typing import Any
 from ..system.extras import import_extra
 from ..system.validation import shown
 
-__all__ = ["ReadTable", "opened_bytes", "read_table"]
+__all__ = ["PARQUET", "ReadTable", "finished_table", "is_parquet_folder", "opened_bytes", "read_table"]
 
 # Bytes at the beginning of a file from which its form is found.
 HEAD = 256 * 1024
@@ -24,6 +24,8 @@ MOST_LINES = 500
 SEPARATORS = (",", ";", "\t", "|")
 # First bytes of compressed files, and the names of the compressions in pandas.
 COMPRESSIONS = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\xfd7zXZ": "xz"}
+# First bytes of Parquet files.
+PARQUET = b"PAR1"
 # First bytes of files that are no tables here, with a remedy.
 REFUSED = {
     b"PK\x03\x04": "a ZIP archive or a spreadsheet: save the table as CSV or Parquet",
@@ -86,14 +88,23 @@ def read_table(source: str | Path, options: Any, text_columns: Any = ()) -> Read
     """
     pandas = import_extra("pandas", "cli", "reading a table")
     name = "standard input" if source == "-" else str(source)
-    with opened_bytes(source, name) as file:
-        head = _head(file)
-        if not head.strip():
-            raise ValueError(f"{name} is empty")
-        if head.startswith(b"PAR1"):
-            read = ReadTable(_read_parquet(pandas, file, name), name)
-        else:
-            read = _read_csv(pandas, file, head, name, options, set(text_columns))
+    if is_parquet_folder(source):
+        read = ReadTable(_read_parquet(pandas, source, name), name)
+    else:
+        with opened_bytes(source, name) as file:
+            head = _head(file)
+            if not head.strip():
+                raise ValueError(f"{name} is empty")
+            if head.startswith(PARQUET):
+                read = ReadTable(_read_parquet(pandas, file, name), name)
+            else:
+                read = _read_csv(pandas, file, head, name, options, set(text_columns))
+    return finished_table(pandas, read, options.date_format)
+
+
+def finished_table(pandas: Any, read: ReadTable, date_format: str | None) -> ReadTable:
+    """Return a table that was read, with checked names, without a column of row numbers, with dates."""
+    name = read.name
     if not isinstance(read.frame.index, pandas.RangeIndex):  # of a dataframe that was saved with its index
         read.frame = read.frame.reset_index(drop=read.frame.index.name is None)
     frame = read.frame.reset_index(drop=True)
@@ -105,8 +116,13 @@ def read_table(source: str | Path, options: Any, text_columns: Any = ()) -> Read
     if not len(frame):
         raise ValueError(f"{name} has a header and no rows")
     _drop_index(read)
-    _parse_dates(pandas, read, options.date_format)
+    _parse_dates(pandas, read, date_format)
     return read
+
+
+def is_parquet_folder(source: str | Path) -> bool:
+    """Return True for the name of a folder that holds Parquet files, perhaps in folders."""
+    return source != "-" and Path(source).is_dir() and any(Path(source).rglob("*.parquet"))
 
 
 @contextmanager
@@ -117,7 +133,7 @@ def opened_bytes(source: str | Path, name: str) -> Iterator[Any]:
         return
     path = Path(source)
     if path.is_dir():
-        raise ValueError(f"{name} is a folder: name a file in it")
+        raise ValueError(f"{name} is a folder without Parquet files: name a file in it")
     try:
         file = path.open("rb")
     except FileNotFoundError:
@@ -153,7 +169,7 @@ def _unpacked(head: bytes, compression: str) -> bytes:
 
 
 def _read_parquet(pandas: Any, file: Any, name: str) -> Any:
-    """Return the rows of a Parquet file."""
+    """Return the rows of a Parquet file, or of the files of a folder."""
     pyarrow = import_extra("pyarrow", "cli", "a Parquet file")
     try:
         return pandas.read_parquet(file)

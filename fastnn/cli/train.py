@@ -17,6 +17,8 @@ __all__ = ["add_command"]
 
 # Files that a training writes.
 MODEL, SCORES, REPORT = "model.fastnn", "metrics.json", "report.html"
+# File of a training of large files that goes on, which is removed at its end.
+CHECKPOINT = "checkpoint.fastnn"
 
 
 def add_command(commands: Any, summary: str) -> None:
@@ -25,12 +27,16 @@ def add_command(commands: Any, summary: str) -> None:
         "train",
         help=summary,
         description="Fit several networks side by side to a table in a CSV or Parquet file: numbers, "
-        "categories, dates and text, with gaps. Writes model.fastnn, from which 'fastnn predict' and "
+        "categories, dates and text, with gaps. Parquet files and folders larger than memory are streamed. "
+        "Writes model.fastnn, from which 'fastnn predict' and "
         "fastnn.load predict; metrics.json; and report.html, one page with scores, curves and columns.",
         epilog="example: fastnn train customers.csv --target churn --drop id --out run",
     )
     parser.add_argument(
-        "table", metavar="TABLE", type=file_or_dash, help="CSV or Parquet file, - for standard input"
+        "table",
+        metavar="TABLE",
+        type=file_or_dash,
+        help="CSV or Parquet file, folder of Parquet files, - for standard input",
     )
     parser.add_argument("--target", required=True, metavar="COLUMN", help="column to predict")
     parser.add_argument("--task", choices=TASKS, help="kind of the target (default: as its values suggest)")
@@ -62,6 +68,21 @@ def add_command(commands: Any, summary: str) -> None:
         "--seed", type=functools.partial(count, least=0), default=0, help="seed of all chance"
     )
     parser.add_argument("--jobs", metavar="N", type=count, help="number of threads (default: all cores)")
+    large = parser.add_argument_group(
+        "larger than memory",
+        "Parquet files that would take more memory than the limit are streamed: read pass by pass, while a "
+        "checkpoint in the folder of the results keeps what has been done.",
+    )
+    large.add_argument(
+        "--memory-limit", metavar="SIZE", default="1GiB", help="memory for rows, such as 4GiB (default: 1GiB)"
+    )
+    large.add_argument(
+        "--passes",
+        metavar="N",
+        type=count,
+        help="passes over the rows (default: by preset and number of rows)",
+    )
+    large.add_argument("--resume", action="store_true", help="go on from the checkpoint of an ended training")
     add_reading_arguments(parser)
     parser.set_defaults(run=_run)
 
@@ -76,16 +97,37 @@ def _run(options: argparse.Namespace) -> int:
     from .judging import judged_fit
     from .problem import posed_problem
     from .reading import read_table
+    from .streaming import Streamed, large_files
 
-    read = read_table(options.table, options)
-    problem = posed_problem(read, options.target, options.task, options.drop, options.weights)
+    large = large_files(options)
+    read = read_table(options.table, options) if large is None else large.read
+    drop = options.drop if large is None else ()  # the rows of large files lack these columns
+    problem = posed_problem(read, options.target, options.task, drop, options.weights)
     valid = None
     if options.valid is not None:
         texts = columns_of_text(problem.frame)
         valid = _validation(read_table(options.valid, options, texts), problem, options)
-    _print_read(read, problem)
+    shape = read.frame.shape if large is None else (large.files.n_rows, large.n_columns)
+    _print_read(read, problem, shape)
     estimator = _estimator(problem.task, options)
-    result = judged_fit(estimator, problem, valid, options.cv, options.seed, sys.stderr.isatty())
+    shows_bars = sys.stderr.isatty()
+    if large is None:
+        given = {} if options.passes is None else {"passes": options.passes}
+        result = judged_fit(estimator, problem, valid, options.cv, options.seed, shows_bars, given)
+    else:
+        options.out.mkdir(exist_ok=True)
+        streamed = Streamed(large, problem, options.out / CHECKPOINT, options)
+        try:
+            result = streamed.judged_fit(estimator, valid, shows_bars)
+        except KeyboardInterrupt:
+            if not streamed.checkpoint.exists():
+                raise
+            print(
+                f"interrupted: {streamed.checkpoint} holds the networks so far, for fastnn predict; the same "
+                "command with --resume goes on",
+                file=sys.stderr,
+            )
+            return 130
     _print_scores(result)
 
     from ..report.page import report_page
@@ -99,6 +141,8 @@ def _run(options: argparse.Namespace) -> int:
         text = json.dumps(metrics, indent=2, allow_nan=False, ensure_ascii=False)
         draft.name(paths[1]).write_text(text + "\n", encoding="utf-8")
         draft.name(paths[2]).write_text(page, encoding="utf-8")
+    if large is not None:
+        (options.out / CHECKPOINT).unlink(missing_ok=True)
     print(f"\nwrote {', '.join(map(str, paths))} in {time.perf_counter() - begin:.1f} s")
     return 0
 
@@ -144,7 +188,7 @@ def _validation(read: Any, problem: Any, options: argparse.Namespace) -> Any:
     return posed_rows(read, options.target, problem.task, options.weights, list(problem.frame.columns))
 
 
-def _print_read(read: Any, problem: Any) -> None:
+def _print_read(read: Any, problem: Any, shape: tuple[int, int]) -> None:
     """Print rows, columns by kind, gaps, what is left out and why, and the target."""
     import numpy as np
 
@@ -152,7 +196,9 @@ def _print_read(read: Any, problem: Any) -> None:
     from .columns import listed
 
     columns = TableEncoder(text="target").fit(problem.frame).columns_
-    print(f"{read.name}: {len(read.frame):,} rows, {len(read.frame.columns):,} columns")
+    print(f"{read.name}: {shape[0]:,} rows, {shape[1]:,} columns")
+    if len(read.frame) < shape[0]:
+        print(f"the rows are streamed; what follows is of {len(read.frame):,} random rows")
     used = [record for record in columns if record["features"]]
     plural = {"number": "numbers", "boolean": "truth values", "date": "dates", "category": "categories"}
     for kind, title in plural.items():
@@ -209,7 +255,7 @@ def _metrics(read: Any, result: Any, options: argparse.Namespace) -> dict[str, A
         {
             "version": __version__,
             "table": read.name,
-            "rows": len(result.y),
+            "rows": result.n_rows,
             "target": options.target,
             "task": result.task,
             "classes": None if result.classes is None else result.classes.tolist(),

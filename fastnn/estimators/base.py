@@ -129,7 +129,7 @@ class BaseMLP(
     def _fit(
         self, X: Any, y: Any, sample_weight: Any = None, X_val: Any = None, y_val: Any = None,
         n_passes: int | None = None, knows_classes: bool = False, stopped: Callable[[], bool] | None = None,
-        hooks: Sequence[Hook] = (), weights_val: Any = None,
+        hooks: Sequence[Hook] = (), weights_val: Any = None, total_steps: int | None = None,
     ) -> BaseMLP:  # fmt: skip
         """Fit the network, or continue the last fit for `n_passes`.
 
@@ -147,6 +147,9 @@ class BaseMLP(
             Further hooks of a stochastic training, called last.
         weights_val : array-like, optional
             Weights of the validation data.
+        total_steps : int, optional
+            Length of the run for the schedule of the learning rate; by default `max_iter` passes over X, or
+            more if more are done.
         """
         sizes = self._hidden_layer_sizes()
         check_limit(self.max_grad_norm, "max_grad_norm")
@@ -189,7 +192,7 @@ class BaseMLP(
             state.keep_generator(source, self.random_state)
             self._begin_curves(optimizer)
             self._seed(state, random)
-            job = self._job(data, state, optimizer, n_passes or int(self.max_iter))
+            job = self._job(data, state, optimizer, n_passes or int(self.max_iter), total_steps)
             fit = Fit(self, state, job, random, stopped, self._callback_data(X, data))
             if isinstance(optimizer, LBFGS):
                 fit.run_lbfgs(validation_functions(self, validation, state))
@@ -319,8 +322,11 @@ class BaseMLP(
             high, low = random.randint(0, 2**32, 2, np.uint64).tolist()
             state.seed = (high << 32) | low | 1
 
-    def _job(self, data: Samples, state: FittedNetwork, optimizer: Optimizer, n_passes: int) -> Job:
-        """Return the engine's job for `n_passes` passes over the samples."""
+    def _job(
+        self, data: Samples, state: FittedNetwork, optimizer: Optimizer, n_passes: int,
+        total_steps: int | None = None,
+    ) -> Job:  # fmt: skip
+        """Return the engine's job for `n_passes` passes over the samples, in a run of `total_steps`."""
         n_samples = data.X.shape[0]
         batch_size = self._batch_size(n_samples)
         if isinstance(optimizer, LBFGS):
@@ -347,7 +353,8 @@ class BaseMLP(
             patience=0 if self.early_stopping else int(min(self.n_iter_no_change, 2**62)),
             steps_before=state.n_steps,
             total_steps=max(
-                int(self.max_iter) * n_batches, state.n_steps + n_passes * n_batches
+                int(self.max_iter) * n_batches if total_steps is None else total_steps,
+                state.n_steps + n_passes * n_batches,
             ),
         )  # fmt: skip
 

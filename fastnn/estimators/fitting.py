@@ -30,7 +30,7 @@ from .checkpoints import checkpoint_hooks
 from .fitted import FittedNetwork
 from .reporting import CallbackData, Lines, ReportingHook, reporting_hooks
 
-__all__ = ["Fit", "FitDivergenceError", "Validation", "record_passes"]
+__all__ = ["Fit", "FitDivergenceError", "Validation", "record_passes", "record_score"]
 
 Array = NDArray[Any]
 
@@ -330,15 +330,22 @@ class Validate(Hook):
     def _record_score(self, score: float) -> None:
         """Record a score: count passes without improvement, and copy the parameters of the best pass."""
         fit, estimator, state = self._fit, self._fit.estimator, self._fit.state
-        estimator.validation_scores_.append(score)
         if score < estimator.best_validation_score_ + fit.tol:
             state.n_no_improvement += 1
         else:
             state.n_no_improvement = 0
-        best = estimator.best_validation_score_
-        if score > best or (score == best and estimator.ties == "latest"):
-            estimator.best_validation_score_ = score
+        if record_score(estimator, score):
             fit.best = state.predicting.copy(), state.statistics.copy()
+
+
+def record_score(estimator: Any, score: float) -> bool:
+    """Extend an estimator's validation scores; return True if the present parameters are the best so far."""
+    estimator.validation_scores_.append(score)
+    best = estimator.best_validation_score_
+    is_best = score > best or (score == best and estimator.ties == "latest")
+    if is_best:
+        estimator.best_validation_score_ = score
+    return is_best
 
 
 class Plateau(Hook):

@@ -13,10 +13,36 @@ from ..schedules import CosineLog
 from ..training.loop import Hook, Training
 from .many import Task, count_threads, fit_one, run_side_by_side
 
-__all__ = ["Deadline", "Passes", "StopInValleys", "assign_folds", "fit_members", "training_rows"]
+__all__ = [
+    "Deadline",
+    "Passes",
+    "StopInValleys",
+    "Valleys",
+    "assign_folds",
+    "batch_size",
+    "fit_members",
+    "fold_count",
+    "training_rows",
+]
 
 Array = NDArray[Any]
 Rows = NDArray[np.int64]
+
+# Least number of folds: a network is trained on four fifths of the rows, or more.
+LEAST_FOLDS = 5
+# Steps of a pass over the training rows for which the batches of small tables shrink, and the least batch.
+LEAST_STEPS, LEAST_BATCH = 16, 32
+
+
+def fold_count(n_networks: int, n_rows: int) -> int:
+    """Return the number of folds of the rows, of which each network sets aside one."""
+    return min(max(LEAST_FOLDS, n_networks), n_rows)
+
+
+def batch_size(n_rows: int, largest: int) -> int:
+    """Return the rows in a step: a power of 2, so that a pass over a small table still has some steps."""
+    wanted = max(LEAST_BATCH, n_rows // LEAST_STEPS)
+    return min(largest, 1 << (wanted.bit_length() - 1), n_rows)
 
 
 def assign_folds(n_rows: int, n_folds: int, classes: Array | None, random: np.random.RandomState) -> Rows:
@@ -37,6 +63,30 @@ def training_rows(folds: Rows, fold: int) -> tuple[Rows, Rows]:
     return np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
 
 
+class Valleys:
+    """Rule that ends a training in a valley of `CosineLog` if the cycle before it has brought nothing.
+
+    Parameters
+    ----------
+    schedule : CosineLog
+        Schedule of the training.
+    length : int
+        Length of the training in passes, or in any other unit.
+    best : float
+        Best score in the last valley.
+    """
+
+    def __init__(self, schedule: CosineLog, length: int, best: float = -np.inf) -> None:
+        self._ends, self.best = schedule.valleys(length).tolist(), best
+
+    def are_enough(self, n_done: int, score: float) -> bool:
+        """Return True after `n_done` passes if there is a valley, and the best score is no better."""
+        if n_done not in self._ends:
+            return False
+        best, self.best = self.best, score
+        return bool(self.best <= best)
+
+
 class StopInValleys(Hook):
     """Hook that ends a fit in a valley of `CosineLog` if the cycle before it has brought nothing.
 
@@ -49,15 +99,13 @@ class StopInValleys(Hook):
     """
 
     def __init__(self, estimator: Any, schedule: CosineLog) -> None:
-        self._estimator = estimator
-        self._valleys = schedule.valleys(int(estimator.max_iter)).tolist()
-        self._best, self._is_over = -np.inf, False
+        self._estimator, self._is_over = estimator, False
+        self._valleys = Valleys(schedule, int(estimator.max_iter))
 
     def at_stop(self, training: Training) -> None:
         """Compare the best score with that of the earlier cycles, in a valley."""
-        if self._estimator.n_iter_ in self._valleys:
-            best, self._best = self._best, self._estimator.best_validation_score_
-            self._is_over = bool(self._best <= best)
+        estimator = self._estimator
+        self._is_over = self._valleys.are_enough(estimator.n_iter_, estimator.best_validation_score_)
 
     def after_chunk(self, training: Training) -> bool:
         """Return True if the last cycle has brought nothing."""

@@ -24,6 +24,7 @@ from ..saving.registry import savable
 from ..system.validation import check_weights
 from .calibration import fitted_temperature, probabilities, quantile_shifts
 from .classifier import MLPClassifier
+from .moments import Moments
 from .regressor import MLPRegressor
 from .tabular_base import Tabular
 from .tabular_export import described_networks, with_temperature
@@ -149,6 +150,14 @@ class TabularClassifier(ClassifierMixin, Tabular):
 
     def _begin(self, y: Array, weights: Array) -> None:
         self.temperature_ = 1.0
+
+    def _begin_streamed(self, summary: Array) -> Array | None:
+        self.temperature_ = 1.0
+        if self.class_weight is None:
+            return None
+        if self.class_weight == "balanced":
+            return summary.sum() / (len(summary) * summary)
+        return compute_sample_weight(self.class_weight, self.classes_)
 
     def _encoded_y(self, y: Array) -> Array:
         return np.searchsorted(self.classes_, y)
@@ -328,10 +337,12 @@ class TabularRegressor(RegressorMixin, Tabular):
         return y
 
     def _begin(self, y: Array, weights: Array) -> None:
+        self._begin_streamed(Moments.of(y, weights))
+
+    def _begin_streamed(self, summary: Moments) -> None:
         self._quantiles = _checked_quantiles(self.quantiles)
-        self._center = float(np.average(y, weights=weights))
-        self._scale = float(np.sqrt(np.average((y - self._center) ** 2, weights=weights))) or 1.0
-        self._range = float(y.min()), float(y.max())
+        self._center, self._scale = summary.mean, summary.deviation or 1.0
+        self._range = summary.least, summary.largest
 
     def _encoded_y(self, y: Array) -> Array:
         return (y - self._center) / self._scale

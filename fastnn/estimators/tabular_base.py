@@ -7,6 +7,7 @@ import numbers
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,12 +19,15 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from ..preprocessing.encoder import PreparedTable, TableEncoder
+from ..preprocessing.parquet import ParquetRows, is_files
 from ..schedules import CosineLog
 from ..system.progress import progress_bar
+from ..system.sizes import parse_size
 from ..system.threads import compute_parts
-from ..system.validation import check_flag, check_weights
+from ..system.validation import check_count, check_flag, check_weights
 from .documentation import DocumentationLinkMixin
-from .members import assign_folds, fit_members, training_rows
+from .members import assign_folds, batch_size, fit_members, fold_count, training_rows
+from .streaming import StreamedFit, checked_checkpoint, needed_bytes, resumed_path
 from .tabular_export import ExportableTabular
 from .tabular_presets import PRESETS, Preset
 from .tabular_report import Report
@@ -35,10 +39,8 @@ Array = NDArray[Any]
 
 # Largest number of rows of a fold on which the importances of the columns are estimated during a fit.
 IMPORTANCE_ROWS = 400
-# Least number of folds: a network is trained on four fifths of the rows, or more.
-LEAST_FOLDS = 5
-# Steps of a pass over the training rows for which the batches of small tables shrink, and the least batch.
-LEAST_STEPS, LEAST_BATCH = 16, 32
+# Memory for rows of files unless the user gives a limit, and the least limit.
+MEMORY_LIMIT, LEAST_MEMORY = "1GiB", 64 << 20
 
 
 class Tabular(DocumentationLinkMixin, Report, ExportableTabular, SavableTabular, BaseEstimator):
@@ -66,6 +68,13 @@ class Tabular(DocumentationLinkMixin, Report, ExportableTabular, SavableTabular,
     @abstractmethod
     def _begin(self, y: Array, weights: Array) -> None:
         """Set the attributes that are derived from the training targets y."""
+
+    @abstractmethod
+    def _begin_streamed(self, summary: Any) -> Array | None:
+        """Set these attributes from the counts of all classes, or from the moments of all numbers.
+
+        Returns the weights of the classes (n_classes,), or None if all have the weight 1.
+        """
 
     @abstractmethod
     def _checked_y(self, y: Any, begins: bool) -> Array:
@@ -99,23 +108,40 @@ class Tabular(DocumentationLinkMixin, Report, ExportableTabular, SavableTabular,
 
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, X_val: Any = None, y_val: Any = None,
-        progress: bool = False,
+        progress: bool = False, *, columns: Any = None, memory_limit: Any = MEMORY_LIMIT,
+        passes: int | None = None, checkpoint: Any = None, resume: Any = None,
     ) -> Any:  # fmt: skip
         """Encode the table, and fit the networks.
 
         Parameters
         ----------
-        X : dataframe or array-like (n_samples, n_columns)
+        X : dataframe or array-like (n_samples, n_columns), or files
             Table of numbers, truth values, dates, categories and text, with gaps: pandas, Polars, PyArrow and
-            other dataframes, or an array.
-        y : array-like (n_samples,)
-            Classes or numbers.
-        sample_weight : array-like (n_samples,), optional
-            Weights of the rows, not below 0.
+            other dataframes, or an array. Or Parquet files: a path, a list of paths, a folder, or a
+            ``pyarrow.dataset.Dataset``, which may be larger than memory (see Notes).
+        y : array-like (n_samples,), or str
+            Classes or numbers. For files, the name of their column.
+        sample_weight : array-like (n_samples,), or str, optional
+            Weights of the rows, not below 0. For files, the name of their column.
         X_val, y_val : dataframe or array-like, optional
-            Validation data. By default every network sets aside a part of the rows of its own.
+            Validation data. By default every network sets aside a part of the rows of its own. They may also
+            be files and the name of a column, which are read as a whole.
         progress : bool, default False
-            Show a bar of the passes of all networks, by tqdm.
+            Show a bar of the passes of all networks, or of the rows of streamed files, by tqdm.
+        columns : sequence of str, optional
+            Columns of the files to predict from, by default all others than `y` and `sample_weight`.
+        memory_limit : int or str, default "1GiB"
+            Memory for the rows of files: bytes, or a size such as "512MiB" or "4GB". Files that would take
+            more are streamed.
+        passes : int, optional
+            Largest number of passes over the rows, by default as the preset says; for streamed files at most
+            as many as make its passes over a million rows.
+        checkpoint : path or Checkpoint, optional
+            File to which a fit to files is saved from time to time, and after Ctrl-C; an object `Checkpoint`
+            says how often. With a checkpoint, files are always streamed.
+        resume : path or Checkpoint, optional
+            Checkpoint from which the fit goes on, with the same arguments and files. If a `Checkpoint`
+            object's file does not exist yet, the fit begins.
 
         Returns
         -------
@@ -126,19 +152,83 @@ class Tabular(DocumentationLinkMixin, Report, ExportableTabular, SavableTabular,
         ------
         ValueError
             If the table, the targets, the weights or a parameter are invalid, or all targets are equal.
+        FileNotFoundError
+            If a file does not exist.
         KeyboardInterrupt
-            Within a fraction of a second after Ctrl-C.
+            Within a fraction of a second after Ctrl-C. A streamed fit then leaves the estimator fitted with
+            the best networks so far.
+
+        Notes
+        -----
+        Files are read and fitted as any table if reading, encoding and fitting them takes at most
+        `memory_limit`. The estimate counts 8 bytes for each value, and 4 bytes for each feature, once and for
+        every network. Other files are streamed: one pass checks them and keeps a random sample, to which the
+        encoder is fitted, and validation rows, other ones for every network. Then buffers of rows from
+        several row groups in a random order are filled by one thread while the networks are trained on
+        another buffer. What is kept of the rows takes about `memory_limit`, beyond the memory of Python and
+        its libraries. Where all rows of a kind lie together and row groups are few, shuffle the rows before
+        writing the file.
+
+        The result of a streamed fit depends on the files, the arguments and `random_state` alone, and a fit
+        that was resumed equals one that was not interrupted, bit for bit. The networks are judged as often as
+        in a fit in memory, at equal distances. `columns_` counts the gaps of all rows; other figures of the
+        columns are those of the sample.
         """
         self._validate_params()
         check_flag(progress, "progress")
         if (X_val is None) != (y_val is None):
             raise ValueError("X_val and y_val go together: pass both, or neither")
-        begin, cpu_begin = time.perf_counter(), time.process_time()
+        if passes is not None:
+            passes = check_count(passes, "passes", 1)
+        limit = parse_size(memory_limit, "memory_limit", LEAST_MEMORY)
         self.__dict__.pop("estimators_", None)
-        preset = PRESETS[self.preset]
+        self.__dict__.pop("_stream", None)
+        if X_val is not None and is_files(X_val):
+            X_val, y_val, _ = self._read(ParquetRows(X_val, y_val, None, columns))
+        if isinstance(X, ParquetRows) or is_files(X):
+            files = X if isinstance(X, ParquetRows) else ParquetRows(X, y, sample_weight, columns)
+            preset = self._preset()
+            is_saved = not (checkpoint is None and resume is None)
+            if is_saved or needed_bytes(files, self._n_networks(preset), preset.n_bins) > limit:
+                saving = checked_checkpoint(checkpoint), resumed_path(resume)
+                StreamedFit(self, files, limit, passes, *saving, progress).run(X_val, y_val)
+                return self
+            X, y, sample_weight = self._read(files)
+            target_name = files.target
+        elif not (columns is None and checkpoint is None and resume is None):
+            raise ValueError("columns, checkpoint and resume are for Parquet files: pass their names as X")
+        elif isinstance(y, str):
+            raise ValueError(f"y is the name {y!r}, which needs the name of a Parquet file as X")
+        else:
+            name = getattr(y, "name", None)
+            target_name = name if isinstance(name, str) else None
+        self.target_name_ = target_name
+        self._fit_in_memory(X, y, sample_weight, X_val, y_val, progress, passes)
+        return self
+
+    def _read(self, files: ParquetRows) -> tuple[Any, Array, Array | None]:
+        """Return the columns, targets and weights of all rows of files."""
+        block = files.read()
+        if self._HAS_CLASSES:
+            values, places = files.classes(block)
+            y = values[places]
+        else:
+            y = files.numbers(block)
+        return block.table, y, None if files.weights is None else block.weights
+
+    def _preset(self) -> Preset:
+        """Return the settings of the networks."""
+        return PRESETS[self.preset]
+
+    def _fit_in_memory(
+        self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, progress: bool, passes: int | None
+    ) -> None:
+        """Fit the networks to a table in memory."""
+        begin, cpu_begin = time.perf_counter(), time.process_time()
+        preset = self._preset()
+        if passes is not None:
+            preset = replace(preset, epochs=passes)
         random = check_random_state(self.random_state)
-        name = getattr(y, "name", None)
-        self.target_name_ = name if isinstance(name, str) else None
         y = self._checked_y(y, True)
         seeds = [int(seed) for seed in random.randint(2**31 - 1, size=1 + self._n_networks(preset))]
         self.encoder_ = TableEncoder(n_bins=preset.n_bins, random_state=seeds[0])
@@ -149,24 +239,26 @@ class Tabular(DocumentationLinkMixin, Report, ExportableTabular, SavableTabular,
         self._begin(y, weights)
         targets, weights = self._encoded_y(y), self._row_weights(y, weights)
         if X_val is None:
-            n_folds = min(max(LEAST_FOLDS, len(seeds) - 1), Z.shape[0])
+            n_folds = fold_count(len(seeds) - 1, Z.shape[0])
             classes = targets if targets.dtype.kind == "i" else None
             folds = assign_folds(Z.shape[0], n_folds, classes, random)
             parts = [training_rows(folds, k % n_folds) for k in range(len(seeds) - 1)]
             held_out = None
         else:
-            y_val = self._checked_y(y_val, False)
-            ones = np.ones(len(y_val))
-            held_out = (
-                self.encoder_.transform(X_val), self._encoded_y(y_val), self._row_weights(y_val, ones)
-            )  # fmt: skip
-            check_consistent_length(*held_out)
+            held_out = self._encoded_validation(X_val, y_val)
             parts = [(np.arange(Z.shape[0]), np.arange(held_out[0].shape[0]))] * (len(seeds) - 1)
         self._fit_members(preset, Z, targets, weights, parts, held_out, seeds[1:], begin, progress)
         self._judge(Z, targets, weights, parts, held_out)
         self.fit_seconds_ = time.perf_counter() - begin
         self.fit_cpu_seconds_ = time.process_time() - cpu_begin
-        return self
+
+    def _encoded_validation(self, X_val: Any, y_val: Any) -> tuple[Array, Array, Array]:
+        """Return features, targets and weights of validation data."""
+        y_val = self._checked_y(y_val, False)
+        ones = np.ones(len(y_val))
+        held_out = self.encoder_.transform(X_val), self._encoded_y(y_val), self._row_weights(y_val, ones)
+        check_consistent_length(*held_out)
+        return held_out
 
     def _n_networks(self, preset: Preset) -> int:
         """Return the number of networks."""
@@ -178,22 +270,8 @@ class Tabular(DocumentationLinkMixin, Report, ExportableTabular, SavableTabular,
     ) -> None:  # fmt: skip
         """Fit the networks, and set `estimators_`."""
         n_train = min(train.size for train, _ in parts)
-        schedule = CosineLog()
-        settings: dict[str, Any] = {
-            "hidden_layer_sizes": preset.hidden_layer_sizes,
-            "batch_size": batch_size(n_train, preset.batch_size),
-            "max_iter": preset.epochs,
-            "learning_rate": schedule,
-            "beta_2": 0.95,
-            "alpha": 0.0,
-            "tol": 0.0,
-            "early_stopping": True,
-            "n_iter_no_change": np.inf,
-            "ties": "latest",
-            "scoring": "loss",
-        }
-        if self.scoring not in (None, "loss"):
-            settings["scoring"] = MemberScorer(self._shadow(), self.scoring)
+        settings = self._member_settings(preset, batch_size(n_train, preset.batch_size))
+        schedule = settings["learning_rate"]
         members = self._members(preset, settings, seeds)
         n_heads = len(members) // len(parts)
 
@@ -212,6 +290,25 @@ class Tabular(DocumentationLinkMixin, Report, ExportableTabular, SavableTabular,
         for member in members:  # the scorer holds this estimator, and is of no use after the fit
             member.scoring = "loss"
         self.estimators_ = members
+
+    def _member_settings(self, preset: Preset, batch_size: int) -> dict[str, Any]:
+        """Return the parameters of all networks."""
+        settings: dict[str, Any] = {
+            "hidden_layer_sizes": preset.hidden_layer_sizes,
+            "batch_size": batch_size,
+            "max_iter": preset.epochs,
+            "learning_rate": CosineLog(),
+            "beta_2": 0.95,
+            "alpha": 0.0,
+            "tol": 0.0,
+            "early_stopping": True,
+            "n_iter_no_change": np.inf,
+            "ties": "latest",
+            "scoring": "loss",
+        }
+        if self.scoring not in (None, "loss"):
+            settings["scoring"] = MemberScorer(self._shadow(), self.scoring)
+        return settings
 
     def _judge(self, Z: Array, targets: Array, weights: Array, parts: list[Any], held_out: Any) -> None:
         """Calibrate and score by the rows that networks were not trained on, and estimate importances."""
@@ -335,9 +432,3 @@ class MemberScorer:
         shadow = copy.copy(self._shadow)
         shadow.estimators_ = [member]
         return float(check_scoring(shadow, self._scoring)(shadow, X, shadow._decoded_y(y)))
-
-
-def batch_size(n_rows: int, largest: int) -> int:
-    """Return the rows in a step: a power of 2, so that a pass over a small table still has some steps."""
-    wanted = max(LEAST_BATCH, n_rows // LEAST_STEPS)
-    return min(largest, 1 << (wanted.bit_length() - 1), n_rows)

@@ -12,11 +12,15 @@ from ..preprocessing.encoder import TableEncoder
 from ..saving.attributes import SavableAttributes
 from ..saving.records import Reader, Writer
 from ..system.validation import shown
+from ..training.state import check_integer
 
 __all__ = ["SavableTabular"]
 
 Array = NDArray[Any]
 
+# Entries of the state of a streamed fit, and of each of its networks.
+_STREAM = {"settings", "seeds", "n_buffers", "seconds", "runs"}
+_RUN = {"is_over", "best_before", "losses"}
 # Data types of arrays with a value for every row, by name.
 _DTYPES = {"float32": np.float32, "float64": np.float64, "int64": np.int64}
 
@@ -25,12 +29,11 @@ class SavableTabular(SavableAttributes):
     """Base class of the tabular estimators: files hold the encoder, the networks and what was measured.
 
     No fit continues an earlier one, so that files hold the parameters of the networks that predict and no
-    state of their training. With ``training=True`` files also hold the curves of the networks and the
-    out-of-fold predictions.
+    state of their training. Checkpoints of streamed fits are the exception. With ``training=True`` files also
+    hold the curves of the networks and the out-of-fold predictions.
     """
 
     _MEMBERS: ClassVar[tuple[str, ...]] = ("estimators_",)
-    _MEMBERS_GO_ON: ClassVar[bool] = False
     _SAVED: ClassVar[tuple[str, ...]] = ("_center", "_majority", "_quantiles", "_range", "_scale", "_shifts")
     # The encoder is an object of its own, and gives the names and records of the columns.
     _DESCRIBED: ClassVar[tuple[str, ...]] = (
@@ -70,11 +73,17 @@ class SavableTabular(SavableAttributes):
         description["encoder"] = writer.described(self.encoder_, "encoder_")
         if not writer.training:
             return description
+        if self._members_go_on():
+            description["stream"] = writer.value(self.__dict__["_stream"], "stream")
+        # Networks that go on hold their curves themselves.
         description["member_curves"] = [
             [name for name in member._CURVES if getattr(member, name, None) is not None]
             for member in self.estimators_
+            if not self._members_go_on()
         ]
-        for k, (member, names) in enumerate(zip(self.estimators_, description["member_curves"], strict=True)):
+        for k, (member, names) in enumerate(
+            zip(self.estimators_, description["member_curves"], strict=False)
+        ):
             for name in names:
                 writer.tensor(f"estimators_.{k}.{name}", np.array(getattr(member, name), np.float64))
         rows = {name: self.__dict__[name] for name in self._ROWS if name in self.__dict__}
@@ -84,6 +93,10 @@ class SavableTabular(SavableAttributes):
         for name, array in rows.items():
             writer.tensor(f"rows.{name}", array)
         return description
+
+    def _members_go_on(self) -> bool:
+        """Return True for a checkpoint of a streamed fit."""
+        return "_stream" in self.__dict__
 
     def _described_targets(self) -> Array:
         """Return the true targets of the out-of-fold predictions as numbers; classes as their numbers."""
@@ -99,6 +112,8 @@ class SavableTabular(SavableAttributes):
         if not isinstance(self.encoder_, TableEncoder) or not hasattr(self.encoder_, "encodings_"):
             raise ValueError("the estimator has no fitted encoder of tables")
         self._adopt_columns()
+        if description.get("stream") is not None:
+            self._stream = _checked_stream(reader.value(description["stream"]), len(members))
         for k, (member, names) in enumerate(zip(members, description.get("member_curves", []), strict=False)):
             for name in names:
                 if name not in self._MEMBER._CURVES:  # type: ignore[attr-defined]
@@ -145,3 +160,18 @@ class SavableTabular(SavableAttributes):
     @abstractmethod
     def _check_fitted(self) -> None:
         """Raise ValueError if the fitted attributes of the subclass are invalid."""
+
+
+def _checked_stream(stream: Any, n_members: int) -> dict[str, Any]:
+    """Return the state of a streamed fit; raise ValueError unless it has what the fit goes on from."""
+    if not (isinstance(stream, dict) and set(stream) == _STREAM and isinstance(stream["settings"], dict)):
+        raise ValueError("the state of the streamed fit is incomplete")
+    check_integer(stream["n_buffers"], "n_buffers", 2**62)
+    for seed in stream["seeds"]:
+        check_integer(seed, "seeds", 2**31)
+    runs = stream["runs"]
+    if len(runs) != n_members or not all(isinstance(run, dict) and set(run) == _RUN for run in runs):
+        raise ValueError("the state of the streamed fit does not fit the networks")
+    if not len(stream["seconds"]) == 2:
+        raise ValueError("the state of the streamed fit has no times")
+    return stream

@@ -67,9 +67,10 @@ class PreparedTable:
         for write, first in self.columns:
             write(rows, out, first)
 
-    def encoded(self) -> Array:
-        """Return the features (n_rows, n_features) of all rows."""
-        out = np.empty((self.n_rows, self.n_features), np.float32)
+    def encoded(self, out: Array | None = None) -> Array:
+        """Return the features (n_rows, n_features) of all rows, in `out` if it is given."""
+        if out is None:
+            out = np.empty((self.n_rows, self.n_features), np.float32)
         for rows in self.blocks():
             self.encode(rows, out[rows])
         return out

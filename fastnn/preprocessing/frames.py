@@ -88,13 +88,15 @@ class CodedValues(Sequence[Any]):
         return self._values[self.codes[place]]
 
 
-def read_table(X: Any) -> Table:
+def read_table(X: Any, first: int = 0) -> Table:
     """Read a table.
 
     Parameters
     ----------
     X : dataframe or array-like (n_rows, n_columns)
         Table with at least one row and one column.
+    first : int, default 0
+        Number of the first row in messages.
 
     Returns
     -------
@@ -129,9 +131,9 @@ def read_table(X: Any) -> Table:
     kinds, columns = [kind for kind, _ in pairs], [column for _, column in pairs]
     for name, kind, column in zip(names, kinds, columns, strict=True):
         if kind == "number" and np.isinf(column).any():
+            row = first + int(np.isinf(column).argmax())
             raise ValueError(
-                f"column {name!r} holds infinity in row {int(np.isinf(column).argmax())}: replace it by a "
-                "number, or by NaN for a gap"
+                f"column {name!r} holds infinity in row {row}: replace it by a number, or by NaN for a gap"
             )
     return Table(names, kinds, columns, n_rows, has_names)
 

@@ -26,8 +26,6 @@ class SavableAttributes(Savable):
     _CURVES: ClassVar[tuple[str, ...]] = ()
     # Fitted attributes that are lists of estimators.
     _MEMBERS: ClassVar[tuple[str, ...]] = ()
-    # True if files hold the training states of these estimators too.
-    _MEMBERS_GO_ON: ClassVar[bool] = True
     # Fitted attributes that subclasses describe in their own way.
     _DESCRIBED: ClassVar[tuple[str, ...]] = ()
 
@@ -49,7 +47,7 @@ class SavableAttributes(Savable):
                     curves.append(name)
             else:
                 fitted[name] = writer.value(value, name)
-        own = writer if self._MEMBERS_GO_ON else writer.without_training()
+        own = writer if self._members_go_on() else writer.without_training()
         members = {
             name: [own.described(member, f"{name}.{k}") for k, member in enumerate(self.__dict__[name])]
             for name in self._MEMBERS
@@ -86,6 +84,10 @@ class SavableAttributes(Savable):
         estimator._restore_described(description, reader)
         estimator._check_restored()
         return estimator
+
+    def _members_go_on(self) -> bool:
+        """Return True if files hold the training states of the members too."""
+        return True
 
     def _restore_described(self, description: dict[str, Any], reader: Reader) -> None:
         """Set the attributes of `_DESCRIBED` from a description."""

@@ -7,6 +7,7 @@ import os
 import re
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,7 +19,7 @@ from ..saving.records import Writer
 from ..system.validation import check_count, check_flag, shown, store_checked
 from .loop import Hook, Training
 
-__all__ = ["Checkpoint", "SaveCheckpoint", "Subject"]
+__all__ = ["BackgroundWriter", "Checkpoint", "SaveCheckpoint", "Subject", "collected", "interval"]
 
 # Seconds of the units in which a distance in time is given.
 UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
@@ -148,6 +149,11 @@ def _seconds(text: str) -> float:
     return float(match[1]) * UNITS[match[2]] if match else 0.0
 
 
+def interval(checkpoint: Checkpoint) -> float:
+    """Return the seconds from one checkpoint to the next, infinite if `every` is a number of passes."""
+    return _seconds(checkpoint.every) if isinstance(checkpoint.every, str) else math.inf
+
+
 class Subject(Protocol):
     """Protocol of what is saved at a checkpoint: the model or estimator that a training trains."""
 
@@ -194,11 +200,10 @@ class SaveCheckpoint(Hook):
         self._path = check_path(checkpoint.path)
         every = checkpoint.every
         self._passes = 0 if isinstance(every, str) else every
-        self._time = _seconds(every) if isinstance(every, str) else math.inf
+        self._time = interval(checkpoint)
         self._is_begun = self._saves_end = False
         self._best: Any = None  # model of a best pass that has not been saved yet
-        self._thread: threading.Thread | None = None
-        self._error: BaseException | None = None
+        self._writer = BackgroundWriter()
 
     def begin(self, training: Training) -> None:
         """Check that the model can be saved, and start the clock; once if a fit has several trainings."""
@@ -270,18 +275,38 @@ class SaveCheckpoint(Hook):
             ):
                 self._save(training)
         finally:
-            self._wait()
+            self._writer.wait()
 
     def _save(self, training: Training) -> None:
         """Copy the model, and start a thread that writes it."""
         self._last = time.perf_counter()
-        self._wait()
+        self._writer.wait()
         self._saved_passes, self._saved_steps = self._subject.progress(training)
         files = []
         if self._best is not None:
-            files.append((self._checkpoint.best_path, *_collected(self._best, Writer(False), copies=False)))
+            files.append((self._checkpoint.best_path, *collected(self._best, Writer(False), copies=False)))
             self._best = None
-        files.append((self._path, *_collected(self._subject.now(training), Writer(True), copies=True)))
+        files.append((self._path, *collected(self._subject.now(training), Writer(True), copies=True)))
+        self._writer.write(files)
+
+
+class BackgroundWriter:
+    """Thread that writes the files of models, while a training goes on."""
+
+    def __init__(self) -> None:
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
+
+    def write(self, files: Sequence[tuple[Path, dict[str, str], Writer]]) -> None:
+        """Start to write files, when earlier ones are complete.
+
+        Parameters
+        ----------
+        files : sequence of tuple
+            Path, metadata and writer of each file, as `write_collected` takes them. Nothing may change the
+            arrays.
+        """
+        self.wait()
 
         def write() -> None:
             try:
@@ -296,10 +321,10 @@ class SaveCheckpoint(Hook):
         except RuntimeError:  # no more threads are available, or the interpreter is exiting
             self._thread = None
             write()
-            self._wait()
+            self.wait()
 
-    def _wait(self) -> None:
-        """Wait for the thread that writes; raise its error."""
+    def wait(self) -> None:
+        """Wait until the files are complete; raise the error of the thread that writes them."""
         if self._thread is not None:
             self._thread.join()
             self._thread = None
@@ -308,7 +333,7 @@ class SaveCheckpoint(Hook):
             raise error
 
 
-def _collected(model: Any, writer: Writer, copies: bool) -> tuple[dict[str, str], Writer]:
+def collected(model: Any, writer: Writer, copies: bool) -> tuple[dict[str, str], Writer]:
     """Return the metadata of a model, and the writer with its arrays, which are copied on request."""
     metadata = collect(model, writer)
     if copies:

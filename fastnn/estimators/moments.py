@@ -1,0 +1,68 @@
+"""Moments: mean, deviation and range of targets, of an array or added up over parts of them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Moments", "MomentsOfParts"]
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Weighted mean and standard deviation, and the range.
+
+    Parameters
+    ----------
+    mean, deviation : float
+        Mean and standard deviation.
+    least, largest : float
+        Range, in which numbers of weight 0 count too.
+    """
+
+    mean: float
+    deviation: float
+    least: float
+    largest: float
+
+    @classmethod
+    def of(cls, y: Array, weights: Array) -> Moments:
+        """Return the moments of numbers (n,)."""
+        mean = float(np.average(y, weights=weights))
+        deviation = float(np.sqrt(np.average((y - mean) ** 2, weights=weights)))
+        return cls(mean, deviation, float(y.min()), float(y.max()))
+
+
+class MomentsOfParts:
+    """Moments of numbers that come in parts.
+
+    The sums are combined as in Chan, Golub & LeVeque, "Algorithms for computing the sample variance", 1983,
+    which loses no digits where the mean is large.
+    """
+
+    def __init__(self) -> None:
+        self.weight = self._mean = self._squares = 0.0
+        self._least, self._largest = math.inf, -math.inf
+
+    def add(self, y: Array, weights: Array) -> None:
+        """Add numbers (n,), at least one, with their weights."""
+        self._least, self._largest = min(self._least, y.min()), max(self._largest, y.max())
+        weight = float(weights.sum())
+        if not weight:
+            return
+        mean = float(np.average(y, weights=weights))
+        total, distance = self.weight + weight, mean - self._mean
+        self._squares += float(weights @ (y - mean) ** 2) + distance**2 * self.weight * weight / total
+        self._mean += distance * weight / total
+        self.weight = total
+
+    def result(self) -> Moments:
+        """Return the moments of all numbers added; some have a weight above 0."""
+        deviation = math.sqrt(self._squares / self.weight)
+        return Moments(self._mean, deviation, float(self._least), float(self._largest))

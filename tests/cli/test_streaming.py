@@ -1,0 +1,156 @@
+"""``fastnn train`` on Parquet files that are streamed."""
+
+import json
+import os
+import re
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from tables_of_customers import customers
+
+import fastnn
+from fastnn.cli import streaming as cli_streaming
+from fastnn.estimators import streaming
+from fastnn.estimators.streaming import Sizes, StreamedFit
+
+N_ROWS = 1500
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch):
+    """Stream small files, in small buffers."""
+    monkeypatch.setattr(cli_streaming, "needed_bytes", lambda *_: 1 << 40)
+    monkeypatch.setattr(cli_streaming, "N_SAMPLED", 600)
+    within = Sizes.within
+    monkeypatch.setattr(
+        streaming.Sizes, "within", lambda *arguments: replace(within(*arguments), capacity=512, n_open=2)
+    )
+
+
+@pytest.fixture
+def large(folder):
+    """Return the table of the file "large.parquet"."""
+    frame = customers(N_ROWS)
+    frame.loc[[3, 77], "churn"] = None
+    pq.write_table(pa.Table.from_pandas(frame), "large.parquet", row_group_size=400)
+    return frame
+
+
+def test_classes_from_a_file(large, run):
+    arguments = ("train", "large.parquet", "--target", "churn", "--drop", "id,spent")
+    status, out, errors = run(*arguments)
+    assert (status, errors) == (0, "")
+    lines = out.splitlines()
+    assert lines[:2] == [
+        "large.parquet: 1,500 rows, 8 columns", "the rows are streamed; what follows is of 600 random rows"
+    ]  # fmt: skip
+    for pattern in (
+        r"numbers +2   age, score", r"dates +1   since", r"target churn: 2 classes",
+        r"judged on 1,49\d random rows: networks predict those that they were not trained on",
+    ):  # fmt: skip
+        assert re.search(pattern, out), pattern
+    model = fastnn.load("run/model.fastnn")
+    assert model.columns_[3]["kind"] == "date"
+    with open("run/metrics.json", encoding="utf-8") as file:
+        found = json.load(file)
+    assert found["rows"] == N_ROWS
+    scores = found["scores"]
+    assert scores["fastnn"]["accuracy"] == pytest.approx(model.oof_accuracy_)
+    assert scores["fastnn"]["accuracy"] > 0.85 > scores["majority"]["accuracy"]
+    assert scores["linear_model"]["accuracy"] > scores["majority"]["accuracy"]
+    assert not (large.index[[3, 77]].isin(model.oof_rows_)).any()
+    status, out, errors = run("evaluate", "run/model.fastnn", "large.parquet")
+    assert (status, errors) == (0, "")
+    assert run("predict", "run/model.fastnn", "large.parquet", "-o", "p.csv")[0] == 0
+    assert len(pd.read_csv("p.csv")) == N_ROWS
+    assert sorted(os.listdir("run")) == [
+        "metrics.json", "model.fastnn", "report.html"
+    ]  # fmt: skip
+
+
+def test_numbers_from_a_folder_judged_by_other_rows(folder, run):
+    (folder / "parts").mkdir()
+    frame = customers(N_ROWS)
+    for k in range(3):
+        frame[500 * k : 500 * (k + 1)].to_parquet(folder / "parts" / f"{k}.parquet")
+    customers(200, seed=1).to_parquet(folder / "valid.parquet")
+    arguments = ("train", "parts", "--target", "spent", "--drop", "id,churn", "--valid", "valid.parquet")
+    status, out, errors = run(*arguments, "--weights", "age", "--preset", "fast")
+    assert status == 1
+    assert "the weight 'age' in row" in errors  # ages have gaps
+    status, out, errors = run(*arguments, "--preset", "fast", "--passes", 20)
+    assert (status, errors) == (0, "")
+    assert "judged on 200 validation rows, which also chose the best pass of every network" in out
+    assert len(fastnn.load("run/model.fastnn").oof_prediction_) == 200
+
+
+def test_small_files_and_folders_are_read_as_a_whole(large, run, monkeypatch):
+    monkeypatch.setattr(cli_streaming, "needed_bytes", lambda *_: 0)
+    monkeypatch.setattr(StreamedFit, "run", None)
+    os.mkdir("parts")
+    pq.write_table(pa.Table.from_pandas(large), "parts/a.parquet")
+    for source in ("large.parquet", "parts"):
+        status, out, _ = run(
+            "train", source, "--target", "churn", "--drop", "id,spent", "--preset", "fast", "--passes", 3
+        )
+        assert status == 0
+        assert "streamed" not in out
+        assert fastnn.load("run/model.fastnn").estimators_[0].n_iter_ <= 3
+
+
+def test_an_interrupted_training_goes_on(large, run, monkeypatch):
+    arguments = ("train", "large.parquet", "--target", "churn", "--drop", "id,spent", "--seed", 5)
+    assert run(*arguments)[0] == 0
+    expected = fastnn.load("run/model.fastnn")
+    train_on = StreamedFit._train_on
+
+    def interrupted(self, portion):
+        if self.n_done == 7:
+            raise KeyboardInterrupt
+        train_on(self, portion)
+
+    monkeypatch.setattr(StreamedFit, "_train_on", interrupted)
+    status, _, errors = run(*arguments, "--out", "other")
+    assert status == 130
+    assert errors.startswith("interrupted: other/checkpoint.fastnn holds the networks so far")
+    assert run("predict", "other/checkpoint.fastnn", "large.parquet", "-o", "p.csv")[0] == 0
+    monkeypatch.setattr(StreamedFit, "_train_on", train_on)
+    status, _, errors = run(*arguments, "--out", "other", "--resume")
+    assert (status, errors) == (0, "")
+    found = fastnn.load("other/model.fastnn")
+    np.testing.assert_array_equal(found.oof_prediction_, expected.oof_prediction_)
+    rows = large.drop(columns=["id", "spent", "churn"]).assign(since=pd.to_datetime(large["since"]))
+    np.testing.assert_array_equal(found.predict_proba(rows), expected.predict_proba(rows))
+    assert sorted(os.listdir("other")) == ["metrics.json", "model.fastnn", "report.html"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--target", "chrn"), "--target: large.parquet has no column 'chrn': did you mean 'churn'?"),
+        (("--target", "churn", "--drop", "idd"), "--drop: large.parquet has no column 'idd'"),
+        (("--target", "churn", "--weights", "w"), "--weights: large.parquet has no column 'w'"),
+        (
+            ("--target", "churn", "--cv", 3),
+            "--cv needs the whole table in memory, and large.parquet is strea",
+        ),
+        (("--target", "churn", "--date-format", "%d"), "--date-format needs the whole table in memory"),
+        (("--target", "churn", "--memory-limit", "1MB"), "--memory-limit must be at least 64 MiB, got"),
+        (("--target", "churn", "--resume"), "resume: there is no file run/checkpoint.fastnn"),
+    ],
+)
+def test_wrong_arguments(large, refused, arguments, message):
+    assert refused("train", "large.parquet", *arguments).startswith(message)
+
+
+def test_other_files_have_no_checkpoint(folder, refused):
+    customers().to_csv("a.csv")
+    message = refused("train", "a.csv", "--target", "churn", "--resume")
+    assert message == "--resume: only Parquet files are trained on with a checkpoint"
+    (folder / "empty").mkdir()
+    message = refused("train", "empty", "--target", "churn")
+    assert message == "empty is a folder without Parquet files: name a file in it"

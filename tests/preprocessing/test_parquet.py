@@ -1,0 +1,206 @@
+"""ParquetRows: rows in the order of the files, pieces in a random order, messages that name the place."""
+
+import re
+from collections import Counter
+
+import hypothesis.strategies as st
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.dataset as pds
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from parquet_files import COLUMNS, table, written
+
+from fastnn.preprocessing import parquet
+from fastnn.preprocessing.parquet import Group, ParquetRows, is_files, shuffled_pieces
+
+
+def test_all_rows_in_their_order(tmp_path):
+    frame = table(1000)
+    files = ParquetRows(written(frame, tmp_path / "a.parquet"), "size", "weight", COLUMNS)
+    assert [group.n_rows for group in files.groups] == [300, 300, 300, 100]
+    block = files.read()
+    np.testing.assert_array_equal(block.rows, np.arange(1000))
+    pd.testing.assert_frame_equal(block.table.to_pandas(), frame[COLUMNS], check_dtype=False)
+    np.testing.assert_array_equal(files.numbers(block), frame["size"])
+    np.testing.assert_array_equal(block.weights, frame["weight"])
+    some = np.array([0, 5, 299, 300, 999])
+    chosen = files.read(some)
+    np.testing.assert_array_equal(chosen.rows, some)
+    np.testing.assert_array_equal(files.numbers(chosen), frame["size"][some])
+
+
+@pytest.mark.parametrize("form", ["paths", "folder", "dataset"])
+def test_several_files_are_one_table(tmp_path, form):
+    frame = table(500)
+    paths = [written(frame[:200], tmp_path / "a.parquet"), written(frame[200:], tmp_path / "b.parquet", 77)]
+    source = {"paths": paths, "folder": tmp_path, "dataset": pds.dataset(tmp_path)}[form]
+    assert is_files(source)
+    files = ParquetRows(source, "sort", columns=COLUMNS)
+    values, places = files.classes(files.read())
+    np.testing.assert_array_equal(values[places], frame["sort"])
+
+
+def test_names_of_folders_are_columns(tmp_path):
+    frame = table(400)
+    pds.write_dataset(
+        pa.Table.from_pandas(frame), tmp_path / "parts", format="parquet",
+        partitioning=pds.partitioning(pa.schema([("group", pa.string())]), flavor="hive"),
+    )  # fmt: skip
+    files = ParquetRows(tmp_path / "parts", "size")
+    read = files.read().table.to_pandas()
+    assert Counter(read["group"]) == Counter(frame["group"])
+    by_noise = frame.set_index("noise")["group"]
+    assert (by_noise[read["noise"]].to_numpy() == read["group"].to_numpy()).all()
+
+
+def test_no_other_values_are_files():
+    assert is_files("a.parquet")
+    assert is_files(["a.parquet"])
+    for other in ([], [["a"]], [1.0], np.zeros((2, 2)), table(5), pa.table({"a": [1]})):
+        assert not is_files(other)
+
+
+@given(
+    sizes=st.lists(st.integers(1, 40), min_size=1, max_size=12), capacity=st.integers(1, 60),
+    n_open=st.integers(1, 5), seed=st.integers(0, 100),
+)  # fmt: skip
+def test_a_pass_has_every_row_once(sizes, capacity, n_open, seed):
+    ends = np.cumsum(sizes).tolist()
+    groups = [Group(0, k, end - n, end - n, n) for k, (end, n) in enumerate(zip(ends, sizes, strict=True))]
+    buffers = list(shuffled_pieces(groups, capacity, n_open, np.random.RandomState(seed)))
+    assert [sum(piece.n_rows for piece in pieces) for pieces in buffers[:-1]] == [capacity] * (
+        len(buffers) - 1
+    )
+    done = dict.fromkeys(groups, 0)
+    for pieces in buffers:
+        for piece in pieces:  # the rows of a group come in their order, as a reader decodes them
+            assert piece.first == done[piece.group]
+            done[piece.group] += piece.n_rows
+            running = [group for group, count in done.items() if 0 < count < group.n_rows]
+            assert len(running) <= n_open
+    assert all(count == group.n_rows for group, count in done.items())
+    again = list(shuffled_pieces(groups, capacity, n_open, np.random.RandomState(seed)))
+    assert again == buffers
+
+
+def test_a_buffer_mixes_several_row_groups():
+    groups = [Group(0, k, 100 * k, 100 * k, 100) for k in range(10)]
+    first = next(shuffled_pieces(groups, 40, 4, np.random.RandomState(0)))
+    assert Counter(piece.n_rows for piece in first) == {10: 4}
+    assert len({piece.group for piece in first}) == 4
+
+
+def test_readers_skip_and_take_across_blocks(tmp_path, monkeypatch):
+    monkeypatch.setattr(parquet, "MOST_ROWS", 16)
+    monkeypatch.setattr(parquet, "LEAST_ROWS", 16)
+    frame = table(250)
+    files = ParquetRows(written(frame, tmp_path / "a.parquet", 100), "size", columns=COLUMNS)
+    with files.reader(files.groups[1]) as reader:
+        reader.skip(21)
+        rows = np.concatenate([block.rows for n in (3, 40, 36) for block in reader.take(n)])
+    np.testing.assert_array_equal(rows, np.arange(121, 200))
+
+
+def test_rows_without_a_target_are_refused_or_left_out(tmp_path):
+    frame = table(700)
+    frame.loc[[3, 340, 341], "size"] = np.nan
+    path = written(frame, tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match=r"a.parquet, row group 0: the target 'size' has a gap in row 3 of"):
+        ParquetRows(path, "size").read()
+    block = ParquetRows(path, "size", skips_gaps=True).read()
+    np.testing.assert_array_equal(block.rows, np.setdiff1d(np.arange(700), [3, 340, 341]))
+
+
+def test_texts_of_dates_become_dates(tmp_path):
+    frame = table(50).astype({"day": str})
+    path = written(frame, tmp_path / "a.parquet")
+    files = ParquetRows(path, "size", columns=COLUMNS)
+    assert files.is_text("day")
+    assert not files.is_text("x")
+    read = ParquetRows(path, "size", columns=COLUMNS, dates=["day"]).read()
+    np.testing.assert_array_equal(read.table["day"].to_numpy(), pd.to_datetime(frame["day"]).to_numpy())
+    frame.loc[7, "day"] = "soon"
+    path = written(frame, tmp_path / "b.parquet")
+    with pytest.raises(ValueError, match=r"b.parquet, row group 0: column 'day' holds .*soon"):
+        ParquetRows(path, "size", columns=COLUMNS, dates=["day"]).read()
+
+
+def test_infinity_is_found_with_its_row(tmp_path):
+    frame = table(700)
+    frame.loc[650, "noise"] = np.inf
+    files = ParquetRows(written(frame, tmp_path / "a.parquet"), "size")
+    with pytest.raises(ValueError, match=r"a.parquet, row group 0: column 'noise' holds infinity in row 650"):
+        files.check_finite(files.read())
+
+
+def test_damaged_columns_are_named(tmp_path):
+    path = written(table(3000).round({"noise": 3}), tmp_path / "a.parquet", 1500)
+    metadata = pq.ParquetFile(path).metadata
+    names = [metadata.row_group(1).column(k).path_in_schema for k in range(metadata.num_columns)]
+    column = metadata.row_group(1).column(names.index("noise"))
+    data = bytearray(path.read_bytes())
+    begin = column.data_page_offset + 30
+    data[begin : begin + 400] = bytes(400)
+    path.write_bytes(data)
+    files = ParquetRows(path, "size")
+    with pytest.raises(ValueError, match=r"a.parquet, row group 1, column 'noise': the file is damaged"):
+        files.read()
+
+
+def test_types_that_differ_from_the_first_file(tmp_path):
+    frame = table(100)
+    written(frame, tmp_path / "a.parquet")
+    written(frame.astype({"flag": int, "x": "float32"}), tmp_path / "b.parquet")
+    files = ParquetRows(tmp_path, "size", columns=["x", "flag"])
+    assert files.read().table["x"].to_numpy().dtype == np.float64
+    written(frame.assign(x="many"), tmp_path / "c.parquet")
+    with pytest.raises(ValueError, match=r"c.parquet, row group 0: column 'x' holds .*string instead of dou"):
+        ParquetRows(tmp_path, "size", columns=["x", "flag"]).read()
+    written(frame.drop(columns="x"), tmp_path / "c.parquet")
+    with pytest.raises(ValueError, match=r"c.parquet lacks the column 'x' of the other files"):
+        ParquetRows(tmp_path, "size", columns=["x", "flag"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("length",), "y: .*a.parquet has no column 'length', it has 'x', 'group', 'town'"),
+        (("size", "w"), "sample_weight: .* has no column 'w'"),
+        (("size", None, ["x", "z"]), "columns: .* has no column 'z'"),
+        (("size", None, ["x", "size"]), "columns: the target 'size' and the weights cannot be predicted"),
+        (("size", None, []), "has no column to predict 'size' from"),
+        ((3.0,), "y must be the name of a column where X names files, got 3.0"),
+        (("size", np.ones(3)), "sample_weight must be the name of a column"),
+    ],
+)
+def test_wrong_columns(tmp_path, arguments, message):
+    path = written(table(20), tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match=message):
+        ParquetRows(path, *arguments)
+
+
+def test_weights_below_0_are_found(tmp_path):
+    frame = table(400)
+    frame.loc[310, "weight"] = -1.0
+    files = ParquetRows(written(frame, tmp_path / "a.parquet"), "size", "weight")
+    with pytest.raises(ValueError, match=r"row group 1: the weight 'weight' in row 310 of the file is -1.0"):
+        files.read()
+
+
+def test_files_of_other_kinds(tmp_path):
+    with pytest.raises(FileNotFoundError, match=re.escape(f"there is no file {tmp_path / 'none.parquet'}")):
+        ParquetRows(tmp_path / "none.parquet", "y")
+    (tmp_path / "a.csv").write_text("x,y\n1,2\n")
+    with pytest.raises(ValueError, match=r"a.csv is no Parquet file that can be read"):
+        ParquetRows(tmp_path / "a.csv", "y")
+    with pytest.raises(ValueError, match=r"is a dataset of other files than Parquet files"):
+        ParquetRows(pds.dataset(tmp_path / "a.csv", format="csv"), "y")
+    path = written(table(100), tmp_path / "a.parquet")
+    filtered = pds.dataset(path).filter(pds.field("x") > 0)
+    with pytest.raises(ValueError, match=r"is a dataset with a filter, which streaming cannot apply"):
+        ParquetRows(filtered, "size")
+    with pytest.raises(ValueError, match=r"a.parquet has no rows"):
+        ParquetRows(written(table(10)[:0], path), "size")
