@@ -169,7 +169,7 @@ class StreamedFit:
         preset: Preset = estimator._preset()
         self.preset, self.n_networks = preset, estimator._n_networks(preset)
         self.passes = streamed_passes(preset.epochs, files.n_rows) if passes is None else passes
-        self.batch_size = batch_size(files.n_rows, preset.batch_size)
+        self.batch_size = batch_size(files.n_rows, preset.recipe(estimator._HAS_CLASSES).batch_size)
         self.n_folds = fold_count(self.n_networks, files.n_rows)
         self.sizes = Sizes.within(
             limit, files, files.most_features(preset.n_bins, MOST_CATEGORIES), self.n_networks, self.n_folds,
@@ -331,10 +331,10 @@ class StreamedFit:
 
     def _create_runs(self) -> None:
         """Create the networks, or take those of the checkpoint."""
-        settings = self.estimator._member_settings(self.preset, self.batch_size)
+        settings = self.estimator._member_settings(self.preset, self.files.n_rows)
         settings |= {"early_stopping": False, "max_iter": self.n_parts}
         self.schedule: CosineLog = settings["learning_rate"]
-        members = self.estimator._members(self.preset, settings, self.seeds[1:-1])
+        members = self.estimator._members(settings, self.seeds[1:-1])
         self.runs = [Run(member, k % self.n_networks) for k, member in enumerate(members)]
         self.seconds = self.cpu_seconds = 0.0
         if self.resumed is not None:

@@ -28,7 +28,6 @@ from .moments import Moments
 from .regressor import MLPRegressor
 from .tabular_base import Tabular
 from .tabular_export import described_networks, with_temperature
-from .tabular_presets import Preset
 
 __all__ = ["TabularClassifier", "TabularRegressor"]
 
@@ -173,13 +172,10 @@ class TabularClassifier(ClassifierMixin, Tabular):
     def _n_scores(self) -> int:
         return 1 if len(self.classes_) == 2 else len(self.classes_)
 
-    def _members(self, preset: Preset, settings: dict[str, Any], seeds: Sequence[int]) -> list[Any]:
+    def _members(self, settings: dict[str, Any], seeds: Sequence[int]) -> list[Any]:
         members = []
         for seed in seeds:
-            member = MLPClassifier(
-                activation=preset.class_activation, learning_rate_init=preset.class_rate, init="lecun_normal",
-                random_state=seed, **settings,
-            )  # fmt: skip
+            member = MLPClassifier(random_state=seed, **settings)
             # A network's rows may lack a class: all networks have the outputs of all classes.
             member.classes_, member._has_labels = np.arange(len(self.classes_)), False
             member.n_outputs_ = self._n_scores()
@@ -356,17 +352,14 @@ class TabularRegressor(RegressorMixin, Tabular):
     def _n_scores(self) -> int:
         return 1
 
-    def _members(self, preset: Preset, settings: dict[str, Any], seeds: Sequence[int]) -> list[Any]:
+    def _members(self, settings: dict[str, Any], seeds: Sequence[int]) -> list[Any]:
         losses: list[Any] = ["squared_error", *(Quantile(quantile) for quantile in self._quantiles)]
         members = []
         for loss in losses:
             if loss != "squared_error":  # the user's score is one of the mean
                 settings = settings | {"scoring": "loss"}
             for seed in seeds:
-                member = MLPRegressor(
-                    loss, activation=preset.number_activation, learning_rate_init=preset.number_rate,
-                    init="he_normal", random_state=seed, **settings,
-                )  # fmt: skip
+                member = MLPRegressor(loss, random_state=seed, **settings)
                 member.n_outputs_ = 1
                 members.append(member)
         return members

@@ -89,7 +89,7 @@ class Tabular(DocumentationLinkMixin, Report, ExportableTabular, SavableTabular,
         """Return the targets for the result of `_encoded_y`."""
 
     @abstractmethod
-    def _members(self, preset: Preset, settings: dict[str, Any], seeds: Sequence[int]) -> list[Any]:
+    def _members(self, settings: dict[str, Any], seeds: Sequence[int]) -> list[Any]:
         """Return the networks to fit: `len(seeds)` for each prediction that the estimator makes."""
 
     @abstractmethod
@@ -270,9 +270,9 @@ class Tabular(DocumentationLinkMixin, Report, ExportableTabular, SavableTabular,
     ) -> None:  # fmt: skip
         """Fit the networks, and set `estimators_`."""
         n_train = min(train.size for train, _ in parts)
-        settings = self._member_settings(preset, batch_size(n_train, preset.batch_size))
+        settings = self._member_settings(preset, n_train)
         schedule = settings["learning_rate"]
-        members = self._members(preset, settings, seeds)
+        members = self._members(settings, seeds)
         n_heads = len(members) // len(parts)
 
         def rows(train: Array, val: Array) -> Callable[[], tuple[Any, ...]]:
@@ -291,11 +291,12 @@ class Tabular(DocumentationLinkMixin, Report, ExportableTabular, SavableTabular,
             member.scoring = "loss"
         self.estimators_ = members
 
-    def _member_settings(self, preset: Preset, batch_size: int) -> dict[str, Any]:
-        """Return the parameters of all networks."""
-        settings: dict[str, Any] = {
+    def _member_settings(self, preset: Preset, n_train: int) -> dict[str, Any]:
+        """Return the parameters of all networks, for so many rows."""
+        recipe = preset.recipe(self._HAS_CLASSES)
+        settings: dict[str, Any] = recipe.parameters() | {
             "hidden_layer_sizes": preset.hidden_layer_sizes,
-            "batch_size": batch_size,
+            "batch_size": batch_size(n_train, recipe.batch_size),
             "max_iter": preset.epochs,
             "learning_rate": CosineLog(),
             "beta_2": 0.95,

@@ -2,9 +2,56 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
-__all__ = ["PRESETS", "Preset"]
+__all__ = ["PRESETS", "Preset", "Recipe"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the networks of a classifier, or of a regressor, are trained.
+
+    Parameters
+    ----------
+    activation : str
+        Activation of the hidden layers.
+    init : str
+        Method that draws the weights.
+    rate : float
+        Peak of Adam's learning rate.
+    batch_size : int
+        Rows in a step; small tables have smaller batches.
+    dropout : float
+        Rate of dropout.
+    weight_decay : float
+        Weight decay of AdamW; 0 for Adam.
+    """
+
+    activation: str
+    init: str
+    rate: float
+    batch_size: int = 256
+    dropout: float = 0.0
+    weight_decay: float = 0.0
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the parameters of the networks, but for the size of a batch, which depends on the table."""
+        parameters: dict[str, Any] = {
+            "activation": self.activation, "init": self.init, "learning_rate_init": self.rate,
+        }  # fmt: skip
+        if self.dropout:
+            parameters["dropout"] = self.dropout
+        if self.weight_decay:
+            parameters |= {"solver": "adamw", "weight_decay": self.weight_decay}
+        return parameters
+
+
+# The recipes of several networks. A single one of classes is regularised more.
+CLASSES = Recipe("selu", "lecun_normal", 0.007, 512)
+SINGLE_CLASSES = Recipe("selu", "lecun_normal", 0.005, 256, dropout=0.1, weight_decay=0.05)
+NUMBERS = Recipe("mish", "he_normal", 0.01, 256, dropout=0.1, weight_decay=0.05)
+SINGLE_NUMBERS = Recipe("mish", "he_normal", 0.01, 256)
 
 
 @dataclass(frozen=True)
@@ -19,12 +66,8 @@ class Preset:
         Units of the hidden layers.
     epochs : int
         Length of the learning-rate schedule in passes over the training rows.
-    class_activation, number_activation : str
-        Activation of classifiers and of regressors.
-    class_rate, number_rate : float
-        Peak of Adam's learning rate for classifiers and for regressors.
-    batch_size : int
-        Rows in a step; small tables have smaller batches.
+    classes, numbers : Recipe
+        How the networks of classifiers and of regressors are trained.
     n_bins : int
         Intervals of a number's piecewise-linear encoding.
     """
@@ -32,17 +75,18 @@ class Preset:
     n_estimators: int
     hidden_layer_sizes: tuple[int, ...]
     epochs: int
-    class_activation: str = "selu"
-    number_activation: str = "mish"
-    class_rate: float = 0.005
-    number_rate: float = 0.01
-    batch_size: int = 256
+    classes: Recipe = field(default=CLASSES)
+    numbers: Recipe = field(default=NUMBERS)
     n_bins: int = 16
+
+    def recipe(self, is_classes: bool) -> Recipe:
+        """Return the recipe of classifiers, or of regressors."""
+        return self.classes if is_classes else self.numbers
 
 
 # Registry of the presets, by the estimators' parameter `preset`.
 PRESETS: dict[str, Preset] = {
-    "fast": Preset(1, (128, 128), 48),
+    "fast": Preset(1, (128, 128), 48, SINGLE_CLASSES, SINGLE_NUMBERS),
     "good": Preset(5, (128, 128, 128), 128),
     "best": Preset(10, (256, 256, 256), 256),
 }

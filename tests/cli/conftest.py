@@ -5,14 +5,16 @@ from tables_of_customers import customers, written
 
 from fastnn.cli import main as cli
 from fastnn.estimators import tabular_presets
-from fastnn.estimators.tabular_presets import Preset
+from fastnn.estimators.tabular_presets import Preset, Recipe
 
 
 @pytest.fixture
 def small_presets(monkeypatch):
     """Fit small networks for a few passes."""
     monkeypatch.setitem(
-        tabular_presets.PRESETS, "good", Preset(5, (8, 8), 24, class_rate=0.02, number_rate=0.02)
+        tabular_presets.PRESETS,
+        "good",
+        Preset(5, (8, 8), 24, Recipe("selu", "lecun_normal", 0.02), Recipe("mish", "he_normal", 0.02)),
     )
     monkeypatch.setitem(tabular_presets.PRESETS, "fast", Preset(1, (8,), 12))
 

@@ -23,17 +23,19 @@ from fastnn.estimators import streamed_rows, streaming, tabular_presets
 from fastnn.estimators.moments import Moments, MomentsOfParts
 from fastnn.estimators.streamed_rows import Scan, Sizes
 from fastnn.estimators.streaming import StreamedFit, needed_bytes, streamed_passes
-from fastnn.estimators.tabular_presets import Preset
+from fastnn.estimators.tabular_presets import Preset, Recipe
 from fastnn.preprocessing.parquet import ParquetRows
 
+# Fewer passes than usual need larger steps.
+RECIPE = Recipe("selu", "lecun_normal", 0.02)
 TARGETS = {TabularClassifier: "sort", TabularRegressor: "size"}
 
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
     """Fit small networks for a few passes, with several small buffers a pass."""
-    monkeypatch.setitem(tabular_presets.PRESETS, "good", Preset(5, (16, 16), 24, class_rate=0.02))
-    monkeypatch.setitem(tabular_presets.PRESETS, "fast", Preset(1, (16,), 12, class_rate=0.02))
+    monkeypatch.setitem(tabular_presets.PRESETS, "good", Preset(5, (16, 16), 24, RECIPE))
+    monkeypatch.setitem(tabular_presets.PRESETS, "fast", Preset(1, (16,), 12, RECIPE))
     within = Sizes.within
 
     def small(*arguments):
