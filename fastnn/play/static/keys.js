@@ -1,0 +1,42 @@
+// Shortcuts: single keys, which can be switched off in the help.
+
+export const SHORTCUTS = [
+  { keys: [" "], action: "play", shown: ["space"], what: "Play or pause" },
+  { keys: ["s"], action: "step", shown: ["S"], what: "One step" },
+  { keys: ["e"], action: "epoch", shown: ["E"], what: "One epoch" },
+  { keys: ["r"], action: "reset", shown: ["R"], what: "Back to the beginning" },
+  { keys: ["+", "="], action: "faster", shown: ["+"], what: "Faster" },
+  { keys: ["-"], action: "slower", shown: ["−"], what: "Slower" },
+  { keys: ["v"], action: "view", shown: ["V"], what: "Classes or probability" },
+  { keys: ["t"], action: "test", shown: ["T"], what: "Show or hide test data" },
+  { keys: ["1", "2", "3", "4", "5"], action: "tool", shown: ["1", "…", "5"], what: "Paint points of a class" },
+  { keys: ["x"], action: "tool", shown: ["X"], what: "Erase painted points" },
+  { keys: ["0"], action: "tool", shown: ["0"], what: "Choose samples again" },
+  { keys: ["p"], action: "script", shown: ["P"], what: "Copy as Python" },
+  { keys: ["d"], action: "theme", shown: ["D"], what: "Light or dark" },
+  { keys: ["?"], action: "help", shown: ["?"], what: "This help" },
+];
+
+const toolOf = (key) => (key === "x" ? "erase" : key === "0" ? "look" : String(Number(key) - 1));
+
+/** Return true if the element needs the key itself. */
+function needs(element, key) {
+  if (element.closest("dialog, [role=menu]")) return true;
+  if (element.matches("textarea, select")) return true;
+  if (element.matches("input")) return !["range", "radio", "checkbox"].includes(element.type) || key === " ";
+  return key === " " && element.matches("button, a, summary");
+}
+
+export function listenToKeys(actions, checkbox) {
+  try { checkbox.checked = localStorage.getItem("fastnn-shortcuts") !== "off"; } catch { /* Without storage, on. */ }
+  checkbox.addEventListener("change", () => {
+    try { localStorage.setItem("fastnn-shortcuts", checkbox.checked ? "on" : "off"); } catch { /* Lasts as long as the page. */ }
+  });
+  document.addEventListener("keydown", (event) => {
+    if (!checkbox.checked || event.ctrlKey || event.metaKey || event.altKey || event.repeat && event.key === " " || needs(event.target, event.key)) return;
+    const key = event.key.toLowerCase(), shortcut = SHORTCUTS.find(({ keys }) => keys.includes(key));
+    if (!shortcut) return;
+    event.preventDefault();
+    actions[shortcut.action](toolOf(key));
+  });
+}
