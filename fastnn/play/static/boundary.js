@@ -4,6 +4,8 @@ import { make, byId, fit } from "./dom.js";
 
 const MARGIN = { left: 34, bottom: 22, right: 1, top: 1 };
 const TOOLS = ["look", "0", "1", "2", "3", "4", "erase"];
+// The plane of painted points has fixed limits, so that painting does not move it.
+const PAINTED_LOW = -1.5, PAINTED_SIDE = 3;
 // Distances on the screen, in pixels: between points of a stroke, of the eraser, and of a click from its point.
 const STROKE_GAP = 9, ERASER = 14, REACH = 12;
 
@@ -16,8 +18,11 @@ function ticks(low, high, count) {
   return found.map((value) => ({ value, text: String(Number(value.toPrecision(6))).replace("-", "−") }));
 }
 
+/** Return the coordinate of a painted point, in thousandths as in the address, for a share of the plane's side. */
+const painted = (share) => Math.round((PAINTED_LOW + share * PAINTED_SIDE) * 1000) / 1000;
+
 export class Boundary {
-  /** `actions`: choose(row), paint(points) with all points in -1 to 1, tool(name). */
+  /** `actions`: choose(row), painted() the painted points or null, paint(points) all of them anew. */
   constructor(palette, actions) {
     this.palette = palette;
     this.actions = actions;
@@ -72,8 +77,8 @@ export class Boundary {
   /** Show the picture of a unit instead of the network's answer; null shows the answer again. */
   showUnit(picture, caption) {
     this.unit = picture;
-    this.caption.hidden = !picture;
-    if (picture) this.caption.textContent = caption;
+    this.caption.hidden = !picture && !this.invitation;
+    this.caption.textContent = picture ? caption : (this.invitation ?? "");
     this.drawRegions();
   }
 
@@ -242,28 +247,42 @@ export class Boundary {
 
   choose(row) { this.chosen = row; this.drawPoints(); }
 
-  /** Return the data shown, as painted points [x, y, class] in a plane from -1 to 1. */
+  /** Return the data shown, as painted points [x, y, class] at the same places of the screen. */
   asPainted() {
     if (!this.points || this.started.kind !== "classes") return [];
     const [x0, x1, y0, y1] = this.started.limits, { xy, values, count } = this.points;
     return Array.from({ length: count }, (_, row) => [
-      (2 * (xy[2 * row] - x0)) / (x1 - x0) - 1, (2 * (xy[2 * row + 1] - y0)) / (y1 - y0) - 1, Math.min(values[row], 4)]);
+      painted((xy[2 * row] - x0) / (x1 - x0)), painted((xy[2 * row + 1] - y0) / (y1 - y0)), Math.min(values[row], 4)]);
   }
 
   /** Paint or erase at a place on the screen. */
   apply([x, y]) {
     const { width, height } = this.area, all = this.actions.painted() ?? this.asPainted();
-    const px = (2 * (x - MARGIN.left)) / width - 1, py = 1 - (2 * (y - MARGIN.top)) / height;
+    const px = painted((x - MARGIN.left) / width), py = painted(1 - (y - MARGIN.top) / height);
     if (this.tool === "erase") {
-      const kept = all.filter(([a, b]) => Math.hypot(((a - px) * width) / 2, ((b - py) * height) / 2) > ERASER);
+      const kept = all.filter(([a, b]) => Math.hypot(((a - px) * width) / PAINTED_SIDE, ((b - py) * height) / PAINTED_SIDE) > ERASER);
       if (kept.length !== all.length) this.actions.paint(kept);
       return;
     }
     const { last } = this.stroke;
     if (last && Math.hypot(last[0] - x, last[1] - y) < STROKE_GAP) return;
     this.stroke.last = [x, y];
-    const rounded = (value) => Math.round(value * 1000) / 1000;
-    this.actions.paint([...all, [rounded(px), rounded(py), Number(this.tool)]]);
+    this.actions.paint([...all, [px, py, Number(this.tool)]]);
+  }
+
+  get paintedLimits() { return [PAINTED_LOW, PAINTED_LOW + PAINTED_SIDE, PAINTED_LOW, PAINTED_LOW + PAINTED_SIDE]; }
+
+  /** Show a plane without an answer, with painted points. */
+  blank(points) {
+    this.context.clearRect(0, 0, this.canvas.width, this.canvas.height);
+    this.preview(points);
+  }
+
+  /** Show a line of text on the plane; null hides it. */
+  invite(text) {
+    this.invitation = text;
+    this.caption.hidden = !text;
+    this.caption.textContent = text ?? "";
   }
 
   /** Show points at once that the server has not answered for yet. */
@@ -271,8 +290,8 @@ export class Boundary {
     if (!this.started) return;
     const [x0, x1, y0, y1] = this.started.limits, xy = new Float32Array(2 * points.length), values = new Int32Array(points.length);
     points.forEach(([x, y, label], row) => {
-      xy[2 * row] = x0 + ((x + 1) / 2) * (x1 - x0);
-      xy[2 * row + 1] = y0 + ((y + 1) / 2) * (y1 - y0);
+      xy[2 * row] = x0 + ((x - PAINTED_LOW) / PAINTED_SIDE) * (x1 - x0);
+      xy[2 * row + 1] = y0 + ((y - PAINTED_LOW) / PAINTED_SIDE) * (y1 - y0);
       values[row] = label;
     });
     this.points = { xy, values, isTest: new Uint8Array(points.length), count: points.length };

@@ -30,7 +30,7 @@ export class Formula {
       }
       return;
     }
-    const key = JSON.stringify([selected, frame.sample, this.started.run, state.optimizer].map((part) => (part?.index !== undefined ? part.index : part)));
+    const key = JSON.stringify([selected, frame.sample.index, this.started.run]);
     if (key !== this.key) { this.key = key; this.build(frame, selected, state); force = true; }
     if (!force && now - this.written < UPDATE_EVERY) return;
     this.written = now;
@@ -85,25 +85,29 @@ export class Formula {
       row("Activation", "What the unit passes on.", [`a${tag} = ${activation}(z${tag})`], [`= ${activation}(`, c(z), ") = ", result(a)]);
     }
     const scoreName = output && activation === "identity" ? "z" : "a";
-    const { classes, kind } = this.started, last_p = (k) => array("sample.p", k);
-    if (output && kind === "classes") {
-      row("Probability", "Softmax: the scores' exponentials, as shares of their sum.", [`p${tag} = e^${scoreName}${tag} / Σ e^${scoreName}`], [`for class ${classes[to]} = `, result(last_p(to))]);
+    const { classes, kind, output: link } = this.started, prediction = (k) => array("sample.p", k);
+    if (output && link === "softmax") {
+      row("Probability", "Softmax: the scores' exponentials, as shares of their sum.", [`p${tag} = e^${scoreName}${tag} / Σ e^${scoreName}`], [`for class ${classes[to]} = `, result(prediction(to))]);
+    } else if (output && link !== "identity") {
+      row("Prediction", "The score on the scale of the answer.", [`p = ${link}(${scoreName}${tag})`], ["= ", result(prediction(to))]);
     }
     const sample = frame.sample;
-    if (kind === "classes") {
-      const label = sample.target, entropy = /entropy/.test(this.started.loss);
-      row("Loss", "How wrong the network is for this sample.",
-        [entropy ? `L = −ln p${subscript(label + 1)}` : `L: ${this.started.loss.replaceAll("_", " ")}`],
-        [entropy ? "= −ln " : `class ${classes[label]}, p = `, c(last_p(label)), " = ", result((f) => f.sample.loss)]);
+    const answer = sample.target, entropy = /entropy/.test(this.started.loss), why = "How wrong the network is for this sample.";
+    const loss = result((f) => f.sample.loss);
+    if (kind === "classes" && entropy) {
+      const p = dims.at(-1) > 1 ? prediction(answer) : (f) => (answer ? prediction(0)(f) : 1 - prediction(0)(f));
+      row("Loss", why, [`L = −ln p${subscript(answer + 1)}`], ["= −ln ", c(p), " = ", loss]);
+    } else if (kind === "classes") {
+      row("Loss", why, [this.started.loss.replaceAll("_", " ")], [`class ${classes[answer]}, L = `, loss]);
     } else {
-      row("Loss", "How wrong the network is for this sample.", ["L(ŷ, y)"], ["ŷ = ", c(last_p(0)), ", y = ", c(() => sample.target), ", L = ", result((f) => f.sample.loss)]);
+      row("Loss", why, ["L(ŷ, y)"], ["ŷ = ", c(prediction(0)), ", y = ", c(() => answer), ", L = ", loss]);
     }
 
     if (output) {
-      const truth = kind === "classes" ? (sample.target === to ? 1 : 0) : null;
-      const plain = truth !== null && activation === "identity" && /entropy/.test(this.started.loss);
+      const truth = dims.at(-1) > 1 ? Number(answer === to) : answer;
+      const plain = kind === "classes" && activation === "identity" && entropy;
       row("Backward", "Derivative of the loss by the sum z.", plain ? [`δ${tag} = ∂L/∂z${tag} = p${tag} − ${truth}`] : [`δ${tag} = ∂L/∂z${tag}`],
-        plain ? ["= ", c(last_p(to)), ` − ${truth} = `, result(d)] : ["= ", result(d)]);
+        plain ? ["= ", c(prediction(to)), ` − ${truth} = `, result(d)] : ["= ", result(d)]);
     } else {
       const next = dims[layer + 2], shownNext = [...Array(next).keys()].slice(0, 3), rest = next - shownNext.length;
       const flow = (f) => { let sum = 0; for (let k = 0; k < next; k++) sum += weight(to, k, layer + 1)(f) * (f.arrays[`sample.d.${layer + 1}`]?.[k] ?? NaN); return sum; };
@@ -123,6 +127,6 @@ export class Formula {
       [c(weight(chosen), WEIGHT), " − ", c((f) => trimmed(f.learning_rate ?? state.learning_rate)), plain ? "·(g" : `·${state.optimizer}(g`, decay ? ` + ${trimmed(state.l2)}·` : "", decay ? c(weight(chosen)) : "", `), g: ${together} over the batch`]);
 
     const where = output ? "the output layer" : `hidden layer ${layer + 1}`;
-    this.root.replaceChildren(make("p.quiet", {}, `Unit ${to + 1} of ${where}, ${kind === "classes" ? `a sample of class ${classes[sample.target]}` : "one sample"}.`), make("ol.steps", {}, ...rows));
+    this.root.replaceChildren(make("p.quiet", {}, `Unit ${to + 1} of ${where}, ${kind === "classes" ? `a sample of class ${classes[answer]}` : "one sample"}.`), make("ol.steps", {}, ...rows));
   }
 }

@@ -15,6 +15,8 @@ import { Connection } from "./socket.js";
 // Steps a second at the stops of the slider; null is as fast as it goes.
 const SPEEDS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 20000, null];
 const VIEW_DEFAULTS = { view: "classes", speed: 7, sample: 0 };
+// With fewer points there is nothing to learn.
+const FEWEST_POINTS = 2;
 const RESOLUTION = 256, UNIT_RESOLUTION = 32;
 // Milliseconds between spoken scores, between texts of the head, and before painted points are sent.
 const SPOKEN_EVERY = 5000, TEXT_EVERY = 80, PAINT_DELAY = 120;
@@ -71,22 +73,9 @@ const connection = new Connection({
   },
   started: (message) => {
     if (message.run !== run) return;
-    const anew = started?.run !== message.run;
-    started = message;
-    last = null;
-    waiting = [];
-    boundary.start(started);
-    curves.start(started);
-    formula.start(started);
-    const dims = started.layers_dim;
-    if (selected.layer > dims.length - 2) selected = { layer: Math.max(0, dims.length - 3), to: 0, from: null };
-    if (selected.to >= dims[selected.layer + 1]) selected.to = dims[selected.layer + 1] - 1;
-    if (selected.from !== null && selected.from >= dims[selected.layer]) selected.from = 0;
-    const { values } = hello.choices.activations;
-    network.build(started, { values, chosen: state.activations }, hello.choices.layers);
-    network.choose(selected);
-    showStarted();
-    if (anew) { clearProblems(); controls.problem(null); }
+    show(message);
+    clearProblems();
+    controls.problem(null);
   },
   frame: (frame) => {
     if (frame.run !== run) { connection.send("drawn", { frame: frame.frame, run: frame.run }); return; }
@@ -104,7 +93,7 @@ const connection = new Connection({
   ended: (message) => {
     if (message.run !== run) return;
     setPlaying(false);
-    problem(message.why);
+    (message.failed ? problem : news)(message.why);
   },
   script: ({ text }) => showScript(text),
   saved: ({ url, name }) => {
@@ -142,6 +131,7 @@ function change(changes) {
   start();
 }
 
+/** Begin a new run with the present state. */
 function start() {
   clearTimeout(paintTimer);
   run += 1;
@@ -149,8 +139,43 @@ function start() {
   controls.show(state);
   showLayers();
   writeAddress();
+  if (state.dataset === "painted" && (state.points ?? []).length < FEWEST_POINTS) { showBlank(); return; }
+  boundary.invite(null);
   connection.send("start", { state, run });
   if (playing) connection.send("play");
+}
+
+/** Show the pictures of a run that has begun, still without a frame. */
+function show(message) {
+  started = message;
+  last = null;
+  waiting = [];
+  boundary.start(started);
+  curves.start(started);
+  formula.start(started);
+  const dims = started.layers_dim;
+  if (selected.layer > dims.length - 2) selected = { layer: Math.max(0, dims.length - 3), to: 0, from: null };
+  if (selected.to >= dims[selected.layer + 1]) selected.to = dims[selected.layer + 1] - 1;
+  if (selected.from !== null && selected.from >= dims[selected.layer]) selected.from = 0;
+  network.build(started, { values: hello.choices.activations.values, chosen: state.activations }, hello.choices.layers);
+  network.choose(selected);
+  showStarted();
+}
+
+/** Show the empty plane and invite to paint: there is nothing to train on yet. */
+function showBlank() {
+  setPlaying(false);
+  connection.send("pause");
+  const points = state.points ?? [], dims = [2, ...state.layers, Math.max(2, ...points.map(([, , label]) => label + 1))];
+  const parameters = dims.slice(1).reduce((sum, width, k) => sum + width * (dims[k] + 1), 0);
+  show({
+    run, layers_dim: dims, kind: "classes", classes: Array.from({ length: dims.at(-1) }, (_, k) => String(k)), limits: boundary.paintedLimits,
+    inputs: ["x1", "x2"], layout: [], n_parameters: parameters, n_train: points.length, n_test: 0, activations: [], loss: "", output: "",
+  });
+  if (boundary.tool === "look") boundary.use("0");
+  boundary.blank(points);
+  boundary.invite("Choose a colour below, and paint some points.");
+  Object.assign(byId("boundary").dataset, { run, step: 0 });
 }
 
 function readAddress() {

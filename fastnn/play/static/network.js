@@ -92,9 +92,10 @@ export class Network {
     if (depth === last) {
       const score = make("span.score");
       this.scores.push(score);
-      const name = started.kind === "classes" ? started.classes[unit] : "ŷ";
+      // A single output tells two classes apart: it is the probability of the second.
+      const label = this.started.layers_dim[last] === 1 ? 1 : unit, name = started.kind === "classes" ? started.classes[label] : "ŷ";
       const swatch = make("span.swatch");
-      if (started.kind === "classes") swatch.style.setProperty("--swatch", `var(--class-${unit % 10})`);
+      if (started.kind === "classes") swatch.style.setProperty("--swatch", `var(--class-${label % 10})`);
       else swatch.classList.add("response");
       return this.keep(depth, unit, make("button.unit.output", { type: "button", "aria-label": started.kind === "classes" ? `Output unit of class ${name}` : "Output unit" }, swatch, make("span.name", {}, name), score));
     }
@@ -194,9 +195,10 @@ export class Network {
   }
 
   drawLinks() {
-    if (!this.geometry.length || !this.weights) return;
+    if (!this.geometry.length) return;
     const { context } = fit(this.links, this.width, this.height);
     context.clearRect(0, 0, this.width, this.height);
+    if (!this.weights) return;
     const total = this.geometry.reduce((sum, lines) => sum + lines.length, 0);
     const { hovered, selected, pointed } = this;
     for (let layer = 0; layer < this.geometry.length; layer++) {
