@@ -315,7 +315,7 @@ def test_every_data_set_and_its_best_settings(visitor, server):
     names = page.locator("input[name=dataset]").evaluate_all("inputs => inputs.map(({ value }) => value)")
     assert {"moons", "circles", "spiral", "blobs", "xor", "surface", "painted"} <= set(names)
     page.keyboard.press("Space")
-    for name in names:
+    for name in set(names) - {"painted"}:
         if page.locator(f"input[name=dataset][value={name}]").is_checked() is False:
             visitor.change(lambda name=name: page.locator(f"input[name=dataset][value={name}]").check())
         use = page.locator("#best button")
@@ -428,8 +428,8 @@ def test_the_step_in_numbers(visitor, server):
 def test_a_bad_address_is_explained(visitor, server, fragment, words):
     page = visitor.page
     page.goto(f"{server.address}#{fragment}")
-    page.wait_for_selector(".notice.problem")
-    text = page.inner_text("#problems")
+    page.wait_for_selector(".notice:not(.busy)")
+    text = page.inner_text("#problems") + page.inner_text("#notices")
     for word in words:
         assert re.search(word, text), text
     # The page goes on: another data set and the usual settings train.

@@ -29,12 +29,12 @@ export class Curves {
     this.clear();
     this.charts = CHARTS.map((chart) => {
       const canvas = make("canvas", { role: "img" });
-      const value = make("span.value");
+      const under = make("span"), parts = chart.columns.map((_, k) => make(chart.columns.length > 1 ? `span.${["train", "test"][k]}` : "span"));
       const name = make("span", {}, chart.title);
-      const figure = make("figure", {}, make("figcaption", {}, name, value), canvas);
+      const figure = make("figure", {}, make("figcaption", {}, name, make("span.value", {}, under, ...parts)), canvas);
       canvas.addEventListener("pointermove", (event) => { this.under = event.offsetX / canvas.clientWidth; this.draw(); });
       canvas.addEventListener("pointerleave", () => { this.under = null; this.draw(); });
-      return { ...chart, canvas, value, name, figure };
+      return { ...chart, canvas, parts, under, name, figure };
     });
     byId("curves").replaceChildren(...this.charts.map(({ figure }) => figure));
     new ResizeObserver(() => this.draw()).observe(byId("curves"));
@@ -64,7 +64,7 @@ export class Curves {
     for (const chart of this.charts) this.drawChart(chart);
   }
 
-  drawChart({ canvas, value, columns, log, band, title, key }) {
+  drawChart({ canvas, parts, under, columns, log, band, title, key }) {
     if (!canvas.clientWidth) return;
     const { context, width, height } = fit(canvas), { palette } = this;
     context.clearRect(0, 0, width, height);
@@ -131,8 +131,11 @@ export class Curves {
       context.strokeStyle = palette.muted; context.lineWidth = 1;
       context.beginPath(); context.moveTo(x(row[STEP]), top); context.lineTo(x(row[STEP]), bottom); context.stroke();
     }
-    const text = row ? columns.map((column) => (key === "score" && !this.regression && Number.isFinite(row[column]) ? `${(row[column] * 100).toFixed(1)} %` : shown(row[column], 3))).join("  ") : "";
-    value.textContent = this.under !== null && row ? `step ${whole(row[STEP])}: ${text}` : text;
+    const percent = key === "score" && !this.regression;
+    const texts = row ? columns.map((column) => (percent && Number.isFinite(row[column]) ? `${(row[column] * 100).toFixed(1)} %` : shown(row[column], 3))) : [];
+    parts.forEach((part, k) => { part.textContent = texts[k] ?? ""; });
+    under.textContent = this.under !== null && row ? `step ${whole(row[STEP])}` : "";
+    const text = texts.map((each, k) => (texts.length > 1 ? `${["training", "test"][k]} ${each}` : each)).join(", ");
     canvas.setAttribute("aria-label", `${title} over the steps${text ? `, now ${text}` : ""}`);
   }
 }

@@ -185,7 +185,7 @@ function readAddress() {
   if (!["classes", "probability"].includes(view.view)) view.view = VIEW_DEFAULTS.view;
   if (!(view.speed in SPEEDS)) view.speed = VIEW_DEFAULTS.speed;
   if (!Number.isInteger(view.sample)) view.sample = null;
-  if (parsed.unknown.length) problem(`The address has unknown settings: ${parsed.unknown.join(", ")}. They are left out.`);
+  if (parsed.unknown.length) news(`The address has unknown settings: ${parsed.unknown.join(", ")}. They are left out.`);
   boundary.choose(view.sample);
   byId("speed").value = view.speed;
   for (const input of byId("view").querySelectorAll("input")) input.checked = input.value === view.view;

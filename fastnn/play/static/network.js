@@ -1,6 +1,6 @@
 // The network: a column a layer, a picture a unit, a line a weight.
 
-import { make, byId, fit, inFormula, subscript } from "./dom.js";
+import { make, byId, fit, subscript } from "./dom.js";
 
 const CURVE_POINTS = 12;
 const NEAR = 7;
@@ -97,7 +97,7 @@ export class Network {
       const swatch = make("span.swatch");
       if (started.kind === "classes") swatch.style.setProperty("--swatch", `var(--class-${label % 10})`);
       else swatch.classList.add("response");
-      return this.keep(depth, unit, make("button.unit.output", { type: "button", "aria-label": started.kind === "classes" ? `Output unit of class ${name}` : "Output unit" }, swatch, make("span.name", {}, name), score));
+      return this.keep(depth, unit, make("button.unit.output", { type: "button" }, swatch, make("span.name", {}, make("span.hidden", {}, started.kind === "classes" ? "Output unit of class " : "Output unit "), name), score));
     }
     const canvas = make("canvas", { width: 32, height: 32, "aria-hidden": "true" });
     const label = hidden ? `Unit ${unit + 1} of hidden layer ${depth}` : `Input ${started.inputs[unit]}`;
@@ -158,7 +158,7 @@ export class Network {
       }
     }
     const p = frame.arrays["sample.p"];
-    this.scores.forEach((element, k) => { element.textContent = p ? inFormula(p[k]) : ""; });
+    this.scores.forEach((element, k) => { element.textContent = p ? p[k].toFixed(2).replace("-", "−") : ""; });
     if (weights) { this.weights = weights; this.drawLinks(); }
   }
 

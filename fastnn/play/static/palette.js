@@ -37,12 +37,12 @@ export class Palette {
     this.classes = classes.map(css);
     this.regions = Uint32Array.from(classes, (rgb) => pixel(mix(plane, rgb, 0.42)));
     this.edges = Uint32Array.from(classes, (rgb) => pixel(mix(plane, rgb, 0.95)));
-    this.pair = ramp([mix(plane, low, 0.85), mix(plane, low, 0.4), plane, mix(plane, high, 0.4), mix(plane, high, 0.85)]);
+    this.pair = ramp([mix(plane, low, 0.74), mix(plane, low, 0.38), plane, mix(plane, high, 0.38), mix(plane, high, 0.74)]);
     this.units = ramp([low, mix(plane, low, 0.6), plane, mix(plane, high, 0.6), high]);
     this.positiveUnits = ramp([plane, mix(plane, high, 0.6), high]);
     this.response = ramp(["low", "middle-low", "middle", "middle-high", "high"].map((name) => colour(`response-${name}`)));
     // With more than two classes, certainty from 1/k to 1 runs from the empty plane to the class's colour.
-    this.certain = classes.map((rgb) => ramp([plane, mix(plane, rgb, 0.8)]));
+    this.certain = classes.map((rgb) => ramp([plane, mix(plane, rgb, 0.72)]));
     this.level = pixel(colour("level"));
     const texts = ["text", "muted", "line", "accent", "card", "train", "test", "band", "positive", "negative", "plane", "outline"];
     for (const name of texts) this[name] = css(colour(name));
