@@ -23,7 +23,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from .datasets import DATASETS
+from .datasets import DATASETS, TABLE_STATES
 from .saves import Saves
 from .script import script_of
 from .session import Session
@@ -187,7 +187,7 @@ class Page:
 
     async def serve(self) -> None:
         """Exchange messages until the page closes the connection, and end its training."""
-        self._put(self._hello())
+        self._put(await run_in_threadpool(self._hello))
         tasks = [asyncio.create_task(self._receive()), asyncio.create_task(self._send())]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -270,14 +270,13 @@ class Page:
         ]
         table = None
         if self._table is not None:
-            kind = self._table.kind
             datasets.append(
                 {
                     "name": "table",
                     "title": "Table",
-                    "kind": kind,
-                    "best": DATASETS["painted" if kind == "classes" else "surface"].best,
-                    "why": "Two smooth layers and Adam suit most standardised tables.",
+                    "kind": self._table.kind,
+                    "best": TABLE_STATES[self._table.kind],
+                    "why": "Two smooth layers, Adam and a weak penalty suit most standardised columns.",
                     "thumbnail": thumbnail("table", self._table),
                 }
             )

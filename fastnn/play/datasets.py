@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["DATASETS", "FUNCTIONS", "SURFACES", "DataSet"]
+__all__ = ["DATASETS", "FUNCTIONS", "SURFACES", "TABLE_STATES", "DataSet"]
 
 
 @dataclass(frozen=True)
@@ -169,13 +169,14 @@ DATASETS: dict[str, DataSet] = {
     "blobs": DataSet(
         "Blobs", "classes",
         "Straight lines divide the blobs, so that no hidden layer is needed.",
-        {"layers": [], "activations": [], **_ADAM, "learning_rate": 0.1},
+        {"layers": [], "activations": [], "noise": 0.1, **_ADAM, "learning_rate": 0.1},
         blobs, (*_COMMON, "classes"),
     ),
     "xor": DataSet(
         "XOR", "classes",
-        "No single line divides the classes; four rectified units cut off a corner each.",
-        {"layers": [4], "activations": ["relu"], "noise": 0.05, **_ADAM, "init": "he_normal"},
+        "No single line divides the classes. Four rectified units can cut off the corners; eight do so from "
+        "any start, even if some never become active.",
+        {"layers": [8], "activations": ["relu"], "noise": 0.05, **_ADAM, "init": "he_normal"},
         xor, _COMMON,
     ),
     "line": DataSet(
@@ -186,8 +187,12 @@ DATASETS: dict[str, DataSet] = {
     ),
     "surface": DataSet(
         "Surface", "regression",
-        "Smooth units make smooth surfaces, and an output without activation reaches any height.",
-        {"layers": [16, 16], "activations": ["tanh", "tanh"], "noise": 0.1, **_ADAM},
+        "Smooth units make smooth surfaces, an output without activation reaches any height, and a weak "
+        "penalty keeps the surface from following the noise.",
+        {
+            "n_samples": 400, "layers": [16, 16], "activations": ["tanh", "tanh"], "noise": 0.1, **_ADAM,
+            "l2": 1e-3,
+        },
         surface, (*_COMMON, "surface"),
     ),
     "painted": DataSet(
@@ -196,3 +201,9 @@ DATASETS: dict[str, DataSet] = {
         {"layers": [8, 8], "activations": ["tanh", "tanh"], **_ADAM},
     ),
 }  # fmt: skip
+
+# Best known settings of a user's table, by the kind of its target.
+TABLE_STATES = {
+    kind: {"layers": [8, 8], "activations": ["tanh", "tanh"], **_ADAM, "l2": 1e-3}
+    for kind in ("classes", "regression")
+}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,7 @@ from .datasets import DATASETS
 from .settings import MOST_COORDINATE, Problem, Settings
 from .table import Table
 
-__all__ = ["LearningProblem", "posed"]
+__all__ = ["LearningProblem", "posed", "sampled"]
 
 Array = NDArray[Any]
 
@@ -150,6 +151,19 @@ class LearningProblem:
         return Model(self.layers_dim, **self.model_arguments)
 
 
+def sampled(settings: Settings, table: Table | None = None) -> LearningProblem:
+    """Return the problem that settings describe, with its samples; the loss is not checked.
+
+    Raises
+    ------
+    Problem
+        If there are no such samples.
+    """
+    X, y, kind, classes, inputs = _samples(settings, table)
+    train, test = _split(settings, len(y))
+    return LearningProblem(settings, kind, X, y, train, test, classes, inputs, _limits(settings, X))
+
+
 def posed(settings: Settings, table: Table | None = None) -> tuple[LearningProblem, Model]:
     """Return the problem that settings describe, and its model, both checked.
 
@@ -158,12 +172,12 @@ def posed(settings: Settings, table: Table | None = None) -> tuple[LearningProbl
     Problem
         If the settings do not go together; the message says what to change.
     """
-    X, y, kind, classes, inputs = _samples(settings, table)
-    train, test = _split(settings, len(y))
-    problem = LearningProblem(settings, kind, X, y, train, test, classes, inputs, _limits(settings, X))
+    problem = sampled(settings, table)
     _check_loss(problem)
     try:
         model = problem.new_model()
+    except Problem:
+        raise
     except (ValueError, MemoryError) as error:
         raise Problem(None, str(error)) from None
     try:
@@ -229,12 +243,16 @@ def _split(settings: Settings, n_samples: int) -> tuple[Array, Array]:
     everything = np.arange(n_samples)
     if not settings.test_share:
         return everything, everything[:0]
+    n_test = math.ceil(settings.test_share * n_samples)  # as train_test_split rounds
+    if n_test == n_samples:
+        raise Problem(
+            "test_share",
+            f"test_share {settings.test_share:g} of {n_samples} samples leaves none to train with: choose a "
+            "smaller share, or more samples",
+        )
     from sklearn.model_selection import train_test_split
 
-    try:
-        train, test = train_test_split(everything, test_size=settings.test_share, random_state=settings.seed)
-    except ValueError as error:
-        raise Problem("test_share", f"{error}: choose a smaller share, or more samples") from None
+    train, test = train_test_split(everything, test_size=settings.test_share, random_state=settings.seed)
     return train, test
 
 

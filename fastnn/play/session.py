@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,14 +14,16 @@ import numpy as np
 from ..model import Model
 from ..schedules import Schedule, resolve_schedule
 from ..training.divergence import DivergenceError
-from .compiling import reported_compilations
+from .compiling import note_compiled, reported_compilations
 from .frames import Artist, Snapshot, View, packed
 from .problem import LearningProblem, posed
 from .settings import Problem, Settings
 from .steering import CURVE_COLUMNS, Steering
 from .table import Table
 
-__all__ = ["Run", "Session", "WithinRun"]
+__all__ = ["Run", "Session", "WithinRun", "warm_up"]
+
+logger = logging.getLogger("fastnn")
 
 # Passes after which a training without end keeps fewer of its measurements: it goes on as a training of twice
 # as many passes, and so keeps 500 to 1000 of them, however long it runs.
@@ -82,8 +85,10 @@ class Run:
         self._schedule = resolve_schedule(problem.train_arguments.get("schedule", "constant"))
         self.steering = Steering(self._artist, first, problem.steps_per_epoch, speed, self._redraw)
         self._threads = [
-            threading.Thread(target=self._train, name="fastnn playground training", daemon=True),
-            threading.Thread(target=self._draw, name="fastnn playground drawing", daemon=True),
+            threading.Thread(
+                target=self._guarded, args=(work,), name=f"fastnn playground {name}", daemon=True
+            )
+            for name, work in (("training", self._train), ("drawing", self._draw))
         ]
 
     def start(self) -> None:
@@ -170,25 +175,30 @@ class Run:
             ],
         }
 
+    def _guarded(self, work: Callable[[], None]) -> None:
+        """Do the work of a thread; after an error, tell the page, which would wait for ever."""
+        try:
+            with reported_compilations(self._report_compiling):
+                work()
+        except Exception as error:
+            logger.exception("the playground's %s failed", threading.current_thread().name)
+            text = f"the training has failed: {type(error).__name__}: {error}"
+            self.send({"type": "ended", "run": self.number, "why": text, "failed": True})
+
     # --- the training's thread --------------------------------------------------------------------------
 
     def _train(self) -> None:
         """Draw the first frame, and train until the run is closed or its passes are done."""
-        with reported_compilations(self._report_compiling):
-            try:
-                self._send_frame(self.steering.latest)
-                self._redrawn()
-                why = self._trained()
-            except DivergenceError as error:
-                why = str(error)
-            except (ValueError, MemoryError) as error:
-                self.send({"type": "problem", "field": None, "text": str(error)})
-                why = str(error)
-        self._report_compiling(False)
-        self.steering.pause()
-        self.steering.latest = replace(self.steering.latest, playing=False)
-        self._redraw()
-        self.send({"type": "ended", "run": self.number, "why": why})
+        self._send_frame(self.steering.latest)
+        with self._wake:
+            self._is_stale = False
+        failed = False
+        try:
+            why = self._trained()
+        except DivergenceError as error:
+            why, failed = str(error), True
+        self.steering.rest()
+        self.send({"type": "ended", "run": self.number, "why": why, "failed": failed})
 
     def _trained(self) -> str:
         """Train; return why the training has ended."""
@@ -214,44 +224,43 @@ class Run:
     # --- the drawing thread -----------------------------------------------------------------------------
 
     def _redraw(self) -> None:
-        """Wake the drawing thread; a thread that has something new to draw has ended to compile."""
-        self._report_compiling(False)
+        """Wake the drawing thread."""
+        note_compiled()
         with self._wake:
             self._is_stale = True
             self._wake.notify_all()
 
-    def _redrawn(self) -> None:
-        """Note that nothing has changed since the last frame."""
-        with self._wake:
-            self._is_stale = False
-
     def _draw(self) -> None:
         """Send frames while there is something new to draw and the page keeps up."""
-        with reported_compilations(self._report_compiling):
-            last = 0.0
-            while True:
-                with self._wake:
-                    while not self.steering.is_closed and not (
-                        self._is_stale and 0 < self._frame <= self._drawn + MOST_UNDER_WAY
-                    ):
-                        self._wake.wait()
-                    self._is_stale = False
-                if self.steering.is_closed:
-                    return
-                time.sleep(max(0.0, last + 1 / MOST_FRAMES - time.perf_counter()))
-                last = time.perf_counter()
-                self._send_frame(self.steering.latest)
+        last = 0.0
+        while True:
+            with self._wake:
+                while not (self.steering.is_closed or self._is_frame_due):
+                    self._wake.wait()
+                self._is_stale = False
+            if self.steering.is_closed:
+                return
+            time.sleep(max(0.0, last + 1 / MOST_FRAMES - time.perf_counter()))
+            last = time.perf_counter()
+            self._send_frame(self.steering.latest)
+
+    @property
+    def _is_frame_due(self) -> bool:
+        """True if there is something new to draw and the page keeps up; the first frame is not drawn here."""
+        return self._is_stale and 0 < self._frame <= self._drawn + MOST_UNDER_WAY
 
     def _send_frame(self, snapshot: Snapshot) -> None:
         """Compute a frame and send it."""
-        header, arrays = self._artist.drawn(snapshot, self._view)
+        with np.errstate(all="ignore"):  # a training that diverges overflows in pictures too
+            header, arrays = self._artist.drawn(snapshot, self._view)
         header |= {"frame": self._frame, "run": self.number, "learning_rate": self._rate(snapshot.step)}
         if self._frame == 0:
             arrays |= self._data()
-        curve = self.steering.taken_curve()
-        arrays["curves"] = np.array(curve, np.float32).reshape(-1, len(CURVE_COLUMNS))
+        points = np.array(self.steering.taken_curve()).reshape(-1, len(CURVE_COLUMNS))
+        with np.errstate(over="ignore"):
+            arrays["curves"] = points.astype(np.float32)
         self._frame += 1
-        self._report_compiling(False)
+        note_compiled()
         self.send(packed(header, arrays))
 
     def _data(self) -> dict[str, Any]:
@@ -283,6 +292,15 @@ class Run:
             after = bool(self._compiling)
         if before != after:
             self.send({"type": "compiling", "run": self.number, "busy": after})
+
+
+def warm_up(settings: Settings, table: Table | None) -> None:
+    """Compile or load the kernels that the first page will need."""
+    with reported_compilations():
+        problem, model = posed(settings, table)
+        artist = Artist(problem, model)
+        artist.drawn(Snapshot(0, 0, model._parameters, model._statistics), View())
+        model.train(*problem.training_data, 1, **problem.train_arguments)
 
 
 class Session:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -121,6 +122,13 @@ class Steering(Hook):
             self.is_closed = True
             self._changed.notify_all()
 
+    def rest(self) -> None:
+        """Note that the training has ended by itself."""
+        with self._changed:
+            self._playing = False
+            self.latest = replace(self.latest, playing=False, passes_per_second=0.0)
+        self._notify()
+
     def taken_curve(self) -> list[tuple[float, ...]]:
         """Return the points of the curves since the last call; `CURVE_COLUMNS` names the columns."""
         with self._changed:
@@ -162,6 +170,11 @@ class Steering(Hook):
         self.observe(training)
         return self._wait(training)
 
+    def end(self, training: Training) -> None:
+        """Keep the last snapshot: after a divergence, that of the last finite step."""
+        if training.trainer.n_steps != self.latest.step:
+            self.observe(training)
+
     def observe(self, training: Training) -> None:
         """Keep a snapshot of the present step, and a point of the curves if one is due."""
         trainer = training.trainer
@@ -186,7 +199,8 @@ class Steering(Hook):
 
     def _add_point(self, training: Training, snapshot: Snapshot) -> None:
         """Measure losses and scores, and add a point to the curves."""
-        measured = self._artist.measure(snapshot.parameters, snapshot.statistics)
+        with np.errstate(all="ignore"):
+            measured = self._artist.measure(snapshot.parameters, snapshot.statistics)
         records, n = training.trainer.records, training.n_records
         norm = ratio = math.nan
         if n:
@@ -197,13 +211,16 @@ class Steering(Hook):
         self._curve_step = snapshot.step
 
     def _measured_speed(self, now: float, step: int) -> float:
-        """Return the passes per second over the last second."""
-        marks = self._marks
-        marks.append((now, step))
-        while len(marks) > 2 and now - marks[0][0] > SPEED_SECONDS:
-            marks.popleft()
-        seconds = now - marks[0][0]
-        return (step - marks[0][1]) / seconds / self._steps_per_epoch if seconds > 0 else 0.0
+        """Return the passes per second over the last second; 0 if the training does not run by itself."""
+        with self._changed:
+            if not self._playing:
+                return 0.0
+            marks = self._marks
+            marks.append((now, step))
+            while len(marks) > 2 and now - marks[0][0] > SPEED_SECONDS:
+                marks.popleft()
+            seconds = now - marks[0][0]
+            return (step - marks[0][1]) / seconds / self._steps_per_epoch if seconds > 0 else 0.0
 
     def _due(self, step: int) -> float:
         """Return the number of steps that are due; infinity for a training at full speed."""
@@ -216,27 +233,33 @@ class Steering(Hook):
 
     def _wait(self, training: Training) -> bool:
         """Wait until a step is due; return True if the training is to end."""
-        step, waited = training.trainer.n_steps, False
+        step = training.trainer.n_steps
         while True:
             with self._changed:
                 if self.is_closed:
                     return True
-                if self._due(step) > 0:
-                    if self._playing and self._speed is not None:
-                        # A training that cannot keep up does not catch up: count from now on.
-                        since, first = self._paced_from
-                        if time.perf_counter() - since > (step - first) / self._speed + 1:
-                            self._paced_from = time.perf_counter(), step
-                    return False
-                timeout = None
-                if self._playing and self._speed is not None:
-                    since, first = self._paced_from
-                    timeout = max(0.0, since + (step - first) / self._speed - time.perf_counter())
-                is_stale = not self._playing and not waited and self.latest.playing
-                if not is_stale:
-                    waited = True
-                    self._changed.wait(timeout)
+                is_due = self._due(step) > 0
+                is_stale = self.latest.playing != self._playing
+                if not (is_due or is_stale):
+                    self._changed.wait(self._seconds_to_next(step))
                     continue
-            # The training has just been paused: the last snapshot and curve point are those of this step.
-            waited = True
+                if is_due:
+                    self._keep_pace(step)
+                    return False
+            # The page has just paused or resumed, and the last snapshot says otherwise.
             self.observe(training)
+
+    def _seconds_to_next(self, step: int) -> float | None:
+        """Return the time until the next step is due; None if a command must come first."""
+        if not self._playing or self._speed is None:
+            return None
+        since, first = self._paced_from
+        return max(0.0, since + (step - first) / self._speed - time.perf_counter())
+
+    def _keep_pace(self, step: int) -> None:
+        """Count the speed from now on if the training is late by more than a second: it does not catch up."""
+        if self._playing and self._speed is not None:
+            since, first = self._paced_from
+            now = time.perf_counter()
+            if now - since > (step - first) / self._speed + 1:
+                self._paced_from = now, step

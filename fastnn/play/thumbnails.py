@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 
-from .problem import posed
+from .problem import sampled
 from .settings import Settings
 from .table import Table
 
@@ -33,7 +33,7 @@ def thumbnail(name: str, table: Table | None) -> list[list[float]]:
 
 def _scaled(settings: Settings, table: Table | None) -> list[list[float]]:
     """Return some points of the samples of settings."""
-    problem, _ = posed(settings, table)
+    problem = sampled(settings, table)
     left, right, bottom, top = problem.limits
     step = max(1, len(problem.y) // N_POINTS)
     points = []
