@@ -1,4 +1,4 @@
-"""The subcommand ``fastnn playground``: a page in the browser on which a network is changed while it learns."""
+"""The subcommand ``fastnn playground``: a page on which a network is changed while it learns."""
 
 from __future__ import annotations
 

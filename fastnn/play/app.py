@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import anyio
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection, Request
@@ -184,18 +185,19 @@ class Page:
         self._loop = asyncio.get_running_loop()
         self._waiting: asyncio.Queue[Any] = asyncio.Queue()
         self._session = Session(self._put_from_thread, table)
+        self._tasks: Any = None
 
     async def serve(self) -> None:
         """Exchange messages until the page closes the connection, and end its training."""
-        self._put(await run_in_threadpool(self._hello))
-        tasks = [asyncio.create_task(self._receive()), asyncio.create_task(self._send())]
         try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            self._put(await run_in_threadpool(self._hello))
+            async with anyio.create_task_group() as tasks:
+                self._tasks = tasks
+                tasks.start_soon(self._send)
+                await self._receive()
+                tasks.cancel_scope.cancel()
         finally:
             self._session.close()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
 
     def _put_from_thread(self, message: Any) -> None:
         """Queue a message for the page, from any thread."""
@@ -213,10 +215,14 @@ class Page:
         """Send the queued messages."""
         while True:
             message = await self._waiting.get()
-            if isinstance(message, bytes):
-                await self._socket.send_bytes(message)
-            else:
-                await self._socket.send_text(json.dumps(message, allow_nan=False))
+            try:
+                if isinstance(message, bytes):
+                    await self._socket.send_bytes(message)
+                else:
+                    await self._socket.send_text(json.dumps(message, allow_nan=False))
+            except (WebSocketDisconnect, RuntimeError):  # the page has closed the connection
+                self._tasks.cancel_scope.cancel()
+                return
 
     async def _receive(self) -> None:
         """Act on the page's messages."""

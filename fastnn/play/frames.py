@@ -22,7 +22,7 @@ from ..network.description import Network, aligned_empty
 from ..reference.layer import ACTIVATIONS, activation_backward, activation_forward
 from ..reference.loss import loss_backward, loss_value
 from ..reference.output import output_forward
-from ..system.validation import check_choice, check_count, check_flag, shown
+from ..system.validation import check_choice, check_count, shown
 from .problem import LearningProblem
 from .settings import Problem
 

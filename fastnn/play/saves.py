@@ -94,7 +94,8 @@ def _picture(run: Run) -> bytes:
         values = model.predict(np.column_stack([x.ravel(), y.ravel()])).reshape(x.shape)
         look: dict[str, Any] = {"cmap": "coolwarm", "vmin": low, "vmax": high}
         image = ax.imshow(values, origin="lower", extent=problem.limits, aspect="auto", **look)
-        ax.scatter(*problem.X.T, c=problem.y, edgecolors="white", linewidths=0.7, s=24, **look)
+        x, y = problem.X.T
+        ax.scatter(x, y, c=problem.y, edgecolors="white", linewidths=0.7, s=24, **look)
         figure.colorbar(image)
     ax.set(xlim=(left, right), ylim=(bottom, top), xlabel=problem.inputs[0], ylabel=problem.inputs[1])
     ax.set_title(f"{problem.layers_dim} after {snapshot.epoch:,} passes")

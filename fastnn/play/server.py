@@ -66,15 +66,17 @@ class Playground:
             self._socket.bind((HOST, port))
         except OSError as error:
             self._socket.close()
-            raise OSError(f"port {port} cannot be used ({error.strerror}): choose another, or 0 for any") from None
+            raise OSError(
+                f"port {port} cannot be used ({error.strerror}): choose another, or 0 for any"
+            ) from None
         self._socket.listen(128)
         self.port = self._socket.getsockname()[1]
         self.address = f"http://{HOST}:{self.port}/?token={token}"
         hosts = {f"{HOST}:{self.port}", f"localhost:{self.port}"}
         # Frames are pixels of pictures that change: compressing them takes longer than sending them.
         config = uvicorn.Config(
-            make_app(token, table, state, lambda: hosts), log_level="warning", access_log=False, ws="websockets-sansio",
-            ws_max_size=MOST_MESSAGE_BYTES, ws_per_message_deflate=False, timeout_graceful_shutdown=1,
+            make_app(token, table, state, lambda: hosts), log_level="warning", access_log=False,
+            ws="websockets-sansio", ws_max_size=MOST_MESSAGE_BYTES, ws_per_message_deflate=False, timeout_graceful_shutdown=1,
             lifespan="off", server_header=False,
         )  # fmt: skip
         self._server = uvicorn.Server(config)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -145,7 +146,7 @@ class Run:
     def _started(self) -> dict[str, Any]:
         """Return the message that describes the run."""
         problem, network = self.problem, self.model._network
-        layout = []
+        layout: list[dict[str, Any]] = []
         for k, layer in enumerate(network.layers):
             layout.append({"name": f"W{k}", "offset": layer.weights, "shape": [layer.n_in, layer.n_out]})
             for name, offset in (("b", layer.biases), ("scale", layer.scales), ("shift", layer.shifts)):
@@ -164,7 +165,7 @@ class Run:
             "limits": list(problem.limits),
             "inputs": problem.inputs,
             "target_limits": list(self._artist.target_limits) if problem.kind == "regression" else None,
-            "n_parameters": sum(int(np.prod(part["shape"])) for part in layout),
+            "n_parameters": sum(math.prod(part["shape"]) for part in layout),
             "n_train": len(problem.train),
             "n_test": len(problem.test),
             "steps_per_epoch": problem.steps_per_epoch,
@@ -210,8 +211,9 @@ class Run:
         X, y = problem.training_data
         last = MOST_PASSES if whole is None else whole
         n_passes, resume = min(FIRST_PASSES, last), False
+        hooks: list[Any] = [steering]
         while True:
-            model.train(X, y, n_passes, callbacks=[steering], resume=resume, **arguments)
+            model.train(X, y, n_passes, callbacks=hooks, resume=resume, **arguments)
             done = steering.latest.epoch
             if steering.is_closed:
                 return "closed"
@@ -390,7 +392,7 @@ class Session:
         ):
             self.run.set_drawn(frame)
 
-    _HANDLERS: dict[str, Callable[[Session, Mapping[str, Any]], None]] = {
+    _HANDLERS: ClassVar[dict[str, Callable[[Session, Mapping[str, Any]], None]]] = {
         "start": _start,
         "reset": _reset,
         "play": lambda self, message: self.running.steering.play(),

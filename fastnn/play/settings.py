@@ -1,7 +1,7 @@
 """Settings of the playground: the state that the page's address holds, its limits, and its checks.
 
-Everything that can be set is a `Field`: its kind, default, limits and a line of what it is. The page draws its
-controls from the fields, and `Settings` is checked by them.
+Everything that can be set is a `Field`: its kind, default, limits and a line of what it is. The page draws
+its controls from the fields, and `Settings` is checked by them.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ def client(table=None, state=None):
 
 
 def connected(test_client, token=TOKEN, headers=OWN):
-    return test_client.websocket_connect(f"/training?token={token}", headers=headers)
+    return test_client.websocket_connect(f"ws://{HOST}/training?token={token}", headers=headers)
 
 
 def until(socket, kind):
@@ -196,7 +196,9 @@ PROBLEMS = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "message", "field", "text"), PROBLEMS, ids=[p[0] + str(p[2]) for p in PROBLEMS])
+@pytest.mark.parametrize(
+    ("kind", "message", "field", "text"), PROBLEMS, ids=[p[0] + str(p[2]) for p in PROBLEMS]
+)
 def test_problems_are_told_and_the_connection_lives_on(kind, message, field, text):
     with connected(client()) as socket:
         send(socket, kind, **message)

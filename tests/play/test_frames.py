@@ -33,8 +33,8 @@ def lattice(problem, size):
 
 def test_packing_keeps_names_shapes_and_values():
     arrays = {
-        "a": np.arange(5, dtype=np.uint8), "b": np.ones((2, 3), np.float32), "c": np.empty((0, 7), np.float32),
-        "d": np.array([[1, -2]], np.int32).T,
+        "a": np.arange(5, dtype=np.uint8), "b": np.ones((2, 3), np.float32),
+        "c": np.empty((0, 7), np.float32), "d": np.array([[1, -2]], np.int32).T,
     }  # fmt: skip
     header, found = unpacked(packed({"frame": 3, "why": "ü"}, arrays))
     assert (header["frame"], header["why"]) == (3, "ü")

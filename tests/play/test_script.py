@@ -98,6 +98,8 @@ def test_a_script_runs_in_a_process_of_its_own(tmp_path):
         run = page.start()
         script, parameters = script_of(run), run.current_model()._parameters  # no step done yet
     script += "import sys; sys.stdout.write(model._parameters.tobytes().hex())"
-    done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith(parameters.tobytes().hex())

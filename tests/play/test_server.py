@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from playing import PATIENCE, unpacked
 
-pytest.importorskip("uvicorn")
-client = pytest.importorskip("websockets.sync.client")
-
 import fastnn
 from fastnn.cli.main import main
+
+pytest.importorskip("uvicorn")
+client = pytest.importorskip("websockets.sync.client")
 
 
 class SocketPage:
@@ -77,13 +77,16 @@ def test_a_browser_gets_the_page(served):
     assert served.address.startswith(f"http://127.0.0.1:{served.port}/?token=")
     with pytest.raises(urllib.error.HTTPError) as caught:
         urllib.request.urlopen(served.address[:-1])
-    assert caught.value.code == 403
+    with caught.value as error:
+        assert error.code == 403
 
 
 def test_two_pages_are_two_trainings(served):
     pages = [SocketPage(served.address) for _ in range(2)]
     pages[0].send("start", run=1, state={})
-    pages[1].send("start", run=1, state={"dataset": "spiral", "arms": 3, "layers": [4], "activations": ["relu"]})
+    pages[1].send(
+        "start", run=1, state={"dataset": "spiral", "arms": 3, "layers": [4], "activations": ["relu"]}
+    )
     assert pages[0].until("started")["layers_dim"] == [2, 3, 2]
     assert pages[1].until("started")["layers_dim"] == [2, 4, 3]
     pages[0].send("play")
@@ -122,7 +125,7 @@ def test_closing_the_server_ends_all_trainings(served):
         page.train_beyond(10)
     served.close()
     wait_for(lambda: not trainings())
-    with pytest.raises(OSError):
+    with pytest.raises(urllib.error.URLError):
         urllib.request.urlopen(served.address, timeout=5)
 
 
@@ -140,7 +143,10 @@ def test_only_this_machine_is_answered(served):
 
 
 def test_a_port_in_use_is_named():
-    with fastnn.playground(browser=False, block=False) as running, pytest.raises(OSError, match="choose another"):
+    with (
+        fastnn.playground(browser=False, block=False) as running,
+        pytest.raises(OSError, match="choose another"),
+    ):
         fastnn.playground(browser=False, block=False, port=running.port)
 
 

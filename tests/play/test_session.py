@@ -195,7 +195,11 @@ def test_bad_settings_leave_the_run_as_it_is():
     with FakePage() as page:
         run = page.start()
         page.send("play")
-        for state in ({"layers": [10_000], "activations": ["tanh"]}, {"loss": "squared_error"}, {"seed": "x"}):
+        for state in (
+            {"layers": [10_000], "activations": ["tanh"]},
+            {"loss": "squared_error"},
+            {"seed": "x"},
+        ):
             with pytest.raises(Problem):
                 page.send("start", run=2, state=state)
         assert page.session.run is run
