@@ -3,8 +3,12 @@
 import http.client
 import http.server
 import io
+import os
 import re
 import shutil
+import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -16,7 +20,9 @@ from PIL import Image
 
 import fastnn
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install fastnn-numba[browser]")
+sync_api = pytest.importorskip(
+    "playwright.sync_api", reason="needs Playwright: pip install fastnn-numba[browser]"
+)
 pytest.importorskip("starlette", reason="needs the server: pip install fastnn-numba[playground]")
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -57,7 +63,9 @@ class Visitor:
         self.errors = []
         page.set_default_timeout(PATIENCE)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
-        page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
+        page.on(
+            "console", lambda message: self.errors.append(message.text) if message.type == "error" else None
+        )
 
     def visit(self, server, fragment=""):
         self.page.goto(f"{server.address}#{fragment}")
@@ -87,6 +95,7 @@ class Visitor:
 
     @property
     def fragment(self):
+        self.page.wait_for_timeout(450)  # the address follows within that time
         return urlsplit(self.page.url).fragment
 
     def wait_for_step(self, step):
@@ -110,6 +119,13 @@ class Visitor:
         )
         height, width, data = values
         return np.array(data, np.uint8).reshape(height, width, 4)[:, :, :3]
+
+    @property
+    def widths(self):
+        """Return the numbers of units of all layers."""
+        return [
+            int(number) for number in re.findall(r"\d+", self.page.inner_text("#network-size").split("·")[0])
+        ]
 
     def percent(self, selector):
         return float(self.page.inner_text(selector).removesuffix("%"))
@@ -155,16 +171,19 @@ def visitor(visitors):
 def test_from_page_load_to_a_trained_boundary(visitor, server):
     page = visitor.visit(server, "layers=3&speed=13").page
     assert visitor.step == 0
-    assert page.inner_text("#network-size").startswith("2 – 3 – 2 · 17 parameters")
+    assert visitor.widths == [2, 3, 2]
+    assert page.inner_text("#network-size").endswith(" 17 parameters")
     before = visitor.pixels()
     page.keyboard.press("Space")
     visitor.wait_for_step(2000)
     assert page.get_attribute("#play", "aria-label") == "Pause"
     page.keyboard.press("Space")
-    visitor.wait("() => document.querySelector('#pace').textContent === '–'")
+    visitor.wait("() => !/[0-9]/.test(document.querySelector('#pace').textContent)")
     assert page.get_attribute("#play", "aria-label") == "Play"
     assert visitor.percent("#score-train") > 90
-    assert re.fullmatch(r"Step [\d,]+: test accuracy [\d.]+ %, training [\d.]+ %\.", page.inner_text("#spoken"))
+    assert re.fullmatch(
+        r"Step [\d,]+: test accuracy [\d.]+ %, training [\d.]+ %\.", page.inner_text("#spoken")
+    )
 
     after = visitor.pixels()
     assert after.shape == (256, 256, 3)
@@ -217,7 +236,9 @@ def test_speed(visitor, server):
 
 
 def test_painting_points(visitor, server):
-    page = visitor.visit(server, "dataset=painted&test_share=0&layers=6&optimizer=adam&learning_rate=0.05&l2=0").page
+    page = visitor.visit(
+        server, "dataset=painted&test_share=0&layers=6&optimizer=adam&learning_rate=0.05&l2=0"
+    ).page
     page.click("#clear")
     visitor.use_tool("0")
     visitor.stroke((-0.8, 0.6), (-0.2, 0.6))
@@ -278,27 +299,26 @@ def test_painting_with_the_keyboard(visitor, server):
 def test_changing_layers_units_and_activations(visitor, server):
     page = visitor.visit(server).page
 
-    def size():
-        return page.inner_text("#network-size").split(" · ")[0]
-
-    assert size() == "2 – 3 – 2"
+    assert visitor.widths == [2, 3, 2]
     visitor.change(lambda: page.click("#more-layers"))
-    assert size() == "2 – 3 – 3 – 2"
+    assert visitor.widths == [2, 3, 3, 2]
     visitor.change(lambda: page.get_by_label("Add a unit to hidden layer 2").click())
-    assert size() == "2 – 3 – 4 – 2"
-    assert page.evaluate("document.activeElement.getAttribute('aria-label')") == "Add a unit to hidden layer 2"
+    assert visitor.widths == [2, 3, 4, 2]
+    assert (
+        page.evaluate("document.activeElement.getAttribute('aria-label')") == "Add a unit to hidden layer 2"
+    )
     visitor.change(lambda: page.get_by_label("Remove a unit from hidden layer 1").click())
-    assert size() == "2 – 2 – 4 – 2"
+    assert visitor.widths == [2, 2, 4, 2]
     visitor.change(lambda: page.get_by_label("Activation of hidden layer 1").select_option("relu"))
     assert "layers=2,4" in visitor.fragment
     assert "activations=relu,tanh" in visitor.fragment
     assert page.locator(".unit").count() == 2 + 2 + 4 + 2
     for _ in range(2):
         visitor.change(lambda: page.click("#fewer-layers"))
-    assert size() == "2 – 2"
+    assert visitor.widths == [2, 2]
     assert page.is_disabled("#fewer-layers")
     visitor.change(lambda: page.click("#more-layers"))
-    assert size() == "2 – 3 – 2"
+    assert visitor.widths == [2, 3, 2]
 
 
 def test_a_change_goes_on_playing(visitor, server):
@@ -336,7 +356,7 @@ def test_the_address_round_trip(visitors, server):
     pages = [visitors().visit(server, fragment) for _ in range(2)]
     for visitor in pages:
         assert sorted(visitor.fragment.split("&")) == sorted(fragment.split("&"))
-        assert visitor.page.inner_text("#network-size").startswith("2 – 5 – 4 – 3")
+        assert visitor.widths == [2, 5, 4, 3]
         assert visitor.page.input_value("#field-learning_rate") == "0.02"
         assert visitor.page.is_checked("#field-batch_norm")
         assert visitor.page.is_checked("#view input[value=probability]")
@@ -350,7 +370,7 @@ def test_the_address_round_trip(visitors, server):
     first.change(lambda: first.page.locator("#field-seed").fill("6") or first.page.keyboard.press("Enter"))
     assert "seed=6" in first.fragment
     first.change(lambda: first.page.evaluate("location.hash = '#dataset=xor&layers=4'"))
-    assert first.page.inner_text("#network-size").startswith("2 – 4 – 2")
+    assert first.widths == [2, 4, 2]
     assert first.page.locator("input[name=dataset][value=xor]").is_checked()
 
 
@@ -393,7 +413,7 @@ def test_the_step_in_numbers(visitor, server):
     assert list(rows) == ["Sum", "Activation", "Loss", "Backward", "Gradient", "Step"]
 
     def numbers(text):
-        return [float(part) for part in re.findall(r"-?\d+\.\d+", text.replace("−", "-"))]
+        return [float(part) for part in re.findall(r"-?\d+\.\d+", text.replace("\N{MINUS SIGN}", "-"))]
 
     w1, x1, w2, x2, bias, total = numbers(rows["Sum"].split("\n")[-1])
     assert w1 * x1 + w2 * x2 + bias == pytest.approx(total, abs=0.05)
@@ -407,10 +427,14 @@ def test_the_step_in_numbers(visitor, server):
     assert "Probability" in page.inner_text("#formula")
 
     # The value of a line is shown under the mouse.
-    unit, target = (page.locator(f"[data-key='{key}'] canvas").bounding_box() for key in ("unit-0-0", "unit-1-0"))
+    unit, target = (
+        page.locator(f"[data-key='{key}'] canvas").bounding_box() for key in ("unit-0-0", "unit-1-0")
+    )
     page.mouse.move(unit["x"] + unit["width"] + 6, unit["y"] + unit["height"] / 2)
     page.wait_for_selector("#tooltip:not([hidden])")
-    assert re.fullmatch(r"weight \d→\d .?\d+\.\d{4}", re.sub("[₀-₉]", "1", page.inner_text("#tooltip")).replace("  ", " "))
+    assert re.fullmatch(
+        r"weight \d→\d .?\d+\.\d{4}", re.sub("[₀-₉]", "1", page.inner_text("#tooltip")).replace("  ", " ")
+    )
     assert target["x"] > unit["x"]
 
 
@@ -523,7 +547,7 @@ def test_two_tabs_are_two_trainings(visitors, server):
     first.page.keyboard.press("Space")
     first.wait_for_step(20)
     assert second.step == 0
-    assert second.page.inner_text("#network-size").startswith("2 – 5 – 2")
+    assert second.widths == [2, 5, 2]
     second.page.keyboard.press("s")
     second.wait_for_step(1)
     first.page.keyboard.press("Space")
@@ -550,7 +574,7 @@ def test_a_dead_server_and_its_return(visitors):
     try:
         visitor.change(lambda: page.click("#reconnect"))
         assert page.is_hidden("#lost")
-        assert page.inner_text("#network-size").startswith("2 – 4 – 2")
+        assert visitor.widths == [2, 4, 2]
         page.keyboard.press("s")
         visitor.wait_for_step(1)
     finally:
@@ -558,6 +582,43 @@ def test_a_dead_server_and_its_return(visitors):
         again.close()
     # The browser itself logs the connections that failed.
     visitor.errors = [error for error in visitor.errors if "WebSocket connection" not in error]
+
+
+def test_a_command_with_a_cold_cache_says_that_it_compiles(visitor, tmp_path):
+    command = [sys.executable, "-m", "fastnn", "playground", "--no-browser"]
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            address = process.stdout.readline().strip()
+            page = visitor.page
+            page.goto(f"{address}#layers=4&batch_norm=1&dropout=0.1")
+            page.wait_for_selector("#notices .busy")
+            assert "Compiling" in page.inner_text("#notices")
+            visitor.wait_for_frame()
+            page.keyboard.press("s")
+            visitor.wait_for_step(1)
+            page.wait_for_selector("#notices .busy", state="detached")
+            page.goto("about:blank")
+        finally:
+            process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=30) == 0
+
+
+def test_a_table_with_named_classes(visitor):
+    generator = np.random.default_rng(0)
+    numbers = generator.integers(0, 3, 120)
+    X = np.column_stack([30 + 15 * numbers, 4e4 - 9e3 * (numbers == 1)]) + generator.normal(size=(120, 2))
+    labels = np.array(["never", "sometimes", "always"])[numbers]
+    with fastnn.playground(X, labels, browser=False, block=False) as running:
+        page = visitor.visit(running).page
+        assert page.locator("input[name=dataset][value=table]").is_checked()
+        assert sorted(page.inner_text("#classes-legend").split()) == ["always", "never", "sometimes"]
+        # Painting goes on from the table's points.
+        visitor.use_tool("0")
+        visitor.change(lambda: page.mouse.click(*visitor.spot(-0.9, 0.9)))
+        counts = [int(page.inner_text(f"#{part}-count").split()[0]) for part in ("train", "test")]
+        assert sum(counts) == 121
+        page.goto("about:blank")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -579,7 +640,8 @@ def test_a_phone_and_both_themes(visitors, server, scheme):
 def test_labels_focus_and_help(visitor, server):
     page = visitor.visit(server, "layers=3,3").page
     nameless = page.evaluate(
-        """() => [...document.querySelectorAll("button, input, select, canvas[role], dialog, [role=radiogroup]")]
+        """() => [...document.querySelectorAll("button, input, select, canvas[role], dialog, [role]")]
+            .filter((element) => !["alert", "status", "group"].includes(element.role))
             .filter((element) => !element.closest("[aria-hidden=true]") && element.ariaHidden !== "true")
             .filter((element) => !(element.ariaLabel || element.textContent.trim()
                 || element.labels?.length || element.getAttribute("aria-labelledby")))

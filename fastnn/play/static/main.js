@@ -18,14 +18,15 @@ const VIEW_DEFAULTS = { view: "classes", speed: 7, sample: 0 };
 // With fewer points there is nothing to learn.
 const FEWEST_POINTS = 2;
 const RESOLUTION = 256, UNIT_RESOLUTION = 32;
-// Milliseconds between spoken scores, between texts of the head, and before painted points are sent.
-const SPOKEN_EVERY = 5000, TEXT_EVERY = 80, PAINT_DELAY = 120;
+// Milliseconds between spoken scores, between texts of the head, between changes of the address, and before
+// painted points are sent.
+const SPOKEN_EVERY = 5000, TEXT_EVERY = 80, ADDRESS_EVERY = 350, PAINT_DELAY = 120;
 
 const palette = new Palette();
 let hello = null, controls = null, started = null;
 let state = {}, view = { ...VIEW_DEFAULTS };
 let run = 0, playing = false, waiting = [], changedAt = null, drawing = false, last = null;
-let selected = { layer: 0, to: 0, from: 0 }, spokenAt = 0, textAt = 0, paintTimer = null;
+let selected = { layer: 0, to: 0, from: 0 }, spokenAt = 0, textAt = 0, paintTimer = null, addressTimer = null, addressAt = -Infinity;
 
 const boundary = new Boundary(palette, {
   choose: chooseSample,
@@ -194,9 +195,15 @@ function readAddress() {
   sendSpeed();
 }
 
+/** Write the address, at most every `ADDRESS_EVERY` milliseconds: browsers refuse pages that do so more often. */
 function writeAddress() {
-  const fragment = format(state, view, hello.choices, hello.state, VIEW_DEFAULTS);
-  history.replaceState(null, "", `${location.pathname}${location.search}${fragment ? `#${fragment}` : ""}`);
+  if (addressTimer !== null) return;
+  addressTimer = setTimeout(() => {
+    addressTimer = null;
+    addressAt = performance.now();
+    const fragment = format(state, view, hello.choices, hello.state, VIEW_DEFAULTS);
+    history.replaceState(null, "", `${location.pathname}${location.search}${fragment ? `#${fragment}` : ""}`);
+  }, Math.max(0, addressAt + ADDRESS_EVERY - performance.now()));
 }
 
 function sendView() { connection.send("view", { mode: view.view, resolution: RESOLUTION, unit_resolution: UNIT_RESOLUTION, sample: view.sample }); }
@@ -369,7 +376,11 @@ byId("fewer-layers").addEventListener("click", () => change({ layers: state.laye
 byId("more-layers").addEventListener("click", () => change({ layers: [...state.layers, state.layers.at(-1) ?? 3] }));
 byId("clear").addEventListener("click", () => change({ points: [] }));
 byId("copy-script").addEventListener("click", () => copy(byId("script-text").textContent, "The script is copied."));
-byId("copy-address").addEventListener("click", () => { closeMenu(); copy(location.href, "The address is copied."); });
+byId("copy-address").addEventListener("click", () => {
+  closeMenu();
+  byId("save").focus();
+  copy(location.href, "The address is copied.");
+});
 for (const [id, step] of [["previous-sample", -1], ["next-sample", 1]]) {
   byId(id).addEventListener("click", () => {
     const count = boundary.points?.count ?? 0;
@@ -422,5 +433,11 @@ for (const dialog of document.querySelectorAll("dialog")) dialog.addEventListene
 
 byId("keys").replaceChildren(...SHORTCUTS.map(({ shown: keys, what }) => make("tr", {}, make("th", { scope: "row" }, ...keys.map((key) => make("kbd", {}, key))), make("td", {}, what))));
 listenToKeys(actions, byId("shortcuts"));
-window.addEventListener("hashchange", () => { if (hello) { readAddress(); start(); } });
+window.addEventListener("hashchange", () => {
+  if (!hello) return;
+  clearTimeout(addressTimer);
+  addressTimer = null;
+  readAddress();
+  start();
+});
 connection.open();

@@ -7,7 +7,7 @@ const NEAR = 7;
 // More lines than this are drawn without the faintest, which nobody could tell apart.
 const MANY_LINES = 2500;
 
-/** Return points of the curve from (x0, y0) to (x1, y1), for the search of the line under the mouse. */
+/** Return the distance of (x, y) from the line of a weight, a curve from (x0, y0) to (x1, y1). */
 function distance(x, y, [x0, y0, x1, y1]) {
   let nearest = Infinity;
   for (let k = 0; k <= CURVE_POINTS; k++) {
@@ -17,6 +17,23 @@ function distance(x, y, [x0, y0, x1, y1]) {
     nearest = Math.min(nearest, (px - x) ** 2 + (py - y) ** 2);
   }
   return Math.sqrt(nearest);
+}
+
+// Share of the time that the drawing of pictures and lines may take: larger networks are drawn less often.
+const SHARE = 0.3;
+
+/** Keeps a costly drawing to a share of the time. */
+class Pace {
+  constructor() { this.next = 0; }
+
+  /** Draw, unless the last drawing was so long that it is too early; `must` draws in any case. */
+  draw(must, drawing) {
+    const began = performance.now();
+    if (!must && began < this.next) return;
+    drawing();
+    const ended = performance.now();
+    this.next = ended + (ended - began) * (1 / SHARE - 1);
+  }
 }
 
 export class Network {
@@ -32,6 +49,8 @@ export class Network {
     this.selected = null;
     this.pointed = null;
     this.geometry = [];
+    this.picturePace = new Pace();
+    this.linkPace = new Pace();
     this.root.addEventListener("pointermove", (event) => this.point(event));
     this.root.addEventListener("pointerleave", () => this.point(null));
     this.root.addEventListener("click", (event) => {
@@ -67,6 +86,8 @@ export class Network {
     this.columns.replaceChildren(...columns);
     this.columns.classList.toggle("dense", Math.max(...dims) > 10);
     this.columns.classList.toggle("crowded", Math.max(...dims) > 24);
+    this.columns.classList.toggle("packed", Math.max(...dims) > 48);
+    this.columns.classList.toggle("many", dims.length > 6);
     if (this.selected && (this.selected.layer >= last || this.selected.to >= dims[this.selected.layer + 1])) this.selected = null;
     this.inputPictures();
     this.measure();
@@ -146,20 +167,24 @@ export class Network {
 
   /** Draw a frame: the units' pictures and the lines. */
   draw(frame) {
-    const { units, weights } = frame.arrays;
-    if (units) {
-      const [, side] = units.shape;
-      let k = 0;
-      for (let depth = 1; depth < this.units.length - 1; depth++) {
-        for (const button of this.units[depth]) {
-          this.paint(button, units.subarray(k * side * side, (k + 1) * side * side), side, !(frame.unit_ranges?.[k]?.[0] >= 0));
-          k++;
-        }
+    const { units, weights, "sample.p": p } = frame.arrays, must = !frame.playing || this.weights === null;
+    if (units) this.picturePace.draw(must, () => this.drawPictures(units, frame.unit_ranges));
+    this.scores.forEach((element, k) => { element.textContent = p ? p[k].toFixed(2).replace("-", "−") : ""; });
+    if (weights) {
+      this.weights = weights;
+      this.linkPace.draw(must, () => this.drawLinks());
+    }
+  }
+
+  drawPictures(units, ranges) {
+    const [, side] = units.shape;
+    let k = 0;
+    for (const column of this.units.slice(1, -1)) {
+      for (const button of column) {
+        this.paint(button, units.subarray(k * side * side, (k + 1) * side * side), side, !(ranges?.[k]?.[0] >= 0));
+        k++;
       }
     }
-    const p = frame.arrays["sample.p"];
-    this.scores.forEach((element, k) => { element.textContent = p ? p[k].toFixed(2).replace("-", "−") : ""; });
-    if (weights) { this.weights = weights; this.drawLinks(); }
   }
 
   /** Draw all pictures again with the colours of another theme. */
