@@ -641,7 +641,7 @@ def test_labels_focus_and_help(visitor, server):
     page = visitor.visit(server, "layers=3,3").page
     nameless = page.evaluate(
         """() => [...document.querySelectorAll("button, input, select, canvas[role], dialog, [role]")]
-            .filter((element) => !["alert", "status", "group"].includes(element.role))
+            .filter((element) => !["alert", "status", "group", "tooltip"].includes(element.role))
             .filter((element) => !element.closest("[aria-hidden=true]") && element.ariaHidden !== "true")
             .filter((element) => !(element.ariaLabel || element.textContent.trim()
                 || element.labels?.length || element.getAttribute("aria-labelledby")))

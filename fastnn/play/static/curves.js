@@ -132,7 +132,7 @@ export class Curves {
       context.beginPath(); context.moveTo(x(row[STEP]), top); context.lineTo(x(row[STEP]), bottom); context.stroke();
     }
     const percent = key === "score" && !this.regression;
-    const texts = row ? columns.map((column) => (percent && Number.isFinite(row[column]) ? `${(row[column] * 100).toFixed(1)} %` : shown(row[column], 3))) : [];
+    const texts = row ? columns.map((column) => (percent && Number.isFinite(row[column]) ? `${(row[column] * 100).toFixed(row[column] === 1 ? 0 : 1)} %` : shown(row[column], 3))) : [];
     parts.forEach((part, k) => { part.textContent = texts[k] ?? ""; });
     under.textContent = this.under !== null && row ? `step ${whole(row[STEP])}` : "";
     const text = texts.map((each, k) => (texts.length > 1 ? `${["training", "test"][k]} ${each}` : each)).join(", ");

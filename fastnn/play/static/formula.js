@@ -8,7 +8,7 @@ const UPDATE_EVERY = 100; // milliseconds: numbers that change faster cannot be 
 const WEIGHT = { tone: true }, FACTOR = { factor: true };
 
 /** Return a number without zeros at its end. */
-const trimmed = (value) => shown(value, 3).replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, "");
+const trimmed = (value) => shown(value, 3).replace(/(\.\d*?)0+(?=·|$)/, "$1").replace(/\.(?=·|$)/, "").replace(/^1·/, "");
 
 export class Formula {
   constructor() {
@@ -61,7 +61,7 @@ export class Formula {
     const weight = (i, j = to, l = layer) => (f) => { const entry = this.entry(`W${l}`); return f.arrays.weights[entry.offset + i * dims[l + 1] + j]; };
     const array = (name, k) => (f) => f.arrays[name]?.[k] ?? NaN;
     const input = (i) => (layer === 0 ? array("sample.x", i) : array(`sample.a.${layer - 1}`, i));
-    const inputName = (i) => (layer === 0 ? this.started.inputs[i].replace(/(\d+)$/, (digits) => subscript(digits)) : `a${subscript(i + 1)}`);
+    const inputName = (i) => (layer === 0 ? this.started.inputs[i].replace(/(\d+)$/, (digits) => subscript(digits)) : `h${subscript(i + 1)}`);
     const tag = subscript(to + 1), z = array(`sample.z.${layer}`, to), a = array(`sample.a.${layer}`, to), d = array(`sample.d.${layer}`, to);
     const weightName = (i) => `w${subscript(i + 1)}${subscript(to + 1)}`;
     const chosen = from ?? 0, c = this.cell.bind(this);
@@ -77,7 +77,7 @@ export class Formula {
     const row = (name, why, symbols, numbers) => rows.push(make("li", {}, make("div.what", { title: why }, name), make("div.expression", {}, make("div.symbols", {}, ...symbols), make("div.numbers", {}, ...numbers))));
     const result = (value) => make("strong", {}, c(value));
 
-    row("Sum", "Weights times inputs, plus the bias.",
+    row("Sum", `Weights times ${layer ? "what the layer before passes on" : "inputs"}, plus the bias.`,
       [`z${tag} = ${normalised ? "norm(" : ""}`, ...joined((i) => [`${weightName(i)} ${inputName(i)}`]), more ? ` + … + b${tag}` : ` + b${tag}`, normalised ? ")" : ""],
       [`= ${normalised ? "norm(" : ""}`, ...joined((i) => [c(weight(i), WEIGHT), "·", c(input(i), FACTOR)]), more ? ` + ${more} more + ` : " + ", b ? c((f) => f.arrays.weights[b.offset + to]) : "0", normalised ? ") = " : " = ", result(z)]);
 
@@ -124,7 +124,7 @@ export class Formula {
     const together = (state.reduction ?? "sum") === "sum" ? "sum" : "mean";
     row("Step", "The batch's gradients together move the weight.",
       [`${name} ← ${name} − η ${plain ? `(g${decay})` : `${state.optimizer}(g${decay})`}`],
-      [c(weight(chosen), WEIGHT), " − ", c((f) => trimmed(f.learning_rate ?? state.learning_rate)), plain ? "·(g" : `·${state.optimizer}(g`, decay ? ` + ${trimmed(state.l2)}·` : "", decay ? c(weight(chosen)) : "", `), g: ${together} over the batch`]);
+      [c(weight(chosen), WEIGHT), " − ", c((f) => trimmed(f.learning_rate ?? state.learning_rate)), plain ? "·(g" : `·${state.optimizer}(g`, decay ? ` + ${trimmed(state.l2)}·` : "", decay ? c(weight(chosen), FACTOR) : "", `), g: ${together} over the batch`]);
 
     const where = output ? "the output layer" : `hidden layer ${layer + 1}`;
     this.root.replaceChildren(make("p.quiet", {}, `Unit ${to + 1} of ${where}, ${kind === "classes" ? `a sample of class ${classes[answer]}` : "one sample"}.`), make("ol.steps", {}, ...rows));
