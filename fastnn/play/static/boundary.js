@@ -5,20 +5,25 @@ import { make, byId, fit } from "./dom.js";
 const MARGIN = { left: 34, bottom: 22, right: 1, top: 1 };
 const TOOLS = ["look", "0", "1", "2", "3", "4", "erase"];
 // The plane of painted points has fixed limits, so that painting does not move it.
-const PAINTED_LOW = -1.5, PAINTED_SIDE = 3;
-// Distances on the screen, in pixels: between points of a stroke, of the eraser, and of a click from its point.
-const STROKE_GAP = 9, ERASER = 14, REACH = 12;
+const PAINTED_LOW = -1.5;
+const PAINTED_SIDE = 3;
+// Pixels of the screen: between points of a stroke, around the eraser, and between a click and its point.
+const STROKE_GAP = 9;
+const ERASER = 14;
+const REACH = 12;
 
 /** Return up to about `count` round numbers from low to high. */
 function ticks(low, high, count) {
-  const rough = (high - low) / count, power = 10 ** Math.floor(Math.log10(rough));
+  const rough = (high - low) / count;
+  const power = 10 ** Math.floor(Math.log10(rough));
   const unit = [1, 2, 5, 10].map((k) => k * power).find((step) => step >= rough);
   const found = [];
-  for (let value = Math.ceil(low / unit) * unit; value <= high + unit * 1e-9; value += unit) found.push(Math.abs(value) < unit / 1e6 ? 0 : value);
+  for (let value = Math.ceil(low / unit) * unit; value <= high + unit * 1e-9; value += unit)
+    found.push(Math.abs(value) < unit / 1e6 ? 0 : value);
   return found.map((value) => ({ value, text: String(Number(value.toPrecision(6))).replace("-", "−") }));
 }
 
-/** Return the coordinate of a painted point, in thousandths as in the address, for a share of the plane's side. */
+/** Return the coordinate of a painted point at a share of the plane's side, rounded as in the address. */
 const painted = (share) => Math.round((PAINTED_LOW + share * PAINTED_SIDE) * 1000) / 1000;
 
 export class Boundary {
@@ -41,12 +46,33 @@ export class Boundary {
 
   buildTools() {
     const names = { look: "Look", erase: "Erase" };
-    byId("tools").replaceChildren(...TOOLS.map((tool) => {
-      const text = make("span", {}, names[tool] ?? "");
-      if (!names[tool]) { const dot = make("i.dot"); dot.style.setProperty("--swatch", `var(--class-${tool})`); text.append(dot); }
-      return make("label", { title: names[tool] ? { look: "Choose a sample (0)", erase: "Erase painted points (X)" }[tool] : `Paint points of class ${tool} (${Number(tool) + 1})` },
-        make("input", { type: "radio", name: "tool", value: tool, checked: tool === "look", "aria-label": names[tool] ?? `Paint class ${tool}`, onchange: () => this.use(tool) }), text);
-    }));
+    byId("tools").replaceChildren(
+      ...TOOLS.map((tool) => {
+        const text = make("span", {}, names[tool] ?? "");
+        if (!names[tool]) {
+          const dot = make("i.dot");
+          dot.style.setProperty("--swatch", `var(--class-${tool})`);
+          text.append(dot);
+        }
+        return make(
+          "label",
+          {
+            title: names[tool]
+              ? { look: "Choose a sample (0)", erase: "Erase painted points (X)" }[tool]
+              : `Paint points of class ${tool} (${Number(tool) + 1})`,
+          },
+          make("input", {
+            type: "radio",
+            name: "tool",
+            value: tool,
+            checked: tool === "look",
+            "aria-label": names[tool] ?? `Paint class ${tool}`,
+            onchange: () => this.use(tool),
+          }),
+          text,
+        );
+      }),
+    );
   }
 
   use(tool) {
@@ -72,7 +98,15 @@ export class Boundary {
     }
   }
 
-  recolour() { this.drawRegions(); this.drawPoints(); }
+  setTestShown(isShown) {
+    this.showTest = isShown;
+    this.drawPoints();
+  }
+
+  recolour() {
+    this.drawRegions();
+    this.drawPoints();
+  }
 
   /** Show the picture of a unit instead of the network's answer; null shows the answer again. */
   showUnit(picture, caption) {
@@ -83,39 +117,67 @@ export class Boundary {
   }
 
   pixels(side) {
-    if (this.canvas.width !== side) { this.canvas.width = this.canvas.height = side; this.image = null; }
+    if (this.canvas.width !== side) {
+      this.canvas.width = this.canvas.height = side;
+      this.image = null;
+    }
     this.image ??= this.context.createImageData(side, side);
     return new Uint32Array(this.image.data.buffer);
   }
 
   drawRegions() {
     if (this.unit) {
-      const { picture, side, signed } = this.unit, pixels = this.pixels(side), table = signed ? this.palette.units : this.palette.positiveUnits;
+      const { picture, side, signed } = this.unit;
+      const pixels = this.pixels(side);
+      const table = signed ? this.palette.units : this.palette.positiveUnits;
       for (let k = 0; k < pixels.length; k++) pixels[k] = table[picture[k]];
       this.context.putImageData(this.image, 0, 0);
       return;
     }
     const values = this.frame?.arrays.boundary;
     if (!values) return;
-    const side = values.shape[0], pixels = this.pixels(side), { confidence } = this.frame.arrays, { palette } = this;
-    const response = this.started.kind === "regression", classes = this.started.classes?.length ?? 0;
+    const side = values.shape[0];
+    const pixels = this.pixels(side);
+    const { confidence } = this.frame.arrays;
+    const { palette } = this;
+    const response = this.started.kind === "regression";
+    const classes = this.started.classes?.length ?? 0;
     if (response) for (let k = 0; k < pixels.length; k++) pixels[k] = palette.response[values[k]];
     else if (confidence) this.drawCertainty(pixels, values, confidence, classes);
     else if (this.frame.mode === "probability" && classes === 2) {
       for (let k = 0; k < pixels.length; k++) pixels[k] = palette.pair[values[k]];
-      this.drawEdges(pixels, side, (k, other) => values[k] > 127 !== values[other] > 127, () => palette.level);
+      this.drawEdges(
+        pixels,
+        side,
+        (k, other) => values[k] > 127 !== values[other] > 127,
+        () => palette.level,
+      );
     } else {
       for (let k = 0; k < pixels.length; k++) pixels[k] = palette.regions[values[k] % palette.regions.length];
-      this.drawEdges(pixels, side, (k, other) => values[k] !== values[other], (k) => palette.edges[values[k] % palette.edges.length]);
+      this.drawEdges(
+        pixels,
+        side,
+        (k, other) => values[k] !== values[other],
+        (k) => palette.edges[values[k] % palette.edges.length],
+      );
     }
     this.context.putImageData(this.image, 0, 0);
   }
 
   drawCertainty(pixels, values, confidence, classes) {
-    const { certain, level } = this.palette, side = values.shape[0], shares = new Uint8Array(256);
-    for (let k = 0; k < 256; k++) shares[k] = Math.round(255 * Math.max(0, (k / 255 - 1 / classes) / (1 - 1 / classes)));
-    for (let k = 0; k < pixels.length; k++) pixels[k] = certain[values[k] % certain.length][shares[confidence[k]]];
-    this.drawEdges(pixels, side, (k, other) => values[k] !== values[other], () => level);
+    const { certain, level } = this.palette;
+    const side = values.shape[0];
+    const shares = new Uint8Array(256);
+    for (let k = 0; k < 256; k++)
+      shares[k] = Math.round(255 * Math.max(0, (k / 255 - 1 / classes) / (1 - 1 / classes)));
+    for (let k = 0; k < pixels.length; k++)
+      pixels[k] = certain[values[k] % certain.length][shares[confidence[k]]];
+    this.drawEdges(
+      pixels,
+      side,
+      (k, other) => values[k] !== values[other],
+      () => level,
+    );
   }
 
   /** Mark the pixels whose right or lower neighbour differs. */
@@ -129,7 +191,8 @@ export class Boundary {
 
   /** Return the place on the screen, in pixels of the overlay, of a point of the plane. */
   place(x, y) {
-    const [x0, x1, y0, y1] = this.started.limits, { width, height } = this.area;
+    const [x0, x1, y0, y1] = this.started.limits;
+    const { width, height } = this.area;
     return [MARGIN.left + ((x - x0) / (x1 - x0)) * width, MARGIN.top + ((y1 - y) / (y1 - y0)) * height];
   }
 
@@ -141,9 +204,14 @@ export class Boundary {
     this.drawAxes(context, width, height);
     const { palette } = this;
     if (this.points) {
-      const { xy, values, isTest, count } = this.points, radius = (count > 2000 ? 2 : count > 800 ? 2.7 : 3.6) * Math.max(0.72, Math.min(1.15, this.area.width / 380));
+      const { xy, values, isTest, count } = this.points;
+      const radius =
+        (count > 2000 ? 2 : count > 800 ? 2.7 : 3.6) * Math.max(0.72, Math.min(1.15, this.area.width / 380));
       const [low, high] = this.started.target_limits ?? [0, 1];
-      const colour = (row) => this.started.kind === "classes" ? palette.classes[values[row] % palette.classes.length] : palette.responseAt((values[row] - low) / (high - low || 1));
+      const colour = (row) =>
+        this.started.kind === "classes"
+          ? palette.classes[values[row] % palette.classes.length]
+          : palette.responseAt((values[row] - low) / (high - low || 1));
       for (const test of [0, 1]) {
         if (test && !this.showTest) break;
         for (let row = 0; row < count; row++) {
@@ -152,40 +220,64 @@ export class Boundary {
           context.beginPath();
           context.arc(px, py, test ? radius - 0.6 : radius, 0, 2 * Math.PI);
           if (test) {
-            context.lineWidth = 3.2; context.strokeStyle = palette.outline; context.stroke();
-            context.lineWidth = 1.8; context.strokeStyle = colour(row); context.stroke();
+            context.lineWidth = 3.2;
+            context.strokeStyle = palette.outline;
+            context.stroke();
+            context.lineWidth = 1.8;
+            context.strokeStyle = colour(row);
+            context.stroke();
           } else {
-            context.fillStyle = colour(row); context.fill();
-            context.lineWidth = 1; context.strokeStyle = palette.outline; context.stroke();
+            context.fillStyle = colour(row);
+            context.fill();
+            context.lineWidth = 1;
+            context.strokeStyle = palette.outline;
+            context.stroke();
           }
         }
       }
       if (this.chosen !== null && this.chosen < count) {
         const [px, py] = this.place(xy[2 * this.chosen], xy[2 * this.chosen + 1]);
-        context.beginPath(); context.arc(px, py, radius + 4.5, 0, 2 * Math.PI);
-        context.lineWidth = 4; context.strokeStyle = palette.outline; context.stroke();
-        context.lineWidth = 2; context.strokeStyle = palette.text; context.stroke();
+        context.beginPath();
+        context.arc(px, py, radius + 4.5, 0, 2 * Math.PI);
+        context.lineWidth = 4;
+        context.strokeStyle = palette.outline;
+        context.stroke();
+        context.lineWidth = 2;
+        context.strokeStyle = palette.text;
+        context.stroke();
       }
     }
     if (this.cross) {
       const [px, py] = this.cross;
-      context.lineWidth = 1.5; context.strokeStyle = palette.text;
+      context.lineWidth = 1.5;
+      context.strokeStyle = palette.text;
       context.beginPath();
-      for (const [dx, dy] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) { context.moveTo(px + 4 * dx, py + 4 * dy); context.lineTo(px + 13 * dx, py + 13 * dy); }
+      for (const [dx, dy] of [
+        [1, 0],
+        [-1, 0],
+        [0, 1],
+        [0, -1],
+      ]) {
+        context.moveTo(px + 4 * dx, py + 4 * dy);
+        context.lineTo(px + 13 * dx, py + 13 * dy);
+      }
       context.stroke();
     }
   }
 
   drawAxes(context, width, height) {
-    const { palette } = this, [x0, x1, y0, y1] = this.started.limits;
+    const { palette } = this;
+    const [x0, x1, y0, y1] = this.started.limits;
     context.font = "11px system-ui, sans-serif";
     context.fillStyle = palette.muted;
-    context.textAlign = "center"; context.textBaseline = "top";
+    context.textAlign = "center";
+    context.textBaseline = "top";
     for (const { value, text } of ticks(x0, x1, 6)) {
       const [px] = this.place(value, y0);
       if (px > MARGIN.left + 6 && px < width - 8) context.fillText(text, px, height - MARGIN.bottom + 6);
     }
-    context.textAlign = "right"; context.textBaseline = "middle";
+    context.textAlign = "right";
+    context.textBaseline = "middle";
     for (const { value, text } of ticks(y0, y1, 6)) {
       const [, py] = this.place(x0, value);
       if (py > 6 && py < height - MARGIN.bottom - 4) context.fillText(text, MARGIN.left - 6, py);
@@ -201,7 +293,10 @@ export class Boundary {
       const at = this.inside(event);
       if (!at) return;
       this.cross = null;
-      if (this.tool === "look") { this.pick(at); return; }
+      if (this.tool === "look") {
+        this.pick(at);
+        return;
+      }
       overlay.setPointerCapture(event.pointerId);
       this.stroke = { last: null };
       this.apply(at);
@@ -211,56 +306,94 @@ export class Boundary {
       const at = this.inside(event);
       if (at) this.apply(at);
     });
-    for (const name of ["pointerup", "pointercancel"]) overlay.addEventListener(name, () => { this.stroke = null; });
+    for (const name of ["pointerup", "pointercancel"])
+      overlay.addEventListener(name, () => {
+        this.stroke = null;
+      });
     overlay.addEventListener("keydown", (event) => this.key(event));
-    overlay.addEventListener("blur", () => { this.cross = null; this.drawPoints(); });
+    overlay.addEventListener("blur", () => {
+      this.cross = null;
+      this.drawPoints();
+    });
   }
 
   inside(event) {
-    const box = this.overlay.getBoundingClientRect(), x = event.clientX - box.left, y = event.clientY - box.top;
-    return x >= MARGIN.left && x <= MARGIN.left + this.area.width && y >= 0 && y <= MARGIN.top + this.area.height ? [x, y] : null;
+    const box = this.overlay.getBoundingClientRect();
+    const x = event.clientX - box.left;
+    const y = event.clientY - box.top;
+    return x >= MARGIN.left &&
+      x <= MARGIN.left + this.area.width &&
+      y >= 0 &&
+      y <= MARGIN.top + this.area.height
+      ? [x, y]
+      : null;
   }
 
   key(event) {
     const move = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
     if (move && this.area) {
-      const step = event.shiftKey ? 2 : 10, [x, y] = this.cross ?? [MARGIN.left + this.area.width / 2, this.area.height / 2];
-      this.cross = [Math.max(MARGIN.left, Math.min(MARGIN.left + this.area.width, x + step * move[0])), Math.max(1, Math.min(this.area.height, y + step * move[1]))];
+      const step = event.shiftKey ? 2 : 10;
+      const [x, y] = this.cross ?? [MARGIN.left + this.area.width / 2, this.area.height / 2];
+      this.cross = [
+        Math.max(MARGIN.left, Math.min(MARGIN.left + this.area.width, x + step * move[0])),
+        Math.max(1, Math.min(this.area.height, y + step * move[1])),
+      ];
       this.drawPoints();
     } else if (event.key === "Enter" && this.cross) {
       if (this.tool === "look") this.pick(this.cross, Infinity);
-      else { this.stroke = { last: null }; this.apply(this.cross); this.stroke = null; }
+      else {
+        this.stroke = { last: null };
+        this.apply(this.cross);
+        this.stroke = null;
+      }
     } else return;
     event.preventDefault();
     event.stopPropagation();
   }
 
   pick([x, y], reach = REACH) {
-    let nearest = reach, found = null;
+    let nearest = reach;
+    let found = null;
     for (let row = 0; row < (this.points?.count ?? 0); row++) {
       if (this.points.isTest[row] && !this.showTest) continue;
-      const [px, py] = this.place(this.points.xy[2 * row], this.points.xy[2 * row + 1]), far = Math.hypot(px - x, py - y);
-      if (far < nearest) { nearest = far; found = row; }
+      const [px, py] = this.place(this.points.xy[2 * row], this.points.xy[2 * row + 1]);
+      const far = Math.hypot(px - x, py - y);
+      if (far < nearest) {
+        nearest = far;
+        found = row;
+      }
     }
     if (found !== null) this.actions.choose(found);
   }
 
-  choose(row) { this.chosen = row; this.drawPoints(); }
+  choose(row) {
+    this.chosen = row;
+    this.drawPoints();
+  }
 
   /** Return the data shown, as painted points [x, y, class] at the same places of the screen. */
   asPainted() {
     if (!this.points || this.started.kind !== "classes") return [];
-    const [x0, x1, y0, y1] = this.started.limits, { xy, values, count } = this.points;
+    const [x0, x1, y0, y1] = this.started.limits;
+    const { xy, values, count } = this.points;
     return Array.from({ length: count }, (_, row) => [
-      painted((xy[2 * row] - x0) / (x1 - x0)), painted((xy[2 * row + 1] - y0) / (y1 - y0)), Math.min(values[row], 4)]);
+      painted((xy[2 * row] - x0) / (x1 - x0)),
+      painted((xy[2 * row + 1] - y0) / (y1 - y0)),
+      Math.min(values[row], 4),
+    ]);
   }
 
   /** Paint or erase at a place on the screen. */
   apply([x, y]) {
-    const { width, height } = this.area, all = this.actions.painted() ?? this.asPainted();
-    const px = painted((x - MARGIN.left) / width), py = painted(1 - (y - MARGIN.top) / height);
+    const { width, height } = this.area;
+    const all = this.actions.painted() ?? this.asPainted();
+    const px = painted((x - MARGIN.left) / width);
+    const py = painted(1 - (y - MARGIN.top) / height);
     if (this.tool === "erase") {
-      const kept = all.filter(([a, b]) => Math.hypot(((a - px) * width) / PAINTED_SIDE, ((b - py) * height) / PAINTED_SIDE) > ERASER);
+      const kept = all.filter(
+        ([a, b]) =>
+          Math.hypot(((a - px) * width) / PAINTED_SIDE, ((b - py) * height) / PAINTED_SIDE) > ERASER,
+      );
       if (kept.length !== all.length) this.actions.paint(kept);
       return;
     }
@@ -270,7 +403,9 @@ export class Boundary {
     this.actions.paint([...all, [px, py, Number(this.tool)]]);
   }
 
-  get paintedLimits() { return [PAINTED_LOW, PAINTED_LOW + PAINTED_SIDE, PAINTED_LOW, PAINTED_LOW + PAINTED_SIDE]; }
+  get paintedLimits() {
+    return [PAINTED_LOW, PAINTED_LOW + PAINTED_SIDE, PAINTED_LOW, PAINTED_LOW + PAINTED_SIDE];
+  }
 
   /** Show a plane without an answer, with painted points. */
   blank(points) {
@@ -288,7 +423,9 @@ export class Boundary {
   /** Show points at once that the server has not answered for yet. */
   preview(points) {
     if (!this.started) return;
-    const [x0, x1, y0, y1] = this.started.limits, xy = new Float32Array(2 * points.length), values = new Int32Array(points.length);
+    const [x0, x1, y0, y1] = this.started.limits;
+    const xy = new Float32Array(2 * points.length);
+    const values = new Int32Array(points.length);
     points.forEach(([x, y, label], row) => {
       xy[2 * row] = x0 + ((x - PAINTED_LOW) / PAINTED_SIDE) * (x1 - x0);
       xy[2 * row + 1] = y0 + ((y - PAINTED_LOW) / PAINTED_SIDE) * (y1 - y0);

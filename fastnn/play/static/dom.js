@@ -32,25 +32,29 @@ export function shown(value, digits = 3) {
   return text.replace("-", "−");
 }
 
-/** Return a number with two decimals for formulas, or in powers of ten where two decimals would say nothing. */
+/** Return a number for formulas: with two decimals, or in powers of ten where these would say nothing. */
 export function inFormula(value) {
   const size = Math.abs(value);
   if (size === 0 || (size >= 0.01 && size < 1000)) return (value || 0).toFixed(2).replace("-", "−");
   return shown(value, 2);
 }
 
-export const subscript = (number) => [...String(number)].map((digit) => "₀₁₂₃₄₅₆₇₈₉"[digit] ?? digit).join("");
+export const subscript = (number) =>
+  [...String(number)].map((digit) => "₀₁₂₃₄₅₆₇₈₉"[digit] ?? digit).join("");
 
 export const superscript = (number) =>
   [...String(number)].map((digit) => (digit === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[digit])).join("");
 
 export const whole = (number) => Math.round(number).toLocaleString("en-US");
 
-/** Size a canvas for the pixels of the screen and return its context in CSS pixels, with its width and height. */
+/** Size a canvas for the screen; return its context in CSS pixels, its width and its height. */
 export function fit(canvas, width = canvas.clientWidth, height = canvas.clientHeight) {
   const ratio = Math.min(window.devicePixelRatio || 1, 3);
   const [w, h] = [Math.round(width * ratio), Math.round(height * ratio)];
-  if (canvas.width !== w || canvas.height !== h) { canvas.width = w; canvas.height = h; }
+  if (canvas.width !== w || canvas.height !== h) {
+    canvas.width = w;
+    canvas.height = h;
+  }
   const context = canvas.getContext("2d");
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
   return { context, width, height };

@@ -9,7 +9,12 @@ export const SHORTCUTS = [
   { keys: ["-"], action: "slower", shown: ["−"], what: "Slower" },
   { keys: ["v"], action: "view", shown: ["V"], what: "Classes or probability" },
   { keys: ["t"], action: "test", shown: ["T"], what: "Show or hide test data" },
-  { keys: ["1", "2", "3", "4", "5"], action: "tool", shown: ["1", "…", "5"], what: "Paint points of a class" },
+  {
+    keys: ["1", "2", "3", "4", "5"],
+    action: "tool",
+    shown: ["1", "…", "5"],
+    what: "Paint points of a class",
+  },
   { keys: ["x"], action: "tool", shown: ["X"], what: "Erase painted points" },
   { keys: ["0"], action: "tool", shown: ["0"], what: "Choose samples again" },
   { keys: ["p"], action: "script", shown: ["P"], what: "Copy as Python" },
@@ -27,15 +32,13 @@ function needs(element, key) {
   return key === " " && element.matches("button, a, summary");
 }
 
-export function listenToKeys(actions, checkbox) {
-  try { checkbox.checked = localStorage.getItem("fastnn-shortcuts") !== "off"; } catch { /* Without storage, on. */ }
-  checkbox.addEventListener("change", () => {
-    try { localStorage.setItem("fastnn-shortcuts", checkbox.checked ? "on" : "off"); } catch { /* Lasts as long as the page. */ }
-  });
+/** Call the action of a shortcut; `areOn()` tells whether single keys are wanted. */
+export function listenToKeys(actions, areOn) {
   document.addEventListener("keydown", (event) => {
-    if (!checkbox.checked || event.ctrlKey || event.metaKey || event.altKey || event.repeat && event.key === " " || needs(event.target, event.key)) return;
-    const key = event.key.toLowerCase(), shortcut = SHORTCUTS.find(({ keys }) => keys.includes(key));
-    if (!shortcut) return;
+    if (!areOn() || event.ctrlKey || event.metaKey || event.altKey || needs(event.target, event.key)) return;
+    const key = event.key.toLowerCase();
+    const shortcut = SHORTCUTS.find(({ keys }) => keys.includes(key));
+    if (!shortcut || (event.repeat && key === " ")) return;
     event.preventDefault();
     actions[shortcut.action](toolOf(key));
   });

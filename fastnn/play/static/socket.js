@@ -32,7 +32,10 @@ export class Connection {
     let greeted = false;
     socket.onmessage = ({ data }) => {
       if (socket !== this.socket) return;
-      if (typeof data !== "string") { this.handlers.frame(unpack(data)); return; }
+      if (typeof data !== "string") {
+        this.handlers.frame(unpack(data));
+        return;
+      }
       const message = JSON.parse(data);
       greeted ||= message.type === "hello";
       this.handlers[message.type]?.(message);
@@ -42,7 +45,9 @@ export class Connection {
     };
   }
 
-  get alive() { return this.socket?.readyState === WebSocket.OPEN; }
+  get alive() {
+    return this.socket?.readyState === WebSocket.OPEN;
+  }
 
   send(type, fields = {}) {
     if (this.alive) this.socket.send(JSON.stringify({ type, ...fields }));
