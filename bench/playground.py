@@ -85,7 +85,9 @@ def chromium(address: str, state: dict) -> Iterator[None]:
     from playwright.sync_api import sync_playwright
 
     path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    lists = {key: ",".join(map(str, value)) if isinstance(value, list) else value for key, value in state.items()}
+    lists = {
+        key: ",".join(map(str, value)) if isinstance(value, list) else value for key, value in state.items()
+    }
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         try:

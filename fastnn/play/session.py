@@ -100,7 +100,7 @@ class Run:
 
     @property
     def view(self) -> View:
-        """What the page sees."""
+        """The view that the page asks for."""
         return self._view
 
     @property

@@ -146,6 +146,28 @@ def test_a_sample_out_of_range_is_not_shown():
     assert "sample.x" not in arrays
 
 
+def test_certified_pictures_are_the_same_and_compete_with_dense_ones(monkeypatch):
+    problem, model = posed(Settings.of_state({"layers": [16, 16], "activations": ["tanh", "relu"]}))
+    model.train(*problem.training_data, 50, **problem.train_arguments)
+    artist, methods = Artist(problem, model), []
+
+    def render(*arguments, method, **options):
+        methods.append(method)
+        return fastnn.render_boundary(*arguments, method=method, **options)
+
+    monkeypatch.setattr("fastnn.play.frames.render_boundary", render)
+    snapshot, view = Snapshot(0, 0, model._parameters, model._statistics), View()
+    monkeypatch.setattr("fastnn.play.frames.WORTHWHILE_SECONDS", 1e9)
+    first = [artist.drawn(snapshot, view)[1]["boundary"] for _ in range(3)]
+    assert methods == ["dense"] * 3
+    monkeypatch.setattr("fastnn.play.frames.WORTHWHILE_SECONDS", 0.0)
+    monkeypatch.setattr("fastnn.play.frames.RACE_PICTURES", 5)
+    for _ in range(10):
+        assert (artist.drawn(snapshot, view)[1]["boundary"] == first[0]).all()
+    assert methods[3] == "certified"
+    assert {"dense", "certified"} <= set(methods[4:])
+
+
 def test_weights_are_the_flat_vector_that_the_layout_describes():
     with FakePage() as page:
         run = page.start(**BATCH_NORM)
