@@ -123,16 +123,16 @@ def without_page(state: dict, seconds: float) -> float:
 def with_page(page: str, state: dict, seconds: float) -> tuple[float, float]:
     """Return the passes and the frames a second while a page shows the training."""
     WatchedSession.latest = None
-    with fastnn.playground(browser=False, block=False, token=TOKEN) as running:
-        with PAGES[page](running.address, state):
-            while WatchedSession.latest is None or WatchedSession.latest.n_drawn < 30:
-                time.sleep(0.05)
-            session = WatchedSession.latest
-            steering = session.run.steering
-            began, passes, frames = time.perf_counter(), steering.latest.epoch, session.n_drawn
-            time.sleep(seconds)
-            lasted = time.perf_counter() - began
-            return (steering.latest.epoch - passes) / lasted, (session.n_drawn - frames) / lasted
+    served = fastnn.playground(browser=False, block=False, token=TOKEN)
+    with served as running, PAGES[page](running.address, state):
+        while WatchedSession.latest is None or WatchedSession.latest.n_drawn < 30:
+            time.sleep(0.05)
+        session = WatchedSession.latest
+        steering = session.run.steering
+        began, passes, frames = time.perf_counter(), steering.latest.epoch, session.n_drawn
+        time.sleep(seconds)
+        lasted = time.perf_counter() - began
+        return (steering.latest.epoch - passes) / lasted, (session.n_drawn - frames) / lasted
 
 
 def first_frames() -> list[float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -52,5 +53,7 @@ def _run(options: argparse.Namespace) -> int:
 
     read = read_table(options.table, options)
     problem = posed_problem(read, options.target, None, options.drop, None)
+    for note in (*read.notes, *problem.notes):
+        print(f"note: {note}", file=sys.stderr)
     playground(problem.frame, problem.target, port=options.port, browser=not options.no_browser)
     return 0

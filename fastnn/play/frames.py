@@ -34,8 +34,8 @@ Array = NDArray[Any]
 MODES = ("classes", "probability")
 # Largest numbers of pixels along the sides of the two kinds of pictures.
 MOST_PIXELS, MOST_UNIT_PIXELS = 1024, 128
-# Seconds of a picture by "dense" painting from which "certified" painting is tried, and the number of pictures
-# after which the slower of the two is tried again: the boundary may have become simpler.
+# Seconds of a picture by "dense" painting from which "certified" painting is tried, and the number of
+# pictures after which the slower of the two is tried again: the boundary may have become simpler.
 WORTHWHILE_SECONDS, RACE_PICTURES = 0.004, 64
 
 

@@ -73,12 +73,18 @@ class Playground:
         self.port = self._socket.getsockname()[1]
         self.address = f"http://{HOST}:{self.port}/?token={token}"
         hosts = {f"{HOST}:{self.port}", f"localhost:{self.port}"}
-        # Frames are pixels of pictures that change: compressing them takes longer than sending them.
         config = uvicorn.Config(
-            make_app(token, table, state, lambda: hosts), log_level="warning", access_log=False,
-            ws="websockets-sansio", ws_max_size=MOST_MESSAGE_BYTES, ws_per_message_deflate=False, timeout_graceful_shutdown=1,
-            lifespan="off", server_header=False,
-        )  # fmt: skip
+            make_app(token, table, state, lambda: hosts),
+            log_level="warning",
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            timeout_graceful_shutdown=1,
+            ws="websockets-sansio",
+            ws_max_size=MOST_MESSAGE_BYTES,
+            # Frames are pixels of pictures that change: compressing them takes longer than sending them.
+            ws_per_message_deflate=False,
+        )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._serve, name="fastnn playground", daemon=True)
         self._thread.start()

@@ -80,6 +80,7 @@ class Run:
         self._artist = Artist(problem, model)
         first = Snapshot(0, 0, model._parameters.copy(), model._statistics.copy())
         self._wake = threading.Condition()
+        self._sending = threading.RLock()  # guards the end: a closed run sends nothing
         self._is_stale = False  # there is something to draw
         self._frame, self._drawn = 0, -1
         self._compiling: set[int] = set()
@@ -109,8 +110,9 @@ class Run:
         return self._artist.target_limits
 
     def close(self) -> None:
-        """End the threads within a chunk's time."""
-        self.steering.close()
+        """End the threads within a chunk's time; no message follows."""
+        with self._sending:
+            self.steering.close()
         with self._wake:
             self._wake.notify_all()
 
@@ -121,8 +123,9 @@ class Run:
 
     def send(self, message: Any) -> None:
         """Send a message to the page unless the run has been replaced or closed."""
-        if not self.steering.is_closed:
-            self._send(message)
+        with self._sending:
+            if not self.steering.is_closed:
+                self._send(message)
 
     def set_view(self, view: View) -> None:
         """Set what the page sees, and draw it."""
@@ -130,9 +133,10 @@ class Run:
         self._redraw()
 
     def set_drawn(self, frame: int) -> None:
-        """Note that the page has drawn the frames up to this number."""
+        """Note that the page has drawn the frames up to this number, if they have been sent."""
         with self._wake:
-            self._drawn = max(self._drawn, frame)
+            if frame < self._frame:  # after a reset, frames of the run before may still be noted
+                self._drawn = max(self._drawn, frame)
             self._wake.notify_all()
 
     def current_model(self) -> Model:
@@ -261,8 +265,9 @@ class Run:
         points = np.array(self.steering.taken_curve()).reshape(-1, len(CURVE_COLUMNS))
         with np.errstate(over="ignore"):
             arrays["curves"] = points.astype(np.float32)
-        self._frame += 1
         note_compiled()
+        with self._wake:
+            self._frame += 1
         self.send(packed(header, arrays))
 
     def _data(self) -> dict[str, Any]:

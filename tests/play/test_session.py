@@ -150,6 +150,24 @@ def test_reset_begins_again_with_the_same_parameters():
         assert (again.current_model()._parameters == run.problem.new_model()._parameters).all()
 
 
+def test_no_message_of_a_run_follows_its_end_and_stale_notes_are_ignored():
+    with FakePage() as page:
+        for _ in range(10):
+            page.start(**STEPS)
+            page.send("play")
+            page.wait(lambda: page.frames[-1][0]["step"] > 0)
+            count = len(page.told("started"))
+            page.send("reset")
+            page.send("drawn", frame=10**6, run=1)
+            page.wait(lambda count=count: len(page.told("started")) > count)
+            page.wait(lambda: page.frames[-1][0]["frame"] == 0)
+            page.session.run.close()
+            page.session.run.join()
+            # Between the second start and its first frame nothing of the first run has arrived.
+            assert page.frames[-1][0]["step"] == 0
+            assert page.session.run._drawn <= 0
+
+
 def test_speed_limits_the_steps():
     with FakePage() as page:
         page.send("speed", steps_per_second=50)
