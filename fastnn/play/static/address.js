@@ -80,7 +80,7 @@ export function parse(fragment, choices) {
   return { state, view, unknown };
 }
 
-/** The address of the page, which follows within `EVERY` milliseconds: browsers refuse more frequent writes. */
+/** The address of the page. It follows within `EVERY` milliseconds: browsers refuse more frequent writes. */
 export class Address {
   /** `fragment()` returns what the address is to hold; `pasted()` is called when the user has changed it. */
   constructor(fragment, pasted) {

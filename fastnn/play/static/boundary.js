@@ -12,6 +12,13 @@ const STROKE_GAP = 9;
 const ERASER = 14;
 const REACH = 12;
 
+// Radius of the points, by their number.
+const RADII = [
+  { most: 800, radius: 3.6 },
+  { most: 2000, radius: 2.7 },
+  { most: Infinity, radius: 2 },
+];
+
 /** Return up to about `count` round numbers from low to high. */
 function ticks(low, high, count) {
   const rough = (high - low) / count;
@@ -127,10 +134,8 @@ export class Boundary {
 
   drawRegions() {
     if (this.unit) {
-      const { picture, side, signed } = this.unit;
-      const pixels = this.pixels(side);
-      const table = signed ? this.palette.units : this.palette.positiveUnits;
-      for (let k = 0; k < pixels.length; k++) pixels[k] = table[picture[k]];
+      this.pixels(Math.sqrt(this.unit.picture.length));
+      this.palette.colourUnit(this.image, this.unit);
       this.context.putImageData(this.image, 0, 0);
       return;
     }
@@ -202,67 +207,61 @@ export class Boundary {
     context.clearRect(0, 0, width, height);
     if (!this.started) return;
     this.drawAxes(context, width, height);
-    const { palette } = this;
-    if (this.points) {
-      const { xy, values, isTest, count } = this.points;
-      const radius =
-        (count > 2000 ? 2 : count > 800 ? 2.7 : 3.6) * Math.max(0.72, Math.min(1.15, this.area.width / 380));
-      const [low, high] = this.started.target_limits ?? [0, 1];
-      const colour = (row) =>
-        this.started.kind === "classes"
-          ? palette.classes[values[row] % palette.classes.length]
-          : palette.responseAt((values[row] - low) / (high - low || 1));
-      for (const test of [0, 1]) {
-        if (test && !this.showTest) break;
-        for (let row = 0; row < count; row++) {
-          if (isTest[row] !== test) continue;
-          const [px, py] = this.place(xy[2 * row], xy[2 * row + 1]);
-          context.beginPath();
-          context.arc(px, py, test ? radius - 0.6 : radius, 0, 2 * Math.PI);
-          if (test) {
-            context.lineWidth = 3.2;
-            context.strokeStyle = palette.outline;
-            context.stroke();
-            context.lineWidth = 1.8;
-            context.strokeStyle = colour(row);
-            context.stroke();
-          } else {
-            context.fillStyle = colour(row);
-            context.fill();
-            context.lineWidth = 1;
-            context.strokeStyle = palette.outline;
-            context.stroke();
-          }
-        }
-      }
-      if (this.chosen !== null && this.chosen < count) {
-        const [px, py] = this.place(xy[2 * this.chosen], xy[2 * this.chosen + 1]);
-        context.beginPath();
-        context.arc(px, py, radius + 4.5, 0, 2 * Math.PI);
-        context.lineWidth = 4;
-        context.strokeStyle = palette.outline;
-        context.stroke();
-        context.lineWidth = 2;
-        context.strokeStyle = palette.text;
-        context.stroke();
-      }
-    }
-    if (this.cross) {
-      const [px, py] = this.cross;
-      context.lineWidth = 1.5;
-      context.strokeStyle = palette.text;
+    if (this.points) this.drawData(context);
+    if (this.cross) this.drawCross(context);
+  }
+
+  drawData(context) {
+    const { xy, values, isTest, count } = this.points;
+    const { palette, started, area } = this;
+    const largest = RADII.find(({ most }) => count <= most).radius;
+    const radius = largest * Math.max(0.72, Math.min(1.15, area.width / 380));
+    const [low, high] = started.target_limits ?? [0, 1];
+    const colour = (value) =>
+      started.kind === "classes"
+        ? palette.classes[value % palette.classes.length]
+        : palette.responseAt((value - low) / (high - low || 1));
+    const circle = (row, size) => {
+      const [x, y] = this.place(xy[2 * row], xy[2 * row + 1]);
       context.beginPath();
-      for (const [dx, dy] of [
-        [1, 0],
-        [-1, 0],
-        [0, 1],
-        [0, -1],
-      ]) {
-        context.moveTo(px + 4 * dx, py + 4 * dy);
-        context.lineTo(px + 13 * dx, py + 13 * dy);
-      }
+      context.arc(x, y, size, 0, 2 * Math.PI);
+    };
+    const outline = (width, style) => {
+      Object.assign(context, { lineWidth: width, strokeStyle: style });
       context.stroke();
+    };
+    const rows = [...Array(count).keys()];
+    for (const row of rows.filter((each) => !isTest[each])) {
+      circle(row, radius);
+      context.fillStyle = colour(values[row]);
+      context.fill();
+      outline(1, palette.outline);
     }
+    // Test data are rings, drawn last: they are fewer.
+    for (const row of rows.filter((each) => isTest[each] && this.showTest)) {
+      circle(row, radius - 0.6);
+      outline(3.2, palette.outline);
+      outline(1.8, colour(values[row]));
+    }
+    if (this.chosen !== null && this.chosen < count) {
+      circle(this.chosen, radius + 4.5);
+      outline(4, palette.outline);
+      outline(2, palette.text);
+    }
+  }
+
+  /** Draw the cross that the arrow keys move. */
+  drawCross(context) {
+    const [x, y] = this.cross;
+    Object.assign(context, { lineWidth: 1.5, strokeStyle: this.palette.text });
+    context.beginPath();
+    for (const k of [-1, 1]) {
+      context.moveTo(x + 4 * k, y);
+      context.lineTo(x + 13 * k, y);
+      context.moveTo(x, y + 4 * k);
+      context.lineTo(x, y + 13 * k);
+    }
+    context.stroke();
   }
 
   drawAxes(context, width, height) {

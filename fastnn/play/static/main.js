@@ -43,6 +43,7 @@ let view = { ...VIEW_DEFAULTS };
 let run = 0;
 let started = null;
 let playing = false;
+let isPending = false;
 let isBlank = false;
 // The frames that wait for the next repaint, and the last one that was drawn.
 let waiting = [];
@@ -109,12 +110,14 @@ const connection = new Connection({
   started: (message) => {
     if (message.run !== run) return;
     isBlank = false;
+    isPending = false;
     show(message);
     clearProblems();
     controls.problem(null);
   },
   frame: (frame) => {
-    if (frame.run !== started?.run) {
+    // While a new run is awaited, drawing the old one would only delay it.
+    if (isPending || frame.run !== started?.run) {
       drawn(frame);
       return;
     }
@@ -129,6 +132,7 @@ const connection = new Connection({
   },
   // A state that is refused replaces nothing: the run that is shown goes on.
   problem: ({ field, text }) => {
+    isPending = false;
     if (!started) setPlaying(false);
     controls?.problem(field, text);
     problem(text);
@@ -201,6 +205,7 @@ function start() {
     return;
   }
   boundary.invite(null);
+  isPending = true;
   connection.send("start", { state, run });
   if (playing) connection.send("play");
 }
@@ -259,6 +264,7 @@ function showBlank() {
   setPlaying(false);
   connection.send("pause");
   isBlank = true;
+  isPending = false;
   const points = state.points ?? [];
   const n_classes = Math.max(2, ...points.map(([, , label]) => label + 1));
   const dims = [2, ...state.layers, n_classes];

@@ -1,28 +1,15 @@
 // The network: a column a layer, a picture a unit, a line a weight.
 
-import { make, byId, fit, subscript } from "./dom.js";
+import { make, byId, subscript } from "./dom.js";
+import { Links } from "./links.js";
 
-const CURVE_POINTS = 12;
-const NEAR = 7;
-// More lines than this are drawn without the faintest, which nobody could tell apart.
-const MANY_LINES = 2500;
-
-/** Return the distance of (x, y) from the line of a weight, a curve from (x0, y0) to (x1, y1). */
-function distance(x, y, [x0, y0, x1, y1]) {
-  let nearest = Infinity;
-  for (let k = 0; k <= CURVE_POINTS; k++) {
-    const t = k / CURVE_POINTS;
-    const s = 1 - t;
-    const middle = (x0 + x1) / 2;
-    const px = s * s * s * x0 + 3 * s * s * t * middle + 3 * s * t * t * middle + t * t * t * x1;
-    const py = s * s * s * y0 + 3 * s * s * t * y0 + 3 * s * t * t * y1 + t * t * t * y1;
-    nearest = Math.min(nearest, (px - x) ** 2 + (py - y) ** 2);
-  }
-  return Math.sqrt(nearest);
-}
-
-// Share of the time that the drawing of pictures and lines may take: larger networks are drawn less often.
+// Share of the time that the drawing of pictures or lines may take: larger networks are drawn less often.
 const SHARE = 0.3;
+// Pixels along the sides of the pictures of the inputs.
+const INPUT_SIDE = 32;
+// Style classes of networks with more units in a layer, or more layers, than this.
+const SIZES = { dense: 10, crowded: 24, packed: 48 };
+const MANY_LAYERS = 6;
 
 /** Keeps a costly drawing to a share of the time. */
 class Pace {
@@ -30,7 +17,7 @@ class Pace {
     this.next = 0;
   }
 
-  /** Draw, unless the last drawing was so long that it is too early; `must` draws in any case. */
+  /** Draw, unless the last drawing took so long that it is too early; `must` draws in any case. */
   draw(must, drawing) {
     const began = performance.now();
     if (!must && began < this.next) return;
@@ -40,185 +27,118 @@ class Pace {
   }
 }
 
+const withSubscript = (name) => name.replace(/\d+$/, (digits) => subscript(digits));
+
 export class Network {
-  /** `actions`: select(layer, unit, input), hover(layer, unit or null), addUnit, removeUnit, activate. */
+  /** `actions`: select(layer, to, from), hover(depth, unit or null), addUnit, removeUnit, activate. */
   constructor(palette, actions) {
     this.palette = palette;
     this.actions = actions;
     this.root = byId("network");
     this.columns = make("div.columns");
-    this.links = make("canvas.links", { "aria-hidden": "true" });
-    this.root.append(this.links, this.columns);
+    this.canvas = make("canvas.links", { "aria-hidden": "true" });
+    this.root.append(this.canvas, this.columns);
+    this.links = new Links(this.canvas, palette);
     this.tooltip = byId("tooltip");
-    this.selected = null;
-    this.pointed = null;
-    this.geometry = [];
+    this.units = [];
+    this.weights = this.selected = this.hovered = this.pointed = null;
     this.picturePace = new Pace();
     this.linkPace = new Pace();
+    new ResizeObserver(() => this.measure()).observe(this.columns);
     this.root.addEventListener("pointermove", (event) => this.point(event));
     this.root.addEventListener("pointerleave", () => this.point(null));
-    this.root.addEventListener("click", (event) => {
-      if (this.pointed && !event.target.closest("button, select"))
-        this.actions.select(this.pointed.layer, this.pointed.to, this.pointed.from);
-    });
-    new ResizeObserver(() => this.measure()).observe(this.columns);
     this.root.addEventListener("scroll", () => this.point(null), { passive: true });
+    this.root.addEventListener("click", () => {
+      if (this.pointed) this.actions.select(this.pointed.layer, this.pointed.to, this.pointed.from);
+    });
   }
 
-  /** Build the columns for a started training. `activations`: {values, chosen: one per hidden layer}. */
+  // --- the columns ---
+
+  /** Build the columns of a run. `activations`: {values, chosen}; `limits`: {minimum, maximum} of widths. */
   build(started, activations, limits) {
-    const dims = started.layers_dim;
-    const last = dims.length - 1;
-    const signature = JSON.stringify([
-      dims,
-      started.inputs,
-      started.classes,
-      started.kind,
-      activations.chosen,
-    ]);
+    const { layers_dim: dims, inputs, classes, kind } = started;
+    const signature = JSON.stringify([dims, inputs, classes, kind, activations.chosen]);
     this.started = started;
     this.weights = null;
-    if (signature === this.signature) {
-      this.inputPictures();
-      return;
-    }
-    this.signature = signature;
-    const focused = document.activeElement?.dataset?.key;
-    this.units = [];
-    this.scores = [];
-    const columns = dims.map((count, depth) => {
-      const hidden = depth > 0 && depth < last;
-      const column = make("div.layer", { role: "group" });
-      if (depth === 0) column.append(make("div.layer-head", {}, make("span.layer-name", {}, "Inputs")));
-      else if (depth === last)
-        column.append(
-          make(
-            "div.layer-head",
-            {},
-            make("span.layer-name", {}, started.kind === "classes" ? "Classes" : "Output"),
-          ),
-        );
-      else column.append(this.head(depth, count, activations, limits));
-      column.setAttribute(
-        "aria-label",
-        depth === 0 ? "Inputs" : depth === last ? "Output layer" : `Hidden layer ${depth}`,
+    if (signature !== this.signature) {
+      this.signature = signature;
+      const focused = document.activeElement?.dataset?.key;
+      this.scores = [];
+      this.units = dims.map((count, depth) =>
+        Array.from({ length: count }, (_, unit) => this.unit(depth, unit)),
       );
-      const stack = make("div.stack");
-      for (let unit = 0; unit < count; unit++) stack.append(this.unit(depth, unit, last, started, hidden));
-      column.append(stack);
-      return column;
-    });
-    this.columns.replaceChildren(...columns);
-    this.columns.classList.toggle("dense", Math.max(...dims) > 10);
-    this.columns.classList.toggle("crowded", Math.max(...dims) > 24);
-    this.columns.classList.toggle("packed", Math.max(...dims) > 48);
-    this.columns.classList.toggle("many", dims.length > 6);
-    if (this.selected && (this.selected.layer >= last || this.selected.to >= dims[this.selected.layer + 1]))
-      this.selected = null;
-    this.inputPictures();
+      this.columns.replaceChildren(...dims.map((_, depth) => this.column(depth, activations, limits)));
+      for (const [name, size] of Object.entries(SIZES))
+        this.columns.classList.toggle(name, Math.max(...dims) > size);
+      this.columns.classList.toggle("many", dims.length > MANY_LAYERS);
+      if (focused) this.columns.querySelector(`[data-key="${focused}"]`)?.focus();
+    }
+    this.drawInputs();
     this.measure();
-    this.mark();
-    if (focused) this.columns.querySelector(`[data-key="${focused}"]`)?.focus();
   }
 
-  head(depth, count, activations, limits) {
-    const layer = depth - 1;
+  isOutput(depth) {
+    return depth === this.started.layers_dim.length - 1;
+  }
+
+  column(depth, activations, limits) {
+    let name = `Hidden layer ${depth}`;
+    let head;
+    if (depth === 0 || this.isOutput(depth)) {
+      name = depth === 0 ? "Inputs" : this.started.kind === "classes" ? "Classes" : "Output";
+      head = make("span.layer-name", {}, name);
+    } else head = this.controls(depth - 1, activations, limits);
+    return make(
+      "div.layer",
+      { role: "group", "aria-label": name },
+      make("div.layer-head", {}, head),
+      make("div.stack", {}, ...this.units[depth]),
+    );
+  }
+
+  /** Return the controls of a hidden layer: its number of units, and its activation. */
+  controls(layer, { values, chosen }, { minimum, maximum }) {
+    const count = this.started.layers_dim[layer + 1];
+    const button = (sign, label, key, disabled, action) =>
+      make(
+        "button.small",
+        {
+          type: "button",
+          disabled,
+          "aria-label": `${label} hidden layer ${layer + 1}`,
+          dataset: { key: `${key}-${layer}` },
+          onclick: () => action(layer),
+        },
+        sign,
+      );
     const select = make(
       "select",
       {
-        "aria-label": `Activation of hidden layer ${depth}`,
+        "aria-label": `Activation of hidden layer ${layer + 1}`,
         dataset: { key: `activation-${layer}` },
         onchange: () => this.actions.activate(layer, select.value),
       },
-      ...activations.values.map(({ name, title, line }) =>
-        make(
-          "option",
-          { value: name, title: line, selected: name === activations.chosen[layer] },
-          title ?? name,
-        ),
-      ),
+      ...values.map(({ name, title, line }) => make("option", { value: name, title: line }, title ?? name)),
     );
+    select.value = chosen[layer];
     return make(
-      "div.layer-head",
+      "div.layer-controls",
       {},
       make(
         "div.stepper",
-        { role: "group", "aria-label": `Units of hidden layer ${depth}` },
-        make(
-          "button.small",
-          {
-            type: "button",
-            disabled: count <= limits.minimum,
-            "aria-label": `Remove a unit from hidden layer ${depth}`,
-            dataset: { key: `fewer-${layer}` },
-            onclick: () => this.actions.removeUnit(layer),
-          },
-          "−",
-        ),
+        { role: "group", "aria-label": `Units of hidden layer ${layer + 1}` },
+        button("−", "Remove a unit from", "fewer", count <= minimum, this.actions.removeUnit),
         make("span.count", {}, String(count)),
-        make(
-          "button.small",
-          {
-            type: "button",
-            disabled: count >= limits.maximum,
-            "aria-label": `Add a unit to hidden layer ${depth}`,
-            dataset: { key: `more-${layer}` },
-            onclick: () => this.actions.addUnit(layer),
-          },
-          "+",
-        ),
+        button("+", "Add a unit to", "more", count >= maximum, this.actions.addUnit),
       ),
       select,
     );
   }
 
-  unit(depth, unit, last, started, hidden) {
-    if (depth === last) {
-      const score = make("span.score");
-      this.scores.push(score);
-      // A single output tells two classes apart: it is the probability of the second.
-      const label = this.started.layers_dim[last] === 1 ? 1 : unit;
-      const name = started.kind === "classes" ? started.classes[label] : "ŷ";
-      const swatch = make("span.swatch");
-      if (started.kind === "classes") swatch.style.setProperty("--swatch", `var(--class-${label % 10})`);
-      else swatch.classList.add("response");
-      return this.keep(
-        depth,
-        unit,
-        make(
-          "button.unit.output",
-          { type: "button" },
-          swatch,
-          make(
-            "span.name",
-            {},
-            make("span.hidden", {}, started.kind === "classes" ? "Output unit of class " : "Output unit "),
-            name,
-          ),
-          score,
-        ),
-      );
-    }
-    const canvas = make("canvas", { width: 32, height: 32, "aria-hidden": "true" });
-    const label = hidden ? `Unit ${unit + 1} of hidden layer ${depth}` : `Input ${started.inputs[unit]}`;
-    const button = make("button.unit", { type: "button", "aria-label": label }, canvas);
-    if (!hidden) {
-      button.classList.add("input");
-      button.append(
-        make(
-          "span.name",
-          {},
-          started.inputs[unit].replace(/(\d+)$/, (digits) => subscript(digits)),
-        ),
-      );
-    }
-    button.canvas = canvas;
-    return this.keep(depth, unit, button);
-  }
-
-  keep(depth, unit, button) {
+  unit(depth, unit) {
+    const button = this.isOutput(depth) ? this.outputUnit(unit) : this.pictureUnit(depth, unit);
     button.dataset.key = `unit-${depth}-${unit}`;
-    (this.units[depth] ??= []).push(button);
     const hover = (on) => {
       this.hovered = on ? { depth, unit } : null;
       this.actions.hover(depth, on ? unit : null);
@@ -230,160 +150,148 @@ export class Network {
       if (button.matches(":focus-visible")) hover(true);
     });
     button.addEventListener("blur", () => hover(false));
-    button.addEventListener("click", () => {
-      if (depth > 0) this.actions.select(depth - 1, unit, null);
-    });
+    if (depth > 0) button.addEventListener("click", () => this.actions.select(depth - 1, unit, null));
     return button;
   }
 
-  /** Draw what the inputs answer over the plane: their own values. */
-  inputPictures() {
-    this.units[0]?.forEach((button, axis) => {
-      const picture = new Uint8Array(32 * 32);
-      for (let row = 0; row < 32; row++) {
-        for (let column = 0; column < 32; column++)
-          picture[row * 32 + column] = Math.round(((axis === 0 ? column : 31 - row) / 31) * 255);
-      }
-      this.paint(button, picture, 32);
-    });
+  pictureUnit(depth, unit) {
+    const canvas = make("canvas", { "aria-hidden": "true" });
+    const input = this.started.inputs[unit];
+    const label = depth === 0 ? `Input ${input}` : `Unit ${unit + 1} of hidden layer ${depth}`;
+    const button = make(
+      "button.unit",
+      { type: "button", "aria-label": label },
+      canvas,
+      depth === 0 ? make("span.name", {}, withSubscript(input)) : null,
+    );
+    button.mark = canvas;
+    return button;
   }
 
-  /** Draw a unit's picture; `signed`: the values run from below zero to above, not from zero up. */
-  paint(button, picture, side, signed = true) {
-    const canvas = button.canvas;
-    if (canvas.width !== side) {
-      canvas.width = canvas.height = side;
-      button.image = null;
-    }
-    button.context ??= canvas.getContext("2d");
-    button.image ??= button.context.createImageData(side, side);
-    const pixels = new Uint32Array(button.image.data.buffer);
-    const table = signed ? this.palette.units : this.palette.positiveUnits;
-    for (let k = 0; k < pixels.length; k++) pixels[k] = table[picture[k]];
-    button.context.putImageData(button.image, 0, 0);
-    button.picture = picture;
-    button.side = side;
-    button.signed = signed;
+  outputUnit(unit) {
+    const { classes, layers_dim: dims } = this.started;
+    // A single output of a classification is the probability of the second class.
+    const label = dims.at(-1) === 1 ? 1 : unit;
+    const swatch = make(classes ? "span.swatch" : "span.swatch.response");
+    if (classes) swatch.style.setProperty("--swatch", `var(--class-${label % 10})`);
+    const score = make("span.score");
+    this.scores.push(score);
+    const spoken = make("span.hidden", {}, classes ? "Output unit of class " : "Output unit ");
+    const button = make(
+      "button.unit.output",
+      { type: "button" },
+      swatch,
+      make("span.name", {}, spoken, classes ? classes[label] : "ŷ"),
+      score,
+    );
+    button.mark = swatch;
+    return button;
   }
+
+  // --- pictures ---
 
   /** Draw a frame: the units' pictures and the lines. */
   draw(frame) {
-    const { units, weights, "sample.p": p } = frame.arrays;
+    const { units, weights, "sample.p": prediction } = frame.arrays;
     const must = !frame.playing || this.weights === null;
-    if (units) this.picturePace.draw(must, () => this.drawPictures(units, frame.unit_ranges));
+    this.weights = weights;
+    this.picturePace.draw(must, () => this.drawUnits(units, frame.unit_ranges));
+    this.linkPace.draw(must, () => this.drawLinks());
     this.scores.forEach((element, k) => {
-      element.textContent = p ? p[k].toFixed(2).replace("-", "−") : "";
+      element.textContent = prediction ? prediction[k].toFixed(2).replace("-", "−") : "";
     });
-    if (weights) {
-      this.weights = weights;
-      this.linkPace.draw(must, () => this.drawLinks());
-    }
     this.tell();
   }
 
-  drawPictures(units, ranges) {
-    const [, side] = units.shape;
-    let k = 0;
-    for (const column of this.units.slice(1, -1)) {
-      for (const button of column) {
-        this.paint(
-          button,
-          units.subarray(k * side * side, (k + 1) * side * side),
-          side,
-          !(ranges?.[k]?.[0] >= 0),
-        );
-        k++;
-      }
-    }
+  drawUnits(pictures, ranges) {
+    const size = pictures.shape[1] ** 2;
+    this.units
+      .slice(1, -1)
+      .flat()
+      .forEach((button, k) => {
+        this.paint(button, {
+          picture: pictures.subarray(k * size, (k + 1) * size),
+          signed: ranges[k][0] < 0,
+        });
+      });
   }
 
-  /** Draw all pictures again with the colours of another theme. */
+  /** Draw what the inputs answer over the plane: their own values. */
+  drawInputs() {
+    this.units[0].forEach((button, axis) => {
+      const picture = Uint8Array.from({ length: INPUT_SIDE ** 2 }, (_, k) => {
+        const place = axis === 0 ? k % INPUT_SIDE : INPUT_SIDE - 1 - Math.floor(k / INPUT_SIDE);
+        return Math.round((255 * place) / (INPUT_SIDE - 1));
+      });
+      this.paint(button, { picture, signed: true });
+    });
+  }
+
+  /** Draw a unit's picture; `signed`: its values run from below zero to above, not from zero up. */
+  paint(button, shown) {
+    const canvas = button.mark;
+    const side = Math.sqrt(shown.picture.length);
+    if (button.image?.width !== side) {
+      canvas.width = canvas.height = side;
+      button.context = canvas.getContext("2d");
+      button.image = button.context.createImageData(side, side);
+    }
+    this.palette.colourUnit(button.image, shown);
+    button.context.putImageData(button.image, 0, 0);
+    button.shown = shown;
+  }
+
+  /** Draw everything again with the colours of another theme. */
   recolour() {
-    for (const column of this.units ?? [])
-      for (const button of column)
-        if (button.picture) this.paint(button, button.picture, button.side, button.signed);
+    for (const button of this.units.flat()) if (button.shown) this.paint(button, button.shown);
     this.drawLinks();
   }
+
+  /** Return what `paint` shows of a unit; null of an output, which has no picture. */
+  pictureOf(depth, unit) {
+    return this.units[depth]?.[unit]?.shown ?? null;
+  }
+
+  // --- lines ---
 
   /** Measure where the units stand: the lines begin and end there. */
   measure() {
-    if (!this.units) return;
+    if (!this.units.length) return;
     const origin = this.columns.getBoundingClientRect();
-    this.width = this.columns.scrollWidth;
-    this.height = this.columns.scrollHeight;
-    this.links.style.width = `${this.width}px`;
-    this.links.style.height = `${this.height}px`;
     const places = this.units.map((column) =>
-      column.map((button) => {
-        const box = (button.canvas ?? button.firstChild).getBoundingClientRect();
+      column.map(({ mark }) => {
+        const { left, right, top, height } = mark.getBoundingClientRect();
         return {
-          left: box.left - origin.left,
-          right: box.right - origin.left,
-          middle: box.top + box.height / 2 - origin.top,
+          left: left - origin.left,
+          right: right - origin.left,
+          middle: top + height / 2 - origin.top,
         };
       }),
     );
-    this.geometry = [];
-    for (let layer = 0; layer + 1 < places.length; layer++) {
-      const lines = [];
-      for (const from of places[layer])
-        for (const to of places[layer + 1]) lines.push([from.right + 1, from.middle, to.left - 1, to.middle]);
-      this.geometry.push(lines);
-    }
+    this.links.measure(places, this.columns.scrollWidth, this.columns.scrollHeight);
     this.drawLinks();
   }
 
-  matrix(layer) {
-    const entry = this.started.layout.find(({ name }) => name === `W${layer}`);
-    return this.weights && entry
-      ? this.weights.subarray(entry.offset, entry.offset + entry.shape[0] * entry.shape[1])
-      : null;
+  weightsOf(layer) {
+    const part = this.started.layout.find(({ name }) => name === `W${layer}`);
+    if (!part || !this.weights) return null;
+    return this.weights.subarray(part.offset, part.offset + part.shape[0] * part.shape[1]);
   }
 
   drawLinks() {
-    if (!this.geometry.length) return;
-    const { context } = fit(this.links, this.width, this.height);
-    context.clearRect(0, 0, this.width, this.height);
-    if (!this.weights) return;
-    const total = this.geometry.reduce((sum, lines) => sum + lines.length, 0);
     const { hovered, selected, pointed } = this;
-    for (let layer = 0; layer < this.geometry.length; layer++) {
-      const lines = this.geometry[layer];
-      const W = this.matrix(layer);
-      const outputs = this.started.layers_dim[layer + 1];
-      if (!W || W.length !== lines.length) continue;
-      let largest = 0;
-      for (const value of W) largest = Math.max(largest, Math.abs(value));
-      const scale = Math.max(largest, 1);
-      for (let k = 0; k < lines.length; k++) {
-        const from = Math.floor(k / outputs);
-        const to = k % outputs;
-        const value = W[k];
-        const size = Math.min(1, Math.abs(value) / scale);
-        const touched =
-          (hovered &&
-            ((hovered.depth === layer && hovered.unit === from) ||
-              (hovered.depth === layer + 1 && hovered.unit === to))) ||
-          (pointed && pointed.layer === layer && pointed.from === from && pointed.to === to);
-        const chosen =
-          selected &&
-          selected.layer === layer &&
-          selected.to === to &&
-          (selected.from === null || selected.from === from);
-        if (total > MANY_LINES && size < 0.15 && !touched && !chosen) continue;
-        const [x0, y0, x1, y1] = lines[k];
-        const middle = (x0 + x1) / 2;
-        context.beginPath();
-        context.moveTo(x0, y0);
-        context.bezierCurveTo(middle, y0, middle, y1, x1, y1);
-        context.lineWidth = 0.6 + 5.4 * size + (touched ? 1 : 0);
-        context.strokeStyle = value < 0 ? this.palette.negative : this.palette.positive;
-        const quiet = hovered && !touched;
-        context.globalAlpha = touched || chosen ? 0.95 : (0.18 + 0.55 * size) * (quiet ? 0.35 : 1);
-        context.stroke();
-      }
-    }
-    context.globalAlpha = 1;
+    this.links.draw(
+      (layer) => this.weightsOf(layer),
+      ({ layer, from, to }) => {
+        const isHovered =
+          hovered !== null &&
+          ((hovered.depth === layer && hovered.unit === from) ||
+            (hovered.depth === layer + 1 && hovered.unit === to));
+        const isPointed = pointed?.layer === layer && pointed.from === from && pointed.to === to;
+        const chosen = selected?.layer === layer && selected.to === to && (selected.from ?? from) === from;
+        return { touched: isHovered || isPointed, chosen, quiet: hovered !== null && !isHovered };
+      },
+    );
   }
 
   /** Follow the mouse: the value of the line under it is shown. */
@@ -391,65 +299,40 @@ export class Network {
     let found = null;
     if (event && this.weights && !event.target.closest("button, select")) {
       const origin = this.columns.getBoundingClientRect();
-      const x = event.clientX - origin.left;
-      const y = event.clientY - origin.top;
-      let nearest = NEAR;
-      this.geometry.forEach((lines, layer) => {
-        if (!lines.length || x < lines[0][0] - 4 || x > lines[0][2] + 4) return;
-        const outputs = this.started.layers_dim[layer + 1];
-        lines.forEach((line, k) => {
-          const far = distance(x, y, line);
-          if (far < nearest) {
-            nearest = far;
-            found = { layer, from: Math.floor(k / outputs), to: k % outputs, index: k };
-          }
-        });
-      });
-    }
-    const key = found && `${found.layer}/${found.index}`;
-    if (key !== (this.pointed && `${this.pointed.layer}/${this.pointed.index}`)) {
-      this.pointed = found;
-      this.drawLinks();
-    }
-    this.root.classList.toggle("pointing", Boolean(found));
-    this.tooltip.hidden = !found;
-    if (found) {
       this.pointedAt = [event.clientX, event.clientY];
-      this.tell();
+      found = this.links.at(event.clientX - origin.left, event.clientY - origin.top);
     }
+    const isNew = found?.layer !== this.pointed?.layer || found?.index !== this.pointed?.index;
+    this.pointed = found;
+    this.root.classList.toggle("pointing", found !== null);
+    this.tooltip.hidden = found === null;
+    if (isNew) this.drawLinks();
+    this.tell();
   }
 
   /** Write the value of the line under the mouse; called again with every frame. */
   tell() {
-    if (!this.pointed || !this.weights) return;
+    if (!this.pointed) return;
     const { layer, index, from, to } = this.pointed;
-    const W = this.matrix(layer);
-    if (!W || index >= W.length) return;
-    const value = W[index].toFixed(4).replace("-", "−");
-    this.tooltip.textContent = `weight ${subscript(from + 1)}→${subscript(to + 1)}  ${value}`;
+    const value = this.weightsOf(layer)?.[index];
+    if (value === undefined) return;
+    const number = value.toFixed(4).replace("-", "−");
+    this.tooltip.textContent = `weight ${subscript(from + 1)}→${subscript(to + 1)}  ${number}`;
     const [x, y] = this.pointedAt;
     this.tooltip.style.left = `${Math.min(x + 14, innerWidth - this.tooltip.offsetWidth - 8)}px`;
     this.tooltip.style.top = `${y + 16}px`;
   }
 
+  /** Mark the unit {layer, to, from} whose numbers are shown. */
   choose(selected) {
     this.selected = selected;
-    this.mark();
-    this.drawLinks();
-  }
-
-  mark() {
-    this.units?.forEach((column, depth) =>
+    this.units.forEach((column, depth) =>
       column.forEach((button, unit) => {
-        const on = Boolean(this.selected && this.selected.layer === depth - 1 && this.selected.to === unit);
-        button.classList.toggle("chosen", on);
-        if (depth > 0) button.setAttribute("aria-pressed", String(on));
+        const isChosen = selected.layer === depth - 1 && selected.to === unit;
+        button.classList.toggle("chosen", isChosen);
+        if (depth > 0) button.setAttribute("aria-pressed", String(isChosen));
       }),
     );
-  }
-
-  pictureOf(depth, unit) {
-    const button = this.units?.[depth]?.[unit];
-    return button?.picture ? { picture: button.picture, side: button.side, signed: button.signed } : null;
+    this.drawLinks();
   }
 }

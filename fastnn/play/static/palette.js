@@ -57,24 +57,20 @@ export class Palette {
     // With more than two classes, certainty from 1/k to 1 runs from the empty plane to the class's colour.
     this.certain = classes.map((rgb) => ramp([plane, mix(plane, rgb, 0.72)]));
     this.level = pixel(colour("level"));
-    const texts = [
-      "text",
-      "muted",
-      "line",
-      "accent",
-      "card",
-      "train",
-      "test",
-      "band",
-      "positive",
-      "negative",
-      "plane",
-      "outline",
-    ];
-    for (const name of texts) this[name] = css(colour(name));
-    this.responseAt = (share) => {
-      const value = this.response[Math.max(0, Math.min(255, Math.round(share * 255)))];
-      return `rgb(${value & 255} ${(value >> 8) & 255} ${(value >> 16) & 255})`;
-    };
+    const names = "text muted line train test band positive negative outline";
+    for (const name of names.split(" ")) this[name] = css(colour(name));
+  }
+
+  /** Return the colour of a response, a share from 0 to 1 of its range. */
+  responseAt(share) {
+    const value = this.response[Math.max(0, Math.min(255, Math.round(share * 255)))];
+    return css([value & 255, (value >> 8) & 255, (value >> 16) & 255]);
+  }
+
+  /** Fill an image with the colours of a unit's picture of bytes; `signed`: 0 is in their middle. */
+  colourUnit(image, { picture, signed }) {
+    const pixels = new Uint32Array(image.data.buffer);
+    const table = signed ? this.units : this.positiveUnits;
+    for (let k = 0; k < pixels.length; k++) pixels[k] = table[picture[k]];
   }
 }
