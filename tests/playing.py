@@ -65,8 +65,12 @@ class FakePage:
                 assert time.monotonic() < end, "waited in vain"
                 self._changed.wait(0.5)
 
-    def train_to(self, step):
-        """Play as far as a step at least, and pause; return the step reached, at the end of a pass."""
+    def train_to(self, step, speed=20_000):
+        """Play as far as a step at least, and pause; return the step reached, at the end of a pass.
+
+        The speed bounds how far the training goes while a busy machine delays the pause.
+        """
+        self.send("speed", steps_per_second=speed)
         self.send("play")
         self.wait(lambda: self.frames[-1][0]["step"] >= step)
         return self.pause()

@@ -75,6 +75,7 @@ def test_training_without_end_goes_on_with_the_same_bits(optimizer):
     state = {"optimizer": optimizer, "learning_rate": 0.001}
     with FakePage() as page:
         page.start(**state)
+        page.send("speed", steps_per_second=20_000)
         page.send("play")
         page.wait(lambda: page.frames[-1][0]["step"] > 2500 or page.told("ended"))
         step = page.pause()
@@ -114,7 +115,7 @@ def test_curves_measure_the_parameters_of_their_step():
 def test_curves_and_films_stay_small_in_long_runs():
     with FakePage() as page:
         run = page.start()
-        page.train_to(200_000)
+        page.train_to(200_000, speed=None)
         assert len(page.curves) < 4000
         film = run.steering.film
         assert 20 < len(film) <= 97
@@ -180,8 +181,7 @@ def test_speed_limits_the_steps():
         seconds = time.perf_counter() - began
         # No time is asserted but that which the speed allows at most.
         assert run.steering.latest.step <= 50 * seconds + 2
-        page.send("speed", steps_per_second=None)
-        page.train_to(20_000)
+        page.train_to(20_000, speed=None)
 
 
 def test_a_page_that_does_not_draw_gets_two_frames_and_the_training_goes_on():
