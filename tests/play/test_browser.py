@@ -476,6 +476,18 @@ def test_a_bad_value_is_marked_and_the_training_stays(visitor, server):
     assert page.get_attribute("#field-noise", "aria-invalid") is None
 
 
+def test_a_refused_state_lets_the_training_play_on(visitor, server):
+    page = visitor.visit(server, "speed=5").page
+    page.keyboard.press("Space")
+    visitor.wait_for_step(10)
+    page.fill("#field-noise", "7")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#field-noise[aria-invalid=true]")
+    visitor.wait_for_step(visitor.step + 20)
+    assert visitor.run == 1
+    assert page.get_attribute("#play", "aria-label") == "Pause"
+
+
 class Elsewhere(http.server.SimpleHTTPRequestHandler):
     """A page of another origin."""
 

@@ -40,7 +40,10 @@ function logarithmic(low, high) {
   };
 }
 
-const percent = (value) => (Number.isFinite(value) ? `${(value * 100).toFixed(value === 1 ? 0 : 1)} %` : "–");
+function percent(value) {
+  if (!Number.isFinite(value)) return "–";
+  return `${(value * 100).toFixed(value === 1 ? 0 : 1)} %`;
+}
 
 const LOSS = {
   title: "Loss",

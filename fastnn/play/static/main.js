@@ -206,6 +206,9 @@ function start() {
   }
   boundary.invite(null);
   isPending = true;
+  // A training that runs on would take the time that the new one's first frame needs. If the state is refused,
+  // the old training plays on.
+  if (playing) connection.send("pause");
   connection.send("start", { state, run });
   if (playing) connection.send("play");
 }
