@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .losses import *  # noqa: F403
     from .model import Model as Model
     from .optimizers import *  # noqa: F403
+    from .play.server import playground as playground
     from .plotting.animation import animate_training as animate_training
     from .plotting.boundary import plot_decision_boundary as plot_decision_boundary
     from .plotting.history import plot_history as plot_history
@@ -84,6 +85,7 @@ _HOMES = {
     "plot_history": "plotting.history",
     "plot_importances": "plotting.tabular",
     "plot_residuals": "plotting.tabular",
+    "playground": "play.server",
     "render_boundary": "boundary.render",
 }
 

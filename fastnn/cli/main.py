@@ -18,6 +18,7 @@ COMMANDS = {
     "evaluate": "compare a saved model's predictions with the truth in a table",
     "info": "describe a saved model",
     "export": "translate a saved model to ONNX, C, scikit-learn or PyTorch",
+    "playground": "open a page in the browser on which a network is changed while it learns",
     "moons": "train a network on two interleaved half circles and draw its decision boundary",
     "compile": "compile the kernels before their first use, for instance in a container image",
 }

@@ -221,9 +221,10 @@ class NumbaLBFGSTrainer:
         n_evaluations = int(self._minimiser.counts[self._lbfgs.N_EVALUATIONS])
         return n_evaluations * self._n_rounds + int(self._state.progress[1])
 
-    def run(self, last_pass: int) -> bool:
+    def run(self, last_pass: int, last_step: int | None = None) -> bool:
         """Run one chunk; return False if the iterate that it has reached is not finite."""
         before, started = self._rounds_done, time.perf_counter()
+        last_pass = self._job.last_step(last_pass, last_step)  # an iteration is a step and a pass
         # Signals wait within `acquired_cores`, and Ctrl-C is raised at its end.
         with acquired_cores(1):
             result = self._kernel(*self._arguments, last_pass, self._rounds_a_call)

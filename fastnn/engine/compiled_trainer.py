@@ -147,11 +147,11 @@ class NumbaTrainer:
         step, round = self._state.progress[0].tolist()
         return step * self._settings.n_rounds + round
 
-    def run(self, last_pass: int) -> bool:
+    def run(self, last_pass: int, last_step: int | None = None) -> bool:
         """Run one chunk; return False if the next step would make an array infinite or NaN."""
         if self.halted:
             return True
-        last_step = last_pass * self._job.n_batches
+        last_step = self._job.last_step(last_pass, last_step)
         for array, saved in zip(self._changing, self._saved, strict=True):
             np.copyto(saved, array)
         self._first_step, rounds_before = self._step, self._rounds_done

@@ -148,6 +148,11 @@ class Job:
         """Number of the last pass, counted from 0."""
         return self.num_passes - 1
 
+    def last_step(self, last_pass: int, last_step: int | None) -> int:
+        """Return the number of steps that ends a chunk: those of `last_pass` passes, or fewer if told so."""
+        steps = last_pass * self.n_batches
+        return steps if last_step is None else min(steps, last_step)
+
     @property
     def is_gathered(self) -> bool:
         """True if batches are gathered from rows of X; False if the only batch is all samples in order."""

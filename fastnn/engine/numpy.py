@@ -175,9 +175,9 @@ class NumpyTrainer:
         return self.n_passes > 0 and bool(0 < self._job.patience < self.memory.plateau[1])
 
     @_quiet
-    def run(self, last_pass: int) -> bool:
+    def run(self, last_pass: int, last_step: int | None = None) -> bool:
         """Run one chunk; return False if the next step would make an array infinite or NaN."""
-        last_step = last_pass * self._job.n_batches
+        last_step = self._job.last_step(last_pass, last_step)
         finished = time.perf_counter() + limits.CALL_SECONDS
         changing = [*self._state, *self.records]
         while self._state.progress[0] < last_step and time.perf_counter() < finished and not self.halted:

@@ -128,9 +128,10 @@ class NumpyLBFGSTrainer:
         return self.ending is not None
 
     @_quiet
-    def run(self, last_pass: int) -> bool:
+    def run(self, last_pass: int, last_step: int | None = None) -> bool:
         """Run one chunk; return False if the iterate that it has reached is not finite."""
         finished = time.perf_counter() + limits.CALL_SECONDS
+        last_pass = self._job.last_step(last_pass, last_step)  # an iteration is a step and a pass
         is_due = False
         while self.n_passes < last_pass and not self.halted and not is_due:
             iterate = next(self._iterates)

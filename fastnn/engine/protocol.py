@@ -49,8 +49,10 @@ class Trainer(Protocol):
         done before, even if the memory comes from a training that halted. L-BFGS also ends by itself.
         """
 
-    def run(self, last_pass: int) -> bool:
-        """Run one chunk of about 50 ms, but not beyond `last_pass` passes in total; do nothing if halted.
+    def run(self, last_pass: int, last_step: int | None = None) -> bool:
+        """Run one chunk of about 50 ms; do nothing if halted.
+
+        The chunk ends at the latest when `last_pass` passes or `last_step` steps have been done in total.
 
         Returns False if the next step would make a parameter, a running statistic, the optimizer's state or
         the average infinite or NaN; `non_finite` then names the array. All arrays keep the values of the last

@@ -34,6 +34,13 @@ class Hook:
         """Return the number of passes done at the next stop, at least ``training.n_passes + 1``."""
         return training.job.num_passes
 
+    def next_step(self, training: Training) -> int | None:
+        """Return the number of steps done at which the next chunk must end; None if any number will do.
+
+        Unlike `next_stop`, the number may lie in the middle of a pass.
+        """
+        return None
+
     def before_chunk(self, training: Training) -> None:
         """Prepare for a chunk."""
 
@@ -104,10 +111,11 @@ class Training:
         """
         trainer, hooks = self.trainer, self.hooks
         stop = min((hook.next_stop(self) for hook in hooks), default=self.job.num_passes)
+        steps = [step for hook in hooks if (step := hook.next_step(self)) is not None]
         for hook in hooks:
             hook.before_chunk(self)
         try:
-            is_finite = trainer.run(stop)
+            is_finite = trainer.run(stop, min(steps, default=None))
         finally:
             for hook in hooks:
                 hook.chunk_ended(self)

@@ -1,0 +1,191 @@
+"""Measure the playground: speed with and without a page, frames per second, time to the first frame.
+
+    python bench/playground.py                      # a page in headless Chromium, by Playwright
+    python bench/playground.py --page client        # a program that reads frames and draws nothing
+    python bench/playground.py --seconds 10
+
+The page in Chromium draws everything that users see. Chromium is the system's, found on the PATH.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlencode
+
+from websockets.sync.client import connect
+
+import fastnn
+import fastnn.play.app
+from fastnn.play.problem import posed
+from fastnn.play.session import Session
+from fastnn.play.settings import Settings
+
+MOONS = {"test_share": 0}
+DEEP = {"test_share": 0, "layers": [8, 8], "activations": ["tanh", "tanh"]}
+TOKEN = "a-token-of-the-benchmark"
+N_STARTS = 20
+
+
+class WatchedSession(Session):
+    """A session that counts the frames that its page has drawn."""
+
+    latest: WatchedSession
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*arguments)
+        self.n_drawn = 0
+        WatchedSession.latest = self
+
+    def handle(self, message: dict) -> None:
+        """Count a frame, or act on another message."""
+        self.n_drawn += message.get("type") == "drawn"
+        super().handle(message)
+
+
+CLIENT = """
+import json, sys
+from websockets.sync.client import connect
+
+address, state = sys.argv[1], json.loads(sys.argv[2])
+base, _, token = address.partition("/?token=")
+with connect(f"{base.replace('http', 'ws')}/training?token={token}", origin=base, compression=None,
+             max_size=None) as socket:
+    socket.send(json.dumps({"type": "start", "run": 1, "state": state}))
+    socket.send(json.dumps({"type": "play"}))
+    for message in socket:
+        if isinstance(message, bytes):
+            length = int.from_bytes(message[:4], "little")
+            header = json.loads(message[4 : 4 + length])
+            socket.send(json.dumps({"type": "drawn", "frame": header["frame"], "run": header["run"]}))
+"""
+
+
+@contextmanager
+def client(address: str, state: dict) -> Iterator[None]:
+    """Run a program that receives frames, in a process of its own."""
+    process = subprocess.Popen([sys.executable, "-c", CLIENT, address, json.dumps(state)])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+@contextmanager
+def chromium(address: str, state: dict) -> Iterator[None]:
+    """Open the page in headless Chromium, and press play."""
+    from playwright.sync_api import sync_playwright
+
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    lists = {
+        key: ",".join(map(str, value)) if isinstance(value, list) else value for key, value in state.items()
+    }
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        try:
+            page = browser.new_page(viewport={"width": 1400, "height": 900})
+            page.goto(f"{address}#{urlencode(lists)}")
+            page.wait_for_function("document.querySelector('canvas')")
+            while getattr(WatchedSession, "latest", None) is None or WatchedSession.latest.run is None:
+                page.wait_for_timeout(20)
+            WatchedSession.latest.run.steering.set_speed(None)
+            WatchedSession.latest.run.steering.play()
+            yield
+        finally:
+            browser.close()
+
+
+PAGES = {"chromium": chromium, "client": client}
+
+
+def without_page(state: dict, seconds: float) -> float:
+    """Return the passes a second of `Model.train`."""
+    problem, model = posed(Settings.of_state(state))
+    arguments = problem.train_arguments
+    model.train(*problem.training_data, 2000, **arguments)
+    best, n_passes = 0.0, 20_000
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        began = time.perf_counter()
+        model.train(*problem.training_data, n_passes, **arguments)
+        best = max(best, n_passes / (time.perf_counter() - began))
+    return best
+
+
+def with_page(page: str, state: dict, seconds: float) -> tuple[float, float]:
+    """Return the passes and the frames a second while a page shows the training."""
+    WatchedSession.latest = None
+    served = fastnn.playground(browser=False, block=False, token=TOKEN)
+    with served as running, PAGES[page](running.address, state):
+        while WatchedSession.latest is None or WatchedSession.latest.n_drawn < 30:
+            time.sleep(0.05)
+        session = WatchedSession.latest
+        steering = session.run.steering
+        began, passes, frames = time.perf_counter(), steering.latest.epoch, session.n_drawn
+        time.sleep(seconds)
+        lasted = time.perf_counter() - began
+        return (steering.latest.epoch - passes) / lasted, (session.n_drawn - frames) / lasted
+
+
+def first_frames() -> list[float]:
+    """Return the milliseconds from a message `start` to its first frame, over the websocket."""
+    times = []
+    with fastnn.playground(browser=False, block=False, token=TOKEN) as running:
+        base = running.address.partition("/?")[0]
+        url = f"{base.replace('http', 'ws')}/training?token={TOKEN}"
+        with connect(url, origin=base, compression=None, max_size=None) as socket:
+            socket.recv()
+            for run in range(N_STARTS + 1):
+                state = {**DEEP, "seed": run}
+                began = time.perf_counter()
+                socket.send(json.dumps({"type": "start", "run": run, "state": state}))
+                while isinstance(socket.recv(), str):
+                    pass
+                times.append(1000 * (time.perf_counter() - began))
+                socket.send(json.dumps({"type": "play"}))  # the next start replaces a running training
+                time.sleep(0.1)
+                with_frames_drained(socket)
+    return times[1:]
+
+
+def with_frames_drained(socket: object) -> None:
+    """Receive what waits."""
+    try:
+        while True:
+            socket.recv(timeout=0.05)
+    except TimeoutError:
+        pass
+
+
+def main() -> None:
+    """Measure and print a table."""
+    parser = argparse.ArgumentParser(description="Measure the playground.")
+    parser.add_argument("--page", choices=list(PAGES), default="chromium")
+    parser.add_argument("--seconds", type=float, default=5.0)
+    options = parser.parse_args()
+    fastnn.play.app.Session = WatchedSession
+    print("| what | figure |\n| --- | --- |")
+    alone = without_page(MOONS, options.seconds)
+    print(f"| moons, [2, 3, 2]: passes a second without a page | {alone:,.0f} |", flush=True)
+    passes, frames = with_page(options.page, MOONS, options.seconds)
+    print(f"| the same with a page ({options.page}) | {passes:,.0f}, {passes / alone:.0%} |")
+    print(f"| frames a second meanwhile | {frames:.1f} |", flush=True)
+    alone = without_page(DEEP, options.seconds)
+    passes, frames = with_page(options.page, DEEP, options.seconds)
+    print(f"| [2, 8, 8, 2], boundary of 256 x 256 and all units: frames a second | {frames:.1f} |")
+    print(f"| passes a second meanwhile | {passes:,.0f}, {passes / alone:.0%} of {alone:,.0f} |", flush=True)
+    times = first_frames()
+    print(f"| start to first frame, ms: median and longest of {len(times)} | "
+          f"{statistics.median(times):.1f}, {max(times):.1f} |")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""The subcommand ``fastnn playground``: a page on which a network is changed while it learns."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from .arguments import add_reading_arguments, count, names
+
+__all__ = ["add_command"]
+
+
+def add_command(commands: Any, summary: str) -> None:
+    """Add the subcommand, with a summary in one line, to the subparsers of ``fastnn``."""
+    parser = commands.add_parser(
+        "playground",
+        help=summary,
+        description="Open a page in the browser on which a network is changed while it learns. The server "
+        "answers this machine alone, and prints the page's address. Ctrl-C ends it.",
+        epilog="example: fastnn playground data.csv --target species",
+    )
+    parser.add_argument(
+        "table", metavar="TABLE", nargs="?", type=Path,
+        help="CSV or Parquet file with two columns of numbers at least, from which the target is learned",
+    )  # fmt: skip
+    parser.add_argument("--target", metavar="COLUMN", help="column of the classes or numbers to learn")
+    parser.add_argument(
+        "--drop", metavar="COLUMN,COLUMN", type=names, default=(), help="columns to leave out"
+    )
+    parser.add_argument(
+        "--port", type=lambda text: count(text, 0), default=0, help="port of the server (default: any free)"
+    )
+    parser.add_argument("--no-browser", action="store_true", help="print the address and open no browser")
+    add_reading_arguments(parser)
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    """Serve until Ctrl-C; return the exit status."""
+    from ..play.server import playground
+
+    if options.table is None:
+        if options.target is not None:
+            raise ValueError("--target names a column of a table: name the table, fastnn playground TABLE")
+        playground(port=options.port, browser=not options.no_browser)
+        return 0
+    if options.target is None:
+        raise ValueError("--target: name the column of the table to learn")
+    from .problem import posed_problem
+    from .reading import read_table
+
+    read = read_table(options.table, options)
+    problem = posed_problem(read, options.target, None, options.drop, None)
+    for note in (*read.notes, *problem.notes):
+        print(f"note: {note}", file=sys.stderr)
+    playground(problem.frame, problem.target, port=options.port, browser=not options.no_browser)
+    return 0

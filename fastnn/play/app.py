@@ -1,0 +1,302 @@
+"""The playground's web application: the page, its files, and a websocket for each page.
+
+Only a page of this server may drive a training. A request must name the host 127.0.0.1 or localhost with the
+server's port, since a name of elsewhere may be made to point here (DNS rebinding). A websocket must come from
+a page of that origin, and it and the page itself must bring the token.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anyio
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from .datasets import DATASETS, TABLE_STATES
+from .saves import Saves
+from .script import script_of
+from .session import Session
+from .settings import Problem, Settings, described_fields
+from .table import Table
+from .thumbnails import thumbnail
+
+__all__ = ["make_app"]
+
+STATIC = Path(__file__).parent / "static"
+# Largest number of pages at a time: each has a training that uses a core.
+MOST_PAGES = 16
+# Most messages that wait for a page. Frames are limited by what the page has drawn, so that a page that no
+# longer reads cannot fill the memory.
+MOST_WAITING = 1000
+REFUSAL = "The playground answers its own page only: open the address that the terminal shows."
+
+
+class GuardedApp:
+    """Middleware that refuses foreign hosts and origins, and adds headers for security.
+
+    Parameters
+    ----------
+    app : ASGI application
+        Application behind it.
+    hosts : callable
+        Function that returns the accepted values of the header Host.
+    """
+
+    def __init__(self, app: ASGIApp, hosts: Callable[[], set[str]]) -> None:
+        self._app, self._hosts = app, hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        if not self._is_own(HTTPConnection(scope)):
+            if scope["type"] == "websocket":
+                await WebSocket(scope, receive, send).close(1008)
+            else:
+                await PlainTextResponse(REFUSAL, 403)(scope, receive, send)
+            return
+        hosts = sorted(self._hosts())
+        sources = " ".join(f"ws://{host}" for host in hosts)
+        headers = {
+            "content-security-policy": (
+                f"default-src 'self'; connect-src 'self' {sources}; img-src 'self' data: blob:; "
+                "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+            ),
+            "referrer-policy": "no-referrer",
+            "x-content-type-options": "nosniff",
+            "cross-origin-resource-policy": "same-origin",
+            "cache-control": "no-store",
+        }
+
+        async def send_with_headers(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                own = [(name.encode(), value.encode()) for name, value in headers.items()]
+                kept = [entry for entry in message["headers"] if entry[0].decode() not in headers]
+                message = {**message, "headers": [*kept, *own]}
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
+
+    def _is_own(self, request: HTTPConnection) -> bool:
+        """Return True if a request names this host, and comes from a page of this host or from none."""
+        hosts, origin = self._hosts(), request.headers.get("origin")
+        if request.headers.get("host") not in hosts:
+            return False
+        if origin is None:
+            return request.scope["type"] == "http"  # browsers send an origin with every websocket
+        return origin in {f"http://{host}" for host in hosts}
+
+
+def make_app(
+    token: str, table: Table | None, state: dict[str, Any], hosts: Callable[[], set[str]]
+) -> ASGIApp:
+    """Return the application.
+
+    Parameters
+    ----------
+    token : str
+        Secret that the page's address holds.
+    table : Table or None
+        The user's table.
+    state : dict
+        State of a page whose address holds none.
+    hosts : callable
+        Function that returns the accepted values of the header Host.
+    """
+    saves = Saves()
+    n_pages = 0
+
+    def is_authorised(connection: HTTPConnection) -> bool:
+        given = connection.query_params.get("token", "")
+        return secrets.compare_digest(given.encode(), token.encode())
+
+    async def index(request: Request) -> Response:
+        if not is_authorised(request):
+            return PlainTextResponse(REFUSAL, 403)
+        return FileResponse(STATIC / "index.html")
+
+    async def download(request: Request) -> Response:
+        if not is_authorised(request):
+            return PlainTextResponse(REFUSAL, 403)
+        saved = saves.get(request.path_params["number"])
+        if saved is None:
+            return PlainTextResponse("This file is no longer kept: save it again.", 404)
+        disposition = f'attachment; filename="{saved.name}"'
+        return Response(
+            saved.content, media_type=saved.media_type, headers={"content-disposition": disposition}
+        )
+
+    async def training(socket: WebSocket) -> None:
+        nonlocal n_pages
+        if not is_authorised(socket):
+            await socket.close(1008)
+            return
+        await socket.accept()
+        if n_pages >= MOST_PAGES:
+            text = f"{MOST_PAGES} pages train already: close one of them"
+            await socket.send_text(json.dumps({"type": "problem", "field": None, "text": text}))
+            await socket.close(1013)
+            return
+        n_pages += 1
+        try:
+            await Page(socket, table, saves, state).serve()
+        finally:
+            n_pages -= 1
+
+    routes = [
+        Route("/", index),
+        Route("/download/{number:int}", download),
+        WebSocketRoute("/training", training),
+        Mount("/static", StaticFiles(directory=STATIC)),
+    ]
+    return GuardedApp(Starlette(routes=routes), hosts)
+
+
+class Page:
+    """The connection to one page.
+
+    Parameters
+    ----------
+    socket : WebSocket
+        Accepted websocket.
+    table : Table or None
+        The user's table.
+    saves : Saves
+        Files that the page saves.
+    state : dict
+        State of a page whose address holds none.
+    """
+
+    def __init__(self, socket: WebSocket, table: Table | None, saves: Saves, state: dict[str, Any]) -> None:
+        self._socket, self._table, self._saves, self._state = socket, table, saves, state
+        self._loop = asyncio.get_running_loop()
+        self._waiting: asyncio.Queue[Any] = asyncio.Queue()
+        self._session = Session(self._put_from_thread, table)
+        self._tasks: Any = None
+
+    async def serve(self) -> None:
+        """Exchange messages until the page closes the connection, and end its training."""
+        try:
+            self._put(await run_in_threadpool(self._hello))
+            async with anyio.create_task_group() as tasks:
+                self._tasks = tasks
+                tasks.start_soon(self._send)
+                await self._receive()
+                tasks.cancel_scope.cancel()
+        finally:
+            self._session.close()
+
+    def _put_from_thread(self, message: Any) -> None:
+        """Queue a message for the page, from any thread."""
+        try:
+            self._loop.call_soon_threadsafe(self._put, message)
+        except RuntimeError:  # the server has ended
+            self._session.close()
+
+    def _put(self, message: Any) -> None:
+        """Queue a message for the page."""
+        if self._waiting.qsize() < MOST_WAITING:
+            self._waiting.put_nowait(message)
+
+    async def _send(self) -> None:
+        """Send the queued messages."""
+        while True:
+            message = await self._waiting.get()
+            try:
+                if isinstance(message, bytes):
+                    await self._socket.send_bytes(message)
+                else:
+                    await self._socket.send_text(json.dumps(message, allow_nan=False))
+            except (WebSocketDisconnect, RuntimeError):  # the page has closed the connection
+                self._tasks.cancel_scope.cancel()
+                return
+
+    async def _receive(self) -> None:
+        """Act on the page's messages."""
+        while True:
+            try:
+                text = await self._socket.receive_text()
+            except (WebSocketDisconnect, KeyError, RuntimeError):  # closed, or bytes instead of text
+                return
+            try:
+                await self._act(text)
+            except Problem as problem:
+                self._put({"type": "problem", "field": problem.name, "text": str(problem)})
+
+    async def _act(self, text: str) -> None:
+        """Act on one message."""
+        try:
+            message = json.loads(text, parse_constant=_refuse_constant)
+        except (ValueError, RecursionError):
+            raise Problem(None, "a message was not JSON") from None
+        if not isinstance(message, dict):
+            raise Problem(None, "a message was not an object")
+        kind = message.get("type")
+        if kind == "script":
+            run = self._session.running
+            self._put({"type": "script", "text": await run_in_threadpool(script_of, run)})
+        elif kind == "save":
+            run, what = self._session.running, message.get("what")
+            number, name = await run_in_threadpool(self._saves.save, run, what)
+            url = f"/download/{number}?token={self._socket.query_params['token']}"
+            self._put({"type": "saved", "what": what, "url": url, "name": name})
+        elif kind in ("start", "reset"):
+            await run_in_threadpool(self._session.handle, message)  # draws data: not in the event loop
+        else:
+            self._session.handle(message)
+
+    def _hello(self) -> dict[str, Any]:
+        """Return the first message: everything that can be set, and the state to begin with."""
+        from .. import __version__
+
+        columns = None if self._table is None else list(self._table.columns)
+        datasets = [
+            {
+                "name": name,
+                "title": data.title,
+                "kind": data.kind,
+                "best": data.best,
+                "why": data.why,
+                "thumbnail": thumbnail(name, None),
+            }
+            for name, data in DATASETS.items()
+        ]
+        table = None
+        if self._table is not None:
+            datasets.append(
+                {
+                    "name": "table",
+                    "title": "Table",
+                    "kind": self._table.kind,
+                    "best": TABLE_STATES[self._table.kind],
+                    "why": "Two smooth layers, Adam and a weak penalty suit most standardised columns.",
+                    "thumbnail": thumbnail("table", self._table),
+                }
+            )
+            table = {"columns": columns, "n_rows": self._table.n_rows, "target": self._table.target}
+        return {
+            "type": "hello",
+            "version": __version__,
+            "choices": described_fields(columns),
+            "datasets": datasets,
+            "state": Settings.of_state(self._state).state,
+            "table": table,
+        }
+
+
+def _refuse_constant(name: str) -> Any:
+    """Raise ValueError for NaN and infinity, which are not JSON."""
+    raise ValueError(name)

@@ -1,0 +1,55 @@
+"""Reports that kernels are being compiled, which takes seconds once per machine.
+
+numba reports the beginning of a compilation and not its end: a thread that has run its compiled code says so
+by `note_compiled`. Only one thread compiles at a time, and all others wait for it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+__all__ = ["note_compiled", "reported_compilations"]
+
+# Functions that are told of compilations, by the identifier of the thread that compiles.
+_listening: dict[int, Callable[[bool], None]] = {}
+# Identifiers of the threads that compile or wait for their turn.
+_compiling: set[int] = set()
+
+
+def _announce(types: tuple[Any, ...]) -> None:
+    """Tell the function of this thread that a kernel is about to be compiled."""
+    thread = threading.get_ident()
+    if thread in _listening:
+        _compiling.add(thread)
+        _listening[thread](True)
+
+
+def note_compiled() -> None:
+    """Tell the function of this thread that compiled code has run, if it was told of a compilation."""
+    thread = threading.get_ident()
+    if thread in _compiling:
+        _compiling.discard(thread)
+        _listening[thread](False)
+
+
+@contextmanager
+def reported_compilations(told: Callable[[bool], None] = lambda busy: None) -> Iterator[None]:
+    """Call ``told(True)`` when this thread begins to compile a kernel or must wait for another thread.
+
+    ``told(False)`` follows at the next `note_compiled` in this thread, or at the end of the context.
+    """
+    from fastnn_kernels.compiler import jit
+
+    if _announce not in jit.compilation_listeners:
+        jit.compilation_listeners.append(_announce)
+    _listening[threading.get_ident()] = told
+    if _compiling:
+        _announce(())
+    try:
+        yield
+    finally:
+        note_compiled()
+        del _listening[threading.get_ident()]

@@ -1,0 +1,209 @@
+"""Data sets of the playground: functions that draw samples, and what the page says about them.
+
+The scripts that the playground writes contain the source of a function and a call of it. A function therefore
+stands alone: it uses NumPy as ``np``, and imports anything else itself.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+__all__ = ["DATASETS", "FUNCTIONS", "SURFACES", "TABLE_STATES", "DataSet"]
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A data set of the playground.
+
+    Parameters
+    ----------
+    title : str
+        Name for people.
+    kind : {"classes", "regression"}
+        Kind of the targets.
+    why : str
+        Sentence that says why the best known settings are the best.
+    best : dict
+        Best known settings: fields of `Settings` that differ from their defaults.
+    draw : callable, optional
+        Function that draws the samples (n, 2) and their labels or targets (n,). None for samples that the
+        user paints or brings.
+    arguments : tuple of str
+        Fields of `Settings` that `draw` takes by name.
+    """
+
+    title: str
+    kind: str
+    why: str
+    best: dict[str, Any] = field(default_factory=dict)
+    draw: Callable[..., Any] | None = None
+    arguments: tuple[str, ...] = ()
+
+    @property
+    def source(self) -> str:
+        """Source of the function that draws the samples."""
+        assert self.draw is not None
+        return inspect.getsource(self.draw)
+
+
+def moons(n_samples, noise, seed):
+    """Return samples of two interleaved half circles, and their classes."""
+    from sklearn.datasets import make_moons
+
+    return make_moons(n_samples, noise=noise, random_state=seed)
+
+
+def circles(n_samples, noise, seed):
+    """Return samples of a circle and of another around it, and their classes."""
+    from sklearn.datasets import make_circles
+
+    return make_circles(n_samples, noise=noise, factor=0.5, random_state=seed)
+
+
+def spiral(n_samples, noise, seed, arms):
+    """Return samples of a spiral's arms, and the numbers of the arms."""
+    random = np.random.RandomState(seed)
+    y = np.arange(n_samples) % arms
+    radius = np.linspace(0.1, 1.0, n_samples)
+    angle = 2 * np.pi * y / arms + 4.0 * radius
+    X = radius[:, None] * np.column_stack([np.sin(angle), np.cos(angle)])
+    return X + 0.3 * noise * random.randn(n_samples, 2), y
+
+
+def blobs(n_samples, noise, seed, classes):
+    """Return samples around the corners of a regular polygon, and the numbers of the corners."""
+    random = np.random.RandomState(seed)
+    y = np.arange(n_samples) % classes
+    angle = 2 * np.pi * y / classes
+    X = np.column_stack([np.sin(angle), np.cos(angle)])
+    return X + (0.1 + noise) * random.randn(n_samples, 2), y
+
+
+def xor(n_samples, noise, seed):
+    """Return samples of a square, of class 1 where the signs of the coordinates differ before the noise."""
+    random = np.random.RandomState(seed)
+    X = random.uniform(-1, 1, (n_samples, 2))
+    X += 0.1 * np.sign(X)
+    y = (X[:, 0] * X[:, 1] < 0).astype(np.int64)
+    return X + noise * random.randn(n_samples, 2), y
+
+
+def line(n_samples, noise, seed, function):
+    """Return samples of a square, of class 1 where they lie above the line of a function before the noise."""
+    random = np.random.RandomState(seed)
+    X = random.uniform(-1, 1, (n_samples, 2))
+    x = X[:, 0]
+    value = {
+        "sine": 0.5 * np.sin(np.pi * x),
+        "parabola": 1.5 * x**2 - 0.6,
+        "cubic": 2.0 * x**3 - x,
+        "peak": 0.6 - 1.4 * np.abs(x),
+        "waves": 0.4 * np.sin(3 * np.pi * x),
+    }[function]
+    y = (X[:, 1] > value).astype(np.int64)
+    return X + noise * random.randn(n_samples, 2), y
+
+
+def surface(n_samples, noise, seed, surface):
+    """Return samples of a square, and the heights of a surface with noise."""
+    random = np.random.RandomState(seed)
+    X = random.uniform(-1, 1, (n_samples, 2))
+    u, v = X.T
+    y = {
+        "plane": 0.5 * (u + v),
+        "hills": np.exp(-6 * ((u - 0.4) ** 2 + (v - 0.4) ** 2))
+        - np.exp(-6 * ((u + 0.4) ** 2 + (v + 0.4) ** 2)),
+        "saddle": u**2 - v**2,
+        "ripples": np.cos(2 * np.pi * np.hypot(u, v)),
+    }[surface]
+    return X, y + noise * random.randn(n_samples)
+
+
+# Functions whose line divides the classes of `line`, and surfaces of `surface`, with a line about each.
+FUNCTIONS = {
+    "sine": "half a sine's period on either side",
+    "parabola": "a parabola",
+    "cubic": "a cubic with two bends",
+    "peak": "two straight lines that meet at a peak",
+    "waves": "three periods of a sine",
+}
+SURFACES = {
+    "plane": "a plane, which a network without hidden layers learns",
+    "hills": "a hill and a hollow",
+    "saddle": "a saddle",
+    "ripples": "waves around the centre",
+}
+
+# Settings that many data sets share: mean gradients, and Adam, whose rate needs no tuning.
+_ADAM = {
+    "output_activation": "identity", "init": "glorot_normal", "optimizer": "adam", "learning_rate": 0.01,
+    "reduction": "mean", "l2": 0.0,
+}  # fmt: skip
+_COMMON = ("n_samples", "noise", "seed")
+
+# Registry of the data sets by name.
+DATASETS: dict[str, DataSet] = {
+    "moons": DataSet(
+        "Moons", "classes",
+        "Three tanh units suffice: the boundary is an S of three bends, one for each unit.",
+        {}, moons, _COMMON,
+    ),
+    "circles": DataSet(
+        "Circles", "classes",
+        "A closed boundary takes at least three lines; four tanh units round their corners.",
+        {"layers": [4], "activations": ["tanh"], "noise": 0.1, **_ADAM},
+        circles, _COMMON,
+    ),
+    "spiral": DataSet(
+        "Spiral", "classes",
+        "A boundary that winds takes two layers: the first bends lines, the second combines the bends. "
+        "Adam finds the way that plain gradient descent takes many times longer for.",
+        {"n_samples": 300, "layers": [16, 16], "activations": ["tanh", "tanh"], "noise": 0.1, **_ADAM},
+        spiral, (*_COMMON, "arms"),
+    ),
+    "blobs": DataSet(
+        "Blobs", "classes",
+        "Straight lines divide the blobs, so that no hidden layer is needed.",
+        {"layers": [], "activations": [], "noise": 0.1, **_ADAM, "learning_rate": 0.1},
+        blobs, (*_COMMON, "classes"),
+    ),
+    "xor": DataSet(
+        "XOR", "classes",
+        "No single line divides the classes. Four rectified units can cut off the corners; eight do so from "
+        "any start, even if some never become active.",
+        {"layers": [8], "activations": ["relu"], "noise": 0.05, **_ADAM, "init": "he_normal"},
+        xor, _COMMON,
+    ),
+    "line": DataSet(
+        "Function", "classes",
+        "Every bend of the function takes a unit or two; smooth units follow smooth lines.",
+        {"layers": [8], "activations": ["tanh"], "noise": 0.05, **_ADAM},
+        line, (*_COMMON, "function"),
+    ),
+    "surface": DataSet(
+        "Surface", "regression",
+        "Smooth units make smooth surfaces, an output without activation reaches any height, and a weak "
+        "penalty keeps the surface from following the noise.",
+        {
+            "n_samples": 400, "layers": [16, 16], "activations": ["tanh", "tanh"], "noise": 0.1, **_ADAM,
+            "l2": 1e-3,
+        },
+        surface, (*_COMMON, "surface"),
+    ),
+    "painted": DataSet(
+        "Painted", "classes",
+        "Eight smooth units in two layers fit most of what a mouse paints.",
+        {"layers": [8, 8], "activations": ["tanh", "tanh"], **_ADAM},
+    ),
+}  # fmt: skip
+
+# Best known settings of a user's table, by the kind of its target.
+TABLE_STATES = {
+    kind: {"layers": [8, 8], "activations": ["tanh", "tanh"], **_ADAM, "l2": 1e-3}
+    for kind in ("classes", "regression")
+}

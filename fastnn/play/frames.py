@@ -1,0 +1,331 @@
+"""Frames: what the page draws of a training at one step, computed by the library's own kernels and packed.
+
+A binary message is the length of a header in 4 bytes, the header as JSON, padded by spaces to a multiple of 8
+bytes, and arrays one after the other, each of which begins at a multiple of 8 bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..boundary.render import render_boundary
+from ..engine.choice import get_backend
+from ..engine.predictor import positive
+from ..model import Model
+from ..network.description import Network, aligned_empty
+from ..reference.layer import ACTIVATIONS, activation_backward, activation_forward
+from ..reference.loss import loss_backward, loss_value
+from ..reference.output import output_forward
+from ..system.validation import check_choice, check_count, shown
+from .problem import LearningProblem
+from .settings import Problem
+
+__all__ = ["Artist", "Measurement", "Snapshot", "View", "packed"]
+
+Array = NDArray[Any]
+
+MODES = ("classes", "probability")
+# Largest numbers of pixels along the sides of the two kinds of pictures.
+MOST_PIXELS, MOST_UNIT_PIXELS = 1024, 128
+# Seconds of a picture by "dense" painting from which "certified" painting is tried, and the number of
+# pictures after which the slower of the two is tried again: the boundary may have become simpler.
+WORTHWHILE_SECONDS, RACE_PICTURES = 0.004, 64
+
+
+@dataclass(frozen=True)
+class View:
+    """The view that a page asks for: content and sizes of the pictures.
+
+    Parameters
+    ----------
+    mode : {"classes", "probability"}
+        Content of the large picture.
+    resolution, unit_resolution : int
+        Pixels along the sides of the large picture, and of the units' pictures.
+    sample : int or None
+        Number of the sample whose activations are shown.
+    """
+
+    mode: str = "classes"
+    resolution: int = 256
+    unit_resolution: int = 32
+    sample: int | None = None
+
+    @property
+    def response(self) -> str:
+        """Response of `render_boundary` that the view shows of two classes."""
+        return "class" if self.mode == "classes" else "probability"
+
+    def changed(self, message: Mapping[str, Any]) -> View:
+        """Return the view with the changes that a message names; raise Problem for values out of range."""
+        given = {name: message[name] for name in vars(self) if name in message}
+        view = replace(self, **given)
+        try:
+            check_choice(view.mode, "mode", MODES)
+            for name, most in (("resolution", MOST_PIXELS), ("unit_resolution", MOST_UNIT_PIXELS)):
+                value = getattr(view, name)
+                if check_count(value, name, 1) > most:
+                    raise ValueError(f"{name} must be at most {most}, got {shown(value)}")
+            if view.sample is not None:
+                check_count(view.sample, "sample")
+        except ValueError as error:
+            raise Problem(None, str(error)) from None
+        return view
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Losses and scores of both parts of the data, NaN for a part without samples.
+
+    A score is the share of correct classes, or the coefficient of determination of a regression.
+    """
+
+    train_loss: float
+    test_loss: float
+    train_score: float
+    test_score: float
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Copy of a network during its training.
+
+    Parameters
+    ----------
+    step, epoch : int
+        Numbers of whole steps and passes done.
+    parameters, statistics : array
+        Flat vectors of the parameters and of the running statistics.
+    playing : bool
+        True if the training goes on by itself.
+    passes_per_second : float
+        Speed of the training.
+    """
+
+    step: int
+    epoch: int
+    parameters: Array
+    statistics: Array
+    playing: bool = False
+    passes_per_second: float = 0.0
+
+
+class Artist:
+    """Computation of what frames show of one problem's network.
+
+    Parameters
+    ----------
+    problem : LearningProblem
+        Samples and settings.
+    model : Model
+        Model of the problem, whose parameters are not used.
+    """
+
+    def __init__(self, problem: LearningProblem, model: Model) -> None:
+        self._problem, self._network = problem, model._network
+        self._backend = get_backend(model.backend)
+        self._parts = []
+        for X, y in (problem.training_data, problem.test_data):
+            self._parts.append((*model._check(X, y), np.full(len(y), 1 / len(y))) if len(y) else None)
+        self._X, self._y = model._check(problem.X, problem.y)
+        network = self._network
+        # The network that ends at a hidden layer computes the outputs of the layer's units.
+        self._beginnings = [
+            Network(network.layers_dim[: n + 2], network.activations[: n + 1], network.dtype)
+            for n in range(len(network.layers_dim) - 2)
+        ]
+        self._points: dict[int, Array] = {}
+        self._seconds: dict[str, float] = {}  # of the last picture by each method
+        self._n_pictures = 0
+        self.target_limits = (float(problem.y.min()), float(problem.y.max()))
+
+    def _folded(self, snapshot: Snapshot) -> Array:
+        """Return the parameters of a snapshot with batch normalisation folded in."""
+        return self._network.folded(snapshot.parameters, snapshot.statistics)
+
+    def measure(self, parameters: Array, statistics: Array) -> Measurement:
+        """Return losses and scores of both parts of the data."""
+        network, folded = self._network, self._network.folded(parameters, statistics)
+        losses, scores = [np.nan, np.nan], [np.nan, np.nan]
+        for k, part in enumerate(self._parts):
+            if part is not None:
+                X, y, weights = part
+                losses[k] = self._backend.loss(network, folded, X, y, weights, 1)
+                scores[k] = self._score(folded, X, y)
+        return Measurement(*losses, *scores)
+
+    def _score(self, folded: Array, X: Array, y: Array) -> float:
+        """Return the share of correct classes, or the coefficient of determination."""
+        network, backend = self._network, self._backend
+        if network.loss.of_labels:
+            return float(np.mean(backend.predict(network, folded, X, 1, warns=False) == y[:, 0]))
+        if network.loss.output == "sigmoid":
+            return float(
+                np.mean(positive(backend.outputs(network, folded, X, "identity", 1, warns=False)) == y)
+            )
+        predicted = backend.outputs(network, folded, X, network.loss.output, 1, warns=False)
+        total = np.sum((y - y.mean()) ** 2)
+        return float(1 - np.sum((y - predicted) ** 2) / total) if total else np.nan
+
+    def drawn(self, snapshot: Snapshot, view: View) -> tuple[dict[str, Any], dict[str, Array]]:
+        """Return the entries of a frame's header and its arrays."""
+        folded = self._folded(snapshot)
+        measured = self.measure(snapshot.parameters, snapshot.statistics)
+        header: dict[str, Any] = {
+            "step": snapshot.step,
+            "epoch": snapshot.epoch,
+            "playing": snapshot.playing,
+            "passes_per_second": snapshot.passes_per_second,
+            "loss": [_json_number(measured.train_loss), _json_number(measured.test_loss)],
+            "score": [_json_number(measured.train_score), _json_number(measured.test_score)],
+            "mode": view.mode,
+        }
+        arrays = self._boundary(snapshot, folded, view)
+        units, ranges = self._units(folded, view.unit_resolution)
+        arrays["units"] = units
+        header["unit_ranges"] = ranges
+        arrays["weights"] = snapshot.parameters.astype(np.float32)
+        if view.sample is not None and view.sample < len(self._X):
+            header["sample"], more = self._sample(folded, view.sample)
+            arrays |= more
+        return header, arrays
+
+    def _boundary(self, snapshot: Snapshot, folded: Array, view: View) -> dict[str, Array]:
+        """Return the large picture: classes, a probability, or the values of a regression."""
+        problem, size = self._problem, view.resolution
+        left, right, bottom, top = problem.limits
+        if problem.kind == "regression":
+            low, high = self.target_limits
+            values = self._backend.outputs(
+                self._network, folded, self._lattice(size), self._network.loss.output, 1, warns=False
+            )
+            return {"boundary": _bytes(values.reshape(size, size), low, max(high - low, 1e-12))}
+        model = Model._sharing(self._network, snapshot.parameters, snapshot.statistics)
+
+        def picture(response: str) -> Array:
+            method = self._faster_method() if response == "class" else "dense"
+            began = time.perf_counter()
+            image = render_boundary(
+                model, (left, right), (bottom, top), (size, size), response=response, method=method,
+                n_threads=1,
+            )  # fmt: skip
+            if response == "class":
+                self._seconds[method] = time.perf_counter() - began
+            assert image.data is not None
+            return image.data[::-1]
+
+        if view.mode == "classes":
+            return {"boundary": picture("class")}
+        assert problem.classes is not None
+        if len(problem.classes) == 2:
+            return {"boundary": _bytes(picture("probability"), 0.0, 1.0)}
+        return {"boundary": picture("class"), "confidence": _bytes(picture("confidence"), 0.0, 1.0)}
+
+    def _faster_method(self) -> str:
+        """Return the method of the next picture of classes; both paint the same pixels."""
+        seconds = self._seconds
+        self._n_pictures += 1
+        if seconds.get("dense", 0.0) < WORTHWHILE_SECONDS:
+            return "dense"
+        if "certified" not in seconds:
+            return "certified"
+        faster, slower = sorted(seconds, key=seconds.__getitem__)
+        return faster if self._n_pictures % RACE_PICTURES else slower
+
+    def _lattice(self, size: int) -> Array:
+        """Return the centres of the pixels (size^2, 2) of a picture, from the top row down."""
+        if size not in self._points:
+            left, right, bottom, top = self._problem.limits
+            steps = (np.arange(size) + 0.5) / size
+            x, y = np.meshgrid(left + (right - left) * steps, top + (bottom - top) * steps)
+            points = np.column_stack([x.ravel(), y.ravel()]).astype(self._network.dtype)
+            self._points[size] = np.ascontiguousarray(points)
+        return self._points[size]
+
+    def _units(self, folded: Array, size: int) -> tuple[NDArray[np.uint8], list[tuple[float, float]]]:
+        """Return the pictures (n_units, size, size) of all hidden units, and their ranges of values."""
+        pictures, ranges = [], []
+        W, b = self._network.weights(folded), self._network.biases(folded)
+        for network in self._beginnings:
+            parameters = aligned_empty(network.n_parameters, network.dtype)
+            parameters[...] = 0
+            for views, values in ((network.weights(parameters), W), (network.biases(parameters), b)):
+                for view, value in zip(views, values, strict=False):
+                    view[...] = value
+            outputs = self._backend.outputs(
+                network, parameters, self._lattice(size), "identity", 1, warns=False
+            ).T
+            for values in outputs:
+                low, high = _unit_range(network.activations[-1], values)
+                ranges.append((low, high))
+                pictures.append(_bytes(values.reshape(size, size), low, high - low))
+        shape = (len(pictures), size, size)
+        return (np.stack(pictures) if pictures else np.empty(shape, np.uint8)), ranges
+
+    def _sample(self, folded: Array, number: int) -> tuple[dict[str, Any], dict[str, Array]]:
+        """Return a sample's way through the network and back: sums, activations and derivatives."""
+        network = self._network
+        W, b = network.weights(folded), network.biases(folded)
+        a, y = self._X[number : number + 1], self._y[number : number + 1]
+        arrays, inner = {"sample.x": a}, []
+        with np.errstate(all="ignore"):
+            for k, name in enumerate(network.activations):
+                z = a @ W[k] + b[k]
+                a = activation_forward(name, z)
+                inner.append((z, a))
+                arrays[f"sample.z.{k}"], arrays[f"sample.a.{k}"] = z, a
+            arrays["sample.p"] = output_forward(network.loss.output, a)
+            target = y[:, 0].astype(np.int64) if network.loss.of_labels else y
+            told = network.loss.name, a, target, np.ones(1), network.loss.parameter
+            loss, derivative = float(loss_value(*told)), loss_backward(*told)
+            for k in reversed(range(len(inner))):
+                derivative = activation_backward(network.activations[k], *inner[k], derivative)
+                arrays[f"sample.d.{k}"] = derivative
+                derivative = derivative @ W[k].T
+        header = {"index": number, "target": float(y[0, 0]), "loss": _json_number(loss)}
+        return header, {name: array.ravel().astype(np.float32) for name, array in arrays.items()}
+
+
+def _unit_range(activation: str, values: Array) -> tuple[float, float]:
+    """Return the range of values of a unit's picture, symmetric about 0 where the unit takes both signs."""
+    with np.errstate(all="ignore"):
+        ends = ACTIVATIONS[activation].value(np.array([-1e3, 1e3]))
+    if np.isfinite(ends).all() and np.abs(ends).max() <= 1:  # bounded: all units share the range
+        return (-1.0 if ends.min() < 0 else 0.0), 1.0
+    largest = float(np.max(np.abs(values), initial=0.0, where=np.isfinite(values))) or 1.0
+    return (-largest if values.min() < 0 else 0.0), largest
+
+
+def _bytes(values: Array, low: float, width: float) -> NDArray[np.uint8]:
+    """Return values from `low` to ``low + width`` as bytes from 0 to 255, clipped; NaN becomes 0."""
+    with np.errstate(all="ignore"):
+        scaled = (values - low) * (255.0 / width)
+        return np.clip(np.nan_to_num(scaled, nan=0.0), 0, 255).round().astype(np.uint8)
+
+
+def _json_number(value: float) -> float | None:
+    """Return a number, or None for one that JSON cannot hold."""
+    return float(value) if np.isfinite(value) else None
+
+
+def packed(header: Mapping[str, Any], arrays: Mapping[str, Array]) -> bytes:
+    """Return a header and arrays as one binary message; see the top of this file."""
+    places, parts, at = {}, [], 0
+    for name, array in arrays.items():
+        array = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+        kind = f"{array.dtype.kind}{array.dtype.itemsize}"
+        places[name] = [at, kind, list(array.shape)]
+        data = array.tobytes()
+        data += b"\0" * (-len(data) % 8)
+        parts.append(data)
+        at += len(data)
+    text = json.dumps({**header, "arrays": places}, separators=(",", ":"), allow_nan=False).encode()
+    text += b" " * (-(4 + len(text)) % 8)
+    return b"".join([len(text).to_bytes(4, "little"), text, *parts])

@@ -1,0 +1,305 @@
+"""LearningProblem: the samples, the network and the arguments of a training that settings describe."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..engine.job import Job
+from ..losses import LOSSES, REGRESSION_LOSSES
+from ..model import Model
+from ..optimizers import OPTIMIZERS, resolve_optimizer
+from ..schedules import SCHEDULES, resolve_schedule
+from ..training.model_training import check_lbfgs
+from .datasets import DATASETS
+from .settings import MOST_COORDINATE, Problem, Settings
+from .table import Table
+
+__all__ = ["LearningProblem", "posed", "sampled"]
+
+Array = NDArray[Any]
+
+# Share of the data's extent that is shown beyond the data on every side.
+MARGIN = 0.15
+# Edges of the picture on which points are painted: it must not move under the brush.
+PAINTED_LIMITS = (-1.5, 1.5)
+USUAL_LOSSES = {"classes": "softmax_cross_entropy", "regression": "squared_error"}
+
+
+@dataclass(frozen=True)
+class LearningProblem:
+    """Everything from which a training is run and drawn.
+
+    Parameters
+    ----------
+    settings : Settings
+        Settings that describe the problem.
+    kind : {"classes", "regression"}
+        Kind of the targets.
+    X : array (n, 2)
+        All samples, standardised if they come from a table.
+    y : array (n,)
+        Numbers of the classes, or targets of a regression.
+    is_test : array (n,) of bool
+        True for the samples that do not train.
+    train, test : array of int
+        Numbers of the samples that train, and of those that test, in the order of the training.
+    classes : list of str or None
+        Names of the classes.
+    inputs : list of str
+        Names of the two inputs.
+    limits : tuple of 4 floats
+        Edges of the picture: left, right, bottom, top.
+    """
+
+    settings: Settings
+    kind: str
+    X: Array
+    y: Array
+    train: Array
+    test: Array
+    classes: list[str] | None
+    inputs: list[str]
+    limits: tuple[float, float, float, float]
+
+    @property
+    def is_test(self) -> NDArray[np.bool_]:
+        """Mask (n,) of the samples that do not train."""
+        mask = np.zeros(len(self.y), bool)
+        mask[self.test] = True
+        return mask
+
+    @property
+    def loss_name(self) -> str:
+        """Name of the loss."""
+        return self.settings.loss or USUAL_LOSSES[self.kind]
+
+    @property
+    def layers_dim(self) -> list[int]:
+        """Numbers of inputs, hidden units and outputs."""
+        n_outputs = len(self.classes) if self.classes and LOSSES[self.loss_name].of_labels else 1
+        return [2, *self.settings.layers, n_outputs]
+
+    @property
+    def model_arguments(self) -> dict[str, Any]:
+        """Keyword arguments of `Model` that differ from its defaults."""
+        settings = self.settings
+        arguments: dict[str, Any] = {}
+        if settings.layers:
+            arguments["activation"] = list(settings.activations)
+        arguments |= {
+            "output_activation": settings.output_activation,
+            "loss": settings.chosen(LOSSES, self.loss_name),
+            "dropout": settings.dropout if settings.layers else 0.0,
+            "batch_norm": settings.batch_norm,
+            "init": settings.init,
+            "dtype": settings.dtype,
+        }
+        usual = {
+            "loss": "softmax_cross_entropy", "output_activation": "tanh", "dropout": 0.0, "batch_norm": False,
+            "init": "tutorial", "dtype": "float64", "activation": ["tanh"] * len(settings.layers),
+        }  # fmt: skip
+        return {name: value for name, value in arguments.items() if value != usual[name]} | {
+            "random_state": settings.seed
+        }
+
+    @property
+    def train_arguments(self) -> dict[str, Any]:
+        """Keyword arguments of `Model.train` but for the number of passes."""
+        settings = self.settings
+        arguments = {
+            "epsilon": settings.learning_rate,
+            "reg_lambda": settings.l2,
+            "batch_size": settings.batch_size,
+            "optimizer": settings.chosen(OPTIMIZERS, settings.optimizer),
+            "schedule": settings.chosen(SCHEDULES, settings.schedule),
+            "reduction": settings.reduction,
+            "l1": settings.l1,
+            "max_norm": settings.max_norm,
+            "clip_norm": settings.clip_norm,
+        }
+        usual = {
+            "batch_size": None, "optimizer": "sgd", "schedule": "constant", "reduction": "sum", "l1": 0.0,
+            "max_norm": None, "clip_norm": None,
+        }  # fmt: skip
+        return {
+            name: value for name, value in arguments.items() if name not in usual or value != usual[name]
+        } | {"random_state": settings.seed}
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Number of steps of a pass over the training samples."""
+        n, size = len(self.train), self.settings.batch_size
+        return 1 if size is None else -(-n // min(size, n))
+
+    @property
+    def training_data(self) -> tuple[Array, Array]:
+        """Samples and targets that train."""
+        return self.X[self.train], self.y[self.train]
+
+    @property
+    def test_data(self) -> tuple[Array, Array]:
+        """Samples and targets that test, perhaps none."""
+        return self.X[self.test], self.y[self.test]
+
+    def new_model(self) -> Model:
+        """Return the model with its initial parameters."""
+        return Model(self.layers_dim, **self.model_arguments)
+
+
+def sampled(settings: Settings, table: Table | None = None) -> LearningProblem:
+    """Return the problem that settings describe, with its samples; the loss is not checked.
+
+    Raises
+    ------
+    Problem
+        If there are no such samples.
+    """
+    X, y, kind, classes, inputs = _samples(settings, table)
+    train, test = _split(settings, len(y))
+    return LearningProblem(settings, kind, X, y, train, test, classes, inputs, _limits(settings, X))
+
+
+def posed(settings: Settings, table: Table | None = None) -> tuple[LearningProblem, Model]:
+    """Return the problem that settings describe, and its model, both checked.
+
+    Raises
+    ------
+    Problem
+        If the settings do not go together; the message says what to change.
+    """
+    problem = sampled(settings, table)
+    _check_loss(problem)
+    try:
+        model = problem.new_model()
+    except Problem:
+        raise
+    except (ValueError, MemoryError) as error:
+        raise Problem(None, str(error)) from None
+    try:
+        model._check(problem.X, problem.y)
+    except ValueError as error:
+        raise Problem("loss", str(error)) from None
+    _check_optimizer(problem, model)
+    return problem, model
+
+
+def _samples(
+    settings: Settings, table: Table | None
+) -> tuple[Array, Array, str, list[str] | None, list[str]]:
+    """Return samples, targets, their kind, names of the classes and names of the inputs."""
+    if settings.dataset == "table":
+        return _of_table(settings, table)
+    data = DATASETS[settings.dataset]
+    if data.draw is None:
+        return _of_points(settings)
+    X, y = data.draw(**{name: getattr(settings, name) for name in data.arguments})
+    names = [str(label) for label in range(int(y.max()) + 1)] if data.kind == "classes" else None
+    return X, y, data.kind, names, ["x1", "x2"]
+
+
+def _of_points(settings: Settings) -> tuple[Array, Array, str, list[str] | None, list[str]]:
+    """Return the samples that are painted."""
+    if len(settings.points) < 2:
+        raise Problem("points", "paint at least two points: click into the picture, or drag")
+    points = np.array(settings.points)
+    y = points[:, 2].astype(np.int64)
+    names = [str(label) for label in range(max(2, int(y.max()) + 1))]
+    return points[:, :2].copy(), y, "classes", names, ["x1", "x2"]
+
+
+def _of_table(
+    settings: Settings, table: Table | None
+) -> tuple[Array, Array, str, list[str] | None, list[str]]:
+    """Return the samples of two columns of the table, standardised."""
+    if table is None:
+        raise Problem("dataset", "there is no table: start the playground with one, fastnn playground FILE")
+    names = list(table.columns)
+    inputs = [settings.x_column or names[0], settings.y_column or names[1]]
+    for field, name in zip(("x_column", "y_column"), inputs, strict=True):
+        if name not in table.columns:
+            raise Problem(field, f"the table has no column {name!r}: it has {', '.join(names[:10])}")
+    if inputs[0] == inputs[1]:
+        raise Problem("y_column", f"both columns are {inputs[0]!r}: choose two different ones")
+    X, y = np.column_stack([table.columns[name] for name in inputs]), table.y
+    is_whole = np.isfinite(X).all(axis=1) & np.isfinite(y)
+    X, y = X[is_whole], y[is_whole]
+    if len(y) < 2 or not X.std(axis=0).all():
+        raise Problem("x_column", f"{' and '.join(inputs)} hold fewer than two rows that differ in both")
+    X = (X - X.mean(axis=0)) / X.std(axis=0)
+    if table.kind == "regression":
+        if not y.std():
+            raise Problem("dataset", f"the target {table.target!r} is the same in all rows")
+        y = (y - y.mean()) / y.std()
+    return X, y, table.kind, table.classes, inputs
+
+
+def _split(settings: Settings, n_samples: int) -> tuple[Array, Array]:
+    """Return the numbers of the samples that train, and of those that test."""
+    everything = np.arange(n_samples)
+    if not settings.test_share:
+        return everything, everything[:0]
+    n_test = math.ceil(settings.test_share * n_samples)  # as train_test_split rounds
+    if n_test == n_samples:
+        raise Problem(
+            "test_share",
+            f"test_share {settings.test_share:g} of {n_samples} samples leaves none to train with: choose a "
+            "smaller share, or more samples",
+        )
+    from sklearn.model_selection import train_test_split
+
+    train, test = train_test_split(everything, test_size=settings.test_share, random_state=settings.seed)
+    return train, test
+
+
+def _limits(settings: Settings, X: Array) -> tuple[float, float, float, float]:
+    """Return the edges of the picture."""
+    if settings.dataset == "painted":
+        low, high = PAINTED_LIMITS
+        return low, high, low, high
+    low, high = X.min(axis=0), X.max(axis=0)
+    centre, half = (low + high) / 2, (high - low) * (0.5 + MARGIN)
+    if settings.dataset != "table":
+        half = np.full(2, half.max())  # pixels are square where both axes have one unit
+    half = np.maximum(half, 1e-9 * MOST_COORDINATE)
+    (left, bottom), (right, top) = centre - half, centre + half
+    return float(left), float(right), float(bottom), float(top)
+
+
+def _check_loss(problem: LearningProblem) -> None:
+    """Raise Problem for a loss that is not for the kind of the targets."""
+    name, kind = problem.loss_name, problem.kind
+    if (name in REGRESSION_LOSSES) != (kind == "regression"):
+        what = "classes" if kind == "classes" else "numbers"
+        raise Problem(
+            "loss", f"the targets are {what}, which {name} is not for: leave the loss to the data set"
+        )
+    if kind == "classes" and not LOSSES[name].of_labels and problem.classes and len(problem.classes) > 2:
+        raise Problem(
+            "loss",
+            f"{name} decides between two classes here, and there are {len(problem.classes)}: choose "
+            "softmax_cross_entropy",
+        )
+
+
+def _check_optimizer(problem: LearningProblem, model: Model) -> None:
+    """Raise Problem for settings that the optimizer refuses."""
+    settings, arguments = problem.settings, problem.train_arguments
+    X, y = model._check(*problem.training_data)
+    optimizer = resolve_optimizer(arguments.get("optimizer", "sgd"))
+    schedule = resolve_schedule(arguments.get("schedule", "constant"))
+    if settings.optimizer != "lbfgs":
+        return
+    job = Job(
+        X, y, np.ones(len(y)), 1, min(settings.batch_size or len(y), len(y)),
+        optimizer=optimizer, schedule=schedule, l1=settings.l1, max_norm=settings.max_norm or 0.0,
+        clip_norm=settings.clip_norm or 0.0,
+    )  # fmt: skip
+    try:
+        check_lbfgs(model._network, job)
+    except ValueError as error:
+        raise Problem("optimizer", str(error)) from None

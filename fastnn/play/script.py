@@ -1,0 +1,110 @@
+"""Copy as Python: a script that repeats a run of the playground, bit for bit."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ..schedules import SCHEDULES
+from .datasets import DATASETS
+from .session import WithinRun
+
+if TYPE_CHECKING:
+    from .session import Run
+
+__all__ = ["script_of"]
+
+LINE_LENGTH = 100
+
+
+def script_of(run: Run) -> str:
+    """Return a script that trains the network of a run from the beginning to its last whole pass."""
+    snapshot, problem = run.steering.latest, run.problem
+    settings, n_passes = problem.settings, run.steering.latest.epoch
+    arguments = problem.train_arguments
+    imports = ["import numpy as np"]
+    parts: list[str] = []
+
+    if settings.schedule != "constant" and n_passes != settings.n_passes:
+        assert settings.n_passes is not None
+        imports[:0] = ["from dataclasses import dataclass", ""]
+        imports += ["from fastnn.schedules import Schedule"]
+        parts.append(inspect.getsource(WithinRun))
+        whole = _shown(arguments["schedule"])
+        if isinstance(arguments["schedule"], str):
+            whole = f"fastnn.{SCHEDULES[arguments['schedule']].__name__}()"
+        total = settings.n_passes * problem.steps_per_epoch
+        arguments["schedule"] = Expression(f"WithinRun({whole}, {total})")
+    if len(problem.test):
+        imports.append("from sklearn.model_selection import train_test_split")
+    first = imports.index("import numpy as np")
+    imports.insert(first + 1, "import fastnn")
+
+    parts.append(_data(run))
+    if len(problem.test):
+        parts.append(
+            "X_train, X_test, y_train, y_test = train_test_split(\n"
+            f"    X, y, test_size={settings.test_share!r}, random_state={settings.seed}\n)"
+        )
+    else:
+        parts.append("X_train, y_train = X, y")
+    train = [
+        _call("model = fastnn.Model", [str(problem.layers_dim)], problem.model_arguments),
+        _call("history = model.train", ["X_train", "y_train"], {"num_passes": n_passes, **arguments}),
+    ]
+    if snapshot.step > n_passes * problem.steps_per_epoch:
+        rest = snapshot.step - n_passes * problem.steps_per_epoch
+        train.insert(
+            0, f"# The playground has done {rest} further steps of the next pass, which are left out."
+        )
+    parts.append("\n".join(train))
+    shown = ['print(f"loss of the training data: {model.calculate_loss(X_train, y_train):.6f}")']
+    if len(problem.test):
+        shown.append('print(f"loss of the test data: {model.calculate_loss(X_test, y_test):.6f}")')
+    parts.append("\n".join(shown))
+    return "\n".join(imports) + "\n\n\n" + "\n\n".join(part.strip("\n") for part in parts) + "\n"
+
+
+class Expression(str):
+    """Text of a Python expression."""
+
+
+def _data(run: Run) -> str:
+    """Return the code that makes X and y."""
+    problem = run.problem
+    settings = problem.settings
+    data = DATASETS.get(settings.dataset)
+    if data is not None and data.draw is not None:
+        values = {name: getattr(settings, name) for name in data.arguments}
+        return f"{data.source}\n\n{_call(f'X, y = {data.draw.__name__}', [], values)}"
+    return f"X = np.array({_rows(problem.X.tolist())})\ny = np.array({_rows(problem.y.tolist())})"
+
+
+def _rows(values: list[Any]) -> str:
+    """Return a list as Python code, in lines that are not too long."""
+    lines, line = [], "   "
+    for value in values:
+        text = f" {value!r},"
+        if len(line) + len(text) > LINE_LENGTH:
+            lines.append(line)
+            line = "   "
+        line += text
+    return "[\n" + "\n".join([*lines, line]) + "\n]"
+
+
+def _shown(value: Any) -> str:
+    """Return a value as Python code in which fastnn's names begin with ``fastnn.``."""
+    if isinstance(value, Expression):
+        return str(value)
+    module = type(value).__module__.partition(".")[0]
+    return f"fastnn.{value!r}" if module == "fastnn" else repr(value)
+
+
+def _call(function: str, arguments: list[str], named: Mapping[str, Any]) -> str:
+    """Return a call as Python code, in one line or with an argument a line."""
+    texts = [*arguments, *(f"{name}={_shown(value)}" for name, value in named.items())]
+    line = f"{function}({', '.join(texts)})"
+    if len(line) <= LINE_LENGTH:
+        return line
+    return f"{function}(\n" + "".join(f"    {text},\n" for text in texts) + ")"

@@ -1,0 +1,202 @@
+"""The playground's server: a socket on 127.0.0.1, a thread that serves it, and `playground`."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import threading
+import webbrowser
+from typing import Any
+
+from ..system.extras import import_extra
+from ..system.validation import check_count, check_flag
+from .datasets import TABLE_STATES
+from .session import warm_up
+from .settings import Settings
+from .table import Table, checked_table
+
+__all__ = ["Playground", "playground"]
+
+HOST = "127.0.0.1"
+# Largest message of a page: settings with as many painted points as there may be.
+MOST_MESSAGE_BYTES = 1 << 20
+MOST_PORT = 65535
+
+
+class Playground:
+    """A running playground: a server on 127.0.0.1 in a thread.
+
+    `playground` with ``block=False`` returns it. It may be used as a context, which closes it at its end.
+
+    Parameters
+    ----------
+    table : Table or None
+        The user's table.
+    port : int
+        Port to serve, 0 for any that is free.
+    token : str
+        Secret that the page's address holds.
+
+    Attributes
+    ----------
+    address : str
+        Address of the page.
+    port : int
+        Port of the server.
+
+    Raises
+    ------
+    ImportError
+        If starlette, uvicorn or websockets is missing; the message says how to install them.
+    OSError
+        If the port cannot be used.
+    """
+
+    def __init__(self, table: Table | None, port: int, token: str) -> None:
+        for package in ("starlette", "uvicorn", "websockets"):
+            import_extra(package, "playground", "the playground")
+        import uvicorn
+
+        from .app import make_app
+
+        state = {} if table is None else {"dataset": "table", **TABLE_STATES[table.kind]}
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            self._socket.bind((HOST, port))
+        except OSError as error:
+            self._socket.close()
+            raise OSError(
+                f"port {port} cannot be used ({error.strerror}): choose another, or 0 for any"
+            ) from None
+        self._socket.listen(128)
+        self.port = self._socket.getsockname()[1]
+        self.address = f"http://{HOST}:{self.port}/?token={token}"
+        hosts = {f"{HOST}:{self.port}", f"localhost:{self.port}"}
+        config = uvicorn.Config(
+            make_app(token, table, state, lambda: hosts),
+            log_level="warning",
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            timeout_graceful_shutdown=1,
+            ws="websockets-sansio",
+            ws_max_size=MOST_MESSAGE_BYTES,
+            # Frames are pixels of pictures that change: compressing them takes longer than sending them.
+            ws_per_message_deflate=False,
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._serve, name="fastnn playground", daemon=True)
+        self._thread.start()
+        warming = threading.Thread(
+            target=warm_up, args=(Settings.of_state(state), table), name="fastnn warm-up", daemon=True
+        )
+        warming.start()
+
+    def _serve(self) -> None:
+        """Serve until `close` is called."""
+        self._server.run(sockets=[self._socket])
+
+    def wait(self) -> None:
+        """Wait until the server ends."""
+        self._thread.join()
+
+    def close(self) -> None:
+        """End the server and all its trainings."""
+        self._server.should_exit = True
+        self._thread.join()
+        self._socket.close()
+
+    def __enter__(self) -> Playground:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Playground({self.address!r})"
+
+
+def playground(
+    X: Any = None,
+    y: Any = None,
+    *,
+    target: str | None = None,
+    port: int = 0,
+    browser: bool = True,
+    block: bool = True,
+    token: str | None = None,
+) -> Playground | None:
+    """Open a page in the browser on which a network is changed while it learns.
+
+    Data set, layers and everything else that a training is told are set on the page. It shows the decision
+    boundary, every hidden unit's picture, the weights and the curves while the kernels train in a thread. A
+    run can be copied as a Python script that repeats it, bit for bit, and saved as a model, a picture or an
+    animation.
+
+    Parameters
+    ----------
+    X : dataframe or array-like (n, n_columns), optional
+        Own data: two columns of numbers at least, of which the page shows two at a time, and at most 5,000
+        rows. By default the page's own data sets alone.
+    y : array-like (n,), optional
+        Targets of the rows: classes as text, truth values or at most ten whole numbers; or the numbers of a
+        regression.
+    target : str, optional
+        Name of the target; by default the name of y, or "y".
+    port : int, default 0
+        Port of the server, 0 for any that is free.
+    browser : bool, default True
+        Open the page in the default browser.
+    block : bool, default True
+        Print the address and serve until Ctrl-C. False returns at once.
+    token : str, optional
+        Secret that the address of the page holds; by default a new one.
+
+    Returns
+    -------
+    Playground or None
+        The running playground if `block` is False: its `address` is that of the page, and `close` ends it.
+
+    Raises
+    ------
+    ValueError
+        If X holds fewer than two columns of numbers or too many rows, or y does not fit it.
+    ImportError
+        If the extra ``playground`` is not installed; the message says how to install it.
+    OSError
+        If the port cannot be used.
+
+    Notes
+    -----
+    The server listens on 127.0.0.1 alone, and answers only the page whose address holds the token: requests
+    that name another host, and pages of other origins, are refused. A page that is closed ends its training.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> from sklearn.datasets import load_iris
+    >>> X, y = load_iris(return_X_y=True)
+    >>> with fastnn.playground(X, y, browser=False, block=False) as running:
+    ...     running.address.startswith("http://127.0.0.1:")
+    True
+    """
+    if (X is None) != (y is None):
+        raise ValueError("X and y go together: pass both, or none for the page's own data sets")
+    if check_count(port, "port") > MOST_PORT:
+        raise ValueError(f"port must be at most {MOST_PORT}, got {port}")
+    browser, block = check_flag(browser, "browser"), check_flag(block, "block")
+    table = None if X is None else checked_table(X, y, target)
+    running = Playground(table, port, token or secrets.token_urlsafe(24))
+    if browser:
+        webbrowser.open(running.address)
+    if not block:
+        return running
+    print(running.address, flush=True)
+    try:
+        running.wait()
+    except KeyboardInterrupt:
+        print("the playground has ended", flush=True)
+    finally:
+        running.close()
+    return None

@@ -1,0 +1,410 @@
+"""Session: what one page does. A run is one training in a thread, with another thread that draws it."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..model import Model
+from ..schedules import Schedule, resolve_schedule
+from ..training.divergence import DivergenceError
+from .compiling import note_compiled, reported_compilations
+from .frames import Artist, Snapshot, View, packed
+from .problem import LearningProblem, posed
+from .settings import Problem, Settings
+from .steering import CURVE_COLUMNS, Steering
+from .table import Table
+
+__all__ = ["Run", "Session", "WithinRun", "warm_up"]
+
+logger = logging.getLogger("fastnn")
+
+# Passes after which a training without end keeps fewer of its measurements: it goes on as a training of twice
+# as many passes, and so keeps 500 to 1000 of them, however long it runs.
+FIRST_PASSES = 1000
+# Largest number of passes of any training.
+MOST_PASSES = 1 << 50
+# Largest number of frames per second, and of frames that the page has not drawn yet.
+MOST_FRAMES, MOST_UNDER_WAY = 60, 2
+
+
+@dataclass(frozen=True)
+class WithinRun(Schedule):
+    """The beginning of a run of `total` steps by another schedule."""
+
+    schedule: Schedule
+    total: int
+
+    def factors(self, steps, total):
+        """Return the factors of the other schedule at some steps of its whole run."""
+        return self.schedule.factors(steps, self.total)
+
+
+class Run:
+    """One training of a page, from its first step to its end.
+
+    Parameters
+    ----------
+    number : int
+        Number of the page's choosing.
+    problem : LearningProblem
+        Samples and settings.
+    model : Model
+        Model with initial parameters.
+    view : View
+        What the page wants to see.
+    speed : float or None
+        Steps per second; None for as many as possible.
+    send : callable
+        Function that takes messages for the page, from any thread: dicts and bytes.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        problem: LearningProblem,
+        model: Model,
+        view: View,
+        speed: float | None,
+        send: Callable[[Any], None],
+    ) -> None:
+        self.number, self.problem, self.model = number, problem, model
+        self._send, self._view = send, view
+        self._artist = Artist(problem, model)
+        first = Snapshot(0, 0, model._parameters.copy(), model._statistics.copy())
+        self._wake = threading.Condition()
+        self._sending = threading.RLock()  # guards the end: a closed run sends nothing
+        self._is_stale = False  # there is something to draw
+        self._frame, self._drawn = 0, -1
+        self._compiling: set[int] = set()
+        self._schedule = resolve_schedule(problem.train_arguments.get("schedule", "constant"))
+        self.steering = Steering(self._artist, first, problem.steps_per_epoch, speed, self._redraw)
+        self._threads = [
+            threading.Thread(
+                target=self._guarded, args=(work,), name=f"fastnn playground {name}", daemon=True
+            )
+            for name, work in (("training", self._train), ("drawing", self._draw))
+        ]
+
+    def start(self) -> None:
+        """Tell the page, and start the threads."""
+        self.send(self._started())
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def view(self) -> View:
+        """The view that the page asks for."""
+        return self._view
+
+    @property
+    def target_limits(self) -> tuple[float, float]:
+        """Smallest and largest target of a regression."""
+        return self._artist.target_limits
+
+    def close(self) -> None:
+        """End the threads within a chunk's time; no message follows."""
+        with self._sending:
+            self.steering.close()
+        with self._wake:
+            self._wake.notify_all()
+
+    def join(self) -> None:
+        """Wait for the end of the threads."""
+        for thread in self._threads:
+            thread.join()
+
+    def send(self, message: Any) -> None:
+        """Send a message to the page unless the run has been replaced or closed."""
+        with self._sending:
+            if not self.steering.is_closed:
+                self._send(message)
+
+    def set_view(self, view: View) -> None:
+        """Set what the page sees, and draw it."""
+        self._view = view
+        self._redraw()
+
+    def set_drawn(self, frame: int) -> None:
+        """Note that the page has drawn the frames up to this number, if they have been sent."""
+        with self._wake:
+            if frame < self._frame:  # after a reset, frames of the run before may still be noted
+                self._drawn = max(self._drawn, frame)
+            self._wake.notify_all()
+
+    def current_model(self) -> Model:
+        """Return a model with the parameters of the last step."""
+        return self.model_of(self.steering.latest)
+
+    def model_of(self, snapshot: Snapshot) -> Model:
+        """Return a model with copies of the parameters of a snapshot."""
+        return Model._sharing(self.model._network, snapshot.parameters.copy(), snapshot.statistics.copy())
+
+    def _started(self) -> dict[str, Any]:
+        """Return the message that describes the run."""
+        problem, network = self.problem, self.model._network
+        layout: list[dict[str, Any]] = []
+        for k, layer in enumerate(network.layers):
+            layout.append({"name": f"W{k}", "offset": layer.weights, "shape": [layer.n_in, layer.n_out]})
+            for name, offset in (("b", layer.biases), ("scale", layer.scales), ("shift", layer.shifts)):
+                if offset >= 0:
+                    layout.append({"name": f"{name}{k}", "offset": offset, "shape": [layer.n_out]})
+        return {
+            "type": "started",
+            "run": self.number,
+            "state": problem.settings.state,
+            "layers_dim": list(network.layers_dim),
+            "activations": list(network.activations),
+            "output": network.loss.output,
+            "loss": network.loss.name,
+            "classes": problem.classes,
+            "kind": problem.kind,
+            "limits": list(problem.limits),
+            "inputs": problem.inputs,
+            "target_limits": list(self._artist.target_limits) if problem.kind == "regression" else None,
+            "n_parameters": sum(math.prod(part["shape"]) for part in layout),
+            "n_train": len(problem.train),
+            "n_test": len(problem.test),
+            "steps_per_epoch": problem.steps_per_epoch,
+            "passes": problem.settings.n_passes,
+            "layout": layout,
+            "units": [
+                [layer, unit] for layer, size in enumerate(network.layers_dim[1:-1]) for unit in range(size)
+            ],
+        }
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        """Do the work of a thread; after an error, tell the page, which would wait for ever."""
+        try:
+            with reported_compilations(self._report_compiling):
+                work()
+        except Exception as error:
+            logger.exception("the playground's %s failed", threading.current_thread().name)
+            text = f"the training has failed: {type(error).__name__}: {error}"
+            self.send({"type": "ended", "run": self.number, "why": text, "failed": True})
+
+    # --- the training's thread --------------------------------------------------------------------------
+
+    def _train(self) -> None:
+        """Draw the first frame, and train until the run is closed or its passes are done."""
+        self._send_frame(self.steering.latest)
+        with self._wake:
+            self._is_stale = False
+        failed = False
+        try:
+            why = self._trained()
+        except DivergenceError as error:
+            why, failed = str(error), True
+        self.steering.rest()
+        self.send({"type": "ended", "run": self.number, "why": why, "failed": failed})
+
+    def _trained(self) -> str:
+        """Train; return why the training has ended."""
+        problem, model, steering = self.problem, self.model, self.steering
+        arguments = problem.train_arguments
+        whole = problem.settings.n_passes
+        if whole is not None and problem.settings.schedule != "constant":
+            arguments["schedule"] = WithinRun(self._schedule, whole * problem.steps_per_epoch)
+        X, y = problem.training_data
+        last = MOST_PASSES if whole is None else whole
+        n_passes, resume = min(FIRST_PASSES, last), False
+        hooks: list[Any] = [steering]
+        while True:
+            model.train(X, y, n_passes, callbacks=hooks, resume=resume, **arguments)
+            done = steering.latest.epoch
+            if steering.is_closed:
+                return "closed"
+            if done < n_passes:
+                return f"{problem.settings.optimizer} has ended: no step lowers the loss any more"
+            if done >= last:
+                return f"the run of {last:,} passes is done"
+            n_passes, resume = min(2 * n_passes, last), True
+
+    # --- the drawing thread -----------------------------------------------------------------------------
+
+    def _redraw(self) -> None:
+        """Wake the drawing thread."""
+        note_compiled()
+        with self._wake:
+            self._is_stale = True
+            self._wake.notify_all()
+
+    def _draw(self) -> None:
+        """Send frames while there is something new to draw and the page keeps up."""
+        last = 0.0
+        while True:
+            with self._wake:
+                while not (self.steering.is_closed or self._is_frame_due):
+                    self._wake.wait()
+                self._is_stale = False
+            if self.steering.is_closed:
+                return
+            time.sleep(max(0.0, last + 1 / MOST_FRAMES - time.perf_counter()))
+            last = time.perf_counter()
+            self._send_frame(self.steering.latest)
+
+    @property
+    def _is_frame_due(self) -> bool:
+        """True if there is something new to draw and the page keeps up; the first frame is not drawn here."""
+        return self._is_stale and 0 < self._frame <= self._drawn + MOST_UNDER_WAY
+
+    def _send_frame(self, snapshot: Snapshot) -> None:
+        """Compute a frame and send it."""
+        with np.errstate(all="ignore"):  # a training that diverges overflows in pictures too
+            header, arrays = self._artist.drawn(snapshot, self._view)
+        header |= {"frame": self._frame, "run": self.number, "learning_rate": self._rate(snapshot.step)}
+        if self._frame == 0:
+            arrays |= self._data()
+        points = np.array(self.steering.taken_curve()).reshape(-1, len(CURVE_COLUMNS))
+        with np.errstate(over="ignore"):
+            arrays["curves"] = points.astype(np.float32)
+        note_compiled()
+        with self._wake:
+            self._frame += 1
+        self.send(packed(header, arrays))
+
+    def _data(self) -> dict[str, Any]:
+        """Return the arrays of the samples."""
+        problem = self.problem
+        targets = (
+            {"labels": problem.y.astype(np.int32)}
+            if problem.kind == "classes"
+            else {"targets": problem.y.astype(np.float32)}
+        )
+        return {
+            "points": problem.X.astype(np.float32), **targets, "is_test": problem.is_test.astype(np.uint8),
+        }  # fmt: skip
+
+    def _rate(self, step: int) -> float | None:
+        """Return the learning rate of a step; None for L-BFGS, which has no learning rate."""
+        settings = self.problem.settings
+        if settings.optimizer == "lbfgs":
+            return None
+        total = (settings.n_passes or 1) * self.problem.steps_per_epoch
+        return settings.learning_rate * float(self._schedule.factors(np.array([step]), total)[0])
+
+    def _report_compiling(self, busy: bool) -> None:
+        """Tell the page that a thread of this run has begun or ended to compile."""
+        thread = threading.get_ident()
+        with self._wake:
+            before = bool(self._compiling)
+            (self._compiling.add if busy else self._compiling.discard)(thread)
+            after = bool(self._compiling)
+        if before != after:
+            self.send({"type": "compiling", "run": self.number, "busy": after})
+
+
+def warm_up(settings: Settings, table: Table | None) -> None:
+    """Compile or load the kernels that the first page will need."""
+    with reported_compilations():
+        problem, model = posed(settings, table)
+        artist = Artist(problem, model)
+        artist.drawn(Snapshot(0, 0, model._parameters, model._statistics), View())
+        model.train(*problem.training_data, 1, **problem.train_arguments)
+
+
+class Session:
+    """The state of one page: its run, its view and its speed.
+
+    Parameters
+    ----------
+    send : callable
+        Function that takes messages for the page, from any thread.
+    table : Table, optional
+        The user's table.
+    """
+
+    def __init__(self, send: Callable[[Any], None], table: Table | None = None) -> None:
+        self._send, self._table = send, table
+        self._view, self._speed = View(), None
+        self.run: Run | None = None
+
+    def handle(self, message: Mapping[str, Any]) -> None:
+        """Act on a message of the page.
+
+        Raises
+        ------
+        Problem
+            If the message, or a setting in it, cannot be used. The run goes on.
+        """
+        kind = message.get("type")
+        handler = self._HANDLERS.get(kind) if isinstance(kind, str) else None
+        if handler is None:
+            raise Problem(None, f"there is no message {kind!r}")
+        handler(self, message)
+
+    def close(self) -> None:
+        """End the run, if there is one."""
+        if self.run is not None:
+            self.run.close()
+
+    def _start(self, message: Mapping[str, Any]) -> None:
+        """Replace the run by a new one."""
+        settings = Settings.of_state(message.get("state", {}))
+        problem, model = posed(settings, self._table)
+        self._begin(message.get("run", 0), problem, model)
+
+    def _begin(self, number: Any, problem: LearningProblem, model: Model) -> None:
+        """Start a run in place of the present one."""
+        if type(number) is not int:
+            raise Problem(None, "run must be a whole number")
+        new = Run(number, problem, model, self._view, self._speed, self._send)
+        self.close()
+        self.run = new
+        new.start()
+
+    @property
+    def running(self) -> Run:
+        """The run; raise Problem if there is none."""
+        if self.run is None:
+            raise Problem(None, "there is no training yet: send start first")
+        return self.run
+
+    def _reset(self, message: Mapping[str, Any]) -> None:
+        """Begin again from the same seed."""
+        run = self.running
+        self._begin(run.number, run.problem, run.problem.new_model())
+
+    def _set_speed(self, message: Mapping[str, Any]) -> None:
+        """Set the number of steps per second."""
+        speed = message.get("steps_per_second")
+        if speed is not None and not (type(speed) in (int, float) and 0.01 <= speed <= 1e9):
+            raise Problem(None, f"steps_per_second must be null or a number from 0.01 on, got {speed!r}")
+        self._speed = speed
+        if self.run is not None:
+            self.run.steering.set_speed(speed)
+
+    def _set_view(self, message: Mapping[str, Any]) -> None:
+        """Set what the page sees."""
+        self._view = self._view.changed(message)
+        if self.run is not None:
+            self.run.set_view(self._view)
+
+    def _note_drawn(self, message: Mapping[str, Any]) -> None:
+        """Note that the page has drawn a frame."""
+        frame = message.get("frame")
+        if (
+            type(frame) is int
+            and self.run is not None
+            and message.get("run", self.run.number) == self.run.number
+        ):
+            self.run.set_drawn(frame)
+
+    _HANDLERS: ClassVar[dict[str, Callable[[Session, Mapping[str, Any]], None]]] = {
+        "start": _start,
+        "reset": _reset,
+        "play": lambda self, message: self.running.steering.play(),
+        "pause": lambda self, message: self.running.steering.pause(),
+        "step": lambda self, message: self.running.steering.step(1),
+        "epoch": lambda self, message: self.running.steering.epoch(),
+        "speed": _set_speed,
+        "view": _set_view,
+        "drawn": _note_drawn,
+    }

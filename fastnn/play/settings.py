@@ -1,0 +1,425 @@
+"""Settings of the playground: the state that the page's address holds, its limits, and its checks.
+
+Everything that can be set is a `Field`: its kind, default, limits and a line of what it is. The page draws
+its controls from the fields, and `Settings` is checked by them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from ..losses import LOSSES, REGRESSION_LOSSES
+from ..network.initialization import INITIALIZERS
+from ..optimizers import LBFGS, OPTIMIZERS
+from ..reference.layer import ACTIVATIONS
+from ..schedules.base import SCHEDULES
+from ..system.validation import shown
+from .datasets import DATASETS, FUNCTIONS, SURFACES
+
+__all__ = ["FIELDS", "MOST_SAMPLES", "OPTIONS", "Field", "Problem", "Settings", "described_fields"]
+
+# Largest numbers of samples, of hidden layers and of units in one of them: what a page can draw.
+MOST_SAMPLES, MOST_LAYERS, MOST_UNITS = 5000, 8, 128
+# Largest numbers of classes of the blobs and of painted points, which need colours that differ.
+MOST_CLASSES = 6
+# Largest coordinate of a painted point.
+MOST_COORDINATE = 1e6
+# Passes of a run whose schedule depends on its length, unless the settings say otherwise.
+USUAL_PASSES = 20_000
+
+
+class Problem(ValueError):
+    """A setting that cannot be used.
+
+    Parameters
+    ----------
+    name : str or None
+        Field of the settings; None for a problem of the whole.
+    text : str
+        What is wrong, and a remedy.
+    """
+
+    def __init__(self, name: str | None, text: str) -> None:
+        super().__init__(text)
+        self.name = name
+
+
+@dataclass(frozen=True)
+class Field:
+    """One setting: what the page shows and what is accepted.
+
+    Parameters
+    ----------
+    kind : str
+        "choice", "number", "integer", "flag", "integers", "choices", "points" or "column".
+    default : object
+        Value unless the page sets another.
+    line : str
+        A line of what the setting is.
+    minimum, maximum : float, optional
+        Limits of numbers, or of the entries of "integers".
+    optional : bool
+        True if None is accepted.
+    scale : str
+        "log" for a number that is best set in powers of ten.
+    values : mapping of str to dict
+        Accepted names of "choice" and "choices", with a line of what each is.
+    only : mapping of str to list
+        Fields and those of their values with which this setting has an effect.
+    max_length : int, optional
+        Largest number of entries of a list.
+    """
+
+    kind: str
+    default: Any
+    line: str
+    minimum: float | None = None
+    maximum: float | None = None
+    optional: bool = False
+    scale: str = "linear"
+    values: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    only: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    max_length: int | None = None
+
+    def described(self) -> dict[str, Any]:
+        """Return the field as the page reads it."""
+        result: dict[str, Any] = {"kind": self.kind, "default": self.default, "line": self.line}
+        for name in ("minimum", "maximum", "max_length"):
+            if getattr(self, name) is not None:
+                result[name] = getattr(self, name)
+        if self.optional:
+            result["optional"] = True
+        if self.scale != "linear":
+            result["scale"] = self.scale
+        if self.values:
+            result["values"] = [{"name": name, **about} for name, about in self.values.items()]
+        if self.only:
+            result["only"] = {name: list(values) for name, values in self.only.items()}
+        return result
+
+    def checked(self, name: str, value: Any) -> Any:
+        """Return a value of this field as the settings hold it; raise Problem for anything else."""
+        if value is None and self.optional:
+            return None
+        return getattr(self, f"_{self.kind}")(name, value)
+
+    def _choice(self, name: str, value: Any) -> str:
+        if isinstance(value, str) and value in self.values:
+            return value
+        raise Problem(name, f"{name} must be one of {', '.join(self.values)}, got {shown(value)}")
+
+    def _flag(self, name: str, value: Any) -> bool:
+        if isinstance(value, bool):
+            return value
+        raise Problem(name, f"{name} must be true or false, got {shown(value)}")
+
+    def _number(self, name: str, value: Any) -> float:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        assert self.minimum is not None
+        assert self.maximum is not None
+        if is_number and self.minimum <= value <= self.maximum:
+            return float(value)
+        raise Problem(
+            name, f"{name} must be a number from {self.minimum:g} to {self.maximum:g}, got {shown(value)}"
+        )
+
+    def _integer(self, name: str, value: Any) -> int:
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        assert self.minimum is not None
+        assert self.maximum is not None
+        is_integer = isinstance(value, int) and not isinstance(value, bool)
+        if is_integer and self.minimum <= value <= self.maximum:
+            return int(value)
+        limits = f"from {self.minimum:,.0f} to {self.maximum:,.0f}"
+        raise Problem(name, f"{name} must be a whole number {limits}, got {shown(value)}")
+
+    def _column(self, name: str, value: Any) -> str:
+        if isinstance(value, str):
+            return value
+        raise Problem(name, f"{name} must be the name of a column, got {shown(value)}")
+
+    def _list(self, name: str, value: Any) -> list[Any]:
+        assert self.max_length is not None
+        if not isinstance(value, list | tuple):
+            raise Problem(name, f"{name} must be a list, got {shown(value)}")
+        if len(value) > self.max_length:
+            raise Problem(name, f"{name} takes at most {self.max_length:,} entries, got {len(value):,}")
+        return list(value)
+
+    def _integers(self, name: str, value: Any) -> tuple[int, ...]:
+        try:
+            return tuple(self._integer(name, entry) for entry in self._list(name, value))
+        except Problem as problem:
+            raise Problem(name, f"every entry of {problem}") from None
+
+    def _choices(self, name: str, value: Any) -> tuple[str, ...]:
+        return tuple(self._choice(name, entry) for entry in self._list(name, value))
+
+    def _points(self, name: str, value: Any) -> tuple[tuple[float, float, int], ...]:
+        points = []
+        for number, entry in enumerate(self._list(name, value), 1):
+            try:
+                x, y, label = entry
+                if not all(math.isfinite(at) and abs(at) <= MOST_COORDINATE for at in (x, y)):
+                    raise ValueError
+                if label not in range(MOST_CLASSES):
+                    raise ValueError
+            except (TypeError, ValueError):
+                raise Problem(
+                    name,
+                    f"point {number} must be [x, y, class], two numbers and a class from 0 to "
+                    f"{MOST_CLASSES - 1}, got {shown(entry)}",
+                ) from None
+            points.append((float(x), float(y), int(label)))
+        return tuple(points)
+
+
+def _line(documented: Any) -> str:
+    """Return the first line of a docstring, without its markup."""
+    return (documented.__doc__ or "").strip().split("\n")[0].replace("``", "").replace("`", "").rstrip(".:")
+
+
+def _values(registry: Mapping[str, Any], **more: Any) -> dict[str, dict[str, Any]]:
+    """Return the names of a registry with a line about each; `more` are functions of a name."""
+    return {
+        name: {"title": name.replace("_", " "), "line": _line(entry)}
+        | {key: function(name) for key, function in more.items()}
+        for name, entry in registry.items()
+    }
+
+
+def _setting(*arguments: Any, **options: Any) -> Any:
+    """Return a dataclass field with the `Field` of these arguments as metadata."""
+    described = Field(*arguments, **options)
+    default = described.default
+    return field(
+        default=tuple(default) if isinstance(default, list) else default, metadata={"field": described}
+    )
+
+
+def _sampled() -> list[str]:
+    """Return the names of the data sets that are drawn at random."""
+    return [name for name, data in DATASETS.items() if data.draw is not None]
+
+
+_ACTIVATIONS = _values(ACTIVATIONS)
+_DATASETS = {
+    name: {"title": data.title, "line": data.why, "kind": data.kind} for name, data in DATASETS.items()
+} | {"table": {"title": "Table", "line": "two columns of the table that the playground was started with"}}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The whole state of a playground: data, network and training.
+
+    Every attribute but `options` is described by its field in `FIELDS`.
+
+    Parameters
+    ----------
+    options : mapping of str to float
+        Parameters of the optimizer, the schedule and the loss, where they differ from the defaults of their
+        classes; `OPTIONS` has their names.
+    """
+
+    dataset: str = _setting("choice", "moons", "data set", values=_DATASETS)
+    n_samples: int = _setting(
+        "integer", 200, "number of samples", 10, MOST_SAMPLES, only={"dataset": _sampled()}
+    )
+    noise: float = _setting(
+        "number", 0.2, "standard deviation of the noise", 0.0, 1.0, only={"dataset": _sampled()}
+    )
+    arms: int = _setting("integer", 2, "arms of the spiral", 2, 5, only={"dataset": ["spiral"]})
+    classes: int = _setting("integer", 3, "number of blobs", 2, MOST_CLASSES, only={"dataset": ["blobs"]})
+    function: str = _setting(
+        "choice", "sine", "function whose line divides the classes",
+        values={name: {"title": name, "line": line} for name, line in FUNCTIONS.items()},
+        only={"dataset": ["line"]},
+    )  # fmt: skip
+    surface: str = _setting(
+        "choice", "hills", "surface whose heights are learned",
+        values={name: {"title": name, "line": line} for name, line in SURFACES.items()},
+        only={"dataset": ["surface"]},
+    )  # fmt: skip
+    points: tuple[tuple[float, float, int], ...] = _setting(
+        "points", [], "painted points", max_length=MOST_SAMPLES, only={"dataset": ["painted"]}
+    )
+    x_column: str | None = _setting(
+        "column", None, "column along x; by default the first", optional=True, only={"dataset": ["table"]}
+    )
+    y_column: str | None = _setting(
+        "column", None, "column along y; by default the second", optional=True, only={"dataset": ["table"]}
+    )
+    test_share: float = _setting(
+        "number", 0.2, "share of the samples that test the network and do not train it", 0.0, 0.9
+    )
+    seed: int = _setting("integer", 0, "seed of data, initial weights and orders", 0, 2**31 - 1)
+    layers: tuple[int, ...] = _setting(
+        "integers", [3], "units of the hidden layers", 1, MOST_UNITS, max_length=MOST_LAYERS
+    )
+    activations: tuple[str, ...] = _setting(
+        "choices", ["tanh"], "activation of each hidden layer", values=_ACTIVATIONS, max_length=MOST_LAYERS
+    )
+    output_activation: str = _setting(
+        "choice", "tanh", "activation of the output layer; identity is usual, tanh the tutorial's",
+        values=_ACTIVATIONS,
+    )  # fmt: skip
+    init: str = _setting("choice", "tutorial", "initial weights", values=_values(INITIALIZERS))
+    batch_norm: bool = _setting("flag", False, "normalise the sums of the hidden layers over the batch")
+    dropout: float = _setting("number", 0.0, "share of the hidden units that a step leaves out", 0.0, 0.9)
+    dtype: str = _setting(
+        "choice", "float64", "numbers of the computation",
+        values={
+            "float64": {"title": "float64", "line": "double precision"},
+            "float32": {"title": "float32", "line": "single precision, about twice as fast"},
+        },
+    )  # fmt: skip
+    loss: str | None = _setting(
+        "choice", None, "loss; by default softmax cross entropy for classes, squared error for numbers",
+        optional=True,
+        values=_values(
+            LOSSES, kind=lambda name: "regression" if name in REGRESSION_LOSSES else "classes"
+        ),
+    )  # fmt: skip
+    optimizer: str = _setting("choice", "sgd", "rule of the updates", values=_values(OPTIMIZERS))
+    learning_rate: float = _setting("number", 0.01, "learning rate", 0.0, 100.0, scale="log")
+    schedule: str = _setting(
+        "choice", "constant", "change of the learning rate during the run", values=_values(SCHEDULES)
+    )
+    passes: int | None = _setting(
+        "integer", None,
+        "passes of the whole run; by default no end, or 20,000 with a schedule",
+        1, 10**9, optional=True, scale="log",
+    )  # fmt: skip
+    batch_size: int | None = _setting(
+        "integer", None, "samples of a step; by default all", 1, MOST_SAMPLES, optional=True, scale="log"
+    )
+    reduction: str = _setting(
+        "choice", "sum", "loss of a batch",
+        values={
+            "sum": {"title": "sum", "line": "the sum over its samples, as in the tutorial"},
+            "mean": {"title": "mean", "line": "the mean over its samples: one rate suits any number"},
+        },
+    )  # fmt: skip
+    l2: float = _setting("number", 0.01, "strength of the L2 penalty of the weights", 0.0, 100.0, scale="log")
+    l1: float = _setting("number", 0.0, "strength of the L1 penalty of the weights", 0.0, 100.0, scale="log")
+    clip_norm: float | None = _setting(
+        "number", None, "largest norm of a gradient", 1e-6, 1e6, optional=True, scale="log"
+    )
+    max_norm: float | None = _setting(
+        "number", None, "largest norm of the weights into a unit", 1e-6, 1e6, optional=True, scale="log"
+    )
+    options: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of_state(cls, state: Any) -> Settings:
+        """Return the settings of a state, an object of JSON; fields that are missing have their defaults.
+
+        Raises
+        ------
+        Problem
+            If a field is unknown or has a value that is not accepted, or if fields contradict each other.
+        """
+        if not isinstance(state, Mapping):
+            raise Problem(None, f"the state must be an object, got {shown(state)}")
+        values: dict[str, Any] = {}
+        options = {}
+        for name, value in state.items():
+            if name in FIELDS:
+                values[name] = FIELDS[name].checked(name, value)
+            elif name in OPTIONS:
+                checked = OPTIONS[name].checked(name, value)
+                if checked is not None:
+                    options[name] = checked
+            elif value is not None:
+                raise Problem(None, f"there is no setting {shown(name)}: remove it from the address")
+        settings = cls(**values, options=options)
+        if len(settings.activations) != len(settings.layers):
+            raise Problem(
+                "activations",
+                f"there are {len(settings.layers)} hidden layers, but {len(settings.activations)} "
+                "activations: name one for each layer",
+            )
+        return settings
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """The settings as an object of JSON: all fields, and the options."""
+        result: dict[str, Any] = {}
+        for name in FIELDS:
+            value = getattr(self, name)
+            if name == "points":
+                value = [list(point) for point in value]
+            result[name] = list(value) if isinstance(value, tuple) else value
+        return result | {name: self.options.get(name) for name in OPTIONS}
+
+    @property
+    def n_passes(self) -> int | None:
+        """Number of passes of the whole run; None for a run without end."""
+        return USUAL_PASSES if self.passes is None and self.schedule != "constant" else self.passes
+
+    def chosen(self, registry: Mapping[str, type], name: str) -> Any:
+        """Return the name of an optimizer, a schedule or a loss, or an object with the options that are set.
+
+        Raises
+        ------
+        Problem
+            If the class refuses an option.
+        """
+        given = {key: self.options[key] for key in _options_of(registry[name]) if key in self.options}
+        if not given:
+            return name
+        try:
+            return registry[name](**given)
+        except ValueError as error:
+            raise Problem(next(iter(given)), str(error)) from None
+
+
+FIELDS: dict[str, Field] = {
+    declared.name: declared.metadata["field"] for declared in fields(Settings) if "field" in declared.metadata
+}
+
+
+def _options_of(registered: type) -> dict[str, float]:
+    """Return the numbers with defaults among the fields of an optimizer, a schedule or a loss."""
+    return {
+        declared.name: declared.default
+        for declared in fields(registered)
+        if type(declared.default) is float and registered is not LBFGS
+    }
+
+
+def _all_options() -> dict[str, Field]:
+    """Return the fields of the parameters of all optimizers, schedules and losses."""
+    result: dict[str, Field] = {}
+    for setting, registry in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("loss", LOSSES)):
+        used: dict[str, dict[str, float]] = {}
+        for name, registered in registry.items():
+            for option, default in _options_of(registered).items():
+                used.setdefault(option, {})[name] = default
+        for option, defaults in used.items():
+            usual = ", ".join(f"{value:.3g} for {name}" for name, value in defaults.items())
+            result[option] = Field(
+                "number", None, f"{option} of the {setting}; by default {usual}", 0.0, 1e6,
+                optional=True, only={setting: list(defaults)},
+            )  # fmt: skip
+    return result
+
+
+# Parameters of the optimizers, the schedules and the losses, which the registries declare.
+OPTIONS = _all_options()
+
+
+def described_fields(columns: Sequence[str] | None) -> dict[str, dict[str, Any]]:
+    """Return all fields as the page reads them; `columns` are those of the table, if there is one."""
+    result = {name: each.described() for name, each in {**FIELDS, **OPTIONS}.items()}
+    for name in ("x_column", "y_column"):
+        result[name]["kind"] = "choice"
+        result[name]["values"] = [{"name": column, "title": column, "line": ""} for column in columns or ()]
+    if columns is None:
+        values = result["dataset"]["values"]
+        result["dataset"]["values"] = [value for value in values if value["name"] != "table"]
+    return result

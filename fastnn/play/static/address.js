@@ -1,0 +1,107 @@
+// The address: everything that describes the run stands in the fragment, as `field=value&...`.
+//
+// A field that equals its default is left out, so that the address of the default state is empty. Lists are
+// joined by commas, painted points are `x,y,class` in thousandths joined by semicolons, null is empty.
+
+const EVERY = 350;
+const VIEW_FIELDS = { view: "choice", speed: "number", sample: "integer" };
+
+const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
+
+/** Return a value as the text it has in the address. */
+function written(kind, value) {
+  if (value === null || value === undefined) return "";
+  if (kind === "points") {
+    return value
+      .map(([x, y, label]) => [Math.round(x * 1000), Math.round(y * 1000), label].join(","))
+      .join(";");
+  }
+  if (kind === "flag") return value ? "1" : "0";
+  return Array.isArray(value) ? value.join(",") : String(value);
+}
+
+/** Return the value that a text of the address means; an unreadable text stays, for the server to refuse. */
+function read(kind, text) {
+  const number = (part) => (part.trim() !== "" && Number.isFinite(Number(part)) ? Number(part) : part);
+  switch (kind) {
+    case "flag":
+      return text === "1" || text === "true" ? true : text === "0" || text === "false" ? false : text;
+    case "integers":
+      return text === "" ? [] : text.split(",").map(number);
+    case "choices":
+      return text === "" ? [] : text.split(",");
+    case "points":
+      return text === ""
+        ? []
+        : text.split(";").map((point) => {
+            const [x, y, label] = point.split(",").map(number);
+            return [x / 1000, y / 1000, label];
+          });
+    case "number":
+    case "integer":
+      return text === "" ? null : number(text);
+    default:
+      return text === "" ? null : text;
+  }
+}
+
+/** Return the fragment of a state, without "#". */
+export function format(state, view, choices, defaults, viewDefaults) {
+  const parts = [];
+  const add = (name, text) =>
+    parts.push(`${name}=${encodeURIComponent(text).replace(/%2C/g, ",").replace(/%3B/g, ";")}`);
+  for (const [name, choice] of Object.entries(choices)) {
+    if (name in state && !same(state[name], defaults[name])) add(name, written(choice.kind, state[name]));
+  }
+  for (const name of Object.keys(VIEW_FIELDS)) {
+    if (!same(view[name], viewDefaults[name])) add(name, written(VIEW_FIELDS[name], view[name]));
+  }
+  return parts.join("&");
+}
+
+/** Return {state, view, unknown} of a fragment: the fields it names, nothing else. */
+export function parse(fragment, choices) {
+  const state = {};
+  const view = {};
+  const unknown = [];
+  for (const part of fragment.replace(/^#/, "").split("&")) {
+    if (!part) continue;
+    const [name, ...rest] = part.split("=");
+    let text = rest.join("=");
+    try {
+      text = decodeURIComponent(text);
+    } catch {
+      /* A stray % stays as it is. */
+    }
+    if (Object.hasOwn(choices, name)) state[name] = read(choices[name].kind, text);
+    else if (Object.hasOwn(VIEW_FIELDS, name)) view[name] = read(VIEW_FIELDS[name], text);
+    else unknown.push(name);
+  }
+  return { state, view, unknown };
+}
+
+/** The address of the page. It follows within `EVERY` milliseconds: browsers refuse more frequent writes. */
+export class Address {
+  /** `fragment()` returns what the address is to hold; `pasted()` is called when the user has changed it. */
+  constructor(fragment, pasted) {
+    this.fragment = fragment;
+    this.timer = null;
+    this.writtenAt = -Infinity;
+    window.addEventListener("hashchange", () => {
+      clearTimeout(this.timer);
+      this.timer = null;
+      pasted();
+    });
+  }
+
+  write() {
+    this.timer ??= setTimeout(() => this.replace(), Math.max(0, this.writtenAt + EVERY - performance.now()));
+  }
+
+  replace() {
+    this.timer = null;
+    this.writtenAt = performance.now();
+    const fragment = this.fragment();
+    history.replaceState(null, "", `${location.pathname}${location.search}${fragment ? `#${fragment}` : ""}`);
+  }
+}

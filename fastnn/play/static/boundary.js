@@ -1,0 +1,436 @@
+// The plane: the network's answer for every point, the data on top, and the tools of the mouse.
+
+import { make, byId, fit } from "./dom.js";
+
+const MARGIN = { left: 34, bottom: 22, right: 1, top: 1 };
+const TOOLS = ["look", "0", "1", "2", "3", "4", "erase"];
+// The plane of painted points has fixed limits, so that painting does not move it.
+const PAINTED_LOW = -1.5;
+const PAINTED_SIDE = 3;
+// Pixels of the screen: between points of a stroke, around the eraser, and between a click and its point.
+const STROKE_GAP = 9;
+const ERASER = 14;
+const REACH = 12;
+
+// Radius of the points, by their number.
+const RADII = [
+  { most: 800, radius: 3.6 },
+  { most: 2000, radius: 2.7 },
+  { most: Infinity, radius: 2 },
+];
+
+/** Return up to about `count` round numbers from low to high. */
+function ticks(low, high, count) {
+  const rough = (high - low) / count;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const unit = [1, 2, 5, 10].map((k) => k * power).find((step) => step >= rough);
+  const found = [];
+  for (let value = Math.ceil(low / unit) * unit; value <= high + unit * 1e-9; value += unit)
+    found.push(Math.abs(value) < unit / 1e6 ? 0 : value);
+  return found.map((value) => ({ value, text: String(Number(value.toPrecision(6))).replace("-", "−") }));
+}
+
+/** Return the coordinate of a painted point at a share of the plane's side, rounded as in the address. */
+const painted = (share) => Math.round((PAINTED_LOW + share * PAINTED_SIDE) * 1000) / 1000;
+
+export class Boundary {
+  /** `actions`: choose(row), painted() the painted points or null, paint(points) all of them anew. */
+  constructor(palette, actions) {
+    this.palette = palette;
+    this.actions = actions;
+    this.canvas = byId("boundary");
+    this.overlay = byId("points");
+    this.caption = byId("plane-caption");
+    this.context = this.canvas.getContext("2d");
+    this.tool = "look";
+    this.cross = null;
+    this.showTest = true;
+    this.chosen = null;
+    this.buildTools();
+    this.listen();
+    new ResizeObserver(() => this.drawPoints()).observe(byId("plane"));
+  }
+
+  buildTools() {
+    const names = { look: "Look", erase: "Erase" };
+    byId("tools").replaceChildren(
+      ...TOOLS.map((tool) => {
+        const text = make("span", {}, names[tool] ?? "");
+        if (!names[tool]) {
+          const dot = make("i.dot");
+          dot.style.setProperty("--swatch", `var(--class-${tool})`);
+          text.append(dot);
+        }
+        return make(
+          "label",
+          {
+            title: names[tool]
+              ? { look: "Choose a sample (0)", erase: "Erase painted points (X)" }[tool]
+              : `Paint points of class ${tool} (${Number(tool) + 1})`,
+          },
+          make("input", {
+            type: "radio",
+            name: "tool",
+            value: tool,
+            checked: tool === "look",
+            "aria-label": names[tool] ?? `Paint class ${tool}`,
+            onchange: () => this.use(tool),
+          }),
+          text,
+        );
+      }),
+    );
+  }
+
+  use(tool) {
+    this.tool = tool;
+    const input = byId("tools").querySelector(`[value="${tool}"]`);
+    if (input) input.checked = true;
+    this.overlay.classList.toggle("painting", tool !== "look");
+  }
+
+  start(started) {
+    this.started = started;
+    this.points = null;
+    this.frame = null;
+  }
+
+  draw(frame) {
+    const { points, labels, targets, is_test: isTest } = frame.arrays;
+    this.frame = frame;
+    this.drawRegions();
+    if (points) {
+      this.points = { xy: points, values: labels ?? targets, isTest, count: points.shape[0] };
+      this.drawPoints();
+    }
+  }
+
+  setTestShown(isShown) {
+    this.showTest = isShown;
+    this.drawPoints();
+  }
+
+  recolour() {
+    this.drawRegions();
+    this.drawPoints();
+  }
+
+  /** Show the picture of a unit instead of the network's answer; null shows the answer again. */
+  showUnit(picture, caption) {
+    this.unit = picture;
+    this.caption.hidden = !picture && !this.invitation;
+    this.caption.textContent = picture ? caption : (this.invitation ?? "");
+    this.drawRegions();
+  }
+
+  pixels(side) {
+    if (this.canvas.width !== side) {
+      this.canvas.width = this.canvas.height = side;
+      this.image = null;
+    }
+    this.image ??= this.context.createImageData(side, side);
+    return new Uint32Array(this.image.data.buffer);
+  }
+
+  drawRegions() {
+    if (this.unit) {
+      this.pixels(Math.sqrt(this.unit.picture.length));
+      this.palette.colourUnit(this.image, this.unit);
+      this.context.putImageData(this.image, 0, 0);
+      return;
+    }
+    const values = this.frame?.arrays.boundary;
+    if (!values) return;
+    const side = values.shape[0];
+    const pixels = this.pixels(side);
+    const { confidence } = this.frame.arrays;
+    const { palette } = this;
+    const response = this.started.kind === "regression";
+    const classes = this.started.classes?.length ?? 0;
+    if (response) for (let k = 0; k < pixels.length; k++) pixels[k] = palette.response[values[k]];
+    else if (confidence) this.drawCertainty(pixels, values, confidence, classes);
+    else if (this.frame.mode === "probability" && classes === 2) {
+      for (let k = 0; k < pixels.length; k++) pixels[k] = palette.pair[values[k]];
+      this.drawEdges(
+        pixels,
+        side,
+        (k, other) => values[k] > 127 !== values[other] > 127,
+        () => palette.level,
+      );
+    } else {
+      for (let k = 0; k < pixels.length; k++) pixels[k] = palette.regions[values[k] % palette.regions.length];
+      this.drawEdges(
+        pixels,
+        side,
+        (k, other) => values[k] !== values[other],
+        (k) => palette.edges[values[k] % palette.edges.length],
+      );
+    }
+    this.context.putImageData(this.image, 0, 0);
+  }
+
+  drawCertainty(pixels, values, confidence, classes) {
+    const { certain, level } = this.palette;
+    const side = values.shape[0];
+    const shares = new Uint8Array(256);
+    for (let k = 0; k < 256; k++)
+      shares[k] = Math.round(255 * Math.max(0, (k / 255 - 1 / classes) / (1 - 1 / classes)));
+    for (let k = 0; k < pixels.length; k++)
+      pixels[k] = certain[values[k] % certain.length][shares[confidence[k]]];
+    this.drawEdges(
+      pixels,
+      side,
+      (k, other) => values[k] !== values[other],
+      () => level,
+    );
+  }
+
+  /** Mark the pixels whose right or lower neighbour differs. */
+  drawEdges(pixels, side, differs, colour) {
+    for (let row = 0; row < side - 1; row++) {
+      for (let k = row * side, end = k + side - 1; k < end; k++) {
+        if (differs(k, k + 1) || differs(k, k + side)) pixels[k] = colour(k);
+      }
+    }
+  }
+
+  /** Return the place on the screen, in pixels of the overlay, of a point of the plane. */
+  place(x, y) {
+    const [x0, x1, y0, y1] = this.started.limits;
+    const { width, height } = this.area;
+    return [MARGIN.left + ((x - x0) / (x1 - x0)) * width, MARGIN.top + ((y1 - y) / (y1 - y0)) * height];
+  }
+
+  drawPoints() {
+    const { context, width, height } = fit(this.overlay);
+    this.area = { width: width - MARGIN.left - MARGIN.right, height: height - MARGIN.top - MARGIN.bottom };
+    context.clearRect(0, 0, width, height);
+    if (!this.started) return;
+    this.drawAxes(context, width, height);
+    if (this.points) this.drawData(context);
+    if (this.cross) this.drawCross(context);
+  }
+
+  drawData(context) {
+    const { xy, values, isTest, count } = this.points;
+    const { palette, started, area } = this;
+    const largest = RADII.find(({ most }) => count <= most).radius;
+    const radius = largest * Math.max(0.72, Math.min(1.15, area.width / 380));
+    const [low, high] = started.target_limits ?? [0, 1];
+    const colour = (value) =>
+      started.kind === "classes"
+        ? palette.classes[value % palette.classes.length]
+        : palette.responseAt((value - low) / (high - low || 1));
+    const circle = (row, size) => {
+      const [x, y] = this.place(xy[2 * row], xy[2 * row + 1]);
+      context.beginPath();
+      context.arc(x, y, size, 0, 2 * Math.PI);
+    };
+    const outline = (width, style) => {
+      Object.assign(context, { lineWidth: width, strokeStyle: style });
+      context.stroke();
+    };
+    const rows = [...Array(count).keys()];
+    for (const row of rows.filter((each) => !isTest[each])) {
+      circle(row, radius);
+      context.fillStyle = colour(values[row]);
+      context.fill();
+      outline(1, palette.outline);
+    }
+    // Test data are rings, drawn last: they are fewer.
+    for (const row of rows.filter((each) => isTest[each] && this.showTest)) {
+      circle(row, radius - 0.6);
+      outline(3.2, palette.outline);
+      outline(1.8, colour(values[row]));
+    }
+    if (this.chosen !== null && this.chosen < count) {
+      circle(this.chosen, radius + 4.5);
+      outline(4, palette.outline);
+      outline(2, palette.text);
+    }
+  }
+
+  /** Draw the cross that the arrow keys move. */
+  drawCross(context) {
+    const [x, y] = this.cross;
+    Object.assign(context, { lineWidth: 1.5, strokeStyle: this.palette.text });
+    context.beginPath();
+    for (const k of [-1, 1]) {
+      context.moveTo(x + 4 * k, y);
+      context.lineTo(x + 13 * k, y);
+      context.moveTo(x, y + 4 * k);
+      context.lineTo(x, y + 13 * k);
+    }
+    context.stroke();
+  }
+
+  drawAxes(context, width, height) {
+    const { palette } = this;
+    const [x0, x1, y0, y1] = this.started.limits;
+    context.font = "11px system-ui, sans-serif";
+    context.fillStyle = palette.muted;
+    context.textAlign = "center";
+    context.textBaseline = "top";
+    for (const { value, text } of ticks(x0, x1, 6)) {
+      const [px] = this.place(value, y0);
+      if (px > MARGIN.left + 6 && px < width - 8) context.fillText(text, px, height - MARGIN.bottom + 6);
+    }
+    context.textAlign = "right";
+    context.textBaseline = "middle";
+    for (const { value, text } of ticks(y0, y1, 6)) {
+      const [, py] = this.place(x0, value);
+      if (py > 6 && py < height - MARGIN.bottom - 4) context.fillText(text, MARGIN.left - 6, py);
+    }
+  }
+
+  // --- the mouse, the finger and the keys ---
+
+  listen() {
+    const { overlay } = this;
+    overlay.addEventListener("pointerdown", (event) => {
+      if (!this.started || event.button > 0) return;
+      const at = this.inside(event);
+      if (!at) return;
+      this.cross = null;
+      if (this.tool === "look") {
+        this.pick(at);
+        return;
+      }
+      overlay.setPointerCapture(event.pointerId);
+      this.stroke = { last: null };
+      this.apply(at);
+    });
+    overlay.addEventListener("pointermove", (event) => {
+      if (!this.stroke) return;
+      const at = this.inside(event);
+      if (at) this.apply(at);
+    });
+    for (const name of ["pointerup", "pointercancel"])
+      overlay.addEventListener(name, () => {
+        this.stroke = null;
+      });
+    overlay.addEventListener("keydown", (event) => this.key(event));
+    overlay.addEventListener("blur", () => {
+      this.cross = null;
+      this.drawPoints();
+    });
+  }
+
+  inside(event) {
+    const box = this.overlay.getBoundingClientRect();
+    const x = event.clientX - box.left;
+    const y = event.clientY - box.top;
+    return x >= MARGIN.left &&
+      x <= MARGIN.left + this.area.width &&
+      y >= 0 &&
+      y <= MARGIN.top + this.area.height
+      ? [x, y]
+      : null;
+  }
+
+  key(event) {
+    const move = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+    if (move && this.area) {
+      const step = event.shiftKey ? 2 : 10;
+      const [x, y] = this.cross ?? [MARGIN.left + this.area.width / 2, this.area.height / 2];
+      this.cross = [
+        Math.max(MARGIN.left, Math.min(MARGIN.left + this.area.width, x + step * move[0])),
+        Math.max(1, Math.min(this.area.height, y + step * move[1])),
+      ];
+      this.drawPoints();
+    } else if (event.key === "Enter" && this.cross) {
+      if (this.tool === "look") this.pick(this.cross, Infinity);
+      else {
+        this.stroke = { last: null };
+        this.apply(this.cross);
+        this.stroke = null;
+      }
+    } else return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  pick([x, y], reach = REACH) {
+    let nearest = reach;
+    let found = null;
+    for (let row = 0; row < (this.points?.count ?? 0); row++) {
+      if (this.points.isTest[row] && !this.showTest) continue;
+      const [px, py] = this.place(this.points.xy[2 * row], this.points.xy[2 * row + 1]);
+      const far = Math.hypot(px - x, py - y);
+      if (far < nearest) {
+        nearest = far;
+        found = row;
+      }
+    }
+    if (found !== null) this.actions.choose(found);
+  }
+
+  choose(row) {
+    this.chosen = row;
+    this.drawPoints();
+  }
+
+  /** Return the data shown, as painted points [x, y, class] at the same places of the screen. */
+  asPainted() {
+    if (!this.points || this.started.kind !== "classes") return [];
+    const [x0, x1, y0, y1] = this.started.limits;
+    const { xy, values, count } = this.points;
+    return Array.from({ length: count }, (_, row) => [
+      painted((xy[2 * row] - x0) / (x1 - x0)),
+      painted((xy[2 * row + 1] - y0) / (y1 - y0)),
+      Math.min(values[row], 4),
+    ]);
+  }
+
+  /** Paint or erase at a place on the screen. */
+  apply([x, y]) {
+    const { width, height } = this.area;
+    const all = this.actions.painted() ?? this.asPainted();
+    const px = painted((x - MARGIN.left) / width);
+    const py = painted(1 - (y - MARGIN.top) / height);
+    if (this.tool === "erase") {
+      const kept = all.filter(
+        ([a, b]) =>
+          Math.hypot(((a - px) * width) / PAINTED_SIDE, ((b - py) * height) / PAINTED_SIDE) > ERASER,
+      );
+      if (kept.length !== all.length) this.actions.paint(kept);
+      return;
+    }
+    const { last } = this.stroke;
+    if (last && Math.hypot(last[0] - x, last[1] - y) < STROKE_GAP) return;
+    this.stroke.last = [x, y];
+    this.actions.paint([...all, [px, py, Number(this.tool)]]);
+  }
+
+  get paintedLimits() {
+    return [PAINTED_LOW, PAINTED_LOW + PAINTED_SIDE, PAINTED_LOW, PAINTED_LOW + PAINTED_SIDE];
+  }
+
+  /** Show a plane without an answer, with painted points. */
+  blank(points) {
+    this.context.clearRect(0, 0, this.canvas.width, this.canvas.height);
+    this.preview(points);
+  }
+
+  /** Show a line of text on the plane; null hides it. */
+  invite(text) {
+    this.invitation = text;
+    this.caption.hidden = !text;
+    this.caption.textContent = text ?? "";
+  }
+
+  /** Show points at once that the server has not answered for yet. */
+  preview(points) {
+    if (!this.started) return;
+    const [x0, x1, y0, y1] = this.started.limits;
+    const xy = new Float32Array(2 * points.length);
+    const values = new Int32Array(points.length);
+    points.forEach(([x, y, label], row) => {
+      xy[2 * row] = x0 + ((x - PAINTED_LOW) / PAINTED_SIDE) * (x1 - x0);
+      xy[2 * row + 1] = y0 + ((y - PAINTED_LOW) / PAINTED_SIDE) * (y1 - y0);
+      values[row] = label;
+    });
+    this.points = { xy, values, isTest: new Uint8Array(points.length), count: points.length };
+    if (this.started.kind === "classes") this.drawPoints();
+  }
+}

@@ -1,0 +1,363 @@
+// The settings: controls for every field of the state, drawn from the server's description of the choices.
+
+import { make, byId } from "./dom.js";
+
+const DATA_FIELDS = [
+  "x_column",
+  "y_column",
+  "function",
+  "surface",
+  "arms",
+  "classes",
+  "n_samples",
+  "noise",
+  "test_share",
+  "seed",
+];
+// Drawn elsewhere: in the buttons of the data sets, in the network, on the plane.
+const ELSEWHERE = new Set(["dataset", "layers", "activations", "points"]);
+// Selects and ranges that matter most come first; the others follow in the server's order.
+const TRAINING_FIELDS = [
+  "optimizer",
+  "learning_rate",
+  "schedule",
+  "batch_size",
+  "loss",
+  "l2",
+  "l1",
+  "dropout",
+  "batch_norm",
+];
+// What an empty field of an optional number means; "usual" for the others.
+const EMPTY = { batch_size: "all", passes: "no end", clip_norm: "none", max_norm: "none" };
+
+const DEBOUNCE = 90;
+
+const TITLES = {
+  n_samples: "Points",
+  test_share: "Test share",
+  l1: "L1",
+  l2: "L2",
+  batch_norm: "Batch normalisation",
+  output_activation: "Output",
+  init: "First weights",
+  clip_norm: "Clip gradient",
+  max_norm: "Clip weights",
+  x_column: "Along x",
+  y_column: "Along y",
+  dtype: "Precision",
+  reduction: "Batch loss",
+};
+
+const human = (name) => {
+  const text = name.replaceAll("_", " ");
+  return text[0].toUpperCase() + text.slice(1);
+};
+
+/** Return the values 1, 2, 5, 10, ... from low to high: the stops of a logarithmic slider. */
+function ladder(low, high) {
+  const stops = low <= 0 ? [0] : [];
+  for (
+    let exponent = Math.floor(Math.log10(low > 0 ? low : 1e-6));
+    exponent <= Math.ceil(Math.log10(high));
+    exponent++
+  ) {
+    for (const digit of [1, 2, 5]) {
+      const value = Number(`${digit}e${exponent}`);
+      if (value >= low && value <= high) stops.push(value);
+    }
+  }
+  return stops;
+}
+
+const nearest = (stops, value) =>
+  stops.reduce(
+    (best, stop, k) =>
+      Math.abs(Math.log((stop || 1e-9) / (value || 1e-9))) <
+      Math.abs(Math.log((stops[best] || 1e-9) / (value || 1e-9)))
+        ? k
+        : best,
+    0,
+  );
+
+export class Controls {
+  /** `actions.change(changes)`: fields the user has changed, by name. */
+  constructor(hello, actions, palette) {
+    this.choices = hello.choices;
+    this.datasets = hello.datasets;
+    this.palette = palette;
+    this.actions = actions;
+    this.fields = {};
+    this.timers = {};
+    this.buildDatasets();
+    const isData = (name) =>
+      (this.choices[name].group ?? (DATA_FIELDS.includes(name) ? "data" : "training")) === "data";
+    const order = (first) => (a, b) => {
+      const place = (name) => (first.includes(name) ? first.indexOf(name) : first.length);
+      return place(a) - place(b);
+    };
+    const names = Object.keys(this.choices).filter((name) => !ELSEWHERE.has(name));
+    byId("data-fields").replaceChildren(
+      ...names
+        .filter(isData)
+        .sort(order(DATA_FIELDS))
+        .map((name) => this.field(name)),
+    );
+    const training = names.filter((name) => !isData(name)).sort(order(TRAINING_FIELDS));
+    const main = (name) => TRAINING_FIELDS.includes(name);
+    byId("training-fields").replaceChildren(...training.filter(main).map((name) => this.field(name)));
+    this.more = make(
+      "details.more",
+      {},
+      make("summary", {}, "More settings"),
+      make("div.fields", {}, ...training.filter((name) => !main(name)).map((name) => this.field(name))),
+    );
+    byId("training-fields").append(this.more);
+  }
+
+  buildDatasets() {
+    this.thumbnails = [];
+    byId("datasets").replaceChildren(
+      ...this.datasets.map(({ name, title, thumbnail, kind }) => {
+        const canvas = make("canvas", { width: 96, height: 96, "aria-hidden": "true" });
+        this.thumbnails.push({ canvas, thumbnail: thumbnail ?? [], kind, name });
+        return make(
+          "label.dataset",
+          { title },
+          make("input", {
+            type: "radio",
+            name: "dataset",
+            value: name,
+            onchange: () => this.actions.change({ dataset: name }),
+          }),
+          canvas,
+          make("span", {}, title),
+        );
+      }),
+    );
+    this.drawThumbnails();
+  }
+
+  drawThumbnails() {
+    for (const { canvas, thumbnail, kind, name } of this.thumbnails) {
+      const context = canvas.getContext("2d");
+      context.clearRect(0, 0, 96, 96);
+      for (const [x, y, value] of thumbnail) {
+        context.beginPath();
+        context.arc(10 + x * 76, 86 - y * 76, kind === "regression" ? 5 : 4.2, 0, 2 * Math.PI);
+        context.fillStyle =
+          kind === "regression" ? this.palette.responseAt(value) : this.palette.classes[value % 10];
+        context.fill();
+      }
+      if (!thumbnail.length) this.drawSign(context, name);
+    }
+  }
+
+  /** Draw a pencil for data painted by hand, and lines for a table. */
+  drawSign(context, name) {
+    context.strokeStyle = this.palette.muted;
+    context.lineWidth = 5;
+    context.lineCap = "round";
+    context.lineJoin = "round";
+    context.beginPath();
+    if (name === "painted") {
+      context.moveTo(24, 72);
+      context.lineTo(28, 56);
+      context.lineTo(62, 22);
+      context.lineTo(74, 34);
+      context.lineTo(40, 68);
+      context.closePath();
+      context.moveTo(54, 30);
+      context.lineTo(66, 42);
+    } else {
+      context.rect(18, 22, 60, 52);
+      context.moveTo(18, 40);
+      context.lineTo(78, 40);
+      context.moveTo(18, 57);
+      context.lineTo(78, 57);
+      context.moveTo(48, 22);
+      context.lineTo(48, 74);
+    }
+    context.stroke();
+  }
+
+  changed(name, value, slowly = false) {
+    clearTimeout(this.timers[name]);
+    const send = () => this.actions.change({ [name]: value });
+    if (slowly) this.timers[name] = setTimeout(send, DEBOUNCE);
+    else send();
+  }
+
+  field(name) {
+    const choice = this.choices[name];
+    const id = `field-${name}`;
+    const title = choice.title ?? TITLES[name] ?? human(name);
+    const label = make("label", { htmlFor: id, title: choice.line }, title);
+    const problem = make("p.field-problem", { id: `${id}-problem`, hidden: true });
+    let control;
+    let parts;
+    if (choice.kind === "choice") {
+      control = make("select", {
+        id,
+        onchange: () => this.changed(name, control.value === "" ? null : control.value),
+      });
+      parts = [label, control];
+      this.fields[name] = { show: (value, state) => this.fillSelect(control, choice, value, state) };
+    } else if (choice.kind === "flag") {
+      control = make("input", { id, type: "checkbox", onchange: () => this.changed(name, control.checked) });
+      parts = [label, control];
+      this.fields[name] = {
+        show: (value) => {
+          control.checked = Boolean(value);
+        },
+      };
+    } else {
+      [control, parts] = this.numberField(name, choice, id, label);
+    }
+    control.setAttribute("aria-describedby", problem.id);
+    const row = make(
+      `div.field.${choice.kind}`,
+      { title: choice.line, dataset: { field: name } },
+      ...parts,
+      problem,
+    );
+    Object.assign(this.fields[name], { row, control, problem, only: choice.only });
+    return row;
+  }
+
+  numberField(name, choice, id, label) {
+    const whole = choice.kind === "integer";
+    const { minimum = 0, maximum } = choice;
+    const input = make("input", {
+      id,
+      type: "number",
+      step: "any",
+      inputMode: whole ? "numeric" : "decimal",
+      placeholder: choice.optional ? (EMPTY[name] ?? "usual") : "",
+    });
+    const read = () =>
+      input.value === "" ? (choice.optional ? null : this.state?.[name]) : Number(input.value);
+    input.addEventListener("change", () => this.changed(name, read()));
+    const parts = [label];
+    let slide = null;
+    let stops = null;
+    if (name === "seed") {
+      parts.push(
+        make(
+          "button.small.dice",
+          {
+            type: "button",
+            title: "Another seed",
+            "aria-label": "Another seed",
+            onclick: () => this.changed(name, ((this.state?.seed ?? 0) + 1) % 2 ** 32),
+          },
+          "⟳",
+        ),
+      );
+    } else if (maximum !== undefined && maximum !== null && (!choice.optional || name === "batch_size")) {
+      stops = choice.scale === "log" || (whole && maximum > 200) ? ladder(minimum, maximum) : null;
+      slide = make("input.slide", { type: "range", tabIndex: -1, "aria-hidden": "true" });
+      if (stops) Object.assign(slide, { min: choice.optional ? -1 : 0, max: stops.length - 1, step: 1 });
+      else
+        Object.assign(slide, {
+          min: minimum,
+          max: maximum,
+          step: whole ? 1 : (maximum - minimum) / (choice.stops ?? (maximum <= 1 ? maximum * 20 : 20)),
+        });
+      slide.addEventListener("input", () => {
+        const k = Number(slide.value);
+        const value = stops ? (k < 0 ? null : stops[k]) : Number(k.toFixed(6));
+        input.value = value ?? "";
+        this.changed(name, value, true);
+      });
+      parts.push(slide);
+    } else parts.push(make("span"));
+    parts.push(input);
+    this.fields[name] = {
+      show: (value) => {
+        if (document.activeElement !== input || Number(input.value) !== value) input.value = value ?? "";
+        if (slide && document.activeElement !== slide)
+          slide.value = stops ? (value === null ? -1 : nearest(stops, value)) : (value ?? minimum);
+      },
+    };
+    return [input, parts];
+  }
+
+  fillSelect(select, choice, value, state) {
+    const kind = this.kindOf(state);
+    const options = choice.values.filter(
+      (option) => (!option.kind || option.kind === kind) && allowed(option.only, state),
+    );
+    const key = options.map(({ name }) => name).join();
+    if (select.dataset.options !== key) {
+      select.dataset.options = key;
+      select.replaceChildren(
+        ...(choice.optional ? [make("option", { value: "" }, "usual")] : []),
+        ...options.map(({ name, title, line }) =>
+          make("option", { value: name, title: line }, title ?? human(name)),
+        ),
+      );
+    }
+    select.value = value ?? "";
+  }
+
+  kindOf(state) {
+    return this.datasets.find(({ name }) => name === state.dataset)?.kind ?? "classes";
+  }
+
+  /** Show a state in all controls. */
+  show(state) {
+    this.state = state;
+    for (const input of byId("datasets").querySelectorAll("input"))
+      input.checked = input.value === state.dataset;
+    for (const [name, field] of Object.entries(this.fields)) {
+      field.row.hidden = !allowed(field.only, state);
+      field.show(state[name], state);
+    }
+    this.showBest(state);
+  }
+
+  /** Offer the settings that are known to work for the data set, each with a word on why. */
+  showBest(state) {
+    const dataset = this.datasets.find(({ name }) => name === state.dataset);
+    const presets =
+      dataset?.presets ??
+      (dataset?.best ? [{ title: "Best known settings", state: dataset.best, why: dataset.why }] : []);
+    byId("best").hidden = presets.length === 0;
+    byId("best").replaceChildren(
+      ...presets.flatMap((preset) => {
+        const used = Object.entries(preset.state).every(
+          ([name, value]) => JSON.stringify(state[name]) === JSON.stringify(value),
+        );
+        return [
+          make("h3", {}, preset.title),
+          make("p", {}, preset.why),
+          make(
+            "button.plain",
+            { type: "button", disabled: used, onclick: () => this.actions.change(preset.state, true) },
+            used ? "In use" : "Use them",
+          ),
+        ];
+      }),
+    );
+  }
+
+  /** Show a problem beside its field; null clears all. Return true if the field has a control. */
+  problem(name, text) {
+    for (const { control, problem } of Object.values(this.fields)) {
+      control.removeAttribute("aria-invalid");
+      problem.hidden = true;
+    }
+    const field = name && this.fields[name];
+    if (!field) return false;
+    field.control.setAttribute("aria-invalid", "true");
+    field.problem.textContent = text;
+    field.problem.hidden = false;
+    if (this.more.contains(field.row)) this.more.open = true;
+    return !field.row.hidden;
+  }
+}
+
+function allowed(only, state) {
+  return !only || Object.entries(only).every(([field, values]) => values.includes(state[field]));
+}

@@ -1,0 +1,103 @@
+// The lines of the network: a curve a weight, from the unit that feeds it to the unit that reads it.
+
+import { fit } from "./dom.js";
+
+// Points of a curve that are compared with the mouse, and the distance in pixels that counts as on the line.
+const CURVE_POINTS = 12;
+const NEAR = 7;
+// Of more lines than this, those with a share of the largest weight below FAINT are left out.
+const MANY_LINES = 2500;
+const FAINT = 0.15;
+
+/** Return the distance of (x, y) from the curve from (x0, y0) to (x1, y1). */
+function distance(x, y, [x0, y0, x1, y1]) {
+  let nearest = Infinity;
+  for (let k = 0; k <= CURVE_POINTS; k++) {
+    const t = k / CURVE_POINTS;
+    const ease = t * t * (3 - 2 * t);
+    // The control points have the mean of the ends as x, and the y of the nearer end.
+    const px = x0 + (x1 - x0) * (1.5 * t - 1.5 * t * t + t * t * t);
+    const py = y0 + (y1 - y0) * ease;
+    nearest = Math.min(nearest, Math.hypot(px - x, py - y));
+  }
+  return nearest;
+}
+
+export class Links {
+  constructor(canvas, palette) {
+    this.canvas = canvas;
+    this.palette = palette;
+    this.layers = [];
+  }
+
+  get count() {
+    return this.layers.reduce((sum, lines) => sum + lines.length, 0);
+  }
+
+  /** Take over where the units stand: `places` has {left, right, middle} for the units of every layer. */
+  measure(places, width, height) {
+    Object.assign(this.canvas.style, { width: `${width}px`, height: `${height}px` });
+    [this.width, this.height] = [width, height];
+    this.layers = places
+      .slice(1)
+      .map((targets, layer) =>
+        places[layer].flatMap((source) =>
+          targets.map((target) => [source.right + 1, source.middle, target.left - 1, target.middle]),
+        ),
+      );
+    this.outputs = places.slice(1).map((targets) => targets.length);
+  }
+
+  /** Return the line {layer, from, to} with a number in its layer. */
+  line(layer, index) {
+    const outputs = this.outputs[layer];
+    return { layer, index, from: Math.floor(index / outputs), to: index % outputs };
+  }
+
+  /** Return the line at a place, or null. */
+  at(x, y) {
+    let nearest = NEAR;
+    let found = null;
+    this.layers.forEach((lines, layer) => {
+      if (!lines.length || x < lines[0][0] - NEAR || x > lines[0][2] + NEAR) return;
+      lines.forEach((line, index) => {
+        const far = distance(x, y, line);
+        if (far < nearest) [nearest, found] = [far, this.line(layer, index)];
+      });
+    });
+    return found;
+  }
+
+  /**
+   * Draw all lines. `weights(layer)` returns the weights of a layer or null; `emphasis(line)` tells whether a
+   * line is touched by the mouse, chosen, or quiet because another is touched.
+   */
+  draw(weights, emphasis) {
+    const { context } = fit(this.canvas, this.width, this.height);
+    context.clearRect(0, 0, this.width, this.height);
+    const areMany = this.count > MANY_LINES;
+    this.layers.forEach((lines, layer) => {
+      const W = weights(layer);
+      if (W?.length !== lines.length) return;
+      const largest = W.reduce((size, value) => Math.max(size, Math.abs(value)), 1);
+      lines.forEach((line, index) => {
+        const size = Math.abs(W[index]) / largest;
+        const { touched, chosen, quiet } = emphasis(this.line(layer, index));
+        if (areMany && size < FAINT && !touched && !chosen) return;
+        context.lineWidth = 0.6 + 5.4 * size + (touched ? 1 : 0);
+        context.strokeStyle = W[index] < 0 ? this.palette.negative : this.palette.positive;
+        context.globalAlpha = touched || chosen ? 0.95 : (0.18 + 0.55 * size) * (quiet ? 0.35 : 1);
+        this.stroke(context, line);
+      });
+    });
+    context.globalAlpha = 1;
+  }
+
+  stroke(context, [x0, y0, x1, y1]) {
+    const middle = (x0 + x1) / 2;
+    context.beginPath();
+    context.moveTo(x0, y0);
+    context.bezierCurveTo(middle, y0, middle, y1, x1, y1);
+    context.stroke();
+  }
+}

@@ -1,0 +1,437 @@
+// The playground's page: keeps the state, and connects server, address, controls and pictures.
+
+import { Address, format, parse } from "./address.js";
+import { Boundary } from "./boundary.js";
+import { Controls } from "./controls.js";
+import { Curves } from "./curves.js";
+import { byId, make, whole } from "./dom.js";
+import { Formula } from "./formula.js";
+import { clearProblems, compiling, lost, news, problem } from "./messages.js";
+import { Network } from "./network.js";
+import { Palette } from "./palette.js";
+import { Readouts } from "./readouts.js";
+import {
+  copy,
+  listenToDialogs,
+  listenToMenu,
+  listenToShortcuts,
+  listenToTheme,
+  showScript,
+} from "./shell.js";
+import { Connection } from "./socket.js";
+
+// Steps a second at the stops of the slider; null is as fast as it goes.
+const SPEEDS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 20000, null];
+const VIEWS = ["classes", "probability"];
+const VIEW_DEFAULTS = { view: "classes", speed: 7, sample: 0 };
+const RESOLUTION = 256;
+const UNIT_RESOLUTION = 32;
+// With fewer painted points there is nothing to learn.
+const FEWEST_POINTS = 2;
+// Milliseconds that a brush may rest before its points are sent.
+const PAINT_DELAY = 120;
+// Units of the first layer that is added to a network without any.
+const FIRST_WIDTH = 3;
+// Close code of a server that has no room for another page (RFC 6455 registry: try again later).
+const TRY_AGAIN_LATER = 1013;
+
+// What the user has set: the run's state, and how it is looked at.
+let hello = null;
+let state = {};
+let view = { ...VIEW_DEFAULTS };
+// The number of the last run that was asked for, and what the server has said of the run that is shown.
+let run = 0;
+let started = null;
+let playing = false;
+let isPending = false;
+let isBlank = false;
+// The frames that wait for the next repaint, and the last one that was drawn.
+let waiting = [];
+let isDrawing = false;
+let last = null;
+// The unit whose numbers are shown, and the one under the mouse.
+let selected = { layer: 0, to: 0, from: 0 };
+let hovered = null;
+let changedAt = null;
+let paintTimer = null;
+let controls = null;
+
+const palette = new Palette();
+const curves = new Curves(palette);
+const formula = new Formula();
+const readouts = new Readouts();
+const boundary = new Boundary(palette, {
+  choose: chooseSample,
+  painted: () => (state.dataset === "painted" ? (state.points ?? []) : null),
+  paint: (points) => {
+    boundary.preview(points);
+    state = { ...state, dataset: "painted", points };
+    clearTimeout(paintTimer);
+    paintTimer = setTimeout(start, PAINT_DELAY);
+  },
+});
+const network = new Network(palette, {
+  select: (layer, to, from) => {
+    select({ layer, to, from });
+    if (last) formula.draw(last, selected, state, performance.now(), true);
+  },
+  hover: (depth, unit) => {
+    hovered = unit === null ? null : { depth, unit };
+    showHovered();
+  },
+  addUnit: (layer) => changeWidth(layer, +1),
+  removeUnit: (layer) => changeWidth(layer, -1),
+  activate: (layer, name) =>
+    change({ activations: state.activations.map((old, k) => (k === layer ? name : old)) }),
+});
+const address = new Address(
+  () => format(state, view, hello.choices, hello.state, VIEW_DEFAULTS),
+  () => {
+    if (!hello) return;
+    readAddress();
+    start();
+  },
+);
+
+// --- the server's messages ---
+
+const connection = new Connection({
+  hello: (message) => {
+    const isFirst = hello === null;
+    hello = message;
+    lost(null);
+    byId("version").textContent = `fastnn ${hello.version}.`;
+    if (isFirst) {
+      controls = new Controls(hello, { change }, palette);
+      readAddress();
+    } else sendView();
+    start();
+  },
+  started: (message) => {
+    if (message.run !== run) return;
+    isBlank = false;
+    isPending = false;
+    show(message);
+    clearProblems();
+    controls.problem(null);
+  },
+  frame: (frame) => {
+    // While a new run is awaited, drawing the old one would only delay it.
+    if (isPending || frame.run !== started?.run) {
+      drawn(frame);
+      return;
+    }
+    waiting.push(frame);
+    if (!isDrawing) {
+      isDrawing = true;
+      requestAnimationFrame(draw);
+    }
+  },
+  compiling: (message) => {
+    if (message.run === run) compiling(message.busy);
+  },
+  // A state that is refused replaces nothing: the run that is shown goes on.
+  problem: ({ field, text }) => {
+    isPending = false;
+    if (!started) setPlaying(false);
+    controls?.problem(field, text);
+    problem(text);
+    changedAt = null;
+  },
+  ended: (message) => {
+    if (message.run !== started?.run) return;
+    setPlaying(false);
+    (message.failed ? problem : news)(message.why);
+  },
+  script: ({ text }) => showScript(text),
+  saved: ({ url, name }) => {
+    const link = make("a", { href: url, download: name });
+    document.body.append(link);
+    link.click();
+    link.remove();
+    news(`Saved ${name}.`);
+  },
+  lost: ({ greeted, code }) => {
+    setPlaying(false);
+    compiling(false);
+    let text = "No server answers. Start “fastnn playground” and open the address it prints.";
+    if (greeted) text = "The server has stopped. What you see is its last picture.";
+    else if (code === TRY_AGAIN_LATER) text = "The playground has too many pages open: close one of them.";
+    lost(text, () => connection.open());
+  },
+});
+
+const drawn = (frame) => connection.send("drawn", { frame: frame.frame, run: frame.run });
+
+function sendView() {
+  const { view: mode, sample } = view;
+  connection.send("view", { mode, resolution: RESOLUTION, unit_resolution: UNIT_RESOLUTION, sample });
+  connection.send("speed", { steps_per_second: SPEEDS[view.speed] });
+}
+
+// --- the state ---
+
+/** Fill in what belongs to a state: an activation for every hidden layer, a loss that fits the data. */
+function complete(next) {
+  const { activations, loss } = hello.choices;
+  const given = next.activations ?? [];
+  next.activations = next.layers.map((_, k) => given[k] ?? given.at(-1) ?? activations.default[0]);
+  const chosen = loss.values.find(({ name }) => name === next.loss);
+  if (chosen && chosen.kind !== controls.kindOf(next)) next.loss = null;
+  return next;
+}
+
+/** Take over changed fields and begin anew. */
+function change(changes) {
+  state = complete({ ...state, ...changes });
+  start();
+}
+
+function changeWidth(layer, step) {
+  change({ layers: state.layers.map((count, k) => (k === layer ? count + step : count)) });
+}
+
+/** Begin a new run with the present state. */
+function start() {
+  clearTimeout(paintTimer);
+  run += 1;
+  changedAt = performance.now();
+  controls.show(state);
+  showLayerCount();
+  address.write();
+  byId("clear").hidden = state.dataset !== "painted";
+  if (state.dataset === "painted" && (state.points ?? []).length < FEWEST_POINTS) {
+    showBlank();
+    return;
+  }
+  boundary.invite(null);
+  isPending = true;
+  // A training that runs on would take the time that the new one's first frame needs. If the state is refused,
+  // the old training plays on.
+  if (playing) connection.send("pause");
+  connection.send("start", { state, run });
+  if (playing) connection.send("play");
+}
+
+function readAddress() {
+  const parsed = parse(location.hash, hello.choices);
+  state = complete({ ...hello.state, ...parsed.state });
+  view = { ...VIEW_DEFAULTS, ...parsed.view };
+  if (!VIEWS.includes(view.view)) view.view = VIEW_DEFAULTS.view;
+  if (!(view.speed in SPEEDS)) view.speed = VIEW_DEFAULTS.speed;
+  if (!Number.isInteger(view.sample)) view.sample = null;
+  if (parsed.unknown.length)
+    news(`The address has unknown settings: ${parsed.unknown.join(", ")}. They are left out.`);
+  showView();
+}
+
+/** Change how the run is looked at. */
+function changeView(changes) {
+  view = { ...view, ...changes };
+  showView();
+  address.write();
+}
+
+function chooseSample(sample) {
+  changeView({ sample });
+}
+
+function select(unit) {
+  selected = unit;
+  network.choose(selected);
+}
+
+// --- what is shown ---
+
+/** Show the run that has begun, still without a frame. */
+function show(message) {
+  started = message;
+  last = null;
+  waiting = [];
+  for (const picture of [boundary, curves, formula, readouts]) picture.start(started);
+  const { activations, layers } = hello.choices;
+  network.build(started, { values: activations.values, chosen: state.activations }, layers);
+  const { layer, to, from } = selected;
+  const dims = started.layers_dim;
+  if (layer > dims.length - 2) select({ layer: Math.max(0, dims.length - 3), to: 0, from: null });
+  else
+    select({
+      layer,
+      to: Math.min(to, dims[layer + 1] - 1),
+      from: from !== null && from < dims[layer] ? from : null,
+    });
+}
+
+/** Show the empty plane and invite to paint: there is nothing to train on yet. */
+function showBlank() {
+  setPlaying(false);
+  connection.send("pause");
+  isBlank = true;
+  isPending = false;
+  const points = state.points ?? [];
+  const n_classes = Math.max(2, ...points.map(([, , label]) => label + 1));
+  const dims = [2, ...state.layers, n_classes];
+  show({
+    run,
+    layers_dim: dims,
+    activations: [],
+    layout: [],
+    kind: "classes",
+    output: "",
+    loss: "",
+    inputs: ["x1", "x2"],
+    classes: Array.from({ length: n_classes }, (_, k) => String(k)),
+    limits: boundary.paintedLimits,
+    n_parameters: dims.slice(1).reduce((sum, width, k) => sum + width * (dims[k] + 1), 0),
+    n_train: points.length,
+    n_test: 0,
+  });
+  if (boundary.tool === "look") boundary.use("0");
+  boundary.blank(points);
+  boundary.invite("Choose a colour below, and paint some points.");
+  Object.assign(byId("boundary").dataset, { run, step: 0 });
+}
+
+function showHovered() {
+  if (!hovered) {
+    boundary.showUnit(null);
+    return;
+  }
+  const { depth, unit } = hovered;
+  const name = depth === 0 ? `Input ${unit + 1}` : `Unit ${unit + 1} of hidden layer ${depth}`;
+  boundary.showUnit(network.pictureOf(depth, unit), name);
+}
+
+function showLayerCount() {
+  const count = state.layers.length;
+  byId("layer-count").textContent = `${count} hidden layer${count === 1 ? "" : "s"}`;
+  byId("fewer-layers").disabled = count === 0;
+  byId("more-layers").disabled = count >= hello.choices.layers.max_length;
+}
+
+/** Show the view's settings, and tell the server. */
+function showView() {
+  const steps = SPEEDS[view.speed];
+  const speed = byId("speed");
+  const text = steps === null ? "as fast as it goes" : `${whole(steps)} step${steps > 1 ? "s" : ""} a second`;
+  speed.value = view.speed;
+  speed.title = text;
+  speed.setAttribute("aria-valuetext", text);
+  byId("speed-text").textContent = steps === null ? "fastest" : `${whole(steps)}/s`;
+  for (const input of byId("view").querySelectorAll("input")) input.checked = input.value === view.view;
+  byId("sample-name").textContent = view.sample === null ? "no sample" : `sample ${view.sample + 1}`;
+  boundary.choose(view.sample);
+  sendView();
+}
+
+/** Draw the newest frame; the curves take the records of all. */
+function draw(now) {
+  isDrawing = false;
+  const frames = waiting;
+  const frame = frames.at(-1);
+  waiting = [];
+  if (!frame) return;
+  for (const { arrays } of frames) {
+    if (arrays.curves) curves.add(arrays.curves);
+    // Of two frames, the first may be the one that carries the data.
+    for (const name of ["points", "labels", "targets", "is_test"])
+      if (arrays[name]) frame.arrays[name] ??= arrays[name];
+  }
+  boundary.draw(frame);
+  network.draw(frame);
+  if (hovered) showHovered();
+  curves.draw();
+  formula.draw(frame, selected, state, now, !frame.playing);
+  readouts.draw(frame, now);
+  last = frame;
+  drawn(frame);
+  const { points } = frame.arrays;
+  if (points && view.sample !== null && view.sample >= points.shape[0]) chooseSample(0);
+  mark(frame);
+}
+
+/** Note on the picture which frame it shows, and how long the first frame of a change took. */
+function mark({ frame, run: number, step }) {
+  const { dataset } = byId("boundary");
+  Object.assign(dataset, { frame, run: number, step, drawn: Number(dataset.drawn ?? 0) + 1 });
+  if (changedAt !== null && number === run) {
+    dataset.latency = (performance.now() - changedAt).toFixed(1);
+    changedAt = null;
+  }
+}
+
+// --- what can be done ---
+
+function setPlaying(now) {
+  playing = now;
+  document.body.classList.toggle("playing", now);
+  byId("play").setAttribute("aria-label", now ? "Pause" : "Play");
+  if (!now) readouts.speak();
+}
+
+/** Send a command to the training; say so if there is nothing to train on. */
+function command(name, plays = false) {
+  if (isBlank) {
+    news("There is nothing to learn yet: paint some points.");
+    return;
+  }
+  if (playing && name !== "pause") connection.send("pause");
+  connection.send(name);
+  setPlaying(plays && connection.alive);
+}
+
+const actions = {
+  play: () => (playing ? command("pause") : command("play", true)),
+  step: () => command("step"),
+  epoch: () => command("epoch"),
+  // The beginning is a new run with the same seed: its number tells its frames from those under way.
+  reset: () => {
+    setPlaying(false);
+    start();
+  },
+  faster: () => changeView({ speed: Math.min(view.speed + 1, SPEEDS.length - 1) }),
+  slower: () => changeView({ speed: Math.max(view.speed - 1, 0) }),
+  view: () => changeView({ view: VIEWS.find((name) => name !== view.view) }),
+  test: () => byId("show-test").click(),
+  script: () => connection.send("script"),
+  theme: () => byId("theme").click(),
+  help: () => byId("help-dialog").showModal(),
+  tool: (name) => boundary.use(name),
+};
+
+for (const name of ["play", "step", "epoch", "reset", "script", "help"])
+  byId(name).addEventListener("click", () => actions[name]());
+byId("speed").addEventListener("input", (event) => changeView({ speed: Number(event.target.value) }));
+byId("view").addEventListener("change", (event) => changeView({ view: event.target.value }));
+byId("show-test").addEventListener("change", (event) => boundary.setTestShown(event.target.checked));
+byId("fewer-layers").addEventListener("click", () => change({ layers: state.layers.slice(0, -1) }));
+byId("more-layers").addEventListener("click", () =>
+  change({ layers: [...state.layers, state.layers.at(-1) ?? FIRST_WIDTH] }),
+);
+byId("clear").addEventListener("click", () => change({ points: [] }));
+for (const [id, step] of [
+  ["previous-sample", -1],
+  ["next-sample", 1],
+]) {
+  byId(id).addEventListener("click", () => {
+    const count = boundary.points?.count ?? 0;
+    if (count) chooseSample(((view.sample ?? -step) + step + count) % count);
+  });
+}
+listenToTheme(() => {
+  palette.refresh();
+  boundary.recolour();
+  network.recolour();
+  curves.draw();
+  controls?.drawThumbnails();
+});
+listenToMenu(
+  (what) => {
+    connection.send("save", { what });
+    news(what === "gif" ? "The training is drawn anew for the GIF; that takes a moment." : "Saving …");
+  },
+  () => copy(location.href, "The address is copied."),
+);
+listenToDialogs();
+listenToShortcuts(actions);
+connection.open();

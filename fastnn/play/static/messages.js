@@ -1,0 +1,58 @@
+// Messages: problems (role alert), news (role status), and the banner of a lost connection.
+
+import { make, byId } from "./dom.js";
+
+const SHOWN_FOR = 7000;
+
+function notice(place, text, kind, seconds) {
+  const element = make(
+    `div.notice.${kind}`,
+    {},
+    make("span", {}, text),
+    make(
+      "button.close",
+      { type: "button", "aria-label": "Close this message", onclick: () => element.remove() },
+      "×",
+    ),
+  );
+  place.replaceChildren(element);
+  if (seconds) setTimeout(() => element.remove(), seconds);
+  return element;
+}
+
+export const problem = (text) => notice(byId("problems"), text, "problem", 2 * SHOWN_FOR);
+export const news = (text) => notice(byId("notices"), text, "news", SHOWN_FOR);
+export const clearProblems = () => byId("problems").replaceChildren();
+
+let compilingElement = null;
+
+/** Say that kernels are being compiled, until called with false. */
+export function compiling(busy) {
+  if (busy && !compilingElement?.isConnected) {
+    compilingElement = make(
+      "div.notice.busy",
+      {},
+      make("i.spinner", { "aria-hidden": "true" }),
+      make("span", {}, "Compiling the kernels for this network. That happens once; then it is fast."),
+    );
+    byId("notices").replaceChildren(compilingElement);
+  } else if (!busy) {
+    compilingElement?.remove();
+    compilingElement = null;
+  }
+}
+
+/** Show that the server is gone, and offer to connect again; null hides the banner. */
+export function lost(text, reconnect) {
+  const banner = byId("lost");
+  banner.hidden = text === null;
+  document.body.classList.toggle("offline", text !== null);
+  banner.replaceChildren(
+    ...(text === null
+      ? []
+      : [
+          make("span", {}, text),
+          make("button.plain", { type: "button", id: "reconnect", onclick: reconnect }, "Connect again"),
+        ]),
+  );
+}

@@ -1,0 +1,71 @@
+// Words and numbers of a run: scores, losses, counters, the legend, and what is said to listeners.
+
+import { byId, make, shown, whole } from "./dom.js";
+
+// Milliseconds between texts, which nobody reads faster, and between spoken scores.
+const TEXT_EVERY = 80;
+const SPOKEN_EVERY = 5000;
+const LONGEST_NAME = 20;
+
+const percent = (value) => (Number.isFinite(value ?? NaN) ? `${(value * 100).toFixed(1)} %` : "–");
+const write = (id, text) => {
+  byId(id).textContent = text;
+};
+
+export class Readouts {
+  constructor() {
+    this.writtenAt = this.spokenAt = 0;
+    this.latest = null;
+  }
+
+  start(started) {
+    const isClasses = started.kind === "classes";
+    this.latest = null;
+    this.scoreName = isClasses ? "accuracy" : "R squared";
+    this.score = isClasses ? percent : (value) => shown(value, 3);
+    write("network-size", `${started.layers_dim.join(" – ")} · ${whole(started.n_parameters)} parameters`);
+    write("score-name", isClasses ? "Accuracy, test" : "R², test");
+    write("boundary-title", isClasses ? "Decision boundary" : "Surface");
+    write("train-count", `${whole(started.n_train)} training`);
+    write("test-count", `${whole(started.n_test)} test`);
+    byId("view").hidden = !isClasses;
+    byId("classes-legend").replaceChildren(...(isClasses ? this.names(started) : this.scale(started)));
+  }
+
+  names({ classes }) {
+    return classes.map((name, k) => {
+      const dot = make("i.dot");
+      dot.style.setProperty("--swatch", `var(--class-${k % 10})`);
+      const shortened = `${name.slice(0, LONGEST_NAME - 1)}…`;
+      return make("span", {}, dot, name.length > LONGEST_NAME ? shortened : name);
+    });
+  }
+
+  scale({ target_limits: [low, high] }) {
+    return [make("span", {}, shown(low)), make("i.ramp"), make("span", {}, shown(high))];
+  }
+
+  draw(frame, now) {
+    this.latest = frame;
+    if (now - this.writtenAt > TEXT_EVERY || !frame.playing) {
+      this.writtenAt = now;
+      ["train", "test"].forEach((part, k) => {
+        write(`score-${part}`, this.score(frame.score[k]));
+        write(`loss-${part}`, shown(frame.loss[k], 3));
+      });
+      write("epoch-count", whole(frame.epoch));
+      write("step-count", whole(frame.step));
+      write("pace", frame.playing && frame.passes_per_second ? whole(frame.passes_per_second) : "–");
+    }
+    if (now - this.spokenAt > SPOKEN_EVERY || !frame.playing) this.speak(now);
+  }
+
+  /** Say the score to people who listen to the page. */
+  speak(now = performance.now()) {
+    if (!this.latest) return;
+    this.spokenAt = now;
+    const { step, score } = this.latest;
+    const [train, test] = score.map(this.score);
+    write("spoken", `Step ${whole(step)}: test ${this.scoreName} ${test}, training ${train}.`);
+  }
+}

@@ -1,0 +1,55 @@
+// The connection to the server: JSON messages both ways, and binary frames from the server.
+
+const TYPES = { u1: Uint8Array, i4: Int32Array, f4: Float32Array };
+
+/** Unpack a binary frame: a header in JSON and the arrays it lists. The arrays are views, not copies. */
+export function unpack(buffer) {
+  const length = new DataView(buffer).getUint32(0, true);
+  const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
+  const arrays = {};
+  for (const [name, [offset, type, shape]] of Object.entries(header.arrays)) {
+    const count = shape.reduce((product, side) => product * side, 1);
+    arrays[name] = new TYPES[type](buffer, 4 + length + offset, count);
+    arrays[name].shape = shape;
+  }
+  header.arrays = arrays;
+  return header;
+}
+
+/** One connection at a time; `handlers` has a function a message's type, and `frame`, `open` and `lost`. */
+export class Connection {
+  constructor(handlers) {
+    this.handlers = handlers;
+    this.socket = null;
+  }
+
+  open() {
+    const token = new URLSearchParams(location.search).get("token") ?? "";
+    const scheme = location.protocol === "https:" ? "wss:" : "ws:";
+    const socket = new WebSocket(`${scheme}//${location.host}/training?token=${encodeURIComponent(token)}`);
+    socket.binaryType = "arraybuffer";
+    this.socket = socket;
+    let greeted = false;
+    socket.onmessage = ({ data }) => {
+      if (socket !== this.socket) return;
+      if (typeof data !== "string") {
+        this.handlers.frame(unpack(data));
+        return;
+      }
+      const message = JSON.parse(data);
+      greeted ||= message.type === "hello";
+      this.handlers[message.type]?.(message);
+    };
+    socket.onclose = (event) => {
+      if (socket === this.socket) this.handlers.lost({ greeted, code: event.code, reason: event.reason });
+    };
+  }
+
+  get alive() {
+    return this.socket?.readyState === WebSocket.OPEN;
+  }
+
+  send(type, fields = {}) {
+    if (this.alive) this.socket.send(JSON.stringify({ type, ...fields }));
+  }
+}

@@ -1,0 +1,121 @@
+"""Table: the user's own data, checked: numeric columns and a target of classes or numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..preprocessing.frames import read_table
+from ..system.validation import shown
+from .settings import MOST_SAMPLES
+
+__all__ = ["MOST_CLASSES", "Table", "checked_table"]
+
+# Largest number of classes of a target, and of distinct whole numbers that are taken for classes.
+MOST_CLASSES = 10
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns of a table, and the target that is learned from two of them.
+
+    Parameters
+    ----------
+    columns : dict of str to array (n,)
+        Numbers of the columns, NaN for gaps.
+    target : str
+        Name of the target.
+    kind : {"classes", "regression"}
+        Kind of the target.
+    y : array (n,)
+        Numbers of the classes, counted from 0, or targets of a regression, NaN for gaps.
+    classes : list of str, optional
+        Names of the classes; None for a regression.
+    """
+
+    columns: dict[str, NDArray[np.float64]]
+    target: str
+    kind: str
+    y: NDArray[Any]
+    classes: list[str] | None
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return len(self.y)
+
+
+def checked_table(X: Any, y: Any, target: str | None = None) -> Table:
+    """Return the table of a user's arrays or dataframes.
+
+    Parameters
+    ----------
+    X : dataframe or array-like (n, n_columns)
+        At least two columns of numbers. Columns of anything else are left out.
+    y : array-like (n,)
+        Classes, as text, truth values or at most ten whole numbers; or numbers of a regression.
+    target : str, optional
+        Name of the target; by default the name of `y`, or "y".
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two columns of numbers, too many rows or classes, or lengths that differ.
+    """
+    if len(X) > MOST_SAMPLES:
+        raise ValueError(
+            f"the table has {len(X):,} rows, and the playground draws at most {MOST_SAMPLES:,}: take a "
+            "sample of its rows, for instance X.sample(5000) of a dataframe"
+        )
+    read = read_table(X)
+    named = zip(read.names, read.kinds, read.columns, strict=True)
+    columns = {name: values for name, kind, values in named if kind in ("number", "boolean")}
+    if len(columns) < 2:
+        others = [name for name, kind in zip(read.names, read.kinds, strict=True) if name not in columns]
+        raise ValueError(
+            f"the playground needs two columns of numbers, and the table has {list(columns) or 'none'}"
+            + (f": {', '.join(others[:5])} hold no numbers" if others else "")
+        )
+    for name, values in columns.items():
+        if np.isfinite(values).sum() < 2 or np.nanmax(values) == np.nanmin(values):
+            raise ValueError(f"column {name!r} holds fewer than two different numbers: leave it out")
+    given = getattr(y, "name", None)
+    target = target or (given if isinstance(given, str) else "y")
+    values = np.asarray(y)
+    if values.shape != (read.n_rows,):
+        raise ValueError(
+            f"X has {read.n_rows} rows, but y has shape {values.shape}: give one target for each row"
+        )
+    return Table(columns, target, *_target(values, target))
+
+
+def _target(values: NDArray[Any], target: str) -> tuple[str, NDArray[Any], list[str] | None]:
+    """Return kind, numbers and names of the classes of a target."""
+    if values.dtype.kind in "fiu":
+        numbers = values.astype(np.float64)
+        if np.isinf(numbers).any():
+            raise ValueError(f"the target {target!r} holds infinity")
+        distinct = np.unique(numbers[np.isfinite(numbers)])
+        if len(distinct) > MOST_CLASSES or (distinct != np.round(distinct)).any():
+            return "regression", numbers, None
+        if np.isnan(numbers).any():
+            raise ValueError(f"the target {target!r} holds gaps: leave these rows out")
+        labels = numbers.astype(np.int64)
+    elif values.dtype.kind == "b":
+        labels = values
+    else:
+        labels = np.array([str(value) for value in values])
+        if any(value is None or value != value for value in values.tolist()):
+            raise ValueError(f"the target {target!r} holds gaps: leave these rows out")
+    classes, y = np.unique(labels, return_inverse=True)
+    if len(classes) < 2:
+        raise ValueError(f"the target {target!r} holds one value only, {shown(str(classes[0]))}")
+    if len(classes) > MOST_CLASSES:
+        raise ValueError(
+            f"the target {target!r} holds {len(classes):,} different values, and the playground draws at "
+            f"most {MOST_CLASSES} classes: choose another target, or join classes"
+        )
+    return "classes", y.astype(np.int64), [str(label) for label in classes]

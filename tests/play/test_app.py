@@ -1,0 +1,242 @@
+"""The web application: who is answered, with what headers, and what a page can ask for."""
+
+import json
+import warnings
+
+import numpy as np
+import pytest
+from playing import unpacked
+
+import fastnn
+
+pytest.importorskip("starlette")
+pytest.importorskip("httpx")
+
+from starlette.websockets import WebSocketDisconnect
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # starlette 1 prefers httpx2, and older ones know httpx alone
+    from starlette.testclient import TestClient
+
+from fastnn.play.app import MOST_PAGES, make_app
+from fastnn.play.table import checked_table
+
+TOKEN = "a-token"
+HOST = "127.0.0.1:8000"
+OWN = {"origin": f"http://{HOST}"}
+
+
+def client(table=None, state=None):
+    app = make_app(TOKEN, table, state or {}, lambda: {HOST, "localhost:8000"})
+    return TestClient(app, base_url=f"http://{HOST}")
+
+
+def connected(test_client, token=TOKEN, headers=OWN):
+    return test_client.websocket_connect(f"ws://{HOST}/training?token={token}", headers=headers)
+
+
+def until(socket, kind):
+    """Return the next message of a kind; "frame" is a binary one."""
+    while True:
+        message = socket.receive()
+        if message.get("bytes") is not None:
+            if kind == "frame":
+                return unpacked(message["bytes"])
+        elif message["type"] == "websocket.send":
+            told = json.loads(message["text"])
+            if told["type"] == kind:
+                return told
+        else:
+            raise AssertionError(message)
+
+
+def send(socket, kind, **message):
+    socket.send_text(json.dumps({"type": kind, **message}))
+
+
+def test_the_page_needs_the_token():
+    test = client()
+    assert test.get("/").status_code == 403
+    assert test.get("/?token=another").status_code == 403
+    assert test.get("/?token=ä").status_code == 403
+    page = test.get(f"/?token={TOKEN}")
+    assert page.status_code == 200
+    assert page.headers["content-type"].startswith("text/html")
+
+
+def test_headers_allow_nothing_from_elsewhere():
+    for path in (f"/?token={TOKEN}", "/static/main.js", "/nowhere"):
+        headers = client().get(path).headers
+        policy = headers["content-security-policy"]
+        assert policy.startswith("default-src 'self';")
+        assert "unsafe" not in policy
+        assert "frame-ancestors 'none'" in policy
+        assert "ws://127.0.0.1:8000" in policy
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["referrer-policy"] == "no-referrer"
+        assert headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1", "127.0.0.1:9000", "evil.example:8000", ""])
+def test_foreign_hosts_are_refused(host):
+    answer = client().get(f"/?token={TOKEN}", headers={"host": host})
+    assert answer.status_code == 403
+    assert "terminal" in answer.text
+    with pytest.raises(WebSocketDisconnect), connected(client(), headers={**OWN, "host": host}):
+        pass
+
+
+def test_localhost_is_this_host():
+    headers = {"host": "localhost:8000", "origin": "http://localhost:8000"}
+    assert client().get(f"/?token={TOKEN}", headers=headers).status_code == 200
+    with connected(client(), headers=headers) as socket:
+        assert until(socket, "hello")
+
+
+@pytest.mark.parametrize(
+    "origin", ["http://evil.example", "https://127.0.0.1:8000", "http://127.0.0.1:8001", "null", None]
+)
+def test_websockets_of_foreign_origins_are_refused(origin):
+    headers = {} if origin is None else {"origin": origin}
+    with pytest.raises(WebSocketDisconnect), connected(client(), headers=headers):
+        pass
+    if origin is not None:
+        assert client().get(f"/?token={TOKEN}", headers=headers).status_code == 403
+
+
+@pytest.mark.parametrize("token", ["", "another", "A-TOKEN"])
+def test_websockets_without_the_token_are_refused(token):
+    with pytest.raises(WebSocketDisconnect), connected(client(), token):
+        pass
+
+
+def test_static_files_stay_within_their_folder():
+    test = client()
+    assert test.get("/static/main.js").status_code == 200
+    for path in ("/static/../app.py", "/static/%2e%2e/app.py", "/static/..%2fapp.py", "/static//etc/passwd"):
+        assert test.get(path).status_code == 404
+
+
+def test_hello_describes_what_can_be_set():
+    with connected(client()) as socket:
+        hello = until(socket, "hello")
+    assert hello["version"] == fastnn.__version__
+    assert hello["table"] is None
+    assert hello["state"]["dataset"] == "moons"
+    assert set(hello["state"]) == set(hello["choices"])
+    names = [data["name"] for data in hello["datasets"]]
+    assert names == ["moons", "circles", "spiral", "blobs", "xor", "line", "surface", "painted"]
+    for data in hello["datasets"]:
+        assert data["why"].endswith(".")
+        assert set(data["best"]) <= set(hello["choices"])
+        assert 10 <= len(data["thumbnail"]) <= 80
+        for x, y, value in data["thumbnail"]:
+            assert 0 <= x <= 1
+            assert 0 <= y <= 1
+            assert value >= 0
+
+
+def test_hello_describes_the_table():
+    random = np.random.RandomState(0)
+    X = random.randn(30, 3)
+    table = checked_table(X, ["a" if x > 0 else "b" for x in X[:, 0]], "kind")
+    with connected(client(table, {"dataset": "table"})) as socket:
+        hello = until(socket, "hello")
+        assert hello["table"] == {"columns": ["x0", "x1", "x2"], "n_rows": 30, "target": "kind"}
+        assert hello["state"]["dataset"] == "table"
+        assert hello["datasets"][-1]["name"] == "table"
+        send(socket, "start", run=1, state=hello["state"])
+        assert until(socket, "started")["classes"] == ["a", "b"]
+
+
+def test_a_run_from_start_to_download():
+    test = client()
+    with connected(test) as socket:
+        until(socket, "hello")
+        send(socket, "start", run=7, state={"noise": 0.1})
+        assert until(socket, "started")["run"] == 7
+        header, arrays = until(socket, "frame")
+        assert (header["frame"], header["run"], arrays["boundary"].shape) == (0, 7, (256, 256))
+        send(socket, "view", resolution=16)
+        header, arrays = until(socket, "frame")
+        assert arrays["boundary"].shape == (16, 16)
+        send(socket, "drawn", frame=header["frame"], run=7)
+        send(socket, "step")
+        while header["step"] == 0:
+            header, _ = until(socket, "frame")
+            send(socket, "drawn", frame=header["frame"], run=7)
+        assert header["step"] == 1
+        send(socket, "script")
+        assert "num_passes=1" in until(socket, "script")["text"]
+        for what, start, kind in (
+            ("model", None, "application/octet-stream"),
+            ("picture", b"\x89PNG", "image/png"),
+            ("gif", b"GIF89a", "image/gif"),
+        ):
+            send(socket, "save", what=what)
+            saved = until(socket, "saved")
+            assert saved["what"] == what
+            answer = test.get(saved["url"])
+            assert answer.status_code == 200
+            assert answer.headers["content-type"] == kind
+            assert f'filename="{saved["name"]}"' in answer.headers["content-disposition"]
+            assert start is None or answer.content.startswith(start)
+            assert test.get(saved["url"].partition("?")[0]).status_code == 403
+        assert test.get(f"/download/99?token={TOKEN}").status_code == 404
+
+
+PROBLEMS = [
+    ("start", {"run": 1, "state": {"layers": [10_000], "activations": ["tanh"]}}, "layers", "from 1 to 128"),
+    ("start", {"run": 1, "state": {"dataset": "painted"}}, "points", "paint"),
+    ("play", {}, None, "start"),
+    ("script", {}, None, "start"),
+    ("save", {"what": "model"}, None, "start"),
+    ("speed", {"steps_per_second": -1}, None, "steps_per_second"),
+    ("fly", {}, None, "fly"),
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "message", "field", "text"), PROBLEMS, ids=[p[0] + str(p[2]) for p in PROBLEMS]
+)
+def test_problems_are_told_and_the_connection_lives_on(kind, message, field, text):
+    with connected(client()) as socket:
+        send(socket, kind, **message)
+        problem = until(socket, "problem")
+        assert problem["field"] == field
+        assert text in problem["text"]
+        send(socket, "start", run=1, state={})
+        until(socket, "started")
+        send(socket, "save", what="everything")
+        assert "model, picture, gif" in until(socket, "problem")["text"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", "null", '{"type": NaN}', "[" * 100_000])
+def test_messages_that_are_no_objects_are_refused(text):
+    with connected(client()) as socket:
+        socket.send_text(text)
+        assert "message" in until(socket, "problem")["text"]
+        send(socket, "start", run=1, state={})
+        until(socket, "started")
+
+
+def test_an_animation_of_a_regression_is_refused_with_a_remedy():
+    test = client()
+    with connected(test) as socket:
+        send(socket, "start", run=1, state={"dataset": "surface"})
+        until(socket, "started")
+        send(socket, "save", what="gif")
+        assert "picture" in until(socket, "problem")["text"]
+        send(socket, "save", what="picture")
+        assert test.get(until(socket, "saved")["url"]).content.startswith(b"\x89PNG")
+
+
+def test_only_so_many_pages_train():
+    from contextlib import ExitStack
+
+    test = client()
+    with ExitStack() as stack:
+        for _ in range(MOST_PAGES):
+            until(stack.enter_context(connected(test)), "hello")
+        with connected(test) as socket:
+            assert str(MOST_PAGES) in until(socket, "problem")["text"]

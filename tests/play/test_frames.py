@@ -1,0 +1,201 @@
+"""Frames: what is drawn equals what the model predicts, and what the reference computes."""
+
+import numpy as np
+import pytest
+from playing import FakePage, unpacked
+
+import fastnn
+from fastnn.play.frames import Artist, Snapshot, View, packed
+from fastnn.play.problem import posed
+from fastnn.play.settings import Settings
+from fastnn.reference.layer import ACTIVATIONS
+from fastnn.reference.network import Affine, chain_of
+
+SIZES = {"resolution": 24, "unit_resolution": 8}
+
+
+def drawn(state, n_passes=30, **view):
+    """Return problem, model, header and arrays of a frame of a trained model."""
+    problem, model = posed(Settings.of_state(state))
+    artist = Artist(problem, model)
+    model.train(*problem.training_data, n_passes, **problem.train_arguments)
+    snapshot = Snapshot(n_passes, n_passes, model._parameters, model._statistics)
+    header, arrays = artist.drawn(snapshot, View(**SIZES, **view))
+    return problem, model, *unpacked(packed(header, arrays))
+
+
+def lattice(problem, size):
+    """Return the centres (size, size, 2) of the pixels from the top row down."""
+    left, right, bottom, top = problem.limits
+    steps = (np.arange(size) + 0.5) / size
+    return np.stack(np.meshgrid(left + (right - left) * steps, top - (top - bottom) * steps), axis=-1)
+
+
+def test_packing_keeps_names_shapes_and_values():
+    arrays = {
+        "a": np.arange(5, dtype=np.uint8), "b": np.ones((2, 3), np.float32),
+        "c": np.empty((0, 7), np.float32), "d": np.array([[1, -2]], np.int32).T,
+    }  # fmt: skip
+    header, found = unpacked(packed({"frame": 3, "why": "ü"}, arrays))
+    assert (header["frame"], header["why"]) == (3, "ü")
+    for name, array in arrays.items():
+        assert found[name].shape == array.shape
+        assert (found[name] == array).all()
+
+
+BATCH_NORM = {"batch_norm": True, "layers": [6, 5], "activations": ["relu", "tanh"], "batch_size": 20}
+
+
+@pytest.mark.parametrize("state", [{}, {"dataset": "blobs", "classes": 4}, BATCH_NORM], ids=str)
+def test_pictures_of_classes_and_probabilities_are_predictions(state):
+    problem, model, _, arrays = drawn(state)
+    points = lattice(problem, 24)
+    predicted = model.predict(points.reshape(-1, 2)).reshape(24, 24)
+    assert (arrays["boundary"] == predicted).mean() > 0.99  # pixels on the boundary itself may differ
+    _, _, header, arrays = drawn(state, mode="probability")
+    assert header["mode"] == "probability"
+    P = model.predict_proba(points.reshape(-1, 2)).reshape(24, 24, -1)
+    if len(problem.classes) == 2:
+        np.testing.assert_allclose(arrays["boundary"] / 255, P[..., 1], atol=0.5 / 255 + 1e-6)
+        assert "confidence" not in arrays
+    else:
+        np.testing.assert_allclose(arrays["confidence"] / 255, P.max(axis=-1), atol=0.5 / 255 + 1e-6)
+        assert (arrays["boundary"] == predicted).mean() > 0.99
+
+
+def test_pictures_of_a_regression_are_values_within_the_targets_limits():
+    problem, model, _, arrays = drawn({"dataset": "surface", "layers": [8], "reduction": "mean"})
+    values = model.predict(lattice(problem, 24).reshape(-1, 2)).reshape(24, 24)
+    low, high = problem.y.min(), problem.y.max()
+    expected = np.clip((values - low) / (high - low), 0, 1)
+    np.testing.assert_allclose(arrays["boundary"] / 255, expected, atol=0.5 / 255 + 1e-6)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_unit_pictures_are_the_units_outputs(activation):
+    state = {"layers": [4, 3], "activations": [activation, activation], "learning_rate": 0.001}
+    problem, model, header, arrays = drawn(state)
+    assert arrays["units"].shape == (7, 8, 8)
+    points = lattice(problem, 8).reshape(-1, 2)
+    chain = chain_of(model._network.activations, list(model.W), list(model.b))
+    values = []
+    for unit in chain[:4]:
+        points = unit.forward(points)
+        if not isinstance(unit, Affine):
+            values += list(points.T)
+    for picture, (low, high), expected in zip(arrays["units"], header["unit_ranges"], values, strict=True):
+        assert low < high
+        shown = low + picture.ravel() / 255 * (high - low)
+        np.testing.assert_allclose(shown, expected, atol=(high - low) * 0.51 / 255)
+
+
+def test_unit_pictures_with_batch_normalisation_are_those_of_predictions():
+    problem, model, _, arrays = drawn(BATCH_NORM)
+    folded = model._predicting
+    network = model._network
+    points = lattice(problem, 8).reshape(-1, 2)
+    sums = points @ network.weights(folded)[0] + network.biases(folded)[0]
+    expected = np.maximum(sums, 0).T
+    for picture, values in zip(arrays["units"][:6], expected, strict=True):
+        top = values.max() or 1.0
+        np.testing.assert_allclose(picture.ravel() / 255 * top, values, atol=top * 0.51 / 255)
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"layers": [4, 3], "activations": ["tanh", "softplus"]},
+        {"dataset": "surface", "loss": "squared_error"},
+        {"loss": "sigmoid_binary_cross_entropy"},
+        {"loss": "multiclass_hinge", "output_activation": "identity"},
+        {"layers": [], "activations": []},
+    ],
+    ids=str,
+)
+def test_a_samples_numbers_are_those_of_the_reference_and_of_differences(state):
+    problem, model, header, arrays = drawn(state, sample=7)
+    x, y = problem.X[7:8], problem.y[7:8]
+    assert header["sample"]["index"] == 7
+    assert header["sample"]["target"] == pytest.approx(float(y[0]))
+    assert header["sample"]["loss"] == pytest.approx(model.calculate_loss(x, y))
+    np.testing.assert_allclose(arrays["sample.x"], x[0], rtol=1e-6)
+    n_layers = len(model.W)
+    a = x
+    for k in range(n_layers):
+        z = a @ model.W[k] + model.b[k]
+        np.testing.assert_allclose(arrays[f"sample.z.{k}"], z[0], rtol=1e-5, atol=1e-6)
+        a = ACTIVATIONS[model._network.activations[k]]().forward(z)
+        np.testing.assert_allclose(arrays[f"sample.a.{k}"], a[0], rtol=1e-5, atol=1e-6)
+    output = model.predict(x) if problem.kind == "regression" else model.predict_proba(x)
+    np.testing.assert_allclose(arrays["sample.p"], output[0], rtol=1e-5, atol=1e-6)
+    # A bias adds to the sum: its derivative is that of the sum.
+    for k in range(n_layers):
+        for unit in range(model.b[k].shape[1]):
+            losses = []
+            for change in (1e-5, -1e-5):
+                model.b[k][0, unit] += change
+                losses.append(model.calculate_loss(x, y))
+                model.b[k][0, unit] -= change
+            slope = (losses[0] - losses[1]) / 2e-5
+            assert arrays[f"sample.d.{k}"][unit] == pytest.approx(slope, rel=1e-4, abs=1e-6)
+
+
+def test_a_sample_out_of_range_is_not_shown():
+    _, _, header, arrays = drawn({}, sample=200)
+    assert "sample" not in header
+    assert "sample.x" not in arrays
+
+
+def test_certified_pictures_are_the_same_and_compete_with_dense_ones(monkeypatch):
+    problem, model = posed(Settings.of_state({"layers": [16, 16], "activations": ["tanh", "relu"]}))
+    model.train(*problem.training_data, 50, **problem.train_arguments)
+    artist, methods = Artist(problem, model), []
+
+    def render(*arguments, method, **options):
+        methods.append(method)
+        return fastnn.render_boundary(*arguments, method=method, **options)
+
+    monkeypatch.setattr("fastnn.play.frames.render_boundary", render)
+    snapshot, view = Snapshot(0, 0, model._parameters, model._statistics), View()
+    monkeypatch.setattr("fastnn.play.frames.WORTHWHILE_SECONDS", 1e9)
+    first = [artist.drawn(snapshot, view)[1]["boundary"] for _ in range(3)]
+    assert methods == ["dense"] * 3
+    monkeypatch.setattr("fastnn.play.frames.WORTHWHILE_SECONDS", 0.0)
+    monkeypatch.setattr("fastnn.play.frames.RACE_PICTURES", 5)
+    for _ in range(10):
+        assert (artist.drawn(snapshot, view)[1]["boundary"] == first[0]).all()
+    assert methods[3] == "certified"
+    assert {"dense", "certified"} <= set(methods[4:])
+
+
+def test_weights_are_the_flat_vector_that_the_layout_describes():
+    with FakePage() as page:
+        run = page.start(**BATCH_NORM)
+        page.train_to(20)
+        page.wait(lambda: page.frames[-1][0]["step"] == run.steering.latest.step)
+        flat = page.frames[-1][1]["weights"]
+        model = run.current_model()
+        layout = {part["name"]: part for part in page.told("started")[0]["layout"]}
+    assert set(layout) == {"W0", "b0", "scale0", "shift0", "W1", "b1", "scale1", "shift1", "W2", "b2"}
+    found = {
+        name: flat[part["offset"] :][: int(np.prod(part["shape"]))].reshape(part["shape"])
+        for name, part in layout.items()
+    }
+    for k in range(3):
+        np.testing.assert_allclose(found[f"W{k}"], model.W[k], rtol=1e-6)
+        np.testing.assert_allclose(found[f"b{k}"], model.b[k][0], rtol=1e-6)
+    np.testing.assert_allclose(found["scale1"], model.batch_norm[1].scale[0], rtol=1e-6)
+
+
+def test_frames_of_the_largest_network_and_of_overflow():
+    state = {"layers": [128] * 8, "activations": ["relu"] * 8, "init": "he_normal", "n_samples": 20}
+    _, _, header, arrays = drawn(state, n_passes=0)
+    assert arrays["units"].shape == (1024, 8, 8)
+    assert len(header["unit_ranges"]) == 1024
+
+
+def test_the_header_has_losses_and_scores():
+    problem, model, header, _ = drawn({"dataset": "circles", "test_share": 0})
+    assert header["loss"] == [pytest.approx(model.calculate_loss(problem.X, problem.y)), None]
+    assert header["score"] == [pytest.approx((model.predict(problem.X) == problem.y).mean()), None]
+    assert isinstance(model, fastnn.Model)

@@ -1,0 +1,105 @@
+"""Copy as Python: the script repeats the run, bit for bit, whatever the settings."""
+
+import ast
+import runpy
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from playing import FakePage
+
+from fastnn.play.datasets import DATASETS
+from fastnn.play.script import script_of
+from fastnn.play.table import checked_table
+
+STATES = {
+    "default": {},
+    "whole data": {"test_share": 0},
+    "spiral": {**DATASETS["spiral"].best, "dataset": "spiral", "arms": 3},
+    "blobs": {"dataset": "blobs", "layers": [], "activations": []},
+    "xor": {"dataset": "xor", "layers": [4, 3], "activations": ["relu", "gelu"], "init": "he_normal"},
+    "line": {"dataset": "line", "function": "waves", "loss": "sigmoid_binary_cross_entropy"},
+    "surface": {**DATASETS["surface"].best, "dataset": "surface", "loss": "huber", "delta": 0.5},
+    "painted": {"dataset": "painted", "points": [[0.1, 0.2, 0], [0.7, -0.3, 1], [-1, 1 / 3, 2], [0.5, 1, 0]]},
+    "everything": {
+        "layers": [5, 4], "activations": ["relu", "sigmoid"], "output_activation": "identity",
+        "batch_norm": True, "dropout": 0.25, "dtype": "float32", "optimizer": "rmsprop", "momentum": 0.5,
+        "batch_size": 7, "reduction": "mean", "l2": 0.125, "l1": 0.25, "clip_norm": 2.0, "max_norm": 3.0,
+        "seed": 5, "label_smoothing": 0.1,
+    },
+    "schedule": {"schedule": "cosine_decay", "passes": 50_000},
+    "schedule with options": {"schedule": "exponential_decay", "gamma": 0.01, "batch_size": 16},
+    "lbfgs": {"optimizer": "lbfgs"},
+}  # fmt: skip
+
+
+def parameters_of(script, folder, capsys):
+    """Return the parameters of the model that a script leaves."""
+    path = folder / "script.py"
+    path.write_text(script)
+    names = runpy.run_path(str(path))
+    assert capsys.readouterr().out.startswith("loss of the training data: ")
+    return names["model"]._parameters
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_scripts_repeat_the_run(name, tmp_path, capsys):
+    with FakePage() as page:
+        run = page.start(**{"passes": 5000, **STATES[name]})  # the script has no more to repeat
+        page.send("play")
+        page.wait(lambda: page.frames[-1][0]["epoch"] >= 1100 or page.told("ended"))
+        step = page.pause()
+        assert step > 0
+        script = script_of(run)
+        parameters = run.current_model()._parameters
+    ast.parse(script)
+    assert all(len(line) <= 120 for line in script.splitlines())
+    assert (parameters_of(script, tmp_path, capsys) == parameters).all()
+
+
+def test_the_script_of_a_finished_run_needs_no_helper(tmp_path, capsys):
+    with FakePage() as page:
+        run = page.start(schedule="one_cycle", passes=300)
+        page.send("play")
+        page.wait(lambda: page.told("ended"))
+        script = script_of(run)
+        parameters = run.current_model()._parameters
+    assert "WithinRun" not in script
+    assert 'schedule="one_cycle"' in script or "schedule='one_cycle'" in script
+    assert (parameters_of(script, tmp_path, capsys) == parameters).all()
+
+
+def test_scripts_of_tables_hold_their_numbers(tmp_path, capsys):
+    random = np.random.RandomState(0)
+    X = random.randn(40, 3) * [1, 50, 0.001]
+    table = checked_table(X, np.where(X[:, 0] + X[:, 1] / 50 > 0, "yes", "no"))
+    with FakePage(table) as page:
+        run = page.start(dataset="table", x_column="x1", y_column="x2")
+        page.train_to(100)
+        script = script_of(run)
+        parameters = run.current_model()._parameters
+    assert (parameters_of(script, tmp_path, capsys) == parameters).all()
+
+
+def test_steps_of_an_unfinished_pass_are_named():
+    with FakePage() as page:
+        run = page.start(batch_size=32)
+        for _ in range(7):
+            page.send("step")
+        page.wait(lambda: page.frames[-1][0]["step"] == 7)
+        script = script_of(run)
+    assert "num_passes=1" in script
+    assert "2 further steps" in script
+
+
+def test_a_script_runs_in_a_process_of_its_own(tmp_path):
+    with FakePage() as page:
+        run = page.start()
+        script, parameters = script_of(run), run.current_model()._parameters  # no step done yet
+    script += "import sys; sys.stdout.write(model._parameters.tobytes().hex())"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith(parameters.tobytes().hex())

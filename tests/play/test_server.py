@@ -1,0 +1,249 @@
+"""The server: real sockets, several pages, closed pages, Ctrl-C, and the command that starts it."""
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+
+import numpy as np
+import pytest
+from playing import PATIENCE, unpacked
+
+import fastnn
+from fastnn.cli.main import main
+
+pytest.importorskip("uvicorn")
+client = pytest.importorskip("websockets.sync.client")
+
+
+class SocketPage:
+    """A page with a real websocket."""
+
+    def __init__(self, address, origin=None):
+        base, _, token = address.partition("/?token=")
+        self.socket = client.connect(
+            f"{base.replace('http', 'ws')}/training?token={token}", origin=origin or base, compression=None,
+            max_size=None,
+        ).__enter__()  # fmt: skip
+        self.hello = self.until("hello")
+
+    def send(self, kind, **message):
+        self.socket.send(json.dumps({"type": kind, **message}))
+
+    def until(self, kind):
+        while True:
+            message = self.socket.recv(timeout=PATIENCE)
+            if isinstance(message, bytes):
+                header, arrays = unpacked(message)
+                self.send("drawn", frame=header["frame"], run=header["run"])
+                if kind == "frame":
+                    return header, arrays
+            elif json.loads(message)["type"] == kind:
+                return json.loads(message)
+
+    def train_beyond(self, step):
+        header, _ = self.until("frame")
+        while header["step"] <= step:
+            header, _ = self.until("frame")
+        return header
+
+
+def trainings():
+    """Return the playground's threads that train or draw."""
+    return [thread for thread in threading.enumerate() if thread.name.startswith("fastnn playground ")]
+
+
+def wait_for(condition):
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def served():
+    with fastnn.playground(browser=False, block=False) as running:
+        yield running
+    assert not trainings()
+
+
+def test_a_browser_gets_the_page(served):
+    with urllib.request.urlopen(served.address) as answer:
+        assert b"<!doctype html" in answer.read().lower()
+    assert served.address.startswith(f"http://127.0.0.1:{served.port}/?token=")
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(served.address[:-1])
+    with caught.value as error:
+        assert error.code == 403
+
+
+def test_two_pages_are_two_trainings(served):
+    pages = [SocketPage(served.address) for _ in range(2)]
+    pages[0].send("start", run=1, state={})
+    pages[1].send(
+        "start", run=1, state={"dataset": "spiral", "arms": 3, "layers": [4], "activations": ["relu"]}
+    )
+    assert pages[0].until("started")["layers_dim"] == [2, 3, 2]
+    assert pages[1].until("started")["layers_dim"] == [2, 4, 3]
+    pages[0].send("play")
+    assert pages[0].train_beyond(5000)["step"] > 5000
+    assert pages[1].until("frame")[0]["step"] == 0
+    pages[1].send("play")
+    assert pages[1].train_beyond(100)["step"] > 100
+    pages[0].socket.close()
+    wait_for(lambda: len(trainings()) == 2)
+    step = pages[1].until("frame")[0]["step"]
+    assert pages[1].train_beyond(step)["step"] > step
+    pages[1].socket.close()
+
+
+def test_a_closed_page_ends_its_training(served):
+    page = SocketPage(served.address)
+    page.send("start", run=1, state={})
+    page.send("play")
+    page.train_beyond(100)
+    assert len(trainings()) == 2
+    page.socket.close()
+    wait_for(lambda: not trainings())
+    again = SocketPage(served.address)
+    again.send("start", run=1, state={})
+    again.until("started")
+    # A connection that breaks off without a word is a closed page too.
+    again.socket.socket.close()
+    wait_for(lambda: not trainings())
+
+
+def test_closing_the_server_ends_all_trainings(served):
+    pages = [SocketPage(served.address) for _ in range(3)]
+    for page in pages:
+        page.send("start", run=1, state={})
+        page.send("play")
+        page.train_beyond(10)
+    served.close()
+    wait_for(lambda: not trainings())
+    with pytest.raises(urllib.error.URLError):
+        urllib.request.urlopen(served.address, timeout=5)
+
+
+def test_foreign_origins_and_tokens_are_refused(served):
+    from websockets.exceptions import InvalidStatus
+
+    for address, origin in ((served.address, "http://evil.example"), (served.address + "x", None)):
+        with pytest.raises(InvalidStatus) as caught:
+            SocketPage(address, origin)
+        assert caught.value.response.status_code == 403
+
+
+def test_only_this_machine_is_answered(served):
+    assert served._socket.getsockname()[0] == "127.0.0.1"
+
+
+def test_a_port_in_use_is_named():
+    with (
+        fastnn.playground(browser=False, block=False) as running,
+        pytest.raises(OSError, match="choose another"),
+    ):
+        fastnn.playground(browser=False, block=False, port=running.port)
+
+
+def test_own_data_are_the_first_state():
+    random = np.random.RandomState(0)
+    X = random.randn(50, 4)
+    with fastnn.playground(X, X[:, 0] * X[:, 1], browser=False, block=False) as running:
+        page = SocketPage(running.address)
+        assert page.hello["state"]["dataset"] == "table"
+        assert page.hello["table"]["columns"] == ["x0", "x1", "x2", "x3"]
+        page.send("start", run=1, state={**page.hello["state"], "x_column": "x3"})
+        started = page.until("started")
+        assert (started["kind"], started["inputs"]) == ("regression", ["x3", "x1"])
+        page.send("play")
+        page.train_beyond(50)
+
+
+def test_the_browser_is_opened(monkeypatch):
+    opened = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    with fastnn.playground(block=False) as running:
+        assert opened == [running.address]
+
+
+def started(*arguments):
+    """Return a process of the command, and the address that it prints first."""
+    command = [sys.executable, "-m", "fastnn", "playground", "--no-browser", *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return process, process.stdout.readline().strip()
+
+
+def test_ctrl_c_ends_the_command_while_pages_train():
+    process, address = started()
+    try:
+        page = SocketPage(address)
+        page.send("start", run=1, state={})
+        page.send("play")
+        page.train_beyond(1000)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE) == 0
+        assert "Traceback" not in process.stderr.read()
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_the_command_reads_a_table(tmp_path):
+    pytest.importorskip("pandas")
+    random = np.random.RandomState(0)
+    rows = ["height,weight,colour,species"]
+    rows += [f"{h:.3f},{w:.3f},red,{'cat' if h > w else 'dog'}" for h, w in random.rand(40, 2)]
+    path = tmp_path / "animals.csv"
+    path.write_text("\n".join(rows))
+    process, address = started(str(path), "--target", "species")
+    try:
+        page = SocketPage(address)
+        assert page.hello["table"] == {"columns": ["height", "weight"], "n_rows": 40, "target": "species"}
+        page.send("start", run=1, state=page.hello["state"])
+        assert page.until("started")["classes"] == ["cat", "dog"]
+        page.socket.close()
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE) == 0
+        process.communicate()
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "message"),
+    [
+        ("name,word,y\nann,tree,a\nbob,bush,b\n", ["--target", "y"], "two columns of numbers"),
+        ("a,b,y\n1,2,x\n3,4,z\n", [], "--target"),
+        ("a,b,y\n1,2,x\n3,4,z\n", ["--target", "why"], "has no column 'why'"),
+        ("a,b,y\n1,2,x\n3,4,x\n", ["--target", "y"], "nothing to learn"),
+    ],
+)
+def test_tables_that_cannot_be_learned_get_a_message(text, arguments, message, tmp_path, capsys):
+    pytest.importorskip("pandas")
+    path = tmp_path / "table.csv"
+    path.write_text(text)
+    assert main(["playground", str(path), "--no-browser", *arguments]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_a_million_rows_get_a_message(tmp_path, capsys):
+    pytest.importorskip("pandas")
+    path = tmp_path / "large.csv"
+    path.write_text("a,b,y\n" + "1,2,x\n3,4,z\n" * 500_000)
+    assert main(["playground", str(path), "--target", "y", "--no-browser"]) == 1
+    assert "1,000,000 rows" in capsys.readouterr().err
+
+
+def test_a_target_needs_a_table(capsys):
+    assert main(["playground", "--target", "y", "--no-browser"]) == 1
+    assert "name the table" in capsys.readouterr().err
+
+
+def test_the_extra_is_named_where_it_is_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    with pytest.raises(ImportError, match=r"\[playground\]"):
+        fastnn.playground(browser=False, block=False)

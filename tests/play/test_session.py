@@ -1,0 +1,357 @@
+"""Sessions: one training a page, steered by its messages, with the bits of `Model.train`."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from playing import PATIENCE, FakePage
+
+import fastnn
+from fastnn.play import compiling
+from fastnn.play.compiling import note_compiled, reported_compilations
+from fastnn.play.problem import posed
+from fastnn.play.settings import Problem, Settings
+from fastnn.play.steering import CURVE_COLUMNS
+
+STEPS = {"batch_size": 32, "optimizer": "adam"}  # 160 samples: 5 steps a pass
+
+
+def trained(state, n_passes):
+    """Return a model trained by `Model.train` as the state says."""
+    problem, model = posed(Settings.of_state(state))
+    model.train(*problem.training_data, n_passes, **problem.train_arguments)
+    return model
+
+
+def threads():
+    """Return the names of the playground's threads."""
+    return [thread.name for thread in threading.enumerate() if "playground" in thread.name]
+
+
+def test_the_first_frame_comes_before_any_step():
+    with FakePage() as page:
+        run = page.start()
+        header, arrays = page.frames[0]
+        assert (header["frame"], header["step"], header["run"], header["playing"]) == (0, 0, 1, False)
+        assert (arrays["points"] == run.problem.X.astype(np.float32)).all()
+        assert arrays["labels"].tolist() == run.problem.y.tolist()
+        assert arrays["is_test"].sum() == 40
+        started = page.told("started")[0]
+        assert started["layers_dim"] == [2, 3, 2]
+        assert started["n_parameters"] == 17
+        assert (started["n_train"], started["n_test"], started["steps_per_epoch"]) == (160, 40, 1)
+        assert started["units"] == [[0, 0], [0, 1], [0, 2]]
+        assert started["state"] == Settings().state
+
+
+@pytest.mark.parametrize("state", [{}, STEPS, {"batch_norm": True, "dropout": 0.3, **STEPS}], ids=str)
+def test_single_steps_end_in_the_middle_of_a_pass(state):
+    with FakePage() as page:
+        page.start(**state)
+        for step in range(1, 8):
+            page.send("step")
+            page.wait(lambda step=step: page.frames[-1][0]["step"] == step)
+        size = page.session.run.problem.steps_per_epoch
+        assert page.frames[-1][0]["epoch"] == 7 // size
+        page.send("epoch")
+        page.wait(lambda: page.frames[-1][0]["step"] == (7 // size + 1) * size)
+        page.send("epoch")
+        page.wait(lambda: page.frames[-1][0]["step"] == (7 // size + 2) * size)
+        n_passes = page.frames[-1][0]["epoch"]
+        model = page.session.run.current_model()
+    other = trained(state, n_passes)
+    assert (model._parameters == other._parameters).all()
+    assert (model._statistics == other._statistics).all()
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "lbfgs"])
+def test_training_without_end_goes_on_with_the_same_bits(optimizer):
+    state = {"optimizer": optimizer, "learning_rate": 0.001}
+    with FakePage() as page:
+        page.start(**state)
+        page.send("speed", steps_per_second=20_000)
+        page.send("play")
+        page.wait(lambda: page.frames[-1][0]["step"] > 2500 or page.told("ended"))
+        step = page.pause()
+        model = page.session.run.current_model()
+        assert optimizer == "lbfgs" or step > 2500
+    assert (model._parameters == trained(state, step)._parameters).all()
+
+
+def test_curves_measure_the_parameters_of_their_step():
+    with FakePage() as page:
+        run = page.start(**STEPS)
+        page.train_to(300)
+        model = run.current_model()
+        curve = np.array(page.curves)
+    assert curve.shape[1] == len(CURVE_COLUMNS)
+    steps = curve[:, 0]
+    assert (np.diff(steps) > 0).all()
+    assert steps[0] == 1
+    assert steps[-1] == run.steering.latest.step
+    X, y = run.problem.training_data
+    test = run.problem.test_data
+    expected = [
+        model.calculate_loss(X, y), model.calculate_loss(*test), (model.predict(X) == y).mean(),
+        (model.predict(test[0]) == test[1]).mean(),
+    ]  # fmt: skip
+    np.testing.assert_allclose(curve[-1, 1:5], expected, rtol=1e-6)
+    # The history of the same training has the gradient's norm and the update's ratio.
+    problem, other = posed(Settings.of_state(STEPS))
+    history = other.train(X, y, 40, **problem.train_arguments)
+    for n_passes in (1, 10, 40):
+        at = np.flatnonzero(steps == 5 * n_passes)
+        if at.size:
+            record = history.gradient_norm[n_passes - 1], history.update_ratio[n_passes - 1].mean()
+            np.testing.assert_allclose(curve[at[0], 5:], record, rtol=1e-6)
+
+
+def test_curves_and_films_stay_small_in_long_runs():
+    with FakePage() as page:
+        run = page.start()
+        page.train_to(200_000, speed=None)
+        assert len(page.curves) < 4000
+        film = run.steering.film
+        assert 20 < len(film) <= 97
+        assert [snapshot.step for snapshot in film[:3]] == [0, 1, 2] or film[1].step > 1
+        assert film[-1].step > 100_000
+
+
+def test_a_run_of_a_schedule_ends_with_its_passes():
+    state = {"schedule": "cosine_decay", "passes": 1500, "batch_size": 40}
+    with FakePage() as page:
+        page.start(**state)
+        page.send("play")
+        page.wait(lambda: page.told("ended"))
+        page.wait(lambda: page.frames[-1][0]["step"] == 6000 and not page.frames[-1][0]["playing"])
+        assert "1,500 passes" in page.told("ended")[0]["why"]
+        assert page.frames[-1][0]["learning_rate"] == pytest.approx(0, abs=1e-9)
+        model = page.session.run.current_model()
+        page.send("step")  # nothing is left to do, and nothing breaks
+        page.send("view", mode="probability")
+        page.wait(lambda: page.frames[-1][0]["mode"] == "probability")
+    assert (model._parameters == trained(state, 1500)._parameters).all()
+
+
+def test_reset_begins_again_with_the_same_parameters():
+    with FakePage() as page:
+        run = page.start(**STEPS)
+        page.train_to(50)
+        page.send("reset")
+        page.wait(lambda: len(page.told("started")) == 2 and page.frames[-1][0]["step"] == 0)
+        again = page.session.run
+        assert again is not run
+        run.join()
+        assert (again.current_model()._parameters == run.problem.new_model()._parameters).all()
+
+
+def test_no_message_of_a_run_follows_its_end_and_stale_notes_are_ignored():
+    with FakePage() as page:
+        for _ in range(10):
+            page.start(**STEPS)
+            page.send("play")
+            page.wait(lambda: page.frames[-1][0]["step"] > 0)
+            count = len(page.told("started"))
+            page.send("reset")
+            page.send("drawn", frame=10**6, run=1)
+            page.wait(lambda count=count: len(page.told("started")) > count)
+            page.wait(lambda: page.frames[-1][0]["frame"] == 0)
+            page.session.run.close()
+            page.session.run.join()
+            # Between the second start and its first frame nothing of the first run has arrived.
+            assert page.frames[-1][0]["step"] == 0
+            assert page.session.run._drawn <= 0
+
+
+def test_speed_limits_the_steps():
+    with FakePage() as page:
+        page.send("speed", steps_per_second=50)
+        run = page.start()
+        page.send("play")
+        began = time.perf_counter()
+        page.wait(lambda: page.frames[-1][0]["step"] >= 10)
+        page.send("pause")
+        page.wait(lambda: not page.frames[-1][0]["playing"])
+        seconds = time.perf_counter() - began
+        # No time is asserted but that which the speed allows at most.
+        assert run.steering.latest.step <= 50 * seconds + 2
+        page.train_to(20_000, speed=None)
+
+
+def test_a_page_that_does_not_draw_gets_two_frames_and_the_training_goes_on():
+    with FakePage(draws=False) as page:
+        run = page.start()
+        page.send("play")
+        page.wait(lambda: len(page.frames) == 2)
+        while run.steering.latest.step < 20_000:
+            time.sleep(0.01)
+        assert [header["frame"] for header, _ in page.frames] == [0, 1]
+        page.send("drawn", frame=0, run=99)  # of another run
+        page.send("drawn", frame=0)
+        page.wait(lambda: len(page.frames) == 3)
+        assert page.frames[-1][0]["step"] >= 20_000
+
+
+def test_divergence_is_told_and_the_last_finite_parameters_are_kept():
+    with FakePage() as page:
+        run = page.start(learning_rate=100.0, activations=["relu"], output_activation="identity", l2=50.0)
+        page.send("play")
+        page.wait(lambda: page.told("ended"))
+        ended = page.told("ended")[0]
+        assert "diverged" in ended["why"]
+        assert ended["failed"]
+        assert np.isfinite(run.current_model()._parameters).all()
+
+
+def test_bad_settings_leave_the_run_as_it_is():
+    with FakePage() as page:
+        run = page.start()
+        page.send("play")
+        for state in (
+            {"layers": [10_000], "activations": ["tanh"]},
+            {"loss": "squared_error"},
+            {"seed": "x"},
+        ):
+            with pytest.raises(Problem):
+                page.send("start", run=2, state=state)
+        assert page.session.run is run
+        before = run.steering.latest.step
+        page.wait(lambda: page.frames[-1][0]["step"] > before)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"type": "speed", "steps_per_second": 0},
+        {"type": "speed", "steps_per_second": "fast"},
+        {"type": "view", "mode": "heat"},
+        {"type": "view", "resolution": 5000},
+        {"type": "view", "resolution": 0},
+        {"type": "view", "sample": -1},
+        {"type": "start", "run": "1"},
+        {"type": "start", "state": 3},
+        {"type": "fly"},
+        {"type": ["play"]},
+        {},
+    ],
+    ids=str,
+)
+def test_bad_messages_are_refused(message):
+    with FakePage() as page:
+        page.start()
+        with pytest.raises(Problem):
+            page.session.handle(message)
+
+
+def test_commands_before_a_start_are_refused():
+    page = FakePage()
+    for kind in ("play", "pause", "step", "epoch", "reset"):
+        with pytest.raises(Problem, match="start"):
+            page.send(kind)
+    page.send("speed", steps_per_second=5)
+    page.send("view", mode="probability")
+    page.send("drawn", frame=0)
+
+
+def test_a_new_start_ends_the_old_training():
+    with FakePage() as page:
+        old = page.start(run=1)
+        page.send("play")
+        page.start(run=2, dataset="circles")
+        old.join()
+        assert [header["run"] for header, _ in page.frames][-1] == 2
+    assert not threads()
+
+
+def test_closing_ends_all_threads_whatever_they_do():
+    pages = [FakePage() for _ in range(3)]
+    for page in pages:
+        page.start()
+    pages[0].send("play")
+    pages[1].send("speed", steps_per_second=0.01)
+    pages[1].send("play")
+    for page in pages:
+        page.close()
+    assert not threads()
+
+
+def test_compilations_are_reported():
+    told, elsewhere = [], []
+    begun, ended = threading.Event(), threading.Event()
+
+    def compile_elsewhere():
+        with reported_compilations(elsewhere.append):
+            compiling._announce(())  # as numba's lock is taken for a kernel
+            begun.set()
+            ended.wait(PATIENCE)
+
+    compiling._announce(())  # nobody listens in this thread
+    with reported_compilations(told.append):
+        note_compiled()
+        assert told == []
+        compiling._announce(())
+        compiling._announce(())
+        note_compiled()
+        note_compiled()
+        assert told == [True, True, False]
+        told.clear()
+    assert told == []
+    thread = threading.Thread(target=compile_elsewhere)
+    thread.start()
+    begun.wait(PATIENCE)
+    with reported_compilations(told.append):  # this thread would wait for the other
+        assert told == [True]
+    assert told == [True, False]
+    ended.set()
+    thread.join()
+    assert elsewhere == [True, False]
+
+
+def test_the_page_is_told_of_a_compilation_once():
+    with FakePage() as page:
+        run = page.start()
+        page.messages.clear()
+        for busy in (True, True, False, False):
+            run._report_compiling(busy)
+        assert [message["busy"] for message in page.told("compiling")] == [True, False]
+
+
+def test_new_kernels_are_announced_before_they_are_compiled():
+    script = """
+from playing import FakePage
+with FakePage() as page:
+    run = page.start(dtype="float32", optimizer="adagrad")
+    page.train_to(5)
+    page.wait(lambda: page.told("compiling") and not page.told("compiling")[-1]["busy"])
+    print(page.told("compiling")[0]["busy"])
+"""
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {
+            **os.environ, "NUMBA_CACHE_DIR": folder, "FASTNN_COMPANION": "0",
+            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path]),
+        }  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=600
+        )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "True\n"
+
+
+def test_saved_models_load(tmp_path):
+    from fastnn.play.saves import Saves
+
+    with FakePage() as page:
+        run = page.start()
+        page.train_to(500)
+        saves = Saves()
+        number, name = saves.save(run, "model")
+        assert name == "moons-2-3-2.fastnn"
+        (tmp_path / name).write_bytes(saves.get(number).content)
+        loaded = fastnn.load(tmp_path / name)
+        assert (loaded._parameters == run.current_model()._parameters).all()

@@ -1,0 +1,93 @@
+"""Tables: what the playground takes of a user's data, and what it says of the rest."""
+
+import numpy as np
+import pytest
+
+from fastnn.play.problem import posed
+from fastnn.play.settings import Problem, Settings
+from fastnn.play.table import checked_table
+
+RANDOM = np.random.RandomState(0)
+X = RANDOM.randn(30, 3) * [1, 100, 0.01] + [0, 1000, 5]
+LABELS = np.where(X[:, 0] > 0, "yes", "no")
+
+
+def posed_table(table, **state):
+    return posed(Settings.of_state({"dataset": "table", **state}), table)[0]
+
+
+def test_text_labels_are_classes():
+    table = checked_table(X, LABELS)
+    assert (table.kind, table.classes, table.target) == ("classes", ["no", "yes"], "y")
+    problem = posed_table(table, test_share=0)
+    assert problem.classes == ["no", "yes"]
+    assert (np.array(problem.classes)[problem.y] == LABELS).all()
+    np.testing.assert_allclose(problem.X.mean(axis=0), 0, atol=1e-9)
+    np.testing.assert_allclose(problem.X.std(axis=0), 1)
+
+
+@pytest.mark.parametrize(
+    ("y", "kind", "classes"),
+    [
+        ((X[:, 0] > 0), "classes", ["False", "True"]),
+        ((X[:, 0] > 0) * 3, "classes", ["0", "3"]),
+        (np.arange(30), "regression", None),
+        (X[:, 0], "regression", None),
+        ([None if k == 3 else float(k) / 7 for k in range(30)], "regression", None),
+    ],
+    ids=["booleans", "whole", "many", "floats", "gaps"],
+)
+def test_kinds_of_targets(y, kind, classes):
+    y = np.array(y, float) if kind == "regression" else y
+    table = checked_table(X, y)
+    assert (table.kind, table.classes) == (kind, classes)
+    problem = posed_table(table, test_share=0)
+    assert problem.kind == kind
+    if kind == "regression":
+        assert problem.y.std() == pytest.approx(1)
+        assert len(problem.y) == np.isfinite(np.asarray(y, float)).sum()
+
+
+def test_dataframes_of_numbers_and_text():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"a": X[:, 0], "name": ["x"] * 30, "b": X[:, 1], "flag": X[:, 2] > 5})
+    frame.loc[4, "b"] = np.nan
+    table = checked_table(frame, pandas.Series(LABELS, name="answer"))
+    assert list(table.columns) == ["a", "b", "flag"]
+    assert table.target == "answer"
+    assert len(posed_table(table).y) == 29
+    assert posed_table(table, x_column="flag", y_column="a").inputs == ["flag", "a"]
+
+
+@pytest.mark.parametrize(
+    ("data", "y", "message"),
+    [
+        ([["a", "b"]] * 4, [0, 1, 0, 1], "two columns of numbers, and the table has none"),
+        (X[:, :1], LABELS, "two columns of numbers"),
+        (np.zeros((10_000, 2)), np.zeros(10_000), "10,000 rows"),
+        (np.ones((30, 2)), LABELS, "two different numbers"),
+        (X, LABELS[:-1], "one target for each row"),
+        (X, ["same"] * 30, "one value only"),
+        (X, [f"name {k}" for k in range(30)], "30 different values"),
+        (X, np.array(["a", None] * 15, object), "gaps"),
+        (X, [np.inf] * 30, "infinity"),
+        (X, [np.nan, 1.0, 2.0] * 10, "gaps"),
+    ],
+    ids=["text", "one column", "rows", "constant", "length", "one class", "names", "gap", "inf", "nan"],
+)
+def test_tables_that_cannot_be_drawn(data, y, message):
+    with pytest.raises(ValueError, match=message):
+        checked_table(data, y)
+
+
+@pytest.mark.parametrize(
+    ("state", "field"),
+    [
+        ({"x_column": "z"}, "x_column"), ({"y_column": "x9"}, "y_column"),
+        ({"x_column": "x1"}, "y_column"), ({"x_column": "x1", "y_column": "x1"}, "y_column"),
+    ],
+)  # fmt: skip
+def test_columns_are_checked(state, field):
+    with pytest.raises(Problem) as caught:
+        posed_table(checked_table(X, LABELS), **state)
+    assert caught.value.name == field

@@ -1,0 +1,101 @@
+"""Pages of the playground in tests: what a page receives, unpacked."""
+
+import json
+import threading
+import time
+
+import numpy as np
+
+from fastnn.play.session import Session
+
+# Seconds after which a test gives up waiting: far more than anything takes.
+PATIENCE = 120
+
+
+def unpacked(message):
+    """Return the header and the arrays of a binary message."""
+    length = int.from_bytes(message[:4], "little")
+    header = json.loads(message[4 : 4 + length])
+    first = 4 + length
+    assert first % 8 == 0
+    arrays = {}
+    for name, (at, kind, shape) in header["arrays"].items():
+        assert at % 8 == 0
+        dtype = np.dtype(f"<{kind}")
+        count = int(np.prod(shape))
+        arrays[name] = np.frombuffer(message, dtype, count, first + at).reshape(shape)
+    return header, arrays
+
+
+class FakePage:
+    """A page without a connection: it keeps what a session sends, and draws every frame at once."""
+
+    def __init__(self, table=None, draws=True):
+        self.messages, self.frames, self.curves = [], [], []
+        self._changed = threading.Condition()
+        self._draws = draws
+        self.session = Session(self._receive, table)
+
+    def _receive(self, message):
+        with self._changed:
+            if isinstance(message, bytes):
+                header, arrays = unpacked(message)
+                self.frames.append((header, arrays))
+                self.curves += arrays["curves"].tolist()
+                if self._draws:
+                    self.send("drawn", frame=header["frame"], run=header["run"])
+            else:
+                json.dumps(message, allow_nan=False)
+                self.messages.append(message)
+            self._changed.notify_all()
+
+    def send(self, kind, **message):
+        self.session.handle({"type": kind, **message})
+
+    def start(self, run=1, **state):
+        self.send("start", run=run, state=state)
+        self.wait(lambda: self.frames and self.frames[-1][0]["run"] == run)
+        return self.session.run
+
+    def wait(self, condition):
+        """Wait until a condition holds; it is checked after every message."""
+        end = time.monotonic() + PATIENCE
+        with self._changed:
+            while not condition():
+                assert time.monotonic() < end, "waited in vain"
+                self._changed.wait(0.5)
+
+    def train_to(self, step, speed=20_000):
+        """Play as far as a step at least, and pause; return the step reached, at the end of a pass.
+
+        The speed bounds how far the training goes while a busy machine delays the pause.
+        """
+        self.send("speed", steps_per_second=speed)
+        self.send("play")
+        self.wait(lambda: self.frames[-1][0]["step"] >= step)
+        return self.pause()
+
+    def pause(self):
+        """Pause at the end of a pass; return the step."""
+        self.send("pause")
+        self.wait(lambda: not self.frames[-1][0]["playing"])
+        steering, size = self.session.run.steering, self.session.run.problem.steps_per_epoch
+        if steering.latest.step % size:
+            self.send("epoch")
+            self.wait(lambda: self.frames[-1][0]["step"] % size == 0)
+        return steering.latest.step
+
+    def told(self, kind):
+        """Return the messages of a kind."""
+        return [message for message in self.messages if message["type"] == kind]
+
+    def close(self):
+        self.session.close()
+        if self.session.run is not None:
+            self.session.run.join()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
