@@ -21,7 +21,7 @@ MEMORY_SECONDS, MOST_MEMORIES = 2.0, 64
 
 
 class Measured(NamedTuple):
-    """What has been measured so far."""
+    """Results of the measurements so far."""
 
     n_threads: int = 1  # number of threads of the usual call
     speed: float = 0.0  # rounds a second of the latest usual call; 0 before the first
