@@ -34,6 +34,8 @@ Array = NDArray[Any]
 MODES = ("classes", "probability")
 # Largest numbers of pixels along the sides of the two kinds of pictures.
 MOST_PIXELS, MOST_UNIT_PIXELS = 1024, 128
+# Number of sizes of pictures whose lattices are kept: those of a view.
+N_SIZES = 2
 # Seconds of a picture by "dense" painting from which "certified" painting is tried, and the number of
 # pictures after which the slower of the two is tried again: the boundary may have become simpler.
 WORTHWHILE_SECONDS, RACE_PICTURES = 0.004, 64
@@ -242,6 +244,8 @@ class Artist:
     def _lattice(self, size: int) -> Array:
         """Return the centres of the pixels (size^2, 2) of a picture, from the top row down."""
         if size not in self._points:
+            if len(self._points) == N_SIZES:
+                self._points.clear()
             left, right, bottom, top = self._problem.limits
             steps = (np.arange(size) + 0.5) / size
             x, y = np.meshgrid(left + (right - left) * steps, top + (bottom - top) * steps)

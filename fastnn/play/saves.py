@@ -41,14 +41,14 @@ class Saves:
 
     def __init__(self) -> None:
         self._numbers = itertools.count()
-        self._saved: OrderedDict[int, Saved] = OrderedDict()
+        self._saved: OrderedDict[str, Saved] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, number: int) -> Saved | None:
+    def get(self, number: str) -> Saved | None:
         """Return a file by its number; None if it is no longer kept."""
         return self._saved.get(number)
 
-    def save(self, run: Run, what: Any) -> tuple[int, str]:
+    def save(self, run: Run, what: Any) -> tuple[str, str]:
         """Save the model, the picture or an animation of a run; return the number and name of the file.
 
         Raises
@@ -63,7 +63,7 @@ class Saves:
         name = f"{run.problem.settings.dataset}-{'-'.join(map(str, run.problem.layers_dim))}{suffix}"
         saved = Saved(make(run), name, media_type)
         with self._lock:
-            number = next(self._numbers)
+            number = str(next(self._numbers))
             self._saved[number] = saved
             while len(self._saved) > MOST_SAVED:
                 self._saved.popitem(last=False)

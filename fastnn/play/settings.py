@@ -6,7 +6,6 @@ its controls from the fields, and `Settings` is checked by them.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -117,11 +116,10 @@ class Field:
         raise Problem(name, f"{name} must be true or false, got {shown(value)}")
 
     def _number(self, name: str, value: Any) -> float:
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
         assert self.minimum is not None
         assert self.maximum is not None
-        if is_number and self.minimum <= value <= self.maximum:
-            return float(value)
+        if _is_number(value) and self.minimum <= value <= self.maximum:
+            return float(value) + 0.0  # NumPy takes -0.0 for a negative scale
         raise Problem(
             name, f"{name} must be a number from {self.minimum:g} to {self.maximum:g}, got {shown(value)}"
         )
@@ -131,8 +129,7 @@ class Field:
             value = int(value)
         assert self.minimum is not None
         assert self.maximum is not None
-        is_integer = isinstance(value, int) and not isinstance(value, bool)
-        if is_integer and self.minimum <= value <= self.maximum:
+        if _is_number(value) and isinstance(value, int) and self.minimum <= value <= self.maximum:
             return int(value)
         limits = f"from {self.minimum:,.0f} to {self.maximum:,.0f}"
         raise Problem(name, f"{name} must be a whole number {limits}, got {shown(value)}")
@@ -164,9 +161,8 @@ class Field:
         for number, entry in enumerate(self._list(name, value), 1):
             try:
                 x, y, label = entry
-                if not all(math.isfinite(at) and abs(at) <= MOST_COORDINATE for at in (x, y)):
-                    raise ValueError
-                if label not in range(MOST_CLASSES):
+                has_place = all(_is_number(at) and abs(at) <= MOST_COORDINATE for at in (x, y))
+                if not (has_place and _is_number(label) and label in range(MOST_CLASSES)):
                     raise ValueError
             except (TypeError, ValueError):
                 raise Problem(
@@ -176,6 +172,11 @@ class Field:
                 ) from None
             points.append((float(x), float(y), int(label)))
         return tuple(points)
+
+
+def _is_number(value: Any) -> bool:
+    """Return True for a number of JSON; a truth value is none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _line(documented: Any) -> str:

@@ -43,6 +43,16 @@ def test_packing_keeps_names_shapes_and_values():
         assert (found[name] == array).all()
 
 
+def test_lattices_of_many_sizes_are_not_kept():
+    problem, model = posed(Settings.of_state({"dataset": "surface", "n_samples": 20}))
+    artist = Artist(problem, model)
+    snapshot = Snapshot(0, 0, model._parameters, model._statistics)
+    for size in range(8, 20):
+        _, arrays = artist.drawn(snapshot, View(resolution=size, unit_resolution=size // 2))
+        assert arrays["boundary"].shape == (size, size)
+    assert len(artist._points) <= 2
+
+
 BATCH_NORM = {"batch_norm": True, "layers": [6, 5], "activations": ["relu", "tanh"], "batch_size": 20}
 
 

@@ -206,9 +206,6 @@ function start() {
   }
   boundary.invite(null);
   isPending = true;
-  // A training that runs on would take the time that the new one's first frame needs. If the state is refused,
-  // the old training plays on.
-  if (playing) connection.send("pause");
   connection.send("start", { state, run });
   if (playing) connection.send("play");
 }
@@ -386,7 +383,7 @@ const actions = {
   epoch: () => command("epoch"),
   // The beginning is a new run with the same seed: its number tells its frames from those under way.
   reset: () => {
-    setPlaying(false);
+    if (playing) command("pause");
     start();
   },
   faster: () => changeView({ speed: Math.min(view.speed + 1, SPEEDS.length - 1) }),
