@@ -390,6 +390,8 @@ class Session:
 
     def _command(self, message: Mapping[str, Any]) -> None:
         """Play, pause, or do a step or an epoch, as the message's type says."""
+        if self.run is None and message["type"] == "pause":
+            return  # nothing runs
         self.running.command(message["type"])
 
     def _set_speed(self, message: Mapping[str, Any]) -> None:

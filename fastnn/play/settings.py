@@ -59,7 +59,7 @@ class Field:
     line : str
         A line of what the setting is.
     minimum, maximum : float, optional
-        Limits of numbers, or of the entries of "integers".
+        Limits of numbers, of the entries of "integers", or of the classes of "points".
     optional : bool
         True if None is accepted.
     scale : str
@@ -162,16 +162,20 @@ class Field:
             try:
                 x, y, label = entry
                 has_place = all(_is_number(at) and abs(at) <= MOST_COORDINATE for at in (x, y))
-                if not (has_place and _is_number(label) and label in range(MOST_CLASSES)):
+                if not (has_place and self._is_label(label)):
                     raise ValueError
             except (TypeError, ValueError):
                 raise Problem(
                     name,
                     f"point {number} must be [x, y, class], two numbers and a class from 0 to "
-                    f"{MOST_CLASSES - 1}, got {shown(entry)}",
+                    f"{self.maximum:g}, got {shown(entry)}",
                 ) from None
             points.append((float(x), float(y), int(label)))
         return tuple(points)
+
+    def _is_label(self, value: Any) -> bool:
+        assert self.maximum is not None
+        return _is_number(value) and 0 <= value <= self.maximum and value == int(value)
 
 
 def _is_number(value: Any) -> bool:
@@ -246,8 +250,9 @@ class Settings:
         only={"dataset": ["surface"]},
     )  # fmt: skip
     points: tuple[tuple[float, float, int], ...] = _setting(
-        "points", [], "painted points", max_length=MOST_SAMPLES, only={"dataset": ["painted"]}
-    )
+        "points", [], "painted points", 0, MOST_CLASSES - 1, max_length=MOST_SAMPLES,
+        only={"dataset": ["painted"]},
+    )  # fmt: skip
     x_column: str | None = _setting(
         "column", None, "column along x; by default the first", optional=True, only={"dataset": ["table"]}
     )
