@@ -27,7 +27,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from .datasets import DATASETS, TABLE_STATES
+from .datasets import DATASETS, TABLES, DataSet
 from .saves import Saves
 from .script import script_of
 from .session import Run, Session
@@ -40,8 +40,8 @@ __all__ = ["make_app"]
 STATIC = Path(__file__).parent / "static"
 # Largest number of pages at a time: each has a training that uses a core.
 MOST_PAGES = 16
-# Number of messages that wait for a page from which on its own messages are no longer read: a page that sends
-# and does not read cannot fill the memory.
+# Largest number of messages that wait for a page. When it is reached, the server stops reading the page's
+# messages: otherwise a page that sends and does not read would fill the memory.
 MOST_WAITING = 100
 
 logger = logging.getLogger("fastnn")
@@ -88,9 +88,9 @@ class GuardedApp:
 
         async def send_with_headers(message: Any) -> None:
             if message["type"] == "http.response.start":
-                own = [(name.encode(), value.encode()) for name, value in headers.items()]
+                added = [(name.encode(), value.encode()) for name, value in headers.items()]
                 kept = [entry for entry in message["headers"] if entry[0].decode() not in headers]
-                message = {**message, "headers": [*kept, *own]}
+                message = {**message, "headers": [*kept, *added]}
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
@@ -297,39 +297,33 @@ class Page:
         """Return the first message: everything that can be set, and the state to begin with."""
         from .. import __version__
 
-        columns = None if self._table is None else list(self._table.columns)
-        datasets = [
-            {
-                "name": name,
-                "title": data.title,
-                "kind": data.kind,
-                "best": data.best,
-                "why": data.why,
-                "thumbnail": thumbnail(name, None),
-            }
-            for name, data in DATASETS.items()
-        ]
-        table = None
-        if self._table is not None:
-            datasets.append(
-                {
-                    "name": "table",
-                    "title": "Table",
-                    "kind": self._table.kind,
-                    "best": TABLE_STATES[self._table.kind],
-                    "why": "Two smooth layers, Adam and a weak penalty suit most standardised columns.",
-                    "thumbnail": thumbnail("table", self._table),
-                }
-            )
-            table = {"columns": columns, "n_rows": self._table.n_rows, "target": self._table.target}
+        datasets = [described_dataset(name, data, None) for name, data in DATASETS.items()]
+        columns = about_table = None
+        table = self._table
+        if table is not None:
+            columns = list(table.columns)
+            datasets.append(described_dataset("table", TABLES[table.kind], table))
+            about_table = {"columns": columns, "n_rows": table.n_rows, "target": table.target}
         return {
             "type": "hello",
             "version": __version__,
             "choices": described_fields(columns),
             "datasets": datasets,
             "state": Settings.of_state(self._state).state,
-            "table": table,
+            "table": about_table,
         }
+
+
+def described_dataset(name: str, data: DataSet, table: Table | None) -> dict[str, Any]:
+    """Return a data set as the page reads it."""
+    return {
+        "name": name,
+        "title": data.title,
+        "kind": data.kind,
+        "best": data.best,
+        "why": data.why,
+        "thumbnail": thumbnail(name, table),
+    }
 
 
 def _refuse_constant(name: str) -> Any:

@@ -15,6 +15,7 @@ import numpy as np
 from ..plotting.animation import animate_training, snapshot_passes
 from ..plotting.boundary import plot_decision_boundary
 from ..system.validation import shown
+from .frames import pixel_centres
 from .settings import Problem
 
 if TYPE_CHECKING:
@@ -24,8 +25,8 @@ __all__ = ["Saved", "Saves"]
 
 # Largest number of files that are kept for a download: the oldest is dropped.
 MOST_SAVED = 20
-# Frames of an animation.
-N_FRAMES = 40
+# Frames of an animation, and pixels along the sides of a regression's picture.
+N_FRAMES, N_PIXELS = 40, 400
 
 
 class Saved(NamedTuple):
@@ -90,8 +91,8 @@ def _picture(run: Run) -> bytes:
         plot_decision_boundary(model, problem.X, problem.y, ax=ax, response=run.view.response)
     else:
         low, high = run.target_limits
-        x, y = np.meshgrid(np.linspace(left, right, 400), np.linspace(bottom, top, 400))
-        values = model.predict(np.column_stack([x.ravel(), y.ravel()])).reshape(x.shape)
+        values = model.predict(pixel_centres((left, right), (bottom, top), N_PIXELS))
+        values = values.reshape(N_PIXELS, N_PIXELS)
         look: dict[str, Any] = {"cmap": "coolwarm", "vmin": low, "vmax": high}
         image = ax.imshow(values, origin="lower", extent=problem.limits, aspect="auto", **look)
         x, y = problem.X.T

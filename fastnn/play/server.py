@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from ..system.extras import import_extra
 from ..system.validation import check_count, check_flag, shown
-from .datasets import TABLE_STATES
+from .datasets import TABLES
 from .problem import sampled
 from .session import warm_up
 from .settings import Settings
@@ -63,7 +63,7 @@ class Playground:
 
         from .app import make_app
 
-        state = {} if table is None else {"dataset": "table", **TABLE_STATES[table.kind]}
+        state = {} if table is None else {"dataset": "table", **TABLES[table.kind].best}
         settings = Settings.of_state(state)
         sampled(settings, table)
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
@@ -135,7 +135,7 @@ def playground(
 ) -> Playground | None:
     """Open a page in the browser on which a network is changed while it learns.
 
-    Data set, layers and everything else that a training is told are set on the page. It shows the decision
+    Data set, layers and every other setting of a training are chosen on the page. It shows the decision
     boundary, every hidden unit's picture, the weights and the curves while the kernels train in a thread. A
     run can be copied as a Python script that repeats it, bit for bit, and saved as a model, a picture or an
     animation.

@@ -272,11 +272,11 @@ class Run:
     def _send_frame(self, snapshot: Snapshot) -> None:
         """Compute a frame and send it."""
         with np.errstate(all="ignore"):  # a training that diverges overflows in pictures too
-            header, arrays = self._artist.drawn(snapshot, self._view)
+            header, arrays = self._artist.draw(snapshot, self._view)
         header |= {"frame": self._frame, "run": self.number, "learning_rate": self._rate(snapshot.step)}
         if self._frame == 0:
             arrays |= self._data()
-        points = np.array(self.steering.taken_curve()).reshape(-1, len(CURVE_COLUMNS))
+        points = np.array(self.steering.take_points()).reshape(-1, len(CURVE_COLUMNS))
         with np.errstate(over="ignore"):
             arrays["curves"] = points.astype(np.float32)
         note_compiled()
@@ -320,7 +320,7 @@ def warm_up(settings: Settings, table: Table | None) -> None:
     with reported_compilations():
         problem, model = posed(settings, table)
         artist = Artist(problem, model)
-        artist.drawn(Snapshot(0, 0, model._parameters, model._statistics), View())
+        artist.draw(Snapshot(0, 0, model._parameters, model._statistics), View())
         model.train(*problem.training_data, 1, **problem.train_arguments)
 
 

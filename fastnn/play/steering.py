@@ -146,8 +146,8 @@ class Steering(Hook):
             self.latest = replace(self.latest, playing=False, passes_per_second=0.0)
         self._notify()
 
-    def taken_curve(self) -> list[tuple[float, ...]]:
-        """Return the points of the curves since the last call; `CURVE_COLUMNS` names the columns."""
+    def take_points(self) -> list[tuple[float, ...]]:
+        """Remove and return the points of the curves that wait; `CURVE_COLUMNS` names the columns."""
         with self._changed:
             points, self._curve = self._curve, []
         return points

@@ -277,7 +277,7 @@ def test_a_page_that_does_not_draw_leaves_few_points(monkeypatch):
         page.wait(lambda: len(page.frames) == 2)
         before = run.steering.latest.step
         wait_for(lambda: run.steering.latest.step > before + 50_000)
-        points = run.steering.taken_curve()
+        points = run.steering.take_points()
         assert 5 < len(points) <= 20
         steps = [point[0] for point in points]
         assert steps == sorted(steps)
