@@ -108,7 +108,7 @@ class LearningProblem:
 
     @property
     def train_arguments(self) -> dict[str, Any]:
-        """Keyword arguments of `Model.train` but for the passes: both rates, and what differs from defaults."""
+        """Keyword arguments of `Model.train` but for the passes: both rates, and what is no default."""
         settings = self.settings
         arguments = {
             "batch_size": settings.batch_size,

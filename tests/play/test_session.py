@@ -268,6 +268,32 @@ def test_a_training_that_has_ended_says_so_again():
         assert not run.steering.is_playing
 
 
+@pytest.mark.parametrize("broken", ["train", "draw"])
+def test_errors_of_both_threads_are_told_and_the_training_stops(broken, monkeypatch):
+    def fail(*arguments, **named):
+        raise MemoryError("no room")
+
+    with FakePage() as page:
+        run = page.start()
+        page.send("play")
+        page.wait(lambda: page.frames[-1][0]["step"] > 100)
+        if broken == "train":
+            monkeypatch.setattr(run.steering, "observe", fail)
+        else:
+            monkeypatch.setattr(run._artist, "draw", fail)
+        page.wait(lambda: page.told("ended"))
+        ended = page.told("ended")[0]
+        assert ended["failed"]
+        assert "MemoryError: no room" in ended["why"]
+        page.send("play")
+        page.wait(lambda: len(page.told("ended")) == 2)
+        assert not run.steering.is_playing
+        monkeypatch.undo()
+        page.start(run=2)
+        page.send("step")
+        page.wait(lambda: page.frames[-1][0]["step"] == 1)
+
+
 def test_a_page_that_does_not_draw_leaves_few_points(monkeypatch):
     monkeypatch.setattr("fastnn.play.steering.CURVE_SECONDS", 0.0)
     monkeypatch.setattr("fastnn.play.steering.MOST_POINTS", 20)
