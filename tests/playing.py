@@ -27,6 +27,19 @@ def unpacked(message):
     return header, arrays
 
 
+def trainings():
+    """Return the playground's threads that train or draw."""
+    return [thread for thread in threading.enumerate() if thread.name.startswith("fastnn playground ")]
+
+
+def wait_for(condition):
+    """Wait until a condition holds."""
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)
+
+
 class FakePage:
     """A page without a connection: it keeps what a session sends, and draws every frame at once."""
 

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import anyio
+import anyio.to_thread
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection, Request
@@ -24,10 +27,10 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from .datasets import DATASETS, TABLE_STATES
+from .datasets import DATASETS, TABLES, DataSet
 from .saves import Saves
 from .script import script_of
-from .session import Session
+from .session import Run, Session
 from .settings import Problem, Settings, described_fields
 from .table import Table
 from .thumbnails import thumbnail
@@ -37,9 +40,11 @@ __all__ = ["make_app"]
 STATIC = Path(__file__).parent / "static"
 # Largest number of pages at a time: each has a training that uses a core.
 MOST_PAGES = 16
-# Most messages that wait for a page. Frames are limited by what the page has drawn, so that a page that no
-# longer reads cannot fill the memory.
-MOST_WAITING = 1000
+# Largest number of messages that wait for a page. When it is reached, the server stops reading the page's
+# messages: otherwise a page that sends and does not read would fill the memory.
+MOST_WAITING = 100
+
+logger = logging.getLogger("fastnn")
 REFUSAL = "The playground answers its own page only: open the address that the terminal shows."
 
 
@@ -83,9 +88,9 @@ class GuardedApp:
 
         async def send_with_headers(message: Any) -> None:
             if message["type"] == "http.response.start":
-                own = [(name.encode(), value.encode()) for name, value in headers.items()]
+                added = [(name.encode(), value.encode()) for name, value in headers.items()]
                 kept = [entry for entry in message["headers"] if entry[0].decode() not in headers]
-                message = {**message, "headers": [*kept, *own]}
+                message = {**message, "headers": [*kept, *added]}
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
@@ -158,7 +163,7 @@ def make_app(
 
     routes = [
         Route("/", index),
-        Route("/download/{number:int}", download),
+        Route("/download/{number}", download),
         WebSocketRoute("/training", training),
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
@@ -184,8 +189,11 @@ class Page:
         self._socket, self._table, self._saves, self._state = socket, table, saves, state
         self._loop = asyncio.get_running_loop()
         self._waiting: asyncio.Queue[Any] = asyncio.Queue()
+        self._has_room = asyncio.Event()  # fewer messages than MOST_WAITING wait
+        self._has_room.set()
         self._session = Session(self._put_from_thread, table)
         self._tasks: Any = None
+        self._is_saving = False
 
     async def serve(self) -> None:
         """Exchange messages until the page closes the connection, and end its training."""
@@ -208,13 +216,16 @@ class Page:
 
     def _put(self, message: Any) -> None:
         """Queue a message for the page."""
-        if self._waiting.qsize() < MOST_WAITING:
-            self._waiting.put_nowait(message)
+        self._waiting.put_nowait(message)
+        if self._waiting.qsize() >= MOST_WAITING:
+            self._has_room.clear()
 
     async def _send(self) -> None:
         """Send the queued messages."""
         while True:
             message = await self._waiting.get()
+            if self._waiting.qsize() < MOST_WAITING:
+                self._has_room.set()
             try:
                 if isinstance(message, bytes):
                     await self._socket.send_bytes(message)
@@ -225,19 +236,29 @@ class Page:
                 return
 
     async def _receive(self) -> None:
-        """Act on the page's messages."""
+        """Act on the page's messages until it closes the connection."""
         while True:
-            try:
-                text = await self._socket.receive_text()
-            except (WebSocketDisconnect, KeyError, RuntimeError):  # closed, or bytes instead of text
+            await self._has_room.wait()
+            received = await self._socket.receive()
+            if received["type"] == "websocket.disconnect":
                 return
-            try:
-                await self._act(text)
-            except Problem as problem:
-                self._put({"type": "problem", "field": problem.name, "text": str(problem)})
+            await self._report_problems(self._act, received.get("text"))
 
-    async def _act(self, text: str) -> None:
-        """Act on one message."""
+    async def _report_problems(self, act: Callable[..., Awaitable[None]], *arguments: Any) -> None:
+        """Call a function; if it raises an exception, tell the page. The connection lives on."""
+        try:
+            await act(*arguments)
+        except Problem as problem:
+            self._put({"type": "problem", "field": problem.name, "text": str(problem)})
+        except Exception as error:
+            logger.exception("the playground failed to act on a message")
+            text = f"the playground has failed: {type(error).__name__}: {error}"
+            self._put({"type": "problem", "field": None, "text": text})
+
+    async def _act(self, text: str | None) -> None:
+        """Act on one message; `text` is None for a binary one."""
+        if text is None:
+            raise Problem(None, "a message was not text")
         try:
             message = json.loads(text, parse_constant=_refuse_constant)
         except (ValueError, RecursionError):
@@ -249,52 +270,60 @@ class Page:
             run = self._session.running
             self._put({"type": "script", "text": await run_in_threadpool(script_of, run)})
         elif kind == "save":
-            run, what = self._session.running, message.get("what")
-            number, name = await run_in_threadpool(self._saves.save, run, what)
-            url = f"/download/{number}?token={self._socket.query_params['token']}"
-            self._put({"type": "saved", "what": what, "url": url, "name": name})
+            if self._is_saving:
+                raise Problem(None, "a file is being saved already: wait for it")
+            run = self._session.running
+            # An animation takes seconds: meanwhile the page draws and is steered as ever.
+            self._is_saving = True
+            self._tasks.start_soon(self._report_problems, self._save, run, message.get("what"))
         elif kind in ("start", "reset"):
             await run_in_threadpool(self._session.handle, message)  # draws data: not in the event loop
         else:
             self._session.handle(message)
 
+    async def _save(self, run: Run, what: Any) -> None:
+        """Save a file of a run, and tell the page where it is.
+
+        A page that is closed meanwhile does not wait for the file, so that its training ends at once.
+        """
+        try:
+            number, name = await anyio.to_thread.run_sync(self._saves.save, run, what, abandon_on_cancel=True)
+        finally:
+            self._is_saving = False
+        url = f"/download/{number}?token={quote(self._socket.query_params['token'], safe='')}"
+        self._put({"type": "saved", "what": what, "url": url, "name": name})
+
     def _hello(self) -> dict[str, Any]:
         """Return the first message: everything that can be set, and the state to begin with."""
         from .. import __version__
 
-        columns = None if self._table is None else list(self._table.columns)
-        datasets = [
-            {
-                "name": name,
-                "title": data.title,
-                "kind": data.kind,
-                "best": data.best,
-                "why": data.why,
-                "thumbnail": thumbnail(name, None),
-            }
-            for name, data in DATASETS.items()
-        ]
-        table = None
-        if self._table is not None:
-            datasets.append(
-                {
-                    "name": "table",
-                    "title": "Table",
-                    "kind": self._table.kind,
-                    "best": TABLE_STATES[self._table.kind],
-                    "why": "Two smooth layers, Adam and a weak penalty suit most standardised columns.",
-                    "thumbnail": thumbnail("table", self._table),
-                }
-            )
-            table = {"columns": columns, "n_rows": self._table.n_rows, "target": self._table.target}
+        datasets = [described_dataset(name, data, None) for name, data in DATASETS.items()]
+        columns = about_table = None
+        table = self._table
+        if table is not None:
+            columns = list(table.columns)
+            datasets.append(described_dataset("table", TABLES[table.kind], table))
+            about_table = {"columns": columns, "n_rows": table.n_rows, "target": table.target}
         return {
             "type": "hello",
             "version": __version__,
             "choices": described_fields(columns),
             "datasets": datasets,
             "state": Settings.of_state(self._state).state,
-            "table": table,
+            "table": about_table,
         }
+
+
+def described_dataset(name: str, data: DataSet, table: Table | None) -> dict[str, Any]:
+    """Return a data set as the page reads it."""
+    return {
+        "name": name,
+        "title": data.title,
+        "kind": data.kind,
+        "best": data.best,
+        "why": data.why,
+        "thumbnail": thumbnail(name, table),
+    }
 
 
 def _refuse_constant(name: str) -> Any:

@@ -13,14 +13,14 @@ from typing import Any
 
 __all__ = ["note_compiled", "reported_compilations"]
 
-# Functions that are told of compilations, by the identifier of the thread that compiles.
+# Functions that report compilations, by the identifier of the thread that compiles.
 _listening: dict[int, Callable[[bool], None]] = {}
 # Identifiers of the threads that compile or wait for their turn.
 _compiling: set[int] = set()
 
 
 def _announce(types: tuple[Any, ...]) -> None:
-    """Tell the function of this thread that a kernel is about to be compiled."""
+    """Report to the function of this thread that a kernel is about to be compiled."""
     thread = threading.get_ident()
     if thread in _listening:
         _compiling.add(thread)
@@ -28,7 +28,7 @@ def _announce(types: tuple[Any, ...]) -> None:
 
 
 def note_compiled() -> None:
-    """Tell the function of this thread that compiled code has run, if it was told of a compilation."""
+    """Report to the function of this thread that compiled code has run, if a compilation was reported."""
     thread = threading.get_ident()
     if thread in _compiling:
         _compiling.discard(thread)
@@ -36,16 +36,16 @@ def note_compiled() -> None:
 
 
 @contextmanager
-def reported_compilations(told: Callable[[bool], None] = lambda busy: None) -> Iterator[None]:
-    """Call ``told(True)`` when this thread begins to compile a kernel or must wait for another thread.
+def reported_compilations(report: Callable[[bool], None] = lambda busy: None) -> Iterator[None]:
+    """Call ``report(True)`` when this thread begins to compile a kernel or must wait for another thread.
 
-    ``told(False)`` follows at the next `note_compiled` in this thread, or at the end of the context.
+    ``report(False)`` follows at the next `note_compiled` in this thread, or at the end of the context.
     """
     from fastnn_kernels.compiler import jit
 
     if _announce not in jit.compilation_listeners:
         jit.compilation_listeners.append(_announce)
-    _listening[threading.get_ident()] = told
+    _listening[threading.get_ident()] = report
     if _compiling:
         _announce(())
     try:

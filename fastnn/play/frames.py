@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..boundary.render import render_boundary
+from ..boundary.render import centres, render_boundary
 from ..engine.choice import get_backend
 from ..engine.predictor import positive
 from ..model import Model
@@ -27,13 +27,15 @@ from ..system.validation import check_choice, check_count, shown
 from .problem import LearningProblem
 from .settings import Problem
 
-__all__ = ["Artist", "Measurement", "Snapshot", "View", "packed"]
+__all__ = ["Artist", "Measurement", "Snapshot", "View", "packed", "pixel_centres"]
 
 Array = NDArray[Any]
 
 MODES = ("classes", "probability")
 # Largest numbers of pixels along the sides of the two kinds of pictures.
 MOST_PIXELS, MOST_UNIT_PIXELS = 1024, 128
+# Number of sizes of pictures whose lattices are kept: those of a view.
+N_SIZES = 2
 # Seconds of a picture by "dense" painting from which "certified" painting is tried, and the number of
 # pictures after which the slower of the two is tried again: the boundary may have become simpler.
 WORTHWHILE_SECONDS, RACE_PICTURES = 0.004, 64
@@ -174,8 +176,8 @@ class Artist:
         total = np.sum((y - y.mean()) ** 2)
         return float(1 - np.sum((y - predicted) ** 2) / total) if total else np.nan
 
-    def drawn(self, snapshot: Snapshot, view: View) -> tuple[dict[str, Any], dict[str, Array]]:
-        """Return the entries of a frame's header and its arrays."""
+    def draw(self, snapshot: Snapshot, view: View) -> tuple[dict[str, Any], dict[str, Array]]:
+        """Compute a frame; return the entries of its header, and its arrays."""
         folded = self._folded(snapshot)
         measured = self.measure(snapshot.parameters, snapshot.statistics)
         header: dict[str, Any] = {
@@ -242,11 +244,11 @@ class Artist:
     def _lattice(self, size: int) -> Array:
         """Return the centres of the pixels (size^2, 2) of a picture, from the top row down."""
         if size not in self._points:
+            if len(self._points) == N_SIZES:
+                self._points.clear()
             left, right, bottom, top = self._problem.limits
-            steps = (np.arange(size) + 0.5) / size
-            x, y = np.meshgrid(left + (right - left) * steps, top + (bottom - top) * steps)
-            points = np.column_stack([x.ravel(), y.ravel()]).astype(self._network.dtype)
-            self._points[size] = np.ascontiguousarray(points)
+            points = pixel_centres((left, right), (top, bottom), size)
+            self._points[size] = points.astype(self._network.dtype)
         return self._points[size]
 
     def _units(self, folded: Array, size: int) -> tuple[NDArray[np.uint8], list[tuple[float, float]]]:
@@ -283,14 +285,20 @@ class Artist:
                 arrays[f"sample.z.{k}"], arrays[f"sample.a.{k}"] = z, a
             arrays["sample.p"] = output_forward(network.loss.output, a)
             target = y[:, 0].astype(np.int64) if network.loss.of_labels else y
-            told = network.loss.name, a, target, np.ones(1), network.loss.parameter
-            loss, derivative = float(loss_value(*told)), loss_backward(*told)
+            arguments = network.loss.name, a, target, np.ones(1), network.loss.parameter
+            loss, derivative = float(loss_value(*arguments)), loss_backward(*arguments)
             for k in reversed(range(len(inner))):
                 derivative = activation_backward(network.activations[k], *inner[k], derivative)
                 arrays[f"sample.d.{k}"] = derivative
                 derivative = derivative @ W[k].T
         header = {"index": number, "target": float(y[0, 0]), "loss": _json_number(loss)}
         return header, {name: array.ravel().astype(np.float32) for name, array in arrays.items()}
+
+
+def pixel_centres(x: tuple[float, float], y: tuple[float, float], size: int) -> NDArray[np.float64]:
+    """Return the centres (size^2, 2) of a square picture's pixels by its edges, row by row."""
+    columns, rows = (centres(edges, size).part(0, size) for edges in (x, y))
+    return np.stack(np.meshgrid(columns, rows), axis=-1).reshape(-1, 2)
 
 
 def _unit_range(activation: str, values: Array) -> tuple[float, float]:

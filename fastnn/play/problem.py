@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,32 +90,27 @@ class LearningProblem:
     def model_arguments(self) -> dict[str, Any]:
         """Keyword arguments of `Model` that differ from its defaults."""
         settings = self.settings
-        arguments: dict[str, Any] = {}
-        if settings.layers:
-            arguments["activation"] = list(settings.activations)
-        arguments |= {
+        activations = settings.activations
+        arguments = {
+            "activation": activations[0] if len(set(activations)) == 1 else list(activations),
             "output_activation": settings.output_activation,
             "loss": settings.chosen(LOSSES, self.loss_name),
-            "dropout": settings.dropout if settings.layers else 0.0,
+            "dropout": settings.dropout,
             "batch_norm": settings.batch_norm,
             "init": settings.init,
-            "dtype": settings.dtype,
         }
-        usual = {
-            "loss": "softmax_cross_entropy", "output_activation": "tanh", "dropout": 0.0, "batch_norm": False,
-            "init": "tutorial", "dtype": "float64", "activation": ["tanh"] * len(settings.layers),
-        }  # fmt: skip
-        return {name: value for name, value in arguments.items() if value != usual[name]} | {
-            "random_state": settings.seed
-        }
+        if not settings.layers:
+            del arguments["activation"], arguments["dropout"]
+        differing = _differing(arguments, Model.__init__)
+        if settings.dtype != Settings.dtype:
+            differing["dtype"] = settings.dtype
+        return differing | {"random_state": settings.seed}
 
     @property
     def train_arguments(self) -> dict[str, Any]:
-        """Keyword arguments of `Model.train` but for the number of passes."""
+        """Keyword arguments of `Model.train` but for the passes: both rates, and what is no default."""
         settings = self.settings
         arguments = {
-            "epsilon": settings.learning_rate,
-            "reg_lambda": settings.l2,
             "batch_size": settings.batch_size,
             "optimizer": settings.chosen(OPTIMIZERS, settings.optimizer),
             "schedule": settings.chosen(SCHEDULES, settings.schedule),
@@ -122,13 +119,8 @@ class LearningProblem:
             "max_norm": settings.max_norm,
             "clip_norm": settings.clip_norm,
         }
-        usual = {
-            "batch_size": None, "optimizer": "sgd", "schedule": "constant", "reduction": "sum", "l1": 0.0,
-            "max_norm": None, "clip_norm": None,
-        }  # fmt: skip
-        return {
-            name: value for name, value in arguments.items() if name not in usual or value != usual[name]
-        } | {"random_state": settings.seed}
+        rates = {"epsilon": settings.learning_rate, "reg_lambda": settings.l2}
+        return rates | _differing(arguments, Model.train) | {"random_state": settings.seed}
 
     @property
     def steps_per_epoch(self) -> int:
@@ -149,6 +141,12 @@ class LearningProblem:
     def new_model(self) -> Model:
         """Return the model with its initial parameters."""
         return Model(self.layers_dim, **self.model_arguments)
+
+
+def _differing(arguments: dict[str, Any], function: Callable[..., Any]) -> dict[str, Any]:
+    """Return the arguments that differ from a function's defaults."""
+    parameters = inspect.signature(function).parameters
+    return {name: value for name, value in arguments.items() if value != parameters[name].default}
 
 
 def sampled(settings: Settings, table: Table | None = None) -> LearningProblem:

@@ -15,6 +15,7 @@ import numpy as np
 from ..plotting.animation import animate_training, snapshot_passes
 from ..plotting.boundary import plot_decision_boundary
 from ..system.validation import shown
+from .frames import pixel_centres
 from .settings import Problem
 
 if TYPE_CHECKING:
@@ -24,8 +25,8 @@ __all__ = ["Saved", "Saves"]
 
 # Largest number of files that are kept for a download: the oldest is dropped.
 MOST_SAVED = 20
-# Frames of an animation.
-N_FRAMES = 40
+# Frames of an animation, and pixels along the sides of a regression's picture.
+N_FRAMES, N_PIXELS = 40, 400
 
 
 class Saved(NamedTuple):
@@ -41,14 +42,14 @@ class Saves:
 
     def __init__(self) -> None:
         self._numbers = itertools.count()
-        self._saved: OrderedDict[int, Saved] = OrderedDict()
+        self._saved: OrderedDict[str, Saved] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, number: int) -> Saved | None:
+    def get(self, number: str) -> Saved | None:
         """Return a file by its number; None if it is no longer kept."""
         return self._saved.get(number)
 
-    def save(self, run: Run, what: Any) -> tuple[int, str]:
+    def save(self, run: Run, what: Any) -> tuple[str, str]:
         """Save the model, the picture or an animation of a run; return the number and name of the file.
 
         Raises
@@ -63,7 +64,7 @@ class Saves:
         name = f"{run.problem.settings.dataset}-{'-'.join(map(str, run.problem.layers_dim))}{suffix}"
         saved = Saved(make(run), name, media_type)
         with self._lock:
-            number = next(self._numbers)
+            number = str(next(self._numbers))
             self._saved[number] = saved
             while len(self._saved) > MOST_SAVED:
                 self._saved.popitem(last=False)
@@ -90,8 +91,8 @@ def _picture(run: Run) -> bytes:
         plot_decision_boundary(model, problem.X, problem.y, ax=ax, response=run.view.response)
     else:
         low, high = run.target_limits
-        x, y = np.meshgrid(np.linspace(left, right, 400), np.linspace(bottom, top, 400))
-        values = model.predict(np.column_stack([x.ravel(), y.ravel()])).reshape(x.shape)
+        values = model.predict(pixel_centres((left, right), (bottom, top), N_PIXELS))
+        values = values.reshape(N_PIXELS, N_PIXELS)
         look: dict[str, Any] = {"cmap": "coolwarm", "vmin": low, "vmax": high}
         image = ax.imshow(values, origin="lower", extent=problem.limits, aspect="auto", **look)
         x, y = problem.X.T

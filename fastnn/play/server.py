@@ -7,10 +7,12 @@ import socket
 import threading
 import webbrowser
 from typing import Any
+from urllib.parse import quote
 
 from ..system.extras import import_extra
-from ..system.validation import check_count, check_flag
-from .datasets import TABLE_STATES
+from ..system.validation import check_count, check_flag, shown
+from .datasets import TABLES
+from .problem import sampled
 from .session import warm_up
 from .settings import Settings
 from .table import Table, checked_table
@@ -48,6 +50,8 @@ class Playground:
     ------
     ImportError
         If starlette, uvicorn or websockets is missing; the message says how to install them.
+    ValueError
+        If the first two columns of the table have no rows in common from which to learn.
     OSError
         If the port cannot be used.
     """
@@ -59,7 +63,9 @@ class Playground:
 
         from .app import make_app
 
-        state = {} if table is None else {"dataset": "table", **TABLE_STATES[table.kind]}
+        state = {} if table is None else {"dataset": "table", **TABLES[table.kind].best}
+        settings = Settings.of_state(state)
+        sampled(settings, table)
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -71,10 +77,12 @@ class Playground:
             ) from None
         self._socket.listen(128)
         self.port = self._socket.getsockname()[1]
-        self.address = f"http://{HOST}:{self.port}/?token={token}"
+        self.address = f"http://{HOST}:{self.port}/?token={quote(token, safe='')}"
         hosts = {f"{HOST}:{self.port}", f"localhost:{self.port}"}
         config = uvicorn.Config(
             make_app(token, table, state, lambda: hosts),
+            # Other servers of uvicorn in this process keep the handlers of their logs.
+            log_config=None,
             log_level="warning",
             access_log=False,
             lifespan="off",
@@ -88,9 +96,7 @@ class Playground:
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._serve, name="fastnn playground", daemon=True)
         self._thread.start()
-        warming = threading.Thread(
-            target=warm_up, args=(Settings.of_state(state), table), name="fastnn warm-up", daemon=True
-        )
+        warming = threading.Thread(target=warm_up, args=(settings, table), name="fastnn warm-up", daemon=True)
         warming.start()
 
     def _serve(self) -> None:
@@ -129,7 +135,7 @@ def playground(
 ) -> Playground | None:
     """Open a page in the browser on which a network is changed while it learns.
 
-    Data set, layers and everything else that a training is told are set on the page. It shows the decision
+    Data set, layers and every other setting of a training are chosen on the page. It shows the decision
     boundary, every hidden unit's picture, the weights and the curves while the kernels train in a thread. A
     run can be copied as a Python script that repeats it, bit for bit, and saved as a model, a picture or an
     animation.
@@ -187,13 +193,18 @@ def playground(
         raise ValueError(f"port must be at most {MOST_PORT}, got {port}")
     browser, block = check_flag(browser, "browser"), check_flag(block, "block")
     table = None if X is None else checked_table(X, y, target)
+    if not (token is None or isinstance(token, str)):
+        raise ValueError(f"token must be a str, or None for a new one, got {shown(token)}")
     running = Playground(table, port, token or secrets.token_urlsafe(24))
-    if browser:
-        webbrowser.open(running.address)
     if not block:
+        if browser:
+            webbrowser.open(running.address)
         return running
-    print(running.address, flush=True)
     try:
+        # The address comes before the browser: one in the terminal returns only when the user leaves it.
+        print(running.address, flush=True)
+        if browser:
+            webbrowser.open(running.address)
         running.wait()
     except KeyboardInterrupt:
         print("the playground has ended", flush=True)

@@ -7,6 +7,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -84,6 +85,7 @@ class Run:
         self._is_stale = False  # there is something to draw
         self._frame, self._drawn = 0, -1
         self._compiling: set[int] = set()
+        self._ending: dict[str, Any] | None = None  # the message of the training's end
         self._schedule = resolve_schedule(problem.train_arguments.get("schedule", "constant"))
         self.steering = Steering(self._artist, first, problem.steps_per_epoch, speed, self._redraw)
         self._threads = [
@@ -120,6 +122,13 @@ class Run:
         """Wait for the end of the threads."""
         for thread in self._threads:
             thread.join()
+
+    def command(self, name: str) -> None:
+        """Play, pause, or do a "step" or an "epoch"; a training that has ended says so again."""
+        if self._ending is not None and name != "pause":
+            self.send(self._ending)
+        else:
+            getattr(self.steering, name)()
 
     def send(self, message: Any) -> None:
         """Send a message to the page unless the run has been replaced or closed."""
@@ -187,8 +196,13 @@ class Run:
                 work()
         except Exception as error:
             logger.exception("the playground's %s failed", threading.current_thread().name)
-            text = f"the training has failed: {type(error).__name__}: {error}"
-            self.send({"type": "ended", "run": self.number, "why": text, "failed": True})
+            self._end(f"the training has failed: {type(error).__name__}: {error}", failed=True)
+
+    def _end(self, why: str, failed: bool) -> None:
+        """Tell the page that the training has ended."""
+        self._ending = {"type": "ended", "run": self.number, "why": why, "failed": failed}
+        self.steering.rest()
+        self.send(self._ending)
 
     # --- the training's thread --------------------------------------------------------------------------
 
@@ -202,8 +216,7 @@ class Run:
             why = self._trained()
         except DivergenceError as error:
             why, failed = str(error), True
-        self.steering.rest()
-        self.send({"type": "ended", "run": self.number, "why": why, "failed": failed})
+        self._end(why, failed)
 
     def _trained(self) -> str:
         """Train; return why the training has ended."""
@@ -253,16 +266,17 @@ class Run:
     @property
     def _is_frame_due(self) -> bool:
         """True if there is something new to draw and the page keeps up; the first frame is not drawn here."""
-        return self._is_stale and 0 < self._frame <= self._drawn + MOST_UNDER_WAY
+        keeps_up = 0 < self._frame <= self._drawn + MOST_UNDER_WAY
+        return self._is_stale and keeps_up and not self.steering.is_held
 
     def _send_frame(self, snapshot: Snapshot) -> None:
         """Compute a frame and send it."""
         with np.errstate(all="ignore"):  # a training that diverges overflows in pictures too
-            header, arrays = self._artist.drawn(snapshot, self._view)
+            header, arrays = self._artist.draw(snapshot, self._view)
         header |= {"frame": self._frame, "run": self.number, "learning_rate": self._rate(snapshot.step)}
         if self._frame == 0:
             arrays |= self._data()
-        points = np.array(self.steering.taken_curve()).reshape(-1, len(CURVE_COLUMNS))
+        points = np.array(self.steering.take_points()).reshape(-1, len(CURVE_COLUMNS))
         with np.errstate(over="ignore"):
             arrays["curves"] = points.astype(np.float32)
         note_compiled()
@@ -306,7 +320,7 @@ def warm_up(settings: Settings, table: Table | None) -> None:
     with reported_compilations():
         problem, model = posed(settings, table)
         artist = Artist(problem, model)
-        artist.drawn(Snapshot(0, 0, model._parameters, model._statistics), View())
+        artist.draw(Snapshot(0, 0, model._parameters, model._statistics), View())
         model.train(*problem.training_data, 1, **problem.train_arguments)
 
 
@@ -346,10 +360,12 @@ class Session:
             self.run.close()
 
     def _start(self, message: Mapping[str, Any]) -> None:
-        """Replace the run by a new one."""
+        """Replace the run by a new one; if the new state is refused, the present run goes on."""
         settings = Settings.of_state(message.get("state", {}))
-        problem, model = posed(settings, self._table)
-        self._begin(message.get("run", 0), problem, model)
+        # A training that runs on would take the time that the new one's first frame needs.
+        with nullcontext() if self.run is None else self.run.steering.held():
+            problem, model = posed(settings, self._table)
+            self._begin(message.get("run", 0), problem, model)
 
     def _begin(self, number: Any, problem: LearningProblem, model: Model) -> None:
         """Start a run in place of the present one."""
@@ -371,6 +387,12 @@ class Session:
         """Begin again from the same seed."""
         run = self.running
         self._begin(run.number, run.problem, run.problem.new_model())
+
+    def _command(self, message: Mapping[str, Any]) -> None:
+        """Play, pause, or do a step or an epoch, as the message's type says."""
+        if self.run is None and message["type"] == "pause":
+            return  # nothing runs
+        self.running.command(message["type"])
 
     def _set_speed(self, message: Mapping[str, Any]) -> None:
         """Set the number of steps per second."""
@@ -400,10 +422,10 @@ class Session:
     _HANDLERS: ClassVar[dict[str, Callable[[Session, Mapping[str, Any]], None]]] = {
         "start": _start,
         "reset": _reset,
-        "play": lambda self, message: self.running.steering.play(),
-        "pause": lambda self, message: self.running.steering.pause(),
-        "step": lambda self, message: self.running.steering.step(1),
-        "epoch": lambda self, message: self.running.steering.epoch(),
+        "play": _command,
+        "pause": _command,
+        "step": _command,
+        "epoch": _command,
         "speed": _set_speed,
         "view": _set_view,
         "drawn": _note_drawn,

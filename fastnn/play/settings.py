@@ -6,7 +6,6 @@ its controls from the fields, and `Settings` is checked by them.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -60,7 +59,7 @@ class Field:
     line : str
         A line of what the setting is.
     minimum, maximum : float, optional
-        Limits of numbers, or of the entries of "integers".
+        Limits of numbers, of the entries of "integers", or of the classes of "points".
     optional : bool
         True if None is accepted.
     scale : str
@@ -117,11 +116,10 @@ class Field:
         raise Problem(name, f"{name} must be true or false, got {shown(value)}")
 
     def _number(self, name: str, value: Any) -> float:
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
         assert self.minimum is not None
         assert self.maximum is not None
-        if is_number and self.minimum <= value <= self.maximum:
-            return float(value)
+        if _is_number(value) and self.minimum <= value <= self.maximum:
+            return float(value) + 0.0  # NumPy takes -0.0 for a negative scale
         raise Problem(
             name, f"{name} must be a number from {self.minimum:g} to {self.maximum:g}, got {shown(value)}"
         )
@@ -131,8 +129,7 @@ class Field:
             value = int(value)
         assert self.minimum is not None
         assert self.maximum is not None
-        is_integer = isinstance(value, int) and not isinstance(value, bool)
-        if is_integer and self.minimum <= value <= self.maximum:
+        if _is_number(value) and isinstance(value, int) and self.minimum <= value <= self.maximum:
             return int(value)
         limits = f"from {self.minimum:,.0f} to {self.maximum:,.0f}"
         raise Problem(name, f"{name} must be a whole number {limits}, got {shown(value)}")
@@ -164,18 +161,26 @@ class Field:
         for number, entry in enumerate(self._list(name, value), 1):
             try:
                 x, y, label = entry
-                if not all(math.isfinite(at) and abs(at) <= MOST_COORDINATE for at in (x, y)):
-                    raise ValueError
-                if label not in range(MOST_CLASSES):
+                has_place = all(_is_number(at) and abs(at) <= MOST_COORDINATE for at in (x, y))
+                if not (has_place and self._is_label(label)):
                     raise ValueError
             except (TypeError, ValueError):
                 raise Problem(
                     name,
                     f"point {number} must be [x, y, class], two numbers and a class from 0 to "
-                    f"{MOST_CLASSES - 1}, got {shown(entry)}",
+                    f"{self.maximum:g}, got {shown(entry)}",
                 ) from None
             points.append((float(x), float(y), int(label)))
         return tuple(points)
+
+    def _is_label(self, value: Any) -> bool:
+        assert self.maximum is not None
+        return _is_number(value) and 0 <= value <= self.maximum and value == int(value)
+
+
+def _is_number(value: Any) -> bool:
+    """Return True for a number of JSON; a truth value is none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _line(documented: Any) -> str:
@@ -245,8 +250,9 @@ class Settings:
         only={"dataset": ["surface"]},
     )  # fmt: skip
     points: tuple[tuple[float, float, int], ...] = _setting(
-        "points", [], "painted points", max_length=MOST_SAMPLES, only={"dataset": ["painted"]}
-    )
+        "points", [], "painted points", 0, MOST_CLASSES - 1, max_length=MOST_SAMPLES,
+        only={"dataset": ["painted"]},
+    )  # fmt: skip
     x_column: str | None = _setting(
         "column", None, "column along x; by default the first", optional=True, only={"dataset": ["table"]}
     )

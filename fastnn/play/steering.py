@@ -10,7 +10,8 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -25,6 +26,9 @@ CHUNK_SECONDS = 0.012
 # A curve has a point whenever the number of steps has grown by this share, and at least at this distance in
 # seconds: fine at the beginning, where most happens, and bounded in a long run.
 CURVE_GROWTH, CURVE_SECONDS = 0.01, 0.25
+# Largest number of points that wait for a page that does not draw, for instance a hidden tab: beyond it,
+# every second one is dropped.
+MOST_POINTS = 4000
 # Seconds over which the speed is averaged.
 SPEED_SECONDS = 1.0
 # Films have snapshots whenever the number of steps has grown by this share. Beyond MOST_FILMED snapshots,
@@ -68,7 +72,7 @@ class Steering(Hook):
     ) -> None:
         self.latest = snapshot
         self.film = [snapshot]
-        self.is_closed = False
+        self.is_closed = self.is_held = False
         self._artist, self._notify, self._steps_per_epoch = artist, notify, steps_per_epoch
         self._changed = threading.Condition()
         self._speed, self._playing = speed, False
@@ -95,11 +99,11 @@ class Steering(Hook):
             self._playing, self._target = False, 0
             self._changed.notify_all()
 
-    def step(self, count: int) -> None:
-        """Pause, and do `count` further steps."""
+    def step(self) -> None:
+        """Pause, and do one further step."""
         with self._changed:
             self._playing = False
-            self._target = max(self._target, self.latest.step) + count
+            self._target = max(self._target, self.latest.step) + 1
             self._changed.notify_all()
 
     def epoch(self) -> None:
@@ -116,6 +120,19 @@ class Steering(Hook):
             self._speed = steps_per_second
             self._pace()
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Let the training rest during the context, and then go on as before."""
+        with self._changed:
+            self.is_held = True
+        try:
+            yield
+        finally:
+            with self._changed:
+                self.is_held = False
+                self._pace()
+            self._notify()
+
     def close(self) -> None:
         """End the training."""
         with self._changed:
@@ -129,8 +146,8 @@ class Steering(Hook):
             self.latest = replace(self.latest, playing=False, passes_per_second=0.0)
         self._notify()
 
-    def taken_curve(self) -> list[tuple[float, ...]]:
-        """Return the points of the curves since the last call; `CURVE_COLUMNS` names the columns."""
+    def take_points(self) -> list[tuple[float, ...]]:
+        """Remove and return the points of the curves that wait; `CURVE_COLUMNS` names the columns."""
         with self._changed:
             points, self._curve = self._curve, []
         return points
@@ -208,6 +225,8 @@ class Steering(Hook):
         point = (float(snapshot.step), *vars(measured).values(), norm, ratio)
         with self._changed:
             self._curve.append(point)
+            if len(self._curve) > MOST_POINTS:
+                del self._curve[1::2]
         self._curve_step = snapshot.step
 
     def _measured_speed(self, now: float, step: int) -> float:
@@ -224,6 +243,8 @@ class Steering(Hook):
 
     def _due(self, step: int) -> float:
         """Return the number of steps that are due; infinity for a training at full speed."""
+        if self.is_held:
+            return 0
         if not self._playing:
             return self._target - step
         if self._speed is None:
@@ -251,7 +272,7 @@ class Steering(Hook):
 
     def _seconds_to_next(self, step: int) -> float | None:
         """Return the time until the next step is due; None if a command must come first."""
-        if not self._playing or self._speed is None:
+        if self.is_held or not self._playing or self._speed is None:
             return None
         since, first = self._paced_from
         return max(0.0, since + (step - first) / self._speed - time.perf_counter())

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..preprocessing.frames import read_table
+from ..preprocessing.frames import is_gap, read_table
 from ..system.validation import shown
 from .settings import MOST_SAMPLES
 
@@ -16,6 +16,8 @@ __all__ = ["MOST_CLASSES", "Table", "checked_table"]
 
 # Largest number of classes of a target, and of distinct whole numbers that are taken for classes.
 MOST_CLASSES = 10
+# Largest magnitude of a number: the squares in a standard deviation must not overflow.
+MOST_MAGNITUDE = 1e150
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Table:
     kind : {"classes", "regression"}
         Kind of the target.
     y : array (n,)
-        Numbers of the classes, counted from 0, or targets of a regression, NaN for gaps.
+        Numbers of the classes, counted from 0, or targets of a regression.
     classes : list of str, optional
         Names of the classes; None for a regression.
     """
@@ -49,7 +51,7 @@ class Table:
 
 
 def checked_table(X: Any, y: Any, target: str | None = None) -> Table:
-    """Return the table of a user's arrays or dataframes.
+    """Return the table of a user's arrays or dataframes, without the rows whose target is a gap.
 
     Parameters
     ----------
@@ -64,10 +66,18 @@ def checked_table(X: Any, y: Any, target: str | None = None) -> Table:
     ------
     ValueError
         If there are fewer than two columns of numbers, too many rows or classes, or lengths that differ.
+    TypeError
+        If X is a sparse matrix, or `target` is no text.
     """
-    if len(X) > MOST_SAMPLES:
+    if not (target is None or isinstance(target, str)):
+        raise TypeError(f"target must be the name of the target, a str, or None, got {shown(target)}")
+    try:
+        n_rows = len(X)
+    except TypeError:
+        n_rows = 0  # a sparse matrix or no table at all: read_table says so
+    if n_rows > MOST_SAMPLES:
         raise ValueError(
-            f"the table has {len(X):,} rows, and the playground draws at most {MOST_SAMPLES:,}: take a "
+            f"the table has {n_rows:,} rows, and the playground draws at most {MOST_SAMPLES:,}: take a "
             "sample of its rows, for instance X.sample(5000) of a dataframe"
         )
     read = read_table(X)
@@ -79,9 +89,6 @@ def checked_table(X: Any, y: Any, target: str | None = None) -> Table:
             f"the playground needs two columns of numbers, and the table has {list(columns) or 'none'}"
             + (f": {', '.join(others[:5])} hold no numbers" if others else "")
         )
-    for name, values in columns.items():
-        if np.isfinite(values).sum() < 2 or np.nanmax(values) == np.nanmin(values):
-            raise ValueError(f"column {name!r} holds fewer than two different numbers: leave it out")
     given = getattr(y, "name", None)
     target = target or (given if isinstance(given, str) else "y")
     values = np.asarray(y)
@@ -89,27 +96,39 @@ def checked_table(X: Any, y: Any, target: str | None = None) -> Table:
         raise ValueError(
             f"X has {read.n_rows} rows, but y has shape {values.shape}: give one target for each row"
         )
-    return Table(columns, target, *_target(values, target))
+    is_known = np.array([not is_gap(value) for value in values.tolist()], bool)
+    if not is_known.any():
+        raise ValueError(f"the target {target!r} holds gaps alone: name another")
+    columns = {name: column[is_known] for name, column in columns.items()}
+    for name, column in columns.items():
+        _check_numbers(column, f"column {name!r}")
+        if len(np.unique(column[np.isfinite(column)])) < 2:
+            raise ValueError(f"column {name!r} holds fewer than two different numbers: leave it out")
+    return Table(columns, target, *_target(values[is_known], target))
+
+
+def _check_numbers(values: NDArray[np.float64], what: str) -> None:
+    """Raise ValueError if numbers are too large to be standardised."""
+    if np.abs(values).max(initial=0.0, where=np.isfinite(values)) > MOST_MAGNITUDE:
+        raise ValueError(f"{what} holds numbers beyond {MOST_MAGNITUDE:g}: scale it")
 
 
 def _target(values: NDArray[Any], target: str) -> tuple[str, NDArray[Any], list[str] | None]:
-    """Return kind, numbers and names of the classes of a target."""
+    """Return kind, numbers and names of the classes of a target without gaps."""
     if values.dtype.kind in "fiu":
         numbers = values.astype(np.float64)
         if np.isinf(numbers).any():
             raise ValueError(f"the target {target!r} holds infinity")
-        distinct = np.unique(numbers[np.isfinite(numbers)])
-        if len(distinct) > MOST_CLASSES or (distinct != np.round(distinct)).any():
+        _check_numbers(numbers, f"the target {target!r}")
+        distinct = np.unique(numbers)
+        is_whole = (distinct == np.round(distinct)).all()
+        if len(distinct) > MOST_CLASSES or not (is_whole or len(distinct) < 2):
             return "regression", numbers, None
-        if np.isnan(numbers).any():
-            raise ValueError(f"the target {target!r} holds gaps: leave these rows out")
-        labels = numbers.astype(np.int64)
+        labels = numbers.astype(np.int64) if is_whole else numbers
     elif values.dtype.kind == "b":
         labels = values
     else:
         labels = np.array([str(value) for value in values])
-        if any(value is None or value != value for value in values.tolist()):
-            raise ValueError(f"the target {target!r} holds gaps: leave these rows out")
     classes, y = np.unique(labels, return_inverse=True)
     if len(classes) < 2:
         raise ValueError(f"the target {target!r} holds one value only, {shown(str(classes[0]))}")

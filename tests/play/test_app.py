@@ -1,11 +1,12 @@
 """The web application: who is answered, with what headers, and what a page can ask for."""
 
 import json
+import threading
 import warnings
 
 import numpy as np
 import pytest
-from playing import unpacked
+from playing import PATIENCE, trainings, unpacked, wait_for
 
 import fastnn
 
@@ -18,6 +19,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # starlette 1 prefers httpx2, and older ones know httpx alone
     from starlette.testclient import TestClient
 
+from fastnn.play import saves
 from fastnn.play.app import MOST_PAGES, make_app
 from fastnn.play.table import checked_table
 
@@ -182,7 +184,6 @@ def test_a_run_from_start_to_download():
             assert f'filename="{saved["name"]}"' in answer.headers["content-disposition"]
             assert start is None or answer.content.startswith(start)
             assert test.get(saved["url"].partition("?")[0]).status_code == 403
-        assert test.get(f"/download/99?token={TOKEN}").status_code == 404
 
 
 PROBLEMS = [
@@ -209,6 +210,106 @@ def test_problems_are_told_and_the_connection_lives_on(kind, message, field, tex
         until(socket, "started")
         send(socket, "save", what="everything")
         assert "model, picture, gif" in until(socket, "problem")["text"]
+
+
+NUMBERS = [
+    ("points", [[10**400, 0, 0], [1, 1, 1]], "point 1"),
+    ("points", [[True, False, True], [1, 1, 1]], "point 1"),
+    ("points", [[0, 0, 0], [1, 1, 1.5]], "point 2"),
+    ("points", ["123", "456"], "point 1"),
+    ("learning_rate", 10**400, "0 to 100"),
+    ("learning_rate", float("1e400"), "JSON"),
+    ("n_samples", 10**9, "5,000"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "text"), NUMBERS, ids=[str(entry[1])[:24] for entry in NUMBERS])
+def test_odd_numbers_are_refused(name, value, text):
+    with connected(client()) as socket:
+        send(socket, "start", run=1, state={"dataset": "painted", name: value})
+        assert text in until(socket, "problem")["text"]
+
+
+def test_negative_zero_is_zero():
+    with connected(client()) as socket:
+        send(socket, "start", run=1, state={"noise": -0.0})
+        assert str(until(socket, "started")["state"]["noise"]) == "0.0"
+
+
+def test_binary_messages_are_refused():
+    with connected(client()) as socket:
+        for content in (b"", b"\0\1", b"{}"):
+            socket.send_bytes(content)
+            assert "not text" in until(socket, "problem")["text"]
+        send(socket, "start", run=1, state={})
+        until(socket, "started")
+
+
+def test_errors_are_told_and_the_connection_lives_on(monkeypatch):
+    def broken(run):
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr("fastnn.play.app.script_of", broken)
+    monkeypatch.setitem(saves._MAKERS, "model", (broken, ".fastnn", "text/plain"))
+    with connected(client()) as socket:
+        send(socket, "start", run=1, state={})
+        until(socket, "started")
+        send(socket, "script")
+        assert "OSError: the disk is full" in until(socket, "problem")["text"]
+        for _ in range(2):  # a save that has failed leaves room for the next
+            send(socket, "save", what="model")
+            assert "OSError: the disk is full" in until(socket, "problem")["text"]
+        send(socket, "save", what="picture")
+        until(socket, "saved")
+
+
+@pytest.fixture
+def slow_save(monkeypatch):
+    """Make the animation of a run wait for the event that is returned."""
+    begun, goes_on = threading.Event(), threading.Event()
+
+    def slow(run):
+        begun.set()
+        assert goes_on.wait(PATIENCE)
+        return b"GIF89a"
+
+    monkeypatch.setitem(saves._MAKERS, "gif", (slow, ".gif", "image/gif"))
+    yield begun, goes_on
+    goes_on.set()
+
+
+def test_a_page_draws_and_is_steered_while_a_file_is_saved(slow_save):
+    begun, goes_on = slow_save
+    with connected(client()) as socket:
+        send(socket, "start", run=1, state={})
+        until(socket, "frame")
+        send(socket, "save", what="gif")
+        assert begun.wait(PATIENCE)
+        send(socket, "save", what="gif")
+        assert "wait" in until(socket, "problem")["text"]
+        send(socket, "drawn", frame=0, run=1)
+        send(socket, "step")
+        while until(socket, "frame")[0]["step"] != 1:
+            pass
+        goes_on.set()
+        assert until(socket, "saved")["what"] == "gif"
+
+
+def test_a_page_that_is_closed_while_a_file_is_saved_ends_its_training(slow_save):
+    begun, _ = slow_save
+    with connected(client()) as socket:
+        send(socket, "start", run=1, state={})
+        until(socket, "frame")
+        send(socket, "play")
+        send(socket, "save", what="gif")
+        assert begun.wait(PATIENCE)
+        assert trainings()
+    wait_for(lambda: not trainings())
+
+
+@pytest.mark.parametrize("number", ["99", "-1", "1e3", "9" * 5000, "%00", "x"])
+def test_files_that_are_not_kept(number):
+    assert client().get(f"/download/{number}?token={TOKEN}").status_code == 404
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", "null", '{"type": NaN}', "[" * 100_000])

@@ -296,6 +296,68 @@ def test_painting_with_the_keyboard(visitor, server):
     assert label == 1
 
 
+CRAFTED = {
+    "layers=abc": "every entry of layers must be a whole number",
+    "layers=1000000000&noise=x": "every entry of layers must be a whole number",
+    "optimizer=toString&dataset=circles": "optimizer must be one of sgd",
+    "seed=1e400": "seed must be a whole number",
+    "dataset=__proto__": "dataset must be one of moons",
+    "x_column=<img src=x>&dataset=table": "there is no table",
+    f"points={';'.join(['1,2,0'] * 6000)}&dataset=painted": "points takes at most 5,000 entries",
+}
+
+
+@pytest.mark.parametrize("fragment", CRAFTED, ids=lambda fragment: fragment[:20])
+def test_an_address_that_cannot_be_used_is_told_and_mended(visitor, server, fragment):
+    page = visitor.page
+    page.goto(f"{server.address}#{fragment}")
+    told = page.locator("#notices")
+    sync_api.expect(told).to_contain_text("The usual value is taken")
+    if "noise" not in fragment:  # the last of two problems stays
+        sync_api.expect(told).to_contain_text(CRAFTED[fragment])
+    if "painted" in fragment:
+        assert "paint some points" in page.inner_text("#plane-caption")
+        return
+    visitor.wait_for_frame(2)
+    page.click("#step")
+    visitor.wait_for_step(1)
+
+
+@pytest.mark.parametrize(
+    ("fragment", "widths"),
+    [("points=1,2,1000000000", [2, 3, 6]), ("points=&layers=1000000000,x", [2, 128, 1, 2])],
+)
+def test_an_address_without_enough_points_cannot_fill_the_page(visitor, server, fragment, widths):
+    page = visitor.page
+    page.goto(f"{server.address}#dataset=painted&{fragment}")
+    visitor.wait_for_frame(1)
+    assert visitor.widths == widths
+    assert page.inner_text("#problems") == ""
+    assert "paint some points" in page.inner_text("#plane-caption")
+
+
+def test_an_address_that_is_too_long_is_told(visitor, server):
+    page = visitor.page
+    page.goto(f"{server.address}#x_column={'a' * 1_100_000}")
+    sync_api.expect(page.locator("#lost")).to_contain_text("too long for the server")
+
+
+def test_the_last_seed_is_followed_by_the_first(visitor, server):
+    page = visitor.visit(server, f"seed={2**31 - 1}").page
+    visitor.change(lambda: page.click(".dice"))
+    assert page.input_value("#field-seed") == "0"
+    assert page.inner_text("#problems") == ""
+
+
+def test_a_training_that_has_ended_is_told_again(visitor, server):
+    page = visitor.visit(server, "passes=5&speed=13").page
+    for _ in range(2):
+        page.keyboard.press("Space")
+        sync_api.expect(page.locator("#notices")).to_contain_text("the run of 5 passes is done")
+        sync_api.expect(page.locator("#play")).to_have_attribute("aria-label", "Play")
+        page.locator("#notices .close").click()
+
+
 def test_changing_layers_units_and_activations(visitor, server):
     page = visitor.visit(server).page
 

@@ -20,7 +20,7 @@ def drawn(state, n_passes=30, **view):
     artist = Artist(problem, model)
     model.train(*problem.training_data, n_passes, **problem.train_arguments)
     snapshot = Snapshot(n_passes, n_passes, model._parameters, model._statistics)
-    header, arrays = artist.drawn(snapshot, View(**SIZES, **view))
+    header, arrays = artist.draw(snapshot, View(**SIZES, **view))
     return problem, model, *unpacked(packed(header, arrays))
 
 
@@ -41,6 +41,16 @@ def test_packing_keeps_names_shapes_and_values():
     for name, array in arrays.items():
         assert found[name].shape == array.shape
         assert (found[name] == array).all()
+
+
+def test_lattices_of_many_sizes_are_not_kept():
+    problem, model = posed(Settings.of_state({"dataset": "surface", "n_samples": 20}))
+    artist = Artist(problem, model)
+    snapshot = Snapshot(0, 0, model._parameters, model._statistics)
+    for size in range(8, 20):
+        _, arrays = artist.draw(snapshot, View(resolution=size, unit_resolution=size // 2))
+        assert arrays["boundary"].shape == (size, size)
+    assert len(artist._points) <= 2
 
 
 BATCH_NORM = {"batch_norm": True, "layers": [6, 5], "activations": ["relu", "tanh"], "batch_size": 20}
@@ -158,12 +168,12 @@ def test_certified_pictures_are_the_same_and_compete_with_dense_ones(monkeypatch
     monkeypatch.setattr("fastnn.play.frames.render_boundary", render)
     snapshot, view = Snapshot(0, 0, model._parameters, model._statistics), View()
     monkeypatch.setattr("fastnn.play.frames.WORTHWHILE_SECONDS", 1e9)
-    first = [artist.drawn(snapshot, view)[1]["boundary"] for _ in range(3)]
+    first = [artist.draw(snapshot, view)[1]["boundary"] for _ in range(3)]
     assert methods == ["dense"] * 3
     monkeypatch.setattr("fastnn.play.frames.WORTHWHILE_SECONDS", 0.0)
     monkeypatch.setattr("fastnn.play.frames.RACE_PICTURES", 5)
     for _ in range(10):
-        assert (artist.drawn(snapshot, view)[1]["boundary"] == first[0]).all()
+        assert (artist.draw(snapshot, view)[1]["boundary"] == first[0]).all()
     assert methods[3] == "certified"
     assert {"dense", "certified"} <= set(methods[4:])
 

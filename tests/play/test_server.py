@@ -1,6 +1,8 @@
 """The server: real sockets, several pages, closed pages, Ctrl-C, and the command that starts it."""
 
+import asyncio
 import json
+import logging
 import signal
 import subprocess
 import sys
@@ -11,7 +13,7 @@ import urllib.request
 
 import numpy as np
 import pytest
-from playing import PATIENCE, unpacked
+from playing import PATIENCE, trainings, unpacked, wait_for
 
 import fastnn
 from fastnn.cli.main import main
@@ -50,18 +52,6 @@ class SocketPage:
         while header["step"] <= step:
             header, _ = self.until("frame")
         return header
-
-
-def trainings():
-    """Return the playground's threads that train or draw."""
-    return [thread for thread in threading.enumerate() if thread.name.startswith("fastnn playground ")]
-
-
-def wait_for(condition):
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)
 
 
 @pytest.fixture
@@ -162,6 +152,72 @@ def test_own_data_are_the_first_state():
         assert (started["kind"], started["inputs"]) == ("regression", ["x3", "x1"])
         page.send("play")
         page.train_beyond(50)
+
+
+def test_tables_without_common_rows_get_a_message():
+    X = np.random.RandomState(0).randn(20, 2)
+    X[:10, 0] = X[10:, 1] = np.nan
+    with pytest.raises(ValueError, match="x0 and x1 hold fewer than two rows"):
+        fastnn.playground(X, np.arange(20.0), browser=False, block=False)
+
+
+@pytest.mark.parametrize("token", ["a b&c", "100%25", "ä+", "x" * 2000])
+def test_the_address_holds_any_token(token):
+    with fastnn.playground(browser=False, block=False, token=token) as running:
+        assert urllib.request.urlopen(running.address).status == 200
+        page = SocketPage(running.address)
+        page.send("start", run=1, state={})
+        page.send("save", what="model")
+        base = running.address.partition("/?")[0]
+        assert urllib.request.urlopen(base + page.until("saved")["url"]).status == 200
+
+
+def test_a_token_is_text():
+    with pytest.raises(ValueError, match="token must be a str"):
+        fastnn.playground(browser=False, block=False, token=5)
+
+
+def test_a_flood_of_messages_is_answered_when_the_page_reads(served):
+    page = SocketPage(served.address)
+    # More answers than the buffers of the connection hold: the server stops reading meanwhile.
+    n_messages, name = 20_000, "f" * 300
+    sender = threading.Thread(target=lambda: [page.send(name) for _ in range(n_messages)], daemon=True)
+    sender.start()
+    time.sleep(0.5)
+    other = SocketPage(served.address)
+    other.send("start", run=1, state={})
+    other.until("frame")
+    for _ in range(n_messages):
+        page.until("problem")
+    page.send("start", run=1, state={})
+    page.until("frame")
+    sender.join()
+
+
+def test_the_handlers_of_other_servers_logs_stay_as_they_are():
+    loggers = [logging.getLogger(name) for name in ("uvicorn", "uvicorn.error")]
+    before = [[*logger.handlers] for logger in loggers]
+    with fastnn.playground(browser=False, block=False):
+        assert [logger.handlers for logger in loggers] == before
+        assert all(logger.propagate for logger in loggers)
+
+
+def test_a_playground_runs_within_an_event_loop():
+    async def use():
+        with fastnn.playground(browser=False, block=False) as running:
+            return await asyncio.to_thread(lambda: urllib.request.urlopen(running.address).status)
+
+    assert asyncio.run(use()) == 200
+
+
+def test_the_address_is_printed_before_a_browser_in_the_terminal_opens(monkeypatch, capsys):
+    def open_in_terminal(address):
+        assert capsys.readouterr().out.strip() == address
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("webbrowser.open", open_in_terminal)
+    assert fastnn.playground() is None
+    assert "has ended" in capsys.readouterr().out
 
 
 def test_the_browser_is_opened(monkeypatch):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from playing import PATIENCE, FakePage
+from playing import PATIENCE, FakePage, wait_for
 
 import fastnn
 from fastnn.play import compiling
@@ -225,6 +225,90 @@ def test_bad_settings_leave_the_run_as_it_is():
         page.wait(lambda: page.frames[-1][0]["step"] > before)
 
 
+def test_the_training_rests_while_a_new_one_is_prepared(monkeypatch):
+    prepared = []
+
+    def prepare(settings, table):
+        run = page.session.run
+        if run is not None:
+            # The chunk under way ends; nothing is trained or drawn afterwards.
+            time.sleep(0.2)
+            before = run.steering.latest.step, len(page.frames)
+            time.sleep(0.2)
+            prepared.append((run.steering.latest.step, len(page.frames)) == before)
+        if settings.seed == 13:
+            raise Problem("seed", "not this one")
+        return posed(settings, table)
+
+    monkeypatch.setattr("fastnn.play.session.posed", prepare)
+    with FakePage() as page:
+        run = page.start()
+        page.send("play")
+        page.wait(lambda: page.frames[-1][0]["step"] > 100)
+        with pytest.raises(Problem, match="not this one"):
+            page.send("start", run=2, state={"seed": 13})
+        before = run.steering.latest.step
+        page.wait(lambda: page.frames[-1][0]["step"] > before and page.frames[-1][0]["playing"])
+        page.start(run=3)
+        assert prepared == [True, True]
+        assert page.session.run is not run
+        run.join()
+
+
+def test_a_training_that_has_ended_says_so_again():
+    with FakePage() as page:
+        run = page.start(passes=20)
+        page.send("play")
+        page.wait(lambda: page.told("ended"))
+        page.send("pause")
+        for count, kind in enumerate(("play", "step", "epoch"), 2):
+            page.send(kind)
+            page.wait(lambda count=count: len(page.told("ended")) == count)
+        assert len({message["why"] for message in page.told("ended")}) == 1
+        assert not run.steering.is_playing
+
+
+@pytest.mark.parametrize("broken", ["train", "draw"])
+def test_errors_of_both_threads_are_told_and_the_training_stops(broken, monkeypatch):
+    def fail(*arguments, **named):
+        raise MemoryError("no room")
+
+    with FakePage() as page:
+        run = page.start()
+        page.send("play")
+        page.wait(lambda: page.frames[-1][0]["step"] > 100)
+        if broken == "train":
+            monkeypatch.setattr(run.steering, "observe", fail)
+        else:
+            monkeypatch.setattr(run._artist, "draw", fail)
+        page.wait(lambda: page.told("ended"))
+        ended = page.told("ended")[0]
+        assert ended["failed"]
+        assert "MemoryError: no room" in ended["why"]
+        page.send("play")
+        page.wait(lambda: len(page.told("ended")) == 2)
+        assert not run.steering.is_playing
+        monkeypatch.undo()
+        page.start(run=2)
+        page.send("step")
+        page.wait(lambda: page.frames[-1][0]["step"] == 1)
+
+
+def test_a_page_that_does_not_draw_leaves_few_points(monkeypatch):
+    monkeypatch.setattr("fastnn.play.steering.CURVE_SECONDS", 0.0)
+    monkeypatch.setattr("fastnn.play.steering.MOST_POINTS", 20)
+    with FakePage(draws=False) as page:
+        run = page.start()
+        page.send("play")
+        page.wait(lambda: len(page.frames) == 2)
+        before = run.steering.latest.step
+        wait_for(lambda: run.steering.latest.step > before + 50_000)
+        points = run.steering.take_points()
+        assert 5 < len(points) <= 20
+        steps = [point[0] for point in points]
+        assert steps == sorted(steps)
+
+
 @pytest.mark.parametrize(
     "message",
     [
@@ -251,7 +335,8 @@ def test_bad_messages_are_refused(message):
 
 def test_commands_before_a_start_are_refused():
     page = FakePage()
-    for kind in ("play", "pause", "step", "epoch", "reset"):
+    page.send("pause")  # nothing runs: that is what it asks for
+    for kind in ("play", "step", "epoch", "reset"):
         with pytest.raises(Problem, match="start"):
             page.send(kind)
     page.send("speed", steps_per_second=5)

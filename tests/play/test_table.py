@@ -69,11 +69,28 @@ def test_dataframes_of_numbers_and_text():
         (X, LABELS[:-1], "one target for each row"),
         (X, ["same"] * 30, "one value only"),
         (X, [f"name {k}" for k in range(30)], "30 different values"),
-        (X, np.array(["a", None] * 15, object), "gaps"),
+        (X, np.array(["a", None] * 15, object), "one value only, 'a'"),
+        (X, np.full(30, 0.5), "one value only, '0.5'"),
+        (X * 1e300, LABELS, r"column 'x0' holds numbers beyond 1e\+150"),
+        (X, X[:, 0] * 1e300, "target 'y' holds numbers beyond"),
         (X, [np.inf] * 30, "infinity"),
-        (X, [np.nan, 1.0, 2.0] * 10, "gaps"),
+        (X, [np.nan] * 30, "gaps alone"),
     ],
-    ids=["text", "one column", "rows", "constant", "length", "one class", "names", "gap", "inf", "nan"],
+    ids=[
+        "text",
+        "one column",
+        "rows",
+        "constant",
+        "length",
+        "one class",
+        "names",
+        "gap",
+        "constant target",
+        "huge",
+        "huge target",
+        "inf",
+        "nan",
+    ],
 )
 def test_tables_that_cannot_be_drawn(data, y, message):
     with pytest.raises(ValueError, match=message):
@@ -91,3 +108,29 @@ def test_columns_are_checked(state, field):
     with pytest.raises(Problem) as caught:
         posed_table(checked_table(X, LABELS), **state)
     assert caught.value.name == field
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        ["a", None, "b", np.nan] * 3, [1.0, np.nan, 2.0, np.nan] * 3, [0.5, np.nan, 2.0, np.nan] * 3,
+    ],
+    ids=["text", "whole", "numbers"],
+)  # fmt: skip
+def test_rows_whose_target_is_a_gap_are_left_out(y):
+    data = X[:12].copy()
+    data[0, 0] = np.nan  # a gap in a column stays: another pair of columns may do without it
+    table = checked_table(data, np.array(y, object if "a" in y else float))
+    assert table.n_rows == 6
+    np.testing.assert_array_equal(table.columns["x1"], data[::2, 1])
+    assert len(posed_table(table, test_share=0).y) == 5
+
+
+def test_what_is_no_table_gets_a_message():
+    sparse = pytest.importorskip("scipy.sparse")
+    with pytest.raises(TypeError, match="Sparse"):
+        checked_table(sparse.csr_matrix(X), LABELS)
+    with pytest.raises(ValueError, match="2D"):
+        checked_table(3, LABELS)
+    with pytest.raises(TypeError, match="target must be the name"):
+        checked_table(X, LABELS, 3)

@@ -6,7 +6,8 @@
 const EVERY = 350;
 const VIEW_FIELDS = { view: "choice", speed: "number", sample: "integer" };
 
-const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
+/** Return true if two values of a state are equal. */
+export const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
 
 /** Return a value as the text it has in the address. */
 function written(kind, value) {

@@ -249,7 +249,7 @@ export class Controls {
             type: "button",
             title: "Another seed",
             "aria-label": "Another seed",
-            onclick: () => this.changed(name, ((this.state?.seed ?? 0) + 1) % 2 ** 32),
+            onclick: () => this.changed(name, ((this.state?.seed ?? 0) + 1) % (maximum + 1)),
           },
           "⟳",
         ),

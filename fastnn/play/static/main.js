@@ -1,6 +1,6 @@
 // The playground's page: keeps the state, and connects server, address, controls and pictures.
 
-import { Address, format, parse } from "./address.js";
+import { Address, format, parse, same } from "./address.js";
 import { Boundary } from "./boundary.js";
 import { Controls } from "./controls.js";
 import { Curves } from "./curves.js";
@@ -32,7 +32,9 @@ const FEWEST_POINTS = 2;
 const PAINT_DELAY = 120;
 // Units of the first layer that is added to a network without any.
 const FIRST_WIDTH = 3;
-// Close code of a server that has no room for another page (RFC 6455 registry: try again later).
+// Close codes of RFC 6455 and its registry: for a message that is too long, which can only be a state, and of a
+// server that has no room for another page.
+const MESSAGE_TOO_BIG = 1009;
 const TRY_AGAIN_LATER = 1013;
 
 // What the user has set: the run's state, and how it is looked at.
@@ -134,9 +136,13 @@ const connection = new Connection({
   problem: ({ field, text }) => {
     isPending = false;
     if (!started) setPlaying(false);
+    changedAt = null;
+    if (!started && restore(field)) {
+      news(`The address could not be used as it is: ${text}. The usual value is taken.`);
+      return;
+    }
     controls?.problem(field, text);
     problem(text);
-    changedAt = null;
   },
   ended: (message) => {
     if (message.run !== started?.run) return;
@@ -155,7 +161,8 @@ const connection = new Connection({
     setPlaying(false);
     compiling(false);
     let text = "No server answers. Start “fastnn playground” and open the address it prints.";
-    if (greeted) text = "The server has stopped. What you see is its last picture.";
+    if (code === MESSAGE_TOO_BIG) text = "The settings in the address are too long for the server: shorten them.";
+    else if (greeted) text = "The server has stopped. What you see is its last picture.";
     else if (code === TRY_AGAIN_LATER) text = "The playground has too many pages open: close one of them.";
     lost(text, () => connection.open());
   },
@@ -179,6 +186,19 @@ function complete(next) {
   const chosen = loss.values.find(({ name }) => name === next.loss);
   if (chosen && chosen.kind !== controls.kindOf(next)) next.loss = null;
   return next;
+}
+
+/** Begin with the usual value of a field that was refused; return false if it has that value already. */
+function restore(field) {
+  const usual = hello.state[field];
+  if (usual === undefined || same(state[field], usual)) return false;
+  change({ [field]: usual });
+  return true;
+}
+
+/** Return a number of the state within the limits of its field: an address may hold anything. */
+function within({ minimum = 0, maximum }, value) {
+  return Math.max(minimum, Math.min(maximum, Math.trunc(Number(value)) || minimum));
 }
 
 /** Take over changed fields and begin anew. */
@@ -206,9 +226,6 @@ function start() {
   }
   boundary.invite(null);
   isPending = true;
-  // A training that runs on would take the time that the new one's first frame needs. If the state is refused,
-  // the old training plays on.
-  if (playing) connection.send("pause");
   connection.send("start", { state, run });
   if (playing) connection.send("play");
 }
@@ -218,7 +235,7 @@ function readAddress() {
   state = complete({ ...hello.state, ...parsed.state });
   view = { ...VIEW_DEFAULTS, ...parsed.view };
   if (!VIEWS.includes(view.view)) view.view = VIEW_DEFAULTS.view;
-  if (!(view.speed in SPEEDS)) view.speed = VIEW_DEFAULTS.speed;
+  if (!(Number.isInteger(view.speed) && SPEEDS[view.speed] !== undefined)) view.speed = VIEW_DEFAULTS.speed;
   if (!Number.isInteger(view.sample)) view.sample = null;
   if (parsed.unknown.length)
     news(`The address has unknown settings: ${parsed.unknown.join(", ")}. They are left out.`);
@@ -269,8 +286,10 @@ function showBlank() {
   isBlank = true;
   isPending = false;
   const points = state.points ?? [];
-  const n_classes = Math.max(2, ...points.map(([, , label]) => label + 1));
-  const dims = [2, ...state.layers, n_classes];
+  const { layers } = hello.choices;
+  const n_classes = Math.max(2, ...points.map(([, , label]) => within(hello.choices.points, label) + 1));
+  const hidden = state.layers.slice(0, layers.max_length).map((width) => within(layers, width));
+  const dims = [2, ...hidden, n_classes];
   show({
     run,
     layers_dim: dims,
@@ -386,7 +405,7 @@ const actions = {
   epoch: () => command("epoch"),
   // The beginning is a new run with the same seed: its number tells its frames from those under way.
   reset: () => {
-    setPlaying(false);
+    if (playing) command("pause");
     start();
   },
   faster: () => changeView({ speed: Math.min(view.speed + 1, SPEEDS.length - 1) }),
