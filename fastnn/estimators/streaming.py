@@ -40,7 +40,7 @@ from ..training.checkpoint import BackgroundWriter, Checkpoint, collected, inter
 from .fitting import FitDivergenceError, record_score
 from .holdout import validation_functions
 from .many import Task, run_side_by_side
-from .members import Valleys, batch_size, fold_count
+from .members import Valleys, batch_size, check_judging_weights, fold_count
 from .streamed_rows import Feed, Portion, Scan, Sizes, drawn_rows
 from .tabular_presets import Preset
 
@@ -52,6 +52,8 @@ Array = NDArray[Any]
 ROWS_OF_A_PASS = 1 << 20
 # Least number of rows that are trained on for each that is judged.
 ROWS_A_JUDGED_ROW = 4
+# Largest number of characters of a setting in a message.
+MOST_SHOWN = 40
 # Upper bound of the categories of a text column, for estimates of memory: the encoder's default.
 MOST_CATEGORIES = 32
 
@@ -214,6 +216,10 @@ class StreamedFit:
         estimator, files = self.estimator, self.files
         estimator.target_name_ = files.target
         scan = self._scanned(X_val is None)
+        if scan.n_rows < 2:
+            raise ValueError(
+                f"{files.name} has one row with a target only: two are needed, to train and to validate on"
+            )
         self._prepare_targets(scan)
         self._fit_encoder(scan)
         self._hold_out(scan, X_val, y_val)
@@ -223,7 +229,7 @@ class StreamedFit:
         try:
             self._train()
         except KeyboardInterrupt:
-            if all("_state" in run.member.__dict__ for run in self.runs):
+            if self._are_fitted():
                 self._adopt(estimator)
                 self._save()
             raise
@@ -264,7 +270,7 @@ class StreamedFit:
 
     def _prepare_targets(self, scan: Scan) -> None:
         """Set the attributes that are derived from the targets."""
-        estimator, files = self.estimator, self.files
+        estimator = self.estimator
         if estimator._HAS_CLASSES:
             values = list(scan.counts)
             # Two of each: scikit-learn warns of targets that are mostly different.
@@ -276,8 +282,6 @@ class StreamedFit:
             self.summary = scan.moments.result()
             estimator._checked_y(np.array([self.summary.least, self.summary.largest]), True)
         self.factors = estimator._begin_streamed(self.summary)
-        if not files.n_rows > 1:
-            raise ValueError(f"{files.name} has one row only: two are needed, to train and to validate on")
 
     def _encode(self, block: Block, out: Array) -> tuple[Array, Array]:
         """Write the features of a block into `out`, and return the encoded targets and the weights."""
@@ -319,6 +323,7 @@ class StreamedFit:
         n_groups = min(self.n_networks, self.n_folds)
         by_row = np.argsort(self.val_rows)
         own = (by_row % n_groups)[np.searchsorted(self.val_rows[by_row], block.rows)]
+        check_judging_weights(weights)
         order = np.argsort(own, kind="stable")  # the rows of each network lie together
         self.val = Z[order], targets[order], weights[order]
         self.oof_rows = block.rows[order]
@@ -364,7 +369,7 @@ class StreamedFit:
             total=rows_a_pass * self.passes, unit="row", shown=self.progress, desc="fitting", initial=begun,
             unit_scale=True,
         )  # fmt: skip
-        self.saved_at = time.perf_counter()
+        self.saved_at, self.is_saved = time.perf_counter(), self.n_done > 0
         n_passes = self.n_done // per_pass
         with bar, feed:
             if self._is_ended():
@@ -377,7 +382,15 @@ class StreamedFit:
                     break
                 if self._is_due(n_passes if portion.ends_pass else 0):
                     self._save()
+        if not self._are_fitted():
+            raise ValueError(
+                f"{self.files.name}: no row that was read for the training of a network has a weight above 0"
+            )
         self._save()
+
+    def _are_fitted(self) -> bool:
+        """Return True if every network has been trained on rows of a weight above 0."""
+        return all("_state" in run.member.__dict__ for run in self.runs)
 
     def _is_ended(self) -> bool:
         """Return True if all networks have ended, or the time is over."""
@@ -474,7 +487,9 @@ class StreamedFit:
         """Return True if a checkpoint is due; `n_passes` is 0 within a pass."""
         if self.checkpoint is None:
             return False
-        if self.n_done == 1:  # a value that a file cannot hold is an error now, not after hours
+        if not self._are_fitted():
+            return False
+        if not self.is_saved:  # a value that a file cannot hold is an error now, not after hours
             return True
         if isinstance(self.checkpoint.every, str):
             return time.perf_counter() - self.saved_at >= interval(self.checkpoint)
@@ -484,7 +499,7 @@ class StreamedFit:
         """Start to write the checkpoint, if there is one: the estimator that the fit would leave now."""
         if self.checkpoint is None:
             return
-        self.saved_at = time.perf_counter()
+        self.saved_at, self.is_saved = time.perf_counter(), True
         estimator = copy.copy(self.estimator)
         self._adopt(estimator)
         estimator._stream = {
@@ -541,7 +556,7 @@ class StreamedFit:
         wrong = []
         for name, now in self.settings.items():
             if old.get(name) != now:
-                is_short = isinstance(now, str | int) and " " not in name
+                is_short = isinstance(now, str | int) and " " not in name and len(str(now)) <= MOST_SHOWN
                 wrong.append(f"{name} ({old.get(name)} before, {now} now)" if is_short else name)
         if wrong:
             raise ValueError(

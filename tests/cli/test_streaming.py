@@ -140,7 +140,10 @@ def test_an_interrupted_training_goes_on(large, run, monkeypatch):
         ),
         (("--target", "churn", "--date-format", "%d"), "--date-format needs the whole table in memory"),
         (("--target", "churn", "--memory-limit", "1MB"), "--memory-limit must be at least 64 MiB, got"),
-        (("--target", "churn", "--resume"), "resume: there is no file run/checkpoint.fastnn"),
+        (
+            ("--target", "churn", "--resume"),
+            "--resume: there is no checkpoint run/checkpoint.fastnn: leave out --resume",
+        ),
     ],
 )
 def test_wrong_arguments(large, refused, arguments, message):

@@ -4,6 +4,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -495,6 +496,85 @@ def test_damaged_states_are_refused(path, tmp_path):
 def test_wrong_arguments(path, arguments, message):
     with pytest.raises(ValueError, match=message):
         TabularRegressor(random_state=0).fit(path, "size", columns=COLUMNS, **arguments)
+
+
+@pytest.mark.parametrize("is_streamed", [True, False])
+def test_places_are_those_of_the_file(tmp_path, is_streamed):
+    """A wrong value is found in the second file, however the files are fitted."""
+    frame = table(700)
+    first = written(frame, tmp_path / "a.parquet")
+    frame.loc[400, "size"] = np.inf
+    paths = [first, written(frame, tmp_path / "b.parquet")]
+    checkpoint = tmp_path / "run.fastnn" if is_streamed else None
+    message = r"b.parquet, row group 1: the target 'size' holds inf in row 400 of the file"
+    with pytest.raises(ValueError, match=message):
+        TabularRegressor(preset="fast").fit(paths, "size", columns=COLUMNS, checkpoint=checkpoint)
+
+
+def test_rows_that_have_no_weight(tmp_path):
+    """Rows of weight 0 alone can neither train a network nor judge it."""
+    frame = table()
+    with pytest.raises(ValueError, match="one row with a target only: two are needed"):
+        streamed(TabularRegressor, written(frame[:1], tmp_path / "a.parquet"), tmp_path)
+    path = written(frame.assign(weight=np.arange(2000) == 3), tmp_path / "a.parquet")
+    # One row is either set aside or trained on.
+    with pytest.raises(ValueError, match="have the weight 0: pass X_val|no row .* has a weight above 0"):
+        streamed(
+            TabularRegressor, path, tmp_path, sample_weight="weight", settings={"preset": "fast"}.items()
+        )
+    model = streamed(
+        TabularClassifier, path, tmp_path, settings={"class_weight": {"low": 0, "high": 1}}.items()
+    )
+    assert (model.predict(frame[COLUMNS]) == "high").all()
+    with pytest.raises(ValueError, match="have the weight 0|no row .* has a weight above 0"):
+        streamed(TabularClassifier, path, tmp_path, settings={"class_weight": {"low": 0, "high": 0}}.items())
+
+
+def test_the_first_buffers_may_have_no_weight(tmp_path):
+    """A network is created by the first rows that have a weight, and the first checkpoint follows then."""
+    frame = table()
+    path = written(frame.assign(weight=(np.arange(2000) >= 1900) * 1.0), tmp_path / "a.parquet", 100)
+    given = {"sample_weight": "weight", "passes": 2, "X_val": frame[COLUMNS], "y_val": frame["size"]}
+    for seed in range(3):
+        settings = {"preset": "fast", "random_state": seed}.items()
+        model = streamed(TabularRegressor, path, tmp_path, settings=settings, **given)
+        assert np.isfinite(model.predict(frame[COLUMNS])).all()
+
+
+def test_columns_of_validation_files_are_found_by_name(path, tmp_path):
+    frame = table(300, seed=1)
+    val = written(frame[["weight", "size", *reversed(COLUMNS)]], tmp_path / "val.parquet")
+    given = {"X_val": val, "y_val": "size", "sample_weight": "weight", "columns": None}
+    renamed = written(table().drop(columns="sort"), tmp_path / "b.parquet")
+    model = streamed(TabularRegressor, renamed, tmp_path, settings={"preset": "fast"}.items(), **given)
+    assert len(model.oof_rows_) == 300
+    with pytest.raises(ValueError, match="y_val must be the name of a column where X_val names files"):
+        TabularRegressor().fit(path, "size", X_val=val, y_val=frame["size"])
+
+
+def test_names_of_files_are_no_tables_to_predict(path, tmp_path):
+    model = streamed(TabularRegressor, path, tmp_path, settings={"preset": "fast"}.items())
+    with pytest.raises(ValueError, match="X is the name of a file, .*a.parquet': pass its table"):
+        model.predict(path)
+
+
+@pytest.mark.parametrize("n_holds", [1, 2])
+def test_an_interrupt_at_the_ends_of_a_feed_leaves_no_thread(path, tmp_path, monkeypatch, n_holds):
+    """An interrupt during the start of the thread, or during its end, is delivered when the hold ends."""
+    entered, holds = streamed_rows.held_interrupts, []
+
+    @contextmanager
+    def interrupted():
+        with entered():
+            yield
+        holds.append(None)
+        if len(holds) == n_holds:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(streamed_rows, "held_interrupts", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        streamed(TabularRegressor, path, tmp_path, settings={"preset": "fast"}.items())
+    assert not [thread for thread in threading.enumerate() if thread.name == "fastnn rows"]
 
 
 def test_arguments_of_files_and_of_tables(path):
