@@ -28,7 +28,8 @@ from ..system.threads import compute_parts
 from ..system.validation import check_count, check_flag, check_weights
 from .documentation import DocumentationLinkMixin
 from .members import assign_folds, batch_size, check_judging_weights, fit_members, fold_count, training_rows
-from .streaming import StreamedFit, checked_checkpoint, needed_bytes, resumed_path
+from .streamed_checkpoints import checked_checkpoint, resumed_path
+from .streaming import StreamedFit, needed_bytes
 from .tabular_export import ExportableTabular
 from .tabular_presets import PRESETS, Preset
 from .tabular_report import Report
