@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..preprocessing.columns import CategoryEncoding
+from ..preprocessing.categories import CategoryEncoding
 from ..system.extras import import_extra
 from .reading import ReadTable, as_dates
 

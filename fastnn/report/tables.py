@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..preprocessing.columns import text_of
+from ..preprocessing.categories import text_of
 from ..preprocessing.frames import is_gap, read_table
 from .pictures import sparkline
 
