@@ -6,6 +6,7 @@ log, so that ``report`` also says how often each part has been looked at::
 
     python bench/tables.py run choose --models good fast lightgbm
     python bench/tables.py report choose
+    python bench/tables.py plot all --chart docs/tables.png
 """
 
 from __future__ import annotations
@@ -309,22 +310,33 @@ def run(phase: str, names: list[str], tables: list[str] | None, splits: list[int
                 print(f"{table:14} {split} {name:10} {figures}", flush=True)
 
 
-def report(phase: str, log: Path, base: str = "boosting") -> None:
-    """Print geometric means over tables, with the bootstrap interval of the ratio to a model."""
-    frame = pd.read_json(log, lines=True)
-    frame = frame[frame["phase"] == phase]
+def table_means(phase: str, logs: list[Path]) -> tuple[pd.DataFrame, pd.Series]:
+    """Return mean figures by model and table over the splits of a phase, and the number of runs by model."""
+    frame = pd.concat([pd.read_json(log, lines=True) for log in logs])
+    if phase != "all":
+        frame = frame[frame["phase"] == phase]
     looks = frame.groupby("model")["time"].count()
-    latest = frame.drop_duplicates(["table", "split", "model"], keep="last")
-    means = latest.groupby(["model", "table"])[_METRICS].mean()
+    latest = frame.drop_duplicates(["phase", "table", "split", "model"], keep="last")
+    return latest.groupby(["model", "table"], sort=False)[_METRICS].mean(), looks
+
+
+def geometric_mean(values: pd.Series, shift: float = SHIFT) -> float:
+    """Return the geometric mean of what is not missing, each increased by `shift`."""
+    return float(np.exp(np.log(values.dropna() + shift).mean()) - shift)
+
+
+def report(phase: str, logs: list[Path], base: str = "boosting") -> None:
+    """Print geometric means over tables, with the bootstrap interval of the ratio to a model."""
+    means, looks = table_means(phase, logs)
     random = np.random.default_rng(0)
-    for model in latest["model"].unique():
+    for model in means.index.unique("model"):
         cells = []
         for metric in _METRICS:
             shift = 0.0 if metric.endswith("seconds") else SHIFT
             own = np.log(means.loc[model][metric].dropna() + shift)
             if own.empty:
                 continue
-            cells.append(f"{metric} {np.exp(own.mean()) - shift:.4f}")
+            cells.append(f"{metric} {geometric_mean(means.loc[model][metric], shift):.4f}")
             with contextlib.suppress(KeyError):
                 other = np.log(means.loc[base][metric].dropna() + shift)
                 ratios = (own - other).dropna().to_numpy()
@@ -335,23 +347,57 @@ def report(phase: str, log: Path, base: str = "boosting") -> None:
         print(f"{model:12} n={len(means.loc[model])} looks={looks[model]}  " + "  ".join(cells))
 
 
+def plot(phase: str, logs: list[Path], chart: Path) -> None:
+    """Draw the errors of all models against the CPU seconds of their fits, with the Pareto fronts."""
+    from matplotlib.figure import Figure
+
+    means, _ = table_means(phase, logs)
+    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    titles = {"error": "error", "log_loss": "log-loss", "nrmse": "RMSE / deviation"}
+    for ax, (metric, title) in zip(figure.subplots(1, 3), titles.items(), strict=True):
+        points = {}
+        for model in means.index.unique("model"):
+            own = means.loc[model].dropna(subset=[metric])
+            if len(own):
+                points[model] = geometric_mean(own["fit_seconds"], 0.0), geometric_mean(own[metric])
+        front = [
+            name for name, (x, y) in points.items()
+            if not any(a <= x and b < y for other, (a, b) in points.items() if other != name)
+        ]  # fmt: skip
+        ax.plot(*zip(*sorted(points[name] for name in front), strict=True), color="0.8", zorder=0)
+        for name, (x, y) in points.items():
+            is_ours = name in {"fast", "good", "best"}
+            ax.scatter(x, y, s=40, color="tab:orange" if is_ours else "tab:blue")
+            ax.annotate(
+                f'"{name}"' if is_ours else name, (x, y), (5, 4), textcoords="offset points", fontsize=8
+            )
+        ax.set(xscale="log", title=title, xlabel="CPU seconds of the fit, per 1000 rows")
+        ax.margins(x=0.25, y=0.12)
+    figure.savefig(chart, dpi=110)
+
+
 _METRICS = ["error", "log_loss", "nrmse", "fit_seconds", "predict_seconds"]
 
 
 def main() -> None:
     """Run or report, as the command line says."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("command", choices=["run", "report"])
-    parser.add_argument("phase", choices=list(PHASES))
+    parser.add_argument("command", choices=["run", "report", "plot"])
+    parser.add_argument("phase", choices=[*PHASES, "all"], help="all: both phases, but not to run")
     parser.add_argument("--models", nargs="+", choices=list(MODELS), default=["boosting", "lightgbm", "good"])
     parser.add_argument("--tables", nargs="+", choices=list(TABLES))
     parser.add_argument("--splits", nargs="+", type=int)
-    parser.add_argument("--log", type=Path, default=Path("tables.jsonl"))
+    parser.add_argument("--log", type=Path, nargs="+", default=[Path("tables.jsonl")])
+    parser.add_argument("--chart", type=Path, default=Path("tables.png"))
     arguments = parser.parse_args()
     if arguments.command == "run":
-        run(arguments.phase, arguments.models, arguments.tables, arguments.splits, arguments.log)
-    else:
+        if arguments.phase == "all":
+            parser.error("run the phases one by one")
+        run(arguments.phase, arguments.models, arguments.tables, arguments.splits, arguments.log[-1])
+    elif arguments.command == "report":
         report(arguments.phase, arguments.log)
+    else:
+        plot(arguments.phase, arguments.log, arguments.chart)
 
 
 if __name__ == "__main__":

@@ -288,7 +288,6 @@ BAD_TRAINING_OPTIONS = [
     ({"ema_decay": -0.5}, "ema_decay must be .*got -0.5"),
     ({"ema_decay": True}, "ema_decay must be .*got True"),
     ({"n_threads": 0}, "n_threads must be an integer not below 1 .*got 0"),
-    ({"n_threads": None}, "n_threads must be an integer not below 1 .*got None"),
     ({"n_threads": 2.0}, "n_threads must be an integer not below 1 .*got 2.0"),
     ({"validation_data": X}, r"validation_data must be a pair \(X, y\), got ndarray"),
     ({"validation_data": (X,)}, r"validation_data must be a pair \(X, y\), got"),

@@ -2,10 +2,13 @@
 
 import itertools
 
+import numpy as np
 import pytest
 
+import fastnn
 from fastnn.engine import limits, thread_choice
 from fastnn.engine.thread_choice import ThreadChoice
+from fastnn.system import threads
 
 # A kind of training for every test: what one has measured must not begin another.
 KINDS = itertools.count()
@@ -115,3 +118,28 @@ def test_a_trial_without_free_cores_is_put_off(machine):
     counts = run.train(choice, 5.0, free=1)
     assert set(counts) == {1}
     assert len(counts) < 2 * 5.0 / limits.CALL_SECONDS
+
+
+def test_a_measured_number_of_threads_gives_the_same_bits(monkeypatch):
+    """The number changes in the middle of a training, since every second call is a trial."""
+    monkeypatch.setattr(limits, "SHARED_OPERATIONS", 0)
+    for name in ("TRIAL_SECONDS", "FIRST_TRIAL_SECONDS", "TRIAL_EVERY_SECONDS", "CALL_SECONDS"):
+        monkeypatch.setattr(limits, name, 0.0)
+    monkeypatch.setattr(limits, "FIRST_CALL_OPERATIONS", 1)
+    monkeypatch.setattr(threads, "available_cores", lambda: 2)
+    counts, note = [], ThreadChoice.note
+
+    def noted(choice, n_threads, n_rounds, seconds):
+        counts.append(n_threads)
+        note(choice, n_threads, n_rounds, seconds)
+
+    monkeypatch.setattr(ThreadChoice, "note", noted)
+    random = np.random.default_rng(0)
+    X, y = random.normal(size=(600, 10)), random.integers(0, 3, 600)
+    weights = []
+    for n_threads in (1, 2, None):
+        model = fastnn.Model([10, 32, 3], random_state=0)
+        model.train(X, y, num_passes=40, batch_size=200, epsilon=1e-3, random_state=0, n_threads=n_threads)
+        weights.append([W.tobytes() for W in model.W])
+    assert weights[0] == weights[1] == weights[2]
+    assert set(counts) == {1, 2}

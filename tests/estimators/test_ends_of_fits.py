@@ -61,8 +61,8 @@ def interrupted_trainer(monkeypatch, after):
     calls = itertools.count(1)
     run = compiled_trainer.NumbaTrainer.run
 
-    def interrupted(self, last_pass):
-        finite = run(self, last_pass)
+    def interrupted(self, last_pass, last_step=None):
+        finite = run(self, last_pass, last_step)
         if next(calls) == after:
             raise KeyboardInterrupt
         return finite

@@ -391,7 +391,7 @@ def test_interrupt_in_lbfgs(monkeypatch):
 
         return minimize(counted, start, **options)
 
-    def interrupted_run(trainer, last_pass):
+    def interrupted_run(trainer, last_pass, last_step=None):
         run(trainer, min(trainer.n_passes + 1, last_pass))
         if trainer.n_passes == 5:
             raise KeyboardInterrupt
