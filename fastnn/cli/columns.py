@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..preprocessing.columns import CategoryEncoding
+from ..preprocessing.categories import CategoryEncoding
 from ..system.extras import import_extra
 from .reading import ReadTable, as_dates
 
@@ -131,7 +131,8 @@ def matched_rows(model: Any, read: ReadTable, date_format: str | None) -> Any:
         if not record["features"]:
             continue
         if kind == "number":
-            if not pandas.api.types.is_numeric_dtype(column.dtype):
+            is_duration = column.dtype.kind == "m"  # which the encoder reads as days
+            if not (is_duration or pandas.api.types.is_numeric_dtype(column.dtype)):
                 frame[name] = numbers_of(_without_dates(pandas, column), read, "column")
         elif kind == "date":
             frame[name] = _dates_of(pandas, column, read, date_format)
@@ -156,7 +157,7 @@ def _by_position(read: ReadTable, n_columns: int) -> Any:
 
 def _without_dates(pandas: Any, column: Any) -> Any:
     """Return a column as it is written: a date is no number, although pandas would make one of it."""
-    return column.astype(str) if column.dtype.kind in "Mm" else column
+    return column.astype(str) if column.dtype.kind == "M" else column
 
 
 def _dates_of(pandas: Any, column: Any, read: ReadTable, date_format: str | None) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -133,7 +134,7 @@ def stated_targets(column: Any, read: ReadTable, task: str) -> NDArray[Any]:
     kinds = {type(value) for value in column}
     if kinds <= {bool, np.bool_}:
         return column.to_numpy(dtype=bool)
-    if pandas.api.types.is_numeric_dtype(column.dtype):
+    if pandas.api.types.is_numeric_dtype(column.dtype) or kinds == {Decimal}:
         values = column.to_numpy(dtype=np.float64)
         return values.astype(np.int64) if (values == np.round(values)).all() else _texts(column)
     return _texts(column)

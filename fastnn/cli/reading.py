@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..preprocessing.parquet_source import first_line, read_dataset
 from ..system.extras import import_extra
 from ..system.validation import shown
 
@@ -172,9 +173,11 @@ def _read_parquet(pandas: Any, file: Any, name: str) -> Any:
     """Return the rows of a Parquet file, or of the files of a folder."""
     pyarrow = import_extra("pyarrow", "cli", "a Parquet file")
     try:
+        if isinstance(file, str | Path):
+            return read_dataset(file).to_pandas()
         return pandas.read_parquet(file)
     except pyarrow.ArrowException as error:
-        raise ValueError(f"{name} is a damaged Parquet file: {_line(error)}") from None
+        raise ValueError(f"{name} is a damaged Parquet file: {first_line(error)}") from None
 
 
 def _read_csv(
@@ -246,13 +249,13 @@ def _parsed(
     except pandas.errors.ParserError as error:
         found = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error))
         if not found:
-            raise ValueError(f"{name} is no CSV file: {_line(error)}") from None
+            raise ValueError(f"{name} is no CSV file: {first_line(error)}") from None
         raise ValueError(
             f"{name}: line {found[2]} has {found[3]} fields instead of {found[1]}, separated by {sep!r}: "
             "correct the line, or name another --sep"
         ) from None
     except (EOFError, OSError) as error:
-        raise ValueError(f"{name} is damaged: {_line(error)}") from None
+        raise ValueError(f"{name} is damaged: {first_line(error)}") from None
     return ReadTable(frame, name, notes)
 
 
@@ -327,11 +330,6 @@ def as_dates(pandas: Any, column: Any, date_format: str | None) -> Any:
         dates = pandas.to_datetime(column, format=date_format or "ISO8601", errors="coerce")
     except ValueError as error:
         if date_format is not None and "format" in str(error):
-            raise ValueError(f"--date-format {shown(date_format)}: {_line(error)}") from None
+            raise ValueError(f"--date-format {shown(date_format)}: {first_line(error)}") from None
         return None
     return dates if dates.dtype.kind == "M" else None
-
-
-def _line(error: BaseException) -> str:
-    """Return the first line of an error's message."""
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

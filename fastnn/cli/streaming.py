@@ -13,7 +13,8 @@ from sklearn.utils.random import sample_without_replacement
 from ..estimators.streaming import needed_bytes
 from ..estimators.tabular_base import LEAST_MEMORY
 from ..estimators.tabular_presets import PRESETS
-from ..preprocessing.parquet import Block, ParquetRows, opened_dataset
+from ..preprocessing.parquet import Block, ParquetRows
+from ..preprocessing.parquet_source import opened_dataset
 from ..system.extras import import_extra
 from ..system.sizes import parse_size
 from .columns import check_names
@@ -49,11 +50,13 @@ class LargeFiles:
     n_columns: int
 
 
-def large_files(options: argparse.Namespace) -> LargeFiles | None:
+def large_files(options: argparse.Namespace, checkpoint: Path) -> LargeFiles | None:
     """Return the files of the command if they are Parquet files to be streamed, else None.
 
     Raises
     ------
+    FileNotFoundError
+        If the command should go on from the checkpoint, and there is none.
     ValueError
         If a column does not exist, or an option does not go with files that are streamed.
     """
@@ -62,6 +65,10 @@ def large_files(options: argparse.Namespace) -> LargeFiles | None:
         if options.resume:
             raise ValueError("--resume: only Parquet files are trained on with a checkpoint")
         return None
+    if options.resume and not checkpoint.exists():
+        raise FileNotFoundError(
+            f"--resume: there is no checkpoint {checkpoint}: leave out --resume to begin the training"
+        )
     pandas = import_extra("pandas", "cli", "reading a table")
     name, source = str(options.table), str(options.table)
     names = list(opened_dataset(source).schema.names)

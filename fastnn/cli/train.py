@@ -99,7 +99,8 @@ def _run(options: argparse.Namespace) -> int:
     from .reading import read_table
     from .streaming import Streamed, large_files
 
-    large = large_files(options)
+    checkpoint = options.out / CHECKPOINT
+    large = large_files(options, checkpoint)
     read = read_table(options.table, options) if large is None else large.read
     drop = options.drop if large is None else ()  # the rows of large files lack these columns
     problem = posed_problem(read, options.target, options.task, drop, options.weights)
@@ -116,7 +117,7 @@ def _run(options: argparse.Namespace) -> int:
         result = judged_fit(estimator, problem, valid, options.cv, options.seed, shows_bars, given)
     else:
         options.out.mkdir(exist_ok=True)
-        streamed = Streamed(large, problem, options.out / CHECKPOINT, options)
+        streamed = Streamed(large, problem, checkpoint, options)
         try:
             result = streamed.judged_fit(estimator, valid, shows_bars)
         except KeyboardInterrupt:
@@ -142,7 +143,7 @@ def _run(options: argparse.Namespace) -> int:
         draft.name(paths[1]).write_text(text + "\n", encoding="utf-8")
         draft.name(paths[2]).write_text(page, encoding="utf-8")
     if large is not None:
-        (options.out / CHECKPOINT).unlink(missing_ok=True)
+        checkpoint.unlink(missing_ok=True)
     print(f"\nwrote {', '.join(map(str, paths))} in {time.perf_counter() - begin:.1f} s")
     return 0
 

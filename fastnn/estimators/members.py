@@ -20,6 +20,7 @@ __all__ = [
     "Valleys",
     "assign_folds",
     "batch_size",
+    "check_judging_weights",
     "fit_members",
     "fold_count",
     "training_rows",
@@ -200,3 +201,12 @@ def fit_members(
 
     tasks = [task(member, rows) for member, rows in zip(members, data, strict=True)]
     run_side_by_side(tasks, [[k] for k in range(len(tasks))], n_jobs)
+
+
+def check_judging_weights(weights: NDArray[Any]) -> None:
+    """Raise ValueError if all rows that networks are judged by have the weight 0."""
+    if not weights.any():
+        raise ValueError(
+            "all rows that are set aside to judge the networks have the weight 0: pass X_val and y_val, or "
+            "raise n_estimators, since every network sets aside other rows"
+        )

@@ -14,7 +14,8 @@ from sklearn.utils.random import sample_without_replacement
 
 from fastnn_kernels.compiler.interrupts import held_interrupts
 
-from ..preprocessing.parquet import Block, GroupReader, ParquetRows, Piece, piece_bytes, shuffled_pieces
+from ..preprocessing.parquet import Block, GroupReader, ParquetRows, piece_bytes
+from ..preprocessing.row_groups import Piece, shuffled_pieces
 from ..system.generators import seeded
 from ..system.threads import Flag
 from .moments import MomentsOfParts
@@ -246,17 +247,29 @@ class Feed:
         self._wanted: SimpleQueue[Any] = SimpleQueue()
         self._ready: SimpleQueue[Any] = SimpleQueue()
         thread = threading.Thread(target=self._work, name="fastnn rows", daemon=True)
-        with held_interrupts():
-            try:
-                thread.start()
-                self._thread = thread
-            except RuntimeError:  # no more threads are available, or the interpreter is exiting
-                pass
-        self._request(0)
+        try:
+            with held_interrupts():
+                try:
+                    thread.start()
+                    self._thread = thread
+                except RuntimeError:  # no more threads are available, or the interpreter is exiting
+                    pass
+            self._request(0)
+        except BaseException:  # the hold has delivered an interrupt: nobody else would end the thread
+            self._close()
+            raise
         return self
 
     def __exit__(self, *error: object) -> None:
         """End the thread, and close the files."""
+        try:
+            self._close()
+        except BaseException:  # an interrupt came before the hold began, or is delivered now
+            self._close()
+            raise
+
+    def _close(self) -> None:
+        """End the thread, and close the files; a second call does nothing."""
         with held_interrupts():
             self._closed.set()
             self._wanted.put(None)

@@ -13,13 +13,10 @@ import copy
 import hashlib
 import itertools
 import json
-import math
 import numbers
-import os
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -30,21 +27,22 @@ from sklearn.utils import check_random_state
 from ..preprocessing.encoder import TableEncoder
 from ..preprocessing.frames import read_table
 from ..preprocessing.parquet import Block, ParquetRows
-from ..saving.files import check_path, load
+from ..saving.files import check_path
 from ..saving.records import Writer
 from ..schedules import CosineLog
 from ..system.messages import warn
 from ..system.progress import progress_bar
-from ..system.validation import shown
-from ..training.checkpoint import BackgroundWriter, Checkpoint, collected, interval
+from ..training.checkpoint import BackgroundWriter, collected, interval
 from .fitting import FitDivergenceError, record_score
 from .holdout import validation_functions
 from .many import Task, run_side_by_side
-from .members import Valleys, batch_size, fold_count
+from .members import Valleys, batch_size, check_judging_weights, fold_count
+from .streamed_checkpoints import check_same_settings, loaded_checkpoint
 from .streamed_rows import Feed, Portion, Scan, Sizes, drawn_rows
+from .streamed_run import Run, mean_loss
 from .tabular_presets import Preset
 
-__all__ = ["StreamedFit", "checked_checkpoint", "needed_bytes", "resumed_path", "streamed_passes"]
+__all__ = ["StreamedFit", "needed_bytes", "streamed_passes"]
 
 Array = NDArray[Any]
 
@@ -68,75 +66,6 @@ def needed_bytes(files: ParquetRows, n_networks: int, n_bins: int) -> int:
 def streamed_passes(epochs: int, n_rows: int) -> int:
     """Return the passes over files of which a preset has `epochs` over smaller tables."""
     return max(1, min(epochs, round(epochs * ROWS_OF_A_PASS / n_rows)))
-
-
-@dataclass
-class Run:
-    """Training of one network.
-
-    Parameters
-    ----------
-    member : MLPClassifier or MLPRegressor
-        Network, fitted by partial fits.
-    place : int
-        Number of the network among those of its head; networks of the same place have the same validation
-        rows.
-    best : two arrays, optional
-        Parameters and running statistics of the best part.
-    is_over : bool
-        True if the network is trained no further.
-    best_before : float
-        Best score in the last valley of the learning rate.
-    losses : list of tuple
-        Losses and numbers of rows of the buffers since the last part.
-    """
-
-    member: Any
-    place: int
-    best: Any = None
-    is_over: bool = False
-    best_before: float = -math.inf
-    losses: list[tuple[float, int]] = field(default_factory=list)
-
-    def copied(self) -> Run:
-        """Return a copy that later training does not change."""
-        member = copy.copy(self.member)
-        if "_state" in member.__dict__:
-            member._state = member._state.copy()
-        for name in ("loss_curve_", "validation_scores_", "validation_loss_curve_"):
-            if getattr(member, name, None) is not None:
-                setattr(member, name, list(getattr(member, name)))
-        return replace(self, member=member, losses=list(self.losses))
-
-    def finished(self) -> Any:
-        """Return the network as a fit would leave it if it ended now, which shares the arrays."""
-        member = copy.copy(self.member)
-        if self.best is not None:
-            member._state = replace(member._state, best=self.best)
-        # The scorer holds the tabular estimator, and is of no use after the fit.
-        member.early_stopping, member.scoring, member.best_loss_ = True, "loss", None
-        member.n_iter_ = max(1, len(member.validation_scores_ or []))
-        if self.losses:
-            member.loss_curve_ = [*member.loss_curve_, _mean_loss(self.losses)]
-        return member
-
-    def described(self) -> dict[str, Any]:
-        """Return what the network itself does not hold, as plain values."""
-        return {
-            "is_over": self.is_over,
-            "best_before": self.best_before,
-            "losses": [list(pair) for pair in self.losses],
-        }
-
-    @classmethod
-    def restored(cls, member: Any, place: int, described: dict[str, Any], scoring: Any) -> Run:
-        """Return the run of a network that `finished` returned, with what `described` returned."""
-        losses = [(float(loss), int(n)) for loss, n in described["losses"]]
-        best, member._state.best = member._state.best, None
-        member.early_stopping, member.scoring = False, scoring
-        if losses:
-            member.loss_curve_ = member.loss_curve_[:-1]
-        return cls(member, place, best, bool(described["is_over"]), float(described["best_before"]), losses)
 
 
 class StreamedFit:
@@ -175,7 +104,7 @@ class StreamedFit:
             limit, files, files.most_features(preset.n_bins, MOST_CATEGORIES), self.n_networks, self.n_folds,
             self.batch_size,
         )  # fmt: skip
-        self.resumed = None if resume is None else self._loaded(resume)
+        self.resumed = None if resume is None else loaded_checkpoint(resume, type(estimator))
         self.seeds = self._drawn_seeds()
         self.n_buffers = self.passes * Feed.buffers_a_pass(files, self.sizes)
         # The networks are judged after so many parts of the run: after passes if there are enough of them. A
@@ -186,7 +115,8 @@ class StreamedFit:
         self.n_done, self.is_late = 0, False
         self.writer = BackgroundWriter()
         self.settings = self._described_settings()
-        self._check_same()
+        if self.resumed is not None:
+            check_same_settings(self.resumed._stream["settings"], self.settings)
 
     def _drawn_seeds(self) -> list[int]:
         """Return the seeds of the encoder, of all networks, and of rows and orders."""
@@ -214,6 +144,10 @@ class StreamedFit:
         estimator, files = self.estimator, self.files
         estimator.target_name_ = files.target
         scan = self._scanned(X_val is None)
+        if scan.n_rows < 2:
+            raise ValueError(
+                f"{files.name} has one row with a target only: two are needed, to train and to validate on"
+            )
         self._prepare_targets(scan)
         self._fit_encoder(scan)
         self._hold_out(scan, X_val, y_val)
@@ -223,7 +157,7 @@ class StreamedFit:
         try:
             self._train()
         except KeyboardInterrupt:
-            if all("_state" in run.member.__dict__ for run in self.runs):
+            if self._are_fitted():
                 self._adopt(estimator)
                 self._save()
             raise
@@ -264,7 +198,7 @@ class StreamedFit:
 
     def _prepare_targets(self, scan: Scan) -> None:
         """Set the attributes that are derived from the targets."""
-        estimator, files = self.estimator, self.files
+        estimator = self.estimator
         if estimator._HAS_CLASSES:
             values = list(scan.counts)
             # Two of each: scikit-learn warns of targets that are mostly different.
@@ -276,8 +210,6 @@ class StreamedFit:
             self.summary = scan.moments.result()
             estimator._checked_y(np.array([self.summary.least, self.summary.largest]), True)
         self.factors = estimator._begin_streamed(self.summary)
-        if not files.n_rows > 1:
-            raise ValueError(f"{files.name} has one row only: two are needed, to train and to validate on")
 
     def _encode(self, block: Block, out: Array) -> tuple[Array, Array]:
         """Write the features of a block into `out`, and return the encoded targets and the weights."""
@@ -319,6 +251,7 @@ class StreamedFit:
         n_groups = min(self.n_networks, self.n_folds)
         by_row = np.argsort(self.val_rows)
         own = (by_row % n_groups)[np.searchsorted(self.val_rows[by_row], block.rows)]
+        check_judging_weights(weights)
         order = np.argsort(own, kind="stable")  # the rows of each network lie together
         self.val = Z[order], targets[order], weights[order]
         self.oof_rows = block.rows[order]
@@ -338,8 +271,8 @@ class StreamedFit:
         self.runs = [Run(member, k % self.n_networks) for k, member in enumerate(members)]
         self.seconds = self.cpu_seconds = 0.0
         if self.resumed is not None:
-            self._check_same()
             before = self.resumed._stream
+            check_same_settings(before["settings"], self.settings)
             self.n_done = before["n_buffers"]
             self.seconds, self.cpu_seconds = before["seconds"]
             self.runs = [
@@ -364,7 +297,7 @@ class StreamedFit:
             total=rows_a_pass * self.passes, unit="row", shown=self.progress, desc="fitting", initial=begun,
             unit_scale=True,
         )  # fmt: skip
-        self.saved_at = time.perf_counter()
+        self.saved_at, self.is_saved = time.perf_counter(), self.n_done > 0
         n_passes = self.n_done // per_pass
         with bar, feed:
             if self._is_ended():
@@ -377,7 +310,15 @@ class StreamedFit:
                     break
                 if self._is_due(n_passes if portion.ends_pass else 0):
                     self._save()
+        if not self._are_fitted():
+            raise ValueError(
+                f"{self.files.name}: no row that was read for the training of a network has a weight above 0"
+            )
         self._save()
+
+    def _are_fitted(self) -> bool:
+        """Return True if every network has been trained on rows of a weight above 0."""
+        return all("_state" in run.member.__dict__ for run in self.runs)
 
     def _is_ended(self) -> bool:
         """Return True if all networks have ended, or the time is over."""
@@ -446,7 +387,7 @@ class StreamedFit:
         member, state = run.member, run.member._state
         if member.validation_scores_ is None:
             member.validation_scores_, member.best_validation_score_ = [], -np.inf
-        member.loss_curve_.append(_mean_loss(run.losses))
+        member.loss_curve_.append(mean_loss(run.losses))
         run.losses = []
         rows = self.parts[run.place][1]  # consecutive rows: take views
         data = member._checked(*(array[rows[0] : rows[-1] + 1] for array in self.val), "validation")
@@ -474,7 +415,9 @@ class StreamedFit:
         """Return True if a checkpoint is due; `n_passes` is 0 within a pass."""
         if self.checkpoint is None:
             return False
-        if self.n_done == 1:  # a value that a file cannot hold is an error now, not after hours
+        if not self._are_fitted():
+            return False
+        if not self.is_saved:  # a value that a file cannot hold is an error now, not after hours
             return True
         if isinstance(self.checkpoint.every, str):
             return time.perf_counter() - self.saved_at >= interval(self.checkpoint)
@@ -484,7 +427,7 @@ class StreamedFit:
         """Start to write the checkpoint, if there is one: the estimator that the fit would leave now."""
         if self.checkpoint is None:
             return
-        self.saved_at = time.perf_counter()
+        self.saved_at, self.is_saved = time.perf_counter(), True
         estimator = copy.copy(self.estimator)
         self._adopt(estimator)
         estimator._stream = {
@@ -497,15 +440,6 @@ class StreamedFit:
         self.writer.wait()
         path = check_path(self.checkpoint.path)
         self.writer.write([(path, *collected(estimator, Writer(True), copies=True))])
-
-    def _loaded(self, path: Any) -> Any:
-        """Return the estimator in a checkpoint."""
-        before = load(path)
-        if type(before) is not type(self.estimator) or "_stream" not in before.__dict__:
-            raise ValueError(
-                f"resume: {path} holds no checkpoint of a streamed fit of {type(self.estimator).__name__}"
-            )
-        return before
 
     def _described_settings(self) -> dict[str, Any]:
         """Return the arguments on which the training depends, as plain values by name."""
@@ -532,58 +466,3 @@ class StreamedFit:
         for array in (*writer.tensors.values(), *self.val):
             digest.update(np.ascontiguousarray(array).view(np.uint8).data)
         return digest.hexdigest()[:16]
-
-    def _check_same(self) -> None:
-        """Raise ValueError if settings known so far differ from those of the checkpoint; name them."""
-        if self.resumed is None:
-            return
-        old = self.resumed._stream["settings"]
-        wrong = []
-        for name, now in self.settings.items():
-            if old.get(name) != now:
-                is_short = isinstance(now, str | int) and " " not in name
-                wrong.append(f"{name} ({old.get(name)} before, {now} now)" if is_short else name)
-        if wrong:
-            raise ValueError(
-                f"resume: these differ from the fit that is to go on: {', '.join(wrong)}. Pass the same "
-                "values, or leave out resume to begin a new fit"
-            )
-
-
-def checked_checkpoint(checkpoint: Any) -> Checkpoint | None:
-    """Return the checkpoint for the argument `checkpoint` of a fit: None, a path or a Checkpoint."""
-    if checkpoint is None:
-        return None
-    if not isinstance(checkpoint, Checkpoint):
-        if not isinstance(checkpoint, str | os.PathLike):
-            raise ValueError(f"checkpoint must be a path or a Checkpoint, got {shown(checkpoint)}")
-        checkpoint = Checkpoint(checkpoint)
-    if checkpoint.keep_best:
-        raise ValueError(
-            "Checkpoint(keep_best=True): a checkpoint of a streamed fit holds the best networks anyway, "
-            "leave keep_best out"
-        )
-    return checkpoint
-
-
-def resumed_path(resume: Any) -> Path | None:
-    """Return the file for the argument `resume` of a fit; None to begin anew."""
-    if resume is None:
-        return None
-    if isinstance(resume, Checkpoint):
-        path = Path(resume.path)
-        return path if path.exists() else None
-    if not isinstance(resume, str | os.PathLike):
-        raise ValueError(f"resume must be a path or a Checkpoint, got {shown(resume)}")
-    if not Path(resume).exists():
-        raise FileNotFoundError(
-            f"resume: there is no file {resume}: leave resume out to begin a new fit, or pass the Checkpoint "
-            "itself, which begins a new fit where there is no file yet"
-        )
-    return Path(resume)
-
-
-def _mean_loss(losses: Sequence[tuple[float, int]]) -> float:
-    """Return the mean of the losses of buffers, by their numbers of rows."""
-    values, n_rows = zip(*losses, strict=True)
-    return float(np.average(values, weights=n_rows))

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.metrics import accuracy_score, log_loss, r2_score
-from sklearn.utils import check_array, column_or_1d
+from sklearn.utils import check_array
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import assert_all_finite, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 import fastnn
 
@@ -28,6 +28,7 @@ from .moments import Moments
 from .regressor import MLPRegressor
 from .tabular_base import Tabular
 from .tabular_export import described_networks, with_temperature
+from .targets import checked_column
 
 __all__ = ["TabularClassifier", "TabularRegressor"]
 
@@ -136,7 +137,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
     # --- fitting -----------------------------------------------------------------------------------
 
     def _checked_y(self, y: Any, begins: bool) -> Array:
-        y = _checked_column(self, y, begins)
+        y = checked_column(self, y, begins)
         check_classification_targets(y)
         if begins:
             self.classes_ = np.unique(y)
@@ -327,7 +328,7 @@ class TabularRegressor(RegressorMixin, Tabular):
     # --- fitting -----------------------------------------------------------------------------------
 
     def _checked_y(self, y: Any, begins: bool) -> Array:
-        y = check_array(_checked_column(self, y, begins), ensure_2d=False, dtype=np.float64, input_name="y")
+        y = check_array(checked_column(self, y, begins), ensure_2d=False, dtype=np.float64, input_name="y")
         if begins and y.min() == y.max():
             raise ValueError(f"y holds one value only, {y[0]:g}: there is nothing to learn")
         return y
@@ -480,19 +481,6 @@ class TabularRegressor(RegressorMixin, Tabular):
     def _ordered(self, values: Array) -> Array:
         """Return quantiles (n, Q), shifted, within the range seen, and increasing along each row."""
         return np.sort(np.clip(values + self._shifts, *self._range), axis=1)
-
-
-def _checked_column(estimator: Any, y: Any, begins: bool) -> Array:
-    """Return targets (n,) of at least two rows, for a fit, and without NaN and infinity."""
-    if y is None:
-        raise ValueError(
-            f"This {type(estimator).__name__} estimator requires y to be passed, but the target y is None"
-        )
-    y = column_or_1d(y, warn=True)
-    if begins and y.shape[0] < 2:
-        raise ValueError(f"n_samples={y.shape[0]}: two rows at least are needed, to train and to validate on")
-    assert_all_finite(y, input_name="y")
-    return y
 
 
 def _checked_quantiles(quantiles: Any) -> list[float]:

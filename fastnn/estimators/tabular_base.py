@@ -19,15 +19,17 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from ..preprocessing.encoder import PreparedTable, TableEncoder
-from ..preprocessing.parquet import ParquetRows, is_files
+from ..preprocessing.parquet import ParquetRows
+from ..preprocessing.parquet_source import is_files
 from ..schedules import CosineLog
 from ..system.progress import progress_bar
 from ..system.sizes import parse_size
 from ..system.threads import compute_parts
 from ..system.validation import check_count, check_flag, check_weights
 from .documentation import DocumentationLinkMixin
-from .members import assign_folds, batch_size, fit_members, fold_count, training_rows
-from .streaming import StreamedFit, checked_checkpoint, needed_bytes, resumed_path
+from .members import assign_folds, batch_size, check_judging_weights, fit_members, fold_count, training_rows
+from .streamed_checkpoints import checked_checkpoint, resumed_path
+from .streaming import StreamedFit, needed_bytes
 from .tabular_export import ExportableTabular
 from .tabular_presets import PRESETS, Preset
 from .tabular_report import Report
@@ -125,7 +127,8 @@ class Tabular(DocumentationLinkMixin, Report, ExportableTabular, SavableTabular,
             Weights of the rows, not below 0. For files, the name of their column.
         X_val, y_val : dataframe or array-like, optional
             Validation data. By default every network sets aside a part of the rows of its own. They may also
-            be files and the name of a column, which are read as a whole.
+            be files and the name of a column, which are read as a whole; if `X` names files too, the columns
+            are found by name.
         progress : bool, default False
             Show a bar of the passes of all networks, or of the rows of streamed files, by tqdm.
         columns : sequence of str, optional
@@ -183,10 +186,18 @@ class Tabular(DocumentationLinkMixin, Report, ExportableTabular, SavableTabular,
         limit = parse_size(memory_limit, "memory_limit", LEAST_MEMORY)
         self.__dict__.pop("estimators_", None)
         self.__dict__.pop("_stream", None)
-        if X_val is not None and is_files(X_val):
-            X_val, y_val, _ = self._read(ParquetRows(X_val, y_val, None, columns))
+        files = None
         if isinstance(X, ParquetRows) or is_files(X):
             files = X if isinstance(X, ParquetRows) else ParquetRows(X, y, sample_weight, columns)
+        if X_val is not None and is_files(X_val):
+            if not isinstance(y_val, str):
+                raise ValueError(
+                    "y_val must be the name of a column where X_val names files, got a value of type "
+                    f"{type(y_val).__name__}"
+                )
+            given = columns if files is None else files.columns
+            X_val, y_val, _ = self._read(ParquetRows(X_val, y_val, None, given))
+        if files is not None:
             preset = self._preset()
             is_saved = not (checkpoint is None and resume is None)
             if is_saved or needed_bytes(files, self._n_networks(preset), preset.n_bins) > limit:
@@ -208,7 +219,13 @@ class Tabular(DocumentationLinkMixin, Report, ExportableTabular, SavableTabular,
 
     def _read(self, files: ParquetRows) -> tuple[Any, Array, Array | None]:
         """Return the columns, targets and weights of all rows of files."""
-        block = files.read()
+        blocks = []
+        for block in files.blocks():  # messages of these checks name the block's file and row group
+            files.check_finite(block)
+            if not self._HAS_CLASSES:
+                files.numbers(block)
+            blocks.append(block)
+        block = files.joined(blocks)
         if self._HAS_CLASSES:
             values, places = files.classes(block)
             y = values[places]
@@ -329,6 +346,7 @@ class Tabular(DocumentationLinkMixin, Report, ExportableTabular, SavableTabular,
                     counts[val] += h == 0
             self.oof_rows_ = np.flatnonzero(counts)
             scores = totals[:, self.oof_rows_] / counts[self.oof_rows_, None]
+        check_judging_weights(weights[self.oof_rows_])
         self._oof_targets = self._decoded_y(targets[self.oof_rows_])
         self._calibrate(scores, self.oof_rows_, targets[self.oof_rows_], weights[self.oof_rows_])
         self.importances_ = self._estimated_importances(heads[0], Z, targets, parts)

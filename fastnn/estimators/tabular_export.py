@@ -88,10 +88,12 @@ class ExportableTabular:
         dtype = np.float32 if dtype is None else dtype
         inputs = table_inputs(self.encoder_)
         names = {tensor.name for tensor in inputs}
-        outputs = [
-            replace(tensor, name=f"{tensor.name}_") if tensor.name in names else tensor
-            for tensor in self._onnx_outputs(dtype)
-        ]
+        outputs = []
+        for tensor in self._onnx_outputs(dtype):
+            while tensor.name in names:
+                tensor = replace(tensor, name=f"{tensor.name}_")
+            names.add(tensor.name)
+            outputs.append(tensor)
         graph = Graph(onnx, [*inputs, *outputs])
         features = add_table(self.encoder_, graph)
         self._add_onnx(graph, features, [tensor.name for tensor in outputs], dtype)

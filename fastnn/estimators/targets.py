@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
-from sklearn.utils import column_or_1d
+from sklearn.utils import assert_all_finite, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
@@ -17,7 +17,7 @@ from ..network.decision import DecisionNetworks
 from ..system.validation import check_weights
 from .sparse import checked_sparse
 
-__all__ = ["FLOATS", "ClassTargets", "NumberTargets", "Targets"]
+__all__ = ["FLOATS", "ClassTargets", "NumberTargets", "Targets", "checked_column"]
 
 Array = NDArray[Any]
 
@@ -209,3 +209,16 @@ class NumberTargets(Targets):
     def _description(self) -> ModelDescription:
         """Return what the fitted networks compute, for exports."""
         return self._described("numbers")
+
+
+def checked_column(estimator: Any, y: Any, begins: bool) -> Array:
+    """Return targets (n,) of at least two rows, for a fit, and without NaN and infinity."""
+    if y is None:
+        raise ValueError(
+            f"This {type(estimator).__name__} estimator requires y to be passed, but the target y is None"
+        )
+    y = column_or_1d(y, warn=True)
+    if begins and y.shape[0] < 2:
+        raise ValueError(f"n_samples={y.shape[0]}: two rows at least are needed, to train and to validate on")
+    assert_all_finite(y, input_name="y")
+    return y

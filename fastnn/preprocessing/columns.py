@@ -1,4 +1,4 @@
-"""Encodings of one column: numbers, truth values, dates, categories and text.
+"""Encodings of one column: numbers, truth values and dates.
 
 A fitted encoding is a dataclass of numbers, text, lists and arrays, so that any file can keep it. Its
 method `prepared` is called once with all values of the column, and returns a function that writes the
@@ -8,36 +8,26 @@ processor's cache; a whole table of many features would be read and written anew
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.feature_extraction import FeatureHasher
-from sklearn.model_selection import KFold, StratifiedKFold
-from sklearn.preprocessing import TargetEncoder
 
 from ..engine.arrays import read_only
 from ..engine.choice import get_backend
 from .dates import date_parts, elapsed_days, first_microsecond, varying_parts
-from .frames import CodedValues, is_gap
 from .piecewise import interval_terms, quantile_edges
 from .scaling import LIMIT, robust_center_and_scale
 
 __all__ = [
-    "ENCODINGS",
-    "MOST_HASHES",
-    "CategoryEncoding",
     "DateEncoding",
     "Dropped",
     "Encoding",
     "FlagEncoding",
     "NumberEncoding",
-    "WordsEncoding",
     "Write",
 ]
 
@@ -45,15 +35,6 @@ Array = NDArray[Any]
 # Function (rows, out, first) that writes the features of a slice of the rows of a column into the columns
 # `first`, `first + 1`, ... of `out` (n, F), float32 and C-contiguous.
 Write = Callable[[slice, Array, int], None]
-
-# Codes of gaps and of categories without a code of their own; known categories have the codes 0, 1, ...
-# Tables by code end with a row for gaps and one for other categories.
-GAP, OTHER = -2, -1
-# Largest number of features of hashed words.
-MOST_HASHES = 2**20
-# Share of distinct values from which text with several words is hashed word by word.
-_MOSTLY_DISTINCT = 0.5
-_WORDS = re.compile(r"\w+")
 
 
 @cache
@@ -295,216 +276,3 @@ class DateEncoding:
                 first += n_features
 
         return write
-
-
-@dataclass
-class CategoryEncoding:
-    """Category by one feature for each frequent value, and by target statistics if there are many values.
-
-    Two values without gaps become -1 and +1 in one feature. Values too rare for a feature share the feature
-    "other", and so do values that did not occur in the fit; without rare values in the fit, a new value is 0
-    in all features.
-
-    Parameters
-    ----------
-    name : str
-        Name of the column.
-    categories : list of str
-        Values with a feature of their own, the most frequent first.
-    has_other, has_gap : bool
-        True if rare values, and gaps, have a feature.
-    known : list of str
-        All values that occurred in the fit, sorted, in the order of the rows of `statistics`.
-    statistics : array (len(known) + 2, S)
-        Shrunk means of the target by value; the last two rows are for gaps and for other values. Without
-        target statistics, the shape is (0, 0).
-    """
-
-    name: str
-    categories: list[str]
-    has_other: bool
-    has_gap: bool
-    known: list[str]
-    statistics: NDArray[np.float64]
-
-    @classmethod
-    def fit(
-        cls, name: str, values: Sequence[Any], min_frequency: int, max_categories: int
-    ) -> CategoryEncoding | Dropped:
-        """Return the encoding, still without target statistics, for the values of a column."""
-        counts = Counter(text for value in values if (text := text_of(value)) is not None)
-        n_gaps = len(values) - counts.total()
-        # Equally frequent values are sorted by themselves, so that the order of the rows has no effect.
-        ranked = sorted(counts, key=lambda text: (-counts[text], text))
-        frequent = [text for text in ranked if counts[text] >= min_frequency]
-        if len(ranked) <= 2 or not frequent:  # one feature of all the rare values would tell nothing
-            frequent = ranked
-        frequent = frequent[:max_categories]
-        has_other = len(frequent) < len(ranked)
-        if len(frequent) + has_other + (n_gaps > 0) < 2:
-            return Dropped(name, "constant" if n_gaps < len(values) else "nothing but gaps")
-        return cls(name, frequent, has_other, n_gaps > 0, sorted(counts), np.zeros((0, 0)))
-
-    @property
-    def is_flag(self) -> bool:
-        """True if one feature holds -1 and +1."""
-        return len(self.categories) == 2 and not (self.has_other or self.has_gap)
-
-    @property
-    def features(self) -> list[str]:
-        """Names of the features."""
-        if self.is_flag:
-            return [f"{self.name}_{self.categories[1]}"]
-        names = [f"{self.name}_{text}" for text in self.categories]
-        names += [f"{self.name}_other"] * self.has_other + [f"{self.name}_gap"] * self.has_gap
-        n_statistics = self.statistics.shape[1]
-        return names + [f"{self.name}_target{k}" for k in range(n_statistics)]
-
-    @property
-    def treatment(self) -> str:
-        """Treatment of the column, in words."""
-        if self.is_flag:
-            return "+1 and -1"
-        parts = [f"{len(self.categories)} categories"]
-        parts += ["rare ones together"] * self.has_other + ["indicator of gaps"] * self.has_gap
-        return ", ".join(parts + ["means of the target"] * bool(self.statistics.shape[1]))
-
-    def prepared(self, values: Sequence[Any]) -> Write:
-        """Return the function that writes the features of rows."""
-        tables: list[tuple[Array, Array]] = [(self.table, coded(values, self.categories))]
-        if self.statistics.size:
-            tables.append((self.statistics, coded(values, self.known)))
-
-        def write(rows: slice, out: Array, first: int) -> None:
-            for table, codes in tables:
-                end = first + table.shape[1]
-                out[:, first:end] = table.take(codes[rows], axis=0)  # negative codes are the last rows
-                first = end
-
-        return write
-
-    @property
-    def table(self) -> NDArray[np.float32]:
-        """Features, without target statistics, of every category, of gaps and of other values."""
-        n_categories = len(self.categories)
-        if self.is_flag:
-            return np.array([[-1.0], [1.0], [0.0], [0.0]], np.float32)
-        table = np.zeros((n_categories + 2, n_categories + self.has_other + self.has_gap), np.float32)
-        np.fill_diagonal(table[:n_categories], 1)
-        if self.has_other:
-            table[OTHER, n_categories] = 1
-        if self.has_gap:
-            table[GAP, n_categories + self.has_other] = 1
-        return table
-
-    def unseen(self, values: Sequence[Any]) -> Counter[str]:
-        """Return the values that did not occur in the fit, with the number of their rows."""
-        known = set(self.known)
-        counts = Counter(text for value in values if (text := text_of(value)) is not None)
-        return Counter({text: n_rows for text, n_rows in counts.items() if text not in known})
-
-    def fit_statistics(self, values: Sequence[Any], targets: Array, n_folds: int, seed: int) -> Array:
-        """Compute target statistics, and return those of the fit's rows (n, S), which leave out their fold.
-
-        Each value has the target's mean among its rows, shrunk towards the mean of all rows (Micci-Barreca,
-        2001), standardised over all rows. Statistics that included a row's own target would tell the network
-        the target in training and mislead it afterwards; so each row has the statistics of the other folds.
-        """
-        codes = coded(values, self.known).astype(np.float64)[:, None]
-        if targets.dtype.kind == "f":
-            kind, splitter = "continuous", KFold(n_folds, shuffle=True, random_state=seed)
-        else:
-            kind = "multiclass" if targets.max() > 1 else "binary"
-            splitter = StratifiedKFold(n_folds, shuffle=True, random_state=seed)
-        keys = np.array([*range(len(self.known)), GAP, OTHER], np.float64)[:, None]
-
-        def encoder(rows: Any) -> TargetEncoder:
-            return TargetEncoder(target_type=kind).fit(codes[rows], targets[rows])
-
-        whole = encoder(slice(None)).transform(keys)
-        center, scale = _spread(whole[np.where(codes[:, 0] >= 0, codes[:, 0], -2).astype(np.int64)])
-        self.statistics = (whole - center) / scale
-        own = np.empty((codes.shape[0], whole.shape[1]))
-        for others, fold in splitter.split(codes, targets):
-            own[fold] = (encoder(others).transform(codes[fold]) - center) / scale
-        return own
-
-
-@dataclass
-class WordsEncoding:
-    """Text by its words, each of which is hashed to one of `n_features` places, with a sign.
-
-    Parameters
-    ----------
-    name : str
-        Name of the column.
-    n_features : int
-        Number of places.
-    """
-
-    name: str
-    n_features: int
-
-    @staticmethod
-    def suits(values: Sequence[Any]) -> bool:
-        """Return True if most texts of a column are distinct and have several words."""
-        texts = [value for value in values if isinstance(value, str)]
-        if len(set(texts)) < _MOSTLY_DISTINCT * max(1, len(texts)):
-            return False
-        return sum(len(_WORDS.findall(text)) for text in texts[:1000]) >= 2 * min(1000, len(texts)) > 0
-
-    @property
-    def features(self) -> list[str]:
-        """Names of the features."""
-        return [f"{self.name}_hash{k}" for k in range(self.n_features)]
-
-    @property
-    def treatment(self) -> str:
-        """Treatment of the column, in words."""
-        return f"words hashed to {self.n_features} numbers"
-
-    def prepared(self, values: Sequence[Any]) -> Write:
-        """Return the function that writes the features of rows, scaled to rows of length 1."""
-        hasher = FeatureHasher(self.n_features, input_type="string")
-
-        def write(rows: slice, out: Array, first: int) -> None:
-            words = [_WORDS.findall((text_of(value) or "").lower()) for value in values[rows]]
-            hashed = hasher.transform(words).toarray()
-            length = np.sqrt(np.square(hashed).sum(axis=1, keepdims=True))
-            out[:, first : first + self.n_features] = hashed / np.maximum(length, 1.0)
-
-        return write
-
-
-# Registry of the encodings by name, for files.
-ENCODINGS: dict[str, type] = {
-    kind.__name__: kind
-    for kind in (Dropped, NumberEncoding, FlagEncoding, DateEncoding, CategoryEncoding, WordsEncoding)
-}
-
-
-def text_of(value: Any) -> str | None:
-    """Return the text that stands for a category; None for a gap. Whole numbers have no decimal point."""
-    if isinstance(value, str):
-        return value
-    if is_gap(value):
-        return None
-    if isinstance(value, float | np.floating) and value == int(value):
-        value = int(value)
-    return str(value)
-
-
-def coded(values: Sequence[Any], known: list[str]) -> NDArray[np.int64]:
-    """Return the place of every value in `known`; `GAP` for gaps and `OTHER` for other values."""
-    if isinstance(values, CodedValues):
-        return coded([*values.categories, None], known)[values.codes]
-    places = {text: place for place, text in enumerate(known)}
-    texts = ((value, text_of(value)) for value in set(values))
-    codes = {value: GAP if text is None else places.get(text, OTHER) for value, text in texts}
-    return np.fromiter(map(codes.__getitem__, values), np.int64, len(values))
-
-
-def _spread(values: Array) -> tuple[Array, Array]:
-    """Return mean and standard deviation of every column; 1 instead of a deviation of 0."""
-    scale = values.std(axis=0)
-    return values.mean(axis=0), np.where(scale > 0, scale, 1.0)

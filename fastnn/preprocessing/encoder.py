@@ -17,17 +17,8 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 from ..saving.records import Reader, Writer
 from ..saving.registry import savable
 from ..system.validation import shown
-from .columns import (
-    MOST_HASHES,
-    CategoryEncoding,
-    DateEncoding,
-    Dropped,
-    Encoding,
-    FlagEncoding,
-    NumberEncoding,
-    WordsEncoding,
-    Write,
-)
+from .categories import MOST_HASHES, CategoryEncoding, WordsEncoding
+from .columns import DateEncoding, Dropped, Encoding, FlagEncoding, NumberEncoding, Write
 from .frames import KINDS, Table, check_same_columns, is_gap, read_table, record_columns
 from .saved import SavableTransformer
 from .saved_encodings import describe_encoding, restore_encoding

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import math
 import numbers
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -111,6 +112,10 @@ def read_table(X: Any, first: int = 0) -> Table:
     TypeError
         If X is a sparse matrix.
     """
+    if isinstance(X, str | os.PathLike):
+        raise ValueError(
+            f"X is the name of a file, {os.fspath(X)!r}: pass its table, as of pandas.read_parquet"
+        )
     if is_into_dataframe(X):
         frame = nw.from_native(X, eager_only=True)
         n_rows, n_columns = frame.shape
@@ -151,6 +156,8 @@ def _read_series(s: Any, name: str) -> tuple[str, Any]:
     """Return kind and values of a column of a dataframe."""
     dtype = s.dtype
     if dtype.is_numeric():
+        if s.implementation.is_pyarrow():  # narwhals' cast refuses whole numbers that a float rounds
+            return "number", s.to_native().cast("float64", safe=False).to_numpy()
         return "number", s.cast(nw.Float64).to_numpy()
     if dtype == nw.Boolean:
         return "boolean", s.cast(nw.Float64).to_numpy()

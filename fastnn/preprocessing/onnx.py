@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from ..export.onnx import TABLES, Graph, Tensor
-from .columns import CategoryEncoding, DateEncoding, Dropped, FlagEncoding, NumberEncoding, WordsEncoding
+from .categories import CategoryEncoding, WordsEncoding
+from .columns import DateEncoding, Dropped, FlagEncoding, NumberEncoding
 from .dates import PARTS
 from .encoder import TableEncoder
 from .piecewise import interval_terms

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -14,17 +11,10 @@ from numpy.typing import NDArray
 
 from ..system.extras import import_extra
 from ..system.validation import shown
+from .parquet_source import checked_columns, common_types, first_line, listed, opened_dataset, shown_source
+from .row_groups import Group
 
-__all__ = [
-    "Block",
-    "GroupReader",
-    "ParquetRows",
-    "Piece",
-    "is_files",
-    "opened_dataset",
-    "piece_bytes",
-    "shuffled_pieces",
-]
+__all__ = ["Block", "GroupReader", "ParquetRows", "piece_bytes"]
 
 Array = NDArray[Any]
 
@@ -34,38 +24,6 @@ MOST_ROWS, LEAST_ROWS, BLOCK_BYTES = 16_384, 256, 8 << 20
 COLUMN_BYTES = 3 << 20
 # Bytes of a compressed column that are read at once.
 READ_BYTES = 1 << 18
-# Number of names in a message.
-MOST_NAMES = 5
-
-
-class Group(NamedTuple):
-    """Row group of a file.
-
-    Parameters
-    ----------
-    file : int
-        Number of the file.
-    number : int
-        Number of the row group in the file.
-    first, in_file : int
-        Number of the first row among the rows of all files, and among those of the file.
-    n_rows : int
-        Number of rows.
-    """
-
-    file: int
-    number: int
-    first: int
-    in_file: int
-    n_rows: int
-
-
-class Piece(NamedTuple):
-    """Consecutive rows of a row group: the group, the first row in the group, and their number."""
-
-    group: Group
-    first: int
-    n_rows: int
 
 
 @dataclass(frozen=True)
@@ -100,14 +58,28 @@ class Block:
         return len(self.rows)
 
 
-def is_files(X: Any) -> bool:
-    """Return True for a path, a list of paths and a dataset of pyarrow."""
-    if isinstance(X, str | os.PathLike):
-        return True
-    if isinstance(X, list | tuple):
-        return len(X) > 0 and all(isinstance(one, str | os.PathLike) for one in X)
-    datasets = sys.modules.get("pyarrow.dataset")  # only a program that has imported it has such an object
-    return datasets is not None and isinstance(X, datasets.Dataset)
+class File(NamedTuple):
+    """File of a dataset.
+
+    Parameters
+    ----------
+    filesystem : pyarrow FileSystem
+        File system that opens the file.
+    path : str
+        Name of the file.
+    constants : dict of str to value
+        Columns that the names of the file's folders hold.
+    names : list of str
+        Columns of the file itself.
+    stamp : tuple
+        Size and time of the last change, by which a change of the file is noticed.
+    """
+
+    filesystem: Any
+    path: str
+    constants: dict[str, Any]
+    names: list[str]
+    stamp: tuple[Any, ...]
 
 
 class ParquetRows:
@@ -143,7 +115,7 @@ class ParquetRows:
         self._arrow = import_extra("pyarrow", "cli", "a Parquet file")
         self._parquet = import_extra("pyarrow.parquet", "cli", "a Parquet file")
         self._compute = import_extra("pyarrow.compute", "cli", "a Parquet file")
-        self.name = _shown_source(source)
+        self.name = shown_source(source)
         self.target, self.weights, self.skips_gaps = target, weights, skips_gaps
         for argument, name in (("y", target), ("sample_weight", weights)):
             if not (isinstance(name, str) or (name is None and argument != "y")):
@@ -151,14 +123,18 @@ class ParquetRows:
                     f"{argument} must be the name of a column where X names files, got {shown(name)}"
                 )
         dataset = opened_dataset(source)
-        schema = dataset.schema
-        known = list(schema.names)
-        given = [name for name in known if name not in (target, weights)] if columns is None else [*columns]
+        known = list(dataset.schema.names)
+        if not known:
+            raise ValueError(f"{self.name} holds no Parquet file")
+        others = [name for name in known if name not in (target, weights)]
+        given = others if columns is None else checked_columns(columns)
         named: list[Any] = [("y", target), ("sample_weight", weights), *(("columns", name) for name in given)]
         for argument, name in named:
             if name is not None and str(name) not in known:
-                raise ValueError(f"{argument}: {self.name} has no column {name!r}, it has {_listed(known)}")
-        if target in given or target == weights or (weights is not None and weights in given):
+                raise ValueError(f"{argument}: {self.name} has no column {name!r}, it has {listed(known)}")
+        if target == weights:
+            raise ValueError(f"sample_weight: {target!r} is the target, and cannot hold the weights as well")
+        if target in given or (weights is not None and weights in given):
             raise ValueError(f"columns: the target {target!r} and the weights cannot be predicted from")
         if not given:
             raise ValueError(f"{self.name} has no column to predict {target!r} from")
@@ -167,12 +143,12 @@ class ParquetRows:
             raise ValueError(f"{self.name} has more than one column {twice!r}: rename or remove one")
         self.columns = given
         self._needed = [*given, target, *([] if weights is None else [weights])]
-        self._types = {name: schema.field(name).type for name in self._needed}
-        self._types |= dict.fromkeys(dates, self._arrow.timestamp("us"))
-        self._files: list[tuple[Any, str, dict[str, Any], list[str]]] = []
+        self._types: dict[str, Any] = {}
+        self._files: list[File] = []
         self.groups: list[Group] = []
         self.n_rows = 0
         self._read_metadata(dataset)
+        self._types |= dict.fromkeys(dates, self._arrow.timestamp("us"))
         if not self.n_rows:
             raise ValueError(f"{self.name} has no rows")
         self.block_rows = int(np.clip(BLOCK_BYTES // (8 * len(self._needed)), LEAST_ROWS, MOST_ROWS))
@@ -180,7 +156,7 @@ class ParquetRows:
     # --- what there is -----------------------------------------------------------------------------
 
     def _read_metadata(self, dataset: Any) -> None:
-        """Read the numbers of rows of all row groups."""
+        """Read the numbers of rows of all row groups, and the types of the columns."""
         datasets = import_extra("pyarrow.dataset", "cli", "a Parquet file")
         try:
             fragments = list(dataset.get_fragments())
@@ -189,6 +165,7 @@ class ParquetRows:
                 f"{self.name} is a dataset with a filter, which streaming cannot apply: write its rows by "
                 "pyarrow.dataset.write_dataset first"
             ) from None
+        schemas = []
         for fragment in fragments:
             if not isinstance(fragment, datasets.ParquetFileFragment):
                 raise ValueError(
@@ -199,13 +176,15 @@ class ParquetRows:
             try:
                 file = self._parquet.ParquetFile(fragment.filesystem.open_input_file(path))
             except (self._arrow.ArrowException, OSError) as error:
-                raise ValueError(f"{path} is no Parquet file that can be read: {_line(error)}") from None
+                raise ValueError(f"{path} is no Parquet file that can be read: {first_line(error)}") from None
             with file:
+                schemas.append(file.schema_arrow)
                 metadata, own = file.metadata, list(file.schema_arrow.names)
                 lacking = [name for name in self._needed if name not in own and name not in constants]
                 if lacking:
                     raise ValueError(f"{path} lacks the column {lacking[0]!r} of the other files")
-                self._files.append((fragment.filesystem, path, constants, own))
+                stamp = _stamp(fragment.filesystem, path)
+                self._files.append(File(fragment.filesystem, path, constants, own, stamp))
                 numbers = [group.id for group in fragment.row_groups]
                 start = self.n_rows
                 for number in numbers:
@@ -214,6 +193,8 @@ class ParquetRows:
                         place = self.n_rows, self.n_rows - start, n_rows
                         self.groups.append(Group(len(self._files) - 1, number, *place))
                     self.n_rows += n_rows
+        types = common_types(dataset.schema, schemas)
+        self._types = {name: _takeable(self._arrow, types[name]) for name in self._needed}
 
     def most_features(self, n_bins: int, most_categories: int) -> int:
         """Return an upper bound of the usual number of features of a row, from the types of the columns."""
@@ -304,10 +285,11 @@ class ParquetRows:
     def numbers(self, block: Block) -> NDArray[np.float64]:
         """Return the targets of a block as finite numbers."""
         try:
-            values = self._compute.cast(block.target, self._arrow.float64()).to_numpy(False)
+            # Whole numbers from 2^53 on are rounded.
+            values = self._compute.cast(block.target, self._arrow.float64(), safe=False).to_numpy(False)
         except self._arrow.ArrowException as error:
             raise ValueError(
-                f"{block.place}: the target {self.target!r} should hold numbers: {_line(error)}"
+                f"{block.place}: the target {self.target!r} should hold numbers: {first_line(error)}"
             ) from None
         if not np.isfinite(values).all():
             place = int(np.argmin(np.isfinite(values)))
@@ -319,12 +301,16 @@ class ParquetRows:
 
     def classes(self, block: Block) -> tuple[Array, NDArray[np.int64]]:
         """Return the distinct targets of a block, unsorted, and the place among them of every row."""
-        if self._arrow.types.is_temporal(block.target.type) or self._arrow.types.is_nested(block.target.type):
+        types, target = self._arrow.types, block.target
+        if types.is_decimal(target.type):
+            target = target.cast(self._arrow.float64(), safe=False)
+        is_class = types.is_boolean(target.type) or types.is_integer(target.type)
+        is_class |= types.is_floating(target.type) or types.is_string(target.type)
+        if not (is_class or types.is_large_string(target.type)):
             raise ValueError(
-                f"{block.place}: the target {self.target!r} holds {block.target.type}: choose numbers or "
-                "classes"
+                f"{block.place}: the target {self.target!r} holds {target.type}: choose numbers or classes"
             )
-        coded = self._compute.dictionary_encode(block.target)
+        coded = self._compute.dictionary_encode(target)
         used, places = np.unique(coded.indices.to_numpy(False), return_inverse=True)
         return coded.dictionary.to_numpy(zero_copy_only=False)[used], places
 
@@ -335,7 +321,7 @@ class ParquetRows:
     def _block(self, group: Group, first: int, batch: Any) -> Block:
         """Return the rows of a batch, of which `first` is the number of the first row in the group."""
         place, in_file = self.place(group), group.in_file
-        constants, arrays = self._files[group.file][2], []
+        constants, arrays = self._files[group.file].constants, []
         for name in self._needed:
             kind = self._types[name]
             if name in batch.schema.names:
@@ -344,10 +330,11 @@ class ParquetRows:
                 column = self._arrow.repeat(self._arrow.scalar(constants[name], kind), batch.num_rows)
             if column.type != kind:
                 try:
-                    column = column.cast(kind)
+                    # Whole numbers among floats are rounded, as in any dataframe.
+                    column = column.cast(kind, safe=not self._arrow.types.is_floating(kind))
                 except self._arrow.ArrowException as error:
                     raise ValueError(
-                        f"{place}: column {name!r} holds {column.type} instead of {kind}: {_line(error)}"
+                        f"{place}: column {name!r} holds {column.type} instead of {kind}: {first_line(error)}"
                     ) from None
             arrays.append(column)
         n_features = len(self.columns)
@@ -375,7 +362,7 @@ class ParquetRows:
             weights = column.cast(self._arrow.float64()).to_numpy(False)
         except self._arrow.ArrowException as error:
             raise ValueError(
-                f"{place}: the weights {self.weights!r} should be numbers: {_line(error)}"
+                f"{place}: the weights {self.weights!r} should be numbers: {first_line(error)}"
             ) from None
         wrong = ~(weights >= 0) | np.isinf(weights)
         if wrong.any():
@@ -388,32 +375,39 @@ class ParquetRows:
 
     def place(self, group: Group) -> str:
         """Return file and number of a row group, for messages."""
-        return f"{self._files[group.file][1]}, row group {group.number}"
+        return f"{self._files[group.file].path}, row group {group.number}"
 
     def _batches(self, group: Group, names: list[str]) -> Iterator[Any]:
         """Yield the rows of a row group, with some columns."""
-        filesystem, path, _, own = self._files[group.file]
+        one = self._files[group.file]
+        if _stamp(one.filesystem, one.path) != one.stamp:
+            raise ValueError(f"{one.path} has changed since the fit began: begin a new fit")
         with (
-            filesystem.open_input_file(path) as source,
+            one.filesystem.open_input_file(one.path) as source,
             # Without a buffer, or with `pre_buffer`, whole columns of a row group would be read at once.
             self._parquet.ParquetFile(source, buffer_size=READ_BYTES, pre_buffer=False) as file,
         ):
             yield from file.iter_batches(
                 self.block_rows, row_groups=[group.number], use_threads=False,
-                columns=[name for name in names if name in own],
+                columns=[name for name in names if name in one.names],
             )  # fmt: skip
 
     def _damaged(self, group: Group, error: BaseException) -> ValueError:
         """Return the error for a row group that cannot be decoded, which names the first such column."""
-        column = ""
-        for name in self._needed:
+        column, names = "", self._needed
+        try:
+            for _ in self._batches(group, []):
+                pass
+        except (self._arrow.ArrowException, OSError):
+            names = []  # the file as a whole cannot be read
+        for name in names:
             try:
                 for _ in self._batches(group, [name]):
                     pass
             except (self._arrow.ArrowException, OSError):
                 column = f", column {name!r}"
                 break
-        return ValueError(f"{self.place(group)}{column}: the file is damaged: {_line(error)}")
+        return ValueError(f"{self.place(group)}{column}: the file is damaged: {first_line(error)}")
 
 
 class GroupReader:
@@ -477,81 +471,17 @@ class GroupReader:
             yield first, batch
 
 
-def opened_dataset(source: Any) -> Any:
-    """Return files as a dataset of pyarrow; raise ValueError or FileNotFoundError if there are none."""
-    arrow = import_extra("pyarrow", "cli", "a Parquet file")
-    datasets = import_extra("pyarrow.dataset", "cli", "a Parquet file")
-    if isinstance(source, datasets.Dataset):
-        return source
-    given: Any = [source] if isinstance(source, str | os.PathLike) else source
-    paths: list[str] = [os.fspath(path) for path in given]
-    for path in paths:
-        if "://" not in path and not os.path.exists(path):
-            raise FileNotFoundError(f"there is no file {path}")
-    try:
-        return datasets.dataset(paths[0] if len(paths) == 1 else paths, format="parquet", partitioning="hive")
-    except arrow.ArrowException as error:
-        name = _shown_source(source)
-        raise ValueError(f"{name} is no Parquet file that can be read: {_line(error)}") from None
-
-
 def piece_bytes(source: ParquetRows) -> int:
     """Return the bytes that an open row group takes at most, for pages of the usual size."""
     return COLUMN_BYTES * len(source._needed)
 
 
-def shuffled_pieces(
-    groups: Sequence[Group], capacity: int, n_open: int, random: np.random.RandomState
-) -> Iterator[list[Piece]]:
-    """Yield the pieces of every buffer of a pass, in which all rows occur once.
-
-    Row groups are opened in a random order, `n_open` at a time; a buffer takes about as many rows of each.
-
-    Parameters
-    ----------
-    groups : sequence of Group
-        All row groups.
-    capacity : int
-        Rows of a buffer; the last has fewer.
-    n_open : int
-        Number of row groups that are open at the same time.
-    random : RandomState
-        Generator of the order.
-    """
-    waiting = deque(groups[k] for k in random.permutation(len(groups)))
-    opened: deque[tuple[Group, int]] = deque()
-    share = -(-capacity // n_open)
-    while waiting or opened:
-        pieces, left = [], capacity
-        while left and (waiting or opened):
-            while waiting and len(opened) < n_open:
-                opened.append((waiting.popleft(), 0))
-            group, first = opened.popleft()
-            n_rows = min(share, left, group.n_rows - first)
-            pieces.append(Piece(group, first, n_rows))
-            left -= n_rows
-            if first + n_rows < group.n_rows:
-                opened.append((group, first + n_rows))
-        yield pieces
+def _stamp(filesystem: Any, path: str) -> tuple[Any, ...]:
+    """Return size and time of the last change of a file, as far as its file system knows them."""
+    info = filesystem.get_file_info(path)
+    return info.size, info.mtime_ns
 
 
-def _shown_source(source: Any) -> str:
-    """Return the name of files for messages."""
-    if isinstance(source, str | os.PathLike):
-        return os.fspath(source)
-    files = list(source) if isinstance(source, list | tuple) else list(getattr(source, "files", []))
-    if not files:
-        return "the dataset"
-    first = os.fspath(files[0])
-    return first if len(files) == 1 else f"{first} and {len(files) - 1} more files"
-
-
-def _listed(names: Sequence[str]) -> str:
-    """Return the first names of a list for a message."""
-    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
-    return ", ".join(map(repr, names[:MOST_NAMES])) + more
-
-
-def _line(error: BaseException) -> str:
-    """Return the first line of an error's message."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+def _takeable(arrow: Any, kind: Any) -> Any:
+    """Return a type of the same values of which pyarrow can take some: views of text become text."""
+    return {arrow.string_view(): arrow.string(), arrow.binary_view(): arrow.binary()}.get(kind, kind)

@@ -9,19 +9,18 @@ import numpy as np
 
 from ..saving.records import Reader, Writer
 from ..system.validation import shown
-from .columns import (
-    ENCODINGS,
-    MOST_HASHES,
-    CategoryEncoding,
-    DateEncoding,
-    Encoding,
-    NumberEncoding,
-    WordsEncoding,
-)
+from .categories import MOST_HASHES, CategoryEncoding, WordsEncoding
+from .columns import DateEncoding, Dropped, Encoding, FlagEncoding, NumberEncoding
 from .dates import PARTS, is_microsecond
 from .saved import check_edges, is_numbers
 
-__all__ = ["describe_encoding", "restore_encoding"]
+__all__ = ["ENCODINGS", "describe_encoding", "restore_encoding"]
+
+# Registry of the encodings by name.
+ENCODINGS: dict[str, type] = {
+    kind.__name__: kind
+    for kind in (Dropped, NumberEncoding, FlagEncoding, DateEncoding, CategoryEncoding, WordsEncoding)
+}
 
 
 def describe_encoding(encoding: Encoding, writer: Writer) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..preprocessing.columns import text_of
+from ..preprocessing.categories import text_of
 from ..preprocessing.frames import is_gap, read_table
 from .pictures import sparkline
 
@@ -151,7 +151,7 @@ def columns_table(frame: Any, records: list[dict[str, Any]]) -> str:
 
 def _heights(values: Any) -> list[float]:
     """Return the heights of the bars that show the distribution of a column's values."""
-    if isinstance(values, list):
+    if isinstance(values, Sequence):  # categories, as a list or as codes
         frequent = Counter(text_of(value) for value in values if not is_gap(value))
         return [float(n_rows) for _, n_rows in frequent.most_common(MOST_VALUES)]
     is_date = values.dtype.kind == "M"

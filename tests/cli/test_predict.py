@@ -5,9 +5,12 @@ import io
 import json
 import subprocess
 import sys
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import accuracy_score, mean_absolute_error
 from tables_of_customers import customers, written
@@ -224,3 +227,34 @@ def test_information_lists_columns(trained, capsys):
     assert "columns     5: 2 number, 1 category, 1 date, 1 boolean" in printed
     assert "target      churn" in printed
     assert "scores      accuracy 0." in printed
+
+
+def test_parquet_types_that_csv_has_not(folder, run):
+    """Durations, decimals and dictionaries are read alike in training, prediction and evaluation."""
+    random = np.random.default_rng(0)
+    hours, sort = random.integers(0, 50, 300), random.integers(0, 3, 300)
+    columns = {
+        "spent": pa.array(hours * 3600, pa.duration("s")),
+        "place": pa.array(np.array(["a", "b", "c"])[sort]).dictionary_encode(),
+        "sort": pa.array([Decimal(int(k)) for k in sort], pa.decimal128(10, 0)),
+    }
+    pq.write_table(pa.table(columns), "odd.parquet")
+    status, out, errors = run("train", "odd.parquet", "--target", "sort", "--preset", "fast")
+    assert (status, errors) == (0, "")
+    assert "categories 1 place" in " ".join(out.split())
+    assert fastnn.load("run/model.fastnn").classes_.tolist() == [0, 1, 2]
+    assert run("predict", "run/model.fastnn", "odd.parquet", "-o", "out.csv")[0] == 0
+    assert len(pd.read_csv("out.csv")) == 300
+    assert run("evaluate", "run/model.fastnn", "odd.parquet")[0] == 0
+
+
+def test_folders_whose_files_have_other_types(folder, run):
+    """A column of whole numbers in the first file and floats in the second is one of floats."""
+    (folder / "parts").mkdir()
+    x = np.arange(200)
+    pq.write_table(pa.table({"x": x, "y": 2.0 * x}), "parts/a.parquet")
+    pq.write_table(pa.table({"x": x + 0.5, "y": 2.0 * x}), "parts/b.parquet")
+    status, out, errors = run("train", "parts", "--target", "y", "--preset", "fast")
+    assert (status, errors) == (0, "")
+    assert out.startswith("parts: 400 rows, 2 columns")
+    assert run("evaluate", "run/model.fastnn", "parts")[0] == 0

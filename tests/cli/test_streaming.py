@@ -4,6 +4,7 @@ import json
 import os
 import re
 from dataclasses import replace
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -140,7 +141,10 @@ def test_an_interrupted_training_goes_on(large, run, monkeypatch):
         ),
         (("--target", "churn", "--date-format", "%d"), "--date-format needs the whole table in memory"),
         (("--target", "churn", "--memory-limit", "1MB"), "--memory-limit must be at least 64 MiB, got"),
-        (("--target", "churn", "--resume"), "resume: there is no file run/checkpoint.fastnn"),
+        (
+            ("--target", "churn", "--resume"),
+            "--resume: there is no checkpoint run/checkpoint.fastnn: leave out --resume",
+        ),
     ],
 )
 def test_wrong_arguments(large, refused, arguments, message):
@@ -154,3 +158,14 @@ def test_other_files_have_no_checkpoint(folder, refused):
     (folder / "empty").mkdir()
     message = refused("train", "empty", "--target", "churn")
     assert message == "empty is a folder without Parquet files: name a file in it"
+
+
+def test_classes_that_are_decimals(folder, run):
+    """Scores of streamed rows compare the classes of the sample with those of the fit."""
+    sort = np.arange(N_ROWS) % 3
+    decimals = pa.array([Decimal(int(k)) for k in sort], pa.decimal128(10, 0))
+    columns = {"x": sort + np.random.default_rng(0).normal(size=N_ROWS), "sort": decimals}
+    pq.write_table(pa.table(columns), "large.parquet", row_group_size=400)
+    status, _, errors = run("train", "large.parquet", "--target", "sort", "--preset", "fast")
+    assert (status, errors) == (0, "")
+    assert run("evaluate", "run/model.fastnn", "large.parquet")[0] == 0

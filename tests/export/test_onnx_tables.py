@@ -206,6 +206,12 @@ def test_classes(classes):
         assert labels.dtype.kind == {"U": "O"}.get(classes.dtype.kind, classes.dtype.kind)
 
 
+def test_columns_named_as_outputs_and_their_substitutes():
+    frame = pd.DataFrame({"variable": NUMBERS, "variable_": NUMBERS**2})
+    regressor = fastnn.TabularRegressor(preset="fast", random_state=0).fit(frame, NUMBERS)
+    assert [tensor.name for tensor in regressor.to_onnx().graph.output] == ["variable__"]
+
+
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e9])
 def test_numbers_and_quantiles(scale):
     y = (NUMBERS * scale).to_numpy()

@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from decimal import Decimal
 
 import hypothesis.strategies as st
 import numpy as np
@@ -14,7 +15,10 @@ from hypothesis import given
 from parquet_files import COLUMNS, table, written
 
 from fastnn.preprocessing import parquet
-from fastnn.preprocessing.parquet import Group, ParquetRows, is_files, shuffled_pieces
+from fastnn.preprocessing.frames import read_table
+from fastnn.preprocessing.parquet import ParquetRows
+from fastnn.preprocessing.parquet_source import is_files, read_dataset
+from fastnn.preprocessing.row_groups import Group, shuffled_pieces
 
 
 def test_all_rows_in_their_order(tmp_path):
@@ -171,6 +175,11 @@ def test_types_that_differ_from_the_first_file(tmp_path):
         (("size", "w"), "sample_weight: .* has no column 'w'"),
         (("size", None, ["x", "z"]), "columns: .* has no column 'z'"),
         (("size", None, ["x", "size"]), "columns: the target 'size' and the weights cannot be predicted"),
+        (("size", None, ["x", "x"]), "columns holds 'x' more than once"),
+        (("size", None, "x"), "columns must be a list of names, got 'x'"),
+        (("size", None, {"x"}), "columns must be a list of names, got {'x'}"),
+        (("size", None, 5), "columns must be a list of names, got 5"),
+        (("size", "size"), "sample_weight: 'size' is the target, and cannot hold the weights as well"),
         (("size", None, []), "has no column to predict 'size' from"),
         ((3.0,), "y must be the name of a column where X names files, got 3.0"),
         (("size", np.ones(3)), "sample_weight must be the name of a column"),
@@ -204,3 +213,81 @@ def test_files_of_other_kinds(tmp_path):
         ParquetRows(filtered, "size")
     with pytest.raises(ValueError, match=r"a.parquet has no rows"):
         ParquetRows(written(table(10)[:0], path), "size")
+
+
+def test_types_hold_the_values_of_all_files(tmp_path):
+    """Files in either order give one type: floats for whole numbers and floats, text for gaps and text."""
+    n = 20
+    whole = {"x": np.arange(n), "t": pa.nulls(n), "day": pa.array(range(n), pa.timestamp("us"))}
+    mixed = {"x": np.arange(n) + 0.5, "t": ["a"] * n, "day": pa.array(range(n), pa.timestamp("ns"))}
+    for k, table_of in enumerate((whole, mixed)):
+        pq.write_table(pa.table(table_of | {"y": np.arange(n)}), tmp_path / f"{k}.parquet")
+    paths = [tmp_path / "0.parquet", tmp_path / "1.parquet"]
+    for source in (paths, paths[::-1], tmp_path):
+        read = ParquetRows(source, "y").read().table
+        assert [str(kind) for kind in read.schema.types] == ["double", "string", "timestamp[ns]"]
+        np.testing.assert_array_equal(np.sort(read["x"].to_numpy()), np.arange(0, n, 0.5)[: 2 * n])
+    whole_table = read_dataset(tmp_path)
+    assert whole_table.schema.field("x").type == pa.float64()
+    assert whole_table.num_rows == 2 * n
+
+
+def test_views_of_text_are_text(tmp_path):
+    texts = pa.array(["a", "b", None] * 5)
+    pq.write_table(pa.table({"t": texts.cast(pa.string_view()), "y": np.arange(15)}), tmp_path / "a.parquet")
+    files = ParquetRows(tmp_path / "a.parquet", "y")
+    assert files.is_text("t")
+    assert files.read(np.array([1, 2])).table["t"].to_pylist() == ["b", None]
+
+
+def test_files_that_change_are_noticed(tmp_path):
+    path = written(table(700), tmp_path / "a.parquet")
+    files = ParquetRows(path, "size")
+    written(table(700, seed=1), path)
+    with pytest.raises(ValueError, match=r"a.parquet has changed since the fit began: begin a new fit"):
+        files.read()
+    path.unlink()
+    with pytest.raises(ValueError, match=r"a.parquet has changed since the fit began"):
+        files.read()
+
+
+def test_a_file_that_is_damaged_as_a_whole_blames_no_column(tmp_path, monkeypatch):
+    path = written(table(700), tmp_path / "a.parquet")
+    files = ParquetRows(path, "size")
+    monkeypatch.setattr(parquet, "_stamp", lambda filesystem, path: files._files[0].stamp)
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(ValueError, match=r"a.parquet, row group 0: the file is damaged"):
+        files.read()
+
+
+def test_whole_numbers_beyond_those_of_floats(tmp_path):
+    large = np.array([2**60 + 1, 3, 2**62 + 1] * 5)
+    pq.write_table(pa.table({"x": large, "y": large}), tmp_path / "a.parquet")
+    block = ParquetRows(tmp_path / "a.parquet", "y", columns=["x"]).read()
+    np.testing.assert_array_equal(read_table(block.table).columns[0], large.astype(float))
+    files = ParquetRows(tmp_path / "a.parquet", "y", columns=["x"])
+    np.testing.assert_array_equal(files.numbers(block), large.astype(float))
+
+
+def test_targets_of_classes(tmp_path):
+    decimals = pa.array([Decimal(k % 3) for k in range(15)], pa.decimal128(10, 0))
+    columns = {"x": np.arange(15), "sort": decimals, "raw": pa.array([b"a"] * 15), "parts": [[1]] * 15}
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    files = ParquetRows(tmp_path / "a.parquet", "sort", columns=["x"])
+    values, places = files.classes(files.read())
+    np.testing.assert_array_equal(values[places], np.arange(15) % 3)
+    for name, kind in (("raw", "binary"), ("parts", "list")):
+        files = ParquetRows(tmp_path / "a.parquet", name, columns=["x"])
+        with pytest.raises(
+            ValueError, match=f"the target '{name}' holds {kind}.*: choose numbers or classes"
+        ):
+            files.classes(files.read())
+
+
+def test_folders_without_files_and_among_files(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="empty holds no Parquet file"):
+        ParquetRows(tmp_path / "empty", "y")
+    path = written(table(20), tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match=r"empty is a folder: pass one folder, or a list of files alone"):
+        ParquetRows([path, tmp_path / "empty"], "size")

@@ -203,7 +203,7 @@ def encodings():
 
 
 def test_every_encoding_occurs(encodings):
-    from fastnn.preprocessing.columns import ENCODINGS
+    from fastnn.preprocessing.saved_encodings import ENCODINGS
 
     assert {description["encoding"] for description in encodings.values()} == set(ENCODINGS)
 

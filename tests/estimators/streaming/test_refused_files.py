@@ -1,0 +1,153 @@
+"""Arguments, files and values that streamed fits refuse, and where the messages find them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from parquet_files import COLUMNS, table, written
+from streamed_fits import streamed
+
+import fastnn
+from fastnn import Checkpoint, TabularClassifier, TabularRegressor
+from fastnn.estimators import streamed_rows
+from fastnn.estimators.streaming import StreamedFit
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"memory_limit": "1 MiB"}, "memory_limit must be at least 64 MiB, got '1 MiB'"),
+        ({"memory_limit": "much"}, "memory_limit must be a number of bytes, or a size such as '2GiB'"),
+        ({"memory_limit": 1.5}, "memory_limit must be a number of bytes"),
+        ({"passes": 0}, "passes must be"),
+        ({"checkpoint": 3}, "checkpoint must be a path or a Checkpoint, got 3"),
+        ({"resume": 3}, "resume must be a path or a Checkpoint, got 3"),
+        ({"checkpoint": Checkpoint("a.fastnn", keep_best=True)}, "leave keep_best out"),
+    ],
+)
+def test_wrong_arguments(path, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        TabularRegressor(random_state=0).fit(path, "size", columns=COLUMNS, **arguments)
+
+
+@pytest.mark.parametrize("is_streamed", [True, False])
+def test_places_are_those_of_the_file(tmp_path, is_streamed):
+    """A wrong value is found in the second file, however the files are fitted."""
+    frame = table(700)
+    first = written(frame, tmp_path / "a.parquet")
+    frame.loc[400, "size"] = np.inf
+    paths = [first, written(frame, tmp_path / "b.parquet")]
+    checkpoint = tmp_path / "run.fastnn" if is_streamed else None
+    message = r"b.parquet, row group 1: the target 'size' holds inf in row 400 of the file"
+    with pytest.raises(ValueError, match=message):
+        TabularRegressor(preset="fast").fit(paths, "size", columns=COLUMNS, checkpoint=checkpoint)
+
+
+def test_rows_that_have_no_weight(tmp_path):
+    """Rows of weight 0 alone can neither train a network nor judge it."""
+    frame = table()
+    with pytest.raises(ValueError, match="one row with a target only: two are needed"):
+        streamed(TabularRegressor, written(frame[:1], tmp_path / "a.parquet"), tmp_path)
+    path = written(frame.assign(weight=np.arange(2000) == 3), tmp_path / "a.parquet")
+    # One row is either set aside or trained on.
+    with pytest.raises(ValueError, match="have the weight 0: pass X_val|no row .* has a weight above 0"):
+        streamed(
+            TabularRegressor, path, tmp_path, sample_weight="weight", settings={"preset": "fast"}.items()
+        )
+    model = streamed(
+        TabularClassifier, path, tmp_path, settings={"class_weight": {"low": 0, "high": 1}}.items()
+    )
+    assert (model.predict(frame[COLUMNS]) == "high").all()
+    with pytest.raises(ValueError, match="have the weight 0|no row .* has a weight above 0"):
+        streamed(TabularClassifier, path, tmp_path, settings={"class_weight": {"low": 0, "high": 0}}.items())
+
+
+def test_columns_of_validation_files_are_found_by_name(path, tmp_path):
+    frame = table(300, seed=1)
+    val = written(frame[["weight", "size", *reversed(COLUMNS)]], tmp_path / "val.parquet")
+    given = {"X_val": val, "y_val": "size", "sample_weight": "weight", "columns": None}
+    renamed = written(table().drop(columns="sort"), tmp_path / "b.parquet")
+    model = streamed(TabularRegressor, renamed, tmp_path, settings={"preset": "fast"}.items(), **given)
+    assert len(model.oof_rows_) == 300
+    with pytest.raises(ValueError, match="y_val must be the name of a column where X_val names files"):
+        TabularRegressor().fit(path, "size", X_val=val, y_val=frame["size"])
+
+
+def test_names_of_files_are_no_tables_to_predict(path, tmp_path):
+    model = streamed(TabularRegressor, path, tmp_path, settings={"preset": "fast"}.items())
+    with pytest.raises(ValueError, match="X is the name of a file, .*a.parquet': pass its table"):
+        model.predict(path)
+
+
+def test_arguments_of_files_and_of_tables(path):
+    frame = table()
+    with pytest.raises(ValueError, match="columns, checkpoint and resume are for Parquet files"):
+        TabularRegressor().fit(frame[COLUMNS], frame["size"], columns=COLUMNS)
+    with pytest.raises(ValueError, match="y is the name 'size', which needs the name of a Parquet file as X"):
+        TabularRegressor().fit(frame[COLUMNS], "size")
+    with pytest.raises(ValueError, match="y must be the name of a column where X names files"):
+        TabularRegressor().fit(path, frame["size"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "message"),
+    [
+        (
+            TabularRegressor,
+            {"noise": (1500, np.inf)},
+            "row group 5: column 'noise' holds infinity in row 1500",
+        ),
+        (TabularRegressor, {"size": (700, np.nan)}, "row group 2: the target 'size' has a gap in row 700"),
+        (TabularRegressor, {"size": (700, np.inf)}, "row group 2: the target 'size' holds inf in row 700"),
+        (TabularClassifier, {"sort": (10, None)}, "row group 0: the target 'sort' has a gap in row 10"),
+        (TabularClassifier, {"sort": (slice(None), "low")}, "y holds one class only, 'low'"),
+        (TabularRegressor, {"size": (slice(None), 2.5)}, "y holds one value only, 2.5"),
+        (TabularRegressor, {"weight": (30, -2.0)}, "row group 0: the weight 'weight' in row 30 of the file"),
+        (TabularRegressor, {"weight": (slice(None), 0.0)}, "the weights 'weight' are all 0"),
+    ],
+)
+def test_wrong_values_are_found_with_their_place(tmp_path, kind, change, message):
+    frame = table()
+    for column, (row, value) in change.items():
+        frame.loc[row, column] = value
+    path = written(frame, tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match=message):
+        streamed(kind, path, tmp_path, sample_weight="weight")
+
+
+def test_targets_of_the_wrong_kind(path, tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match=r"a.parquet, row group 0: the target 'group' should hold numbers"):
+        TabularRegressor().fit(path, "group", checkpoint=tmp_path / "run.fastnn")
+    with pytest.raises(ValueError, match="Unknown label type: continuous"):
+        TabularClassifier().fit(path, "noise", checkpoint=tmp_path / "run.fastnn")
+    with pytest.raises(ValueError, match="the target 'day' holds timestamp.*: choose numbers or classes"):
+        TabularClassifier().fit(path, "day", checkpoint=tmp_path / "run.fastnn")
+    monkeypatch.setattr(streamed_rows, "MOST_CLASSES", 1000)
+    with pytest.raises(ValueError, match="holds more than 1,000 different values, too many for classes"):
+        TabularClassifier().fit(path, "noise", checkpoint=tmp_path / "run.fastnn")
+
+
+def test_whole_numbers_and_truth_values_are_classes(path, tmp_path):
+    frame = table()
+    frame["digit"] = pd.cut(frame["noise"], 4, labels=False)
+    frame["shade"] = pd.Categorical(np.where(frame["x"] > 0, "dark", "light"), ["dark", "grey", "light"])
+    path = written(frame, tmp_path / "b.parquet")
+    for target, classes in (("digit", [0, 1, 2, 3]), ("flag", [False, True]), ("shade", ["dark", "light"])):
+        model = TabularClassifier(preset="fast", random_state=0)
+        model.fit(path, target, columns=["x", "group", "noise"], checkpoint=tmp_path / "run.fastnn")
+        assert model.classes_.tolist() == classes
+        assert fastnn.load(tmp_path / "run.fastnn").classes_.tolist() == classes
+
+
+def test_diverged_networks_keep_their_best_part(path, tmp_path, monkeypatch):
+    original = StreamedFit._trained
+
+    def trained(self, run, portion, stopped):
+        if self.n_done == 10 and run.place == 0:
+            run.member.learning_rate_init = 1e30
+        return original(self, run, portion, stopped)
+
+    monkeypatch.setattr(StreamedFit, "_trained", trained)
+    with pytest.warns(match="The estimator holds the parameters of the best part"):
+        model = streamed(TabularRegressor, path, tmp_path)
+    assert model.estimators_[0].n_iter_ < 24
+    assert np.isfinite(model.predict(table()[COLUMNS])).all()

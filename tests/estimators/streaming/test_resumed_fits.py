@@ -1,0 +1,173 @@
+"""Streamed fits that are interrupted, saved and resumed."""
+
+import signal
+import sys
+import threading
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from parquet_files import COLUMNS, table, written
+from streamed_fits import TARGETS, check_equal, outputs, streamed
+
+import fastnn
+from fastnn import Checkpoint, TabularClassifier, TabularRegressor
+from fastnn.estimators import streamed_rows
+from fastnn.estimators.streaming import StreamedFit
+
+
+@pytest.mark.parametrize("kind", TARGETS)
+@pytest.mark.parametrize(
+    ("n_buffers", "within"), [(1, False), (3, True), (4, False), (17, True), (71, False)]
+)
+def test_a_resumed_fit_equals_one_that_was_not_interrupted(
+    path, tmp_path, kind, n_buffers, within, interrupted_after, monkeypatch
+):
+    frame = table()
+    settings = {"settings": {"quantiles": (0.2,)}} if kind is TabularRegressor else {}
+    expected = streamed(kind, path, tmp_path, "other.fastnn", **settings)
+    trained = StreamedFit._train_on
+    interrupted_after(n_buffers, within)
+    with pytest.raises(KeyboardInterrupt):
+        streamed(kind, path, tmp_path, **settings)
+    saved = fastnn.load(tmp_path / "run.fastnn")
+    assert np.isfinite(outputs(saved, frame)[0].astype(float)).all()
+    monkeypatch.setattr(StreamedFit, "_train_on", trained)
+    resumed = streamed(kind, path, tmp_path, resume=tmp_path / "run.fastnn", **settings)
+    check_equal(resumed, expected, frame)
+    for ours, theirs in zip(resumed.estimators_, expected.estimators_, strict=True):
+        np.testing.assert_array_equal(ours._state.memory.optimizer, theirs._state.memory.optimizer)
+    # A finished fit that is resumed is the same once more.
+    check_equal(streamed(kind, path, tmp_path, resume=tmp_path / "run.fastnn", **settings), expected, frame)
+
+
+def test_an_interrupted_fit_leaves_a_usable_estimator(path, tmp_path, interrupted_after):
+    frame = table()
+    interrupted_after(20, True)
+    model = TabularClassifier(random_state=0)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(path, "sort", columns=COLUMNS, checkpoint=tmp_path / "run.fastnn")
+    assert model.score(frame[COLUMNS], frame["sort"]) > 0.8
+    saved = fastnn.load(tmp_path / "run.fastnn")
+    check_equal(saved, model, frame)
+    model.save(tmp_path / "model.fastnn")  # the model itself holds no state to go on from
+    assert "_stream" not in fastnn.load(tmp_path / "model.fastnn").__dict__
+    assert (tmp_path / "model.fastnn").stat().st_size < (tmp_path / "run.fastnn").stat().st_size
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize("seconds", [0.05, 0.4, 0.8])
+def test_a_signal_ends_a_fit_soon(tmp_path, seconds):
+    frame = table(20_000)
+    path = written(frame, tmp_path / "a.parquet", 3000)
+    model = TabularRegressor(random_state=0)
+    before = set(threading.enumerate())
+    timer = threading.Timer(seconds, signal.raise_signal, [signal.SIGINT])
+    timer.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            model.fit(path, "size", columns=COLUMNS, checkpoint=tmp_path / "run.fastnn", passes=2000)
+    finally:
+        timer.cancel()
+        timer.join()
+    assert set(threading.enumerate()) == before
+    if (tmp_path / "run.fastnn").exists():
+        assert fastnn.load(tmp_path / "run.fastnn").predict(frame[COLUMNS]).shape == (20_000,)
+
+
+def test_checkpoints_of_passes_and_of_times(path, tmp_path, monkeypatch):
+    saved = []
+    save = StreamedFit._save
+    monkeypatch.setattr(StreamedFit, "_save", lambda self: (saved.append(self.n_done), save(self)))
+    checkpoint = Checkpoint(tmp_path / "run.fastnn", every=2)
+    model = streamed(TabularRegressor, path, tmp_path, checkpoint=checkpoint, passes=5)
+    assert saved == [1, 6, 12, 15]  # three buffers a pass; the first shows early what cannot be saved
+    check_equal(fastnn.load(tmp_path / "run.fastnn"), model, table())
+    saved.clear()
+    streamed(TabularRegressor, path, tmp_path, checkpoint=Checkpoint(tmp_path / "run.fastnn"), passes=5)
+    assert saved == [1, 15]
+
+
+def test_a_checkpoint_object_begins_where_there_is_no_file(path, tmp_path):
+    checkpoint = Checkpoint(tmp_path / "run.fastnn")
+    model = streamed(TabularRegressor, path, tmp_path, checkpoint=checkpoint, resume=checkpoint)
+    check_equal(model, streamed(TabularRegressor, path, tmp_path), table())
+    with pytest.raises(FileNotFoundError, match=r"resume: there is no file .*none.fastnn: leave resume out"):
+        streamed(TabularRegressor, path, tmp_path, resume=tmp_path / "none.fastnn")
+
+
+def test_a_generator_of_chance_goes_on_by_the_checkpoint(path, tmp_path, interrupted_after, monkeypatch):
+    trained = StreamedFit._train_on
+    interrupted_after(5)
+    with pytest.raises(KeyboardInterrupt):
+        streamed(TabularRegressor, path, tmp_path, settings={"random_state": None})
+    seeds = fastnn.load(tmp_path / "run.fastnn")._stream["seeds"]
+    monkeypatch.setattr(StreamedFit, "_train_on", trained)
+    one = streamed(
+        TabularRegressor, path, tmp_path, settings={"random_state": None}, resume=tmp_path / "run.fastnn"
+    )
+    assert fastnn.load(tmp_path / "run.fastnn")._stream["seeds"] == seeds
+    assert np.isfinite(one.oof_prediction_).all()
+
+
+@pytest.mark.parametrize(
+    ("settings", "arguments", "message"),
+    [
+        ({"random_state": 1}, {}, "random_state"),
+        ({"preset": "fast"}, {}, r"n_estimators \(5 before, 1 now\), preset"),
+        ({}, {"passes": 3}, r"passes \(24 before, 3 now\)"),
+        ({}, {"columns": COLUMNS[:4]}, "the columns or row groups of X"),
+        ({"quantiles": (0.5,)}, {}, "quantiles"),
+        ({}, {"sample_weight": "weight"}, r"sample_weight \(None before, weight now\)"),
+    ],
+)
+def test_what_differs_from_the_checkpoint_is_named(path, tmp_path, settings, arguments, message):
+    streamed(TabularRegressor, path, tmp_path)
+    with pytest.raises(ValueError, match=f"resume: these differ from the fit that is to go on: .*{message}"):
+        streamed(
+            TabularRegressor, path, tmp_path, settings=settings, resume=tmp_path / "run.fastnn", **arguments
+        )
+
+
+def test_other_content_and_other_files_are_not_gone_on_from(path, tmp_path):
+    streamed(TabularRegressor, path, tmp_path)
+    frame = table()
+    frame["noise"] += 1
+    written(frame, path)
+    with pytest.raises(ValueError, match="these differ .*: the content of X, X_val or y_val"):
+        streamed(TabularRegressor, path, tmp_path, resume=tmp_path / "run.fastnn")
+    with pytest.raises(ValueError, match="holds no checkpoint of a streamed fit of TabularClassifier"):
+        streamed(TabularClassifier, path, tmp_path, resume=tmp_path / "run.fastnn")
+    TabularRegressor(random_state=0).fit(path, "size", columns=COLUMNS).save(tmp_path / "model.fastnn")
+    with pytest.raises(ValueError, match="holds no checkpoint of a streamed fit of TabularRegressor"):
+        streamed(TabularRegressor, path, tmp_path, resume=tmp_path / "model.fastnn")
+
+
+def test_damaged_states_are_refused(path, tmp_path):
+    streamed(TabularRegressor, path, tmp_path, passes=1)
+    model = fastnn.load(tmp_path / "run.fastnn")
+    for change in ({"n_buffers": -1}, {"seeds": [-1]}, {"runs": []}, {"seconds": []}, {"settings": None}):
+        model._stream, before = model._stream | change, model._stream
+        model.save(tmp_path / "other.fastnn")
+        with pytest.raises(ValueError, match=r"other.fastnn holds a description that fits no model"):
+            fastnn.load(tmp_path / "other.fastnn")
+        model._stream = before
+
+
+@pytest.mark.parametrize("n_holds", [1, 2])
+def test_an_interrupt_at_the_ends_of_a_feed_leaves_no_thread(path, tmp_path, monkeypatch, n_holds):
+    """An interrupt during the start of the thread, or during its end, is delivered when the hold ends."""
+    entered, holds = streamed_rows.held_interrupts, []
+
+    @contextmanager
+    def interrupted():
+        with entered():
+            yield
+        holds.append(None)
+        if len(holds) == n_holds:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(streamed_rows, "held_interrupts", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        streamed(TabularRegressor, path, tmp_path, settings={"preset": "fast"}.items())
+    assert not [thread for thread in threading.enumerate() if thread.name == "fastnn rows"]
