@@ -11,8 +11,8 @@ from __future__ import annotations
 import ctypes
 import functools
 import struct
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import types
@@ -33,7 +33,7 @@ RESULTS: dict[Any, Any] = {
     types.int64: ctypes.c_int64,
     types.float64: ctypes.c_double,
 }
-ADDRESS, SIZE = "P", "q"
+ADDRESS, SIZE = "Q", "q"
 
 
 class PreparedCall:
@@ -67,7 +67,7 @@ class PreparedCall:
             raise TypeError(f"Python cannot take a result of type {pointer.result}")
         if missing := self._layout.keys() - arguments.keys():
             raise TypeError(f"missing arguments: {', '.join(sorted(missing))}")
-        size = max((fields[-1][1] for fields in self._layout.values() if fields), default=0) + 8
+        size = max((field.part.stop for field in self._layout.values()), default=0)
         self.arguments: dict[str, Any] = {}
         self._bind(np.zeros(-(-size // 8), np.uint64))
         self.set(**arguments)
@@ -89,16 +89,11 @@ class PreparedCall:
         for name, value in arguments.items():
             if name not in self._layout:
                 raise TypeError(f"the kernel has no argument {name}")
-            words = _words(self._pointer.kinds[name], value, name)
+            part, form, words = self._layout[name]
             try:
-                packed = [
-                    (offset, struct.pack(form, word))
-                    for (form, offset), word in zip(self._layout[name], words, strict=True)
-                ]
+                self._bytes[part] = form.pack(*words(value))
             except (struct.error, OverflowError) as error:
                 raise TypeError(f"{name} is {value!r}: {error}") from error
-            for offset, word in packed:  # nothing is written if a word is refused
-                self._bytes[offset : offset + len(word)] = word
             self.arguments[name] = value
 
     def copy(self) -> PreparedCall:
@@ -116,21 +111,31 @@ class PreparedCall:
         return self._result.value
 
 
-@functools.cache
-def _layout(pointer: FunctionPointer) -> dict[str, list[tuple[str, int]]]:
-    """Return the format and the offset of each word of each argument, by the argument's name.
+class Field(NamedTuple):
+    """The part of the memory that holds an argument, and the function that yields the argument's words."""
 
-    The words follow one another as the elements of a C struct, aligned: `pointer.call` writes the same
-    struct.
+    part: slice
+    form: struct.Struct
+    words: Callable[[Any], Iterator[Any]]
+
+
+@functools.cache
+def _layout(pointer: FunctionPointer) -> dict[str, Field]:
+    """Return the field of each argument, by the argument's name.
+
+    The words of all arguments follow one another as the elements of a C struct, aligned: `pointer.call`
+    writes the same struct.
     """
-    layout: dict[str, list[tuple[str, int]]] = {}
-    formats = ""
+    fields, formats = {}, ""
     for name, kind in pointer.kinds.items():
-        layout[name] = []
-        for form in _formats(kind):
-            formats += form
-            layout[name].append((form, struct.calcsize(formats) - struct.calcsize(form)))
-    return layout
+        form, begin = "=", struct.calcsize(formats)
+        for word in _formats(kind):
+            formats += word
+            offset = struct.calcsize(formats) - struct.calcsize(word)
+            form += f"{offset - begin - struct.calcsize(form)}x{word}"
+        packed = struct.Struct(form)
+        fields[name] = Field(slice(begin, begin + packed.size), packed, _words(kind, name))
+    return fields
 
 
 def _formats(kind: Any) -> Iterator[str]:
@@ -148,44 +153,55 @@ def _formats(kind: Any) -> Iterator[str]:
         raise TypeError(f"Python cannot pass {kind}")
 
 
-def _words(kind: Any, value: Any, name: str) -> Iterator[Any]:
-    """Yield the words of an argument: an array's address and shape, the items of a tuple, other values.
+def _words(kind: Any, name: str) -> Callable[[Any], Iterator[Any]]:
+    """Return the function that yields the words of a value of the type `kind`.
 
-    Raises
-    ------
-    TypeError
-        If the value is not of this type.
+    The words are an array's address and shape, those of a tuple's items, or the value. The function raises
+    TypeError, with the name, for a value of another type. All that depends on the type is found beforehand:
+    a short fit would notice.
     """
-    if not _is_of(kind, value):
+
+    def refused(value: Any) -> TypeError:
         given = f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else repr(value)
-        raise TypeError(f"{name} is {given}, where the kernel takes {kind}")
-    if isinstance(kind, types.BaseTuple):
-        labels = getattr(kind, "fields", range(len(kind)))
-        for label, item, part in zip(labels, kind, value, strict=True):
-            yield from _words(item, part, f"{name}.{label}")
-    elif isinstance(kind, types.Array):
-        yield value.ctypes.data
-        yield from value.shape
-    elif kind in FORMATS:
-        yield value
-    else:
-        yield 0 if value is None else value.address
+        return TypeError(f"{name} is {given}, where the kernel takes {kind}")
 
-
-def _is_of(kind: Any, value: Any) -> bool:
-    """Return True if a value is of this type; items of tuples and ranges of numbers are not tested."""
     if isinstance(kind, types.BaseTuple):
         class_: type[tuple] = getattr(kind, "instance_class", tuple)
-        return isinstance(value, class_) and len(value) == len(kind)
-    if isinstance(kind, types.Array):
-        return (
-            isinstance(value, np.ndarray)
-            and value.dtype == kind.dtype.name
-            and value.ndim == kind.ndim
-            and value.flags.c_contiguous
-            and value.flags.aligned
-            and (value.flags.writeable or not kind.mutable)
-        )
-    if kind in FORMATS:
-        return isinstance(value, bool | np.bool_) == (kind is types.boolean)
-    return value is None if kind is types.none else getattr(value, "_numba_type_", None) == kind
+        labels = getattr(kind, "fields", range(len(kind)))
+        items = [_words(item, f"{name}.{label}") for label, item in zip(labels, kind, strict=True)]
+
+        def words(value: Any) -> Iterator[Any]:
+            if not (isinstance(value, class_) and len(value) == len(items)):
+                raise refused(value)
+            for item, part in zip(items, value, strict=True):
+                yield from item(part)
+
+    elif isinstance(kind, types.Array):
+        dtype, ndim, is_written = np.dtype(kind.dtype.name), kind.ndim, kind.mutable
+
+        def words(value: Any) -> Iterator[Any]:
+            if not (isinstance(value, np.ndarray) and value.dtype == dtype and value.ndim == ndim):
+                raise refused(value)
+            flags = value.flags
+            if not (flags.c_contiguous and flags.aligned and (flags.writeable or not is_written)):
+                raise refused(value)
+            yield value.ctypes.data
+            yield from value.shape
+
+    elif kind in FORMATS:
+        is_truth = kind is types.boolean
+
+        def words(value: Any) -> Iterator[Any]:
+            if isinstance(value, (bool, np.bool_)) != is_truth:
+                raise refused(value)
+            yield value
+
+    else:
+        is_none = kind is types.none
+
+        def words(value: Any) -> Iterator[Any]:
+            if value is not None if is_none else getattr(value, "_numba_type_", None) != kind:
+                raise refused(value)
+            yield 0 if is_none else value.address
+
+    return words
