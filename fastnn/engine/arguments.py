@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,10 +129,12 @@ def kernel_settings(
 def _conversions(settings: Any) -> list[tuple[str, Callable[[Any], Any]]]:
     """Return each field of a named tuple with the function that converts a value to the field's type.
 
-    numba compiles a kernel again for every new combination of types: conversion keeps the types constant.
+    A kernel is compiled for one type of each setting, or again for every new combination of types.
     """
-    types: dict[str, Callable[[Any], Any]] = {"bool": bool, "float": float, "int": int}
-    return [(name, types.get(settings.__annotations__[name], _unchanged)) for name in settings._fields]
+    types = get_type_hints(settings)
+    return [
+        (name, types[name] if types[name] in (bool, float, int) else _unchanged) for name in settings._fields
+    ]
 
 
 def _unchanged(value: Any) -> Any:

@@ -77,7 +77,6 @@ class NumbaTrainer:
         if self._choice is not None:
             self._n_threads, _ = self._choice.next_call()
         self._most_threads = n_threads
-        self._kernel = train.train_steps(job.is_gathered, team, job.is_sparse, team and network.batch_norm)
         self._pointers = (
             *gradient_pointers(train, network, job, team=team, by_rows=by_rows),
             train.update_pointer(job.optimizer.rule, job.l1 > 0, network.dtype),
@@ -104,6 +103,12 @@ class NumbaTrainer:
         self._state.gradients[...] = 0
         self._state.progress[0, 0] = job.steps_done
         self.records = job.records(len(network.shapes))
+        self._loop = train.training_loop(
+            job.is_gathered, team, job.is_sparse, team and network.batch_norm, dtype, self._pointers,
+            type(self.records),
+        )  # fmt: skip
+        self._prepared: Any = None  # the call of the loop (`_prepared_call`)
+        self._single: tuple[Any, ...] = ()  # what `single_step` prepares
         self._settings = kernel_settings(train, network, job, width, -(-shard // width), by_rows)
         self._work = training_workspace(train, network, job, width, n_threads, team, by_rows)
         changing = self._state
@@ -190,20 +195,28 @@ class NumbaTrainer:
             As many samples as the job has, of its dtype.
         y : sequence of float (n,)
             Encoded targets, one per sample.
-        coefficients : array (1, C)
+        coefficients : array (C,)
             The optimizer's coefficients for this step.
         """
-        data, state, records = self._data, self._state, self.records
-        data.X[: X.size] = X.ravel()
-        data.y[: len(y)] = y
-        data.y[len(y) :] = y[-1]
-        state.progress[...] = 0
-        records.losses[0] = 0.0
-        plan = self._network.training_layout.plan
-        is_finite = self._kernel(
-            0, 1, *self._pointers, plan, state, data, self._settings, records, self._work, coefficients, 1, 1
-        )
-        return float(records.losses[0]) if is_finite else math.nan
+        if not self._single:
+            self._single = self._prepared_step(len(X), len(coefficients))
+        call, samples, targets, padding, numbers = self._single
+        samples[...] = X
+        targets[...] = y
+        padding[...] = y[-1]
+        numbers[...] = coefficients
+        self._state.progress[0, 0] = 0
+        losses = self.records.losses
+        losses[0] = 0.0  # the kernel adds the loss of the step
+        return float(losses[0]) if call() else math.nan
+
+    def _prepared_step(self, n: int, n_coefficients: int) -> tuple[Any, ...]:
+        """Return a call for a single step on n samples, and the windows of its arguments that change."""
+        X, y = self._data.X[: self._job.X.size].reshape(n, -1), self._data.y
+        coefficients = np.empty((1, n_coefficients), self._network.dtype)
+        call = self._prepared_call().copy()
+        call.set(settings=self._settings, coefficients=coefficients, last_step=1, n_rounds=1)
+        return call, X, y[:n], y[n:], coefficients[0]
 
     def _find_non_finite(self) -> str:
         """Return the name of the first array that is not finite, or ""."""
@@ -238,7 +251,7 @@ class NumbaTrainer:
     def _compile_side_by_side(self) -> None:
         """Compile the training loop, and the kernels of the gradient in another process meanwhile."""
         compile_gradient_aside(self._train, self._network, self._job, by_rows=self._settings.by_rows)
-        self._kernel.compile_for_python(0, 1, *self._arguments(1, 1))
+        self._loop.compile()
         for pointer in reversed(self._pointers):
             pointer.compile()
 
@@ -246,27 +259,32 @@ class NumbaTrainer:
         """Run all further calls on the calling thread."""
         self._n_threads, self._n_running, self._pool, self._choice = 1, 1, None, None
 
-    def _arguments(self, n_steps: int, n_rounds: int) -> tuple[Any, ...]:
-        """Return the kernel's arguments after the number of the thread and the number of threads."""
-        step = self._step
-        return (
-            *self._pointers,
-            self._network.training_layout.plan,
-            self._state,
-            self._data,
-            self._settings._replace(first_step=step),
-            self.records,
-            self._work,
-            self._job.coefficients(step, n_steps, self._network.dtype),
-            step + n_steps,
-            n_rounds,
-        )
+    def _prepared_call(self) -> Any:
+        """Return the call of the training loop, with the arguments that stay the same."""
+        if self._prepared is None:
+            from fastnn_kernels.compiler.prepared import PreparedCall
+
+            names = *self._train.GradientPointers._fields, "update"
+            self._prepared = PreparedCall(
+                self._loop, thread=0, n_threads=1, **dict(zip(names, self._pointers, strict=True)),
+                plan=self._network.training_layout.plan, state=self._state, data=self._data,
+                settings=self._settings, records=self.records, work=self._work,
+                coefficients=np.empty((0, 0), self._network.dtype), last_step=0, n_rounds=0,
+            )  # fmt: skip
+        return self._prepared
 
     def _call(self, last_step: int) -> bool:
         """Call the kernel once, up to `last_step`; return False if a parameter would not be finite."""
-        n_rounds = self._rounds_a_call
-        n_steps = min(last_step - self._step, n_rounds // self._settings.n_rounds + 1, limits.CALL_STEPS)
-        arguments = self._arguments(n_steps, n_rounds)
+        n_rounds, step = self._rounds_a_call, self._step
+        n_steps = min(last_step - step, n_rounds // self._settings.n_rounds + 1, limits.CALL_STEPS)
+        call = self._prepared_call()
+        call.set(
+            n_threads=1,
+            settings=self._settings._replace(first_step=step),
+            coefficients=self._job.coefficients(step, n_steps, self._network.dtype),
+            last_step=step + n_steps,
+            n_rounds=n_rounds,
+        )
         if self._process != os.getpid():  # this process is a fork: it lacks the pool's threads
             self._pool, self._process = None, os.getpid()
         # Signals wait within `acquired_cores`, and Ctrl-C is raised at its end: neither a kernel nor the pool
@@ -279,24 +297,28 @@ class NumbaTrainer:
                     self._use_one_thread()
             if n_threads == 1 or self._pool is None:
                 self._n_running = 1
-                return self._kernel(0, 1, *arguments)
+                return call()
             # The last call may have run on fewer threads: copy the progress of thread 0 to all threads.
             self._state.progress[1:] = self._state.progress[0]
             # The kernel's threads wait for each other at barriers: start only when all of them are submitted.
             all_submitted: Future[bool] = Future()
+            call.set(n_threads=n_threads)
+            calls = [call, *(call.copy() for _ in range(1, n_threads))]
 
             def share(thread: int) -> None:
                 if all_submitted.result():
-                    self._kernel(thread, n_threads, *arguments)
+                    calls[thread].set(thread=thread)
+                    calls[thread]()
 
             try:
                 others = [self._pool.submit(share, thread) for thread in range(1, n_threads)]
             except RuntimeError:  # the interpreter is exiting: continue on this thread alone
                 all_submitted.set_result(False)
                 self._use_one_thread()
-                return self._kernel(0, 1, *arguments)
+                call.set(n_threads=1)
+                return call()
             all_submitted.set_result(True)
             self._n_running = n_threads
-            finite = self._kernel(0, n_threads, *arguments)
+            finite = call()
             wait(others)
             return finite

@@ -117,6 +117,9 @@ class OnlineSteps:
         self._values, self._state, self._memory = _parameters(estimator), state, state.memory
         self._arrays = state.parameters, state.memory.optimizer, state.memory.plateau
         self._saved = [array.copy() for array in self._arrays]
+        # Memory of a mask of the optimizer state: a byte is found in less time than `all` takes.
+        self._flags = bytearray(state.memory.optimizer.size)
+        self._mask = np.frombuffer(self._flags, np.bool_).reshape(state.memory.optimizer.shape)
         self._job = replace(job, X=job.X.copy(), y=job.y.copy(), steps_before=state.n_steps)
         self._trainer: Any = get_backend("numba").trainer(
             state.network, state.parameters, state.statistics, self._job, state.memory
@@ -182,8 +185,9 @@ class OnlineSteps:
             np.copyto(copy, array)
         done = False
         try:
-            loss = self._trainer.single_step(X, targets, self._coefficients[k : k + 1])
-            if math.isfinite(loss) and all_finite(self._memory.optimizer):
+            loss = self._trainer.single_step(X, targets, self._coefficients[k])
+            np.isfinite(self._memory.optimizer, out=self._mask)
+            if math.isfinite(loss) and 0 not in self._flags:
                 self._n_done += 1
                 state.n_steps += 1
                 done = True

@@ -47,8 +47,8 @@ T = TypeVar("T")
 LEAST_WEIGHTS, LARGEST_WEIGHTS = 1e-300, 1e30
 # Smallest normal number of float64. Kernels flush smaller numbers to 0.
 SMALLEST_NORMAL = sys.float_info.min
-# Number of values from which on `all_finite` tests their sum first.
-MANY_VALUES = 1 << 14
+# Number of values up to which `all_finite` tests their sum of squares first, and from which on their sum.
+FEW_VALUES, MANY_VALUES = 1 << 8, 1 << 14
 # Largest number of characters of a value in a message.
 MOST_SHOWN = 1000
 
@@ -61,6 +61,9 @@ def all_finite(values: NDArray[Any]) -> bool:
         with np.errstate(over="ignore", invalid="ignore"):
             if math.isfinite(values.sum()):
                 return True
+    # The same holds for a sum of squares, which for a few values is the fastest test.
+    elif values.size <= FEW_VALUES and math.isfinite(np.vdot(values, values)):
+        return True
     return bool(np.isfinite(values).all())
 
 

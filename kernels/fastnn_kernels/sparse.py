@@ -25,7 +25,14 @@ from .vectors.tile import transpose
 from .vectors.value import fill
 from .vectors.vector import lanes, load, store, view
 
-__all__ = ["SparseTile", "Table", "sparse_affine_backward", "sparse_affine_forward", "tile_type"]
+__all__ = [
+    "SparseTile",
+    "Table",
+    "sparse_affine_backward",
+    "sparse_affine_forward",
+    "table_type",
+    "tile_type",
+]
 
 
 class Table(NamedTuple):
@@ -53,12 +60,17 @@ class SparseTile(NamedTuple):
     transposed: Any
 
 
+def table_type(dtype: np.dtype) -> Any:
+    """Return the numba type of a `Table`."""
+    items = array_types(dtype).scalar, types.int32, types.int64
+    read = [types.Array(item, 1, "C", readonly=True) for item in items]
+    return types.NamedTuple((*read, types.Array(types.int64, 1, "C")), Table)
+
+
 def tile_type(dtype: np.dtype) -> Any:
     """Return the numba type of a `SparseTile`."""
-    of = array_types(dtype)
-    read = [types.Array(item, 1, "C", readonly=True) for item in (of.scalar, types.int32, types.int64)]
-    table = types.NamedTuple((*read, types.Array(types.int64, 1, "C")), Table)
-    return types.NamedTuple((table, types.intp, types.intp, of.matrix), SparseTile)
+    fields = table_type(dtype), types.intp, types.intp, array_types(dtype).matrix
+    return types.NamedTuple(fields, SparseTile)
 
 
 @kernel

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_type_hints
 
 import numpy as np
 from numba import typeof, types
@@ -35,7 +35,7 @@ from .network import (
 )
 from .random import draw, shuffle
 from .small_batch import gather_samples, small_batch_gradient
-from .sparse import SparseTile, tile_type
+from .sparse import SparseTile, table_type, tile_type
 from .step import (
     BLOCK,
     add_blocks_to_average,
@@ -70,6 +70,7 @@ __all__ = [
     "gradient_pointers",
     "loss_and_gradient",
     "train_steps",
+    "training_loop",
     "update_pointer",
 ]
 
@@ -171,6 +172,10 @@ class Settings(NamedTuple):
     first_step: int  # step of the first row of coefficients
     record_every: int  # number of passes from one recorded pass to the next
     last_pass: int  # number of the last pass, which is always recorded
+
+
+# Numba types of the settings, by their annotations.
+SETTING_TYPES = {int: types.int64, float: types.float64, bool: types.boolean}
 
 
 @functools.cache
@@ -483,3 +488,47 @@ def train_steps(gathered: bool, team: bool, sparse: bool, batch_norm: bool) -> A
         return finite
 
     return train_steps
+
+
+def training_loop(
+    gathered: bool, team: bool, sparse: bool, batch_norm: bool, dtype: np.dtype, pointers: Sequence[Any],
+    records: type,
+) -> FunctionPointer:  # fmt: skip
+    """Return a pointer to the kernel `train_steps`, for calls from Python.
+
+    The first four arguments are those of `train_steps`. pointers: the kernel's pointers, from `gradient_of`
+    to `update`; records: the class of the named tuple of records.
+    """
+    kinds = tuple(typeof(pointer) for pointer in pointers)
+    return _training_loop(gathered, team, sparse, batch_norm, dtype, kinds, records)
+
+
+@functools.cache
+def _training_loop(
+    gathered: bool, team: bool, sparse: bool, batch_norm: bool, dtype: np.dtype, pointers: tuple[Any, ...],
+    records: type,
+) -> FunctionPointer:  # fmt: skip
+    """Return the pointer of `training_loop` for pointers of these types."""
+    of, real = array_types(dtype), array_types(np.dtype(np.float64))
+    indices, counts = types.Array(types.int64, 1, "C"), types.Array(types.int64, 2, "C")
+    data = {"X": of.flat, "y": of.flat, "weights": of.flat, "indices": indices}
+    if gathered:
+        data |= {"X": of.inputs, "y": of.inputs, "weights": real.flat}
+    if sparse:
+        data["X"] = table_type(dtype)
+    state = dict.fromkeys(get_type_hints(State), of.flat) | {
+        "optimizer": of.matrix, "gradients": of.matrix, "generator": types.Array(types.uint32, 1, "C"),
+        "plateau": real.flat, "losses": real.flat, "squares": real.flat, "progress": counts,
+    }  # fmt: skip
+    work = dict.fromkeys(get_type_hints(Workspace), of.matrix) | {
+        "before": of.flat, "partial": real.flat, "finite": indices, "barrier": indices
+    }  # fmt: skip
+    settings = {name: SETTING_TYPES.get(kind) for name, kind in get_type_hints(Settings).items()}
+    settings |= {"seed": types.uint64, "dropout": real.flat}
+    kinds = (
+        types.int64, types.int64, *pointers, counts, types.NamedTuple(state.values(), State),
+        types.NamedTuple(data.values(), Data), types.NamedTuple(settings.values(), Settings),
+        types.NamedTuple((real.flat, real.flat, real.matrix), records),
+        types.NamedTuple(work.values(), Workspace), of.matrix, types.int64, types.int64,
+    )  # fmt: skip
+    return FunctionPointer(train_steps(gathered, team, sparse, batch_norm), kinds, types.boolean)

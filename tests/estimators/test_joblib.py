@@ -32,6 +32,7 @@ import fastnn
 from fastnn import MLPClassifier, MLPEnsembleClassifier, MLPEnsembleRegressor, MLPRegressor, fit_many
 from fastnn.engine import choice, limits
 from fastnn.system import threads
+from fastnn_kernels.compiler.prepared import PreparedCall
 
 # Fits here end at max_iter.
 pytestmark = [
@@ -221,9 +222,14 @@ def gauge(monkeypatch):
                 return self.kernel(*arguments)
 
     backend = choice.get_backend("numba")
-    for module, name in ((backend._train, "train_steps"), (backend._lbfgs, "lbfgs_iterations")):
-        make = getattr(module, name)
-        monkeypatch.setattr(module, name, lambda *switches, make=make: Counted(make(*switches)))
+    make, call = backend._lbfgs.lbfgs_iterations, PreparedCall.__call__
+    monkeypatch.setattr(backend._lbfgs, "lbfgs_iterations", lambda *switches: Counted(make(*switches)))
+
+    def counted(prepared):
+        with gauge.counted():
+            return call(prepared)
+
+    monkeypatch.setattr(PreparedCall, "__call__", counted)
     yield gauge
     assert gauge.now == 0
     assert threads._budget.in_use == 0

@@ -52,6 +52,7 @@ KERNELS_ONLY = {
         "compile_gradient",
         "gradient_pointers",
         "train_steps",
+        "training_loop",
         "update_pointer",
     },
     "update": {"gradient_square_sum", "parameter_square_sum", "update_pointer"},

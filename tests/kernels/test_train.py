@@ -44,6 +44,7 @@ from fastnn.reference import train as reference
 from fastnn.reference.norm import EPS
 from fastnn.system import threads
 from fastnn.training.loop import run_training
+from fastnn_kernels.compiler.prepared import PreparedCall
 from fastnn_kernels.team import N_PARTS
 from fastnn_kernels.train import BLOCK
 
@@ -130,13 +131,13 @@ def test_cores_that_others_take_and_give_back_change_nothing(training, turns, wh
         patch.setattr(threads, "available_cores", lambda: 2)
         alone = train("numba", network, training.job())
         trainer, results = begin("numba", network, training.job(n_threads=2))
-        kernel, used, expected = trainer._kernel, [], []
+        call, used, expected = PreparedCall.__call__, [], []
 
-        def watched(thread, n_threads, *arguments):
-            used.append(n_threads)
-            return kernel(thread, n_threads, *arguments)
+        def watched(prepared):
+            used.append(prepared.arguments["n_threads"])
+            return call(prepared)
 
-        trainer._kernel = watched
+        patch.setattr(PreparedCall, "__call__", watched)
         for turn in itertools.cycle(turns):
             if trainer.n_passes == training.options["num_passes"] or trainer.halted:
                 break

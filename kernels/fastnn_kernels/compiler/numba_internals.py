@@ -6,6 +6,8 @@ of ``llvmlite.binding``. If a release of numba moves or renames anything else, t
 
 from __future__ import annotations
 
+import ctypes
+import pickle
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
@@ -45,6 +47,7 @@ __all__ = [
     "cpu_features",  # config.CPU_FEATURES, the environment variable NUMBA_CPU_FEATURES
     "dispatcher_function",  # compiled functions are a Dispatcher, with the Python function as `py_func`
     "dumps",  # pickles the same objects as numba's own cache
+    "entry_at",  # machine code takes the addresses of the result and of an error before its arguments
     "global_compiler_lock",  # a reentrant lock that numba holds while it compiles
     "has_addresses",  # code libraries have `has_dynamic_globals`
     "intrinsic_function",  # intrinsics keep the Python function as `_defn`
@@ -54,6 +57,7 @@ __all__ = [
     "kernel_codegen",  # dispatchers keep their target context as `targetctx`
     "part_library",  # code libraries optimise and add to the engine in methods that can be overridden
     "pipeline_without_counts",  # passes may change the target context, whose `enable_nrt` emits counts
+    "raised_error",  # the error is a struct, which begins with a pickle and its size
     "rebuilt",  # CompileResult._rebuild takes a target context and what _reduce returned
     "reduced",  # CompileResult._reduce returns the library first, referenced environments last
     "return_error",  # the calling convention returns user exceptions
@@ -330,6 +334,35 @@ def rebuilt(
     )
     compiled = CompileResult._rebuild(context, *state)
     return compiled._replace(target_context=target_context, referenced_envs=environments)
+
+
+# --- calls of machine code from Python -----------------------------------------------------------
+
+
+def entry_at(address: int) -> Callable[[int, int, int], int]:
+    """Return the machine code of a kernel with one argument, an address, as a function that Python calls.
+
+    The function takes the addresses of the result and of a pointer to an error, and the argument. It
+    releases the GIL, and returns 0, or a status other than 0 if the kernel raises an exception.
+    """
+    pointer = ctypes.c_void_p
+    return ctypes.CFUNCTYPE(ctypes.c_int32, pointer, pointer, pointer)(address)
+
+
+class ErrorInfo(ctypes.Structure):
+    """The first fields of the struct that describes an exception."""
+
+    _fields_ = (("pickled", ctypes.c_void_p), ("size", ctypes.c_int32))
+
+
+def raised_error(status: int, error: int | None) -> BaseException:
+    """Return the exception of a kernel, given what a function of `entry_at` returned and the error."""
+    if status < 1 or not error:  # no exception of the kernel's own
+        return SystemError(f"a kernel failed with status {status}")
+    info = ErrorInfo.from_address(error)
+    # The arguments of a kernel's exceptions are constants: they are in the pickle.
+    exception, arguments, _ = pickle.loads(ctypes.string_at(info.pickled, info.size))
+    return exception(*arguments or ())
 
 
 # --- code that intrinsics emit -------------------------------------------------------------------

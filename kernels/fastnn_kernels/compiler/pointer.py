@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import inspect
 import operator
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -40,6 +41,7 @@ from .numba_internals import (
     call_address,
     cgutils,
     checks_bounds,
+    dispatcher_function,
     is_conversion_safe,
     set_numba_type,
 )
@@ -123,6 +125,10 @@ class FunctionPointer:
     result : numba type
         Type of the result. It is no array, whose memory nothing would free.
 
+    Attributes
+    ----------
+    result : numba type
+
     Raises
     ------
     TypeError
@@ -138,16 +144,23 @@ class FunctionPointer:
                 )
         if list(arrays_among([result])):
             raise TypeError(f"{function} returns {result}: let it fill an argument")
-        self._function, self._types, self._result = unpacking(function), (ArgumentsType(arguments),), result
+        self._function, self._types = unpacking(function), (ArgumentsType(arguments),)
         set_numba_type(self, FunctionPointerType(result(*arguments)))
+        self._called, self._kinds, self.result = function, tuple(arguments), result
+
+    @functools.cached_property
+    def kinds(self) -> dict[str, Any]:
+        """Types of the arguments, by name."""
+        names = inspect.signature(dispatcher_function(self._called) or self._called).parameters
+        return dict(zip(names, self._kinds, strict=True))
 
     @functools.cached_property
     def address(self) -> int:
         """Address of the machine code. The first access compiles the kernel, or loads it from the cache."""
         compiled = machine_code(self._function, self._types)
-        if compiled.signature.return_type != self._result:
+        if compiled.signature.return_type != self.result:
             raise TypeError(
-                f"{self._function} returns {compiled.signature.return_type}, not {self._result} as declared"
+                f"{self._function} returns {compiled.signature.return_type}, not {self.result} as declared"
             )
         return compiled.entry_point.address
 

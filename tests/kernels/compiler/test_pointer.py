@@ -320,11 +320,12 @@ def test_other_formulas_leave_the_loop_as_it_is():
 
     def compiled():
         kernels = [
-            train.train_steps(True, False, False, False), predict.predict(False), predict.outputs(False),
-            predict.loss(False), grid.grid_classes(False), quadtree.subdivide(False),
+            predict.predict(False), predict.outputs(False), predict.loss(False),
+            grid.grid_classes(False), quadtree.subdivide(False),
         ]  # fmt: skip
         counts = [len(kernel.compiled[Kind.CALLABLE]) for kernel in kernels]
-        return [*counts, len(unpacking(train.tile_gradient(False, False, False)).compiled[Kind.CODE])]
+        loops = train.train_steps(True, False, False, False), train.tile_gradient(False, False, False)
+        return [*counts, *(len(unpacking(loop).compiled[Kind.CODE]) for loop in loops)]
 
     trained("tanh", "softmax_cross_entropy", "sgd")
     before = compiled()
