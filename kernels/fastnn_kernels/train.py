@@ -490,8 +490,9 @@ def train_steps(gathered: bool, team: bool, sparse: bool, batch_norm: bool) -> A
     return train_steps
 
 
+@functools.cache
 def training_loop(
-    gathered: bool, team: bool, sparse: bool, batch_norm: bool, dtype: np.dtype, pointers: Sequence[Any],
+    gathered: bool, team: bool, sparse: bool, batch_norm: bool, dtype: np.dtype, pointers: tuple[Any, ...],
     records: type,
 ) -> FunctionPointer:  # fmt: skip
     """Return a pointer to the kernel `train_steps`, for calls from Python.

@@ -11,6 +11,7 @@ from strategies import name_of
 
 from fastnn.losses import LOSSES, Huber, Loss
 from fastnn.system.validation import (
+    FEW_VALUES,
     MANY_VALUES,
     SMALLEST_NORMAL,
     all_finite,
@@ -147,7 +148,7 @@ def test_weights_whose_sum_is_hardly_there_are_refused():
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("size", [5, MANY_VALUES, MANY_VALUES + 1])
+@pytest.mark.parametrize("size", [5, FEW_VALUES, FEW_VALUES + 1, MANY_VALUES, MANY_VALUES + 1])
 def test_all_finite(size, dtype):
     values = np.full(size, np.finfo(dtype).max)  # their sum is infinite
     assert all_finite(values)
