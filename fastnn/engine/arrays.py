@@ -16,12 +16,12 @@ Array = NDArray[Any]
 
 
 def read_only(X: Array) -> Array:
-    """Return a read-only view.
+    """Return a read-only view; a copy if the values do not lie at multiples of their size.
 
-    numba compiles a kernel separately for read-only and for writeable arrays: passing every array as
-    read-only needs one kernel.
+    numba compiles a kernel separately for read-only, writeable and unaligned arrays: passing every array as
+    read-only and aligned needs one kernel.
     """
-    X = X.view()
+    X = X.view() if X.flags.aligned else X.copy()
     X.flags.writeable = False
     return X
 

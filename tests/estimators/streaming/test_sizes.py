@@ -70,7 +70,7 @@ def test_sizes_stay_within_the_limit(path, monkeypatch, limit, n_features):
 def test_memory_is_bounded(tmp_path):
     """The peak of a process that streams a file of ten times the limit grows by the limit at most."""
     path, random = tmp_path / "large.parquet", np.random.default_rng(0)
-    n_rows, group, limit = 1_500_000, 250_000, 256 << 20
+    n_rows, group, limit = 600_000, 100_000, 128 << 20
     writer = None
     for _ in range(n_rows // group):
         columns = {f"x{k}": random.normal(size=group) for k in range(19)}
