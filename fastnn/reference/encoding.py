@@ -12,7 +12,7 @@ __all__ = ["piecewise_linear", "smooth_scaled"]
 
 def smooth_scaled(x, center, scale, limit):
     """Return ``u / sqrt(1 + (u / limit)^2)`` with ``u = (x - center) / scale``; NaN stays NaN."""
-    largest = np.finfo(x.dtype).max
+    largest = np.finfo(x.dtype).max * min(1.0, limit)  # u / limit does not overflow
     with np.errstate(over="ignore"):
         u = np.clip((x - center) / scale, -largest, largest)
         return u / np.hypot(1, u / limit)  # which squares no large number

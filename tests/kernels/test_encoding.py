@@ -1,7 +1,7 @@
 """Encoding of numbers: kernels against the reference, the reference against other formulas."""
 
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from strategies import Windows, read_only, tolerance, untouched
@@ -24,6 +24,7 @@ def table(n, width):
 
 
 @given(numbers, finite, scales, st.sampled_from([1.0, 3.0, 1e-3, 1e300]), st.integers(0, 4))
+@example(np.array([1e308, -1e308]), 0.0, 1.0, 1e-3, 0)
 def test_smooth_scaling_is_the_reference(x, center, scale, limit, column):
     room = table(x.size, 5)
     (out,) = room.views
