@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnn_kernels.compiler.forks import import_lock
+
 from ..network.description import aligned_empty
 from .committee import Committee
 
@@ -129,9 +131,10 @@ class NumbaGrid(Grid):
     call_operations = CALL_OPERATIONS
 
     def __init__(self, committee: Committee) -> None:
-        from fastnn_kernels import bound, grid, quadtree
-        from fastnn_kernels.committee import PackedCommittee, relocated_plan
-        from fastnn_kernels.layer import forward_table
+        with import_lock:
+            from fastnn_kernels import bound, grid, quadtree
+            from fastnn_kernels.committee import PackedCommittee, relocated_plan
+            from fastnn_kernels.layer import forward_table
 
         self._bound, self._grid, self._quadtree = bound, grid, quadtree
         self._committee, activations = committee, committee.activations

@@ -70,7 +70,7 @@ class NumbaTrainer:
         n_threads = min(job.n_threads or n_shares, n_shares, threads.available_cores())
         self._n_threads = n_threads  # of the next call
         self._choice = (
-            ThreadChoice((network, job.batch_size, team), n_threads)
+            ThreadChoice((network, job.batch_size), n_threads)
             if job.n_threads == 0 and n_threads > 1
             else None
         )
@@ -262,10 +262,8 @@ class NumbaTrainer:
     def _prepared_call(self) -> Any:
         """Return the call of the training loop, with the arguments that stay the same."""
         if self._prepared is None:
-            from fastnn_kernels.compiler.prepared import PreparedCall
-
             names = *self._train.GradientPointers._fields, "update"
-            self._prepared = PreparedCall(
+            self._prepared = self._train.PreparedCall(
                 self._loop, thread=0, n_threads=1, **dict(zip(names, self._pointers, strict=True)),
                 plan=self._network.training_layout.plan, state=self._state, data=self._data,
                 settings=self._settings, records=self.records, work=self._work,

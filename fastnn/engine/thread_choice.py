@@ -16,7 +16,8 @@ FALL = 0.8
 # other threads count as computing.
 FOREIGN_CORES = 0.5
 # What was measured last, by the kind of training, serves the trainings of the next seconds: a search consists
-# of short ones. The oldest entries go first.
+# of short ones. Beyond so many kinds all are forgotten, since threads, which share the memory, cannot iterate
+# over it.
 MEMORY_SECONDS, MOST_MEMORIES = 2.0, 64
 
 
@@ -87,19 +88,18 @@ class ThreadChoice:
         if self._is_trial:
             measured = self._judged(measured, n_threads, speed, seconds, now)
             self._counted_from = now, time.process_time()
-        # The first call of a training finds its arrays in no cache: its speed says little.
-        elif n_threads == measured.n_threads and (not self._is_first or measured.speed == 0):
-            if speed < FALL * measured.speed:
-                measured = measured._replace(trial_at=measured.not_before, grows=measured.n_threads == 1)
-            measured = measured._replace(speed=speed)
-        if not self._is_trial:
+        else:
+            # The first call of a training finds its arrays in no cache: its speed says little.
+            if n_threads == measured.n_threads and (not self._is_first or measured.speed == 0):
+                if speed < FALL * measured.speed:
+                    measured = measured._replace(trial_at=measured.not_before, grows=measured.n_threads == 1)
+                measured = measured._replace(speed=speed)
             self._count_others(n_threads, now)
         self._is_first = False
         self._measured = measured._replace(noted_at=now)
-        _memory.pop(self._kind, None)
+        if len(_memory) >= MOST_MEMORIES and self._kind not in _memory:
+            _memory.clear()
         _memory[self._kind] = self._measured
-        while len(_memory) > MOST_MEMORIES:
-            _memory.pop(next(iter(_memory)), None)
 
     def _judged(
         self, measured: Measured, n_threads: int, speed: float, seconds: float, now: float

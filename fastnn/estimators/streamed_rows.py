@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Any
@@ -127,7 +128,7 @@ class Scan:
         validation: list[Block] = []
         for block in self.files.blocks():
             self.files.check_finite(block)
-            places = self._places(block, self.sample_rows)
+            places = block.places(self.sample_rows)
             for name in self.files.columns:
                 gaps = self.files.gaps(block, name)
                 if gaps.any():
@@ -136,7 +137,7 @@ class Scan:
                     self.gaps[name] += int(gaps.sum())
             self._add_targets(block)
             for kept, own in (
-                (sampled, places), (validation, self._places(block, self.validation_rows))
+                (sampled, places), (validation, block.places(self.validation_rows))
             ):  # fmt: skip
                 if own.size:
                     kept.append(self.files.chosen(block, own))
@@ -148,12 +149,6 @@ class Scan:
         self.sample = self.files.joined(sampled)
         self.validation = self.files.joined(validation) if validation else None
         return self
-
-    def _places(self, block: Block, rows: Rows) -> Rows:
-        """Return the places in a block of those rows that it holds."""
-        first, last = np.searchsorted(rows, [block.rows[0], block.rows[-1] + 1])
-        places = np.searchsorted(block.rows, rows[first:last])
-        return places[block.rows[places] == rows[first:last]]
 
     def _add_targets(self, block: Block) -> None:
         """Count the classes of a block, or add its numbers to the moments."""
@@ -247,26 +242,21 @@ class Feed:
         self._wanted: SimpleQueue[Any] = SimpleQueue()
         self._ready: SimpleQueue[Any] = SimpleQueue()
         thread = threading.Thread(target=self._work, name="fastnn rows", daemon=True)
-        try:
-            with held_interrupts():
-                try:
-                    thread.start()
-                    self._thread = thread
-                except RuntimeError:  # no more threads are available, or the interpreter is exiting
-                    pass
+        with ExitStack() as failure:
+            failure.callback(self._close)  # after an interrupt nobody else would end the thread
+            with held_interrupts(), suppress(RuntimeError):  # no more threads, or the interpreter is exiting
+                thread.start()
+                self._thread = thread
             self._request(0)
-        except BaseException:  # the hold has delivered an interrupt: nobody else would end the thread
-            self._close()
-            raise
+            failure.pop_all()
         return self
 
     def __exit__(self, *error: object) -> None:
         """End the thread, and close the files."""
         try:
             self._close()
-        except BaseException:  # an interrupt came before the hold began, or is delivered now
+        finally:  # an interrupt may come before the first call holds it
             self._close()
-            raise
 
     def _close(self) -> None:
         """End the thread, and close the files; a second call does nothing."""

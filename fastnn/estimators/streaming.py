@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
-from ..preprocessing.encoder import TableEncoder
+from ..preprocessing.encoder import MOST_CATEGORIES, TableEncoder
 from ..preprocessing.frames import read_table
 from ..preprocessing.parquet import Block, ParquetRows
 from ..saving.files import check_path
@@ -50,8 +50,6 @@ Array = NDArray[Any]
 ROWS_OF_A_PASS = 1 << 20
 # Least number of rows that are trained on for each that is judged.
 ROWS_A_JUDGED_ROW = 4
-# Upper bound of the categories of a text column, for estimates of memory: the encoder's default.
-MOST_CATEGORIES = 32
 
 
 def needed_bytes(files: ParquetRows, n_networks: int, n_bins: int) -> int:
@@ -413,9 +411,7 @@ class StreamedFit:
 
     def _is_due(self, n_passes: int) -> bool:
         """Return True if a checkpoint is due; `n_passes` is 0 within a pass."""
-        if self.checkpoint is None:
-            return False
-        if not self._are_fitted():
+        if self.checkpoint is None or not self._are_fitted():
             return False
         if not self.is_saved:  # a value that a file cannot hold is an error now, not after hours
             return True

@@ -73,19 +73,15 @@ class SavableTabular(SavableAttributes):
         description["encoder"] = writer.described(self.encoder_, "encoder_")
         if not writer.training:
             return description
+        description["member_curves"] = []
         if self._members_go_on():
             description["stream"] = writer.value(self.__dict__["_stream"], "stream")
-        # Networks that go on hold their curves themselves.
-        description["member_curves"] = [
-            [name for name in member._CURVES if getattr(member, name, None) is not None]
-            for member in self.estimators_
-            if not self._members_go_on()
-        ]
-        for k, (member, names) in enumerate(
-            zip(self.estimators_, description["member_curves"], strict=False)
-        ):
-            for name in names:
-                writer.tensor(f"estimators_.{k}.{name}", np.array(getattr(member, name), np.float64))
+        else:  # networks that go on hold their curves themselves
+            for k, member in enumerate(self.estimators_):
+                names = [name for name in member._CURVES if getattr(member, name, None) is not None]
+                description["member_curves"].append(names)
+                for name in names:
+                    writer.tensor(f"estimators_.{k}.{name}", np.array(getattr(member, name), np.float64))
         rows = {name: self.__dict__[name] for name in self._ROWS if name in self.__dict__}
         if "_oof_targets" in self.__dict__:
             rows["targets"] = self._described_targets()

@@ -55,12 +55,24 @@ class GuardedApp:
     ----------
     app : ASGI application
         Application behind it.
-    hosts : callable
-        Function that returns the accepted values of the header Host.
+    hosts : set of str
+        Accepted values of the header Host.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Callable[[], set[str]]) -> None:
+    def __init__(self, app: ASGIApp, hosts: set[str]) -> None:
         self._app, self._hosts = app, hosts
+        sources = " ".join(f"ws://{host}" for host in sorted(hosts))
+        headers = {
+            "content-security-policy": (
+                f"default-src 'self'; connect-src 'self' {sources}; img-src 'self' data: blob:; "
+                "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+            ),
+            "referrer-policy": "no-referrer",
+            "x-content-type-options": "nosniff",
+            "cross-origin-resource-policy": "same-origin",
+            "cache-control": "no-store",
+        }
+        self._headers = {name.encode(): value.encode() for name, value in headers.items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -73,31 +85,18 @@ class GuardedApp:
             else:
                 await PlainTextResponse(REFUSAL, 403)(scope, receive, send)
             return
-        hosts = sorted(self._hosts())
-        sources = " ".join(f"ws://{host}" for host in hosts)
-        headers = {
-            "content-security-policy": (
-                f"default-src 'self'; connect-src 'self' {sources}; img-src 'self' data: blob:; "
-                "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-            ),
-            "referrer-policy": "no-referrer",
-            "x-content-type-options": "nosniff",
-            "cross-origin-resource-policy": "same-origin",
-            "cache-control": "no-store",
-        }
 
         async def send_with_headers(message: Any) -> None:
             if message["type"] == "http.response.start":
-                added = [(name.encode(), value.encode()) for name, value in headers.items()]
-                kept = [entry for entry in message["headers"] if entry[0].decode() not in headers]
-                message = {**message, "headers": [*kept, *added]}
+                kept = [entry for entry in message["headers"] if entry[0] not in self._headers]
+                message = {**message, "headers": [*kept, *self._headers.items()]}
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
 
     def _is_own(self, request: HTTPConnection) -> bool:
         """Return True if a request names this host, and comes from a page of this host or from none."""
-        hosts, origin = self._hosts(), request.headers.get("origin")
+        hosts, origin = self._hosts, request.headers.get("origin")
         if request.headers.get("host") not in hosts:
             return False
         if origin is None:
@@ -105,9 +104,7 @@ class GuardedApp:
         return origin in {f"http://{host}" for host in hosts}
 
 
-def make_app(
-    token: str, table: Table | None, state: dict[str, Any], hosts: Callable[[], set[str]]
-) -> ASGIApp:
+def make_app(token: str, table: Table | None, state: dict[str, Any], hosts: set[str]) -> ASGIApp:
     """Return the application.
 
     Parameters
@@ -118,8 +115,8 @@ def make_app(
         The user's table.
     state : dict
         State of a page whose address holds none.
-    hosts : callable
-        Function that returns the accepted values of the header Host.
+    hosts : set of str
+        Accepted values of the header Host.
     """
     saves = Saves()
     n_pages = 0

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from fastnn_kernels.compiler.forks import import_lock
+
 __all__ = ["note_compiled", "reported_compilations"]
 
 # Functions that report compilations, by the identifier of the thread that compiles.
@@ -41,7 +43,8 @@ def reported_compilations(report: Callable[[bool], None] = lambda busy: None) ->
 
     ``report(False)`` follows at the next `note_compiled` in this thread, or at the end of the context.
     """
-    from fastnn_kernels.compiler import jit
+    with import_lock:
+        from fastnn_kernels.compiler import jit
 
     if _announce not in jit.compilation_listeners:
         jit.compilation_listeners.append(_announce)

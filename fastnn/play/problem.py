@@ -287,15 +287,14 @@ def _check_loss(problem: LearningProblem) -> None:
 def _check_optimizer(problem: LearningProblem, model: Model) -> None:
     """Raise Problem for settings that the optimizer refuses."""
     settings, arguments = problem.settings, problem.train_arguments
-    X, y = model._check(*problem.training_data)
-    optimizer = resolve_optimizer(arguments.get("optimizer", "sgd"))
-    schedule = resolve_schedule(arguments.get("schedule", "constant"))
-    if settings.optimizer != "lbfgs":
+    if settings.optimizer != "lbfgs":  # all others take all settings
         return
+    X, y = model._check(*problem.training_data)
     job = Job(
         X, y, np.ones(len(y)), 1, min(settings.batch_size or len(y), len(y)),
-        optimizer=optimizer, schedule=schedule, l1=settings.l1, max_norm=settings.max_norm or 0.0,
-        clip_norm=settings.clip_norm or 0.0,
+        optimizer=resolve_optimizer(arguments["optimizer"]),
+        schedule=resolve_schedule(arguments.get("schedule", "constant")),
+        l1=settings.l1, max_norm=settings.max_norm or 0.0, clip_norm=settings.clip_norm or 0.0,
     )  # fmt: skip
     try:
         check_lbfgs(model._network, job)

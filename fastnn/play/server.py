@@ -80,7 +80,7 @@ class Playground:
         self.address = f"http://{HOST}:{self.port}/?token={quote(token, safe='')}"
         hosts = {f"{HOST}:{self.port}", f"localhost:{self.port}"}
         config = uvicorn.Config(
-            make_app(token, table, state, lambda: hosts),
+            make_app(token, table, state, hosts),
             # Other servers of uvicorn in this process keep the handlers of their logs.
             log_config=None,
             log_level="warning",

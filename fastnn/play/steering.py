@@ -152,11 +152,6 @@ class Steering(Hook):
             points, self._curve = self._curve, []
         return points
 
-    @property
-    def is_playing(self) -> bool:
-        """True if the training runs by itself."""
-        return self._playing
-
     def _pace(self) -> None:
         """Count the speed from now on, and wake the training."""
         self._paced_from = time.perf_counter(), self.latest.step

@@ -16,6 +16,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnn_kernels.compiler.forks import import_lock
+
 from ..engine.arrays import read_only
 from ..engine.choice import get_backend
 from .dates import date_parts, elapsed_days, first_microsecond, varying_parts
@@ -41,7 +43,8 @@ Write = Callable[[slice, Array, int], None]
 def encoding_kernels() -> Any:
     """Return the module of the kernels that encode numbers; the first call imports numba."""
     get_backend("numba")  # imports numba while interrupts are held
-    from fastnn_kernels import encoding
+    with import_lock:
+        from fastnn_kernels import encoding
 
     return encoding
 

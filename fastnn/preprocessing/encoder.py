@@ -27,6 +27,8 @@ __all__ = ["TableEncoder"]
 
 Array = NDArray[Any]
 
+# Usual number of categories with a feature of their own.
+MOST_CATEGORIES = 32
 # Number of folds of the target statistics.
 N_FOLDS = 5
 # Number of rows that are encoded at once: their features stay in the processor's cache.
@@ -136,8 +138,8 @@ class TableEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
     }
 
     def __init__(
-        self, numbers="both", n_bins=16, min_frequency=5, max_categories=32, text="target", n_hashes=32,
-        random_state=None,
+        self, numbers="both", n_bins=16, min_frequency=5, max_categories=MOST_CATEGORIES, text="target",
+        n_hashes=32, random_state=None,
     ):  # fmt: skip
         self.numbers = numbers
         self.n_bins = n_bins

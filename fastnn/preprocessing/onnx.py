@@ -13,7 +13,7 @@ import numpy as np
 
 from ..export.onnx import TABLES, Graph, Tensor
 from .categories import CategoryEncoding, WordsEncoding
-from .columns import DateEncoding, Dropped, FlagEncoding, NumberEncoding
+from .columns import DateEncoding, Dropped, FlagEncoding, NumberEncoding, encoding_kernels
 from .dates import PARTS
 from .encoder import TableEncoder
 from .piecewise import interval_terms
@@ -25,9 +25,6 @@ __all__ = ["GAP_DATE", "add_table", "table_inputs"]
 GAP_DATE = int(np.iinfo(np.int64).min)
 # Gaps of categories: ONNX has no missing text.
 GAP_TEXT = ""
-# Distance, in limits, from which a smoothly scaled number equals the limit to rounding: v / sqrt(1 + v^2)
-# differs from 1 by 1 / (2 v^2). Numbers are cut off there: ONNX has no hypot, and squares may overflow.
-_FAR = 1e9
 _DAY = 86_400_000_000
 _FLOAT, _DOUBLE, _INTEGER = np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.int64)
 _COMMENTS = {
@@ -97,7 +94,9 @@ def _add_number(encoding: NumberEncoding, x: str, gaps: str, graph: Graph) -> st
     features = []
     if encoding.is_scaled:
         u = graph.node("Div", graph.node("Sub", x, number(encoding.center)), number(encoding.scale))
-        u = graph.node("Max", graph.node("Min", u, number(_FAR * LIMIT)), number(-_FAR * LIMIT))
+        # As in the kernel: ONNX has no hypot, and squares may overflow.
+        far = encoding_kernels().FAR * LIMIT
+        u = graph.node("Max", graph.node("Min", u, number(far)), number(-far))
         v = graph.node("Div", u, number(LIMIT))
         below = graph.node("Sqrt", graph.node("Add", graph.node("Mul", v, v), number(1)))
         features.append(graph.node("Div", u, below))

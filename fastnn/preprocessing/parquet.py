@@ -57,6 +57,12 @@ class Block:
         """Return the number of rows."""
         return len(self.rows)
 
+    def places(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the places of those of some rows that the block holds; the numbers of the rows increase."""
+        first, last = np.searchsorted(rows, [self.rows[0], self.rows[-1] + 1])
+        places = np.searchsorted(self.rows, rows[first:last])
+        return places[self.rows[places] == rows[first:last]]
+
 
 class File(NamedTuple):
     """File of a dataset.
@@ -237,12 +243,11 @@ class ParquetRows:
                 yield from reader.take(group.n_rows)
 
     def read(self, rows: NDArray[np.int64] | None = None) -> Block:
-        """Return all rows as one block, or some rows, whose numbers increase."""
+        """Return all rows as one block, or those of some rows that have a target; their numbers increase."""
         blocks = []
         for block in self.blocks():
             if rows is not None:
-                first, last = np.searchsorted(rows, [block.rows[0], block.rows[-1] + 1])
-                block = self.chosen(block, np.searchsorted(block.rows, rows[first:last]))
+                block = self.chosen(block, block.places(rows))
             if len(block):
                 blocks.append(block)
         return self.joined(blocks)

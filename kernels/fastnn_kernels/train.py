@@ -21,6 +21,7 @@ from numba import typeof, types
 
 from .compiler.jit import kernel
 from .compiler.pointer import FunctionPointer, PointerTable, array_types, call
+from .compiler.prepared import PreparedCall
 from .layer import backward_table, forward_table
 from .loss import backward_pointer
 from .network import (
@@ -63,6 +64,7 @@ __all__ = [
     "BLOCK",
     "Data",
     "GradientPointers",
+    "PreparedCall",
     "Settings",
     "State",
     "Workspace",

@@ -71,11 +71,19 @@ def test_a_fork_in_a_callback_goes_on_in_both():
     assert run_python(COMMON + program).split() == ["0"]
 
 
-def test_forks_while_another_thread_imports_and_compiles():
+FIRSTS = {
+    "training": "fastnn.Model([20, 3], random_state=0).train(X, y, num_passes=2, epsilon=1e-4)",
+    "picture": "fastnn.render_boundary(fastnn.Model([2, 3], random_state=0), (-2, 2), (-2, 2), 300)",
+    "table": "fastnn.TableEncoder().fit_transform(X)",
+}
+
+
+@pytest.mark.parametrize("work", FIRSTS.values(), ids=FIRSTS)
+def test_forks_while_another_thread_imports_and_compiles(work):
     """A child lacks the thread that holds the lock of the import or the compiler: it must not wait for it."""
-    program = """
+    program = f"""
     def first():
-        fastnn.Model([20, 3], random_state=0).train(X, y, num_passes=2, epsilon=1e-4)
+        {work}
         return True
 
     thread = threading.Thread(target=first)

@@ -1,6 +1,7 @@
 """The number of threads of a training follows the measured speed; the clock and the machine are simulated."""
 
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -106,10 +107,27 @@ def test_a_short_training_goes_on_from_the_one_before(machine):
 
 
 def test_only_so_many_kinds_are_remembered(machine):
-    run = machine({1: 7000.0, 2: 13000.0})
+    run, sizes = machine({1: 7000.0, 2: 13000.0}), set()
     for _ in range(2 * thread_choice.MOST_MEMORIES):
-        run.train(ThreadChoice(next(KINDS), 2), 0.001)
-    assert len(thread_choice._memory) == thread_choice.MOST_MEMORIES
+        kind = next(KINDS)
+        run.train(ThreadChoice(kind, 2), 0.001)
+        assert kind in thread_choice._memory
+        sizes.add(len(thread_choice._memory))
+    assert max(sizes) == thread_choice.MOST_MEMORIES
+
+
+def test_threads_share_the_memory():
+    """More kinds than are remembered, noted by several threads at once."""
+
+    def note(number):
+        for k in range(20_000):
+            choice = ThreadChoice((number, k), 2)
+            choice.next_call()
+            choice.note(1, 10, 0.001)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(note, range(4)))
+    assert 0 < len(thread_choice._memory) <= thread_choice.MOST_MEMORIES + 4
 
 
 def test_a_trial_without_free_cores_is_put_off(machine):

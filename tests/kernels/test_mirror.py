@@ -18,6 +18,7 @@ import fastnn_kernels
 KERNELS_ONLY = {
     "bound": {"bounds_table"},
     "committee": {"PackedCommittee", "relocated_plan"},
+    "encoding": {"FAR"},
     "layer": {"Activation", "backward_table", "forward_table"},
     "lbfgs": {
         "ENDED",
@@ -46,6 +47,7 @@ KERNELS_ONLY = {
         "BLOCK",
         "Data",
         "GradientPointers",
+        "PreparedCall",
         "Settings",
         "State",
         "Workspace",

@@ -29,7 +29,7 @@ OWN = {"origin": f"http://{HOST}"}
 
 
 def client(table=None, state=None):
-    app = make_app(TOKEN, table, state or {}, lambda: {HOST, "localhost:8000"})
+    app = make_app(TOKEN, table, state or {}, {HOST, "localhost:8000"})
     return TestClient(app, base_url=f"http://{HOST}")
 
 

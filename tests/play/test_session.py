@@ -265,7 +265,7 @@ def test_a_training_that_has_ended_says_so_again():
             page.send(kind)
             page.wait(lambda count=count: len(page.told("ended")) == count)
         assert len({message["why"] for message in page.told("ended")}) == 1
-        assert not run.steering.is_playing
+        assert not run.steering.latest.playing
 
 
 @pytest.mark.parametrize("broken", ["train", "draw"])
@@ -287,7 +287,7 @@ def test_errors_of_both_threads_are_told_and_the_training_stops(broken, monkeypa
         assert "MemoryError: no room" in ended["why"]
         page.send("play")
         page.wait(lambda: len(page.told("ended")) == 2)
-        assert not run.steering.is_playing
+        assert not run.steering.latest.playing
         monkeypatch.undo()
         page.start(run=2)
         page.send("step")

@@ -291,3 +291,15 @@ def test_folders_without_files_and_among_files(tmp_path):
     path = written(table(20), tmp_path / "a.parquet")
     with pytest.raises(ValueError, match=r"empty is a folder: pass one folder, or a list of files alone"):
         ParquetRows([path, tmp_path / "empty"], "size")
+
+
+def test_chosen_rows_without_a_target_are_left_out(tmp_path):
+    """A row that a gap leaves out must not be replaced by its neighbour."""
+    frame = table(1000)
+    frame.loc[::3, "size"] = np.nan
+    path = written(frame, tmp_path / "a.parquet")
+    rows = np.arange(100, 1000, 2)
+    block = ParquetRows(path, "size", skips_gaps=True).read(rows)
+    expected = rows[frame["size"].notna().to_numpy()[rows]]
+    np.testing.assert_array_equal(block.rows, expected)
+    np.testing.assert_array_equal(block.target.to_numpy(), frame["size"].to_numpy()[expected])
