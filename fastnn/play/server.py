@@ -23,6 +23,8 @@ HOST = "127.0.0.1"
 # Largest message of a page: settings with as many painted points as there may be.
 MOST_MESSAGE_BYTES = 1 << 20
 MOST_PORT = 65535
+# Longest time that a Ctrl-C may go unnoticed.
+WAKE_SECONDS = 0.1
 
 
 class Playground:
@@ -104,8 +106,11 @@ class Playground:
         self._server.run(sockets=[self._socket])
 
     def wait(self) -> None:
-        """Wait until the server ends."""
-        self._thread.join()
+        """Wait until the server ends, or Ctrl-C."""
+        # The system may deliver SIGINT to another thread of the process. Python's handler runs in this one
+        # alone, which a join without a timeout would not leave for it.
+        while self._thread.is_alive():
+            self._thread.join(WAKE_SECONDS)
 
     def close(self) -> None:
         """End the server and all its trainings."""

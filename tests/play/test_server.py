@@ -10,6 +10,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -227,16 +228,41 @@ def test_the_browser_is_opened(monkeypatch):
         assert opened == [running.address]
 
 
-def started(*arguments):
-    """Return a process of the command, and the address that it prints first."""
-    command = [sys.executable, "-m", "fastnn", "playground", "--no-browser", *arguments]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    return process, process.stdout.readline().strip()
+# A shell starts what runs in the background with SIGINT ignored; the command is one of the foreground.
+COMMAND = """
+import signal, sys, threading
+from fastnn.cli.main import main
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+{}
+sys.exit(main(sys.argv[1:]))
+"""
+
+# A line of the standard input sends SIGINT to a thread that is not the main one.
+SENDER = """
+def send():
+    sys.stdin.readline()
+    signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+threading.Thread(target=send, daemon=True).start()
+"""
+
+
+@contextmanager
+def started(*arguments, code=""):
+    """Yield a process of the command, which runs `code` first, and the address that it prints."""
+    with subprocess.Popen(
+        [sys.executable, "-c", COMMAND.format(code), "playground", "--no-browser", *arguments], text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        try:
+            yield process, process.stdout.readline().strip()
+        finally:
+            process.kill()
 
 
 def test_ctrl_c_ends_the_command_while_pages_train():
-    process, address = started()
-    try:
+    with started() as (process, address):
         page = SocketPage(address)
         page.send("start", run=1, state={})
         page.send("play")
@@ -244,9 +270,15 @@ def test_ctrl_c_ends_the_command_while_pages_train():
         process.send_signal(signal.SIGINT)
         assert process.wait(PATIENCE) == 0
         assert "Traceback" not in process.stderr.read()
-    finally:
-        process.kill()
-        process.communicate()
+        page.socket.close()
+
+
+def test_ctrl_c_ends_the_command_whichever_thread_gets_the_signal():
+    with started(code=SENDER) as (process, address):
+        assert address.startswith("http://")
+        process.stdin.write("now\n")
+        process.stdin.flush()
+        assert process.wait(PATIENCE) == 0
 
 
 def test_the_command_reads_a_table(tmp_path):
@@ -256,17 +288,14 @@ def test_the_command_reads_a_table(tmp_path):
     rows += [f"{h:.3f},{w:.3f},red,{'cat' if h > w else 'dog'}" for h, w in random.rand(40, 2)]
     path = tmp_path / "animals.csv"
     path.write_text("\n".join(rows))
-    process, address = started(str(path), "--target", "species")
-    try:
+    with started(str(path), "--target", "species") as (process, address):
         page = SocketPage(address)
         assert page.hello["table"] == {"columns": ["height", "weight"], "n_rows": 40, "target": "species"}
         page.send("start", run=1, state=page.hello["state"])
         assert page.until("started")["classes"] == ["cat", "dog"]
         page.socket.close()
-    finally:
         process.send_signal(signal.SIGINT)
         assert process.wait(PATIENCE) == 0
-        process.communicate()
 
 
 @pytest.mark.parametrize(
