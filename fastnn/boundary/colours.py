@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import reprlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from matplotlib import color_sequences, colormaps
+from matplotlib.colors import Colormap, ListedColormap, to_rgba
 from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    from matplotlib.colors import Colormap
 
 __all__ = [
     "REGION_STRENGTH",
@@ -64,8 +63,6 @@ def check_colouring(response: str, colours: Any = None, cmap: Any = None) -> Non
 
 def class_colours(count: int) -> NDArray[np.float64]:
     """Return `count` colours (count, 3) that distinguish classes."""
-    from matplotlib import colormaps
-
     if count <= 10:
         return colormaps["tab10"](np.arange(count))[:, :3]
     return colormaps["turbo"](np.linspace(0.05, 0.95, count))[:, :3]
@@ -139,8 +136,6 @@ def pale(colours: Array, strength: float | Array = REGION_STRENGTH) -> NDArray[n
 
 def response_colormap(cmap: Any = None) -> Colormap:
     """Return the colormap of responses, given the colormap, its name, or None for the default, grey."""
-    from matplotlib import colormaps
-
     try:
         return colormaps.get_cmap(RESPONSE_COLOURS if cmap is None else cmap)
     except (ValueError, TypeError):
@@ -168,9 +163,6 @@ def _colormap_or_entries(colours: Any) -> Colormap | dict[Any, tuple[float, ...]
     The keys of the dict are those of a mapping or the positions in a sequence; its values are (red, green,
     blue).
     """
-    from matplotlib import color_sequences, colormaps
-    from matplotlib.colors import Colormap, ListedColormap
-
     if isinstance(colours, Colormap):
         return colours
     if isinstance(colours, str):
@@ -195,8 +187,6 @@ def _colormap_or_entries(colours: Any) -> Colormap | dict[Any, tuple[float, ...]
 
 def _colour(value: Any, name: str) -> tuple[float, ...]:
     """Return (red, green, blue) of a colour in any of matplotlib's notations; error messages show `name`."""
-    from matplotlib.colors import to_rgba
-
     try:
         *colour, opacity = to_rgba(value)
     except (ValueError, TypeError):
@@ -213,8 +203,6 @@ def _colour(value: Any, name: str) -> tuple[float, ...]:
 
 def _spread(colormap: Colormap, count: int) -> NDArray[np.float64]:
     """Return `count` opaque colours (count, 3) of a colormap."""
-    from matplotlib.colors import ListedColormap
-
     if isinstance(colormap, ListedColormap) and colormap.N < CONTINUOUS:
         if count > colormap.N:
             raise ValueError(
