@@ -195,8 +195,8 @@ def run_training(
     hooks : iterable of Hook
         Hooks, called in this order.
     validation : array (R,), optional
-        Validation losses of the kept passes, which hooks fill; those of a training that goes on are there
-        already. By default NaN.
+        Validation losses of the kept passes, which hooks fill; a resumed training passes those it has. By
+        default NaN.
 
     Returns
     -------
