@@ -150,7 +150,7 @@ def training_workspace(
     layout, dtype = network.training_layout, network.dtype
     # Rounding units up to whole vectors takes at most a vector for each window of `small_batch`.
     n_windows = 2 * len(network.shapes) + 1 if by_rows else 0
-    padding = network.whole_tile(n_windows and 1) * n_windows
+    padding = network.whole_tile(1) * n_windows
     widest = max(network.whole_tile(n_out) for _, n_out in network.shapes)
     gathered = tile_rows(network, job.is_sparse) + job.y.shape[1] + 1 if job.is_gathered else 0
 

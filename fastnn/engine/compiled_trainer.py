@@ -225,8 +225,8 @@ class NumbaTrainer:
     def _restore_last_finite(self) -> None:
         """Restore all arrays to their values after the last step that left them finite.
 
-        The kernel keeps no copies. From copies made before the call, its steps are repeated with the same
-        results, bit for bit. An array that is not finite stays so in later steps: bisection finds the last
+        The kernel keeps no copies of its own: its steps are repeated, with the same bits, from the copies
+        made before the call. An array that is not finite stays so in later steps: bisection finds the last
         finite step, which is most often the one before the last.
         """
         first, broken = self._first_step, self._step

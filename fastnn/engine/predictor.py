@@ -1,4 +1,4 @@
-"""Predictor: predictions of a few samples within microseconds, by preparing all else beforehand."""
+"""Predictor: predictions of a few samples within microseconds; everything else is prepared beforehand."""
 
 from __future__ import annotations
 
