@@ -42,8 +42,8 @@ class ThreadChoice:
     Whether a second thread pays off depends on what else computes: the threads of other libraries spin for a
     while after their work, and a thread without a core of its own keeps the others waiting. The number may
     change from call to call, since a training has the same bits on any number of threads. A training begins
-    with one thread. From time to time a short call, the trial, runs on twice or half as many, and the training goes on
-    with the faster number. While other threads of this process compute, no trial takes more threads.
+    with one thread. From time to time a short call, the trial, runs on twice or half as many threads;
+    the faster number is kept. While other threads of this process compute, no trial takes more threads.
 
     Parameters
     ----------

@@ -245,6 +245,8 @@ class StopEarly(AtKeptPasses):
 class ShowProgress(Hook):
     """Hook that shows a progress bar with loss, learning rate and samples per second."""
 
+    _bar: Any = None  # until `begin`
+
     def begin(self, training: Training) -> None:
         """Show a bar that begins at the passes done before."""
         self._first = training.n_passes
@@ -271,7 +273,8 @@ class ShowProgress(Hook):
 
     def end(self, training: Training) -> None:
         """Close the bar; it stays on the screen."""
-        self._bar.close()
+        if self._bar is not None:
+            self._bar.close()
 
 
 class CallFunctions(Hook):

@@ -58,7 +58,10 @@ class Hook:
         return False
 
     def end(self, training: Training) -> None:
-        """Clean up after the training, whether it succeeded, failed or was interrupted."""
+        """Clean up after the training, whether it succeeded, failed or was interrupted.
+
+        The loop also calls this method if the `begin` of this hook or of an earlier one has failed.
+        """
 
 
 class Training:
