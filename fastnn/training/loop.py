@@ -177,7 +177,7 @@ class Training:
         job = self.job
         if n_pass is None:
             n_pass = self.n_passes
-        rate = job.epsilon if self.is_lbfgs else float(job.rates(np.array([n_pass * job.n_batches]))[0])
+        rate = np.nan if self.is_lbfgs else float(job.rates(np.array([n_pass * job.n_batches]))[0])
         return DivergenceError(n_pass, rate, job.reg_lambda, what)
 
 
