@@ -239,8 +239,8 @@ class Model(Exportable, SavableModel):
         schedule : str, Schedule or function, default "constant"
             Factor of `epsilon` at every step: "constant", "step_decay", "exponential_decay",
             "inverse_time_decay", "cosine_decay", "cosine_log", "warm_up" or "one_cycle", an object
-            such as ``fastnn.WarmUp(fastnn.CosineDecay())``, or a function of the step's number, counted
-            from 0, and on request of the number of steps: ``lambda step, total: 1 - step / total``.
+            such as ``fastnn.WarmUp(fastnn.CosineDecay())``, or a function of the step, counted from 0,
+            or of the step and the number of steps: ``lambda step, total: 1 - step / total``.
         reduction : {"sum", "mean"}, default "sum"
             Definition of a batch's loss: the weighted sum of its samples' losses, or their weighted mean.
         shuffle : bool, default True

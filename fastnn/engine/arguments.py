@@ -188,7 +188,7 @@ def sharing(network: Network, batch_size: int, is_sparse: bool = False) -> tuple
     If they are not units, the parts are shards of the batch. The parts depend on the problem alone and not on
     the number of threads, so that the result is the same, bit for bit, for any number of threads.
     """
-    operations = 6 * network.n_parameters * batch_size * network.dtype.itemsize / 4
+    operations = network.training_operations * batch_size * network.dtype.itemsize / 4
     # On a CSR matrix most of the time goes into the update, which is limited by memory bandwidth: more
     # threads would not help.
     if is_sparse or operations < limits.SHARED_OPERATIONS:

@@ -106,7 +106,8 @@ class NumbaLBFGSTrainer:
         if not self._arguments[0].is_saved:
             compile_gradient_aside(train, network, job, lbfgs.compile_advance)
             self._kernel.compile_for_python(*self._arguments, 0, 1)
-        self._rounds_a_call = max(1, int(limits.FIRST_CALL_OPERATIONS / (6 * size * width)))
+        operations = network.training_operations * width
+        self._rounds_a_call = max(1, int(limits.FIRST_CALL_OPERATIONS / operations))
 
     # --- resumed trainings ---------------------------------------------------------------------------
 

@@ -121,7 +121,8 @@ class NumbaTrainer:
         self._pool: ThreadPoolExecutor | None = None
         self._process = os.getpid()  # ID of the process that has the pool's threads
         self.non_finite = ""
-        self._rounds_a_call = max(1, int(limits.FIRST_CALL_OPERATIONS / (6 * size * width * n_shards)))
+        operations = network.training_operations * width * n_shards
+        self._rounds_a_call = max(1, int(limits.FIRST_CALL_OPERATIONS / operations))
         gradient_of = self._pointers[0]
         if gradient_of is not None and not gradient_of.is_saved:
             self._compile_side_by_side()

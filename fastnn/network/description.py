@@ -242,6 +242,11 @@ class Network:
         return self.n_weights + self._whole(n_others)
 
     @property
+    def training_operations(self) -> int:
+        """FLOPs of a training step on one sample: a forward pass takes 2 per weight, a backward pass 4."""
+        return 6 * self.n_parameters
+
+    @property
     def padding(self) -> tuple[slice, slice]:
         """Elements of the flat vector that belong to no layer."""
         last = self.layers[-1]
@@ -404,7 +409,7 @@ class Network:
         layout = self.training_layout
         row_bytes = (self.n_inputs + layout.n_units + layout.n_dunits) * self.dtype.itemsize
         width = min(max(TILE_BYTES // row_bytes, least), MOST_WIDTH)
-        return max(1, min(width, int(TILE_OPERATIONS / (6 * self.n_parameters))))
+        return max(1, min(width, int(TILE_OPERATIONS / self.training_operations)))
 
     def tile_width(self, n_samples: int, training: bool = False) -> int:
         """Return the width of a tile in samples: whole cache lines, and about equally full tiles."""
