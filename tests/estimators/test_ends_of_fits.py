@@ -150,7 +150,7 @@ WRONG = {
     "activation": ({"activation": ["relu", "tanh", "relu"]}, "activation"),
     "an item of activation": ({"activation": ["relu", ["tanh"]]}, r"activation\[1\] must be one of"),
     "X_val": ({}, "^X_val, y_val: X has 2 features"),
-    "dropout with lbfgs": ({"solver": "lbfgs", "dropout": 0.5}, "which excludes dropout"),
+    "dropout with lbfgs": ({"solver": "lbfgs", "dropout": 0.5}, "which dropout is not made for"),
     "validation_fraction": (
         {"early_stopping": True, "validation_fraction": 1e-3},
         "validation set|test_size",
