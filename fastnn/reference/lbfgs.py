@@ -28,7 +28,7 @@ __all__ = [
     "with_limits",
 ]
 
-# Statuses of a minimisation: it runs, or why it has ended.
+# Statuses of a minimisation: running, or the reason of its end.
 RUNNING, CONVERGED_GRADIENT, CONVERGED_VALUE, MOST_ITERATIONS, MOST_EVALUATIONS, SEARCH_FAILED = range(6)
 
 EPS = np.finfo(np.float64).eps
