@@ -57,7 +57,7 @@ class LiveViews(list):
                 values = list(value)
             except TypeError:
                 raise ValueError(
-                    f"{self._name} must be a list of {len(places)} arrays, one a layer, got {shown(value)}"
+                    f"{self._name} must be a list of {len(places)} arrays, one per layer, got {shown(value)}"
                 ) from None
         if len(values) != len(places):
             raise ValueError(
