@@ -150,7 +150,7 @@ def training_workspace(
     layout, dtype = network.training_layout, network.dtype
     # Rounding units up to whole vectors takes at most a vector for each window of `small_batch`.
     n_windows = 2 * len(network.shapes) + 1 if by_rows else 0
-    padding = network.whole_tile(n_windows and 1) * n_windows
+    padding = network.whole_tile(1) * n_windows
     widest = max(network.whole_tile(n_out) for _, n_out in network.shapes)
     gathered = tile_rows(network, job.is_sparse) + job.y.shape[1] + 1 if job.is_gathered else 0
 
@@ -188,7 +188,7 @@ def sharing(network: Network, batch_size: int, is_sparse: bool = False) -> tuple
     If they are not units, the parts are shards of the batch. The parts depend on the problem alone and not on
     the number of threads, so that the result is the same, bit for bit, for any number of threads.
     """
-    operations = 6 * network.n_parameters * batch_size * network.dtype.itemsize / 4
+    operations = network.training_operations * batch_size * network.dtype.itemsize / 4
     # On a CSR matrix most of the time goes into the update, which is limited by memory bandwidth: more
     # threads would not help.
     if is_sparse or operations < limits.SHARED_OPERATIONS:

@@ -121,7 +121,8 @@ class NumbaTrainer:
         self._pool: ThreadPoolExecutor | None = None
         self._process = os.getpid()  # ID of the process that has the pool's threads
         self.non_finite = ""
-        self._rounds_a_call = max(1, int(limits.FIRST_CALL_OPERATIONS / (6 * size * width * n_shards)))
+        operations = network.training_operations * width * n_shards
+        self._rounds_a_call = max(1, int(limits.FIRST_CALL_OPERATIONS / operations))
         gradient_of = self._pointers[0]
         if gradient_of is not None and not gradient_of.is_saved:
             self._compile_side_by_side()
@@ -225,8 +226,8 @@ class NumbaTrainer:
     def _restore_last_finite(self) -> None:
         """Restore all arrays to their values after the last step that left them finite.
 
-        The kernel keeps no copies. From copies made before the call, its steps are repeated with the same
-        results, bit for bit. An array that is not finite stays so in later steps: bisection finds the last
+        The kernel keeps no copies of its own: its steps are repeated, with the same bits, from the copies
+        made before the call. An array that is not finite stays so in later steps: bisection finds the last
         finite step, which is most often the one before the last.
         """
         first, broken = self._first_step, self._step

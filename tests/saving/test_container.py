@@ -303,8 +303,13 @@ EDITS = [
     ("training", "seed", {"$int": 3}, "$int takes str"),
     ("training", "settings", {}, "optimizer"),
     ("training", "settings", "optimizer", "adam", "no optimizer or schedule"),
-    ("training", "memory", "plateau", [1.0], "the plateau has not two numbers"),
+    ("training", "memory", "plateau", [1.0], "the plateau does not have two numbers"),
     ("training", "memory", {}, "has_average"),
+    ("training", "memory", "has_average", False, "average of the parameters does not fit ema_decay"),
+    ("training", "memory", None, "the last parameters have neither a best pass"),
+    ("training", "settings", "batch_size", 60, "the order of the samples does not fit their number"),
+    ("training", "data", "n_samples", 61, "the order of the samples does not fit their number"),
+    ("training", "data", "n_samples", "60", "n_samples must be an integer"),
     ("training", "data", [], "does not describe its data"),
     ("training", 7, "training state is not a JSON object"),
     ("history", 7, "not subscriptable"),
@@ -328,7 +333,7 @@ def test_arrays_that_would_make_kernels_read_beyond_their_memory(saved, tmp_path
             continue
         loaded.save(tmp_path / "bad.fastnn")
         array[place] = before
-        with pytest.raises(ValueError, match="order of the samples is none|generator's position"):
+        with pytest.raises(ValueError, match="order of the samples is not|generator's position"):
             fastnn.load(tmp_path / "bad.fastnn")
 
 
