@@ -26,14 +26,14 @@ Array = NDArray[Any]
 GAP, OTHER = -2, -1
 # Largest number of features of hashed words.
 MOST_HASHES = 2**20
-# Share of distinct values from which text with several words is hashed word by word.
+# Least share of distinct values in a column of text that is hashed word by word.
 _MOSTLY_DISTINCT = 0.5
 _WORDS = re.compile(r"\w+")
 
 
 @dataclass
 class CategoryEncoding:
-    """Category by one feature for each frequent value, and by target statistics if there are many values.
+    """Categories by one feature for each frequent value, and by target statistics if there are many values.
 
     Two values without gaps become -1 and +1 in one feature. Values too rare for a feature share the feature
     "other", and so do values that did not occur in the fit; without rare values in the fit, a new value is 0
@@ -68,7 +68,7 @@ class CategoryEncoding:
         """Return the encoding, still without target statistics, for the values of a column."""
         counts = Counter(text for value in values if (text := text_of(value)) is not None)
         n_gaps = len(values) - counts.total()
-        # Equally frequent values are sorted by themselves, so that the order of the rows has no effect.
+        # Equally frequent values are in alphabetical order, so that the order of the rows has no effect.
         ranked = sorted(counts, key=lambda text: (-counts[text], text))
         frequent = [text for text in ranked if counts[text] >= min_frequency]
         if len(ranked) <= 2 or not frequent:  # one feature of all the rare values would tell nothing
@@ -138,11 +138,11 @@ class CategoryEncoding:
         return Counter({text: n_rows for text, n_rows in counts.items() if text not in known})
 
     def fit_statistics(self, values: Sequence[Any], targets: Array, n_folds: int, seed: int) -> Array:
-        """Compute target statistics, and return those of the fit's rows (n, S), which leave out their fold.
+        """Set `statistics`, and return those of the fit's rows (n, S), computed without the row's fold.
 
         Each value has the target's mean among its rows, shrunk towards the mean of all rows (Micci-Barreca,
-        2001), standardised over all rows. Statistics that included a row's own target would tell the network
-        the target in training and mislead it afterwards; so each row has the statistics of the other folds.
+        2001), standardised over all rows. Statistics that included a row's own target would reveal the target
+        in training and mislead the network afterwards: each row gets the statistics of the other folds.
         """
         codes = coded(values, self.known).astype(np.float64)[:, None]
         if targets.dtype.kind == "f":
@@ -156,24 +156,24 @@ class CategoryEncoding:
             return TargetEncoder(target_type=kind).fit(codes[rows], targets[rows])
 
         whole = encoder(slice(None)).transform(keys)
-        center, scale = _spread(whole[np.where(codes[:, 0] >= 0, codes[:, 0], -2).astype(np.int64)])
+        center, scale = _spread(whole[codes[:, 0].astype(np.int64)])  # GAP is the row before the last
         self.statistics = (whole - center) / scale
-        own = np.empty((codes.shape[0], whole.shape[1]))
+        cross_fitted = np.empty((codes.shape[0], whole.shape[1]))
         for others, fold in splitter.split(codes, targets):
-            own[fold] = (encoder(others).transform(codes[fold]) - center) / scale
-        return own
+            cross_fitted[fold] = (encoder(others).transform(codes[fold]) - center) / scale
+        return cross_fitted
 
 
 @dataclass
 class WordsEncoding:
-    """Text by its words, each of which is hashed to one of `n_features` places, with a sign.
+    """Text by its words, each of which is hashed to one of `n_features` features and a sign.
 
     Parameters
     ----------
     name : str
         Name of the column.
     n_features : int
-        Number of places.
+        Number of features.
     """
 
     name: str
@@ -185,7 +185,7 @@ class WordsEncoding:
         texts = [value for value in values if isinstance(value, str)]
         if len(set(texts)) < _MOSTLY_DISTINCT * max(1, len(texts)):
             return False
-        return sum(len(_WORDS.findall(text)) for text in texts[:1000]) >= 2 * min(1000, len(texts)) > 0
+        return sum(len(_WORDS.findall(text)) for text in texts[:1000]) >= 2 * min(1000, len(texts))
 
     @property
     def features(self) -> list[str]:
@@ -216,22 +216,22 @@ def text_of(value: Any) -> str | None:
         return value
     if is_gap(value):
         return None
-    if isinstance(value, float | np.floating) and value == int(value):
+    if isinstance(value, float | np.floating) and value.is_integer():
         value = int(value)
     return str(value)
 
 
 def coded(values: Sequence[Any], known: list[str]) -> NDArray[np.int64]:
-    """Return the place of every value in `known`; `GAP` for gaps and `OTHER` for other values."""
+    """Return the index in `known` of every value; `GAP` for gaps and `OTHER` for other values."""
     if isinstance(values, CodedValues):
         return coded([*values.categories, None], known)[values.codes]
-    places = {text: place for place, text in enumerate(known)}
+    indices = {text: index for index, text in enumerate(known)}
     texts = ((value, text_of(value)) for value in set(values))
-    codes = {value: GAP if text is None else places.get(text, OTHER) for value, text in texts}
+    codes = {value: GAP if text is None else indices.get(text, OTHER) for value, text in texts}
     return np.fromiter(map(codes.__getitem__, values), np.int64, len(values))
 
 
 def _spread(values: Array) -> tuple[Array, Array]:
-    """Return mean and standard deviation of every column; 1 instead of a deviation of 0."""
+    """Return the mean and standard deviation of every column; 1 for a standard deviation of 0."""
     scale = values.std(axis=0)
     return values.mean(axis=0), np.where(scale > 0, scale, 1.0)

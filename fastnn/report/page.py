@@ -46,17 +46,17 @@ class ReportData:
     frame : pandas DataFrame
         Training rows.
     y : array (n,)
-        Their targets.
+        Targets of the training rows.
     truth : array (m,)
-        Targets of the rows that judge.
+        Targets of the scored rows.
     predictions : array (m, n_classes) or (m,)
-        Probabilities or numbers predicted for them.
+        Probabilities or numbers predicted for the scored rows.
     classes : array or None
         Classes of a classification.
     how : str
-        How the rows that judge were chosen.
+        Choice of the scored rows, as the end of the sentence "Judged ...".
     scores : dict
-        Scores by model and name; the networks come first.
+        Scores by model and name; the networks come first, and constant predictions last.
     metrics : dict
         Descriptions of the scores by name, with `label` and `is_better_high`.
     model : TabularClassifier or TabularRegressor
@@ -144,11 +144,11 @@ def _header(data: ReportData) -> str:
 
 def _tiles(data: ReportData) -> str:
     """Return the most important scores in large digits."""
-    own, *_, constants = data.scores.values()
+    networks, *_, constants = data.scores.values()
     always = "always the majority" if data.task == "classification" else "always the mean"
     tiles = []
     for k, (name, metric) in enumerate(data.metrics.items()):
-        value, constant = own[name], constants[name]
+        value, constant = networks[name], constants[name]
         hint = ""
         if np.isfinite(constant) and np.isfinite(value):
             is_better = value > constant if metric.is_better_high else value < constant

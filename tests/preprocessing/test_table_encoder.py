@@ -226,6 +226,11 @@ def test_whole_numbers_that_gaps_made_floats_are_the_same_categories():
     assert out.tolist() == [[1, 0, 0], [0, 0, 0], [0, 0, 1]]
 
 
+def test_infinity_among_categories_is_a_category():
+    encoder = TableEncoder(min_frequency=1).fit(pd.DataFrame({"v": ["a", np.inf, -np.inf]}))
+    assert encoder.get_feature_names_out().tolist() == ["v_-inf", "v_a", "v_inf"]
+
+
 def test_the_state_is_plain_and_survives_pickling():
     encoder = TableEncoder(max_categories=2, random_state=0)
     encoder.fit(FRAME, DATA["flag"])
