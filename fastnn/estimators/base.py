@@ -358,10 +358,6 @@ class BaseMLP(
             ),
         )  # fmt: skip
 
-    def _has_own_schedule(self) -> bool:
-        """Return True if `learning_rate` is a fastnn schedule or a function, and not a scikit-learn name."""
-        return has_schedule(self)
-
     # --- predicting --------------------------------------------------------------------------------
 
     def _samples(self, X: Any) -> Array:

@@ -84,7 +84,7 @@ class _Ensemble(SavableEstimator, Targets, Exportable, DocumentationLinkMixin, B
         results = search.cv_results_
         metric = "score" if "rank_test_score" in results else search.refit
         if f"rank_test_{metric}" not in results:
-            raise ValueError("the search has several metrics: name the one that counts as its refit")
+            raise ValueError("the search has several metrics: set its refit to the name of one of them")
         order = np.argsort(results[f"rank_test_{metric}"], kind="stable")
         best = [k for k in order if np.isfinite(results[f"mean_test_{metric}"][k])][:n_estimators]
         if not best:
@@ -105,8 +105,7 @@ class _Ensemble(SavableEstimator, Targets, Exportable, DocumentationLinkMixin, B
         sample_weight : array-like (n_samples,), optional
             Weights of the samples.
         X_val, y_val : array-like, optional
-            Validation data of every member, as for a member's `fit`. The method "snapshots" has no use for
-            them.
+            Validation data of every member, as for a member's `fit`. The method "snapshots" takes none.
 
         Returns
         -------
@@ -138,8 +137,8 @@ class _Ensemble(SavableEstimator, Targets, Exportable, DocumentationLinkMixin, B
         members = [self._member(k, random) for k in range(self.n_estimators)]
         if self.method in ("snapshots", "average") and isinstance(chosen_optimizer(members[0]), LBFGS):
             raise ValueError(
-                f"method={self.method!r} follows a training from step to step, of which solver 'lbfgs' has "
-                "none: choose another solver or method"
+                f"method={self.method!r} needs a stochastic solver, which 'lbfgs' is not: choose another "
+                "solver or method"
             )
         if self.method == "snapshots":
             members = self._snapshots(members[0], X, y, weights)

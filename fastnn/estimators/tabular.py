@@ -21,7 +21,7 @@ from ..export.description import ModelDescription
 from ..export.onnx import Graph, Tensor, add_model, model_outputs
 from ..losses import Quantile
 from ..saving.registry import savable
-from ..system.validation import check_weights
+from ..system.validation import check_weights, shown
 from .calibration import fitted_temperature, probabilities, quantile_shifts
 from .classifier import MLPClassifier
 from .moments import Moments
@@ -226,7 +226,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
         """
         check_is_fitted(self)
         scores = self._scores(X, self.estimators_)
-        return np.mean([probabilities(own, self.temperature_) for own in scores], axis=0)
+        return np.mean([probabilities(one, self.temperature_) for one in scores], axis=0)
 
     def predict(self, X: Any) -> Array:
         """Predict the class with the highest probability.
@@ -326,6 +326,10 @@ class TabularRegressor(RegressorMixin, Tabular):
         self.random_state = random_state
 
     # --- fitting -----------------------------------------------------------------------------------
+
+    def _validate_params(self) -> None:
+        super()._validate_params()
+        _checked_quantiles(self.quantiles)  # before files are read
 
     def _checked_y(self, y: Any, begins: bool) -> Array:
         y = check_array(checked_column(self, y, begins), ensure_2d=False, dtype=np.float64, input_name="y")
@@ -484,10 +488,13 @@ class TabularRegressor(RegressorMixin, Tabular):
 
 
 def _checked_quantiles(quantiles: Any) -> list[float]:
-    """Return checked quantiles; none for None."""
+    """Return checked quantiles; an empty list for None."""
     if quantiles is None:
         return []
-    values = [float(value) for value in quantiles]
+    try:
+        values = [float(value) for value in quantiles]
+    except (TypeError, ValueError):
+        values = []
     if not values or not all(0 < value < 1 for value in values) or sorted(set(values)) != values:
-        raise ValueError(f"quantiles must increase and lie above 0 and below 1, got {quantiles!r}")
+        raise ValueError(f"quantiles must increase and lie above 0 and below 1, got {shown(quantiles)}")
     return values

@@ -24,7 +24,7 @@ Array = NDArray[Any]
 
 # Dtypes of X that are kept. Every other dtype is converted to the first.
 FLOATS = (np.float64, np.float32)
-# Default of y for calls that have no y. None would stand for a y that the user forgot, which is an error.
+# Default of y for calls without y: None is a y that the user forgot, which is an error.
 _NO_TARGETS = object()
 
 
@@ -123,7 +123,7 @@ class ClassTargets(Targets):
             raise ValueError(
                 "The object was not fitted with multilabel input."
                 if has_labels
-                else "The object was fitted with multilabel input: y must be a table with a column a label."
+                else "The object was fitted with multilabel input: y must have a column for each label."
             )
         if has_labels and len(classes) != len(self.classes_):
             raise ValueError(f"classes {self.classes_} mismatch with the labels {classes} found in the data")
@@ -212,7 +212,7 @@ class NumberTargets(Targets):
 
 
 def checked_column(estimator: Any, y: Any, begins: bool) -> Array:
-    """Return targets (n,) of at least two rows, for a fit, and without NaN and infinity."""
+    """Return targets (n,) without NaN and infinity; of two rows at least if a fit begins."""
     if y is None:
         raise ValueError(
             f"This {type(estimator).__name__} estimator requires y to be passed, but the target y is None"

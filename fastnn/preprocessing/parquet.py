@@ -265,9 +265,9 @@ class ParquetRows:
 
     def chosen(self, block: Block, places: Array) -> Block:
         """Return a copy of the rows of a block at the indices `places`."""
-        indices = self._arrow.array(places)
+        taken = self._arrow.array(places)
         return Block(
-            block.rows[places], block.table.take(indices), block.target.take(indices), block.weights[places],
+            block.rows[places], block.table.take(taken), block.target.take(taken), block.weights[places],
             block.place, block.first,
         )  # fmt: skip
 

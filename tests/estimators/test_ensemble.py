@@ -449,7 +449,7 @@ def test_from_a_search_with_several_metrics():
     first, *_ = MLPEnsembleClassifier.from_search(search, 1).estimator
     assert first.alpha == search.best_params_["alpha"]
     search.set_params(refit=False).fit(X, y)
-    with pytest.raises(ValueError, match="name the one that counts as its refit"):
+    with pytest.raises(ValueError, match="set its refit to the name of one of them"):
         MLPEnsembleClassifier.from_search(search)
 
 

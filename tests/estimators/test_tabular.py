@@ -163,9 +163,11 @@ def test_quantiles_never_cross_and_cover_their_share():
     np.testing.assert_allclose(below, QUANTILES, atol=0.05)
     with pytest.raises(ValueError, match="the estimator has no quantiles"):
         TabularRegressor(1, random_state=0).fit(frame, numbers).predict(frame, quantiles=True)
-    for wrong in ((0.5, 0.1), (0.0, 0.5), (1.0,), (), (0.5, 0.5)):
+    for wrong in ((0.5, 0.1), (0.0, 0.5), (1.0,), (), (0.5, 0.5), ("a",), (None,), (np.nan,)):
         with pytest.raises(ValueError, match="quantiles must increase and lie above 0"):
             TabularRegressor(quantiles=wrong).fit(frame, numbers)
+        with pytest.raises(ValueError, match="quantiles must increase and lie above 0"):
+            TabularRegressor(quantiles=wrong).fit("no.parquet", "y")  # known before any file is read
 
 
 def test_weights_of_rows_and_classes():
