@@ -245,7 +245,7 @@ class Feed:
         self._ready: SimpleQueue[Any] = SimpleQueue()
         thread = threading.Thread(target=self._work, name="fastnn rows", daemon=True)
         with ExitStack() as failure:
-            failure.callback(self._close)  # after an interrupt, `__exit__` is not called
+            failure.callback(self._close)  # an interrupt here skips `__exit__`
             with held_interrupts(), suppress(RuntimeError):  # no more threads, or the interpreter is exiting
                 thread.start()
                 self._thread = thread
