@@ -212,7 +212,7 @@ def test_an_average_over_one_step_is_the_last():
 def test_lbfgs_has_no_steps_to_follow(method):
     for solver in ("lbfgs", fastnn.LBFGS()):
         ensemble = MLPEnsembleClassifier(classifier(solver=solver), 2, method)
-        with pytest.raises(ValueError, match=f"method='{method}' follows a training .* 'lbfgs'"):
+        with pytest.raises(ValueError, match=f"method='{method}' needs a stochastic solver, .* 'lbfgs'"):
             ensemble.fit(X, y)
     for method in ("seeds", "bootstrap"):
         ensemble = MLPEnsembleClassifier(classifier(solver="lbfgs", max_iter=20), 2, method, random_state=0)
