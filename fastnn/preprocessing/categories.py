@@ -145,22 +145,18 @@ class CategoryEncoding:
         in training and mislead the network afterwards: each row gets the statistics of the other folds.
         """
         codes = coded(values, self.known).astype(np.float64)[:, None]
-        if targets.dtype.kind == "f":
-            kind, splitter = "continuous", KFold(n_folds, shuffle=True, random_state=seed)
-        else:
-            kind = "multiclass" if targets.max() > 1 else "binary"
-            splitter = StratifiedKFold(n_folds, shuffle=True, random_state=seed)
         keys = np.array([*range(len(self.known)), GAP, OTHER], np.float64)[:, None]
-
-        def encoder(rows: Any) -> TargetEncoder:
-            return TargetEncoder(target_type=kind).fit(codes[rows], targets[rows])
-
-        whole = encoder(slice(None)).transform(keys)
+        n_classes = 0 if targets.dtype.kind == "f" else int(targets.max()) + 1
+        # StratifiedKFold warns of a class with fewer rows than folds, and refuses targets without any other.
+        is_stratified = n_classes > 0 and np.bincount(targets).min() >= n_folds
+        folds = (StratifiedKFold if is_stratified else KFold)(n_folds, shuffle=True, random_state=seed)
+        whole = _shrunk_means(codes, targets, n_classes, keys)
         center, scale = _spread(whole[codes[:, 0].astype(np.int64)])  # GAP is the row before the last
         self.statistics = (whole - center) / scale
         cross_fitted = np.empty((codes.shape[0], whole.shape[1]))
-        for others, fold in splitter.split(codes, targets):
-            cross_fitted[fold] = (encoder(others).transform(codes[fold]) - center) / scale
+        for others, fold in folds.split(codes, targets):
+            means = _shrunk_means(codes[others], targets[others], n_classes, codes[fold])
+            cross_fitted[fold] = (means - center) / scale
         return cross_fitted
 
 
@@ -229,6 +225,33 @@ def coded(values: Sequence[Any], known: list[str]) -> NDArray[np.int64]:
     texts = ((value, text_of(value)) for value in set(values))
     codes = {value: GAP if text is None else indices.get(text, OTHER) for value, text in texts}
     return np.fromiter(map(codes.__getitem__, values), np.int64, len(values))
+
+
+def _shrunk_means(codes: Array, targets: Array, n_classes: int, keys: Array) -> Array:
+    """Return scikit-learn's shrunk means of targets by code, for some codes.
+
+    Parameters
+    ----------
+    codes : array (n, 1) of float64
+        Codes of values.
+    targets : array (n,)
+        Numbers, or indices of classes, some of which may not occur.
+    n_classes : int
+        Number of classes; 0 for numbers.
+    keys : array (m, 1) of float64
+        Codes whose means are returned.
+
+    Returns
+    -------
+    array (m, S)
+        Means of the numbers, or shares of the second of two classes, or shares of every class.
+    """
+    if n_classes > 2 and len(np.unique(targets)) == n_classes:
+        return TargetEncoder(target_type="multiclass").fit(codes, targets).transform(keys)
+    # The multiclass encoder computes the same for every class, faster, but leaves out classes without rows.
+    columns = [targets == k for k in range(n_classes)] if n_classes > 2 else [targets]
+    encoders = [TargetEncoder(target_type="continuous").fit(codes, y.astype(np.float64)) for y in columns]
+    return np.hstack([encoder.transform(keys) for encoder in encoders])
 
 
 def _spread(values: Array) -> tuple[Array, Array]:

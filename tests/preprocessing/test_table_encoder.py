@@ -124,6 +124,21 @@ def test_target_statistics_are_scikit_learns_and_leave_out_their_fold():
         np.testing.assert_array_equal(trained, again)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("counts", [[60, 59, 1], [117, 1, 1, 1], [119, 1], [2] * 60])
+def test_target_statistics_of_classes_with_fewer_rows_than_folds(counts):
+    frame = pd.DataFrame({"shop": [f"s{k % 40}" for k in range(120)]})
+    y = np.random.RandomState(0).permutation(np.repeat(np.arange(len(counts)), counts))
+    encoder = TableEncoder(random_state=0)
+    trained = encoder.fit_transform(frame, y)
+    n_statistics = len(counts) if len(counts) > 2 else 1
+    statistics = trained[:, -n_statistics:]
+    assert np.isfinite(statistics).all()
+    assert encoder.get_feature_names_out()[-1] == f"shop_target{n_statistics - 1}"
+    if counts[-1] == 1:  # the other folds, which the row's statistics are computed from, lack its class
+        assert statistics[y == len(counts) - 1, -1] == statistics[:, -1].min()
+
+
 def test_statistics_of_noise_tell_nothing():
     """Each value occurs twice: statistics that included a row's own target would correlate with it."""
     frame = pd.DataFrame({"shop": [f"s{k // 2}" for k in range(2000)]})
