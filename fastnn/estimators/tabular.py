@@ -456,7 +456,7 @@ class TabularRegressor(RegressorMixin, Tabular):
         values = []
         for k, head in enumerate(self._heads()):
             description = described_networks(self, head, "numbers", dtype)
-            mean = f"mean_{k}"
+            mean = graph.new_name(f"mean_{k}")
             add_model(description, graph, graph.cast(features, description.dtype), [mean])
             scaled = graph.node("Mul", graph.cast(mean, np.dtype(np.float64)), constant(self._scale))
             values.append(graph.node("Add", scaled, constant(self._center)))

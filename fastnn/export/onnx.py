@@ -291,8 +291,8 @@ class Graph:
         self, operator: str, *inputs: str, output: str | None = None, n_results: int = 1, **attributes: Any
     ) -> str:
         """Add a node, and return the name of its result, the first of `n_results`."""
-        name = output or self._new_name(f"{operator.lower()}_{len(self._nodes)}")
-        names = [name, *(self._new_name(f"{name}_{k}") for k in range(1, n_results))]
+        name = output or self.new_name(f"{operator.lower()}_{len(self._nodes)}")
+        names = [name, *(self.new_name(f"{name}_{k}") for k in range(1, n_results))]
         self._nodes.append(
             self._onnx.helper.make_node(operator, inputs, names, name=f"node_{name}", **attributes)
         )
@@ -307,7 +307,7 @@ class Graph:
         key = (str(value.dtype), repr(value.tolist())) if value.ndim == 0 else None
         if key is not None and key in self._names:
             return self._names[key]
-        name = self._new_name(f"constant_{len(self._constants)}")
+        name = self.new_name(f"constant_{len(self._constants)}")
         self._constants.append(self._onnx.numpy_helper.from_array(value, name))
         if key is not None:
             self._names[key] = name
@@ -352,7 +352,7 @@ class Graph:
             write_file(path, model.SerializeToString())
         return model
 
-    def _new_name(self, name: str) -> str:
+    def new_name(self, name: str) -> str:
         """Return a name that no input and no output has."""
         while name in self._reserved:
             name += "_"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from dataclasses import dataclass
 from html import escape
@@ -254,7 +255,7 @@ def _usage(data: ReportData) -> str:
     probability = " --proba" if data.task == "classification" else ""
     commands = (
         f"fastnn predict {file} new.csv{probability} -o predictions.csv\nfastnn evaluate {file} test.csv\n\n"
-        f'# in Python\nmodel = fastnn.load("{data.model_file}")\nmodel.predict(frame)'
+        f"# in Python\nmodel = fastnn.load({json.dumps(data.model_file, ensure_ascii=False)})\nmodel.predict(frame)"
     )
     return _section(
         "Use it", "In a shell or in Python, with rows of the same columns.", f"<pre>{escape(commands)}</pre>"
