@@ -79,7 +79,7 @@ class BaseMLP(
 
     @abstractmethod
     def _default_score(self, data: Samples) -> float:
-        """Return the result of `score` for checked samples."""
+        """Return the score of checked samples that `early_stopping` uses without `scoring`."""
 
     def _class_weights(self, y: Any) -> Any:
         """Return the weight of every sample's class (n,), or None if all classes have the same weight."""

@@ -242,7 +242,7 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
         return SoftmaxCrossEntropy(label_smoothing=float(self.label_smoothing))
 
     def _default_score(self, data: Samples) -> float:
-        """Return the weighted accuracy."""
+        """Return the accuracy, weighted by the sample weights and the weights of the classes."""
         return float(
             accuracy_score(
                 data.given_y, self._predicted(data.X, "predict", False), sample_weight=data.weights

@@ -17,7 +17,7 @@ from sklearn.utils.validation import _check_feature_names_in, check_consistent_l
 from ..saving.records import Reader, Writer
 from ..saving.registry import savable
 from ..system.validation import shown
-from .categories import MOST_HASHES, CategoryEncoding, WordsEncoding
+from .categories import MOST_HASHES, CategoryEncoding, WordsEncoding, text_of
 from .columns import DateEncoding, Dropped, Encoding, FlagEncoding, NumberEncoding, Write
 from .frames import KINDS, Table, check_same_columns, is_gap, read_table, record_columns
 from .saved import SavableTransformer
@@ -254,7 +254,7 @@ class TableEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
                 isinstance(encoding, CategoryEncoding)
                 and targets is not None
                 and self.text == "target"
-                and len(set(values)) > self.max_categories
+                and len(encoding.known) + encoding.has_gap > self.max_categories
             ):
                 cross_fitted[k] = encoding.fit_statistics(values, targets, N_FOLDS, seed)
             self.encodings_.append(encoding)
@@ -285,7 +285,7 @@ class TableEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
             if present.size and present.min() < present.max():
                 return FlagEncoding(name, 1.0, name)
             return NumberEncoding.fit(name, values, "smooth", 1)
-        distinct = len(set(values))
+        distinct = len({text_of(value) for value in set(values)})  # NaN may occur as several objects
         if distinct > self.max_categories and self.text != "rare":
             if self.text == "hash" or WordsEncoding.suits(values):
                 return WordsEncoding(name, int(self.n_hashes))

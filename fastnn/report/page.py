@@ -253,9 +253,10 @@ def _usage(data: ReportData) -> str:
     """Return the section with commands."""
     file = shlex.quote(data.model_file)
     probability = " --proba" if data.task == "classification" else ""
+    name = json.dumps(data.model_file, ensure_ascii=False)
     commands = (
         f"fastnn predict {file} new.csv{probability} -o predictions.csv\nfastnn evaluate {file} test.csv\n\n"
-        f"# in Python\nmodel = fastnn.load({json.dumps(data.model_file, ensure_ascii=False)})\nmodel.predict(frame)"
+        f"# in Python\nmodel = fastnn.load({name})\nmodel.predict(frame)"
     )
     return _section(
         "Use it", "In a shell or in Python, with rows of the same columns.", f"<pre>{escape(commands)}</pre>"

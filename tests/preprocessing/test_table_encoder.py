@@ -147,6 +147,12 @@ def test_statistics_of_noise_tell_nothing():
     assert np.corrcoef(statistics, y)[0, 1] < 0.1
 
 
+def test_gaps_are_one_value_however_many_objects():
+    column = ["a", "b", "c"] * 20 + [float("nan") for _ in range(40)]
+    encoder = TableEncoder(random_state=0).fit([[value] for value in column], np.arange(100) % 2)
+    assert encoder.get_feature_names_out().tolist() == ["x0_a", "x0_b", "x0_c", "x0_gap"]
+
+
 def test_words_and_identifiers():
     words = ["red wine", "white wine from France", "strong beer", "beer", "wine, red"] * 10
     texts = [f"{text} no{k}" for k, text in enumerate(words)]
