@@ -28,7 +28,7 @@ from .moments import Moments
 from .regressor import MLPRegressor
 from .tabular_base import Tabular
 from .tabular_export import described_networks, with_temperature
-from .targets import checked_column
+from .targets import checked_column, weights_of_classes
 
 __all__ = ["TabularClassifier", "TabularRegressor"]
 
@@ -157,7 +157,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
             return None
         if self.class_weight == "balanced":
             return summary.sum() / (len(summary) * summary)
-        return compute_sample_weight(self.class_weight, self.classes_)
+        return weights_of_classes(self.class_weight, self.classes_)
 
     def _encoded_y(self, y: Array) -> Array:
         return np.searchsorted(self.classes_, y)
@@ -168,7 +168,11 @@ class TabularClassifier(ClassifierMixin, Tabular):
     def _row_weights(self, y: Array, weights: Array) -> Array:
         if self.class_weight is None:
             return weights
-        return check_weights(weights * compute_sample_weight(self.class_weight, y), len(y))
+        if self.class_weight == "balanced":
+            factors = compute_sample_weight("balanced", y)
+        else:
+            factors = weights_of_classes(self.class_weight, self.classes_)[np.searchsorted(self.classes_, y)]
+        return check_weights(weights * factors, len(y))
 
     def _n_scores(self) -> int:
         return 1 if len(self.classes_) == 2 else len(self.classes_)

@@ -16,7 +16,7 @@ from sklearn.base import BaseEstimator
 from sklearn.metrics import check_scoring, get_scorer_names
 from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+from sklearn.utils.validation import _check_sample_weight
 
 from ..preprocessing.encoder import PreparedTable, TableEncoder
 from ..preprocessing.parquet import ParquetRows
@@ -210,6 +210,10 @@ class Tabular(DocumentationLinkMixin, Report, ExportableTabular, SavableTabular,
             raise ValueError("columns, checkpoint and resume are for Parquet files: pass their names as X")
         elif isinstance(y, str):
             raise ValueError(f"y is the name {y!r}, which needs the name of a Parquet file as X")
+        elif isinstance(sample_weight, str):
+            raise ValueError(
+                f"sample_weight is the name {sample_weight!r}, which needs the name of a Parquet file as X"
+            )
         else:
             name = getattr(y, "name", None)
             target_name = name if isinstance(name, str) else None
@@ -271,11 +275,12 @@ class Tabular(DocumentationLinkMixin, Report, ExportableTabular, SavableTabular,
 
     def _encoded_validation(self, X_val: Any, y_val: Any) -> tuple[Array, Array, Array]:
         """Return features, targets and weights of validation data."""
-        y_val = self._checked_y(y_val, False)
-        ones = np.ones(len(y_val))
-        held_out = self.encoder_.transform(X_val), self._encoded_y(y_val), self._row_weights(y_val, ones)
-        check_consistent_length(*held_out)
-        return held_out
+        try:
+            Z, y_val = self._prepared(X_val).encoded(), self._checked_y(y_val, False)
+            check_consistent_length(Z, y_val)
+            return Z, self._encoded_y(y_val), self._row_weights(y_val, np.ones(len(y_val)))
+        except ValueError as error:
+            raise ValueError(f"X_val, y_val: {error}") from error
 
     def _n_networks(self, preset: Preset) -> int:
         """Return the number of networks."""
@@ -386,8 +391,7 @@ class Tabular(DocumentationLinkMixin, Report, ExportableTabular, SavableTabular,
         """Return the number of outputs of a network."""
 
     def _prepared(self, X: Any) -> PreparedTable:
-        """Return a table whose rows can be encoded in blocks."""
-        check_is_fitted(self)
+        """Return a table whose rows can be encoded in blocks, after the fit of the encoder."""
         try:
             return self.encoder_._prepared(X)
         except ValueError as error:

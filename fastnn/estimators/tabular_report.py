@@ -106,6 +106,7 @@ class Report:
         ValueError
             If `n_repeats` is below 1 or the data are invalid.
         """
+        check_is_fitted(self)
         check_count(n_repeats, "n_repeats", 1)
         random = check_random_state(random_state)
         Z = self._prepared(X).encoded()

@@ -9,6 +9,7 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 from sklearn.utils import assert_all_finite, column_or_1d
+from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
@@ -17,7 +18,7 @@ from ..network.decision import DecisionNetworks
 from ..system.validation import check_weights
 from .sparse import checked_sparse
 
-__all__ = ["FLOATS", "ClassTargets", "NumberTargets", "Targets", "checked_column"]
+__all__ = ["FLOATS", "ClassTargets", "NumberTargets", "Targets", "checked_column", "weights_of_classes"]
 
 Array = NDArray[Any]
 
@@ -186,6 +187,20 @@ def _classes_of(y: Any) -> tuple[bool, Array]:
         raise ValueError("Multioutput target data is not supported with label binarization")
     has_labels = kind.startswith("multilabel")
     return has_labels, np.arange(y.shape[1]) if has_labels else unique_labels(y)
+
+
+def weights_of_classes(class_weight: dict[Any, float], classes: Array) -> Array:
+    """Return the weights (n_classes,) of classes by a dict; classes that the dict lacks have the weight 1.
+
+    Raises
+    ------
+    ValueError
+        If a weight is negative, NaN or infinite, or the dict names other classes.
+    """
+    weights = compute_class_weight(class_weight, classes=classes, y=classes)
+    if not (np.isfinite(weights) & (weights >= 0)).all():
+        raise ValueError(f"class_weight must hold finite numbers not below 0, got {class_weight!r}")
+    return weights
 
 
 class NumberTargets(Targets):

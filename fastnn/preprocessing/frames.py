@@ -241,7 +241,7 @@ def is_gap(value: Any) -> bool:
         return False
     try:
         return bool(value != value)
-    except (TypeError, ValueError):  # the comparison of NA has no truth value
+    except (TypeError, ValueError, ArithmeticError):  # NA has no truth value; signaling NaN raises
         return type(value).__name__ == "NAType"
 
 

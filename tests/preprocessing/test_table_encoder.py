@@ -276,6 +276,7 @@ def test_the_state_is_plain_and_survives_pickling():
         ({"a": [1.0, 1.0]}, r"no column of X tells the rows apart, n_samples=2: 'a' \(left out: constant\)"),
         ({"a": [None, None]}, "nothing but gaps"),
         ({"a": [[1], [2]]}, "column 'a' holds values that are neither"),
+        ({"a": [decimal.Decimal("sNaN"), decimal.Decimal(1)]}, "column 'a' holds values that are neither"),
         ({"a": []}, "0 sample"),
         ({}, "0 feature"),
     ],
