@@ -127,7 +127,10 @@ class _Ensemble(SavableEstimator, Targets, Exportable, DocumentationLinkMixin, B
         if self.method == "snapshots" and not (X_val is None and y_val is None):
             raise ValueError("method='snapshots' trains without validation data: leave out X_val and y_val")
         if X_val is not None:  # the members know no feature names, and would warn of them
-            X_val = self._validated(X_val, reset=False)
+            try:
+                X_val = self._validated(X_val, reset=False)
+            except ValueError as error:
+                raise ValueError(f"X_val, y_val: {error}") from error
         random = check_random_state(self.random_state)
         if self.method in ("snapshots", "average") and isinstance(self.estimator, list | tuple):
             raise ValueError(

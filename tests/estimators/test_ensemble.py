@@ -488,5 +488,7 @@ def test_validation_data_reach_the_members(method):
 
 
 def test_snapshots_take_no_validation_data():
+    with pytest.raises(ValueError, match="X_val, y_val: X has 1 features"):
+        MLPEnsembleClassifier(classifier(), 2).fit(X, y, X_val=X[:, :1], y_val=y)
     with pytest.raises(ValueError, match="leave out X_val and y_val"):
         MLPEnsembleClassifier(classifier(), 2, method="snapshots").fit(X, y, X_val=X, y_val=y)
