@@ -11,6 +11,7 @@ from matplotlib.colors import Colormap, ListedColormap, to_rgba
 from numpy.typing import NDArray
 
 __all__ = [
+    "PALETTE",
     "REGION_STRENGTH",
     "check_colouring",
     "chosen_colours",
@@ -30,8 +31,10 @@ REGION_STRENGTH = 0.35
 FILE_STRENGTH = 0.7
 # Default colormap of a response: grey differs from the colours of classes.
 RESPONSE_COLOURS = "gray"
+# Maximum number of colours of a palette in a file.
+PALETTE = 256
 # Number of entries from which on a colormap counts as continuous, even if it is a list of colours, as viridis
-# is; and maximum number of entries of a palette in a file.
+# is.
 CONTINUOUS = 256
 
 
@@ -101,7 +104,7 @@ def chosen_colours(classes: Array, colours: Any = None) -> NDArray[np.float64]:
     if hasattr(colours, "keys"):
         missing = [label for label in labels if label not in found]
         if missing:
-            raise ValueError(f"colours must have one for every class, but has none for {missing[0]!r}")
+            raise ValueError(f"colours must have one for every class, but have none for {missing[0]!r}")
     else:
         keys = list(range(len(labels)))
         if len(found) != len(labels):
@@ -151,8 +154,8 @@ def response_colours(cmap: Any) -> NDArray[np.uint8]:
     Transparent colours are mixed with white, the background of matplotlib's default axes.
     """
     found = response_colormap(cmap)
-    if found.N > CONTINUOUS:
-        found = found.resampled(CONTINUOUS)
+    if found.N > PALETTE:
+        found = found.resampled(PALETTE)
     colours = found(np.arange(found.N))
     return (pale(colours[:, :3], colours[:, 3:]) * 255).round().astype(np.uint8)
 
