@@ -19,7 +19,7 @@ import numpy as np
 from ..training.loop import Hook, Training
 from .frames import Artist, Snapshot
 
-__all__ = ["CURVE_COLUMNS", "Steering"]
+__all__ = ["CURVE_COLUMNS", "Steering", "StopAfter"]
 
 # Target duration of a chunk in seconds: the kernel returns often enough for fluent pictures.
 CHUNK_SECONDS = 0.012
@@ -279,3 +279,18 @@ class Steering(Hook):
             now = time.perf_counter()
             if now - since > (step - first) / self._speed + 1:
                 self._paced_from = now, step
+
+
+class StopAfter(Hook):
+    """End of a training after a number of steps, in the middle of a pass."""
+
+    def __init__(self, n_steps):
+        self.n_steps = n_steps
+
+    def next_step(self, training):
+        """Let a chunk of steps end there."""
+        return self.n_steps
+
+    def after_chunk(self, training):
+        """Return True when the steps are done."""
+        return training.trainer.n_steps >= self.n_steps
