@@ -69,6 +69,7 @@ sphinx_gallery_conf = {
     "gallery_dirs": "gallery",
     "ignore_pattern": r"(^|/)gallery\.py$",
     "filename_pattern": r"/plot_",
+    "thumbnail_size": (640, 448),
     "subsection_order": [f"../examples/{name}" for name in SECTIONS],
     "within_subsection_order": "FileNameSortKey",
     "reset_modules": ("figure_style.reset",),

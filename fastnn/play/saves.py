@@ -33,8 +33,8 @@ MOST_SAVED = 20
 FIGURE_SIZE, PICTURE_DPI, FRAME_DPI = (7.0, 6.0), 150, 80
 # Number of frames of an animation, and of frames in a second.
 N_FRAMES, FRAMES_PER_SECOND = 40, 10.0
-# Points along the sides of a regression's picture.
-N_PIXELS = 400
+# Points along the sides of a regression's picture, and number of its colours.
+N_PIXELS, N_COLOURS = 400, 64
 
 
 class Saved(NamedTuple):
@@ -123,6 +123,7 @@ class ValuesPicture:
     """
 
     def __init__(self, run: Run, dpi: int) -> None:
+        from matplotlib import colormaps
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
@@ -133,7 +134,8 @@ class ValuesPicture:
         self._canvas = FigureCanvasAgg(self.figure)
         ax = self.figure.add_subplot()
         low, high = run.target_limits
-        look: dict[str, Any] = {"cmap": "coolwarm", "vmin": low, "vmax": high}
+        # The palette of a GIF holds these colours, and those of the text, as they are.
+        look: dict[str, Any] = {"cmap": colormaps["viridis"].resampled(N_COLOURS), "vmin": low, "vmax": high}
         self._image = ax.imshow(
             np.zeros((N_PIXELS, N_PIXELS)), origin="lower", extent=problem.limits, aspect="auto", **look
         )
