@@ -31,6 +31,7 @@ extensions = [
     "links",
     "public_members",
     "registries",
+    "thumbnails",
 ]
 exclude_patterns = ["_build", "_extensions", "gallery/**/*.ipynb"]
 templates_path = ["_templates"]
