@@ -1,7 +1,7 @@
 """Thumbnails of the gallery: the leading panels of a wide figure, so that they are large enough to be read.
 
-sphinx-gallery shrinks a whole figure and pads it to the thumbnail's shape. This extension draws each thumbnail
-anew, without white margins. A figure with panels side by side is cut in the gap between two of them.
+sphinx-gallery shrinks a whole figure and pads it to the thumbnail's shape. This extension draws each
+thumbnail anew, without white margins, and cuts a figure with panels side by side in the gap between two.
 """
 
 from pathlib import Path

@@ -252,11 +252,11 @@ class Run:
 
     def _train(self) -> None:
         """Draw the first frame, and train until the run is closed or its passes are done."""
-        self._send_frame(self.steering.latest)
-        with self._wake:
-            self._is_stale = False
         failed = False
         try:
+            self._send_frame(self.steering.latest)
+            with self._wake:
+                self._is_stale = False
             why = self._trained()
         except DivergenceError as error:
             why, failed = str(error), True

@@ -488,3 +488,16 @@ def test_saving_a_model_does_not_wait_for_a_run_that_is_closed(tmp_path):
         run = page.start()
         page.close()
         assert (loaded_model(run, tmp_path)[0]._parameters == run.model._parameters).all()
+
+
+def test_saving_a_model_does_not_wait_for_a_run_that_has_failed(tmp_path, monkeypatch):
+    def fail(*arguments):
+        raise RuntimeError("no picture")
+
+    monkeypatch.setattr("fastnn.play.frames.Artist.draw", fail)
+    with FakePage() as page:
+        page.send("start", run=1, state={})
+        page.wait(lambda: page.told("ended"))
+        run = page.session.run
+        assert "no picture" in page.told("ended")[0]["why"]
+        assert (loaded_model(run, tmp_path)[0]._parameters == run.model._parameters).all()
