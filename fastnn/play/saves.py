@@ -33,8 +33,10 @@ MOST_SAVED = 20
 FIGURE_SIZE, PICTURE_DPI, FRAME_DPI = (7.0, 6.0), 150, 80
 # Number of frames of an animation, and of frames in a second.
 N_FRAMES, FRAMES_PER_SECOND = 40, 10.0
-# Points along the sides of a regression's picture, and number of its colours.
-N_PIXELS, N_COLOURS = 400, 64
+# Points along the sides of a regression's picture.
+N_PIXELS = 400
+# Number of colours of a picture, and of a frame: with text, these fit into the 256 colours of a GIF.
+PICTURE_COLOURS, FRAME_COLOURS = 256, 64
 
 
 class Saved(NamedTuple):
@@ -91,7 +93,7 @@ def _picture(run: Run) -> bytes:
     problem, snapshot, model = run.problem, run.steering.latest, run.current_model()
     title = f"{problem.layers_dim} after {snapshot.epoch:,} passes"
     if problem.kind == "regression":
-        picture = ValuesPicture(run, PICTURE_DPI)
+        picture = ValuesPicture(run, PICTURE_DPI, PICTURE_COLOURS)
         picture.show(model, title)
         figure = picture.figure
     else:
@@ -115,6 +117,8 @@ class ValuesPicture:
         Run whose networks are shown.
     dpi : int
         Pixels per inch.
+    n_colours : int
+        Number of colours of the values.
 
     Attributes
     ----------
@@ -122,7 +126,7 @@ class ValuesPicture:
         Figure of the picture.
     """
 
-    def __init__(self, run: Run, dpi: int) -> None:
+    def __init__(self, run: Run, dpi: int, n_colours: int) -> None:
         from matplotlib import colormaps
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -134,11 +138,11 @@ class ValuesPicture:
         self._canvas = FigureCanvasAgg(self.figure)
         ax = self.figure.add_subplot()
         low, high = run.target_limits
-        # The palette of a GIF holds these colours, and those of the text, as they are.
-        look: dict[str, Any] = {"cmap": colormaps["viridis"].resampled(N_COLOURS), "vmin": low, "vmax": high}
+        look: dict[str, Any] = {"cmap": colormaps["viridis"].resampled(n_colours), "vmin": low, "vmax": high}
         self._image = ax.imshow(
-            np.zeros((N_PIXELS, N_PIXELS)), origin="lower", extent=problem.limits, aspect="auto", **look
-        )
+            np.zeros((N_PIXELS, N_PIXELS)), origin="lower", extent=problem.limits, aspect="auto",
+            interpolation="nearest", **look,
+        )  # fmt: skip
         x, y = problem.X.T
         ax.scatter(x, y, c=problem.y, edgecolors="white", linewidths=0.7, s=24, **look)
         ax.set(xlim=(left, right), ylim=(bottom, top), xlabel=problem.inputs[0], ylabel=problem.inputs[1])
@@ -156,6 +160,7 @@ class ValuesPicture:
 
         self.show(*shown)
         self._canvas.draw()
+        self.figure.set_layout_engine("none")  # the places of the first frame are those of all
         return Image.fromarray(np.asarray(self._canvas.buffer_rgba())).convert("RGB")
 
 
@@ -184,7 +189,7 @@ def _animation(run: Run) -> bytes:
                 for snapshot, model in zip(chosen, models, strict=True)
             ]
             frames = list(zip(models, titles, strict=True))
-            picture = ValuesPicture(run, FRAME_DPI)
+            picture = ValuesPicture(run, FRAME_DPI, FRAME_COLOURS)
             write_frames(frames, picture.frame, path, path.name, FRAMES_PER_SECOND, progress=False)
         return path.read_bytes()
 
