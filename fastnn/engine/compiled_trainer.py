@@ -22,6 +22,7 @@ from .arguments import (
     gradient_pointers,
     is_by_rows,
     kernel_settings,
+    most_threads,
     sharing,
     tile_data,
     training_width,
@@ -59,15 +60,16 @@ class NumbaTrainer:
     ) -> None:
         self._train, self._network, self._job, self.memory = train, network, job, memory
         self.statistics, self.current = statistics, memory.average if job.average_share > 0 else parameters
-        n_shares, team = sharing(network, job.batch_size, job.is_sparse)
-        n_shards = 1 if team else n_shares
+        n_parts, team = sharing(network, job.batch_size, job.is_sparse)
+        n_shards = 1 if team else n_parts
         shard = -(-job.batch_size // n_shards)
         width = training_width(network, shard)
         by_rows = is_by_rows(network, job)
-        # Number of threads: those that the job asks for, but no more than the parts of a step (`sharing`) and
-        # no more than the cores, or they would wait for each other at every barrier. Every call then takes
-        # the cores that are free (`acquired_cores`).
-        n_threads = min(job.n_threads or n_shares, n_shares, threads.available_cores())
+        # Number of threads: those that the job asks for, but no more than have work in a step, and no more
+        # than the cores, or they would wait for each other at every barrier. Every call then takes the cores
+        # that are free (`acquired_cores`).
+        most = most_threads(network, job)
+        n_threads = min(job.n_threads or most, most, threads.available_cores())
         self._n_threads = n_threads  # of the next call
         self._choice = (
             ThreadChoice((network, job.batch_size), n_threads)

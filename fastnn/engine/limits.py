@@ -29,6 +29,8 @@ TEAM_TRAFFIC = 1.0
 MOST_SHARDS = 8
 LEAST_SHARD = 64
 SHARED_BYTES = 1 << 28
+# Fewest parameters that a thread updates in a step on a CSR matrix.
+LEAST_UPDATE = 1 << 17
 # A batch is computed with vectors of units instead of samples if one feature of all its samples takes at most
 # this many bytes: 8 samples in float32, half a vector. With 12 samples, both take the same time.
 ROW_BYTES = 32
