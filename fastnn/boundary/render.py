@@ -18,9 +18,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastnn_kernels.compiler.interrupts import deliver_interrupts, held_interrupts, let_interrupts_through
 
+from ..system.memory import check_memory
 from ..system.progress import progress_bar
 from ..system.threads import Flag, acquired_cores, available_cores, map_in_order
-from ..system.validation import check_count, check_flag, check_memory, check_number, shown
+from ..system.validation import check_count, check_flag, check_number, shown
 from .colours import check_colouring
 from .grids import Tally
 from .image import BoundaryImage, RenderStats, describe_picture

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..engine.choice import BACKENDS
 from ..system.files import check_file_name, check_folder, check_replaceable, written_whole
-from ..system.validation import check_memory
+from ..system.memory import check_memory
 from .arguments import count
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def _compile_aside(layers_dim: tuple[int, ...]) -> None:
         gradient = [["tanh"], "softmax_cross_entropy", False, False, False, "float64"]
         start_companion(
             [
-                ("fastnn_kernels.train", "compile_gradient", gradient),
+                ("fastnn_kernels.gradient", "compile_gradient", gradient),
                 (__name__, compile_picture.__name__, [list(layers_dim)]),
             ]
         )

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..network.description import LARGE_BYTES, Network
+from ..system.memory import check_memory
 from ..system.messages import warn
-from ..system.validation import _converted, check_choice, check_count, check_memory
+from ..system.validation import _converted, check_choice, check_count
 from .choice import get_backend
 
 __all__ = ["Predictor", "check_method", "positive"]

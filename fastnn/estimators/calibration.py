@@ -10,7 +10,9 @@ import scipy.special
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
-__all__ = ["fitted_temperature", "probabilities", "quantile_shifts"]
+from ..system.validation import shown
+
+__all__ = ["checked_quantiles", "fitted_temperature", "probabilities", "quantile_shifts"]
 
 Array = NDArray[Any]
 
@@ -65,6 +67,19 @@ def fitted_temperature(scores: Array, classes: Array, weights: Array) -> float:
 
     bounds = math.log(_LOWEST), math.log(_HIGHEST)
     return math.exp(float(minimize_scalar(loss, bounds=bounds, method="bounded").x))
+
+
+def checked_quantiles(quantiles: Any) -> list[float]:
+    """Return checked quantiles; an empty list for None."""
+    if quantiles is None:
+        return []
+    try:
+        values = [float(value) for value in quantiles]
+    except (TypeError, ValueError):
+        values = []
+    if not values or not all(0 < value < 1 for value in values) or sorted(set(values)) != values:
+        raise ValueError(f"quantiles must increase and lie above 0 and below 1, got {shown(quantiles)}")
+    return values
 
 
 def quantile_shifts(predicted: Array, y: Array, quantiles: Any, weights: Array) -> Array:

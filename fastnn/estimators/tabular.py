@@ -21,8 +21,8 @@ from ..export.description import ModelDescription
 from ..export.onnx import Graph, Tensor, add_model, model_outputs
 from ..losses import Quantile
 from ..saving.registry import savable
-from ..system.validation import check_weights, shown
-from .calibration import fitted_temperature, probabilities, quantile_shifts
+from ..system.validation import check_weights
+from .calibration import checked_quantiles, fitted_temperature, probabilities, quantile_shifts
 from .classifier import MLPClassifier
 from .moments import Moments
 from .regressor import MLPRegressor
@@ -333,7 +333,7 @@ class TabularRegressor(RegressorMixin, Tabular):
 
     def _validate_params(self) -> None:
         super()._validate_params()
-        _checked_quantiles(self.quantiles)  # before files are read
+        checked_quantiles(self.quantiles)  # before files are read
 
     def _checked_y(self, y: Any, begins: bool) -> Array:
         y = check_array(checked_column(self, y, begins), ensure_2d=False, dtype=np.float64, input_name="y")
@@ -345,7 +345,7 @@ class TabularRegressor(RegressorMixin, Tabular):
         self._begin_streamed(Moments.of(y, weights))
 
     def _begin_streamed(self, summary: Moments) -> None:
-        self._quantiles = _checked_quantiles(self.quantiles)
+        self._quantiles = checked_quantiles(self.quantiles)
         self._center, self._scale = summary.mean, summary.deviation or 1.0
         self._range = summary.least, summary.largest
 
@@ -489,16 +489,3 @@ class TabularRegressor(RegressorMixin, Tabular):
     def _ordered(self, values: Array) -> Array:
         """Return quantiles (n, Q), shifted, within the range seen, and increasing along each row."""
         return np.sort(np.clip(values + self._shifts, *self._range), axis=1)
-
-
-def _checked_quantiles(quantiles: Any) -> list[float]:
-    """Return checked quantiles; an empty list for None."""
-    if quantiles is None:
-        return []
-    try:
-        values = [float(value) for value in quantiles]
-    except (TypeError, ValueError):
-        values = []
-    if not values or not all(0 < value < 1 for value in values) or sorted(set(values)) != values:
-        raise ValueError(f"quantiles must increase and lie above 0 and below 1, got {shown(quantiles)}")
-    return values

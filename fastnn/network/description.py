@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from ..losses import Loss, SoftmaxCrossEntropy, resolve_loss
 from ..reference.layer import ACTIVATIONS
 from ..reference.norm import EPS
-from ..system.validation import check_choice, check_flag, check_memory, check_number, shown
+from ..system.memory import check_memory
+from ..system.validation import check_choice, check_flag, check_number, shown
 from .initialization import INITIALIZERS, draw_layer
 
 __all__ = ["ALIGNMENT", "LayerOffsets", "Layout", "Network", "aligned_empty", "aligned_zeros"]

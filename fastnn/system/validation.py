@@ -16,8 +16,6 @@ import numpy as np
 import numpy.ma  # np.unique would import it while a thread trains: a child forked then would wait forever
 from numpy.typing import NDArray
 
-from fastnn_kernels.compiler.forks import import_lock
-
 __all__ = [
     "all_finite",
     "check_choice",
@@ -26,7 +24,6 @@ __all__ = [
     "check_flag",
     "check_labels",
     "check_limit",
-    "check_memory",
     "check_number",
     "check_parameters",
     "check_rate",
@@ -39,7 +36,6 @@ __all__ = [
     "sorted_classes",
     "store_checked",
 ]
-
 
 T = TypeVar("T")
 
@@ -368,17 +364,6 @@ def sorted_classes(classes: Any, name: str = "classes") -> NDArray[Any]:
     if not labels.size:
         raise ValueError(f"{name} must name at least one class, got none")
     return labels
-
-
-def check_memory(needed: int, what: str, remedy: str) -> None:
-    """Raise MemoryError if `needed` bytes exceed the free memory; `what` and `remedy` extend the message."""
-    with import_lock:
-        import psutil
-
-    available = psutil.virtual_memory().available
-    if needed > available:
-        amount = f"{needed:,}" if needed < 2**63 else "2**63 or more"
-        raise MemoryError(f"{what} {amount} bytes, and {available:,} are free: {remedy}")
 
 
 def shown(value: Any) -> str:
