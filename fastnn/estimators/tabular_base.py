@@ -188,13 +188,10 @@ class Tabular(DocumentationLinkMixin, Report, ExportableTabular, SavableTabular,
         self.__dict__.pop("_stream", None)
         files = None
         if isinstance(X, ParquetRows) or is_files(X):
+            _check_name(y, "y", "X")
             files = X if isinstance(X, ParquetRows) else ParquetRows(X, y, sample_weight, columns)
         if X_val is not None and is_files(X_val):
-            if not isinstance(y_val, str):
-                raise ValueError(
-                    "y_val must be the name of a column where X_val names files, got a value of type "
-                    f"{type(y_val).__name__}"
-                )
+            _check_name(y_val, "y_val", "X_val")
             given = columns if files is None else files.columns
             X_val, y_val, _ = self._read(ParquetRows(X_val, y_val, None, given))
         if files is not None:
@@ -430,6 +427,15 @@ class Tabular(DocumentationLinkMixin, Report, ExportableTabular, SavableTabular,
         tags.input_tags.string = True
         tags.input_tags.categorical = True
         return tags
+
+
+def _check_name(y: Any, argument: str, files: str) -> None:
+    """Raise ValueError unless the targets of files are given by the name of a column."""
+    if not isinstance(y, str):
+        raise ValueError(
+            f"{argument} must be the name of a column where {files} names files, got a value of type "
+            f"{type(y).__name__}"
+        )
 
 
 class MemberScorer:
