@@ -46,14 +46,9 @@ def test_a_network_fitted_to_scaled_features_takes_them_unscaled():
 
     def fitted(X, scales):
         member = MLPClassifier(
-            (8,),
-            max_iter=5,
-            early_stopping=True,
-            n_iter_no_change=np.inf,
-            tol=0.0,
-            random_state=0,
-            scoring="loss",
-        )
+            (8,), learning_rate=CosineLog(), max_iter=5, early_stopping=True, n_iter_no_change=np.inf,
+            tol=0.0, scoring="loss", random_state=0,
+        )  # fmt: skip
         member.classes_, member._has_labels, member.n_outputs_ = np.arange(2), False, 1
         with progress_bar(total=5, unit="pass", shown=False, desc="fitting") as bar:
             TableFits((X, y, ones), None, CosineLog(), 1, None, 1, bar).run([member], [part], [scales])
