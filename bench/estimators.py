@@ -84,8 +84,8 @@ def held_out_accuracies(name: str, module: ModuleType, n_seeds: int = 10) -> np.
 def words() -> tuple[scipy.sparse.csr_matrix, np.ndarray]:
     """Return a CSR matrix of documents in float32, and their classes.
 
-    There are 5,000 documents of 100 words out of 30,000, in 20 classes; eight words of a document are
-    drawn from those of its class.
+    There are 5,000 documents of 100 words out of 30,000, in 20 classes. Eight words of a document are drawn
+    from the 50 words of its class.
     """
     random = np.random.default_rng(0)
     n_documents, n_words, length, n_class_words = 5000, 30_000, 100, 8

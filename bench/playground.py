@@ -70,7 +70,7 @@ with connect(f"{base.replace('http', 'ws')}/training?token={token}", origin=base
 
 @contextmanager
 def client(address: str, state: dict) -> Iterator[None]:
-    """Run a program that receives frames, in a process of its own."""
+    """Run a program that receives frames and draws nothing, in a process of its own."""
     process = subprocess.Popen([sys.executable, "-c", CLIENT, address, json.dumps(state)])
     try:
         yield
@@ -107,7 +107,7 @@ PAGES = {"chromium": chromium, "client": client}
 
 
 def without_page(state: dict, seconds: float) -> float:
-    """Return the passes a second of `Model.train`."""
+    """Return the passes a second of `Model.train`, the fastest of the runs within some seconds."""
     problem, model = posed(Settings.of_state(state))
     arguments = problem.train_arguments
     model.train(*problem.training_data, 2000, **arguments)
@@ -152,12 +152,12 @@ def first_frames() -> list[float]:
                 times.append(1000 * (time.perf_counter() - began))
                 socket.send(json.dumps({"type": "play"}))  # the next start replaces a running training
                 time.sleep(0.1)
-                with_frames_drained(socket)
+                drain(socket)
     return times[1:]
 
 
-def with_frames_drained(socket: object) -> None:
-    """Receive what waits."""
+def drain(socket: object) -> None:
+    """Receive messages until none arrives for 50 ms."""
     try:
         while True:
             socket.recv(timeout=0.05)
@@ -176,12 +176,13 @@ def main() -> None:
     alone = without_page(MOONS, options.seconds)
     print(f"| moons, [2, 3, 2]: passes a second without a page | {alone:,.0f} |", flush=True)
     passes, frames = with_page(options.page, MOONS, options.seconds)
-    print(f"| the same with a page ({options.page}) | {passes:,.0f}, {passes / alone:.0%} |")
-    print(f"| frames a second meanwhile | {frames:.1f} |", flush=True)
+    print(f"| moons: passes a second with a page ({options.page}) | {passes:,.0f}, {passes / alone:.0%} |")
+    print(f"| moons: frames a second | {frames:.1f} |", flush=True)
     alone = without_page(DEEP, options.seconds)
     passes, frames = with_page(options.page, DEEP, options.seconds)
-    print(f"| [2, 8, 8, 2], boundary of 256 x 256 and all units: frames a second | {frames:.1f} |")
-    print(f"| passes a second meanwhile | {passes:,.0f}, {passes / alone:.0%} of {alone:,.0f} |", flush=True)
+    what = "[2, 8, 8, 2], boundary of 256 x 256 and all units"
+    print(f"| {what}: frames a second | {frames:.1f} |")
+    print(f"| {what}: passes a second | {passes:,.0f}, {passes / alone:.0%} of {alone:,.0f} |", flush=True)
     times = first_frames()
     print(f"| start to first frame, ms: median and longest of {len(times)} | "
           f"{statistics.median(times):.1f}, {max(times):.1f} |")  # fmt: skip

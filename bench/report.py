@@ -2,11 +2,11 @@
 
     python bench/report.py                            # all parts
     python bench/report.py minibatches                # one part
-    python bench/report.py minibatches --chart FILE   # one part and its bar chart
-    python bench/report.py grid --chart FILE          # one part and its curves of time by picture size
+    python bench/report.py minibatches --chart FILE   # trainings by minibatches, also as a bar chart
+    python bench/report.py grid --chart FILE          # pictures, also as curves of time by size
 
-The sides of a comparison run in turns in one process, so that a slow moment of the machine affects
-both. Each figure is the fastest of its turns, the one that other work on the machine disturbed least.
+The sides of a comparison run in turns in one process, so that a slow moment of the machine affects all of
+them. Each figure is the fastest of its turns, which other work on the machine disturbed least.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from fastnn.system.threads import available_cores
 
 
 def best(turns: int, **actions: Callable[[], object]) -> dict[str, float]:
-    """Return the seconds of each action: the fastest of `turns` runs, in turns, after one warm-up turn."""
+    """Return the seconds of the fastest of `turns` runs of each action, in turns, after a turn of warm-up."""
     seconds = {name: float("inf") for name in actions}
     for turn in range(turns + 1):
         for name, action in actions.items():
@@ -51,7 +51,7 @@ def repeated(count: int, action: Callable[[], object]) -> Callable[[], None]:
 
 
 def row(what: str, peer: str, ours: str, ratio: float) -> None:
-    """Print a row of a table; `ratio` is left out where it is NaN."""
+    """Print a row of a table; a `ratio` of NaN is left out."""
     print(f"| {what} | {peer} | {ours} | {'' if ratio != ratio else f'{ratio:.3g}'} |", flush=True)
 
 
@@ -108,7 +108,10 @@ def grid() -> None:
         f"[2, 32, 32, 3] by squares, {size} x {size}", f"all pixels {t['dense']:.2f} s",
         f"{t['squares']:.4f} s", t["dense"] / t["squares"],
     )  # fmt: skip
-    row(f"the same, {4 * size} x {4 * size} to a PNG", "", f"{t['png']:.2f} s", float("nan"))
+    row(
+        f"[2, 32, 32, 3] by squares, {4 * size} x {4 * size} to a PNG", "", f"{t['png']:.2f} s",
+        float("nan"),
+    )  # fmt: skip
     t = best(3, ours=partial(pictures.plot_ours, 2048), theirs=partial(pictures.plot_sklearn, 2048))
     row(
         "plot_decision_boundary, 2048 x 2048", f"DecisionBoundaryDisplay {t['theirs']:.2f} s",
@@ -131,8 +134,8 @@ GROWTH: dict[int, list[float]] = {}
 def growth(model: fastnn.Model, side: int) -> list[float]:
     """Return the seconds of one thread for a picture of `side` x `side` pixels.
 
-    The four numbers are: bounding and evaluating, filling, the whole picture by squares, and the picture
-    by evaluating all pixels, which is measured up to 8192 pixels a side and NaN beyond.
+    The four numbers are: bounding and evaluating, filling, the whole picture by squares, and the whole
+    picture by evaluating all pixels, which is measured up to 8192 pixels a side and is NaN beyond.
     """
     out = np.zeros((side, side), np.uint8)
     every = []
@@ -275,7 +278,7 @@ def fits() -> None:
     )
     one = best(50, ours=lambda: estimators.fit_iris(ours, max_iter=1))
     row("fit: iris, one pass", "", f"{one['ours'] * 1e3:.2f} ms", float("nan"))
-    few = 4
+    few = 4  # scikit-learn fits these one by one: extrapolate from a few
     t = best(
         5,
         ours=estimators.fit_side_by_side,
@@ -361,7 +364,7 @@ def accuracy() -> None:
 
 
 def comparison(what: str, seconds: dict[str, float]) -> None:
-    """Print the row of a comparison with scikit-learn."""
+    """Print the row of a comparison with scikit-learn, from the seconds of "ours" and "theirs"."""
     ours, theirs = seconds["ours"], seconds["theirs"]
     row(what, f"scikit-learn {theirs:.3f} s", f"{ours:.4f} s", theirs / ours)
 

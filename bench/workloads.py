@@ -43,7 +43,7 @@ RATE, BETA1, BETA2, EPSILON = 1e-3, 0.9, 0.999, 1e-8
 
 
 def digits() -> tuple[np.ndarray, np.ndarray]:
-    """Return scikit-learn's digits, scaled to [0, 1]."""
+    """Return scikit-learn's digits, with pixels from 0 to 1."""
     X, y = load_digits(return_X_y=True)
     return X / 16, y
 
@@ -121,10 +121,10 @@ class Workload:
 
     @property
     def operations(self) -> float:
-        """FLOPs of the run's matrix products: two a weight and sample, three times over.
+        """FLOPs of the run's matrix products, two for each weight and sample of a product.
 
-        The three products are the forward pass, the weights' gradient and the inputs' gradient; the first
-        layer needs no gradient of its inputs.
+        A layer has three products: the forward pass, the weights' gradient and the inputs' gradient, which
+        the first layer does not need.
         """
         sizes = [n_in * n_out for n_in, n_out in pairwise(self.layers_dim)]
         return 2.0 * (3 * sum(sizes) - sizes[0]) * len(self.data()[0]) * self.n_passes
@@ -145,7 +145,7 @@ WORKLOADS = {
     )
 }
 
-# Trainings of about 16,000 steps or 64 passes, from a row at a time on.
+# Trainings by batches from one row on, of some 16,000 steps or, if fewer, 64 passes.
 SMALL_BATCHES = {
     size: Workload("rows", (13, 100, 2), "tanh", "cross entropy", size, min(8 * size, 64))
     for size in (1, 2, 4, 8, 16, 32, 64)

@@ -31,6 +31,7 @@ extensions = [
     "links",
     "public_members",
     "registries",
+    "thumbnails",
 ]
 exclude_patterns = ["_build", "_extensions", "gallery/**/*.ipynb"]
 templates_path = ["_templates"]
@@ -69,6 +70,7 @@ sphinx_gallery_conf = {
     "gallery_dirs": "gallery",
     "ignore_pattern": r"(^|/)gallery\.py$",
     "filename_pattern": r"/plot_",
+    "thumbnail_size": (640, 448),
     "subsection_order": [f"../examples/{name}" for name in SECTIONS],
     "within_subsection_order": "FileNameSortKey",
     "reset_modules": ("figure_style.reset",),

@@ -239,8 +239,8 @@ class Model(Exportable, SavableModel):
         schedule : str, Schedule or function, default "constant"
             Factor of `epsilon` at every step: "constant", "step_decay", "exponential_decay",
             "inverse_time_decay", "cosine_decay", "cosine_log", "warm_up" or "one_cycle", an object
-            such as ``fastnn.WarmUp(fastnn.CosineDecay())``, or a function of the step's number, counted
-            from 0, and on request of the number of steps: ``lambda step, total: 1 - step / total``.
+            such as ``fastnn.WarmUp(fastnn.CosineDecay())``, or a function of the step, counted from 0,
+            or of the step and the number of steps: ``lambda step, total: 1 - step / total``.
         reduction : {"sum", "mean"}, default "sum"
             Definition of a batch's loss: the weighted sum of its samples' losses, or their weighted mean.
         shuffle : bool, default True
@@ -278,13 +278,13 @@ class Model(Exportable, SavableModel):
             Generator of the sample orders and of the dropout masks. None is NumPy's global generator, which
             is used only if orders or masks are drawn.
         resume : bool, str, path or Checkpoint, optional
-            Go on with an earlier training instead of beginning a new one: with this model's last training
-            (True), with that in the file of a `Checkpoint` or of `save` (its name), or with that in the file
-            of a `Checkpoint` object, if there is one yet. The other arguments describe the whole training:
-            `num_passes` counts all its passes, and k passes that go on to k + m have the same bits as k + m
-            passes at once, the history included. A schedule that depends on the length of the run is the same
-            only if `num_passes` is. The orders and masks go on too; an integer `random_state` must be that of
-            the earlier training.
+            Earlier training to go on with, instead of beginning a new one: True for this model's last
+            training; the name of a file that a `Checkpoint` or `save` wrote; or a `Checkpoint`, which begins
+            a new training if its file does not exist yet. The other arguments describe the whole training:
+            `num_passes` counts all its passes, and `random_state`, if it is an integer, is that of the
+            earlier training. k passes, resumed with ``num_passes=k + m``, give the same bits as k + m passes
+            at once, history, orders and masks included. With a schedule that depends on the length of the
+            run, this holds only if `num_passes` stays the same.
 
         Returns
         -------
@@ -319,10 +319,11 @@ class Model(Exportable, SavableModel):
         weights = check_weights(sample_weight, X.shape[0])
         chosen = resolve_optimizer(optimizer)
         n_samples = X.shape[0]
+        num_passes = check_count(num_passes, "num_passes")
         size = n_samples if batch_size is None else min(check_count(batch_size, "batch_size", 1), n_samples)
         job = Job(
             X, y, weights,
-            num_passes=check_count(num_passes, "num_passes"),
+            num_passes=num_passes,
             batch_size=size,
             averaged=check_choice(reduction, "reduction", ("sum", "mean")) == "mean",
             shuffled=check_flag(shuffle, "shuffle") and size < n_samples,
@@ -334,7 +335,7 @@ class Model(Exportable, SavableModel):
             max_norm=check_limit(max_norm, "max_norm"),
             clip_norm=check_limit(clip_norm, "clip_norm"),
             average_share=check_decay(ema_decay),
-            record_every=record_every(check_count(num_passes, "num_passes")),
+            record_every=record_every(num_passes),
             n_threads=0 if n_threads is None else check_count(n_threads, "n_threads", 1),
         )  # fmt: skip
         if isinstance(chosen, LBFGS):
@@ -359,7 +360,7 @@ class Model(Exportable, SavableModel):
         self._make_writeable()
         if resumed is not None:
             job = resumed[0].continued(job, is_seeded)
-            self._take(*resumed)
+            self._adopt_parameters(*resumed)
         if not all_finite(self._parameters):
             raise ValueError("W or b holds NaN or infinity: set finite values before training")
         if not all_finite(self._statistics):

@@ -83,7 +83,7 @@ class Optimizer:
         Returns
         -------
         array (n, C)
-            Coefficients, a row a step, in the order of the rule's arguments; the learning rate is first.
+            Coefficients, a row per step, in the order of the rule's arguments; the learning rate is first.
         """
         return rates[:, None]
 
@@ -93,7 +93,7 @@ class Optimizer:
         Parameters
         ----------
         *shares : str
-            Names of the hyperparameters that must be below 1. "momentum" may also be 1.
+            Names of the hyperparameters from 0 to 1. Only "momentum" may be 1.
 
         Raises
         ------
@@ -485,7 +485,8 @@ class LBFGS(Optimizer):
     maxcor : int, default 10
         Number of past steps from which the Hessian is approximated.
     ftol : float, default 1e-9
-        Relative tolerance: the training ends when an iteration reduces the loss by less than this share.
+        Relative tolerance: the training ends when an iteration reduces the objective by at most this share of
+        its value, or of 1 if the value is smaller.
     gtol : float, default 1e-5
         Gradient tolerance: the training ends when no derivative exceeds this value.
     maxls : int, default 20

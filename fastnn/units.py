@@ -96,7 +96,7 @@ class Softmax(output.Softmax):
         Returns
         -------
         array (n, k)
-            Gradient, a row a sample.
+            Gradient, a row per sample.
 
         Raises
         ------
@@ -112,5 +112,5 @@ def _scores(X: Any) -> NDArray[Any]:
     """Return scores as an array (n, k) of floats; raise ValueError for another number of dimensions."""
     X = np.asarray(as_floats(X))
     if X.ndim != 2:
-        raise ValueError(f"scores must have the shape (samples, classes), got {X.shape}")
+        raise ValueError(f"X must hold scores of the shape (samples, classes), got the shape {X.shape}")
     return X

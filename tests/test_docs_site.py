@@ -4,6 +4,7 @@ import importlib.util
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import fastnn
@@ -11,13 +12,22 @@ import fastnn
 DOCS = Path(__file__).parents[1] / "docs"
 
 
-@pytest.fixture(scope="module")
-def links():
-    """Return the extension that rewrites links, as a module."""
-    spec = importlib.util.spec_from_file_location("links", DOCS / "_extensions" / "links.py")
+def extension(name):
+    """Return an extension of the site as a module."""
+    spec = importlib.util.spec_from_file_location(name, DOCS / "_extensions" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def links():
+    return extension("links")
+
+
+@pytest.fixture(scope="module")
+def thumbnails():
+    return extension("thumbnails")
 
 
 def test_the_reference_lists_every_public_name_once():
@@ -65,3 +75,28 @@ def test_links_out_of_the_site(links, text, rewritten, at_host):
     page = DOCS / "architecture.md"
     assert links.rewrite(text, page) == (rewritten or text)
     assert links.rewrite(text, page, "https://host") == (at_host or rewritten or text)
+
+
+def figure(height, *parts):
+    """Return a mask of what is drawn in a figure: parts of the full height, from and to some columns."""
+    picture = np.zeros((height + 20, 1000), bool)
+    for left, right in parts:
+        picture[10 : height + 10, left:right] = True
+    return picture
+
+
+@pytest.mark.parametrize(
+    ("parts", "columns"),
+    [
+        ([(10, 300), (320, 620), (640, 940)], (10, 300)),  # the first of three panels
+        ([(10, 150), (170, 310), (330, 470), (490, 630)], (10, 310)),  # two of four
+        ([(10, 300), (312, 330), (340, 640)], (10, 300)),  # without the labels of the second panel
+        ([(10, 300)], (10, 300)),  # narrow: as it is
+        ([(10, 900)], (10, 900)),  # wide, and in one piece
+        ([], (None, None)),
+    ],
+)
+def test_thumbnails_show_the_leading_panels(thumbnails, parts, columns):
+    rows, shown = thumbnails.leading_panels(figure(200, *parts), 1.43)
+    assert (shown.start, shown.stop) == columns
+    assert (rows.start, rows.stop) == ((10, 210) if parts else (None, None))

@@ -118,7 +118,7 @@ BAD_DATA = {
     "digits as text": (([["1", "2"]] * 200, y), "X must hold numbers"),
     "dates": ((X.astype("datetime64[D]"), y), "X must hold numbers, got dtype datetime64"),
     "masked": ((np.ma.masked_less(X, 0), y), "X has masked values"),
-    "ragged": (([[1, 2], [3]], y[:2]), "X is no rectangular table"),
+    "ragged": (([[1, 2], [3]], y[:2]), "X is not a rectangular table"),
     "complex": ((X + 1j, y), "X is complex"),
     "sparse": ((scipy.sparse.csr_array(X), y), r"X.toarray\(\)"),
     "none": ((None, y), "X must have two dimensions"),
@@ -138,7 +138,7 @@ BAD_DATA = {
     "labels dates": ((X, y.astype("datetime64[D]")), "y must hold integer labels .*got dtype datetime64"),
     "labels huge": ((X, np.full(200, 1e300)), "number the classes from 0, as numpy.unique"),
     "beyond all floats": (([[10**400, 0]] * 200, y), "X holds numbers too large for float64"),
-    "labels ragged": ((X, [[0], [0, 1]]), "y is no list of labels"),
+    "labels ragged": ((X, [[0], [0, 1]]), "y is not a list of labels"),
 }
 
 
@@ -275,7 +275,7 @@ BAD_TRAINING_OPTIONS = [
     ({"sample_weight": np.full(200, np.inf)}, r"sample_weight\[0\] is inf"),
     ({"sample_weight": np.zeros(200)}, "sample_weight is zero for every sample"),
     ({"sample_weight": ["1"] * 200}, "sample_weight must hold numbers, got dtype <U1"),
-    ({"sample_weight": [[1], [1, 2]]}, "sample_weight is no list of numbers"),
+    ({"sample_weight": [[1], [1, 2]]}, "sample_weight is not a list of numbers"),
     ({"sample_weight": np.ma.masked_less(np.arange(200), 3)}, "sample_weight has masked values"),
     ({"l1": -1}, "l1 must be a finite number not below 0, got -1"),
     ({"l1": "some"}, "l1 must be .*got 'some'"),
@@ -422,7 +422,7 @@ BAD_TARGETS = {
     "NaN": ("absolute_error", but((4, 1), np.nan), "y contains NaN or infinity, first at row 4, column 1"),
     "infinity": ("quantile", but((4, 1), np.inf), "y contains NaN or infinity, first at row 4, column 1"),
     "text": ("squared_error", targets.astype(str), "y must hold numbers"),
-    "ragged": ("squared_error", [[1, 2, 3], [1]], "y is no rectangular table"),
+    "ragged": ("squared_error", [[1, 2, 3], [1]], "y is not a rectangular table"),
     "complex": ("squared_error", targets + 1j, "y is complex"),
     "masked": ("squared_error", np.ma.masked_less(targets, 0.5), "y has masked values"),
     "sparse": ("squared_error", scipy.sparse.csr_array(targets), r"y.toarray\(\)"),

@@ -1,6 +1,6 @@
 """
-Activations
-===========
+Eleven activations, one task
+============================
 
 The activation decides what a boundary is made of: tanh bends it smoothly, relu breaks it into straight
 pieces, and the identity leaves it straight, however many units there are. One network, ``[2, 8, 2]``,

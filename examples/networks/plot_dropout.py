@@ -1,6 +1,6 @@
 """
-Dropout
-=======
+Dropout against overfitting
+===========================
 
 A large network learns sixty noisy samples by heart. With dropout, every training step switches off a
 random half of its units: no unit can rely on the others, and the boundary becomes simpler. The shares are

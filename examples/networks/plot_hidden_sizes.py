@@ -1,6 +1,6 @@
 """
-Hidden units
-============
+From one hidden unit to fifty
+=============================
 
 How many hidden units does a curve need? One unit draws a straight line. Three follow the moons. Fifty
 have room to draw whatever the noise suggests, and yet little changes where there are samples.

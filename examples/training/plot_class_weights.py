@@ -1,6 +1,6 @@
 """
-Class weights
-=============
+Class weights for a rare class
+==============================
 
 Twenty samples of one class among four hundred of the other. A classifier that always says "blue" is right
 in 95 of 100 cases, and useless. ``class_weight="balanced"`` gives both classes the same total weight: the

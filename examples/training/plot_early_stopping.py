@@ -1,6 +1,6 @@
 """
-Early stopping
-==============
+Stopping before the noise is learned
+====================================
 
 The loss of the training data falls and falls. The loss of data that the training does not see falls, and
 then rises: from there on the network learns the noise. ``EarlyStopping`` ends the training and keeps the

@@ -1,6 +1,6 @@
 """
-Schedules of the learning rate
-==============================
+Eight schedules of the learning rate
+====================================
 
 A schedule multiplies the learning rate by a factor at every step: long steps at first, to find a valley,
 short ones in the end, to settle in it. All schedules there are, with their defaults, and a training with

@@ -41,7 +41,7 @@ class AffineMap(NamedTuple):
     weights : array (n_in, n_out)
         Matrix.
     offsets : array (n_out,)
-        Image of 0.
+        Image of the sample 0.
     """
 
     weights: NDArray[np.float64]
@@ -200,9 +200,6 @@ def check_agreement(
         raise NotAffine(f"{step_names(steps)} did not transform points as the fitted attributes say")
 
 
-# --- one function for each kind of transformer -----------------------------------------------------
-
-
 def _sklearn_name(thing: Any) -> str:
     """Return the name of an object's type if scikit-learn defines the type, else ""."""
     kind = type(thing)
@@ -237,6 +234,9 @@ def _refuse_clip(transformer: Any) -> None:
         raise NotAffine(f"{type(transformer).__name__}(clip=True) is not affine")
 
 
+# --- one function for each kind of transformer -----------------------------------------------------
+
+
 def _standard(scaler: Any, n_features: int) -> AffineMap:
     """Return the map of StandardScaler."""
     scale = _float64(scaler.scale_) if scaler.with_std else np.ones(n_features)
@@ -263,8 +263,7 @@ def _max_abs(scaler: Any, n_features: int) -> AffineMap:
 
 def _imputer(imputer: Any, n_features: int) -> AffineMap:
     """Return the map of SimpleImputer."""
-    # Pixels have no missing values, so that the imputer changes nothing, unless a number denotes missing
-    # values.
+    # Pixels have no NaN: the imputer changes nothing, unless another value denotes missing ones.
     missing = imputer.missing_values
     if not (isinstance(missing, float) and math.isnan(missing)):
         raise NotAffine(f"SimpleImputer(missing_values={missing!r}) is not affine")

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import reprlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from matplotlib import color_sequences, colormaps
+from matplotlib.colors import Colormap, ListedColormap, to_rgba
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from matplotlib.colors import Colormap
-
 __all__ = [
+    "PALETTE",
     "REGION_STRENGTH",
     "check_colouring",
     "chosen_colours",
@@ -31,8 +31,10 @@ REGION_STRENGTH = 0.35
 FILE_STRENGTH = 0.7
 # Default colormap of a response: grey differs from the colours of classes.
 RESPONSE_COLOURS = "gray"
+# Maximum number of colours of a palette in a file.
+PALETTE = 256
 # Number of entries from which on a colormap counts as continuous, even if it is a list of colours, as viridis
-# is; and maximum number of entries of a palette in a file.
+# is.
 CONTINUOUS = 256
 
 
@@ -64,8 +66,6 @@ def check_colouring(response: str, colours: Any = None, cmap: Any = None) -> Non
 
 def class_colours(count: int) -> NDArray[np.float64]:
     """Return `count` colours (count, 3) that distinguish classes."""
-    from matplotlib import colormaps
-
     if count <= 10:
         return colormaps["tab10"](np.arange(count))[:, :3]
     return colormaps["turbo"](np.linspace(0.05, 0.95, count))[:, :3]
@@ -104,7 +104,7 @@ def chosen_colours(classes: Array, colours: Any = None) -> NDArray[np.float64]:
     if hasattr(colours, "keys"):
         missing = [label for label in labels if label not in found]
         if missing:
-            raise ValueError(f"colours must have one for every class, but has none for {missing[0]!r}")
+            raise ValueError(f"colours must have one for every class, but have none for {missing[0]!r}")
     else:
         keys = list(range(len(labels)))
         if len(found) != len(labels):
@@ -139,8 +139,6 @@ def pale(colours: Array, strength: float | Array = REGION_STRENGTH) -> NDArray[n
 
 def response_colormap(cmap: Any = None) -> Colormap:
     """Return the colormap of responses, given the colormap, its name, or None for the default, grey."""
-    from matplotlib import colormaps
-
     try:
         return colormaps.get_cmap(RESPONSE_COLOURS if cmap is None else cmap)
     except (ValueError, TypeError):
@@ -156,8 +154,8 @@ def response_colours(cmap: Any) -> NDArray[np.uint8]:
     Transparent colours are mixed with white, the background of matplotlib's default axes.
     """
     found = response_colormap(cmap)
-    if found.N > CONTINUOUS:
-        found = found.resampled(CONTINUOUS)
+    if found.N > PALETTE:
+        found = found.resampled(PALETTE)
     colours = found(np.arange(found.N))
     return (pale(colours[:, :3], colours[:, 3:]) * 255).round().astype(np.uint8)
 
@@ -168,9 +166,6 @@ def _colormap_or_entries(colours: Any) -> Colormap | dict[Any, tuple[float, ...]
     The keys of the dict are those of a mapping or the positions in a sequence; its values are (red, green,
     blue).
     """
-    from matplotlib import color_sequences, colormaps
-    from matplotlib.colors import Colormap, ListedColormap
-
     if isinstance(colours, Colormap):
         return colours
     if isinstance(colours, str):
@@ -195,8 +190,6 @@ def _colormap_or_entries(colours: Any) -> Colormap | dict[Any, tuple[float, ...]
 
 def _colour(value: Any, name: str) -> tuple[float, ...]:
     """Return (red, green, blue) of a colour in any of matplotlib's notations; error messages show `name`."""
-    from matplotlib.colors import to_rgba
-
     try:
         *colour, opacity = to_rgba(value)
     except (ValueError, TypeError):
@@ -213,8 +206,6 @@ def _colour(value: Any, name: str) -> tuple[float, ...]:
 
 def _spread(colormap: Colormap, count: int) -> NDArray[np.float64]:
     """Return `count` opaque colours (count, 3) of a colormap."""
-    from matplotlib.colors import ListedColormap
-
     if isinstance(colormap, ListedColormap) and colormap.N < CONTINUOUS:
         if count > colormap.N:
             raise ValueError(

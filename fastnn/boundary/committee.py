@@ -73,7 +73,7 @@ class Plane(NamedTuple):
     base : array (n_inputs,)
         Inputs at u = v = 0.
     origin, scale : array (2,)
-        Relation of u and v to the picture's coordinates, as above.
+        Values of x and y at u = v = 0, and the changes of u and v for a change of 1 in x and y.
     """
 
     directions: NDArray[np.float64]
@@ -91,7 +91,7 @@ class Plane(NamedTuple):
 
     @property
     def is_mixed(self) -> bool:
-        """True if one input depends on both coordinates, or several on the same one."""
+        """True if an input depends on both coordinates, or a coordinate changes several inputs."""
         used = self.directions != 0
         return bool(used.sum(axis=0).max() > 1 or used.sum(axis=1).max() > 1)
 
@@ -134,7 +134,7 @@ def plane_of(
 
 
 def restricted_network(
-    network: Network, parameters: Array, plane: Plane, label: int | None = None
+    network: Network, parameters: Array, plane: Plane, output: int | None = None
 ) -> tuple[Network, Array]:
     """Return a network whose inputs are the coordinates of a plane.
 
@@ -146,9 +146,9 @@ def restricted_network(
         Parameters of the network, batch normalisation folded in.
     plane : Plane
         Plane whose coordinates become inputs 0 and 1.
-    label : int, optional
-        Number of the single output to keep. It decides between two classes: class 1 where the output is above
-        0, else class 0. By default all outputs are kept.
+    output : int, optional
+        Number of the single output to keep, which decides between two classes: class 1 where the output is
+        above 0, else class 0. By default all outputs are kept.
 
     Returns
     -------
@@ -159,7 +159,7 @@ def restricted_network(
         Parameters of the new network.
     """
     dims, activations = (2, *network.layers_dim[1:]), network.activations
-    if label is not None:
+    if output is not None:
         dims, activations = (*dims[:-1], 1, 2), (*activations, "identity")
     result = Network(dims, activations, np.dtype(np.float64) if plane.is_mixed else network.dtype)
     new = aligned_empty(result.n_parameters, result.dtype)
@@ -171,9 +171,9 @@ def restricted_network(
         wide = W[0].astype(np.float64)
         first, fixed = plane.directions @ wide, b[0] + plane.base @ wide
     sources = [first, *W[1:]], [fixed, *b[1:]]
-    if label is not None:
+    if output is not None:
         for part in sources:
-            part[-1] = part[-1][:, [label]]
+            part[-1] = part[-1][:, [output]]
         # The difference of the two scores is the output. With weights 0 and 1 instead, an infinite output
         # times 0 would be NaN.
         sources[0].append(np.array([[-0.5, 0.5]], network.dtype))
@@ -187,10 +187,10 @@ def restricted_network(
 def make_committee(members: Sequence[tuple[Network, Array]], votes: bool) -> Committee:
     """Return the committee of networks, all converted to the widest of their dtypes."""
     dtype = np.result_type(*(network.dtype for network, _ in members))
-    same = []
+    converted = []
     for network, parameters in members:
         if network.dtype != dtype:
             other = Network(network.layers_dim, network.activations, dtype)
             network, parameters = other, other.converted(network, parameters)
-        same.append((network, parameters))
-    return Committee(same, votes)
+        converted.append((network, parameters))
+    return Committee(converted, votes)

@@ -21,7 +21,8 @@ Array = NDArray[Any]
 # Number of samples from which on the legend has a fixed position: matplotlib's search for the best one takes
 # time.
 MANY_POINTS = 2000
-# Number of pixels along the longer side from which lines are traced: a screen shows no finer lines.
+# Lines are traced from this many pixels along the longer side, or up to twice as many: a screen shows no
+# finer lines.
 LINE_PIXELS = 2048
 
 
@@ -71,14 +72,14 @@ def draw_picture(
     shades = chosen_colours(drawn_classes, colours)
     # A picture with far more pixels than the axes looks the same and takes longer to draw.
     stride = max(
-        1, min(size // (2 * seen) for size, seen in zip(data.shape[::-1], axes_pixels(ax), strict=True))
+        1, min(size // (2 * side) for size, side in zip(data.shape[::-1], axes_pixels(ax), strict=True))
     )
-    seen = data[::stride, ::stride]
+    thinned = data[::stride, ::stride]
     style: dict[str, Any] = {"extent": extent, "origin": "lower", "aspect": "auto"}
     if classes is None:
-        lowest = float(seen.min()) if response == "confidence" else 0.0
+        lowest = float(thinned.min()) if response == "confidence" else 0.0
         highest = 1.0 if is_bounded else None  # None: the highest value in the picture
-        drawn = ax.imshow(seen, cmap=response_colormap(cmap), vmin=lowest, vmax=highest, **style)
+        drawn = ax.imshow(thinned, cmap=response_colormap(cmap), vmin=lowest, vmax=highest, **style)
         ax.figure.colorbar(drawn, ax=ax, label=response)
     else:
         from matplotlib.colors import ListedColormap
@@ -86,7 +87,7 @@ def draw_picture(
         order = np.argsort(drawn_classes)
         regions = pale(shades[order[np.searchsorted(drawn_classes, classes, sorter=order)]])
         ax.imshow(
-            seen,
+            thinned,
             cmap=ListedColormap(regions.tolist()),
             vmin=-0.5,
             vmax=len(classes) - 0.5,
@@ -130,8 +131,7 @@ def _all_classes(classes: Array | None, labels: Array | None) -> Array:
             "give the labels as the model predicts them"
         )
     both = np.union1d(classes, labels)
-    # A model's classes may be in another order, which stays if the samples add no class.
-    return classes if both.size == classes.size and (both != classes).any() else both
+    return classes if both.size == classes.size else both
 
 
 def _draw_lines(ax: Axes, regions: Array, extent: tuple[float, float, float, float]) -> None:

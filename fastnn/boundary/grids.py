@@ -19,7 +19,7 @@ __all__ = ["Grid", "NumbaGrid", "NumpyGrid", "Tally", "make_grid"]
 
 Array = NDArray[Any]
 
-# Number of squares that are bounded together: rows of a few cache lines.
+# Number of squares that are bounded together: a number for each of them fills a few cache lines.
 BATCH = 64
 # Sides in pixels of the first squares, and of squares that are no longer divided but evaluated.
 LARGEST_SQUARE, SMALLEST_SQUARE = 512, 8
@@ -66,7 +66,7 @@ class Grid(ABC):
         ----------
         response : str
             One of ``fastnn.reference.grid.RESPONSES``.
-        which : int
+        class_index : int
             Number of the class for the response "probability".
         xs, ys : array
             Coordinates.
@@ -151,7 +151,8 @@ class NumbaGrid(Grid):
         for network, parameters in committee.members:
             part = slice(at, at + parameters.size)
             flat[part] = parameters
-            for size, W in zip(network.weights(magnitudes[part]), network.weights(parameters), strict=True):
+            sizes = network.weights(magnitudes[part])
+            for W, size in zip(network.weights(parameters), sizes, strict=True):
                 np.abs(W, out=size)
             at += parameters.size
         table = forward_table(activations, committee.dtype)
@@ -208,12 +209,13 @@ class NumbaGrid(Grid):
         self, xs: Array, ys: Array, squares: Array, leaf_size: int, stopped: Callable[[], bool]
     ) -> Iterator[tuple[Any, Any, int]]:
         committee, dtype, n_classes = self._committee, self._committee.dtype, self._committee.n_classes
-        subdivide = self._quadtree.subdivide(committee.votes)
+        quadtree = self._quadtree
+        subdivide = quadtree.subdivide(committee.votes)
         table = self._bound.bounds_table(committee.activations, dtype)
         bounded = self._networks._replace(activations=table)
         n_levels = int(squares[0, 2] // leaf_size).bit_length()
-        # The smallest squares are divided first, so that few squares of every larger size wait at a time: the
-        # list has room for the quarters of a batch on every level.
+        # The smallest squares are divided first, so that few squares of every larger size wait at a time:
+        # room for the quarters of a batch on every level is enough.
         waiting = np.empty((len(squares) + 4 * BATCH * (n_levels + 1), 3), np.int64)
         waiting[: len(squares)] = squares
         won, undecided = np.empty((MAX_SQUARES, 4), np.int64), np.empty((MAX_SQUARES, 3), np.int64)
@@ -227,13 +229,13 @@ class NumbaGrid(Grid):
         # Number of batches in a call of `subdivide`: bounding a square takes as long as evaluating four
         # pixels.
         most = max(1, int(CALL_OPERATIONS / (4 * BATCH * committee.operations)))
-        names = self._quadtree
-        while counts[names.WAITING] and not stopped():
-            counts[[names.WON, names.UNDECIDED, names.BOUNDED]] = 0
+        while counts[quadtree.WAITING] and not stopped():
+            counts[[quadtree.WON, quadtree.UNDECIDED, quadtree.BOUNDED]] = 0
             subdivide(
                 bounded, xs, ys, leaf_size, most, waiting, batch, won, undecided, counts, cells, forms, total
             )
-            yield won[: counts[names.WON]], undecided[: counts[names.UNDECIDED]], int(counts[names.BOUNDED])
+            n_won, n_undecided = counts[quadtree.WON], counts[quadtree.UNDECIDED]
+            yield won[:n_won], undecided[:n_undecided], int(counts[quadtree.BOUNDED])
 
 
 class NumpyGrid(Grid):
@@ -320,5 +322,5 @@ def _first_squares(xs: Array, ys: Array, smallest: int, largest: int) -> NDArray
 
 
 def _quiet() -> Any:
-    """Return a context without NumPy's warnings: overflow is handled by the arithmetic."""
+    """Return a context without NumPy's warnings: infinities and NaN are expected."""
     return np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore")

@@ -201,7 +201,7 @@ class BoundaryImage:
     def _picture(
         self, pixels: Array, colours: Any = None, cmap: Any = None, is_bounded: bool | None = None
     ) -> Picture:
-        """Return the description of pixels for a file; by default colours are those of this image."""
+        """Return the description of pixels for a file, by default in the colours of this image."""
         return describe_picture(
             (pixels.shape[1], pixels.shape[0]), pixels.dtype, self.extent, self.classes,
             self.is_bounded if is_bounded is None else is_bounded,

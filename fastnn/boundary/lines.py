@@ -22,12 +22,12 @@ __all__ = ["boundary_lines"]
 Array = NDArray[Any]
 
 # Default number of squares per side of the rectangle; a square's side is the tolerance.
-TOLERANCES = 2000
+DEFAULT_SQUARES = 2000
 # Maximum number of squares per side: the coordinates of all columns and rows are in memory.
 MAX_SQUARES = 10_000_000
 # Number of squares per side of the blocks that are painted: small enough for the cache.
 BLOCK = 512
-# Maximum number of points, which are painted in a minute or two.
+# Maximum number of points to evaluate: painting them takes a minute or two.
 MAX_POINTS = 1e11
 # Upper bound of the memory in bytes per mixed square while lines are traced.
 SQUARE_BYTES = 500
@@ -154,9 +154,9 @@ def boundary_lines(
 
 
 def _counts(tolerance: Any, xlim: tuple[float, float], ylim: tuple[float, float]) -> tuple[int, int]:
-    """Return the numbers of squares along x and y."""
+    """Return the numbers of squares along x and y; raise ValueError if they are too many."""
     if tolerance is None:
-        return TOLERANCES, TOLERANCES
+        return DEFAULT_SQUARES, DEFAULT_SQUARES
     try:
         both = np.broadcast_to(real_array(tolerance, "tolerance"), (2,))
     except ValueError:
@@ -167,7 +167,8 @@ def _counts(tolerance: Any, xlim: tuple[float, float], ylim: tuple[float, float]
         counts = np.ceil(np.array([xlim[1] - xlim[0], ylim[1] - ylim[0]]) / both)
     if counts.max() > MAX_SQUARES:
         raise ValueError(
-            f"tolerance is too small: {tolerance!r} divides a side into {counts.max():.3g} squares"
+            f"tolerance is too small: {tolerance!r} divides a side into {counts.max():.3g} squares, more "
+            f"than {MAX_SQUARES:,}: choose a larger one, or a smaller rectangle"
         )
     return max(1, int(counts[0])), max(1, int(counts[1]))
 

@@ -20,10 +20,17 @@ from fastnn_kernels.compiler.interrupts import let_interrupts_through
 
 from ..engine.choice import get_backend
 from ..reference.grid import RESPONSES as VALUE_RESPONSES
-from ..system.validation import check_choice, sorted_classes
+from ..system.validation import check_choice
 from .committee import Committee, Plane, plane_of
 from .grids import Tally, make_grid
-from .subjects import TableSubject, class_number, network_subject, section_of, table_subject
+from .subjects import (
+    TableSubject,
+    check_own_classes,
+    class_number,
+    network_subject,
+    section_of,
+    table_subject,
+)
 
 __all__ = ["METHODS", "RESPONSES", "NetworkPainter", "Painter", "TablePainter", "make_painter"]
 
@@ -114,14 +121,15 @@ class NetworkPainter(Painter):
         Labels in the order of the scores.
     response : str
         One of `RESPONSES`.
-    which : int
+    class_index : int
         Number of the class whose probability is painted.
     method : str
         One of `METHODS`.
     backend : str
         Name of the backend that evaluates the networks.
     plane : Plane, optional
-        Relation of the networks' inputs to the picture's coordinates. By default they are the same.
+        Relation of the networks' inputs to the picture's coordinates. By default the inputs are the
+        coordinates.
     """
 
     def __init__(
@@ -365,8 +373,7 @@ def make_painter(
         table.folded = folded
         return table
     labels = subject.classes
-    if classes is not None and not np.array_equal(sorted_classes(classes), labels):
-        raise ValueError(f"classes are {labels.tolist()}, the model's own: leave the argument out")
+    check_own_classes(classes, labels)
     class_index = 0
     if response == "probability":
         class_index = class_number(labels, None if is_label else class_of_interest)

@@ -81,8 +81,8 @@ def render_boundary(
         different units.
     response : {"class", "probability", "confidence", "margin"}, default "class"
         Content of the pixels: the number of the predicted class; the probability of one class; the
-        probability of the predicted class; or the difference between that and the second highest. The
-        probability of an ensemble is the members' mean. For a model that has `decision_function` and no
+        probability of the predicted class; or its difference from the second highest. The probability of an
+        ensemble is the members' mean. For a model that has `decision_function` and no
         `predict_proba`, such as scikit-learn's SVC, the margin is the difference between the two highest
         scores, or with two classes the distance of the score from 0; it may be above 1.
     method : {"auto", "dense", "certified"}, default "auto"
@@ -132,8 +132,8 @@ def render_boundary(
     ------
     ValueError
         For empty or reversed limits, a size below 1 or of more pixels than can be written within days, a
-        regression model, a response and a method that do not go together, unknown features, an `out` that
-        does not fit, invalid colours, a wrong number of colours, and colours for a format that stores none.
+        regression model, arguments that do not go together, unknown features, an `out` that does not fit,
+        invalid colours, a wrong number of colours, and colours for a format that stores none.
     TypeError
         For a model that cannot predict, as when the arguments are in another order.
     MemoryError
@@ -222,7 +222,7 @@ def render(
     painter : Painter
     xs, ys : Axis
         Centres of the pixels.
-    opened : callable
+    open_destination : callable
         Function that opens and returns a `Sink`.
     n_threads : int
         Threads that paint and encode.
@@ -265,7 +265,7 @@ def render(
         return encoded, tally, time.perf_counter() - painted
 
     def paint_bands(columns: Array, rows: Array, target: Array) -> Tally:
-        """Paint a rectangle, which may take minutes, some rows at a time; update the bar after each part."""
+        """Paint a rectangle, which may take minutes, some rows at a time, and update the bar each time."""
         tally = Tally()
         count = max(1, PORTION_POINTS // columns.size)
         for first in range(0, rows.size, count):
@@ -313,7 +313,7 @@ def render(
 
 
 def _sorted_classes(data: Array, found: Array) -> tuple[Array, Array]:
-    """Return pixels and classes with the classes sorted; the pixels are numbers of the classes in `found`."""
+    """Return the sorted classes, and pixels that are indices into them, from indices into `found`."""
     order = np.argsort(found)
     numbers = np.empty(len(found), np.min_scalar_type(max(len(found) - 1, 0)))
     numbers[order] = np.arange(len(found))
@@ -419,8 +419,8 @@ def _check_strips(sink: Sink, dtype: np.dtype, n_threads: int) -> None:
     if sink.target(first) is not None:
         return
     points = (first.top - first.bottom) * (first.right - first.left)
-    # A rectangle is in memory twice, painted and encoded. Each thread works on one rectangle, and two more
-    # wait for the sink.
+    # A rectangle is in memory twice, painted and encoded. For each thread, one rectangle is in work and two
+    # wait.
     check_memory(
         points * dtype.itemsize * 2 * 3 * n_threads, "a picture so wide is written in strips that take",
         "write it to .zarr or .dzi, which are written in squares, or choose a narrower size",

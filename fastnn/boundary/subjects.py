@@ -24,6 +24,7 @@ __all__ = [
     "Section",
     "TableSubject",
     "check_model",
+    "check_own_classes",
     "class_number",
     "known_features",
     "network_subject",
@@ -224,7 +225,7 @@ def _fixed_values(
         missing = [name for k, name in enumerate(names) if k not in features and name not in fill]
         if missing:
             raise ValueError(
-                f"fill must have a value for every feature but the picture's two, not for {missing}"
+                f"fill must have a value for every feature but the picture's two, but has none for {missing}"
             )
         fill = [fill.get(name, 0.0) for name in names]
     if fill is None:
@@ -283,7 +284,7 @@ def network_subject(
         return None, ""
     if networks.classes is None:
         raise ValueError(f"a boundary lies between classes, but the model is a regression: {model!r}")
-    output = _output(networks, class_of_interest)
+    output = _deciding_output(networks, class_of_interest)
     plane, folded = plane_of(section.features, section.fixed), ""
     if steps:
         try:
@@ -317,6 +318,12 @@ def class_number(classes: Array, class_of_interest: Any) -> int:
     return int(found[0])
 
 
+def check_own_classes(classes: Any, known: Array) -> None:
+    """Raise ValueError if a user's argument `classes` differs from the classes that the model knows."""
+    if classes is not None and set(sorted_classes(classes).tolist()) != set(known.tolist()):
+        raise ValueError(f"classes are {known.tolist()}, the model's own: leave the argument out")
+
+
 def _decision_networks(model: Any) -> DecisionNetworks | None:
     """Return the networks of a model of fastnn, None for other models."""
     # An instance may have a `__getattr__` that answers any name: look the method up in the class.
@@ -333,8 +340,8 @@ def _check_no_regressor(model: Any) -> None:
             raise ValueError(f"a boundary lies between classes, but the model is a regressor: {model!r}")
 
 
-def _output(networks: DecisionNetworks, class_of_interest: Any) -> int | None:
-    """Return the number of the single score that decides between two classes; None if all scores decide."""
+def _deciding_output(networks: DecisionNetworks, class_of_interest: Any) -> int | None:
+    """Return the number of the output that decides between two classes alone; None if all decide."""
     n_labels = networks.n_labels
     if not n_labels:
         assert networks.classes is not None
@@ -373,7 +380,7 @@ def _folded_plane(steps: list[Any], n_inputs: int, section: Section) -> Plane:
 def table_subject(
     model: Any, section: Section, response: str, class_of_interest: Any, classes: Any
 ) -> TableSubject:
-    """Return the prediction of a model or function for tables.
+    """Return the subject of a model or function that predicts for tables.
 
     Parameters
     ----------
@@ -387,24 +394,25 @@ def table_subject(
     Raises
     ------
     ValueError
-        For a model of several outputs, and for a response that the model does not have.
+        For a model of several outputs, for `classes` that are not the model's own, and for a response that
+        the model does not have.
     TypeError
         For an object that cannot predict.
     """
     model_classes, is_bounded = getattr(model, "classes_", None), True
     if isinstance(model_classes, list):
         raise ValueError("the model predicts several outputs: give one that predicts a class per sample")
+    labels: Array | None = None
     if model_classes is not None:
-        labels: Array | None = np.asarray(model_classes)
+        labels = np.asarray(model_classes)
+        check_own_classes(classes, labels)
     elif classes is not None:
         labels = sorted_classes(classes)
-    else:
-        labels = None
     respond: Callable[[Array], Array] | None = None
     if response == "class":
         predict = getattr(model, "predict", model)
         if not callable(predict) or isinstance(model, type):
-            raise TypeError(f"model must be a fastnn.Model, have predict or be callable, got {shown(model)}")
+            raise TypeError(f"model must be an instance with predict, or a function, got {shown(model)}")
     else:
         predict = getattr(model, "predict_proba", None)
         if predict is None and response == "margin":

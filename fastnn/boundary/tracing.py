@@ -93,7 +93,7 @@ def mixed_squares(classes: Array, first_row: int = 0) -> Squares:
     upward = np.flatnonzero(flat[width:] != flat[:-width])
     across = across[(across + 1) % width != 0]
     # A square has the number of its lower left corner. On the way around a square the class changes never or
-    # at least twice: the upper, the left and the right edges find every square, without the lower ones.
+    # at least twice: the changes along upper, left and right edges find every mixed square.
     found = np.concatenate(
         [
             across[across >= width] - width,
@@ -176,7 +176,7 @@ def trace(squares: Squares, width: int, classes_at: ClassesAt | None = None) -> 
     vertices[rises | falls] = places
 
     n_crossed = (rises | falls).sum(axis=1)
-    is_junction, cut = _resolved(squares, n_crossed, classes_at)
+    is_junction, cut = _junctions_and_cuts(squares, n_crossed, classes_at)
     plain = n_crossed == 2
     tails = [vertices[rises & plain[:, None]]]
     heads = [vertices[falls & plain[:, None]]]
@@ -231,7 +231,7 @@ def trace_pixels(pixels: Array) -> list[Line]:
 def to_coordinates(lines: Iterable[Line], xs: Floats, ys: Floats) -> list[Line]:
     """Return lines with lattice coordinates replaced by coordinates of the plane.
 
-    xs and ys are the coordinates of the lattice's columns and rows.
+    `xs` and `ys` are the coordinates of the lattice's columns and rows.
     """
     lines = list(lines)
     if not lines:
@@ -246,10 +246,12 @@ def to_coordinates(lines: Iterable[Line], xs: Floats, ys: Floats) -> list[Line]:
     return [line._replace(points=part) for line, part in zip(lines, parts, strict=True)]
 
 
-def _resolved(squares: Squares, n_crossed: Array, classes_at: ClassesAt | None) -> tuple[Array, Array]:
+def _junctions_and_cuts(
+    squares: Squares, n_crossed: Array, classes_at: ClassesAt | None
+) -> tuple[Array, Array]:
     """Return the mask (n,) of squares with a junction, and the mask (n, 4) of corners that a line cuts off.
 
-    Only squares of which more than two edges are crossed have either; `n_crossed` (n,) counts crossed edges.
+    Only squares with more than two crossed edges have either; `n_crossed` (n,) counts the crossed edges.
     """
     corners = squares.corners
     is_alike = corners[:, :2] == corners[:, 2:]
@@ -257,14 +259,14 @@ def _resolved(squares: Squares, n_crossed: Array, classes_at: ClassesAt | None) 
     ambiguous = np.flatnonzero((n_crossed == 4) & is_alike.any(axis=1))
     if ambiguous.size:
         a, b = corners[ambiguous, 0], corners[ambiguous, 1]
-        # True where corners 0 and 2 are connected, False where 1 and 3 are.
-        first = is_alike[ambiguous, 0] & (~is_alike[ambiguous, 1] | (a < b))
+        # True where corners 0 and 2 are connected, False where corners 1 and 3 are.
+        joins_even = is_alike[ambiguous, 0] & (~is_alike[ambiguous, 1] | (a < b))
         if classes_at is not None:
             corner = np.column_stack([squares.columns, squares.rows])[ambiguous].astype(np.float64)
             is_saddle = is_alike[ambiguous].all(axis=1)
             found = classes_at(corner + 0.5)
-            first = np.where(is_saddle & (found == a), True, np.where(is_saddle & (found == b), False, first))
-        cut[ambiguous] = np.where(first[:, None], [False, True, False, True], [True, False, True, False])
+            joins_even = (joins_even | (is_saddle & (found == a))) & ~(is_saddle & (found == b))
+        cut[ambiguous] = np.where(joins_even[:, None], [False, True, False, True], [True, False, True, False])
     return (n_crossed > 2) & ~cut.any(axis=1), cut
 
 
@@ -299,8 +301,8 @@ def _crossings(starts: Floats, directions: Floats, sides: Array, classes_at: Cla
 def _junctions(squares: Squares, is_junction: Array, classes_at: ClassesAt | None) -> Floats:
     """Return the point of every square at which its lines would meet.
 
-    The point is the middle of the square. At a junction, if `classes_at` is given, it is the middle of the
-    smallest square found by repeated quartering whose corners still have three classes.
+    The point is the middle of the square. At a junction, if `classes_at` is given, the square is quartered
+    repeatedly: the point is the middle of the smallest quarter whose corners have three classes.
     """
     low = np.column_stack([squares.columns, squares.rows]).astype(np.float64)
     size = np.ones(len(low))
@@ -482,12 +484,12 @@ def regions(lines: Iterable[Line], corner: int, size: tuple[float, float]) -> di
     if not met:
         rings.setdefault(corner, []).append(frame[[0, 1, 2, 3, 0]])
     met.sort(key=lambda item: item[0])
-    at = np.array([0, width, width + height, 2 * width + height])
+    corners = np.array([0, width, width + height, 2 * width + height])  # their distances along the frame
     for (begin, point, beyond), (end, next_point, _) in zip(met, met[1:] + met[:1], strict=True):
         if end > begin:
-            between = frame[(at > begin) & (at < end)]
+            between = frame[(corners > begin) & (corners < end)]
         else:  # the section of the frame contains the lower left corner
-            between = np.concatenate([frame[at > begin], frame[at < end]])
+            between = np.concatenate([frame[corners > begin], frame[corners < end]])
         add(beyond, np.vstack([point, between, next_point]))
     for number, parts in pieces.items():
         while parts:

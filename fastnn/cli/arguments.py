@@ -1,4 +1,4 @@
-"""Arguments that several subcommands share, and types of arguments; NumPy is not needed for the help."""
+"""Arguments that several subcommands share, and types of arguments, without imports that slow the help."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = [
 
 # Kinds of targets.
 TASKS = ("classification", "regression")
-# Names of the tabular estimators' presets, whose registry takes NumPy and numba to import.
+# Names of the tabular estimators' presets. Their registry would import NumPy and numba for the help.
 PRESETS = ("fast", "good", "best")
 
 
@@ -65,15 +65,16 @@ def seconds(text: str) -> float:
     raise argparse.ArgumentTypeError(f"must be seconds above 0, got {text!r}")
 
 
-def count(text: str, least: int = 1) -> int:
-    """Parse an integer that is not below `least`."""
+def count(text: str, least: int = 1, below: int = 2**31) -> int:
+    """Parse an integer from `least` to ``below - 1``."""
     try:
         value = int(text)
     except ValueError:
         value = least - 1
-    if least <= value < 2**31:
+    if least <= value < below:
         return value
-    raise argparse.ArgumentTypeError(f"must be an integer from {least} on, got {text!r}")
+    most = "on" if value < least else f"to {below - 1}"
+    raise argparse.ArgumentTypeError(f"must be an integer from {least} {most}, got {text!r}")
 
 
 def file_or_dash(text: str) -> str | Path:

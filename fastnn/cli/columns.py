@@ -55,7 +55,7 @@ def check_names(names: Iterable[str], read: ReadTable, argument: str) -> None:
 
 
 def first_text(column: Any) -> tuple[int, Any] | None:
-    """Return the row in the file, counted from 1, and value of the first entry that is no number or gap."""
+    """Return row, counted from 1, and value of the first entry that is no number and no gap, or None."""
     pandas = import_extra("pandas", "cli", "reading a table")
     wrong = (pandas.to_numeric(column, errors="coerce").isna() & column.notna()).to_numpy()
     if not wrong.any():
@@ -221,7 +221,7 @@ def _by_position(read: ReadTable, n_columns: int) -> Any:
 
 
 def _without_dates(pandas: Any, column: Any) -> Any:
-    """Return a column as it is written: a date is no number, although pandas would make one of it."""
+    """Return a column, dates as text: pandas would turn them into numbers without an error."""
     return column.astype(str) if column.dtype.kind == "M" else column
 
 

@@ -9,7 +9,7 @@ from typing import Any
 __all__ = ["add_command"]
 
 SYSTEMS = ("onnx", "c", "sklearn", "torch")
-# Systems by the ends of the names of their files.
+# Systems by the suffixes of their files.
 _SUFFIXES = {
     ".onnx": "onnx", ".h": "c", ".joblib": "sklearn", ".pkl": "sklearn", ".pt": "torch", ".pth": "torch"
 }  # fmt: skip
@@ -85,7 +85,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _write(path: Path, dump: Any, value: Any) -> None:
-    """Write a value by ``dump(value, file)`` whole, or leave the old file."""
+    """Write a value by ``dump(value, file)``; an error leaves the older file of this name."""
     from ..system.files import written_whole
 
     with written_whole(path) as temporary, open(temporary, "wb") as file:
@@ -93,7 +93,7 @@ def _write(path: Path, dump: Any, value: Any) -> None:
 
 
 def _samples(path: Path | None) -> Any:
-    """Return the samples of a file, an array or lines of numbers separated by commas; None for None."""
+    """Return the samples in a file, .npy or lines of numbers separated by commas; None without a file."""
     if path is None:
         return None
     import numpy as np
@@ -102,5 +102,5 @@ def _samples(path: Path | None) -> Any:
         if path.suffix == ".npy":
             return np.load(path, allow_pickle=False)
         return np.loadtxt(path, delimiter=",", ndmin=2)
-    except ValueError as error:
+    except (ValueError, EOFError) as error:
         raise ValueError(f"--data: {path} holds no table of numbers: {error}") from None

@@ -1,4 +1,4 @@
-"""Fit of a tabular estimator, and scores of it and of baselines on rows that the networks have not seen."""
+"""Fit of a tabular estimator, and the scores of it and of baselines on rows that no network was fitted to."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from sklearn.base import clone
 from .problem import Problem
 from .scores import baselines, folds_of, scores_of
 
-__all__ = ["N_FOLDS", "OWN", "Judged", "judged_fit"]
+__all__ = ["BY_VALIDATION", "N_FOLDS", "OWN", "Judged", "judged_fit"]
 
 Array = NDArray[Any]
 
 # Name of the fitted estimator among the baselines.
 OWN = "fastnn"
-# Folds in which the linear model is fitted where the networks are judged out of fold.
+# Number of folds of the linear model where the networks are judged out of fold.
 N_FOLDS = 5
+# How rows of a validation table judge, for people.
+BY_VALIDATION = "on {:,} validation rows, which also chose the best pass of every network"
 
 
 @dataclass
@@ -35,13 +37,13 @@ class Judged:
     frame : pandas DataFrame
         Training rows.
     y : array (n,)
-        Their targets.
+        Targets of the training rows.
     classes : array or None
         Classes of a classification.
     truth : array (m,)
         Targets of the rows that judge.
     predictions : array (m, n_classes) or (m,)
-        Probabilities or numbers predicted for them.
+        Probabilities or numbers predicted for the rows that judge.
     scores : dict
         Scores by name, of the networks and of the baselines.
     how : str
@@ -101,13 +103,13 @@ def judged_fit(
     model = estimator.fit(frame, problem.target, **given)
     splits, test, judged = None, None, None
     if valid is not None:
-        predictions, truth, own_weights = model.oof_prediction_, valid.target.to_numpy(), valid.weights
-        test = (valid.frame, truth, own_weights)
-        how = f"on {len(truth):,} validation rows, which also chose the best pass of every network"
+        predictions, truth, judging_weights = model.oof_prediction_, valid.target.to_numpy(), valid.weights
+        test = (valid.frame, truth, judging_weights)
+        how = BY_VALIDATION.format(len(truth))
     elif n_folds is not None:
         splits = folds_of(task, y, n_folds, seed)
         predictions = _cross_validated(estimator, problem, classes, splits, progress, settings)
-        truth, own_weights = y, weights
+        truth, judging_weights = y, weights
         how = (
             f"by cross-validation of {n_folds} folds: every row is predicted by networks that did not see it"
         )
@@ -115,9 +117,9 @@ def judged_fit(
         judged = model.oof_rows_
         splits = folds_of(task, y, min(N_FOLDS, len(y)), seed)
         predictions, truth = model.oof_prediction_, y[judged]
-        own_weights = None if weights is None else weights[judged]
+        judging_weights = None if weights is None else weights[judged]
         how = f"out of fold, on {len(truth):,} rows: networks predict those that they were not trained on"
-    scores = {OWN: scores_of(task, truth, predictions, classes, own_weights)}
+    scores = {OWN: scores_of(task, truth, predictions, classes, judging_weights)}
     scores |= baselines(task, (frame, y, weights), splits, test, classes, judged)
     return Judged(
         model, task, frame, y, classes, truth, predictions, scores, how, problem.notes, len(y)
@@ -128,19 +130,19 @@ def _cross_validated(
     estimator: Any, problem: Problem, classes: Any, splits: list[Any], progress: bool,
     settings: dict[str, Any],
 ) -> Array:  # fmt: skip
-    """Return predictions (n,) or probabilities (n, n_classes) of estimators fitted to other rows."""
+    """Return numbers (n,) or probabilities (n, n_classes) predicted by estimators fitted to other rows."""
     n_rows = len(problem.target)
     found = np.zeros(n_rows) if classes is None else np.zeros((n_rows, len(classes)))
-    for ours, theirs in splits:
-        weights = None if problem.weights is None else problem.weights[ours]
+    for fitted, predicted in splits:
+        weights = None if problem.weights is None else problem.weights[fitted]
         one = clone(estimator)
         one.fit(
-            problem.frame.iloc[ours], problem.target.iloc[ours], sample_weight=weights, progress=progress,
-            **settings,
+            problem.frame.iloc[fitted], problem.target.iloc[fitted], sample_weight=weights,
+            progress=progress, **settings,
         )  # fmt: skip
-        rows = problem.frame.iloc[theirs]
+        rows = problem.frame.iloc[predicted]
         if classes is None:
-            found[theirs] = one.predict(rows)
+            found[predicted] = one.predict(rows)
         else:  # the fold may lack a class
-            found[np.ix_(theirs, np.searchsorted(classes, one.classes_))] = one.predict_proba(rows)
+            found[np.ix_(predicted, np.searchsorted(classes, one.classes_))] = one.predict_proba(rows)
     return found

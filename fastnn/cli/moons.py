@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import io
 import math
 import time
 from argparse import ArgumentTypeError
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..engine.choice import BACKENDS
 from ..system.files import check_file_name, check_folder, check_replaceable, written_whole
 from ..system.validation import check_memory
+from .arguments import count
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,33 +40,24 @@ def add_command(commands: Any, summary: str) -> None:
         default="3",
         help="units of the hidden layers, such as 3 or 8,8 ('' for none)",
     )
-    parser.add_argument("--passes", type=_count(0), default=20000, help="passes over the data")
-    parser.add_argument("--noise", type=_spread, default=0.20, help="standard deviation of the data's noise")
-    parser.add_argument("--samples", type=_count(2), default=200, help="number of samples")
     parser.add_argument(
-        "--seed", type=_count(0, 2**32), default=0, help="seed of the data and the initial weights"
-    )
+        "--passes", type=functools.partial(count, least=0, below=2**63), default=20000,
+        help="passes over the data",
+    )  # fmt: skip
+    parser.add_argument("--noise", type=_spread, default=0.20, help="standard deviation of the data's noise")
+    parser.add_argument(
+        "--samples", type=functools.partial(count, least=2, below=2**63), default=200,
+        help="number of samples",
+    )  # fmt: skip
+    parser.add_argument(
+        "--seed", type=functools.partial(count, least=0, below=2**32), default=0,
+        help="seed of the data and the initial weights",
+    )  # fmt: skip
     parser.add_argument("--out", type=Path, default=Path("moons.png"), help="name of the picture")
     parser.add_argument(
         "--backend", choices=sorted(BACKENDS), default="numba", help="backend that trains the network"
     )
     parser.set_defaults(run=_run)
-
-
-def _count(least: int, below: int = 2**63) -> Callable[[str], int]:
-    """Return an argument type for argparse: integers from `least` to ``below - 1``."""
-
-    def count(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = -1
-        if least <= value < below:
-            return value
-        most = f"to {below - 1}" if below < 2**63 else "on"
-        raise ArgumentTypeError(f"must be an integer from {least} {most}, got {text!r}")
-
-    return count
 
 
 def _spread(text: str) -> float:
@@ -82,7 +74,7 @@ def _spread(text: str) -> float:
 def _sizes(text: str) -> tuple[int, ...]:
     """Parse layer sizes, which are separated by commas."""
     try:
-        return tuple(_count(1)(size) for size in text.split(",") if text)
+        return tuple(count(size, below=2**63) for size in text.split(",") if text)
     except ArgumentTypeError:
         raise ArgumentTypeError(
             f"must be layer sizes from 1 on, separated by commas, such as 3 or 8,8, got {text!r}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,9 @@ def add_command(commands: Any, summary: str) -> None:
         "--drop", metavar="COLUMN,COLUMN", type=names, default=(), help="columns to leave out"
     )
     parser.add_argument(
-        "--port", type=lambda text: count(text, 0), default=0, help="port of the server (default: any free)"
-    )
+        "--port", type=functools.partial(count, least=0), default=0,
+        help="port of the server (default: any free)",
+    )  # fmt: skip
     parser.add_argument("--no-browser", action="store_true", help="print the address and open no browser")
     add_reading_arguments(parser)
     parser.set_defaults(run=_run)

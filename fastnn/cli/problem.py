@@ -24,11 +24,11 @@ __all__ = [
     "stated_targets",
 ]
 
-# Largest number of whole numbers that are taken for classes unless --task says otherwise.
+# Largest number of different whole numbers that are taken for classes unless --task says otherwise.
 MOST_WHOLE = 10
 # Share of numbers among the distinct texts of a column from which the other texts are taken for mistakes.
 MOSTLY_NUMBERS = 0.8
-# Number of distinct texts from which a target with a class for every other row is refused.
+# Largest number of classes whatever the number of rows; more are refused if they exceed half of the rows.
 MOST_CLASSES = 100
 
 
@@ -153,8 +153,13 @@ def stated_targets(column: Any, read: ReadTable, task: str) -> NDArray[Any]:
     """Return a target without gaps as float64 numbers, or as classes: texts, whole numbers, truth values."""
     if task == "regression":
         values = numbers_of(column, read, "the target")
-        if np.isinf(values).any():
-            raise ValueError(f"{read.name}: the target {column.name!r} holds infinity")
+        is_infinite = np.isinf(values)
+        if is_infinite.any():
+            row = int(column.index[is_infinite.argmax()]) + 1
+            raise ValueError(
+                f"{read.name}: the target {column.name!r} holds infinity in row {row}: correct it, or "
+                "read it as a gap by --na inf,-inf, which leaves the row out"
+            )
         return values
     pandas = import_extra("pandas", "cli", "reading a table")
     kinds = {type(value) for value in column}

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import lzma
 import re
 import sys
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,7 +28,7 @@ __all__ = [
     "read_table",
 ]
 
-# Bytes at the beginning of a file from which its form is found.
+# Number of bytes at the beginning of a file that determine its form.
 HEAD = 256 * 1024
 # Lines of the head that are inspected.
 MOST_LINES = 500
@@ -113,7 +115,7 @@ def read_table(source: str | Path, options: Any, text_columns: Any = ()) -> Read
 
 
 def finished_table(pandas: Any, read: ReadTable, date_format: str | None) -> ReadTable:
-    """Return a table that was read, with checked names, without a column of row numbers, with dates."""
+    """Return a table with its names checked, without a column of row numbers, and with columns of dates."""
     name = read.name
     if not isinstance(read.frame.index, pandas.RangeIndex):  # of a dataframe that was saved with its index
         read.frame = read.frame.reset_index(drop=read.frame.index.name is None)
@@ -177,8 +179,6 @@ def _compression(head: bytes) -> str | None:
 def _unpacked(head: bytes, compression: str) -> bytes:
     """Return the first bytes that a compressed file holds, from its own first bytes."""
     import bz2
-    import lzma
-    import zlib
 
     decompressors: dict[str, Any] = {
         "gzip": lambda: zlib.decompressobj(16 + zlib.MAX_WBITS),
@@ -215,8 +215,6 @@ def _read_csv(
     encoding = options.encoding or next(
         (kind for mark, kind in BYTE_ORDER_MARKS.items() if head.startswith(mark)), "utf-8"
     )
-    if b"\0" in head and not encoding.lower().startswith("utf-16"):
-        raise ValueError(f"{name} is neither a CSV file nor a Parquet file")
     notes: list[str] = []
     try:
         return _parsed(pandas, file, head, name, options, encoding, compression, notes, text_columns)
@@ -238,7 +236,10 @@ def _parsed(
     notes: list[str], text_columns: set[str],
 ) -> ReadTable:  # fmt: skip
     """Return the rows of a CSV file in one encoding."""
-    lines = head.decode(encoding, "ignore").splitlines()
+    text = head.decode(encoding, "ignore")
+    if "\0" in text:
+        raise ValueError(f"{name} is neither a CSV file nor a Parquet file")
+    lines = text.splitlines()
     if len(head) >= HEAD:
         lines = lines[:-1]  # the last line is cut off
     lines = [line for line in lines if line.strip()][:MOST_LINES]
@@ -261,8 +262,6 @@ def _parsed(
             na_values=list(options.na), skipinitialspace=True, low_memory=False,
             dtype=dict.fromkeys(text_columns, "string") or None, index_col=False if has_surplus else None,
         )  # fmt: skip
-    except UnicodeDecodeError:
-        raise
     except pandas.errors.EmptyDataError:
         raise ValueError(f"{name} is empty") from None
     except pandas.errors.ParserError as error:
@@ -273,7 +272,7 @@ def _parsed(
             f"{name}: line {found[2]} has {found[3]} fields instead of {found[1]}, separated by {sep!r}: "
             "correct the line, or name another --sep"
         ) from None
-    except (EOFError, OSError) as error:
+    except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:
         raise ValueError(f"{name} is damaged: {first_line(error)}") from None
     return ReadTable(frame, name, notes)
 
@@ -281,9 +280,9 @@ def _parsed(
 def _has_empty_surplus(lines: list[str], sep: str, name: str) -> bool:
     """Return True if all lines but the header end with a separator; raise ValueError for surplus fields.
 
-    pandas would take the first column for an index.
+    pandas would take the first column of such lines for an index.
     """
-    rows = list(csv.reader(lines, delimiter=sep))
+    rows = _split(lines, sep)
     header = rows.pop(0) if rows else []
     if not rows or len(rows[0]) <= len(header):
         return False
@@ -292,11 +291,19 @@ def _has_empty_surplus(lines: list[str], sep: str, name: str) -> bool:
     raise ValueError(f"{name}: the lines have more fields than the header, separated by {sep!r}")
 
 
+def _split(lines: list[str], sep: str) -> list[list[str]]:
+    """Return the fields of lines; an empty list if a field is longer than the module csv allows."""
+    try:
+        return list(csv.reader(lines, delimiter=sep))
+    except csv.Error:
+        return []
+
+
 def found_separator(lines: list[str]) -> str:
     """Return the separator with which most lines have as many fields as the first; a comma if none has."""
     best, best_key = ",", (0.0, 0)
     for sep in SEPARATORS:
-        counts = [len(row) for row in csv.reader(lines, delimiter=sep)]
+        counts = [len(row) for row in _split(lines, sep)]
         if not counts or counts[0] < 2:
             continue
         share = sum(count == counts[0] for count in counts) / len(counts)
@@ -308,7 +315,7 @@ def found_separator(lines: list[str]) -> str:
 
 def found_decimal(lines: list[str], sep: str) -> tuple[str, str | None]:
     """Return the decimal point of the numbers in lines, and the separator of their thousands or None."""
-    fields = [cell.strip() for row in csv.reader(lines[1:], delimiter=sep) for cell in row]
+    fields = [cell.strip() for row in _split(lines[1:], sep) for cell in row]
     with_comma = [cell for cell in fields if _COMMA_NUMBER.fullmatch(cell)]
     if len(with_comma) > sum(bool(_POINT_NUMBER.fullmatch(cell)) for cell in fields):
         return ",", "." if any("." in cell for cell in with_comma) else None
@@ -344,7 +351,7 @@ def _parse_dates(pandas: Any, read: ReadTable, date_format: str | None) -> None:
 
 
 def as_dates(pandas: Any, column: Any, date_format: str | None) -> Any:
-    """Return a column as dates, with NaT for what is none; None if time zones differ."""
+    """Return a column as dates, NaT where a value is no date; None if time zones differ."""
     try:
         dates = pandas.to_datetime(column, format=date_format or "ISO8601", errors="coerce")
     except ValueError as error:

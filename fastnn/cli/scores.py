@@ -63,7 +63,7 @@ def _predicted(P: Array, classes: Array) -> Array:
 
 
 def _roc_auc(y: Array, P: Array, classes: Array, weights: Any) -> float:
-    """Return the area under the ROC curve, of several classes the mean over each against the others."""
+    """Return the area under the ROC curve; of several classes, the mean of each against all others."""
     areas = []
     for k in range(1 if len(classes) == 2 else 0, len(classes)):
         truth = y == classes[k]
@@ -75,8 +75,8 @@ def _roc_auc(y: Array, P: Array, classes: Array, weights: Any) -> float:
 
 def _log_loss(y: Array, P: Array, classes: Array, weights: Any) -> float:
     """Return the mean negative logarithm of the true classes' probabilities."""
-    own = P[np.arange(len(y)), np.searchsorted(classes, y)].astype(np.float64)
-    return float(np.average(-np.log(np.maximum(own, 1e-15)), weights=weights))
+    p_true = P[np.arange(len(y)), np.searchsorted(classes, y)].astype(np.float64)
+    return float(np.average(-np.log(np.maximum(p_true, 1e-15)), weights=weights))
 
 
 # Registry of the scores by task and name, the most important first.
@@ -287,8 +287,8 @@ def baselines(
         Rows, targets and weights.
     splits : list of two arrays of rows, optional
         Folds: the baselines predict the second part of each, fitted to the first.
-    test : tuple as `train`, optional
-        Rows to predict instead of the folds.
+    test : tuple of DataFrame, array (m,) and array (m,) or None, optional
+        Rows to predict instead of those of the folds, with targets and weights.
     classes : array or None
         Classes of a classification, sorted.
     judged : array of int, optional
@@ -307,15 +307,15 @@ def baselines(
     rows_of_test: list[Rows] = []
     found: dict[str, list[Array]] = {"linear model": [], constant_name: []}
     random = np.random.RandomState(0)
-    for ours, theirs in parts:
-        if len(ours) > MOST_ROWS:
-            ours = np.sort(random.permutation(ours)[:MOST_ROWS])
-        own_weights = None if weights is None else weights[ours]
-        X_test = test[0] if test is not None else X.iloc[theirs]
-        rows_of_test.append(np.arange(len(X_test)) if theirs is None else theirs)
-        predict = _linear(task, X.iloc[ours], y[ours], own_weights, classes)
+    for fitted, predicted in parts:
+        if len(fitted) > MOST_ROWS:
+            fitted = np.sort(random.permutation(fitted)[:MOST_ROWS])
+        fit_weights = None if weights is None else weights[fitted]
+        X_test = test[0] if test is not None else X.iloc[predicted]
+        rows_of_test.append(np.arange(len(X_test)) if predicted is None else predicted)
+        predict = _linear(task, X.iloc[fitted], y[fitted], fit_weights, classes)
         found["linear model"].append(predict(X_test))
-        # The shares of all rows: those of a fold's rows would differ from fold to fold, and rank the rows.
+        # A constant from the fold's rows would differ from fold to fold, and rank the rows: take all rows.
         found[constant_name].append(_constant(task, y, weights, classes, len(X_test)))
     order = np.concatenate(rows_of_test)
     chosen = slice(None) if judged is None or test is not None else np.isin(order, judged)
@@ -364,8 +364,8 @@ def table_of_scores(task: str, scores: dict[str, dict[str, float]]) -> str:
     width = max(len(name) for name in scores)
     widths = [max(10, len(label)) for label in labels]
     lines = [" " * width + "".join(f"  {label:>{w}}" for label, w in zip(labels, widths, strict=True))]
-    for name, own in scores.items():
-        cells = (f"  {shown_score(value):>{w}}" for value, w in zip(own.values(), widths, strict=True))
+    for name, values in scores.items():
+        cells = (f"  {shown_score(value):>{w}}" for value, w in zip(values.values(), widths, strict=True))
         lines.append(f"{name:<{width}}{''.join(cells)}")
     return "\n".join(lines)
 
@@ -373,13 +373,15 @@ def table_of_scores(task: str, scores: dict[str, dict[str, float]]) -> str:
 def plain_scores(scores: dict[str, dict[str, float]]) -> dict[str, dict[str, float | None]]:
     """Return scores as JSON holds them: None for NaN."""
     return {
-        name: {key: None if np.isnan(value) else value for key, value in own.items()}
-        for name, own in scores.items()
+        name: {key: None if np.isnan(value) else value for key, value in values.items()}
+        for name, values in scores.items()
     }
 
 
 def shown_score(value: float) -> str:
-    """Return a score as text of four significant digits or decimals; a dash for NaN."""
+    """Return a score as text with four decimals or, from 10 on, four digits or more; a dash for NaN."""
     if np.isnan(value):
         return "-"
-    return f"{value:.4f}" if abs(value) < 10 else f"{value:,.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
+    if abs(value) < 10:
+        return f"{value:.4f}"
+    return f"{value:,.4g}" if abs(value) < 1e4 else f"{value:,.0f}"

@@ -1,8 +1,9 @@
-"""Training on Parquet files larger than memory: a sample for the questions about a table, and the fit."""
+"""Training on Parquet files larger than memory: a sample that decides about columns and task, and the fit."""
 
 from __future__ import annotations
 
 import argparse
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,14 @@ from ..preprocessing.parquet_source import opened_dataset
 from ..system.extras import import_extra
 from ..system.sizes import parse_size
 from .columns import check_names
-from .judging import N_FOLDS, OWN, Judged
+from .judging import BY_VALIDATION, N_FOLDS, OWN, Judged
 from .problem import Problem, check_classes, posed_rows
 from .reading import INDEX, ReadTable, finished_table, is_parquet
 from .scores import baselines, folds_of, scores_of
 
 __all__ = ["LargeFiles", "Streamed", "large_files"]
 
-# Rows that are looked at before the fit, and to which the linear model is fitted.
+# Number of rows that decide about columns and task, and to which the linear model is fitted.
 N_SAMPLED = 20_000
 
 
@@ -70,14 +71,16 @@ def large_files(options: argparse.Namespace, checkpoint: Path) -> LargeFiles | N
     pandas = import_extra("pandas", "cli", "reading a table")
     name, source = str(options.table), str(options.table)
     names = list(opened_dataset(source).schema.names)
-    shell = ReadTable(pandas.DataFrame(columns=names), name)
-    check_names([options.target], shell, "--target")
-    check_names(options.drop, shell, "--drop")
-    check_names([] if options.weights is None else [options.weights], shell, "--weights")
+    header = ReadTable(pandas.DataFrame(columns=names), name)
+    check_names([options.target], header, "--target")
+    check_names(options.drop, header, "--drop")
+    check_names([] if options.weights is None else [options.weights], header, "--weights")
     left_out = {options.target, options.weights, *options.drop, INDEX}
     columns = [column for column in names if column not in left_out]
-    given = options.target, options.weights, columns, True
-    files = ParquetRows(source, *given)
+    selected = functools.partial(
+        ParquetRows, source, options.target, options.weights, columns, skips_gaps=True
+    )
+    files = selected()
     preset = PRESETS[options.preset]
     n_networks = options.networks or preset.n_estimators
     if not options.resume and needed_bytes(files, n_networks, preset.n_bins) <= limit:
@@ -92,7 +95,7 @@ def large_files(options: argparse.Namespace, checkpoint: Path) -> LargeFiles | N
     rows = np.sort(sample_without_replacement(files.n_rows, count, random_state=options.seed))
     read = finished_table(pandas, ReadTable(_frame(files, files.read(rows)), name), None)
     dates = [column for column in columns if read.frame[column].dtype.kind == "M"]
-    files = ParquetRows(source, *given, [column for column in dates if files.is_text(column)])
+    files = selected(dates=[column for column in dates if files.is_text(column)])
     return LargeFiles(files, read, len(names))
 
 
@@ -116,7 +119,7 @@ class Streamed:
     problem : Problem
         Target, task and columns, of a sample of the rows.
     checkpoint : Path
-        File of the fit while it goes on.
+        File from which an interrupted fit can go on.
     options : namespace
         Arguments of the command.
     """
@@ -145,7 +148,7 @@ class Streamed:
             truth, predictions = self._rows(valid, classes)[1], model.oof_prediction_
             splits, test = None, (valid.frame, truth, valid.weights)
             weights = valid.weights
-            how = f"on {len(truth):,} validation rows, which also chose the best pass of every network"
+            how = BY_VALIDATION.format(len(truth))
         else:
             order = np.argsort(model.oof_rows_)
             block = files.read(model.oof_rows_[order])

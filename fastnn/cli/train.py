@@ -1,4 +1,4 @@
-"""The subcommand ``fastnn train``: fit networks to a table, and report what was found."""
+"""The subcommand ``fastnn train``: fit networks to a table, and write the model, its scores and a report."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["add_command"]
 
 # Files that a training writes.
 MODEL, SCORES, REPORT = "model.fastnn", "metrics.json", "report.html"
-# File of a training of large files that goes on, which is removed at its end.
+# File from which an interrupted training of large files can go on; removed when the training ends.
 CHECKPOINT = "checkpoint.fastnn"
 
 
@@ -28,8 +28,8 @@ def add_command(commands: Any, summary: str) -> None:
         help=summary,
         description="Fit several networks side by side to a table in a CSV or Parquet file: numbers, "
         "categories, dates and text, with gaps. Parquet files and folders larger than memory are streamed. "
-        "Writes model.fastnn, from which 'fastnn predict' and "
-        "fastnn.load predict; metrics.json; and report.html, one page with scores, curves and columns.",
+        "Writes model.fastnn, which 'fastnn predict' and fastnn.load read; metrics.json; and report.html, "
+        "one page with scores, curves and columns.",
         epilog="example: fastnn train customers.csv --target churn --drop id --out run",
     )
     parser.add_argument(
@@ -65,7 +65,7 @@ def add_command(commands: Any, summary: str) -> None:
     )
     parser.add_argument("--time-limit", metavar="SECONDS", type=seconds, help="longest time of the fits")
     parser.add_argument(
-        "--seed", type=functools.partial(count, least=0), default=0, help="seed of all chance"
+        "--seed", type=functools.partial(count, least=0), default=0, help="seed of all random numbers"
     )
     parser.add_argument("--jobs", metavar="N", type=count, help="number of threads (default: all cores)")
     large = parser.add_argument_group(
@@ -82,7 +82,9 @@ def add_command(commands: Any, summary: str) -> None:
         type=count,
         help="passes over the rows (default: by preset and number of rows)",
     )
-    large.add_argument("--resume", action="store_true", help="go on from the checkpoint of an ended training")
+    large.add_argument(
+        "--resume", action="store_true", help="go on from the checkpoint of an interrupted training"
+    )
     add_reading_arguments(parser)
     parser.set_defaults(run=_run)
 
@@ -203,11 +205,12 @@ def _print_read(read: Any, problem: Any, shape: tuple[int, int]) -> None:
     used = [record for record in columns if record["features"]]
     plural = {"number": "numbers", "boolean": "truth values", "date": "dates", "category": "categories"}
     for kind, title in plural.items():
-        own = [record for record in used if record["kind"] == kind]
-        if own:
-            gaps = sum(record["gaps"] for record in own)
-            of_gaps = f" ({gaps:,} gaps)" if gaps else ""
-            print(f"  {title:<13} {len(own):>4}   {listed((r['name'] for r in own), False)}{of_gaps}")
+        records = [record for record in used if record["kind"] == kind]
+        if records:
+            n_gaps = sum(record["gaps"] for record in records)
+            gaps = f" ({n_gaps:,} gaps)" if n_gaps else ""
+            names_listed = listed((record["name"] for record in records), quoted=False)
+            print(f"  {title:<13} {len(records):>4}   {names_listed}{gaps}")
     for record in columns:
         if not record["features"]:
             reason = record["treatment"].removeprefix("left out: ")
@@ -278,7 +281,7 @@ def _metrics(read: Any, result: Any, options: argparse.Namespace) -> dict[str, A
 
 
 def _report(read: Any, result: Any, options: argparse.Namespace, metrics: dict[str, Any]) -> Any:
-    """Return what the page shows."""
+    """Return the content of report.html."""
     from ..report.page import ReportData
     from .scores import METRICS
 

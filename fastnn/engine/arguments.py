@@ -22,6 +22,7 @@ __all__ = [
     "gradient_pointers",
     "is_by_rows",
     "kernel_settings",
+    "most_threads",
     "sharing",
     "tile_data",
     "training_width",
@@ -150,7 +151,7 @@ def training_workspace(
     layout, dtype = network.training_layout, network.dtype
     # Rounding units up to whole vectors takes at most a vector for each window of `small_batch`.
     n_windows = 2 * len(network.shapes) + 1 if by_rows else 0
-    padding = network.whole_tile(n_windows and 1) * n_windows
+    padding = network.whole_tile(1) * n_windows
     widest = max(network.whole_tile(n_out) for _, n_out in network.shapes)
     gathered = tile_rows(network, job.is_sparse) + job.y.shape[1] + 1 if job.is_gathered else 0
 
@@ -174,6 +175,18 @@ def training_workspace(
     )
 
 
+def most_threads(network: Network, job: Job) -> int:
+    """Return the largest number of threads that have work in a step.
+
+    They share the parts of a step (`sharing`). On a CSR matrix, whose samples use few of the features, the
+    update of the whole first layer takes most of the time: threads share the blocks of parameters.
+    """
+    if job.is_sparse:
+        return max(1, network.n_parameters // limits.LEAST_UPDATE)
+    n_parts, _ = sharing(network, job.batch_size)
+    return n_parts
+
+
 def is_by_rows(network: Network, job: Job) -> bool:
     """Return True if a step's samples are so few that vectors run along units (`small_batch`)."""
     if network.batch_norm or network.dropout or job.is_sparse:
@@ -188,9 +201,8 @@ def sharing(network: Network, batch_size: int, is_sparse: bool = False) -> tuple
     If they are not units, the parts are shards of the batch. The parts depend on the problem alone and not on
     the number of threads, so that the result is the same, bit for bit, for any number of threads.
     """
-    operations = 6 * network.n_parameters * batch_size * network.dtype.itemsize / 4
-    # On a CSR matrix most of the time goes into the update, which is limited by memory bandwidth: more
-    # threads would not help.
+    operations = network.training_operations * batch_size * network.dtype.itemsize / 4
+    # On a CSR matrix every further shard would cost another gradient of the whole first layer, most of it 0.
     if is_sparse or operations < limits.SHARED_OPERATIONS:
         return 1, False
     if not network.dropout and batch_size < limits.TEAM_SAMPLES:

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnn_kernels.compiler.forks import import_lock
+
 from ..network.description import Network
 from .job import is_sparse
 
@@ -28,7 +30,8 @@ def read_only(X: Array) -> Array:
 
 def csr_table(X: Any, rows: NDArray[np.int64]) -> Any:
     """Return a CSR matrix as the kernels' `Table`; `rows` are the numbers of its rows, in order."""
-    from fastnn_kernels.sparse import Table
+    with import_lock:
+        from fastnn_kernels.sparse import Table
 
     # int32 is wide enough: no memory holds the weights of 2**31 features.
     columns, starts = X.indices.astype(np.int32, copy=False), X.indptr.astype(np.int64, copy=False)

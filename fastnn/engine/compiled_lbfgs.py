@@ -45,7 +45,7 @@ class NumbaLBFGSTrainer:
     job : Job
         Data and settings of the training.
     memory : LBFGSMemory, optional
-        State of a training that goes on; parameters and statistics are those of its last iteration.
+        State of the training to resume; parameters and statistics are those of its last iteration.
 
     Raises
     ------
@@ -90,7 +90,7 @@ class NumbaLBFGSTrainer:
         )
         ends = Limits(*lbfgs_limits(job))
         if memory is not None:
-            self._take(memory, n_before, ends)
+            self._restore_memory(memory, n_before, ends)
         self.records = job.records(len(network.shapes))
         self._arguments = (
             *gradient_pointers(train, network, job, team=False),
@@ -106,13 +106,14 @@ class NumbaLBFGSTrainer:
         if not self._arguments[0].is_saved:
             compile_gradient_aside(train, network, job, lbfgs.compile_advance)
             self._kernel.compile_for_python(*self._arguments, 0, 1)
-        self._rounds_a_call = max(1, int(limits.FIRST_CALL_OPERATIONS / (6 * size * width)))
+        operations = network.training_operations * width
+        self._rounds_a_call = max(1, int(limits.FIRST_CALL_OPERATIONS / operations))
 
-    # --- trainings that go on ------------------------------------------------------------------------
+    # --- resumed trainings ---------------------------------------------------------------------------
 
     @property
     def memory(self) -> LBFGSMemory | None:
-        """State from which another training goes on; None after a divergence."""
+        """State from which another training can go on; None after a divergence."""
         if self.non_finite:
             return None
         state, (vectors, numbers, counts) = self._state, self._minimiser
@@ -159,11 +160,11 @@ class NumbaLBFGSTrainer:
             raise ValueError("the state of L-BFGS contradicts itself or the network: train again")
         return M
 
-    def _take(self, memory: LBFGSMemory, n_before: int, ends: Limits) -> None:
+    def _restore_memory(self, memory: LBFGSMemory, n_before: int, ends: Limits) -> None:
         """Copy a memory with room for `n_before` pairs; decide anew whether the minimisation has ended."""
         lbfgs, state, (vectors, numbers, counts) = self._lbfgs, self._state, self._minimiser
         M, first = (len(vectors) - lbfgs.PAIRS) // 2, lbfgs.PAIRS
-        # The ring of a shorter training has room for all its pairs: they have not come round yet.
+        # A smaller ring is that of a shorter training, which has overwritten no pair: its rows are in order.
         vectors[: first + n_before] = memory.vectors[: first + n_before]
         vectors[first + M :][:n_before] = memory.vectors[first + n_before :]
         first = lbfgs.RHO
@@ -207,7 +208,7 @@ class NumbaLBFGSTrainer:
 
     @property
     def value(self) -> float:
-        """Function value that is minimised, at the last point evaluated."""
+        """Value of the minimised function at the last point evaluated."""
         return float(self._minimiser.numbers[self._lbfgs.VALUE])
 
     @property
@@ -231,9 +232,7 @@ class NumbaLBFGSTrainer:
         self.non_finite = NON_FINITE[result]
         rounds_a_second = (self._rounds_done - before) / max(time.perf_counter() - started, 1e-6)
         # A short call measures the speed inaccurately: let the calls grow eightfold at most.
-        self._rounds_a_call = max(
-            1, min(int(limits.CALL_SECONDS * rounds_a_second), 8 * self._rounds_a_call)
-        )  # fmt: skip
+        self._rounds_a_call = max(1, min(int(limits.CALL_SECONDS * rounds_a_second), 8 * self._rounds_a_call))
         return not self.non_finite
 
 

@@ -22,6 +22,7 @@ from .arguments import (
     gradient_pointers,
     is_by_rows,
     kernel_settings,
+    most_threads,
     sharing,
     tile_data,
     training_width,
@@ -59,15 +60,16 @@ class NumbaTrainer:
     ) -> None:
         self._train, self._network, self._job, self.memory = train, network, job, memory
         self.statistics, self.current = statistics, memory.average if job.average_share > 0 else parameters
-        n_shares, team = sharing(network, job.batch_size, job.is_sparse)
-        n_shards = 1 if team else n_shares
+        n_parts, team = sharing(network, job.batch_size, job.is_sparse)
+        n_shards = 1 if team else n_parts
         shard = -(-job.batch_size // n_shards)
         width = training_width(network, shard)
         by_rows = is_by_rows(network, job)
-        # Number of threads: those that the job asks for, but no more than the parts of a step (`sharing`) and
-        # no more than the cores, or they would wait for each other at every barrier. Every call then takes
-        # the cores that are free (`acquired_cores`).
-        n_threads = min(job.n_threads or n_shares, n_shares, threads.available_cores())
+        # Number of threads: those that the job asks for, but no more than have work in a step, and no more
+        # than the cores, or they would wait for each other at every barrier. Every call then takes the cores
+        # that are free (`acquired_cores`).
+        most = most_threads(network, job)
+        n_threads = min(job.n_threads or most, most, threads.available_cores())
         self._n_threads = n_threads  # of the next call
         self._choice = (
             ThreadChoice((network, job.batch_size), n_threads)
@@ -121,7 +123,8 @@ class NumbaTrainer:
         self._pool: ThreadPoolExecutor | None = None
         self._process = os.getpid()  # ID of the process that has the pool's threads
         self.non_finite = ""
-        self._rounds_a_call = max(1, int(limits.FIRST_CALL_OPERATIONS / (6 * size * width * n_shards)))
+        operations = network.training_operations * width * n_shards
+        self._rounds_a_call = max(1, int(limits.FIRST_CALL_OPERATIONS / operations))
         gradient_of = self._pointers[0]
         if gradient_of is not None and not gradient_of.is_saved:
             self._compile_side_by_side()
@@ -225,8 +228,8 @@ class NumbaTrainer:
     def _restore_last_finite(self) -> None:
         """Restore all arrays to their values after the last step that left them finite.
 
-        The kernel keeps no copies. From copies made before the call, its steps are repeated with the same
-        results, bit for bit. An array that is not finite stays so in later steps: bisection finds the last
+        The kernel keeps no copies of its own: its steps are repeated, with the same bits, from the copies
+        made before the call. An array that is not finite stays so in later steps: bisection finds the last
         finite step, which is most often the one before the last.
         """
         first, broken = self._first_step, self._step

@@ -149,7 +149,7 @@ class Job:
         return self.num_passes - 1
 
     def last_step(self, last_pass: int, last_step: int | None) -> int:
-        """Return the number of steps that ends a chunk: those of `last_pass` passes, or fewer if told so."""
+        """Return the number of steps that ends a chunk: those of `last_pass` passes, at most `last_step`."""
         steps = last_pass * self.n_batches
         return steps if last_step is None else min(steps, last_step)
 

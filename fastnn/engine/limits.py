@@ -5,12 +5,13 @@ Modules read a limit as ``limits.NAME`` at every use, so that tests can change i
 
 # Target duration of a kernel call, in seconds. Ctrl-C waits for the end of a call; hooks run between calls.
 CALL_SECONDS = 0.05
-# Where the number of threads is measured: the duration of a trial, a call on another number of threads, which
-# begins with threads that have to wake up and with cold caches; the time before the first trial and between
-# two; and the largest share of the time that slow trials take.
+# Duration of a trial: a call on another number of threads, whose speed is measured (`ThreadChoice`). Threads
+# have to wake up and caches are cold at its beginning: a shorter trial would measure little else.
 TRIAL_SECONDS = 0.005
+# Time before the first trial of a training, and from one trial to the next.
 FIRST_TRIAL_SECONDS = 0.005
 TRIAL_EVERY_SECONDS = 0.25
+# Largest share of a training's time that slow trials take.
 TRIAL_SHARE = 0.02
 # FLOPs of the first call, before the speed of the machine is known.
 FIRST_CALL_OPERATIONS = 1e8
@@ -28,6 +29,8 @@ TEAM_TRAFFIC = 1.0
 MOST_SHARDS = 8
 LEAST_SHARD = 64
 SHARED_BYTES = 1 << 28
-# A batch is computed with vectors of units instead of samples if a feature of all its samples has at most
-# this many bytes: 8 samples in float32, half a vector. Measured: at 12, both take the same time.
+# Fewest parameters that a thread updates in a step on a CSR matrix.
+LEAST_UPDATE = 1 << 17
+# A batch is computed with vectors of units instead of samples if one feature of all its samples takes at most
+# this many bytes: 8 samples in float32, half a vector. With 12 samples, both take the same time.
 ROW_BYTES = 32

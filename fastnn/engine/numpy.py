@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnn_kernels.compiler.forks import import_lock
+
 from ..network.description import Network
 from ..system.validation import all_finite
 from . import limits
@@ -31,7 +33,8 @@ class NumpyBackend:
     """Backend of the NumPy reference."""
 
     def __init__(self) -> None:
-        from ..reference import predict, train
+        with import_lock:
+            from ..reference import predict, train
 
         self._predict, self._train = predict, train
 

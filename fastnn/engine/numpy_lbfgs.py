@@ -40,7 +40,7 @@ class NumpyLBFGSTrainer:
     job : Job
         Data and settings of the training.
     memory : LBFGSMemory, optional
-        State of a training that goes on; parameters and statistics are those of its last iteration.
+        State of the training to resume; parameters and statistics are those of its last iteration.
 
     Raises
     ------
@@ -57,23 +57,23 @@ class NumpyLBFGSTrainer:
         self._statistics_at_point = statistics.copy()
         self._reg_lambda = job.reg_lambda * (job.weight_scale if job.of_objective else 1.0)
         self._is_weight = np.arange(network.n_parameters) < network.n_weights
-        limits = Limits(*lbfgs_limits(job))
+        ends = Limits(*lbfgs_limits(job))
         self.records = job.records(len(network.shapes))
         self.n_passes, self.non_finite, self._status = 0, "", RUNNING
         self._loss = self._penalty = self.value = self.objective = np.nan
         self._last: Iterate | None = None
         if memory is not None:
-            self._last = with_limits(self._taken(memory), limits)
+            self._last = with_limits(self._restored_iterate(memory), ends)
             self._status, self.value = self._last.status, self._last.value
             self.n_passes = self._last.n_iterations
         assert isinstance(job.optimizer, LBFGS)
         self._iterates = minimise(
-            self._evaluate, parameters.astype(np.float64), job.optimizer.maxcor, limits, self._last
+            self._evaluate, parameters.astype(np.float64), job.optimizer.maxcor, ends, self._last
         )
 
     @property
     def memory(self) -> LBFGSMemory | None:
-        """State from which another training goes on; None before its first iterate and after a divergence."""
+        """State from which another training can go on; None before an iterate and after a divergence."""
         last = self._last
         if last is None or self.non_finite:
             return None
@@ -87,7 +87,7 @@ class NumpyLBFGSTrainer:
             np.array([self.n_passes, 0]),
         )
 
-    def _taken(self, memory: LBFGSMemory) -> Iterate:
+    def _restored_iterate(self, memory: LBFGSMemory) -> Iterate:
         """Return the iterate of a memory; raise ValueError if it contradicts itself or the network."""
         x_and_gradient, pairs = memory.vectors[:2], memory.vectors[2:]
         n = len(pairs) // 2

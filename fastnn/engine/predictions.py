@@ -134,7 +134,7 @@ class PredictingNetwork(ParameterViews):
         Raises
         ------
         ValueError
-            If `method` is neither, is "predict_proba" although the loss is for regression, or `n_rows` is
+            If `method` is unknown, or "predict_proba" although the loss is for regression, or if `n_rows` is
             below 1.
 
         Examples

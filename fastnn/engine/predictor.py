@@ -1,4 +1,4 @@
-"""Predictor: predictions of a few samples within microseconds, by preparing all else beforehand."""
+"""Predictor: predictions of a few samples within microseconds; everything else is prepared beforehand."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class Predictor:
             try:
                 X = np.asarray(X)
             except ValueError as error:
-                raise ValueError(f"X is no rectangular table: {error}") from None
+                raise ValueError(f"X is not a rectangular table: {error}") from None
         self._check_shape(X.shape)
         if type(X) is not np.ndarray or X.dtype.kind not in "fiub":
             X = _converted(X, self._X.dtype, "X", 1)

@@ -45,8 +45,9 @@ class Trainer(Protocol):
     def halted(self) -> bool:
         """True if the trainer has ended the training, which then does no more passes.
 
-        That is when the objective has not improved for too many passes (`Job.patience`); at least one pass is
-        done before, even if the memory comes from a training that halted. L-BFGS also ends by itself.
+        A trainer halts if the objective has not improved for too many passes (`Job.patience`), but never
+        before its first pass, even if its memory comes from a training that halted. L-BFGS also halts if it
+        has converged, reached a limit or failed.
         """
 
     def run(self, last_pass: int, last_step: int | None = None) -> bool:
@@ -70,7 +71,7 @@ class LBFGSTrainer(Trainer, Protocol):
 
     @property
     def memory(self) -> LBFGSMemory | None:
-        """State from which another training goes on; None after a divergence."""
+        """State from which another training can go on; None after a divergence."""
 
     @property
     def ending(self) -> Ending | None:
@@ -78,7 +79,7 @@ class LBFGSTrainer(Trainer, Protocol):
 
     @property
     def value(self) -> float:
-        """Function value that is minimised, at the last point evaluated."""
+        """Value of the minimised function at the last point evaluated."""
 
     @property
     def objective(self) -> float:
@@ -128,9 +129,9 @@ class Backend(Protocol):
         self, network: Network, parameters: Array, statistics: Array, job: Job,
         memory: LBFGSMemory | None = None,
     ) -> LBFGSTrainer:  # fmt: skip
-        """Return a trainer for a job whose optimizer is `LBFGS`; with a memory, the training goes on.
+        """Return a trainer for a job whose optimizer is `LBFGS`; `memory` resumes an earlier training.
 
-        Raises ValueError if the memory is not one of this backend, or of another network.
+        Raises ValueError if the memory comes from the other backend or from another network.
         """
 
     def objective(

@@ -10,14 +10,15 @@ from . import limits
 
 __all__ = ["ThreadChoice"]
 
-# A call this much slower than the one before it says that something has changed: the next call is a trial.
+# Speed of a call, as a share of the last call's, below which something has changed on the machine: the next
+# call is then a trial.
 FALL = 0.8
-# Processor time that this process uses beyond that of the threads of the training, in cores, from which on
-# other threads count as computing.
+# Number of cores, besides those of the training, that this process must use for other threads to count as
+# computing.
 FOREIGN_CORES = 0.5
-# What was measured last, by the kind of training, serves the trainings of the next seconds: a search consists
-# of short ones. Beyond so many kinds all are forgotten, since threads, which share the memory, cannot iterate
-# over it.
+# A training begins with the measurements of the last training of its kind for this many seconds: a search
+# consists of many short trainings. Beyond so many kinds, all measurements are forgotten: another thread may
+# change the dict while this one looks for the oldest.
 MEMORY_SECONDS, MOST_MEMORIES = 2.0, 64
 
 
@@ -40,15 +41,15 @@ class ThreadChoice:
 
     Whether a second thread pays off depends on what else computes: the threads of other libraries spin for a
     while after their work, and a thread without a core of its own keeps the others waiting. The number may
-    change from call to call, since a training has the same bits on any number of threads. It begins with one
-    thread. From time to time a short call, the trial, runs on twice or half as many, and the training goes on
-    with the faster number. While other threads of this process compute, no trial takes more threads.
+    change from call to call, since a training has the same bits on any number of threads. A training begins
+    with one thread. From time to time a short call, the trial, runs on twice or half as many threads;
+    the faster number is kept. While other threads of this process compute, no trial takes more threads.
 
     Parameters
     ----------
     kind : hashable
-        Equal for trainings whose steps are alike. A training begins with what was measured in the latest of
-        its kind, if that has ended just now.
+        Equal for trainings whose steps are alike. A training begins with the measurements of the latest of
+        its kind, if that has ended within the last seconds.
     most : int
         Largest number of threads.
     """

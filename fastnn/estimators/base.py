@@ -79,7 +79,7 @@ class BaseMLP(
 
     @abstractmethod
     def _default_score(self, data: Samples) -> float:
-        """Return the result of `score` for checked samples."""
+        """Return the score of checked samples that `early_stopping` uses without `scoring`."""
 
     def _class_weights(self, y: Any) -> Any:
         """Return the weight of every sample's class (n,), or None if all classes have the same weight."""
@@ -357,10 +357,6 @@ class BaseMLP(
                 state.n_steps + n_passes * n_batches,
             ),
         )  # fmt: skip
-
-    def _has_own_schedule(self) -> bool:
-        """Return True if `learning_rate` is a fastnn schedule or a function, and not a scikit-learn name."""
-        return has_schedule(self)
 
     # --- predicting --------------------------------------------------------------------------------
 

@@ -44,7 +44,7 @@ def fitted_temperature(scores: Array, classes: Array, weights: Array) -> float:
     scores : array (n, n_classes), or (n, 1) for two classes
         Logits of rows that the networks were not trained on.
     classes : array (n,) of int
-        Numbers of the true classes.
+        Indices of the true classes.
     weights : array (n,)
         Weights of the rows.
 
@@ -56,11 +56,11 @@ def fitted_temperature(scores: Array, classes: Array, weights: Array) -> float:
     scores = scores.astype(np.float64)
     if scores.shape[1] == 1:
         scores = np.hstack([np.zeros_like(scores), scores])
-    own = np.take_along_axis(scores, classes[:, None], axis=1)[:, 0]
+    of_true_class = np.take_along_axis(scores, classes[:, None], axis=1)[:, 0]
 
     def loss(logarithm: float) -> float:
         inverse = math.exp(-logarithm)
-        losses = scipy.special.logsumexp(scores * inverse, axis=1) - own * inverse
+        losses = scipy.special.logsumexp(scores * inverse, axis=1) - of_true_class * inverse
         return float(np.average(losses, weights=weights))
 
     bounds = math.log(_LOWEST), math.log(_HIGHEST)
@@ -92,6 +92,6 @@ def quantile_shifts(predicted: Array, y: Array, quantiles: Any, weights: Array) 
         residuals = y - predicted[:, k]
         order = np.argsort(residuals)
         shares = np.cumsum(weights[order])
-        place = np.searchsorted(shares, quantile * shares[-1])
-        shifts[k] = residuals[order[min(int(place), len(order) - 1)]]
+        index = np.searchsorted(shares, quantile * shares[-1])
+        shifts[k] = residuals[order[min(int(index), len(order) - 1)]]
     return shifts

@@ -16,7 +16,7 @@ __all__ = ["claimed"]
 
 
 class _Claim:
-    """A fit's claim of a generator, which it keeps alive: no other generator gets its Python id meanwhile."""
+    """Claim of a generator by a fit, which keeps the generator alive: no other object gets its Python id."""
 
     def __init__(self, random: np.random.RandomState) -> None:
         self.random = random
@@ -25,8 +25,8 @@ class _Claim:
 class _Claims:
     """Claims of running fits by the Python id of the generator, with the lock that guards them.
 
-    The references are weak: the claim of a fit that an interrupt ends, perhaps before the fit gives it back,
-    ends with the fit's frames.
+    The references are weak: if an interrupt ends a fit before the claim is given back, the claim ends with
+    the fit's frames.
     """
 
     def __init__(self) -> None:

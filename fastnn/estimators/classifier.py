@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.metrics import accuracy_score
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
+from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target
 
@@ -30,7 +30,7 @@ from .parameters import ATTRIBUTES_DOC, CONSTRAINTS, PARAMETERS_DOC
 from .solvers import is_stochastic
 from .sparse import checked_sparse
 from .tables import Samples
-from .targets import ClassTargets
+from .targets import ClassTargets, weights_of_classes
 
 __all__ = ["MLPClassifier"]
 
@@ -230,10 +230,7 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
         if not isinstance(self.class_weight, dict) or self._has_labels:
             return compute_sample_weight(self.class_weight, y)
         # In a partial fit, y may lack some of the classes: compute the weights from all classes.
-        factors = compute_class_weight(self.class_weight, classes=self.classes_, y=self.classes_)
-        if not (np.isfinite(factors) & (factors >= 0)).all():
-            raise ValueError(f"class_weight must hold finite numbers not below 0, got {self.class_weight!r}")
-        return factors[np.searchsorted(self.classes_, y)]
+        return weights_of_classes(self.class_weight, self.classes_)[np.searchsorted(self.classes_, y)]
 
     def _loss(self) -> Loss:
         """Return the softmax cross entropy, or for two classes and for labels the sigmoid cross entropy."""
@@ -242,7 +239,7 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
         return SoftmaxCrossEntropy(label_smoothing=float(self.label_smoothing))
 
     def _default_score(self, data: Samples) -> float:
-        """Return the weighted accuracy."""
+        """Return the accuracy, weighted by the sample weights and the weights of the classes."""
         return float(
             accuracy_score(
                 data.given_y, self._predicted(data.X, "predict", False), sample_weight=data.weights

@@ -84,7 +84,7 @@ class _Ensemble(SavableEstimator, Targets, Exportable, DocumentationLinkMixin, B
         results = search.cv_results_
         metric = "score" if "rank_test_score" in results else search.refit
         if f"rank_test_{metric}" not in results:
-            raise ValueError("the search has several metrics: name the one that counts as its refit")
+            raise ValueError("the search has several metrics: set its refit to the name of one of them")
         order = np.argsort(results[f"rank_test_{metric}"], kind="stable")
         best = [k for k in order if np.isfinite(results[f"mean_test_{metric}"][k])][:n_estimators]
         if not best:
@@ -105,8 +105,7 @@ class _Ensemble(SavableEstimator, Targets, Exportable, DocumentationLinkMixin, B
         sample_weight : array-like (n_samples,), optional
             Weights of the samples.
         X_val, y_val : array-like, optional
-            Validation data of every member, as for a member's `fit`. The method "snapshots" has no use for
-            them.
+            Validation data of every member, as for a member's `fit`. The method "snapshots" takes none.
 
         Returns
         -------
@@ -128,7 +127,10 @@ class _Ensemble(SavableEstimator, Targets, Exportable, DocumentationLinkMixin, B
         if self.method == "snapshots" and not (X_val is None and y_val is None):
             raise ValueError("method='snapshots' trains without validation data: leave out X_val and y_val")
         if X_val is not None:  # the members know no feature names, and would warn of them
-            X_val = self._validated(X_val, reset=False)
+            try:
+                X_val = self._validated(X_val, reset=False)
+            except ValueError as error:
+                raise ValueError(f"X_val, y_val: {error}") from error
         random = check_random_state(self.random_state)
         if self.method in ("snapshots", "average") and isinstance(self.estimator, list | tuple):
             raise ValueError(
@@ -138,8 +140,8 @@ class _Ensemble(SavableEstimator, Targets, Exportable, DocumentationLinkMixin, B
         members = [self._member(k, random) for k in range(self.n_estimators)]
         if self.method in ("snapshots", "average") and isinstance(chosen_optimizer(members[0]), LBFGS):
             raise ValueError(
-                f"method={self.method!r} follows a training from step to step, of which solver 'lbfgs' has "
-                "none: choose another solver or method"
+                f"method={self.method!r} needs a stochastic solver, which 'lbfgs' is not: choose another "
+                "solver or method"
             )
         if self.method == "snapshots":
             members = self._snapshots(members[0], X, y, weights)

@@ -1,7 +1,7 @@
 """Fit of an estimator: trainings with hooks that extend its curves, validate, and end the fit.
 
 The kernels themselves count the passes without an improvement of the loss (`Job.patience`). With validation
-data a chunk is one pass, so that a hook can evaluate them after every pass.
+data a chunk is one pass, so that a hook can evaluate these data after every pass.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from ..training.loop import Hook, Training, run_training
 from .checkpoints import checkpoint_hooks
 from .fitted import FittedNetwork
 from .reporting import CallbackData, Lines, ReportingHook, reporting_hooks
+from .solvers import has_schedule
 
 __all__ = ["Fit", "FitDivergenceError", "Validation", "record_passes", "record_score"]
 
@@ -157,7 +158,7 @@ class Fit:
         if not diverged and estimator.n_iter_ and not math.isfinite(estimator.loss_):
             self._diverged("the loss", estimator.n_iter_ - 1)
         # With a fastnn schedule or a user's, the last pass is the planned end of the fit: no warning.
-        if is_whole and not ended and not estimator._has_own_schedule():
+        if is_whole and not ended and not has_schedule(estimator):
             warn(
                 f"Stochastic Optimizer: Maximum iterations ({job.num_passes}) reached and the optimization "
                 "hasn't converged yet. Raise max_iter, or learning_rate_init if the loss still falls slowly; "
@@ -424,7 +425,7 @@ class Iterations(Hook):
 
 
 def _offset(job: Job, network: Network) -> float:
-    """Return the constant by which scikit-learn's objective exceeds the recorded one.
+    """Return the constant by which scikit-learn's objective exceeds the recorded objective.
 
     It is 0 except for the Poisson loss: scikit-learn uses half the deviance, which is 0 for perfect
     predictions.

@@ -30,17 +30,17 @@ def split_validation(
         random.set_state(state.split)
     stratify = data.y > 0.5 if estimator.n_outputs_ == 1 else None
     try:
-        ours, theirs = train_test_split(
+        training, held_out = train_test_split(
             np.arange(data.X.shape[0]), random_state=random, test_size=float(estimator.validation_fraction),
             stratify=stratify if isinstance(estimator, ClassifierMixin) else None,
         )  # fmt: skip
     except ValueError as error:
         raise ValueError(f"validation_fraction={estimator.validation_fraction}: {error}") from error
-    if len(theirs) < 2:
+    if len(held_out) < 2:
         raise ValueError(
             "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
         )
-    parts = data.subset(ours), data.subset(theirs)
+    parts = data.subset(training), data.subset(held_out)
     if not all(part.weights.any() for part in parts):
         raise ValueError(
             "All samples that early_stopping sets aside, or all others, have the weight 0: leave out "

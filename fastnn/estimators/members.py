@@ -31,7 +31,7 @@ Rows = NDArray[np.int64]
 
 # Least number of folds: a network is trained on four fifths of the rows, or more.
 LEAST_FOLDS = 5
-# Steps of a pass over the training rows for which the batches of small tables shrink, and the least batch.
+# The batches of small tables shrink until a pass has LEAST_STEPS steps, but not below LEAST_BATCH rows.
 LEAST_STEPS, LEAST_BATCH = 16, 32
 
 
@@ -41,7 +41,7 @@ def fold_count(n_networks: int, n_rows: int) -> int:
 
 
 def batch_size(n_rows: int, largest: int) -> int:
-    """Return the rows in a step: a power of 2, so that a pass over a small table still has some steps."""
+    """Return the number of rows in a step, of which a pass over a small table still has several."""
     wanted = max(LEAST_BATCH, n_rows // LEAST_STEPS)
     return min(largest, 1 << (wanted.bit_length() - 1), n_rows)
 
@@ -65,7 +65,7 @@ def training_rows(folds: Rows, fold: int) -> tuple[Rows, Rows]:
 
 
 class Valleys:
-    """Rule that ends a training in a valley of `CosineLog` if the cycle before it has brought nothing.
+    """Rule that ends a training in a valley of `CosineLog` if the score is no better than in the last valley.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ class Valleys:
         self._ends, self.best = schedule.valleys(length).tolist(), best
 
     def are_enough(self, n_done: int, score: float) -> bool:
-        """Return True after `n_done` passes if there is a valley, and the best score is no better."""
+        """Return True if `n_done` passes end in a valley, and `score`, the best so far, is no better."""
         if n_done not in self._ends:
             return False
         best, self.best = self.best, score
@@ -89,7 +89,7 @@ class Valleys:
 
 
 class StopInValleys(Hook):
-    """Hook that ends a fit in a valley of `CosineLog` if the cycle before it has brought nothing.
+    """Hook that ends a fit in a valley of `CosineLog` if the score is no better than in the last valley.
 
     Parameters
     ----------
@@ -104,12 +104,12 @@ class StopInValleys(Hook):
         self._valleys = Valleys(schedule, int(estimator.max_iter))
 
     def at_stop(self, training: Training) -> None:
-        """Compare the best score with that of the earlier cycles, in a valley."""
+        """In a valley, compare the best score with the best score of the last valley."""
         estimator = self._estimator
         self._is_over = self._valleys.are_enough(estimator.n_iter_, estimator.best_validation_score_)
 
     def after_chunk(self, training: Training) -> bool:
-        """Return True if the last cycle has brought nothing."""
+        """Return True if the comparison in `at_stop` ends the fit."""
         # A chunk may also end within a pass: the comparison takes place once a pass, in `at_stop`.
         return self._is_over
 
@@ -174,12 +174,11 @@ def fit_members(
         Networks, fitted in place. Attributes derived from y are already set.
     data : sequence of callable
         For every network a function that returns X, y, weights, X_val, y_val and the weights of the
-        validation rows. The function is called when the fit begins, so that only running fits hold copies of
-        their rows.
+        validation rows. The function is called when the fit begins: only running fits hold copies of rows.
     schedule : CosineLog
         Schedule of the fits.
     seconds : float, optional
-        Longest time of all fits: each may take its share.
+        Longest time of all fits, of which each has its share.
     n_jobs : int, optional
         Number of threads, by default the number of cores.
     bar : progress bar

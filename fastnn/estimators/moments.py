@@ -1,4 +1,4 @@
-"""Moments: mean, deviation and range of targets, of an array or added up over parts of them."""
+"""Moments: mean, standard deviation and range of targets, from one array or from parts of the targets."""
 
 from __future__ import annotations
 
@@ -63,6 +63,6 @@ class MomentsOfParts:
         self.weight = total
 
     def result(self) -> Moments:
-        """Return the moments of all numbers added; some have a weight above 0."""
+        """Return the moments of all numbers added, of which one at least must have a weight above 0."""
         deviation = math.sqrt(self._squares / self.weight)
         return Moments(self._mean, deviation, float(self._least), float(self._largest))

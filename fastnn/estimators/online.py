@@ -1,9 +1,9 @@
-"""Repeated partial fits of a few samples, without the work that all of them have in common.
+"""Repeated partial fits of a few samples, without the work that they have in common.
 
 A partial fit of one row spends a thousand times as long on checks and allocations as on the step itself.
-From the second of two alike on, an estimator keeps an `OnlineSteps`, which has a trainer with its buffers: a
-call that fits it copies the samples there and runs the kernel once. Every other call, and every call that
-would fail, takes the way of `BaseMLP._fit`, with the same results.
+After two partial fits with samples of the same shape, an estimator keeps an `OnlineSteps`, which has a
+trainer with its buffers: the next such call copies the samples there and runs the kernel once. Every other
+call, and every call that would fail, runs `BaseMLP._fit`, with the same results.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def online_first(method: Callable[..., Any]) -> Any:
 
 
 def online_steps(estimator: Any, job: Job, before: Any) -> Any:
-    """Return what an estimator keeps after a partial fit: an `OnlineSteps`, or the shape of its samples.
+    """Return an `OnlineSteps`, the shape of the samples, or None, for an estimator to keep for its next fit.
 
     `before` is what the estimator kept from the last partial fit: two of the same shape suggest a third.
     """
@@ -62,7 +62,7 @@ def online_steps(estimator: Any, job: Job, before: Any) -> Any:
 
 
 def _is_plain(estimator: Any, job: Job) -> bool:
-    """Return True if partial fits of this shape differ in their samples and the number of steps alone."""
+    """Return True if nothing but samples and the number of steps changes from one partial fit to the next."""
     state, loss = estimator._state, estimator._state.network.loss
     draws = not isinstance(estimator.random_state, numbers.Integral)
     return not (
@@ -117,7 +117,7 @@ class OnlineSteps:
         self._values, self._state, self._memory = _parameters(estimator), state, state.memory
         self._arrays = state.parameters, state.memory.optimizer, state.memory.plateau
         self._saved = [array.copy() for array in self._arrays]
-        # Memory of a mask of the optimizer state: a byte is found in less time than `all` takes.
+        # Mask of the finite numbers of the optimizer state: a bytearray finds a 0 faster than `np.all` does.
         self._flags = bytearray(state.memory.optimizer.size)
         self._mask = np.frombuffer(self._flags, np.bool_).reshape(state.memory.optimizer.shape)
         self._job = replace(job, X=job.X.copy(), y=job.y.copy(), steps_before=state.n_steps)
@@ -126,7 +126,7 @@ class OnlineSteps:
         )
         self._dtype, self._shape = state.network.dtype, job.X.shape
         self._n_done = 0
-        # Two threads may share an estimator, but not the trainer: the second goes the long way.
+        # Two threads may share an estimator, but not the trainer: the second runs `BaseMLP._fit`.
         self._lock = threading.Lock()
         self._encoding: dict[Any, float] | None = None
         if hasattr(estimator, "classes_"):
@@ -192,7 +192,7 @@ class OnlineSteps:
                 state.n_steps += 1
                 done = True
         finally:
-            if not done:  # Ctrl-C, or the step diverged: the long way repeats it, and raises the error
+            if not done:  # Ctrl-C, or the step diverged: `BaseMLP._fit` repeats it, and raises the error
                 self._restore()
         if done:
             estimator.n_iter_ = 0

@@ -153,7 +153,8 @@ PARAMETERS_DOC = f"""
     max_grad_norm : float, optional
         Largest Euclidean norm of a step's gradient; a longer gradient is scaled down to it.
     ema_decay : float, optional
-        Predict with an exponential moving average of the parameters, which this factor decays at every step.
+        Decay, in every step, of an exponential moving average of the parameters, which then predicts. By
+        default the last parameters predict.
     scoring : str or callable, optional
         Score for `early_stopping`: a scorer of scikit-learn, or "loss" for the validation loss. By default
         the estimator's `score`.
@@ -221,11 +222,6 @@ class Parameters(BaseEstimator):
             if isinstance(value, numbers.Real) and _takes_reals(self._parameter_constraints.get(name, ())):
                 changed[name] = _as_float(value, name)
         validate_parameter_constraints(self._parameter_constraints, changed, caller_name=type(self).__name__)
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore a pickle; parameters that its version did not have get their defaults."""
-        kind: Any = type(self)
-        super().__setstate__({**dict(_defaults(kind)), **state})
 
     @classmethod
     @functools.cache

@@ -65,7 +65,7 @@ class SavableEstimator(SavableAttributes):
             state["_state"] = FittedNetwork.of_plain(native(state["_state"]))
         for name, parameter in inspect.signature(type(self)).parameters.items():
             if parameter.default is not inspect.Parameter.empty:
-                state.setdefault(name, parameter.default)  # a parameter that a later version has added
+                state.setdefault(name, parameter.default)  # a parameter that the pickle's version lacked
         super().__setstate__(state)  # type: ignore[misc]
 
     def __copy__(self) -> Any:

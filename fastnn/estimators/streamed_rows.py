@@ -1,4 +1,4 @@
-"""Rows of files for a streamed fit: those that are kept in memory, and shuffling buffers of all others."""
+"""Rows of files for a streamed fit: rows that stay in memory, and shuffling buffers of all rows."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Rows = NDArray[np.int64]
 MOST_SAMPLED, MOST_VALIDATION = 100_000, 65_536
 # Largest number of row groups that are open at the same time.
 MOST_OPEN = 8
-# Bytes of a column of a row of the sample, and of the targets, weights and orders of a row of a buffer.
+# Bytes of a value of the sample, and of the target, the weight and the order of a row of a buffer.
 SAMPLE_BYTES, ROW_BYTES = 64, 32
 # Largest number of classes.
 MOST_CLASSES = 10_000
@@ -61,7 +61,7 @@ class Sizes:
     def within(
         cls, limit: int, files: ParquetRows, n_features: int, n_networks: int, n_folds: int, batch_size: int
     ) -> Sizes:
-        """Return the sizes with which all that is kept takes about `limit` bytes.
+        """Return sizes with which the rows in memory take about `limit` bytes.
 
         A quarter is for open row groups, an eighth for each buffer, for the validation rows and for the
         sample; the rest remains for networks, blocks that are being encoded, and what allocators hold back.
@@ -93,6 +93,8 @@ class Scan:
     ----------
     n_rows : int
         Number of rows that have a target.
+    weight : float
+        Sum of the weights of these rows.
     gaps : dict of str to int
         Number of gaps of every column.
     counts : dict
@@ -100,7 +102,7 @@ class Scan:
     moments : MomentsOfParts
         Moments of numbers.
     sample, validation : Block or None
-        The rows that are kept. The sample has a gap of every column that has gaps.
+        Rows that are kept. The sample holds a gap of every column that has gaps.
     """
 
     files: ParquetRows
@@ -136,11 +138,11 @@ class Scan:
                         places = np.union1d(places, gaps.argmax())
                     self.gaps[name] += int(gaps.sum())
             self._add_targets(block)
-            for kept, own in (
+            for kept, chosen in (
                 (sampled, places), (validation, block.places(self.validation_rows))
             ):  # fmt: skip
-                if own.size:
-                    kept.append(self.files.chosen(block, own))
+                if chosen.size:
+                    kept.append(self.files.chosen(block, chosen))
             self.n_rows += len(block)
             self.weight += block.weights.sum()
             bar.update(len(block))
@@ -177,7 +179,7 @@ class Portion:
     Parameters
     ----------
     Z : array (n, n_features) of float32
-        Features; overwritten after the next portion has been fetched.
+        Features, which are overwritten after the next portion has been fetched.
     targets : array (n,)
         Encoded targets.
     weights : array (n,) of float64
@@ -243,7 +245,7 @@ class Feed:
         self._ready: SimpleQueue[Any] = SimpleQueue()
         thread = threading.Thread(target=self._work, name="fastnn rows", daemon=True)
         with ExitStack() as failure:
-            failure.callback(self._close)  # after an interrupt nobody else would end the thread
+            failure.callback(self._close)  # an interrupt here skips `__exit__`
             with held_interrupts(), suppress(RuntimeError):  # no more threads, or the interpreter is exiting
                 thread.start()
                 self._thread = thread
@@ -328,7 +330,7 @@ class Feed:
                 parts.append((targets, weights, block.rows))
                 if self._closed():
                     return None
-        if not parts:  # rows without a target are left out: there may be nothing else
+        if not parts:  # no row of the buffer has a target
             parts.append((np.empty(0), np.empty(0), np.empty(0, np.int64)))
         targets, weights, rows = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
         return Portion(buffer[:end], targets, weights, rows, ends_pass)

@@ -15,7 +15,7 @@ __all__ = ["Run", "mean_loss"]
 
 @dataclass
 class Run:
-    """Training of one network.
+    """Training of one network, in parts: the network is judged on its validation rows after each.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ class Run:
         Number of the network among those of its head; networks of the same place have the same validation
         rows.
     best : two arrays, optional
-        Parameters and running statistics of the best part.
+        Parameters and running statistics at the end of the best part.
     is_over : bool
         True if the network is trained no further.
     best_before : float
@@ -64,7 +64,7 @@ class Run:
         return member
 
     def described(self) -> dict[str, Any]:
-        """Return what the network itself does not hold, as plain values."""
+        """Return the attributes that the network itself does not hold, as plain values."""
         return {
             "is_over": self.is_over,
             "best_before": self.best_before,

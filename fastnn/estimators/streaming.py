@@ -1,9 +1,9 @@
 """StreamedFit: fit of a tabular estimator to files larger than memory.
 
 One pass over the files checks them, and keeps a random sample, to which the encoder is fitted, and validation
-rows, other ones for every network. The training then reads the files pass by pass. A second thread reads and
+rows, others for every network. The training then reads the files pass by pass. A second thread reads and
 encodes rows into a buffer while the networks are trained on the rows of another, one pass over the buffer,
-each as by a partial fit. Buffers, rows and orders depend on the seeds and the arguments alone, so that a fit
+as by partial fits. Buffers, rows and orders depend on the seeds and the arguments alone, so that a fit
 can go on from a checkpoint with the same bits.
 """
 
@@ -48,7 +48,7 @@ Array = NDArray[Any]
 
 # A streamed fit reads at most as many rows as its preset's passes over this many rows.
 ROWS_OF_A_PASS = 1 << 20
-# Least number of rows that are trained on for each that is judged.
+# Least number of training rows for each validation row.
 ROWS_A_JUDGED_ROW = 4
 
 
@@ -62,7 +62,7 @@ def needed_bytes(files: ParquetRows, n_networks: int, n_bins: int) -> int:
 
 
 def streamed_passes(epochs: int, n_rows: int) -> int:
-    """Return the passes over files of which a preset has `epochs` over smaller tables."""
+    """Return the passes over files for a preset that has `epochs` passes over smaller tables."""
     return max(1, min(epochs, round(epochs * ROWS_OF_A_PASS / n_rows)))
 
 
@@ -105,8 +105,8 @@ class StreamedFit:
         self.resumed = None if resume is None else loaded_checkpoint(resume, type(estimator))
         self.seeds = self._drawn_seeds()
         self.n_buffers = self.passes * Feed.buffers_a_pass(files, self.sizes)
-        # The networks are judged after so many parts of the run: after passes if there are enough of them. A
-        # part has several times as many rows as are judged, as a pass over a table in memory.
+        # The run has parts, after each of which the networks are judged. As a pass over a table in memory, a
+        # part has several times as many rows as are judged.
         rows_a_part = ROWS_A_JUDGED_ROW * self.sizes.n_validation
         n_parts = max(1, self.passes * files.n_rows // rows_a_part)
         self.n_parts = min(preset.epochs, self.n_buffers, n_parts)
@@ -186,20 +186,20 @@ class StreamedFit:
             y = files.numbers(sample)
         encoder = TableEncoder(n_bins=self.preset.n_bins, random_state=self.seeds[0])
         # A sample of one class tells nothing about categories.
-        own = encoder._fit(sample.table, y if len(np.unique(y)) > 1 else None)[1]
+        statistics = encoder._fit(sample.table, y if len(np.unique(y)) > 1 else None)[1]
         for record in encoder.columns_:
             record["gaps"] = scan.gaps[record["name"]]
         estimator.encoder_ = encoder
         estimator._adopt_columns()
         # The statistics of a row of the sample leave out its own target, as in `fit_transform`.
-        self.sample_rows, self.own = sample.rows, own
+        self.sample_rows, self.sample_statistics = sample.rows, statistics
 
     def _prepare_targets(self, scan: Scan) -> None:
         """Set the attributes that are derived from the targets."""
         estimator = self.estimator
         if estimator._HAS_CLASSES:
             values = list(scan.counts)
-            # Two of each: scikit-learn warns of targets that are mostly different.
+            # scikit-learn warns of targets that are mostly different: pass each class twice.
             y = np.array(values * 2, object if isinstance(values[0], str) else None)
             estimator._checked_y(y, True)
             counts = np.array([scan.counts[value] for value in estimator.classes_.tolist()])
@@ -219,7 +219,7 @@ class StreamedFit:
         places = np.searchsorted(self.sample_rows, block.rows)
         places[places == len(self.sample_rows)] = 0
         are_sampled = np.flatnonzero(self.sample_rows[places] == block.rows)
-        for k, statistics in self.own.items():
+        for k, statistics in self.sample_statistics.items():
             end = encoder._ends[k]
             out[are_sampled, end - statistics.shape[1] : end] = statistics[places[are_sampled]]
         if not estimator._HAS_CLASSES:
@@ -236,7 +236,7 @@ class StreamedFit:
             self.val = self.held_out
             everything = np.arange(len(self.val[1]))
             self.parts: list[Any] = [(everything, everything)] * self.n_networks
-            self.owners = None
+            self.group_of = None
             return
         self.held_out = None
         too_few = (
@@ -248,17 +248,17 @@ class StreamedFit:
         targets, weights = self._encode(replace(block, first=0), Z)
         n_groups = min(self.n_networks, self.n_folds)
         by_row = np.argsort(self.val_rows)
-        own = (by_row % n_groups)[np.searchsorted(self.val_rows[by_row], block.rows)]
+        group_of = (by_row % n_groups)[np.searchsorted(self.val_rows[by_row], block.rows)]
         check_judging_weights(weights)
-        order = np.argsort(own, kind="stable")  # the rows of each network lie together
+        order = np.argsort(group_of, kind="stable")  # the rows of each network lie together
         self.val = Z[order], targets[order], weights[order]
         self.oof_rows = block.rows[order]
-        ends = np.searchsorted(own[order], np.arange(n_groups + 1))
+        ends = np.searchsorted(group_of[order], np.arange(n_groups + 1))
         groups = [np.arange(first, last) for first, last in itertools.pairwise(ends.tolist())]
         if not all(group.size for group in groups):
             raise ValueError(too_few)
         self.parts = [(None, groups[k % n_groups]) for k in range(self.n_networks)]
-        self.owners = block.rows, own
+        self.group_of = block.rows, group_of
 
     def _create_runs(self) -> None:
         """Create the networks, or take those of the checkpoint."""
@@ -323,7 +323,7 @@ class StreamedFit:
         return self.is_late or all(run.is_over for run in self.runs)
 
     def _train_on(self, portion: Portion) -> None:
-        """Train all networks on the rows of a buffer; an interrupt takes the networks back to its begin."""
+        """Train all networks on the rows of a buffer; an error or an interrupt undoes the training."""
         before = [run.copied() for run in self.runs]
         number = self.n_done + 1
         n_parts = number * self.n_parts // self.n_buffers
@@ -354,10 +354,10 @@ class StreamedFit:
     def _trained(self, run: Run, portion: Portion, stopped: Callable[[], bool]) -> bool:
         """Train a network on a buffer; return False if it diverges and an earlier part is kept."""
         member, weights = run.member, portion.weights
-        if self.owners is not None:  # rows that judge the network have the weight 0
-            rows, own = self.owners
+        if self.group_of is not None:  # the network's validation rows have the weight 0
+            rows, group_of = self.group_of
             n_groups = min(self.n_networks, self.n_folds)
-            held = np.isin(portion.rows, rows[own == run.place % n_groups])
+            held = np.isin(portion.rows, rows[group_of == run.place % n_groups])
             weights = np.where(held, 0.0, weights)
         if not weights.any():
             return True
@@ -420,7 +420,7 @@ class StreamedFit:
         return n_passes > 0 and n_passes % self.checkpoint.every == 0
 
     def _save(self) -> None:
-        """Start to write the checkpoint, if there is one: the estimator that the fit would leave now."""
+        """Start to write the estimator that the fit would leave now, if there is a checkpoint."""
         if self.checkpoint is None:
             return
         self.saved_at, self.is_saved = time.perf_counter(), True
@@ -440,12 +440,13 @@ class StreamedFit:
     def _described_settings(self) -> dict[str, Any]:
         """Return the arguments on which the training depends, as plain values by name."""
         estimator = self.estimator
+        quantiles = getattr(estimator, "quantiles", None)
         return {
             "n_estimators": self.n_networks,
             "preset": repr(self.preset),
             "scoring": str(estimator.scoring),
             "class_weight": str(getattr(estimator, "class_weight", None)),
-            "quantiles": [float(value) for value in getattr(estimator, "quantiles", None) or ()],
+            "quantiles": [] if quantiles is None else [float(value) for value in quantiles],
             "passes": self.passes,
             "memory_limit": self.limit,
             "y": self.files.target,

@@ -21,14 +21,14 @@ from ..export.description import ModelDescription
 from ..export.onnx import Graph, Tensor, add_model, model_outputs
 from ..losses import Quantile
 from ..saving.registry import savable
-from ..system.validation import check_weights
+from ..system.validation import check_weights, shown
 from .calibration import fitted_temperature, probabilities, quantile_shifts
 from .classifier import MLPClassifier
 from .moments import Moments
 from .regressor import MLPRegressor
 from .tabular_base import Tabular
 from .tabular_export import described_networks, with_temperature
-from .targets import checked_column
+from .targets import checked_column, weights_of_classes
 
 __all__ = ["TabularClassifier", "TabularRegressor"]
 
@@ -157,7 +157,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
             return None
         if self.class_weight == "balanced":
             return summary.sum() / (len(summary) * summary)
-        return compute_sample_weight(self.class_weight, self.classes_)
+        return weights_of_classes(self.class_weight, self.classes_)
 
     def _encoded_y(self, y: Array) -> Array:
         return np.searchsorted(self.classes_, y)
@@ -168,7 +168,11 @@ class TabularClassifier(ClassifierMixin, Tabular):
     def _row_weights(self, y: Array, weights: Array) -> Array:
         if self.class_weight is None:
             return weights
-        return check_weights(weights * compute_sample_weight(self.class_weight, y), len(y))
+        if self.class_weight == "balanced":
+            factors = compute_sample_weight("balanced", y)
+        else:
+            factors = weights_of_classes(self.class_weight, self.classes_)[np.searchsorted(self.classes_, y)]
+        return check_weights(weights * factors, len(y))
 
     def _n_scores(self) -> int:
         return 1 if len(self.classes_) == 2 else len(self.classes_)
@@ -226,7 +230,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
         """
         check_is_fitted(self)
         scores = self._scores(X, self.estimators_)
-        return np.mean([probabilities(own, self.temperature_) for own in scores], axis=0)
+        return np.mean([probabilities(one, self.temperature_) for one in scores], axis=0)
 
     def predict(self, X: Any) -> Array:
         """Predict the class with the highest probability.
@@ -326,6 +330,10 @@ class TabularRegressor(RegressorMixin, Tabular):
         self.random_state = random_state
 
     # --- fitting -----------------------------------------------------------------------------------
+
+    def _validate_params(self) -> None:
+        super()._validate_params()
+        _checked_quantiles(self.quantiles)  # before files are read
 
     def _checked_y(self, y: Any, begins: bool) -> Array:
         y = check_array(checked_column(self, y, begins), ensure_2d=False, dtype=np.float64, input_name="y")
@@ -452,7 +460,7 @@ class TabularRegressor(RegressorMixin, Tabular):
         values = []
         for k, head in enumerate(self._heads()):
             description = described_networks(self, head, "numbers", dtype)
-            mean = f"mean_{k}"
+            mean = graph.new_name(f"mean_{k}")
             add_model(description, graph, graph.cast(features, description.dtype), [mean])
             scaled = graph.node("Mul", graph.cast(mean, np.dtype(np.float64)), constant(self._scale))
             values.append(graph.node("Add", scaled, constant(self._center)))
@@ -484,10 +492,13 @@ class TabularRegressor(RegressorMixin, Tabular):
 
 
 def _checked_quantiles(quantiles: Any) -> list[float]:
-    """Return checked quantiles; none for None."""
+    """Return checked quantiles; an empty list for None."""
     if quantiles is None:
         return []
-    values = [float(value) for value in quantiles]
+    try:
+        values = [float(value) for value in quantiles]
+    except (TypeError, ValueError):
+        values = []
     if not values or not all(0 < value < 1 for value in values) or sorted(set(values)) != values:
-        raise ValueError(f"quantiles must increase and lie above 0 and below 1, got {quantiles!r}")
+        raise ValueError(f"quantiles must increase and lie above 0 and below 1, got {shown(quantiles)}")
     return values

@@ -16,7 +16,7 @@ from sklearn.base import BaseEstimator
 from sklearn.metrics import check_scoring, get_scorer_names
 from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+from sklearn.utils.validation import _check_sample_weight
 
 from ..preprocessing.encoder import PreparedTable, TableEncoder
 from ..preprocessing.parquet import ParquetRows
@@ -76,7 +76,7 @@ class Tabular(DocumentationLinkMixin, Report, ExportableTabular, SavableTabular,
 
     @abstractmethod
     def _begin_streamed(self, summary: Any) -> Array | None:
-        """Set these attributes from the counts of all classes, or from the moments of all numbers.
+        """Set the attributes derived from the targets, by the counts of classes or the moments of numbers.
 
         Returns the weights of the classes (n_classes,), or None if all have the weight 1.
         """
@@ -140,8 +140,8 @@ class Tabular(DocumentationLinkMixin, Report, ExportableTabular, SavableTabular,
             Memory for the rows of files: bytes, or a size such as "512MiB" or "4GB". Files that would take
             more are streamed.
         passes : int, optional
-            Largest number of passes over the rows, by default as the preset says; for streamed files at most
-            as many as make its passes over a million rows.
+            Largest number of passes over the rows, by default as the preset says. The default for streamed
+            files is lower if more rows would be read than by the preset's passes over a million rows.
         checkpoint : path or Checkpoint, optional
             File to which a fit to files is saved from time to time, and after Ctrl-C; an object `Checkpoint`
             says how often. With a checkpoint, files are always streamed.
@@ -169,7 +169,7 @@ class Tabular(DocumentationLinkMixin, Report, ExportableTabular, SavableTabular,
         Files are read and fitted as any table if reading, encoding and fitting them takes at most
         `memory_limit`. The estimate counts 8 bytes for each value, and 4 bytes for each feature, once and for
         every network. Other files are streamed: one pass checks them and keeps a random sample, to which the
-        encoder is fitted, and validation rows, other ones for every network. Then buffers of rows from
+        encoder is fitted, and validation rows, others for every network. Then buffers of rows from
         several row groups in a random order are filled by one thread while the networks are trained on
         another buffer. What is kept of the rows takes about `memory_limit`, beyond the memory of Python and
         its libraries. Where all rows of a kind lie together and row groups are few, shuffle the rows before
@@ -210,6 +210,10 @@ class Tabular(DocumentationLinkMixin, Report, ExportableTabular, SavableTabular,
             raise ValueError("columns, checkpoint and resume are for Parquet files: pass their names as X")
         elif isinstance(y, str):
             raise ValueError(f"y is the name {y!r}, which needs the name of a Parquet file as X")
+        elif isinstance(sample_weight, str):
+            raise ValueError(
+                f"sample_weight is the name {sample_weight!r}, which needs the name of a Parquet file as X"
+            )
         else:
             name = getattr(y, "name", None)
             target_name = name if isinstance(name, str) else None
@@ -271,11 +275,12 @@ class Tabular(DocumentationLinkMixin, Report, ExportableTabular, SavableTabular,
 
     def _encoded_validation(self, X_val: Any, y_val: Any) -> tuple[Array, Array, Array]:
         """Return features, targets and weights of validation data."""
-        y_val = self._checked_y(y_val, False)
-        ones = np.ones(len(y_val))
-        held_out = self.encoder_.transform(X_val), self._encoded_y(y_val), self._row_weights(y_val, ones)
-        check_consistent_length(*held_out)
-        return held_out
+        try:
+            Z, y_val = self._prepared(X_val).encoded(), self._checked_y(y_val, False)
+            check_consistent_length(Z, y_val)
+            return Z, self._encoded_y(y_val), self._row_weights(y_val, np.ones(len(y_val)))
+        except ValueError as error:
+            raise ValueError(f"X_val, y_val: {error}") from error
 
     def _n_networks(self, preset: Preset) -> int:
         """Return the number of networks."""
@@ -355,7 +360,7 @@ class Tabular(DocumentationLinkMixin, Report, ExportableTabular, SavableTabular,
         return pilots, None
 
     def _member_settings(self, preset: Preset, n_train: int) -> dict[str, Any]:
-        """Return the parameters of all networks, for so many rows."""
+        """Return the parameters of all networks, for `n_train` training rows."""
         recipe = preset.recipe(self._HAS_CLASSES)
         settings: dict[str, Any] = recipe.parameters() | {
             "hidden_layer_sizes": preset.hidden_layer_sizes,
@@ -403,17 +408,17 @@ class Tabular(DocumentationLinkMixin, Report, ExportableTabular, SavableTabular,
         increases = []
         for member, (_, val) in zip(head, parts, strict=True):
             rows = random.permutation(val)[:IMPORTANCE_ROWS]
-            sample, own = Z[rows], targets[rows]
+            sample, truth = Z[rows], targets[rows]
             order = random.permutation(rows.size)
-            before = self._losses(member._outputs(sample, "identity"), own).mean()
+            before = self._losses(member._outputs(sample, "identity"), truth).mean()
             increases.append(
-                [self._losses(member._outputs(one, "identity"), own).mean() - before
+                [self._losses(member._outputs(one, "identity"), truth).mean() - before
                  for one in self._shuffled(sample, order)]
             )  # fmt: skip
         return np.mean(increases, axis=0)
 
     def _shuffled(self, Z: Array, order: Array) -> Any:
-        """Yield encoded rows in which the features of one column after the other are in another order."""
+        """Yield a copy of encoded rows for every column, with the column's features in another order."""
         end = 0
         for record in self.columns_:
             begin, end = end, end + record["features"]
@@ -432,8 +437,7 @@ class Tabular(DocumentationLinkMixin, Report, ExportableTabular, SavableTabular,
         """Return the number of outputs of a network."""
 
     def _prepared(self, X: Any) -> PreparedTable:
-        """Return a table whose rows can be encoded in blocks."""
-        check_is_fitted(self)
+        """Return a table whose rows can be encoded in blocks, after the fit of the encoder."""
         try:
             return self.encoder_._prepared(X)
         except ValueError as error:
@@ -441,7 +445,7 @@ class Tabular(DocumentationLinkMixin, Report, ExportableTabular, SavableTabular,
             raise ValueError(str(error).replace("TableEncoder", type(self).__name__)) from None
 
     def _scores(self, X: Any, members: Sequence[Any]) -> list[Array]:
-        """Return the scores (n, n_scores) of rows, of each of the networks.
+        """Return the scores (n, n_scores) of the rows by each of the networks.
 
         Threads take blocks of rows: encoded rows go to all networks while they are in the processor's cache,
         and no array ever holds the whole encoded table.
@@ -454,8 +458,8 @@ class Tabular(DocumentationLinkMixin, Report, ExportableTabular, SavableTabular,
         def compute(rows: slice) -> None:
             Z = np.empty((rows.stop - rows.start, table.n_features), np.float32)
             table.encode(rows, Z)
-            for member, own in zip(members, scores, strict=True):
-                own[rows] = member._outputs(Z, "identity")
+            for member, out in zip(members, scores, strict=True):
+                out[rows] = member._outputs(Z, "identity")
 
         compute_parts(compute, table.blocks())
         return scores

@@ -10,7 +10,7 @@ __all__ = ["PRESETS", "Preset", "Recipe"]
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the networks of a classifier, or of a regressor, are trained.
+    """Training of the networks of a classifier, or of a regressor.
 
     Parameters
     ----------
@@ -21,7 +21,7 @@ class Recipe:
     rate : float
         Peak of Adam's learning rate.
     batch_size : int
-        Rows in a step; small tables have smaller batches.
+        Largest number of rows in a step; small tables have smaller batches.
     dropout : float
         Rate of dropout.
     weight_decay : float
@@ -39,7 +39,7 @@ class Recipe:
     scales_columns: bool = False
 
     def parameters(self) -> dict[str, Any]:
-        """Return the parameters of the networks, but for the size of a batch, which depends on the table."""
+        """Return the parameters of the networks, except the batch size, which depends on the table."""
         parameters: dict[str, Any] = {
             "activation": self.activation, "init": self.init, "learning_rate_init": self.rate,
         }  # fmt: skip
@@ -50,7 +50,7 @@ class Recipe:
         return parameters
 
 
-# A mean of several networks needs no dropout. Regressors lose by it where a few targets are extreme.
+# A mean of several networks needs no dropout. Dropout harms regressors where a few targets are extreme.
 CLASSES = Recipe("selu", "lecun_normal", 0.007, 512, scales_columns=True)
 SINGLE_CLASSES = Recipe(
     "selu", "lecun_normal", 0.005, 256, dropout=0.1, weight_decay=0.05, scales_columns=True
@@ -71,7 +71,7 @@ class Preset:
     epochs : int
         Length of the learning-rate schedule in passes over the training rows.
     classes, numbers : Recipe
-        How the networks of classifiers and of regressors are trained.
+        Trainings of the networks of classifiers and of regressors.
     n_bins : int
         Intervals of a number's piecewise-linear encoding.
     """

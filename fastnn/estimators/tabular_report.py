@@ -33,7 +33,7 @@ class Report:
 
     @abstractmethod
     def _shuffled(self, Z: Array, order: Array) -> Any:
-        """Yield encoded rows in which the features of one column after the other are in another order."""
+        """Yield a copy of encoded rows for every column, with the column's features in another order."""
 
     @abstractmethod
     def _prepared(self, X: Any) -> PreparedTable:
@@ -85,7 +85,7 @@ class Report:
         Parameters
         ----------
         X : dataframe or array-like (n_samples, n_columns)
-            Rows, best such that were not used in the fit.
+            Rows, preferably not those of the fit.
         y : array-like (n_samples,)
             Targets of the rows.
         n_repeats : int, default 5
@@ -98,14 +98,15 @@ class Report:
         Returns
         -------
         Bunch
-            As of scikit-learn's `permutation_importance`: `importances` (n_columns, n_repeats), and its
-            `importances_mean` and `importances_std` (n_columns,); also `names`, the names of the columns.
+            Result in the form of scikit-learn's `permutation_importance`: `importances` (n_columns,
+            n_repeats), `importances_mean` and `importances_std` (n_columns,); also `names`, of the columns.
 
         Raises
         ------
         ValueError
             If `n_repeats` is below 1 or the data are invalid.
         """
+        check_is_fitted(self)
         check_count(n_repeats, "n_repeats", 1)
         random = check_random_state(random_state)
         Z = self._prepared(X).encoded()

@@ -9,6 +9,7 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 from sklearn.utils import assert_all_finite, column_or_1d
+from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
@@ -17,14 +18,14 @@ from ..network.decision import DecisionNetworks
 from ..system.validation import check_weights
 from .sparse import checked_sparse
 
-__all__ = ["FLOATS", "ClassTargets", "NumberTargets", "Targets", "checked_column"]
+__all__ = ["FLOATS", "ClassTargets", "NumberTargets", "Targets", "checked_column", "weights_of_classes"]
 
 Array = NDArray[Any]
 
 
 # Dtypes of X that are kept. Every other dtype is converted to the first.
 FLOATS = (np.float64, np.float32)
-# Default of y for calls that have no y. None would stand for a y that the user forgot, which is an error.
+# Default of y for calls without y: None is a y that the user forgot, which is an error.
 _NO_TARGETS = object()
 
 
@@ -123,7 +124,7 @@ class ClassTargets(Targets):
             raise ValueError(
                 "The object was not fitted with multilabel input."
                 if has_labels
-                else "The object was fitted with multilabel input: y must be a table with a column a label."
+                else "The object was fitted with multilabel input: y must have a column for each label."
             )
         if has_labels and len(classes) != len(self.classes_):
             raise ValueError(f"classes {self.classes_} mismatch with the labels {classes} found in the data")
@@ -188,6 +189,20 @@ def _classes_of(y: Any) -> tuple[bool, Array]:
     return has_labels, np.arange(y.shape[1]) if has_labels else unique_labels(y)
 
 
+def weights_of_classes(class_weight: dict[Any, float], classes: Array) -> Array:
+    """Return the weights (n_classes,) of classes by a dict; classes that the dict lacks have the weight 1.
+
+    Raises
+    ------
+    ValueError
+        If a weight is negative, NaN or infinite, or the dict names other classes.
+    """
+    weights = compute_class_weight(class_weight, classes=classes, y=classes)
+    if not (np.isfinite(weights) & (weights >= 0)).all():
+        raise ValueError(f"class_weight must hold finite numbers not below 0, got {class_weight!r}")
+    return weights
+
+
 class NumberTargets(Targets):
     """Targets that are numbers, one or several per sample."""
 
@@ -212,7 +227,7 @@ class NumberTargets(Targets):
 
 
 def checked_column(estimator: Any, y: Any, begins: bool) -> Array:
-    """Return targets (n,) of at least two rows, for a fit, and without NaN and infinity."""
+    """Return targets (n,) without NaN and infinity; of two rows at least if a fit begins."""
     if y is None:
         raise ValueError(
             f"This {type(estimator).__name__} estimator requires y to be passed, but the target y is None"

@@ -1,8 +1,8 @@
 """ModelDescription: everything that an exporter needs to know about what a model computes.
 
 Models, estimators and ensembles return this description by their method ``_description()``; each exporter
-reads the description alone. Batch normalisation is folded into weights and biases, and nothing of the
-training is left but the losses.
+reads the description alone. Batch normalisation is folded into weights and biases; of the training, only
+the losses are left.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Member:
 
     @property
     def layers_dim(self) -> tuple[int, ...]:
-        """Number of inputs, of the units of every hidden layer, and of outputs."""
+        """Numbers of inputs, of units of every hidden layer, and of outputs."""
         return (self.layers[0].weights.shape[0], *(layer.biases.size for layer in self.layers))
 
     def scores(self, X: Array) -> Array:
@@ -110,8 +110,8 @@ class ModelDescription:
     dtype : numpy.dtype
         Data type of the parameters, float32 or float64.
     is_ensemble : bool
-        True if predictions are decided by the mean of the members' outputs, False if by the scores of the
-        only member.
+        True if the mean of the members' outputs decides the predictions, False if the scores of the only
+        member do.
     classes : array (n_classes,) or None
         For the kind "classes", the classes in the order of the probabilities.
     feature_names : tuple of str or None
@@ -218,7 +218,9 @@ def describe(
     members = []
     for network, parameters in networks:
         if not all_finite(parameters):
-            raise ValueError("the model's weights or biases hold NaN or infinity: train it before the export")
+            raise ValueError(
+                "the model's weights or biases hold NaN or infinity: train it anew before the export"
+            )
         arrays = zip(network.weights(parameters), network.biases(parameters), strict=True)
         layers = [
             LayerDescription(W.copy(), b[0].copy(), name)

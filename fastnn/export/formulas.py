@@ -1,8 +1,8 @@
 """Formulas of the activations as expressions, which exporters write in the language of another system.
 
-The formula of an activation is written once, in plain NumPy, in ``fastnn/reference/layer.py``. Applied to an
-`Expression` in place of an array, NumPy's protocols for functions of other array types record the operations.
-An activation that is added to the reference therefore reaches every exporter that writes expressions.
+The formula of an activation is written once, in plain NumPy, in ``fastnn/reference/layer.py``. If its
+argument is an `Expression` instead of an array, NumPy's protocols for array types record the operations. An
+activation that is added to the reference therefore reaches every exporter that writes expressions.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Expression(np.lib.mixins.NDArrayOperatorsMixin):
     """
 
     dtype = np.dtype(np.float64)
-    __hash__ = object.__hash__  # the operator == belongs to the formulas
+    __hash__ = object.__hash__  # NDArrayOperatorsMixin defines ==, which removes the hash
 
     def __init__(self, operation: str, *arguments: Any) -> None:
         self.operation = operation
@@ -50,7 +50,7 @@ class Expression(np.lib.mixins.NDArrayOperatorsMixin):
         return Expression(ufunc.__name__, *inputs)
 
     def __array_function__(self, function: Any, types: Any, inputs: Any, kwargs: Any) -> Any:
-        """Record a choice; express other functions by recorded ones."""
+        """Record `where`; express other functions by recorded ones."""
         if kwargs:
             return NotImplemented
         if function is np.where:
@@ -109,7 +109,7 @@ def _simplified(part: Any, known: dict[int, Any]) -> Any:
 
 
 def _matches(pattern: Any, part: Any, argument: list[Any]) -> bool:
-    """Return True if a part equals the pattern for some value of `VARIABLE`, which is put into `argument`."""
+    """Return True if a part is the pattern with one part for `VARIABLE`, which is put into `argument`."""
     if pattern is VARIABLE:
         argument.append(part)
         return argument[0] is part

@@ -14,7 +14,7 @@ __all__ = ["Exportable"]
 class Exportable:
     """Base class of everything that has a description and can be exported."""
 
-    # Subclasses, and the functions that are called with each of them by the name of the function's purpose.
+    # All subclasses; and the functions to call with each of them, by purpose.
     _classes: ClassVar[list[type[Exportable]]] = []
     _watchers: ClassVar[dict[str, Callable[[type], None]]] = {}
 
@@ -69,8 +69,8 @@ class Exportable:
 
         Notes
         -----
-        A network decides by its scores and an ensemble by its probabilities, as in `predict`. Not exported
-        are `decision_function` and `return_std`.
+        A network decides by its scores and an ensemble by its probabilities, as in `predict`.
+        `decision_function` and `return_std` are not exported.
 
         Examples
         --------
@@ -97,14 +97,14 @@ class Exportable:
         Raises
         ------
         ValueError
-            If scikit-learn cannot express the model: its networks have one activation in all hidden layers,
-            "identity", "logistic", "tanh" or "relu", and none in the output layer; its ensembles predict one
-            class or one number. Also if a parameter is NaN or infinite or there is only one class.
+            If scikit-learn cannot express the model. Networks of scikit-learn have one activation in all
+            hidden layers, "identity", "logistic", "tanh" or "relu", and none in the output layer; ensembles
+            predict one class or one number. Also if a parameter is NaN or infinite, or there is one class.
 
         Notes
         -----
-        Two classes with a score each become scikit-learn's single score, their difference. Of the solver's
-        settings none is kept: `partial_fit` and `warm_start` of the result begin with new moments.
+        Two classes with a score each become scikit-learn's single score, their difference. The solver's state
+        is left out: `partial_fit` and `warm_start` of the result begin with new moments.
 
         Examples
         --------
@@ -130,7 +130,7 @@ class Exportable:
         -------
         torch.nn.Module
             Module in evaluation mode, which maps samples (n, n_features) to the result (n, n_outputs) of
-            `predict_proba`, or to numbers. A single network is a ``torch.nn.Sequential``; of a classifier's,
+            `predict_proba`, or to numbers. A single network is a ``torch.nn.Sequential``; for a classifier,
             ``module[:-1]`` computes the scores, for instance to go on training with a loss of PyTorch.
 
         Raises

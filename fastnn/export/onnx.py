@@ -1,7 +1,7 @@
 """ONNX: the computation of a model as a graph of operators, opset 13.
 
 onnxruntime lacks several activations for float64 (LeakyRelu, Elu, Selu, Softplus), and its float64 Gelu is
-inaccurate: activations are composed of elementary operators, which it has for both dtypes. The graph holds no
+inaccurate: activations are composed of elementary operators, which exist for both dtypes. The graph holds no
 ZipMap. Names of inputs and outputs are skl2onnx's: "X", and "label" and "probabilities", or "variable".
 """
 
@@ -51,7 +51,7 @@ class Builder(Protocol):
         """Add a constant tensor, and return its name."""
 
 
-# Operators of the operations that ONNX has under another or a similar name.
+# ONNX's operators by the names of the operations in `formulas`; ONNX lacks the others.
 OPERATORS = {
     "add": "Add",
     "subtract": "Sub",
@@ -149,8 +149,8 @@ def add_model(description: ModelDescription, graph: Builder, samples: str, outpu
     scores = [_add_scores(member, graph, samples, description.dtype) for member in description.members]
     last = outputs[-1] if not description.is_ensemble else None
     results = [
-        _add_outputs(description, member, graph, own, last)
-        for member, own in zip(description.members, scores, strict=True)
+        _add_outputs(description, member, graph, member_scores, last)
+        for member, member_scores in zip(description.members, scores, strict=True)
     ]
     mean = results[0]
     if description.is_ensemble:
@@ -197,8 +197,8 @@ def _add_expression(part: Any, argument: str, graph: Builder, dtype: np.dtype, k
     if part is VARIABLE:
         return argument
     if id(part) not in known and dtype == np.float64 and _is_silu(part):
-        # onnxruntime 1.20 fuses z sigmoid(z) to an operator that it lacks for float64. z / (1 + exp(-z)) is
-        # the same; exp may overflow to infinity, which gives 0.
+        # onnxruntime 1.20 fuses z sigmoid(z) to an operator that does not exist for float64: write
+        # z / (1 + exp(-z)) instead. exp may overflow to infinity, which gives 0.
         one = graph.constant(np.array(1, dtype))
         below = graph.node("Add", graph.node("Exp", graph.node("Neg", argument)), one)
         known[id(part)] = graph.node("Div", argument, below)
@@ -291,8 +291,8 @@ class Graph:
         self, operator: str, *inputs: str, output: str | None = None, n_results: int = 1, **attributes: Any
     ) -> str:
         """Add a node, and return the name of its result, the first of `n_results`."""
-        name = output or self._new_name(f"{operator.lower()}_{len(self._nodes)}")
-        names = [name, *(self._new_name(f"{name}_{k}") for k in range(1, n_results))]
+        name = output or self.new_name(f"{operator.lower()}_{len(self._nodes)}")
+        names = [name, *(self.new_name(f"{name}_{k}") for k in range(1, n_results))]
         self._nodes.append(
             self._onnx.helper.make_node(operator, inputs, names, name=f"node_{name}", **attributes)
         )
@@ -305,13 +305,13 @@ class Graph:
     def constant(self, value: Any) -> str:
         """Add a constant tensor, and return its name; equal scalars are one constant."""
         key = (str(value.dtype), repr(value.tolist())) if value.ndim == 0 else None
-        if key not in self._names or key is None:
-            name = self._new_name(f"constant_{len(self._constants)}")
-            self._constants.append(self._onnx.numpy_helper.from_array(value, name))
-            if key is None:
-                return name
+        if key is not None and key in self._names:
+            return self._names[key]
+        name = self.new_name(f"constant_{len(self._constants)}")
+        self._constants.append(self._onnx.numpy_helper.from_array(value, name))
+        if key is not None:
             self._names[key] = name
-        return self._names[key]
+        return name
 
     def finished(self, comment: str, properties: dict[str, str], path: Any = None) -> Any:
         """Return the graph as an ``onnx.ModelProto``, checked; write it to a file if `path` is given.
@@ -352,7 +352,7 @@ class Graph:
             write_file(path, model.SerializeToString())
         return model
 
-    def _new_name(self, name: str) -> str:
+    def new_name(self, name: str) -> str:
         """Return a name that no input and no output has."""
         while name in self._reserved:
             name += "_"

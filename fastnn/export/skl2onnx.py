@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from ..system.extras import import_extra
 from .methods import Exportable
 from .onnx import OPSET, add_model, exported_classes
@@ -26,8 +24,10 @@ def register_skl2onnx() -> None:
     ImportError
         If skl2onnx is not installed; the message says how to install it.
 
-    Notes ----- Networks compute in the dtype of their fit. Probabilities and numbers have the dtype of the
-    samples given to ``skl2onnx.to_onnx``. The options "zipmap", "output_class_labels" and "nocl" are those of
+    Notes
+    -----
+    Networks compute in the dtype of their fit. Probabilities and numbers have the dtype of the samples given
+    to ``skl2onnx.to_onnx``. The options "zipmap", "output_class_labels" and "nocl" are those of
     scikit-learn's classifiers.
 
     Examples
@@ -80,8 +80,7 @@ def _convert(scope: Any, operator: Any, container: Any) -> None:
     description = operator.raw_operator._description()
     graph = _Graph(scope, container)
     dtype = np_dtype_to_tensor_dtype(description.dtype)
-    # Samples may be integers or floats of another size than the network's; a cast to the same type is
-    # harmless.
+    # Samples may be integers, or floats of another size than the network's. A needless cast does no harm.
     samples = graph.node("Cast", operator.inputs[0].full_name, to=dtype)
     names = [variable.full_name for variable in operator.outputs]
     inner = scope.get_unique_variable_name("outputs")
@@ -109,8 +108,7 @@ class _Graph:
         from onnx.numpy_helper import from_array
 
         name = self._scope.get_unique_variable_name("constant")
-        tensor = from_array(np.asarray(value), name)
-        values = np.asarray(value).ravel()
-        texts = [text.encode() for text in values] if value.dtype == object else values.tolist()
-        self._container.add_initializer(name, tensor.data_type, list(value.shape), texts)
+        kind = from_array(value, name).data_type
+        values = [text.encode() for text in value.flat] if value.dtype == object else value.ravel().tolist()
+        self._container.add_initializer(name, kind, list(value.shape), values)
         return name

@@ -74,8 +74,8 @@ def _estimator(description: ModelDescription, member: Member, classes: NDArray[A
     layers, output = member.layers, OUTPUTS[member.output]
     if output not in AVAILABLE:
         raise ValueError(
-            f"this version of scikit-learn has no output function {output!r} (loss 'poisson'), version 1.7 "
-            f"has: " + _OTHER_WAYS
+            f"the output function {output!r} (loss 'poisson') needs version 1.7 of scikit-learn: "
+            f"{_OTHER_WAYS}"
         )
     if member.output == "softmax" and len(classes) == 2:
         layers, output = _with_one_score(layers), "logistic"
@@ -92,7 +92,7 @@ def _estimator(description: ModelDescription, member: Member, classes: NDArray[A
         n_labels = layers[-1].biases.size if description.kind == "labels" else 0
         result.classes_ = np.arange(max(n_labels, 2)) if n_labels else classes
         result._label_binarizer = label_binarizer(result.classes_, n_labels > 1)
-    # float32 arrays in C order, as a fit leaves them.
+    # Arrays in C order, as a fit leaves them.
     result.coefs_ = [np.ascontiguousarray(layer.weights) for layer in layers]
     result.intercepts_ = [layer.biases.copy() for layer in layers]
     result._best_coefs = [W.copy() for W in result.coefs_]
@@ -122,18 +122,17 @@ def _check_expressible(hidden: set[str], output: str) -> None:
     if len(hidden) > 1:
         raise ValueError(
             f"scikit-learn has one activation for all hidden layers, and this model has {sorted(hidden)}: "
-            + _OTHER_WAYS
+            f"{_OTHER_WAYS}"
         )
     if output != "identity":
         raise ValueError(
             f"scikit-learn has no activation of the output layer, and this model has {output!r}: train it "
-            f"with "
-            f'output_activation="identity", or choose another way: {_OTHER_WAYS}'
+            f'with output_activation="identity", or choose another way: {_OTHER_WAYS}'
         )
 
 
 def _with_one_score(layers: tuple[LayerDescription, ...]) -> tuple[LayerDescription, ...]:
-    """Return layers with the difference of two scores: its sigmoid is the softmax's second probability."""
+    """Return layers with the difference of two scores, whose sigmoid is the softmax's second probability."""
     last = layers[-1]
     weights, biases = (np.diff(array, axis=-1) for array in (last.weights, last.biases))
     return (*layers[:-1], LayerDescription(weights, biases, last.activation))

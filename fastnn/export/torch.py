@@ -58,7 +58,7 @@ def _sequential(torch: Any, description: ModelDescription, member: Member) -> An
         weights, biases = torch.from_numpy(layer.weights.T.copy()), torch.from_numpy(layer.biases.copy())
         if description.is_binary and position == len(member.layers) - 1:
             # The scores 0 and s have the softmax 1 - sigmoid(s) and sigmoid(s): a column for each class.
-            # Estimators, which alone decide by one score, have no activation behind it.
+            # Only estimators decide by one score, and their output layers have no activation.
             weights, biases = (torch.cat([torch.zeros_like(array), array]) for array in (weights, biases))
         # `skip_init` draws no initial weights, so that the global generator stays as it is.
         linear = nn.utils.skip_init(nn.Linear, weights.shape[1], weights.shape[0], dtype=weights.dtype)
@@ -69,7 +69,7 @@ def _sequential(torch: Any, description: ModelDescription, member: Member) -> An
         if layer.activation not in known:
             raise ValueError(
                 f"PyTorch has no module for the activation {layer.activation!r}: to_onnx and to_c can "
-                f"export it"
+                "export it"
             )
         if known[layer.activation] is not None:
             parts.append(known[layer.activation])
@@ -122,5 +122,5 @@ def __getattr__(name: str) -> Any:
 
 
 def _class(name: str) -> Any:
-    """Return a class that is defined on first use."""
+    """Return a module class of this file, which is defined on first use."""
     return globals().get(name) or __getattr__(name)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..losses import Loss, SoftmaxCrossEntropy, resolve_loss
 from ..reference.layer import ACTIVATIONS
 from ..reference.norm import EPS
-from ..system.validation import check_choice, check_memory, check_number, shown
+from ..system.validation import check_choice, check_flag, check_memory, check_number, shown
 from .initialization import INITIALIZERS, draw_layer
 
 __all__ = ["ALIGNMENT", "LayerOffsets", "Layout", "Network", "aligned_empty", "aligned_zeros"]
@@ -161,11 +161,9 @@ class Network:
             raise ValueError(f"dtype must be float32 or float64, got {shown(dtype)}") from None
         if resolved not in (np.dtype(np.float32), np.dtype(np.float64)):
             raise ValueError(f"dtype must be float32 or float64, got {resolved}")
-        if not isinstance(batch_norm, bool | np.bool_):
-            raise ValueError(f"batch_norm must be True or False, got {shown(batch_norm)}")
         network = _shared(
-            dims, (*hidden, output_activation), resolved, resolve_loss(loss), bool(batch_norm),
-            _dropout_rates(dropout, n_hidden),
+            dims, (*hidden, output_activation), resolved, resolve_loss(loss),
+            check_flag(batch_norm, "batch_norm"), _dropout_rates(dropout, n_hidden),
         )  # fmt: skip
         n_bytes = network.n_parameters * resolved.itemsize
         if n_bytes > LARGE_BYTES:
@@ -240,10 +238,13 @@ class Network:
     @functools.cached_property
     def n_parameters(self) -> int:
         """Length P of the flat vector. Elements that belong to no layer are padding: they are and stay 0."""
-        n_others = sum(
-            n_out * (3 if layer.scales >= 0 else 1) for layer in self.layers for n_out in [layer.n_out]
-        )
+        n_others = sum(layer.n_out * (3 if layer.scales >= 0 else 1) for layer in self.layers)
         return self.n_weights + self._whole(n_others)
+
+    @property
+    def training_operations(self) -> int:
+        """FLOPs of a training step on one sample: a forward pass takes 2 per weight, a backward pass 4."""
+        return 6 * self.n_parameters
 
     @property
     def padding(self) -> tuple[slice, slice]:
@@ -279,7 +280,7 @@ class Network:
         return [_row(parameters, layer.shifts, layer.n_out) for layer in self.layers]
 
     def running(self, statistics: Array) -> list[Array | None]:
-        """Return views (2, n_out) of the running means and variances, None for the other layers."""
+        """Return views (2, n_out) of the running means and variances; None for layers without them."""
         return [
             None if layer.statistics < 0 else statistics[layer.statistics :][: 2 * layer.n_out].reshape(2, -1)
             for layer in self.layers
@@ -298,8 +299,7 @@ class Network:
 
     def neutral_parameters(self) -> Array:
         """Return parameters (P,) in which weights, biases and shifts are 0 and scales are 1."""
-        parameters = aligned_empty(self.n_parameters, self.dtype)
-        parameters[...] = 0
+        parameters = aligned_zeros(self.n_parameters, self.dtype)
         for scale in self.scales(parameters):
             if scale is not None:
                 scale[...] = 1
@@ -307,8 +307,7 @@ class Network:
 
     def converted(self, other: Network, parameters: Array) -> Array:
         """Return parameters of `other`, the same network with another dtype, converted to this layout."""
-        result = aligned_empty(self.n_parameters, self.dtype)
-        result[...] = 0
+        result = aligned_zeros(self.n_parameters, self.dtype)
         for part in (Network.weights, Network.biases, Network.scales, Network.shifts):
             for target, source in zip(part(self, result), part(other, parameters), strict=True):
                 if target is not None:
@@ -317,17 +316,17 @@ class Network:
 
     def initial_statistics(self) -> Array:
         """Return running statistics in which means are 0 and variances 1."""
-        statistics = aligned_empty(self.n_statistics, self.dtype)
-        statistics[...] = 0
+        statistics = aligned_zeros(self.n_statistics, self.dtype)
         for running in self.running(statistics):
             if running is not None:
                 running[1] = 1
         return statistics
 
     def folded(self, parameters: Array, statistics: Array) -> Array:
-        """Return parameters with batch normalisation folded in: without normalising, they predict the same.
+        """Return parameters with batch normalisation folded in: they predict the same without normalising.
 
-        Normalisation by running statistics, scales and shifts is affine, and so part of weights and biases.
+        Normalisation by running statistics, scales and shifts is affine: weights and biases absorb it.
+        Without batch normalisation, the result is `parameters` itself.
         """
         if not self.batch_norm:
             return parameters
@@ -343,11 +342,11 @@ class Network:
                     b[...] = (b - running[0]) * factor + shift
         return result
 
-    # --- what the kernels need on top -----------------------------------------------------------
+    # --- layouts of the kernels' workspaces -----------------------------------------------------
 
     @functools.cached_property
     def kernel_activations(self) -> tuple[str, ...]:
-        """Activations in use, sorted: the codes in the plan are indices among them."""
+        """Names of the activations in use, sorted; the plan refers to them by index."""
         return tuple(sorted(set(self.activations)))
 
     @functools.cached_property
@@ -410,7 +409,7 @@ class Network:
         layout = self.training_layout
         row_bytes = (self.n_inputs + layout.n_units + layout.n_dunits) * self.dtype.itemsize
         width = min(max(TILE_BYTES // row_bytes, least), MOST_WIDTH)
-        return max(1, min(width, int(TILE_OPERATIONS / (6 * self.n_parameters))))
+        return max(1, min(width, int(TILE_OPERATIONS / self.training_operations)))
 
     def tile_width(self, n_samples: int, training: bool = False) -> int:
         """Return the width of a tile in samples: whole cache lines, and about equally full tiles."""
@@ -424,7 +423,7 @@ class Network:
 
 @functools.lru_cache(maxsize=128)
 def _shared(*values: Any) -> Network:
-    """Return the network with these fields: one object for all models alike computes its layouts once."""
+    """Return the network with these fields; equal networks are one object, which computes layouts once."""
     return Network(*values)
 
 

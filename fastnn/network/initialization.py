@@ -74,6 +74,6 @@ INITIALIZERS: dict[str, Callable[[Any, int, int], Array]] = {
 
 
 def draw_layer(init: str, random: Any, n_in: int, n_out: int) -> tuple[Array, Array]:
-    """Return weights (n_in, n_out) and biases (n_out,): standard normal for "tutorial", else 0."""
+    """Return weights (n_in, n_out) and biases (n_out,); biases are standard normal for "tutorial", else 0."""
     W = INITIALIZERS[init](random, n_in, n_out)
     return W, random.randn(n_out) if init == "tutorial" else np.zeros(n_out)

@@ -57,7 +57,7 @@ class LiveViews(list):
                 values = list(value)
             except TypeError:
                 raise ValueError(
-                    f"{self._name} must be a list of {len(places)} arrays, one a layer, got {shown(value)}"
+                    f"{self._name} must be a list of {len(places)} arrays, one per layer, got {shown(value)}"
                 ) from None
         if len(values) != len(places):
             raise ValueError(
@@ -73,9 +73,9 @@ class LiveViews(list):
 
 
 class FoldedViews(LiveViews):
-    """List of read-only arrays, of which the batch normalisation that is folded in is a part.
+    """List of copies of weights or biases into which batch normalisation is folded.
 
-    Writing to such a copy would change nothing, and is refused.
+    Writing to a copy would not change the network: assignment raises ValueError.
     """
 
     def __setitem__(self, index: Any, value: Any) -> None:

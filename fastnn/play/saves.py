@@ -12,21 +12,31 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ..model import Model
 from ..plotting.animation import animate_training, snapshot_passes
 from ..plotting.boundary import plot_decision_boundary
+from ..plotting.moving import write_frames
 from ..system.validation import shown
 from .frames import pixel_centres
 from .settings import Problem
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from .session import Run
 
 __all__ = ["Saved", "Saves"]
 
 # Largest number of files that are kept for a download: the oldest is dropped.
 MOST_SAVED = 20
-# Frames of an animation, and pixels along the sides of a regression's picture.
-N_FRAMES, N_PIXELS = 40, 400
+# Size of a picture in inches; pixels per inch of a picture and of a frame of an animation.
+FIGURE_SIZE, PICTURE_DPI, FRAME_DPI = (7.0, 6.0), 150, 80
+# Number of frames of an animation, and of frames in a second.
+N_FRAMES, FRAMES_PER_SECOND = 40, 10.0
+# Points along the sides of a regression's picture.
+N_PIXELS = 400
+# Number of colours of a picture, and of a frame: with text, these fit into the 256 colours of a GIF.
+PICTURE_COLOURS, FRAME_COLOURS = 256, 64
 
 
 class Saved(NamedTuple):
@@ -55,7 +65,7 @@ class Saves:
         Raises
         ------
         Problem
-            If `what` is something else, or there is no animation of it.
+            If `what` is something else.
         """
         maker = _MAKERS.get(what) if isinstance(what, str) else None
         if maker is None:
@@ -72,11 +82,8 @@ class Saves:
 
 
 def _model(run: Run) -> bytes:
-    """Return the file of the model."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.fastnn"
-        run.current_model().save(path)
-        return path.read_bytes()
+    """Return the file of the model and of its training, which can go on."""
+    return run.saved_model()
 
 
 def _picture(run: Run) -> bytes:
@@ -84,48 +91,106 @@ def _picture(run: Run) -> bytes:
     from matplotlib.figure import Figure
 
     problem, snapshot, model = run.problem, run.steering.latest, run.current_model()
-    figure = Figure(figsize=(7, 6), dpi=150, layout="constrained")
-    ax = figure.add_subplot()
-    left, right, bottom, top = problem.limits
-    if problem.kind == "classes":
-        plot_decision_boundary(model, problem.X, problem.y, ax=ax, response=run.view.response)
+    title = f"{problem.layers_dim} after {snapshot.epoch:,} passes"
+    if problem.kind == "regression":
+        picture = ValuesPicture(run, PICTURE_DPI, PICTURE_COLOURS)
+        picture.show(model, title)
+        figure = picture.figure
     else:
-        low, high = run.target_limits
-        values = model.predict(pixel_centres((left, right), (bottom, top), N_PIXELS))
-        values = values.reshape(N_PIXELS, N_PIXELS)
-        look: dict[str, Any] = {"cmap": "coolwarm", "vmin": low, "vmax": high}
-        image = ax.imshow(values, origin="lower", extent=problem.limits, aspect="auto", **look)
-        x, y = problem.X.T
-        ax.scatter(x, y, c=problem.y, edgecolors="white", linewidths=0.7, s=24, **look)
-        figure.colorbar(image)
-    ax.set(xlim=(left, right), ylim=(bottom, top), xlabel=problem.inputs[0], ylabel=problem.inputs[1])
-    ax.set_title(f"{problem.layers_dim} after {snapshot.epoch:,} passes")
+        figure = Figure(figsize=FIGURE_SIZE, dpi=PICTURE_DPI, layout="constrained")
+        ax = figure.add_subplot()
+        plot_decision_boundary(model, problem.X, problem.y, ax=ax, response=run.view.response)
+        left, right, bottom, top = problem.limits
+        ax.set(xlim=(left, right), ylim=(bottom, top), xlabel=problem.inputs[0], ylabel=problem.inputs[1])
+        ax.set_title(title)
     file = io.BytesIO()
     figure.savefig(file, format="png")
     return file.getvalue()
 
 
+class ValuesPicture:
+    """Picture of a regression's values over the plane, with the samples in the colours of their targets.
+
+    Parameters
+    ----------
+    run : Run
+        Run whose networks are shown.
+    dpi : int
+        Pixels per inch.
+    n_colours : int
+        Number of colours of the values.
+
+    Attributes
+    ----------
+    figure : matplotlib.figure.Figure
+        Figure of the picture.
+    """
+
+    def __init__(self, run: Run, dpi: int, n_colours: int) -> None:
+        from matplotlib import colormaps
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        problem = run.problem
+        left, right, bottom, top = problem.limits
+        self._plane = pixel_centres((left, right), (bottom, top), N_PIXELS)
+        self.figure = Figure(figsize=FIGURE_SIZE, dpi=dpi, layout="constrained")
+        self._canvas = FigureCanvasAgg(self.figure)
+        ax = self.figure.add_subplot()
+        low, high = run.target_limits
+        look: dict[str, Any] = {"cmap": colormaps["viridis"].resampled(n_colours), "vmin": low, "vmax": high}
+        self._image = ax.imshow(
+            np.zeros((N_PIXELS, N_PIXELS)), origin="lower", extent=problem.limits, aspect="auto",
+            interpolation="nearest", **look,
+        )  # fmt: skip
+        x, y = problem.X.T
+        ax.scatter(x, y, c=problem.y, edgecolors="white", linewidths=0.7, s=24, **look)
+        ax.set(xlim=(left, right), ylim=(bottom, top), xlabel=problem.inputs[0], ylabel=problem.inputs[1])
+        self._title = ax.set_title(" ")
+        self.figure.colorbar(self._image)
+
+    def show(self, model: Model, title: str) -> None:
+        """Show the values of a model."""
+        self._image.set_data(model.predict(self._plane).reshape(N_PIXELS, N_PIXELS))
+        self._title.set_text(title)
+
+    def frame(self, shown: tuple[Model, str]) -> Image:
+        """Return the picture of a model with a title as a frame of an animation."""
+        from PIL import Image
+
+        self.show(*shown)
+        self._canvas.draw()
+        self.figure.set_layout_engine("none")  # the places of the first frame are those of all
+        return Image.fromarray(np.asarray(self._canvas.buffer_rgba())).convert("RGB")
+
+
 def _animation(run: Run) -> bytes:
     """Return a GIF file of the run so far."""
     problem = run.problem
-    if problem.kind == "regression":
-        raise Problem(
-            None, "an animation shows regions of classes, and this data set has numbers: save the picture"
-        )
     film = [*run.steering.film]
     latest = run.steering.latest
     if latest.step > film[-1].step:
         film.append(latest)
     chosen = [film[k] for k in snapshot_passes(0, len(film) - 1, min(N_FRAMES, len(film)))]
-    models, titles = [], []
-    for snapshot in chosen:
-        model = run.model_of(snapshot)
-        models.append(model)
-        correct = np.mean(model.predict(problem.X).reshape(-1) == problem.y)
-        titles.append(f"pass {snapshot.epoch:,}: {correct:.1%} correct")
+    models = [run.model_of(snapshot) for snapshot in chosen]
+    X, y = problem.X, problem.y
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "training.gif"
-        animate_training(models, problem.X, problem.y, path, titles=titles)
+        if problem.kind == "classes":
+            correct = [np.mean(model.predict(X).reshape(-1) == y) for model in models]
+            titles = [
+                f"pass {snapshot.epoch:,}: {share:.1%} correct"
+                for snapshot, share in zip(chosen, correct, strict=True)
+            ]
+            animate_training(models, X, y, path, titles=titles)
+        else:
+            titles = [
+                f"pass {snapshot.epoch:,}: loss {model.calculate_loss(X, y):.4f}"
+                for snapshot, model in zip(chosen, models, strict=True)
+            ]
+            frames = list(zip(models, titles, strict=True))
+            picture = ValuesPicture(run, FRAME_DPI, FRAME_COLOURS)
+            write_frames(frames, picture.frame, path, path.name, FRAMES_PER_SECOND, progress=False)
         return path.read_bytes()
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..schedules import SCHEDULES
 from .datasets import DATASETS
 from .session import WithinRun
+from .steering import StopAfter
 
 if TYPE_CHECKING:
     from .session import Run
@@ -19,9 +20,10 @@ LINE_LENGTH = 100
 
 
 def script_of(run: Run) -> str:
-    """Return a script that trains the network of a run from the beginning to its last whole pass."""
-    snapshot, problem = run.steering.latest, run.problem
-    settings, n_passes = problem.settings, run.steering.latest.epoch
+    """Return a script that trains the network of a run from the beginning to its last step."""
+    problem, n_steps = run.problem, run.steering.latest.step
+    settings = problem.settings
+    n_passes = -(-n_steps // problem.steps_per_epoch)
     arguments = problem.train_arguments
     imports = ["import numpy as np"]
     parts: list[str] = []
@@ -36,6 +38,10 @@ def script_of(run: Run) -> str:
             whole = f"fastnn.{SCHEDULES[arguments['schedule']].__name__}()"
         total = settings.n_passes * problem.steps_per_epoch
         arguments["schedule"] = Expression(f"WithinRun({whole}, {total})")
+    if n_steps % problem.steps_per_epoch:
+        imports += ["from fastnn.training.loop import Hook"]
+        parts.append(inspect.getsource(StopAfter))
+        arguments["callbacks"] = [Expression(f"StopAfter({n_steps})")]
     if len(problem.test):
         imports.append("from sklearn.model_selection import train_test_split")
     first = imports.index("import numpy as np")
@@ -53,11 +59,6 @@ def script_of(run: Run) -> str:
         _call("model = fastnn.Model", [str(problem.layers_dim)], problem.model_arguments),
         _call("history = model.train", ["X_train", "y_train"], {"num_passes": n_passes, **arguments}),
     ]
-    if snapshot.step > n_passes * problem.steps_per_epoch:
-        rest = snapshot.step - n_passes * problem.steps_per_epoch
-        train.insert(
-            0, f"# The playground has done {rest} further steps of the next pass, which are left out."
-        )
     parts.append("\n".join(train))
     shown = ['print(f"loss of the training data: {model.calculate_loss(X_train, y_train):.6f}")']
     if len(problem.test):
@@ -68,6 +69,8 @@ def script_of(run: Run) -> str:
 
 class Expression(str):
     """Text of a Python expression."""
+
+    __repr__ = str.__str__
 
 
 def _data(run: Run) -> str:
@@ -96,7 +99,7 @@ def _rows(values: list[Any]) -> str:
 def _shown(value: Any) -> str:
     """Return a value as Python code in which fastnn's names begin with ``fastnn.``."""
     if isinstance(value, Expression):
-        return str(value)
+        return repr(value)
     module = type(value).__module__.partition(".")[0]
     return f"fastnn.{value!r}" if module == "fastnn" else repr(value)
 

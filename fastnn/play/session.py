@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -86,6 +90,8 @@ class Run:
         self._frame, self._drawn = 0, -1
         self._compiling: set[int] = set()
         self._ending: dict[str, Any] | None = None  # the message of the training's end
+        # Files of the model that other threads wait for; None once the training has ended.
+        self._wanted: list[Future[bytes]] | None = []
         self._schedule = resolve_schedule(problem.train_arguments.get("schedule", "constant"))
         self.steering = Steering(self._artist, first, problem.steps_per_epoch, speed, self._redraw)
         self._threads = [
@@ -156,6 +162,44 @@ class Run:
         """Return a model with copies of the parameters of a snapshot."""
         return Model._sharing(self.model._network, snapshot.parameters.copy(), snapshot.statistics.copy())
 
+    def saved_model(self) -> bytes:
+        """Return the file of the model after the last step, with the state of its training."""
+        wanted: Future[bytes] = Future()
+        with self._wake:
+            is_over = self._wanted is None
+            if self._wanted is not None:
+                # The state of a training is in its model after `Model.train` has returned.
+                self._wanted.append(wanted)
+                self.steering.interrupt()
+        return self._model_file() if is_over else wanted.result()
+
+    def _model_file(self) -> bytes:
+        """Return the file of the model while nothing trains."""
+        model = copy.copy(self.model)
+        state, whole = model._training, self.problem.settings.n_passes
+        if state is not None and isinstance(state.settings["schedule"], WithinRun):
+            # Who goes on trains the whole run, of which the schedule needs no extract.
+            assert whole is not None
+            settings = state.settings | {"schedule": self._schedule}
+            model._training = replace(state, settings=settings, num_passes=whole)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "model.fastnn"
+            model.save(path)
+            return path.read_bytes()
+
+    def _hand_out(self, is_over: bool) -> bool:
+        """Give the model's file to the threads that wait for it; return True if there are any."""
+        with self._wake:
+            wanted = self._wanted or []
+            self._wanted = None if is_over else []
+            self.steering.go_on()
+        for future in wanted:
+            try:
+                future.set_result(self._model_file())
+            except Exception as error:
+                future.set_exception(error)
+        return bool(wanted)
+
     def _started(self) -> dict[str, Any]:
         """Return the message that describes the run."""
         problem, network = self.problem, self.model._network
@@ -208,14 +252,16 @@ class Run:
 
     def _train(self) -> None:
         """Draw the first frame, and train until the run is closed or its passes are done."""
-        self._send_frame(self.steering.latest)
-        with self._wake:
-            self._is_stale = False
         failed = False
         try:
+            self._send_frame(self.steering.latest)
+            with self._wake:
+                self._is_stale = False
             why = self._trained()
         except DivergenceError as error:
             why, failed = str(error), True
+        finally:
+            self._hand_out(is_over=True)
         self._end(why, failed)
 
     def _trained(self) -> str:
@@ -234,6 +280,10 @@ class Run:
             done = steering.latest.epoch
             if steering.is_closed:
                 return "closed"
+            if self._hand_out(is_over=False):
+                state = model._training
+                resume = state is not None and state.memory is not None  # L-BFGS may not have begun
+                continue
             if done < n_passes:
                 return f"{problem.settings.optimizer} has ended: no step lowers the loss any more"
             if done >= last:

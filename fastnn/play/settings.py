@@ -6,13 +6,14 @@ its controls from the fields, and `Settings` is checked by them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..losses import LOSSES, REGRESSION_LOSSES
 from ..network.initialization import INITIALIZERS
-from ..optimizers import LBFGS, OPTIMIZERS
+from ..optimizers import OPTIMIZERS
 from ..reference.layer import ACTIVATIONS
 from ..schedules.base import SCHEDULES
 from ..system.validation import shown
@@ -225,7 +226,7 @@ class Settings:
 
     Parameters
     ----------
-    options : mapping of str to float
+    options : mapping of str to float, int or bool
         Parameters of the optimizer, the schedule and the loss, where they differ from the defaults of their
         classes; `OPTIONS` has their names.
     """
@@ -318,7 +319,7 @@ class Settings:
     max_norm: float | None = _setting(
         "number", None, "largest norm of the weights into a unit", 1e-6, 1e6, optional=True, scale="log"
     )
-    options: Mapping[str, float] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of_state(cls, state: Any) -> Settings:
@@ -375,13 +376,21 @@ class Settings:
         Problem
             If the class refuses an option.
         """
-        given = {key: self.options[key] for key in _options_of(registry[name]) if key in self.options}
-        if not given:
+        declared = _options_of(registry[name])
+        chosen = [key for key in declared if key in self.options]
+        if not chosen:
             return name
+        given: dict[str, Any] = {declared[key].parameter: self.options[key] for key in chosen}
+        for parameter in given:
+            parts = [key for key, option in declared.items() if option.parameter == parameter]
+            if declared[parts[0]].part is not None:
+                given[parameter] = tuple(self.options.get(key, declared[key].default) for key in parts)
         try:
             return registry[name](**given)
         except ValueError as error:
-            raise Problem(next(iter(given)), str(error)) from None
+            # The message begins with the parameter, or with the part of it.
+            at_fault = [key for key in chosen if str(error).startswith(declared[key].label)]
+            raise Problem((at_fault or chosen)[0], str(error)) from None
 
 
 FIELDS: dict[str, Field] = {
@@ -389,29 +398,87 @@ FIELDS: dict[str, Field] = {
 }
 
 
-def _options_of(registered: type) -> dict[str, float]:
-    """Return the numbers with defaults among the fields of an optimizer, a schedule or a loss."""
-    return {
-        declared.name: declared.default
-        for declared in fields(registered)
-        if type(declared.default) is float and registered is not LBFGS
-    }
+class Option(NamedTuple):
+    """Parameter of an optimizer, a schedule or a loss, or a part of a parameter that is a pair of numbers.
+
+    Parameters
+    ----------
+    parameter : str
+        Name of the parameter.
+    part : int or None
+        Number of the part; None for a whole parameter.
+    default : bool, int or float
+        Default of the parameter, or of the part.
+    line : str
+        First sentence of the parameter's documentation.
+    """
+
+    parameter: str
+    part: int | None
+    default: Any
+    line: str
+
+    @property
+    def label(self) -> str:
+        """Name of the parameter or of its part in messages."""
+        return self.parameter if self.part is None else f"{self.parameter}[{self.part}]"
+
+
+def _options_of(registered: type) -> dict[str, Option]:
+    """Return the options of an optimizer, a schedule or a loss: flags, numbers and pairs of numbers.
+
+    The parts of a pair, such as ``betas``, are named by its singular: ``beta1`` and ``beta2``.
+    """
+    result = {}
+    for declared in fields(registered):
+        name, default = declared.name, declared.default
+        line = _documented(registered, name)
+        if type(default) in (bool, int, float):
+            result[name] = Option(name, None, default, line)
+        elif isinstance(default, tuple):
+            for part, value in enumerate(default):
+                result[f"{name.removesuffix('s')}{part + 1}"] = Option(name, part, value, line)
+    return result
+
+
+def _documented(registered: type, parameter: str) -> str:
+    """Return the first sentence that the docstring of a class, or of its bases, has about a parameter."""
+    for each in registered.__mro__:
+        found = re.search(rf"^ *{parameter} : .*\n((?: {{8}}.*\n)+)", each.__doc__ or "", re.MULTILINE)
+        if found:
+            return re.split(r"[.;](?:\s|$)", " ".join(found[1].replace("`", "").split()))[0]
+    raise AssertionError(f"{registered.__name__} does not document {parameter}")
+
+
+_KINDS = {bool: "flag", int: "integer", float: "number"}
+# Limits of the options by their kind: what else a class refuses, it refuses with an error of its own.
+_LIMITS: dict[str, tuple[float | None, float | None]] = {
+    "flag": (None, None),
+    "integer": (1, 1000),
+    "number": (0.0, 1e6),
+}
 
 
 def _all_options() -> dict[str, Field]:
     """Return the fields of the parameters of all optimizers, schedules and losses."""
     result: dict[str, Field] = {}
     for setting, registry in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("loss", LOSSES)):
-        used: dict[str, dict[str, float]] = {}
+        used: dict[str, dict[str, Option]] = {}
         for name, registered in registry.items():
-            for option, default in _options_of(registered).items():
-                used.setdefault(option, {})[name] = default
-        for option, defaults in used.items():
-            usual = ", ".join(f"{value:.3g} for {name}" for name, value in defaults.items())
-            result[option] = Field(
-                "number", None, f"{option} of the {setting}; by default {usual}", 0.0, 1e6,
-                optional=True, only={setting: list(defaults)},
-            )  # fmt: skip
+            for key, option in _options_of(registered).items():
+                used.setdefault(key, {})[name] = option
+        for key, options in used.items():
+            first = next(iter(options.values()))
+            kind = _KINDS[type(first.default)]
+            texts = {name: f"{option.default:.3g}" for name, option in options.items()}
+            if len(set(texts.values())) == 1:
+                usual = next(iter(texts.values()))
+            else:
+                usual = ", ".join(f"{text} for {name}" for name, text in texts.items())
+            line = first.line if kind == "flag" else f"{first.line}; by default {usual}"
+            result[key] = Field(
+                kind, None, line, *_LIMITS[kind], optional=True, only={setting: list(options)}
+            )
     return result
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from ..training.loop import Hook, Training
 from .frames import Artist, Snapshot
 
-__all__ = ["CURVE_COLUMNS", "Steering"]
+__all__ = ["CURVE_COLUMNS", "Steering", "StopAfter"]
 
 # Target duration of a chunk in seconds: the kernel returns often enough for fluent pictures.
 CHUNK_SECONDS = 0.012
@@ -60,6 +60,12 @@ class Steering(Hook):
         Snapshot of the last step.
     film : list of Snapshot
         Snapshots since the beginning, ever further apart.
+    is_closed : bool
+        True after `close`.
+    is_held : bool
+        True during `held`.
+    is_interrupted : bool
+        True from `interrupt` until `go_on`.
     """
 
     def __init__(
@@ -72,7 +78,7 @@ class Steering(Hook):
     ) -> None:
         self.latest = snapshot
         self.film = [snapshot]
-        self.is_closed = self.is_held = False
+        self.is_closed = self.is_held = self.is_interrupted = False
         self._artist, self._notify, self._steps_per_epoch = artist, notify, steps_per_epoch
         self._changed = threading.Condition()
         self._speed, self._playing = speed, False
@@ -133,6 +139,17 @@ class Steering(Hook):
                 self._pace()
             self._notify()
 
+    def interrupt(self) -> None:
+        """Let `Model.train` return after the present chunk, so that its model can be kept."""
+        with self._changed:
+            self.is_interrupted = True
+            self._changed.notify_all()
+
+    def go_on(self) -> None:
+        """Note that the training goes on after an interruption."""
+        with self._changed:
+            self.is_interrupted = False
+
     def close(self) -> None:
         """End the training."""
         with self._changed:
@@ -174,7 +191,7 @@ class Steering(Hook):
         return now + max(1, int(count))
 
     def after_chunk(self, training: Training) -> bool:
-        """Keep a snapshot and measurements, and wait until a step is due; return True if closed."""
+        """Keep a snapshot and measurements, and wait until a step is due; return True to end."""
         began, before = self._began
         ended, step = time.perf_counter(), training.trainer.n_steps
         if step > before:
@@ -248,11 +265,11 @@ class Steering(Hook):
         return first + 1 + math.floor((time.perf_counter() - since) * self._speed) - step
 
     def _wait(self, training: Training) -> bool:
-        """Wait until a step is due; return True if the training is to end."""
+        """Wait until a step is due; return True if the training is to end, for good or for a moment."""
         step = training.trainer.n_steps
         while True:
             with self._changed:
-                if self.is_closed:
+                if self.is_closed or self.is_interrupted:
                     return True
                 is_due = self._due(step) > 0
                 is_stale = self.latest.playing != self._playing
@@ -279,3 +296,18 @@ class Steering(Hook):
             now = time.perf_counter()
             if now - since > (step - first) / self._speed + 1:
                 self._paced_from = now, step
+
+
+class StopAfter(Hook):
+    """End of a training after a number of steps, in the middle of a pass."""
+
+    def __init__(self, n_steps):
+        self.n_steps = n_steps
+
+    def next_step(self, training):
+        """Let a chunk of steps end there."""
+        return self.n_steps
+
+    def after_chunk(self, training):
+        """Return True when the steps are done."""
+        return training.trainer.n_steps >= self.n_steps

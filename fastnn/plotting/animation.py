@@ -72,7 +72,8 @@ def animate_training(
         its first pass, or a new `MLPClassifier` after it; the last frame shows the trained model. The
         distances in between grow, since most changes happen early. No effect for a list of models.
     fps : float, default 10
-        Frames per second. The last frame is shown for 2.5 seconds longer.
+        Frames per second, from 0.002; more than 1000 count as 1000. The last frame is shown for 2.5 seconds
+        longer.
     size : int or (int, int), default (640, 480)
         Size of a frame in pixels: (width, height), or the width alone; the height is then in proportion to
         the default.
@@ -320,7 +321,7 @@ def _fit_classifier(estimator: Any, X: Any, y: Any, frames: int, scene: Scene) -
     estimator.partial_fit(X, y, classes=np.unique(scene.samples.labels) if is_new else None)
     n_passes = 1
     recorder.record(n_passes, copy_model)
-    # `fit` ends by the same condition.
+    # The condition is that by which `fit` ends.
     while n_passes < max_iter and not estimator._no_improvement_count > estimator.n_iter_no_change:
         stop = recorder.next_stop(n_passes, max_iter)
         # A `partial_fit` of several passes. With `stopped`, an interrupt is raised and not only a warning.

@@ -58,7 +58,7 @@ class Scene:
             "fill": self.samples.fill,
         }  # fmt: skip
         self.classes = np.unique(self.samples.labels)
-        self._chosen = colours
+        self._chosen_colours = colours
         # Models may have more classes, to which some chosen colours belong: `find_classes` adds them.
         self.colours = class_colours(len(self.classes))
         self.colormap = response_colormap(cmap)
@@ -74,7 +74,7 @@ class Scene:
                 )
             if self.response == "class" and painter.classes is not None and len(painter.classes):
                 self.classes = np.union1d(self.classes, painter.classes)
-        self.colours = chosen_colours(self.classes, self._chosen)
+        self.colours = chosen_colours(self.classes, self._chosen_colours)
 
     def accuracy(self, model: Any) -> str:
         """Return the accuracy of a model on the samples, as text."""
@@ -124,8 +124,8 @@ def _edges(data: Array) -> NDArray[np.bool_]:
 class Film:
     """Drawing shared by all frames, which is made once, and the composition of each frame.
 
-    Interrupts wait for the end of a drawing: matplotlib's C++ code turns one that Python raises in it into
-    a ValueError.
+    Interrupts wait for the end of a drawing: matplotlib's C++ code would turn a KeyboardInterrupt into a
+    ValueError.
 
     Parameters
     ----------
@@ -147,7 +147,7 @@ class Film:
         scale = max(LEAST_SCALE, min(np.divide(size, USUAL_SIZE)))
         self._dpi = USUAL_DPI * scale
         figsize = (size[0] / self._dpi, size[1] / self._dpi)
-        # The axes have places of their own: a user's rcParams may ask for a layout, which warns about them.
+        # `_lay_out` places the axes: a layout engine, for which a user's rcParams may ask, would warn.
         self._figure = Figure(figsize=figsize, dpi=self._dpi)
         self._figure.set_layout_engine("none")
         self._canvas = FigureCanvasAgg(self._figure)
@@ -229,7 +229,7 @@ class Film:
         )  # fmt: skip
 
     def _margins(self, ax: Any) -> tuple[float, float, float]:
-        """Return the widths in pixels of the labels to the left of, below and to the right of axes."""
+        """Return the extents in pixels of the labels to the left of, below and to the right of axes."""
         renderer = self._canvas.get_renderer()
         box, whole = ax.get_window_extent(renderer), ax.get_tightbbox(renderer)
         return box.x0 - whole.x0, box.y0 - whole.y0, whole.x1 - box.x1

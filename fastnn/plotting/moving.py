@@ -25,8 +25,8 @@ FORMATS: dict[str, dict[str, Any]] = {
     ".png": {"format": "PNG"},
     ".webp": {"format": "WEBP", "lossless": True},
 }
-# Suffix of videos, which ffmpeg writes as H.264 for browsers. Each block of 2 x 2 pixels shares a colour
-# value.
+# Suffix of videos, which ffmpeg writes as H.264 for browsers. Blocks of 2 x 2 pixels share colour values, so
+# that width and height must be even.
 VIDEO = ".mp4"
 # Largest width and height in pixels, by format.
 LONGEST = {".gif": 65535, ".png": 2**31 - 1, ".webp": 16383, VIDEO: 16384}

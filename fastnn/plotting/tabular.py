@@ -43,6 +43,8 @@ def plot_importances(
     ------
     ValueError
         If only one of X and y is given, or `n_columns` is below 1.
+    TypeError
+        If the estimator is of another class.
 
     Examples
     --------
@@ -54,9 +56,13 @@ def plot_importances(
     'fall of the score'
     """
     check_is_fitted(estimator)
+    if not hasattr(estimator, "importances_"):
+        raise TypeError(
+            "estimator must be a TabularClassifier or a TabularRegressor, whose columns have importances, "
+            f"got a {type(estimator).__name__}"
+        )
     check_count(n_columns, "n_columns", 1)
-    if (X is None) != (y is None):
-        raise ValueError("X and y go together: pass both, or neither")
+    _check_pair(X, y)
     names = [record["name"] for record in estimator.columns_]
     if X is None:
         values, errors, label = estimator.importances_, None, "increase of the loss"
@@ -73,12 +79,12 @@ def plot_importances(
 def plot_calibration(
     estimator: Any, X: Any = None, y: Any = None, *, n_bins: int = 10, ax: Any = None
 ) -> Any:
-    """Draw how often the predicted class of some probability is the true class.
+    """Draw the share of rows of a class against the probability that is predicted for the class.
 
     Parameters
     ----------
     estimator : TabularClassifier
-        Fitted classifier. Of two classes, the second counts; of several, each is drawn.
+        Fitted classifier. Of two classes, the curve of the second is drawn; of several, a curve of each.
     X, y : dataframe or array-like, optional
         Rows and classes; by default the out-of-fold predictions of the fit.
     n_bins : int, default 10
@@ -162,20 +168,25 @@ def plot_residuals(estimator: Any, X: Any = None, y: Any = None, *, ax: Any = No
 
 
 def draw_residuals(truth: Array, values: Array, ax: Any) -> Any:
-    """Draw true minus predicted numbers of a thousand rows at most on axes, and return the axes."""
+    """Draw true minus predicted numbers of at most a thousand rows on axes, and return the axes."""
     PredictionErrorDisplay.from_predictions(truth, values, ax=ax, random_state=0)
     ax.set(xlabel="predicted", ylabel="true minus predicted")
     return ax
 
 
-def _predictions(estimator: Any, X: Any, y: Any, method: str) -> tuple[Array, Array]:
-    """Return predictions and true targets of given rows, or out of fold."""
+def _check_pair(X: Any, y: Any) -> None:
+    """Raise ValueError if only one of rows and targets is given."""
     if (X is None) != (y is None):
         raise ValueError("X and y go together: pass both, or neither")
+
+
+def _predictions(estimator: Any, X: Any, y: Any, method: str) -> tuple[Array, Array]:
+    """Return predictions and true targets: of the given rows, or out of fold if X is None."""
+    _check_pair(X, y)
     if X is None:
         if not hasattr(estimator, "oof_prediction_"):
             raise ValueError(
-                "the estimator was saved with training=False, without out-of-fold predictions: pass X and y"
+                "the estimator holds no out-of-fold predictions (saved with training=False?): pass X and y"
             )
         return estimator.oof_prediction_, estimator._oof_targets
     return getattr(estimator, method)(X), np.asarray(y)

@@ -26,14 +26,14 @@ Array = NDArray[Any]
 GAP, OTHER = -2, -1
 # Largest number of features of hashed words.
 MOST_HASHES = 2**20
-# Share of distinct values from which text with several words is hashed word by word.
+# Least share of distinct values in a column of text that is hashed word by word.
 _MOSTLY_DISTINCT = 0.5
 _WORDS = re.compile(r"\w+")
 
 
 @dataclass
 class CategoryEncoding:
-    """Category by one feature for each frequent value, and by target statistics if there are many values.
+    """Categories by one feature for each frequent value, and by target statistics if there are many values.
 
     Two values without gaps become -1 and +1 in one feature. Values too rare for a feature share the feature
     "other", and so do values that did not occur in the fit; without rare values in the fit, a new value is 0
@@ -68,7 +68,7 @@ class CategoryEncoding:
         """Return the encoding, still without target statistics, for the values of a column."""
         counts = Counter(text for value in values if (text := text_of(value)) is not None)
         n_gaps = len(values) - counts.total()
-        # Equally frequent values are sorted by themselves, so that the order of the rows has no effect.
+        # Equally frequent values are in alphabetical order, so that the order of the rows has no effect.
         ranked = sorted(counts, key=lambda text: (-counts[text], text))
         frequent = [text for text in ranked if counts[text] >= min_frequency]
         if len(ranked) <= 2 or not frequent:  # one feature of all the rare values would tell nothing
@@ -138,42 +138,38 @@ class CategoryEncoding:
         return Counter({text: n_rows for text, n_rows in counts.items() if text not in known})
 
     def fit_statistics(self, values: Sequence[Any], targets: Array, n_folds: int, seed: int) -> Array:
-        """Compute target statistics, and return those of the fit's rows (n, S), which leave out their fold.
+        """Set `statistics`, and return those of the fit's rows (n, S), computed without the row's fold.
 
         Each value has the target's mean among its rows, shrunk towards the mean of all rows (Micci-Barreca,
-        2001), standardised over all rows. Statistics that included a row's own target would tell the network
-        the target in training and mislead it afterwards; so each row has the statistics of the other folds.
+        2001), standardised over all rows. Statistics that included a row's own target would reveal the target
+        in training and mislead the network afterwards: each row gets the statistics of the other folds.
         """
         codes = coded(values, self.known).astype(np.float64)[:, None]
-        if targets.dtype.kind == "f":
-            kind, splitter = "continuous", KFold(n_folds, shuffle=True, random_state=seed)
-        else:
-            kind = "multiclass" if targets.max() > 1 else "binary"
-            splitter = StratifiedKFold(n_folds, shuffle=True, random_state=seed)
         keys = np.array([*range(len(self.known)), GAP, OTHER], np.float64)[:, None]
-
-        def encoder(rows: Any) -> TargetEncoder:
-            return TargetEncoder(target_type=kind).fit(codes[rows], targets[rows])
-
-        whole = encoder(slice(None)).transform(keys)
-        center, scale = _spread(whole[np.where(codes[:, 0] >= 0, codes[:, 0], -2).astype(np.int64)])
+        n_classes = 0 if targets.dtype.kind == "f" else int(targets.max()) + 1
+        # StratifiedKFold warns of a class with fewer rows than folds, and refuses targets without any other.
+        is_stratified = n_classes > 0 and np.bincount(targets).min() >= n_folds
+        folds = (StratifiedKFold if is_stratified else KFold)(n_folds, shuffle=True, random_state=seed)
+        whole = _shrunk_means(codes, targets, n_classes, keys)
+        center, scale = _spread(whole[codes[:, 0].astype(np.int64)])  # GAP is the row before the last
         self.statistics = (whole - center) / scale
-        own = np.empty((codes.shape[0], whole.shape[1]))
-        for others, fold in splitter.split(codes, targets):
-            own[fold] = (encoder(others).transform(codes[fold]) - center) / scale
-        return own
+        cross_fitted = np.empty((codes.shape[0], whole.shape[1]))
+        for others, fold in folds.split(codes, targets):
+            means = _shrunk_means(codes[others], targets[others], n_classes, codes[fold])
+            cross_fitted[fold] = (means - center) / scale
+        return cross_fitted
 
 
 @dataclass
 class WordsEncoding:
-    """Text by its words, each of which is hashed to one of `n_features` places, with a sign.
+    """Text by its words, each of which is hashed to one of `n_features` features and a sign.
 
     Parameters
     ----------
     name : str
         Name of the column.
     n_features : int
-        Number of places.
+        Number of features.
     """
 
     name: str
@@ -185,7 +181,7 @@ class WordsEncoding:
         texts = [value for value in values if isinstance(value, str)]
         if len(set(texts)) < _MOSTLY_DISTINCT * max(1, len(texts)):
             return False
-        return sum(len(_WORDS.findall(text)) for text in texts[:1000]) >= 2 * min(1000, len(texts)) > 0
+        return sum(len(_WORDS.findall(text)) for text in texts[:1000]) >= 2 * min(1000, len(texts))
 
     @property
     def features(self) -> list[str]:
@@ -216,22 +212,49 @@ def text_of(value: Any) -> str | None:
         return value
     if is_gap(value):
         return None
-    if isinstance(value, float | np.floating) and value == int(value):
+    if isinstance(value, float | np.floating) and value.is_integer():
         value = int(value)
     return str(value)
 
 
 def coded(values: Sequence[Any], known: list[str]) -> NDArray[np.int64]:
-    """Return the place of every value in `known`; `GAP` for gaps and `OTHER` for other values."""
+    """Return the index in `known` of every value; `GAP` for gaps and `OTHER` for other values."""
     if isinstance(values, CodedValues):
         return coded([*values.categories, None], known)[values.codes]
-    places = {text: place for place, text in enumerate(known)}
+    indices = {text: index for index, text in enumerate(known)}
     texts = ((value, text_of(value)) for value in set(values))
-    codes = {value: GAP if text is None else places.get(text, OTHER) for value, text in texts}
+    codes = {value: GAP if text is None else indices.get(text, OTHER) for value, text in texts}
     return np.fromiter(map(codes.__getitem__, values), np.int64, len(values))
 
 
+def _shrunk_means(codes: Array, targets: Array, n_classes: int, keys: Array) -> Array:
+    """Return scikit-learn's shrunk means of targets by code, for some codes.
+
+    Parameters
+    ----------
+    codes : array (n, 1) of float64
+        Codes of values.
+    targets : array (n,)
+        Numbers, or indices of classes, some of which may not occur.
+    n_classes : int
+        Number of classes; 0 for numbers.
+    keys : array (m, 1) of float64
+        Codes whose means are returned.
+
+    Returns
+    -------
+    array (m, S)
+        Means of the numbers, or shares of the second of two classes, or shares of every class.
+    """
+    if n_classes > 2 and len(np.unique(targets)) == n_classes:
+        return TargetEncoder(target_type="multiclass").fit(codes, targets).transform(keys)
+    # The multiclass encoder computes the same for every class, faster, but leaves out classes without rows.
+    columns = [targets == k for k in range(n_classes)] if n_classes > 2 else [targets]
+    encoders = [TargetEncoder(target_type="continuous").fit(codes, y.astype(np.float64)) for y in columns]
+    return np.hstack([encoder.transform(keys) for encoder in encoders])
+
+
 def _spread(values: Array) -> tuple[Array, Array]:
-    """Return mean and standard deviation of every column; 1 instead of a deviation of 0."""
+    """Return the mean and standard deviation of every column; 1 for a standard deviation of 0."""
     scale = values.std(axis=0)
     return values.mean(axis=0), np.where(scale > 0, scale, 1.0)

@@ -31,6 +31,7 @@ __all__ = [
     "FlagEncoding",
     "NumberEncoding",
     "Write",
+    "encoding_kernels",
 ]
 
 Array = NDArray[Any]
@@ -98,7 +99,7 @@ class Dropped:
 
 @dataclass
 class NumberEncoding:
-    """Number as smoothly scaled value, positions between quantiles, or both, and an indicator of gaps.
+    """Number as a smoothly scaled value, as positions between quantiles, or both, with an indicator of gaps.
 
     A gap has the features of the median; the indicator tells it apart.
 
@@ -111,7 +112,7 @@ class NumberEncoding:
     is_scaled : bool
         True if the scaled value is a feature.
     edges : array (T + 1,)
-        Edges of the intervals; one edge for no intervals.
+        Edges of the intervals; a single edge if there are no intervals.
     has_indicator : bool
         True if an indicator of gaps is a feature.
     """
@@ -135,9 +136,10 @@ class NumberEncoding:
                 return FlagEncoding(name, np.nan, f"{name}_gap")
             return Dropped(name, "constant")
         edges = np.zeros(1) if form == "smooth" else quantile_edges(present, n_bins)
-        is_scaled = form != "piecewise" and edges.size != 2  # one interval is already the scaled value
+        # One interval already is a scaled value; without intervals, the scaled value is the only feature.
+        is_scaled = edges.size == 1 or (form != "piecewise" and edges.size > 2)
         center, scale = robust_center_and_scale(present)
-        return cls(name, center, scale, is_scaled or edges.size == 1, edges, bool(gaps.any()))
+        return cls(name, center, scale, is_scaled, edges, bool(gaps.any()))
 
     @property
     def features(self) -> list[str]:
@@ -179,15 +181,15 @@ class NumberEncoding:
 
 @dataclass
 class FlagEncoding:
-    """Column of two values as +1 and -1, with 0 for gaps and for other values.
+    """Column of two values as +1 and -1, with 0 for gaps.
 
     Parameters
     ----------
     name : str
         Name of the column.
     high : float
-        Value that becomes +1; every other value becomes -1. NaN stands for gaps: they become +1, and all
-        else -1.
+        Value that becomes +1; every other value becomes -1. If `high` is NaN, gaps become +1 and all
+        values -1.
     feature : str
         Name of the feature.
     """

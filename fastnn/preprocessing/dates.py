@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from ..saving.registry import savable
 from .frames import Table, check_same_columns, read_table, record_columns
@@ -60,7 +60,7 @@ def date_parts(dates: Dates, names: Any) -> list[NDArray[np.float64]]:
 
 
 def elapsed_days(dates: Dates, origin: Any) -> NDArray[np.float64]:
-    """Return the days, with fractions, from the microsecond `origin` on, counted from 1970; NaN for gaps."""
+    """Return the days, with fractions, since `origin`, in microseconds since 1970; NaN for gaps."""
     counts = dates.astype("datetime64[us]").astype(np.int64)
     days = (counts - int(origin)) / 86_400_000_000
     days[np.isnat(dates)] = np.nan
@@ -83,13 +83,13 @@ def first_microsecond(dates: Dates) -> int:
 
 
 def is_microsecond(value: Any) -> bool:
-    """Return True for an integer whose distance from any date is a number of microseconds."""
+    """Return True for an int of at most half of int64's range: differences from dates do not overflow."""
     return type(value) is int and abs(value) <= np.iinfo(np.int64).max // 2
 
 
 @savable
 class DateEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
-    """Encode dates and times by the days since the earliest and by their parts.
+    """Encode dates and times by the days since the earliest date and by their parts.
 
     The parts are year, month, day, weekday (0 for Monday), hour and minute. Parts that are the same for all
     dates in `fit` are left out: a column of days has neither hours nor minutes.
@@ -107,7 +107,7 @@ class DateEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
 
     Notes
     -----
-    Times with a time zone are taken in their own zone. A missing date, NaT, gives NaN.
+    Times with a time zone are read as local times of their zone. A missing date, NaT, gives NaN.
 
     Examples
     --------
@@ -187,8 +187,7 @@ class DateEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
             Names.
         """
         check_is_fitted(self)
-        default = [f"x{k}" for k in range(self.n_features_in_)]
-        names = getattr(self, "feature_names_in_", default) if input_features is None else input_features
+        names = _check_feature_names_in(self, input_features)
         return np.array(
             [
                 f"{name}_{part}"
@@ -209,7 +208,7 @@ class DateEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array = False  # of dates, not of numbers
+        tags.input_tags.two_d_array = False  # an array of dates, not of numbers
         tags.input_tags.allow_nan = True
         return tags
 

@@ -12,12 +12,12 @@ from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
 from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import type_of_target
-from sklearn.utils.validation import check_consistent_length, check_is_fitted
+from sklearn.utils.validation import _check_feature_names_in, check_consistent_length, check_is_fitted
 
 from ..saving.records import Reader, Writer
 from ..saving.registry import savable
 from ..system.validation import shown
-from .categories import MOST_HASHES, CategoryEncoding, WordsEncoding
+from .categories import MOST_HASHES, CategoryEncoding, WordsEncoding, text_of
 from .columns import DateEncoding, Dropped, Encoding, FlagEncoding, NumberEncoding, Write
 from .frames import KINDS, Table, check_same_columns, is_gap, read_table, record_columns
 from .saved import SavableTransformer
@@ -86,13 +86,13 @@ class TableEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
     n_bins : int, default 16
         Largest number of intervals of a number, at least 1.
     min_frequency : int, default 5
-        Least number of rows of a category that has a feature of its own; rarer ones share a feature.
+        Least number of rows of a category with a feature of its own; rarer categories share a feature.
     max_categories : int, default 32
         Largest number of categories with features of their own; the others share a feature.
     text : {"target", "hash", "rare"}, default "target"
-        Addition for columns of more than `max_categories` values. "target": the mean of the target by value,
-        if y is given, and hashed words where most values are different texts of several words; "hash": the
-        hashed words alone, whatever the texts; "rare": none.
+        Treatment of columns of more than `max_categories` values. "target": texts that mostly differ and have
+        several words are hashed word by word; other columns also get the mean of the target by value, if y is
+        given. "hash": all these columns are hashed word by word. "rare": nothing is added.
     n_hashes : int, default 32
         Number of features of hashed words.
     random_state : None, int or RandomState, default None
@@ -101,8 +101,8 @@ class TableEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
     Attributes
     ----------
     columns_ : list of dict
-        A record of every column: "name", "kind", "values" (number of distinct values), "gaps", "treatment"
-        in words, and "features", their number.
+        A record of every column: "name", "kind", numbers of distinct "values", of "gaps" and of "features",
+        and the "treatment" in words.
     encodings_ : list
         Fitted encoding of every column, a dataclass of numbers, text, lists and arrays.
     n_features_in_ : int
@@ -113,8 +113,8 @@ class TableEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
     Notes
     -----
     With target statistics, ``fit_transform(X, y)`` differs from ``fit(X, y).transform(X)``: the former
-    computes the statistics of a row from other rows (cross-fitting), for training, as scikit-learn's
-    `TargetEncoder` does, whose shrunk means they are.
+    computes the statistics of a row from other rows (cross-fitting), as training requires. The statistics
+    are the shrunk means of scikit-learn's `TargetEncoder`.
 
     Examples
     --------
@@ -187,9 +187,9 @@ class TableEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
         array (n_samples, n_features) of float32
             Features.
         """
-        table, own = self._fit(X, y)
+        table, cross_fitted = self._fit(X, y)
         out = self._prepared_columns(table).encoded()
-        for k, statistics in own.items():
+        for k, statistics in cross_fitted.items():
             end = self._ends[k]
             out[:, end - statistics.shape[1] : end] = statistics
         return out
@@ -236,35 +236,27 @@ class TableEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
             Names, which begin with the name of the column.
         """
         check_is_fitted(self)
-        if input_features is not None:
-            fitted = [encoding.name for encoding in self.encodings_]
-            if len(input_features) != len(fitted):
-                raise ValueError(
-                    f"input_features should have length equal to number of features ({len(fitted)}), got "
-                    f"{len(input_features)}"
-                )
-            if hasattr(self, "feature_names_in_") and list(input_features) != fitted:
-                raise ValueError("input_features is not equal to feature_names_in_")
+        _check_feature_names_in(self, input_features)
         return np.array([name for encoding in self.encodings_ for name in encoding.features], object)
 
     @_fit_context(prefer_skip_nested_validation=True)
     def _fit(self, X: Any, y: Any) -> tuple[Table, dict[int, Array]]:
-        """Fit the encodings; return the table, and the training rows' target statistics by column."""
+        """Fit the encodings; return the table, and the cross-fitted target statistics by column."""
         table = read_table(X)
         targets = None if y is None else _checked_targets(y, table.n_rows)
         record_columns(self, table)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         self.encodings_: list[Encoding] = []
-        own: dict[int, Array] = {}
+        cross_fitted: dict[int, Array] = {}
         for k, (name, kind, values) in enumerate(zip(table.names, table.kinds, table.columns, strict=True)):
             encoding = self._encoding(name, kind, values)
             if (
                 isinstance(encoding, CategoryEncoding)
                 and targets is not None
                 and self.text == "target"
-                and len(set(values)) > self.max_categories
+                and len(encoding.known) + encoding.has_gap > self.max_categories
             ):
-                own[k] = encoding.fit_statistics(values, targets, N_FOLDS, seed)
+                cross_fitted[k] = encoding.fit_statistics(values, targets, N_FOLDS, seed)
             self.encodings_.append(encoding)
         self._kinds = table.kinds
         self._count_features()
@@ -275,10 +267,10 @@ class TableEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
             _record(encoding, kind, values)
             for encoding, kind, values in zip(self.encodings_, table.kinds, table.columns, strict=True)
         ]
-        return table, own
+        return table, cross_fitted
 
     def _count_features(self) -> None:
-        """Set the place in the encoded table where the features of every column end."""
+        """Set `_ends`: the index after the last feature of every column."""
         self._ends = np.cumsum([len(encoding.features) for encoding in self.encodings_]).tolist()
 
     def _encoding(self, name: str, kind: str, values: Any) -> Encoding:
@@ -293,7 +285,7 @@ class TableEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
             if present.size and present.min() < present.max():
                 return FlagEncoding(name, 1.0, name)
             return NumberEncoding.fit(name, values, "smooth", 1)
-        distinct = len(set(values))
+        distinct = len({text_of(value) for value in set(values)})  # NaN may occur as several objects
         if distinct > self.max_categories and self.text != "rare":
             if self.text == "hash" or WordsEncoding.suits(values):
                 return WordsEncoding(name, int(self.n_hashes))
@@ -358,7 +350,7 @@ class TableEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
 
 
 def _checked_targets(y: Any, n_rows: int) -> Array:
-    """Return targets as floats, or as class numbers for classes."""
+    """Return numbers as floats, and classes as their indices."""
     y = column_or_1d(y, warn=True)
     check_consistent_length(y, np.empty(n_rows))
     if type_of_target(y).startswith("continuous") or (y.dtype.kind == "f" and len(np.unique(y)) > N_FOLDS):
@@ -367,7 +359,7 @@ def _checked_targets(y: Any, n_rows: int) -> Array:
 
 
 def _as_kind(table: Table, k: int, kind: str) -> Any:
-    """Return the values of a column in the form that the fit found, if the present values allow it."""
+    """Return a column's values in the kind of the fit; raise ValueError if they are of another kind."""
     values, present = table.columns[k], table.kinds[k]
     if present == kind or {present, kind} <= {"number", "boolean"}:
         return values

@@ -29,7 +29,7 @@ Array = NDArray[Any]
 
 # Kinds of columns.
 KINDS = ("number", "boolean", "date", "category")
-# Kinds of NumPy dtypes that hold one kind of column: everything else is inspected value by value.
+# Kinds of columns by kind of NumPy dtype; columns of other dtypes are inspected value by value.
 _KINDS_OF_DTYPES = {"f": "number", "i": "number", "u": "number", "b": "boolean", "M": "date", "m": "number"}
 # Largest number of differing names in an error message.
 _MOST_NAMES = 5
@@ -63,19 +63,19 @@ class Table:
 
 
 class CodedValues(Sequence[Any]):
-    """Values of a column of categories, which the table keeps as codes.
+    """Values of a column of categories that the table keeps as codes.
 
     Parameters
     ----------
     categories : list
         Values that may occur.
     codes : array (n,) of int
-        Place of every value in `categories`; -1 for a gap.
+        Index in `categories` of every value; -1 for a gap.
     """
 
     def __init__(self, categories: list[Any], codes: NDArray[Any]) -> None:
         self.categories, self.codes = categories, codes
-        self._values = [*categories, None]  # the code of a gap is the last place
+        self._values = [*categories, None]  # -1, the code of a gap, is the index of the last
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -83,10 +83,10 @@ class CodedValues(Sequence[Any]):
     def __iter__(self) -> Iterator[Any]:
         return map(self._values.__getitem__, self.codes.tolist())
 
-    def __getitem__(self, place: Any) -> Any:
-        if isinstance(place, slice):
-            return CodedValues(self.categories, self.codes[place])
-        return self._values[self.codes[place]]
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return CodedValues(self.categories, self.codes[index])
+        return self._values[self.codes[index]]
 
 
 def read_table(X: Any, first: int = 0) -> Table:
@@ -114,7 +114,7 @@ def read_table(X: Any, first: int = 0) -> Table:
     """
     if isinstance(X, str | os.PathLike):
         raise ValueError(
-            f"X is the name of a file, {os.fspath(X)!r}: pass its table, as of pandas.read_parquet"
+            f"X is the name of a file, {os.fspath(X)!r}: pass its table, as pandas.read_parquet returns it"
         )
     if is_into_dataframe(X):
         frame = nw.from_native(X, eager_only=True)
@@ -192,7 +192,7 @@ def _read_values(values: Array, name: str) -> tuple[str, Any]:
 
 
 def _read_objects(values: list[Any], name: str) -> tuple[str, Any]:
-    """Return kind and values of a column of Python objects, by the values that are no gaps."""
+    """Return kind and values of a column of Python objects; the types of all values but gaps decide."""
     try:
         kinds = {_kind_of(one) for one in {type(value) for value in values if not is_gap(value)}}
         if kinds == {"number"}:
@@ -205,7 +205,7 @@ def _read_objects(values: list[Any], name: str) -> tuple[str, Any]:
             hash(value)
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(
-            f"column {name!r} holds values that are neither numbers, dates nor categories: {error}; convert "
+            f"column {name!r} holds values that are neither numbers, dates nor categories: {error}. Convert "
             "or leave out the column"
         ) from None
     if not kinds:  # nothing but gaps
@@ -225,7 +225,7 @@ def _kind_of(kind: type) -> str:
 
 
 def _as_date(value: Any) -> Any:
-    """Return a date, with the time zone dropped, as datetime64; NaT for a gap."""
+    """Return a date as datetime64, without its time zone; NaT for a gap."""
     if is_gap(value):
         return np.datetime64("NaT", "us")
     if isinstance(value, datetime.datetime):
@@ -241,7 +241,7 @@ def is_gap(value: Any) -> bool:
         return False
     try:
         return bool(value != value)
-    except (TypeError, ValueError):  # the comparison of NA has no truth value
+    except (TypeError, ValueError, ArithmeticError):  # NA has no truth value; signaling NaN raises
         return type(value).__name__ == "NAType"
 
 
@@ -254,7 +254,7 @@ def record_columns(estimator: Any, table: Table) -> None:
 
 
 def check_same_columns(estimator: Any, table: Table) -> None:
-    """Raise ValueError if a table's columns are not those of an estimator's fit, as scikit-learn does."""
+    """Raise ValueError, or warn, as scikit-learn does if a table's columns are not those of the fit."""
     fitted = getattr(estimator, "feature_names_in_", None)
     name = type(estimator).__name__
     if fitted is None and table.has_names:

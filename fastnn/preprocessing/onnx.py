@@ -21,13 +21,14 @@ from .scaling import LIMIT
 
 __all__ = ["GAP_DATE", "add_table", "table_inputs"]
 
-# Dates are microseconds since 1970. NumPy's gap, NaT, is the least int64.
+# Dates are microseconds since 1970; a gap is the least int64, as NumPy's NaT is.
 GAP_DATE = int(np.iinfo(np.int64).min)
-# Gaps of categories: ONNX has no missing text.
+# Gaps of categories are empty texts: ONNX has no missing text.
 GAP_TEXT = ""
 _DAY = 86_400_000_000
 _FLOAT, _DOUBLE, _INTEGER = np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.int64)
-_COMMENTS = {
+# Data type and comment of an input, by the kind of its column.
+_INPUTS = {
     "number": (_DOUBLE, "number; NaN is a gap"),
     "boolean": (_DOUBLE, "0 or 1; NaN is a gap"),
     "date": (_INTEGER, f"microseconds since 1970-01-01; {GAP_DATE} is a gap"),
@@ -64,7 +65,7 @@ def table_inputs(encoder: TableEncoder) -> list[Tensor]:
                 "the column, and fit anew"
             )
         names.add(encoding.name)
-        dtype, comment = _COMMENTS[kind]
+        dtype, comment = _INPUTS[kind]
         inputs.append(Tensor(encoding.name, dtype, ("N", 1), comment=comment))
     return inputs
 
@@ -94,7 +95,7 @@ def _add_number(encoding: NumberEncoding, x: str, gaps: str, graph: Graph) -> st
     features = []
     if encoding.is_scaled:
         u = graph.node("Div", graph.node("Sub", x, number(encoding.center)), number(encoding.scale))
-        # As in the kernel: ONNX has no hypot, and squares may overflow.
+        # ONNX has no hypot, and squares may overflow: quotients are limited, as in the kernel.
         far = encoding_kernels().FAR * LIMIT
         u = graph.node("Max", graph.node("Min", u, number(far)), number(-far))
         v = graph.node("Div", u, number(LIMIT))
@@ -180,7 +181,7 @@ class _Dates:
         """Return the parts of the day."""
         binary = self._binary
         days = self._floor(self._name, _DAY)
-        # Days since 0000-03-01, and the day of an era of 400 years, which have 146,097 days.
+        # Days since 0000-03-01, and the day within an era: 400 years, which have 146,097 days.
         z = binary("Add", days, 719_468)
         day = binary("Mod", z, 146_097)
         leaps = binary("Sub", binary("Div", day, 1460), binary("Div", day, 36_524))
@@ -188,7 +189,7 @@ class _Dates:
         year = binary("Div", binary("Sub", day, leaps), 365)
         leaps = binary("Sub", binary("Div", year, 4), binary("Div", year, 100))
         day = binary("Sub", day, binary("Add", binary("Mul", year, 365), leaps))
-        # Months since March, and their first days, by a line through the lengths of the months.
+        # Months since March, and the first day of each: a line approximates the sums of the months' lengths.
         month = binary("Div", binary("Add", binary("Mul", day, 5), 2), 153)
         first = binary("Div", binary("Add", binary("Mul", month, 153), 2), 5)
         is_next = self._graph.cast(self._graph.node("Greater", month, self.integer(9)), _INTEGER)
@@ -210,10 +211,10 @@ def _add_category(encoding: CategoryEncoding, name: str, graph: Graph) -> str:
 
 
 def _add_lookup(known: list[str], table: Any, name: str, graph: Graph) -> str:
-    """Add the choice of a row of a table, whose last rows are for gaps and for texts that are not known."""
+    """Add the choice of a row of a table by text; the last two rows are for gaps and for unknown texts."""
     codes = graph.node(
         "LabelEncoder", name, domain=TABLES, keys_strings=[*known, GAP_TEXT],
-        values_int64s=[*range(len(known)), len(known)], default_int64=len(known) + 1,
+        values_int64s=[*range(len(known) + 1)], default_int64=len(known) + 1,
     )  # fmt: skip
     return graph.node("Gather", graph.constant(table), graph.node("Squeeze", codes, graph.constant(_AXIS)))
 

@@ -58,7 +58,7 @@ class Block:
         return len(self.rows)
 
     def places(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the places of those of some rows that the block holds; the numbers of the rows increase."""
+        """Return the indices in the block of those of `rows`, increasing numbers, that the block holds."""
         first, last = np.searchsorted(rows, [self.rows[0], self.rows[-1] + 1])
         places = np.searchsorted(self.rows, rows[first:last])
         return places[self.rows[places] == rows[first:last]]
@@ -185,12 +185,12 @@ class ParquetRows:
                 raise ValueError(f"{path} is no Parquet file that can be read: {first_line(error)}") from None
             with file:
                 schemas.append(file.schema_arrow)
-                metadata, own = file.metadata, list(file.schema_arrow.names)
-                lacking = [name for name in self._needed if name not in own and name not in constants]
+                metadata, names = file.metadata, list(file.schema_arrow.names)
+                lacking = [name for name in self._needed if name not in names and name not in constants]
                 if lacking:
                     raise ValueError(f"{path} lacks the column {lacking[0]!r} of the other files")
                 stamp = _stamp(fragment.filesystem, path)
-                self._files.append(File(fragment.filesystem, path, constants, own, stamp))
+                self._files.append(File(fragment.filesystem, path, constants, names, stamp))
                 numbers = [group.id for group in fragment.row_groups]
                 start = self.n_rows
                 for number in numbers:
@@ -229,7 +229,7 @@ class ParquetRows:
         return types.is_string(kind) or types.is_large_string(kind)
 
     def described(self) -> dict[str, Any]:
-        """Return what identifies the rows: columns with types, and the rows of all row groups, as JSON."""
+        """Return the columns' types and the row groups' numbers of rows, which identify the rows, as JSON."""
         return {
             "columns": [[name, str(kind)] for name, kind in self._types.items()],
             "rows": [group.n_rows for group in self.groups],
@@ -248,7 +248,7 @@ class ParquetRows:
                 yield from reader.take(group.n_rows)
 
     def read(self, rows: NDArray[np.int64] | None = None) -> Block:
-        """Return all rows as one block, or those of some rows that have a target; their numbers increase."""
+        """Return all rows, or those of `rows`, increasing numbers, that have a target, as one block."""
         blocks = []
         for block in self.blocks():
             if rows is not None:
@@ -258,7 +258,7 @@ class ParquetRows:
         return self.joined(blocks)
 
     def joined(self, blocks: Sequence[Block]) -> Block:
-        """Return one block of the rows of several, at least one."""
+        """Return the rows of several blocks as one; raise ValueError if there are none."""
         if not blocks:
             raise ValueError(f"{self.name}: the target {self.target!r} holds nothing but gaps")
         target = None
@@ -271,7 +271,7 @@ class ParquetRows:
         )  # fmt: skip
 
     def chosen(self, block: Block, places: Array) -> Block:
-        """Return a copy of the rows of a block at some places."""
+        """Return a copy of the rows of a block at the indices `places`."""
         taken = self._arrow.array(places)
         return Block(
             block.rows[places], block.table.take(taken),
@@ -284,7 +284,7 @@ class ParquetRows:
         return self._are_gaps(block.table[column].combine_chunks())
 
     def check_finite(self, block: Block) -> None:
-        """Raise ValueError that names file, row group, column and row if a number is infinite."""
+        """Raise ValueError, which names file, row group, column and row, if a number is infinite."""
         for name in self.columns:
             if self._arrow.types.is_floating(self._types[name]):
                 infinite = self._compute.is_inf(block.table[name].combine_chunks())
@@ -308,12 +308,12 @@ class ParquetRows:
             place = int(np.argmin(np.isfinite(values)))
             raise ValueError(
                 f"{block.place}: the target {self.target!r} holds {values[place]} in row "
-                f"{block.first + place} of the file"
+                f"{block.first + place} of the file: replace it by a finite number, or leave out the row"
             )
         return values
 
     def classes(self, block: Block) -> tuple[Array, NDArray[np.int64]]:
-        """Return the distinct targets of a block, unsorted, and the place among them of every row."""
+        """Return the distinct targets of a block, unsorted, and for every row the index of its target."""
         types, target = self._arrow.types, block.target
         if types.is_decimal(target.type):
             target = target.cast(self._arrow.float64(), safe=False)
@@ -332,7 +332,7 @@ class ParquetRows:
         return self._compute.is_null(column, nan_is_null=True).to_numpy(False)
 
     def _block(self, group: Group, first: int, batch: Any) -> Block:
-        """Return the rows of a batch, of which `first` is the number of the first row in the group."""
+        """Return the rows of a batch as a block; its first row has the number `first` in the group."""
         place, in_file = self.place(group), group.in_file
         constants, arrays = self._files[group.file].constants, {}
         for name in self._needed:
@@ -372,7 +372,7 @@ class ParquetRows:
         return self.chosen(block, np.flatnonzero(~missing))
 
     def _checked_weights(self, column: Any, place: str, first: int) -> NDArray[np.float64]:
-        """Return weights as numbers; raise ValueError for anything but finite numbers not below 0."""
+        """Return weights as numbers; raise ValueError unless they are finite and not below 0."""
         try:
             weights = column.cast(self._arrow.float64()).to_numpy(False)
         except self._arrow.ArrowException as error:
@@ -393,7 +393,7 @@ class ParquetRows:
         return f"{self._files[group.file].path}, row group {group.number}"
 
     def _batches(self, group: Group, names: list[str]) -> Iterator[Any]:
-        """Yield the rows of a row group, with some columns."""
+        """Yield the rows of a row group with the columns `names` in batches."""
         one = self._files[group.file]
         if _stamp(one.filesystem, one.path) != one.stamp:
             raise ValueError(f"{one.path} has changed while it was read: begin again")
@@ -408,7 +408,7 @@ class ParquetRows:
             )  # fmt: skip
 
     def _damaged(self, group: Group, error: BaseException) -> ValueError:
-        """Return the error for a row group that cannot be decoded, which names the first such column."""
+        """Return the error for a row group that cannot be decoded; it names the first damaged column."""
         column, names = "", self._needed
         try:
             for _ in self._batches(group, []):
@@ -455,18 +455,18 @@ class GroupReader:
         self._batches.close()  # type: ignore[attr-defined]
 
     def skip(self, n_rows: int) -> None:
-        """Decode rows without returning them: a compressed page has no other way to its end."""
-        for _ in self._taken(n_rows):
+        """Decode rows without returning them: a compressed page cannot be read from its middle."""
+        for _ in self._next_batches(n_rows):
             pass
 
     def take(self, n_rows: int) -> Iterator[Block]:
         """Yield the next rows in blocks, without those that have no target if the source skips gaps."""
-        for first, batch in self._taken(n_rows):
+        for first, batch in self._next_batches(n_rows):
             block = self._source._block(self._group, first, batch)
             if len(block):
                 yield block
 
-    def _taken(self, n_rows: int) -> Iterator[tuple[int, Any]]:
+    def _next_batches(self, n_rows: int) -> Iterator[tuple[int, Any]]:
         """Yield the next rows as batches, each with the number of its first row in the group."""
         while n_rows:
             if self._left is None or not self._left.num_rows:
@@ -498,5 +498,5 @@ def _stamp(filesystem: Any, path: str) -> tuple[Any, ...]:
 
 
 def _takeable(arrow: Any, kind: Any) -> Any:
-    """Return a type of the same values of which pyarrow can take some: views of text become text."""
+    """Return a type, or that of text for a view of text, from which pyarrow cannot take rows."""
     return {arrow.string_view(): arrow.string(), arrow.binary_view(): arrow.binary()}.get(kind, kind)

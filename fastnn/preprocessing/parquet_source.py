@@ -23,7 +23,7 @@ __all__ = [
     "shown_source",
 ]
 
-# Number of names in a message.
+# Largest number of names in a message.
 MOST_NAMES = 5
 
 
@@ -38,7 +38,7 @@ def is_files(X: Any) -> bool:
 
 
 def opened_dataset(source: Any, schema: Any = None) -> Any:
-    """Return files as a dataset of pyarrow, with the schema of the first unless one is given.
+    """Return files as a dataset of pyarrow, with the schema of the first file unless one is given.
 
     Raises
     ------
@@ -103,13 +103,13 @@ def read_dataset(source: str | Path) -> Any:
 
 
 def checked_columns(columns: Any) -> list[str]:
-    """Return the argument `columns` as a list; raise ValueError for anything but distinct names in order."""
+    """Return `columns` as a list; raise ValueError unless it is an ordered collection of distinct names."""
     if isinstance(columns, str | set | frozenset) or not isinstance(columns, Iterable):
         raise ValueError(f"columns must be a list of names, got {shown(columns)}")
     names = list(columns)
     twice = next((name for k, name in enumerate(names) if name in names[:k]), None)
     if twice is not None:
-        raise ValueError(f"columns holds {twice!r} more than once")
+        raise ValueError(f"columns holds {twice!r} more than once: pass each name once")
     return names
 
 

@@ -42,7 +42,7 @@ def quantile_edges(x: Array, n_bins: int) -> NDArray[np.float64]:
     distinct = np.unique(x).astype(np.float64)
     if distinct.size > n_bins + 1:
         distinct = np.unique(np.quantile(x, np.linspace(0, 1, n_bins + 1)).astype(np.float64))
-    # Edges closer to each other than a float can divide by are one edge.
+    # Edges at a subnormal distance count as one: quotients by the distance would overflow.
     apart = np.diff(distinct) > np.finfo(np.float64).tiny
     return distinct[np.concatenate([[True], apart])]
 
@@ -82,8 +82,8 @@ class PiecewiseLinearEncoder(TransformerMixin, SavableTransformer, BaseEstimator
     Parameters
     ----------
     n_bins : int, default 16
-        Largest number T of intervals of a feature, at least 1. A feature of fewer distinct values has an
-        interval between each two of them; a constant feature has none.
+        Largest number T of intervals of a feature, at least 1. A feature of few distinct values has
+        an interval between each two neighbours; a constant feature has none.
 
     Attributes
     ----------
@@ -194,7 +194,7 @@ class PiecewiseLinearEncoder(TransformerMixin, SavableTransformer, BaseEstimator
             check_edges(edges, f"feature {k}")
 
     def _checked(self, X: Any, reset: bool) -> Array:
-        """Return checked numbers."""
+        """Return X as an array of float64 or float32; raise ValueError for infinity and wrong shapes."""
         return validate_data(
             self, X, reset=reset, dtype=(np.float64, np.float32), ensure_all_finite="allow-nan"
         )  # fmt: skip

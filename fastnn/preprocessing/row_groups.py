@@ -53,7 +53,7 @@ def shuffled_pieces(
     groups : sequence of Group
         All row groups.
     capacity : int
-        Rows of a buffer; the last has fewer.
+        Number of rows of a buffer; the last may have fewer.
     n_open : int
         Number of row groups that are open at the same time.
     random : RandomState

@@ -58,7 +58,7 @@ def is_numbers(values: Any, shape: tuple[int, ...]) -> bool:
 
 
 def check_edges(edges: Any, name: str) -> None:
-    """Raise ValueError unless `edges` is an array of one edge at least, which increase."""
+    """Raise ValueError unless `edges` is an array of increasing numbers, at least one."""
     is_valid = isinstance(edges, np.ndarray) and edges.ndim == 1 and edges.size > 0
     if not (is_valid and is_numbers(edges, edges.shape) and (np.diff(edges) > 0).all()):
         raise ValueError(f"the edges of the intervals of {name} do not increase")

@@ -45,17 +45,18 @@ def restore_encoding(description: Any, reader: Reader, is_part: bool = False) ->
     reader : Reader
         Decoder of the values.
     is_part : bool, default False
-        True for the encodings of a date's parts, which have no parts themselves.
+        True for the encoding of a part of a date, which is that of a number.
 
     Raises
     ------
     ValueError
-        If the description is none of an encoding, or its values contradict each other.
+        If `description` describes no encoding, or its values contradict each other.
     """
     name = description.get("encoding") if isinstance(description, dict) else None
     kind: Any = ENCODINGS.get(name) if isinstance(name, str) else None
-    if kind is None or (is_part and kind is DateEncoding):
-        raise ValueError(f"there is no encoding {shown(name)} of a column")
+    if kind is None or (is_part and kind not in (Dropped, NumberEncoding, FlagEncoding)):
+        what = "a part of a date" if is_part else "a column"
+        raise ValueError(f"there is no encoding {shown(name)} of {what}")
     values = {}
     for field in fields(kind):
         if field.name not in description:
@@ -75,7 +76,7 @@ def restore_encoding(description: Any, reader: Reader, is_part: bool = False) ->
 
 
 def _has_type(value: Any, annotation: str) -> bool:
-    """Return True if a value has the type of an annotation in the dataclasses of encodings."""
+    """Return True if a value has the type that an annotation of an encoding's dataclass names."""
     if annotation == "NDArray[np.float64]":
         return isinstance(value, np.ndarray) and value.dtype == np.float64
     if annotation == "list[str]":

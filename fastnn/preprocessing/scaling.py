@@ -19,7 +19,7 @@ __all__ = ["LIMIT", "SmoothRobustScaler", "robust_center_and_scale"]
 
 Array = NDArray[Any]
 
-# Value that the output approaches for large inputs, RealMLP's choice.
+# Value that the output approaches for large inputs: RealMLP's choice.
 LIMIT = 3.0
 
 
@@ -36,10 +36,10 @@ def robust_center_and_scale(x: Array) -> tuple[float, float]:
     float
         Median.
     float
-        Distance of the quartiles. If it is 0, half of the range; for a constant, 1.
+        Distance between the quartiles; half of the range if the quartiles are equal; 1 for a constant.
     """
     low, center, high = np.quantile(x, [0.25, 0.5, 0.75])
-    # Halves before the difference: the range of huge numbers must not overflow. Its double may.
+    # Differences of huge numbers would overflow: halves are subtracted. Only the doubled result may overflow.
     with np.errstate(over="ignore"):
         scale = 2 * (high / 2 - low / 2) or x.max() / 2 - x.min() / 2
     # A range that rounds to 0, or a subnormal one, would make quotients infinite.
@@ -57,7 +57,7 @@ class SmoothRobustScaler(OneToOneFeatureMixin, TransformerMixin, SavableTransfor
     Parameters
     ----------
     limit : float, default 3.0
-        Bound of the output, above 0: the result lies strictly between -limit and limit.
+        Bound of the output, above 0: results lie between -limit and limit.
 
     Attributes
     ----------
@@ -139,7 +139,7 @@ class SmoothRobustScaler(OneToOneFeatureMixin, TransformerMixin, SavableTransfor
             raise ValueError("center_ and scale_ hold no numbers for every feature")
 
     def _checked(self, X: Any, reset: bool) -> Array:
-        """Return checked numbers."""
+        """Return X as an array of float64 or float32; raise ValueError for infinity and wrong shapes."""
         return validate_data(
             self, X, reset=reset, dtype=(np.float64, np.float32), ensure_all_finite="allow-nan"
         )  # fmt: skip

@@ -58,13 +58,13 @@ def enclosing_strip(name, centre, radius):
     low, high = centre - radius, centre + radius
     f_low, f_c, f_high = values = [activation.value(z) for z in (low, centre, high)]
     s_low, s_c, s_high = (activation.slope(f, z) for f, z in zip(values, (low, centre, high), strict=True))
-    # By the mean value theorem, the distance of the graph from the line through the centre with the middle
-    # slope is at most half of the range of slopes times the radius.
+    # By the mean value theorem, the graph is no farther from the line through its centre with the middle
+    # slope than half of the range of slopes, times the radius.
     least, most = np.minimum(s_low, s_high), np.maximum(s_low, s_high)
     for knot in shape.knots:
-        has = ~(low > knot.end) & ~(high < knot.begin)
-        least = np.where(has, np.minimum(least, knot.least), least)
-        most = np.where(has, np.maximum(most, knot.most), most)
+        overlaps = ~(low > knot.end) & ~(high < knot.begin)
+        least = np.where(overlaps, np.minimum(least, knot.least), least)
+        most = np.where(overlaps, np.maximum(most, knot.most), most)
     slope = (least + most) / 2
     middle, spread = f_c - slope * centre, (most - least) / 2 * radius
     bottom, top = middle - spread, middle + spread
@@ -80,10 +80,10 @@ def enclosing_strip(name, centre, radius):
         top = np.where(inside, np.maximum(at_low, at_high) if is_convex else tangent, top)
         slope = np.where(inside, s_c, slope)
     farthest = np.maximum(np.abs(low), np.abs(high))
-    off = np.max(np.abs(values), axis=0) + np.abs(slope) * farthest + np.minimum(farthest, 1)
+    magnitude = np.max(np.abs(values), axis=0) + np.abs(slope) * farthest + np.minimum(farthest, 1)
     width = (
         (top - bottom) / 2
-        + VALUE_ULPS * eps * off
+        + VALUE_ULPS * eps * magnitude
         + SLOPE_ULPS * eps * (np.minimum(farthest, FAR) + 1) * radius
         + TINY
     )

@@ -1,6 +1,7 @@
 """Encoding of numbers: smooth scaling, and positions within intervals.
 
-Shapes: x (n,), low and width (T,).
+Shapes: x (n,), low and width (T,). Intervals are given times `factor`, a power of 2 that keeps differences
+finite.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ def smooth_scaled(x, center, scale, limit):
     largest = np.finfo(x.dtype).max * min(1.0, limit)  # u / limit does not overflow
     with np.errstate(over="ignore"):
         u = np.clip((x - center) / scale, -largest, largest)
-        return u / np.hypot(1, u / limit)  # which squares no large number
+        return u / np.hypot(1, u / limit)  # hypot squares no large number
 
 
 def piecewise_linear(x, low, width, factor):
     """Return ``clip((factor x - low) / width, 0, 1)`` (n, T); NaN stays NaN."""
-    with np.errstate(over="ignore"):  # a number far outside of a narrow interval
+    with np.errstate(over="ignore"):  # the quotient of a number far outside a narrow interval
         return np.clip((factor * x[:, None] - low) / width, 0, 1)

@@ -1,9 +1,9 @@
 """Minimisation by L-BFGS: line searches along ``-H g``, where H approximates the inverse of the Hessian.
 
 H follows from the last pairs: changes s of the parameters and y of the gradient g (Liu & Nocedal, "On the
-limited memory BFGS method for large scale optimization", 1989). Tests and restarts are those of L-BFGS-B
-without bounds (Zhu, Byrd, Lu & Nocedal, "Algorithm 778", 1997), so that the iterates equal SciPy's except for
-rounding.
+limited memory BFGS method for large scale optimization", 1989). Convergence tests and restarts are those
+of L-BFGS-B without bounds (Zhu, Byrd, Lu & Nocedal, "Algorithm 778", 1997), so that the iterates equal
+SciPy's except for rounding.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = [
     "with_limits",
 ]
 
-# Why a minimisation has ended.
+# Statuses of a minimisation: running, or the reason of its end.
 RUNNING, CONVERGED_GRADIENT, CONVERGED_VALUE, MOST_ITERATIONS, MOST_EVALUATIONS, SEARCH_FAILED = range(6)
 
 EPS = np.finfo(np.float64).eps
@@ -110,7 +110,7 @@ def status_of(n_iterations, n_evaluations, before, value, gradient, limits):
 
 
 def with_limits(iterate, limits):
-    """Return an iterate with the status that it has under other limits; a failed search stays one."""
+    """Return an iterate with its status under other limits; `SEARCH_FAILED` remains."""
     if iterate.status == SEARCH_FAILED:
         return iterate
     n_iterations, n_evaluations, _, value, gradient, _, before, _, _ = iterate
@@ -150,7 +150,7 @@ def minimise(function, x, maxcor, limits, last=None):
     n_iterations, n_evaluations, x, value, gradient, status, before, *pairs = last
     S, Y = (list(vectors) for vectors in pairs)
     while status == RUNNING:
-        # The direction is a difference of points, as in L-BFGS-B.
+        # L-BFGS-B takes the direction as a difference of points: round in the same way.
         d = (x + direction(gradient, S, Y)) - x
         norm = np.sqrt(d @ d)
         step = 1.0 if n_iterations else min(1 / norm if norm else np.inf, LONGEST_STEP)

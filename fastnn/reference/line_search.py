@@ -13,13 +13,16 @@ import numpy as np
 
 __all__ = ["LONGEST_STEP", "LineSearch", "Trial", "interpolate"]
 
-# Shares of the first slope by which the value must fall and which the slope may keep, the relative width of
-# an interval that ends the search, and the longest step.
-DECREASE, CURVATURE, LEAST_WIDTH, LONGEST_STEP = 1e-3, 0.9, 0.1, 1e10
+# An accepted step lowers the value by at least DECREASE times the first slope times the step, and leaves a
+# slope of at most CURVATURE times the first slope, in magnitude.
+DECREASE, CURVATURE = 1e-3, 0.9
+# Relative width of an interval that ends the search.
+LEAST_WIDTH = 0.1
+LONGEST_STEP = 1e10
 
 
 class Trial(NamedTuple):
-    """A step along the direction, and value and slope there."""
+    """A step along the direction, with the value and the slope at its end."""
 
     step: float
     value: float
@@ -52,7 +55,7 @@ def interpolate(best, other, trial, is_bracketed, lower, upper):
     is_bracketed : bool
         True if the interval is known to contain a minimum.
     lower, upper : float
-        Limits of the next step while it is not.
+        Limits of the next step while no minimum is bracketed.
 
     Returns
     -------
@@ -65,8 +68,8 @@ def interpolate(best, other, trial, is_bracketed, lower, upper):
     )
     turns = trial.slope * np.sign(best.slope) < 0
     if trial.value > best.value:
-        # The minimum lies between. The parabola through value and slope at `best` is averaged with the cubic
-        # if its minimum is closer.
+        # The minimum lies between `best` and the trial. If the cubic's minimum is closer to `best` than that
+        # of the parabola through both values and the slope at `best`, take it, else the middle of the two.
         r, _ = cubic_minimum(trial, best)
         cubic = best.step - r * way
         fall = (best.value - trial.value) / -way + best.slope
@@ -75,7 +78,8 @@ def interpolate(best, other, trial, is_bracketed, lower, upper):
         step = cubic if is_closer else cubic + (parabola - cubic) / 2
         is_bracketed = True
     elif turns:
-        # The minimum lies between: take the farther of the cubic's and the secant's.
+        # The minimum lies between `best` and the trial. Take the cubic's or the secant's, the one farther
+        # from the trial.
         r, _ = cubic_minimum(best, trial)
         cubic = trial.step + r * way
         step = cubic if abs(cubic - trial.step) > abs(secant - trial.step) else secant
@@ -103,7 +107,7 @@ def interpolate(best, other, trial, is_bracketed, lower, upper):
 
 
 class LineSearch:
-    """A line search from a point with this value and slope, with `step` as the first trial.
+    """A line search from a point with the given value and slope; `step` is the first trial.
 
     Attributes
     ----------
@@ -119,7 +123,7 @@ class LineSearch:
         self._width, self._width_before = LONGEST_STEP, 2 * LONGEST_STEP
 
     def ends(self, value, slope):
-        """Return True if the search ends at its trial, of this value and slope; else choose another."""
+        """Return True if the search ends at its trial, with this value and slope; else choose another."""
         step, least = self.step, DECREASE * self.slope
         allowed = self.value + step * least
         if value <= allowed and slope >= 0:
@@ -131,7 +135,7 @@ class LineSearch:
             or (value <= allowed and abs(slope) <= -CURVATURE * self.slope)
         ):
             return True
-        # At first the interval is chosen for the value minus the least decrease.
+        # At first the interval is chosen for the value minus the required decrease.
         tilt = least if self._is_modified and allowed < value <= self._best.value else 0.0
         step, best, other, self._is_bracketed = interpolate(
             tilted(self._best, tilt), tilted(self._other, tilt), tilted(Trial(step, value, slope), tilt),
@@ -146,7 +150,7 @@ class LineSearch:
             self._lower, self._upper = min(best.step, other.step), max(best.step, other.step)
         else:
             self._lower, self._upper = step + 1.1 * (step - best.step), step + 4 * (step - best.step)
-        self.step = np.fmin(np.fmax(step, 0.0), LONGEST_STEP)  # 0 for NaN, too
+        self.step = np.fmin(np.fmax(step, 0.0), LONGEST_STEP)  # NaN becomes 0
         if self._is_bracketed and self._is_narrow(self.step):
             self.step = best.step
         return False

@@ -88,7 +88,7 @@ class Activation:
 
 
 class Normalisation:
-    """Batch normalisation of the sums; after `backward`, `dscale` and `dshift` are derivatives."""
+    """Batch normalisation of the sums; after `backward`, `dscale` and `dshift` are the derivatives."""
 
     def __init__(self, weights, scale, shift, running):
         self.weights, self.scale, self.shift, self.running = weights, scale, shift, running

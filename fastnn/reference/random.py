@@ -17,7 +17,7 @@ GOLDEN = 0x9E3779B97F4A7C15
 
 
 def draw(key, position):
-    """Return number `position` of the stream `key`, 64 random bits, or an array of numbers for positions."""
+    """Return number `position` of the stream `key`, 64 random bits; for an array of positions, an array."""
     with np.errstate(over="ignore"):  # the arithmetic is modulo 2^64
         x = np.uint64(key) + (np.asarray(position).astype(np.uint64) + np.uint64(1)) * np.uint64(GOLDEN)
         x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -40,8 +40,8 @@ def shuffle(generator, indices):
 def dropout(A, key, first, rate):
     """Return A with each value set to -0 with probability `rate`, else divided by 1 - `rate`.
 
-    Unit j draws from the stream ``draw(key, j)``. Sample k has the position ``first + k``; a random number
-    has bits for two positions, in its low half for the even one. Only dropped values are -0: a kept -0
+    Unit j draws from the stream ``draw(key, j)``. Sample k has the position ``first + k``. The halves of a
+    random number serve two positions: the low half the even one. Only dropped values are -0: a kept -0
     becomes 0.
     """
     n, n_units = A.shape

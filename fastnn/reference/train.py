@@ -11,7 +11,7 @@ from .update import add_to_average, limit_norms, update
 
 __all__ = ["loss_and_gradient", "train_step"]
 
-# Number of the seed's random stream that provides the keys of the steps.
+# Number of the random stream of the seed from which each step draws its key.
 STEPS = 1
 
 
@@ -23,11 +23,11 @@ def loss_and_gradient(network, parameters, statistics, X, y, weights, key):
         network.dropout or (0.0,) * len(W), key,
     )  # fmt: skip
     chain = chain_of(network.activations, W, b, batch)
-    loss = network.loss.name, forward_pass(chain, X), y, weights, network.loss.parameter
-    backward_pass(chain, loss_backward(*loss))
+    arguments = network.loss.name, forward_pass(chain, X), y, weights, network.loss.parameter
+    backward_pass(chain, loss_backward(*arguments))
     gradient = np.zeros_like(parameters)
     gather_gradient(network, chain, gradient)
-    return loss_value(*loss), gradient
+    return loss_value(*arguments), gradient
 
 
 def gather_gradient(network, chain, gradient):
@@ -52,7 +52,7 @@ def update_plateau(objective, tol, plateau):
 
 
 def representable(value, dtype):
-    """Return a float >= 0 limited to the range of `dtype`, 0 if subnormal; return other values unchanged."""
+    """Limit a float >= 0 to the range of `dtype`, and set a subnormal one to 0; return other values as is."""
     if not isinstance(value, float):
         return value
     limits = np.finfo(dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from dataclasses import dataclass
 from html import escape
@@ -46,17 +47,17 @@ class ReportData:
     frame : pandas DataFrame
         Training rows.
     y : array (n,)
-        Their targets.
+        Targets of the training rows.
     truth : array (m,)
-        Targets of the rows that judge.
+        Targets of the scored rows.
     predictions : array (m, n_classes) or (m,)
-        Probabilities or numbers predicted for them.
+        Probabilities or numbers predicted for the scored rows.
     classes : array or None
         Classes of a classification.
     how : str
-        How the rows that judge were chosen.
+        Choice of the scored rows, as the end of the sentence "Judged ...".
     scores : dict
-        Scores by model and name; the networks come first.
+        Scores by model and name; the networks come first, and constant predictions last.
     metrics : dict
         Descriptions of the scores by name, with `label` and `is_better_high`.
     model : TabularClassifier or TabularRegressor
@@ -144,11 +145,11 @@ def _header(data: ReportData) -> str:
 
 def _tiles(data: ReportData) -> str:
     """Return the most important scores in large digits."""
-    own, *_, constants = data.scores.values()
+    networks, *_, constants = data.scores.values()
     always = "always the majority" if data.task == "classification" else "always the mean"
     tiles = []
     for k, (name, metric) in enumerate(data.metrics.items()):
-        value, constant = own[name], constants[name]
+        value, constant = networks[name], constants[name]
         hint = ""
         if np.isfinite(constant) and np.isfinite(value):
             is_better = value > constant if metric.is_better_high else value < constant
@@ -252,9 +253,10 @@ def _usage(data: ReportData) -> str:
     """Return the section with commands."""
     file = shlex.quote(data.model_file)
     probability = " --proba" if data.task == "classification" else ""
+    name = json.dumps(data.model_file, ensure_ascii=False)
     commands = (
         f"fastnn predict {file} new.csv{probability} -o predictions.csv\nfastnn evaluate {file} test.csv\n\n"
-        f'# in Python\nmodel = fastnn.load("{data.model_file}")\nmodel.predict(frame)'
+        f"# in Python\nmodel = fastnn.load({name})\nmodel.predict(frame)"
     )
     return _section(
         "Use it", "In a shell or in Python, with rows of the same columns.", f"<pre>{escape(commands)}</pre>"

@@ -29,7 +29,7 @@ __all__ = [
 Array = NDArray[Any]
 
 # Colours that matplotlib draws with, and the variables of the page's style that replace them. matplotlib
-# knows no variables; no two of these colours are used for anything else.
+# knows no variables; none of these colours is used for anything else.
 _COLOURS = {
     "#010101": "var(--text)",
     "#020202": "var(--muted)",
@@ -83,7 +83,7 @@ def _drawn(name: str, title: str, draw: Callable[[Any], None], size: tuple[float
     name : str
         Name of the picture, distinct on the page: identifiers in the SVG are derived from it.
     title : str
-        Description for readers who do not see the picture.
+        Description for screen readers.
     draw : callable
         Function that draws on axes.
     size : tuple of float
@@ -146,15 +146,13 @@ def calibration_picture(truth: Array, P: Array, classes: Array) -> str:
     """Return the picture of predicted probabilities against shares that came true."""
 
     def draw(ax: Any) -> None:
-        shown = P
-        labels = classes
-        own_truth = truth
+        targets, shown, labels = truth, P, classes
         if len(classes) > MOST_CURVES:  # one curve: how often the predicted class is right
             best = P.argmax(axis=1)
             confidence = P[np.arange(len(P)), best]
             shown, labels = np.column_stack([1 - confidence, confidence]), np.array([0, 1])
-            own_truth = (classes[best] == truth).astype(int)
-        draw_calibration(own_truth, shown, labels, 10, ax)
+            targets = (classes[best] == truth).astype(int)
+        draw_calibration(targets, shown, labels, 10, ax)
         ax.get_legend().remove()
         reference, *curves = ax.get_lines()
         reference.set(color=MUTED, linewidth=1, linestyle=(0, (4, 3)))

@@ -18,16 +18,16 @@ __all__ = ["bars", "classes_table", "columns_table", "confusion_table", "number_
 
 Array = NDArray[Any]
 
-# Bars of the small pictures of a column: intervals of numbers and dates, and most frequent categories.
+# Largest numbers of bars in the small picture of a column: intervals of numbers and dates, and categories.
 N_INTERVALS, MOST_VALUES = 20, 12
 # Sign for no value.
 DASH = "\N{EN DASH}"
-# Classes from which the cells of the confusion matrix become small.
+# Largest number of classes of a confusion matrix with large cells.
 DENSE = 5
 
 
 def number_text(value: float) -> str:
-    """Return a number as text for people: four significant digits; a dash for NaN."""
+    """Return a number as short text for people: 0 below 5e-5, and a dash for NaN and infinity."""
     if not np.isfinite(value):
         return DASH
     if abs(value) < 5e-5:
@@ -43,13 +43,13 @@ def scores_table(scores: dict[str, dict[str, float]], metrics: dict[str, Any]) -
     """Return the scores, a row for each model; the networks come first."""
     head = "".join(f'<th class="number">{escape(metric.label)}</th>' for metric in metrics.values())
     rows = []
-    for k, (name, own) in enumerate(scores.items()):
+    for k, (name, by_metric) in enumerate(scores.items()):
         cells = []
         for key, metric in metrics.items():
             others = [each[key] for each in scores.values() if np.isfinite(each[key])]
             best = (max if metric.is_better_high else min)(others, default=np.nan)
-            mark = " best" if own[key] == best else ""
-            cells.append(f'<td class="number{mark}">{number_text(own[key])}</td>')
+            mark = " best" if by_metric[key] == best else ""
+            cells.append(f'<td class="number{mark}">{number_text(by_metric[key])}</td>')
         rows.append(f'<tr class="{"own" if k == 0 else ""}"><td>{escape(name)}</td>{"".join(cells)}</tr>')
     return (
         f'<div class="scroll"><table><thead><tr><th>model</th>{head}</tr></thead>'
@@ -71,9 +71,9 @@ def confusion_table(counts: Array, classes: Array, totals: Array) -> str:
     """
     head = "".join(f"<th>{escape(str(one))}</th>" for one in classes)
     body = []
-    for k, (one, own) in enumerate(zip(classes, counts, strict=True)):
+    for k, (one, predicted) in enumerate(zip(classes, counts, strict=True)):
         cells = []
-        for j, n_rows in enumerate(own):
+        for j, n_rows in enumerate(predicted):
             share = n_rows / max(1, totals[k])
             kind = " ".join(word for word, holds in (("wrong", j != k), ("strong", share > 0.6)) if holds)
             small = f"<small>{share:.0%}</small>"

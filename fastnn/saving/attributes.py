@@ -1,4 +1,4 @@
-"""Objects in scikit-learn's form in files: parameters by name, fitted attributes, members."""
+"""Estimators and transformers in scikit-learn's form in files: parameters, fitted attributes, members."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class SavableAttributes(Savable):
         }
         fitted, curves = {}, []
         for name, value in sorted(self.__dict__.items()):
-            if not (name in self._SAVED or (name.endswith("_") and not name.startswith("_"))):
+            if not self._is_fitted_attribute(name):
                 continue
             if name in self._MEMBERS or name in self._DESCRIBED:
                 continue
@@ -47,9 +47,11 @@ class SavableAttributes(Savable):
                     curves.append(name)
             else:
                 fitted[name] = writer.value(value, name)
-        own = writer if self._members_go_on() else writer.without_training()
+        member_writer = writer if self._members_go_on() else writer.without_training()
         members = {
-            name: [own.described(member, f"{name}.{k}") for k, member in enumerate(self.__dict__[name])]
+            name: [
+                member_writer.described(member, f"{name}.{k}") for k, member in enumerate(self.__dict__[name])
+            ]
             for name in self._MEMBERS
             if name in self.__dict__
         }
@@ -68,7 +70,7 @@ class SavableAttributes(Savable):
                 raise ValueError(f"{cls.__name__} has no parameter {name!r}")
         estimator = cls(**{name: reader.value(value) for name, value in parameters.items()})
         for name, value in fitted.items():
-            if not (name in cls._SAVED or (name.endswith("_") and not name.startswith("_"))):
+            if not cls._is_fitted_attribute(name):
                 raise ValueError(f"{name!r} is not the name of a fitted attribute")
             if hasattr(cls, name) or name in known or name in cls._DESCRIBED:
                 raise ValueError(f"{cls.__name__} has no fitted attribute {name!r} that could be set")
@@ -84,6 +86,11 @@ class SavableAttributes(Savable):
         estimator._restore_described(description, reader)
         estimator._check_restored()
         return estimator
+
+    @classmethod
+    def _is_fitted_attribute(cls, name: str) -> bool:
+        """Return True if files hold the attribute of this name."""
+        return name in cls._SAVED or (name.endswith("_") and not name.startswith("_"))
 
     def _members_go_on(self) -> bool:
         """Return True if files hold the training states of the members too."""

@@ -3,8 +3,8 @@
 A safetensors file is a little-endian number of 8 bytes, the length of the header; the header, JSON, which is
 padded by spaces; and the arrays without holes. The header maps the name of every array to its dtype, shape
 and place, and ``__metadata__`` to a map from text to text. Files of fastnn narrow the format: the data begin
-at a multiple of 64 bytes and are sorted by the size of an element, so that every array is
-aligned, and by their own size.
+at a multiple of 64 bytes, and the arrays are sorted by the size of an element, so that each is aligned, and
+then by their own size.
 
 A reader trusts nothing. No number of a file leads to an allocation before it has been compared with the size
 of the file, and every fault is a ValueError that names the file and the reason.
@@ -42,19 +42,20 @@ _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 MOST_HEADER = 100_000_000
 # Bytes at whose multiples the data begin.
 ALIGNMENT = 64
-# Estimated bytes of Python objects for one JSON value; bytes that a header may take whatever its length, and
-# for each of its characters. Headers that fastnn writes have some 15 characters for each value; a header of
-# empty lists would take 30 times its length.
+# Estimated bytes of the Python objects of one JSON value. A header is refused if its values would take more
+# than FREE_BYTES and more than CHARACTER_BYTES for each of its characters: headers that fastnn writes have
+# some 15 characters for each value, but a header of empty lists would take 30 times its length.
 VALUE_BYTES, FREE_BYTES, CHARACTER_BYTES = 100, 16_000_000, 12
-# Stands for the digest of the header, which covers the header with this in the digest's place.
+# Placeholder of the header's digest; the digest is of the header with the placeholder in its place.
 NO_DIGEST = "0" * 64
-# Stands for the checksum of the data until they are written.
+# Placeholder of the data's checksum until the data are written.
 NO_CHECKSUM = "1" * 64
 # Bytes of a block of the checksum, 512 words of 8 bytes.
 BLOCK_BYTES = 1 << 12
-# Bytes of an array that are read and summed at a time, so that the sums find them in the processor's cache,
-# and bytes of shorter parts, which are digested without sums.
-CHUNK_BYTES, SUMMED_BYTES = 1 << 20, 1 << 14
+# Bytes of an array that are read and summed at a time: the sums find them in the processor's cache.
+CHUNK_BYTES = 1 << 20
+# Bytes from which on a chunk is digested by its sums; shorter ones are digested whole.
+SUMMED_BYTES = 1 << 14
 # Bytes of the buffer of an open file, which larger parts of arrays bypass.
 BUFFER_BYTES = 1 << 16
 # First bytes of other files, with what they are and what reads them.
@@ -114,7 +115,7 @@ def write_container(
         entry = {"dtype": kind, "shape": list(array.shape), "data_offsets": [place, place + array.nbytes]}
         table[name], place = entry, place + array.nbytes
     # Digests have a fixed length: the place of the data is known before the header's content. The two digests
-    # come first: no other entry can contain the texts that stand for them.
+    # come first: `replace` finds their placeholders before any text in other entries.
     header = _header({"fastnn.header": NO_DIGEST, "fastnn.checksum": NO_CHECKSUM} | metadata, table)
     try:
         with written_whole(path, synced) as draft, open(draft, "xb", BUFFER_BYTES) as file:
@@ -154,8 +155,8 @@ def _bytes_of(array: Array) -> Any:
 #
 # SHA-256 of the data would take three times as long as reading them. Instead, the data are divided into
 # blocks of 512 words, and SHA-256 covers the sums of their words as integers of 64 bits. A change of one word
-# always changes the digest, and any other damage does with near certainty; only words of one block that have
-# changed places escape. Like any digest that stands in the file itself, it is no signature.
+# always changes the digest, and any other damage does with near certainty; only an exchange of words within a
+# block escapes. As the digest stands in the file itself, it is no signature.
 
 
 def _write_array(file: BinaryIO, array: Array) -> bytes:
@@ -237,14 +238,13 @@ class Container:
     def _read_header(self) -> tuple[dict[str, str], dict[str, Entry]]:
         """Read and check the header."""
         start = self._read_bytes(min(8, self.size))
+        length = int.from_bytes(start, "little")
         for beginning, what in FOREIGN.items():
-            # The first bytes of a header's length may be any: a length that fits is not of a foreign file.
-            length = int.from_bytes(start, "little")
+            # A header's length may begin with the same bytes: a length that fits is not of a foreign file.
             if start.startswith(beginning) and not 2 <= length <= self.size - 8:
                 raise self._fault(f"it seems to be {what}")
         if self.size < 8:
             raise self._fault(f"it has {self.size} bytes, and the length of the header alone takes 8")
-        length = int.from_bytes(start, "little")
         if length > MOST_HEADER:
             raise self._fault(f"its header has {length:,} bytes by its first 8, more than {MOST_HEADER:,}")
         if length > self.size - 8:
@@ -252,9 +252,9 @@ class Container:
                 f"its header has {length:,} bytes by its first 8, but {self.size - 8:,} follow: it is cut off"
             )
         text = self._read_bytes(length)
-        signs = np.frombuffer(text, np.uint8)
+        characters = np.frombuffer(text, np.uint8)
         n_values = sum(
-            int(np.count_nonzero(signs[first : first + CHUNK_BYTES] == sign))
+            int(np.count_nonzero(characters[first : first + CHUNK_BYTES] == sign))
             for first in range(0, length, CHUNK_BYTES)
             for sign in b"[{,"
         )
@@ -336,7 +336,7 @@ class Container:
             raise self._ended()
 
     def _ended(self) -> ValueError:
-        """Return the error for a file that has become shorter."""
+        """Return the error for a file that became shorter while it was read."""
         return self._fault("it ended while it was read")
 
     # --- arrays ----------------------------------------------------------------------------------------
@@ -380,7 +380,7 @@ class Container:
             array.byteswap(inplace=True)
 
     def _digest_of(self, entry: Entry, target: Any = None) -> bytes:
-        """Read an array, into the bytes `target` or else into a buffer of one chunk; return its digest."""
+        """Read an array into `target`, by default into a buffer of one chunk, and return its digest."""
         self._file.seek(self._data + entry.begin)
         n_bytes = entry.end - entry.begin
         if target is not None and n_bytes < SUMMED_BYTES:

@@ -23,10 +23,10 @@ __all__ = [
     "write_collected",
 ]
 
-# Version of the format that this version of fastnn writes, and the oldest reader's that understands it. A new
+# Version of the format that fastnn writes, and the oldest version of a reader that understands it. A new
 # entry that older readers may ignore raises FORMAT; anything that they would misread raises both.
 FORMAT, OLDEST_READER = 1, 1
-# Newest reader's version that this version of fastnn fulfils.
+# Version of fastnn's reader: it understands files that ask for this version or an older one.
 READS = 1
 
 
@@ -46,8 +46,8 @@ class Savable:
             Name of the file. An older file of this name is replaced.
         training : bool, default True
             Save the state of the training too (the optimizer's state, random generators, curves), with which
-            a training goes on, bit for bit. False saves what predictions need, about a third of the bytes
-            after a training by Adam.
+            a training goes on, bit for bit. False saves only what predictions need, about a third of the
+            bytes after a training by Adam.
         sync : bool, default False
             Wait until the disk holds the file. Without it, a loss of power within the next seconds may lose
             the new file, and on some file systems the older one too. Checkpoints always wait.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter
 from dataclasses import dataclass
@@ -29,8 +30,8 @@ class FileInfo:
     version : str
         Version of fastnn that wrote the file.
     layers_dim : tuple of int or None
-        Number of inputs, of the units of every hidden layer, and of outputs, in each network of a tabular
-        estimator; None for an ensemble and for an estimator that is not fitted.
+        Numbers of inputs, of units of every hidden layer, and of outputs; for a tabular estimator, those of
+        each of its networks. None for an ensemble and for an estimator that is not fitted.
     activations : tuple of str or None
         Activation of every layer.
     dtype : str or None
@@ -101,13 +102,11 @@ class FileInfo:
             lines.append(("target", self.target))
         if self.scores:
             lines.append(("scores", ", ".join(f"{name} {score:.4g}" for name, score in self.scores.items())))
-        if self.columns:
-            pass  # neither transformers nor tabular estimators have a training to go on with
-        elif self.n_steps is None:
-            lines.append(("training", "no state"))
-        else:
-            of = "" if self.num_passes is None else f" of a training of {self.num_passes:,} passes"
-            lines.append(("training", f"{self.n_steps:,} steps{of}"))
+        if not self.columns:  # transformers and tabular estimators have no training to go on with
+            state = "no state" if self.n_steps is None else f"{self.n_steps:,} steps"
+            if self.n_steps is not None and self.num_passes is not None:
+                state += f" of a training of {self.num_passes:,} passes"
+            lines.append(("training", state))
         lines.append(("version", f"fastnn {self.version}"))
         return "\n".join(f"{name:<12}{text}" for name, text in lines)
 
@@ -164,17 +163,14 @@ def _described(file: Container, description: dict[str, Any]) -> FileInfo:
     network, training = description.get("network"), description.get("training")
     members = [member for group in description.get("members", {}).values() for member in group]
     encoder = description if description["kind"] == "TableEncoder" else description.get("encoder", {})
-    if encoder and members:
+    if encoder and members:  # the networks of a tabular estimator have equal layers: describe the first
         network = members[0]["network"]
     fitted = description.get("fitted", {})
     prefixes = [member["prefix"] for member in members] or [""]
     n_parameters = 0
     for name, entry in file.table.items():
         if any(name.startswith(f"{prefix}layer.") for prefix in prefixes) and ".running_" not in name:
-            n_values = 1
-            for size in entry.shape:
-                n_values *= size
-            n_parameters += n_values
+            n_parameters += math.prod(entry.shape)
     classes = fitted.get("classes_")
     if training is None and members:
         training = members[0].get("training")

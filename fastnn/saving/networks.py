@@ -1,8 +1,8 @@
 """Networks in files: the description as JSON, and flat vectors as arrays layer by layer.
 
 A file holds ``layer.0.weight`` (n_in, n_out), ``layer.0.bias`` (n_out,), with batch normalisation also
-``layer.0.scale``, ``.shift``, ``.running_mean`` and ``.running_variance`` (n_out,), and the same names with
-another beginning for further vectors. It never holds a flat vector, whose layout may change.
+``layer.0.scale``, ``.shift``, ``.running_mean`` and ``.running_variance`` (n_out,), and the same for further
+vectors under names that begin otherwise. It never holds a flat vector, whose layout may change.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ def restore_network(description: Any, reader: Reader) -> Network:
     sizes, activations = description.get("layers_dim"), description.get("activations")
     dtype, dropout = description.get("dtype"), description.get("dropout")
     if not (isinstance(sizes, list) and all(type(size) is int and size > 0 for size in sizes)):
-        raise ValueError("layers_dim is no list of layer sizes")
+        raise ValueError("layers_dim is not a list of layer sizes")
     if not (isinstance(activations, list) and 0 < len(activations) == len(sizes) - 1):
-        raise ValueError("activations is no list with a name for every layer")
+        raise ValueError("activations is not a list with a name for every layer")
     if dtype not in ("float32", "float64") or not isinstance(dropout, list):
         raise ValueError("dtype or dropout of the network is missing or unknown")
     loss = reader.value(description.get("loss"))
@@ -138,7 +138,7 @@ def _fill_parameters(network: Network, vector: Array, prefix: str, reader: Reade
 
 
 def read_statistics(network: Network, prefix: str, reader: Reader) -> Array:
-    """Return the flat vector of running statistics; raise ValueError as `read_parameters`."""
+    """Return the flat vector of running statistics; raise ValueError for missing or unfit arrays."""
     statistics = network.initial_statistics()
     for name, view in _running(network, statistics, prefix):
         reader.read_into(name, view)
@@ -176,7 +176,7 @@ def read_rows(
     for k in range(len(initial)):
         for layer, shape in enumerate(network.shapes):  # compare before the allocation
             if reader.shape(f"{prefix}.{k}.{layer}.weight") != shape:
-                raise ValueError(f"the array '{prefix}.{k}.{layer}.weight' has not the shape {shape}")
+                raise ValueError(f"the array '{prefix}.{k}.{layer}.weight' does not have the shape {shape}")
     rows = aligned_empty(len(initial) * size, dtype or network.dtype).reshape(len(initial), size)
     for k, (row, value) in enumerate(zip(rows, initial, strict=True)):
         _fill_parameters(network, row, f"{prefix}.{k}", reader, value)

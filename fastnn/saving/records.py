@@ -1,4 +1,4 @@
-"""Writer and Reader: what a class that can be saved passes its values and arrays to, and gets them from."""
+"""Writer and Reader, by which objects put their values and arrays into files and get them back."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .container import Container
-from .registry import kind_of, saved_class
+from .registry import KINDS, kind_of, saved_class
 from .values import decode, encode
 
 __all__ = ["Reader", "Writer"]
@@ -66,8 +66,8 @@ class Writer:
         """Return the description of an object that can be saved, and collect its arrays under ``name.``."""
         kind = kind_of(value)
         if kind is None:
-            bases = [base.__name__ for base in type(value).__mro__ if base.__name__ != type(value).__name__]
-            known = next((base for base in bases if base.startswith(("MLP", "Model"))), None)
+            bases = type(value).__mro__
+            known = next((base.__name__ for base in bases if KINDS.get(base.__name__) is base), None)
             what = f", a subclass of {known}," if known else ""
             raise ValueError(
                 f"a {type(value).__name__}{what} cannot be saved: a file names classes of fastnn alone. Keep "
@@ -101,7 +101,7 @@ class Reader:
         return self._file.entry(self._prefix + name).shape
 
     def read(self, name: str, dtype: Any, shape: tuple[int | None, ...]) -> Array:
-        """Return an array, whose dtype and shape must be the given ones; None stands for any size.
+        """Return an array that must have this dtype and shape; None in the shape stands for any size.
 
         Raises
         ------

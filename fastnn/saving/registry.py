@@ -33,8 +33,8 @@ def kind_of(value: Any) -> str | None:
 def saved_class(kind: Any) -> Any:
     """Return the class of a kind that a file names.
 
-    The name is looked up in fixed tables, and a module is imported only if fastnn's own table of public names
-    says so.
+    The name is looked up in fixed tables, and a module is imported only if fastnn's table of public names
+    holds the kind.
 
     Raises
     ------

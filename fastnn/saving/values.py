@@ -51,7 +51,7 @@ def encode(value: Any, name: str, others: Callable[[Any, str], Any] | None = Non
     name : str
         Name of the value in error messages.
     others : callable, optional
-        Function ``others(value, name)`` for values that are none of the above, which returns JSON or None.
+        Function ``others(value, name)`` that returns JSON for a value of another kind, or None.
 
     Returns
     -------
@@ -170,7 +170,7 @@ def decode(value: Any, others: Callable[[str, Any], Any] | None = None) -> Any:
     value : object
         JSON value.
     others : callable, optional
-        Function ``others(key, content)`` for objects with another key that begins with "$".
+        Function ``others(key, content)`` that returns the value for another key that begins with "$".
 
     Raises
     ------
@@ -187,7 +187,7 @@ def decode(value: Any, others: Callable[[str, Any], Any] | None = None) -> Any:
     if key == "$new":
         return _new(value, others)
     if len(value) != 1:
-        raise ValueError(f"{key} has company: {sorted(value)}")
+        raise ValueError(f"{key} must be the only key of its object, got {sorted(value)}")
     content = value[key]
     if key == "$int":
         return int(_of_type(content, str, key))
@@ -247,9 +247,8 @@ def _decode_array(content: dict[str, Any]) -> NDArray[Any]:
     dtype, shape, values = (content.get(key) for key in ("dtype", "shape", "values"))
     if not (isinstance(shape, list) and isinstance(values, list) and len(content) == 3):
         raise ValueError("$array takes dtype, shape and values")
-    if not all(type(size) is int and 0 <= size <= len(values) for size in shape):
-        raise ValueError(f"$array has {len(values)} values, which do not fit the shape {shown(shape)}")
-    if math.prod(shape) != len(values):
+    fits = all(type(size) is int and 0 <= size <= len(values) for size in shape)
+    if not fits or math.prod(shape) != len(values):
         raise ValueError(f"$array has {len(values)} values, which do not fit the shape {shown(shape)}")
     items = decode(values)
     if isinstance(dtype, str) and dtype in NUMBERS:

@@ -5,8 +5,8 @@ the factors of thousands of steps in one call, and the compiled loop reads them.
 
 A length is an int, which counts steps, or a float above 0 and at most 1, which is a fraction of the run:
 ``1`` is one step and ``1.0`` is the whole run. A fraction shorter than a step counts as one step. Only
-`WarmUp` rounds fractions to whole steps. Three rounded thirds of 100 steps would end one step early, and the
-last step of the run would begin a fourth period.
+`WarmUp` rounds fractions to whole steps. Elsewhere three thirds of 100 steps, rounded to 33 each, would end
+one step early, and a fourth period would begin at the last step.
 
 Every schedule raises ValueError for an argument out of its range. To add a schedule, write a frozen dataclass
 with a default for every argument, decorate it with `register`, and list it here.

@@ -14,8 +14,18 @@ from numpy.typing import NDArray
 
 from ..system.validation import check_rate, resolve, shown
 
-__all__ = ["DIVISOR", "GROWING", "ROUNDING", "SCHEDULES", "FunctionSchedule", "Schedule", "ScheduleLike"]
-__all__ += ["cosine_fall", "register", "resolve_schedule"]
+__all__ = [
+    "DIVISOR",
+    "GROWING",
+    "ROUNDING",
+    "SCHEDULES",
+    "FunctionSchedule",
+    "Schedule",
+    "ScheduleLike",
+    "cosine_fall",
+    "register",
+    "resolve_schedule",
+]
 
 # Tolerance for rounding errors in the number of elapsed periods: three tenths of a run of 10 steps are
 # 3.0000000000000004 steps in floating point, and the next period must still begin at step 3.

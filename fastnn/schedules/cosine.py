@@ -1,4 +1,4 @@
-"""Schedules along cosines: decay with or without restarts, cycles of growing length, one cycle."""
+"""Schedules along cosines: CosineDecay, CosineLog and OneCycle."""
 
 from __future__ import annotations
 
@@ -121,13 +121,18 @@ class CosineLog(Schedule):
     cycles : int, default 4
         Number of cycles, from 1 to 52. The last takes about half of the run.
 
+    Raises
+    ------
+    ValueError
+        If `cycles` is not an integer from 1 to 52.
+
     Notes
     -----
     "coslog4" of Holzmüller, Grinsztajn & Steinwart (2024), "Better by default: strong pre-tuned MLPs and
     boosted trees on tabular data", section 3. The rate is 0 at the fractions ``(2^k - 1) / (2^cycles - 1)``
-    for k = 0 ... cycles, the `valleys`: 1/15, 3/15, 7/15 and 1 for four cycles. Parameters there have
-    settled, so that a run can be judged, and ended, in any of the valleys. The authors take the fraction at
-    the beginning of a step: their first step has the rate 0 and changes nothing.
+    for k = 0 ... cycles; `valleys` returns those above 0: 1/15, 3/15, 7/15 and 1 for four cycles. Parameters
+    have settled there, so that a run can be judged, and ended, in any valley. The authors take the fraction
+    at the beginning of a step: their first step has the rate 0 and changes nothing.
 
     Examples
     --------
@@ -183,6 +188,11 @@ class OneCycle(Schedule):
         The first factor is ``1 / div_factor``; at least 1.
     final_div_factor : float, default 1e4
         The last factor is the first factor divided by this number; at least 1.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of its range.
 
     Notes
     -----

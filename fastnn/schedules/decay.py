@@ -1,4 +1,4 @@
-"""Schedules whose learning rate is constant or only falls: in steps, exponentially, by inverse time."""
+"""Schedules whose learning rate is constant or falls: in steps, exponentially, or by inverse time."""
 
 from __future__ import annotations
 
@@ -43,6 +43,11 @@ class StepDecay(Schedule):
     gamma : float, default 0.1
         Factor by which the rate is multiplied at every fall, above 0 and at most 1.
 
+    Raises
+    ------
+    ValueError
+        If an argument is out of its range.
+
     Notes
     -----
     The rule is that of ``torch.optim.lr_scheduler.StepLR``. The default, three rates of which each is a tenth
@@ -82,6 +87,11 @@ class ExponentialDecay(Schedule):
         Length after which the factor is `gamma`: an int counts steps, a float is a fraction of the run.
     gamma : float, default 0.1
         Factor after `decay_steps`, above 0 and at most 1.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of its range.
 
     Notes
     -----
@@ -123,6 +133,11 @@ class InverseTimeDecay(Schedule):
         Strength of the decay, not below 0. The default of 9 ends a run at a tenth of the initial rate, as
         `ExponentialDecay` does by default.
 
+    Raises
+    ------
+    ValueError
+        If an argument is out of its range.
+
     Notes
     -----
     "Search then converge" of Darken & Moody (1990), "Note on learning rate schedules for stochastic
@@ -144,7 +159,7 @@ class InverseTimeDecay(Schedule):
             self,
             decay_steps=check_length(self.decay_steps, "decay_steps"),
             decay_rate=check_bounded(
-                self.decay_rate, "decay_rate", 0, math.inf, "9 ends decay_steps at a tenth"
+                self.decay_rate, "decay_rate", 0, math.inf, "9 lowers the rate to a tenth within decay_steps"
             ),
         )
 

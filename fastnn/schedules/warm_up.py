@@ -32,6 +32,11 @@ class WarmUp(Schedule):
     start : float, default 0.0
         Fraction of the other schedule's first factor from which the rise begins, from 0 to 1.
 
+    Raises
+    ------
+    ValueError
+        If an argument is out of its range.
+
     Notes
     -----
     "Gradual warmup" of Goyal et al. (2017), "Accurate, large minibatch SGD: training ImageNet in 1

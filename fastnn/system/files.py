@@ -42,12 +42,12 @@ OLDER = ".older-"
 # Largest difference, in seconds, between two readings of one process's start time, which are rounded. No
 # process ID is reused within this time.
 SAME_START = 2
-# Number of folder entries that a draft lists on average: larger folders are not listed for every draft.
+# Largest number of folder entries that a draft lists on average: larger folders are listed for some drafts.
 ENTRIES_A_DRAFT = 1000
 # Longest ending, in characters, that the draft of a single file shares with its final name.
 LONGEST_ENDING = 16
-# Number of coming drafts that do not list a folder, by folder.
-_not_looking: dict[Path, int] = {}
+# By folder, the number of coming drafts that do not list the folder.
+_listings_to_skip: dict[Path, int] = {}
 
 
 class Draft:
@@ -90,7 +90,7 @@ class Draft:
                 _move(self.name(path), path, moves)
         except BaseException as error:
             self._holds_older = True
-            error.add_note(f"If older pictures are not in their place, they are in {self.folder}")
+            error.add_note(f"Older files that are not in their place are in {self.folder}")
             for source, goal in reversed(moves):
                 if os.path.lexists(goal) and not os.path.lexists(source):
                     os.replace(goal, source)
@@ -190,16 +190,16 @@ def _sync(path: Path) -> None:
 
 def _remove_abandoned(folder: Path) -> None:
     """Remove the drafts of ended processes from a folder; ignore drafts that cannot be read or removed."""
-    skipped = _not_looking.pop(folder, 0)
-    if skipped > 0:
-        _not_looking[folder] = skipped - 1
+    n_skips = _listings_to_skip.pop(folder, 0)
+    if n_skips > 0:
+        _listings_to_skip[folder] = n_skips - 1
         return
     try:
         names = os.listdir(folder)
     except OSError:
         return
     if len(names) > ENTRIES_A_DRAFT:
-        _not_looking[folder] = len(names) // ENTRIES_A_DRAFT
+        _listings_to_skip[folder] = len(names) // ENTRIES_A_DRAFT
     for name in names:
         owned = OWNED.fullmatch(name)
         if owned is None or owned[1] != _host():
@@ -256,7 +256,7 @@ def _has_ended(pid: int, start: int) -> bool:
 
 
 def _may_hold_older(draft: Path) -> bool:
-    """Return True if a draft holds older files and some replacements are not in place, or on doubt."""
+    """Return True if a draft holds older files and replacements not yet moved, or if it cannot be read."""
     try:
         names = os.listdir(draft)
         older = [name for name in names if name.startswith(OLDER)]
@@ -282,7 +282,7 @@ def check_folder(path: Path, argument: str) -> None:
     """
     folder = path.absolute().parent
     if not folder.is_dir():
-        raise ValueError(f"{argument}: there is no folder {folder}")
+        raise ValueError(f"{argument}: there is no folder {folder}: create it, or choose another")
     try:
         # Permissions prove little: root ignores them, and a disk may be read-only or full. Create a draft.
         with held_interrupts():

@@ -62,7 +62,7 @@ def _documented_state(random: np.random.RandomState) -> NDArray[np.uint32]:
 
 
 @functools.cache
-def _are_readable() -> bool:
+def _is_layout_known() -> bool:
     """Return True if a twister's state has the expected layout: NumPy documents only its address."""
     random = seeded(0)
     random.random_sample(100)
@@ -71,7 +71,7 @@ def _are_readable() -> bool:
 
 def generator_state(random: np.random.RandomState) -> NDArray[np.uint32]:
     """Return the state (625,) of a ``RandomState``: the words of its Mersenne Twister, and the position."""
-    if not _are_readable():
+    if not _is_layout_known():
         return _documented_state(random)
     with random._bit_generator.lock:
         return _words(random).copy()
@@ -79,7 +79,7 @@ def generator_state(random: np.random.RandomState) -> NDArray[np.uint32]:
 
 def put_generator_state(random: np.random.RandomState, generator: NDArray[np.uint32]) -> None:
     """Set a ``RandomState`` to `generator`, a result of `generator_state`."""
-    if _are_readable():
+    if _is_layout_known():
         with random._bit_generator.lock:
             _words(random)[...] = generator
         return

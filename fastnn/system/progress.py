@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from fastnn_kernels.compiler.forks import import_lock
+
 __all__ = ["progress_bar"]
 
 
@@ -42,6 +44,7 @@ def progress_bar(*, total: int, unit: str, shown: bool, **options: Any) -> Any:
     """
     if not shown:
         return NoBar()
-    from tqdm.auto import tqdm
+    with import_lock:
+        from tqdm.auto import tqdm
 
     return tqdm(total=total, unit=unit, **options)

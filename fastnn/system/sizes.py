@@ -33,7 +33,7 @@ def parse_size(value: Any, name: str, least: int) -> int:
     Raises
     ------
     ValueError
-        If the value is no size, or too small.
+        If `value` is not a size, or is below `least`.
 
     Examples
     --------

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
-import numpy.ma  # otherwise np.unique imports it when a thread trains, and a child forked then waits for ever
+import numpy.ma  # np.unique would import it while a thread trains: a child forked then would wait forever
 from numpy.typing import NDArray
 
 from fastnn_kernels.compiler.forks import import_lock
@@ -150,7 +150,7 @@ def _as_array(values: Any, name: str, remedy: str) -> NDArray[Any]:
     try:
         return np.asarray(values)
     except ValueError as error:
-        raise ValueError(f"{name} is no rectangular table: {error}") from None
+        raise ValueError(f"{name} is not a rectangular table: {error}") from None
 
 
 def _as_reals(array: NDArray[Any], name: str, for_complex: str, for_others: str) -> NDArray[Any]:
@@ -199,7 +199,7 @@ def check_labels(y: Any, n_samples: int, n_classes: int, name: str = "y") -> NDA
     try:
         array = np.asarray(y)
     except ValueError as error:
-        raise ValueError(f"{name} is no list of labels: {error}") from None
+        raise ValueError(f"{name} is not a list of labels: {error}") from None
     if array.ndim != 1:
         hint = f": pass {name}.ravel()" if array.ndim == 2 and array.shape[1] == 1 else ""
         raise ValueError(f"{name} must have one dimension, got shape {array.shape}{hint}")
@@ -248,13 +248,15 @@ def check_classes(y: Any, n_samples: int) -> NDArray[Any]:
     try:
         labels = np.asarray(y)
     except ValueError as error:
-        raise ValueError(f"y is no list of labels: {error}") from None
+        raise ValueError(f"y is not a list of labels: {error}") from None
     if labels.shape != (n_samples,):
         raise ValueError(f"X has {n_samples} samples, but y has shape {labels.shape}: one label per sample")
     if labels.dtype.kind == "f":
         wrong = labels[~np.isfinite(labels) | (labels != np.floor(labels))]
         if wrong.size:
-            raise ValueError(f"y holds numbers that are not classes, such as {wrong[0]}")
+            raise ValueError(
+                f"y holds numbers that are not classes, such as {wrong[0]}: use whole numbers or text"
+            )
     return labels
 
 
@@ -320,7 +322,7 @@ def check_weights(sample_weight: Any, n_samples: int) -> NDArray[np.float64]:
     try:
         weights = np.asarray(sample_weight)
     except ValueError as error:
-        raise ValueError(f"sample_weight is no list of numbers: {error}") from None
+        raise ValueError(f"sample_weight is not a list of numbers: {error}") from None
     if weights.dtype.kind not in "fiub":
         raise ValueError(f"sample_weight must hold numbers, got dtype {weights.dtype}")
     if weights.shape != (n_samples,):
@@ -364,7 +366,7 @@ def sorted_classes(classes: Any, name: str = "classes") -> NDArray[Any]:
             f"{name} must hold labels of one kind, whole numbers or text, got {shown(classes)}: {error}"
         ) from None
     if not labels.size:
-        raise ValueError(f"{name} must name one class at least, got none")
+        raise ValueError(f"{name} must name at least one class, got none")
     return labels
 
 

@@ -198,7 +198,7 @@ class StopEarly(AtKeptPasses):
     value : callable
         Function that returns the present validation loss or negated score: the lower, the better.
     best : BestPass, optional
-        Best pass of a training that goes on.
+        Best pass so far of a resumed training.
 
     Attributes
     ----------
@@ -213,7 +213,7 @@ class StopEarly(AtKeptPasses):
         self._is_over = False
 
     def begin(self, training: Training) -> None:
-        """End a training at once that goes on, but whose patience is used up."""
+        """End a resumed training at once if its patience was used up before."""
         if self.best is not None:
             training.has_best = True
             last = int(training.kept[training.n_records - 1])
@@ -245,8 +245,10 @@ class StopEarly(AtKeptPasses):
 class ShowProgress(Hook):
     """Hook that shows a progress bar with loss, learning rate and samples per second."""
 
+    _bar: Any = None  # until `begin`
+
     def begin(self, training: Training) -> None:
-        """Show a bar, which is empty unless the training goes on."""
+        """Show a bar that begins at the passes done before."""
         self._first = training.n_passes
         self._bar = progress_bar(
             total=training.job.num_passes, initial=self._first, unit="pass", shown=True, dynamic_ncols=True
@@ -270,8 +272,9 @@ class ShowProgress(Hook):
         return False
 
     def end(self, training: Training) -> None:
-        """Close the bar, which stays on the screen."""
-        self._bar.close()
+        """Close the bar; it stays on the screen."""
+        if self._bar is not None:
+            self._bar.close()
 
 
 class CallFunctions(Hook):

@@ -1,4 +1,4 @@
-"""Checkpoints: files of a training that goes on, written while it runs."""
+"""Checkpoints: files from which a training can be resumed, written while it runs."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from .loop import Hook, Training
 
 __all__ = ["BackgroundWriter", "Checkpoint", "SaveCheckpoint", "Subject", "collected", "interval"]
 
-# Seconds of the units in which a distance in time is given.
+# Units of the time between two checkpoints, in seconds.
 UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
-_DISTANCE = re.compile(rf"([0-9]*\.?[0-9]+) ?({'|'.join(UNITS)})")
+_TIME = re.compile(rf"([0-9]*\.?[0-9]+) ?({'|'.join(UNITS)})")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Callback that saves a training to a file from time to time, so that it can go on after a crash.
+    """Callback that saves a training to a file from time to time, to resume the training after a crash.
 
     Pass the object to `Model.train` in `callbacks`, or to `set_callbacks` of an estimator with scikit-learn
     1.9 or newer. Every checkpoint is the whole model, as its `save` would write it if the training ended
-    there. A second thread writes the file while the training goes on; the file is replaced as a whole, so
-    that a process that is killed leaves a checkpoint that can be loaded. The last checkpoint is that of the
-    end of the training.
+    there. A second thread writes the file while the training goes on, and replaces the file as a whole: a
+    process that is killed leaves a checkpoint that can be loaded. The last checkpoint is written at the end
+    of the training.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ class Checkpoint:
         path = Path(self.path)
         return path.with_name(f"{path.stem}.best{path.suffix}")
 
-    # scikit-learn calls these methods of every callback. Checkpoints are hooks on the training loop instead.
+    # scikit-learn calls these methods of every callback. They do nothing: a hook of the training loop saves.
 
     def setup(self, estimator: Any, context: Any) -> None:
         """Do nothing before a fit.
@@ -145,7 +145,7 @@ class Checkpoint:
 
 def _seconds(text: str) -> float:
     """Return the seconds of a time such as "30s", or 0 for any other text."""
-    match = _DISTANCE.fullmatch(text)
+    match = _TIME.fullmatch(text)
     return float(match[1]) * UNITS[match[2]] if match else 0.0
 
 
@@ -155,16 +155,16 @@ def interval(checkpoint: Checkpoint) -> float:
 
 
 class Subject(Protocol):
-    """Protocol of what is saved at a checkpoint: the model or estimator that a training trains."""
+    """Protocol of the object that a checkpoint saves: a model or an estimator in its training."""
 
-    # True if a training can go on from whole passes only.
+    # True if a training can be resumed only from the end of a pass.
     whole_passes: bool
 
     def progress(self, training: Training) -> tuple[int, int]:
         """Return the numbers of passes and of steps done."""
 
     def now(self, training: Training) -> Any:
-        """Return the model that the training would leave if it ended now; its arrays may be shared."""
+        """Return the model that the training would leave if it ended now; arrays may be shared with it."""
 
     def validation(self, training: Training) -> Any:
         """Return the validation losses so far, NaN for passes without one."""
@@ -206,12 +206,12 @@ class SaveCheckpoint(Hook):
         self._writer = BackgroundWriter()
 
     def begin(self, training: Training) -> None:
-        """Check that the model can be saved, and start the clock; once if a fit has several trainings."""
+        """Check that the model can be saved, and start the clock, before the first training of a fit."""
         if self._is_begun:
             self._saves_end = True
             return
         self._is_begun = True
-        collect(self._subject.now(training), Writer(True))  # raises for what a file cannot hold
+        collect(self._subject.now(training), Writer(True))  # raises if a file cannot hold the model
         self._saved_steps = -1
         self._saved_passes = self._subject.progress(training)[0]
         losses = self._losses(training)
@@ -234,7 +234,7 @@ class SaveCheckpoint(Hook):
         return training.job.num_passes
 
     def _is_time(self) -> bool:
-        """Return True if the last checkpoint is long enough ago."""
+        """Return True if the time between two checkpoints has passed."""
         return time.perf_counter() - self._last >= self._time
 
     def after_chunk(self, training: Training) -> bool:
@@ -251,7 +251,7 @@ class SaveCheckpoint(Hook):
         return False
 
     def _is_whole(self, training: Training) -> bool:
-        """Return True if a training can go on from the last step."""
+        """Return True if a training can be resumed from the last step."""
         return not self._subject.whole_passes or training.trainer.n_steps % training.job.n_batches == 0
 
     def _compare(self, training: Training) -> None:
@@ -298,13 +298,13 @@ class BackgroundWriter:
         self._error: BaseException | None = None
 
     def write(self, files: Sequence[tuple[Path, dict[str, str], Writer]]) -> None:
-        """Start to write files, when earlier ones are complete.
+        """Wait for earlier files, and start to write new ones.
 
         Parameters
         ----------
         files : sequence of tuple
-            Path, metadata and writer of each file, as `write_collected` takes them. Nothing may change the
-            arrays.
+            Path, metadata and writer of each file, as `write_collected` takes them. The arrays must
+            not change until `wait` returns.
         """
         self.wait()
 

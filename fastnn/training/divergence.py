@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 __all__ = ["DivergenceError"]
 
 
@@ -15,7 +17,7 @@ class DivergenceError(ValueError):
     iteration : int
         Number of the pass that diverged, counted from 0 as in the printed losses.
     epsilon : float
-        Learning rate of that pass.
+        Learning rate of that pass; NaN for "lbfgs", which has no learning rate.
     reg_lambda : float
         Strength of the L2 regularisation.
     what : str
@@ -44,12 +46,13 @@ class DivergenceError(ValueError):
         """Advice at the end of the message."""
         if self._decay > 2:
             return f"{self._decay_name} is {self._decay:g} and must stay below 2: lower one of them"
-        if self.what in ("a parameter", "the average of the parameters"):
+        if self.what in ("a parameter", "the average of the parameters") and not math.isnan(self.epsilon):
             return (
                 f"lower {self._rate}, for instance to {self.epsilon / 10:g}, or set {self._limit}, and "
                 "standardise X if its values are large"
             )
-        return f"standardise X, and y if it holds large numbers, or lower {self._rate}"
+        standardise = "standardise X, and y if it holds large numbers"
+        return standardise if math.isnan(self.epsilon) else f"{standardise}, or lower {self._rate}"
 
     @property
     def _decay_name(self) -> str:
@@ -58,8 +61,9 @@ class DivergenceError(ValueError):
 
     def __str__(self) -> str:
         """Return the message, with a remedy."""
+        rate = "" if math.isnan(self.epsilon) else f"{self._rate}={self.epsilon:g} and "
         return (
-            f"training diverged in pass {self.iteration}: {self.what} is no longer finite with "
-            f"{self._rate}={self.epsilon:g} and {self._penalty}={self.reg_lambda:g}. The model holds the "
-            f"last finite parameters. Remedy: {self._remedy}."
+            f"training diverged in pass {self.iteration}: {self.what} is no longer finite with {rate}"
+            f"{self._penalty}={self.reg_lambda:g}. The model holds the last finite parameters. "
+            f"Remedy: {self._remedy}."
         )

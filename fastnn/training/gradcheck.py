@@ -90,7 +90,7 @@ class GradientReport:
 
     @property
     def max_relative_error(self) -> float:
-        """Largest relative error: correct below 1e-7, wrong above 1e-4; NaN if nothing was checked."""
+        """Largest relative error: below 1e-7 if correct, above 1e-4 if wrong; NaN if nothing was checked."""
         return float(np.fmax.reduce([array.max_relative_error for array in self.arrays]))
 
     def __repr__(self) -> str:
@@ -177,8 +177,8 @@ def check_gradients(
                     weight * evaluate(values)[0] for values, (_, weight) in zip(moved, STENCIL, strict=True)
                 ) / step  # fmt: skip
                 rounding = ROUNDING * max(1.0, abs(loss)) / step
-                size_of_both = max(abs(quotient), abs(gradient[k]), scale, RESOLVABLE * rounding)
-                error = float(abs(quotient - gradient[k]) / size_of_both)
+                denominator = max(abs(quotient), abs(gradient[k]), scale, RESOLVABLE * rounding)
+                error = float(abs(quotient - gradient[k]) / denominator)
                 found[name][0] += 1
                 found[name][2] = np.fmax(found[name][2], math.inf if math.isnan(error) else error)
     return GradientReport(

@@ -78,7 +78,7 @@ def rate_hint(
         return None
     n_passes = int(history.passes[-1]) + 1
     loss = min(np.median(history.loss[len(history) // 2 :]), history.loss[-1])
-    operations = 6 * network.n_parameters * job.X.shape[0]
+    operations = network.training_operations * job.X.shape[0]
     n_tried = min(n_passes, MOST_PASSES, int(MOST_OPERATIONS / operations))
     if n_tried < LEAST_PASSES or loss < FALLEN_SHARE * history.loss[0]:
         return None

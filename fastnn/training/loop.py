@@ -58,7 +58,10 @@ class Hook:
         return False
 
     def end(self, training: Training) -> None:
-        """Clean up after the training, whether it succeeded, failed or was interrupted."""
+        """Clean up after the training, whether it succeeded, failed or was interrupted.
+
+        The loop also calls this method if the `begin` of this hook or of an earlier one has failed.
+        """
 
 
 class Training:
@@ -174,7 +177,7 @@ class Training:
         job = self.job
         if n_pass is None:
             n_pass = self.n_passes
-        rate = job.epsilon if self.is_lbfgs else float(job.rates(np.array([n_pass * job.n_batches]))[0])
+        rate = np.nan if self.is_lbfgs else float(job.rates(np.array([n_pass * job.n_batches]))[0])
         return DivergenceError(n_pass, rate, job.reg_lambda, what)
 
 
@@ -195,8 +198,8 @@ def run_training(
     hooks : iterable of Hook
         Hooks, called in this order.
     validation : array (R,), optional
-        Validation losses of the kept passes, which hooks fill; those of a training that goes on are there
-        already. By default NaN.
+        Validation losses of the kept passes, which hooks fill; a resumed training passes those it has. By
+        default NaN.
 
     Returns
     -------

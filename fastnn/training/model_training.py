@@ -82,7 +82,7 @@ def train_model(
     progress : bool
         True shows a progress bar.
     resumed : TrainingState, optional
-        State of the training that goes on with `job`; the model holds its last parameters.
+        State from which `job` is resumed; the model holds the last parameters.
 
     Returns
     -------
@@ -100,15 +100,15 @@ def train_model(
     start = (parameters.copy(), statistics.copy()) if may_be_too_high(job) and not resumed else None
     checkpoints = [hook for hook in hooks if isinstance(hook, Checkpoint)]
     if resumed is None:
-        # A plain training that goes on later compares parts of large data, which takes no time.
+        # A digest of all bytes takes time: without checkpoints, the digests of large data cover parts.
         state = TrainingState.of_job(job, whole=bool(checkpoints))
     else:
         state = replace(resumed, num_passes=job.num_passes)
     trainer: Trainer
     if isinstance(job.optimizer, LBFGS):
-        going_on = None if resumed is None else resumed.memory
-        assert not isinstance(going_on, Memory)
-        trainer = backend.lbfgs_trainer(network, parameters, statistics, job, going_on)
+        lbfgs_memory = None if resumed is None else resumed.memory
+        assert not isinstance(lbfgs_memory, Memory)
+        trainer = backend.lbfgs_trainer(network, parameters, statistics, job, lbfgs_memory)
     else:
         if resumed is not None and isinstance(resumed.memory, Memory):
             memory = resumed.memory.writeable()
@@ -148,7 +148,7 @@ def train_model(
     if functions:
         running.append(CallFunctions(functions))
 
-    def present(training: Training) -> TrainingState:
+    def present_state(training: Training) -> TrainingState:
         """Return the state after the last step."""
         n_passes = -(-trainer.n_steps // job.n_batches)
         best = None if stop_early is None else stop_early.best
@@ -157,20 +157,20 @@ def train_model(
             trainer, n_records, training.validation, best
         )
 
-    def left() -> tuple[Array, Array]:
+    def outcome() -> tuple[Array, Array]:
         """Return the parameters and statistics that the training leaves if it ends now."""
         if stop_early is not None and stop_early.best is not None:
             return stop_early.best.parameters, stop_early.best.statistics
         return trainer.current, statistics
 
-    running.append(KeepHistory(model, present))
-    subject = _TrainedModel(model, present, left)
+    running.append(KeepHistory(model, present_state))
+    subject = _TrainedModel(model, present_state, outcome)
     running += [SaveCheckpoint(checkpoint, subject, validation is not None) for checkpoint in checkpoints]
 
     run_training(trainer, job, running, validation_losses).check_loss()
-    if left()[0] is not parameters:
+    if outcome()[0] is not parameters:
         model._training.last = parameters.copy(), statistics.copy()
-        parameters[...], statistics[...] = left()
+        parameters[...], statistics[...] = outcome()
     if start is not None:
         hint = rate_hint(backend, network, *start, job, model.history_)
         if hint is not None:
@@ -179,15 +179,15 @@ def train_model(
 
 
 class _TrainedModel:
-    """Model in a training, of which checkpoints are saved.
+    """A model in its training: the `Subject` of checkpoints.
 
     Parameters
     ----------
     model : Model
         Model that is trained.
-    present : callable
+    present_state : callable
         Function of the training that returns its present state.
-    left : callable
+    outcome : callable
         Function that returns the parameters and statistics that the training leaves if it ends now.
     """
 
@@ -196,10 +196,10 @@ class _TrainedModel:
     def __init__(
         self,
         model: Any,
-        present: Callable[[Training], TrainingState],
-        left: Callable[[], tuple[Array, Array]],
+        present_state: Callable[[Training], TrainingState],
+        outcome: Callable[[], tuple[Array, Array]],
     ) -> None:
-        self._model, self._present, self._left = model, present, left
+        self._model, self._present_state, self._outcome = model, present_state, outcome
 
     def progress(self, training: Training) -> tuple[int, int]:
         """Return the numbers of passes and of steps done."""
@@ -207,8 +207,8 @@ class _TrainedModel:
 
     def now(self, training: Training) -> Any:
         """Return the model that the training would leave if it ended now."""
-        model, state = copy.copy(self._model), self._present(training)
-        model._parameters, model._statistics = self._left()
+        model, state = copy.copy(self._model), self._present_state(training)
+        model._parameters, model._statistics = self._outcome()
         if model._parameters is not self._model._parameters:
             state.last = self._model._parameters, self._model._statistics
         model._training, model.history_ = state, training.history()
@@ -219,7 +219,7 @@ class _TrainedModel:
         return training.validation[: training.n_records]
 
     def copied(self, training: Training) -> Any:
-        """Return a model with copies of the parameters that would predict after the last pass."""
+        """Return a model that predicts with copies of the present parameters."""
         model, trainer = copy.copy(self._model), training.trainer
         model._parameters, model._statistics = trainer.current.copy(), trainer.statistics.copy()
         return model
@@ -243,8 +243,8 @@ def check_lbfgs(network: Network, job: Job) -> None:
     ):
         if value:
             raise ValueError(
-                f"optimizer 'lbfgs' works on all samples and a smooth function that stays the same, which "
-                f"{name} is not made for: leave {name} out or choose another optimizer"
+                f"optimizer 'lbfgs' minimises one smooth loss of all samples, which excludes {name}: leave "
+                f"{name} out or choose another optimizer"
             )
 
 

@@ -1,4 +1,4 @@
-"""SavableModel: a `Model` in files and pickles, and trainings that go on; base class of `Model`."""
+"""SavableModel: base class of `Model` for files, pickles and resumed trainings."""
 
 from __future__ import annotations
 
@@ -85,10 +85,10 @@ class SavableModel(Savable, PredictingNetwork):
             model._training = TrainingState.restore(network, description["training"], reader)
         return model
 
-    # --- trainings that go on ------------------------------------------------------------------------------
+    # --- resumed trainings ---------------------------------------------------------------------------------
 
     def _resumed(self, resume: Any) -> tuple[TrainingState, Any] | None:
-        """Return the training state from which `train` goes on, and its model; None for a new training.
+        """Return the training state that `train` resumes, and the model that has it; None for a new training.
 
         Parameters
         ----------
@@ -98,7 +98,9 @@ class SavableModel(Savable, PredictingNetwork):
         Raises
         ------
         ValueError
-            If there is no state to go on from, or the file's model has another network or backend.
+            If there is no state to resume, or the file's model has another network or backend.
+        FileNotFoundError
+            If `resume` is the name of a file that does not exist.
         """
         if resume is None or resume is False:
             return None
@@ -128,13 +130,13 @@ class SavableModel(Savable, PredictingNetwork):
                 "training=False. Leave resume out to begin a new training from the present parameters"
             )
         if state.last is not None:
-            # The steps went on from other parameters than those that predict.
+            # The model predicts with the best or the average parameters, but the steps go on from `last`.
             best = state.best
-            left = best.parameters if best is not None else state.memory.average
-            if not np.array_equal(left, source._parameters):
+            predicting = best.parameters if best is not None else state.memory.average
+            if not np.array_equal(predicting, source._parameters):
                 raise ValueError(
-                    "resume: the parameters have been changed since the training, whose steps go on from "
-                    "others: leave resume out to begin a new training from the present parameters"
+                    "resume: the parameters have been changed since the training, which would not go on from "
+                    "the new ones: leave resume out to begin a new training from the present parameters"
                 )
         return state, source
 
@@ -151,16 +153,15 @@ class SavableModel(Savable, PredictingNetwork):
         if wrong:
             raise ValueError(f"resume: the model in {path} is another one: {', '.join(wrong)}")
 
-    def _take(self, state: TrainingState, source: Any) -> None:
-        """Take over the parameters from which a training goes on."""
+    def _adopt_parameters(self, state: TrainingState, source: Any) -> None:
+        """Copy the parameters from which a training is resumed, those of `source` or of its state."""
         parameters, statistics = source._parameters, source._statistics
         if state.last is not None:
             parameters, statistics = state.last
         if parameters is not self._parameters:
             self._parameters[...], self._statistics[...] = parameters, statistics
 
-    # --- pickles and copies
-    # -----------------------------------------------------------------------------------
+    # --- pickles and copies --------------------------------------------------------------------------------
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the model as plain values and arrays, so that pickles name none of the private classes."""
@@ -201,7 +202,7 @@ class SavableModel(Savable, PredictingNetwork):
 
 
 def native(value: Any) -> Any:
-    """Return plain values with all arrays in this machine's byte order; others come from pickles."""
+    """Return plain values with all arrays in this machine's byte order; pickles may hold the other one."""
     if isinstance(value, np.ndarray):
         return value if value.dtype.isnative else value.astype(value.dtype.newbyteorder("="))
     if isinstance(value, dict):

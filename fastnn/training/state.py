@@ -1,4 +1,4 @@
-"""State of a `Model`'s training, from which it goes on with the same bits, and states in files."""
+"""TrainingState: state from which a `Model`'s training is resumed with the same bits."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class BestPass:
     value : float
         Validation loss or negated score of the pass.
     n_pass : int
-        Number of the pass, counted from 0.
+        Number of the first pass with this value, counted from 0, from which the patience counts.
     parameters, statistics : array
         Flat vectors after the pass.
     """
@@ -87,7 +87,7 @@ class TrainingState:
     seed : int
         Seed of the dropout masks and of the orders of the samples.
     memory : Memory, LBFGSMemory or None
-        Arrays from which the steps go on; None for L-BFGS before its first evaluation and after a divergence.
+        Arrays that the next step needs; None for L-BFGS before its first evaluation and after a divergence.
     records : Records
         Measurements of the kept passes so far.
     validation : array (R,)
@@ -130,14 +130,14 @@ class TrainingState:
     def after(
         self, trainer: Any, n_records: int, validation: NDArray[np.float64], best: BestPass | None
     ) -> TrainingState:
-        """Return the state after the trainer's last whole step; its arrays are those of the trainer.
+        """Return the state after the trainer's last whole step; it shares the trainer's arrays.
 
         Parameters
         ----------
         trainer : Trainer
             Trainer of the job.
         n_records : int
-            Number of entries of the records to keep: of the kept passes that have begun.
+            Number of records to keep, one for each kept pass that has begun.
         validation : array (R,)
             Validation losses of all kept passes.
         best : BestPass or None
@@ -153,7 +153,7 @@ class TrainingState:
         )
 
     def continued(self, job: Job, seed_is_given: bool) -> Job:
-        """Return a job that goes on where this state ended.
+        """Return the job that resumes the training at this state.
 
         Parameters
         ----------
@@ -165,11 +165,12 @@ class TrainingState:
         Raises
         ------
         ValueError
-            If a setting, the data or the seed differ, or the training cannot go on; the message names what.
+            If a setting, the data or the seed differ, or the training cannot be resumed.
         """
         now = TrainingState.of_job(job, self.data["whole"])
         wrong = [
-            f"{argument} ({_told(name, self.settings[name])} before, {_told(name, now.settings[name])} now)"
+            f"{argument} ({_as_argument(name, self.settings[name])} before, "
+            f"{_as_argument(name, now.settings[name])} now)"
             for name, argument in SETTINGS.items()
             if self.settings[name] != now.settings[name]
         ]
@@ -198,7 +199,7 @@ class TrainingState:
         return replace(job, seed=self.seed, steps_done=self.n_steps, record_every=every)
 
     def fill(self, job: Job, records: Records, validation: NDArray[np.float64]) -> None:
-        """Copy the measurements so far into the arrays of a training that goes on with `job`."""
+        """Copy the measurements so far into the arrays of the training that is resumed by `job`."""
         before = np.arange(len(self.validation)) * self.record_every
         # The last pass of the shorter training is kept wherever it lies.
         n_done = -(-self.n_steps // job.n_batches)
@@ -268,6 +269,16 @@ class TrainingState:
                 read_parameters(network, "best", reader),
                 read_statistics(network, "best", reader),
             )
+        memory = read_memory(network, optimizer, description["memory"], reader)
+        if isinstance(memory, Memory):
+            # The kernels rely on the sizes of these arrays.
+            n_samples = check_integer(data["n_samples"], "n_samples", 2**62)
+            if memory.order.size != (n_samples if settings["batch_size"] < n_samples else 0):
+                raise ValueError("the order of the samples does not fit their number")
+            if bool(memory.average.size) != (settings["average_share"] > 0):
+                raise ValueError("the average of the parameters does not fit ema_decay")
+        if last is not None and best is None and not (isinstance(memory, Memory) and memory.average.size):
+            raise ValueError("the last parameters have neither a best pass nor an average beside them")
         return cls(
             settings,
             data,
@@ -275,7 +286,7 @@ class TrainingState:
             max(1, check_integer(description["record_every"], "record_every", 2**62)),
             check_integer(description["n_steps"], "n_steps", 2**62),
             check_integer(reader.value(description["seed"]), "seed", 2**64),
-            read_memory(network, optimizer, description["memory"], reader),
+            memory,
             records,
             reader.read("records.validation", np.float64, (n_records,)),
             last,
@@ -339,25 +350,24 @@ def read_memory(
     if description["has_average"]:
         average = read_parameters(network, "average", reader)
     order = reader.read("order", np.int64, (None,))
-    # The kernels read the samples, and the words of the generator, at these places without a check.
+    # The kernels use these numbers as indices without a check.
     seen = np.zeros(order.size, np.bool_)
-    if order.size and (order.min() < 0 or order.max() >= order.size):
-        raise ValueError("the order of the samples is none")
-    seen[order] = True
+    if order.size and order.min() >= 0 and order.max() < order.size:
+        seen[order] = True
     if not seen.all():
-        raise ValueError("the order of the samples is none")
+        raise ValueError("the order of the samples is not a permutation")
     generator = reader.read("generator", np.uint32, (625,))
     if generator[624] > 624:
-        raise ValueError("the generator's position is not among its words")
+        raise ValueError("the generator's position is above 624, the number of its words")
     plateau = np.array([float(reader.value(number)) for number in description["plateau"]], np.float64)
     if plateau.shape != (2,):
-        raise ValueError("the plateau has not two numbers")
+        raise ValueError("the plateau does not have two numbers")
     optimizer_state = read_rows(network, initial, "optimizer", reader)
     return Memory(optimizer_state, average, order, generator, plateau)
 
 
 def _write_lbfgs(network: Network, memory: LBFGSMemory, writer: Writer) -> dict[str, Any]:
-    """Collect the arrays of L-BFGS's memory."""
+    """Collect the arrays of L-BFGS's memory; its description is empty."""
     for name in ("vectors", "point"):
         write_rows(network, getattr(memory, name), f"lbfgs.{name}", writer)
     write_statistics(network, memory.statistics, "lbfgs.statistics", writer)
@@ -393,8 +403,8 @@ def check_integer(value: Any, name: str, end: int) -> int:
     return value
 
 
-def _told(name: str, value: Any) -> str:
-    """Return a setting of a job as the argument of `Model.train` that sets it."""
+def _as_argument(name: str, value: Any) -> str:
+    """Return a setting of a job as text: the value of the argument of `Model.train` that sets it."""
     if name == "averaged":
         return repr("mean" if value else "sum")
     if name in ("max_norm", "clip_norm") and not value:

@@ -10,6 +10,9 @@ Shape letters: L layers, N samples, T samples of a tile (a whole number of vecto
 
 from __future__ import annotations
 
+import functools
+from typing import Any
+
 import numpy as np
 
 from .compiler.jit import kernel
@@ -17,7 +20,8 @@ from .compiler.pointer import call
 from .network import INPUTS, OUTPUTS, WEIGHTS
 from .update import add_to_average, gradient_square_sum, limit_norms, parameter_square_sum
 from .vectors.barrier import wait
-from .vectors.vector import view
+from .vectors.value import fill
+from .vectors.vector import lanes, store, view
 
 __all__ = [
     "BLOCK",
@@ -139,33 +143,46 @@ def copy_blocks(parameters, thread, n_threads, copy):
             copy[k] = parameters[k]
 
 
-@kernel
-def block_update(
-    update, plan, gradients, parameters, change, l2_others, shrink, n_weights, thread, n_threads, T
-):  # fmt: skip
-    """Update this thread's blocks of the parameters, and return True if all of them are still finite.
+@functools.cache
+def block_update(clears: bool) -> Any:
+    """Return the kernel that updates this thread's blocks of the parameters.
 
-    update: an `update.update_pointer`; change: a `team.Change` for the weights, the first `n_weights`
-    parameters; l2_others: the L2 factor of the other parameters. plan and T are not used: the signature is
-    that of `team.team_update`.
+    Its arguments are ``(update, plan, gradients, parameters, change, l2_others, shrink, n_weights, thread,
+    n_threads, T)``. update: an `update.update_pointer`; change: a `team.Change` for the weights, the first
+    `n_weights` parameters; l2_others: the L2 factor of the other parameters. plan and T are not used: the
+    signature is that of `team.team_update`. The kernel returns True if all updated parameters are finite.
+
+    clears: True to set the gradients to 0 after the update. A block's gradients are in the cache just then:
+    setting them to 0 before the next step would read all of them from memory once more.
     """
-    size = parameters.shape[0]
-    state, numbers = change.state, change.coefficients
-    finite = True
-    for block in range(thread, -(-size // BLOCK), n_threads):
-        begin, end = block * BLOCK, min((block + 1) * BLOCK, size)
-        middle = min(max(begin, n_weights), end)
-        if begin < middle:
-            finite &= call(
-                update,
-                (gradients, parameters, state, numbers, change.l2, change.l1, shrink, begin, middle, 0),
-            )
-        if middle < end:
-            l1 = parameters.dtype.type(0)
-            finite &= call(
-                update, (gradients, parameters, state, numbers, l2_others, l1, shrink, middle, end, 0)
-            )
-    return finite
+
+    @kernel
+    def block_update(
+        update, plan, gradients, parameters, change, l2_others, shrink, n_weights, thread, n_threads, T
+    ):  # fmt: skip
+        size = parameters.shape[0]
+        state, numbers = change.state, change.coefficients
+        finite = True
+        for block in range(thread, -(-size // BLOCK), n_threads):
+            begin, end = block * BLOCK, min((block + 1) * BLOCK, size)
+            middle = min(max(begin, n_weights), end)
+            if begin < middle:
+                finite &= call(
+                    update,
+                    (gradients, parameters, state, numbers, change.l2, change.l1, shrink, begin, middle, 0),
+                )
+            if middle < end:
+                l1 = parameters.dtype.type(0)
+                finite &= call(
+                    update, (gradients, parameters, state, numbers, l2_others, l1, shrink, middle, end, 0)
+                )
+            if clears:
+                for shard in range(gradients.shape[0]):
+                    for k in range(begin, end, lanes(gradients)):
+                        store(gradients, shard, k, fill(gradients, 0))
+        return finite
+
+    return block_update
 
 
 @kernel

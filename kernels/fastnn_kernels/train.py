@@ -104,10 +104,10 @@ class State(NamedTuple):
     parameters (P,); optimizer (S, P): state of the optimizer; average (P,), of the parameters, or (0,);
     statistics, flat, of the normalised layers; generator (625,) uint32: the Mersenne Twister that shuffles
     the samples; plateau (2,) float64: the best objective of a pass, and the number of passes without
-    improvement; gradients (G, P) and losses (G,) float64 of the shards; squares, float64: sums of squares of
-    the weights at the beginning of a step, (P / BLOCK,) for blocks, or (L * N_PARTS,) for parts of layers if
-    threads share units; progress (n, 2) int64: for each thread, the steps done and the rounds done in the
-    present step.
+    improvement; gradients (G, P) of the shards, 0 between two steps on a sparse table; losses (G,) float64 of
+    the shards; squares, float64: sums of squares of the weights at the beginning of a step, (P / BLOCK,) for
+    blocks, or (L * N_PARTS,) for parts of layers if threads share units; progress (n, 2) int64: for each
+    thread, the steps done and the rounds done in the present step.
     """
 
     parameters: Any
@@ -326,7 +326,7 @@ def train_steps(gathered: bool, team: bool, sparse: bool, batch_norm: bool) -> A
     The kernel returns True if all parameters are still finite. It returns early when a parameter is no longer
     finite, and after a pass that exceeds the patience.
     """
-    update_parameters = team_update if team else block_update
+    update_parameters = team_update if team else block_update(sparse)
     gradient_of_team = team_gradient(batch_norm)
 
     @kernel
@@ -444,7 +444,7 @@ def train_steps(gathered: bool, team: bool, sparse: bool, batch_norm: bool) -> A
                         losses[shard] += call(gradient_of, (
                             activate, differentiate, slope, plan, parameters, X, y, weights,
                             Batch(weights, statistics, dropout, key, first), settings.loss_parameter,
-                            is_recorded, units, dunits, scratch, gradient, round > 0,
+                            is_recorded, units, dunits, scratch, gradient, sparse or round > 0,
                         ))  # fmt: skip
                 elif round == 0:  # the last shards of a short batch have no samples
                     for k in range(gradient.shape[0]):

@@ -35,7 +35,7 @@ GOOD = [np.zeros((2, 3)), np.zeros((3, 2))]
 BAD_LAYERS = {
     "shape": (np.zeros((2, 2)), r"W\[1\] must have the shape \(3, 2\), got \(2, 2\)"),
     "text": (np.full((3, 2), "1"), r"W\[1\] must hold numbers, got dtype <U1"),
-    "ragged": ([[1, 2], [3]], r"W\[1\] is no rectangular table"),
+    "ragged": ([[1, 2], [3]], r"W\[1\] is not a rectangular table"),
     "complex": (np.ones((3, 2)) + 1j, r"W\[1\] is complex: pass W\[1\].real"),
     "None": ([[1, None]] * 3, r"W\[1\] must hold numbers, got None among them"),
     "objects": (np.full((3, 2), {}, object), r"W\[1\] must hold numbers, got dtype object"),
@@ -295,7 +295,7 @@ def test_classes_are_labels_of_one_kind():
             sorted_classes(classes)
         with pytest.raises(ValueError, match="classes must hold labels of one kind"):
             fastnn.render_boundary(lambda points: points[:, 0] > 0, (0, 1), (0, 1), 4, classes=classes)
-    with pytest.raises(ValueError, match="classes must name one class at least"):
+    with pytest.raises(ValueError, match="classes must name at least one class"):
         sorted_classes([])
 
 
@@ -337,9 +337,9 @@ def test_what_cannot_be_plotted():
             fastnn.plot_history(wrong)
     with pytest.raises(TypeError, match="axes must be four axes of matplotlib"):
         fastnn.plot_history(history, [1, 2, 3, 4])
-    with pytest.raises(ValueError, match="X is no rectangular table"):
+    with pytest.raises(ValueError, match="X is not a rectangular table"):
         fastnn.plot_decision_boundary(model, [[1], [1, 2]], [0, 1])
-    with pytest.raises(ValueError, match="y is no list of labels"):
+    with pytest.raises(ValueError, match="y is not a list of labels"):
         fastnn.plot_decision_boundary(model, X[:2], [[1], [1, 2]])
 
 

@@ -82,6 +82,27 @@ def test_a_class_of_interest_is_of_a_probability():
         render_boundary(tree, XLIM, YLIM, (5, 5), class_of_interest=1)
 
 
+@pytest.mark.parametrize("response", ["class", "probability"])
+def test_classes_are_those_of_a_model_that_knows_them(response):
+    tree = DecisionTreeClassifier(max_depth=3).fit(X, y)
+    with pytest.raises(ValueError, match=r"classes are \[0, 1\], the model's own: leave the argument out"):
+        render_boundary(tree, XLIM, YLIM, (5, 5), response=response, classes=[0, 2])
+    image = render_boundary(tree, XLIM, YLIM, (5, 5), response=response, classes=[1, 0])
+    np.testing.assert_array_equal(
+        image.data, render_boundary(tree, XLIM, YLIM, (5, 5), response=response).data
+    )
+
+
+def test_a_class_is_no_model():
+    class Zero:
+        def predict(self, points):
+            return np.zeros(len(points), np.int64)
+
+    assert not render_boundary(Zero(), XLIM, YLIM, (5, 5)).data.any()
+    with pytest.raises(TypeError, match="model must be an instance with predict, or a function, got <class"):
+        render_boundary(Zero, XLIM, YLIM, (5, 5))
+
+
 def test_a_function_does_not_say_how_many_features_it_takes():
     with pytest.raises(ValueError, match="fill must hold a number for every feature"):
         render_boundary(lambda points: points[:, 3] > 0, XLIM, YLIM, (5, 5), features=(2, 3), fill=1.0)
@@ -102,7 +123,7 @@ def test_values_of_the_other_features_by_their_names():
         for fill in (X.mean(), X.mean().sort_index(), dict(X.mean()), dict(X.mean()[:2])):
             np.testing.assert_array_equal(render_boundary(model, fill=fill, **view).data, expected)
         with pytest.raises(
-            ValueError, match=r"fill must have a value for every feature .* not for .'sepal len"
+            ValueError, match=r"fill must have a value for every feature .* none for .'sepal len"
         ):
             render_boundary(model, fill={X.columns[1]: 1.0}, **view)
 

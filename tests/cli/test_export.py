@@ -106,9 +106,10 @@ def test_errors_are_lines(to, options, message, model, tmp_path, capsys):
     assert not (tmp_path / "net").exists()
 
 
-def test_data_that_is_no_table(model, tmp_path, capsys):
-    (tmp_path / "data.csv").write_text("a,b\n", encoding="utf-8")
-    assert export(tmp_path, "c", "net.h", "--data", str(tmp_path / "data.csv")) == 1
+@pytest.mark.parametrize(("name", "content"), [("data.csv", "a,b\n"), ("data.npy", "")])
+def test_data_that_is_no_table(name, content, model, tmp_path, capsys):
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    assert export(tmp_path, "c", "net.h", "--data", str(tmp_path / name)) == 1
     assert "--data: " in capsys.readouterr().err
 
 

@@ -76,8 +76,9 @@ def test_options_overrule_the_file(tmp_path):
     found = read(path, "--decimal", ";", "--na", "?,x").frame
     assert found["a"].tolist() == [1.5, 2.5]
     assert found["b"].isna().all()
-    path.write_bytes("a,b\n1,é\n".encode("cp1252"))
-    assert read(path, "--encoding", "cp1252").frame["b"].tolist() == ["é"]
+    for encoding in ("cp1252", "utf-16-le", "utf-32"):
+        path.write_bytes("a,b\n1,é\n".encode(encoding))
+        assert read(path, "--encoding", encoding).frame["b"].tolist() == ["é"]
 
 
 def test_separators_at_the_ends_of_lines(tmp_path):
@@ -182,3 +183,25 @@ def test_separators_of_odd_lines():
     assert found_separator(["a|b,c", "1|2", "3|4,5"]) == "|"
     assert found_decimal(["a;b", "1,5;2.5", "1,5;3,5"], ";") == (",", None)
     assert found_decimal(["a;b", "1.5;2"], ";") == (".", None)
+
+
+def test_lines_of_any_length(tmp_path):
+    """The module csv limits fields to 131,072 characters, and a line without the separator is one field."""
+    path, n_columns = tmp_path / "t.csv", 11_000
+    names = ",".join(f"feature_{k:05d}" for k in range(n_columns))
+    path.write_text(f"{names}\n{'1,' * (n_columns - 1)}1\n", encoding="utf-8")
+    assert len(names) > 131_072
+    assert read(path).frame.shape == (1, n_columns)
+
+
+@pytest.mark.parametrize("packed", [gzip.compress, bz2.compress, lzma.compress])
+def test_compressed_files_that_are_damaged_far_from_the_beginning(packed, tmp_path):
+    numbers = np.random.RandomState(0).standard_normal((30_000, 2))
+    content = bytearray(packed("\n".join(["a,b", *(f"{a},{b}" for a, b in numbers)]).encode()))
+    place = len(content) * 9 // 10
+    assert place > 300_000
+    content[place : place + 2000] = bytes(2000)
+    path = tmp_path / "t.csv"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"t\.csv"):
+        read(path)

@@ -232,6 +232,11 @@ WEIGHTED = [*CHURN, "--weights", "w"]
             CHURN,
             "'w' holds infinity in row 7: .*--na inf",
         ),
+        (
+            changed(spent=np.where(np.arange(N) == 6, np.inf, 1.5)),
+            SPENT,
+            "the target 'spent' holds infinity in row 7: .*--na inf",
+        ),
         (changed()[["churn"]], CHURN, "has no column to predict 'churn' from"),
         (changed()[["id", "churn"]], CHURN, "no column of X tells the rows apart"),
         (changed(), [*CHURN, "--out", "no/where"], "--out: there is no folder"),

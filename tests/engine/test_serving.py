@@ -317,7 +317,7 @@ WRONG_VALUES = {
     "complex": (np.ones((1, 4), complex), "X is complex: pass X.real"),
     "masked": (np.ma.masked_array(np.ones((1, 4)), [[True, False, False, False]]), "X has masked values"),
     "sparse": (scipy.sparse.csr_matrix(np.ones((1, 4))), r"X is a sparse matrix: pass X.toarray\(\)"),
-    "ragged": ([[1, 2, 3, 4], [1]], "X is no rectangular table"),
+    "ragged": ([[1, 2, 3, 4], [1]], "X is not a rectangular table"),
     "None alone": (None, "X must have the shape"),
     "a dict": ({1: 2}, "X must have the shape"),
 }

@@ -212,7 +212,7 @@ def test_an_average_over_one_step_is_the_last():
 def test_lbfgs_has_no_steps_to_follow(method):
     for solver in ("lbfgs", fastnn.LBFGS()):
         ensemble = MLPEnsembleClassifier(classifier(solver=solver), 2, method)
-        with pytest.raises(ValueError, match=f"method='{method}' follows a training .* 'lbfgs'"):
+        with pytest.raises(ValueError, match=f"method='{method}' needs a stochastic solver, .* 'lbfgs'"):
             ensemble.fit(X, y)
     for method in ("seeds", "bootstrap"):
         ensemble = MLPEnsembleClassifier(classifier(solver="lbfgs", max_iter=20), 2, method, random_state=0)
@@ -449,7 +449,7 @@ def test_from_a_search_with_several_metrics():
     first, *_ = MLPEnsembleClassifier.from_search(search, 1).estimator
     assert first.alpha == search.best_params_["alpha"]
     search.set_params(refit=False).fit(X, y)
-    with pytest.raises(ValueError, match="name the one that counts as its refit"):
+    with pytest.raises(ValueError, match="set its refit to the name of one of them"):
         MLPEnsembleClassifier.from_search(search)
 
 
@@ -488,5 +488,7 @@ def test_validation_data_reach_the_members(method):
 
 
 def test_snapshots_take_no_validation_data():
+    with pytest.raises(ValueError, match="X_val, y_val: X has 1 features"):
+        MLPEnsembleClassifier(classifier(), 2).fit(X, y, X_val=X[:, :1], y_val=y)
     with pytest.raises(ValueError, match="leave out X_val and y_val"):
         MLPEnsembleClassifier(classifier(), 2, method="snapshots").fit(X, y, X_val=X, y_val=y)

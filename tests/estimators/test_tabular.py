@@ -163,9 +163,11 @@ def test_quantiles_never_cross_and_cover_their_share():
     np.testing.assert_allclose(below, QUANTILES, atol=0.05)
     with pytest.raises(ValueError, match="the estimator has no quantiles"):
         TabularRegressor(1, random_state=0).fit(frame, numbers).predict(frame, quantiles=True)
-    for wrong in ((0.5, 0.1), (0.0, 0.5), (1.0,), (), (0.5, 0.5)):
+    for wrong in ((0.5, 0.1), (0.0, 0.5), (1.0,), (), (0.5, 0.5), ("a",), (None,), (np.nan,)):
         with pytest.raises(ValueError, match="quantiles must increase and lie above 0"):
             TabularRegressor(quantiles=wrong).fit(frame, numbers)
+        with pytest.raises(ValueError, match="quantiles must increase and lie above 0"):
+            TabularRegressor(quantiles=wrong).fit("no.parquet", "y")  # known before any file is read
 
 
 def test_weights_of_rows_and_classes():
@@ -181,6 +183,13 @@ def test_weights_of_rows_and_classes():
         assert balanced > 2 * plain
     with pytest.raises(ValueError, match="negative|below 0"):
         TabularClassifier().fit(frame, classes, sample_weight=np.full(300, -1.0))
+    with pytest.raises(ValueError, match="class_weight must hold finite numbers not below 0"):
+        TabularClassifier(class_weight={"rare": -1.0}).fit(frame, rare)
+    with pytest.raises(ValueError, match="sample_weight is the name 'weight', which needs"):
+        TabularClassifier().fit(frame, classes, sample_weight="weight")
+    # The validation data lack the class that has a weight.
+    one = TabularClassifier(1, "fast", class_weight={"rare": 9.0}, random_state=0)
+    assert one.fit(frame, rare, X_val=frame[1:9], y_val=rare[1:9]).oof_prediction_.shape == (8, 2)
 
 
 @pytest.mark.parametrize("scoring", ["roc_auc", "accuracy", "loss"])
@@ -284,6 +293,10 @@ def test_new_columns_are_told_in_the_users_words():
     model.fit(frame[["x", "noise"]].to_numpy(), classes)
     with pytest.raises(ValueError, match="X has 1 features, but TabularClassifier is expecting 2"):
         model.predict(frame[["x"]].to_numpy())
+    with pytest.raises(
+        ValueError, match="X_val, y_val: X has 1 features, but TabularClassifier is expecting 2"
+    ):
+        model.fit(frame[["x", "noise"]].to_numpy(), classes, X_val=frame[["x"]].to_numpy(), y_val=classes)
 
 
 def test_a_bar_counts_the_passes_of_all_networks(capsys):

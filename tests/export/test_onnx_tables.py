@@ -206,8 +206,8 @@ def test_classes(classes):
         assert labels.dtype.kind == {"U": "O"}.get(classes.dtype.kind, classes.dtype.kind)
 
 
-def test_columns_named_as_outputs_and_their_substitutes():
-    frame = pd.DataFrame({"variable": NUMBERS, "variable_": NUMBERS**2})
+def test_columns_named_as_outputs_their_substitutes_and_inner_tensors():
+    frame = pd.DataFrame({"variable": NUMBERS, "variable_": NUMBERS**2, "mean_0": -NUMBERS})
     regressor = fastnn.TabularRegressor(preset="fast", random_state=0).fit(frame, NUMBERS)
     assert [tensor.name for tensor in regressor.to_onnx().graph.output] == ["variable__"]
 

@@ -127,7 +127,7 @@ def test_reference_diff_is_central_differences():
         ([[0, 1], [2, 3]], [0], "X has 2 samples, but y has 1 labels"),
         ([[0, 1]], [-1], "labels count from 0"),
         ([[0, 1]], [0.5], "y must hold integer labels"),
-        ([0, 1], [0], "scores must have the shape"),
+        ([0, 1], [0], "X must hold scores of the shape"),
     ],
 )
 def test_units_refuse_what_does_not_fit(scores, labels, message):

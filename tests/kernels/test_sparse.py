@@ -15,6 +15,8 @@ from strategies import dtypes, is_padding, keys, networks, seeds, tolerance, unt
 from trainings import begin, run_on
 
 import fastnn
+from fastnn.engine import limits
+from fastnn.engine.arguments import most_threads
 from fastnn.engine.arrays import n_operations
 from fastnn.engine.choice import get_backend
 from fastnn.engine.job import Job
@@ -22,6 +24,7 @@ from fastnn.estimators import tables
 from fastnn.network.description import Network, aligned_empty
 from fastnn.reference import gate as reference
 from fastnn.reference.random import draw, dropout
+from fastnn.system.threads import available_cores
 from fastnn_kernels import sparse as compiled
 
 
@@ -127,6 +130,76 @@ def test_trainings_are_those_of_the_dense_table(network, count, seed, size):
         # Normalisation magnifies what is rounded otherwise; see `test_train.expected_of`.
         error = (1e-3 if network.batch_norm else 1e-9) if network.dtype == np.float64 else 1e-2
         np.testing.assert_allclose(ours, theirs, rtol=error, atol=error, err_msg=name)
+
+
+# Three blocks of parameters and more, of which the last is not whole.
+SHARED_LAYERS = (260, 33, 3)
+
+
+def shared_job(n_threads, n_samples=90, dtype=np.float64, **options):
+    """Return a job on a sparse table, with batches of 40 samples unless the options say otherwise."""
+    random = np.random.default_rng(3)
+    X = sparse_table(random, n_samples, SHARED_LAYERS[0], np.dtype(dtype), 0.05)
+    y = random.integers(0, SHARED_LAYERS[-1], (n_samples, 1)).astype(dtype)
+    options = {"batch_size": 40, "seed": 5, "epsilon": 0.01, "num_passes": 3, "averaged": True} | options
+    return Job(X, y, np.ones(n_samples), n_threads=n_threads, **options)
+
+
+@pytest.mark.parametrize(
+    ("layer", "options"),
+    [
+        ({}, {}),
+        ({}, {"shuffled": True, "optimizer": fastnn.SGD(), "l1": 1e-3, "reg_lambda": 0.1}),
+        ({}, {"clip_norm": 0.5, "max_norm": 1.0, "average_share": 0.5}),
+        ({"dropout": (0.2, 0.3)}, {}),
+        ({"batch_norm": True}, {"shuffled": True}),
+        ({}, {"n_samples": 700, "batch_size": 600}),  # several tiles: a call may end within a step
+    ],
+    ids=["plain", "penalties", "limits and average", "dropout", "batch norm", "tiles"],
+)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_threads_that_share_the_update_leave_the_same_bits(monkeypatch, layer, options, dtype):
+    network = Network(SHARED_LAYERS, ("tanh", "identity"), np.dtype(dtype), **layer)
+    reference, expected = begin("numpy", network, shared_job(1, dtype=dtype, **options))
+    run_on(reference, 3)
+    monkeypatch.setattr(limits, "LEAST_UPDATE", 1)
+    alone = None
+    for n_threads, rounds_a_call in ((1, None), (2, None), (2, 1), (3, 2)):
+        trainer, result = begin("numba", network, shared_job(n_threads, dtype=dtype, **options))
+        run_on(trainer, 3, rounds_a_call)
+        assert trainer._n_running == min(n_threads, available_cores())
+        alone = alone or result
+        for name, array in result.items():
+            np.testing.assert_array_equal(array, alone[name], err_msg=f"{name}, {n_threads} threads")
+    error = 2e-3 if dtype == np.float32 else 1e-8
+    np.testing.assert_allclose(alone["parameters"], expected["parameters"], rtol=error, atol=error)
+
+
+def test_a_divergence_on_two_threads_ends_at_the_last_finite_step(monkeypatch):
+    """The gradient is 0 at the beginning of a step that is repeated."""
+    network = Network(SHARED_LAYERS, ("relu", "identity"), np.dtype(np.float32))
+    monkeypatch.setattr(limits, "LEAST_UPDATE", 1)
+    results = []
+    for n_threads in (1, 2):
+        job = shared_job(n_threads, dtype=np.float32, num_passes=60, epsilon=1e9, optimizer=fastnn.SGD())
+        trainer, result = begin("numba", network, job)
+        while trainer.n_passes < 60 and trainer.run(60):
+            pass
+        assert trainer.non_finite
+        assert np.isfinite(result["parameters"]).all()
+        results.append((trainer.n_steps, result["parameters"]))
+    assert results[0][0] == results[1][0] > 0
+    np.testing.assert_array_equal(results[0][1], results[1][1])
+
+
+def test_small_updates_are_not_shared():
+    X = scipy.sparse.csr_array((10, 5000), dtype=np.float64)
+    job = Job(X, np.zeros((10, 1)), np.ones(10), 1, 10)
+    counts = {
+        width: most_threads(Network((5000, width, 2), ("tanh", "identity"), np.dtype(np.float64)), job)
+        for width in (10, 60, 210)
+    }
+    assert counts == {10: 1, 60: 2, 210: 8}
 
 
 @given(networks(), st.integers(1, 200), seeds)

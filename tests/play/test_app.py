@@ -1,11 +1,13 @@
 """The web application: who is answered, with what headers, and what a page can ask for."""
 
+import io
 import json
 import threading
 import warnings
 
 import numpy as np
 import pytest
+from PIL import Image
 from playing import PATIENCE, trainings, unpacked, wait_for
 
 import fastnn
@@ -321,13 +323,22 @@ def test_messages_that_are_no_objects_are_refused(text):
         until(socket, "started")
 
 
-def test_an_animation_of_a_regression_is_refused_with_a_remedy():
+def test_an_animation_of_a_regression_shows_its_values():
     test = client()
     with connected(test) as socket:
         send(socket, "start", run=1, state={"dataset": "surface"})
         until(socket, "started")
+        header = until(socket, "frame")[0]
+        for _ in range(3):
+            send(socket, "epoch")
+        while header["epoch"] < 3:
+            send(socket, "drawn", frame=header["frame"], run=1)
+            header = until(socket, "frame")[0]
         send(socket, "save", what="gif")
-        assert "picture" in until(socket, "problem")["text"]
+        with Image.open(io.BytesIO(test.get(until(socket, "saved")["url"]).content)) as film:
+            assert film.n_frames >= 2
+            colours = film.convert("RGB").getcolors(1 << 24)
+            assert len(colours) > 50
         send(socket, "save", what="picture")
         assert test.get(until(socket, "saved")["url"]).content.startswith(b"\x89PNG")
 

@@ -82,15 +82,25 @@ def test_scripts_of_tables_hold_their_numbers(tmp_path, capsys):
     assert (parameters_of(script, tmp_path, capsys) == parameters).all()
 
 
-def test_steps_of_an_unfinished_pass_are_named():
+@pytest.mark.parametrize(
+    "state",
+    [
+        {},
+        {"optimizer": "adam", "reduction": "mean", "dropout": 0.3, "batch_norm": True},
+        {"schedule": "one_cycle", "passes": 40},
+    ],
+    ids=["gradient descent", "adam, dropout and batch normalisation", "schedule"],
+)
+def test_scripts_end_in_the_middle_of_a_pass(state, tmp_path, capsys):
     with FakePage() as page:
-        run = page.start(batch_size=32)
+        run = page.start(batch_size=32, **state)  # five steps a pass
         for _ in range(7):
             page.send("step")
         page.wait(lambda: page.frames[-1][0]["step"] == 7)
         script = script_of(run)
-    assert "num_passes=1" in script
-    assert "2 further steps" in script
+        parameters = run.current_model()._parameters
+    assert "num_passes=2" in script
+    assert (parameters_of(script, tmp_path, capsys) == parameters).all()
 
 
 def test_a_script_runs_in_a_process_of_its_own(tmp_path):

@@ -16,6 +16,7 @@ import fastnn
 from fastnn.play import compiling
 from fastnn.play.compiling import note_compiled, reported_compilations
 from fastnn.play.problem import posed
+from fastnn.play.saves import Saves
 from fastnn.play.settings import Problem, Settings
 from fastnn.play.steering import CURVE_COLUMNS
 
@@ -428,15 +429,75 @@ with FakePage() as page:
     assert done.stdout == "True\n"
 
 
-def test_saved_models_load(tmp_path):
-    from fastnn.play.saves import Saves
+def loaded_model(run, folder):
+    """Return the model that a run saves, loaded, and the name of its file."""
+    saves = Saves()
+    number, name = saves.save(run, "model")
+    (folder / name).write_bytes(saves.get(number).content)
+    return fastnn.load(folder / name), name
 
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {},
+        {"optimizer": "adam", "reduction": "mean", "batch_size": 32, "dropout": 0.2, "batch_norm": True},
+        {"schedule": "cosine_decay", "passes": 3000, "batch_size": 32},
+        {"optimizer": "lbfgs"},
+    ],
+    ids=["gradient descent", "adam", "schedule", "lbfgs"],
+)
+def test_saved_models_go_on_with_the_same_bits(state, tmp_path):
+    with FakePage() as page:
+        run = page.start(**state)
+        for _ in range(7):  # with batches of 32 in the middle of a pass
+            page.send("step")
+        page.wait(lambda: page.frames[-1][0]["step"] == 7)
+        loaded, name = loaded_model(run, tmp_path)
+        assert name == "moons-2-3-2.fastnn"
+        assert (loaded._parameters == run.current_model()._parameters).all()
+        page.send("step")  # the page's own training goes on as well
+        page.wait(lambda: page.frames[-1][0]["step"] == 8)
+        problem = run.problem
+    arguments = problem.train_arguments
+    n_passes = problem.settings.n_passes or 50
+    loaded.train(*problem.training_data, n_passes, resume=True, **arguments)
+    at_once = problem.new_model()
+    at_once.train(*problem.training_data, n_passes, **arguments)
+    assert (loaded._parameters == at_once._parameters).all()
+
+
+def test_models_are_saved_before_during_and_after_a_training(tmp_path):
+    with FakePage() as page:
+        run = page.start(passes=20_000)
+        assert (loaded_model(run, tmp_path)[0]._parameters == run.model._parameters).all()
+        page.send("play")
+        page.wait(lambda: page.frames[-1][0]["step"] > 100)
+        for _ in range(5):
+            loaded_model(run, tmp_path)
+        page.wait(lambda: page.told("ended"))
+        loaded, _ = loaded_model(run, tmp_path)
+        at_once = run.problem.new_model()
+    at_once.train(*run.problem.training_data, 20_000, **run.problem.train_arguments)
+    assert (loaded._parameters == at_once._parameters).all()
+    assert "20,000 passes is done" in page.told("ended")[0]["why"]
+
+
+def test_saving_a_model_does_not_wait_for_a_run_that_is_closed(tmp_path):
     with FakePage() as page:
         run = page.start()
-        page.train_to(500)
-        saves = Saves()
-        number, name = saves.save(run, "model")
-        assert name == "moons-2-3-2.fastnn"
-        (tmp_path / name).write_bytes(saves.get(number).content)
-        loaded = fastnn.load(tmp_path / name)
-        assert (loaded._parameters == run.current_model()._parameters).all()
+        page.close()
+        assert (loaded_model(run, tmp_path)[0]._parameters == run.model._parameters).all()
+
+
+def test_saving_a_model_does_not_wait_for_a_run_that_has_failed(tmp_path, monkeypatch):
+    def fail(*arguments):
+        raise RuntimeError("no picture")
+
+    monkeypatch.setattr("fastnn.play.frames.Artist.draw", fail)
+    with FakePage() as page:
+        page.send("start", run=1, state={})
+        page.wait(lambda: page.told("ended"))
+        run = page.session.run
+        assert "no picture" in page.told("ended")[0]["why"]
+        assert (loaded_model(run, tmp_path)[0]._parameters == run.model._parameters).all()

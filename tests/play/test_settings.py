@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+import fastnn
 from fastnn.losses import LOSSES
 from fastnn.optimizers import OPTIMIZERS
 from fastnn.play.datasets import DATASETS
@@ -76,6 +77,7 @@ WRONG = [
     ("batch_size", 0), ("reduction", "max"), ("l2", -1), ("l1", [0]), ("clip_norm", 0), ("max_norm", -1),
     ("points", [[0, 0]]), ("points", [[0, 0, 9]]), ("points", [[0, float("inf"), 0]]), ("points", "none"),
     ("points", [[0, 0, 0]] * 5001), ("points", [["a", 0, 0]]), ("x_column", 3), ("momentum", -1),
+    ("beta1", "0.9"), ("maxcor", 1.5), ("maxcor", 0), ("eps_hat", 1),
 ]  # fmt: skip
 
 
@@ -108,6 +110,7 @@ def test_a_layer_of_10000_units_is_told_the_limit():
         ({"optimizer": "lbfgs", "schedule": "cosine_decay"}, "optimizer"),
         ({"schedule": "step_decay", "gamma": 2.0}, "gamma"),
         ({"optimizer": "momentum", "momentum": 2.0}, "momentum"),
+        ({"optimizer": "adam", "beta1": 0.5, "beta2": 1.0}, "beta2"),
         ({"loss": "multiclass_hinge", "margin": 0.0}, "margin"),
     ],
 )
@@ -135,6 +138,28 @@ def test_options_reach_the_optimizer_the_schedule_and_the_loss():
     assert arguments["optimizer"].momentum == 0.8
     assert arguments["schedule"].gamma == 0.3
     assert model.loss.label_smoothing == 0.1
+
+
+def test_pairs_truth_values_and_whole_numbers_are_options_too():
+    def chosen(name, **state):
+        return posed(Settings.of_state(state))[0].train_arguments[name]
+
+    assert chosen("optimizer", optimizer="adam", beta2=0.9) == fastnn.Adam(betas=(0.9, 0.9))
+    assert chosen("optimizer", optimizer="adamw", beta1=0.5, eps_hat=True) == fastnn.AdamW(
+        betas=(0.5, 0.999), eps_hat=True
+    )
+    assert chosen("optimizer", optimizer="lbfgs", maxcor=3, ftol=1e-3) == fastnn.LBFGS(maxcor=3, ftol=1e-3)
+    assert chosen("schedule", schedule="cosine_log", cycles=2) == fastnn.CosineLog(cycles=2)
+    with pytest.raises(Problem, match=r"betas\[1\]") as caught:
+        chosen("optimizer", optimizer="adam", beta2=1)
+    assert caught.value.name == "beta2"
+
+
+def test_options_say_what_they_are_and_their_defaults():
+    lines = {name: described["line"] for name, described in described_fields(None).items()}
+    assert lines["maxcor"] == "Number of past steps from which the Hessian is approximated; by default 10"
+    assert lines["momentum"].endswith("by default 0.9 for momentum, 0.9 for nesterov, 0 for rmsprop")
+    assert described_fields(None)["eps_hat"]["kind"] == "flag"
 
 
 def test_all_settings_reach_the_model_and_the_training():

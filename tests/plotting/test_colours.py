@@ -115,7 +115,7 @@ BAD_COLOURS = [
 BAD_NUMBERS = [
     (["gold", "red"], "colours must be as many as there are classes, 3 ([0, 1, 2]), got 2"),
     (["gold"] * 4, "colours must be as many as there are classes, 3 ([0, 1, 2]), got 4"),
-    ({0: "gold", 2: "red"}, "colours must have one for every class, but has none for 1"),
+    ({0: "gold", 2: "red"}, "colours must have one for every class, but have none for 1"),
     (ListedColormap(["r", "g"], "two"), "colours: 'two' has 2 colours, but there are 3 classes"),
 ]
 

@@ -62,3 +62,15 @@ def test_residuals_are_points():
     assert set(np.round(points[:, 0], 6)) <= set(np.round(model.predict(X), 6))
     with pytest.raises(ValueError, match="for regressors, got a TabularClassifier"):
         fastnn.plot_residuals(fitted(fastnn.TabularClassifier, load_iris)[0])
+
+
+def test_estimators_of_other_classes_have_no_importances_and_no_predictions_out_of_fold():
+    X, y = load_iris(return_X_y=True)
+    estimator = fastnn.MLPClassifier((3,), solver="lbfgs", tol=1.0, random_state=0).fit(X, y)
+    with pytest.raises(
+        TypeError, match="must be a TabularClassifier or a TabularRegressor, .* MLPClassifier"
+    ):
+        fastnn.plot_importances(estimator)
+    with pytest.raises(ValueError, match="no out-of-fold predictions .*: pass X and y"):
+        fastnn.plot_calibration(estimator)
+    assert len(fastnn.plot_calibration(estimator, X, y).get_lines()) >= 3

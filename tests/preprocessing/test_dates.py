@@ -55,6 +55,9 @@ def test_frames_gaps_and_zones():
 def test_nothing_but_gaps():
     encoder = DateEncoder().fit(np.array([["NaT"], ["NaT"]], "datetime64[us]"))
     assert encoder.get_feature_names_out().tolist() == ["x0_elapsed"]
+    assert encoder.get_feature_names_out(["day"]).tolist() == ["day_elapsed"]
+    with pytest.raises(ValueError, match="input_features should have length equal to number of features"):
+        encoder.get_feature_names_out(["day", "night"])
     assert np.isnan(encoder.transform(np.array([["2024-01-01"], ["NaT"]], "datetime64[D]"))[1]).all()
 
 

@@ -124,12 +124,33 @@ def test_target_statistics_are_scikit_learns_and_leave_out_their_fold():
         np.testing.assert_array_equal(trained, again)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("counts", [[60, 59, 1], [117, 1, 1, 1], [119, 1], [2] * 60])
+def test_target_statistics_of_classes_with_fewer_rows_than_folds(counts):
+    frame = pd.DataFrame({"shop": [f"s{k % 40}" for k in range(120)]})
+    y = np.random.RandomState(0).permutation(np.repeat(np.arange(len(counts)), counts))
+    encoder = TableEncoder(random_state=0)
+    trained = encoder.fit_transform(frame, y)
+    n_statistics = len(counts) if len(counts) > 2 else 1
+    statistics = trained[:, -n_statistics:]
+    assert np.isfinite(statistics).all()
+    assert encoder.get_feature_names_out()[-1] == f"shop_target{n_statistics - 1}"
+    if counts[-1] == 1:  # the other folds, which the row's statistics are computed from, lack its class
+        assert statistics[y == len(counts) - 1, -1] == statistics[:, -1].min()
+
+
 def test_statistics_of_noise_tell_nothing():
     """Each value occurs twice: statistics that included a row's own target would correlate with it."""
     frame = pd.DataFrame({"shop": [f"s{k // 2}" for k in range(2000)]})
     y = np.random.RandomState(0).normal(size=2000)
     statistics = TableEncoder(random_state=0).fit_transform(frame, y)[:, -1]
     assert np.corrcoef(statistics, y)[0, 1] < 0.1
+
+
+def test_gaps_are_one_value_however_many_objects():
+    column = ["a", "b", "c"] * 20 + [float("nan") for _ in range(40)]
+    encoder = TableEncoder(random_state=0).fit([[value] for value in column], np.arange(100) % 2)
+    assert encoder.get_feature_names_out().tolist() == ["x0_a", "x0_b", "x0_c", "x0_gap"]
 
 
 def test_words_and_identifiers():
@@ -226,6 +247,11 @@ def test_whole_numbers_that_gaps_made_floats_are_the_same_categories():
     assert out.tolist() == [[1, 0, 0], [0, 0, 0], [0, 0, 1]]
 
 
+def test_infinity_among_categories_is_a_category():
+    encoder = TableEncoder(min_frequency=1).fit(pd.DataFrame({"v": ["a", np.inf, -np.inf]}))
+    assert encoder.get_feature_names_out().tolist() == ["v_-inf", "v_a", "v_inf"]
+
+
 def test_the_state_is_plain_and_survives_pickling():
     encoder = TableEncoder(max_categories=2, random_state=0)
     encoder.fit(FRAME, DATA["flag"])
@@ -250,6 +276,7 @@ def test_the_state_is_plain_and_survives_pickling():
         ({"a": [1.0, 1.0]}, r"no column of X tells the rows apart, n_samples=2: 'a' \(left out: constant\)"),
         ({"a": [None, None]}, "nothing but gaps"),
         ({"a": [[1], [2]]}, "column 'a' holds values that are neither"),
+        ({"a": [decimal.Decimal("sNaN"), decimal.Decimal(1)]}, "column 'a' holds values that are neither"),
         ({"a": []}, "0 sample"),
         ({}, "0 feature"),
     ],

@@ -1,7 +1,9 @@
 """Reports: pages that stand alone, with the right figures, for any names and targets."""
 
+import ast
 import re
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -133,6 +135,12 @@ def test_a_report_has_its_sections_by_task():
 def test_names_are_no_formulas():
     text = report_page(data(np.where(SCORE > 0, "$x^2$", "a_b$")))
     assert text.count("$x^2$") > 3
+
+
+def test_the_command_in_python_is_valid():
+    name = 'a "run"\\new modèle.fastnn'
+    text = "\n".join(Page(report_page(replace(data(TARGETS["two"]()), model_file=name))).text)
+    assert ast.literal_eval(re.search(r"fastnn\.load\((.*)\)", text)[1]) == name
 
 
 def test_a_column_without_importance():

@@ -280,9 +280,9 @@ EDITS = [
     ("kind", KeyError, "no kind of model"),
     ("prefix", 3, "prefix of a model is not text"),
     ("network", "layers_dim", [2, 5, 4, 3], "another shape than layers_dim says"),
-    ("network", "layers_dim", [2, 10**30, 2], "activations is no list"),
-    ("network", "layers_dim", [2], "activations is no list"),
-    ("network", "layers_dim", "abc", "layers_dim is no list"),
+    ("network", "layers_dim", [2, 10**30, 2], "activations is not a list"),
+    ("network", "layers_dim", [2], "activations is not a list"),
+    ("network", "layers_dim", "abc", "layers_dim is not a list"),
     ("network", "activations", ["tanh", "os", "tanh"], "activation must be one of"),
     ("network", "dtype", "float32", "is float64 of the shape"),
     ("network", "dtype", "object", "dtype or dropout of the network"),
@@ -303,8 +303,13 @@ EDITS = [
     ("training", "seed", {"$int": 3}, "$int takes str"),
     ("training", "settings", {}, "optimizer"),
     ("training", "settings", "optimizer", "adam", "no optimizer or schedule"),
-    ("training", "memory", "plateau", [1.0], "the plateau has not two numbers"),
+    ("training", "memory", "plateau", [1.0], "the plateau does not have two numbers"),
     ("training", "memory", {}, "has_average"),
+    ("training", "memory", "has_average", False, "average of the parameters does not fit ema_decay"),
+    ("training", "memory", None, "the last parameters have neither a best pass"),
+    ("training", "settings", "batch_size", 60, "the order of the samples does not fit their number"),
+    ("training", "data", "n_samples", 61, "the order of the samples does not fit their number"),
+    ("training", "data", "n_samples", "60", "n_samples must be an integer"),
     ("training", "data", [], "does not describe its data"),
     ("training", 7, "training state is not a JSON object"),
     ("history", 7, "not subscriptable"),
@@ -328,7 +333,7 @@ def test_arrays_that_would_make_kernels_read_beyond_their_memory(saved, tmp_path
             continue
         loaded.save(tmp_path / "bad.fastnn")
         array[place] = before
-        with pytest.raises(ValueError, match="order of the samples is none|generator's position"):
+        with pytest.raises(ValueError, match="order of the samples is not|generator's position"):
             fastnn.load(tmp_path / "bad.fastnn")
 
 

@@ -242,10 +242,11 @@ def test_encodings_are_checked(column, entry, value, message, encodings):
         restore_encoding(description, Reader(None))
 
 
-def test_parts_of_dates_are_no_dates(encodings):
+@pytest.mark.parametrize(("column", "kind"), [("day", "DateEncoding"), ("few", "CategoryEncoding")])
+def test_parts_of_dates_are_numbers(encodings, column, kind):
     description = copy.deepcopy(encodings["day"])
-    description["numbers"][0] = encodings["day"]
-    with pytest.raises(ValueError, match="no encoding 'DateEncoding'"):
+    description["numbers"][0] = encodings[column]
+    with pytest.raises(ValueError, match=f"no encoding '{kind}' of a part of a date"):
         restore_encoding(description, Reader(None))
 
 

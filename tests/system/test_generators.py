@@ -19,8 +19,8 @@ from fastnn.system.generators import (
 @pytest.fixture(params=[True, False], ids=["in place", "as NumPy tells"])
 def either_way(request, monkeypatch):
     """Test both ways to the state: in memory, and by NumPy's documented methods."""
-    assert generators._are_readable()
-    monkeypatch.setattr(generators, "_are_readable", lambda: request.param)
+    assert generators._is_layout_known()
+    monkeypatch.setattr(generators, "_is_layout_known", lambda: request.param)
 
 
 def told(random):

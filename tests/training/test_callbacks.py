@@ -6,6 +6,7 @@ from estimator_checks import parameters
 from small_models import BACKENDS, X, X_val, model_for, y, y_val
 
 import fastnn
+from fastnn.training.loop import Hook
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -108,6 +109,20 @@ def test_bad_callbacks(callbacks, message):
 def test_two_early_stoppings_are_one_too_many():
     with pytest.raises(ValueError, match="more than one EarlyStopping"):
         model_for().train(X, y, validation_data=(X, y), callbacks=[fastnn.EarlyStopping()] * 2)
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_a_hook_whose_begin_fails_is_what_the_user_sees(error):
+    class Failing(Hook):
+        def begin(self, training):
+            raise error("not today")
+
+    model = model_for()
+    before = parameters(model).copy()
+    with pytest.raises(error, match="not today"):
+        model.train(X, y, num_passes=5, callbacks=[Failing()], progress=True)
+    np.testing.assert_array_equal(parameters(model), before)
+    assert len(model.history_) == 0
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

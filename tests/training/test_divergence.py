@@ -49,6 +49,18 @@ def test_divergence_names_the_scheduled_rate(backend):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+def test_divergence_of_lbfgs_names_no_rate(backend):
+    model = fastnn.Model(
+        [1, 1], output_activation="identity", loss="squared_error", random_state=0, backend=backend
+    )
+    with pytest.raises(fastnn.DivergenceError, match="with reg_lambda=0.01. The model") as caught:
+        model.train([[1e200], [2e200]], [[1e200], [3.0]], num_passes=5, optimizer="lbfgs")
+    assert np.isnan(caught.value.epsilon)
+    assert "epsilon" not in str(caught.value)
+    assert "standardise X" in str(caught.value)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_an_interrupt_between_chunks(backend):
     model = model_for(backend)
 

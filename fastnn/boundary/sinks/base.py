@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from ...system.extras import import_extra
 from ...system.files import Draft, check_file_name, check_replaceable
+from ..colours import PALETTE
 
 __all__ = [
-    "PALETTE",
     "FileSink",
     "OneColourTiles",
     "Picture",
@@ -25,9 +25,6 @@ __all__ = [
     "deflated",
     "rectangles_from_top",
 ]
-
-# Maximum number of colours of a palette in a file.
-PALETTE = 256
 
 
 class Rect(NamedTuple):
@@ -93,7 +90,7 @@ def _plain(label: Any) -> Any:
 class Sink(ABC):
     """The destination of a picture, which is written rectangle by rectangle.
 
-    A sink is a context manager: on exit it is closed, or discarded after an error.
+    On exit from its context a sink is closed, or discarded after an error.
     """
 
     @abstractmethod
@@ -208,7 +205,7 @@ class FileSink(Sink):
         return (self.path,)
 
     def check_place(self) -> None:
-        """Raise ValueError if something exists under the name that must not be replaced."""
+        """Raise ValueError if the name is that of something that must not be replaced."""
         check_replaceable(self.path, self.argument)
 
     def discard(self) -> None:

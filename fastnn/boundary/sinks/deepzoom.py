@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...system.files import check_replaceable
-from .base import PALETTE, FileSink, OneColourTiles, Picture, Rect, rectangles_from_top
+from ..colours import PALETTE
+from .base import FileSink, OneColourTiles, Picture, Rect, rectangles_from_top
 from .png import PngCoding
 
 __all__ = ["DeepZoomSink"]
@@ -62,8 +63,8 @@ class DeepZoomSink(FileSink):
         self.folder = self.draft.name(self.final_names()[0])
         for level in range(self.top + 1):
             (self.folder / str(level)).mkdir(parents=True)
-        # For each lower level: the pixels of the present row of tiles, the number of rows of pixels it has so
-        # far, and the number of the row of tiles.
+        # For each lower level: the pixels of the row of tiles that is being filled, how many of its rows of
+        # pixels are filled, and its number.
         self.strips = {
             level: np.empty((DZI_TILE, -(-width >> (self.top - level))), self.picture.dtype)
             for level in range(self.top - DZI_LEVELS, -1, -1)
@@ -97,9 +98,9 @@ class DeepZoomSink(FileSink):
             self._add(level, rows, is_last=rect.bottom == 0)
 
     def _add(self, level: int, rows: int, is_last: bool) -> None:
-        """Count new rows of pixels on a level.
+        """Count new rows of pixels on a level; write a row of tiles that is full, or the last.
 
-        A full row of tiles, or the last one, is written, and every second pixel is added to the level below.
+        Every second of its pixels is added to the level below.
         """
         self.filled[level] += rows
         if self.filled[level] < DZI_TILE and not is_last:

@@ -11,7 +11,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .base import PALETTE, FileSink, Picture, Rect, deflated, rectangles_from_top
+from ..colours import PALETTE
+from .base import FileSink, Picture, Rect, deflated, rectangles_from_top
 
 __all__ = ["PngCoding", "PngSink"]
 
@@ -30,7 +31,7 @@ class PngSink(FileSink):
 
     Nearly all time goes into the compression, for which Pillow, OpenCV and pypng use one thread. Here threads
     compress strips independently, as pigz does. The compressed strips end at whole bytes, so that they form a
-    stream when they are concatenated, and their checksums are combined to that of the stream.
+    stream when they are concatenated, and their checksums are combined into that of the stream.
     """
 
     colours_responses = True
@@ -79,7 +80,7 @@ class PngSink(FileSink):
 
 
 def _joint_checksum(first: int, second: int, size: int) -> int:
-    """Return the Adler-32 checksum of two concatenated strings of bytes, given their checksums.
+    """Return the Adler-32 checksum of two strings of bytes, concatenated, given the checksum of each.
 
     `size` is the length of the second string. Adler-32 consists of two sums modulo 65521: 1 plus the sum of
     the bytes, and the sum of this sum after every byte.
@@ -164,10 +165,9 @@ def _png_chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(data, zlib.crc32(kind)))
 
 
-# Packing by a multiplication, for each number of bits per pixel: the dtype of an integer that consists of the
-# pixels of one packed byte, one pixel per byte, the first pixel lowest; and the factor by which the highest
-# byte of the product becomes the packed byte. The terms of the product do not overlap there, and higher terms
-# overflow.
+# Packing by a multiplication, for each number of bits per pixel: the dtype of an integer with the pixels of
+# one packed byte, a pixel per byte, the first pixel lowest; and the factor that makes the highest byte of the
+# product the packed byte. The terms of the product do not overlap in that byte, and higher terms overflow.
 _GATHERERS: dict[int, tuple[str, int]] = {
     2: ("<u4", 1 << 30 | 1 << 20 | 1 << 10 | 1),
     4: ("<u2", 1 << 12 | 1),

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .base import PALETTE, FileSink, OneColourTiles, Rect, deflated, rectangles_from_top
+from ..colours import PALETTE
+from .base import FileSink, OneColourTiles, Rect, deflated, rectangles_from_top
 
 __all__ = ["TiffSink"]
 
@@ -37,7 +38,7 @@ class TiffSink(FileSink):
         # A palette of uint16 would need 65536 colours.
         self.dtype = np.dtype(np.uint8) if self.has_palette else dtype.newbyteorder("=")
         self.tiles = OneColourTiles(self._compressed)
-        # tifffile reads tiles from an iterator: it runs on a separate thread, which waits for tiles.
+        # tifffile takes all tiles from one iterator: run it on a thread of its own, which waits for tiles.
         self.queued: queue.Queue[list[bytes] | None] = queue.Queue(4)
         self.error: BaseException | None = None
         self.writer = threading.Thread(target=self._write, name="fastnn-tiff", daemon=True)
@@ -77,7 +78,7 @@ class TiffSink(FileSink):
         super().discard()
 
     def _end(self) -> None:
-        """Signal the end of the tiles and wait for the thread; if tiles are missing, tifffile raises."""
+        """End the tiles and wait for the thread; if tiles are missing, tifffile's error is in `error`."""
         if self.writer is not None and self.writer.is_alive():
             self.queued.put(None)
             self.writer.join()

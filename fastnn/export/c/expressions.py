@@ -11,8 +11,9 @@ from .text import literal
 
 __all__ = ["activation_function", "calls"]
 
-# Functions of the mathematical library, by the operation.
-LIBRARY = {"exp": "exp", "expm1": "expm1", "log": "log", "log1p": "log1p", "tanh": "tanh", "sqrt": "sqrt"}
+# Operations whose names are those of functions of the mathematical library.
+LIBRARY = frozenset(["exp", "expm1", "log", "log1p", "tanh", "sqrt"])
+# C operators by the operation.
 INFIX = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "less": "<", "greater": ">"}
 
 
@@ -42,8 +43,8 @@ def calls(activation: str) -> dict[str, int]:
     def visit(part: Any) -> None:
         if isinstance(part, Expression) and id(part) not in seen:
             seen.add(id(part))
-            function = "exp" if part.operation == "sigmoid" else LIBRARY.get(part.operation)
-            if function:
+            function = "exp" if part.operation == "sigmoid" else part.operation
+            if function in LIBRARY:
                 counts[function] = counts.get(function, 0) + 1
             for one in part.arguments:
                 visit(one)
@@ -55,8 +56,8 @@ def calls(activation: str) -> dict[str, int]:
 class _Writer:
     """Statements and the result of a formula.
 
-    A part that is used more than once gets a variable. So do the operands of a choice, which C would compute
-    twice.
+    A part that is used more than once gets a variable. So do operands of minimum, maximum and power, which
+    the C expression holds more than once.
     """
 
     def __init__(self, root: Any, name: str, dtype: np.dtype) -> None:
@@ -67,7 +68,7 @@ class _Writer:
         self._names: dict[int, str] = {}
         self.lines: list[str] = []
         self._count(root)
-        # The sigmoid of the argument itself, as the body of the function, is not a call of that function.
+        # The function of the sigmoid must not call itself: its body is written out.
         is_sigmoid = root is not VARIABLE and root.operation == "sigmoid" and root.arguments[0] is VARIABLE
         self.result = self._sigmoid() if is_sigmoid else _bare(self._text(root))
 
@@ -125,7 +126,7 @@ class _Writer:
             return f"({_bare(texts[0])} ? {texts[1]} : {texts[2]})"
         if operation == "sigmoid":
             return f"{self._name}_sigmoid({_bare(texts[0])})"
-        function = {**LIBRARY, "absolute": "fabs", "power": "pow"}[operation]
+        function = {"absolute": "fabs", "power": "pow"}.get(operation, operation)
         return f"{function}{self._suffix}({', '.join(map(_bare, texts))})"
 
 

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from ..description import Member, ModelDescription
 from .expressions import activation_function, calls
-from .header import buffers, class_names, decision, framed, introduction, some_samples
+from .header import buffers, class_names, class_names_size, decision, framed, introduction, some_samples
 from .text import array, indented, literal
 
 __all__ = ["header"]
 
-# Largest difference that the self-test accepts, times 1 plus the expected number.
+# Largest difference that the self-test accepts, divided by 1 plus the magnitude of the expected number.
 TOLERANCES = {"float": np.float32(1e-4), "double": np.float64(1e-9)}
 
 
@@ -38,14 +38,14 @@ def header(description: ModelDescription, name: str, samples: NDArray[Any]) -> s
         or any(f"{name}_sigmoid(" in activation_function(one, name, description.dtype) for one in used)
     ):
         used.append("sigmoid")
-    used.sort(key=lambda one: one != "sigmoid")  # others call it
+    used.sort(key=lambda one: one != "sigmoid")  # other activations call the sigmoid
     parts = [_macros(description, name), class_names(description, name)]
     for k, member in enumerate(members):
         for position, layer in enumerate(member.layers):
             weights, biases = _arrays(description, name, k, position)
             parts.append(array(kind, weights, np.ascontiguousarray(layer.weights.T)))
             parts.append(array(kind, biases, layer.biases))
-    parts.append(_LAYER.replace("KIND", kind).replace("NAME", name))
+    parts.append(_typed(_LAYER, kind, name))
     parts += [activation_function(one, name, description.dtype) for one in used]
     if any(member.output == "softmax" for member in members):
         parts.append(_typed(_SOFTMAX, kind, name))
@@ -57,13 +57,13 @@ def header(description: ModelDescription, name: str, samples: NDArray[Any]) -> s
 
 
 def _typed(text: str, kind: str, name: str) -> str:
-    """Return a function with its type, its names and its suffixes of numbers."""
+    """Return a C function with placeholders replaced: type, names and suffixes of numbers."""
     text = text.replace("KIND", kind).replace("NAME", name)
     return text.replace("SUFFIX", "f" if kind == "float" else "")
 
 
 def _macros(description: ModelDescription, name: str) -> str:
-    """Return the sizes of a sample and of its outputs."""
+    """Return the macros of the numbers of inputs and of outputs."""
     return (
         f"#define {name.upper()}_N_INPUTS {description.n_inputs}\n"
         f"#define {name.upper()}_N_OUTPUTS {description.n_outputs}\n"
@@ -229,8 +229,8 @@ def _facts(description: ModelDescription, name: str, kind: str) -> list[tuple[st
     """Return the headings and texts of the first comment."""
     itemsize, n_outputs = description.dtype.itemsize, description.n_outputs
     layers = [layer for member in description.members for layer in member.layers]
-    n_parameters = sum(layer.weights.size + layer.biases.size for layer in layers)
-    names = sum(len(str(one).encode()) + 5 for one in description.class_list)  # with a pointer of 4 bytes
+    flash = sum(layer.weights.size + layer.biases.size for layer in layers) * itemsize
+    flash += class_names_size(description)
     stack = max(sum(buffers(member.layers_dim[1:-1]).values()) for member in description.members) * itemsize
     stack += n_outputs * itemsize * (1 + (len(description.members) > 1))
     f = "f" if kind == "float" else ""
@@ -256,9 +256,8 @@ def _facts(description: ModelDescription, name: str, kind: str) -> list[tuple[st
         ("Use", f"{arrays}\n{use}"),
         (
             "Memory",
-            f"flash: {n_parameters * itemsize + names} bytes of constants, and the code; stack: {stack} "
-            f"bytes of "
-            "buffers. No heap, no variables that outlive a call: the functions are reentrant.",
+            f"flash: {flash} bytes of constants, and the code; stack: {stack} bytes of buffers. No heap, no "
+            "variables that outlive a call: the functions are reentrant.",
         ),
         ("Operations", ", ".join(operations) + " for the outputs of a sample."),
         ("Self-test", f"compile with -D{size}_SELF_TEST; {name}_self_test() returns the number of failures."),

@@ -1,4 +1,4 @@
-"""Parts of a C header that floating-point numbers and integers share: frame, first comment, classes."""
+"""Parts that C headers in floating-point numbers and in integers share: frame, first comment, classes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,16 @@ from numpy.typing import NDArray
 from ..description import ModelDescription
 from .text import comment, safe_in_comment, string
 
-__all__ = ["N_SAMPLES", "buffers", "class_names", "decision", "framed", "introduction", "some_samples"]
+__all__ = [
+    "N_SAMPLES",
+    "buffers",
+    "class_names",
+    "class_names_size",
+    "decision",
+    "framed",
+    "introduction",
+    "some_samples",
+]
 
 # Number of samples in the self-test of a header.
 N_SAMPLES = 3
@@ -68,15 +77,19 @@ def introduction(
 
 
 def class_names(description: ModelDescription, name: str) -> str:
-    """Return the definition of the classes' names, empty for other predictions than classes."""
+    """Return the definition of the classes' names; empty text for labels and numbers."""
     if description.kind != "classes":
         return ""
     names = ",\n".join(f"    {string(str(one))}" for one in description.class_list)
     return (
-        f"/* Names of the classes, UTF-8. */\nstatic const char *const "
-        f"{name}_classes[{len(description.class_list)}]"
-        f" = {{\n{names}\n}};\n"
+        f"/* Names of the classes, UTF-8. */\n"
+        f"static const char *const {name}_classes[{len(description.class_list)}] = {{\n{names}\n}};\n"
     )
+
+
+def class_names_size(description: ModelDescription) -> int:
+    """Return the bytes of the classes' names, each with a final NUL and a pointer of 4 bytes."""
+    return sum(len(str(one).encode("utf-8", "replace")) + 5 for one in description.class_list)
 
 
 def framed(name: str, first: str, includes: Sequence[str], parts: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..description import ModelDescription
-from .header import buffers, class_names, decision, framed, introduction, some_samples
+from .header import buffers, class_names, class_names_size, decision, framed, introduction, some_samples
 from .quantization import QuantizedNetwork, quantize
 from .text import array, indented, literal
 
@@ -40,8 +40,7 @@ def header(description: ModelDescription, name: str, X: NDArray[Any] | None) -> 
     if description.is_ensemble:
         raise ValueError(
             "int8 cannot express an ensemble, whose probabilities are averaged: export with "
-            "dtype='float32', or "
-            "export one member of estimators_"
+            "dtype='float32', or export one member of estimators_"
         )
     if output == "exponential":
         raise ValueError(
@@ -52,7 +51,7 @@ def header(description: ModelDescription, name: str, X: NDArray[Any] | None) -> 
     parts = [
         f"#define {name.upper()}_N_INPUTS {description.n_inputs}\n"
         f"#define {name.upper()}_N_SCORES {network.layers[-1].biases.size}\n"
-        f"/* The number that a score of 1 stands for. */\n"
+        "/* The number that an int16 score of 1 stands for. */\n"
         f"#define {name.upper()}_SCORE_SCALE {literal(np.float32(network.layers[-1].scale))}\n",
         class_names(description, name),
         "/* Factors that turn features into int16 inputs. */\n"
@@ -140,7 +139,7 @@ def _hidden(network: QuantizedNetwork) -> list[int]:
 def _scores(network: QuantizedNetwork, name: str) -> str:
     """Return the function that computes the scores."""
     lines = [
-        f"/* Scores of a sample, times {name.upper()}_SCORE_SCALE. */",
+        f"/* Scores of a sample, in steps of {name.upper()}_SCORE_SCALE. */",
         f"static inline void {name}_scores(const int16_t *inputs, int16_t *scores)", "{",
     ]  # fmt: skip
     sizes = buffers(_hidden(network))
@@ -209,7 +208,7 @@ static inline int {name}_self_test(void)
 
 
 def _agreement(description: ModelDescription, network: QuantizedNetwork, X: NDArray[Any]) -> str:
-    """Return how well the quantised network agrees with the network on the calibration samples."""
+    """Return a sentence on how well quantised and exact scores agree on the calibration samples."""
     S = network.scores(network.inputs(X)) * network.layers[-1].scale
     exact = description.converted(np.float64).members[0].scores(X)
     if description.kind == "numbers":
@@ -230,7 +229,7 @@ def _facts(
     tables = {layer.activation for layer in layers if layer.table is not None}
     flash = sum(layer.weights.size + 8 * layer.biases.size for layer in layers)
     flash += 514 * len(tables) + 4 * description.n_inputs
-    flash += sum(len(str(one).encode()) + 5 for one in description.class_list)
+    flash += class_names_size(description)
     n_scores = layers[-1].biases.size
     stack = 2 * (sum(buffers(_hidden(network)).values()) + n_scores)
     products = sum(layer.weights.size for layer in layers)
@@ -251,8 +250,7 @@ def _facts(
         (
             "Operations",
             f"{products} multiplications of 8 by 16 bits with an addition in 32 bits, {units} "
-            f"multiplications of "
-            f"32 by 32 bits. Floating-point numbers occur only in {name}_inputs"
+            f"multiplications of 32 by 32 bits. Floating-point numbers occur only in {name}_inputs"
             + (f" and {name}_predict." if description.kind == "numbers" else "."),
         ),
         ("Overflow", f"excluded for all inputs: no sum exceeds {largest}, the limit of int32 is 2147483647."),

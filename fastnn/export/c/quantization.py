@@ -1,7 +1,7 @@
 """Quantised networks: int8 weights, int16 units and int32 sums, computed exactly as the exported C code does.
 
 A number x of a layer's inputs is an int16 q with ``x = scale * q``. The scale of an input, and of the units
-of a layer, follows from the largest number that occurs on calibration samples. The weights of a unit share a
+of a layer, follows from the largest magnitude on calibration samples. The weights of a unit share a
 scale, so that the unit's largest weight is 127. The unit's sum, ``bias + sum of weight * input``, is exact in
 int32: scales are chosen so that no inputs can make it overflow. A factor and a shift turn the sum into the
 units of the next int16 scale. Identity and relu act on these integers; other activations are tables of 257
@@ -26,16 +26,16 @@ __all__ = ["MOST", "QuantizedLayer", "QuantizedNetwork", "quantize"]
 
 Array = NDArray[Any]
 
-# Largest size of an int16 unit, of a weight and of a sum. -32768 is not used.
+# Largest magnitudes of an int16 unit, of a weight and of a sum. -32768 is not used.
 MOST, MOST_WEIGHT, MOST_SUM = 32767, 127, 2**31 - 1
 # Ranges exceed those of the calibration samples by this factor: other samples may have larger numbers.
 HEADROOM = 1.25
-# Least size of a feature's largest number; its inverse is the largest.
+# A feature's largest magnitude lies between SMALLEST and 1 / SMALLEST.
 SMALLEST = 1e-30
 # Activations that act on integers without a table.
 DIRECT = ("identity", "relu")
-# Numbers at both ends of a range that an activation maps to nearly one value are left out of the range, which
-# makes the steps within it finer. Largest such difference, as a share of the largest value.
+# An activation is flat at an end of a range if its values there differ by at most FLAT times the largest.
+# Flat ends are left out of the range, which makes the steps within it finer.
 FLAT = 2.0**-13
 
 
@@ -56,7 +56,7 @@ class QuantizedLayer:
     table : array (257,) of int16 or None
         Values of the activation at -32768, -32512 .. 32768, None for an activation without a table.
     scale : float
-        Value of 1 in the units.
+        Number that an int16 unit of 1 stands for.
     """
 
     weights: NDArray[np.int8]
@@ -69,7 +69,7 @@ class QuantizedLayer:
 
     @property
     def largest_sum(self) -> int:
-        """Largest size of a sum for any inputs."""
+        """Largest magnitude of a sum for any inputs."""
         rows = np.abs(self.weights.astype(np.int64)).sum(axis=1)
         return int((MOST * rows + np.abs(self.biases.astype(np.int64))).max())
 
@@ -139,8 +139,7 @@ def quantize(description: ModelDescription, X: Array) -> QuantizedNetwork:
     if not ((largest > SMALLEST) & (largest < 1 / SMALLEST)).all():
         raise ValueError(
             f"X has a feature whose largest number, {largest.min():.3g} or {largest.max():.3g}, is too "
-            f"small or too "
-            "large for float32: scale X, also for the training"
+            "small or too large for float32: scale X, also for the training"
         )
     scales = (largest * HEADROOM / MOST).astype(np.float32).astype(np.float64)
     input_factors = (1 / scales).astype(np.float32)
@@ -160,7 +159,7 @@ def quantize(description: ModelDescription, X: Array) -> QuantizedNetwork:
 
 
 def _needed_range(activation: str, Z: Array) -> float:
-    """Return the size of the sums between which an activation is not flat, at most that of the sums Z."""
+    """Return the largest magnitude, within that of the sums Z, at which an activation is not flat."""
     needed = 0.0
     for sign in (-1.0, 1.0):
         most = HEADROOM * float((sign * Z).max(initial=0.0))
@@ -175,7 +174,7 @@ def _needed_range(activation: str, Z: Array) -> float:
 def _quantized_layer(layer: LayerDescription, input_scales: Array, size: float) -> QuantizedLayer:
     """Quantise a layer whose sums lie between -size and size."""
     W, b = (layer.weights * input_scales[:, None]).T, layer.biases
-    # Scales of the sums of each unit: as fine as int8 weights allow, and as int32 sums do.
+    # The scale of a unit's sum is as fine as int8 weights and int32 sums allow.
     scales = np.maximum(np.abs(W).max(axis=1) / MOST_WEIGHT, np.abs(b) / 2**30)
     scales[scales == 0] = 1.0
     while True:
@@ -192,8 +191,7 @@ def _quantized_layer(layer: LayerDescription, input_scales: Array, size: float) 
     if factors.max() > MOST_SUM:
         raise ValueError(
             f"a layer's weights are too large for int8: sums of {size:.3g} and steps of {scales.max():.3g}. "
-            f"Give "
-            "more calibration samples in X, or export with dtype='float32'"
+            "Give more calibration samples in X, or export with dtype='float32'"
         )
     table, scale = None, unit
     if layer.activation not in DIRECT:

@@ -15,7 +15,7 @@ from ...system.validation import shown
 
 __all__ = ["array", "comment", "indented", "literal", "prefix", "safe_in_comment", "string"]
 
-# Characters of a line.
+# Largest number of characters of a line.
 WIDTH = 110
 
 
@@ -83,7 +83,7 @@ def comment(lines: Iterable[str]) -> str:
 
 
 def indented(text: str) -> str:
-    """Return lines indented by one level, without the first line's indent and the last line's end."""
+    """Return lines indented by one level, except the first; the last has no line end."""
     return text.strip().replace("\n", "\n    ")
 
 

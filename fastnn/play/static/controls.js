@@ -47,6 +47,14 @@ const TITLES = {
   y_column: "Along y",
   dtype: "Precision",
   reduction: "Batch loss",
+  beta1: "Beta 1",
+  beta2: "Beta 2",
+  eps: "Epsilon",
+  eps_hat: "Epsilon in the root",
+  maxcor: "Past steps",
+  ftol: "Loss tolerance",
+  gtol: "Gradient tolerance",
+  maxls: "Line search, at most",
 };
 
 const human = (name) => {

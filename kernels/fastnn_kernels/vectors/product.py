@@ -54,6 +54,10 @@ BLOCKS: tuple[tuple[int, tuple[int, ...]], ...] = (
 # are adjacent in memory, each term has its own cache lines, at distances for which the caches keep few of
 # them: a chunk then has half as many terms.
 CHUNK = 128
+# Coefficients of more bytes than this leave no room in a second-level cache for source and result: each block
+# then fetches those of the next one ahead. The distances of the terms' cache lines are too large for the
+# processor to foresee them.
+DISTANT_BYTES = 1 << 20
 # Number of independent sums that hide the latency of an addition.
 PARALLEL_SUMS = 8
 
@@ -97,6 +101,16 @@ def for_blocks(
         with builder.if_then(fits(size)):
             take(size)
     return builder.load(position)
+
+
+def _prefetch(builder: Any, pointer: Any) -> None:
+    """Emit a hint to load the cache line at `pointer`: any address is allowed, and nothing else happens."""
+    byte, integer = ir.IntType(8).as_pointer(), ir.IntType(32)
+    signature = ir.FunctionType(ir.VoidType(), [byte, *[integer] * 3])
+    function = cgutils.get_or_insert_function(builder.module, signature, "llvm.prefetch.p0")
+    is_write, all_levels, is_data = 0, 3, 1
+    flags = [integer(flag) for flag in (is_write, all_levels, is_data)]
+    builder.call(function, [builder.bitcast(pointer, byte), *flags])
 
 
 @contextlib.contextmanager
@@ -184,6 +198,11 @@ def _emit_product(
 
     side_by_side = builder.icmp_signed("==", row_distance, zero.type(1))
     chunk = builder.select(side_by_side, zero.type(CHUNK // 2), zero.type(CHUNK))
+    if not few_rows:
+        n_coefficients = builder.mul(n_rows, n_terms)
+        is_distant = builder.icmp_signed(
+            ">", builder.mul(n_coefficients, zero.type(vector.dtype.bitwidth // 8)), zero.type(DISTANT_BYTES)
+        )
 
     def panel(
         begin: Any, end: Any, column: Any, width: int, row_sizes: tuple[int, ...], terms: Rows, results: Rows
@@ -208,9 +227,15 @@ def _emit_product(
                             builder.store(start.ir, cell)
             offsets = [builder.mul(row, row_distance) for row in rows]
 
-            def add_term(term: Any, sums: list[list[Any]]) -> None:
+            def add_term(term: Any, sums: list[list[Any]], fetches: bool = False) -> None:
                 values = [terms.load(term, c) for c in columns]
                 at = builder.gep(coefficients, [builder.mul(term, term_distance)], inbounds=True)
+                if fetches:
+                    # Adjacent coefficients of a term lie on the cache line of the next block's last one and
+                    # on the line before, which this block reads. After the last block, the address may be
+                    # outside of the matrix.
+                    next_block = builder.mul(row_distance, zero.type(len(offsets)))
+                    _prefetch(builder, builder.gep(at, [builder.add(offsets[-1], next_block)]))
                 for offset, cells in zip(offsets, sums, strict=True):
                     factor = broadcast(at, offset)
                     for cell, value in zip(cells, values, strict=True):
@@ -223,8 +248,19 @@ def _emit_product(
                 with cgutils.for_range_slice(builder, begin, single, step, inc=True) as (term, _):
                     for k, cells in enumerate([sums, *more]):
                         add_term(offset_by(builder, term, k), cells)
-            with cgutils.for_range_slice(builder, single, end, zero.type(1), inc=True) as (term, _):
-                add_term(term, sums)
+
+            def add_terms(fetches: bool) -> None:
+                with cgutils.for_range_slice(builder, single, end, zero.type(1), inc=True) as (term, _):
+                    add_term(term, sums, fetches)
+
+            if height == row_sizes[0] and not few_rows:
+                with builder.if_else(is_distant) as (distant, near):
+                    with distant:
+                        add_terms(True)
+                    with near:
+                        add_terms(False)
+            else:
+                add_terms(False)
             for r, row in enumerate(rows):
                 for v, c in enumerate(columns):
                     parts = [

@@ -201,7 +201,11 @@ def test_weights_of_rows_and_classes(path, tmp_path):
 def test_quantiles_and_scores(path, tmp_path):
     test = table(seed=1)
     model = streamed(
-        TabularRegressor, path, tmp_path, settings={"quantiles": (0.1, 0.9), "preset": "fast"}, passes=24
+        TabularRegressor,
+        path,
+        tmp_path,
+        settings={"quantiles": np.array([0.1, 0.9]), "preset": "fast"},
+        passes=24,
     )
     low, high = model.predict(test[COLUMNS], quantiles=True).T
     assert 0.6 < ((low <= test["size"]) & (test["size"] <= high)).mean() < 0.95
