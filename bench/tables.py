@@ -228,12 +228,23 @@ def _mlp(is_classes: bool, seed: int) -> Peer:
     return _one_hot(MLPClassifier(random_state=seed) if is_classes else number)
 
 
-def _pytabkit(name: str) -> Callable[[bool, int], Peer]:
+def _pytabkit(name: str, n_networks: int) -> Callable[[bool, int], Peer]:
     def make(is_classes: bool, seed: int) -> Peer:
         import pytabkit
 
         kind = getattr(pytabkit, f"{name}_{'Classifier' if is_classes else 'Regressor'}")
-        return Peer(lambda frame: kind(random_state=seed, device="cpu", n_threads=2, verbosity=0))
+
+        def pipeline(frame: pd.DataFrame) -> Any:
+            # pytabkit takes gaps in categories, but not in numbers. One thread: more take more CPU seconds.
+            gaps = SimpleImputer(strategy="median", add_indicator=True)
+            columns = make_column_transformer(
+                (gaps, make_column_selector(dtype_include=["number", "bool"])),
+                remainder="passthrough", verbose_feature_names_out=False,
+            ).set_output(transform="pandas")  # fmt: skip
+            network = kind(random_state=seed, device="cpu", n_threads=1, n_cv=n_networks, verbosity=0)
+            return make_pipeline(columns, network)
+
+        return Peer(pipeline)
 
     return make
 
@@ -253,8 +264,10 @@ MODELS: dict[str, Callable[[bool, int], Any]] = {
     "catboost": _catboost,
     "forest": _forest,
     "mlp": _mlp,
-    "td_s": _pytabkit("RealMLP_TD_S"),
-    "td": _pytabkit("RealMLP_TD"),
+    "td_s": _pytabkit("RealMLP_TD_S", 1),
+    "td": _pytabkit("RealMLP_TD", 1),
+    "td_s_5": _pytabkit("RealMLP_TD_S", 5),
+    "td_5": _pytabkit("RealMLP_TD", 5),
     "fast": _tabular(preset="fast"),
     "good": _tabular(preset="good"),
     "best": _tabular(preset="best"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -13,11 +14,11 @@ from ..system.extras import import_extra
 from .reading import ReadTable, as_dates
 
 __all__ = [
+    "Matching",
     "check_finite",
     "check_names",
     "columns_of_text",
     "first_text",
-    "matched_rows",
     "nearest",
     "numbers_of",
     "text_columns",
@@ -25,6 +26,8 @@ __all__ = [
 
 # Largest number of names or values in a message.
 MOST_NAMES = 5
+# Largest number of categories unseen in the fit that are remembered for each column.
+MOST_UNSEEN = 10_000
 
 
 def nearest(name: str, known: Sequence[str]) -> list[str]:
@@ -98,51 +101,113 @@ def text_columns(model: Any) -> list[str]:
     return [record["name"] for record in model.columns_ if record["kind"] == "category"]
 
 
-def matched_rows(model: Any, read: ReadTable, date_format: str | None) -> Any:
-    """Return the columns of a model's fit from a table, each of the kind that it had in the fit.
+class Matching:
+    """Columns of a model's fit, found in a table that is read as a whole or in pieces.
 
     Columns that the fit did not have are noted and left out, and so are counted the rows with categories that
     did not occur in it.
 
+    Parameters
+    ----------
+    model : TabularClassifier or TabularRegressor
+        Fitted estimator.
+    columns : sequence of str
+        Columns of the table.
+    name : str
+        Name of the table in messages.
+    date_format : str or None
+        Form of dates that are not ISO 8601.
+
     Raises
     ------
     ValueError
-        If a column is missing, or holds text where it held numbers or dates.
+        If a column of the fit is missing.
     """
-    pandas = import_extra("pandas", "cli", "reading a table")
-    fitted = [record["name"] for record in model.columns_]
-    if not hasattr(model, "feature_names_in_"):
-        return _by_position(read, len(fitted))
-    missing = [name for name in fitted if name not in read.frame.columns]
-    if missing:
-        surplus = [name for name in read.frame.columns if name not in fitted]
-        close = nearest(missing[0], surplus)
-        hint = f": is {missing[0]!r} now called {close[0]!r}?" if close else ""
-        verb = "column" if len(missing) == 1 else "columns"
-        raise ValueError(f"{read.name} lacks the {verb} {listed(missing)} of the model{hint}")
-    surplus = [name for name in read.frame.columns if name not in (*fitted, model.target_name_)]
-    if surplus:
-        read.notes.append(f"columns that the model does not use: {listed(surplus, quoted=False)}")
-    frame = read.frame[fitted].copy()
-    check_finite(frame, read)
-    for record, encoding in zip(model.columns_, model.encoder_.encodings_, strict=True):
-        name, kind = record["name"], record["kind"]
-        column = frame[name]
-        if not record["features"]:
-            continue
-        if kind == "number":
-            is_duration = column.dtype.kind == "m"  # which the encoder reads as days
-            if not (is_duration or pandas.api.types.is_numeric_dtype(column.dtype)):
-                frame[name] = numbers_of(_without_dates(pandas, column), read, "column")
-        elif kind == "date":
-            frame[name] = _dates_of(pandas, column, read, date_format)
-        elif isinstance(encoding, CategoryEncoding):
-            unseen = encoding.unseen(column.tolist())
-            if unseen:
-                values = listed(value for value, _ in unseen.most_common())
-                rows = "1 row has a value" if unseen.total() == 1 else f"{unseen.total():,} rows have values"
-                read.notes.append(f"column {name!r}: {rows} not seen in training: {values}")
-    return frame
+
+    def __init__(self, model: Any, columns: Sequence[str], name: str, date_format: str | None) -> None:
+        self._model, self._date_format = model, date_format
+        self._unseen: dict[str, Unseen] = {}
+        self._surplus: list[str] = []
+        self.fitted = [record["name"] for record in model.columns_]
+        self._has_names = hasattr(model, "feature_names_in_")
+        if not self._has_names:
+            return
+        missing = [column for column in self.fitted if column not in columns]
+        if missing:
+            surplus = [column for column in columns if column not in self.fitted]
+            close = nearest(missing[0], surplus)
+            hint = f": is {missing[0]!r} now called {close[0]!r}?" if close else ""
+            verb = "column" if len(missing) == 1 else "columns"
+            raise ValueError(f"{name} lacks the {verb} {listed(missing)} of the model{hint}")
+        known = (*self.fitted, model.target_name_)
+        self._surplus = [column for column in columns if column not in known]
+
+    def rows(self, read: ReadTable) -> Any:
+        """Return the columns of the fit, each of the kind that it had in the fit.
+
+        Parameters
+        ----------
+        read : ReadTable
+            Rows. The index of the dataframe holds their numbers in the table.
+
+        Returns
+        -------
+        pandas DataFrame, or array for a model without names
+            Rows to predict.
+
+        Raises
+        ------
+        ValueError
+            If a column holds infinity, or text where it held numbers or dates.
+        """
+        if not self._has_names:
+            return _by_position(read, len(self.fitted))
+        pandas = import_extra("pandas", "cli", "reading a table")
+        frame = read.frame[self.fitted].copy()
+        check_finite(frame, read)
+        for record, encoding in zip(self._model.columns_, self._model.encoder_.encodings_, strict=True):
+            name, kind = record["name"], record["kind"]
+            column = frame[name]
+            if not record["features"]:
+                continue
+            if kind == "number":
+                is_duration = column.dtype.kind == "m"  # which the encoder reads as days
+                if not (is_duration or pandas.api.types.is_numeric_dtype(column.dtype)):
+                    frame[name] = numbers_of(_without_dates(pandas, column), read, "column")
+            elif kind == "date":
+                frame[name] = _dates_of(pandas, column, read, self._date_format)
+            elif isinstance(encoding, CategoryEncoding):
+                self._unseen.setdefault(name, Unseen()).add(encoding.unseen(column.tolist()))
+        return frame
+
+    @property
+    def notes(self) -> list[str]:
+        """Remarks on columns that the model does not use, and on categories new to it."""
+        notes = []
+        if self._surplus:
+            notes.append(f"columns that the model does not use: {listed(self._surplus, quoted=False)}")
+        for name, unseen in self._unseen.items():
+            if unseen.n_rows:
+                rows = "1 row has a value" if unseen.n_rows == 1 else f"{unseen.n_rows:,} rows have values"
+                values = listed(value for value, _ in unseen.counts.most_common())
+                notes.append(f"column {name!r}: {rows} not seen in training: {values}{unseen.others}")
+        return notes
+
+
+class Unseen:
+    """Number of rows with categories that did not occur in the fit, and the first such categories."""
+
+    def __init__(self) -> None:
+        self.n_rows, self.counts, self.others = 0, Counter[str](), ""
+
+    def add(self, counts: Counter[str]) -> None:
+        """Add the categories of a piece, of which at most `MOST_UNSEEN` are remembered."""
+        self.n_rows += counts.total()
+        for value, n_rows in counts.items():
+            if value in self.counts or len(self.counts) < MOST_UNSEEN:
+                self.counts[value] += n_rows
+            else:
+                self.others = " or others"
 
 
 def _by_position(read: ReadTable, n_columns: int) -> Any:
@@ -169,7 +234,7 @@ def _dates_of(pandas: Any, column: Any, read: ReadTable, date_format: str | None
     if wrong.any():
         row = int(wrong.argmax())
         raise ValueError(
-            f"{read.name}: column {column.name!r} should hold dates, but row {row + 1} holds "
+            f"{read.name}: column {column.name!r} should hold dates, but row {column.index[row] + 1} holds "
             f"{str(column.iloc[row])!r}: write dates as 2024-12-31, or name their --date-format"
         )
     return dates

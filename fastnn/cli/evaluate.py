@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,16 @@ def add_command(commands: Any, summary: str) -> None:
         "evaluate",
         help=summary,
         description="Print the scores of a model that 'fastnn train' has written on the rows of a CSV or "
-        "Parquet file with the target, beside those of the training and of a constant prediction.",
+        "Parquet file with the target, beside those of a constant prediction. Parquet files, which may be "
+        "larger than memory, are read and judged in pieces.",
         epilog="example: fastnn evaluate run/model.fastnn test.csv",
     )
     parser.add_argument("model", metavar="MODEL", type=Path, help="file of the saved model")
     parser.add_argument(
-        "table", metavar="TABLE", type=file_or_dash, help="CSV or Parquet file, - for standard input"
+        "table",
+        metavar="TABLE",
+        type=file_or_dash,
+        help="CSV or Parquet file, folder of Parquet files, - for standard input",
     )
     parser.add_argument(
         "--target", metavar="COLUMN", help="column with the truth (default: of the name in the training)"
@@ -47,11 +52,11 @@ def _run(options: argparse.Namespace) -> int:
         check_replaceable(options.out, "--out", "a file of scores")
     import numpy as np
 
-    from .columns import check_names, matched_rows, text_columns
+    from .columns import Matching, text_columns
     from .models import loaded_model
-    from .problem import check_classes, posed_rows
-    from .reading import read_table
-    from .scores import plain_scores, scores_of, table_of_scores
+    from .pieces import TableInPieces
+    from .problem import check_any, gap_notes
+    from .scores import RunningScores, plain_scores, table_of_scores
 
     model = loaded_model(options.model)
     classes = getattr(model, "classes_", None)
@@ -62,45 +67,84 @@ def _run(options: argparse.Namespace) -> int:
         raise ValueError(f"--target: {options.model} was fitted to a target without a name: name the column")
     if classes is not None and classes.dtype == object:
         texts.append(target)
-    read = read_table(options.table, options, texts)
-    check_names([target] if options.weights is None else [target, options.weights], read, "--target")
-    frame = matched_rows(model, read, options.date_format)
-    columns = list(read.frame.columns)
-    rows = posed_rows(read, target, task, options.weights, columns)
-    present = read.frame[target].notna().to_numpy()
-    X = frame[present]
-    y = rows.target.to_numpy()
-    if classes is not None:
-        y = check_classes(y, classes, read, target)
-        predictions = model.predict_proba(X)
-        counts = np.bincount(np.searchsorted(classes, y), rows.weights, minlength=len(classes))
-        constant = np.tile(counts / counts.sum(), (len(y), 1))
+    table = TableInPieces(options.table, options, texts, not hasattr(model, "feature_names_in_"))
+    table.check_names([target], "--target")
+    table.check_names([] if options.weights is None else [options.weights], "--weights")
+    matching = Matching(model, table.columns, table.name, options.date_format)
+    rows = _Rows(table, target, options.weights, task, classes)
+    running = RunningScores(task, classes)
+    for piece, present, y, weights in rows.read(matching.fitted):
+        X = matching.rows(piece)[present]
+        if len(y):
+            running.add(y, model.predict(X) if classes is None else model.predict_proba(X), weights)
+    check_any(running.n_rows, running.weight, table.name, target, options.weights)
+    if classes is None:
+        constant = RunningScores(task, classes)
+        for _, _, y, weights in rows.read([]):
+            constant.add(y, np.full(len(y), running.mean), weights)
+        scores = {"fastnn": running.scores(constant), "constant": constant.scores()}
     else:
-        predictions = model.predict(X)
-        constant = np.full(len(y), np.average(y, weights=rows.weights))
-    scores = {
-        "fastnn": scores_of(task, y, predictions, classes, rows.weights),
-        "constant": scores_of(task, y, constant, classes, rows.weights),
-    }
-    print(f"{read.name}: {len(y):,} rows with {target}")
-    for note in (*read.notes, *rows.notes):
+        scores = {"fastnn": running.scores(), "constant": running.constant_scores()}
+    notes = [*table.notes, *matching.notes, *gap_notes(rows.n_gaps)]
+    if classes is not None and running.n_ranked < running.n_rows:
+        notes.append(f"the ROC AUC is that of {running.n_ranked:,} random rows")
+    print(f"{table.name}: {running.n_rows:,} rows with {target}")
+    for note in notes:
         print(f"  note: {note}")
     print(f"\n{table_of_scores(task, scores)}")
     if classes is not None and len(classes) <= MOST_CLASSES:
-        print(f"\n{_confusion(y, predictions, classes)}")
+        print(f"\n{_confusion(running.counts, classes)}")
     if options.out is not None:
-        content = {"model": str(options.model), "table": read.name, "rows": len(y), "target": target}
+        content = {"model": str(options.model), "table": table.name, "rows": running.n_rows, "target": target}
         text = json.dumps(content | {"scores": plain_scores(scores)}, indent=2, allow_nan=False)
         with written_whole(options.out) as temporary:
             temporary.write_text(text + "\n", encoding="utf-8")
     return 0
 
 
-def _confusion(y: Any, P: Any, classes: Any) -> str:
-    """Return the confusion matrix as lines: a row for each true class, a column for each predicted one."""
-    from sklearn.metrics import confusion_matrix
+class _Rows:
+    """Rows of a table that have a target.
 
-    counts = confusion_matrix(y, classes[P.argmax(axis=1)], labels=classes)
+    Parameters
+    ----------
+    table : TableInPieces
+        Table.
+    target : str
+        Column with the truth.
+    weights : str or None
+        Column with the weights of the rows.
+    task : {"classification", "regression"}
+        Kind of the target.
+    classes : array or None
+        Classes of the model.
+
+    Attributes
+    ----------
+    n_gaps : int
+        Number of rows without a target that were read last.
+    """
+
+    def __init__(self, table: Any, target: str, weights: str | None, task: str, classes: Any) -> None:
+        self._table, self._target, self._weights = table, target, weights
+        self._task, self._classes, self.n_gaps = task, classes, 0
+
+    def read(self, columns: list[str]) -> Iterator[tuple[Any, Any, Any, Any]]:
+        """Yield pieces with some columns: all rows, which of them have a target, targets, and weights."""
+        from .problem import check_classes, stated_rows
+
+        self.n_gaps, target = 0, self._target
+        named = [target] if self._weights is None else [target, self._weights]
+        for piece in self._table.pieces(list(dict.fromkeys([*columns, *named]))):
+            rows = stated_rows(piece.read, target, self._task, self._weights, [])
+            present, y = piece.read.frame[target].notna().to_numpy(), rows.target.to_numpy()
+            if self._classes is not None and len(y):
+                y = check_classes(y, self._classes, piece.read, target)
+            self.n_gaps += len(present) - len(y)
+            yield piece.read, present, y, rows.weights
+
+
+def _confusion(counts: Any, classes: Any) -> str:
+    """Return the confusion matrix as lines: a row for each true class, a column for each predicted one."""
     names = [str(one)[:14] for one in classes]
     cells = [
         ["true \\ predicted", *names],

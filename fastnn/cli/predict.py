@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import io
 import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from .arguments import add_reading_arguments, file_or_dash, names
 
 __all__ = ["add_command"]
+
+# Least number of rows in a row group of a Parquet file of predictions; the last group has fewer.
+GROUP_ROWS = 1 << 17
 
 
 def add_command(commands: Any, summary: str) -> None:
@@ -20,12 +24,16 @@ def add_command(commands: Any, summary: str) -> None:
         help=summary,
         description="Predict every row of a CSV or Parquet file by a model that 'fastnn train', or the "
         "method save of a TabularClassifier or TabularRegressor, has written. Columns are found by their "
-        "names, in any order. Remarks go to standard error.",
+        "names, in any order. Parquet files, which may be larger than memory, are read and predicted in "
+        "pieces. A file of predictions is written whole or not at all. Remarks go to standard error.",
         epilog="example: fastnn predict run/model.fastnn new.csv --proba --keep id -o predictions.csv",
     )
     parser.add_argument("model", metavar="MODEL", type=Path, help="file of the saved model")
     parser.add_argument(
-        "table", metavar="TABLE", type=file_or_dash, help="CSV or Parquet file, - for standard input"
+        "table",
+        metavar="TABLE",
+        type=file_or_dash,
+        help="CSV or Parquet file, folder of Parquet files, - for standard input",
     )
     parser.add_argument(
         "-o", "--out", metavar="FILE", type=file_or_dash, default="-",
@@ -49,9 +57,9 @@ def _run(options: argparse.Namespace) -> int:
         check_folder(options.out, "--out")
         check_replaceable(options.out, "--out", "a table")
 
-    from .columns import check_names, matched_rows, text_columns
+    from .columns import Matching, text_columns
     from .models import loaded_model
-    from .reading import read_table
+    from .pieces import TableInPieces
 
     model = loaded_model(options.model)
     has_classes = hasattr(model, "classes_")
@@ -59,26 +67,26 @@ def _run(options: argparse.Namespace) -> int:
         raise ValueError(f"--proba: {options.model} predicts numbers, not classes")
     if options.quantiles and (has_classes or not len(model._quantiles)):
         raise ValueError(f"--quantiles: {options.model} has none: train it with --quantiles 0.05,0.5,0.95")
-    read = read_table(options.table, options, text_columns(model))
-    check_names(options.keep, read, "--keep")
-    rows = matched_rows(model, read, options.date_format)
-    predictions = _predictions(model, read, rows, options)
-    for note in read.notes:
+    # Columns of a model without names are found by their places in the whole table.
+    is_whole = not hasattr(model, "feature_names_in_")
+    table = TableInPieces(options.table, options, text_columns(model), is_whole)
+    table.check_names(options.keep, "--keep")
+    matching = Matching(model, table.columns, table.name, options.date_format)
+    n_rows = 0
+    draft: AbstractContextManager[Any] = nullcontext() if options.out == "-" else written_whole(options.out)
+    with draft as temporary, _opened(temporary, table.kept_schema(options.keep)) as write:
+        for piece in table.pieces(matching.fitted, options.keep):
+            write(_predictions(model, matching.rows(piece.read), piece.kept, options))
+            n_rows += len(piece.kept)
+    for note in (*table.notes, *matching.notes):
         print(f"note: {note}", file=sys.stderr)
-    if options.out == "-":
-        predictions.to_csv(sys.stdout, index=False)
-        sys.stdout.flush()
-        return 0
-    content = _content(predictions, options.out)
-    with written_whole(options.out) as temporary:
-        temporary.write_bytes(content)
-    print(f"{options.out}: {len(predictions):,} predictions", file=sys.stderr)
+    if options.out != "-":
+        print(f"{options.out}: {n_rows:,} predictions", file=sys.stderr)
     return 0
 
 
-def _predictions(model: Any, read: Any, rows: Any, options: argparse.Namespace) -> Any:
+def _predictions(model: Any, rows: Any, kept: Any, options: argparse.Namespace) -> Any:
     """Return a dataframe of the copied columns and the predictions."""
-    predictions = read.frame[list(options.keep)].copy()
     columns: dict[str, Any] = {}
     if options.proba:
         P = model.predict_proba(rows)
@@ -90,25 +98,98 @@ def _predictions(model: Any, read: Any, rows: Any, options: argparse.Namespace) 
         Q = model.predict(rows, quantiles=True)
         columns |= {f"quantile_{q:g}": Q[:, k] for k, q in enumerate(model._quantiles)}
     for name, values in columns.items():
-        if name in predictions:
+        if name in kept:
             raise ValueError(f"--keep: {name!r} is the name of a column of the predictions")
-        predictions[name] = values
-    return predictions
+        kept[name] = values
+    return kept
 
 
-def _content(predictions: Any, path: Path) -> bytes:
-    """Return the predictions as the content of a file, whose name says which kind."""
-    from ..system.extras import import_extra
+@contextmanager
+def _opened(path: Path | None, schema: Any) -> Iterator[Any]:
+    """Yield a function that adds a dataframe to a file of the kind that its name says; None prints CSV.
 
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    if suffixes[-1:] in ([".parquet"], [".pq"]):
-        import_extra("pyarrow", "cli", "a Parquet file")
-        buffer = io.BytesIO()
-        predictions.to_parquet(buffer, index=False)
-        return buffer.getvalue()
-    text = predictions.to_csv(index=False).encode()
-    if suffixes[-1:] == [".gz"]:
-        import gzip
+    Parameters
+    ----------
+    path : Path or None
+        Name of the file.
+    schema : pyarrow Schema or None
+        Types of the first columns in a Parquet file; None leaves all types to the first dataframe.
+    """
+    ending = None if path is None else path.suffix.lower()
+    if ending in (".parquet", ".pq"):
+        with _ParquetFile(path, schema) as file:
+            yield file.write
+        return
+    if path is None:
+        yield _csv_writer(sys.stdout)
+        sys.stdout.flush()
+        return
+    import gzip
+    import io
 
-        return gzip.compress(text, mtime=0)
-    return text
+    with path.open("wb") as raw:
+        # Without a name and a time, the same predictions give the same bytes.
+        packed = gzip.GzipFile("", "wb", fileobj=raw, mtime=0) if ending == ".gz" else nullcontext(raw)
+        with packed as binary, io.TextIOWrapper(binary, "utf-8", newline="") as text:
+            yield _csv_writer(text)
+
+
+def _csv_writer(file: Any) -> Any:
+    """Return a function that writes dataframes, the names of the columns once."""
+    has_names = False
+
+    def write(frame: Any) -> None:
+        nonlocal has_names
+        frame.to_csv(file, index=False, header=not has_names, lineterminator="\n")
+        has_names = True
+
+    return write
+
+
+class _ParquetFile:
+    """Parquet file to which dataframes are added as row groups.
+
+    Parameters
+    ----------
+    path : Path
+        Name of the file.
+    schema : pyarrow Schema or None
+        Types of the first columns; None leaves all types to the first dataframe.
+    """
+
+    def __init__(self, path: Any, schema: Any) -> None:
+        from ..system.extras import import_extra
+
+        self._arrow = import_extra("pyarrow", "cli", "a Parquet file")
+        self._parquet = import_extra("pyarrow.parquet", "cli", "a Parquet file")
+        self._path, self._schema = path, schema
+        self._writer: Any = None
+        self._waiting: list[Any] = []
+
+    def __enter__(self) -> _ParquetFile:
+        """Return the file."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Write the last rows and the end of the file, and close it."""
+        if self._writer is not None:
+            self._flush()
+            self._writer.close()
+
+    def write(self, frame: Any) -> None:
+        """Add the rows of a dataframe."""
+        if self._writer is None:
+            found = self._arrow.Schema.from_pandas(frame, preserve_index=False)
+            for k, field in enumerate(self._schema or ()):
+                found = found.set(k, field)
+            self._schema = found
+            self._writer = self._parquet.ParquetWriter(self._path, found)
+        self._waiting.append(self._arrow.Table.from_pandas(frame, self._schema, preserve_index=False))
+        if sum(map(len, self._waiting)) >= GROUP_ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Write the rows that wait as a row group."""
+        if self._waiting:
+            self._writer.write_table(self._arrow.concat_tables(self._waiting))
+            self._waiting = []

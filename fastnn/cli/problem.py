@@ -13,7 +13,16 @@ from ..system.extras import import_extra
 from .columns import check_finite, check_names, first_text, listed, numbers_of
 from .reading import ReadTable
 
-__all__ = ["Problem", "check_classes", "posed_problem", "posed_rows", "stated_targets"]
+__all__ = [
+    "Problem",
+    "check_any",
+    "check_classes",
+    "gap_notes",
+    "posed_problem",
+    "posed_rows",
+    "stated_rows",
+    "stated_targets",
+]
 
 # Largest number of different whole numbers that are taken for classes unless --task says otherwise.
 MOST_WHOLE = 10
@@ -67,7 +76,9 @@ def posed_problem(
     if not columns:
         raise ValueError(f"{read.name} has no column to predict {target!r} from")
     notes: list[str] = []
-    task = task or _found_task(_with_target(read, target)[target], read, notes)
+    present = read.frame[target].dropna()
+    check_any(len(present), None, read.name, target, weights)
+    task = task or _found_task(present, read, notes)
     problem = posed_rows(read, target, task, weights, columns)
     distinct = np.unique(problem.target)
     if len(distinct) < 2:
@@ -93,9 +104,34 @@ def posed_rows(read: ReadTable, target: str, task: str, weights: str | None, col
     ValueError
         If no row has a target, or the target or the weights are unusable; the message names the row.
     """
-    frame = _with_target(read, target)
-    n_gaps = len(read.frame) - len(frame)
-    notes = [f"{n_gaps:,} rows without a target are left out"] if n_gaps else []
+    problem = stated_rows(read, target, task, weights, columns)
+    check_any(len(problem.target), problem.weights, read.name, target, weights)
+    return problem
+
+
+def check_any(n_rows: int, row_weights: Any, name: str, target: str, weights: str | None) -> None:
+    """Raise ValueError if no row has a target, or a weight above 0."""
+    if not n_rows:
+        raise ValueError(f"{name}: the target {target!r} holds nothing but gaps")
+    if row_weights is not None and not np.any(row_weights):
+        raise ValueError(f"{name}: the weights {weights!r} are all 0")
+
+
+def gap_notes(n_gaps: int) -> list[str]:
+    """Return the remark on rows without a target, if there are any."""
+    return [f"{n_gaps:,} rows without a target are left out"] if n_gaps else []
+
+
+def stated_rows(read: ReadTable, target: str, task: str, weights: str | None, columns: list[str]) -> Problem:
+    """Return the rows, if any, of a table or a piece of one that have a target, with the given columns.
+
+    Raises
+    ------
+    ValueError
+        If the target or the weights are unusable; the message names the row.
+    """
+    frame = read.frame[read.frame[target].notna()]
+    notes = gap_notes(len(read.frame) - len(frame))
     values = stated_targets(frame[target], read, task)
     row_weights = None
     if weights is not None:
@@ -107,20 +143,10 @@ def posed_rows(read: ReadTable, target: str, task: str, weights: str | None, col
                 f"{read.name}: the weight {weights!r} in row {frame.index[row] + 1} is "
                 f"{frame[weights].iloc[row]}: weights are numbers not below 0"
             )
-        if not row_weights.any():
-            raise ValueError(f"{read.name}: the weights {weights!r} are all 0")
     pandas = import_extra("pandas", "cli", "reading a table")
     check_finite(frame[columns], read)
     features = frame[columns].reset_index(drop=True)
     return Problem(task, features, pandas.Series(values, name=target), row_weights, notes)
-
-
-def _with_target(read: ReadTable, target: str) -> Any:
-    """Return the rows that have a target. The index keeps their numbers in the file."""
-    present = read.frame[target].notna()
-    if not present.any():
-        raise ValueError(f"{read.name}: the target {target!r} holds nothing but gaps")
-    return read.frame if present.all() else read.frame[present]
 
 
 def stated_targets(column: Any, read: ReadTable, task: str) -> NDArray[Any]:
@@ -148,7 +174,11 @@ def stated_targets(column: Any, read: ReadTable, task: str) -> NDArray[Any]:
 def check_classes(y: NDArray[Any], classes: NDArray[Any], read: ReadTable, target: str) -> NDArray[Any]:
     """Return true classes with the data type of a model's classes; raise ValueError for a class it lacks."""
     if classes.dtype.kind in "OU":
-        y = np.array([str(value) for value in y], classes.dtype)
+        # Whole numbers in a piece of a table may be floats in the table of the fit.
+        known, ending = set(classes.tolist()), ".0" if y.dtype.kind == "i" else ""
+        texts = [str(value) for value in y]
+        texts = [text + ending if text + ending in known else text for text in texts]
+        y = np.array(texts, object if classes.dtype == object else str)
     elif y.dtype.kind not in "OU":
         y = y.astype(classes.dtype)
     new = sorted(set(y.tolist()) - set(classes.tolist()), key=str)

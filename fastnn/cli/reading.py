@@ -18,7 +18,15 @@ from ..preprocessing.parquet_source import first_line, read_dataset
 from ..system.extras import import_extra
 from ..system.validation import shown
 
-__all__ = ["PARQUET", "ReadTable", "finished_table", "is_parquet_folder", "opened_bytes", "read_table"]
+__all__ = [
+    "INDEX",
+    "ReadTable",
+    "finished_table",
+    "is_parquet",
+    "is_parquet_folder",
+    "opened_bytes",
+    "read_table",
+]
 
 # Number of bytes at the beginning of a file that determine its form.
 HEAD = 256 * 1024
@@ -27,8 +35,9 @@ MOST_LINES = 500
 SEPARATORS = (",", ";", "\t", "|")
 # First bytes of compressed files, and the names of the compressions in pandas.
 COMPRESSIONS = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\xfd7zXZ": "xz"}
-# First bytes of Parquet files.
+# First bytes of Parquet files, and the column in which pandas writes an index without a name.
 PARQUET = b"PAR1"
+INDEX = "__index_level_0__"
 # First bytes of files that are no tables here, with a remedy.
 REFUSED = {
     b"PK\x03\x04": "a ZIP archive or a spreadsheet: save the table as CSV or Parquet",
@@ -126,6 +135,16 @@ def finished_table(pandas: Any, read: ReadTable, date_format: str | None) -> Rea
 def is_parquet_folder(source: str | Path) -> bool:
     """Return True for the name of a folder that holds Parquet files, perhaps in folders."""
     return source != "-" and Path(source).is_dir() and any(Path(source).rglob("*.parquet"))
+
+
+def is_parquet(source: str | Path) -> bool:
+    """Return True for the name of a Parquet file or of a folder of such files."""
+    if is_parquet_folder(source):
+        return True
+    if source == "-" or not Path(source).is_file():
+        return False
+    with Path(source).open("rb") as file:
+        return file.read(len(PARQUET)) == PARQUET
 
 
 @contextmanager
@@ -307,7 +326,7 @@ def _drop_index(read: ReadTable) -> None:
     """Leave out the column in which pandas has written the numbers of the rows."""
     frame = read.frame
     first = frame.columns[0]
-    if first in ("Unnamed: 0", "__index_level_0__") and len(frame.columns) > 1:
+    if first in ("Unnamed: 0", INDEX) and len(frame.columns) > 1:
         values = frame[first]
         if values.dtype.kind in "iu" and (values.diff().dropna() == 1).all():
             read.frame = frame.drop(columns=first)

@@ -21,15 +21,13 @@ from ..system.sizes import parse_size
 from .columns import check_names
 from .judging import BY_VALIDATION, N_FOLDS, OWN, Judged
 from .problem import Problem, check_classes, posed_rows
-from .reading import PARQUET, ReadTable, finished_table, is_parquet_folder
+from .reading import INDEX, ReadTable, finished_table, is_parquet
 from .scores import baselines, folds_of, scores_of
 
 __all__ = ["LargeFiles", "Streamed", "large_files"]
 
 # Number of rows that decide about columns and task, and to which the linear model is fitted.
 N_SAMPLED = 20_000
-# Column in which pandas writes an index.
-INDEX = "__index_level_0__"
 
 
 @dataclass
@@ -62,7 +60,7 @@ def large_files(options: argparse.Namespace, checkpoint: Path) -> LargeFiles | N
         If a column does not exist, or an option does not go with files that are streamed.
     """
     limit = parse_size(options.memory_limit, "--memory-limit", LEAST_MEMORY)
-    if not _is_parquet(options.table):
+    if not is_parquet(options.table):
         if options.resume:
             raise ValueError("--resume: only Parquet files are trained on with a checkpoint")
         return None
@@ -99,16 +97,6 @@ def large_files(options: argparse.Namespace, checkpoint: Path) -> LargeFiles | N
     dates = [column for column in columns if read.frame[column].dtype.kind == "M"]
     files = selected(dates=[column for column in dates if files.is_text(column)])
     return LargeFiles(files, read, len(names))
-
-
-def _is_parquet(source: Any) -> bool:
-    """Return True for the name of a Parquet file or of a folder of such files."""
-    if is_parquet_folder(source):
-        return True
-    if source == "-" or not Path(source).is_file():
-        return False
-    with Path(source).open("rb") as file:
-        return file.read(len(PARQUET)) == PARQUET
 
 
 def _frame(files: ParquetRows, block: Block) -> Any:

@@ -6,7 +6,7 @@ import copy
 import numbers
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -27,10 +27,11 @@ from ..system.sizes import parse_size
 from ..system.threads import compute_parts
 from ..system.validation import check_count, check_flag, check_weights
 from .documentation import DocumentationLinkMixin
-from .members import assign_folds, batch_size, check_judging_weights, fit_members, fold_count, training_rows
+from .members import assign_folds, batch_size, check_judging_weights, fold_count, training_rows
 from .streamed_checkpoints import checked_checkpoint, resumed_path
 from .streaming import StreamedFit, needed_bytes
 from .tabular_export import ExportableTabular
+from .tabular_fits import TableFits, column_scales, mean_score
 from .tabular_presets import PRESETS, Preset
 from .tabular_report import Report
 from .tabular_saved import SavableTabular
@@ -41,6 +42,8 @@ Array = NDArray[Any]
 
 # Largest number of rows of a fold on which the importances of the columns are estimated during a fit.
 IMPORTANCE_ROWS = 400
+# Number of networks by which it is found whether columns should be scaled by their importance.
+N_PILOTS = 2
 # Memory for rows of files unless the user gives a limit, and the least limit.
 MEMORY_LIMIT, LEAST_MEMORY = "1GiB", 64 << 20
 
@@ -188,13 +191,10 @@ class Tabular(DocumentationLinkMixin, Report, ExportableTabular, SavableTabular,
         self.__dict__.pop("_stream", None)
         files = None
         if isinstance(X, ParquetRows) or is_files(X):
+            _check_name(y, "y", "X")
             files = X if isinstance(X, ParquetRows) else ParquetRows(X, y, sample_weight, columns)
         if X_val is not None and is_files(X_val):
-            if not isinstance(y_val, str):
-                raise ValueError(
-                    "y_val must be the name of a column where X_val names files, got a value of type "
-                    f"{type(y_val).__name__}"
-                )
+            _check_name(y_val, "y_val", "X_val")
             given = columns if files is None else files.columns
             X_val, y_val, _ = self._read(ParquetRows(X_val, y_val, None, given))
         if files is not None:
@@ -293,25 +293,71 @@ class Tabular(DocumentationLinkMixin, Report, ExportableTabular, SavableTabular,
         """Fit the networks, and set `estimators_`."""
         n_train = min(train.size for train, _ in parts)
         settings = self._member_settings(preset, n_train)
-        schedule = settings["learning_rate"]
         members = self._members(settings, seeds)
-        n_heads = len(members) // len(parts)
-
-        def rows(train: Array, val: Array) -> Callable[[], tuple[Any, ...]]:
-            if held_out is not None:
-                return lambda: (Z, targets, weights, *held_out)
-            return lambda: (Z[train], targets[train], weights[train], Z[val], targets[val], weights[val])
-
-        data = [rows(*part) for part in parts] * n_heads
-        seconds = None
-        if self.time_limit is not None:
-            seconds = max(0.0, float(self.time_limit) - (time.perf_counter() - begin))
-        total = preset.epochs * len(members)
-        with progress_bar(total=total, unit="pass", shown=progress, desc="fitting") as bar:
-            fit_members(members, data, schedule, seconds, self.n_jobs, bar)
+        n_pilots = min(N_PILOTS, len(parts)) if preset.recipe(self._HAS_CLASSES).scales_columns else 0
+        n_fits = len(members) + n_pilots
+        end = None if self.time_limit is None else begin + float(self.time_limit)
+        schedule = settings["learning_rate"]
+        with progress_bar(
+            total=preset.epochs * n_fits, unit="pass", shown=progress, desc="fitting"
+        ) as bar:  # fmt: skip
+            table = Z, targets, weights
+            fits = TableFits(table, held_out, schedule, n_fits, end, self.n_jobs, bar)
+            scales = None
+            if n_pilots:
+                rivals = self._members(settings, seeds[:n_pilots])
+                judging = table if held_out is None else held_out
+                pilots, scales = self._chosen_pilots(fits, members[:n_pilots], rivals, parts, judging)
+                members[:n_pilots] = pilots
+            n_heads = len(members) // len(parts)
+            rest = members[n_pilots:]
+            if rest:
+                fits.run(rest, (parts * n_heads)[n_pilots:], [scales] * len(rest))
         for member in members:  # the scorer holds this estimator, and is of no use after the fit
             member.scoring = "loss"
         self.estimators_ = members
+
+    def _chosen_pilots(
+        self, fits: TableFits, pilots: list[Any], rivals: list[Any], parts: list[Any], judging: Any
+    ) -> tuple[list[Any], Array | None]:
+        """Fit the first networks, with and without scaled columns; find which are better.
+
+        The first networks show which columns matter. The same networks are fitted again with the features of
+        the other columns scaled down. A network is not judged by the rows from which its scales were found,
+        unless it is the only one.
+
+        Parameters
+        ----------
+        fits : TableFits
+            Fits of the networks.
+        pilots, rivals : list of MLPClassifier or MLPRegressor
+            The first networks of the estimator, twice.
+        parts : list of two arrays of int
+            Training rows and validation rows of all networks.
+        judging : tuple of three arrays
+            Table with the validation rows.
+
+        Returns
+        -------
+        list of MLPClassifier or MLPRegressor
+            The networks with the better validation scores.
+        array (n_features,) or None
+            Factors of the features for the other networks; None if they should be as they are.
+        """
+        n_pilots, own_parts = len(pilots), parts[: len(pilots)]
+        fits.run(pilots, own_parts, [None] * n_pilots)
+        Z, targets = judging[:2]
+        importances = np.array(
+            [self._estimated_importances([pilot], Z, targets, [part])
+             for pilot, part in zip(pilots, own_parts, strict=True)]
+        )  # fmt: skip
+        widths = np.array([record["features"] for record in self.columns_])
+        judges = [[j for j in range(n_pilots) if j != k] or [k] for k in range(n_pilots)]
+        scales = [column_scales(importances[own].mean(axis=0), widths) for own in judges]
+        fits.run(rivals, own_parts, scales)
+        if mean_score(rivals) > mean_score(pilots):
+            return rivals, column_scales(importances.mean(axis=0), widths)
+        return pilots, None
 
     def _member_settings(self, preset: Preset, n_train: int) -> dict[str, Any]:
         """Return the parameters of all networks, for `n_train` training rows."""
@@ -434,6 +480,15 @@ class Tabular(DocumentationLinkMixin, Report, ExportableTabular, SavableTabular,
         tags.input_tags.string = True
         tags.input_tags.categorical = True
         return tags
+
+
+def _check_name(y: Any, argument: str, files: str) -> None:
+    """Raise ValueError unless the targets of files are given by the name of a column."""
+    if not isinstance(y, str):
+        raise ValueError(
+            f"{argument} must be the name of a column where {files} names files, got a value of type "
+            f"{type(y).__name__}"
+        )
 
 
 class MemberScorer:

@@ -26,6 +26,8 @@ class Recipe:
         Rate of dropout.
     weight_decay : float
         Weight decay of AdamW; 0 for Adam.
+    scales_columns : bool
+        True to scale down the features of unimportant columns where networks gain by it.
     """
 
     activation: str
@@ -34,6 +36,7 @@ class Recipe:
     batch_size: int = 256
     dropout: float = 0.0
     weight_decay: float = 0.0
+    scales_columns: bool = False
 
     def parameters(self) -> dict[str, Any]:
         """Return the parameters of the networks, except the batch size, which depends on the table."""
@@ -48,8 +51,10 @@ class Recipe:
 
 
 # A mean of several networks needs no dropout. Dropout harms regressors where a few targets are extreme.
-CLASSES = Recipe("selu", "lecun_normal", 0.007, 512)
-SINGLE_CLASSES = Recipe("selu", "lecun_normal", 0.005, 256, dropout=0.1, weight_decay=0.05)
+CLASSES = Recipe("selu", "lecun_normal", 0.007, 512, scales_columns=True)
+SINGLE_CLASSES = Recipe(
+    "selu", "lecun_normal", 0.005, 256, dropout=0.1, weight_decay=0.05, scales_columns=True
+)
 NUMBERS = Recipe("mish", "he_normal", 0.01, 256)
 
 

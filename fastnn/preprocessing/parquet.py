@@ -36,8 +36,8 @@ class Block:
         Numbers of the rows in all files, counted from 0.
     table : pyarrow Table
         Columns to predict from.
-    target : pyarrow Array
-        Target of every row.
+    target : pyarrow Array or None
+        Target of every row; None if the source has no target.
     weights : array (n,) of float64
         Weight of every row.
     place : str
@@ -89,14 +89,14 @@ class File(NamedTuple):
 
 
 class ParquetRows:
-    """Rows of one or more Parquet files, of which one column is the target.
+    """Rows of one or more Parquet files, of which one column may be the target.
 
     Parameters
     ----------
     source : path, sequence of paths or pyarrow.dataset.Dataset
         Files, or a folder with files; names of folders such as "year=2024" become columns.
-    target : str
-        Column to predict.
+    target : str, optional
+        Column to predict; None for rows without a target.
     weights : str, optional
         Column with the weights of the rows.
     columns : sequence of str, optional
@@ -124,7 +124,7 @@ class ParquetRows:
         self.name = shown_source(source)
         self.target, self.weights, self.skips_gaps = target, weights, skips_gaps
         for argument, name in (("y", target), ("sample_weight", weights)):
-            if not (isinstance(name, str) or (name is None and argument != "y")):
+            if not (name is None or isinstance(name, str)):
                 raise ValueError(
                     f"{argument} must be the name of a column where X names files, got {shown(name)}"
                 )
@@ -138,17 +138,17 @@ class ParquetRows:
         for argument, name in named:
             if name is not None and str(name) not in known:
                 raise ValueError(f"{argument}: {self.name} has no column {name!r}, it has {listed(known)}")
-        if target == weights:
+        if target is not None and target == weights:
             raise ValueError(f"sample_weight: {target!r} is the target, and cannot hold the weights as well")
-        if target in given or (weights is not None and weights in given):
+        if any(name is not None and name in given for name in (target, weights)):
             raise ValueError(f"columns: the target {target!r} and the weights cannot be predicted from")
         if not given:
             raise ValueError(f"{self.name} has no column to predict {target!r} from")
-        twice = next((name for name in (*given, target) if known.count(name) > 1), None)
+        self._needed = [*given, *(name for name in (target, weights) if name is not None)]
+        twice = next((name for name in self._needed if known.count(name) > 1), None)
         if twice is not None:
             raise ValueError(f"{self.name} has more than one column {twice!r}: rename or remove one")
         self.columns = given
-        self._needed = [*given, target, *([] if weights is None else [weights])]
         self._types: dict[str, Any] = {}
         self._files: list[File] = []
         self.groups: list[Group] = []
@@ -218,6 +218,11 @@ class ParquetRows:
                 count += most_categories + 3
         return count
 
+    @property
+    def types(self) -> dict[str, Any]:
+        """Types of the columns that are read, which hold the values of all files."""
+        return dict(self._types)
+
     def is_text(self, column: str) -> bool:
         """Return True if a column holds text."""
         types, kind = self._arrow.types, self._types[column]
@@ -256,7 +261,9 @@ class ParquetRows:
         """Return the rows of several blocks as one; raise ValueError if there are none."""
         if not blocks:
             raise ValueError(f"{self.name}: the target {self.target!r} holds nothing but gaps")
-        target = self._arrow.chunked_array([block.target for block in blocks]).combine_chunks()
+        target = None
+        if self.target is not None:
+            target = self._arrow.chunked_array([block.target for block in blocks]).combine_chunks()
         return Block(
             np.concatenate([block.rows for block in blocks]),
             self._arrow.concat_tables([block.table for block in blocks]).combine_chunks(),
@@ -267,7 +274,8 @@ class ParquetRows:
         """Return a copy of the rows of a block at the indices `places`."""
         taken = self._arrow.array(places)
         return Block(
-            block.rows[places], block.table.take(taken), block.target.take(taken), block.weights[places],
+            block.rows[places], block.table.take(taken),
+            None if block.target is None else block.target.take(taken), block.weights[places],
             block.place, block.first,
         )  # fmt: skip
 
@@ -326,7 +334,7 @@ class ParquetRows:
     def _block(self, group: Group, first: int, batch: Any) -> Block:
         """Return the rows of a batch as a block; its first row has the number `first` in the group."""
         place, in_file = self.place(group), group.in_file
-        constants, arrays = self._files[group.file].constants, []
+        constants, arrays = self._files[group.file].constants, {}
         for name in self._needed:
             kind = self._types[name]
             if name in batch.schema.names:
@@ -341,15 +349,17 @@ class ParquetRows:
                     raise ValueError(
                         f"{place}: column {name!r} holds {column.type} instead of {kind}: {first_line(error)}"
                     ) from None
-            arrays.append(column)
-        n_features = len(self.columns)
-        target, weights = arrays[n_features], np.ones(batch.num_rows)
+            arrays[name] = column
+        weights = np.ones(batch.num_rows)
+        if self.weights is not None:
+            weights = self._checked_weights(arrays[self.weights], place, in_file + first)
+        rows = group.first + first + np.arange(batch.num_rows)
+        table = self._arrow.table({name: arrays[name] for name in self.columns})
+        target = None if self.target is None else arrays[self.target]
+        if target is None:
+            return Block(rows, table, None, weights, place, in_file + first)
         if self._arrow.types.is_dictionary(target.type):
             target = target.dictionary_decode()
-        if self.weights is not None:
-            weights = self._checked_weights(arrays[n_features + 1], place, in_file + first)
-        rows = group.first + first + np.arange(batch.num_rows)
-        table = self._arrow.table(arrays[:n_features], self.columns)
         block = Block(rows, table, target, weights, place, in_file + first)
         missing = self._are_gaps(target)
         if not missing.any():
@@ -386,7 +396,7 @@ class ParquetRows:
         """Yield the rows of a row group with the columns `names` in batches."""
         one = self._files[group.file]
         if _stamp(one.filesystem, one.path) != one.stamp:
-            raise ValueError(f"{one.path} has changed since the fit began: begin a new fit")
+            raise ValueError(f"{one.path} has changed while it was read: begin again")
         with (
             one.filesystem.open_input_file(one.path) as source,
             # Without a buffer, or with `pre_buffer`, whole columns of a row group would be read at once.

@@ -304,7 +304,8 @@ def test_a_bar_counts_the_passes_of_all_networks(capsys):
     model = TabularClassifier(3, random_state=0).fit(frame, classes, progress=True)
     bar = capsys.readouterr().err
     assert "fitting" in bar
-    assert "72/72" in bar  # three networks of 24 passes; those that ended early have no more to do
+    # Three networks, two of them twice, of 24 passes; those that ended early have no more to do.
+    assert "120/120" in bar
     quiet = TabularClassifier(3, random_state=0).fit(frame, classes)
     assert capsys.readouterr().err == ""
     np.testing.assert_array_equal(model.predict_proba(frame), quiet.predict_proba(frame))

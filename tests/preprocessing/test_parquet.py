@@ -244,10 +244,10 @@ def test_files_that_change_are_noticed(tmp_path):
     path = written(table(700), tmp_path / "a.parquet")
     files = ParquetRows(path, "size")
     written(table(700, seed=1), path)
-    with pytest.raises(ValueError, match=r"a.parquet has changed since the fit began: begin a new fit"):
+    with pytest.raises(ValueError, match=r"a.parquet has changed while it was read: begin again"):
         files.read()
     path.unlink()
-    with pytest.raises(ValueError, match=r"a.parquet has changed since the fit began"):
+    with pytest.raises(ValueError, match=r"a.parquet has changed while it was read"):
         files.read()
 
 
