@@ -369,11 +369,12 @@ def keep_iterate(plan, state, settings, records):
 def lbfgs_iterations(sparse: bool) -> Any:
     """Return the kernel of the iterations, on data stored in tiles or on a sparse table.
 
-    Its arguments are ``(gradient_of, activate, differentiate, slope, advance, plan, state, limits, data,
-    settings, records, work, last_pass, n_rounds)``. The first four are the `train.GradientPointers`; advance,
-    the `advance_pointer`; state, a `MinimiserState`; limits, the `Limits` of the minimiser; data, settings
-    and work, a `train.Data`, `train.Settings` and a `train.Workspace`; records, those of `train.train_steps`.
-    The kernel returns after iteration `last_pass`, after `n_rounds` tiles, or at the end of the minimisation.
+    Its arguments are ``(gradient_of, activate, differentiate, loss_backward, advance, plan, state, limits,
+    data, settings, records, work, last_pass, n_rounds)``. The first four are the `gradient.GradientPointers`;
+    advance, the `advance_pointer`; state, a `MinimiserState`; limits, the `Limits` of the minimiser; data,
+    settings and work, a `train.Data`, `train.Settings` and a `train.Workspace`; records, those of
+    `train.train_steps`. The kernel returns after iteration `last_pass`, after `n_rounds` tiles, or at the end
+    of the minimisation.
 
     Its result is 0, or the result of `keep_iterate` if an iterate is not finite: then parameters, statistics
     and records are those of the iterate before.
@@ -382,8 +383,8 @@ def lbfgs_iterations(sparse: bool) -> Any:
 
     @kernel
     def lbfgs_iterations(
-        gradient_of, activate, differentiate, slope, advance, plan, state, limits, data, settings, records,
-        work, last_pass, n_rounds,
+        gradient_of, activate, differentiate, loss_backward, advance, plan, state, limits, data, settings,
+        records, work, last_pass, n_rounds,
     ):  # fmt: skip
         minimiser, progress, losses = state.minimiser, state.progress, state.losses
         counts, vectors = minimiser.counts, minimiser.vectors
@@ -408,8 +409,8 @@ def lbfgs_iterations(sparse: bool) -> Any:
                         point[k] = dtype(x[k])
                         gradient[k] = 0
                 losses[0] += add_tiles(
-                    gradient_of, activate, differentiate, slope, plan, point, state.statistics_at_point, data,
-                    settings, settings.seed, (begin, end), work, gradient,
+                    gradient_of, activate, differentiate, loss_backward, plan, point,
+                    state.statistics_at_point, data, settings, settings.seed, (begin, end), work, gradient,
                 )  # fmt: skip
                 n_rounds -= end - begin
                 progress[1] = end % settings.n_rounds
