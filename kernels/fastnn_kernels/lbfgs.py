@@ -6,8 +6,8 @@ memory BFGS method for large scale optimization", 1989). Line search, tests and 
 L-BFGS-B without bounds (Zhu, Byrd, Lu & Nocedal, "Algorithm 778", 1997), so that the iterates equal SciPy's
 except for rounding.
 
-The minimiser evaluates nothing itself: `advance` says where it needs value and gradient. All its numbers are
-float64, whatever the dtype of the network.
+The minimiser does not evaluate the objective: `advance` returns whenever it needs value and gradient at x.
+All numbers of the minimiser are float64, whatever the dtype of the network.
 
 Shape letters: P parameters (a whole number of vectors), M pairs, R records, L layers.
 """
@@ -66,8 +66,8 @@ __all__ = [
     "new_minimiser",
 ]
 
-# What `advance` needs next, in ``counts[PHASE]``. START, SEARCH: value and gradient at x, the first point or
-# a trial of a line search. ITERATED: nothing, x is an iterate. ENDED: nothing, a line search has failed and x
+# Phases of a minimisation, in ``counts[PHASE]``. START, SEARCH: `advance` needs value and gradient at x, the
+# first point or a trial of a line search. ITERATED: x is an iterate. ENDED: a line search has failed, and x
 # is the last iterate.
 START, SEARCH, ITERATED, ENDED = range(4)
 # Why a minimisation has ended, in ``counts[STATUS]``.
@@ -190,7 +190,7 @@ def direction(vectors, numbers, counts):
 
 @kernel
 def add_pair(vectors, numbers, counts):
-    """Write the pair of the last iteration to the ring of pairs, unless its curvature is not positive."""
+    """Add the pair of the last iteration to the ring of pairs, if its curvature is positive."""
     step = numbers[STEP]
     product = step * (numbers[SLOPE] - numbers[SLOPE_BEFORE])
     if not product > EPS * step * -numbers[SLOPE_BEFORE]:  # such a pair would make H indefinite
@@ -328,8 +328,8 @@ class MinimiserState(NamedTuple):
 def keep_iterate(plan, state, settings, records):
     """Record the iterate at `point`, and copy it to parameters and statistics.
 
-    The kernel returns the number of the first of these that is not finite: 1, a parameter; 2, a running
-    statistic; 3, the loss. It returns 0, and copies and records, if all are finite.
+    The kernel returns 0 if all numbers are finite. Otherwise it neither records nor copies, and returns 1 for
+    a parameter, 2 for a running statistic, or 3 for the loss.
     """
     point, parameters, minimiser = state.point, state.parameters, state.minimiser
     counts, size = minimiser.counts, point.shape[0]

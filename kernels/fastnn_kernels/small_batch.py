@@ -1,10 +1,10 @@
 """Gradient of a small batch, with vectors of units instead of vectors of samples.
 
-A tile has a column per sample, as many columns as a vector has lanes or more. With one sample or a few, most
-of them would be padding. Here a sample is a row, and the units of each layer are padded to whole vectors.
-Only the loss is computed with vectors of samples, by the same kernels as in a tile.
+A tile has a column per sample, and at least as many columns as a vector has lanes. With one sample or a few,
+most columns would be padding. Here a sample is a row, and the units of each layer are padded to whole
+vectors. Only the loss is computed with vectors of samples, by the kernels that serve tiles as well.
 
-Normalisation, dropout and sparse samples are left to tiles.
+Networks with normalisation or dropout and sparse samples are computed in tiles, whatever the batch size.
 
 Shape letters: L layers, N samples, I inputs and J outputs of a layer, V units rounded up to whole vectors, T
 samples of a tile (a whole number of vectors, at least N), P parameters.

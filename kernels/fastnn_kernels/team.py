@@ -131,8 +131,8 @@ def team_gradient(batch_norm: bool) -> Any:
     `updates_in_strips` is True are updated with the `Change`, and their gradient is arbitrary afterwards. All
     arguments except `scratch` and `thread` are the same for all threads.
 
-    Return the loss and a bool. The loss is returned to the first thread if `wanted`, else 0. The bool is True
-    if all weights that this thread updated are still finite.
+    The kernel returns the loss, for the first thread and if `wanted`, else 0; and True if all weights that
+    this thread has updated are still finite.
     """
 
     @kernel

@@ -77,8 +77,8 @@ class Data(NamedTuple):
     (Y, T) and (1, T); weights are multiplied by the scale of the loss and 0 in the padding, and indices are
     not used.
 
-    If `Settings.by_rows`, the only tile of X is (N, I) instead. X may be a `sparse.Table` in both cases; if
-    batches are gathered, `indices` is the table's array `rows`.
+    If `Settings.by_rows`, the only tile of X is (N, I) instead. X may also be a `sparse.Table`; if batches
+    are gathered, `indices` is then the table's array `rows`.
     """
 
     X: Any
