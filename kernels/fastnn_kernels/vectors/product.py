@@ -72,6 +72,7 @@ def are_plain(read: tuple, written: tuple) -> bool:
 
 
 def offset_by(builder: Any, index: Any, by: int) -> Any:
+    """Return ``index + by``, an IR integer."""
     return builder.add(index, index.type(by), flags=("nsw",)) if by else index
 
 
@@ -313,6 +314,7 @@ def check_lengths(context: Any, builder: Any, *pairs: tuple[Any, Any]) -> None:
 
 
 def matrices(context: Any, builder: Any, signature: Any, args: Any) -> list[Matrix]:
+    """Return the arrays among the arguments of an intrinsic, in order."""
     return [
         Matrix(context, builder, type, value)
         for type, value in zip(signature.args, args, strict=True)
