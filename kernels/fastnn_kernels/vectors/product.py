@@ -55,8 +55,8 @@ BLOCKS: tuple[tuple[int, tuple[int, ...]], ...] = (
 # them: a chunk then has half as many terms.
 CHUNK = 128
 # Coefficients of more bytes than this leave no room in a second-level cache for source and result: each block
-# then fetches those of the next one ahead. The distances of the terms' cache lines are too large for the
-# processor to foresee them.
+# then prefetches the coefficients of the next block. The processor does not prefetch them itself, because the
+# cache lines of successive terms are too far apart.
 DISTANT_BYTES = 1 << 20
 # Number of independent sums that hide the latency of an addition.
 PARALLEL_SUMS = 8
@@ -228,13 +228,13 @@ def _emit_product(
                             builder.store(start.ir, cell)
             offsets = [builder.mul(row, row_distance) for row in rows]
 
-            def add_term(term: Any, sums: list[list[Any]], fetches: bool = False) -> None:
+            def add_term(term: Any, sums: list[list[Any]], prefetches: bool = False) -> None:
                 values = [terms.load(term, c) for c in columns]
                 at = builder.gep(coefficients, [builder.mul(term, term_distance)], inbounds=True)
-                if fetches:
-                    # Adjacent coefficients of a term lie on the cache line of the next block's last one and
-                    # on the line before, which this block reads. After the last block, the address may be
-                    # outside of the matrix.
+                if prefetches:
+                    # Prefetch the next block's last coefficient of this term. If a term's coefficients are
+                    # adjacent, the others of the next block lie on the same cache line or on the line before,
+                    # which this block reads. In the last block, the address may be outside of the matrix.
                     next_block = builder.mul(row_distance, zero.type(len(offsets)))
                     _prefetch(builder, builder.gep(at, [builder.add(offsets[-1], next_block)]))
                 for offset, cells in zip(offsets, sums, strict=True):
@@ -250,9 +250,9 @@ def _emit_product(
                     for k, cells in enumerate([sums, *more]):
                         add_term(offset_by(builder, term, k), cells)
 
-            def add_terms(fetches: bool) -> None:
+            def add_terms(prefetches: bool) -> None:
                 with cgutils.for_range_slice(builder, single, end, zero.type(1), inc=True) as (term, _):
-                    add_term(term, sums, fetches)
+                    add_term(term, sums, prefetches)
 
             if height == row_sizes[0] and not few_rows:
                 with builder.if_else(is_distant) as (distant, near):
