@@ -20,7 +20,7 @@ from numba import types
 from .compiler.jit import kernel
 from .compiler.pointer import array_types
 from .random import draw, dropout_threshold
-from .vectors.product import column_sums
+from .vectors.sample_sums import column_sums
 from .vectors.tile import transpose
 from .vectors.value import fill
 from .vectors.vector import lanes, load, store, view

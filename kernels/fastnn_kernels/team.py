@@ -39,7 +39,8 @@ from .network import (
 )
 from .update import parameter_square_sum
 from .vectors.barrier import wait
-from .vectors.product import column_sums, outer_product, product_backward
+from .vectors.product import outer_product, product_backward
+from .vectors.sample_sums import column_sums
 from .vectors.tile import gather_rows, transpose
 from .vectors.vector import flat, lanes, load, rows, store, view
 
