@@ -4,9 +4,10 @@ Each file has one concept. From the lowest layer upward:
 
 - ``compiler``: the decorator, the cache, calls through pointers, and all uses of numba's undocumented names.
 - ``vectors``: SIMD vectors, their elementary functions, matrix products, transposition.
-- ``gate``, ``sparse``, ``layer``, ``norm``, ``random``, ``output``, ``loss``, ``update``: operations.
-- ``network``: forward and backward pass of one tile of samples.
-- ``step``, ``team``, ``train``: training; ``predict``: prediction.
+- ``encoding``, ``gate``, ``sparse``, ``layer``, ``norm``, ``random``, ``output``, ``loss``, ``update``,
+  ``line_search``: operations.
+- ``network``: forward and backward pass of one tile of samples; ``gradient``: both, with the loss.
+- ``small_batch``, ``step``, ``team``, ``train``, ``lbfgs``: training; ``predict``: prediction.
 - ``curvature``, ``bound``, ``committee``, ``grid``, ``quadtree``: pictures of decision boundaries.
 
 Most operations have a NumPy version in the file of the same name in ``fastnn/reference``. Kernels check no

@@ -57,7 +57,7 @@ def relocated_plan(plan: Any, offset: int, codes: Sequence[int]) -> Any:
 
 @functools.cache
 def committee_scores(votes: bool) -> Any:
-    """Return the kernel ``(networks, X, units, total)``, which returns values (K, T); the highest value wins.
+    """Return the kernel ``(networks, X, units, total)`` of the values (K, T) whose highest is the class.
 
     If `votes` is True, the values are the networks' summed probabilities, and the result is `total` (K, T).
     Otherwise they are the scores of a single network, and the result is a window of the workspace `units`.
@@ -131,14 +131,13 @@ def add_probability_bounds(scores, total):
     half, zero, one = fill(C, dtype(0.5)), fill(C, 0), fill(C, 1)
     for t in range(0, C.shape[1], lanes(C)):
         highest = load(C, 0, t)
-        top, widest = zero, zero
+        nan_or_zero, widest = zero, zero
         for k in range(n_classes):
             reach = vmath.magnitude(load(X, k, t)) + vmath.magnitude(load(Y, k, t)) + load(R, k, t)
             highest = vmath.maximum(highest, load(C, k, t))
             widest = vmath.maximum(widest, reach)
             # Comparisons may drop a NaN, which must reach the radius: sum up terms that are NaN or 0.
-            top = top + (reach - reach) + (load(C, k, t) - load(C, k, t))
-        nan_or_zero = top
+            nan_or_zero = nan_or_zero + (reach - reach) + (load(C, k, t) - load(C, k, t))
         top = highest + widest
         centre_sum, low_sum, high_sum = zero, zero, zero
         for k in range(n_classes):

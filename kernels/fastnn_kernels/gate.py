@@ -7,14 +7,8 @@ A sample is a column.
 from __future__ import annotations
 
 from .compiler.jit import kernel
-from .vectors.product import (
-    add_outer_sums,
-    add_row_sum,
-    column_sums,
-    outer_product,
-    product_backward,
-    product_forward,
-)
+from .vectors.product import outer_product, product_backward, product_forward
+from .vectors.sample_sums import add_outer_sums, add_row_sum, column_sums
 from .vectors.tile import transpose
 from .vectors.vector import lanes, view
 

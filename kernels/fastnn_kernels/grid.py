@@ -116,6 +116,6 @@ def margin(P, t, class_index):
     return first - second
 
 
-# Kernels ``(P, t, class_index)`` of the summed probabilities P (K, T), for the vector that begins at column
-# t.
+# Kernels ``(P, t, class_index)`` by name. P (K, T) are summed probabilities; the result is a vector of the
+# pixels t, t + 1, ...
 RESPONSES: dict[str, Any] = {"probability": probability, "margin": margin, "confidence": confidence}

@@ -6,8 +6,8 @@ memory BFGS method for large scale optimization", 1989). Line search, tests and 
 L-BFGS-B without bounds (Zhu, Byrd, Lu & Nocedal, "Algorithm 778", 1997), so that the iterates equal SciPy's
 except for rounding.
 
-The minimiser evaluates nothing itself: `advance` says where it needs value and gradient. All its numbers are
-float64, whatever the dtype of the network.
+The minimiser does not evaluate the objective: `advance` returns whenever it needs value and gradient at x.
+All numbers of the minimiser are float64, whatever the dtype of the network.
 
 Shape letters: P parameters (a whole number of vectors), M pairs, R records, L layers.
 """
@@ -66,8 +66,8 @@ __all__ = [
     "new_minimiser",
 ]
 
-# What `advance` needs next, in ``counts[PHASE]``. START, SEARCH: value and gradient at x, the first point or
-# a trial of a line search. ITERATED: nothing, x is an iterate. ENDED: nothing, a line search has failed and x
+# Phases of a minimisation, in ``counts[PHASE]``. START, SEARCH: `advance` needs value and gradient at x, the
+# first point or a trial of a line search. ITERATED: x is an iterate. ENDED: a line search has failed, and x
 # is the last iterate.
 START, SEARCH, ITERATED, ENDED = range(4)
 # Why a minimisation has ended, in ``counts[STATUS]``.
@@ -190,7 +190,7 @@ def direction(vectors, numbers, counts):
 
 @kernel
 def add_pair(vectors, numbers, counts):
-    """Write the pair of the last iteration to the ring of pairs, unless its curvature is not positive."""
+    """Add the pair of the last iteration to the ring of pairs, if its curvature is positive."""
     step = numbers[STEP]
     product = step * (numbers[SLOPE] - numbers[SLOPE_BEFORE])
     if not product > EPS * step * -numbers[SLOPE_BEFORE]:  # such a pair would make H indefinite
@@ -328,8 +328,8 @@ class MinimiserState(NamedTuple):
 def keep_iterate(plan, state, settings, records):
     """Record the iterate at `point`, and copy it to parameters and statistics.
 
-    The kernel returns the number of the first of these that is not finite: 1, a parameter; 2, a running
-    statistic; 3, the loss. It returns 0, and copies and records, if all are finite.
+    The kernel returns 0 if all numbers are finite. Otherwise it neither records nor copies, and returns 1 for
+    a parameter, 2 for a running statistic, or 3 for the loss.
     """
     point, parameters, minimiser = state.point, state.parameters, state.minimiser
     counts, size = minimiser.counts, point.shape[0]
@@ -369,11 +369,12 @@ def keep_iterate(plan, state, settings, records):
 def lbfgs_iterations(sparse: bool) -> Any:
     """Return the kernel of the iterations, on data stored in tiles or on a sparse table.
 
-    Its arguments are ``(gradient_of, activate, differentiate, slope, advance, plan, state, limits, data,
-    settings, records, work, last_pass, n_rounds)``. The first four are the `train.GradientPointers`; advance,
-    the `advance_pointer`; state, a `MinimiserState`; limits, the `Limits` of the minimiser; data, settings
-    and work, a `train.Data`, `train.Settings` and a `train.Workspace`; records, those of `train.train_steps`.
-    The kernel returns after iteration `last_pass`, after `n_rounds` tiles, or at the end of the minimisation.
+    Its arguments are ``(gradient_of, activate, differentiate, loss_backward, advance, plan, state, limits,
+    data, settings, records, work, last_pass, n_rounds)``. The first four are the `gradient.GradientPointers`;
+    advance, the `advance_pointer`; state, a `MinimiserState`; limits, the `Limits` of the minimiser; data,
+    settings and work, a `train.Data`, `train.Settings` and a `train.Workspace`; records, those of
+    `train.train_steps`. The kernel returns after iteration `last_pass`, after `n_rounds` tiles, or at the end
+    of the minimisation.
 
     Its result is 0, or the result of `keep_iterate` if an iterate is not finite: then parameters, statistics
     and records are those of the iterate before.
@@ -382,8 +383,8 @@ def lbfgs_iterations(sparse: bool) -> Any:
 
     @kernel
     def lbfgs_iterations(
-        gradient_of, activate, differentiate, slope, advance, plan, state, limits, data, settings, records,
-        work, last_pass, n_rounds,
+        gradient_of, activate, differentiate, loss_backward, advance, plan, state, limits, data, settings,
+        records, work, last_pass, n_rounds,
     ):  # fmt: skip
         minimiser, progress, losses = state.minimiser, state.progress, state.losses
         counts, vectors = minimiser.counts, minimiser.vectors
@@ -408,8 +409,8 @@ def lbfgs_iterations(sparse: bool) -> Any:
                         point[k] = dtype(x[k])
                         gradient[k] = 0
                 losses[0] += add_tiles(
-                    gradient_of, activate, differentiate, slope, plan, point, state.statistics_at_point, data,
-                    settings, settings.seed, (begin, end), work, gradient,
+                    gradient_of, activate, differentiate, loss_backward, plan, point,
+                    state.statistics_at_point, data, settings, settings.seed, (begin, end), work, gradient,
                 )  # fmt: skip
                 n_rounds -= end - begin
                 progress[1] = end % settings.n_rounds

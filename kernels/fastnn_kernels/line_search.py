@@ -1,8 +1,8 @@
 """The line search of Moré & Thuente ("Line search algorithms with guaranteed sufficient decrease", 1994).
 
 A search looks for a step along a direction of descent at which the value has fallen enough and the slope is
-close to 0. It evaluates nothing itself: `search_ends` is told value and slope at each trial, and chooses the
-next. Constants and tests are those of MINPACK-2's subroutine ``dcsrch``, and of L-BFGS-B.
+close to 0. The caller evaluates the function; `search_ends` takes value and slope at each trial and chooses
+the next trial. Constants and tests are those of MINPACK-2's subroutine ``dcsrch``, and of L-BFGS-B.
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ def interpolate(best, other, trial, is_bracketed, lower, upper):
     turns = trial[2] * (best[2] / abs(best[2])) < 0.0
     is_higher = trial[1] > best[1]
     if is_higher:
-        # The minimum lies between. The parabola through value and slope at `best` is averaged with the cubic
-        # if its minimum is closer.
+        # A minimum lies between `best` and the trial. Take the minimum of the cubic if it is closer to `best`
+        # than the minimum of the parabola through both values and the slope at `best`, else the mean of both.
         r, gamma = cubic_minimum(trial, best, False)
         cubic = best[0] - r * way
         parabola = best[0] - best[2] / ((best[1] - trial[1]) / -way + best[2]) / 2.0 * way
@@ -78,8 +78,8 @@ def interpolate(best, other, trial, is_bracketed, lower, upper):
             following = cubic + (parabola - cubic) / 2.0
         is_bracketed = True
     elif turns or abs(trial[2]) < abs(best[2]):
-        # The minimum lies between if the slope changes its sign: then take the farther of the cubic's and the
-        # secant's. Otherwise it may lie beyond the trial.
+        # If the slope changes its sign, a minimum lies between `best` and the trial: take that of the cubic
+        # or of the secant, whichever is farther from the trial. Otherwise a minimum may lie beyond the trial.
         r, gamma = cubic_minimum(best, trial, not turns)
         cubic = step + r * way
         if not turns and not (r < 0.0 and gamma != 0.0):
@@ -144,7 +144,7 @@ def is_narrow(step, lower, upper):
 
 @kernel
 def search_ends(value, slope, search):
-    """Return True if the search ends at its trial, of this value and slope; else choose another."""
+    """Return True if the search ends at its trial, which has this value and slope; else choose another."""
     step, first_slope = search[STEP], search[SLOPE_BEFORE]
     least = DECREASE * first_slope
     allowed = search[VALUE_BEFORE] + step * least

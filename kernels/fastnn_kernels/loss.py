@@ -331,8 +331,8 @@ class Poisson:
 @functools.cache
 def loss_value(name: str) -> Any:
     """Return the kernel ``(S, y, weights, parameter)`` that returns the weighted loss `name`, a float64."""
-    value, _, of_labels = LOSSES[name]
-    if of_labels:
+    value = LOSSES[name].value
+    if LOSSES[name].of_labels:
         return value
 
     @kernel
@@ -355,9 +355,10 @@ def loss_backward(name: str) -> Any:
     The kernel overwrites dS with the derivative of the weighted loss by S. It returns the weighted loss, a
     float64, if `wanted` is True, else 0.
     """
-    value, slope, of_labels = LOSSES[name]
-    if of_labels:
-        return slope
+    registered = LOSSES[name]
+    if registered.of_labels:
+        return registered.backward
+    value, slope = registered.value, registered.backward
 
     @kernel
     def loss_backward(S, y, weights, parameter, wanted, dS):

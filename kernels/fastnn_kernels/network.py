@@ -26,17 +26,16 @@ from .vectors.vector import view
 
 __all__ = ["Batch", "backward_pass", "forward_pass", "last_outputs", "transposed_width"]
 
-# Columns of the plan. INPUTS and OUTPUTS are the sizes of a layer, ACTIVATION is an index into the table of
-# pointers, and the others are offsets. WEIGHTS, BIASES, SCALES and SHIFTS are offsets into the parameters,
-# and STATISTICS into the statistics, in elements. The others are offsets into the workspaces, in rows of T
-# elements: SOURCE of the layer's inputs (-1 for the tile of samples), SUMS of the activation's inputs,
-# NORMALISED of the normalised sums, UNITS of the activation's outputs, DUNITS of the derivatives by the
-# outputs.
+# Columns of the plan. INPUTS and OUTPUTS are the sizes of a layer; ACTIVATION is an index into the table of
+# pointers. WEIGHTS, BIASES, SCALES and SHIFTS are offsets into the parameters, and STATISTICS into the
+# statistics, in elements. The others are offsets into the workspaces, in rows of T elements: SOURCE of the
+# layer's inputs (-1 for the tile of samples), SUMS of the activation's inputs, NORMALISED of the normalised
+# sums, UNITS of the activation's outputs, DUNITS of the derivatives by the outputs.
+N_COLUMNS = 13
 (
     INPUTS, OUTPUTS, WEIGHTS, BIASES, SCALES, SHIFTS, STATISTICS,
     SOURCE, SUMS, NORMALISED, UNITS, DUNITS, ACTIVATION,
-) = range(13)  # fmt: skip
-N_COLUMNS = 13
+) = range(N_COLUMNS)  # fmt: skip
 
 
 class Batch(NamedTuple):
@@ -143,8 +142,7 @@ def normalise_backward(
 def forward_pass(batch_norm: bool, dropped: bool, sparse: bool) -> Any:
     """Return the kernel ``(activations, plan, parameters, X, units, batch)`` of the forward pass.
 
-    The arguments of this function, booleans, are True for networks with batch normalisation, for passes with
-    dropout, and for sparse samples.
+    batch_norm, dropped, sparse: True for batch normalisation, for dropout, and for sparse samples.
 
     The kernel takes activations, a `layer.forward_table`; plan (L, `N_COLUMNS`); parameters (P,); X (I, T), a
     tile, or a `sparse.SparseTile` if `sparse`; units, flat, a workspace that is overwritten with the sums and

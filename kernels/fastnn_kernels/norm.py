@@ -67,11 +67,11 @@ def batch_norm_forward(Z, weights, scale, shift, means, variances, N, inverse):
             means[0, j] += dtype(MOMENTUM) * (dtype(mean) - means[0, j])
         if count > 1:  # one sample gives no estimate of the variance
             variances[0, j] += dtype(MOMENTUM) * (dtype(variance * unbiased) - variances[0, j])
-        factor, slope, offset = fill(Z, inverse[0, j]), fill(Z, scale[0, j]), fill(Z, shift[0, j])
+        factor, gain, offset = fill(Z, inverse[0, j]), fill(Z, scale[0, j]), fill(Z, shift[0, j])
         for t in range(0, Z.shape[1], lanes(Z)):
             normalised = load(N, j, t) * factor
             store(N, j, t, normalised)
-            store(Z, j, t, normalised * slope + offset)
+            store(Z, j, t, normalised * gain + offset)
 
 
 @kernel

@@ -1,8 +1,8 @@
 """Outputs, classes and the loss of a table of samples, computed a tile at a time.
 
 Shape letters: N samples, I inputs, K scores and Y targets of a sample, T samples of a tile (a whole number of
-vectors). X is an array (N, I), or a `sparse.Table` if `sparse`. Workspaces are `units`, flat, and `tile`,
-flat of I * T elements, or of the size of `sparse.SparseTile.transposed` if `sparse`.
+vectors). X is an array (N, I), or a `sparse.Table` if `sparse`. The workspaces `units` and `tile` are flat;
+`tile` has I * T elements, or the size of `sparse.SparseTile.transposed` if `sparse`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["loss", "outputs", "predict"]
 
 @kernel
 def input_width(plan, parameters):
-    """Return the number of inputs of a network, the rows of a dense tile; parameters are not used."""
+    """Return the number of rows of a dense tile; the signature is that of `transposed_width`."""
     return plan[0, INPUTS]
 
 

@@ -155,6 +155,12 @@ def twisted(word, following, distant):
 
 
 @kernel
+def dropout_threshold(rate):
+    """Return the threshold below which 32 random bits, as a number, lie with probability `rate`."""
+    return np.int64(rate * 4294967296.0)
+
+
+@kernel
 def dropout(A, key, first, rate, D):
     """Set each value to -0 with probability `rate`, else divide it by 1 - `rate` (inverted dropout).
 
@@ -173,7 +179,7 @@ def dropout(A, key, first, rate, D):
     D : array (J, T)
         Overwritten; may be A.
     """
-    threshold = np.int64(rate * 4294967296.0)
+    threshold = dropout_threshold(rate)
     scale = A.dtype.type(1.0 / (1.0 - rate))
     T = A.shape[1]
     # A vector of random numbers may have bits for two vectors of values: if one vector of values is left, it

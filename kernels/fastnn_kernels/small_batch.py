@@ -1,10 +1,10 @@
 """Gradient of a small batch, with vectors of units instead of vectors of samples.
 
-A tile has a column per sample, as many columns as a vector has lanes or more. With one sample or a few, most
-of them would be padding. Here a sample is a row, and the units of each layer are padded to whole vectors.
-Only the loss is computed with vectors of samples, by the same kernels as in a tile.
+A tile has a column per sample, and at least as many columns as a vector has lanes. With one sample or a few,
+most columns would be padding. Here a sample is a row, and the units of each layer are padded to whole
+vectors. Only the loss is computed with vectors of samples, by the kernels that serve tiles as well.
 
-Normalisation, dropout and sparse samples are left to tiles.
+Networks with normalisation or dropout and sparse samples are computed in tiles, whatever the batch size.
 
 Shape letters: L layers, N samples, I inputs and J outputs of a layer, V units rounded up to whole vectors, T
 samples of a tile (a whole number of vectors, at least N), P parameters.
@@ -81,10 +81,10 @@ def derivative_rows(plan, layer, n, dunits):
 
 @kernel
 def small_batch_gradient(
-    activate, differentiate, slope, plan, parameters, X, y, weights, batch, parameter, wanted, units, dunits,
-    scratch, gradient, adds,
+    activate, differentiate, loss_backward, plan, parameters, X, y, weights, batch, parameter, wanted, units,
+    dunits, scratch, gradient, adds,
 ):  # fmt: skip
-    """Compute the gradient of a few samples; the arguments are those of `train.tile_gradient`, except these.
+    """Compute the gradient of a few samples; only these arguments differ from `gradient.tile_gradient`.
 
     Parameters
     ----------
@@ -117,7 +117,9 @@ def small_batch_gradient(
 
     dA = derivative_rows(plan, last, n, dunits)
     scores = unit_rows(plan, last, UNITS, n, units)
-    loss = score_slope(slope, scores, plan[last, OUTPUTS], y, weights, parameter, wanted, scratch, dA)
+    loss = row_loss_backward(
+        loss_backward, scores, plan[last, OUTPUTS], y, weights, parameter, wanted, scratch, dA
+    )
 
     for layer in range(last, -1, -1):
         n_inputs, n_outputs = plan[layer, INPUTS], plan[layer, OUTPUTS]
@@ -186,7 +188,7 @@ def rows_backward(W, X, dZ, dW, db, dX, adds):
 
 
 @kernel
-def score_slope(slope, scores, n_scores, y, weights, parameter, wanted, scratch, dA):
+def row_loss_backward(loss_backward, scores, n_scores, y, weights, parameter, wanted, scratch, dA):
     """Fill dA (N, V) with the derivative of the loss by scores (N, V), 0 in the padding; return the loss."""
     n, T = scores.shape[0], weights.shape[1]
     S, dS = view(scratch, 0, n_scores, T), view(scratch, n_scores * T, n_scores, T)
@@ -196,7 +198,7 @@ def score_slope(slope, scores, n_scores, y, weights, parameter, wanted, scratch,
             store(S, k, t, fill(S, scores[n - 1, k]))
         for t in range(n - 1):
             S[k, t] = scores[t, k]
-    loss = call(slope, (S, y, weights, parameter, wanted, dS))
+    loss = call(loss_backward, (S, y, weights, parameter, wanted, dS))
     for t in range(n):
         for k in range(0, dA.shape[1], lanes(dA)):
             store(dA, t, k, fill(dA, 0))

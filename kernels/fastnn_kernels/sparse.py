@@ -19,8 +19,8 @@ from numba import types
 
 from .compiler.jit import kernel
 from .compiler.pointer import array_types
-from .random import draw
-from .vectors.product import column_sums
+from .random import draw, dropout_threshold
+from .vectors.sample_sums import column_sums
 from .vectors.tile import transpose
 from .vectors.value import fill
 from .vectors.vector import lanes, load, store, view
@@ -81,7 +81,7 @@ def dropout_factor(key, feature, position, rate):
     bits = draw(draw(key, feature), position // 2)
     if position % 2:
         bits = bits >> np.uint64(32)
-    is_kept = np.int64(bits & np.uint64(0xFFFFFFFF)) >= np.int64(rate * 4294967296.0)
+    is_kept = np.int64(bits & np.uint64(0xFFFFFFFF)) >= dropout_threshold(rate)
     return 1.0 / (1.0 - rate) if is_kept else 0.0
 
 

@@ -152,8 +152,8 @@ def block_update(clears: bool) -> Any:
     `n_weights` parameters; l2_others: the L2 factor of the other parameters. plan and T are not used: the
     signature is that of `team.team_update`. The kernel returns True if all updated parameters are finite.
 
-    clears: True to set the gradients to 0 after the update. A block's gradients are in the cache just then:
-    setting them to 0 before the next step would read all of them from memory once more.
+    clears: True to set the gradients to 0 after the update. Directly after the update of a block, the block's
+    gradients are in the cache; later, all of them would have to be read from memory once more.
     """
 
     @kernel

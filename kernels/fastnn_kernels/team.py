@@ -39,7 +39,8 @@ from .network import (
 )
 from .update import parameter_square_sum
 from .vectors.barrier import wait
-from .vectors.product import column_sums, outer_product, product_backward
+from .vectors.product import outer_product, product_backward
+from .vectors.sample_sums import column_sums
 from .vectors.tile import gather_rows, transpose
 from .vectors.vector import flat, lanes, load, rows, store, view
 
@@ -121,25 +122,25 @@ def team_gradient(batch_norm: bool) -> Any:
 
     batch_norm: True for networks with batch normalisation. Each thread normalises the units of its part.
 
-    Its arguments are ``(activate, differentiate, slope, update, plan, parameters, X, y, weights, statistics,
-    parameter, wanted, units, dunits, sums, zeros, scratch, gradient, adds, thread, n_threads,
-    barrier, in_strips, change)``. activate, differentiate, slope, update: pointers and tables of pointers,
-    those of `train.train_steps`. The arguments from `plan` to `dunits`, `scratch`, `gradient` and `adds` are
-    those of `train.tile_gradient`; statistics, those of its `network.Batch`. sums, flat: a workspace of twice
-    the outputs of the widest layer times T elements; zeros, flat: the biases of the second part, all 0, as
-    many as the widest layer has outputs. If `in_strips`, the weights for which
+    Its arguments are ``(activate, differentiate, loss_backward, update, plan, parameters, X, y, weights,
+    statistics, parameter, wanted, units, dunits, sums, zeros, scratch, gradient, adds, thread, n_threads,
+    barrier, in_strips, change)``. activate, differentiate, loss_backward, update: pointers and tables of
+    pointers, those of `train.train_steps`. The arguments from `plan` to `dunits`, `scratch`, `gradient` and
+    `adds` are those of `gradient.tile_gradient`; statistics, those of its `network.Batch`. sums, flat: a
+    workspace of twice the outputs of the widest layer times T elements; zeros, flat: the biases of the second
+    part, all 0, as many as the widest layer has outputs. If `in_strips`, the weights for which
     `updates_in_strips` is True are updated with the `Change`, and their gradient is arbitrary afterwards. All
     arguments except `scratch` and `thread` are the same for all threads.
 
-    Return the loss and a bool. The loss is returned to the first thread if `wanted`, else 0. The bool is True
-    if all weights that this thread updated are still finite.
+    The kernel returns the loss, for the first thread and if `wanted`, else 0; and True if all weights that
+    this thread has updated are still finite.
     """
 
     @kernel
     def team_gradient(
-        activate, differentiate, slope, update, plan, parameters, X, y, weights, statistics, parameter,
-        wanted, units, dunits, sums, zeros, scratch, gradient, adds, thread, n_threads, barrier, in_strips,
-        change,
+        activate, differentiate, loss_backward, update, plan, parameters, X, y, weights, statistics,
+        parameter, wanted, units, dunits, sums, zeros, scratch, gradient, adds, thread, n_threads, barrier,
+        in_strips, change,
     ):  # fmt: skip
         T = X.shape[1]
         n_lanes = lanes(X)
@@ -174,7 +175,7 @@ def team_gradient(batch_norm: bool) -> Any:
         total, finite = 0.0, True
         if thread == 0:
             dS = view(dunits, plan[last, DUNITS] * T, plan[last, OUTPUTS], T)
-            total = call(slope, (last_outputs(plan, T, units), y, weights, parameter, wanted, dS))
+            total = call(loss_backward, (last_outputs(plan, T, units), y, weights, parameter, wanted, dS))
 
         for layer in range(last, -1, -1):
             n_inputs, n_outputs = plan[layer, INPUTS], plan[layer, OUTPUTS]

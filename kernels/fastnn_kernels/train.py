@@ -13,30 +13,19 @@ number of vectors), G shards, P parameters (a whole number of vectors), C coeffi
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
 from typing import Any, NamedTuple, get_type_hints
 
 import numpy as np
 from numba import typeof, types
 
 from .compiler.jit import kernel
-from .compiler.pointer import FunctionPointer, PointerTable, array_types, call
+from .compiler.pointer import FunctionPointer, array_types, call
 from .compiler.prepared import PreparedCall
-from .layer import backward_table, forward_table
-from .loss import backward_pointer
-from .network import (
-    DUNITS,
-    INPUTS,
-    OUTPUTS,
-    Batch,
-    backward_pass,
-    forward_pass,
-    last_outputs,
-    transposed_width,
-)
+from .gradient import GradientPointers, compile_gradient, gradient_pointers
+from .network import INPUTS, Batch, transposed_width
 from .random import draw, shuffle
-from .small_batch import gather_samples, small_batch_gradient
-from .sparse import SparseTile, table_type, tile_type
+from .small_batch import gather_samples
+from .sparse import SparseTile, table_type
 from .step import (
     BLOCK,
     add_blocks_to_average,
@@ -88,8 +77,8 @@ class Data(NamedTuple):
     (Y, T) and (1, T); weights are multiplied by the scale of the loss and 0 in the padding, and indices are
     not used.
 
-    If `Settings.by_rows`, the only tile of X is (N, I) instead. X may be a `sparse.Table` in both cases; if
-    batches are gathered, `indices` is the table's array `rows`.
+    If `Settings.by_rows`, the only tile of X is (N, I) instead. X may also be a `sparse.Table`; if batches
+    are gathered, `indices` is then the table's array `rows`.
     """
 
     X: Any
@@ -181,103 +170,20 @@ SETTING_TYPES = {int: types.int64, float: types.float64, bool: types.boolean}
 
 
 @functools.cache
-def tile_gradient(batch_norm: bool, dropped: bool, sparse: bool) -> Any:
-    """Return the kernel that computes the gradient of a tile.
-
-    Its arguments are ``(activate, differentiate, slope, plan, parameters, X, y, weights, batch, parameter,
-    wanted, units, dunits, scratch, gradient, adds)``. The first three are those of `GradientPointers`. The
-    tile is X (I, T) or a `SparseTile`, y (Y, T) and weights (1, T). `parameter` is that of the loss. The
-    others are arguments of `network.backward_pass`. The kernel overwrites gradient (P,), or adds to it if
-    `adds`, and returns the loss if `wanted`, else 0.
-    """
-    forward = forward_pass(batch_norm, dropped, sparse)
-    backward = backward_pass(batch_norm, dropped, sparse)
-
-    @kernel
-    def tile_gradient(
-        activate, differentiate, slope, plan, parameters, X, y, weights, batch, parameter, wanted, units,
-        dunits, scratch, gradient, adds,
-    ):  # fmt: skip
-        T = weights.shape[1]
-        forward(activate, plan, parameters, X, units, batch)
-        last = plan.shape[0] - 1
-        dS = view(dunits, plan[last, DUNITS] * T, plan[last, OUTPUTS], T)
-        loss = call(slope, (last_outputs(plan, T, units), y, weights, parameter, wanted, dS))
-        backward(differentiate, plan, parameters, X, units, dunits, scratch, gradient, adds, batch)
-        return loss
-
-    return tile_gradient
-
-
-class GradientPointers(NamedTuple):
-    """Pointers to the kernels that compute a gradient."""
-
-    # `tile_gradient` or `small_batch.small_batch_gradient`; None if threads share units.
-    gradient_of: FunctionPointer | None
-    activate: PointerTable  # `layer.forward_table`
-    differentiate: PointerTable  # `layer.backward_table`
-    slope: FunctionPointer  # `loss.backward_pointer`
-
-
-@functools.cache
-def gradient_pointers(
-    activations: tuple[str, ...], loss: str, batch_norm: bool, dropped: bool, sparse: bool, team: bool,
-    dtype: np.dtype, by_rows: bool = False,
-) -> GradientPointers:  # fmt: skip
-    """Return the pointers for a network with these activations and this loss.
-
-    batch_norm, dropped, sparse: True for batch normalisation, dropout, and sparse tables. team: True if
-    threads share units (`team.team_gradient`), without dropout and sparse tables; then there is no pointer to
-    `tile_gradient`. by_rows: True if batches are `Settings.by_rows`; then the other four must be False.
-    """
-    activate, differentiate = forward_table(activations, dtype), backward_table(activations, dtype)
-    slope = backward_pointer(loss, dtype)
-    if team:
-        return GradientPointers(None, activate, differentiate, slope)
-    of, plan = array_types(dtype), types.Array(types.int64, 2, "C")
-    rates = types.Array(types.float64, 1, "C")
-    batch = types.NamedTuple((of.matrix, of.flat, rates, types.uint64, types.intp), Batch)
-    arguments = (
-        typeof(activate), typeof(differentiate), typeof(slope), plan, of.flat,
-        tile_type(dtype) if sparse else of.matrix, of.inputs, of.inputs, batch, types.float64, types.boolean,
-        of.flat, of.flat, of.flat, of.flat, types.boolean,
-    )  # fmt: skip
-    function = small_batch_gradient if by_rows else tile_gradient(batch_norm, dropped, sparse)
-    gradient_of = FunctionPointer(function, arguments, types.float64)
-    return GradientPointers(gradient_of, activate, differentiate, slope)
-
-
-def compile_gradient(
-    activations: Sequence[str], loss: str, batch_norm: bool, dropped: bool, sparse: bool, dtype: str,
-    by_rows: bool = False,
-) -> None:  # fmt: skip
-    """Compile, or load, the kernels of `gradient_pointers` for threads that do not share units.
-
-    The companion process calls this function: all arguments are names and truth values.
-    """
-    pointers = gradient_pointers(
-        tuple(activations), loss, batch_norm, dropped, sparse, False, np.dtype(dtype), by_rows
-    )
-    for pointer in pointers:
-        if pointer is not None:
-            pointer.compile()
-
-
-@functools.cache
 def loss_and_gradient(sparse: bool) -> Any:
     """Return the kernel that computes loss and gradient of data stored in tiles, or of a sparse table.
 
-    Its arguments are ``(gradient_of, activate, differentiate, slope, plan, parameters, statistics, data,
-    settings, key, tiles, work, gradient)``. The first four are the `GradientPointers`; key, uint64, is that
-    of the random numbers for dropout; data, settings and work are a `Data`, `Settings` and a `Workspace`. The
-    kernel adds the gradient of the tiles from ``tiles[0]`` to before ``tiles[1]`` to gradient (P,), and
-    returns their loss.
+    Its arguments are ``(gradient_of, activate, differentiate, loss_backward, plan, parameters, statistics,
+    data, settings, key, tiles, work, gradient)``. The first four are the `GradientPointers`; key, uint64, is
+    that of the random numbers for dropout; data, settings and work are a `Data`, `Settings` and a
+    `Workspace`. The kernel adds the gradient of the tiles from ``tiles[0]`` to before ``tiles[1]`` to
+    gradient (P,), and returns their loss.
     """
 
     @kernel
     def loss_and_gradient(
-        gradient_of, activate, differentiate, slope, plan, parameters, statistics, data, settings, key, tiles,
-        work, gradient,
+        gradient_of, activate, differentiate, loss_backward, plan, parameters, statistics, data, settings,
+        key, tiles, work, gradient,
     ):  # fmt: skip
         T = settings.tile_width
         n_inputs, n_targets = plan[0, INPUTS], settings.n_targets
@@ -293,7 +199,7 @@ def loss_and_gradient(sparse: bool) -> Any:
             weights = view(data.weights, tile * T, 1, T)
             batch = Batch(weights, statistics, settings.dropout, key, tile * T)
             loss += call(gradient_of, (
-                activate, differentiate, slope, plan, parameters, X, y, weights, batch,
+                activate, differentiate, loss_backward, plan, parameters, X, y, weights, batch,
                 settings.loss_parameter, True, row(work.units, 0), row(work.dunits, 0), row(work.scratch, 0),
                 gradient, True,
             ))  # fmt: skip
@@ -311,12 +217,12 @@ def train_steps(gathered: bool, team: bool, sparse: bool, batch_norm: bool) -> A
     sparse table, which requires `gathered` and excludes `team`; batch_norm: True for batch normalisation by a
     team.
 
-    The arguments of the kernel are ``(thread, n_threads, gradient_of, activate, differentiate, slope, update,
-    plan, state, data, settings, records, work, coefficients, last_step, n_rounds)``. gradient_of to slope are
-    the `GradientPointers`; update is an `update_pointer`; plan (L, ..); state, data, settings and work are a
-    `State`, `Data`, `Settings` and a `Workspace`. coefficients (steps, C) of the optimizer have a row for
-    each step from `Settings.first_step` on. The kernel returns after `last_step` steps since the beginning of
-    the training, or after `n_rounds` rounds in this call.
+    The arguments of the kernel are ``(thread, n_threads, gradient_of, activate, differentiate, loss_backward,
+    update, plan, state, data, settings, records, work, coefficients, last_step, n_rounds)``. gradient_of to
+    loss_backward are the `GradientPointers`; update is an `update_pointer`; plan (L, ..); state, data,
+    settings and work are a `State`, `Data`, `Settings` and a `Workspace`. coefficients (steps, C) of the
+    optimizer have a row for each step from `Settings.first_step` on. The kernel returns after `last_step`
+    steps since the beginning of the training, or after `n_rounds` rounds in this call.
 
     records is a named tuple of float64 arrays, with a record of every `Settings.record_every`-th pass and of
     the last: losses (R,), sums over the samples; norms (R,) of gradients; ratios (R, L), norms of updates
@@ -331,8 +237,8 @@ def train_steps(gathered: bool, team: bool, sparse: bool, batch_norm: bool) -> A
 
     @kernel
     def train_steps(
-        thread, n_threads, gradient_of, activate, differentiate, slope, update, plan, state, data, settings,
-        records, work, coefficients, last_step, n_rounds,
+        thread, n_threads, gradient_of, activate, differentiate, loss_backward, update, plan, state, data,
+        settings, records, work, coefficients, last_step, n_rounds,
     ):  # fmt: skip
         T = settings.tile_width
         n_inputs, n_targets = plan[0, INPUTS], settings.n_targets
@@ -433,7 +339,7 @@ def train_steps(gathered: bool, team: bool, sparse: bool, batch_norm: bool) -> A
                         weights = view(all_weights, tile * T, 1, T)
                     if team:
                         loss, finite = gradient_of_team(
-                            activate, differentiate, slope, update, plan, parameters, X, y, weights,
+                            activate, differentiate, loss_backward, update, plan, parameters, X, y, weights,
                             statistics, settings.loss_parameter, is_recorded, units, dunits,
                             row(work.sums, 0), row(work.sums, 1), scratch, gradient, round > 0, thread,
                             n_threads, barrier, in_strips, change,
@@ -442,7 +348,7 @@ def train_steps(gathered: bool, team: bool, sparse: bool, batch_norm: bool) -> A
                             losses[shard] += loss
                     else:
                         losses[shard] += call(gradient_of, (
-                            activate, differentiate, slope, plan, parameters, X, y, weights,
+                            activate, differentiate, loss_backward, plan, parameters, X, y, weights,
                             Batch(weights, statistics, dropout, key, first), settings.loss_parameter,
                             is_recorded, units, dunits, scratch, gradient, sparse or round > 0,
                         ))  # fmt: skip

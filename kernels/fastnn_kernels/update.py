@@ -84,10 +84,10 @@ def not_finite(bad: Value, p: Value) -> Value:
     return (bad.bits() | (p * 0.0).bits()).from_bits()
 
 
-# --- the rules ----------------------------------------------------------------------------------- A rule
-# returns the new values of a vector of parameters, those from k on, given the old values p and the derivative
-# g; it updates state (S, P). 4K aliasing stalls a load right after a store to the same page offset: load all
-# state before storing any.
+# --- the rules -----------------------------------------------------------------------------------
+# A rule returns the new values of a vector of parameters, those from k on, given the old values p and the
+# derivative g; it updates state (S, P). 4K aliasing stalls a load right after a store to the same page
+# offset: load all state before storing any.
 
 
 @optimizer("sgd")
@@ -98,7 +98,7 @@ def sgd(p, g, state, k, rate):
 
 @optimizer("momentum")
 def momentum(p, g, state, k, rate, decay, gain, direct, step):
-    """Update ``v = keep v + gain g``; return ``p - (direct g + step v)``.
+    """Update ``v = decay v + gain g``; return ``p - (direct g + step v)``.
 
     With ``direct = 0`` this is Polyak's momentum, otherwise Nesterov's. The learning rate is contained in
     `direct` and `step`, or in `gain`.

@@ -24,7 +24,8 @@ from fastnn.reference import gate as reference
 from fastnn_kernels import gate as compiled
 from fastnn_kernels.compiler.jit import OPTIONS
 from fastnn_kernels.vectors import product
-from fastnn_kernels.vectors.product import column_sums, outer_product
+from fastnn_kernels.vectors.product import outer_product
+from fastnn_kernels.vectors.sample_sums import column_sums
 from fastnn_kernels.vectors.tile import transpose
 
 

@@ -48,9 +48,9 @@ __all__ = [
     "write_entry",
 ]
 
-# Longest time that a process waits for another process that compiles a kernel, and time between two looks. A
-# stopped process may hold its claim for ever.
-WAIT_SECONDS, LOOK_SECONDS = 60.0, 0.005
+# Longest time that a process waits for another process that compiles a kernel, and time between two attempts
+# to get the claim. A stopped process may hold its claim for ever.
+WAIT_SECONDS, RETRY_SECONDS = 60.0, 0.005
 
 # Folder of the package `fastnn_kernels`: it holds the sources, and the entries if it is writable.
 PACKAGE = Path(__file__).parents[1]
@@ -160,7 +160,7 @@ def _lock(descriptor: int) -> None:
         except OSError as error:
             if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
                 raise  # the file system has no locks
-        time.sleep(LOOK_SECONDS)
+        time.sleep(RETRY_SECONDS)
 
 
 def is_saved(name: str) -> bool:
@@ -224,7 +224,7 @@ class _Refusal:
         self._has_warned = False
 
     def note(self, reason: str) -> None:
-        """Store the reason if it is the first. Call `warn` after the compilation, which must not be left."""
+        """Store the reason if it is the first. Call `warn` afterwards: it may not interrupt a compilation."""
         self.reason = self.reason or reason
 
     def warn(self, stacklevel: int = 3) -> None:

@@ -36,7 +36,8 @@ SWITCH = "FASTNN_COMPANION"
 # Largest number of companions at the same time. A training may begin while the companion of another compiles.
 MOST = 2
 
-# Companions of this process that may be running, and all tasks given to any, in JSON: none is given twice.
+# Companions of this process that may be running, and the tasks given to any of them, as JSON: no task is
+# given twice.
 _running: list[subprocess.Popen] = []
 _given: set[str] = set()
 
@@ -101,7 +102,7 @@ def start_companion(tasks: Sequence[Task]) -> bool:
 
 
 def run_tasks(tasks: Sequence[Task]) -> None:
-    """Call the functions, in the companion. A task that fails is left to the other process."""
+    """Call the functions, in the companion. A kernel that fails is left to the process that needs it."""
     for module, function, arguments in tasks:
         with contextlib.suppress(Exception):
             getattr(importlib.import_module(module), function)(*arguments)

@@ -281,8 +281,9 @@ class KernelCache:
     def load_overload(self, signature: Any, target_context: Any) -> CompileResult | None:
         """Return the saved code for `signature`; None if there is no entry, and numba must compile.
 
-        Numba refreshes its target context when it compiles: code that is loaded needs none of the functions
-        that a refresh registers, whose import, with scipy.linalg among them, would take most of the time.
+        Unlike numba's own cache, this method does not refresh the target context: loaded code needs none of
+        the functions that a refresh registers, and their import, scipy.linalg among them, would take most of
+        the time.
         """
         name = self.file_name(signature, target_context.codegen(), Kernel.wanted)
         loaded = self._load(name, target_context)

@@ -114,8 +114,7 @@ class PointerModel(models.PrimitiveModel):
 class FunctionPointer:
     """A pointer to a kernel, which other kernels call with `call`.
 
-    The kernel is compiled when its address is needed. Before, the type of the pointer suffices to compile the
-    callers.
+    The kernel is compiled when its address is needed. To compile a caller, the type of the pointer suffices.
 
     Parameters
     ----------
@@ -123,7 +122,7 @@ class FunctionPointer:
     arguments : sequence of numba types
         Types of the arguments of a call. Arrays are C-contiguous and aligned.
     result : numba type
-        Type of the result. It is no array, whose memory nothing would free.
+        Type of the result; not an array, whose memory nothing would free.
 
     Attributes
     ----------

@@ -156,9 +156,9 @@ def _formats(kind: Any) -> Iterator[str]:
 def _words(kind: Any, name: str) -> Callable[[Any], Iterator[Any]]:
     """Return the function that yields the words of a value of the type `kind`.
 
-    The words are an array's address and shape, those of a tuple's items, or the value. The function raises
-    TypeError, with the name, for a value of another type. All that depends on the type is found beforehand:
-    a short fit would notice.
+    The words of an array are its address and shape, those of a tuple the words of its items; any other value
+    is one word. The function raises TypeError, with the name, for a value of another type. Whatever depends
+    on the type alone is computed once, before the calls: short fits spend much of their time in calls.
     """
 
     def refused(value: Any) -> TypeError:

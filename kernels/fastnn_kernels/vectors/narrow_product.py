@@ -1,7 +1,7 @@
 """Products of one sample and the weights of a layer with very few outputs.
 
-A row of such weights fills a small part of a vector. Therefore as many rows as a vector has lanes, J whole
-vectors in memory, are loaded together, and shuffled to a vector for each output.
+A row of such weights fills a small part of a vector. Therefore as many rows as a vector has lanes are loaded
+together, which are J whole vectors in memory, and shuffled to a vector for each output.
 
 Shape letters: I inputs, J outputs of a layer, N samples, V outputs or inputs rounded up to whole vectors.
 """
@@ -38,7 +38,7 @@ def _chosen(sources: list[Value], places: list[int]) -> Value:
 
     result = first
     for k in range(0, len(sources), 2):
-        # Two sources at a time: the lanes of neither keep what the result has.
+        # A shuffle takes two sources: lanes of other sources keep their values in the result.
         pair = sources[k], sources[min(k + 1, len(sources) - 1)]
         local = [place - k * lanes for place in places]
         picked = shuffled(*pair, [place if 0 <= place < 2 * lanes else 0 for place in local])
@@ -73,8 +73,8 @@ class _Blocks:
         self._elements = Rows(matrix.context, builder, matrix.vector, matrix.array.data, self.n_rows)
         self._pointer = matrix.vector.llvm.as_pointer()
 
-    def for_each_number(self, body: Callable[[int], None]) -> None:
-        """Emit ``body(J)`` for every J up to `MOST_OUTPUTS`, of which the matrix's one runs."""
+    def switch_on_outputs(self, body: Callable[[int], None]) -> None:
+        """Emit ``body(J)`` for every J up to `MOST_OUTPUTS`, and a switch to the code for the matrix's J."""
         builder, kind = self._builder, self.n_rows.type
         end = builder.append_basic_block("narrow.end")
         switch = builder.switch(self._n_columns, end)
@@ -114,7 +114,7 @@ class _Blocks:
         return _columns([self.load_at(*where) for where in self._vectors(i, count, n)])
 
     def load_at(self, pointer: Any, mask: Value | None) -> Value:
-        """Return the vector at a pointer, with 0 where the mask, if there is one, does not hold."""
+        """Return the vector at a pointer, with 0 in the lanes that a mask excludes."""
         if mask is not None:
             return self._zero.masked_load(pointer, mask)
         return self._zero.like(self._builder.load(pointer, align=self._zero.dtype.bitwidth // 8))
@@ -161,7 +161,7 @@ def narrow_product_forward(typing_context, X, W, t, Z):
                 total = zero.like(builder.load(cell)).sum()
                 builder.store(builder.fadd(builder.load(pointer), total), pointer)
 
-        blocks.for_each_number(body)
+        blocks.switch_on_outputs(body)
         return context.get_dummy_value()
 
     return types.void(X, W, types.intp, Z), generate
@@ -200,7 +200,7 @@ def narrow_outer_product(typing_context, X, dZ, dW, adds):
 
             blocks.for_each_block(write)
 
-        blocks.for_each_number(body)
+        blocks.switch_on_outputs(body)
         return context.get_dummy_value()
 
     return types.void(X, dZ, dW, types.boolean), generate
@@ -234,7 +234,7 @@ def narrow_product_backward(typing_context, W, dZ, t, dX):
 
             blocks.for_each_block(write)
 
-        blocks.for_each_number(body)
+        blocks.switch_on_outputs(body)
         return context.get_dummy_value()
 
     return types.void(W, dZ, types.intp, dX), generate

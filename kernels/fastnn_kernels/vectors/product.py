@@ -30,17 +30,10 @@ from numba.extending import intrinsic
 from ..compiler.numba_internals import cgutils, checks_bounds, return_error
 from .matrix import Matrix, PartialRows, Rows
 from .processor import VECTOR_BYTES
-from .value import Value, sums_of_lanes
-from .vector import LLVM_TYPES, Vector, is_plain, shared_function, vector_of
+from .value import Value
+from .vector import LLVM_TYPES, Vector, is_plain, shared_function
 
-__all__ = [
-    "add_outer_sums",
-    "add_row_sum",
-    "column_sums",
-    "outer_product",
-    "product_backward",
-    "product_forward",
-]
+__all__ = ["outer_product", "product_backward", "product_forward"]
 
 # Blocks, widest first: width in vectors, and heights in rows. The sums of the highest block leave some of the
 # registers, 32 with AVX-512 and 16 without, for the factors; lower blocks are for the remaining rows.
@@ -55,8 +48,8 @@ BLOCKS: tuple[tuple[int, tuple[int, ...]], ...] = (
 # them: a chunk then has half as many terms.
 CHUNK = 128
 # Coefficients of more bytes than this leave no room in a second-level cache for source and result: each block
-# then fetches those of the next one ahead. The distances of the terms' cache lines are too large for the
-# processor to foresee them.
+# then prefetches the coefficients of the next block. The processor does not prefetch them itself, because the
+# cache lines of successive terms are too far apart.
 DISTANT_BYTES = 1 << 20
 # Number of independent sums that hide the latency of an addition.
 PARALLEL_SUMS = 8
@@ -72,6 +65,7 @@ def are_plain(read: tuple, written: tuple) -> bool:
 
 
 def offset_by(builder: Any, index: Any, by: int) -> Any:
+    """Return ``index + by``, an IR integer."""
     return builder.add(index, index.type(by), flags=("nsw",)) if by else index
 
 
@@ -227,13 +221,13 @@ def _emit_product(
                             builder.store(start.ir, cell)
             offsets = [builder.mul(row, row_distance) for row in rows]
 
-            def add_term(term: Any, sums: list[list[Any]], fetches: bool = False) -> None:
+            def add_term(term: Any, sums: list[list[Any]], prefetches: bool = False) -> None:
                 values = [terms.load(term, c) for c in columns]
                 at = builder.gep(coefficients, [builder.mul(term, term_distance)], inbounds=True)
-                if fetches:
-                    # Adjacent coefficients of a term lie on the cache line of the next block's last one and
-                    # on the line before, which this block reads. After the last block, the address may be
-                    # outside of the matrix.
+                if prefetches:
+                    # Prefetch the next block's last coefficient of this term. If a term's coefficients are
+                    # adjacent, the others of the next block lie on the same cache line or on the line before,
+                    # which this block reads. In the last block, the address may be outside of the matrix.
                     next_block = builder.mul(row_distance, zero.type(len(offsets)))
                     _prefetch(builder, builder.gep(at, [builder.add(offsets[-1], next_block)]))
                 for offset, cells in zip(offsets, sums, strict=True):
@@ -249,9 +243,9 @@ def _emit_product(
                     for k, cells in enumerate([sums, *more]):
                         add_term(offset_by(builder, term, k), cells)
 
-            def add_terms(fetches: bool) -> None:
+            def add_terms(prefetches: bool) -> None:
                 with cgutils.for_range_slice(builder, single, end, zero.type(1), inc=True) as (term, _):
-                    add_term(term, sums, fetches)
+                    add_term(term, sums, prefetches)
 
             if height == row_sizes[0] and not few_rows:
                 with builder.if_else(is_distant) as (distant, near):
@@ -313,6 +307,7 @@ def check_lengths(context: Any, builder: Any, *pairs: tuple[Any, Any]) -> None:
 
 
 def matrices(context: Any, builder: Any, signature: Any, args: Any) -> list[Matrix]:
+    """Return the arrays among the arguments of an intrinsic, in order."""
     return [
         Matrix(context, builder, type, value)
         for type, value in zip(signature.args, args, strict=True)
@@ -385,133 +380,3 @@ def outer_product(typing_context, X, transposed, dW, adds):
         return context.get_dummy_value()
 
     return types.void(X, transposed, dW, types.boolean), generate
-
-
-@intrinsic
-def column_sums(typing_context, transposed, db, adds):
-    """Compute ``db[0, j] = sum over t of dZ[j, t]``, or add the sums to db if `adds`.
-
-    transposed (T, V) is dZ^T; db (1, J); adds is a bool.
-    """
-    if not are_plain((transposed,), (db,)):
-        return None
-
-    # T is a whole number of vectors, and therefore a multiple of the number of parallel sums.
-    n_sums = min(PARALLEL_SUMS, vector_of(transposed).lanes)
-
-    def generate(context, builder, signature, args):
-        source, result = matrices(context, builder, signature, args)
-        zero = source.zero()
-        T, n_outputs = source.shape[0], result.shape[1]
-        sums = [cgutils.alloca_once(builder, zero.type.llvm) for _ in range(n_sums)]
-        lanes = T.type(zero.type.lanes)
-        with cgutils.for_range_slice(builder, T.type(0), n_outputs, lanes, inc=True) as (column, _):
-            for cell in sums:
-                builder.store(zero.ir, cell)
-            with cgutils.for_range_slice(builder, T.type(0), T, T.type(n_sums), inc=True) as (t, _):
-                for k, cell in enumerate(sums):
-                    value = source.load(offset_by(builder, t, k), column)
-                    builder.store((zero.like(builder.load(cell)) + value).ir, cell)
-            totals = [zero.like(builder.load(cell)) for cell in sums]
-            while len(totals) > 1:
-                totals = [left + right for left, right in zip(totals[::2], totals[1::2], strict=True)]
-            limit = Value.wrap(context, builder, zero.type, builder.sub(n_outputs, column), types.intp)
-            mask = zero.lane_numbers() < limit
-            at = builder.bitcast(result.pointer(T.type(0), column), zero.type.llvm.as_pointer())
-            held = zero.masked_load(at, mask)
-            # Unless `adds`, db is uninitialised memory: start at 0 instead.
-            (held.like(builder.select(args[2], held.ir, zero.ir)) + totals[0]).masked_store(at, mask)
-        return context.get_dummy_value()
-
-    return types.void(transposed, db, types.boolean), generate
-
-
-@intrinsic
-def add_outer_sums(typing_context, n_inputs, n_outputs, X, dZ, dW, i, j):
-    """Add ``sum over t of X[i + a, t] * dZ[j + c, t]`` to dW[i + a, j + c] for a < n_inputs, c < n_outputs.
-
-    `n_inputs` and `n_outputs` are constants; X (I, T), dZ (J, T), dW (I, J). Vectors run along the samples:
-    for layers with so few outputs that vectors of outputs would be mostly empty.
-    """
-    counts = n_inputs, n_outputs
-    if not (all(isinstance(n, types.IntegerLiteral) for n in counts) and are_plain((X, dZ), (dW,))):
-        return None
-    block_rows, block_columns = n_inputs.literal_value, n_outputs.literal_value
-    width = max(1, PARALLEL_SUMS // (block_rows * block_columns))
-
-    def generate(context, builder, signature, args):
-        inputs, outputs, gradient = matrices(context, builder, signature, args)
-        rows = [offset_by(builder, args[5], a) for a in range(block_rows)]
-        columns = [offset_by(builder, args[6], c) for c in range(block_columns)]
-        zero = inputs.zero()
-        sums = {
-            (a, c, v): cgutils.alloca_once(builder, zero.type.llvm)
-            for a in range(block_rows)
-            for c in range(block_columns)
-            for v in range(width)
-        }
-        for cell in sums.values():
-            builder.store(zero.ir, cell)
-
-        def block(t: Any, vectors: int) -> None:
-            for v in range(vectors):
-                position = offset_by(builder, t, zero.type.lanes * v)
-                left = [inputs.load(row, position) for row in rows]
-                right = [outputs.load(column, position) for column in columns]
-                for a, x in enumerate(left):
-                    for c, d in enumerate(right):
-                        cell = sums[a, c, v]
-                        builder.store(x.fma(d, zero.like(builder.load(cell))).ir, cell)
-
-        _for_columns(builder, inputs.shape[1], zero.type.lanes, width, block)
-        totals = []
-        for a in range(block_rows):
-            for c in range(block_columns):
-                total = zero.like(builder.load(sums[a, c, 0]))
-                for v in range(1, width):
-                    total = total + zero.like(builder.load(sums[a, c, v]))
-                totals.append(total)
-        places = [gradient.pointer(row, column) for row in rows for column in columns]
-        for pointer, total in zip(places, sums_of_lanes(totals), strict=True):
-            builder.store(builder.fadd(builder.load(pointer), total), pointer)
-        return context.get_dummy_value()
-
-    return types.void(n_inputs, n_outputs, X, dZ, dW, types.intp, types.intp), generate
-
-
-@intrinsic
-def add_row_sum(typing_context, dZ, db, j):
-    """Add ``sum over t of dZ[j, t]`` to db[0, j]; dZ (J, T), db (1, J)."""
-    if not are_plain((dZ,), (db,)):
-        return None
-    width = BLOCKS[0][0]
-
-    def generate(context, builder, signature, args):
-        source, target = matrices(context, builder, signature, args)
-        zero, j = source.zero(), args[2]
-        sums = [cgutils.alloca_once_value(builder, zero.ir) for _ in range(width)]
-
-        def block(t: Any, vectors: int) -> None:
-            for v in range(vectors):
-                value = source.load(j, offset_by(builder, t, zero.type.lanes * v))
-                builder.store((zero.like(builder.load(sums[v])) + value).ir, sums[v])
-
-        _for_columns(builder, source.shape[1], zero.type.lanes, width, block)
-        total = zero.like(builder.load(sums[0]))
-        for cell in sums[1:]:
-            total = total + zero.like(builder.load(cell))
-        pointer = target.pointer(j.type(0), j)
-        builder.store(builder.fadd(builder.load(pointer), total.sum()), pointer)
-        return context.get_dummy_value()
-
-    return types.void(dZ, db, types.intp), generate
-
-
-def _for_columns(
-    builder: Any, columns: Any, lanes: int, width: int, body: Callable[[Any, int], None]
-) -> None:
-    """Emit calls of ``body(column, vectors)`` for all columns, `width` vectors at a time, then one by one."""
-    zero = columns.type(0)
-    after = for_blocks(builder, zero, columns, (width,), lanes, body)
-    if width > 1:
-        for_blocks(builder, after, columns, (1,), lanes, body)

@@ -109,11 +109,9 @@ def row_product_backward(typing_context, W, dZ, t, dX):
         mask = first_lanes(zero, builder.sub(n_outputs, whole))
         table = Rows(context, builder, vector, weights.array.data, n_outputs)
 
-        def block(i: Any, rows: list[Any]) -> Value:
+        def block(rows: list[Any]) -> Value:
             """Return the sums for some rows, given by pointers to their first elements."""
             sums = [cgutils.alloca_once_value(builder, zero.ir) for _ in rows]
-            for cell in sums:
-                builder.store(zero.ir, cell)
 
             def add(j: Any, load: Callable[[Any], Value]) -> None:
                 factor = source.load(t, j)
@@ -135,7 +133,7 @@ def row_product_backward(typing_context, W, dZ, t, dX):
             rows = [table.element(i, nothing)]
             for _ in range(lanes - 1):
                 rows.append(builder.gep(rows[-1], [n_outputs], inbounds=True))
-            result.store(t, i, block(i, rows))
+            result.store(t, i, block(rows))
         with builder.if_then(builder.icmp_signed("<", all_whole, n_inputs)):
             last = builder.sub(n_inputs, t.type(1))
             rows = []
@@ -144,7 +142,7 @@ def row_product_backward(typing_context, W, dZ, t, dX):
                 row = builder.select(builder.icmp_signed("<", row, last), row, last)
                 rows.append(table.element(row, nothing))
             is_row = first_lanes(zero, builder.sub(n_inputs, all_whole))
-            result.store(t, all_whole, block(all_whole, rows).where(is_row, 0.0))
+            result.store(t, all_whole, block(rows).where(is_row, 0.0))
         return context.get_dummy_value()
 
     return types.void(W, dZ, types.intp, dX), generate

@@ -80,6 +80,7 @@ def _emit_rows(
 
 
 def _clamped(builder: Any, first: Any, k: int, last: Any) -> Any:
+    """Return ``min(first + k, last)``, an IR integer."""
     position = builder.add(first, first.type(k))
     return builder.select(builder.icmp_signed("<", position, last), position, last)
 

@@ -278,10 +278,10 @@ def sums_of_lanes(vectors: list[Value]) -> list[Any]:
 
 
 def lane_sums(vectors: list[Value]) -> Value:
-    """Return a vector with the sum of the lanes of each vector, from lane to lane at equal distances.
+    """Return a vector that contains the sum of the lanes of each vector, in equally spaced lanes.
 
-    The number of vectors is a power of two, and at most that of the lanes; the lanes between the sums have
-    any values. A step reduces two vectors to one, whose halves are partial sums of one vector each. Steps are
+    The number of vectors is a power of two, at most the number of lanes; the lanes between the sums have any
+    values. A step reduces two vectors to one, whose halves are partial sums of one vector each. Steps are
     repeated until one vector is left, and then for the lanes of that vector.
     """
     first = vectors[0]

@@ -94,6 +94,15 @@ def is_plain(array: Any, ndim: int, *, written: bool = False) -> bool:
     )
 
 
+def is_integer_matrix(matrix: Any) -> bool:
+    """Return True for the type of a C-contiguous, aligned, mutable matrix of integers."""
+    return (
+        isinstance(matrix, types.Array)
+        and (matrix.ndim, matrix.layout, matrix.mutable, matrix.aligned) == (2, "C", True, True)
+        and isinstance(matrix.dtype, types.Integer)
+    )
+
+
 # --- between arrays and vectors ------------------------------------------------------------------
 
 
@@ -156,12 +165,7 @@ def store(typing_context, matrix, row, column, value):
 @intrinsic
 def store_integers(typing_context, matrix, row, column, value):
     """Write the lanes of `value`, whole numbers, to an integer matrix from [row, column] on."""
-    is_integer_matrix = (
-        isinstance(matrix, types.Array)
-        and (matrix.ndim, matrix.layout, matrix.mutable, matrix.aligned) == (2, "C", True, True)
-        and isinstance(matrix.dtype, types.Integer)
-    )
-    if not (is_integer_matrix and isinstance(value, Vector)):
+    if not (is_integer_matrix(matrix) and isinstance(value, Vector)):
         return None
 
     def generate(context, builder, signature, args):
@@ -190,11 +194,7 @@ def fill_row(typing_context, matrix, row, begin, end, value):
     Whole cache lines are stored at once. A plain loop would first read every line from memory that it is
     about to overwrite, which takes several times as long.
     """
-    if not (
-        isinstance(matrix, types.Array)
-        and (matrix.ndim, matrix.layout, matrix.mutable, matrix.aligned) == (2, "C", True, True)
-        and isinstance(matrix.dtype, types.Integer)
-    ):
+    if not is_integer_matrix(matrix):
         return None
     value = types.unliteral(value)
     bits: int = getattr(matrix.dtype, "bitwidth")  # noqa: B009  (numba's annotations do not know it)
@@ -205,7 +205,7 @@ def fill_row(typing_context, matrix, row, begin, end, value):
         at, begin, end = args[1:4]
         n = builder.sub(end, begin)
         last = builder.sub(end, intp(1))
-        element_pointer(context, builder, matrix, args[0], at, last, 1)  # checked, if there are checks
+        element_pointer(context, builder, matrix, args[0], at, last, 1)  # bounds check
         start = element_pointer(context, builder, matrix, args[0], at, begin, 1)
         scalar = context.cast(builder, args[4], value, matrix.dtype)
         first = builder.insert_element(ir.Constant(line, ir.Undefined), scalar, ir.IntType(32)(0))

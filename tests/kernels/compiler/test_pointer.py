@@ -11,7 +11,7 @@ from numba import types
 from numba.core.errors import TypingError
 
 import fastnn
-from fastnn_kernels import grid, predict, quadtree, train
+from fastnn_kernels import gradient, grid, predict, quadtree, train
 from fastnn_kernels.compiler.jit import Kind, kernel
 from fastnn_kernels.compiler.pointer import FunctionPointer, PointerTable, array_types, call, unpacking
 
@@ -324,7 +324,7 @@ def test_other_formulas_leave_the_loop_as_it_is():
             grid.grid_classes(False), quadtree.subdivide(False),
         ]  # fmt: skip
         counts = [len(kernel.compiled[Kind.CALLABLE]) for kernel in kernels]
-        loops = train.train_steps(True, False, False, False), train.tile_gradient(False, False, False)
+        loops = train.train_steps(True, False, False, False), gradient.tile_gradient(False, False, False)
         return [*counts, *(len(unpacking(loop).compiled[Kind.CODE]) for loop in loops)]
 
     trained("tanh", "softmax_cross_entropy", "sgd")

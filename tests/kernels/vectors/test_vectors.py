@@ -143,7 +143,7 @@ BROKEN = {
 PROGRAM = """
 import numba, numpy as np
 from fastnn_kernels.compiler.jit import OPTIONS
-from fastnn_kernels.vectors.product import add_outer_sums, add_row_sum
+from fastnn_kernels.vectors.sample_sums import add_outer_sums, add_row_sum
 from fastnn_kernels.vectors.product import outer_product, product_backward, product_forward
 from fastnn_kernels.vectors.vector import load, row, store, store_integers, view
 from fastnn_kernels.vectors.tile import copy_tile, gather_tile
