@@ -139,6 +139,7 @@ def test_each_example_runs_alone_and_prints_what_it_says(code, tmp_path, monkeyp
         assert (tmp_path / name).exists(), name
 
 
+@pytest.mark.slow
 def test_the_block_of_contributing_shows_assembly(tmp_path):
     """A kernel that was loaded from the cache has no assembly to show: the cache folder is empty."""
     (code,) = (block for block in blocks("python", CONTRIBUTING) if "inspect_asm" in block)

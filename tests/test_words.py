@@ -1,4 +1,4 @@
-"""Docstrings name their subject: none begins with a word that points at something outside of it."""
+"""Docstrings name their subject, and the docstring of a long module says why the module is long."""
 
 import ast
 import re
@@ -8,6 +8,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("fastnn", "kernels", "bench", "examples", "tests")
+# Lines that a module may have in a folder without a reason.
+LINES = {"fastnn": 500, "kernels": 500, "bench": 500, "tests": 600}
 POINTERS = re.compile(r"(Of|That|Those|What|As|The same)\b")
 
 
@@ -33,3 +35,19 @@ def test_docstrings_stand_alone(folder):
         if POINTERS.match(docstring)
     ]
     assert not offenders, "\n".join(["docstrings that do not name their subject:", *offenders])
+
+
+@pytest.mark.parametrize(("folder", "limit"), LINES.items())
+def test_a_long_module_says_why_it_is_long(folder, limit):
+    """A docstring has the words "exceeds N lines because" if and only if the module has more than N lines."""
+    paths = sorted((ROOT / folder).rglob("*.py"))
+    assert paths
+    silent, short = [], []
+    for path in paths:
+        text = path.read_text(encoding="utf-8")
+        words = " ".join((ast.get_docstring(ast.parse(text, str(path))) or "").split())
+        is_long, has_reason = text.count("\n") > limit, f"exceeds {limit} lines because " in words
+        if is_long != has_reason:
+            (silent if is_long else short).append(f"{path.relative_to(ROOT)}: {text.count(chr(10))} lines")
+    assert not silent, "\n".join([f"to be split, or to say why it exceeds {limit} lines:", *silent])
+    assert not short, "\n".join([f"says why it exceeds {limit} lines, but does not:", *short])

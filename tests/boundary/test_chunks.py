@@ -76,6 +76,7 @@ CLUSTER = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_a_cluster_writes_zarr(tmp_path):
     script = tmp_path / "program.py"

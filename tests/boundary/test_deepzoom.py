@@ -120,6 +120,7 @@ def shown(url, folder, is_there):
     return image
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium that could show the page")
 def test_page_in_a_browser(tmp_path):
     width, height = 3000, 2000

@@ -1,5 +1,7 @@
 """Fixtures of the tests of the command line."""
 
+import shutil
+
 import pytest
 from tables_of_customers import customers, written
 
@@ -52,12 +54,22 @@ def refused(run):
     return refused
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """Return the folder in which a module keeps what its first training wrote."""
+    return tmp_path_factory.mktemp("kept") / "folder"
+
+
 @pytest.fixture
-def trained(folder, run):
-    """Return the file of a model of classes, trained on "customers.csv"."""
-    written(customers(), folder / "customers.csv")
-    status, _, errors = run(
-        "train", "customers.csv", "--target", "churn", "--drop", "id,spent", "--preset", "fast"
-    )
-    assert (status, errors) == (0, "")
+def trained(folder, run, kept):
+    """Return the file of a model of classes, trained on "customers.csv" once a module."""
+    if kept.exists():
+        shutil.copytree(kept, folder, dirs_exist_ok=True)
+    else:
+        written(customers(), folder / "customers.csv")
+        status, _, errors = run(
+            "train", "customers.csv", "--target", "churn", "--drop", "id,spent", "--preset", "fast"
+        )
+        assert (status, errors) == (0, "")
+        shutil.copytree(folder, kept)
     return folder / "run" / "model.fastnn"

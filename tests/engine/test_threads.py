@@ -310,6 +310,7 @@ SIDE_BY_SIDE = """
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 
 
+@pytest.mark.slow
 @needs_fork
 def test_threads_at_once_and_forked_children():
     assert run_python("USE_NUMBA = False\n" + textwrap.dedent(SIDE_BY_SIDE)).split() == [
@@ -324,6 +325,7 @@ def has_layer(name):
     return importlib.util.find_spec(f"numba.np.ufunc.{name}pool") is not None
 
 
+@pytest.mark.slow
 @needs_fork
 @pytest.mark.parametrize("layer", ["workqueue", "omp", "tbb"])
 def test_under_every_threading_layer_of_numba(layer):

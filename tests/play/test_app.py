@@ -2,8 +2,10 @@
 
 import io
 import json
+import re
 import threading
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,6 +29,7 @@ from fastnn.play.table import checked_table
 
 TOKEN = "a-token"
 HOST = "127.0.0.1:8000"
+STATIC = Path(fastnn.__file__).parent / "play" / "static"
 OWN = {"origin": f"http://{HOST}"}
 
 
@@ -352,3 +355,14 @@ def test_only_so_many_pages_train():
             until(stack.enter_context(connected(test)), "hello")
         with connected(test) as socket:
             assert str(MOST_PAGES) in until(socket, "problem")["text"]
+
+
+def test_everything_ships_in_the_package_and_is_small():
+    files = [path for path in STATIC.iterdir() if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 300_000
+    for path in files:
+        text = path.read_text(encoding="utf-8")
+        addresses = set(re.findall(r"https?://[^\s\"'`)<>]+", text)) - {"http://www.w3.org/2000/svg"}
+        assert addresses == set(), path.name
+    page = (STATIC / "index.html").read_text(encoding="utf-8")
+    assert not re.search(r"<script>|<style|\sstyle=|\son\w+=", page)

@@ -1,171 +1,16 @@
-"""The playground's page in headless Chromium."""
+"""The playground's page in headless Chromium: training, painting, changes of the network, appearance."""
 
-import http.client
-import http.server
 import io
-import os
 import re
-import shutil
-import signal
-import subprocess
-import sys
-import threading
-import time
-from pathlib import Path
-from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
 from PIL import Image
+from visitors import NEEDS_CHROMIUM, expect
 
 import fastnn
 
-sync_api = pytest.importorskip(
-    "playwright.sync_api", reason="needs Playwright: pip install fastnn-numba[browser]"
-)
-pytest.importorskip("starlette", reason="needs the server: pip install fastnn-numba[playground]")
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
-# Milliseconds that a step may take: the kernels may have to be compiled first.
-PATIENCE = 60_000
-STATIC = Path(fastnn.__file__).parent / "play" / "static"
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium that could show the page"),
-]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
-def server():
-    running = fastnn.playground(browser=False, block=False)
-    yield running
-    running.close()
-
-
-class Visitor:
-    """A page, with the questions that the tests ask."""
-
-    def __init__(self, page):
-        self.page = page
-        self.errors = []
-        page.set_default_timeout(PATIENCE)
-        page.on("pageerror", lambda error: self.errors.append(str(error)))
-        page.on(
-            "console", lambda message: self.errors.append(message.text) if message.type == "error" else None
-        )
-
-    def visit(self, server, fragment=""):
-        self.page.goto(f"{server.address}#{fragment}")
-        self.wait_for_frame()
-        return self
-
-    def wait(self, condition, argument=None):
-        """Wait until a function of JavaScript returns true.
-
-        Playwright's own `wait_for_function` evaluates strings inside the page, which the page forbids.
-        """
-        end = time.monotonic() + PATIENCE / 1000
-        while not self.page.evaluate(condition, argument):
-            assert time.monotonic() < end, condition
-            self.page.wait_for_timeout(15)
-
-    def wait_for_frame(self, run=1):
-        self.wait("run => Number(document.querySelector('#boundary').dataset.run) >= run", run)
-
-    @property
-    def run(self):
-        return int(self.page.get_attribute("#boundary", "data-run"))
-
-    @property
-    def step(self):
-        return int(self.page.get_attribute("#boundary", "data-step"))
-
-    @property
-    def fragment(self):
-        self.page.wait_for_timeout(450)  # the address follows within that time
-        return urlsplit(self.page.url).fragment
-
-    def wait_for_step(self, step):
-        self.wait("step => Number(document.querySelector('#boundary').dataset.step) >= step", step)
-
-    def change(self, action):
-        """Do something that begins a new run, and wait for its first frame."""
-        before = self.run
-        action()
-        self.wait_for_frame(before + 1)
-
-    def pixels(self, selector="#boundary"):
-        """Return the pixels of a canvas as an array (height, width, 3)."""
-        values = self.page.evaluate(
-            """selector => {
-                const canvas = document.querySelector(selector);
-                const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-                return [canvas.height, canvas.width, Array.from(data)];
-            }""",
-            selector,
-        )
-        height, width, data = values
-        return np.array(data, np.uint8).reshape(height, width, 4)[:, :, :3]
-
-    @property
-    def widths(self):
-        """Return the numbers of units of all layers."""
-        return [
-            int(number) for number in re.findall(r"\d+", self.page.inner_text("#network-size").split("·")[0])
-        ]
-
-    def percent(self, selector):
-        return float(self.page.inner_text(selector).removesuffix("%"))
-
-    def spot(self, x, y):
-        """Return the position on the screen of a point of the plane, with coordinates from -1 to 1."""
-        box = self.page.locator("#boundary").bounding_box()
-        return box["x"] + (x + 1) / 2 * box["width"], box["y"] + (1 - y) / 2 * box["height"]
-
-    def stroke(self, *points):
-        mouse = self.page.mouse
-        mouse.move(*self.spot(*points[0]))
-        mouse.down()
-        for point in points[1:]:
-            mouse.move(*self.spot(*point), steps=8)
-        mouse.up()
-
-    def use_tool(self, name):
-        self.page.locator(f"#tools input[value='{name}']").check()
-
-
-@pytest.fixture
-def visitors(browser):
-    """Return a function that opens a page; no page may have logged an error at the end."""
-    contexts, opened = [], []
-
-    def open_page(**options):
-        contexts.append(browser.new_context(viewport={"width": 1280, "height": 900}, **options))
-        opened.append(Visitor(contexts[-1].new_page()))
-        return opened[-1]
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert [error for visitor in opened for error in visitor.errors] == []
-
-
-@pytest.fixture
-def visitor(visitors):
-    return visitors()
+pytestmark = NEEDS_CHROMIUM
 
 
 def test_from_page_load_to_a_trained_boundary(visitor, server):
@@ -296,65 +141,12 @@ def test_painting_with_the_keyboard(visitor, server):
     assert label == 1
 
 
-CRAFTED = {
-    "layers=abc": "every entry of layers must be a whole number",
-    "layers=1000000000&noise=x": "every entry of layers must be a whole number",
-    "optimizer=toString&dataset=circles": "optimizer must be one of sgd",
-    "seed=1e400": "seed must be a whole number",
-    "dataset=__proto__": "dataset must be one of moons",
-    "x_column=<img src=x>&dataset=table": "there is no table",
-    f"points={';'.join(['1,2,0'] * 6000)}&dataset=painted": "points takes at most 5,000 entries",
-}
-
-
-@pytest.mark.parametrize("fragment", CRAFTED, ids=lambda fragment: fragment[:20])
-def test_an_address_that_cannot_be_used_is_told_and_mended(visitor, server, fragment):
-    page = visitor.page
-    page.goto(f"{server.address}#{fragment}")
-    told = page.locator("#notices")
-    sync_api.expect(told).to_contain_text("The usual value is taken")
-    if "noise" not in fragment:  # the last of two problems stays
-        sync_api.expect(told).to_contain_text(CRAFTED[fragment])
-    if "painted" in fragment:
-        assert "paint some points" in page.inner_text("#plane-caption")
-        return
-    visitor.wait_for_frame(2)
-    page.click("#step")
-    visitor.wait_for_step(1)
-
-
-@pytest.mark.parametrize(
-    ("fragment", "widths"),
-    [("points=1,2,1000000000", [2, 3, 6]), ("points=&layers=1000000000,x", [2, 128, 1, 2])],
-)
-def test_an_address_without_enough_points_cannot_fill_the_page(visitor, server, fragment, widths):
-    page = visitor.page
-    page.goto(f"{server.address}#dataset=painted&{fragment}")
-    visitor.wait_for_frame(1)
-    assert visitor.widths == widths
-    assert page.inner_text("#problems") == ""
-    assert "paint some points" in page.inner_text("#plane-caption")
-
-
-def test_an_address_that_is_too_long_is_told(visitor, server):
-    page = visitor.page
-    page.goto(f"{server.address}#x_column={'a' * 1_100_000}")
-    sync_api.expect(page.locator("#lost")).to_contain_text("too long for the server")
-
-
-def test_the_last_seed_is_followed_by_the_first(visitor, server):
-    page = visitor.visit(server, f"seed={2**31 - 1}").page
-    visitor.change(lambda: page.click(".dice"))
-    assert page.input_value("#field-seed") == "0"
-    assert page.inner_text("#problems") == ""
-
-
 def test_a_training_that_has_ended_is_told_again(visitor, server):
     page = visitor.visit(server, "passes=5&speed=13").page
     for _ in range(2):
         page.keyboard.press("Space")
-        sync_api.expect(page.locator("#notices")).to_contain_text("the run of 5 passes is done")
-        sync_api.expect(page.locator("#play")).to_have_attribute("aria-label", "Play")
+        expect(page.locator("#notices")).to_contain_text("the run of 5 passes is done")
+        expect(page.locator("#play")).to_have_attribute("aria-label", "Play")
         page.locator("#notices .close").click()
 
 
@@ -407,33 +199,6 @@ def test_every_data_set_and_its_best_settings(visitor, server):
         assert use.is_disabled()
         visitor.wait_for_step(20)
         assert page.locator(".notice.problem").count() == 0, name
-
-
-def test_the_address_round_trip(visitors, server):
-    fragment = (
-        "view=probability&speed=2&sample=7&dataset=spiral&arms=3&noise=0.05&n_samples=150&test_share=0.4&seed=5"
-        "&layers=5,4&activations=relu,sigmoid&optimizer=adam&learning_rate=0.02&batch_size=30&l2=0.001&dropout=0.1"
-        "&batch_norm=1"
-    )
-    pages = [visitors().visit(server, fragment) for _ in range(2)]
-    for visitor in pages:
-        assert sorted(visitor.fragment.split("&")) == sorted(fragment.split("&"))
-        assert visitor.widths == [2, 5, 4, 3]
-        assert visitor.page.input_value("#field-learning_rate") == "0.02"
-        assert visitor.page.is_checked("#field-batch_norm")
-        assert visitor.page.is_checked("#view input[value=probability]")
-        for _ in range(2):
-            visitor.page.click("#epoch")
-        visitor.wait_for_step(6)
-    np.testing.assert_array_equal(pages[0].pixels(), pages[1].pixels())
-
-    # A change writes the address, a pasted address changes the page.
-    first = pages[0]
-    first.change(lambda: first.page.locator("#field-seed").fill("6") or first.page.keyboard.press("Enter"))
-    assert "seed=6" in first.fragment
-    first.change(lambda: first.page.evaluate("location.hash = '#dataset=xor&layers=4'"))
-    assert first.widths == [2, 4, 2]
-    assert first.page.locator("input[name=dataset][value=xor]").is_checked()
 
 
 def test_export(visitor, server, tmp_path):
@@ -500,31 +265,6 @@ def test_the_step_in_numbers(visitor, server):
     assert target["x"] > unit["x"]
 
 
-@pytest.mark.parametrize(
-    ("fragment", "words"),
-    [
-        ("layers=10000", ["layers", "10,?000"]),
-        ("layers=3,3,3,3,3,3,3,3,3,3,3,3", ["layers", "at most"]),
-        ("learning_rate=fast", ["learning_rate", "fast"]),
-        ("n_samples=1000000", ["n_samples", "1,?000,?000"]),
-        ("optimizer=adan", ["optimizer", "adan"]),
-        ("nonsense=1", ["nonsense"]),
-    ],
-)
-def test_a_bad_address_is_explained(visitor, server, fragment, words):
-    page = visitor.page
-    page.goto(f"{server.address}#{fragment}")
-    page.wait_for_selector(".notice:not(.busy)")
-    text = page.inner_text("#problems") + page.inner_text("#notices")
-    for word in words:
-        assert re.search(word, text), text
-    # The page goes on: another data set and the usual settings train.
-    page.evaluate("location.hash = '#dataset=circles'")
-    visitor.wait_for_frame()
-    page.keyboard.press("s")
-    visitor.wait_for_step(1)
-
-
 def test_a_bad_value_is_marked_and_the_training_stays(visitor, server):
     page = visitor.visit(server).page
     page.keyboard.press("s")
@@ -548,134 +288,6 @@ def test_a_refused_state_lets_the_training_play_on(visitor, server):
     visitor.wait_for_step(visitor.step + 20)
     assert visitor.run == 1
     assert page.get_attribute("#play", "aria-label") == "Pause"
-
-
-class Elsewhere(http.server.SimpleHTTPRequestHandler):
-    """A page of another origin."""
-
-    def do_GET(self):
-        self.send_response(200)
-        self.send_header("Content-Type", "text/html")
-        self.end_headers()
-        self.wfile.write(b"<!doctype html><title>elsewhere</title><link rel=icon href=data:,>")
-
-    def log_message(self, *_):
-        pass
-
-
-@pytest.fixture
-def elsewhere():
-    foreign = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere)
-    thread = threading.Thread(target=foreign.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{foreign.server_port}/"
-    foreign.shutdown()
-    thread.join()
-    foreign.server_close()
-
-
-def test_a_foreign_page_is_refused_even_with_the_token(browser, server, elsewhere):
-    context = browser.new_context()
-    page = context.new_page()
-    page.goto(elsewhere)
-    parts = urlsplit(server.address)
-    answer = page.evaluate(
-        """address => new Promise((resolve) => {
-            const socket = new WebSocket(address);
-            let got = "nothing";
-            socket.onmessage = () => { got = "a message"; };
-            socket.onclose = () => resolve(got);
-        })""",
-        f"ws://{parts.netloc}/training?{parts.query}",
-    )
-    assert answer == "nothing"
-    readable = page.evaluate(
-        "address => fetch(address).then(() => 'readable', () => 'refused')", server.address
-    )
-    assert readable == "refused"
-    context.close()
-
-
-def test_foreign_hosts_and_wrong_tokens_are_refused(server):
-    parts = urlsplit(server.address)
-
-    def status(path, host):
-        connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=30)
-        connection.request("GET", path, headers={"Host": host})
-        response = connection.getresponse()
-        response.read()
-        connection.close()
-        return response.status
-
-    own = f"/?{parts.query}"
-    assert status(own, parts.netloc) == 200
-    assert status(own, f"localhost:{parts.port}") == 200
-    assert status(own, "evil.example") == 403
-    assert status("/?token=guessed", parts.netloc) == 403
-    assert status("/", parts.netloc) == 403
-
-
-def test_two_tabs_are_two_trainings(visitors, server):
-    first = visitors().visit(server, "speed=5")
-    second = visitors().visit(server, "dataset=circles&layers=5")
-    first.page.keyboard.press("Space")
-    first.wait_for_step(20)
-    assert second.step == 0
-    assert second.widths == [2, 5, 2]
-    second.page.keyboard.press("s")
-    second.wait_for_step(1)
-    first.page.keyboard.press("Space")
-    assert second.step == 1
-
-
-def test_a_dead_server_and_its_return(visitors):
-    running = fastnn.playground(browser=False, block=False, token="secret")
-    visitor = visitors()
-    try:
-        page = visitor.visit(running, "dataset=xor&layers=4&speed=13").page
-        page.keyboard.press("Space")
-        visitor.wait_for_step(5)
-    finally:
-        running.close()
-    page.wait_for_selector("#lost:not([hidden])")
-    assert "stopped" in page.inner_text("#lost")
-    assert page.get_attribute("#play", "aria-label") == "Play"
-    page.click("#reconnect")
-    page.wait_for_timeout(300)
-    assert page.is_visible("#reconnect")
-
-    again = fastnn.playground(browser=False, block=False, token="secret", port=running.port)
-    try:
-        visitor.change(lambda: page.click("#reconnect"))
-        assert page.is_hidden("#lost")
-        assert visitor.widths == [2, 4, 2]
-        page.keyboard.press("s")
-        visitor.wait_for_step(1)
-    finally:
-        page.goto("about:blank")
-        again.close()
-    # The browser itself logs the connections that failed.
-    visitor.errors = [error for error in visitor.errors if "WebSocket connection" not in error]
-
-
-def test_a_command_with_a_cold_cache_says_that_it_compiles(visitor, tmp_path):
-    command = [sys.executable, "-m", "fastnn", "playground", "--no-browser"]
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            address = process.stdout.readline().strip()
-            page = visitor.page
-            page.goto(f"{address}#layers=4&batch_norm=1&dropout=0.1")
-            page.wait_for_selector("#notices .busy")
-            assert "Compiling" in page.inner_text("#notices")
-            visitor.wait_for_frame()
-            page.keyboard.press("s")
-            visitor.wait_for_step(1)
-            page.wait_for_selector("#notices .busy", state="detached")
-            page.goto("about:blank")
-        finally:
-            process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=30) == 0
 
 
 def test_a_table_with_named_classes(visitor):
@@ -744,14 +356,3 @@ def test_labels_focus_and_help(visitor, server):
     assert visitor.step == 0
     page.keyboard.press("?")
     assert page.locator("#help-dialog[open]").count() == 0
-
-
-def test_everything_ships_in_the_package_and_is_small():
-    files = [path for path in STATIC.iterdir() if path.is_file()]
-    assert sum(path.stat().st_size for path in files) < 300_000
-    for path in files:
-        text = path.read_text(encoding="utf-8")
-        addresses = set(re.findall(r"https?://[^\s\"'`)<>]+", text)) - {"http://www.w3.org/2000/svg"}
-        assert addresses == set(), path.name
-    page = (STATIC / "index.html").read_text(encoding="utf-8")
-    assert not re.search(r"<script>|<style|\sstyle=|\son\w+=", page)

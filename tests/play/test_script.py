@@ -103,6 +103,7 @@ def test_scripts_end_in_the_middle_of_a_pass(state, tmp_path, capsys):
     assert (parameters_of(script, tmp_path, capsys) == parameters).all()
 
 
+@pytest.mark.slow
 def test_a_script_runs_in_a_process_of_its_own(tmp_path):
     with FakePage() as page:
         run = page.start()

@@ -18,6 +18,7 @@ from playing import PATIENCE, trainings, unpacked, wait_for
 
 import fastnn
 from fastnn.cli.main import main
+from fastnn.play.settings import MOST_SAMPLES
 
 pytest.importorskip("uvicorn")
 client = pytest.importorskip("websockets.sync.client")
@@ -261,6 +262,7 @@ def started(*arguments, code=""):
             process.kill()
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_command_while_pages_train():
     with started() as (process, address):
         page = SocketPage(address)
@@ -273,6 +275,7 @@ def test_ctrl_c_ends_the_command_while_pages_train():
         page.socket.close()
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_command_whichever_thread_gets_the_signal():
     with started(code=SENDER) as (process, address):
         assert address.startswith("http://")
@@ -281,6 +284,7 @@ def test_ctrl_c_ends_the_command_whichever_thread_gets_the_signal():
         assert process.wait(PATIENCE) == 0
 
 
+@pytest.mark.slow
 def test_the_command_reads_a_table(tmp_path):
     pytest.importorskip("pandas")
     random = np.random.RandomState(0)
@@ -315,12 +319,13 @@ def test_tables_that_cannot_be_learned_get_a_message(text, arguments, message, t
     assert message in capsys.readouterr().err
 
 
-def test_a_million_rows_get_a_message(tmp_path, capsys):
+def test_too_many_rows_get_a_message(tmp_path, capsys):
     pytest.importorskip("pandas")
     path = tmp_path / "large.csv"
-    path.write_text("a,b,y\n" + "1,2,x\n3,4,z\n" * 500_000)
+    n_rows = MOST_SAMPLES + 2
+    path.write_text("a,b,y\n" + "1,2,x\n3,4,z\n" * (n_rows // 2))
     assert main(["playground", str(path), "--target", "y", "--no-browser"]) == 1
-    assert "1,000,000 rows" in capsys.readouterr().err
+    assert f"{n_rows:,} rows" in capsys.readouterr().err
 
 
 def test_a_target_needs_a_table(capsys):

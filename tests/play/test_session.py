@@ -408,6 +408,7 @@ def test_the_page_is_told_of_a_compilation_once():
         assert [message["busy"] for message in page.told("compiling")] == [True, False]
 
 
+@pytest.mark.slow
 def test_new_kernels_are_announced_before_they_are_compiled():
     script = """
 from playing import FakePage

@@ -406,8 +406,8 @@ def test_mutated_files_raise_nothing_but_value_errors(name, repaired, tmp_path):
 
 
 def test_memory_is_bounded_by_the_size_of_the_file(tmp_path):
-    large = fastnn.Model([600, 500, 10], random_state=0)
-    samples, labels = np.random.RandomState(0).normal(size=(20, 600)), np.arange(20) % 10
+    large = fastnn.Model([300, 250, 10], random_state=0)
+    samples, labels = np.random.RandomState(0).normal(size=(20, 300)), np.arange(20) % 10
     large.train(samples, labels, num_passes=1, optimizer="adam", epsilon=1e-3)
     path = tmp_path / "large.fastnn"
     large.save(path)

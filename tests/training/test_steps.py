@@ -270,6 +270,7 @@ SAME_BITS = """
 """
 
 
+@pytest.mark.slow
 def test_a_seed_gives_the_same_bits_in_five_processes_on_any_number_of_threads():
     from fastnn.engine.arguments import sharing
 

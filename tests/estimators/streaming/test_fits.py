@@ -139,8 +139,8 @@ def test_statistics_of_the_target_leave_out_the_row(tmp_path):
 @pytest.mark.parametrize("kind", TARGETS)
 def test_fits_are_reproducible_whatever_the_timing(path, tmp_path, kind, monkeypatch):
     frame = table()
-    model = streamed(kind, path, tmp_path)
-    check_equal(streamed(kind, path, tmp_path, settings={"n_jobs": 1}), model, frame)
+    model = streamed(kind, path, tmp_path, passes=6)
+    check_equal(streamed(kind, path, tmp_path, passes=6, settings={"n_jobs": 1}), model, frame)
     filled, trained = streamed_rows.Feed._filled, StreamedFit._train_on
 
     def slow(self, *arguments):
@@ -148,7 +148,7 @@ def test_fits_are_reproducible_whatever_the_timing(path, tmp_path, kind, monkeyp
         return filled(self, *arguments)
 
     monkeypatch.setattr(streamed_rows.Feed, "_filled", slow)
-    check_equal(streamed(kind, path, tmp_path), model, frame)
+    check_equal(streamed(kind, path, tmp_path, passes=6), model, frame)
     monkeypatch.setattr(streamed_rows.Feed, "_filled", filled)
 
     def late(self, *arguments):
@@ -156,13 +156,13 @@ def test_fits_are_reproducible_whatever_the_timing(path, tmp_path, kind, monkeyp
         trained(self, *arguments)
 
     monkeypatch.setattr(StreamedFit, "_train_on", late)
-    check_equal(streamed(kind, path, tmp_path), model, frame)
-    other = streamed(kind, path, tmp_path, settings={"random_state": 1})
+    check_equal(streamed(kind, path, tmp_path, passes=6), model, frame)
+    other = streamed(kind, path, tmp_path, passes=6, settings={"random_state": 1})
     assert (outputs(other, frame)[0] != outputs(model, frame)[0]).any()
 
 
 def test_no_second_thread_is_needed(path, tmp_path, monkeypatch):
-    model = streamed(TabularClassifier, path, tmp_path, settings={"n_jobs": 1})
+    model = streamed(TabularClassifier, path, tmp_path, passes=6, settings={"n_jobs": 1})
 
     def refused(self):
         if self.name == "fastnn rows":
@@ -171,13 +171,13 @@ def test_no_second_thread_is_needed(path, tmp_path, monkeypatch):
 
     started = threading.Thread.start
     monkeypatch.setattr(threading.Thread, "start", refused)
-    check_equal(streamed(TabularClassifier, path, tmp_path, settings={"n_jobs": 1}), model, table())
+    check_equal(streamed(TabularClassifier, path, tmp_path, passes=6, settings={"n_jobs": 1}), model, table())
 
 
 def test_weights_of_rows_and_classes(path, tmp_path):
     frame = table()
-    weighted = streamed(TabularClassifier, path, tmp_path, sample_weight="weight")
-    plain = streamed(TabularClassifier, path, tmp_path)
+    weighted = streamed(TabularClassifier, path, tmp_path, sample_weight="weight", passes=6)
+    plain = streamed(TabularClassifier, path, tmp_path, passes=6)
     assert (outputs(weighted, frame)[0] != outputs(plain, frame)[0]).any()
     order = np.argsort(weighted.oof_rows_)
     expected = accuracy_score(

@@ -1,5 +1,7 @@
 """Streamed fits that are interrupted, saved and resumed."""
 
+import functools
+import shutil
 import signal
 import sys
 import threading
@@ -16,16 +18,36 @@ from fastnn.estimators import streamed_rows
 from fastnn.estimators.streaming import StreamedFit
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """Return a function that returns a fitted estimator, and the files of its table and its checkpoint.
+
+    The fits of this module share the estimators of equal arguments.
+    """
+
+    @functools.cache
+    def fitted(kind, **arguments):
+        folder = tmp_path_factory.mktemp("finished")
+        path = written(table(), folder / "a.parquet")
+        return streamed(kind, path, folder, **arguments), path, folder / "run.fastnn"
+
+    return fitted
+
+
+PASSES = 8  # of three buffers each
+
+
 @pytest.mark.parametrize("kind", TARGETS)
 @pytest.mark.parametrize(
-    ("n_buffers", "within"), [(1, False), (3, True), (4, False), (17, True), (71, False)]
+    ("n_buffers", "within"), [(1, False), (3, True), (4, False), (17, True), (3 * PASSES - 1, False)]
 )
 def test_a_resumed_fit_equals_one_that_was_not_interrupted(
-    path, tmp_path, kind, n_buffers, within, interrupted_after, monkeypatch
+    finished, tmp_path, kind, n_buffers, within, interrupted_after, monkeypatch
 ):
     frame = table()
-    settings = {"settings": {"quantiles": (0.2,)}} if kind is TabularRegressor else {}
-    expected = streamed(kind, path, tmp_path, "other.fastnn", **settings)
+    settings = {"settings": (("quantiles", (0.2,)),)} if kind is TabularRegressor else {}
+    settings["passes"] = PASSES
+    expected, path, _ = finished(kind, **settings)
     trained = StreamedFit._train_on
     interrupted_after(n_buffers, within)
     with pytest.raises(KeyboardInterrupt):
@@ -90,8 +112,8 @@ def test_checkpoints_of_passes_and_of_times(path, tmp_path, monkeypatch):
 
 def test_a_checkpoint_object_begins_where_there_is_no_file(path, tmp_path):
     checkpoint = Checkpoint(tmp_path / "run.fastnn")
-    model = streamed(TabularRegressor, path, tmp_path, checkpoint=checkpoint, resume=checkpoint)
-    check_equal(model, streamed(TabularRegressor, path, tmp_path), table())
+    model = streamed(TabularRegressor, path, tmp_path, checkpoint=checkpoint, resume=checkpoint, passes=3)
+    check_equal(model, streamed(TabularRegressor, path, tmp_path, passes=3), table())
     with pytest.raises(FileNotFoundError, match=r"resume: there is no file .*none.fastnn: leave resume out"):
         streamed(TabularRegressor, path, tmp_path, resume=tmp_path / "none.fastnn")
 
@@ -100,12 +122,11 @@ def test_a_generator_of_chance_goes_on_by_the_checkpoint(path, tmp_path, interru
     trained = StreamedFit._train_on
     interrupted_after(5)
     with pytest.raises(KeyboardInterrupt):
-        streamed(TabularRegressor, path, tmp_path, settings={"random_state": None})
+        streamed(TabularRegressor, path, tmp_path, settings={"random_state": None}, passes=4)
     seeds = fastnn.load(tmp_path / "run.fastnn")._stream["seeds"]
     monkeypatch.setattr(StreamedFit, "_train_on", trained)
-    one = streamed(
-        TabularRegressor, path, tmp_path, settings={"random_state": None}, resume=tmp_path / "run.fastnn"
-    )
+    resume = tmp_path / "run.fastnn"
+    one = streamed(TabularRegressor, path, tmp_path, settings={"random_state": None}, resume=resume, passes=4)
     assert fastnn.load(tmp_path / "run.fastnn")._stream["seeds"] == seeds
     assert np.isfinite(one.oof_prediction_).all()
 
@@ -121,8 +142,9 @@ def test_a_generator_of_chance_goes_on_by_the_checkpoint(path, tmp_path, interru
         ({}, {"sample_weight": "weight"}, r"sample_weight \(None before, weight now\)"),
     ],
 )
-def test_what_differs_from_the_checkpoint_is_named(path, tmp_path, settings, arguments, message):
-    streamed(TabularRegressor, path, tmp_path)
+def test_what_differs_from_the_checkpoint_is_named(finished, tmp_path, settings, arguments, message):
+    _, path, checkpoint = finished(TabularRegressor)
+    shutil.copy(checkpoint, tmp_path / "run.fastnn")
     with pytest.raises(ValueError, match=f"resume: these differ from the fit that is to go on: .*{message}"):
         streamed(
             TabularRegressor, path, tmp_path, settings=settings, resume=tmp_path / "run.fastnn", **arguments
@@ -130,12 +152,14 @@ def test_what_differs_from_the_checkpoint_is_named(path, tmp_path, settings, arg
 
 
 def test_other_content_and_other_files_are_not_gone_on_from(path, tmp_path):
-    streamed(TabularRegressor, path, tmp_path)
+    streamed(TabularRegressor, path, tmp_path, passes=2)
     frame = table()
     frame["noise"] += 1
     written(frame, path)
-    with pytest.raises(ValueError, match="these differ .*: the content of X, X_val or y_val"):
-        streamed(TabularRegressor, path, tmp_path, resume=tmp_path / "run.fastnn")
+    with pytest.raises(
+        ValueError, match="these differ from the fit that is to go on: the content of X, X_val"
+    ):
+        streamed(TabularRegressor, path, tmp_path, resume=tmp_path / "run.fastnn", passes=2)
     with pytest.raises(ValueError, match="holds no checkpoint of a streamed fit of TabularClassifier"):
         streamed(TabularClassifier, path, tmp_path, resume=tmp_path / "run.fastnn")
     TabularRegressor(random_state=0).fit(path, "size", columns=COLUMNS).save(tmp_path / "model.fastnn")

@@ -127,6 +127,7 @@ GUARDED = """
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pages are protected in another way there")
+@pytest.mark.slow
 def test_nothing_beyond_the_arrays_is_read_or_written():
     # Without bounds checking, which would itself tell of some.
     assert run_python(GUARDED, NUMBA_BOUNDSCHECK="0").strip() == "all stayed within"

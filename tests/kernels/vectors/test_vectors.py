@@ -171,6 +171,7 @@ def outcomes():
     return dict(line.split(": ") for line in printed.splitlines())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", BROKEN)
 def test_bounds_are_checked_when_asked(outcomes, what):
     assert outcomes[what] == ("passed" if what == "nothing" else "IndexError")

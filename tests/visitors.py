@@ -1,0 +1,134 @@
+"""Visitors of the playground's page: headless Chromium, which Playwright drives.
+
+Without Playwright or the playground's server, a test module that imports this one is skipped.
+"""
+
+import contextlib
+import re
+import shutil
+import time
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+
+sync_api = pytest.importorskip(
+    "playwright.sync_api", reason="needs Playwright: pip install fastnn-numba[browser]"
+)
+pytest.importorskip("starlette", reason="needs the server: pip install fastnn-numba[playground]")
+
+expect = sync_api.expect
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+# Milliseconds that a step may take: the kernels may have to be compiled first.
+PATIENCE = 60_000
+
+# The marks of a module whose tests need Chromium.
+NEEDS_CHROMIUM = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium that could show the page"),
+]
+
+
+@contextlib.contextmanager
+def chromium():
+    """Start Chromium, and close it at the end."""
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+class Visitor:
+    """A page, with the questions that the tests ask."""
+
+    def __init__(self, page):
+        self.page = page
+        self.errors = []
+        page.set_default_timeout(PATIENCE)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on(
+            "console", lambda message: self.errors.append(message.text) if message.type == "error" else None
+        )
+
+    def visit(self, server, fragment=""):
+        self.page.goto(f"{server.address}#{fragment}")
+        self.wait_for_frame()
+        return self
+
+    def wait(self, condition, argument=None):
+        """Wait until a function of JavaScript returns true.
+
+        Playwright's own `wait_for_function` evaluates strings inside the page, which the page forbids.
+        """
+        end = time.monotonic() + PATIENCE / 1000
+        while not self.page.evaluate(condition, argument):
+            assert time.monotonic() < end, condition
+            self.page.wait_for_timeout(15)
+
+    def wait_for_frame(self, run=1):
+        self.wait("run => Number(document.querySelector('#boundary').dataset.run) >= run", run)
+
+    @property
+    def run(self):
+        return int(self.page.get_attribute("#boundary", "data-run"))
+
+    @property
+    def step(self):
+        return int(self.page.get_attribute("#boundary", "data-step"))
+
+    @property
+    def fragment(self):
+        self.page.wait_for_timeout(450)  # the address follows within that time
+        return urlsplit(self.page.url).fragment
+
+    def wait_for_step(self, step):
+        self.wait("step => Number(document.querySelector('#boundary').dataset.step) >= step", step)
+
+    def change(self, action):
+        """Do something that begins a new run, and wait for its first frame."""
+        before = self.run
+        action()
+        self.wait_for_frame(before + 1)
+
+    def pixels(self, selector="#boundary"):
+        """Return the pixels of a canvas as an array (height, width, 3)."""
+        values = self.page.evaluate(
+            """selector => {
+                const canvas = document.querySelector(selector);
+                const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+                return [canvas.height, canvas.width, Array.from(data)];
+            }""",
+            selector,
+        )
+        height, width, data = values
+        return np.array(data, np.uint8).reshape(height, width, 4)[:, :, :3]
+
+    @property
+    def widths(self):
+        """Return the numbers of units of all layers."""
+        return [
+            int(number) for number in re.findall(r"\d+", self.page.inner_text("#network-size").split("·")[0])
+        ]
+
+    def percent(self, selector):
+        return float(self.page.inner_text(selector).removesuffix("%"))
+
+    def spot(self, x, y):
+        """Return the position on the screen of a point of the plane, with coordinates from -1 to 1."""
+        box = self.page.locator("#boundary").bounding_box()
+        return box["x"] + (x + 1) / 2 * box["width"], box["y"] + (1 - y) / 2 * box["height"]
+
+    def stroke(self, *points):
+        mouse = self.page.mouse
+        mouse.move(*self.spot(*points[0]))
+        mouse.down()
+        for point in points[1:]:
+            mouse.move(*self.spot(*point), steps=8)
+        mouse.up()
+
+    def use_tool(self, name):
+        self.page.locator(f"#tools input[value='{name}']").check()
