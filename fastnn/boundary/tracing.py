@@ -94,14 +94,8 @@ def mixed_squares(classes: Array, first_row: int = 0) -> Squares:
     across = across[(across + 1) % width != 0]
     # A square has the number of its lower left corner. On the way around a square the class changes never or
     # at least twice: the changes along upper, left and right edges find every mixed square.
-    found = np.concatenate(
-        [
-            across[across >= width] - width,
-            upward[(upward + 1) % width != 0],
-            upward[upward % width != 0] - 1,
-        ]
-    )
-    found = np.unique(found)
+    left, right = upward[upward % width != 0] - 1, upward[(upward + 1) % width != 0]
+    found = np.unique(np.concatenate([across[across >= width] - width, left, right]))
     corners = np.stack([flat[found + row * width + column] for column, row in CORNERS], axis=1)
     return Squares(found % width, found // width + first_row, corners.astype(np.int64))
 

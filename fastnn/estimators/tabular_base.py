@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
-from sklearn.metrics import check_scoring, get_scorer_names
+from sklearn.metrics import get_scorer_names
 from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight
@@ -31,7 +31,7 @@ from .members import assign_folds, batch_size, check_judging_weights, fold_count
 from .streamed_checkpoints import checked_checkpoint, resumed_path
 from .streaming import StreamedFit, needed_bytes
 from .tabular_export import ExportableTabular
-from .tabular_fits import TableFits, column_scales, mean_score
+from .tabular_fits import MemberScorer, TableFits, column_scales, mean_score
 from .tabular_presets import PRESETS, Preset
 from .tabular_report import Report
 from .tabular_saved import SavableTabular
@@ -298,9 +298,8 @@ class Tabular(DocumentationLinkMixin, Report, ExportableTabular, SavableTabular,
         n_fits = len(members) + n_pilots
         end = None if self.time_limit is None else begin + float(self.time_limit)
         schedule = settings["learning_rate"]
-        with progress_bar(
-            total=preset.epochs * n_fits, unit="pass", shown=progress, desc="fitting"
-        ) as bar:  # fmt: skip
+        total = preset.epochs * n_fits
+        with progress_bar(total=total, unit="pass", shown=progress, desc="fitting") as bar:
             table = Z, targets, weights
             fits = TableFits(table, held_out, schedule, n_fits, end, self.n_jobs, bar)
             scales = None
@@ -489,24 +488,3 @@ def _check_name(y: Any, argument: str, files: str) -> None:
             f"{argument} must be the name of a column where {files} names files, got a value of type "
             f"{type(y).__name__}"
         )
-
-
-class MemberScorer:
-    """Score of one network during its fit, by a scorer of the tabular estimator.
-
-    Parameters
-    ----------
-    shadow : Tabular
-        Copy of the estimator that predicts encoded rows.
-    scoring : str or callable
-        Scorer.
-    """
-
-    def __init__(self, shadow: Any, scoring: Any) -> None:
-        self._shadow, self._scoring = shadow, scoring
-
-    def __call__(self, member: Any, X: Array, y: Array) -> float:
-        """Return the score of a network for encoded rows and targets."""
-        shadow = copy.copy(self._shadow)
-        shadow.estimators_ = [member]
-        return float(check_scoring(shadow, self._scoring)(shadow, X, shadow._decoded_y(y)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import time
 from collections.abc import Sequence
@@ -9,11 +10,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.metrics import check_scoring
 
 from ..schedules import CosineLog
 from .members import fit_members
 
-__all__ = ["TableFits", "column_scales", "mean_score"]
+__all__ = ["MemberScorer", "TableFits", "column_scales", "mean_score"]
 
 Array = NDArray[Any]
 Rows = NDArray[np.int64]
@@ -119,3 +121,24 @@ def column_scales(importances: Array, widths: Array) -> NDArray[np.float32]:
 def mean_score(members: Sequence[Any]) -> float:
     """Return the mean of the best validation scores of networks."""
     return float(np.mean([member.best_validation_score_ for member in members]))
+
+
+class MemberScorer:
+    """Score of one network during its fit, by a scorer of the tabular estimator.
+
+    Parameters
+    ----------
+    shadow : Tabular
+        Copy of the estimator that predicts encoded rows.
+    scoring : str or callable
+        Scorer.
+    """
+
+    def __init__(self, shadow: Any, scoring: Any) -> None:
+        self._shadow, self._scoring = shadow, scoring
+
+    def __call__(self, member: Any, X: Array, y: Array) -> float:
+        """Return the score of a network for encoded rows and targets."""
+        shadow = copy.copy(self._shadow)
+        shadow.estimators_ = [member]
+        return float(check_scoring(shadow, self._scoring)(shadow, X, shadow._decoded_y(y)))

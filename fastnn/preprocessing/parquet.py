@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..system.extras import import_extra
 from ..system.validation import shown
 from .parquet_source import checked_columns, common_types, first_line, listed, opened_dataset, shown_source
-from .row_groups import Group
+from .row_groups import File, Group
 
 __all__ = ["Block", "GroupReader", "ParquetRows", "piece_bytes"]
 
@@ -62,30 +62,6 @@ class Block:
         first, last = np.searchsorted(rows, [self.rows[0], self.rows[-1] + 1])
         places = np.searchsorted(self.rows, rows[first:last])
         return places[self.rows[places] == rows[first:last]]
-
-
-class File(NamedTuple):
-    """File of a dataset.
-
-    Parameters
-    ----------
-    filesystem : pyarrow FileSystem
-        File system that opens the file.
-    path : str
-        Name of the file.
-    constants : dict of str to value
-        Columns that the names of the file's folders hold.
-    names : list of str
-        Columns of the file itself.
-    stamp : tuple
-        Size and time of the last change, by which a change of the file is noticed.
-    """
-
-    filesystem: Any
-    path: str
-    constants: dict[str, Any]
-    names: list[str]
-    stamp: tuple[Any, ...]
 
 
 class ParquetRows:

@@ -1,14 +1,38 @@
-"""Row groups of Parquet files, and the random order in which their rows fill buffers."""
+"""Parquet files, their row groups, and the random order in which their rows fill buffers."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["Group", "Piece", "shuffled_pieces"]
+__all__ = ["File", "Group", "Piece", "shuffled_pieces"]
+
+
+class File(NamedTuple):
+    """File of a dataset.
+
+    Parameters
+    ----------
+    filesystem : pyarrow FileSystem
+        File system that opens the file.
+    path : str
+        Name of the file.
+    constants : dict of str to value
+        Columns that the names of the file's folders hold.
+    names : list of str
+        Columns of the file itself.
+    stamp : tuple
+        Size and time of the last change, by which a change of the file is noticed.
+    """
+
+    filesystem: Any
+    path: str
+    constants: dict[str, Any]
+    names: list[str]
+    stamp: tuple[Any, ...]
 
 
 class Group(NamedTuple):
