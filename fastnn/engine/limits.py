@@ -8,6 +8,9 @@ CALL_SECONDS = 0.05
 # Duration of a trial: a call on another number of threads, whose speed is measured (`ThreadChoice`). Threads
 # have to wake up and caches are cold at its beginning: a shorter trial would measure little else.
 TRIAL_SECONDS = 0.005
+# Fewest rounds of a trial, unless they take CALL_SECONDS: where a step takes milliseconds, the first of a
+# call takes up to twice as long as the others, since the arrays have left the caches.
+TRIAL_ROUNDS = 8
 # Time before the first trial of a training, and from one trial to the next.
 FIRST_TRIAL_SECONDS = 0.005
 TRIAL_EVERY_SECONDS = 0.25
@@ -20,9 +23,9 @@ CALL_STEPS = 1 << 16
 # Fewest FLOPs of a step that threads share, in float32: about 0.1 ms.
 SHARED_OPERATIONS = 1.2e7
 # Batches with fewer than TEAM_SAMPLES samples are divided into N_PARTS parts, by units or by samples; larger
-# ones by samples.
+# ones by samples. Batch normalisation divides batches of any size by units, if at all.
 TEAM_SAMPLES, N_PARTS = 256, 2
-# Small batches are divided by units if the network has at least this many parameters for each sum of a batch.
+# Those batches are divided by units if the network has at least this many parameters for each sum of a batch.
 TEAM_TRAFFIC = 1.0
 # A batch divided by samples has shards, each with its own gradient: the largest number of shards, the fewest
 # samples in a shard, and the most bytes of all gradients together.

@@ -78,7 +78,8 @@ class ThreadChoice:
         may_try = other < measured.n_threads or (other > measured.n_threads and not self._others_compute)
         self._is_trial = may_try and measured.speed > 0 and now >= measured.trial_at
         if self._is_trial:
-            return other, limits.TRIAL_SECONDS
+            seconds = max(limits.TRIAL_SECONDS, limits.TRIAL_ROUNDS / measured.speed)
+            return other, min(limits.CALL_SECONDS, seconds)
         # A usual call ends when the next trial is due.
         seconds = max(measured.trial_at - now, limits.TRIAL_SECONDS)
         return measured.n_threads, min(limits.CALL_SECONDS, seconds)

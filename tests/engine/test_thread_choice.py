@@ -19,11 +19,12 @@ class Machine:
     """A machine with a clock of its own, on which calls take the time that `speeds` say.
 
     speeds: rounds a second by the number of threads. foreign: cores that other threads of the process use.
-    start: seconds that threads take to wake up, in every call on more than one.
+    start: seconds that threads take to wake up, in every call on more than one. cold: seconds by which cold
+    caches delay every call.
     """
 
-    def __init__(self, speeds, foreign=0.0, start=0.0004):
-        self.speeds, self.foreign, self.start = speeds, foreign, start
+    def __init__(self, speeds, foreign=0.0, start=0.0004, cold=0.0):
+        self.speeds, self.foreign, self.start, self.cold = speeds, foreign, start, cold
         self.now, self.used, self.rounds = 100.0, 5.0, 0
 
     def perf_counter(self):
@@ -41,7 +42,7 @@ class Machine:
             n_threads = min(n_threads, free)
             if choice.speed:
                 rounds = max(1, min(int(wanted * choice.speed), 8 * rounds))
-            duration = rounds / self.speeds[n_threads] + (self.start if n_threads > 1 else 0)
+            duration = rounds / self.speeds[n_threads] + (self.start if n_threads > 1 else 0) + self.cold
             self.now += duration
             self.used += duration * (n_threads + self.foreign)
             self.rounds += rounds
@@ -75,6 +76,13 @@ def test_more_threads_are_tried_as_long_as_they_are_faster(machine):
     counts = machine(speeds).train(ThreadChoice(next(KINDS), 6), 1.0)
     assert [count for count, _ in itertools.groupby(counts)][:4] == [1, 2, 4, 6]
     assert counts.count(6) > len(counts) / 2
+
+
+def test_a_trial_is_not_only_its_cold_step(machine):
+    """Steps of 5 ms, the first of a call twice as long: a trial of one step would always look slower."""
+    counts = machine({1: 200.0, 2: 300.0}, start=0.003, cold=0.005).train(ThreadChoice(next(KINDS), 2), 1.0)
+    assert counts[-1] == 2
+    assert counts.count(2) > counts.count(1)
 
 
 def test_the_number_changes_with_the_machine(machine):
