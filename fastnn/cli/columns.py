@@ -104,8 +104,8 @@ def text_columns(model: Any) -> list[str]:
 class Matching:
     """Columns of a model's fit, found in a table that is read as a whole or in pieces.
 
-    Columns that the fit did not have are noted and left out, and so are counted the rows with categories that
-    did not occur in it.
+    Columns that the fit did not have are left out and named in a note. Rows with categories that did not
+    occur in the fit are counted.
 
     Parameters
     ----------

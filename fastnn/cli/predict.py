@@ -170,10 +170,11 @@ class _ParquetFile:
         """Return the file."""
         return self
 
-    def __exit__(self, *error: object) -> None:
-        """Write the last rows and the end of the file, and close it."""
+    def __exit__(self, kind: object, *error: object) -> None:
+        """Close the file, after an error without the last rows: the caller then removes it."""
         if self._writer is not None:
-            self._flush()
+            if kind is None:
+                self._flush()
             self._writer.close()
 
     def write(self, frame: Any) -> None:

@@ -119,7 +119,8 @@ METRICS: dict[str, dict[str, Metric]] = {
 }
 
 
-# Scores that are means over rows once a power is taken, by task; the power.
+# Scores that can be added up over pieces of a table, by task, with the power of the score that is a mean over
+# rows: the square of the RMSE is the mean squared error.
 MEANS = {"classification": {"accuracy": 1, "log_loss": 1}, "regression": {"rmse": 2, "mae": 1}}
 # Bytes of the sample of rows from which a ROC AUC is computed where rows come in pieces.
 SAMPLE_BYTES = 1 << 26
@@ -202,8 +203,8 @@ class RunningScores:
         """
         found = {name: mean ** (1 / MEANS[self._task][name]) for name, mean in self._means.items()}
         if self._classes is None:
-            own, other = self._means["rmse"], (constant or self)._means["rmse"]
-            ratio = own / other if other else float(own > 0)
+            error, variance = self._means["rmse"], (constant or self)._means["rmse"]
+            ratio = error / variance if variance else float(error > 0)
             found["r2"] = 1 - ratio if self.n_rows > 1 else np.nan
         else:
             true, predicted = np.nonzero(self.counts)
