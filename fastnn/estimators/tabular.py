@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.metrics import accuracy_score, log_loss, r2_score
-from sklearn.utils import check_array
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
@@ -28,7 +27,8 @@ from .moments import Moments
 from .regressor import MLPRegressor
 from .tabular_base import Tabular
 from .tabular_export import described_networks, with_temperature
-from .targets import checked_column, weights_of_classes
+from .tabular_report import error_text
+from .targets import checked_column, checked_numbers, weights_of_classes
 
 __all__ = ["TabularClassifier", "TabularRegressor"]
 
@@ -41,7 +41,8 @@ _PARAMETERS = """
         Size and number of the networks and length of their training: one network, five, or ten larger ones.
     scoring : str or callable, optional
         Score by which every network's pass is chosen: a scorer of scikit-learn. By default, or with "loss",
-        the loss of the validation rows.
+        the loss of the validation rows. Either is weighted by the weights of the rows times those of their
+        classes; metrics and functions without a parameter `sample_weight` take no weights.
     time_limit : float, optional
         Longest time of `fit` in seconds. Networks whose time is over keep their best pass, so that results
         then depend on the machine. A pass that has begun is finished."""
@@ -210,7 +211,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
     def _score_lines(self) -> list[str]:
         return [
             f"accuracy  {self.oof_accuracy_:.4f} out of fold; always the same class: {self._majority:.4f}",
-            f"log-loss  {self.oof_log_loss_:.4f} out of fold, temperature {self.temperature_:.2f}",
+            f"log-loss  {error_text(self.oof_log_loss_)} out of fold, temperature {self.temperature_:.2f}",
         ]
 
     # --- predicting --------------------------------------------------------------------------------
@@ -336,7 +337,7 @@ class TabularRegressor(RegressorMixin, Tabular):
         checked_quantiles(self.quantiles)  # before files are read
 
     def _checked_y(self, y: Any, begins: bool) -> Array:
-        y = check_array(checked_column(self, y, begins), ensure_2d=False, dtype=np.float64, input_name="y")
+        y = checked_numbers(checked_column(self, y, begins))
         if begins and y.min() == y.max():
             raise ValueError(f"y holds one value only, {y[0]:g}: there is nothing to learn")
         return y

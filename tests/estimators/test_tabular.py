@@ -1,9 +1,11 @@
 """TabularClassifier and TabularRegressor: whole tables, folds, calibration, quantiles, reports."""
 
+import datetime
 import pickle
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer
@@ -221,6 +223,26 @@ def test_a_users_scorer_gets_classes_and_units():
     )
 
 
+def test_a_score_is_weighted_by_rows_and_classes():
+    frame, classes, numbers = table()
+    weights = np.random.RandomState(0).uniform(0.5, 2, len(frame))
+    seen = []
+
+    def by_row(model, X, y, sample_weight):
+        seen.append(sample_weight)
+        return accuracy_score(y, model.predict(X), sample_weight=sample_weight)
+
+    options = {"class_weight": {"high": 3.0}, "random_state": 0}
+    own, named = (TabularClassifier(1, scoring=s, **options) for s in (by_row, "accuracy"))
+    own.fit(frame, classes, weights)
+    named.fit(frame, classes, weights)
+    assert own.estimators_[0].validation_scores_ == named.estimators_[0].validation_scores_
+    products = (weights * np.where(classes == "high", 3.0, 1.0))[own.oof_rows_]
+    np.testing.assert_array_equal(seen[0], products)
+    by_error = TabularRegressor(1, scoring="neg_max_error", random_state=0)  # a metric without weights
+    assert by_error.fit(frame, numbers, weights).score(frame, numbers) > 0
+
+
 def test_a_class_of_one_row():
     frame, classes, _ = table()
     classes[0] = "single"
@@ -283,6 +305,66 @@ def test_the_summary_names_columns_networks_and_scores():
 def test_targets_without_use_are_told(kind, y, message):
     with pytest.raises(ValueError, match=message):
         kind().fit(table()[0], y)
+
+
+DAYS = pd.Series(pd.date_range("2024-01-01", periods=300))
+TIMES = {
+    "datetime64": DAYS.to_numpy(),
+    "a pandas column": DAYS,
+    "a column with a time zone": DAYS.dt.tz_localize("UTC"),
+    "Python dates": DAYS.dt.date.tolist(),
+    "a PyArrow column": pa.chunked_array([DAYS.dt.date.tolist()]),
+    "PyArrow times": pa.array(DAYS.tolist()),
+}
+DURATIONS = {
+    "timedelta64": (DAYS - DAYS[0]).to_numpy(),
+    "a pandas column": DAYS - DAYS[0],
+    "Python durations": [datetime.timedelta(day) for day in range(300)],
+    "PyArrow durations": pa.array((DAYS - DAYS[0]).tolist()),
+}
+
+
+@pytest.mark.parametrize("name", TIMES)
+def test_dates_are_no_numbers(name):
+    with pytest.raises(ValueError, match="y holds dates, and a regressor predicts numbers: choose") as caught:
+        TabularRegressor(1, "fast").fit(table()[0], TIMES[name])
+    y = eval(str(caught.value).partition("y = ")[2], {"np": np, "y": TIMES[name]})
+    np.testing.assert_array_equal(y, np.arange(300) + (DAYS[0] - pd.Timestamp("2000-01-01")).days)
+
+
+@pytest.mark.parametrize("name", DURATIONS)
+def test_durations_are_no_numbers(name):
+    frame, _, numbers = table()
+    with pytest.raises(ValueError, match="y holds durations, and a regressor predicts numbers") as caught:
+        TabularRegressor(1, "fast").fit(frame, DURATIONS[name])
+    y = eval(str(caught.value).partition("y = ")[2], {"np": np, "y": DURATIONS[name]})
+    np.testing.assert_array_equal(y, np.arange(300))
+    with pytest.raises(ValueError, match="X_val, y_val: y holds durations"):
+        TabularRegressor(1, "fast").fit(frame, numbers, X_val=frame, y_val=DURATIONS[name])
+
+
+def test_times_of_polars_are_no_numbers():
+    polars = pytest.importorskip("polars", reason="Polars is not installed")
+    for values, what in ((DAYS.dt.date, "dates"), (DAYS, "dates"), (DAYS - DAYS[0], "durations")):
+        with pytest.raises(ValueError, match=f"y holds {what}, and a regressor predicts numbers"):
+            TabularRegressor(1, "fast").fit(table()[0], polars.Series(values.tolist()))
+
+
+@pytest.mark.parametrize("y", [["a"] * 300, np.array([1, "x"] * 150, object), [DAYS[0].to_period("D")] * 300])
+def test_what_is_no_number_is_told(y):
+    with pytest.raises(ValueError, match="y must hold numbers for a regressor .*or fit a classifier"):
+        TabularRegressor(1, "fast").fit(table()[0], y)
+
+
+def test_truth_values_and_numbers_as_text_are_numbers():
+    frame, _, numbers = table()
+    numbers = numbers.round()
+    by_text = TabularRegressor(1, "fast", random_state=0).fit(frame, [f"{number:g}" for number in numbers])
+    by_number = TabularRegressor(1, "fast", random_state=0).fit(frame, numbers)
+    np.testing.assert_array_equal(by_text.oof_prediction_, by_number.oof_prediction_)
+    flags = TabularRegressor(1, "fast", random_state=0).fit(frame, numbers > 1000).oof_prediction_
+    assert flags.min() >= 0
+    assert flags.max() <= 1
 
 
 def test_new_columns_are_told_in_the_users_words():
