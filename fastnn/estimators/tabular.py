@@ -21,7 +21,13 @@ from ..export.onnx import Graph, Tensor, add_model, model_outputs
 from ..losses import Quantile
 from ..saving.registry import savable
 from ..system.validation import check_weights
-from .calibration import checked_quantiles, fitted_temperature, probabilities, quantile_shifts
+from .calibration import (
+    checked_quantiles,
+    fitted_temperature,
+    judged_probabilities,
+    probabilities,
+    quantile_shifts,
+)
 from .classifier import MLPClassifier
 from .moments import Moments
 from .regressor import MLPRegressor
@@ -66,7 +72,8 @@ _MORE_PARAMETERS = """
         the rows that the networks were not trained on.
     oof_rows_ : array of int
         Rows of the training table, or of X_val, with out-of-fold predictions: predictions by networks that
-        were not trained on them.
+        were not trained on them. Since the rows chose the networks' passes, scores of small tables are
+        slightly too good; `cross_val_score` of scikit-learn has no such advantage.
     fit_seconds_, fit_cpu_seconds_ : float
         Duration of the fit, and processor time of all cores.
     target_name_ : str or None
@@ -98,7 +105,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
     classes_ : array (n_classes,)
         Classes, sorted.
     oof_prediction_ : array (len(oof_rows_), n_classes)
-        Out-of-fold probabilities.
+        Out-of-fold probabilities, by temperatures fitted to other rows than those that they are for.
     temperature_ : float
         Number by which the networks' scores are divided.
 
@@ -190,7 +197,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
 
     def _calibrate(self, scores: Array, rows: NDArray[np.int64], y: Array, weights: Array) -> None:
         self.temperature_ = fitted_temperature(scores[0], y, weights)
-        self.oof_prediction_ = P = probabilities(scores[0], self.temperature_)
+        self.oof_prediction_ = P = judged_probabilities(scores[0], y, weights, self.temperature_)
         self.oof_accuracy_ = float(accuracy_score(y, P.argmax(axis=1), sample_weight=weights))
         labels = np.arange(len(self.classes_))
         self.oof_log_loss_ = float(log_loss(y, P, sample_weight=weights, labels=labels))

@@ -14,7 +14,8 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fastnn import TabularClassifier, TabularRegressor
-from fastnn.estimators import tabular_presets
+from fastnn.estimators import calibration, tabular, tabular_presets
+from fastnn.estimators.calibration import fitted_temperature, judged_probabilities, probabilities
 from fastnn.estimators.tabular_presets import Preset
 from fastnn.preprocessing import encoder
 
@@ -103,15 +104,71 @@ def test_fewer_networks_than_folds_predict_some_rows():
     assert model.oof_prediction_.shape == (120, 2)
 
 
-def test_the_temperature_is_that_of_the_least_log_loss():
+def test_the_temperature_is_that_of_the_least_log_loss(monkeypatch):
     X, y = load_breast_cancer(return_X_y=True)
+    calls = []
+
+    def recorded(*arguments):
+        calls.append(arguments)
+        return fitted_temperature(*arguments)
+
+    monkeypatch.setattr(tabular, "fitted_temperature", recorded)
     model = TabularClassifier(random_state=0).fit(X, y)
-    P = model.oof_prediction_
-    scores = np.log(P[:, 1] / P[:, 0]) * model.temperature_
+    ((scores, classes, _),) = calls
+    np.testing.assert_array_equal(model.classes_[classes], y)
+    least = log_loss(y, probabilities(scores, model.temperature_))
     for temperature in model.temperature_ * np.array([0.9, 1.1]):
-        other = 1 / (1 + np.exp(-scores / temperature))
-        assert log_loss(y, other) >= log_loss(y, P) - 1e-6
-    assert model.oof_log_loss_ == pytest.approx(log_loss(y, P))
+        assert log_loss(y, probabilities(scores, temperature)) >= least - 1e-6
+    assert model.oof_log_loss_ == pytest.approx(log_loss(y, model.oof_prediction_))
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_rows_that_judge_take_the_temperature_of_others(monkeypatch, n_classes):
+    random = np.random.RandomState(0)
+    scores, y = random.normal(size=(40, 1 if n_classes == 2 else 3)), random.randint(0, n_classes, 40)
+    scores += (2 * y - 1)[:, None] if n_classes == 2 else 2 * np.eye(3)[y]
+    weights = random.uniform(0.5, 2, 40)
+    whole = fitted_temperature(scores, y, weights)
+    P = judged_probabilities(scores, y, weights, whole)
+    np.testing.assert_allclose(P.sum(axis=1), 1)
+    changed = y.copy()
+    for row in range(5):  # the class of a row has no effect on its own probabilities
+        changed[row] = (y[row] + 1) % n_classes
+        other = judged_probabilities(scores, changed, weights, whole)
+        np.testing.assert_array_equal(other[row], P[row])
+        assert (other != P).any()
+        changed[row] = y[row]
+    monkeypatch.setattr(calibration, "MANY_ROWS", 40)  # of many rows, all take one temperature
+    np.testing.assert_array_equal(
+        judged_probabilities(scores, y, weights, whole), probabilities(scores, whole)
+    )
+
+
+@pytest.mark.parametrize("weights", [[1.0], [0.0, 3.0], [0.0, 1.0, 0.0, 0.0, 0.0, 0.0]])
+def test_rows_without_others_take_the_temperature_of_all(weights):
+    weights = np.array(weights)
+    scores, y = np.arange(len(weights))[:, None] - 0.5, np.zeros(len(weights), int)
+    P = judged_probabilities(scores, y, weights, 2.0)
+    heaviest = weights.argmax()
+    np.testing.assert_array_equal(P[heaviest], probabilities(scores, 2.0)[heaviest])
+    assert np.isfinite(P).all()
+
+
+def test_scores_of_few_rows_are_those_of_new_rows():
+    """The temperature of 40 rows makes their own log-loss lower than that of new rows."""
+    by_whole, by_others = [], []
+    for seed in range(400):
+        random = np.random.RandomState(seed)
+        scores = random.normal(scale=2.0, size=(440, 1))
+        y = (random.rand(440) < probabilities(scores)[:, 1]).astype(int)
+        few, new, weights = slice(40), slice(40, None), np.ones(40)
+        whole = fitted_temperature(scores[few], y[few], weights)
+        expected = log_loss(y[new], probabilities(scores[new], whole))
+        by_whole.append(expected - log_loss(y[few], probabilities(scores[few], whole)))
+        P = judged_probabilities(scores[few], y[few], weights, whole)
+        by_others.append(expected - log_loss(y[few], P))
+    assert np.mean(by_whole) > 0.02
+    assert abs(np.mean(by_others)) < 0.015
 
 
 def test_validation_data_are_used_in_place_of_folds():
