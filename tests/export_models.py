@@ -41,6 +41,7 @@ CASES = {
     "bool": lambda: (_classifier(), labels > 0),
     "float": lambda: (_classifier(), labels * 2.0),
     "uint8": lambda: (_classifier(), labels.astype(np.uint8)),
+    "one class": lambda: (_classifier(), np.full(150, "the only")),
     "labels": lambda: (_classifier(), several),
     "ensemble": lambda: (_ensemble(fastnn.MLPEnsembleClassifier, _classifier()), NAMES[labels]),
     "ensemble of two classes": lambda: (
@@ -48,6 +49,9 @@ CASES = {
     ),
     "average": lambda: (_ensemble(fastnn.MLPEnsembleClassifier, _classifier(), "average"), labels),
     "ensemble of labels": lambda: (_ensemble(fastnn.MLPEnsembleClassifier, _classifier()), several),
+    "ensemble of one class": lambda: (
+        _ensemble(fastnn.MLPEnsembleClassifier, _classifier()), np.full(150, 7)
+    ),
     "number": lambda: (_regressor(), labels / 3),
     "numbers": lambda: (_regressor(), np.column_stack([labels / 3, X[:, 0]])),
     "poisson": lambda: (_regressor(loss="poisson"), labels),

@@ -358,10 +358,10 @@ def make_painter(
     section = section_of(model, features, fill)
     subject, folded = network_subject(model, section, class_of_interest)
     is_label = subject is not None and subject.is_label
-    if class_of_interest is not None and response == "class" and not is_label:
+    if class_of_interest is not None and response != "probability" and not is_label:
         raise ValueError(
-            "class_of_interest is the class that a probability is of, and response is 'class': leave it out, "
-            "or choose response='probability'"
+            f"class_of_interest is the class that a probability is of, and response is {response!r}: leave "
+            f"class_of_interest={class_of_interest!r} out, or choose response='probability'"
         )
     if subject is None:
         if method == "certified":

@@ -94,7 +94,8 @@ def render_boundary(
         "dense" where the bounds prove too little.
     class_of_interest : label, optional
         Class whose probability is rendered; by default the second of two. For a model of several labels,
-        each of which a sample has or has not: the number of the label to render.
+        each of which a sample has or has not: the number of the label to render. An error with other
+        responses of a model without labels, since it would have no effect.
     features : (int, int) or (str, str), optional
         Features along x and y, by number or, where the model knows names, by name. By default the first two.
     fill : float, array-like (n_features,), or mapping of names, optional

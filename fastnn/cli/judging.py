@@ -12,7 +12,7 @@ from sklearn.base import clone
 from .problem import Problem
 from .scores import baselines, folds_of, scores_of
 
-__all__ = ["BY_VALIDATION", "N_FOLDS", "OWN", "Judged", "judged_fit"]
+__all__ = ["BY_VALIDATION", "N_FOLDS", "OUT_OF_FOLD", "OWN", "Judged", "judged_fit"]
 
 Array = NDArray[Any]
 
@@ -20,7 +20,10 @@ Array = NDArray[Any]
 OWN = "fastnn"
 # Number of folds of the linear model where the networks are judged out of fold.
 N_FOLDS = 5
-# How rows of a validation table judge, for people.
+# How rows set aside, and rows of a validation table, judge, for people.
+OUT_OF_FOLD = (
+    "on {:,} {}rows: networks predict those that they were not trained on, which also chose their best pass"
+)
 BY_VALIDATION = "on {:,} validation rows, which also chose the best pass of every network"
 
 
@@ -118,7 +121,7 @@ def judged_fit(
         splits = folds_of(task, y, min(N_FOLDS, len(y)), seed)
         predictions, truth = model.oof_prediction_, y[judged]
         judging_weights = None if weights is None else weights[judged]
-        how = f"out of fold, on {len(truth):,} rows: networks predict those that they were not trained on"
+        how = f"out of fold, {OUT_OF_FOLD.format(len(truth), '')}"
     scores = {OWN: scores_of(task, truth, predictions, classes, judging_weights)}
     scores |= baselines(task, (frame, y, weights), splits, test, classes, judged)
     return Judged(

@@ -14,6 +14,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 
+from ..estimators.tabular_report import error_text
 from ..preprocessing.encoder import TableEncoder
 
 __all__ = [
@@ -33,6 +34,8 @@ Rows = NDArray[np.int64]
 
 # Largest number of rows to which the linear model is fitted.
 MOST_ROWS = 20_000
+# Numbers from here on are shown as powers of ten.
+MOST_IN_FULL = 1e7
 # Largest number of iterations of the logistic regression: the baseline must not cost more than the fit.
 MOST_ITERATIONS = 200
 
@@ -361,14 +364,14 @@ def _constant(task: str, y: Array, weights: Any, classes: Any, n_rows: int) -> A
 
 def table_of_scores(task: str, scores: dict[str, dict[str, float]]) -> str:
     """Return the scores as lines of text, a line for each model."""
-    labels = [metric.label for metric in METRICS[task].values()]
-    width = max(len(name) for name in scores)
-    widths = [max(10, len(label)) for label in labels]
-    lines = [" " * width + "".join(f"  {label:>{w}}" for label, w in zip(labels, widths, strict=True))]
-    for name, values in scores.items():
-        cells = (f"  {shown_score(value):>{w}}" for value, w in zip(values.values(), widths, strict=True))
-        lines.append(f"{name:<{width}}{''.join(cells)}")
-    return "\n".join(lines)
+    columns = []
+    for key, metric in METRICS[task].items():
+        cells = [metric.label, *(shown_score(one[key], not metric.is_better_high) for one in scores.values())]
+        width = max(10, *map(len, cells))
+        columns.append([f"  {cell:>{width}}" for cell in cells])
+    width = max(map(len, scores))
+    names = [f"{name:<{width}}" for name in ("", *scores)]
+    return "\n".join("".join(line) for line in zip(names, *columns, strict=True))
 
 
 def plain_scores(scores: dict[str, dict[str, float]]) -> dict[str, dict[str, float | None]]:
@@ -379,10 +382,13 @@ def plain_scores(scores: dict[str, dict[str, float]]) -> dict[str, dict[str, flo
     }
 
 
-def shown_score(value: float) -> str:
-    """Return a score as text with four decimals or, from 10 on, four digits or more; a dash for NaN."""
+def shown_score(value: float, is_error: bool = False) -> str:
+    """Return a score as text with four decimals or, from 10 on, four digits or more; a dash for NaN.
+
+    An error, which may have any magnitude, has four digits also where four decimals would leave fewer.
+    """
     if np.isnan(value):
         return "-"
     if abs(value) < 10:
-        return f"{value:.4f}"
-    return f"{value:,.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
+        return error_text(value) if is_error else f"{round(value, 4) + 0.0:.4f}"
+    return f"{value:,.0f}" if 1e4 <= abs(value) < MOST_IN_FULL else f"{value:,.4g}"

@@ -19,7 +19,7 @@ from ..preprocessing.parquet_source import opened_dataset
 from ..system.extras import import_extra
 from ..system.sizes import parse_size
 from .columns import check_names
-from .judging import BY_VALIDATION, N_FOLDS, OWN, Judged
+from .judging import BY_VALIDATION, N_FOLDS, OUT_OF_FOLD, OWN, Judged
 from .problem import Problem, check_classes, posed_rows
 from .reading import INDEX, ReadTable, finished_table, is_parquet
 from .scores import baselines, folds_of, scores_of
@@ -161,7 +161,7 @@ class Streamed:
             rows = self._rows(judged, classes)
             truth, weights, predictions = rows[1], judged.weights, model.oof_prediction_[order]
             splits, test = folds_of(task, truth, min(N_FOLDS, len(truth)), options.seed), None
-            how = f"on {len(truth):,} random rows: networks predict those that they were not trained on"
+            how = OUT_OF_FOLD.format(len(truth), "random ")
         scores = {OWN: scores_of(task, truth, predictions, classes, weights)}
         scores |= baselines(task, rows, splits, test, classes, None)
         return Judged(

@@ -6,6 +6,7 @@ import inspect
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import train_test_split
@@ -16,7 +17,7 @@ from .fitted import FittedNetwork
 from .fitting import Validation
 from .tables import Samples
 
-__all__ = ["split_validation", "validation_functions"]
+__all__ = ["split_validation", "validation_functions", "weights_for"]
 
 
 def split_validation(
@@ -64,9 +65,8 @@ def validation_functions(estimator: Any, data: Samples | None, state: FittedNetw
         if estimator.scoring is None:
             return estimator._default_score(data)
         scorer = check_scoring(nameless, estimator.scoring)
-        weights: dict[str, Any] = {}
-        if data.given_weights is not None and _takes_weights(scorer):
-            weights["sample_weight"] = data.given_weights
+        is_weighted = data.given_weights is not None or getattr(estimator, "class_weight", None) is not None
+        weights = weights_for(scorer, data.weights if is_weighted else None)
         value = scorer(nameless, data.X, data.given_y, **weights)
         try:
             return float(value)
@@ -89,7 +89,26 @@ def _without_names(estimator: Any) -> Any:
     return other
 
 
-def _takes_weights(scorer: Any) -> bool:
-    """Return True if a scorer's metric has a parameter `sample_weight`; False for a user's function."""
-    metric = getattr(scorer, "_score_func", None)
-    return metric is not None and "sample_weight" in inspect.signature(metric).parameters
+def weights_for(scorer: Any, weights: NDArray[np.float64] | None) -> dict[str, Any]:
+    """Return the arguments with which a scorer is given the weights of its samples.
+
+    Parameters
+    ----------
+    scorer : callable
+        Scorer of scikit-learn, or a user's function of the estimator, X and y.
+    weights : array (n,) or None
+        Weights of the samples, multiplied by the weights of the classes; None for samples without weights.
+
+    Returns
+    -------
+    dict
+        The argument `sample_weight`; empty without weights, and if the scorer's metric or the user's function
+        has no parameter of this name.
+    """
+    if weights is None:
+        return {}
+    try:
+        parameters = inspect.signature(getattr(scorer, "_score_func", scorer)).parameters
+    except (TypeError, ValueError):  # a function that is written in C may have no signature
+        return {}
+    return {"sample_weight": weights} if "sample_weight" in parameters else {}

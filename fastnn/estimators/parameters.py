@@ -157,7 +157,9 @@ PARAMETERS_DOC = f"""
         default the last parameters predict.
     scoring : str or callable, optional
         Score for `early_stopping`: a scorer of scikit-learn, or "loss" for the validation loss. By default
-        the estimator's `score`.
+        the estimator's `score`. All of them are weighted by the sample weights times the weights of the
+        classes, as in scikit-learn's HistGradientBoostingClassifier; metrics and functions without a
+        parameter `sample_weight` take no weights.
     n_threads : int, optional
         Largest number of threads that share a step or a prediction. Small steps and predictions run on one
         thread. By default as many as are fastest, which is measured during the fit. The results are the same,

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.metrics import accuracy_score, log_loss, r2_score
-from sklearn.utils import check_array
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
@@ -22,13 +21,20 @@ from ..export.onnx import Graph, Tensor, add_model, model_outputs
 from ..losses import Quantile
 from ..saving.registry import savable
 from ..system.validation import check_weights
-from .calibration import checked_quantiles, fitted_temperature, probabilities, quantile_shifts
+from .calibration import (
+    checked_quantiles,
+    fitted_temperature,
+    judged_probabilities,
+    probabilities,
+    quantile_shifts,
+)
 from .classifier import MLPClassifier
 from .moments import Moments
 from .regressor import MLPRegressor
 from .tabular_base import Tabular
 from .tabular_export import described_networks, with_temperature
-from .targets import checked_column, weights_of_classes
+from .tabular_report import error_text
+from .targets import checked_column, checked_numbers, weights_of_classes
 
 __all__ = ["TabularClassifier", "TabularRegressor"]
 
@@ -41,7 +47,8 @@ _PARAMETERS = """
         Size and number of the networks and length of their training: one network, five, or ten larger ones.
     scoring : str or callable, optional
         Score by which every network's pass is chosen: a scorer of scikit-learn. By default, or with "loss",
-        the loss of the validation rows.
+        the loss of the validation rows. Either is weighted by the weights of the rows times those of their
+        classes; metrics and functions without a parameter `sample_weight` take no weights.
     time_limit : float, optional
         Longest time of `fit` in seconds. Networks whose time is over keep their best pass, so that results
         then depend on the machine. A pass that has begun is finished."""
@@ -65,7 +72,8 @@ _MORE_PARAMETERS = """
         the rows that the networks were not trained on.
     oof_rows_ : array of int
         Rows of the training table, or of X_val, with out-of-fold predictions: predictions by networks that
-        were not trained on them.
+        were not trained on them. Since the rows chose the networks' passes, scores of small tables are
+        slightly too good; `cross_val_score` of scikit-learn has no such advantage.
     fit_seconds_, fit_cpu_seconds_ : float
         Duration of the fit, and processor time of all cores.
     target_name_ : str or None
@@ -97,7 +105,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
     classes_ : array (n_classes,)
         Classes, sorted.
     oof_prediction_ : array (len(oof_rows_), n_classes)
-        Out-of-fold probabilities.
+        Out-of-fold probabilities, by temperatures fitted to other rows than those that they are for.
     temperature_ : float
         Number by which the networks' scores are divided.
 
@@ -189,7 +197,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
 
     def _calibrate(self, scores: Array, rows: NDArray[np.int64], y: Array, weights: Array) -> None:
         self.temperature_ = fitted_temperature(scores[0], y, weights)
-        self.oof_prediction_ = P = probabilities(scores[0], self.temperature_)
+        self.oof_prediction_ = P = judged_probabilities(scores[0], y, weights, self.temperature_)
         self.oof_accuracy_ = float(accuracy_score(y, P.argmax(axis=1), sample_weight=weights))
         labels = np.arange(len(self.classes_))
         self.oof_log_loss_ = float(log_loss(y, P, sample_weight=weights, labels=labels))
@@ -210,7 +218,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
     def _score_lines(self) -> list[str]:
         return [
             f"accuracy  {self.oof_accuracy_:.4f} out of fold; always the same class: {self._majority:.4f}",
-            f"log-loss  {self.oof_log_loss_:.4f} out of fold, temperature {self.temperature_:.2f}",
+            f"log-loss  {error_text(self.oof_log_loss_)} out of fold, temperature {self.temperature_:.2f}",
         ]
 
     # --- predicting --------------------------------------------------------------------------------
@@ -336,7 +344,7 @@ class TabularRegressor(RegressorMixin, Tabular):
         checked_quantiles(self.quantiles)  # before files are read
 
     def _checked_y(self, y: Any, begins: bool) -> Array:
-        y = check_array(checked_column(self, y, begins), ensure_2d=False, dtype=np.float64, input_name="y")
+        y = checked_numbers(checked_column(self, y, begins))
         if begins and y.min() == y.max():
             raise ValueError(f"y holds one value only, {y[0]:g}: there is nothing to learn")
         return y

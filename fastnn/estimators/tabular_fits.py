@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import check_scoring
 
 from ..schedules import CosineLog
+from .holdout import weights_for
 from .members import fit_members
 
 __all__ = ["MemberScorer", "TableFits", "column_scales", "mean_score"]
@@ -137,8 +138,9 @@ class MemberScorer:
     def __init__(self, shadow: Any, scoring: Any) -> None:
         self._shadow, self._scoring = shadow, scoring
 
-    def __call__(self, member: Any, X: Array, y: Array) -> float:
-        """Return the score of a network for encoded rows and targets."""
+    def __call__(self, member: Any, X: Array, y: Array, sample_weight: Any = None) -> float:
+        """Return the score of a network for encoded rows and targets, with their weights."""
         shadow = copy.copy(self._shadow)
         shadow.estimators_ = [member]
-        return float(check_scoring(shadow, self._scoring)(shadow, X, shadow._decoded_y(y)))
+        scorer = check_scoring(shadow, self._scoring)
+        return float(scorer(shadow, X, shadow._decoded_y(y), **weights_for(scorer, sample_weight)))

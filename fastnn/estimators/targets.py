@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import datetime
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
-from sklearn.utils import assert_all_finite, column_or_1d
+from sklearn.utils import assert_all_finite, check_array, column_or_1d
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
@@ -18,7 +19,16 @@ from ..network.decision import DecisionNetworks
 from ..system.validation import check_weights
 from .sparse import checked_sparse
 
-__all__ = ["FLOATS", "ClassTargets", "NumberTargets", "Targets", "checked_column", "weights_of_classes"]
+__all__ = [
+    "FLOATS",
+    "ClassTargets",
+    "NumberTargets",
+    "Targets",
+    "check_no_times",
+    "checked_column",
+    "checked_numbers",
+    "weights_of_classes",
+]
 
 Array = NDArray[Any]
 
@@ -210,6 +220,7 @@ class NumberTargets(Targets):
 
     def _check_targets(self, y: Any, use: str) -> Any:
         """Check y, set `n_outputs_`, and return y as an array."""
+        check_no_times(y)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         n_outputs = 1 if y.ndim == 1 else y.shape[1]
@@ -237,3 +248,41 @@ def checked_column(estimator: Any, y: Any, begins: bool) -> Array:
         raise ValueError(f"n_samples={y.shape[0]}: two rows at least are needed, to train and to validate on")
     assert_all_finite(y, input_name="y")
     return y
+
+
+def checked_numbers(y: Array) -> NDArray[np.float64]:
+    """Return the targets (n,) of a regressor as numbers.
+
+    Truth values count as 0 and 1, and text that is a number as this number, as in scikit-learn's regressors.
+
+    Raises
+    ------
+    ValueError
+        If y holds dates, durations or other text, or a number that is NaN or infinite.
+    """
+    check_no_times(y)
+    if y.dtype.kind in "OSTU":
+        try:
+            y = y.astype(object).astype(np.float64)  # whose messages have text without a type
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"y must hold numbers for a regressor ({error}): replace or leave out what is no number, or "
+                "fit a classifier to classes"
+            ) from None
+    return check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
+
+
+def check_no_times(y: Array) -> None:
+    """Raise ValueError if a regressor's targets are dates or durations, of which a number needs a unit."""
+    kinds = {type(value) for value in y.flat} if y.dtype.kind == "O" else {y.dtype.type}
+    if any(issubclass(kind, datetime.timedelta | np.timedelta64) for kind in kinds):
+        raise ValueError(
+            "y holds durations, and a regressor predicts numbers: choose their unit, for instance days, "
+            "y = np.asarray(y, 'm8[us]') / np.timedelta64(1, 'D')"
+        )
+    if any(issubclass(kind, datetime.date | np.datetime64) for kind in kinds):
+        raise ValueError(
+            "y holds dates, and a regressor predicts numbers: choose their beginning and unit, for instance "
+            "days since 2000, y = (np.asarray(y, 'M8[us]') - np.datetime64('2000-01-01')) / "
+            "np.timedelta64(1, 'D')"
+        )

@@ -56,7 +56,8 @@ class Member:
         Layers, at least one.
     output : str
         Name of the output function, a key of ``fastnn.reference.output.OUTPUTS``. A network with one output
-        that predicts one of two classes has "sigmoid", the probability of the second class.
+        that predicts one of two classes has "sigmoid", the probability of the second class; that of a single
+        class has "softmax", the probability 1.
     """
 
     layers: tuple[LayerDescription, ...]
@@ -142,7 +143,7 @@ class ModelDescription:
     @property
     def is_binary(self) -> bool:
         """True if a single score decides between two classes."""
-        return self.kind == "classes" and self.members[0].layers_dim[-1] == 1
+        return len(self.class_list) == 2 and self.members[0].layers_dim[-1] == 1
 
     @property
     def class_list(self) -> Array:
@@ -193,6 +194,9 @@ def describe(
 ) -> ModelDescription:
     """Describe a model by its networks.
 
+    A classifier that knows only one class is described by a constant network, whose softmax is 1: the fitted
+    networks have no effect on its predictions.
+
     Parameters
     ----------
     source, kind, is_ensemble, classes, feature_names, fits
@@ -208,13 +212,8 @@ def describe(
     Raises
     ------
     ValueError
-        If a parameter is NaN or infinite, or if the model knows only one class.
+        If a parameter is NaN or infinite.
     """
-    if classes is not None and len(classes) < 2:
-        raise ValueError(
-            f"this {source} knows only the class {shown(classes.tolist()[0])}, so that there is no "
-            "computation to export: fit it to samples of two classes at least"
-        )
     members = []
     for network, parameters in networks:
         if not all_finite(parameters):
@@ -227,10 +226,15 @@ def describe(
             for (W, b), name in zip(arrays, network.activations, strict=True)
         ]
         members.append(Member(tuple(layers), network.loss.output))
+    dtype = np.result_type(*(network.dtype for network, _ in networks))
+    if classes is not None and len(classes) == 1:
+        layer = LayerDescription(
+            np.zeros((members[0].layers_dim[0], 1), dtype), np.zeros(1, dtype), "identity"
+        )
+        members, is_ensemble, fits = [Member((layer,), "softmax")], False, fits[:1]
     return ModelDescription(
-        source, kind, tuple(members), np.result_type(*(network.dtype for network, _ in networks)),
-        is_ensemble, classes, None if feature_names is None else tuple(map(str, feature_names)),
-        tuple(fits),
+        source, kind, tuple(members), dtype, is_ensemble, classes,
+        None if feature_names is None else tuple(map(str, feature_names)), tuple(fits),
     )  # fmt: skip
 
 

@@ -64,8 +64,8 @@ class Exportable:
         ImportError
             If the package onnx is not installed; the message says how to install it.
         ValueError
-            If a parameter is NaN or infinite or too large for `dtype`; if there is only one class; if the
-            classes have no type in ONNX; or if the file's name or folder is unusable.
+            If a parameter is NaN or infinite or too large for `dtype`, the classes have no type in ONNX, or
+            the file's name or folder is unusable.
 
         Notes
         -----
@@ -99,7 +99,8 @@ class Exportable:
         ValueError
             If scikit-learn cannot express the model. Networks of scikit-learn have one activation in all
             hidden layers, "identity", "logistic", "tanh" or "relu", and none in the output layer; ensembles
-            predict one class or one number. Also if a parameter is NaN or infinite, or there is one class.
+            predict one class or one number. Also if a parameter is NaN or infinite, or there is only one
+            class, of which scikit-learn's networks give two probabilities.
 
         Notes
         -----
@@ -138,8 +139,8 @@ class Exportable:
         ImportError
             If PyTorch is not installed.
         ValueError
-            If PyTorch has no module for an activation; if a parameter is NaN or infinite or too large for
-            `dtype`; or if there is only one class.
+            If PyTorch has no module for an activation, or a parameter is NaN or infinite or too large for
+            `dtype`.
 
         Examples
         --------
@@ -181,9 +182,8 @@ class Exportable:
         ------
         ValueError
             If `dtype` is unknown, `name` is no identifier of C or `X` does not fit the model; for "int8", if
-            `X` is missing, or the model is an ensemble or predicts by an exponential (the loss "poisson"),
-            which float32 can express. Also if a parameter is NaN or infinite or too large for the dtype, or
-            there is only one class.
+            `X` is missing, or the model is an ensemble, which float32 can express. Also if a parameter is NaN
+            or infinite or too large for the dtype.
 
         Examples
         --------

@@ -22,6 +22,11 @@ def to_sklearn(description: ModelDescription) -> Any:
 
     `fastnn.Model.to_sklearn` documents the result and the errors.
     """
+    if len(description.class_list) == 1:
+        raise ValueError(
+            "scikit-learn's MLPClassifier gives two probabilities for one class: use its DummyClassifier, "
+            f"whose predictions are the same; {_OTHER_WAYS}"
+        )
     if description.is_ensemble:
         return _voting(description)
     fit = description.fits[0] if description.fits else Fit()

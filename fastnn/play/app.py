@@ -28,10 +28,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from .datasets import DATASETS, TABLES, DataSet
+from .fields import Problem
 from .saves import Saves
 from .script import script_of
 from .session import Run, Session
-from .settings import Problem, Settings, described_fields
+from .settings import Settings, described_fields
 from .table import Table
 from .thumbnails import thumbnail
 

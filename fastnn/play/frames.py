@@ -24,8 +24,8 @@ from ..reference.layer import ACTIVATIONS, activation_backward, activation_forwa
 from ..reference.loss import loss_backward, loss_value
 from ..reference.output import output_forward
 from ..system.validation import check_choice, check_count, shown
+from .fields import Problem
 from .problem import LearningProblem
-from .settings import Problem
 
 __all__ = ["Artist", "Measurement", "Snapshot", "View", "packed", "pixel_centres"]
 

@@ -18,7 +18,8 @@ from ..optimizers import OPTIMIZERS, resolve_optimizer
 from ..schedules import SCHEDULES, resolve_schedule
 from ..training.model_training import check_lbfgs
 from .datasets import DATASETS
-from .settings import MOST_COORDINATE, Problem, Settings
+from .fields import MOST_COORDINATE, Problem
+from .settings import Settings
 from .table import Table
 
 __all__ = ["LearningProblem", "posed", "sampled"]

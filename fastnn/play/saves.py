@@ -17,8 +17,8 @@ from ..plotting.animation import animate_training, snapshot_passes
 from ..plotting.boundary import plot_decision_boundary
 from ..plotting.moving import write_frames
 from ..system.validation import shown
+from .fields import Problem
 from .frames import pixel_centres
-from .settings import Problem
 
 if TYPE_CHECKING:
     from PIL.Image import Image

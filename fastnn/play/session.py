@@ -21,9 +21,10 @@ from ..model import Model
 from ..schedules import Schedule, resolve_schedule
 from ..training.divergence import DivergenceError
 from .compiling import note_compiled, reported_compilations
+from .fields import Problem
 from .frames import Artist, Snapshot, View, packed
 from .problem import LearningProblem, posed
-from .settings import Problem, Settings
+from .settings import Settings
 from .steering import CURVE_COLUMNS, Steering
 from .table import Table
 

@@ -21,10 +21,10 @@ from ..boundary.render import check_size
 from ..boundary.subjects import check_model
 from ..model import Model
 from ..system.files import check_file_name, written_whole
-from ..system.validation import check_count, check_flag, check_number
+from ..system.validation import check_count, check_flag
 from ..training.loop import Hook, Training
 from .film import USUAL_SIZE, Film, Scene, Snapshot
-from .moving import LEAST_FPS, LONGEST, MOST_FPS, VIDEO, check_target, write_frames
+from .moving import LONGEST, VIDEO, check_rate, check_target, write_frames
 
 __all__ = ["animate_training"]
 
@@ -72,8 +72,10 @@ def animate_training(
         its first pass, or a new `MLPClassifier` after it; the last frame shows the trained model. The
         distances in between grow, since most changes happen early. No effect for a list of models.
     fps : float, default 10
-        Frames per second, from 0.002; more than 1000 count as 1000. The last frame is shown for 2.5 seconds
-        longer.
+        Frames per second, from 0.002 to 100 in a ``.gif`` file and to 1000 in others. A frame lasts a whole
+        number of milliseconds, in a ``.gif`` file of hundredths of a second, so that 30 frames become 33.3.
+        Browsers show a frame that lasts 0.01 seconds or less for 0.1 seconds, except in videos: a warning
+        says so. The last frame is shown for 2.5 seconds longer.
     size : int or (int, int), default (640, 480)
         Size of a frame in pixels: (width, height), or the width alone; the height is then in proportion to
         the default.
@@ -138,7 +140,7 @@ def animate_training(
         check_model(one, "animate_training(model, X, y, path)")
     target = check_target(check_file_name(path, "path"))
     frames, size = check_count(frames, "frames", 1), check_size(size, *USUAL_SIZE)
-    fps = min(check_number(fps, "fps", LEAST_FPS), MOST_FPS)
+    fps = check_rate(fps, target)
     longest = LONGEST[target.suffix.lower()]
     if max(size) > longest:
         raise ValueError(

@@ -12,12 +12,14 @@ import scipy.spatial
 from numpy.typing import NDArray
 
 from ..system.files import check_folder, check_replaceable
+from ..system.messages import warn
 from ..system.progress import progress_bar
+from ..system.validation import check_number
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["LEAST_FPS", "LONGEST", "MOST_FPS", "VIDEO", "check_target", "write_frames"]
+__all__ = ["LONGEST", "VIDEO", "check_rate", "check_target", "write_frames"]
 
 # Animated formats that Pillow writes, by suffix, with the options of `Image.save`.
 FORMATS: dict[str, dict[str, Any]] = {
@@ -30,8 +32,12 @@ FORMATS: dict[str, dict[str, Any]] = {
 VIDEO = ".mp4"
 # Largest width and height in pixels, by format.
 LONGEST = {".gif": 65535, ".png": 2**31 - 1, ".webp": 16383, VIDEO: 16384}
-# Lowest frame rate that all formats support, and the highest: Pillow stores durations in whole milliseconds.
-LEAST_FPS, MOST_FPS = 0.002, 1000.0
+# Smallest step of a frame's duration in milliseconds, by format. A video has a frame rate instead.
+STEPS = {".gif": 10, ".png": 1, ".webp": 1}
+# Lowest frame rate that all formats support, and the highest of videos.
+LEAST_FPS, MOST_VIDEO_FPS = 0.002, 1000.0
+# Browsers show frames of a GIF, PNG or WebP that last RUSHED_MILLISECONDS or less for SLOWED_MILLISECONDS.
+RUSHED_MILLISECONDS, SLOWED_MILLISECONDS = 10, 100
 # Additional duration of the last frame, before the animation starts again.
 HOLD_MILLISECONDS = 2500
 # Number of the 256 colours of a palette that are reserved for exact colours; the rest approximate all others.
@@ -58,6 +64,44 @@ def check_target(path: Path) -> Path:
                 "PATH: install ffmpeg, or choose .gif"
             )
     return path
+
+
+def check_rate(fps: Any, path: Path) -> float:
+    """Return a frame rate that a format can hold; warn if browsers would slow it down.
+
+    Parameters
+    ----------
+    fps : float
+        Frames per second.
+    path : Path
+        Name of the file, with a suffix that `check_target` accepts.
+
+    Raises
+    ------
+    ValueError
+        If the rate is no number, too low, or too high for the format.
+    """
+    suffix = path.suffix.lower()
+    fps, most = check_number(fps, "fps", LEAST_FPS), MOST_VIDEO_FPS
+    if suffix in STEPS:
+        most = 1000 / STEPS[suffix]
+    if fps > most:
+        step = f", where a frame lasts {STEPS[suffix]} ms or more" if suffix in STEPS else ""
+        remedy = "lower fps, or choose .mp4" if suffix == ".gif" else "lower fps"
+        raise ValueError(f"fps must be at most {most:g} in a {suffix} file{step}, got {fps:g}: {remedy}")
+    if suffix in STEPS and _duration(fps, suffix) <= RUSHED_MILLISECONDS:
+        warn(
+            f"browsers show every frame that lasts {RUSHED_MILLISECONDS} ms or less for "
+            f"{SLOWED_MILLISECONDS} ms, and at fps={fps:g} a frame of a {suffix} file lasts "
+            f"{_duration(fps, suffix)} ms: lower fps, or choose .mp4"
+        )
+    return fps
+
+
+def _duration(fps: float, suffix: str) -> int:
+    """Return the duration of a frame in milliseconds, the nearest that the format can hold."""
+    step = STEPS[suffix]
+    return step * round(1000 / (step * fps))
 
 
 def write_frames(
@@ -93,7 +137,7 @@ def write_frames(
             _write_video(images, path, name, fps)
             return
         settings = FORMATS[path.suffix.lower()]
-        durations = [round(1000 / fps)] * len(snapshots)
+        durations = [_duration(fps, path.suffix.lower())] * len(snapshots)
         durations[-1] += HOLD_MILLISECONDS
         if settings["format"] == "GIF":
             # With one palette for all frames, an area that does not change has the same colour numbers in the

@@ -22,7 +22,7 @@ from .pictures import (
     roc_picture,
     sureness_picture,
 )
-from .tables import bars, classes_table, columns_table, confusion_table, number_text, scores_table
+from .tables import bars, classes_table, columns_table, confusion_table, number_text, score_text, scores_table
 
 __all__ = ["ReportData", "report_page"]
 
@@ -154,16 +154,16 @@ def _tiles(data: ReportData) -> str:
         if np.isfinite(constant) and np.isfinite(value):
             is_better = value > constant if metric.is_better_high else value < constant
             mark = "<em>\N{BLACK UP-POINTING TRIANGLE}</em> " if is_better else ""
-            hint = f"<span>{mark}{always}: {_score_text(name, constant)}</span>"
+            hint = f"<span>{mark}{always}: {_score_text(name, metric, constant)}</span>"
         first = " first" if k == 0 else ""
-        label, text = escape(metric.label), _score_text(name, value)
+        label, text = escape(metric.label), _score_text(name, metric, value)
         tiles.append(f'<div class="tile{first}"><span>{label}</span><strong>{text}</strong>{hint}</div>')
     return f'<div class="tiles">{"".join(tiles)}</div>'
 
 
-def _score_text(name: str, value: float) -> str:
+def _score_text(name: str, metric: Any, value: float) -> str:
     """Return a score as text; accuracies in percent."""
-    return f"{value:.1%}" if name.endswith("accuracy") and np.isfinite(value) else number_text(value)
+    return f"{value:.1%}" if name.endswith("accuracy") and np.isfinite(value) else score_text(value, metric)
 
 
 def _predictions(data: ReportData) -> list[str]:

@@ -14,7 +14,15 @@ from ..preprocessing.categories import text_of
 from ..preprocessing.frames import is_gap, read_table
 from .pictures import sparkline
 
-__all__ = ["bars", "classes_table", "columns_table", "confusion_table", "number_text", "scores_table"]
+__all__ = [
+    "bars",
+    "classes_table",
+    "columns_table",
+    "confusion_table",
+    "number_text",
+    "score_text",
+    "scores_table",
+]
 
 Array = NDArray[Any]
 
@@ -24,19 +32,31 @@ N_INTERVALS, MOST_VALUES = 20, 12
 DASH = "\N{EN DASH}"
 # Largest number of classes of a confusion matrix with large cells.
 DENSE = 5
+# Share of the longest bar below which a bar has the value 0.
+LEAST_SHARE = 5e-5
 
 
 def number_text(value: float) -> str:
-    """Return a number as short text for people: 0 below 5e-5, and a dash for NaN and infinity."""
+    """Return a number as short text for people, of two digits or more; a dash for NaN and infinity."""
     if not np.isfinite(value):
         return DASH
-    if abs(value) < 5e-5:
+    if value == 0:
         return "0"
     if not 1e-4 <= abs(value) < 1e7:
         return f"{value:.3e}"
     if abs(value) >= 1000:
         return f"{value:,.0f}"
     return f"{value:.4g}" if abs(value) >= 1 else f"{value:.3f}" if abs(value) >= 0.01 else f"{value:.2g}"
+
+
+def score_text(value: float, metric: Any) -> str:
+    """Return a score as short text.
+
+    Losses, and errors in the units of the targets, may have any magnitude: they keep significant digits.
+    Other scores are at most 1, and 0 if they are below 5e-5, such as the R2 of a constant.
+    """
+    is_rounded = metric.is_better_high and np.isfinite(value)
+    return number_text(round(value, 4) if is_rounded else value)
 
 
 def scores_table(scores: dict[str, dict[str, float]], metrics: dict[str, Any]) -> str:
@@ -49,7 +69,7 @@ def scores_table(scores: dict[str, dict[str, float]], metrics: dict[str, Any]) -
             others = [each[key] for each in scores.values() if np.isfinite(each[key])]
             best = (max if metric.is_better_high else min)(others, default=np.nan)
             mark = " best" if by_metric[key] == best else ""
-            cells.append(f'<td class="number{mark}">{number_text(by_metric[key])}</td>')
+            cells.append(f'<td class="number{mark}">{score_text(by_metric[key], metric)}</td>')
         rows.append(f'<tr class="{"own" if k == 0 else ""}"><td>{escape(name)}</td>{"".join(cells)}</tr>')
     return (
         f'<div class="scroll"><table><thead><tr><th>model</th>{head}</tr></thead>'
@@ -119,7 +139,7 @@ def bars(names: Sequence[str], values: Array) -> str:
     rows = "".join(
         f'<span class="label">{escape(name)}</span>'
         f'<span class="bar"><i style="width:{100 * float(value) / largest:.1f}%"></i></span>'
-        f'<span class="value">{number_text(float(value))}</span>'
+        f'<span class="value">{number_text(float(value) if value >= LEAST_SHARE * largest else 0.0)}</span>'
         for name, value in zip(names, values, strict=True)
     )
     return f'<div class="bars">{rows}</div>'

@@ -76,10 +76,30 @@ def test_bad_options(trained, options, message):
         render_boundary(trained, XLIM, YLIM, (5, 5), **options)
 
 
-def test_a_class_of_interest_is_of_a_probability():
-    tree = DecisionTreeClassifier(max_depth=3).fit(X, y)
-    with pytest.raises(ValueError, match="class_of_interest is the class that a probability is of"):
-        render_boundary(tree, XLIM, YLIM, (5, 5), class_of_interest=1)
+@pytest.mark.parametrize("response", ["class", "confidence", "margin"])
+def test_a_class_of_interest_is_of_a_probability(trained, tmp_path, response):
+    message = re.escape(
+        f"class_of_interest is the class that a probability is of, and response is {response!r}: leave "
+        "class_of_interest=1 out, or choose response='probability'"
+    )
+    options = {"response": response, "class_of_interest": 1}
+    for model in (trained, DecisionTreeClassifier(max_depth=3).fit(X, y)):
+        with pytest.raises(ValueError, match=message):
+            render_boundary(model, XLIM, YLIM, (5, 5), **options)
+        with pytest.raises(ValueError, match=message):
+            fastnn.plot_decision_boundary(model, X, y, **options)
+        with pytest.raises(ValueError, match=message):
+            fastnn.animate_training([model], X, y, tmp_path / "a.gif", **options)
+
+
+@pytest.mark.parametrize("response", ["class", "confidence", "margin"])
+def test_a_label_is_of_every_response(response):
+    Y = np.stack([X[:, 0] > 0.5, y == 1], axis=1).astype(int)
+    model = fastnn.Model([2, 3, 2], loss="sigmoid_binary_cross_entropy", random_state=0)
+    model.train(X, Y, 100)
+    options = {"response": response}
+    first, second = (render_boundary(model, XLIM, YLIM, 9, class_of_interest=k, **options) for k in (0, 1))
+    assert (first.data != second.data).any()
 
 
 @pytest.mark.parametrize("response", ["class", "probability"])

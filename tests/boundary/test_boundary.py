@@ -148,6 +148,11 @@ def responses(P, which):
     }
 
 
+def of_class(response, which):
+    """Return the option that names a class, for the one response that is of a class."""
+    return {"class_of_interest": which} if response == "probability" else {}
+
+
 @pytest.mark.parametrize("response", ["probability", "confidence", "margin"])
 @pytest.mark.parametrize("n_classes", [2, 4])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -157,7 +162,8 @@ def test_responses_are_those_of_the_probabilities(response, n_classes, dtype, ba
     for size in ((133, 57), (1, 5), (600, 2)):
         P = model.predict_proba(centres(*size))
         for which in range(n_classes):
-            image = render_boundary(model, XLIM, YLIM, size, response=response, class_of_interest=which)
+            options = of_class(response, which)
+            image = render_boundary(model, XLIM, YLIM, size, response=response, **options)
             expected = responses(P, which)[response].reshape(size[::-1])
             np.testing.assert_allclose(image.data, expected, rtol=0, atol=20 * np.finfo(dtype).eps)
             assert image.data.dtype == dtype
@@ -173,7 +179,7 @@ def test_the_probability_is_of_the_second_of_two(trained):
 def test_responses_of_other_classifiers(response):
     estimator = LogisticRegression().fit(iris[:, :2], species)
     P = responses(estimator.predict_proba(centres(80, 50)), 2)[response].reshape(50, 80)
-    image = picture(estimator, response=response, class_of_interest=2)
+    image = picture(estimator, response=response, **of_class(response, 2))
     np.testing.assert_allclose(image, P, rtol=1e-12)
     assert image.dtype == np.float64
 
@@ -266,7 +272,8 @@ def test_an_estimator_of_several_classes():
         np.testing.assert_array_equal(labels(image).ravel(), estimator.predict(points))
     P = estimator.predict_proba(points)
     for response, expected in responses(P, 1).items():
-        image = render_boundary(estimator, *view, response=response, class_of_interest="versicolor")
+        options = of_class(response, "versicolor")
+        image = render_boundary(estimator, *view, response=response, **options)
         np.testing.assert_allclose(image.data.ravel(), expected, atol=1e-12)
 
 
@@ -304,7 +311,7 @@ def test_an_ensemble(kind):
     np.testing.assert_array_equal(labels(images[0]).ravel()[is_clear], expected[is_clear])
     for response, values in responses(P, 1).items():
         image = render_boundary(
-            ensemble, *view, (203, 151), response=response, **{"class_of_interest": 1} | options
+            ensemble, *view, (203, 151), response=response, **of_class(response, 1) | options
         )
         np.testing.assert_allclose(image.data.ravel(), values, atol=1e-12)
 

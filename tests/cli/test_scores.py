@@ -76,7 +76,30 @@ def test_rows_that_judge_and_folds_without_a_class():
 
 @pytest.mark.parametrize("task", METRICS)
 def test_tables_align(task):
-    scores = {"one": dict.fromkeys(METRICS[task], 0.5), "another": dict.fromkeys(METRICS[task], 12345.678)}
-    lines = table_of_scores(task, scores).splitlines()
-    assert len({len(line) for line in lines}) == 1
-    assert "12,346" in lines[2]
+    values = [0.5, 12345.678, 3.21e-7, 1.234567e9, -1.5e-300, np.nan]
+    scores = {f"model {value}": dict.fromkeys(METRICS[task], value) for value in values}
+    header, *lines = table_of_scores(task, scores).splitlines()
+    assert {len(line) for line in lines} == {len(header)}
+    assert lines[0].split()[2:] == ["0.5000"] * len(METRICS[task])
+    assert "12,346" in lines[1]
+    places = [header.index(metric.label) + len(metric.label) for metric in METRICS[task].values()]
+    for line in lines:  # every cell ends where its label ends
+        assert all(line[end - 1] != " " and line[end : end + 1] in ("", " ") for end in places)
+    for place, metric in zip(places, METRICS[task].values(), strict=True):
+        text = "0.0000" if metric.is_better_high else "3.21e-07"
+        assert lines[2][:place].endswith(f" {text}")
+        assert lines[3][:place].endswith(" 1.235e+09")
+
+
+@pytest.mark.parametrize(
+    ("value", "as_score", "as_error"),
+    [
+        (0.5, "0.5000", "0.5000"), (0.00032142, "0.0003", "0.0003214"), (3e-5, "0.0000", "3e-05"),
+        (1.23456e-7, "0.0000", "1.235e-07"), (0.0, "0.0000", "0.0000"), (-0.0, "0.0000", "0.0000"),
+        (-2.2e-16, "0.0000", "-2.2e-16"), (12.3456, "12.35", "12.35"), (123456.7, "123,457", "123,457"),
+        (1.234567e9, "1.235e+09", "1.235e+09"), (np.nan, "-", "-"),
+    ],
+)  # fmt: skip
+def test_errors_have_digits_where_scores_have_decimals(value, as_score, as_error):
+    assert shown_score(value) == as_score
+    assert shown_score(value, is_error=True) == as_error

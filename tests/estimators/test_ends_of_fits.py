@@ -10,10 +10,12 @@ import pytest
 from estimator_checks import parameters
 from estimator_problems import COUNTS, TARGETS, X, classifier, regressor, y
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
-from sklearn.metrics import get_scorer
+from sklearn.metrics import accuracy_score, get_scorer
+from sklearn.utils import compute_sample_weight
 
 import fastnn
 from fastnn.engine import compiled_trainer
+from fastnn.estimators.holdout import weights_for
 
 # Most fits here end at max_iter.
 pytestmark = [
@@ -231,3 +233,32 @@ def test_scorers_get_the_weights_that_their_metrics_know_of():
     own = classifier(**options).fit(X, y, sample_weight=weights)
     assert named.validation_scores_ == scorer.validation_scores_ == own.validation_scores_
     regressor(scoring="neg_max_error", **options).fit(X, COUNTS, sample_weight=weights)
+
+
+@pytest.mark.parametrize("class_weight", ["balanced", {0: 5.0, 2: 0.5}])
+@pytest.mark.parametrize("weights", [None, np.linspace(0.1, 3, 120)], ids=["plain", "weighted"])
+def test_scorers_are_weighted_as_the_default_score(weights, class_weight):
+    seen = []
+
+    def weighted(model, X, y, sample_weight):
+        seen.append(sample_weight)
+        return accuracy_score(y, model.predict(X), sample_weight=sample_weight)
+
+    def plain(model, X, y):
+        return accuracy_score(y, model.predict(X))
+
+    options = {"early_stopping": True, "max_iter": 8, "random_state": 0, "learning_rate_init": 0.05}
+    scores = {}
+    for scoring in (None, "accuracy", weighted, plain):
+        model = classifier(scoring=scoring, class_weight=class_weight, **options)
+        scores[scoring] = model.fit(X[:120], y[:120], sample_weight=weights).validation_scores_
+    assert scores[None] == scores["accuracy"] == scores[weighted] != scores[plain]
+    classes = compute_sample_weight(class_weight, y[:120])
+    products = classes if weights is None else weights * classes
+    assert set(seen[0].round(9)) <= set(products.round(9))
+    unweighted = classifier(scoring=lambda model, X, y, sample_weight="none": float(sample_weight == "none"))
+    assert unweighted.set_params(**options).fit(X, y).validation_scores_[0] == 1
+
+
+def test_scorers_without_a_signature_take_no_weights():
+    assert weights_for(min, np.ones(3)) == {}

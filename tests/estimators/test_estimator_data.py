@@ -361,3 +361,13 @@ def test_frames():
     assert regressor().fit(frame, pd.DataFrame(TARGETS)).predict(frame).shape == (150, 3)
     for labels in (pd.Series(y, dtype="category"), pd.Series(y, dtype="Int64"), pd.Series(y == 0)):
         assert set(classifier().fit(frame, labels).predict(frame)) <= set(labels)
+
+
+@pytest.mark.parametrize(("kind", "what"), [("datetime64[D]", "dates"), ("timedelta64[s]", "durations")])
+def test_times_are_no_numbers_for_a_regressor(kind, what):
+    times = np.arange(len(X)).astype(kind)
+    for model in (regressor(), regressor(solver="lbfgs")):
+        with pytest.raises(ValueError, match=f"y holds {what}, and a regressor predicts numbers"):
+            model.fit(X, times)
+    with pytest.raises(ValueError, match=f"X_val, y_val: y holds {what}"):
+        regressor().fit(X, TARGETS, X_val=X, y_val=times)

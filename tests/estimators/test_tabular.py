@@ -1,9 +1,11 @@
 """TabularClassifier and TabularRegressor: whole tables, folds, calibration, quantiles, reports."""
 
+import datetime
 import pickle
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer
@@ -12,7 +14,8 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fastnn import TabularClassifier, TabularRegressor
-from fastnn.estimators import tabular_presets
+from fastnn.estimators import calibration, tabular, tabular_presets
+from fastnn.estimators.calibration import fitted_temperature, judged_probabilities, probabilities
 from fastnn.estimators.tabular_presets import Preset
 from fastnn.preprocessing import encoder
 
@@ -101,15 +104,71 @@ def test_fewer_networks_than_folds_predict_some_rows():
     assert model.oof_prediction_.shape == (120, 2)
 
 
-def test_the_temperature_is_that_of_the_least_log_loss():
+def test_the_temperature_is_that_of_the_least_log_loss(monkeypatch):
     X, y = load_breast_cancer(return_X_y=True)
+    calls = []
+
+    def recorded(*arguments):
+        calls.append(arguments)
+        return fitted_temperature(*arguments)
+
+    monkeypatch.setattr(tabular, "fitted_temperature", recorded)
     model = TabularClassifier(random_state=0).fit(X, y)
-    P = model.oof_prediction_
-    scores = np.log(P[:, 1] / P[:, 0]) * model.temperature_
+    ((scores, classes, _),) = calls
+    np.testing.assert_array_equal(model.classes_[classes], y)
+    least = log_loss(y, probabilities(scores, model.temperature_))
     for temperature in model.temperature_ * np.array([0.9, 1.1]):
-        other = 1 / (1 + np.exp(-scores / temperature))
-        assert log_loss(y, other) >= log_loss(y, P) - 1e-6
-    assert model.oof_log_loss_ == pytest.approx(log_loss(y, P))
+        assert log_loss(y, probabilities(scores, temperature)) >= least - 1e-6
+    assert model.oof_log_loss_ == pytest.approx(log_loss(y, model.oof_prediction_))
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_rows_that_judge_take_the_temperature_of_others(monkeypatch, n_classes):
+    random = np.random.RandomState(0)
+    scores, y = random.normal(size=(40, 1 if n_classes == 2 else 3)), random.randint(0, n_classes, 40)
+    scores += (2 * y - 1)[:, None] if n_classes == 2 else 2 * np.eye(3)[y]
+    weights = random.uniform(0.5, 2, 40)
+    whole = fitted_temperature(scores, y, weights)
+    P = judged_probabilities(scores, y, weights, whole)
+    np.testing.assert_allclose(P.sum(axis=1), 1)
+    changed = y.copy()
+    for row in range(5):  # the class of a row has no effect on its own probabilities
+        changed[row] = (y[row] + 1) % n_classes
+        other = judged_probabilities(scores, changed, weights, whole)
+        np.testing.assert_array_equal(other[row], P[row])
+        assert (other != P).any()
+        changed[row] = y[row]
+    monkeypatch.setattr(calibration, "MANY_ROWS", 40)  # of many rows, all take one temperature
+    np.testing.assert_array_equal(
+        judged_probabilities(scores, y, weights, whole), probabilities(scores, whole)
+    )
+
+
+@pytest.mark.parametrize("weights", [[1.0], [0.0, 3.0], [0.0, 1.0, 0.0, 0.0, 0.0, 0.0]])
+def test_rows_without_others_take_the_temperature_of_all(weights):
+    weights = np.array(weights)
+    scores, y = np.arange(len(weights))[:, None] - 0.5, np.zeros(len(weights), int)
+    P = judged_probabilities(scores, y, weights, 2.0)
+    heaviest = weights.argmax()
+    np.testing.assert_array_equal(P[heaviest], probabilities(scores, 2.0)[heaviest])
+    assert np.isfinite(P).all()
+
+
+def test_scores_of_few_rows_are_those_of_new_rows():
+    """The temperature of 40 rows makes their own log-loss lower than that of new rows."""
+    by_whole, by_others = [], []
+    for seed in range(400):
+        random = np.random.RandomState(seed)
+        scores = random.normal(scale=2.0, size=(440, 1))
+        y = (random.rand(440) < probabilities(scores)[:, 1]).astype(int)
+        few, new, weights = slice(40), slice(40, None), np.ones(40)
+        whole = fitted_temperature(scores[few], y[few], weights)
+        expected = log_loss(y[new], probabilities(scores[new], whole))
+        by_whole.append(expected - log_loss(y[few], probabilities(scores[few], whole)))
+        P = judged_probabilities(scores[few], y[few], weights, whole)
+        by_others.append(expected - log_loss(y[few], P))
+    assert np.mean(by_whole) > 0.02
+    assert abs(np.mean(by_others)) < 0.015
 
 
 def test_validation_data_are_used_in_place_of_folds():
@@ -221,6 +280,26 @@ def test_a_users_scorer_gets_classes_and_units():
     )
 
 
+def test_a_score_is_weighted_by_rows_and_classes():
+    frame, classes, numbers = table()
+    weights = np.random.RandomState(0).uniform(0.5, 2, len(frame))
+    seen = []
+
+    def by_row(model, X, y, sample_weight):
+        seen.append(sample_weight)
+        return accuracy_score(y, model.predict(X), sample_weight=sample_weight)
+
+    options = {"class_weight": {"high": 3.0}, "random_state": 0}
+    own, named = (TabularClassifier(1, scoring=s, **options) for s in (by_row, "accuracy"))
+    own.fit(frame, classes, weights)
+    named.fit(frame, classes, weights)
+    assert own.estimators_[0].validation_scores_ == named.estimators_[0].validation_scores_
+    products = (weights * np.where(classes == "high", 3.0, 1.0))[own.oof_rows_]
+    np.testing.assert_array_equal(seen[0], products)
+    by_error = TabularRegressor(1, scoring="neg_max_error", random_state=0)  # a metric without weights
+    assert by_error.fit(frame, numbers, weights).score(frame, numbers) > 0
+
+
 def test_a_class_of_one_row():
     frame, classes, _ = table()
     classes[0] = "single"
@@ -283,6 +362,66 @@ def test_the_summary_names_columns_networks_and_scores():
 def test_targets_without_use_are_told(kind, y, message):
     with pytest.raises(ValueError, match=message):
         kind().fit(table()[0], y)
+
+
+DAYS = pd.Series(pd.date_range("2024-01-01", periods=300))
+TIMES = {
+    "datetime64": DAYS.to_numpy(),
+    "a pandas column": DAYS,
+    "a column with a time zone": DAYS.dt.tz_localize("UTC"),
+    "Python dates": DAYS.dt.date.tolist(),
+    "a PyArrow column": pa.chunked_array([DAYS.dt.date.tolist()]),
+    "PyArrow times": pa.array(DAYS.tolist()),
+}
+DURATIONS = {
+    "timedelta64": (DAYS - DAYS[0]).to_numpy(),
+    "a pandas column": DAYS - DAYS[0],
+    "Python durations": [datetime.timedelta(day) for day in range(300)],
+    "PyArrow durations": pa.array((DAYS - DAYS[0]).tolist()),
+}
+
+
+@pytest.mark.parametrize("name", TIMES)
+def test_dates_are_no_numbers(name):
+    with pytest.raises(ValueError, match="y holds dates, and a regressor predicts numbers: choose") as caught:
+        TabularRegressor(1, "fast").fit(table()[0], TIMES[name])
+    y = eval(str(caught.value).partition("y = ")[2], {"np": np, "y": TIMES[name]})
+    np.testing.assert_array_equal(y, np.arange(300) + (DAYS[0] - pd.Timestamp("2000-01-01")).days)
+
+
+@pytest.mark.parametrize("name", DURATIONS)
+def test_durations_are_no_numbers(name):
+    frame, _, numbers = table()
+    with pytest.raises(ValueError, match="y holds durations, and a regressor predicts numbers") as caught:
+        TabularRegressor(1, "fast").fit(frame, DURATIONS[name])
+    y = eval(str(caught.value).partition("y = ")[2], {"np": np, "y": DURATIONS[name]})
+    np.testing.assert_array_equal(y, np.arange(300))
+    with pytest.raises(ValueError, match="X_val, y_val: y holds durations"):
+        TabularRegressor(1, "fast").fit(frame, numbers, X_val=frame, y_val=DURATIONS[name])
+
+
+def test_times_of_polars_are_no_numbers():
+    polars = pytest.importorskip("polars", reason="Polars is not installed")
+    for values, what in ((DAYS.dt.date, "dates"), (DAYS, "dates"), (DAYS - DAYS[0], "durations")):
+        with pytest.raises(ValueError, match=f"y holds {what}, and a regressor predicts numbers"):
+            TabularRegressor(1, "fast").fit(table()[0], polars.Series(values.tolist()))
+
+
+@pytest.mark.parametrize("y", [["a"] * 300, np.array([1, "x"] * 150, object), [DAYS[0].to_period("D")] * 300])
+def test_what_is_no_number_is_told(y):
+    with pytest.raises(ValueError, match="y must hold numbers for a regressor .*or fit a classifier"):
+        TabularRegressor(1, "fast").fit(table()[0], y)
+
+
+def test_truth_values_and_numbers_as_text_are_numbers():
+    frame, _, numbers = table()
+    numbers = numbers.round()
+    by_text = TabularRegressor(1, "fast", random_state=0).fit(frame, [f"{number:g}" for number in numbers])
+    by_number = TabularRegressor(1, "fast", random_state=0).fit(frame, numbers)
+    np.testing.assert_array_equal(by_text.oof_prediction_, by_number.oof_prediction_)
+    flags = TabularRegressor(1, "fast", random_state=0).fit(frame, numbers > 1000).oof_prediction_
+    assert flags.min() >= 0
+    assert flags.max() <= 1
 
 
 def test_new_columns_are_told_in_the_users_words():

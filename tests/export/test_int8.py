@@ -97,7 +97,7 @@ def test_accuracy_is_kept(data, activation):
 
 def test_labels_and_numbers(tmp_path):
     files, body, expected = {}, "", []
-    for name, case in (("labels", "labels"), ("number", "number")):
+    for name, case in (("labels", "labels"), ("number", "number"), ("rate", "poisson")):
         model, _ = fitted(case)
         network = quantize(model._description(), X)
         files[f"{name}.h"] = model.to_c(name=name, dtype="int8", X=X)
@@ -111,13 +111,20 @@ def test_labels_and_numbers(tmp_path):
             '    printf("\\n");\n}\n'
         )
         scale = np.float32(network.layers[-1].scale)
-        expected.append((scores > 0).ravel() if name == "labels" else (scores * scale).ravel())
-    files["main.c"] = c_programs.main(["labels", "number"], body)
-    printed = c_programs.run(tmp_path, "C", files, ["-DLABELS_SELF_TEST", "-DNUMBER_SELF_TEST"])
+        if name == "labels":
+            expected.append((scores > 0).ravel())
+        else:
+            expected.append((np.exp(scores * scale) if name == "rate" else scores * scale).ravel())
+    files["main.c"] = c_programs.main(["labels", "number", "rate"], body)
+    flags = [f"-D{name.upper()}_SELF_TEST" for name in ("labels", "number", "rate")]
+    printed = c_programs.run(tmp_path, "C", files, flags)
     for line, values in zip(printed.splitlines(), expected, strict=True):
         np.testing.assert_allclose(np.array(line.split(), float), values, rtol=1e-6)
     assert (expected[0].reshape(-1, 3) == fitted("labels")[0].predict(X)).mean() > 0.99
     assert np.abs(expected[1] - fitted("number")[0].predict(X)).max() < 0.02
+    np.testing.assert_allclose(expected[2], fitted("poisson")[0].predict(X), rtol=0.02)
+    assert "which calls expf for every number" in " ".join(files["rate.h"].replace(" * ", " ").split())
+    assert "#include <math.h>" not in files["number.h"]
 
 
 def test_the_comment_states_memory_and_accuracy():
@@ -136,7 +143,5 @@ def test_refusals():
         model.to_c(dtype="int8")
     with pytest.raises(ValueError, match="int8 cannot express an ensemble.*float32"):
         fitted("ensemble")[0].to_c(dtype="int8", X=X)
-    with pytest.raises(ValueError, match="int8 cannot express the exponential.*float32"):
-        fitted("poisson")[0].to_c(dtype="int8", X=X)
     with pytest.raises(ValueError, match="too small or too large"):
         model.to_c(dtype="int8", X=X * 1e-40)

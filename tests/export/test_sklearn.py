@@ -18,6 +18,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 # Cases that scikit-learn cannot express, with a part of the message.
 IMPOSSIBLE = {
     "ensemble of labels": "voting ensembles predict one class or one number, not 3 labels",
+    "one class": "two probabilities for one class: use its DummyClassifier",
+    "ensemble of one class": "two probabilities for one class",
     "model": "no activation of the output layer, and this model has 'tanh'.*output_activation=\"identity\"",
     "model of labels": "no activation of the output layer",
     "model of numbers": "no activation of the output layer",

@@ -265,6 +265,34 @@ def test_the_step_in_numbers(visitor, server):
     assert target["x"] > unit["x"]
 
 
+def test_a_setting_without_an_effect_says_why(visitor, server):
+    page = visitor.visit(server, "layers=2").page
+    rate, slide = page.locator("#field-learning_rate"), page.locator("[data-field=learning_rate] .slide")
+    reason = page.locator("#field-learning_rate-reason")
+    rows = page.locator(".steps li")
+    page.keyboard.press("s")
+    visitor.wait_for_step(1)
+    page.get_by_label("Unit 2 of hidden layer 1").click()
+    expect(rows.last).to_contain_text("η")
+    expect(rate).to_be_enabled()
+    expect(reason).to_be_hidden()
+    visitor.change(lambda: page.select_option("#field-optimizer", "lbfgs"))
+    expect(rate).to_be_disabled()
+    expect(slide).to_be_disabled()
+    expect(reason).to_have_text("L-BFGS has no learning rate: a line search finds the length of each step.")
+    assert rate.get_attribute("aria-describedby").split()[0] == "field-learning_rate-reason"
+    expect(page.locator("[data-field=maxcor]")).to_have_js_property("hidden", False)  # an option of L-BFGS
+    expect(rows.last).to_contain_text("\N{GREEK SMALL LETTER ALPHA}")
+    expect(rows.last).not_to_contain_text("η")
+    visitor.change(lambda: page.select_option("#field-optimizer", "adam"))
+    expect(rate).to_be_enabled()
+    expect(slide).to_be_enabled()
+    expect(reason).to_be_hidden()
+    expect(page.locator("[data-field=maxcor]")).to_have_js_property("hidden", True)
+    visitor.change(lambda: page.fill("#field-learning_rate", "0.05") or page.keyboard.press("Enter"))
+    assert "learning_rate=0.05" in visitor.fragment
+
+
 def test_a_bad_value_is_marked_and_the_training_stays(visitor, server):
     page = visitor.visit(server).page
     page.keyboard.press("s")

@@ -15,9 +15,10 @@ from playing import PATIENCE, FakePage, wait_for
 import fastnn
 from fastnn.play import compiling
 from fastnn.play.compiling import note_compiled, reported_compilations
+from fastnn.play.fields import Problem
 from fastnn.play.problem import posed
 from fastnn.play.saves import Saves
-from fastnn.play.settings import Problem, Settings
+from fastnn.play.settings import Settings
 from fastnn.play.steering import CURVE_COLUMNS
 
 STEPS = {"batch_size": 32, "optimizer": "adam"}  # 160 samples: 5 steps a pass

@@ -3,14 +3,16 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 
 import fastnn
 from fastnn.losses import LOSSES
 from fastnn.optimizers import OPTIMIZERS
 from fastnn.play.datasets import DATASETS
+from fastnn.play.fields import Problem
 from fastnn.play.problem import posed
-from fastnn.play.settings import FIELDS, OPTIONS, Problem, Settings, described_fields
+from fastnn.play.settings import FIELDS, OPTIONS, Settings, described_fields
 from fastnn.reference.layer import ACTIVATIONS
 from fastnn.schedules.base import SCHEDULES
 
@@ -160,6 +162,22 @@ def test_options_say_what_they_are_and_their_defaults():
     assert lines["maxcor"] == "Number of past steps from which the Hessian is approximated; by default 10"
     assert lines["momentum"].endswith("by default 0.9 for momentum, 0.9 for nesterov, 0 for rmsprop")
     assert described_fields(None)["eps_hat"]["kind"] == "flag"
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_the_learning_rate_is_offered_where_it_has_an_effect(optimizer):
+    described = described_fields(None)["learning_rate"]
+    assert set(described["only"]) == {"optimizer"}
+    assert (
+        described["otherwise"] == "L-BFGS has no learning rate: a line search finds the length of each step."
+    )
+    weights = []
+    for rate in (0.001, 0.01):
+        problem, model = posed(Settings.of_state({"optimizer": optimizer, "learning_rate": rate}))
+        model.train(*problem.training_data, num_passes=2, **problem.train_arguments)
+        weights.append(np.concatenate([W.ravel() for W in model.W]))
+    has_effect = bool((weights[0] != weights[1]).any())
+    assert has_effect == (optimizer in described["only"]["optimizer"])
 
 
 def test_all_settings_reach_the_model_and_the_training():

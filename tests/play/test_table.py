@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from fastnn.play.fields import Problem
 from fastnn.play.problem import posed
-from fastnn.play.settings import Problem, Settings
+from fastnn.play.settings import Settings
 from fastnn.play.table import checked_table
 
 RANDOM = np.random.RandomState(0)

@@ -1,5 +1,7 @@
 """Trainings as moving pictures."""
 
+import warnings
+
 import matplotlib
 import numpy as np
 import pandas as pd
@@ -308,6 +310,26 @@ def test_an_interrupted_drawing_leaves_the_model_trained_and_the_file_that_was_t
     assert_same(model, alone)
 
 
+@pytest.mark.parametrize(
+    ("suffix", "fps", "duration", "warns"),
+    [
+        (".gif", 30, 30, False), (".gif", 15, 70, False), (".gif", 60, 20, False), (".gif", 100, 10, True),
+        (".png", 60, 17, False), (".png", 90, 11, False), (".png", 100, 10, True), (".png", 1000, 1, True),
+        (".webp", 90, 11, False), (".webp", 120, 8, True),
+    ],
+)  # fmt: skip
+def test_frame_rates(tmp_path, suffix, fps, duration, warns):
+    path, models = tmp_path / f"a{suffix}", [fastnn.Model([2, 2], random_state=k) for k in range(3)]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        fastnn.animate_training(models, X, y, path, fps=fps, size=SMALL)
+    assert frames(path)[1] == [duration, duration, duration + HOLD_MILLISECONDS]
+    slowed = [
+        one for one in caught if "browsers show every frame that lasts 10 ms or less" in str(one.message)
+    ]
+    assert [one.filename for one in slowed] == [__file__] * warns
+
+
 # --- errors ----------------------------------------------------------------------------------------
 
 
@@ -319,6 +341,9 @@ def test_an_interrupted_drawing_leaves_the_model_trained_and_the_file_that_was_t
         ({"path": "folder.gif"}, "folder.gif is a folder, not the name of a picture"),
         ({"frames": 0}, "frames must be .* got 0"),
         ({"fps": 0}, "fps must be .* got 0"),
+        ({"fps": 101}, r"fps must be at most 100 in a .gif file, .* 10 ms or more, got 101: lower fps"),
+        ({"fps": 1001, "path": "a.PNG"}, "fps must be at most 1000 in a .png file, .* got 1001: lower fps"),
+        ({"fps": 1001, "path": "a.webp"}, "fps must be at most 1000 in a .webp file, .* got 1001"),
         ({"size": (0, 10)}, "width must be .* got 0"),
         ({"size": (40, 30)}, "size 40 x 30 leaves no room for the axes"),
         ({"model": []}, "there are no frames: the list of models is empty"),

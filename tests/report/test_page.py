@@ -16,7 +16,7 @@ from fastnn.estimators import tabular_presets
 from fastnn.estimators.tabular_presets import Preset
 from fastnn.report.page import ReportData, report_page
 from fastnn.report.pictures import _COLOURS, sparkline
-from fastnn.report.tables import bars, classes_table, confusion_table, number_text
+from fastnn.report.tables import bars, classes_table, confusion_table, number_text, score_text, scores_table
 
 N = 150
 random = np.random.RandomState(0)
@@ -169,6 +169,8 @@ def test_bars_are_as_long_as_their_values():
     widths = re.findall(r"width:([\d.]+)%", bars(["a", "b"], np.array([4.0, 1.0])))
     assert widths == ["100.0", "25.0"]
     assert re.findall(r"width:([\d.]+)%", bars(["a"], np.array([0.0]))) == ["0.0"]
+    values = re.findall(r'"value">([^<]*)<', bars(["a", "b", "c"], np.array([3e-6, 3e-7, 1e-12])))
+    assert values == ["3.000e-06", "3.000e-07", "0"]  # no column matters by 1e-12 beside 3e-6
     heights = re.findall(r'height="([\d.]+)"/', sparkline([2, 1], "x", height=20))
     assert heights == ["20.0", "10.0"]
     assert sparkline([], "x") == ""
@@ -178,7 +180,30 @@ def test_bars_are_as_long_as_their_values():
     ("value", "text"),
     [(0.12345, "0.123"), (0.00123456, "0.0012"), (12.3456, "12.35"), (123456.7, "123,457"),
      (1e9, "1.000e+09"),
-     (0.0, "0"), (-1e-9, "0"), (np.nan, "\N{EN DASH}"), (-3.5, "-3.5"), (0.0002, "0.0002")],
+     (0.0, "0"), (-0.0, "0"), (-1e-9, "-1.000e-09"), (3e-5, "3.000e-05"), (np.nan, "\N{EN DASH}"),
+     (-3.5, "-3.5"), (0.0002, "0.0002")],
 )  # fmt: skip
 def test_numbers_for_people(value, text):
     assert number_text(value) == text
+
+
+def test_errors_of_any_magnitude_keep_their_digits():
+    for name, metric in METRICS["regression"].items():
+        is_error = name != "r2"
+        assert score_text(3.21e-7, metric) == ("3.210e-07" if is_error else "0")
+        assert score_text(-2.2e-16, metric) == ("-2.200e-16" if is_error else "0")
+        assert score_text(0.5, metric) == "0.500"
+        assert score_text(np.nan, metric) == "\N{EN DASH}"
+    assert score_text(3e-5, METRICS["classification"]["log_loss"]) == "3.000e-05"
+    assert score_text(1.0, METRICS["classification"]["roc_auc"]) == "1"
+
+
+@pytest.mark.parametrize("scale", [1e-7, 1e9])
+def test_a_target_of_any_scale(scale):
+    content = data(SCORE * scale)
+    page, rmse = report_page(content), content.scores["fastnn"]["rmse"]
+    half = np.median(np.abs(content.truth - content.predictions))
+    assert f"off by less than {half:.3e}" in page
+    assert page.count(f"{rmse:.3e}") == 2  # the tile and the table
+    table = scores_table(content.scores, content.metrics)
+    assert f">{rmse:.3e}</td>" in table

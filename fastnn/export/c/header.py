@@ -141,7 +141,9 @@ def decision(
             f"    for (int k = 0; k < {n}; k++)\n        labels[k] = s[k] > {limit};\n}}\n"
         )
     decide = f"    return s[0] > {limit};\n"
-    if n > 1:
+    if len(description.class_list) == 1:
+        begin, decide = f"    (void){argument};\n", "    return 0;\n"
+    elif n > 1:
         decide = (
             f"    int best = 0;\n    for (int k = 1; k < {n}; k++)\n        if (s[k] > s[best])\n"
             "            best = k;\n    return best;\n"

@@ -36,16 +36,10 @@ def header(description: ModelDescription, name: str, X: NDArray[Any] | None) -> 
         raise ValueError(
             "dtype='int8' needs X, some hundred typical samples, to calibrate the ranges of inputs and units"
         )
-    output = description.members[0].output
     if description.is_ensemble:
         raise ValueError(
             "int8 cannot express an ensemble, whose probabilities are averaged: export with "
             "dtype='float32', or export one member of estimators_"
-        )
-    if output == "exponential":
-        raise ValueError(
-            "int8 cannot express the exponential of the loss 'poisson', whose range is too wide: export with "
-            "dtype='float32'"
         )
     network = quantize(description, X)
     parts = [
@@ -74,7 +68,13 @@ def header(description: ModelDescription, name: str, X: NDArray[Any] | None) -> 
     parts += [_scores(network, name), _predict(description, network, name)]
     parts.append(_self_test(network, name, some_samples(X)))
     first = introduction(description, name, "integers", _facts(description, network, name, X))
-    return framed(name, first, ["stdint.h"], parts)
+    includes = ["math.h", "stdint.h"] if _is_exponential(description) else ["stdint.h"]
+    return framed(name, first, includes, parts)
+
+
+def _is_exponential(description: ModelDescription) -> bool:
+    """Return True if the numbers of a model are exponentials of its scores."""
+    return description.members[0].output == "exponential"
 
 
 _INPUTS = """\
@@ -165,11 +165,14 @@ def _predict(description: ModelDescription, network: QuantizedNetwork, name: str
     """Return the function of the class, of the labels or of the numbers."""
     n = network.layers[-1].biases.size
     if description.kind == "numbers":
+        value = f"s[k] * {name.upper()}_SCORE_SCALE"
+        if _is_exponential(description):
+            value = f"expf({value})"
         return (
             "/* Numbers of a sample. */\n"
             f"static inline void {name}_predict(const int16_t *inputs, float *y)\n{{\n"
             f"    int16_t s[{n}];\n    {name}_scores(inputs, s);\n    for (int k = 0; k < {n}; k++)\n"
-            f"        y[k] = s[k] * {name.upper()}_SCORE_SCALE;\n}}\n"
+            f"        y[k] = {value};\n}}\n"
         )
     return decision(description, name, "int16_t", "inputs", f"{name}_scores", n, "0")
 
@@ -211,6 +214,8 @@ def _agreement(description: ModelDescription, network: QuantizedNetwork, X: NDAr
     """Return a sentence on how well quantised and exact scores agree on the calibration samples."""
     S = network.scores(network.inputs(X)) * network.layers[-1].scale
     exact = description.converted(np.float64).members[0].scores(X)
+    if _is_exponential(description):
+        S, exact = np.exp(S), np.exp(exact)
     if description.kind == "numbers":
         error, most = np.abs(S - exact).max(), np.abs(exact).max()
         return f"numbers up to {most:.3g} differ by at most {error:.2g}"
@@ -251,10 +256,14 @@ def _facts(
             "Operations",
             f"{products} multiplications of 8 by 16 bits with an addition in 32 bits, {units} "
             f"multiplications of 32 by 32 bits. Floating-point numbers occur only in {name}_inputs"
-            + (f" and {name}_predict." if description.kind == "numbers" else "."),
+            + (f" and {name}_predict" if description.kind == "numbers" else "")
+            + (", which calls expf for every number." if _is_exponential(description) else "."),
         ),
         ("Overflow", f"excluded for all inputs: no sum exceeds {largest}, the limit of int32 is 2147483647."),
         ("Accuracy", f"on {len(X)} calibration samples, {_agreement(description, network, X)}."),
         ("Self-test", f"compile with -D{size}_SELF_TEST; {name}_self_test() returns the number of failures."),
-        ("Compile", "C99 or C++11."),
+        (
+            "Compile",
+            f"C99 or C++11{', with the mathematical library' if _is_exponential(description) else ''}.",
+        ),
     ]

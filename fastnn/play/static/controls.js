@@ -223,13 +223,16 @@ export class Controls {
       [control, parts] = this.numberField(name, choice, id, label);
     }
     control.setAttribute("aria-describedby", problem.id);
+    const { only, otherwise } = choice;
+    const reason = otherwise ? make("p.field-reason", { id: `${id}-reason`, hidden: true }, otherwise) : null;
     const row = make(
       `div.field.${choice.kind}`,
       { title: choice.line, dataset: { field: name } },
       ...parts,
+      ...(reason ? [reason] : []),
       problem,
     );
-    Object.assign(this.fields[name], { row, control, problem, only: choice.only });
+    Object.assign(this.fields[name], { row, control, problem, reason, only });
     return row;
   }
 
@@ -319,10 +322,19 @@ export class Controls {
     for (const input of byId("datasets").querySelectorAll("input"))
       input.checked = input.value === state.dataset;
     for (const [name, field] of Object.entries(this.fields)) {
-      field.row.hidden = !allowed(field.only, state);
+      const hasEffect = allowed(field.only, state);
+      if (field.reason) this.disable(field, !hasEffect);
+      else field.row.hidden = !hasEffect;
       field.show(state[name], state);
     }
     this.showBest(state);
+  }
+
+  /** Disable a field that has no effect, and show why; or enable it. */
+  disable({ row, control, problem, reason }, disabled) {
+    for (const element of row.querySelectorAll("input, select, button")) element.disabled = disabled;
+    reason.hidden = !disabled;
+    control.setAttribute("aria-describedby", disabled ? `${reason.id} ${problem.id}` : problem.id);
   }
 
   /** Offer the settings that are known to work for the data set, each with a word on why. */

@@ -327,6 +327,13 @@ export class Formula {
     const name = unit.weightName(unit.chosen);
     const weight = unit.weight(unit.chosen);
     const rule = state.optimizer === "sgd" ? "" : state.optimizer;
+    if (state.optimizer === "lbfgs")
+      return this.row(
+        "Step",
+        "The gradients of the whole batch, of this step and of past steps, give the direction d. A line search finds the length α.",
+        [`${name} ← ${name} + α d`],
+        [this.cell(weight, WEIGHT), " + α·d"],
+      );
     return this.row(
       "Step",
       "The gradients of the whole batch move the weight.",

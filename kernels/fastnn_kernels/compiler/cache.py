@@ -140,8 +140,7 @@ def claimed(name: str) -> Iterator[None]:
         if fcntl is not None and DIGEST:
             with contextlib.suppress(OSError):
                 path.parent.mkdir(parents=True, exist_ok=True)
-                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-                _lock(descriptor)
+                descriptor = _locked_file(path)
         yield
     finally:
         if descriptor is not None:
@@ -150,17 +149,56 @@ def claimed(name: str) -> Iterator[None]:
             os.close(descriptor)
 
 
-def _lock(descriptor: int) -> None:
-    """Lock a file; give up when another process has held the lock for `WAIT_SECONDS`."""
+def _locked_file(path: Path) -> int | None:
+    """Create and lock a file; return its descriptor, or None if others hold the lock for `WAIT_SECONDS`.
+
+    A process removes its file before it unlocks the file. Of two processes that wait, the first then holds
+    the lock of a file without a name, while the other may lock a new file of this name. The file is opened
+    again until the locked file is the one with the name: only one process holds the claim.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be created, or the file system has no locks.
+    """
     last = time.monotonic() + WAIT_SECONDS
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        is_kept = False
+        try:
+            if not _lock(descriptor, last):
+                return None
+            is_kept = _is_file_of(path, descriptor)
+            if is_kept:
+                return descriptor
+        except OSError:
+            with contextlib.suppress(OSError):
+                path.unlink()
+            raise
+        finally:
+            if not is_kept:
+                os.close(descriptor)
+
+
+def _lock(descriptor: int, last: float) -> bool:
+    """Lock a file, and return True; return False if another process holds the lock at the time `last`."""
     while time.monotonic() < last:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
+            return True
         except OSError as error:
             if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
                 raise  # the file system has no locks
         time.sleep(RETRY_SECONDS)
+    return False
+
+
+def _is_file_of(path: Path, descriptor: int) -> bool:
+    """Return True if an open file is the file that a path names at present."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def is_saved(name: str) -> bool:
