@@ -55,10 +55,8 @@ shared_or_not = st.sampled_from([None, *SHARED])
 
 
 @contextmanager
-def sharing(what, network=None):
-    """Threads may share `what` of a step, however little there is to do; units where nothing is dropped."""
-    if what == "units" and network is not None and network.dropout:
-        what = "samples"
+def sharing(what):
+    """Threads may share `what` of a step, however little there is to do."""
     with pytest.MonkeyPatch.context() as patch:
         if what:
             patch.setattr(limits, "SHARED_OPERATIONS", 0)

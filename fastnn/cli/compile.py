@@ -285,8 +285,8 @@ def _paint(dtype: np.dtype, **settings: Any) -> None:
 
 
 # Layers with so many parameters that threads share the units in a step.
-_WIDE = (100, 100, 3)
-_task("minibatches, shared", "training", "estimators", sizes=_WIDE, batch_size=200)(_train)
+_WIDE = (300, 200, 3)
+_task("minibatches, shared", "training", "estimators", sizes=_WIDE)(_train)
 _task("whole batches", "training", "estimators", batch_size=None)(_train)
 _task("whole batches, shared", "training", "estimators", sizes=_WIDE, batch_size=None)(_train)
 
@@ -369,6 +369,8 @@ for name in RESPONSES:
 _task("dropout", "training", dropout=0.1)(_train)
 _task("batch normalisation", "training", batch_norm=True)(_train)
 _task("batch normalisation and dropout", "training", batch_norm=True, dropout=0.1)(_train)
+_task("dropout, shared", "training", sizes=_WIDE, dropout=0.1)(_train)
+_task("batch normalisation, shared", "training", sizes=_WIDE, batch_norm=True)(_train)
 for name in OPTIMIZERS:
     if name == LBFGS.name:
         _task(f"optimizer {name}", "training", optimizer=name, batch_size=None)(_train)

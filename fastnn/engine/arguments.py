@@ -208,11 +208,11 @@ def sharing(network: Network, batch_size: int, is_sparse: bool = False) -> tuple
     # Threads that share units exchange the sums of all units and samples, those that share samples exchange
     # the gradient. The smaller of the two is faster, on one thread, too.
     traffic = limits.TEAM_TRAFFIC * batch_size * sum(network.layers_dim[1:])
-    shares_units = not network.dropout and network.n_parameters >= traffic
+    shares_units = network.n_parameters >= traffic
     # Batch normalisation needs all samples of a batch, so that threads can only share units.
     if network.batch_norm:
         return (limits.N_PARTS, True) if shares_units else (1, False)
-    if not network.dropout and batch_size < limits.TEAM_SAMPLES:
+    if batch_size < limits.TEAM_SAMPLES:
         return limits.N_PARTS, shares_units
     most = min(limits.MOST_SHARDS, limits.SHARED_BYTES // (network.n_parameters * network.dtype.itemsize))
     return max(1, min(most, batch_size // limits.LEAST_SHARD)), False

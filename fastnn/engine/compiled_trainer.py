@@ -106,8 +106,8 @@ class NumbaTrainer:
         self._state.progress[0, 0] = job.steps_done
         self.records = job.records(len(network.shapes))
         self._loop = train.training_loop(
-            job.is_gathered, team, job.is_sparse, team and network.batch_norm, dtype, self._pointers,
-            type(self.records),
+            job.is_gathered, team, job.is_sparse, team and network.batch_norm,
+            team and bool(network.dropout), dtype, self._pointers, type(self.records),
         )  # fmt: skip
         self._prepared: Any = None  # the call of the loop (`_prepared_call`)
         self._single: tuple[Any, ...] = ()  # what `single_step` prepares

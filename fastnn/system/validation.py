@@ -51,11 +51,11 @@ MOST_SHOWN = 1000
 
 def all_finite(values: NDArray[Any]) -> bool:
     """Return True if an array of floats holds neither NaN nor infinity."""
-    if values.size >= MANY_VALUES:
-        # A sum takes half the time of `isfinite`, which writes a mask. A finite sum proves that all values
-        # are finite, but an overflow proves nothing: test the sum first, then the values.
+    if values.size >= MANY_VALUES and values.flags.forc:
+        # A finite sum proves that all values are finite, but an overflow proves nothing: test the sum first,
+        # then the values. `einsum` sums as fast as memory is read, in half the time of `sum` and `isfinite`.
         with np.errstate(over="ignore", invalid="ignore"):
-            if math.isfinite(values.sum()):
+            if math.isfinite(np.einsum("i->", values.ravel(order="K"))):
                 return True
     # The same holds for a sum of squares, which for a few values is the fastest test.
     elif values.size <= FEW_VALUES and math.isfinite(np.vdot(values, values)):

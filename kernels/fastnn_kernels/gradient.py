@@ -77,7 +77,7 @@ def gradient_pointers(
     """Return the pointers for a network with these activations and this loss.
 
     batch_norm, dropped, sparse: arguments of `tile_gradient`. team: True if threads share units
-    (`team.team_gradient`), which excludes dropout and sparse samples; then `gradient_of` is None. by_rows:
+    (`team.team_gradient`), which excludes sparse samples; then `gradient_of` is None. by_rows:
     True for `small_batch.small_batch_gradient`, which excludes the other four.
     """
     activate, differentiate = forward_table(activations, dtype), backward_table(activations, dtype)

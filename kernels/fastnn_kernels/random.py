@@ -64,6 +64,16 @@ def draw(key, position):
 
 
 @kernel
+def later_streams(key, n):
+    """Return the key of a stream that begins at number n of the stream `key`.
+
+    For all j, ``draw(later_streams(key, n), j)`` is ``draw(key, n + j)``: `dropout` of the rows of a matrix
+    from row n on, with this key, draws the numbers of the whole matrix.
+    """
+    return key + np.uint64(n) * GOLDEN
+
+
+@kernel
 def shuffle(generator, indices):
     """Shuffle `indices` in place, with the same result as ``numpy.random.RandomState.shuffle``.
 

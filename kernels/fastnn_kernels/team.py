@@ -28,15 +28,18 @@ from .network import (
     DUNITS,
     INPUTS,
     OUTPUTS,
+    SOURCE,
     STATISTICS,
     SUMS,
     UNITS,
     WEIGHTS,
+    has_dropout,
     last_outputs,
     layer_inputs,
     normalise,
     normalise_backward,
 )
+from .random import draw, dropout, dropout_backward, later_streams
 from .update import parameter_square_sum
 from .vectors.barrier import wait
 from .vectors.product import outer_product, product_backward
@@ -116,21 +119,37 @@ def gather_part(X, indices, first, n, part, tile):
             gather_rows(X, indices, first + t, first + n - 1, begin, rows(tile, begin, end), t)
 
 
+@kernel
+def drop_inputs(plan, layer, part, A, units, batch):
+    """Apply `random.dropout` to a part's inputs of a layer.
+
+    A (I, T) has the inputs of both parts: the outputs of the layer below, or the samples. The results go to
+    the layer's rows in the workspace `units`. Every unit has the random numbers that it also has if units are
+    not shared.
+    """
+    begin, end = part_units(plan[layer, INPUTS], part, lanes(A))
+    if begin < end:
+        D = view(units, (plan[layer, SOURCE] + begin) * A.shape[1], end - begin, A.shape[1])
+        key = later_streams(draw(batch.key, layer), begin)
+        dropout(rows(A, begin, end), key, batch.first, batch.dropout[layer], D)
+
+
 @functools.cache
-def team_gradient(batch_norm: bool) -> Any:
+def team_gradient(batch_norm: bool, dropped: bool) -> Any:
     """Return the kernel that computes the gradient of a tile; all threads call it at the same time.
 
-    batch_norm: True for networks with batch normalisation. Each thread normalises the units of its part.
+    batch_norm, dropped: True for batch normalisation and for dropout. Each thread normalises and drops the
+    units of its part.
 
     Its arguments are ``(activate, differentiate, loss_backward, update, plan, parameters, X, y, weights,
-    statistics, parameter, wanted, units, dunits, sums, zeros, scratch, gradient, adds, thread, n_threads,
-    barrier, in_strips, change)``. activate, differentiate, loss_backward, update: pointers and tables of
-    pointers, those of `train.train_steps`. The arguments from `plan` to `dunits`, `scratch`, `gradient` and
-    `adds` are those of `gradient.tile_gradient`; statistics, those of its `network.Batch`. sums, flat: a
-    workspace of twice the outputs of the widest layer times T elements; zeros, flat: the biases of the second
-    part, all 0, as many as the widest layer has outputs. If `in_strips`, the weights for which
-    `updates_in_strips` is True are updated with the `Change`, and their gradient is arbitrary afterwards. All
-    arguments except `scratch` and `thread` are the same for all threads.
+    batch, parameter, wanted, units, dunits, sums, zeros, scratch, gradient, adds, thread, n_threads, barrier,
+    in_strips, change)``. activate, differentiate, loss_backward, update: pointers and tables of pointers,
+    those of `train.train_steps`. The arguments from `plan` to `dunits`, `scratch`, `gradient` and `adds` are
+    those of `gradient.tile_gradient`. sums, flat: a workspace of twice the outputs of the widest layer times
+    T elements; zeros, flat: the biases of the second part, all 0, as many as the widest layer has outputs. If
+    `in_strips`, the weights for which `updates_in_strips` is True are updated with the `Change`, and their
+    gradient is arbitrary afterwards. All arguments except `scratch` and `thread` are the same for all
+    threads.
 
     The kernel returns the loss, for the first thread and if `wanted`, else 0; and True if all weights that
     this thread has updated are still finite.
@@ -138,7 +157,7 @@ def team_gradient(batch_norm: bool) -> Any:
 
     @kernel
     def team_gradient(
-        activate, differentiate, loss_backward, update, plan, parameters, X, y, weights, statistics,
+        activate, differentiate, loss_backward, update, plan, parameters, X, y, weights, batch,
         parameter, wanted, units, dunits, sums, zeros, scratch, gradient, adds, thread, n_threads, barrier,
         in_strips, change,
     ):  # fmt: skip
@@ -155,6 +174,8 @@ def team_gradient(batch_norm: bool) -> Any:
             # may still read the half of the previous layer.
             other = view(sums, layer % 2 * half, n_outputs, T)
             for part in range(thread, N_PARTS, n_threads):
+                if dropped and layer == 0 and has_dropout(plan, 0):
+                    drop_inputs(plan, 0, part, X, units, batch)
                 begin, end = part_units(n_inputs, part, n_lanes)
                 W = view(parameters, plan[layer, WEIGHTS] + begin * n_outputs, end - begin, n_outputs)
                 if part == 0:
@@ -170,8 +191,10 @@ def team_gradient(batch_norm: bool) -> Any:
                     for k in range(0, Z_part.shape[1], n_lanes):
                         store(Z_part, 0, k, load(Z_part, 0, k) + load(others, 0, k))
                     if batch_norm and plan[layer, STATISTICS] >= 0:
-                        normalise(plan, layer, begin, end, parameters, weights, statistics, units)
+                        normalise(plan, layer, begin, end, parameters, weights, batch.statistics, units)
                     call(activate[plan[layer, ACTIVATION]], (rows(Z, begin, end), rows(A, begin, end)))
+                if dropped and layer < last and has_dropout(plan, layer + 1):
+                    drop_inputs(plan, layer + 1, part, A, units, batch)
         total, finite = 0.0, True
         if thread == 0:
             dS = view(dunits, plan[last, DUNITS] * T, plan[last, OUTPUTS], T)
@@ -187,14 +210,19 @@ def team_gradient(batch_norm: bool) -> Any:
                 begin, end = part_output_units(plan, layer, part, n_lanes)
                 if end > begin:
                     dA_part = rows(dA, begin, end)
+                    if dropped and layer < last and has_dropout(plan, layer + 1):
+                        D = view(units, plan[layer + 1, SOURCE] * T, n_outputs, T)
+                        rate = batch.dropout[layer + 1]
+                        dropout_backward(rows(D, begin, end), dA_part, rate, dA_part)
                     call(
                         differentiate[plan[layer, ACTIVATION]],
                         (rows(Z, begin, end), rows(A, begin, end), dA_part, dA_part),
                     )
                     if batch_norm and plan[layer, STATISTICS] >= 0:
                         normalise_backward(
-                            plan, layer, begin, end, parameters, weights, statistics, units, dunits, gradient
-                        )
+                            plan, layer, begin, end, parameters, weights, batch.statistics, units, dunits,
+                            gradient,
+                        )  # fmt: skip
             wait(barrier, n_threads)
             for part in range(thread, N_PARTS, n_threads):
                 begin, end = part_units(n_inputs, part, n_lanes)

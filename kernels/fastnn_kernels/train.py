@@ -209,13 +209,13 @@ def loss_and_gradient(sparse: bool) -> Any:
 
 
 @functools.cache
-def train_steps(gathered: bool, team: bool, sparse: bool, batch_norm: bool) -> Any:
+def train_steps(gathered: bool, team: bool, sparse: bool, batch_norm: bool, dropped: bool) -> Any:
     """Return the kernel of the training loop, which every thread calls.
 
     gathered: True if the samples of each batch are gathered from the table, False if data are stored in
     tiles; team: True if threads share units instead of samples, with a single shard; sparse: True for a
-    sparse table, which requires `gathered` and excludes `team`; batch_norm: True for batch normalisation by a
-    team.
+    sparse table, which requires `gathered` and excludes `team`; batch_norm, dropped: True for batch
+    normalisation and for dropout by a team.
 
     The arguments of the kernel are ``(thread, n_threads, gradient_of, activate, differentiate, loss_backward,
     update, plan, state, data, settings, records, work, coefficients, last_step, n_rounds)``. gradient_of to
@@ -233,7 +233,7 @@ def train_steps(gathered: bool, team: bool, sparse: bool, batch_norm: bool) -> A
     finite, and after a pass that exceeds the patience.
     """
     update_parameters = team_update if team else block_update(sparse)
-    gradient_of_team = team_gradient(batch_norm)
+    gradient_of_team = team_gradient(batch_norm, dropped)
 
     @kernel
     def train_steps(
@@ -337,10 +337,11 @@ def train_steps(gathered: bool, team: bool, sparse: bool, batch_norm: bool) -> A
                         X = view(all_X, tile * n_inputs * T, rows, columns)
                         y = view(all_y, tile * n_targets * T, n_targets, T)
                         weights = view(all_weights, tile * T, 1, T)
+                    sample_batch = Batch(weights, statistics, dropout, key, first)
                     if team:
                         loss, finite = gradient_of_team(
                             activate, differentiate, loss_backward, update, plan, parameters, X, y, weights,
-                            statistics, settings.loss_parameter, is_recorded, units, dunits,
+                            sample_batch, settings.loss_parameter, is_recorded, units, dunits,
                             row(work.sums, 0), row(work.sums, 1), scratch, gradient, round > 0, thread,
                             n_threads, barrier, in_strips, change,
                         )  # fmt: skip
@@ -349,8 +350,8 @@ def train_steps(gathered: bool, team: bool, sparse: bool, batch_norm: bool) -> A
                     else:
                         losses[shard] += call(gradient_of, (
                             activate, differentiate, loss_backward, plan, parameters, X, y, weights,
-                            Batch(weights, statistics, dropout, key, first), settings.loss_parameter,
-                            is_recorded, units, dunits, scratch, gradient, sparse or round > 0,
+                            sample_batch, settings.loss_parameter, is_recorded, units, dunits, scratch,
+                            gradient, sparse or round > 0,
                         ))  # fmt: skip
                 elif round == 0:  # the last shards of a short batch have no samples
                     for k in range(gradient.shape[0]):
@@ -400,22 +401,22 @@ def train_steps(gathered: bool, team: bool, sparse: bool, batch_norm: bool) -> A
 
 @functools.cache
 def training_loop(
-    gathered: bool, team: bool, sparse: bool, batch_norm: bool, dtype: np.dtype, pointers: tuple[Any, ...],
-    records: type,
+    gathered: bool, team: bool, sparse: bool, batch_norm: bool, dropped: bool, dtype: np.dtype,
+    pointers: tuple[Any, ...], records: type,
 ) -> FunctionPointer:  # fmt: skip
     """Return a pointer to the kernel `train_steps`, for calls from Python.
 
-    The first four arguments are those of `train_steps`. pointers: the kernel's pointers, from `gradient_of`
+    The first five arguments are those of `train_steps`. pointers: the kernel's pointers, from `gradient_of`
     to `update`; records: the class of the named tuple of records.
     """
     kinds = tuple(typeof(pointer) for pointer in pointers)
-    return _training_loop(gathered, team, sparse, batch_norm, dtype, kinds, records)
+    return _training_loop(gathered, team, sparse, batch_norm, dropped, dtype, kinds, records)
 
 
 @functools.cache
 def _training_loop(
-    gathered: bool, team: bool, sparse: bool, batch_norm: bool, dtype: np.dtype, pointers: tuple[Any, ...],
-    records: type,
+    gathered: bool, team: bool, sparse: bool, batch_norm: bool, dropped: bool, dtype: np.dtype,
+    pointers: tuple[Any, ...], records: type,
 ) -> FunctionPointer:  # fmt: skip
     """Return the pointer of `training_loop` for pointers of these types."""
     of, real = array_types(dtype), array_types(np.dtype(np.float64))
@@ -440,4 +441,4 @@ def _training_loop(
         types.NamedTuple((real.flat, real.flat, real.matrix), records),
         types.NamedTuple(work.values(), Workspace), of.matrix, types.int64, types.int64,
     )  # fmt: skip
-    return FunctionPointer(train_steps(gathered, team, sparse, batch_norm), kinds, types.boolean)
+    return FunctionPointer(train_steps(gathered, team, sparse, batch_norm, dropped), kinds, types.boolean)

@@ -18,6 +18,7 @@ import fastnn_kernels
 from fastnn.cli import compile as compilation
 from fastnn.cli import main as cli
 from fastnn.cli.compile import PURPOSES, TASKS, Task, fill_cache
+from fastnn.engine.arguments import sharing
 from fastnn.engine.choice import get_backend
 from fastnn.losses import LOSSES
 from fastnn.optimizers import OPTIMIZERS
@@ -37,6 +38,12 @@ def test_what_there_is_has_tasks(registry):
 
 def test_tasks_are_for_the_purposes_there_are():
     assert {purpose for task in TASKS.values() for purpose in task.purposes} == {*PURPOSES}
+
+
+@pytest.mark.parametrize("batch_size", [100, compilation.N_SAMPLES])
+def test_units_of_wide_layers_are_shared(batch_size):
+    for settings in ({}, {"dropout": 0.1}, {"batch_norm": True}):
+        assert sharing(fastnn.Model(compilation._WIDE, **settings)._network, batch_size) == (2, True)
 
 
 @pytest.mark.filterwarnings("ignore")  # one pass does not converge
@@ -72,6 +79,11 @@ def train(**settings):
     return model
 
 
+def train_wide(**settings):
+    model = fastnn.Model([300, 200, 2], random_state=0, **settings)
+    model.train(np.tile(X, (1, 150)), Y, 2, 1e-4, batch_size=100, random_state=0)
+
+
 def fit(kind, X, y, **settings):
     model = kind(max_iter=2, random_state=0, **settings).fit(X, y)
     model.predict(X)
@@ -105,6 +117,9 @@ USES = {
         lambda: train(loss="huber", optimizer="rmsprop", reduction="mean", l1=0.01),
         lambda: train(loss="sigmoid_binary_cross_entropy", optimizer="lbfgs"),
         lambda: fastnn.Model([2, 3, 2], random_state=0).check_gradients(X, Y),
+        train_wide,
+        lambda: train_wide(dropout=0.5),
+        lambda: train_wide(batch_norm=True),
     ],
     "estimators": [
         lambda: fit(CLASSIFIER, X, Y),

@@ -62,7 +62,7 @@ def test_there_is_something_to_share():
     wide = fastnn.Model([784, 256, 10], batch_norm=True)._network
     assert [sharing(wide, size) for size in (128, 512, 1024)] == [(2, True), (2, True), (1, False)]
     assert sharing(fastnn.Model([64, 100, 10], batch_norm=True)._network, 200) == (1, False)
-    assert sharing(fastnn.Model([784, 256, 10], batch_norm=True, dropout=0.2)._network, 128) == (1, False)
+    assert sharing(fastnn.Model([784, 256, 10], batch_norm=True, dropout=0.2)._network, 128) == (2, True)
 
 
 @pytest.mark.parametrize(
@@ -123,13 +123,16 @@ def test_weights_changed_at_once_are_the_same_bits(monkeypatch, layers_dim, esti
 
 @pytest.mark.parametrize("layers_dim", IN_STRIPS, ids=["whole vectors", "and not"])
 @pytest.mark.parametrize("batch_size", [64, 250])
-def test_units_that_are_shared_are_normalised_as_by_the_reference(monkeypatch, layers_dim, batch_size):
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_units_that_are_shared_are_normalised_and_dropped_as_by_the_reference(
+    monkeypatch, layers_dim, batch_size, dropout
+):
     monkeypatch.setattr(limits, "SHARED_OPERATIONS", 0)
     monkeypatch.setattr(limits, "TEAM_TRAFFIC", 0.0)
     X, y = random.normal(size=(300, layers_dim[0])), random.integers(0, layers_dim[-1], 300)
     results = []
     for backend, n_threads in (("numba", 1), ("numba", 2), ("numpy", 1)):
-        network = fastnn.Model(layers_dim, batch_norm=True, random_state=0, backend=backend)
+        network = fastnn.Model(layers_dim, batch_norm=True, dropout=dropout, random_state=0, backend=backend)
         history = network.train(
             X, y, 5, 0.01, optimizer="momentum", reduction="mean", sample_weight=0.5 + np.arange(300) % 3,
             batch_size=batch_size, random_state=0, n_threads=n_threads,

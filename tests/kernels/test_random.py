@@ -39,6 +39,12 @@ def test_draw_is_the_reference(key, position):
     assert compiled.draw(np.uint64(key), position) == int(reference.draw(key, position))
 
 
+@given(keys, st.integers(0, 2**20), st.integers(0, 2**20))
+def test_later_streams_begin_where_they_are_told_to(key, n, position):
+    later = np.uint64(compiled.later_streams(np.uint64(key), n))
+    assert compiled.draw(later, position) == int(reference.draw(key, n + position))
+
+
 seeds = st.integers(0, 2**32 - 1)
 
 

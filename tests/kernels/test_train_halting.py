@@ -79,7 +79,7 @@ def check_halting(backend, training, rounds_a_call=None, **changes):
 @settings(max_examples=100)
 @given(trainings(), either_backend, st.sampled_from([None, 1, 10**9]), shared_or_not)
 def test_halts_after_the_pass_that_used_up_the_patience(training, backend, rounds_a_call, what):
-    with sharing(what, training.network):
+    with sharing(what):
         check_halting(backend, training, rounds_a_call)
 
 
