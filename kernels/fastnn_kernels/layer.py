@@ -21,8 +21,9 @@ from numba import types
 from .compiler.jit import kernel
 from .compiler.pointer import FunctionPointer, PointerTable, array_types
 from .vectors import vmath
+from .vectors.elementwise import elementwise
 from .vectors.value import Value, emitter
-from .vectors.vector import flat, lanes, load, store
+from .vectors.vector import N_INTERLEAVED, flat, lanes, load, load_several, store
 
 __all__ = [
     "ACTIVATIONS",
@@ -272,13 +273,11 @@ def activation_forward(name: str) -> Any:
 
     Z and A are (J, T); A may be Z itself.
     """
-    activation = ACTIVATIONS[name].value
+    compute = elementwise(ACTIVATIONS[name].value)
 
     @kernel
     def activation_forward(Z, A):
-        Z, A = flat(Z), flat(A)
-        for k in range(0, Z.shape[1], lanes(Z)):
-            store(A, 0, k, activation(load(Z, 0, k)))
+        compute(Z, A)
 
     return activation_forward
 
@@ -294,7 +293,12 @@ def activation_backward(name: str) -> Any:
     @kernel
     def activation_backward(Z, A, dA, dZ):
         Z, A, dA, dZ = flat(Z), flat(A), flat(dA), flat(dZ)
-        for k in range(0, A.shape[1], lanes(A)):
+        block = N_INTERLEAVED * lanes(A)
+        whole = A.shape[1] - A.shape[1] % block
+        for k in range(0, whole, block):
+            derivative = slope(load_several(Z, 0, k, N_INTERLEAVED), load_several(A, 0, k, N_INTERLEAVED))
+            store(dZ, 0, k, load_several(dA, 0, k, N_INTERLEAVED) * derivative)
+        for k in range(whole, A.shape[1], lanes(A)):
             store(dZ, 0, k, load(dA, 0, k) * slope(load(Z, 0, k), load(A, 0, k)))
 
     return activation_backward

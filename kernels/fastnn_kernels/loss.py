@@ -27,8 +27,8 @@ from .compiler.jit import kernel
 from .compiler.pointer import FunctionPointer, array_types
 from .output import column_max, exponentials
 from .vectors import vmath
-from .vectors.value import Value, emitter, fill, reduce_add_weighted
-from .vectors.vector import lanes, load, store
+from .vectors.value import Value, add_weighted, emitter, fill, reduce_add_weighted
+from .vectors.vector import N_INTERLEAVED, lanes, load, load_several, store
 
 __all__ = [
     "LOSSES",
@@ -97,20 +97,43 @@ def cross_entropy_value(S, y, weights, smoothing):
     return loss
 
 
+@functools.cache
+def two_class_backward(n_vectors: int) -> Any:
+    """Return the kernel ``(S, y, weights, t, wanted, loss, dS)`` of the cross-entropy of two classes.
+
+    The kernel computes `cross_entropy_backward` without smoothing for `n_vectors` vectors of samples, from t
+    on. It returns the sum of `loss` and their loss if `wanted`, else `loss`.
+    """
+
+    @kernel
+    def two_class_backward(S, y, weights, t, wanted, loss, dS):
+        first, second = load_several(S, 0, t, n_vectors), load_several(S, 1, t, n_vectors)
+        label, weight = load_several(y, 0, t, n_vectors), load_several(weights, 0, t, n_vectors)
+        diff = two_class_diff(first, second, label) * weight
+        store(dS, 0, t, -diff)
+        store(dS, 1, t, diff)
+        if wanted:  # the compiler reuses the exponential of the derivative
+            loss = add_weighted(loss, two_class_loss(first, second, label), weight)
+        return loss
+
+    return two_class_backward
+
+
+backward_of_one, backward_of_several = two_class_backward(1), two_class_backward(N_INTERLEAVED)
+
+
 @kernel
 def cross_entropy_backward(S, y, weights, smoothing, wanted, dS):
     """Fill dS with the probabilities minus q, where q is that of `cross_entropy_value`."""
     n_scores = S.shape[0]
     loss = 0.0
     if n_scores == 2 and smoothing == 0.0:
-        for t in range(0, S.shape[1], lanes(S)):
-            first, second = load(S, 0, t), load(S, 1, t)
-            label, weight = load(y, 0, t), load(weights, 0, t)
-            diff = two_class_diff(first, second, label) * weight
-            store(dS, 0, t, -diff)
-            store(dS, 1, t, diff)
-            if wanted:  # the compiler reuses the exponential of the derivative
-                loss += reduce_add_weighted(two_class_loss(first, second, label), weight)
+        block = N_INTERLEAVED * lanes(S)
+        whole = S.shape[1] - S.shape[1] % block
+        for t in range(0, whole, block):
+            loss = backward_of_several(S, y, weights, t, wanted, loss, dS)
+        for t in range(whole, S.shape[1], lanes(S)):
+            loss = backward_of_one(S, y, weights, t, wanted, loss, dS)
         return loss
     spread = S.dtype.type(smoothing / n_scores)
     at_label = S.dtype.type(1.0 - smoothing + smoothing / n_scores)

@@ -15,6 +15,7 @@ from .compiler.jit import kernel
 from .compiler.pointer import FunctionPointer, array_types
 from .layer import ACTIVATIONS
 from .vectors import vmath
+from .vectors.elementwise import elementwise
 from .vectors.value import fill, is_zero
 from .vectors.vector import lanes, load, store, store_integers
 
@@ -122,13 +123,11 @@ def output_forward(name: str) -> Any:
     """
     if name == "softmax":
         return softmax_forward
-    function = OUTPUTS[name]
+    compute = elementwise(OUTPUTS[name])
 
     @kernel
     def output_forward(S, P):
-        for k in range(S.shape[0]):
-            for t in range(0, S.shape[1], lanes(S)):
-                store(P, k, t, function(load(S, k, t)))
+        compute(S, P)
 
     return output_forward
 

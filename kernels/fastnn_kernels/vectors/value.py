@@ -18,11 +18,12 @@ from numba import types
 from numba.extending import intrinsic, lower_builtin, type_callable
 
 from ..compiler.numba_internals import cgutils
-from .processor import PIECE_BYTES
+from .processor import LINE_BYTES, PIECE_BYTES, VECTOR_BYTES
 from .vector import INT_OF_FLOAT, LLVM_TYPES, Vector, vector_of
 
 __all__ = [
     "Value",
+    "add_weighted",
     "emitter",
     "fill",
     "is_zero",
@@ -171,6 +172,9 @@ class Value:
 
     def estimate(self, name: str) -> Value:
         """Return 1 / x (``rcp14``) or 1 / sqrt(x) (``rsqrt14``) to 14 bits; requires AVX-512."""
+        lanes = LINE_BYTES * 8 // self.dtype.bitwidth
+        if self.type.lanes > lanes:
+            return Value.side_by_side([part.estimate(name) for part in self.parts(lanes)])
         kind = {types.float32: "ps", types.float64: "pd"}[self.dtype]
         mask = ir.IntType(max(8, self.type.lanes))
         signature = ir.FunctionType(self.type.llvm, [self.type.llvm, self.type.llvm, mask])
@@ -206,6 +210,19 @@ class Value:
             return self.like((self.builder.fpext if wider else self.builder.fptrunc)(self.ir, target), dtype)
         convert = self.builder.sitofp if dtype in INT_OF_FLOAT else self.builder.fptosi
         return self.like(convert(self.ir, target), dtype)
+
+    def parts(self, lanes: int) -> list[Value]:
+        """Return the parts, of `lanes` lanes each, of which this vector consists, in order."""
+        index = ir.VectorType(ir.IntType(32), lanes)
+        return [
+            Value(
+                self.context, self.builder, Vector(self.dtype, lanes),
+                self.builder.shuffle_vector(
+                    self.ir, self.ir, ir.Constant(index, list(range(first, first + lanes)))
+                ),
+            )
+            for first in range(0, self.type.lanes, lanes)
+        ]  # fmt: skip
 
     @staticmethod
     def side_by_side(parts: list[Value]) -> Value:
@@ -381,13 +398,38 @@ def reduce_add_weighted(typing_context, vector, weights):
         return None
 
     def generate(context, builder, signature, args):
-        value, weight = (Value(context, builder, vector, arg) for arg in args)
-        used = weight > 0.0
-        if vector.dtype != types.float64:
-            value, weight = value.to(types.float64), weight.to(types.float64)
-        return (value * weight).where(used, 0.0).sum()
+        return weighted_sum(*(Value(context, builder, vector, arg) for arg in args))
 
     return types.float64(vector, weights), generate
+
+
+@intrinsic
+def add_weighted(typing_context, total, vector, weights):
+    """Return total, a float64, plus the sums that `reduce_add_weighted` returns for each of several vectors.
+
+    vector and weights hold any number of vectors side by side (`vector.load_several`). Their sums are added
+    one after another: the result has the same bits as if they were loaded one by one.
+    """
+    if total != types.float64 or not (isinstance(vector, Vector) and vector == weights):
+        return None
+
+    def generate(context, builder, signature, args):
+        value, weight = (Value(context, builder, vector, arg) for arg in args[1:])
+        lanes = VECTOR_BYTES * 8 // vector.dtype.bitwidth
+        result = args[0]
+        for part, its_weight in zip(value.parts(lanes), weight.parts(lanes), strict=True):
+            result = builder.fadd(result, weighted_sum(part, its_weight))
+        return result
+
+    return types.float64(total, vector, weights), generate
+
+
+def weighted_sum(value: Value, weight: Value) -> Any:
+    """Return the IR value of the sum that `reduce_add_weighted` describes."""
+    used = weight > 0.0
+    if value.dtype != types.float64:
+        value, weight = value.to(types.float64), weight.to(types.float64)
+    return (value * weight).where(used, 0.0).sum()
 
 
 @intrinsic

@@ -7,9 +7,19 @@ from processes import run_python
 from strategies import DTYPES, padded, read_only
 
 from fastnn_kernels.compiler.jit import OPTIONS
+from fastnn_kernels.vectors import vmath
+from fastnn_kernels.vectors.elementwise import elementwise
 from fastnn_kernels.vectors.processor import IS_X86, flush_subnormals, restore_mode
-from fastnn_kernels.vectors.value import fill, is_zero, reduce_add_weighted
-from fastnn_kernels.vectors.vector import lanes, load, store, store_integers, view
+from fastnn_kernels.vectors.value import add_weighted, fill, is_zero, reduce_add_weighted
+from fastnn_kernels.vectors.vector import (
+    N_INTERLEAVED,
+    lanes,
+    load,
+    load_several,
+    store,
+    store_integers,
+    view,
+)
 
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
 
@@ -51,6 +61,46 @@ def test_sums_are_weighted_and_in_float64(dtype):
     assert run(x, weights)[0] == total
     x[0, 1] = np.nan
     assert np.isnan(run(x, weights)[0])
+
+
+@each_dtype
+def test_sums_of_several_vectors_are_added_one_after_another(dtype):
+    @numba.njit(**OPTIONS)
+    def several(x, weights, total):
+        values, shares = load_several(x, 0, 0, N_INTERLEAVED), load_several(weights, 0, 0, N_INTERLEAVED)
+        return add_weighted(total, values, shares)
+
+    @numba.njit(**OPTIONS)
+    def single(x, weights, total):
+        for t in range(0, N_INTERLEAVED * lanes(x), lanes(x)):
+            total += reduce_add_weighted(load(x, 0, t), load(weights, 0, t))
+        return total
+
+    random = np.random.default_rng(0)
+    x, weights = random.normal(size=(2, 1, 64)).astype(dtype)
+    assert several(x, weights, 0.1) == single(x, weights, 0.1)
+    x[0, 5], weights[0, 5] = np.inf, 0
+    assert several(x, weights, 0.1) == single(x, weights, 0.1)
+
+
+@each_dtype
+def test_vectors_in_turns_have_the_bits_of_single_vectors(dtype):
+    @numba.njit(**OPTIONS)
+    def single(Z, A):
+        for k in range(0, Z.shape[1], lanes(Z)):
+            store(A, 0, k, vmath.tanh(load(Z, 0, k)))
+
+    compute = elementwise(vmath.tanh)
+    random = np.random.default_rng(0)
+    for n_lines in range(1, 14):  # from no block of several vectors to some, with and without a rest
+        Z = random.normal(scale=3, size=(1, n_lines * 64 // np.dtype(dtype).itemsize)).astype(dtype)
+        expected, A = np.empty_like(Z), np.empty_like(Z)
+        single(Z, expected)
+        compute(Z, A)
+        np.testing.assert_array_equal(A, expected)
+        np.testing.assert_allclose(A, np.tanh(Z), rtol=10 * np.finfo(dtype).eps)
+        compute(Z, Z)  # in place
+        np.testing.assert_array_equal(Z, expected)
 
 
 @each_dtype
@@ -124,10 +174,12 @@ BROKEN = {
     "load beyond a row": "load(matrix, 1, 16)",
     "load beyond the rows": "load(matrix, 2, 0)",
     "load before the row": "load(matrix, 1, -1)",
+    "several vectors beyond a row": "load_several(matrix, 1, 8, 4)",
     "view beyond the end": "view(flat, 20, 2, 8)",
     "view before the beginning": "view(flat, -1, 2, 8)",
     "row beyond the rows": "row(matrix, 2)",
     "store beyond a row": "store(matrix, 1, 16, load(matrix, 0, 0))",
+    "store of several beyond a row": "store(matrix, 1, 12, load_several(matrix, 0, 0, 2))",
     "integers beyond a row": "store_integers(numbers, 0, 14, load(matrix, 0, 0))",
     "product of what does not fit": "product_forward(matrix, matrix, matrix, matrix)",
     "product back of what does not fit": "product_backward(matrix, matrix, matrix)",
@@ -145,7 +197,7 @@ import numba, numpy as np
 from fastnn_kernels.compiler.jit import OPTIONS
 from fastnn_kernels.vectors.sample_sums import add_outer_sums, add_row_sum
 from fastnn_kernels.vectors.product import outer_product, product_backward, product_forward
-from fastnn_kernels.vectors.vector import load, row, store, store_integers, view
+from fastnn_kernels.vectors.vector import load, load_several, row, store, store_integers, view
 from fastnn_kernels.vectors.tile import copy_tile, gather_tile
 
 def look(what, statement):
