@@ -1,6 +1,6 @@
 """Kernels allocate nothing: numba's own counter does not grow with the work of a call.
 
-A call itself counts one allocation for every array handed over.
+numba counts one allocation for every array argument of a call.
 """
 
 import numba
@@ -24,19 +24,21 @@ y = random.integers(0, 2, 1100)
 
 @pytest.fixture(autouse=True)
 def counters():
+    """Count numba's allocations during a test."""
     _nrt_python.memsys_enable_stats()
     yield
     _nrt_python.memsys_disable_stats()
 
 
 def allocations(action, *arguments):
-    action(*arguments)  # compiled
+    """Return the number of numba's allocations in a call; a first call, not counted, compiles the kernels."""
+    action(*arguments)
     before = rtsys.get_allocation_stats().alloc
     action(*arguments)
     return rtsys.get_allocation_stats().alloc - before
 
 
-# The tutorial's; small batches with Adam; those with batch normalisation and dropout, too.
+# The tutorial's training; minibatches with Adam; minibatches with batch normalisation and dropout.
 @pytest.mark.parametrize("recipe", RECIPES[:3])
 @pytest.mark.parametrize("hidden", [(3,), (40, 30)])
 def test_training_allocates_nothing(recipe, hidden):
@@ -93,7 +95,7 @@ def test_prediction_allocates_nothing():
 
 
 def committee_of(n_members):
-    """Networks that differ in depth and width."""
+    """Return a committee of networks of different widths."""
     networks = [Network((2, 3 + 5 * k, 2), ("tanh", "tanh"), np.dtype(float)) for k in range(n_members)]
     members = [(network, network.draw_parameters(np.random.RandomState(0))) for network in networks]
     return Committee(members, votes=n_members > 1)
@@ -118,7 +120,7 @@ def test_grids_allocate_nothing(n_members):
         assert allocations(paint, 1) == allocations(paint, 50) == allocations(paint, 600)
 
 
-def test_the_counter_counts():
+def test_the_counter_notices_allocations():
     @numba.njit
     def allocate(count):
         total = 0.0
