@@ -38,6 +38,18 @@ def allocations(action, *arguments):
     return rtsys.get_allocation_stats().alloc - before
 
 
+def train(network, job, n_passes):
+    """Train a network from the start for some passes, in one call; return the trainer."""
+    parameters = network.draw_parameters(np.random.RandomState(0))
+    trainer = get_backend("numba").trainer(
+        network, parameters, network.initial_statistics(), job, Memory.fresh(network, parameters, job)
+    )
+    trainer._rounds_a_call = 10**9
+    assert trainer.run(n_passes)
+    assert trainer.n_passes == n_passes
+    return trainer
+
+
 # The tutorial's training; minibatches with Adam; minibatches with batch normalisation and dropout.
 @pytest.mark.parametrize("recipe", RECIPES[:3])
 @pytest.mark.parametrize("hidden", [(3,), (40, 30)])
@@ -57,16 +69,7 @@ def test_training_allocates_nothing(recipe, hidden):
         num_passes=1000, batch_size=size, **options,
     )  # fmt: skip
 
-    def train(n_passes):
-        parameters = network.draw_parameters(np.random.RandomState(0))
-        trainer = get_backend("numba").trainer(
-            network, parameters, network.initial_statistics(), job, Memory.fresh(network, parameters, job)
-        )
-        trainer._rounds_a_call = 10**9  # all in one call
-        assert trainer.run(n_passes)
-        assert trainer.n_passes == n_passes
-
-    assert allocations(train, 10) == allocations(train, 1000)
+    assert allocations(train, network, job, 10) == allocations(train, network, job, 1000)
 
 
 def test_threads_allocate_nothing(monkeypatch):
@@ -75,16 +78,10 @@ def test_threads_allocate_nothing(monkeypatch):
     network = Network((2, 3, 2), (*recipe.hidden, recipe.output), recipe.dtype, recipe.loss)
     job = Job(X, y[:, None].astype(float), np.ones(1100), 1000, 1100, epsilon=1e-4, n_threads=2)
 
-    def train(n_passes):
-        parameters = network.draw_parameters(np.random.RandomState(0))
-        trainer = get_backend("numba").trainer(
-            network, parameters, network.initial_statistics(), job, Memory.fresh(network, parameters, job)
-        )
-        trainer._rounds_a_call = 10**9
-        assert trainer.run(n_passes)
-        assert trainer._n_threads == 2
+    def train_on_two_threads(n_passes):
+        assert train(network, job, n_passes)._n_threads == 2
 
-    assert allocations(train, 10) == allocations(train, 1000)
+    assert allocations(train_on_two_threads, 10) == allocations(train_on_two_threads, 1000)
 
 
 def test_prediction_allocates_nothing():

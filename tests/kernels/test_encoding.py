@@ -51,7 +51,7 @@ def test_positions_match_the_reference_bit_for_bit(x, column, n_bins, data):
 
 
 @given(numbers, st.floats(-100, 100), st.floats(0.01, 100), st.sampled_from([1.0, 3.0, 1e-3]))
-def test_reference_of_smooth_scaling_is_the_formula(x, center, scale, limit):
+def test_reference_matches_the_formula_of_smooth_scaling(x, center, scale, limit):
     x = np.clip(x, -1e100, 1e100)
     u = (x - center) / scale
     result = reference.smooth_scaled(x, center, scale, limit)

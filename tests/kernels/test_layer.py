@@ -34,7 +34,7 @@ def value_error(name, Z, expected):
     if name == "gelu":
         # The exponential magnifies the relative error of its argument u by |u|; beyond 800 it is 0.
         ulps += 4 * np.minimum(np.abs(gelu_argument(Z)), 800)
-    # Such a value is a product of z and a gate; a subnormal gate is flushed to 0.
+    # An activation that needs its sums is a product of z and a gate, which is flushed to 0 if subnormal.
     smallest = info.tiny * (np.maximum(np.abs(precise(Z)), 1) if name in NEEDS_SUMS else 1)
     return ulps * info.eps * np.abs(expected) + smallest
 
@@ -233,7 +233,7 @@ def test_the_slope_at_a_kink_is_the_left_one(name, slope, dtype):
         np.testing.assert_array_equal(dZ, dtype.type(slope))
 
 
-def test_both_sides_have_the_same_activations():
+def test_kernels_and_reference_have_the_same_activations():
     assert compiled.ACTIVATIONS.keys() == reference.ACTIVATIONS.keys()
     for name, activation in compiled.ACTIVATIONS.items():
         assert activation.needs_sums == reference.ACTIVATIONS[name].needs_sums

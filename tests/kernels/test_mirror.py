@@ -186,7 +186,7 @@ def test_every_file_of_the_reference_is_compared():
 
 
 @pytest.mark.parametrize("file", [*FILES, *REFERENCE_FILES])
-def test_the_reference_imports_numpy_and_its_own_files_only(file):
+def test_the_reference_imports_only_numpy_the_standard_library_and_itself(file):
     reference = importlib.import_module(f"fastnn.reference.{file}")
     source = re.sub(r"``fastnn_kernels/\w+\.py``", "", inspect.getsource(reference))
     assert "fastnn_kernels" not in source

@@ -120,7 +120,7 @@ def test_passes_match_the_reference(network: Network, count, seed, key):
         if plan[layer, compiled.SOURCE] >= 0:
             begin = plan[layer, compiled.SOURCE] * T
             check(units[begin : begin + network.shapes[layer][0] * T].reshape(-1, T), affines[layer].X.T)
-    assert np.isfinite(units).all(), "the forward pass writes all rows of the workspace"
+    assert np.isfinite(units).all(), "the forward pass must write all rows of the workspace"
     for ours, theirs in zip(network.running(statistics), network.running(moved), strict=True):
         if ours is not None:
             check(ours, theirs, largest**2)
@@ -365,7 +365,7 @@ VARIANCES = {
 
 @pytest.mark.parametrize("init", sorted(INITIALIZERS))
 @pytest.mark.parametrize("shape", [(200, 100), (80, 250)])
-def test_initial_weights_have_their_variance(init, shape):
+def test_initial_weights_have_the_variance_of_their_initializer(init, shape):
     network = Network.create(shape, output_activation="identity")
     parameters = network.draw_parameters(np.random.RandomState(0), init)
     (W,), (b,) = network.weights(parameters), network.biases(parameters)

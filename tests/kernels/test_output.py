@@ -33,7 +33,7 @@ def test_every_output_matches_the_reference(draw: Draw, name, n_classes, count):
     np.testing.assert_array_equal(in_place, P)
 
 
-def test_both_sides_have_the_same_outputs():
+def test_kernels_and_reference_have_the_same_outputs():
     assert compiled.OUTPUTS.keys() == reference.OUTPUTS.keys()
     assert {loss.output for loss in LOSSES.values()} == compiled.OUTPUTS.keys()
 

@@ -100,7 +100,7 @@ def test_loss_matches_the_reference(network: Network, count, seed):
 
 
 @given(networks(), counts, seeds)
-def test_samples_without_weight_have_no_loss(network: Network, count, seed):
+def test_samples_of_weight_0_do_not_change_the_loss(network: Network, count, seed):
     parameters, X, y, weights = problem(network, count, seed)
     weights[0] = 1  # at least one sample counts
     used = weights > 0

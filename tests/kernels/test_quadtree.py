@@ -229,7 +229,7 @@ def test_fill_row_fills_the_range_and_nothing_else(dtype):
 
 
 @pytest.mark.parametrize("dtype", INTEGERS)
-def test_fill_row_fills_rows_that_are_written_past_the_caches(dtype):
+def test_fill_row_fills_rows_too_long_for_the_caches(dtype):
     run = row_filler()
     for begin in (0, 1, 17):
         matrix = np.zeros((2, 100_000), dtype)

@@ -25,7 +25,7 @@ def random_of(generator):
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
 
 
-def test_numbers_are_splitmix64s():
+def test_random_numbers_match_splitmix64():
     # The published test vector of SplitMix64 for the seed 1234567.
     expected = [
         6457827717110365317, 3203168211198807973, 9817491932198370423, 4593380528125082431,

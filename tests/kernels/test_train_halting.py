@@ -48,7 +48,7 @@ def check_halting(backend, training, rounds_a_call=None, **changes):
     The expectation is computed from the losses of the same training without patience.
     """
     network, job = training.network, training.job(**changes)
-    # Schedules depend on the length of the run: give every training of this check the same length.
+    # Schedules depend on the length of the run: give all trainings of this check the same `total_steps`.
     changes["total_steps"] = job.total_steps or job.steps_before + max(1, job.num_passes * job.n_batches)
     trainer, whole = begin(backend, network, training.job(**{**changes, "patience": 0}))
     run_on(trainer, job.num_passes)

@@ -37,7 +37,7 @@ counts = st.integers(1, 5)
 
 
 def coefficients(optimizer, n_steps, dtype):
-    """Return coefficients in the kernels' form, a row for each_optimizer step, with falling rates."""
+    """Return coefficients in the kernels' form, a row for each step, with falling rates."""
     steps = np.arange(n_steps)
     return np.ascontiguousarray(optimizer.coefficients(0.1 / (1 + steps), steps), dtype)
 
@@ -71,21 +71,22 @@ def test_rules_match_the_reference(draw: Draw, optimizer, n_vectors, n_steps, n_
     state, table = initial_state(optimizer, size, dtype), coefficients(optimizer, n_steps, dtype)
     exact, exact_state = wide(parameters), wide(state)
     moved = np.abs(exact)
-    room = Windows(parameters, state)
+    buffers = Windows(parameters, state)
+    p, s = buffers.views
     for step, (g, c) in enumerate(zip(gradients, table, strict=True)):
         zero = dtype.type(0)
         assert compiled.update(optimizer.rule)(
-            read_only(g), room.views[0], room.views[1], read_only(c), zero, zero, dtype.type(1), 0, size, 0
+            read_only(g), p, s, read_only(c), zero, zero, dtype.type(1), 0, size, 0
         )
         before = exact.copy()
         assert reference.update(
             optimizer.name, wide(g).sum(axis=0), exact, exact_state, named(optimizer, step), 0.0, 0.0
         )
         moved += np.abs(exact - before)
-    assert room.are_kept_apart()
+    assert buffers.are_kept_apart()
     error = tolerance(dtype, n_steps * (n_gradients + 8))
-    assert (np.abs(room.views[0] - exact) <= error * moved + 4 * np.finfo(dtype).tiny).all()
-    assert (np.abs(room.views[1] - exact_state) <= error * np.abs(exact_state) + np.finfo(dtype).tiny).all()
+    assert (np.abs(p - exact) <= error * moved + 4 * np.finfo(dtype).tiny).all()
+    assert (np.abs(s - exact_state) <= error * np.abs(exact_state) + np.finfo(dtype).tiny).all()
 
 
 # Rules without a division, which would magnify rounding errors where the terms of a derivative cancel.
@@ -354,16 +355,16 @@ def test_limit_norms_matches_the_reference(draw: Draw, n_in, n_out, limit):
     W[:, 0] = 0
     expected, before = wide(W), W.copy()
     reference.limit_norms(expected, limit)
-    room = Windows(W)
-    compiled.limit_norms(room.views[0], limit)
-    np.testing.assert_allclose(room.views[0], expected, rtol=tolerance(draw.dtype))
-    assert room.are_kept_apart()
+    buffers = Windows(W)
+    compiled.limit_norms(buffers.views[0], limit)
+    np.testing.assert_allclose(buffers.views[0], expected, rtol=tolerance(draw.dtype))
+    assert buffers.are_kept_apart()
     norms = np.linalg.norm(wide(before), axis=0)
     np.testing.assert_allclose(
         np.linalg.norm(expected, axis=0), np.minimum(norms, limit), rtol=1e-13
     )  # fmt: skip
     small = norms <= limit * (1 - 1e-6)
-    np.testing.assert_array_equal(room.views[0][:, small], before[:, small])
+    np.testing.assert_array_equal(buffers.views[0][:, small], before[:, small])
 
 
 @given(draws, sizes, sizes, counts)
@@ -395,7 +396,7 @@ def test_kernels_reference_and_public_classes_have_the_same_optimizers():
     assert compiled.OPTIMIZERS.keys() == {optimizer.rule for optimizer in by_name.values()}
 
 
-# Numbers of state values for each_optimizer parameter, by rule.
+# Numbers of state values for each parameter, by rule.
 N_STATES = {"sgd": 0, "momentum": 1, "adagrad": 1, "rmsprop": 2, "adam": 2, "adamw": 2}
 
 

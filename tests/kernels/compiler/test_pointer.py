@@ -78,7 +78,7 @@ def call_everything(pointer, arguments):
     return call(pointer, arguments)
 
 
-def test_every_kind_of_argument_arrives():
+def test_arguments_of_every_type_arrive():
     item = FunctionPointer(doubled, [types.float64], types.float64)
     table = PointerTable([item, FunctionPointer(negated, [types.float64], types.float64)])
     random = np.random.default_rng(0)

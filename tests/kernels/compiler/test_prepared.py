@@ -94,7 +94,7 @@ def arguments():
 EXPECTED = 2 + 10 + 20 + 0.5 - 7 - (2**20) - 3 + 2**40 + 1.0 + 1.0 + 7000 + 300 + 20
 
 
-def test_every_kind_of_argument_arrives():
+def test_arguments_of_every_type_arrive():
     given = arguments()
     prepared = PreparedCall(EVERYTHING, **given)
     assert prepared() == EXPECTED

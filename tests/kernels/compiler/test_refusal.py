@@ -112,7 +112,7 @@ def test_usable_folder_raises_if_no_file_can_be_written():
         cache.usable_folder()
 
 
-def test_without_a_home_the_cache_is_not_in_the_current_folder(monkeypatch, tmp_path):
+def test_without_a_home_the_cache_is_not_in_the_current_folder(monkeypatch):
     monkeypatch.setattr(cache, "cache_setting", lambda: "")
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)

@@ -15,7 +15,7 @@ each_dtype = pytest.mark.parametrize("dtype", DTYPES)
 
 
 @each_dtype
-def test_arithmetic_on_vectors(dtype):
+def test_vector_arithmetic_matches_numpy(dtype):
     @numba.njit(**OPTIONS)
     def run(x, y, out):
         for t in range(0, x.shape[1], lanes(x)):

@@ -64,7 +64,7 @@ def errors_in_ulp(y, truth):
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_float32_over_the_whole_line(name):
+def test_float32_errors_are_small_over_the_whole_line(name):
     truth = {
         "exp": np.exp,
         "log": np.log,
@@ -94,7 +94,7 @@ def test_float32_over_the_whole_line(name):
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_float64_over_the_whole_line(name):
+def test_float64_errors_are_small_over_the_whole_line(name):
     truth = {
         "exp": mpmath.exp,
         "log": mpmath.log,
@@ -148,7 +148,7 @@ def test_float64_over_the_whole_line(name):
         ("softplus", [(-math.inf, 0.0), (math.inf, math.inf), (math.nan, math.nan)]),
     ],
 )
-def test_special_values(name, cases, dtype):
+def test_special_arguments_have_exact_values(name, cases, dtype):
     x, expected = np.array(cases, dtype).T
     y = apply(name, x)
     np.testing.assert_array_equal(y, expected)
