@@ -63,7 +63,7 @@ def methods_of(estimator):
 
 
 def assert_same(served, expected):
-    """Assert that a prediction equals another in class, dtype, shape and every bit."""
+    """Assert that a prediction is an array equal to another in dtype, shape and all values."""
     assert type(served) is np.ndarray
     assert (served.dtype, served.shape) == (expected.dtype, expected.shape)
     np.testing.assert_array_equal(served, expected)
@@ -95,8 +95,7 @@ def test_predictors_of_float32_return_what_the_methods_return(targets, kind, opt
         check_predictors(estimator, narrow, n_rows)
 
 
-def test_all_classes_are_predicted():
-    """The predictor of a classifier that has learned all classes returns all of them."""
+def test_a_predictor_returns_every_class_that_was_learned():
     for name in ("binary, text", "multiclass, text", "labels"):
         targets, kind, options = PROBLEMS[name]
         estimator = fitted(targets, kind, **options, max_iter=100)
@@ -333,7 +332,7 @@ def test_samples_that_are_not_numbers_are_refused(value, message):
         assert_same(predictor(X[:1]), expected)
 
 
-def test_nan_and_infinity_are_warned_of():
+def test_a_predictor_warns_of_nan_and_infinity():
     """The result is returned all the same, and later results are not affected."""
     for name in ("binary", "multiclass, text", "labels", "regression", "three outputs", "poisson"):
         targets, kind, options = PROBLEMS[name]

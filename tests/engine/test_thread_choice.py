@@ -97,7 +97,7 @@ def test_the_number_of_threads_follows_the_speed_of_the_machine(machine):
     assert run.train(choice, 1.0)[-1] == 2
 
 
-def test_no_trial_while_other_threads_of_the_process_compute(machine):
+def test_there_is_no_trial_while_other_threads_of_the_process_compute(machine):
     """Threads of other libraries spin after their work: a trial would wait for a core."""
     run, choice = machine({1: 7000.0, 2: 13000.0}, foreign=1.0), ThreadChoice(next(KINDS), 2)
     assert set(run.train(choice, 0.5)) == {1}

@@ -46,7 +46,7 @@ def assert_same_parameters(model, plain, **tolerances):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_initial_parameters_equal_the_plain_loops(backend):
+def test_initial_parameters_equal_those_of_the_plain_loop(backend):
     _, _, model, plain = both(backend, [2, 7, 5, 2])
     assert_same_parameters(model, plain, rtol=0, atol=0)
 
@@ -75,7 +75,7 @@ def test_20000_passes_at_a_rate_that_is_not_chaotic_match_the_plain_loop():
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_printed_losses_equal_the_plain_loops(backend, capsys):
+def test_printed_losses_equal_those_of_the_plain_loop(backend, capsys):
     X, y, model, plain = both(backend, [2, 3, 2])
     plain.train(X, y, num_passes=3001, epsilon=0.001, reg_lambda=0.1, print_loss=True)
     printed = capsys.readouterr().out
@@ -112,7 +112,7 @@ def test_networks_of_other_depths_match_the_plain_loop(backend, layers_dim):
 
 
 @pytest.mark.parametrize("side", SIDES)
-def test_default_arguments_are_the_tutorials(side):
+def test_default_arguments_are_those_of_the_tutorial(side):
     X, y = moons()
     first = SIDES[side]([2, 3, 2])
     first.train(X, y, 300)

@@ -1,4 +1,4 @@
-"""The budget of cores: the number of cores, and no more threads that compute at once."""
+"""The budget of cores: how many there are, and that no more threads compute at once."""
 
 import contextlib
 import importlib.util
@@ -49,7 +49,7 @@ def granted(monkeypatch):
     return 6
 
 
-def test_the_number_of_cores_is_the_systems(granted, monkeypatch):
+def test_the_system_gives_the_number_of_cores(granted, monkeypatch):
     assert available_cores() == granted
     monkeypatch.delattr(os, "sched_getaffinity")
     assert available_cores() == 12

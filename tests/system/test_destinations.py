@@ -39,13 +39,13 @@ def test_the_command_names_the_folder_of_its_picture(tmp_path, capsys, monkeypat
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.svg", "a.dzi"])
-def test_pictures_are_refused(name, tmp_path):
+def test_pictures_for_a_read_only_folder_are_refused(name, tmp_path):
     model = fastnn.Model([2, 3, 2], random_state=0)
     with pytest.raises(ValueError, match=f"out: the folder .*{MESSAGE}"):
         fastnn.render_boundary(model, (0, 1), (0, 1), 8, out=tmp_path / name)
 
 
-def test_animations_are_refused(tmp_path):
+def test_animations_for_a_read_only_folder_are_refused(tmp_path):
     model = fastnn.Model([2, 3, 2], random_state=0)
     with pytest.raises(ValueError, match=f"path: the folder .*{MESSAGE}"):
         fastnn.animate_training(model, np.zeros((4, 2)), [0, 1, 0, 1], tmp_path / "a.gif", num_passes=1)

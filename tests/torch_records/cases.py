@@ -89,7 +89,7 @@ ACTIVATIONS = (
 
 @dataclass(frozen=True)
 class Case:
-    """One training: a network of tanh units, a loss and an optimizer; batches are taken in order."""
+    """One training: a network, a loss and an optimizer; batches are taken in the order of the samples."""
 
     loss: str  # a key of `LOSSES`
     optimizer: Any = "sgd"

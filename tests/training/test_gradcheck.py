@@ -189,7 +189,7 @@ def test_n_samples_limits_the_samples_to_some_with_a_weight():
 @pytest.mark.parametrize(
     ("backend", "options"), [("numba", {}), ("numpy", {"batch_norm": True, "dropout": 0.2})]
 )
-def test_the_model_is_not_changed(backend, options, dtype):
+def test_the_check_does_not_change_the_model(backend, options, dtype):
     model = fastnn.Model([2, 3, 2], dtype=dtype, backend=backend, random_state=0, **options)
     before, global_state = state(model), np.random.get_state()[1].copy()
     report = model.check_gradients(X, LABELS % 2)

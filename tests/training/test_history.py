@@ -84,7 +84,7 @@ def test_num_passes_may_be_any_integer_type():
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("options", [{}, {"batch_size": 16}, {"ema_decay": 0.8}])
-def test_validation_loss_is_the_models_after_the_pass(options, backend):
+def test_validation_loss_is_that_of_the_model_after_the_pass(options, backend):
     history = model_for(backend).train(
         X, y, num_passes=4, epsilon=0.005, validation_data=(X_val, y_val), random_state=3, **options
     )

@@ -47,7 +47,7 @@ def test_losses_are_printed_every_1000_passes_by_default(capsys):
     assert printed(capsys) == []
 
 
-def test_a_printed_loss_is_the_models_after_the_pass(capsys):
+def test_a_printed_loss_is_that_of_the_model_after_the_pass(capsys):
     model = model_for()
     model.train(X, y, num_passes=11, print_every=5)
     lines = capsys.readouterr().out.splitlines()
