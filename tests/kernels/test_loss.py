@@ -161,7 +161,7 @@ def test_samples_of_weight_0_have_no_loss_and_no_derivative(loss, dtype):
 
 @every_case
 @every_dtype
-def test_nan_scores_give_nan_losses_and_derivatives(loss, dtype):
+def test_nan_scores_give_a_nan_loss_and_nan_derivatives(loss, dtype):
     # Otherwise a training that has diverged would go on unnoticed.
     T = padded(5, dtype)
     S, y = np.zeros((2, T), dtype), constant_targets(loss, 1, 2, T, dtype)
