@@ -226,12 +226,13 @@ def hinge_backward(S, y, weights, margin, wanted, dS):
     for t in range(0, S.shape[1], lanes(S)):
         label = load(y, 0, t)
         weight = load(weights, 0, t)
-        threshold = label_score(S, label, t) - margins
-        count = zero
+        at_label = label_score(S, label, t)
+        threshold = at_label - margins
+        # Comparisons with NaN are False, which would hide a diverged training: add differences that are 0 for
+        # finite scores, and NaN for scores that are NaN or infinite.
+        count = at_label - at_label
         for k in range(S.shape[0]):
             score = load(S, k, t)
-            # Comparisons with NaN are False, which would hide a diverged training: score - score is NaN for
-            # a score that is NaN or infinite.
             d = vmath.where_greater(score, threshold, weight, zero) + (score - score)
             count = vmath.where_equal(label, k, count, count + d)
             store(dS, k, t, d)

@@ -1,4 +1,4 @@
-"""The L-BFGS trainers of both backends: SciPy's iterates, and the same bits however calls are cut."""
+"""The L-BFGS trainers of both backends: they match SciPy, and short calls give the same bits."""
 
 import dataclasses
 
@@ -92,7 +92,7 @@ def scipy_iterates(backend, network, parameters, statistics, job):
 @each_backend
 @each_case
 @each_form
-def test_iterates_are_scipys(name, sparse, backend):
+def test_iterates_match_scipy(name, sparse, backend):
     network, *begin, job = problem(name, sparse)
     expected = scipy_iterates(backend, network, *begin, job)
     iterates, trainer = run(backend, network, *begin, job)
@@ -127,13 +127,13 @@ def test_short_calls_give_the_same_bits(name, sparse, monkeypatch):
     expected, trainer = run("numba", network, *begin, job)
     monkeypatch.setattr(limits, "CALL_SECONDS", 0.0)
     monkeypatch.setattr(limits, "FIRST_CALL_OPERATIONS", 0.0)
-    if not network.batch_norm:  # which needs all samples in one tile
+    if not network.batch_norm:  # batch normalisation needs all samples in one tile
         monkeypatch.setattr(compiled_lbfgs, "training_width", lambda network, n_samples: 16)
-    wide, _ = run("numba", network, *begin, job)
+    by_short_calls, _ = run("numba", network, *begin, job)
     monkeypatch.setattr(limits, "CALL_SECONDS", 10.0)
-    narrow, again = run("numba", network, *begin, job)
-    np.testing.assert_array_equal(wide, narrow)
-    np.testing.assert_allclose(wide[0], expected[0], rtol=1e-3, atol=1e-6)
+    by_long_calls, again = run("numba", network, *begin, job)
+    np.testing.assert_array_equal(by_short_calls, by_long_calls)
+    np.testing.assert_allclose(by_short_calls[0], expected[0], rtol=1e-3, atol=1e-6)
     assert again.ending == trainer.ending
 
 
@@ -148,7 +148,7 @@ def test_short_calls_give_the_same_bits(name, sparse, monkeypatch):
         ({"maxls": 1}, 1, 2, "ABNORMAL: "),
     ],
 )
-def test_ends(options, n_passes, status, message, backend):
+def test_every_ending_has_scipys_status_and_message(options, n_passes, status, message, backend):
     network, *begin, job = problem("deep")
     job = dataclasses.replace(job, optimizer=LBFGS(**options), num_passes=50)
     _, trainer = run(backend, network, *begin, job)

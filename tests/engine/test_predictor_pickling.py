@@ -1,4 +1,4 @@
-"""Predictors that go to other processes: what comes out of a pickle predicts the same."""
+"""Pickles and copies of predictors predict the same as the original, in other processes, too."""
 
 import copy
 import pickle
@@ -38,7 +38,8 @@ def pickled(predictor):
     return pickle.loads(pickle.dumps(predictor))
 
 
-def assert_the_same(predictor):
+def check_copies(predictor):
+    """Check that pickles and copies of a predictor predict the same, and share no arrays with it."""
     expected = predictor(ROWS)
     for copied in (
         pickled(predictor),
@@ -49,7 +50,7 @@ def assert_the_same(predictor):
         found = copied(ROWS)
         np.testing.assert_array_equal(found, expected)
         assert found.dtype == expected.dtype
-        # Each computes in arrays of its own.
+        # A call of the copy changes neither the original's arrays nor the earlier result.
         copied(ROWS[::-1])
         np.testing.assert_array_equal(predictor(ROWS), expected)
         np.testing.assert_array_equal(found, expected)
@@ -57,21 +58,21 @@ def assert_the_same(predictor):
 
 @pytest.mark.parametrize("backend", ["numba", "numpy"])
 @pytest.mark.parametrize(("options", "method"), MODELS.values(), ids=MODELS)
-def test_of_a_model(options, method, backend):
+def test_copies_of_a_models_predictor_predict_the_same(options, method, backend):
     model = fastnn.Model([4, 5, 3], random_state=0, backend=backend, **options)
-    assert_the_same(model.predictor(len(ROWS), method))
+    check_copies(model.predictor(len(ROWS), method))
 
 
 @pytest.mark.parametrize(("kind", "targets", "method"), ESTIMATORS.values(), ids=ESTIMATORS)
 @pytest.mark.filterwarnings("ignore:Stochastic Optimizer:sklearn.exceptions.ConvergenceWarning")
-def test_of_an_estimator(kind, targets, method):
+def test_copies_of_an_estimators_predictor_predict_the_same(kind, targets, method):
     estimator = kind(hidden_layer_sizes=(5,), max_iter=3, random_state=0).fit(X, targets)
     predictor = estimator.predictor(len(ROWS), method)
     np.testing.assert_array_equal(predictor(ROWS), getattr(estimator, method)(ROWS))
-    assert_the_same(predictor)
+    check_copies(predictor)
 
 
-def test_a_pickle_keeps_the_parameters_of_its_time():
+def test_a_pickle_keeps_the_parameters_from_before_a_training():
     model = fastnn.Model([4, 5, 3], random_state=0, backend="numpy")
     predictor = model.predictor(len(ROWS), "predict_proba")
     expected = predictor(ROWS)
@@ -79,7 +80,7 @@ def test_a_pickle_keeps_the_parameters_of_its_time():
     np.testing.assert_array_equal(pickled(predictor)(ROWS), expected)
 
 
-def test_in_processes():
+def test_predictors_work_in_other_processes():
     predictor = fastnn.Model([4, 5, 3], random_state=0).predictor(len(ROWS), "predict_proba")
     parts = [ROWS, ROWS[::-1]]
     found = joblib.Parallel(n_jobs=2)(joblib.delayed(predictor)(part) for part in parts)

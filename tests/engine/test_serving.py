@@ -1,4 +1,4 @@
-"""Predictors: what `predict` and `predict_proba` give, for so many rows and as fast as it goes."""
+"""Predictors: they return what `predict` and `predict_proba` return, for a fixed number of rows."""
 
 import re
 import threading
@@ -28,7 +28,7 @@ LABELS = np.column_stack([y == 0, y > 0, X[:, 0] > 0]).astype(int)
 COUNTS = np.random.RandomState(0).poisson(np.exp(X[:, 0])).astype(float)
 NAMES = np.array(["setosa", "versicolor", "virginica"])
 
-# y and the estimator's class and parameters.
+# Targets, class of the estimator and its parameters, by name.
 PROBLEMS = {
     "binary": (y == 1, MLPClassifier, {}),
     "binary, text": (np.where(y == 1, "yes", "no"), MLPClassifier, {}),
@@ -63,13 +63,14 @@ def methods_of(estimator):
 
 
 def assert_same(served, expected):
-    """To the last bit, and of the same kind."""
+    """Assert that a prediction is an array equal to another in dtype, shape and all values."""
     assert type(served) is np.ndarray
     assert (served.dtype, served.shape) == (expected.dtype, expected.shape)
     np.testing.assert_array_equal(served, expected)
 
 
-def assert_serves(estimator, samples, n_rows):
+def check_predictors(estimator, samples, n_rows):
+    """Check that the estimator's predictors return what its methods return."""
     for name in methods_of(estimator):
         predictor = estimator.predictor(n_rows, name)
         for first in range(0, 140, 20):
@@ -78,24 +79,23 @@ def assert_serves(estimator, samples, n_rows):
 
 
 @pytest.mark.parametrize("n_rows", [1, 7])
-@pytest.mark.parametrize("more", OPTIONS.values(), ids=OPTIONS.keys())
+@pytest.mark.parametrize("extra", OPTIONS.values(), ids=OPTIONS.keys())
 @problems
-def test_it_gives_what_the_method_does(targets, kind, options, more, n_rows):
-    estimator = fitted(targets, kind, **options, **more)
-    assert_serves(estimator, X, n_rows)
+def test_a_predictor_returns_what_the_method_returns(targets, kind, options, extra, n_rows):
+    estimator = fitted(targets, kind, **options, **extra)
+    check_predictors(estimator, X, n_rows)
     assert_same(estimator.predictor()(X[:1]), estimator.predict(X[:1]))
 
 
 @problems
-def test_float32(targets, kind, options):
+def test_predictors_of_float32_return_what_the_methods_return(targets, kind, options):
     narrow = X.astype(np.float32)
     estimator = fitted(targets, kind, narrow, **options)
     for n_rows in (1, 7):
-        assert_serves(estimator, narrow, n_rows)
+        check_predictors(estimator, narrow, n_rows)
 
 
-def test_all_classes_are_predicted():
-    """So that the comparisons above are not of one class."""
+def test_a_predictor_returns_every_class_that_was_learned():
     for name in ("binary, text", "multiclass, text", "labels"):
         targets, kind, options = PROBLEMS[name]
         estimator = fitted(targets, kind, **options, max_iter=100)
@@ -118,7 +118,7 @@ MODELS = {
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("backend", ["numba", "numpy"])
 @pytest.mark.parametrize("options", MODELS.values(), ids=MODELS.keys())
-def test_of_models(options, backend, dtype, n_rows):
+def test_a_models_predictor_returns_what_the_method_returns(options, backend, dtype, n_rows):
     model = Model([4, 6, 3], random_state=0, backend=backend, dtype=dtype, **options)
     if options.get("batch_norm"):
         model.train(X, y, num_passes=5, epsilon=1e-3)
@@ -142,7 +142,7 @@ def test_of_models(options, backend, dtype, n_rows):
     seed=st.integers(0, 2**32 - 1),
 )
 @settings(max_examples=40)
-def test_any_shapes(n_inputs, hidden, n_outputs, n_rows, dtype, seed):
+def test_predictors_and_methods_agree_for_any_shape(n_inputs, hidden, n_outputs, n_rows, dtype, seed):
     model = Model([n_inputs, *hidden, n_outputs], random_state=seed, dtype=dtype)
     samples = np.random.default_rng(seed).normal(size=(3, n_rows, n_inputs))
     for name in ("predict", "predict_proba"):
@@ -151,7 +151,7 @@ def test_any_shapes(n_inputs, hidden, n_outputs, n_rows, dtype, seed):
             assert_same(predictor(rows), getattr(model, name)(rows))
 
 
-# --- arrays of its own -------------------------------------------------------------------------------
+# --- independence of later changes -------------------------------------------------------------------
 
 
 @problems
@@ -164,7 +164,7 @@ def test_every_result_is_a_new_array(targets, kind, options):
         second = predictor(X[70:77])
         assert not np.shares_memory(first, second)
         np.testing.assert_array_equal(first, kept)
-        second[...] = first[...] = 0  # theirs who asked
+        second[...] = first[...] = 0  # results belong to the caller
         np.testing.assert_array_equal(predictor(X[:7]), kept)
 
 
@@ -180,24 +180,24 @@ def test_every_result_of_a_model_is_a_new_array(options, backend):
     np.testing.assert_array_equal(first, kept)
 
 
-def test_what_is_given_is_left_alone():
+def test_samples_are_neither_changed_nor_kept():
     estimator = fitted(y, MLPClassifier)
     rows = X[:7].copy()
     rows.flags.writeable = False
     predictor = estimator.predictor(7)
     expected = predictor(rows)
     np.testing.assert_array_equal(rows, X[:7])
-    # What is written to it later changes nothing.
+    # Later changes of the samples do not change the result.
     written = X[:7].copy()
     result = predictor(written)
     written[...] = 1e9
     np.testing.assert_array_equal(result, expected)
 
 
-@pytest.mark.parametrize("more", OPTIONS.values(), ids=OPTIONS.keys())
+@pytest.mark.parametrize("extra", OPTIONS.values(), ids=OPTIONS.keys())
 @problems
-def test_later_fits_change_nothing(targets, kind, options, more):
-    estimator = fitted(targets, kind, **options, **more)
+def test_later_fits_do_not_change_a_predictor(targets, kind, options, extra):
+    estimator = fitted(targets, kind, **options, **extra)
     served = [(estimator.predictor(150, name), getattr(estimator, name)(X)) for name in methods_of(estimator)]
     estimator.set_params(early_stopping=False).partial_fit(X, targets)
     estimator.model_.W[0][...] = 0
@@ -214,7 +214,7 @@ def test_later_fits_change_nothing(targets, kind, options, more):
 
 @pytest.mark.parametrize("backend", ["numba", "numpy"])
 @pytest.mark.parametrize("batch_norm", [False, True])
-def test_later_trainings_of_a_model_change_nothing(backend, batch_norm):
+def test_later_trainings_of_a_model_do_not_change_its_predictor(backend, batch_norm):
     model = Model([4, 6, 3], random_state=0, backend=backend, batch_norm=batch_norm)
     predictor, expected = model.predictor(150, "predict_proba"), model.predict_proba(X)
     model.train(X, y, num_passes=5, epsilon=1e-3)
@@ -223,10 +223,10 @@ def test_later_trainings_of_a_model_change_nothing(backend, batch_norm):
     assert_same(predictor(X), expected)
 
 
-# --- what may be given -------------------------------------------------------------------------------
+# --- accepted and refused samples --------------------------------------------------------------------
 
 
-def test_numbers_of_any_kind():
+def test_samples_may_have_any_numeric_type_and_layout():
     estimator = fitted(y, MLPClassifier)
     whole = np.round(10 * X[:7])
     for predict, predictor in (
@@ -247,7 +247,7 @@ def test_numbers_of_any_kind():
     assert_same(estimator.predictor(7)(unaligned), estimator.predict(whole))
 
 
-def test_frames():
+def test_samples_may_be_data_frames():
     pd = pytest.importorskip("pandas")
     frame = pd.DataFrame(X, columns=list("abcd"))
     estimator = fitted(NAMES[y], MLPClassifier, frame)
@@ -269,7 +269,7 @@ def test_one_row_may_have_one_dimension():
         estimator.predictor(4)(X[0])
 
 
-def test_wide_numbers_for_a_narrow_network():
+def test_float64_samples_are_rounded_for_a_float32_network():
     estimator = fitted(y, MLPClassifier, X.astype(np.float32))
     assert_same(estimator.predictor(7, "predict_proba")(X[:7]), estimator.predict_proba(X[:7]))
 
@@ -281,23 +281,23 @@ WRONG_SHAPES = {
     "none": ((0, 4), "make a predictor for another number of rows"),
     "narrow": ((7, 3), "the network has 4 inputs"),
     "wide": ((7, 5), "the network has 4 inputs"),
-    "turned": ((4, 7), "the network has 4 inputs"),
-    "as many": ((14, 2), "the network has 4 inputs"),
+    "transposed": ((4, 7), "the network has 4 inputs"),
+    "as many values": ((14, 2), "the network has 4 inputs"),
     "one dimension": ((28,), "the network has 4 inputs"),
     "a row": ((4,), "the network has 4 inputs"),
-    "deep": ((1, 7, 4), "the network has 4 inputs"),
+    "three dimensions": ((1, 7, 4), "the network has 4 inputs"),
     "a number": ((), "the network has 4 inputs"),
 }
 
 
 @pytest.mark.parametrize("as_list", [False, True], ids=["array", "list"])
 @pytest.mark.parametrize(("shape", "remedy"), WRONG_SHAPES.values(), ids=WRONG_SHAPES.keys())
-def test_wrong_shapes(shape, remedy, as_list):
+def test_wrong_shapes_are_refused(shape, remedy, as_list):
     rows = np.ones(shape)
     if as_list:
         rows, shape = rows.tolist(), np.shape(rows.tolist())
     for predictor in (fitted(y, MLPClassifier).predictor(7), Model([4, 3]).predictor(7)):
-        if shape == (0,):  # a list of nothing has no width
+        if shape == (0,):  # an empty list has one dimension
             remedy = "the network has 4 inputs"
         message = f"X must have the shape (7, 4), got {shape}: {remedy}"
         with pytest.raises(ValueError, match=re.escape(message)):
@@ -324,7 +324,7 @@ WRONG_VALUES = {
 
 
 @pytest.mark.parametrize(("value", "message"), WRONG_VALUES.values(), ids=WRONG_VALUES.keys())
-def test_what_is_no_number(value, message):
+def test_samples_that_are_not_numbers_are_refused(value, message):
     for predictor in (fitted(y, MLPClassifier).predictor(), Model([4, 3]).predictor()):
         expected = predictor(X[:1])
         with pytest.raises(ValueError, match=message):
@@ -332,8 +332,8 @@ def test_what_is_no_number(value, message):
         assert_same(predictor(X[:1]), expected)
 
 
-def test_nan_and_infinity_are_warned_of():
-    """It comes back all the same, and what follows is as before."""
+def test_a_predictor_warns_of_nan_and_infinity():
+    """The result is returned all the same, and later results are not affected."""
     for name in ("binary", "multiclass, text", "labels", "regression", "three outputs", "poisson"):
         targets, kind, options = PROBLEMS[name]
         estimator = fitted(targets, kind, **options)
@@ -354,7 +354,7 @@ def test_nan_and_infinity_are_warned_of():
 # --- wrong calls -------------------------------------------------------------------------------------
 
 
-def test_wrong_arguments():
+def test_wrong_arguments_of_predictor_are_refused():
     for served in (fitted(y, MLPClassifier), Model([4, 3])):
         for n_rows in (0, -1, 1.5, "one", None, True, 2**70):
             with pytest.raises(ValueError, match="n_rows must be an integer not below 1"):
@@ -374,25 +374,25 @@ def test_wrong_arguments():
 
 
 @pytest.mark.parametrize("n_rows", [1, 7])
-@pytest.mark.parametrize("of", ["estimator", "numba", "numpy"])
-def test_threads_may_share_it(of, n_rows):
-    """Each gets what belongs to its own rows."""
-    if of == "estimator":
+@pytest.mark.parametrize("source", ["estimator", "numba", "numpy"])
+def test_threads_may_share_a_predictor(source, n_rows):
+    """Every thread gets the predictions of its own rows."""
+    if source == "estimator":
         served = fitted(NAMES[y], MLPClassifier)
     else:
-        served = Model([4, 6, 3], random_state=0, backend=of)
+        served = Model([4, 6, 3], random_state=0, backend=source)
     expected = [served.predict_proba(X[k : k + n_rows]) for k in range(140)]
     predictor = served.predictor(n_rows, "predict_proba")
     wrong, started = [], threading.Barrier(6)
 
-    def serve(own):
+    def serve(first):
         started.wait()
-        for k in range(own, 6 * 140, 5):
+        for k in range(first, 6 * 140, 5):
             k %= 140
             if not np.array_equal(predictor(X[k : k + n_rows]), expected[k]):
                 wrong.append(k)
 
-    threads = [threading.Thread(target=serve, args=(own,)) for own in range(6)]
+    threads = [threading.Thread(target=serve, args=(first,)) for first in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -400,8 +400,8 @@ def test_threads_may_share_it(of, n_rows):
     assert not wrong
 
 
-def test_an_error_in_one_thread_holds_up_no_other():
-    """One that comes when it has the predictor to itself."""
+def test_an_error_in_one_thread_does_not_block_the_others():
+    """The error is raised while the thread holds the predictor's lock."""
     predictor = fitted(y, MLPClassifier).predictor()
     run = predictor._run
     predictor._run = lambda: 1 // 0
@@ -415,7 +415,7 @@ def test_an_error_in_one_thread_holds_up_no_other():
     assert len(results) == 1
 
 
-def test_it_is_served_while_the_network_is_trained():
+def test_a_predictor_stays_the_same_while_its_model_is_trained():
     model = Model([4, 6, 3], random_state=0)
     predictor, expected = model.predictor(1, "predict_proba"), model.predict_proba(X[:1])
     ended = threading.Event()
@@ -434,4 +434,8 @@ def test_it_is_served_while_the_network_is_trained():
         n_calls += 1
     thread.join()
     assert not np.array_equal(model.predict_proba(X[:1]), expected)
-    assert isinstance(predictor, fastnn.engine.predictor.Predictor)
+
+
+def test_predictors_are_instances_of_the_documented_class():
+    for served in (fitted(y, MLPClassifier), Model([4, 3])):
+        assert isinstance(served.predictor(), fastnn.engine.predictor.Predictor)

@@ -8,7 +8,7 @@ from fastnn.network.description import Network
 from fastnn_kernels import train
 
 
-def test_every_setting_that_a_job_has_is_the_jobs():
+def test_settings_are_copied_from_the_job_with_the_types_of_the_kernels():
     network = Network.create([2, 3, 2])
     job = Job(
         np.zeros((7, 2)), np.zeros((7, 1)), np.full(7, 2), 5, 3, averaged=np.True_, tol=1, patience=4,
@@ -16,7 +16,7 @@ def test_every_setting_that_a_job_has_is_the_jobs():
     )  # fmt: skip
     settings = kernel_settings(train, network, job, width=8, n_rounds=1)
     shared = [name for name in settings._fields if hasattr(job, name)]
-    assert len(settings._fields) - len(shared) == 7, "computed: of the network, the tiles and the call"
+    assert len(settings._fields) - len(shared) == 7, "all but seven settings are fields of the job"
     for name in shared:
         assert getattr(settings, name) == getattr(job, name), name
     kinds = {"bool": bool, "float": float, "int": int}

@@ -11,12 +11,12 @@ from fastnn.engine import limits, thread_choice
 from fastnn.engine.thread_choice import ThreadChoice
 from fastnn.system import threads
 
-# A kind of training for every test: what one has measured must not begin another.
+# Every test takes new kinds of trainings: a training of a known kind begins with earlier measurements.
 KINDS = itertools.count()
 
 
 class Machine:
-    """A machine with a clock of its own, on which calls take the time that `speeds` say.
+    """A simulated machine with a clock. The time that a call takes follows from `speeds`.
 
     speeds: rounds a second by the number of threads. foreign: cores that other threads of the process use.
     start: seconds that threads take to wake up, in every call on more than one. cold: seconds by which cold
@@ -53,17 +53,19 @@ class Machine:
 
 @pytest.fixture
 def machine(monkeypatch):
+    """Return a function that makes a machine whose clock the choice of threads reads."""
+
     def make(speeds, **options):
-        one = Machine(speeds, **options)
-        monkeypatch.setattr(thread_choice, "time", one)
-        return one
+        simulated = Machine(speeds, **options)
+        monkeypatch.setattr(thread_choice, "time", simulated)
+        return simulated
 
     return make
 
 
 @pytest.mark.parametrize("gain", [0.1, 0.5, 0.9, 1.2, 1.9])
-def test_a_training_is_as_fast_as_the_better_number(machine, gain):
-    """Trials cost at most 3 % of one thread's speed, and the threads' waking up a little of both threads'."""
+def test_a_training_is_nearly_as_fast_as_with_the_better_number_of_threads(machine, gain):
+    """Trials cost at most 3 % of the time on one thread; waking up adds a little to the time on two."""
     speeds = {1: 7000.0, 2: 7000.0 * gain}
     run = machine(speeds)
     run.train(ThreadChoice(next(KINDS), 2), 1.0)
@@ -78,15 +80,15 @@ def test_more_threads_are_tried_as_long_as_they_are_faster(machine):
     assert counts.count(6) > len(counts) / 2
 
 
-def test_a_trial_is_not_only_its_cold_step(machine):
-    """Steps of 5 ms, the first of a call twice as long: a trial of one step would always look slower."""
+def test_a_trial_takes_more_than_the_first_slow_step(machine):
+    """Steps take 5 ms, the first of a call twice as long: a trial of one step would always look slower."""
     counts = machine({1: 200.0, 2: 300.0}, start=0.003, cold=0.005).train(ThreadChoice(next(KINDS), 2), 1.0)
     assert counts[-1] == 2
     assert counts.count(2) > counts.count(1)
 
 
-def test_the_number_changes_with_the_machine(machine):
-    """A neighbour takes a core for a second: within a few calls, one thread goes on, and later both again."""
+def test_the_number_of_threads_follows_the_speed_of_the_machine(machine):
+    """While another process takes a core, one thread computes after a few calls; afterwards both do again."""
     run, choice = machine({1: 7000.0, 2: 13000.0}), ThreadChoice(next(KINDS), 2)
     assert run.train(choice, 1.0)[-1] == 2
     run.speeds[2] = 1500.0
@@ -95,16 +97,16 @@ def test_the_number_changes_with_the_machine(machine):
     assert run.train(choice, 1.0)[-1] == 2
 
 
-def test_no_trial_while_other_threads_of_the_process_compute(machine):
-    """Another library's threads spin after their work: a trial would wait for them."""
+def test_there_is_no_trial_while_other_threads_of_the_process_compute(machine):
+    """Threads of other libraries spin after their work: a trial would wait for a core."""
     run, choice = machine({1: 7000.0, 2: 13000.0}, foreign=1.0), ThreadChoice(next(KINDS), 2)
     assert set(run.train(choice, 0.5)) == {1}
     run.foreign = 0.0
     assert run.train(choice, 0.5)[-1] == 2
 
 
-def test_a_short_training_goes_on_from_the_one_before(machine):
-    """The trials of a search, whose fits take milliseconds, are those of one long training."""
+def test_a_short_training_begins_with_the_measurements_of_the_last(machine):
+    """The fits of a search take milliseconds: together they make as many trials as one long training."""
     run, kind = machine({1: 7000.0, 2: 13000.0}), next(KINDS)
     counts = [run.train(ThreadChoice(kind, 2), 0.012) for _ in range(10)]
     assert counts[0][0] == 1
@@ -114,7 +116,7 @@ def test_a_short_training_goes_on_from_the_one_before(machine):
     assert ThreadChoice(kind, 1).next_call()[0] == 1
 
 
-def test_only_so_many_kinds_are_remembered(machine):
+def test_the_memory_holds_a_limited_number_of_kinds(machine):
     run, sizes = machine({1: 7000.0, 2: 13000.0}), set()
     for _ in range(2 * thread_choice.MOST_MEMORIES):
         kind = next(KINDS)
@@ -124,8 +126,8 @@ def test_only_so_many_kinds_are_remembered(machine):
     assert max(sizes) == thread_choice.MOST_MEMORIES
 
 
-def test_threads_share_the_memory():
-    """More kinds than are remembered, noted by several threads at once."""
+def test_threads_may_change_the_memory_at_once():
+    """Four threads note more kinds than the memory holds."""
 
     def note(number):
         for k in range(20_000):
@@ -138,8 +140,8 @@ def test_threads_share_the_memory():
     assert 0 < len(thread_choice._memory) <= thread_choice.MOST_MEMORIES + 4
 
 
-def test_a_trial_without_free_cores_is_put_off(machine):
-    """Side-by-side trainings hold the other cores: calls keep their length, and trials their distance."""
+def test_trials_without_free_cores_do_not_shorten_the_calls(machine):
+    """Other trainings hold the other cores: calls stay as long, and trials as rare, as with free cores."""
     run, choice = machine({1: 7000.0, 2: 13000.0}), ThreadChoice(next(KINDS), 2)
     counts = run.train(choice, 5.0, free=1)
     assert set(counts) == {1}

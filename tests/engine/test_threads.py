@@ -1,7 +1,7 @@
-"""Trainings side by side, on threads of their own and of the caller, and in forked processes.
+"""Parallel trainings: on threads of fastnn, on threads of the caller, and in forked processes.
 
-The network is large enough for its batches to be shared; what is measured is that everything ends, and
-ends at the same bits.
+The network is large enough for threads to share its batches. Every training must end, with the same bits as
+on one thread.
 """
 
 import gc
@@ -31,14 +31,14 @@ LAYERS = [20, 64, 64, 3]
 
 
 def trained(seed, n_threads=1, dropout=0.2, **options):
-    """Parameters after a training; dropout, for which other tests compile the same kernels."""
+    """Return parameters and records after a training; other tests compile the kernels for dropout, too."""
     model = fastnn.Model(LAYERS, dropout=dropout, random_state=seed)
     history = model.train(X, y, n_threads=n_threads, random_state=seed, **OPTIONS | options)
     return np.concatenate([model._parameters, history.loss, history.gradient_norm, *history.update_ratio])
 
 
-def side_by_side(tasks):
-    """The results of functions that run on a thread each."""
+def results_in_parallel(tasks):
+    """Run functions, each on its own thread, and return their results."""
     results = [None] * len(tasks)
 
     def run(k):
@@ -52,11 +52,11 @@ def side_by_side(tasks):
     return results
 
 
-def test_there_is_something_to_share():
+def test_threads_share_samples_or_units_of_large_batches():
     network = fastnn.Model(LAYERS, dropout=0.2)._network
     assert sharing(network, 512) == (8, False)
     assert sharing(fastnn.Model([2, 3, 2])._network, 200) == (1, False)
-    # More sums than parameters, and the other way round.
+    # Samples are shared if a batch has more sums than the network has parameters, else units.
     assert sharing(fastnn.Model([64, 100, 10])._network, 200) == (2, False)
     assert sharing(fastnn.Model([784, 256, 10])._network, 128) == (2, True)
     wide = fastnn.Model([784, 256, 10], batch_norm=True)._network
@@ -75,30 +75,30 @@ def test_there_is_something_to_share():
     ],
     ids=["plain", "clipped, limited, averaged", "weighted", "shards of unequal size"],
 )
-def test_any_number_of_threads_ends_at_the_same_bits(options):
+def test_any_number_of_threads_gives_the_same_bits(options):
     alone = trained(0, 1, **options)
     for n_threads in (2, 3, 8, 100):
         np.testing.assert_array_equal(trained(0, n_threads, **options), alone)
 
 
-# Networks, and of which layers the weights of a part come in strips: whole vectors, not too few of them.
+# Networks, and for each layer whether either part's weights are updated in strips, which are whole vectors.
 IN_STRIPS = {
     (44, 32, 24, 8): [(True, True), (True, True), (False, False)],
     (41, 33, 8, 3): [(False, False)] * 3,
 }
 
 
-@pytest.mark.parametrize("layers_dim", IN_STRIPS, ids=["whole vectors", "and not"])
+@pytest.mark.parametrize("layers_dim", IN_STRIPS, ids=["whole vectors", "incomplete vectors"])
 @pytest.mark.parametrize("estimator", [False, True], ids=["model", "estimator"])
-def test_weights_changed_at_once_are_the_same_bits(monkeypatch, layers_dim, estimator):
-    """Strip by strip, each with its gradient, and after all of it, as where its norm is asked for."""
+def test_updates_in_strips_give_the_same_bits_as_updates_at_once(monkeypatch, layers_dim, estimator):
+    """With `clip_norm`, all weights are updated at once, when the norm of the gradient is known."""
     monkeypatch.setattr(limits, "SHARED_OPERATIONS", 0)
     monkeypatch.setattr(limits, "TEAM_TRAFFIC", 0.0)
     X, y = random.normal(size=(300, layers_dim[0])), random.integers(0, layers_dim[-1], 300)
     options = {"batch_size": 64, "random_state": 0}
     results = []
     for clip_norm, n_threads in ((None, 1), (None, 2), (1e30, 1), (1e30, 2)):
-        if estimator:  # whose objective takes the squares of the weights
+        if estimator:  # an estimator records objectives, with the squares of the weights
             network = fastnn.MLPClassifier(
                 layers_dim[1:-1],
                 max_iter=3,
@@ -121,10 +121,10 @@ def test_weights_changed_at_once_are_the_same_bits(monkeypatch, layers_dim, esti
         np.testing.assert_array_equal(results[0], other)
 
 
-@pytest.mark.parametrize("layers_dim", IN_STRIPS, ids=["whole vectors", "and not"])
+@pytest.mark.parametrize("layers_dim", IN_STRIPS, ids=["whole vectors", "incomplete vectors"])
 @pytest.mark.parametrize("batch_size", [64, 250])
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
-def test_units_that_are_shared_are_normalised_and_dropped_as_by_the_reference(
+def test_batch_normalisation_and_dropout_of_shared_units_match_the_reference(
     monkeypatch, layers_dim, batch_size, dropout
 ):
     monkeypatch.setattr(limits, "SHARED_OPERATIONS", 0)
@@ -145,18 +145,18 @@ def test_units_that_are_shared_are_normalised_and_dropped_as_by_the_reference(
 
 
 @pytest.mark.parametrize("layers_dim", IN_STRIPS)
-def test_what_comes_in_strips(layers_dim):
+def test_layers_of_whole_vectors_are_updated_in_strips(layers_dim):
     @numba.njit(**KERNEL_OPTIONS)
-    def ask(plan, layer, part, T, n_lanes):
+    def in_strips(plan, layer, part, T, n_lanes):
         return updates_in_strips(plan, layer, part, T, n_lanes)
 
     plan = fastnn.Model(layers_dim)._network.training_layout.plan
-    found = [tuple(ask(plan, layer, part, 64, 8) for part in range(2)) for layer in range(len(plan))]
+    found = [tuple(in_strips(plan, layer, part, 64, 8) for part in range(2)) for layer in range(len(plan))]
     assert found == IN_STRIPS[layers_dim]
 
 
-def test_threads_do_what_the_reference_does():
-    """Shards and their order are the kernels' own business."""
+def test_a_training_on_threads_matches_the_reference():
+    """The reference does not divide batches into shards: results differ by rounding only."""
     results = []
     for backend, n_threads in (("numba", 3), ("numpy", 1)):
         model = fastnn.Model(LAYERS, dropout=0.2, random_state=0, backend=backend)
@@ -166,7 +166,7 @@ def test_threads_do_what_the_reference_does():
         np.testing.assert_allclose(ours, theirs, rtol=1e-10, atol=1e-12)
 
 
-def test_small_work_is_not_shared_and_as_right():
+def test_small_batches_give_the_same_bits_with_many_threads():
     results = []
     for n_threads in (1, 8):
         model = fastnn.Model([20, 4, 3], dropout=0.2, random_state=0)
@@ -175,16 +175,16 @@ def test_small_work_is_not_shared_and_as_right():
     np.testing.assert_array_equal(*results)
 
 
-def test_eight_threads_train_at_once():
-    """With two of fastnn's threads each: sixteen on however few cores, each waiting for another."""
+def test_trainings_on_eight_threads_give_the_same_bits():
+    """Each training asks for two threads: sixteen threads compete for the cores."""
     alone = [trained(seed) for seed in range(8)]
-    together = side_by_side([lambda seed=seed: trained(seed, 2) for seed in range(8)])
+    together = results_in_parallel([lambda seed=seed: trained(seed, 2) for seed in range(8)])
     for one, other in zip(alone, together, strict=True):
         np.testing.assert_array_equal(one, other)
 
 
-def test_cores_that_come_and_go_change_nothing():
-    """Another thread takes all but one of them and gives them back, now and then between two calls."""
+def test_a_varying_number_of_free_cores_gives_the_same_bits():
+    """Another thread takes all cores but one for a millisecond, again and again."""
     alone, ended = trained(0), threading.Event()
 
     def disturb():
@@ -198,25 +198,25 @@ def test_cores_that_come_and_go_change_nothing():
         finally:
             ended.set()
 
-    for result in side_by_side([train, disturb])[0]:
+    for result in results_in_parallel([train, disturb])[0]:
         np.testing.assert_array_equal(result, alone)
 
 
-def test_a_thread_may_predict_with_what_another_trains():
+def test_a_thread_may_predict_with_a_model_that_another_trains():
     model = fastnn.Model(LAYERS, dropout=0.2, random_state=0)
     model.predict_proba(X)
 
     def predict():
         return all(np.isfinite(model.predict_proba(X[:100])).all() for _ in range(50))
 
-    results = side_by_side(
+    results = results_in_parallel(
         [lambda: model.train(X, y, n_threads=2, random_state=0, **OPTIONS), predict, predict]
     )
     assert results[1:] == [True, True]
     np.testing.assert_array_equal(model._parameters, trained(0)[: len(model._parameters)])
 
 
-def test_divergence_on_threads():
+def test_divergence_on_two_threads_raises_the_same_error():
     messages = []
     for n_threads in (1, 2):
         model = fastnn.Model(LAYERS, dropout=0.2, random_state=0)
@@ -229,8 +229,8 @@ def test_divergence_on_threads():
     assert messages[0] == messages[1]
 
 
-def test_no_thread_stays_behind():
-    others = set(threading.enumerate())  # of somebody else's pools, which stay
+def test_the_threads_of_a_training_end():
+    others = set(threading.enumerate())  # threads of other pools, which stay
     for seed in range(3):
         trained(seed, 4)
     # A pool's threads end when nothing refers to it any more, as an error does with its traceback.
@@ -242,7 +242,7 @@ def test_no_thread_stays_behind():
 
 # --- forked children, threading layers -----------------------------------------------------------
 
-SIDE_BY_SIDE = """
+PARALLEL = """
     import multiprocessing
     import threading
     import warnings
@@ -250,7 +250,7 @@ SIDE_BY_SIDE = """
     import numpy as np
     import fastnn
 
-    # Python itself warns of forks where there are threads; that they are survived is what is tested.
+    # Python warns of forks in processes with threads; this test is about surviving them.
     warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)
 
     random = np.random.default_rng(0)
@@ -261,14 +261,14 @@ SIDE_BY_SIDE = """
         model.train(
             X, y, num_passes=3, epsilon=1e-4, batch_size=512, n_threads=n_threads, random_state=seed
         )
-        picture = model.predict_proba(X)
-        result = model._parameters.tobytes() + picture.tobytes()
+        probabilities = model.predict_proba(X)
+        result = model._parameters.tobytes() + probabilities.tobytes()
         if queue is not None:
             queue.put((seed, result))
         return result
 
     def main():
-        if USE_NUMBA:  # the layer that the environment asks for, running before all else
+        if USE_NUMBA:  # start the threading layer that the environment names
             from numba import njit, prange, threading_layer
 
             @njit(parallel=True)
@@ -303,20 +303,20 @@ SIDE_BY_SIDE = """
             child.join()
             assert child.exitcode == 0, child.exitcode
         assert found == {seed: alone[seed] for seed in range(2)}
-        # And the parent goes on.
+        # The parent can still train.
         assert trained(0, 2) == alone[0]
         print("children")
 
     main()
 """
 
-needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
 
 @pytest.mark.slow
 @needs_fork
-def test_threads_at_once_and_forked_children():
-    assert run_python("USE_NUMBA = False\n" + textwrap.dedent(SIDE_BY_SIDE)).split() == [
+def test_parallel_threads_and_forked_children_train_alike():
+    assert run_python("USE_NUMBA = False\n" + textwrap.dedent(PARALLEL)).split() == [
         "threads",
         "children",
     ]
@@ -331,10 +331,10 @@ def has_layer(name):
 @pytest.mark.slow
 @needs_fork
 @pytest.mark.parametrize("layer", ["workqueue", "omp", "tbb"])
-def test_under_every_threading_layer_of_numba(layer):
-    program = "USE_NUMBA = True\n" + textwrap.dedent(SIDE_BY_SIDE)
+def test_trainings_work_with_every_threading_layer_of_numba(layer):
+    program = "USE_NUMBA = True\n" + textwrap.dedent(PARALLEL)
     if not has_layer(layer):
-        pytest.skip(f"numba has no {layer} here")
+        pytest.skip(f"numba is installed without {layer}")
     try:
         printed = run_python(program, NUMBA_THREADING_LAYER=layer)
     except AssertionError as error:
@@ -344,11 +344,11 @@ def test_under_every_threading_layer_of_numba(layer):
     assert printed.split() == [layer, "threads", "children"]
 
 
-def test_going_back_into_a_step_finds_its_weights_as_they_were(monkeypatch):
-    """A call that began in the middle of a step diverges some steps later."""
+def test_restoring_the_middle_of_a_step_restores_its_weights(monkeypatch):
+    """After a divergence, the trainer returns to the beginning of a call, here in the middle of a step."""
     X, y = random.normal(size=(3000, 10)), random.integers(0, 3, 3000)
     curves = []
-    for operations in (1, 1e15):  # the first call does a tile; all calls do whole steps
+    for operations in (1, 1e15):  # the first call does one tile, or calls do whole steps
         monkeypatch.setattr(limits, "FIRST_CALL_OPERATIONS", operations)
         network = fastnn.MLPClassifier(
             (16,), solver="sgd", learning_rate_init=1e160, alpha=1e3, batch_size=3000, random_state=0

@@ -1,6 +1,6 @@
 """Kernels allocate nothing: numba's own counter does not grow with the work of a call.
 
-A call itself counts one allocation for every array handed over.
+numba counts one allocation for every array argument of a call.
 """
 
 import numba
@@ -24,19 +24,33 @@ y = random.integers(0, 2, 1100)
 
 @pytest.fixture(autouse=True)
 def counters():
+    """Count numba's allocations during a test."""
     _nrt_python.memsys_enable_stats()
     yield
     _nrt_python.memsys_disable_stats()
 
 
 def allocations(action, *arguments):
-    action(*arguments)  # compiled
+    """Return the number of numba's allocations in a call; a first call, not counted, compiles the kernels."""
+    action(*arguments)
     before = rtsys.get_allocation_stats().alloc
     action(*arguments)
     return rtsys.get_allocation_stats().alloc - before
 
 
-# The tutorial's; small batches with Adam; those with batch normalisation and dropout, too.
+def train(network, job, n_passes):
+    """Train a network from the start for some passes, in one call; return the trainer."""
+    parameters = network.draw_parameters(np.random.RandomState(0))
+    trainer = get_backend("numba").trainer(
+        network, parameters, network.initial_statistics(), job, Memory.fresh(network, parameters, job)
+    )
+    trainer._rounds_a_call = 10**9
+    assert trainer.run(n_passes)
+    assert trainer.n_passes == n_passes
+    return trainer
+
+
+# The tutorial's training; minibatches with Adam; minibatches with batch normalisation and dropout.
 @pytest.mark.parametrize("recipe", RECIPES[:3])
 @pytest.mark.parametrize("hidden", [(3,), (40, 30)])
 def test_training_allocates_nothing(recipe, hidden):
@@ -55,16 +69,7 @@ def test_training_allocates_nothing(recipe, hidden):
         num_passes=1000, batch_size=size, **options,
     )  # fmt: skip
 
-    def train(n_passes):
-        parameters = network.draw_parameters(np.random.RandomState(0))
-        trainer = get_backend("numba").trainer(
-            network, parameters, network.initial_statistics(), job, Memory.fresh(network, parameters, job)
-        )
-        trainer._rounds_a_call = 10**9  # all in one call
-        assert trainer.run(n_passes)
-        assert trainer.n_passes == n_passes
-
-    assert allocations(train, 10) == allocations(train, 1000)
+    assert allocations(train, network, job, 10) == allocations(train, network, job, 1000)
 
 
 def test_threads_allocate_nothing(monkeypatch):
@@ -73,16 +78,10 @@ def test_threads_allocate_nothing(monkeypatch):
     network = Network((2, 3, 2), (*recipe.hidden, recipe.output), recipe.dtype, recipe.loss)
     job = Job(X, y[:, None].astype(float), np.ones(1100), 1000, 1100, epsilon=1e-4, n_threads=2)
 
-    def train(n_passes):
-        parameters = network.draw_parameters(np.random.RandomState(0))
-        trainer = get_backend("numba").trainer(
-            network, parameters, network.initial_statistics(), job, Memory.fresh(network, parameters, job)
-        )
-        trainer._rounds_a_call = 10**9
-        assert trainer.run(n_passes)
-        assert trainer._n_threads == 2
+    def train_on_two_threads(n_passes):
+        assert train(network, job, n_passes)._n_threads == 2
 
-    assert allocations(train, 10) == allocations(train, 1000)
+    assert allocations(train_on_two_threads, 10) == allocations(train_on_two_threads, 1000)
 
 
 def test_prediction_allocates_nothing():
@@ -93,7 +92,7 @@ def test_prediction_allocates_nothing():
 
 
 def committee_of(n_members):
-    """Networks that differ in depth and width."""
+    """Return a committee of networks of different widths."""
     networks = [Network((2, 3 + 5 * k, 2), ("tanh", "tanh"), np.dtype(float)) for k in range(n_members)]
     members = [(network, network.draw_parameters(np.random.RandomState(0))) for network in networks]
     return Committee(members, votes=n_members > 1)
@@ -118,7 +117,7 @@ def test_grids_allocate_nothing(n_members):
         assert allocations(paint, 1) == allocations(paint, 50) == allocations(paint, 600)
 
 
-def test_the_counter_counts():
+def test_the_counter_notices_allocations():
     @numba.njit
     def allocate(count):
         total = 0.0

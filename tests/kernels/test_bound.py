@@ -1,4 +1,4 @@
-"""Bounds of scores: what either side computes lies within its own, as narrow as they should be."""
+"""Bounds of scores: the scores of kernels and reference lie within the bounds of each, which are narrow."""
 
 import functools
 
@@ -39,18 +39,18 @@ each_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=str)
 N_CELLS = 64
 
 
-# --- a line and a strip --------------------------------------------------------------------------
+# --- strips that enclose the graph of an activation ----------------------------------------------
 
 
 @functools.cache
-def outlines(name):
-    """The kernel ``(centre, radius, strip)`` that fills strip (3, T)."""
-    lines = compiled.enclosing_strip(name)
+def strip_kernel(name):
+    """Return the kernel ``(centre, radius, strip)`` that fills strip (3, T): slope, middle and width."""
+    enclosing_strip = compiled.enclosing_strip(name)
 
-    @numba.njit(**OPTIONS)  # not kept on disk: kernels of this file are not its sources
+    @numba.njit(**OPTIONS)  # not @kernel, whose cache on disk does not notice changes of this file
     def run(centre, radius, strip):
         for t in range(0, centre.shape[1], lanes(centre)):
-            slope, middle, width = lines(load(centre, 0, t), load(radius, 0, t))
+            slope, middle, width = enclosing_strip(load(centre, 0, t), load(radius, 0, t))
             store(strip, 0, t, slope)
             store(strip, 1, t, middle)
             store(strip, 2, t, width)
@@ -60,12 +60,12 @@ def outlines(name):
 
 def strips(name, centre, radius):
     strip = np.full((3, centre.size), np.nan, centre.dtype)
-    outlines(name)(centre[None], radius[None], strip)
+    strip_kernel(name)(centre[None], radius[None], strip)
     return strip
 
 
 def intervals(random, name, dtype):
-    """Centres and radii from 1e-6 to 1e3; of half of them the interval ends or lies about a knot."""
+    """Return centres and radii from 1e-6 to 1e3; half of the intervals contain a knot or end near one."""
     radius = 10.0 ** random.uniform(-6, 3, N_CELLS)
     centre = random.choice([-1, 1], N_CELLS) * 10.0 ** random.uniform(-6, 3, N_CELLS)
     edges = [0.0, *(edge for knot in curvature(name).knots for edge in knot[:2])]
@@ -91,11 +91,9 @@ def test_the_graph_lies_in_the_strip(name, seed, dtype):
     A = np.empty_like(Z)
     activation_forward(name)(Z, A)
     with np.errstate(under="ignore"):
-        twin, twin_A = (
-            reference.enclosing_strip(name, centre, radius),
-            reference_layer.activation_forward(name, Z),
-        )
-    for strip, values in ((strips(name, centre, radius), A), (np.array(twin), twin_A)):
+        reference_strip = np.array(reference.enclosing_strip(name, centre, radius))
+        reference_A = reference_layer.activation_forward(name, Z)
+    for strip, values in ((strips(name, centre, radius), A), (reference_strip, reference_A)):
         slope, middle, width = (row[:, None] for row in strip.astype(np.longdouble))
         assert (np.abs(values - slope * Z - middle) <= width).all()
 
@@ -125,12 +123,12 @@ def test_strips_of_short_intervals_are_narrow(name, dtype):
     _, _, width = strips(name, centre, radius).astype(np.float64)
     bend, jump = steepness(name)
     c, r = centre.astype(np.float64), radius.astype(np.float64)
-    # What is known of a knot is less than of any other place.
+    # Within a knot, the slope is known only to lie between two limits.
     uncertain = sum(knot.most - knot.least for knot in curvature(name).knots) * 2
     allowed = bend * r**2 + (np.where(np.abs(c) <= 2 * r, jump, 0) + uncertain) * r
     rounding = np.finfo(dtype).eps * (200 * (np.abs(c) + r + 1))
     assert (width <= allowed + rounding).all()
-    # Between knots and kinks, by the tangent: half of that.
+    # Away from knots and kinks the strip follows a tangent and is narrower.
     is_smooth = np.abs(c) > 2 * r
     for knot in curvature(name).knots:
         is_smooth &= (c - 2 * r > knot.end) | (c + 2 * r < knot.begin)
@@ -140,20 +138,20 @@ def test_strips_of_short_intervals_are_narrow(name, dtype):
 
 @each_name
 @each_dtype
-def test_strips_are_those_of_the_reference(name, dtype):
+def test_strips_match_the_reference(name, dtype):
     centre, radius = intervals(np.random.default_rng(1), name, dtype)
     expected = np.array(reference.enclosing_strip(name, centre, radius), np.float64)
     strip = strips(name, centre, radius).astype(np.float64)
     c, r = np.abs(centre.astype(np.float64)), radius.astype(np.float64)
     error = 300 * np.finfo(dtype).eps * (c + r + 1) * (r + 1)
-    # Whether a knot lies within is for rounding to say in some of them: those are right in another way.
+    # Rounding decides whether some intervals contain a knot: their strips may differ, and both are valid.
     is_same = (np.abs(strip - expected) <= error).all(axis=0)
     assert is_same.mean() > 0.9
 
 
 @each_dtype
 @each_name
-def test_infinities_and_nan_make_no_strip(name, dtype):
+def test_intervals_that_are_not_finite_have_no_finite_strip(name, dtype):
     largest = np.finfo(dtype).max
     centre, radius = np.full(N_CELLS, 0.5, dtype), np.full(N_CELLS, 0.25, dtype)
     centre[:3] = np.nan, np.inf, -np.inf
@@ -168,7 +166,7 @@ def test_infinities_and_nan_make_no_strip(name, dtype):
 
 
 def bounds(committee, cells):
-    """The form (K, T) of the only network's scores."""
+    """Return the form (K, T) that bounds the scores of the committee's only network."""
     (networks, n_units), T = kernel_side(committee, compiled.bounds_table), cells.centre.shape[1]
     forms = aligned_empty(4 * n_units * T, committee.dtype)
     forms[...] = np.nan
@@ -181,7 +179,7 @@ def bounds(committee, cells):
 
 
 def computed_scores(committee, X):
-    """The scores of X (2, T)."""
+    """Return the scores (K, T) of X (2, T) by the kernels."""
     networks, n_units = kernel_side(committee)
     units = aligned_empty(n_units * X.shape[1], committee.dtype)
     total = np.empty((committee.n_classes, X.shape[1]), committee.dtype)
@@ -194,12 +192,12 @@ def cells_for(random, dtype):
 
 
 def check_enclosure(committee, random):
+    """Check that the scores at random points of cells lie within the forms over the cells."""
     cells = cells_for(random, committee.dtype)
     form = bounds(committee, cells)
     points, at = points_in(random, cells, 32)
     scores = computed_scores(committee, points.reshape(2, -1)).reshape(committee.n_classes, N_CELLS, 32)
     assert (outside(scores, form, at) <= 0).all()
-    return cells, form
 
 
 @given(single())
@@ -221,7 +219,7 @@ def test_scores_of_the_reference_lie_in_its_form(problem):
 
 @pytest.mark.parametrize("names", SETS, ids="-".join)
 @each_dtype
-def test_every_activation_of_wide_and_deep_networks(names, dtype):
+def test_scores_of_wide_and_deep_networks_lie_in_their_form(names, dtype):
     random = np.random.default_rng(0)
     for scale in (0.3, 1.0, 2.0, 10.0):
         for widest in (3, 128):
@@ -237,11 +235,11 @@ def reference_bounds(committee, cells):
 
 
 @given(single())
-def test_forms_are_those_of_the_reference(problem):
+def test_forms_match_the_reference(problem):
     committee, random = problem
     cells = cells_for(random, committee.dtype)
     form, expected = bounds(committee, cells), reference_bounds(committee, cells)
-    # Where the reference overflows, so do the kernels, which multiply in another order.
+    # Compare forms without an overflow; kernels and reference multiply in different orders.
     proves = np.isfinite(form.radius).all(axis=0)
     assert np.isfinite(expected.radius[proves]).all()
     form, expected = (
@@ -251,19 +249,19 @@ def test_forms_are_those_of_the_reference(problem):
     size = np.sum(np.abs(expected), axis=0)
     error = 1e3 * np.finfo(committee.dtype).eps * size + 1e-3 * expected[3]
     is_same = (np.abs(np.subtract(form, expected)) <= error).all(axis=(0, 1))
-    # In a few cells rounding says whether a knot lies within a unit's range.
+    # In a few cells rounding decides whether the range of a unit contains a knot.
     assert is_same.sum() >= 0.9 * is_same.size
 
 
 @given(single(), st.sampled_from([np.nan, np.inf, -np.inf, 1e300]), seeds)
-def test_what_is_not_finite_proves_nothing(problem, value, seed):
+def test_scores_that_are_not_finite_win_no_cell(problem, value, seed):
     committee, random = problem
     (network, parameters), chooser = committee.members[0], np.random.default_rng(seed)
     with np.errstate(over="ignore"):
         value = committee.dtype.type(value)
     arrays = [*network.weights(parameters), *network.biases(parameters)]
     array = arrays[chooser.integers(len(arrays))]
-    if abs(value) < np.inf:  # large numbers all over, until some overflow
+    if abs(value) < np.inf:  # weights so large that products overflow
         for W in network.weights(parameters):
             W[...] = np.sqrt(np.finfo(network.dtype).max) * np.where(W < 0, -1, 1)
     else:
@@ -277,22 +275,22 @@ def test_what_is_not_finite_proves_nothing(problem, value, seed):
             assert not any(compiled.is_won(form, t, k) for k in range(committee.n_classes))
 
 
-# --- who wins ------------------------------------------------------------------------------------
+# --- the winning class ---------------------------------------------------------------------------
 
 
 @given(seeds, dtypes, st.integers(2, 10), st.sampled_from([1e-3, 0.1, 1.0]))
-def test_winners_are_those_of_the_reference(seed, dtype, n_classes, reach):
+def test_winners_match_the_reference_and_lead_in_every_corner(seed, dtype, n_classes, reach):
     random = np.random.default_rng(seed)
     shape = n_classes, N_CELLS
     arrays = random.standard_normal(shape), *(reach * random.standard_normal(shape) for _ in range(2))
     form = compiled.Form(*(a.astype(dtype) for a in (*arrays, reach * random.uniform(0, 1, shape))))
-    twin = reference.Form(*(array.T for array in form))
+    reference_form = reference.Form(*(array.T for array in form))
     c, x, y, r = (array.astype(np.float64) for array in form)
     corners = [c + i * x + j * y for i in (-1, 1) for j in (-1, 1)]
     for t in range(N_CELLS):
         winners = [k for k in range(n_classes) if compiled.is_won(form, t, k)]
-        assert winners == [k for k in range(n_classes) if reference.is_won(twin, t, k)]
-        # It wins in the corners, whatever the others do within their radii, and so in between.
+        assert winners == [k for k in range(n_classes) if reference.is_won(reference_form, t, k)]
+        # A winner leads in all corners, whatever the radii add or take away, and hence in between.
         ahead = [
             k
             for k in range(n_classes)
@@ -308,7 +306,7 @@ def test_winners_are_those_of_the_reference(seed, dtype, n_classes, reach):
 
 
 @each_dtype
-def test_ties_and_nan_are_not_won(dtype):
+def test_ties_infinity_and_nan_have_no_winner(dtype):
     def form(centre, radius=0.0, slope=(0.0, 0.0)):
         columns = np.array([[centre], [slope], [[0, 0]], [[radius, 0]]], dtype)
         return tuple(array.T.copy() for array in columns)
@@ -316,9 +314,9 @@ def test_ties_and_nan_are_not_won(dtype):
     def winners(*arguments):
         arrays = form(*arguments)
         ours = [k for k in (0, 1) if compiled.is_won(compiled.Form(*arrays), 0, k)]
-        twin = reference.Form(*(array.T for array in arrays))
+        reference_form = reference.Form(*(array.T for array in arrays))
         with np.errstate(invalid="ignore"):
-            assert ours == [k for k in (0, 1) if reference.is_won(twin, 0, k)]
+            assert ours == [k for k in (0, 1) if reference.is_won(reference_form, 0, k)]
         return ours
 
     assert winners((1.0, 0.0)) == [0]

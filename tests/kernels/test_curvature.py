@@ -1,4 +1,4 @@
-"""Knots of the activations: found where the exact derivative turns, and the same on both sides."""
+"""Knots of the activations: kernels and reference find them where the exact derivative turns."""
 
 import itertools
 
@@ -40,7 +40,7 @@ def mish_slope(z):
     return n / (n + 2) + 4 * z * e * (1 + e) / (n + 2) ** 2
 
 
-# Derivatives, for mpmath; where one jumps, that from the right.
+# Derivatives in mpmath's arithmetic; at a jump, the value to the right.
 EXACT_SLOPES = {
     "identity": lambda z: mpmath.mpf(1),
     "sigmoid": lambda z: sigmoid(z) * (1 - sigmoid(z)),
@@ -57,7 +57,7 @@ EXACT_SLOPES = {
 
 
 @pytest.mark.parametrize("name", EXACT_SLOPES)
-def test_knots_are_where_it_bends_the_other_way(name):
+def test_slopes_are_monotonic_between_knots_and_within_their_limits_in_knots(name):
     slope, found = EXACT_SLOPES[name], compiled.curvature(name)
     with mpmath.workdps(60):
         tiny, far = mpmath.mpf(10) ** -15, mpmath.mpf(40)
@@ -65,7 +65,7 @@ def test_knots_are_where_it_bends_the_other_way(name):
         ends = [*(mpmath.mpf(knot.begin) for knot in found.knots), far]
         is_convex = found.begins_convex
         for begin, end in zip(begins, ends, strict=True):
-            # Closer and closer to either end.
+            # Points that approach either end, and points in between.
             steps = [tiny * mpmath.mpf(2) ** k for k in range(60)]
             inner = [begin + step for step in steps] + [end - step for step in steps]
             inner += [begin + (end - begin) * k / 400 for k in range(1, 400)]
@@ -83,7 +83,7 @@ def test_knots_are_where_it_bends_the_other_way(name):
 
 
 @each_name
-def test_both_sides_find_the_same_knots(name):
+def test_kernels_and_reference_find_the_same_knots(name):
     kernel, twin = compiled.curvature(name), reference.curvature(name)
     assert kernel.begins_convex == twin.begins_convex
     assert len(kernel.knots) == len(twin.knots)
@@ -91,11 +91,11 @@ def test_both_sides_find_the_same_knots(name):
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5)
 
 
-# --- knots of functions made for the purpose ------------------------------------------------------
+# --- knots of simple functions --------------------------------------------------------------------
 
 
 def knots_of(slope):
-    """The curvature that the kernels' side finds, which the reference finds, too."""
+    """Return the curvature that kernels and reference both find."""
     found = compiled.find_curvature(slope)
     assert found == compiled.Curvature(*reference.find_curvature(slope))
     return found
@@ -110,7 +110,7 @@ def test_a_concave_function_begins_concave():
 
 
 def test_a_wave_has_a_knot_at_every_turn():
-    # Slopes rise where the sine does.
+    # The slope is a sine, constant beyond -10 and 10.
     found = knots_of(lambda z: np.where(np.abs(z) < 10, np.sin(z), np.sin(10) * np.sign(z)))
     turns = np.pi * np.arange(-2.5, 3)
     assert len(found.knots) == len(turns)
@@ -119,20 +119,20 @@ def test_a_wave_has_a_knot_at_every_turn():
         assert knot.least <= np.sin(turn) <= knot.most
 
 
-def test_slopes_may_jump_and_rest():
-    # A ramp from 0 to 1: convex, then a line that is both, then concave.
+def test_a_ramp_has_one_knot_over_its_whole_slope():
+    # The function is convex, then a line that is both convex and concave, then concave.
     (knot,) = knots_of(lambda z: ((z > -0.3) & (z < 0.7)).astype(float)).knots
     assert -0.31 < knot.begin < knot.end < 0.71
     assert knot.end > 0.69
     assert knot.least <= 0 < 1 <= knot.most
 
 
-# --- formulas run in Python -----------------------------------------------------------------------
+# --- formulas evaluated in Python -----------------------------------------------------------------
 
 
 @each_name
-def test_formulas_run_in_python_are_the_kernels(name):
-    # In the one precision in which they are run; the kernels' own may differ from that by rounding.
+def test_formulas_evaluated_in_python_match_the_kernels(name):
+    # Python evaluates formulas in float64 only. Kernels may differ by rounding.
     dtype = DTYPES[0]
     Z = np.linspace(-30, 30, padded(2000, dtype))[None]
     A, slopes = np.empty_like(Z), np.empty_like(Z)

@@ -1,4 +1,4 @@
-"""Encoding of numbers: kernels against the reference, the reference against other formulas."""
+"""Encodings of numerical columns: kernels against the reference, the reference against other formulas."""
 
 import numpy as np
 from hypothesis import example, given
@@ -14,7 +14,7 @@ F64 = np.dtype(np.float64)
 finite = st.one_of(st.floats(-100, 100), st.floats(allow_nan=False, allow_infinity=False))
 numbers = hnp.arrays(np.float64, st.integers(0, 70), elements=st.one_of(finite, st.just(np.nan)))
 scales = st.floats(1e-300, 1e300)
-# Rounding of float64 moves a result in float32 to a neighbour at most.
+# Errors of float64 change a result rounded to float32 by one ulp at most.
 ONE_ULP = 2 * np.finfo(np.float32).eps
 
 
@@ -25,33 +25,33 @@ def table(n, width):
 
 @given(numbers, finite, scales, st.sampled_from([1.0, 3.0, 1e-3, 1e300]), st.integers(0, 4))
 @example(np.array([1e308, -1e308]), 0.0, 1.0, 1e-3, 0)
-def test_smooth_scaling_is_the_reference(x, center, scale, limit, column):
-    room = table(x.size, 5)
-    (out,) = room.views
+def test_smooth_scaling_matches_the_reference(x, center, scale, limit, column):
+    output = table(x.size, 5)
+    (out,) = output.views
     compiled.smooth_scaled(read_only(x), center, scale, limit, out, column)
     with np.errstate(over="ignore"):
         expected = reference.smooth_scaled(x, center, scale, limit).astype(np.float32)
     np.testing.assert_allclose(out[:, column], expected, rtol=ONE_ULP, atol=np.finfo(np.float32).tiny)
     assert np.isnan(np.delete(out, column, axis=1)).all()
-    assert room.are_kept_apart()
+    assert output.are_kept_apart()
 
 
 @given(numbers, hnp.arrays(np.float64, st.integers(1, 60), elements=finite), st.integers(1, 40), st.data())
-def test_positions_are_the_reference_bit_for_bit(x, column, n_bins, data):
+def test_positions_match_the_reference_bit_for_bit(x, column, n_bins, data):
     low, width, factor = interval_terms(quantile_edges(column, n_bins), F64)
-    x = np.concatenate([x, column])  # edges among the numbers
-    first, rest = data.draw(st.integers(0, 3)), data.draw(st.integers(0, 3))
-    room = table(x.size, first + low.size + rest)
-    (out,) = room.views
+    x = np.concatenate([x, column])  # numbers that lie on edges too
+    first, n_after = data.draw(st.integers(0, 3)), data.draw(st.integers(0, 3))
+    output = table(x.size, first + low.size + n_after)
+    (out,) = output.views
     compiled.piecewise_linear(read_only(x), read_only(low), read_only(width), factor, out, first)
     expected = reference.piecewise_linear(x, low, width, factor).astype(np.float32)
     np.testing.assert_array_equal(out[:, first : first + low.size], expected)
     assert np.isnan(np.delete(out, np.s_[first : first + low.size], axis=1)).all()
-    assert room.are_kept_apart()
+    assert output.are_kept_apart()
 
 
 @given(numbers, st.floats(-100, 100), st.floats(0.01, 100), st.sampled_from([1.0, 3.0, 1e-3]))
-def test_smooth_scaling_is_the_formula(x, center, scale, limit):
+def test_reference_matches_the_formula_of_smooth_scaling(x, center, scale, limit):
     x = np.clip(x, -1e100, 1e100)
     u = (x - center) / scale
     result = reference.smooth_scaled(x, center, scale, limit)

@@ -1,4 +1,4 @@
-"""The gates: kernels against the reference, the reference against central differences."""
+"""The gates of an affine layer: kernels against the reference, the reference against central differences."""
 
 import numba
 import numpy as np
@@ -30,12 +30,12 @@ from fastnn_kernels.vectors.tile import transpose
 
 
 @given(draws, widths, widths, counts)
-def test_affine_forward_is_the_reference(draw: Draw, n_in, n_out, count):
+def test_affine_forward_matches_the_reference(draw: Draw, n_in, n_out, count):
     T = draw.padded(count)
     W, b, X = draw.array(n_in, n_out), draw.array(1, n_out), draw.array(n_in, T)
     Z = untouched((n_out, T), draw.dtype)
     compiled.affine_forward(read_only(W), read_only(b), read_only(X), Z)
-    # As precise as its dtype allows: the error is bounded by the sum of the magnitudes.
+    # The bound of the rounding error is proportional to the sum of the terms' magnitudes.
     expected = reference.affine_forward(wide(W), wide(b), wide(X.T)).T
     bound = tolerance(draw.dtype, n_in) * (np.abs(W).T @ np.abs(X) + np.abs(b).T)
     assert Z.dtype == draw.dtype
@@ -48,7 +48,7 @@ def scratch_for(n_outputs, T, dtype):
 
 
 def gradient_buffers(draw, n_in, n_out, adds):
-    """dW and db, with what is added to if `adds`, else untouched; and what was in them, 0 else."""
+    """Return buffers for dW and db, and the numbers to which kernels add: random if `adds`, else 0."""
     before = draw.array(n_in, n_out), draw.array(1, n_out)
     if adds:
         return Windows(*before), before
@@ -56,7 +56,7 @@ def gradient_buffers(draw, n_in, n_out, adds):
 
 
 def check_gradients(gradients: Windows, before, X, dZ):
-    """Compare dW and db, as precisely as the dtype allows."""
+    """Check that dW and db match the reference up to rounding."""
     T = X.shape[1]
     exact_dW, exact_db, _ = reference.affine_backward(np.zeros(before[0].shape), wide(X.T), wide(dZ.T))
     dW, db = (wide(after) - wide(array) for after, array in zip(gradients.views, before, strict=True))
@@ -68,18 +68,18 @@ def check_gradients(gradients: Windows, before, X, dZ):
 
 
 @given(draws, widths, widths, counts, st.booleans())
-def test_affine_backward_is_the_reference(draw: Draw, n_in, n_out, count, adds):
+def test_affine_backward_matches_the_reference(draw: Draw, n_in, n_out, count, adds):
     T = draw.padded(count)
     W, X, dZ = draw.array(n_in, n_out), draw.array(n_in, T), draw.array(n_out, T)
     gradients, before = gradient_buffers(draw, n_in, n_out, adds)
-    room = Windows(untouched((n_in, T), draw.dtype), scratch_for(n_out, T, draw.dtype))
+    outputs = Windows(untouched((n_in, T), draw.dtype), scratch_for(n_out, T, draw.dtype))
     inputs = read_only(W), read_only(X), read_only(dZ)
-    compiled.affine_backward(*inputs, *gradients.views, *room.views, adds)
+    compiled.affine_backward(*inputs, *gradients.views, *outputs.views, adds)
     check_gradients(gradients, before, X, dZ)
     exact_dX = wide(W) @ wide(dZ)
     error = tolerance(draw.dtype, n_out) * (np.abs(W) @ np.abs(dZ))
-    assert (np.abs(room.views[0] - exact_dX) <= error).all()
-    assert room.are_kept_apart()
+    assert (np.abs(outputs.views[0] - exact_dX) <= error).all()
+    assert outputs.are_kept_apart()
 
 
 @given(draws, widths, widths, counts)
@@ -98,7 +98,7 @@ def test_affine_backward_without_dX_gives_the_same_gradient(draw: Draw, n_in, n_
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_units_of_a_wide_layer_have_the_bits_of_narrow_layers(dtype):
-    # The weights of the wide layer are fetched ahead, those of the narrow ones are not.
+    # The kernel prefetches the weights of the wide layer, but not those of the narrow ones.
     n_in, n_out, T, narrow = 600, 501, 64, 83
     random = np.random.default_rng(0)
     shapes = (n_in, n_out), (1, n_out), (n_in, T)
@@ -108,9 +108,9 @@ def test_units_of_a_wide_layer_have_the_bits_of_narrow_layers(dtype):
     compiled.affine_forward(read_only(W), read_only(b), read_only(X), Z)
     for first in range(0, n_out, narrow):
         part = slice(first, first + narrow)
-        some_W, some_b = W[:, part].copy(), b[:, part].copy()
-        pieces.append(untouched((some_W.shape[1], T), dtype))
-        compiled.affine_forward(read_only(some_W), read_only(some_b), read_only(X), pieces[-1])
+        narrow_W, narrow_b = W[:, part].copy(), b[:, part].copy()
+        pieces.append(untouched((narrow_W.shape[1], T), dtype))
+        compiled.affine_forward(read_only(narrow_W), read_only(narrow_b), read_only(X), pieces[-1])
     np.testing.assert_array_equal(Z, np.vstack(pieces))
     bound = tolerance(dtype, n_in) * (np.abs(W).T @ np.abs(X) + np.abs(b).T)
     assert (np.abs(Z - reference.affine_forward(wide(W), wide(b), wide(X.T)).T) <= bound).all()
@@ -118,7 +118,7 @@ def test_units_of_a_wide_layer_have_the_bits_of_narrow_layers(dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("n_in", "n_out", "T", "is_transposed"), [(3, 2, 512, False), (70, 131, 64, True)])
-def test_there_are_two_ways_to_the_weights_gradient(n_in, n_out, T, is_transposed, dtype):
+def test_both_algorithms_for_the_weights_gradient_are_used(n_in, n_out, T, is_transposed, dtype):
     W, X, dZ = (np.ones(shape, dtype) for shape in ((n_in, n_out), (n_in, T), (n_out, T)))
     dW, db, dX = untouched(W.shape, dtype), untouched((1, n_out), dtype), np.empty_like(X)
     scratch = scratch_for(n_out, T, dtype)
@@ -126,20 +126,21 @@ def test_there_are_two_ways_to_the_weights_gradient(n_in, n_out, T, is_transpose
         compiled.affine_backward(read_only(W), read_only(X), read_only(dZ), dW, db, dX, scratch, adds)
         assert (dW == times * T).all()
         assert (db == times * T).all()
-    assert np.isnan(scratch).all() != is_transposed  # of which narrower vectors leave a rest
+    # Only the algorithm with a transposition writes to the scratch; narrow vectors do not fill all of it.
+    assert np.isnan(scratch).all() != is_transposed
 
 
-@numba.njit(**OPTIONS)  # not kept on disk: kernels of this file are not its sources
-def products_of_outputs(X, dZ, dW, db, transposed, adds):
-    """The other way, as `affine_backward` goes it."""
+@numba.njit(**OPTIONS)  # not @kernel, whose cache on disk does not notice changes of this file
+def gradient_by_transposition(X, dZ, dW, db, transposed, adds):
+    """Compute dW and db by the algorithm with a transposition, as `affine_backward` does."""
     transpose(dZ, transposed)
     outer_product(X, transposed, dW, adds)
     column_sums(transposed, db, adds)
 
 
 @given(draws, widths, widths, counts, st.booleans())
-def test_either_way_is_right_for_any_size(draw: Draw, n_in, n_out, count, adds):
-    # Which of them is quicker is a matter of the processor; that they are right is not.
+def test_both_algorithms_are_right_for_any_size(draw: Draw, n_in, n_out, count, adds):
+    # `affine_backward` chooses the algorithm that is faster on this processor: test both directly.
     T = draw.padded(count)
     X, dZ = draw.array(n_in, T), draw.array(n_out, T)
     gradients, before = gradient_buffers(draw, n_in, n_out, True)
@@ -147,12 +148,12 @@ def test_either_way_is_right_for_any_size(draw: Draw, n_in, n_out, count, adds):
     check_gradients(gradients, before, X, dZ)
     gradients, before = gradient_buffers(draw, n_in, n_out, adds)
     transposed = untouched((T, padded(n_out, draw.dtype)), draw.dtype)
-    products_of_outputs(read_only(X), read_only(dZ), *gradients.views, transposed, adds)
+    gradient_by_transposition(read_only(X), read_only(dZ), *gradients.views, transposed, adds)
     check_gradients(gradients, before, X, dZ)
 
 
-@pytest.mark.parametrize("which", ["W", "b", "X"])
-def test_reference_gradients_are_central_differences(which):
+@pytest.mark.parametrize("name", ["W", "b", "X"])
+def test_reference_gradients_match_central_differences(name):
     random = np.random.default_rng(0)
     arrays = {
         "W": random.normal(size=(3, 4)),
@@ -161,17 +162,17 @@ def test_reference_gradients_are_central_differences(which):
     }
     dZ = random.normal(size=(5, 4))
     dW, db, dX = reference.affine_backward(arrays["W"], arrays["X"], dZ)
-    gradient = {"W": dW, "b": db, "X": dX}[which]
+    gradient = {"W": dW, "b": db, "X": dX}[name]
     for index in np.ndindex(gradient.shape):
         values = []
         for step in (1e-6, -1e-6):
-            moved = {name: array.copy() for name, array in arrays.items()}
-            moved[which][index] += step
+            moved = {other: array.copy() for other, array in arrays.items()}
+            moved[name][index] += step
             values.append((reference.affine_forward(**moved) * dZ).sum())
         assert (values[0] - values[1]) / 2e-6 == pytest.approx(gradient[index], rel=1e-7, abs=1e-8)
 
 
-def test_units_are_the_affine_layer():
+def test_units_compute_the_affine_layer():
     random = np.random.default_rng(1)
     W, b, X = random.normal(size=(3, 4)), random.normal(size=(1, 4)), random.normal(size=(5, 3))
     multiply, add = fastnn.MultiplyGate(), fastnn.AddGate()

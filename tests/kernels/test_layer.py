@@ -17,11 +17,11 @@ NEEDS_SUMS = {name for name in NAMES if reference.ACTIVATIONS[name].needs_sums}
 
 
 def precise(Z):
-    """Wider than any dtype of the kernels, where the platform has such a format."""
+    """Return Z in the widest format of the platform."""
     return Z.astype(np.longdouble)
 
 
-def double_u(Z):
+def gelu_argument(Z):
     """Return the argument of the sigmoid in gelu."""
     Z = np.clip(precise(Z), -1e4, 1e4)
     return np.sqrt(8 / np.pi) * (Z + 0.044715 * Z**3)
@@ -32,9 +32,9 @@ def value_error(name, Z, expected):
     info = np.finfo(Z.dtype)
     ulps = np.full(Z.shape, 4.0)
     if name == "gelu":
-        # The exponential turns an error of its argument into as many ulp; beyond 800 it is 0 anyway.
-        ulps += 4 * np.minimum(np.abs(double_u(Z)), 800)
-    # A product of z and a gate, which is 0 where it would be subnormal.
+        # The exponential magnifies the relative error of its argument u by |u|; beyond 800 it is 0.
+        ulps += 4 * np.minimum(np.abs(gelu_argument(Z)), 800)
+    # An activation that needs its sums is a product of z and a gate, which is flushed to 0 if subnormal.
     smallest = info.tiny * (np.maximum(np.abs(precise(Z)), 1) if name in NEEDS_SUMS else 1)
     return ulps * info.eps * np.abs(expected) + smallest
 
@@ -47,8 +47,8 @@ def slope_error(name, Z, A):
     if name == "silu":
         terms = terms + scipy.special.expit(precise(Z)) * np.abs(precise(Z) - A)
     if name == "gelu":
-        # g (1 - g) z (2 u)': the argument's rounding, and that of the difference until it is lost in it.
-        z, u = np.clip(precise(Z), -1e4, 1e4), double_u(Z)
+        # The term g (1 - g) z (2 u)': errors of u count |u| times. Where 1 - g rounds to 0, there is no term.
+        z, u = np.clip(precise(Z), -1e4, 1e4), gelu_argument(Z)
         gate = scipy.special.expit(u)
         bend = np.abs(z) * np.sqrt(8 / np.pi) * (1 + 3 * 0.044715 * z**2)
         steep = np.where(np.abs(u) < 800, bend * gate * (1 + (1 - gate) * np.abs(u)), 0)
@@ -69,7 +69,7 @@ def backward(name, Z, A, dA):
 
 
 @given(draws, names, widths, counts)
-def test_forward_is_the_reference(draw: Draw, name, n_units, count):
+def test_forward_matches_the_reference(draw: Draw, name, n_units, count):
     Z = draw.array(n_units, draw.padded(count))
     A = forward(name, Z)
     expected = reference.activation_forward(name, precise(Z))
@@ -77,7 +77,7 @@ def test_forward_is_the_reference(draw: Draw, name, n_units, count):
 
 
 @given(draws, names, widths, counts)
-def test_backward_is_the_reference(draw: Draw, name, n_units, count):
+def test_backward_matches_the_reference(draw: Draw, name, n_units, count):
     Z = draw.array(n_units, draw.padded(count))
     A = reference.activation_forward(name, precise(Z)).astype(draw.dtype)
     dA = draw.array(*Z.shape)
@@ -86,8 +86,8 @@ def test_backward_is_the_reference(draw: Draw, name, n_units, count):
     assert (np.abs(dZ - expected) <= slope_error(name, Z, A) * np.abs(dA)).all()
 
 
-def lines(dtype):
-    """Values everywhere: around 0, where functions bend, where they end, and far away."""
+def whole_line(dtype):
+    """Return a row of values over the whole line: near 0, at the limits of exp and tanh, and far away."""
     near = np.linspace(-30, 30, 24_001)
     far = np.geomspace(1e-30, 1e30, 3001)
     values = np.concatenate([near, far, -far, [0.0, -0.0, 88, -88, 104, -104, 710, -746]])
@@ -97,11 +97,11 @@ def lines(dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", NAMES)
 def test_values_are_accurate_over_the_whole_line(name, dtype):
-    Z = lines(dtype)
+    Z = whole_line(dtype)
     expected = reference.activation_forward(name, precise(Z))
     A = forward(name, Z)
     assert (np.abs(A - expected) <= value_error(name, Z, expected)).all()
-    # And so it is on the reference's side, in the dtype it is trained in.
+    # The reference computed in this dtype is as accurate.
     with np.errstate(under="ignore"):
         A = reference.activation_forward(name, Z)
     assert A.dtype == dtype
@@ -111,7 +111,7 @@ def test_values_are_accurate_over_the_whole_line(name, dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", NAMES)
 def test_slopes_are_accurate_over_the_whole_line(name, dtype):
-    Z = lines(dtype)
+    Z = whole_line(dtype)
     A = reference.activation_forward(name, precise(Z)).astype(dtype)
     expected = reference.activation_backward(name, precise(Z), precise(A), np.longdouble(1))
     bound = slope_error(name, Z, A)
@@ -134,20 +134,20 @@ def test_kernels_work_in_place(name, dtype):
     compiled.activation_backward(name)(read_only(Z), read_only(A), read_only(dA), dA)
     np.testing.assert_array_equal(dA, dZ)
     if name not in NEEDS_SUMS:
-        # Then the sums may have been overwritten by the outputs, and are, in a training.
+        # Trainings overwrite the sums by the outputs: the derivative must not depend on the sums.
         dA = np.linspace(1, 2, 64, dtype=dtype).reshape(2, 32)
         np.testing.assert_array_equal(backward(name, A, A, dA), dZ)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", NAMES)
-def test_not_a_number_stays_one(name, dtype):
+def test_nan_stays_nan(name, dtype):
     Z = np.full((1, padded(1, dtype)), np.nan, dtype)
     assert np.isnan(forward(name, Z)).all()
     assert np.isnan(reference.activation_forward(name, Z)).all()
 
 
-# Closed forms, of SciPy where it has them. As far as they are accurate themselves.
+# Closed forms, by functions of SciPy where there are any.
 CLOSED_FORMS = {
     "identity": lambda x: x,
     "sigmoid": scipy.special.expit,
@@ -169,7 +169,7 @@ CLOSED_FORMS = {
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", NAMES)
 def test_infinities_lead_to_the_limits(name, dtype):
-    # Where a gate is 0 times -inf, nothing is promised: there a network has diverged.
+    # At -inf, activations with a gate compute 0 times -inf. Only a diverged network has such sums: test +inf.
     ends = np.array([1e30] if name in NEEDS_SUMS else [1e30, -1e30])
     far = CLOSED_FORMS.get(name, reference.ACTIVATIONS[name].value)(ends)
     limits = np.where(np.abs(far) > 1e20, np.copysign(np.inf, far), far)
@@ -180,15 +180,15 @@ def test_infinities_lead_to_the_limits(name, dtype):
 
 
 @pytest.mark.parametrize("name", CLOSED_FORMS)
-def test_reference_is_the_closed_form(name):
+def test_reference_matches_the_closed_form(name):
     x = np.concatenate([np.linspace(-30, 30, 601), [-800.0, 800.0, -0.0]])
-    # 1 + tanh cancels on the left, where gelu is as small as it is exact.
+    # In gelu's closed form, 1 + tanh cancels for negative x: the form is less accurate than the reference.
     atol = 4e-16 * 30 if name == "gelu" else 1e-300
     A = reference.ACTIVATIONS[name]().forward(x)
     np.testing.assert_allclose(A, CLOSED_FORMS[name](x), rtol=8e-16, atol=atol)
 
 
-def test_gelu_is_close_to_what_it_approximates():
+def test_gelu_approximates_x_times_the_normal_distribution_function():
     x = np.linspace(-8, 8, 1601)
     np.testing.assert_allclose(
         reference.Gelu().forward(x), x * scipy.special.ndtr(x), rtol=0, atol=5e-4
@@ -196,13 +196,13 @@ def test_gelu_is_close_to_what_it_approximates():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_reference_slopes_are_central_differences(name):
-    x = np.linspace(-4, 4, 80)  # beside 0, where some have a kink
+def test_reference_slopes_match_central_differences(name):
+    x = np.linspace(-4, 4, 80)  # without 0, where some activations have a kink
     layer = reference.ACTIVATIONS[name]()
     step = 1e-6
     expected = (layer.forward(x + step) - layer.forward(x - step)) / (2 * step)
     np.testing.assert_allclose(layer.backward(x, np.ones_like(x)), expected, rtol=1e-7, atol=1e-9)
-    # Given the outputs, too: the form the training uses.
+    # `activation_backward`, which trainings call, takes the outputs.
     A = layer.forward(x)
     Z = x if name in NEEDS_SUMS else None
     np.testing.assert_allclose(
@@ -233,19 +233,19 @@ def test_the_slope_at_a_kink_is_the_left_one(name, slope, dtype):
         np.testing.assert_array_equal(dZ, dtype.type(slope))
 
 
-def test_both_sides_have_the_same_activations():
+def test_kernels_and_reference_have_the_same_activations():
     assert compiled.ACTIVATIONS.keys() == reference.ACTIVATIONS.keys()
     for name, activation in compiled.ACTIVATIONS.items():
         assert activation.needs_sums == reference.ACTIVATIONS[name].needs_sums
 
 
-def test_units_are_the_activations():
+def test_public_units_compute_the_activations():
     x = np.linspace(-3, 3, 7)
     np.testing.assert_array_equal(fastnn.Tanh().forward(x), np.tanh(x))
     np.testing.assert_array_equal(fastnn.Sigmoid().forward(x), reference.activation_forward("sigmoid", x))
 
 
-def test_the_base_is_no_activation():
+def test_the_base_class_refers_to_its_subclasses():
     for call in (
         lambda: reference.Layer().forward(np.zeros(1)),
         lambda: reference.Layer().backward(np.zeros(1), np.ones(1)),

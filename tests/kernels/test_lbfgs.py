@@ -90,7 +90,7 @@ def scipy_result(function, x, maxcor, limits):
 
 
 def assert_equal_runs(found, expected, n_compared=9):
-    """Check that iterates agree to rounding, whose errors every iteration multiplies."""
+    """Check that the first iterates agree; every iteration multiplies the rounding errors."""
     for one, other in zip(found[:n_compared], expected[:n_compared], strict=False):
         assert one.n_iterations == other.n_iterations
         np.testing.assert_allclose(one.x, other.x, rtol=1e-6, atol=1e-8)
@@ -100,7 +100,7 @@ def assert_equal_runs(found, expected, n_compared=9):
 
 @each_function
 @each_maxcor
-def test_iterates_are_those_of_the_reference_and_of_scipy(name, maxcor):
+def test_iterates_match_the_reference_and_scipy(name, maxcor):
     function, x = FUNCTIONS[name]
     found, expected = (run(function, x, maxcor, LIMITS) for run in (kernel_iterates, reference_iterates))
     iterates, result = scipy_result(function, x, maxcor, LIMITS)
@@ -108,7 +108,7 @@ def test_iterates_are_those_of_the_reference_and_of_scipy(name, maxcor):
     points = np.array([iterate.x for iterate in expected if iterate.n_iterations]).reshape(-1, x.size)
     n_compared = min(len(iterates), len(points), 8)
     np.testing.assert_allclose(points[:n_compared], iterates[:n_compared], rtol=1e-6, atol=1e-8)
-    if name != "quadratic" and maxcor > 1:  # few iterations, in which rounding errors stay small
+    if name != "quadratic" and maxcor > 1:  # runs of few iterations, in which rounding errors stay small
         assert found[-1].n_iterations == expected[-1].n_iterations == result.nit
         assert found[-1].status == expected[-1].status
         status = {reference.SEARCH_FAILED: 2, reference.MOST_ITERATIONS: 1, reference.MOST_EVALUATIONS: 1}
@@ -127,7 +127,7 @@ def test_iterates_are_those_of_the_reference_and_of_scipy(name, maxcor):
         ({"maxls": 1}, reference.SEARCH_FAILED),
     ],
 )
-def test_every_end_is_scipys(changed, status):
+def test_every_ending_matches_scipy(changed, status):
     function, x = FUNCTIONS["rosenbrock"]
     limits = LIMITS | changed
     iterates, result = scipy_result(function, x, 10, limits)
@@ -137,14 +137,14 @@ def test_every_end_is_scipys(changed, status):
         assert last.n_iterations == result.nit == len(iterates)
         assert last.n_evaluations == result.nfev
         np.testing.assert_allclose(last.x, result.x, rtol=1e-9)
-        if status != reference.SEARCH_FAILED:  # SciPy's is then that of the last trial
+        if status != reference.SEARCH_FAILED:  # SciPy then returns the value of the last trial
             assert last.value == pytest.approx(result.fun, rel=1e-9)
         assert all(iterate.status == reference.RUNNING for iterate in found[:-1])
 
 
 @pytest.mark.parametrize("maxls", [1, 2, 3])
 def test_a_failed_line_search_forgets_the_pairs(maxls):
-    """Few evaluations in a line search make most of them fail, and the next begins along the gradient."""
+    """With few evaluations, most line searches fail; the next one starts along the negative gradient."""
     function, x = quadratic(16, 1e2), np.ones(16)
     limits = LIMITS | {"maxls": maxls, "maxiter": 12}
     iterates, result = scipy_result(function, x, 5, limits)
@@ -156,7 +156,7 @@ def test_a_failed_line_search_forgets_the_pairs(maxls):
 
 
 @given(seeds, st.integers(1, 4), st.integers(1, 6), st.integers(0, 9))
-def test_directions_are_those_of_the_reference_and_of_the_matrix(seed, n_vectors, maxcor, n_pairs):
+def test_directions_match_the_reference_and_the_bfgs_matrix(seed, n_vectors, maxcor, n_pairs):
     random, size = np.random.default_rng(seed), 8 * n_vectors
     gradient = random.standard_normal(size)
     S = list(random.standard_normal((n_pairs, size)))
@@ -194,7 +194,7 @@ def test_directions_are_those_of_the_reference_and_of_the_matrix(seed, n_vectors
 
 
 @given(seeds, st.integers(1, 5), st.integers(1, 12), st.sampled_from([1.5, 30.0, 1e3]))
-def test_quadratics_of_all_sizes(seed, n_vectors, maxcor, condition):
+def test_quadratics_of_all_sizes_are_minimised_alike(seed, n_vectors, maxcor, condition):
     size = 8 * n_vectors
     function, x = quadratic(size, condition, seed), np.ones(size)
     limits = LIMITS | {"maxiter": 8}

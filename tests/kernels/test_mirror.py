@@ -1,4 +1,4 @@
-"""The two sides, kernels and reference, have the same operations with the same arguments."""
+"""Kernels and reference have the same operations with the same arguments."""
 
 import importlib
 import inspect
@@ -8,13 +8,12 @@ import sys
 
 import numba
 import pytest
+from kernel_packages import KERNELS
 
 import fastnn.reference
-import fastnn_kernels
 
-# What only one side needs. Kernels: what the compiler is told of a formula, pointers to them, how a tile is
-# addressed, how several networks lie behind each other, sums over gradients that come in several and over a
-# part of the parameters, and the parts a training is handed over in, many steps at a time.
+# Names that only the kernels have, by file: registered formulas and pointers to them, addresses of tiles,
+# networks packed into one array, sums over shards or over a range of parameters, arguments of training loops.
 KERNELS_ONLY = {
     "bound": {"bounds_table"},
     "committee": {"PackedCommittee", "relocated_plan"},
@@ -59,7 +58,7 @@ KERNELS_ONLY = {
     },
     "update": {"gradient_square_sum", "parameter_square_sum", "update_pointer"},
 }
-# Reference: the units, the constants of a formula, a pass that keeps nothing, a single step.
+# Names that only the reference has, by file: units, constants of formulas, a forward pass, a single step.
 REFERENCE_ONLY = {
     "gate": {"AddGate", "MultiplyGate"},
     "lbfgs": {"Iterate", "minimise", "with_limits"},
@@ -69,7 +68,7 @@ REFERENCE_ONLY = {
     "output": {"Softmax"},
     "train": {"train_step"},
 }
-# Operations on arrays: the kernel takes what the reference takes, then sizes and outputs.
+# Files with operations on arrays: a kernel takes the reference's arguments, then sizes and outputs.
 ELEMENTARY = (
     "encoding",
     "gate",
@@ -82,21 +81,21 @@ ELEMENTARY = (
     "random",
     "update",
 )
-# Loops over a network, which each side describes in its own way.
+# Files with loops over a network, which kernels and reference describe differently.
 LOOPS = ("network", "train", "lbfgs", "predict", "bound", "committee", "grid", "quadtree")
 FILES = ELEMENTARY + LOOPS
-# What only the reference has: the tutorial's training loop, built of the units.
-ALONE = ("tutorial",)
-# Called otherwise by a kernel: the gradients of several shards are added on the way.
-CALLED = {("update", "gradient"): "gradients"}
-# Kernels that know which part of its arguments they work on before the one that is changed.
-PART_FIRST = {"add_to_average"}
+# The file without kernels: the tutorial's training loop, built from the units.
+REFERENCE_FILES = ("tutorial",)
+# Arguments with another name in a kernel: the update adds the gradients of several shards.
+RENAMED = {("update", "gradient"): "gradients"}
+# Kernels that take the range of parameters before the array that they change.
+RANGE_FIRST = {"add_to_average"}
 
-# What kernels are specialised on and the reference sees for itself, from a batch, a network or a number.
-SEEN = {"batch_norm", "dropped", "sparse", "with_l1"}
+# Arguments of kernel factories that the reference finds in a batch, a network or a number.
+FOUND = {"batch_norm", "dropped", "sparse", "with_l1"}
 
-# What the factories of kernels are given to make one.
-MADE = {
+# Arguments with which the test calls the factories of kernels; a file may need one of `NAMES` as well.
+FACTORY_ARGUMENTS = {
     "batch_norm": True,
     "dropped": True,
     "sparse": False,
@@ -121,30 +120,30 @@ def sides(file):
 
 
 def arguments(file, name, operation):
-    """Names of the arguments of the factory, if it is one, and of the kernel or function itself."""
+    """Return the names of a factory's arguments, [] without a factory, and of the kernel's or function's."""
     if isinstance(operation, numba.core.dispatcher.Dispatcher):
         return [], list(inspect.signature(operation.py_func).parameters)
-    own = list(inspect.signature(operation).parameters)
+    names = list(inspect.signature(operation).parameters)
     if hasattr(operation, "cache_info"):
-        made = {**MADE, "name": NAMES.get(file) or NAMES.get(name)}
-        kernel = operation(*(made[argument] for argument in own))
+        values = {**FACTORY_ARGUMENTS, "name": NAMES.get(file) or NAMES.get(name)}
+        kernel = operation(*(values[argument] for argument in names))
         if callable(kernel):
-            return own, arguments(file, name, kernel)[1]
-    return [], own
+            return names, arguments(file, name, kernel)[1]
+    return [], names
 
 
 def operations(file):
-    """(name, arguments of the kernel's factory, of the kernel, of the reference) of all that both have."""
+    """Yield name and arguments (of the factory, the kernel and the reference) of each common operation."""
     kernels, reference = sides(file)
     for name in sorted(set(kernels.__all__) & set(reference.__all__)):
         if callable(getattr(kernels, name)):
             factory, kernel = arguments(file, name, getattr(kernels, name))
-            _, own = arguments(file, name, getattr(reference, name))
-            yield name, factory, kernel, [CALLED.get((name, argument), argument) for argument in own]
+            _, names = arguments(file, name, getattr(reference, name))
+            yield name, factory, kernel, [RENAMED.get((name, argument), argument) for argument in names]
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_names_are_the_same(file):
+def test_kernels_and_reference_have_the_same_names(file):
     kernels, reference = (set(side.__all__) for side in sides(file))
     assert kernels - KERNELS_ONLY.get(file, set()) == reference - REFERENCE_ONLY.get(file, set())
     assert KERNELS_ONLY.get(file, set()) <= kernels
@@ -152,51 +151,55 @@ def test_names_are_the_same(file):
 
 
 @pytest.mark.parametrize("file", ELEMENTARY)
-def test_kernels_take_what_the_reference_takes_first(file):
-    seen = 0
+def test_kernels_take_the_arguments_of_the_reference_first(file):
+    n_operations = 0
     for name, factory, kernel, reference in operations(file):
-        if name not in PART_FIRST:
-            told = [argument for argument in factory if argument not in SEEN]
-            assert [*told, *kernel][: len(reference)] == reference, name
-        seen += 1
-    assert seen
+        if name not in RANGE_FIRST:
+            specialised = [argument for argument in factory if argument not in FOUND]
+            assert [*specialised, *kernel][: len(reference)] == reference, name
+        n_operations += 1
+    assert n_operations
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_shared_arguments_stand_in_the_same_order(file):
-    # Apart from what kernels are specialised on, which their factories take.
-    seen = 0
+def test_common_arguments_are_in_the_same_order(file):
+    # Arguments of the factories, on which kernels are specialised, are left out.
+    n_arguments = 0
     for name, _, kernel, reference in operations(file):
-        shared = [argument for argument in reference if argument in kernel]
-        assert sorted(shared, key=kernel.index) == shared, name
-        seen += len(shared)
-    assert seen
+        common = [argument for argument in reference if argument in kernel]
+        assert sorted(common, key=kernel.index) == common, name
+        n_arguments += len(common)
+    assert n_arguments
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_kernels_are_specialised_on_what_the_reference_is_told(file):
+def test_arguments_of_factories_are_arguments_of_the_reference(file):
     for name, factory, _, reference in operations(file):
-        # The networks of a committee tell their activations.
-        seen = SEEN | {"activations"} if "networks" in reference else SEEN
-        assert set(factory) - seen <= set(reference), name
+        # The reference finds the activations in the networks of a committee.
+        found = FOUND | {"activations"} if "networks" in reference else FOUND
+        assert set(factory) - found <= set(reference), name
 
 
-def test_every_file_of_the_reference_is_mirrored():
-    assert {module.name for module in pkgutil.iter_modules(fastnn.reference.__path__)} == {*FILES, *ALONE}
+def test_every_file_of_the_reference_is_compared():
+    files = {module.name for module in pkgutil.iter_modules(fastnn.reference.__path__)}
+    assert files == {*FILES, *REFERENCE_FILES}
 
 
-@pytest.mark.parametrize("file", [*FILES, *ALONE])
-def test_the_reference_knows_nothing_of_the_kernels(file):
+@pytest.mark.parametrize("file", [*FILES, *REFERENCE_FILES])
+def test_the_reference_imports_only_numpy_the_standard_library_and_itself(file):
     reference = importlib.import_module(f"fastnn.reference.{file}")
     source = re.sub(r"``fastnn_kernels/\w+\.py``", "", inspect.getsource(reference))
     assert "fastnn_kernels" not in source
     assert "numba" not in source
     imported = re.findall(r"^(?:import|from) (\S+)", source, re.MULTILINE)
-    own = {name for name in imported if re.fullmatch(r"\.\w+", name)}
-    assert set(imported) - own - {"numpy"} - sys.stdlib_module_names <= {"collections.abc", "__future__"}
+    files = {name for name in imported if re.fullmatch(r"\.\w+", name)}
+    assert set(imported) - files - {"numpy"} - sys.stdlib_module_names <= {"collections.abc", "__future__"}
 
 
-@pytest.mark.parametrize("file", [module.name for module in pkgutil.iter_modules(fastnn_kernels.__path__)])
-def test_kernels_know_nothing_of_fastnn(file):
-    source = inspect.getsource(importlib.import_module(f"fastnn_kernels.{file}"))
+KERNEL_FILES = sorted(str(path.relative_to(KERNELS)) for path in KERNELS.rglob("*.py"))
+
+
+@pytest.mark.parametrize("file", KERNEL_FILES)
+def test_the_kernels_do_not_import_fastnn(file):
+    source = (KERNELS / file).read_text(encoding="utf-8")
     assert not re.search(r"^\s*(import|from) fastnn\b", source, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""Networks: the description, and whole passes, kernels against the reference."""
+"""Networks: their description, and forward and backward passes of the kernels against the reference."""
 
 import functools
 from dataclasses import replace
@@ -52,15 +52,15 @@ def random_statistics(network, random):
     return statistics
 
 
-def twin_batch(network, parameters, statistics, weights, key):
+def reference_batch(network, parameters, statistics, weights, key):
     return reference.Batch(
         weights, network.scales(parameters), network.shifts(parameters), network.running(statistics),
         network.dropout or (0.0,) * len(network.shapes), key,
     )  # fmt: skip
 
 
-def of_layers(chain, kind):
-    """The units of a kind, one for each layer; None for a layer without one."""
+def layer_units(chain, kind):
+    """Return the unit of this kind in every layer, None for a layer without one."""
     layers = []
     for unit in chain:
         if isinstance(unit, reference.Affine):
@@ -71,13 +71,13 @@ def of_layers(chain, kind):
 
 
 def rows(units, plan, layer, column, T):
-    """The rows of a workspace that a column of the plan points to."""
+    """Return the rows of a workspace to which a column of the plan points."""
     begin = plan[layer, column] * T
     return units[begin : begin + plan[layer, compiled.OUTPUTS] * T].reshape(-1, T)
 
 
 @given(networks(), st.integers(1, 40), seeds, keys)
-def test_passes_are_the_reference(network: Network, count, seed, key):
+def test_passes_match_the_reference(network: Network, count, seed, key):
     random = np.random.default_rng(seed)
     dtype = network.dtype
     T = network.whole_tile(count)
@@ -88,13 +88,13 @@ def test_passes_are_the_reference(network: Network, count, seed, key):
     dS = (random.normal(size=(network.n_outputs, T)) * (weights > 0)).astype(dtype)
 
     exact, moved = wide(parameters), wide(statistics)
-    batch = twin_batch(network, exact, moved, wide(weights[0]), key)
+    batch = reference_batch(network, exact, moved, wide(weights[0]), key)
     W = network.weights(exact)
     chain = reference.chain_of(network.activations, W, network.biases(exact), batch)
     reference.forward_pass(chain, wide(X.T))
     reference.backward_pass(chain, wide(dS.T))
-    affines, activations = of_layers(chain, reference.Affine), of_layers(chain, reference.Activation)
-    normalisations = of_layers(chain, reference.Normalisation)
+    affines, activations = layer_units(chain, reference.Affine), layer_units(chain, reference.Activation)
+    normalisations = layer_units(chain, reference.Normalisation)
 
     layout = network.training_layout
     plan, kind = layout.plan, (network.batch_norm, bool(network.dropout), False)
@@ -102,7 +102,7 @@ def test_passes_are_the_reference(network: Network, count, seed, key):
     batch = compiled.Batch(weights, statistics, np.array(network.dropout), np.uint64(key), 0)
     units = untouched((layout.n_units * T,), dtype)
     compiled.forward_pass(*kind)(forward_table(*named), plan, parameters, X, units, batch)
-    # Every layer rounds, and what a normalisation divides by its deviation grows by as much.
+    # Every layer rounds, and a normalisation divides these errors by the standard deviation.
     magnified = np.prod([max(np.max(unit.inverse), 1) for unit in normalisations if unit is not None])
     error = 2000 * np.finfo(dtype).eps * magnified
     values = [*(unit.X for unit in affines), *(array for unit in activations for array in (unit.Z, unit.A))]
@@ -120,7 +120,7 @@ def test_passes_are_the_reference(network: Network, count, seed, key):
         if plan[layer, compiled.SOURCE] >= 0:
             begin = plan[layer, compiled.SOURCE] * T
             check(units[begin : begin + network.shapes[layer][0] * T].reshape(-1, T), affines[layer].X.T)
-    assert np.isfinite(units).all(), "and there are no rows that nobody writes"
+    assert np.isfinite(units).all(), "the forward pass must write all rows of the workspace"
     for ours, theirs in zip(network.running(statistics), network.running(moved), strict=True):
         if ours is not None:
             check(ours, theirs, largest**2)
@@ -135,7 +135,7 @@ def test_passes_are_the_reference(network: Network, count, seed, key):
     gradient = np.where(is_padding(network), 0, np.nan).astype(dtype)
     backward = functools.partial(compiled.backward_pass(*kind), backward_table(*named))
     backward(plan, parameters, X, units, dunits.copy(), scratch, gradient, False, batch)
-    if not network.batch_norm:  # whose batches are one tile
+    if not network.batch_norm:  # else a batch is one tile, and gradients are never added
         twice = gradient.copy()
         backward(plan, parameters, X, units, dunits, scratch, twice, True, batch)
         check(twice, 2 * gradient, largest * max(1.0, np.abs(gradient).max()))
@@ -146,7 +146,7 @@ def test_passes_are_the_reference(network: Network, count, seed, key):
 
 
 @given(networks(), st.integers(2, 8), seeds, keys)
-def test_reference_gradient_is_central_differences(network: Network, count, seed, key):
+def test_reference_gradient_matches_central_differences(network: Network, count, seed, key):
     network = replace(network, dtype=DTYPES[0])
     random = np.random.default_rng(seed)
     parameters = 0.5 * random_parameters(network, random)
@@ -165,7 +165,7 @@ def test_reference_gradient_is_central_differences(network: Network, count, seed
         step = np.zeros_like(parameters)
         step[k] = 1e-6
         above, below = evaluate(parameters + step)[0], evaluate(parameters - step)[0]
-        # Where the derivative jumps within the step, there is nothing to compare it with.
+        # A difference across a jump of the derivative approximates nothing: skip it.
         if abs(above - 2 * loss + below) > 1e-9 * scale:
             n_kinks += 1
             continue
@@ -186,7 +186,7 @@ def test_views_share_the_flat_vector_weights_first(network: Network):
     assert [view.shape for view in W] == list(network.shapes)
     assert [view.shape for view in b] == [(1, n_out) for _, n_out in network.shapes]
     assert [view.shape for view in scales] == [view.shape for view in shifts] == hidden
-    # Side by side, each element in one of them, filled up to whole cache lines twice.
+    # Each element is in one view, without gaps. Padding to a cache line follows the weights and the others.
     indices = np.concatenate([view.ravel() for view in W]).astype(int)
     np.testing.assert_array_equal(indices, np.arange(indices.size))
     lanes = ALIGNMENT // network.dtype.itemsize
@@ -200,7 +200,7 @@ def test_views_share_the_flat_vector_weights_first(network: Network):
 
 
 @given(networks())
-def test_initial_parameters(network: Network):
+def test_initial_scales_shifts_and_statistics_are_neutral(network: Network):
     parameters = network.draw_parameters(np.random.RandomState(0))
     assert parameters.dtype == network.dtype
     assert (parameters[is_padding(network)] == 0).all()
@@ -217,22 +217,22 @@ def test_initial_parameters(network: Network):
 
 
 @given(networks(), seeds)
-def test_another_dtype_adopts_the_parameters(network: Network, seed):
+def test_conversion_to_another_dtype_keeps_the_parameters(network: Network, seed):
     other = replace(network, dtype=next(dtype for dtype in DTYPES if dtype != network.dtype))
     parameters = random_parameters(network, np.random.default_rng(seed))
-    adopted = other.converted(network, parameters)
-    assert adopted.dtype == other.dtype
-    assert adopted.size == other.n_parameters
-    assert (adopted[is_padding(other)] == 0).all()
+    converted = other.converted(network, parameters)
+    assert converted.dtype == other.dtype
+    assert converted.size == other.n_parameters
+    assert (converted[is_padding(other)] == 0).all()
     for part in PARTS:
-        for ours, theirs in zip(part(other, adopted), part(network, parameters), strict=True):
+        for ours, theirs in zip(part(other, converted), part(network, parameters), strict=True):
             assert (ours is None) == (theirs is None)
             if ours is not None:
                 np.testing.assert_array_equal(ours, theirs.astype(other.dtype))
 
 
 @given(networks(), seeds)
-def test_folded_is_the_normalised_prediction(network: Network, seed):
+def test_folded_parameters_predict_as_the_normalised_network(network: Network, seed):
     network = replace(network, batch_norm=True)
     random = np.random.default_rng(seed)
     parameters, statistics = random_parameters(network, random), random_statistics(network, random)
@@ -240,7 +240,7 @@ def test_folded_is_the_normalised_prediction(network: Network, seed):
     folded = network.folded(parameters, statistics)
     assert folded.dtype == network.dtype
     assert folded.size == network.n_parameters
-    # Layer by layer, with the running statistics, in float64.
+    # The prediction with running statistics, layer by layer in float64.
     exact, statistics = wide(parameters), wide(statistics)
     A, largest = X, 1.0
     for layer, name in enumerate(network.activations):
@@ -253,6 +253,7 @@ def test_folded_is_the_normalised_prediction(network: Network, seed):
     ours = wide(folded)
     S = reference.scores(network.activations, network.weights(ours), network.biases(ours), X)
     np.testing.assert_allclose(S, A, rtol=0, atol=500 * np.finfo(network.dtype).eps * largest)
+    # Without batch normalisation there is nothing to fold, and no copy.
     assert np.shares_memory(replace(network, batch_norm=False).folded(parameters, statistics), parameters)
 
 
@@ -260,7 +261,7 @@ def test_folded_is_the_normalised_prediction(network: Network, seed):
 
 
 def regions(network, layout):
-    """(first row, rows) of all that the plan gives a place of its own in the workspace."""
+    """Return first row and number of rows of every region of the workspace that the plan assigns."""
     found = set()
     for layer, (n_in, n_out) in enumerate(network.shapes):
         row = layout.plan[layer]
@@ -272,7 +273,7 @@ def regions(network, layout):
 
 
 @given(networks())
-def test_layouts_place_all_side_by_side(network: Network):
+def test_layouts_place_regions_without_gaps_or_overlap(network: Network):
     for layout in (network.layout, network.training_layout):
         end = 0
         for begin, size in regions(network, layout):
@@ -283,11 +284,11 @@ def test_layouts_place_all_side_by_side(network: Network):
         assert layout.n_dunits == 2 * widest
         positions = layout.plan[:, compiled.DUNITS]
         assert set(positions) <= {0, widest}
-        assert (np.diff(positions) != 0).all(), "a layer's derivatives and those of the one below"
+        assert (np.diff(positions) != 0).all(), "neighbouring layers must not share a region of derivatives"
 
 
 @given(networks())
-def test_layouts_keep_what_is_needed(network: Network):
+def test_only_training_layouts_keep_what_the_backward_pass_needs(network: Network):
     prediction, training = network.layout.plan, network.training_layout.plan
     rates = network.dropout or (0.0,) * len(network.shapes)
     for layer, name in enumerate(network.activations):
@@ -332,7 +333,7 @@ def test_tiles_are_whole_cache_lines(network: Network, count):
 
 
 @given(st.integers(1, 300), st.sampled_from(DTYPES))
-def test_aligned_empty(size, dtype):
+def test_aligned_empty_begins_at_a_cache_line(size, dtype):
     array = aligned_empty(size, dtype)
     assert array.shape == (size,)
     assert array.dtype == dtype
@@ -364,7 +365,7 @@ VARIANCES = {
 
 @pytest.mark.parametrize("init", sorted(INITIALIZERS))
 @pytest.mark.parametrize("shape", [(200, 100), (80, 250)])
-def test_initial_weights_have_their_variance(init, shape):
+def test_initial_weights_have_the_variance_of_their_initializer(init, shape):
     network = Network.create(shape, output_activation="identity")
     parameters = network.draw_parameters(np.random.RandomState(0), init)
     (W,), (b,) = network.weights(parameters), network.biases(parameters)
@@ -378,7 +379,7 @@ def test_initial_weights_have_their_variance(init, shape):
     assert (b.var() == pytest.approx(1, rel=0.5)) if init == "tutorial" else not b.any()
 
 
-def test_recipes_are_all_there_is():
+def test_recipes_cover_all_activations_losses_optimizers_and_switches():
     from fastnn.losses import LOSSES
     from fastnn.optimizers import OPTIMIZERS
 

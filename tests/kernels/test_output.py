@@ -1,4 +1,4 @@
-"""The output: kernels against the reference, the reference against SciPy."""
+"""Outputs (softmax, sigmoid, ...): kernels against the reference, the reference against SciPy."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ classes = st.one_of(st.integers(1, 12), st.sampled_from([2, 2, 300]))
 
 
 @given(draws, st.sampled_from(sorted(reference.OUTPUTS)), classes, counts)
-def test_every_output_is_the_reference(draw: Draw, name, n_classes, count):
+def test_every_output_matches_the_reference(draw: Draw, name, n_classes, count):
     S = draw.array(n_classes, draw.padded(count))
     P = untouched(S.shape, draw.dtype)
     compiled.output_forward(name)(read_only(S), P)
@@ -33,13 +33,13 @@ def test_every_output_is_the_reference(draw: Draw, name, n_classes, count):
     np.testing.assert_array_equal(in_place, P)
 
 
-def test_both_sides_have_the_same_outputs():
+def test_kernels_and_reference_have_the_same_outputs():
     assert compiled.OUTPUTS.keys() == reference.OUTPUTS.keys()
     assert {loss.output for loss in LOSSES.values()} == compiled.OUTPUTS.keys()
 
 
 @given(draws, classes, counts, st.sampled_from([np.uint8, np.uint16, np.int64]))
-def test_argmax_is_the_reference(draw: Draw, n_classes, count, integer):
+def test_argmax_matches_the_reference(draw: Draw, n_classes, count, integer):
     assume(n_classes - 1 <= np.iinfo(integer).max)
     # Few different scores, so that ties are common.
     S = np.round(draw.array(n_classes, draw.padded(count)) / draw.scale)
@@ -52,7 +52,7 @@ def test_argmax_is_the_reference(draw: Draw, n_classes, count, integer):
 
 
 @given(draws, classes, counts, st.sampled_from([None, np.nan, np.inf, -np.inf, "largest"]), st.data())
-def test_all_finite_is_the_reference(draw: Draw, n_classes, count, odd, data):
+def test_all_finite_matches_the_reference(draw: Draw, n_classes, count, odd, data):
     S = draw.array(n_classes, draw.padded(count))
     if odd is not None and S.size:
         place = data.draw(st.integers(0, S.size - 1))
@@ -78,7 +78,7 @@ def test_probabilities_are_finite_for_any_finite_scores(dtype, n_classes):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", sorted(reference.OUTPUTS))
-def test_not_a_number_stays_one(name, dtype):
+def test_nan_scores_give_nan_outputs(name, dtype):
     S = np.zeros((3, padded(4, dtype)), dtype)
     S[[0, 1, 2], [0, 1, 2]] = np.nan
     P = untouched(S.shape, dtype)
@@ -88,8 +88,8 @@ def test_not_a_number_stays_one(name, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_the_unit_has_a_finite_loss_for_any_finite_scores(dtype):
-    # The mean, even where the sum of so many is infinite.
+def test_the_loss_of_the_softmax_unit_is_finite_for_any_finite_scores(dtype):
+    # The loss is a mean: it is finite although the sum over the 16 samples would overflow.
     largest = np.finfo(dtype).max / 2
     S = np.zeros((16, 3), dtype)
     S[:, 0] = largest
@@ -98,7 +98,7 @@ def test_the_unit_has_a_finite_loss_for_any_finite_scores(dtype):
 
 
 @given(draws, st.integers(1, 12), st.integers(1, 40))
-def test_reference_is_scipy(draw: Draw, n_classes, count):
+def test_reference_softmax_matches_scipy(draw: Draw, n_classes, count):
     S, y = wide(draw.array(count, n_classes)), draw.labels(n_classes, count)
     softmax = fastnn.Softmax()
     np.testing.assert_allclose(softmax.predict(S), scipy.special.softmax(S, axis=1), rtol=1e-13)
@@ -106,7 +106,7 @@ def test_reference_is_scipy(draw: Draw, n_classes, count):
     assert softmax.loss(S, y) == pytest.approx(truth, rel=1e-13, abs=1e-15)
 
 
-def test_reference_diff_is_central_differences():
+def test_reference_derivative_matches_central_differences():
     random = np.random.default_rng(0)
     S, y = random.normal(size=(4, 3)), np.array([0, 2, 1, 1])
     softmax = fastnn.Softmax()
@@ -115,7 +115,7 @@ def test_reference_diff_is_central_differences():
         moved = [S.copy(), S.copy()]
         moved[0][index] += 1e-6
         moved[1][index] -= 1e-6
-        # diff is of the summed loss, loss the mean.
+        # `diff` is the derivative of the sum over the 4 samples; `loss` is their mean.
         expected = 4 * (softmax.loss(moved[0], y) - softmax.loss(moved[1], y)) / 2e-6
         assert diff[index] == pytest.approx(expected, rel=1e-6, abs=1e-8)
 
@@ -130,13 +130,13 @@ def test_reference_diff_is_central_differences():
         ([0, 1], [0], "X must hold scores of the shape"),
     ],
 )
-def test_units_refuse_what_does_not_fit(scores, labels, message):
+def test_the_softmax_unit_refuses_scores_and_labels_that_do_not_fit(scores, labels, message):
     for method in (fastnn.Softmax().loss, fastnn.Softmax().diff):
         with pytest.raises(ValueError, match=message):
             method(scores, labels)
 
 
-def test_units_take_integers_for_numbers():
+def test_units_accept_integers():
     for dtype in (np.uint8, np.int8, np.int64):
         S = np.array([[0, 100], [50, 20]], dtype)
         np.testing.assert_array_equal(fastnn.Softmax().predict(S), fastnn.Softmax().predict(wide(S)))

@@ -1,4 +1,4 @@
-"""Predictions and the loss of whole tables, and the grid: both backends alike."""
+"""Predictions and losses of whole tables, and grids: both backends against scores computed in float64."""
 
 import signal
 
@@ -20,13 +20,13 @@ from fastnn.reference.output import output_forward
 from fastnn.system import threads
 
 of_classes = st.sampled_from(RECIPES[:3])
-# Tiles are full, nearly full, many.
+# Numbers of samples that fill less than a tile, a whole tile, nearly one, and many tiles.
 counts = st.one_of(st.integers(1, 40), st.sampled_from([128, 129, 511, 512, 513, 1100]))
 
 
 @pytest.fixture(scope="module", params=["one call", "many calls"], autouse=True)
 def calls(request):
-    """Tables are cut into parts, so that a call stays short."""
+    """Run every test with tables predicted in one call, and in many calls of a part each."""
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "many calls":
             patch.setattr(limits, "FIRST_CALL_OPERATIONS", 1)
@@ -34,7 +34,7 @@ def calls(request):
 
 
 def problem(network, count, seed):
-    """Parameters as predictions take them, samples, targets and weights."""
+    """Return parameters with batch normalisation folded in, samples, targets and weights."""
     random = np.random.default_rng(seed)
     parameters = network.draw_parameters(np.random.RandomState(seed))
     statistics = network.initial_statistics()
@@ -57,12 +57,12 @@ def rounding(network, S):
 
 
 @given(networks(), counts, seeds)
-def test_outputs_are_the_reference(network: Network, count, seed):
+def test_outputs_match_the_reference(network: Network, count, seed):
     parameters, X, _, _ = problem(network, count, seed)
     S = exact_scores(network, parameters, X)
     name = network.loss.output
     expected = output_forward(name, S)
-    # The exponential makes a relative error of an absolute one.
+    # An exponential turns an absolute error of its argument into a relative one of its value.
     error = rounding(network, S) * max(1.0, np.abs(expected).max())
     for backend in (get_backend("numba"), get_backend("numpy")):
         P = backend.outputs(network, parameters, X, name)
@@ -80,18 +80,18 @@ def test_predict_takes_the_highest_score(network: Network, count, seed):
     for backend in (get_backend("numba"), get_backend("numpy")):
         classes = backend.predict(network, parameters, X)
         assert classes.dtype == np.int64
-        # Of scores closer than rounding either may win.
+        # Either class may be predicted if their scores differ by less than the rounding error.
         assert (S[np.arange(count), classes] >= S.max(axis=1) - error).all()
 
 
 @given(networks(), counts, seeds)
-def test_loss_is_the_reference(network: Network, count, seed):
+def test_loss_matches_the_reference(network: Network, count, seed):
     parameters, X, y, weights = problem(network, count, seed)
     S = exact_scores(network, parameters, X)
     loss = network.loss
     flat = y[:, 0] if loss.of_labels else y
     expected = reference.loss_value(loss.name, S, wide(flat), weights, loss.parameter)
-    # Of a sample's loss by its scores, the square of these at the most.
+    # A bound of a loss's derivative by a score; no loss but Poisson's grows faster than a square.
     slope = max(1.0, float(np.abs(S).max())) + float(np.abs(y).max())
     slope = np.exp(slope) if loss.output == "exponential" else slope
     error = rounding(network, S) * slope * network.n_outputs * max(1.0, weights.sum())
@@ -100,15 +100,15 @@ def test_loss_is_the_reference(network: Network, count, seed):
 
 
 @given(networks(), counts, seeds)
-def test_samples_without_weight_have_no_loss(network: Network, count, seed):
+def test_samples_of_weight_0_do_not_change_the_loss(network: Network, count, seed):
     parameters, X, y, weights = problem(network, count, seed)
-    weights[0] = 1  # as not all of them are 0
+    weights[0] = 1  # at least one sample counts
     used = weights > 0
     for backend in (get_backend("numba"), get_backend("numpy")):
         loss = backend.loss(network, parameters, X, y, weights)
-        few = backend.loss(network, parameters, X[used], y[used], weights[used])
+        loss_of_used = backend.loss(network, parameters, X[used], y[used], weights[used])
         error = 50 * float(np.finfo(network.dtype).eps) * max(1.0, weights.sum() * network.n_outputs)
-        assert loss == pytest.approx(few, rel=error, abs=error)
+        assert loss == pytest.approx(loss_of_used, rel=error, abs=error)
 
 
 @given(
@@ -117,7 +117,7 @@ def test_samples_without_weight_have_no_loss(network: Network, count, seed):
     st.sampled_from([1, 5, 64, 129, 700]),
     seeds,
 )
-def test_grid_is_the_prediction_at_its_points(network: Network, height, width, seed):
+def test_grids_have_the_predictions_at_their_points(network: Network, height, width, seed):
     parameters, *_ = problem(network, 1, seed)
     xs = (-1.0 + np.arange(width) * (3.0 / width)).astype(network.dtype)
     ys = (0.5 + np.arange(height) * (2.0 / height)).astype(network.dtype)
@@ -136,7 +136,7 @@ def test_grid_is_the_prediction_at_its_points(network: Network, height, width, s
 
 
 @pytest.mark.parametrize("backend", ["numba", "numpy"])
-def test_read_only_tables_will_do(backend):
+def test_read_only_tables_give_the_same_results(backend):
     network = Network((3, 4, 2), ("tanh", "tanh"), RECIPES[0].dtype)
     parameters, X, y, weights = problem(network, 50, 0)
     results = []
@@ -163,7 +163,7 @@ def test_any_number_of_threads_gives_the_same_bits(network, count, seed, is_spar
     backend = get_backend("numba")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(threads, "available_cores", lambda: 8)
-        patch.setattr(limits, "FIRST_CALL_OPERATIONS", 1)  # a tile a call
+        patch.setattr(limits, "FIRST_CALL_OPERATIONS", 1)  # one tile in each call
         results = [
             (
                 backend.outputs(network, parameters, X, "identity", n_threads).tobytes(),
@@ -177,8 +177,8 @@ def test_any_number_of_threads_gives_the_same_bits(network, count, seed, is_spar
 
 
 @pytest.fixture
-def many(monkeypatch):
-    """A network, and samples for more calls than one."""
+def predict_many(monkeypatch):
+    """Return a function that predicts 2000 samples in many calls."""
     monkeypatch.setattr(limits, "FIRST_CALL_OPERATIONS", 1)
     network = Network((3, 4, 2), ("tanh", "tanh"), RECIPES[0].dtype)
     X = np.random.default_rng(0).normal(size=(2000, 3))
@@ -186,35 +186,35 @@ def many(monkeypatch):
     return lambda: get_backend("numba").outputs(network, parameters, X, "identity")
 
 
-def test_threads_that_cannot_be_had_are_no_error(many, monkeypatch):
-    expected = many()
+def test_predictions_are_made_without_threads_if_none_can_be_started(predict_many, monkeypatch):
+    expected = predict_many()
     monkeypatch.setattr(threads, "available_cores", lambda: 4)
     monkeypatch.setattr(threads, "started_pool", lambda n_threads: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        many()
+    with pytest.raises(ZeroDivisionError):  # predictions do start a pool
+        predict_many()
 
     def refuse(n_threads):
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threads, "started_pool", refuse)
-    np.testing.assert_array_equal(many(), expected)
+    np.testing.assert_array_equal(predict_many(), expected)
     assert threads._budget.in_use == 0
 
 
-def test_where_all_cores_are_taken_the_caller_computes_alone(many, monkeypatch):
-    expected = many()
+def test_the_caller_computes_alone_if_all_cores_are_taken(predict_many, monkeypatch):
+    expected = predict_many()
     monkeypatch.setattr(threads, "available_cores", lambda: 2)
     monkeypatch.setattr(threads, "started_pool", None)
     with threads.acquired_cores(2):
-        np.testing.assert_array_equal(many(), expected)
+        np.testing.assert_array_equal(predict_many(), expected)
         assert threads._budget.in_use == 2
     assert threads._budget.in_use == 0
 
 
 @pytest.mark.parametrize("raises", [True, False])
-def test_an_interrupt_while_threads_predict(many, monkeypatch, raises):
-    """They end at their next part; where a handler lets it go on, nothing is missing."""
-    expected, heard, held = many(), [], []
+def test_an_interrupt_of_a_prediction_on_threads_is_raised_or_handled(predict_many, monkeypatch, raises):
+    """KeyboardInterrupt ends the threads after their part; after a handler the prediction is complete."""
+    expected, heard, held = predict_many(), [], []
     monkeypatch.setattr(threads, "available_cores", lambda: 2)
     map_in_order = threads.map_in_order
 
@@ -232,11 +232,11 @@ def test_an_interrupt_while_threads_predict(many, monkeypatch, raises):
     try:
         if raises:
             with pytest.raises(KeyboardInterrupt):
-                many()
+                predict_many()
         else:
-            np.testing.assert_array_equal(many(), expected)
+            np.testing.assert_array_equal(predict_many(), expected)
             assert heard == [signal.SIGINT]
     finally:
         signal.signal(signal.SIGINT, previous)
-    assert held == [2], "Python's own code for threads is not interrupted"
+    assert held == [2], "the interrupt must come between two parts"
     assert threads._budget.in_use == 0

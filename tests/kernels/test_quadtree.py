@@ -1,4 +1,4 @@
-"""Squares of pixels: those that are won, left and filled, by kernels and by the reference."""
+"""Certified painting: squares that a class wins, undecided squares and filled squares, by both sides."""
 
 import functools
 
@@ -26,7 +26,7 @@ sides = st.one_of(st.integers(1, 90), st.sampled_from([1, 8, 64, 65, 129]))
 
 
 def axes(random, committee, width, height):
-    """Centres of pixels of a view, of any size and place."""
+    """Return the pixel centres, x of the columns and y of the rows, of a view of random size and place."""
     centre, reach = random.standard_normal(2), 10.0 ** random.uniform(-3, 1, 2)
     return (
         (centre[k] + reach[k] * np.linspace(-1, 1, count) if count > 1 else centre[k : k + 1]).astype(
@@ -45,7 +45,7 @@ class Lists:
         squares = _first_squares(xs, ys, LEAF, 512)
         self.waiting = np.full((n_waiting, 3), -1)
         self.waiting[: len(squares)] = squares
-        self.taken = np.full((BATCH, 3), -1)
+        self.batch = np.full((BATCH, 3), -1)
         self.lists = np.full((capacity, 4), -1), np.full((capacity, 3), -1)
         self.counts = np.array([len(squares), 0, 0, 0])
         self.workspaces = [aligned_empty(8 * BATCH, dtype), aligned_empty(4 * n_units * BATCH, dtype)]
@@ -58,16 +58,16 @@ class Lists:
         kernel = quadtree.subdivide(self.committee.votes)
         counts = self.counts
         while counts[WAITING]:
-            lists = self.waiting, self.taken, *self.lists, counts
+            lists = self.waiting, self.batch, *self.lists, counts
             kernel(self.networks, self.xs, self.ys, LEAF, 1000, *lists, *self.workspaces, self.total)
-            for found, array, which in zip(
+            for found, array, index in zip(
                 (self.won, self.undecided), self.lists, (WON, UNDECIDED), strict=True
             ):
-                assert counts[which] <= len(array)
-                assert (array[counts[which] :] == -1).all()
-                found += map(tuple, array[: counts[which]].tolist())
+                assert counts[index] <= len(array)
+                assert (array[counts[index] :] == -1).all()
+                found += map(tuple, array[: counts[index]].tolist())
                 array[...] = -1
-                counts[which] = 0
+                counts[index] = 0
             self.calls += 1
         return self
 
@@ -81,17 +81,21 @@ def coverage(squares, shape):
 
 
 def reference_squares(committee, xs, ys):
+    """Return the squares that a class wins and the undecided squares, by the reference."""
     networks, waiting = reference_side(committee), _first_squares(xs, ys, LEAF, 512)
     won, undecided = [], []
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         while len(waiting):
-            some, others, waiting = reference.subdivide(networks, committee.votes, xs, ys, LEAF, waiting)
-            won, undecided = [*won, *some], [*undecided, *others]
+            step_won, step_undecided, waiting = reference.subdivide(
+                networks, committee.votes, xs, ys, LEAF, waiting
+            )
+            won, undecided = [*won, *step_won], [*undecided, *step_undecided]
     plain = [[tuple(int(number) for number in square) for square in squares] for squares in (won, undecided)]
     return tuple(plain)
 
 
 def dense(committee, xs, ys, dtype=np.uint8):
+    """Return the classes of all pixels, each evaluated by the grid's kernel."""
     networks, n_units = kernel_side(committee)
     workspaces = (aligned_empty(n * 64, committee.dtype) for n in (2, n_units, committee.n_classes))
     tile, units, total = workspaces
@@ -101,18 +105,19 @@ def dense(committee, xs, ys, dtype=np.uint8):
     return classes
 
 
-def evaluated(committee, xs, ys, squares, classes):
+def evaluate(committee, xs, ys, squares, classes):
+    """Fill `classes` within the squares by the kernel, and return the number of pixels."""
     networks, n_units = kernel_side(committee)
     tile, units, total = (aligned_empty(n * 64, committee.dtype) for n in (2, n_units, committee.n_classes))
     places, row = np.full((2, 64), -1), np.full((1, 64), 99, classes.dtype)
     kernel = quadtree.evaluate(committee.votes)
-    table = np.array([*squares, (0, 0, 99)])  # the last one is not to be looked at
+    table = np.array([*squares, (0, 0, 99)])  # the kernel must not read the last one
     total = total.reshape(committee.n_classes, 64)
     return kernel(networks, xs, ys, table, len(squares), places, row, tile, units, total, classes)
 
 
 @given(single(), sides, sides)
-def test_squares_are_those_of_the_reference(problem, width, height):
+def test_squares_match_the_reference(problem, width, height):
     committee, random = problem
     xs, ys = axes(random, committee, width, height)
     lists = Lists(committee, xs, ys).run()
@@ -120,7 +125,7 @@ def test_squares_are_those_of_the_reference(problem, width, height):
     assert (coverage([*lists.won, *lists.undecided], (height, width)) == 1).all()
     assert all(size <= LEAF for *_, size in lists.undecided)
     assert lists.counts[BOUNDED] >= len(lists.won) + len(lists.undecided)
-    # Few are so close to being won that rounding decides; but then their quarters differ too.
+    # Rounding may decide whether a class wins a square, and then the quarters of that square differ as well.
     ours, theirs = (
         coverage([square[:3] for square in squares], (height, width)) for squares in (lists.won, won)
     )
@@ -133,7 +138,7 @@ def test_squares_are_those_of_the_reference(problem, width, height):
 
 
 @given(single(), sides, sides, st.sampled_from([64, 65, 100, 128]))
-def test_lists_that_are_too_small_are_handed_over_in_parts(problem, width, height, capacity):
+def test_short_lists_return_the_same_squares_in_several_calls(problem, width, height, capacity):
     committee, random = problem
     xs, ys = axes(random, committee, width, height)
     whole = Lists(committee, xs, ys).run()
@@ -144,13 +149,13 @@ def test_lists_that_are_too_small_are_handed_over_in_parts(problem, width, heigh
 
 
 def boundary(dtype=DTYPES[0]):
-    """A network whose boundary winds through the picture."""
+    """Return a committee of one network, whose boundary winds through the picture."""
     random = np.random.default_rng(3)
     network = draw_network(random, ("identity", "tanh"), dtype, 40, n_classes=3)
     return Committee([(network, draw_parameters(random, network, 2.0))], votes=False)
 
 
-def test_small_lists_are_handed_over_many_times():
+def test_the_shortest_lists_return_the_same_squares_in_many_calls():
     committee = boundary()
     xs = ys = np.linspace(-3, 3, 700)
     whole, parts = Lists(committee, xs, ys, 10_000).run(), Lists(committee, xs, ys, BATCH).run()
@@ -159,7 +164,7 @@ def test_small_lists_are_handed_over_many_times():
 
 
 @pytest.mark.parametrize("n_waiting", [4 * BATCH, 4 * BATCH + 30, 6 * BATCH])
-def test_squares_that_do_not_fit_are_left_undivided(n_waiting):
+def test_squares_are_not_divided_while_the_waiting_list_is_full(n_waiting):
     committee = boundary()
     xs = ys = np.linspace(-3, 3, 600)
     lists = Lists(committee, xs, ys, n_waiting=n_waiting).run()
@@ -168,14 +173,14 @@ def test_squares_that_do_not_fit_are_left_undivided(n_waiting):
 
 
 @given(single(), sides, sides)
-def test_pixels_are_evaluated_as_the_grid_paints_them(problem, width, height):
+def test_evaluated_pixels_match_the_grid(problem, width, height):
     committee, random = problem
     xs, ys = axes(random, committee, width, height)
     corners = [(r, c, LEAF) for r in range(0, height, LEAF) for c in range(0, width, LEAF)]
     chosen = [square for square in corners if random.random() < 0.5]
     for dtype in (np.uint8, np.int64):
         expected, classes = dense(committee, xs, ys, dtype), np.full((height, width), 77, dtype)
-        n = evaluated(committee, xs, ys, chosen, classes)
+        n = evaluate(committee, xs, ys, chosen, classes)
         inside = coverage(chosen, (height, width)) == 1
         assert n == inside.sum()
         np.testing.assert_array_equal(classes[inside], expected[inside])
@@ -186,7 +191,7 @@ INTEGERS = (np.uint8, np.int8, np.uint16, np.int16, np.uint32, np.int32, np.uint
 
 
 @pytest.mark.parametrize("dtype", INTEGERS)
-def test_squares_are_filled_as_by_the_reference(dtype):
+def test_fill_squares_matches_the_reference(dtype):
     random = np.random.default_rng(0)
     for height, width in ((1, 1), (40, 77), (130, 200), (3, 1000)):
         corners = [(row, column) for row in range(0, height, 32) for column in range(0, width, 32)]
@@ -200,7 +205,7 @@ def test_squares_are_filled_as_by_the_reference(dtype):
 
 @functools.cache
 def row_filler():
-    @numba.njit(**OPTIONS)  # not kept on disk: kernels of this file are not its sources
+    @numba.njit(**OPTIONS)  # not @kernel, whose cache on disk does not notice changes of this file
     def run(matrix, row, begin, end, value):
         fill_row(matrix, row, begin, end, value)
 
@@ -208,7 +213,7 @@ def row_filler():
 
 
 @pytest.mark.parametrize("dtype", INTEGERS)
-def test_a_row_is_filled_and_nothing_else(dtype):
+def test_fill_row_fills_the_range_and_nothing_else(dtype):
     run = row_filler()
     value = np.iinfo(dtype).max
     matrix = np.zeros((3, 1000), dtype)
@@ -224,7 +229,7 @@ def test_a_row_is_filled_and_nothing_else(dtype):
 
 
 @pytest.mark.parametrize("dtype", INTEGERS)
-def test_long_rows_are_written_past_the_caches(dtype):
+def test_fill_row_fills_rows_too_long_for_the_caches(dtype):
     run = row_filler()
     for begin in (0, 1, 17):
         matrix = np.zeros((2, 100_000), dtype)

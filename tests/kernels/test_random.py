@@ -1,4 +1,4 @@
-"""Random numbers: kernels are the reference to the last bit, and both are random enough."""
+"""Random numbers: kernels and reference agree to the last bit, and dropout masks pass statistical tests."""
 
 import numpy as np
 import pytest
@@ -11,11 +11,12 @@ from fastnn.system.generators import generator_state, put_generator_state
 from fastnn_kernels import random as compiled
 
 rates = st.one_of(st.sampled_from([0.0, 0.1, 0.5, 0.999]), st.floats(0, 1, exclude_max=True))
-# The tile's first sample in its batch.
+# Positions of a tile's first sample in its batch, which are even.
 firsts = st.integers(0, 1000).map(lambda k: 2 * k)
 
 
 def random_of(generator):
+    """Return a RandomState with the state of a kernels' generator."""
     random = np.random.RandomState()
     put_generator_state(random, generator)
     return random
@@ -24,8 +25,8 @@ def random_of(generator):
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
 
 
-def test_numbers_are_splitmix64s():
-    # The test vector that goes with the algorithm, of the seed 1234567.
+def test_random_numbers_match_splitmix64():
+    # The published test vector of SplitMix64 for the seed 1234567.
     expected = [
         6457827717110365317, 3203168211198807973, 9817491932198370423, 4593380528125082431,
         16408922859458223821,
@@ -35,7 +36,7 @@ def test_numbers_are_splitmix64s():
 
 
 @given(keys, st.integers(0, 2**62))
-def test_draw_is_the_reference(key, position):
+def test_draw_matches_the_reference(key, position):
     assert compiled.draw(np.uint64(key), position) == int(reference.draw(key, position))
 
 
@@ -49,9 +50,9 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 @given(seeds, st.integers(0, 2000), st.integers(0, 1500))
-def test_shuffles_are_numpys(seed, n, n_drawn):
+def test_shuffles_match_numpy(seed, n, n_drawn):
     theirs = np.random.RandomState(seed)
-    theirs.randint(0, 2**32, n_drawn, np.uint64)  # from anywhere among the words
+    theirs.randint(0, 2**32, n_drawn, np.uint64)  # begin at any word of the generator
     generators = generator_state(theirs), generator_state(theirs)
     orders = [np.arange(n) for _ in range(3)]
     for _ in range(2):
@@ -64,11 +65,11 @@ def test_shuffles_are_numpys(seed, n, n_drawn):
     np.testing.assert_array_equal(*generators)
 
 
-def test_generators_go_back_to_numpy():
+def test_put_generator_state_keeps_the_stored_normal_number():
     generator = generator_state(np.random.RandomState(5))
     compiled.shuffle(generator, np.arange(1000))
     theirs = np.random.RandomState(5)
-    theirs.normal()  # has the other of a pair in store, which is not the kernels' to lose
+    theirs.normal()  # draws a pair and stores its second number, which must not be lost
     put_generator_state(theirs, generator)
     state = theirs.get_state()
     assert state[3] == 1
@@ -82,7 +83,7 @@ def drop(A, key, first, rate):
 
 
 @given(draws, widths, counts, keys, firsts, rates)
-def test_dropout_is_the_reference(draw: Draw, n_units, count, key, first, rate):
+def test_dropout_matches_the_reference(draw: Draw, n_units, count, key, first, rate):
     A = draw.array(n_units, draw.padded(count))
     D = drop(A, key, first, rate)
     np.testing.assert_array_equal(D, reference.dropout(A.T, key, first, rate).T)
@@ -93,14 +94,14 @@ def test_dropout_is_the_reference(draw: Draw, n_units, count, key, first, rate):
 
 
 @given(draws, widths, counts, keys, firsts, rates)
-def test_dropout_backward_knows_what_was_dropped(draw: Draw, n_units, count, key, first, rate):
-    """Also where what was kept is 0 itself, of either sign."""
+def test_dropout_backward_tells_dropped_values_from_zeros(draw: Draw, n_units, count, key, first, rate):
+    """Kept values that are 0 or -0 have a derivative, dropped values have none."""
     A, dD = draw.array(2, n_units, draw.padded(count))
     A[draw.random.random(A.shape) < 0.3] = 0.0
     A[draw.random.random(A.shape) < 0.3] = -0.0
     D, dA = drop(A, key, first, rate), untouched(A.shape, A.dtype)
     compiled.dropout_backward(read_only(D), read_only(dD), rate, dA)
-    mask = drop(np.ones_like(A), key, first, rate)  # 0, or what is kept is multiplied by
+    mask = drop(np.ones_like(A), key, first, rate)  # 0 for dropped values, the factor of the kept ones
     np.testing.assert_array_equal(dA, dD * mask)
     np.testing.assert_array_equal(dA.T, reference.dropout_backward(D.T, dD.T, rate))
     theirs = reference.dropout(A.T, key, first, rate).T
@@ -110,7 +111,7 @@ def test_dropout_backward_knows_what_was_dropped(draw: Draw, n_units, count, key
 
 
 @given(draws, st.integers(1, 5), st.integers(1, 60), keys, st.integers(1, 4))
-def test_dropout_does_not_depend_on_the_tiles(draw: Draw, n_units, count, key, n_vectors):
+def test_dropout_does_not_depend_on_the_division_into_tiles(draw: Draw, n_units, count, key, n_vectors):
     A = draw.array(n_units, draw.padded(count))
     whole = drop(A, key, 0, 0.4)
     width = n_vectors * draw.padded(1)
@@ -120,13 +121,13 @@ def test_dropout_does_not_depend_on_the_tiles(draw: Draw, n_units, count, key, n
 
 
 @given(keys, firsts, st.floats(0, 0.99))
-def test_dropout_keeps_the_same_in_both_dtypes(key, first, rate):
+def test_dropout_masks_are_the_same_in_both_dtypes(key, first, rate):
     masks = [drop(np.ones((3, 64), dtype), key, first, rate) != 0 for dtype in DTYPES]
     np.testing.assert_array_equal(*masks)
 
 
 @each_dtype
-def test_rate_0_keeps_all(dtype):
+def test_dropout_with_rate_0_keeps_everything(dtype):
     A = Draw(dtype, np.random.default_rng(0), 1.0).array(5, 64)
     np.testing.assert_array_equal(drop(A, 7, 0, 0.0), A)
     np.testing.assert_array_equal(reference.dropout(A, 7, 0, 0.0), A)
@@ -139,24 +140,24 @@ def test_dropout_keeps_the_right_share(rate, dtype):
     D = drop(np.ones((n_units, T), dtype), 5, 0, rate)
     np.testing.assert_array_equal(np.unique(D), [0, dtype.type(1 / (1 - rate))])
     dropped = D == 0
-    # Of all, of every unit, of either half of a number, by the normal distribution of a share.
+    # Shares of all values, of the values by either half of a random number, and of each unit.
     for part in (dropped, dropped[:, ::2], dropped[:, 1::2], *dropped):
         deviation = np.sqrt(rate * (1 - rate) / part.size)
         assert abs(part.mean() - rate) < 5 * deviation
-    # Neighbours, in a row and in a column, know nothing of one another.
+    # Neighbours in a row and in a column are uncorrelated.
     for one, other in ((dropped[:, ::2], dropped[:, 1::2]), (dropped[::2], dropped[1::2])):
         deviation = rate * (1 - rate) / np.sqrt(one.size)
         assert abs(((one - rate) * (other - rate)).mean()) < 5 * deviation
 
 
-def test_another_key_is_another_mask():
+def test_masks_of_two_keys_are_independent():
     A = np.ones((4, 1000))
     masks = [drop(A, key, 0, 0.5) == 0 for key in (1, 2)]
     assert abs((masks[0] == masks[1]).mean() - 0.5) < 5 * 0.5 / np.sqrt(A.size)
 
 
 @each_dtype
-def test_what_is_no_number_is_dropped_too(dtype):
+def test_nan_is_dropped_too(dtype):
     A = np.full((1, padded(64, dtype)), np.nan, dtype)
     D = drop(A, 3, 0, 0.5)
     assert set(np.isnan(D).ravel()) == {True, False}

@@ -1,4 +1,4 @@
-"""Small batches: kernels with vectors of units against the reference, and where a training uses them."""
+"""Small batches: kernels with vectors along the units, against the reference; and when trainings use them."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ from fastnn_kernels import small_batch as compiled
 from fastnn_kernels.vectors.narrow_product import MOST_OUTPUTS
 from fastnn_kernels.vectors.processor import VECTOR_BYTES
 
-few = st.integers(1, 9)
+batch_sizes = st.integers(1, 9)
 # Narrow layers, layers of one vector, of several, and of blocks of vectors.
 units = st.one_of(st.integers(1, MOST_OUTPUTS + 1), st.integers(1, 40), st.sampled_from([64, 100, 135]))
 
@@ -47,8 +47,8 @@ def rows_of(draw: Draw, count, width):
     return rows
 
 
-@given(draws, units, units, few, st.booleans())
-def test_rows_forward_is_the_reference(draw: Draw, n_in, n_out, count, is_wide):
+@given(draws, units, units, batch_sizes, st.booleans())
+def test_rows_forward_matches_the_reference(draw: Draw, n_in, n_out, count, is_wide):
     W, b = draw.array(n_in, n_out), draw.array(1, n_out)
     X = rows_of(draw, count, n_in) if is_wide else draw.array(count, n_in)
     output = Windows(untouched((count, padded(n_out, draw.dtype)), draw.dtype))
@@ -62,13 +62,13 @@ def test_rows_forward_is_the_reference(draw: Draw, n_in, n_out, count, is_wide):
     assert output.are_kept_apart()
 
 
-@given(draws, units, units, few, st.booleans(), st.booleans())
-def test_rows_backward_is_the_reference(draw: Draw, n_in, n_out, count, adds, wanted):
+@given(draws, units, units, batch_sizes, st.booleans(), st.booleans())
+def test_rows_backward_matches_the_reference(draw: Draw, n_in, n_out, count, adds, with_inputs):
     dtype = draw.dtype
     W, X, dZ = draw.array(n_in, n_out), rows_of(draw, count, n_in), rows_of(draw, count, n_out)
     before = draw.array(n_in, n_out), draw.array(1, n_out)
     outputs = before if adds else tuple(untouched(array.shape, dtype) for array in before)
-    outputs = Windows(*outputs, untouched((count if wanted else 0, padded(n_in, dtype)), dtype))
+    outputs = Windows(*outputs, untouched((count if with_inputs else 0, padded(n_in, dtype)), dtype))
     dW, db, dX = outputs.views
     compiled.rows_backward(W, X, dZ, dW, db, dX, adds)
     samples, slopes = wide(X[:, :n_in]), wide(dZ[:, :n_out])
@@ -80,7 +80,7 @@ def test_rows_backward_is_the_reference(draw: Draw, n_in, n_out, count, adds, wa
     for ours, expected, size, old in zip((dW, db), exact[:2], sizes[:2], before, strict=True):
         start = wide(old) if adds else 0 * old
         assert (np.abs(ours - start - expected) <= tolerance(dtype, count) * (size + np.abs(start))).all()
-    if wanted:
+    if with_inputs:
         assert (np.abs(dX[:, :n_in] - exact[2]) <= tolerance(dtype, n_out) * sizes[2]).all()
         assert (dX[:, n_in:] == 0).all()
     assert outputs.are_kept_apart()
@@ -91,8 +91,8 @@ def trainer_of(network, parameters, job):
     return get_backend("numba").trainer(network, parameters, network.initial_statistics(), job, memory)
 
 
-@given(networks(), few, st.lists(units, max_size=2), seeds)
-def test_gradient_is_the_reference(drawn: Network, count, hidden, seed):
+@given(networks(), batch_sizes, st.lists(units, max_size=2), seeds)
+def test_gradient_matches_the_reference(drawn: Network, count, hidden, seed):
     assume(not drawn.batch_norm and not drawn.dropout)
     dims = (drawn.n_inputs, *hidden, drawn.n_outputs)
     activations = (*(drawn.activations[:1] * len(hidden)), drawn.activations[-1])
@@ -121,7 +121,7 @@ def test_gradient_is_the_reference(drawn: Network, count, hidden, seed):
     assert (ours[is_padding(network)] == 0).all()
 
 
-def test_gathered_samples_are_rows():
+def test_gather_samples_copies_the_indexed_rows():
     X = np.arange(12.0).reshape(4, 3)
     rows = untouched((2, 3), X.dtype)
     compiled.gather_samples(read_only(X), np.array([1, 3, 0, 2]), 1, rows)

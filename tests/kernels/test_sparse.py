@@ -1,4 +1,4 @@
-"""Sparse tables: the first layer on their rows, trainings and predictions as of the dense ones."""
+"""Sparse tables: the first layer, trainings, predictions and fits agree with those on the dense table."""
 
 import warnings
 
@@ -23,13 +23,13 @@ from fastnn.engine.job import Job
 from fastnn.estimators import tables
 from fastnn.network.description import Network, aligned_empty
 from fastnn.reference import gate as reference
-from fastnn.reference.random import draw, dropout
+from fastnn.reference.random import dropout
 from fastnn.system.threads import available_cores
 from fastnn_kernels import sparse as compiled
 
 
 def sparse_table(random, n_samples, n_features, dtype, share=0.3):
-    """With empty rows, columns in any order, values of 0, and pairs of values that belong together."""
+    """Return a CSR matrix with empty rows, unsorted columns, stored zeros and duplicate entries."""
     X = scipy.sparse.random_array(
         (n_samples, n_features), density=share, format="coo", random_state=random, dtype=dtype
     )
@@ -46,6 +46,7 @@ def sparse_table(random, n_samples, n_features, dtype, share=0.3):
 
 
 def as_table(X, rows):
+    """Return the kernels' table of the rows of a CSR matrix."""
     return compiled.Table(X.data, X.indices.astype(np.int32), X.indptr.astype(np.int64), rows)
 
 
@@ -53,7 +54,7 @@ def as_table(X, rows):
     st.integers(1, 40), st.integers(1, 40), st.integers(1, 70), st.integers(1, 40), dtypes, seeds, keys,
     st.sampled_from([0.0, 0.3, 0.9]),
 )  # fmt: skip
-def test_a_layer_is_that_of_the_dense_table(n_samples, n_inputs, n_outputs, count, dtype, seed, key, rate):
+def test_a_sparse_layer_matches_the_dense_one(n_samples, n_inputs, n_outputs, count, dtype, seed, key, rate):
     random = np.random.default_rng(seed)
     network = Network((n_inputs, n_outputs, 2), ("tanh", "tanh"), dtype)
     X = sparse_table(random, n_samples, n_inputs, dtype)
@@ -96,8 +97,7 @@ def test_a_layer_is_that_of_the_dense_table(n_samples, n_inputs, n_outputs, coun
         assert (gradient[others] == 7).all()
 
 
-def test_masks_are_those_of_dense_dropout():
-    """At any position of a batch."""
+def test_dropout_factors_match_dense_dropout_at_any_position_of_a_batch():
     values = np.ones((9, 64))
     for first in (0, 2, 130):
         mask = dropout(values.T, 99, first, 0.4).T
@@ -106,11 +106,11 @@ def test_masks_are_those_of_dense_dropout():
             for j in range(len(values))
         ]
         np.testing.assert_allclose(ours, mask, rtol=1e-15)
-    assert draw(99, 0) != draw(99, 1)
+        assert 0 < np.count_nonzero(mask) < mask.size
 
 
 @given(networks(), st.integers(1, 30), seeds, st.sampled_from([None, 4, 7]))
-def test_trainings_are_those_of_the_dense_table(network, count, seed, size):
+def test_trainings_match_those_on_the_dense_table(network, count, seed, size):
     random = np.random.default_rng(seed)
     X = sparse_table(random, count, network.n_inputs, network.dtype)
     y = (
@@ -127,12 +127,12 @@ def test_trainings_are_those_of_the_dense_table(network, count, seed, size):
         results.append(result)
     for name in ("parameters", "losses"):
         ours, theirs = (result[name] for result in results)
-        # Normalisation magnifies what is rounded otherwise; see `test_train.expected_of`.
+        # Normalisation magnifies rounding errors, as `drawn_trainings.expected_of` explains.
         error = (1e-3 if network.batch_norm else 1e-9) if network.dtype == np.float64 else 1e-2
         np.testing.assert_allclose(ours, theirs, rtol=error, atol=error, err_msg=name)
 
 
-# Three blocks of parameters and more, of which the last is not whole.
+# The parameters take three blocks (`train.BLOCK`), of which the last is incomplete.
 SHARED_LAYERS = (260, 33, 3)
 
 
@@ -158,7 +158,7 @@ def shared_job(n_threads, n_samples=90, dtype=np.float64, **options):
     ids=["plain", "penalties", "limits and average", "dropout", "batch norm", "tiles"],
 )
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_threads_that_share_the_update_leave_the_same_bits(monkeypatch, layer, options, dtype):
+def test_any_number_of_threads_that_share_the_update_gives_the_same_bits(monkeypatch, layer, options, dtype):
     network = Network(SHARED_LAYERS, ("tanh", "identity"), np.dtype(dtype), **layer)
     reference, expected = begin("numpy", network, shared_job(1, dtype=dtype, **options))
     run_on(reference, 3)
@@ -176,7 +176,7 @@ def test_threads_that_share_the_update_leave_the_same_bits(monkeypatch, layer, o
 
 
 def test_a_divergence_on_two_threads_ends_at_the_last_finite_step(monkeypatch):
-    """The gradient is 0 at the beginning of a step that is repeated."""
+    """Steps are repeated up to the last finite one; each must begin with a gradient of 0."""
     network = Network(SHARED_LAYERS, ("relu", "identity"), np.dtype(np.float32))
     monkeypatch.setattr(limits, "LEAST_UPDATE", 1)
     results = []
@@ -203,7 +203,7 @@ def test_small_updates_are_not_shared():
 
 
 @given(networks(), st.integers(1, 200), seeds)
-def test_predictions_are_those_of_the_dense_table(network, count, seed):
+def test_predictions_match_those_on_the_dense_table(network, count, seed):
     network = Network(network.layers_dim, network.activations, network.dtype, network.loss)
     random = np.random.default_rng(seed)
     X = sparse_table(random, count, network.n_inputs, network.dtype)
@@ -222,30 +222,31 @@ def test_predictions_are_those_of_the_dense_table(network, count, seed):
 
 
 @given(networks(), st.integers(2, 60), seeds)
-def test_objectives_are_those_of_the_dense_table(network, count, seed):
+def test_objectives_match_those_on_the_dense_table(network, count, seed):
     network = Network(network.layers_dim, network.activations, network.dtype, network.loss)
     random = np.random.default_rng(seed)
     X = sparse_table(random, count, network.n_inputs, network.dtype)
     y = np.zeros((count, 1 if network.loss.of_labels else network.n_outputs), network.dtype)
     parameters = network.draw_parameters(np.random.RandomState(1))
-    (loss, gradient), (ours, own) = (
+    (loss, gradient), (sparse_loss, sparse_gradient) = (
         get_backend("numba").objective(network, np.empty(0, network.dtype), table, y, np.ones(count), 0)(
             parameters
         )
         for table in (X.toarray(), X)
     )
     error = 1e-3 if network.dtype == np.float32 else 1e-9
-    assert ours == pytest.approx(loss, rel=error)
-    np.testing.assert_allclose(own, gradient, rtol=0, atol=error * max(1, np.abs(gradient).max()))
-    assert (own[is_padding(network)] == 0).all()
+    assert sparse_loss == pytest.approx(loss, rel=error)
+    bound = error * max(1, np.abs(gradient).max())
+    np.testing.assert_allclose(sparse_gradient, gradient, rtol=0, atol=bound)
+    assert (sparse_gradient[is_padding(network)] == 0).all()
 
 
 # --- estimators ----------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def words():
-    """Some documents, each of words of its class and of all."""
+def corpus():
+    """Return documents, of words of their class and words of all classes, and their labels."""
     random = np.random.default_rng(0)
     labels = random.integers(0, 3, 200)
     common = [f"word{k}" for k in range(500)]
@@ -256,7 +257,8 @@ def words():
     return documents, labels
 
 
-def taken_as(monkeypatch, sparse):
+def treat_as_sparse(monkeypatch, sparse):
+    """Make estimators train on CSR matrices as they are, or as dense tables if `sparse` is False."""
     monkeypatch.setattr(tables, "SPARSE_SHARE", 1.0 if sparse else -1.0)
 
 
@@ -269,11 +271,11 @@ def taken_as(monkeypatch, sparse):
     ],
     ids=str,
 )  # fmt: skip
-def test_fits_are_those_of_the_dense_table(words, monkeypatch, options):
-    X, y = TfidfVectorizer().fit_transform(words[0]), words[1]
+def test_fits_match_those_on_the_dense_table(corpus, monkeypatch, options):
+    X, y = TfidfVectorizer().fit_transform(corpus[0]), corpus[1]
     fitted = []
     for sparse in (True, False):
-        taken_as(monkeypatch, sparse)
+        treat_as_sparse(monkeypatch, sparse)
         estimator = fastnn.MLPClassifier((8,), max_iter=5, random_state=0, tol=0, **options)
         with pytest.warns((ConvergenceWarning, UserWarning)):
             fitted.append(estimator.fit(X, y))
@@ -282,8 +284,8 @@ def test_fits_are_those_of_the_dense_table(words, monkeypatch, options):
     assert ours.loss_ == pytest.approx(theirs.loss_, rel=1e-6)
 
 
-def test_text_is_classified_as_by_scikit_learn(words):
-    documents, labels = words
+def test_text_is_classified_as_by_scikit_learn(corpus):
+    documents, labels = corpus
     options = {"max_iter": 10, "batch_size": 20, "learning_rate_init": 0.01, "random_state": 0}
     pipelines = [
         make_pipeline(TfidfVectorizer(), kind((10,), **options))
@@ -296,7 +298,7 @@ def test_text_is_classified_as_by_scikit_learn(words):
 
 
 def test_a_sparse_table_is_never_made_dense(monkeypatch):
-    """Its dense copy would take 8 GB, and that of a batch 1.6 GB."""
+    """A dense copy of the table would take 8 GB, one of a batch 1.6 GB."""
     random = np.random.default_rng(0)
     n_features = 1_000_000
     columns = random.integers(0, n_features, 5 * 1000)
@@ -313,7 +315,7 @@ def test_a_sparse_table_is_never_made_dense(monkeypatch):
 @pytest.mark.parametrize(
     "container", [scipy.sparse.csr_matrix, scipy.sparse.csc_array, scipy.sparse.coo_matrix]
 )
-def test_the_table_that_is_given_stays_as_it_is(container):
+def test_fit_and_predict_leave_the_given_table_unchanged(container):
     X = container(sparse_table(np.random.default_rng(0), 50, 30, np.float64, 0.05))
     before = X.copy()
     regressor = fastnn.MLPRegressor(hidden_layer_sizes=(4,), max_iter=3, random_state=0)
@@ -324,26 +326,26 @@ def test_the_table_that_is_given_stays_as_it_is(container):
     assert X.nnz == before.nnz
 
 
-def test_fits_go_on_between_sparse_and_dense(monkeypatch):
+def test_partial_fit_takes_sparse_and_dense_tables_in_turn(monkeypatch):
     X = sparse_table(np.random.default_rng(0), 60, 40, np.float32, 0.05)
     y = np.arange(60) % 2
     estimator = fastnn.MLPClassifier((5,), random_state=0, batch_size=20)
     estimator.partial_fit(X, y, classes=[0, 1]).partial_fit(X.toarray(), y)
     again = fastnn.MLPClassifier((5,), random_state=0, batch_size=20)
-    taken_as(monkeypatch, False)
+    treat_as_sparse(monkeypatch, False)
     again.partial_fit(X, y, classes=[0, 1]).partial_fit(X, y)
     for ours, theirs in zip(estimator.coefs_, again.coefs_, strict=True):
         assert ours.dtype == np.float32
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
-def test_ensembles_of_sparse_tables(monkeypatch):
+def test_ensembles_match_those_on_the_dense_table(monkeypatch):
     X = sparse_table(np.random.default_rng(0), 80, 40, np.float64, 0.05)
     y = np.arange(80) % 3
     for method in ("seeds", "bootstrap", "snapshots", "average"):
         probabilities = []
         for sparse in (True, False):
-            taken_as(monkeypatch, sparse)
+            treat_as_sparse(monkeypatch, sparse)
             member = fastnn.MLPClassifier((5,), max_iter=6, batch_size=20)
             ensemble = fastnn.MLPEnsembleClassifier(member, 2, method=method, random_state=0)
             with warnings.catch_warnings():
@@ -353,7 +355,7 @@ def test_ensembles_of_sparse_tables(monkeypatch):
         np.testing.assert_allclose(*probabilities, atol=1e-6)
 
 
-def test_values_that_do_not_lie_side_by_side():
+def test_a_table_may_have_strided_arrays():
     X = sparse_table(np.random.default_rng(0), 60, 40, np.float64, 0.05)
     y = np.arange(60) % 2
     doubled = np.repeat(X.data, 2)[::2], np.repeat(X.indices, 2)[::2], X.indptr
@@ -366,8 +368,7 @@ def test_values_that_do_not_lie_side_by_side():
     np.testing.assert_array_equal(ours.predict_proba(strided), theirs.predict_proba(X))
 
 
-def test_calls_last_as_long_on_sparse_tables_as_on_others():
-    """The cost of a sample depends on its number of values, not on the number of features."""
+def test_the_cost_of_a_sparse_sample_depends_on_its_stored_values_not_on_the_features():
     network = Network((100_000, 8, 2), ("tanh", "identity"), np.dtype(np.float64))
     X = scipy.sparse.random_array(
         (50, 100_000), density=1e-4, format="csr", random_state=np.random.default_rng(0)
@@ -377,7 +378,7 @@ def test_calls_last_as_long_on_sparse_tables_as_on_others():
 
 
 @pytest.mark.parametrize("column", [-1, 40, 2**31 - 1])
-def test_columns_that_there_are_not_are_refused(column):
+def test_column_indices_out_of_range_are_refused(column):
     X = scipy.sparse.csr_matrix(sparse_table(np.random.default_rng(0), 60, 40, np.float64, 0.05))
     estimator = fastnn.MLPClassifier((5,), random_state=0, batch_size=20)
     estimator.partial_fit(X, np.arange(60) % 2, classes=[0, 1])
@@ -387,7 +388,7 @@ def test_columns_that_there_are_not_are_refused(column):
             act(X)
 
 
-def test_starts_of_rows_that_run_backwards_are_refused():
+def test_decreasing_row_starts_are_refused():
     X = scipy.sparse.csr_matrix(sparse_table(np.random.default_rng(0), 60, 40, np.float64, 0.05))
     X.indptr[30] = X.nnz + 5
     with pytest.raises(ValueError, match="X is not a valid CSR table"):

@@ -1,4 +1,4 @@
-"""The training loop: both backends alike, the same bits however calls, threads and jobs are cut."""
+"""The training loop: backends agree, and calls, threads and continued jobs do not change a bit."""
 
 import itertools
 from contextlib import nullcontext
@@ -65,7 +65,7 @@ def test_backends_agree(training, what):
 
 
 @given(trainings(), st.lists(st.integers(0, 4), max_size=5), st.integers(1, 3), shared_or_not)
-def test_interrupted_and_taken_up_is_the_same_to_the_last_bit(training, portions, rounds_a_call, what):
+def test_a_training_in_several_calls_gives_the_same_bits(training, portions, rounds_a_call, what):
     network, job = training.network, training.job(num_passes=sum(portions))
     with sharing(what):
         whole = train("numba", network, job)
@@ -80,10 +80,10 @@ def test_interrupted_and_taken_up_is_the_same_to_the_last_bit(training, portions
 
 @settings(max_examples=100)
 @given(trainings(), st.lists(st.integers(0, 3), min_size=1, max_size=4), either_backend, shared_or_not)
-def test_one_training_goes_on_where_another_ended(training, portions, backend, what):
+def test_a_training_continued_by_other_trainers_gives_the_same_bits(training, portions, backend, what):
     network, before = training.network, training.options["steps_before"]
     n_batches = training.job().n_batches
-    # The schedules' last step is the same then.
+    # Schedules depend on the length of the run: give all parts the length of the whole.
     total = training.options["total_steps"] or before + max(1, sum(portions) * n_batches)
     options = {"record_every": 1, "total_steps": total}
     records = []
@@ -109,7 +109,7 @@ def test_one_training_goes_on_where_another_ended(training, portions, backend, w
     assert_same_bits(parts | joined, whole)
 
 
-# Compiled once more for several threads: a whole batch of float64 and small batches of float32.
+# Kernels for several threads are compiled separately: whole batches in float64, minibatches in float32.
 THREADED = st.sampled_from(RECIPES[:2])
 
 
@@ -124,8 +124,8 @@ def test_any_number_of_threads_gives_the_same_bits(training, rounds_a_call, what
 
 
 @given(trainings(THREADED), st.lists(optional, min_size=1, max_size=6), shared)
-def test_cores_that_others_take_and_give_back_change_nothing(training, turns, what):
-    # A call on two threads, a call on one, in the middle of passes and of steps.
+def test_cores_that_are_taken_between_calls_do_not_change_the_bits(training, turns, what):
+    # A call runs on one thread while one of the two cores is taken; calls end within passes and steps.
     network = training.network
     with sharing(what), pytest.MonkeyPatch.context() as patch:
         patch.setattr(threads, "available_cores", lambda: 2)
@@ -138,19 +138,19 @@ def test_cores_that_others_take_and_give_back_change_nothing(training, turns, wh
             return call(prepared)
 
         patch.setattr(PreparedCall, "__call__", watched)
-        for turn in itertools.cycle(turns):
+        for is_core_taken in itertools.cycle(turns):
             if trainer.n_passes == training.options["num_passes"] or trainer.halted:
                 break
             trainer._rounds_a_call = 1
-            with threads.acquired_cores(1) if turn else nullcontext():
+            with threads.acquired_cores(1) if is_core_taken else nullcontext():
                 assert trainer.run(training.options["num_passes"])
-            expected += [1] if turn or trainer._n_threads == 1 else [2, 2]
+            expected += [1] if is_core_taken or trainer._n_threads == 1 else [2, 2]
     assert used == expected
     assert_same_bits(results, alone)
 
 
 def large_training(recipe, **options):
-    """More parameters than a block, and tiles in every shard."""
+    """Return a training with more than two blocks of parameters, and several tiles in every shard."""
     network = Network(
         (30, 140, 40, 3), (*recipe.hidden * 2, recipe.output), recipe.dtype, recipe.loss, recipe.batch_norm
     )
@@ -163,7 +163,7 @@ def large_training(recipe, **options):
 @pytest.mark.parametrize("what", SHARED)
 @pytest.mark.parametrize("of_objective", [False, True])
 @pytest.mark.parametrize("recipe", RECIPES[:2])
-def test_blocks_of_parameters_are_all_of_them(recipe, of_objective, what):
+def test_blocks_cover_all_parameters(recipe, of_objective, what):
     training = large_training(
         recipe, clip_norm=0.3, max_norm=0.8, l1=1e-3, reg_lambda=0.1, average_share=0.1,
         of_objective=of_objective,
@@ -183,11 +183,11 @@ def test_blocks_of_parameters_are_all_of_them(recipe, of_objective, what):
     assert_close(alone, expected, bounds)
 
 
-def test_the_problem_says_what_threads_may_share():
+def test_network_and_batch_size_decide_what_threads_share():
     network = large_training(RECIPES[0]).network
     shares = {size: arguments.sharing(network, size) for size in (1, 63, 255, 1000, 10**6)}
     assert shares[1] == shares[63] == (1, False)
-    # Samples where a batch has more sums of units than the network has parameters, else units.
+    # Samples if a batch has more sums (samples times units) than the network has parameters, else units.
     n_sums = 255 * sum(network.layers_dim[1:])
     assert shares[255] == (N_PARTS, network.n_parameters >= n_sums)
     with pytest.MonkeyPatch.context() as patch:
@@ -202,12 +202,12 @@ def test_the_problem_says_what_threads_may_share():
     assert arguments.sharing(Network((2, 3, 2), ("tanh", "tanh"), F64), 200) == (1, False)
 
 
-def test_both_sides_know_how_many_parts_there_are():
+def test_engine_and_kernels_have_the_same_number_of_parts():
     assert limits.N_PARTS == N_PARTS
 
 
 def step_of(trainer):
-    """Steps done."""
+    """Return the number of steps done."""
     return int(np.ravel(trainer._state.progress)[0])
 
 
@@ -215,9 +215,9 @@ def step_of(trainer):
 @pytest.mark.parametrize("recipe", RECIPES[:2])
 def test_divergence_leaves_the_last_finite_step(recipe, backend):
     network = Network((2, 3, 2), (*recipe.hidden, recipe.output), recipe.dtype, recipe.loss)
-    size = 12 if recipe.gathered else 30  # in the middle of a pass, too
+    size = 12 if recipe.gathered else 30  # the divergence may come in the middle of a pass
     options = {"epsilon": 1e3, "reg_lambda": 1.0, "num_passes": 1000, "shuffled": recipe.gathered, "seed": 5}
-    options["patience"] = 1000  # the plateau goes back, too
+    options["patience"] = 1000  # makes the trainer keep a plateau, which must be restored as well
     job = Training(network, 30, size, 0, {**options, "average_share": 0.1, "optimizer": SGD()}).job()
     trainer, results = begin(backend, network, job)
     while trainer.run(1000):
@@ -226,7 +226,7 @@ def test_divergence_leaves_the_last_finite_step(recipe, backend):
     assert n_steps > 1
     assert trainer.n_passes == n_steps // job.n_batches
     assert np.isfinite(results["parameters"]).all()
-    # The same steps, one by one, lead to the same bits; and one more diverges.
+    # As many steps, one by one, lead to the same bits, and one more step diverges.
     again, expected = begin(backend, network, job)
     if backend == "numba":
         again._rounds_a_call = 1
@@ -244,7 +244,7 @@ def test_divergence_leaves_the_last_finite_step(recipe, backend):
 
 @pytest.mark.parametrize("what", SHARED)
 @pytest.mark.parametrize("n_threads", [2, 3])
-def test_divergence_on_several_threads_is_that_of_one(n_threads, what):
+def test_divergence_on_several_threads_leaves_the_same_bits_as_on_one(n_threads, what):
     recipe = RECIPES[0]
     options = {"epsilon": 1e4, "reg_lambda": 1.0, "num_passes": 500, "average_share": 0.1, "patience": 500}
     training = Training(Network((2, 3, 2), (*recipe.hidden, recipe.output), F64), 64, 64, 0, options)
@@ -257,7 +257,7 @@ def test_divergence_on_several_threads_is_that_of_one(n_threads, what):
     assert_same_bits(trainers[0][1], trainers[1][1])
 
 
-def test_trainer_keeps_the_users_data_apart():
+def test_a_trainer_on_whole_batches_copies_the_data():
     recipe = RECIPES[0]
     training = Training(Network((2, 3, 2), ("tanh", "tanh"), recipe.dtype), 30, 30, 0, {"num_passes": 5})
     job = training.job()
@@ -271,26 +271,27 @@ def test_trainer_keeps_the_users_data_apart():
 @pytest.mark.parametrize(
     ("backend", "what"), [("numpy", None), *(("numba", what) for what in (None, *SHARED))]
 )
-@pytest.mark.parametrize("dims", [(2, 3, 2), (44, 32, 2)])  # the second's first layer is changed in strips
-def test_records_are_of_the_passes_asked_for(backend, what, dims):
-    """And change nothing, though weights are changed otherwise where a pass is looked at closely."""
+@pytest.mark.parametrize("dims", [(2, 3, 2), (44, 32, 2)])  # the first layer of (44, 32, 2) has strips
+def test_fewer_records_change_neither_the_records_nor_the_training(backend, what, dims):
+    """A step whose norms are recorded updates the weights block by block, other steps strip by strip."""
     recipe = RECIPES[1]
     network = Network(dims, (*recipe.hidden, recipe.output), recipe.dtype, recipe.loss)
     options = {"num_passes": 7, "optimizer": recipe.optimizer}
     training = Training(network, 90, 40, 0, options)
     with sharing(what):
-        every = train(backend, network, training.job())
-        for step in (2, 3, 7, 100):
-            some = train(backend, network, training.job(record_every=step))
+        all_kept = train(backend, network, training.job())
+        for distance in (2, 3, 7, 100):
+            fewer = train(backend, network, training.job(record_every=distance))
             for name in ("losses", "norms", "ratios"):
-                np.testing.assert_array_equal(some[name], every[name][sorted({*range(0, 7, step), 6})])
-            np.testing.assert_array_equal(some["parameters"], every["parameters"])
+                kept = sorted({*range(0, 7, distance), 6})
+                np.testing.assert_array_equal(fewer[name], all_kept[name][kept])
+            np.testing.assert_array_equal(fewer["parameters"], all_kept["parameters"])
 
 
 @pytest.mark.parametrize("backend", ["numba", "numpy"])
 @pytest.mark.parametrize("gathered", [False, True])
-def test_losses_recorded_are_sums_whatever_the_step_is_divided_by(backend, gathered):
-    # Without learning, a pass's loss is that of all samples.
+def test_recorded_losses_are_sums_even_if_steps_are_averaged(backend, gathered):
+    # With a learning rate of 0, the losses of a pass add up to the loss of all samples.
     recipe = RECIPES[1] if gathered else RECIPES[0]
     network = Network((2, 3, 2), (*recipe.hidden, recipe.output), recipe.dtype, recipe.loss)
     options = {"num_passes": 2, "epsilon": 0.0, "optimizer": recipe.optimizer}
@@ -304,7 +305,7 @@ def test_losses_recorded_are_sums_whatever_the_step_is_divided_by(backend, gathe
 
 
 def evaluated(backend: str, network: Network, job: Job, key: int, nudge: float = 0.0):
-    """Loss, gradient and moved statistics; `nudge`: relative change of the parameters they are of."""
+    """Return loss, gradient and updated statistics; `nudge` is the relative change of the parameters."""
     parameters = first_parameters(network, np.random.RandomState(1), nudge)
     statistics = network.initial_statistics()
     evaluate = get_backend(backend).objective(network, statistics, job.X, job.y, job.weights, key)
@@ -313,23 +314,23 @@ def evaluated(backend: str, network: Network, job: Job, key: int, nudge: float =
 
 
 @given(networks(), counts, seeds, st.integers(0, 2**31), optional)
-def test_objectives_agree(network: Network, count, seed, key, small):
+def test_objectives_agree(network: Network, count, seed, key, in_small_calls):
     job = Training(network, count, count, seed, {"num_passes": 1}).job()
     with pytest.MonkeyPatch.context() as patch:
-        if small:  # a tile a call
+        if in_small_calls:  # one tile in each call
             patch.setattr(limits, "FIRST_CALL_OPERATIONS", 1)
         ours = evaluated("numba", network, job, key)
     expected = evaluated("numpy", network, job, key)
-    # As of trainings: what an ulp makes of it says how close they can be.
+    # As in `expected_of`, the effect of changing the parameters by an ulp bounds the error.
     eps = np.finfo(network.dtype).eps
     nudged = [evaluated("numpy", network, job, key, k * eps) for k in (-2, -1, 1, 2)]
     error = 50 * eps
     if network.batch_norm and (network.dropout or fewest_samples(job) < 3):
-        error /= np.sqrt(EPS)  # also samples of which all is dropped are alike
-    for k, (own, values) in enumerate(zip(ours, expected, strict=True)):
+        error /= np.sqrt(EPS)  # samples whose features are all dropped are alike, too
+    for k, (actual, values) in enumerate(zip(ours, expected, strict=True)):
         moved = max(np.abs(other[k] - values).max(initial=0) for other in nudged)
         largest = max(1.0, np.abs(values).max(initial=0))
-        np.testing.assert_allclose(own, values, rtol=0, atol=error * largest + 20 * moved)
+        np.testing.assert_allclose(actual, values, rtol=0, atol=error * largest + 20 * moved)
 
 
 def test_a_history_holds_the_records():

@@ -1,4 +1,4 @@
-"""Trainings that halt where the objective falls no more, and the objectives themselves."""
+"""Trainings that halt when the objective stops falling, and the recorded objectives."""
 
 from dataclasses import replace
 
@@ -31,8 +31,8 @@ from fastnn.training.loop import run_training
 from fastnn_kernels import train as compiled
 
 
-def halt_of(losses, job):
-    """Passes after which a training with these records ends, and whether it halts then."""
+def expected_halt(losses, job):
+    """Return the number of passes that a training with these losses does, and whether it halts."""
     best, n_without = np.inf, 0
     for n_pass, objective in zip(job.kept.tolist(), (losses / job.X.shape[0]).tolist(), strict=True):
         n_without = n_without + 1 if objective > best - job.tol else 0
@@ -43,21 +43,24 @@ def halt_of(losses, job):
 
 
 def check_halting(backend, training, rounds_a_call=None, **changes):
-    """A training halts where a plain look at the records of one without patience says; returns that."""
+    """Check that a training halts after the expected pass; return that pass and whether it halts.
+
+    The expectation is computed from the losses of the same training without patience.
+    """
     network, job = training.network, training.job(**changes)
-    # The schedule's last step is the same in all of them.
+    # Schedules depend on the length of the run: give all trainings of this check the same `total_steps`.
     changes["total_steps"] = job.total_steps or job.steps_before + max(1, job.num_passes * job.n_batches)
     trainer, whole = begin(backend, network, training.job(**{**changes, "patience": 0}))
     run_on(trainer, job.num_passes)
     assert trainer.n_passes == job.num_passes
     assert (whole.pop("plateau") == [np.inf, 0]).all()
-    n_passes, halts = halt_of(whole["losses"], job)
+    n_passes, halts = expected_halt(whole["losses"], job)
     n_kept = int(np.searchsorted(job.kept, n_passes))
 
     trainer, results = begin(backend, network, training.job(**changes))
     run_on(trainer, job.num_passes, rounds_a_call)
     assert (trainer.n_passes, trainer.halted) == (n_passes, halts)
-    # What it leaves is what there is after so many passes without patience.
+    # The halted training leaves what a training of that many passes without patience leaves.
     shorter = train(backend, network, training.job(**{**changes, "patience": 0, "num_passes": n_passes}))
     best, _ = results["plateau"]
     if job.patience:
@@ -68,7 +71,7 @@ def check_halting(backend, training, rounds_a_call=None, **changes):
             assert not results[name][n_kept:].any()
         else:
             np.testing.assert_array_equal(results[name], shorter[name], err_msg=name)
-    # There it stays.
+    # A further call changes nothing.
     kept = {name: array.copy() for name, array in results.items()}
     assert trainer.run(job.num_passes)
     assert trainer.n_passes == n_passes
@@ -78,21 +81,21 @@ def check_halting(backend, training, rounds_a_call=None, **changes):
 
 @settings(max_examples=100)
 @given(trainings(), either_backend, st.sampled_from([None, 1, 10**9]), shared_or_not)
-def test_halts_after_the_pass_that_used_up_the_patience(training, backend, rounds_a_call, what):
+def test_a_training_halts_after_the_pass_that_exceeds_the_patience(training, backend, rounds_a_call, what):
     with sharing(what):
         check_halting(backend, training, rounds_a_call)
 
 
-# Steps that lead down, and that jump to and fro about the bottom.
-lengths = st.sampled_from([0.05, 2.0, 20.0])
+# The smallest rate descends steadily, the others jump to and fro across the minimum.
+learning_rates = st.sampled_from([0.05, 2.0, 20.0])
 
 
 @settings(max_examples=20)
 @given(
-    st.sampled_from(RECIPES[:2]), lengths, tolerances, st.integers(0, 6), st.integers(1, 3),
+    st.sampled_from(RECIPES[:2]), learning_rates, tolerances, st.integers(0, 6), st.integers(1, 3),
     st.sampled_from([None, 1, 10**9]), shared,
 )  # fmt: skip
-def test_long_trainings_halt_on_any_number_of_threads(
+def test_the_number_of_threads_does_not_change_where_a_training_halts(
     recipe, epsilon, tol, patience, n_threads, rounds, what
 ):
     training = long_training(recipe, num_passes=40, epsilon=epsilon, tol=tol, patience=patience)
@@ -112,19 +115,19 @@ def long_training(recipe, **options):
 
 @pytest.mark.parametrize("backend", ["numba", "numpy"])
 @pytest.mark.parametrize("recipe", RECIPES[:2])
-def test_halting_at_last_sooner_and_never(recipe, backend):
+def test_tolerance_and_patience_decide_when_a_training_halts(recipe, backend):
     halts = [
         check_halting(backend, long_training(recipe, epsilon=0.05, tol=tol, patience=patience))
         for tol, patience in ((1e-3, 2), (1e-3, 5), (100.0, 5), (100.0, 98), (100.0, 99), (100.0, 0))
     ]
     assert 7 < halts[0][0] <= halts[1][0] - 3 < 97
-    # Its first pass is always an improvement.
+    # With a tolerance of 100, only the first pass improves on the initial best objective, infinity.
     assert halts[2:] == [(7, True), (100, True), (100, False), (100, False)]
 
 
 @pytest.mark.parametrize("backend", ["numba", "numpy"])
 @pytest.mark.parametrize("recipe", RECIPES[:2])
-def test_going_on_after_a_halt(recipe, backend):
+def test_a_halted_training_can_be_continued(recipe, backend):
     options = {"epsilon": 0.05, "tol": 100.0, "patience": 3, "total_steps": 1000}
     training = long_training(recipe, **options)
     network, job = training.network, training.job()
@@ -132,19 +135,19 @@ def test_going_on_after_a_halt(recipe, backend):
     trainer, results = begin(backend, network, job)
     run_on(trainer, 100)
     assert (trainer.n_passes, trainer.halted) == (5, True)
-    # Forgiven, it goes on for as many passes as it was patient for, and one more.
+    # After a reset of the count of passes without improvement, the trainer does patience + 1 more passes.
     trainer.memory.plateau[1] = 0
     assert not trainer.halted
     run_on(trainer, 100)
     assert (trainer.n_passes, trainer.halted) == (9, True)
-    # Another is not kept from its first pass by what was before.
+    # A new trainer with the memory of a halted training does one pass before it halts.
     job = replace(job, steps_before=9 * job.n_batches, num_passes=91)
     state = trainer._state
     again = get_backend(backend).trainer(network, state.parameters, state.statistics, job, trainer.memory)
     assert not again.halted
     run_on(again, 91)
     assert (again.n_passes, again.halted) == (1, True)
-    # And where it is an improvement, not from the others.
+    # If that first pass is an improvement, the count begins at 0 again.
     trainer.memory.plateau[0] = np.inf
     job = replace(job, steps_before=10 * job.n_batches, num_passes=90)
     again = get_backend(backend).trainer(network, state.parameters, state.statistics, job, trainer.memory)
@@ -161,7 +164,7 @@ objectives = st.one_of(st.integers(0, 5).map(float), st.sampled_from([np.inf, -n
 
 
 @given(st.lists(objectives), st.sampled_from([0.0, 1.0, 1.5]))
-def test_plateaus_are_noted_alike(series, tol):
+def test_kernel_and_reference_update_the_plateau_alike(series, tol):
     ours, theirs = np.array([np.inf, 0.0]), np.array([np.inf, 0.0])
     best, n_without = np.inf, 0
     for objective in series:
@@ -175,7 +178,7 @@ def test_plateaus_are_noted_alike(series, tol):
 
 
 def descent_by_hand(network, job, parameters):
-    """Objectives of the passes, and the weights and biases after them, of a [2, 3, 2] network."""
+    """Train a [2, 3, 2] network; return the objectives of the passes, the final weights and biases."""
     (W1, W2), (b1, b2) = ([a.copy() for a in part(parameters)] for part in (network.weights, network.biases))
     objectives = np.zeros(job.num_passes)
     for n_pass in range(job.num_passes):
@@ -183,7 +186,7 @@ def descent_by_hand(network, job, parameters):
             part = slice(first, first + job.batch_size)
             X, labels, weights = job.X[part], job.y[part, 0].astype(int), job.weights[part]
             total, rows = weights.sum(), np.arange(len(X))
-            if total == 0:  # nothing to learn from
+            if total == 0:  # a step without weights changes nothing
                 continue
             A = np.tanh(X @ W1 + b1)
             S = np.tanh(A @ W2 + b2)
@@ -204,19 +207,19 @@ def descent_by_hand(network, job, parameters):
 @pytest.mark.parametrize("backend", ["numba", "numpy"])
 @pytest.mark.parametrize("loss_share", [1.0, 0.25])
 @pytest.mark.parametrize("batch_size", [30, 8])
-def test_objectives_and_their_steps_are_those_by_hand(batch_size, loss_share, backend):
+def test_objectives_and_steps_match_formulas_written_by_hand(batch_size, loss_share, backend):
     network = Network((2, 3, 2), ("tanh", "tanh"), F64)
     options = {
         "num_passes": 4, "averaged": True, "of_objective": True, "loss_share": loss_share, "reg_lambda": 2.0,
         "epsilon": 0.3, "optimizer": SGD(),
     }  # fmt: skip
     job = Training(network, 30, batch_size, 0, options).job()
-    job.weights[8:16] = 0  # all of a small batch
+    job.weights[8:16] = 0  # the whole second batch of 8 samples
     _, results = begin(backend, network, job)
     objectives, weights, biases = descent_by_hand(network, job, results["parameters"])
     results = train(backend, network, job)
     np.testing.assert_allclose(results["losses"] / 30, objectives, rtol=1e-13)
-    for name in ("norms", "ratios"):  # which nobody asks for then
+    for name in ("norms", "ratios"):  # not recorded together with objectives
         np.testing.assert_array_equal(results[name], 0)
     for part, expected in ((network.weights, weights), (network.biases, biases)):
         for ours, theirs in zip(part(results["parameters"]), expected, strict=True):

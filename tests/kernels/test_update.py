@@ -1,4 +1,4 @@
-"""The parameter update: kernels against the reference, the reference against the rules by hand."""
+"""The parameter update: kernels against the reference, the reference against independent formulas."""
 
 import numpy as np
 import pytest
@@ -25,14 +25,13 @@ LISTED = (
     optimizers.AdamW(weight_decay=0.2),
     optimizers.AdamW(eps=1e-3, weight_decay=0.2, eps_hat=True),
 )
-UNLISTED = (
-    optimizers.OPTIMIZERS.keys() - {optimizer.name for optimizer in LISTED} - {"lbfgs"}
-)  # a minimiser of its own
+# L-BFGS has no update rule.
+UNLISTED = optimizers.OPTIMIZERS.keys() - {optimizer.name for optimizer in LISTED} - {"lbfgs"}
 OPTIMIZERS = (*LISTED, *(optimizers.OPTIMIZERS[name]() for name in sorted(UNLISTED)))
-each = pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
+each_optimizer = pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
 chosen = st.sampled_from(OPTIMIZERS)
-# Whole vectors of parameters, none among them, and whole vectors of them that are left alone.
+# Numbers of whole vectors of parameters.
 sizes = st.integers(0, 20)
 counts = st.integers(1, 5)
 
@@ -53,8 +52,8 @@ def initial_state(optimizer, size, dtype):
     return np.repeat(values[:, None], size, axis=1)
 
 
-def one_after_the_other(gradients):
-    """Their sum, in their order."""
+def sum_in_order(gradients):
+    """Return the sum of gradients, added in their order."""
     total = gradients[0].copy()
     for gradient in gradients[1:]:
         total += gradient
@@ -62,7 +61,7 @@ def one_after_the_other(gradients):
 
 
 @given(draws, chosen, sizes, counts, counts)
-def test_rules_are_the_reference(draw: Draw, optimizer, n_vectors, n_steps, n_gradients):
+def test_rules_match_the_reference(draw: Draw, optimizer, n_vectors, n_steps, n_gradients):
     # A parameter's gradients have one sign, so that nothing cancels: rounding is a matter of ulp then.
     dtype, size = draw.dtype, n_vectors * draw.padded(1)
     parameters = draw.array(size)
@@ -72,24 +71,25 @@ def test_rules_are_the_reference(draw: Draw, optimizer, n_vectors, n_steps, n_gr
     state, table = initial_state(optimizer, size, dtype), coefficients(optimizer, n_steps, dtype)
     exact, exact_state = wide(parameters), wide(state)
     moved = np.abs(exact)
-    room = Windows(parameters, state)
+    buffers = Windows(parameters, state)
+    p, s = buffers.views
     for step, (g, c) in enumerate(zip(gradients, table, strict=True)):
         zero = dtype.type(0)
         assert compiled.update(optimizer.rule)(
-            read_only(g), room.views[0], room.views[1], read_only(c), zero, zero, dtype.type(1), 0, size, 0
+            read_only(g), p, s, read_only(c), zero, zero, dtype.type(1), 0, size, 0
         )
         before = exact.copy()
         assert reference.update(
             optimizer.name, wide(g).sum(axis=0), exact, exact_state, named(optimizer, step), 0.0, 0.0
         )
         moved += np.abs(exact - before)
-    assert room.are_kept_apart()
+    assert buffers.are_kept_apart()
     error = tolerance(dtype, n_steps * (n_gradients + 8))
-    assert (np.abs(room.views[0] - exact) <= error * moved + 4 * np.finfo(dtype).tiny).all()
-    assert (np.abs(room.views[1] - exact_state) <= error * np.abs(exact_state) + np.finfo(dtype).tiny).all()
+    assert (np.abs(p - exact) <= error * moved + 4 * np.finfo(dtype).tiny).all()
+    assert (np.abs(s - exact_state) <= error * np.abs(exact_state) + np.finfo(dtype).tiny).all()
 
 
-# The rules whose step is not divided by anything: there rounding is not magnified where terms cancel.
+# Rules without a division, which would magnify rounding errors where the terms of a derivative cancel.
 LINEAR = [optimizer for optimizer in OPTIMIZERS if optimizer.rule in {"sgd", "momentum"}]
 rates = st.sampled_from([0.0, 1e-3, 0.1, 2.0])
 
@@ -115,10 +115,10 @@ def test_the_derivative_is_shrunk_and_regularised(draw, optimizer, n_vectors, n_
 
 
 @given(draws, chosen, sizes, sizes, sizes)
-def test_only_what_is_asked_for_is_updated(draw: Draw, optimizer, before, n_vectors, behind):
+def test_only_the_parameters_of_the_range_are_updated(draw: Draw, optimizer, before, n_vectors, after):
     dtype, lanes = draw.dtype, draw.padded(1)
     begin, end = before * lanes, (before + n_vectors) * lanes
-    size = end + behind * lanes
+    size = end + after * lanes
     parameters, gradients = draw.array(size), draw.array(2, size)
     state, (c,) = np.abs(draw.array(len(optimizer.initial_state), size)), coefficients(optimizer, 1, dtype)
     kept = parameters.copy(), state.copy()
@@ -128,7 +128,7 @@ def test_only_what_is_asked_for_is_updated(draw: Draw, optimizer, before, n_vect
     compiled.update(optimizer.rule)(
         read_only(gradients), parameters, state, read_only(c), l2, l1, shrink, begin, end, 0
     )
-    # The rest is as it was, and what is updated does not depend on it, nor on where its gradient lies.
+    # Other parameters stay as they were. The update depends neither on them nor on the gradient's offset.
     alone = read_only(np.ascontiguousarray(gradients[:, part])), read_only(c), l2, l1, shrink
     shifted = kept[0].copy(), kept[1].copy()
     compiled.update(optimizer.rule)(alone[0], *shifted, *alone[1:], begin, end, begin)
@@ -144,25 +144,25 @@ def test_only_what_is_asked_for_is_updated(draw: Draw, optimizer, before, n_vect
 
 @given(draws, chosen, st.integers(1, 20), st.integers(2, 8))
 def test_gradients_are_added_in_their_order(draw: Draw, optimizer, n_vectors, n_gradients):
-    # To the last bit: so a training is the same whichever threads computed them.
+    # To the last bit: a training must not depend on the threads that computed the gradients.
     dtype, size = draw.dtype, n_vectors * draw.padded(1)
     gradients = draw.array(n_gradients, size)
     results = []
     parameters, (c,) = draw.array(size), coefficients(optimizer, 1, dtype)
-    for given_ones in (gradients, one_after_the_other(gradients)[None]):
+    for rows in (gradients, sum_in_order(gradients)[None]):
         p, state = parameters.copy(), initial_state(optimizer, size, dtype)
         numbers = (dtype.type(number) for number in (0.1, 0.2, 0.5))
-        compiled.update(optimizer.rule)(read_only(given_ones), p, state, read_only(c), *numbers, 0, size, 0)
-        norm = compiled.gradient_square_sum(read_only(given_ones), 0, size)
+        compiled.update(optimizer.rule)(read_only(rows), p, state, read_only(c), *numbers, 0, size, 0)
+        norm = compiled.gradient_square_sum(read_only(rows), 0, size)
         results.append((p, state, norm))
     for one, other in zip(*results, strict=True):
         np.testing.assert_array_equal(one, other)
 
 
-@each
+@each_optimizer
 @each_dtype
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
-def test_not_finite_is_told(optimizer, dtype, value):
+def test_updates_report_parameters_that_are_not_finite(optimizer, dtype, value):
     size = 3 * padded(1, dtype)
     (c,) = coefficients(optimizer, 1, dtype)
     zero, one = dtype.type(0), dtype.type(1)
@@ -179,7 +179,7 @@ def test_not_finite_is_told(optimizer, dtype, value):
 
 
 @each_dtype
-def test_finite_ones_whose_sum_is_not_are_no_trouble(dtype):
+def test_finite_parameters_with_an_infinite_sum_are_finite(dtype):
     size = 40 * padded(1, dtype)
     c, zero, one = coefficients(optimizers.SGD(), 1, dtype)[0], dtype.type(0), dtype.type(1)
     for sign in (np.ones(size), np.resize([1, -1], size)):
@@ -202,8 +202,8 @@ ROOTS = [
 
 @each_dtype
 @pytest.mark.parametrize("optimizer", ROOTS, ids=str)
-def test_steps_at_the_ends_of_the_format_are_alike(optimizer, dtype):
-    """Gradients whose squares are too small, or too large, to be there, and none after one."""
+def test_kernel_and_reference_agree_at_the_limits_of_the_dtype(optimizer, dtype):
+    """Squares of the gradients underflow or overflow; the second step has a gradient of 0."""
     info = np.finfo(dtype)
     values = np.array(
         [0, info.tiny, 4 * info.tiny, info.tiny**0.5, 1e-20, 1, 0.99 * info.max**0.5, info.max**0.75]
@@ -224,7 +224,7 @@ def test_steps_at_the_ends_of_the_format_are_alike(optimizer, dtype):
 
 
 def by_hand(optimizer, gradients):
-    """Parameters after the steps, from 1 on, as the papers write the rules, with rates 0.1 / (1 + step)."""
+    """Return a parameter, 1 at first, after steps of the published rules with rates 0.1 / (1 + step)."""
     p, v, s, m = 1.0, 0.0, 0.0, 0.0
     s = getattr(optimizer, "initial_accumulator_value", 0.0)
     for step, g in enumerate(gradients):
@@ -268,7 +268,7 @@ def by_hand(optimizer, gradients):
 
 
 @pytest.mark.parametrize("optimizer", LISTED, ids=str)
-def test_reference_is_the_rule_by_hand(optimizer):
+def test_reference_matches_the_rule_by_hand(optimizer):
     gradients = np.random.default_rng(0).normal(size=12)
     p, state = np.ones(1), initial_state(optimizer, 1, np.float64)
     for step, g in enumerate(gradients):
@@ -276,7 +276,7 @@ def test_reference_is_the_rule_by_hand(optimizer):
     assert p[0] == pytest.approx(by_hand(optimizer, gradients), rel=1e-13)
 
 
-# What scikit-learn's optimizers are here, and how one of them is told the rate of its next step.
+# An optimizer, scikit-learn's class for the same rule, that class's attribute of the rate, and its options.
 PEERS = (
     (optimizers.Momentum(0.8, rate_in_velocity=True), peers.SGDOptimizer, "learning_rate",
      {"momentum": 0.8, "nesterov": False}),
@@ -293,7 +293,7 @@ PEERS = (
 @pytest.mark.parametrize(
     ("optimizer", "peer", "rate_name", "options"), PEERS, ids=[str(case[0]) for case in PEERS]
 )
-def test_twenty_steps_are_scikit_learns(optimizer, peer, rate_name, options):
+def test_twenty_steps_match_scikit_learn(optimizer, peer, rate_name, options):
     n_steps, size = 20, 3 * padded(1, np.dtype(np.float64))
     random = np.random.default_rng(0)
     parameters, gradients = random.normal(size=size), random.normal(size=(n_steps, size))
@@ -302,7 +302,7 @@ def test_twenty_steps_are_scikit_learns(optimizer, peer, rate_name, options):
     sides = [(parameters.copy(), initial_state(optimizer, size, np.float64)) for _ in range(2)]
     table = coefficients(optimizer, n_steps, np.float64)
     for step, (g, c) in enumerate(zip(gradients, table, strict=True)):
-        # Where the rate is in the velocity, what it was before still moves the parameters.
+        # Rates change from step to step: a velocity that contains the rate still moves by earlier rates.
         setattr(their_optimizer, rate_name, 0.1 / (1 + step))
         their_optimizer.update_params(theirs, [g])
         p, state = sides[0]
@@ -314,14 +314,14 @@ def test_twenty_steps_are_scikit_learns(optimizer, peer, rate_name, options):
     assert (np.abs(theirs[0] - parameters) > 1e-3).any()
 
 
-def test_no_two_of_them_are_the_same():
-    # Else a switch that does nothing would pass.
+def test_no_two_listed_optimizers_give_the_same_result():
+    # If two did, the tests would not notice a switch without effect.
     gradients = np.random.default_rng(0).normal(size=12)
     results = np.sort([by_hand(optimizer, gradients) for optimizer in LISTED])
     assert (np.diff(results) > 1e-6).all()
 
 
-def test_reference_regularises():
+def test_reference_adds_the_derivatives_of_both_penalties():
     parameters = np.array([1.0, -2.0, 0.0, 3.0])
     l2, l1 = np.array([0.2, 0.2, 0.2, 0]), np.array([0.1, 0.1, 0.1, 0])
     reference.update("sgd", np.full(4, 0.5), parameters, np.empty((0, 4)), {"rate": 0.1}, l2, l1)
@@ -329,13 +329,13 @@ def test_reference_regularises():
     np.testing.assert_allclose(parameters, expected, rtol=1e-15)
 
 
-# --- what goes with the rules --------------------------------------------------------------------
+# --- averages, norms and sums of squares ---------------------------------------------------------
 
 
 @given(draws, sizes, sizes, st.sampled_from([0.0, 1e-3, 0.3, 1.0]))
-def test_average_is_the_reference(draw: Draw, n_vectors, behind, share):
+def test_average_matches_the_reference(draw: Draw, n_vectors, after, share):
     lanes = draw.padded(1)
-    end, size = n_vectors * lanes, (n_vectors + behind) * lanes
+    end, size = n_vectors * lanes, (n_vectors + after) * lanes
     parameters, average = draw.array(size), draw.array(size)
     share = draw.dtype.type(share)
     expected, kept = wide(average[:end]), average[end:].copy()
@@ -350,59 +350,59 @@ limits = st.sampled_from([0.01, 0.5, 3.0, 100.0])
 
 
 @given(draws, st.integers(1, 40), st.integers(1, 20), limits)
-def test_limited_norms_are_the_reference(draw: Draw, n_in, n_out, limit):
+def test_limit_norms_matches_the_reference(draw: Draw, n_in, n_out, limit):
     W = draw.array(n_in, n_out)
     W[:, 0] = 0
     expected, before = wide(W), W.copy()
     reference.limit_norms(expected, limit)
-    room = Windows(W)
-    compiled.limit_norms(room.views[0], limit)
-    np.testing.assert_allclose(room.views[0], expected, rtol=tolerance(draw.dtype))
-    assert room.are_kept_apart()
+    buffers = Windows(W)
+    compiled.limit_norms(buffers.views[0], limit)
+    np.testing.assert_allclose(buffers.views[0], expected, rtol=tolerance(draw.dtype))
+    assert buffers.are_kept_apart()
     norms = np.linalg.norm(wide(before), axis=0)
     np.testing.assert_allclose(
         np.linalg.norm(expected, axis=0), np.minimum(norms, limit), rtol=1e-13
     )  # fmt: skip
     small = norms <= limit * (1 - 1e-6)
-    np.testing.assert_array_equal(room.views[0][:, small], before[:, small])
+    np.testing.assert_array_equal(buffers.views[0][:, small], before[:, small])
 
 
 @given(draws, sizes, sizes, counts)
-def test_square_sum(draw: Draw, before, n_vectors, n_gradients):
+def test_gradient_square_sum_matches_numpy(draw: Draw, before, n_vectors, n_gradients):
     lanes = draw.padded(1)
     begin, end = before * lanes, (before + n_vectors) * lanes
     gradients = draw.array(n_gradients, end + lanes)
     total = compiled.gradient_square_sum(read_only(gradients), begin, end)
     exact = wide(gradients[:, begin:end]).sum(axis=0)
     magnitudes = np.abs(gradients[:, begin:end]).sum(axis=0)
-    # Sums of gradients in their dtype, that of the squares in float64.
+    # Gradients are added in their dtype, squares in float64.
     error = tolerance(draw.dtype, 2 * n_gradients) + tolerance(np.dtype(np.float64), end - begin)
     assert abs(total - (exact**2).sum()) <= error * (wide(magnitudes) ** 2).sum()
 
 
 @given(draws, sizes, sizes, sizes)
-def test_sum_of_squares_is_numpys(draw: Draw, before, n_vectors, behind):
+def test_parameter_square_sum_matches_numpy(draw: Draw, before, n_vectors, after):
     lanes = draw.padded(1)
     begin, end = before * lanes, (before + n_vectors) * lanes
-    parameters = draw.array(end + behind * lanes)
+    parameters = draw.array(end + after * lanes)
     total = compiled.parameter_square_sum(read_only(parameters), begin, end)
     exact = (wide(parameters[begin:end]) ** 2).sum()
     assert abs(total - exact) <= tolerance(draw.dtype, end - begin) * exact
 
 
-def test_all_sides_have_the_same_optimizers():
+def test_kernels_reference_and_public_classes_have_the_same_optimizers():
     by_name = {name: kind() for name, kind in optimizers.OPTIMIZERS.items() if name != "lbfgs"}
     assert reference.OPTIMIZERS.keys() == by_name.keys()
     assert compiled.OPTIMIZERS.keys() == {optimizer.rule for optimizer in by_name.values()}
 
 
-# Values of state.
+# Numbers of state values for each parameter, by rule.
 N_STATES = {"sgd": 0, "momentum": 1, "adagrad": 1, "rmsprop": 2, "adam": 2, "adamw": 2}
 
 
-@each
-def test_rules_are_given_all_the_numbers_they_take(optimizer):
-    # Kernels read beyond the last one without a word.
+@each_optimizer
+def test_optimizers_compute_all_coefficients_of_their_rules(optimizer):
+    # A kernel would read a missing coefficient beyond the end of the array, without an error.
     table = coefficients(optimizer, 3, np.float64)
     assert table.shape[1] == compiled.OPTIMIZERS[optimizer.rule].n_coefficients
     if optimizer in LISTED:

@@ -14,7 +14,7 @@ from fastnn.losses import LOSSES as ALL_LOSSES
 from fastnn.optimizers import OPTIMIZERS as ALL_OPTIMIZERS
 from fastnn.reference.layer import ACTIVATIONS
 
-# The two sides differ in the order of sums alone.
+# fastnn and PyTorch differ only in the order of sums.
 CLOSE = {"rtol": 1e-10, "atol": 1e-11}
 RECORDS = records()
 
@@ -43,7 +43,7 @@ def model_of(case, backend):
     return model
 
 
-def test_cases_are_of_registered_names():
+def test_cases_use_registered_names():
     assert {row[0] for row in LOSSES.values() if isinstance(row[0], str)} <= set(ALL_LOSSES)
     assert {row[0].name for row in OPTIMIZERS} <= set(ALL_OPTIMIZERS)
     assert {name for case in TRAININGS.values() for name in case.activations} <= set(ACTIVATIONS)
@@ -52,7 +52,7 @@ def test_cases_are_of_registered_names():
 @pytest.mark.parametrize(
     ("name", "backend"), [(name, backend) for name, case in TRAININGS.items() for backend in case.backends]
 )
-def test_a_training_ends_as_pytorchs_does(name, backend):
+def test_a_training_matches_pytorch(name, backend):
     case = TRAININGS[name]
     expected = {
         part: RECORDS[f"{name}: {part}"]
@@ -85,7 +85,7 @@ def test_a_training_ends_as_pytorchs_does(name, backend):
     if case.n_passes and case.batch_size == N:
         assert history.loss[0] == pytest.approx(first_loss, rel=rounding)
     if case.clip_norm is not None:
-        assert min(expected["norms"]) > case.clip_norm, "every step was clipped"
+        assert min(expected["norms"]) > case.clip_norm, "every step must be clipped"
         if case.clips_exactly:
             np.testing.assert_allclose(history.gradient_norm, expected["norms"], rtol=1e-10)
     if case.batch_norm:
@@ -95,25 +95,24 @@ def test_a_training_ends_as_pytorchs_does(name, backend):
         np.testing.assert_array_equal(model.predict(X), expected["probabilities"].argmax(1))
     if case.n_passes:
         moved = model._network.weights(np.abs(model._parameters - before))
-        assert min(part.max() for part in moved) > 1e-4, "every layer was trained"
+        assert min(part.max() for part in moved) > 1e-4, "every layer must be trained"
 
 
 @pytest.mark.parametrize("case", [case for case in TRAININGS.values() if case.dropout])
-def test_masks_drop_and_enlarge(case):
-    """A mask drops some inputs and enlarges the others: the cases with dropout do drop inputs."""
+def test_dropout_masks_drop_some_inputs_and_enlarge_the_others(case):
     *_, mask = case.masks(0, N)
     assert set(np.unique(mask)) == {0, 1 / (1 - case.dropout[-1])}
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
-def test_pytorch_has_the_same_schedule(name):
+def test_schedules_match_pytorch(name):
     schedule, total, *_ = SCHEDULES[name]
     factors = schedule.factors(np.arange(total), total)
     close = {"rtol": 1e-12} if isinstance(schedule, fastnn.OneCycle) else {"rtol": 1e-9, "atol": 1e-9}
     np.testing.assert_allclose(factors, RECORDS[name], **close)
 
 
-def test_the_records_are_what_pytorch_says():
+def test_the_records_match_pytorch():
     pytest.importorskip("torch", reason="PyTorch is not installed: it is in the extra peers")
     from torch_records.twin import results
 

@@ -46,13 +46,13 @@ def assert_same_parameters(model, plain, **tolerances):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_the_initial_parameters_are_the_tutorials(backend):
+def test_initial_parameters_equal_those_of_the_plain_loop(backend):
     _, _, model, plain = both(backend, [2, 7, 5, 2])
     assert_same_parameters(model, plain, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_the_first_500_passes_are_the_tutorials(backend):
+def test_the_first_500_passes_match_the_plain_loop(backend):
     X, y, model, plain = both(backend, [2, 3, 2])
     for _ in range(500):
         plain.train(X, y, num_passes=1, epsilon=0.01, reg_lambda=0.01)
@@ -62,7 +62,7 @@ def test_the_first_500_passes_are_the_tutorials(backend):
     assert model.calculate_loss(X, y) == pytest.approx(plain.calculate_loss(X, y), rel=1e-12)
 
 
-def test_20000_passes_at_a_rate_that_is_not_chaotic():
+def test_20000_passes_at_a_rate_that_is_not_chaotic_match_the_plain_loop():
     X, y, compiled, plain = both("numba", [2, 3, 2])
     models = compiled, both("numpy", [2, 3, 2])[2]
     for _ in range(400):
@@ -75,7 +75,7 @@ def test_20000_passes_at_a_rate_that_is_not_chaotic():
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_printed_losses_are_the_plain_loops(backend, capsys):
+def test_printed_losses_equal_those_of_the_plain_loop(backend, capsys):
     X, y, model, plain = both(backend, [2, 3, 2])
     plain.train(X, y, num_passes=3001, epsilon=0.001, reg_lambda=0.1, print_loss=True)
     printed = capsys.readouterr().out
@@ -85,7 +85,7 @@ def test_printed_losses_are_the_plain_loops(backend, capsys):
 
 
 @pytest.mark.parametrize("side", SIDES)
-def test_printed_losses_are_the_published_ones(side, capsys):
+def test_printed_losses_match_the_published_ones(side, capsys):
     X, y = moons()
     model = SIDES[side]([2, 3, 2])
     model.train(X, y, num_passes=20000, epsilon=0.01, reg_lambda=0.01, print_loss=True)
@@ -104,7 +104,7 @@ def test_printed_losses_are_the_published_ones(side, capsys):
 
 @pytest.mark.parametrize("layers_dim", [[2, 2], [2, 7, 5, 2]])
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_other_depths_are_the_tutorials_too(backend, layers_dim):
+def test_networks_of_other_depths_match_the_plain_loop(backend, layers_dim):
     X, y, model, plain = both(backend, layers_dim)
     model.train(X, y, num_passes=300, epsilon=0.002, reg_lambda=0.1)
     plain.train(X, y, num_passes=300, epsilon=0.002, reg_lambda=0.1)
@@ -112,7 +112,7 @@ def test_other_depths_are_the_tutorials_too(backend, layers_dim):
 
 
 @pytest.mark.parametrize("side", SIDES)
-def test_no_arguments_are_the_tutorials_arguments(side):
+def test_default_arguments_are_those_of_the_tutorial(side):
     X, y = moons()
     first = SIDES[side]([2, 3, 2])
     first.train(X, y, 300)
@@ -152,7 +152,7 @@ def central_differences(function, array, step=1e-5):
 
 
 @pytest.mark.parametrize("layers_dim", [[2, 2], [2, 3, 2], [3, 5, 4, 3]])
-def test_the_gradient_is_that_of_central_differences(layers_dim):
+def test_the_gradient_matches_central_differences(layers_dim):
     plain, X, y = random_problem(layers_dim)
     dW, db = plain.backward(*plain.forward(X), y)
     for parameter, derivative in zip((*plain.W, *plain.b), (*dW, *db), strict=True):

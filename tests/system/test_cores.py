@@ -1,4 +1,4 @@
-"""The budget of cores: its size, and that no more threads compute at once."""
+"""The budget of cores: how many there are, and that no more threads compute at once."""
 
 import contextlib
 import importlib.util
@@ -36,7 +36,7 @@ def cores(count):
         assert threads._budget.in_use == 0
 
 
-# --- how many there are --------------------------------------------------------------------------
+# --- the number of cores -------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def granted(monkeypatch):
     return 6
 
 
-def test_the_system_says_how_many_there_are(granted, monkeypatch):
+def test_the_system_gives_the_number_of_cores(granted, monkeypatch):
     assert available_cores() == granted
     monkeypatch.delattr(os, "sched_getaffinity")
     assert available_cores() == 12
@@ -69,7 +69,7 @@ LIMITS = {
 
 @pytest.mark.parametrize("name", ["NUMBA_NUM_THREADS", "OMP_NUM_THREADS"])
 @pytest.mark.parametrize(("value", "expected"), LIMITS.items(), ids=[repr(value[:40]) for value in LIMITS])
-def test_the_environment_may_say_fewer(granted, monkeypatch, name, value, expected):
+def test_the_environment_may_limit_the_number_of_cores(granted, monkeypatch, name, value, expected):
     monkeypatch.setenv(name, value)
     assert available_cores() == expected
 
@@ -81,17 +81,17 @@ def test_the_lower_limit_counts(granted, monkeypatch, numba, omp, expected):
     assert available_cores() == expected
 
 
-def test_the_system_may_grant_fewer_than_the_environment_says(granted, monkeypatch):
+def test_the_system_may_grant_fewer_cores_than_the_environment(granted, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "4")
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {3})
     assert available_cores() == 1
 
 
-# --- who has them --------------------------------------------------------------------------------
+# --- acquired cores ------------------------------------------------------------------------------
 
 
 @given(st.integers(1, 6), st.lists(st.integers(1, 8), max_size=6))
-def test_as_many_as_are_free(n_cores, wanted):
+def test_as_many_cores_are_acquired_as_are_free(n_cores, wanted):
     free = n_cores
     with cores(n_cores), contextlib.ExitStack() as stack:
         for most in wanted:
@@ -135,7 +135,7 @@ def run_all(targets):
 
 
 @pytest.mark.parametrize("n_cores", [1, 2, 3, 8])
-def test_never_more_than_there_are(n_cores):
+def test_no_more_cores_are_in_use_than_there_are(n_cores):
     gauge = Gauge()
 
     def compute(most):
@@ -146,7 +146,7 @@ def test_never_more_than_there_are(n_cores):
                 time.sleep(0)  # releases the GIL, so that other threads try as well
                 gauge.add(-count)
 
-    # Six threads that start three others each, and compute themselves.
+    # Each of six threads starts four others, which compute.
     def nest(most):
         run_all([lambda: compute(1), lambda: compute(most), lambda: compute(8), lambda: compute(most)])
 
@@ -157,57 +157,57 @@ def test_never_more_than_there_are(n_cores):
 
 
 class Late:
-    """A thread that asks for five cores while none is free; `events` is the course of events."""
+    """A thread that acquires up to five cores while none is free; `events` lists what happens, in order."""
 
     def __init__(self, monkeypatch):
         self.events, self._waits = [], threading.Semaphore(0)
         budget = threads._budget
         wait = budget.changed.wait
 
-        def told_wait():
+        def noted_wait():
             self._waits.release()
             wait()
 
-        monkeypatch.setattr(budget.changed, "wait", told_wait)
-        self._thread = threading.Thread(target=self._take)
+        monkeypatch.setattr(budget.changed, "wait", noted_wait)
+        self._thread = threading.Thread(target=self._acquire)
         self._thread.start()
         self._waits.acquire()
         # The other thread waits: it has released the lock, which this thread takes now.
         with budget.changed:
             self.events.append("waits")
 
-    def _take(self):
+    def _acquire(self):
         with threads.acquired_cores(5) as count:
-            self.events.append(f"takes {count}")
+            self.events.append(f"acquires {count}")
 
     def join(self):
         self._thread.join()
 
 
-def test_what_comes_beyond_waits_for_all_to_be_given_back(monkeypatch):
+def test_a_waiting_thread_gets_all_cores_that_are_released_together(monkeypatch):
     with cores(2):
         with threads.acquired_cores(2):
             late = Late(monkeypatch)
-            late.events.append("given back")
+            late.events.append("released")
         late.join()
-    assert late.events == ["waits", "given back", "takes 2"]
+    assert late.events == ["waits", "released", "acquires 2"]
 
 
-def test_what_comes_beyond_waits_for_the_first_only(monkeypatch):
+def test_a_waiting_thread_gets_the_first_core_that_is_released(monkeypatch):
     with cores(2), threads.acquired_cores(1):
         with threads.acquired_cores(1):
             late = Late(monkeypatch)
-            late.events.append("given back")
+            late.events.append("released")
         late.join()
-    assert late.events == ["waits", "given back", "takes 1"]
+    assert late.events == ["waits", "released", "acquires 1"]
 
 
-class OwnInterrupt(BaseException):
+class UsersInterrupt(BaseException):
     pass
 
 
-@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, OwnInterrupt])
-def test_given_back_after_errors(error):
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, UsersInterrupt])
+def test_cores_are_released_after_errors(error):
     def fail():
         with threads.acquired_cores(2):
             assert threads._budget.in_use == 2
@@ -217,8 +217,8 @@ def test_given_back_after_errors(error):
         fail()
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, OwnInterrupt])
-def test_nothing_is_given_back_by_who_was_interrupted_while_waiting(error, monkeypatch):
+@pytest.mark.parametrize("error", [KeyboardInterrupt, UsersInterrupt])
+def test_an_interrupt_while_waiting_releases_no_cores(error, monkeypatch):
     def interrupted():
         raise error
 
@@ -229,14 +229,14 @@ def test_nothing_is_given_back_by_who_was_interrupted_while_waiting(error, monke
         assert threads._budget.in_use == 1
 
 
-def test_fewer_cores_than_are_in_use(monkeypatch):
+def test_a_thread_waits_if_more_cores_are_in_use_than_are_left(monkeypatch):
     # A process may be moved to fewer cores while it computes.
     with cores(4), threads.acquired_cores(1):
         with threads.acquired_cores(3):
             monkeypatch.setattr(threads, "available_cores", lambda: 2)
             late = Late(monkeypatch)
         late.join()
-    assert late.events == ["waits", "takes 1"]
+    assert late.events == ["waits", "acquires 1"]
 
 
 FORKS = """
@@ -260,26 +260,26 @@ FORKS = """
         model.train(X, y, num_passes=20, epsilon=1e-3)
         return model._parameters.tobytes()
 
-    def child_does():
+    def child_trains():
         assert threads._budget.in_use == 0
         with threads.acquired_cores(1000) as count:
             assert count == n_cores
         return trained() == expected
 
     expected, n_cores = trained(), threads.available_cores()
-    taken, released = threading.Event(), threading.Event()
+    held, released = threading.Event(), threading.Event()
 
     def hold():
         with threads.acquired_cores(n_cores), threads._budget.changed:  # holds the lock, too
-            taken.set()
+            held.set()
             released.wait()
 
     holder = threading.Thread(target=hold)
     holder.start()
-    taken.wait()
+    held.wait()
     child = os.fork()
     if child == 0:
-        os._exit(0 if child_does() else 1)
+        os._exit(0 if child_trains() else 1)
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 0
     assert threads._budget.in_use == n_cores
@@ -290,8 +290,8 @@ FORKS = """
 """
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_a_forked_child_begins_anew():
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_all_cores_are_free_in_a_forked_child():
     run_python(FORKS)
 
 
@@ -303,12 +303,12 @@ def test_spare_cores_are_those_that_are_free():
             threads.spare_cores(1) as third,
         ):
             assert (first, second, third) == (2, 1, 1)
-            assert threads._budget.in_use == 3, "the last one is not counted, and did not wait"
+            assert threads._budget.in_use == 3, "the third, without a free core, is not counted"
         with threads.acquired_cores(1), threads.spare_cores(5) as others:
             assert others == 2
 
 
-# --- parts ---------------------------------------------------------------------------------------
+# --- work in parts -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("n_cores", [1, 3])

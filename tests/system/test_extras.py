@@ -1,4 +1,4 @@
-"""Packages of extras: the error if one is missing."""
+"""Packages of extras: the error for a missing package says how to install it."""
 
 import re
 import sys
@@ -28,7 +28,7 @@ def chunk(path):
         ("a", "dask.array", "dask", "boundary_array", chunk),
     ],
 )
-def test_missing_packages_are_named_with_the_way_to_install_them(
+def test_the_error_names_the_missing_package_and_the_extra(
     tmp_path, monkeypatch, name, package, extra, feature, call
 ):
     monkeypatch.setitem(sys.modules, package, None)
@@ -36,5 +36,5 @@ def test_missing_packages_are_named_with_the_way_to_install_them(
     with pytest.raises(ImportError, match=f"^{re.escape(message)}$"):
         call(tmp_path / name)
     assert not list(tmp_path.iterdir())
-    installs = PYPROJECT["project"]["optional-dependencies"][extra]
-    assert any(re.match(rf"{package.split('.')[0]}\b", requirement) for requirement in installs)
+    requirements = PYPROJECT["project"]["optional-dependencies"][extra]
+    assert any(re.match(rf"{package.split('.')[0]}\b", requirement) for requirement in requirements)

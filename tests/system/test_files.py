@@ -1,4 +1,4 @@
-"""Drafts: their owners, and which drafts are removed when the next file is written to their folder."""
+"""Drafts, the unfinished files of processes: a later write to the folder removes those of ended processes."""
 
 import os
 import signal
@@ -71,7 +71,7 @@ os.replace, shutil.rmtree = move, killed
 draft.publish()
 """
 
-posix = pytest.mark.skipif(os.name != "posix", reason="processes end otherwise on Windows")
+posix = pytest.mark.skipif(os.name != "posix", reason="Windows has no SIGKILL and no zombie processes")
 
 
 def started(program, *arguments):
@@ -82,8 +82,8 @@ def started(program, *arguments):
 
 
 @pytest.fixture
-def dead():
-    """Return the beginning of the names of an ended process's drafts."""
+def ended_prefix():
+    """Return the prefix of the names of drafts of a process that has ended."""
     process = started(ENDS)
     printed, _ = process.communicate()
     assert process.returncode == 0
@@ -110,6 +110,7 @@ def names(folder):
 
 
 def abandoned(folder, prefix):
+    """Make a draft with half a file in it, and return the draft."""
     draft = folder / f"{prefix}abc123"
     draft.mkdir()
     (draft / "a.png").write_text("half")
@@ -117,10 +118,10 @@ def abandoned(folder, prefix):
 
 
 @pytest.mark.parametrize("end", ["kill", "terminate"])
-def test_what_a_killed_process_left_is_removed_by_the_next_write(tmp_path, rendering, end):
+def test_the_draft_of_a_killed_process_is_removed_by_the_next_write(tmp_path, rendering, end):
     (left,) = names(tmp_path)
     write(tmp_path)
-    assert names(tmp_path) == [left, "b.txt"], "it is not killed yet"
+    assert names(tmp_path) == [left, "b.txt"], "a running process keeps its draft"
     getattr(rendering, end)()
     rendering.wait()
     assert names(tmp_path) == [left, "b.txt"]
@@ -131,7 +132,7 @@ def test_what_a_killed_process_left_is_removed_by_the_next_write(tmp_path, rende
 
 
 @posix
-def test_a_process_that_nobody_waited_for_has_ended(tmp_path):
+def test_a_zombie_process_counts_as_ended(tmp_path):
     process = started(DRAFTS, tmp_path)
     assert process.stdout.readline() == "drafting\n"
     assert len(names(tmp_path)) == 1
@@ -151,17 +152,17 @@ def test_drafts_of_this_process_stay(tmp_path):
     assert names(tmp_path) == ["a.txt", "b.txt"]
 
 
-def test_a_process_id_that_came_again_is_another_process(tmp_path):
+def test_a_reused_process_id_is_another_process(tmp_path):
     process, start, _ = files._prefix(os.getpid()).rsplit("-", 2)
     other = abandoned(tmp_path, f"{process}-{int(start) - 10}-")
-    same = abandoned(tmp_path, f"{process}-{int(start) - 1}-")  # the largest difference by rounding
+    same = abandoned(tmp_path, f"{process}-{int(start) - 1}-")  # rounding changes a start by 1 at most
     write(tmp_path)
     assert not other.exists()
     assert same.exists()
 
 
-def test_drafts_of_others_stay(tmp_path, dead):
-    _, host, pid, start, _ = dead.split("-")
+def test_drafts_of_other_hosts_and_of_unknown_owners_stay(tmp_path, ended_prefix):
+    _, host, pid, start, _ = ended_prefix.split("-")
     other = "0" * 12 if host != "0" * 12 else "1" * 12
     kept = [
         abandoned(tmp_path, prefix)
@@ -171,12 +172,12 @@ def test_drafts_of_others_stay(tmp_path, dead):
     write(tmp_path)
     assert names(tmp_path) == sorted([*before, "b.txt"])
     assert all((draft / "a.png").exists() for draft in kept)
-    gone = abandoned(tmp_path, dead)
+    gone = abandoned(tmp_path, ended_prefix)
     write(tmp_path)
     assert not gone.exists()
 
 
-def test_the_host_is_told_apart_by_its_name(monkeypatch):
+def test_hosts_with_different_names_are_different(monkeypatch):
     here = files._host()
     files._host.cache_clear()
     assert files._host() == here
@@ -190,7 +191,7 @@ def test_the_host_is_told_apart_by_its_name(monkeypatch):
 
 @posix
 @pytest.mark.parametrize("moves", range(5))
-def test_older_files_in_a_draft_are_not_removed(tmp_path, moves):
+def test_a_draft_that_holds_older_files_is_not_removed(tmp_path, moves):
     for name in ("a.txt", "b.txt"):
         (tmp_path / name).write_text(f"older {name}")
     process = started(IS_KILLED_PUBLISHING, tmp_path, moves)
@@ -208,8 +209,8 @@ def test_older_files_in_a_draft_are_not_removed(tmp_path, moves):
     assert has_draft == (0 < moves < 4)
 
 
-def test_folders_that_cannot_be_read_are_written_to(tmp_path, dead, monkeypatch):
-    left = abandoned(tmp_path, dead)
+def test_files_are_written_to_folders_that_cannot_be_listed(tmp_path, ended_prefix, monkeypatch):
+    left = abandoned(tmp_path, ended_prefix)
     listdir = os.listdir
 
     def refused(path):
@@ -223,8 +224,8 @@ def test_folders_that_cannot_be_read_are_written_to(tmp_path, dead, monkeypatch)
     assert names(tmp_path) == [left.name, "b.txt"]
 
 
-def test_drafts_that_cannot_be_removed_stay(tmp_path, dead, monkeypatch):
-    left = abandoned(tmp_path, dead)
+def test_drafts_that_cannot_be_removed_stay(tmp_path, ended_prefix, monkeypatch):
+    left = abandoned(tmp_path, ended_prefix)
 
     def refused(path, *_, **__):
         raise PermissionError(path)
@@ -237,8 +238,8 @@ def test_drafts_that_cannot_be_removed_stay(tmp_path, dead, monkeypatch):
     assert names(tmp_path) == ["b.txt"]
 
 
-def test_a_system_that_tells_nothing_of_processes(tmp_path, dead, monkeypatch):
-    left = abandoned(tmp_path, dead)
+def test_drafts_without_a_known_owner_can_be_published_and_stay(tmp_path, ended_prefix, monkeypatch):
+    left = abandoned(tmp_path, ended_prefix)
 
     def refused(*_):
         raise psutil.AccessDenied
@@ -255,9 +256,9 @@ def test_a_system_that_tells_nothing_of_processes(tmp_path, dead, monkeypatch):
     draft.discard()
 
 
-def test_several_threads_remove_at_once(tmp_path, dead):
+def test_several_threads_may_remove_drafts_at_once(tmp_path, ended_prefix):
     for k in range(20):
-        abandoned(tmp_path, f"{dead}{k}")
+        abandoned(tmp_path, f"{ended_prefix}{k}")
     threads = [threading.Thread(target=write, args=(tmp_path, f"{k}.txt")) for k in range(8)]
     for thread in threads:
         thread.start()
@@ -266,12 +267,12 @@ def test_several_threads_remove_at_once(tmp_path, dead):
     assert names(tmp_path) == [f"{k}.txt" for k in range(8)]
 
 
-def test_large_folders_are_not_looked_through_every_time(tmp_path, dead, monkeypatch):
+def test_large_folders_are_not_listed_at_every_write(tmp_path, ended_prefix, monkeypatch):
     monkeypatch.setattr(files, "ENTRIES_A_DRAFT", 3)
     for k in range(11):
         (tmp_path / f"{k}.txt").touch()
     write(tmp_path, "0.txt")
-    left = abandoned(tmp_path, dead)
+    left = abandoned(tmp_path, ended_prefix)
     for _ in range(3):
         write(tmp_path, "0.txt")
         assert left.exists()

@@ -1,4 +1,4 @@
-"""Generators: equal to NumPy's own, but made, read and set more quickly."""
+"""Random generators: equal to NumPy's, but created, read and set faster."""
 
 import copy
 import pickle
@@ -16,20 +16,21 @@ from fastnn.system.generators import (
 )
 
 
-@pytest.fixture(params=[True, False], ids=["in place", "as NumPy tells"])
+@pytest.fixture(params=[True, False], ids=["in memory", "by NumPy's methods"])
 def either_way(request, monkeypatch):
     """Test both ways to the state: in memory, and by NumPy's documented methods."""
     assert generators._is_layout_known()
     monkeypatch.setattr(generators, "_is_layout_known", lambda: request.param)
 
 
-def told(random):
+def state_by_numpy(random):
+    """Return the words of a Mersenne Twister and the index of the next word, by NumPy's methods."""
     state = random.get_state(legacy=False)["state"]
     return np.append(state["key"], state["pos"])
 
 
 @pytest.mark.parametrize("seed", [0, 7, 2**32 - 1, np.uint8(3), [1, 2], np.arange(5, dtype=np.uint32)])
-def test_seeded_is_numpys(seed):
+def test_seeded_generators_draw_numpys_numbers(seed):
     ours, theirs = seeded(seed), np.random.RandomState(seed)
     for draw in ("random_sample", "standard_normal", "tomaxint"):
         np.testing.assert_array_equal(getattr(ours, draw)(700), getattr(theirs, draw)(700))
@@ -38,7 +39,7 @@ def test_seeded_is_numpys(seed):
 
 
 @pytest.mark.parametrize("wrong", [-1, 2**32, "1", 1.5])
-def test_what_is_no_seed_is_none_here_either(wrong):
+def test_wrong_seeds_raise_numpys_errors(wrong):
     errors = []
     for make in (seeded, np.random.RandomState):
         with pytest.raises((ValueError, TypeError)) as error:
@@ -49,32 +50,32 @@ def test_what_is_no_seed_is_none_here_either(wrong):
 
 @pytest.mark.usefixtures("either_way")
 @pytest.mark.parametrize("n_drawn", [0, 1, 623, 624, 1000])
-def test_states_go_out_and_back(n_drawn):
+def test_states_can_be_read_and_set(n_drawn):
     random = np.random.RandomState(5)
     random.randint(0, 2**32, n_drawn, np.uint32)
     random.normal()  # normal numbers come in pairs: the second is stored
     state = generator_state(random)
     assert state.dtype == np.uint32
-    np.testing.assert_array_equal(state, told(random))
+    np.testing.assert_array_equal(state, state_by_numpy(random))
     other = np.random.RandomState(9)
     other.normal()
     spare = other.get_state()[3:]
     put_generator_state(other, state)
-    np.testing.assert_array_equal(told(other), state)
+    np.testing.assert_array_equal(state_by_numpy(other), state)
     assert other.get_state()[3:] == spare  # the stored number belongs to the generator
     before = state.copy()
     np.testing.assert_array_equal(other.randint(2**31, size=2000), random.randint(2**31, size=2000))
     np.testing.assert_array_equal(state, before)  # the state is a copy
 
 
-def test_twisters():
+def test_is_twister_recognises_mersenne_twisters():
     assert is_twister(np.random.RandomState(0))
     assert is_twister(seeded(0))
     assert is_twister(np.random.mtrand._rand)
     assert not is_twister(np.random.RandomState(np.random.PCG64(0)))
 
 
-def test_random_states():
+def test_a_random_state_may_be_none_a_generator_or_a_seed():
     assert resolve_random_state(None) is np.random
     state = np.random.RandomState(3)
     assert resolve_random_state(state) is state

@@ -1,4 +1,4 @@
-"""Notices of compilations: before the compilation, once, and only where somebody sees them."""
+"""Notices of compilations: shown before the compilation, once, and only on terminals and in notebooks."""
 
 import contextlib
 import io
@@ -31,53 +31,54 @@ class Screen(io.StringIO):
 
 
 @pytest.fixture(autouse=True)
-def nothing_told_yet(monkeypatch):
+def no_notice_yet(monkeypatch):
+    """Begin every test like a process that has not announced any dtype."""
     monkeypatch.setattr(notices, "_announced", set())
 
 
-def shown(*arguments, on=None):
-    """Return the text on stderr after announcements for dtypes."""
-    stream = Screen() if on is None else on
+def shown(*compilations, stream=None):
+    """Announce compilations, each a tuple of argument types, and return the text on stderr."""
+    stream = Screen() if stream is None else stream
     with contextlib.redirect_stderr(stream):
-        for types_of_one in arguments:
-            notices.announce_compilation(types_of_one)
+        for argument_types in compilations:
+            notices.announce_compilation(argument_types)
     return stream.getvalue()
 
 
-def test_one_line_a_process_and_dtype():
+def test_each_dtype_is_announced_once():
     assert shown((types.int64, WIDE), (WIDE,)) == LINE
     assert shown((WIDE,), (NARROW,)) == LINE.replace("float64", "float32")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "dtypes"),
     [
         ((types.Tuple([types.int64, WIDE]),), ["float64"]),
         ((ArgumentsType([WIDE, types.float64]),), ["float64"]),
-        ((WIDE, NARROW, WIDE), ["float32"]),  # sums are float64 whatever the network is
+        ((WIDE, NARROW, WIDE), ["float32"]),  # the sums of a float32 network are float64
         ((types.int64, types.float64, types.Array(types.int64, 1, "C")), []),
     ],
 )
-def test_the_dtype_is_that_of_the_arrays(arguments, told, caplog):
+def test_the_announced_dtype_is_that_of_the_arrays(arguments, dtypes, caplog):
     caplog.set_level(logging.INFO, "fastnn")
     notices.announce_compilation(arguments)
     messages = [record.getMessage() for record in caplog.records if record.name == "fastnn"]
-    assert [message.split()[3].rstrip(",") for message in messages] == told
+    assert [message.split()[3].rstrip(",") for message in messages] == dtypes
 
 
 @pytest.mark.parametrize("level", [logging.INFO, logging.WARNING])
-def test_whoever_sets_up_the_logger_decides(level, caplog):
+def test_a_logger_with_a_level_suppresses_the_line(level, caplog):
     caplog.set_level(level, "fastnn")
     assert shown((WIDE,)) == ""
 
 
-def test_no_line_where_nobody_looks():
-    assert shown((WIDE,), on=io.StringIO()) == ""
+def test_no_line_is_shown_without_a_terminal():
+    assert shown((WIDE,), stream=io.StringIO()) == ""
     with contextlib.redirect_stderr(None):
         notices.announce_compilation((NARROW,))
 
 
-def test_a_notebook_sees_it(monkeypatch):
+def test_a_notebook_shows_the_line(monkeypatch):
     class ZMQInteractiveShell:
         pass
 
@@ -85,14 +86,14 @@ def test_a_notebook_sees_it(monkeypatch):
         """A shell like those of services that subclass Jupyter's."""
 
     monkeypatch.setitem(sys.modules, "IPython", python_types.SimpleNamespace(get_ipython=Shell))
-    assert shown((WIDE,), on=io.StringIO()) == LINE
+    assert shown((WIDE,), stream=io.StringIO()) == LINE
 
 
-def test_a_bar_on_the_screen_goes_on_below():
+def test_a_progress_bar_continues_below_the_line():
     screen = Screen()
     with tqdm(total=2, file=screen, mininterval=0) as bar:
         bar.update()
-        shown((WIDE,), on=screen)
+        shown((WIDE,), stream=screen)
     before, after = screen.getvalue().split(LINE)
     assert before.endswith("\r")  # the bar is cleared
     assert "50%" in after
@@ -102,24 +103,25 @@ def test_a_bar_on_the_screen_goes_on_below():
 
 
 @pytest.fixture
-def heard(monkeypatch):
-    heard = []
-    monkeypatch.setattr(jit, "compilation_listeners", [heard.append])
-    return heard
+def announced(monkeypatch):
+    """Return a list to which a listener adds the argument types of every compilation."""
+    announced = []
+    monkeypatch.setattr(jit, "compilation_listeners", [announced.append])
+    return announced
 
 
-def test_listeners_are_called_before_the_compilation_and_not_for_its_parts(heard):
-    before = []
-    outer = told_while_compiled(lambda: before.append(list(heard)))
+def test_listeners_are_called_before_a_compilation_but_not_for_inlined_kernels(announced):
+    meanwhile = []
+    outer = told_while_compiled(lambda: meanwhile.append(list(announced)))
     outer(1.5)
-    assert heard == [(types.float64,)]
-    assert before
-    assert all(then == heard for then in before)
+    assert announced == [(types.float64,)]
+    assert meanwhile
+    assert all(earlier == announced for earlier in meanwhile)
     outer(2.5)
-    assert len(heard) == 1
+    assert len(announced) == 1
 
 
-def test_a_listener_that_fails_breaks_nothing(monkeypatch):
+def test_an_error_of_a_listener_is_dropped(monkeypatch):
     def fail(types):
         raise OSError("the terminal is gone")
 
@@ -137,11 +139,11 @@ PROGRAM = """
 """
 
 
-@pytest.mark.skipif(not hasattr(os, "openpty"), reason="there are no terminals to be had here")
-def test_the_first_process_tells_a_terminal_and_the_next_loads(package):
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="this system has no pseudo-terminals")
+def test_only_a_process_that_compiles_shows_the_line_on_its_terminal(package):
     path = os.pathsep.join([str(package.parent), str(Path(fastnn.__file__).parents[1])])
 
-    def told():
+    def printed():
         outer, inner = os.openpty()
         process = start(package, PROGRAM, stderr=inner, PYTHONPATH=path)
         process.communicate(timeout=300)
@@ -153,5 +155,5 @@ def test_the_first_process_tells_a_terminal_and_the_next_loads(package):
         os.close(outer), os.close(inner)
         return text.decode().replace("\r\n", "\n").removesuffix("end\n")
 
-    assert told() == LINE.replace("float64", "float32")
-    assert told() == ""
+    assert printed() == LINE.replace("float64", "float32")
+    assert printed() == ""

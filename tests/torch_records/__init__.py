@@ -1,6 +1,6 @@
 """PyTorch's results for small trainings and schedules, recorded so that the tests need no PyTorch.
 
-``python tests/torch_records/make.py`` writes the file again where the extra ``peers`` is installed.
+``python tests/torch_records/make.py`` writes the file again; it needs the extra ``peers``.
 """
 
 from pathlib import Path

@@ -89,19 +89,19 @@ ACTIVATIONS = (
 
 @dataclass(frozen=True)
 class Case:
-    """One training: a network of tanh units, a loss and an optimizer; batches are taken in order."""
+    """One training: a network, a loss and an optimizer; batches are taken in the order of the samples."""
 
     loss: str  # a key of `LOSSES`
     optimizer: Any = "sgd"
-    theirs: str = "SGD"
-    options: dict[str, Any] = field(default_factory=dict)
+    torch_optimizer: str = "SGD"  # name of a class of torch.optim
+    options: dict[str, Any] = field(default_factory=dict)  # arguments of that class
     n_passes: int = 20
     rate: float = 0.02
     batch_size: int = N
     reduction: str = "mean"
     decays: bool = False  # True for a rate that decays exponentially to a tenth
     hidden: tuple[int, ...] = (7,)
-    activations: tuple[str, ...] = ()  # one a layer; empty for tanh in all
+    activations: tuple[str, ...] = ()  # one for each layer; empty for tanh in all
     factor: float = 1.0  # multiplies the first weights
     batch_norm: bool = False
     dropout: tuple[float, ...] = ()  # rates of the layers' inputs
@@ -111,17 +111,17 @@ class Case:
 
     @property
     def dims(self) -> tuple[int, ...]:
-        """The units of all layers, inputs first."""
+        """Numbers of units of all layers, inputs first."""
         return (INPUTS, *self.hidden, OUTPUTS)
 
     @property
     def layer_activations(self) -> tuple[str, ...]:
-        """The names of the activations of all layers."""
+        """Names of the activations of all layers."""
         return self.activations or ("tanh",) * (len(self.hidden) + 1)
 
     @property
     def targets(self) -> np.ndarray:
-        """The labels (N,), or the table of targets (N, OUTPUTS), that the loss takes."""
+        """Labels (N,) or targets (N, OUTPUTS), as the loss takes them."""
         return LOSSES[self.loss][1]
 
     def first_parameters(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -149,10 +149,10 @@ SEED = 7
 
 def _trainings() -> Iterator[tuple[str, Case]]:
     """Yield names and cases of all trainings."""
-    by_name = {name: loss for loss, (_, _, name) in reversed(LOSSES.items())}
-    for optimizer, theirs, options in OPTIMIZERS:
-        loss = by_name[optimizer.name]
-        yield str(optimizer), Case(loss, optimizer, theirs, options, n_passes=50, rate=0.01)
+    loss_by_optimizer = {name: loss for loss, (_, _, name) in reversed(LOSSES.items())}
+    for optimizer, torch_optimizer, options in OPTIMIZERS:
+        loss = loss_by_optimizer[optimizer.name]
+        yield str(optimizer), Case(loss, optimizer, torch_optimizer, options, n_passes=50, rate=0.01)
     for name, (_, _, optimizer_name) in LOSSES.items():
         defaults = next(row for row in OPTIMIZERS if row[0].name == optimizer_name)
         yield f"loss {name}", Case(name, *defaults)
@@ -199,8 +199,8 @@ TRAININGS = dict(_trainings())
 
 # Schedules by name: fastnn's, the number of steps, the class of torch.optim.lr_scheduler, and its arguments.
 SCHEDULES = {
-    f"{theirs} {total} {options}": (schedule, total, theirs, options)
-    for schedule, total, theirs, options in [
+    f"{scheduler} {total} {options}": (schedule, total, scheduler, options)
+    for schedule, total, scheduler, options in [
         (fastnn.StepDecay(7, 0.5), 60, "StepLR", {"step_size": 7, "gamma": 0.5}),
         (fastnn.ExponentialDecay(1, 0.9), 60, "ExponentialLR", {"gamma": 0.9}),
         (fastnn.CosineDecay(), 60, "CosineAnnealingLR", {"T_max": 60}),

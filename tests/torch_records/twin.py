@@ -1,4 +1,4 @@
-"""PyTorch's side of the cases: the same networks, first parameters and steps, in float64."""
+"""The cases run by PyTorch: the same networks, first parameters and steps, in float64."""
 
 import math
 
@@ -48,7 +48,7 @@ assert LOSS_FUNCTIONS.keys() == LOSSES.keys()
 
 
 class Twin(torch.nn.Module):
-    """PyTorch's network of a case."""
+    """The network of a case as a module of PyTorch."""
 
     def __init__(self, case: Case):
         super().__init__()
@@ -99,7 +99,7 @@ class Twin(torch.nn.Module):
 def trained(case: Case) -> dict[str, np.ndarray]:
     """Return the results of a training by PyTorch: parameters, losses, probabilities and gradient norms."""
     twin, samples, targets = Twin(case), torch.tensor(X), torch.tensor(case.targets)
-    optimizer = getattr(torch.optim, case.theirs)(twin.parameters(), lr=case.rate, **case.options)
+    optimizer = getattr(torch.optim, case.torch_optimizer)(twin.parameters(), lr=case.rate, **case.options)
     if case.decays:
         n_steps = case.n_passes * -(-N // case.batch_size)
         decay = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.1 ** (1 / n_steps))
@@ -133,7 +133,7 @@ def trained(case: Case) -> dict[str, np.ndarray]:
 
 
 def clip(twin: Twin, case: Case) -> float:
-    """Clip the gradient and return its norm before."""
+    """Clip the gradient, and return the norm that it had before."""
     gradients = [parameter.grad for parameter in twin.parameters()]
     norm = math.sqrt(sum(float((g**2).sum()) for g in gradients))
     if not case.clips_exactly:
@@ -144,10 +144,10 @@ def clip(twin: Twin, case: Case) -> float:
     return norm
 
 
-def factors(total: int, theirs: str, options: dict) -> np.ndarray:
+def factors(total: int, scheduler_name: str, options: dict) -> np.ndarray:
     """Return a scheduler's learning rates, step by step, from a rate of 1."""
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
-    scheduler = getattr(torch.optim.lr_scheduler, theirs)(optimizer, **options)
+    scheduler = getattr(torch.optim.lr_scheduler, scheduler_name)(optimizer, **options)
     rates = []
     for _ in range(total):
         rates.append(optimizer.param_groups[0]["lr"])
@@ -168,7 +168,8 @@ def results() -> dict[str, np.ndarray]:
             for part, array in trained(case).items()
         }
         found |= {
-            name: factors(total, theirs, options) for name, (_, total, theirs, options) in SCHEDULES.items()
+            name: factors(total, scheduler, options)
+            for name, (_, total, scheduler, options) in SCHEDULES.items()
         }
     finally:
         torch.set_num_threads(before)

@@ -15,7 +15,7 @@ def test_callbacks_see_the_history_grow(backend):
     history = model_for(backend).train(
         X, y, num_passes=12, validation_data=(X_val, y_val), callbacks=[seen.append, lambda h: None]
     )
-    # With validation data every pass is looked at.
+    # With validation data, callbacks are called after every pass.
     assert [len(one) for one in seen] == list(range(1, 13))
     assert all(isinstance(one, fastnn.History) for one in seen)
     np.testing.assert_array_equal(seen[4].loss, history.loss[:5])
@@ -43,26 +43,26 @@ def test_a_callback_that_returns_true_ends_the_training(backend):
     )  # fmt: skip
     assert history.stopped_early is True
     assert len(history) == 5
-    assert called == [1, 2, 3, 4, 5], "the others see the end too"
+    assert called == [1, 2, 3, 4, 5], "callbacks after the one that ends the training are called, too"
     again = model_for(backend)
     again.train(X, y, num_passes=5)
     np.testing.assert_array_equal(parameters(model), parameters(again))
 
 
 @pytest.mark.parametrize("answer", [1, "yes", np.ones(3), None])
-def test_other_answers_of_callbacks_do_not_end_it(answer):
+def test_callbacks_that_return_anything_else_do_not_end_the_training(answer):
     history = model_for().train(X, y, num_passes=20, callbacks=[lambda history: answer])
     assert len(history) == 20
 
 
-def test_a_training_that_was_done_did_not_stop_early():
+def test_a_training_ended_after_its_last_pass_did_not_stop_early():
     history = model_for().train(X, y, num_passes=1, callbacks=[lambda history: True])
     assert history.stopped_early is False
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
-def test_a_callback_that_raises(error, backend, capsys):
+def test_a_callback_that_raises_leaves_the_model_after_the_last_pass(error, backend, capsys):
     model = model_for(backend)
 
     def fail(history):
@@ -98,7 +98,7 @@ def test_a_callback_may_use_the_model():
         ([fastnn.EarlyStopping()], "EarlyStopping watches validation data"),
     ],
 )
-def test_bad_callbacks(callbacks, message):
+def test_bad_callbacks_are_refused(callbacks, message):
     model = model_for("numpy")
     before = parameters(model)
     with pytest.raises(ValueError, match=message):
@@ -106,13 +106,13 @@ def test_bad_callbacks(callbacks, message):
     np.testing.assert_array_equal(parameters(model), before)
 
 
-def test_two_early_stoppings_are_one_too_many():
+def test_two_early_stoppings_are_refused():
     with pytest.raises(ValueError, match="more than one EarlyStopping"):
         model_for().train(X, y, validation_data=(X, y), callbacks=[fastnn.EarlyStopping()] * 2)
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
-def test_a_hook_whose_begin_fails_is_what_the_user_sees(error):
+def test_an_error_at_the_beginning_of_a_hook_is_raised_and_changes_nothing(error):
     class Failing(Hook):
         def begin(self, training):
             raise error("not today")
@@ -138,7 +138,7 @@ def test_progress_is_a_bar_on_stderr(optimizer, backend, capsys):
         assert shown in err
 
 
-def test_no_progress_is_silence(capsys):
+def test_a_training_without_progress_prints_nothing(capsys):
     model_for().train(
         X, y, num_passes=10, batch_size=16, validation_data=(X_val, y_val), progress=False,
         callbacks=[fastnn.EarlyStopping()],
@@ -146,14 +146,14 @@ def test_no_progress_is_silence(capsys):
     assert capsys.readouterr() == ("", "")
 
 
-def test_printed_losses_are_the_averages_where_one_is_kept(capsys):
+def test_printed_losses_are_those_of_the_averaged_parameters(capsys):
     model = model_for()
     model.train(X, y, num_passes=1, ema_decay=0.5, print_loss=True)
     assert capsys.readouterr().out == f"Loss after iteration 0: {model.calculate_loss(X, y):f}\n"
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_callback_may_answer_with_a_numpy_bool(backend):
+def test_a_callback_may_return_a_numpy_bool(backend):
     model = fastnn.Model([2, 3, 2], backend=backend, random_state=0)
     history = model.train(X, y, num_passes=10**6, callbacks=[lambda history: history.loss[-1] < 10.0])
     assert history.stopped_early

@@ -13,17 +13,17 @@ MINIBATCHES = {"batch_size": 8, "num_passes": 3, "optimizer": "adam", "random_st
 
 
 class StopAtSteps(Hook):
-    """Hook that ends chunks at certain steps, and notes the step at the end of every chunk."""
+    """Hook that ends chunks at certain steps, and records steps and passes at the end of every chunk."""
 
     def __init__(self, stops):
         self.stops, self.seen = stops, []
 
     def next_step(self, training):
-        """Return the next of the stops; None behind the last."""
+        """Return the next stop, or None after the last."""
         return next((stop for stop in self.stops if stop > training.trainer.n_steps), None)
 
     def after_chunk(self, training):
-        """Note the step."""
+        """Record the numbers of steps and passes done."""
         self.seen.append((training.trainer.n_steps, training.n_passes))
         return False
 
@@ -36,7 +36,7 @@ def trained(backend, options, hooks=(), **network):
 
 @pytest.mark.parametrize("backend", ["numba", "numpy"])
 @pytest.mark.parametrize(
-    ("options", "network", "per_pass"),
+    ("options", "network", "steps_per_pass"),
     [
         ({"num_passes": 5}, {}, 1),
         (MINIBATCHES, {}, 7),
@@ -45,14 +45,14 @@ def trained(backend, options, hooks=(), **network):
     ],
     ids=["whole", "minibatches", "normalised", "lbfgs"],
 )
-def test_chunks_end_at_the_steps_of_hooks_and_change_no_bit(backend, options, network, per_pass):
+def test_chunks_end_at_the_steps_of_hooks_and_change_no_bit(backend, options, network, steps_per_pass):
     undisturbed, history = trained(backend, options, **network)
-    total = options["num_passes"] * per_pass
+    total = options["num_passes"] * steps_per_pass
     hooks = StopAtSteps(range(1, total + 1)), StopAtSteps([4, total + 100])
     model, other = trained(backend, options, hooks, **network)
     steps = [step for step, _ in hooks[0].seen]
     assert [step for step in range(1, total + 1) if step not in steps] == []
-    assert all(n_passes == step // per_pass for step, n_passes in hooks[0].seen)
+    assert all(n_passes == step // steps_per_pass for step, n_passes in hooks[0].seen)
     assert (model._parameters == undisturbed._parameters).all()
     assert (model._statistics == undisturbed._statistics).all()
     for name in ("loss", "gradient_norm", "update_ratio"):

@@ -24,12 +24,12 @@ def test_divergence_names_pass_rate_and_remedy(options, backend):
     assert (error.epsilon, error.reg_lambda) == (200.0, 1.0)
     assert 0 < error.iteration < 500
     assert np.isfinite(parameters(model)).all()
-    assert np.abs(parameters(model)).max() > 1e290, "the last before it"
-    # And the model works.
+    assert np.abs(parameters(model)).max() > 1e290, "the parameters must be those of the last finite step"
+    # The model can still predict.
     assert model.predict(X).shape == (200,)
 
 
-def test_divergence_comes_in_the_same_pass_on_both_sides():
+def test_both_backends_diverge_in_the_same_pass():
     iterations = []
     for backend in BACKENDS:
         with pytest.raises(fastnn.DivergenceError) as caught:
@@ -61,7 +61,7 @@ def test_divergence_of_lbfgs_names_no_rate(backend):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_an_interrupt_between_chunks(backend):
+def test_an_interrupt_between_chunks_leaves_a_finite_model(backend):
     model = model_for(backend)
 
     def interrupt(history):
@@ -75,43 +75,42 @@ def test_an_interrupt_between_chunks(backend):
 
 
 INTERRUPTED = """
-    import os, signal, sys, threading
+    import os, signal, threading
     import numpy as np
     import fastnn
 
-    n_threads = int(sys.argv[1]) if len(sys.argv) > 1 else N_THREADS
     random = np.random.default_rng(0)
     X, y = random.normal(size=(1200, 20)), random.integers(0, 3, 1200)
     model = fastnn.Model([20, 64, 64, 3], random_state=0, backend=BACKEND, dropout=0.2)
     before = model._parameters.copy()
     chunks = []
 
-    def under_way(history):
+    def send_signal(history):
         chunks.append(len(history))
-        if len(chunks) == 3:  # compiled, and running: the signal comes in the middle of the next chunk
+        if len(chunks) == 3:  # the kernels are compiled: the signal comes in the middle of a chunk
             threading.Timer(0.02, os.kill, [os.getpid(), signal.SIGINT]).start()
 
     try:
         model.train(
-            X, y, num_passes=10**9, epsilon=1e-5, batch_size=512, n_threads=n_threads, callbacks=[under_way]
+            X, y, num_passes=10**9, epsilon=1e-5, batch_size=512, n_threads=N_THREADS, callbacks=[send_signal]
         )
     except KeyboardInterrupt:
         print("interrupted")
     assert np.isfinite(model._parameters).all()
     assert (model._parameters != before).any()
-    model.train(X, y, num_passes=1, epsilon=1e-5, batch_size=512, n_threads=n_threads)
+    model.train(X, y, num_passes=1, epsilon=1e-5, batch_size=512, n_threads=N_THREADS)
     print("usable")
 """
 
 
 @pytest.mark.parametrize(("backend", "n_threads"), [("numba", 1), ("numba", 2), ("numpy", 1)])
-def test_a_signal_in_the_middle_of_a_training(backend, n_threads):
+def test_a_signal_in_the_middle_of_a_training_leaves_a_usable_model(backend, n_threads):
     program = INTERRUPTED.replace("BACKEND", repr(backend)).replace("N_THREADS", str(n_threads))
     assert run_python(program).split() == ["interrupted", "usable"]
 
 
 def test_an_interrupt_while_threads_are_started_leaves_none_waiting():
-    """It used to leave the others waiting for a thread that never came, so that Python could not end."""
+    """Threads that wait for one that was never started would keep Python from exiting."""
     program = """
         import threading
         import numpy as np
@@ -128,7 +127,7 @@ def test_an_interrupt_while_threads_are_started_leaves_none_waiting():
         random = np.random.default_rng(0)
         X, y = random.normal(size=(1200, 20)), random.integers(0, 3, 1200)
         model = fastnn.Model([20, 64, 64, 3], random_state=0, dropout=0.2)
-        threads.available_cores = lambda: 2  # on whatever machine
+        threads.available_cores = lambda: 2  # on any machine
         threads.ThreadPoolExecutor = Interrupted
         try:
             model.train(X, y, num_passes=2, epsilon=1e-5, batch_size=512, n_threads=2)
@@ -139,7 +138,7 @@ def test_an_interrupt_while_threads_are_started_leaves_none_waiting():
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_hinge_does_not_hide_an_overflow(backend):
+def test_the_hinge_loss_does_not_hide_an_overflow(backend):
     model = fastnn.Model(
         [2, 3, 2],
         activation="identity",

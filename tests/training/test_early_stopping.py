@@ -1,4 +1,4 @@
-"""Early stopping: patience, scorers, and the parameters it returns to."""
+"""Early stopping: patience, scorers, and the restored parameters."""
 
 import math
 
@@ -17,6 +17,7 @@ OVERFITTING = {
 
 
 def overfit(backend, stopping, **options):
+    """Train on random labels with early stopping; return model and history."""
     model = model_for(backend, **{k: options.pop(k) for k in ("batch_norm",) if k in options})
     return model, model.train(few, noise_y, callbacks=[stopping], **OVERFITTING | options)
 
@@ -27,9 +28,9 @@ def overfit(backend, stopping, **options):
     [{}, {"ema_decay": 0.9}, {"batch_norm": True}, {"batch_size": 16, "random_state": 0}],
     ids=name_of,
 )
-def test_early_stopping_goes_back_to_the_best(options, backend):
+def test_early_stopping_restores_the_best_parameters(options, backend):
     if backend == "numba" and options not in ({}, {"ema_decay": 0.9}):
-        # Compiled for other tests.
+        # Take options whose kernels other tests compile, too.
         options = options | {"optimizer": "sgd", "epsilon": 0.5, "batch_size": 16, "random_state": 0}
     model, history = overfit(backend, fastnn.EarlyStopping(patience=20), **dict(options))
     assert history.stopped_early
@@ -40,13 +41,13 @@ def test_early_stopping_goes_back_to_the_best(options, backend):
 
 
 def test_patience_counts_passes_of_a_long_run():
-    """A run of which only every third pass is looked at."""
+    """Only every third pass of this run is validated."""
     _, history = overfit("numba", fastnn.EarlyStopping(patience=20), num_passes=3000)
     best = int(np.argmin(history.validation_loss))
     assert history.passes[-1] - history.passes[best] == 21
 
 
-def test_an_improvement_smaller_than_min_delta_is_none():
+def test_an_improvement_below_min_delta_does_not_count():
     losses = overfit("numpy", fastnn.EarlyStopping(patience=10, min_delta=0.02))[1].validation_loss
     best, best_pass = math.inf, None
     for number, loss in enumerate(losses):
@@ -63,7 +64,7 @@ def accuracy(model, X, y):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_scorer_is_better_the_higher_it_is(backend):
+def test_the_pass_with_the_highest_score_is_the_best(backend):
     scores = []
 
     def scorer(model, X, y):
@@ -77,7 +78,7 @@ def test_a_scorer_is_better_the_higher_it_is(backend):
     assert np.isfinite(history.validation_loss).all()
 
 
-def test_a_scorer_of_a_regression_gets_the_targets():
+def test_a_scorer_of_a_regression_gets_the_targets_as_given():
     def scorer(model, X, y):
         assert y.shape == given.shape
         return -np.abs(model.predict(X) - y.reshape(-1, 1)).mean()
@@ -92,7 +93,7 @@ def test_a_scorer_of_a_regression_gets_the_targets():
 
 @pytest.mark.parametrize("ties", ["earliest", "latest"])
 def test_ties_go_to_the_chosen_pass(ties):
-    """A score that is the same in every pass: the parameters are those after one pass, or after the last."""
+    """All passes have the same score: the parameters are those after the first pass, or after the last."""
     model = fastnn.Model([2, 3, 2], backend="numpy", random_state=0)
     options = {"num_passes": 20, "epsilon": 0.001, "validation_data": (X_val, y_val)}
     stopping = fastnn.EarlyStopping(patience=3, scorer=lambda *_: 0.5, ties=ties)
@@ -103,7 +104,7 @@ def test_ties_go_to_the_chosen_pass(ties):
     np.testing.assert_array_equal(parameters(model), parameters(other))
 
 
-def test_a_scorer_cannot_spoil_the_training():
+def test_a_scorer_that_changes_its_model_does_not_change_the_training():
     def scorer(model, X, y):
         model.W[0][...] = np.nan
         return 0.0
@@ -114,13 +115,13 @@ def test_a_scorer_cannot_spoil_the_training():
     np.testing.assert_array_equal(parameters(model), parameters(alone))
 
 
-def test_scores_that_are_no_numbers_are_no_improvement():
+def test_a_score_of_nan_is_no_improvement():
     model, history = overfit("numpy", fastnn.EarlyStopping(patience=5, scorer=lambda *_: math.nan))
     assert len(history) == 5
     assert np.isfinite(parameters(model)).all()
 
 
-def test_the_best_may_be_the_last():
+def test_the_best_pass_may_be_the_last():
     model = model_for()
     history = model.train(
         X, y, num_passes=30, epsilon=0.001, validation_data=(X, y), callbacks=[fastnn.EarlyStopping()]
@@ -140,6 +141,6 @@ def test_the_best_may_be_the_last():
         ({"scorer": "accuracy"}, "scorer must be a function of model, X and y, got 'accuracy'"),
     ],
 )
-def test_bad_early_stopping(options, message):
+def test_bad_options_of_early_stopping_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         fastnn.EarlyStopping(**options)

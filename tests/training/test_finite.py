@@ -1,4 +1,4 @@
-"""A training ends with finite numbers or raises; predictions that are not finite warn."""
+"""Trainings end with finite numbers or raise an error; predictions that are not finite cause a warning."""
 
 import copy
 import pickle
@@ -38,7 +38,7 @@ def assert_estimator_is_finite(estimator):
 @pytest.mark.parametrize(
     "options", [{}, {"solver": "sgd"}, {"solver": "lbfgs"}, {"early_stopping": True}, {"ema_decay": 0.9}]
 )
-def test_running_statistics_that_overflow_are_a_divergence_of_a_fit(options):
+def test_a_fit_whose_running_statistics_overflow_has_diverged(options):
     X, y = scaled(3, 1e20)
     classifier = fastnn.MLPClassifier((16,), batch_norm=True, max_iter=20, random_state=0, **options)
     with pytest.raises(fastnn.DivergenceError, match="running statistic of batch normalisation"):
@@ -48,7 +48,7 @@ def test_running_statistics_that_overflow_are_a_divergence_of_a_fit(options):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "lbfgs"])
-def test_running_statistics_that_overflow_are_a_divergence_of_a_training(backend, optimizer):
+def test_a_training_whose_running_statistics_overflow_has_diverged(backend, optimizer):
     X, y = scaled(3, 1e20)
     model = fastnn.Model([4, 6, 2], batch_norm=True, dtype="f4", random_state=0, backend=backend)
     with pytest.raises(fastnn.DivergenceError, match="standardise X") as caught:
@@ -60,7 +60,7 @@ def test_running_statistics_that_overflow_are_a_divergence_of_a_training(backend
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_divergence_in_the_middle_of_a_call_ends_at_the_last_finite_step(backend):
-    """One sample of the last batches overflows the statistics; all steps before its own are kept."""
+    """A sample of the 19th batch overflows the statistics: the 18 steps before are kept."""
     X, y = scaled(3, 1.0)
     X[150] = 3e19
     options = {"epsilon": 1e-3, "batch_size": 8, "shuffle": False, "reduction": "mean", "optimizer": "adam"}
@@ -79,7 +79,7 @@ def test_a_divergence_in_the_middle_of_a_call_ends_at_the_last_finite_step(backe
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_an_optimizer_whose_state_overflows_has_diverged(backend):
-    """Adam divides by the root of an infinite second moment: the parameters stay finite, and stand still."""
+    """Adam divides by the root of an infinite second moment: the parameters stay finite, but stop moving."""
     X, y = scaled(slice(None), 1e25)
     model = fastnn.Model(
         [4, 1],
@@ -123,7 +123,7 @@ def test_a_training_that_ends_with_an_infinite_loss_raises(backend):
     assert_estimator_is_finite(regressor)
 
 
-def test_statistics_that_are_not_finite_are_not_trained_from():
+def test_running_statistics_that_are_not_finite_are_refused():
     X, y = scaled(0, 1.0)
     model = fastnn.Model([4, 3, 2], batch_norm=True, random_state=0)
     model.batch_norm[0].running_mean[1] = np.nan
@@ -183,7 +183,7 @@ def test_estimators_warn_of_predictions_that_are_not_finite(method, sparse):
         getattr(classifier, method)(table)
 
 
-def test_the_unchecked_predictor_warns_too():
+def test_predictors_warn_of_predictions_that_are_not_finite():
     for backend in BACKENDS:
         predict = overflowing(backend).predictor()
         assert predict(large_samples()[0]).shape == (1,)
@@ -202,7 +202,7 @@ def test_a_loss_that_is_not_finite_warns():
 
 @pytest.mark.parametrize("rate", [5e-324, 1e-310])
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_rate_of_dropout_below_the_normal_range_is_none(rate, backend):
+def test_a_dropout_rate_below_the_normal_range_drops_nothing(rate, backend):
     X, y = scaled(0, 1.0)
     losses = []
     for dropout in ([rate, 0], 0.0):
@@ -217,8 +217,8 @@ def test_a_rate_of_dropout_below_the_normal_range_is_none(rate, backend):
     np.testing.assert_array_equal(first.coefs_[0], second.coefs_[0])
 
 
-def test_the_plan_alone_decides_what_is_dropped():
-    """A rate that a thread sees as 0 scales and drops nothing, but the rows for what it leaves are filled."""
+def test_rows_for_dropout_are_filled_even_if_the_rate_is_flushed_to_0():
+    """The plan of the workspace has rows for the results of dropout, which later layers read."""
     from dataclasses import replace
 
     X, y = scaled(0, 1.0)
@@ -250,7 +250,7 @@ def test_learning_rates_below_the_normal_range_are_0_on_both_backends(dtype):
     rate = float(np.finfo(dtype).tiny) / 8
     for backend in BACKENDS:
         model = fastnn.Model([4, 8, 2], random_state=0, backend=backend, dtype=dtype)
-        model.W = [W * 0 for W in model.W]  # any change of a 0 would be seen
+        model.W = [W * 0 for W in model.W]  # the smallest change of a weight 0 is visible
         before = model.W[0].copy()
         model.train(X, y, num_passes=2, epsilon=rate)
         np.testing.assert_array_equal(model.W[0], before)

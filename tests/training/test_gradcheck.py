@@ -1,4 +1,4 @@
-"""The analytic gradient against central differences, through all that can be combined."""
+"""The gradient check passes for all activations and losses, finds wrong derivatives, and leaves out kinks."""
 
 import numpy as np
 import pytest
@@ -8,6 +8,7 @@ from fastnn.losses import LOSSES
 from fastnn.reference.layer import ACTIVATIONS, Tanh
 from fastnn.reference.loss import LOSSES as FORMULAS
 
+# Largest relative errors of smooth functions, and of piecewise functions away from their kinks.
 SMOOTH, OFF_KINKS = 1e-7, 1e-4
 BACKENDS = ("numba", "numpy")
 PIECEWISE = {name for name, activation in ACTIVATIONS.items() if activation.kinks} | {
@@ -18,7 +19,7 @@ random = np.random.default_rng(0)
 N = 5
 X = random.normal(size=(N, 2))
 LABELS = random.integers(0, 3, N)
-# Of any loss: from 0 to 1, not below 0.
+# Targets from 0 to 1, which every loss accepts.
 TARGETS = random.random((N, 3))
 
 
@@ -44,7 +45,7 @@ def state(model):
 @pytest.mark.parametrize("batch_norm", [False, True])
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_every_activation_loss_normalisation_and_depth_of_the_reference(activation, loss, batch_norm):
+def test_the_check_passes_for_every_activation_and_loss_of_the_reference(activation, loss, batch_norm):
     for depth in (1, 2, 3):
         model = model_for(activation, loss, depth, batch_norm=batch_norm, backend="numpy")
         report = model.check_gradients(X, targets_for(model), n_points=1, n_parameters=4)
@@ -53,6 +54,7 @@ def test_every_activation_loss_normalisation_and_depth_of_the_reference(activati
         assert sum(checked) > 0.8 * sum(checked + [array.n_kinks for array in report.arrays])
 
 
+# Problems for the kernels: activations, loss and options of the model.
 LISTED = [
     (["sigmoid"], "softmax_cross_entropy", {}),
     (["tanh", "gelu", "silu"], "sigmoid_binary_cross_entropy", {}),
@@ -64,8 +66,7 @@ LISTED = [
     (["tanh", "tanh"], "poisson", {"batch_norm": True, "dropout": 0.4}),
 ]
 
-
-# All activations and all losses are among them.
+# The listed problems, and one for each activation and loss that is not in them.
 PROBLEMS = [
     *LISTED,
     *(([name], "squared_error", {}) for name in ACTIVATIONS if not any(name in case[0] for case in LISTED)),
@@ -74,7 +75,7 @@ PROBLEMS = [
 
 
 @pytest.mark.parametrize(("activations", "loss", "options"), PROBLEMS)
-def test_the_kernels(activations, loss, options):
+def test_the_check_passes_for_every_activation_and_loss_of_the_kernels(activations, loss, options):
     model = fastnn.Model(
         [2, *[4] * len(activations), 3], activation=activations, output_activation="identity", loss=loss,
         random_state=0, **options,
@@ -85,7 +86,7 @@ def test_the_kernels(activations, loss, options):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_points_on_the_way_of_a_training(backend):
+def test_gradients_are_checked_at_several_points_of_a_training(backend):
     model = fastnn.Model([2, 3, 2], random_state=0, backend=backend)
     y = LABELS % 2
     one, three = (model.check_gradients(X, y, n_points=n) for n in (1, 3))
@@ -94,20 +95,20 @@ def test_points_on_the_way_of_a_training(backend):
     assert max(one.max_relative_error, three.max_relative_error) <= SMOOTH
 
 
-def test_points_of_a_training_with_normalisation_and_dropout():
+def test_the_check_passes_at_points_of_a_training_with_normalisation_and_dropout():
     model = model_for("tanh", "softmax_cross_entropy", 2, batch_norm=True, dropout=0.3, backend="numpy")
     assert model.check_gradients(X, LABELS, n_points=4).max_relative_error <= SMOOTH
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_weights_of_the_samples(backend):
+def test_the_check_passes_with_weights_of_samples(backend):
     model = fastnn.Model([2, 3, 2], random_state=0, backend=backend)
     weights = [0.0, 1.0, 2.5, 0.0, 0.1]
     report = model.check_gradients(X, LABELS % 2, sample_weight=weights, n_points=1)
     assert report.max_relative_error <= SMOOTH
 
 
-def test_dropout_holds_its_masks_whatever_the_seed():
+def test_dropout_masks_stay_the_same_during_a_check():
     model = model_for("tanh", "squared_error", 2, dropout=[0.2, 0.5, 0.3], backend="numpy")
     for seed in range(3):
         report = model.check_gradients(X, TARGETS, random_state=seed)
@@ -120,7 +121,7 @@ def test_a_wrong_slope_is_found(monkeypatch):
     monkeypatch.setattr(Tanh, "slope", staticmethod(lambda A, Z=None: 1 - 0.99 * A**2))
     report = model.check_gradients(X, LABELS)
     assert report.max_relative_error > 1e-3
-    # What lies above the wrong derivative is right.
+    # Gradients above the layer with the wrong derivative are right.
     errors = {array.name: array.max_relative_error for array in report.arrays}
     assert max(errors["W[2]"], errors["b[2]"]) <= SMOOTH
     assert min(errors["W[1]"], errors["W[0]"]) > 1e-3
@@ -134,8 +135,8 @@ def test_a_wrong_loss_is_found(loss, monkeypatch):
     assert model.check_gradients(X, targets_for(model)).max_relative_error > 1e-3
 
 
-def test_a_kink_taken_for_a_slope_is_told_apart():
-    """A unit of relu whose sum is 0 for a sample: no quotient tells the derivative there."""
+def test_parameters_at_a_kink_are_left_out_and_counted():
+    """For one sample, the sums of all relu units are 0: a difference across the kink is no derivative."""
     model = model_for("relu", "squared_error", backend="numpy")
     model.b[0][...] = 0
     samples = np.vstack([np.zeros((1, 2)), X[1:]])
@@ -147,7 +148,7 @@ def test_a_kink_taken_for_a_slope_is_told_apart():
     assert "3 at kinks not counted" in str(report)
 
 
-def test_a_line_for_every_array():
+def test_the_report_has_a_line_for_every_array():
     model = model_for("tanh", "squared_error", 2, batch_norm=True, backend="numpy")
     report = model.check_gradients(X, TARGETS, n_points=2)
     assert isinstance(report, fastnn.GradientReport)
@@ -162,7 +163,7 @@ def test_a_line_for_every_array():
     assert report.max_relative_error == max(array.max_relative_error for array in report.arrays)
 
 
-def test_some_parameters_of_a_large_array():
+def test_n_parameters_limits_the_parameters_checked_in_an_array():
     model = fastnn.Model([2, 60, 3], random_state=0, backend="numpy")
     report = model.check_gradients(X, LABELS, n_points=2, n_parameters=10)
     assert [array.n_checked for array in report.arrays] == [20, 20, 20, 6]
@@ -173,7 +174,7 @@ def test_some_parameters_of_a_large_array():
     assert others != report
 
 
-def test_some_of_many_samples():
+def test_n_samples_limits_the_samples_to_some_with_a_weight():
     many = np.random.default_rng(1).normal(size=(2000, 2))
     labels = (many[:, 0] > 0).astype(int)
     model = fastnn.Model([2, 3, 2], random_state=0, backend="numpy")
@@ -188,14 +189,14 @@ def test_some_of_many_samples():
 @pytest.mark.parametrize(
     ("backend", "options"), [("numba", {}), ("numpy", {"batch_norm": True, "dropout": 0.2})]
 )
-def test_the_model_is_not_changed(backend, options, dtype):
+def test_the_check_does_not_change_the_model(backend, options, dtype):
     model = fastnn.Model([2, 3, 2], dtype=dtype, backend=backend, random_state=0, **options)
     before, global_state = state(model), np.random.get_state()[1].copy()
     report = model.check_gradients(X, LABELS % 2)
     np.testing.assert_array_equal(state(model), before)
     np.testing.assert_array_equal(np.random.get_state()[1], global_state)
     assert model.dtype == dtype
-    # Checked in float64 whatever the model's own is.
+    # The check runs in float64, whatever the model's dtype.
     assert report.max_relative_error <= SMOOTH
 
 
@@ -213,7 +214,7 @@ def test_the_model_is_not_changed(backend, options, dtype):
         ),
     ],
 )
-def test_bad_arguments(options, message):
+def test_bad_arguments_are_refused(options, message):
     model = fastnn.Model([2, 3, 3], random_state=0, backend="numpy")
     with pytest.raises(ValueError, match=message):
         model.check_gradients(X, LABELS, **options)
@@ -227,7 +228,7 @@ def test_bad_arguments(options, message):
         (X[:, :1], LABELS, "X has 1 features"),
     ],
 )
-def test_bad_data(samples, labels, message):
+def test_bad_data_are_refused(samples, labels, message):
     model = fastnn.Model([2, 3, 3], random_state=0, backend="numpy")
     with pytest.raises(ValueError, match=message):
         model.check_gradients(samples, labels)

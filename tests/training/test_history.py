@@ -1,4 +1,4 @@
-"""The history: which passes it keeps, and what it holds."""
+"""The history of a training: the passes that it keeps, and its fields."""
 
 import pickle
 
@@ -11,7 +11,7 @@ import fastnn
 from fastnn.training.history import MOST_RECORDS
 
 
-def test_fields_of_a_history():
+def test_fields_of_a_history_have_a_finite_value_for_each_pass():
     history = model_for().train(X, y, num_passes=20, epsilon=0.001, validation_data=(X_val, y_val))
     assert isinstance(history, fastnn.History)
     assert len(history) == 20
@@ -32,14 +32,14 @@ def test_fields_of_a_history():
     np.testing.assert_array_equal(again.loss, history.loss)
 
 
-def test_without_validation_data_there_is_no_such_loss():
+def test_without_validation_data_the_validation_loss_is_nan():
     history = model_for().train(X, y, num_passes=3)
     assert np.isnan(history.validation_loss).all()
     assert "validation" not in repr(history)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_history_of_nothing(backend):
+def test_the_history_of_no_passes_is_empty(backend):
     model = model_for(backend)
     before = parameters(model)
     history = model.train(X, y, num_passes=0, batch_size=16, validation_data=(X_val, y_val))
@@ -67,16 +67,16 @@ def test_a_long_run_keeps_every_third_pass(backend):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("num_passes", [1, 999, 1000, 1001, 2000, 2001])
-def test_which_passes_are_kept(num_passes, backend):
+def test_kept_passes_are_equally_spaced_and_include_the_last(num_passes, backend):
     history = model_for(backend).train(few[:5], few_y[:5], num_passes=num_passes, epsilon=0.001)
-    every = -(-num_passes // MOST_RECORDS)
-    np.testing.assert_array_equal(history.passes, sorted({*range(0, num_passes, every), num_passes - 1}))
+    distance = -(-num_passes // MOST_RECORDS)
+    np.testing.assert_array_equal(history.passes, sorted({*range(0, num_passes, distance), num_passes - 1}))
     assert len(history.loss) == len(history.update_ratio) == len(history)
     assert (history.gradient_norm > 0).all()
     assert (history.loss > 0).all()
 
 
-def test_any_integer_counts_passes():
+def test_num_passes_may_be_any_integer_type():
     for number in (np.int8(100), np.uint8(100), np.uint64(100), 100):
         history = model_for().train(few, few_y, num_passes=number, batch_size=np.int8(40))
         assert len(history) == 100
@@ -84,7 +84,7 @@ def test_any_integer_counts_passes():
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("options", [{}, {"batch_size": 16}, {"ema_decay": 0.8}])
-def test_validation_loss_is_the_models_after_the_pass(options, backend):
+def test_validation_loss_is_that_of_the_model_after_the_pass(options, backend):
     history = model_for(backend).train(
         X, y, num_passes=4, epsilon=0.005, validation_data=(X_val, y_val), random_state=3, **options
     )
@@ -95,13 +95,13 @@ def test_validation_loss_is_the_models_after_the_pass(options, backend):
         assert history.validation_loss[n - 1] == pytest.approx(expected, rel=1e-12)
 
 
-def test_looking_on_does_not_change_the_training():
-    looks = []
+def test_validation_and_callbacks_do_not_change_the_training():
+    scores = []
 
     def score(model, X, y):
-        # The last pass is the best: the training goes back to no other.
-        looks.append(len(looks))
-        return looks[-1]
+        # Every pass is better than the one before: early stopping restores no earlier parameters.
+        scores.append(len(scores))
+        return scores[-1]
 
     alone, watched = model_for(), model_for()
     first = alone.train(X, y, num_passes=30, batch_size=16, random_state=1)
@@ -109,6 +109,6 @@ def test_looking_on_does_not_change_the_training():
         X, y, num_passes=30, batch_size=16, random_state=1, validation_data=(X_val, y_val),
         callbacks=[lambda history: None, fastnn.EarlyStopping(patience=1000, scorer=score)],
     )  # fmt: skip
-    assert looks == list(range(len(second.passes)))
+    assert scores == list(range(len(second.passes)))
     np.testing.assert_array_equal(parameters(alone), parameters(watched))
     np.testing.assert_array_equal(first.loss, second.loss)

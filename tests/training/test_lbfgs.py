@@ -1,4 +1,4 @@
-"""Training by L-BFGS."""
+"""Training by L-BFGS: minima, histories, callbacks and refused options."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from fastnn.engine import limits
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_lbfgs_gets_further_than_2000_passes_of_gradient_descent(backend):
+def test_200_iterations_of_lbfgs_end_lower_than_2000_passes_of_gradient_descent(backend):
     model, descent = (fastnn.Model([2, 8, 2], backend=backend, random_state=0) for _ in range(2))
     history = model.train(X, y, num_passes=200, optimizer="lbfgs", reg_lambda=0.01)
     descent.train(X, y, num_passes=2000, epsilon=0.01, reg_lambda=0.01)
@@ -26,7 +26,7 @@ def test_lbfgs_gets_further_than_2000_passes_of_gradient_descent(backend):
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("reduction", ["sum", "mean"])
 def test_lbfgs_of_one_linear_layer_is_ridge_regression(reduction, backend):
-    """The minimum has a closed form, in which the penalty shrinks the weights and leaves the bias alone."""
+    """The minimum has a closed form; the penalty applies to the weights and not to the bias."""
     weights = 1.0 + np.arange(200) % 3
     targets = X @ [[1.5], [-2.0]] + 3.0 + np.sin(7 * X[:, 1:])
     reg_lambda = 100.0 if reduction == "sum" else 100.0 / weights.sum()
@@ -50,7 +50,7 @@ def test_lbfgs_of_one_linear_layer_is_ridge_regression(reduction, backend):
     assert history.loss[-1] == pytest.approx(expected, rel=1e-10)
 
 
-def test_lbfgs_agrees_on_both_sides():
+def test_both_backends_minimise_alike():
     histories, found = [], []
     for backend in BACKENDS:
         model = model_for(backend)
@@ -61,13 +61,13 @@ def test_lbfgs_agrees_on_both_sides():
             )
         )  # fmt: skip
         found.append(parameters(model))
-    # An iteration multiplies rounding errors by some number, so that they grow over 30 of them.
+    # Every iteration magnifies the rounding errors of the earlier ones.
     np.testing.assert_allclose(histories[0].loss, histories[1].loss, rtol=1e-6)
     np.testing.assert_allclose(*found, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_the_history_of_lbfgs_falls(backend):
+def test_the_losses_of_lbfgs_never_rise(backend):
     model = model_for(backend)
     history = model.train(
         X, y, num_passes=50, optimizer="lbfgs", reg_lambda=0.0, validation_data=(X_val, y_val)
@@ -81,7 +81,7 @@ def test_the_history_of_lbfgs_falls(backend):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_ratios_of_lbfgs_are_of_the_change_to_the_weights_before_it(backend):
+def test_update_ratios_of_lbfgs_are_relative_to_the_weights_before_the_iteration(backend):
     model, weights = model_for(backend), []
     before = [W.copy() for W in model.W]
     history = model.train(
@@ -94,14 +94,14 @@ def test_ratios_of_lbfgs_are_of_the_change_to_the_weights_before_it(backend):
         before = after
 
 
-def test_lbfgs_ends_where_it_gets_no_better():
+def test_lbfgs_ends_when_the_objective_hardly_falls():
     model = model_for("numpy")
     history = model.train(X, y, num_passes=100000, optimizer=fastnn.LBFGS(ftol=1e-4))
     assert len(history) < 300
     assert history.stopped_early is False
 
 
-def test_callbacks_and_early_stopping_with_lbfgs():
+def test_callbacks_and_early_stopping_end_lbfgs():
     seen = []
     model = model_for()
 
@@ -128,18 +128,18 @@ def test_callbacks_and_early_stopping_with_lbfgs():
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_callbacks_are_called_once_an_iteration_however_short_calls_are(backend, monkeypatch):
+def test_callbacks_are_called_once_per_iteration_even_if_calls_are_shorter(backend, monkeypatch):
     monkeypatch.setattr(limits, "CALL_SECONDS", 0.0)
     monkeypatch.setattr(limits, "FIRST_CALL_OPERATIONS", 0.0)
     seen = []
-    optimizer = fastnn.LBFGS(maxls=1)  # whose last line search fails
+    optimizer = fastnn.LBFGS(maxls=1)  # the last line search will fail
     model = model_for(backend)
     history = model.train(X, y, optimizer=optimizer, callbacks=[lambda history: seen.append(len(history))])
     assert seen == list(range(1, len(history) + 1))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_callback_that_raises_in_lbfgs(backend):
+def test_a_callback_that_raises_leaves_the_last_iterate_of_lbfgs(backend):
     model = model_for(backend)
 
     def fail(history):
@@ -183,7 +183,7 @@ def test_lbfgs_in_float32_ends_at_the_same_loss():
         ("dropout", {}, {"dropout": 0.5}),
     ],
 )
-def test_what_lbfgs_refuses(name, options, model_options):
+def test_options_that_lbfgs_does_not_support_are_refused(name, options, model_options):
     model = model_for("numpy", **model_options)
     before = parameters(model)
     with pytest.raises(ValueError, match=f"optimizer 'lbfgs' .* leave {name} out"):

@@ -1,4 +1,4 @@
-"""Predictions of trained networks of every loss."""
+"""Predictions of networks of every loss: classes, labels, probabilities or outputs."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ import fastnn
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_four_kinds_of_predictions(backend):
+def test_the_loss_decides_what_is_predicted(backend):
     def model_of(loss):
         return fastnn.Model(
             [2, 4, 3], output_activation="identity", loss=loss, backend=backend, random_state=0
@@ -28,7 +28,7 @@ def test_four_kinds_of_predictions(backend):
 
     outputs = model_of("squared_error").predict(X)
     assert (outputs.shape, outputs.dtype) == ((200, 3), np.float64)
-    # The same parameters behind another loss are the same scores.
+    # Networks of one seed have the same parameters, and thus the same scores for every loss.
     np.testing.assert_allclose(1 / (1 + np.exp(-outputs)), probabilities, rtol=1e-12)
     np.testing.assert_allclose(model_of("poisson").predict(X), np.exp(outputs), rtol=1e-12)
     np.testing.assert_allclose(

@@ -1,4 +1,4 @@
-"""The hint where a rate is too high for a gradient summed over many samples, and where there is none."""
+"""The hint at a rate that is too high for a gradient summed over many samples, and trainings without it."""
 
 import warnings
 
@@ -17,34 +17,35 @@ NOISE = random.normal(size=(1000, 2)), random.integers(0, 2, 1000)
 
 
 def stuck(backend="numba", **options):
+    """Return a model whose training on X and y at the default rate gets stuck."""
     return fastnn.Model([2, 3, 3], random_state=2, backend=backend, **options)
 
 
 @pytest.mark.parametrize("backend", ["numba", "numpy"])
-def test_a_training_that_is_stuck(backend):
+def test_the_hint_names_a_rate_that_trains_well(backend):
     with pytest.warns(UserWarning, match=HINT) as caught:
         history = stuck(backend).train(X, y, num_passes=1000)
     assert len(caught) == 1
     assert caught[0].filename == __file__
     assert history.loss[-1] > 0.58
     assert "with epsilon=0.001 it is 0.2498 after 1000 passes" in str(caught[0].message)
-    # What it says is so, and needs no hint.
+    # A training at that rate has that loss, and no hint: a warning would be an error.
     model = stuck(backend)
     history = model.train(X, y, num_passes=1000, epsilon=0.001)
     assert f"{history.loss[-1]:.4g}" in str(caught[0].message)
     assert (model.predict(X) == y).mean() > 0.99
 
 
-def test_the_model_is_what_the_training_left():
-    told, silent = stuck(), stuck()
+def test_the_hint_changes_neither_the_model_nor_the_global_generator():
+    warned, silent = stuck(), stuck()
     np.random.seed(3)
     with pytest.warns(UserWarning, match=HINT):
-        history = told.train(X, y, num_passes=500)
+        history = warned.train(X, y, num_passes=500)
     assert np.random.rand() == np.random.RandomState(3).rand()
-    assert told.history_ is history
-    # A limit on the gradients that none comes to: steps are the same, but there is no hint.
+    assert warned.history_ is history
+    # A clip_norm that no gradient reaches leaves the steps as they are, and suppresses the hint.
     silent.train(X, y, num_passes=500, clip_norm=1e9)
-    np.testing.assert_array_equal(told._parameters, silent._parameters)
+    np.testing.assert_array_equal(warned._parameters, silent._parameters)
 
 
 def test_a_warning_that_is_an_error_leaves_the_model_trained():
@@ -55,8 +56,7 @@ def test_a_warning_that_is_an_error_leaves_the_model_trained():
 
 
 @pytest.mark.parametrize(("optimizer", "epsilon"), [("momentum", 0.0004), ("nesterov", 0.002)])
-def test_gradient_descent_with_momentum(optimizer, epsilon):
-    """The better of two rates is named."""
+def test_the_hint_for_momentum_names_the_better_of_two_rates(optimizer, epsilon):
     moons = make_moons(1000, noise=0.2, random_state=0)
     model = fastnn.Model([2, 3, 2], output_activation="identity", random_state=0)
     with pytest.warns(UserWarning, match=f"of 1000 samples: .*with epsilon={epsilon:g} it is"):
@@ -69,7 +69,8 @@ def test_an_animation_warns_once_at_the_users_line(tmp_path):
     assert [warning.filename for warning in caught] == [__file__]
 
 
-FINE = {
+# Data and options of trainings without a hint.
+WITHOUT_HINT = {
     "the tutorial": (make_moons(200, noise=0.2, random_state=0), {}),
     "a lower rate": ((X, y), {"epsilon": 0.001}),
     "a mean": ((X, y), {"reduction": "mean"}),
@@ -80,18 +81,18 @@ FINE = {
     "few passes": ((X, y), {"num_passes": 99}),
     "no passes": ((X, y), {"num_passes": 0}),
     "light samples": ((X, y), {"sample_weight": np.full(300, 0.1)}),
-    # Above the tutorial's product, and yet well.
+    # The product of rate and number of samples exceeds the tutorial's, but the loss falls enough.
     "moons": (make_moons(500, noise=0.2, random_state=0), {}),
     "other blobs": (make_blobs(600, centers=3, random_state=0), {}),
     "circles": (make_circles(300, noise=0.1, factor=0.5, random_state=0), {}),
     "iris": ((StandardScaler().fit_transform(load_iris().data), load_iris().target), {"epsilon": 0.02}),
-    # No rate lowers the loss.
+    # The loss does not fall at any rate.
     "noise": (NOISE, {}),
 }
 
 
-@pytest.mark.parametrize(("data", "options"), FINE.values(), ids=FINE)
-def test_no_hint(data, options):
+@pytest.mark.parametrize(("data", "options"), WITHOUT_HINT.values(), ids=WITHOUT_HINT)
+def test_trainings_that_a_lower_rate_does_not_improve_have_no_hint(data, options):
     samples, labels = data
     layers_dim = [samples.shape[1], 8, labels.max() + 1]
     model = fastnn.Model(layers_dim, random_state=0)
@@ -100,15 +101,15 @@ def test_no_hint(data, options):
         model.train(samples, labels, **{"num_passes": 1000} | options)
 
 
-def test_a_trial_has_a_limit(monkeypatch):
-    """A trial of a training with long passes ends at its time limit."""
+def test_there_is_no_hint_if_passes_are_too_long_for_a_trial(monkeypatch):
+    """The limit of operations allows 99 passes; a trial needs at least 100."""
     monkeypatch.setattr(hints, "MOST_OPERATIONS", 99 * 6 * stuck()._network.n_parameters * 300)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         stuck().train(X, y, num_passes=1000)
 
 
-def test_a_schedule_is_not_asked_beyond_the_training():
+def test_a_schedule_is_called_for_steps_of_the_training_only():
     steps = []
 
     def schedule(step):
@@ -120,7 +121,7 @@ def test_a_schedule_is_not_asked_beyond_the_training():
     assert max(steps) == 199
 
 
-def test_a_trial_that_diverges_is_no_hint():
+def test_trials_that_diverge_give_no_hint():
     samples, targets = 1e3 * X, 1e3 * X[:, :1]
     model = fastnn.Model(
         [2, 1], output_activation="identity", loss="squared_error", random_state=0, backend="numpy"

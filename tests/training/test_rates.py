@@ -1,4 +1,4 @@
-"""Learning rates: schedules in a training."""
+"""Learning rates of trainings with a schedule."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ SCHEDULES = {
 
 @pytest.mark.parametrize("batch_size", [None, 16])
 @pytest.mark.parametrize(("given", "schedule"), SCHEDULES.values(), ids=SCHEDULES)
-def test_the_rates_of_a_schedule(given, schedule, batch_size):
+def test_rates_are_epsilon_times_the_factors_of_the_schedule(given, schedule, batch_size):
     history = model_for().train(few, few_y, num_passes=20, batch_size=batch_size, schedule=given)
     n_batches = 3 if batch_size else 1
     last_steps = np.arange(1, 21) * n_batches - 1
@@ -30,8 +30,7 @@ def test_the_rates_of_a_schedule(given, schedule, batch_size):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_warm_up_step_by_step(backend):
-    """A warm-up equals single passes at the rates of its schedule."""
+def test_a_warm_up_equals_single_passes_at_its_rates(backend):
     model, by_steps = model_for(backend), model_for(backend)
     schedule = fastnn.WarmUp(fastnn.StepDecay(3, gamma=0.5), length=4)
     history = model.train(X, y, num_passes=12, schedule=schedule)
@@ -62,8 +61,8 @@ class Broken(schedules.Schedule):
 @pytest.mark.parametrize(
     "value", [0.5, np.array([0.5, 0.5]), np.full(30, np.nan), np.full(30, -1.0)], ids=name_of
 )
-def test_a_schedule_of_ones_own_that_is_wrong(value, backend):
-    """A kernel would read rates that are not there."""
+def test_wrong_factors_of_a_users_schedule_are_refused(value, backend):
+    """With too few factors, a kernel would read beyond the end of the array."""
     model = model_for(backend)
     before = parameters(model)
     with pytest.raises(ValueError, match="schedule must give a finite factor not below 0"):

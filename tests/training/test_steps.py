@@ -1,4 +1,4 @@
-"""Steps of a training: by hand, weights of samples, regularisation, the order of the samples."""
+"""Steps of a training: formulas by hand, sample weights, regularisation, and the order of the samples."""
 
 import math
 
@@ -9,13 +9,13 @@ from processes import run_python
 from small_models import BACKENDS, CLOSE, X, few, few_y, model_for, y
 
 import fastnn
-from fastnn.engine.choice import BACKENDS as SIDES
+from fastnn.engine.choice import BACKENDS as ALL_BACKENDS
 from fastnn.optimizers import OPTIMIZERS
 
 
 def by_hand(model, X, y, n_passes, epsilon, weights=None, batch_size=None, mean=False, reg_lambda=0.0,
             l1=0.0, clip_norm=None, max_norm=None, ema_decay=None):  # fmt: skip
-    """Parameters, losses, norms of gradients and ratios of updates, from plain gradient descent."""
+    """Train by gradient descent; return parameters, losses, gradient norms and update ratios."""
     W, b = [w.copy() for w in model.W], [v[0].copy() for v in model.b]
     average = [a.copy() for a in (*W, *b)]
     weights = np.ones(len(X)) if weights is None else np.asarray(weights, float)
@@ -58,7 +58,8 @@ def by_hand(model, X, y, n_passes, epsilon, weights=None, batch_size=None, mean=
     return np.concatenate([a.ravel() for a in found]), losses, norms, ratios
 
 
-WRITTEN_OUT = {
+# Options of trainings that `by_hand` computes as well.
+OPTIONS_BY_HAND = {
     "plain": {},
     "mean": {"reduction": "mean", "epsilon": 0.2},
     "batches and a short last one": {"batch_size": 8},
@@ -81,8 +82,8 @@ WRITTEN_OUT = {
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("options", WRITTEN_OUT.values(), ids=WRITTEN_OUT)
-def test_against_the_training_written_out(options, backend):
+@pytest.mark.parametrize("options", OPTIONS_BY_HAND.values(), ids=OPTIONS_BY_HAND)
+def test_a_training_matches_gradient_descent_by_hand(options, backend):
     options = {"epsilon": 0.02, "reg_lambda": 0.0} | options
     hand = {k: v for k, v in options.items() if k != "reduction"}
     model = model_for(backend)
@@ -99,7 +100,7 @@ def test_against_the_training_written_out(options, backend):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("reduction", ["sum", "mean"])
-def test_a_weight_of_two_is_the_sample_twice(reduction, backend):
+def test_a_weight_of_two_counts_as_two_equal_samples(reduction, backend):
     weights = np.where(np.arange(37) % 3, 1.0, 2.0)
     twice = np.repeat(np.arange(37), weights.astype(int))
     weighted, repeated = model_for(backend), model_for(backend)
@@ -117,19 +118,19 @@ def test_a_weight_of_two_is_the_sample_twice(reduction, backend):
     ("backend", "options"), [("numba", {}), ("numpy", {}), ("numpy", {"batch_norm": True})]
 )
 @pytest.mark.parametrize("reduction", ["sum", "mean"])
-def test_a_weight_of_zero_is_no_sample(reduction, backend, options):
-    there = np.arange(37) % 5 > 0
+def test_a_sample_of_weight_zero_does_not_count(reduction, backend, options):
+    counted = np.arange(37) % 5 > 0
     weighted, without = model_for(backend, **options), model_for(backend, **options)
     rates = {"num_passes": 20, "epsilon": 0.02, "reduction": reduction}
-    first = weighted.train(few, few_y, sample_weight=there, **rates)
-    second = without.train(few[there], few_y[there], **rates)
+    first = weighted.train(few, few_y, sample_weight=counted, **rates)
+    second = without.train(few[counted], few_y[counted], **rates)
     np.testing.assert_allclose(parameters(weighted), parameters(without), **CLOSE)
     np.testing.assert_allclose(weighted._statistics, without._statistics, **CLOSE)
     np.testing.assert_allclose(first.loss, second.loss, **CLOSE)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_batch_without_weight_is_no_step(backend):
+def test_a_batch_of_weight_zero_changes_nothing(backend):
     weights = np.repeat([1.0, 0.0, 1.0], [16, 16, 5])
     weighted, without = model_for(backend), model_for(backend)
     options = {"num_passes": 5, "reg_lambda": 0.0, "batch_size": 16, "shuffle": False, "reduction": "mean"}
@@ -139,7 +140,7 @@ def test_a_batch_without_weight_is_no_step(backend):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_the_mean_is_the_sum_by_the_number(backend):
+def test_the_mean_is_the_sum_divided_by_the_number_of_samples(backend):
     by_sum, by_mean = model_for(backend), model_for(backend)
     first = by_sum.train(X, y, num_passes=20, epsilon=0.005, reg_lambda=0.02)
     second = by_mean.train(X, y, num_passes=20, epsilon=0.005 * 200, reg_lambda=0.02 / 200, reduction="mean")
@@ -165,7 +166,7 @@ def test_l1_leads_to_small_weights_and_leaves_biases(backend):
     options = {"num_passes": 500, "epsilon": 0.001, "reg_lambda": 0.0}
     sparse.train(X, y, l1=20.0, **options)
     dense.train(X, y, **options)
-    # What is left swings about 0 within a step.
+    # Weights that L1 has driven to 0 oscillate around 0 by less than a step.
     assert (np.abs(sparse.W[0]) <= 0.021).mean() >= 0.5
     assert sum(np.abs(W).sum() for W in sparse.W) < 0.5 * sum(np.abs(W).sum() for W in dense.W)
     assert max(np.abs(b).max() for b in sparse.b) > 0.1
@@ -173,8 +174,8 @@ def test_l1_leads_to_small_weights_and_leaves_biases(backend):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("batch_size", [None, 16])
-def test_clipped_gradients_however_large(batch_size, backend):
-    """The squares of these still are numbers; of some larger ones they are not."""
+def test_gradients_whose_squares_are_just_finite_are_clipped(batch_size, backend):
+    """The squares of these gradients are near the largest float64; those of larger gradients overflow."""
     model = model_for(backend)
     for W in model.W:
         W *= 1e-3
@@ -216,7 +217,7 @@ def test_a_seed_gives_the_same_run_and_another_gives_another(backend):
     assert (trained(state) != trained(1)).any(), "the generator has moved on"
 
 
-def test_the_global_generator_is_asked_only_if_there_is_something_to_draw():
+def test_the_global_generator_is_used_only_if_there_is_something_to_draw():
     np.random.seed(5)
     expected = np.random.rand()
     for options in ({}, {"batch_size": 16, "shuffle": False}, {"batch_size": 200}, {"random_state": 3}):
@@ -228,8 +229,7 @@ def test_the_global_generator_is_asked_only_if_there_is_something_to_draw():
     assert np.random.rand() != expected
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_both_sides_shuffle_and_drop_alike(backend):
+def test_both_backends_shuffle_and_drop_alike():
     model, other = model_for("numba", dropout=[0.1, 0.3]), model_for("numpy", dropout=[0.1, 0.3])
     options = {"num_passes": 6, "batch_size": 16, "random_state": 2, "epsilon": 0.01}
     first, second = model.train(X, y, **options), other.train(X, y, **options)
@@ -243,7 +243,7 @@ def test_every_pass_takes_every_sample_once(backend):
     model = model_for(backend)
     history = model.train(X, y, num_passes=5, epsilon=0.0, batch_size=16, random_state=0)
     np.testing.assert_allclose(history.loss, model.calculate_loss(X, y), rtol=1e-12)
-    assert len(np.unique(history.gradient_norm)) == 5, "but the last batch is another every time"
+    assert len(np.unique(history.gradient_norm)) == 5, "every pass has another last batch"
 
 
 def test_a_whole_batch_is_not_shuffled():
@@ -275,21 +275,24 @@ def test_a_seed_gives_the_same_bits_in_five_processes_on_any_number_of_threads()
     from fastnn.engine.arguments import sharing
 
     network = fastnn.Model([20, 64, 64, 3], dropout=0.2)._network
-    assert sharing(network, 512) == (8, False), "there is something to share"
+    assert sharing(network, 512) == (8, False), "threads must share the samples of a batch"
     printed = [line for _ in range(5) for line in run_python(SAME_BITS).split()]
     assert len(printed) == 20
     assert len(set(printed)) == 1
 
 
-def test_every_optimizer_by_its_name():
+def test_every_optimizer_lowers_the_loss():
     for name in OPTIMIZERS:
         model = model_for("numpy")
         model.train(X, y, num_passes=10, epsilon=0.001, optimizer=name)
         assert model.calculate_loss(X, y) < model_for("numpy").calculate_loss(X, y)
-    assert set(SIDES) == set(BACKENDS)
 
 
-def test_weights_whose_sum_is_beyond_float32():
+def test_the_tests_use_every_backend():
+    assert set(ALL_BACKENDS) == set(BACKENDS)
+
+
+def test_weights_with_too_large_a_sum_are_refused():
     model = fastnn.Model([2, 3, 2], random_state=0)
     with pytest.raises(ValueError, match="divide the weights by their mean"):
         model.train(X, y, num_passes=1, sample_weight=np.full(len(X), 1e307))

@@ -6,19 +6,16 @@ import pickle
 import numpy as np
 import pytest
 from sklearn.datasets import make_moons
+from small_models import BACKENDS, model_for
 
 import fastnn
 
 X, y = make_moons(50, noise=0.2, random_state=0)
-both = pytest.mark.parametrize("backend", ["numba", "numpy"])
-
-
-def model_for(backend="numba", **options):
-    return fastnn.Model([2, 3, 2], random_state=0, backend=backend, **options)
+each_backend = pytest.mark.parametrize("backend", BACKENDS)
 
 
 def printed(capsys):
-    """The passes after which a loss was printed."""
+    """Return the passes after which a loss was printed."""
     lines = capsys.readouterr().out.splitlines()
     assert all(line.startswith("Loss after iteration ") for line in lines)
     return [int(line.split()[3].rstrip(":")) for line in lines]
@@ -27,14 +24,14 @@ def printed(capsys):
 # --- printed losses ------------------------------------------------------------------------------
 
 
-@both
+@each_backend
 @pytest.mark.parametrize("options", [{}, {"batch_size": 16, "random_state": 0}], ids=["whole", "batches"])
-def test_every_so_many_passes(backend, options, capsys):
+def test_losses_are_printed_every_print_every_passes(backend, options, capsys):
     model_for(backend).train(X, y, num_passes=251, print_loss=True, print_every=100, **options)
     assert printed(capsys) == [0, 100, 200]
 
 
-def test_a_number_alone_turns_printing_on(capsys):
+def test_print_every_alone_turns_printing_on(capsys):
     model_for().train(X, y, num_passes=7, print_every=np.int64(3))
     assert printed(capsys) == [0, 3, 6]
     model_for().train(X, y, num_passes=4, print_every=1)
@@ -43,27 +40,27 @@ def test_a_number_alone_turns_printing_on(capsys):
     assert printed(capsys) == [0]
 
 
-def test_without_a_number_it_is_every_1000_passes(capsys):
+def test_losses_are_printed_every_1000_passes_by_default(capsys):
     model_for().train(X, y, num_passes=2001, print_loss=True)
     assert printed(capsys) == [0, 1000, 2000]
     model_for().train(X, y, num_passes=2001)
     assert printed(capsys) == []
 
 
-def test_losses_are_those_of_the_passes(capsys):
+def test_a_printed_loss_is_that_of_the_model_after_the_pass(capsys):
     model = model_for()
     model.train(X, y, num_passes=11, print_every=5)
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == f"Loss after iteration 10: {model.calculate_loss(X, y):f}"
 
 
-def test_iterations_of_lbfgs(capsys):
+def test_losses_of_lbfgs_are_printed_every_print_every_iterations(capsys):
     model_for().train(X, y, num_passes=7, optimizer="lbfgs", print_every=3)
     assert printed(capsys) == [0, 3, 6]
 
 
 @pytest.mark.parametrize("value", [0, -1, 2.0, True, "10"])
-def test_what_counts_no_passes_is_refused(value, capsys):
+def test_a_print_every_that_is_not_a_positive_integer_is_refused(value, capsys):
     model = model_for()
     before = model._parameters.copy()
     with pytest.raises(ValueError, match="print_every must be an integer not below 1 and below 2.*, got"):
@@ -84,8 +81,8 @@ def test_printing_does_not_change_the_training(capsys):
 # --- the history of the last training --------------------------------------------------------------
 
 
-def assert_is_begin(history, model, n, **options):
-    """The history is that of the first `n` passes."""
+def check_beginning(history, model, n, **options):
+    """Check that a history equals the first `n` passes of a training of `model`."""
     assert len(history) == n
     expected = model.train(X, y, num_passes=1000, **options)
     np.testing.assert_array_equal(history.passes, expected.passes[:n])
@@ -96,9 +93,9 @@ def assert_is_begin(history, model, n, **options):
     assert not history.stopped_early
 
 
-@both
+@each_backend
 @pytest.mark.parametrize("optimizer", ["sgd", "lbfgs"])
-def test_it_is_what_train_returned(optimizer, backend):
+def test_history_is_the_object_that_train_returned(optimizer, backend):
     model = model_for(backend)
     assert model.history_ is None
     first = model.train(X, y, num_passes=5, optimizer=optimizer)
@@ -110,10 +107,10 @@ def test_it_is_what_train_returned(optimizer, backend):
     assert model.history_ is nothing
 
 
-@both
+@each_backend
 @pytest.mark.parametrize("optimizer", ["sgd", "lbfgs"])
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
-def test_after_an_interrupt_and_an_error_of_a_callback(error, optimizer, backend):
+def test_the_history_ends_at_an_interrupt_or_error_of_a_callback(error, optimizer, backend):
     seen = []
 
     def fail(history):
@@ -122,18 +119,16 @@ def test_after_an_interrupt_and_an_error_of_a_callback(error, optimizer, backend
             raise error
 
     model = model_for(backend)
-    model.train(X, y, num_passes=5)
-    model = model_for(backend)
     with pytest.raises(error):
         model.train(X, y, num_passes=1000, optimizer=optimizer, callbacks=[fail], validation_data=(X, y))
     history = model.history_
     assert np.isfinite(history.validation_loss).all()
     np.testing.assert_array_equal(history.loss, seen[-1].loss)
-    assert_is_begin(history, model_for(backend), 3, optimizer=optimizer)
+    check_beginning(history, model_for(backend), 3, optimizer=optimizer)
 
 
-@both
-def test_after_divergence(backend):
+@each_backend
+def test_the_history_of_a_divergence_is_finite_and_ends_before_it(backend):
     model = fastnn.Model([2, 3, 2], random_state=0, backend=backend)
     old = model.train(X, y, num_passes=5)
     with pytest.raises(fastnn.DivergenceError) as caught:
@@ -152,7 +147,7 @@ def test_after_divergence(backend):
     ],
     ids="-".join,
 )  # fmt: skip
-def test_a_training_that_is_refused_leaves_the_old_one(options):
+def test_a_refused_training_leaves_the_old_history(options):
     model = model_for()
     old = model.train(X, y, num_passes=5)
     with pytest.raises(ValueError, match=r".+"):
@@ -160,14 +155,14 @@ def test_a_training_that_is_refused_leaves_the_old_one(options):
     assert model.history_ is old
 
 
-def test_copies_and_pickles_keep_it():
+def test_copies_and_pickles_keep_the_history():
     model = model_for()
     history = model.train(X, y, num_passes=5)
     for clone in (copy.deepcopy(model), pickle.loads(pickle.dumps(model)), copy.copy(model)):
         np.testing.assert_array_equal(clone.history_.loss, history.loss)
 
 
-def test_a_pickle_without_one_loads():
+def test_a_pickle_without_a_history_loads():
     model = model_for()
     old = model_for()
     old.train(X, y, num_passes=5)
@@ -179,7 +174,7 @@ def test_a_pickle_without_one_loads():
         assert len(loaded.history_) == 2
 
 
-def test_an_animated_training_leaves_it_too(tmp_path):
+def test_an_animated_training_leaves_its_history(tmp_path):
     model = model_for()
     fastnn.animate_training(model, X, y, tmp_path / "a.gif", num_passes=30, frames=3, size=(240, 180))
     assert len(model.history_) == 30

@@ -170,7 +170,7 @@ def load_several(typing_context, matrix, row, column, n_vectors):
     vector = Vector(matrix.dtype, n_vectors.literal_value * vector_of(matrix).lanes)
 
     def generate(context, builder, signature, args):
-        pointer = vector_pointer(context, builder, matrix, *args[:3], vector=vector)
+        pointer = vector_pointer(context, builder, matrix, args[0], args[1], args[2], vector)
         return builder.load(pointer, align=vector.dtype.bitwidth // 8)
 
     return vector(matrix, types.intp, types.intp, n_vectors), generate
@@ -183,7 +183,7 @@ def store(typing_context, matrix, row, column, value):
         return None
 
     def generate(context, builder, signature, args):
-        pointer = vector_pointer(context, builder, matrix, *args[:3], vector=value)
+        pointer = vector_pointer(context, builder, matrix, args[0], args[1], args[2], value)
         builder.store(args[3], pointer, align=value.dtype.bitwidth // 8)
         return context.get_dummy_value()
 

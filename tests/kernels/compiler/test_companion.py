@@ -1,4 +1,4 @@
-"""The companion: a second process compiles kernels that this one needs, and nothing is compiled twice."""
+"""The companion: a second process compiles kernels for this one, and no kernel is compiled twice."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 
 TASK = ("fastnn_kernels.layer", "forward_table", [["tanh"], "float64"])
 
-# Compile the same kernel in two processes at once, and report who compiled it.
+# Compile three activations, and print the number of kernels that this process compiled.
 COMPILE = """
     import numpy as np
     from fastnn_kernels.layer import forward_table
@@ -36,7 +36,7 @@ def test_processes_that_need_the_same_kernels_compile_them_once(package):
     assert sum(counts) == 3
 
 
-def test_a_killed_process_claims_nothing(package):
+def test_the_claim_of_a_killed_process_ends(package):
     program = """
         import os, signal
         import numpy as np
@@ -53,7 +53,7 @@ def test_a_killed_process_claims_nothing(package):
     assert not list(package.rglob("*.claim"))
 
 
-def test_a_training_waits_for_what_the_companion_compiles(package):
+def test_kernels_that_the_companion_compiled_are_loaded(package):
     program = """
         import time
         import numpy as np
@@ -75,15 +75,15 @@ def test_a_training_waits_for_what_the_companion_compiles(package):
     assert run(package, program, FASTNN_COMPANION="").split() == ["0"]
 
 
-@pytest.mark.parametrize("attack", ["switched off", "no executable", "not Python", "no process"])
-def test_without_a_companion_nothing_breaks(monkeypatch, attack):
+@pytest.mark.parametrize("obstacle", ["switched off", "no executable", "not Python", "no process"])
+def test_start_companion_returns_false_if_none_can_start(monkeypatch, obstacle):
     monkeypatch.setattr(companion, "_given", set())
-    monkeypatch.setenv(companion.SWITCH, "0" if attack == "switched off" else "")
-    if attack == "no executable":
+    monkeypatch.setenv(companion.SWITCH, "0" if obstacle == "switched off" else "")
+    if obstacle == "no executable":
         monkeypatch.setattr(sys, "executable", "")
-    elif attack == "not Python":
+    elif obstacle == "not Python":
         monkeypatch.setattr(sys, "executable", "/opt/blender/blender")
-    elif attack == "no process":
+    elif obstacle == "no process":
 
         def refuse(*arguments, **options):
             raise OSError("no more processes")
@@ -92,13 +92,13 @@ def test_without_a_companion_nothing_breaks(monkeypatch, attack):
     assert not companion.start_companion([TASK])
 
 
-def test_a_task_that_fails_leaves_the_others(tmp_path):
+def test_a_failed_task_does_not_stop_the_others(tmp_path):
     done = tmp_path / "done"
     companion.run_tasks([("os", "no_such_function", []), ("pathlib", "no", []), ("os", "mkdir", [str(done)])])
     assert done.is_dir()
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_the_end_of_a_process_ends_its_companion(package):
     program = """
         import os, sys
@@ -107,7 +107,7 @@ def test_the_end_of_a_process_ends_its_companion(package):
         (process,) = companion._running
         child = os.fork()
         if child == 0:
-            sys.exit(0)  # the companion is not the child's
+            sys.exit(0)  # the end of a fork must not end the companion
         os.waitpid(child, 0)
         assert process.poll() is None
         print(process.pid)

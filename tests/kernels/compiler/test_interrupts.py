@@ -1,4 +1,4 @@
-"""Interrupts that wait."""
+"""Postponed interrupts: Ctrl-C waits for the end of an operation that must not stop half-way."""
 
 import signal
 import threading
@@ -8,10 +8,10 @@ import pytest
 from fastnn_kernels.compiler.interrupts import held_interrupts, let_interrupts_through
 
 
-def test_an_interrupt_waits_for_the_end_of_what_must_not_be_left():
+def test_an_interrupt_waits_for_the_end_of_the_outer_context():
     done = []
 
-    @held_interrupts(lambda: done.append("told"))
+    @held_interrupts(lambda: done.append("noted"))
     def work():
         with held_interrupts():
             signal.raise_signal(signal.SIGINT)
@@ -20,32 +20,32 @@ def test_an_interrupt_waits_for_the_end_of_what_must_not_be_left():
 
     with pytest.raises(KeyboardInterrupt):
         work()
-    assert done == ["told", "inner", "outer"]
+    assert done == ["noted", "inner", "outer"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_within_it_somebody_elses_code_is_interrupted_at_once():
-    own = []
-    old = signal.signal(signal.SIGINT, lambda number, frame: own.append(number))
+def test_users_code_within_the_context_is_interrupted_at_once():
+    received = []
+    old = signal.signal(signal.SIGINT, lambda number, frame: received.append(number))
     try:
         with held_interrupts():
             with let_interrupts_through():
                 signal.raise_signal(signal.SIGINT)
-                assert own == [signal.SIGINT], "as the handler has it that was there before"
+                assert received == [signal.SIGINT], "the earlier handler is called at once"
             signal.raise_signal(signal.SIGINT)
-            assert own == [signal.SIGINT]
-        assert own == [signal.SIGINT] * 2
+            assert received == [signal.SIGINT]
+        assert received == [signal.SIGINT] * 2
         with let_interrupts_through():
             signal.raise_signal(signal.SIGINT)
-        assert len(own) == 3
+        assert len(received) == 3
     finally:
         signal.signal(signal.SIGINT, old)
 
 
-def test_in_other_threads_no_interrupt_comes():
-    told = []
-    thread = threading.Thread(target=lambda: told.append(held_interrupts().__enter__()))
+def test_the_context_does_nothing_in_other_threads():
+    results = []
+    thread = threading.Thread(target=lambda: results.append(held_interrupts().__enter__()))
     thread.start()
     thread.join()
-    assert told == [None]
+    assert results == [None]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -1,4 +1,4 @@
-"""The decorator and its cache: what is broken, missing or forbidden there breaks no run."""
+"""The decorator `kernel` and its cache on disk: broken, missing or forbidden files break no program."""
 
 import compileall
 import ctypes
@@ -32,7 +32,7 @@ def test_second_process_loads_what_the_first_compiled(package):
     assert run(package) == f"loaded {RESULT}"
 
 
-def test_an_edit_in_another_file_is_seen(package):
+def test_an_edit_of_any_source_makes_new_entries(package):
     run(package)
     with (package / "update.py").open("a") as file:
         file.write("# edited\n")
@@ -43,10 +43,10 @@ def test_an_edit_in_another_file_is_seen(package):
     with (package / "update.py").open("a") as file:
         file.write("# edited again\n")
     assert run(package).startswith("compiled")
-    assert old not in entries(package), "an old one is removed"
+    assert old not in entries(package), "an old entry of another version is removed"
 
 
-@pytest.mark.parametrize("damage", ["truncated", "empty", "one byte changed", "no cache entry at all"])
+@pytest.mark.parametrize("damage", ["truncated", "empty", "one byte changed", "other content"])
 def test_a_broken_entry_is_compiled_again(package, damage):
     run(package)
     (entry,) = entries(package)
@@ -55,14 +55,14 @@ def test_a_broken_entry_is_compiled_again(package, damage):
         "truncated": content[: len(content) // 2],
         "empty": b"",
         "one byte changed": content[:-9] + bytes([content[-9] ^ 1]) + content[-8:],
-        "no cache entry at all": b"hello" * 1000,
+        "other content": b"hello" * 1000,
     }[damage]
     entry.write_bytes(broken)
     assert run(package) == f"compiled {RESULT}"
     assert run(package) == f"loaded {RESULT}"
 
 
-def test_an_entry_another_numba_wrote_is_compiled_again(package):
+def test_an_entry_that_numba_cannot_load_is_compiled_again(package):
     """An entry with a valid checksum that numba cannot load is reported, and replaced."""
     run(package)
     (entry,) = entries(package)
@@ -76,7 +76,7 @@ def test_an_entry_another_numba_wrote_is_compiled_again(package):
     assert run(package) == f"loaded {RESULT}"
 
 
-def test_an_entry_under_anothers_name_is_compiled_again(package):
+def test_an_entry_under_the_name_of_another_is_compiled_again(package):
     other = PROGRAM.replace("4.0", "4, dtype=np.float32").replace("np.ones(4)", "np.ones(4, np.float32)")
     run(package)
     (first,) = entries(package)
@@ -89,7 +89,7 @@ def test_an_entry_under_anothers_name_is_compiled_again(package):
 
 
 def test_a_package_that_cannot_be_written_to_uses_the_users_folder(package):
-    # A file where the folder would be: refused to everybody, root too.
+    # A file in place of the folder: nobody can write there, not even root.
     (package / "__pycache__").write_text("")
     environment = {"PYTHONDONTWRITEBYTECODE": "1"}
     assert run(package, **environment) == f"compiled {RESULT}"
@@ -97,8 +97,8 @@ def test_a_package_that_cannot_be_written_to_uses_the_users_folder(package):
     assert list((package.parent / "home").rglob("*.nbc"))
 
 
-def test_no_folder_at_all_is_no_error(package):
-    """One warning says so, and breaks nothing where warnings are errors: it is logged then."""
+def test_kernels_run_without_any_cache_folder(package):
+    """One warning gives the reasons; where warnings are errors, as here, the message is logged instead."""
     (package / "__pycache__").write_text("")
     (package.parent / "home").write_text("")
     warned = "compiled kernels cannot be kept, .*/__pycache__: .*; .*/home/.*NUMBA_CACHE_DIR to a folder.*"
@@ -106,7 +106,7 @@ def test_no_folder_at_all_is_no_error(package):
         assert run(package, warned=warned, PYTHONDONTWRITEBYTECODE="1") == f"compiled {RESULT}"
 
 
-def test_numbas_own_setting_is_followed(package, tmp_path):
+def test_entries_are_saved_in_numba_cache_dir_if_set(package, tmp_path):
     folder = tmp_path / "elsewhere"
     assert run(package, NUMBA_CACHE_DIR=str(folder)) == f"compiled {RESULT}"
     assert run(package, NUMBA_CACHE_DIR=str(folder)) == f"loaded {RESULT}"
@@ -114,14 +114,14 @@ def test_numbas_own_setting_is_followed(package, tmp_path):
     assert not entries(package)
 
 
-def test_bounds_checking_has_entries_of_its_own(package):
+def test_bounds_checking_has_separate_entries(package):
     assert run(package).startswith("compiled")
     assert run(package, NUMBA_BOUNDSCHECK="1").startswith("compiled")
     assert run(package, NUMBA_BOUNDSCHECK="1").startswith("loaded")
     assert run(package).startswith("loaded")
 
 
-def test_concurrent_first_runs(package):
+def test_concurrent_first_runs_save_one_entry(package):
     running = [start(package) for _ in range(4)]
     for process in running:
         assert result(process).endswith(RESULT)
@@ -149,7 +149,7 @@ def test_whole_training_is_loaded_in_a_new_process(package):
     assert run(package, program) == f"loaded {losses}"
 
 
-def test_fork_after_compiling(package):
+def test_a_fork_can_call_kernels_compiled_before_it(package):
     program = """
         import os
         import numpy as np
@@ -167,7 +167,7 @@ def test_fork_after_compiling(package):
 
 
 @kernel
-def kinds_of(x):
+def comparisons(x):
     return x != x, x == np.inf, x + 1.0 == x, np.isnan(x), np.isinf(x)
 
 
@@ -180,26 +180,26 @@ def kinds_of(x):
         (np.nan, (True, False, False, True, False)),
     ],
 )
-def test_kernels_tell_infinities_and_not_a_number(value, expected):
-    assert kinds_of(value) == expected
+def test_kernels_distinguish_infinities_nan_and_numbers(value, expected):
+    assert comparisons(value) == expected
 
 
-holds_lock = ctypes.CFUNCTYPE(ctypes.c_int)(
+holds_gil = ctypes.CFUNCTYPE(ctypes.c_int)(
     ctypes.cast(ctypes.pythonapi.PyGILState_Check, ctypes.c_void_p).value
 )
 
 
-def test_kernels_hold_no_lock_of_pythons():
+def test_kernels_release_the_gil():
     @kernel
-    def asked():
-        return holds_lock()
+    def in_kernel():
+        return holds_gil()
 
     @numba.njit
-    def holding():
-        return holds_lock()
+    def in_njit():
+        return holds_gil()
 
-    assert holding() == 1
-    assert asked() == 0
+    assert in_njit() == 1
+    assert in_kernel() == 0
 
 
 def test_the_cache_has_numbas_interface():
@@ -213,7 +213,7 @@ def test_the_cache_has_numbas_interface():
     cache.enable(), cache.disable(), cache.flush()
 
 
-def test_a_file_changed_after_its_import_is_not_taken_for_the_code(package):
+def test_kernels_are_not_saved_if_a_source_has_changed_since_the_import(package):
     edit = "__import__('pathlib').Path('fastnn_kernels/vectors/vmath.py').write_text('')"
     program = PROGRAM.replace("import add_to_average\n", f"import add_to_average\n    {edit}\n")
     warned = "compiled kernels cannot be kept, .* the sources of the kernels have changed .* Restart Python"
@@ -222,7 +222,7 @@ def test_a_file_changed_after_its_import_is_not_taken_for_the_code(package):
     assert run(package) == f"compiled {RESULT}"
 
 
-def test_without_sources_nothing_is_kept(package):
+def test_kernels_are_not_saved_without_sources(package):
     compileall.compile_dir(package, legacy=True, quiet=1)
     for source in package.rglob("*.py"):
         source.unlink()
@@ -237,7 +237,7 @@ def test_entries_are_as_readable_as_their_folder(package):
     assert entry.stat().st_mode & 0o777 == (package / "__pycache__").stat().st_mode & 0o644
 
 
-def test_what_a_kernel_closes_over_is_in_its_key():
+def test_the_identity_of_a_kernel_contains_its_closure_variables():
     def make(constant, inner):
         @kernel
         def outer(x):
@@ -261,8 +261,8 @@ def test_what_a_kernel_closes_over_is_in_its_key():
         make([1], double)
 
 
-def test_kernels_out_of_one_factory_have_symbols_of_their_own():
-    """Processes that compile one each give them the same number: a third must still tell them apart."""
+def test_kernels_of_one_factory_have_different_symbols():
+    """Each process numbers symbols from 0: only the names separate kernels that two processes compiled."""
     from fastnn_kernels.layer import activation_forward
 
     names = {activation_forward(name).py_func.__qualname__ for name in ("relu", "gelu", "tanh")}
@@ -270,13 +270,13 @@ def test_kernels_out_of_one_factory_have_symbols_of_their_own():
     assert activation_forward("relu").py_func.__qualname__ in names
 
 
-# A kernel that calls another: which was compiled and which loaded, and that Python can call the other, too.
+# Print whether a caller and its inlined kernel were compiled or loaded; then call the inlined one directly.
 PARTS = """
     import numpy as np
     from fastnn_kernels.compiler.jit import Kind, kernel
     from fastnn_kernels.layer import activation_forward
 
-    def told(kernel):
+    def origin(kernel):
         ((types, compiled),) = kernel.overloads.items()
         word = "loaded" if kernel.stats.cache_hits else "compiled"
         return word + (" as a part" if compiled is kernel.compiled[Kind.PART].get(types) else "")
@@ -293,25 +293,24 @@ PARTS = """
     relu = activation_forward("relu")
     caller = calling(relu, 1)
     caller(A, D)
-    words = [told(caller), told(relu)]
+    words = [origin(caller), origin(relu)]
     relu(A, E)
-    print(", ".join([*words, told(relu)]), (D == E).all() and (D == A).all())
+    print(", ".join([*words, origin(relu)]), (D == E).all() and (D == A).all())
 """
 
 
-def test_what_is_built_into_others_is_kept_and_can_be_called(package):
+def test_an_inlined_kernel_is_saved_and_can_be_called_by_python(package):
     first = "compiled, compiled as a part, compiled True"
     assert run(package, PARTS) == first
-    # The caller is kept with all that is built into it: the part is not even looked for.
-    loaded = PARTS.replace("words = [told(caller), told(relu)]", "words = [told(caller)]")
+    # A loaded caller contains the inlined kernel, whose part is not loaded.
+    loaded = PARTS.replace("words = [origin(caller), origin(relu)]", "words = [origin(caller)]")
     assert run(package, loaded) == "loaded, loaded True"
-    # Another caller finds the part.
+    # Another caller loads the part.
     other = PARTS.replace("calling(relu, 1)", "calling(relu, 2)")
     assert run(package, other).startswith("compiled, loaded as a part, ")
 
 
-def test_callers_of_all_kinds_build_in_what_was_a_part():
-    """Also one that knows nothing of parts, from the very code that others have."""
+def test_kernels_and_functions_of_plain_numba_inline_the_same_part():
 
     @kernel
     def inner(x):
@@ -327,14 +326,14 @@ def test_callers_of_all_kinds_build_in_what_was_a_part():
 
     assert (outer(3), foreign(3), inner(3)) == (7, 8, 6)
     assert (inner(0.5), outer(0.5), foreign(0.5)) == (1.0, 2.0, 3.0)
-    # Callers are built from the part, whether Python has called it before or not.
+    # Callers inline the part, whether Python has called the kernel before or not.
     wanted = [Kind.CALLABLE, Kind.PART]
     for kind, (types, compiled) in zip(wanted, inner.overloads.items(), strict=True):
         assert compiled is inner.compiled[kind][types]
     assert (inner(3), inner(0.5)) == (6, 1.0)
 
 
-def test_exceptions_come_out_of_what_is_built_in(package):
+def test_exceptions_of_inlined_kernels_are_raised(package):
     program = """
         from fastnn_kernels.compiler.jit import kernel
 
@@ -357,11 +356,11 @@ def test_exceptions_come_out_of_what_is_built_in(package):
     assert run(package, program).splitlines() == ["('negative',)"] * 3
 
 
-@pytest.mark.skipif(not IS_X86, reason="names processors of x86")
-def test_processors_with_narrower_vectors(package, capsys):
-    """Train for another processor, and expect the training of this one.
+@pytest.mark.skipif(not IS_X86, reason="the test compiles for an x86 processor")
+def test_a_processor_with_narrower_vectors_has_the_same_training(package, capsys):
+    """Compare a training compiled for another processor with the training on this one.
 
-    `.ci/run` compiles all kernels so, in both dtypes, and compares them with the reference.
+    `.ci/run` runs the tests of all kernels in this way.
     """
     program = """
         import numpy as np
@@ -375,8 +374,8 @@ def test_processors_with_narrower_vectors(package, capsys):
         S = scipy.sparse.random_array((200, 40), density=0.05, format="csr", random_state=0)
         estimator = fastnn.MLPClassifier((9,), batch_size=25, random_state=0)
         estimator.partial_fit(S[:60], y, classes=range(3))
-        said = model.predict_proba(X[:2]), estimator.predict_proba(S)
-        print(VECTOR_BYTES, *history.loss, *said[0].ravel(), *said[1].ravel())
+        dense, sparse = model.predict_proba(X[:2]), estimator.predict_proba(S)
+        print(VECTOR_BYTES, *history.loss, *dense.ravel(), *sparse.ravel())
     """
     exec(textwrap.dedent(program), {})
     here = capsys.readouterr().out.split()
@@ -386,7 +385,7 @@ def test_processors_with_narrower_vectors(package, capsys):
     np.testing.assert_allclose(np.array(here[1:], float), np.array(there[1:], float), rtol=1e-9)
 
 
-def test_a_kernel_that_does_not_compile_leaves_the_others_as_they_were():
+def test_a_failed_compilation_resets_the_kind_to_compile():
     @kernel
     def inner(x):
         return x.nothing
@@ -434,7 +433,7 @@ FORK = """
 """
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_fork_waits_for_the_end_of_a_compilation(package):
     path = os.pathsep.join([str(package.parent), str(Path(kernel_packages.__file__).parent)])
     assert run(package, FORK, PYTHONPATH=path) == "0 (2.5, 3.5)"

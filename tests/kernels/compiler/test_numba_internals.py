@@ -1,4 +1,4 @@
-"""One module alone, ``numba_internals``, relies on what numba does not document."""
+"""Only the module ``numba_internals`` uses undocumented names of numba and llvmlite."""
 
 import ast
 import re
@@ -13,7 +13,7 @@ from fastnn_kernels.compiler import numba_internals
 
 INTERNALS = Path(numba_internals.__file__)
 KERNELS, PACKAGE = (Path(package.__file__).parent for package in (fastnn_kernels, fastnn))
-# `kernels/` has scripts, too, beside the package; an installed package has no such folder around it.
+# The source folder `kernels` also holds scripts beside the package; an installed package has no such folder.
 ROOTS = (KERNELS.parent if KERNELS.parent.name == "kernels" else KERNELS, PACKAGE)
 SOURCES = sorted({path for root in ROOTS for path in root.rglob("*.py")} - {INTERNALS})
 
@@ -21,7 +21,7 @@ DOCUMENTED_MODULES = {
     "numba", "numba.extending", "numba.types", "llvmlite", "llvmlite.ir", "llvmlite.binding"
 }  # fmt: skip
 UNDOCUMENTED_MEMBERS = {"config", "core", "cpython", "misc", "np"}  # of the module numba itself
-# Names without an underscore that are no more documented than those with one.
+# Undocumented names without a leading underscore.
 UNDOCUMENTED = {
     "CACHE_DIR", "CPU_FEATURES", "DISABLE_JIT", "add_overload", "call_conv", "can_convert",
     "enable_boundscheck", "env_name", "get_call_template", "get_executable", "get_pointer_to_function",
@@ -31,7 +31,7 @@ UNDOCUMENTED = {
 
 
 def private_attributes(tree):
-    """Names with a leading underscore of other objects' attributes."""
+    """Return the names with one leading underscore that are used as attributes."""
     return {
         node.attr
         for node in ast.walk(tree)
@@ -39,7 +39,7 @@ def private_attributes(tree):
     }
 
 
-# `_replace` is documented, of named tuples.
+# `_replace` is a documented method of named tuples.
 PRIVATE = UNDOCUMENTED | private_attributes(ast.parse(INTERNALS.read_text())) - {"_replace"}
 
 
@@ -55,7 +55,7 @@ def is_undocumented(module, member=None):
 
 
 def uses(tree):
-    """Yield what a file uses of numba and llvmlite that is not documented."""
+    """Yield the undocumented names of numba and llvmlite that a file uses."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if is_undocumented(alias.name))
@@ -64,29 +64,29 @@ def uses(tree):
                 if is_undocumented(node.module, alias.name):
                     yield f"{node.module}.{alias.name}"
         elif isinstance(node, ast.Attribute):
-            of = ast.unparse(node.value)
-            if node.attr in PRIVATE or is_undocumented(of, node.attr):
-                yield f"{of}.{node.attr}"
+            owner = ast.unparse(node.value)
+            if node.attr in PRIVATE or is_undocumented(owner, node.attr):
+                yield f"{owner}.{node.attr}"
         elif isinstance(node, ast.ClassDef):
             methods = (part.name for part in node.body if isinstance(part, ast.FunctionDef))
             yield from (f"{node.name}.{name}" for name in methods if name in PRIVATE)
 
 
-def test_only_one_module_uses_what_is_not_documented():
+def test_no_other_module_uses_undocumented_names():
     assert {"vector.py", "compiled.py", "jit.py"} <= {path.name for path in SOURCES}
     found = {path.name: list(uses(ast.parse(path.read_text()))) for path in SOURCES}
     assert {name: names for name, names in found.items() if names} == {}
 
 
-def test_kernels_touch_no_attribute_that_is_private_elsewhere():
+def test_kernels_use_private_attributes_of_their_own_only():
     trees = [ast.parse(path.read_text()) for path in SOURCES if KERNELS in path.parents]
-    own = {"_getframe"}  # of the module sys, documented
+    defined = {"_getframe"}  # `sys._getframe` is documented
     for node in (node for tree in trees for node in ast.walk(tree)):
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
-            own.add(node.attr)
+            defined.add(node.attr)
         elif isinstance(node, ast.FunctionDef):
-            own.add(node.name)
-    assert set().union(*map(private_attributes, trees)) - own == set()
+            defined.add(node.name)
+    assert set().union(*map(private_attributes, trees)) - defined == set()
 
 
 @pytest.mark.parametrize(
@@ -120,11 +120,11 @@ def test_undocumented_names_are_found(source):
         "from .numba_internals import cgutils\nself._pointer",
     ],
 )
-def test_documented_names_are_free(source):
+def test_documented_names_are_allowed(source):
     assert not list(uses(ast.parse(source)))
 
 
-def test_each_name_says_what_is_relied_on():
+def test_each_exported_name_has_a_comment():
     source = INTERNALS.read_text()
     block = re.search(r"^__all__ = \[\n(.*?)^\]", source, flags=re.DOTALL | re.MULTILINE)[1]
     names = [re.fullmatch(r'    "(\w+)",  # \S.*\S', line)[1] for line in block.splitlines()]
@@ -133,7 +133,7 @@ def test_each_name_says_what_is_relied_on():
         assert hasattr(numba_internals, name)
 
 
-def test_names_that_others_use_are_those_it_exports():
+def test_exactly_the_exported_names_are_used():
     used = set()
     for path in SOURCES:
         for node in ast.walk(ast.parse(path.read_text())):
@@ -144,7 +144,7 @@ def test_names_that_others_use_are_those_it_exports():
     assert used == set(numba_internals.__all__)
 
 
-def test_environments_are_set_where_the_engine_is():
+def test_environments_are_set_by_the_library_if_possible_else_by_its_codegen():
     calls = []
     codegen = SimpleNamespace(set_env=lambda *arguments: calls.append(("codegen", *arguments)))
     numba_internals.set_environment(SimpleNamespace(codegen=codegen), "name", 1)

@@ -1,4 +1,4 @@
-"""Calls through pointers: what is handed over arrives, and nothing else can be."""
+"""Calls through pointers: arguments of every type arrive, and unsuitable arguments are refused."""
 
 import ctypes
 import sys
@@ -39,12 +39,12 @@ def first(x):
 
 
 @kernel
-def ignored(x):
+def zero(x):
     return 0.0
 
 
 @kernel
-def itself(x):
+def unchanged(x):
     return x
 
 
@@ -78,7 +78,7 @@ def call_everything(pointer, arguments):
     return call(pointer, arguments)
 
 
-def test_every_kind_of_argument_arrives():
+def test_arguments_of_every_type_arrive():
     item = FunctionPointer(doubled, [types.float64], types.float64)
     table = PointerTable([item, FunctionPointer(negated, [types.float64], types.float64)])
     random = np.random.default_rng(0)
@@ -89,11 +89,11 @@ def test_every_kind_of_argument_arrives():
         cube, matrix, flat, Pair(single, (3, flat)), 0.5, np.float32(0.25), 10**12, np.int8(-3), True, item,
         table, None,
     )  # fmt: skip
-    of_pair = types.NamedTuple(
+    pair_type = types.NamedTuple(
         (types.Array(types.float32, 2, "C"), types.Tuple((types.int64, REAL.flat))), Pair
     )
     kinds = (
-        types.Array(types.float64, 3, "C"), REAL.inputs, REAL.flat, of_pair, types.float64, types.float32,
+        types.Array(types.float64, 3, "C"), REAL.inputs, REAL.flat, pair_type, types.float64, types.float32,
         types.int64, types.int8, types.boolean, item._numba_type_, table._numba_type_, types.none,
     )  # fmt: skip
     result = types.Tuple(
@@ -108,7 +108,7 @@ def test_every_kind_of_argument_arrives():
     assert is_none
 
 
-def test_arguments_are_converted_where_nothing_is_lost():
+def test_arguments_are_converted_if_nothing_is_lost():
     pointer = FunctionPointer(negated, [types.float64], types.float64)
     assert call_one(pointer, np.float32(0.5)) == -0.5
     assert call_one(pointer, 3) == -3.0
@@ -134,30 +134,30 @@ def test_arguments_are_converted_where_nothing_is_lost():
         (types.uint64, -1),
     ],
 )
-def test_arguments_that_would_be_changed_are_refused_where_the_call_is_compiled(kind, argument):
-    pointer = FunctionPointer(ignored, [kind], types.float64)
+def test_unsuitable_arguments_are_refused_when_the_call_is_compiled(kind, argument):
+    pointer = FunctionPointer(zero, [kind], types.float64)
     with pytest.raises(TypingError, match=r"argument 0 is .* for a pointer to"):
         call_one(pointer, argument)
 
 
 @pytest.mark.parametrize("layout", ["F", "A"])
-def test_arrays_of_which_more_would_have_to_be_told_are_refused(layout):
+def test_arrays_that_are_not_contiguous_and_aligned_are_refused(layout):
     for kind in (types.Array(types.float64, 2, layout), types.Tuple([types.Array(types.float64, 2, layout)])):
         with pytest.raises(TypeError, match="C-contiguous"):
-            FunctionPointer(ignored, [kind], types.float64)
+            FunctionPointer(zero, [kind], types.float64)
     with pytest.raises(TypeError, match="C-contiguous"):
-        FunctionPointer(ignored, [types.Array(types.float64, 1, "C", aligned=False)], types.float64)
+        FunctionPointer(zero, [types.Array(types.float64, 1, "C", aligned=False)], types.float64)
 
 
-def test_arrays_that_nobody_would_own_are_refused():
+def test_arrays_are_refused_as_results():
     for kind in (REAL.flat, types.Tuple([REAL.flat])):
         with pytest.raises(TypeError, match="let it fill an argument"):
-            FunctionPointer(itself, [kind], kind)
+            FunctionPointer(unchanged, [kind], kind)
     with pytest.raises(TypeError, match="let it fill an argument"):
-        itself(np.ones(3))
+        unchanged(np.ones(3))
 
 
-def test_a_result_is_of_the_type_that_was_declared():
+def test_a_result_of_another_type_than_declared_is_refused():
     pointer = FunctionPointer(negated, [types.float64], types.int64)
     table = PointerTable([pointer])
     for attempt in (pointer.compile, table.compile, lambda: call_chosen(table, 0, 1.0)):
@@ -165,7 +165,7 @@ def test_a_result_is_of_the_type_that_was_declared():
             attempt()
 
 
-def test_a_pointer_is_compiled_when_it_is_called():
+def test_a_pointer_is_compiled_at_the_first_call():
     @kernel
     def tripled(x):
         return 3 * x
@@ -177,20 +177,20 @@ def test_a_pointer_is_compiled_when_it_is_called():
     assert pointer.is_saved
 
 
-def test_as_many_arguments_as_it_takes():
+def test_a_wrong_number_of_arguments_is_refused():
     pointer = FunctionPointer(negated, [types.float64], types.float64)
     with pytest.raises(TypingError, match="2 arguments for a pointer to"):
         call_everything(pointer, (1.0, 2.0))
 
 
-def test_only_pointers_are_called():
+def test_only_pointers_can_be_called():
     with pytest.raises(TypingError):
         call_one(5, 1.0)
     with pytest.raises(TypingError):
         call_chosen(FunctionPointer(negated, [types.float64], types.float64), 0, 1.0)
 
 
-def test_a_table_has_pointers_of_one_kind():
+def test_all_pointers_of_a_table_have_one_type():
     real, whole = (FunctionPointer(negated, [kind], kind) for kind in (types.float64, types.int64))
     with pytest.raises(ValueError, match="too many values"):
         PointerTable([real, whole])
@@ -198,7 +198,7 @@ def test_a_table_has_pointers_of_one_kind():
     assert [call_chosen(table, k, 1.5) for k in (0, 1, np.uint8(1))] == [-1.5, 3.0, 3.0]
 
 
-def test_callers_are_compiled_once_for_all_that_are_called_alike():
+def test_a_caller_is_compiled_once_for_all_pointers_of_one_type():
     pointers = [FunctionPointer(function, [types.float64], types.float64) for function in (negated, doubled)]
 
     @kernel
@@ -209,20 +209,20 @@ def test_callers_are_compiled_once_for_all_that_are_called_alike():
     assert len(caller.signatures) == 1
 
 
-def test_a_tables_entries_live_as_long_as_it():
+def test_the_entries_of_a_table_live_as_long_as_the_table():
     pointer = FunctionPointer(doubled, [types.float64], types.float64)
     tables = [PointerTable([pointer] * k) for k in range(1, 50)]
-    # What would be put where they were, had they been freed.
+    # New arrays would take the memory of the entries if it had been freed.
     others = [np.zeros(n, np.uintp) for n in range(1, 60) for _ in range(20)]
-    taken = {other.ctypes.data for other in others}
+    addresses = {other.ctypes.data for other in others}
     for k, table in enumerate(tables, 1):
-        assert table.address not in taken
+        assert table.address not in addresses
         entries = (ctypes.c_size_t * (k + 1)).from_address(table.address)
         assert list(entries) == [k, *[pointer.address] * k]
         assert call_chosen(table, k - 1, 1.5) == 3
 
 
-def test_arrays_are_counted_as_before():
+def test_calls_leave_reference_counts_unchanged():
     pointer, array = FunctionPointer(first, [REAL.flat], types.float64), np.ones(5)
     before = sys.getrefcount(array)
     for _ in range(100):
@@ -261,13 +261,13 @@ EXCEPTIONS = """
 """
 
 
-def test_exceptions_come_through(package):
-    for _ in range(2):  # compiled, and loaded
+def test_exceptions_are_raised_through_a_pointer(package):
+    for _ in range(2):  # first compiled, then loaded from the cache
         lines = run(package, EXCEPTIONS).splitlines()
         assert lines == ["ValueError ('negative',)", "OverflowError ('large',)", "3"]
 
 
-def test_bounds_are_checked_behind_a_pointer(package):
+def test_bounds_are_checked_in_calls_through_pointers(package):
     program = """
         import numpy as np
         from fastnn_kernels.compiler.jit import kernel
@@ -304,7 +304,7 @@ def test_pointers_are_loaded_by_the_next_process(package):
     assert run(package, program) == "loaded"
 
 
-def test_other_formulas_leave_the_loop_as_it_is():
+def test_loops_are_compiled_once_for_all_formulas():
     """A sweep over activations, losses and optimizers compiles each formula, and the loop once."""
     random = np.random.default_rng(0)
     X, y = random.normal(size=(40, 2)), np.arange(40) % 2

@@ -1,4 +1,4 @@
-"""Calls with prepared arguments: every argument arrives, and nothing else can be passed."""
+"""Calls with prepared arguments: arguments of every type arrive, and unsuitable arguments are refused."""
 
 import gc
 import threading
@@ -53,7 +53,7 @@ def first(flat, k):
 
 @kernel
 def powers(x, n):
-    """Return x to the power n + 1, in a second for n of a few hundred million."""
+    """Return x to the power n + 1; n of a few hundred million takes about a second."""
     result = x
     for _ in range(n):
         result *= x
@@ -94,7 +94,7 @@ def arguments():
 EXPECTED = 2 + 10 + 20 + 0.5 - 7 - (2**20) - 3 + 2**40 + 1.0 + 1.0 + 7000 + 300 + 20
 
 
-def test_every_kind_of_argument_arrives():
+def test_arguments_of_every_type_arrive():
     given = arguments()
     prepared = PreparedCall(EVERYTHING, **given)
     assert prepared() == EXPECTED
@@ -107,7 +107,7 @@ def test_every_kind_of_argument_arrives():
     assert given["flat"][0] == 3
 
 
-def test_copies_share_arrays_and_no_numbers():
+def test_copies_share_arrays_but_not_numbers():
     prepared = PreparedCall(EVERYTHING, **arguments())
     other = prepared.copy()
     other.set(number=1.5)
@@ -206,9 +206,9 @@ def test_calls_release_the_gil():
     results = []
     worker = threading.Thread(target=lambda: results.append(prepared()))
     worker.start()
-    turns = 0
+    n_sleeps = 0
     while worker.is_alive():
         time.sleep(0.001)
-        turns += 1
+        n_sleeps += 1
     assert results == [-1.0]
-    assert turns > 10
+    assert n_sleeps > 10

@@ -1,4 +1,4 @@
-"""A cache that cannot be written to: one warning a process, which breaks nothing."""
+"""A cache that cannot be used: each process warns once and runs all the same."""
 
 import errno
 import logging
@@ -19,7 +19,8 @@ NO_SPACE = (
 
 
 @pytest.fixture(autouse=True)
-def nothing_told_yet(monkeypatch):
+def no_warning_yet(monkeypatch):
+    """Begin every test like a process that has not warned yet."""
     refusal = cache._Refusal()
     for module in (cache, jit):
         monkeypatch.setattr(module, "refusal", refusal)
@@ -27,6 +28,8 @@ def nothing_told_yet(monkeypatch):
 
 @pytest.fixture
 def full_disk(monkeypatch):
+    """Refuse temporary files, as a full disk does."""
+
     def refuse(*arguments, **options):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -35,26 +38,26 @@ def full_disk(monkeypatch):
 
 
 @pytest.mark.usefixtures("full_disk")
-def test_one_warning_a_process_has_the_reason_and_the_remedy():
+def test_a_process_warns_once_with_the_reason_and_the_remedy():
     kernels = [told_while_compiled(lambda: None) for _ in range(2)]
-    with pytest.warns(RuntimeWarning, match=NO_SPACE) as told:
+    with pytest.warns(RuntimeWarning, match=NO_SPACE) as caught:
         results = [kernel(1.5) for kernel in kernels]
     assert results == [2.5, 2.5]
-    assert [warning.filename for warning in told] == [__file__]
+    assert [warning.filename for warning in caught] == [__file__]
 
 
 @pytest.mark.usefixtures("full_disk")
 def test_the_warning_waits_for_the_end_of_the_compilation(monkeypatch):
-    """Functions that show warnings may compile, or want a lock of a thread that waits to compile."""
-    owned = []
+    """A function that shows warnings may compile, or need a lock of a thread that waits to compile."""
+    is_locked = []
 
     def warn(*arguments, **options):
-        owned.append(jit.global_compiler_lock.is_locked())
+        is_locked.append(jit.global_compiler_lock.is_locked())
         assert told_while_compiled(lambda: None)(2.5) == 3.5
 
     monkeypatch.setattr(warnings, "warn", warn)
     assert told_while_compiled(lambda: None)(1.5) == 2.5
-    assert owned == [False]
+    assert is_locked == [False]
 
 
 @pytest.mark.usefixtures("full_disk")
@@ -69,7 +72,7 @@ def test_a_warning_that_is_an_error_is_logged(caplog):
     assert outer(2) == 3
 
 
-def test_an_entry_that_cannot_be_serialised_is_told(monkeypatch):
+def test_an_entry_that_cannot_be_serialised_causes_a_warning(monkeypatch):
     def dumps(thing):
         raise TypeError("no way")
 
@@ -78,7 +81,7 @@ def test_an_entry_that_cannot_be_serialised_is_told(monkeypatch):
         assert told_while_compiled(lambda: None)(1.5) == 2.5
 
 
-def test_an_entry_that_cannot_be_loaded_is_told(monkeypatch):
+def test_an_entry_that_cannot_be_loaded_causes_a_warning(monkeypatch):
     kernel = told_while_compiled(lambda: None)
     assert kernel(1.5) == 2.5
 
@@ -91,25 +94,25 @@ def test_an_entry_that_cannot_be_loaded_is_told(monkeypatch):
         assert told_while_compiled(lambda: None)(1.5) == 2.5
 
 
-def test_a_kernel_that_holds_an_address_is_told(monkeypatch):
+def test_a_kernel_that_contains_an_address_causes_a_warning(monkeypatch):
     monkeypatch.setattr(jit, "has_addresses", lambda compiled: True)
     with pytest.warns(RuntimeWarning, match=r"contains memory addresses.* Let the kernel close over"):
         assert told_while_compiled(lambda: None)(1.5) == 2.5
 
 
-def test_changed_sources_are_told(monkeypatch):
+def test_changed_sources_cause_a_warning(monkeypatch):
     monkeypatch.setattr(jit, "is_current", lambda: False)
     with pytest.warns(RuntimeWarning, match="sources .* have changed .* Restart Python"):
         assert told_while_compiled(lambda: None)(1.5) == 2.5
 
 
 @pytest.mark.usefixtures("full_disk")
-def test_the_folder_is_tried_before_it_is_named():
+def test_usable_folder_raises_if_no_file_can_be_written():
     with pytest.raises(OSError, match="No space left on device"):
         cache.usable_folder()
 
 
-def test_without_a_home_no_folder_is_made_in_the_current_one(monkeypatch, tmp_path):
+def test_without_a_home_the_cache_is_not_in_the_current_folder(monkeypatch):
     monkeypatch.setattr(cache, "cache_setting", lambda: "")
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)

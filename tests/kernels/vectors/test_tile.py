@@ -1,4 +1,4 @@
-"""Tables and tiles: samples are turned over, in any order, and nothing beside them is touched."""
+"""Copies between tables, with a sample in each row, and tiles, with a sample in each column."""
 
 import sys
 
@@ -13,52 +13,52 @@ from fastnn_kernels.vectors import tile as compiled
 
 
 @given(draws, widths, counts)
-def test_transpose(draw: Draw, n_rows, count):
+def test_transpose_turns_rows_into_columns(draw: Draw, n_rows, count):
     T = draw.padded(count)
     matrix = draw.array(n_rows, T)
-    room = Windows(untouched((T, draw.padded(n_rows)), draw.dtype))
-    (result,) = room.views
+    output = Windows(untouched((T, draw.padded(n_rows)), draw.dtype))
+    (result,) = output.views
     compiled.transpose(read_only(matrix), result)
     np.testing.assert_array_equal(result[:, :n_rows], matrix.T)
-    assert room.are_kept_apart()
+    assert output.are_kept_apart()
 
 
 def tile_of(draw: Draw, n_features: int, n: int, extra: int) -> tuple[Windows, np.ndarray]:
-    """A tile for `n` samples, as narrow as it may be or `extra` vectors wider."""
-    room = Windows(untouched((n_features, draw.padded(n) + extra * draw.padded(1)), draw.dtype))
-    return room, room.views[0]
+    """Return an output tile for `n` samples, `extra` vectors wider than the narrowest one."""
+    output = Windows(untouched((n_features, draw.padded(n) + extra * draw.padded(1)), draw.dtype))
+    return output, output.views[0]
 
 
-some = st.one_of(st.integers(1, 40), st.sampled_from([64, 129]))
-extras = st.integers(0, 2)
+tile_counts = st.one_of(st.integers(1, 40), st.sampled_from([64, 129]))
+extra_vectors = st.integers(0, 2)
 
 
-@given(draws, widths, st.integers(1, 50), st.integers(0, 9), some, st.integers(0, 9), extras)
-def test_gather_tile_takes_the_samples_named(draw: Draw, n_features, n_samples, first, n, behind, extra):
-    # In any order, and any of them several times.
+@given(draws, widths, st.integers(1, 50), st.integers(0, 9), tile_counts, st.integers(0, 9), extra_vectors)
+def test_gather_tile_copies_the_indexed_samples(draw: Draw, n_features, n_samples, first, n, after, extra):
+    # Indices have any order and may repeat.
     X = draw.array(n_samples, n_features)
-    indices = draw.random.integers(0, n_samples, first + n + behind)
-    room, tile = tile_of(draw, n_features, n, extra)
+    indices = draw.random.integers(0, n_samples, first + n + after)
+    output, tile = tile_of(draw, n_features, n, extra)
     compiled.gather_tile(read_only(X), indices, first, n, tile)
     expected = X[indices[first : first + n]].T
     np.testing.assert_array_equal(tile[:, :n], expected)
     np.testing.assert_array_equal(tile[:, n:], np.broadcast_to(expected[:, -1:], tile[:, n:].shape))
-    assert room.are_kept_apart()
+    assert output.are_kept_apart()
 
 
-@given(draws, widths, st.integers(0, 9), some, st.integers(0, 9), extras)
-def test_copy_tile_copies_samples_in_order(draw: Draw, n_features, first, n, behind, extra):
-    X = draw.array(first + n + behind, n_features)
-    room, tile = tile_of(draw, n_features, n, extra)
+@given(draws, widths, st.integers(0, 9), tile_counts, st.integers(0, 9), extra_vectors)
+def test_copy_tile_copies_samples_in_order(draw: Draw, n_features, first, n, after, extra):
+    X = draw.array(first + n + after, n_features)
+    output, tile = tile_of(draw, n_features, n, extra)
     compiled.copy_tile(read_only(X), first, n, tile)
     expected = X[first : first + n].T
     np.testing.assert_array_equal(tile[:, :n], expected)
     np.testing.assert_array_equal(tile[:, n:], np.broadcast_to(expected[:, -1:], tile[:, n:].shape))
-    assert room.are_kept_apart()
+    assert output.are_kept_apart()
 
 
 @given(draws, widths, st.integers(1, 40))
-def test_a_tile_taken_is_the_table_transposed(draw: Draw, n_features, n):
+def test_a_transposed_tile_is_the_table_again(draw: Draw, n_features, n):
     X = draw.array(n, n_features)
     tile = untouched((n_features, draw.padded(n)), draw.dtype)
     compiled.copy_tile(read_only(X), 0, n, tile)
@@ -68,7 +68,7 @@ def test_a_tile_taken_is_the_table_transposed(draw: Draw, n_features, n):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_not_a_number_and_infinity_are_moved_as_they_are(dtype):
+def test_special_values_are_copied_unchanged(dtype):
     X = np.array([[np.nan, np.inf, -0.0], [-np.inf, np.finfo(dtype).smallest_subnormal, 1]], dtype)
     tile = np.zeros((3, padded(2, dtype)), dtype)
     compiled.gather_tile(read_only(X), np.array([1, 0]), 0, 2, tile)
@@ -76,7 +76,7 @@ def test_not_a_number_and_infinity_are_moved_as_they_are(dtype):
     assert np.signbit(tile[2, 1])
 
 
-# Arrays that end where the memory does: what a kernel reads or writes beyond them ends the process.
+# Every array ends or begins at a protected page: a read or write beyond the array kills the process.
 GUARDED = """
     import ctypes, faulthandler, mmap
     import numpy as np
@@ -122,12 +122,12 @@ GUARDED = """
                 scratch = make(T * -(-n_out // lanes) * lanes)
                 inputs, Z, dX = read_only(inputs), read_only(Z), make(n_in, T)
                 gate.affine_backward(W, inputs, Z, *gradients, dX, scratch, False)
-    print("all stayed within")
+    print("no access beyond an array")
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="pages are protected in another way there")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no mprotect")
 @pytest.mark.slow
 def test_nothing_beyond_the_arrays_is_read_or_written():
-    # Without bounds checking, which would itself tell of some.
-    assert run_python(GUARDED, NUMBA_BOUNDSCHECK="0").strip() == "all stayed within"
+    # Bounds checking is off: it would raise an exception before the protected page is touched.
+    assert run_python(GUARDED, NUMBA_BOUNDSCHECK="0").strip() == "no access beyond an array"

@@ -1,4 +1,4 @@
-"""Vectors: every access of a kernel stays within its array, as bounds checking shows."""
+"""Operations on vectors, and bounds checking of every kind of access to an array."""
 
 import numba
 import numpy as np
@@ -25,7 +25,7 @@ each_dtype = pytest.mark.parametrize("dtype", DTYPES)
 
 
 @each_dtype
-def test_arithmetic_on_vectors(dtype):
+def test_vector_arithmetic_matches_numpy(dtype):
     @numba.njit(**OPTIONS)
     def run(x, y, out):
         for t in range(0, x.shape[1], lanes(x)):
@@ -56,7 +56,7 @@ def test_sums_are_weighted_and_in_float64(dtype):
     assert type(total) is float
     exact = x.astype(np.float64) * weights
     assert total == pytest.approx(exact[0, :n_lanes].sum(), rel=1e-14)
-    # What has no weight counts for nothing, whatever it is.
+    # Values of weight 0 do not count, not even NaN and infinity.
     x[0, :12:3] = np.nan, np.inf, -np.inf, np.finfo(dtype).max
     assert run(x, weights)[0] == total
     x[0, 1] = np.nan
@@ -104,7 +104,7 @@ def test_vectors_in_turns_have_the_bits_of_single_vectors(dtype):
 
 
 @each_dtype
-def test_is_zero(dtype):
+def test_is_zero_is_true_only_if_every_lane_is_zero(dtype):
     @numba.njit(**OPTIONS)
     def run(x):
         return is_zero(load(x, 0, 0))
@@ -112,7 +112,7 @@ def test_is_zero(dtype):
     x = np.zeros((1, 64), dtype)
     x[0, 1] = -0.0
     assert run(x)
-    # In the first and the last lane of the narrowest vector, and of either sign.
+    # The first and the last lane of the narrowest vector.
     for position in (0, 32 // dtype.itemsize - 1):
         for value in (np.nan, np.inf, -np.inf, 1, -1, np.finfo(dtype).smallest_subnormal):
             y = x.copy()
@@ -122,7 +122,7 @@ def test_is_zero(dtype):
 
 @each_dtype
 @pytest.mark.parametrize("integer", [np.uint8, np.int16, np.uint32, np.int64])
-def test_integers_are_stored_whole(dtype, integer):
+def test_store_integers_converts_and_writes_nothing_else(dtype, integer):
     @numba.njit(**OPTIONS)
     def run(x, out):
         for t in range(0, x.shape[1], lanes(x)):
@@ -136,9 +136,9 @@ def test_integers_are_stored_whole(dtype, integer):
     assert (out == 77).all()
 
 
-@pytest.mark.skipif(not IS_X86, reason="subnormal numbers are as quick as others elsewhere")
+@pytest.mark.skipif(not IS_X86, reason="only x86 processors flush subnormal numbers")
 @each_dtype
-def test_subnormals_are_zero_while_asked_for(dtype):
+def test_subnormals_are_zero_only_between_flush_and_restore(dtype):
     @numba.njit(**OPTIONS)
     def run(x, out):
         mode = flush_subnormals()
@@ -152,10 +152,10 @@ def test_subnormals_are_zero_while_asked_for(dtype):
     run(x, out)
     assert out[0, 0] == 0
     assert out[1, 0] == tiny / 2
-    assert (x * dtype.type(0.5)).all(), "in Python too"
+    assert (x * dtype.type(0.5)).all(), "Python computes with subnormal numbers again"
 
 
-def test_view_is_a_window():
+def test_view_reads_and_writes_a_part_of_a_flat_array():
     @numba.njit(**OPTIONS)
     def run(flat):
         window = view(flat, 3, 2, 4)
@@ -170,7 +170,8 @@ def test_view_is_a_window():
     assert total == np.arange(3, 11).sum() - 10
 
 
-BROKEN = {
+# Statements that access an array out of bounds, and one that does not.
+ACCESSES = {
     "load beyond a row": "load(matrix, 1, 16)",
     "load beyond the rows": "load(matrix, 2, 0)",
     "load before the row": "load(matrix, 1, -1)",
@@ -181,14 +182,14 @@ BROKEN = {
     "store beyond a row": "store(matrix, 1, 16, load(matrix, 0, 0))",
     "store of several beyond a row": "store(matrix, 1, 12, load_several(matrix, 0, 0, 2))",
     "integers beyond a row": "store_integers(numbers, 0, 14, load(matrix, 0, 0))",
-    "product of what does not fit": "product_forward(matrix, matrix, matrix, matrix)",
-    "product back of what does not fit": "product_backward(matrix, matrix, matrix)",
-    "outer product of what does not fit": "outer_product(matrix, matrix, matrix, True)",
+    "product of matrices that do not fit": "product_forward(matrix, matrix, matrix, matrix)",
+    "backward product of matrices that do not fit": "product_backward(matrix, matrix, matrix)",
+    "outer product of matrices that do not fit": "outer_product(matrix, matrix, matrix, True)",
     "outer sums beyond the columns": "add_outer_sums(1, 2, matrix, matrix, matrix, 0, 1)",
     "row sum beyond the rows": "add_row_sum(matrix, matrix, 2)",
-    "gathering a sample that is not there": "gather_tile(matrix, order, 0, 3, tile)",
-    "taking a sample that is not there": "copy_tile(matrix, 1, 2, tile)",
-    "nothing": "load(matrix, 1, 8)",
+    "gathering a sample that does not exist": "gather_tile(matrix, order, 0, 3, tile)",
+    "copying a sample that does not exist": "copy_tile(matrix, 1, 2, tile)",
+    "load within a row": "load(matrix, 1, 8)",
 }
 
 
@@ -200,30 +201,30 @@ from fastnn_kernels.vectors.product import outer_product, product_backward, prod
 from fastnn_kernels.vectors.vector import load, load_several, row, store, store_integers, view
 from fastnn_kernels.vectors.tile import copy_tile, gather_tile
 
-def look(what, statement):
+def report(access, statement):
     matrix, flat, numbers = np.zeros((2, 16)), np.zeros(32), np.zeros((2, 16), np.uint8)
     try:
         numba.njit(**OPTIONS)(statement)(matrix, flat, numbers, np.array([1, 0, 2]), np.zeros((16, 8)))
-        print(what, "passed", sep=": ")
+        print(access, "passed", sep=": ")
     except IndexError:
-        print(what, "IndexError", sep=": ")
+        print(access, "IndexError", sep=": ")
 """
 STATEMENT = """
 def statement(matrix, flat, numbers, order, tile):
     {}
-look({!r}, statement)
+report({!r}, statement)
 """
 
 
 @pytest.fixture(scope="module")
 def outcomes():
     """Return the outcome of each access in a process that checks bounds."""
-    program = PROGRAM + "".join(STATEMENT.format(statement, what) for what, statement in BROKEN.items())
+    program = PROGRAM + "".join(STATEMENT.format(statement, access) for access, statement in ACCESSES.items())
     printed = run_python(program, NUMBA_BOUNDSCHECK="1")
     return dict(line.split(": ") for line in printed.splitlines())
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("what", BROKEN)
-def test_bounds_are_checked_when_asked(outcomes, what):
-    assert outcomes[what] == ("passed" if what == "nothing" else "IndexError")
+@pytest.mark.parametrize("access", ACCESSES)
+def test_bounds_checking_finds_every_access_out_of_bounds(outcomes, access):
+    assert outcomes[access] == ("passed" if access == "load within a row" else "IndexError")

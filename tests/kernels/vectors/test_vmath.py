@@ -1,4 +1,4 @@
-"""exp, log, tanh and their like: within 2 ulp in float64 and 4 ulp in float32, over the whole line."""
+"""Elementary functions on vectors: errors of at most 2 ulp in float64 and 4 ulp in float32 for all floats."""
 
 import math
 
@@ -23,19 +23,18 @@ FUNCTIONS = {
     "sigmoid_to_zero": emitter(vmath.sigmoid_to_zero),
     "exp_to_zero": vmath.exp_to_zero,
 }
-# Those that are 0 where the truth is subnormal, and those that are for numbers up to 0 alone.
-FLUSHED = {"softplus", "sigmoid_to_zero", "exp_to_zero"}
-BELOW = {"expm1_below", "exp_to_zero"}
-# Half the distance to the next float is 0.5 ulp.
+# Functions that return 0 where the exact result is subnormal, and functions of arguments up to 0.
+FLUSHED_TO_ZERO = {"softplus", "sigmoid_to_zero", "exp_to_zero"}
+UP_TO_ZERO = {"expm1_below", "exp_to_zero"}
+# Largest errors in ulp; one ulp is the distance from a float to the next.
 LARGEST_ERROR = {np.float64: 2.0, np.float32: 4.0}
-BITS = {np.float32: np.uint32, np.float64: np.uint64}
 
 
 def apply(name, x):
-    """The kernel function `name` of every value of the one-dimensional x."""
+    """Return the kernel function `name` of every value of the one-dimensional x."""
     function = FUNCTIONS[name]
 
-    @numba.njit(**OPTIONS)  # not kept on disk: kernels of this file are not its sources
+    @numba.njit(**OPTIONS)  # not @kernel, whose cache on disk does not notice changes of this file
     def run(x, y):
         for t in range(0, x.shape[1], lanes(x)):
             store(y, 0, t, function(load(x, 0, t)))
@@ -48,15 +47,15 @@ def apply(name, x):
 
 
 def within_domain(name, x):
-    """The numbers of x that the function `name` is for."""
+    """Return the numbers of x in the domain of the function `name`."""
     x = x[np.isfinite(x)]
     if name == "log":
         return x[x > 0]
-    return x[x <= 0] if name in BELOW else x
+    return x[x <= 0] if name in UP_TO_ZERO else x
 
 
 def errors_in_ulp(y, truth):
-    """Distance of y from the truth (of a wider format), in units of y's last place there."""
+    """Return the distance of y from the truth, an array of a wider dtype, in ulp of y's dtype."""
     truth_rounded = truth.astype(y.dtype)
     ulp = np.spacing(np.abs(truth_rounded)).astype(truth.dtype)
     with np.errstate(invalid="ignore"):
@@ -65,7 +64,7 @@ def errors_in_ulp(y, truth):
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_float32_over_the_whole_line(name):
+def test_float32_errors_are_small_over_the_whole_line(name):
     truth = {
         "exp": np.exp,
         "log": np.log,
@@ -76,7 +75,7 @@ def test_float32_over_the_whole_line(name):
         "sigmoid_to_zero": scipy.special.expit,
         "exp_to_zero": np.exp,
     }[name]
-    # Every 499th of all bit patterns, and every one around 0 and 1.
+    # Every 499th bit pattern, and all those around 0, -0 and 1.
     one = np.float32(1).view(np.uint32).item()
     patterns = np.concatenate(
         [np.arange(0, 2**32, 499), np.arange(5000), 2**31 + np.arange(5000), one + np.arange(-5000, 5000)]
@@ -87,7 +86,7 @@ def test_float32_over_the_whole_line(name):
         expected = truth(x.astype(np.float64))
         y = apply(name, x)
         errors = errors_in_ulp(y, expected)
-    if name in FLUSHED:
+    if name in FLUSHED_TO_ZERO:
         tiny = np.finfo(np.float32).tiny
         assert (y[expected < tiny * (1 - 1e-6)] == 0).all()
         errors[expected < tiny * (1 + 1e-6)] = 0
@@ -95,7 +94,7 @@ def test_float32_over_the_whole_line(name):
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_float64_over_the_whole_line(name):
+def test_float64_errors_are_small_over_the_whole_line(name):
     truth = {
         "exp": mpmath.exp,
         "log": mpmath.log,
@@ -111,7 +110,8 @@ def test_float64_over_the_whole_line(name):
     near = np.concatenate(
         [random.normal(size=4000), random.uniform(-40, 40, 3000), random.uniform(-760, 760, 1500)]
     )
-    log2 = math.log(2)  # both sides of where the range reduction changes its integer
+    # Both sides of the points where the range reduction moves on to the next integer.
+    log2 = math.log(2)
     edges = (np.arange(-30, 30) + 0.5) * log2
     edges = np.concatenate([edges * f for f in (0.5, 1.0)])
     edges = np.concatenate([edges, np.nextafter(edges, 0), edges + 0.0866, edges - 0.0866])
@@ -123,7 +123,7 @@ def test_float64_over_the_whole_line(name):
         for value, result in zip(x, y, strict=True):
             exact = truth(mpmath.mpf(float(value)))
             rounded = float(exact)
-            if name in FLUSHED and rounded < tiny * (1 + 1e-12):
+            if name in FLUSHED_TO_ZERO and rounded < tiny * (1 + 1e-12):
                 assert result == 0 or rounded > tiny * (1 - 1e-12)
                 continue
             if math.isinf(rounded):
@@ -148,7 +148,7 @@ def test_float64_over_the_whole_line(name):
         ("softplus", [(-math.inf, 0.0), (math.inf, math.inf), (math.nan, math.nan)]),
     ],
 )
-def test_special_values(name, cases, dtype):
+def test_special_arguments_have_exact_values(name, cases, dtype):
     x, expected = np.array(cases, dtype).T
     y = apply(name, x)
     np.testing.assert_array_equal(y, expected)
@@ -165,7 +165,7 @@ def test_tanh_is_odd_and_stays_within_one(dtype):
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_divide_rounds_well(dtype):
+def test_divide_is_within_0_51_ulp(dtype):
     @numba.njit(**OPTIONS)
     def run(x, y, z):
         for t in range(0, x.shape[1], lanes(x)):
@@ -181,7 +181,7 @@ def test_divide_rounds_well(dtype):
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_quotients_are_the_processors(dtype):
+def test_quotient_is_the_division_of_the_processor(dtype):
     @numba.njit(**OPTIONS)
     def run(x, y, out):
         for t in range(0, x.shape[1], lanes(x)):
@@ -194,14 +194,14 @@ def test_quotients_are_the_processors(dtype):
     out = np.empty_like(x)
     run(x, y, out)
     with np.errstate(all="ignore"):
-        # The denominator is taken into the normal range.
+        # quotient() replaces a denominator below the normal range by the smallest normal number.
         np.testing.assert_array_equal(out, x / np.maximum(y, info.tiny))
     assert out[0, 2] == 0
 
 
 @pytest.mark.parametrize("offset", [0.0, 1e-8, 0.5])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_over_root(dtype, offset):
+def test_over_root_divides_by_the_root_plus_offset(dtype, offset):
     @numba.njit(**OPTIONS)
     def run(x, square, offset, out):
         for t in range(0, x.shape[1], lanes(x)):
@@ -211,7 +211,7 @@ def test_over_root(dtype, offset):
     info = np.finfo(dtype)
     square = (2.0 ** random.uniform(info.minexp, info.maxexp, (1, 40_000))).astype(dtype)
     x = (random.normal(size=square.shape) * np.sqrt(square)).astype(dtype)
-    # Nothing moved, squares too large, and too small, to be there; a number that is none.
+    # 0 for 0 / 0 and for a finite number / infinity; NaN if an operand is NaN and for infinity / infinity.
     x[0, :7], square[0, :7] = (
         [0, 3, -3, 1, np.nan, np.inf, np.nan],
         [0, np.inf, np.inf, np.nan, 1, np.inf, np.inf],
@@ -228,7 +228,7 @@ def test_over_root(dtype, offset):
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_choices(dtype):
+def test_selections_handle_ties_and_nan(dtype):
     @numba.njit(**OPTIONS)
     def run(x, y, out):
         for t in range(0, x.shape[1], lanes(x)):
@@ -243,9 +243,9 @@ def test_choices(dtype):
     x[0, :6], y[0, :6] = [1, 5, 3, math.nan, -2, -0.0], [2, 4, 3, 1, math.nan, 0]
     out = np.full((4, x.shape[1]), 99, dtype)
     run(x, y, out)
-    np.testing.assert_array_equal(out[0, 3:5], [math.nan, -2])  # x's own NaN stays
+    np.testing.assert_array_equal(out[0, 3:5], [math.nan, -2])  # NaN only if a is NaN
     np.testing.assert_array_equal(out[1, 3:5], [1, math.nan])  # NaN equals nothing
-    np.testing.assert_array_equal(out[2, 3:5], [7, 7])  # nor is it greater or less
+    np.testing.assert_array_equal(out[2, 3:5], [7, 7])  # NaN is not greater than anything
     np.testing.assert_array_equal(out[3, 3:6], [0, -1, 0])
     np.testing.assert_array_equal(out[1, :3], [2, 4, 1])
     np.testing.assert_array_equal(out[0, :3], [2, 5, 3])
