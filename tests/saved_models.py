@@ -101,7 +101,7 @@ def made(name):
 
 
 def outputs(thing):
-    """Return what an object predicts."""
+    """Return all predictions of an object."""
     samples = frame() if hasattr(thing, "feature_names_in_") else X
     names = ("predict", "predict_proba", "decision_function")
     results = []

@@ -25,14 +25,14 @@ def test_there_are_pickles_of_every_kind():
 
 
 def load(path):
-    """Return the content of a file; scikit-learn's warning that its version is another one is ignored."""
+    """Return the content of a file, without scikit-learn's warning that another version wrote it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", InconsistentVersionWarning)
         return pickle.loads(path.read_bytes())
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_a_pickle_loads_predicts_and_goes_on(path):
+def test_a_pickle_loads_predicts_as_before_and_can_be_trained_further(path):
     content = load(path)
     made, X, y, expected = (content[name] for name in ("object", "X", "y", "predicted"))
     predicted = made.predict(X)
