@@ -35,7 +35,7 @@ def test_every_kind_is_described(name, tmp_path):
         )
 
 
-def test_what_is_printed(tmp_path):
+def test_information_is_printed_line_by_line(tmp_path):
     made_model = fastnn.Model(
         [2, 30, 3], activation="relu", batch_norm=True, dtype=np.float32, random_state=0
     )
@@ -76,7 +76,7 @@ def test_only_the_header_is_read(tmp_path, monkeypatch):
     assert sum(n_read) < 4000 < path.stat().st_size
 
 
-def test_a_changed_byte_is_found_on_request(tmp_path):
+def test_a_changed_byte_is_found_if_the_check_is_requested(tmp_path):
     path = tmp_path / "model.fastnn"
     trained(model(), y).save(path)
     content = bytearray(path.read_bytes())
@@ -87,7 +87,7 @@ def test_a_changed_byte_is_found_on_request(tmp_path):
         fastnn.info(path, check=True)
 
 
-def test_the_command(tmp_path, capsys):
+def test_the_command_prints_information_on_every_file(tmp_path, capsys):
     for name in ("a", "b"):
         model().save(tmp_path / f"{name}.fastnn")
     assert cli.main(["info", str(tmp_path / "a.fastnn"), str(tmp_path / "b.fastnn"), "--check"]) == 0
