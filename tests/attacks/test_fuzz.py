@@ -1,4 +1,4 @@
-"""Random calls of everything public: no crash, no internal error, no NaN from finite numbers.
+"""Random calls of all public functions: no crash, no internal error, no NaN from finite numbers.
 
 These tests take minutes and are not run by default: ``pytest -m fuzz tests/attacks/test_fuzz.py``. Each makes
 about `CALLS` calls, a number that FASTNN_FUZZ_CALLS sets. FASTNN_FUZZ_SEED, 0 by default, seeds the random
@@ -226,7 +226,7 @@ def differences(found, other, dtype):
 
 @fuzzed(calls_an_example=12)
 @hypothesis.given(trainings(), st.integers(0, 2**32 - 1))
-def test_trainings(training, seed):
+def test_trainings_are_finite_and_both_backends_agree(training, seed):
     made, X, y, options = training
     model, _, compiled = trained(made, X, y, options, "numba")
     assert np.isfinite(model._parameters).all()
@@ -264,8 +264,8 @@ def scores_of(model, X):
     )
 
 
-# Tolerance of the difference between the backends: TIMES the effect of a perturbation, plus ULPS ulps.
-TIMES, ULPS = 1000, 1e5
+# Tolerance of the difference between the backends: FACTOR times the effect of a perturbation, plus ULPS ulps.
+FACTOR, ULPS = 1000, 1e5
 
 
 def assert_agree(compiled, reference, moved, made, options):
@@ -279,7 +279,7 @@ def assert_agree(compiled, reference, moved, made, options):
         if name == "predictions" and (LOSSES[made["loss"]].of_labels or not np.isfinite(distance)):
             continue  # classes may change where two scores are equal, and exp may overflow
         most = max(one[name] for one in by_rounding)
-        assert distance <= TIMES * most + ULPS * eps or most > 1e-3, (name, distance, most)
+        assert distance <= FACTOR * most + ULPS * eps or most > 1e-3, (name, distance, most)
 
 
 # --- estimators ------------------------------------------------------------------------------------
@@ -364,7 +364,7 @@ def assert_fitted_is_finite(estimator):
 
 @fuzzed(calls_an_example=9)
 @hypothesis.given(fits(), st.integers(0, 2**32 - 1))
-def test_estimators(fit, seed):
+def test_estimators_stay_finite_and_dense_and_sparse_samples_agree(fit, seed):
     estimator, X, y = fit
     random = np.random.default_rng(seed)
     table = as_table(X, random)
@@ -426,7 +426,7 @@ def pictures(draw):
 
 @fuzzed(calls_an_example=6)
 @hypothesis.given(pictures(), st.sampled_from(["probability", "confidence", "margin"]))
-def test_pictures(picture, response):
+def test_pictures_of_all_methods_and_backends_agree(picture, response):
     model, options = picture
     dense = outcome(lambda: fastnn.render_boundary(model, method="dense", **options))
     certified = outcome(lambda: fastnn.render_boundary(model, method="certified", **options))
@@ -452,7 +452,7 @@ def test_pictures(picture, response):
 
 
 def tolerance(options):
-    """Return a hundredth of a picture's sides."""
+    """Return a hundredth of the width and height of a picture."""
     return tuple((high - low) / 100 for low, high in (options["xlim"], options["ylim"]))
 
 
@@ -498,6 +498,7 @@ ODD = [
     np.full((6, 2), np.nan), np.full((6, 2), np.inf), sp.csr_matrix(np.eye(6, 2)), sp.coo_matrix(np.eye(6)),
     np.arange(12.0).reshape(6, 2)[::-1],
 ]  # fmt: skip
+# Six samples and their classes.
 X6 = np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 1.0], [0.5, 0.5], [-1.0, 2.0], [3.0, -1.0]])
 Y6 = np.array([0, 1, 1, 0, 1, 0])
 
@@ -510,7 +511,7 @@ def fitted():
 
 
 # Valid calls by name: a function and its keyword arguments.
-RIGHT = {
+VALID = {
     "Model": (fastnn.Model, {
         "layers_dim": [2, 3, 2], "activation": "tanh", "output_activation": "tanh", "backend": "numba",
         "dtype": np.float64, "random_state": 0, "loss": "softmax_cross_entropy", "dropout": 0.0,
@@ -584,21 +585,21 @@ RIGHT = {
     "OneCycle": (fastnn.OneCycle, {}),
 }  # fmt: skip
 
-# Arguments that count repetitions.
+# Arguments that are numbers of repetitions.
 REPEATED = ("num_passes", "max_iter", "n_estimators", "n_points", "max_fun")
 
 
-@pytest.mark.parametrize("name", sorted(RIGHT))
-def test_the_calls_are_right(name):
-    call, options = RIGHT[name]
+@pytest.mark.parametrize("name", sorted(VALID))
+def test_the_valid_calls_return(name):
+    call, options = VALID[name]
     result = outcome(lambda: call(**options))
     assert not isinstance(result, Exception), result
 
 
 @fuzzed(calls_an_example=1)
-@hypothesis.given(st.sampled_from(sorted(name for name, (_, options) in RIGHT.items() if options)), st.data())
-def test_odd_arguments(name, data):
-    call, options = RIGHT[name]
+@hypothesis.given(st.sampled_from(sorted(name for name, (_, options) in VALID.items() if options)), st.data())
+def test_odd_arguments_are_accepted_or_refused(name, data):
+    call, options = VALID[name]
     places = data.draw(st.lists(st.sampled_from(sorted(options)), min_size=1, max_size=2, unique=True))
     odd = {place: ODD[data.draw(st.integers(0, len(ODD) - 1))] for place in places}
     # Huge numbers of repetitions are valid, but would take for ever.
