@@ -107,8 +107,8 @@ def optimizers(draw):
     if kind == "momentum":
         return fastnn.Momentum(draw(share), weight_decay=draw(decay))
     if kind in ("adam", "adamw"):
-        made = fastnn.Adam if kind == "adam" else fastnn.AdamW
-        return made(betas=(draw(share), draw(share)), eps=draw(eps), weight_decay=draw(decay))
+        adam = fastnn.Adam if kind == "adam" else fastnn.AdamW
+        return adam(betas=(draw(share), draw(share)), eps=draw(eps), weight_decay=draw(decay))
     if kind == "adagrad":
         return fastnn.Adagrad(lr_decay=draw(decay), eps=draw(eps), weight_decay=draw(decay))
     return fastnn.RMSprop(alpha=draw(share), eps=draw(eps), momentum=draw(share), weight_decay=draw(decay))
@@ -123,7 +123,7 @@ def trainings(draw):
     activation = st.sampled_from(sorted(ACTIVATIONS))
     rate = st.sampled_from([0.0, 0.0, 0.3, 0.9, 1 - 2**-40, 1e-320])
     name = draw(st.sampled_from(sorted(LOSSES)))
-    made = {
+    arguments = {
         "layers_dim": dims,
         "activation": [draw(activation) for _ in range(n_hidden)],
         "output_activation": draw(activation),
@@ -166,18 +166,20 @@ def trainings(draw):
             "ema_decay": draw(st.sampled_from([None, None, 0.0, 0.9, 1 - 2**-52])),
         }
     else:
-        made["dropout"] = 0.0
+        arguments["dropout"] = 0.0
     if draw(st.booleans()):
         options["validation_data"] = X[: max(1, len(X) // 2)], y[: max(1, len(X) // 2)]
-    return made, X, y, options
+    return arguments, X, y, options
 
 
-def trained(made, X, y, options, backend, moved=None):
-    """Train a model; return it, its samples, and its results, arrays by name, or the error it raised.
+def trained(arguments, X, y, options, backend, moved=None):
+    """Train a model with `arguments` of `Model` and `options` of `train`.
+
+    Return the model, its samples, and its results, arrays by name, or the error that was raised.
 
     A generator `moved` replaces every number of the input by one of its two neighbours, chosen at random.
     """
-    model = fastnn.Model(**made, backend=backend)
+    model = fastnn.Model(**arguments, backend=backend)
     if moved is not None:
         model._parameters[...] = neighbours(model._parameters, moved)
         X, y = neighbours(X, moved), neighbours(y, moved)
@@ -227,32 +229,32 @@ def differences(found, other, dtype):
 @fuzzed(calls_an_example=12)
 @hypothesis.given(trainings(), st.integers(0, 2**32 - 1))
 def test_trainings_are_finite_and_both_backends_agree(training, seed):
-    made, X, y, options = training
-    model, _, compiled = trained(made, X, y, options, "numba")
+    arguments, X, y, options = training
+    model, _, compiled = trained(arguments, X, y, options, "numba")
     assert np.isfinite(model._parameters).all()
     assert np.isfinite(model._statistics).all()
-    again, _, _ = trained(made, X, y, {**options, "n_threads": 1}, "numba")
+    again, _, _ = trained(arguments, X, y, {**options, "n_threads": 1}, "numba")
     np.testing.assert_array_equal(again._parameters, model._parameters)
-    plain, _, reference = trained(made, X, y, options, "numpy")
+    plain, _, reference = trained(arguments, X, y, options, "numpy")
     assert np.isfinite(plain._parameters).all()
     if isinstance(compiled, dict):
         assert np.isfinite(compiled["loss"]).all() or not np.isfinite(compiled["loss"][:-1]).all()
         assert not np.isnan(compiled["predictions"]).any() or not np.isfinite(scores_of(model, X)).all()
     random = np.random.default_rng(seed)
-    moved = [trained(made, X, y, options, "numpy", random)[2] for _ in range(3)]
+    moved = [trained(arguments, X, y, options, "numpy", random)[2] for _ in range(3)]
     outcomes = [compiled, reference, *moved]
     if getattr(resolve_optimizer(options["optimizer"]), "eps", 1.0) < 1e-3:
         return  # a step divides by the gradient's size, which magnifies rounding without a limit
-    if np.abs(X).max() > np.sqrt(np.finfo(made["dtype"]).max) / 1e4 or options["epsilon"] > 1e3:
+    if np.abs(X).max() > np.sqrt(np.finfo(arguments["dtype"]).max) / 1e4 or options["epsilon"] > 1e3:
         return  # squares may overflow on one side alone, or the rate magnifies rounding to any size
-    if made["batch_norm"] and np.abs(X).max() > 1e6:
+    if arguments["batch_norm"] and np.abs(X).max() > 1e6:
         return  # in a constant unit, the rounding error of the mean is as large as the least deviation
     if any(isinstance(one, Exception) for one in outcomes):
         # Rounding may decide whether a training diverges, but then some perturbed runs do and some do not.
         assert not all(isinstance(one, Exception) for one in outcomes[1:]) or isinstance(compiled, Exception)
         assert any(isinstance(one, Exception) for one in outcomes[1:]) or not isinstance(compiled, Exception)
         return
-    assert_agree(compiled, reference, moved, made, options)
+    assert_agree(compiled, reference, moved, arguments, options)
 
 
 def scores_of(model, X):
@@ -268,15 +270,15 @@ def scores_of(model, X):
 FACTOR, ULPS = 1000, 1e5
 
 
-def assert_agree(compiled, reference, moved, made, options):
+def assert_agree(compiled, reference, moved, arguments, options):
     """Assert that both backends differ by no more than rounding explains, as the perturbed runs show."""
-    eps = float(np.finfo(made["dtype"]).eps)
-    by_rounding = [differences(reference, one, made["dtype"]) for one in moved]
-    apart = differences(reference, compiled, made["dtype"])
-    if apart is None or None in by_rounding:  # shapes differ where one run stopped earlier
+    eps = float(np.finfo(arguments["dtype"]).eps)
+    by_rounding = [differences(reference, one, arguments["dtype"]) for one in moved]
+    between_backends = differences(reference, compiled, arguments["dtype"])
+    if between_backends is None or None in by_rounding:  # shapes differ where one run stopped earlier
         return
-    for name, distance in apart.items():
-        if name == "predictions" and (LOSSES[made["loss"]].of_labels or not np.isfinite(distance)):
+    for name, distance in between_backends.items():
+        if name == "predictions" and (LOSSES[arguments["loss"]].of_labels or not np.isfinite(distance)):
             continue  # classes may change where two scores are equal, and exp may overflow
         most = max(one[name] for one in by_rounding)
         assert distance <= FACTOR * most + ULPS * eps or most > 1e-3, (name, distance, most)

@@ -35,10 +35,10 @@ def steps(monkeypatch):
 @pytest.mark.parametrize(("every", "passes"), [(7, [7, 14, 20]), (10, [10, 20]), (100, [20])])
 def test_a_checkpoint_is_written_every_so_many_passes(every, passes, tmp_path, steps):
     path = tmp_path / "run.fastnn"
-    made = model()
-    made.train(X, y, callbacks=[fastnn.Checkpoint(path, every=every)], **OPTIONS)
+    trained = model()
+    trained.train(X, y, callbacks=[fastnn.Checkpoint(path, every=every)], **OPTIONS)
     assert [n // 4 for n in steps] == passes
-    made.save(tmp_path / "end.fastnn")
+    trained.save(tmp_path / "end.fastnn")
     assert path.read_bytes() == (tmp_path / "end.fastnn").read_bytes()
 
 
@@ -51,8 +51,8 @@ def test_a_checkpoint_is_written_every_so_many_seconds(tmp_path, steps, monkeypa
         now[0] = float(len(history))
 
     one_by_one = [fastnn.Checkpoint(tmp_path / "other.fastnn", every=1)]
-    made = model()
-    made.train(
+    trained = model()
+    trained.train(
         X, y, callbacks=[advance, *one_by_one, fastnn.Checkpoint(tmp_path / "run.fastnn", "5s")], **OPTIONS
     )
     steps = [n // 4 for n in steps]
@@ -70,9 +70,9 @@ def test_every_checkpoint_predicts_and_can_be_resumed(tmp_path, monkeypatch):
         copies[-1].write_bytes(Path(path).read_bytes())
 
     monkeypatch.setattr(checkpoint_module, "write_collected", kept)
-    made = model(dropout=0.1)
+    trained = model(dropout=0.1)
     checkpoint = fastnn.Checkpoint(tmp_path / "run.fastnn", every=6)
-    made.train(X, y, callbacks=[checkpoint], ema_decay=0.9, **OPTIONS)
+    trained.train(X, y, callbacks=[checkpoint], ema_decay=0.9, **OPTIONS)
     assert len(copies) == 4
     monkeypatch.undo()
     for copy in copies:
@@ -94,10 +94,10 @@ def test_a_checkpoint_to_resume_from_need_not_exist(tmp_path):
 
 def test_the_best_pass_is_kept(tmp_path):
     checkpoint = fastnn.Checkpoint(tmp_path / "run.fastnn", every=7, keep_best=True)
-    made = model()
+    trained = model()
     X_val, y_val = X[:20], 1 - y[:20]
     options = OPTIONS | {"epsilon": 0.3, "validation_data": (X_val, y_val)}
-    history = made.train(X, y, callbacks=[checkpoint], **options)
+    history = trained.train(X, y, callbacks=[checkpoint], **options)
     assert checkpoint.best_path == tmp_path / "run.best.fastnn"
     best = fastnn.load(checkpoint.best_path)
     assert best.calculate_loss(X_val, y_val) == pytest.approx(history.validation_loss.min(), rel=1e-12)
@@ -112,9 +112,9 @@ def test_the_best_pass_is_kept(tmp_path):
 def test_the_best_pass_of_an_estimator_is_kept(tmp_path):
     pytest.importorskip("sklearn.callback", reason="callbacks exist from scikit-learn 1.9 on")
     checkpoint = fastnn.Checkpoint(tmp_path / "run.fastnn", every=3, keep_best=True)
-    made = classifier(max_iter=8, learning_rate_init=0.2).set_callbacks(checkpoint)
-    made.fit(X, y, X_val=X[:20], y_val=y[:20])
-    losses = made.validation_loss_curve_
+    trained = classifier(max_iter=8, learning_rate_init=0.2).set_callbacks(checkpoint)
+    trained.fit(X, y, X_val=X[:20], y_val=y[:20])
+    losses = trained.validation_loss_curve_
     loss = fastnn.load(checkpoint.best_path).model_.calculate_loss(X[:20], y[:20, None])
     assert loss == pytest.approx(min(losses), rel=1e-9)
 
@@ -179,13 +179,13 @@ def test_the_best_pass_needs_validation_data(tmp_path):
 
 
 def test_a_function_as_schedule_is_refused_before_the_first_step(tmp_path):
-    made = model()
-    before = made._parameters.copy()
+    trained = model()
+    before = trained._parameters.copy()
     with pytest.raises(ValueError, match="schedule is the function"):
-        made.train(
+        trained.train(
             X, y, callbacks=[fastnn.Checkpoint(tmp_path / "run.fastnn")], schedule=lambda step: 1.0, **OPTIONS
         )
-    assert (made._parameters == before).all()
+    assert (trained._parameters == before).all()
     assert not list(tmp_path.iterdir())
 
 
@@ -196,12 +196,12 @@ def test_a_training_that_a_full_disk_ended_can_be_resumed(tmp_path, monkeypatch)
     at_once = model()
     at_once.train(X, y, **OPTIONS)
     monkeypatch.setattr(checkpoint_module, "write_collected", full)
-    made = model()
+    trained = model()
     with pytest.raises(OSError, match="No space left"):
-        made.train(X, y, callbacks=[fastnn.Checkpoint(tmp_path / "run.fastnn", every=5)], **OPTIONS)
+        trained.train(X, y, callbacks=[fastnn.Checkpoint(tmp_path / "run.fastnn", every=5)], **OPTIONS)
     monkeypatch.undo()
-    made.train(X, y, resume=True, **OPTIONS)
-    assert (made.W[0] == at_once.W[0]).all()
+    trained.train(X, y, resume=True, **OPTIONS)
+    assert (trained.W[0] == at_once.W[0]).all()
 
 
 @pytest.mark.filterwarnings("ignore:epsilon=100 seems too high")  # the high rate makes the training diverge

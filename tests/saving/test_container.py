@@ -14,7 +14,7 @@ import zipfile
 import numpy as np
 import pytest
 from mutations import N_MUTATIONS, mutate, repaired_digests
-from saved_models import X, classifier, made, model, trained, y
+from saved_models import X, classifier, make, model, trained, y
 
 import fastnn
 from fastnn.saving.container import ALIGNMENT, MOST_HEADER, NO_DIGEST, Container, write_container
@@ -379,7 +379,7 @@ def test_entries_that_a_later_version_adds_are_ignored(saved, tmp_path):
 @pytest.mark.parametrize("repaired", [False, True], ids=["changed", "with repaired digests"])
 @pytest.mark.parametrize("name", ["model, everything", "classifier, early", "ensemble"])
 def test_mutated_files_raise_nothing_but_value_errors(name, repaired, tmp_path):
-    thing = made(name)
+    thing = make(name)
     thing.save(tmp_path / "model.fastnn")
     content = (tmp_path / "model.fastnn").read_bytes()
     header_length = int.from_bytes(content[:8], "little")

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from saved_models import MAKERS, X, classifier, fit_more, made, model, outputs, same, trained, y
+from saved_models import MAKERS, X, assert_same_predictions, classifier, fit_more, make, model, trained, y
 from sklearn.exceptions import NotFittedError
 
 import fastnn
@@ -21,11 +21,11 @@ def is_fitted(thing):
 
 @pytest.mark.parametrize("name", MAKERS)
 def test_a_loaded_object_equals_the_saved_one(name, tmp_path):
-    thing = made(name)
+    thing = make(name)
     loaded = saved(thing, tmp_path)
     assert type(loaded) is type(thing)
     if is_fitted(thing):
-        assert same(outputs(loaded), outputs(thing))
+        assert_same_predictions(loaded, thing)
     else:
         with pytest.raises(NotFittedError):
             loaded.predict(X)
@@ -44,20 +44,20 @@ def test_a_loaded_object_equals_the_saved_one(name, tmp_path):
 
 @pytest.mark.parametrize("name", MAKERS)
 def test_a_loaded_object_trains_further_with_the_same_bits(name, tmp_path):
-    thing = made(name)
+    thing = make(name)
     loaded = saved(thing, tmp_path)
     for _ in range(2):
         fit_more(thing, name)
         fit_more(loaded, name)
-        assert same(outputs(loaded), outputs(thing))
+        assert_same_predictions(loaded, thing)
 
 
 @pytest.mark.parametrize("name", MAKERS)
 def test_an_object_saved_without_training_state_predicts_the_same_and_can_be_fitted(name, tmp_path):
-    thing = made(name)
+    thing = make(name)
     loaded = saved(thing, tmp_path, training=False)
     if is_fitted(thing):
-        assert same(outputs(loaded), outputs(thing))
+        assert_same_predictions(loaded, thing)
     fit_more(loaded, name)
     loaded.save(tmp_path / "more.fastnn")
     thing.save(tmp_path / "whole.fastnn")
@@ -134,7 +134,7 @@ def test_functions_are_refused_by_name(thing, message, tmp_path):
 
 def test_a_model_with_a_function_as_schedule_can_be_saved_without_training_state(tmp_path):
     thing = trained(model(), y, schedule=factor)
-    assert same(outputs(saved(thing, tmp_path, training=False)), outputs(thing))
+    assert_same_predictions(saved(thing, tmp_path, training=False), thing)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pickletools
 import joblib
 import numpy as np
 import pytest
-from saved_models import MAKERS, X, classifier, fit_more, made, model, outputs, same, trained, y
+from saved_models import MAKERS, X, assert_same_predictions, classifier, fit_more, make, model, trained, y
 
 import fastnn
 from fastnn.schedules import SCHEDULES
@@ -30,13 +30,13 @@ def modules(pickled):
 
 @pytest.mark.parametrize("name", MAKERS)
 def test_pickles_name_only_public_classes(name):
-    assert modules(pickle.dumps(made(name), protocol=4)) <= PUBLIC
+    assert modules(pickle.dumps(make(name), protocol=4)) <= PUBLIC
 
 
 @pytest.mark.parametrize("name", MAKERS)
 @pytest.mark.parametrize("way", ["pickle", "deepcopy", "joblib"])
 def test_copies_train_further_with_the_same_bits(name, way, tmp_path):
-    thing = made(name)
+    thing = make(name)
     if way == "joblib":
         joblib.dump(thing, tmp_path / "thing")
         other = joblib.load(tmp_path / "thing")
@@ -44,19 +44,19 @@ def test_copies_train_further_with_the_same_bits(name, way, tmp_path):
         other = pickle.loads(pickle.dumps(thing)) if way == "pickle" else copy.deepcopy(thing)
     fit_more(thing, name)
     fit_more(other, name)
-    assert same(outputs(other), outputs(thing))
+    assert_same_predictions(other, thing)
 
 
 @pytest.mark.parametrize("name", [name for name in MAKERS if "not fitted" not in name])
 def test_memory_mapped_objects_predict_and_train_further_with_the_same_bits(name, tmp_path):
-    thing = made(name)
+    thing = make(name)
     joblib.dump(thing, tmp_path / "thing")
     mapped = joblib.load(tmp_path / "thing", mmap_mode="r")
-    assert same(outputs(mapped), outputs(thing))
+    assert_same_predictions(mapped, thing)
     for _ in range(3):
         fit_more(thing, name)
         fit_more(mapped, name)
-        assert same(outputs(mapped), outputs(thing))
+        assert_same_predictions(mapped, thing)
 
 
 def test_a_memory_mapped_training_can_be_resumed(tmp_path):
@@ -65,7 +65,7 @@ def test_a_memory_mapped_training_can_be_resumed(tmp_path):
     joblib.dump(trained(model(), y, num_passes=4, **options), tmp_path / "model")
     mapped = joblib.load(tmp_path / "model", mmap_mode="r")
     mapped.train(X, y, num_passes=9, random_state=0, resume=True, **options)
-    assert same(outputs(mapped), outputs(at_once))
+    assert_same_predictions(mapped, at_once)
 
 
 def swapped(value):
@@ -83,18 +83,18 @@ def swapped(value):
     "name", ["model, everything", "model, stopped early", "classifier, early", "regressor"]
 )
 def test_a_pickle_of_the_other_byte_order_has_the_same_bits(name):
-    thing = made(name)
+    thing = make(name)
     other = type(thing).__new__(type(thing))
     other.__setstate__(swapped(copy.deepcopy(thing).__getstate__()))
-    assert same(outputs(other), outputs(thing))
+    assert_same_predictions(other, thing)
     fit_more(thing, name)
     fit_more(other, name)
-    assert same(outputs(other), outputs(thing))
+    assert_same_predictions(other, thing)
 
 
 @pytest.mark.parametrize("name", ["model", "classifier"])
 def test_a_pickle_of_a_newer_version_is_refused(name):
-    thing = made(name)
+    thing = make(name)
     state = thing.__getstate__()
     key = "version" if name == "model" else "_pickle_version"
     with pytest.raises(ValueError, match="written by a newer version of fastnn"):
@@ -110,7 +110,7 @@ def test_a_parameter_that_a_later_version_adds_has_its_default():
 
 
 def test_shallow_copies_share_the_parameters():
-    for thing in (made("model"), made("classifier")):
+    for thing in (make("model"), make("classifier")):
         other = copy.copy(thing)
         arrays = [getattr(one, "coefs_", None) or one.W for one in (thing, other)]
         assert np.shares_memory(arrays[0][0], arrays[1][0])
@@ -118,7 +118,7 @@ def test_shallow_copies_share_the_parameters():
 
 def test_functions_of_importable_modules_can_be_pickled():
     thing = classifier(scoring=_score, early_stopping=True).fit(X, y)
-    assert same(outputs(pickle.loads(pickle.dumps(thing))), outputs(thing))
+    assert_same_predictions(pickle.loads(pickle.dumps(thing)), thing)
 
 
 def _score(estimator, X, y):

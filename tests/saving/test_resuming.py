@@ -125,24 +125,24 @@ def test_lbfgs_resumes_in_the_middle_of_an_evaluation(tmp_path, monkeypatch):
     options = {"optimizer": "lbfgs", "reduction": "mean", "num_passes": 4, "random_state": 0}
     at_once = model(batch_norm=False)
     at_once.train(samples, labels, **options)
-    made, n_calls = model(batch_norm=False), 0
+    stopped, n_calls = model(batch_norm=False), 0
     resume = False
-    while made._training is None or made._training.n_steps < 4:
-        made.train(samples, labels, callbacks=[StopInPass()], resume=resume, **options)
-        made.save(tmp_path / "stopped.fastnn")
-        made, resume, n_calls = fastnn.load(tmp_path / "stopped.fastnn"), True, n_calls + 1
+    while stopped._training is None or stopped._training.n_steps < 4:
+        stopped.train(samples, labels, callbacks=[StopInPass()], resume=resume, **options)
+        stopped.save(tmp_path / "stopped.fastnn")
+        stopped, resume, n_calls = fastnn.load(tmp_path / "stopped.fastnn"), True, n_calls + 1
     assert n_calls > 8
-    assert everything(made, tmp_path) == everything(at_once, tmp_path)
+    assert everything(stopped, tmp_path) == everything(at_once, tmp_path)
 
 
 @pytest.mark.parametrize("backend", ["numba", "numpy"])
 def test_lbfgs_that_has_converged_does_nothing_more(backend, tmp_path):
     options = {"optimizer": fastnn.LBFGS(gtol=0.05), "epsilon": 0.01, "reduction": "mean", "random_state": 0}
-    made = trained(model(backend=backend), y, num_passes=500, **options)
-    assert 0 < len(made.history_) < 500
-    before = everything(made, tmp_path)
-    made.train(X, y, num_passes=500, resume=True, **options)
-    assert everything(made, tmp_path) == before
+    stopped = trained(model(backend=backend), y, num_passes=500, **options)
+    assert 0 < len(stopped.history_) < 500
+    before = everything(stopped, tmp_path)
+    stopped.train(X, y, num_passes=500, resume=True, **options)
+    assert everything(stopped, tmp_path) == before
 
 
 @pytest.mark.parametrize("backend", ["numba", "numpy"])
@@ -153,19 +153,19 @@ def test_states_of_lbfgs_that_contradict_themselves_are_refused(backend):
         ("counts", slice(None), 99),
         ("numbers", None, 0),
     ]:
-        made = trained(model(backend=backend), y, callbacks=[StopAfter(4)], **options)
-        array = getattr(made._training.memory, name)
+        stopped = trained(model(backend=backend), y, callbacks=[StopAfter(4)], **options)
+        array = getattr(stopped._training.memory, name)
         if place is None:
-            made._training.memory.numbers = array[:-1]
+            stopped._training.memory.numbers = array[:-1]
         else:
             array[place] = value
         with pytest.raises(ValueError, match="the state of L-BFGS contradicts itself"):
-            made.train(X, y, resume=True, **options)
-    made = trained(model(backend=backend), y, callbacks=[StopAfter(4)], **options)
-    made.b[0][0, 0] += 1
+            stopped.train(X, y, resume=True, **options)
+    stopped = trained(model(backend=backend), y, callbacks=[StopAfter(4)], **options)
+    stopped.b[0][0, 0] += 1
     with pytest.raises(ValueError, match="the parameters have been changed"):
-        made.train(X, y, resume=True, **options)
-    assert made._training is not None
+        stopped.train(X, y, resume=True, **options)
+    assert stopped._training is not None
 
 
 def test_a_change_of_any_byte_of_large_data_is_noticed_after_a_checkpoint(tmp_path):
@@ -206,11 +206,11 @@ def test_trainings_with_early_stopping_resume(stop, tmp_path):
 
 def test_a_training_that_early_stopping_ended_does_nothing_more(tmp_path):
     options = {"validation_data": (X, y), "callbacks": [fastnn.EarlyStopping(1)], "epsilon": 0.5}
-    made = trained(model(batch_norm=True), y, **BASE | options)
-    assert made.history_.stopped_early
-    before = everything(made, tmp_path)
-    made.train(X, y, resume=True, **BASE | options)
-    assert everything(made, tmp_path) == before
+    stopped = trained(model(batch_norm=True), y, **BASE | options)
+    assert stopped.history_.stopped_early
+    before = everything(stopped, tmp_path)
+    stopped.train(X, y, resume=True, **BASE | options)
+    assert everything(stopped, tmp_path) == before
 
 
 @pytest.mark.parametrize("options", [{}, {"batch_norm": True, "dropout": 0.1}])
@@ -258,11 +258,11 @@ def test_an_interrupted_training_resumes(tmp_path):
 
     options = BASE | {"num_passes": 300, "ema_decay": 0.9}
     expected = everything(trained(model(), y, **options), tmp_path)
-    made = model()
+    stopped = model()
     with pytest.raises(KeyboardInterrupt):
-        made.train(X, y, callbacks=[StopAfter(3), interrupt], **options)
-    made.train(X, y, resume=True, **options)
-    assert everything(made, tmp_path) == expected
+        stopped.train(X, y, callbacks=[StopAfter(3), interrupt], **options)
+    stopped.train(X, y, resume=True, **options)
+    assert everything(stopped, tmp_path) == expected
 
 
 @pytest.mark.parametrize(
@@ -285,12 +285,12 @@ def test_an_interrupted_training_resumes(tmp_path):
     ],
 )
 def test_what_differs_from_the_stopped_training_is_named(change, message):
-    made = trained(model(), y, callbacks=[StopAfter(5)], optimizer="adam", **BASE)
-    before = made._parameters.copy()
+    stopped = trained(model(), y, callbacks=[StopAfter(5)], optimizer="adam", **BASE)
+    before = stopped._parameters.copy()
     options = {"X": X, "y": y, "resume": True, "optimizer": "adam", **BASE} | change
     with pytest.raises(ValueError, match=re.escape(message)):
-        made.train(**options)
-    assert (made._parameters == before).all()
+        stopped.train(**options)
+    assert (stopped._parameters == before).all()
 
 
 @pytest.mark.parametrize(
@@ -323,10 +323,10 @@ def test_files_without_a_training_are_refused(tmp_path):
 
 
 def test_changed_averages_of_the_parameters_are_refused():
-    made = trained(model(), y, ema_decay=0.9, callbacks=[StopAfter(5)], **BASE)
-    made.W[0][0, 0] += 1
+    stopped = trained(model(), y, ema_decay=0.9, callbacks=[StopAfter(5)], **BASE)
+    stopped.W[0][0, 0] += 1
     with pytest.raises(ValueError, match="the parameters have been changed since the training"):
-        made.train(X, y, ema_decay=0.9, resume=True, **BASE)
+        stopped.train(X, y, ema_decay=0.9, resume=True, **BASE)
 
 
 def test_a_resumed_training_does_not_depend_on_the_global_generator(tmp_path):
@@ -334,15 +334,15 @@ def test_a_resumed_training_does_not_depend_on_the_global_generator(tmp_path):
     np.random.seed(3)
     at_once = trained(model(dropout=0.1), y, **options)
     np.random.seed(3)
-    made = trained(model(dropout=0.1), y, callbacks=[StopAfter(5)], **options)
-    made.train(X, y, resume=True, **options)
-    assert (made.W[0] == at_once.W[0]).all()
+    stopped = trained(model(dropout=0.1), y, callbacks=[StopAfter(5)], **options)
+    stopped.train(X, y, resume=True, **options)
+    assert (stopped.W[0] == at_once.W[0]).all()
 
 
 def test_a_resumed_history_has_the_validation_losses_of_all_passes():
     options = BASE | {"validation_data": (X, y)}
     at_once = trained(model(), y, **options)
-    made = trained(model(), y, callbacks=[StopAfter(5)], **options)
-    history = made.train(X, y, resume=True, **options)
+    stopped = trained(model(), y, callbacks=[StopAfter(5)], **options)
+    history = stopped.train(X, y, resume=True, **options)
     assert (history.validation_loss == at_once.history_.validation_loss).all()
     assert np.isfinite(history.validation_loss).all()
