@@ -43,7 +43,7 @@ def test_all_pictures_are_made(gallery, made):
         assert image.n_frames == 5
 
 
-def test_the_option_only_makes_one_picture_and_prints_its_path(gallery, tmp_path, capsys):
+def test_a_single_picture_is_made_on_request_and_its_path_printed(gallery, tmp_path, capsys):
     gallery.main(["--quick", "--out", str(tmp_path), "--only", "spiral"])
     assert [path.name for path in tmp_path.iterdir()] == ["spiral.png"]
     assert capsys.readouterr().out.startswith(f"spiral: {tmp_path / 'spiral.png'}, ")

@@ -94,7 +94,7 @@ def test_a_decay_starts_at_1_and_never_rises(schedule, total):
 
 
 @given(any_schedule)
-def test_repr_equality_hash_and_pickle(schedule):
+def test_a_repr_a_pickle_and_a_copy_are_equal_to_the_schedule(schedule):
     assert eval(repr(schedule), vars(schedules)) == schedule
     assert pickle.loads(pickle.dumps(schedule)) == schedule
     assert hash(dataclasses.replace(schedule)) == hash(schedule)
@@ -279,7 +279,7 @@ def test_one_cycle_of_a_short_run_begins_at_its_peak(total, expected):
     assert np.isfinite(factors).all()
 
 
-def test_one_cycle_may_only_rise():
+def test_one_cycle_without_a_fall_only_rises():
     assert run(OneCycle(pct_start=1), 3) == pytest.approx([0.04, 0.52, 1])
 
 
@@ -351,7 +351,7 @@ def test_errors_of_a_function_are_raised_unchanged():
         run(resolve_schedule(lambda step: 1 / step), 3)
 
 
-def test_a_schedule_object_is_used_itself():
+def test_a_schedule_object_is_not_copied():
     schedule = CosineDecay(minimum=0.1)
     assert resolve_schedule(schedule) is schedule
     assert WarmUp(schedule).schedule is schedule
@@ -384,7 +384,7 @@ def test_a_class_is_refused_with_the_advice_to_call_it(schedule):
 
 
 @pytest.mark.parametrize("function", [0.5, None, "constant", CosineDecay, Constant(), float])
-def test_a_function_schedule_takes_a_function(function):
+def test_a_function_schedule_takes_only_functions(function):
     with pytest.raises(ValueError, match="function must take a step"):
         FunctionSchedule(function)
 

@@ -206,7 +206,7 @@ def test_an_interrupt_ends_the_processes_that_compile(folder, monkeypatch, capsy
     assert not [path for path in folder.glob("*.nbc") if "relu" in path.name]
 
 
-def test_processes_start_with_interrupts_ignored():
+def test_processes_that_compile_start_with_interrupts_ignored():
     """A terminal sends Ctrl-C to all processes: those that compile ignore it from their start on."""
 
     class Pool:

@@ -27,7 +27,7 @@ def features(model, frame):
     return frame[list(model.feature_names_in_)]
 
 
-def test_predictions_with_probabilities(trained, run):
+def test_predictions_and_probabilities_equal_those_of_the_model(trained, run):
     written(NEW.sample(frac=1, axis=1, random_state=0), trained.parent / "new.csv")
     status, out, errors = run("predict", trained, "run/new.csv", "--proba", "--keep", "id", "-o", "p.csv")
     assert (status, out) == (0, "")

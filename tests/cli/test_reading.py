@@ -176,7 +176,7 @@ def test_impossible_options_are_refused(arguments, message, tmp_path):
         read(path, *arguments)
 
 
-def test_separators_and_decimal_points_of_odd_lines():
+def test_separators_and_decimal_points_are_found_in_odd_lines():
     assert found_separator([]) == ","
     assert found_separator(["a", "b"]) == ","
     assert found_separator(['"a,b";c', '"d,e";f']) == ";"

@@ -132,7 +132,7 @@ def test_a_comment_names_the_features():
         ("x.h", "other", "other"),
     ],
 )
-def test_names_follow_the_file(path, name, beginning, tmp_path):
+def test_names_in_a_header_begin_with_the_name_of_the_file(path, name, beginning, tmp_path):
     text = fastnn.Model([2, 2]).to_c(tmp_path / path, name=name)
     assert f"static inline int {beginning}_predict(" in text
     assert (tmp_path / path).read_text(encoding="utf-8") == text

@@ -156,7 +156,7 @@ def test_the_first_message_describes_the_table():
         assert until(socket, "started")["classes"] == ["a", "b"]
 
 
-def test_a_run_from_start_to_download():
+def test_a_run_can_be_started_steered_and_downloaded():
     test = client()
     with connected(test) as socket:
         until(socket, "hello")

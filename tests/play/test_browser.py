@@ -14,7 +14,7 @@ import fastnn
 pytestmark = NEEDS_CHROMIUM
 
 
-def test_from_page_load_to_a_trained_boundary(visitor, server):
+def test_a_training_draws_its_boundary_curves_and_network(visitor, server):
     page = visitor.visit(server, "layers=3&speed=13").page
     assert visitor.step == 0
     assert visitor.widths == [2, 3, 2]
@@ -51,7 +51,7 @@ def test_from_page_load_to_a_trained_boundary(visitor, server):
         assert drawn > 8, selector
 
 
-def test_single_steps_single_epochs_and_a_reset(visitor, server):
+def test_buttons_and_keys_do_single_steps_epochs_and_resets(visitor, server):
     page = visitor.visit(server, "batch_size=40").page
     page.click("#step")
     visitor.wait_for_step(1)

@@ -43,7 +43,7 @@ def test_packing_keeps_names_shapes_and_values():
         assert (found[name] == array).all()
 
 
-def test_lattices_of_two_sizes_are_kept_at_most():
+def test_at_most_two_lattices_are_kept():
     problem, model = posed(Settings.of_state({"dataset": "surface", "n_samples": 20}))
     artist = Artist(problem, model)
     snapshot = Snapshot(0, 0, model._parameters, model._statistics)

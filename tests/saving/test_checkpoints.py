@@ -161,7 +161,7 @@ def test_a_fit_can_be_continued_from_its_checkpoint(options, tmp_path, monkeypat
         ({"path": "missing/run.fastnn"}, "there is no folder"),
     ],
 )
-def test_arguments_are_checked(arguments, message, tmp_path, monkeypatch):
+def test_bad_arguments_are_refused(arguments, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match=message):
         fastnn.Checkpoint(**{"path": "run.fastnn"} | arguments)

@@ -150,7 +150,7 @@ def test_names_that_no_file_can_have_are_refused(path, message, tmp_path):
         model().save(tmp_path / path)
 
 
-def test_arguments_are_checked(tmp_path):
+def test_bad_arguments_are_refused(tmp_path):
     with pytest.raises(TypeError, match="path must be a path, got 3"):
         model().save(3)
     with pytest.raises(ValueError, match="training must be True or False"):
