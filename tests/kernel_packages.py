@@ -76,8 +76,8 @@ def told_while_compiled(tell):
 def copying(function):
     """Return a function ``(arguments, result)`` that calls a kernel and copies what it returns to `result`.
 
-    The kernel `function` returns a matrix, or an affine form of four. Python cannot call it, because kernels
-    own no arrays that they could return.
+    The kernel `function` returns a matrix, or the four matrices of an affine form. Python cannot call it,
+    because kernels own no arrays that they could return.
     """
 
     @kernel

@@ -43,7 +43,7 @@ def chromium():
 
 
 class Visitor:
-    """A page in the browser, with the actions and questions of the tests."""
+    """A page in the browser, with the actions and queries that tests need."""
 
     def __init__(self, page):
         self.page = page

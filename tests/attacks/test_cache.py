@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 posix = pytest.mark.skipif(os.name != "posix", reason="limits and permissions are POSIX's")
 
 TINY = """
-    import os, shutil, sys
+    import os, shutil
     from pathlib import Path
     from fastnn_kernels.compiler.jit import kernel
 

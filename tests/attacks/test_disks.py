@@ -17,7 +17,7 @@ pytestmark = [
 ]
 
 COMMON = """
-    import contextlib, io, os, resource, shutil, sys, warnings
+    import contextlib, io, os, resource, shutil, sys
     from pathlib import Path
     import numpy as np
     import fastnn

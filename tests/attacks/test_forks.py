@@ -178,6 +178,6 @@ def test_processes_of_a_pool_compute_the_same(tmp_path, method):
     script = tmp_path / "pools.py"
     script.write_text(POOLS)
     program = "import runpy, sys; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
-    if method == "spawn":  # spawned children import the main program by its path: run the script as one
+    if method == "spawn":  # spawned children import the main program by its path: it must be the script
         program = "import subprocess, sys; subprocess.run([sys.executable, *sys.argv[1:]], check=True)"
     assert run_python(program, script, method).split() == ["done"]

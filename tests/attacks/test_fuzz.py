@@ -175,7 +175,7 @@ def trainings(draw):
 def trained(arguments, X, y, options, backend, moved=None):
     """Train a model with `arguments` of `Model` and `options` of `train`.
 
-    Return the model, its samples, and its results, arrays by name, or the error that was raised.
+    Return the model, its samples, and a dict of the resulting arrays, or the error that was raised.
 
     A generator `moved` replaces every number of the input by one of its two neighbours, chosen at random.
     """

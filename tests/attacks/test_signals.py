@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="s
 MOMENTS = 30
 
 PROGRAM = """
-    import ctypes, functools, os, random, shutil, signal, sys, threading, warnings
+    import ctypes, functools, random, signal, sys, threading, warnings
     from pathlib import Path
     import numpy as np
     import fastnn
@@ -240,7 +240,6 @@ KILLED = """
     import os, random, signal, sys, time
     from pathlib import Path
     import fastnn
-    from fastnn.system.files import written_whole
 
     folder = Path(sys.argv[1])
     view = (0, 1), (0, 1)

@@ -6,7 +6,7 @@ from processes import run_python
 pytestmark = pytest.mark.slow
 
 COMMON = """
-    import signal, sys, threading
+    import sys, threading
     import numpy as np
     import fastnn
     from fastnn.boundary import render

@@ -46,7 +46,7 @@ def added(running, y, predictions, weights):
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_scores_of_classes_in_pieces_equal_those_at_once(n_classes, weights):
     classes = np.array(["a", "b", "c"][:n_classes])
-    y = np.sort(classes[random.randint(0, n_classes, 300)])  # sorted: no piece has all classes
+    y = np.sort(classes[random.randint(0, n_classes, 300)])  # sorted: some pieces lack classes
     P = random.dirichlet(np.ones(n_classes), 300).astype(np.float32)
     running = added(RunningScores("classification", classes), y, P, weights)
     expected = scores_of("classification", y, P, classes, weights)

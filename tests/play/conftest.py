@@ -7,7 +7,7 @@ import fastnn
 
 @pytest.fixture(scope="module")
 def browser():
-    from visitors import chromium  # not above: without Playwright the import skips the tests
+    from visitors import chromium  # not at the top: without Playwright the import skips the importing module
 
     with chromium() as running:
         yield running

@@ -56,7 +56,7 @@ def everything(thing, folder):
 
 
 def check(make, folder, stop=5, **options):
-    """Assert that a stopped training resumes in memory and from a file with the bits of one at once."""
+    """Assert that a training stopped and resumed, in memory or from a file, has the bits of one at once."""
     options = BASE | options
     at_once = make()
     at_once.train(X, y, **options)
