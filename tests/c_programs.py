@@ -15,7 +15,7 @@ WARNINGS = (
 
 
 def run(tmp_path, language, files, flags=()):
-    """Compile and link the files of `files`, texts by name, run the program, and return what it prints."""
+    """Compile and link `files`, texts by file name, run the program, and return its output."""
     compiler, standard = COMPILERS[language]
     if shutil.which(compiler) is None:
         pytest.skip(f"{compiler} is not installed")
@@ -72,6 +72,6 @@ def main(names, body=""):
 
 
 def numbers(line, n_samples, n_outputs):
-    """Return the outputs and the decisions that `floating` prints for every sample."""
+    """Return the outputs and decisions of every sample from a line that a function of `floating` printed."""
     values = np.array(line.split(), float).reshape(n_samples, -1)
     return values[:, :n_outputs], values[:, n_outputs:].astype(int)

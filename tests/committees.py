@@ -1,6 +1,6 @@
 """Random committees of networks in the forms that the kernels and the reference take.
 
-The layers of a network have any of a set of activations, the last layer included.
+Every layer of a network, the last one included, has an activation of a given set.
 """
 
 import numpy as np
@@ -14,6 +14,7 @@ from fastnn.reference.layer import ACTIVATIONS
 from fastnn_kernels.layer import forward_table
 
 PAIRS = tuple(tuple(sorted(("identity", name))) for name in sorted(ACTIVATIONS) if name != "identity")
+# Sets of activations of committees of one network.
 SETS = (("identity",), ("tanh",), *PAIRS)
 # Sets of activations of committees that vote.
 VOTING = (
@@ -44,7 +45,7 @@ def draw_parameters(random, network, scale=1.0):
 
 
 def normalised(random, network):
-    """Return a plain network that predicts as a random batch-normalised one does, and its parameters."""
+    """Return a plain network that predicts as a random batch-normalised network, and its parameters."""
     network = Network(network.layers_dim, network.activations, network.dtype, batch_norm=True)
     statistics = network.initial_statistics()
     for running in network.running(statistics):
@@ -73,7 +74,7 @@ def voting(draw, sets=VOTING, most=4):
     names, dtype, n_classes = draw(st.sampled_from(sets)), draw(dtypes), draw(st.integers(1, 10))
     members = []
     for k in range(draw(st.integers(1, most))):
-        # The first member has all activations: the committee then has them all, too.
+        # The first member has every activation of the set, so that the committee has them all.
         activations = names if k == 0 else tuple(random.choice(names, 1))
         network = draw_network(random, activations, dtype, n_classes=n_classes)
         members.append((network, draw_parameters(random, network, random.choice([0.3, 1.0, 5.0]))))
@@ -101,7 +102,7 @@ def empty_form(form, n_rows, count, dtype):
 
 
 def draw_cells(random, form, slack, count, dtype):
-    """Return forms (2, count) of the inputs over rectangles of all sizes."""
+    """Return the affine forms (2, count) of the two inputs over rectangles of all sizes."""
     centre = random.standard_normal((2, count)) * 10.0 ** random.uniform(-3, 1, count)
     reach = 10.0 ** random.uniform(-7, 1, (2, count))
     centre, reach = centre.astype(dtype), reach.astype(dtype)
@@ -118,8 +119,8 @@ def points_in(random, cells, each):
     at = random.uniform(-1, 1, (2, centre.shape[1], each))
     at[:, :, :4] = np.array([[-1, -1, 1, 1], [-1, 1, -1, 1]])[:, None]
     points = (centre + at * reach).astype(centre.dtype)
-    # Rounding may have moved points out of their cells: compute their places anew, replace those points by
-    # the centre.
+    # Rounding may have moved points out of their cells: compute their places anew, and replace points outside
+    # by the centre.
     at = (points.astype(np.longdouble) - centre) / reach
     points = np.where(np.abs(at) <= 1, points, centre)
     return points, np.where(np.abs(at) <= 1, at, 0)

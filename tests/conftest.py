@@ -13,22 +13,24 @@ import fastnn.system.threads
 
 matplotlib.use("Agg")
 
-# Processes of the suite compile the same kernels already: they need no companions.
+# A companion process compiles further kernels in the background. The processes of the suite compile the same
+# kernels themselves: switch companions off.
 os.environ["FASTNN_COMPANION"] = "0"
 
-# fastnn starts no more threads than there are cores: pretend to have enough for every test on any machine.
+# fastnn starts no more threads than there are cores: pretend that every machine has enough for all tests.
 fastnn.system.threads.available_cores = lambda: 8
 
-# No test may depend on a time, and a first example compiles: there are no deadlines. Examples are the
-# same in every run, so that a failure in CI can be repeated elsewhere.
+# The first example of a test may compile kernels, however long that takes: set no deadline. Examples are the
+# same in every run, so that a failure in CI can be reproduced elsewhere.
 hypothesis.settings.register_profile("fastnn", deadline=None, derandomize=True, max_examples=60)
 hypothesis.settings.load_profile("fastnn")
 
 
 def pytest_configure(config):
-    """Let xdist hand out files in their order: it would begin with those of the most tests.
+    """Make xdist hand out files in the order of collection, not the files with the most tests first.
 
-    The longest have few tests, processes of their own each, and would keep one core busy alone at the end.
+    The slowest files have few tests, each of which starts processes. Handed out last, such a file would keep
+    one core busy while the others are idle.
     """
     if hasattr(config.option, "loadscopereorder"):  # from pytest-xdist 3.7 on
         config.option.loadscopereorder = False

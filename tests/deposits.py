@@ -1,4 +1,4 @@
-"""Pictures of stripes, and their way into a sink."""
+"""Pictures of stripes, and a function that writes them to a sink from several threads."""
 
 import random
 from concurrent.futures import ThreadPoolExecutor
@@ -8,7 +8,7 @@ import numpy as np
 from fastnn.boundary.sinks import Picture
 
 EXTENT = (-1.5, 2.5, -1.0, 2.0)
-# One pixel, lines, and one pixel more or less than whole tiles of the fixture `small`.
+# Widths and heights: a single pixel, row or column; whole tiles of the fixture `small`, a pixel more or less.
 SIZES = [(1, 1), (1, 37), (37, 1), (16, 16), (15, 33), (33, 17), (63, 64), (65, 31), (129, 70)]
 
 
@@ -19,7 +19,7 @@ def colours_of(n_classes):
 
 
 def class_picture(width, height, n_classes, dtype=np.uint8, classes=None):
-    """Return classes in stripes without any symmetry, with areas of one class, and their picture."""
+    """Return stripes of classes without symmetry, a quadrant of one class, and the `Picture` of them."""
     row, column = np.mgrid[:height, :width]
     pixels = ((column * 3 + row * row) // 50 % n_classes).astype(dtype)
     pixels[height // 2 :, width // 2 :] = n_classes - 1
@@ -27,17 +27,19 @@ def class_picture(width, height, n_classes, dtype=np.uint8, classes=None):
 
 
 def response_picture(width, height, dtype=np.float32):
+    """Return stripes of a response, with values below 0 and above 1, and the `Picture` of them."""
     row, column = np.mgrid[:height, :width]
-    pixels = (0.5 + 0.7 * np.sin(row / 9 + column / 5)).astype(dtype)  # some values are outside of 0 to 1
+    pixels = (0.5 + 0.7 * np.sin(row / 9 + column / 5)).astype(dtype)
     return pixels, Picture(width, height, pixels.dtype, EXTENT)
 
 
 def grey(pixels, most):
+    """Return the levels of grey, from 0 to `most`, at which a format stores a response."""
     return np.floor(np.clip(pixels.astype(np.float32), 0, 1) * most + 0.5).astype(int)
 
 
 def deposit(sink, pixels, n_threads=3, seed=0):
-    """Put pixels into a sink, encoded on threads in any order."""
+    """Write pixels to a sink: encode its rectangles on threads in a random order, then put them in order."""
     rectangles = list(sink.rectangles())
     shuffled = random.Random(seed).sample(rectangles, len(rectangles))
 
@@ -47,7 +49,7 @@ def deposit(sink, pixels, n_threads=3, seed=0):
             target = np.empty((rect.top - rect.bottom, rect.right - rect.left), sink_dtype)
         target[:] = pixels[rect.bottom : rect.top, rect.left : rect.right]
         encoded = sink.encode(rect, target)
-        target[:] = 0 if sink.target(rect) is None else target  # the painter may reuse the buffer
+        target[:] = 0 if sink.target(rect) is None else target  # a painter may reuse its buffer
         return encoded
 
     sink_dtype = pixels.dtype

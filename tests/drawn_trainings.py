@@ -26,7 +26,7 @@ from fastnn.optimizers import Adam, Momentum, Nesterov
 from fastnn.reference.norm import EPS
 from fastnn.schedules import Constant, ExponentialDecay, InverseTimeDecay
 
-# Tiles are full, nearly full, many.
+# Numbers of samples: few, a power of two, and one more than a power of two.
 counts = st.one_of(st.integers(2, 40), st.sampled_from([128, 129, 513]))
 
 
@@ -36,15 +36,15 @@ optional = st.booleans()
 either_backend = st.sampled_from(["numba", "numpy"])
 
 
-# By which an objective is to fall: not at all, about as much as it does, more than it ever does.
+# Values of `tol`, by which the objective must fall: 0, about as much as it falls, more than it ever falls.
 tolerances = st.sampled_from([0.0, 1e-3, 0.02, 100.0])
 
 
-# Optimizers whose step is as long as the gradient.
+# Optimizers whose step is proportional to the gradient.
 LINEAR = {"sgd", "momentum", "nesterov"}
 
 
-# What threads may share of a step: nothing, as in small ones; its samples, in shards; the units of layers.
+# How threads divide a step: by its samples, in shards, or by the units of its layers. None: not at all.
 SHARED = ["samples", "units"]
 
 
@@ -56,7 +56,7 @@ shared_or_not = st.sampled_from([None, *SHARED])
 
 @contextmanager
 def sharing(what):
-    """Threads may share `what` of a step, however little there is to do."""
+    """Make threads divide even small steps by `what`, "units" or "samples"; None changes nothing."""
     with pytest.MonkeyPatch.context() as patch:
         if what:
             patch.setattr(limits, "SHARED_OPERATIONS", 0)
@@ -67,7 +67,7 @@ def sharing(what):
 
 
 class Training(NamedTuple):
-    """A network, and how it is trained."""
+    """A network, and the samples and settings of its training."""
 
     network: Network
     count: int
@@ -80,14 +80,14 @@ class Training(NamedTuple):
         X = random.normal(size=(self.count, network.n_inputs)).astype(network.dtype)
         y = targets(network.loss, network.n_outputs, self.count, network.dtype, random)
         weights = sample_weights(self.count, random)
-        weights[0] = 1.5  # not all of them are 0
+        weights[0] = 1.5  # at least one weight is not 0
         options = {"optimizer": recipe_of(network).optimizer, **self.options, **changes}
         return Job(X, y, weights, batch_size=self.batch_size, **options)
 
 
 @st.composite
 def trainings(draw, recipes=recipes):
-    """Anything that a job may say."""
+    """Return a training with random values of every setting that a job has."""
     network = draw(networks(recipes))
     recipe = recipe_of(network)
     count = size = draw(counts)
@@ -95,10 +95,11 @@ def trainings(draw, recipes=recipes):
         size = draw(st.sampled_from([1, count - 1, (count + 1) // 2, min(7, count - 1)]))
     n_batches = -(-count // size)
     averaged = draw(optional)
-    # Far from chaos, whether a step is as long as the gradient or not, and many make up a momentum.
+    # Higher rates magnify rounding errors without limit. A step that is proportional to the gradient grows
+    # with the number of samples in its sum, and a momentum lengthens steps by the factor 1 / (1 - momentum).
     epsilon = 0.05 if averaged or recipe.optimizer.name not in LINEAR else 0.05 / size
     epsilon *= 1 - getattr(recipe.optimizer, "momentum", 0.0)
-    # Switches that kernels see as other numbers, and are not compiled for.
+    # Switches that reach kernels as coefficients, and compile no further kernels.
     optimizer, switched = recipe.optimizer, draw(optional)
     if isinstance(optimizer, Adam):
         optimizer = replace(optimizer, eps_hat=switched)
@@ -113,7 +114,7 @@ def trainings(draw, recipes=recipes):
         "epsilon": epsilon,
         "schedule": draw(st.sampled_from([Constant(), InverseTimeDecay(), ExponentialDecay()])),
         "reg_lambda": draw(st.sampled_from([0.0, 0.5])),
-        # The derivative of |p| jumps at 0, and rounding decides when p is there.
+        # The derivative of |p| jumps at 0, and in float32 rounding may decide on which side p lies.
         "l1": draw(st.sampled_from([0.0, 0.03])) if network.dtype == F64 else 0.0,
         "max_norm": draw(st.sampled_from([0.0, 0.6, 5.0])),
         "clip_norm": draw(st.sampled_from([0.0, 0.5, 100.0])),
@@ -148,38 +149,42 @@ def fewest_samples(job):
 
 
 def expected_of(network, job):
-    """Return the reference's arrays, and the distance that kernels may have from them, by name."""
+    """Return the reference's arrays by name, and the largest permitted error of the kernels' real arrays."""
     expected = train("numpy", network, job)
-    # Normalisation magnifies rounding where a batch's samples are nearly alike: then what an ulp in the
-    # beginning makes of the end says how close the two can be.
+    # Batch normalisation magnifies rounding errors where the samples of a batch are nearly alike: measure by
+    # how much a change of the first parameters by an ulp or two changes the results.
     nudges = [k * np.finfo(network.dtype).eps for k in (-2, -1, 1, 2)] if network.batch_norm else []
     nudged = [train("numpy", network, job, nudge=nudge) for nudge in nudges]
     info = np.finfo(network.dtype)
     error = 50 * info.eps * (1 + job.num_passes * job.n_batches)
     if network.batch_norm and fewest_samples(job) < 3:
-        # Quite alike, as one sample is: all that is left of it is rounding, by the root of what is added
-        # to variances.
+        # In a batch of one or two samples variances may be 0: normalised sums are then rounding errors,
+        # divided by the root of the constant that is added to variances.
         error /= np.sqrt(EPS)
     bounds = {}
     for name, values in expected.items():
         if is_real(name, values):
             moved = max((np.abs(other[name] - values).max(initial=0) for other in nudged), default=0.0)
-            # In the kernels subnormal numbers are 0.
+            # Kernels flush subnormal numbers to 0.
             bounds[name] = error * max(1.0, np.abs(values).max(initial=0)) + 20 * moved + 4 * info.tiny
     return expected, bounds
 
 
 def assert_close(ours, expected, bounds):
-    """Assert that arrays of `train` agree: real numbers within bounds, whole numbers exactly."""
+    """Assert that arrays of `train` agree: real numbers within bounds, whole numbers exactly.
+
+    Of the plateau, the number of passes is compared, and not the best objective, which is infinite at first.
+    """
     for name, values in expected.items():
         if name in bounds:
             np.testing.assert_allclose(ours[name], values, rtol=0, atol=bounds[name], err_msg=name)
-        elif name != "plateau":  # has an infinity in it until there is an objective
+        elif name != "plateau":
             np.testing.assert_array_equal(ours[name], values, err_msg=name)
     assert ours["plateau"][1] == expected["plateau"][1]
 
 
 def is_real(name, values):
+    """Return True for an array of real numbers that is compared within bounds."""
     return name != "plateau" and values.dtype.kind == "f"
 
 

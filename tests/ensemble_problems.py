@@ -26,7 +26,7 @@ def regressor(**parameters):
     return MLPRegressor(**{"hidden_layer_sizes": (6,), "random_state": 0, "max_iter": 4} | parameters)
 
 
-# Function that makes a member, class of the ensemble and targets, by the kind of problem.
+# By the kind of problem: a function that makes a member, the class of the ensemble, and targets.
 PROBLEMS = {
     "binary": (classifier, MLPEnsembleClassifier, np.where(y == 1, "yes", "no")),
     "multiclass": (classifier, MLPEnsembleClassifier, NAMES[y]),

@@ -18,7 +18,7 @@ LABELS = np.column_stack([y == 0, y > 0, X[:, 0] > 0]).astype(int)
 COUNTS = random.poisson(np.exp(X[:, 0])).astype(float)
 WEIGHTS = random.randint(0, 4, len(X))
 
-# Class of the estimator, its targets and further parameters, by the kind of problem.
+# By the kind of problem: the class of the estimator, targets, and further parameters.
 PROBLEMS = {
     "binary": ("MLPClassifier", np.where(y == 1, "yes", "no"), {}),
     "multiclass": ("MLPClassifier", NAMES[y], {}),

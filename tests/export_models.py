@@ -33,7 +33,7 @@ def _model(outputs, **options):
     return fastnn.Model([4, 6, outputs], random_state=0, **options)
 
 
-# Functions that return a model that is not fitted, and targets.
+# By case: a function that returns an unfitted model and its targets.
 CASES = {
     "classes": lambda: (_classifier(), labels),
     "text": lambda: (_classifier(), NAMES[labels]),
@@ -85,19 +85,19 @@ def fitted(case, dtype=np.float64):
 
 
 def outputs(model, X):
-    """Return probabilities (n, n_outputs), or numbers where a model has none."""
+    """Return a model's probabilities, or the numbers that it predicts if it has none, (n, n_outputs)."""
     if model._description().kind == "numbers":
         return np.asarray(model.predict(X)).reshape(len(X), -1)
     return model.predict_proba(X)
 
 
 def error(computed, expected):
-    """Return the largest error of probabilities or numbers, relative to numbers above 1."""
+    """Return the largest error: absolute for expected values up to 1, relative for larger ones."""
     return (np.abs(computed - expected) / np.maximum(1, np.abs(expected))).max()
 
 
 def network(activation, depth, dtype=np.float64, n_outputs=3):
-    """Return a model of `depth` layers whose hidden and output layers have an activation."""
+    """Return a model of `depth` layers, all of which have the same activation."""
     layers = [4, *[7] * (depth - 1), n_outputs]
     return fastnn.Model(
         layers, activation=activation, output_activation=activation, dtype=dtype, random_state=depth

@@ -53,7 +53,7 @@ def run(package, program=PROGRAM, *, warned="", **environment):
 
 
 def told_while_compiled(tell):
-    """Return a new kernel in the middle of whose compilation `tell` is called."""
+    """Return a new kernel that calls `tell` in the middle of its compilation."""
     unique = str(uuid.uuid4())
 
     @numba.extending.intrinsic
@@ -74,9 +74,10 @@ def told_while_compiled(tell):
 
 @functools.cache
 def copying(function):
-    """Return the kernel ``(arguments, results)`` that fills arrays with those that another kernel returns.
+    """Return a function ``(arguments, result)`` that calls a kernel and copies what it returns to `result`.
 
-    `function` returns one matrix or a tuple of matrices; Python cannot call it, since kernels own no arrays.
+    The kernel `function` returns a matrix, or the four matrices of an affine form. Python cannot call it,
+    because kernels own no arrays that they could return.
     """
 
     @kernel

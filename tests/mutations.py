@@ -29,7 +29,7 @@ def mutate(changed, header_length, random):
 
 
 def repaired_digests(changed):
-    """Return the content with a right length, offsets as they are, and right digests, where possible."""
+    """Return the content with the right length and digest of its header, if the header can still be found."""
     end = changed.find(b"}}")
     stop = changed.rfind(b"}", 0, max(end + 2, 8)) + 1
     text = changed[8:stop]

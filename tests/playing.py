@@ -1,4 +1,4 @@
-"""Pages of the playground in tests: what a page receives, unpacked."""
+"""A page of the playground without a browser, and functions that unpack its messages and wait."""
 
 import json
 import threading
@@ -8,7 +8,7 @@ import numpy as np
 
 from fastnn.play.session import Session
 
-# Seconds after which a test gives up waiting: far more than anything takes.
+# Seconds after which a test gives up waiting: far more than any step takes.
 PATIENCE = 120
 
 
@@ -27,7 +27,7 @@ def unpacked(message):
     return header, arrays
 
 
-def trainings():
+def training_threads():
     """Return the playground's threads that train or draw."""
     return [thread for thread in threading.enumerate() if thread.name.startswith("fastnn playground ")]
 
@@ -36,12 +36,12 @@ def wait_for(condition):
     """Wait until a condition holds."""
     end = time.monotonic() + PATIENCE
     while not condition():
-        assert time.monotonic() < end, "waited in vain"
+        assert time.monotonic() < end, f"the condition does not hold after {PATIENCE} seconds"
         time.sleep(0.01)
 
 
 class FakePage:
-    """A page without a connection: it keeps what a session sends, and draws every frame at once."""
+    """A page without a connection: it keeps what a session sends, and reports every frame as drawn."""
 
     def __init__(self, table=None, draws=True):
         self.messages, self.frames, self.curves = [], [], []
@@ -66,6 +66,7 @@ class FakePage:
         self.session.handle({"type": kind, **message})
 
     def start(self, run=1, **state):
+        """Start a run, wait for its first frame, and return the run."""
         self.send("start", run=run, state=state)
         self.wait(lambda: self.frames and self.frames[-1][0]["run"] == run)
         return self.session.run
@@ -75,11 +76,11 @@ class FakePage:
         end = time.monotonic() + PATIENCE
         with self._changed:
             while not condition():
-                assert time.monotonic() < end, "waited in vain"
+                assert time.monotonic() < end, f"the condition does not hold after {PATIENCE} seconds"
                 self._changed.wait(0.5)
 
     def train_to(self, step, speed=20_000):
-        """Play as far as a step at least, and pause; return the step reached, at the end of a pass.
+        """Train to `step` or beyond and pause at the end of a pass; return the step that was reached.
 
         The speed bounds how far the training goes while a busy machine delays the pause.
         """
@@ -98,8 +99,8 @@ class FakePage:
             self.wait(lambda: self.frames[-1][0]["step"] % size == 0)
         return steering.latest.step
 
-    def told(self, kind):
-        """Return the messages of a kind."""
+    def received(self, kind):
+        """Return the messages of a kind that have come so far."""
         return [message for message in self.messages if message["type"] == kind]
 
     def close(self):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def run_python(program, *arguments, **environment):
-    """Return the output of a program; the time limit ends programs that would wait for ever."""
+    """Run a Python program in a new process, for ten minutes at most, and return its output."""
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(program), *map(str, arguments)], timeout=600,
         capture_output=True, text=True, cwd=Path(__file__).parents[1], env=os.environ | environment,

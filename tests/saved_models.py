@@ -93,15 +93,15 @@ def frame():
     return pd.DataFrame(X, columns=["width", "height"])
 
 
-def made(name):
-    """Return the object of this name; warnings of fits that end early are ignored."""
+def make(name):
+    """Return a new object of a name in `MAKERS`, without warnings about short fits."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return MAKERS[name]()
 
 
 def outputs(thing):
-    """Return what an object predicts."""
+    """Return all predictions of an object."""
     samples = frame() if hasattr(thing, "feature_names_in_") else X
     names = ("predict", "predict_proba", "decision_function")
     results = []
@@ -116,7 +116,7 @@ def outputs(thing):
 
 
 def fit_more(thing, name):
-    """Train an object further: once by a warm start or a second training, and by a partial fit."""
+    """Train a model for three further passes, or an estimator by a warm start and a partial fit."""
     targets = {
         "model, regression": X[:, 0],
         "classifier of text": NAMES,
@@ -149,8 +149,8 @@ def fit_more(thing, name):
             thing.partial_fit(samples, targets)
 
 
-def same(a, b):
-    """Return whether two lists of predictions have the same bits and dtypes."""
-    return len(a) == len(b) and all(
-        u.dtype == v.dtype and u.shape == v.shape and (u == v).all() for u, v in zip(a, b, strict=True)
-    )
+def assert_same_predictions(one, other):
+    """Assert that all predictions of two objects have the same bits and dtypes."""
+    for ours, theirs in zip(outputs(one), outputs(other), strict=True):
+        assert (ours.dtype, ours.shape) == (theirs.dtype, theirs.shape)
+        assert (ours == theirs).all()

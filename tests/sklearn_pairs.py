@@ -1,16 +1,13 @@
 """scikit-learn's estimators and fastnn's, made with the same parameters and compared."""
 
+import estimator_problems
 import numpy as np
 import sklearn.neural_network
 from estimator_checks import parameters
-from sklearn.datasets import load_iris
-from sklearn.preprocessing import StandardScaler
 
 import fastnn
 
-X, y = load_iris(return_X_y=True)
-X = StandardScaler().fit_transform(X)
-TARGETS = np.column_stack([X @ [1, -2, 0.5, 1], np.sin(2 * X[:, 0]), X[:, 1] * X[:, 2]])
+X, y, TARGETS = estimator_problems.X, estimator_problems.y, estimator_problems.TARGETS
 CLASSES = [0, 1, 2]
 THEIRS, OURS = sklearn.neural_network, fastnn
 
@@ -46,7 +43,7 @@ def have_same_bits(one, other):
 
 
 def fitted_in_parts(estimator, n_calls=5, before=None):
-    """Return an estimator after `n_calls` calls of `partial_fit`, each after a call of `before`."""
+    """Return an estimator after `n_calls` calls of `partial_fit`; `before` is called before each."""
     for _ in range(n_calls):
         if before is not None:
             before(estimator)
@@ -55,7 +52,7 @@ def fitted_in_parts(estimator, n_calls=5, before=None):
 
 
 def fitted_often(estimator, n_calls=3, before=None):
-    """Return an estimator after `n_calls` calls of `fit`, each after a call of `before`."""
+    """Return an estimator after `n_calls` calls of `fit`; `before` is called before each."""
     for _ in range(n_calls):
         if before is not None:
             before(estimator)

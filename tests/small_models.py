@@ -11,7 +11,7 @@ CLOSE = {"rtol": 1e-10, "atol": 1e-12}
 X, y = make_moons(200, noise=0.20, random_state=0)
 X_val, y_val = make_moons(70, noise=0.35, random_state=1)
 few, few_y = X[:37], y[:37]
-# Labels that cannot be learned, only by heart.
+# Random labels, which a network can only memorise.
 noise_y = np.random.default_rng(3).integers(0, 2, 37)
 
 
@@ -27,5 +27,5 @@ def trained(X=X, y=y, **options):
 
 
 def everything(model):
-    """Return all that a training may change, the state of NumPy's generator too."""
+    """Return all that a training may change: parameters, statistics, and the state of NumPy's generator."""
     return np.concatenate([model._parameters, model._statistics, np.random.get_state()[1]])

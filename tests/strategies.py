@@ -134,7 +134,7 @@ class Recipe(NamedTuple):
     dtype: np.dtype
     gathered: bool = False  # True for minibatches
     batch_norm: bool = False
-    dropped: bool = False
+    dropped: bool = False  # True for dropout
 
 
 F64, F32 = DTYPES
@@ -143,7 +143,7 @@ HIDDEN = {
     F64: sorted(ACTIVATIONS),
     F32: sorted(name for name, activation in ACTIVATIONS.items() if not activation.kinks),
 }
-# Every pair of switches; the recipes of names that are not listed are derived below.
+# Recipes that cover every pair of switches. `others` yields recipes for the names that are missing here.
 LISTED = (
     Recipe(("tanh",), "tanh", losses.SoftmaxCrossEntropy(), optimizers.SGD(), F64),
     Recipe(("tanh",), "tanh", losses.SoftmaxCrossEntropy(0.1), optimizers.Adam(eps=0.1), F32, gathered=True),
@@ -174,7 +174,7 @@ LISTED = (
 
 
 def others() -> Iterator[Recipe]:
-    """Recipes with the activations, losses and optimizers that are not in `LISTED`."""
+    """Yield a recipe for every activation, loss and optimizer that is missing in `LISTED`."""
     names = {name for recipe in LISTED for name in (*recipe.hidden, recipe.output)}
     for name in ACTIVATIONS:
         if name not in names:
@@ -183,11 +183,11 @@ def others() -> Iterator[Recipe]:
         yield Recipe(("tanh",), "identity", losses.LOSSES[name](), optimizers.SGD(), F64)
     unlisted = optimizers.OPTIMIZERS.keys() - {recipe.optimizer.name for recipe in LISTED} - {"lbfgs"}
     for position, name in enumerate(sorted(unlisted)):
-        hidden = ("tanh",) * (2 + position)  # by which `recipe_of` tells recipes apart
+        hidden = ("tanh",) * (2 + position)  # a length by which `recipe_of` tells recipes apart
         yield Recipe(hidden, "tanh", losses.SoftmaxCrossEntropy(), optimizers.OPTIMIZERS[name](), F64)
 
 
-# Every activation, loss and optimizer that there is.
+# Recipes with every registered activation, loss and optimizer.
 RECIPES = (*LISTED, *others())
 recipes = st.sampled_from(RECIPES)
 

@@ -9,13 +9,13 @@ TARGETS = {TabularClassifier: "sort", TabularRegressor: "size"}
 
 
 def streamed(kind, path, tmp_path, name="run.fastnn", settings=(), **arguments):
-    """Return an estimator fitted to a file by streaming, which a checkpoint demands."""
+    """Return an estimator fitted to a Parquet file, which is streamed because a checkpoint is given."""
     given = {"columns": COLUMNS, "checkpoint": tmp_path / name} | arguments
     return kind(**{"random_state": 0, **dict(settings)}).fit(path, TARGETS[kind], **given)
 
 
 def outputs(model, frame):
-    """Return the predictions of a model for a table, and what it learned of them."""
+    """Return a model's predictions for a table, its rows and predictions out of fold, and its importances."""
     predict = model.predict_proba if isinstance(model, TabularClassifier) else model.predict
     order = np.argsort(model.oof_rows_)
     return predict(frame[COLUMNS]), model.oof_rows_[order], model.oof_prediction_[order], model.importances_

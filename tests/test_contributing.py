@@ -1,4 +1,4 @@
-"""The steps of CONTRIBUTING.md: they add what they say they add, and nothing else is needed."""
+"""CONTRIBUTING.md: its steps suffice to add an activation and an optimizer."""
 
 import re
 import shutil
@@ -9,13 +9,13 @@ from processes import run_python
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-# (file, code) of the blocks that begin with the name of a file.
+# Pairs (file, code) of the code blocks that begin with the name of a file.
 BLOCKS = re.findall(r"^```python\n# (\S+\.py)\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
 MISH = [block for block in BLOCKS if "mish" in block[1]]
 SIGNUM = [block for block in BLOCKS if "signum" in block[1]]
 
 
-def test_the_example_of_an_activation_is_the_code_there_is():
+def test_the_example_of_an_activation_equals_the_source():
     assert [file for file, _ in MISH] == ["fastnn/reference/layer.py", "kernels/fastnn_kernels/layer.py"]
     for file, code in MISH:
         assert code in (ROOT / file).read_text(encoding="utf-8")
@@ -61,7 +61,7 @@ print("works")
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.slow
-def test_an_activation_and_an_optimizer_are_added_by_the_steps(tmp_path):
+def test_the_steps_suffice_to_add_an_activation_and_an_optimizer(tmp_path):
     for folder in ("fastnn", "kernels"):
         ignored = shutil.ignore_patterns("__pycache__", "static")
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=ignored)

@@ -37,7 +37,7 @@ def blocks(language, text=README):
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
-# Code blocks for a Python prompt. CONTRIBUTING's needs an empty cache: it has a test of its own.
+# Code blocks for a Python prompt. CONTRIBUTING.md's needs an empty cache, and has a separate test.
 EXAMPLES = [
     pytest.param(code, id=f"{name} line {text[: text.index(code)].count(chr(10))}")
     for name, text in DOCUMENTS.items()
@@ -47,7 +47,7 @@ EXAMPLES = [
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_examples_in_docstrings(name):
+def test_examples_in_docstrings_print_what_they_state(name):
     module = importlib.import_module(name)
     assert doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE).failed == 0
 
@@ -62,7 +62,7 @@ def described(thing, argument):
     return re.search(rf"^{argument} : .*\n((?: .*\n|\n)+)", inspect.getdoc(thing), re.MULTILINE)[0]
 
 
-# Lists written by hand, and the registries that they must equal.
+# Lists written by hand in documents and docstrings, and the registries that they must equal.
 TRAINING, ESTIMATORS = "docs/training.md", "docs/estimators.md"
 LISTS = {
     f"{TRAINING}, activations": (row(TRAINING, "activations"), ACTIVATIONS),
@@ -81,7 +81,7 @@ LISTS = {
 
 
 @pytest.mark.parametrize("place", LISTS)
-def test_lists_name_everything_registered(place):
+def test_lists_name_exactly_what_is_registered(place):
     text, names = LISTS[place]
     named = set(re.findall(r"`(\w+)`" if place.startswith("docs") else r'"(\w+)"', text))
     assert not set(names) - named, f"add these to {place}"
@@ -112,7 +112,7 @@ def test_public_names_have_an_example(thing):
 
 
 def docstrings(thing):
-    """The docstring of a function or a class; of a method that overrides another, of both."""
+    """Return the docstring of a function or class; of a method, also those of the methods it overrides."""
     method = thing.__qualname__.split(".")
     if len(method) == 1:
         return inspect.getdoc(thing)
@@ -128,8 +128,8 @@ def test_every_argument_is_described(thing):
 
 
 @pytest.mark.parametrize("code", EXAMPLES)
-def test_each_example_runs_alone_and_prints_what_it_says(code, tmp_path, monkeypatch, capsys):
-    """A comment behind a call of print shows its output; files are written to the current folder."""
+def test_every_example_runs_by_itself_and_prints_what_it_states(code, tmp_path, monkeypatch, capsys):
+    """A comment after a call of print states its output, and files are written to the current folder."""
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "example", "exec"), {})
     printed = capsys.readouterr().out.splitlines()
@@ -140,8 +140,8 @@ def test_each_example_runs_alone_and_prints_what_it_says(code, tmp_path, monkeyp
 
 
 @pytest.mark.slow
-def test_the_block_of_contributing_shows_assembly(tmp_path):
-    """A kernel that was loaded from the cache has no assembly to show: the cache folder is empty."""
+def test_the_block_in_contributing_prints_assembly(tmp_path):
+    """A kernel that was loaded from the cache has no assembly: the program starts with an empty cache."""
     (code,) = (block for block in blocks("python", CONTRIBUTING) if "inspect_asm" in block)
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -151,14 +151,14 @@ def test_the_block_of_contributing_shows_assembly(tmp_path):
     assert "\n" in done.stdout.strip()
 
 
-def test_first_shell_block_is_two_lines():
+def test_the_first_shell_block_of_the_readme_has_two_lines():
     lines = blocks("(?:bash|sh|shell|console)")[0].strip().splitlines()
     assert len(lines) == 2
     assert "fastnn moons" in lines[0]
     assert "pytest" in lines[1]
 
 
-def test_the_readme_is_short():
+def test_the_readme_has_at_most_170_lines():
     assert len(README.splitlines()) <= 170
 
 
@@ -175,5 +175,5 @@ def test_the_readme_links_to_every_page():
         assert not (is_page or name == "CONTRIBUTING.md") or f"]({name})" in README, name
 
 
-def test_changelog_has_this_version():
+def test_the_changelog_has_this_version():
     assert f"[{fastnn.__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")

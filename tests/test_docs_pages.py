@@ -1,4 +1,4 @@
-"""Pages of the documentation with cells of code: the cells run, and hidden ones check the text's numbers."""
+"""Pages of the documentation with cells of code: all cells run, and hidden cells check the text's numbers."""
 
 import importlib.util
 import re
@@ -17,7 +17,7 @@ NOTEBOOKS = {
 
 
 def cells(text):
-    """Yield the first line, the packages that its tags say it needs, and the code of every cell of a page."""
+    """Yield the first line of every cell of a page, the packages that its tags name, and its code."""
     for match in re.finditer(r"^`{3,}\{code-cell\} python\n(.*?)^`{3,}$", text, re.DOTALL | re.MULTILINE):
         options, code = re.match(r"((?::[^\n]*\n)*)(.*)", match[1], re.DOTALL).groups()
         line = text[: match.start(1)].count("\n") + 1 + options.count("\n")
@@ -25,23 +25,25 @@ def cells(text):
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
-def test_the_cells_of_a_page_run(name, tmp_path, monkeypatch):
+def test_all_cells_of_a_page_run(name, tmp_path, monkeypatch):
     """Assertions in hidden cells check the numbers that the text states."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("matplotlib.pyplot.show", lambda: None)
     namespace = {"__name__": "__main__"}
     page = list(cells(NOTEBOOKS[name]))
     assert page
-    missing = {}
+    cells_without = {}
     for line, packages, code in page:
-        absent = [package for package in packages if importlib.util.find_spec(package) is None]
-        for package in absent:
-            missing.setdefault(package, []).append(line)
-        if not absent:
+        missing = [package for package in packages if importlib.util.find_spec(package) is None]
+        for package in missing:
+            cells_without.setdefault(package, []).append(line)
+        if not missing:
             exec(compile("\n" * (line - 1) + code, str(DOCS / name), "exec"), namespace)
             plt.close("all")  # as a notebook does after every cell
-    if missing:
-        texts = [f"{package}, which the cells at lines {lines} need" for package, lines in missing.items()]
+    if cells_without:
+        texts = [
+            f"{package}, which the cells at lines {lines} need" for package, lines in cells_without.items()
+        ]
         pytest.skip(f"all other cells have run; not installed: {'; '.join(texts)}")
 
 

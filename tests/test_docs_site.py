@@ -1,4 +1,4 @@
-"""The documentation's site: what its sources name exists, and links work on a code host and on the site."""
+"""The documentation's site: pages are complete, and links work on a code host and on the site."""
 
 import importlib.util
 import re
@@ -13,7 +13,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 
 
 def extension(name):
-    """Return an extension of the site as a module."""
+    """Import an extension of the site from its file and return the module."""
     spec = importlib.util.spec_from_file_location(name, DOCS / "_extensions" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -71,14 +71,14 @@ def test_every_page_at_the_top_is_in_a_section():
         ("[a [b]](../bench/cases.py) c", "a [b] c", "[a [b]](https://host/bench/cases.py) c"),
     ],
 )
-def test_links_out_of_the_site(links, text, rewritten, at_host):
+def test_links_that_leave_the_site_become_text_or_links_to_the_code_host(links, text, rewritten, at_host):
     page = DOCS / "architecture.md"
     assert links.rewrite(text, page) == (rewritten or text)
     assert links.rewrite(text, page, "https://host") == (at_host or rewritten or text)
 
 
 def figure(height, *parts):
-    """Return a mask of what is drawn in a figure: parts of the full height, from and to some columns."""
+    """Return a mask of the drawn pixels of a figure, with parts from one column to another."""
     picture = np.zeros((height + 20, 1000), bool)
     for left, right in parts:
         picture[10 : height + 10, left:right] = True

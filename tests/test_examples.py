@@ -12,7 +12,7 @@ SCRIPT = Path(__file__).parents[1] / "examples" / "gallery.py"
 
 @pytest.fixture(scope="module")
 def gallery():
-    """Return the script as a module."""
+    """Import the script from its file and return the module."""
     spec = importlib.util.spec_from_file_location("gallery", SCRIPT)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -20,7 +20,7 @@ def gallery():
 
 
 def assert_shows_something(path):
-    """Assert that a picture is of some size and has three colours at least."""
+    """Assert that a picture has at least 100 pixels on each side and at least three colours."""
     with Image.open(path) as image:
         assert min(image.size) >= 100
         assert len(image.convert("RGB").getcolors(1 << 24)) >= 3
@@ -28,7 +28,7 @@ def assert_shows_something(path):
 
 @pytest.fixture(scope="module")
 def made(gallery, tmp_path_factory):
-    """Return a folder with all pictures, drawn small."""
+    """Return a folder with small versions of all pictures."""
     folder = tmp_path_factory.mktemp("made") / "gallery"
     assert gallery.main(["--quick", "--out", str(folder)]) == 0
     return folder
@@ -43,13 +43,13 @@ def test_all_pictures_are_made(gallery, made):
         assert image.n_frames == 5
 
 
-def test_a_single_one_and_its_time(gallery, tmp_path, capsys):
+def test_a_single_picture_is_made_on_request_and_its_path_printed(gallery, tmp_path, capsys):
     gallery.main(["--quick", "--out", str(tmp_path), "--only", "spiral"])
     assert [path.name for path in tmp_path.iterdir()] == ["spiral.png"]
     assert capsys.readouterr().out.startswith(f"spiral: {tmp_path / 'spiral.png'}, ")
 
 
-def test_pictures_of_the_readme(gallery, made, tmp_path):
+def test_pictures_of_the_readme_are_small_files(gallery, made, tmp_path):
     gallery.write_docs(made, tmp_path)
     limits = {"boundary.png": 300_000, "gallery.png": 400_000, "training.gif": 1_000_000}
     assert {path.name for path in tmp_path.iterdir()} == set(limits)
@@ -58,20 +58,20 @@ def test_pictures_of_the_readme(gallery, made, tmp_path):
         assert (tmp_path / name).stat().st_size < limit
 
 
-def test_docs_and_only_do_not_go_together(gallery, capsys):
+def test_the_options_docs_and_only_exclude_each_other(gallery, capsys):
     with pytest.raises(SystemExit):
         gallery.main(["--docs", "docs", "--only", "zoom"])
     assert "--docs needs all pictures" in capsys.readouterr().err
 
 
-def test_the_spiral_is_the_courses(gallery):
+def test_the_spiral_has_three_arms_of_a_hundred_points(gallery):
     X, y = gallery.spiral()
     assert X.shape == (300, 2)
     assert np.bincount(y).tolist() == [100, 100, 100]
     np.testing.assert_allclose(np.hypot(*X[:100].T), np.linspace(0, 1, 100), atol=1e-12)
 
 
-def test_a_corner_is_where_regions_meet(gallery):
+def test_corner_finds_where_three_regions_meet(gallery):
     import fastnn
 
     model = fastnn.Model([2, 3], output_activation="identity", backend="numpy", random_state=0)

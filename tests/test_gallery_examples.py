@@ -1,4 +1,4 @@
-"""The gallery's examples run, without a warning, and draw something."""
+"""The gallery's examples run without warnings, draw pictures and leave no files behind."""
 
 import runpy
 from pathlib import Path
@@ -19,7 +19,7 @@ def test_there_are_examples_in_every_section():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_an_example_draws_something(path, monkeypatch, tmp_path):
+def test_an_example_draws_pictures_and_writes_no_files(path, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     pictures = []
 

@@ -22,7 +22,7 @@ from fastnn.training.history import record_every
 from fastnn.training.loop import run_training
 
 
-def test_initialisation_from_the_global_generator_and_from_a_seed():
+def test_a_seed_a_generator_and_the_global_generator_initialise_alike():
     np.random.seed(3)
     from_global = fastnn.Model([2, 3, 2])
     seeded = fastnn.Model([2, 3, 2], random_state=3)
@@ -32,7 +32,7 @@ def test_initialisation_from_the_global_generator_and_from_a_seed():
     assert (parameters(fastnn.Model([2, 3, 2], random_state=4)) != parameters(seeded)).all()
 
 
-def test_a_seed_leaves_the_global_generator_alone():
+def test_a_seed_leaves_the_global_generator_unchanged():
     np.random.seed(5)
     expected = np.random.rand()
     np.random.seed(5)
@@ -60,7 +60,7 @@ def test_parameters_are_live_views(backend):
     assert (held != 1).any()
 
 
-def test_parameters_can_be_set_whole():
+def test_all_parameters_can_be_set_at_once():
     source, target = trained(), fastnn.Model([2, 3, 2], random_state=9)
     target.W, target.b = source.W, source.b
     np.testing.assert_array_equal(target.predict_proba(X), source.predict_proba(X))
@@ -87,7 +87,7 @@ def test_training_from_parameters_that_are_not_finite_is_refused():
 
 @pytest.mark.parametrize("options", [{}, {"batch_norm": True, "loss": fastnn.MulticlassHinge(2.0)}], ids=str)
 @pytest.mark.parametrize("clone", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
-def test_copies_are_whole_and_apart(clone, options):
+def test_copies_are_complete_and_independent(clone, options):
     model = trained(backend="numpy" if options else "numba", **options)
     other = clone(model)
     np.testing.assert_array_equal(other.predict_proba(X), model.predict_proba(X))
@@ -112,13 +112,13 @@ def test_a_model_whose_parameters_are_read_only_trains_on_a_copy(batch_norm, bac
     before = everything(model)
     if backend == "numpy":
         assert model.check_gradients(X[:5], y[:5], n_points=1).max_relative_error < 1e-7
-    # Batches share compiled kernels with other tests.
+    # With batches, the training uses kernels that other tests compile, too.
     model.train(X, y, num_passes=3, batch_size=50, shuffle=False)
     assert (everything(model) != before).any()
     np.testing.assert_array_equal(everything(joblib.load(tmp_path / "model")), before)
 
 
-def test_repr_says_what_it_is():
+def test_repr_shows_the_layers_and_all_options_that_are_set():
     assert repr(fastnn.Model([2, 3, 2])) == (
         "Model([2, 3, 2], activation='tanh', output_activation='tanh', backend='numba', dtype=float64)"
     )
@@ -135,7 +135,7 @@ def test_repr_says_what_it_is():
 
 @pytest.mark.parametrize("name", INITIALIZERS)
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_initial_weights(name, dtype):
+def test_initial_weights_have_the_variance_of_their_rule(name, dtype):
     n_in, n_out = 300, 200
     model = fastnn.Model([n_in, n_out, 2], init=name, dtype=dtype, random_state=0)
     W, b = model.W[0].astype(float), model.b[0]
@@ -148,7 +148,7 @@ def test_initial_weights(name, dtype):
         "lecun_normal": 1 / n_in,
         "orthogonal": 1 / n_in,
     }[name]
-    # 60,000 numbers give the variance to 1 in 170.
+    # The variance of 60,000 normal numbers has a standard error of 1 in 170.
     assert W.var() == pytest.approx(variance, rel=0.03)
     assert abs(W.mean()) < 4 * np.sqrt(variance / W.size)
     if "uniform" in name:
@@ -160,7 +160,7 @@ def test_initial_weights(name, dtype):
     assert (b != 0).all() if name == "tutorial" else (b == 0).all()
 
 
-def test_the_tutorials_initialisation_draw_by_draw():
+def test_the_tutorials_initialisation_draws_weights_and_biases_layer_by_layer():
     model = fastnn.Model([2, 3, 2], random_state=7)
     random = np.random.RandomState(7)
     for W, b in zip(model.W, model.b, strict=True):
@@ -168,7 +168,7 @@ def test_the_tutorials_initialisation_draw_by_draw():
         np.testing.assert_array_equal(b[0], random.randn(b.size))
 
 
-def test_options_by_name_or_as_objects():
+def test_losses_and_optimizers_may_be_names_or_objects():
     for name, loss in LOSSES.items():
         assert fastnn.Model([2, 3, 2], loss=name).loss == fastnn.Model([2, 3, 2], loss=loss()).loss == loss()
     for name, optimizer in OPTIMIZERS.items():
@@ -195,7 +195,7 @@ def test_batches_of_one_sample_are_normalised_without_a_nan(backend):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_training_goes_on_where_it_stopped(backend):
+def test_training_in_parts_equals_training_at_once(backend):
     in_parts = fastnn.Model([2, 3, 2], random_state=0, backend=backend)
     in_parts.train(X, y, num_passes=30)
     in_parts.train(X, y, num_passes=0)
@@ -223,7 +223,7 @@ def test_printing_does_not_change_the_training(capsys):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_textbook_network_learns_better_than_chance_can(backend):
+def test_a_textbook_network_learns_the_moons(backend):
     model = fastnn.Model([2, 8, 2], output_activation="identity", random_state=0, backend=backend)
     model.train(X, y, num_passes=3000, epsilon=0.002)
     assert model.calculate_loss(X, y) < 0.12
@@ -231,7 +231,7 @@ def test_textbook_network_learns_better_than_chance_can(backend):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_three_classes(backend):
+def test_three_separate_classes_are_learned(backend):
     random = np.random.default_rng(0)
     labels = random.integers(0, 3, 300)
     samples = 3 * np.eye(3)[labels][:, :2] + 0.3 * random.normal(size=(300, 2))
@@ -241,7 +241,7 @@ def test_three_classes(backend):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_more_outputs_than_classes_are_fine(backend):
+def test_a_network_may_have_more_outputs_than_classes(backend):
     model = fastnn.Model([2, 3, 5], random_state=0, backend=backend)
     model.train(X, y, num_passes=500, epsilon=0.002)
     assert set(model.predict(X)) == {0, 1}
@@ -264,7 +264,7 @@ def test_divergence_names_the_pass_and_keeps_the_last_finite_parameters(backend,
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_divergence_through_the_rate(backend):
+def test_the_error_of_a_high_rate_proposes_a_lower_one(backend):
     model = fastnn.Model(
         [2, 3, 2], random_state=0, backend=backend, activation="identity", output_activation="identity"
     )
@@ -280,13 +280,14 @@ def test_loss_is_finite_for_scores_of_any_size(backend):
     assert model.calculate_loss([[1e150]], [0]) == 0
 
 
-def test_huge_layers_have_narrow_tiles_so_that_an_interrupt_is_heard():
+def test_huge_layers_have_narrow_tiles():
+    """An interrupt is handled between calls of a kernel: narrow tiles keep calls of huge layers short."""
     network = Network.create([4000, 4000, 4000, 10], "tanh", "tanh", np.float64)
     assert network.tile_width(1000) == 16
 
 
 @pytest.mark.parametrize("name", BACKENDS)
-def test_an_interrupt_comes_through_and_leaves_a_whole_pass(name):
+def test_an_interrupt_is_raised_at_the_end_of_a_pass(name):
     model = fastnn.Model([2, 3, 2], random_state=0)
     job = Job(
         X, y.astype(float)[:, None], np.ones(200), num_passes=10**12, batch_size=200, epsilon=0.001,
@@ -324,7 +325,7 @@ def test_an_interrupt_of_train_leaves_a_model_that_works(backend):
     assert (model.predict(X) == y).mean() > 0.7
 
 
-def test_threads_train_side_by_side():
+def test_models_trained_on_threads_equal_models_trained_one_by_one():
     seeds = range(8)
     models = [fastnn.Model([2, 3, 2], random_state=seed) for seed in seeds]
     threads = [threading.Thread(target=model.train, args=(X, y, 200)) for model in models]
@@ -350,7 +351,7 @@ def test_batch_norm_gives_live_views():
 
 
 @pytest.mark.parametrize("backend", ["numba", "numpy"])
-def test_a_gradient_too_large_to_be_clipped_is_told(backend):
+def test_a_gradient_too_large_to_be_clipped_is_a_divergence(backend):
     model = fastnn.Model(
         [2, 3, 2],
         activation="identity",

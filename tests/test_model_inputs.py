@@ -12,20 +12,12 @@ from strategies import name_of
 
 import fastnn
 
+# The samples X in other layouts.
 strided = np.zeros((400, 5))
-
-
 strided[::2, 1::2] = X
-
-
 read_only = X.copy()
-
-
 read_only.flags.writeable = False
-
-
 unaligned = np.frombuffer(b"\0" + X.tobytes(), np.uint8)[1:].view(np.float64).reshape(X.shape)
-
 
 INPUTS = {
     "fortran": np.asfortranarray(X),
@@ -56,7 +48,7 @@ LABELS = {
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("given", INPUTS.values(), ids=INPUTS)
-def test_any_table_of_samples(given, backend):
+def test_samples_may_be_any_table_of_numbers(given, backend):
     expected = trained(backend=backend)
     model = trained(given, backend=backend)
     np.testing.assert_array_equal(parameters(model), parameters(expected))
@@ -66,13 +58,13 @@ def test_any_table_of_samples(given, backend):
 
 
 @pytest.mark.parametrize("given", LABELS.values(), ids=LABELS)
-def test_any_list_of_labels(given):
+def test_labels_may_be_any_list_of_whole_numbers(given):
     model = trained(y=given)
     np.testing.assert_array_equal(parameters(model), parameters(trained()))
 
 
 @pytest.mark.parametrize("integer", [np.int8, np.uint16, np.int64, bool])
-def test_integer_samples(integer):
+def test_integer_samples_equal_the_same_floats(integer):
     table = np.round(X * 20).astype(integer)
     np.testing.assert_array_equal(parameters(trained(table)), parameters(trained(table.astype(np.float64))))
 
@@ -80,31 +72,25 @@ def test_integer_samples(integer):
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("given", [np.float64, np.float32, np.float16])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_the_models_dtype_is_kept(given, dtype, backend):
+def test_the_models_dtype_does_not_depend_on_the_samples(given, dtype, backend):
     model = trained(X.astype(given), dtype=dtype, backend=backend)
     assert model.dtype == dtype
     assert {a.dtype for a in (*model.W, *model.b)} == {np.dtype(dtype)}
     assert model.predict_proba(X.astype(given)).dtype == dtype
 
 
-def test_inputs_stay_as_they_are():
+def test_training_does_not_change_its_inputs():
     before = X.copy(), y.copy()
     trained()
     np.testing.assert_array_equal(X, before[0])
     np.testing.assert_array_equal(y, before[1])
 
 
+# X with a NaN, X with an infinity, and y with a label that the network lacks.
 nan, infinite = X.copy(), X.copy()
-
-
 nan[3, 1], infinite[5, 0] = np.nan, -np.inf
-
-
 wrong = y.copy()
-
-
 wrong[7] = 2
-
 
 BAD_DATA = {
     "NaN": ((nan, y), "X contains NaN or infinity, first at row 3, column 1"),
@@ -137,7 +123,7 @@ BAD_DATA = {
     "labels masked": ((X, np.ma.masked_less(y, 1)), "y has masked values"),
     "labels dates": ((X, y.astype("datetime64[D]")), "y must hold integer labels .*got dtype datetime64"),
     "labels huge": ((X, np.full(200, 1e300)), "number the classes from 0, as numpy.unique"),
-    "beyond all floats": (([[10**400, 0]] * 200, y), "X holds numbers too large for float64"),
+    "too large for float64": (([[10**400, 0]] * 200, y), "X holds numbers too large for float64"),
     "labels ragged": ((X, [[0], [0, 1]]), "y is not a list of labels"),
 }
 
@@ -163,7 +149,7 @@ def test_bad_data_is_refused_and_nothing_changes(data, message, backend):
             model.predict_proba(data[0])
 
 
-def test_values_beyond_float32_are_told_before_they_become_infinite():
+def test_samples_too_large_for_float32_are_refused():
     model = fastnn.Model([2, 3, 2], dtype=np.float32, random_state=0)
     with pytest.raises(ValueError, match="first at row 0, column 1, as float32"):
         model.predict([[0.0, 1e300]])
@@ -181,7 +167,7 @@ def test_values_beyond_float32_are_told_before_they_become_infinite():
         (("232",), TypeError, "sequence of integers"),
     ],
 )
-def test_bad_layers(arguments, error, message):
+def test_bad_layer_sizes_are_refused(arguments, error, message):
     with pytest.raises(error, match=message):
         fastnn.Model(*arguments)
 
@@ -231,7 +217,7 @@ BAD_OPTIONS = [
 
 
 @pytest.mark.parametrize(("options", "message"), BAD_OPTIONS, ids=[name_of(case[0]) for case in BAD_OPTIONS])
-def test_bad_options(options, message):
+def test_bad_options_are_refused_before_anything_is_drawn(options, message):
     before = np.random.get_state()[1].copy()
     with pytest.raises(ValueError, match=message):
         fastnn.Model([2, 3, 2], **options)
@@ -308,7 +294,7 @@ BAD_TRAINING_OPTIONS = [
     ("options", "message"), BAD_TRAINING_OPTIONS, ids=[name_of(case[0]) for case in BAD_TRAINING_OPTIONS]
 )
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_bad_training_options(options, message, backend):
+def test_bad_training_options_are_refused_and_nothing_changes(options, message, backend):
     model = fastnn.Model([2, 3, 2], random_state=0, backend=backend, batch_norm=True)
     before = everything(model)
     with pytest.raises(ValueError, match=message):
@@ -317,12 +303,12 @@ def test_bad_training_options(options, message, backend):
 
 
 def test_every_argument_has_a_value_that_is_refused():
-    for function, cases, apart in (
+    for function, cases, exempt in (
         (fastnn.Model, BAD_OPTIONS, {"layers_dim"}),
         (fastnn.Model.train, BAD_TRAINING_OPTIONS, {"self", "X", "y"}),
     ):
         refused = {name for options, _ in cases for name in options}
-        assert refused == set(inspect.signature(function).parameters) - apart
+        assert refused == set(inspect.signature(function).parameters) - exempt
 
 
 @pytest.mark.parametrize(
@@ -368,14 +354,12 @@ def test_every_argument_has_a_value_that_is_refused():
         (lambda: fastnn.Quantile(True), "quantile must be .*got True"),
     ],
 )
-def test_bad_objects(make, message):
+def test_bad_arguments_of_losses_and_optimizers_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
 
 
 targets = np.random.default_rng(0).random((200, 3))
-
-
 TARGETS = {
     "list": targets.tolist(),
     "fortran": np.asfortranarray(targets),
@@ -387,7 +371,7 @@ TARGETS = {
 
 
 @pytest.mark.parametrize("given", TARGETS.values(), ids=TARGETS)
-def test_any_table_of_targets(given):
+def test_targets_may_be_any_table_of_numbers(given):
     model, expected = (fastnn.Model([2, 3, 3], loss="squared_error", random_state=0) for _ in range(2))
     model.train(X, given, num_passes=3, optimizer="adagrad")
     expected.train(X, targets, num_passes=3, optimizer="adagrad")
@@ -396,7 +380,7 @@ def test_any_table_of_targets(given):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_targets_of_one_output_in_one_dimension(backend):
+def test_targets_of_one_output_may_have_one_dimension(backend):
     column, line = (
         fastnn.Model([2, 3, 1], loss="squared_error", random_state=0, backend=backend) for _ in range(2)
     )
@@ -407,7 +391,8 @@ def test_targets_of_one_output_in_one_dimension(backend):
     assert column.predict(X).shape == (200, 1)
 
 
-def but(place, value):
+def edited(place, value):
+    """Return the targets with another value at a place."""
     changed = targets.copy()
     changed[place] = value
     return changed
@@ -419,16 +404,16 @@ BAD_TARGETS = {
     "length": ("huber", targets[:-1], r"y must hold .*got shape \(199, 3\)"),
     "three dimensions": ("huber", targets[None], "y must have"),
     "none": ("huber", None, "y must have"),
-    "NaN": ("absolute_error", but((4, 1), np.nan), "y contains NaN or infinity, first at row 4, column 1"),
-    "infinity": ("quantile", but((4, 1), np.inf), "y contains NaN or infinity, first at row 4, column 1"),
+    "NaN": ("absolute_error", edited((4, 1), np.nan), "y contains NaN or infinity, first at row 4, column 1"),
+    "infinity": ("quantile", edited((4, 1), np.inf), "y contains NaN or infinity, first at row 4, column 1"),
     "text": ("squared_error", targets.astype(str), "y must hold numbers"),
     "ragged": ("squared_error", [[1, 2, 3], [1]], "y is not a rectangular table"),
     "complex": ("squared_error", targets + 1j, "y is complex"),
     "masked": ("squared_error", np.ma.masked_less(targets, 0.5), "y has masked values"),
     "sparse": ("squared_error", scipy.sparse.csr_array(targets), r"y.toarray\(\)"),
-    "negative counts": ("poisson", but((7, 2), -1), r"y\[7, 2\] is -1, but .* targets not below 0"),
+    "negative counts": ("poisson", edited((7, 2), -1), r"y\[7, 2\] is -1, but .* targets not below 0"),
     "no probability": (
-        "sigmoid_binary_cross_entropy", but((0, 1), 1.5), r"y\[0, 1\] is 1.5, but .* from 0 to 1",
+        "sigmoid_binary_cross_entropy", edited((0, 1), 1.5), r"y\[0, 1\] is 1.5, but .* from 0 to 1",
     ),
     "one-hot as labels": ("multiclass_hinge", np.eye(3)[y], "y must have one dimension"),
 }  # fmt: skip
@@ -445,7 +430,7 @@ def test_bad_targets_are_refused_and_nothing_changes(loss, given, message, backe
     np.testing.assert_array_equal(everything(model), before)
 
 
-def test_targets_beyond_float32_are_told():
+def test_targets_too_large_for_float32_are_refused():
     model = fastnn.Model([2, 3, 3], loss="squared_error", dtype=np.float32, backend="numpy")
     with pytest.raises(ValueError, match="y contains NaN or infinity, first at row 4, column 1, as float32"):
-        model.train(X, but((4, 1), 1e300))
+        model.train(X, edited((4, 1), 1e300))

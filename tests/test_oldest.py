@@ -12,11 +12,11 @@ LINES = (ROOT / "tests" / "oldest.txt").read_text(encoding="utf-8").splitlines()
 PINS = dict(line.split("==") for line in LINES if not line.startswith("#"))
 
 
-def test_every_oldest_version_is_pinned():
+def test_every_package_is_pinned_to_its_oldest_version():
     extras = PROJECT["optional-dependencies"]
     requirements = [Requirement(line) for line in PROJECT["dependencies"] + extras["test"]]
     floors = {requirement.name: requirement.specifier for requirement in requirements}
-    assert PINS.keys() == {*floors, "distributed"}  # "dask[distributed]" brings it, in dask's version
+    assert PINS.keys() == {*floors, "distributed"}  # a dependency of "dask[distributed]", in dask's version
     assert PINS["distributed"] == PINS["dask"]
     for name, specifier in floors.items():
         (floor,) = (part for part in specifier if part.operator == ">=")
@@ -24,7 +24,7 @@ def test_every_oldest_version_is_pinned():
         assert Version(PINS[name]).release[: len(release)] == release, name
 
 
-def test_extras_of_users_have_the_floors_of_the_tests():
+def test_extras_of_users_require_the_same_versions_as_the_tests():
     extras = PROJECT["optional-dependencies"]
     users = ("bench", "cli", "dask", "playground", "render")
     assert {line for extra in users for line in extras[extra]} <= {*extras["test"]}

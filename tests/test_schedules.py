@@ -45,12 +45,12 @@ falling = st.one_of(
     st.builds(InverseTimeDecay, lengths, rates),
     st.builds(CosineDecay, lengths, minimum=fractions),
 )
-others = st.one_of(
+rising = st.one_of(
     st.builds(CosineDecay, lengths, st.just(True), multiples, fractions),
     st.builds(OneCycle, positive_fractions, multiples, multiples),
 )
 any_schedule = st.recursive(
-    falling | others, lambda inner: st.builds(WarmUp, inner, lengths, fractions), max_leaves=2
+    falling | rising, lambda inner: st.builds(WarmUp, inner, lengths, fractions), max_leaves=2
 )
 totals = st.one_of(st.integers(1, 40), st.integers(1, 3000))
 
@@ -72,15 +72,15 @@ def test_factors_are_from_0_to_1(schedule, total):
 
 
 @given(any_schedule, totals, st.data())
-def test_chunks_are_the_whole(schedule, total, data):
-    """A schedule keeps no state from one call to the next: steps may be asked for in any order."""
+def test_the_factor_of_a_step_does_not_depend_on_other_steps(schedule, total, data):
+    """A schedule keeps no state between calls: the factors of steps may be requested in any order."""
     whole = run(schedule, total)
     steps = np.array(data.draw(st.lists(st.integers(0, total - 1), max_size=20)), np.int64)
     np.testing.assert_array_equal(schedule.factors(steps, total), whole[steps])
 
 
 @given(any_schedule, st.integers(2**40, 2**62))
-def test_runs_may_be_as_long_as_steps_can_count(schedule, total):
+def test_factors_of_very_long_runs_are_from_0_to_1(schedule, total):
     steps = np.array([0, 1, total // 3, total - 2, total - 1])
     factors = schedule.factors(steps, total)
     assert ((factors >= 0) & (factors <= 1)).all()
@@ -94,7 +94,7 @@ def test_a_decay_starts_at_1_and_never_rises(schedule, total):
 
 
 @given(any_schedule)
-def test_repr_equality_hash_and_pickle(schedule):
+def test_a_repr_a_pickle_and_a_copy_are_equal_to_the_schedule(schedule):
     assert eval(repr(schedule), vars(schedules)) == schedule
     assert pickle.loads(pickle.dumps(schedule)) == schedule
     assert hash(dataclasses.replace(schedule)) == hash(schedule)
@@ -107,7 +107,7 @@ def test_every_schedule_is_usable_by_its_bare_name(name, total):
     assert type(schedule) is SCHEDULES[name]
     factors = run(schedule, total)
     assert ((factors > 0) & (factors <= 1)).all()
-    if name != "cosine_log" or total >= 7:  # fewer steps may all lie near valleys
+    if name != "cosine_log" or total >= 7:  # all of fewer steps may lie near valleys
         assert factors.max() > 0.9  # the peak of a cycle may lie between two steps: 1 need not be reached
 
 
@@ -118,7 +118,7 @@ def test_schedules_cannot_be_changed():
         StepDecay().gamma = 0.5
 
 
-def test_the_base_is_no_schedule():
+def test_the_base_class_cannot_be_instantiated():
     with pytest.raises(TypeError, match="factors"):
         Schedule()
 
@@ -126,14 +126,14 @@ def test_the_base_is_no_schedule():
 # --- lengths -------------------------------------------------------------------------------------
 
 
-def test_an_int_is_steps_and_a_float_is_a_fraction():
+def test_an_int_counts_steps_and_a_float_is_a_fraction_of_the_run():
     one_step, whole_run = StepDecay(1, 0.5), StepDecay(1.0, 0.5)
     assert run(one_step, 4).tolist() == [1, 0.5, 0.25, 0.125]
     assert run(whole_run, 4).tolist() == [1, 1, 1, 1]
 
 
 @given(totals, st.integers(1, 50))
-def test_a_fraction_is_one_step_at_least(total, n):
+def test_a_fraction_means_at_least_one_step(total, n):
     for schedule in (StepDecay, ExponentialDecay, InverseTimeDecay, CosineDecay):
         factors = run(schedule(1 / (n * total)), total)
         np.testing.assert_array_equal(factors, run(schedule(1), total))
@@ -157,7 +157,7 @@ def test_a_fraction_of_whole_steps_is_those_steps(size, n, gamma):
 
 @given(st.integers(1, 12), totals)
 def test_n_periods_fill_a_run_of_any_length(n, total):
-    """No further period begins at the last steps of a run: a restart there would set the full rate."""
+    """No further period begins in the last steps of a run: a restart there would set the full rate."""
     assert run(StepDecay(1 / n, 0.5), total)[-1] == 0.5 ** (min(n, total) - 1)
     for growth in (1, 2, 3):
         share = Fraction(1, sum(growth**k for k in range(n)))
@@ -168,12 +168,12 @@ def test_n_periods_fill_a_run_of_any_length(n, total):
 
 
 @pytest.mark.parametrize("schedule", [StepDecay, ExponentialDecay, InverseTimeDecay, CosineDecay])
-def test_a_length_beyond_the_run_is_fine(schedule):
+def test_a_length_may_exceed_the_run(schedule):
     assert run(schedule(10**6), 10).min() > 0.99
     np.testing.assert_array_equal(run(schedule(10**6), 10), schedule(10**6).factors(np.arange(10), 10**6))
 
 
-def test_numpy_numbers_become_pythons():
+def test_numpy_numbers_become_python_numbers():
     schedule = CosineDecay(np.int32(3), np.True_, np.float32(2), np.float64(0.5))
     assert schedule == CosineDecay(3, True, 2.0, 0.5)
     assert repr(schedule) == "CosineDecay(cycle=3, restarts=True, growth=2.0, minimum=0.5)"
@@ -219,7 +219,7 @@ def test_cosine_decay_is_the_closed_form_and_stays_at_its_minimum(cycle, minimum
 
 
 @given(st.integers(1, 20), st.integers(1, 4), fractions, totals)
-def test_restarts_are_cycles_one_after_the_other(cycle, growth, minimum, total):
+def test_restarts_are_successive_cycles(cycle, growth, minimum, total):
     factors = run(CosineDecay(cycle, True, growth, minimum), total)
     expected, length = [], cycle
     while len(expected) < total:
@@ -230,7 +230,7 @@ def test_restarts_are_cycles_one_after_the_other(cycle, growth, minimum, total):
 
 
 @given(lengths, fractions, totals)
-def test_a_growth_of_almost_1_is_one_of_1(cycle, minimum, total):
+def test_a_growth_just_above_1_equals_a_growth_of_1(cycle, minimum, total):
     almost = run(CosineDecay(cycle, True, 1 + 2**-52, minimum), total)
     np.testing.assert_allclose(almost, run(CosineDecay(cycle, True, 1, minimum), total), atol=1e-8)
 
@@ -253,16 +253,16 @@ def test_warm_up_rises_to_the_first_factor_of_the_schedule():
 
 
 @given(positive_fractions, totals, fractions)
-def test_no_step_of_a_warm_up_stands_still(length, total, start):
+def test_no_factor_of_a_warm_up_is_0(length, total, start):
     assert run(WarmUp(length=length, start=start), total).min() > 0
 
 
-def test_warm_ups_nest():
+def test_warm_ups_may_be_nested():
     assert run(WarmUp(WarmUp(length=2), length=2), 5).tolist() == [0.25, 0.5, 0.5, 1, 1]
     assert WarmUp("warm_up") == WarmUp(WarmUp(Constant()))
 
 
-def test_one_cycle_has_its_three_corners():
+def test_one_cycle_begins_peaks_and_ends_at_the_given_factors():
     factors = run(OneCycle(pct_start=0.25, div_factor=10, final_div_factor=100), 40)
     assert factors[[0, 9, 39]] == pytest.approx([0.1, 1, 0.001])
     assert (np.diff(factors[:10]) > 0).all()
@@ -279,7 +279,7 @@ def test_one_cycle_of_a_short_run_begins_at_its_peak(total, expected):
     assert np.isfinite(factors).all()
 
 
-def test_one_cycle_may_only_rise():
+def test_one_cycle_without_a_fall_only_rises():
     assert run(OneCycle(pct_start=1), 3) == pytest.approx([0.04, 0.52, 1])
 
 
@@ -287,10 +287,10 @@ def test_one_cycle_may_only_rise():
 
 
 def test_a_function_is_called_with_python_ints():
-    asked = []
+    requested = []
 
     def function(step):
-        asked.append(step)
+        requested.append(step)
         return np.float32(step) / 4
 
     schedule = resolve_schedule(function)
@@ -298,13 +298,13 @@ def test_a_function_is_called_with_python_ints():
     factors = schedule.factors(np.array([2, 0, 3]), 10)
     assert factors.tolist() == [0.5, 0, 0.75]
     assert factors.dtype == np.float64
-    assert asked == [2, 0, 3]
-    assert {type(step) for step in asked} == {int}
+    assert requested == [2, 0, 3]
+    assert {type(step) for step in requested} == {int}
     assert schedule.factors(np.array([], np.int64), 10).shape == (0,)
 
 
 @pytest.mark.parametrize("value", [-0.5, math.nan, math.inf, "1", None, 1j, np.ones(1)])
-def test_a_wrong_factor_is_told_with_its_step(value):
+def test_an_invalid_factor_is_refused_with_its_step(value):
     schedule = resolve_schedule(lambda step: 1.0 if step < 7 else value)
     assert run(schedule, 7).tolist() == [1.0] * 7
     with pytest.raises(ValueError, match="factor at step 7") as caught:
@@ -327,8 +327,8 @@ def test_a_function_may_take_the_number_of_steps(function, expected):
 
 
 @pytest.mark.parametrize("cycles", [1, 2, 4, 7])
-def test_coslog_is_the_formula_and_rests_in_its_valleys(cycles):
-    """A closed form by half angles, sin^2(pi log2(...)), and rates of 0 at the ends of the cycles."""
+def test_cosine_log_is_the_formula_and_0_in_its_valleys(cycles):
+    """The closed form by half angles is sin^2(pi log2(...)), which is 0 at the end of every cycle."""
     schedule, total = CosineLog(cycles), 2**cycles - 1
     t = (np.arange(1000) + 0.5) / 1000
     expected = np.sin(np.pi * np.log2(1 + total * t)) ** 2
@@ -341,23 +341,23 @@ def test_coslog_is_the_formula_and_rests_in_its_valleys(cycles):
     assert factors.max() > 0.9999
 
 
-def test_coslog_of_too_many_cycles_is_told():
+def test_cosine_log_with_too_many_cycles_is_refused():
     with pytest.raises(ValueError, match="cycles must be at most 52, got 53"):
         CosineLog(53)
 
 
-def test_what_a_function_raises_comes_through():
+def test_errors_of_a_function_are_raised_unchanged():
     with pytest.raises(ZeroDivisionError):
         run(resolve_schedule(lambda step: 1 / step), 3)
 
 
-def test_an_object_is_itself():
+def test_a_schedule_object_is_not_copied():
     schedule = CosineDecay(minimum=0.1)
     assert resolve_schedule(schedule) is schedule
     assert WarmUp(schedule).schedule is schedule
 
 
-def test_an_own_schedule_is_one_too():
+def test_users_may_derive_schedules():
     class Half(Schedule):
         def factors(self, steps, total):
             return np.full(steps.shape, 0.5)
@@ -366,7 +366,7 @@ def test_an_own_schedule_is_one_too():
 
 
 @pytest.mark.parametrize("spec", ["cosine", "Constant", "", None, 0.1, ["constant"], {}, float])
-def test_something_else_is_told_the_names(spec):
+def test_anything_else_is_refused_with_the_names_of_all_schedules(spec):
     with pytest.raises(
         ValueError, match="schedule must be one of .* or a function of the step, got"
     ) as caught:
@@ -377,44 +377,45 @@ def test_something_else_is_told_the_names(spec):
 
 
 @pytest.mark.parametrize("schedule", sorted(SCHEDULES.values(), key=repr))
-def test_a_class_is_told_to_be_called(schedule):
+def test_a_class_is_refused_with_the_advice_to_call_it(schedule):
     for resolve in (resolve_schedule, WarmUp):
         with pytest.raises(ValueError, match=rf"call it, as in {schedule.__name__}\(\)"):
             resolve(schedule)
 
 
 @pytest.mark.parametrize("function", [0.5, None, "constant", CosineDecay, Constant(), float])
-def test_a_function_schedule_takes_a_function(function):
+def test_a_function_schedule_takes_only_functions(function):
     with pytest.raises(ValueError, match="function must take a step"):
         FunctionSchedule(function)
 
 
 # --- arguments -----------------------------------------------------------------------------------
 
-NO_LENGTHS = [0, -1, 2**63, 0.0, -0.5, 1.5, 10.0, math.nan, math.inf, True, np.True_, "0.1", None, 1j, [1]]
-NO_FRACTIONS = [-0.1, 1.1, 2, 10**400, math.nan, math.inf, True, False, "0.1", None, 1j]
-NO_POSITIVE_FRACTIONS = [0, 0.0, *NO_FRACTIONS]
-NO_MULTIPLES = [0.99, 0, -2, 10**400, math.nan, math.inf, True, "2", None, 1j]
-NO_RATES = [-1e-9, -1, 10**400, math.nan, math.inf, True, False, "2", None, 1j]
+# Values that are refused as a length, as a fraction, and so on.
+NOT_LENGTHS = [0, -1, 2**63, 0.0, -0.5, 1.5, 10.0, math.nan, math.inf, True, np.True_, "0.1", None, 1j, [1]]
+NOT_FRACTIONS = [-0.1, 1.1, 2, 10**400, math.nan, math.inf, True, False, "0.1", None, 1j]
+NOT_POSITIVE_FRACTIONS = [0, 0.0, *NOT_FRACTIONS]
+NOT_MULTIPLES = [0.99, 0, -2, 10**400, math.nan, math.inf, True, "2", None, 1j]
+NOT_RATES = [-1e-9, -1, 10**400, math.nan, math.inf, True, False, "2", None, 1j]
 
 WRONG = [
-    (StepDecay, "step_size", NO_LENGTHS),
-    (StepDecay, "gamma", NO_POSITIVE_FRACTIONS),
-    (ExponentialDecay, "decay_steps", NO_LENGTHS),
-    (ExponentialDecay, "gamma", NO_POSITIVE_FRACTIONS),
-    (InverseTimeDecay, "decay_steps", NO_LENGTHS),
-    (InverseTimeDecay, "decay_rate", NO_RATES),
-    (CosineDecay, "cycle", NO_LENGTHS),
+    (StepDecay, "step_size", NOT_LENGTHS),
+    (StepDecay, "gamma", NOT_POSITIVE_FRACTIONS),
+    (ExponentialDecay, "decay_steps", NOT_LENGTHS),
+    (ExponentialDecay, "gamma", NOT_POSITIVE_FRACTIONS),
+    (InverseTimeDecay, "decay_steps", NOT_LENGTHS),
+    (InverseTimeDecay, "decay_rate", NOT_RATES),
+    (CosineDecay, "cycle", NOT_LENGTHS),
     (CosineDecay, "restarts", [0, 1, 2.0, "True", None]),
-    (CosineDecay, "growth", NO_MULTIPLES),
-    (CosineDecay, "minimum", NO_FRACTIONS),
+    (CosineDecay, "growth", NOT_MULTIPLES),
+    (CosineDecay, "minimum", NOT_FRACTIONS),
     (CosineLog, "cycles", [0, -1, 1.5, True, "4", None, 2**63]),
-    (OneCycle, "pct_start", NO_POSITIVE_FRACTIONS),
-    (OneCycle, "div_factor", NO_MULTIPLES),
-    (OneCycle, "final_div_factor", NO_MULTIPLES),
+    (OneCycle, "pct_start", NOT_POSITIVE_FRACTIONS),
+    (OneCycle, "div_factor", NOT_MULTIPLES),
+    (OneCycle, "final_div_factor", NOT_MULTIPLES),
     (WarmUp, "schedule", ["cosine", None, 1]),
-    (WarmUp, "length", NO_LENGTHS),
-    (WarmUp, "start", NO_FRACTIONS),
+    (WarmUp, "length", NOT_LENGTHS),
+    (WarmUp, "start", NOT_FRACTIONS),
 ]
 
 
@@ -435,11 +436,11 @@ def test_every_argument_is_checked():
             assert (schedule, field.name) in checked
 
 
-def test_growth_without_restarts_is_told():
+def test_growth_without_restarts_is_refused():
     with pytest.raises(ValueError, match="growth is 2.0, but .* set restarts=True"):
         CosineDecay(0.1, growth=2)
 
 
-def test_a_float_of_steps_is_told_how_to_write_them():
+def test_a_float_that_counts_steps_is_refused_with_the_integer_to_write():
     with pytest.raises(ValueError, match="got 100.0: write 100 for a hundred steps"):
         WarmUp(length=100.0)

@@ -33,4 +33,5 @@ def labels(image):
 
 
 def of_iris(**options):
+    """Return an unfitted classifier with options that suit the iris data."""
     return fastnn.MLPClassifier((8,), max_iter=60, random_state=0, early_stopping=True, **options)

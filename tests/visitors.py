@@ -43,7 +43,7 @@ def chromium():
 
 
 class Visitor:
-    """A page, with the questions that the tests ask."""
+    """A page in the browser, with the actions and queries that tests need."""
 
     def __init__(self, page):
         self.page = page
@@ -82,14 +82,14 @@ class Visitor:
 
     @property
     def fragment(self):
-        self.page.wait_for_timeout(450)  # the address follows within that time
+        self.page.wait_for_timeout(450)  # the page updates its address within that time
         return urlsplit(self.page.url).fragment
 
     def wait_for_step(self, step):
         self.wait("step => Number(document.querySelector('#boundary').dataset.step) >= step", step)
 
     def change(self, action):
-        """Do something that begins a new run, and wait for its first frame."""
+        """Call `action`, which begins a new run, and wait for the first frame of that run."""
         before = self.run
         action()
         self.wait_for_frame(before + 1)

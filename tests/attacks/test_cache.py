@@ -1,7 +1,7 @@
 """Attacks on the files of compiled kernels: whatever happens to them, a kernel gives the same result.
 
-Every attack makes its small kernel anew: a new kernel is looked for in the cache again. `test_jit.py` tests
-the effect of a single broken file on a second process.
+Every attack creates its small kernel again and again, since only a new kernel is looked up in the cache.
+`test_jit.py` tests the effect of a single broken file on a second process.
 """
 
 import os
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 posix = pytest.mark.skipif(os.name != "posix", reason="limits and permissions are POSIX's")
 
 TINY = """
-    import os, shutil, sys
+    import os, shutil
     from pathlib import Path
     from fastnn_kernels.compiler.jit import kernel
 
@@ -60,7 +60,7 @@ def run(folder, attack):
     return run_python(TINY + attack, NUMBA_CACHE_DIR=str(folder)).split()
 
 
-def test_whatever_is_in_the_file_or_in_its_place(tmp_path):
+def test_a_kernel_survives_anything_in_the_place_of_its_file(tmp_path):
     attack = """
     import random
     draw = random.Random(0)
@@ -92,7 +92,7 @@ def test_whatever_is_in_the_file_or_in_its_place(tmp_path):
     assert run(tmp_path, attack) == ["done"]
 
 
-def test_the_folder_vanishes_and_comes_back_as_something_else(tmp_path):
+def test_a_kernel_survives_the_loss_or_replacement_of_its_folder(tmp_path):
     attack = """
     for _ in range(3):
         shutil.rmtree(folder.parent)
@@ -123,7 +123,7 @@ def test_the_folder_vanishes_and_comes_back_as_something_else(tmp_path):
 
 
 @posix
-def test_a_full_disk_and_no_file_left_to_be_opened(tmp_path):
+def test_a_kernel_survives_a_full_disk_and_a_lack_of_file_descriptors(tmp_path):
     attack = """
     import resource
 
@@ -148,7 +148,7 @@ def test_a_full_disk_and_no_file_left_to_be_opened(tmp_path):
 
 
 @posix
-def test_what_may_be_neither_read_nor_written(open_folder):
+def test_a_kernel_survives_a_file_that_may_be_neither_read_nor_written(open_folder):
     attack = """
     entry.chmod(0)
     folder.chmod(0o555)
@@ -161,7 +161,7 @@ def test_what_may_be_neither_read_nor_written(open_folder):
     assert run(open_folder, attack) == ["done"]
 
 
-def test_processes_that_write_at_once(tmp_path):
+def test_a_kernel_survives_processes_that_write_its_file_at_once(tmp_path):
     attack = """
     if hasattr(os, "fork"):
         children = []
@@ -170,7 +170,7 @@ def test_processes_that_write_at_once(tmp_path):
             if child == 0:
                 for factor in range(10, 18):
                     outcome(factor)
-                    (folder / f"{entry.name}").write_bytes(content[: factor * k])  # breaks the file
+                    (folder / f"{entry.name}").write_bytes(content[: factor * k])  # a broken file
                     outcome()
                 os._exit(0)
             children.append(child)
@@ -184,8 +184,8 @@ def test_processes_that_write_at_once(tmp_path):
     assert run(tmp_path, attack) == ["done"]
 
 
-def test_sources_that_cannot_be_read(tmp_path, monkeypatch):
-    """An editor's lock file, a dangling link beside the source, does not change the digest."""
+def test_sources_that_cannot_be_read_have_no_digest(tmp_path, monkeypatch):
+    """A dangling link, which editors use as a lock, and a folder do not change the digest of the sources."""
     (tmp_path / "a.py").write_text("a = 1")
     monkeypatch.setattr(cache, "__file__", str(tmp_path / "cache.py"))
     digest = cache.source_digest()
@@ -202,7 +202,7 @@ def test_sources_that_cannot_be_read(tmp_path, monkeypatch):
     assert not cache.is_current()
 
 
-def test_a_user_without_a_home_gets_no_folder_where_he_is(monkeypatch):
+def test_a_user_without_a_home_has_only_the_packages_cache_folder(monkeypatch):
     monkeypatch.setattr(cache.platformdirs, "user_cache_dir", lambda name, **_: f"~/.cache/{name}")
     monkeypatch.setattr(cache, "cache_setting", lambda: "")
-    assert all(folder.is_absolute() for folder in cache.cache_folders())
+    assert list(cache.cache_folders()) == [cache.PACKAGE / "__pycache__"]

@@ -17,7 +17,7 @@ pytestmark = [
 ]
 
 COMMON = """
-    import contextlib, io, os, resource, shutil, sys, warnings
+    import contextlib, io, os, resource, shutil, sys
     from pathlib import Path
     import numpy as np
     import fastnn
@@ -42,14 +42,14 @@ COMMON = """
         fastnn.animate_training(one, X, y, path, frames=2, num_passes=4, size=(200, 160))
 
     def moons(path):
-        \"\"\"Run the command; what it tells is raised.\"\"\"
-        told = io.StringIO()
-        with contextlib.redirect_stderr(told), contextlib.redirect_stdout(io.StringIO()):
+        \"\"\"Run the command `fastnn moons`; raise its error message as an OSError.\"\"\"
+        errors = io.StringIO()
+        with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(io.StringIO()):
             status = cli.main(["moons", "--passes", "1", "--out", str(path)])
         if status:
             assert status == 1
-            assert told.getvalue().startswith("fastnn: "), told.getvalue()
-            raise OSError(told.getvalue())
+            assert errors.getvalue().startswith("fastnn: "), errors.getvalue()
+            raise OSError(errors.getvalue())
 
     RENDERED = (".png", ".tif", ".zarr", ".dzi", ".svg", ".pdf")
     WRITERS = {
@@ -71,7 +71,7 @@ COMMON = """
     }
 
     def refused(name, write):
-        \"\"\"The error, after which everything is as before.\"\"\"
+        \"\"\"Return the message of the error that `write` raises; assert that no file has changed.\"\"\"
         before = contents()
         try:
             write()
@@ -96,7 +96,7 @@ def run(folder, attack):
 
 
 def test_a_full_disk_leaves_the_older_picture(tmp_path):
-    """Limit the size of files: the system reports EFBIG in the way it reports ENOSPC."""
+    """A limit of the size of files stands for a full disk: the system reports both in the same way."""
     attack = """
     for name, write in WRITERS.items():
         write()
@@ -112,10 +112,10 @@ def test_a_full_disk_leaves_the_older_picture(tmp_path):
     run(tmp_path, attack)
 
 
-def test_a_folder_that_must_not_be_written_to(open_folder):
+def test_a_folder_without_write_permission_stays_unchanged(open_folder):
     attack = """
     for write in WRITERS.values():
-        write()  # imports everything, before another user without access to the modules takes over
+        write()  # import all modules now: the other user cannot read them
     folder.chmod(0o555)
     if os.getuid() == 0:
         os.seteuid(65534)  # root may write everywhere
@@ -126,7 +126,7 @@ def test_a_folder_that_must_not_be_written_to(open_folder):
     run(open_folder, attack)
 
 
-def test_a_folder_that_vanishes_while_it_is_written_to(tmp_path):
+def test_a_folder_that_vanishes_during_the_work_is_an_oserror(tmp_path):
     attack = """
     def vanishing(points):
         shutil.rmtree(folder, ignore_errors=True)
@@ -147,8 +147,8 @@ def test_a_folder_that_vanishes_while_it_is_written_to(tmp_path):
     run(tmp_path / "folder", "\n    folder.mkdir()\n" + attack)
 
 
-def test_full_devices(tmp_path):
-    """Replace a link to a device by the picture, but not the device, which root could replace."""
+def test_a_link_to_a_device_is_replaced_by_the_picture_and_the_device_is_not(tmp_path):
+    """Root may replace the device itself: only the link may give way to the picture."""
     attack = """
     path = folder / "a.png"
     for write in (WRITERS["render.png"], WRITERS["animate.png"], WRITERS["moons.png"]):

@@ -1,4 +1,4 @@
-"""Attacks by forks: wherever a process is forked, parent and child go on, with the same results."""
+"""Attacks by forks: wherever a process is forked, parent and child continue and compute the same results."""
 
 import os
 
@@ -33,13 +33,13 @@ COMMON = """
         image = fastnn.render_boundary(small, (-2, 2), (-2, 2), 300, method="dense")
         return model._parameters.tobytes() + model.predict_proba(large).tobytes() + image.data.tobytes()
 
-    def forked(does):
-        \"\"\"The exit status of a child in which `does` is called: 0 where it returns True.\"\"\"
+    def forked(work):
+        \"\"\"Return the exit status of a child process that calls `work`: 0 if the call returned True.\"\"\"
         child = os.fork()
         if child == 0:
             status = 2
             try:
-                status = 0 if does() else 1
+                status = 0 if work() else 1
             except BaseException:
                 import traceback
                 traceback.print_exc()
@@ -48,8 +48,8 @@ COMMON = """
 """
 
 
-def test_a_fork_in_a_callback_goes_on_in_both():
-    """The child lacks the threads that share the parent's steps: it must not wait for them."""
+def test_a_training_forked_in_a_callback_ends_the_same_in_both_processes():
+    """The child lacks the threads with which the parent shares a step: it must not wait for them."""
     program = """
     expected = results()
     children = []
@@ -59,7 +59,7 @@ def test_a_fork_in_a_callback_goes_on_in_both():
             children.append(os.fork())
 
     FIRST = limits.FIRST_CALL_OPERATIONS
-    limits.FIRST_CALL_OPERATIONS = limits.CALL_SECONDS = 0  # one step a call, for more calls
+    limits.FIRST_CALL_OPERATIONS = limits.CALL_SECONDS = 0  # a call of the kernel for each step
     model = trained(callbacks=[fork])
     limits.FIRST_CALL_OPERATIONS, limits.CALL_SECONDS = FIRST, 0.05
     same = results(model) == expected
@@ -79,7 +79,7 @@ FIRSTS = {
 
 
 @pytest.mark.parametrize("work", FIRSTS.values(), ids=FIRSTS)
-def test_forks_while_another_thread_imports_and_compiles(work):
+def test_children_forked_while_a_thread_imports_and_compiles_do_not_wait(work):
     """A child lacks the thread that holds the lock of the import or the compiler: it must not wait for it."""
     program = f"""
     def first():
@@ -96,7 +96,7 @@ def test_forks_while_another_thread_imports_and_compiles(work):
     assert run_python(COMMON + program).strip() == "[0, 0, 0]"
 
 
-def test_forks_while_other_threads_train_predict_and_paint():
+def test_children_forked_while_threads_train_predict_and_paint_compute_the_same():
     program = """
     expected, ended, begun = results(), threading.Event(), threading.Semaphore(0)
 
@@ -120,7 +120,7 @@ def test_forks_while_other_threads_train_predict_and_paint():
     assert run_python(COMMON + program).strip() == "[0, 0, 0, 0, 0] True 0"
 
 
-def test_forks_after_ctrl_c():
+def test_children_forked_after_ctrl_c_compute_the_same():
     program = """
     expected = results()
     for _ in range(3):
@@ -132,7 +132,7 @@ def test_forks_after_ctrl_c():
     assert run_python(COMMON + program).split() == ["0", "True"] * 3
 
 
-def test_a_child_may_be_interrupted_alone():
+def test_an_interrupt_of_a_child_leaves_the_parent_unaffected():
     program = """
     expected = results()
 
@@ -174,10 +174,10 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_pools_of_processes(tmp_path, method):
+def test_processes_of_a_pool_compute_the_same(tmp_path, method):
     script = tmp_path / "pools.py"
     script.write_text(POOLS)
     program = "import runpy, sys; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
-    if method == "spawn":  # spawned children import the script by its path: it must be the main program
+    if method == "spawn":  # spawned children import the main program by its path: it must be the script
         program = "import subprocess, sys; subprocess.run([sys.executable, *sys.argv[1:]], check=True)"
     assert run_python(program, script, method).split() == ["done"]

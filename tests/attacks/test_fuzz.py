@@ -1,4 +1,4 @@
-"""Random calls of everything public: no crash, no internal error, no NaN from finite numbers.
+"""Random calls of all public functions: no crash, no internal error, no NaN from finite numbers.
 
 These tests take minutes and are not run by default: ``pytest -m fuzz tests/attacks/test_fuzz.py``. Each makes
 about `CALLS` calls, a number that FASTNN_FUZZ_CALLS sets. FASTNN_FUZZ_SEED, 0 by default, seeds the random
@@ -107,8 +107,8 @@ def optimizers(draw):
     if kind == "momentum":
         return fastnn.Momentum(draw(share), weight_decay=draw(decay))
     if kind in ("adam", "adamw"):
-        made = fastnn.Adam if kind == "adam" else fastnn.AdamW
-        return made(betas=(draw(share), draw(share)), eps=draw(eps), weight_decay=draw(decay))
+        adam = fastnn.Adam if kind == "adam" else fastnn.AdamW
+        return adam(betas=(draw(share), draw(share)), eps=draw(eps), weight_decay=draw(decay))
     if kind == "adagrad":
         return fastnn.Adagrad(lr_decay=draw(decay), eps=draw(eps), weight_decay=draw(decay))
     return fastnn.RMSprop(alpha=draw(share), eps=draw(eps), momentum=draw(share), weight_decay=draw(decay))
@@ -123,7 +123,7 @@ def trainings(draw):
     activation = st.sampled_from(sorted(ACTIVATIONS))
     rate = st.sampled_from([0.0, 0.0, 0.3, 0.9, 1 - 2**-40, 1e-320])
     name = draw(st.sampled_from(sorted(LOSSES)))
-    made = {
+    arguments = {
         "layers_dim": dims,
         "activation": [draw(activation) for _ in range(n_hidden)],
         "output_activation": draw(activation),
@@ -166,18 +166,20 @@ def trainings(draw):
             "ema_decay": draw(st.sampled_from([None, None, 0.0, 0.9, 1 - 2**-52])),
         }
     else:
-        made["dropout"] = 0.0
+        arguments["dropout"] = 0.0
     if draw(st.booleans()):
         options["validation_data"] = X[: max(1, len(X) // 2)], y[: max(1, len(X) // 2)]
-    return made, X, y, options
+    return arguments, X, y, options
 
 
-def trained(made, X, y, options, backend, moved=None):
-    """Train a model; return it, its samples, and its results, arrays by name, or the error it raised.
+def trained(arguments, X, y, options, backend, moved=None):
+    """Train a model with `arguments` of `Model` and `options` of `train`.
+
+    Return the model, its samples, and a dict of the resulting arrays, or the error that was raised.
 
     A generator `moved` replaces every number of the input by one of its two neighbours, chosen at random.
     """
-    model = fastnn.Model(**made, backend=backend)
+    model = fastnn.Model(**arguments, backend=backend)
     if moved is not None:
         model._parameters[...] = neighbours(model._parameters, moved)
         X, y = neighbours(X, moved), neighbours(y, moved)
@@ -226,33 +228,33 @@ def differences(found, other, dtype):
 
 @fuzzed(calls_an_example=12)
 @hypothesis.given(trainings(), st.integers(0, 2**32 - 1))
-def test_trainings(training, seed):
-    made, X, y, options = training
-    model, _, compiled = trained(made, X, y, options, "numba")
+def test_trainings_are_finite_and_both_backends_agree(training, seed):
+    arguments, X, y, options = training
+    model, _, compiled = trained(arguments, X, y, options, "numba")
     assert np.isfinite(model._parameters).all()
     assert np.isfinite(model._statistics).all()
-    again, _, _ = trained(made, X, y, {**options, "n_threads": 1}, "numba")
+    again, _, _ = trained(arguments, X, y, {**options, "n_threads": 1}, "numba")
     np.testing.assert_array_equal(again._parameters, model._parameters)
-    plain, _, reference = trained(made, X, y, options, "numpy")
+    plain, _, reference = trained(arguments, X, y, options, "numpy")
     assert np.isfinite(plain._parameters).all()
     if isinstance(compiled, dict):
         assert np.isfinite(compiled["loss"]).all() or not np.isfinite(compiled["loss"][:-1]).all()
         assert not np.isnan(compiled["predictions"]).any() or not np.isfinite(scores_of(model, X)).all()
     random = np.random.default_rng(seed)
-    moved = [trained(made, X, y, options, "numpy", random)[2] for _ in range(3)]
+    moved = [trained(arguments, X, y, options, "numpy", random)[2] for _ in range(3)]
     outcomes = [compiled, reference, *moved]
     if getattr(resolve_optimizer(options["optimizer"]), "eps", 1.0) < 1e-3:
         return  # a step divides by the gradient's size, which magnifies rounding without a limit
-    if np.abs(X).max() > np.sqrt(np.finfo(made["dtype"]).max) / 1e4 or options["epsilon"] > 1e3:
+    if np.abs(X).max() > np.sqrt(np.finfo(arguments["dtype"]).max) / 1e4 or options["epsilon"] > 1e3:
         return  # squares may overflow on one side alone, or the rate magnifies rounding to any size
-    if made["batch_norm"] and np.abs(X).max() > 1e6:
+    if arguments["batch_norm"] and np.abs(X).max() > 1e6:
         return  # in a constant unit, the rounding error of the mean is as large as the least deviation
     if any(isinstance(one, Exception) for one in outcomes):
         # Rounding may decide whether a training diverges, but then some perturbed runs do and some do not.
         assert not all(isinstance(one, Exception) for one in outcomes[1:]) or isinstance(compiled, Exception)
         assert any(isinstance(one, Exception) for one in outcomes[1:]) or not isinstance(compiled, Exception)
         return
-    assert_agree(compiled, reference, moved, made, options)
+    assert_agree(compiled, reference, moved, arguments, options)
 
 
 def scores_of(model, X):
@@ -264,22 +266,22 @@ def scores_of(model, X):
     )
 
 
-# Tolerance of the difference between the backends: TIMES the effect of a perturbation, plus ULPS ulps.
-TIMES, ULPS = 1000, 1e5
+# Tolerance of the difference between the backends: FACTOR times the effect of a perturbation, plus ULPS ulps.
+FACTOR, ULPS = 1000, 1e5
 
 
-def assert_agree(compiled, reference, moved, made, options):
+def assert_agree(compiled, reference, moved, arguments, options):
     """Assert that both backends differ by no more than rounding explains, as the perturbed runs show."""
-    eps = float(np.finfo(made["dtype"]).eps)
-    by_rounding = [differences(reference, one, made["dtype"]) for one in moved]
-    apart = differences(reference, compiled, made["dtype"])
-    if apart is None or None in by_rounding:  # shapes differ where one run stopped earlier
+    eps = float(np.finfo(arguments["dtype"]).eps)
+    by_rounding = [differences(reference, one, arguments["dtype"]) for one in moved]
+    between_backends = differences(reference, compiled, arguments["dtype"])
+    if between_backends is None or None in by_rounding:  # shapes differ where one run stopped earlier
         return
-    for name, distance in apart.items():
-        if name == "predictions" and (LOSSES[made["loss"]].of_labels or not np.isfinite(distance)):
+    for name, distance in between_backends.items():
+        if name == "predictions" and (LOSSES[arguments["loss"]].of_labels or not np.isfinite(distance)):
             continue  # classes may change where two scores are equal, and exp may overflow
         most = max(one[name] for one in by_rounding)
-        assert distance <= TIMES * most + ULPS * eps or most > 1e-3, (name, distance, most)
+        assert distance <= FACTOR * most + ULPS * eps or most > 1e-3, (name, distance, most)
 
 
 # --- estimators ------------------------------------------------------------------------------------
@@ -364,7 +366,7 @@ def assert_fitted_is_finite(estimator):
 
 @fuzzed(calls_an_example=9)
 @hypothesis.given(fits(), st.integers(0, 2**32 - 1))
-def test_estimators(fit, seed):
+def test_estimators_stay_finite_and_dense_and_sparse_samples_agree(fit, seed):
     estimator, X, y = fit
     random = np.random.default_rng(seed)
     table = as_table(X, random)
@@ -426,7 +428,7 @@ def pictures(draw):
 
 @fuzzed(calls_an_example=6)
 @hypothesis.given(pictures(), st.sampled_from(["probability", "confidence", "margin"]))
-def test_pictures(picture, response):
+def test_pictures_of_all_methods_and_backends_agree(picture, response):
     model, options = picture
     dense = outcome(lambda: fastnn.render_boundary(model, method="dense", **options))
     certified = outcome(lambda: fastnn.render_boundary(model, method="certified", **options))
@@ -452,7 +454,7 @@ def test_pictures(picture, response):
 
 
 def tolerance(options):
-    """Return a hundredth of a picture's sides."""
+    """Return a hundredth of the width and height of a picture."""
     return tuple((high - low) / 100 for low, high in (options["xlim"], options["ylim"]))
 
 
@@ -498,6 +500,7 @@ ODD = [
     np.full((6, 2), np.nan), np.full((6, 2), np.inf), sp.csr_matrix(np.eye(6, 2)), sp.coo_matrix(np.eye(6)),
     np.arange(12.0).reshape(6, 2)[::-1],
 ]  # fmt: skip
+# Six samples and their classes.
 X6 = np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 1.0], [0.5, 0.5], [-1.0, 2.0], [3.0, -1.0]])
 Y6 = np.array([0, 1, 1, 0, 1, 0])
 
@@ -510,7 +513,7 @@ def fitted():
 
 
 # Valid calls by name: a function and its keyword arguments.
-RIGHT = {
+VALID = {
     "Model": (fastnn.Model, {
         "layers_dim": [2, 3, 2], "activation": "tanh", "output_activation": "tanh", "backend": "numba",
         "dtype": np.float64, "random_state": 0, "loss": "softmax_cross_entropy", "dropout": 0.0,
@@ -584,21 +587,21 @@ RIGHT = {
     "OneCycle": (fastnn.OneCycle, {}),
 }  # fmt: skip
 
-# Arguments that count repetitions.
+# Arguments that are numbers of repetitions.
 REPEATED = ("num_passes", "max_iter", "n_estimators", "n_points", "max_fun")
 
 
-@pytest.mark.parametrize("name", sorted(RIGHT))
-def test_the_calls_are_right(name):
-    call, options = RIGHT[name]
+@pytest.mark.parametrize("name", sorted(VALID))
+def test_the_valid_calls_return(name):
+    call, options = VALID[name]
     result = outcome(lambda: call(**options))
     assert not isinstance(result, Exception), result
 
 
 @fuzzed(calls_an_example=1)
-@hypothesis.given(st.sampled_from(sorted(name for name, (_, options) in RIGHT.items() if options)), st.data())
-def test_odd_arguments(name, data):
-    call, options = RIGHT[name]
+@hypothesis.given(st.sampled_from(sorted(name for name, (_, options) in VALID.items() if options)), st.data())
+def test_odd_arguments_are_accepted_or_refused(name, data):
+    call, options = VALID[name]
     places = data.draw(st.lists(st.sampled_from(sorted(options)), min_size=1, max_size=2, unique=True))
     odd = {place: ODD[data.draw(st.integers(0, len(ODD) - 1))] for place in places}
     # Huge numbers of repetitions are valid, but would take for ever.

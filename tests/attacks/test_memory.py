@@ -1,6 +1,6 @@
-"""Attacks on memory: an object that does not fit is a MemoryError, and changes nothing.
+"""Attacks on memory: a call whose objects do not fit into memory raises MemoryError and changes nothing.
 
-One thread computes: where the system has no memory for a new thread, Python itself may wait for ever.
+The calls use one thread: if the system has no memory for a new thread, Python itself may wait for ever.
 """
 
 import sys
@@ -80,5 +80,5 @@ PROGRAM = """
 """
 
 
-def test_what_memory_does_not_hold_changes_nothing(tmp_path):
+def test_a_call_that_runs_out_of_memory_changes_nothing(tmp_path):
     assert run_python(PROGRAM, tmp_path).split() == ["done"]

@@ -1,4 +1,4 @@
-"""Odd arguments are refused with the argument's name, before anything has changed."""
+"""Odd arguments: they are refused by name, before anything has changed."""
 
 import sys
 from fractions import Fraction
@@ -17,12 +17,14 @@ from fastnn.system.validation import check_number, shown, sorted_classes, store_
 
 X = np.random.RandomState(0).randn(40, 2)
 Y = (X[:, 0] > 0).astype(int)
-BEYOND = 10**400
+TOO_LARGE = 10**400
 # Python refuses to print an integer with this many digits.
-UNWRITTEN = 10**5000
+UNPRINTABLE = 10**5000
 
 
 class Odd:
+    """An object with a shape, and without a repr."""
+
     shape = (1, 2)
 
     def __repr__(self):
@@ -42,13 +44,13 @@ BAD_LAYERS = {
     "masked": (np.ma.masked_less(np.eye(3, 2), 1), r"W\[1\] has masked values: fill them"),
     "sparse": (scipy.sparse.eye_array(3, 2), r"W\[1\] is a sparse matrix: pass W\[1\].toarray\(\)"),
     "too large": ([[0, 0], [0, 1e39], [0, 0]], r"W\[1\] holds 1e\+39 at \(1, 1\), too large for float32"),
-    "beyond all floats": ([[0, BEYOND]] * 3, r"W\[1\] holds numbers too large for float64"),
+    "too large for float64": ([[0, TOO_LARGE]] * 3, r"W\[1\] holds numbers too large for float64"),
     "nothing": (None, r"W\[1\] must have the shape"),
 }
 
 
 @pytest.mark.parametrize("case", BAD_LAYERS)
-def test_no_layer_is_written_where_one_cannot_be(case):
+def test_no_layer_is_written_if_one_is_refused(case):
     wrong, message = BAD_LAYERS[case]
     model = fastnn.Model([2, 3, 2], dtype=np.float32, random_state=0)
     before = model._parameters.copy()
@@ -69,14 +71,14 @@ def test_no_layer_is_written_where_one_cannot_be(case):
 
 
 @pytest.mark.parametrize("values", [None, 5, "ab", [GOOD[0]], np.zeros(2), {}])
-def test_lists_that_are_none(values):
+def test_values_that_are_no_lists_of_arrays_are_refused(values):
     model = fastnn.Model([2, 3, 2], random_state=0)
     for name in ("W", "b"):
         with pytest.raises(ValueError, match=rf"{name}(\[0\])? ?(must|:)"):
             setattr(model, name, values)
 
 
-def test_numbers_of_other_kinds_are_taken():
+def test_integers_booleans_lists_and_objects_are_accepted_as_weights():
     model = fastnn.Model([2, 3, 2], dtype=np.float32, random_state=0)
     for values in (
         np.eye(2, 3, dtype=int),
@@ -93,7 +95,7 @@ def test_numbers_of_other_kinds_are_taken():
         model.train(X, Y)
 
 
-def test_parameters_of_estimators():
+def test_bad_weights_of_estimators_are_refused():
     with pytest.warns(ConvergenceWarning):
         estimator = fastnn.MLPClassifier((3,), max_iter=1, random_state=0).fit(X, Y)
     before = [array.copy() for array in (*estimator.coefs_, *estimator.intercepts_)]
@@ -109,12 +111,12 @@ def test_parameters_of_estimators():
             setattr(estimator, name, values)
     for ours, theirs in zip((*estimator.coefs_, *estimator.intercepts_), before, strict=True):
         np.testing.assert_array_equal(ours, theirs)
-    # An iterator is taken, and so is a bias that is a row, as in Model.
+    # An iterator is accepted, and so are rows as biases, as in Model.
     estimator.intercepts_ = (b for b in [[[1, 2, 3]], [4]])
     np.testing.assert_array_equal(estimator.intercepts_[0], [1, 2, 3])
 
 
-def test_parameters_that_are_read_only_are_replaced():
+def test_read_only_parameters_are_replaced():
     model = fastnn.Model([2, 3, 2], random_state=0)
     model._parameters.flags.writeable = False
     model.W = GOOD
@@ -124,7 +126,7 @@ def test_parameters_that_are_read_only_are_replaced():
 # --- checked arguments are kept --------------------------------------------------------------------------
 
 
-def test_arguments_are_kept_as_plain_numbers():
+def test_arguments_are_stored_as_numbers_of_python():
     found = optimizers.LBFGS(maxcor=np.int8(10), ftol=np.float32(0.5), maxls=np.uint8(3), maxfun=np.int16(4))
     assert [type(value) for value in vars(found).values()] == [int, float, float, int, int]
     assert type(optimizers.Adam(betas=[np.float32(0.5), 0]).betas[0]) is float
@@ -147,7 +149,7 @@ def test_arguments_are_kept_as_plain_numbers():
     ],
     ids=str,
 )  # fmt: skip
-def test_large_numbers_are_taken_where_they_can_be_meant(optimizer):
+def test_very_large_limits_of_optimizers_are_accepted(optimizer):
     model = fastnn.Model([2, 3, 2], output_activation="identity", random_state=0)
     assert np.isfinite(model.train(X, Y, num_passes=3, optimizer=optimizer).loss).all()
 
@@ -155,17 +157,17 @@ def test_large_numbers_are_taken_where_they_can_be_meant(optimizer):
 # --- numbers in messages ---------------------------------------------------------------------------------
 
 
-def test_what_is_shown_is_short():
+def test_values_in_messages_are_short():
     assert shown("a") == "'a'"
     assert len(shown(list(range(10**4)))) <= 1000
-    assert shown(UNWRITTEN) == "a int"
+    assert shown(UNPRINTABLE) == "a int"
     assert shown(Odd()) == "a Odd"
     with pytest.raises(ValueError, match="it must be a finite number not below 0, got a int"):
-        check_number(UNWRITTEN, "it", 0.0)
+        check_number(UNPRINTABLE, "it", 0.0)
 
 
-@pytest.mark.parametrize("value", [UNWRITTEN, Odd()], ids=["integer", "object"])
-def test_what_cannot_be_shown_is_named(value):
+@pytest.mark.parametrize("value", [UNPRINTABLE, Odd()], ids=["integer", "object"])
+def test_a_value_without_a_repr_is_refused_by_name(value):
     for kind, name in (
         (fastnn.Adam, "eps"), (fastnn.Huber, "delta"), (fastnn.StepDecay, "gamma"),
         (fastnn.EarlyStopping, "scorer"), (fastnn.CosineDecay, "restarts"),
@@ -181,8 +183,8 @@ NUMBERS = ["alpha", "learning_rate_init", "tol", "power_t", "epsilon", "weight_d
 
 
 @pytest.mark.parametrize("name", NUMBERS)
-def test_numbers_of_estimators_fit_into_a_float(name):
-    for value in (BEYOND, UNWRITTEN, Fraction(BEYOND), np.longdouble("1e4000")):
+def test_numbers_of_estimators_must_fit_into_a_float(name):
+    for value in (TOO_LARGE, UNPRINTABLE, Fraction(TOO_LARGE), np.longdouble("1e4000")):
         if np.longdouble is np.float64 or sys.float_info.max < value:
             with pytest.raises(ValueError, match=f"{name} must be a number that a float can hold, got"):
                 fastnn.MLPClassifier((3,), **{name: value}).fit(X, Y)
@@ -192,7 +194,7 @@ def test_numbers_of_estimators_fit_into_a_float(name):
             fastnn.MLPClassifier((3,), max_iter=1, **options, **{name: value}).fit(X, Y)
 
 
-def test_fractions_are_numbers_for_estimators():
+def test_fractions_are_accepted_as_numbers_of_estimators():
     third = Fraction(1, 3)
     options = {
         "momentum": third,
@@ -226,7 +228,7 @@ def test_fractions_are_numbers_for_estimators():
         ({"scoring": lambda *_: None, "early_stopping": True}, "scoring must give a number, got None"),
     ],
 )
-def test_parameters_of_estimators_are_named(options, message):
+def test_bad_parameters_of_estimators_are_refused_by_name(options, message):
     estimator = fastnn.MLPClassifier(**options)
     before = dict(vars(estimator))
     with pytest.raises(ValueError, match=message):
@@ -235,7 +237,7 @@ def test_parameters_of_estimators_are_named(options, message):
         assert vars(estimator) == before
 
 
-def test_zero_dimensions():
+def test_arrays_without_dimensions_are_numbers_or_refused():
     with pytest.warns(ConvergenceWarning):
         estimator = fastnn.MLPClassifier(np.array(3), max_iter=1).fit(X, Y)
     assert estimator.coefs_[0].shape == (2, 3)
@@ -243,11 +245,11 @@ def test_zero_dimensions():
     with pytest.raises(TypeError, match="layers_dim must be a sequence of integers"):
         fastnn.Model(np.array(3))
     with pytest.raises(ValueError, match="dtype must be float32 or float64, got a int"):
-        fastnn.Model([2, 2], dtype=UNWRITTEN)
+        fastnn.Model([2, 2], dtype=UNPRINTABLE)
 
 
-def test_networks_that_no_memory_holds():
-    for size in (2**31, BEYOND):
+def test_networks_larger_than_memory_are_refused():
+    for size in (2**31, TOO_LARGE):
         with pytest.raises(
             MemoryError, match=r"a network with the layers \[.* has parameters of .* bytes, and"
         ):
@@ -262,13 +264,13 @@ def test_networks_that_no_memory_holds():
             model.predictor(n_rows)
 
 
-def test_data_beyond_all_floats():
-    rows = [[0, BEYOND]] * 40
+def test_data_too_large_for_floats_are_refused():
+    rows = [[0, TOO_LARGE]] * 40
     for kind in (fastnn.MLPClassifier, fastnn.MLPRegressor, fastnn.MLPEnsembleClassifier):
         with pytest.raises(ValueError, match="X or y holds a number beyond all floats"):
             kind().fit(rows, Y)
         with pytest.raises(ValueError, match="sample_weight holds a number beyond all floats"):
-            kind().fit(X, Y, sample_weight=[BEYOND] * 40)
+            kind().fit(X, Y, sample_weight=[TOO_LARGE] * 40)
 
 
 # --- functions -------------------------------------------------------------------------------------------
@@ -281,13 +283,13 @@ def test_fit_many_takes_a_list(estimators):
 
 
 @pytest.mark.parametrize("samples", [np.ndarray, Odd(), Odd, int, None, object(), {}, "ab"], ids=lambda _: "")
-def test_predictors_of_what_is_no_table(samples):
+def test_predictors_refuse_what_is_no_table(samples):
     for n_rows in (1, 3):
         with pytest.raises(ValueError, match="X must|X has"):
             fastnn.Model([2, 3, 2], random_state=0).predictor(n_rows)(samples)
 
 
-def test_classes_are_labels_of_one_kind():
+def test_classes_must_be_labels_of_one_kind():
     np.testing.assert_array_equal(sorted_classes(["b", "a", "b"]), ["a", "b"])
     np.testing.assert_array_equal(sorted_classes(np.array(["b", "a"], object)), ["a", "b"])
     for classes in ([0, None], [None], {}, object(), [[1], [1, 2]], np.ndarray, [np.datetime64("2020")]):
@@ -299,37 +301,39 @@ def test_classes_are_labels_of_one_kind():
         sorted_classes([])
 
 
-LIMITS = [(0, BEYOND), (0, np.inf), ("0", "1"), (0, 1j), (1, 0), 5, None, (0, 1, 2), (0, Odd())]
+LIMITS = [(0, TOO_LARGE), (0, np.inf), ("0", "1"), (0, 1j), (1, 0), 5, None, (0, 1, 2), (0, Odd())]
 
 
 @pytest.mark.parametrize("limits", LIMITS, ids=lambda _: "")
-def test_limits_are_two_numbers(limits):
+def test_limits_must_be_two_numbers(limits):
     with pytest.raises(ValueError, match="xlim must be two finite numbers, the lower first, got"):
         check_limits(limits, 10, "xlim")
 
 
-@pytest.mark.parametrize("fill", [BEYOND, 1j, [0, 0, BEYOND], [0, 0, None], "a", Odd()], ids=lambda _: "")
-def test_fill_is_numbers(fill):
+@pytest.mark.parametrize(
+    "fill", [TOO_LARGE, 1j, [0, 0, TOO_LARGE], [0, 0, None], "a", Odd()], ids=lambda _: ""
+)
+def test_fill_must_be_numbers(fill):
     model = fastnn.Model([3, 3, 2], random_state=0)
     with pytest.raises(ValueError, match="fill must"):
         fastnn.render_boundary(model, (0, 1), (0, 1), 4, fill=fill)
 
 
-def test_fill_of_a_function():
-    for fill in ([[1], [1, 2]], [0, 1j], {}, np.ndarray, [0, BEYOND]):
+def test_fill_of_a_function_must_be_numbers():
+    for fill in ([[1], [1, 2]], [0, 1j], {}, np.ndarray, [0, TOO_LARGE]):
         with pytest.raises(ValueError, match="fill"):
             fastnn.render_boundary(lambda points: points[:, 0] > 0, (0, 1), (0, 1), 4, fill=fill)
 
 
 @pytest.mark.parametrize(
-    "tolerance", [BEYOND, 1j, (0.1, BEYOND), np.longdouble("1e4000"), Odd()], ids=lambda _: ""
+    "tolerance", [TOO_LARGE, 1j, (0.1, TOO_LARGE), np.longdouble("1e4000"), Odd()], ids=lambda _: ""
 )
-def test_tolerances_are_numbers(tolerance):
+def test_tolerances_must_be_numbers(tolerance):
     with pytest.raises(ValueError, match="tolerance must be a number above 0, or two for x and y, got"):
         fastnn.boundary_lines(fastnn.Model([2, 3, 2]), (0, 1), (0, 1), tolerance=tolerance)
 
 
-def test_what_cannot_be_plotted():
+def test_what_cannot_be_plotted_is_refused():
     model = fastnn.Model([2, 3, 2], random_state=0)
     history = model.train(X, Y, num_passes=2)
     for wrong in (None, 3, [1, 2], Odd()):
@@ -343,7 +347,7 @@ def test_what_cannot_be_plotted():
         fastnn.plot_decision_boundary(model, X[:2], [[1], [1, 2]])
 
 
-def test_a_class_is_no_model():
+def test_a_class_is_not_a_model():
     for model in (fastnn.Model, np.ndarray, int):
         with pytest.raises(TypeError, match="model must be"):
             fastnn.render_boundary(model, (0, 1), (0, 1), 4)
@@ -354,14 +358,14 @@ NAMES = {"with a NUL": "a\0b", "too long": "a" * 300, "of half a character": "\u
 
 @pytest.mark.parametrize("case", NAMES)
 @pytest.mark.parametrize("suffix", sorted(FORMATS))
-def test_names_that_no_file_can_have(case, suffix, tmp_path):
+def test_names_that_no_file_can_have_are_refused_before_the_work(case, suffix, tmp_path):
     out = f"{tmp_path}/{NAMES[case]}{suffix}"
     image = fastnn.render_boundary(lambda points: points[:, 0] > 0.5, (0, 1), (0, 1), 4)
     with pytest.raises(ValueError, match="path: a file cannot be called"):
         image.save(out)
 
     def predict(points):
-        raise AssertionError("found out after the work")
+        raise AssertionError("the picture was begun before the name was checked")
 
     with pytest.raises(ValueError, match="out: a file cannot be called"):
         fastnn.render_boundary(predict, (0, 1), (0, 1), 4, classes=[0, 1], out=out)
@@ -374,7 +378,7 @@ def test_names_that_no_file_can_have(case, suffix, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_names_of_a_pyramid_are_longer(tmp_path):
+def test_the_name_of_a_pyramids_folder_must_not_be_too_long(tmp_path):
     image = fastnn.render_boundary(lambda points: points[:, 0] > 0.5, (0, 1), (0, 1), 4)
     with pytest.raises(ValueError, match="path: a file cannot be called .*_files"):
         image.save(tmp_path / f"{'a' * 251}.dzi")
@@ -382,7 +386,7 @@ def test_names_of_a_pyramid_are_longer(tmp_path):
 
 
 @pytest.mark.parametrize("path", [None, 3, np.zeros((4, 4), np.uint8), b"a.png"], ids=str)
-def test_what_is_no_path(path):
+def test_what_is_no_path_is_refused(path):
     image = fastnn.render_boundary(lambda points: points[:, 0] > 0.5, (0, 1), (0, 1), 4)
     with pytest.raises(TypeError, match="path must be a path, got"):
         image.save(path)
@@ -400,7 +404,7 @@ def test_pictures_that_would_take_days_are_refused(suffix, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_picture_of_a_million_squared_is_begun(tmp_path):
+def test_a_picture_of_a_million_squared_pixels_is_begun(tmp_path):
     """A picture of 10^12 pixels takes a night, not days: it is not refused."""
 
     class Enough(Exception):
@@ -425,19 +429,19 @@ def test_arrays_of_too_many_chunks_are_refused():
         fastnn.boundary_array(fastnn.Model([2, 3, 2]), (0, 1), (0, 1), (10**9, 10**9))
 
 
-def test_threads_without_number_are_not_started():
+def test_the_number_of_threads_is_bounded():
     model = fastnn.Model([2, 3, 2], random_state=0)
     image = fastnn.render_boundary(model, (0, 1), (0, 1), 4, n_threads=2**62)
     assert image.stats.n_threads <= 256
 
 
-def test_store_checked_passes_by_what_is_frozen():
+def test_store_checked_sets_attributes_of_frozen_dataclasses():
     found = fastnn.Huber()
     store_checked(found, delta=2.0)
     assert found == fastnn.Huber(2.0)
 
 
-def test_an_optimizer_that_is_registered_is_a_solver(monkeypatch):
+def test_a_registered_optimizer_is_a_solver(monkeypatch):
     """A registered optimizer is a solver; only scikit-learn's parameters need an entry in the estimators."""
     from fastnn.optimizers import OPTIMIZERS
 

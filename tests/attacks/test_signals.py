@@ -1,7 +1,7 @@
 """Attacks by signals: a call can be interrupted at any moment and repeated with the same result.
 
-A signal is raised in C at an opcode that is counted, not timed: Python handles it in the same places as the
-system's signals. The opcodes that are tried are drawn with a fixed seed.
+The signal is raised in C at a chosen opcode of the call, where Python handles it like a signal of the system.
+Opcodes are counted, not timed, and the numbers of the chosen ones are drawn with a fixed seed.
 """
 
 import os
@@ -15,15 +15,15 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="s
 MOMENTS = 30
 
 PROGRAM = """
-    import ctypes, functools, os, random, shutil, signal, sys, threading, warnings
+    import ctypes, functools, random, signal, sys, threading, warnings
     from pathlib import Path
     import numpy as np
     import fastnn
     from fastnn.engine import limits
     from fastnn.system import threads
 
-    # Python reports and drops an exception that a handler raises while an object is finalised: keep quiet.
-    sys.unraisablehook = lambda told: None
+    # Python drops an exception that a handler raises while an object is finalised: do not print it.
+    sys.unraisablehook = lambda unraisable: None
     warnings.simplefilter("ignore")
     name, number, moments, folder = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
     threads.available_cores = lambda: 2
@@ -148,7 +148,7 @@ PROGRAM = """
             del error
         check(moment.place)
         assert operation() == expected, moment.place
-        # By now, nothing remains of calls that a handler's exception ended.
+        # Calls that a handler's exception ended have restored all signal handlers.
         assert signal.getsignal(number) is handler, moment.place
         assert number == signal.SIGINT or signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert n_raised > moments // 4, n_raised
@@ -168,20 +168,20 @@ BY_ALARM = ["train on threads", "fit_many", "predict", "png"]
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_ctrl_c_at_any_moment(tmp_path, name):
+def test_calls_can_be_interrupted_by_ctrl_c_at_any_moment(tmp_path, name):
     moments = 8 if name == "animate" else MOMENTS  # each of its runs takes a third of a second
     assert run_python(PROGRAM, name, int(signal.SIGINT), moments, tmp_path).split() == ["done"]
 
 
 @pytest.mark.parametrize("name", BY_ALARM)
-def test_a_handler_that_raises_at_any_moment(tmp_path, name):
+def test_calls_can_be_ended_by_a_handler_that_raises_at_any_moment(tmp_path, name):
     assert run_python(PROGRAM, name, int(signal.SIGALRM), MOMENTS, tmp_path).split() == ["done"]
 
 
 @pytest.mark.fuzz
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGALRM, signal.SIGTERM, signal.SIGUSR1])
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_many_moments(tmp_path, name, number):
+def test_calls_can_be_interrupted_at_many_more_moments(tmp_path, name, number):
     assert run_python(PROGRAM, name, int(number), 20 * MOMENTS, tmp_path).split() == ["done"]
 
 
@@ -231,7 +231,7 @@ TIMER = """
 """
 
 
-def test_a_timer_changes_nothing_and_a_time_out_ends_what_takes_long(tmp_path):
+def test_a_timer_changes_no_result_and_a_time_out_ends_long_calls(tmp_path):
     assert run_python(TIMER, tmp_path / "a.png").split() == ["time-out"] * 2
     assert list(tmp_path.iterdir()) == []
 
@@ -240,7 +240,6 @@ KILLED = """
     import os, random, signal, sys, time
     from pathlib import Path
     import fastnn
-    from fastnn.system.files import written_whole
 
     folder = Path(sys.argv[1])
     view = (0, 1), (0, 1)
@@ -271,11 +270,11 @@ KILLED = """
             os.waitpid(child, 0)
             assert contents() in known, suffix
         write(folder / f"a{suffix}", 0)
-        assert [path.name for path in folder.iterdir()] == [f"a{suffix}"], "drafts of the killed are removed"
+        assert [path.name for path in folder.iterdir()] == [f"a{suffix}"], "drafts of killed processes remain"
         (folder / f"a{suffix}").unlink()
     print("done")
 """
 
 
-def test_processes_that_are_killed_leave_whole_pictures(tmp_path):
+def test_killed_processes_leave_complete_pictures(tmp_path):
     assert run_python(KILLED, tmp_path).split() == ["done"]

@@ -1,4 +1,4 @@
-"""Attacks by threads: many at once, a main thread that raises, and an interpreter that ends meanwhile."""
+"""Attacks by threads: many at once, errors in the main thread, and an interpreter that ends meanwhile."""
 
 import pytest
 from processes import run_python
@@ -6,7 +6,7 @@ from processes import run_python
 pytestmark = pytest.mark.slow
 
 COMMON = """
-    import signal, sys, threading
+    import sys, threading
     import numpy as np
     import fastnn
     from fastnn.boundary import render
@@ -15,7 +15,7 @@ COMMON = """
 
     for module in (render, threads):
         module.available_cores = lambda: 4
-    fastnn.MLPClassifier  # load it now: an interpreter that is ending imports no modules
+    fastnn.MLPClassifier  # load its modules now: an interpreter that is ending imports none
     random = np.random.default_rng(0)
     X, y = random.normal(size=(1200, 20)), random.integers(0, 3, 1200)
     large = random.normal(size=(100000, 20))
@@ -38,7 +38,7 @@ COMMON = """
 """
 
 
-def test_eight_threads_while_the_main_thread_raises():
+def test_eight_threads_compute_the_same_while_the_main_thread_raises():
     """Each thread trains its own models; all threads predict and paint by one shared model."""
     program = """
     expected = results()
@@ -76,7 +76,7 @@ def test_eight_threads_while_the_main_thread_raises():
     assert run_python(COMMON + program).strip() == "[] 12 0 True"
 
 
-def test_eight_threads_train_one_model():
+def test_a_model_that_eight_threads_train_stays_usable():
     """The parameters of a model that threads train at once are undefined, but finite and usable."""
     program = """
     model = fastnn.Model([20, 64, 64, 3], random_state=0)
@@ -96,7 +96,7 @@ def test_eight_threads_train_one_model():
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 3])
-def test_the_interpreter_ends_while_a_daemon_trains(n_threads):
+def test_the_interpreter_ends_while_a_daemon_thread_trains(n_threads):
     program = """
     begun = threading.Event()
 
@@ -111,24 +111,24 @@ def test_the_interpreter_ends_while_a_daemon_trains(n_threads):
 
 
 @pytest.mark.parametrize("n_threads", [1, 3])
-def test_other_threads_go_on_when_the_main_thread_has_ended(n_threads):
-    """Python has closed its pools and starts no thread: each thread does the work of its pool itself."""
+def test_other_threads_continue_after_the_main_thread_has_ended(n_threads):
+    """Python has closed its thread pools and starts no threads: a thread does the work of its pool itself."""
     program = """
     n_threads = int(sys.argv[1])
     results(n_threads)
     many = [fastnn.MLPClassifier((4,), max_iter=2, tol=0, random_state=k) for k in range(3)]
     begun, closed = threading.Event(), threading.Event()
-    threading._register_atexit(closed.set)  # called last of the functions that close the pools
+    threading._threading_atexits.insert(0, closed.set)  # called last, after the functions that close pools
 
-    def under_way(history):
+    def wait_for_the_end(history):
         begun.set()
         closed.wait()
 
-    def go_on():
+    def work():
         import warnings
         warnings.simplefilter("ignore")
         limits.CALL_SECONDS = limits.FIRST_CALL_OPERATIONS = 0
-        model = trained(n_threads, callbacks=[under_way])
+        model = trained(n_threads, callbacks=[wait_for_the_end])
         limits.CALL_SECONDS, limits.FIRST_CALL_OPERATIONS = 0.05, 1e8
         assert model._parameters.tobytes() == expected
         assert results(n_threads)[: len(expected)] == expected
@@ -136,7 +136,7 @@ def test_other_threads_go_on_when_the_main_thread_has_ended(n_threads):
         print(all(hasattr(one, "coefs_") for one in many), flush=True)
 
     expected = trained(1)._parameters.tobytes()
-    threading.Thread(target=go_on).start()
+    threading.Thread(target=work).start()
     begun.wait()
     """
     assert run_python(COMMON + program, n_threads).split() == ["True"]

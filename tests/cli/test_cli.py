@@ -11,12 +11,13 @@ import pytest
 import fastnn
 from fastnn.cli import main as cli
 
-# matplotlib 3.9 uses names of pyparsing's that pyparsing 3.3 deprecates.
+# matplotlib 3.9 uses names that pyparsing 3.3 deprecates.
 USERS_OF_PYPARSING = ("matplotlib._fontconfig_pattern", "matplotlib._mathtext", "pyparsing.util")
 WARNINGS = ["-Werror", *(f"-Wignore::DeprecationWarning:{module}" for module in USERS_OF_PYPARSING)]
 
 
 def command(*arguments, **options):
+    """Run the command in a new process, in which warnings are errors."""
     return subprocess.run(
         [sys.executable, *WARNINGS, "-m", "fastnn", *arguments],
         capture_output=True, text=True, timeout=300, **options,
@@ -39,7 +40,7 @@ def test_moons_is_the_tutorials_run(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["moons.png"]
 
 
-def test_options(tmp_path, capsys):
+def test_options_change_the_run(tmp_path, capsys):
     out = tmp_path / "picture.svg"
     arguments = ["--hidden", "8,8", "--passes", "20", "--noise", "0.1", "--samples", "500", "--seed", "3"]
     assert cli.main(["moons", *arguments, "--out", str(out), "--backend", "numpy"]) == 0
@@ -50,7 +51,7 @@ def test_options(tmp_path, capsys):
     assert out.read_text().lstrip().startswith("<?xml")
 
 
-def test_one_seed_is_one_run(tmp_path, capsys):
+def test_a_seed_determines_the_run(tmp_path, capsys):
     def losses(*arguments):
         cli.main(["moons", "--passes", "1", "--out", str(tmp_path / "p.png"), *arguments])
         return capsys.readouterr().out.splitlines()[0]
@@ -89,7 +90,7 @@ def test_the_network_may_have_no_hidden_layer(tmp_path, capsys):
         (["suns"], "invalid choice: 'suns'"),
     ],
 )
-def test_wrong_arguments_are_told(arguments, message, capsys):
+def test_wrong_arguments_are_refused_with_status_2(arguments, message, capsys):
     with pytest.raises(SystemExit) as stopped:
         cli.main(arguments)
     assert stopped.value.code == 2
@@ -106,7 +107,7 @@ def test_wrong_arguments_are_told(arguments, message, capsys):
         (f"{'a' * 300}.png", "File name too long"),
     ],
 )
-def test_a_picture_that_cannot_be_written_is_told_before_the_work(
+def test_a_picture_that_cannot_be_written_is_refused_before_the_training(
     out, message, tmp_path, capsys, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
@@ -124,13 +125,13 @@ def test_a_picture_that_cannot_be_written_is_told_before_the_work(
         (["--hidden", "4000000000,4000000000"], "a network with the layers [2, 4000000000, 4000000000, 2]"),
     ],
 )
-def test_more_than_the_memory_holds_is_told(arguments, message, tmp_path, capsys, monkeypatch):
+def test_problems_larger_than_memory_are_refused(arguments, message, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert cli.main(["moons", *arguments]) == 1
     assert f"fastnn: {message}" in capsys.readouterr().err
 
 
-def test_a_picture_is_whole_or_not_there(tmp_path, capsys, monkeypatch):
+def test_a_picture_that_cannot_be_written_leaves_the_older_one(tmp_path, capsys, monkeypatch):
     def broken(*arguments, **options):
         raise OSError("disk full")
 
@@ -151,7 +152,7 @@ def test_an_interrupt_ends_without_a_traceback(capsys, monkeypatch):
     assert capsys.readouterr().err == "interrupted\n"
 
 
-def test_help_and_version():
+def test_help_and_version_are_printed():
     for arguments, text in (
         (["--help"], "moons"),
         (["--version"], fastnn.__version__),
@@ -162,13 +163,29 @@ def test_help_and_version():
         assert text in done.stdout
 
 
+@pytest.mark.parametrize("command", [[], ["train"], ["predict"], ["evaluate"], ["info"], ["export"]])
+def test_help_loads_no_heavy_package(command):
+    program = f"""
+import sys
+from fastnn.cli.main import main
+try:
+    main({[*command, "--help"]})
+except SystemExit as stopped:
+    assert stopped.code == 0
+assert not {{"numpy", "pandas", "numba", "sklearn"}} & set(sys.modules), sorted(sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "usage: fastnn" in done.stdout
+
+
 def test_the_picture_shows_both_classes_and_the_boundary(tmp_path, capsys):
     cli.main(["moons", "--passes", "3000", "--out", str(tmp_path / "p.png")])
     picture = matplotlib.image.imread(tmp_path / "p.png")[..., :3].reshape(-1, 3)
     from fastnn.boundary.colours import REGION_STRENGTH, class_colours
 
-    line = 0.25  # share of white in the lines
+    grey = 0.25  # of the boundary lines
     for colour in class_colours(2):
         pale = 1 - REGION_STRENGTH * (1 - colour)
         assert (np.abs(picture - pale).max(axis=1) < 0.01).mean() > 0.1
-    assert (np.abs(picture - line).max(axis=1) < 0.01).sum() > 100
+    assert (np.abs(picture - grey).max(axis=1) < 0.01).sum() > 100

@@ -1,4 +1,4 @@
-"""``fastnn compile``: it compiles the kernels of a usual first use, and the next process finds them."""
+"""``fastnn compile``: it compiles the kernels of a usual first use, and later processes load them."""
 
 import functools
 import multiprocessing
@@ -31,12 +31,12 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("registry", [ACTIVATIONS, LOSSES, OPTIMIZERS, RESPONSES])
-def test_what_there_is_has_tasks(registry):
+def test_everything_registered_has_a_task(registry):
     words = {word for name in TASKS for word in re.split("[ ,]+", name)}
     assert words >= {*registry}
 
 
-def test_tasks_are_for_the_purposes_there_are():
+def test_tasks_serve_exactly_the_purposes_of_the_command():
     assert {purpose for task in TASKS.values() for purpose in task.purposes} == {*PURPOSES}
 
 
@@ -50,18 +50,18 @@ def test_units_of_wide_layers_are_shared(batch_size):
 @pytest.mark.parametrize("purpose", PURPOSES)
 def test_a_usual_first_use_compiles_nothing_more(purpose, monkeypatch):
     get_backend("numba")
-    heard = []
-    ensemble()  # trained before: training is not part of a picture
+    compiled = []
+    ensemble()  # train it now: training kernels are not part of a picture
     for task in TASKS.values():
         if purpose in task.purposes:
             task.run(np.dtype("float64"))
-    monkeypatch.setattr(jit, "compilation_listeners", [heard.append])
+    monkeypatch.setattr(jit, "compilation_listeners", [compiled.append])
     monkeypatch.setattr(
         jit, "read_entries", lambda name: ()
-    )  # no other kernel is loaded from the cache, either
+    )  # no further kernel can be loaded from the cache, either
     for use in USES[purpose]:
         use()
-        assert heard == [], use
+        assert compiled == [], use
 
 
 X = np.random.default_rng(0).normal(size=(300, 2))
@@ -144,7 +144,7 @@ USES = {
 # --- the command -----------------------------------------------------------------------------------
 
 
-# One small kernel and its parts, which take a second rather than half a minute.
+# A task with a small kernel, which is compiled in a second; the real tasks take half a minute.
 def compile_tanh(dtype):
     forward_table(("tanh",), dtype).compile()
 
@@ -165,47 +165,47 @@ def test_the_next_process_compiles_nothing(folder, monkeypatch, capsys):
     assert cli.main(["compile", "--dtype", "float32", "--for", "training"]) == 0
     entries = list(folder.glob("*.nbc"))
     size = sum(path.stat().st_size for path in entries)
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     pattern = rf"{len(entries)} kernels, {size / 1e6:.1f} MB, compiled in \d+\.\d s and kept in {folder}\n"
     assert entries
-    assert re.fullmatch(pattern, told)
+    assert re.fullmatch(pattern, printed)
     program = """
         import numpy as np
         from fastnn_kernels.compiler import jit
         from fastnn_kernels.layer import forward_table
 
-        heard = []
-        jit.compilation_listeners.append(heard.append)
+        compiled = []
+        jit.compilation_listeners.append(compiled.append)
         forward_table(("tanh",), np.dtype("float32")).compile()
-        print(len(heard))
+        print(len(compiled))
         forward_table(("tanh",), np.dtype("float64")).compile()
-        print(len(heard))
+        print(len(compiled))
     """
     roots = [str(Path(module.__file__).parents[1]) for module in (fastnn, fastnn_kernels)]
     assert run_python(program, PYTHONPATH=os.pathsep.join(roots)).split() == ["0", "1"]
     assert fill_cache(["float32"], ["training"], 1)[:3] == (folder, 0, 0)
 
 
-def test_a_folder_that_cannot_be_written_to_is_told_at_once(tmp_path, monkeypatch, capsys):
+def test_a_folder_that_cannot_be_written_to_is_refused_at_once(tmp_path, monkeypatch, capsys):
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(numba.core.config, "CACHE_DIR", str(tmp_path / "file"))
     assert cli.main(["compile"]) == 1
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert re.fullmatch(r"fastnn: .*file/fastnn_kernels: .*NUMBA_CACHE_DIR to a folder .*\n", told.err)
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert re.fullmatch(r"fastnn: .*file/fastnn_kernels: .*NUMBA_CACHE_DIR to a folder .*\n", printed.err)
 
 
-def test_kernels_that_are_not_kept_are_an_error(folder, tmp_path, monkeypatch, capsys):
+def test_kernels_that_cannot_be_cached_are_an_error(folder, tmp_path, monkeypatch, capsys):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "file"))  # for the processes that compile
     monkeypatch.setattr(compilation, "TASKS", TINY)
     assert cli.main(["compile", "--for", "training", "--dtype", "float32"]) == 1
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert re.fullmatch(r"fastnn: .*file/fastnn_kernels: .*NUMBA_CACHE_DIR to a folder .*\n", told.err)
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert re.fullmatch(r"fastnn: .*file/fastnn_kernels: .*NUMBA_CACHE_DIR to a folder .*\n", printed.err)
 
 
-def test_an_interrupt_ends_the_processes(folder, monkeypatch, capsys):
+def test_an_interrupt_ends_the_processes_that_compile(folder, monkeypatch, capsys):
     def interrupted(*arguments):
         signal.raise_signal(signal.SIGINT)
         return wait(*arguments)
@@ -214,15 +214,15 @@ def test_an_interrupt_ends_the_processes(folder, monkeypatch, capsys):
     later = TINY["tanh"]._replace(run=functools.partial(forward_table, ("relu",)), is_first=False)
     monkeypatch.setattr(compilation, "TASKS", {**TINY, "relu": later})
     monkeypatch.setattr(compilation, "wait", interrupted)
-    before = multiprocessing.active_children()  # processes that other tests left waiting for work
+    before = multiprocessing.active_children()  # idle processes of other tests
     assert cli.main(["compile", "--for", "training", "--dtype", "float32"]) == 130
     assert capsys.readouterr().err == "interrupted\n"
     assert set(multiprocessing.active_children()) <= set(before)
     assert not [path for path in folder.glob("*.nbc") if "relu" in path.name]
 
 
-def test_processes_start_with_interrupts_ignored():
-    """Ignore Ctrl-C, which a terminal sends to all processes, from the start of a process on."""
+def test_processes_that_compile_start_with_interrupts_ignored():
+    """A terminal sends Ctrl-C to all processes: those that compile ignore it from their start on."""
 
     class Pool:
         def submit(self, *arguments):
@@ -234,7 +234,7 @@ def test_processes_start_with_interrupts_ignored():
     assert signal.getsignal(signal.SIGINT) == before
 
 
-def test_where_nothing_is_compiled_it_says_so(monkeypatch, capsys):
+def test_disabled_compilation_is_an_error(monkeypatch, capsys):
     def disabled(name):
         raise RuntimeError("NUMBA_DISABLE_JIT is set")
 
@@ -244,7 +244,7 @@ def test_where_nothing_is_compiled_it_says_so(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("purposes", ["", "training,", "painting", "training, pictures"])
-def test_other_purposes_are_refused(purposes, capsys):
+def test_unknown_purposes_are_refused(purposes, capsys):
     with pytest.raises(SystemExit) as stopped:
         cli.main(["compile", "--for", purposes])
     assert stopped.value.code == 2

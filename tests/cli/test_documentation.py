@@ -1,4 +1,4 @@
-"""The example of docs/tables.md: its commands run, and print what the page shows."""
+"""The example in docs/tables.md: its commands run and print what the page shows."""
 
 import re
 import shlex
@@ -19,7 +19,7 @@ def examples():
 
 
 def comparable(text):
-    """Return printed lines without what differs between processors: scores, seconds, the order of columns."""
+    """Replace in printed lines what differs between machines: scores, seconds, and the order of columns."""
     text = re.sub(r"most important columns: .*", "most important columns", text)
     text = re.sub(r"in \d+\.\d s", "in some seconds", text)
     return re.sub(r"(?<=  )\d\.\d{4}", "#.####", text)
@@ -39,6 +39,6 @@ def test_the_example_runs_and_prints_what_the_page_shows(tmp_path, monkeypatch, 
 
 
 @pytest.mark.parametrize("command", ["train", "predict", "evaluate", "info"])
-def test_commands_are_named(command):
+def test_the_page_names_every_command_for_tables(command):
     assert f"`fastnn {command}`" in PAGE or f"`fastnn {command} " in PAGE
     assert command in cli.COMMANDS

@@ -20,12 +20,12 @@ def model(tmp_path):
 
 
 def export(tmp_path, to, name, *options):
-    """Run the command, without the option --to for None, and return its exit status."""
+    """Run the command, with the option --to unless `to` is None, and return its exit status."""
     system = [] if to is None else ["--to", to]
     return cli.main(["export", str(tmp_path / "model.fastnn"), *system, "-o", str(tmp_path / name), *options])
 
 
-def test_c(model, tmp_path, capsys):
+def test_a_model_is_exported_to_c(model, tmp_path, capsys):
     assert export(tmp_path, "c", "net.h") == 0
     text = (tmp_path / "net.h").read_text(encoding="utf-8")
     assert text == model.to_c(name="net")
@@ -46,7 +46,7 @@ def test_int8_is_calibrated_on_data(suffix, model, tmp_path):
     assert text == model.to_c(dtype="int8", X=X, name="net")
 
 
-def test_sklearn(model, tmp_path):
+def test_a_model_is_exported_to_scikit_learn(model, tmp_path):
     assert export(tmp_path, "sklearn", "net.joblib") == 0
     estimator = joblib.load(tmp_path / "net.joblib")
     assert type(estimator).__module__.startswith("sklearn.")
@@ -54,7 +54,7 @@ def test_sklearn(model, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["net.pt", "net"])
-def test_torch(name, model, tmp_path):
+def test_a_model_is_exported_to_pytorch(name, model, tmp_path):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     assert export(tmp_path, "torch", name, "--dtype", "float32") == 0
     module = torch.load(tmp_path / name, weights_only=False)
@@ -63,20 +63,20 @@ def test_torch(name, model, tmp_path):
     np.testing.assert_allclose(P, model.predict_proba(X), atol=2e-6)
 
 
-def test_onnx(model, tmp_path):
+def test_a_model_is_exported_to_onnx(model, tmp_path):
     onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
     assert export(tmp_path, "onnx", "net") == 0
     assert onnx.load(tmp_path / "net") == model.to_onnx()
 
 
-def test_the_name_of_the_file_tells_the_system(model, tmp_path, capsys):
+def test_the_suffix_of_the_file_determines_the_system(model, tmp_path, capsys):
     assert export(tmp_path, None, "net.h") == 0
     assert (tmp_path / "net.h").read_text(encoding="utf-8") == model.to_c(name="net")
     assert export(tmp_path, None, "net.joblib") == 0
     assert capsys.readouterr().out.splitlines()[1].startswith("sklearn: ")
 
 
-def test_models_of_tables(tmp_path, capsys):
+def test_models_of_tables_are_exported_only_to_onnx(tmp_path, capsys):
     frame = customers().drop(columns=["since"])
     y = frame.pop("churn")
     model = fastnn.TabularClassifier(preset="fast", time_limit=0.1, random_state=0).fit(frame, y)
@@ -98,7 +98,7 @@ def test_models_of_tables(tmp_path, capsys):
         (None, [], "tells no system: choose one of onnx, c, sklearn, torch"),
     ],
 )
-def test_errors_are_lines(to, options, message, model, tmp_path, capsys):
+def test_an_error_is_one_line_and_leaves_no_file(to, options, message, model, tmp_path, capsys):
     assert export(tmp_path, to, "net", *options) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("fastnn: ")
@@ -107,13 +107,13 @@ def test_errors_are_lines(to, options, message, model, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(("name", "content"), [("data.csv", "a,b\n"), ("data.npy", "")])
-def test_data_that_is_no_table(name, content, model, tmp_path, capsys):
+def test_data_that_is_no_table_is_refused(name, content, model, tmp_path, capsys):
     (tmp_path / name).write_text(content, encoding="utf-8")
     assert export(tmp_path, "c", "net.h", "--data", str(tmp_path / name)) == 1
     assert "--data: " in capsys.readouterr().err
 
 
-def test_files_that_hold_no_model(tmp_path, capsys):
+def test_files_that_hold_no_fitted_model_are_refused(tmp_path, capsys):
     (tmp_path / "model.fastnn").write_text("nothing", encoding="utf-8")
     assert export(tmp_path, "c", "net.h") == 1
     assert "model.fastnn is not a model saved by fastnn" in capsys.readouterr().err
@@ -125,6 +125,6 @@ def test_files_that_hold_no_model(tmp_path, capsys):
     assert "is not fitted" in capsys.readouterr().err
 
 
-def test_a_folder_that_is_missing(model, tmp_path, capsys):
+def test_a_missing_folder_is_refused(model, tmp_path, capsys):
     assert export(tmp_path, "c", "nowhere/net.h") == 1
     assert "--out: there is no folder" in capsys.readouterr().err

@@ -19,7 +19,9 @@ from fastnn.preprocessing import parquet
 N_ROWS = 500
 NEW = customers(N_ROWS, seed=1)
 random = np.random.RandomState(0)
-WEIGHTS = np.where(np.arange(300) < 100, 0.0, random.randint(0, 3, 300))  # all 0 in the first piece
+WEIGHTS = np.where(
+    np.arange(300) < 100, 0.0, random.randint(0, 3, 300)
+)  # all weights of the first piece are 0
 
 
 @pytest.fixture(autouse=True)
@@ -42,9 +44,9 @@ def added(running, y, predictions, weights):
 
 @pytest.mark.parametrize("weights", [None, WEIGHTS])
 @pytest.mark.parametrize("n_classes", [2, 3])
-def test_scores_of_classes_in_pieces(n_classes, weights):
+def test_scores_of_classes_in_pieces_equal_those_at_once(n_classes, weights):
     classes = np.array(["a", "b", "c"][:n_classes])
-    y = np.sort(classes[random.randint(0, n_classes, 300)])  # pieces lack classes
+    y = np.sort(classes[random.randint(0, n_classes, 300)])  # sorted: some pieces lack classes
     P = random.dirichlet(np.ones(n_classes), 300).astype(np.float32)
     running = added(RunningScores("classification", classes), y, P, weights)
     expected = scores_of("classification", y, P, classes, weights)
@@ -56,7 +58,7 @@ def test_scores_of_classes_in_pieces(n_classes, weights):
 
 
 @pytest.mark.parametrize("weights", [None, WEIGHTS])
-def test_scores_of_numbers_in_pieces(weights):
+def test_scores_of_numbers_in_pieces_equal_those_at_once(weights):
     y = 1e6 + random.normal(size=300)
     values = y + random.normal(size=300)
     running = added(RunningScores("regression", None), y, values, weights)
@@ -68,7 +70,7 @@ def test_scores_of_numbers_in_pieces(weights):
     assert constant.scores() == pytest.approx(scores_of("regression", y, mean, None, weights), abs=1e-6)
 
 
-def test_equal_numbers_have_the_r2_of_scikit_learn():
+def test_the_r2_of_equal_numbers_is_scikit_learns():
     y = np.ones(300)
     constant = added(RunningScores("regression", None), y, y, None)
     for values in (y, y + 1):
@@ -76,7 +78,7 @@ def test_equal_numbers_have_the_r2_of_scikit_learn():
         assert running.scores(constant)["r2"] == METRICS["regression"]["r2"].compute(y, values, None, None)
 
 
-def test_the_auc_of_many_rows_is_that_of_a_sample(monkeypatch):
+def test_the_auc_of_many_rows_is_estimated_from_a_sample(monkeypatch):
     monkeypatch.setattr(scores, "SAMPLE_BYTES", 32 * 4000)
     y = random.randint(0, 2, 50_000)
     p = np.clip(random.normal(0.4 + 0.2 * y, 0.2), 0, 1)
@@ -107,7 +109,7 @@ def large(trained):
     return frame
 
 
-def test_predictions_in_pieces_are_those_of_the_whole(large, trained, run):
+def test_predictions_in_pieces_equal_those_at_once(large, trained, run):
     given = ("predict", trained, "new.parquet", "--proba", "--keep", "id,count,late,flag,sort,age")
     assert run(*given, "-o", "p.csv")[0] == 0
     status, out, errors = run(*given, "-o", "p.parquet")
@@ -142,7 +144,7 @@ def test_an_error_in_a_late_piece_leaves_the_older_file(large, trained, refused)
     assert Path("p.csv").read_text(encoding="utf-8") == "older"
 
 
-def test_notes_count_all_pieces(large, trained, run, monkeypatch):
+def test_notes_count_the_rows_of_all_pieces(large, trained, run, monkeypatch):
     plan = np.where(np.arange(N_ROWS) % 5 == 0, "new", large["plan"])
     plan[3] = "other"
     pq.write_table(pa.Table.from_pandas(large.assign(plan=plan)), "new.parquet")
@@ -156,8 +158,7 @@ def test_notes_count_all_pieces(large, trained, run, monkeypatch):
     )
 
 
-def test_only_a_block_is_in_memory(large, trained, run, monkeypatch):
-    """The estimator never gets more than a block of rows, and a block is written before the next is read."""
+def test_no_more_than_a_block_is_predicted_at_a_time(large, trained, run, monkeypatch):
     sizes, predict_rows = [], fastnn.TabularClassifier.predict
 
     def counted(self, X):
@@ -175,7 +176,7 @@ def test_only_a_block_is_in_memory(large, trained, run, monkeypatch):
 
 @pytest.mark.parametrize(("target", "dropped"), [("churn", "id,spent"), ("spent", "id,churn")])
 @pytest.mark.parametrize("weights", [(), ("--weights", "score")])
-def test_evaluations_in_pieces_are_those_of_the_whole(target, dropped, weights, folder, run):
+def test_evaluations_in_pieces_equal_those_at_once(target, dropped, weights, folder, run):
     written(customers(), folder / "customers.csv")
     assert run("train", "customers.csv", "--target", target, "--drop", dropped, "--preset", "fast")[0] == 0
     frame = NEW.assign(score=np.where(np.arange(N_ROWS) < 100, 0.0, NEW["score"].abs()))
@@ -193,12 +194,12 @@ def test_evaluations_in_pieces_are_those_of_the_whole(target, dropped, weights, 
     whole, pieces = found.values()
     assert pieces["rows"] == whole["rows"] == N_ROWS - 152
     assert pieces["matrix"] == whole["matrix"]
-    for one in ("fastnn", "constant"):
-        assert pieces["scores"][one] == pytest.approx(whole["scores"][one], rel=1e-6, abs=1e-6)
+    for name in ("fastnn", "constant"):
+        assert pieces["scores"][name] == pytest.approx(whole["scores"][name], rel=1e-6, abs=1e-6)
 
 
-def test_classes_that_are_floats_with_whole_numbers_in_a_piece(folder, run):
-    """Texts such as 1.0 are the classes of a target of floats; a piece may hold whole numbers alone."""
+def test_a_piece_of_whole_numbers_has_the_classes_of_floats(folder, run):
+    """The classes of a float target are texts such as "1.0", also in a piece with only whole numbers."""
     sort = np.repeat([1.0, 1.5], 100)
     pq.write_table(pa.table({"x": sort + random.normal(size=200), "sort": sort}), "new.parquet")
     given = ("train", "new.parquet", "--target", "sort", "--task", "classification", "--preset", "fast")
@@ -209,7 +210,7 @@ def test_classes_that_are_floats_with_whole_numbers_in_a_piece(folder, run):
     assert "200 rows with sort" in out
 
 
-def test_unusable_targets_and_weights(large, trained, refused):
+def test_unusable_targets_and_weights_are_refused(large, trained, refused):
     for change, message in [
         ({"churn": None}, "new.parquet: the target 'churn' holds nothing but gaps"),
         ({"w": 0.0}, "new.parquet: the weights 'w' are all 0"),

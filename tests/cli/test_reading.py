@@ -20,7 +20,7 @@ FRAME = pd.DataFrame(
 
 
 def options(*arguments):
-    """Return the options of reading for arguments of the command line."""
+    """Parse arguments of the command line that concern the reading of tables."""
     parser = argparse.ArgumentParser()
     add_reading_arguments(parser)
     return parser.parse_args(arguments)
@@ -32,7 +32,7 @@ def read(path, *arguments, **more):
 
 @pytest.mark.parametrize("sep", [",", ";", "\t", "|"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
-def test_the_form_is_found(sep, encoding, tmp_path):
+def test_separator_encoding_and_decimal_point_are_detected(sep, encoding, tmp_path):
     path = tmp_path / "t.csv"
     for decimal in {".", "." if sep == "," else ","}:
         FRAME.to_csv(path, sep=sep, encoding=encoding, decimal=decimal, index=False)
@@ -45,7 +45,7 @@ def test_the_form_is_found(sep, encoding, tmp_path):
 
 @pytest.mark.parametrize("packed", [gzip.compress, bz2.compress, lzma.compress])
 @pytest.mark.parametrize("name", ["t.csv", "t.csv.gz", "-"])
-def test_compressed_files_and_standard_input(packed, name, tmp_path, monkeypatch):
+def test_compressed_files_and_standard_input_are_read(packed, name, tmp_path, monkeypatch):
     content = packed(FRAME.to_csv(index=False).encode())
     path = name
     if name == "-":
@@ -56,7 +56,7 @@ def test_compressed_files_and_standard_input(packed, name, tmp_path, monkeypatch
     pd.testing.assert_frame_equal(read(path).frame, FRAME)
 
 
-def test_parquet_and_its_index(tmp_path):
+def test_parquet_files_are_read_with_a_named_index_as_a_column(tmp_path):
     pytest.importorskip("pyarrow", reason="the extra cli is not installed")
     path = tmp_path / "t.parquet"
     FRAME.to_parquet(path)
@@ -70,7 +70,7 @@ def test_parquet_and_its_index(tmp_path):
         read(path)
 
 
-def test_options_overrule_the_file(tmp_path):
+def test_options_overrule_what_is_detected(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("a,b\n1;5,x\n2;5,?\n", encoding="utf-8")
     found = read(path, "--decimal", ";", "--na", "?,x").frame
@@ -81,14 +81,14 @@ def test_options_overrule_the_file(tmp_path):
         assert read(path, "--encoding", encoding).frame["b"].tolist() == ["é"]
 
 
-def test_separators_at_the_ends_of_lines(tmp_path):
+def test_lines_may_end_with_a_separator(tmp_path):
     path = tmp_path / "t.csv"
     for header in ("a,b", "a,b,"):
         path.write_text(f"{header}\n1,2,\n3,4,\n", encoding="utf-8")
         assert read(path).frame[["a", "b"]].to_numpy().tolist() == [[1, 2], [3, 4]]
 
 
-def test_thousands_are_known_where_the_decimal_point_is_a_comma(tmp_path):
+def test_points_between_thousands_are_removed_where_the_decimal_point_is_a_comma(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("a;b\n1.234,5;x\n2,5;y\n", encoding="utf-8")
     assert read(path).frame["a"].tolist() == [1234.5, 2.5]
@@ -107,7 +107,7 @@ def test_thousands_are_known_where_the_decimal_point_is_a_comma(tmp_path):
         (["2024-13-31", "2023-12-01"], [], False),
     ],
 )
-def test_dates(texts, arguments, is_date, tmp_path):
+def test_iso_dates_are_recognised_and_others_by_their_format(texts, arguments, is_date, tmp_path):
     path = tmp_path / "t.csv"
     pd.DataFrame({"d": texts, "n": range(len(texts))}).to_csv(path, index=False)
     found = read(path, *arguments).frame["d"]
@@ -116,14 +116,14 @@ def test_dates(texts, arguments, is_date, tmp_path):
         assert (found.dropna().dt.year >= 2023).all()
 
 
-def test_columns_of_text_stay_text(tmp_path):
+def test_columns_that_are_named_as_text_stay_text(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("zone,n\n01,1\n02,2\n", encoding="utf-8")
     assert read(path).frame["zone"].tolist() == [1, 2]
     assert read(path, text_columns=["zone", "elsewhere"]).frame["zone"].tolist() == ["01", "02"]
 
 
-def test_the_index_of_pandas_is_left_out(tmp_path):
+def test_a_first_column_that_numbers_the_rows_is_left_out(tmp_path):
     FRAME.to_csv(tmp_path / "t.csv")
     found = read(tmp_path / "t.csv")
     pd.testing.assert_frame_equal(found.frame, FRAME)
@@ -146,14 +146,14 @@ def test_the_index_of_pandas_is_left_out(tmp_path):
         (b"\x1f\x8bbroken", "is damaged"),
     ],
 )
-def test_files_without_a_table(content, message, tmp_path):
+def test_files_without_a_table_are_refused(content, message, tmp_path):
     path = tmp_path / "t.csv"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=f"t.csv.*{message}"):
         read(path)
 
 
-def test_files_that_cannot_be_read(tmp_path):
+def test_missing_files_and_folders_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="there is no file .*none.csv"):
         read(tmp_path / "none.csv")
     with pytest.raises(ValueError, match="is a folder"):
@@ -169,14 +169,14 @@ def test_files_that_cannot_be_read(tmp_path):
         (["--encoding", "ascii"], "is not ascii, as --encoding says"),
     ],
 )
-def test_options_that_no_file_can_have(arguments, message, tmp_path):
+def test_impossible_options_are_refused(arguments, message, tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("a,b\n1,é\n", encoding="utf-8")
     with pytest.raises(ValueError, match=message):
         read(path, *arguments)
 
 
-def test_separators_of_odd_lines():
+def test_separators_and_decimal_points_are_found_in_odd_lines():
     assert found_separator([]) == ","
     assert found_separator(["a", "b"]) == ","
     assert found_separator(['"a,b";c', '"d,e";f']) == ";"
@@ -185,7 +185,7 @@ def test_separators_of_odd_lines():
     assert found_decimal(["a;b", "1.5;2"], ";") == (".", None)
 
 
-def test_lines_of_any_length(tmp_path):
+def test_lines_may_have_any_length(tmp_path):
     """The module csv limits fields to 131,072 characters, and a line without the separator is one field."""
     path, n_columns = tmp_path / "t.csv", 11_000
     names = ",".join(f"feature_{k:05d}" for k in range(n_columns))
@@ -195,7 +195,7 @@ def test_lines_of_any_length(tmp_path):
 
 
 @pytest.mark.parametrize("packed", [gzip.compress, bz2.compress, lzma.compress])
-def test_compressed_files_that_are_damaged_far_from_the_beginning(packed, tmp_path):
+def test_compressed_files_that_are_damaged_near_the_end_are_refused(packed, tmp_path):
     numbers = np.random.RandomState(0).standard_normal((30_000, 2))
     content = bytearray(packed("\n".join(["a,b", *(f"{a},{b}" for a, b in numbers)]).encode()))
     place = len(content) * 9 // 10

@@ -1,4 +1,4 @@
-"""Scores and baselines against scikit-learn's own."""
+"""Scores and baselines of the command line, compared with scikit-learn."""
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ WEIGHTS = random.randint(0, 3, N).astype(float)
 
 @pytest.mark.parametrize("weights", [None, WEIGHTS])
 @pytest.mark.parametrize("n_classes", [2, 3])
-def test_scores_of_classes(n_classes, weights):
+def test_scores_of_classes_equal_scikit_learns(n_classes, weights):
     y = random.randint(0, n_classes, N)
     P = random.dirichlet(np.ones(n_classes), N)
     found = scores_of("classification", y, P, np.arange(n_classes), weights)
@@ -29,7 +29,7 @@ def test_scores_of_classes(n_classes, weights):
     assert found["roc_auc"] == pytest.approx(expected)
 
 
-def test_scores_of_numbers():
+def test_scores_of_numbers_equal_scikit_learns():
     y, values = random.normal(size=(2, N))
     found = scores_of("regression", y, values, None, None)
     assert found["rmse"] == pytest.approx(metrics.root_mean_squared_error(y, values))
@@ -37,7 +37,7 @@ def test_scores_of_numbers():
     assert found["r2"] == metrics.r2_score(y, values)
 
 
-def test_scores_that_are_not_defined_are_nan():
+def test_undefined_scores_are_nan_and_shown_as_a_dash():
     P = np.array([[0.2, 0.8]])
     found = scores_of("classification", np.array([1]), P, np.arange(2), None)
     assert np.isnan(found["roc_auc"])
@@ -45,20 +45,20 @@ def test_scores_that_are_not_defined_are_nan():
     assert np.isnan(scores_of("regression", np.ones(1), np.ones(1), None, None)["r2"])
 
 
-def test_the_linear_model_is_linear():
+def test_the_linear_baseline_is_close_to_a_linear_regression():
     y = X["a"].to_numpy() * 2 + random.normal(size=N)
     splits = folds_of("regression", y, 5, 0)
     found = baselines("regression", (X, y, None), splits, None, None, None)
     values = np.empty(N)
     for ours, theirs in splits:
         values[theirs] = LinearRegression().fit(X.iloc[ours], y[ours]).predict(X.iloc[theirs])
-    # The baseline's features are squashed: it is close to, and not equal to, a linear function.
+    # The baseline sees squashed features: it is close to a linear function of the columns, not equal to one.
     assert found["linear model"]["r2"] == pytest.approx(metrics.r2_score(y, values), abs=0.05)
     assert found["mean"]["r2"] == pytest.approx(0, abs=1e-12)
     assert list(found) == ["linear model", "mean"]
 
 
-def test_rows_that_judge_and_folds_without_a_class():
+def test_baselines_are_judged_on_some_rows_and_with_folds_that_lack_a_class():
     y = np.where(X["a"] > 0, 1, 0)
     y[0] = 2
     splits = folds_of("classification", y, 4, 0)
@@ -75,7 +75,7 @@ def test_rows_that_judge_and_folds_without_a_class():
 
 
 @pytest.mark.parametrize("task", METRICS)
-def test_tables_align(task):
+def test_the_columns_of_a_table_of_scores_are_aligned(task):
     values = [0.5, 12345.678, 3.21e-7, 1.234567e9, -1.5e-300, np.nan]
     scores = {f"model {value}": dict.fromkeys(METRICS[task], value) for value in values}
     header, *lines = table_of_scores(task, scores).splitlines()

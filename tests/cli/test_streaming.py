@@ -22,7 +22,7 @@ N_ROWS = 1500
 
 
 @pytest.fixture(autouse=True)
-def _small(monkeypatch):
+def _small_buffers(monkeypatch):
     """Stream small files, in small buffers."""
     monkeypatch.setattr(cli_streaming, "needed_bytes", lambda *_: 1 << 40)
     monkeypatch.setattr(cli_streaming, "N_SAMPLED", 600)
@@ -41,12 +41,12 @@ def large(folder):
     return frame
 
 
-def test_classes_from_a_file(large, run):
+def test_classes_are_learned_from_a_streamed_file(large, run):
     arguments = ("train", "large.parquet", "--target", "churn", "--drop", "id,spent")
     status, out, errors = run(*arguments)
     assert (status, errors) == (0, "")
     lines = out.splitlines()
-    # One of the 600 rows that are drawn has no target.
+    # One of the 600 sampled rows has no target.
     assert lines[:2] == [
         "large.parquet: 1,500 rows, 8 columns", "the rows are streamed; what follows is of 599 random rows"
     ]  # fmt: skip
@@ -74,7 +74,7 @@ def test_classes_from_a_file(large, run):
     ]  # fmt: skip
 
 
-def test_numbers_from_a_folder_judged_by_other_rows(folder, run):
+def test_numbers_are_learned_from_a_folder_and_judged_on_validation_rows(folder, run):
     (folder / "parts").mkdir()
     frame = customers(N_ROWS)
     for k in range(3):
@@ -104,7 +104,7 @@ def test_small_files_and_folders_are_read_as_a_whole(large, run, monkeypatch):
         assert fastnn.load("run/model.fastnn").estimators_[0].n_iter_ <= 3
 
 
-def test_an_interrupted_training_goes_on(large, run, monkeypatch):
+def test_an_interrupted_training_resumes_with_the_same_bits(large, run, monkeypatch):
     arguments = ("train", "large.parquet", "--target", "churn", "--drop", "id,spent", "--seed", 5)
     assert run(*arguments)[0] == 0
     expected = fastnn.load("run/model.fastnn")
@@ -148,11 +148,11 @@ def test_an_interrupted_training_goes_on(large, run, monkeypatch):
         ),
     ],
 )
-def test_wrong_arguments(large, refused, arguments, message):
+def test_wrong_arguments_are_refused(large, refused, arguments, message):
     assert refused("train", "large.parquet", *arguments).startswith(message)
 
 
-def test_other_files_have_no_checkpoint(folder, refused):
+def test_only_parquet_files_have_a_checkpoint(folder, refused):
     customers().to_csv("a.csv")
     message = refused("train", "a.csv", "--target", "churn", "--resume")
     assert message == "--resume: only Parquet files are trained on with a checkpoint"
@@ -161,8 +161,8 @@ def test_other_files_have_no_checkpoint(folder, refused):
     assert message == "empty is a folder without Parquet files: name a file in it"
 
 
-def test_classes_that_are_decimals(folder, run):
-    """Scores of streamed rows compare the classes of the sample with those of the fit."""
+def test_classes_may_be_decimals(folder, run):
+    """The scores compare classes from the sampled rows with classes from the fit: both are decimals."""
     sort = np.arange(N_ROWS) % 3
     decimals = pa.array([Decimal(int(k)) for k in sort], pa.decimal128(10, 0))
     columns = {"x": sort + np.random.default_rng(0).normal(size=N_ROWS), "sort": decimals}

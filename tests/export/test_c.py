@@ -20,8 +20,8 @@ few = X[::10]
 @pytest.mark.slow
 @pytest.mark.parametrize("language", c_programs.COMPILERS)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_every_activation_and_depth(activation, language, tmp_path):
-    """Eight networks in one program: their names do not clash."""
+def test_every_activation_and_depth_is_exported(activation, language, tmp_path):
+    """Eight networks in one program show that their names do not clash."""
     models, files, body = {}, {}, ""
     for dtype, kind in DTYPES.items():
         for depth in (1, 2, 3, 4):
@@ -41,7 +41,7 @@ def test_every_activation_and_depth(activation, language, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("language", c_programs.COMPILERS)
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_every_kind_of_model(dtype, language, tmp_path):
+def test_every_kind_of_model_is_exported(dtype, language, tmp_path):
     models = {f"n{k}": fitted(case, DTYPES[dtype])[0] for k, case in enumerate(CASES)}
     files = {f"{name}.h": model.to_c(name=name, dtype=dtype) for name, model in models.items()}
     body = "".join(
@@ -75,7 +75,7 @@ def test_two_files_may_include_one_header(tmp_path):
     c_programs.run(tmp_path, "C", files, ["-DNET_SELF_TEST"])
 
 
-def test_the_self_test_can_fail(tmp_path):
+def test_the_self_test_fails_for_a_changed_weight(tmp_path):
     header = network("tanh", 2).to_c(name="net")
     weight = re.search(r"net_weights_1.*\n +(\S+f),", header)[1]
     files = {
@@ -86,7 +86,7 @@ def test_the_self_test_can_fail(tmp_path):
     assert int(c_programs.run(tmp_path, "C", files, ["-DNET_SELF_TEST"])) > 0
 
 
-def test_names_of_classes_survive(tmp_path):
+def test_names_of_classes_are_printed_as_they_are(tmp_path):
     model, _ = fitted("text")
     files = {
         "net.h": model.to_c(name="net"),
@@ -96,7 +96,7 @@ def test_names_of_classes_survive(tmp_path):
     assert c_programs.run(tmp_path, "C", files).splitlines() == NAMES.tolist()
 
 
-def test_numbers_have_the_fewest_decimals_that_give_the_same_number():
+def test_numbers_have_the_fewest_digits_that_give_the_same_number():
     model = fastnn.Model([2, 2], dtype=np.float32, random_state=0)
     model.W[0][...] = [[0.1, 1e-30], [-3.0, 1.17549435e-38]]
     text = model.to_c()
@@ -108,7 +108,7 @@ def test_the_comment_states_memory_and_operations():
     model = fastnn.Model([64, 32, 16, 10], activation=["tanh", "relu"], output_activation="identity")
     text = model.to_c()
     n = 64 * 32 + 32 * 16 + 16 * 10
-    names = 10 * 6  # a digit, a 0 and a pointer of four bytes
+    names = 10 * 6  # of classes: a digit, a NUL and a pointer of four bytes each
     assert f"flash: {4 * (n + 58) + names} bytes of constants" in text
     assert f"stack: {4 * (32 + 16 + 10)} bytes of buffers" in text
     assert f"{n} multiplications with an addition, 10 calls of expf, 32 calls of tanhf" in " ".join(
@@ -116,7 +116,7 @@ def test_the_comment_states_memory_and_operations():
     )
 
 
-def test_features_are_named():
+def test_a_comment_names_the_features():
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(X[:, :2], columns=["width */ (mm)", "length"])
     model = fastnn.MLPClassifier((3,), solver="lbfgs", max_iter=5).fit(frame[:9], np.arange(9) % 2)
@@ -132,13 +132,13 @@ def test_features_are_named():
         ("x.h", "other", "other"),
     ],
 )
-def test_names_follow_the_file(path, name, beginning, tmp_path):
+def test_names_in_a_header_begin_with_the_name_of_the_file(path, name, beginning, tmp_path):
     text = fastnn.Model([2, 2]).to_c(tmp_path / path, name=name)
     assert f"static inline int {beginning}_predict(" in text
     assert (tmp_path / path).read_text(encoding="utf-8") == text
 
 
-def test_refusals(tmp_path):
+def test_bad_arguments_and_weights_are_refused(tmp_path):
     model = fastnn.Model([2, 3, 2], random_state=0)
     with pytest.raises(ValueError, match="dtype.*float16"):
         model.to_c(dtype="float16")

@@ -1,4 +1,4 @@
-"""Descriptions: NumPy computes from them alone what the models compute; formulas are the reference's."""
+"""Descriptions: they suffice to compute what the models compute, with the formulas of the reference."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 
 @pytest.mark.parametrize("dtype", LIMITS)
 @pytest.mark.parametrize("case", CASES)
-def test_descriptions_hold_all_that_is_computed(case, dtype):
+def test_descriptions_suffice_to_compute_the_outputs(case, dtype):
     model, samples = fitted(case, dtype.type)
     description = model._description()
     assert description.dtype == dtype
@@ -29,21 +29,22 @@ def test_descriptions_are_copies():
     assert description.members[0].layers[0].weights.all()
 
 
-NUMPY = {"sigmoid": scipy.special.expit}
+# Functions of operations that NumPy does not have by their names.
+FUNCTIONS = {"sigmoid": scipy.special.expit}
 
 
 def evaluated(part, Z):
-    """Return the value of an expression."""
+    """Return the value of an expression for an array in place of its variable."""
     if not isinstance(part, Expression):
         return part
     if part is VARIABLE:
         return Z
-    function = NUMPY.get(part.operation) or getattr(np, part.operation)
+    function = FUNCTIONS.get(part.operation) or getattr(np, part.operation)
     return function(*(evaluated(one, Z) for one in part.arguments))
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_formulas_of_all_activations(activation):
+def test_formulas_equal_the_activations(activation):
     Z = np.linspace(-30, 30, 1001)
     np.testing.assert_allclose(
         evaluated(formula(activation), Z), activation_forward(activation, Z), rtol=1e-12, atol=1e-15
@@ -57,7 +58,7 @@ def operations(part):
     return {part.operation}.union(*map(operations, part.arguments))
 
 
-def test_sigmoids_are_one_operation():
+def test_a_sigmoid_in_a_formula_is_one_operation():
     assert formula("sigmoid").operation == "sigmoid"
     assert operations(formula("silu")) == {"multiply", "variable", "sigmoid"}
     assert "exp" not in operations(formula("gelu"))
@@ -76,7 +77,7 @@ def test_a_new_activation_is_exported_from_its_formula(monkeypatch):
     assert text.startswith("static inline float net_bent(float z)\n{")
 
 
-def test_a_formula_that_cannot_be_recorded(monkeypatch):
+def test_a_formula_with_an_unknown_function_is_refused(monkeypatch):
     class Odd(Layer):
         @staticmethod
         def value(Z):
@@ -87,7 +88,7 @@ def test_a_formula_that_cannot_be_recorded(monkeypatch):
         formula("odd")
 
 
-def test_refusals():
+def test_models_that_are_not_fitted_or_know_one_class_are_refused():
     model = fastnn.MLPClassifier((2,))
     with pytest.raises(ValueError, match="not fitted"):
         model.to_c()

@@ -1,4 +1,4 @@
-"""C headers with integers: bits equal the integer twin's, and the accuracy of the network is kept."""
+"""C headers with int8 weights: they compute the bits of the twin in NumPy, and accuracy is kept."""
 
 import re
 import warnings
@@ -16,8 +16,8 @@ from fastnn.export.c.text import array
 from fastnn.reference.layer import ACTIVATIONS
 
 
-def printing(name, network, X, header):
-    """Return a C function that prints int16 inputs and scores of float samples."""
+def printing(name, network, X):
+    """Return a C function ``print_NAME`` that prints the int16 inputs and scores of float samples."""
     n_in, n_out = X.shape[1], network.layers[-1].biases.size
     return array("float", f"{name}_samples", X.astype(np.float32)) + (
         f"static void print_{name}(void)\n{{\n    for (int n = 0; n < {len(X)}; n++) {{\n"
@@ -29,12 +29,12 @@ def printing(name, network, X, header):
 
 
 def check_bits(models, calibration, samples, tmp_path, language):
-    """Compare the programs of models with their integer twins, bit for bit."""
+    """Assert that compiled programs and quantised networks in NumPy compute the same integers."""
     files, body, networks = {}, "", {}
     for name, model in models.items():
         files[f"{name}.h"] = model.to_c(name=name, dtype="int8", X=calibration)
         networks[name] = quantize(model._description(), calibration)
-        body += printing(name, networks[name], samples, files[f"{name}.h"])
+        body += printing(name, networks[name], samples)
     files["main.c"] = c_programs.main(models, body)
     flags = [f"-D{name.upper()}_SELF_TEST" for name in models]
     lines = c_programs.run(tmp_path, language, files, flags).splitlines()
@@ -47,8 +47,8 @@ def check_bits(models, calibration, samples, tmp_path, language):
 
 @pytest.mark.parametrize("language", c_programs.COMPILERS)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_bits_of_every_activation_and_depth(activation, language, tmp_path):
-    """Samples beyond the calibrated range are cut off alike."""
+def test_every_activation_and_depth_has_the_bits_of_the_twin(activation, language, tmp_path):
+    """Some samples are outside of the calibrated range, to which inputs are clipped."""
     models = {
         f"net{depth}": fastnn.Model(
             [4, *[9] * (depth - 1), 3],
@@ -61,8 +61,8 @@ def test_bits_of_every_activation_and_depth(activation, language, tmp_path):
     check_bits(models, X[:60], np.vstack([X, 1e3 * X[:9], -1e30 * X[:9]]), tmp_path, language)
 
 
-def test_bits_where_sums_would_overflow(tmp_path):
-    """Equal weights of many inputs, and biases far larger than weights: the scales of sums are coarser."""
+def test_sums_that_would_overflow_have_the_bits_of_the_twin(tmp_path):
+    """Many inputs with equal weights, or biases far larger than weights, need a coarser scale of the sums."""
     wide = fastnn.Model([700, 3, 2], activation="relu", output_activation="identity", random_state=0)
     wide.W[0][...] = 1.0
     wide.b[0][...] = [[1e6, -1e6, 0.0]]
@@ -70,7 +70,7 @@ def test_bits_where_sums_would_overflow(tmp_path):
     check_bits({"wide": wide}, rng.normal(size=(50, 700)), rng.normal(size=(9, 700)) * 9, tmp_path, "C")
 
 
-def test_bits_of_zeros(tmp_path):
+def test_zeros_have_the_bits_of_the_twin(tmp_path):
     zero = fastnn.Model([2, 3, 2], activation="gelu", random_state=0)
     for W, b in zip(zero.W, zero.b, strict=True):
         W[...], b[...] = 0, 0
@@ -80,7 +80,7 @@ def test_bits_of_zeros(tmp_path):
 @pytest.mark.parametrize("activation", ["relu", "tanh", "silu"])
 @pytest.mark.parametrize("data", ["digits", "moons"])
 def test_accuracy_is_kept(data, activation):
-    """Calibrated on the training samples, the accuracy on others is within half a point of the network's."""
+    """The accuracy on test samples is at most half a point below that of the network."""
     X, y = load_digits(return_X_y=True) if data == "digits" else make_moons(2000, noise=0.2, random_state=0)
     X, X_test, y, y_test = train_test_split(X, y, test_size=0.5, random_state=0)
     with warnings.catch_warnings():
@@ -95,7 +95,7 @@ def test_accuracy_is_kept(data, activation):
     assert (predicted == y_test).mean() >= model.score(X_test, y_test) - 0.005
 
 
-def test_labels_and_numbers(tmp_path):
+def test_labels_and_numbers_are_predicted(tmp_path):
     files, body, expected = {}, "", []
     for name, case in (("labels", "labels"), ("number", "number"), ("rate", "poisson")):
         model, _ = fitted(case)
@@ -137,7 +137,7 @@ def test_the_comment_states_memory_and_accuracy():
     assert "excluded for all inputs" in text
 
 
-def test_refusals():
+def test_what_int8_cannot_express_is_refused():
     model, _ = fitted("classes")
     with pytest.raises(ValueError, match="int8.*needs X"):
         model.to_c(dtype="int8")

@@ -1,4 +1,4 @@
-"""ONNX: the checker accepts the graphs, and onnxruntime computes what the models compute."""
+"""ONNX: the graphs are valid, and onnxruntime computes from them what the models compute."""
 
 import json
 
@@ -16,7 +16,7 @@ onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not inst
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
-def run(model, X, **types):
+def run(model, X):
     """Return the results of a model in ONNX."""
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     return session.run(None, {session.get_inputs()[0].name: X})
@@ -25,7 +25,7 @@ def run(model, X, **types):
 @pytest.mark.parametrize("dtype", LIMITS)
 @pytest.mark.parametrize("depth", [1, 2, 4])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_every_activation_and_depth(activation, depth, dtype):
+def test_every_activation_and_depth_is_exported(activation, depth, dtype):
     model = network(activation, depth, dtype)
     classes, P = run(model.to_onnx(), X.astype(dtype))
     assert P.dtype == dtype
@@ -35,7 +35,7 @@ def test_every_activation_and_depth(activation, depth, dtype):
 
 @pytest.mark.parametrize("dtype", LIMITS)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_extreme_scores(activation, dtype):
+def test_extreme_sums_have_the_same_activations(activation, dtype):
     model = fastnn.Model(
         [1, 1, 1], activation=activation, output_activation="identity", loss="squared_error", dtype=dtype
     )
@@ -48,7 +48,7 @@ def test_extreme_scores(activation, dtype):
 
 @pytest.mark.parametrize("dtype", LIMITS)
 @pytest.mark.parametrize("case", CASES)
-def test_every_kind_of_model(case, dtype):
+def test_every_kind_of_model_is_exported(case, dtype):
     model, samples = fitted(case, dtype.type)
     exported = model.to_onnx()
     for rows in (samples, samples[:1]):  # any number of rows
@@ -70,14 +70,14 @@ def test_every_kind_of_model(case, dtype):
     assert {constant.name for constant in exported.graph.initializer} <= used
 
 
-def test_a_chosen_dtype():
+def test_a_dtype_can_be_chosen():
     model, samples = fitted("classes")
     P = run(model.to_onnx(dtype="float32"), samples.astype(np.float32))[1]
     assert P.dtype == np.float32
     assert error(P, model.predict_proba(samples)) < 2e-6
 
 
-def test_file_and_names_of_features(tmp_path):
+def test_a_file_holds_the_graph_and_the_names_of_features(tmp_path):
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(X, columns=list("abcd"))
     model = fastnn.MLPClassifier((3,), solver="lbfgs", max_iter=20).fit(frame, labels)
@@ -90,7 +90,7 @@ def test_file_and_names_of_features(tmp_path):
     assert [(one.domain, one.version) for one in loaded.opset_import] == [("", 13)]
 
 
-def test_refusals(tmp_path):
+def test_what_onnx_cannot_express_is_refused(tmp_path):
     mixed = np.array([2**40, 2**70], object)[labels[:100]]
     big = fastnn.MLPClassifier((2,), solver="lbfgs", max_iter=5).fit(X[:100], labels[:100])
     big.classes_ = np.unique(mixed)

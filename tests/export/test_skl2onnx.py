@@ -1,4 +1,4 @@
-"""skl2onnx: pipelines with fastnn's estimators become ONNX graphs."""
+"""skl2onnx: it converts pipelines with fastnn's estimators to ONNX."""
 
 import warnings
 
@@ -18,22 +18,24 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 
 
 class Derived(fastnn.MLPRegressor):
-    """A user's class."""
+    """A user's class, derived before the converters are registered."""
 
 
 @pytest.fixture(autouse=True)
 def registered():
+    """Register the converters of fastnn's estimators."""
     fastnn.export.register_skl2onnx()
 
 
 def run(model, X):
+    """Return the results of a model in ONNX."""
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     return session.run(None, {"X": X})
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if not case.startswith("model")])
 @pytest.mark.parametrize("dtype", LIMITS)
-def test_pipelines(case, dtype):
+def test_pipelines_with_every_kind_of_estimator_are_converted(case, dtype):
     model, samples = fitted(case, dtype.type)
     scaler = StandardScaler().fit(samples * 3 + 1)
     pipeline = make_pipeline(scaler, model)
@@ -47,7 +49,7 @@ def test_pipelines(case, dtype):
         np.testing.assert_array_equal(results[0], model.predict(samples))
 
 
-def test_zipmap_and_integer_samples():
+def test_probabilities_may_be_maps_and_samples_integers():
     rows = np.round(X * 3).astype(np.int64)
     model = fastnn.MLPClassifier((4,), solver="lbfgs", max_iter=20, random_state=0).fit(rows, labels)
     classes, maps = run(skl2onnx.to_onnx(make_pipeline(model), rows[:1]), rows)
@@ -56,7 +58,7 @@ def test_zipmap_and_integer_samples():
     assert error(P, model.predict_proba(rows)) < 2e-6
 
 
-def test_classes_derived_by_users():
+def test_classes_derived_by_users_are_converted():
     """Classes derived before and after the registration are converted."""
 
     class Later(fastnn.MLPRegressor):

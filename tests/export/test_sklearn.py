@@ -1,4 +1,4 @@
-"""scikit-learn: exports are fitted estimators of scikit-learn, which other packages take as such."""
+"""scikit-learn: exports are fitted estimators of scikit-learn, also for other packages."""
 
 import pickle
 import warnings
@@ -31,7 +31,7 @@ if "exp" not in AVAILABLE:
 
 @pytest.mark.parametrize("dtype", LIMITS)
 @pytest.mark.parametrize("case", [case for case in CASES if case not in IMPOSSIBLE])
-def test_every_kind_of_model(case, dtype):
+def test_every_kind_of_model_is_exported(case, dtype):
     model, samples = fitted(case, dtype.type)
     theirs = model.to_sklearn()
     assert type(theirs).__module__.startswith("sklearn.")
@@ -47,14 +47,14 @@ def test_every_kind_of_model(case, dtype):
 
 
 def outputs_of(estimator, X):
-    """Return probabilities, or numbers (n, n_outputs)."""
+    """Return an estimator's probabilities, or the numbers that it predicts, (n, n_outputs)."""
     if hasattr(estimator, "predict_proba"):
         return estimator.predict_proba(X)
     return estimator.predict(X).reshape(len(X), -1)
 
 
 @pytest.mark.parametrize("case", ["classes", "bool", "labels", "number", "numbers"])
-def test_attributes_are_those_of_a_fit(case):
+def test_an_export_has_the_attributes_of_a_fit(case):
     model, samples = fitted(case)
     ours = model.to_sklearn()
     targets = CASES[case]()[1]
@@ -77,7 +77,7 @@ def test_attributes_are_those_of_a_fit(case):
     assert not np.array_equal(before, ours.coefs_[0])
 
 
-def test_no_hidden_layer_and_feature_names():
+def test_a_network_without_hidden_layers_is_exported_with_feature_names():
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(X, columns=list("abcd"))
     model = fastnn.MLPClassifier((), max_iter=300, learning_rate_init=0.1, random_state=0).fit(frame, labels)
@@ -87,13 +87,13 @@ def test_no_hidden_layer_and_feature_names():
 
 
 @pytest.mark.parametrize("case", IMPOSSIBLE)
-def test_what_cannot_be_expressed(case):
+def test_what_scikit_learn_cannot_express_is_refused(case):
     with pytest.raises(ValueError, match=f"{IMPOSSIBLE[case]}.*to_onnx, to_torch and to_c can export"):
         fitted(case)[0].to_sklearn()
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_activations(activation):
+def test_activations_of_scikit_learn_are_exported_and_others_refused(activation):
     model = fastnn.Model([4, 5, 3], activation=activation, output_activation="identity", random_state=0)
     if activation in ("identity", "sigmoid", "tanh", "relu"):
         np.testing.assert_allclose(model.to_sklearn().predict_proba(X), model.predict_proba(X), atol=1e-14)
@@ -104,7 +104,7 @@ def test_activations(activation):
             model.to_sklearn()
 
 
-def test_different_activations():
+def test_different_activations_are_refused():
     model = fastnn.Model([4, 5, 5, 3], activation=["tanh", "relu"], output_activation="identity")
     with pytest.raises(ValueError, match="one activation for all hidden layers.*relu.*tanh"):
         model.to_sklearn()
@@ -112,7 +112,7 @@ def test_different_activations():
         network("tanh", 2).to_sklearn()
 
 
-def test_skops_trusts_the_result(tmp_path):
+def test_skops_trusts_an_export(tmp_path):
     skops = pytest.importorskip("skops.io", reason="skops is not installed")
     for case in ("text", "number", "ensemble", "ensemble of numbers"):
         theirs = fitted(case)[0].to_sklearn()
@@ -122,7 +122,7 @@ def test_skops_trusts_the_result(tmp_path):
         np.testing.assert_array_equal(outputs_of(loaded, X), outputs_of(theirs, X))
 
 
-def test_mlflow_takes_the_result(tmp_path):
+def test_mlflow_saves_and_loads_an_export(tmp_path):
     mlflow = pytest.importorskip("mlflow.sklearn", reason="mlflow is not installed")
     theirs = fitted("text")[0].to_sklearn()
     with warnings.catch_warnings():

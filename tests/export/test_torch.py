@@ -1,4 +1,4 @@
-"""PyTorch: modules compute what the models compute."""
+"""PyTorch: exported modules compute what the models compute."""
 
 import builtins
 import io
@@ -13,6 +13,7 @@ from fastnn.reference.layer import ACTIVATIONS
 
 
 def computed(module, X):
+    """Return the outputs of a module as an array."""
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     with torch.no_grad():
         return module(torch.from_numpy(X)).numpy()
@@ -21,7 +22,7 @@ def computed(module, X):
 @pytest.mark.parametrize("dtype", LIMITS)
 @pytest.mark.parametrize("depth", [1, 2, 4])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_every_activation_and_depth(activation, depth, dtype):
+def test_every_activation_and_depth_is_exported(activation, depth, dtype):
     pytest.importorskip("torch", reason="PyTorch is not installed")
     model, samples = network(activation, depth, dtype), X.astype(dtype)
     P = computed(model.to_torch(), samples)
@@ -31,7 +32,7 @@ def test_every_activation_and_depth(activation, depth, dtype):
 
 @pytest.mark.parametrize("dtype", LIMITS)
 @pytest.mark.parametrize("case", CASES)
-def test_every_kind_of_model(case, dtype):
+def test_every_kind_of_model_is_exported(case, dtype):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     model, samples = fitted(case, dtype.type)
     module = model.to_torch()
@@ -58,7 +59,7 @@ def test_scores_come_before_the_last_module(case):
     assert module[0].weight.grad.abs().max() > 0
 
 
-def test_a_chosen_dtype_and_the_global_generator():
+def test_a_dtype_can_be_chosen_and_the_global_generator_is_not_used():
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     state = torch.get_rng_state()
     module = fitted("classes")[0].to_torch(dtype=np.float32)
@@ -66,7 +67,7 @@ def test_a_chosen_dtype_and_the_global_generator():
     assert torch.equal(state, torch.get_rng_state())
 
 
-def test_an_activation_that_pytorch_lacks(monkeypatch):
+def test_an_activation_that_pytorch_lacks_is_refused(monkeypatch):
     pytest.importorskip("torch", reason="PyTorch is not installed")
     description = fitted("model")[0]._description()
     last = description.members[0].layers[-1]
@@ -81,7 +82,7 @@ def test_an_activation_that_pytorch_lacks(monkeypatch):
         object.__setattr__(last, "activation", "tanh")
 
 
-def test_without_pytorch_the_error_says_what_to_install(monkeypatch):
+def test_a_missing_pytorch_is_an_error_that_says_what_to_install(monkeypatch):
     genuine = builtins.__import__
 
     def refuse(name, *arguments, **options):

@@ -7,7 +7,7 @@ import fastnn
 
 @pytest.fixture(scope="module")
 def browser():
-    from visitors import chromium  # here, because the import skips its module without Playwright
+    from visitors import chromium  # not at the top: without Playwright the import skips the importing module
 
     with chromium() as running:
         yield running
@@ -22,7 +22,7 @@ def server():
 
 @pytest.fixture
 def visitors(browser):
-    """Return a function that opens a page; no page may have logged an error at the end."""
+    """Return a function that opens a page; assert at the end that no page has logged an error."""
     from visitors import Visitor
 
     contexts, opened = [], []

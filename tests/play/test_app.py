@@ -1,4 +1,4 @@
-"""The web application: who is answered, with what headers, and what a page can ask for."""
+"""The web application: access, headers, and the answers to the messages of a page."""
 
 import io
 import json
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from playing import PATIENCE, trainings, unpacked, wait_for
+from playing import PATIENCE, training_threads, unpacked, wait_for
 
 import fastnn
 
@@ -20,7 +20,7 @@ pytest.importorskip("httpx")
 from starlette.websockets import WebSocketDisconnect
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # starlette 1 prefers httpx2, and older ones know httpx alone
+    warnings.simplefilter("ignore")  # starlette 1 prefers httpx2, and older versions know only httpx
     from starlette.testclient import TestClient
 
 from fastnn.play import saves
@@ -30,7 +30,7 @@ from fastnn.play.table import checked_table
 TOKEN = "a-token"
 HOST = "127.0.0.1:8000"
 STATIC = Path(fastnn.__file__).parent / "play" / "static"
-OWN = {"origin": f"http://{HOST}"}
+SAME_ORIGIN = {"origin": f"http://{HOST}"}
 
 
 def client(table=None, state=None):
@@ -38,7 +38,7 @@ def client(table=None, state=None):
     return TestClient(app, base_url=f"http://{HOST}")
 
 
-def connected(test_client, token=TOKEN, headers=OWN):
+def connected(test_client, token=TOKEN, headers=SAME_ORIGIN):
     return test_client.websocket_connect(f"ws://{HOST}/training?token={token}", headers=headers)
 
 
@@ -50,9 +50,9 @@ def until(socket, kind):
             if kind == "frame":
                 return unpacked(message["bytes"])
         elif message["type"] == "websocket.send":
-            told = json.loads(message["text"])
-            if told["type"] == kind:
-                return told
+            content = json.loads(message["text"])
+            if content["type"] == kind:
+                return content
         else:
             raise AssertionError(message)
 
@@ -71,7 +71,7 @@ def test_the_page_needs_the_token():
     assert page.headers["content-type"].startswith("text/html")
 
 
-def test_headers_allow_nothing_from_elsewhere():
+def test_headers_forbid_content_from_elsewhere():
     for path in (f"/?token={TOKEN}", "/static/main.js", "/nowhere"):
         headers = client().get(path).headers
         policy = headers["content-security-policy"]
@@ -89,11 +89,11 @@ def test_foreign_hosts_are_refused(host):
     answer = client().get(f"/?token={TOKEN}", headers={"host": host})
     assert answer.status_code == 403
     assert "terminal" in answer.text
-    with pytest.raises(WebSocketDisconnect), connected(client(), headers={**OWN, "host": host}):
+    with pytest.raises(WebSocketDisconnect), connected(client(), headers={**SAME_ORIGIN, "host": host}):
         pass
 
 
-def test_localhost_is_this_host():
+def test_localhost_is_accepted_as_the_host():
     headers = {"host": "localhost:8000", "origin": "http://localhost:8000"}
     assert client().get(f"/?token={TOKEN}", headers=headers).status_code == 200
     with connected(client(), headers=headers) as socket:
@@ -124,7 +124,7 @@ def test_static_files_stay_within_their_folder():
         assert test.get(path).status_code == 404
 
 
-def test_hello_describes_what_can_be_set():
+def test_the_first_message_describes_all_settings():
     with connected(client()) as socket:
         hello = until(socket, "hello")
     assert hello["version"] == fastnn.__version__
@@ -143,7 +143,7 @@ def test_hello_describes_what_can_be_set():
             assert value >= 0
 
 
-def test_hello_describes_the_table():
+def test_the_first_message_describes_the_table():
     random = np.random.RandomState(0)
     X = random.randn(30, 3)
     table = checked_table(X, ["a" if x > 0 else "b" for x in X[:, 0]], "kind")
@@ -156,7 +156,7 @@ def test_hello_describes_the_table():
         assert until(socket, "started")["classes"] == ["a", "b"]
 
 
-def test_a_run_from_start_to_download():
+def test_a_run_can_be_started_steered_and_downloaded():
     test = client()
     with connected(test) as socket:
         until(socket, "hello")
@@ -205,7 +205,7 @@ PROBLEMS = [
 @pytest.mark.parametrize(
     ("kind", "message", "field", "text"), PROBLEMS, ids=[p[0] + str(p[2]) for p in PROBLEMS]
 )
-def test_problems_are_told_and_the_connection_lives_on(kind, message, field, text):
+def test_problems_are_reported_and_the_connection_stays_open(kind, message, field, text):
     with connected(client()) as socket:
         send(socket, kind, **message)
         problem = until(socket, "problem")
@@ -217,7 +217,7 @@ def test_problems_are_told_and_the_connection_lives_on(kind, message, field, tex
         assert "model, picture, gif" in until(socket, "problem")["text"]
 
 
-NUMBERS = [
+ODD_NUMBERS = [
     ("points", [[10**400, 0, 0], [1, 1, 1]], "point 1"),
     ("points", [[True, False, True], [1, 1, 1]], "point 1"),
     ("points", [[0, 0, 0], [1, 1, 1.5]], "point 2"),
@@ -228,7 +228,9 @@ NUMBERS = [
 ]
 
 
-@pytest.mark.parametrize(("name", "value", "text"), NUMBERS, ids=[str(entry[1])[:24] for entry in NUMBERS])
+@pytest.mark.parametrize(
+    ("name", "value", "text"), ODD_NUMBERS, ids=[str(entry[1])[:24] for entry in ODD_NUMBERS]
+)
 def test_odd_numbers_are_refused(name, value, text):
     with connected(client()) as socket:
         send(socket, "start", run=1, state={"dataset": "painted", name: value})
@@ -250,7 +252,7 @@ def test_binary_messages_are_refused():
         until(socket, "started")
 
 
-def test_errors_are_told_and_the_connection_lives_on(monkeypatch):
+def test_errors_are_reported_and_the_connection_stays_open(monkeypatch):
     def broken(run):
         raise OSError("the disk is full")
 
@@ -261,7 +263,7 @@ def test_errors_are_told_and_the_connection_lives_on(monkeypatch):
         until(socket, "started")
         send(socket, "script")
         assert "OSError: the disk is full" in until(socket, "problem")["text"]
-        for _ in range(2):  # a save that has failed leaves room for the next
+        for _ in range(2):  # after a failed save, another one is possible
             send(socket, "save", what="model")
             assert "OSError: the disk is full" in until(socket, "problem")["text"]
         send(socket, "save", what="picture")
@@ -270,21 +272,21 @@ def test_errors_are_told_and_the_connection_lives_on(monkeypatch):
 
 @pytest.fixture
 def slow_save(monkeypatch):
-    """Make the animation of a run wait for the event that is returned."""
-    begun, goes_on = threading.Event(), threading.Event()
+    """Make an animation wait: yield an event set when it begins, and the event that it waits for."""
+    begun, proceed = threading.Event(), threading.Event()
 
     def slow(run):
         begun.set()
-        assert goes_on.wait(PATIENCE)
+        assert proceed.wait(PATIENCE)
         return b"GIF89a"
 
     monkeypatch.setitem(saves._MAKERS, "gif", (slow, ".gif", "image/gif"))
-    yield begun, goes_on
-    goes_on.set()
+    yield begun, proceed
+    proceed.set()
 
 
 def test_a_page_draws_and_is_steered_while_a_file_is_saved(slow_save):
-    begun, goes_on = slow_save
+    begun, proceed = slow_save
     with connected(client()) as socket:
         send(socket, "start", run=1, state={})
         until(socket, "frame")
@@ -296,7 +298,7 @@ def test_a_page_draws_and_is_steered_while_a_file_is_saved(slow_save):
         send(socket, "step")
         while until(socket, "frame")[0]["step"] != 1:
             pass
-        goes_on.set()
+        proceed.set()
         assert until(socket, "saved")["what"] == "gif"
 
 
@@ -308,17 +310,17 @@ def test_a_page_that_is_closed_while_a_file_is_saved_ends_its_training(slow_save
         send(socket, "play")
         send(socket, "save", what="gif")
         assert begun.wait(PATIENCE)
-        assert trainings()
-    wait_for(lambda: not trainings())
+        assert training_threads()
+    wait_for(lambda: not training_threads())
 
 
 @pytest.mark.parametrize("number", ["99", "-1", "1e3", "9" * 5000, "%00", "x"])
-def test_files_that_are_not_kept(number):
+def test_unknown_downloads_are_not_found(number):
     assert client().get(f"/download/{number}?token={TOKEN}").status_code == 404
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", "null", '{"type": NaN}', "[" * 100_000])
-def test_messages_that_are_no_objects_are_refused(text):
+def test_messages_other_than_json_objects_are_refused(text):
     with connected(client()) as socket:
         socket.send_text(text)
         assert "message" in until(socket, "problem")["text"]
@@ -346,7 +348,7 @@ def test_an_animation_of_a_regression_shows_its_values():
         assert test.get(until(socket, "saved")["url"]).content.startswith(b"\x89PNG")
 
 
-def test_only_so_many_pages_train():
+def test_the_number_of_connected_pages_is_limited():
     from contextlib import ExitStack
 
     test = client()
@@ -357,7 +359,7 @@ def test_only_so_many_pages_train():
             assert str(MOST_PAGES) in until(socket, "problem")["text"]
 
 
-def test_everything_ships_in_the_package_and_is_small():
+def test_the_pages_files_are_small_and_load_nothing_from_elsewhere():
     files = [path for path in STATIC.iterdir() if path.is_file()]
     assert sum(path.stat().st_size for path in files) < 300_000
     for path in files:

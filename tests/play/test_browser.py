@@ -1,7 +1,8 @@
-"""The playground's page in headless Chromium: training, painting, changes of the network, appearance."""
+"""The playground's page in Chromium: training, painting, changes of the network, appearance."""
 
 import io
 import re
+import time
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import fastnn
 pytestmark = NEEDS_CHROMIUM
 
 
-def test_from_page_load_to_a_trained_boundary(visitor, server):
+def test_a_training_draws_its_boundary_curves_and_network(visitor, server):
     page = visitor.visit(server, "layers=3&speed=13").page
     assert visitor.step == 0
     assert visitor.widths == [2, 3, 2]
@@ -36,7 +37,7 @@ def test_from_page_load_to_a_trained_boundary(visitor, server):
     # Orange above and on the left, blue below and on the right.
     assert after[10, 10, 0] > after[10, 10, 2]
     assert after[-10, -10, 2] > after[-10, -10, 0]
-    # The picture is drawn at the same step: nothing changes any more.
+    # While the training is paused, the step does not change.
     stopped = visitor.step
     page.wait_for_timeout(300)
     assert visitor.step == stopped
@@ -50,7 +51,7 @@ def test_from_page_load_to_a_trained_boundary(visitor, server):
         assert drawn > 8, selector
 
 
-def test_single_steps_epochs_and_the_beginning(visitor, server):
+def test_buttons_and_keys_do_single_steps_epochs_and_resets(visitor, server):
     page = visitor.visit(server, "batch_size=40").page
     page.click("#step")
     visitor.wait_for_step(1)
@@ -69,18 +70,21 @@ def test_single_steps_epochs_and_the_beginning(visitor, server):
     np.testing.assert_array_equal(visitor.pixels(), trained)
 
 
-def test_speed(visitor, server):
+def test_the_speed_limits_the_steps_per_second(visitor, server):
     page = visitor.visit(server, "speed=3").page
     assert page.inner_text("#speed-text") == "10/s"
+    began = time.perf_counter()
     page.keyboard.press("Space")
-    page.wait_for_timeout(2000)
-    assert 10 <= visitor.step <= 40
+    visitor.wait_for_step(20)
+    step = visitor.step
+    # The machine may be slow: assert only that there are no more steps than the speed allows.
+    assert step <= 10 * (time.perf_counter() - began) + 2
     page.keyboard.press("+")
     assert page.get_attribute("#speed", "aria-valuetext") == "20 steps a second"
     assert "speed=4" in visitor.fragment
 
 
-def test_painting_points(visitor, server):
+def test_painted_points_are_learned_and_can_be_erased(visitor, server):
     page = visitor.visit(
         server, "dataset=painted&test_share=0&layers=6&optimizer=adam&learning_rate=0.05&l2=0"
     ).page
@@ -118,7 +122,7 @@ def test_painting_points(visitor, server):
     assert page.inner_text("#train-count") == "0 training"
 
 
-def test_painting_on_another_data_set_keeps_its_points(visitor, server):
+def test_painting_on_another_data_set_keeps_the_points_of_that_set(visitor, server):
     page = visitor.visit(server, "n_samples=50").page
     visitor.use_tool("2")
     visitor.change(lambda: page.mouse.click(*visitor.spot(0.9, 0.9)))
@@ -128,7 +132,7 @@ def test_painting_on_another_data_set_keeps_its_points(visitor, server):
     assert page.locator("input[name=dataset][value=painted]").is_checked()
 
 
-def test_painting_with_the_keyboard(visitor, server):
+def test_points_can_be_painted_with_the_keyboard(visitor, server):
     page = visitor.visit(server, "dataset=painted&points=").page
     page.keyboard.press("2")
     page.focus("#points")
@@ -141,7 +145,7 @@ def test_painting_with_the_keyboard(visitor, server):
     assert label == 1
 
 
-def test_a_training_that_has_ended_is_told_again(visitor, server):
+def test_playing_an_ended_training_shows_its_end_again(visitor, server):
     page = visitor.visit(server, "passes=5&speed=13").page
     for _ in range(2):
         page.keyboard.press("Space")
@@ -150,7 +154,7 @@ def test_a_training_that_has_ended_is_told_again(visitor, server):
         page.locator("#notices .close").click()
 
 
-def test_changing_layers_units_and_activations(visitor, server):
+def test_buttons_change_layers_units_and_activations(visitor, server):
     page = visitor.visit(server).page
 
     assert visitor.widths == [2, 3, 2]
@@ -175,7 +179,7 @@ def test_changing_layers_units_and_activations(visitor, server):
     assert visitor.widths == [2, 3, 2]
 
 
-def test_a_change_goes_on_playing(visitor, server):
+def test_a_change_of_the_data_set_keeps_playing(visitor, server):
     page = visitor.visit(server, "speed=13").page
     page.keyboard.press("Space")
     visitor.wait_for_step(10)
@@ -184,7 +188,7 @@ def test_a_change_goes_on_playing(visitor, server):
     assert page.get_attribute("#play", "aria-label") == "Pause"
 
 
-def test_every_data_set_and_its_best_settings(visitor, server):
+def test_every_data_set_trains_with_its_best_settings(visitor, server):
     page = visitor.visit(server, "speed=13").page
     names = page.locator("input[name=dataset]").evaluate_all("inputs => inputs.map(({ value }) => value)")
     assert {"moons", "circles", "spiral", "blobs", "xor", "surface", "painted"} <= set(names)
@@ -201,7 +205,7 @@ def test_every_data_set_and_its_best_settings(visitor, server):
         assert page.locator(".notice.problem").count() == 0, name
 
 
-def test_export(visitor, server, tmp_path):
+def test_the_script_the_model_and_pictures_can_be_saved(visitor, server, tmp_path):
     page = visitor.visit(server, "layers=4&n_samples=60").page
     for step in range(1, 4):
         page.keyboard.press("s")
@@ -231,7 +235,7 @@ def test_export(visitor, server, tmp_path):
         assert film.n_frames >= 2
 
 
-def test_the_step_in_numbers(visitor, server):
+def test_the_numbers_of_a_step_add_up(visitor, server):
     page = visitor.visit(server, "layers=2&l2=0").page
     page.keyboard.press("s")
     visitor.wait_for_step(1)
@@ -253,7 +257,7 @@ def test_the_step_in_numbers(visitor, server):
     page.locator(".unit.output").first.click()
     assert "Probability" in page.inner_text("#formula")
 
-    # The value of a line is shown under the mouse.
+    # The weight of a line between two units is shown beside the mouse.
     unit, target = (
         page.locator(f"[data-key='{key}'] canvas").bounding_box() for key in ("unit-0-0", "unit-1-0")
     )
@@ -293,7 +297,7 @@ def test_a_setting_without_an_effect_says_why(visitor, server):
     assert "learning_rate=0.05" in visitor.fragment
 
 
-def test_a_bad_value_is_marked_and_the_training_stays(visitor, server):
+def test_a_bad_value_is_marked_and_the_training_is_kept(visitor, server):
     page = visitor.visit(server).page
     page.keyboard.press("s")
     visitor.wait_for_step(1)
@@ -306,7 +310,7 @@ def test_a_bad_value_is_marked_and_the_training_stays(visitor, server):
     assert page.get_attribute("#field-noise", "aria-invalid") is None
 
 
-def test_a_refused_state_lets_the_training_play_on(visitor, server):
+def test_a_bad_value_does_not_pause_the_training(visitor, server):
     page = visitor.visit(server, "speed=5").page
     page.keyboard.press("Space")
     visitor.wait_for_step(10)
@@ -318,7 +322,7 @@ def test_a_refused_state_lets_the_training_play_on(visitor, server):
     assert page.get_attribute("#play", "aria-label") == "Pause"
 
 
-def test_a_table_with_named_classes(visitor):
+def test_a_table_shows_its_classes_and_can_be_painted_on(visitor):
     generator = np.random.default_rng(0)
     numbers = generator.integers(0, 3, 120)
     X = np.column_stack([30 + 15 * numbers, 4e4 - 9e3 * (numbers == 1)]) + generator.normal(size=(120, 2))
@@ -327,7 +331,7 @@ def test_a_table_with_named_classes(visitor):
         page = visitor.visit(running).page
         assert page.locator("input[name=dataset][value=table]").is_checked()
         assert sorted(page.inner_text("#classes-legend").split()) == ["always", "never", "sometimes"]
-        # Painting goes on from the table's points.
+        # A painted point is added to the points of the table.
         visitor.use_tool("0")
         visitor.change(lambda: page.mouse.click(*visitor.spot(-0.9, 0.9)))
         counts = [int(page.inner_text(f"#{part}-count").split()[0]) for part in ("train", "test")]
@@ -336,7 +340,7 @@ def test_a_table_with_named_classes(visitor):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_phone_and_both_themes(visitors, server, scheme):
+def test_the_page_fits_a_phone_in_both_themes(visitors, server, scheme):
     visitor = visitors(color_scheme=scheme)
     page = visitor.page
     page.set_viewport_size({"width": 360, "height": 740})
@@ -348,10 +352,10 @@ def test_a_phone_and_both_themes(visitors, server, scheme):
     pixels = visitor.pixels()
     page.click("#theme")
     assert page.evaluate("document.documentElement.dataset.theme") != scheme
-    assert (visitor.pixels() != pixels).any()  # the picture follows, without a new frame
+    assert (visitor.pixels() != pixels).any()  # the picture changes its colours without a new frame
 
 
-def test_labels_focus_and_help(visitor, server):
+def test_elements_are_labelled_focus_is_visible_and_shortcuts_can_be_switched_off(visitor, server):
     page = visitor.visit(server, "layers=3,3").page
     nameless = page.evaluate(
         """() => [...document.querySelectorAll("button, input, select, canvas[role], dialog, [role]")]
@@ -363,7 +367,7 @@ def test_labels_focus_and_help(visitor, server):
     )
     assert nameless == []
     assert page.locator("html").get_attribute("lang") == "en"
-    # Every stop of the tab key is visibly focused.
+    # Every element that the tab key reaches is visibly focused.
     for _ in range(25):
         page.keyboard.press("Tab")
         outline = page.evaluate(

@@ -1,4 +1,4 @@
-"""Addresses of the playground's page in headless Chromium: they restore a state; bad ones are explained."""
+"""Addresses of the playground's page in Chromium: they restore a state, and invalid ones are explained."""
 
 import re
 
@@ -8,6 +8,7 @@ from visitors import NEEDS_CHROMIUM, expect
 
 pytestmark = NEEDS_CHROMIUM
 
+# Addresses that could break the page, and the explanations that the page shows.
 CRAFTED = {
     "layers=abc": "every entry of layers must be a whole number",
     "layers=1000000000&noise=x": "every entry of layers must be a whole number",
@@ -20,13 +21,13 @@ CRAFTED = {
 
 
 @pytest.mark.parametrize("fragment", CRAFTED, ids=lambda fragment: fragment[:20])
-def test_an_address_that_cannot_be_used_is_told_and_mended(visitor, server, fragment):
+def test_an_unusable_address_is_explained_and_defaults_are_used(visitor, server, fragment):
     page = visitor.page
     page.goto(f"{server.address}#{fragment}")
-    told = page.locator("#notices")
-    expect(told).to_contain_text("The usual value is taken")
-    if "noise" not in fragment:  # the last of two problems stays
-        expect(told).to_contain_text(CRAFTED[fragment])
+    notices = page.locator("#notices")
+    expect(notices).to_contain_text("The usual value is taken")
+    if "noise" not in fragment:  # of two problems, only the last one stays on the page
+        expect(notices).to_contain_text(CRAFTED[fragment])
     if "painted" in fragment:
         assert "paint some points" in page.inner_text("#plane-caption")
         return
@@ -48,7 +49,7 @@ def test_an_address_without_enough_points_cannot_fill_the_page(visitor, server, 
     assert "paint some points" in page.inner_text("#plane-caption")
 
 
-def test_an_address_that_is_too_long_is_told(visitor, server):
+def test_an_address_that_is_too_long_is_explained(visitor, server):
     page = visitor.page
     page.goto(f"{server.address}#x_column={'a' * 1_100_000}")
     expect(page.locator("#lost")).to_contain_text("too long for the server")
@@ -61,7 +62,7 @@ def test_the_last_seed_is_followed_by_the_first(visitor, server):
     assert page.inner_text("#problems") == ""
 
 
-def test_the_address_round_trip(visitors, server):
+def test_an_address_restores_all_settings_and_follows_their_changes(visitors, server):
     fragment = (
         "view=probability&speed=2&sample=7&dataset=spiral&arms=3&noise=0.05&n_samples=150&test_share=0.4&seed=5"
         "&layers=5,4&activations=relu,sigmoid&optimizer=adam&learning_rate=0.02&batch_size=30&l2=0.001&dropout=0.1"
@@ -79,7 +80,7 @@ def test_the_address_round_trip(visitors, server):
         visitor.wait_for_step(6)
     np.testing.assert_array_equal(pages[0].pixels(), pages[1].pixels())
 
-    # A change writes the address, a pasted address changes the page.
+    # A change of a setting updates the address, and a pasted address changes the settings.
     first = pages[0]
     first.change(lambda: first.page.locator("#field-seed").fill("6") or first.page.keyboard.press("Enter"))
     assert "seed=6" in first.fragment
@@ -99,14 +100,14 @@ def test_the_address_round_trip(visitors, server):
         ("nonsense=1", ["nonsense"]),
     ],
 )
-def test_a_bad_address_is_explained(visitor, server, fragment, words):
+def test_an_invalid_setting_in_an_address_is_explained(visitor, server, fragment, words):
     page = visitor.page
     page.goto(f"{server.address}#{fragment}")
     page.wait_for_selector(".notice:not(.busy)")
     text = page.inner_text("#problems") + page.inner_text("#notices")
     for word in words:
         assert re.search(word, text), text
-    # The page goes on: another data set and the usual settings train.
+    # The page still works: another data set trains with the default settings.
     page.evaluate("location.hash = '#dataset=circles'")
     visitor.wait_for_frame()
     page.keyboard.press("s")

@@ -1,4 +1,4 @@
-"""Connections of the playground's page in headless Chromium: foreign pages, several tabs, a lost server."""
+"""Connections of the playground's page in Chromium: foreign pages, two tabs, a server that stops."""
 
 import http.client
 import http.server
@@ -18,7 +18,7 @@ pytestmark = NEEDS_CHROMIUM
 
 
 class Elsewhere(http.server.SimpleHTTPRequestHandler):
-    """A page of another origin."""
+    """Serve a page of another origin."""
 
     def do_GET(self):
         self.send_response(200)
@@ -32,6 +32,7 @@ class Elsewhere(http.server.SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def elsewhere():
+    """Yield the address of a page of another origin."""
     foreign = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere)
     thread = threading.Thread(target=foreign.serve_forever)
     thread.start()
@@ -74,15 +75,15 @@ def test_foreign_hosts_and_wrong_tokens_are_refused(server):
         connection.close()
         return response.status
 
-    own = f"/?{parts.query}"
-    assert status(own, parts.netloc) == 200
-    assert status(own, f"localhost:{parts.port}") == 200
-    assert status(own, "evil.example") == 403
+    with_token = f"/?{parts.query}"
+    assert status(with_token, parts.netloc) == 200
+    assert status(with_token, f"localhost:{parts.port}") == 200
+    assert status(with_token, "evil.example") == 403
     assert status("/?token=guessed", parts.netloc) == 403
     assert status("/", parts.netloc) == 403
 
 
-def test_two_tabs_are_two_trainings(visitors, server):
+def test_two_tabs_train_independently(visitors, server):
     first = visitors().visit(server, "speed=5")
     second = visitors().visit(server, "dataset=circles&layers=5")
     first.page.keyboard.press("Space")
@@ -95,7 +96,7 @@ def test_two_tabs_are_two_trainings(visitors, server):
     assert second.step == 1
 
 
-def test_a_dead_server_and_its_return(visitors):
+def test_a_page_reconnects_to_a_server_that_was_restarted(visitors):
     running = fastnn.playground(browser=False, block=False, token="secret")
     visitor = visitors()
     try:
@@ -125,7 +126,7 @@ def test_a_dead_server_and_its_return(visitors):
     visitor.errors = [error for error in visitor.errors if "WebSocket connection" not in error]
 
 
-def test_a_command_with_a_cold_cache_says_that_it_compiles(visitor, tmp_path):
+def test_the_page_says_that_kernels_are_being_compiled(visitor, tmp_path):
     command = [sys.executable, "-m", "fastnn", "playground", "--no-browser"]
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:

@@ -1,4 +1,4 @@
-"""Data sets: shapes, seeds, sources that stand alone, and best known settings that learn them."""
+"""Data sets: shapes, seeds, self-contained sources, and the best known settings, which learn them."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ DRAWN = [name for name, data in DATASETS.items() if data.draw is not None]
 
 
 def variants():
-    """Yield states that differ in what is drawn."""
+    """Yield a state for every kind of samples that is drawn."""
     for name in DRAWN:
         if name == "spiral":
             yield from ({"dataset": name, "arms": arms} for arms in range(2, 6))
@@ -31,7 +31,7 @@ NAMES = ["-".join(map(str, state.values())) for state in VARIANTS]
 
 
 @pytest.mark.parametrize("state", VARIANTS, ids=NAMES)
-def test_samples_and_their_source(state):
+def test_samples_are_valid_and_their_source_makes_the_same(state):
     settings = Settings.of_state({**state, "n_samples": 60})
     problem, _ = posed(settings)
     assert problem.X.shape == (60, 2)
@@ -43,7 +43,7 @@ def test_samples_and_their_source(state):
     x, y = problem.X.T
     assert left < x.min() < x.max() < right
     assert bottom < y.min() < y.max() < top
-    # The function's source alone makes the same samples: scripts contain it.
+    # Scripts contain the function's source: by itself, it makes the same samples.
     data = DATASETS[settings.dataset]
     names = {"np": np}
     exec(data.source, names)
@@ -71,7 +71,7 @@ def test_the_test_share_divides_the_samples():
 
 
 @pytest.mark.parametrize("state", VARIANTS, ids=NAMES)
-def test_best_known_settings_learn_the_data_set(state):
+def test_the_best_known_settings_learn_the_data_set(state):
     best = DATASETS[state["dataset"]].best
     problem, model = posed(Settings.of_state({**best, **state}))
     model.train(*problem.training_data, num_passes=5000, **problem.train_arguments)

@@ -1,4 +1,4 @@
-"""Frames: what is drawn equals what the model predicts, and what the reference computes."""
+"""Frames: pictures and numbers equal the model's predictions and the results of the reference."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ SIZES = {"resolution": 24, "unit_resolution": 8}
 
 
 def drawn(state, n_passes=30, **view):
-    """Return problem, model, header and arrays of a frame of a trained model."""
+    """Train a model; return its problem, the model, and the header and arrays of a frame."""
     problem, model = posed(Settings.of_state(state))
     artist = Artist(problem, model)
     model.train(*problem.training_data, n_passes, **problem.train_arguments)
@@ -43,7 +43,7 @@ def test_packing_keeps_names_shapes_and_values():
         assert (found[name] == array).all()
 
 
-def test_lattices_of_many_sizes_are_not_kept():
+def test_at_most_two_lattices_are_kept():
     problem, model = posed(Settings.of_state({"dataset": "surface", "n_samples": 20}))
     artist = Artist(problem, model)
     snapshot = Snapshot(0, 0, model._parameters, model._statistics)
@@ -57,7 +57,7 @@ BATCH_NORM = {"batch_norm": True, "layers": [6, 5], "activations": ["relu", "tan
 
 
 @pytest.mark.parametrize("state", [{}, {"dataset": "blobs", "classes": 4}, BATCH_NORM], ids=str)
-def test_pictures_of_classes_and_probabilities_are_predictions(state):
+def test_pictures_of_classes_and_probabilities_equal_predictions(state):
     problem, model, _, arrays = drawn(state)
     points = lattice(problem, 24)
     predicted = model.predict(points.reshape(-1, 2)).reshape(24, 24)
@@ -73,7 +73,7 @@ def test_pictures_of_classes_and_probabilities_are_predictions(state):
         assert (arrays["boundary"] == predicted).mean() > 0.99
 
 
-def test_pictures_of_a_regression_are_values_within_the_targets_limits():
+def test_pictures_of_a_regression_are_predictions_clipped_to_the_range_of_targets():
     problem, model, _, arrays = drawn({"dataset": "surface", "layers": [8], "reduction": "mean"})
     values = model.predict(lattice(problem, 24).reshape(-1, 2)).reshape(24, 24)
     low, high = problem.y.min(), problem.y.max()
@@ -99,7 +99,7 @@ def test_unit_pictures_are_the_units_outputs(activation):
         np.testing.assert_allclose(shown, expected, atol=(high - low) * 0.51 / 255)
 
 
-def test_unit_pictures_with_batch_normalisation_are_those_of_predictions():
+def test_unit_pictures_with_batch_normalisation_use_the_running_statistics():
     problem, model, _, arrays = drawn(BATCH_NORM)
     folded = model._predicting
     network = model._network
@@ -122,7 +122,7 @@ def test_unit_pictures_with_batch_normalisation_are_those_of_predictions():
     ],
     ids=str,
 )
-def test_a_samples_numbers_are_those_of_the_reference_and_of_differences(state):
+def test_numbers_of_a_sample_equal_the_reference_and_central_differences(state):
     problem, model, header, arrays = drawn(state, sample=7)
     x, y = problem.X[7:8], problem.y[7:8]
     assert header["sample"]["index"] == 7
@@ -138,7 +138,7 @@ def test_a_samples_numbers_are_those_of_the_reference_and_of_differences(state):
         np.testing.assert_allclose(arrays[f"sample.a.{k}"], a[0], rtol=1e-5, atol=1e-6)
     output = model.predict(x) if problem.kind == "regression" else model.predict_proba(x)
     np.testing.assert_allclose(arrays["sample.p"], output[0], rtol=1e-5, atol=1e-6)
-    # A bias adds to the sum: its derivative is that of the sum.
+    # The derivative by a bias is that by the sum to which it is added: compare with central differences.
     for k in range(n_layers):
         for unit in range(model.b[k].shape[1]):
             losses = []
@@ -150,13 +150,13 @@ def test_a_samples_numbers_are_those_of_the_reference_and_of_differences(state):
             assert arrays[f"sample.d.{k}"][unit] == pytest.approx(slope, rel=1e-4, abs=1e-6)
 
 
-def test_a_sample_out_of_range_is_not_shown():
+def test_a_sample_out_of_range_has_no_numbers():
     _, _, header, arrays = drawn({}, sample=200)
     assert "sample" not in header
     assert "sample.x" not in arrays
 
 
-def test_certified_pictures_are_the_same_and_compete_with_dense_ones(monkeypatch):
+def test_certified_pictures_equal_dense_ones_and_both_methods_are_tried(monkeypatch):
     problem, model = posed(Settings.of_state({"layers": [16, 16], "activations": ["tanh", "relu"]}))
     model.train(*problem.training_data, 50, **problem.train_arguments)
     artist, methods = Artist(problem, model), []
@@ -178,14 +178,14 @@ def test_certified_pictures_are_the_same_and_compete_with_dense_ones(monkeypatch
     assert {"dense", "certified"} <= set(methods[4:])
 
 
-def test_weights_are_the_flat_vector_that_the_layout_describes():
+def test_the_layout_describes_the_flat_vector_of_weights():
     with FakePage() as page:
         run = page.start(**BATCH_NORM)
         page.train_to(20)
         page.wait(lambda: page.frames[-1][0]["step"] == run.steering.latest.step)
         flat = page.frames[-1][1]["weights"]
         model = run.current_model()
-        layout = {part["name"]: part for part in page.told("started")[0]["layout"]}
+        layout = {part["name"]: part for part in page.received("started")[0]["layout"]}
     assert set(layout) == {"W0", "b0", "scale0", "shift0", "W1", "b1", "scale1", "shift1", "W2", "b2"}
     found = {
         name: flat[part["offset"] :][: int(np.prod(part["shape"]))].reshape(part["shape"])
@@ -197,15 +197,25 @@ def test_weights_are_the_flat_vector_that_the_layout_describes():
     np.testing.assert_allclose(found["scale1"], model.batch_norm[1].scale[0], rtol=1e-6)
 
 
-def test_frames_of_the_largest_network_and_of_overflow():
+def test_a_frame_of_the_largest_network_has_every_unit():
     state = {"layers": [128] * 8, "activations": ["relu"] * 8, "init": "he_normal", "n_samples": 20}
     _, _, header, arrays = drawn(state, n_passes=0)
     assert arrays["units"].shape == (1024, 8, 8)
     assert len(header["unit_ranges"]) == 1024
 
 
+def test_a_frame_of_units_that_overflow_has_finite_ranges():
+    state = {"layers": [4, 4], "activations": ["relu", "relu"], "dtype": "float32"}
+    problem, model = posed(Settings.of_state(state))
+    model._parameters[...] = 1e30
+    snapshot = Snapshot(0, 0, model._parameters, model._statistics)
+    header, arrays = Artist(problem, model).draw(snapshot, View(**SIZES))
+    header, arrays = unpacked(packed(header, arrays))  # raises an error if JSON cannot hold a number
+    assert np.isfinite(header["unit_ranges"]).all()
+    assert (arrays["units"][4:] == 255).any()
+
+
 def test_the_header_has_losses_and_scores():
     problem, model, header, _ = drawn({"dataset": "circles", "test_share": 0})
     assert header["loss"] == [pytest.approx(model.calculate_loss(problem.X, problem.y)), None]
     assert header["score"] == [pytest.approx((model.predict(problem.X) == problem.y).mean()), None]
-    assert isinstance(model, fastnn.Model)

@@ -1,4 +1,4 @@
-"""Copy as Python: the script repeats the run, bit for bit, whatever the settings."""
+"""Copy as Python: for all settings, the script repeats the run bit for bit."""
 
 import ast
 import runpy
@@ -35,7 +35,7 @@ STATES = {
 
 
 def parameters_of(script, folder, capsys):
-    """Return the parameters of the model that a script leaves."""
+    """Run a script and return the parameters of the model that it trains."""
     path = folder / "script.py"
     path.write_text(script)
     names = runpy.run_path(str(path))
@@ -46,9 +46,9 @@ def parameters_of(script, folder, capsys):
 @pytest.mark.parametrize("name", STATES)
 def test_scripts_repeat_the_run(name, tmp_path, capsys):
     with FakePage() as page:
-        run = page.start(**{"passes": 5000, **STATES[name]})  # the script has no more to repeat
+        run = page.start(**{"passes": 5000, **STATES[name]})  # the script repeats no more passes than these
         page.send("play")
-        page.wait(lambda: page.frames[-1][0]["epoch"] >= 1100 or page.told("ended"))
+        page.wait(lambda: page.frames[-1][0]["epoch"] >= 1100 or page.received("ended"))
         step = page.pause()
         assert step > 0
         script = script_of(run)
@@ -62,7 +62,7 @@ def test_the_script_of_a_finished_run_needs_no_helper(tmp_path, capsys):
     with FakePage() as page:
         run = page.start(schedule="one_cycle", passes=300)
         page.send("play")
-        page.wait(lambda: page.told("ended"))
+        page.wait(lambda: page.received("ended"))
         script = script_of(run)
         parameters = run.current_model()._parameters
     assert "WithinRun" not in script
@@ -70,7 +70,7 @@ def test_the_script_of_a_finished_run_needs_no_helper(tmp_path, capsys):
     assert (parameters_of(script, tmp_path, capsys) == parameters).all()
 
 
-def test_scripts_of_tables_hold_their_numbers(tmp_path, capsys):
+def test_scripts_of_tables_contain_the_tables_numbers(tmp_path, capsys):
     random = np.random.RandomState(0)
     X = random.randn(40, 3) * [1, 50, 0.001]
     table = checked_table(X, np.where(X[:, 0] + X[:, 1] / 50 > 0, "yes", "no"))
@@ -91,7 +91,7 @@ def test_scripts_of_tables_hold_their_numbers(tmp_path, capsys):
     ],
     ids=["gradient descent", "adam, dropout and batch normalisation", "schedule"],
 )
-def test_scripts_end_in_the_middle_of_a_pass(state, tmp_path, capsys):
+def test_scripts_may_end_in_the_middle_of_a_pass(state, tmp_path, capsys):
     with FakePage() as page:
         run = page.start(batch_size=32, **state)  # five steps a pass
         for _ in range(7):
@@ -104,7 +104,7 @@ def test_scripts_end_in_the_middle_of_a_pass(state, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_a_script_runs_in_a_process_of_its_own(tmp_path):
+def test_a_script_runs_in_a_new_process(tmp_path):
     with FakePage() as page:
         run = page.start()
         script, parameters = script_of(run), run.current_model()._parameters  # no step done yet

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
-from playing import PATIENCE, trainings, unpacked, wait_for
+from playing import PATIENCE, training_threads, unpacked, wait_for
 
 import fastnn
 from fastnn.cli.main import main
@@ -39,6 +39,7 @@ class SocketPage:
         self.socket.send(json.dumps({"type": kind, **message}))
 
     def until(self, kind):
+        """Return the next message of a kind; report the frames that come before it as drawn."""
         while True:
             message = self.socket.recv(timeout=PATIENCE)
             if isinstance(message, bytes):
@@ -58,12 +59,13 @@ class SocketPage:
 
 @pytest.fixture
 def served():
+    """Yield a running playground; assert at the end that it has no training left."""
     with fastnn.playground(browser=False, block=False) as running:
         yield running
-    assert not trainings()
+    assert not training_threads()
 
 
-def test_a_browser_gets_the_page(served):
+def test_the_page_is_served_only_with_the_token(served):
     with urllib.request.urlopen(served.address) as answer:
         assert b"<!doctype html" in answer.read().lower()
     assert served.address.startswith(f"http://127.0.0.1:{served.port}/?token=")
@@ -73,7 +75,7 @@ def test_a_browser_gets_the_page(served):
         assert error.code == 403
 
 
-def test_two_pages_are_two_trainings(served):
+def test_two_pages_train_independently(served):
     pages = [SocketPage(served.address) for _ in range(2)]
     pages[0].send("start", run=1, state={})
     pages[1].send(
@@ -87,7 +89,7 @@ def test_two_pages_are_two_trainings(served):
     pages[1].send("play")
     assert pages[1].train_beyond(100)["step"] > 100
     pages[0].socket.close()
-    wait_for(lambda: len(trainings()) == 2)
+    wait_for(lambda: len(training_threads()) == 2)
     step = pages[1].until("frame")[0]["step"]
     assert pages[1].train_beyond(step)["step"] > step
     pages[1].socket.close()
@@ -98,15 +100,15 @@ def test_a_closed_page_ends_its_training(served):
     page.send("start", run=1, state={})
     page.send("play")
     page.train_beyond(100)
-    assert len(trainings()) == 2
+    assert len(training_threads()) == 2
     page.socket.close()
-    wait_for(lambda: not trainings())
+    wait_for(lambda: not training_threads())
     again = SocketPage(served.address)
     again.send("start", run=1, state={})
     again.until("started")
-    # A connection that breaks off without a word is a closed page too.
+    # A connection that breaks off without a closing handshake is a closed page, too.
     again.socket.socket.close()
-    wait_for(lambda: not trainings())
+    wait_for(lambda: not training_threads())
 
 
 def test_closing_the_server_ends_all_trainings(served):
@@ -116,7 +118,7 @@ def test_closing_the_server_ends_all_trainings(served):
         page.send("play")
         page.train_beyond(10)
     served.close()
-    wait_for(lambda: not trainings())
+    wait_for(lambda: not training_threads())
     with pytest.raises(urllib.error.URLError):
         urllib.request.urlopen(served.address, timeout=5)
 
@@ -130,11 +132,11 @@ def test_foreign_origins_and_tokens_are_refused(served):
         assert caught.value.response.status_code == 403
 
 
-def test_only_this_machine_is_answered(served):
+def test_the_server_listens_only_on_this_machine(served):
     assert served._socket.getsockname()[0] == "127.0.0.1"
 
 
-def test_a_port_in_use_is_named():
+def test_a_port_in_use_is_refused():
     with (
         fastnn.playground(browser=False, block=False) as running,
         pytest.raises(OSError, match="choose another"),
@@ -142,7 +144,7 @@ def test_a_port_in_use_is_named():
         fastnn.playground(browser=False, block=False, port=running.port)
 
 
-def test_own_data_are_the_first_state():
+def test_a_table_is_the_first_data_set():
     random = np.random.RandomState(0)
     X = random.randn(50, 4)
     with fastnn.playground(X, X[:, 0] * X[:, 1], browser=False, block=False) as running:
@@ -156,7 +158,7 @@ def test_own_data_are_the_first_state():
         page.train_beyond(50)
 
 
-def test_tables_without_common_rows_get_a_message():
+def test_a_table_without_complete_rows_is_refused():
     X = np.random.RandomState(0).randn(20, 2)
     X[:10, 0] = X[10:, 1] = np.nan
     with pytest.raises(ValueError, match="x0 and x1 hold fewer than two rows"):
@@ -164,7 +166,7 @@ def test_tables_without_common_rows_get_a_message():
 
 
 @pytest.mark.parametrize("token", ["a b&c", "100%25", "ä+", "x" * 2000])
-def test_the_address_holds_any_token(token):
+def test_a_token_may_be_any_text(token):
     with fastnn.playground(browser=False, block=False, token=token) as running:
         assert urllib.request.urlopen(running.address).status == 200
         page = SocketPage(running.address)
@@ -174,7 +176,7 @@ def test_the_address_holds_any_token(token):
         assert urllib.request.urlopen(base + page.until("saved")["url"]).status == 200
 
 
-def test_a_token_is_text():
+def test_a_token_must_be_text():
     with pytest.raises(ValueError, match="token must be a str"):
         fastnn.playground(browser=False, block=False, token=5)
 
@@ -196,7 +198,7 @@ def test_a_flood_of_messages_is_answered_when_the_page_reads(served):
     sender.join()
 
 
-def test_the_handlers_of_other_servers_logs_stay_as_they_are():
+def test_the_handlers_of_uvicorns_loggers_do_not_change():
     loggers = [logging.getLogger(name) for name in ("uvicorn", "uvicorn.error")]
     before = [[*logger.handlers] for logger in loggers]
     with fastnn.playground(browser=False, block=False):
@@ -229,7 +231,7 @@ def test_the_browser_is_opened(monkeypatch):
         assert opened == [running.address]
 
 
-# A shell starts what runs in the background with SIGINT ignored; the command is one of the foreground.
+# A shell starts background processes with SIGINT ignored: restore the handler of a foreground process.
 COMMAND = """
 import signal, sys, threading
 from fastnn.cli.main import main
@@ -239,7 +241,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.exit(main(sys.argv[1:]))
 """
 
-# A line of the standard input sends SIGINT to a thread that is not the main one.
+# A line on standard input makes a thread other than the main one send SIGINT to itself.
 SENDER = """
 def send():
     sys.stdin.readline()
@@ -311,7 +313,7 @@ def test_the_command_reads_a_table(tmp_path):
         ("a,b,y\n1,2,x\n3,4,x\n", ["--target", "y"], "nothing to learn"),
     ],
 )
-def test_tables_that_cannot_be_learned_get_a_message(text, arguments, message, tmp_path, capsys):
+def test_tables_that_cannot_be_learned_are_refused(text, arguments, message, tmp_path, capsys):
     pytest.importorskip("pandas")
     path = tmp_path / "table.csv"
     path.write_text(text)
@@ -319,7 +321,7 @@ def test_tables_that_cannot_be_learned_get_a_message(text, arguments, message, t
     assert message in capsys.readouterr().err
 
 
-def test_too_many_rows_get_a_message(tmp_path, capsys):
+def test_tables_with_too_many_rows_are_refused(tmp_path, capsys):
     pytest.importorskip("pandas")
     path = tmp_path / "large.csv"
     n_rows = MOST_SAMPLES + 2
@@ -333,7 +335,7 @@ def test_a_target_needs_a_table(capsys):
     assert "name the table" in capsys.readouterr().err
 
 
-def test_the_extra_is_named_where_it_is_missing(monkeypatch):
+def test_a_missing_extra_is_named_in_the_error(monkeypatch):
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     with pytest.raises(ImportError, match=r"\[playground\]"):
         fastnn.playground(browser=False, block=False)

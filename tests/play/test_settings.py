@@ -1,4 +1,4 @@
-"""Settings: what is accepted, what is refused, and what the page is told of both."""
+"""Settings: accepted and refused values, and the descriptions of all fields for the page."""
 
 import dataclasses
 import json
@@ -23,7 +23,7 @@ def test_defaults_are_the_tutorials_network():
     assert settings == Settings()
 
 
-def test_state_round_trip_through_json():
+def test_a_state_survives_json():
     changed = {
         "dataset": "spiral", "arms": 5, "layers": [8, 4], "activations": ["relu", "tanh"], "momentum": 0.5,
         "optimizer": "momentum", "batch_size": 16, "schedule": "step_decay", "gamma": 0.5, "noise": 0.1,
@@ -56,19 +56,19 @@ def test_the_table_is_a_data_set_only_if_there_is_one():
         ("activations", ACTIVATIONS), ("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("loss", LOSSES),
     ],
 )  # fmt: skip
-def test_registries_are_offered_whole(field, registry):
+def test_everything_in_a_registry_is_offered(field, registry):
     values = described_fields(None)[field]["values"]
     assert [value["name"] for value in values] == list(registry)
     assert all(value["line"] for value in values)
 
 
-def test_options_have_one_owner_and_no_name_of_a_field():
+def test_an_option_belongs_to_one_setting_and_is_not_named_as_a_field():
     assert not set(OPTIONS) & set(FIELDS)
     for name, field in OPTIONS.items():
         assert len(field.only) == 1, name
 
 
-WRONG = [
+REFUSED = [
     ("dataset", "sun"), ("dataset", 3), ("n_samples", 9), ("n_samples", 10**6), ("n_samples", True),
     ("noise", -0.1), ("noise", "much"), ("noise", None), ("arms", 1), ("arms", 6), ("classes", 1.5),
     ("function", "tan"), ("surface", ""), ("test_share", 1.0), ("seed", -1), ("seed", 2**40),
@@ -83,7 +83,7 @@ WRONG = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "value"), WRONG, ids=[f"{n}={str(v)[:20]}" for n, v in WRONG])
+@pytest.mark.parametrize(("name", "value"), REFUSED, ids=[f"{n}={str(v)[:20]}" for n, v in REFUSED])
 def test_wrong_values_are_refused_by_name(name, value):
     with pytest.raises(Problem) as caught:
         Settings.of_state({name: value})
@@ -91,7 +91,7 @@ def test_wrong_values_are_refused_by_name(name, value):
     assert len(str(caught.value)) < 1300
 
 
-def test_a_layer_of_10000_units_is_told_the_limit():
+def test_a_layer_of_10000_units_is_refused_with_the_limit():
     with pytest.raises(Problem, match="from 1 to 128, got 10000"):
         Settings.of_state({"layers": [10_000], "activations": ["tanh"]})
 
@@ -116,7 +116,7 @@ def test_a_layer_of_10000_units_is_told_the_limit():
         ({"loss": "multiclass_hinge", "margin": 0.0}, "margin"),
     ],
 )
-def test_settings_that_contradict_each_other(state, field):
+def test_settings_that_contradict_each_other_are_refused(state, field):
     with pytest.raises(Problem) as caught:
         posed(Settings.of_state(state))
     assert caught.value.name == field
@@ -157,7 +157,7 @@ def test_pairs_truth_values_and_whole_numbers_are_options_too():
     assert caught.value.name == "beta2"
 
 
-def test_options_say_what_they_are_and_their_defaults():
+def test_options_are_described_with_their_defaults():
     lines = {name: described["line"] for name, described in described_fields(None).items()}
     assert lines["maxcor"] == "Number of past steps from which the Hessian is approximated; by default 10"
     assert lines["momentum"].endswith("by default 0.9 for momentum, 0.9 for nesterov, 0 for rmsprop")
@@ -199,6 +199,6 @@ def test_all_settings_reach_the_model_and_the_training():
     }  # fmt: skip
 
 
-def test_the_settings_attributes_are_all_described():
+def test_every_attribute_of_settings_is_described():
     names = {field.name for field in dataclasses.fields(Settings)}
     assert names == {*FIELDS, "options"}

@@ -1,4 +1,4 @@
-"""Tables: what the playground takes of a user's data, and what it says of the rest."""
+"""Tables of users: columns, rows and targets that the playground accepts, and errors for all others."""
 
 import numpy as np
 import pytest
@@ -38,7 +38,7 @@ def test_text_labels_are_classes():
     ],
     ids=["booleans", "whole", "many", "floats", "gaps"],
 )
-def test_kinds_of_targets(y, kind, classes):
+def test_few_whole_numbers_are_classes_and_other_numbers_a_regression(y, kind, classes):
     y = np.array(y, float) if kind == "regression" else y
     table = checked_table(X, y)
     assert (table.kind, table.classes) == (kind, classes)
@@ -49,7 +49,7 @@ def test_kinds_of_targets(y, kind, classes):
         assert len(problem.y) == np.isfinite(np.asarray(y, float)).sum()
 
 
-def test_dataframes_of_numbers_and_text():
+def test_columns_of_text_in_a_dataframe_are_left_out():
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame({"a": X[:, 0], "name": ["x"] * 30, "b": X[:, 1], "flag": X[:, 2] > 5})
     frame.loc[4, "b"] = np.nan
@@ -93,7 +93,7 @@ def test_dataframes_of_numbers_and_text():
         "nan",
     ],
 )
-def test_tables_that_cannot_be_drawn(data, y, message):
+def test_unusable_tables_are_refused(data, y, message):
     with pytest.raises(ValueError, match=message):
         checked_table(data, y)
 
@@ -105,7 +105,7 @@ def test_tables_that_cannot_be_drawn(data, y, message):
         ({"x_column": "x1"}, "y_column"), ({"x_column": "x1", "y_column": "x1"}, "y_column"),
     ],
 )  # fmt: skip
-def test_columns_are_checked(state, field):
+def test_columns_must_exist_and_differ(state, field):
     with pytest.raises(Problem) as caught:
         posed_table(checked_table(X, LABELS), **state)
     assert caught.value.name == field
@@ -120,14 +120,14 @@ def test_columns_are_checked(state, field):
 )  # fmt: skip
 def test_rows_whose_target_is_a_gap_are_left_out(y):
     data = X[:12].copy()
-    data[0, 0] = np.nan  # a gap in a column stays: another pair of columns may do without it
+    data[0, 0] = np.nan  # a row with a gap in a column stays: other columns may be chosen
     table = checked_table(data, np.array(y, object if "a" in y else float))
     assert table.n_rows == 6
     np.testing.assert_array_equal(table.columns["x1"], data[::2, 1])
     assert len(posed_table(table, test_share=0).y) == 5
 
 
-def test_what_is_no_table_gets_a_message():
+def test_what_is_no_table_is_refused():
     sparse = pytest.importorskip("scipy.sparse")
     with pytest.raises(TypeError, match="Sparse"):
         checked_table(sparse.csr_matrix(X), LABELS)

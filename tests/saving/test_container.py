@@ -1,4 +1,4 @@
-"""Containers: valid safetensors files, and a ValueError with the reason for every other file."""
+"""Containers: they are valid safetensors files, and every other file is a ValueError with the reason."""
 
 import contextlib
 import gc
@@ -14,7 +14,7 @@ import zipfile
 import numpy as np
 import pytest
 from mutations import N_MUTATIONS, mutate, repaired_digests
-from saved_models import X, classifier, made, model, trained, y
+from saved_models import X, classifier, make, model, trained, y
 
 import fastnn
 from fastnn.saving.container import ALIGNMENT, MOST_HEADER, NO_DIGEST, Container, write_container
@@ -74,7 +74,7 @@ def checksum(header, data):
 
 
 def error_of(content, folder):
-    """Return the message of the error that a file of this content raises."""
+    """Assert that loading and checking a file of this content raise a ValueError; return its message."""
     path = folder / "other.fastnn"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=re.escape(str(path))) as caught:
@@ -85,7 +85,7 @@ def error_of(content, folder):
     return str(caught.value)
 
 
-def test_the_layout(saved):
+def test_a_file_has_the_layout_of_safetensors_and_aligned_arrays(saved):
     header, data = split(saved)
     assert len(saved) % 4 == 0
     assert (len(saved) - len(data)) % ALIGNMENT == 0
@@ -124,7 +124,7 @@ def test_the_safetensors_package_reads_the_file(saved, tmp_path):
         assert opened.metadata()["format"] == "fastnn"
 
 
-def test_arrays_of_any_memory_order_and_byte_order(tmp_path):
+def test_arrays_of_any_memory_order_and_byte_order_are_kept(tmp_path):
     arrays = {
         "fortran": np.asfortranarray(np.arange(12.0).reshape(3, 4)),
         "strided": np.arange(20, dtype=np.float32)[::3],
@@ -141,10 +141,10 @@ def test_arrays_of_any_memory_order_and_byte_order(tmp_path):
             assert np.array_equal(read, array)
         file.check()
     with Container(tmp_path / "file") as file:
-        file.check()  # reads the arrays itself
+        file.check()  # now the check itself must read the arrays
 
 
-def test_the_checksum_of_large_arrays(tmp_path):
+def test_the_checksum_covers_every_byte_of_large_arrays(tmp_path):
     random = np.random.RandomState(0)
     arrays = {
         "large": random.standard_normal(300_001),
@@ -180,7 +180,7 @@ HEADERS = {
 
 
 @pytest.mark.parametrize("name", HEADERS)
-def test_headers_that_are_none(name, tmp_path):
+def test_invalid_headers_are_refused(name, tmp_path):
     text, message = HEADERS[name]
     assert message in error_of(joined(text, b"", digest=False), tmp_path)
 
@@ -200,7 +200,7 @@ FOREIGN = {
 
 
 @pytest.mark.parametrize("name", FOREIGN)
-def test_files_of_other_programs(name, tmp_path):
+def test_files_of_other_programs_are_refused_by_name(name, tmp_path):
     content, message = FOREIGN[name]
     assert message in error_of(content, tmp_path)
 
@@ -212,13 +212,13 @@ def test_headers_of_many_small_models_are_not_too_long(tmp_path):
     assert (fastnn.load(tmp_path / "ensemble.fastnn").predict_proba(X) == ensemble.predict_proba(X)).all()
 
 
-def test_an_archive(tmp_path):
+def test_a_zip_archive_is_refused_by_name(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("data.pkl", b"0" * 1000)
     assert "a ZIP archive" in error_of((tmp_path / "a.zip").read_bytes(), tmp_path)
 
 
-def test_pipes_and_folders(tmp_path):
+def test_pipes_and_folders_are_refused(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path, tmp_path / "pipe"):
         with pytest.raises(ValueError, match="is a folder, a device or a pipe"):
@@ -226,11 +226,11 @@ def test_pipes_and_folders(tmp_path):
 
 
 @pytest.mark.parametrize("left", [0, 1, 7, 8, 9, 100, 2000, -65, -1])
-def test_truncated_files(saved, left, tmp_path):
+def test_truncated_files_are_refused(saved, left, tmp_path):
     assert "is not a model saved by fastnn, or is damaged" in error_of(saved[:left], tmp_path)
 
 
-def test_something_after_the_data(saved, tmp_path):
+def test_bytes_after_the_data_are_refused(saved, tmp_path):
     assert "something follows the data" in error_of(saved + b"\0", tmp_path)
 
 
@@ -250,15 +250,18 @@ ENTRIES = {
 
 
 @pytest.mark.parametrize("name", ENTRIES)
-def test_entries_of_the_table_that_do_not_fit(name, saved, tmp_path):
+def test_invalid_entries_of_the_table_of_arrays_are_refused(name, saved, tmp_path):
     change, message = ENTRIES[name]
     header, data = split(saved)
     header["layer.0.weight"] |= change
     assert message in error_of(joined(header, data), tmp_path)
 
 
-def change(saved, *edit):
-    """Return a file whose description has another value at a path of keys; the digests are right."""
+def edited(saved, *edit):
+    """Return the content of a file whose description has another value at a path of keys; digests are right.
+
+    `edit` is the path of keys, and last the value. The value KeyError deletes the key.
+    """
     header, data = split(saved)
     *path, key, value = edit
     description = json.loads(header["__metadata__"]["fastnn"])
@@ -273,6 +276,7 @@ def change(saved, *edit):
     return joined(header, data)
 
 
+# A path of keys in the description, the value to write there, and the message of the error.
 EDITS = [
     ("kind", "plot_history", "no kind of model called 'plot_history'"),
     ("kind", "os.system", "no kind of model called 'os.system'"),
@@ -317,20 +321,18 @@ EDITS = [
 
 
 @pytest.mark.parametrize("edit", EDITS, ids=lambda edit: f"{edit[:-1]}")
-def test_descriptions_that_contradict_themselves(edit, saved, tmp_path):
+def test_invalid_descriptions_are_refused(edit, saved, tmp_path):
     path = tmp_path / "other.fastnn"
-    path.write_bytes(change(saved, *edit[:-1]))
+    path.write_bytes(edited(saved, *edit[:-1]))
     with pytest.raises(ValueError, match=re.escape(edit[-1])):
         fastnn.load(path)
 
 
-def test_arrays_that_would_make_kernels_read_beyond_their_memory(saved, tmp_path):
+def test_arrays_that_would_make_kernels_read_out_of_bounds_are_refused(saved, tmp_path):
     loaded = fastnn.load(write(tmp_path, saved))
     for name, place, value in [("order", 3, 60), ("order", 3, -1), ("order", 3, 4), ("generator", 624, 625)]:
         array = getattr(loaded._training.memory, name)
         before, array[place] = array[place], value
-        if (array == np.arange(60) if name == "order" else np.zeros(625)).all():
-            continue
         loaded.save(tmp_path / "bad.fastnn")
         array[place] = before
         with pytest.raises(ValueError, match="order of the samples is not|generator's position"):
@@ -346,7 +348,7 @@ def test_fitted_attributes_cannot_replace_methods(tmp_path):
     classifier().fit(X, y).save(tmp_path / "classifier.fastnn")
     content = (tmp_path / "classifier.fastnn").read_bytes()
     for name in ("predict", "model_", "coefs_", "__class__", "_state", "_fit", "random_state"):
-        path = write(tmp_path, change(content, "fitted", name, "text"))
+        path = write(tmp_path, edited(content, "fitted", name, "text"))
         with pytest.raises(ValueError, match="fitted attribute"):
             fastnn.load(path)
     for name, value in [
@@ -355,34 +357,33 @@ def test_fitted_attributes_cannot_replace_methods(tmp_path):
         ("classes_", {"$array": 3}),
         ("classes_", [0]),
     ]:
-        path = write(tmp_path, change(content, "fitted", name, value))
+        path = write(tmp_path, edited(content, "fitted", name, value))
         with pytest.raises(ValueError, match="fit|takes|classes_"):
             fastnn.load(path)
 
 
 def test_a_file_of_a_newer_version_says_which_version_reads_it(saved, tmp_path):
-    header, data = split(change(saved, "reader", 2))
+    header, data = split(edited(saved, "reader", 2))
     header["__metadata__"]["fastnn.version"] = "7.5"
     message = error_of(joined(header, data), tmp_path)
     assert "was saved by fastnn 7.5 in a format that fastnn" in message
     assert "install fastnn-numba 7.5 or newer" in message
 
 
-def test_later_entries_that_old_readers_may_ignore(saved, tmp_path):
-    fastnn.load(write(tmp_path, change(saved, "version", 9)))
-    fastnn.load(write(tmp_path, change(saved, "novelty", {"a": 1})))
+def test_entries_that_a_later_version_adds_are_ignored(saved, tmp_path):
+    fastnn.load(write(tmp_path, edited(saved, "version", 9)))
+    fastnn.load(write(tmp_path, edited(saved, "novelty", {"a": 1})))
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("repaired", [False, True], ids=["changed", "with right digests"])
+@pytest.mark.parametrize("repaired", [False, True], ids=["changed", "with repaired digests"])
 @pytest.mark.parametrize("name", ["model, everything", "classifier, early", "ensemble"])
 def test_mutated_files_raise_nothing_but_value_errors(name, repaired, tmp_path):
-    thing = made(name)
+    thing = make(name)
     thing.save(tmp_path / "model.fastnn")
     content = (tmp_path / "model.fastnn").read_bytes()
     header_length = int.from_bytes(content[:8], "little")
     random = np.random.RandomState(0)
-    n_loaded = 0
     for _ in range(max(1, N_MUTATIONS // 6)):
         changed = bytearray(content)
         for _ in range(random.randint(1, 4)):
@@ -397,12 +398,10 @@ def test_mutated_files_raise_nothing_but_value_errors(name, repaired, tmp_path):
             loaded = fastnn.load(path)
         except ValueError:
             continue
-        n_loaded += 1
         assert repaired, "a changed file was loaded"
-        # The arrays and the description fit each other: predictions may be wrong, or refused, but no more.
+        # The arrays fit the description: a prediction may be wrong or raise an error, and does not crash.
         with contextlib.suppress(ValueError, TypeError, IndexError):
             loaded.predict(X)
-    assert repaired or n_loaded == 0
 
 
 def test_memory_is_bounded_by_the_size_of_the_file(tmp_path):
@@ -430,7 +429,7 @@ def test_memory_is_bounded_by_the_size_of_the_file(tmp_path):
 
 
 def _peak(function):
-    """Return the largest memory in bytes that a call allocates at a time."""
+    """Return the largest number of bytes that a call has allocated at any time."""
     gc.collect()
     tracemalloc.start()
     try:

@@ -1,4 +1,4 @@
-"""Files of earlier versions: they load, predict as before, and go on."""
+"""Files of earlier versions: they load, predict as before, and can be trained further."""
 
 import functools
 import importlib.util
@@ -34,14 +34,14 @@ def has_fused_products():
 
 
 def assert_close(found, expected, n_ulp):
-    """Compare up to some units in the last place of the largest number."""
+    """Assert that arrays differ by `n_ulp` units in the last place of the largest number at most."""
     assert found.dtype == expected.dtype
     assert found.shape == expected.shape
     assert np.abs(found - expected).max() <= n_ulp * np.spacing(np.abs(expected).max())
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_a_file_loads_predicts_and_goes_on(path):
+def test_a_file_loads_predicts_as_before_and_can_be_trained_further(path):
     expected = np.load(path.with_suffix(".npz"))
     thing = fastnn.load(path)
     X, targets = make.samples(path.stem, expected["X"]), expected.get("targets")
@@ -56,7 +56,7 @@ def test_a_file_loads_predicts_and_goes_on(path):
         assert_close(after, expected["after"], in_float32 if is_table else 1)
     else:
         assert_close(before, expected["before"], in_float32 if is_table else 4)
-        # Adam divides tiny gradients by their size: in float32 rounding errors grow in a pass.
+        # Adam divides tiny gradients by their size, which magnifies rounding errors in float32 within a pass.
         least = 4 if after.dtype == np.float64 else 1e4
         assert_close(after, expected["after"], max(least, in_float32) if is_table else least)
 
@@ -70,7 +70,7 @@ def parts(path):
 
 
 def without_later_parameters(description, earlier):
-    """Return a description without the parameters of estimators that an earlier one does not have."""
+    """Return a description without the parameters of estimators that an earlier description lacks."""
     if isinstance(description, list):
         return [without_later_parameters(*pair) for pair in zip(description, earlier, strict=True)]
     if not isinstance(description, dict):
@@ -84,7 +84,7 @@ def without_later_parameters(description, earlier):
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_a_file_of_this_version_is_written_again_with_the_same_content(path, tmp_path):
+def test_a_file_of_this_version_is_saved_again_with_the_same_content(path, tmp_path):
     if not path.stem.startswith(fastnn.__version__):
         pytest.skip("another version wrote it")
     thing = fastnn.load(path)

@@ -4,7 +4,7 @@ import builtins
 
 import numpy as np
 import pytest
-from saved_models import MAKERS, X, made, model, trained, y
+from saved_models import MAKERS, X, make, model, trained, y
 
 import fastnn
 from fastnn.cli import main as cli
@@ -13,7 +13,7 @@ from fastnn.saving import container
 
 @pytest.mark.parametrize("name", MAKERS)
 def test_every_kind_is_described(name, tmp_path):
-    thing = made(name)
+    thing = make(name)
     thing.save(tmp_path / "model.fastnn")
     found = fastnn.info(tmp_path / "model.fastnn", check=True)
     assert found.kind == type(thing).__name__
@@ -35,13 +35,11 @@ def test_every_kind_is_described(name, tmp_path):
         )
 
 
-def test_what_is_printed(tmp_path):
-    made_model = fastnn.Model(
-        [2, 30, 3], activation="relu", batch_norm=True, dtype=np.float32, random_state=0
-    )
-    made_model.train(X, y, num_passes=7, epsilon=1e-3, batch_size=20)
+def test_information_is_printed_line_by_line(tmp_path):
+    network = fastnn.Model([2, 30, 3], activation="relu", batch_norm=True, dtype=np.float32, random_state=0)
+    network.train(X, y, num_passes=7, epsilon=1e-3, batch_size=20)
     path = tmp_path / "model.fastnn"
-    made_model.save(path)
+    network.save(path)
     assert str(fastnn.info(path)).splitlines() == [
         f"file        {path}, {path.stat().st_size:,} bytes",
         "kind        Model",
@@ -76,7 +74,7 @@ def test_only_the_header_is_read(tmp_path, monkeypatch):
     assert sum(n_read) < 4000 < path.stat().st_size
 
 
-def test_a_changed_byte_is_found_on_request(tmp_path):
+def test_a_changed_byte_is_found_if_the_check_is_requested(tmp_path):
     path = tmp_path / "model.fastnn"
     trained(model(), y).save(path)
     content = bytearray(path.read_bytes())
@@ -87,7 +85,7 @@ def test_a_changed_byte_is_found_on_request(tmp_path):
         fastnn.info(path, check=True)
 
 
-def test_the_command(tmp_path, capsys):
+def test_the_command_prints_information_on_every_file(tmp_path, capsys):
     for name in ("a", "b"):
         model().save(tmp_path / f"{name}.fastnn")
     assert cli.main(["info", str(tmp_path / "a.fastnn"), str(tmp_path / "b.fastnn"), "--check"]) == 0

@@ -1,8 +1,8 @@
-"""Saved models: what is loaded is of the same class, predicts the same, and goes on with the same bits."""
+"""Saved models: a loaded object has the same class and predictions, and trains further with the same bits."""
 
 import numpy as np
 import pytest
-from saved_models import MAKERS, X, classifier, fit_more, made, model, outputs, same, trained, y
+from saved_models import MAKERS, X, assert_same_predictions, classifier, fit_more, make, model, trained, y
 from sklearn.exceptions import NotFittedError
 
 import fastnn
@@ -20,12 +20,12 @@ def is_fitted(thing):
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_a_loaded_object_is_the_saved_one(name, tmp_path):
-    thing = made(name)
+def test_a_loaded_object_equals_the_saved_one(name, tmp_path):
+    thing = make(name)
     loaded = saved(thing, tmp_path)
     assert type(loaded) is type(thing)
     if is_fitted(thing):
-        assert same(outputs(loaded), outputs(thing))
+        assert_same_predictions(loaded, thing)
     else:
         with pytest.raises(NotFittedError):
             loaded.predict(X)
@@ -43,21 +43,21 @@ def test_a_loaded_object_is_the_saved_one(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_a_loaded_object_goes_on_with_the_same_bits(name, tmp_path):
-    thing = made(name)
+def test_a_loaded_object_trains_further_with_the_same_bits(name, tmp_path):
+    thing = make(name)
     loaded = saved(thing, tmp_path)
     for _ in range(2):
         fit_more(thing, name)
         fit_more(loaded, name)
-        assert same(outputs(loaded), outputs(thing))
+        assert_same_predictions(loaded, thing)
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_without_the_training_state_it_predicts_the_same_and_can_be_fitted(name, tmp_path):
-    thing = made(name)
+def test_an_object_saved_without_training_state_predicts_the_same_and_can_be_fitted(name, tmp_path):
+    thing = make(name)
     loaded = saved(thing, tmp_path, training=False)
     if is_fitted(thing):
-        assert same(outputs(loaded), outputs(thing))
+        assert_same_predictions(loaded, thing)
     fit_more(loaded, name)
     loaded.save(tmp_path / "more.fastnn")
     thing.save(tmp_path / "whole.fastnn")
@@ -65,15 +65,15 @@ def test_without_the_training_state_it_predicts_the_same_and_can_be_fitted(name,
         assert (tmp_path / "model.fastnn").stat().st_size < (tmp_path / "whole.fastnn").stat().st_size
 
 
-def test_generators_are_kept(tmp_path):
+def test_generators_of_random_numbers_are_saved_with_their_state(tmp_path):
     for bits in (np.random.MT19937, np.random.PCG64, np.random.Philox, np.random.SFC64, np.random.PCG64DXSM):
         random = np.random.RandomState(bits(5))
-        random.normal()  # a second normal number is in reserve
+        random.normal()  # the generator now keeps a second normal number for the next call
         loaded = saved(classifier(random_state=random), tmp_path)
         assert loaded.random_state.normal(size=3).tolist() == random.normal(size=3).tolist()
 
 
-def test_later_parameters_have_their_defaults(tmp_path, monkeypatch):
+def test_a_parameter_that_a_later_version_adds_has_its_default(tmp_path, monkeypatch):
     classifier(alpha=0.5).fit(X, y).save(tmp_path / "model.fastnn")
     init = fastnn.MLPClassifier.__init__
 
@@ -96,7 +96,7 @@ def _with_novelty(init):
 
 
 class Curious(fastnn.MLPClassifier):
-    pass
+    """A user's class."""
 
 
 def test_users_classes_are_refused_by_name(tmp_path):
@@ -125,16 +125,16 @@ def score(estimator, X, y):
         ),
     ],
 )
-def test_what_a_file_cannot_hold_is_refused_by_name(thing, message, tmp_path):
+def test_functions_are_refused_by_name(thing, message, tmp_path):
     thing = thing()
     with pytest.raises(ValueError, match=message):
         thing.save(tmp_path / "model.fastnn")
     assert not list(tmp_path.iterdir())
 
 
-def test_a_schedule_that_is_a_function_matters_to_the_training_state_alone(tmp_path):
+def test_a_model_with_a_function_as_schedule_can_be_saved_without_training_state(tmp_path):
     thing = trained(model(), y, schedule=factor)
-    assert same(outputs(saved(thing, tmp_path, training=False)), outputs(thing))
+    assert_same_predictions(saved(thing, tmp_path, training=False), thing)
 
 
 @pytest.mark.parametrize(
@@ -145,12 +145,12 @@ def test_a_schedule_that_is_a_function_matters_to_the_training_state_alone(tmp_p
         ("a\0b", "a file cannot be called"),
     ],
 )
-def test_names_that_no_file_can_have(path, message, tmp_path):
+def test_names_that_no_file_can_have_are_refused(path, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         model().save(tmp_path / path)
 
 
-def test_arguments_are_checked(tmp_path):
+def test_bad_arguments_are_refused(tmp_path):
     with pytest.raises(TypeError, match="path must be a path, got 3"):
         model().save(3)
     with pytest.raises(ValueError, match="training must be True or False"):

@@ -1,4 +1,4 @@
-"""Pickles: plain values with a version, from machines of either byte order, memory-mapped or not."""
+"""Pickles: plain values with a version, for machines of either byte order, memory-mapped or not."""
 
 import copy
 import pickle
@@ -7,14 +7,14 @@ import pickletools
 import joblib
 import numpy as np
 import pytest
-from saved_models import MAKERS, X, classifier, fit_more, made, model, outputs, same, trained, y
+from saved_models import MAKERS, X, assert_same_predictions, classifier, fit_more, make, model, trained, y
 
 import fastnn
 from fastnn.schedules import SCHEDULES
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
-# Modules of the classes that users name, and no others.
+# Modules of the public classes that pickles may name.
 PUBLIC = {
     "fastnn.model", "fastnn.losses", "fastnn.optimizers", "fastnn.estimators.classifier",
     "fastnn.estimators.regressor", "fastnn.estimators.ensemble",
@@ -29,14 +29,14 @@ def modules(pickled):
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_pickles_name_public_classes_alone(name):
-    assert modules(pickle.dumps(made(name), protocol=4)) <= PUBLIC
+def test_pickles_name_only_public_classes(name):
+    assert modules(pickle.dumps(make(name), protocol=4)) <= PUBLIC
 
 
 @pytest.mark.parametrize("name", MAKERS)
 @pytest.mark.parametrize("way", ["pickle", "deepcopy", "joblib"])
-def test_copies_go_on_with_the_same_bits(name, way, tmp_path):
-    thing = made(name)
+def test_copies_train_further_with_the_same_bits(name, way, tmp_path):
+    thing = make(name)
     if way == "joblib":
         joblib.dump(thing, tmp_path / "thing")
         other = joblib.load(tmp_path / "thing")
@@ -44,32 +44,32 @@ def test_copies_go_on_with_the_same_bits(name, way, tmp_path):
         other = pickle.loads(pickle.dumps(thing)) if way == "pickle" else copy.deepcopy(thing)
     fit_more(thing, name)
     fit_more(other, name)
-    assert same(outputs(other), outputs(thing))
+    assert_same_predictions(other, thing)
 
 
 @pytest.mark.parametrize("name", [name for name in MAKERS if "not fitted" not in name])
-def test_memory_maps_predict_and_go_on_three_times(name, tmp_path):
-    thing = made(name)
+def test_memory_mapped_objects_predict_and_train_further_with_the_same_bits(name, tmp_path):
+    thing = make(name)
     joblib.dump(thing, tmp_path / "thing")
     mapped = joblib.load(tmp_path / "thing", mmap_mode="r")
-    assert same(outputs(mapped), outputs(thing))
+    assert_same_predictions(mapped, thing)
     for _ in range(3):
         fit_more(thing, name)
         fit_more(mapped, name)
-        assert same(outputs(mapped), outputs(thing))
+        assert_same_predictions(mapped, thing)
 
 
-def test_a_training_goes_on_from_a_memory_map(tmp_path):
+def test_a_memory_mapped_training_can_be_resumed(tmp_path):
     options = {"epsilon": 0.01, "batch_size": 16, "optimizer": "adam", "ema_decay": 0.9, "reduction": "mean"}
     at_once = trained(model(), y, num_passes=9, **options)
     joblib.dump(trained(model(), y, num_passes=4, **options), tmp_path / "model")
     mapped = joblib.load(tmp_path / "model", mmap_mode="r")
     mapped.train(X, y, num_passes=9, random_state=0, resume=True, **options)
-    assert same(outputs(mapped), outputs(at_once))
+    assert_same_predictions(mapped, at_once)
 
 
 def swapped(value):
-    """Return plain values with all arrays in the other byte order."""
+    """Return plain values with the byte order of all arrays swapped."""
     if isinstance(value, np.ndarray) and value.dtype.kind in "fiu":
         return value.astype(value.dtype.newbyteorder())
     if isinstance(value, dict):
@@ -82,26 +82,26 @@ def swapped(value):
 @pytest.mark.parametrize(
     "name", ["model, everything", "model, stopped early", "classifier, early", "regressor"]
 )
-def test_a_pickle_of_the_other_byte_order(name):
-    thing = made(name)
+def test_a_pickle_of_the_other_byte_order_has_the_same_bits(name):
+    thing = make(name)
     other = type(thing).__new__(type(thing))
     other.__setstate__(swapped(copy.deepcopy(thing).__getstate__()))
-    assert same(outputs(other), outputs(thing))
+    assert_same_predictions(other, thing)
     fit_more(thing, name)
     fit_more(other, name)
-    assert same(outputs(other), outputs(thing))
+    assert_same_predictions(other, thing)
 
 
 @pytest.mark.parametrize("name", ["model", "classifier"])
-def test_a_pickle_of_a_newer_version(name):
-    thing = made(name)
+def test_a_pickle_of_a_newer_version_is_refused(name):
+    thing = make(name)
     state = thing.__getstate__()
     key = "version" if name == "model" else "_pickle_version"
     with pytest.raises(ValueError, match="written by a newer version of fastnn"):
         type(thing).__new__(type(thing)).__setstate__(state | {key: 99})
 
 
-def test_a_parameter_that_a_later_version_has_added_has_its_default():
+def test_a_parameter_that_a_later_version_adds_has_its_default():
     state = classifier(alpha=0.5).fit(X, y).__getstate__()
     del state["label_smoothing"]
     loaded = fastnn.MLPClassifier.__new__(fastnn.MLPClassifier)
@@ -110,15 +110,15 @@ def test_a_parameter_that_a_later_version_has_added_has_its_default():
 
 
 def test_shallow_copies_share_the_parameters():
-    for thing in (made("model"), made("classifier")):
+    for thing in (make("model"), make("classifier")):
         other = copy.copy(thing)
         arrays = [getattr(one, "coefs_", None) or one.W for one in (thing, other)]
         assert np.shares_memory(arrays[0][0], arrays[1][0])
 
 
-def test_users_functions_can_be_pickled_where_their_module_can_be_imported():
+def test_functions_of_importable_modules_can_be_pickled():
     thing = classifier(scoring=_score, early_stopping=True).fit(X, y)
-    assert same(outputs(pickle.loads(pickle.dumps(thing))), outputs(thing))
+    assert_same_predictions(pickle.loads(pickle.dumps(thing)), thing)
 
 
 def _score(estimator, X, y):

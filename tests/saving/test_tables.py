@@ -1,4 +1,4 @@
-"""Saved transformers and tabular estimators: same bits from tables of all kinds, checks of the contents."""
+"""Saved transformers and tabular estimators: loaded ones compute the same bits; contents are checked."""
 
 import contextlib
 import copy
@@ -108,7 +108,7 @@ def assert_same(one, other):
 
 
 @pytest.mark.parametrize("name", TRANSFORMERS)
-def test_a_loaded_transformer_is_the_saved_one(name, tmp_path):
+def test_a_loaded_transformer_equals_the_saved_one(name, tmp_path):
     thing = TRANSFORMERS[name]()
     loaded = saved(thing, tmp_path)
     assert type(loaded) is type(thing)
@@ -124,7 +124,7 @@ def test_a_loaded_transformer_is_the_saved_one(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)
-def test_a_loaded_estimator_is_the_saved_one(name, tmp_path):
+def test_a_loaded_estimator_equals_the_saved_one(name, tmp_path):
     thing = ESTIMATORS[name]()
     loaded = saved(thing, tmp_path)
     assert_same(loaded, thing)
@@ -148,7 +148,7 @@ def test_a_loaded_estimator_fits_anew_with_the_same_bits(name, tmp_path):
     assert_same(saved(thing, tmp_path).fit(FRAME, targets), clone(thing).fit(FRAME, targets))
 
 
-def test_without_the_training_state_predictions_are_the_same(tmp_path):
+def test_an_estimator_saved_without_training_state_predicts_the_same(tmp_path):
     thing = ESTIMATORS["classifier"]()
     loaded = saved(thing, tmp_path, training=False)
     assert_same(loaded, thing)
@@ -165,7 +165,7 @@ def test_files_hold_no_state_of_the_networks_training(tmp_path):
     assert b".optimizer." not in (tmp_path / "thing.fastnn").read_bytes()
 
 
-def test_a_users_function_as_scoring_is_refused(tmp_path):
+def test_a_function_as_scoring_is_refused(tmp_path):
     def score(model, X, y):
         return 1.0
 
@@ -175,7 +175,7 @@ def test_a_users_function_as_scoring_is_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_information_about_a_file(tmp_path):
+def test_information_on_a_file_lists_columns_and_scores(tmp_path):
     thing = ESTIMATORS["regressor"]()
     thing.save(tmp_path / "thing.fastnn")
     found = fastnn.info(tmp_path / "thing.fastnn", check=True)
@@ -202,7 +202,7 @@ def encodings():
     return {encoding.name: describe_encoding(encoding, writer) for encoding in encoder.encodings_}
 
 
-def test_every_encoding_occurs(encodings):
+def test_the_table_has_every_encoding(encodings):
     from fastnn.preprocessing.saved_encodings import ENCODINGS
 
     assert {description["encoding"] for description in encodings.values()} == set(ENCODINGS)
@@ -233,7 +233,7 @@ STATISTICS = {"$array": {"dtype": "float64", "shape": [2, 1], "values": [1.0, 0.
         ("words", "n_features", True, "takes int"),
     ],
 )
-def test_encodings_are_checked(column, entry, value, message, encodings):
+def test_invalid_encodings_are_refused(column, entry, value, message, encodings):
     description = copy.deepcopy(encodings[column]) | {entry: value}
     with pytest.raises(ValueError, match=message):
         restore_encoding(description, Reader(None))
@@ -243,7 +243,7 @@ def test_encodings_are_checked(column, entry, value, message, encodings):
 
 
 @pytest.mark.parametrize(("column", "kind"), [("day", "DateEncoding"), ("few", "CategoryEncoding")])
-def test_parts_of_dates_are_numbers(encodings, column, kind):
+def test_parts_of_dates_must_be_numbers(encodings, column, kind):
     description = copy.deepcopy(encodings["day"])
     description["numbers"][0] = encodings[column]
     with pytest.raises(ValueError, match=f"no encoding '{kind}' of a part of a date"):
@@ -251,7 +251,7 @@ def test_parts_of_dates_are_numbers(encodings, column, kind):
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("repaired", [False, True], ids=["changed", "with right digests"])
+@pytest.mark.parametrize("repaired", [False, True], ids=["changed", "with repaired digests"])
 @pytest.mark.parametrize(
     "name", ["classifier", "regressor of quantiles", "table", "scaler", "dates", "piecewise"]
 )
@@ -276,6 +276,6 @@ def test_mutated_files_raise_nothing_but_value_errors(name, repaired, tmp_path):
         except ValueError:
             continue
         assert repaired, "a changed file was loaded"
-        # A column of another name is refused, and a changed number is used: predictions may be wrong.
+        # A changed name of a column is an error, and a changed number is not: predictions may be wrong.
         with contextlib.suppress(ValueError):
             outputs(loaded)

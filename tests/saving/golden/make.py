@@ -2,8 +2,8 @@
 
 Files that exist are left as they are.
 
-Each file has a second one beside it, ``.npz``, with the samples, the targets, the predictions, and those
-after one further pass. A version adds its files, and never changes those of an earlier one.
+Beside each file, a file ``.npz`` holds the samples, the targets, the predictions, and the predictions after
+one further pass. A version adds its files, and never changes those of an earlier version.
 """
 
 import sys
@@ -118,7 +118,7 @@ def one_more_pass(thing, X, targets):
 
 
 def outputs(thing, X):
-    """Return the probabilities of an object, or what it predicts or returns if it has none."""
+    """Return the features of a transformer, or the quantiles, probabilities or predictions of a model."""
     if hasattr(thing, "transform"):
         return thing.transform(X)
     if getattr(thing, "quantiles", None) is not None:

@@ -1,4 +1,4 @@
-"""Trainings that go on: k passes that go on to k + m have the bits of k + m passes at once."""
+"""Resumed trainings: k passes that are resumed to k + m have the bits of k + m passes at once."""
 
 import itertools
 import re
@@ -10,7 +10,7 @@ from saved_models import X, model, trained, y
 import fastnn
 from fastnn.training.loop import Hook
 
-# Minibatches of 16 of the 60 samples: four steps a pass, and a smaller last one.
+# Minibatches of 16 of the 60 samples: four steps a pass, the last one of 12 samples.
 BASE = {"num_passes": 12, "epsilon": 0.01, "batch_size": 16, "reduction": "mean", "random_state": 4}
 OPTIMIZERS = ["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw"]
 SCHEDULES = [
@@ -29,7 +29,7 @@ NETWORKS = {
 
 
 class StopAfter(Hook):
-    """Hook that ends a training after some passes, exactly."""
+    """Hook that ends a training after exactly `n_passes` passes."""
 
     def __init__(self, n_passes):
         self.n_passes = n_passes
@@ -56,6 +56,7 @@ def everything(thing, folder):
 
 
 def check(make, folder, stop=5, **options):
+    """Assert that a training stopped and resumed, in memory or from a file, has the bits of one at once."""
     options = BASE | options
     at_once = make()
     at_once.train(X, y, **options)
@@ -75,7 +76,7 @@ def check(make, folder, stop=5, **options):
 
 
 @pytest.mark.parametrize(("optimizer", "schedule"), [*itertools.product(OPTIMIZERS, SCHEDULES)])
-def test_every_optimizer_with_every_schedule(optimizer, schedule, tmp_path):
+def test_every_optimizer_resumes_with_every_schedule(optimizer, schedule, tmp_path):
     check(model, tmp_path, optimizer=optimizer, schedule=schedule)
 
 
@@ -83,7 +84,7 @@ def test_every_optimizer_with_every_schedule(optimizer, schedule, tmp_path):
 @pytest.mark.parametrize("ema", [None, 0.9])
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("batch", [16, None])
-def test_every_network_on_every_backend(network, ema, backend, batch, tmp_path):
+def test_every_kind_of_network_resumes_on_every_backend(network, ema, backend, batch, tmp_path):
     options = NETWORKS[network]
     check(
         lambda: model(backend=backend, **options),
@@ -97,14 +98,16 @@ def test_every_network_on_every_backend(network, ema, backend, batch, tmp_path):
 
 @pytest.mark.parametrize("backend", ["numba", "numpy"])
 @pytest.mark.parametrize("network", [{}, {"batch_norm": True, "dtype": np.float32}], ids=["plain", "float32"])
-@pytest.mark.parametrize("n_passes", [7, 40])  # the pairs of 10 passes fill the ring once, those of 40 often
-def test_lbfgs(network, backend, n_passes, tmp_path):
+@pytest.mark.parametrize(
+    "n_passes", [7, 40]
+)  # 7 passes fill a part of the ring of 10 pairs, and 40 overwrite it
+def test_lbfgs_resumes(network, backend, n_passes, tmp_path):
     options = {"optimizer": "lbfgs", "batch_size": None, "num_passes": n_passes, "reg_lambda": 0.01}
     check(lambda: model(backend=backend, **network), tmp_path, **options)
 
 
 @pytest.mark.parametrize("backend", ["numba", "numpy"])
-def test_more_passes_of_lbfgs_than_were_planned(backend, tmp_path):
+def test_lbfgs_can_be_resumed_for_more_passes_than_planned(backend, tmp_path):
     options = {"optimizer": "lbfgs", "epsilon": 0.01, "reduction": "mean", "random_state": 0}
     for first, then in [(1, 30), (2, 3), (6, 9), (8, 25), (25, 26)]:
         at_once = trained(model(backend=backend), y, num_passes=then, **options)
@@ -113,8 +116,8 @@ def test_more_passes_of_lbfgs_than_were_planned(backend, tmp_path):
         assert everything(longer, tmp_path) == everything(at_once, tmp_path), (first, then)
 
 
-def test_lbfgs_in_the_middle_of_an_evaluation(tmp_path, monkeypatch):
-    """Every call evaluates one tile, of which there are several: most calls end within a line search."""
+def test_lbfgs_resumes_in_the_middle_of_an_evaluation(tmp_path, monkeypatch):
+    """A call of the kernel evaluates one of several tiles: most calls end in the middle of a line search."""
     from fastnn.engine import limits
 
     monkeypatch.setattr(limits, "FIRST_CALL_OPERATIONS", 1)
@@ -122,47 +125,47 @@ def test_lbfgs_in_the_middle_of_an_evaluation(tmp_path, monkeypatch):
     options = {"optimizer": "lbfgs", "reduction": "mean", "num_passes": 4, "random_state": 0}
     at_once = model(batch_norm=False)
     at_once.train(samples, labels, **options)
-    made, n_calls = model(batch_norm=False), 0
+    stopped, n_calls = model(batch_norm=False), 0
     resume = False
-    while made._training is None or made._training.n_steps < 4:
-        made.train(samples, labels, callbacks=[StopInPass()], resume=resume, **options)
-        made.save(tmp_path / "stopped.fastnn")
-        made, resume, n_calls = fastnn.load(tmp_path / "stopped.fastnn"), True, n_calls + 1
+    while stopped._training is None or stopped._training.n_steps < 4:
+        stopped.train(samples, labels, callbacks=[StopInPass()], resume=resume, **options)
+        stopped.save(tmp_path / "stopped.fastnn")
+        stopped, resume, n_calls = fastnn.load(tmp_path / "stopped.fastnn"), True, n_calls + 1
     assert n_calls > 8
-    assert everything(made, tmp_path) == everything(at_once, tmp_path)
+    assert everything(stopped, tmp_path) == everything(at_once, tmp_path)
 
 
 @pytest.mark.parametrize("backend", ["numba", "numpy"])
-def test_lbfgs_that_has_ended_by_itself_does_nothing_more(backend, tmp_path):
+def test_lbfgs_that_has_converged_does_nothing_more(backend, tmp_path):
     options = {"optimizer": fastnn.LBFGS(gtol=0.05), "epsilon": 0.01, "reduction": "mean", "random_state": 0}
-    made = trained(model(backend=backend), y, num_passes=500, **options)
-    assert 0 < len(made.history_) < 500
-    before = everything(made, tmp_path)
-    made.train(X, y, num_passes=500, resume=True, **options)
-    assert everything(made, tmp_path) == before
+    stopped = trained(model(backend=backend), y, num_passes=500, **options)
+    assert 0 < len(stopped.history_) < 500
+    before = everything(stopped, tmp_path)
+    stopped.train(X, y, num_passes=500, resume=True, **options)
+    assert everything(stopped, tmp_path) == before
 
 
 @pytest.mark.parametrize("backend", ["numba", "numpy"])
-def test_states_of_lbfgs_that_contradict_themselves(backend):
+def test_states_of_lbfgs_that_contradict_themselves_are_refused(backend):
     options = {"optimizer": "lbfgs", "epsilon": 0.01, "reduction": "mean", "num_passes": 9}
     for name, place, value in [
         ("counts", slice(None), -1),
         ("counts", slice(None), 99),
         ("numbers", None, 0),
     ]:
-        made = trained(model(backend=backend), y, callbacks=[StopAfter(4)], **options)
-        array = getattr(made._training.memory, name)
+        stopped = trained(model(backend=backend), y, callbacks=[StopAfter(4)], **options)
+        array = getattr(stopped._training.memory, name)
         if place is None:
-            made._training.memory.numbers = array[:-1]
+            stopped._training.memory.numbers = array[:-1]
         else:
             array[place] = value
         with pytest.raises(ValueError, match="the state of L-BFGS contradicts itself"):
-            made.train(X, y, resume=True, **options)
-    made = trained(model(backend=backend), y, callbacks=[StopAfter(4)], **options)
-    made.b[0][0, 0] += 1
+            stopped.train(X, y, resume=True, **options)
+    stopped = trained(model(backend=backend), y, callbacks=[StopAfter(4)], **options)
+    stopped.b[0][0, 0] += 1
     with pytest.raises(ValueError, match="the parameters have been changed"):
-        made.train(X, y, resume=True, **options)
-    assert made._training is not None
+        stopped.train(X, y, resume=True, **options)
+    assert stopped._training is not None
 
 
 def test_a_change_of_any_byte_of_large_data_is_noticed_after_a_checkpoint(tmp_path):
@@ -177,7 +180,7 @@ def test_a_change_of_any_byte_of_large_data_is_noticed_after_a_checkpoint(tmp_pa
             model().train(changed, labels, resume=checkpoint, **options | {"num_passes": 3})
 
 
-def test_all_other_settings(tmp_path):
+def test_trainings_with_penalties_limits_and_sample_weights_resume(tmp_path):
     options = {
         "l1": 1e-3,
         "reg_lambda": 0.1,
@@ -189,7 +192,7 @@ def test_all_other_settings(tmp_path):
 
 
 @pytest.mark.parametrize("stop", [1, 4, 7])
-def test_early_stopping_goes_on(stop, tmp_path):
+def test_trainings_with_early_stopping_resume(stop, tmp_path):
     options = {"epsilon": 0.5, "validation_data": (X[::2], y[::2]), "num_passes": 40}
     check(
         lambda: model(batch_norm=True),
@@ -201,18 +204,18 @@ def test_early_stopping_goes_on(stop, tmp_path):
     )
 
 
-def test_a_training_that_early_stopping_has_ended_does_nothing_more(tmp_path):
+def test_a_training_that_early_stopping_ended_does_nothing_more(tmp_path):
     options = {"validation_data": (X, y), "callbacks": [fastnn.EarlyStopping(1)], "epsilon": 0.5}
-    made = trained(model(batch_norm=True), y, **BASE | options)
-    assert made.history_.stopped_early
-    before = everything(made, tmp_path)
-    made.train(X, y, resume=True, **BASE | options)
-    assert everything(made, tmp_path) == before
+    stopped = trained(model(batch_norm=True), y, **BASE | options)
+    assert stopped.history_.stopped_early
+    before = everything(stopped, tmp_path)
+    stopped.train(X, y, resume=True, **BASE | options)
+    assert everything(stopped, tmp_path) == before
 
 
 @pytest.mark.parametrize("options", [{}, {"batch_norm": True, "dropout": 0.1}])
 @pytest.mark.parametrize("batch_size", [16, 1])
-def test_a_training_that_ended_in_the_middle_of_a_pass_goes_on(options, batch_size, tmp_path, monkeypatch):
+def test_a_training_that_ended_in_the_middle_of_a_pass_resumes(options, batch_size, tmp_path, monkeypatch):
     from fastnn.engine import limits
 
     at_once = trained(model(**options), y, **BASE | {"batch_size": batch_size})
@@ -225,8 +228,8 @@ def test_a_training_that_ended_in_the_middle_of_a_pass_goes_on(options, batch_si
 
 
 @pytest.mark.parametrize(("first", "then"), [(17, 40), (1500, 1501), (1500, 4000)])
-def test_more_passes_than_were_planned(first, then):
-    """The parameters are those of the longer training; long histories keep other passes."""
+def test_a_training_can_be_resumed_for_more_passes_than_planned(first, then):
+    """The parameters equal those of the longer training; the histories are compared in the passes of both."""
     options = {"epsilon": 0.01, "optimizer": "adam", "reduction": "mean", "random_state": 0}
     at_once = trained(model(), y, num_passes=then, **options)
     longer = trained(model(), y, num_passes=first, **options)
@@ -238,7 +241,7 @@ def test_more_passes_than_were_planned(first, then):
     assert (history.loss[ours] == at_once.history_.loss[theirs]).all()
 
 
-def test_a_plain_training_begins_anew():
+def test_a_training_without_resume_begins_anew():
     options = {"epsilon": 0.01, "optimizer": "adam", "reduction": "mean"}
     twice = trained(model(), y, **options)
     twice.train(X, y, num_passes=4, random_state=0, **options)
@@ -248,18 +251,18 @@ def test_a_plain_training_begins_anew():
     assert all((u == v).all() for u, v in zip(twice.W, other.W, strict=True))
 
 
-def test_an_interrupted_training_goes_on(tmp_path):
+def test_an_interrupted_training_resumes(tmp_path):
     def interrupt(history):
         if len(history) >= 3:
             raise KeyboardInterrupt
 
     options = BASE | {"num_passes": 300, "ema_decay": 0.9}
     expected = everything(trained(model(), y, **options), tmp_path)
-    made = model()
+    stopped = model()
     with pytest.raises(KeyboardInterrupt):
-        made.train(X, y, callbacks=[StopAfter(3), interrupt], **options)
-    made.train(X, y, resume=True, **options)
-    assert everything(made, tmp_path) == expected
+        stopped.train(X, y, callbacks=[StopAfter(3), interrupt], **options)
+    stopped.train(X, y, resume=True, **options)
+    assert everything(stopped, tmp_path) == expected
 
 
 @pytest.mark.parametrize(
@@ -281,13 +284,13 @@ def test_an_interrupted_training_goes_on(tmp_path):
         ({"resume": 3}, "resume must be True, the name of a file or a Checkpoint, got 3"),
     ],
 )
-def test_what_differs_is_named(change, message):
-    made = trained(model(), y, callbacks=[StopAfter(5)], optimizer="adam", **BASE)
-    before = made._parameters.copy()
+def test_what_differs_from_the_stopped_training_is_named(change, message):
+    stopped = trained(model(), y, callbacks=[StopAfter(5)], optimizer="adam", **BASE)
+    before = stopped._parameters.copy()
     options = {"X": X, "y": y, "resume": True, "optimizer": "adam", **BASE} | change
     with pytest.raises(ValueError, match=re.escape(message)):
-        made.train(**options)
-    assert (made._parameters == before).all()
+        stopped.train(**options)
+    assert (stopped._parameters == before).all()
 
 
 @pytest.mark.parametrize(
@@ -299,13 +302,13 @@ def test_what_differs_is_named(change, message):
         ({"activation": "relu"}, "activations"),
     ],
 )
-def test_another_model_does_not_go_on_from_a_file(other, message, tmp_path):
+def test_a_different_model_cannot_resume_from_a_file(other, message, tmp_path):
     trained(model(), y, **BASE).save(tmp_path / "model.fastnn")
     with pytest.raises(ValueError, match=re.escape(message)):
         model(**other).train(X, y, resume=tmp_path / "model.fastnn", **BASE)
 
 
-def test_files_without_a_training(tmp_path):
+def test_files_without_a_training_are_refused(tmp_path):
     path = tmp_path / "model.fastnn"
     with pytest.raises(FileNotFoundError, match="there is no file.*pass the Checkpoint itself"):
         model().train(X, y, resume=path)
@@ -319,27 +322,27 @@ def test_files_without_a_training(tmp_path):
         model().train(X, y, resume=path, **BASE)
 
 
-def test_changed_parameters_do_not_go_on_where_the_steps_go_on_from_others():
-    made = trained(model(), y, ema_decay=0.9, callbacks=[StopAfter(5)], **BASE)
-    made.W[0][0, 0] += 1
+def test_changed_averages_of_the_parameters_are_refused():
+    stopped = trained(model(), y, ema_decay=0.9, callbacks=[StopAfter(5)], **BASE)
+    stopped.W[0][0, 0] += 1
     with pytest.raises(ValueError, match="the parameters have been changed since the training"):
-        made.train(X, y, ema_decay=0.9, resume=True, **BASE)
+        stopped.train(X, y, ema_decay=0.9, resume=True, **BASE)
 
 
-def test_the_users_generator_and_numpys_need_not_agree(tmp_path):
+def test_a_resumed_training_does_not_depend_on_the_global_generator(tmp_path):
     options = BASE | {"random_state": None}
     np.random.seed(3)
     at_once = trained(model(dropout=0.1), y, **options)
     np.random.seed(3)
-    made = trained(model(dropout=0.1), y, callbacks=[StopAfter(5)], **options)
-    made.train(X, y, resume=True, **options)
-    assert (made.W[0] == at_once.W[0]).all()
+    stopped = trained(model(dropout=0.1), y, callbacks=[StopAfter(5)], **options)
+    stopped.train(X, y, resume=True, **options)
+    assert (stopped.W[0] == at_once.W[0]).all()
 
 
-def test_validation_losses_go_on():
+def test_a_resumed_history_has_the_validation_losses_of_all_passes():
     options = BASE | {"validation_data": (X, y)}
     at_once = trained(model(), y, **options)
-    made = trained(model(), y, callbacks=[StopAfter(5)], **options)
-    history = made.train(X, y, resume=True, **options)
+    stopped = trained(model(), y, callbacks=[StopAfter(5)], **options)
+    history = stopped.train(X, y, resume=True, **options)
     assert (history.validation_loss == at_once.history_.validation_loss).all()
     assert np.isfinite(history.validation_loss).all()
