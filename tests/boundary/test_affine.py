@@ -1,4 +1,4 @@
-"""Affine transformers before a network: their maps, and pictures of pipelines that end in one of fastnn's."""
+"""Affine transformers before a network: their maps, and pictures of pipelines that end in a network."""
 
 import re
 
@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.compose import ColumnTransformer
-from sklearn.datasets import load_iris
 from sklearn.decomposition import PCA, FastICA, IncrementalPCA, TruncatedSVD
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.exceptions import NotFittedError
@@ -40,14 +39,13 @@ from sklearn.preprocessing import (
 )
 from sklearn.random_projection import GaussianRandomProjection, SparseRandomProjection
 from sklearn.tree import DecisionTreeClassifier
+from views import centres, iris, species
 
 import fastnn
 from fastnn import boundary_lines, render_boundary
 from fastnn.boundary.affine import AffineMap, NotAffine, affine_map, chain_map, check_agreement, final_step
 from fastnn.boundary.committee import plane_of
-from fastnn.boundary.render import centres
 
-iris, species = load_iris(return_X_y=True)
 NAMES = ["sl", "sw", "pl", "pw"]
 XLIM, YLIM, SIZE = (3.0, 9.0), (0.0, 8.0), (90, 71)
 FEATURES, FILL = (0, 2), iris.mean(axis=0)
@@ -65,6 +63,7 @@ COLUMNS = ColumnTransformer(
     remainder=MinMaxScaler(),
     transformer_weights={"turned": -3.0},
 )
+# Transformers that fastnn folds into the first layer of a network.
 AFFINE = {
     "standard": StandardScaler(),
     "standard without mean": StandardScaler(with_mean=False),
@@ -103,7 +102,8 @@ AFFINE = {
     "pipeline": Pipeline([("a", StandardScaler()), ("b", "passthrough"), ("c", None), ("d", PCA(2))]),
     "frozen": FrozenEstimator(StandardScaler().fit(iris)),
 }
-PIECEWISE = {
+# Transformers that are not affine, and the reason that a message gives.
+NOT_AFFINE = {
     "polynomial": (PolynomialFeatures(2), "PolynomialFeatures is not known to be affine"),
     "normalizer": (Normalizer(), "Normalizer is not known to be affine"),
     "bins": (KBinsDiscretizer(strategy="uniform"), "KBinsDiscretizer is not known"),
@@ -119,15 +119,15 @@ PIECEWISE = {
 }
 
 
-class Crooked(StandardScaler):
-    """A transformer with the attributes of a StandardScaler that is not affine."""
+class CurvedScaler(StandardScaler):
+    """A subclass that has the attributes of a StandardScaler, but is not affine."""
 
     def transform(self, X, copy=None):
         return np.tanh(super().transform(X))
 
 
-class Foreign(TransformerMixin, BaseEstimator):
-    """An affine transformer of an unknown type."""
+class UnknownScaler(TransformerMixin, BaseEstimator):
+    """An affine transformer of a class that fastnn does not know."""
 
     def fit(self, X, y=None):
         self.n_features_in_ = X.shape[1]
@@ -143,15 +143,16 @@ def network(**options):
     return fastnn.MLPClassifier((8,), early_stopping=True, n_iter_no_change=20, **options)
 
 
-def of(*steps, X=iris, y=species, **options):
+def pipeline(*steps, X=iris, y=species, **options):
+    """Return a fitted pipeline of copies of transformers and a network."""
     return make_pipeline(*(clone(step, safe=False) for step in steps), network(**options)).fit(X, y)
 
 
 def points_of(xlim=XLIM, ylim=YLIM, features=FEATURES, fill=FILL):
     """Return the samples (pixels, n_features) of a picture."""
-    xs, ys = centres(xlim, SIZE[0]).part(0, SIZE[0]), centres(ylim, SIZE[1]).part(0, SIZE[1])
-    table = np.tile(np.asarray(fill, float), (xs.size * ys.size, 1))
-    table[:, list(features)] = np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, 2)
+    points = centres(*SIZE, xlim, ylim)
+    table = np.tile(np.asarray(fill, float), (len(points), 1))
+    table[:, list(features)] = points
     return table
 
 
@@ -182,7 +183,7 @@ def check_pictures(model, table, rounding, xlim=XLIM, ylim=YLIM, folded=None, va
 
 @pytest.mark.parametrize("dtype", EPS, ids=str)
 @pytest.mark.parametrize("name", AFFINE)
-def test_a_map_is_what_the_transformer_does(name, dtype):
+def test_an_affine_map_equals_its_transformer(name, dtype):
     X = iris.astype(dtype)
     transformer = clone(AFFINE[name]).fit(X, species)
     points = 100 * np.random.default_rng(0).standard_normal((50, 4))
@@ -192,9 +193,9 @@ def test_a_map_is_what_the_transformer_does(name, dtype):
     check_agreement([transformer], found, points, None)
 
 
-@pytest.mark.parametrize("name", PIECEWISE)
-def test_what_is_not_affine_says_so(name):
-    transformer, reason = PIECEWISE[name]
+@pytest.mark.parametrize("name", NOT_AFFINE)
+def test_the_reason_why_a_transformer_is_not_affine_is_given(name):
+    transformer, reason = NOT_AFFINE[name]
     table = iris.copy()
     if name == "imputer with indicator":
         table[0, 0] = np.nan
@@ -202,13 +203,13 @@ def test_what_is_not_affine_says_so(name):
         affine_map(transformer.fit(table, species), 4)
 
 
-@pytest.mark.parametrize(("kind", "name"), [(Crooked, "Crooked"), (Foreign, "Foreign")])
-def test_strangers_and_subclasses_are_not_read(kind, name):
-    with pytest.raises(NotAffine, match=f"^{name} is not known to be affine$"):
+@pytest.mark.parametrize("kind", [CurvedScaler, UnknownScaler])
+def test_unknown_classes_and_subclasses_have_no_map(kind):
+    with pytest.raises(NotAffine, match=f"^{kind.__name__} is not known to be affine$"):
         affine_map(kind().fit(iris), 4)
 
 
-def test_attributes_that_make_no_map():
+def test_unfitted_and_mismatched_transformers_have_no_map():
     fitted = StandardScaler().fit(iris)
     for wrong, reason in (
         (StandardScaler(), "could not be read"),
@@ -224,13 +225,13 @@ def test_attributes_that_make_no_map():
         affine_map(fitted, 4)
 
 
-def test_transformers_that_do_not_do_what_their_attributes_say():
+def test_a_map_that_differs_from_the_transformer_is_refused():
     scaler = StandardScaler().fit(iris)
     found = affine_map(scaler, 4)
     check_agreement([scaler], found, iris, None)
-    for odd in (AffineMap(found.weights, found.offsets + 1e-9), affine_map(RobustScaler().fit(iris), 4)):
+    for other in (AffineMap(found.weights, found.offsets + 1e-9), affine_map(RobustScaler().fit(iris), 4)):
         with pytest.raises(NotAffine, match="did not transform points as the fitted attributes say"):
-            check_agreement([scaler], odd, iris, None)
+            check_agreement([scaler], other, iris, None)
     with pytest.raises(NotAffine, match="did not transform"):
         check_agreement([clone(COLUMNS).fit(iris, species)], found, iris, None)
     with pytest.raises(NotAffine, match="failed at points of the picture: X has 3 features"):
@@ -240,7 +241,7 @@ def test_transformers_that_do_not_do_what_their_attributes_say():
     np.testing.assert_array_equal(points, iris)
 
 
-def test_what_is_opened():
+def test_the_final_estimator_is_found_in_pipelines_and_searches():
     chain = make_pipeline(
         "passthrough", StandardScaler(), make_pipeline(PCA(), "passthrough", DecisionTreeClassifier())
     )
@@ -255,7 +256,7 @@ def test_what_is_opened():
 
 
 @given(st.data())
-def test_a_plane_is_what_a_map_makes_of_the_features(data):
+def test_a_plane_of_two_features_is_mapped_exactly(data):
     random = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
     n_in, n_out = data.draw(st.integers(2, 6)), data.draw(st.integers(1, 6))
     weights = random.standard_normal((n_in, n_out)) * 10.0 ** random.uniform(-6, 6, (n_in, 1))
@@ -277,20 +278,20 @@ def test_a_plane_is_what_a_map_makes_of_the_features(data):
 
 @pytest.mark.parametrize("name", AFFINE)
 def test_pictures_of_a_pipeline_are_its_predictions(name):
-    model = of(AFFINE[name])
+    model = pipeline(AFFINE[name])
     check_pictures(model, points_of(), 1e-9, folded=type(AFFINE[name]).__name__, **VIEW)
 
 
 @pytest.mark.parametrize("steps", [[StandardScaler()], [MinMaxScaler(), PCA(whiten=True)], [COLUMNS]])
-def test_float32(steps):
-    model = of(*steps, X=iris.astype(np.float32))
+def test_pictures_of_a_float32_pipeline_are_its_predictions(steps):
+    model = pipeline(*steps, X=iris.astype(np.float32))
     assert model[-1].coefs_[0].dtype == np.float32
     check_pictures(model, points_of(), 1e-5, **VIEW)
 
 
-def test_a_scaler_of_float32_keeps_float32_and_a_rotation_does_not():
+def test_a_scaler_keeps_float32_and_a_rotation_does_not():
     for steps, dtype in (([StandardScaler()], np.float32), ([StandardScaler(), PCA()], np.float64)):
-        model = of(*steps, X=iris.astype(np.float32))
+        model = pipeline(*steps, X=iris.astype(np.float32))
         image = render_boundary(model, XLIM, YLIM, 20, response="confidence", **VIEW)
         assert image.data.dtype == dtype
 
@@ -299,10 +300,10 @@ def test_a_scaler_of_float32_keeps_float32_and_a_rotation_does_not():
 @pytest.mark.parametrize(
     "steps", [[StandardScaler()], [StandardScaler(), PCA(whiten=True)], [MinMaxScaler()]]
 )
-def test_means_far_greater_than_the_deviations(steps, dtype):
-    """Lose no digits of x, as ``x - mean`` in float32, or a bias in float32, would."""
+def test_means_far_above_the_deviations_cost_no_digits(steps, dtype):
+    """Computing ``x - mean`` or the folded bias in float32 would lose the digits of x."""
     offsets = np.array([1e6, -1e6, 1e6, 1e6])
-    model = of(*steps, X=iris + offsets)
+    model = pipeline(*steps, X=iris + offsets)
     if dtype == np.float32:
         # Only the network computes in float32: the data exceed its range.
         transformed = model[:-1].transform(iris + offsets).astype(np.float32)
@@ -315,8 +316,8 @@ def test_means_far_greater_than_the_deviations(steps, dtype):
     )  # fmt: skip
 
 
-def test_features_that_cancel_in_float32():
-    """Keep the difference of two nearly equal features, which whitening scales to the size of their sum."""
+def test_the_difference_of_nearly_equal_features_keeps_its_digits():
+    """Whitening scales the difference to the size of the sum; in float32, the features would cancel."""
     random = np.random.default_rng(0)
     x = random.standard_normal(300)
     X = np.column_stack([x, x + 1e-5 * random.standard_normal(300)]) + 3
@@ -329,13 +330,13 @@ def test_features_that_cancel_in_float32():
     check_pictures(model, table, 1e-4, xlim, ylim, folded="StandardScaler, PCA")
 
 
-@pytest.mark.parametrize("name", PIECEWISE)
-def test_what_is_not_affine_is_asked_as_it_is(name):
-    transformer, reason = PIECEWISE[name]
+@pytest.mark.parametrize("name", NOT_AFFINE)
+def test_pipelines_that_are_not_affine_predict_themselves(name):
+    transformer, reason = NOT_AFFINE[name]
     table = iris.copy()
     if name == "imputer with indicator":
         table[0, 0] = np.nan
-    model = of(transformer, X=table)
+    model = pipeline(transformer, X=table)
     image = render_boundary(model, XLIM, YLIM, SIZE, **VIEW)
     np.testing.assert_array_equal(image.data.ravel(), model.predict(points_of()))
     assert image.stats.folded.startswith(f"not folded: {reason}")
@@ -344,61 +345,61 @@ def test_what_is_not_affine_is_asked_as_it_is(name):
         render_boundary(model, XLIM, YLIM, SIZE, method="certified", **VIEW)
 
 
-@pytest.mark.parametrize("kind", [Crooked, Foreign])
-def test_strangers_and_subclasses_are_asked(kind):
-    model = of(kind())
+@pytest.mark.parametrize("kind", [CurvedScaler, UnknownScaler])
+def test_pipelines_of_unknown_classes_predict_themselves(kind):
+    model = pipeline(kind())
     image = render_boundary(model, XLIM, YLIM, SIZE, **VIEW)
     np.testing.assert_array_equal(image.data.ravel(), model.predict(points_of()))
     assert image.stats.folded == f"not folded: {kind.__name__} is not known to be affine"
 
 
-def test_a_transformer_whose_transform_was_replaced():
-    model = of(StandardScaler())
+def test_a_transformer_whose_transform_was_replaced_is_not_folded():
+    model = pipeline(StandardScaler())
     scaler = model[0]
-    own = scaler.transform
-    scaler.transform = lambda X: np.clip(own(X), -300, 300)
+    transform = scaler.transform
+    scaler.transform = lambda X: np.clip(transform(X), -300, 300)
     image = render_boundary(model, XLIM, YLIM, SIZE, **VIEW)
     np.testing.assert_array_equal(image.data.ravel(), model.predict(points_of()))
     assert image.stats.folded.startswith("not folded: StandardScaler did not transform points")
 
 
-def test_a_pipeline_whose_parts_do_not_fit_together():
-    model = of(PCA(3))
+def test_a_pipeline_whose_steps_have_different_widths_is_refused():
+    model = pipeline(PCA(3))
     model.steps[0] = ("pca", PCA(2).fit(iris))
     with pytest.raises(ValueError, match="X has 2 features, but MLPClassifier is expecting 3"):
         render_boundary(model, XLIM, YLIM, SIZE, **VIEW)
 
 
-def test_nothing_to_fold():
+def test_pictures_of_models_without_transformers_or_networks_fold_nothing():
     tree = make_pipeline(StandardScaler(), DecisionTreeClassifier(random_state=0)).fit(iris, species)
-    alone = make_pipeline(StandardScaler(), network()).fit(iris, np.zeros(150, int))
-    for model in (network().fit(iris, species), of("passthrough"), tree, alone):
+    one_class = make_pipeline(StandardScaler(), network()).fit(iris, np.zeros(150, int))
+    for model in (network().fit(iris, species), pipeline("passthrough"), tree, one_class):
         image = render_boundary(model, XLIM, YLIM, SIZE, **VIEW)
         np.testing.assert_array_equal(image.data.ravel(), model.predict(points_of()))
         assert image.stats.folded == ""
 
 
 @pytest.mark.parametrize("steps", [[StandardScaler()], [RobustScaler(), PCA(2)]])
-def test_an_ensemble(steps):
+def test_a_pipeline_may_end_in_an_ensemble(steps):
     members = fastnn.MLPEnsembleClassifier([network(), network(alpha=1.0)], 3, random_state=0)
     model = make_pipeline(*steps, members).fit(iris, species)
     check_pictures(model, points_of(), 1e-9, **VIEW)
 
 
-def test_two_classes_by_name():
-    model = of(StandardScaler(), y=np.where(species == 1, "yes", "no"))
+def test_pictures_of_two_classes_with_names_are_predictions():
+    model = pipeline(StandardScaler(), y=np.where(species == 1, "yes", "no"))
     check_pictures(model, points_of(), 1e-9, folded="StandardScaler", **VIEW)
 
 
-def test_labels():
+def test_a_picture_of_one_of_several_labels_is_its_prediction():
     Y = np.stack([species == 0, iris[:, 0] > 6], axis=1).astype(int)
-    model = of(StandardScaler(), y=Y)
+    model = pipeline(StandardScaler(), y=Y)
     data = render_boundary(model, XLIM, YLIM, SIZE, class_of_interest=1, **VIEW).data
     np.testing.assert_array_equal(data.ravel(), model.predict(points_of())[:, 1])
 
 
 @pytest.mark.parametrize("kind", [GridSearchCV, RandomizedSearchCV])
-def test_searches(kind):
+def test_pictures_of_a_search_are_those_of_its_best_estimator(kind):
     chain = make_pipeline("passthrough", StandardScaler(), network())
     options = {} if kind is GridSearchCV else {"n_iter": 2, "random_state": 0}
     search = kind(chain, {"mlpclassifier__alpha": [1e-4, 1e-1]}, cv=2, **options).fit(iris, species)
@@ -407,35 +408,36 @@ def test_searches(kind):
     check_pictures(search, points_of(), 1e-9, folded="", **VIEW)
 
 
-def test_a_search_of_other_models():
+def test_pictures_of_a_search_of_other_models_are_predictions():
     search = GridSearchCV(LogisticRegression(max_iter=1000), {"C": [0.1, 1.0]}, cv=2).fit(iris, species)
     image = render_boundary(search, XLIM, YLIM, SIZE, **VIEW)
     np.testing.assert_array_equal(image.data.ravel(), search.predict(points_of()))
 
 
-@pytest.mark.parametrize("begins", [[], ["passthrough"], [StandardScaler().set_output(transform="pandas")]])
+@pytest.mark.parametrize("first", [[], ["passthrough"], [StandardScaler().set_output(transform="pandas")]])
 @pytest.mark.parametrize("container", ["default", "pandas"])
-def test_features_by_name(begins, container):
+def test_features_may_be_chosen_by_name(first, container):
     frame = pd.DataFrame(iris, columns=NAMES)
     columns = ColumnTransformer([("a", StandardScaler(), ["pl", "sl"]), ("b", PCA(1), ["pw", "sw"])])
-    chain = make_pipeline(*begins, columns.set_output(transform=container), MinMaxScaler(), network())
+    chain = make_pipeline(*first, columns.set_output(transform=container), MinMaxScaler(), network())
     model = chain.fit(frame, species)
     table = pd.DataFrame(points_of(), columns=NAMES)
     check_pictures(model, table, 1e-9, features=("sl", "pl"), fill=frame.mean())
 
 
-def test_a_picture_of_features_that_are_left_out():
-    """Render features of which transformers drop one or both."""
+def test_features_that_the_pipeline_drops_can_be_rendered():
+    """The pipeline uses neither of features 0 and 1, and one of 0 and 2."""
     for features in ((0, 2), (2, 0), (0, 1)):
-        model = of(SelectKBest(k=2), StandardScaler())
+        model = pipeline(SelectKBest(k=2), StandardScaler())
         assert model[0].get_support().tolist() == [False, False, True, True]
         check_pictures(model, points_of(features=features), 1e-9, varies=False, features=features, fill=FILL)
 
 
-def test_lines_and_arrays_of_a_pipeline():
-    model = of(StandardScaler(), PCA())
-    assert boundary_lines(model, XLIM, YLIM, tolerance=0.02, **VIEW)
-    for pair, lines in boundary_lines(model, XLIM, YLIM, tolerance=0.02, **VIEW).items():
+def test_lines_and_arrays_of_a_pipeline_agree_with_its_predictions():
+    model = pipeline(StandardScaler(), PCA())
+    found = boundary_lines(model, XLIM, YLIM, tolerance=0.02, **VIEW)
+    assert found
+    for pair, lines in found.items():
         for line in lines:
             table = np.tile(FILL, (len(line), 1))
             table[:, list(FEATURES)] = line
@@ -447,7 +449,7 @@ def test_lines_and_arrays_of_a_pipeline():
     np.testing.assert_array_equal(array.compute(scheduler="synchronous"), image.data)
 
 
-def test_a_pipeline_that_is_not_fitted_or_a_regression():
+def test_unfitted_pipelines_and_regressors_are_refused():
     with pytest.raises(NotFittedError):
         render_boundary(make_pipeline(StandardScaler(), network()), XLIM, YLIM, 10)
     regression = make_pipeline(StandardScaler(), fastnn.MLPRegressor(tol=1.0, random_state=0))

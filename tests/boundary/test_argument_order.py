@@ -1,4 +1,4 @@
-"""The order of arguments: samples in place of the model, as in other libraries, are an error that says so."""
+"""The order of arguments: calls with the samples first, as in other libraries, fail with the right usage."""
 
 import re
 
@@ -31,12 +31,12 @@ def test_the_model_comes_first(usage, call, samples):
 
 
 @pytest.mark.parametrize("given", [None, 7, "model", {"model": model}])
-def test_what_else_is_no_model(given):
+def test_other_objects_are_no_models(given):
     with pytest.raises(TypeError, match=r"model must be a fastnn.Model, have predict or be callable, got"):
         fastnn.render_boundary(given, *LIMITS)
 
 
-def test_a_generator_of_models_is_a_list_of_them(tmp_path):
+def test_a_generator_of_models_is_taken_as_a_list(tmp_path):
     path = fastnn.animate_training((m for m in [model, model]), X, y, tmp_path / "a.gif", size=(240, 180))
     assert path.exists()
 

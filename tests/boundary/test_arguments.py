@@ -1,4 +1,4 @@
-"""Arguments of `render_boundary`: which are refused, and odd ones that are not."""
+"""Arguments of `render_boundary`: which are refused, and which unusual ones are not."""
 
 import re
 import threading
@@ -41,12 +41,12 @@ from fastnn.system import threads
         (((1, 2, 3), YLIM, 5), "xlim must be two finite numbers"),
     ],
 )
-def test_bad_views(trained, arguments, message):
+def test_wrong_views_are_refused(trained, arguments, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         render_boundary(trained, *arguments)
 
 
-BAD_OPTIONS = [
+WRONG_OPTIONS = [
     ({"n_threads": 0}, "n_threads must be an integer not below 1"),
     ({"progress": 2}, "progress must be"),
     ({"method": "exact"}, "method must be one of"),
@@ -70,14 +70,14 @@ BAD_OPTIONS = [
 ]
 
 
-@pytest.mark.parametrize(("options", "message"), BAD_OPTIONS)
-def test_bad_options(trained, options, message):
+@pytest.mark.parametrize(("options", "message"), WRONG_OPTIONS)
+def test_wrong_options_are_refused(trained, options, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         render_boundary(trained, XLIM, YLIM, (5, 5), **options)
 
 
 @pytest.mark.parametrize("response", ["class", "confidence", "margin"])
-def test_a_class_of_interest_is_of_a_probability(trained, tmp_path, response):
+def test_a_class_of_interest_needs_the_response_probability(trained, tmp_path, response):
     message = re.escape(
         f"class_of_interest is the class that a probability is of, and response is {response!r}: leave "
         "class_of_interest=1 out, or choose response='probability'"
@@ -103,7 +103,7 @@ def test_a_label_is_of_every_response(response):
 
 
 @pytest.mark.parametrize("response", ["class", "probability"])
-def test_classes_are_those_of_a_model_that_knows_them(response):
+def test_classes_must_be_those_that_the_model_knows(response):
     tree = DecisionTreeClassifier(max_depth=3).fit(X, y)
     with pytest.raises(ValueError, match=r"classes are \[0, 1\], the model's own: leave the argument out"):
         render_boundary(tree, XLIM, YLIM, (5, 5), response=response, classes=[0, 2])
@@ -113,7 +113,7 @@ def test_classes_are_those_of_a_model_that_knows_them(response):
     )
 
 
-def test_a_class_is_no_model():
+def test_a_python_class_is_no_model():
     class Zero:
         def predict(self, points):
             return np.zeros(len(points), np.int64)
@@ -123,7 +123,7 @@ def test_a_class_is_no_model():
         render_boundary(Zero, XLIM, YLIM, (5, 5))
 
 
-def test_a_function_does_not_say_how_many_features_it_takes():
+def test_fill_tells_the_number_of_features_of_a_function():
     with pytest.raises(ValueError, match="fill must hold a number for every feature"):
         render_boundary(lambda points: points[:, 3] > 0, XLIM, YLIM, (5, 5), features=(2, 3), fill=1.0)
     image = render_boundary(
@@ -132,7 +132,7 @@ def test_a_function_does_not_say_how_many_features_it_takes():
     assert image.classes.tolist() == [False, True]
 
 
-def test_values_of_the_other_features_by_their_names():
+def test_fill_may_give_values_by_the_names_of_features():
     X, y = load_iris(return_X_y=True, as_frame=True)
     for model in (
         LogisticRegression(max_iter=500).fit(X, y),
@@ -149,7 +149,7 @@ def test_values_of_the_other_features_by_their_names():
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_sums_that_overflow_on_their_way(dtype):
+def test_methods_agree_where_partial_sums_overflow(dtype):
     model = fastnn.Model([2, 3, 2], activation="relu", output_activation="identity", dtype=dtype)
     largest = float(np.finfo(dtype).max)
     model.W[0][...] = [[1, 1, 1], [0, 0, 0]]
@@ -161,11 +161,11 @@ def test_sums_that_overflow_on_their_way(dtype):
         np.testing.assert_array_equal(certified, dense)
 
 
-def test_coordinates_so_small_that_they_lose_their_digits():
+def test_methods_agree_for_subnormal_coordinates():
     model = fastnn.Model([2, 2], output_activation="identity", dtype=np.float32)
     w = 5.024695685830084e37
     model.W[0][...] = [[w, 0], [-w, 0]]
-    low, high = 5.14e-42, 5.149e-42  # a few subnormal numbers, which many pixels share
+    low, high = 5.14e-42, 5.149e-42  # the range has few subnormal numbers, and many pixels share each
     # The score is w x - w y. Rounding leaves a remainder where x equals y.
     for threshold in np.linspace(-4e-11, 4e-11, 41):
         model.b[0][...] = [[0, threshold]]
@@ -175,7 +175,7 @@ def test_coordinates_so_small_that_they_lose_their_digits():
 
 
 @pytest.mark.parametrize("method", ["dense", "certified"])
-def test_into_an_array_that_is_not_aligned(tmp_path, method):
+def test_out_may_be_an_array_that_is_not_aligned(tmp_path, method):
     model = fastnn.Model([2, 3, 300], random_state=0, output_activation="identity")
     expected = render_boundary(model, XLIM, YLIM, (300, 200), method=method).data
     assert expected.dtype == np.uint16
@@ -185,7 +185,7 @@ def test_into_an_array_that_is_not_aligned(tmp_path, method):
     np.testing.assert_array_equal(out, expected)
 
 
-def test_a_function_may_render_and_train_itself(monkeypatch):
+def test_a_function_that_is_rendered_may_itself_render_and_train(monkeypatch):
     monkeypatch.setattr(threads, "available_cores", lambda: 1)
     model = fastnn.Model([2, 3, 2], random_state=0)
 
@@ -202,7 +202,7 @@ def test_a_function_may_render_and_train_itself(monkeypatch):
     assert done.is_set()
 
 
-def test_a_picture_too_wide_for_a_strip(tmp_path, monkeypatch):
+def test_a_picture_whose_strips_exceed_memory_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=10**9))
     with pytest.raises(MemoryError, match="strips that take .* bytes.*write it to .zarr or .dzi"):
         render_boundary(
@@ -215,14 +215,14 @@ def test_a_picture_too_wide_for_a_strip(tmp_path, monkeypatch):
         )
 
 
-def test_masked_and_mixed_classes():
+def test_masked_and_unsortable_classes_are_refused():
     with pytest.raises(ValueError, match="masked values"):
         render_boundary(lambda points: np.ma.masked_less(points[:, 0], 0), XLIM, YLIM, (5, 5))
     with pytest.raises(ValueError, match="classes that cannot be sorted"):
         render_boundary(lambda points: np.array([None, "a"], object)[np.arange(25) % 2], XLIM, YLIM, (5, 5))
 
 
-def test_classes_keep_their_type():
+def test_classes_keep_their_dtype():
     days = np.array(["2020-01-01", "2021-01-01"], "datetime64[ns]")
     image = render_boundary(lambda points: days[(points[:, 0] > 0).astype(int)], XLIM, YLIM, (5, 5))
     assert image.classes.dtype == days.dtype
@@ -232,7 +232,7 @@ def test_classes_keep_their_type():
 
 
 class Predictor(BaseEstimator, ClassifierMixin):
-    """A classifier whose prediction is a parameter."""
+    """A classifier that predicts by a function, its parameter `result`."""
 
     def __init__(self, result=None):
         self.result = result
@@ -244,7 +244,7 @@ class Predictor(BaseEstimator, ClassifierMixin):
         return True
 
 
-def test_classes_in_an_order_of_the_models_own():
+def test_classes_keep_the_order_of_the_model():
     class Estimator(Predictor):
         classes_, n_features_in_ = np.array(["b", "a"]), 2
 
@@ -260,8 +260,9 @@ def test_classes_in_an_order_of_the_models_own():
 
 
 def fitted_regressor():
+    """Return a regressor with the only fitted attribute that is read before it is refused."""
     regressor = fastnn.MLPRegressor()
-    regressor.n_features_in_ = 2  # the only attribute that is read
+    regressor.n_features_in_ = 2
     return regressor
 
 
@@ -324,18 +325,18 @@ def fitted_regressor():
         ),
     ],
 )  # fmt: skip
-def test_models_that_do_not_fit(make, options, error, message):
+def test_unsuitable_models_are_refused(make, options, error, message):
     with pytest.raises(error, match=re.escape(message)):
         render_boundary(make(), XLIM, YLIM, (5, 5), **options)
 
 
-def test_features_of_a_named_model():
+def test_unknown_names_of_features_are_refused():
     model = of_iris().fit(pd.DataFrame(iris, columns=list("abcd")), species)
     with pytest.raises(ValueError, match="or names of .'a', 'b', 'c', 'd'., got"):
         render_boundary(model, XLIM, YLIM, (5, 5), features=("a", "x"), fill=0)
 
 
-def test_a_picture_that_memory_does_not_hold(trained):
+def test_a_picture_larger_than_memory_is_refused(trained):
     with pytest.raises(MemoryError, match='takes 1,000,000,000,000 bytes.*out="boundary.png".*numpy.memmap'):
         render_boundary(trained, XLIM, YLIM, (10**6, 10**6))
     with pytest.raises(MemoryError, match="takes 8,000,000,000,000 bytes"):

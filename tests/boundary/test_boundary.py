@@ -16,7 +16,7 @@ from fastnn.boundary import grids, painters
 from fastnn.boundary.render import render_boundary
 
 
-def test_the_centres_are_in_the_middle_of_pixels():
+def test_pixels_show_the_class_at_their_centres():
     np.testing.assert_allclose(along((0.0, 1.0), 4), [0.125, 0.375, 0.625, 0.875])
     assert along((-3.0, 5.0), 1).tolist() == [1.0]
     image = render_boundary(lambda points: points[:, 1] > 0, (0, 1), (-1, 1), (3, 4))
@@ -25,7 +25,7 @@ def test_the_centres_are_in_the_middle_of_pixels():
 
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 3), (500, 301), (1, 400), (700, 1)])
-def test_a_models_picture_is_its_prediction(model, size):
+def test_a_picture_of_a_model_is_its_prediction(model, size):
     image = render_boundary(model, XLIM, YLIM, size)
     expected = model.predict(centres(*size)).reshape(size[1], size[0])
     # The reference may sum the products of tables of different lengths in different orders.
@@ -40,7 +40,7 @@ def test_a_models_picture_is_its_prediction(model, size):
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("layers", [[2, 2], [2, 40, 30, 5], [2, 3, 4, 5, 6, 3]])
 @pytest.mark.parametrize("output", ["tanh", "identity"])
-def test_every_pixel_is_the_prediction_to_the_bit(layers, output, dtype):
+def test_every_pixel_of_both_methods_is_the_prediction(layers, output, dtype):
     model = fastnn.Model(layers, random_state=0, dtype=dtype, output_activation=output)
     size = (403, 207)
     expected = model.predict(centres(*size)).reshape(size[::-1])
@@ -49,9 +49,9 @@ def test_every_pixel_is_the_prediction_to_the_bit(layers, output, dtype):
 
 
 @pytest.mark.parametrize("method", ["dense", "certified"])
-def test_both_sides_paint_the_same(method):
-    one, other = (fastnn.Model([2, 8, 3], random_state=0, backend=backend) for backend in ("numba", "numpy"))
-    images = [render_boundary(model, XLIM, YLIM, (150, 97), method=method) for model in (one, other)]
+def test_both_backends_paint_the_same(method):
+    models = [fastnn.Model([2, 8, 3], random_state=0, backend=backend) for backend in ("numba", "numpy")]
+    images = [render_boundary(model, XLIM, YLIM, (150, 97), method=method) for model in models]
     assert (images[0].data != images[1].data).sum() <= 1
     filled = [image.stats.points_filled for image in images]
     assert filled[0] == pytest.approx(filled[1], rel=0.1)
@@ -69,13 +69,15 @@ def test_threads_give_the_same_picture(trained, method, n_threads):
     assert image.stats.cells_bounded == expected.stats.cells_bounded
 
 
-def test_calls_are_short(trained, monkeypatch):
-    expected = picture(trained, (301, 203), method="dense")
-    for operations in (1, 5e3, 3e5):  # a pixel, parts of a row, several rows
-        monkeypatch.setattr(grids.NumbaGrid, "call_operations", operations)
-        size = (301, 203) if operations > 1 else (40, 7)
-        again = picture(trained, size, method="dense")
-        np.testing.assert_array_equal(again, expected if operations > 1 else picture(trained, size))
+@pytest.mark.parametrize(
+    ("operations", "size"),
+    [(1, (40, 7)), (5e3, (301, 203)), (3e5, (301, 203))],
+    ids=["a pixel", "parts of a row", "several rows"],
+)
+def test_the_size_of_kernel_calls_makes_no_difference(trained, monkeypatch, operations, size):
+    expected = picture(trained, size, method="dense")
+    monkeypatch.setattr(grids.NumbaGrid, "call_operations", operations)
+    np.testing.assert_array_equal(picture(trained, size, method="dense"), expected)
 
 
 def test_many_classes_need_wider_integers():
@@ -88,7 +90,7 @@ def test_many_classes_need_wider_integers():
 
 
 @pytest.mark.parametrize("n_outputs", [1, 3])
-def test_a_model_of_labels(n_outputs):
+def test_a_picture_of_one_label_is_its_prediction(n_outputs):
     model = fastnn.Model(
         [2, 5, n_outputs], random_state=0, loss="sigmoid_binary_cross_entropy", output_activation="identity"
     )
@@ -103,7 +105,7 @@ def test_a_model_of_labels(n_outputs):
         np.testing.assert_allclose(picture(model, response="probability", **options), P, rtol=1e-12)
 
 
-def test_the_class_of_interest_of_one_output():
+def test_a_single_output_has_the_probabilities_of_two_classes():
     model = fastnn.Model(
         [2, 5, 1], random_state=0, loss="sigmoid_binary_cross_entropy", output_activation="identity"
     )
@@ -115,7 +117,7 @@ def test_the_class_of_interest_of_one_output():
         picture(model, response="probability", class_of_interest=2)
 
 
-def test_a_label_does_not_suffer_from_another():
+def test_an_overflow_of_one_label_leaves_the_others():
     model = fastnn.Model(
         [2, 4, 2], random_state=0, activation="relu", output_activation="identity", dtype=np.float32,
         loss="sigmoid_binary_cross_entropy",
@@ -131,7 +133,7 @@ def test_a_label_does_not_suffer_from_another():
             np.testing.assert_array_equal(picture(model, class_of_interest=k, method=method), expected)
 
 
-def test_a_model_with_batch_normalisation():
+def test_a_picture_of_a_batch_normalised_model_is_its_prediction():
     model = fastnn.Model([2, 9, 2], random_state=0, batch_norm=True)
     model.train(X, y, num_passes=50, batch_size=50, random_state=0, epsilon=1e-3)
     expected = model.predict(centres(90, 70)).reshape(70, 90)
@@ -140,6 +142,7 @@ def test_a_model_with_batch_normalisation():
 
 
 def responses(P, which):
+    """Return the values of every response, by the probabilities (n, classes) and the class of interest."""
     ordered = np.sort(P, axis=1)
     return {
         "probability": P[:, which],
@@ -170,7 +173,7 @@ def test_responses_are_those_of_the_probabilities(response, n_classes, dtype, ba
             assert image.classes is None
 
 
-def test_the_probability_is_of_the_second_of_two(trained):
+def test_the_probability_is_that_of_the_second_class_by_default(trained):
     P = trained.predict_proba(centres(80, 50))[:, 1].reshape(50, 80)
     np.testing.assert_allclose(picture(trained, response="probability"), P, rtol=1e-12)
 
@@ -184,7 +187,7 @@ def test_responses_of_other_classifiers(response):
     assert image.dtype == np.float64
 
 
-def test_probabilities_of_what_does_not_tell_its_classes():
+def test_probabilities_need_classes_from_the_model_or_the_caller():
     class Estimator:
         def predict_proba(self, points):
             P = np.full((len(points), 2), 0.25)
@@ -197,7 +200,7 @@ def test_probabilities_of_what_does_not_tell_its_classes():
         picture(Estimator(), response="probability")
 
 
-def test_estimators_and_functions(monkeypatch):
+def test_pictures_of_other_estimators_and_functions_are_predictions(monkeypatch):
     monkeypatch.setattr(painters, "PORTION_POINTS", 1000)
     estimator = LogisticRegression().fit(X, y)
     pipeline = make_pipeline(StandardScaler(), DecisionTreeClassifier(random_state=0)).fit(X, y)
@@ -213,7 +216,7 @@ def test_estimators_and_functions(monkeypatch):
 
 
 @pytest.mark.parametrize("names", [["b", "a"], np.array([7, -3]), [True, False], [2.0, 1.0]])
-def test_the_classes_of_sklearn_and_of_a_function(names):
+def test_classes_of_other_estimators_and_functions_are_sorted(names):
     target = np.array(names)[y]
     estimator = DecisionTreeClassifier(random_state=0).fit(X, target)
     expected = estimator.predict(centres(80, 50)).reshape(50, 80)
@@ -225,7 +228,7 @@ def test_the_classes_of_sklearn_and_of_a_function(names):
             assert image.data.dtype == np.uint8
 
 
-def test_classes_that_come_up_late_and_of_different_lengths(monkeypatch):
+def test_classes_may_first_occur_late_and_be_longer_strings(monkeypatch):
     monkeypatch.setattr(painters, "PORTION_POINTS", 10)
 
     def predict(points):
@@ -237,7 +240,7 @@ def test_classes_that_come_up_late_and_of_different_lengths(monkeypatch):
     assert (labels(image)[5:] == "certainly").all()
 
 
-def test_a_function_of_whole_numbers_as_floats():
+def test_whole_numbers_as_floats_are_classes():
     image = render_boundary(lambda points: np.floor(points[:, 0]), (0, 300), YLIM, (300, 2))
     assert image.classes.tolist() == list(range(300))
     np.testing.assert_array_equal(image.data, [range(300)] * 2)
@@ -246,7 +249,7 @@ def test_a_function_of_whole_numbers_as_floats():
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("names", [np.array([0, 1]), np.array(["yes", "no"])])
-def test_a_binary_estimator(names, dtype):
+def test_pictures_of_a_binary_classifier_are_predictions(names, dtype):
     estimator = of_iris().fit(X.astype(dtype), names[y])
     expected = estimator.predict(centres(300, 200).astype(dtype)).reshape(200, 300)
     for method in ("dense", "certified"):
@@ -262,7 +265,7 @@ def test_a_binary_estimator(names, dtype):
         )
 
 
-def test_an_estimator_of_several_classes():
+def test_pictures_of_a_classifier_of_three_classes_are_predictions():
     names = np.array(["setosa", "versicolor", "virginica"])
     estimator = of_iris().fit(iris[:, :2], names[species])
     view = (4.0, 8.0), (2.0, 4.5), (130, 111)
@@ -277,7 +280,7 @@ def test_an_estimator_of_several_classes():
         np.testing.assert_allclose(image.data.ravel(), expected, atol=1e-12)
 
 
-def test_an_estimator_of_labels():
+def test_pictures_of_a_multilabel_classifier_are_predictions():
     Y = np.stack([X[:, 0] > 0.5, X[:, 1] > 0.2, y == 1], axis=1).astype(int)
     estimator = of_iris().fit(X, Y)
     expected, P = (f(centres(80, 50)) for f in (estimator.predict, estimator.predict_proba))
@@ -290,7 +293,7 @@ def test_an_estimator_of_labels():
 
 
 @pytest.mark.parametrize("kind", ["classes", "two classes", "labels"])
-def test_an_ensemble(kind):
+def test_pictures_of_an_ensemble_are_predictions(kind):
     table, target = (iris[:, :2], species) if kind == "classes" else (X, y)
     if kind == "labels":
         target = np.stack([X[:, 0] > 0.5, y == 1], axis=1).astype(int)
@@ -307,7 +310,7 @@ def test_an_ensemble(kind):
     np.testing.assert_array_equal(images[0].data, images[1].data)
     assert images[1].stats.points_filled > 0
     ordered = np.sort(P, axis=1)
-    is_clear = ordered[:, -1] - ordered[:, -2] > 1e-12  # means are rounded differently
+    is_clear = ordered[:, -1] - ordered[:, -2] > 1e-12  # kernels round the means differently
     np.testing.assert_array_equal(labels(images[0]).ravel()[is_clear], expected[is_clear])
     for response, values in responses(P, 1).items():
         image = render_boundary(
@@ -316,32 +319,34 @@ def test_an_ensemble(kind):
         np.testing.assert_allclose(image.data.ravel(), values, atol=1e-12)
 
 
-def test_a_pipeline_with_an_estimator_of_ours():
+def test_pictures_of_a_pipeline_with_a_network_are_predictions():
     pipeline = make_pipeline(StandardScaler(), of_iris()).fit(X, y)
     np.testing.assert_array_equal(picture(pipeline).ravel(), pipeline.predict(centres(80, 50)))
     assert render_boundary(pipeline, XLIM, YLIM, (10, 10)).stats.method == "dense"
 
 
 @pytest.mark.parametrize("kind", [of_iris, DummyClassifier])
-def test_an_estimator_of_one_class(kind):
+def test_a_classifier_of_one_class_has_an_even_picture(kind):
     estimator = kind().fit(X, np.full(200, "only"))
     image = render_boundary(estimator, XLIM, YLIM, (10, 10))
     assert image.classes.tolist() == ["only"]
     assert not image.data.any()
-    for response in ("confidence", "margin"):  # the margin is above nothing
+    for response in ("confidence", "margin"):  # without a second class, the margin is the probability 1
         assert (picture(estimator, response=response) == 1).all()
 
 
+# Two features of four, and the values of the others; None for their means.
 VIEWS = [((0, 1), None), ((2, 0), None), ((3, 2), 0.5), ((1, 3), [1.0, 2.0, 3.0, 4.0])]
 
 
 def filled_table(points, features, fill, n_features=4):
+    """Return samples with two features from `points` and the others from `fill`."""
     table = np.tile(np.broadcast_to(np.asarray(fill, float), n_features), (len(points), 1))
     table[:, list(features)] = points
     return table
 
 
-def check_close(data, P, classes=None):
+def check_close(data, P):
     """Assert that pixels have the class of the highest probability wherever it is clearly the highest."""
     ordered = np.sort(P, axis=1)
     is_clear = ordered[:, -1] - ordered[:, -2] > 1e-10
@@ -357,9 +362,8 @@ def test_other_features_are_held_fixed(features, fill):
     options = {"features": features, "fill": fill}
     model = fastnn.Model([4, 6, 3], random_state=0)
     model.train(iris, species, num_passes=300, epsilon=1e-3)
-    ours = [model, of_iris().fit(iris, species)]
-    ours.append(fastnn.MLPEnsembleClassifier(of_iris(), 2, random_state=0).fit(iris, species))
-    for each in ours:
+    ensemble = fastnn.MLPEnsembleClassifier(of_iris(), 2, random_state=0).fit(iris, species)
+    for each in (model, of_iris().fit(iris, species), ensemble):
         for method in ("dense", "certified"):
             check_close(
                 render_boundary(each, *view, method=method, **options).data, each.predict_proba(table)
@@ -378,7 +382,7 @@ def test_other_features_are_held_fixed(features, fill):
         np.testing.assert_array_equal(data.ravel(), table.argmax(axis=1))
 
 
-def test_features_by_name():
+def test_features_may_be_chosen_by_name():
     frame = pd.DataFrame(iris, columns=["sl", "sw", "pl", "pw"])
     view = (0.0, 8.0), (0.0, 5.0), (60, 41)
     fill = frame.mean()
@@ -397,6 +401,6 @@ def test_features_by_name():
     np.testing.assert_allclose(P.data.ravel(), other.predict_proba(table)[:, 0], atol=1e-12)
 
 
-def test_the_two_features_the_other_way_round(trained):
+def test_swapped_features_transpose_the_picture(trained):
     data = render_boundary(trained, YLIM, XLIM, (50, 80), features=(1, 0)).data
     np.testing.assert_array_equal(data.T, picture(trained))

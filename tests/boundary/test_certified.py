@@ -1,4 +1,4 @@
-"""The method "certified": where it is chosen, and that it paints what "dense" does, pixel for pixel."""
+"""The method "certified": it is chosen for large pictures, and paints the same pixels as "dense"."""
 
 import numpy as np
 import pytest
@@ -41,7 +41,7 @@ def tied_model(backend="numba"):
 
 @pytest.mark.parametrize("n_threads", [1, 2])
 @pytest.mark.parametrize("backend", ["numba", "numpy"])
-def test_where_bounds_do_not_close_every_pixel_is_looked_at(backend, n_threads, monkeypatch):
+def test_every_pixel_is_evaluated_where_bounds_decide_nothing(backend, n_threads, monkeypatch):
     monkeypatch.setattr(painters, "CERTIFIED_OPERATIONS", 1)
     monkeypatch.setattr(painters, "PROBED_POINTS", 3000)
     model = tied_model(backend)
@@ -50,23 +50,24 @@ def test_where_bounds_do_not_close_every_pixel_is_looked_at(backend, n_threads, 
     assert not image.data.any()
     assert image.stats.points_evaluated == image.stats.points == 42_000
     assert image.stats.points_filled == 0
-    stubborn = render_boundary(model, XLIM, YLIM, (60, 700), method="certified")
-    assert stubborn.stats.method == "certified"
-    assert stubborn.stats.cells_bounded > image.stats.cells_bounded
+    # If the caller demands the method, bounds are computed to the end.
+    certified = render_boundary(model, XLIM, YLIM, (60, 700), method="certified")
+    assert certified.stats.method == "certified"
+    assert certified.stats.cells_bounded > image.stats.cells_bounded
 
 
 SIZES = ((97, 61), (61, 97), (129, 70), (64, 64), (1, 150), (200, 1), (1, 1), (9, 300))
 
 
 def painted(committee, xs, ys, method):
-    """Return the picture of a committee and its tally."""
+    """Return the picture of a committee, and the numbers of pixels evaluated and filled."""
     painter = NetworkPainter(committee, np.arange(committee.n_classes), "class", 0, method, "numba")
     target = np.full((len(ys), len(xs)), 99, painter.dtype)
     return target, painter.paint(xs, ys, target, lambda: False)
 
 
 def check_certified(committee, x_at, y_at, x_reach, y_reach, size):
-    """Compare the methods in a view around a place; return the picture and the share of filled pixels."""
+    """Compare the methods in a view around a point; return the picture and the share of filled pixels."""
     xs, ys = (
         along((at - reach, at + reach), count)
         for at, reach, count in zip((x_at, y_at), (x_reach, y_reach), size, strict=True)
@@ -78,23 +79,25 @@ def check_certified(committee, x_at, y_at, x_reach, y_reach, size):
     return classes, tally.points_filled / classes.size
 
 
-def chosen_size(random):
+def draw_size(random):
+    """Return one of the sizes of pictures, drawn at random."""
     return SIZES[random.integers(len(SIZES))]
 
 
 def random_committee(random, names, dtype, scale=1.0, widest=128):
+    """Return a committee of one random network."""
     network = draw_network(random, names, dtype, widest)
     return Committee([(network, draw_parameters(random, network, scale))], votes=False)
 
 
-def kinds_of(names):
-    """Return the smooth activation of a set, or the only one."""
+def main_activation(names):
+    """Return the activation of a set that is not the identity, or the identity if it is alone."""
     return next((name for name in names if name != "identity"), "identity")
 
 
 def two_layers(names, dtype, W, b, V, c):
-    """Return the network ``V' f(W' x + b) + c``, where f is the set's activation."""
-    name = kinds_of(names)
+    """Return the network ``V' f(W' x + b) + c``, where f is the main activation of the set."""
+    name = main_activation(names)
     network = Network((2, len(W[0]), len(V[0])), (name, "identity" if "identity" in names else name), dtype)
     parameters = network.neutral_parameters()
     views = *network.weights(parameters), *network.biases(parameters)
@@ -115,7 +118,7 @@ def test_certified_is_dense_for_random_networks(names, dtype, scale):
     filled = []
     for _ in range(8):
         committee = random_committee(random, names, dtype, scale)
-        size = chosen_size(random)
+        size = draw_size(random)
         filled.append(check_certified(committee, *random.standard_normal(2), 3, 3, size)[1])
     # Values in the millions leave few digits in float32.
     assert max(filled) > (0.5 if scale < 100 else 0.25)
@@ -123,11 +126,11 @@ def test_certified_is_dense_for_random_networks(names, dtype, scale):
 
 @each_set
 @each_dtype
-def test_certified_is_dense_near_and_far(names, dtype):
+def test_certified_is_dense_in_tiny_and_huge_views(names, dtype):
     random = np.random.default_rng(1)
     for _ in range(4):
         committee = random_committee(random, names, dtype)
-        # Views around a point of the boundary, closer and closer.
+        # The views around a point of the boundary shrink.
         xs = np.linspace(-3, 3, 300)
         classes, _ = painted(committee, xs, xs, "dense")
         rows, columns = np.nonzero(classes[:, 1:] != classes[:, :-1])
@@ -149,37 +152,37 @@ def test_certified_is_dense_where_scores_are_tied(names, dtype):
         committee = random_committee(random, names, dtype, (1.0, 30.0)[k % 2], 40)
         ((network, parameters),) = committee.members
         W, b = network.weights(parameters)[-1], network.biases(parameters)[-1]
-        if k < 6:  # two classes, or all of them
+        if k < 6:  # the scores of two classes are equal, or of all classes
             W[:, 1 : 2 if k < 3 else None], b[:, 1 : 2 if k < 3 else None] = W[:, :1], b[:, :1]
-        else:  # all 0
+        else:  # all scores are 0
             W[...], b[...] = 0, 0
-        classes, _ = check_certified(committee, 0, 0, 3, 3, chosen_size(random))
+        classes, _ = check_certified(committee, 0, 0, 3, 3, draw_size(random))
         assert k < 3 or not classes.any()
 
 
 @each_set
 @each_dtype
-def test_certified_is_dense_for_dead_and_sleeping_units(names, dtype):
+def test_certified_is_dense_for_units_with_huge_biases(names, dtype):
     random = np.random.default_rng(3)
     for share, bias in ((1.0, -1e3), (0.9, -1e3), (0.5, -30.0), (0.5, 1e3), (1.0, 1e30)):
         committee = random_committee(random, names, dtype, 1.0, 40)
         ((network, parameters),) = committee.members
         for b in network.biases(parameters)[:-1]:
             b[:, random.random(b.shape[1]) < share] = bias
-        check_certified(committee, 0, 0, 3, 3, chosen_size(random))
+        check_certified(committee, 0, 0, 3, 3, draw_size(random))
 
 
 @each_set
 @each_dtype
-@pytest.mark.parametrize("along", ["columns", "rows", "corners", "diagonal of rectangles"])
-def test_certified_is_dense_where_the_boundary_goes_through_centres(names, dtype, along):
-    # Pixels are 1/64 wide, and so the centres and what comes of them are exact.
+@pytest.mark.parametrize("course", ["columns", "rows", "corners", "diagonal of rectangles"])
+def test_certified_is_dense_where_the_boundary_goes_through_centres(names, dtype, course):
+    # Pixels are 1/64 wide: centres and scores are exact.
     direction, constant = {
         "columns": ((1.0, 0.0), 0.5 / 64),
         "rows": ((0.0, 1.0), 0.5 / 64),
         "corners": ((1.0, -1.0), 0.0),
         "diagonal of rectangles": ((1.0, -2.0), 1 / 64),
-    }[along]
+    }[course]
     for sign in (1, -1):
         for steep in (1.0, 64.0, 1e-3):
             W = sign * steep * np.array([[direction[0], 0.0], [direction[1], 0.0]])
@@ -188,9 +191,9 @@ def test_certified_is_dense_where_the_boundary_goes_through_centres(names, dtype
             for size, reach in (((128, 128), 1.0), ((192, 64), 1.5)):
                 reaches = (reach, reach * size[1] / size[0])
                 classes, filled = check_certified(committee, 0.0, 0.0, *reaches, size)
-                assert filled > 0.25  # an activation that is 0 there ties half of the plane
+                assert filled > 0.25  # half of the plane is tied where an activation is 0
                 assert set(np.unique(classes)) <= {0, 1}
-                if steep == 1.0 and kinds_of(names) not in ("relu", "identity"):
+                if steep == 1.0 and main_activation(names) not in ("relu", "identity"):
                     assert len(np.unique(classes)) == 2
 
 
@@ -198,11 +201,11 @@ def test_certified_is_dense_where_the_boundary_goes_through_centres(names, dtype
 @each_dtype
 def test_certified_sees_a_class_of_a_single_pixel(names, dtype):
     if names == ("identity",):
-        pytest.skip("planes have no bumps")
-    f = ACTIVATIONS[kinds_of(names)].value
-    # A bump of three units, or of two, along each axis: the sum is high where both bumps are.
+        pytest.skip("a sum of planes has no bump")
+    f = ACTIVATIONS[main_activation(names)].value
+    # Two or three units form a bump along each axis: the score exceeds the threshold where two bumps cross.
     u = np.linspace(-6, 6, 24_001)
-    weights = (1.0, -2.0, 1.0) if kinds_of(names) not in ("sigmoid", "tanh") else (1.0, 0.0, -1.0)
+    weights = (1.0, -2.0, 1.0) if main_activation(names) not in ("sigmoid", "tanh") else (1.0, 0.0, -1.0)
     bump = sum(weight * f(u + shift) for weight, shift in zip(weights, (1.0, 0.0, -1.0), strict=True))
     top = u[bump > bump.max() - 1e-9].mean()  # the bump of a piecewise quadratic activation is flat on top
     next_best = max(bump[np.abs(u - top) > 3].max(), 0)
@@ -212,7 +215,7 @@ def test_certified_sees_a_class_of_a_single_pixel(names, dtype):
         size = (int(random.integers(60, 200)), int(random.integers(60, 200)))
         xs, ys = (along((-1, 1), count) for count in size)
         column, row = random.integers(size[0]), random.integers(size[1])
-        steep = 2.0 * max(size)  # two units of u a pixel and more
+        steep = 2.0 * max(size)  # a pixel is at least two wide in u
         W, b, V = np.zeros((2, 6)), np.zeros(6), np.zeros((6, 2))
         for axis, at in enumerate((xs[column], ys[row])):
             for k, shift in enumerate((1.0, 0.0, -1.0)):
@@ -220,7 +223,7 @@ def test_certified_sees_a_class_of_a_single_pixel(names, dtype):
                 W[axis, unit], b[unit], V[unit, 1] = steep, top + shift - steep * at, weights[k]
         if "identity" in names:
             committee = two_layers(names, dtype, W, b, V, [threshold, 0.0])
-        else:  # the output has an activation with bounds, too
+        else:  # the output activation bounds the scores: keep them small
             committee = two_layers(names, dtype, W, b, 0.2 * V, [0.2 * threshold, 0.0])
         classes, filled = check_certified(committee, 0.0, 0.0, 1.0, 1.0, size)
         assert classes[row, column] == 1
@@ -243,12 +246,12 @@ def test_certified_is_dense_for_committees(votes, dtype):
             ]
             members = [(network, draw_parameters(random, network, scale)) for network in networks]
             committee = Committee(members, votes=True)
-            size = chosen_size(random)
+            size = draw_size(random)
             filled.append(check_certified(committee, *random.standard_normal(2), 3, 3, size)[1])
             check_certified(committee, *random.standard_normal(2), 1e-5, 1e-5, size)
             twice = Committee([members[0], members[0]], votes=True)
             check_certified(twice, 0, 0, 3, 3, size)
-            # Two equal classes.
+            # Give two classes the same scores.
             network, parameters = members[0]
             for views in (network.weights(parameters), network.biases(parameters)):
                 views[-1][:, 1] = views[-1][:, 0]

@@ -1,4 +1,4 @@
-"""Deep Zoom pyramids: their tiles, and the page in a browser."""
+"""Deep Zoom pyramids: their tiles, and the page that shows them in a browser."""
 
 import io
 import json
@@ -16,14 +16,15 @@ from fastnn.boundary.sinks import Picture, open_sink, save_pixels
 
 
 def level_by_level(pixels):
-    """Return the levels of a pyramid, the whole picture last."""
+    """Return the levels of a pyramid, from one pixel to the whole picture."""
     levels = [pixels[::-1]]
     while max(levels[0].shape) > 1:
         levels.insert(0, levels[0][::2, ::2])
     return levels
 
 
-def read_level(folder, shape, tile, reads=np.array):
+def read_level(folder, shape, tile):
+    """Return a level that is read from its tiles; the folder must hold exactly these tiles."""
     level = np.full(shape, -1)
     names = set()
     for row in range(0, shape[0], tile):
@@ -32,7 +33,7 @@ def read_level(folder, shape, tile, reads=np.array):
             names.add(name)
             part = level[row : row + tile, column : column + tile]
             with Image.open(folder / name) as image:
-                values = reads(image)
+                values = np.array(image)
             assert values.shape == part.shape
             part[:] = values
     assert {path.name for path in folder.iterdir()} == names
@@ -41,7 +42,7 @@ def read_level(folder, shape, tile, reads=np.array):
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("n_classes", [2, 256])
-def test_deep_zoom(tmp_path, small, size, n_classes):
+def test_tiles_of_every_level_hold_the_classes(tmp_path, small, size, n_classes):
     pixels, picture = class_picture(*size, n_classes)
     deposit(open_sink(tmp_path / "a.dzi", picture), pixels)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.dzi", "a.html", "a_files"]
@@ -59,7 +60,7 @@ def test_deep_zoom(tmp_path, small, size, n_classes):
         )  # fmt: skip
 
 
-def test_deep_zoom_of_a_response(tmp_path, small):
+def test_tiles_of_a_response_are_grey(tmp_path, small):
     pixels, picture = response_picture(65, 31)
     deposit(open_sink(tmp_path / "a.dzi", picture), pixels)
     for k, level in enumerate(level_by_level(pixels)):
@@ -68,14 +69,14 @@ def test_deep_zoom_of_a_response(tmp_path, small):
 
 
 @pytest.mark.parametrize("size", [(511, 513), (2049, 512), (1, 2047), (4100, 2500)])
-def test_deep_zoom_in_full_tiles(tmp_path, size):
+def test_tiles_of_the_usual_size_hold_the_classes(tmp_path, size):
     pixels, picture = class_picture(*size, 3)
     save_pixels(pixels, tmp_path / "a.dzi", picture)
     for k, level in enumerate(level_by_level(pixels)):
         np.testing.assert_array_equal(read_level(tmp_path / "a_files" / str(k), level.shape, 512), level)
 
 
-def test_page_has_everything_in_it_and_escapes_names(tmp_path):
+def test_the_page_is_self_contained_and_escapes_names(tmp_path):
     labels = ("</script><b>", "R&D")
     pixels, picture = class_picture(9, 9, 2, classes=labels)
     save_pixels(pixels, tmp_path / "<i> & #1.dzi", picture)
@@ -97,6 +98,7 @@ BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil
 
 
 def screenshot(url, folder, milliseconds):
+    """Return the pixels of a page after so many milliseconds of the browser's virtual time."""
     picture = folder / "screenshot.png"
     subprocess.run(
         [
@@ -111,22 +113,25 @@ def screenshot(url, folder, milliseconds):
         return np.array(image.convert("RGB"))
 
 
-def shown(url, folder, is_there):
-    """Return the page with all tiles; try again if the browser's clock ran out before they were decoded."""
+def shown(url, folder, is_complete):
+    """Return the pixels of a page with all tiles.
+
+    The browser's virtual time may end before the tiles are decoded: try again with more time.
+    """
     for attempt in range(1, 11):
         image = screenshot(url, folder, 8000 * attempt)
-        if is_there(image):
+        if is_complete(image):
             break
     return image
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(BROWSER is None, reason="no Chromium that could show the page")
-def test_page_in_a_browser(tmp_path):
+@pytest.mark.skipif(BROWSER is None, reason="Chromium is not installed")
+def test_a_browser_shows_the_picture_and_zooms_into_sharp_pixels(tmp_path):
     width, height = 3000, 2000
     colours = np.array([[200, 60, 40], [40, 90, 210]], np.uint8)
     pixels = np.zeros((height, width), np.uint8)
-    pixels[:501, :2001] = 1  # the lower left; odd sides, which no lower level can show exactly
+    pixels[:501, :2001] = 1  # the lower left; its sides are odd: only the full level shows them exactly
     picture = Picture(width, height, pixels.dtype, (0.0, 30.0, 0.0, 20.0), colours, ("north", "south"))
     save_pixels(pixels, tmp_path / "two areas.dzi", picture)
     url = (tmp_path / "two areas.html").as_uri()
@@ -155,7 +160,7 @@ def test_page_in_a_browser(tmp_path):
     for colour in colours:  # the legend
         assert (home[:41] == colour).all(-1).sum() > 100
 
-    # At least 16 pixels of the screen to a pixel of the picture, with the corner of the areas in the middle.
+    # Zoom in on the corner between the areas: a pixel of the picture covers at least 16 pixels of the screen.
     def south(image):
         return (image == colours[1]).all(-1)[60:640]
 
@@ -167,7 +172,7 @@ def test_page_in_a_browser(tmp_path):
     )
     assert abs(width_of_south(near) - 500) <= 1
     is_south, is_north = south(near), (near == colours[0]).all(-1)[60:640]
-    assert (is_south | is_north).all()  # nothing between the two: pixels are sharp
+    assert (is_south | is_north).all()  # no mixed colours: pixels are sharp
     rows = np.flatnonzero(is_south.any(1))
     assert is_south[rows[0] :, : width_of_south(near)].all()
     assert is_south.sum() == len(rows) * width_of_south(near)

@@ -1,4 +1,4 @@
-"""Pictures rendered into arrays and files, and rendering that is broken off."""
+"""Pictures rendered into arrays and files, and renderings that interrupts and errors end."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ from fastnn.boundary.sinks import png
 
 
 @pytest.mark.parametrize("method", ["dense", "certified"])
-def test_into_arrays(trained, tmp_path, method):
+def test_out_may_be_an_array_of_any_layout(trained, tmp_path, method):
     expected = picture(trained, (301, 203))
     arrays = [
         np.empty((203, 301), np.uint8),
@@ -35,7 +35,7 @@ def test_into_arrays(trained, tmp_path, method):
         np.testing.assert_array_equal(out, expected)
 
 
-def test_into_an_array_by_name(tmp_path):
+def test_an_array_holds_the_numbers_of_named_classes(tmp_path):
     out = np.empty((50, 80), np.int16)
     image = render_boundary(
         LogisticRegression().fit(X, np.array(["b", "a"])[y]), XLIM, YLIM, (80, 50), out=out
@@ -48,7 +48,7 @@ def test_into_an_array_by_name(tmp_path):
 
 @pytest.mark.parametrize("n_threads", [1, 3])
 @pytest.mark.parametrize("method", ["dense", "certified"])
-def test_into_a_file(trained, tmp_path, method, n_threads, monkeypatch):
+def test_out_may_be_a_file(trained, tmp_path, method, n_threads, monkeypatch):
     monkeypatch.setattr(png, "PNG_POINTS", 5000)
     path = tmp_path / "boundary.png"
     image = render_boundary(trained, XLIM, YLIM, (301, 203), out=path, method=method, n_threads=n_threads)
@@ -66,14 +66,14 @@ def test_into_a_file(trained, tmp_path, method, n_threads, monkeypatch):
         image.plot()
 
 
-def test_a_response_into_a_file(trained, tmp_path):
+def test_a_file_of_a_response_holds_grey_levels(trained, tmp_path):
     render_boundary(trained, XLIM, YLIM, (80, 50), response="probability", out=str(tmp_path / "p.png"))
     with Image.open(tmp_path / "p.png") as file:
         grey = np.asarray(file).astype(float)[::-1] / 65535
     np.testing.assert_allclose(grey, picture(trained, response="probability"), atol=1e-5)
 
 
-def test_a_picture_is_saved(trained, tmp_path):
+def test_a_picture_can_be_saved_afterwards(trained, tmp_path):
     image = render_boundary(trained, XLIM, YLIM, (80, 50))
     image.save(tmp_path / "boundary.png")
     with Image.open(tmp_path / "boundary.png") as file:
@@ -81,7 +81,7 @@ def test_a_picture_is_saved(trained, tmp_path):
     assert repr(image).startswith("BoundaryImage(80 x 50, dense, ")
 
 
-def test_progress(trained, capsys):
+def test_progress_shows_a_bar_of_pixels(trained, capsys):
     picture(trained)
     assert capsys.readouterr() == ("", "")
     picture(trained, progress=True)
@@ -91,8 +91,8 @@ def test_progress(trained, capsys):
     assert "pixel" in err
 
 
-def interrupted(seconds):
-    """Start and return a timer that sends SIGINT to the main thread."""
+def interrupt_after(seconds):
+    """Start and return a timer that interrupts the main thread, as Ctrl-C does."""
     timer = threading.Timer(seconds, signal.pthread_kill, [threading.main_thread().ident, signal.SIGINT])
     timer.start()
     return timer
@@ -102,33 +102,33 @@ def interrupted(seconds):
 @pytest.mark.parametrize("method", ["dense", "certified"])
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
 def test_an_interrupt_leaves_nothing_behind(tmp_path, method, n_threads, suffix):
-    # The whole picture would take hours.
+    # A picture that would take hours is interrupted after 0.3 s.
     model = fastnn.Model([2, 100, 100, 2], random_state=0)
     path = tmp_path / f"boundary{suffix}"
-    picture(model, (10, 10), method=method, out=path)  # everything is imported and compiled
+    picture(model, (10, 10), method=method, out=path)  # import and compile everything
     path.unlink()
-    others = set(threading.enumerate())  # threads of pools of other tests, Dask's for instance, stay
-    timer = interrupted(0.3)
+    earlier = set(threading.enumerate())  # other tests' pools, Dask's for instance, keep their threads
+    timer = interrupt_after(0.3)
     with pytest.raises(KeyboardInterrupt):
         render_boundary(model, (-1e3, 1e3), (-1e3, 1e3), 10**6, method=method, out=path, n_threads=n_threads)
     timer.join()
     assert list(tmp_path.iterdir()) == []
     assert picture(model, (10, 10)).shape == (10, 10)
-    assert not [thread for thread in set(threading.enumerate()) - others if "ThreadPool" in thread.name]
+    assert not [thread for thread in set(threading.enumerate()) - earlier if "ThreadPool" in thread.name]
 
 
 @pytest.mark.parametrize("method", ["dense", "certified"])
-def test_an_interrupt_of_the_reference(tmp_path, method):
+def test_an_interrupt_of_the_numpy_backend_leaves_nothing_behind(tmp_path, method):
     model = fastnn.Model([2, 30, 2], random_state=0, backend="numpy")
-    timer = interrupted(0.3)
+    timer = interrupt_after(0.3)
     with pytest.raises(KeyboardInterrupt):
         render_boundary(model, XLIM, YLIM, 10**5, method=method, out=tmp_path / "boundary.png", n_threads=1)
     timer.join()
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_interrupt_of_somebody_elses_model(tmp_path):
-    timer = interrupted(0.3)
+def test_an_interrupt_of_another_classifier_leaves_nothing_behind(tmp_path):
+    timer = interrupt_after(0.3)
     with pytest.raises(KeyboardInterrupt):
         render_boundary(LogisticRegression().fit(X, y), XLIM, YLIM, 10**5, out=tmp_path / "boundary.png")
     timer.join()
@@ -152,23 +152,23 @@ def test_an_error_of_a_model_leaves_no_file(tmp_path, suffix, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_memory_does_not_grow_with_the_width(tmp_path):
-    asked = []
+def test_a_wide_picture_is_predicted_in_small_portions(tmp_path):
+    portions = []
 
     def predict(points):
-        asked.append(len(points))
-        if len(asked) == 4:
+        portions.append(len(points))
+        if len(portions) == 4:
             raise MemoryError("enough")
         return np.zeros(len(points), int)
 
     with pytest.raises(MemoryError, match="enough"):
         render_boundary(predict, XLIM, YLIM, (10**12, 1), classes=[0], out=tmp_path / "b.zarr")
-    assert asked == [2048] * 4
+    assert portions == [2048] * 4
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
-def test_a_forked_child_paints_too():
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_forked_processes_paint_the_same():
     program = """
         import multiprocessing
         import warnings

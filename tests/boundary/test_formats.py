@@ -16,7 +16,7 @@ from fastnn.boundary.sinks import Picture, open_sink, png, save_pixels
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize(("n_classes", "bits"), [(1, 1), (2, 1), (3, 2), (4, 2), (5, 4), (17, 8), (256, 8)])
-def test_png(tmp_path, small, size, n_classes, bits):
+def test_png_has_a_palette_of_as_few_bits_as_possible(tmp_path, small, size, n_classes, bits):
     pixels, picture = class_picture(*size, n_classes)
     deposit(open_sink(tmp_path / "a.png", picture), pixels)
     assert (tmp_path / "a.png").read_bytes()[24] == bits
@@ -27,7 +27,7 @@ def test_png(tmp_path, small, size, n_classes, bits):
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_png_of_many_classes_is_their_numbers(tmp_path, small, size):
+def test_png_of_many_classes_holds_their_numbers(tmp_path, small, size):
     pixels, picture = class_picture(*size, 257, np.uint16)
     deposit(open_sink(tmp_path / "a.png", picture), pixels)
     with Image.open(tmp_path / "a.png") as image:
@@ -35,8 +35,7 @@ def test_png_of_many_classes_is_their_numbers(tmp_path, small, size):
         np.testing.assert_array_equal(np.array(image), pixels[::-1])
 
 
-def test_png_with_few_of_many_numbers(tmp_path, small):
-    """Write pixels of a larger dtype than the classes need."""
+def test_png_of_few_classes_may_have_pixels_of_a_wide_dtype(tmp_path, small):
     for n_classes in (2, 3, 17):
         pixels, picture = class_picture(65, 31, n_classes, np.uint16)
         deposit(open_sink(tmp_path / "a.png", picture), pixels)
@@ -46,21 +45,21 @@ def test_png_with_few_of_many_numbers(tmp_path, small):
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 @pytest.mark.parametrize("size", SIZES)
-def test_png_of_a_response(tmp_path, small, size, dtype):
+def test_png_of_a_response_is_grey(tmp_path, small, size, dtype):
     pixels, picture = response_picture(*size, dtype)
     deposit(open_sink(tmp_path / "a.png", picture), pixels)
     with Image.open(tmp_path / "a.png") as image:
         np.testing.assert_array_equal(np.array(image), grey(pixels[::-1], 65535))
 
 
-def test_png_of_what_is_no_probability(tmp_path):
+def test_png_clips_a_response_to_0_and_1(tmp_path):
     pixels = np.array([[np.nan, -np.inf, -1, 0, 0.5, 1, 2, np.inf]])
     save_pixels(pixels, tmp_path / "a.png", Picture(8, 1, pixels.dtype, EXTENT))
     with Image.open(tmp_path / "a.png") as image:
         assert np.array(image).tolist() == [[0, 0, 0, 0, 32768, 65535, 65535, 65535]]
 
 
-def test_png_in_its_full_strips(tmp_path):
+def test_png_in_strips_of_the_usual_size(tmp_path):
     pixels, picture = class_picture(5001, 4003, 3)
     save_pixels(pixels, tmp_path / "a.png", picture)
     with Image.open(tmp_path / "a.png") as image:
@@ -68,7 +67,7 @@ def test_png_in_its_full_strips(tmp_path):
 
 
 def test_png_stream_and_checksums_are_right(tmp_path, small):
-    """Check what lenient readers do not: the checksums of all chunks, and that nothing follows the stream."""
+    """Lenient readers check neither the checksums of all chunks nor that nothing follows the stream."""
     pixels, picture = class_picture(65, 31, 3)
     save_pixels(pixels, tmp_path / "a.png", picture)
     data, at, stream, kinds = (tmp_path / "a.png").read_bytes(), 8, b"", []
@@ -88,17 +87,17 @@ def test_png_stream_and_checksums_are_right(tmp_path, small):
 
 
 @pytest.mark.parametrize("sizes", [(0, 5), (5, 0), (1, 1), (70000, 200001)])
-def test_joint_checksum(sizes):
+def test_the_checksum_of_two_parts_is_that_of_the_whole(sizes):
     first, second = (bytes(np.random.default_rng(size).integers(200, 256, size, np.uint8)) for size in sizes)
     joint = png._joint_checksum(zlib.adler32(first), zlib.adler32(second), len(second))
     assert joint == zlib.adler32(first + second)
 
 
-def test_packing_any_values():
-    values = np.random.default_rng(0)
+def test_packed_pixels_have_their_bits_in_order():
+    random = np.random.default_rng(0)
     for bits in (1, 2, 4, 8):
         for width in (1, 7, 8, 9, 64, 131):
-            pixels = values.integers(0, 1 << bits, (3, width), np.uint8)
+            pixels = random.integers(0, 1 << bits, (3, width), np.uint8)
             packed = np.empty((3, -(-width * bits // 8)), np.uint8)
             png._pack(pixels, bits, packed)
             unpacked = np.unpackbits(packed, axis=1)[:, : width * bits].reshape(3, width, bits)
@@ -107,7 +106,7 @@ def test_packing_any_values():
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize(("n_classes", "dtype"), [(2, np.uint8), (256, np.uint8), (3, np.uint16)])
-def test_tiff(tmp_path, small, size, n_classes, dtype):
+def test_tiff_of_classes_has_a_palette_and_their_labels(tmp_path, small, size, n_classes, dtype):
     labels = (np.int64(4), "b", *range(n_classes - 2))
     pixels, picture = class_picture(*size, n_classes, dtype, classes=labels)
     deposit(open_sink(tmp_path / "a.tif", picture), pixels)
@@ -127,7 +126,7 @@ def test_tiff(tmp_path, small, size, n_classes, dtype):
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("dtype", [np.uint16, np.float32, np.float64])
-def test_tiff_without_a_palette(tmp_path, small, size, dtype):
+def test_tiff_of_many_classes_or_a_response_holds_the_numbers(tmp_path, small, size, dtype):
     pixels, picture = (
         response_picture(*size, dtype) if dtype != np.uint16 else class_picture(*size, 999, dtype)
     )
@@ -138,10 +137,10 @@ def test_tiff_without_a_palette(tmp_path, small, size, dtype):
 
 
 def test_tiff_that_cannot_be_written_is_an_error_and_no_deadlock(tmp_path, small, monkeypatch):
-    def fails(*_, **__):
+    def fail(*_, **__):
         raise OSError("the disk is full")
 
-    monkeypatch.setattr(tifffile.TiffWriter, "write", fails)
+    monkeypatch.setattr(tifffile.TiffWriter, "write", fail)
     pixels, picture = class_picture(129, 129, 3)
     with pytest.raises(OSError, match="the disk is full"):
         save_pixels(pixels, tmp_path / "a.tif", picture)
@@ -150,7 +149,7 @@ def test_tiff_that_cannot_be_written_is_an_error_and_no_deadlock(tmp_path, small
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.float64])
-def test_zarr(tmp_path, small, size, dtype):
+def test_zarr_holds_the_numbers_and_the_labels(tmp_path, small, size, dtype):
     labels = ("a", "b", np.float64(2.5))
     is_response = dtype in (np.float32, np.float64)
     pixels, picture = (

@@ -1,4 +1,4 @@
-"""Pictures in memory: pickled, and loaded from pickles of earlier versions."""
+"""Pictures in memory: loaded from pickles of earlier versions."""
 
 import pickle
 
@@ -10,14 +10,14 @@ import fastnn
 import fastnn.boundary
 from fastnn.boundary.image import RenderStats
 
-# Made by version 0.1.0, where both classes stood in the module `fastnn.boundary`.
-FORMER = ("fastnn.boundary.image", "fastnn.boundary")
+# Module of the image's two classes today, and in version 0.1.0.
+MODULE, FORMER_MODULE = "fastnn.boundary.image", "fastnn.boundary"
 
 
 def former_pickle(image):
-    """Return the pickle of an image as version 0.1.0 wrote it: with the classes' former home."""
+    """Return the pickle of an image as version 0.1.0 wrote it, with the former module of the classes."""
     content = pickle.dumps(image, 2)  # protocol 2 writes names of modules as lines
-    new, old = (f"c{name}\n".encode() for name in FORMER)
+    new, old = (f"c{name}\n".encode() for name in (MODULE, FORMER_MODULE))
     assert content.count(new) == 2
     return content.replace(new, old)
 
@@ -32,7 +32,7 @@ def test_a_pickle_of_an_earlier_version_loads():
     assert repr(loaded) == repr(image)
 
 
-def test_the_former_home_loads_nothing_until_it_is_asked():
+def test_the_former_module_imports_the_classes_only_on_use():
     program = """
         import sys, fastnn.boundary
         print([name for name in sys.modules if name == "numpy" or name.startswith("fastnn.boundary.")])

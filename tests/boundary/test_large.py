@@ -1,4 +1,4 @@
-"""A picture of more pixels than 32 bits can count; run by ``pytest -m large`` alone."""
+"""A picture of more than 2^31 pixels; only ``pytest -m large`` runs these tests."""
 
 import numpy as np
 import psutil
@@ -21,7 +21,7 @@ def model():
     return model
 
 
-def test_both_methods_agree_and_tiles_are_what_is_predicted(model):
+def test_both_methods_agree_and_equal_the_predictions(model):
     assert SIDE**2 > 2**31
     if psutil.virtual_memory().available < 2.2 * SIDE**2:
         pytest.skip("needs 5 GB of memory")
@@ -47,7 +47,7 @@ def test_both_methods_agree_and_tiles_are_what_is_predicted(model):
         np.testing.assert_array_equal(certified.data[tile].ravel(), model.predict(points))
 
 
-def test_a_file_of_it(model, tmp_path):
+def test_a_file_of_so_many_pixels_shows_the_picture(model, tmp_path):
     from PIL import Image
 
     path = tmp_path / "boundary.png"
@@ -56,7 +56,7 @@ def test_a_file_of_it(model, tmp_path):
     small = fastnn.render_boundary(model, XLIM, YLIM, (SIDE // 16, SIDE // 16)).data
     Image.MAX_IMAGE_PIXELS = None
     with Image.open(path) as picture:
-        # Every 16th pixel, from the middle of a square of 16 x 16 on; the file's first row is the top one.
+        # Take a pixel near the centre of every square of 16 x 16; the file begins with the top row.
         seen = np.asarray(picture)[::-1][8::16, 8::16]
-    # Centres of larger pixels lie half a pixel beside these, which makes a difference on the boundary alone.
+    # The centres of the large pixels lie half a pixel beside: only pixels on the boundary differ.
     assert (seen != small).mean() < 1e-3

@@ -1,4 +1,4 @@
-"""The lines of a decision boundary."""
+"""The lines of a decision boundary: where they are, how exact they are, and files of regions and lines."""
 
 import itertools
 import xml.etree.ElementTree as ET
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.collections import LineCollection
-from sklearn.datasets import make_moons
+from views import X, y
 
 import fastnn
 from fastnn import boundary_lines
@@ -25,12 +25,12 @@ from fastnn.boundary.tracing import (
     trace_pixels,
 )
 
-X, y = make_moons(200, noise=0.20, random_state=0)
 UNIT = (0.0, 1.0)
 SVG = "{http://www.w3.org/2000/svg}"
 
 
 def length(line):
+    """Return the length of a polyline."""
     return np.hypot(*np.diff(line, axis=0).T).sum()
 
 
@@ -49,8 +49,8 @@ def distances(points, lines):
     return result
 
 
-def along(line, step):
-    """Return points on a line, at most a given distance apart."""
+def points_along(line, step):
+    """Return points on a polyline, each at most `step` from the next."""
     parts = [
         np.linspace(begin, end, 1 + int(np.ceil(np.hypot(*(end - begin)) / step)))
         for begin, end in itertools.pairwise(line)
@@ -58,7 +58,8 @@ def along(line, step):
     return np.concatenate(parts)
 
 
-def everything(found):
+def all_lines(found):
+    """Return the lines of all pairs of classes."""
     return [line for lines in found.values() for line in lines]
 
 
@@ -82,6 +83,7 @@ def sectors(points):
 
 @pytest.fixture(scope="module", params=["numba", "numpy"])
 def network(request):
+    """Return a network of three classes, trained on either backend."""
     classes = np.where(X[:, 0] > 1, 2, y)
     model = fastnn.Model([2, 8, 3], random_state=0, backend=request.param)
     model.train(X, classes, num_passes=300)
@@ -102,7 +104,7 @@ def test_a_straight_boundary_is_one_line_of_two_points(tolerance):
     np.testing.assert_allclose(line, [(0.125, 0), (1, 1.75 / 3)], atol=1e-3 * (tolerance or 1 / 2000))
 
 
-def test_a_linear_models_boundary_is_its_line():
+def test_the_boundary_of_a_linear_model_is_its_line():
     model = fastnn.Model([2, 2], random_state=0)
     model.train(X, y, num_passes=300)
     W, b = model.W[0], model.b[0].ravel()
@@ -113,11 +115,11 @@ def test_a_linear_models_boundary_is_its_line():
 
 
 @pytest.mark.parametrize("radius", [0.1, 0.7])
-def test_a_circle(radius):
+def test_a_circle_is_one_closed_line(radius):
     found = boundary_lines(lambda P: np.hypot(*(P - 0.01).T) < radius, (-1, 1), (-1, 1), tolerance=0.004)
     (line,) = found[False, True]
     assert is_closed(line)
-    assert np.abs(np.hypot(*(along(line, 1e-3) - 0.01).T) - radius).max() < 0.3 * 0.004
+    assert np.abs(np.hypot(*(points_along(line, 1e-3) - 0.01).T) - radius).max() < 0.3 * 0.004
     assert length(line) == pytest.approx(2 * np.pi * radius, rel=0.01)
     assert len(line) < 200 * np.sqrt(radius)
     # Clockwise: the outside, the first class of the pair, is on the left.
@@ -127,7 +129,7 @@ def test_a_circle(radius):
 
 def test_the_first_class_is_on_the_left(network):
     found = boundary_lines(network, (-2, 3), (-1.5, 2))
-    assert len(everything(found)) > 1
+    assert len(all_lines(found)) > 1
     for (left, right), lines in found.items():
         for line in lines:
             begin, end = line[:-1], line[1:]
@@ -140,7 +142,7 @@ def test_the_first_class_is_on_the_left(network):
             assert (network.predict((middle - aside)[is_clear]) == right).all()
 
 
-def test_lines_meet_in_a_junction():
+def test_lines_of_three_classes_meet_in_one_point():
     found = boundary_lines(sectors, (-1, 1), (-1, 1), tolerance=0.01)
     assert list(found) == [("east", "north"), ("east", "south"), ("north", "south")]
     for lines in found.values():
@@ -149,18 +151,18 @@ def test_lines_meet_in_a_junction():
         edge = np.abs(line).max(axis=1)
         assert (edge == 1).sum() == 1
         np.testing.assert_allclose(line[edge < 1], [(0.2, 0.1)], atol=1e-4)
-    ends = {tuple(end) for line in everything(found) for end in line[[0, -1]] if np.abs(end).max() < 1}
-    assert len(ends) == 1, "the very same point"
+    ends = {tuple(end) for line in all_lines(found) for end in line[[0, -1]] if np.abs(end).max() < 1}
+    assert len(ends) == 1, "the three lines end in exactly the same point"
 
 
-def test_four_classes_meet():
+def test_lines_of_four_classes_meet():
     def quarters(P):
         return 2 * (P[:, 0] > 0.503) + (P[:, 1] > 0.501)
 
     found = boundary_lines(quarters, UNIT, UNIT, tolerance=0.01)
     assert list(found) == [(0, 1), (0, 2), (1, 3), (2, 3)]
     assert all(len(lines) == 1 for lines in found.values())
-    assert sum(map(length, everything(found))) == pytest.approx(2, abs=0.001)
+    assert sum(map(length, all_lines(found))) == pytest.approx(2, abs=0.001)
 
 
 @pytest.mark.parametrize("middle", [0, 1])
@@ -176,31 +178,31 @@ def test_the_middle_of_a_square_decides_a_saddle(middle):
     assert corners == ({(0, 0), (1, 1)} if middle else {(0, 1), (1, 0)})
 
 
-def test_pixels_that_lie_crosswise_are_connected_by_the_lower_class():
-    for pixels, n_closed in ((np.eye(2, dtype=np.uint8), 2), (1 - np.eye(2, dtype=np.uint8), 2)):
+def test_diagonal_pixels_are_connected_if_their_class_is_the_lower_one():
+    for pixels in (np.eye(2, dtype=np.uint8), 1 - np.eye(2, dtype=np.uint8)):
         board = np.pad(pixels, 2)
-        assert len(trace_pixels(board)) == n_closed
-        assert len(trace_pixels(1 - board)) == 1
+        assert len(trace_pixels(board)) == 2  # two pixels of class 1, each with a line around it
+        assert len(trace_pixels(1 - board)) == 1  # two pixels of class 0, with one line around both
 
 
-def test_corners_alike_between_two_other_classes_are_connected():
+def test_diagonal_pixels_between_two_other_classes_are_connected():
     pixels = np.array([[1, 0], [2, 1]])
     assert sorted(line[:2] for line in trace_pixels(pixels)) == [(0, 1), (1, 2)]
 
 
-def test_a_boundary_through_the_corners():
+def test_a_boundary_through_the_corners_of_squares_is_straight():
     (line,) = boundary_lines(lambda P: P[:, 0] > P[:, 1], UNIT, UNIT)[False, True]
     assert len(line) == 2
     np.testing.assert_allclose(line, [(0, 0), (1, 1)], atol=1e-3)
 
 
-def test_closed_curves_one_within_the_other():
+def test_closed_lines_may_lie_within_each_other():
     found = boundary_lines(
         lambda P: (np.hypot(*P.T) * 4).astype(int).clip(max=4) % 3, (-1.2, 1.2), (-1.2, 1.2)
     )
     assert list(found) == [(0, 1), (0, 2), (1, 2)]
     assert [[is_closed(line) for line in lines] for lines in found.values()] == [[True] * 2, [True], [True]]
-    total = sum(map(length, everything(found)))
+    total = sum(map(length, all_lines(found)))
     assert total == pytest.approx(2 * np.pi * (0.25 + 0.5 + 0.75 + 1), rel=1e-3)
 
 
@@ -209,46 +211,46 @@ def test_one_class_has_no_lines():
     assert boundary_lines(lambda P: np.full(len(P), "a"), UNIT, UNIT, tolerance=5) == {}
 
 
-def test_pairs_are_in_the_order_of_the_classes_however_they_come_up():
+def test_pairs_are_in_the_order_of_the_classes():
     found = boundary_lines(lambda P: np.where(P[:, 0] < 0.5, "b", "a"), UNIT, UNIT, tolerance=0.1)
     ((pair, (line,)),) = found.items()
     assert pair == ("a", "b")
-    np.testing.assert_allclose(line, [(0.5, 1), (0.5, 0)], atol=1e-3)  # upward, b would be on the left
-
+    # The line goes down, with a on its left.
+    np.testing.assert_allclose(line, [(0.5, 1), (0.5, 0)], atol=1e-3)
     named = boundary_lines(
         lambda P: np.where(P[:, 0] < 0.5, "b", "a"), UNIT, UNIT, tolerance=0.1, classes=["a", "b", "c"]
     )
     np.testing.assert_array_equal(named["a", "b"][0], line)
 
 
-def test_an_estimators_labels():
+def test_pairs_are_labels_of_the_estimator():
     model = fastnn.MLPClassifier((4,), max_iter=300, tol=1e-3, learning_rate_init=0.05, random_state=0)
     model.fit(X, np.array(["lower", "upper"])[y])
     assert list(boundary_lines(model, (-2, 3), (-1.5, 2), tolerance=0.02)) == [("lower", "upper")]
 
 
-def test_an_ensemble_and_more_features():
+def test_lines_of_an_ensemble_for_four_features_separate_its_classes():
     member = fastnn.MLPClassifier((4,), max_iter=300, tol=1e-3, learning_rate_init=0.05)
     model = fastnn.MLPEnsembleClassifier(member, 3, random_state=0)
     model.fit(np.column_stack([X, X[:, ::-1]]), y)
     options = {"features": (3, 0), "fill": 0.3}
     found = boundary_lines(model, (-1, 2), (-2, 3), tolerance=0.01, **options)
     steps = np.array([1, 0, 0, -1]) * 0.03
-    lines = everything(found)
+    lines = all_lines(found)
     assert lines
-    points = np.concatenate([along(line, 0.02) for line in lines])
+    points = np.concatenate([points_along(line, 0.02) for line in lines])
     rows = np.full((len(points), 4), 0.3)
     rows[:, [3, 0]] = points
-    around = [model.predict(rows + turn * sign) for turn in (steps, steps[::-1]) for sign in (1, -1)]
-    assert (np.ptp(around, axis=0) > 0).all(), "both classes are near"
+    around = [model.predict(rows + step * sign) for step in (steps, steps[::-1]) for sign in (1, -1)]
+    assert (np.ptp(around, axis=0) > 0).all(), "both classes are near every point"
 
 
 # ---- the tolerance ----
 
 
 @pytest.mark.parametrize("tolerance", [0.2, 0.03])
-def test_the_tolerance_is_kept_both_ways(network, tolerance):
-    lines = everything(boundary_lines(network, (-2, 3), (-1.5, 2), tolerance=tolerance))
+def test_lines_and_boundary_are_within_the_tolerance_of_each_other(network, tolerance):
+    lines = all_lines(boundary_lines(network, (-2, 3), (-1.5, 2), tolerance=tolerance))
     image = fastnn.render_boundary(network, (-2, 3), (-1.5, 2), size=(1000, 700))
     pixel = 0.005
     fine = to_coordinates(
@@ -258,12 +260,12 @@ def test_the_tolerance_is_kept_both_ways(network, tolerance):
     )
     boundary = [line.points for line in fine]
     for line in lines:
-        assert distances(along(line, pixel), boundary).max() <= tolerance + pixel
+        assert distances(points_along(line, pixel), boundary).max() <= tolerance + pixel
     for line in boundary:
-        assert distances(along(line, pixel), lines).max() <= tolerance + pixel
+        assert distances(points_along(line, pixel), lines).max() <= tolerance + pixel
 
 
-def test_a_tolerance_of_its_own_for_each_axis():
+def test_each_axis_may_have_its_own_tolerance():
     def circle(P):
         return np.hypot(P[:, 0] / 1e6, P[:, 1]) < 0.5
 
@@ -274,7 +276,7 @@ def test_a_tolerance_of_its_own_for_each_axis():
 
 
 def test_lines_separate_the_classes(network):
-    """Find a line between neighbours of different classes, of this pair or near other lines."""
+    """Between any two neighbours of different classes, there is a line within the tolerance."""
     tolerance = 0.05
     found = boundary_lines(network, (-2, 3), (-1.5, 2), tolerance=tolerance)
     xs, ys = np.linspace(-2, 3, 51), np.linspace(-1.5, 2, 36)
@@ -285,11 +287,11 @@ def test_lines_separate_the_classes(network):
         differ = classes[here] != classes[there]
         middle = (points[here] + points[there])[differ] / 2
         assert len(middle)
-        assert distances(middle, everything(found)).max() <= 0.05 + tolerance
+        assert distances(middle, all_lines(found)).max() <= 0.05 + tolerance
 
 
 @pytest.mark.parametrize("n_threads", [1, 3])
-def test_blocks_and_threads_do_not_matter(network, n_threads, monkeypatch):
+def test_lines_do_not_depend_on_blocks_and_threads(network, n_threads, monkeypatch):
     expected = boundary_lines(network, (-2, 3), (-1.5, 2), tolerance=0.02)
     for size in (3, 7, 64):
         monkeypatch.setattr("fastnn.boundary.lines.BLOCK", size)
@@ -318,28 +320,30 @@ def test_blocks_and_threads_do_not_matter(network, n_threads, monkeypatch):
         ({"model": fastnn.Model([2, 1], loss="squared_error")}, "is a regression"),
     ],
 )
-def test_errors(change, message):
+def test_wrong_arguments_are_refused(change, message):
     arguments = {"model": lambda P: P[:, 0] > 0, "xlim": UNIT, "ylim": UNIT} | change
     with pytest.raises(ValueError, match=message):
         boundary_lines(**arguments)
 
 
-def test_no_model_is_a_type_error():
+def test_a_number_is_refused_as_a_model():
     with pytest.raises(TypeError, match="model must be"):
         boundary_lines(3, UNIT, UNIT)
 
 
-# ---- tracing any picture ----
+# ---- tracing pictures of pixels ----
 
 
 @st.composite
 def pictures(draw):
+    """Draw a small picture of up to five classes."""
     height, width = draw(st.integers(1, 9)), draw(st.integers(1, 9))
     seed, n_classes = draw(st.integers(0, 10**6)), draw(st.integers(1, 5))
     return np.random.default_rng(seed).integers(0, n_classes, (height, width), np.uint8)
 
 
-def in_pixels(pixels):
+def lines_of(pixels):
+    """Return the lines of a picture, in coordinates with pixels of size 1."""
     height, width = pixels.shape
     xs, ys = (np.concatenate([[0], np.arange(side) + 0.5, [side]]) for side in (width, height))
     return to_coordinates(trace_pixels(pixels), xs, ys)
@@ -347,7 +351,7 @@ def in_pixels(pixels):
 
 @given(pictures())
 def test_regions_hold_the_pixels_of_their_class(pixels):
-    lines = in_pixels(pixels)
+    lines = lines_of(pixels)
     height, width = pixels.shape
     found = regions(lines, int(pixels[0, 0]), (width, height))
     assert set(found) == set(np.unique(pixels).tolist())
@@ -361,10 +365,10 @@ def test_regions_hold_the_pixels_of_their_class(pixels):
 
 
 @given(pictures())
-def test_without_simplification_every_pixel_is_on_its_side(pixels):
+def test_regions_without_simplification_hold_exactly_their_pixels(pixels):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tracing, "TOLERANCE", 0.0)
-        lines = in_pixels(pixels)
+        lines = lines_of(pixels)
     height, width = pixels.shape
     row, column = np.mgrid[:height, :width]
     centres = np.column_stack([column.ravel() + 0.5, row.ravel() + 0.5])
@@ -375,40 +379,39 @@ def test_without_simplification_every_pixel_is_on_its_side(pixels):
 @given(pictures())
 def test_lines_end_at_the_edge_or_where_three_classes_meet(pixels):
     height, width = pixels.shape
-    lines = in_pixels(pixels)
-    met = {}
+    lines = lines_of(pixels)
+    pairs_at = {}
     for left, right, points in lines:
         assert left < right
         if not is_closed(points):
             for x, y in points[[0, -1]].tolist():
                 if x not in (0, width) and y not in (0, height):
-                    met.setdefault((x, y), set()).add((left, right))
-    assert all(len(pairs) >= 3 for pairs in met.values())
-    assert all(len(set().union(*pairs)) >= 3 for pairs in met.values())
+                    pairs_at.setdefault((x, y), set()).add((left, right))
+    assert all(len(pairs) >= 3 for pairs in pairs_at.values())
+    assert all(len(set().union(*pairs)) >= 3 for pairs in pairs_at.values())
 
 
 @given(pictures())
 def test_simplified_lines_are_near_all_vertices(pixels):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tracing, "TOLERANCE", 0.0)
-        every = trace_pixels(pixels)
-    for line, full in zip(trace_pixels(pixels), every, strict=True):
+        full_lines = trace_pixels(pixels)
+    for line, full in zip(trace_pixels(pixels), full_lines, strict=True):
         assert line[:2] == full[:2]
         assert distances(full.points, [line.points]).max() <= tracing.TOLERANCE + 1e-12
 
 
-def test_a_square_of_the_last_column_is_none():
-    # The last point of a row and the first of the next one are not neighbours.
+def test_squares_do_not_join_the_end_of_a_row_to_the_next_row():
     squares = mixed_squares(np.array([[0, 0, 1], [0, 0, 1], [0, 0, 1]]))
     assert list(zip(squares.columns, squares.rows, strict=True)) == [(1, 0), (1, 1)]
     assert trace(mixed_squares(np.zeros((4, 5), np.uint8)), 5) == []
 
 
 @given(pictures(), st.integers(1, 9))
-def test_mixed_squares_of_a_picture_and_of_its_strips(pixels, most):
-    """A square is mixed if two of its corners differ, whether it lies in a strip or between two of them."""
-    low = np.stack([pixels[:-1, :-1], pixels[:-1, 1:], pixels[1:, 1:], pixels[1:, :-1]])
-    rows, columns = np.nonzero((low != low[0]).any(axis=0))
+def test_mixed_squares_of_a_picture_and_of_its_strips_are_the_same(pixels, most):
+    """A square is mixed if two of its corners differ, within a strip or between two strips."""
+    corners = np.stack([pixels[:-1, :-1], pixels[:-1, 1:], pixels[1:, 1:], pixels[1:, :-1]])
+    rows, columns = np.nonzero((corners != corners[0]).any(axis=0))
     seams = StripSquares()
     for bottom in range(0, len(pixels), most):
         strip = pixels[bottom : bottom + most]
@@ -417,7 +420,7 @@ def test_mixed_squares_of_a_picture_and_of_its_strips(pixels, most):
         order = np.lexsort([squares.columns, squares.rows])
         np.testing.assert_array_equal(squares.rows[order], rows)
         np.testing.assert_array_equal(squares.columns[order], columns)
-        np.testing.assert_array_equal(squares.corners[order], low[:, rows, columns].T)
+        np.testing.assert_array_equal(squares.corners[order], corners[:, rows, columns].T)
 
 
 # ---- lines of a plot ----
@@ -429,11 +432,11 @@ def test_lines_of_a_plot_are_where_the_class_changes(axis):
     place = (0.4, 5.7)[axis]
     image = fastnn.render_boundary(lambda P: P[:, axis] > place, xlim, ylim, size=(40, 25))
     ax = image.plot(plt.figure().add_subplot())
-    (lines,) = (drawn for drawn in ax.collections if isinstance(drawn, LineCollection))
+    (lines,) = (artist for artist in ax.collections if isinstance(artist, LineCollection))
     (line,) = lines.get_segments()
     pixel = (4 / 40, 1 / 25)[axis]
     assert np.abs(line[:, axis] - place).max() < pixel
-    # From one edge of the picture to the other.
+    # The line goes from one edge of the picture to the other.
     np.testing.assert_allclose(sorted(line[[0, -1], 1 - axis]), (ylim, xlim)[axis], rtol=1e-12)
 
 
@@ -448,7 +451,8 @@ def path_of(element):
     ]
 
 
-def read(path):
+def read_svg(path):
+    """Return the root of an SVG file, and the elements of its groups by their titles."""
     root = ET.parse(path).getroot()
     groups = {group.get("id"): group for group in root.findall(f"{SVG}g")}
     return root, {
@@ -457,17 +461,17 @@ def read(path):
     }
 
 
-def test_a_picture_as_svg(tmp_path):
+def test_svg_has_a_shape_for_each_class_and_lines_for_each_pair(tmp_path):
     image = fastnn.render_boundary(lambda P: P @ [1, 1] > 1, UNIT, UNIT, size=(40, 20), classes=[False, True])
     image.save(tmp_path / "a.svg")
-    root, groups = read(tmp_path / "a.svg")
+    root, groups = read_svg(tmp_path / "a.svg")
     assert root.get("viewBox") == "0 0 40 20"
     assert list(groups["regions"]) == ["False", "True"]
     ((title, element),) = groups["lines"].items()
     assert title == "False | True"
     assert element.get("vector-effect") == "non-scaling-stroke"
     (line,) = path_of(element)
-    # x + y = 1, in pixels and with y downward, from corner to corner.
+    # The line x + y = 1 goes from corner to corner; SVG's y points down.
     assert np.abs(line[:, 0] / 2 - line[:, 1]).max() < 1
     assert {tuple(np.round(line[0] / [40, 20])), tuple(np.round(line[-1] / [40, 20]))} == {(0, 0), (1, 1)}
     (ring,) = path_of(groups["regions"]["False"])
@@ -481,18 +485,19 @@ def test_rendering_to_svg_is_saving_the_picture(network, tmp_path):
     image.save(tmp_path / "saved.svg")
     fastnn.render_boundary(network, (-2, 3), (-1.5, 2), size=(300, 200), out=tmp_path / "rendered.svg")
     assert (tmp_path / "saved.svg").read_bytes() == (tmp_path / "rendered.svg").read_bytes()
-    _, groups = read(tmp_path / "saved.svg")
+    _, groups = read_svg(tmp_path / "saved.svg")
     exact = boundary_lines(network, (-2, 3), (-1.5, 2))
     assert list(groups["lines"]) == [f"{left} | {right}" for left, right in exact]
     for element, lines in zip(groups["lines"].values(), exact.values(), strict=True):
         pixels = [(line - [-2, -1.5]) / [5, 3.5] * [300, 200] for line in lines]
         for line in path_of(element):
-            # Both cross the same edge between two pixels, or at the border one half a pixel beside it.
+            # Both lines cross the same edge between two pixels, at most a pixel apart. At the border, they
+            # may also be half a pixel apart along it.
             assert distances(line * [1, -1] + [0, 200], pixels).max() < np.hypot(1, 0.5)
 
 
 @given(pictures())
-def test_any_picture_is_valid_svg(pixels):
+def test_svg_is_valid_for_any_picture_and_label(pixels):
     import tempfile
     from pathlib import Path
 
@@ -502,14 +507,14 @@ def test_any_picture_is_valid_svg(pixels):
     picture = Picture(width, height, pixels.dtype, (0, 1, 0, 1), colours, labels)
     with tempfile.TemporaryDirectory() as folder:
         save_pixels(pixels, Path(folder) / "a.svg", picture)
-        _, groups = read(Path(folder) / "a.svg")
+        _, groups = read_svg(Path(folder) / "a.svg")
     titles = ["<&>", 'a"b', "\ufffd" * 3, "3", "None"]
     assert list(groups["regions"]) == [titles[number] for number in np.unique(pixels)]
     fills = [element.get("fill") for element in groups["regions"].values()]
     assert fills == [f"#{bytes(colours[number]).hex()}" for number in np.unique(pixels)]
 
 
-def test_a_response_has_no_lines(network, tmp_path):
+def test_svg_of_a_response_is_refused(network, tmp_path):
     with pytest.raises(ValueError, match="holds lines between classes, and a response has none"):
         fastnn.render_boundary(
             network, UNIT, UNIT, size=10, response="margin", out=tmp_path / "a.svg", method="dense"
@@ -517,8 +522,8 @@ def test_a_response_has_no_lines(network, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_ringed_regions():
-    """Return the regions of a ring within a rectangle whose frame no line meets."""
+def test_a_region_around_another_has_two_rings():
+    """The outer ring is the edge of the picture, which no line touches."""
     square = np.array([(1, 1), (1, 2), (2, 2), (2, 1), (1, 1)], float)
     found = regions([Line(0, 1, square)], 0, (3, 3))
     assert len(found[0]) == 2

@@ -1,7 +1,6 @@
 """Margins of classifiers that have scores but no probabilities."""
 
 import re
-import warnings
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,35 +11,32 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
+from views import XLIM, YLIM, centres
 
 import fastnn
-from fastnn.boundary.render import centres
 
 X, y = make_moons(100, noise=0.2, random_state=0)
 flowers, species = load_iris(return_X_y=True)
 flowers = flowers[:, :2]
-XLIM, YLIM = (-1.5, 2.5), (-1.0, 1.5)
 SIZE = (40, 30)
 VIEW = XLIM, YLIM, SIZE
-
-
-def points():
-    xs, ys = (centres(limits, count).part(0, count) for limits, count in zip((XLIM, YLIM), SIZE, strict=True))
-    return np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, 2)
+POINTS = centres(*SIZE)
 
 
 def margin(model, **options):
+    """Return the picture of a model's margin."""
     return fastnn.render_boundary(model, *VIEW, response="margin", **options)
 
 
 @pytest.fixture(scope="module")
 def binary():
+    """Return a classifier of two classes that has scores but no probabilities."""
     return SVC(C=100).fit(X, y)
 
 
-def test_of_two_classes_it_is_the_size_of_the_score(binary):
+def test_the_margin_of_two_classes_is_the_absolute_score(binary):
     image = margin(binary)
-    expected = np.abs(binary.decision_function(points())).reshape(30, 40)
+    expected = np.abs(binary.decision_function(POINTS)).reshape(30, 40)
     np.testing.assert_array_equal(image.data, expected)
     assert expected.max() > 1
     assert not image.is_bounded
@@ -52,28 +48,28 @@ def test_of_two_classes_it_is_the_size_of_the_score(binary):
 @pytest.mark.parametrize(
     "make", [lambda: SVC(), lambda: LinearSVC(), lambda: make_pipeline(StandardScaler(), SVC())]
 )
-def test_of_more_classes_it_is_the_lead_over_the_next(make):
+def test_the_margin_of_more_classes_is_the_lead_over_the_next(make):
     model = make().fit(flowers, np.array(["a", "b", "c"])[species])
-    scores = np.sort(model.decision_function(points()), axis=1)
+    scores = np.sort(model.decision_function(POINTS), axis=1)
     np.testing.assert_array_equal(margin(model).data.ravel(), scores[:, -1] - scores[:, -2])
 
 
-def test_scores_in_a_column_and_without_classes():
+def test_scores_may_be_a_column_or_belong_to_no_classes():
     class Column:
         n_features_in_ = 2
 
         def decision_function(self, points):
             return points[:, :1]
 
-    np.testing.assert_array_equal(margin(Column()).data.ravel(), np.abs(points()[:, 0]))
+    np.testing.assert_array_equal(margin(Column()).data.ravel(), np.abs(POINTS[:, 0]))
     forest = IsolationForest(n_estimators=5, random_state=0).fit(X)
-    np.testing.assert_array_equal(margin(forest).data.ravel(), np.abs(forest.decision_function(points())))
+    np.testing.assert_array_equal(margin(forest).data.ravel(), np.abs(forest.decision_function(POINTS)))
 
 
 def test_probabilities_are_preferred_to_scores():
     model = LogisticRegression().fit(X, y)
     image = margin(model)
-    P = model.predict_proba(points())
+    P = model.predict_proba(POINTS)
     np.testing.assert_allclose(image.data.ravel(), np.abs(P[:, 0] - P[:, 1]), atol=1e-12)
     assert image.is_bounded
 
@@ -86,13 +82,13 @@ def test_other_responses_need_probabilities(binary, response):
         fastnn.render_boundary(binary, *VIEW, response=response)
 
 
-def test_what_has_neither():
+def test_a_margin_needs_probabilities_or_scores():
     with pytest.raises(ValueError, match="response 'margin' needs predict_proba or decision_function"):
         margin(lambda points: points[:, 0] > 0)
 
 
 def test_scores_of_pairs_of_classes_are_refused():
-    # Four classes are needed: three have as many pairs.
+    # Three classes have three pairs, as many as classes: take four classes.
     model = SVC(decision_function_shape="ovo").fit(flowers, np.arange(150) % 4)
     with pytest.raises(ValueError, match="for 4 classes it gave 6; an SVC .*decision_function_shape='ovr'"):
         margin(model)
@@ -110,7 +106,7 @@ def test_scores_of_another_number_of_points_are_refused():
 
 
 @pytest.mark.parametrize("suffix", [".png", ".dzi"])
-def test_files_of_grey_refuse_them(binary, suffix, tmp_path):
+def test_files_of_grey_levels_refuse_margins_above_1(binary, suffix, tmp_path):
     path = tmp_path / f"margin{suffix}"
     for call in (lambda: margin(binary, out=path), lambda: margin(binary).save(path)):
         with pytest.raises(ValueError, match="may be above 1: .tif and .zarr hold them"):
@@ -119,7 +115,7 @@ def test_files_of_grey_refuse_them(binary, suffix, tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".tif", ".zarr"])
-def test_files_of_floats_hold_them(binary, suffix, tmp_path):
+def test_files_of_floats_hold_margins_above_1(binary, suffix, tmp_path):
     import tifffile
     import zarr
 
@@ -129,18 +125,18 @@ def test_files_of_floats_hold_them(binary, suffix, tmp_path):
     np.testing.assert_array_equal(found, expected)
 
 
-def test_they_are_drawn_from_0_to_the_highest(binary):
+def test_margins_are_drawn_from_0_to_the_highest(binary):
     image = margin(binary)
     ax = image.plot()
     assert ax.images[0].get_clim() == (0, image.data.max())
-    plt.close("all")
+    plt.close("all")  # the next plot needs axes of its own
     ax = fastnn.plot_decision_boundary(binary, X, y, response="margin")
     low, high = ax.images[0].get_clim()
-    assert (low, high > 1) == (0, True)
-    plt.close("all")
+    assert low == 0
+    assert high > 1
 
 
-def test_notebooks_show_them_from_0_to_the_highest(binary):
+def test_notebooks_show_margins_from_0_to_the_highest(binary):
     import io
 
     from PIL import Image
@@ -150,11 +146,11 @@ def test_notebooks_show_them_from_0_to_the_highest(binary):
         seen = np.asarray(picture)[::-1]
     np.testing.assert_allclose(seen / 65535, image.data / image.data.max(), atol=1e-5)
     image.data[...] = 0
-    with warnings.catch_warnings(), Image.open(io.BytesIO(image._repr_png_())) as picture:
+    with Image.open(io.BytesIO(image._repr_png_())) as picture:
         assert not np.asarray(picture).any()
 
 
-def test_frames_have_no_common_range_of_them(binary, tmp_path):
+def test_animations_refuse_margins_without_a_highest_value(binary, tmp_path):
     with pytest.raises(ValueError, match="'margin' of a model without predict_proba has no highest value"):
         fastnn.animate_training([binary], X, y, tmp_path / "a.gif", response="margin")
     assert list(tmp_path.iterdir()) == []

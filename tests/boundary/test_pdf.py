@@ -25,7 +25,7 @@ PDFTOPPM = shutil.which("pdftoppm")
 
 
 def rings(points):
-    """Return a disc of class 2 in a ring of class 1 in class 0, and a corner of class 1."""
+    """Return classes: a disc of 2 within a ring of 1 within 0, and a corner of 1."""
     x, y = points.T
     distance = np.hypot(x - 0.5, y - 0.5)
     return np.where(distance < 0.15, 2, ((distance < 0.35) | (x + y < 0.25)).astype(int))
@@ -42,7 +42,7 @@ def content(path):
     return page.decode()
 
 
-def test_the_page_and_what_is_on_it(tmp_path):
+def test_a_page_has_a_shape_for_each_class_and_a_line_for_each_boundary(tmp_path):
     image().save(tmp_path / "a.pdf")
     data = (tmp_path / "a.pdf").read_bytes()
     assert data.startswith(b"%PDF-")
@@ -53,9 +53,9 @@ def test_the_page_and_what_is_on_it(tmp_path):
     fills = re.findall(r"([\d.]+ [\d.]+ [\d.]+) rg\n", page)
     chosen = [tuple(int(text[k : k + 2], 16) / 255 for k in (1, 3, 5)) for text in COLOURS]
     np.testing.assert_allclose([tuple(map(float, fill.split())) for fill in fills], chosen, atol=1e-5)
-    assert page.count("\nf\n") == 3, "a shape a class"
+    assert page.count("\nf\n") == 3, "a shape for each class"
     assert f"{LINE_POINTS} w" in page
-    # The frame with the corner cut off and a hole; the ring, its hole, and the corner; the disc; three lines.
+    # Class 0: outline and hole. Class 1: ring, its hole, corner. Class 2: disc. Then three lines.
     assert page.count(" m\n") == 2 + 3 + 1 + 3
 
 
@@ -73,14 +73,14 @@ def test_settings_of_matplotlib_change_nothing(tmp_path):
     assert (tmp_path / "a.pdf").read_bytes() == (tmp_path / "b.pdf").read_bytes()
 
 
-def test_one_class_and_one_pixel(tmp_path):
+def test_a_page_of_one_class_has_one_shape(tmp_path):
     for size in (1, (1, 40), (40, 1)):
-        one = fastnn.render_boundary(lambda P: np.zeros(len(P), int), UNIT, UNIT, size)
-        one.save(tmp_path / "a.pdf")
+        even = fastnn.render_boundary(lambda P: np.zeros(len(P), int), UNIT, UNIT, size)
+        even.save(tmp_path / "a.pdf")
         assert content(tmp_path / "a.pdf").count(" m\n") == 1
 
 
-@pytest.mark.skipif(PDFTOPPM is None, reason="no pdftoppm that could show the page")
+@pytest.mark.skipif(PDFTOPPM is None, reason="pdftoppm is not installed")
 @pytest.mark.parametrize("size", [(300, 200), (1440, 1440)])
 def test_a_page_shows_the_pixels(tmp_path, size):
     picture = image(size)
@@ -96,8 +96,8 @@ def test_a_page_shows_the_pixels(tmp_path, size):
     classes = picture.data[::-1][np.ix_(rows, columns)]
     table = np.array([[int(text[k : k + 2], 16) for k in (1, 3, 5)] for text in COLOURS])
     differs = (np.abs(seen - table[classes]) > 1).any(axis=2)
-    assert 0.005 < differs.mean() < 0.03, "the lines alone"
-    # Pixels away from other classes have the colour of their class.
+    assert 0.005 < differs.mean() < 0.03, "only lines differ"
+    # Pixels far from other classes have the colour of their class.
     near = np.zeros_like(differs)
     for axis in (0, 1):
         for step in range(-4, 5):
@@ -106,8 +106,8 @@ def test_a_page_shows_the_pixels(tmp_path, size):
 
 
 @given(arrays(np.uint8, st.tuples(st.integers(1, 8), st.integers(1, 8)), elements=st.integers(0, 3)))
-def test_regions_fill_by_either_rule(pixels):
-    """Count turns: rings have their class on the left, go round its points once and never round others."""
+def test_rings_wind_once_around_the_points_of_their_class(pixels):
+    """The winding numbers are 1 and 0: the even-odd and the nonzero rule of filling give the same regions."""
     height, width = pixels.shape
     xs, ys = (np.concatenate([[0], np.arange(side) + 0.5, [side]]) for side in (width, height))
     with pytest.MonkeyPatch.context() as patch:
@@ -124,7 +124,7 @@ def test_regions_fill_by_either_rule(pixels):
         np.testing.assert_allclose(turns, (pixels == number).ravel(), atol=1e-6)
 
 
-def test_any_label_and_many_classes(tmp_path):
+def test_a_page_may_have_many_classes_and_any_labels(tmp_path):
     pixels = np.arange(300, dtype=np.uint16).reshape(15, 20)
     labels = ("<&>", "\x00\ud800", None, "Zoë", *range(296))
     colours = np.zeros((300, 3), np.uint8)
@@ -132,7 +132,7 @@ def test_any_label_and_many_classes(tmp_path):
     assert content(tmp_path / "a.pdf").count("\nf\n") == 300
 
 
-def test_a_response_has_no_shapes(tmp_path):
+def test_pdf_of_a_response_is_refused(tmp_path):
     model = fastnn.Model([2, 3, 2], random_state=0, backend="numpy")
     with pytest.raises(ValueError, match="holds lines between classes, and a response has none"):
         fastnn.render_boundary(model, UNIT, UNIT, 5, response="margin", out=tmp_path / "a.pdf")

@@ -1,6 +1,5 @@
-"""The size of a picture as one number: the longer side; the other is in proportion."""
+"""The size of a picture as one number: its longer side; the other side is in proportion."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -11,14 +10,14 @@ import fastnn
 from fastnn.boundary.render import check_size
 
 X, y = make_moons(60, noise=0.2, random_state=0)
-# (xlim, ylim) by the picture's (width, height) for size=80.
+# The picture's (width, height) for size=80, and (xlim, ylim).
 VIEWS = {
     (80, 56): ((-2, 3), (-1.5, 2)),
     (56, 80): ((-1.5, 2), (-2, 3)),
     (80, 80): ((0, 1), (5, 6)),
     (80, 20): ((0, 4), (0, 1)),
     (80, 10): ((0, 8), (0, 1)),
-    # Different units.
+    # The longer side is at most 8 times the shorter one.
     (10, 80): ((0, 1e-6), (0, 1e6)),
 }
 
@@ -29,7 +28,7 @@ def model():
 
 
 @pytest.mark.parametrize(("size", "view"), VIEWS.items(), ids=str)
-def test_the_longer_side_has_so_many_pixels(model, size, view, tmp_path):
+def test_one_number_is_the_longer_side(model, size, view, tmp_path):
     for number in (80, np.int32(80)):
         assert fastnn.render_boundary(model, *view, number).data.shape == size[::-1]
     np.testing.assert_array_equal(
@@ -50,7 +49,7 @@ def test_a_side_has_one_pixel_at_least(model, size):
     assert fastnn.render_boundary(model, (0, 100), (0, 1), size).data.shape == (1, size)
 
 
-def test_two_numbers_are_as_they_are(model):
+def test_two_numbers_are_width_and_height(model):
     assert fastnn.render_boundary(model, (0, 1e6), (0, 1), (3, 7)).data.shape == (7, 3)
 
 
@@ -62,7 +61,7 @@ def test_a_number_below_1_is_refused(model):
             call(model, (0, 1), (0, 1), "a")
 
 
-def test_sizes_of_large_pictures_are_whole_numbers():
+def test_sizes_of_large_pictures_are_exact_integers():
     assert check_size(32768, 5.0, 3.5) == (32768, 22938)
     assert check_size(2**62, 1.0, 1.0) == (2**62, 2**62)
 
@@ -76,10 +75,9 @@ def test_a_plot_has_the_proportion_of_its_axes(model):
     ax = figure.add_axes((0, 0, 0.5, 1))
     fastnn.plot_decision_boundary(model, X * [1, 1e5], y, ax=ax, resolution=50)
     assert ax.images[0].get_array().shape[:2] == (50, 50)
-    plt.close("all")
 
 
-def test_a_frame_has_the_proportion_of_the_usual_one(model, tmp_path):
+def test_a_frame_has_the_proportion_of_the_default_size(model, tmp_path):
     path = fastnn.animate_training([model], X, y, tmp_path / "a.gif", size=320)
     with Image.open(path) as image:
         assert image.size == (320, 240)

@@ -1,4 +1,4 @@
-"""Files of pictures appear as a whole or not at all, and older ones stay until the end."""
+"""Files of pictures appear as a whole or not at all; until then, an older picture stays."""
 
 import os
 import re
@@ -18,13 +18,14 @@ from fastnn.system.files import Draft, written_whole
 
 
 def contents(folder):
+    """Return the bytes of all files in a folder by their paths, and None for folders."""
     return {
         str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
         for path in folder.rglob("*")
     }
 
 
-def test_what_is_no_picture_is_not_replaced(tmp_path, small):
+def test_files_that_are_no_pictures_are_not_replaced(tmp_path, small):
     pixels, picture = class_picture(33, 65, 3)
     group = zarr.open_group(tmp_path / "a.zarr", mode="w")
     group.create_array("precious", shape=10, dtype="int64")[:] = np.arange(10)
@@ -39,19 +40,19 @@ def test_what_is_no_picture_is_not_replaced(tmp_path, small):
     np.testing.assert_array_equal(zarr.open_group(tmp_path / "a.zarr")["precious"][:], np.arange(10))
 
 
-def test_older_pictures_are_kept_even_where_they_cannot_be_moved_back(tmp_path, small, monkeypatch):
+def test_an_older_picture_that_cannot_be_moved_back_is_kept_in_the_draft(tmp_path, small, monkeypatch):
     pixels, picture = class_picture(33, 65, 3)
     save_pixels(pixels, tmp_path / "a.dzi", picture)
     before = contents(tmp_path)
     replace, moves = os.replace, []
 
-    def fails(source, goal):
+    def fail_after_three(source, goal):
         moves.append(goal)
         if len(moves) > 3:
             raise OSError("the disk is gone")
         replace(source, goal)
 
-    monkeypatch.setattr(os, "replace", fails)
+    monkeypatch.setattr(os, "replace", fail_after_three)
     with pytest.raises(OSError, match="the disk is gone"):
         save_pixels(pixels, tmp_path / "a.dzi", picture)
     monkeypatch.undo()
@@ -60,13 +61,13 @@ def test_older_pictures_are_kept_even_where_they_cannot_be_moved_back(tmp_path, 
     assert contents(older) == before
 
 
-@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="there are no timers that interrupt")
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no interval timers")
 @pytest.mark.parametrize("suffix", FORMATS)
-def test_interrupts_at_any_moment_leave_the_older_picture_or_the_new_one(tmp_path, small, suffix):
+def test_an_interrupt_at_any_moment_leaves_a_whole_picture(tmp_path, small, suffix):
     pixels, picture = class_picture(33, 65, 3)
     save_pixels(pixels, tmp_path / f"a{suffix}", picture)
     before, n_interrupts = contents(tmp_path), 0
-    old = signal.signal(signal.SIGALRM, lambda number, frame: signal.raise_signal(signal.SIGINT))
+    old_handler = signal.signal(signal.SIGALRM, lambda number, frame: signal.raise_signal(signal.SIGINT))
     try:
         for delay in np.linspace(1e-4, 0.03, 60):
             try:
@@ -75,15 +76,15 @@ def test_interrupts_at_any_moment_leave_the_older_picture_or_the_new_one(tmp_pat
                 signal.setitimer(signal.ITIMER_REAL, 0)
             except KeyboardInterrupt:
                 n_interrupts += 1
-            assert contents(tmp_path) == before
+            assert contents(tmp_path) == before  # both pictures have the same bytes
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, old)
+        signal.signal(signal.SIGALRM, old_handler)
     assert n_interrupts
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
-def test_older_pictures_are_replaced(tmp_path, small, suffix):
+def test_an_older_picture_is_replaced_as_a_whole(tmp_path, small, suffix):
     for size in ((33, 65), (65, 9)):
         pixels, picture = class_picture(*size, 3)
         save_pixels(pixels, tmp_path / f"a{suffix}", picture)
@@ -99,12 +100,12 @@ def test_older_pictures_are_replaced(tmp_path, small, suffix):
     assert mode == (0o777 if suffix == ".zarr" else 0o666) & ~umask
 
 
-@pytest.mark.parametrize("put", [False, True])
+@pytest.mark.parametrize("puts_some", [False, True])
 @pytest.mark.parametrize("suffix", FORMATS)
-def test_what_is_discarded_leaves_the_folder_as_it_was(tmp_path, small, suffix, put):
+def test_a_discarded_picture_leaves_the_folder_as_it_was(tmp_path, small, suffix, puts_some):
     before_threads = threading.active_count()
-    for is_older in (False, True):
-        if is_older:
+    for has_older in (False, True):
+        if has_older:
             pixels, picture = class_picture(33, 65, 3)
             save_pixels(pixels, tmp_path / f"a{suffix}", picture)
         before = contents(tmp_path)
@@ -112,7 +113,7 @@ def test_what_is_discarded_leaves_the_folder_as_it_was(tmp_path, small, suffix, 
 
         def deposit_some(sink):
             for k, rect in enumerate(sink.rectangles()):
-                if k == 5 or not put:
+                if k == 5 or not puts_some:
                     raise KeyboardInterrupt
                 sink.put(
                     rect, sink.encode(rect, pixels[rect.bottom : rect.top, rect.left : rect.right].copy())
@@ -125,43 +126,43 @@ def test_what_is_discarded_leaves_the_folder_as_it_was(tmp_path, small, suffix, 
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
-def test_a_failure_in_the_last_moment_changes_nothing(tmp_path, small, suffix, monkeypatch):
+def test_a_failure_of_the_last_move_changes_nothing(tmp_path, small, suffix, monkeypatch):
     pixels, picture = class_picture(33, 65, 3)
     save_pixels(pixels, tmp_path / f"a{suffix}", picture)
     before = contents(tmp_path)
     replace, goals = os.replace, []
 
-    def fails_at_the_last(source, goal):
+    def fail_at_the_last(source, goal):
         goals.append(Path(goal))
         if Path(goal).name == last and Path(goal).parent == tmp_path and goals.count(Path(goal)) == 1:
             raise OSError("no")
         replace(source, goal)
 
     last = "a.html" if suffix == ".dzi" else f"a{suffix}"
-    monkeypatch.setattr(os, "replace", fails_at_the_last)
+    monkeypatch.setattr(os, "replace", fail_at_the_last)
     with pytest.raises(OSError, match="no"):
-        save_pixels(*(pixels * 0, tmp_path / f"a{suffix}", picture))
+        save_pixels(0 * pixels, tmp_path / f"a{suffix}", picture)
     assert contents(tmp_path) == before
 
 
-def test_tiles_come_before_their_index_and_go_after_it(tmp_path, small, monkeypatch):
+def test_tiles_appear_before_their_index_and_vanish_after_it(tmp_path, small, monkeypatch):
     pixels, picture = class_picture(9, 9, 3)
     save_pixels(pixels, tmp_path / "a.dzi", picture)
-    replace, seen = os.replace, []
+    replace, states = os.replace, []
 
-    def watched(source, goal):
+    def recorded(source, goal):
         replace(source, goal)
-        seen.append({path.name for path in tmp_path.iterdir() if not path.name.startswith(".")})
+        states.append({path.name for path in tmp_path.iterdir() if not path.name.startswith(".")})
 
-    monkeypatch.setattr(os, "replace", watched)
+    monkeypatch.setattr(os, "replace", recorded)
     save_pixels(pixels, tmp_path / "a.dzi", picture)
-    assert seen == [
+    assert states == [
         {"a.dzi", "a_files"}, {"a_files"}, set(), {"a_files"}, {"a.dzi", "a_files"},
         {"a.dzi", "a.html", "a_files"},
     ]  # fmt: skip
 
 
-def test_nothing_of_somebody_else_is_replaced(tmp_path):
+def test_folders_and_foreign_files_are_not_replaced(tmp_path):
     picture = class_picture(9, 9, 2)[1]
     for name in ("a.png", "a.tif", "a.dzi", "b.html", "c_files", "d.zarr"):
         (tmp_path / name).mkdir()
@@ -204,7 +205,7 @@ def test_nothing_of_somebody_else_is_replaced(tmp_path):
         ("a.png", {"colours": colours_of(65537)}, "a .png picture has at most 65536 classes"),
     ],
 )
-def test_what_a_format_cannot_hold(tmp_path, name, changes, message):
+def test_pictures_that_a_format_cannot_hold_are_refused(tmp_path, name, changes, message):
     options = {
         "width": 3,
         "height": 3,
@@ -217,7 +218,7 @@ def test_what_a_format_cannot_hold(tmp_path, name, changes, message):
     assert not list(tmp_path.iterdir())
 
 
-def test_pictures_agree_with_what_is_said_of_them(tmp_path):
+def test_colours_and_pixels_must_match_the_picture(tmp_path):
     with pytest.raises(ValueError, match="3 classes must have a colour each, got 2 colours"):
         class_picture(3, 3, 2, classes=("a", "b", "c"))
     pixels, picture = class_picture(3, 4, 2)
@@ -228,20 +229,20 @@ def test_pictures_agree_with_what_is_said_of_them(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_written_whole(tmp_path):
+def test_written_whole_replaces_a_file_only_at_the_end(tmp_path):
     path = tmp_path / "a.txt"
     with written_whole(path) as temporary:
         temporary.write_text("old")
         assert temporary.suffix == ".txt"
         assert not path.exists()
 
-    def fails():
+    def interrupted():
         with written_whole(path) as temporary:
             temporary.write_text("new")
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fails()
+        interrupted()
     assert contents(tmp_path) == {"a.txt": b"old"}
     Draft(path).discard()
     assert contents(tmp_path) == {"a.txt": b"old"}

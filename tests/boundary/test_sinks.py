@@ -1,4 +1,4 @@
-"""Sinks: their rectangles, and arrays as destinations."""
+"""Sinks, the destinations of pictures: their rectangles, and arrays as sinks."""
 
 import re
 
@@ -48,7 +48,7 @@ def test_rectangles_of_huge_pictures_are_small(tmp_path, suffix, first, most):
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_a_new_array(small, size):
+def test_a_sink_without_a_destination_makes_an_array(small, size):
     pixels, picture = class_picture(*size, 5)
     sink = open_sink(None, picture)
     deposit(sink, pixels)
@@ -67,7 +67,7 @@ def test_a_new_array(small, size):
         (lambda: np.zeros((33, 65), np.float32), False),
     ],
 )
-def test_an_array_of_the_caller(small, make, in_place):
+def test_an_array_of_the_caller_is_filled(small, make, in_place):
     pixels, picture = class_picture(65, 33, 5)
     out = make()
     sink = open_sink(out, picture)
@@ -78,7 +78,7 @@ def test_an_array_of_the_caller(small, make, in_place):
     np.testing.assert_array_equal(out, pixels)
 
 
-def test_a_mapped_file(tmp_path, small):
+def test_a_memory_map_is_filled(tmp_path, small):
     pixels, picture = response_picture(65, 33)
     out = np.lib.format.open_memmap(tmp_path / "a.npy", "w+", np.float32, (33, 65))
     deposit(open_sink(out, picture), pixels)
@@ -87,6 +87,7 @@ def test_a_mapped_file(tmp_path, small):
 
 
 def read_only():
+    """Return an array that cannot be written to."""
     out = np.zeros((3, 4), np.uint8)
     out.flags.writeable = False
     return out
@@ -118,7 +119,7 @@ def read_only():
         (".", ValueError, "must end in one of"),
     ],
 )
-def test_bad_out(out, error, message, tmp_path, monkeypatch):
+def test_unsuitable_destinations_are_refused(out, error, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(error, match=re.escape(message)):
         open_sink(out, class_picture(4, 3, 300, np.uint16)[1])
@@ -131,7 +132,7 @@ def test_signed_integers_hold_half_as_many_classes():
         open_sink(np.zeros((3, 4), np.int8), class_picture(4, 3, 129)[1])
 
 
-def test_integers_hold_no_response():
+def test_a_response_needs_an_array_of_floats():
     with pytest.raises(ValueError, match="out must have a dtype that holds a response, as float32 does"):
         open_sink(np.zeros((3, 4), np.int64), response_picture(4, 3)[1])
     out = np.zeros((3, 4), np.float32)  # a response is rounded to float32

@@ -1,4 +1,4 @@
-"""The one method by which pictures read a model: its networks, and what their scores decide."""
+"""`_decision_networks`, the method by which pictures read a model: its networks and its classes."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ import fastnn
         ([2, 3, 3], {"loss": "squared_error", "batch_norm": True}, None, 0),
     ],
 )
-def test_networks_of_a_model(sizes, options, classes, n_labels):
+def test_a_model_is_one_network_with_batch_normalisation_folded_in(sizes, options, classes, n_labels):
     model = fastnn.Model(sizes, random_state=0, **options)
     networks = model._decision_networks()
     ((network, parameters),) = networks.members
@@ -39,7 +39,7 @@ def test_networks_of_a_model(sizes, options, classes, n_labels):
     ],
 )
 @pytest.mark.filterwarnings("ignore:.*did(n't| not) converge|.*[Mm]aximum")
-def test_networks_of_classifiers(targets, classes, n_outputs, n_labels):
+def test_a_classifier_is_one_network_and_an_ensemble_several_that_vote(targets, classes, n_outputs, n_labels):
     classifier = fastnn.MLPClassifier((3,), max_iter=2, random_state=0)
     ensemble = fastnn.MLPEnsembleClassifier(classifier, n_estimators=2, random_state=0)
     for model, n_members in ((classifier, 1), (ensemble, 2)):
@@ -51,7 +51,7 @@ def test_networks_of_classifiers(targets, classes, n_outputs, n_labels):
 
 
 @pytest.mark.filterwarnings("ignore:.*did(n't| not) converge|.*[Mm]aximum")
-def test_no_score_decides_for_a_single_class():
+def test_a_classifier_of_a_single_class_has_no_decision_networks():
     classifier = fastnn.MLPClassifier((3,), max_iter=2, random_state=0)
     assert classifier.fit(X, np.zeros(len(X), int))._decision_networks() is None
 

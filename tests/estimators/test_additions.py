@@ -37,7 +37,7 @@ pytestmark = [
 ]
 
 
-def test_decision_function():
+def test_decision_function_returns_the_logits_of_the_probabilities():
     model = classifier(max_iter=50).fit(X, y)
     scores = model.decision_function(X)
     np.testing.assert_array_equal(scores.argmax(axis=1), model.predict(X))
@@ -54,7 +54,7 @@ def test_decision_function():
 
 
 @pytest.mark.parametrize("targets", [y, y == 1, LABELS], ids=["softmax", "sigmoid", "labels"])
-def test_logarithms_of_probabilities_too_small_for_a_float(targets):
+def test_log_probabilities_are_finite_where_probabilities_underflow(targets):
     model = classifier().fit(X, targets)
     model.coefs_ = [coef * 500 for coef in model.coefs_]
     logarithms = model.predict_log_proba(X)
@@ -62,7 +62,7 @@ def test_logarithms_of_probabilities_too_small_for_a_float(targets):
     assert logarithms.min() < np.log(np.finfo(float).tiny)
 
 
-def test_activations_one_for_all_or_one_a_layer():
+def test_activation_is_one_name_or_one_name_for_each_hidden_layer():
     names = ["leaky_relu", "gelu", "softplus"]
     model = classifier(activation=names, hidden_layer_sizes=(5, 5, 5)).fit(X, y)
     assert model.model_._network.activations == (*names, "identity")
@@ -87,7 +87,7 @@ def test_activations_one_for_all_or_one_a_layer():
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_solvers_by_name_and_by_object(name, optimizer):
+def test_a_solver_name_means_its_optimizer_object(name, optimizer):
     one = classifier(solver=name, batch_size=40, max_iter=60, learning_rate_init=0.01).fit(X, y)
     other = classifier(solver=optimizer, batch_size=40, max_iter=60, learning_rate_init=0.01).fit(X, y)
     assert_same_fit(one, other)
@@ -95,11 +95,11 @@ def test_solvers_by_name_and_by_object(name, optimizer):
     assert hasattr(one, "partial_fit")
 
 
-def test_weight_decay():
+def test_weight_decay_means_an_optimizer_object_with_that_decay():
     options = {"batch_size": 40, "alpha": 0}
     decayed = classifier(weight_decay=0.1, **options).fit(X, y)
-    torchs = classifier(solver=fastnn.AdamW(weight_decay=0.1, eps_hat=True), **options).fit(X, y)
-    assert_same_fit(decayed, torchs)
+    by_object = classifier(solver=fastnn.AdamW(weight_decay=0.1, eps_hat=True), **options).fit(X, y)
+    assert_same_fit(decayed, by_object)
     assert not np.array_equal(parameters(decayed), parameters(classifier(**options).fit(X, y)))
     assert_same_fit(
         classifier(solver="sgd", momentum=0, weight_decay=0.1, **options).fit(X, y),
@@ -109,8 +109,8 @@ def test_weight_decay():
         classifier(weight_decay=0.1, solver=fastnn.RMSprop()).fit(X, y)
 
 
-def test_schedules():
-    names = {
+def test_a_schedule_name_means_its_schedule_object():
+    schedules = {
         "cosine_decay": fastnn.CosineDecay(),
         "step_decay": fastnn.StepDecay(),
         "one_cycle": fastnn.OneCycle(),
@@ -120,19 +120,21 @@ def test_schedules():
         "constant": fastnn.Constant(),
     }
     options = {"batch_size": 40, "max_iter": 15}
-    fits = [classifier(learning_rate=name, **options).fit(X, y) for name in names]
-    for name, fitted in zip(names, fits, strict=True):
-        assert_same_fit(fitted, classifier(learning_rate=names[name], **options).fit(X, y))
-    assert len({parameters(fitted).tobytes() for fitted in fits}) == len(names)
-    # A schedule's run is max_iter passes, and its steps are counted over all fits.
-    seen = []
-    classifier(learning_rate=lambda step: seen.append(step) or 1.0, batch_size=40).fit(X, y)
-    assert sorted(set(seen)) == list(range(20))
-    # "invscaling" and "adaptive" concern "sgd" alone, as in scikit-learn.
-    assert_same_fit(fits[-1], classifier(learning_rate="invscaling", **options).fit(X, y))
+    fits = {name: classifier(learning_rate=name, **options).fit(X, y) for name in schedules}
+    for name, schedule in schedules.items():
+        assert_same_fit(fits[name], classifier(learning_rate=schedule, **options).fit(X, y))
+    assert len({parameters(fitted).tobytes() for fitted in fits.values()}) == len(schedules)
+    # As in scikit-learn, only "sgd" follows "invscaling": Adam keeps a constant learning rate.
+    assert_same_fit(fits["constant"], classifier(learning_rate="invscaling", **options).fit(X, y))
 
 
-def test_dropout():
+def test_a_schedule_counts_the_steps_of_all_passes():
+    steps = []
+    classifier(learning_rate=lambda step: steps.append(step) or 1.0, batch_size=40).fit(X, y)
+    assert sorted(set(steps)) == list(range(5 * 4))  # 5 passes of 4 batches
+
+
+def test_dropout_changes_the_fit_but_not_the_predictions():
     fits = {
         rate: classifier(dropout=rate, batch_size=40, max_iter=2).fit(X, y)
         for rate in (0.0, 0.3, (0.0, 0.3), (0.3, 0.0))
@@ -159,7 +161,7 @@ def test_batch_norm_predicts_with_the_running_statistics():
     assert chosen.score(X, y) == max(scores) > scores[-1]
 
 
-def test_the_norm_of_gradients_is_limited():
+def test_max_grad_norm_limits_the_norm_of_the_gradient():
     options = {
         "solver": "sgd", "nesterovs_momentum": False, "activation": "tanh", "learning_rate_init": 1.0,
         "max_iter": 1, "alpha": 0,
@@ -171,18 +173,18 @@ def test_the_norm_of_gradients_is_limited():
     np.testing.assert_allclose(limited, 0.1 * step / np.linalg.norm(step), atol=1e-12)
 
 
-def test_a_running_average_of_the_parameters():
+def test_ema_decay_averages_the_parameters_after_every_step():
     options = {"solver": "sgd", "batch_size": 150, "warm_start": True, "max_iter": 1}
     plain, averaged = regressor(**options), regressor(ema_decay=0.75, **options)
     average = parameters(regressor(**options | {"learning_rate_init": 1e-300}).fit(X, COUNTS))
     for _ in range(4):
         average = 0.75 * average + 0.25 * parameters(plain.fit(X, COUNTS))
         np.testing.assert_allclose(parameters(averaged.fit(X, COUNTS)), average, rtol=1e-9)
-    # A decay of 0 keeps the last step alone.
+    # With a decay of 0, the average is the parameters after the last step.
     assert_same_fit(regressor(ema_decay=0.0).fit(X, COUNTS), regressor().fit(X, COUNTS))
 
 
-def test_label_smoothing():
+def test_label_smoothing_lowers_the_largest_fitted_probability():
     for targets, n_classes in ((y, 3), (y == 1, 2)):
         model = classifier(label_smoothing=0.3, alpha=0, solver="lbfgs", max_iter=300, tol=1e-9)
         model.fit(X[[0, 60, 120]].repeat(2, axis=0), targets[[0, 60, 120]].repeat(2))
@@ -191,8 +193,8 @@ def test_label_smoothing():
         )
 
 
-def test_regression_losses_lead_where_they_should():
-    """A fit to constant samples predicts the constant that minimises its loss."""
+def test_a_fit_to_constant_samples_predicts_the_minimum_of_its_loss():
+    """Networks whose samples are all alike can only predict one number: mean, median or quantile."""
     targets = (np.arange(1.0, 102.0) / 51) ** 2
     table = np.zeros((101, 1))
     options = {
@@ -209,6 +211,9 @@ def test_regression_losses_lead_where_they_should():
             assert np.clip(targets - found, -1, 1).sum() == pytest.approx(0, abs=1e-3)
         else:
             assert found == pytest.approx(value, rel=0.02 if loss in ("absolute_error", "quantile") else 1e-4)
+
+
+def test_a_loss_name_means_its_loss_object():
     by_name, by_object = {"loss": "quantile", "quantile": 0.2}, {"loss": fastnn.Quantile(0.2)}
     options = {"solver": "sgd", "activation": "tanh"}
     assert_same_fit(
@@ -220,7 +225,7 @@ def test_regression_losses_lead_where_they_should():
     )
 
 
-def test_quantiles_are_as_good_as_they_are_asked_for():
+def test_each_quantile_has_the_smaller_pinball_loss_at_its_own_level():
     low, high = (
         regressor(
             loss="quantile",
@@ -232,14 +237,13 @@ def test_quantiles_are_as_good_as_they_are_asked_for():
         ).fit(X, TARGETS[:, 1])
         for q in (0.1, 0.9)
     )
-    for model, q in ((low, 0.1), (high, 0.9)):
-        other = high if model is low else low
+    for model, other, q in ((low, high, 0.1), (high, low, 0.9)):
         losses = [mean_pinball_loss(TARGETS[:, 1], one.predict(X), alpha=q) for one in (model, other)]
         assert losses[0] < losses[1]
 
 
-def test_the_loss_of_a_fit_is_the_loss_that_is_minimised():
-    """A pass of one whole batch records the objective at its start."""
+def test_loss_is_the_objective_that_is_minimised():
+    """A pass of a single batch records the objective of the parameters before its step."""
     for loss, error in (
         ("squared_error", lambda d: (d**2).sum(axis=1) / 2 / 3),
         ("absolute_error", lambda d: np.abs(d).sum(axis=1)),
@@ -257,7 +261,7 @@ def test_the_loss_of_a_fit_is_the_loss_that_is_minimised():
 
 
 @pytest.mark.parametrize("problem", PROBLEMS)
-def test_validation_data(problem):
+def test_validation_data_are_scored_after_every_pass(problem):
     _, targets, options = PROBLEMS[problem]
     rows, others = train_test_split(np.arange(150), random_state=0)
     model = (classifier if problem in ("binary", "multiclass", "multilabel") else regressor)(
@@ -277,7 +281,7 @@ def test_validation_data(problem):
     assert model.t_ == model.n_iter_ * len(rows)
 
 
-def test_the_loss_of_validation_data():
+def test_the_last_validation_loss_is_that_of_the_fitted_network():
     model = classifier(max_iter=3).fit(X, y, X_val=X[:70], y_val=y[:70])
     expected = -model.predict_log_proba(X[:70])[np.arange(70), y[:70]].mean()
     assert model.validation_loss_curve_[-1] == pytest.approx(expected)
@@ -292,7 +296,7 @@ def test_the_loss_of_validation_data():
     )
 
 
-def test_scoring():
+def test_scoring_takes_a_name_or_a_scorer_or_a_function():
     options = {"early_stopping": True, "learning_rate_init": 0.05, "max_iter": 12}
     by_default = classifier(**options).fit(X, y)
     for scoring in (
@@ -305,11 +309,12 @@ def test_scoring():
     assert by_loss.validation_scores_ == [-loss for loss in by_loss.validation_loss_curve_]
     by_name = classifier(scoring="neg_log_loss", **options).fit(X, y)
     np.testing.assert_allclose(by_name.validation_scores_, by_loss.validation_scores_)
-    regressor(scoring="neg_mean_absolute_error", **options).fit(X, TARGETS)
+    by_error = regressor(scoring="neg_mean_absolute_error", **options).fit(X, TARGETS, X_val=X, y_val=TARGETS)
+    assert by_error.best_validation_score_ == pytest.approx(-np.abs(TARGETS - by_error.predict(X)).mean())
 
 
-def test_validation_data_that_do_not_fit():
-    for given_, message in (
+def test_unsuitable_validation_data_are_refused():
+    for validation, message in (
         ({"X_val": X}, "X_val and y_val go together"),
         ({"y_val": y}, "X_val and y_val go together"),
         ({"X_val": X[:, :2], "y_val": y}, "X has 2 features, but MLPClassifier is expecting 4"),
@@ -318,14 +323,14 @@ def test_validation_data_that_do_not_fit():
         ({"X_val": X[:0], "y_val": y[:0]}, "Found array with 0 sample"),
     ):
         with pytest.raises(ValueError, match=message):
-            classifier().fit(X, y, **given_)
+            classifier().fit(X, y, **validation)
     with pytest.raises(ValueError, match="y has 1 outputs, but the estimator was fitted with 3"):
         regressor().fit(X, TARGETS, X_val=X, y_val=COUNTS)
     with pytest.raises(ValueError, match="partial_fit does not support early_stopping=True"):
         classifier(early_stopping=True).partial_fit(X, y, classes=[0, 1, 2])
 
 
-def test_what_lbfgs_is_not_made_for():
+def test_lbfgs_refuses_options_of_stochastic_solvers():
     for options in ({"dropout": 0.1}, {"ema_decay": 0.9}, {"max_grad_norm": 1.0}, {"weight_decay": 0.1}):
         with pytest.raises(ValueError, match=f"{next(iter(options))} out or choose another solver"):
             classifier(solver="lbfgs", **options).fit(X, y)
@@ -349,7 +354,7 @@ def test_threads_make_no_difference():
         assert_same_fit(fits[0], fitted)
 
 
-def test_fits_on_threads_of_the_callers():
+def test_fits_on_several_threads_of_the_caller_are_equal():
     expected = classifier(batch_size=40).fit(X, y)
     with ThreadPoolExecutor(4) as pool:
         fits = list(pool.map(lambda _: classifier(batch_size=40).fit(X, y), range(8)))
@@ -361,7 +366,7 @@ def test_fits_on_threads_of_the_callers():
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 @pytest.mark.filterwarnings("ignore:This process.* is multi-threaded:DeprecationWarning")
-def test_fits_in_a_forked_process():
+def test_a_fit_in_a_forked_process_equals_the_fit_in_its_parent():
     table, labels = np.tile(X, (4, 10)), np.tile(y, 4)
     model = classifier(hidden_layer_sizes=(250, 250), n_threads=2, batch_size=500, max_iter=2)
     expected = parameters(model.fit(table, labels))
@@ -383,7 +388,7 @@ def test_fits_in_a_forked_process():
 
 @pytest.mark.parametrize("init", sorted(INITIALIZERS))
 def test_init_draws_as_a_model_does(init):
-    """The first step of a rate near 0 leaves the initial parameters."""
+    """A learning rate close to 0 leaves the initial parameters as they were drawn."""
     fitted = classifier(init=init, learning_rate_init=1e-300, max_iter=1, alpha=0).fit(X, y)
     random = np.random.RandomState(0)
     for W, b in zip(fitted.coefs_, fitted.intercepts_, strict=True):
@@ -393,7 +398,7 @@ def test_init_draws_as_a_model_does(init):
 
 
 @pytest.mark.parametrize("ties", ["earliest", "latest"])
-def test_early_stopping_keeps_the_chosen_of_equal_passes(ties):
+def test_ties_chooses_the_earliest_or_latest_of_equally_good_passes(ties):
     options = {"early_stopping": True, "scoring": lambda *_: 0.5, "n_iter_no_change": 2, "ties": ties}
     stopped = classifier(max_iter=30, **options).fit(X, y)
     assert stopped.n_iter_ < 30

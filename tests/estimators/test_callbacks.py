@@ -24,18 +24,19 @@ pytestmark = [
 ]
 
 
-LOUD = {
+# Options of fits that print lines: an ordinary end, an early end, a changed learning rate.
+PRINTING = {
     "sgd": {"solver": "sgd", "max_iter": 3},
     "adam": {"max_iter": 3},
     "early stopping": {"early_stopping": True, "max_iter": 3},
-    "it ends": {"tol": 10.0, "n_iter_no_change": 2},
-    "it ends, early stopping": {"tol": 10.0, "n_iter_no_change": 2, "early_stopping": True},
+    "converged": {"tol": 10.0, "n_iter_no_change": 2},
+    "converged, early stopping": {"tol": 10.0, "n_iter_no_change": 2, "early_stopping": True},
     "adaptive": {"solver": "sgd", "learning_rate": "adaptive", "tol": 10.0, "n_iter_no_change": 2},
 }
 
 
-@pytest.mark.parametrize("options", LOUD.values(), ids=LOUD.keys())
-def test_lines_are_scikit_learns(capsys, options):
+@pytest.mark.parametrize("options", PRINTING.values(), ids=PRINTING.keys())
+def test_verbose_prints_the_lines_of_scikit_learn(capsys, options):
     printed = []
     for module in (sklearn.neural_network, fastnn):
         for verbose in (True, 2):
@@ -46,7 +47,7 @@ def test_lines_are_scikit_learns(capsys, options):
     assert len(set(printed)) == 1
 
 
-def test_verbosity(capsys):
+def test_verbose_prints_nothing_or_a_bar_or_lines(capsys):
     for verbose in (False, 0):
         classifier(verbose=verbose).fit(X, y)
         captured = capsys.readouterr()
@@ -76,7 +77,10 @@ def callback_module():
 
 
 class Callback:
-    """A callback that keeps its calls; `answer` is called with the estimator at the end of a task."""
+    """A callback that records its calls.
+
+    `answer` takes the estimator at the end of a pass; a fit ends where it returns True.
+    """
 
     def __init__(self, answer=lambda estimator: None):
         self.answer = answer
@@ -153,7 +157,7 @@ def test_callbacks_stop_a_fit(options):
 
 @pytest.mark.usefixtures("callback_module")
 @pytest.mark.parametrize("options", [{}, {"solver": "lbfgs"}], ids=str)
-def test_callbacks_get_estimators_of_their_own(options):
+def test_callbacks_get_copies_of_the_estimator(options):
     callback = Callback()
     model = classifier(tol=0, **options).set_callbacks(callback)
     model.fit(X, y, sample_weight=WEIGHTS)
@@ -186,7 +190,7 @@ def test_callbacks_interrupt_a_fit(options):
 
 
 @pytest.mark.usefixtures("callback_module")
-def test_errors_of_callbacks_come_through():
+def test_errors_of_callbacks_reach_the_caller():
     def fail(estimator):
         raise RuntimeError("mine")
 
@@ -199,8 +203,8 @@ def test_errors_of_callbacks_come_through():
 
 
 @pytest.mark.parametrize("options", [{}, {"solver": "lbfgs"}, {"early_stopping": True}], ids=str)
-def test_scoring_monitor(callback_module, options):
-    """scikit-learn's monitor scores labels of any kind, and frames."""
+def test_the_scoring_monitor_records_a_score_for_every_pass(callback_module, options):
+    """scikit-learn's monitor accepts labels that are strings, and data frames."""
     pd = pytest.importorskip("pandas")
     frame = pd.DataFrame(X, columns=list("abcd"))
     monitor = callback_module.ScoringMonitor(scoring="accuracy")
@@ -217,7 +221,7 @@ def test_scoring_monitor(callback_module, options):
     assert len(monitor.get_logs().data) == 6
 
 
-def test_progress_bars(callback_module, capsys):
+def test_the_progress_bar_of_scikit_learn_follows_a_fit(callback_module, capsys):
     pytest.importorskip("rich")
     classifier().set_callbacks(callback_module.ProgressBar()).fit(X, y)
     assert "100%" in capsys.readouterr().out

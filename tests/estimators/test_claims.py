@@ -1,4 +1,4 @@
-"""Claims of random generators by fits that run at the same time, and by fits that were interrupted."""
+"""Claims: while a fit draws from a random generator, other fits draw from generators of their own."""
 
 import numpy as np
 import pytest
@@ -19,14 +19,14 @@ def test_one_generator_is_claimed_once():
 
 
 def test_a_claim_ends_with_an_interrupted_fit(monkeypatch):
-    """A claim that was left behind would meet another generator, which later has the same Python id."""
+    """Claims are kept by Python's id, which a later generator may reuse: no claim may outlive its fit."""
 
     class InterruptedLock:
         n_entered = 0
 
         def __enter__(self):
             self.n_entered += 1
-            if self.n_entered == 2:  # the lock that a fit acquires to give its claim back
+            if self.n_entered == 2:  # a fit acquires the lock a second time to give its claim back
                 raise KeyboardInterrupt
 
         def __exit__(self, *error):
@@ -37,7 +37,7 @@ def test_a_claim_ends_with_an_interrupted_fit(monkeypatch):
     random = np.random.RandomState(0)
     with pytest.raises(KeyboardInterrupt) as caught, claimed(random):
         assert len(claims._claims.held) == 1
-    del caught  # the traceback, whose frames have the claim
+    del caught  # frames of the traceback refer to the claim
     assert not claims._claims.held
     with claimed(random) as again:
         assert again is random

@@ -24,12 +24,13 @@ pytestmark = [
 ]
 
 
-def half_of_before(step):
-    """Return the factor of a schedule that halves every ten steps; a function of a module can be pickled."""
+def halved_every_ten_steps(step):
+    """Return the factor of a schedule; as a function of the module, it can be pickled."""
     return 0.5 ** (step // 10)
 
 
-GOING_ON = {
+# Options of a fit that later fits continue.
+CONTINUED = {
     "sgd": {"solver": "sgd"},
     "sgd, no momentum": {"solver": "sgd", "momentum": 0},
     "invscaling": {"solver": "sgd", "learning_rate": "invscaling"},
@@ -45,7 +46,7 @@ GOING_ON = {
     "dropout": {"dropout": 0.4},
     "batch_norm": {"batch_norm": True},
     "cosine": {"learning_rate": fastnn.CosineDecay(17, restarts=True)},
-    "function": {"learning_rate": half_of_before},
+    "function": {"learning_rate": halved_every_ten_steps},
     "ema": {"ema_decay": 0.9},
     "clipped": {"max_grad_norm": 0.1},
     "in order": {"shuffle": False},
@@ -54,7 +55,8 @@ GOING_ON = {
     "balanced": {"class_weight": "balanced"},
 }  # fmt: skip
 
-CHOOSING = {
+# Options with which a fit keeps its best pass.
+EARLY_STOPPING = {
     "early stopping": {"early_stopping": True},
     "early stopping, ema": {"early_stopping": True, "ema_decay": 0.9},
     "early stopping, batch_norm": {"early_stopping": True, "batch_norm": True},
@@ -63,9 +65,12 @@ CHOOSING = {
 }
 
 
-@pytest.mark.parametrize("options", (GOING_ON | CHOOSING).values(), ids=(GOING_ON | CHOOSING).keys())
-def test_a_warm_start_goes_on_to_the_bit(options):
-    """A warm start goes on bit for bit, even from a pickle."""
+WARM_STARTED = CONTINUED | EARLY_STOPPING
+
+
+@pytest.mark.parametrize("options", WARM_STARTED.values(), ids=WARM_STARTED.keys())
+def test_a_fit_and_a_warm_start_equal_one_longer_fit(options):
+    """A warm start continues a fit bit for bit, even if the estimator was pickled in between."""
     at_once = going_on(max_iter=9, **options).fit(X, y)
     twice = going_on(max_iter=4, warm_start=True, **options).fit(X, y)
     halfway = parameters(twice)
@@ -77,26 +82,27 @@ def test_a_warm_start_goes_on_to_the_bit(options):
     np.testing.assert_array_equal(at_once.predict_proba(X), twice.predict_proba(X))
 
 
-IN_PARTS = {name: options for name, options in GOING_ON.items() if name != "balanced"}
+# `partial_fit` refuses class_weight="balanced": one call does not show how frequent the classes are.
+IN_PARTS = {name: options for name, options in CONTINUED.items() if name != "balanced"}
 
 
 @pytest.mark.parametrize("options", IN_PARTS.values(), ids=IN_PARTS.keys())
-def test_partial_fits_are_a_fit_to_the_bit(options):
+def test_k_partial_fits_equal_a_fit_of_k_passes_bit_for_bit(options):
     at_once = going_on(max_iter=6, **options).fit(X, y)
-    bit_by_bit = going_on(max_iter=1, **options)
+    in_parts = going_on(max_iter=1, **options)
     if options.get("learning_rate") != "adaptive":  # a fit by an adaptive rate may end early
-        bit_by_bit.set_params(max_iter=6)
+        in_parts.set_params(max_iter=6)
     for n_pass in range(6):
-        bit_by_bit.partial_fit(X, y, classes=[0, 1, 2] if n_pass == 0 else None)
-        assert bit_by_bit.n_iter_ == 1
+        in_parts.partial_fit(X, y, classes=[0, 1, 2] if n_pass == 0 else None)
+        assert in_parts.n_iter_ == 1
         if n_pass == 2:
-            bit_by_bit = pickle.loads(pickle.dumps(bit_by_bit))
+            in_parts = pickle.loads(pickle.dumps(in_parts))
         if n_pass == 4:
-            bit_by_bit = copy.deepcopy(bit_by_bit)
-    assert_same_fit(at_once, bit_by_bit)
+            in_parts = copy.deepcopy(in_parts)
+    assert_same_fit(at_once, in_parts)
 
 
-def test_a_fit_and_then_partial_fits():
+def test_partial_fits_continue_a_fit():
     at_once = regressor(max_iter=7, batch_size=40).fit(X, TARGETS)
     parts = regressor(max_iter=5, batch_size=40).fit(X, TARGETS)
     parts.partial_fit(X, TARGETS).partial_fit(X, TARGETS)
@@ -111,7 +117,7 @@ def test_a_fit_and_then_partial_fits():
     seed=st.integers(0, 2**32 - 1),
 )
 @settings(max_examples=30)
-def test_any_division_of_a_fit_is_the_fit(passes, batch_size, solver, patience, seed):
+def test_a_fit_in_any_parts_equals_the_whole_fit(passes, batch_size, solver, patience, seed):
     options = {
         "solver": solver, "batch_size": batch_size, "random_state": seed, "tol": 0.01,
         "n_iter_no_change": patience,
@@ -126,7 +132,7 @@ def test_any_division_of_a_fit_is_the_fit(passes, batch_size, solver, patience, 
     assert_same_fit(at_once, parts)
 
 
-def test_more_passes_than_a_trainer_keeps_records_of():
+def test_a_fit_may_have_more_passes_than_one_trainer_records():
     options = {"hidden_layer_sizes": (2,), "n_iter_no_change": np.inf}
     few, few_y = X[::30], y[::30]
     n_passes = fitting.MOST_PASSES + 7
@@ -144,20 +150,20 @@ def test_a_warm_start_restores_the_best_pass_of_all_fits():
     assert max(model.validation_scores_[40:]) <= score
     assert model.best_validation_score_ == score
     np.testing.assert_array_equal(parameters(model), best)
-    # Without early stopping, a fit goes on from the parameters that predictions use.
+    # Without early stopping, a fit continues from the parameters that predictions use.
     model.set_params(early_stopping=False, learning_rate_init=1e-12).partial_fit(X, y)
     np.testing.assert_allclose(parameters(model), best, atol=1e-8)
     model.set_params(learning_rate_init=0.01).partial_fit(X, y)
     assert not np.allclose(parameters(model), best, atol=1e-4)
 
 
-def test_another_solver_begins_anew_from_the_parameters():
+def test_another_solver_keeps_the_parameters_but_no_optimizer_state():
     """Adam's first step is the learning rate for every derivative that is not close to 0."""
     model = classifier(solver="sgd", max_iter=30, warm_start=True, activation="tanh").fit(X, y)
     before = parameters(model)
     model.set_params(solver="adam", max_iter=1).fit(X, y)
     np.testing.assert_allclose(np.abs(parameters(model) - before), 0.001, rtol=0.01)
-    # "momentum" keeps a velocity of gradients, "sgd" one of steps: neither takes over the other's.
+    # The velocity of "momentum" sums gradients, that of "sgd" sums steps: neither solver adopts the other's.
     model.set_params(solver="momentum").fit(X, y)
     before = parameters(model)
     model.set_params(solver="sgd", nesterovs_momentum=False, learning_rate_init=1e-300).fit(X, y)
@@ -165,7 +171,7 @@ def test_another_solver_begins_anew_from_the_parameters():
 
 
 @pytest.mark.parametrize("first", [{"ema_decay": 0.99}, {"early_stopping": True}, {}], ids=str)
-def test_lbfgs_goes_on_from_what_is_predicted(first):
+def test_lbfgs_starts_from_the_parameters_that_predict(first):
     model = classifier(warm_start=True, max_iter=20, **first).fit(X, y)
     start = parameters(model)
     model.set_params(solver="lbfgs", max_iter=1, ema_decay=None).fit(X, y)
@@ -181,7 +187,7 @@ def test_lbfgs_goes_on_from_what_is_predicted(first):
     assert model.n_iter_ == 3
 
 
-def test_a_warm_start_with_other_parameters():
+def test_a_warm_start_accepts_other_settings_but_no_other_network():
     model = classifier(warm_start=True, activation="relu").fit(X, y)
     for changed in ({"hidden_layer_sizes": (8,)}, {"batch_norm": True}):
         kept = {name: model.get_params()[name] for name in changed}
@@ -205,7 +211,7 @@ def test_a_warm_start_with_other_parameters():
         model.fit(X, TARGETS)
 
 
-def test_partial_fits_of_other_sizes():
+def test_partial_fits_may_have_any_number_of_samples():
     model = classifier(batch_size=20)
     for n_pass, rows in enumerate((slice(0, 50), slice(0, 150), slice(100, 103), slice(60, 61))):
         with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""The documentation's link in scikit-learn's HTML representation of estimators, and the pages."""
+"""The link to the documentation in scikit-learn's HTML representation of estimators."""
 
 import importlib.metadata
 import re
@@ -62,13 +62,13 @@ def test_without_an_address_there_is_no_link(publish, estimator, urls):
     assert links(estimator) == []
 
 
-def test_addresses_are_taken_as_they_are(publish):
+def test_the_address_of_the_documentation_is_used_literally(publish):
     publish(["docs,https://example.org/{a},b?c=%20"])
     assert documentation_url() == "https://example.org/{a},b?c=%20"
     assert fastnn.MLPClassifier()._get_doc_link() == documentation_url()
 
 
-def test_subclasses_of_others_have_no_link(publish):
+def test_a_subclass_outside_of_fastnn_has_no_link(publish):
     publish(["Documentation, https://example.org"])
 
     class Mine(fastnn.MLPClassifier):
@@ -77,6 +77,6 @@ def test_subclasses_of_others_have_no_link(publish):
     assert links(Mine()) == []
 
 
-def test_the_distribution_has_this_name():
+def test_the_distribution_is_named_as_in_pyproject():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert project["name"] == DISTRIBUTION

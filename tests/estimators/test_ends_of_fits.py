@@ -50,16 +50,16 @@ def test_a_fit_that_has_not_converged_says_what_to_do():
 
 
 @pytest.mark.parametrize("limit", [1, 2, np.inf])
-def test_patience(limit):
-    """Any loss is below infinity: the first pass is an improvement."""
+def test_n_iter_no_change_is_the_patience_of_a_fit(limit):
+    """The first pass is always an improvement: the best loss before it is infinite."""
     model = classifier(tol=1e9, n_iter_no_change=limit, max_iter=30).fit(X, y)
     assert model.n_iter_ == min(30, limit + 2)
     assert classifier(tol=0, n_iter_no_change=1, max_iter=30).fit(X, y).n_iter_ == 30
     assert classifier(max_iter=1).fit(X, y).n_iter_ == 1
 
 
-def interrupted_trainer(monkeypatch, after):
-    """Interrupt the trainer's call number `after` at the end of its passes, as Ctrl-C does."""
+def interrupt_call(monkeypatch, after):
+    """Raise KeyboardInterrupt, as Ctrl-C does, at the end of the trainer's call number `after`."""
     calls = itertools.count(1)
     run = compiled_trainer.NumbaTrainer.run
 
@@ -72,8 +72,8 @@ def interrupted_trainer(monkeypatch, after):
     monkeypatch.setattr(compiled_trainer.NumbaTrainer, "run", interrupted)
 
 
-# Options with which a call of the trainer is one pass.
-ONE_BY_ONE = {
+# Options, and validation data, with which every call of the trainer is a single pass.
+SINGLE_PASSES = {
     "validation data": ({}, {"X_val": X, "y_val": y}),
     "early stopping": ({"early_stopping": True}, {}),
     "average": ({"ema_decay": 0.9}, {"X_val": X, "y_val": y}),
@@ -81,12 +81,12 @@ ONE_BY_ONE = {
 
 
 @pytest.mark.parametrize("after", [1, 3])
-@pytest.mark.parametrize(("options", "validation"), ONE_BY_ONE.values(), ids=ONE_BY_ONE.keys())
+@pytest.mark.parametrize(("options", "validation"), SINGLE_PASSES.values(), ids=SINGLE_PASSES.keys())
 def test_an_interrupt_leaves_a_fitted_estimator(monkeypatch, options, validation, after):
     """An interrupted fit keeps its parameters and all records of the completed passes."""
     expected = classifier(max_iter=after, **options).fit(X, y, **validation)
     model = classifier(max_iter=50, **options)
-    interrupted_trainer(monkeypatch, after)
+    interrupt_call(monkeypatch, after)
     with pytest.warns(UserWarning, match=r"Training interrupted by user\.") as caught:
         model.fit(X, y, **validation)
     assert [warning.filename for warning in caught] == [__file__]
@@ -116,7 +116,7 @@ def test_divergence_says_what_to_do():
     assert "lower learning_rate_init, for instance to 100, or set max_grad_norm" in message
     assert isinstance(raised.value, ValueError)
     assert str(pickle.loads(pickle.dumps(raised.value))) == message
-    # The estimator has the last finite parameters: it predicts, and can go on without the cause.
+    # The estimator keeps the last finite parameters: it predicts, and can be fitted with a smaller rate.
     assert np.isfinite(parameters(model)).all()
     with pytest.warns(RuntimeWarning, match="scores are too large"):
         assert model.predict(X).shape == (150, 3)
@@ -133,7 +133,7 @@ def test_divergence_says_what_to_do():
     assert "learning_rate_init" not in str(raised.value)
 
 
-def test_divergence_where_validation_data_chose_before():
+def test_early_stopping_keeps_the_best_pass_before_a_divergence():
     model = regressor(
         solver="sgd", learning_rate_init=1e3, max_iter=300, early_stopping=True, n_iter_no_change=np.inf
     )
@@ -147,7 +147,7 @@ def test_divergence_where_validation_data_chose_before():
     assert np.isfinite(model.predict(X)).all()
 
 
-# Wrong parameters, and the messages that name them.
+# Parameters with which a fit fails, and a part of the message.
 WRONG = {
     "activation": ({"activation": ["relu", "tanh", "relu"]}, "activation"),
     "an item of activation": ({"activation": ["relu", ["tanh"]]}, r"activation\[1\] must be one of"),
@@ -162,13 +162,13 @@ WRONG = {
 
 @pytest.mark.parametrize("warm_start", [False, True])
 @pytest.mark.parametrize("wrong", WRONG)
-def test_a_fit_that_fails_leaves_what_was_fitted(wrong, warm_start):
-    digits, labels = X[:, :3].copy(), np.array(list("ab"))[y % 2]
+def test_a_fit_that_fails_leaves_the_earlier_fit(wrong, warm_start):
+    other_X, other_y = X[:, :3].copy(), np.array(list("ab"))[y % 2]
     model = classifier(hidden_layer_sizes=(5, 4)).fit(X, y)
     before = model.predict_proba(X)
     options, message = WRONG[wrong]
     model.set_params(warm_start=warm_start, **options)
-    data = (X, y) if warm_start else (digits, labels)
+    data = (X, y) if warm_start else (other_X, other_y)
     extra = {"X_val": data[0][:, :2], "y_val": data[1]} if wrong == "X_val" else {}
     with pytest.raises(ValueError, match=message):
         model.fit(*data, **extra)
@@ -182,7 +182,7 @@ def test_a_fit_that_fails_leaves_what_was_fitted(wrong, warm_start):
         new.predict(X)
 
 
-def test_fits_on_threads_that_share_a_generator_are_not_alike():
+def test_fits_on_threads_that_share_a_generator_are_all_different():
     shared = np.random.RandomState(0)
     for random_state in (None, shared):
         models = joblib.Parallel(4, backend="threading")(
@@ -192,7 +192,7 @@ def test_fits_on_threads_that_share_a_generator_are_not_alike():
         assert len({model.coefs_[0].tobytes() for model in models}) == 24
 
 
-def test_what_a_scorer_draws_is_not_drawn_again():
+def test_a_fit_never_draws_again_what_a_scorer_drew():
     drawn = []
 
     def scorer(model, X, y):
@@ -205,8 +205,8 @@ def test_what_a_scorer_draws_is_not_drawn_again():
     assert len(set(drawn)) == 120
 
 
-def test_callbacks_that_change_the_patience_change_it_for_the_next_fit():
-    class More:
+def test_a_callback_cannot_change_the_patience_of_the_running_fit():
+    class MorePatience:
         def setup(self, estimator, context):
             pass
 
@@ -216,23 +216,28 @@ def test_callbacks_that_change_the_patience_change_it_for_the_next_fit():
             estimator.n_iter_no_change = 10**6
 
     pytest.importorskip("sklearn.callback")
-    model = classifier(max_iter=300, n_iter_no_change=15, tol=1e3).set_callbacks(More()).fit(X, y)
+    model = classifier(max_iter=300, n_iter_no_change=15, tol=1e3).set_callbacks(MorePatience()).fit(X, y)
     assert model.n_iter_ == 17
 
 
-def test_balanced_classes_of_parts_are_refused():
+def test_partial_fit_refuses_balanced_class_weights():
     with pytest.raises(ValueError, match="class_weight='balanced' would balance the samples of each call"):
         classifier(class_weight="balanced").partial_fit(X, y, classes=[0, 1, 2])
 
 
-def test_scorers_get_the_weights_that_their_metrics_know_of():
+def test_scorers_get_the_sample_weights_if_their_metric_takes_weights():
     weights = np.linspace(0.1, 3, 150)
     options = {"early_stopping": True, "max_iter": 3, "random_state": 0}
     named = classifier(scoring="accuracy", **options).fit(X, y, sample_weight=weights)
     scorer = classifier(scoring=get_scorer("accuracy"), **options).fit(X, y, sample_weight=weights)
-    own = classifier(**options).fit(X, y, sample_weight=weights)
-    assert named.validation_scores_ == scorer.validation_scores_ == own.validation_scores_
-    regressor(scoring="neg_max_error", **options).fit(X, COUNTS, sample_weight=weights)
+    default = classifier(**options).fit(X, y, sample_weight=weights)
+    assert named.validation_scores_ == scorer.validation_scores_ == default.validation_scores_
+    unweighted = classifier(**options).fit(X, y)
+    assert named.validation_scores_ != unweighted.validation_scores_
+    # The largest error takes no weights.
+    model = regressor(scoring="neg_max_error", **options)
+    model.fit(X, COUNTS, weights, X_val=X, y_val=COUNTS)
+    assert model.best_validation_score_ == pytest.approx(-np.abs(COUNTS - model.predict(X)).max())
 
 
 @pytest.mark.parametrize("class_weight", ["balanced", {0: 5.0, 2: 0.5}])

@@ -1,4 +1,4 @@
-"""Ensembles: each method equals the same steps done by hand."""
+"""Ensembles: the members of each method equal estimators that are fitted one by one."""
 
 import itertools
 
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.filterwarnings(
 
 
 def assert_predicts_as(ensemble, members, X):
-    """Assert that an ensemble predicts the mean of its members, and its other predictions by that mean."""
+    """Assert that an ensemble predicts the mean of its members, and the class or labels of that mean."""
     if is_regressor(ensemble):
         each = [member.predict(X).astype(float) for member in members]
         mean, std = ensemble.predict(X, return_std=True)
@@ -51,6 +51,7 @@ def assert_predicts_as(ensemble, members, X):
 
 
 def seeds_of(random, count):
+    """Return the seeds of `count` members, drawn as an ensemble draws them."""
     return [int(random.randint(2**31 - 1)) for _ in range(count)]
 
 
@@ -67,7 +68,7 @@ data = pytest.mark.parametrize(("samples", "weights"), DATA.values(), ids=DATA.k
 
 @problems
 @data
-def test_seeds(member, kind, targets, samples, weights):
+def test_members_by_seeds_differ_in_their_seed_alone(member, kind, targets, samples, weights):
     ensemble = kind(member(batch_size=50), n_estimators=3, random_state=7).fit(samples, targets, weights)
     expected = [
         member(batch_size=50, random_state=seed).fit(samples, targets, sample_weight=weights)
@@ -82,8 +83,10 @@ def test_seeds(member, kind, targets, samples, weights):
 
 @problems
 @data
-def test_bootstrap(member, kind, targets, samples, weights):
-    """Members are fitted to the rows drawn; rows of weight 0 are never drawn."""
+def test_members_by_bootstrap_are_fitted_to_rows_drawn_with_replacement(
+    member, kind, targets, samples, weights
+):
+    """Rows of weight 0 are never drawn."""
     ensemble = kind(member(batch_size=40), 3, "bootstrap", random_state=7).fit(samples, targets, weights)
     random = np.random.RandomState(7)
     seeds = seeds_of(random, 3)
@@ -98,7 +101,7 @@ def test_bootstrap(member, kind, targets, samples, weights):
 
 
 @pytest.mark.parametrize("kind", [MLPEnsembleClassifier, MLPEnsembleRegressor])
-def test_rows_of_weight_0_are_not_there(kind):
+def test_rows_of_weight_0_change_nothing(kind):
     member = classifier() if kind is MLPEnsembleClassifier else regressor()
     kept = WEIGHTS > 0
     for method in METHODS:
@@ -112,8 +115,7 @@ def test_rows_of_weight_0_are_not_there(kind):
 
 @pytest.mark.parametrize("options", [{}, {"batch_size": 40}, {"solver": "sgd", "batch_size": 40}], ids=str)
 @problems
-def test_snapshots(member, kind, targets, options):
-    """Snapshots are one training, copied at the end of each of its cycles."""
+def test_snapshots_are_copies_of_one_training_at_the_ends_of_its_cycles(member, kind, targets, options):
     ensemble = kind(
         member(max_iter=14, early_stopping=True, n_iter_no_change=1, tol=1e9, **options), 4, "snapshots",
         random_state=7,
@@ -136,33 +138,33 @@ def test_snapshots(member, kind, targets, options):
     assert_predicts_as(ensemble, expected, X)
 
 
-def test_the_rate_of_snapshots_is_back_at_the_top_after_each(monkeypatch):
-    """The factors that the training asked for, step by step, are the cosines of the formula."""
-    asked = {}
+def test_the_learning_rate_begins_anew_after_each_snapshot(monkeypatch):
+    """The factors of the learning rate, step by step, are one half cosine for each snapshot."""
+    used = {}
     factors = CosineDecay.factors
 
     def recorded(self, steps, total):
         values = factors(self, steps, total)
-        asked.update(zip(steps.tolist(), values.tolist(), strict=True))
+        used.update(zip(steps.tolist(), values.tolist(), strict=True))
         return values
 
     monkeypatch.setattr(CosineDecay, "factors", recorded)
     MLPEnsembleClassifier(classifier(max_iter=8, batch_size=40), 4, "snapshots").fit(X, y)
-    assert sorted(asked) == list(range(32))
-    rates = np.array([asked[step] for step in range(32)]).reshape(4, 8)
+    assert sorted(used) == list(range(32))
+    rates = np.array([used[step] for step in range(32)]).reshape(4, 8)
     cosine = (1 + np.cos(np.pi * np.arange(8) / 8)) / 2
     np.testing.assert_allclose(rates, np.tile(cosine, (4, 1)), rtol=1e-12)
     assert (rates[:, 0] == 1).all()
 
 
 @pytest.mark.parametrize("max_iter", [1, 2, 3])
-def test_fewer_passes_than_snapshots(max_iter):
-    """A cycle has one pass at least."""
+def test_every_snapshot_trains_for_at_least_one_pass(max_iter):
+    """With fewer passes than snapshots, the training is longer than `max_iter`."""
     ensemble = MLPEnsembleClassifier(classifier(max_iter=max_iter), 4, "snapshots").fit(X, y)
     assert [member.t_ for member in ensemble.estimators_] == [150, 300, 450, 600]
 
 
-def test_snapshots_are_apart():
+def test_snapshots_share_no_memory():
     ensemble = MLPEnsembleClassifier(classifier(), 3, "snapshots").fit(X, y)
     before = [parameters(member) for member in ensemble.estimators_]
     ensemble.estimators_[0].coefs_[0][...] = 0
@@ -171,10 +173,10 @@ def test_snapshots_are_apart():
     assert len({id(member._state.random) for member in ensemble.estimators_}) == 3
 
 
-@pytest.mark.parametrize("weights", [None, WEIGHTS[:75].tolist() * 2], ids=["", "weighted"])
+@pytest.mark.parametrize("weights", [None, WEIGHTS[:75].tolist() * 2], ids=["unweighted", "weighted"])
 @problems
-def test_average(member, kind, targets, weights):
-    """A pass is two batches, the halves of the samples in order: a partial fit of a half is a step."""
+def test_members_by_average_are_the_mean_of_the_parameters_over_steps(member, kind, targets, weights):
+    """A pass is two batches, the halves of the samples in order: a partial fit of a half equals a step."""
     options = {"batch_size": 75, "shuffle": False, "max_iter": 5, "learning_rate_init": 0.01}
     ensemble = kind(member(**options), 3, "average", random_state=7).fit(X, targets, weights)
     (averaged,) = ensemble.estimators_
@@ -185,7 +187,7 @@ def test_average(member, kind, targets, weights):
     known = {"classes": np.unique(targets)} if kind is MLPEnsembleClassifier else {}
     if targets is LABELS:
         known = {"classes": np.arange(3)}
-    # A step so small that it changes no bit gives the first parameters of the training.
+    # A step so small that it changes no bit shows the initial parameters of the training.
     at_first = (
         clone(stepped).set_params(learning_rate_init=1e-300, solver="sgd").partial_fit(X, targets, **known)
     )
@@ -200,8 +202,8 @@ def test_average(member, kind, targets, weights):
     assert_predicts_as(ensemble, [averaged], X)
 
 
-def test_an_average_over_one_step_is_the_last():
-    """A training of one step averages nothing."""
+def test_an_average_over_one_step_is_the_last_step():
+    """An average goes over `n_estimators` passes: here over one, which is a single batch."""
     ensemble = MLPEnsembleClassifier(classifier(), 1, "average", random_state=7).fit(X, y)
     seed, *_ = seeds_of(np.random.RandomState(7), 1)
     expected = classifier(random_state=seed).fit(X, y)
@@ -209,18 +211,18 @@ def test_an_average_over_one_step_is_the_last():
 
 
 @pytest.mark.parametrize("method", ["snapshots", "average"])
-def test_lbfgs_has_no_steps_to_follow(method):
+def test_snapshots_and_averages_need_a_stochastic_solver(method):
     for solver in ("lbfgs", fastnn.LBFGS()):
         ensemble = MLPEnsembleClassifier(classifier(solver=solver), 2, method)
         with pytest.raises(ValueError, match=f"method='{method}' needs a stochastic solver, .* 'lbfgs'"):
             ensemble.fit(X, y)
-    for method in ("seeds", "bootstrap"):
-        ensemble = MLPEnsembleClassifier(classifier(solver="lbfgs", max_iter=20), 2, method, random_state=0)
+    for other in ("seeds", "bootstrap"):
+        ensemble = MLPEnsembleClassifier(classifier(solver="lbfgs", max_iter=20), 2, other, random_state=0)
         assert ensemble.fit(X, y).score(X, y) > 0.8
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_any_number_of_threads_fits_the_same(method):
+def test_members_do_not_depend_on_the_number_of_threads(method):
     ensembles = [
         MLPEnsembleClassifier(classifier(batch_size=40), 3, method, n_jobs=n_jobs, random_state=1).fit(X, y)
         for n_jobs in (None, 1, 2, 3, -1, -100)
@@ -229,9 +231,9 @@ def test_any_number_of_threads_fits_the_same(method):
         assert_same_members(ensemble, ensembles[0].estimators_)
 
 
-def test_random_states():
-    def fitted(random_state, of_member=0):
-        member = classifier(random_state=of_member)
+def test_members_depend_on_the_random_state_of_the_ensemble_alone():
+    def fitted(random_state, member_state=0):
+        member = classifier(random_state=member_state)
         return MLPEnsembleClassifier(member, 2, random_state=random_state).fit(X, y)
 
     first = fitted(3)
@@ -260,24 +262,22 @@ def test_members_of_a_list_take_turns():
 
 
 @pytest.mark.parametrize("method", ["snapshots", "average"])
-def test_methods_of_one_network_take_no_list(method):
+def test_snapshots_and_averages_take_no_list_of_members(method):
     for listed in ([classifier()], (classifier(), classifier())):
         with pytest.raises(ValueError, match=f"method='{method}' needs a single network"):
             MLPEnsembleClassifier(listed, 2, method).fit(X, y)
 
 
-def test_default_members():
+def test_members_have_default_parameters_by_default():
     for kind, member in ((MLPEnsembleClassifier, MLPClassifier()), (MLPEnsembleRegressor, MLPRegressor())):
         ensemble = kind(n_estimators=1, random_state=7).fit(X[::10], y[::10])
         assert ensemble.estimator is None
         (fitted,) = ensemble.estimators_
-        changed = fitted.get_params()
-        changed.pop("random_state")
-        assert changed == {k: v for k, v in member.get_params().items() if k != "random_state"}
+        assert fitted.get_params() == member.get_params() | {"random_state": fitted.random_state}
 
 
-def test_classes_missing_from_a_bootstrap_sample():
-    """Every member knows all classes: its training equals partial fits that are given them."""
+def test_members_know_classes_that_their_bootstrap_sample_lacks():
+    """The training of a member equals partial fits that are given the classes of the whole table."""
     samples, targets = X[47:53], np.array(["a"] * 4 + ["b", "c"])
     n_classes = set()
     for seed in range(8):
@@ -311,7 +311,7 @@ def test_classes_missing_from_a_bootstrap_sample():
     ids=["ints", "floats", "text", "objects", "bools", "signs", "one class", "a column"],
 )  # fmt: skip
 @pytest.mark.filterwarnings("ignore:A column-vector y:sklearn.exceptions.DataConversionWarning")
-def test_classes_are_kept(method, targets):
+def test_classes_keep_their_values_and_dtype(method, targets):
     member = classifier(max_iter=30, learning_rate_init=0.05)
     ensemble = MLPEnsembleClassifier(member, 2, method, random_state=0).fit(X, targets)
     alone = classifier().fit(X, targets)
@@ -325,14 +325,14 @@ def test_classes_are_kept(method, targets):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_labels(method):
+def test_multilabel_predictions_are_dense_or_sparse_as_the_labels_were(method):
     member = classifier(max_iter=40, learning_rate_init=0.05)
     ensemble = MLPEnsembleClassifier(member, 3, method, random_state=0)
     dense = clone(ensemble).fit(X, LABELS)
     np.testing.assert_array_equal(dense.classes_, [0, 1, 2])
     assert dense.predict(X).dtype == np.int64
     assert dense.score(X, LABELS) > 0.7
-    # Labels that were fitted as a sparse matrix are predicted as one, as a member does.
+    # An ensemble fitted to sparse labels predicts sparse labels, as its members do.
     for container in (scipy.sparse.csr_matrix, scipy.sparse.csr_array):
         fitted = clone(ensemble).fit(X, container(LABELS))
         predicted = fitted.predict(X)
@@ -342,12 +342,12 @@ def test_labels(method):
     assert not scipy.sparse.issparse(fitted.fit(X, LABELS).predict(X))
 
 
-def test_labels_that_a_bootstrap_sample_has_none_of():
+def test_a_bootstrap_sample_may_lack_all_labels():
     rare = np.zeros((20, 3), int)
     rare[0] = 1
     ensemble = MLPEnsembleClassifier(classifier(), 8, "bootstrap", random_state=0).fit(X[:20], rare)
     random = np.random.RandomState(0)
-    seeds_of(random, 8)
+    seeds_of(random, 8)  # an ensemble draws all seeds before the rows
     assert not all(0 in random.randint(0, 20, 20) for _ in range(8))
     assert ensemble.predict(X).shape == (150, 3)
 
@@ -360,7 +360,7 @@ def test_a_tie_goes_to_the_first_class():
     assert set(ensemble.predict(X)) == {"setosa"}
 
 
-def test_weights_of_classes():
+def test_class_weights_of_the_member_apply_to_every_member():
     weighted = {"setosa": 5.0, "versicolor": 1.0, "virginica": 0.5}
     for class_weight in (weighted, "balanced"):
         member = classifier(class_weight=class_weight)
@@ -372,26 +372,26 @@ def test_weights_of_classes():
         assert_same_members(ensemble, expected)
 
 
-def test_the_spread_of_one_is_0():
+def test_the_standard_deviation_of_one_member_is_0():
     ensemble = MLPEnsembleRegressor(regressor(), 1).fit(X, TARGETS)
     mean, std = ensemble.predict(X, return_std=True)
     np.testing.assert_array_equal(mean, ensemble.estimators_[0].predict(X))
     assert (std == 0).all()
 
 
-def test_the_spread_is_float32_too():
+def test_float32_samples_have_float32_means_and_deviations():
     narrow = X.astype(np.float32)
     for targets in (TARGETS, TARGETS[:, 0]):
         ensemble = MLPEnsembleRegressor(regressor(), 3).fit(narrow, targets)
         for result in ensemble.predict(narrow, return_std=True):
             assert result.dtype == np.float32
             assert result.shape == targets.shape
-        # Samples in float64 are cast to float32, as a member does.
+        # Members of float32 cast float64 samples to float32, and so does the ensemble.
         np.testing.assert_array_equal(ensemble.predict(narrow.astype(float)), ensemble.predict(narrow))
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_losses_of_regressors(method):
+def test_members_of_a_regressor_may_have_any_loss(method):
     counts = np.random.RandomState(0).poisson(np.exp(X[:, 0])).astype(float)
     ensemble = MLPEnsembleRegressor(regressor(loss="poisson", max_iter=8), 2, method).fit(X, counts)
     assert (ensemble.predict(X) > 0).all()
@@ -401,7 +401,7 @@ def test_losses_of_regressors(method):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_frames(method):
+def test_data_frames_are_fitted_as_their_arrays(method):
     pd = pytest.importorskip("pandas")
     frame = pd.DataFrame(X, columns=list("abcd"), index=np.arange(150)[::-1])
     column, weights = pd.Series(NAMES[y], index=frame.index), pd.Series(WEIGHTS, index=frame.index)
@@ -418,7 +418,7 @@ def test_frames(method):
     MLPEnsembleRegressor(regressor(), 2, method).fit(frame, pd.DataFrame(TARGETS)).predict(frame)
 
 
-def test_from_search():
+def test_from_search_takes_the_best_candidates_as_members():
     grid = {"alpha": [1e-4, 1.0, 100.0], "hidden_layer_sizes": [(3,), (6,)]}
     search = GridSearchCV(classifier(max_iter=40, learning_rate_init=0.05), grid, cv=3).fit(X, y)
     scores = search.cv_results_["mean_test_score"]
@@ -441,7 +441,7 @@ def test_from_search():
     assert ensemble.n_estimators == 2
 
 
-def test_from_a_search_with_several_metrics():
+def test_from_search_ranks_by_the_metric_of_refit():
     search = GridSearchCV(
         classifier(), {"alpha": [0, 1.0, 50.0]}, cv=2, scoring=["accuracy", "neg_log_loss"],
         refit="neg_log_loss",
@@ -467,7 +467,7 @@ def test_candidates_whose_fits_failed_are_left_out():
         MLPEnsembleClassifier.from_search(search)
 
 
-def test_from_search_wrongly():
+def test_from_search_refuses_unfitted_searches_and_wrong_members():
     with pytest.raises(NotFittedError):
         MLPEnsembleClassifier.from_search(GridSearchCV(classifier(), {}))
     search = GridSearchCV(classifier(), {"alpha": [1, 2]}, cv=2).fit(X, y)

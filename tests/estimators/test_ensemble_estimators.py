@@ -34,6 +34,7 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 
+# Ensembles on which scikit-learn's checks of estimators run.
 CHECKED = [
     kind(member(hidden_layer_sizes=(6,), max_iter=60, learning_rate_init=0.05), n_estimators=2, method=method)
     for kind, member in ((MLPEnsembleClassifier, MLPClassifier), (MLPEnsembleRegressor, MLPRegressor))
@@ -41,22 +42,25 @@ CHECKED = [
 ]
 
 # Least number of checks for each estimator; scikit-learn 1.9 has 63 and 56.
-CHECKS = 50
+LEAST_CHECKS = 50
 
+# Checks that may skip themselves, with the reason.
 MAY_BE_SKIPPED = {
     "check_array_api_input": "asks for SCIPY_ARRAY_API=1 in the environment",
     "check_classifiers_multilabel_output_format_decision_function": "there is no decision_function",
 }
 
-SAMPLES_DRAWN = "which samples are drawn depends on how many there are"
-
-EQUIVALENCES = (
+# A bootstrap fails these checks: the rows that it draws depend on the number of rows.
+WEIGHT_CHECKS = (
     "check_sample_weight_equivalence_on_dense_data", "check_sample_weight_equivalence_on_sparse_data"
 )  # fmt: skip
 
 
 def expected_failures(ensemble):
-    return dict.fromkeys(EQUIVALENCES, SAMPLES_DRAWN) if ensemble.method == "bootstrap" else {}
+    """Return the checks that an ensemble is expected to fail, each with the reason."""
+    if ensemble.method != "bootstrap":
+        return {}
+    return dict.fromkeys(WEIGHT_CHECKS, "the rows drawn depend on the number of rows")
 
 
 def name_of(check):
@@ -64,7 +68,7 @@ def name_of(check):
 
 
 @parametrize_with_checks(CHECKED, expected_failed_checks=expected_failures)
-def test_check(estimator, check):
+def test_the_check_of_scikit_learn_passes(estimator, check):
     skipped = None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
@@ -78,10 +82,10 @@ def test_check(estimator, check):
 
 
 @pytest.mark.parametrize("ensemble", CHECKED)
-def test_all_checks_are_made(ensemble):
-    """The two checks of a bootstrap that are expected to fail do fail; no other is expected to."""
+def test_only_the_weight_checks_of_a_bootstrap_fail(ensemble):
+    """An expected failure is tested to be one, and scikit-learn yields all of its checks."""
     checks = [check for _, check in estimator_checks_generator(ensemble)]
-    assert len(checks) >= CHECKS
+    assert len(checks) >= LEAST_CHECKS
     failures = [check for check in checks if name_of(check) in expected_failures(ensemble)]
     assert len(failures) == (2 if ensemble.method == "bootstrap" else 0)
     for check in failures:
@@ -91,7 +95,7 @@ def test_all_checks_are_made(ensemble):
 
 @pytest.mark.parametrize("method", METHODS)
 @problems
-def test_copies(member, kind, targets, method):
+def test_copies_are_equal_and_independent(member, kind, targets, method):
     ensemble = kind(member(), 2, method, random_state=0).fit(X, targets)
     for other in (pickle.loads(pickle.dumps(ensemble)), copy.deepcopy(ensemble)):
         assert_same_members(other, ensemble.estimators_)
@@ -101,7 +105,7 @@ def test_copies(member, kind, targets, method):
     assert not hasattr(clone(ensemble), "estimators_")
 
 
-def test_parameters():
+def test_parameters_of_the_member_are_parameters_of_the_ensemble():
     member = classifier()
     ensemble = MLPEnsembleClassifier(member)
     shallow = {
@@ -124,7 +128,7 @@ def test_parameters():
     assert make_pipeline(StandardScaler(), ensemble).fit(X, y).predict(X).shape == (150,)
 
 
-def test_it_shows_itself():
+def test_representations_and_tags_describe_the_ensemble():
     ensemble = MLPEnsembleClassifier(classifier(alpha=0.5), 3)
     assert repr(ensemble).startswith("MLPEnsembleClassifier(estimator=MLPClassifier(")
     for shown in (ensemble, clone(ensemble).fit(X, y), MLPEnsembleClassifier([classifier()] * 2)):
@@ -157,7 +161,7 @@ def test_it_shows_itself():
     ],
     ids=lambda value: str(value)[:30],
 )  # fmt: skip
-def test_wrong_parameters(name, value, message):
+def test_wrong_parameters_are_refused(name, value, message):
     ensemble = MLPEnsembleClassifier(**{"estimator": classifier(), "n_estimators": 2} | {name: value})
     with pytest.raises(ValueError, match=message):
         ensemble.fit(X, y)
@@ -168,23 +172,23 @@ def test_wrong_parameters(name, value, message):
 @pytest.mark.parametrize(
     ("name", "value"), [("alpha", -1), ("max_iter", "many"), ("batch_size", "all"), ("solver", "newton")]
 )
-def test_wrong_parameters_of_members(method, name, value):
+def test_wrong_parameters_of_members_are_refused(method, name, value):
     ensemble = MLPEnsembleClassifier(classifier(**{name: value}), 2, method)
     with pytest.raises(InvalidParameterError, match=f"The '{name}' parameter of MLPClassifier must be"):
         ensemble.fit(X, y)
 
 
-def test_weights_of_samples_are_checked():
+def test_sample_weights_are_checked():
     ensemble = MLPEnsembleClassifier(classifier(), 2, random_state=0)
     for weights in (np.zeros(150), -np.ones(150), np.ones(149), np.full(150, np.nan), ["a"] * 150):
-        with pytest.raises(ValueError):  # noqa: PT011, whose words these are is another's business
+        with pytest.raises(ValueError):  # noqa: PT011, test_estimator_data.py tests the messages
             ensemble.fit(X, y, weights)
     same = clone(ensemble).fit(X, y, 1.0)  # one weight for all samples, as a member takes it
     assert_same_members(same, ensemble.fit(X, y).estimators_)
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_fit_that_fails_leaves_none_of_an_earlier_one(method):
+def test_a_fit_that_fails_discards_the_earlier_fit(method):
     ensemble = MLPEnsembleClassifier(classifier(), 2, method).fit(X, y)
     ensemble.set_params(estimator=classifier(solver="sgd", learning_rate_init=1e300))
     with pytest.raises(fastnn.DivergenceError):

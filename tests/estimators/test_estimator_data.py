@@ -39,8 +39,8 @@ REGRESSION_LOSSES = ("squared_error", "absolute_error", "huber", "quantile", "po
 
 @pytest.mark.parametrize("solver", ["lbfgs", "sgd"])
 @pytest.mark.parametrize("loss", [*REGRESSION_LOSSES, "softmax", "sigmoid", "labels"])
-def test_weighting_equals_repetition(loss, solver):
-    """A weight in a whole batch equals that many copies of the sample; weight 0 removes it."""
+def test_a_sample_weight_equals_repeated_samples(loss, solver):
+    """In a single batch, a weight of k equals k copies of the sample; weight 0 removes the sample."""
     options = {
         "solver": solver, "max_iter": 12, "alpha": 0.5, "activation": "tanh", "batch_size": 150,
         "learning_rate_init": 0.1,
@@ -53,7 +53,7 @@ def test_weighting_equals_repetition(loss, solver):
     repeated = clone(model).set_params(batch_size=WEIGHTS.sum())
     repeated.fit(X.repeat(WEIGHTS, axis=0), targets.repeat(WEIGHTS, axis=0))
     model.fit(X, targets, sample_weight=WEIGHTS)
-    # With a loss that has kinks, a rounding error can send the line search another way: compare loosely.
+    # Where a loss has kinks, a rounding error can change the path of the line search: compare loosely.
     smooth = solver == "sgd" or loss not in ("absolute_error", "quantile")
     np.testing.assert_allclose(parameters(model), parameters(repeated), atol=1e-7 if smooth else 1e-3)
     np.testing.assert_allclose(model.loss_, repeated.loss_, rtol=1e-7 if smooth else 1e-3)
@@ -72,7 +72,7 @@ def test_class_weights_are_sample_weights(targets, class_weight):
     np.testing.assert_allclose(parameters(one), parameters(other), rtol=1e-12)
 
 
-def test_class_weights_of_a_part_of_the_classes():
+def test_class_weights_may_leave_out_classes():
     model = classifier(class_weight={0: 2.0, 1: 3.0})
     model.partial_fit(X[y == 2], y[y == 2], classes=[0, 1, 2]).partial_fit(X[y == 1], y[y == 1])
     other = classifier().partial_fit(X[y == 2], y[y == 2], classes=[0, 1, 2])
@@ -101,12 +101,12 @@ def test_class_weights_of_a_part_of_the_classes():
     ],
     ids=["short", "table", "zeros", "nan", "negative", "huge", "text"],
 )
-def test_wrong_weights(weights, message):
+def test_wrong_sample_weights_are_refused(weights, message):
     with pytest.raises(ValueError, match=message):
         classifier().fit(X, y, sample_weight=weights)
 
 
-def test_weights_of_every_kind():
+def test_sample_weights_may_be_lists_or_series_or_one_number():
     expected = parameters(regressor().fit(X, COUNTS, WEIGHTS))
     pd = pytest.importorskip("pandas")
     for weights in (WEIGHTS.tolist(), WEIGHTS.astype(np.float32), pd.Series(WEIGHTS), WEIGHTS.astype("u1")):
@@ -118,7 +118,7 @@ def test_weights_of_every_kind():
 
 @pytest.mark.parametrize("kind", [bool, np.int8, np.uint64, float, str, "S1", object, "M8[D]"], ids=str)
 @pytest.mark.filterwarnings("ignore:Support for labels represented as bytes:FutureWarning")  # up to 1.7
-def test_labels_of_every_kind(kind):
+def test_labels_of_every_dtype_are_treated_as_by_scikit_learn(kind):
     """fastnn accepts the kinds of labels that scikit-learn's classifier accepts, and refuses the others."""
     labels = NAMES[y].astype(object) if kind is object else (y % 2).astype("i8").astype(kind)
     fitted = []
@@ -137,7 +137,7 @@ def test_labels_of_every_kind(kind):
 
 
 @pytest.mark.parametrize("label", [3, True, "only", 2.0])
-def test_a_single_class(label):
+def test_a_single_class_is_always_predicted(label):
     labels = np.full(20, label)
     model = classifier(early_stopping=True).fit(X[:20], labels)
     np.testing.assert_array_equal(model.predict(X), np.full(150, label))
@@ -148,7 +148,7 @@ def test_a_single_class(label):
     assert model.score(X[:20], labels) == 1
 
 
-def test_labels_that_do_not_fit():
+def test_unsuitable_labels_are_refused():
     for labels, message in (
         (y + 0.5, "Unknown label type"),
         (np.column_stack([y, y]), "Multioutput target data is not supported with label binarization"),
@@ -161,8 +161,8 @@ def test_labels_that_do_not_fit():
         classifier().fit(X, y[:, None])
 
 
-def test_labels_of_another_kind_than_before():
-    """Kernels read a fixed number of targets a sample, unchecked: other shapes must be refused before."""
+def test_labels_must_have_the_kind_of_the_earlier_fit():
+    """Kernels read a fixed number of targets a sample and check nothing: Python refuses other shapes."""
     labels = classifier().fit(X, LABELS)
     for wrong in (LABELS[:, :2], np.column_stack([LABELS, LABELS]), y):
         with pytest.raises(ValueError, match=r"mismatch|not in `self.classes_`|multilabel input"):
@@ -183,7 +183,7 @@ def test_labels_of_another_kind_than_before():
         classifier().partial_fit(X, y, classes=[0, 1, 2]).partial_fit(X, y, classes=[0, 1])
 
 
-def test_classes_that_come_later():
+def test_classes_may_first_occur_in_a_later_partial_fit():
     model = classifier(learning_rate_init=0.02)
     model.partial_fit(X[:50], NAMES[y[:50]], classes=NAMES[[2, 0, 1]])
     np.testing.assert_array_equal(model.classes_, NAMES)
@@ -200,7 +200,7 @@ SPARSE = [
 
 
 @pytest.mark.parametrize("container", SPARSE)
-def test_sparse_tables(container):
+def test_sparse_tables_are_fitted_as_dense_ones(container):
     dense = classifier(early_stopping=True).fit(X, LABELS)
     model = classifier(early_stopping=True).fit(container(X), container(LABELS))
     assert_same_fit(dense, model)
@@ -222,16 +222,26 @@ def test_sparse_tables(container):
         np.asfortranarray,
         lambda X: np.repeat(X, 2, axis=0)[::2],
         lambda X: np.repeat(X, 3, axis=1)[:, ::3],
-        lambda X: X[::-1][::-1],
+        lambda X: X[::-1].copy()[::-1],
         lambda X: X.astype(">f8"),
         lambda X: X.astype(np.longdouble),
         lambda X: X.astype(object),
         lambda X: X.tolist(),
         lambda X: np.frombuffer(b"." + X.tobytes(), np.uint8)[1:].view(X.dtype).reshape(X.shape),
     ],
-    ids=["F", "rows", "columns", "reversed", "big", "long", "object", "list", "unaligned"],
+    ids=[
+        "Fortran order",
+        "second rows",
+        "third columns",
+        "negative strides",
+        "big-endian",
+        "long double",
+        "objects",
+        "list",
+        "unaligned",
+    ],
 )
-def test_tables_of_every_kind(view):
+def test_memory_layout_and_number_type_of_a_table_do_not_matter(view):
     table = view(X)
     expected = classifier(batch_size=40).fit(X, y)
     model = classifier(batch_size=40).fit(table, y)
@@ -241,13 +251,13 @@ def test_tables_of_every_kind(view):
 
 
 @pytest.mark.parametrize("dtype", ["f2", "i1", "u8", "?"])
-def test_numbers_of_every_kind(dtype):
+def test_narrow_numbers_are_fitted_as_float64(dtype):
     table = (np.abs(X) * 10).astype(dtype)
     assert_same_fit(regressor().fit(table, COUNTS), regressor().fit(table.astype(float), COUNTS))
     assert regressor().fit(table, COUNTS).coefs_[0].dtype == np.float64
 
 
-def test_tables_that_do_not_fit():
+def test_unsuitable_tables_and_targets_are_refused():
     for table, message in (
         (X[:, 0], "Expected 2D array, got 1D array"),
         (X[:, :, None], "Found array with dim 3"),
@@ -287,7 +297,7 @@ def test_tables_that_do_not_fit():
         regressor(loss="poisson").fit(X, -COUNTS)
 
 
-def test_float32_networks_refuse_what_is_too_large_for_them():
+def test_float32_networks_refuse_numbers_too_large_for_float32():
     model = classifier().fit(X.astype(np.float32), y)
     for use in (
         lambda table: model.predict(table),
@@ -301,7 +311,7 @@ def test_float32_networks_refuse_what_is_too_large_for_them():
         regressor().fit(X.astype(np.float32), COUNTS * 1e200)
 
 
-def test_a_single_sample():
+def test_a_single_sample_can_be_fitted():
     assert classifier().fit(X[:1], y[:1]).predict(X[:1]).tolist() == [0]
     assert regressor().fit(X[:1], TARGETS[:1]).predict(X[:1]).shape == (1, 3)
     model = classifier(batch_norm=True).partial_fit(X[:1], y[:1], classes=[0, 1, 2])
@@ -310,8 +320,8 @@ def test_a_single_sample():
         classifier(early_stopping=True).fit(X[:2], [0, 0])
 
 
-def test_what_is_set_aside():
-    """Held-out samples are stratified by class, whatever the label smoothing, and need a weight above 0."""
+def test_held_out_samples_are_stratified_and_need_weight():
+    """Early stopping holds out samples of every class, whatever the label smoothing, and of some weight."""
     for smoothing in (0.0, 0.3):
         model = classifier(early_stopping=True, label_smoothing=smoothing)
         with pytest.raises(ValueError, match=r"The least populated class(es)? in y ha(s|ve) only 1 member"):
@@ -320,8 +330,8 @@ def test_what_is_set_aside():
         classifier(early_stopping=True).fit(X, y, sample_weight=np.arange(150) == 0)
 
 
-def test_memory_maps(tmp_path):
-    """Read-only tables and read-only estimators fit as others do."""
+def test_memory_maps_are_fitted_as_other_arrays(tmp_path):
+    """Read-only tables and estimators with read-only parameters give the usual results."""
     for name, array in (("X", X), ("y", y)):
         np.save(tmp_path / f"{name}.npy", array)
     mapped, mapped_y = (np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in "Xy")
@@ -334,12 +344,12 @@ def test_memory_maps(tmp_path):
         assert_same_fit(model, loaded)
         np.testing.assert_array_equal(loaded.predict(mapped), model.predict(X))
         np.testing.assert_array_equal(loaded.predict_proba(mapped), model.predict_proba(X))
-        going_on = copy.deepcopy(model).set_params(warm_start=True).fit(X, y)
-        assert_same_fit(going_on, loaded.set_params(warm_start=True).fit(mapped, mapped_y))
+        continued = copy.deepcopy(model).set_params(warm_start=True).fit(X, y)
+        assert_same_fit(continued, loaded.set_params(warm_start=True).fit(mapped, mapped_y))
         loaded.set_params(early_stopping=False).partial_fit(mapped, mapped_y)
 
 
-def test_frames():
+def test_data_frames_are_fitted_as_their_arrays():
     pd = pytest.importorskip("pandas")
     frame = pd.DataFrame(X, columns=list("abcd"))
     for options in ({}, {"early_stopping": True}, {"early_stopping": True, "scoring": "accuracy"}):

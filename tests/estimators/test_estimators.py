@@ -31,7 +31,7 @@ pytestmark = [
 ]
 
 
-def test_parameters_of_an_estimator():
+def test_parameters_can_be_read_and_set_and_cloned():
     options = {
         "solver": fastnn.RMSprop(alpha=0.9), "learning_rate": fastnn.CosineDecay(), "dropout": [0.1, 0.2],
         "activation": ["elu"],
@@ -51,11 +51,11 @@ def test_parameters_of_an_estimator():
 def test_copies_are_independent(options):
     model = classifier(batch_size=40, **options).fit(X, y)
     before, predicted = parameters(model), model.predict_proba(X)
-    for made in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
-        np.testing.assert_array_equal(made.predict_proba(X), predicted)
-        for array in (*made.model_.W, *made.model_.b):
+    for copied in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        np.testing.assert_array_equal(copied.predict_proba(X), predicted)
+        for array in (*copied.model_.W, *copied.model_.b):
             array[...] = 7
-        made.set_params(early_stopping=False).partial_fit(X, y)
+        copied.set_params(early_stopping=False).partial_fit(X, y)
     if "batch_norm" in options:  # coefs_ and intercepts_ are read-only
         return
     copied = copy.copy(model)
@@ -67,7 +67,7 @@ def test_copies_are_independent(options):
 
 
 @pytest.mark.parametrize("options", [{}, {"ema_decay": 0.5}, {"early_stopping": True}])
-def test_coefs_are_the_parameters_themselves(options):
+def test_coefs_are_views_of_the_parameters(options):
     model = classifier(batch_size=40, **options).fit(X, y)
     np.testing.assert_array_equal(model.model_.predict_proba(X), model.predict_proba(X))
     before = model.predict_proba(X)
@@ -79,7 +79,7 @@ def test_coefs_are_the_parameters_themselves(options):
     for wrong in ([np.ones((2, 2))] * 2, [1.0, 2.0]):
         with pytest.raises(ValueError, match=r"coefs_\[0\] must have the shape"):
             model.coefs_ = wrong
-    # A later fit goes on from the assigned arrays.
+    # A partial fit starts from the assigned arrays.
     model.coefs_ = [0 * W for W in model.coefs_]
     model.intercepts_ = [0 * b for b in model.intercepts_]
     np.testing.assert_allclose(model.predict_proba(X), 1 / 3, rtol=1e-6)
@@ -88,7 +88,7 @@ def test_coefs_are_the_parameters_themselves(options):
         np.testing.assert_allclose(model.predict_proba(X), 1 / 3, rtol=1e-3)
 
 
-def test_subclasses_may_have_other_parameters():
+def test_a_subclass_may_have_other_parameters():
     class Mine(MLPClassifier):
         def __init__(self, depth=2, alpha=1e-4):
             super().__init__(hidden_layer_sizes=(5,) * depth, alpha=alpha, random_state=0, max_iter=5)
@@ -100,12 +100,15 @@ def test_subclasses_may_have_other_parameters():
         Mine(alpha=-1).fit(X, y)
 
 
-def test_pipelines_and_searches():
+def test_a_pipeline_encodes_columns_for_a_classifier():
     pd = pytest.importorskip("pandas")
     frame = pd.DataFrame(X, columns=list("abcd")).assign(kind=np.array(["p", "q", "r"])[y])
     columns = make_column_transformer((StandardScaler(), list("ab")), (OneHotEncoder(), ["kind"]))
     pipeline = make_pipeline(columns, classifier(max_iter=60, learning_rate_init=0.05)).fit(frame, NAMES[y])
     assert pipeline.score(frame, NAMES[y]) > 0.95
+
+
+def test_searches_on_threads_and_in_one_process_are_equal():
     grid = {"alpha": [0.0, 100.0], "solver": ["adam", "lbfgs"], "hidden_layer_sizes": [(3,), (4, 4)]}
     searches = []
     for backend in ("loky", "threading"):
@@ -121,7 +124,7 @@ def test_pipelines_and_searches():
     )
 
 
-def test_calibration_and_cross_validation():
+def test_estimators_can_be_calibrated_and_cross_validated():
     model = classifier(max_iter=60, learning_rate_init=0.02)
     calibrated = CalibratedClassifierCV(model, cv=3).fit(X, NAMES[y], sample_weight=WEIGHTS + 1.0)
     assert calibrated.score(X, NAMES[y]) > 0.9
@@ -132,12 +135,13 @@ def test_calibration_and_cross_validation():
 
 @pytest.fixture
 def _routing():
+    """Enable scikit-learn's metadata routing, which hands validation data through pipelines."""
     with sklearn.config_context(enable_metadata_routing=True):
         yield
 
 
 @pytest.mark.usefixtures("_routing")
-def test_validation_data_go_through_a_pipeline():
+def test_a_pipeline_transforms_the_validation_data():
     table = 100 * X + 7
     requested = classifier(early_stopping=True).set_fit_request(X_val=True, y_val=True, sample_weight=True)
     unweighted = StandardScaler().set_fit_request(sample_weight=False)
@@ -173,7 +177,7 @@ def test_validation_data_go_through_a_pipeline():
     ],
     ids=str,
 )  # fmt: skip
-def test_wrong_parameters_of_classifiers(name, value):
+def test_wrong_parameters_of_both_estimators_are_refused(name, value):
     with pytest.raises(InvalidParameterError, match=f"The '{name}' parameter of MLPClassifier must be"):
         classifier(**{name: value}).fit(X, y)
     if name not in ("label_smoothing", "class_weight"):
@@ -185,28 +189,28 @@ def test_wrong_parameters_of_classifiers(name, value):
     ("name", "value"),
     [("loss", "hinge"), ("loss", None), ("quantile", 0), ("quantile", 1), ("quantile", None)],
 )
-def test_wrong_parameters_of_regressors(name, value):
+def test_wrong_parameters_of_regressors_are_refused(name, value):
     with pytest.raises(InvalidParameterError, match=f"The '{name}' parameter of MLPRegressor must be"):
         regressor(**{name: value}).fit(X, COUNTS)
 
 
-def test_parameters_that_do_not_go_together():
-    for options, error, message in (
-        ({"hidden_layer_sizes": (3, 0)}, ValueError, "hidden_layer_sizes must be > 0, got"),
-        ({"hidden_layer_sizes": (2.5,)}, ValueError, "hidden_layer_sizes must be an integer or a list"),
-        ({"dropout": [0.1]}, ValueError, "a list of 2"),
-        ({"dropout": [1.0, 0.0]}, ValueError, r"dropout\[0\] must be"),
-        ({"learning_rate": fastnn.CosineDecay}, ValueError, "call it, as in"),
-        ({"learning_rate": lambda step: -1.0}, ValueError, "must be a finite number not below 0"),
-        ({"solver": fastnn.optimizers.Optimizer()}, ValueError, "optimizer must be one of"),
+def test_wrong_items_and_objects_in_parameters_are_refused():
+    for options, message in (
+        ({"hidden_layer_sizes": (3, 0)}, "hidden_layer_sizes must be > 0, got"),
+        ({"hidden_layer_sizes": (2.5,)}, "hidden_layer_sizes must be an integer or a list"),
+        ({"dropout": [0.1]}, "a list of 2"),
+        ({"dropout": [1.0, 0.0]}, r"dropout\[0\] must be"),
+        ({"learning_rate": fastnn.CosineDecay}, "call it, as in"),
+        ({"learning_rate": lambda step: -1.0}, "must be a finite number not below 0"),
+        ({"solver": fastnn.optimizers.Optimizer()}, "optimizer must be one of"),
     ):
-        with pytest.raises(error, match=message):
+        with pytest.raises(ValueError, match=message):
             classifier(**options).fit(X, y)
     with pytest.raises(ValueError, match="is for classes: use MLPClassifier"):
         regressor(loss=fastnn.SoftmaxCrossEntropy()).fit(X, COUNTS)
 
 
-def test_a_multilabel_problem_of_scikit_learns():
+def test_multilabel_targets_of_scikit_learn_are_learned():
     table, labels = make_multilabel_classification(n_samples=100, random_state=0)
     model = classifier(max_iter=300, learning_rate_init=0.01, hidden_layer_sizes=(30,)).fit(table, labels)
     assert model.score(table, labels) > 0.9

@@ -1,7 +1,7 @@
-"""Searches and validations side by side: on joblib's threads, on its processes, on a Dask cluster.
+"""Searches and cross-validations in parallel: on joblib's threads, on its processes, on a Dask cluster.
 
-Results are compared bit for bit. Programs that start processes run in a new interpreter, whose end ends
-them all.
+Results are compared bit for bit. Programs that start processes run in a new interpreter: when it ends, so do
+the processes that it started.
 """
 
 import contextlib
@@ -13,9 +13,9 @@ import joblib
 import numpy as np
 import pytest
 from estimator_checks import parameters
+from estimator_problems import X, y
 from processes import run_python
 from sklearn.base import clone
-from sklearn.datasets import load_iris
 from sklearn.ensemble import BaggingClassifier, StackingClassifier, VotingClassifier
 from sklearn.model_selection import (
     GridSearchCV,
@@ -43,21 +43,22 @@ pytestmark = [
     ),
 ]
 
-X, y = load_iris(return_X_y=True)
-X = StandardScaler().fit_transform(X)
 NAMES = np.array(["setosa", "versicolor", "virginica"])[y]
 TARGETS = np.column_stack([X @ [1, -2, 0.5, 1], np.sin(2 * X[:, 0])])
 
 
 def classifier(**parameters):
+    """Return a small classifier that is fitted for eight epochs."""
     return MLPClassifier(**{"hidden_layer_sizes": (6,), "random_state": 0, "max_iter": 8} | parameters)
 
 
 def regressor(**parameters):
+    """Return a small regressor that is fitted for eight epochs."""
     return MLPRegressor(**{"hidden_layer_sizes": (6,), "random_state": 0, "max_iter": 8} | parameters)
 
 
 def assert_same_search(one, other):
+    """Assert that two searches have bitwise equal scores and best estimators."""
     for name, values in one.cv_results_.items():
         if "time" not in name:
             np.testing.assert_array_equal(values, other.cv_results_[name], err_msg=name)
@@ -101,18 +102,18 @@ def test_a_search_on_threads_is_the_same(estimator, grid, targets, n_jobs):
 
 
 @searches
-def test_calls_into_the_kernels_may_end_within_a_pass(estimator, grid, targets):
-    """Calls end within a pass in long passes, and at the beginning of a process."""
+def test_a_search_does_not_depend_on_where_kernel_calls_end(estimator, grid, targets):
+    """A kernel call ends within a pass if the pass is long, or if the process has just begun."""
     alone = GridSearchCV(estimator, grid, cv=3).fit(X, targets)
     with pytest.MonkeyPatch.context() as patch:
-        # A call makes a step or two.
+        # With these limits, a call makes one or two steps.
         patch.setattr(limits, "FIRST_CALL_OPERATIONS", 1)
         patch.setattr(limits, "CALL_SECONDS", 0)
         assert_same_search(GridSearchCV(estimator, grid, cv=3).fit(X, targets), alone)
 
 
 @searches
-def test_validations_on_threads_are_the_same(estimator, grid, targets):
+def test_cross_validations_on_threads_are_the_same(estimator, grid, targets):
     alone = cross_val_score(estimator, X, targets, cv=4)
     predicted = cross_val_predict(estimator, X, targets, cv=4)
     with joblib.parallel_config(backend="threading", n_jobs=4):
@@ -123,8 +124,8 @@ def test_validations_on_threads_are_the_same(estimator, grid, targets):
     assert len(found["estimator"]) == 4
 
 
-def test_estimators_of_estimators_on_threads():
-    """Meta-estimators hand their estimators to joblib."""
+def test_meta_estimators_on_threads_predict_the_same():
+    """Bagging, voting, stacking and one model for each output hand their estimators to joblib."""
     for estimator, targets in (
         (BaggingClassifier(classifier(), 4, random_state=0), NAMES),
         (VotingClassifier([("a", classifier()), ("b", classifier(alpha=1.0))], voting="soft"), NAMES),
@@ -138,7 +139,7 @@ def test_estimators_of_estimators_on_threads():
             )
 
 
-def test_any_user_of_joblib():
+def test_calls_of_joblib_on_threads_fit_the_same():
     def fitted(seed):
         return parameters(classifier(random_state=seed, batch_size=30).fit(X, y))
 
@@ -149,30 +150,34 @@ def test_any_user_of_joblib():
 
 
 @pytest.mark.parametrize("backend", ["threading", "loky", "sequential"])
-def test_threads_of_fit_many_are_its_own(backend):
-    """`fit_many` starts its threads whatever joblib's settings are and whichever thread calls it."""
+def test_fit_many_starts_its_threads_whatever_joblib_is_set_to(backend):
+    """`fit_many` does so in the main thread, and in a thread that joblib started."""
     used = set()
 
-    class Asked(fastnn.schedules.Schedule):
+    class MeetingSchedule(fastnn.schedules.Schedule):
+        """A constant rate; a fit that computes it waits until all fits have come that far."""
+
         def factors(self, steps, total):
             used.add(threading.get_ident())
-            meeting.wait()  # passes only if all fits run at once
+            meeting.wait()
             return np.ones(steps.shape)
 
     def fit(n_jobs):
         used.clear()
-        fit_many([classifier(learning_rate=Asked(), max_iter=1) for _ in range(4)], X, y, n_jobs=n_jobs)
+        fit_many(
+            [classifier(learning_rate=MeetingSchedule(), max_iter=1) for _ in range(4)], X, y, n_jobs=n_jobs
+        )
         return len(used)
 
     meeting = threading.Barrier(4, timeout=60)
     with joblib.parallel_config(backend=backend, n_jobs=1):
         assert [fit(n_jobs) for n_jobs in (None, -1, 4, -5)] == [4, 4, 4, 4]
         assert joblib.Parallel(n_jobs=2, backend="threading")([joblib.delayed(fit)(None)]) == [4]
-    meeting = threading.Barrier(1)
+    meeting = threading.Barrier(1)  # with one thread, the fits run one after another
     assert [fit(n_jobs) for n_jobs in (1, -8, -100)] == [1, 1, 1]
 
 
-# --- never more than there are cores -----------------------------------------------------------------
+# --- no more threads compute than there are cores ----------------------------------------------------
 
 random = np.random.default_rng(0)
 LARGE_X, LARGE_Y = random.normal(size=(1100, 20)), random.integers(0, 3, 1100)
@@ -189,13 +194,14 @@ def large(**parameters):
 
 
 class Gauge:
-    """Number of threads inside training kernels, now and at most, and the calls so far."""
+    """Counter of kernel calls: threads inside training kernels `now` and at `most`, and all `calls`."""
 
     def __init__(self):
         self.lock, self.now, self.most, self.calls = threading.Lock(), 0, 0, 0
 
     @contextlib.contextmanager
     def counted(self):
+        """Count a call of a kernel while it runs."""
         with self.lock:
             self.now += 1
             self.calls += 1
@@ -209,6 +215,7 @@ class Gauge:
 
 @pytest.fixture
 def gauge(monkeypatch):
+    """Return a gauge that counts the calls of all training kernels."""
     gauge = Gauge()
 
     class Counted:
@@ -236,16 +243,20 @@ def gauge(monkeypatch):
 
 
 def set_cores(monkeypatch, count):
+    """Let fastnn find `count` cores."""
     monkeypatch.setattr(threads, "available_cores", lambda: count)
 
 
+# Estimators that fit networks on threads within threads.
 NESTED = {
     "a search": lambda: GridSearchCV(large(), {"alpha": [0, 0.1, 1.0]}, cv=2),
-    "a search of many threads": lambda: GridSearchCV(large(n_threads=64), {"alpha": [0, 0.1, 1.0]}, cv=2),
+    "a search of fits of 64 threads": lambda: GridSearchCV(
+        large(n_threads=64), {"alpha": [0, 0.1, 1.0]}, cv=2
+    ),
     "a search of ensembles": lambda: GridSearchCV(
         MLPEnsembleClassifier(large(max_iter=1), 3, n_jobs=4), {"estimator__alpha": [0, 0.1]}, cv=2
     ),
-    "a search of ensembles of small ones": lambda: GridSearchCV(
+    "a search of ensembles of small networks": lambda: GridSearchCV(
         MLPEnsembleClassifier(large(hidden_layer_sizes=(3,)), 4, n_jobs=8), {"estimator__alpha": [0, 0.1]},
         cv=2,
     ),
@@ -260,16 +271,16 @@ NESTED = {
 
 @pytest.mark.parametrize("n_cores", [1, 2, 3])
 @pytest.mark.parametrize("nested", NESTED.values(), ids=NESTED.keys())
-def test_never_more_compute_than_there_are_cores(gauge, monkeypatch, nested, n_cores):
+def test_no_more_threads_compute_than_there_are_cores(gauge, monkeypatch, nested, n_cores):
     set_cores(monkeypatch, n_cores)
     with joblib.parallel_config(backend="threading", n_jobs=8):
         nested().fit(LARGE_X, LARGE_Y)
     assert 1 <= gauge.most <= n_cores
-    assert gauge.calls >= 6  # a fit makes one call at least
+    assert gauge.calls >= 6  # at least one call for each of at least six fits
 
 
-def test_fit_many_and_others_share_the_cores(gauge, monkeypatch):
-    """Trainings on the caller's threads, by `fit_many`, by joblib and by `Model` share the cores."""
+def test_all_ways_to_train_share_the_cores(gauge, monkeypatch):
+    """`fit_many`, joblib and `Model`, called from several threads, together use no more than all cores."""
     set_cores(monkeypatch, 3)
 
     def many():
@@ -292,8 +303,8 @@ def test_fit_many_and_others_share_the_cores(gauge, monkeypatch):
     assert 1 <= gauge.most <= 3
 
 
-def test_one_alone_has_as_many_as_it_asks_for(gauge, monkeypatch):
-    """The two threads of a fit wait for each other in every step: both are counted at once."""
+def test_a_fit_that_runs_alone_has_as_many_threads_as_it_asks_for(gauge, monkeypatch):
+    """The two threads of a fit wait for each other in every step: the gauge finds both at once."""
     set_cores(monkeypatch, 3)
     large().fit(LARGE_X, LARGE_Y)
     assert gauge.most == 2
@@ -302,6 +313,7 @@ def test_one_alone_has_as_many_as_it_asks_for(gauge, monkeypatch):
 # --- processes ---------------------------------------------------------------------------------------
 
 
+# First part of the programs below.
 COMMON = """
     import os
     import warnings
@@ -339,7 +351,7 @@ COMMON = """
         for name, value in expected.items():
             np.testing.assert_array_equal(found[name], value, err_msg=name)
 
-    def seen():
+    def worker_settings():
         \"\"\"Return the process, the number of its cores, and the limit that joblib set.\"\"\"
         return os.getpid(), available_cores(), os.environ.get("OMP_NUM_THREADS")
 """
@@ -352,7 +364,7 @@ LOKY = """
             options = {} if limit is None else {"inner_max_num_threads": limit}
             with joblib.parallel_config(backend="loky", n_jobs=2, **options):
                 check(results(), expected)
-                workers = joblib.Parallel()(joblib.delayed(seen)() for _ in range(8))
+                workers = joblib.Parallel()(joblib.delayed(worker_settings)() for _ in range(8))
             for process, cores, value in workers:
                 assert process != os.getpid()
                 assert limit is None or int(value) == limit, value
@@ -364,12 +376,12 @@ LOKY = """
 
 
 def program_of(*parts):
+    """Return a program of several parts, each without its indentation."""
     return "\n".join(map(textwrap.dedent, parts))
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="the system hides the cores of a process")
-def test_processes_of_joblib():
-    """A process keeps to the number of threads that joblib gives it."""
+def test_fits_in_processes_of_joblib_keep_to_its_number_of_threads():
     printed = run_python(program_of(COMMON, LOKY))
     assert printed.split("\n")[:3] == ["limit None", "limit 1", "limit 3"]
 
@@ -385,7 +397,7 @@ DASK = """
             expected = results()
         options = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
         with LocalCluster(**options) as cluster, Client(cluster) as client:
-            workers = client.run(seen)
+            workers = client.run(worker_settings)
             assert len({process for process, _, _ in workers.values()} | {os.getpid()}) == 3, workers
             assert [cores for _, cores, _ in workers.values()] == [1, 1], workers
             with joblib.parallel_config(backend="dask"):
@@ -410,7 +422,7 @@ DASK = """
 """
 
 
-def test_a_dask_cluster_of_two_processes():
+def test_fits_on_a_dask_cluster_are_the_same():
     pytest.importorskip("dask.distributed")
     assert run_python(program_of(COMMON, DASK)).split() == ["done"]
 
@@ -423,17 +435,19 @@ FORK = """
     # Python warns of forks where there are threads: ignore it, since this test shows that such forks work.
     warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)
 
-    class Asked(fastnn.schedules.Schedule):
+    class EndableSchedule(fastnn.schedules.Schedule):
+        \"\"\"A constant rate that counts its calls in `calls` and ends a fit after `ended` is set.\"\"\"
+
         def factors(self, steps, total):
-            begun.release()
+            calls.release()
             if ended.is_set():
                 raise InterruptedError("enough")
             return np.ones(steps.shape)
 
     def train():
         endless = fastnn.MLPClassifier(
-            (64, 64), learning_rate=Asked(), max_iter=2**40, n_iter_no_change=np.inf, batch_size=512,
-            n_threads=2,
+            (64, 64), learning_rate=EndableSchedule(), max_iter=2**40, n_iter_no_change=np.inf,
+            batch_size=512, n_threads=2,
         )
         try:
             endless.fit(large_X, large_y)
@@ -451,8 +465,12 @@ FORK = """
         fitted = [*many, *ensemble.estimators_, shared]
         return weights(*fitted).tobytes() + scores.tobytes()
 
-    def child_does():
-        \"\"\"It fits, while threads that are not there any more hold all cores, and forks once more.\"\"\"
+    def run_child():
+        \"\"\"Fit, then fork again and fit there.
+
+        A fork copies only the thread that forks. The other threads of the parent hold its cores: the child
+        must not wait for them.
+        \"\"\"
         assert threads._budget.in_use == 0
         if fits() != expected:
             return 1
@@ -463,26 +481,26 @@ FORK = """
 
     random = np.random.default_rng(0)
     large_X, large_y = random.normal(size=(1100, 20)), random.integers(0, 3, 1100)
-    begun, ended, stopped = threading.Semaphore(0), threading.Event(), []
+    calls, ended, stopped = threading.Semaphore(0), threading.Event(), []
     expected = fits()
     trainings = [threading.Thread(target=train) for _ in range(4)]
     for thread in trainings:
         thread.start()
     for _ in range(20):  # wait for 20 calls into the kernels
-        begun.acquire()
+        calls.acquire()
     children = []
     for _ in range(3):
         child = os.fork()
         if child == 0:
             try:
-                code = child_does()
+                code = run_child()
             except BaseException:
                 import traceback
                 traceback.print_exc()
                 code = 2
             os._exit(code)
         children.append(child)
-        begun.acquire()
+        calls.acquire()
     codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
     assert codes == [0, 0, 0], codes
     ended.set()
@@ -495,6 +513,6 @@ FORK = """
 """
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_forks_while_trainings_run():
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_process_forked_during_trainings_can_fit():
     assert run_python(program_of(COMMON, FORK)).split() == ["done"]

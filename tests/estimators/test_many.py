@@ -39,7 +39,7 @@ SHARED = "shared"  # stands for one RandomState that several estimators share
 
 @st.composite
 def configurations(draw):
-    """Return arguments of the constructor."""
+    """Draw parameters of a classifier."""
     parameters = {
         "hidden_layer_sizes": draw(st.lists(st.integers(1, 7), max_size=2)),
         "solver": draw(st.sampled_from(["adam", "adam", "sgd", "lbfgs"])),
@@ -69,8 +69,8 @@ def configurations(draw):
     n_fits=st.integers(1, 2),
 )
 @settings(max_examples=40)
-def test_each_is_fitted_as_alone(many, n_jobs, seed, weighted, n_fits):
-    """Repeated fits equal fits one by one, too, and shared generators end in the same state."""
+def test_every_estimator_is_fitted_as_by_its_own_fit(many, n_jobs, seed, weighted, n_fits):
+    """This holds for repeated fits, too, and shared generators end in the same state."""
     weights = WEIGHTS + 1 if weighted else None
 
     def prepared():
@@ -96,8 +96,8 @@ def test_each_is_fitted_as_alone(many, n_jobs, seed, weighted, n_fits):
         assert_same_fit(one, other)
 
 
-def test_calls_that_end_within_a_pass_change_nothing():
-    """In fits that go on, the end of the fit before does not end the next before its first pass."""
+def test_fits_do_not_depend_on_where_kernel_calls_end():
+    """A warm start after a converged fit completes its first pass, even in several kernel calls."""
 
     def fitted():
         many = [
@@ -117,21 +117,22 @@ def test_calls_that_end_within_a_pass_change_nothing():
 
     expected = fitted()
     with pytest.MonkeyPatch.context() as patch:
-        # A call makes a step or two, as the first calls of a process do.
+        # With these limits, a call makes one or two steps, as the first calls of a process do.
         patch.setattr(limits, "FIRST_CALL_OPERATIONS", 1)
         patch.setattr(limits, "CALL_SECONDS", 0)
         for one, other in zip(fitted(), expected, strict=True):
             assert_same_fit(one, other)
 
 
-def test_all_kinds_at_once():
-    """Classifiers and regressors are fitted together; some draw from the global generator."""
-    itself = np.random.mtrand._rand
+def test_classifiers_and_regressors_are_fitted_together():
+    """Estimators that draw from the global generator, by default or by name, draw in their order."""
+    global_generator = np.random.mtrand._rand
 
     def prepared():
         np.random.seed(5)
         return [
-            classifier(random_state=None), regressor(random_state=itself), classifier(random_state=itself),
+            classifier(random_state=None), regressor(random_state=global_generator),
+            classifier(random_state=global_generator),
             regressor(random_state=None), classifier(random_state=np.int64(3)), regressor(random_state=3),
         ]  # fmt: skip
 
@@ -143,7 +144,7 @@ def test_all_kinds_at_once():
             assert_same_fit(one, other)
 
 
-def test_data_of_any_kind():
+def test_samples_may_be_arrays_or_sparse_or_frames_or_lists():
     pd = pytest.importorskip("pandas")
     frame = pd.DataFrame(X, columns=list("abcd"))
     for samples in (
@@ -160,7 +161,7 @@ def test_data_of_any_kind():
         assert hasattr(one, "feature_names_in_") == (samples is frame)
 
 
-def test_what_is_no_list_of_estimators():
+def test_only_different_estimators_of_fastnn_are_fitted():
     model = classifier()
     assert fit_many([], X, y) == []
     assert fit_many((model for _ in range(1)), X, y) == [model]
@@ -183,7 +184,7 @@ def test_what_is_no_list_of_estimators():
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2, 8])
-def test_one_that_fails_keeps_no_other_from_being_fitted(n_jobs):
+def test_the_others_are_fitted_although_one_fit_fails(n_jobs):
     many = [
         classifier(), classifier(alpha=-1), classifier(max_iter=2),
         regressor(solver="sgd", learning_rate_init=1e300), classifier(hidden_layer_sizes=(2.5,)),
@@ -204,8 +205,8 @@ def test_one_that_fails_keeps_no_other_from_being_fitted(n_jobs):
     assert not hasattr(raised.value, "__notes__")  # a single estimator needs no note of its place
 
 
-@pytest.mark.parametrize("random_state", [None, np.random.RandomState(0), 0], ids=["None", "shared", "own"])
-def test_one_that_fails_in_a_chain(random_state):
+@pytest.mark.parametrize("random_state", [None, np.random.RandomState(0), 0], ids=["None", "shared", "int"])
+def test_fits_that_share_a_generator_with_a_failed_fit_are_completed(random_state):
     many = [classifier(random_state=random_state), classifier(alpha=-1, random_state=random_state),
             classifier(random_state=random_state)]  # fmt: skip
     with pytest.raises(InvalidParameterError):
@@ -214,7 +215,7 @@ def test_one_that_fails_in_a_chain(random_state):
 
 
 @pytest.mark.parametrize("n_jobs", [1, 3])
-def test_warnings_come_through(n_jobs):
+def test_warnings_of_every_fit_reach_the_caller(n_jobs):
     many = [classifier(), classifier(tol=10.0, n_iter_no_change=1), classifier(batch_size=151)]
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -224,7 +225,7 @@ def test_warnings_come_through(n_jobs):
 
 
 class Callback:
-    """A callback with scikit-learn's interface that keeps the names of its calls."""
+    """A callback with scikit-learn's interface that records the names of its calls."""
 
     def __init__(self):
         self.events = []
@@ -259,40 +260,40 @@ def test_callbacks_are_called_as_in_a_fit():
         assert not hasattr(estimator, "_callback_fit_ctx")
 
 
-class Asked(Schedule):
-    """A constant rate that calls `done` whenever a training asks for it, every 50 ms or so."""
+class CallingSchedule(Schedule):
+    """A constant rate that calls `called` whenever a training computes rates, about every 50 ms."""
 
-    def __init__(self, done):
-        self.done = done
+    def __init__(self, called):
+        self.called = called
 
     def factors(self, steps, total):
-        self.done()
+        self.called()
         return np.ones(steps.shape)
 
     def __deepcopy__(self, memo):
         return self
 
 
-def endless(done=lambda: None, **parameters):
-    """Return a classifier that only an interrupt ends; it has one unit, so that its passes are short."""
+def endless(called=lambda: None, **parameters):
+    """Return a classifier whose fit only an interrupt ends; it has one unit, so that its passes are short."""
     return classifier(
-        hidden_layer_sizes=(1,), learning_rate=Asked(done), max_iter=2**40, n_iter_no_change=np.inf,
-        **parameters,
+        hidden_layer_sizes=(1,), learning_rate=CallingSchedule(called), max_iter=2**40,
+        n_iter_no_change=np.inf, **parameters,
     )  # fmt: skip
 
 
 class Interrupt:
-    """Ctrl-C as soon as `count` trainings run, each of which calls `begun` again and again.
+    """Ctrl-C as soon as `count` trainings run; each training calls `running` again and again.
 
-    Python loses an interrupt that it raises while it finalises an object: another one follows some time
-    later, as a user would press the keys again.
+    Python loses an interrupt that it raises while it finalises an object: interrupt again every 100 calls, as
+    a user would press the keys again.
     """
 
     def __init__(self, count):
         self.lock, self.threads, self.count = threading.Lock(), set(), count
         self.calls = 0
 
-    def begun(self):
+    def running(self):
         with self.lock:
             self.threads.add(threading.get_ident())
             if len(self.threads) == self.count:
@@ -310,39 +311,41 @@ def in_main_thread():
 
 @pytest.mark.usefixtures("in_main_thread")
 @pytest.mark.parametrize("n_jobs", [1, 2, 3])
-def test_an_interrupt_ends_them_all(n_jobs):
+def test_an_interrupt_ends_all_fits(n_jobs):
     before = threading.enumerate()
     interrupt = Interrupt(n_jobs)
-    many = [endless(interrupt.begun, random_state=k) for k in range(6)]
+    many = [endless(interrupt.running, random_state=k) for k in range(6)]
     with pytest.raises(KeyboardInterrupt):
         fit_many(many, X, y, n_jobs=n_jobs)
     assert interrupt.calls > 0
     assert set(threading.enumerate()) <= set(before)
-    begun = [hasattr(one, "coefs_") for one in many]
-    assert begun == [True] * n_jobs + [False] * (6 - n_jobs)
+    have_begun = [hasattr(one, "coefs_") for one in many]
+    assert have_begun == [True] * n_jobs + [False] * (6 - n_jobs)
     for one in many[:n_jobs]:
         assert one.predict(X).shape == (150,)
-        # A later fit goes on from there.
-        t = one.t_
+        # A warm start continues the interrupted fit.
+        n_samples = one.t_
         one.set_params(learning_rate="constant", warm_start=True, max_iter=2).fit(X, y)
-        assert one.t_ == t + 300
+        assert one.t_ == n_samples + 2 * 150
 
 
 @pytest.mark.usefixtures("in_main_thread")
-def test_an_interrupt_goes_before_errors():
+def test_an_interrupt_takes_precedence_over_an_error():
     for n_jobs in (1, 2):
         interrupt = Interrupt(1)
-        many = [classifier(alpha=-1), endless(interrupt.begun), classifier()]
+        many = [classifier(alpha=-1), endless(interrupt.running), classifier()]
         with pytest.raises(KeyboardInterrupt):
             fit_many(many, X, y, n_jobs=n_jobs)
         assert hasattr(many[1], "coefs_")
 
 
 @pytest.mark.usefixtures("in_main_thread")
-@pytest.mark.parametrize("early", [{"early_stopping": True}, {"solver": "sgd"}, {"ema_decay": 0.9}], ids=str)
-def test_interrupted_members_of_any_kind(early):
+@pytest.mark.parametrize(
+    "options", [{"early_stopping": True}, {"solver": "sgd"}, {"ema_decay": 0.9}], ids=str
+)
+def test_an_interrupted_fit_of_any_kind_predicts(options):
     interrupt = Interrupt(2)
-    many = [endless(interrupt.begun, **early), endless(interrupt.begun, random_state=1)]
+    many = [endless(interrupt.running, **options), endless(interrupt.running, random_state=1)]
     with pytest.raises(KeyboardInterrupt):
         fit_many(many, X, y, n_jobs=2)
     for one in many:
@@ -355,13 +358,13 @@ def test_interrupted_members_of_any_kind(early):
 def test_an_interrupted_ensemble_is_not_fitted(method, n_jobs):
     ensemble = MLPEnsembleClassifier(classifier(), 2, method, n_jobs=n_jobs).fit(X, y)
     interrupt = Interrupt(n_jobs if method in ("seeds", "bootstrap") else 1)
-    ensemble.set_params(estimator=endless(interrupt.begun, early_stopping=True))
-    if method == "snapshots":  # snapshots replace the member's schedule: let theirs call `begun`
-        ensemble.estimator.set_params(scoring=lambda *_: interrupt.begun())
+    ensemble.set_params(estimator=endless(interrupt.running, early_stopping=True))
+    if method == "snapshots":  # CosineDecay replaces the member's schedule: let it call `running`
+        ensemble.estimator.set_params(scoring=lambda *_: interrupt.running())
         with pytest.MonkeyPatch.context() as patch:
             factors = CosineDecay.factors
             patch.setattr(
-                CosineDecay, "factors", lambda self, *steps: (interrupt.begun(), factors(self, *steps))[1]
+                CosineDecay, "factors", lambda self, *steps: (interrupt.running(), factors(self, *steps))[1]
             )
             with pytest.raises(KeyboardInterrupt):
                 ensemble.fit(X, NAMES[y])

@@ -1,4 +1,4 @@
-"""docs/scikit-learn.md: a test for each row of its tables."""
+"""docs/scikit-learn.md: a test for each row of the tables of differences."""
 
 import re
 import warnings
@@ -46,11 +46,11 @@ PAGE = (Path(__file__).parents[2] / "docs" / "scikit-learn.md").read_text(encodi
 tested = set()
 
 
-def row(what):
-    """Return a decorator that registers a test for the row whose first cell is `what`."""
+def row(cell):
+    """Return a decorator that registers a test for the row with this first cell."""
 
     def register(test):
-        tested.add(what)
+        tested.add(cell)
         return test
 
     return register
@@ -66,7 +66,7 @@ def test_every_row_has_a_test():
     assert set(names) == tested
 
 
-# --- fits that go on ---------------------------------------------------------------------------------
+# --- continued fits ----------------------------------------------------------------------------------
 
 
 @row("order of the samples")
@@ -103,17 +103,17 @@ def test_validation_data_of_a_warm_start(monkeypatch, state):
         (OURS, "fastnn.estimators.holdout"),
     ):
         split = sklearn.model_selection.train_test_split
-        set_aside = []
+        held_out = []
 
-        def splitting(*arrays, split=split, set_aside=set_aside, **options):
+        def splitting(*arrays, split=split, held_out=held_out, **options):
             parts = split(*arrays, **options)
-            set_aside.append(parts[1])
+            held_out.append(parts[1])
             return parts
 
         monkeypatch.setattr(f"{place}.train_test_split", splitting)
         fitted_often(classifier(module, early_stopping=True, warm_start=True, random_state=state), 2)
-        assert len(set_aside) == 2
-        assert np.array_equal(*set_aside) == (module is OURS)
+        assert len(held_out) == 2
+        assert np.array_equal(*held_out) == (module is OURS)
 
 
 @row("best pass of a warm start")
@@ -221,7 +221,7 @@ def test_decision_function():
     ]
     np.testing.assert_allclose(calibrated[0], calibrated[2], atol=1e-6)
     assert np.abs(calibrated[0] - calibrated[1]).max() > 0.01
-    # The scores 40 and 50 have two ranks, but their probabilities are equal.
+    # The scores 40 and 50 differ, but both probabilities round to 1.
     samples, labels = np.repeat([[40.0], [50.0]], 10, axis=0), np.repeat([0, 1], 10)
     values = []
     for model in (theirs, ours, without):

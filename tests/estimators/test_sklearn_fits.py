@@ -39,7 +39,7 @@ THEIRS_TAKE_WEIGHTS = has_fit_parameter(sklearn.neural_network.MLPRegressor, "sa
 
 
 def both(name, X, y, sample_weight=None, **parameters):
-    """Return scikit-learn's estimator and fastnn's, fitted."""
+    """Return scikit-learn's estimator and fastnn's, fitted to the same data with the same parameters."""
     if not THEIRS_TAKE_WEIGHTS and (sample_weight is not None or "loss" in parameters):
         pytest.skip("scikit-learn's networks take sample_weight and loss from 1.7 on")
     weights = {} if sample_weight is None else {"sample_weight": sample_weight}
@@ -80,10 +80,10 @@ SOLVERS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
+@pytest.mark.parametrize("weighted", [False, True], ids=["unweighted", "weighted"])
 @pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS.keys())
 @pytest.mark.parametrize("problem", PROBLEMS)
-def test_stochastic_solvers_as_scikit_learns(problem, solver, weighted):
+def test_stochastic_solvers_equal_scikit_learns(problem, solver, weighted):
     """The last batch of a pass is a short one, with 22 samples instead of 32.
 
     A Poisson deviance has a term that depends on y alone and is not trained. fastnn adds its mean over all
@@ -98,7 +98,7 @@ def test_stochastic_solvers_as_scikit_learns(problem, solver, weighted):
 
 @pytest.mark.parametrize("batch_size", ["auto", 1, 7, 50, 149, 150])
 @pytest.mark.parametrize("shuffle", [True, False])
-def test_batch_sizes_as_scikit_learns(batch_size, shuffle):
+def test_fits_by_any_batch_size_equal_scikit_learns(batch_size, shuffle):
     theirs, ours = both(
         "MLPClassifier", X, y, batch_size=batch_size, shuffle=shuffle, max_iter=4, alpha=0.1
     )  # fmt: skip
@@ -116,7 +116,7 @@ def test_a_batch_larger_than_the_data_is_clipped():
 
 @pytest.mark.parametrize("activation", ["identity", "logistic", "tanh", "relu"])
 @pytest.mark.parametrize("sizes", [(), 5, (6, 5), [5, 6, 7]])
-def test_networks_as_scikit_learns(activation, sizes):
+def test_networks_of_any_shape_equal_scikit_learns(activation, sizes):
     theirs, ours = both("MLPRegressor", X, TARGETS[:, 0], hidden_layer_sizes=sizes, activation=activation,
                         max_iter=5)  # fmt: skip
     assert_equal_to_theirs(theirs, ours)
@@ -124,8 +124,8 @@ def test_networks_as_scikit_learns(activation, sizes):
 
 @pytest.mark.parametrize("learning_rate", ["constant", "adaptive"])
 @pytest.mark.parametrize("problem", ["multiclass", "regression"])
-def test_the_end_comes_when_scikit_learns_does(problem, learning_rate):
-    """Fits that end because the loss falls too slowly take the same number of passes, at the same rates."""
+def test_fits_converge_in_the_same_pass_as_scikit_learns(problem, learning_rate):
+    """A fit converges when its loss falls too slowly; an adaptive rate is lowered in the same passes, too."""
     name, targets, _ = PROBLEMS[problem]
     theirs, ours = both(
         name, X, targets, solver="sgd", learning_rate=learning_rate, learning_rate_init=0.05, tol=0.01,
@@ -135,9 +135,9 @@ def test_the_end_comes_when_scikit_learns_does(problem, learning_rate):
     assert_equal_to_theirs(theirs, ours)
 
 
-@pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
+@pytest.mark.parametrize("weighted", [False, True], ids=["unweighted", "weighted"])
 @pytest.mark.parametrize("problem", PROBLEMS)
-def test_early_stopping_as_scikit_learns(problem, weighted):
+def test_early_stopping_equals_scikit_learns(problem, weighted):
     name, targets, options = PROBLEMS[problem]
     if not THEIRS_TAKE_WEIGHTS and targets.dtype.kind == "U":
         pytest.skip("scikit-learn 1.6 cannot score labels that are strings")
@@ -152,10 +152,10 @@ def test_early_stopping_as_scikit_learns(problem, weighted):
     assert len(ours.validation_loss_curve_) == ours.n_iter_
 
 
-@pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
+@pytest.mark.parametrize("weighted", [False, True], ids=["unweighted", "weighted"])
 @pytest.mark.parametrize("problem", PROBLEMS)
-def test_lbfgs_as_scikit_learns(problem, weighted):
-    """The effect of rounding on the line searches grows with their number: compare few iterations."""
+def test_lbfgs_equals_scikit_learns(problem, weighted):
+    """Each line search amplifies rounding errors: compare few iterations."""
     name, targets, options = PROBLEMS[problem]
     theirs, ours = both(
         name, X, targets, WEIGHTS if weighted else None, solver="lbfgs", max_iter=10, activation="tanh",
@@ -166,7 +166,7 @@ def test_lbfgs_as_scikit_learns(problem, weighted):
     assert_equal_predictions(theirs, ours, X, targets, atol=1e-6)
 
 
-def test_lbfgs_ends_as_scikit_learns():
+def test_lbfgs_ends_in_the_same_iteration_as_scikit_learns():
     for limits in ({"max_iter": 3}, {"max_fun": 5}, {"tol": 0.5}, {}):
         theirs, ours = both("MLPRegressor", X, TARGETS[:, 0], solver="lbfgs", alpha=1.0, **limits)
         assert abs(ours.n_iter_ - theirs.n_iter_) <= (2 if theirs.n_iter_ > 50 else 0)
@@ -184,6 +184,7 @@ def test_float32_stays_float32(dtype):
 
 
 def global_generator(seed):
+    """Seed NumPy's global generator; return None, the `random_state` that stands for it."""
     np.random.seed(seed)
 
 
@@ -210,7 +211,7 @@ def test_a_shared_generator_is_left_as_scikit_learn_leaves_it(kind, options):
     assert drawn[0] == drawn[1]
 
 
-def test_other_generators_draw_what_a_seed_makes_reproducible():
+def test_fits_by_other_generators_are_reproducible():
     one, same, other = (
         classifier(random_state=GENERATORS["PCG64"](seed), batch_size=32).fit(X, y) for seed in (1, 1, 2)
     )
@@ -230,7 +231,7 @@ def test_other_generators_draw_what_a_seed_makes_reproducible():
     seed=st.integers(0, 2**32 - 1),
 )
 @settings(max_examples=40)
-def test_any_small_fit_is_scikit_learns(
+def test_small_fits_of_any_kind_equal_scikit_learns(
     n, n_features, sizes, batch_size, problem, solver, alpha, weighted, seed
 ):
     random = np.random.RandomState(seed)
@@ -249,13 +250,13 @@ def test_any_small_fit_is_scikit_learns(
     assert_equal_to_theirs(theirs, ours)
 
 
-def test_signatures_are_scikit_learns_and_more():
+def test_estimators_have_scikit_learns_parameters_and_methods():
     for name in ("MLPClassifier", "MLPRegressor"):
         theirs, ours = (getattr(module, name)() for module in (sklearn.neural_network, fastnn))
         assert theirs.get_params().items() <= ours.get_params().items()
-        for kind in (theirs, ours):
-            assert is_classifier(kind) == (name == "MLPClassifier")
-            assert is_regressor(kind) == (name == "MLPRegressor")
+        for estimator in (theirs, ours):
+            assert is_classifier(estimator) == (name == "MLPClassifier")
+            assert is_regressor(estimator) == (name == "MLPRegressor")
         for method in dir(theirs):
             if not method.startswith("_") and callable(getattr(theirs, method)):
                 assert hasattr(ours, method), method

@@ -13,7 +13,7 @@ LABELS = np.arange(50) % 2
 
 
 def malformed():
-    """Return a malformed table that SciPy's `check_format` takes for an empty one."""
+    """Return a malformed CSR table that SciPy's `check_format` accepts as an empty one."""
     table = sp.csr_matrix(DENSE)
     table.indptr[1:-1] = 2**30
     table.indptr[-1] = 0
@@ -21,32 +21,38 @@ def malformed():
 
 
 def changed(table, **arrays):
+    """Replace arrays of a sparse table, unchecked, and return the table."""
     for name, array in arrays.items():
         setattr(table, name, array)
     return table
 
 
 def edited(table, name, place, value):
+    """Replace one value of an array of a sparse table, unchecked, and return the table."""
     getattr(table, name)[place] = value
     return table
 
 
-def with_blocks(**arrays):
+def block_table(**arrays):
+    """Return a BSR table with replaced arrays."""
     return changed(sp.bsr_array(DENSE, blocksize=(5, 4)), **arrays)
 
 
-def lists(name, k, new):
+def list_table(name, k, new):
+    """Return a LIL table in which the list of row `k`, of the columns or of the values, is replaced."""
     table = sp.lil_array(DENSE)
     getattr(table, name)[k] = new
     return table
 
 
-def dictionary(key):
+def dictionary_table(key):
+    """Return a DOK table with one more key."""
     table = sp.dok_array(DENSE)
     table._dict[key] = 1.0
     return table
 
 
+# A function that returns a malformed table, and the end of the message that it causes.
 MALFORMED = {
     "csr empty": (malformed, "CSR.* indptr falls from 1073741824 at place 49 to 0"),
     "csr start": (lambda: edited(sp.csr_array(DENSE), "indptr", 0, 1), "indptr must start with 0, got 1"),
@@ -63,28 +69,28 @@ MALFORMED = {
     "coo row": (lambda: edited(sp.coo_array(DENSE), "row", 3, 50), r"COO .*coords\[0\] holds 50 .* 50 rows"),
     "coo column": (lambda: edited(sp.coo_array(DENSE), "col", 3, -2), r"COO .*coords\[1\] holds -2"),
     "coo data": (lambda: changed(sp.coo_array(DENSE), data=np.ones(3)), "40 values, but data has 3"),
-    "bsr block": (lambda: edited(with_blocks(), "indices", 3, 10), "BSR .*10 at place 3"),
-    "bsr start": (lambda: edited(with_blocks(), "indptr", 2, -4), "BSR .*falls"),
-    "bsr size": (lambda: with_blocks(data=np.ones((10, 3, 4))), "BSR .*blocks of 3 x 4"),
-    "lil column": (lambda: lists("rows", 3, [40]), "LIL .*rows holds 40"),
-    "lil data": (lambda: lists("data", 3, [1.0] * 10**4), "LIL .*row 3 has 1 columns, but 10000 values"),
-    "lil no list": (lambda: lists("rows", 3, 7), "LIL .*no list"),
-    "lil text": (lambda: lists("rows", 3, ["a"]), "LIL .*must hold integers"),
-    "dok key": (lambda: dictionary((10**6, 3)), "DOK"),
-    "dok no key": (lambda: dictionary((1, "a")), "DOK"),
+    "bsr block": (lambda: edited(block_table(), "indices", 3, 10), "BSR .*10 at place 3"),
+    "bsr start": (lambda: edited(block_table(), "indptr", 2, -4), "BSR .*falls"),
+    "bsr size": (lambda: block_table(data=np.ones((10, 3, 4))), "BSR .*blocks of 3 x 4"),
+    "lil column": (lambda: list_table("rows", 3, [40]), "LIL .*rows holds 40"),
+    "lil data": (lambda: list_table("data", 3, [1.0] * 10**4), "LIL .*row 3 has 1 columns, but 10000 values"),
+    "lil no list": (lambda: list_table("rows", 3, 7), "LIL .*no list"),
+    "lil text": (lambda: list_table("rows", 3, ["a"]), "LIL .*must hold integers"),
+    "dok key": (lambda: dictionary_table((10**6, 3)), "DOK"),
+    "dok no key": (lambda: dictionary_table((1, "a")), "DOK"),
     "dia twice": (lambda: changed(sp.dia_array(DENSE), offsets=np.zeros(2, int)), "DIA .*offsets has 2"),
     "dia data": (lambda: changed(sp.dia_array(DENSE), data=np.ones(40)), "DIA .*of 2 dimensions"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("case", MALFORMED)
-def test_what_is_malformed_is_said(case):
+def test_malformed_tables_are_refused_with_the_reason(case):
     make, message = MALFORMED[case]
-    with pytest.raises(ValueError, match=f"(?s)it is not a valid .*{message}"):
-        checked_sparse(make(), "it")
+    with pytest.raises(ValueError, match=f"(?s)X_val is not a valid .*{message}"):
+        checked_sparse(make(), "X_val")
 
 
-def test_large_tables():
+def test_tables_with_too_many_columns_or_dimensions_are_refused():
     with pytest.raises(ValueError, match="X has 2147483648 columns, but a sparse table may have 2147483647"):
         checked_sparse(sp.csr_array((1, 2**31)))
     with pytest.raises(ValueError, match=r"X must have two dimensions .* got shape \(2, 3, 4\)"):
@@ -92,7 +98,7 @@ def test_large_tables():
 
 
 def table(random):
-    """Return a CSR table with unsorted and duplicate columns, explicit zeros and values behind its end."""
+    """Return a CSR table with unsorted and duplicate columns, explicit zeros and unused values at the end."""
     values, columns = random.normal(size=60), random.integers(0, 9, 60)
     values[::7] = 0
     starts = np.concatenate([[0], np.sort(random.integers(0, 50, 11)), [50]])
@@ -102,7 +108,7 @@ def table(random):
 @pytest.mark.parametrize("kind", ["csr", "csc", "coo", "bsr", "lil", "dok", "dia"])
 @pytest.mark.parametrize("index", [np.int32, np.int64, ">i8"])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int8, np.bool_])
-def test_what_is_well_formed_is_as_the_dense_table(kind, index, dtype):
+def test_valid_tables_become_csr_tables_with_sorted_columns(kind, index, dtype):
     given = table(np.random.default_rng(0)).astype(dtype).asformat(kind)
     if kind in ("csr", "csc", "bsr"):
         given.indices, given.indptr = given.indices.astype(index), given.indptr.astype(index)
@@ -118,17 +124,17 @@ def test_what_is_well_formed_is_as_the_dense_table(kind, index, dtype):
     assert given.nnz == before.nnz
 
 
-def test_nothing_is_done_where_nothing_has_to_be():
+def test_sorted_csr_tables_and_other_objects_are_returned_as_they_are():
     for given in (sp.csr_array(DENSE), sp.csr_array((3, 4)), DENSE, [[1.0]], None):
         assert checked_sparse(given) is given
 
 
-def test_diagonals_beyond_the_table():
+def test_diagonals_outside_of_the_table_are_ignored():
     given = sp.dia_array((np.ones((4, 3)), [-(2**31) + 1, -3, 1, 2**31 - 1]), shape=(3, 3))
     np.testing.assert_array_equal(checked_sparse(given).toarray(), np.eye(3, k=1))
 
 
-def test_one_dimension():
+def test_sparse_vectors_of_labels_are_checked():
     labels = sp.coo_array(np.array([0, 2, 1]))
     np.testing.assert_array_equal(checked_sparse(labels).toarray(), [0, 2, 1])
     labels.coords[0][1] = 3
@@ -141,6 +147,7 @@ def test_one_dimension():
 
 @pytest.fixture(scope="module")
 def fitted():
+    """Return a fitted classifier, a regressor, and an ensemble of each."""
     settings = {"hidden_layer_sizes": (3,), "max_iter": 1, "random_state": 0}
     member = fastnn.MLPClassifier(**settings)
     with pytest.warns(ConvergenceWarning):
@@ -159,7 +166,7 @@ TABLES = [malformed, lambda: edited(sp.csc_matrix(DENSE), "indices", 7, 10**6)]
 
 @pytest.mark.parametrize("make", TABLES, ids=["csr", "csc"])
 @pytest.mark.parametrize("k", range(4))
-def test_every_method_looks_at_the_samples(fitted, make, k):
+def test_every_method_checks_the_samples(fitted, make, k):
     model, X = fitted[k], make()
     message = "X is not a valid CS"
     before = dict(vars(model))
@@ -169,7 +176,7 @@ def test_every_method_looks_at_the_samples(fitted, make, k):
                 getattr(model, name)(X)
     with pytest.raises(ValueError, match=message):
         model.score(X, LABELS)
-    if k < 2:
+    if k < 2:  # not an ensemble
         with pytest.raises(ValueError, match=message):
             model.partial_fit(X, LABELS)
         with pytest.raises(ValueError, match=f"X_val, y_val: {message}"):
@@ -184,7 +191,7 @@ def test_every_method_looks_at_the_samples(fitted, make, k):
             type(model)(model.estimator, 2).fit(X, LABELS)
 
 
-def test_every_method_looks_at_the_labels(fitted):
+def test_every_method_checks_the_labels(fitted):
     y = malformed()
     message = "y is not a valid CSR"
     for kind in ("MLPClassifier", "MLPRegressor", "MLPEnsembleClassifier", "MLPEnsembleRegressor"):
@@ -199,7 +206,7 @@ def test_every_method_looks_at_the_labels(fitted):
             model.score(DENSE, y)
 
 
-def test_predictions_of_tables_of_any_order(fitted):
+def test_tables_with_unsorted_columns_predict_as_dense_tables(fitted):
     random = np.random.default_rng(1)
     X = sp.csr_array(
         (np.ones(150), random.integers(0, 40, 150), np.arange(0, 151, 3).astype(np.int64)), shape=(50, 40)
@@ -212,7 +219,7 @@ def test_predictions_of_tables_of_any_order(fitted):
 
 
 @pytest.mark.parametrize("classes", [[0, None], [[0], [1, 2]], [0, "a", None]])
-def test_classes_without_an_order(classes):
+def test_classes_of_mixed_kinds_are_refused(classes):
     new = fastnn.MLPClassifier()
     with pytest.raises(ValueError, match="classes must hold labels of one kind, whole numbers or text, got"):
         new.partial_fit(DENSE, LABELS, classes=classes)

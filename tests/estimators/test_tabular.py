@@ -24,7 +24,7 @@ QUANTILES = (0.1, 0.5, 0.9)
 
 @pytest.fixture(autouse=True)
 def _small_presets(monkeypatch):
-    """Fit small networks for a few passes: tests of what is fitted, not of how well."""
+    """Replace the presets by small networks and few passes: the tests do not need good predictions."""
     monkeypatch.setitem(tabular_presets.PRESETS, "good", Preset(5, (16, 16), 24))
     monkeypatch.setitem(tabular_presets.PRESETS, "fast", Preset(1, (16,), 16))
 
@@ -46,20 +46,21 @@ def table(n=300, seed=0):
     return frame, np.where(number > 3, "high", "low"), number * 100 + 1000
 
 
-UNEQUAL = {
+# A check that both estimators fail, with the reason.
+EXPECTED_FAILURES = {
     "check_sample_weight_equivalence_on_dense_data": "repeated rows change the folds, batches and quantiles"
 }
 
 
 @parametrize_with_checks(
     [TabularClassifier(preset="fast", random_state=0), TabularRegressor(preset="fast", random_state=0)],
-    expected_failed_checks=lambda estimator: UNEQUAL,
+    expected_failed_checks=lambda estimator: EXPECTED_FAILURES,
 )
-def test_checks_of_scikit_learn(estimator, check):
+def test_the_check_of_scikit_learn_passes(estimator, check):
     check(estimator)
 
 
-def test_classes_of_a_whole_table():
+def test_classes_are_predicted_from_columns_of_every_kind():
     frame, classes, _ = table()
     test, truth, _ = table(seed=1)
     model = TabularClassifier(random_state=0).fit(frame, classes)
@@ -97,14 +98,14 @@ def test_out_of_fold_predictions_are_those_of_networks_that_did_not_see_the_row(
     assert model.score(X, y) > 0.65
 
 
-def test_fewer_networks_than_folds_predict_some_rows():
+def test_two_networks_predict_the_rows_of_two_of_five_folds():
     frame, classes, _ = table()
     model = TabularClassifier(2, random_state=0).fit(frame, classes)
     assert model.oof_rows_.size == 120
     assert model.oof_prediction_.shape == (120, 2)
 
 
-def test_the_temperature_is_that_of_the_least_log_loss(monkeypatch):
+def test_the_temperature_minimises_the_log_loss(monkeypatch):
     X, y = load_breast_cancer(return_X_y=True)
     calls = []
 
@@ -229,7 +230,7 @@ def test_quantiles_never_cross_and_cover_their_share():
             TabularRegressor(quantiles=wrong).fit("no.parquet", "y")  # known before any file is read
 
 
-def test_weights_of_rows_and_classes():
+def test_weights_raise_the_probability_of_a_rare_class():
     frame, classes, _ = table()
     rare = np.where(np.arange(300) % 10 == 0, "rare", "common")
     plain = TabularClassifier(2, random_state=0).fit(frame, rare).predict_proba(frame)[:, 1].mean()
@@ -246,13 +247,13 @@ def test_weights_of_rows_and_classes():
         TabularClassifier(class_weight={"rare": -1.0}).fit(frame, rare)
     with pytest.raises(ValueError, match="sample_weight is the name 'weight', which needs"):
         TabularClassifier().fit(frame, classes, sample_weight="weight")
-    # The validation data lack the class that has a weight.
-    one = TabularClassifier(1, "fast", class_weight={"rare": 9.0}, random_state=0)
-    assert one.fit(frame, rare, X_val=frame[1:9], y_val=rare[1:9]).oof_prediction_.shape == (8, 2)
+    # The validation data may lack a class that has a weight.
+    model = TabularClassifier(1, "fast", class_weight={"rare": 9.0}, random_state=0)
+    assert model.fit(frame, rare, X_val=frame[1:9], y_val=rare[1:9]).oof_prediction_.shape == (8, 2)
 
 
 @pytest.mark.parametrize("scoring", ["roc_auc", "accuracy", "loss"])
-def test_a_score_chooses_the_pass(scoring):
+def test_scoring_chooses_the_pass_that_is_kept(scoring):
     frame, classes, _ = table()
     model = TabularClassifier(2, scoring=scoring, random_state=0).fit(frame, classes)
     for member in model.estimators_:
@@ -261,7 +262,7 @@ def test_a_score_chooses_the_pass(scoring):
             assert 0.5 < member.best_validation_score_ <= 1
 
 
-def test_a_users_scorer_gets_classes_and_units():
+def test_a_scorer_gets_classes_and_numbers_in_their_units():
     frame, classes, numbers = table()
 
     def by_class(model, X, y):
@@ -300,14 +301,14 @@ def test_a_score_is_weighted_by_rows_and_classes():
     assert by_error.fit(frame, numbers, weights).score(frame, numbers) > 0
 
 
-def test_a_class_of_one_row():
+def test_a_class_may_have_a_single_row():
     frame, classes, _ = table()
     classes[0] = "single"
     model = TabularClassifier(random_state=0).fit(frame, classes)
     assert model.predict_proba(frame).shape == (300, 3)
 
 
-def test_many_classes():
+def test_three_classes_are_predicted():
     frame, _, numbers = table()
     classes = np.digitize(numbers, np.quantile(numbers, [0.3, 0.6]))
     model = TabularClassifier(random_state=0).fit(frame, classes)
@@ -336,7 +337,7 @@ def test_importances_find_the_columns_that_matter():
         assert found.importances.shape == (5, 3)
         np.testing.assert_allclose(found.importances_mean, found.importances.mean(axis=1))
         for importances in (found.importances_mean, model.importances_):
-            assert set(np.argsort(importances)[-2:]) == {0, 1}
+            assert set(frame.columns[np.argsort(importances)[-2:]]) == {"x", "group"}
     with pytest.raises(ValueError, match="n_repeats must be"):
         model.feature_importances(frame, y, n_repeats=0)
 
@@ -359,7 +360,7 @@ def test_the_summary_names_columns_networks_and_scores():
         (TabularClassifier, [0, 1], "inconsistent numbers of samples"),
     ],
 )
-def test_targets_without_use_are_told(kind, y, message):
+def test_unusable_targets_are_refused_with_the_reason(kind, y, message):
     with pytest.raises(ValueError, match=message):
         kind().fit(table()[0], y)
 
@@ -424,7 +425,7 @@ def test_truth_values_and_numbers_as_text_are_numbers():
     assert flags.max() <= 1
 
 
-def test_new_columns_are_told_in_the_users_words():
+def test_tables_to_predict_need_the_columns_of_the_fit():
     frame, classes, _ = table()
     model = TabularClassifier(1, random_state=0).fit(frame, classes)
     with pytest.raises(ValueError, match="now missing:\n- noise"):
@@ -438,12 +439,12 @@ def test_new_columns_are_told_in_the_users_words():
         model.fit(frame[["x", "noise"]].to_numpy(), classes, X_val=frame[["x"]].to_numpy(), y_val=classes)
 
 
-def test_a_bar_counts_the_passes_of_all_networks(capsys):
+def test_the_bar_counts_the_passes_of_all_networks(capsys):
     frame, classes, _ = table()
     model = TabularClassifier(3, random_state=0).fit(frame, classes, progress=True)
     bar = capsys.readouterr().err
     assert "fitting" in bar
-    # Three networks, two of them twice, of 24 passes; those that ended early have no more to do.
+    # Two of three networks are fitted twice: five fits of 24 passes. A fit that ends early counts in full.
     assert "120/120" in bar
     quiet = TabularClassifier(3, random_state=0).fit(frame, classes)
     assert capsys.readouterr().err == ""

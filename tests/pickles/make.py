@@ -1,6 +1,6 @@
-"""Make the pickles that later versions must load: ``python tests/pickles/make.py``.
+"""Make pickles of this version, which later versions must load: ``python tests/pickles/make.py``.
 
-A file holds a fitted object, the samples it was fitted to, and its predictions for them.
+A file holds a fitted object, the samples that it was fitted to, and its predictions for them.
 """
 
 import pickle
@@ -53,20 +53,20 @@ def settings(estimator):
 
 
 def main(folder):
-    """Write the files into `folder`."""
+    """Write one file for each fitted object into a folder."""
     import warnings
 
     X, y = make_moons(60, noise=0.2, random_state=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        made = objects(X, y)
-    for name, thing in made.items():
+        fitted = objects(X, y)
+    for name, estimator in fitted.items():
         content = {
             "version": fastnn.__version__,
-            "object": thing,
+            "object": estimator,
             "X": X,
             "y": y,
-            "predicted": thing.predict(X),
+            "predicted": estimator.predict(X),
         }
         (folder / f"{fastnn.__version__}-{name}.pickle").write_bytes(pickle.dumps(content, protocol=5))
 

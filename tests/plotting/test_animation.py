@@ -1,4 +1,6 @@
-"""Trainings as moving pictures."""
+"""Trainings as moving pictures: frames, models after the training, interrupts and errors."""
+
+from contextlib import nullcontext
 
 import warnings
 
@@ -8,6 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 from sklearn.datasets import make_blobs, make_moons
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.neighbors import KNeighborsClassifier
 
 import fastnn
@@ -22,55 +25,59 @@ SMALL = (200, 150)
 
 
 def tutorial(**options):
+    """Return the tutorial's model, not yet trained."""
     return fastnn.Model([2, 3, 2], random_state=0, **options)
 
 
-def parts(model):
+def parameters(model):
+    """Return the weights and biases of a model."""
     return [*model.W, *model.b]
 
 
 def assert_same(model, other):
-    for a, b in zip(parts(model), parts(other), strict=True):
+    """Assert that two models have bitwise equal parameters."""
+    for a, b in zip(parameters(model), parameters(other), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
 def frames(path):
-    """Every frame, as a person sees it, and how long."""
+    """Return the frames of a file as RGB arrays, and their durations in milliseconds."""
     with Image.open(path) as image:
-        seen, durations = [], []
+        found, durations = [], []
         for k in range(image.n_frames):
             image.seek(k)
-            seen.append(np.asarray(image.convert("RGB")))
-            durations.append(image.info.get("duration"))  # a single one has none
-    return seen, durations
+            found.append(np.asarray(image.convert("RGB")))
+            durations.append(image.info.get("duration"))  # None for a single frame
+    return found, durations
 
 
 def share(frame, colour):
+    """Return the share of a frame's pixels that have nearly this colour."""
     return (np.abs(frame.astype(int) - 255 * np.asarray(colour)).max(axis=2) < 8).mean()
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".png", ".webp"])
-def test_what_is_in_the_file(tmp_path, suffix):
+def test_a_file_has_frames_of_regions_and_samples(tmp_path, suffix):
     path = tmp_path / f"training{suffix}"
     model = tutorial()
-    given = fastnn.animate_training(model, X, y, path, num_passes=1000, frames=8, fps=5, size=SMALL)
-    assert given == path
-    seen, durations = frames(path)
-    assert [frame.shape for frame in seen] == [(150, 200, 3)] * 8
+    returned = fastnn.animate_training(model, X, y, path, num_passes=1000, frames=8, fps=5, size=SMALL)
+    assert returned == path
+    found, durations = frames(path)
+    assert [frame.shape for frame in found] == [(150, 200, 3)] * 8
     assert durations == [200] * 7 + [200 + HOLD_MILLISECONDS]
     pale = 1 - REGION_STRENGTH * (1 - class_colours(2))
-    assert min(share(seen[-1], colour) for colour in pale) > 0.1
-    assert min(share(seen[-1], colour) for colour in class_colours(2)) > 0.001, "the samples"
-    assert all(share(frame[:5], (1, 1, 1)) > 0.9 for frame in seen)
-    assert (seen[-1][:2] == 255).all(), "white is white"
-    # What does not change is where it was: the left edge holds the numbers of an axis.
-    for frame in seen:
-        np.testing.assert_array_equal(frame[30:, :15], seen[0][30:, :15])
-    assert (seen[0][30:] != seen[-1][30:]).any(axis=2).mean() > 0.05
-    assert list(tmp_path.iterdir()) == [path], "nothing else"
+    assert min(share(found[-1], colour) for colour in pale) > 0.1
+    assert min(share(found[-1], colour) for colour in class_colours(2)) > 0.001, "the samples are drawn"
+    assert all(share(frame[:5], (1, 1, 1)) > 0.9 for frame in found)
+    assert (found[-1][:2] == 255).all(), "the top of the frame is exactly white"
+    # The axes do not move: the left edge, with the numbers of an axis, is the same in all frames.
+    for frame in found:
+        np.testing.assert_array_equal(frame[30:, :15], found[0][30:, :15])
+    assert (found[0][30:] != found[-1][30:]).any(axis=2).mean() > 0.05
+    assert list(tmp_path.iterdir()) == [path]
 
 
-def test_the_regions_are_those_of_the_picture(tmp_path):
+def test_the_regions_of_a_frame_are_those_of_a_picture(tmp_path):
     model = tutorial()
     model.train(X, y, num_passes=1000)
     (frame,), _ = frames(
@@ -103,20 +110,20 @@ AVERAGED = {"batch_size": 32, "optimizer": "momentum", "ema_decay": 0.9, "reduct
         ({}, {"optimizer": "lbfgs"}),
     ],
 )
-def test_the_model_is_what_train_makes_of_it(tmp_path, network, options):
+def test_animating_a_model_trains_it_as_train_does(tmp_path, network, options):
     options = {"num_passes": 50, "random_state": 3, **options}
-    model, alone = (fastnn.Model([2, 8, 2], random_state=0, **network) for _ in range(2))
+    model, expected = (fastnn.Model([2, 8, 2], random_state=0, **network) for _ in range(2))
     path = fastnn.animate_training(model, X, y, tmp_path / "a.gif", frames=4, size=SMALL, **options)
-    alone.train(X, y, **options)
-    assert_same(model, alone)
-    np.testing.assert_array_equal(model._statistics, alone._statistics)
+    expected.train(X, y, **options)
+    assert_same(model, expected)
+    np.testing.assert_array_equal(model._statistics, expected._statistics)
     assert len(frames(path)[0]) == 4
 
 
 def test_early_stopping_restores_the_best_parameters(tmp_path, capsys):
-    model, alone = (fastnn.Model([2, 8, 2], random_state=0) for _ in range(2))
+    model, expected = (fastnn.Model([2, 8, 2], random_state=0) for _ in range(2))
     stopped = []
-    for one in (model, alone):
+    for one in (model, expected):
         options = {
             "num_passes": 400, "random_state": 3, "validation_data": (X[::3], 1 - y[::3]), "print_loss": True,
             "callbacks": [fastnn.EarlyStopping(patience=3), lambda history: stopped.append(len(history))],
@@ -126,25 +133,24 @@ def test_early_stopping_restores_the_best_parameters(tmp_path, capsys):
             path = fastnn.animate_training(one, X, y, tmp_path / "a.gif", frames=5, size=SMALL, **options)
         else:
             one.train(X, y, **options)
-    assert_same(model, alone)
+    assert_same(model, expected)
     assert stopped[-1] < 400
     assert 1 <= len(frames(path)[0]) <= 5
     assert "Loss after iteration 0" in capsys.readouterr().out
 
 
-def test_training_goes_on_from_the_present_parameters(tmp_path):
-    model, alone = tutorial(backend="numpy"), tutorial(backend="numpy")
-    views = model.W
-    for one in (model, alone):
+def test_a_training_continues_from_the_present_parameters(tmp_path):
+    model, expected = tutorial(backend="numpy"), tutorial(backend="numpy")
+    first_weights = model.W[0]
+    for one in (model, expected):
         one.train(X, y, num_passes=5)
     fastnn.animate_training(model, X, y, tmp_path / "a.gif", num_passes=5, frames=2, size=SMALL)
-    alone.train(X, y, num_passes=5)
-    assert_same(model, alone)
-    assert views[0] is not None
-    np.testing.assert_array_equal(views[0], model.W[0], "they are the same arrays")
+    expected.train(X, y, num_passes=5)
+    assert_same(model, expected)
+    assert np.shares_memory(first_weights, model.W[0])
 
 
-def test_a_callback_ends_it(tmp_path):
+def test_a_callback_ends_the_training(tmp_path):
     path = tmp_path / "a.gif"
     model = tutorial()
     fastnn.animate_training(
@@ -153,13 +159,13 @@ def test_a_callback_ends_it(tmp_path):
     assert 1 <= len(frames(path)[0]) < 5
 
 
-def test_a_diverging_training(tmp_path):
+def test_a_diverging_training_leaves_finite_parameters_and_no_file(tmp_path):
     model = tutorial()
     with pytest.raises(fastnn.DivergenceError):
         fastnn.animate_training(
             model, X, y, tmp_path / "a.gif", num_passes=50, epsilon=1e300, reg_lambda=1.0, size=SMALL
         )
-    assert all(np.isfinite(part).all() for part in parts(model))
+    assert all(np.isfinite(array).all() for array in parameters(model))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -167,43 +173,44 @@ def test_a_diverging_training(tmp_path):
     "options",
     [{"max_iter": 30}, {"max_iter": 30, "solver": "sgd", "learning_rate": "adaptive"}, {"tol": 0.1}],
 )
-def test_an_estimator_is_what_fit_makes_of_it(tmp_path, options):
+def test_animating_an_estimator_fits_it_as_fit_does(tmp_path, options):
     names = np.array(["red", "blue"])[y]
-    estimator, alone = (
+    estimator, expected = (
         fastnn.MLPClassifier((5,), random_state=0, learning_rate_init=0.02, **options) for _ in range(2)
     )
     path = fastnn.animate_training(estimator, X, names, tmp_path / "a.gif", frames=4, size=SMALL)
-    with pytest.warns() if "tol" not in options else pytest.MonkeyPatch.context():
-        alone.fit(X, names)
-    for a, b in zip(estimator.coefs_ + estimator.intercepts_, alone.coefs_ + alone.intercepts_, strict=True):
+    converges = "tol" in options
+    with nullcontext() if converges else pytest.warns(ConvergenceWarning):
+        expected.fit(X, names)
+    for a, b in zip(
+        estimator.coefs_ + estimator.intercepts_, expected.coefs_ + expected.intercepts_, strict=True
+    ):
         np.testing.assert_array_equal(a, b)
-    assert estimator.loss_curve_ == alone.loss_curve_
-    assert estimator.n_iter_ == alone.n_iter_
+    assert estimator.loss_curve_ == expected.loss_curve_
+    assert estimator.n_iter_ == expected.n_iter_
     assert 2 <= len(frames(path)[0]) <= 4
-    # And on from there.
+    # A second animation continues the fit.
     before = len(estimator.loss_curve_)
-    path = fastnn.animate_training(
-        estimator.set_params(tol=0.0), X, names, tmp_path / "b.gif", frames=3, size=SMALL
-    )
+    fastnn.animate_training(estimator.set_params(tol=0.0), X, names, tmp_path / "b.gif", frames=3, size=SMALL)
     assert len(estimator.loss_curve_) > before
 
 
-def test_a_list_of_anything_with_titles(tmp_path):
+def test_a_list_of_models_of_any_kind_gives_a_frame_each(tmp_path):
     samples, labels = make_blobs(60, centers=3, random_state=0)
     neighbours = KNeighborsClassifier(3).fit(samples, labels)
     network = fastnn.Model([2, 3, 3], random_state=0, backend="numpy")
     models = [neighbours, network, lambda points: np.where(points[:, 0] > 0, 2, 0)]
     path = tmp_path / "a.gif"
     fastnn.animate_training(models, samples, labels, path, titles=["a", "b", "c"], size=SMALL)
-    seen, _ = frames(path)
-    assert len(seen) == 3
+    found, _ = frames(path)
+    assert len(found) == 3
     pale = 1 - REGION_STRENGTH * (1 - class_colours(3))
-    assert [share(seen[2], colour) > 0.05 for colour in pale] == [True, False, True]
+    assert [share(found[2], colour) > 0.05 for colour in pale] == [True, False, True]
     fastnn.animate_training(models, samples, labels, path, size=SMALL)
     assert len(frames(path)[0]) == 3
 
 
-def test_features_of_a_table_by_name_and_a_response(tmp_path):
+def test_frames_may_show_a_response_of_named_features(tmp_path):
     table = pd.DataFrame(np.column_stack([X, X[:, 0]]), columns=["a", "b", "c"])
     model = fastnn.Model([3, 3, 2], random_state=0)
     path = tmp_path / "a.gif"
@@ -211,12 +218,12 @@ def test_features_of_a_table_by_name_and_a_response(tmp_path):
         model, table, y, path, num_passes=20, frames=3, size=(240, 180), features=("c", "b"), fill=0.5,
         response="confidence",
     )  # fmt: skip
-    seen, _ = frames(path)
-    assert len(seen) == 3
-    assert len(np.unique(seen[-1].reshape(-1, 3), axis=0)) > 50, "viridis"
+    found, _ = frames(path)
+    assert len(found) == 3
+    assert len(np.unique(found[-1].reshape(-1, 3), axis=0)) > 50, "a response has many colours"
 
 
-def test_many_classes_in_a_small_frame(tmp_path):
+def test_a_small_frame_may_have_many_classes_and_a_long_title(tmp_path):
     samples, labels = make_blobs(60, centers=12, random_state=0)
     models = [KNeighborsClassifier(k).fit(samples, labels) for k in (1, 5)]
     path = fastnn.animate_training(
@@ -232,42 +239,43 @@ def test_progress_shows_bars(tmp_path, capsys):
     assert "frame" in capsys.readouterr().err
 
 
-def test_moments_are_as_many_as_asked_for_and_lie_closer_at_first():
+def test_snapshots_are_as_many_as_asked_for_and_closer_at_first():
     for last in (0, 1, 5, 39, 40, 41, 1000, 20000):
         for count in (1, 2, 7, 40):
             for first in (0, 1):
                 if first > last:
                     continue
-                times = snapshot_passes(first, last, count)
-                assert len(times) == min(count, last - first + 1)
-                assert times[-1] == last
-                assert times[0] == (last if count == 1 else first)
-                gaps = np.diff(times)
+                passes = snapshot_passes(first, last, count)
+                assert len(passes) == min(count, last - first + 1)
+                assert passes[-1] == last
+                assert passes[0] == (last if count == 1 else first)
+                gaps = np.diff(passes)
                 assert (gaps > 0).all()
-                assert (np.diff(gaps) >= -1).all(), "but for rounding"
+                assert (np.diff(gaps) >= -1).all(), "gaps grow, up to rounding"
 
 
 # --- interrupts ------------------------------------------------------------------------------------
 
 
 def interrupt(history):
+    """Raise KeyboardInterrupt after 500 passes; a callback."""
     if history.passes[-1] > 500:
         raise KeyboardInterrupt
 
 
-def test_an_interrupted_training_leaves_a_model_and_no_file(tmp_path):
+def test_an_interrupted_training_leaves_a_trained_model_and_no_file(tmp_path):
     model = tutorial()
-    before = [part.copy() for part in parts(model)]
+    before = [array.copy() for array in parameters(model)]
     with pytest.raises(KeyboardInterrupt):
         fastnn.animate_training(
             model, X, y, tmp_path / "a.gif", num_passes=10**7, size=SMALL, callbacks=[interrupt]
         )
     assert list(tmp_path.iterdir()) == []
-    assert all((a != b).any() for a, b in zip(before, parts(model), strict=True)), "it was trained"
+    assert all((a != b).any() for a, b in zip(before, parameters(model), strict=True))
     assert (model.predict(X) == y).mean() > 0.7
 
 
-def test_an_interrupted_estimator(tmp_path, monkeypatch):
+def test_an_interrupted_fit_leaves_a_fitted_estimator_and_no_file(tmp_path, monkeypatch):
     extend = Curves.chunk_ended
 
     def interrupted(self, training):
@@ -285,9 +293,7 @@ def test_an_interrupted_estimator(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".png", ".webp"])
-def test_an_interrupted_drawing_leaves_the_model_trained_and_the_file_that_was_there(
-    tmp_path, monkeypatch, suffix
-):
+def test_an_interrupted_drawing_leaves_the_trained_model_and_the_older_file(tmp_path, monkeypatch, suffix):
     path = tmp_path / f"a{suffix}"
     path.write_bytes(b"older")
     n_drawn = 0
@@ -301,13 +307,13 @@ def test_an_interrupted_drawing_leaves_the_model_trained_and_the_file_that_was_t
         return draw(self, snapshot)
 
     monkeypatch.setattr(film.Film, "frame", frame)
-    model, alone = tutorial(), tutorial()
+    model, expected = tutorial(), tutorial()
     with pytest.raises(KeyboardInterrupt):
         fastnn.animate_training(model, X, y, path, num_passes=100, frames=6, size=SMALL)
     assert path.read_bytes() == b"older"
     assert list(tmp_path.iterdir()) == [path]
-    alone.train(X, y, num_passes=100)
-    assert_same(model, alone)
+    expected.train(X, y, num_passes=100)
+    assert_same(model, expected)
 
 
 @pytest.mark.parametrize(
@@ -360,17 +366,17 @@ def test_frame_rates(tmp_path, suffix, fps, duration, warns):
         ),
     ],
 )
-def test_errors(tmp_path, monkeypatch, changes, message):
+def test_wrong_arguments_are_refused_before_the_training(tmp_path, monkeypatch, changes, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "folder.gif").mkdir()
     model = tutorial(backend="numpy")
-    before = [part.copy() for part in parts(model)]
+    before = [array.copy() for array in parameters(model)]
     options = {"model": model, "X": X, "y": y, "path": "a.gif", **changes}
     if isinstance(options["model"], fastnn.Model):
         options = {"num_passes": 2, **options}
     with pytest.raises(ValueError, match=message):
         fastnn.animate_training(**options)
-    assert all((a == b).all() for a, b in zip(before, parts(model), strict=True)), "nothing was trained"
+    assert all((a == b).all() for a, b in zip(before, parameters(model), strict=True)), "it was trained"
     assert [entry.name for entry in tmp_path.iterdir()] == ["folder.gif"]
 
 
@@ -383,12 +389,12 @@ def test_errors(tmp_path, monkeypatch, changes, message):
         (fastnn.MLPRegressor(), {}, "model must be a Model, an MLPClassifier or a list"),
     ],
 )
-def test_wrong_models_and_options(tmp_path, model, options, message):
+def test_wrong_models_and_options_are_refused(tmp_path, model, options, message):
     with pytest.raises(TypeError, match=message):
         fastnn.animate_training(model, X, y, tmp_path / "a.gif", **options)
 
 
-def test_layouts_of_the_users_settings_do_not_matter(tmp_path):
+def test_matplotlib_settings_of_the_user_do_not_matter(tmp_path):
     with matplotlib.rc_context({"figure.constrained_layout.use": True}):
         fastnn.animate_training(tutorial(), X, y, tmp_path / "a.gif", num_passes=20, frames=2, size=SMALL)
     fastnn.animate_training(tutorial(), X, y, tmp_path / "b.gif", num_passes=20, frames=2, size=SMALL)

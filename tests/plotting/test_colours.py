@@ -1,4 +1,4 @@
-"""Colours that users choose: of classes and of responses, in files, drawings and moving pictures."""
+"""Colours that users choose for classes and responses, in files, drawings and moving pictures."""
 
 import re
 import xml.etree.ElementTree as ET
@@ -25,6 +25,7 @@ GRID = (X - X.min(axis=0)) / np.ptp(X, axis=0)  # scaled to the unit square
 
 
 def thirds(points):
+    """Predict class 0, 1 or 2 in the left, middle or right third of the unit square."""
     return np.floor(points[:, 0] * 3).clip(0, 2).astype(int)
 
 
@@ -39,41 +40,48 @@ class Ramp:
 
 @pytest.fixture(scope="module")
 def image():
+    """Return a picture of three classes."""
     return fastnn.render_boundary(thirds, UNIT, UNIT, (12, 4))
 
 
 @pytest.fixture(scope="module")
 def ramp():
+    """Return a picture of a probability that grows from left to right."""
     return fastnn.render_boundary(Ramp(), UNIT, UNIT, (1000, 2), response="probability")
 
 
 @pytest.fixture
 def ax():
+    """Return axes that fill a figure of 400 x 300 pixels."""
     return Figure(figsize=(4, 3), dpi=100).add_axes((0, 0, 1, 1))
 
 
 def bytes_of(colours):
+    """Return colours as tuples of red, green and blue from 0 to 255."""
     return [tuple(np.round(255 * np.array(to_rgb(colour))).astype(int)) for colour in colours]
 
 
 def shown(path):
+    """Return the RGB pixels of a file."""
     with Image.open(path) as file:
         return np.asarray(file.convert("RGB"))
 
 
 def regions(ax):
+    """Return red, green and blue of the pixels of a plot's picture, from 0 to 1."""
     (image,) = ax.get_images()
     return image.to_rgba(image.get_array())[:, :, :3]
 
 
-def faces(ax):
+def sample_colours(ax):
+    """Return the colour of the samples of every class in a plot."""
     return [to_rgb(c.get_facecolor()[0]) for c in ax.collections if len(c.get_offsets()) > 1]
 
 
-# --- what is a choice --------------------------------------------------------------------------------
+# --- ways to choose colours --------------------------------------------------------------------------
 
 
-def test_a_list_a_mapping_and_colormaps():
+def test_colours_may_be_a_list_or_a_mapping_or_a_colormap():
     classes = np.array(["b", "a", "c"])
     rgb = [to_rgb(colour) for colour in CHOSEN]
     for colours in (CHOSEN, tuple(CHOSEN), np.array(CHOSEN), np.array(rgb)):
@@ -95,12 +103,12 @@ def test_a_list_a_mapping_and_colormaps():
 @pytest.mark.parametrize(
     "numbers", [[0, 1, 2], np.array([0.0, 1.0, 2.0]), np.array([0, 1, 2], np.int8), [False, True, 2]]
 )
-def test_labels_of_a_mapping_are_equal_numbers(numbers):
+def test_numbers_in_a_mapping_may_have_any_type(numbers):
     colours = {0: "r", 1: "g", np.int64(2): "b"}
     np.testing.assert_array_equal(chosen_colours(np.array(numbers), colours), [to_rgb(c) for c in "rgb"])
 
 
-BAD_COLOURS = [
+WRONG_COLOURS = [
     (["gold", "greem", "red"], "colours[1] must be an opaque colour as matplotlib takes it, such as 'tab:"),
     (["gold", "red", (255, 0, 0)], "colours[2] must be an opaque colour"),
     (["gold", "red", (0, np.nan, 0)], "colours[2] must be"),
@@ -112,7 +120,7 @@ BAD_COLOURS = [
     (3, "colours must be a sequence of colours, one per class"),
     ({"gold", "red"}, "colours must be a sequence of colours, one per class"),
 ]  # fmt: skip
-BAD_NUMBERS = [
+WRONG_COUNTS = [
     (["gold", "red"], "colours must be as many as there are classes, 3 ([0, 1, 2]), got 2"),
     (["gold"] * 4, "colours must be as many as there are classes, 3 ([0, 1, 2]), got 4"),
     ({0: "gold", 2: "red"}, "colours must have one for every class, but have none for 1"),
@@ -120,8 +128,8 @@ BAD_NUMBERS = [
 ]
 
 
-@pytest.mark.parametrize(("colours", "message"), BAD_COLOURS + BAD_NUMBERS)
-def test_bad_colours_change_nothing(tmp_path, image, ax, colours, message):
+@pytest.mark.parametrize(("colours", "message"), WRONG_COLOURS + WRONG_COUNTS)
+def test_wrong_colours_are_refused_and_nothing_is_drawn(tmp_path, image, ax, colours, message):
     plots = {"ax": ax, "colours": colours}
     for call in (
         lambda: image.save(tmp_path / "a.png", colours=colours),
@@ -141,9 +149,9 @@ def test_bad_colours_change_nothing(tmp_path, image, ax, colours, message):
     assert not ax.collections
 
 
-def test_what_is_wrong_is_told_before_a_model_is_asked_or_trained(tmp_path, ax):
+def test_wrong_choices_are_refused_before_a_prediction_or_a_training(tmp_path, ax):
     def predict(points):
-        raise AssertionError("was asked")
+        raise AssertionError("the model was called")
 
     model = fastnn.Model([2, 3, 3], random_state=0, backend="numpy")
     before = model.W[0].copy()
@@ -166,7 +174,7 @@ def test_what_is_wrong_is_told_before_a_model_is_asked_or_trained(tmp_path, ax):
 
 
 @pytest.mark.parametrize("cmap", ["virids", 3, ["red", "blue"]])
-def test_bad_colormaps(tmp_path, ramp, ax, cmap):
+def test_wrong_colormaps_are_refused(tmp_path, ramp, ax, cmap):
     with pytest.raises(ValueError, match=re.escape(f"got {cmap!r}")):
         ramp.save(tmp_path / "a.png", cmap=cmap)
     with pytest.raises(ValueError, match=re.escape(f"got {cmap!r}")):
@@ -200,7 +208,7 @@ def test_without_a_choice_files_have_pale_colours(tmp_path, image):
     np.testing.assert_array_equal(shown(tmp_path / "a.png")[0], expected)
 
 
-def test_a_picture_keeps_the_colours_it_was_made_with(tmp_path, ax):
+def test_a_picture_keeps_the_colours_that_it_was_rendered_with(tmp_path, ax):
     options = {"classes": [0, 1, 2], "colours": CHOSEN}
     fastnn.render_boundary(thirds, UNIT, UNIT, (12, 4), out=tmp_path / "out.png", **options)
     image = fastnn.render_boundary(thirds, UNIT, UNIT, (12, 4), **options)
@@ -212,10 +220,10 @@ def test_a_picture_keeps_the_colours_it_was_made_with(tmp_path, ax):
         shown(tmp_path / "other.png")[0, ::4], np.round(255 * chosen_colours(np.arange(3), "Set2"))
     )
     image.plot(ax, GRID, y)
-    np.testing.assert_allclose(faces(ax), [to_rgb(colour) for colour in CHOSEN])
+    np.testing.assert_allclose(sample_colours(ax), [to_rgb(colour) for colour in CHOSEN])
 
 
-def test_classes_that_come_up_are_counted_when_they_are_coloured(tmp_path, ax):
+def test_colours_are_counted_once_the_classes_are_known(tmp_path, ax):
     image = fastnn.render_boundary(thirds, UNIT, UNIT, (12, 4), colours=CHOSEN[:2])
     with pytest.raises(ValueError, match="colours must be as many as there are classes, 3"):
         image.save(tmp_path / "a.png")
@@ -230,20 +238,20 @@ CMAPS = [
 
 
 @pytest.mark.parametrize("cmap", CMAPS)
-def test_a_response_in_colours_is_as_matplotlib_has_it(tmp_path, ramp, cmap):
+def test_a_response_in_colours_equals_that_of_matplotlib(tmp_path, ramp, cmap):
     ramp.save(tmp_path / "a.png", cmap=cmap)
     ramp.save(tmp_path / "a.dzi", cmap=cmap)
-    found = colormaps.get_cmap(cmap)
-    expected = found(ramp.data, bytes=True)[..., :3]
-    assert len(np.unique(expected[0], axis=0)) > 0.99 * found.N, "all are there"
-    read = shown(tmp_path / "a.png")
-    np.testing.assert_allclose(read, expected, atol=1)  # rounded, not truncated
-    np.testing.assert_array_equal(shown(tmp_path / "a_files/10/0_0.png"), read[:, :512])
+    colormap = colormaps.get_cmap(cmap)
+    expected = colormap(ramp.data, bytes=True)[..., :3]
+    assert len(np.unique(expected[0], axis=0)) > 0.99 * colormap.N, "the picture has nearly all colours"
+    pixels = shown(tmp_path / "a.png")
+    np.testing.assert_allclose(pixels, expected, atol=1)  # matplotlib truncates, fastnn rounds
+    np.testing.assert_array_equal(shown(tmp_path / "a_files/10/0_0.png"), pixels[:, :512])
     with Image.open(tmp_path / "a.png") as file:
         assert file.mode == "P"
 
 
-def test_a_colormap_of_many_colours_and_a_transparent_one():
+def test_a_response_has_256_opaque_colours_at_most():
     many = response_colours(LinearSegmentedColormap.from_list("a", ["k", "w"], N=1000))
     assert many.shape == (256, 3)
     assert (np.diff(many[:, 0].astype(int)) == 1).all()
@@ -252,7 +260,7 @@ def test_a_colormap_of_many_colours_and_a_transparent_one():
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_a_response_beyond_its_range_and_none(tmp_path, dtype):
+def test_a_response_is_clipped_to_its_range_and_nan_is_lowest(tmp_path, dtype):
     pixels = np.array([[-np.inf, -0.1, 0, 0.5, 1, 1.1, np.inf, np.nan]], dtype)
     picture = Picture(8, 1, pixels.dtype, (0, 1, 0, 1), response_colours=response_colours("viridis"))
     save_pixels(pixels, tmp_path / "a.png", picture)
@@ -273,7 +281,7 @@ def test_a_response_keeps_its_colormap(tmp_path, ax):
 
 
 @pytest.mark.parametrize("suffix", [".tif", ".tiff", ".zarr", ".svg", ".pdf"])
-def test_files_that_show_no_response_in_colours(tmp_path, ramp, suffix):
+def test_formats_without_colours_for_a_response_refuse_a_colormap(tmp_path, ramp, suffix):
     out = tmp_path / f"a{suffix}"
     message = re.escape(f"cmap: a {suffix} file has no colours for a response: choose .png or .dzi, or leave")
     with pytest.raises(ValueError, match=message):
@@ -283,7 +291,7 @@ def test_files_that_show_no_response_in_colours(tmp_path, ramp, suffix):
     assert not list(tmp_path.iterdir())
 
 
-def test_files_that_show_no_classes_in_colours(tmp_path, image, ramp):
+def test_files_without_colours_for_classes_refuse_colours(tmp_path, image, ramp):
     with pytest.raises(ValueError, match=re.escape("a .zarr file of 3 classes holds their numbers")):
         image.save(tmp_path / "a.zarr", colours=CHOSEN)
     many = fastnn.render_boundary(lambda P: np.floor(P[:, 0] * 300), UNIT, UNIT, (300, 1))
@@ -300,59 +308,62 @@ def test_files_that_show_no_classes_in_colours(tmp_path, image, ramp):
 # --- drawings ------------------------------------------------------------------------------------------
 
 
-def test_regions_are_pale_and_samples_are_not(ax):
+def test_regions_are_paler_than_samples(ax):
     fastnn.plot_decision_boundary(thirds, GRID, y, ax=ax, colours=CHOSEN, resolution=60)
     rgb = np.array([to_rgb(colour) for colour in CHOSEN])
-    np.testing.assert_allclose(faces(ax), rgb)
+    np.testing.assert_allclose(sample_colours(ax), rgb)
     np.testing.assert_allclose(regions(ax)[30, [1, 30, -2]], pale(rgb))
 
 
-def test_samples_on_a_response(ax):
+def test_samples_on_a_response_have_the_chosen_colours(ax):
     fastnn.plot_decision_boundary(
         Ramp(), GRID, y > 0, ax=ax, response="probability", cmap="RdBu", colours=["k", "w"], resolution=20
     )
     assert ax.get_images()[0].get_cmap() == colormaps["RdBu"]
-    assert faces(ax) == [(0, 0, 0), (1, 1, 1)]
+    assert sample_colours(ax) == [(0, 0, 0), (1, 1, 1)]
 
 
-def test_a_class_of_the_samples_alone_has_a_colour_too(ax, image):
+def test_a_class_that_only_samples_have_needs_a_colour_too(ax, image):
     labels = np.where(y == 0, 7, y)
     with pytest.raises(ValueError, match=re.escape("4 ([0, 1, 2, 7]), got 3")):
         image.plot(ax, GRID, labels, colours=CHOSEN)
     image.plot(ax, GRID, labels, colours=[*CHOSEN, "k"])
-    np.testing.assert_allclose(faces(ax), [to_rgb(colour) for colour in [*CHOSEN[1:], "k"]])
+    np.testing.assert_allclose(sample_colours(ax), [to_rgb(colour) for colour in [*CHOSEN[1:], "k"]])
 
 
-def test_colours_are_in_the_order_of_the_model(tmp_path, ax):
-    class Backwards:
+def test_colours_follow_the_order_of_the_models_classes(tmp_path, ax):
+    class Reversed:
         classes_ = np.array([2, 1, 0])
         predict = staticmethod(thirds)
 
-    image = fastnn.render_boundary(Backwards(), UNIT, UNIT, (12, 4), colours=["r", "g", "b"])
+    image = fastnn.render_boundary(Reversed(), UNIT, UNIT, (12, 4), colours=["r", "g", "b"])
     assert image.classes.tolist() == [2, 1, 0]
     image.save(tmp_path / "a.png")
     np.testing.assert_array_equal(shown(tmp_path / "a.png")[0, ::4], bytes_of("bgr"))
     image.plot(ax, GRID, y)
     np.testing.assert_allclose(regions(ax)[0, ::4], pale(np.array([to_rgb(c) for c in "bgr"])))
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["class 2", "class 1", "class 0"]
-    np.testing.assert_allclose(faces(ax), [to_rgb(c) for c in "rgb"])
+    np.testing.assert_allclose(sample_colours(ax), [to_rgb(c) for c in "rgb"])
 
 
-def test_a_moving_picture(tmp_path):
+def test_moving_pictures_have_the_chosen_colours(tmp_path):
     options = {"titles": [""], "size": (200, 150), "colours": {0: "r", 1: "g", 2: "b"}}
     fastnn.animate_training([thirds], GRID, y, tmp_path / "a.png", **options)
     frame = shown(tmp_path / "a.png")
     for colour in np.array([to_rgb(c) for c in "rgb"]):
         assert (np.abs(frame - 255 * pale(colour)).max(axis=2) < 2).mean() > 0.1
-        assert (np.abs(frame - 255 * colour).max(axis=2) < 8).any(), "samples"
+        assert (np.abs(frame - 255 * colour).max(axis=2) < 8).any(), "the samples are drawn"
     options |= {"response": "probability", "cmap": "RdBu", "colours": ["k", "w"]}
     fastnn.animate_training([Ramp()], GRID, y > 0, tmp_path / "b.png", **options)
     frame = shown(tmp_path / "b.png")
-    # The ends of the colormap, on the left and on the right.
+    # The left and the right end have nearly the first and the last colour of the colormap.
     for end in (0.05, 0.95):
         colour = 255 * np.array(colormaps["RdBu"](end)[:3])
         assert (np.abs(frame - colour).max(axis=2) < 20).mean() > 0.01
 
 
-def test_nothing_is_left_open():
+def test_files_and_frames_leave_no_figure_open(tmp_path, image):
+    for suffix in (".png", ".pdf", ".svg"):
+        image.save(tmp_path / f"a{suffix}", colours=CHOSEN)
+    fastnn.animate_training([thirds], GRID, y, tmp_path / "a.gif", titles=[""], size=(200, 150))
     assert not plt.get_fignums()

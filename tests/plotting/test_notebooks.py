@@ -1,4 +1,4 @@
-"""The display of results in notebooks and at the prompt."""
+"""Display of results in notebooks and at the Python prompt."""
 
 import io
 
@@ -10,6 +10,7 @@ import fastnn
 
 
 def shown(image):
+    """Return the picture that a notebook shows."""
     with Image.open(io.BytesIO(image._repr_png_())) as picture:
         picture.load()
         return picture
@@ -27,6 +28,7 @@ def stripes(n_classes):
 
 
 def assert_shown_as_saved(image, path):
+    """Assert that a notebook shows exactly the picture that `save` writes."""
     image.save(path)
     with Image.open(path) as saved:
         picture = shown(image)
@@ -48,18 +50,18 @@ def test_responses_are_shown_as_they_are_saved(response, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("size", "seen"), [((1024, 3), (1024, 3)), ((3000, 1025), (1000, 342)), ((2, 2049), (1, 683))]
+    ("size", "shown_size"), [((1024, 3), (1024, 3)), ((3000, 1025), (1000, 342)), ((2, 2049), (1, 683))]
 )
-def test_large_pictures_are_shown_smaller(size, seen):
+def test_large_pictures_are_shown_smaller(size, shown_size):
     image = fastnn.render_boundary(lambda points: points[:, 1] > 0.5, (0, 1), (0, 1), size)
     picture = np.asarray(shown(image))
-    assert picture.shape == seen[::-1]
+    assert picture.shape == shown_size[::-1]
     # Rows begin at the top.
     assert picture[0].all()
     assert not picture[-1].any()
 
 
-def test_arrays_of_other_dtypes_are_shown():
+def test_pictures_of_any_dtype_are_shown():
     view = lambda points: points[:, 0] > points[:, 1], (0, 1), (0, 1), 20
     expected = np.asarray(shown(fastnn.render_boundary(*view)))
     assert len(np.unique(expected)) == 2
@@ -69,13 +71,13 @@ def test_arrays_of_other_dtypes_are_shown():
         np.testing.assert_array_equal(np.asarray(shown(image)), expected)
 
 
-def test_what_went_to_a_file_is_not_shown(tmp_path):
+def test_a_picture_in_a_file_is_not_shown(tmp_path):
     model = fastnn.Model([2, 3, 2], random_state=0)
     image = fastnn.render_boundary(model, (0, 1), (0, 1), 20, out=tmp_path / "boundary.png")
     assert image._repr_png_() is None
 
 
-def test_a_report_of_gradients_is_shown_as_its_table():
+def test_a_gradient_report_is_shown_as_its_table():
     report = fastnn.Model([2, 3, 2], random_state=0).check_gradients([[0.0, 1.0], [1.0, -1.0]], [0, 1])
     assert repr(report) == str(report)
     lines = repr(report).splitlines()

@@ -1,4 +1,4 @@
-"""Drawings by matplotlib: decision boundaries and histories of trainings."""
+"""Plots of decision boundaries and of the histories of trainings."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -7,14 +7,13 @@ import pytest
 from matplotlib.collections import PathCollection
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from sklearn.datasets import make_blobs, make_moons
+from sklearn.datasets import make_blobs
 from sklearn.neighbors import KNeighborsClassifier
+from views import X, y
 
 import fastnn
 from fastnn.boundary.colours import REGION_STRENGTH, class_colours
 from fastnn.plotting.boundary import MARGIN
-
-X, y = make_moons(200, noise=0.20, random_state=0)
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +25,7 @@ def model():
 
 @pytest.fixture
 def ax():
+    """Return axes that fill a figure of 400 x 300 pixels."""
     figure = Figure(figsize=(4, 3), dpi=100)
     return figure.add_axes((0, 0, 1, 1))
 
@@ -37,13 +37,14 @@ def regions(ax):
 
 
 def legend(ax):
+    """Return the texts of a legend."""
     return [text.get_text() for text in ax.get_legend().get_texts()]
 
 
-def test_regions_points_lines_and_legend(model, ax):
+def test_a_plot_has_regions_samples_lines_and_a_legend(model, ax):
     assert fastnn.plot_decision_boundary(model, X, y, ax=ax) is ax
     picture = regions(ax)
-    assert picture.shape == (300, 400, 3), "the axes' own pixels"
+    assert picture.shape == (300, 400, 3), "as many pixels as the axes have"
     left, right, bottom, top = ax.get_images()[0].get_extent()
     assert left < X[:, 0].min() < X[:, 0].max() < right
     assert bottom < X[:, 1].min() < X[:, 1].max() < top
@@ -59,11 +60,11 @@ def test_regions_points_lines_and_legend(model, ax):
     assert legend(ax) == ["class 0", "class 1"]
     points = [c for c in ax.collections if len(c.get_offsets()) > 1]
     assert [len(c.get_offsets()) for c in points] == [(y == 0).sum(), (y == 1).sum()]
-    assert len(ax.collections) == 3, "and one line"
+    assert len(ax.collections) == 3, "samples of two classes, and one line"
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("$x_1$", "$x_2$")
 
 
-def test_a_function_with_its_classes_to_the_left_and_the_right(ax):
+def test_regions_and_samples_of_a_class_have_its_colour(ax):
     fastnn.plot_decision_boundary(lambda points: points[:, 0] > 0, X, y, ax=ax)
     picture = regions(ax)
     pale = 1 - REGION_STRENGTH * (1 - class_colours(2))
@@ -72,12 +73,12 @@ def test_a_function_with_its_classes_to_the_left_and_the_right(ax):
     np.testing.assert_allclose(faces, class_colours(2))
 
 
-def test_resolution_is_pixels(model, ax):
+def test_resolution_is_the_size_in_pixels(model, ax):
     fastnn.plot_decision_boundary(model, X, y, ax=ax, resolution=(60, 40))
     assert regions(ax).shape[:2] == (40, 60)
 
 
-def test_string_labels_of_an_estimator(ax):
+def test_samples_must_have_the_labels_of_the_estimator(ax):
     names = np.array(["red", "blue"])[y]
     estimator = KNeighborsClassifier().fit(X, names)
     fastnn.plot_decision_boundary(estimator, X, names, ax=ax, resolution=40)
@@ -88,7 +89,7 @@ def test_string_labels_of_an_estimator(ax):
         fastnn.plot_decision_boundary(estimator, X, y, ax=ax, resolution=40)
 
 
-def test_many_classes(ax):
+def test_twelve_classes_have_twelve_colours(ax):
     samples, labels = make_blobs(300, centers=12, random_state=0)
     estimator = KNeighborsClassifier().fit(samples, labels)
     fastnn.plot_decision_boundary(estimator, samples, labels, ax=ax, resolution=100)
@@ -96,18 +97,18 @@ def test_many_classes(ax):
     assert len(np.unique(regions(ax).reshape(-1, 3), axis=0)) == 12
 
 
-def test_a_class_the_model_never_predicts_and_one_without_data(ax):
+def test_the_legend_has_all_classes_of_the_model_and_of_the_samples(ax):
     fastnn.plot_decision_boundary(lambda points: np.full(len(points), 5), X, y, ax=ax, resolution=20)
     assert legend(ax) == ["class 0", "class 1", "class 5"]
     assert len(np.unique(regions(ax).reshape(-1, 3), axis=0)) == 1
 
 
-def test_a_frame_names_the_axes(model, ax):
+def test_columns_of_a_data_frame_name_the_axes(model, ax):
     fastnn.plot_decision_boundary(model, pd.DataFrame(X, columns=["width", "height"]), y, ax=ax)
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("width", "height")
 
 
-def test_columns_are_the_models_features(ax):
+def test_columns_must_be_the_features_of_the_model(ax):
     frame = pd.DataFrame(np.column_stack([X, X[:, 0]]), columns=["width", "height", "depth"])
     estimator = KNeighborsClassifier().fit(frame, y)
     fastnn.plot_decision_boundary(estimator, frame, y, ax=ax, resolution=20, features=("height", "depth"))
@@ -119,7 +120,7 @@ def test_columns_are_the_models_features(ax):
 
 
 @pytest.mark.parametrize(("response", "lowest"), [("probability", 0), ("confidence", 0.5), ("margin", 0)])
-def test_a_response_is_grey_and_says_what_it_is(model, response, lowest):
+def test_a_response_is_grey_with_a_labelled_scale(model, response, lowest):
     figure = Figure()
     fastnn.plot_decision_boundary(model, X, y, ax=figure.subplots(), response=response, resolution=300)
     (image,) = figure.axes[0].get_images()
@@ -130,24 +131,21 @@ def test_a_response_is_grey_and_says_what_it_is(model, response, lowest):
 
 
 @pytest.mark.parametrize("point", [(0.0, 0.0), (1e6, -1e-6)])
-def test_a_single_point(model, ax, point):
+def test_a_single_sample_is_the_centre_of_its_plot(model, ax, point):
     fastnn.plot_decision_boundary(model, [point], [1], ax=ax, resolution=10)
     left, right, bottom, top = ax.get_images()[0].get_extent()
     assert (*ax.get_xlim(), *ax.get_ylim()) == (left, right, bottom, top)
     assert ((left + right) / 2, (bottom + top) / 2) == pytest.approx(point)
-    # A point has no extent: the magnitude of a coordinate is the scale, or 1 if that is larger.
+    # A single sample has no extent: the scale is the magnitude of each coordinate, at least 1.
     assert (right - left, top - bottom) == pytest.approx(2 * MARGIN * np.maximum(np.abs(point), 1))
     drawn = [c.get_offsets() for c in ax.collections if isinstance(c, PathCollection)]
     np.testing.assert_array_equal(np.concatenate(drawn), [point])
     assert regions(ax).shape == (8, 10, 3), "in the proportions of the axes"
 
 
-def test_current_axes_by_default(model):
+def test_a_plot_is_drawn_into_the_current_axes_by_default(model):
     ax = plt.figure().add_subplot()
-    try:
-        assert fastnn.plot_decision_boundary(model, X, y, resolution=10) is ax
-    finally:
-        plt.close()
+    assert fastnn.plot_decision_boundary(model, X, y, resolution=10) is ax
 
 
 @pytest.mark.parametrize(
@@ -161,17 +159,17 @@ def test_current_axes_by_default(model):
         ((X, np.where(np.arange(200) == 7, np.inf, y)), "y holds numbers that are not classes, such as inf"),
     ],
 )
-def test_bad_data(model, ax, arguments, message):
+def test_unsuitable_samples_and_labels_are_refused(model, ax, arguments, message):
     with pytest.raises(ValueError, match=message):
         fastnn.plot_decision_boundary(model, *arguments, ax=ax)
 
 
-def test_a_model_that_gives_no_classes(ax):
+def test_a_model_that_predicts_no_classes_is_refused(ax):
     with pytest.raises(ValueError, match="model predicts numbers that are not classes"):
         fastnn.plot_decision_boundary(lambda points: points[:, 0], X, y, ax=ax)
 
 
-# --- how a training went -------------------------------------------------------------------------
+# --- histories of trainings ----------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -186,10 +184,11 @@ def axes():
 
 
 def curves(ax):
+    """Return the lines of more than two points."""
     return [line for line in ax.get_lines() if len(line.get_xdata()) > 2]
 
 
-def test_a_history_in_four_pictures(history, axes):
+def test_a_history_has_four_plots(history, axes):
     drawn = fastnn.plot_history(history, axes)
     assert list(drawn) == list(axes.ravel())
     losses, rates, norms, ratios = drawn
@@ -211,7 +210,7 @@ def test_a_history_in_four_pictures(history, axes):
     axes[0, 0].figure.canvas.draw()
 
 
-def test_a_history_without_validation_and_of_a_single_pass(axes):
+def test_a_history_may_have_a_single_pass_and_no_validation(axes):
     model = fastnn.Model([2, 3, 2], random_state=0, backend="numpy")
     drawn = fastnn.plot_history(model.train(X, y, num_passes=1), axes)
     assert drawn[0].get_legend() is None
@@ -222,7 +221,7 @@ def test_a_history_without_validation_and_of_a_single_pass(axes):
 @pytest.mark.parametrize(
     ("loss", "optimizer"), [("poisson", "adam"), ("squared_error", "lbfgs"), ("quantile", "sgd")]
 )
-def test_histories_with_gaps_and_losses_below_zero(loss, optimizer, axes):
+def test_only_losses_above_0_have_a_logarithmic_scale(loss, optimizer, axes):
     model = fastnn.Model([2, 3, 1], loss=loss, backend="numpy", random_state=0)
     targets = 3.0 * np.ones(200)
     history = model.train(X, targets, num_passes=20, epsilon=0.001, optimizer=optimizer)
@@ -232,16 +231,13 @@ def test_histories_with_gaps_and_losses_below_zero(loss, optimizer, axes):
     axes[0, 0].figure.canvas.draw()
 
 
-def test_a_figure_of_its_own_by_default(history):
+def test_a_history_has_a_new_figure_by_default(history):
     drawn = fastnn.plot_history(history)
-    try:
-        assert len(drawn) == 4
-        assert plt.gcf().axes == list(drawn)
-    finally:
-        plt.close()
+    assert len(drawn) == 4
+    assert plt.gcf().axes == list(drawn)
 
 
-def test_bad_histories_and_axes(history):
+def test_empty_histories_and_other_numbers_of_axes_are_refused(history):
     empty = fastnn.Model([2, 3, 2], backend="numpy").train(X, y, num_passes=0)
     with pytest.raises(ValueError, match="history has no passes: train for at least one"):
         fastnn.plot_history(empty)

@@ -1,4 +1,4 @@
-"""Trainings as videos, where ffmpeg is installed."""
+"""Trainings as videos, written by ffmpeg where it is installed."""
 
 import shutil
 import subprocess
@@ -15,15 +15,16 @@ from fastnn.plotting.moving import HOLD_MILLISECONDS
 X, y = make_moons(120, noise=0.2, random_state=0)
 SMALL = (200, 150)
 FFMPEG = shutil.which("ffmpeg")
-needs_ffmpeg = pytest.mark.skipif(FFMPEG is None, reason="no ffmpeg that could write a video")
+needs_ffmpeg = pytest.mark.skipif(FFMPEG is None, reason="ffmpeg is not installed")
 
 
 def tutorial():
+    """Return the tutorial's model, not yet trained."""
     return fastnn.Model([2, 3, 2], random_state=0, backend="numpy")
 
 
 def frames(path, size=SMALL):
-    """Return all frames (n, height, width, 3)."""
+    """Return all frames (n, height, width, 3) of a video."""
     command = [FFMPEG, "-v", "error", "-i", path, "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
     done = subprocess.run(command, capture_output=True, check=True, timeout=120)
     return np.frombuffer(done.stdout, np.uint8).reshape(-1, size[1], size[0], 3).astype(int)
@@ -31,7 +32,7 @@ def frames(path, size=SMALL):
 
 @needs_ffmpeg
 @pytest.mark.parametrize("name", ["a.mp4", "-a %03d.MP4"])
-def test_a_video_has_the_frames_of_the_picture(tmp_path, name):
+def test_a_video_has_the_frames_of_a_moving_picture(tmp_path, name):
     options = {"num_passes": 300, "frames": 4, "fps": 8, "size": SMALL, "colours": ["gold", "purple"]}
     path = fastnn.animate_training(tutorial(), X, y, tmp_path / name, **options)
     assert [entry.name for entry in tmp_path.iterdir()] == [name]
@@ -43,20 +44,20 @@ def test_a_video_has_the_frames_of_the_picture(tmp_path, name):
         for k in range(4):
             image.seek(k)
             expected = np.asarray(image.convert("RGB")).astype(int)
-            # 2 x 2 pixels share a colour; a frame of another moment would differ far more.
+            # In a video 2 x 2 pixels share a colour; a frame of another moment would differ far more.
             assert np.abs(seen[k] - expected).mean() < 6
-            smooth = np.s_[10:-10:10, -12:]  # white beside the axes
+            smooth = np.s_[10:-10:10, -12:]  # the white margin beside the axes
             assert np.abs(seen[k][smooth] - expected[smooth]).max() < 12
-        assert np.abs(seen[-1] - expected).mean() < 6, "the last one stays"
+        assert np.abs(seen[-1] - expected).mean() < 6, "the last frame is held"
 
 
 @needs_ffmpeg
-def test_a_single_frame(tmp_path):
+def test_a_slow_video_of_one_model_has_a_single_frame(tmp_path):
     path = fastnn.animate_training([tutorial()], X, y, tmp_path / "a.mp4", fps=0.1, size=SMALL)
     assert len(frames(path)) == 1
 
 
-def test_without_ffmpeg_it_is_told_before_the_training(tmp_path, monkeypatch):
+def test_a_video_without_ffmpeg_is_refused_before_the_training(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", "")
     model = tutorial()
     before = model.W[0].copy()
@@ -74,7 +75,7 @@ def test_without_ffmpeg_it_is_told_before_the_training(tmp_path, monkeypatch):
         ((200, 16386), "size must be at most 16384 pixels a side"),
     ],
 )
-def test_sizes_that_a_video_does_not_have(tmp_path, size, message):
+def test_odd_and_huge_sizes_of_a_video_are_refused(tmp_path, size, message):
     model = tutorial()
     before = model.W[0].copy()
     with pytest.raises(ValueError, match=message):
@@ -83,7 +84,7 @@ def test_sizes_that_a_video_does_not_have(tmp_path, size, message):
 
 
 @needs_ffmpeg
-def test_an_interrupted_video_leaves_the_file_that_was_there(tmp_path, monkeypatch):
+def test_an_interrupted_video_leaves_the_older_file(tmp_path, monkeypatch):
     path = tmp_path / "a.mp4"
     path.write_bytes(b"older")
     draw, n_drawn = film.Film.frame, 0
@@ -103,14 +104,15 @@ def test_an_interrupted_video_leaves_the_file_that_was_there(tmp_path, monkeypat
 
 
 def fake_ffmpeg(folder, monkeypatch, script):
+    """Put a shell script named ffmpeg first on the PATH."""
     program = folder / "ffmpeg"
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(folder), prepend=":")
 
 
-@pytest.mark.skipif(shutil.which("sh") is None, reason="no shell for a program that stands in")
-def test_what_ffmpeg_says_when_it_fails(tmp_path, monkeypatch):
+@pytest.mark.skipif(shutil.which("sh") is None, reason="needs a shell to run a fake ffmpeg")
+def test_an_error_of_ffmpeg_is_passed_on(tmp_path, monkeypatch):
     (tmp_path / "bin").mkdir()
     fake_ffmpeg(tmp_path / "bin", monkeypatch, "echo no encoder >&2; exit 3")
     with pytest.raises(RuntimeError, match=r"ffmpeg could not write a\.mp4: no encoder"):
@@ -118,7 +120,7 @@ def test_what_ffmpeg_says_when_it_fails(tmp_path, monkeypatch):
     assert [entry.name for entry in tmp_path.iterdir()] == ["bin"]
 
 
-@pytest.mark.skipif(shutil.which("sh") is None, reason="no shell for a program that stands in")
+@pytest.mark.skipif(shutil.which("sh") is None, reason="needs a shell to run a fake ffmpeg")
 def test_an_interrupt_that_ends_ffmpeg_is_an_interrupt(tmp_path, monkeypatch):
     (tmp_path / "bin").mkdir()
     fake_ffmpeg(tmp_path / "bin", monkeypatch, "cat > /dev/null; exit 255")  # as ffmpeg does at Ctrl-C

@@ -1,4 +1,4 @@
-"""Dates: parts and elapsed days against Python's datetime."""
+"""Encoding of dates: parts and elapsed days, compared with Python's datetime."""
 
 import datetime
 
@@ -26,7 +26,7 @@ def test_parts_are_those_of_python(given_dates):
 
 
 @given(st.lists(moments, min_size=2, max_size=20))
-def test_days_elapse_from_the_earliest(given_dates):
+def test_elapsed_days_count_from_the_earliest_date(given_dates):
     X = np.array(given_dates, "datetime64[us]")[:, None]
     elapsed = DateEncoder().fit_transform(X)[:, 0]
     first = min(given_dates)
@@ -34,7 +34,7 @@ def test_days_elapse_from_the_earliest(given_dates):
     np.testing.assert_allclose(elapsed, expected, rtol=1e-12, atol=1e-9)
 
 
-def test_frames_gaps_and_zones():
+def test_gaps_become_nan_and_times_are_those_of_their_zone():
     frame = pd.DataFrame(
         {
             "day": [datetime.date(2024, 1, 31), None, datetime.date(2024, 2, 1)],
@@ -48,11 +48,11 @@ def test_frames_gaps_and_zones():
     result = encoder.transform(frame)
     assert np.isnan(result[1, :4]).all()
     assert np.isnan(result[2, 4:]).all()
-    assert result[0, 8:].tolist() == [23, 30]  # in the zone's own time
+    assert result[0, 8:].tolist() == [23, 30]  # in the time of Tokyo
     assert result[0, :4].tolist() == [0, 1, 31, 2]
 
 
-def test_nothing_but_gaps():
+def test_a_column_of_gaps_has_elapsed_days_alone():
     encoder = DateEncoder().fit(np.array([["NaT"], ["NaT"]], "datetime64[us]"))
     assert encoder.get_feature_names_out().tolist() == ["x0_elapsed"]
     assert encoder.get_feature_names_out(["day"]).tolist() == ["day_elapsed"]
@@ -61,7 +61,7 @@ def test_nothing_but_gaps():
     assert np.isnan(encoder.transform(np.array([["2024-01-01"], ["NaT"]], "datetime64[D]"))[1]).all()
 
 
-def test_other_columns_are_told():
+def test_columns_without_dates_and_unfitted_encoders_are_refused():
     with pytest.raises(ValueError, match="column 'a' holds no dates: convert it"):
         DateEncoder().fit(pd.DataFrame({"a": [1, 2]}))
     with pytest.raises(NotFittedError):

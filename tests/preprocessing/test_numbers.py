@@ -17,11 +17,11 @@ columns = hnp.arrays(np.float64, st.integers(1, 60), elements=st.floats(-1e300, 
 @parametrize_with_checks(
     [SmoothRobustScaler(), PiecewiseLinearEncoder(), TableEncoder(), TableEncoder(numbers="smooth")]
 )
-def test_checks_of_scikit_learn(estimator, check):
+def test_the_check_of_scikit_learn_passes(estimator, check):
     check(estimator)
 
 
-def test_smooth_scaling_squashes_what_scikit_learn_scales():
+def test_smooth_scaling_bounds_the_result_of_robust_scaling():
     X = np.random.RandomState(0).standard_cauchy((200, 3))
     U = RobustScaler().fit_transform(X)
     for limit in (1.0, 3.0):
@@ -34,12 +34,13 @@ def test_smooth_scaling_squashes_what_scikit_learn_scales():
     ("column", "expected"),
     [
         ([5.0, 5.0, 5.0], [0.0, 0.0, 0.0]),
-        ([0.0] * 8 + [4.0], [0.0] * 8 + [2 / np.sqrt(1 + 4 / 9)]),  # quartiles equal: half of the range
+        # The quartiles are equal: half of the range is the scale.
+        ([0.0] * 8 + [4.0], [0.0] * 8 + [2 / np.sqrt(1 + 4 / 9)]),
         ([np.nan, 1.0, 2.0, 3.0], [np.nan, -1 / np.sqrt(1 + 1 / 9), 0.0, 1 / np.sqrt(1 + 1 / 9)]),
         ([np.nan, np.nan], [np.nan, np.nan]),
     ],
 )
-def test_smooth_scaling_of_columns_without_quartiles(column, expected):
+def test_smooth_scaling_of_constant_and_gappy_columns_has_a_closed_form(column, expected):
     result = SmoothRobustScaler().fit_transform(np.array(column)[:, None])[:, 0]
     np.testing.assert_allclose(result, expected, rtol=1e-12)
 
@@ -68,7 +69,7 @@ def test_positions_are_those_of_the_formula(x, n_bins):
         np.testing.assert_allclose(result[:, t], expected, rtol=1e-9, atol=1e-12)
 
 
-def test_edges_are_quantiles_or_the_few_values():
+def test_edges_are_quantiles_or_all_values_if_they_are_few():
     x = np.random.RandomState(0).lognormal(size=(1000, 1))
     (edges,) = PiecewiseLinearEncoder(4).fit(x).edges_
     np.testing.assert_allclose(edges, np.quantile(x, [0, 0.25, 0.5, 0.75, 1]))
@@ -78,15 +79,15 @@ def test_edges_are_quantiles_or_the_few_values():
     assert encoder.transform([[2.0], [4.5]]).tolist() == [[1.0, 0.0], [1.0, 0.5]]
 
 
-def test_positions_of_gaps_and_constants():
+def test_gaps_stay_gaps_and_constant_columns_have_no_positions():
     X = np.array([[np.nan, 5.0, np.nan], [1.0, 5.0, np.nan], [3.0, 5.0, np.nan]])
     encoder = PiecewiseLinearEncoder(2).fit(X)
     assert encoder.get_feature_names_out(["a", "b", "c"]).tolist() == ["a_bin0"]
     np.testing.assert_array_equal(encoder.transform(X), [[np.nan], [0.0], [1.0]])
 
 
-def test_a_linear_function_of_positions_is_the_number():
-    """The positions times the intervals' widths add up to the number, within the range of the fit."""
+def test_positions_times_widths_add_up_to_the_number():
+    """Within the range of the fit, a number is the first edge plus the sum of these products."""
     x = np.random.RandomState(1).normal(size=(300, 1))
     encoder = PiecewiseLinearEncoder(7).fit(x)
     (edges,) = encoder.edges_
@@ -94,7 +95,7 @@ def test_a_linear_function_of_positions_is_the_number():
 
 
 @pytest.mark.parametrize("transformer", [SmoothRobustScaler(), PiecewiseLinearEncoder(5)])
-def test_float32_stays_and_blocks_make_no_difference(transformer):
+def test_float32_stays_float32_and_blocks_make_no_difference(transformer):
     X = np.random.RandomState(0).normal(size=(9000, 2)).astype(np.float32)
     fitted = clone(transformer).fit(X)
     result = fitted.transform(X)

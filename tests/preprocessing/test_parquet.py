@@ -1,4 +1,4 @@
-"""ParquetRows: rows in the order of the files, pieces in a random order, messages that name the place."""
+"""`ParquetRows`: rows in the order of the files, pieces in a random order, messages that name the place."""
 
 import re
 from collections import Counter
@@ -21,7 +21,7 @@ from fastnn.preprocessing.parquet_source import is_files, read_dataset
 from fastnn.preprocessing.row_groups import Group, shuffled_pieces
 
 
-def test_all_rows_in_their_order(tmp_path):
+def test_rows_are_read_in_their_order(tmp_path):
     frame = table(1000)
     files = ParquetRows(written(frame, tmp_path / "a.parquet"), "size", "weight", COLUMNS)
     assert [group.n_rows for group in files.groups] == [300, 300, 300, 100]
@@ -47,7 +47,7 @@ def test_several_files_are_one_table(tmp_path, form):
     np.testing.assert_array_equal(values[places], frame["sort"])
 
 
-def test_names_of_folders_are_columns(tmp_path):
+def test_partitions_in_names_of_folders_are_columns(tmp_path):
     frame = table(400)
     pds.write_dataset(
         pa.Table.from_pandas(frame), tmp_path / "parts", format="parquet",
@@ -60,7 +60,7 @@ def test_names_of_folders_are_columns(tmp_path):
     assert (by_noise[read["noise"]].to_numpy() == read["group"].to_numpy()).all()
 
 
-def test_no_other_values_are_files():
+def test_only_paths_are_files():
     assert is_files("a.parquet")
     assert is_files(["a.parquet"])
     for other in ([], [["a"]], [1.0], np.zeros((2, 2)), table(5), pa.table({"a": [1]})):
@@ -80,7 +80,7 @@ def test_a_pass_has_every_row_once(sizes, capacity, n_open, seed):
     )
     done = dict.fromkeys(groups, 0)
     for pieces in buffers:
-        for piece in pieces:  # the rows of a group come in their order, as a reader decodes them
+        for piece in pieces:  # a reader decodes the rows of a group in their order
             assert piece.first == done[piece.group]
             done[piece.group] += piece.n_rows
             running = [group for group, count in done.items() if 0 < count < group.n_rows]
@@ -97,7 +97,7 @@ def test_a_buffer_mixes_several_row_groups():
     assert len({piece.group for piece in first}) == 4
 
 
-def test_readers_skip_and_take_across_blocks(tmp_path, monkeypatch):
+def test_a_reader_skips_and_takes_rows_across_blocks(tmp_path, monkeypatch):
     monkeypatch.setattr(parquet, "MOST_ROWS", 16)
     monkeypatch.setattr(parquet, "LEAST_ROWS", 16)
     frame = table(250)
@@ -118,7 +118,7 @@ def test_rows_without_a_target_are_refused_or_left_out(tmp_path):
     np.testing.assert_array_equal(block.rows, np.setdiff1d(np.arange(700), [3, 340, 341]))
 
 
-def test_texts_of_dates_become_dates(tmp_path):
+def test_text_columns_are_read_as_dates_on_request(tmp_path):
     frame = table(50).astype({"day": str})
     path = written(frame, tmp_path / "a.parquet")
     files = ParquetRows(path, "size", columns=COLUMNS)
@@ -154,7 +154,7 @@ def test_damaged_columns_are_named(tmp_path):
         files.read()
 
 
-def test_types_that_differ_from_the_first_file(tmp_path):
+def test_columns_of_later_files_are_converted_or_refused(tmp_path):
     frame = table(100)
     written(frame, tmp_path / "a.parquet")
     written(frame.astype({"flag": int, "x": "float32"}), tmp_path / "b.parquet")
@@ -185,7 +185,7 @@ def test_types_that_differ_from_the_first_file(tmp_path):
         (("size", np.ones(3)), "sample_weight must be the name of a column"),
     ],
 )
-def test_wrong_columns(tmp_path, arguments, message):
+def test_wrong_columns_are_refused(tmp_path, arguments, message):
     path = written(table(20), tmp_path / "a.parquet")
     with pytest.raises(ValueError, match=message):
         ParquetRows(path, *arguments)
@@ -199,7 +199,7 @@ def test_weights_below_0_are_found(tmp_path):
         files.read()
 
 
-def test_files_of_other_kinds(tmp_path):
+def test_missing_and_empty_and_foreign_files_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match=re.escape(f"there is no file {tmp_path / 'none.parquet'}")):
         ParquetRows(tmp_path / "none.parquet", "y")
     (tmp_path / "a.csv").write_text("x,y\n1,2\n")
@@ -215,24 +215,24 @@ def test_files_of_other_kinds(tmp_path):
         ParquetRows(written(table(10)[:0], path), "size")
 
 
-def test_types_hold_the_values_of_all_files(tmp_path):
-    """Files in either order give one type: floats for whole numbers and floats, text for gaps and text."""
+def test_the_type_of_a_column_holds_the_values_of_all_files(tmp_path):
+    """In either order of the files, integers and floats give floats, and gaps and text give text."""
     n = 20
     whole = {"x": np.arange(n), "t": pa.nulls(n), "day": pa.array(range(n), pa.timestamp("us"))}
     mixed = {"x": np.arange(n) + 0.5, "t": ["a"] * n, "day": pa.array(range(n), pa.timestamp("ns"))}
-    for k, table_of in enumerate((whole, mixed)):
-        pq.write_table(pa.table(table_of | {"y": np.arange(n)}), tmp_path / f"{k}.parquet")
+    for k, columns in enumerate((whole, mixed)):
+        pq.write_table(pa.table(columns | {"y": np.arange(n)}), tmp_path / f"{k}.parquet")
     paths = [tmp_path / "0.parquet", tmp_path / "1.parquet"]
     for source in (paths, paths[::-1], tmp_path):
         read = ParquetRows(source, "y").read().table
         assert [str(kind) for kind in read.schema.types] == ["double", "string", "timestamp[ns]"]
-        np.testing.assert_array_equal(np.sort(read["x"].to_numpy()), np.arange(0, n, 0.5)[: 2 * n])
+        np.testing.assert_array_equal(np.sort(read["x"].to_numpy()), np.arange(0, n, 0.5))
     whole_table = read_dataset(tmp_path)
     assert whole_table.schema.field("x").type == pa.float64()
     assert whole_table.num_rows == 2 * n
 
 
-def test_views_of_text_are_text(tmp_path):
+def test_columns_of_string_views_are_text(tmp_path):
     texts = pa.array(["a", "b", None] * 5)
     pq.write_table(pa.table({"t": texts.cast(pa.string_view()), "y": np.arange(15)}), tmp_path / "a.parquet")
     files = ParquetRows(tmp_path / "a.parquet", "y")
@@ -240,7 +240,7 @@ def test_views_of_text_are_text(tmp_path):
     assert files.read(np.array([1, 2])).table["t"].to_pylist() == ["b", None]
 
 
-def test_files_that_change_are_noticed(tmp_path):
+def test_files_that_change_while_they_are_read_are_refused(tmp_path):
     path = written(table(700), tmp_path / "a.parquet")
     files = ParquetRows(path, "size")
     written(table(700, seed=1), path)
@@ -251,7 +251,7 @@ def test_files_that_change_are_noticed(tmp_path):
         files.read()
 
 
-def test_a_file_that_is_damaged_as_a_whole_blames_no_column(tmp_path, monkeypatch):
+def test_a_file_that_is_truncated_names_no_column(tmp_path, monkeypatch):
     path = written(table(700), tmp_path / "a.parquet")
     files = ParquetRows(path, "size")
     monkeypatch.setattr(parquet, "_stamp", lambda filesystem, path: files._files[0].stamp)
@@ -260,7 +260,7 @@ def test_a_file_that_is_damaged_as_a_whole_blames_no_column(tmp_path, monkeypatc
         files.read()
 
 
-def test_whole_numbers_beyond_those_of_floats(tmp_path):
+def test_integers_too_large_for_floats_are_rounded(tmp_path):
     large = np.array([2**60 + 1, 3, 2**62 + 1] * 5)
     pq.write_table(pa.table({"x": large, "y": large}), tmp_path / "a.parquet")
     block = ParquetRows(tmp_path / "a.parquet", "y", columns=["x"]).read()
@@ -269,7 +269,7 @@ def test_whole_numbers_beyond_those_of_floats(tmp_path):
     np.testing.assert_array_equal(files.numbers(block), large.astype(float))
 
 
-def test_targets_of_classes(tmp_path):
+def test_decimals_are_classes_and_bytes_and_lists_are_not(tmp_path):
     decimals = pa.array([Decimal(k % 3) for k in range(15)], pa.decimal128(10, 0))
     columns = {"x": np.arange(15), "sort": decimals, "raw": pa.array([b"a"] * 15), "parts": [[1]] * 15}
     pq.write_table(pa.table(columns), tmp_path / "a.parquet")
@@ -284,7 +284,7 @@ def test_targets_of_classes(tmp_path):
             files.classes(files.read())
 
 
-def test_folders_without_files_and_among_files(tmp_path):
+def test_empty_folders_and_folders_among_files_are_refused(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="empty holds no Parquet file"):
         ParquetRows(tmp_path / "empty", "y")
@@ -294,7 +294,7 @@ def test_folders_without_files_and_among_files(tmp_path):
 
 
 def test_chosen_rows_without_a_target_are_left_out(tmp_path):
-    """A row that a gap leaves out must not be replaced by its neighbour."""
+    """No neighbour takes the place of a row that is left out."""
     frame = table(1000)
     frame.loc[::3, "size"] = np.nan
     path = written(frame, tmp_path / "a.parquet")

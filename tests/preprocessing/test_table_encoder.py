@@ -1,4 +1,4 @@
-"""Whole tables: kinds of columns, gaps, rare and new categories, libraries of dataframes, and messages."""
+"""Encoding of tables: kinds of columns, gaps, rare and new categories, dataframe libraries, messages."""
 
 import copy
 import datetime
@@ -17,6 +17,7 @@ from fastnn.preprocessing.frames import read_table
 
 N = 60
 random = np.random.RandomState(0)
+# Columns of every kind, by their names.
 DATA = {
     "size": [float(k % 11) for k in range(N)],
     "count": list(range(N)),
@@ -36,7 +37,7 @@ def by_name(encoder, X):
     return dict(zip(encoder.get_feature_names_out(), encoder.transform(X).T, strict=True))
 
 
-def test_every_kind_of_column():
+def test_every_kind_of_column_has_its_encoding():
     encoder = TableEncoder(n_bins=4).fit(FRAME)
     assert encoder.feature_names_in_.tolist() == list(DATA)
     kinds = {record["name"]: record["kind"] for record in encoder.columns_}
@@ -62,7 +63,7 @@ def test_every_kind_of_column():
     assert sum(record["features"] for record in encoder.columns_) == len(out)
 
 
-def test_blocks_of_rows_are_encoded_alike(monkeypatch):
+def test_blocks_of_rows_are_encoded_as_the_whole_table(monkeypatch):
     frame = FRAME.assign(text=[f"good wine no{k}" for k in range(N)], shop=[f"s{k // 2}" for k in range(N)])
     encoder = TableEncoder(max_categories=9).fit(frame, np.arange(N) % 2)
     whole = encoder.transform(frame)
@@ -70,7 +71,7 @@ def test_blocks_of_rows_are_encoded_alike(monkeypatch):
     np.testing.assert_array_equal(encoder.transform(frame), whole)
 
 
-def test_a_gap_is_the_median_and_marked():
+def test_a_gap_is_encoded_as_the_median_with_an_indicator():
     encoder = TableEncoder().fit(FRAME)
     rows = FRAME.head(2).copy()
     rows["gappy"] = [np.nan, FRAME["gappy"].median()]
@@ -80,7 +81,7 @@ def test_a_gap_is_the_median_and_marked():
     assert differs == ["gappy_gap"]
 
 
-def test_gaps_where_the_fit_had_none():
+def test_gaps_in_columns_that_had_none_are_encoded():
     encoder = TableEncoder().fit(FRAME)
     rows = pd.DataFrame({name: [None] for name in DATA})
     out = by_name(encoder, rows)
@@ -88,7 +89,7 @@ def test_gaps_where_the_fit_had_none():
     assert out["flag"] == out["yes_y"] == out["colour_red"] == 0
 
 
-def test_rare_and_new_categories():
+def test_rare_and_new_categories_share_a_feature():
     values = ["a"] * 30 + ["b"] * 20 + ["c"] + ["d"]
     frame = pd.DataFrame({"v": values})
     encoder = TableEncoder(min_frequency=5).fit(frame)
@@ -101,7 +102,7 @@ def test_rare_and_new_categories():
     assert known.transform(pd.DataFrame({"v": ["new"]})).tolist() == [[0, 0, 0, 0]]
 
 
-def test_target_statistics_are_scikit_learns_and_leave_out_their_fold():
+def test_target_statistics_equal_scikit_learns_and_leave_out_the_rows_fold():
     n = 400
     random = np.random.RandomState(0)
     codes = random.randint(0, 50, n)
@@ -126,7 +127,7 @@ def test_target_statistics_are_scikit_learns_and_leave_out_their_fold():
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("counts", [[60, 59, 1], [117, 1, 1, 1], [119, 1], [2] * 60])
-def test_target_statistics_of_classes_with_fewer_rows_than_folds(counts):
+def test_target_statistics_are_finite_with_fewer_rows_than_folds(counts):
     frame = pd.DataFrame({"shop": [f"s{k % 40}" for k in range(120)]})
     y = np.random.RandomState(0).permutation(np.repeat(np.arange(len(counts)), counts))
     encoder = TableEncoder(random_state=0)
@@ -135,25 +136,25 @@ def test_target_statistics_of_classes_with_fewer_rows_than_folds(counts):
     statistics = trained[:, -n_statistics:]
     assert np.isfinite(statistics).all()
     assert encoder.get_feature_names_out()[-1] == f"shop_target{n_statistics - 1}"
-    if counts[-1] == 1:  # the other folds, which the row's statistics are computed from, lack its class
+    if counts[-1] == 1:  # the row's statistics come from the other folds, which lack its class
         assert statistics[y == len(counts) - 1, -1] == statistics[:, -1].min()
 
 
-def test_statistics_of_noise_tell_nothing():
-    """Each value occurs twice: statistics that included a row's own target would correlate with it."""
+def test_target_statistics_do_not_reveal_the_target_of_a_row():
+    """Each category has two rows: statistics that included a row's own target would correlate with it."""
     frame = pd.DataFrame({"shop": [f"s{k // 2}" for k in range(2000)]})
     y = np.random.RandomState(0).normal(size=2000)
     statistics = TableEncoder(random_state=0).fit_transform(frame, y)[:, -1]
     assert np.corrcoef(statistics, y)[0, 1] < 0.1
 
 
-def test_gaps_are_one_value_however_many_objects():
+def test_different_nan_objects_are_the_same_gap():
     column = ["a", "b", "c"] * 20 + [float("nan") for _ in range(40)]
     encoder = TableEncoder(random_state=0).fit([[value] for value in column], np.arange(100) % 2)
     assert encoder.get_feature_names_out().tolist() == ["x0_a", "x0_b", "x0_c", "x0_gap"]
 
 
-def test_words_and_identifiers():
+def test_words_are_hashed_and_identifiers_left_out():
     words = ["red wine", "white wine from France", "strong beer", "beer", "wine, red"] * 10
     texts = [f"{text} no{k}" for k, text in enumerate(words)]
     frame = pd.DataFrame({"text": texts, "id": [f"id{k}" for k in range(50)], "number": range(50)})
@@ -165,7 +166,7 @@ def test_words_and_identifiers():
     np.testing.assert_array_equal(one, other)
 
 
-def test_arrays_and_mixed_lists():
+def test_arrays_and_lists_of_mixed_values_are_encoded_as_frames():
     rows = [[1, "a", None], [2, "b", True], [3, "a", False]]
     expected = TableEncoder(min_frequency=1).fit(rows).transform(rows)
     for X in (np.array(rows, object), pd.DataFrame(rows)):
@@ -182,7 +183,7 @@ def test_arrays_and_mixed_lists():
         [f"shop{k % 40}" for k in range(N)], [f"good wine no{k}" for k in range(N)], [None] * N,
     ],
 )  # fmt: skip
-def test_categories_of_pandas_are_their_values(values):
+def test_categorical_columns_are_encoded_by_their_values(values):
     categories = pd.Categorical(values).add_categories(["unused"])
     coded = pd.DataFrame({"v": categories, "x": range(N)})
     plain = coded.assign(
@@ -190,7 +191,7 @@ def test_categories_of_pandas_are_their_values(values):
     )
     y = np.arange(N) % 2
     encoder = TableEncoder(random_state=0).fit(coded, y)
-    # Text beside the values makes plain numbers and truth values categories, too.
+    # A row of text turns the plain numbers and booleans into categories, too.
     text = pd.DataFrame({"v": ["unused"], "x": [0]})
     out = encoder.transform(coded)
     np.testing.assert_array_equal(encoder.transform(pd.concat([plain, text], ignore_index=True))[:-1], out)
@@ -212,7 +213,7 @@ def test_libraries_of_dataframes_agree(library):
     np.testing.assert_array_equal(encoder.transform(frame), encoder.transform(FRAME))
 
 
-def test_nullable_and_categorical_columns_of_pandas():
+def test_nullable_columns_are_encoded_as_plain_ones():
     plain = pd.DataFrame({"n": [1.0, np.nan, 3.0, 4.0], "b": [True, False, None, True], "c": list("abca")})
     nullable = pd.DataFrame(
         {
@@ -228,7 +229,7 @@ def test_nullable_and_categorical_columns_of_pandas():
     )
 
 
-def test_objects_are_sorted_by_their_values():
+def test_the_kind_of_a_column_of_objects_follows_from_its_values():
     values = {
         "decimals": [decimal.Decimal("1.5"), None],
         "flags": np.array([True, None], object),
@@ -241,7 +242,7 @@ def test_objects_are_sorted_by_their_values():
     assert table.columns[4].tolist() == [1 / 24, 1.0]
 
 
-def test_whole_numbers_that_gaps_made_floats_are_the_same_categories():
+def test_integers_and_equal_floats_are_the_same_category():
     encoder = TableEncoder(min_frequency=1).fit(pd.DataFrame({"v": pd.Categorical([1, 2, 3])}))
     out = encoder.transform(pd.DataFrame({"v": [1.0, np.nan, 3.0]}))
     assert out.tolist() == [[1, 0, 0], [0, 0, 0], [0, 0, 1]]
@@ -252,11 +253,11 @@ def test_infinity_among_categories_is_a_category():
     assert encoder.get_feature_names_out().tolist() == ["v_-inf", "v_a", "v_inf"]
 
 
-def test_the_state_is_plain_and_survives_pickling():
+def test_an_encoder_can_be_copied_and_written_as_json():
     encoder = TableEncoder(max_categories=2, random_state=0)
     encoder.fit(FRAME, DATA["flag"])
-    for made in (pickle.loads(pickle.dumps(encoder)), copy.deepcopy(encoder)):
-        np.testing.assert_array_equal(made.transform(FRAME), encoder.transform(FRAME))
+    for copied in (pickle.loads(pickle.dumps(encoder)), copy.deepcopy(encoder)):
+        np.testing.assert_array_equal(copied.transform(FRAME), encoder.transform(FRAME))
 
     def plain(value):
         if isinstance(value, np.ndarray):
@@ -281,12 +282,12 @@ def test_the_state_is_plain_and_survives_pickling():
         ({}, "0 feature"),
     ],
 )
-def test_tables_without_use_are_told(frame, message):
+def test_unusable_tables_are_refused_with_the_reason(frame, message):
     with pytest.raises(ValueError, match=message):
         TableEncoder().fit(pd.DataFrame(frame, index=range(2) if not frame else None))
 
 
-def test_other_columns_at_prediction_are_told():
+def test_columns_that_differ_from_the_fit_are_refused():
     encoder = TableEncoder().fit(FRAME)
     with pytest.raises(ValueError, match="now missing:\n- size"):
         encoder.transform(FRAME.drop(columns="size"))

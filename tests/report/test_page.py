@@ -1,4 +1,4 @@
-"""Reports: pages that stand alone, with the right figures, for any names and targets."""
+"""Reports: self-contained pages with the right figures, for any names and targets."""
 
 import ast
 import re
@@ -20,31 +20,32 @@ from fastnn.report.tables import bars, classes_table, confusion_table, number_te
 
 N = 150
 random = np.random.RandomState(0)
-EVIL = "<script>alert('1')</script> & \"x\""
+# Name of a column that a page must escape.
+HOSTILE_NAME = "<script>alert('1')</script> & \"x\""
 FRAME = pd.DataFrame(
     {
-        EVIL: random.normal(size=N),
+        HOSTILE_NAME: random.normal(size=N),
         "group": random.choice(["a", "<b>", "c"], N),
         "gap": np.where(np.arange(N) < 2, np.nan, random.normal(size=N)),
         "day": pd.Timestamp("2024-01-01") + pd.to_timedelta(np.arange(N), "D"),
         "same": 1,
     }
 )
-SCORE = FRAME[EVIL].to_numpy() * 3 + random.normal(size=N)
+SCORE = FRAME[HOSTILE_NAME].to_numpy() * 3 + random.normal(size=N)
 
 
 @pytest.fixture(autouse=True)
 def _small_presets(monkeypatch):
-    """Fit small networks for a few passes."""
+    """Replace the preset by small networks and few passes."""
     monkeypatch.setitem(tabular_presets.PRESETS, "fast", Preset(2, (8,), 6))
 
 
-def data(y, **estimator):
-    """Return the content of a report about a target."""
+def report_data(y, **parameters):
+    """Return the content of a report about a target, predicted by an estimator with these parameters."""
     y = np.asarray(y)
     is_number = y.dtype.kind == "f"
     kind = fastnn.TabularRegressor if is_number else fastnn.TabularClassifier
-    model = kind(preset="fast", random_state=0, **estimator).fit(FRAME, y)
+    model = kind(preset="fast", random_state=0, **parameters).fit(FRAME, y)
     task = "regression" if is_number else "classification"
     classes = None if is_number else model.classes_
     truth, predictions = y[model.oof_rows_], model.oof_prediction_
@@ -61,6 +62,7 @@ def data(y, **estimator):
     )  # fmt: skip
 
 
+# Functions that return targets, by their kind.
 TARGETS = {
     "two": lambda: np.where(SCORE > 0, "<yes>", "no"),
     "three": lambda: np.digitize(SCORE, [-1, 1]),
@@ -71,7 +73,7 @@ TARGETS = {
 
 
 class Page(HTMLParser):
-    """Parser that collects tags, attributes and text, and checks that tags are closed in order."""
+    """Parser that collects tags, links and text, and checks that tags are closed in order."""
 
     VOID = {"meta", "rect", "path", "use", "br"}  # noqa: RUF012
 
@@ -101,11 +103,11 @@ class Page(HTMLParser):
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_a_page_stands_alone(name):
-    text = report_page(data(TARGETS[name]()))
+def test_a_page_is_self_contained_and_escapes_names(name):
+    text = report_page(report_data(TARGETS[name]()))
     page = Page(text)
     assert "script" not in page.tags
-    assert EVIL in page.text
+    assert HOSTILE_NAME in page.text
     assert "the <target>" in page.text
     assert "a <note>" in page.text
     assert all(link.startswith(("#", "data:image/png")) for link in page.links)
@@ -116,8 +118,8 @@ def test_a_page_stands_alone(name):
         ElementTree.fromstring(picture)
 
 
-def test_a_report_has_its_sections_by_task():
-    classes = report_page(data(TARGETS["two"]()))
+def test_the_sections_depend_on_the_task():
+    classes = report_page(report_data(TARGETS["two"]()))
     for title in (
         "Right and wrong",
         "Can the probabilities be trusted?",
@@ -127,33 +129,29 @@ def test_a_report_has_its_sections_by_task():
     ):
         assert f"<h2>{title}</h2>" in classes
     assert "Finding no" in classes or "Finding &lt;yes&gt;" in classes
-    numbers = report_page(data(TARGETS["numbers"](), quantiles=(0.1, 0.9)))
+    numbers = report_page(report_data(TARGETS["numbers"](), quantiles=(0.1, 0.9)))
     assert "<h2>Predicted and true</h2>" in numbers
     assert "<h2>Right and wrong</h2>" not in numbers
 
 
-def test_names_are_no_formulas():
-    text = report_page(data(np.where(SCORE > 0, "$x^2$", "a_b$")))
+def test_dollar_signs_in_names_begin_no_formulas():
+    text = report_page(report_data(np.where(SCORE > 0, "$x^2$", "a_b$")))
     assert text.count("$x^2$") > 3
 
 
-def test_the_command_in_python_is_valid():
+def test_the_line_of_python_that_loads_the_model_is_valid():
     name = 'a "run"\\new modèle.fastnn'
-    text = "\n".join(Page(report_page(replace(data(TARGETS["two"]()), model_file=name))).text)
+    text = "\n".join(Page(report_page(replace(report_data(TARGETS["two"]()), model_file=name))).text)
     assert ast.literal_eval(re.search(r"fastnn\.load\((.*)\)", text)[1]) == name
 
 
-def test_a_column_without_importance():
-    assert "width:0.0%" in bars(["a"], np.zeros(1, np.float32))
-
-
-def test_equal_reports_are_equal_bytes():
-    content = data(TARGETS["two"]())
+def test_equal_reports_give_equal_pages():
+    content = report_data(TARGETS["two"]())
     assert report_page(content) == report_page(content)
 
 
 def test_scores_and_counts_are_those_of_the_predictions():
-    content = data(TARGETS["two"]())
+    content = report_data(TARGETS["two"]())
     page = Page(report_page(content))
     accuracy = (content.classes[content.predictions.argmax(axis=1)] == content.truth).mean()
     assert f"{accuracy:.1%}" in page.text
@@ -168,7 +166,7 @@ def test_scores_and_counts_are_those_of_the_predictions():
 def test_bars_are_as_long_as_their_values():
     widths = re.findall(r"width:([\d.]+)%", bars(["a", "b"], np.array([4.0, 1.0])))
     assert widths == ["100.0", "25.0"]
-    assert re.findall(r"width:([\d.]+)%", bars(["a"], np.array([0.0]))) == ["0.0"]
+    assert re.findall(r"width:([\d.]+)%", bars(["a"], np.zeros(1, np.float32))) == ["0.0"]
     values = re.findall(r'"value">([^<]*)<', bars(["a", "b", "c"], np.array([3e-6, 3e-7, 1e-12])))
     assert values == ["3.000e-06", "3.000e-07", "0"]  # no column matters by 1e-12 beside 3e-6
     heights = re.findall(r'height="([\d.]+)"/', sparkline([2, 1], "x", height=20))
@@ -183,7 +181,7 @@ def test_bars_are_as_long_as_their_values():
      (0.0, "0"), (-0.0, "0"), (-1e-9, "-1.000e-09"), (3e-5, "3.000e-05"), (np.nan, "\N{EN DASH}"),
      (-3.5, "-3.5"), (0.0002, "0.0002")],
 )  # fmt: skip
-def test_numbers_for_people(value, text):
+def test_numbers_are_written_with_few_digits(value, text):
     assert number_text(value) == text
 
 

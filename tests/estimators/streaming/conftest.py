@@ -15,27 +15,30 @@ RECIPE = Recipe("selu", "lecun_normal", 0.02)
 
 
 @pytest.fixture(autouse=True)
-def _small(monkeypatch):
-    """Fit small networks for a few passes, with several small buffers a pass."""
+def _small_fits(monkeypatch):
+    """Replace the presets by small networks and few passes; a pass reads several small buffers."""
     monkeypatch.setitem(tabular_presets.PRESETS, "good", Preset(5, (16, 16), 24, RECIPE))
     monkeypatch.setitem(tabular_presets.PRESETS, "fast", Preset(1, (16,), 12, RECIPE))
     within = Sizes.within
 
-    def small(*arguments):
+    def within_a_small_buffer(*arguments):
         return replace(within(*arguments), capacity=768, n_open=3)
 
-    monkeypatch.setattr(streaming.Sizes, "within", small)
+    monkeypatch.setattr(streaming.Sizes, "within", within_a_small_buffer)
 
 
 @pytest.fixture
 def path(tmp_path):
-    """Return a file of 2000 rows in seven row groups."""
+    """Return a Parquet file of 2000 rows in seven row groups."""
     return written(table(), tmp_path / "a.parquet")
 
 
 @pytest.fixture
 def interrupted_after(monkeypatch):
-    """Return a function that lets fits be interrupted after some buffers, as by Ctrl-C."""
+    """Return a function that lets fits be interrupted after some buffers, as by Ctrl-C.
+
+    If `within`, the interrupt comes during the training on the next buffer.
+    """
 
     def after(n_buffers, within=False):
         def train_on(self, portion):

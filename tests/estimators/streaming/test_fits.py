@@ -1,4 +1,4 @@
-"""Tabular estimators fitted to Parquet files, in memory and streamed."""
+"""Tabular estimators fitted to Parquet files, in memory or streamed."""
 
 import threading
 import time
@@ -35,41 +35,42 @@ def test_small_files_are_fitted_as_their_table(path, kind, form):
     assert model.feature_names_in_.tolist() == COLUMNS
 
 
-def test_the_limit_decides(path, monkeypatch):
-    ran = []
-    monkeypatch.setattr(StreamedFit, "run", lambda self, *_: ran.append(self.limit))
+def test_files_that_need_more_than_the_memory_limit_are_streamed(path, monkeypatch):
+    limits_of_streamed_fits = []
+    monkeypatch.setattr(StreamedFit, "run", lambda self, *_: limits_of_streamed_fits.append(self.limit))
     files = ParquetRows(path, "sort", columns=COLUMNS)
     needed = needed_bytes(files, 5, 16)
-    n_features = 2 * 18 + 72 + 2 * 35 + 2  # numbers, date, texts, truth value
+    n_features = 2 * 18 + 72 + 2 * 35 + 2  # two numbers, a date, two texts, a boolean
     assert needed == 2000 * (8 * 6 + 4 * n_features * 6)
     monkeypatch.setattr("fastnn.estimators.tabular_base.LEAST_MEMORY", 1)
     model = TabularClassifier(random_state=0)
     model.fit(path, "sort", columns=COLUMNS, memory_limit=needed - 1)
-    assert ran == [needed - 1]
+    assert limits_of_streamed_fits == [needed - 1]
     model.fit(path, "sort", columns=COLUMNS, memory_limit=needed, passes=1)
-    assert ran == [needed - 1]
+    assert limits_of_streamed_fits == [needed - 1]
     assert [member.n_iter_ for member in model.estimators_] == [1] * 5
     model.fit(path, "sort", columns=COLUMNS, memory_limit="2 KB")
-    assert ran == [needed - 1, 2000]
+    assert limits_of_streamed_fits == [needed - 1, 2000]
 
 
-def test_validation_files(path, tmp_path):
-    frame = table(400, seed=1)
-    other = written(frame, tmp_path / "b.parquet")
+def test_validation_data_may_be_a_table_or_a_file(path, tmp_path):
+    train, validation = table(), table(400, seed=1)
+    validation_path = written(validation, tmp_path / "b.parquet")
     model = TabularRegressor(preset="fast", random_state=0)
-    for source in (path, table()[COLUMNS]):
-        y = "size" if source is path else table()["size"]
-        columns = {"columns": COLUMNS} if source is path else {}
-        one = clone(model).fit(source, y, X_val=frame[COLUMNS], y_val=frame["size"], **columns)
-        assert one.oof_prediction_.shape == (400,)
-    check_equal(clone(model).fit(path, "size", X_val=other, y_val="size", columns=COLUMNS), one, frame)
+    validation_table = {"X_val": validation[COLUMNS], "y_val": validation["size"]}
+    of_tables = clone(model).fit(train[COLUMNS], train["size"], **validation_table)
+    assert of_tables.oof_prediction_.shape == (400,)
+    mixed = clone(model).fit(path, "size", columns=COLUMNS, **validation_table)
+    of_files = clone(model).fit(path, "size", columns=COLUMNS, X_val=validation_path, y_val="size")
+    for other in (mixed, of_files):
+        check_equal(other, of_tables, validation)
 
 
 # --- streamed fits -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", TARGETS)
-def test_a_streamed_fit_is_as_good(path, tmp_path, kind):
+def test_a_streamed_fit_scores_as_well_as_a_fit_in_memory(path, tmp_path, kind):
     frame, test = table(), table(seed=1)
     model = streamed(kind, path, tmp_path)
     whole = kind(random_state=0).fit(frame[COLUMNS], frame[TARGETS[kind]])
@@ -78,8 +79,7 @@ def test_a_streamed_fit_is_as_good(path, tmp_path, kind):
     assert score > 0.9
     assert len(model.estimators_) == 5
     assert model.n_features_in_ == len(COLUMNS)
-    for record, other in zip(model.columns_, whole.columns_, strict=True):
-        assert record == other  # the sample is the whole file
+    assert model.columns_ == whole.columns_  # the sample is the whole file
     assert {member.n_iter_ for member in model.estimators_} <= set(range(1, 25))
     for member in model.estimators_:
         assert len(member.loss_curve_) == len(member.validation_scores_) == member.n_iter_
@@ -87,8 +87,8 @@ def test_a_streamed_fit_is_as_good(path, tmp_path, kind):
 
 
 @pytest.mark.parametrize("kind", TARGETS)
-def test_the_rows_that_judge(path, tmp_path, kind):
-    """Out-of-fold rows are different ones for every network, and belong to the predictions."""
+def test_every_row_is_a_validation_row_of_one_network(path, tmp_path, kind):
+    """Out-of-fold predictions, targets and scores belong to these rows."""
     frame = table()
     model = streamed(kind, path, tmp_path)
     rows = model.oof_rows_
@@ -102,16 +102,16 @@ def test_the_rows_that_judge(path, tmp_path, kind):
         assert model.oof_r2_ == pytest.approx(r2_score(target, model.oof_prediction_))
 
 
-def test_networks_do_not_see_the_rows_that_judge_them(path, tmp_path, monkeypatch):
-    now, seen = [], [set() for _ in range(5)]
+def test_networks_are_not_trained_on_their_validation_rows(path, tmp_path, monkeypatch):
+    current, seen = [], [set() for _ in range(5)]
     train, fit = StreamedFit._trained, TabularRegressor._MEMBER._fit
 
     def trained(self, run, portion, stopped):
-        now[:] = [run.place, portion.rows]
+        current[:] = [run.place, portion.rows]
         return train(self, run, portion, stopped)
 
     def fitted(self, Z, targets, weights, **arguments):
-        place, rows = now
+        place, rows = current
         seen[place].update(rows[weights > 0].tolist())
         assert weights.max() == 1
         return fit(self, Z, targets, weights, **arguments)
@@ -119,13 +119,13 @@ def test_networks_do_not_see_the_rows_that_judge_them(path, tmp_path, monkeypatc
     monkeypatch.setattr(StreamedFit, "_trained", trained)
     monkeypatch.setattr(TabularRegressor._MEMBER, "_fit", fitted)
     model = streamed(TabularRegressor, path, tmp_path, settings={"n_jobs": 1})
-    parts = model.oof_rows_.reshape(5, -1)  # the networks' rows one after another
-    for rows, own in zip(parts, seen, strict=True):
-        assert own == set(range(2000)) - set(rows.tolist())
+    parts = model.oof_rows_.reshape(5, -1)  # the validation rows of one network after another
+    for validation_rows, training_rows in zip(parts, seen, strict=True):
+        assert training_rows == set(range(2000)) - set(validation_rows.tolist())
 
 
-def test_statistics_of_the_target_leave_out_the_row(tmp_path):
-    """A category of its own for nearly every row would tell the network the target, were it not left out."""
+def test_means_of_the_target_leave_out_the_row_itself(tmp_path):
+    """Every category has two rows: if its mean contained the row itself, it would reveal the row's target."""
     random = np.random.RandomState(0)
     frame = pd.DataFrame({"x": random.normal(size=900), "code": [f"c{k // 2}" for k in range(900)]})
     frame["size"] = frame["x"] + random.normal(size=900)
@@ -137,44 +137,44 @@ def test_statistics_of_the_target_leave_out_the_row(tmp_path):
 
 
 @pytest.mark.parametrize("kind", TARGETS)
-def test_fits_are_reproducible_whatever_the_timing(path, tmp_path, kind, monkeypatch):
+def test_fits_do_not_depend_on_timing_or_threads(path, tmp_path, kind, monkeypatch):
     frame = table()
     model = streamed(kind, path, tmp_path, passes=6)
     check_equal(streamed(kind, path, tmp_path, passes=6, settings={"n_jobs": 1}), model, frame)
     filled, trained = streamed_rows.Feed._filled, StreamedFit._train_on
 
-    def slow(self, *arguments):
+    def slowly_filled(self, *arguments):
         time.sleep(0.02)
         return filled(self, *arguments)
 
-    monkeypatch.setattr(streamed_rows.Feed, "_filled", slow)
+    monkeypatch.setattr(streamed_rows.Feed, "_filled", slowly_filled)
     check_equal(streamed(kind, path, tmp_path, passes=6), model, frame)
     monkeypatch.setattr(streamed_rows.Feed, "_filled", filled)
 
-    def late(self, *arguments):
+    def slowly_trained(self, *arguments):
         time.sleep(0.02)
         trained(self, *arguments)
 
-    monkeypatch.setattr(StreamedFit, "_train_on", late)
+    monkeypatch.setattr(StreamedFit, "_train_on", slowly_trained)
     check_equal(streamed(kind, path, tmp_path, passes=6), model, frame)
     other = streamed(kind, path, tmp_path, passes=6, settings={"random_state": 1})
     assert (outputs(other, frame)[0] != outputs(model, frame)[0]).any()
 
 
-def test_no_second_thread_is_needed(path, tmp_path, monkeypatch):
+def test_a_fit_without_a_thread_that_reads_is_the_same(path, tmp_path, monkeypatch):
     model = streamed(TabularClassifier, path, tmp_path, passes=6, settings={"n_jobs": 1})
 
-    def refused(self):
+    def start(self):
         if self.name == "fastnn rows":
             raise RuntimeError("can't start new thread")
         started(self)
 
     started = threading.Thread.start
-    monkeypatch.setattr(threading.Thread, "start", refused)
+    monkeypatch.setattr(threading.Thread, "start", start)
     check_equal(streamed(TabularClassifier, path, tmp_path, passes=6, settings={"n_jobs": 1}), model, table())
 
 
-def test_weights_of_rows_and_classes(path, tmp_path):
+def test_weights_of_rows_and_classes_change_fits_and_scores(path, tmp_path):
     frame = table()
     weighted = streamed(TabularClassifier, path, tmp_path, sample_weight="weight", passes=6)
     plain = streamed(TabularClassifier, path, tmp_path, passes=6)
@@ -198,7 +198,7 @@ def test_weights_of_rows_and_classes(path, tmp_path):
     np.testing.assert_allclose(factors, len(rare) / (2 * counts))
 
 
-def test_quantiles_and_scores(path, tmp_path):
+def test_a_streamed_regressor_predicts_quantiles(path, tmp_path):
     test = table(seed=1)
     model = streamed(
         TabularRegressor,
@@ -209,13 +209,18 @@ def test_quantiles_and_scores(path, tmp_path):
     )
     low, high = model.predict(test[COLUMNS], quantiles=True).T
     assert 0.6 < ((low <= test["size"]) & (test["size"] <= high)).mean() < 0.95
+
+
+def test_scoring_scores_the_predictions_for_validation_rows(path, tmp_path):
     settings = {"scoring": "neg_mean_absolute_error", "preset": "fast"}
-    scored = streamed(TabularRegressor, path, tmp_path, settings=settings)
-    assert max(scored.estimators_[0].validation_scores_) < 0
-    assert scored.estimators_[0].scoring == "loss"
+    model = streamed(TabularRegressor, path, tmp_path, settings=settings)
+    (member,) = model.estimators_
+    errors = np.abs(model._oof_targets - model.oof_prediction_)
+    assert member.best_validation_score_ == pytest.approx(-errors.mean(), rel=1e-3)
+    assert member.scoring == "loss"
 
 
-def test_validation_data_are_used_in_place_of_own_rows(path, tmp_path):
+def test_validation_data_replace_the_validation_rows_of_the_file(path, tmp_path):
     frame = table(300, seed=1)
     model = streamed(
         TabularClassifier, path, tmp_path, X_val=frame[COLUMNS], y_val=frame["sort"].to_numpy()
@@ -224,7 +229,7 @@ def test_validation_data_are_used_in_place_of_own_rows(path, tmp_path):
     assert model.oof_accuracy_ == pytest.approx(model.score(frame[COLUMNS], frame["sort"]), abs=0.03)
 
 
-def test_the_sample_has_gaps_where_the_file_has(tmp_path, monkeypatch):
+def test_the_encoder_finds_a_gap_outside_of_its_sample(tmp_path, monkeypatch):
     monkeypatch.setattr(streamed_rows, "MOST_SAMPLED", 20)
     frame = table(3000)
     frame["noise"] = frame["noise"].where(frame.index != 1234)
@@ -237,7 +242,7 @@ def test_the_sample_has_gaps_where_the_file_has(tmp_path, monkeypatch):
     assert records["x"]["values"] <= 22
 
 
-def test_the_time_is_limited(path, tmp_path):
+def test_a_time_limit_ends_a_fit_after_a_pass(path, tmp_path):
     model = streamed(TabularRegressor, path, tmp_path, settings={"time_limit": 1e-9})
     assert {member.n_iter_ for member in model.estimators_} == {1}
     assert np.isfinite(model.predict(table()[COLUMNS])).all()
@@ -250,19 +255,19 @@ def test_a_pass_may_end_with_less_than_a_batch(tmp_path):
     assert model.estimators_[0].t_ == 24 * 788
 
 
-def test_bars_count_rows(path, tmp_path, capsys):
+def test_the_bars_count_rows(path, tmp_path, capsys):
     streamed(TabularRegressor, path, tmp_path, passes=2, progress=True)
     errors = capsys.readouterr().err
     assert "reading: 100%" in errors
     assert "4.00k/4.00k" in errors
 
 
-def test_the_first_buffers_may_have_no_weight(tmp_path):
-    """A network is created by the first rows that have a weight, and the first checkpoint follows then."""
+def test_the_first_buffers_may_hold_rows_of_weight_0_alone(tmp_path):
+    """The first rows with a weight create the networks; only then is the first checkpoint saved."""
     frame = table()
     path = written(frame.assign(weight=(np.arange(2000) >= 1900) * 1.0), tmp_path / "a.parquet", 100)
     given = {"sample_weight": "weight", "passes": 2, "X_val": frame[COLUMNS], "y_val": frame["size"]}
     for seed in range(3):
-        settings = {"preset": "fast", "random_state": seed}.items()
+        settings = {"preset": "fast", "random_state": seed}
         model = streamed(TabularRegressor, path, tmp_path, settings=settings, **given)
         assert np.isfinite(model.predict(frame[COLUMNS])).all()

@@ -1,4 +1,4 @@
-"""Arguments, files and values that streamed fits refuse, and where the messages find them."""
+"""Arguments, files and values that streamed fits refuse, with messages that name their place."""
 
 import numpy as np
 import pandas as pd
@@ -24,14 +24,14 @@ from fastnn.estimators.streaming import StreamedFit
         ({"checkpoint": Checkpoint("a.fastnn", keep_best=True)}, "leave keep_best out"),
     ],
 )
-def test_wrong_arguments(path, arguments, message):
+def test_wrong_arguments_are_refused(path, arguments, message):
     with pytest.raises(ValueError, match=message):
         TabularRegressor(random_state=0).fit(path, "size", columns=COLUMNS, **arguments)
 
 
 @pytest.mark.parametrize("is_streamed", [True, False])
-def test_places_are_those_of_the_file(tmp_path, is_streamed):
-    """A wrong value is found in the second file, however the files are fitted."""
+def test_messages_name_the_file_and_its_row(tmp_path, is_streamed):
+    """The wrong value is in the second file; the message is the same for a fit in memory."""
     frame = table(700)
     first = written(frame, tmp_path / "a.parquet")
     frame.loc[400, "size"] = np.inf
@@ -42,23 +42,18 @@ def test_places_are_those_of_the_file(tmp_path, is_streamed):
         TabularRegressor(preset="fast").fit(paths, "size", columns=COLUMNS, checkpoint=checkpoint)
 
 
-def test_rows_that_have_no_weight(tmp_path):
-    """Rows of weight 0 alone can neither train a network nor judge it."""
+def test_training_and_validation_each_need_a_row_with_a_weight(tmp_path):
     frame = table()
     with pytest.raises(ValueError, match="one row with a target only: two are needed"):
         streamed(TabularRegressor, written(frame[:1], tmp_path / "a.parquet"), tmp_path)
     path = written(frame.assign(weight=np.arange(2000) == 3), tmp_path / "a.parquet")
-    # One row is either set aside or trained on.
+    # The only row with a weight is either a validation row or a training row.
     with pytest.raises(ValueError, match="have the weight 0: pass X_val|no row .* has a weight above 0"):
-        streamed(
-            TabularRegressor, path, tmp_path, sample_weight="weight", settings={"preset": "fast"}.items()
-        )
-    model = streamed(
-        TabularClassifier, path, tmp_path, settings={"class_weight": {"low": 0, "high": 1}}.items()
-    )
+        streamed(TabularRegressor, path, tmp_path, sample_weight="weight", settings={"preset": "fast"})
+    model = streamed(TabularClassifier, path, tmp_path, settings={"class_weight": {"low": 0, "high": 1}})
     assert (model.predict(frame[COLUMNS]) == "high").all()
     with pytest.raises(ValueError, match="have the weight 0|no row .* has a weight above 0"):
-        streamed(TabularClassifier, path, tmp_path, settings={"class_weight": {"low": 0, "high": 0}}.items())
+        streamed(TabularClassifier, path, tmp_path, settings={"class_weight": {"low": 0, "high": 0}})
 
 
 def test_columns_of_validation_files_are_found_by_name(path, tmp_path):
@@ -66,19 +61,19 @@ def test_columns_of_validation_files_are_found_by_name(path, tmp_path):
     val = written(frame[["weight", "size", *reversed(COLUMNS)]], tmp_path / "val.parquet")
     given = {"X_val": val, "y_val": "size", "sample_weight": "weight", "columns": None}
     renamed = written(table().drop(columns="sort"), tmp_path / "b.parquet")
-    model = streamed(TabularRegressor, renamed, tmp_path, settings={"preset": "fast"}.items(), **given)
+    model = streamed(TabularRegressor, renamed, tmp_path, settings={"preset": "fast"}, **given)
     assert len(model.oof_rows_) == 300
     with pytest.raises(ValueError, match="y_val must be the name of a column where X_val names files"):
         TabularRegressor().fit(path, "size", X_val=val, y_val=frame["size"])
 
 
-def test_names_of_files_are_no_tables_to_predict(path, tmp_path):
-    model = streamed(TabularRegressor, path, tmp_path, settings={"preset": "fast"}.items())
+def test_predict_refuses_the_name_of_a_file(path, tmp_path):
+    model = streamed(TabularRegressor, path, tmp_path, settings={"preset": "fast"})
     with pytest.raises(ValueError, match="X is the name of a file, .*a.parquet': pass its table"):
         model.predict(path)
 
 
-def test_arguments_of_files_and_of_tables(path):
+def test_arguments_for_files_and_for_tables_do_not_mix(path):
     frame = table()
     with pytest.raises(ValueError, match="columns, checkpoint and resume are for Parquet files"):
         TabularRegressor().fit(frame[COLUMNS], frame["size"], columns=COLUMNS)
@@ -114,7 +109,7 @@ def test_wrong_values_are_found_with_their_place(tmp_path, kind, change, message
         streamed(kind, path, tmp_path, sample_weight="weight")
 
 
-def test_targets_of_the_wrong_kind(path, tmp_path, monkeypatch):
+def test_targets_of_the_wrong_kind_are_refused(path, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"a.parquet, row group 0: the target 'group' should hold numbers"):
         TabularRegressor().fit(path, "group", checkpoint=tmp_path / "run.fastnn")
     with pytest.raises(ValueError, match="Unknown label type: continuous"):
@@ -126,7 +121,7 @@ def test_targets_of_the_wrong_kind(path, tmp_path, monkeypatch):
         TabularClassifier().fit(path, "noise", checkpoint=tmp_path / "run.fastnn")
 
 
-def test_whole_numbers_and_truth_values_are_classes(path, tmp_path):
+def test_integers_and_booleans_and_categories_are_classes(path, tmp_path):
     frame = table()
     frame["digit"] = pd.cut(frame["noise"], 4, labels=False)
     frame["shade"] = pd.Categorical(np.where(frame["x"] > 0, "dark", "light"), ["dark", "grey", "light"])
@@ -138,7 +133,7 @@ def test_whole_numbers_and_truth_values_are_classes(path, tmp_path):
         assert fastnn.load(tmp_path / "run.fastnn").classes_.tolist() == classes
 
 
-def test_diverged_networks_keep_their_best_part(path, tmp_path, monkeypatch):
+def test_a_network_that_diverges_keeps_its_best_parameters(path, tmp_path, monkeypatch):
     original = StreamedFit._trained
 
     def trained(self, run, portion, stopped):

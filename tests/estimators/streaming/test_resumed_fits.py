@@ -41,7 +41,7 @@ PASSES = 8  # of three buffers each
 @pytest.mark.parametrize(
     ("n_buffers", "within"), [(1, False), (3, True), (4, False), (17, True), (3 * PASSES - 1, False)]
 )
-def test_a_resumed_fit_equals_one_that_was_not_interrupted(
+def test_a_resumed_fit_equals_an_uninterrupted_fit(
     finished, tmp_path, kind, n_buffers, within, interrupted_after, monkeypatch
 ):
     frame = table()
@@ -57,9 +57,9 @@ def test_a_resumed_fit_equals_one_that_was_not_interrupted(
     monkeypatch.setattr(StreamedFit, "_train_on", trained)
     resumed = streamed(kind, path, tmp_path, resume=tmp_path / "run.fastnn", **settings)
     check_equal(resumed, expected, frame)
-    for ours, theirs in zip(resumed.estimators_, expected.estimators_, strict=True):
-        np.testing.assert_array_equal(ours._state.memory.optimizer, theirs._state.memory.optimizer)
-    # A finished fit that is resumed is the same once more.
+    for one, other in zip(resumed.estimators_, expected.estimators_, strict=True):
+        np.testing.assert_array_equal(one._state.memory.optimizer, other._state.memory.optimizer)
+    # Resuming a finished fit changes nothing.
     check_equal(streamed(kind, path, tmp_path, resume=tmp_path / "run.fastnn", **settings), expected, frame)
 
 
@@ -72,14 +72,14 @@ def test_an_interrupted_fit_leaves_a_usable_estimator(path, tmp_path, interrupte
     assert model.score(frame[COLUMNS], frame["sort"]) > 0.8
     saved = fastnn.load(tmp_path / "run.fastnn")
     check_equal(saved, model, frame)
-    model.save(tmp_path / "model.fastnn")  # the model itself holds no state to go on from
+    model.save(tmp_path / "model.fastnn")  # without the state that resuming needs
     assert "_stream" not in fastnn.load(tmp_path / "model.fastnn").__dict__
     assert (tmp_path / "model.fastnn").stat().st_size < (tmp_path / "run.fastnn").stat().st_size
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 @pytest.mark.parametrize("seconds", [0.05, 0.4, 0.8])
-def test_a_signal_ends_a_fit_soon(tmp_path, seconds):
+def test_a_signal_ends_a_fit_and_its_threads(tmp_path, seconds):
     frame = table(20_000)
     path = written(frame, tmp_path / "a.parquet", 3000)
     model = TabularRegressor(random_state=0)
@@ -97,20 +97,21 @@ def test_a_signal_ends_a_fit_soon(tmp_path, seconds):
         assert fastnn.load(tmp_path / "run.fastnn").predict(frame[COLUMNS]).shape == (20_000,)
 
 
-def test_checkpoints_of_passes_and_of_times(path, tmp_path, monkeypatch):
+def test_checkpoints_are_saved_after_every_few_passes_or_at_the_end(path, tmp_path, monkeypatch):
     saved = []
     save = StreamedFit._save
     monkeypatch.setattr(StreamedFit, "_save", lambda self: (saved.append(self.n_done), save(self)))
     checkpoint = Checkpoint(tmp_path / "run.fastnn", every=2)
     model = streamed(TabularRegressor, path, tmp_path, checkpoint=checkpoint, passes=5)
-    assert saved == [1, 6, 12, 15]  # three buffers a pass; the first shows early what cannot be saved
+    # A pass has three buffers. The checkpoint after the first buffer shows early if saving fails.
+    assert saved == [1, 6, 12, 15]
     check_equal(fastnn.load(tmp_path / "run.fastnn"), model, table())
     saved.clear()
     streamed(TabularRegressor, path, tmp_path, checkpoint=Checkpoint(tmp_path / "run.fastnn"), passes=5)
     assert saved == [1, 15]
 
 
-def test_a_checkpoint_object_begins_where_there_is_no_file(path, tmp_path):
+def test_resuming_from_a_checkpoint_without_a_file_begins_a_fit(path, tmp_path):
     checkpoint = Checkpoint(tmp_path / "run.fastnn")
     model = streamed(TabularRegressor, path, tmp_path, checkpoint=checkpoint, resume=checkpoint, passes=3)
     check_equal(model, streamed(TabularRegressor, path, tmp_path, passes=3), table())
@@ -118,7 +119,9 @@ def test_a_checkpoint_object_begins_where_there_is_no_file(path, tmp_path):
         streamed(TabularRegressor, path, tmp_path, resume=tmp_path / "none.fastnn")
 
 
-def test_a_generator_of_chance_goes_on_by_the_checkpoint(path, tmp_path, interrupted_after, monkeypatch):
+def test_a_resumed_fit_without_a_seed_keeps_the_seeds_of_the_checkpoint(
+    path, tmp_path, interrupted_after, monkeypatch
+):
     trained = StreamedFit._train_on
     interrupted_after(5)
     with pytest.raises(KeyboardInterrupt):
@@ -126,9 +129,11 @@ def test_a_generator_of_chance_goes_on_by_the_checkpoint(path, tmp_path, interru
     seeds = fastnn.load(tmp_path / "run.fastnn")._stream["seeds"]
     monkeypatch.setattr(StreamedFit, "_train_on", trained)
     resume = tmp_path / "run.fastnn"
-    one = streamed(TabularRegressor, path, tmp_path, settings={"random_state": None}, resume=resume, passes=4)
+    model = streamed(
+        TabularRegressor, path, tmp_path, settings={"random_state": None}, resume=resume, passes=4
+    )
     assert fastnn.load(tmp_path / "run.fastnn")._stream["seeds"] == seeds
-    assert np.isfinite(one.oof_prediction_).all()
+    assert np.isfinite(model.oof_prediction_).all()
 
 
 @pytest.mark.parametrize(
@@ -142,7 +147,7 @@ def test_a_generator_of_chance_goes_on_by_the_checkpoint(path, tmp_path, interru
         ({}, {"sample_weight": "weight"}, r"sample_weight \(None before, weight now\)"),
     ],
 )
-def test_what_differs_from_the_checkpoint_is_named(finished, tmp_path, settings, arguments, message):
+def test_settings_that_differ_from_the_checkpoint_are_named(finished, tmp_path, settings, arguments, message):
     _, path, checkpoint = finished(TabularRegressor)
     shutil.copy(checkpoint, tmp_path / "run.fastnn")
     with pytest.raises(ValueError, match=f"resume: these differ from the fit that is to go on: .*{message}"):
@@ -151,7 +156,7 @@ def test_what_differs_from_the_checkpoint_is_named(finished, tmp_path, settings,
         )
 
 
-def test_other_content_and_other_files_are_not_gone_on_from(path, tmp_path):
+def test_resuming_refuses_changed_files_and_other_models(path, tmp_path):
     streamed(TabularRegressor, path, tmp_path, passes=2)
     frame = table()
     frame["noise"] += 1
@@ -167,7 +172,7 @@ def test_other_content_and_other_files_are_not_gone_on_from(path, tmp_path):
         streamed(TabularRegressor, path, tmp_path, resume=tmp_path / "model.fastnn")
 
 
-def test_damaged_states_are_refused(path, tmp_path):
+def test_damaged_checkpoints_are_refused(path, tmp_path):
     streamed(TabularRegressor, path, tmp_path, passes=1)
     model = fastnn.load(tmp_path / "run.fastnn")
     for change in ({"n_buffers": -1}, {"seeds": [-1]}, {"runs": []}, {"seconds": []}, {"settings": None}):
@@ -179,13 +184,15 @@ def test_damaged_states_are_refused(path, tmp_path):
 
 
 @pytest.mark.parametrize("n_holds", [1, 2])
-def test_an_interrupt_at_the_ends_of_a_feed_leaves_no_thread(path, tmp_path, monkeypatch, n_holds):
-    """An interrupt during the start of the thread, or during its end, is delivered when the hold ends."""
-    entered, holds = streamed_rows.held_interrupts, []
+def test_an_interrupt_while_the_reading_thread_starts_or_ends_leaves_no_thread(
+    path, tmp_path, monkeypatch, n_holds
+):
+    """Interrupts are held during the start and during the end of the thread, and raised thereafter."""
+    held_interrupts, holds = streamed_rows.held_interrupts, []
 
     @contextmanager
     def interrupted():
-        with entered():
+        with held_interrupts():
             yield
         holds.append(None)
         if len(holds) == n_holds:
@@ -193,5 +200,5 @@ def test_an_interrupt_at_the_ends_of_a_feed_leaves_no_thread(path, tmp_path, mon
 
     monkeypatch.setattr(streamed_rows, "held_interrupts", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        streamed(TabularRegressor, path, tmp_path, settings={"preset": "fast"}.items())
+        streamed(TabularRegressor, path, tmp_path, settings={"preset": "fast"})
     assert not [thread for thread in threading.enumerate() if thread.name == "fastnn rows"]

@@ -1,4 +1,4 @@
-"""Parts of streamed fits: moments, the scan, passes, sizes within the limit of memory."""
+"""Parts of streamed fits: moments of the target, the scan of a file, passes, sizes in memory."""
 
 import numpy as np
 import pyarrow as pa
@@ -26,7 +26,7 @@ def test_moments_of_parts_are_those_of_the_whole():
     assert (found.least, found.largest) == (y.min(), y.max())
 
 
-def test_the_scan_keeps_rows_in_order(path):
+def test_the_scan_keeps_chosen_rows_and_counts_classes(path):
     files = ParquetRows(path, "sort", columns=COLUMNS)
     rows = np.array([5, 800, 801, 1999])
 
@@ -44,7 +44,7 @@ def test_the_scan_keeps_rows_in_order(path):
     assert scan.counts == table()["sort"].value_counts().to_dict()
 
 
-def test_passes_over_large_files():
+def test_larger_files_have_fewer_passes():
     assert streamed_passes(128, 10_000) == 128
     assert streamed_passes(128, 1 << 20) == 128
     assert streamed_passes(128, 20_000_000) == 7
@@ -54,7 +54,7 @@ def test_passes_over_large_files():
 @pytest.mark.parametrize("limit", [64 << 20, 1 << 30, 8 << 30])
 @pytest.mark.parametrize("n_features", [20, 400, 5000])
 def test_sizes_stay_within_the_limit(path, monkeypatch, limit, n_features):
-    monkeypatch.undo()
+    monkeypatch.undo()  # the small buffers of the fixture `_small_fits`
     files = ParquetRows(path, "sort", columns=COLUMNS)
     files.n_rows = 10**8
     sizes = Sizes.within(limit, files, n_features, 5, 5, 256)
@@ -67,8 +67,8 @@ def test_sizes_stay_within_the_limit(path, monkeypatch, limit, n_features):
 
 
 @pytest.mark.slow
-def test_memory_is_bounded(tmp_path):
-    """The peak of a process that streams a file of ten times the limit grows by the limit at most."""
+def test_a_streamed_fit_stays_within_the_memory_limit(tmp_path):
+    """The file needs ten times the limit; its fit raises the peak of the process by less than the limit."""
     path, random = tmp_path / "large.parquet", np.random.default_rng(0)
     n_rows, group, limit = 600_000, 100_000, 128 << 20
     writer = None
