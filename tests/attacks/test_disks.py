@@ -95,6 +95,7 @@ def run(folder, attack):
     assert run_python(COMMON + attack, folder).split() == ["done"]
 
 
+@pytest.mark.needs("tifffile", "zarr")
 def test_a_full_disk_leaves_the_older_picture(tmp_path):
     """Limit the size of files: the system reports EFBIG in the way it reports ENOSPC."""
     attack = """
@@ -112,6 +113,7 @@ def test_a_full_disk_leaves_the_older_picture(tmp_path):
     run(tmp_path, attack)
 
 
+@pytest.mark.needs("tifffile", "zarr")
 def test_a_folder_that_must_not_be_written_to(open_folder):
     attack = """
     for write in WRITERS.values():
@@ -126,6 +128,7 @@ def test_a_folder_that_must_not_be_written_to(open_folder):
     run(open_folder, attack)
 
 
+@pytest.mark.needs("tifffile", "zarr")
 def test_a_folder_that_vanishes_while_it_is_written_to(tmp_path):
     attack = """
     def vanishing(points):

@@ -3,8 +3,8 @@
 import re
 
 import numpy as np
-import pandas as pd
 import pytest
+from extras import optional
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.base import BaseEstimator, TransformerMixin, clone
@@ -46,6 +46,8 @@ from fastnn import boundary_lines, render_boundary
 from fastnn.boundary.affine import AffineMap, NotAffine, affine_map, chain_map, check_agreement, final_step
 from fastnn.boundary.committee import plane_of
 from fastnn.boundary.render import centres
+
+pd = optional("pandas")
 
 iris, species = load_iris(return_X_y=True)
 NAMES = ["sl", "sw", "pl", "pw"]
@@ -415,6 +417,7 @@ def test_a_search_of_other_models():
 
 @pytest.mark.parametrize("begins", [[], ["passthrough"], [StandardScaler().set_output(transform="pandas")]])
 @pytest.mark.parametrize("container", ["default", "pandas"])
+@pytest.mark.needs("pandas")
 def test_features_by_name(begins, container):
     frame = pd.DataFrame(iris, columns=NAMES)
     columns = ColumnTransformer([("a", StandardScaler(), ["pl", "sl"]), ("b", PCA(1), ["pw", "sw"])])
@@ -432,6 +435,7 @@ def test_a_picture_of_features_that_are_left_out():
         check_pictures(model, points_of(features=features), 1e-9, varies=False, features=features, fill=FILL)
 
 
+@pytest.mark.needs("dask")
 def test_lines_and_arrays_of_a_pipeline():
     model = of(StandardScaler(), PCA())
     assert boundary_lines(model, XLIM, YLIM, tolerance=0.02, **VIEW)

@@ -5,8 +5,8 @@ import threading
 from types import SimpleNamespace
 
 import numpy as np
-import pandas as pd
 import pytest
+from extras import optional
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.datasets import load_iris
 from sklearn.exceptions import NotFittedError
@@ -18,6 +18,8 @@ from views import XLIM, YLIM, X, centres, iris, labels, of_iris, picture, specie
 import fastnn
 from fastnn.boundary.render import render_boundary
 from fastnn.system import threads
+
+pd = optional("pandas")
 
 
 @pytest.mark.parametrize(
@@ -112,6 +114,7 @@ def test_a_function_does_not_say_how_many_features_it_takes():
     assert image.classes.tolist() == [False, True]
 
 
+@pytest.mark.needs("pandas")
 def test_values_of_the_other_features_by_their_names():
     X, y = load_iris(return_X_y=True, as_frame=True)
     for model in (
@@ -309,6 +312,7 @@ def test_models_that_do_not_fit(make, options, error, message):
         render_boundary(make(), XLIM, YLIM, (5, 5), **options)
 
 
+@pytest.mark.needs("pandas")
 def test_features_of_a_named_model():
     model = of_iris().fit(pd.DataFrame(iris, columns=list("abcd")), species)
     with pytest.raises(ValueError, match="or names of .'a', 'b', 'c', 'd'., got"):

@@ -5,13 +5,16 @@ import subprocess
 import sys
 import textwrap
 
-import dask
 import numpy as np
 import pytest
+from extras import all_need, optional
 from sklearn.datasets import make_moons
 from sklearn.tree import DecisionTreeClassifier
 
 import fastnn
+
+pytestmark = all_need("dask")
+dask = optional("dask")
 
 X, y = make_moons(200, noise=0.20, random_state=0)
 VIEW = (-1.5, 2.5), (-1.0, 1.5), (301, 203)
@@ -77,6 +80,7 @@ CLUSTER = """
 
 
 @pytest.mark.slow
+@pytest.mark.needs("zarr")
 @pytest.mark.filterwarnings("ignore")
 def test_a_cluster_writes_zarr(tmp_path):
     script = tmp_path / "program.py"

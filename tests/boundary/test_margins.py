@@ -38,6 +38,7 @@ def binary():
     return SVC(C=100).fit(X, y)
 
 
+@pytest.mark.needs("dask")
 def test_of_two_classes_it_is_the_size_of_the_score(binary):
     image = margin(binary)
     expected = np.abs(binary.decision_function(points())).reshape(30, 40)
@@ -119,6 +120,7 @@ def test_files_of_grey_refuse_them(binary, suffix, tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".tif", ".zarr"])
+@pytest.mark.needs("tifffile", "zarr")
 def test_files_of_floats_hold_them(binary, suffix, tmp_path):
     import tifffile
     import zarr

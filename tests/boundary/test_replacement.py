@@ -10,11 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import zarr
-from deposits import EXTENT, class_picture, colours_of
+from deposits import EXTENT, class_picture, colours_of, formats
+from extras import optional
 
 from fastnn.boundary.sinks import FORMATS, Picture, open_sink, save_pixels
 from fastnn.system.files import Draft, written_whole
+
+zarr = optional("zarr")
 
 
 def contents(folder):
@@ -24,6 +26,7 @@ def contents(folder):
     }
 
 
+@pytest.mark.needs("zarr")
 def test_what_is_no_picture_is_not_replaced(tmp_path, small):
     pixels, picture = class_picture(33, 65, 3)
     group = zarr.open_group(tmp_path / "a.zarr", mode="w")
@@ -61,7 +64,7 @@ def test_older_pictures_are_kept_even_where_they_cannot_be_moved_back(tmp_path, 
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="there are no timers that interrupt")
-@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("suffix", formats(*FORMATS))
 def test_interrupts_at_any_moment_leave_the_older_picture_or_the_new_one(tmp_path, small, suffix):
     pixels, picture = class_picture(33, 65, 3)
     save_pixels(pixels, tmp_path / f"a{suffix}", picture)
@@ -82,7 +85,7 @@ def test_interrupts_at_any_moment_leave_the_older_picture_or_the_new_one(tmp_pat
     assert n_interrupts
 
 
-@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("suffix", formats(*FORMATS))
 def test_older_pictures_are_replaced(tmp_path, small, suffix):
     for size in ((33, 65), (65, 9)):
         pixels, picture = class_picture(*size, 3)
@@ -100,7 +103,7 @@ def test_older_pictures_are_replaced(tmp_path, small, suffix):
 
 
 @pytest.mark.parametrize("put", [False, True])
-@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("suffix", formats(*FORMATS))
 def test_what_is_discarded_leaves_the_folder_as_it_was(tmp_path, small, suffix, put):
     before_threads = threading.active_count()
     for is_older in (False, True):
@@ -124,7 +127,7 @@ def test_what_is_discarded_leaves_the_folder_as_it_was(tmp_path, small, suffix, 
     assert threading.active_count() <= before_threads + (suffix == ".zarr") * 10  # zarr keeps threads
 
 
-@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("suffix", formats(*FORMATS))
 def test_a_failure_in_the_last_moment_changes_nothing(tmp_path, small, suffix, monkeypatch):
     pixels, picture = class_picture(33, 65, 3)
     save_pixels(pixels, tmp_path / f"a{suffix}", picture)
@@ -161,6 +164,7 @@ def test_tiles_come_before_their_index_and_go_after_it(tmp_path, small, monkeypa
     ]  # fmt: skip
 
 
+@pytest.mark.needs("tifffile", "zarr")
 def test_nothing_of_somebody_else_is_replaced(tmp_path):
     picture = class_picture(9, 9, 2)[1]
     for name in ("a.png", "a.tif", "a.dzi", "b.html", "c_files", "d.zarr"):
@@ -189,13 +193,23 @@ def test_nothing_of_somebody_else_is_replaced(tmp_path):
             {"width": 2**31},
             "a side of a .png picture has at most 2147483647 pixels, but it is 2147483648",
         ),
-        ("a.tif", {"height": 2**32}, "a side of a .tif picture has at most 4294967295 pixels"),
+        pytest.param(
+            "a.tif",
+            {"height": 2**32},
+            "a side of a .tif picture has at most 4294967295 pixels",
+            marks=pytest.mark.needs("tifffile"),
+        ),
         (
             "a.png",
             {"dtype": np.dtype(np.int64)},
             "must be of a dtype for classes: uint8 or uint16, not int64",
         ),
-        ("a.zarr", {"colours": None}, "must be of a dtype for a response: floating, not uint8"),
+        pytest.param(
+            "a.zarr",
+            {"colours": None},
+            "must be of a dtype for a response: floating, not uint8",
+            marks=pytest.mark.needs("zarr"),
+        ),
         (
             "a.dzi",
             {"colours": colours_of(257)},

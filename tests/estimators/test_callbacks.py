@@ -199,9 +199,11 @@ def test_errors_of_callbacks_come_through():
 
 
 @pytest.mark.parametrize("options", [{}, {"solver": "lbfgs"}, {"early_stopping": True}], ids=str)
+@pytest.mark.needs("pandas")
 def test_scoring_monitor(callback_module, options):
     """scikit-learn's monitor scores labels of any kind, and frames."""
-    pd = pytest.importorskip("pandas")
+    import pandas as pd
+
     frame = pd.DataFrame(X, columns=list("abcd"))
     monitor = callback_module.ScoringMonitor(scoring="accuracy")
     model = classifier(tol=0, **options).set_callbacks(monitor).fit(frame, NAMES[y])

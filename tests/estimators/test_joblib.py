@@ -410,8 +410,8 @@ DASK = """
 """
 
 
+@pytest.mark.needs("dask")
 def test_a_dask_cluster_of_two_processes():
-    pytest.importorskip("dask.distributed")
     assert run_python(program_of(COMMON, DASK)).split() == ["done"]
 
 

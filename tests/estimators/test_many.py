@@ -143,8 +143,10 @@ def test_all_kinds_at_once():
             assert_same_fit(one, other)
 
 
+@pytest.mark.needs("pandas")
 def test_data_of_any_kind():
-    pd = pytest.importorskip("pandas")
+    import pandas as pd
+
     frame = pd.DataFrame(X, columns=list("abcd"))
     for samples in (
         X,

@@ -3,8 +3,8 @@
 import pickle
 
 import numpy as np
-import pandas as pd
 import pytest
+from extras import optional
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer
 from sklearn.metrics import accuracy_score, log_loss, mean_absolute_error
@@ -15,6 +15,8 @@ from fastnn import TabularClassifier, TabularRegressor
 from fastnn.estimators import tabular_presets
 from fastnn.estimators.tabular_presets import Preset
 from fastnn.preprocessing import encoder
+
+pd = optional("pandas")
 
 QUANTILES = (0.1, 0.5, 0.9)
 
@@ -56,6 +58,7 @@ def test_checks_of_scikit_learn(estimator, check):
     check(estimator)
 
 
+@pytest.mark.needs("pandas")
 def test_classes_of_a_whole_table():
     frame, classes, _ = table()
     test, truth, _ = table(seed=1)
@@ -71,6 +74,7 @@ def test_classes_of_a_whole_table():
 
 
 @pytest.mark.parametrize("kind", [TabularClassifier, TabularRegressor])
+@pytest.mark.needs("pandas")
 def test_fits_are_reproducible_and_survive_pickling(kind):
     frame, classes, numbers = table()
     y = classes if kind is TabularClassifier else numbers
@@ -94,6 +98,7 @@ def test_out_of_fold_predictions_are_those_of_networks_that_did_not_see_the_row(
     assert model.score(X, y) > 0.65
 
 
+@pytest.mark.needs("pandas")
 def test_fewer_networks_than_folds_predict_some_rows():
     frame, classes, _ = table()
     model = TabularClassifier(2, random_state=0).fit(frame, classes)
@@ -112,6 +117,7 @@ def test_the_temperature_is_that_of_the_least_log_loss():
     assert model.oof_log_loss_ == pytest.approx(log_loss(y, P))
 
 
+@pytest.mark.needs("pandas")
 def test_validation_data_are_used_in_place_of_folds():
     frame, classes, numbers = table()
     parts = train_test_split(frame, classes, numbers, random_state=0)
@@ -126,6 +132,7 @@ def test_validation_data_are_used_in_place_of_folds():
         TabularClassifier().fit(frame, classes, X_val=frame[:2], y_val=["low", "new"])
 
 
+@pytest.mark.needs("pandas")
 def test_numbers_are_predicted_in_their_units_and_range():
     frame, _, numbers = table()
     test, _, truth = table(seed=1)
@@ -137,6 +144,7 @@ def test_numbers_are_predicted_in_their_units_and_range():
 
 
 @pytest.mark.parametrize("n_rows", [1, 16, 16 * 7, 16 * 7 + 1])
+@pytest.mark.needs("pandas")
 def test_rows_are_predicted_in_blocks(n_rows, monkeypatch):
     frame, classes, numbers = table()
     rows = table(n_rows, seed=1)[0]
@@ -152,6 +160,7 @@ def test_rows_are_predicted_in_blocks(n_rows, monkeypatch):
         np.testing.assert_allclose(blocks, expected, rtol=1e-5)
 
 
+@pytest.mark.needs("pandas")
 def test_quantiles_never_cross_and_cover_their_share():
     frame, _, numbers = table(600)
     model = TabularRegressor(quantiles=QUANTILES, random_state=0).fit(frame, numbers)
@@ -170,6 +179,7 @@ def test_quantiles_never_cross_and_cover_their_share():
             TabularRegressor(quantiles=wrong).fit("no.parquet", "y")  # known before any file is read
 
 
+@pytest.mark.needs("pandas")
 def test_weights_of_rows_and_classes():
     frame, classes, _ = table()
     rare = np.where(np.arange(300) % 10 == 0, "rare", "common")
@@ -193,6 +203,7 @@ def test_weights_of_rows_and_classes():
 
 
 @pytest.mark.parametrize("scoring", ["roc_auc", "accuracy", "loss"])
+@pytest.mark.needs("pandas")
 def test_a_score_chooses_the_pass(scoring):
     frame, classes, _ = table()
     model = TabularClassifier(2, scoring=scoring, random_state=0).fit(frame, classes)
@@ -202,6 +213,7 @@ def test_a_score_chooses_the_pass(scoring):
             assert 0.5 < member.best_validation_score_ <= 1
 
 
+@pytest.mark.needs("pandas")
 def test_a_users_scorer_gets_classes_and_units():
     frame, classes, numbers = table()
 
@@ -221,6 +233,7 @@ def test_a_users_scorer_gets_classes_and_units():
     )
 
 
+@pytest.mark.needs("pandas")
 def test_a_class_of_one_row():
     frame, classes, _ = table()
     classes[0] = "single"
@@ -228,6 +241,7 @@ def test_a_class_of_one_row():
     assert model.predict_proba(frame).shape == (300, 3)
 
 
+@pytest.mark.needs("pandas")
 def test_many_classes():
     frame, _, numbers = table()
     classes = np.digitize(numbers, np.quantile(numbers, [0.3, 0.6]))
@@ -236,6 +250,7 @@ def test_many_classes():
     assert model.oof_prediction_.shape == (300, 3)
 
 
+@pytest.mark.needs("pandas")
 def test_a_time_limit_ends_fits_after_a_pass():
     frame, classes, _ = table()
     model = TabularClassifier(3, time_limit=1e-9, random_state=0).fit(frame, classes)
@@ -245,6 +260,7 @@ def test_a_time_limit_ends_fits_after_a_pass():
     np.testing.assert_array_equal(model.predict_proba(frame), free.predict_proba(frame))
 
 
+@pytest.mark.needs("pandas")
 def test_importances_find_the_columns_that_matter():
     frame, classes, numbers = table(600)
     for model, y in [
@@ -262,6 +278,7 @@ def test_importances_find_the_columns_that_matter():
         model.feature_importances(frame, y, n_repeats=0)
 
 
+@pytest.mark.needs("pandas")
 def test_the_summary_names_columns_networks_and_scores():
     frame, classes, numbers = table()
     text = TabularClassifier(random_state=0).fit(frame.assign(same=1), classes).summary()
@@ -280,11 +297,13 @@ def test_the_summary_names_columns_networks_and_scores():
         (TabularClassifier, [0, 1], "inconsistent numbers of samples"),
     ],
 )
+@pytest.mark.needs("pandas")
 def test_targets_without_use_are_told(kind, y, message):
     with pytest.raises(ValueError, match=message):
         kind().fit(table()[0], y)
 
 
+@pytest.mark.needs("pandas")
 def test_new_columns_are_told_in_the_users_words():
     frame, classes, _ = table()
     model = TabularClassifier(1, random_state=0).fit(frame, classes)
@@ -299,6 +318,7 @@ def test_new_columns_are_told_in_the_users_words():
         model.fit(frame[["x", "noise"]].to_numpy(), classes, X_val=frame[["x"]].to_numpy(), y_val=classes)
 
 
+@pytest.mark.needs("pandas")
 def test_a_bar_counts_the_passes_of_all_networks(capsys):
     frame, classes, _ = table()
     model = TabularClassifier(3, random_state=0).fit(frame, classes, progress=True)
@@ -313,6 +333,7 @@ def test_a_bar_counts_the_passes_of_all_networks(capsys):
         quiet.fit(frame, classes, progress="yes")
 
 
+@pytest.mark.needs("pandas")
 def test_the_name_of_the_target_is_kept():
     frame, classes, _ = table()
     assert (

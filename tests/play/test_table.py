@@ -48,8 +48,10 @@ def test_kinds_of_targets(y, kind, classes):
         assert len(problem.y) == np.isfinite(np.asarray(y, float)).sum()
 
 
+@pytest.mark.needs("pandas")
 def test_dataframes_of_numbers_and_text():
-    pandas = pytest.importorskip("pandas")
+    import pandas
+
     frame = pandas.DataFrame({"a": X[:, 0], "name": ["x"] * 30, "b": X[:, 1], "flag": X[:, 2] > 5})
     frame.loc[4, "b"] = np.nan
     table = checked_table(frame, pandas.Series(LABELS, name="answer"))

@@ -2,8 +2,8 @@
 
 import matplotlib
 import numpy as np
-import pandas as pd
 import pytest
+from extras import optional
 from PIL import Image
 from sklearn.datasets import make_blobs, make_moons
 from sklearn.neighbors import KNeighborsClassifier
@@ -14,6 +14,8 @@ from fastnn.estimators.fitting import Curves
 from fastnn.plotting import film
 from fastnn.plotting.animation import snapshot_passes
 from fastnn.plotting.moving import HOLD_MILLISECONDS
+
+pd = optional("pandas")
 
 X, y = make_moons(120, noise=0.2, random_state=0)
 SMALL = (200, 150)
@@ -201,6 +203,7 @@ def test_a_list_of_anything_with_titles(tmp_path):
     assert len(frames(path)[0]) == 3
 
 
+@pytest.mark.needs("pandas")
 def test_features_of_a_table_by_name_and_a_response(tmp_path):
     table = pd.DataFrame(np.column_stack([X, X[:, 0]]), columns=["a", "b", "c"])
     model = fastnn.Model([3, 3, 2], random_state=0)

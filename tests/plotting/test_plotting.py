@@ -2,8 +2,8 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 import pytest
+from extras import optional
 from matplotlib.collections import PathCollection
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -13,6 +13,8 @@ from sklearn.neighbors import KNeighborsClassifier
 import fastnn
 from fastnn.boundary.colours import REGION_STRENGTH, class_colours
 from fastnn.plotting.boundary import MARGIN
+
+pd = optional("pandas")
 
 X, y = make_moons(200, noise=0.20, random_state=0)
 
@@ -102,11 +104,13 @@ def test_a_class_the_model_never_predicts_and_one_without_data(ax):
     assert len(np.unique(regions(ax).reshape(-1, 3), axis=0)) == 1
 
 
+@pytest.mark.needs("pandas")
 def test_a_frame_names_the_axes(model, ax):
     fastnn.plot_decision_boundary(model, pd.DataFrame(X, columns=["width", "height"]), y, ax=ax)
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("width", "height")
 
 
+@pytest.mark.needs("pandas")
 def test_columns_are_the_models_features(ax):
     frame = pd.DataFrame(np.column_stack([X, X[:, 0]]), columns=["width", "height", "depth"])
     estimator = KNeighborsClassifier().fit(frame, y)

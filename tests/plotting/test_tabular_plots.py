@@ -19,6 +19,7 @@ def fitted(kind, load):
     return kind(preset="fast", random_state=0).fit(X, y), X, y
 
 
+@pytest.mark.needs("pandas")
 def test_importances_are_bars_in_order():
     model, X, y = fitted(fastnn.TabularClassifier, load_breast_cancer)
     ax = model.plot_importances(n_columns=7)
@@ -34,6 +35,7 @@ def test_importances_are_bars_in_order():
         model.plot_importances(X)
 
 
+@pytest.mark.needs("pandas")
 def test_calibration_has_a_curve_for_each_class():
     model = fitted(fastnn.TabularClassifier, load_iris)[0]
     ax = model.plot_calibration(n_bins=4)
@@ -54,6 +56,7 @@ def two_classes(ax):
     return ax
 
 
+@pytest.mark.needs("pandas")
 def test_residuals_are_points():
     model, X, y = fitted(fastnn.TabularRegressor, load_diabetes)
     ax = model.plot_residuals(X, y)

@@ -7,8 +7,8 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
-import pandas as pd
 import pytest
+from extras import all_need, optional
 
 import fastnn
 from fastnn.cli.scores import METRICS, scores_of
@@ -17,6 +17,9 @@ from fastnn.estimators.tabular_presets import Preset
 from fastnn.report.page import ReportData, report_page
 from fastnn.report.pictures import _COLOURS, sparkline
 from fastnn.report.tables import bars, classes_table, confusion_table, number_text
+
+pytestmark = all_need("pandas")
+pd = optional("pandas")
 
 N = 150
 random = np.random.RandomState(0)

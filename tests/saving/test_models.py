@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from saved_models import MAKERS, X, classifier, fit_more, made, model, outputs, same, trained, y
+from saved_models import NAMED, X, classifier, fit_more, made, model, outputs, same, trained, y
 from sklearn.exceptions import NotFittedError
 
 import fastnn
@@ -19,7 +19,7 @@ def is_fitted(thing):
     return isinstance(thing, fastnn.Model) or thing.__sklearn_is_fitted__()
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("name", NAMED)
 def test_a_loaded_object_is_the_saved_one(name, tmp_path):
     thing = made(name)
     loaded = saved(thing, tmp_path)
@@ -42,7 +42,7 @@ def test_a_loaded_object_is_the_saved_one(name, tmp_path):
     assert (tmp_path / "again.fastnn").read_bytes() == (tmp_path / "model.fastnn").read_bytes()
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("name", NAMED)
 def test_a_loaded_object_goes_on_with_the_same_bits(name, tmp_path):
     thing = made(name)
     loaded = saved(thing, tmp_path)
@@ -52,7 +52,7 @@ def test_a_loaded_object_goes_on_with_the_same_bits(name, tmp_path):
         assert same(outputs(loaded), outputs(thing))
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("name", NAMED)
 def test_without_the_training_state_it_predicts_the_same_and_can_be_fitted(name, tmp_path):
     thing = made(name)
     loaded = saved(thing, tmp_path, training=False)

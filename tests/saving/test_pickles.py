@@ -7,7 +7,7 @@ import pickletools
 import joblib
 import numpy as np
 import pytest
-from saved_models import MAKERS, X, classifier, fit_more, made, model, outputs, same, trained, y
+from saved_models import NAMED, X, classifier, fit_more, made, model, outputs, same, trained, y
 
 import fastnn
 from fastnn.schedules import SCHEDULES
@@ -28,12 +28,12 @@ def modules(pickled):
     return {text for text in texts if text.partition(".")[0] in ("fastnn", "fastnn_kernels")}
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("name", NAMED)
 def test_pickles_name_public_classes_alone(name):
     assert modules(pickle.dumps(made(name), protocol=4)) <= PUBLIC
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("name", NAMED)
 @pytest.mark.parametrize("way", ["pickle", "deepcopy", "joblib"])
 def test_copies_go_on_with_the_same_bits(name, way, tmp_path):
     thing = made(name)
@@ -47,7 +47,7 @@ def test_copies_go_on_with_the_same_bits(name, way, tmp_path):
     assert same(outputs(other), outputs(thing))
 
 
-@pytest.mark.parametrize("name", [name for name in MAKERS if "not fitted" not in name])
+@pytest.mark.parametrize("name", [param for param in NAMED if "not fitted" not in param.values[0]])
 def test_memory_maps_predict_and_go_on_three_times(name, tmp_path):
     thing = made(name)
     joblib.dump(thing, tmp_path / "thing")
