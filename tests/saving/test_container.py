@@ -1,7 +1,6 @@
 """Containers: valid safetensors files, and a ValueError with the reason for every other file."""
 
 import contextlib
-import gc
 import hashlib
 import json
 import os
@@ -431,7 +430,6 @@ def test_memory_is_bounded_by_the_size_of_the_file(tmp_path):
 
 def _peak(function):
     """Return the largest memory in bytes that a call allocates at a time."""
-    gc.collect()
     tracemalloc.start()
     try:
         function()
