@@ -36,6 +36,17 @@ def pytest_configure(config):
         config.option.loadscopereorder = False
 
 
+def pytest_collection_modifyitems(config, items):
+    """Let two processes of xdist take files from the first and the second half of the suite in turns.
+
+    Neighbouring files need the same kernels: a process would wait while the other compiles them.
+    """
+    if hasattr(config, "workerinput"):
+        files = {path: number for number, path in enumerate(dict.fromkeys(item.path for item in items))}
+        half = (len(files) + 1) // 2
+        items.sort(key=lambda item: (files[item.path] % half, files[item.path]))
+
+
 def pytest_itemcollected(item):
     """Skip a test with the mark `needs` where a package is missing.
 
