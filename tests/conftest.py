@@ -1,12 +1,14 @@
 """Settings and fixtures of the whole suite."""
 
 import os
+import re
 import shutil
 import sys
 
 import hypothesis
 import matplotlib
 import pytest
+from extras import missing
 from kernel_packages import KERNELS
 
 import fastnn.system.threads
@@ -34,6 +36,31 @@ def pytest_configure(config):
     """
     if hasattr(config.option, "loadscopereorder"):  # from pytest-xdist 3.7 on
         config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(config, items):
+    """Let two processes of xdist take files from the first and the second half of the suite in turns.
+
+    Neighbouring files need the same kernels: a process would wait while the other compiles them.
+    """
+    if hasattr(config, "workerinput"):
+        files = {path: number for number, path in enumerate(dict.fromkeys(item.path for item in items))}
+        half = (len(files) + 1) // 2
+        items.sort(key=lambda item: (files[item.path] % half, files[item.path]))
+
+
+def pytest_itemcollected(item):
+    """Skip a test with the mark `needs` where a package is missing.
+
+    scikit-learn's checks of dataframes skip themselves without pandas. They get the mark here.
+    """
+    check = item.callspec.params.get("check") if hasattr(item, "callspec") else None
+    name = getattr(getattr(check, "func", check), "__name__", "")
+    if re.search("pandas|dataframe|(classifier|regressor)_data_not_an_array", name):
+        item.add_marker(pytest.mark.needs("pandas"))
+    reason = missing(*(name for mark in item.iter_markers("needs") for name in mark.args))
+    if reason:
+        item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture(autouse=True)

@@ -4,12 +4,22 @@ import random
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pytest
 
-from fastnn.boundary.sinks import Picture
+from fastnn.boundary.sinks import FORMATS, Picture
 
 EXTENT = (-1.5, 2.5, -1.0, 2.0)
 # Widths and heights: a single pixel, row or column; whole tiles of the fixture `small`, a pixel more or less.
 SIZES = [(1, 1), (1, 37), (37, 1), (16, 16), (15, 33), (33, 17), (63, 64), (65, 31), (129, 70)]
+
+
+def formats(*suffixes):
+    """Return suffixes as parameters of a test, with the mark `needs` for formats that a package writes."""
+    packages = {suffix: FORMATS[suffix].package for suffix in suffixes if suffix}
+    return [
+        pytest.param(suffix, marks=pytest.mark.needs(packages[suffix]) if packages.get(suffix) else ())
+        for suffix in suffixes
+    ]
 
 
 def colours_of(n_classes):

@@ -1,9 +1,11 @@
 """Tables with every kind of column, and Parquet files of them, for the tests of streamed fits."""
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
+from extras import optional
+
+pd = optional("pandas")
+pa = optional("pyarrow")
+pq = optional("pyarrow.parquet")
 
 COLUMNS = ["x", "group", "town", "flag", "day", "noise"]
 

@@ -3,6 +3,7 @@
 import warnings
 
 import numpy as np
+import pytest
 import scipy.sparse
 from sklearn.datasets import make_moons
 
@@ -85,6 +86,12 @@ MAKERS = {
     ).fit(X, X[:, 0]),
     "ensemble, not fitted": lambda: fastnn.MLPEnsembleRegressor(regressor(), 2, random_state=0),
 }  # fmt: skip
+
+# The names as parameters of a test.
+NAMED = [
+    pytest.param(name, marks=pytest.mark.needs("pandas") if name == "classifier of a frame" else ())
+    for name in MAKERS
+]
 
 
 def frame():

@@ -3,7 +3,9 @@
 import gzip
 
 import numpy as np
-import pandas as pd
+from extras import optional
+
+pd = optional("pandas")
 
 N = 240
 

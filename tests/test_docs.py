@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import importlib.util
 import inspect
 import os
 import pkgutil
@@ -37,16 +38,32 @@ def blocks(language, text=README):
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
+# Packages of extras, and what shows in a block of code that the block needs them.
+USES = {"pandas": r"import pandas|as_frame=True", "pyarrow": r"\.to_parquet\(", "dask": r"boundary_array\("}
+
+
+def needs(code):
+    """Return the mark of the packages that a block of code needs, if any."""
+    packages = [package for package, pattern in USES.items() if re.search(pattern, code)]
+    return pytest.mark.needs(*packages) if packages else ()
+
+
+def prompts(name):
+    """Return the lines of a module's docstrings that are typed at a prompt."""
+    source = Path(importlib.util.find_spec(name).origin).read_text(encoding="utf-8")
+    return "\n".join(re.findall(r"^ *(?:>>>|\.\.\.) .*", source, re.MULTILINE))
+
+
 # Code blocks for a Python prompt. CONTRIBUTING.md's needs an empty cache, and has a separate test.
 EXAMPLES = [
-    pytest.param(code, id=f"{name} line {text[: text.index(code)].count(chr(10))}")
+    pytest.param(code, id=f"{name} line {text[: text.index(code)].count(chr(10))}", marks=needs(code))
     for name, text in DOCUMENTS.items()
     if name != "CONTRIBUTING.md"
     for code in blocks("python", text)
 ]
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=needs(prompts(name))) for name in MODULES])
 def test_examples_in_docstrings_print_what_they_state(name):
     module = importlib.import_module(name)
     assert doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE).failed == 0

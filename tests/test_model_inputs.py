@@ -3,14 +3,16 @@
 import inspect
 
 import numpy as np
-import pandas as pd
 import pytest
 import scipy.sparse
 from estimator_checks import parameters
+from extras import optional
 from small_models import BACKENDS, X, everything, trained, y
 from strategies import name_of
 
 import fastnn
+
+pd = optional("pandas")
 
 # The samples X in other layouts.
 strided = np.zeros((400, 5))
@@ -28,7 +30,7 @@ INPUTS = {
     "big-endian": X.astype(">f8"),
     "list": X.tolist(),
     "object": X.astype(object),
-    "frame": pd.DataFrame(X, columns=["a", "b"]),
+    "frame": pytest.param(pd and pd.DataFrame(X, columns=["a", "b"]), marks=pytest.mark.needs("pandas")),
     "masked": np.ma.array(X),
     "matrix of a subclass": X.view(type("Sub", (np.ndarray,), {})),
 }
@@ -40,7 +42,7 @@ LABELS = {
     "bool": y.astype(bool),
     "whole floats": y.astype(np.float32),
     "list": y.tolist(),
-    "series": pd.Series(y, index=np.arange(200, 400)),
+    "series": pytest.param(pd and pd.Series(y, index=np.arange(200, 400)), marks=pytest.mark.needs("pandas")),
     "strided": np.repeat(y, 2)[::2],
     "object": y.astype(object),
 }
@@ -364,7 +366,7 @@ TARGETS = {
     "list": targets.tolist(),
     "fortran": np.asfortranarray(targets),
     "strided": np.repeat(targets, 2, axis=1)[:, ::2],
-    "frame": pd.DataFrame(targets),
+    "frame": pytest.param(pd and pd.DataFrame(targets), marks=pytest.mark.needs("pandas")),
     "object": targets.astype(object),
     "big-endian": targets.astype(">f8"),
 }
@@ -380,6 +382,7 @@ def test_targets_may_be_any_table_of_numbers(given):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.needs("pandas")
 def test_targets_of_one_output_may_have_one_dimension(backend):
     column, line = (
         fastnn.Model([2, 3, 1], loss="squared_error", random_state=0, backend=backend) for _ in range(2)

@@ -95,6 +95,7 @@ def run(folder, attack):
     assert run_python(COMMON + attack, folder).split() == ["done"]
 
 
+@pytest.mark.needs("tifffile", "zarr")
 def test_a_full_disk_leaves_the_older_picture(tmp_path):
     """A limit of the size of files stands for a full disk: the system reports both in the same way."""
     attack = """
@@ -112,6 +113,7 @@ def test_a_full_disk_leaves_the_older_picture(tmp_path):
     run(tmp_path, attack)
 
 
+@pytest.mark.needs("tifffile", "zarr")
 def test_a_folder_without_write_permission_stays_unchanged(open_folder):
     attack = """
     for write in WRITERS.values():
@@ -126,6 +128,7 @@ def test_a_folder_without_write_permission_stays_unchanged(open_folder):
     run(open_folder, attack)
 
 
+@pytest.mark.needs("tifffile", "zarr")
 def test_a_folder_that_vanishes_during_the_work_is_an_oserror(tmp_path):
     attack = """
     def vanishing(points):

@@ -404,6 +404,7 @@ def test_pictures_that_would_take_days_are_refused(suffix, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.needs("zarr")
 def test_a_picture_of_a_million_squared_pixels_is_begun(tmp_path):
     """A picture of 10^12 pixels takes a night, not days: it is not refused."""
 
@@ -423,8 +424,8 @@ def test_a_picture_of_a_million_squared_pixels_is_begun(tmp_path):
         )
 
 
+@pytest.mark.needs("dask")
 def test_arrays_of_too_many_chunks_are_refused():
-    pytest.importorskip("dask")
     with pytest.raises(ValueError, match="chunks: a picture of .* has 238,419,311,524 chunks of 2048 x 2048"):
         fastnn.boundary_array(fastnn.Model([2, 3, 2]), (0, 1), (0, 1), (10**9, 10**9))
 

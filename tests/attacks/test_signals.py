@@ -160,8 +160,8 @@ PROGRAM = """
 """
 
 OPERATIONS = [
-    "train", "train on threads", "lbfgs", "diverge", "fit", "fit_many", "predict", "png", "certified", "tif",
-    "lines", "animate",
+    "train", "train on threads", "lbfgs", "diverge", "fit", "fit_many", "predict", "png", "certified",
+    pytest.param("tif", marks=pytest.mark.needs("tifffile")), "lines", "animate",
 ]  # fmt: skip
 # Operations tried with a user's own handler; each of the others takes the path of one of these.
 BY_ALARM = ["train on threads", "fit_many", "predict", "png"]
@@ -276,5 +276,6 @@ KILLED = """
 """
 
 
+@pytest.mark.needs("tifffile")
 def test_killed_processes_leave_complete_pictures(tmp_path):
     assert run_python(KILLED, tmp_path).split() == ["done"]

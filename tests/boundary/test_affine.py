@@ -3,8 +3,8 @@
 import re
 
 import numpy as np
-import pandas as pd
 import pytest
+from extras import optional
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.base import BaseEstimator, TransformerMixin, clone
@@ -45,6 +45,8 @@ import fastnn
 from fastnn import boundary_lines, render_boundary
 from fastnn.boundary.affine import AffineMap, NotAffine, affine_map, chain_map, check_agreement, final_step
 from fastnn.boundary.committee import plane_of
+
+pd = optional("pandas")
 
 NAMES = ["sl", "sw", "pl", "pw"]
 XLIM, YLIM, SIZE = (3.0, 9.0), (0.0, 8.0), (90, 71)
@@ -416,6 +418,7 @@ def test_pictures_of_a_search_of_other_models_are_predictions():
 
 @pytest.mark.parametrize("first", [[], ["passthrough"], [StandardScaler().set_output(transform="pandas")]])
 @pytest.mark.parametrize("container", ["default", "pandas"])
+@pytest.mark.needs("pandas")
 def test_features_may_be_chosen_by_name(first, container):
     frame = pd.DataFrame(iris, columns=NAMES)
     columns = ColumnTransformer([("a", StandardScaler(), ["pl", "sl"]), ("b", PCA(1), ["pw", "sw"])])
@@ -433,6 +436,7 @@ def test_features_that_the_pipeline_drops_can_be_rendered():
         check_pictures(model, points_of(features=features), 1e-9, varies=False, features=features, fill=FILL)
 
 
+@pytest.mark.needs("dask")
 def test_lines_and_arrays_of_a_pipeline_agree_with_its_predictions():
     model = pipeline(StandardScaler(), PCA())
     found = boundary_lines(model, XLIM, YLIM, tolerance=0.02, **VIEW)

@@ -3,17 +3,23 @@
 import re
 
 import numpy as np
-import pandas as pd
 import pytest
+from extras import optional
 from sklearn.datasets import make_moons
 
 import fastnn
+
+pd = optional("pandas")
 
 X, y = make_moons(40, noise=0.2, random_state=0)
 model = fastnn.Model([2, 3, 2], random_state=0)
 LIMITS = (-2, 3), (-1.5, 2)
 
-SAMPLES = {"array": X, "list": X.tolist(), "frame": pd.DataFrame(X, columns=["a", "b"])}
+SAMPLES = {
+    "array": X,
+    "list": X.tolist(),
+    "frame": pytest.param(pd and pd.DataFrame(X, columns=["a", "b"]), marks=pytest.mark.needs("pandas")),
+}
 CALLS = {
     "plot_decision_boundary(model, X, y)": lambda X: fastnn.plot_decision_boundary(X, y, model),
     "render_boundary(model, xlim, ylim)": lambda X: fastnn.render_boundary(X, y, model),
@@ -24,7 +30,14 @@ CALLS = {
 
 
 @pytest.mark.parametrize("samples", SAMPLES.values(), ids=SAMPLES)
-@pytest.mark.parametrize(("usage", "call"), CALLS.items(), ids=CALLS)
+@pytest.mark.parametrize(
+    ("usage", "call"),
+    [
+        pytest.param(*item, marks=pytest.mark.needs("dask") if "boundary_array" in item[0] else ())
+        for item in CALLS.items()
+    ],
+    ids=CALLS,
+)
 def test_the_model_comes_first(usage, call, samples):
     with pytest.raises(TypeError, match=re.escape(f"the model comes first: {usage}")):
         call(samples)

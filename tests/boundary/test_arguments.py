@@ -5,8 +5,8 @@ import threading
 from types import SimpleNamespace
 
 import numpy as np
-import pandas as pd
 import pytest
+from extras import optional
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.datasets import load_iris
 from sklearn.exceptions import NotFittedError
@@ -18,6 +18,8 @@ from views import XLIM, YLIM, X, centres, iris, labels, of_iris, picture, specie
 import fastnn
 from fastnn.boundary.render import render_boundary
 from fastnn.system import threads
+
+pd = optional("pandas")
 
 
 @pytest.mark.parametrize(
@@ -132,6 +134,7 @@ def test_fill_tells_the_number_of_features_of_a_function():
     assert image.classes.tolist() == [False, True]
 
 
+@pytest.mark.needs("pandas")
 def test_fill_may_give_values_by_the_names_of_features():
     X, y = load_iris(return_X_y=True, as_frame=True)
     for model in (
@@ -330,6 +333,7 @@ def test_unsuitable_models_are_refused(make, options, error, message):
         render_boundary(make(), XLIM, YLIM, (5, 5), **options)
 
 
+@pytest.mark.needs("pandas")
 def test_unknown_names_of_features_are_refused():
     model = of_iris().fit(pd.DataFrame(iris, columns=list("abcd")), species)
     with pytest.raises(ValueError, match="or names of .'a', 'b', 'c', 'd'., got"):

@@ -1,8 +1,8 @@
 """Pictures of decision boundaries: what models of all kinds predict at the pixels."""
 
 import numpy as np
-import pandas as pd
 import pytest
+from extras import optional
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -14,6 +14,8 @@ from views import XLIM, YLIM, X, along, centres, iris, labels, of_iris, picture,
 import fastnn
 from fastnn.boundary import grids, painters
 from fastnn.boundary.render import render_boundary
+
+pd = optional("pandas")
 
 
 def test_pixels_show_the_class_at_their_centres():
@@ -382,6 +384,7 @@ def test_other_features_are_held_fixed(features, fill):
         np.testing.assert_array_equal(data.ravel(), table.argmax(axis=1))
 
 
+@pytest.mark.needs("pandas")
 def test_features_may_be_chosen_by_name():
     frame = pd.DataFrame(iris, columns=["sl", "sw", "pl", "pw"])
     view = (0.0, 8.0), (0.0, 5.0), (60, 41)

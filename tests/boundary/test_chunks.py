@@ -1,13 +1,16 @@
 """Pictures as Dask arrays, computed chunk by chunk."""
 
-import dask
 import numpy as np
 import pytest
+from extras import all_need, optional
 from processes import run_python
 from sklearn.tree import DecisionTreeClassifier
 from views import XLIM, YLIM, X, y
 
 import fastnn
+
+pytestmark = all_need("dask")
+dask = optional("dask")
 
 VIEW = XLIM, YLIM, (301, 203)
 
@@ -67,5 +70,6 @@ CLUSTER = """
 
 
 @pytest.mark.slow
+@pytest.mark.needs("zarr")
 def test_a_dask_cluster_writes_the_picture_as_zarr(tmp_path):
     assert run_python(CLUSTER, tmp_path / "boundary.zarr").split() == ["done"]

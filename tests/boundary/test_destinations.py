@@ -6,6 +6,7 @@ import threading
 
 import numpy as np
 import pytest
+from deposits import formats
 from PIL import Image
 from processes import run_python
 from sklearn.linear_model import LogisticRegression
@@ -100,7 +101,7 @@ def interrupt_after(seconds):
 
 @pytest.mark.parametrize("n_threads", [1, 2])
 @pytest.mark.parametrize("method", ["dense", "certified"])
-@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize("suffix", formats(".png", ".tif"))
 def test_an_interrupt_leaves_nothing_behind(tmp_path, method, n_threads, suffix):
     # A picture that would take hours is interrupted after 0.3 s.
     model = fastnn.Model([2, 100, 100, 2], random_state=0)
@@ -135,7 +136,7 @@ def test_an_interrupt_of_another_classifier_leaves_nothing_behind(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("suffix", [".png", ".tif", ".zarr", ".dzi"])
+@pytest.mark.parametrize("suffix", formats(".png", ".tif", ".zarr", ".dzi"))
 def test_an_error_of_a_model_leaves_no_file(tmp_path, suffix, monkeypatch):
     monkeypatch.setattr(painters, "PORTION_POINTS", 1000)
     calls = []
@@ -152,6 +153,7 @@ def test_an_error_of_a_model_leaves_no_file(tmp_path, suffix, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.needs("zarr")
 def test_a_wide_picture_is_predicted_in_small_portions(tmp_path):
     portions = []
 

@@ -6,12 +6,14 @@ import zlib
 
 import numpy as np
 import pytest
-import tifffile
-import zarr
 from deposits import EXTENT, SIZES, class_picture, deposit, grey, response_picture
+from extras import optional
 from PIL import Image
 
 from fastnn.boundary.sinks import Picture, open_sink, png, save_pixels
+
+tifffile = optional("tifffile")
+zarr = optional("zarr")
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -106,6 +108,7 @@ def test_packed_pixels_have_their_bits_in_order():
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize(("n_classes", "dtype"), [(2, np.uint8), (256, np.uint8), (3, np.uint16)])
+@pytest.mark.needs("tifffile")
 def test_tiff_of_classes_has_a_palette_and_their_labels(tmp_path, small, size, n_classes, dtype):
     labels = (np.int64(4), "b", *range(n_classes - 2))
     pixels, picture = class_picture(*size, n_classes, dtype, classes=labels)
@@ -126,6 +129,7 @@ def test_tiff_of_classes_has_a_palette_and_their_labels(tmp_path, small, size, n
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("dtype", [np.uint16, np.float32, np.float64])
+@pytest.mark.needs("tifffile")
 def test_tiff_of_many_classes_or_a_response_holds_the_numbers(tmp_path, small, size, dtype):
     pixels, picture = (
         response_picture(*size, dtype) if dtype != np.uint16 else class_picture(*size, 999, dtype)
@@ -136,6 +140,7 @@ def test_tiff_of_many_classes_or_a_response_holds_the_numbers(tmp_path, small, s
     np.testing.assert_array_equal(read, pixels[::-1])
 
 
+@pytest.mark.needs("tifffile")
 def test_tiff_that_cannot_be_written_is_an_error_and_no_deadlock(tmp_path, small, monkeypatch):
     def fail(*_, **__):
         raise OSError("the disk is full")
@@ -149,6 +154,7 @@ def test_tiff_that_cannot_be_written_is_an_error_and_no_deadlock(tmp_path, small
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.float64])
+@pytest.mark.needs("zarr")
 def test_zarr_holds_the_numbers_and_the_labels(tmp_path, small, size, dtype):
     labels = ("a", "b", np.float64(2.5))
     is_response = dtype in (np.float32, np.float64)

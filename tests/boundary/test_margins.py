@@ -34,6 +34,7 @@ def binary():
     return SVC(C=100).fit(X, y)
 
 
+@pytest.mark.needs("dask")
 def test_the_margin_of_two_classes_is_the_absolute_score(binary):
     image = margin(binary)
     expected = np.abs(binary.decision_function(POINTS)).reshape(30, 40)
@@ -115,6 +116,7 @@ def test_files_of_grey_levels_refuse_margins_above_1(binary, suffix, tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".tif", ".zarr"])
+@pytest.mark.needs("tifffile", "zarr")
 def test_files_of_floats_hold_margins_above_1(binary, suffix, tmp_path):
     import tifffile
     import zarr

@@ -28,6 +28,7 @@ def model():
 
 
 @pytest.mark.parametrize(("size", "view"), VIEWS.items(), ids=str)
+@pytest.mark.needs("dask")
 def test_one_number_is_the_longer_side(model, size, view, tmp_path):
     for number in (80, np.int32(80)):
         assert fastnn.render_boundary(model, *view, number).data.shape == size[::-1]
@@ -53,6 +54,7 @@ def test_two_numbers_are_width_and_height(model):
     assert fastnn.render_boundary(model, (0, 1e6), (0, 1), (3, 7)).data.shape == (7, 3)
 
 
+@pytest.mark.needs("dask")
 def test_a_number_below_1_is_refused(model):
     for call in (fastnn.render_boundary, fastnn.boundary_array):
         with pytest.raises(ValueError, match="size must be an integer not below 1 and below 2"):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tqdm.auto
+from deposits import formats
 from sklearn.datasets import make_moons
 
 import fastnn
@@ -28,7 +29,7 @@ def bars(monkeypatch):
 
 
 @pytest.mark.parametrize("size", [(200, 100), (3000, 2), (7, 300)])
-@pytest.mark.parametrize("suffix", [None, ".png", ".zarr"])
+@pytest.mark.parametrize("suffix", formats(None, ".png", ".zarr"))
 def test_a_bar_moves_with_every_portion_of_a_slow_model(bars, capsys, tmp_path, size, suffix):
     calls = []
 

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import zarr
-from deposits import EXTENT, class_picture, colours_of
+from deposits import EXTENT, class_picture, colours_of, formats
+from extras import optional
 
 from fastnn.boundary.sinks import FORMATS, Picture, open_sink, save_pixels
 from fastnn.system.files import Draft, written_whole
+
+zarr = optional("zarr")
 
 
 def contents(folder):
@@ -25,6 +27,7 @@ def contents(folder):
     }
 
 
+@pytest.mark.needs("zarr")
 def test_files_that_are_no_pictures_are_not_replaced(tmp_path, small):
     pixels, picture = class_picture(33, 65, 3)
     group = zarr.open_group(tmp_path / "a.zarr", mode="w")
@@ -62,7 +65,7 @@ def test_an_older_picture_that_cannot_be_moved_back_is_kept_in_the_draft(tmp_pat
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no interval timers")
-@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("suffix", formats(*FORMATS))
 def test_an_interrupt_at_any_moment_leaves_a_whole_picture(tmp_path, small, suffix):
     pixels, picture = class_picture(33, 65, 3)
     save_pixels(pixels, tmp_path / f"a{suffix}", picture)
@@ -83,7 +86,7 @@ def test_an_interrupt_at_any_moment_leaves_a_whole_picture(tmp_path, small, suff
     assert n_interrupts
 
 
-@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("suffix", formats(*FORMATS))
 def test_an_older_picture_is_replaced_as_a_whole(tmp_path, small, suffix):
     for size in ((33, 65), (65, 9)):
         pixels, picture = class_picture(*size, 3)
@@ -101,7 +104,7 @@ def test_an_older_picture_is_replaced_as_a_whole(tmp_path, small, suffix):
 
 
 @pytest.mark.parametrize("puts_some", [False, True])
-@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("suffix", formats(*FORMATS))
 def test_a_discarded_picture_leaves_the_folder_as_it_was(tmp_path, small, suffix, puts_some):
     before_threads = threading.active_count()
     for has_older in (False, True):
@@ -125,7 +128,7 @@ def test_a_discarded_picture_leaves_the_folder_as_it_was(tmp_path, small, suffix
     assert threading.active_count() <= before_threads + (suffix == ".zarr") * 10  # zarr keeps threads
 
 
-@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("suffix", formats(*FORMATS))
 def test_a_failure_of_the_last_move_changes_nothing(tmp_path, small, suffix, monkeypatch):
     pixels, picture = class_picture(33, 65, 3)
     save_pixels(pixels, tmp_path / f"a{suffix}", picture)
@@ -162,6 +165,7 @@ def test_tiles_appear_before_their_index_and_vanish_after_it(tmp_path, small, mo
     ]  # fmt: skip
 
 
+@pytest.mark.needs("tifffile", "zarr")
 def test_folders_and_foreign_files_are_not_replaced(tmp_path):
     picture = class_picture(9, 9, 2)[1]
     for name in ("a.png", "a.tif", "a.dzi", "b.html", "c_files", "d.zarr"):
@@ -190,13 +194,23 @@ def test_folders_and_foreign_files_are_not_replaced(tmp_path):
             {"width": 2**31},
             "a side of a .png picture has at most 2147483647 pixels, but it is 2147483648",
         ),
-        ("a.tif", {"height": 2**32}, "a side of a .tif picture has at most 4294967295 pixels"),
+        pytest.param(
+            "a.tif",
+            {"height": 2**32},
+            "a side of a .tif picture has at most 4294967295 pixels",
+            marks=pytest.mark.needs("tifffile"),
+        ),
         (
             "a.png",
             {"dtype": np.dtype(np.int64)},
             "must be of a dtype for classes: uint8 or uint16, not int64",
         ),
-        ("a.zarr", {"colours": None}, "must be of a dtype for a response: floating, not uint8"),
+        pytest.param(
+            "a.zarr",
+            {"colours": None},
+            "must be of a dtype for a response: floating, not uint8",
+            marks=pytest.mark.needs("zarr"),
+        ),
         (
             "a.dzi",
             {"colours": colours_of(257)},

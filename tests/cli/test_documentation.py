@@ -25,6 +25,7 @@ def comparable(text):
     return re.sub(r"(?<=  )\d\.\d{4}", "#.####", text)
 
 
+@pytest.mark.needs("pandas")
 def test_the_example_runs_and_prints_what_the_page_shows(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (python, _), *commands = examples()

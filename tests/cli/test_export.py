@@ -76,6 +76,7 @@ def test_the_suffix_of_the_file_determines_the_system(model, tmp_path, capsys):
     assert capsys.readouterr().out.splitlines()[1].startswith("sklearn: ")
 
 
+@pytest.mark.needs("pandas")
 def test_models_of_tables_are_exported_only_to_onnx(tmp_path, capsys):
     frame = customers().drop(columns=["since"])
     y = frame.pop("churn")

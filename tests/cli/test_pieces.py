@@ -5,16 +5,19 @@ import os
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
+from extras import all_need, optional
 from tables_of_customers import customers, written
 
 import fastnn
 from fastnn.cli import predict, scores
 from fastnn.cli.scores import METRICS, RunningScores, scores_of
 from fastnn.preprocessing import parquet
+
+pytestmark = all_need("pandas", "pyarrow")
+pd = optional("pandas")
+pa = optional("pyarrow")
+pq = optional("pyarrow.parquet")
 
 N_ROWS = 500
 NEW = customers(N_ROWS, seed=1)

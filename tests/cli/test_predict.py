@@ -8,15 +8,18 @@ import sys
 from decimal import Decimal
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
+from extras import all_need, optional
 from sklearn.metrics import accuracy_score, mean_absolute_error
 from tables_of_customers import customers, written
 
 import fastnn
 from fastnn.cli import main as cli
+
+pytestmark = all_need("pandas", "pyarrow")
+pd = optional("pandas")
+pa = optional("pyarrow")
+pq = optional("pyarrow.parquet")
 
 NEW = customers(60, seed=1)
 
@@ -83,7 +86,6 @@ def test_quantiles_are_predicted_into_a_compressed_file(folder, run):
 
 
 def test_parquet_files_give_the_same_as_csv_files(folder, run):
-    pytest.importorskip("pyarrow", reason="the extra cli is not installed")
     customers().assign(since=pd.to_datetime(customers()["since"])).to_parquet("customers.parquet")
     base = ("--target", "churn", "--drop", "id,spent", "--preset", "fast")
     assert run("train", "customers.parquet", *base)[0] == 0

@@ -8,11 +8,14 @@ import lzma
 import sys
 
 import numpy as np
-import pandas as pd
 import pytest
+from extras import all_need, optional
 
 from fastnn.cli.arguments import add_reading_arguments
 from fastnn.cli.reading import found_decimal, found_separator, read_table
+
+pytestmark = all_need("pandas")
+pd = optional("pandas")
 
 FRAME = pd.DataFrame(
     {"name": ["Müller", "Öz", "a,b;c", "x"], "size": [1.5, 2.25, np.nan, -3.0], "n": [1, 2, 3, 5]}
@@ -56,8 +59,8 @@ def test_compressed_files_and_standard_input_are_read(packed, name, tmp_path, mo
     pd.testing.assert_frame_equal(read(path).frame, FRAME)
 
 
+@pytest.mark.needs("pyarrow")
 def test_parquet_files_are_read_with_a_named_index_as_a_column(tmp_path):
-    pytest.importorskip("pyarrow", reason="the extra cli is not installed")
     path = tmp_path / "t.parquet"
     FRAME.to_parquet(path)
     pd.testing.assert_frame_equal(read(path).frame, FRAME)

@@ -1,12 +1,15 @@
 """Scores and baselines of the command line, compared with scikit-learn."""
 
 import numpy as np
-import pandas as pd
 import pytest
+from extras import all_need, optional
 from sklearn import metrics
 from sklearn.linear_model import LinearRegression
 
 from fastnn.cli.scores import METRICS, baselines, folds_of, scores_of, shown_score, table_of_scores
+
+pytestmark = all_need("pandas")
+pd = optional("pandas")
 
 random = np.random.RandomState(0)
 N = 120

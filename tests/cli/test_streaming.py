@@ -7,16 +7,19 @@ from dataclasses import replace
 from decimal import Decimal
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
+from extras import all_need, optional
 from tables_of_customers import customers
 
 import fastnn
 from fastnn.cli import streaming as cli_streaming
 from fastnn.estimators import streaming
 from fastnn.estimators.streaming import Sizes, StreamedFit
+
+pytestmark = all_need("pandas", "pyarrow")
+pd = optional("pandas")
+pa = optional("pyarrow")
+pq = optional("pyarrow.parquet")
 
 N_ROWS = 1500
 

@@ -5,8 +5,8 @@ import os
 import re
 
 import numpy as np
-import pandas as pd
 import pytest
+from extras import all_need, optional
 from sklearn.dummy import DummyClassifier
 from sklearn.metrics import accuracy_score, log_loss
 from tables_of_customers import N, customers, written
@@ -15,6 +15,9 @@ import fastnn
 from fastnn.cli import arguments
 from fastnn.cli import main as cli
 from fastnn.estimators.tabular_presets import PRESETS
+
+pytestmark = all_need("pandas")
+pd = optional("pandas")
 
 
 def metrics(folder="run"):

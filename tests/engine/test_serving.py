@@ -247,8 +247,10 @@ def test_samples_may_have_any_numeric_type_and_layout():
     assert_same(estimator.predictor(7)(unaligned), estimator.predict(whole))
 
 
+@pytest.mark.needs("pandas")
 def test_samples_may_be_data_frames():
-    pd = pytest.importorskip("pandas")
+    import pandas as pd
+
     frame = pd.DataFrame(X, columns=list("abcd"))
     estimator = fitted(NAMES[y], MLPClassifier, frame)
     predictor = estimator.predictor(7, "predict_proba")

@@ -203,9 +203,11 @@ def test_errors_of_callbacks_reach_the_caller():
 
 
 @pytest.mark.parametrize("options", [{}, {"solver": "lbfgs"}, {"early_stopping": True}], ids=str)
+@pytest.mark.needs("pandas")
 def test_the_scoring_monitor_records_a_score_for_every_pass(callback_module, options):
     """scikit-learn's monitor accepts labels that are strings, and data frames."""
-    pd = pytest.importorskip("pandas")
+    import pandas as pd
+
     frame = pd.DataFrame(X, columns=list("abcd"))
     monitor = callback_module.ScoringMonitor(scoring="accuracy")
     model = classifier(tol=0, **options).set_callbacks(monitor).fit(frame, NAMES[y])

@@ -3,12 +3,12 @@
 import itertools
 
 import numpy as np
-import pandas as pd
 import pytest
 import scipy.sparse
 from ensemble_problems import METHODS, WEIGHTS, assert_same_members, classifier, problems, regressor
 from estimator_checks import parameters
 from estimator_problems import LABELS, NAMES, TARGETS, X, y
+from extras import optional
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
@@ -21,6 +21,8 @@ from fastnn import (
     MLPEnsembleRegressor,
     MLPRegressor,
 )
+
+pd = optional("pandas")
 
 # Fits here end at max_iter.
 pytestmark = pytest.mark.filterwarnings(
@@ -401,8 +403,10 @@ def test_members_of_a_regressor_may_have_any_loss(method):
 
 
 @pytest.mark.parametrize("method", METHODS)
+@pytest.mark.needs("pandas")
 def test_data_frames_are_fitted_as_their_arrays(method):
-    pd = pytest.importorskip("pandas")
+    import pandas as pd
+
     frame = pd.DataFrame(X, columns=list("abcd"), index=np.arange(150)[::-1])
     column, weights = pd.Series(NAMES[y], index=frame.index), pd.Series(WEIGHTS, index=frame.index)
     ensemble = MLPEnsembleClassifier(classifier(), 2, method, random_state=0)
@@ -479,6 +483,7 @@ def test_from_search_refuses_unfitted_searches_and_wrong_members():
 
 
 @pytest.mark.parametrize("method", ["seeds", "bootstrap", "average"])
+@pytest.mark.needs("pandas")
 def test_validation_data_reach_the_members(method):
     frame = pd.DataFrame(X, columns=["a", "b", "c", "d"])
     ensemble = MLPEnsembleClassifier(classifier(), 2, method=method, random_state=0)

@@ -106,9 +106,11 @@ def test_wrong_sample_weights_are_refused(weights, message):
         classifier().fit(X, y, sample_weight=weights)
 
 
+@pytest.mark.needs("pandas")
 def test_sample_weights_may_be_lists_or_series_or_one_number():
     expected = parameters(regressor().fit(X, COUNTS, WEIGHTS))
-    pd = pytest.importorskip("pandas")
+    import pandas as pd
+
     for weights in (WEIGHTS.tolist(), WEIGHTS.astype(np.float32), pd.Series(WEIGHTS), WEIGHTS.astype("u1")):
         np.testing.assert_array_equal(parameters(regressor().fit(X, COUNTS, weights)), expected)
     plain = parameters(regressor(alpha=0).fit(X, COUNTS))
@@ -349,8 +351,10 @@ def test_memory_maps_are_fitted_as_other_arrays(tmp_path):
         loaded.set_params(early_stopping=False).partial_fit(mapped, mapped_y)
 
 
+@pytest.mark.needs("pandas")
 def test_data_frames_are_fitted_as_their_arrays():
-    pd = pytest.importorskip("pandas")
+    import pandas as pd
+
     frame = pd.DataFrame(X, columns=list("abcd"))
     for options in ({}, {"early_stopping": True}, {"early_stopping": True, "scoring": "accuracy"}):
         model = classifier(**options).fit(frame, pd.Series(NAMES[y]), X_val=frame, y_val=NAMES[y])

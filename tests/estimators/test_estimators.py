@@ -100,8 +100,10 @@ def test_a_subclass_may_have_other_parameters():
         Mine(alpha=-1).fit(X, y)
 
 
+@pytest.mark.needs("pandas")
 def test_a_pipeline_encodes_columns_for_a_classifier():
-    pd = pytest.importorskip("pandas")
+    import pandas as pd
+
     frame = pd.DataFrame(X, columns=list("abcd")).assign(kind=np.array(["p", "q", "r"])[y])
     columns = make_column_transformer((StandardScaler(), list("ab")), (OneHotEncoder(), ["kind"]))
     pipeline = make_pipeline(columns, classifier(max_iter=60, learning_rate_init=0.05)).fit(frame, NAMES[y])

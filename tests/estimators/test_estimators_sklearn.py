@@ -57,6 +57,8 @@ def _our_test(test):
         pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning").mark,
         *map(_our_mark, getattr(test, "pytestmark", [])),
     ]
+    if "pandas" in test.__code__.co_consts:  # the name of the package without which the test skips itself
+        copied.pytestmark.append(pytest.mark.needs("pandas").mark)
     return copied
 
 

@@ -422,8 +422,8 @@ DASK = """
 """
 
 
+@pytest.mark.needs("dask")
 def test_fits_on_a_dask_cluster_are_the_same():
-    pytest.importorskip("dask.distributed")
     assert run_python(program_of(COMMON, DASK)).split() == ["done"]
 
 

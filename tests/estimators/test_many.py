@@ -144,8 +144,10 @@ def test_classifiers_and_regressors_are_fitted_together():
             assert_same_fit(one, other)
 
 
+@pytest.mark.needs("pandas")
 def test_samples_may_be_arrays_or_sparse_or_frames_or_lists():
-    pd = pytest.importorskip("pandas")
+    import pandas as pd
+
     frame = pd.DataFrame(X, columns=list("abcd"))
     for samples in (
         X,

@@ -4,9 +4,8 @@ import datetime
 import pickle
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
 import pytest
+from extras import optional
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer
 from sklearn.metrics import accuracy_score, log_loss, mean_absolute_error
@@ -18,6 +17,8 @@ from fastnn.estimators import calibration, tabular, tabular_presets
 from fastnn.estimators.calibration import fitted_temperature, judged_probabilities, probabilities
 from fastnn.estimators.tabular_presets import Preset
 from fastnn.preprocessing import encoder
+
+pd, pa = optional("pandas"), optional("pyarrow")
 
 QUANTILES = (0.1, 0.5, 0.9)
 
@@ -60,6 +61,7 @@ def test_the_check_of_scikit_learn_passes(estimator, check):
     check(estimator)
 
 
+@pytest.mark.needs("pandas")
 def test_classes_are_predicted_from_columns_of_every_kind():
     frame, classes, _ = table()
     test, truth, _ = table(seed=1)
@@ -75,6 +77,7 @@ def test_classes_are_predicted_from_columns_of_every_kind():
 
 
 @pytest.mark.parametrize("kind", [TabularClassifier, TabularRegressor])
+@pytest.mark.needs("pandas")
 def test_fits_are_reproducible_and_survive_pickling(kind):
     frame, classes, numbers = table()
     y = classes if kind is TabularClassifier else numbers
@@ -98,6 +101,7 @@ def test_out_of_fold_predictions_are_those_of_networks_that_did_not_see_the_row(
     assert model.score(X, y) > 0.65
 
 
+@pytest.mark.needs("pandas")
 def test_two_networks_predict_the_rows_of_two_of_five_folds():
     frame, classes, _ = table()
     model = TabularClassifier(2, random_state=0).fit(frame, classes)
@@ -172,6 +176,7 @@ def test_scores_of_few_rows_are_those_of_new_rows():
     assert abs(np.mean(by_others)) < 0.015
 
 
+@pytest.mark.needs("pandas")
 def test_validation_data_are_used_in_place_of_folds():
     frame, classes, numbers = table()
     parts = train_test_split(frame, classes, numbers, random_state=0)
@@ -186,6 +191,7 @@ def test_validation_data_are_used_in_place_of_folds():
         TabularClassifier().fit(frame, classes, X_val=frame[:2], y_val=["low", "new"])
 
 
+@pytest.mark.needs("pandas")
 def test_numbers_are_predicted_in_their_units_and_range():
     frame, _, numbers = table()
     test, _, truth = table(seed=1)
@@ -197,6 +203,7 @@ def test_numbers_are_predicted_in_their_units_and_range():
 
 
 @pytest.mark.parametrize("n_rows", [1, 16, 16 * 7, 16 * 7 + 1])
+@pytest.mark.needs("pandas")
 def test_rows_are_predicted_in_blocks(n_rows, monkeypatch):
     frame, classes, numbers = table()
     rows = table(n_rows, seed=1)[0]
@@ -212,6 +219,7 @@ def test_rows_are_predicted_in_blocks(n_rows, monkeypatch):
         np.testing.assert_allclose(blocks, expected, rtol=1e-5)
 
 
+@pytest.mark.needs("pandas")
 def test_quantiles_never_cross_and_cover_their_share():
     frame, _, numbers = table(600)
     model = TabularRegressor(quantiles=QUANTILES, random_state=0).fit(frame, numbers)
@@ -230,6 +238,7 @@ def test_quantiles_never_cross_and_cover_their_share():
             TabularRegressor(quantiles=wrong).fit("no.parquet", "y")  # known before any file is read
 
 
+@pytest.mark.needs("pandas")
 def test_weights_raise_the_probability_of_a_rare_class():
     frame, classes, _ = table()
     rare = np.where(np.arange(300) % 10 == 0, "rare", "common")
@@ -253,6 +262,7 @@ def test_weights_raise_the_probability_of_a_rare_class():
 
 
 @pytest.mark.parametrize("scoring", ["roc_auc", "accuracy", "loss"])
+@pytest.mark.needs("pandas")
 def test_scoring_chooses_the_pass_that_is_kept(scoring):
     frame, classes, _ = table()
     model = TabularClassifier(2, scoring=scoring, random_state=0).fit(frame, classes)
@@ -262,6 +272,7 @@ def test_scoring_chooses_the_pass_that_is_kept(scoring):
             assert 0.5 < member.best_validation_score_ <= 1
 
 
+@pytest.mark.needs("pandas")
 def test_a_scorer_gets_classes_and_numbers_in_their_units():
     frame, classes, numbers = table()
 
@@ -281,6 +292,7 @@ def test_a_scorer_gets_classes_and_numbers_in_their_units():
     )
 
 
+@pytest.mark.needs("pandas")
 def test_a_score_is_weighted_by_rows_and_classes():
     frame, classes, numbers = table()
     weights = np.random.RandomState(0).uniform(0.5, 2, len(frame))
@@ -301,6 +313,7 @@ def test_a_score_is_weighted_by_rows_and_classes():
     assert by_error.fit(frame, numbers, weights).score(frame, numbers) > 0
 
 
+@pytest.mark.needs("pandas")
 def test_a_class_may_have_a_single_row():
     frame, classes, _ = table()
     classes[0] = "single"
@@ -308,6 +321,7 @@ def test_a_class_may_have_a_single_row():
     assert model.predict_proba(frame).shape == (300, 3)
 
 
+@pytest.mark.needs("pandas")
 def test_three_classes_are_predicted():
     frame, _, numbers = table()
     classes = np.digitize(numbers, np.quantile(numbers, [0.3, 0.6]))
@@ -316,6 +330,7 @@ def test_three_classes_are_predicted():
     assert model.oof_prediction_.shape == (300, 3)
 
 
+@pytest.mark.needs("pandas")
 def test_a_time_limit_ends_fits_after_a_pass():
     frame, classes, _ = table()
     model = TabularClassifier(3, time_limit=1e-9, random_state=0).fit(frame, classes)
@@ -325,6 +340,7 @@ def test_a_time_limit_ends_fits_after_a_pass():
     np.testing.assert_array_equal(model.predict_proba(frame), free.predict_proba(frame))
 
 
+@pytest.mark.needs("pandas")
 def test_importances_find_the_columns_that_matter():
     frame, classes, numbers = table(600)
     for model, y in [
@@ -342,6 +358,7 @@ def test_importances_find_the_columns_that_matter():
         model.feature_importances(frame, y, n_repeats=0)
 
 
+@pytest.mark.needs("pandas")
 def test_the_summary_names_columns_networks_and_scores():
     frame, classes, numbers = table()
     text = TabularClassifier(random_state=0).fit(frame.assign(same=1), classes).summary()
@@ -360,60 +377,79 @@ def test_the_summary_names_columns_networks_and_scores():
         (TabularClassifier, [0, 1], "inconsistent numbers of samples"),
     ],
 )
+@pytest.mark.needs("pandas")
 def test_unusable_targets_are_refused_with_the_reason(kind, y, message):
     with pytest.raises(ValueError, match=message):
         kind().fit(table()[0], y)
 
 
-DAYS = pd.Series(pd.date_range("2024-01-01", periods=300))
+# Containers of dates and durations, made of a pandas column of days.
 TIMES = {
-    "datetime64": DAYS.to_numpy(),
-    "a pandas column": DAYS,
-    "a column with a time zone": DAYS.dt.tz_localize("UTC"),
-    "Python dates": DAYS.dt.date.tolist(),
-    "a PyArrow column": pa.chunked_array([DAYS.dt.date.tolist()]),
-    "PyArrow times": pa.array(DAYS.tolist()),
+    "datetime64": lambda days: days.to_numpy(),
+    "a pandas column": lambda days: days,
+    "a column with a time zone": lambda days: days.dt.tz_localize("UTC"),
+    "Python dates": lambda days: days.dt.date.tolist(),
+    "a PyArrow column": lambda days: pa.chunked_array([days.dt.date.tolist()]),
+    "PyArrow times": lambda days: pa.array(days.tolist()),
 }
 DURATIONS = {
-    "timedelta64": (DAYS - DAYS[0]).to_numpy(),
-    "a pandas column": DAYS - DAYS[0],
-    "Python durations": [datetime.timedelta(day) for day in range(300)],
-    "PyArrow durations": pa.array((DAYS - DAYS[0]).tolist()),
+    "timedelta64": lambda days: (days - days[0]).to_numpy(),
+    "a pandas column": lambda days: days - days[0],
+    "Python durations": lambda days: [datetime.timedelta(day) for day in range(300)],
+    "PyArrow durations": lambda days: pa.array((days - days[0]).tolist()),
 }
 
 
-@pytest.mark.parametrize("name", TIMES)
-def test_dates_are_no_numbers(name):
+@pytest.fixture
+def days():
+    """Return a pandas column of 300 consecutive days."""
+    return pd.Series(pd.date_range("2024-01-01", periods=300))
+
+
+@pytest.mark.needs("pandas", "pyarrow")
+@pytest.mark.parametrize("container", TIMES.values(), ids=TIMES)
+def test_dates_as_a_regressors_target_are_refused(container, days):
+    dates = container(days)
     with pytest.raises(ValueError, match="y holds dates, and a regressor predicts numbers: choose") as caught:
-        TabularRegressor(1, "fast").fit(table()[0], TIMES[name])
-    y = eval(str(caught.value).partition("y = ")[2], {"np": np, "y": TIMES[name]})
-    np.testing.assert_array_equal(y, np.arange(300) + (DAYS[0] - pd.Timestamp("2000-01-01")).days)
+        TabularRegressor(1, "fast").fit(table()[0], dates)
+    y = eval(str(caught.value).partition("y = ")[2], {"np": np, "y": dates})
+    np.testing.assert_array_equal(y, np.arange(300) + (days[0] - pd.Timestamp("2000-01-01")).days)
 
 
-@pytest.mark.parametrize("name", DURATIONS)
-def test_durations_are_no_numbers(name):
+@pytest.mark.needs("pandas", "pyarrow")
+@pytest.mark.parametrize("container", DURATIONS.values(), ids=DURATIONS)
+def test_durations_as_a_regressors_target_are_refused(container, days):
     frame, _, numbers = table()
+    durations = container(days)
     with pytest.raises(ValueError, match="y holds durations, and a regressor predicts numbers") as caught:
-        TabularRegressor(1, "fast").fit(frame, DURATIONS[name])
-    y = eval(str(caught.value).partition("y = ")[2], {"np": np, "y": DURATIONS[name]})
+        TabularRegressor(1, "fast").fit(frame, durations)
+    y = eval(str(caught.value).partition("y = ")[2], {"np": np, "y": durations})
     np.testing.assert_array_equal(y, np.arange(300))
     with pytest.raises(ValueError, match="X_val, y_val: y holds durations"):
-        TabularRegressor(1, "fast").fit(frame, numbers, X_val=frame, y_val=DURATIONS[name])
+        TabularRegressor(1, "fast").fit(frame, numbers, X_val=frame, y_val=durations)
 
 
-def test_times_of_polars_are_no_numbers():
+@pytest.mark.needs("pandas")
+def test_dates_and_durations_of_polars_are_refused(days):
     polars = pytest.importorskip("polars", reason="Polars is not installed")
-    for values, what in ((DAYS.dt.date, "dates"), (DAYS, "dates"), (DAYS - DAYS[0], "durations")):
+    for values, what in ((days.dt.date, "dates"), (days, "dates"), (days - days[0], "durations")):
         with pytest.raises(ValueError, match=f"y holds {what}, and a regressor predicts numbers"):
             TabularRegressor(1, "fast").fit(table()[0], polars.Series(values.tolist()))
 
 
-@pytest.mark.parametrize("y", [["a"] * 300, np.array([1, "x"] * 150, object), [DAYS[0].to_period("D")] * 300])
-def test_what_is_no_number_is_told(y):
+@pytest.mark.needs("pandas")
+@pytest.mark.parametrize("kind", ["text", "mixed", "periods"])
+def test_targets_that_are_no_numbers_are_refused(kind, days):
+    targets = {
+        "text": ["a"] * 300,
+        "mixed": np.array([1, "x"] * 150, object),
+        "periods": [days[0].to_period("D")] * 300,
+    }
     with pytest.raises(ValueError, match="y must hold numbers for a regressor .*or fit a classifier"):
-        TabularRegressor(1, "fast").fit(table()[0], y)
+        TabularRegressor(1, "fast").fit(table()[0], targets[kind])
 
 
+@pytest.mark.needs("pandas")
 def test_truth_values_and_numbers_as_text_are_numbers():
     frame, _, numbers = table()
     numbers = numbers.round()
@@ -425,6 +461,7 @@ def test_truth_values_and_numbers_as_text_are_numbers():
     assert flags.max() <= 1
 
 
+@pytest.mark.needs("pandas")
 def test_tables_to_predict_need_the_columns_of_the_fit():
     frame, classes, _ = table()
     model = TabularClassifier(1, random_state=0).fit(frame, classes)
@@ -439,6 +476,7 @@ def test_tables_to_predict_need_the_columns_of_the_fit():
         model.fit(frame[["x", "noise"]].to_numpy(), classes, X_val=frame[["x"]].to_numpy(), y_val=classes)
 
 
+@pytest.mark.needs("pandas")
 def test_the_bar_counts_the_passes_of_all_networks(capsys):
     frame, classes, _ = table()
     model = TabularClassifier(3, random_state=0).fit(frame, classes, progress=True)
@@ -453,6 +491,7 @@ def test_the_bar_counts_the_passes_of_all_networks(capsys):
         quiet.fit(frame, classes, progress="yes")
 
 
+@pytest.mark.needs("pandas")
 def test_the_name_of_the_target_is_kept():
     frame, classes, _ = table()
     assert (

@@ -116,8 +116,10 @@ def test_the_comment_states_memory_and_operations():
     )
 
 
+@pytest.mark.needs("pandas")
 def test_a_comment_names_the_features():
-    pandas = pytest.importorskip("pandas")
+    import pandas
+
     frame = pandas.DataFrame(X[:, :2], columns=["width */ (mm)", "length"])
     model = fastnn.MLPClassifier((3,), solver="lbfgs", max_iter=5).fit(frame[:9], np.arange(9) % 2)
     assert "x[0] width * / (mm); x[1] length" in model.to_c()

@@ -77,8 +77,10 @@ def test_a_dtype_can_be_chosen():
     assert error(P, model.predict_proba(samples)) < 2e-6
 
 
+@pytest.mark.needs("pandas")
 def test_a_file_holds_the_graph_and_the_names_of_features(tmp_path):
-    pandas = pytest.importorskip("pandas")
+    import pandas
+
     frame = pandas.DataFrame(X, columns=list("abcd"))
     model = fastnn.MLPClassifier((3,), solver="lbfgs", max_iter=20).fit(frame, labels)
     exported = model.to_onnx(tmp_path / "net.onnx")

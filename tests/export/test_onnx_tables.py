@@ -3,8 +3,8 @@
 import json
 
 import numpy as np
-import pandas as pd
 import pytest
+from extras import all_need, optional
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.exceptions import NotFittedError
@@ -12,6 +12,9 @@ from sklearn.exceptions import NotFittedError
 import fastnn
 from fastnn.export.onnx import Graph, Tensor
 from fastnn.preprocessing.onnx import GAP_DATE, add_table, table_inputs
+
+pytestmark = all_need("pandas")
+pd = optional("pandas")
 
 onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
 onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")

@@ -77,8 +77,10 @@ def test_an_export_has_the_attributes_of_a_fit(case):
     assert not np.array_equal(before, ours.coefs_[0])
 
 
+@pytest.mark.needs("pandas")
 def test_a_network_without_hidden_layers_is_exported_with_feature_names():
-    pandas = pytest.importorskip("pandas")
+    import pandas
+
     frame = pandas.DataFrame(X, columns=list("abcd"))
     model = fastnn.MLPClassifier((), max_iter=300, learning_rate_init=0.1, random_state=0).fit(frame, labels)
     theirs = model.to_sklearn()

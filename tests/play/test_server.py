@@ -287,8 +287,8 @@ def test_ctrl_c_ends_the_command_whichever_thread_gets_the_signal():
 
 
 @pytest.mark.slow
+@pytest.mark.needs("pandas")
 def test_the_command_reads_a_table(tmp_path):
-    pytest.importorskip("pandas")
     random = np.random.RandomState(0)
     rows = ["height,weight,colour,species"]
     rows += [f"{h:.3f},{w:.3f},red,{'cat' if h > w else 'dog'}" for h, w in random.rand(40, 2)]
@@ -313,16 +313,16 @@ def test_the_command_reads_a_table(tmp_path):
         ("a,b,y\n1,2,x\n3,4,x\n", ["--target", "y"], "nothing to learn"),
     ],
 )
+@pytest.mark.needs("pandas")
 def test_tables_that_cannot_be_learned_are_refused(text, arguments, message, tmp_path, capsys):
-    pytest.importorskip("pandas")
     path = tmp_path / "table.csv"
     path.write_text(text)
     assert main(["playground", str(path), "--no-browser", *arguments]) == 1
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.needs("pandas")
 def test_tables_with_too_many_rows_are_refused(tmp_path, capsys):
-    pytest.importorskip("pandas")
     path = tmp_path / "large.csv"
     n_rows = MOST_SAMPLES + 2
     path.write_text("a,b,y\n" + "1,2,x\n3,4,z\n" * (n_rows // 2))

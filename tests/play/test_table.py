@@ -49,8 +49,10 @@ def test_few_whole_numbers_are_classes_and_other_numbers_a_regression(y, kind, c
         assert len(problem.y) == np.isfinite(np.asarray(y, float)).sum()
 
 
+@pytest.mark.needs("pandas")
 def test_columns_of_text_in_a_dataframe_are_left_out():
-    pandas = pytest.importorskip("pandas")
+    import pandas
+
     frame = pandas.DataFrame({"a": X[:, 0], "name": ["x"] * 30, "b": X[:, 1], "flag": X[:, 2] > 5})
     frame.loc[4, "b"] = np.nan
     table = checked_table(frame, pandas.Series(LABELS, name="answer"))

@@ -1,13 +1,12 @@
 """Trainings as moving pictures: frames, models after the training, interrupts and errors."""
 
-from contextlib import nullcontext
-
 import warnings
+from contextlib import nullcontext
 
 import matplotlib
 import numpy as np
-import pandas as pd
 import pytest
+from extras import optional
 from PIL import Image
 from sklearn.datasets import make_blobs, make_moons
 from sklearn.exceptions import ConvergenceWarning
@@ -19,6 +18,8 @@ from fastnn.estimators.fitting import Curves
 from fastnn.plotting import film
 from fastnn.plotting.animation import snapshot_passes
 from fastnn.plotting.moving import HOLD_MILLISECONDS
+
+pd = optional("pandas")
 
 X, y = make_moons(120, noise=0.2, random_state=0)
 SMALL = (200, 150)
@@ -210,6 +211,7 @@ def test_a_list_of_models_of_any_kind_gives_a_frame_each(tmp_path):
     assert len(frames(path)[0]) == 3
 
 
+@pytest.mark.needs("pandas")
 def test_frames_may_show_a_response_of_named_features(tmp_path):
     table = pd.DataFrame(np.column_stack([X, X[:, 0]]), columns=["a", "b", "c"])
     model = fastnn.Model([3, 3, 2], random_state=0)

@@ -5,9 +5,8 @@ import xml.etree.ElementTree as ET
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 import pytest
-import tifffile
+from extras import optional
 from matplotlib import colormaps
 from matplotlib.colors import LinearSegmentedColormap, ListedColormap, to_rgb
 from matplotlib.figure import Figure
@@ -17,6 +16,9 @@ from sklearn.datasets import make_blobs
 import fastnn
 from fastnn.boundary.colours import FILE_STRENGTH, chosen_colours, class_colours, pale, response_colours
 from fastnn.boundary.sinks import Picture, save_pixels
+
+pd = optional("pandas")
+tifffile = optional("tifffile")
 
 UNIT = (0.0, 1.0)
 CHOSEN = ["gold", "tab:red", "#3060a0"]
@@ -81,6 +83,7 @@ def sample_colours(ax):
 # --- ways to choose colours --------------------------------------------------------------------------
 
 
+@pytest.mark.needs("pandas")
 def test_colours_may_be_a_list_or_a_mapping_or_a_colormap():
     classes = np.array(["b", "a", "c"])
     rgb = [to_rgb(colour) for colour in CHOSEN]
@@ -186,6 +189,7 @@ def test_wrong_colormaps_are_refused(tmp_path, ramp, ax, cmap):
 # --- files ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.needs("tifffile")
 def test_files_have_exactly_the_chosen_colours(tmp_path, image):
     expected = np.repeat(bytes_of(CHOSEN), 4, axis=0)
     for name in ("a.png", "a.dzi", "a.tif", "a.svg", "a.pdf"):
@@ -208,6 +212,7 @@ def test_without_a_choice_files_have_pale_colours(tmp_path, image):
     np.testing.assert_array_equal(shown(tmp_path / "a.png")[0], expected)
 
 
+@pytest.mark.needs("zarr")
 def test_a_picture_keeps_the_colours_that_it_was_rendered_with(tmp_path, ax):
     options = {"classes": [0, 1, 2], "colours": CHOSEN}
     fastnn.render_boundary(thirds, UNIT, UNIT, (12, 4), out=tmp_path / "out.png", **options)
@@ -268,6 +273,7 @@ def test_a_response_is_clipped_to_its_range_and_nan_is_lowest(tmp_path, dtype):
         assert np.asarray(file).tolist() == [[0, 0, 0, 128, 255, 255, 255, 0]]
 
 
+@pytest.mark.needs("tifffile")
 def test_a_response_keeps_its_colormap(tmp_path, ax):
     options = {"response": "probability", "cmap": "viridis"}
     image = fastnn.render_boundary(Ramp(), UNIT, UNIT, (50, 2), **options)

@@ -2,8 +2,8 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 import pytest
+from extras import optional
 from matplotlib.collections import PathCollection
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -14,6 +14,8 @@ from views import X, y
 import fastnn
 from fastnn.boundary.colours import REGION_STRENGTH, class_colours
 from fastnn.plotting.boundary import MARGIN
+
+pd = optional("pandas")
 
 
 @pytest.fixture(scope="module")
@@ -103,11 +105,13 @@ def test_the_legend_has_all_classes_of_the_model_and_of_the_samples(ax):
     assert len(np.unique(regions(ax).reshape(-1, 3), axis=0)) == 1
 
 
+@pytest.mark.needs("pandas")
 def test_columns_of_a_data_frame_name_the_axes(model, ax):
     fastnn.plot_decision_boundary(model, pd.DataFrame(X, columns=["width", "height"]), y, ax=ax)
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("width", "height")
 
 
+@pytest.mark.needs("pandas")
 def test_columns_must_be_the_features_of_the_model(ax):
     frame = pd.DataFrame(np.column_stack([X, X[:, 0]]), columns=["width", "height", "depth"])
     estimator = KNeighborsClassifier().fit(frame, y)

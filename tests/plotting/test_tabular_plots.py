@@ -21,6 +21,7 @@ def fitted(kind, load):
     return kind(preset="fast", random_state=0).fit(X, y), X, y
 
 
+@pytest.mark.needs("pandas")
 def test_importances_are_bars_in_ascending_order():
     model, X, y = fitted(fastnn.TabularClassifier, load_breast_cancer)
     ax = model.plot_importances(n_columns=7)
@@ -36,6 +37,7 @@ def test_importances_are_bars_in_ascending_order():
         model.plot_importances(X)
 
 
+@pytest.mark.needs("pandas")
 def test_calibration_has_a_curve_for_each_class():
     model = fitted(fastnn.TabularClassifier, load_iris)[0]
     ax = model.plot_calibration(n_bins=4)
@@ -54,6 +56,7 @@ def test_calibration_of_two_classes_has_a_curve_for_the_second_one():
     assert "no" not in labels
 
 
+@pytest.mark.needs("pandas")
 def test_residuals_are_points_over_the_predictions():
     model, X, y = fitted(fastnn.TabularRegressor, load_diabetes)
     ax = model.plot_residuals(X, y)

@@ -3,14 +3,16 @@
 import datetime
 
 import numpy as np
-import pandas as pd
 import pytest
+from extras import optional
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.exceptions import NotFittedError
 
 from fastnn import DateEncoder
 from fastnn.preprocessing.dates import PARTS, date_parts
+
+pd = optional("pandas")
 
 moments = st.datetimes(datetime.datetime(1000, 1, 1), datetime.datetime(3000, 1, 1))
 
@@ -34,6 +36,7 @@ def test_elapsed_days_count_from_the_earliest_date(given_dates):
     np.testing.assert_allclose(elapsed, expected, rtol=1e-12, atol=1e-9)
 
 
+@pytest.mark.needs("pandas")
 def test_gaps_become_nan_and_times_are_those_of_their_zone():
     frame = pd.DataFrame(
         {
@@ -61,6 +64,7 @@ def test_a_column_of_gaps_has_elapsed_days_alone():
     assert np.isnan(encoder.transform(np.array([["2024-01-01"], ["NaT"]], "datetime64[D]"))[1]).all()
 
 
+@pytest.mark.needs("pandas")
 def test_columns_without_dates_and_unfitted_encoders_are_refused():
     with pytest.raises(ValueError, match="column 'a' holds no dates: convert it"):
         DateEncoder().fit(pd.DataFrame({"a": [1, 2]}))

@@ -6,11 +6,8 @@ from decimal import Decimal
 
 import hypothesis.strategies as st
 import numpy as np
-import pandas as pd
-import pyarrow as pa
-import pyarrow.dataset as pds
-import pyarrow.parquet as pq
 import pytest
+from extras import all_need, optional
 from hypothesis import given
 from parquet_files import COLUMNS, table, written
 
@@ -19,6 +16,12 @@ from fastnn.preprocessing.frames import read_table
 from fastnn.preprocessing.parquet import ParquetRows
 from fastnn.preprocessing.parquet_source import is_files, read_dataset
 from fastnn.preprocessing.row_groups import Group, shuffled_pieces
+
+pytestmark = all_need("pandas", "pyarrow")
+pd = optional("pandas")
+pa = optional("pyarrow")
+pq = optional("pyarrow.parquet")
+pds = optional("pyarrow.dataset")
 
 
 def test_rows_are_read_in_their_order(tmp_path):

@@ -7,13 +7,16 @@ import json
 import pickle
 
 import numpy as np
-import pandas as pd
 import pytest
+from extras import all_need, optional
 from sklearn.preprocessing import TargetEncoder
 
 from fastnn import TableEncoder
 from fastnn.preprocessing import encoder as module
 from fastnn.preprocessing.frames import read_table
+
+pytestmark = all_need("pandas")
+pd = optional("pandas")
 
 N = 60
 random = np.random.RandomState(0)
@@ -202,9 +205,9 @@ def test_categorical_columns_are_encoded_by_their_values(values):
     np.testing.assert_array_equal(again.transform(coded), out)
 
 
-@pytest.mark.parametrize("library", ["polars", "pyarrow"])
+@pytest.mark.parametrize("library", ["polars", pytest.param("pyarrow", marks=pytest.mark.needs("pyarrow"))])
 def test_libraries_of_dataframes_agree(library):
-    module = pytest.importorskip(library)
+    module = pytest.importorskip(library, reason=f"{library} is not installed")
     frame = module.DataFrame(DATA) if library == "polars" else module.table(DATA)
     encoder = TableEncoder().fit(FRAME)
     other = TableEncoder().fit(frame)

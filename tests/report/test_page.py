@@ -7,8 +7,8 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
-import pandas as pd
 import pytest
+from extras import all_need, optional
 
 import fastnn
 from fastnn.cli.scores import METRICS, scores_of
@@ -17,6 +17,9 @@ from fastnn.estimators.tabular_presets import Preset
 from fastnn.report.page import ReportData, report_page
 from fastnn.report.pictures import _COLOURS, sparkline
 from fastnn.report.tables import bars, classes_table, confusion_table, number_text, score_text, scores_table
+
+pytestmark = all_need("pandas")
+pd = optional("pandas")
 
 N = 150
 random = np.random.RandomState(0)
@@ -198,7 +201,7 @@ def test_errors_of_any_magnitude_keep_their_digits():
 
 @pytest.mark.parametrize("scale", [1e-7, 1e9])
 def test_a_target_of_any_scale(scale):
-    content = data(SCORE * scale)
+    content = report_data(SCORE * scale)
     page, rmse = report_page(content), content.scores["fastnn"]["rmse"]
     half = np.median(np.abs(content.truth - content.predictions))
     assert f"off by less than {half:.3e}" in page

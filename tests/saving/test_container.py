@@ -1,7 +1,6 @@
 """Containers: they are valid safetensors files, and every other file is a ValueError with the reason."""
 
 import contextlib
-import gc
 import hashlib
 import json
 import os
@@ -430,7 +429,6 @@ def test_memory_is_bounded_by_the_size_of_the_file(tmp_path):
 
 def _peak(function):
     """Return the largest number of bytes that a call has allocated at any time."""
-    gc.collect()
     tracemalloc.start()
     try:
         function()

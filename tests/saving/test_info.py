@@ -4,14 +4,14 @@ import builtins
 
 import numpy as np
 import pytest
-from saved_models import MAKERS, X, make, model, trained, y
+from saved_models import NAMED, X, make, model, trained, y
 
 import fastnn
 from fastnn.cli import main as cli
 from fastnn.saving import container
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("name", NAMED)
 def test_every_kind_is_described(name, tmp_path):
     thing = make(name)
     thing.save(tmp_path / "model.fastnn")

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from saved_models import MAKERS, X, assert_same_predictions, classifier, fit_more, make, model, trained, y
+from saved_models import NAMED, X, assert_same_predictions, classifier, fit_more, make, model, trained, y
 from sklearn.exceptions import NotFittedError
 
 import fastnn
@@ -19,7 +19,7 @@ def is_fitted(thing):
     return isinstance(thing, fastnn.Model) or thing.__sklearn_is_fitted__()
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("name", NAMED)
 def test_a_loaded_object_equals_the_saved_one(name, tmp_path):
     thing = make(name)
     loaded = saved(thing, tmp_path)
@@ -42,7 +42,7 @@ def test_a_loaded_object_equals_the_saved_one(name, tmp_path):
     assert (tmp_path / "again.fastnn").read_bytes() == (tmp_path / "model.fastnn").read_bytes()
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("name", NAMED)
 def test_a_loaded_object_trains_further_with_the_same_bits(name, tmp_path):
     thing = make(name)
     loaded = saved(thing, tmp_path)
@@ -52,7 +52,7 @@ def test_a_loaded_object_trains_further_with_the_same_bits(name, tmp_path):
         assert_same_predictions(loaded, thing)
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("name", NAMED)
 def test_an_object_saved_without_training_state_predicts_the_same_and_can_be_fitted(name, tmp_path):
     thing = make(name)
     loaded = saved(thing, tmp_path, training=False)

@@ -7,7 +7,7 @@ import pickletools
 import joblib
 import numpy as np
 import pytest
-from saved_models import MAKERS, X, assert_same_predictions, classifier, fit_more, make, model, trained, y
+from saved_models import NAMED, X, assert_same_predictions, classifier, fit_more, make, model, trained, y
 
 import fastnn
 from fastnn.schedules import SCHEDULES
@@ -28,12 +28,12 @@ def modules(pickled):
     return {text for text in texts if text.partition(".")[0] in ("fastnn", "fastnn_kernels")}
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("name", NAMED)
 def test_pickles_name_only_public_classes(name):
     assert modules(pickle.dumps(make(name), protocol=4)) <= PUBLIC
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("name", NAMED)
 @pytest.mark.parametrize("way", ["pickle", "deepcopy", "joblib"])
 def test_copies_train_further_with_the_same_bits(name, way, tmp_path):
     thing = make(name)
@@ -47,7 +47,7 @@ def test_copies_train_further_with_the_same_bits(name, way, tmp_path):
     assert_same_predictions(other, thing)
 
 
-@pytest.mark.parametrize("name", [name for name in MAKERS if "not fitted" not in name])
+@pytest.mark.parametrize("name", [param for param in NAMED if "not fitted" not in param.values[0]])
 def test_memory_mapped_objects_predict_and_train_further_with_the_same_bits(name, tmp_path):
     thing = make(name)
     joblib.dump(thing, tmp_path / "thing")

@@ -4,8 +4,8 @@ import contextlib
 import copy
 
 import numpy as np
-import pandas as pd
 import pytest
+from extras import all_need, optional
 from mutations import N_MUTATIONS, mutate, repaired_digests
 from sklearn.base import clone
 
@@ -14,6 +14,9 @@ from fastnn.estimators import tabular_presets
 from fastnn.estimators.tabular_presets import Preset
 from fastnn.preprocessing.saved_encodings import describe_encoding, restore_encoding
 from fastnn.saving.records import Reader, Writer
+
+pytestmark = all_need("pandas")
+pd = optional("pandas")
 
 N = 200
 random = np.random.RandomState(0)

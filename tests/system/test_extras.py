@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from extras import EXTRAS
 
 import fastnn
 
@@ -38,3 +39,10 @@ def test_the_error_names_the_missing_package_and_the_extra(
     assert not list(tmp_path.iterdir())
     requirements = PYPROJECT["project"]["optional-dependencies"][extra]
     assert any(re.match(rf"{package.split('.')[0]}\b", requirement) for requirement in requirements)
+
+
+def test_tests_are_skipped_for_extras_by_the_mark_alone():
+    """A test that skips itself is not among those that `-m needs` selects once the packages are installed."""
+    call = re.compile(rf'importorskip\(\s*"({"|".join(EXTRAS)})\b')
+    tests = Path(__file__).parents[1]
+    assert not [str(path) for path in tests.rglob("*.py") if call.search(path.read_text(encoding="utf-8"))]

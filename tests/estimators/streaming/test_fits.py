@@ -4,9 +4,8 @@ import threading
 import time
 
 import numpy as np
-import pandas as pd
-import pyarrow.dataset as pds
 import pytest
+from extras import all_need, optional
 from parquet_files import COLUMNS, table, written
 from sklearn.base import clone
 from sklearn.metrics import accuracy_score, r2_score
@@ -16,6 +15,10 @@ from fastnn import TabularClassifier, TabularRegressor
 from fastnn.estimators import streamed_rows
 from fastnn.estimators.streaming import StreamedFit, needed_bytes
 from fastnn.preprocessing.parquet import ParquetRows
+
+pytestmark = all_need("pandas", "pyarrow")
+pd = optional("pandas")
+pds = optional("pyarrow.dataset")
 
 # --- files that fit into memory ------------------------------------------------------------------------
 

@@ -1,8 +1,8 @@
 """Arguments, files and values that streamed fits refuse, with messages that name their place."""
 
 import numpy as np
-import pandas as pd
 import pytest
+from extras import all_need, optional
 from parquet_files import COLUMNS, table, written
 from streamed_fits import streamed
 
@@ -10,6 +10,9 @@ import fastnn
 from fastnn import Checkpoint, TabularClassifier, TabularRegressor
 from fastnn.estimators import streamed_rows
 from fastnn.estimators.streaming import StreamedFit
+
+pytestmark = all_need("pandas", "pyarrow")
+pd = optional("pandas")
 
 
 @pytest.mark.parametrize(

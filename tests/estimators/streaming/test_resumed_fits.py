@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from extras import all_need
 from parquet_files import COLUMNS, table, written
 from streamed_fits import TARGETS, check_equal, outputs, streamed
 
@@ -16,6 +17,8 @@ import fastnn
 from fastnn import Checkpoint, TabularClassifier, TabularRegressor
 from fastnn.estimators import streamed_rows
 from fastnn.estimators.streaming import StreamedFit
+
+pytestmark = all_need("pandas", "pyarrow")
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,8 @@
 """Parts of streamed fits: moments of the target, the scan of a file, passes, sizes in memory."""
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
+from extras import all_need, optional
 from parquet_files import COLUMNS, table
 from processes import run_python
 
@@ -11,6 +10,10 @@ from fastnn.estimators.moments import Moments, MomentsOfParts
 from fastnn.estimators.streamed_rows import Scan, Sizes
 from fastnn.estimators.streaming import needed_bytes, streamed_passes
 from fastnn.preprocessing.parquet import ParquetRows
+
+pytestmark = all_need("pandas", "pyarrow")
+pa = optional("pyarrow")
+pq = optional("pyarrow.parquet")
 
 
 def test_moments_of_parts_are_those_of_the_whole():

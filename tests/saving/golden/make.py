@@ -11,7 +11,6 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import scipy.sparse
 from sklearn.datasets import make_moons
 
@@ -89,6 +88,8 @@ def dates(X):
 
 def table(X):
     """Return a table of every kind of column, derived from numbers."""
+    import pandas as pd
+
     codes = (np.abs(X) * 100).astype(np.int64)
     return pd.DataFrame(
         {
