@@ -324,7 +324,10 @@ def test_loops_are_compiled_once_for_all_formulas():
             grid.grid_classes(False), quadtree.subdivide(False),
         ]  # fmt: skip
         counts = [len(kernel.compiled[Kind.CALLABLE]) for kernel in kernels]
-        loops = train.train_steps(True, False, False, False), gradient.tile_gradient(False, False, False)
+        loops = (
+            train.train_steps(True, False, False, False, False),
+            gradient.tile_gradient(False, False, False),
+        )
         return [*counts, *(len(unpacking(loop).compiled[Kind.CODE]) for loop in loops)]
 
     trained("tanh", "softmax_cross_entropy", "sgd")
