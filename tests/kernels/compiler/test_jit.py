@@ -140,7 +140,7 @@ def test_whole_training_is_loaded_in_a_new_process(package):
         model = fastnn.Model([2, 3, 2], random_state=0)
         X, y = np.random.RandomState(0).randn(20, 2), np.arange(20) % 2
         history = model.train(X, y, num_passes=3, batch_size=6, optimizer="adam", random_state=0)
-        loop = unpacking(train.train_steps(True, False, False, False))
+        loop = unpacking(train.train_steps(True, False, False, False, False))
         word = "loaded" if loop.stats.cache_hits else "compiled"
         print(word, history.loss.tolist())
     """.replace("PACKAGE", repr(str(package)))
