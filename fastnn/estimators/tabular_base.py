@@ -31,7 +31,8 @@ from .members import assign_folds, batch_size, check_judging_weights, fold_count
 from .streamed_checkpoints import checked_checkpoint, resumed_path
 from .streaming import StreamedFit, needed_bytes
 from .tabular_export import ExportableTabular
-from .tabular_fits import MemberScorer, TableFits, column_scales, mean_score
+from .tabular_fits import MemberScorer, TableFits
+from .tabular_pilots import Piloted, short_passes
 from .tabular_presets import PRESETS, Preset
 from .tabular_report import Report
 from .tabular_saved import SavableTabular
@@ -40,15 +41,13 @@ __all__ = ["Tabular"]
 
 Array = NDArray[Any]
 
-# Largest number of rows of a fold on which the importances of the columns are estimated during a fit.
-IMPORTANCE_ROWS = 400
 # Number of networks by which it is found whether columns should be scaled by their importance.
 N_PILOTS = 2
 # Memory for rows of files unless the user gives a limit, and the least limit.
 MEMORY_LIMIT, LEAST_MEMORY = "1GiB", 64 << 20
 
 
-class Tabular(DocumentationLinkMixin, Report, ExportableTabular, SavableTabular, BaseEstimator):
+class Tabular(DocumentationLinkMixin, Piloted, Report, ExportableTabular, SavableTabular, BaseEstimator):
     """Base class of `TabularClassifier` and `TabularRegressor`."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -294,69 +293,31 @@ class Tabular(DocumentationLinkMixin, Report, ExportableTabular, SavableTabular,
         n_train = min(train.size for train, _ in parts)
         settings = self._member_settings(preset, n_train)
         members = self._members(settings, seeds)
-        n_pilots = min(N_PILOTS, len(parts)) if preset.recipe(self._HAS_CLASSES).scales_columns else 0
-        n_fits = len(members) + n_pilots
+        recipe = preset.recipe(self._HAS_CLASSES)
+        n_pilots = min(N_PILOTS, len(parts)) if recipe.scales_columns or recipe.short_pilots else 0
+        n_passes = short_passes(preset.epochs) if recipe.short_pilots else preset.epochs
+        # Short pilots are fitted twice. Others are networks of the estimator: their rivals are more fits.
+        more = (2 if recipe.short_pilots else 1) * n_pilots * n_passes
         end = None if self.time_limit is None else begin + float(self.time_limit)
         schedule = settings["learning_rate"]
-        total = preset.epochs * n_fits
+        total = preset.epochs * len(members) + more
+        judging = (Z, targets, weights) if held_out is None else held_out
         with progress_bar(total=total, unit="pass", shown=progress, desc="fitting") as bar:
-            table = Z, targets, weights
-            fits = TableFits(table, held_out, schedule, n_fits, end, self.n_jobs, bar)
-            scales = None
-            if n_pilots:
-                rivals = self._members(settings, seeds[:n_pilots])
-                judging = table if held_out is None else held_out
+            fits = TableFits((Z, targets, weights), held_out, schedule, total, end, self.n_jobs, bar)
+            scales, n_done = None, 0
+            if recipe.short_pilots:
+                scales = self._short_pilots_scales(fits, settings, seeds[:n_pilots], parts, judging)
+            elif n_pilots:
+                rivals, n_done = self._members(settings, seeds[:n_pilots]), n_pilots
                 pilots, scales = self._chosen_pilots(fits, members[:n_pilots], rivals, parts, judging)
                 members[:n_pilots] = pilots
             n_heads = len(members) // len(parts)
-            rest = members[n_pilots:]
+            rest = members[n_done:]
             if rest:
-                fits.run(rest, (parts * n_heads)[n_pilots:], [scales] * len(rest))
+                fits.run(rest, (parts * n_heads)[n_done:], [scales] * len(rest))
         for member in members:  # the scorer holds this estimator, and is of no use after the fit
             member.scoring = "loss"
         self.estimators_ = members
-
-    def _chosen_pilots(
-        self, fits: TableFits, pilots: list[Any], rivals: list[Any], parts: list[Any], judging: Any
-    ) -> tuple[list[Any], Array | None]:
-        """Fit the first networks, with and without scaled columns; find which are better.
-
-        The first networks show which columns matter. The same networks are fitted again with the features of
-        the other columns scaled down. A network is not judged by the rows from which its scales were found,
-        unless it is the only one.
-
-        Parameters
-        ----------
-        fits : TableFits
-            Fits of the networks.
-        pilots, rivals : list of MLPClassifier or MLPRegressor
-            The first networks of the estimator, twice.
-        parts : list of two arrays of int
-            Training rows and validation rows of all networks.
-        judging : tuple of three arrays
-            Table with the validation rows.
-
-        Returns
-        -------
-        list of MLPClassifier or MLPRegressor
-            The networks with the better validation scores.
-        array (n_features,) or None
-            Factors of the features for the other networks; None if they should be as they are.
-        """
-        n_pilots, own_parts = len(pilots), parts[: len(pilots)]
-        fits.run(pilots, own_parts, [None] * n_pilots)
-        Z, targets = judging[:2]
-        importances = np.array(
-            [self._estimated_importances([pilot], Z, targets, [part])
-             for pilot, part in zip(pilots, own_parts, strict=True)]
-        )  # fmt: skip
-        widths = np.array([record["features"] for record in self.columns_])
-        judges = [[j for j in range(n_pilots) if j != k] or [k] for k in range(n_pilots)]
-        scales = [column_scales(importances[own].mean(axis=0), widths) for own in judges]
-        fits.run(rivals, own_parts, scales)
-        if mean_score(rivals) > mean_score(pilots):
-            return rivals, column_scales(importances.mean(axis=0), widths)
-        return pilots, None
 
     def _member_settings(self, preset: Preset, n_train: int) -> dict[str, Any]:
         """Return the parameters of all networks, for `n_train` training rows."""
@@ -400,30 +361,6 @@ class Tabular(DocumentationLinkMixin, Report, ExportableTabular, SavableTabular,
         self._oof_targets = self._decoded_y(targets[self.oof_rows_])
         self._calibrate(scores, self.oof_rows_, targets[self.oof_rows_], weights[self.oof_rows_])
         self.importances_ = self._estimated_importances(heads[0], Z, targets, parts)
-
-    def _estimated_importances(self, head: list[Any], Z: Array, targets: Array, parts: list[Any]) -> Array:
-        """Return the mean increase of the networks' losses when the values of a column are shuffled."""
-        random = np.random.RandomState(0)
-        increases = []
-        for member, (_, val) in zip(head, parts, strict=True):
-            rows = random.permutation(val)[:IMPORTANCE_ROWS]
-            sample, truth = Z[rows], targets[rows]
-            order = random.permutation(rows.size)
-            before = self._losses(member._outputs(sample, "identity"), truth).mean()
-            increases.append(
-                [self._losses(member._outputs(one, "identity"), truth).mean() - before
-                 for one in self._shuffled(sample, order)]
-            )  # fmt: skip
-        return np.mean(increases, axis=0)
-
-    def _shuffled(self, Z: Array, order: Array) -> Any:
-        """Yield a copy of encoded rows for every column, with the column's features in another order."""
-        end = 0
-        for record in self.columns_:
-            begin, end = end, end + record["features"]
-            other = Z.copy()
-            other[:, begin:end] = Z[order, begin:end]
-            yield other
 
     # --- predicting --------------------------------------------------------------------------------
 

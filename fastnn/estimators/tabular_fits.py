@@ -16,15 +16,10 @@ from ..schedules import CosineLog
 from .holdout import weights_for
 from .members import fit_members
 
-__all__ = ["MemberScorer", "TableFits", "column_scales", "mean_score"]
+__all__ = ["MemberScorer", "TableFits"]
 
 Array = NDArray[Any]
 Rows = NDArray[np.int64]
-
-# Number of the most important columns whose mean importance is that of a column with the scale 1.
-N_LEADING = 3
-# Smallest scale of a column.
-LEAST_SCALE = 0.1
 
 
 class TableFits:
@@ -38,8 +33,8 @@ class TableFits:
         Validation data of all networks in the same form; None for networks that set aside rows of the table.
     schedule : CosineLog
         Schedule of the fits.
-    n_fits : int
-        Number of fits in all groups.
+    n_passes : int
+        Number of passes of all fits in all groups.
     end : float, optional
         Time, by ``time.perf_counter``, at which all fits should have ended.
     n_jobs : int, optional
@@ -50,10 +45,10 @@ class TableFits:
 
     def __init__(
         self, table: tuple[Array, ...], held_out: tuple[Array, ...] | None, schedule: CosineLog,
-        n_fits: int, end: float | None, n_jobs: int | None, bar: Any,
+        n_passes: int, end: float | None, n_jobs: int | None, bar: Any,
     ) -> None:  # fmt: skip
         self._table, self._held_out, self._schedule = table, held_out, schedule
-        self._n_left, self._end, self._n_jobs, self._bar = n_fits, end, n_jobs, bar
+        self._n_left, self._end, self._n_jobs, self._bar = n_passes, end, n_jobs, bar
 
     def run(
         self, members: Sequence[Any], parts: Sequence[tuple[Rows, Rows]], scales: Sequence[Array | None]
@@ -70,9 +65,10 @@ class TableFits:
             Factors of the features during the fit of every network; None for features as they are.
         """
         seconds = None
+        n_passes = sum(int(member.max_iter) for member in members)
         if self._end is not None:
-            seconds = max(0.0, self._end - time.perf_counter()) * len(members) / self._n_left
-        self._n_left -= len(members)
+            seconds = max(0.0, self._end - time.perf_counter()) * n_passes / self._n_left
+        self._n_left -= n_passes
         data = [functools.partial(self._rows, *pair) for pair in zip(parts, scales, strict=True)]
         fit_members(members, data, self._schedule, seconds, self._n_jobs, self._bar)
         for member, factors in zip(members, scales, strict=True):
@@ -91,37 +87,6 @@ class TableFits:
             for data in own:
                 data[0] = data[0] * scales
         return (*own[0], *own[1])
-
-
-def column_scales(importances: Array, widths: Array) -> NDArray[np.float32]:
-    """Return the factors of all features, by the importances of their columns.
-
-    A network learns slowly from small features, and so fits less noise with them. The factor of a column is
-    the square root of its importance relative to the leading columns, from `LEAST_SCALE` to 1.
-
-    Parameters
-    ----------
-    importances : array (n_columns,)
-        Increase of the loss when the values of a column are shuffled.
-    widths : array (n_columns,) of int
-        Number of features of every column.
-
-    Returns
-    -------
-    array (n_features,)
-        Factors; all are 1 if no column is important.
-    """
-    gains = np.maximum(importances, 0.0)
-    leading = np.sort(gains)[-N_LEADING:].mean()
-    if not leading:
-        return np.ones(int(widths.sum()), np.float32)
-    scales = np.clip(np.sqrt(gains / leading), LEAST_SCALE, 1.0)
-    return np.repeat(scales, widths).astype(np.float32)
-
-
-def mean_score(members: Sequence[Any]) -> float:
-    """Return the mean of the best validation scores of networks."""
-    return float(np.mean([member.best_validation_score_ for member in members]))
 
 
 class MemberScorer:

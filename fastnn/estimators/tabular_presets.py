@@ -27,7 +27,10 @@ class Recipe:
     weight_decay : float
         Weight decay of AdamW; 0 for Adam.
     scales_columns : bool
-        True to scale down the features of unimportant columns where networks gain by it.
+        True to scale down the features of unimportant columns where the first networks gain by it.
+    short_pilots : bool
+        True to let networks of few passes, which are thrown away, find whether and how far the features of
+        unimportant columns are scaled down.
     """
 
     activation: str
@@ -37,6 +40,8 @@ class Recipe:
     dropout: float = 0.0
     weight_decay: float = 0.0
     scales_columns: bool = False
+    # Streamed fits, whose checkpoints hold the representation of their settings, have no pilots.
+    short_pilots: bool = field(default=False, repr=False)
 
     def parameters(self) -> dict[str, Any]:
         """Return the parameters of the networks, except the batch size, which depends on the table."""
@@ -55,7 +60,7 @@ CLASSES = Recipe("selu", "lecun_normal", 0.007, 512, scales_columns=True)
 SINGLE_CLASSES = Recipe(
     "selu", "lecun_normal", 0.005, 256, dropout=0.1, weight_decay=0.05, scales_columns=True
 )
-NUMBERS = Recipe("mish", "he_normal", 0.01, 256)
+NUMBERS = Recipe("mish", "he_normal", 0.01, 256, short_pilots=True)
 
 
 @dataclass(frozen=True)

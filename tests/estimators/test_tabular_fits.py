@@ -1,24 +1,28 @@
-"""Columns that are scaled by their importance while the networks of a classifier are fitted."""
+"""Columns that are scaled by their importance while the networks of a tabular estimator are fitted."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from fastnn import CosineLog, MLPClassifier, TabularClassifier
-from fastnn.estimators import tabular_base, tabular_presets
-from fastnn.estimators.tabular_fits import LEAST_SCALE, TableFits, column_scales
-from fastnn.estimators.tabular_presets import CLASSES, Preset
+from fastnn import CosineLog, MLPClassifier, TabularClassifier, TabularRegressor
+from fastnn.estimators import tabular_base, tabular_pilots, tabular_presets
+from fastnn.estimators.tabular_fits import TableFits
+from fastnn.estimators.tabular_pilots import GENTLE, LEAST_SCALE, STRONG, column_scales, strength
+from fastnn.estimators.tabular_presets import CLASSES, NUMBERS, Preset
 from fastnn.system.progress import progress_bar
 
 RECIPE = replace(CLASSES, batch_size=64, rate=0.02)
+NUMBERS_RECIPE = replace(NUMBERS, batch_size=64, rate=0.02)
 
 
 @pytest.fixture(autouse=True)
 def _small_presets(monkeypatch):
     """Replace the presets by small networks; of the two, only "good" scales columns."""
-    monkeypatch.setitem(tabular_presets.PRESETS, "good", Preset(5, (32, 32), 48, RECIPE))
-    plain = Preset(5, (32, 32), 48, replace(RECIPE, scales_columns=False))
+    monkeypatch.setitem(tabular_presets.PRESETS, "good", Preset(5, (32, 32), 48, RECIPE, NUMBERS_RECIPE))
+    plain = Preset(
+        5, (32, 32), 48, replace(RECIPE, scales_columns=False), replace(NUMBERS_RECIPE, short_pilots=False)
+    )
     monkeypatch.setitem(tabular_presets.PRESETS, "best", plain)
 
 
@@ -35,6 +39,11 @@ def test_scales_are_square_roots_of_relative_importances():
     found = column_scales(np.array([9.0, 0.0, 0.0, 0.75]), np.ones(4, int))
     np.testing.assert_allclose(found, [1, LEAST_SCALE, LEAST_SCALE, np.sqrt(0.75 / 3.25)], rtol=1e-6)
     np.testing.assert_array_equal(column_scales(np.array([0.0, -1.0]), np.array([2, 1])), np.ones(3))
+    # Gentle scales are the square roots of the strong ones, above the least scale.
+    importances, widths = np.array([4.0, 4.0, 4.0, 1.0, 0.2, 1e-6]), np.ones(6, int)
+    found = column_scales(importances, widths, GENTLE)
+    np.testing.assert_allclose(found, [1, 1, 1, 0.25**0.25, 0.05**0.25, LEAST_SCALE], rtol=1e-6)
+    np.testing.assert_allclose(found[:5] ** 2, column_scales(importances, widths, STRONG)[:5], rtol=1e-6)
 
 
 def test_a_network_fitted_to_scaled_features_takes_them_unscaled():
@@ -77,7 +86,7 @@ def test_the_better_networks_are_kept(is_better, monkeypatch):
         groups.append(members)
         return float(is_better) if len(groups) == 1 else 0.0  # the first call is for the scaled columns
 
-    monkeypatch.setattr(tabular_base, "mean_score", score)
+    monkeypatch.setattr(tabular_pilots, "mean_score", score)
     X, y = rule_data(200, n_noise=3)
     model = TabularClassifier(random_state=0, preset="good").fit(X, y)
     assert model.estimators_[:2] == groups[0 if is_better else 1]
@@ -110,7 +119,7 @@ class Recorder:
 def test_scales_come_from_rows_that_do_not_judge_the_network(n_pilots, expected, monkeypatch):
     importances = np.array([[4.0, 1.0, 0.0], [1.0, 4.0, 2.0]])[:n_pilots]
     order = iter(importances)
-    monkeypatch.setattr(tabular_base, "mean_score", len)  # the rivals are more networks: they score better
+    monkeypatch.setattr(tabular_pilots, "mean_score", len)  # the rivals are more networks: they score better
     monkeypatch.setattr(TabularClassifier, "_estimated_importances", lambda *_: next(order))
     model, fits = TabularClassifier(), Recorder()
     model.columns_ = [{"features": 1}] * 3
@@ -128,3 +137,115 @@ def test_a_time_limit_ends_every_fit_after_a_pass():
     X, y = rule_data(2000)
     model = TabularClassifier(preset="good", time_limit=1e-9, random_state=0).fit(X, y)
     assert [member.n_iter_ for member in model.estimators_] == [1] * 5
+
+
+# --- short pilots --------------------------------------------------------------------------------
+
+
+def sums(n, n_noise=20, seed=0):
+    """Return rows with a smooth function of the first three columns; the others are noise."""
+    random = np.random.RandomState(seed)
+    X = random.uniform(-1, 1, size=(n, 3 + n_noise))
+    return X, np.sin(3 * X[:, 0] * X[:, 1]) + X[:, 2] ** 2 + 0.05 * random.normal(size=n)
+
+
+def test_the_strength_of_scales():
+    assert strength(1.0, 0.89) == STRONG
+    assert [strength(1.0, loss) for loss in (0.91, 1.0, 1.09)] == [GENTLE] * 3
+    assert strength(1.0, 1.11) is None
+    assert strength(0.0, 0.0) == GENTLE  # losses of networks that predict every row
+    assert strength(1.0, np.nan) is None
+    assert strength(np.nan, 1.0) is None
+
+
+def test_numbers_are_predicted_better_among_columns_of_noise():
+    X, y = sums(500)
+    X_test, y_test = sums(1000, seed=1)
+    losses = {
+        preset: 1 - TabularRegressor(preset=preset, random_state=0).fit(X, y).score(X_test, y_test)
+        for preset in ("good", "best")
+    }
+    assert losses["good"] < 0.75 * losses["best"]
+
+
+@pytest.mark.parametrize("power", [None, GENTLE, STRONG])
+@pytest.mark.parametrize("n_networks", [1, 3])
+def test_networks_take_the_scales_that_short_pilots_find(power, n_networks, monkeypatch):
+    """All networks, those of quantiles as well, have the scales by the importances of all pilots."""
+    runs, importances = [], np.array([4.0, 2.0, 3.0, 0.0, 1.0])
+    run = TableFits.run
+
+    def recorded(fits, members, parts, scales):
+        runs.append((members, scales))
+        run(fits, members, parts, scales)
+
+    found = []
+    monkeypatch.setattr(TableFits, "run", recorded)
+    monkeypatch.setattr(tabular_pilots, "strength", lambda *losses: found.append(losses) or power)
+    monkeypatch.setattr(TabularRegressor, "_estimated_importances", lambda *_: importances)
+    X, y = sums(200, n_noise=2)
+    model = TabularRegressor(n_networks, random_state=0, quantiles=(0.1, 0.9)).fit(X, y)
+    widths = np.array([record["features"] for record in model.columns_])
+    n_pilots = min(2, n_networks)
+    (pilots, none), (rivals, strong), (members, scales) = runs
+    assert [len(pilots), len(rivals), len(members)] == [n_pilots, n_pilots, 3 * n_networks]
+    assert members == model.estimators_
+    assert none == [None] * n_pilots
+    assert all(member.max_iter == 9 and member.loss == "squared_error" for member in [*pilots, *rivals])
+    np.testing.assert_array_equal(strong, [column_scales(importances, widths, STRONG)] * n_pilots)
+    if power is None:
+        assert scales == [None] * len(members)
+    else:
+        np.testing.assert_array_equal(scales, [column_scales(importances, widths, power)] * len(members))
+    losses = [-np.mean([one.best_validation_score_ for one in group]) for group in (pilots, rivals)]
+    np.testing.assert_array_equal(found, [losses])
+
+
+@pytest.mark.parametrize("options", [{}, {"scoring": "neg_mean_absolute_error"}, {"quantiles": [0.5]}])
+@pytest.mark.parametrize("n_networks", [1, 2])
+def test_regressors_do_not_depend_on_the_number_of_threads(n_networks, options):
+    X, y = sums(200, n_noise=3)
+    X_val, y_val = sums(80, n_noise=3, seed=2)
+    for given in ({}, {"X_val": X_val, "y_val": y_val}):
+        models = [
+            TabularRegressor(n_networks, random_state=0, n_jobs=n_jobs, **options).fit(X, y, **given)
+            for n_jobs in (None, 1)
+        ]
+        np.testing.assert_array_equal(*[model.predict(X) for model in models])
+        assert models[0].predict(X).std() > 0
+
+
+def test_numbers_that_no_column_tells_anything_about():
+    X, y = sums(60)
+    model = TabularRegressor(1, random_state=0).fit(np.where(X > 0.99, 1.0, 0.0), y, passes=1)
+    assert np.isfinite(model.predict(np.zeros_like(X))).all()
+
+
+@pytest.mark.parametrize("passes", [1, 4, 7])
+def test_the_bar_counts_the_passes_of_short_pilots(passes, monkeypatch):
+    X, y = sums(100, n_noise=0)
+    counts, totals = [], []
+
+    class Bar:
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def update(self, n):
+            counts.append(n)
+
+    def bar(*, total, **_):
+        totals.append(total)
+        return Bar()
+
+    monkeypatch.setattr(tabular_base, "progress_bar", bar)
+    TabularRegressor(3, random_state=0, quantiles=[0.5]).fit(X, y, passes=passes, progress=True)
+    assert totals == [sum(counts)] == [6 * passes + 4 * max(1, passes // 5)]
+
+
+def test_the_time_of_short_pilots_is_limited():
+    X, y = sums(2000)
+    model = TabularRegressor(preset="good", time_limit=1e-3, random_state=0).fit(X, y)
+    assert all(member.n_iter_ == 1 for member in model.estimators_)

@@ -3,12 +3,14 @@
 import functools
 import importlib.util
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import fastnn
+from fastnn.estimators.tabular_presets import PRESETS
 
 FOLDER = Path(__file__).parent / "golden"
 FILES = sorted(FOLDER.glob("*.fastnn"))
@@ -18,6 +20,9 @@ MARKED = [
 _spec = importlib.util.spec_from_file_location("make_golden", FOLDER / "make.py")
 make = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(make)
+
+# Fields of the recipe by which the regressors of a version were fitted to tables, where recipes differ today.
+EARLIER_RECIPES = {"0.1.0": {"short_pilots": False}}
 
 
 def test_there_are_files_of_every_kind():
@@ -43,6 +48,15 @@ def assert_close(found, expected, n_ulp):
     assert np.abs(found - expected).max() <= n_ulp * np.spacing(np.abs(expected).max())
 
 
+@pytest.fixture
+def _earlier_recipes(path, monkeypatch):
+    """Fit tables by the recipes of the version that wrote a file: such a fit begins anew."""
+    earlier = EARLIER_RECIPES.get(path.stem.split("-")[0], {})
+    for name, preset in PRESETS.items():
+        monkeypatch.setitem(PRESETS, name, replace(preset, numbers=replace(preset.numbers, **earlier)))
+
+
+@pytest.mark.usefixtures("_earlier_recipes")
 @pytest.mark.parametrize("path", MARKED, ids=lambda path: path.stem)
 def test_a_file_loads_predicts_as_before_and_can_be_trained_further(path):
     expected = np.load(path.with_suffix(".npz"))
