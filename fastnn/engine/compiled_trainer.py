@@ -171,9 +171,10 @@ class NumbaTrainer:
             self._prepare_next(self._rounds_done - rounds_before, time.perf_counter() - started)
         finally:
             # Ctrl-C is raised when `_call` releases its cores: restore finite arrays in that case, too.
-            with held_interrupts():
-                if self.non_finite and self._find_non_finite():
-                    self._restore_last_finite()
+            if self.non_finite:
+                with held_interrupts():
+                    if self._find_non_finite():
+                        self._restore_last_finite()
         return not self.non_finite
 
     def _prepare_next(self, n_rounds: int, seconds: float) -> None:
@@ -217,8 +218,9 @@ class NumbaTrainer:
         """Return a call for a single step on n samples, and the windows of its arguments that change."""
         X, y = self._data.X[: self._job.X.size].reshape(n, -1), self._data.y
         coefficients = np.empty((1, n_coefficients), self._network.dtype)
-        call = self._prepared_call().copy()
-        call.set(settings=self._settings, coefficients=coefficients, last_step=1, n_rounds=1)
+        call = self._prepared_call(
+            n_threads=1, settings=self._settings, coefficients=coefficients, last_step=1, n_rounds=1
+        ).copy()
         return call, X, y[:n], y[n:], coefficients[0]
 
     def _find_non_finite(self) -> str:
@@ -262,24 +264,24 @@ class NumbaTrainer:
         """Run all further calls on the calling thread."""
         self._n_threads, self._n_running, self._pool, self._choice = 1, 1, None, None
 
-    def _prepared_call(self) -> Any:
-        """Return the call of the training loop, with the arguments that stay the same."""
+    def _prepared_call(self, **changing: Any) -> Any:
+        """Return the call of the training loop, with the arguments that change from call to call replaced."""
         if self._prepared is None:
             names = *self._train.GradientPointers._fields, "update"
             self._prepared = self._train.PreparedCall(
-                self._loop, thread=0, n_threads=1, **dict(zip(names, self._pointers, strict=True)),
+                self._loop, thread=0, **dict(zip(names, self._pointers, strict=True)),
                 plan=self._network.training_layout.plan, state=self._state, data=self._data,
-                settings=self._settings, records=self.records, work=self._work,
-                coefficients=np.empty((0, 0), self._network.dtype), last_step=0, n_rounds=0,
+                records=self.records, work=self._work, **changing,
             )  # fmt: skip
+        else:
+            self._prepared.set(**changing)
         return self._prepared
 
     def _call(self, last_step: int) -> bool:
         """Call the kernel once, up to `last_step`; return False if a parameter would not be finite."""
         n_rounds, step = self._rounds_a_call, self._step
         n_steps = min(last_step - step, n_rounds // self._settings.n_rounds + 1, limits.CALL_STEPS)
-        call = self._prepared_call()
-        call.set(
+        call = self._prepared_call(
             n_threads=1,
             settings=self._settings._replace(first_step=step),
             coefficients=self._job.coefficients(step, n_steps, self._network.dtype),
