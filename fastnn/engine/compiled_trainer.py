@@ -76,8 +76,9 @@ class NumbaTrainer:
             if job.n_threads == 0 and n_threads > 1
             else None
         )
+        seconds = 0.0  # duration of the first call, if the speed is known from an earlier training
         if self._choice is not None:
-            self._n_threads, _ = self._choice.next_call()
+            self._n_threads, seconds = self._choice.next_call()
         self._most_threads = n_threads
         self._pointers = (
             *gradient_pointers(train, network, job, team=team, by_rows=by_rows),
@@ -125,6 +126,8 @@ class NumbaTrainer:
         self.non_finite = ""
         operations = network.training_operations * width * n_shards
         self._rounds_a_call = max(1, int(limits.FIRST_CALL_OPERATIONS / operations))
+        if self._choice is not None:
+            self._rounds_a_call = max(self._rounds_a_call, int(seconds * self._choice.speed))
         gradient_of = self._pointers[0]
         if gradient_of is not None and not gradient_of.is_saved:
             self._compile_side_by_side()

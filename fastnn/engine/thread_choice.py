@@ -87,8 +87,8 @@ class ThreadChoice:
         if self._is_trial:
             seconds = max(limits.TRIAL_SECONDS, limits.TRIAL_ROUNDS / measured.speed)
             return other, min(limits.CALL_SECONDS, seconds)
-        # A usual call ends when the next trial is due.
-        seconds = max(measured.trial_at - now, limits.TRIAL_SECONDS)
+        # A usual call ends when the next trial is due, the first call of a training soon before one.
+        seconds = max(measured.trial_at - now, 0.0 if self._is_first else limits.TRIAL_SECONDS)
         return min(measured.n_threads, room), min(limits.CALL_SECONDS, seconds)
 
     def note(self, n_threads: int, n_rounds: int, seconds: float) -> None:
@@ -98,8 +98,9 @@ class ThreadChoice:
             measured = self._judged(measured, n_threads, speed, seconds, now)
             self._counted_from = now, time.process_time()
         else:
-            # The speed of the first call says little, but is all that the first trial can be compared with.
-            if n_threads == measured.n_threads and (not self._is_first or measured.speed == 0):
+            # A short first call finds no array in a cache. Only the first trial is compared with its speed.
+            is_cold = self._is_first and seconds < limits.TRIAL_SECONDS
+            if n_threads == measured.n_threads and (not is_cold or measured.speed == 0):
                 if speed < FALL * measured.speed:
                     measured = measured._replace(trial_at=measured.not_before, grows=measured.n_threads == 1)
                 measured = measured._replace(speed=speed)

@@ -141,6 +141,30 @@ def test_a_first_call_is_no_trial(machine):
     assert run.train(ThreadChoice(kind, 2), 0.02)[:2] == [1, 2]
 
 
+def test_a_first_call_lasts_until_the_next_trial(machine):
+    """A training whose speed is known from the one before needs no short calls, but trials come in time."""
+    run, kind = machine({1: 7000.0, 2: 13000.0}, idle=1), next(KINDS)
+    run.train(ThreadChoice(kind, 2), 0.1)
+    n_threads, seconds = ThreadChoice(kind, 2).next_call()
+    assert (n_threads, seconds) == (2, limits.CALL_SECONDS)
+    run.now += limits.TRIAL_EVERY_SECONDS
+    choice = ThreadChoice(kind, 2)
+    assert choice.next_call() == (2, 0.0)
+    choice.note(2, 13, 0.001)
+    assert choice.next_call() == (1, limits.TRIAL_SECONDS)
+
+
+def test_a_long_first_call_counts(machine):
+    """Of trainings that take one call each, every first call is the last: a fall of the speed is seen."""
+    run, kind = machine({1: 7000.0, 2: 13000.0}, idle=1), next(KINDS)
+    run.train(ThreadChoice(kind, 2), 0.5)
+    for rounds, seconds, speed in ((10, 0.001, 13000.0), (10, 0.01, 1000.0)):
+        choice = ThreadChoice(kind, 2)
+        assert choice.next_call()[0] == 2
+        choice.note(2, rounds, seconds)
+        assert choice.speed == pytest.approx(speed, rel=0.1)
+
+
 def test_a_short_training_goes_on_from_the_one_before(machine):
     """The trials of a search, whose fits take milliseconds, are those of one long training."""
     run, kind = machine({1: 7000.0, 2: 13000.0}), next(KINDS)
