@@ -86,24 +86,31 @@ def tile_data(
         aligned_empty(n_tiles * rows * width, network.dtype)
         for rows in (0 if job.is_sparse else n_inputs, n_targets, 1)
     )
-    scaled = scale * job.weights[:, None]
-    tables = [(job.y, y), (scaled, weights)]
+    # Padding columns have weight 0. They repeat the last sample, so that no sum overflows in the padding
+    # unless it also overflows in a sample.
+    np.multiply(job.weights, scale, out=weights[:n_samples], casting="same_kind")
+    weights[n_samples:] = 0
+    _fill_tiles(job.y, width, y)
     if by_rows:
         X[: job.X.size] = job.X.ravel()
     elif not job.is_sparse:
-        tables.append((job.X, X))
-    for k in range(n_tiles):
-        part = slice(k * width, (k + 1) * width)
-        for source, flat in tables:
-            rows = source.shape[1]
-            tile = flat[k * rows * width :][: rows * width].reshape(rows, width)
-            n_real = source[part].shape[0]
-            tile[:, :n_real] = source[part].T
-            # Padding columns have weight 0. They repeat the last sample, so that no sum overflows in the
-            # padding unless it also overflows in a sample.
-            tile[:, n_real:] = 0 if source is scaled else tile[:, n_real - 1 : n_real]
+        _fill_tiles(job.X, width, X)
     samples = csr_table(job.X, np.arange(n_samples)) if job.is_sparse else X
     return samples, y, weights, np.empty(0, np.int64)
+
+
+def _fill_tiles(table: Array, width: int, flat: Array) -> None:
+    """Copy a table (n, columns) to tiles (columns, width), one after another; repeat its last row."""
+    n, columns = table.shape
+    if columns == 1:  # the tiles of a single column are the column
+        flat[:n] = table[:, 0]
+        flat[n:] = table[-1, 0]
+        return
+    for k in range(-(-n // width)):
+        rows = table[k * width : (k + 1) * width]
+        tile = flat[k * columns * width :][: columns * width].reshape(columns, width)
+        tile[:, : len(rows)] = rows.T
+        tile[:, len(rows) :] = rows[-1, :, None]
 
 
 def kernel_settings(

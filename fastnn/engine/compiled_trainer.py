@@ -76,8 +76,9 @@ class NumbaTrainer:
             if job.n_threads == 0 and n_threads > 1
             else None
         )
+        seconds = 0.0  # duration of the first call, if the speed is known from an earlier training
         if self._choice is not None:
-            self._n_threads, _ = self._choice.next_call()
+            self._n_threads, seconds = self._choice.next_call()
         self._most_threads = n_threads
         self._pointers = (
             *gradient_pointers(train, network, job, team=team, by_rows=by_rows),
@@ -125,6 +126,8 @@ class NumbaTrainer:
         self.non_finite = ""
         operations = network.training_operations * width * n_shards
         self._rounds_a_call = max(1, int(limits.FIRST_CALL_OPERATIONS / operations))
+        if self._choice is not None:
+            self._rounds_a_call = max(self._rounds_a_call, int(seconds * self._choice.speed))
         gradient_of = self._pointers[0]
         if gradient_of is not None and not gradient_of.is_saved:
             self._compile_side_by_side()
@@ -171,9 +174,10 @@ class NumbaTrainer:
             self._prepare_next(self._rounds_done - rounds_before, time.perf_counter() - started)
         finally:
             # Ctrl-C is raised when `_call` releases its cores: restore finite arrays in that case, too.
-            with held_interrupts():
-                if self.non_finite and self._find_non_finite():
-                    self._restore_last_finite()
+            if self.non_finite:
+                with held_interrupts():
+                    if self._find_non_finite():
+                        self._restore_last_finite()
         return not self.non_finite
 
     def _prepare_next(self, n_rounds: int, seconds: float) -> None:
@@ -217,8 +221,9 @@ class NumbaTrainer:
         """Return a call for a single step on n samples, and the windows of its arguments that change."""
         X, y = self._data.X[: self._job.X.size].reshape(n, -1), self._data.y
         coefficients = np.empty((1, n_coefficients), self._network.dtype)
-        call = self._prepared_call().copy()
-        call.set(settings=self._settings, coefficients=coefficients, last_step=1, n_rounds=1)
+        call = self._prepared_call(
+            n_threads=1, settings=self._settings, coefficients=coefficients, last_step=1, n_rounds=1
+        ).copy()
         return call, X, y[:n], y[n:], coefficients[0]
 
     def _find_non_finite(self) -> str:
@@ -262,24 +267,24 @@ class NumbaTrainer:
         """Run all further calls on the calling thread."""
         self._n_threads, self._n_running, self._pool, self._choice = 1, 1, None, None
 
-    def _prepared_call(self) -> Any:
-        """Return the call of the training loop, with the arguments that stay the same."""
+    def _prepared_call(self, **changing: Any) -> Any:
+        """Return the call of the training loop, with the arguments that change from call to call replaced."""
         if self._prepared is None:
             names = *self._train.GradientPointers._fields, "update"
             self._prepared = self._train.PreparedCall(
-                self._loop, thread=0, n_threads=1, **dict(zip(names, self._pointers, strict=True)),
+                self._loop, thread=0, **dict(zip(names, self._pointers, strict=True)),
                 plan=self._network.training_layout.plan, state=self._state, data=self._data,
-                settings=self._settings, records=self.records, work=self._work,
-                coefficients=np.empty((0, 0), self._network.dtype), last_step=0, n_rounds=0,
+                records=self.records, work=self._work, **changing,
             )  # fmt: skip
+        else:
+            self._prepared.set(**changing)
         return self._prepared
 
     def _call(self, last_step: int) -> bool:
         """Call the kernel once, up to `last_step`; return False if a parameter would not be finite."""
         n_rounds, step = self._rounds_a_call, self._step
         n_steps = min(last_step - step, n_rounds // self._settings.n_rounds + 1, limits.CALL_STEPS)
-        call = self._prepared_call()
-        call.set(
+        call = self._prepared_call(
             n_threads=1,
             settings=self._settings._replace(first_step=step),
             coefficients=self._job.coefficients(step, n_steps, self._network.dtype),

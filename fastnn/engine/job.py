@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..network.description import Network, aligned_empty
+from ..network.description import Network, aligned_zeros
 from ..optimizers import SGD, Optimizer
 from ..schedules import Constant, Schedule
 
@@ -199,6 +199,8 @@ class Job:
             If the schedule, which may be a user's class, does not return a finite factor not below 0 for
             each step.
         """
+        if type(self.schedule) is Constant:  # no factors to compute and check
+            return np.full(steps.shape, float(self.epsilon))
         steps = steps + self.steps_before
         total = self.total_steps or max(1, self.steps_before + self.num_passes * self.n_batches)
         factors = np.asarray(self.schedule.factors(steps, total), np.float64)
@@ -282,9 +284,10 @@ class Memory:
             State of the generator of orders; required if the job is shuffled.
         """
         values = job.optimizer.initial_state
-        optimizer = aligned_empty(len(values) * network.n_parameters, network.dtype)
+        optimizer = aligned_zeros(len(values) * network.n_parameters, network.dtype)
         optimizer = optimizer.reshape(len(values), network.n_parameters)
-        optimizer[...] = np.array(values)[:, None] if values else 0
+        if any(values):
+            optimizer[...] = np.array(values)[:, None]
         return cls(
             optimizer,
             parameters.copy() if job.average_share else np.empty(0, network.dtype),

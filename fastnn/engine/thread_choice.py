@@ -6,6 +6,7 @@ import time
 from collections.abc import Hashable
 from typing import NamedTuple
 
+from ..system import threads
 from . import limits
 
 __all__ = ["ThreadChoice"]
@@ -43,7 +44,11 @@ class ThreadChoice:
     while after their work, and a thread without a core of its own keeps the others waiting. The number may
     change from call to call, since a training has the same bits on any number of threads. A training begins
     with one thread. From time to time a short call, the trial, runs on twice or half as many threads;
-    the faster number is kept. While other threads of this process compute, no trial takes more threads.
+    the faster number is kept.
+
+    No call takes more threads than find an idle core, and the first trial follows the first call. Where the
+    system does not tell how many cores are idle, the first trial comes later, and no trial takes more threads
+    while other threads of this process compute.
 
     Parameters
     ----------
@@ -57,7 +62,8 @@ class ThreadChoice:
     def __init__(self, kind: Hashable, most: int) -> None:
         now = time.perf_counter()
         self._kind, self._most = kind, most
-        self._measured = Measured(trial_at=now + limits.FIRST_TRIAL_SECONDS)
+        wait = limits.FIRST_TRIAL_SECONDS if threads.idle_cores() is None else 0.0
+        self._measured = Measured(trial_at=now + wait)
         latest = _memory.get(kind)
         if latest is not None and latest.n_threads <= most and now - latest.noted_at < MEMORY_SECONDS:
             self._measured = latest
@@ -74,15 +80,16 @@ class ThreadChoice:
     def next_call(self) -> tuple[int, float]:
         """Return the number of threads for the next call, and the seconds that it should take."""
         now, measured = time.perf_counter(), self._measured
-        other = self._other_number(measured)
-        may_try = other < measured.n_threads or (other > measured.n_threads and not self._others_compute)
-        self._is_trial = may_try and measured.speed > 0 and now >= measured.trial_at
+        other, room = self._other_number(measured), self._room(measured)
+        may_try = other < measured.n_threads or measured.n_threads < other <= room
+        # The first call of a training finds its arrays in no cache: it is no trial.
+        self._is_trial = may_try and not self._is_first and measured.speed > 0 and now >= measured.trial_at
         if self._is_trial:
             seconds = max(limits.TRIAL_SECONDS, limits.TRIAL_ROUNDS / measured.speed)
             return other, min(limits.CALL_SECONDS, seconds)
-        # A usual call ends when the next trial is due.
-        seconds = max(measured.trial_at - now, limits.TRIAL_SECONDS)
-        return measured.n_threads, min(limits.CALL_SECONDS, seconds)
+        # A usual call ends when the next trial is due, the first call of a training soon before one.
+        seconds = max(measured.trial_at - now, 0.0 if self._is_first else limits.TRIAL_SECONDS)
+        return min(measured.n_threads, room), min(limits.CALL_SECONDS, seconds)
 
     def note(self, n_threads: int, n_rounds: int, seconds: float) -> None:
         """Take note of a call: `n_rounds` rounds on `n_threads` threads, perhaps fewer than asked for."""
@@ -91,8 +98,9 @@ class ThreadChoice:
             measured = self._judged(measured, n_threads, speed, seconds, now)
             self._counted_from = now, time.process_time()
         else:
-            # The first call of a training finds its arrays in no cache: its speed says little.
-            if n_threads == measured.n_threads and (not self._is_first or measured.speed == 0):
+            # A short first call finds no array in a cache. Only the first trial is compared with its speed.
+            is_cold = self._is_first and seconds < limits.TRIAL_SECONDS
+            if n_threads == measured.n_threads and (not is_cold or measured.speed == 0):
                 if speed < FALL * measured.speed:
                     measured = measured._replace(trial_at=measured.not_before, grows=measured.n_threads == 1)
                 measured = measured._replace(speed=speed)
@@ -119,6 +127,13 @@ class ThreadChoice:
     def _other_number(self, measured: Measured) -> int:
         """Return the number of threads of a trial."""
         return min(2 * measured.n_threads, self._most) if measured.grows else max(measured.n_threads // 2, 1)
+
+    def _room(self, measured: Measured) -> int:
+        """Return the largest number of threads for the next call, by what else computes now."""
+        idle = threads.idle_cores()
+        if idle is None:
+            return measured.n_threads if self._others_compute else self._most
+        return min(self._most, 1 + idle)
 
     def _count_others(self, n_threads: int, now: float) -> None:
         """Find out whether other threads of this process have computed in the last milliseconds."""

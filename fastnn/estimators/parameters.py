@@ -215,15 +215,15 @@ class Parameters(BaseEstimator):
         """Check the parameters that differ from their defaults by scikit-learn's validation."""
         # Validating all parameters would take as long as a small fit, and defaults are valid: skip defaults.
         kind: Any = type(self)
-        changed = {
-            name: getattr(self, name)
-            for name, default in _defaults(kind)
-            if getattr(self, name) is not default
-        }
-        for name, value in changed.items():
-            if isinstance(value, numbers.Real) and _takes_reals(self._parameter_constraints.get(name, ())):
-                changed[name] = _as_float(value, name)
-        validate_parameter_constraints(self._parameter_constraints, changed, caller_name=type(self).__name__)
+        given = self.__dict__
+        for name, default in _defaults(kind):
+            value = given[name] if name in given else getattr(self, name)
+            if value is default:
+                continue
+            if type(value) in (int, float, str):
+                _validate_plain(kind, name, (type(value), value))
+            else:
+                _validate(kind, name, value)
 
     @classmethod
     @functools.cache
@@ -273,6 +273,20 @@ def _defaults(kind: Any) -> tuple[tuple[str, Any], ...]:
     parameters = inspect.signature(kind).parameters.values()
     variadic = inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL
     return tuple((p.name, p.default) for p in parameters if p.kind not in variadic)
+
+
+def _validate(kind: Any, name: str, value: Any) -> None:
+    """Check a parameter of an estimator class by scikit-learn's validation."""
+    constraints = kind._parameter_constraints
+    if isinstance(value, numbers.Real) and _takes_reals(constraints.get(name, ())):
+        value = _as_float(value, name)
+    validate_parameter_constraints(constraints, {name: value}, caller_name=kind.__name__)
+
+
+@functools.lru_cache(4096)
+def _validate_plain(kind: Any, name: str, typed: tuple[type, Any]) -> None:
+    """Check a number or a text, with its type, once for all fits: 1 and 1.0 are equal, but not both valid."""
+    _validate(kind, name, typed[1])
 
 
 def _takes_reals(constraints: Any) -> bool:

@@ -78,7 +78,8 @@ def chosen_optimizer(estimator: Any) -> Optimizer:
         optimizer = resolve_optimizer(solver)
     if isinstance(optimizer, LBFGS):
         for name in ("dropout", "max_grad_norm", "ema_decay", "weight_decay"):
-            if np.any(getattr(estimator, name)):
+            value = getattr(estimator, name)
+            if bool(value) if value is None or isinstance(value, float) else np.any(value):
                 raise ValueError(
                     f"solver 'lbfgs' minimises a smooth function that stays the same, which {name} is "
                     f"not made for: leave {name} out or choose another solver"

@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnn_kernels.compiler.addresses import address_of
+
 from ..losses import Loss, SoftmaxCrossEntropy, resolve_loss
 from ..reference.layer import ACTIVATIONS
 from ..reference.norm import EPS
@@ -54,7 +56,7 @@ def _aligned(create: Callable[..., Array], size: int, dtype: np.dtype) -> Array:
     """Return an array (size,) made by ``numpy.empty`` or ``numpy.zeros`` that begins at a cache line."""
     extra = ALIGNMENT // dtype.itemsize
     buffer = create(size + extra, dtype)
-    first = -buffer.ctypes.data % ALIGNMENT // dtype.itemsize
+    first = -address_of(buffer) % ALIGNMENT // dtype.itemsize
     return buffer[first : first + size]
 
 

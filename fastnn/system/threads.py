@@ -7,6 +7,7 @@ each, and wait if there are more trainings than cores.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import threading
@@ -23,6 +24,7 @@ __all__ = [
     "acquired_cores",
     "available_cores",
     "compute_parts",
+    "idle_cores",
     "map_in_order",
     "spare_cores",
     "started_pool",
@@ -46,6 +48,31 @@ def available_cores() -> int:
         if LIMIT.fullmatch(value):
             cores = min(cores, int(value))
     return cores
+
+
+def idle_cores() -> int | None:
+    """Return the number of cores on which no thread runs now, of any process; None if that is unknown.
+
+    Linux tells how many threads run, but not where. The number says nothing about the cores of a process that
+    may use only some.
+    """
+    try:
+        file = os.open("/proc/loadavg", os.O_RDONLY)
+        try:
+            text = os.read(file, 100)
+        finally:
+            os.close(file)
+        n_running = int(text.split()[3].partition(b"/")[0])
+        n_cores = len(os.sched_getaffinity(0))
+    except (OSError, ValueError, IndexError, AttributeError):  # another system, or /proc is hidden
+        return None
+    return max(0, n_cores - n_running) if n_cores == _machine_cores() else None
+
+
+@functools.cache
+def _machine_cores() -> int | None:
+    """Return the number of cores of the machine. Linux reads a file for it, which takes 10 us."""
+    return os.cpu_count()
 
 
 class _Budget:

@@ -20,11 +20,11 @@ class Machine:
 
     speeds: rounds a second by the number of threads. foreign: cores that other threads of the process use.
     start: seconds that threads take to wake up, in every call on more than one. cold: seconds by which cold
-    caches delay every call.
+    caches delay every call. idle: idle cores between two calls; None on a system that does not tell.
     """
 
-    def __init__(self, speeds, foreign=0.0, start=0.0004, cold=0.0):
-        self.speeds, self.foreign, self.start, self.cold = speeds, foreign, start, cold
+    def __init__(self, speeds, foreign=0.0, start=0.0004, cold=0.0, idle=None):
+        self.speeds, self.foreign, self.start, self.cold, self.idle = speeds, foreign, start, cold, idle
         self.now, self.used, self.rounds = 100.0, 5.0, 0
 
     def perf_counter(self):
@@ -58,16 +58,18 @@ def machine(monkeypatch):
     def make(speeds, **options):
         simulated = Machine(speeds, **options)
         monkeypatch.setattr(thread_choice, "time", simulated)
+        monkeypatch.setattr(threads, "idle_cores", lambda: simulated.idle)
         return simulated
 
     return make
 
 
+@pytest.mark.parametrize("idle", [None, 1])
 @pytest.mark.parametrize("gain", [0.1, 0.5, 0.9, 1.2, 1.9])
-def test_a_training_is_nearly_as_fast_as_with_the_better_number_of_threads(machine, gain):
+def test_a_training_is_nearly_as_fast_as_with_the_better_number_of_threads(machine, gain, idle):
     """Trials cost at most 3 % of the time on one thread; waking up adds a little to the time on two."""
     speeds = {1: 7000.0, 2: 7000.0 * gain}
-    run = machine(speeds)
+    run = machine(speeds, idle=idle)
     run.train(ThreadChoice(next(KINDS), 2), 1.0)
     assert run.rounds > 0.97 * speeds[1]
     assert run.rounds > 0.95 * speeds[2]
@@ -103,6 +105,66 @@ def test_there_is_no_trial_while_other_threads_of_the_process_compute(machine):
     assert set(run.train(choice, 0.5)) == {1}
     run.foreign = 0.0
     assert run.train(choice, 0.5)[-1] == 2
+
+
+def test_no_call_takes_more_threads_than_find_an_idle_core(machine):
+    """Other processes, or threads that spin: one thread goes on at once, and all go on when they are gone."""
+    run, choice = machine({1: 7000.0, 2: 13000.0, 4: 20000.0}, idle=3), ThreadChoice(next(KINDS), 4)
+    assert run.train(choice, 0.5)[-1] == 4
+    run.idle = 1
+    assert max(run.train(choice, 0.2)[1:]) == 2
+    run.idle = 0
+    assert set(run.train(choice, 0.5)[1:]) == {1}
+    run.idle = 3
+    assert run.train(choice, 0.5)[-1] == 4
+
+
+def test_a_training_that_begins_beside_other_threads_begins_with_one(machine):
+    """The memory of a training on idle cores says nothing about cores that are no longer idle."""
+    run, kind = machine({1: 7000.0, 2: 13000.0}, idle=1), next(KINDS)
+    assert run.train(ThreadChoice(kind, 2), 0.1)[-1] == 2
+    run.idle = 0
+    assert set(run.train(ThreadChoice(kind, 2), 0.02)) == {1}
+    run.idle = 1
+    assert set(run.train(ThreadChoice(kind, 2), 0.02)) == {2}
+
+
+def test_the_first_trial_on_idle_cores_follows_the_first_call(machine):
+    """A training of 10 ms gains by its second thread."""
+    counts = machine({1: 7000.0, 2: 13000.0}, idle=1).train(ThreadChoice(next(KINDS), 2), 0.01)
+    assert counts[:3] == [1, 2, 2]
+
+
+def test_a_first_call_is_no_trial(machine):
+    """The arrays of a training are in no cache before its first call, which would look slow as a trial."""
+    run, kind = machine({1: 7000.0, 2: 13000.0}, idle=0), next(KINDS)
+    run.train(ThreadChoice(kind, 2), 0.3)  # the trial, which is due, has had no idle core
+    run.idle = 1
+    assert run.train(ThreadChoice(kind, 2), 0.02)[:2] == [1, 2]
+
+
+def test_a_first_call_lasts_until_the_next_trial(machine):
+    """A training whose speed is known from the one before needs no short calls, but trials come in time."""
+    run, kind = machine({1: 7000.0, 2: 13000.0}, idle=1), next(KINDS)
+    run.train(ThreadChoice(kind, 2), 0.1)
+    n_threads, seconds = ThreadChoice(kind, 2).next_call()
+    assert (n_threads, seconds) == (2, limits.CALL_SECONDS)
+    run.now += limits.TRIAL_EVERY_SECONDS
+    choice = ThreadChoice(kind, 2)
+    assert choice.next_call() == (2, 0.0)
+    choice.note(2, 13, 0.001)
+    assert choice.next_call() == (1, limits.TRIAL_SECONDS)
+
+
+def test_a_long_first_call_counts(machine):
+    """Of trainings that take one call each, every first call is the last: a fall of the speed is seen."""
+    run, kind = machine({1: 7000.0, 2: 13000.0}, idle=1), next(KINDS)
+    run.train(ThreadChoice(kind, 2), 0.5)
+    for rounds, seconds, speed in ((10, 0.001, 13000.0), (10, 0.01, 1000.0)):
+        choice = ThreadChoice(kind, 2)
+        assert choice.next_call()[0] == 2
+        choice.note(2, rounds, seconds)
+        assert choice.speed == pytest.approx(speed, rel=0.1)
 
 
 def test_a_short_training_begins_with_the_measurements_of_the_last(machine):
@@ -155,6 +217,7 @@ def test_a_measured_number_of_threads_gives_the_same_bits(monkeypatch):
         monkeypatch.setattr(limits, name, 0.0)
     monkeypatch.setattr(limits, "FIRST_CALL_OPERATIONS", 1)
     monkeypatch.setattr(threads, "available_cores", lambda: 2)
+    monkeypatch.setattr(threads, "idle_cores", lambda: 1)
     counts, note = [], ThreadChoice.note
 
     def noted(choice, n_threads, n_rounds, seconds):

@@ -57,6 +57,40 @@ def test_the_system_gives_the_number_of_cores(granted, monkeypatch):
     assert available_cores() == 1
 
 
+@pytest.mark.parametrize(
+    ("text", "cores", "idle"),
+    [
+        ("0.85 4.10 5.02 1/137 29134\n", 12, 11),  # this thread runs alone
+        ("0.85 4.10 5.02 12/137 29134\n", 12, 0),
+        ("0.85 4.10 5.02 40/137 29134\n", 12, 0),
+        ("0.85 4.10 5.02 1/137 29134\n", 6, None),  # the other six belong to other processes
+        ("", 12, None),
+        ("0.85 4.10 5.02 x/137 29134\n", 12, None),
+        (None, 12, None),
+    ],
+)
+def test_the_system_says_how_many_are_idle(granted, monkeypatch, tmp_path, text, cores, idle):
+    path, system_open = tmp_path / "loadavg", os.open
+    if text is not None:
+        path.write_text(text)
+    opened = []
+
+    def open_copy(name, *options):
+        opened.append(name)
+        return system_open(path, *options)
+
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(cores)), raising=False)
+    monkeypatch.setattr(os, "open", open_copy)
+    threads._machine_cores.cache_clear()
+    try:
+        assert threads.idle_cores() == idle
+        assert opened == ["/proc/loadavg"]
+        monkeypatch.delattr(os, "sched_getaffinity")
+        assert threads.idle_cores() is None
+    finally:
+        threads._machine_cores.cache_clear()
+
+
 LIMITS = {
     "1": 1, "3": 3, " 4 ": 4, "04": 4, "6": 6, "100": 6, "9" * 30: 6, "9" * 5000: 6,
     # A list of limits by levels of nesting, of which the first one counts.

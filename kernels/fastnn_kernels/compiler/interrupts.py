@@ -12,6 +12,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+try:
+    # The functions of the module `signal` convert between numbers and enums: 2 and 4 us a call instead of
+    # 0.01 and 0.2. A training calls them some twenty times.
+    import _signal as handlers  # type: ignore[import-not-found]
+except ImportError:  # another Python
+    import signal as handlers
+
 __all__ = ["deliver_interrupts", "held_interrupts", "let_interrupts_through"]
 
 # SIGINT (Ctrl-C), and other signals whose Python handlers may raise, such as a time-out by SIGALRM.
@@ -87,13 +94,13 @@ def held_interrupts(note: Callable[[], object] = lambda: None) -> Iterator[None]
     hold = _Hold(note, _innermost)
     try:
         for number in SIGNALS:
-            previous = signal.getsignal(number)
+            previous = handlers.getsignal(number)
             # A handler that raised while holds were removed may have left a finished hold installed: skip it.
             while isinstance(previous, _Hold) and previous.is_finished:
                 previous = previous.previous[number]
             if callable(previous):
                 hold.previous[number] = previous
-                signal.signal(number, hold)
+                handlers.signal(number, hold)
         _innermost = hold
         yield
     finally:
@@ -103,7 +110,7 @@ def held_interrupts(note: Callable[[], object] = lambda: None) -> Iterator[None]
         hold.is_finished = True
         try:
             for number, previous in hold.previous.items():
-                signal.signal(number, previous)
+                handlers.signal(number, previous)
         finally:
             hold.deliver()
 

@@ -18,6 +18,7 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
+from .addresses import address_of
 from .numba_internals import entry_at, raised_error
 from .pointer import FunctionPointer, FunctionPointerType, PointerTableType
 
@@ -81,7 +82,7 @@ class PreparedCall:
             entry_at(self._pointer.address),
             ctypes.addressof(self._result),
             ctypes.addressof(self._error),
-            memory.ctypes.data,
+            address_of(memory),
         )
 
     def set(self, **arguments: Any) -> None:
@@ -89,9 +90,11 @@ class PreparedCall:
         for name, value in arguments.items():
             if name not in self._layout:
                 raise TypeError(f"the kernel has no argument {name}")
-            part, form, words = self._layout[name]
+            part, form, append = self._layout[name]
+            words: list[Any] = []
+            append(value, words)
             try:
-                self._bytes[part] = form.pack(*words(value))
+                self._bytes[part] = form.pack(*words)
             except (struct.error, OverflowError) as error:
                 raise TypeError(f"{name} is {value!r}: {error}") from error
             self.arguments[name] = value
@@ -112,11 +115,11 @@ class PreparedCall:
 
 
 class Field(NamedTuple):
-    """The part of the memory that holds an argument, and the function that yields the argument's words."""
+    """The part of the memory that holds an argument, and the function that lists the argument's words."""
 
     part: slice
     form: struct.Struct
-    words: Callable[[Any], Iterator[Any]]
+    append: Callable[[Any, list[Any]], None]
 
 
 @functools.cache
@@ -153,8 +156,8 @@ def _formats(kind: Any) -> Iterator[str]:
         raise TypeError(f"Python cannot pass {kind}")
 
 
-def _words(kind: Any, name: str) -> Callable[[Any], Iterator[Any]]:
-    """Return the function that yields the words of a value of the type `kind`.
+def _words(kind: Any, name: str) -> Callable[[Any, list[Any]], None]:
+    """Return the function that appends the words of a value of the type `kind` to a list.
 
     The words of an array are its address and shape, those of a tuple the words of its items; any other value
     is one word. The function raises TypeError, with the name, for a value of another type. Whatever depends
@@ -170,38 +173,38 @@ def _words(kind: Any, name: str) -> Callable[[Any], Iterator[Any]]:
         labels = getattr(kind, "fields", range(len(kind)))
         items = [_words(item, f"{name}.{label}") for label, item in zip(labels, kind, strict=True)]
 
-        def words(value: Any) -> Iterator[Any]:
+        def append(value: Any, words: list[Any]) -> None:
             if not (isinstance(value, class_) and len(value) == len(items)):
                 raise refused(value)
             for item, part in zip(items, value, strict=True):
-                yield from item(part)
+                item(part, words)
 
     elif isinstance(kind, types.Array):
         dtype, ndim, is_written = np.dtype(kind.dtype.name), kind.ndim, kind.mutable
 
-        def words(value: Any) -> Iterator[Any]:
+        def append(value: Any, words: list[Any]) -> None:
             if not (isinstance(value, np.ndarray) and value.dtype == dtype and value.ndim == ndim):
                 raise refused(value)
             flags = value.flags
-            if not (flags.c_contiguous and flags.aligned and (flags.writeable or not is_written)):
+            if not (flags.carray or (not is_written and flags.c_contiguous and flags.aligned)):
                 raise refused(value)
-            yield value.ctypes.data
-            yield from value.shape
+            words.append(address_of(value))
+            words += value.shape
 
     elif kind in FORMATS:
         is_truth = kind is types.boolean
 
-        def words(value: Any) -> Iterator[Any]:
+        def append(value: Any, words: list[Any]) -> None:
             if isinstance(value, (bool, np.bool_)) != is_truth:
                 raise refused(value)
-            yield value
+            words.append(value)
 
     else:
         is_none = kind is types.none
 
-        def words(value: Any) -> Iterator[Any]:
+        def append(value: Any, words: list[Any]) -> None:
             if value is not None if is_none else getattr(value, "_numba_type_", None) != kind:
                 raise refused(value)
-            yield 0 if is_none else value.address
+            words.append(0 if is_none else value.address)
 
-    return words
+    return append
