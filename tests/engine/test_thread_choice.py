@@ -157,7 +157,7 @@ def test_a_first_call_lasts_until_the_next_trial(machine):
 
 
 def test_a_long_first_call_counts(machine):
-    """Of trainings that take one call each, every first call is the last: a fall of the speed is seen."""
+    """A training may take a single call: a fall of the speed is seen in the first call, if that is long."""
     run, kind = machine({1: 7000.0, 2: 13000.0}, idle=1), next(KINDS)
     run.train(ThreadChoice(kind, 2), 0.5)
     for rounds, seconds, speed in ((10, 0.001, 13000.0), (10, 0.01, 1000.0)):
