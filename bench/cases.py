@@ -11,7 +11,6 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
-import numba
 import numpy as np
 from sklearn.datasets import make_moons
 from sklearn.neural_network import MLPClassifier
@@ -19,9 +18,8 @@ from sklearn.neural_network import MLPClassifier
 import fastnn
 from fastnn.engine.choice import get_backend
 from fastnn.reference.tutorial import TutorialModel
-from fastnn_kernels.compiler.jit import OPTIONS
 from fastnn_kernels.vectors import vmath
-from fastnn_kernels.vectors.vector import lanes, load, store
+from fastnn_kernels.vectors.elementwise import elementwise
 
 PASSES = 20_000
 GRID = 8192
@@ -146,14 +144,6 @@ def moons_cold() -> None:
 # --- exp and tanh --------------------------------------------------------------------------------
 
 
-@cache
 def vector_function(name: str) -> Callable:
-    """Return a kernel ``(x, y)`` that applies a function of vmath to every value of a row."""
-    function = getattr(vmath, name)
-
-    @numba.njit(**OPTIONS)
-    def apply(x, y):
-        for t in range(0, x.shape[1], lanes(x)):
-            store(y, 0, t, function(load(x, 0, t)))
-
-    return apply
+    """Return the kernel ``(x, y)`` that applies a function of vmath to every value of a row."""
+    return elementwise(getattr(vmath, name))
