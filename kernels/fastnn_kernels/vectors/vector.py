@@ -110,7 +110,7 @@ def is_integer_matrix(matrix: Any) -> bool:
 
 # Number of vectors whose instructions alternate in loops over long formulas. In a formula such as tanh most
 # instructions wait for the one before, for some 90 cycles in all, and the processor looks ahead by a few
-# vectors only. On a Zen 5 core, four vectors in turns take a fifth less time, and mostly fit in the registers.
+# vectors only. Four vectors in turns mostly fit in the registers, and take a fifth less time on a Zen 5 core.
 N_INTERLEAVED = 4
 
 
