@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnn_kernels.compiler.addresses import address_of
+from fastnn_kernels.compiler.forks import cached_property
 
 from ..losses import Loss, SoftmaxCrossEntropy, resolve_loss
 from ..reference.layer import ACTIVATIONS
@@ -203,7 +204,7 @@ class Network:
         """Number of outputs."""
         return self.layers_dim[-1]
 
-    @functools.cached_property
+    @cached_property
     def shapes(self) -> tuple[tuple[int, int], ...]:
         """Shapes (inputs, outputs) of the layers."""
         return tuple(zip(self.layers_dim[:-1], self.layers_dim[1:], strict=True))
@@ -215,7 +216,7 @@ class Network:
         lanes = ALIGNMENT // self.dtype.itemsize
         return -(-size // lanes) * lanes
 
-    @functools.cached_property
+    @cached_property
     def layers(self) -> tuple[LayerOffsets, ...]:
         """Sizes and offsets of every layer."""
         layers = []
@@ -233,12 +234,12 @@ class Network:
             weights += n_in * n_out
         return tuple(layers)
 
-    @functools.cached_property
+    @cached_property
     def n_weights(self) -> int:
         """Length of the beginning of the flat vector that holds the weights, which alone are regularised."""
         return self._whole(sum(n_in * n_out for n_in, n_out in self.shapes))
 
-    @functools.cached_property
+    @cached_property
     def n_parameters(self) -> int:
         """Length P of the flat vector. Elements that belong to no layer are padding: they are and stay 0."""
         n_others = sum(layer.n_out * (3 if layer.scales >= 0 else 1) for layer in self.layers)
@@ -256,7 +257,7 @@ class Network:
         n_weights, n_used = last.weights + last.n_in * last.n_out, last.biases + last.n_out
         return slice(n_weights, self.n_weights), slice(n_used, self.n_parameters)
 
-    @functools.cached_property
+    @cached_property
     def n_statistics(self) -> int:
         """Length of the flat vector of running statistics."""
         return sum(3 * layer.n_out for layer in self.layers if layer.statistics >= 0)
@@ -347,17 +348,17 @@ class Network:
 
     # --- layouts of the kernels' workspaces -----------------------------------------------------
 
-    @functools.cached_property
+    @cached_property
     def kernel_activations(self) -> tuple[str, ...]:
         """Names of the activations in use, sorted; the plan refers to them by index."""
         return tuple(sorted(set(self.activations)))
 
-    @functools.cached_property
+    @cached_property
     def layout(self) -> Layout:
         """Layout for predictions."""
         return self._lay_out(training=False)
 
-    @functools.cached_property
+    @cached_property
     def training_layout(self) -> Layout:
         """Layout for training, with the rows that the backward pass needs."""
         return self._lay_out(training=True)
@@ -397,12 +398,12 @@ class Network:
             source = take(n_out, dropped, units)
         return Layout(np.array(rows, np.int64), n_rows, 2 * widest)
 
-    @functools.cached_property
+    @cached_property
     def widest_tile(self) -> int:
         """Largest width of a tile in predictions, in samples."""
         return self._widest(LEAST_ROW_BYTES // self.dtype.itemsize)
 
-    @functools.cached_property
+    @cached_property
     def widest_training_tile(self) -> int:
         """Largest width of a tile in training, in samples."""
         return self._widest(LEAST_TRAINING_WIDTH)

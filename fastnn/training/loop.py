@@ -8,12 +8,13 @@ stop, a number of passes; no chunk runs past the earliest stop.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fastnn_kernels.compiler.forks import cached_property
 
 from ..engine.job import Job
 from ..engine.protocol import Trainer
@@ -135,12 +136,12 @@ class Training:
 
     # --- measurements --------------------------------------------------------------------------------
 
-    @functools.cached_property
+    @cached_property
     def kept(self) -> NDArray[np.int64]:
         """Numbers (R,) of the passes that the history keeps, counted from 0."""
         return self.job.kept
 
-    @functools.cached_property
+    @cached_property
     def validation(self) -> NDArray[np.float64]:
         """Validation losses (R,) of the kept passes, NaN where none has been computed."""
         return np.full(len(self.kept), np.nan)

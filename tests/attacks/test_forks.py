@@ -96,6 +96,66 @@ def test_children_forked_while_a_thread_imports_and_compiles_do_not_wait(work):
     assert run_python(COMMON + program).strip() == "[0, 0, 0]"
 
 
+def test_a_child_forked_while_a_thread_computes_a_property_does_not_wait():
+    """Python 3.11 computes cached properties of all objects under a lock, which the child would inherit."""
+    program = """
+    from fastnn_kernels.compiler.forks import cached_property
+
+    class Slow:
+        begun, ended = threading.Event(), threading.Event()
+
+        @cached_property
+        def value(self):
+            self.begun.set()
+            self.ended.wait()
+            return 1
+
+    thread = threading.Thread(target=lambda: Slow().value)
+    thread.start()
+    Slow.begun.wait()
+
+    def work():
+        signal.alarm(60)
+        Slow.ended.set()
+        return Slow().value == 1
+
+    print(forked(work))
+    Slow.ended.set()
+    thread.join()
+    """
+    assert run_python(COMMON + program).strip() == "0"
+
+
+@pytest.mark.parametrize(
+    "lock", ["forks.import_lock", "numba_internals.global_compiler_lock", "numba_internals.llvm_lock"]
+)
+def test_a_fork_waits_for_the_locks_that_other_threads_hold(lock):
+    program = f"""
+    from fastnn_kernels.compiler import forks, jit, numba_internals
+
+    lock, held = {lock}, threading.Event()
+
+    def hold():
+        lock.acquire()
+        held.set()
+        threading.Event().wait(0.3)
+        lock.release()
+
+    def work():
+        signal.alarm(60)
+        lock.acquire()
+        lock.release()
+        return True
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    print(forked(work))
+    thread.join()
+    """
+    assert run_python(COMMON + program).strip() == "0"
+
+
 def test_children_forked_while_threads_train_predict_and_paint_compute_the_same():
     program = """
     expected, ended, begun = results(), threading.Event(), threading.Semaphore(0)

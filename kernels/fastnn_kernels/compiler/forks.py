@@ -1,4 +1,4 @@
-"""Locks that `os.fork` waits for.
+"""Locks that `os.fork` waits for, and a property that needs no lock.
 
 A forked child process has one thread. If another thread of the parent held a lock, as during an import or a
 compilation, the lock stays held in the child, and the child waits for ever. So a fork first acquires all
@@ -7,14 +7,35 @@ locks. This module imports the standard library alone, so that importing it does
 
 from __future__ import annotations
 
+import functools
+
 # The hooks of a fork run last registered first. A thread that imports numba asks for logging's lock: its
 # hook, registered when logging is imported, must run after the one below, which waits for the import's end.
 import logging  # noqa: F401
 import os
+import sys
 import threading
 from typing import Any
 
-__all__ = ["import_lock", "wait_at_fork"]
+__all__ = ["cached_property", "import_lock", "wait_at_fork"]
+
+if sys.version_info >= (3, 12):
+    cached_property = functools.cached_property
+else:
+
+    class cached_property(functools.cached_property):
+        """Property that is computed once for each object, as in Python 3.12: without a lock.
+
+        Python 3.11 holds a lock while it computes the property of any object. A child that is forked at that
+        time would wait for the lock for ever. Without the lock, two threads may both compute the value.
+        """
+
+        def __get__(self, instance: Any, owner: Any = None) -> Any:
+            if instance is None:
+                return self
+            # Later accesses find the value in the object's dictionary, and do not call this method.
+            return instance.__dict__.setdefault(self.attrname, self.func(instance))
+
 
 # Lock that is held while numba and the kernels are imported.
 import_lock = threading.RLock()

@@ -47,6 +47,7 @@ from .numba_internals import (
     is_disabled,
     kernel_cache,
     kernel_codegen,
+    llvm_lock,
     part_library,
     pipeline_without_counts,
     rebuilt,
@@ -126,9 +127,10 @@ def arrays_among(kinds: Iterable[Any]) -> Iterator[Any]:
             yield kind
 
 
-# A forked child has no other threads. If one of the parent's threads held numba's lock, the child would wait
-# for ever: a fork waits for the lock.
+# A forked child has no other threads. If one of the parent's threads held one of these locks, the child would
+# wait for ever: a fork waits for them, in the order in which a compilation acquires them.
 wait_at_fork(global_compiler_lock)
+wait_at_fork(llvm_lock)
 
 
 # --- the kinds of code ---------------------------------------------------------------------------

@@ -26,6 +26,7 @@ from numba.core.registry import CPUDispatcher
 from numba.core.serialize import dumps
 from numba.core.typeconv import Conversion
 from numba.core.typed_passes import NopythonTypeInference
+from numba.core.typing import bufproto  # noqa: F401 (numba imports it at the first call: no fork may fall there)
 from numba.core.typing.templates import Signature
 from numba.np.arrayobj import populate_array
 from numba.np.unsafe.ndarray import to_fixed_tuple
@@ -55,6 +56,7 @@ __all__ = [
     "is_disabled",  # config.DISABLE_JIT, the environment variable NUMBA_DISABLE_JIT
     "kernel_cache",  # dispatchers keep their cache as `_cache`
     "kernel_codegen",  # dispatchers keep their target context as `targetctx`
+    "llvm_lock",  # a reentrant lock that llvmlite holds during each call of LLVM
     "part_library",  # code libraries optimise and add to the engine in methods that can be overridden
     "pipeline_without_counts",  # passes may change the target context, whose `enable_nrt` emits counts
     "raised_error",  # the error is a struct, which begins with a pickle and its size
@@ -69,6 +71,10 @@ __all__ = [
     "target_key",  # `magic_tuple` of a code generator identifies the target machine
     "to_fixed_tuple",  # converts an array to a tuple of constant length, in kernels
 ]
+
+
+# Lock of llvmlite. Objects of LLVM are disposed of at any time, also while numba's lock is free.
+llvm_lock = llvmlite.binding.ffi.lib._lock._lock
 
 
 # --- settings ------------------------------------------------------------------------------------

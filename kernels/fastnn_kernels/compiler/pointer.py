@@ -34,6 +34,7 @@ from numba.extending import (
     unbox,
 )
 
+from .forks import cached_property
 from .jit import arrays_among, is_code_saved, kernel, machine_code
 from .numba_internals import (
     Signature,
@@ -147,13 +148,13 @@ class FunctionPointer:
         set_numba_type(self, FunctionPointerType(result(*arguments)))
         self._called, self._kinds, self.result = function, tuple(arguments), result
 
-    @functools.cached_property
+    @cached_property
     def kinds(self) -> dict[str, Any]:
         """Types of the arguments, by name."""
         names = inspect.signature(dispatcher_function(self._called) or self._called).parameters
         return dict(zip(names, self._kinds, strict=True))
 
-    @functools.cached_property
+    @cached_property
     def address(self) -> int:
         """Address of the machine code. The first access compiles the kernel, or loads it from the cache."""
         compiled = machine_code(self._function, self._types)
@@ -187,13 +188,13 @@ class PointerTable:
         (item,) = {typeof(pointer) for pointer in pointers}
         set_numba_type(self, PointerTableType(item))
 
-    @functools.cached_property
+    @cached_property
     def _entries(self) -> np.ndarray:
         """Addresses of the kernels, after their number, which bounds checks read."""
         addresses = (pointer.address for pointer in self._pointers)
         return np.array([len(self._pointers), *addresses], np.uintp)
 
-    @functools.cached_property
+    @cached_property
     def address(self) -> int:
         """Address of the table. The first access compiles or loads the kernels."""
         return self._entries.ctypes.data
