@@ -193,7 +193,7 @@ class BoundaryImage:
         if self.classes is not None:
             pixels = pixels.astype(np.min_scalar_type(len(self.classes) - 1))
         elif not self.is_bounded:
-            least = np.finfo(pixels.dtype).tiny
+            least = np.finfo(pixels.dtype).smallest_normal
             pixels = pixels / pixels.max(initial=least, where=np.isfinite(pixels))
         picture = self._picture(pixels, is_bounded=True)
         return PngCoding(picture, grey_bits=16).file(np.ascontiguousarray(pixels))

@@ -217,9 +217,10 @@ class Job:
         rates = self.rates(steps)
         numbers = self.optimizer.coefficients(rates, steps + self.steps_before)
         # Update rules need finite coefficients: cap numbers that the dtype cannot hold. The kernels flush
-        # subnormal numbers to 0: do the same here, for both backends.
+        # subnormal numbers to 0: do the same here, for both backends. NumPy computes `tiny`, another name of
+        # `smallest_normal`, under a lock in Python 3.11, which a forked child would inherit: avoid that name.
         limits = np.finfo(dtype)
-        numbers = np.where(np.abs(numbers) < limits.tiny, 0.0, np.minimum(numbers, limits.max))
+        numbers = np.where(np.abs(numbers) < limits.smallest_normal, 0.0, np.minimum(numbers, limits.max))
         return np.ascontiguousarray(numbers, dtype)
 
     def records(self, n_layers: int) -> Records:

@@ -341,7 +341,7 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
         else:
             exact = scipy.special.log_expit(np.hstack([-scores, scores])[:, : P.shape[1]])
         with np.errstate(divide="ignore"):
-            return np.where(np.finfo(P.dtype).tiny <= P, np.log(P), exact)
+            return np.where(np.finfo(P.dtype).smallest_normal <= P, np.log(P), exact)
 
     @property
     def _label_binarizer(self) -> Any:

@@ -213,7 +213,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
 
     def _losses(self, scores: Array, y: Array) -> Array:
         P = probabilities(scores, self.temperature_)
-        return -np.log(np.maximum(P[np.arange(len(y)), y], np.finfo(P.dtype).tiny))
+        return -np.log(np.maximum(P[np.arange(len(y)), y], np.finfo(P.dtype).smallest_normal))
 
     def _score_lines(self) -> list[str]:
         return [

@@ -43,7 +43,7 @@ def quantile_edges(x: Array, n_bins: int) -> NDArray[np.float64]:
     if distinct.size > n_bins + 1:
         distinct = np.unique(np.quantile(x, np.linspace(0, 1, n_bins + 1)).astype(np.float64))
     # Edges at a subnormal distance count as one: quotients by the distance would overflow.
-    apart = np.diff(distinct) > np.finfo(np.float64).tiny
+    apart = np.diff(distinct) > np.finfo(np.float64).smallest_normal
     return distinct[np.concatenate([[True], apart])]
 
 

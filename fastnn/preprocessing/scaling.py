@@ -43,7 +43,7 @@ def robust_center_and_scale(x: Array) -> tuple[float, float]:
     with np.errstate(over="ignore"):
         scale = 2 * (high / 2 - low / 2) or x.max() / 2 - x.min() / 2
     # A range that rounds to 0, or a subnormal one, would make quotients infinite.
-    usable = np.isfinite(scale) and scale > np.finfo(np.float64).tiny
+    usable = np.isfinite(scale) and scale > np.finfo(np.float64).smallest_normal
     return float(center), float(scale) if usable else 1.0
 
 

@@ -28,7 +28,7 @@ def subdivide(networks, votes, xs, ys, leaf_size, waiting):
         sides.append((centre, np.maximum(high - centre, centre - low) * (1 + 4 * np.finfo(xs.dtype).eps)))
     (x, x_reach), (y, y_reach) = sides
     zero = np.zeros_like(x)
-    off, tiny = slack(2, xs.dtype.type), np.finfo(xs.dtype).tiny
+    off, tiny = slack(2, xs.dtype.type), np.finfo(xs.dtype).smallest_normal
     cells = Form(
         np.column_stack([x, y]), np.column_stack([x_reach, zero]), np.column_stack([zero, y_reach]),
         np.column_stack([off * (np.abs(x) + x_reach) + tiny, off * (np.abs(y) + y_reach) + tiny]),

@@ -56,7 +56,7 @@ def representable(value, dtype):
     if not isinstance(value, float):
         return value
     limits = np.finfo(dtype)
-    return 0.0 if value < limits.tiny else min(value, float(limits.max))
+    return 0.0 if value < limits.smallest_normal else min(value, float(limits.max))
 
 
 def train_step(network, state, job, records):

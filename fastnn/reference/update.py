@@ -106,7 +106,7 @@ def adamw(p, g, state, *, rate, weight_decay, **others):
 
 def root(square):
     """Return ``sqrt(max(square, tiny))``, where tiny is the smallest normal number: ``0 / root(0)`` is 0."""
-    return np.sqrt(np.maximum(square, np.finfo(square.dtype).tiny))
+    return np.sqrt(np.maximum(square, np.finfo(square.dtype).smallest_normal))
 
 
 def update(name, gradient, parameters, state, coefficients, l2, l1):
