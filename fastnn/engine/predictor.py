@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -64,6 +66,7 @@ class Predictor:
         self._run, self._result = get_backend(backend).bind(network, parameters, self._X, output)
         self._finish = finish
         self._lock = threading.Lock()
+        _predictors.add(self)
         self._arguments = backend, network, parameters, n_rows, output, finish
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -125,6 +128,19 @@ class Predictor:
                 else f"the network has {n_features} inputs, a column each"
             )
             raise ValueError(f"X must have the shape {self._shape}, got {shape}: {remedy}")
+
+
+_predictors: weakref.WeakSet[Predictor] = weakref.WeakSet()
+
+
+def _reset_after_fork() -> None:
+    """Release all predictors in a forked child process, which lacks the threads that were calling them."""
+    for predictor in _predictors:
+        predictor._lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_reset_after_fork)
 
 
 def positive(scores: Array) -> NDArray[np.int64]:

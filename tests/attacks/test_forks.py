@@ -150,6 +150,33 @@ def test_a_fork_waits_for_the_locks_that_other_threads_hold(lock):
     assert run_python(COMMON + program).strip() == "0"
 
 
+def test_a_child_forked_while_a_thread_calls_a_predictor_calls_it_too():
+    program = """
+    predict, begun, ended = trained().predictor(1, "predict_proba"), threading.Event(), threading.Event()
+    expected, finish = predict(X[:1]).tobytes(), predict._finish
+
+    def slow(outputs):
+        begun.set()
+        ended.wait()
+        return finish(outputs)
+
+    predict._finish = slow
+    thread = threading.Thread(target=predict, args=[X[:1]])
+    thread.start()
+    begun.wait()
+
+    def work():
+        signal.alarm(60)
+        ended.set()
+        return predict(X[:1]).tobytes() == expected
+
+    print(forked(work))
+    ended.set()
+    thread.join()
+    """
+    assert run_python(COMMON + program).strip() == "0"
+
+
 def test_children_forked_while_threads_train_predict_and_paint_compute_the_same():
     program = """
     expected, ended, begun = results(), threading.Event(), threading.Semaphore(0)
