@@ -14,8 +14,8 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 
-from ..estimators.tabular_report import error_text
 from ..preprocessing.encoder import TableEncoder
+from ..system.messages import error_text
 
 __all__ = [
     "METRICS",

@@ -20,6 +20,7 @@ from ..export.description import ModelDescription
 from ..export.onnx import Graph, Tensor, add_model, model_outputs
 from ..losses import Quantile
 from ..saving.registry import savable
+from ..system.messages import error_text
 from ..system.validation import check_weights
 from .calibration import (
     checked_quantiles,
@@ -33,7 +34,6 @@ from .moments import Moments
 from .regressor import MLPRegressor
 from .tabular_base import Tabular
 from .tabular_export import described_networks, with_temperature
-from .tabular_report import error_text
 from .targets import checked_column, checked_numbers, weights_of_classes
 
 __all__ = ["TabularClassifier", "TabularRegressor"]

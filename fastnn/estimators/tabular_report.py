@@ -16,7 +16,7 @@ import fastnn
 from ..preprocessing.encoder import PreparedTable
 from ..system.validation import check_count
 
-__all__ = ["Report", "error_text", "last_best"]
+__all__ = ["Report", "last_best"]
 
 Array = NDArray[Any]
 
@@ -136,11 +136,6 @@ class Report:
             Axes with the bars.
         """
         return fastnn.plot_importances(self, X, y, n_columns=n_columns, ax=ax)
-
-
-def error_text(error: float) -> str:
-    """Return an error or loss as text: four decimals, or four significant digits if it is below 0.001."""
-    return f"{error:.4g}" if 0 < abs(error) < 1e-3 else f"{error + 0.0:.4f}"
 
 
 def last_best(scores: Any) -> int:

@@ -16,6 +16,7 @@ from ..model import Model
 from ..plotting.animation import animate_training, snapshot_passes
 from ..plotting.boundary import plot_decision_boundary
 from ..plotting.moving import write_frames
+from ..system.messages import error_text
 from ..system.validation import shown
 from .fields import Problem
 from .frames import pixel_centres
@@ -185,7 +186,7 @@ def _animation(run: Run) -> bytes:
             animate_training(models, X, y, path, titles=titles)
         else:
             titles = [
-                f"pass {snapshot.epoch:,}: loss {model.calculate_loss(X, y):.4f}"
+                f"pass {snapshot.epoch:,}: loss {error_text(model.calculate_loss(X, y))}"
                 for snapshot, model in zip(chosen, models, strict=True)
             ]
             frames = list(zip(models, titles, strict=True))

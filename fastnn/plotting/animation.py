@@ -21,6 +21,7 @@ from ..boundary.render import check_size
 from ..boundary.subjects import check_model
 from ..model import Model
 from ..system.files import check_file_name, written_whole
+from ..system.messages import error_text
 from ..system.validation import check_count, check_flag
 from ..training.loop import Hook, Training
 from .film import USUAL_SIZE, Film, Scene, Snapshot
@@ -336,6 +337,6 @@ def _fit_classifier(estimator: Any, X: Any, y: Any, frames: int, scene: Scene) -
 
 def _title(model: Any, loss: float | None, n_passes: int, scene: Scene) -> str:
     """Return the title of a frame."""
-    # The loss has the same width in all frames: it comes first, so that the text after it does not move.
+    # The loss has the same width in most frames: it comes first, so that the text after it does not move.
     passes = "1 pass" if n_passes == 1 else f"{n_passes:,} passes"
-    return ("" if loss is None else f"loss {loss:.4f}, ") + f"{scene.accuracy(model)} after {passes}"
+    return ("" if loss is None else f"loss {error_text(loss)}, ") + f"{scene.accuracy(model)} after {passes}"

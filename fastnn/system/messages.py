@@ -1,11 +1,11 @@
-"""Warnings at the line of the user's call, however deep in the library they are issued."""
+"""Warnings at the line of the user's call, however deep in the library they are issued; errors as text."""
 
 from __future__ import annotations
 
 import sys
 import warnings
 
-__all__ = ["warn"]
+__all__ = ["error_text", "warn"]
 
 # Modules in which scikit-learn wraps the methods of an estimator.
 WRAPPERS = ("sklearn.base", "sklearn.callback._callback_support")
@@ -29,3 +29,8 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
             break
         frame, level = frame.f_back, level + 1
     warnings.warn(message, category, stacklevel=level)
+
+
+def error_text(error: float) -> str:
+    """Return an error or loss as text: four decimals, or four significant digits if it is below 0.001."""
+    return f"{error:.4g}" if 0 < abs(error) < 1e-3 else f"{error + 0.0:.4f}"

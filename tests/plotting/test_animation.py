@@ -2,6 +2,7 @@
 
 import warnings
 from contextlib import nullcontext
+from types import SimpleNamespace
 
 import matplotlib
 import numpy as np
@@ -16,7 +17,7 @@ import fastnn
 from fastnn.boundary.colours import REGION_STRENGTH, class_colours
 from fastnn.estimators.fitting import Curves
 from fastnn.plotting import film
-from fastnn.plotting.animation import snapshot_passes
+from fastnn.plotting.animation import _title, snapshot_passes
 from fastnn.plotting.moving import HOLD_MILLISECONDS
 
 pd = optional("pandas")
@@ -232,6 +233,12 @@ def test_a_small_frame_may_have_many_classes_and_a_long_title(tmp_path):
         models, samples, labels, tmp_path / "a.gif", titles=["x" * 200, ""], size=240
     )
     assert len(frames(path)[0]) == 2
+
+
+@pytest.mark.parametrize(("loss", "text"), [(1.25, "1.2500"), (3.21e-5, "3.21e-05"), (0.0, "0.0000")])
+def test_titles_show_small_losses_with_their_digits(loss, text):
+    scene = SimpleNamespace(accuracy=lambda model: "3 of 4 correct")
+    assert _title(None, loss, 1000, scene) == f"loss {text}, 3 of 4 correct after 1,000 passes"
 
 
 def test_progress_shows_bars(tmp_path, capsys):
