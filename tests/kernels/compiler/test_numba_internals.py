@@ -39,8 +39,8 @@ def private_attributes(tree):
     }
 
 
-# `_replace` is a documented method of named tuples.
-PRIVATE = UNDOCUMENTED | private_attributes(ast.parse(INTERNALS.read_text())) - {"_replace"}
+# `_replace` is a documented method of named tuples; objects of this project have locks named `_lock`, too.
+PRIVATE = UNDOCUMENTED | private_attributes(ast.parse(INTERNALS.read_text())) - {"_replace", "_lock"}
 
 
 def is_undocumented(module, member=None):
@@ -100,6 +100,7 @@ def test_kernels_use_private_attributes_of_their_own_only():
         "import llvmlite.binding.ffi",
         "from llvmlite.binding import ffi, executionengine as engine\nfrom llvmlite.ir._utils import x",
         "def f():\n    from numba.misc.appdirs import AppDirs",
+        "llvmlite.binding.ffi.lib._lock",
         "numba.core.config",
         "numba.config.CACHE_DIR",
         "context.call_conv",
