@@ -370,12 +370,12 @@ def shown(value: Any) -> str:
     """Return the repr of a value, short enough for a message.
 
     If the repr fails, as for integers of more than 4300 digits or a class with a faulty ``__repr__``, the
-    result names the type.
+    result names the type and the error.
     """
     try:
         text = repr(value)
-    except Exception:
-        return f"a {type(value).__name__}"
+    except Exception as error:
+        return f"a {type(value).__name__} whose repr raises {type(error).__name__}"
     return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 3]}..."
 
 

@@ -276,7 +276,7 @@ class _Refusal:
         message = f"compiled kernels cannot be kept, so every process compiles them again: {self.reason}"
         try:
             warnings.warn(message, RuntimeWarning, stacklevel=stacklevel)
-        except Exception:
+        except RuntimeWarning:
             logging.getLogger(__name__).warning(message)
 
 

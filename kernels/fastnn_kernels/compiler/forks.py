@@ -13,28 +13,26 @@ import functools
 # hook, registered when logging is imported, must run after the one below, which waits for the import's end.
 import logging  # noqa: F401
 import os
-import sys
 import threading
 from typing import Any
 
 __all__ = ["cached_property", "import_lock", "wait_at_fork"]
 
-if sys.version_info >= (3, 12):
-    cached_property = functools.cached_property
-else:
 
-    class cached_property(functools.cached_property):
-        """Property that is computed once for each object, as in Python 3.12: without a lock.
+class cached_property(functools.cached_property):
+    """Property that is computed once for each object, without a lock; all threads get the same value.
 
-        Python 3.11 holds a lock while it computes the property of any object. A child that is forked at that
-        time would wait for the lock for ever. Without the lock, two threads may both compute the value.
-        """
+    Python 3.11 holds a lock while it computes the property of any object: a child that is forked at that time
+    would wait for the lock for ever. Later versions have no lock, and may give two threads two values, of
+    which the object keeps the second: an address in the first would be that of freed memory. Here, two
+    threads may both compute the value, and both get the one that was stored first.
+    """
 
-        def __get__(self, instance: Any, owner: Any = None) -> Any:
-            if instance is None:
-                return self
-            # Later accesses find the value in the object's dictionary, and do not call this method.
-            return instance.__dict__.setdefault(self.attrname, self.func(instance))
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        """Compute and store the value; later accesses find it in the object's dictionary."""
+        if instance is None:
+            return self
+        return instance.__dict__.setdefault(self.attrname, self.func(instance))
 
 
 # Lock that is held while numba and the kernels are imported.
