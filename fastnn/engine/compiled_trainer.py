@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import os
 import time
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
+from threading import Barrier, BrokenBarrierError
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ from fastnn_kernels.compiler.interrupts import held_interrupts
 
 from ..network.description import Network, aligned_empty
 from ..system import threads
-from ..system.threads import acquired_cores, started_pool
+from ..system.threads import CorePlaces, acquired_cores, started_pool
 from . import limits
 from .arguments import (
     compile_gradient_aside,
@@ -304,27 +306,36 @@ class NumbaTrainer:
             if n_threads == 1 or self._pool is None:
                 self._n_running = 1
                 return call()
-            # The last call may have run on fewer threads: copy the progress of thread 0 to all threads.
-            self._state.progress[1:] = self._state.progress[0]
-            # The kernel's threads wait for each other at barriers: start only when all of them are submitted.
-            all_submitted: Future[bool] = Future()
-            call.set(n_threads=n_threads)
-            calls = [call, *(call.copy() for _ in range(1, n_threads))]
+            return self._call_together(call, n_threads, self._pool)
 
-            def share(thread: int) -> None:
-                if all_submitted.result():
-                    calls[thread].set(thread=thread)
-                    calls[thread]()
+    def _call_together(self, call: Any, n_threads: int, pool: ThreadPoolExecutor) -> bool:
+        """Run a call on this thread and `n_threads` - 1 threads of the pool; return its result."""
+        # The last call may have run on fewer threads: copy the progress of thread 0 to all threads.
+        self._state.progress[1:] = self._state.progress[0]
+        call.set(n_threads=n_threads)
+        # The kernel's threads wait for each other at barriers: start only when all are in their places.
+        together, places = Barrier(n_threads), CorePlaces()
 
+        def share(thread: int) -> None:
+            part = call.copy()
+            part.set(thread=thread)
+            places.take()
+            with suppress(BrokenBarrierError):
+                together.wait()
+                part()
+
+        try:
             try:
-                others = [self._pool.submit(share, thread) for thread in range(1, n_threads)]
+                others = [pool.submit(share, thread) for thread in range(1, n_threads)]
             except RuntimeError:  # the interpreter is exiting: continue on this thread alone
-                all_submitted.set_result(False)
+                together.abort()
                 self._use_one_thread()
                 call.set(n_threads=1)
                 return call()
-            all_submitted.set_result(True)
+            together.wait()
             self._n_running = n_threads
             finite = call()
             wait(others)
             return finite
+        finally:
+            places.release()

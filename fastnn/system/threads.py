@@ -7,6 +7,7 @@ each, and wait if there are more trainings than cores.
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import os
 import re
@@ -20,6 +21,7 @@ from typing import Any, TypeVar
 from fastnn_kernels.compiler.interrupts import deliver_interrupts, held_interrupts
 
 __all__ = [
+    "CorePlaces",
     "Flag",
     "acquired_cores",
     "available_cores",
@@ -84,6 +86,8 @@ class _Budget:
         self.lock = threading.Lock()
         self.changed = threading.Condition(self.lock)
         self.in_use = 0
+        # Numbers of the cores on which the threads of running calls were placed (`CorePlaces`).
+        self.places: list[int] = []
 
 
 _budget = _Budget()
@@ -155,6 +159,70 @@ def spare_cores(most: int) -> Iterator[int]:
     """
     with _try_acquire_cores(most) as count:
         yield max(1, count)
+
+
+class CorePlaces:
+    """Cores of the threads that share one call into the kernels, each on its own core where Linux allows it.
+
+    Linux may wake a thread on the core of the thread that wakes it, and leave both there for milliseconds,
+    though other cores are idle. Threads that wait for each other at barriers then take longer than one
+    thread alone. Every helper thread therefore takes a place before the call begins, and leaves a core that
+    a thread of this or another call has taken. The cores that a thread may use stay the same. Where the
+    system does not tell or change the core of a thread, nothing happens.
+
+    Creating the object takes the present core of the calling thread, which is never moved.
+    """
+
+    def __init__(self) -> None:
+        self._budget, self._taken = _budget, [_current_core()]
+        with self._budget.lock:
+            self._budget.places += self._taken
+
+    def take(self) -> None:
+        """Take a place for the calling thread, a thread of fastnn's: move the thread if its core is taken."""
+        with self._budget.lock:
+            core = _current_core()
+            if core in self._budget.places:
+                _leave_cores(self._budget.places, self._taken)
+                core = _current_core()
+            self._taken.append(core)
+            self._budget.places.append(core)
+
+    def release(self) -> None:
+        """Give all places back, after the call."""
+        with self._budget.lock:
+            for core in self._taken:
+                self._budget.places.remove(core)
+
+
+def _leave_cores(*choices: Iterable[int]) -> None:
+    """Move the calling thread off the cores of the first of `choices` that leaves a core to run on.
+
+    The thread may use the same cores afterwards. A system that refuses the move leaves the thread in place.
+    """
+    with suppress(AttributeError, OSError):
+        allowed = os.sched_getaffinity(0)
+        for cores in choices:
+            if others := allowed.difference(cores):
+                try:
+                    os.sched_setaffinity(0, others)
+                finally:
+                    os.sched_setaffinity(0, allowed)
+                return
+
+
+def _current_core() -> int:
+    """Return the number of the core on which the calling thread runs; -1 if the system does not tell."""
+    return _core_function()()
+
+
+@functools.cache
+def _core_function() -> Callable[[], int]:
+    """Return the C library's function `sched_getcpu`, or a function that returns -1."""
+    try:
+        return ctypes.PyDLL(None).sched_getcpu  # holds the GIL: the call takes nanoseconds
+    except (AttributeError, OSError, TypeError):  # macOS, Windows
+        return lambda: -1
 
 
 def started_pool(n_threads: int) -> ThreadPoolExecutor:
