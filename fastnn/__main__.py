@@ -1,7 +1,5 @@
 """Entry point of ``python -m fastnn``: runs the command ``fastnn``."""
 
-import sys
+from .cli.main import run_process
 
-from .cli.main import main
-
-sys.exit(main())
+run_process()

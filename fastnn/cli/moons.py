@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..engine.choice import BACKENDS
-from ..system.files import check_file_name, check_folder, check_replaceable, written_whole
 from ..system.memory import check_memory
 from .arguments import count
 
@@ -88,9 +87,10 @@ def _run(options: argparse.Namespace) -> int:
         _compile_aside(layers_dim)
     import numpy as np
     from matplotlib.backend_bases import FigureCanvasBase
-    from sklearn.datasets import make_moons
 
     from ..model import Model
+    from ..play.datasets import moons
+    from ..system.files import check_file_name, check_folder, check_replaceable
 
     # Check the file before the training, so that a problem costs no time.
     check_file_name(options.out, "--out")
@@ -104,7 +104,7 @@ def _run(options: argparse.Namespace) -> int:
     check_memory(2 * 8 * options.samples, what, "choose fewer")
 
     random = np.random.RandomState(options.seed)
-    X, y = make_moons(options.samples, noise=options.noise, random_state=random)
+    X, y = moons(options.samples, options.noise, random)
     model = Model(layers_dim, backend=options.backend, random_state=random)
     # The gradient is a sum over the samples: the rate for 200 samples would be too high for more.
     epsilon = 0.01 * min(1.0, 200 / options.samples)
@@ -129,18 +129,18 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _compile_aside(layers_dim: tuple[int, ...]) -> None:
-    """Compile the kernels of the gradient and of the picture in another process, unless they are saved."""
-    from fastnn_kernels.compiler.cache import entry_files
-    from fastnn_kernels.compiler.companion import start_companion
+    """Compile the kernels of the gradient and of the picture in another process, unless they are saved.
 
-    if not entry_files():
-        gradient = [["tanh"], "softmax_cross_entropy", False, False, False, "float64"]
-        start_companion(
-            [
-                ("fastnn_kernels.gradient", "compile_gradient", gradient),
-                (__name__, compile_picture.__name__, [list(layers_dim)]),
-            ]
-        )
+    The other process starts before this one loads NumPy and numba, which both processes then do side by side.
+    """
+    from fastnn_kernels.compiler.cache import entry_files
+    from fastnn_kernels.compiler.companion import gradient_task, start_companion
+
+    from ..system.threads import available_cores
+
+    if available_cores() > 1 and not entry_files():
+        gradient = gradient_task(["tanh"], "softmax_cross_entropy", False, False, False, "float64")
+        start_companion([gradient, (__name__, compile_picture.__name__, [list(layers_dim)])])
 
 
 def compile_picture(layers_dim: list[int]) -> None:
@@ -160,6 +160,7 @@ def _save_picture(model: Model, X: NDArray[Any], y: NDArray[Any], title: str, pa
     from matplotlib.figure import Figure
 
     from ..plotting.boundary import plot_decision_boundary
+    from ..system.files import written_whole
 
     figure = Figure(figsize=(7, 5), dpi=150)
     figure.set_layout_engine("none")

@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn_kernels.compiler.companion import Task, start_companion
+from fastnn_kernels.compiler.companion import Task, gradient_task, start_companion
 
 from ..network.description import Network, aligned_empty
 from ..system import threads
@@ -53,21 +53,19 @@ def gradient_pointers(train: Any, network: Network, job: Job, *, team: bool, by_
     )  # fmt: skip
 
 
-def compile_gradient_aside(
-    train: Any, network: Network, job: Job, *others: Any, by_rows: bool = False
-) -> None:
+def compile_gradient_aside(network: Network, job: Job, *others: Any, by_rows: bool = False) -> None:
     """Compile the kernels of the gradient in another process, while this one compiles the training loop.
 
     Both take about the same time. Where there is no second core, this process compiles everything. `others`
     are functions without arguments, of modules of the kernels, which the other process calls first.
     """
     if threads.available_cores() > 1:
-        recipe = [
-            list(network.kernel_activations), network.loss.name, network.batch_norm, bool(network.dropout),
+        gradient = gradient_task(
+            network.kernel_activations, network.loss.name, network.batch_norm, bool(network.dropout),
             job.is_sparse, network.dtype.name, by_rows,
-        ]  # fmt: skip
+        )  # fmt: skip
         tasks: list[Task] = [(function.__module__, function.__name__, []) for function in others]
-        start_companion([*tasks, (train.__name__, train.compile_gradient.__name__, recipe)])
+        start_companion([*tasks, gradient])
 
 
 def tile_data(

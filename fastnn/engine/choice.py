@@ -6,21 +6,24 @@ Both backends have the operations of `Backend` on a `Network` and its flat param
 from __future__ import annotations
 
 import functools
+import importlib
+from typing import TYPE_CHECKING
 
-from .compiled import NumbaBackend
-from .numpy import NumpyBackend
-from .protocol import Backend
+from fastnn_kernels.compiler.forks import import_lock
+
+if TYPE_CHECKING:
+    from .protocol import Backend
 
 __all__ = ["BACKENDS", "get_backend"]
 
-# Registry of the backends: classes by name.
-BACKENDS: dict[str, type[NumbaBackend] | type[NumpyBackend]] = {
-    "numba": NumbaBackend,
-    "numpy": NumpyBackend,
-}
+# Registry of the backends: module and class by name. The command line reads the names before NumPy is loaded.
+BACKENDS = {"numba": ("compiled", "NumbaBackend"), "numpy": ("numpy", "NumpyBackend")}
 
 
 @functools.cache
 def get_backend(name: str) -> Backend:
     """Return the backend `name`, a key of `BACKENDS`, which is created on the first call."""
-    return BACKENDS[name]()
+    module, backend = BACKENDS[name]
+    with import_lock:
+        home = importlib.import_module(f".{module}", __package__)
+    return getattr(home, backend)()

@@ -104,7 +104,7 @@ class NumbaLBFGSTrainer:
             training_workspace(train, network, job, width, n_threads=1),
         )
         if not self._arguments[0].is_saved:
-            compile_gradient_aside(train, network, job, lbfgs.compile_advance)
+            compile_gradient_aside(network, job, lbfgs.compile_advance)
             self._kernel.compile_for_python(*self._arguments, 0, 1)
         operations = network.training_operations * width
         self._rounds_a_call = max(1, int(limits.FIRST_CALL_OPERATIONS / operations))

@@ -260,7 +260,7 @@ class NumbaTrainer:
 
     def _compile_side_by_side(self) -> None:
         """Compile the training loop, and the kernels of the gradient in another process meanwhile."""
-        compile_gradient_aside(self._train, self._network, self._job, by_rows=self._settings.by_rows)
+        compile_gradient_aside(self._network, self._job, by_rows=self._settings.by_rows)
         self._loop.compile()
         for pointer in reversed(self._pointers):
             pointer.compile()

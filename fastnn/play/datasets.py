@@ -52,10 +52,18 @@ class DataSet:
 
 
 def moons(n_samples, noise, seed):
-    """Return samples of two interleaved half circles, and their classes."""
-    from sklearn.datasets import make_moons
+    """Return samples of two interleaved half circles, and their classes: scikit-learn's make_moons.
 
-    return make_moons(n_samples, noise=noise, random_state=seed)
+    The seed is a number or an `np.random.RandomState`.
+    """
+    random = seed if isinstance(seed, np.random.RandomState) else np.random.RandomState(seed)
+    upper, lower = (np.linspace(0, np.pi, size) for size in (n_samples // 2, n_samples - n_samples // 2))
+    x, height = np.cos(upper), np.sin(upper)
+    X = np.column_stack([np.append(x, 1 - np.cos(lower)), np.append(height, 1 - np.sin(lower) - 0.5)])
+    y = np.repeat([0, 1], [len(upper), len(lower)])
+    order = np.arange(n_samples)
+    random.shuffle(order)
+    return X[order] + random.normal(scale=noise, size=X.shape), y[order]
 
 
 def circles(n_samples, noise, seed):

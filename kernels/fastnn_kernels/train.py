@@ -21,7 +21,7 @@ from numba import typeof, types
 from .compiler.jit import kernel
 from .compiler.pointer import FunctionPointer, array_types, call
 from .compiler.prepared import PreparedCall
-from .gradient import GradientPointers, compile_gradient, gradient_pointers
+from .gradient import GradientPointers, gradient_pointers
 from .network import INPUTS, Batch, transposed_width
 from .random import draw, shuffle
 from .small_batch import gather_samples
@@ -57,7 +57,6 @@ __all__ = [
     "Settings",
     "State",
     "Workspace",
-    "compile_gradient",
     "gradient_pointers",
     "loss_and_gradient",
     "train_steps",

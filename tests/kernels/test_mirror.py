@@ -50,7 +50,6 @@ KERNELS_ONLY = {
         "Settings",
         "State",
         "Workspace",
-        "compile_gradient",
         "gradient_pointers",
         "train_steps",
         "training_loop",

@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.datasets import make_moons
 
-from fastnn.play.datasets import DATASETS, FUNCTIONS, SURFACES
+from fastnn.play.datasets import DATASETS, FUNCTIONS, SURFACES, moons
 from fastnn.play.frames import Artist
 from fastnn.play.problem import posed
 from fastnn.play.settings import Settings
@@ -50,6 +53,24 @@ def test_samples_are_valid_and_their_source_makes_the_same(state):
     X, targets = names[data.draw.__name__](**{name: getattr(settings, name) for name in data.arguments})
     assert (X == problem.X).all()
     assert (targets == problem.y).all()
+
+
+@given(st.integers(2, 500), st.floats(0, 1e3), st.integers(0, 2**32 - 1))
+def test_moons_are_those_of_scikit_learn(n_samples, noise, seed):
+    X, y = moons(n_samples, noise, seed)
+    expected, classes = make_moons(n_samples, noise=noise, random_state=seed)
+    assert (expected == X).all()
+    assert (classes == y).all()
+    assert (X.dtype, y.dtype, X.shape) == (expected.dtype, classes.dtype, expected.shape)
+
+
+def test_moons_advance_a_generator_as_scikit_learn_does():
+    ours, theirs = np.random.RandomState(3), np.random.RandomState(3)
+    X, y = moons(200, 0.20, ours)
+    expected, classes = make_moons(200, noise=0.20, random_state=theirs)
+    assert (expected == X).all()
+    assert (classes == y).all()
+    assert ours.random_sample() == theirs.random_sample()
 
 
 def test_seed_and_noise_change_the_samples():

@@ -7,6 +7,9 @@ without write permission breaks no run. If entries cannot be saved, each process
 
 A process that compiles a kernel claims its entry. Another process that needs the kernel waits for the end of
 the claim, and loads the entry, instead of compiling the same kernel a second time.
+
+This module does not import numba, so that a command can look into the cache, and start a companion
+(``companion.py``), before it loads numba.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import contextlib
 import errno
 import functools
 import hashlib
+import importlib.util
 import logging
 import os
 import stat
@@ -26,10 +30,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import llvmlite
-import numba
 import platformdirs
-
-from .numba_internals import cache_setting
 
 try:
     import fcntl
@@ -60,9 +61,34 @@ PACKAGE = Path(__file__).parents[1]
 KEEP_STALE_SECONDS = 30 * 24 * 3600
 
 
+@functools.cache
+def numba_version() -> str:
+    """Return the version of numba, by the name of the folder that its installation has left beside it."""
+    spec = importlib.util.find_spec("numba")
+    if spec is not None and spec.origin is not None:
+        folders = list(Path(spec.origin).parents[1].glob("numba-*.dist-info"))
+        if len(folders) == 1:
+            return folders[0].stem.removeprefix("numba-")
+    import numba
+
+    return numba.__version__
+
+
+def cache_setting() -> str:
+    """Return the folder that the user chose for compiled code, or an empty string.
+
+    Before numba is loaded, the environment variable alone counts, and not the file .numba_config.yaml.
+    """
+    if "numba" not in sys.modules:
+        return os.environ.get("NUMBA_CACHE_DIR", "")
+    from . import numba_internals
+
+    return numba_internals.cache_setting()
+
+
 def source_digest() -> str:
     """Return the digest of the kernel sources and the compiler's versions; "" if no source can be read."""
-    digest = hashlib.sha256(repr((numba.__version__, llvmlite.__version__, sys.version)).encode())
+    digest = hashlib.sha256(repr((numba_version(), llvmlite.__version__, sys.version)).encode())
     try:
         # An editor's lock file beside a source may be a broken link: skip it.
         sources = [path for path in sorted(PACKAGE.rglob("*.py")) if path.is_file()]

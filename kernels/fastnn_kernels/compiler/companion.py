@@ -21,14 +21,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["SWITCH", "Task", "run_tasks", "start_companion"]
+__all__ = ["SWITCH", "Task", "gradient_task", "run_tasks", "start_companion"]
 
 # Module, function, and arguments that JSON can express.
 Task = tuple[str, str, list[Any]]
 
+# Garbage collection would take a tenth of the time, and the orderly end of numba and LLVM nearly as much.
+# Kernels are saved whole, one by one: the process may end at once after the last.
 PROGRAM = (
-    "import json, sys; path, tasks = json.load(sys.stdin); sys.path[:] = path; "
-    "from fastnn_kernels.compiler.companion import run_tasks; run_tasks(tasks)"
+    "import gc, json, os, sys; gc.disable(); path, tasks = json.load(sys.stdin); sys.path[:] = path; "
+    "from fastnn_kernels.compiler.companion import run_tasks; run_tasks(tasks); os._exit(0)"
 )
 
 # Environment variable that switches companions off.
@@ -99,6 +101,15 @@ def start_companion(tasks: Sequence[Task]) -> bool:
     except (OSError, ValueError):  # no process, no memory or no file descriptor is left
         return False
     return True
+
+
+def gradient_task(
+    activations: Sequence[str], loss: str, batch_norm: bool, dropped: bool, sparse: bool, dtype: str,
+    by_rows: bool = False,
+) -> Task:  # fmt: skip
+    """Return the task that compiles the kernels of a gradient: the arguments are `compile_gradient`'s."""
+    arguments = [list(activations), loss, batch_norm, dropped, sparse, dtype, by_rows]
+    return "fastnn_kernels.gradient", "compile_gradient", arguments
 
 
 def run_tasks(tasks: Sequence[Task]) -> None:

@@ -53,23 +53,40 @@ def test_the_claim_of_a_killed_process_ends(package):
     assert not list(package.rglob("*.claim"))
 
 
+def test_a_companion_starts_before_numba_is_loaded(package):
+    program = """
+        import sys
+        from fastnn_kernels.compiler import cache, companion
+
+        assert cache.entry_files() == {}
+        assert companion.start_companion([("time", "sleep", [0])])
+        assert not {"numpy", "numba"} & set(sys.modules)
+
+        digest, folders = cache.DIGEST, list(cache.cache_folders())
+        import numba
+        assert cache.numba_version() == numba.__version__
+        assert (cache.source_digest(), list(cache.cache_folders())) == (digest, folders)
+        print("done")
+    """
+    assert run(package, program, FASTNN_COMPANION="") == "done"
+
+
 def test_kernels_that_the_companion_compiled_are_loaded(package):
     program = """
         import time
         import numpy as np
-        from fastnn_kernels import train
+        from fastnn_kernels.gradient import compile_gradient
         from fastnn_kernels.compiler import companion, jit
         from fastnn_kernels.compiler.cache import entry_files
 
-        recipe = [["tanh"], "softmax_cross_entropy", False, False, False, "float64"]
-        task = ("fastnn_kernels.train", "compile_gradient", recipe)
+        task = companion.gradient_task(["tanh"], "softmax_cross_entropy", False, False, False, "float64")
         assert companion.start_companion([task])
         assert not companion.start_companion([task])
         (process,) = companion._running
         assert process.wait(120) == 0
         compiled = []
         jit.compilation_listeners.append(compiled.append)
-        train.compile_gradient(*recipe)
+        compile_gradient(*task[2])
         print(len(compiled))
     """
     assert run(package, program, FASTNN_COMPANION="").split() == ["0"]
