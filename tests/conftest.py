@@ -1,5 +1,6 @@
 """Settings and fixtures of the whole suite."""
 
+import gc
 import os
 import re
 import shutil
@@ -36,6 +37,24 @@ def pytest_configure(config):
     """
     if hasattr(config.option, "loadscopereorder"):  # from pytest-xdist 3.7 on
         config.option.loadscopereorder = False
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session):
+    """Collect tests without the garbage collector, and exclude the objects that exist then from its work.
+
+    Thousands of tests are millions of objects. Every collection of garbage would visit them all.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        # Hypothesis 6.100 creates its generator with the first example, and warns unless the collector finds a
+        # reference to it. References of frozen objects are not found: draw an example now.
+        hypothesis.find(hypothesis.strategies.none(), lambda example: True)
+        gc.collect()
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(config, items):
