@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from fastnn_kernels.compiler.interrupts import held_interrupts
 
-from ..network.description import Network, aligned_empty
+from ..network.description import Network
 from ..system import threads
 from ..system.threads import acquired_cores, started_pool
 from . import limits
 from .arguments import (
     compile_gradient_aside,
+    distant_rows,
     gradient_pointers,
     is_by_rows,
     kernel_settings,
@@ -98,7 +99,7 @@ class NumbaTrainer:
             statistics=statistics,
             generator=memory.generator,
             plateau=memory.plateau,
-            gradients=aligned_empty(n_shards * size, dtype).reshape(n_shards, size),
+            gradients=distant_rows(n_shards, size, dtype),
             losses=np.zeros(n_shards),
             squares=np.zeros(limits.N_PARTS * len(network.shapes) if team else -(-size // train.BLOCK)),
             progress=np.zeros((n_threads, 2), np.int64),
@@ -304,8 +305,10 @@ class NumbaTrainer:
             if n_threads == 1 or self._pool is None:
                 self._n_running = 1
                 return call()
-            # The last call may have run on fewer threads: copy the progress of thread 0 to all threads.
+            # The last call may have run on fewer threads: copy the progress of thread 0 to all threads, and
+            # let all of them count from 0 at barriers.
             self._state.progress[1:] = self._state.progress[0]
+            self._work.barrier[...] = 0
             # The kernel's threads wait for each other at barriers: start only when all of them are submitted.
             all_submitted: Future[bool] = Future()
             call.set(n_threads=n_threads)
