@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fastnn_kernels.compiler.companion import Task, gradient_task, start_companion
 
-from ..network.description import Network, aligned_empty
+from ..network.description import Network, aligned_empty, aligned_zeros
 from ..system import threads
 from . import limits
 from .arrays import csr_table, tile_rows
@@ -19,6 +19,7 @@ from .job import Job
 
 __all__ = [
     "compile_gradient_aside",
+    "distant_rows",
     "gradient_pointers",
     "is_by_rows",
     "kernel_settings",
@@ -161,7 +162,7 @@ def training_workspace(
     gathered = tile_rows(network, job.is_sparse) + job.y.shape[1] + 1 if job.is_gathered else 0
 
     def rows(size: int) -> Array:
-        return aligned_empty(n_threads * size * width, dtype).reshape(n_threads, size * width)
+        return distant_rows(n_threads, size * width, dtype)
 
     n_blocks = -(-network.n_parameters // train.BLOCK)
     size = 2 * widest * width if team else 0
@@ -176,8 +177,19 @@ def training_workspace(
         partial=np.zeros(n_blocks),
         sums=sums,
         finite=np.ones(n_threads, np.int64),
-        barrier=np.zeros(16, np.int64),
+        barrier=aligned_zeros(n_threads * train.COUNTER_DISTANCE, np.dtype(np.int64)),
     )
+
+
+def distant_rows(n_rows: int, size: int, dtype: np.dtype) -> Array:
+    """Return an uninitialised array of `n_rows` rows, each for another thread and of `size` elements or more.
+
+    A processor prefetches the cache lines that follow those it works on. If these lines belonged to another
+    thread of the step, both would take them from each other again and again: `limits.GAP_BYTES`, which no
+    thread uses, lie between the rows.
+    """
+    gap = limits.GAP_BYTES // dtype.itemsize if n_rows > 1 else 0
+    return aligned_empty(n_rows * (size + gap), dtype).reshape(n_rows, size + gap)
 
 
 def most_threads(network: Network, job: Job) -> int:

@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 from fastnn_kernels.compiler.interrupts import held_interrupts
 
-from ..network.description import Network, aligned_empty
+from ..network.description import Network
 from ..system import threads
 from ..system.threads import CorePlaces, acquired_cores, started_pool
 from . import limits
 from .arguments import (
     compile_gradient_aside,
+    distant_rows,
     gradient_pointers,
     is_by_rows,
     kernel_settings,
@@ -100,7 +101,7 @@ class NumbaTrainer:
             statistics=statistics,
             generator=memory.generator,
             plateau=memory.plateau,
-            gradients=aligned_empty(n_shards * size, dtype).reshape(n_shards, size),
+            gradients=distant_rows(n_shards, size, dtype),
             losses=np.zeros(n_shards),
             squares=np.zeros(limits.N_PARTS * len(network.shapes) if team else -(-size // train.BLOCK)),
             progress=np.zeros((n_threads, 2), np.int64),
@@ -310,16 +311,22 @@ class NumbaTrainer:
 
     def _call_together(self, call: Any, n_threads: int, pool: ThreadPoolExecutor) -> bool:
         """Run a call on this thread and `n_threads` - 1 threads of the pool; return its result."""
-        # The last call may have run on fewer threads: copy the progress of thread 0 to all threads.
+        # The last call may have run on fewer threads: copy the progress of thread 0 to all threads, and let all of
+        # them count from 0 at the kernel's barriers.
         self._state.progress[1:] = self._state.progress[0]
+        self._work.barrier[...] = 0
         call.set(n_threads=n_threads)
         # The kernel's threads wait for each other at barriers: start only when all are in their places.
         together, places = Barrier(n_threads), CorePlaces()
 
         def share(thread: int) -> None:
-            part = call.copy()
-            part.set(thread=thread)
-            places.take()
+            try:
+                part = call.copy()
+                part.set(thread=thread)
+                places.take()
+            except BaseException:
+                together.abort()
+                raise
             with suppress(BrokenBarrierError):
                 together.wait()
                 part()
@@ -327,12 +334,12 @@ class NumbaTrainer:
         try:
             try:
                 others = [pool.submit(share, thread) for thread in range(1, n_threads)]
-            except RuntimeError:  # the interpreter is exiting: continue on this thread alone
+                together.wait()
+            except RuntimeError:  # the interpreter is exiting, or a thread failed: continue on this thread alone
                 together.abort()
                 self._use_one_thread()
                 call.set(n_threads=1)
                 return call()
-            together.wait()
             self._n_running = n_threads
             finite = call()
             wait(others)

@@ -32,6 +32,8 @@ TEAM_TRAFFIC = 1.0
 MOST_SHARDS = 8
 LEAST_SHARD = 64
 SHARED_BYTES = 1 << 28
+# Bytes between the workspaces of threads that share a step, a multiple of every processor's cache line.
+GAP_BYTES = 1 << 16
 # Fewest parameters that a thread updates in a step on a CSR matrix.
 LEAST_UPDATE = 1 << 17
 # A batch is computed with vectors of units instead of samples if one feature of all its samples takes at most

@@ -31,7 +31,7 @@ from .vectors.row_product import (
 from .vectors.value import fill
 from .vectors.vector import lanes, load, store, view
 
-__all__ = ["gather_samples", "rows_backward", "rows_forward", "small_batch_gradient"]
+__all__ = ["gather_samples", "rows_backward", "rows_forward", "small_batch_gradient", "whole"]
 
 
 @kernel

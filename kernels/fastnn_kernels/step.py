@@ -20,28 +20,29 @@ from .compiler.pointer import call
 from .network import INPUTS, OUTPUTS, WEIGHTS
 from .update import add_to_average, gradient_square_sum, limit_norms, parameter_square_sum
 from .vectors.barrier import wait
+from .vectors.processor import LINE_BYTES
 from .vectors.value import fill
 from .vectors.vector import lanes, store, view
 
 __all__ = [
     "BLOCK",
-    "add_blocks_to_average",
     "all_are_finite",
+    "average_share",
     "batch_scale",
     "block_squares",
-    "block_update",
-    "copy_blocks",
+    "copy_share",
     "gather_weights",
     "gradient_norm",
     "limit_all_norms",
     "record_loss",
     "record_ratios",
+    "share_update",
     "shrink_factor",
     "update_plateau",
 ]
 
-# Number of parameters in a block, the unit of work of a thread: a whole number of vectors. Sums over the
-# parameters are computed block by block, so that they do not depend on the number of threads.
+# Number of parameters in a block, a whole number of vectors. Sums over the parameters are computed block by
+# block, so that they do not depend on the number of threads.
 BLOCK = 4096
 
 
@@ -111,12 +112,14 @@ def update_plateau(objective, tol, plateau):
 
 
 @kernel
-def gradient_norm(gradients, thread, n_threads, barrier, partial):
-    """Return the Euclidean norm of the sum of gradients (G, P); partial (P / BLOCK,) is a workspace."""
-    size = gradients.shape[1]
+def gradient_norm(gradients, size, thread, n_threads, barrier, partial):
+    """Return the Euclidean norm of the sum of the gradients of `size` parameters, P.
+
+    gradients (G, P or more); partial (P / BLOCK,) is a workspace.
+    """
     for block in range(thread, partial.shape[0], n_threads):
         partial[block] = gradient_square_sum(gradients, block * BLOCK, min((block + 1) * BLOCK, size))
-    wait(barrier, n_threads)
+    wait(barrier, thread, n_threads)
     total = 0.0
     for block in range(partial.shape[0]):
         total += partial[block]
@@ -136,16 +139,27 @@ def shrink_factor(norm, clip_norm):
 
 
 @kernel
-def copy_blocks(parameters, thread, n_threads, copy):
-    """Copy this thread's blocks from parameters (P,) to copy (P,)."""
-    for block in range(thread, -(-parameters.shape[0] // BLOCK), n_threads):
-        for k in range(block * BLOCK, min((block + 1) * BLOCK, parameters.shape[0])):
-            copy[k] = parameters[k]
+def thread_share(parameters, thread, n_threads):
+    """Return (begin, end) of a thread's share of parameters (P,), `end` exclusive.
+
+    Shares are whole cache lines, and differ by one line at most.
+    """
+    line = LINE_BYTES // parameters.itemsize
+    n_lines = parameters.shape[0] // line
+    return n_lines * thread // n_threads * line, n_lines * (thread + 1) // n_threads * line
+
+
+@kernel
+def copy_share(parameters, thread, n_threads, copy):
+    """Copy this thread's share of parameters (P,) to copy (P,)."""
+    begin, end = thread_share(parameters, thread, n_threads)
+    for k in range(begin, end):
+        copy[k] = parameters[k]
 
 
 @functools.cache
-def block_update(clears: bool) -> Any:
-    """Return the kernel that updates this thread's blocks of the parameters.
+def share_update(clears: bool) -> Any:
+    """Return the kernel that updates this thread's share of the parameters.
 
     Its arguments are ``(update, plan, gradients, parameters, change, l2_others, shrink, n_weights, thread,
     n_threads, T)``. update: an `update.update_pointer`; change: a `team.Change` for the weights, the first
@@ -157,14 +171,14 @@ def block_update(clears: bool) -> Any:
     """
 
     @kernel
-    def block_update(
+    def share_update(
         update, plan, gradients, parameters, change, l2_others, shrink, n_weights, thread, n_threads, T
     ):  # fmt: skip
-        size = parameters.shape[0]
+        first, last = thread_share(parameters, thread, n_threads)
         state, numbers = change.state, change.coefficients
         finite = True
-        for block in range(thread, -(-size // BLOCK), n_threads):
-            begin, end = block * BLOCK, min((block + 1) * BLOCK, size)
+        for begin in range(first, last, BLOCK):
+            end = min(begin + BLOCK, last)
             middle = min(max(begin, n_weights), end)
             if begin < middle:
                 finite &= call(
@@ -182,16 +196,20 @@ def block_update(clears: bool) -> Any:
                         store(gradients, shard, k, fill(gradients, 0))
         return finite
 
-    return block_update
+    return share_update
 
 
 @kernel
 def all_are_finite(finite, thread, n_threads, barrier, flags):
-    """Return True if `finite` is True in every thread; flags (n_threads,) of int64 is a workspace."""
+    """Return True if `finite` is True in every thread.
+
+    flags (n_threads,) of int64 are 1 at the first call.
+    """
     if n_threads == 1:
         return finite
-    flags[thread] = finite
-    wait(barrier, n_threads)
+    if not finite:  # an unconditional store would move the cache line from core to core in every step
+        flags[thread] = 0
+    wait(barrier, thread, n_threads)
     for other in range(n_threads):
         finite &= flags[other] != 0
     return finite
@@ -206,11 +224,10 @@ def limit_all_norms(plan, parameters, limit):
 
 
 @kernel
-def add_blocks_to_average(parameters, share, thread, n_threads, average):
-    """Apply `update.add_to_average` to this thread's blocks of parameters and average, both (P,)."""
-    for block in range(thread, -(-parameters.shape[0] // BLOCK), n_threads):
-        begin, end = block * BLOCK, min((block + 1) * BLOCK, parameters.shape[0])
-        add_to_average(parameters, parameters.dtype.type(share), begin, end, average)
+def average_share(parameters, weight, thread, n_threads, average):
+    """Apply `update.add_to_average` to this thread's share of parameters and average, both (P,)."""
+    begin, end = thread_share(parameters, thread, n_threads)
+    add_to_average(parameters, parameters.dtype.type(weight), begin, end, average)
 
 
 @kernel

@@ -183,7 +183,7 @@ def team_gradient(batch_norm: bool, dropped: bool) -> Any:
                     affine_forward(W, b, rows(inputs, begin, end), Z)
                 else:
                     affine_forward(W, view(zeros, 0, 1, n_outputs), rows(inputs, begin, end), other)
-            wait(barrier, n_threads)
+            wait(barrier, thread, n_threads)
             for part in range(thread, N_PARTS, n_threads):
                 begin, end = part_output_units(plan, layer, part, n_lanes)
                 if end > begin:
@@ -223,7 +223,7 @@ def team_gradient(batch_norm: bool, dropped: bool) -> Any:
                             plan, layer, begin, end, parameters, weights, batch.statistics, units, dunits,
                             gradient,
                         )  # fmt: skip
-            wait(barrier, n_threads)
+            wait(barrier, thread, n_threads)
             for part in range(thread, N_PARTS, n_threads):
                 begin, end = part_units(n_inputs, part, n_lanes)
                 at = plan[layer, WEIGHTS] + begin * n_outputs

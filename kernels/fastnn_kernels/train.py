@@ -24,33 +24,34 @@ from .compiler.prepared import PreparedCall
 from .gradient import GradientPointers, gradient_pointers
 from .network import INPUTS, Batch, transposed_width
 from .random import draw, shuffle
-from .small_batch import gather_samples
+from .small_batch import gather_samples, whole
 from .sparse import SparseTile, table_type
 from .step import (
     BLOCK,
-    add_blocks_to_average,
     all_are_finite,
+    average_share,
     batch_scale,
     block_squares,
-    block_update,
-    copy_blocks,
+    copy_share,
     gather_weights,
     gradient_norm,
     limit_all_norms,
     record_loss,
     record_ratios,
+    share_update,
     shrink_factor,
     update_plateau,
 )
 from .team import N_PARTS, Change, gather_part, part_squares, team_gradient, team_update
 from .update import update_pointer
-from .vectors.barrier import wait
+from .vectors.barrier import COUNTER_DISTANCE, wait
 from .vectors.processor import flush_subnormals, restore_mode
 from .vectors.tile import gather_tile
-from .vectors.vector import row, view
+from .vectors.vector import lanes, row, view
 
 __all__ = [
     "BLOCK",
+    "COUNTER_DISTANCE",
     "Data",
     "GradientPointers",
     "PreparedCall",
@@ -92,10 +93,11 @@ class State(NamedTuple):
     parameters (P,); optimizer (S, P): state of the optimizer; average (P,), of the parameters, or (0,);
     statistics, flat, of the normalised layers; generator (625,) uint32: the Mersenne Twister that shuffles
     the samples; plateau (2,) float64: the best objective of a pass, and the number of passes without
-    improvement; gradients (G, P) of the shards, 0 between two steps on a sparse table; losses (G,) float64 of
-    the shards; squares, float64: sums of squares of the weights at the beginning of a step, (P / BLOCK,) for
-    blocks, or (L * N_PARTS,) for parts of layers if threads share units; progress (n, 2) int64: for each
-    thread, the steps done and the rounds done in the present step.
+    improvement; gradients (G, P or more) of the shards, 0 between two steps on a sparse table; losses (G,)
+    float64 of the shards; squares, float64: sums of squares of the weights at the beginning of a step,
+    (P / BLOCK,) for blocks, or (L * N_PARTS,) for parts of layers if threads share units; progress (n, 2)
+    int64: for each thread, the steps done and the rounds done in the present step, written at the end of a
+    call.
     """
 
     parameters: Any
@@ -113,10 +115,10 @@ class State(NamedTuple):
 class Workspace(NamedTuple):
     """Workspaces of a training on n threads.
 
-    tiles (n, (I + Y + 1) * T), units (n, ..), dunits (n, ..) and scratch (n, ..) have a row for each thread;
-    the others are shared. before (P,): parameters before a step; partial (P / BLOCK,) float64: sums of
-    squares of the gradient; sums (2, ..): the arguments `sums` and `zeros` of `team.team_gradient`; finite
-    (n,) int64; barrier (16,) int64.
+    tiles (n, (I + Y + 1) * T or more), units (n, ..), dunits (n, ..) and scratch (n, ..) have a row for each
+    thread; the others are shared. before (P,): parameters before a step; partial (P / BLOCK,) float64: sums
+    of squares of the gradient; sums (2, ..): the arguments `sums` and `zeros` of `team.team_gradient`; finite
+    (n,) int64; barrier (n * `COUNTER_DISTANCE`,) int64, equal numbers at the beginning of a call.
     """
 
     tiles: Any
@@ -231,7 +233,7 @@ def train_steps(gathered: bool, team: bool, sparse: bool, batch_norm: bool, drop
     The kernel returns True if all parameters are still finite. It returns early when a parameter is no longer
     finite, and after a pass that exceeds the patience.
     """
-    update_parameters = team_update if team else block_update(sparse)
+    update_parameters = team_update if team else share_update(sparse)
     gradient_of_team = team_gradient(batch_norm, dropped)
 
     @kernel
@@ -258,15 +260,15 @@ def train_steps(gathered: bool, team: bool, sparse: bool, batch_norm: bool, drop
         n_shards = gradients.shape[0]
         dtype = parameters.dtype.type
         progress = row(state.progress, thread)
+        step, round = progress[0], progress[1]
         buffer = 0 if team else thread  # a team shares the buffers of row 0
         tiles, units, dunits = row(work.tiles, buffer), row(work.units, buffer), row(work.dunits, buffer)
         scratch = row(work.scratch, thread)
         scale = settings.weight_scale
         scaled_step = -1  # the step whose weights `scale` was computed from
-        finite = True
+        finite, finite_flags[thread] = True, 1
         mode = flush_subnormals()
-        while finite and n_rounds > 0 and progress[0] < last_step:
-            step, round = progress[0], progress[1]
+        while finite and n_rounds > 0 and step < last_step:
             n_pass, batch = step // settings.n_batches, step % settings.n_batches
             first_sample = batch * settings.batch_size
             n_batch = min(settings.n_samples - first_sample, settings.batch_size)
@@ -275,7 +277,7 @@ def train_steps(gathered: bool, team: bool, sparse: bool, batch_norm: bool, drop
             if gathered and settings.shuffled and batch == 0 and round == 0:
                 if thread == 0:
                     shuffle(generator, indices)
-                wait(barrier, n_threads)
+                wait(barrier, thread, n_threads)
             if gathered and settings.averaged and step != scaled_step:
                 scaled_step = step
                 scale = batch_scale(
@@ -300,30 +302,32 @@ def train_steps(gathered: bool, team: bool, sparse: bool, batch_norm: bool, drop
                 else:
                     block_squares(parameters, settings.n_weights, thread, n_threads, squares)
             if team and round > 0:  # the other thread may still read the previous tile
-                wait(barrier, n_threads)
+                wait(barrier, thread, n_threads)
+            width = T
             for shard in range(buffer, n_shards, 1 if team else n_threads):
                 gradient = row(gradients, shard)
-                if round == 0 and shard % n_threads == thread:
-                    losses[shard] = 0.0
+                shard_loss = 0.0 if round == 0 else losses[shard]
                 tile = shard * settings.n_rounds + round
                 first = tile * T
                 n = min(n_batch - first, T)
                 if n > 0:
                     if gathered:
-                        y = view(tiles, n_rows * T, n_targets, T)
-                        weights = view(tiles, (n_rows + n_targets) * T, 1, T)
+                        # A short batch, or the last shard of a batch, does not fill its tile.
+                        width = whole(n, lanes(gradients))
+                        y = view(tiles, n_rows * T, n_targets, width)
+                        weights = view(tiles, (n_rows + n_targets) * T, 1, width)
                         begin = first_sample + first
                         if sparse:
-                            X = SparseTile(table, begin, begin + n - 1, view(tiles, 0, T, n_rows))
+                            X = SparseTile(table, begin, begin + n - 1, view(tiles, 0, width, n_rows))
                         elif team:
-                            X = view(tiles, 0, n_inputs, T)
+                            X = view(tiles, 0, n_inputs, width)
                             for part in range(thread, N_PARTS, n_threads):
                                 gather_part(all_X, indices, begin, n, part, X)
                         elif settings.by_rows:
                             X = view(tiles, 0, n, n_inputs)
                             gather_samples(all_X, indices, begin, X)
                         else:
-                            X = view(tiles, 0, n_inputs, T)
+                            X = view(tiles, 0, n_inputs, width)
                             gather_tile(all_X, indices, begin, n, X)
                         if thread == 0 or not team:
                             gather_tile(all_y, indices, begin, n, y)
@@ -344,54 +348,57 @@ def train_steps(gathered: bool, team: bool, sparse: bool, batch_norm: bool, drop
                             row(work.sums, 0), row(work.sums, 1), scratch, gradient, round > 0, thread,
                             n_threads, barrier, in_strips, change,
                         )  # fmt: skip
-                        if thread == 0:
-                            losses[shard] += loss
+                        shard_loss += loss
                     else:
-                        losses[shard] += call(gradient_of, (
+                        shard_loss += call(gradient_of, (
                             activate, differentiate, loss_backward, plan, parameters, X, y, weights,
                             sample_batch, settings.loss_parameter, is_recorded, units, dunits, scratch,
                             gradient, sparse or round > 0,
                         ))  # fmt: skip
                 elif round == 0:  # the last shards of a short batch have no samples
-                    for k in range(gradient.shape[0]):
+                    for k in range(parameters.shape[0]):
                         gradient[k] = 0
+                if thread == 0 or not team:
+                    losses[shard] = shard_loss
             n_rounds -= 1
-            progress[1] += 1
-            if progress[1] < settings.n_rounds:
+            round += 1
+            if round < settings.n_rounds:
                 continue
 
-            wait(barrier, n_threads)
+            wait(barrier, thread, n_threads)
             if is_recorded and thread == 0 and scale > 0.0:
                 record_loss(losses, squares, scale, penalty, settings, n_batch, record, records)
             if settings.patience > 0 and is_recorded and is_last and thread == 0:
                 update_plateau(records.losses[record] / settings.n_samples, settings.tol, plateau)
             shrink = 1.0
             if is_observed or settings.clip_norm > 0.0:
-                norm = gradient_norm(gradients, thread, n_threads, barrier, partial)
+                n_parameters = parameters.shape[0]
+                norm = gradient_norm(gradients, n_parameters, thread, n_threads, barrier, partial)
                 shrink = shrink_factor(norm, settings.clip_norm)
                 if is_observed and thread == 0:
                     records.norms[record] = norm
             if is_observed:
-                copy_blocks(parameters, thread, n_threads, before)
+                copy_share(parameters, thread, n_threads, before)
                 if team:  # the thread that updates a parameter may not be the one that copies it
-                    wait(barrier, n_threads)
+                    wait(barrier, thread, n_threads)
             finite &= update_parameters(
                 update, plan, gradients, parameters, change, l2_others, dtype(shrink), settings.n_weights,
-                thread, n_threads, T if in_strips else 0,
+                thread, n_threads, width if in_strips else 0,
             )  # fmt: skip
             finite = all_are_finite(finite, thread, n_threads, barrier, finite_flags)
             if settings.max_norm > 0.0:
                 if thread == 0:
                     limit_all_norms(plan, parameters, settings.max_norm)
-                wait(barrier, n_threads)
+                wait(barrier, thread, n_threads)
             if settings.average_share > 0.0:
-                add_blocks_to_average(parameters, settings.average_share, thread, n_threads, average)
+                average_share(parameters, settings.average_share, thread, n_threads, average)
             if is_observed and thread == 0:
                 record_ratios(plan, parameters, before, record, records.ratios)
-            progress[0], progress[1] = step + 1, 0
+            step, round = step + 1, 0
             # All threads read the same plateau: thread 0 wrote it before the last wait.
             if is_last and 0 < settings.patience < plateau[1]:
                 break
+        progress[0], progress[1] = step, round
         restore_mode(mode)
         return finite
 

@@ -44,6 +44,7 @@ KERNELS_ONLY = {
     "output": {"forward_pointer"},
     "train": {
         "BLOCK",
+        "COUNTER_DISTANCE",
         "Data",
         "GradientPointers",
         "PreparedCall",

@@ -1,8 +1,9 @@
 """A barrier at which the threads that run a kernel in parallel wait for one another.
 
-A barrier has two counters in shared memory: the threads that have arrived, and the rounds that are finished.
-The last thread to arrive increments the number of rounds. The others spin until that number changes, which
-takes a few hundred nanoseconds if every thread has a core, and yield their cores after `SPINS` reads.
+Every thread has a counter of its arrivals, on cache lines of its own in shared memory. A thread that arrives
+increments its counter, and spins until no counter is behind. The waiting ends as soon as one cache line has
+moved from core to core, some hundred nanoseconds after the last arrival if every thread has a core. After
+`SPINS` reads, a waiting thread yields its core.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ from ..compiler.numba_internals import cgutils
 from .processor import IS_X86
 from .vector import shared_function
 
-__all__ = ["wait"]
+__all__ = ["COUNTER_DISTANCE", "wait"]
 
-# Reads of the number of rounds before a thread yields its core: some 20 us.
+# Distance between two counters, in elements: two cache lines, which some processors fetch together.
+COUNTER_DISTANCE = 16
+# Reads of a counter before a thread yields its core: some 20 us.
 SPINS = 1000
 # Name of the C function that yields the core, of POSIX or Windows, both without arguments; None if neither
 # exists.
@@ -30,57 +33,57 @@ YIELD = next(
 
 
 @intrinsic
-def wait(typing_context, barrier, n_threads):
-    """Wait until `n_threads` threads have called this function; barrier (16,) of int64, initially zeros.
+def wait(typing_context, barrier, thread, n_threads):
+    """Wait until the threads from 0 to before `n_threads` have called this function equally often.
 
-    What a thread wrote before the call is visible to all threads after it. A single thread does not wait.
+    barrier (n_threads * `COUNTER_DISTANCE` or more,) of int64: the counters, equal for all threads before
+    their first call. What a thread wrote before the call is visible to all threads after it. A single thread
+    does not wait.
     """
     if not (isinstance(barrier, types.Array) and barrier.dtype == types.int64 and barrier.ndim == 1):
         return None
 
     def generate(context, builder, signature, args):
         data = context.make_array(barrier)(context, builder, args[0]).data
-        with builder.if_then(builder.icmp_signed(">", args[1], args[1].type(1))):
-            kinds = [data.type, args[1].type]
+        n_threads = args[2]
+        with builder.if_then(builder.icmp_signed(">", n_threads, n_threads.type(1))):
+            kinds = [data.type, n_threads.type, n_threads.type]
             function = shared_function(builder.module, "fastnn_wait", kinds, _emit_wait)
-            builder.call(function, [data, args[1]])
+            builder.call(function, [data, args[1], n_threads])
         return context.get_dummy_value()
 
-    return types.void(barrier, types.int64), generate
+    return types.void(barrier, types.int64, types.int64), generate
 
 
-def _emit_wait(builder: Any, arrived: Any, n_threads: Any) -> None:
+def _emit_wait(builder: Any, counters: Any, thread: Any, n_threads: Any) -> None:
     """Emit the body of the shared function that waits."""
-    one = n_threads.type(1)
-    # Spinning on one counter must not slow down updates of the other: they lie a cache line apart.
-    finished = builder.gep(arrived, [one.type(8)], inbounds=True)
-    now = builder.load_atomic(finished, "acquire", 8)
-    before = builder.atomic_rmw("add", arrived, one, "acq_rel")
-    is_last = builder.icmp_signed("==", builder.add(before, one), n_threads)
-    with builder.if_else(is_last) as (last, others):
-        with last:
-            builder.store_atomic(one.type(0), arrived, "monotonic", 8)
-            builder.atomic_rmw("add", finished, one, "release")
-        with others:
-            spins = cgutils.alloca_once_value(builder, one.type(0))
-            head, body, end = (builder.append_basic_block(f"wait.{name}") for name in ("head", "body", "end"))
-            builder.branch(head)
-            builder.position_at_end(head)
-            same = builder.icmp_signed("==", builder.load_atomic(finished, "acquire", 8), now)
-            builder.cbranch(same, body, end)
-            builder.position_at_end(body)
-            count = builder.add(builder.load(spins), one)
-            builder.store(count, spins)
-            if IS_X86:
-                pause = cgutils.get_or_insert_function(
-                    builder.module, ir.FunctionType(ir.VoidType(), []), "llvm.x86.sse2.pause"
+    zero, one, distance = (n_threads.type(number) for number in (0, 1, COUNTER_DISTANCE))
+    mine = builder.gep(counters, [builder.mul(thread, distance)], inbounds=True)
+    arrivals = builder.add(builder.load(mine), one)
+    builder.store_atomic(arrivals, mine, "release", 8)
+    spins = cgutils.alloca_once(builder, zero.type)
+    with cgutils.for_range_slice(builder, zero, n_threads, one, inc=True) as (other, _):
+        theirs = builder.gep(counters, [builder.mul(other, distance)], inbounds=True)
+        builder.store(zero, spins)
+        head, body, end = (builder.append_basic_block(f"wait.{name}") for name in ("head", "body", "end"))
+        builder.branch(head)
+        builder.position_at_end(head)
+        # A thread may have arrived at the next barrier already: its counter is then ahead.
+        is_behind = builder.icmp_signed("<", builder.load_atomic(theirs, "acquire", 8), arrivals)
+        builder.cbranch(is_behind, body, end)
+        builder.position_at_end(body)
+        count = builder.add(builder.load(spins), one)
+        builder.store(count, spins)
+        if IS_X86:
+            pause = cgutils.get_or_insert_function(
+                builder.module, ir.FunctionType(ir.VoidType(), []), "llvm.x86.sse2.pause"
+            )
+            builder.call(pause, [])
+        if YIELD:
+            with builder.if_then(builder.icmp_signed(">", count, one.type(SPINS))):
+                yield_core = cgutils.get_or_insert_function(
+                    builder.module, ir.FunctionType(ir.IntType(32), []), YIELD
                 )
-                builder.call(pause, [])
-            if YIELD:
-                with builder.if_then(builder.icmp_signed(">", count, one.type(SPINS))):
-                    yield_core = cgutils.get_or_insert_function(
-                        builder.module, ir.FunctionType(ir.IntType(32), []), YIELD
-                    )
-                    builder.call(yield_core, [])
-            builder.branch(head)
-            builder.position_at_end(end)
+                builder.call(yield_core, [])
+        builder.branch(head)
+        builder.position_at_end(end)
