@@ -162,10 +162,12 @@ def block_update(clears: bool) -> Any:
     ):  # fmt: skip
         size = parameters.shape[0]
         state, numbers = change.state, change.coefficients
+        # Parameters with the same penalties are updated together.
+        n_first = size if change.l2 == l2_others and change.l1 == 0 else n_weights
         finite = True
         for block in range(thread, -(-size // BLOCK), n_threads):
             begin, end = block * BLOCK, min((block + 1) * BLOCK, size)
-            middle = min(max(begin, n_weights), end)
+            middle = min(max(begin, n_first), end)
             if begin < middle:
                 finite &= call(
                     update,
