@@ -127,6 +127,16 @@ def _columns(rates: Array, *columns: Any) -> Array:
     return table
 
 
+def _bias_correction(beta: float, steps: NDArray[np.int64]) -> Array | float:
+    """Return ``1 - beta^t``, where t is the number of a step, counted from 1; a number if it is 1 throughout.
+
+    With ``t >= 42 / (1 - beta)``, the power is less than ``exp(-42)``, and the difference is rounded to 1.
+    Some thousands of steps later the power would be subnormal, and take ten times as long.
+    """
+    latest, done = 42.0 / (1.0 - beta), steps + 1.0
+    return 1.0 if (done >= latest).all() else 1.0 - beta ** np.minimum(done, latest)
+
+
 # Registry of the optimizers: classes by name.
 OPTIMIZERS: dict[str, type[Optimizer]] = {}
 _OptimizerClass = TypeVar("_OptimizerClass", bound=type[Optimizer])
@@ -420,10 +430,9 @@ class Adam(Optimizer):
 
     def coefficients(self, rates: Array, steps: NDArray[np.int64]) -> Array:
         first, second = self.betas
-        done = steps + 1.0
-        root = np.sqrt(1.0 - second**done)
+        root = np.sqrt(_bias_correction(second, steps))
         return _columns(
-            rates * root / (1.0 - first**done), self.eps if self.eps_hat else self.eps * root,
+            rates * root / _bias_correction(first, steps), self.eps if self.eps_hat else self.eps * root,
             1.0 - first, second, 1.0 - second,
         )  # fmt: skip
 

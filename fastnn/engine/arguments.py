@@ -28,6 +28,7 @@ __all__ = [
     "tile_data",
     "training_width",
     "training_workspace",
+    "update_pointer",
 ]
 
 Array = NDArray[Any]
@@ -52,6 +53,14 @@ def gradient_pointers(train: Any, network: Network, job: Job, *, team: bool, by_
         network.kernel_activations, network.loss.name, network.batch_norm, bool(network.dropout),
         job.is_sparse, team, network.dtype, by_rows,
     )  # fmt: skip
+
+
+def update_pointer(train: Any, network: Network, job: Job, n_shards: int) -> Any:
+    """Return the pointer to the kernel that updates a job's parameters, given the gradients of the shards."""
+    with_l1 = job.l1 > 0
+    penalised = with_l1 or job.reg_lambda > 0 or job.weight_decay > 0 or job.clip_norm > 0
+    plain = n_shards == 1 and not penalised
+    return train.update_pointer(job.optimizer.rule, with_l1, network.dtype, plain)
 
 
 def compile_gradient_aside(network: Network, job: Job, *others: Any, by_rows: bool = False) -> None:

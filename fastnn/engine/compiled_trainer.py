@@ -30,6 +30,7 @@ from .arguments import (
     tile_data,
     training_width,
     training_workspace,
+    update_pointer,
 )
 from .arrays import csr_table, read_only
 from .checks import find_non_finite
@@ -85,7 +86,7 @@ class NumbaTrainer:
         self._most_threads = n_threads
         self._pointers = (
             *gradient_pointers(train, network, job, team=team, by_rows=by_rows),
-            train.update_pointer(job.optimizer.rule, job.l1 > 0, network.dtype),
+            update_pointer(train, network, job, n_shards),
         )
         size, dtype = network.n_parameters, network.dtype
         if job.is_gathered:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..network.description import Network, aligned_zeros
 from ..optimizers import SGD, Optimizer
 from ..schedules import Constant, Schedule
+from . import limits
 
 __all__ = ["Job", "Memory", "Records", "is_sparse"]
 
@@ -212,7 +213,22 @@ class Job:
         return self.epsilon * factors
 
     def coefficients(self, first: int, count: int, dtype: np.dtype) -> Array:
-        """Return the optimizer's coefficients (count, C) for `count` steps from `first` on."""
+        """Return the optimizer's coefficients (count, C) for `count` steps from `first` on.
+
+        They are computed in blocks of `limits.COEFFICIENT_STEPS` steps.
+        """
+        size = limits.COEFFICIENT_STEPS
+        if count <= size:
+            return self._block_of_coefficients(first, count, dtype)
+        end = first + count
+        blocks = [
+            self._block_of_coefficients(begin, min(size, end - begin), dtype)
+            for begin in range(first, end, size)
+        ]
+        return np.concatenate(blocks)
+
+    def _block_of_coefficients(self, first: int, count: int, dtype: np.dtype) -> Array:
+        """Return the coefficients (count, C) for `count` steps from `first` on, computed all at once."""
         steps = np.arange(first, first + count)
         rates = self.rates(steps)
         numbers = self.optimizer.coefficients(rates, steps + self.steps_before)

@@ -20,6 +20,8 @@ TRIAL_SHARE = 0.02
 FIRST_CALL_OPERATIONS = 1e8
 # Largest number of steps in a call; the optimizer's coefficients of all these steps are computed beforehand.
 CALL_STEPS = 1 << 16
+# Number of steps whose coefficients are computed at once: NumPy's temporary arrays then stay in a cache.
+COEFFICIENT_STEPS = 1 << 12
 # Fewest FLOPs of a step that threads share, in float32: about 0.1 ms.
 SHARED_OPERATIONS = 1.2e7
 # Batches with fewer than TEAM_SAMPLES samples are divided into N_PARTS parts, by units or by samples; larger

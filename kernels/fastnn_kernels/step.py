@@ -176,10 +176,12 @@ def share_update(clears: bool) -> Any:
     ):  # fmt: skip
         first, last = thread_share(parameters, thread, n_threads)
         state, numbers = change.state, change.coefficients
+        # Parameters with the same penalties are updated together.
+        n_first = parameters.shape[0] if change.l2 == l2_others and change.l1 == 0 else n_weights
         finite = True
         for begin in range(first, last, BLOCK):
             end = min(begin + BLOCK, last)
-            middle = min(max(begin, n_weights), end)
+            middle = min(max(begin, n_first), end)
             if begin < middle:
                 finite &= call(
                     update,

@@ -24,7 +24,7 @@ from .compiler.prepared import PreparedCall
 from .gradient import GradientPointers, gradient_pointers
 from .network import INPUTS, Batch, transposed_width
 from .random import draw, shuffle
-from .small_batch import gather_samples, whole
+from .small_batch import gather_columns, gather_samples, whole
 from .sparse import SparseTile, table_type
 from .step import (
     BLOCK,
@@ -330,7 +330,10 @@ def train_steps(gathered: bool, team: bool, sparse: bool, batch_norm: bool, drop
                             X = view(tiles, 0, n_inputs, width)
                             gather_tile(all_X, indices, begin, n, X)
                         if thread == 0 or not team:
-                            gather_tile(all_y, indices, begin, n, y)
+                            if settings.by_rows:
+                                gather_columns(all_y, indices, begin, n, y)
+                            else:
+                                gather_tile(all_y, indices, begin, n, y)
                             gather_weights(
                                 all_weights, indices, begin, n, settings.common_weight, scale, weights
                             )

@@ -152,7 +152,7 @@ def adamw(p, g, state, k, rate, eps, share, beta2, share2, decay):
 
 
 @functools.cache
-def update(name: str, with_l1: bool = True) -> Any:
+def update(name: str, with_l1: bool = True, plain: bool = False) -> Any:
     """Return the kernel ``(gradients, parameters, state, coefficients, l2, l1, shrink, begin, end, first)``.
 
     The kernel updates the parameters from `begin` to `end`, whole numbers of vectors, by the rule `name` and
@@ -160,7 +160,8 @@ def update(name: str, with_l1: bool = True) -> Any:
     the updated parameters are all finite.
 
     gradients (G, ..): column 0 is that of the parameter `first`; state (S, P) is updated; coefficients (C,);
-    l2, l1 and shrink are scalars of the parameters' dtype. If `with_l1` is False, l1 is ignored.
+    l2, l1 and shrink are scalars of the parameters' dtype. If `with_l1` is False, l1 is ignored. If `plain`,
+    G is 1, and l2, l1 and shrink are ignored: the derivative is g.
     """
     rule, n_coefficients = OPTIMIZERS[name]
 
@@ -173,13 +174,14 @@ def update(name: str, with_l1: bool = True) -> Any:
         numbers = to_fixed_tuple(coefficients, n_coefficients)
         for k in range(begin, end, lanes(gradients)):
             p = load(row, 0, k)
-            g = gradient_sum(gradients, k - first)
-            if shrink != 1:
-                g = g * fill(gradients, shrink)
-            if l2 != 0:
-                g = add_product(g, l2, p)
-            if with_l1:
-                g = add_product(g, l1, vmath.sign(p))
+            if plain:
+                g = load(gradients, 0, k - first)
+            else:
+                g = gradient_sum(gradients, k - first)
+                # Branches on the penalties would take longer than computing with factors of 1 and 0.
+                g = add_product(g * fill(gradients, shrink), l2, p)
+                if with_l1:
+                    g = add_product(g, l1, vmath.sign(p))
             p = rule(p, g, state, k, *numbers)
             store(row, 0, k, p)
             bad = not_finite(bad, p)
@@ -189,11 +191,13 @@ def update(name: str, with_l1: bool = True) -> Any:
 
 
 @functools.cache
-def update_pointer(name: str, with_l1: bool, dtype: np.dtype) -> FunctionPointer:
+def update_pointer(name: str, with_l1: bool, dtype: np.dtype, plain: bool = False) -> FunctionPointer:
     """Return a pointer to the kernel `update` of the optimizer `name`."""
     of = array_types(dtype)
     arrays, numbers = (of.inputs, of.flat, of.matrix, of.flat), (of.scalar,) * 3
-    return FunctionPointer(update(name, with_l1), (*arrays, *numbers, *[types.intp] * 3), types.boolean)
+    return FunctionPointer(
+        update(name, with_l1, plain), (*arrays, *numbers, *[types.intp] * 3), types.boolean
+    )
 
 
 @kernel

@@ -92,13 +92,14 @@ RENAMED = {("update", "gradient"): "gradients"}
 RANGE_FIRST = {"add_to_average"}
 
 # Arguments of kernel factories that the reference finds in a batch, a network or a number.
-FOUND = {"batch_norm", "dropped", "sparse", "with_l1"}
+FOUND = {"batch_norm", "dropped", "plain", "sparse", "with_l1"}
 
 # Arguments with which the test calls the factories of kernels; a file may need one of `NAMES` as well.
 FACTORY_ARGUMENTS = {
     "batch_norm": True,
     "dropped": True,
     "sparse": False,
+    "plain": False,
     "with_l1": True,
     "votes": True,
     "response": "margin",

@@ -28,8 +28,10 @@ from fastnn.reference.train import loss_and_gradient
 from fastnn_kernels import small_batch as compiled
 from fastnn_kernels.vectors.narrow_product import MOST_OUTPUTS
 from fastnn_kernels.vectors.processor import VECTOR_BYTES
+from fastnn_kernels.vectors.tile import gather_tile
 
-batch_sizes = st.integers(1, 9)
+# A single sample has code of its own.
+batch_sizes = st.one_of(st.just(1), st.integers(1, 9))
 # Narrow layers, layers of one vector, of several, and of blocks of vectors.
 units = st.one_of(st.integers(1, MOST_OUTPUTS + 1), st.integers(1, 40), st.sampled_from([64, 100, 135]))
 
@@ -126,6 +128,19 @@ def test_gather_samples_copies_the_indexed_rows():
     rows = untouched((2, 3), X.dtype)
     compiled.gather_samples(read_only(X), np.array([1, 3, 0, 2]), 1, rows)
     np.testing.assert_array_equal(rows, X[[3, 0]])
+
+
+@given(draws, st.integers(1, 9), st.integers(1, 3), st.integers(0, 3), st.integers(1, 3))
+def test_gathered_columns_are_those_of_a_tile(draw: Draw, count, n_columns, first, n_vectors):
+    width = max(n_vectors, -(-count // draw.padded(1))) * draw.padded(1)
+    table, indices = draw.array(20, n_columns), draw.random.permutation(20)
+    expected = untouched((n_columns, width), draw.dtype)
+    gather_tile(read_only(table), indices, first, count, expected)
+    output = Windows(untouched((n_columns, width), draw.dtype))
+    (tile,) = output.views
+    compiled.gather_columns(read_only(table), indices, first, count, tile)
+    np.testing.assert_array_equal(tile, expected)
+    assert output.are_kept_apart()
 
 
 @pytest.mark.parametrize(("dtype", "most"), [(np.float32, 8), (np.float64, 4)])

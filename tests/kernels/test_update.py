@@ -114,6 +114,25 @@ def test_the_derivative_is_shrunk_and_regularised(draw, optimizer, n_vectors, n_
     assert (np.abs(parameters - exact) <= tolerance(dtype, n_gradients) * scale).all()
 
 
+@given(draws, chosen, sizes, st.integers(0, 3), counts)
+def test_plain_updates_are_those_without_penalties(draw: Draw, optimizer, n_vectors, before, n_steps):
+    dtype, lanes = draw.dtype, draw.padded(1)
+    begin, size = before * lanes, (before + n_vectors) * lanes
+    results = []
+    parameters, gradients = draw.array(size), draw.array(n_steps, 1, size)
+    table, zero = coefficients(optimizer, n_steps, dtype), dtype.type(0)
+    for plain, numbers in ((False, (zero, zero, dtype.type(1))), (True, draw.array(3))):
+        buffers = Windows(parameters.copy(), initial_state(optimizer, size, dtype))
+        p, s = buffers.views
+        kernel = compiled.update(optimizer.rule, plain=plain)
+        for g, c in zip(gradients, table, strict=True):
+            assert kernel(read_only(g), p, s, read_only(c), *numbers, begin, size, 0)
+        assert buffers.are_kept_apart()
+        results.append((p.copy(), s.copy()))
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 @given(draws, chosen, sizes, sizes, sizes)
 def test_only_the_parameters_of_the_range_are_updated(draw: Draw, optimizer, before, n_vectors, after):
     dtype, lanes = draw.dtype, draw.padded(1)

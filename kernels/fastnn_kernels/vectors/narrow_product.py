@@ -121,8 +121,11 @@ class _Blocks:
 
     def store(self, i: Any, count: Any, columns: list[Value]) -> None:
         """Write the columns of a block."""
-        values = _rows(columns)
-        for value, (pointer, mask) in zip(values, self._vectors(i, count, len(columns)), strict=True):
+        self.store_rows(i, count, _rows(columns))
+
+    def store_rows(self, i: Any, count: Any, values: list[Value]) -> None:
+        """Write the n vectors of a block in the order of memory, row by row."""
+        for value, (pointer, mask) in zip(values, self._vectors(i, count, len(values)), strict=True):
             if mask is None:
                 self._builder.store(value.ir, pointer, align=value.dtype.bitwidth // 8)
             else:
@@ -135,15 +138,18 @@ class _Blocks:
 
 
 @intrinsic
-def narrow_product_forward(typing_context, X, W, t, Z):
-    """Compute ``Z[t] += X[t] W``; X (N, I or more), W (I, J), Z (N, V), J at most `MOST_OUTPUTS`."""
-    if not are_plain((X, W), (Z,)):
+def narrow_product_forward(typing_context, X, W, b, t, Z):
+    """Compute ``Z[t] = X[t] W + b``; X (N, I or more), W (I, J), b (1, J), Z (N, V).
+
+    J is at most `MOST_OUTPUTS`, V the number of lanes. The columns of Z from J on become 0.
+    """
+    if not are_plain((X, W, b), (Z,)):
         return None
     vector = vector_of(W)
 
     def generate(context, builder, signature, args):
-        inputs, weights, result = matrices(context, builder, signature, args)
-        t, blocks, zero = args[2], _Blocks(weights), weights.zero()
+        inputs, weights, biases, result = matrices(context, builder, signature, args)
+        t, blocks, zero = args[3], _Blocks(weights), weights.zero()
 
         def body(n: int) -> None:
             sums = [cgutils.alloca_once(builder, vector.llvm) for _ in range(n)]
@@ -156,22 +162,25 @@ def narrow_product_forward(typing_context, X, W, t, Z):
                     builder.store(x.fma(column, zero.like(builder.load(cell))).ir, cell)
 
             blocks.for_each_block(add)
+            row = zero.ir
             for j, cell in enumerate(sums):
-                pointer = result.pointer(t, t.type(j))
-                total = zero.like(builder.load(cell)).sum()
-                builder.store(builder.fadd(builder.load(pointer), total), pointer)
+                bias = builder.load(biases.pointer(t.type(0), t.type(j)))
+                total = builder.fadd(bias, zero.like(builder.load(cell)).sum())
+                row = builder.insert_element(row, total, ir.IntType(32)(j))
+            result.store(t, t.type(0), zero.like(row))
 
         blocks.switch_on_outputs(body)
         return context.get_dummy_value()
 
-    return types.void(X, W, types.intp, Z), generate
+    return types.void(X, W, b, types.intp, Z), generate
 
 
 @intrinsic
 def narrow_outer_product(typing_context, X, dZ, dW, adds):
     """Compute ``dW = X^T dZ``, or add the product to dW if `adds`.
 
-    X (N, I or more), dZ (N, V), dW (I, J), J at most `MOST_OUTPUTS`; adds is a bool.
+    X (N, I or more), dZ (N, V), dW (I, J), J at most `MOST_OUTPUTS`; adds is a bool. The product of a single
+    sample has no sums: inputs are shuffled to the places of their row, and multiplied by the derivatives.
     """
     if not are_plain((X, dZ), (dW,)):
         return None
@@ -180,8 +189,25 @@ def narrow_outer_product(typing_context, X, dZ, dW, adds):
         inputs, source, gradient = matrices(context, builder, signature, args)
         blocks, zero = _Blocks(gradient), gradient.zero()
         kind = blocks.n_rows.type
+        is_single = builder.and_(builder.icmp_signed("==", inputs.shape[0], kind(1)), builder.not_(args[3]))
 
         def body(n: int) -> None:
+            with builder.if_else(is_single) as (single, several):
+                with single:
+                    single_body(n)
+                with several:
+                    several_body(n)
+
+        def single_body(n: int) -> None:
+            factors = _rows([source.broadcast(kind(0), kind(j)) for j in range(n)])
+
+            def write(i: Any, count: Any) -> None:
+                x = blocks.load_inputs(inputs, kind(0), i, count)
+                blocks.store_rows(i, count, [v * d for v, d in zip(_rows([x] * n), factors, strict=True)])
+
+            blocks.for_each_block(write)
+
+        def several_body(n: int) -> None:
             sums = [cgutils.alloca_once(builder, zero.type.llvm) for _ in range(n)]
 
             def write(i: Any, count: Any) -> None:

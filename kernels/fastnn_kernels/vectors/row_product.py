@@ -20,7 +20,14 @@ from .product import are_plain, call_product, check_lengths, for_blocks, matrice
 from .value import Value, lane_sums
 from .vector import vector_of
 
-__all__ = ["load_part", "row_outer_product", "row_product_backward", "row_product_forward", "store_part"]
+__all__ = [
+    "load_part",
+    "row_outer_product",
+    "row_product_backward",
+    "row_product_forward",
+    "single_product_forward",
+    "store_part",
+]
 
 
 @intrinsic
@@ -42,6 +49,58 @@ def row_product_forward(typing_context, X, W, Z):
     return types.void(X, W, Z), generate
 
 
+# Numbers of rows of the weights that are added to the sums of a single sample together.
+ROWS_TOGETHER = (4, 2, 1)
+
+
+@intrinsic
+def single_product_forward(typing_context, X, W, b, Z):
+    """Compute ``Z = X W + b`` of one sample; X (1, I or more), W (I, J), b (1, J), Z (1, V).
+
+    The columns of Z from J on become 0. A few rows of W at a time are multiplied by their inputs and added to
+    Z, which stays in the first-level cache, while W is read in the order of memory.
+    """
+    if not are_plain((X, W, b), (Z,)):
+        return None
+    vector = vector_of(W)
+
+    def generate(context, builder, signature, args):
+        inputs, weights, biases, result = matrices(context, builder, signature, args)
+        n_inputs, n_outputs = weights.shape
+        nothing, step = n_inputs.type(0), n_inputs.type(vector.lanes)
+        check_lengths(
+            context, builder, (inputs.shape[0], nothing.type(1)), (result.shape[0], nothing.type(1)),
+            (biases.shape[1], n_outputs),
+        )  # fmt: skip
+        whole = builder.and_(n_outputs, n_outputs.type(-vector.lanes))
+        rest = builder.sub(n_outputs, whole)
+        table = Rows(context, builder, vector, weights.array.data, n_outputs)
+
+        def block(first: Any, height: int) -> None:
+            rows = [offset_by(builder, first, k) for k in range(height)]
+            factors = [inputs.broadcast(nothing, row) for row in rows]
+            # The first rows are added to the biases, the others to the sums so far.
+            is_first = builder.icmp_signed("==", first, nothing)
+            start = builder.select(is_first, biases.array.data, result.array.data)
+            starts = Rows(context, builder, vector, start, nothing)
+
+            def add(j: Any, starts: Rows, table: Rows) -> None:
+                total = starts.load(nothing, j)
+                for row, factor in zip(rows, factors, strict=True):
+                    total = factor.fma(table.load(row, j), total)
+                result.store(nothing, j, total)
+
+            with cgutils.for_range_slice(builder, nothing, whole, step, inc=True) as (j, _):
+                add(j, starts, table)
+            with builder.if_then(builder.icmp_signed(">", rest, nothing)):
+                add(whole, PartialRows(starts, rest), PartialRows(table, rest))
+
+        for_blocks(builder, nothing, n_inputs, ROWS_TOGETHER, 1, block)
+        return context.get_dummy_value()
+
+    return types.void(X, W, b, Z), generate
+
+
 @intrinsic
 def row_outer_product(typing_context, X, dZ, dW, adds):
     """Compute ``dW = X^T dZ``, or add the product to dW if `adds`.
@@ -58,27 +117,40 @@ def row_outer_product(typing_context, X, dZ, dW, adds):
         check_lengths(context, builder, (inputs.shape[0], source.shape[0]))
         n_samples, (n_inputs, n_outputs) = inputs.shape[0], result.shape
         nothing, one = n_inputs.type(0), n_inputs.type(1)
-        target = Rows(context, builder, vector, result.array.data, n_outputs)
         coefficients = Rows(context, builder, vector, inputs.array.data, inputs.shape[1])
+        target = Rows(context, builder, vector, result.array.data, n_outputs)
 
-        def panel(column: Any, width: int, rows: Rows) -> None:
+        def panel(column: Any, width: int) -> None:
             columns = [offset_by(builder, column, vector.lanes * v) for v in range(width)]
             factors = [source.load(nothing, c) for c in columns]
             with cgutils.for_range_slice(builder, nothing, n_inputs, one, inc=True) as (i, _):
                 x = coefficients.broadcast(nothing, i)
                 for factor, c in zip(factors, columns, strict=True):
-                    rows.store(i, c, x * factor)
+                    target.store(i, c, x * factor)
+
+        def last_panel(column: Any) -> None:
+            """Write the last columns, fewer than a vector; other panels overwrite the lanes after them."""
+            factor, size = source.load(nothing, column), builder.mul(n_inputs, n_outputs)
+            with cgutils.for_range_slice(builder, nothing, n_inputs, one, inc=True) as (i, _):
+                value = coefficients.broadcast(nothing, i) * factor
+                left = builder.sub(size, builder.add(builder.mul(i, n_outputs), column))
+                fits = builder.icmp_signed("<=", one.type(vector.lanes), left)
+                with builder.if_else(fits) as (inside, outside):
+                    with inside:
+                        target.store(i, column, value)
+                    with outside:
+                        PartialRows(target, left).store(i, column, value)
+
+        def panels() -> None:
+            whole = builder.and_(n_outputs, one.type(-vector.lanes))
+            with builder.if_then(builder.icmp_signed("<", whole, n_outputs)):
+                last_panel(whole)
+            for_blocks(builder, nothing, n_outputs, (8, 4, 2, 1), vector.lanes, panel)
 
         is_single = builder.icmp_signed("==", n_samples, one)
         with builder.if_else(builder.and_(is_single, builder.not_(args[3]))) as (single, several):
             with single:
-                after = for_blocks(
-                    builder, nothing, n_outputs, (4, 2, 1), vector.lanes,
-                    lambda column, width: panel(column, width, target),
-                )  # fmt: skip
-                rest = builder.sub(n_outputs, after)
-                with builder.if_then(builder.icmp_signed(">", rest, nothing)):
-                    panel(after, 1, PartialRows(target, rest))
+                panels()
             with several:
                 call_product(
                     source, result, coefficients=inputs.array.data, row_distance=one,

@@ -1,0 +1,92 @@
+"""The optimizers' coefficients of many steps, and the choice of the update kernel."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn import optimizers
+from fastnn.engine import limits
+from fastnn.engine.arguments import update_pointer
+from fastnn.engine.job import Job
+from fastnn.network.description import Network
+from fastnn_kernels import train
+
+NAMES = sorted(optimizers.OPTIMIZERS.keys() - {"lbfgs"})
+X, y = np.zeros((9, 2), np.float32), np.zeros((9, 1), np.float32)
+
+
+def job_of(**options):
+    return Job(X, y, np.ones(9), 10_000, 1, **options)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("schedule", [fastnn.Constant(), fastnn.CosineDecay()])
+@pytest.mark.parametrize("count", [1, 7, 8, 16, 29])
+def test_coefficients_do_not_depend_on_the_blocks_of_steps(name, schedule, count, monkeypatch):
+    job = job_of(optimizer=optimizers.OPTIMIZERS[name](), schedule=schedule, steps_before=3)
+    for dtype in (np.dtype(np.float32), np.dtype(np.float64)):
+        expected = job.coefficients(400, count, dtype)
+        with monkeypatch.context() as patch:
+            patch.setattr(limits, "COEFFICIENT_STEPS", 8)
+            blocks = job.coefficients(400, count, dtype)
+        np.testing.assert_array_equal(blocks, expected)
+        assert blocks.dtype == dtype
+        assert blocks.flags.c_contiguous
+        assert len(blocks) == count
+
+
+@pytest.mark.parametrize("kind", [fastnn.Adam, fastnn.AdamW])
+@pytest.mark.parametrize("betas", [(0.9, 0.999), (0.0, 0.5), (0.99, 0.9), (0.3, 1 - 2**-53)])
+def test_bias_corrections_have_the_bits_of_the_formula(kind, betas):
+    steps = np.concatenate([np.arange(60_000), [10**6, 10**9, 10**15]])
+    rates = np.full(steps.shape, 0.1)
+    optimizer = kind(betas)
+    first, second = (1.0 - beta ** (steps + 1.0) for beta in betas)
+    for part in (slice(None), slice(50_000, None), slice(-1, None)):
+        numbers = optimizer.coefficients(rates[part], steps[part])
+        np.testing.assert_array_equal(numbers[:, 0], (rates * np.sqrt(second) / first)[part])
+        np.testing.assert_array_equal(numbers[:, 1], (optimizer.eps * np.sqrt(second))[part])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_update_is_plain_without_penalties_and_with_a_single_gradient(dtype):
+    network, job = Network.create([2, 3, 2], dtype=dtype), job_of(optimizer=fastnn.Adam())
+
+    def is_plain(n_shards=1, **options):
+        pointer = update_pointer(train, network, replace(job, **options), n_shards)
+        return pointer is train.update_pointer("adam", False, network.dtype, True)
+
+    assert is_plain()
+    assert not is_plain(n_shards=2)
+    for penalty in ({"reg_lambda": 0.1}, {"l1": 0.1}, {"clip_norm": 1.0}):
+        assert not is_plain(**penalty)
+    assert not is_plain(optimizer=fastnn.Adam(weight_decay=0.1))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_trainings_across_blocks_of_coefficients_match_the_reference(dtype, batch_size):
+    random = np.random.default_rng(0)
+    samples = random.normal(size=(150, 3))
+    labels = (samples.sum(axis=1) > 0).astype(int)
+    n_steps = limits.COEFFICIENT_STEPS + 300
+    options = {
+        "num_passes": -(-n_steps // (150 // batch_size)), "epsilon": 1e-4, "optimizer": "adam",
+        "batch_size": batch_size, "reduction": "mean", "reg_lambda": 0.0, "random_state": 0,
+    }  # fmt: skip
+    models = [
+        fastnn.Model([3, 7, 2], dtype=dtype, random_state=0, backend=name) for name in ("numba", "numpy")
+    ]
+    for model in models:
+        model.train(samples, labels, **options)
+    compiled, reference = (model._parameters for model in models)
+    error = 1e4 * float(np.finfo(dtype).eps)
+    np.testing.assert_allclose(compiled, reference, rtol=error, atol=error)
+    # In parts, the second of which begins before the border of a block, with the same bits.
+    parts = fastnn.Model([3, 7, 2], dtype=dtype, random_state=0)
+    first = limits.COEFFICIENT_STEPS // (150 // batch_size) - 1
+    parts.train(samples, labels, **options | {"num_passes": first})
+    parts.train(samples, labels, resume=True, **options)
+    np.testing.assert_array_equal(parts._parameters, compiled)
