@@ -14,7 +14,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from ..compiler.numba_internals import cgutils
+from ..compiler.numba_internals import ArrayFields, cgutils
 from .processor import IS_X86
 from .vector import shared_function
 
@@ -39,7 +39,7 @@ def wait(typing_context, barrier, n_threads):
         return None
 
     def generate(context, builder, signature, args):
-        data = context.make_array(barrier)(context, builder, args[0]).data
+        data = ArrayFields(context, builder, barrier, args[0]).data
         with builder.if_then(builder.icmp_signed(">", args[1], args[1].type(1))):
             kinds = [data.type, args[1].type]
             function = shared_function(builder.module, "fastnn_wait", kinds, _emit_wait)
