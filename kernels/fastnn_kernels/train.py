@@ -295,6 +295,9 @@ def train_steps(gathered: bool, team: bool, sparse: bool, batch_norm: bool, drop
             # A norm of all weights or of the whole gradient must be known before the first update: without
             # such a norm, a team updates weights strip by strip.
             in_strips = team and settings.n_rounds == 1 and settings.clip_norm == 0.0 and not is_observed
+            # A condition among the arguments of a call would copy all arguments to variables: compute its
+            # value before the call.
+            adds = sparse or round > 0
 
             if settings.of_objective and is_recorded and settings.reg_lambda > 0.0 and round == 0:
                 if team:
@@ -356,7 +359,7 @@ def train_steps(gathered: bool, team: bool, sparse: bool, batch_norm: bool, drop
                         shard_loss += call(gradient_of, (
                             activate, differentiate, loss_backward, plan, parameters, X, y, weights,
                             sample_batch, settings.loss_parameter, is_recorded, units, dunits, scratch,
-                            gradient, sparse or round > 0,
+                            gradient, adds,
                         ))  # fmt: skip
                 elif round == 0:  # the last shards of a short batch have no samples
                     for k in range(parameters.shape[0]):
@@ -384,9 +387,10 @@ def train_steps(gathered: bool, team: bool, sparse: bool, batch_norm: bool, drop
                 copy_share(parameters, thread, n_threads, before)
                 if team:  # the thread that updates a parameter may not be the one that copies it
                     wait(barrier, thread, n_threads)
+            strip_width = width if in_strips else 0
             finite &= update_parameters(
                 update, plan, gradients, parameters, change, l2_others, dtype(shrink), settings.n_weights,
-                thread, n_threads, width if in_strips else 0,
+                thread, n_threads, strip_width,
             )  # fmt: skip
             finite = all_are_finite(finite, thread, n_threads, barrier, finite_flags)
             if settings.max_norm > 0.0:

@@ -86,12 +86,28 @@ def cache_setting() -> str:
     return numba_internals.cache_setting()
 
 
+def source_files() -> list[Path]:
+    """Return the paths of the kernel sources; raise OSError if a folder cannot be read."""
+    # An editor's lock file beside a source may be a broken link: skip it.
+    return [path for path in sorted(PACKAGE.rglob("*.py")) if path.is_file()]
+
+
+def source_states() -> list[tuple]:
+    """Return the path, time, size and number of each source file; an empty list if no file can be read."""
+    try:
+        found = [(path, path.stat()) for path in source_files()]
+    except OSError:
+        return []
+    return [
+        (path, state.st_mtime_ns, state.st_ctime_ns, state.st_size, state.st_ino) for path, state in found
+    ]
+
+
 def source_digest() -> str:
     """Return the digest of the kernel sources and the compiler's versions; "" if no source can be read."""
     digest = hashlib.sha256(repr((numba_version(), llvmlite.__version__, sys.version)).encode())
     try:
-        # An editor's lock file beside a source may be a broken link: skip it.
-        sources = [path for path in sorted(PACKAGE.rglob("*.py")) if path.is_file()]
+        sources = source_files()
         for path in sources:
             digest.update(path.relative_to(PACKAGE).as_posix().encode())
             digest.update(path.read_bytes())
@@ -102,7 +118,7 @@ def source_digest() -> str:
 
 # Digest of the sources at import. Files may change later: code compiled from the imported sources must not be
 # saved under the digest of the changed files.
-DIGEST = source_digest()
+STATES, DIGEST = source_states(), source_digest()
 
 
 def cache_folders() -> Iterator[Path]:
@@ -124,8 +140,12 @@ def cache_folders() -> Iterator[Path]:
 
 
 def is_current() -> bool:
-    """Return True if no source file has changed since the import."""
-    return source_digest() == DIGEST
+    """Return True if no source file has changed since the import.
+
+    Files whose times and sizes are those at the import are not read: this function is called for every kernel
+    that is saved.
+    """
+    return (source_states() == STATES and STATES != []) or source_digest() == DIGEST
 
 
 def read_entries(name: str) -> Iterator[bytes]:

@@ -36,9 +36,12 @@ from .numba_internals import (
     Compiler,
     CompileResult,
     HookedDispatcher,
+    KernelLibrary,
+    PartLibrary,
     argument_types,
     code_address,
     code_settings,
+    declared_names,
     dispatcher_function,
     dumps,
     global_compiler_lock,
@@ -48,7 +51,6 @@ from .numba_internals import (
     kernel_cache,
     kernel_codegen,
     llvm_lock,
-    part_library,
     pipeline_without_counts,
     rebuilt,
     reduced,
@@ -58,6 +60,7 @@ from .numba_internals import (
     set_library,
     target_key,
 )
+from .shared import make_available, shared_names
 
 __all__ = ["Kind", "arrays_among", "compilation_listeners", "is_code_saved", "kernel", "machine_code"]
 
@@ -170,8 +173,8 @@ class KernelCompiler(Compiler):
 
     def __init__(self, typing_context: Any, target_context: Any, library: Any, *arguments: Any) -> None:
         super().__init__(typing_context, target_context, library, *arguments)
-        if Kernel.wanted is Kind.PART:
-            set_library(self, part_library(target_context, "part"))
+        library_class = PartLibrary if Kernel.wanted is Kind.PART else KernelLibrary
+        set_library(self, library_class(target_context, Kernel.wanted.name))
         if Kernel.wanted is not Kind.CALLABLE:
             set_code_maker(self, CODE_MAKERS[Kernel.wanted])
 
@@ -303,9 +306,11 @@ class KernelCache:
         """Return the code in the entry `name`; None if there is no valid entry."""
         for payload in read_entries(name):
             try:
+                shared, state = pickle.loads(payload)
+                make_available(shared)
                 return rebuilt(
                     target_context,
-                    pickle.loads(payload),
+                    state,
                     CODE_MAKERS.get(Kernel.wanted),
                     is_part=Kernel.wanted is Kind.PART,
                 )
@@ -329,7 +334,8 @@ class KernelCache:
             refusal.note("the sources of the kernels have changed since they were imported. Restart Python")
             return
         try:
-            payload = dumps(reduced(compiled))
+            shared = list(shared_names(declared_names(compiled.library)))
+            payload = dumps((shared, reduced(compiled)))
         except Exception as error:  # numba's pickling may raise anything, and must not break a run
             refusal.note(f"numba cannot serialise {self._name}: {error!r}")
             return

@@ -6,8 +6,8 @@ of ``llvmlite.binding``. If a release of numba moves or renames anything else, t
 
 from __future__ import annotations
 
-import ctypes
-import pickle
+import functools
+import inspect
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import llvmlite.binding
+from llvmlite import ir
 from numba.core import cgutils, config, sigutils
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler, CompileResult, DefaultPassBuilder
@@ -22,33 +23,37 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.compiler_machinery import FunctionPass, register_pass
 from numba.core.dispatcher import Dispatcher
 from numba.core.extending import _Intrinsic
-from numba.core.registry import CPUDispatcher
+from numba.core.registry import CPUDispatcher, cpu_target
 from numba.core.serialize import dumps
 from numba.core.typeconv import Conversion
 from numba.core.typed_passes import NopythonTypeInference
 from numba.core.typing import bufproto  # noqa: F401 (numba imports it at the first call: no fork may fall there)
 from numba.core.typing.templates import Signature
-from numba.np.arrayobj import populate_array
 from numba.np.unsafe.ndarray import to_fixed_tuple
 
 # Every name, with the property of numba that it relies on.
 __all__ = [
+    "ArrayFields",  # data models of arrays have fields of these names
     "CompileResult",  # has `signature`, `entry_point`, `library`, `codegen`; a named tuple
     "Compiler",  # the pipeline class of dispatchers; begins with typing context, target context, library
     "HookedDispatcher",  # dispatchers call these methods of themselves, and have a dict `overloads` by types
+    "KernelLibrary",  # code libraries optimise functions, before they are linked, in a method
+    "PartLibrary",  # code libraries optimise and add to the engine in methods that can be overridden
     "Signature",  # has `args` and `return_type`
     "argument_types",  # sigutils.normalize_signature takes signatures and tuples of types
-    "array_without_count",  # populate_array takes None for the reference count
+    "array_without_count",  # the fields of an array's data model; no owner is a null pointer
     "cache_setting",  # config.CACHE_DIR, the environment variable NUMBA_CACHE_DIR
     "call_address",  # the calling convention takes an address in place of a function
     "cgutils",  # emits loops, allocations on the stack, tuples and checks of bounds
     "checks_bounds",  # target contexts have `enable_boundscheck`
     "code_address",  # code libraries find functions by `llvm_func_name` of a function description
     "code_settings",  # flags of config that change machine code
+    "cpu_context",  # the CPU's contexts are those of `cpu_target`
     "cpu_features",  # config.CPU_FEATURES, the environment variable NUMBA_CPU_FEATURES
+    "declared_names",  # code libraries have their LLVM module as `_final_module`
     "dispatcher_function",  # compiled functions are a Dispatcher, with the Python function as `py_func`
     "dumps",  # pickles the same objects as numba's own cache
-    "entry_at",  # machine code takes the addresses of the result and of an error before its arguments
+    "function_library",  # code libraries take modules of llvmlite.ir
     "global_compiler_lock",  # a reentrant lock that numba holds while it compiles
     "has_addresses",  # code libraries have `has_dynamic_globals`
     "intrinsic_function",  # intrinsics keep the Python function as `_defn`
@@ -56,10 +61,12 @@ __all__ = [
     "is_disabled",  # config.DISABLE_JIT, the environment variable NUMBA_DISABLE_JIT
     "kernel_cache",  # dispatchers keep their cache as `_cache`
     "kernel_codegen",  # dispatchers keep their target context as `targetctx`
+    "library_address",  # code libraries find functions by name
+    "library_assembly",  # code libraries have `get_asm_str`
+    "library_state",  # serialize_using_object_code returns a tuple of strings and bytes
     "llvm_lock",  # a reentrant lock that llvmlite holds during each call of LLVM
-    "part_library",  # code libraries optimise and add to the engine in methods that can be overridden
+    "loaded_library",  # code generators load what serialize_using_object_code returned
     "pipeline_without_counts",  # passes may change the target context, whose `enable_nrt` emits counts
-    "raised_error",  # the error is a struct, which begins with a pickle and its size
     "rebuilt",  # CompileResult._rebuild takes a target context and what _reduce returned
     "reduced",  # CompileResult._reduce returns the library first, referenced environments last
     "return_error",  # the calling convention returns user exceptions
@@ -209,7 +216,34 @@ class HookedDispatcher(CPUDispatcher):
 # --- compilation ---------------------------------------------------------------------------------
 
 
-class PartLibrary(JITCodeLibrary):
+class KernelLibrary(JITCodeLibrary):
+    """Library of code that becomes machine code: LLVM IR, linked with the parts that it calls."""
+
+    def __init__(self, target_context: Any, name: str) -> None:
+        super().__init__(target_context.codegen(), name)
+        self.enable_object_caching()
+
+    def _optimize_functions(self, module: Any) -> None:
+        """Run a few cheap passes on each function before it is linked.
+
+        Numba runs all passes of its optimisation level here, and again on the linked module. The cheap passes
+        remove most of what lowering emits: copies on the stack, branches of constants, redundant casts.
+        """
+        make_builder = getattr(self._codegen, "_pass_builder", None)
+        if make_builder is None or not int(config.OPT):
+            return super()._optimize_functions(module)
+        module.data_layout = self._codegen._data_layout
+        passes = llvmlite.binding.create_new_function_pass_manager()
+        passes.add_sroa_pass()
+        passes.add_simplify_cfg_pass()
+        passes.add_instruction_combine_pass()
+        builder = make_builder()
+        for function in module.functions:
+            if not function.is_declaration:
+                passes.run(function, builder)
+
+
+class PartLibrary(KernelLibrary):
     """Library of a part: unoptimised LLVM IR, which is linked into the callers' libraries."""
 
     def _optimize_final_module(self) -> None:
@@ -225,9 +259,50 @@ class PartLibrary(JITCodeLibrary):
         return self.serialize_using_bitcode()
 
 
-def part_library(target_context: Any, name: str) -> PartLibrary:
-    """Return an empty library for a part."""
-    return PartLibrary(target_context.codegen(), name)
+def declared_names(library: Any) -> list[str]:
+    """Return the names of the functions that a library calls but does not define."""
+    return [function.name for function in library._final_module.functions if function.is_declaration]
+
+
+def cpu_context() -> Any:
+    """Return the target context of all kernels."""
+    return cpu_target.target_context
+
+
+def function_library(name: str, kind: Any, emit: Callable[..., None]) -> KernelLibrary:
+    """Return the library of a function of LLVM IR; ``emit(context, builder, *arguments)`` emits its body."""
+    context = cpu_context()
+    context.refresh()  # registers conversions; loaded kernels do without
+    library = KernelLibrary(context, name)
+    module = library.create_ir_module(name)
+    function = ir.Function(module, kind, name)
+    function.attributes.add("nounwind")
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    emit(context, builder, *function.args)
+    builder.ret_void()
+    library.add_ir_module(module)
+    library.finalize()
+    return library
+
+
+def library_assembly(library: Any) -> str:
+    """Return the assembly of a library that was not loaded from the cache."""
+    return library.get_asm_str()
+
+
+def library_state(library: Any) -> tuple:
+    """Return a library's machine code in a form that can be pickled; `loaded_library` is the inverse."""
+    return library.serialize_using_object_code()
+
+
+def loaded_library(state: tuple) -> Any:
+    """Return the library that `library_state` was called with."""
+    return cpu_context().codegen().unserialize_library(state)
+
+
+def library_address(library: Any, name: str) -> int:
+    """Return the address of a function's machine code, given the function's name."""
+    return library.get_pointer_to_function(name)
 
 
 def set_library(compiler: Compiler, library: Any) -> None:
@@ -260,12 +335,29 @@ class OmitReferenceCounts(FunctionPass):
         return False
 
 
+# Passes that change no kernel, by name; together they take a tenth of the compilation. A name that a release
+# of numba does not have is not missed: numba's own pipeline is compiled with all its passes.
+UNNEEDED_PASSES = frozenset({
+    "with_lifting",  # `with` statements: objmode, parallel_chunksize
+    "inline_inlinables",  # functions that ask numba's front end to inline them
+    "inline_overloads",  # overloads that ask for it
+    "literal_unroll",  # loops over tuples of several types
+    "nopython_rewrites",  # expressions of whole arrays, which allocate
+})  # fmt: skip
+# Passes that change functions with inner functions or comprehensions alone.
+CLOSURE_PASSES = frozenset({"inline_closure_likes", "make_function_op_code_to_jit_function"})
+
+
 def pipeline_without_counts(compiler: Compiler) -> list:
     """Return the passes that compile a function whose arrays have no reference counts.
 
     Such a function must not allocate: numba refuses to compile it.
     """
     passes = DefaultPassBuilder.define_nopython_pipeline(compiler.state)
+    unneeded = UNNEEDED_PASSES
+    if not any(inspect.iscode(constant) for constant in compiler.state.func_id.code.co_consts):
+        unneeded |= CLOSURE_PASSES
+    passes.passes = [(step, text) for step, text in passes.passes if step.name() not in unneeded]
     passes.add_pass_after(OmitReferenceCounts, NopythonTypeInference)
     passes.finalize()
     return [passes]
@@ -323,14 +415,14 @@ def rebuilt(
         Function that returns the entry point, as in `set_code_maker`; by default numba builds the wrapper for
         Python.
     is_part : bool
-        True if the code was compiled to a `part_library`.
+        True if the code was compiled to a `PartLibrary`.
     """
     if make is None:
         return CompileResult._rebuild(target_context, *state)
     (name, _, code), *_, environments = state
     codegen = target_context.codegen
     if is_part:
-        library = part_library(target_context, name)
+        library = PartLibrary(target_context, name)
         library._final_module = llvmlite.binding.parse_bitcode(code)
         library._finalize_final_module()
         state = (*state[:-1], ())  # a part has no machine code whose environments could be set
@@ -342,41 +434,25 @@ def rebuilt(
     return compiled._replace(target_context=target_context, referenced_envs=environments)
 
 
-# --- calls of machine code from Python -----------------------------------------------------------
-
-
-def entry_at(address: int) -> Callable[[int, int, int], int]:
-    """Return the machine code of a kernel with one argument, an address, as a function that Python calls.
-
-    The function takes the addresses of the result and of a pointer to an error, and the argument. It
-    releases the GIL, and returns 0, or a status other than 0 if the kernel raises an exception.
-    """
-    pointer = ctypes.c_void_p
-    return ctypes.CFUNCTYPE(ctypes.c_int32, pointer, pointer, pointer)(address)
-
-
-class ErrorInfo(ctypes.Structure):
-    """The first fields of the struct that describes an exception."""
-
-    _fields_ = (("pickled", ctypes.c_void_p), ("size", ctypes.c_int32))
-
-
-def raised_error(status: int, error: int | None) -> BaseException:
-    """Return the exception of a kernel, given what a function of `entry_at` returned and the error."""
-    if status < 1 or not error:  # no exception of the kernel's own
-        return SystemError(f"a kernel failed with status {status}")
-    info = ErrorInfo.from_address(error)
-    # The arguments of a kernel's exceptions are constants: they are in the pickle.
-    exception, arguments, _ = pickle.loads(ctypes.string_at(info.pickled, info.size))
-    return exception(*arguments or ())
-
-
 # --- code that intrinsics emit -------------------------------------------------------------------
 
 
 def checks_bounds(context: Any) -> bool:
     """Return True if code is compiled with bounds checks (NUMBA_BOUNDSCHECK=1)."""
     return context.enable_boundscheck
+
+
+class ArrayFields:
+    """The fields of an array in IR: `data`, `shape`, `strides` and `itemsize`, the latter two in bytes.
+
+    Unlike numba's `make_array`, this class does not copy the array to the stack.
+    """
+
+    def __init__(self, context: Any, builder: Any, kind: Any, value: Any) -> None:
+        self.model, self.builder, self.value = context.data_model_manager[kind], builder, value
+
+    def __getattr__(self, name: str) -> Any:
+        return self.model.get(self.builder, self.value, name)
 
 
 def array_without_count(
@@ -386,11 +462,18 @@ def array_without_count(
 
     `data` is an IR pointer; `shape`, `strides` and `itemsize` are IR integers, the latter two in bytes.
     """
-    array = context.make_array(kind)(context, builder)
-    populate_array(
-        array, data=data, shape=list(shape), strides=list(strides), itemsize=itemsize, meminfo=None
-    )
-    return array._getvalue()
+    model, shape = context.data_model_manager[kind], list(shape)
+    array = ir.Constant(model.get_value_type(), None)  # no owner, and a count that is a null pointer
+    fields = {
+        "nitems": functools.reduce(lambda n, size: builder.mul(n, size, flags=("nsw",)), shape),
+        "itemsize": itemsize,
+        "data": data,
+        "shape": cgutils.pack_array(builder, shape),
+        "strides": cgutils.pack_array(builder, list(strides)),
+    }
+    for name, value in fields.items():
+        array = model.set(builder, array, value, name)
+    return array
 
 
 def call_address(

@@ -37,6 +37,7 @@ from numba.extending import (
 from .forks import cached_property
 from .jit import arrays_among, is_code_saved, kernel, machine_code
 from .numba_internals import (
+    ArrayFields,
     Signature,
     array_without_count,
     call_address,
@@ -324,7 +325,7 @@ def _words(context: Any, builder: Any, kinds: Any, values: Any) -> Iterator[Any]
         if isinstance(kind, types.BaseTuple):
             yield from _words(context, builder, kind, cgutils.unpack_tuple(builder, value))
         elif isinstance(kind, types.Array):
-            array = context.make_array(kind)(context, builder, value)
+            array = ArrayFields(context, builder, kind, value)
             yield builder.bitcast(array.data, POINTER)
             yield from cgutils.unpack_tuple(builder, array.shape, kind.ndim)
         else:

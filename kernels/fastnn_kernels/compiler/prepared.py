@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import pickle
 import struct
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -19,7 +20,6 @@ from numba import types
 from numpy.typing import NDArray
 
 from .addresses import address_of
-from .numba_internals import entry_at, raised_error
 from .pointer import FunctionPointer, FunctionPointerType, PointerTableType
 
 __all__ = ["PreparedCall"]
@@ -208,3 +208,32 @@ def _words(kind: Any, name: str) -> Callable[[Any, list[Any]], None]:
             words.append(0 if is_none else value.address)
 
     return append
+
+
+# --- the machine code of kernels, as numba lays out calls and errors -------------------------------
+
+
+def entry_at(address: int) -> Callable[[int, int, int], int]:
+    """Return the machine code of a kernel with one argument, an address, as a function that Python calls.
+
+    The function takes the addresses of the result and of a pointer to an error, and the argument. It
+    releases the GIL, and returns 0, or a status other than 0 if the kernel raises an exception.
+    """
+    pointer = ctypes.c_void_p
+    return ctypes.CFUNCTYPE(ctypes.c_int32, pointer, pointer, pointer)(address)
+
+
+class ErrorInfo(ctypes.Structure):
+    """The first fields of the struct that describes an exception."""
+
+    _fields_ = (("pickled", ctypes.c_void_p), ("size", ctypes.c_int32))
+
+
+def raised_error(status: int, error: int | None) -> BaseException:
+    """Return the exception of a kernel, given what a function of `entry_at` returned and the error."""
+    if status < 1 or not error:  # no exception of the kernel's own
+        return SystemError(f"a kernel failed with status {status}")
+    info = ErrorInfo.from_address(error)
+    # The arguments of a kernel's exceptions are constants: they are in the pickle.
+    exception, arguments, _ = pickle.loads(ctypes.string_at(info.pickled, info.size))
+    return exception(*arguments or ())

@@ -15,7 +15,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from ..compiler.numba_internals import cgutils
+from ..compiler.numba_internals import ArrayFields, cgutils
 from .processor import IS_X86
 from .vector import shared_function
 
@@ -44,7 +44,7 @@ def wait(typing_context, barrier, thread, n_threads):
         return None
 
     def generate(context, builder, signature, args):
-        data = context.make_array(barrier)(context, builder, args[0]).data
+        data = ArrayFields(context, builder, barrier, args[0]).data
         n_threads = args[2]
         with builder.if_then(builder.icmp_signed(">", n_threads, n_threads.type(1))):
             kinds = [data.type, n_threads.type, n_threads.type]

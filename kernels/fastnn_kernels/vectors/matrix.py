@@ -7,7 +7,7 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 
-from ..compiler.numba_internals import cgutils
+from ..compiler.numba_internals import ArrayFields, cgutils
 from .value import Value
 from .vector import Vector, element_pointer, vector_of, vector_pointer
 
@@ -22,7 +22,7 @@ class Matrix:
 
     def __init__(self, context: Any, builder: Any, type: Any, value: Any) -> None:
         self.context, self.builder, self.type, self.value = context, builder, type, value
-        self.array = context.make_array(type)(context, builder, value)
+        self.array = ArrayFields(context, builder, type, value)
         self.shape = cgutils.unpack_tuple(builder, self.array.shape, type.ndim)
         self.vector = vector_of(type)
 

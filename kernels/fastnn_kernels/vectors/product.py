@@ -10,8 +10,8 @@ by the weights, they run along the layer's outputs, and the source is the transp
 The sums are computed in chunks of terms. Each chunk visits the result in panels as wide as a block, whose
 source rows stay in the first-level cache, and each panel in blocks of rows.
 
-One function of pointers and distances serves all products. It is not inlined in its callers, so that a kernel
-compiles it once.
+One function of pointers and distances for each dtype serves all products of all kernels, and is compiled once
+(``compiler/shared.py``).
 
 Shape letters: I inputs, J outputs of a layer, T samples of a tile (columns), V outputs rounded up to whole
 vectors.
@@ -28,10 +28,11 @@ from numba import types
 from numba.extending import intrinsic
 
 from ..compiler.numba_internals import cgutils, checks_bounds, return_error
+from ..compiler.shared import SharedFunction
 from .matrix import Matrix, PartialRows, Rows
 from .processor import VECTOR_BYTES
 from .value import Value
-from .vector import LLVM_TYPES, Vector, is_plain, shared_function
+from .vector import LLVM_TYPES, Vector, is_plain, vector_of
 
 __all__ = ["outer_product", "product_backward", "product_forward"]
 
@@ -150,8 +151,8 @@ ARGUMENTS = {
 }  # fmt: skip
 
 
-def _product_function(context: Any, module: Any, vector: Vector, few_rows: bool) -> Any:
-    """Return the function of an LLVM module that computes any product of matrices of `vector`'s dtype.
+def _product_function(dtype: Any, few_rows: bool) -> SharedFunction:
+    """Return the function that computes any product of matrices of a dtype.
 
     The function sets ``result[r, c] = start + sum over m of coefficients[r * row_distance + m *
     term_distance] * source[m, c]``. The start is ``starts[r * start_distance]`` if `adds` is 0, and the
@@ -159,15 +160,15 @@ def _product_function(context: Any, module: Any, vector: Vector, few_rows: bool)
     be. With `few_rows`, a block of few sums divides each of them into several, which hide the latency of the
     additions; rows of the source then need not be whole vectors either.
     """
-    pointer = LLVM_TYPES[vector.dtype].as_pointer()
+    pointer = LLVM_TYPES[dtype].as_pointer()
     kinds = [ir.IntType(64) if kind == "I" else pointer for kind in ARGUMENTS.values()]
+    vector = vector_of(types.Array(dtype, 2, "C"))
 
-    def emit(builder: Any, *arguments: Any) -> None:
+    def emit(context: Any, builder: Any, *arguments: Any) -> None:
         values = dict(zip(ARGUMENTS, arguments, strict=True))
         _emit_product(context, builder, vector, few_rows, **values)
 
-    name = "fastnn_row_product" if few_rows else "fastnn_product"
-    return shared_function(module, f"{name}_{vector.dtype}", kinds, emit)
+    return SharedFunction(f"fastnn_{'row_' if few_rows else ''}product_{dtype}", kinds, emit)
 
 
 def _emit_product(
@@ -278,14 +279,21 @@ def _emit_product(
             panel(begin, end, after, 1, rows_of_width[1], partial, PartialRows(results, rest))
 
 
+# The functions of all products, by dtype and `few_rows`.
+PRODUCTS = {
+    (dtype, few_rows): _product_function(dtype, few_rows)
+    for dtype in (types.float32, types.float64)
+    for few_rows in (False, True)
+}
+
+
 def call_product(source: Matrix, result: Matrix, few_rows: bool = False, **arguments: Any) -> None:
-    """Emit a call of the product's function (`_product_function`).
+    """Emit a call of one of `PRODUCTS`.
 
     `arguments` are some of `ARGUMENTS`. By default sums start at 0, and sizes are those of the matrices.
     """
-    context, builder = source.context, source.builder
-    zero = source.zero()
-    zero_start = cgutils.alloca_once_value(builder, LLVM_TYPES[source.type.dtype](0.0))
+    builder, dtype = source.builder, source.type.dtype
+    zero_start = cgutils.alloca_once_value(builder, LLVM_TYPES[dtype](0.0))
     one = ir.IntType(64)(1)
     values = {
         "starts": zero_start, "start_distance": one.type(0), "adds": one.type(0),
@@ -294,7 +302,7 @@ def call_product(source: Matrix, result: Matrix, few_rows: bool = False, **argum
         "n_terms": source.shape[0], "n_columns": result.shape[1], "n_rows": result.shape[0],
         **arguments,
     }  # fmt: skip
-    function = _product_function(context, builder.module, zero.type, few_rows)
+    function = PRODUCTS[dtype, few_rows].declared(builder.module)
     builder.call(function, [values[name] for name in ARGUMENTS])
 
 

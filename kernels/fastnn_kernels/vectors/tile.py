@@ -17,7 +17,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from ..compiler.jit import kernel
-from ..compiler.numba_internals import cgutils, checks_bounds
+from ..compiler.numba_internals import ArrayFields, cgutils, checks_bounds
 from .processor import PIECE_BYTES
 from .value import Value
 from .vector import Vector, element_pointer, is_plain, lanes, row_pointer, vector_of
@@ -35,7 +35,7 @@ def _emit_rows(
     (source_type, source), (result_type, result) = arrays
     vector = vector_of(source_type)
     width = PIECE_BYTES * 8 // vector.dtype.bitwidth
-    n = cgutils.unpack_tuple(builder, context.make_array(result_type)(context, builder, result).shape, 2)[0]
+    n = cgutils.unpack_tuple(builder, ArrayFields(context, builder, result_type, result).shape, 2)[0]
     if checks_bounds(context):
         with builder.if_then(builder.icmp_signed(">", n, n.type(0))):
             last = builder.sub(builder.add(begin, n), n.type(1))
@@ -114,7 +114,7 @@ def gather_rows(typing_context, source, indices, first, last, begin, result, to)
     def generate(context, builder, signature, args):
         _, _, first, last, begin, _, to = args
         arrays = (source, args[0]), (result, args[5])
-        data = context.make_array(indices)(context, builder, args[1]).data
+        data = ArrayFields(context, builder, indices, args[1]).data
 
         def index(k: int) -> Any:
             return builder.load(builder.gep(data, [_clamped(builder, first, k, last)], inbounds=True))

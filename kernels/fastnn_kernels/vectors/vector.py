@@ -23,7 +23,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, models, register_model
 
-from ..compiler.numba_internals import array_without_count, cgutils, checks_bounds
+from ..compiler.numba_internals import ArrayFields, array_without_count, cgutils, checks_bounds
 from .processor import VECTOR_BYTES
 
 __all__ = [
@@ -118,9 +118,9 @@ def element_pointer(
     context: Any, builder: Any, matrix: Any, value: Any, row: Any, column: Any, n_elements: int
 ) -> Any:
     """Return a pointer to [row, column] of `matrix`; bounds checks cover `n_elements` from there on."""
-    array = context.make_array(matrix)(context, builder, value)
-    rows, columns = cgutils.unpack_tuple(builder, array.shape, 2)
     if checks_bounds(context):
+        array = ArrayFields(context, builder, matrix, value)
+        rows, columns = cgutils.unpack_tuple(builder, array.shape, 2)
         last = builder.add(column, column.type(n_elements - 1))
         for index, size in ((row, rows), (column, columns), (last, columns)):
             cgutils.do_boundscheck(context, builder, index, size)
@@ -129,7 +129,7 @@ def element_pointer(
 
 def row_pointer(context: Any, builder: Any, matrix: Any, value: Any, row: Any, column: Any) -> Any:
     """Return a pointer to [row, column] of `matrix`, without bounds checks."""
-    array = context.make_array(matrix)(context, builder, value)
+    array = ArrayFields(context, builder, matrix, value)
     columns = cgutils.unpack_tuple(builder, array.shape, 2)[1]
     offset = builder.add(builder.mul(row, columns, flags=("nsw",)), column, flags=("nsw",))
     return builder.gep(array.data, [offset], inbounds=True)
@@ -290,7 +290,7 @@ def view(typing_context, flat, offset, rows, columns):
     matrix = types.Array(flat.dtype, 2, "C", readonly=not flat.mutable)
 
     def generate(context, builder, signature, args):
-        array = context.make_array(flat)(context, builder, args[0])
+        array = ArrayFields(context, builder, flat, args[0])
         if checks_bounds(context):
             (size,) = cgutils.unpack_tuple(builder, array.shape, 1)
             end = builder.add(args[1], builder.mul(args[2], args[3]))
@@ -317,7 +317,7 @@ def rows(typing_context, matrix, begin, end):
         return None
 
     def generate(context, builder, signature, args):
-        array = context.make_array(matrix)(context, builder, args[0])
+        array = ArrayFields(context, builder, matrix, args[0])
         n_rows, n_columns = cgutils.unpack_tuple(builder, array.shape, 2)
         if checks_bounds(context):
             for index in args[1:]:
@@ -342,7 +342,7 @@ def flat(typing_context, matrix):
         return None
 
     def generate(context, builder, signature, args):
-        array = context.make_array(matrix)(context, builder, args[0])
+        array = ArrayFields(context, builder, matrix, args[0])
         size = builder.mul(*cgutils.unpack_tuple(builder, array.shape, 2))
         return array_without_count(
             context,
@@ -365,7 +365,7 @@ def row(typing_context, matrix, r):
     flat = types.Array(matrix.dtype, 1, "C", readonly=not matrix.mutable)
 
     def generate(context, builder, signature, args):
-        array = context.make_array(matrix)(context, builder, args[0])
+        array = ArrayFields(context, builder, matrix, args[0])
         rows, columns = cgutils.unpack_tuple(builder, array.shape, 2)
         if checks_bounds(context):
             cgutils.do_boundscheck(context, builder, args[1], rows)

@@ -89,7 +89,7 @@ def test_an_entry_that_cannot_be_loaded_causes_a_warning(monkeypatch):
         raise TypeError("no way")
 
     monkeypatch.setattr(jit, "rebuilt", rebuilt)
-    monkeypatch.setattr(jit, "read_entries", lambda name: [pickle.dumps(None)])
+    monkeypatch.setattr(jit, "read_entries", lambda name: [pickle.dumps(((), None))])
     with pytest.warns(RuntimeWarning, match=r"numba cannot load .*no way.* Remove the folder"):
         assert told_while_compiled(lambda: None)(1.5) == 2.5
 

@@ -1,0 +1,119 @@
+"""Functions of LLVM IR that are compiled once, and that kernels call by their symbols.
+
+The matrix product is a function with blocks for many widths and heights. If each kernel that computes a
+product had a copy, LLVM would optimise all copies one by one, and every training, prediction and picture
+would take some tenths of a second longer to compile. Instead a `SharedFunction` becomes machine code of its
+own, and its address is the address of its symbol in every kernel.
+
+The machine code of a shared function is an entry of the cache, like that of a kernel. The entry of a kernel
+names the shared functions that the kernel calls, which are made available before the kernel is loaded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import pickle
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import llvmlite.binding
+from llvmlite import ir
+
+from .cache import claimed, is_current, read_entries, refusal, write_entry
+from .numba_internals import (
+    code_settings,
+    cpu_context,
+    function_library,
+    global_compiler_lock,
+    library_address,
+    library_assembly,
+    library_state,
+    loaded_library,
+    target_key,
+)
+
+__all__ = ["SharedFunction", "make_available", "shared_names"]
+
+# All shared functions, by name.
+_functions: dict[str, SharedFunction] = {}
+
+
+class SharedFunction:
+    """A function of LLVM IR without a result, which all kernels of this process share.
+
+    Parameters
+    ----------
+    name : str
+        Name of the symbol.
+    kinds : sequence of IR types
+        Types of the arguments.
+    emit : callable
+        ``emit(context, builder, *arguments)`` emits the body; context is numba's target context.
+    """
+
+    def __init__(self, name: str, kinds: Sequence[Any], emit: Callable[..., None]) -> None:
+        self.name, self._type, self._emit = name, ir.FunctionType(ir.VoidType(), kinds), emit
+        self._library: Any = None
+        _functions[name] = self
+
+    def declared(self, module: Any) -> Any:
+        """Return the function's declaration in an LLVM module, for calls; make the function available."""
+        self.make_available()
+        if self.name in module.globals:
+            return module.globals[self.name]
+        function = ir.Function(module, self._type, self.name)
+        function.attributes.add("nounwind")
+        return function
+
+    def make_available(self) -> None:
+        """Load or compile the function, and define its symbol."""
+        if self._library is not None:
+            return
+        with global_compiler_lock:
+            entry = self._entry_name()
+            library = self._load(entry)
+            if library is None:
+                with claimed(entry):  # another process may be compiling the function
+                    library = self._load(entry) or self._compile(entry)
+            llvmlite.binding.add_symbol(self.name, library_address(library, self.name))
+            self._library = library  # which owns the machine code
+
+    def _compile(self, entry: str) -> Any:
+        """Compile the function, and save its machine code."""
+        library = function_library(self.name, self._type, self._emit)
+        # A kernel whose sources have changed gives the reason in `KernelCache.save_overload`.
+        if is_current():
+            try:
+                write_entry(entry, pickle.dumps(library_state(library)))
+            except OSError as error:
+                refusal.note(str(error))
+        return library
+
+    def _load(self, entry: str) -> Any:
+        """Return the library with the saved machine code; None if there is no valid entry."""
+        for payload in read_entries(entry):
+            with contextlib.suppress(Exception):  # numba cannot load the entry: compile again
+                return loaded_library(pickle.loads(payload))
+        return None
+
+    def _entry_name(self) -> str:
+        """Return the file name of the cache's entry, without the digest of the sources."""
+        key = target_key(cpu_context().codegen()), code_settings()
+        return f"shared.{self.name}.{hashlib.sha256(repr(key).encode()).hexdigest()[:24]}.nbc"
+
+    @property
+    def assembly(self) -> str:
+        """Assembly of the function, if it was not loaded from the cache."""
+        return library_assembly(self._library)
+
+
+def shared_names(names: Iterable[str]) -> Iterator[str]:
+    """Yield the names of shared functions among the names of functions."""
+    return (name for name in names if name in _functions)
+
+
+def make_available(names: Iterable[str]) -> None:
+    """Make all shared functions with these names available to machine code."""
+    for name in names:
+        _functions[name].make_available()

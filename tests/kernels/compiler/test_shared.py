@@ -1,0 +1,82 @@
+"""Shared functions: compiled once, called by kernels of any process, from the cache or not."""
+
+import pytest
+from kernel_packages import run
+
+from fastnn_kernels.vectors.product import PRODUCTS
+
+pytestmark = pytest.mark.slow
+
+# Print whether the product was compiled or loaded by a kernel that calls it, and the kernel's result.
+PRODUCT = """
+    import numpy as np
+    from fastnn_kernels.compiler import shared
+    from fastnn_kernels.gate import affine_forward
+
+    compiled = []
+    compile = shared.SharedFunction._compile
+    shared.SharedFunction._compile = lambda *arguments: (compiled.append(1), compile(*arguments))[1]
+    Z = np.zeros((3, 16))
+    affine_forward(np.ones((2, 3)), np.ones((1, 3)), np.ones((2, 16)), Z)
+    print("compiled" if compiled else "loaded", (Z == 3).all())
+"""
+
+
+def entries(package, pattern):
+    return sorted((package / "__pycache__").glob(pattern))
+
+
+def test_a_saved_kernel_loads_the_shared_functions_that_it_calls(package):
+    assert run(package, PRODUCT) == "compiled True"
+    assert len(entries(package, "*.shared.fastnn_product_float64.*.nbc")) == 1
+    assert run(package, PRODUCT) == "loaded True"
+
+
+@pytest.mark.parametrize("pattern", ["*.shared.*.nbc", "*.gate.*.nbc"])
+@pytest.mark.parametrize("damage", ["missing", "truncated"])
+def test_a_missing_or_broken_entry_is_compiled_again(package, pattern, damage):
+    assert run(package, PRODUCT) == "compiled True"
+    for entry in entries(package, pattern):
+        content = entry.read_bytes()
+        entry.unlink()
+        if damage == "truncated":
+            entry.write_bytes(content[: len(content) // 2])
+    assert run(package, PRODUCT) == ("compiled True" if "shared" in pattern else "loaded True")
+    assert run(package, PRODUCT) == "loaded True"
+
+
+def test_functions_of_plain_numba_may_call_a_shared_function(package):
+    program = """
+        import numba
+        import numpy as np
+        from fastnn_kernels.vectors.product import product_forward
+
+        @numba.njit
+        def foreign(W, b, X, Z):
+            product_forward(W, b, X, Z)
+
+        Z = np.zeros((3, 16))
+        foreign(np.ones((2, 3)), np.ones((1, 3)), np.ones((2, 16)), Z)
+        print((Z == 3).all())
+    """
+    assert run(package, program) == "True"
+
+
+def test_shared_functions_keep_no_entry_without_a_cache_folder(package):
+    (package / "__pycache__").write_text("")
+    (package.parent / "home").write_text("")
+    warned = "compiled kernels cannot be kept, .*NUMBA_CACHE_DIR to a folder.*"
+    assert run(package, PRODUCT, warned=warned, PYTHONDONTWRITEBYTECODE="1") == "compiled True"
+
+
+def test_the_assembly_of_a_product_is_that_of_its_dtype(package):
+    program = """
+        from fastnn_kernels.vectors.product import PRODUCTS
+        from numba import types
+        for dtype in (types.float32, types.float64):
+            product = PRODUCTS[dtype, False]
+            product.make_available()
+            print(product.name in product.assembly)
+    """
+    assert run(package, program).split() == ["True", "True"]
+    assert len({product.name for product in PRODUCTS.values()}) == len(PRODUCTS) == 4
