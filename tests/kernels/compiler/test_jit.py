@@ -121,6 +121,10 @@ def test_bounds_checking_has_separate_entries(package):
     assert run(package).startswith("loaded")
 
 
+def test_kernels_compile_at_every_level_of_optimisation(package):
+    assert [run(package, NUMBA_OPT=level) for level in "012"] == [f"compiled {RESULT}"] * 3
+
+
 def test_concurrent_first_runs_save_one_entry(package):
     running = [start(package) for _ in range(4)]
     for process in running:

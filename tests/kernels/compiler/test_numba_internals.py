@@ -5,11 +5,14 @@ import re
 from pathlib import Path
 from types import SimpleNamespace
 
+import numba
+import numpy as np
 import pytest
 
 import fastnn
 import fastnn_kernels
 from fastnn_kernels.compiler import numba_internals
+from fastnn_kernels.compiler.jit import kernel
 
 INTERNALS = Path(numba_internals.__file__)
 KERNELS, PACKAGE = (Path(package.__file__).parent for package in (fastnn_kernels, fastnn))
@@ -155,3 +158,36 @@ def test_environments_are_set_by_the_library_if_possible_else_by_its_codegen():
     )
     numba_internals.set_environment(library, "name", 2)
     assert calls == [("codegen", "name", 1), ("library", "name", 2)]
+
+
+def test_passes_that_kernels_leave_out_are_passes_of_numba():
+    """A pass that a release of numba renames would run again, unnoticed."""
+    state = SimpleNamespace(
+        func_ir=None,
+        flags=SimpleNamespace(
+            auto_parallel=SimpleNamespace(enabled=False), no_rewrites=False, enable_ssa=True
+        ),
+    )
+    passes = numba_internals.DefaultPassBuilder.define_nopython_pipeline(state).passes
+    names = {step.name() for step, _ in passes}
+    assert names >= numba_internals.UNNEEDED_PASSES | numba_internals.CLOSURE_PASSES
+
+
+def test_kernels_may_have_inner_functions():
+    @kernel
+    def outer(x, n):
+        def inner(y):
+            return y + n
+
+        return inner(x) * 2
+
+    assert (outer(3, 1), outer(0.5, 1)) == (8, 3.0)
+
+
+def test_kernels_cannot_compute_with_whole_arrays():
+    @kernel
+    def fill(x, y):
+        y[:] = x + x
+
+    with pytest.raises(numba.core.errors.NumbaError):
+        fill(np.ones(3), np.ones(3))
