@@ -312,8 +312,8 @@ class NumbaTrainer:
 
     def _call_together(self, call: Any, n_threads: int, pool: ThreadPoolExecutor) -> bool:
         """Run a call on this thread and `n_threads` - 1 threads of the pool; return its result."""
-        # The last call may have run on fewer threads: copy the progress of thread 0 to all threads, and let all
-        # of them count from 0 at the kernel's barriers.
+        # The last call may have run on fewer threads: copy the progress of thread 0 to all threads, and let
+        # all of them count from 0 at the kernel's barriers.
         self._state.progress[1:] = self._state.progress[0]
         self._work.barrier[...] = 0
         call.set(n_threads=n_threads)
