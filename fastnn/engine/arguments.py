@@ -136,8 +136,10 @@ def kernel_settings(
         "first_step": 0,
     }
     return train.Settings._make(
-        computed[name] if name in computed else convert(getattr(job, name))
-        for name, convert in _conversions(train.Settings)
+        [
+            computed[name] if name in computed else convert(getattr(job, name))
+            for name, convert in _conversions(train.Settings)
+        ]
     )
 
 

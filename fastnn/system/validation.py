@@ -424,7 +424,10 @@ def check_number(
     kernels.
     """
     is_subnormal = False
-    if isinstance(value, numbers.Real) and type(value) not in (bool, np.bool_):
+    # Comparing types takes a tenth of the time of asking an abstract base class.
+    if type(value) in (float, int) or (
+        isinstance(value, numbers.Real) and type(value) not in (bool, np.bool_)
+    ):
         try:
             number = float(value)
         except OverflowError:  # an integer too large for a float
@@ -471,7 +474,7 @@ def resolve(value: Any, name: str, base: type[T], registry: Mapping[str, type[T]
 
 def check_count(value: Any, name: str, least: int = 0) -> int:
     """Return an integer from `least` to 2**63 - 1, the largest int64; raise ValueError for anything else."""
-    is_integer = isinstance(value, numbers.Integral) and type(value) is not bool
+    is_integer = type(value) is int or (isinstance(value, numbers.Integral) and type(value) is not bool)
     if is_integer and least <= int(value) < 2**63:
         return int(value)
     raise ValueError(f"{name} must be an integer not below {least} and below 2**63, got {shown(value)}")
