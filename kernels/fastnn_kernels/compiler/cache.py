@@ -65,9 +65,9 @@ KEEP_STALE_SECONDS = 30 * 24 * 3600
 def numba_version() -> str:
     """Return the version of numba, by the name of the folder that its installation has left beside it."""
     spec = importlib.util.find_spec("numba")
-    if spec is not None and spec.origin is not None:
-        folders = list(Path(spec.origin).parents[1].glob("numba-*.dist-info"))
-        if len(folders) == 1:
+    if spec is not None and spec.has_location and spec.origin is not None:
+        folders = list(Path(spec.origin).parent.parent.glob("numba-*.dist-info"))
+        if len(folders) == 1:  # an application in one file has none, and a half done update may leave two
             return folders[0].stem.removeprefix("numba-")
     import numba
 

@@ -26,10 +26,13 @@ __all__ = ["SWITCH", "Task", "gradient_task", "run_tasks", "start_companion"]
 # Module, function, and arguments that JSON can express.
 Task = tuple[str, str, list[Any]]
 
-# Garbage collection would take a tenth of the time, and the orderly end of numba and LLVM nearly as much.
-# Kernels are saved whole, one by one: the process may end at once after the last.
+# Garbage collection would take a tenth of the imports' time. numba loads SciPy for its linear algebra, which
+# no kernel calls: the companion does without, and would leave a kernel that did to the other process. Kernels
+# are saved whole, one by one: the companion ends at once after the last, not in the orderly way, which takes
+# numba and LLVM a tenth of a second.
 PROGRAM = (
     "import gc, json, os, sys; gc.disable(); path, tasks = json.load(sys.stdin); sys.path[:] = path; "
+    "sys.modules['scipy'] = None; "
     "from fastnn_kernels.compiler.companion import run_tasks; run_tasks(tasks); os._exit(0)"
 )
 
