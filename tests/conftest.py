@@ -49,8 +49,8 @@ def pytest_collection(session):
     try:
         return (yield)
     finally:
-        # Hypothesis 6.100 creates its generator with the first example, and warns unless the collector finds a
-        # reference to it. References of frozen objects are not found: draw an example now.
+        # Hypothesis 6.100 creates its generator with the first example, and warns unless the collector finds
+        # a reference to it. References of frozen objects are not found: draw an example now.
         hypothesis.find(hypothesis.strategies.none(), lambda example: True)
         gc.collect()
         gc.freeze()
