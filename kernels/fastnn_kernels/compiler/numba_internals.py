@@ -269,11 +269,15 @@ def cpu_context() -> Any:
     return cpu_target.target_context
 
 
-def function_library(name: str, kind: Any, emit: Callable[..., None]) -> KernelLibrary:
-    """Return the library of a function of LLVM IR; ``emit(context, builder, *arguments)`` emits its body."""
+def function_library(name: str, kind: Any, emit: Callable[..., None]) -> Any:
+    """Return the library of a function of LLVM IR; ``emit(context, builder, *arguments)`` emits its body.
+
+    Numba optimises the function twice, alone and as a module: its outer loops have fewer instructions.
+    """
     context = cpu_context()
     context.refresh()  # registers conversions; loaded kernels do without
-    library = KernelLibrary(context, name)
+    library = context.codegen().create_library(name)
+    library.enable_object_caching()
     module = library.create_ir_module(name)
     function = ir.Function(module, kind, name)
     function.attributes.add("nounwind")
@@ -335,8 +339,7 @@ class OmitReferenceCounts(FunctionPass):
         return False
 
 
-# Passes that change no kernel, by name; together they take a tenth of the compilation. A name that a release
-# of numba does not have is not missed: numba's own pipeline is compiled with all its passes.
+# Passes that change no kernel, by name. A name that a release of numba does not have has no effect.
 UNNEEDED_PASSES = frozenset({
     "with_lifting",  # `with` statements: objmode, parallel_chunksize
     "inline_inlinables",  # functions that ask numba's front end to inline them
