@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import suppress
-from threading import Barrier, BrokenBarrierError
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
 import numpy as np
@@ -317,30 +315,27 @@ class NumbaTrainer:
         self._state.progress[1:] = self._state.progress[0]
         self._work.barrier[...] = 0
         call.set(n_threads=n_threads)
-        # The kernel's threads wait for each other at barriers: start only when all are in their places.
-        together, places = Barrier(n_threads), CorePlaces()
+        # The kernel's threads wait for each other at barriers: start only when all of them are submitted.
+        all_submitted: Future[bool] = Future()
+        parts = [call, *(call.copy() for _ in range(1, n_threads))]
+        for thread, part in enumerate(parts):
+            part.set(thread=thread)
+        places = CorePlaces()
 
         def share(thread: int) -> None:
-            try:
-                part = call.copy()
-                part.set(thread=thread)
+            if all_submitted.result():
                 places.take()
-            except BaseException:
-                together.abort()
-                raise
-            with suppress(BrokenBarrierError):
-                together.wait()
-                part()
+                parts[thread]()
 
         try:
             try:
                 others = [pool.submit(share, thread) for thread in range(1, n_threads)]
-                together.wait()
-            except RuntimeError:  # the interpreter is exiting, or a thread failed: go on alone
-                together.abort()
+            except RuntimeError:  # the interpreter is exiting: continue on this thread alone
+                all_submitted.set_result(False)
                 self._use_one_thread()
                 call.set(n_threads=1)
                 return call()
+            all_submitted.set_result(True)
             self._n_running = n_threads
             finite = call()
             wait(others)
