@@ -232,7 +232,8 @@ def team_gradient(batch_norm: bool, dropped: bool) -> Any:
                 db = view(gradient, plan[layer, BIASES], 1, n_outputs)
                 if part > 0:  # the first part computes db
                     db = view(sums, 0, 1, n_outputs)
-                below = plan[max(layer - 1, 0), DUNITS] + begin
+                # The first layer has no derivatives below: an empty view, which must begin within the array.
+                below = plan[layer - 1, DUNITS] + begin if layer else 0
                 dX = view(dunits, below * T, end - begin if layer else 0, T)
                 if in_strips and updates_in_strips(plan, layer, part, T, n_lanes):
                     finite &= update_strips(

@@ -358,3 +358,15 @@ def test_restoring_the_middle_of_a_step_restores_its_weights(monkeypatch):
         curves.append(network.loss_curve_)
     assert np.isfinite(curves[0][0])
     assert curves[0] == curves[1]
+
+
+def test_threads_share_the_units_of_more_inputs_than_hidden_units(monkeypatch):
+    """With NUMBA_BOUNDSCHECK=1: the empty derivatives by the first inputs begin within their array."""
+    monkeypatch.setattr(limits, "SHARED_OPERATIONS", 0)
+    X, y = np.random.default_rng(0).normal(size=(200, 900)), np.arange(200) % 3
+    results = []
+    for n_threads in (1, 2):
+        model = fastnn.Model([900, 16, 3], random_state=0)
+        model.train(X, y, 2, 0.001, batch_size=100, optimizer="adam", n_threads=n_threads, random_state=0)
+        results.append(model._parameters)
+    np.testing.assert_array_equal(*results)
