@@ -36,9 +36,12 @@ from .settings import Settings, described_fields
 from .table import Table
 from .thumbnails import thumbnail
 
-__all__ = ["make_app"]
+__all__ = ["MOST_MESSAGE_BYTES", "make_app"]
 
 STATIC = Path(__file__).parent / "static"
+# Largest message of a page: settings with as many painted points as there may be. The server closes a
+# connection on which a larger one comes, and the page may not learn why, so it must not send one.
+MOST_MESSAGE_BYTES = 1 << 20
 # Largest number of pages at a time: each has a training that uses a core.
 MOST_PAGES = 16
 # Largest number of messages that wait for a page. When it is reached, the server stops reading the page's
@@ -309,6 +312,7 @@ class Page:
             "datasets": datasets,
             "state": Settings.of_state(self._state).state,
             "table": about_table,
+            "most_bytes": MOST_MESSAGE_BYTES,
         }
 
 

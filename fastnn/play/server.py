@@ -20,8 +20,6 @@ from .table import Table, checked_table
 __all__ = ["Playground", "playground"]
 
 HOST = "127.0.0.1"
-# Largest message of a page: settings with as many painted points as there may be.
-MOST_MESSAGE_BYTES = 1 << 20
 MOST_PORT = 65535
 # Longest time that a Ctrl-C may go unnoticed.
 WAKE_SECONDS = 0.1
@@ -63,7 +61,7 @@ class Playground:
             import_extra(package, "playground", "the playground")
         import uvicorn
 
-        from .app import make_app
+        from .app import MOST_MESSAGE_BYTES, make_app
 
         state = {} if table is None else {"dataset": "table", **TABLES[table.kind].best}
         settings = Settings.of_state(state)

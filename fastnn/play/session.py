@@ -89,6 +89,7 @@ class Run:
         self._sending = threading.RLock()  # guards the end: a closed run sends nothing
         self._is_stale = False  # there is something to draw
         self._frame, self._drawn = 0, -1
+        self._has_begun = False  # the first frame has been sent
         self._compiling: set[int] = set()
         self._ending: dict[str, Any] | None = None  # the message of the training's end
         # Files of the model that other threads wait for; None once the training has ended.
@@ -255,9 +256,12 @@ class Run:
         """Draw the first frame, and train until the run is closed or its passes are done."""
         failed = False
         try:
-            self._send_frame(self.steering.latest)
             with self._wake:
                 self._is_stale = False
+            self._send_frame(self.steering.latest)
+            with self._wake:
+                self._has_begun = True
+                self._wake.notify_all()  # the view may have changed meanwhile
             why = self._trained()
         except DivergenceError as error:
             why, failed = str(error), True
@@ -317,8 +321,8 @@ class Run:
     @property
     def _is_frame_due(self) -> bool:
         """True if there is something new to draw and the page keeps up; the first frame is not drawn here."""
-        keeps_up = 0 < self._frame <= self._drawn + MOST_UNDER_WAY
-        return self._is_stale and keeps_up and not self.steering.is_held
+        keeps_up = self._frame <= self._drawn + MOST_UNDER_WAY
+        return self._has_begun and self._is_stale and keeps_up and not self.steering.is_held
 
     def _send_frame(self, snapshot: Snapshot) -> None:
         """Compute a frame and send it."""

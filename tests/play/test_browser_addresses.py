@@ -26,7 +26,7 @@ def test_an_unusable_address_is_explained_and_defaults_are_used(visitor, server,
     page.goto(f"{server.address}#{fragment}")
     notices = page.locator("#notices")
     expect(notices).to_contain_text("The usual value is taken")
-    if "noise" not in fragment:  # of two problems, only the last one stays on the page
+    if "noise" not in fragment:  # of two explanations, only the last one stays on the page
         expect(notices).to_contain_text(CRAFTED[fragment])
     if "painted" in fragment:
         assert "paint some points" in page.inner_text("#plane-caption")
@@ -49,10 +49,15 @@ def test_an_address_without_enough_points_cannot_fill_the_page(visitor, server, 
     assert "paint some points" in page.inner_text("#plane-caption")
 
 
-def test_an_address_that_is_too_long_is_explained(visitor, server):
+def test_an_address_that_is_too_long_for_the_server_is_explained_and_the_default_is_used(visitor, server):
     page = visitor.page
-    page.goto(f"{server.address}#x_column={'a' * 1_100_000}")
-    expect(page.locator("#lost")).to_contain_text("too long for the server")
+    page.goto(f"{server.address}#x_column={'a' * 1_100_000}&layers=5")
+    notices = page.locator("#notices")
+    expect(notices).to_contain_text("x_column is too long for the server. The usual value is taken")
+    visitor.wait_for_frame(1)
+    assert visitor.widths == [2, 5, 2]
+    page.click("#step")
+    visitor.wait_for_step(1)
 
 
 def test_the_last_seed_is_followed_by_the_first(visitor, server):

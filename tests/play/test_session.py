@@ -47,6 +47,19 @@ def test_the_first_frame_comes_before_any_step():
         assert started["state"] == Settings().state
 
 
+def test_a_view_that_changes_when_the_first_frame_arrives_is_drawn():
+    class ZoomingPage(FakePage):
+        def _receive(self, message):
+            super()._receive(message)
+            if isinstance(message, bytes) and len(self.frames) == 1:
+                self.send("view", resolution=16)
+
+    with ZoomingPage() as page:
+        page.start()
+        page.wait(lambda: page.frames[-1][1]["boundary"].shape == (16, 16))
+        assert page.frames[0][1]["boundary"].shape == (256, 256)
+
+
 @pytest.mark.parametrize("state", [{}, STEPS, {"batch_norm": True, "dropout": 0.3, **STEPS}], ids=str)
 def test_single_steps_end_in_the_middle_of_a_pass(state):
     with FakePage() as page:

@@ -32,9 +32,7 @@ const FEWEST_POINTS = 2;
 const PAINT_DELAY = 120;
 // Units of the first layer that is added to a network without any.
 const FIRST_WIDTH = 3;
-// Close codes of RFC 6455 and its registry: for a message that is too long, which can only be a state, and of a
-// server that has no room for another page.
-const MESSAGE_TOO_BIG = 1009;
+// Close code of WebSockets for a server that has no room for another page.
 const TRY_AGAIN_LATER = 1013;
 
 // What the user has set: the run's state, and how it is looked at.
@@ -132,18 +130,7 @@ const connection = new Connection({
   compiling: (message) => {
     if (message.run === run) compiling(message.busy);
   },
-  // A state that is refused replaces nothing: the run that is shown goes on.
-  problem: ({ field, text }) => {
-    isPending = false;
-    if (!started) setPlaying(false);
-    changedAt = null;
-    if (!started && restore(field)) {
-      news(`The address could not be used as it is: ${text}. The usual value is taken.`);
-      return;
-    }
-    controls?.problem(field, text);
-    problem(text);
-  },
+  problem: ({ field, text }) => refuse(field, text),
   ended: (message) => {
     if (message.run !== started?.run) return;
     setPlaying(false);
@@ -161,8 +148,7 @@ const connection = new Connection({
     setPlaying(false);
     compiling(false);
     let text = "No server answers. Start “fastnn playground” and open the address it prints.";
-    if (code === MESSAGE_TOO_BIG) text = "The settings in the address are too long for the server: shorten them.";
-    else if (greeted) text = "The server has stopped. What you see is its last picture.";
+    if (greeted) text = "The server has stopped. What you see is its last picture.";
     else if (code === TRY_AGAIN_LATER) text = "The playground has too many pages open: close one of them.";
     lost(text, () => connection.open());
   },
@@ -186,6 +172,25 @@ function complete(next) {
   const chosen = loss.values.find(({ name }) => name === next.loss);
   if (chosen && chosen.kind !== controls.kindOf(next)) next.loss = null;
   return next;
+}
+
+/** Say why the state is refused. It replaces nothing: the run that is shown goes on. */
+function refuse(field, text) {
+  isPending = false;
+  if (!started) setPlaying(false);
+  changedAt = null;
+  if (!started && restore(field)) {
+    news(`The address could not be used as it is: ${text}. The usual value is taken.`);
+    return;
+  }
+  controls?.problem(field, text);
+  problem(text);
+}
+
+/** Return the field whose value is written with the most characters. */
+function longestField() {
+  const length = (field) => JSON.stringify(state[field]).length;
+  return Object.keys(state).reduce((longest, field) => (length(field) > length(longest) ? field : longest));
 }
 
 /** Begin with the usual value of a field that was refused; return false if it has that value already. */
@@ -226,7 +231,11 @@ function start() {
   }
   boundary.invite(null);
   isPending = true;
-  connection.send("start", { state, run });
+  if (!connection.send("start", { state, run })) {
+    const field = longestField();
+    refuse(field, `${field} is too long for the server`);
+    return;
+  }
   if (playing) connection.send("play");
 }
 

@@ -4,6 +4,7 @@ import { make, byId } from "./dom.js";
 
 const SHOWN_FOR = 7000;
 
+/** Show a message in place of the last one of its kind. */
 function notice(place, text, kind, seconds) {
   const element = make(
     `div.notice.${kind}`,
@@ -15,7 +16,8 @@ function notice(place, text, kind, seconds) {
       "×",
     ),
   );
-  place.replaceChildren(element);
+  place.querySelector(`.${kind}`)?.remove();
+  place.append(element);
   if (seconds) setTimeout(() => element.remove(), seconds);
   return element;
 }
@@ -35,7 +37,7 @@ export function compiling(busy) {
       make("i.spinner", { "aria-hidden": "true" }),
       make("span", {}, "Compiling the kernels for this network. That happens once; then it is fast."),
     );
-    byId("notices").replaceChildren(compilingElement);
+    byId("notices").append(compilingElement);
   } else if (!busy) {
     compilingElement?.remove();
     compilingElement = null;

@@ -21,6 +21,7 @@ export class Connection {
   constructor(handlers) {
     this.handlers = handlers;
     this.socket = null;
+    this.mostBytes = Infinity;
   }
 
   open() {
@@ -37,7 +38,10 @@ export class Connection {
         return;
       }
       const message = JSON.parse(data);
-      greeted ||= message.type === "hello";
+      if (message.type === "hello") {
+        greeted = true;
+        this.mostBytes = message.most_bytes;
+      }
       this.handlers[message.type]?.(message);
     };
     socket.onclose = (event) => {
@@ -49,7 +53,11 @@ export class Connection {
     return this.socket?.readyState === WebSocket.OPEN;
   }
 
+  /** Send a message; return false if it is longer than the server reads, and is therefore not sent. */
   send(type, fields = {}) {
-    if (this.alive) this.socket.send(JSON.stringify({ type, ...fields }));
+    const text = JSON.stringify({ type, ...fields });
+    if (new TextEncoder().encode(text).length > this.mostBytes) return false;
+    if (this.alive) this.socket.send(text);
+    return true;
   }
 }
