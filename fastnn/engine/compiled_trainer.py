@@ -322,14 +322,23 @@ class NumbaTrainer:
             part.set(thread=thread)
         places = CorePlaces()
 
-        def share(thread: int) -> None:
+        def share(thread: int) -> bool:
+            try:
+                if thread > 0:
+                    places.take()
+                return parts[thread]()
+            except BaseException:
+                # Let the other threads pass the barriers at which they wait for this one.
+                self._work.barrier[thread * self._train.COUNTER_DISTANCE] = np.iinfo(np.int64).max
+                raise
+
+        def help_out(thread: int) -> None:
             if all_submitted.result():
-                places.take()
-                parts[thread]()
+                share(thread)
 
         try:
             try:
-                others = [pool.submit(share, thread) for thread in range(1, n_threads)]
+                others = [pool.submit(help_out, thread) for thread in range(1, n_threads)]
             except RuntimeError:  # the interpreter is exiting: continue on this thread alone
                 all_submitted.set_result(False)
                 self._use_one_thread()
@@ -337,8 +346,12 @@ class NumbaTrainer:
                 return call()
             all_submitted.set_result(True)
             self._n_running = n_threads
-            finite = call()
-            wait(others)
+            try:
+                finite = share(0)
+            finally:
+                wait(others)
+            for other in others:
+                other.result()  # raises the exception of that thread, if there was one
             return finite
         finally:
             places.release()

@@ -22,6 +22,7 @@ from fastnn.engine import limits
 from fastnn.engine.arguments import sharing
 from fastnn.system.threads import acquired_cores, available_cores
 from fastnn_kernels.compiler.jit import OPTIONS as KERNEL_OPTIONS
+from fastnn_kernels.compiler.prepared import PreparedCall
 from fastnn_kernels.team import updates_in_strips
 
 random = np.random.default_rng(0)
@@ -370,3 +371,19 @@ def test_threads_share_the_units_of_more_inputs_than_hidden_units(monkeypatch):
         model.train(X, y, 2, 0.001, batch_size=100, optimizer="adam", n_threads=n_threads, random_state=0)
         results.append(model._parameters)
     np.testing.assert_array_equal(*results)
+
+
+@pytest.mark.parametrize("failing", [0, 1])
+def test_an_exception_in_the_kernel_of_one_thread_does_not_leave_the_others_waiting(failing, monkeypatch):
+    call_kernel = PreparedCall.__call__
+
+    def call_or_fail(call):
+        if call.arguments.get("n_threads") == 2 and call.arguments["thread"] == failing:
+            raise IndexError("out of bounds")
+        return call_kernel(call)
+
+    monkeypatch.setattr(PreparedCall, "__call__", call_or_fail)
+    with pytest.raises(IndexError, match="out of bounds"):
+        trained(0, 2)
+    monkeypatch.undo()
+    np.testing.assert_array_equal(trained(0, 2), trained(0, 1))
