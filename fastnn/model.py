@@ -262,7 +262,7 @@ class Model(Exportable, SavableModel):
             average, which also predicts the validation data (Polyak & Juditsky, 1992). By default no average
             is kept.
         n_threads : int or None, default 1
-            Largest number of threads that share a step. Steps shorter than about 0.1 ms run on one thread.
+            Largest number of threads that share a step. Steps shorter than 0.05 to 0.1 ms run on one thread.
             None takes as many threads as are fastest, which is measured during the training. The result is
             the same, bit for bit, for any number of threads.
         validation_data : (X, y), optional

@@ -22,8 +22,8 @@ FIRST_CALL_OPERATIONS = 1e8
 CALL_STEPS = 1 << 16
 # Number of steps whose coefficients are computed at once: NumPy's temporary arrays then stay in a cache.
 COEFFICIENT_STEPS = 1 << 12
-# Fewest FLOPs of a step that threads share, in float32: about 0.1 ms.
-SHARED_OPERATIONS = 1.2e7
+# Fewest FLOPs of a step that threads share, in float32: 0.05 to 0.1 ms on one thread.
+SHARED_OPERATIONS = 8e6
 # Batches with fewer than TEAM_SAMPLES samples are divided into N_PARTS parts, by units or by samples; larger
 # ones by samples. Batch normalisation divides batches of any size by units, if at all.
 TEAM_SAMPLES, N_PARTS = 256, 2
