@@ -71,6 +71,8 @@ class SharedFunction:
         if self._library is not None:
             return
         with global_compiler_lock:
+            if self._library is not None:  # by another thread, meanwhile
+                return
             entry = self._entry_name()
             library = self._load(entry)
             if library is None:

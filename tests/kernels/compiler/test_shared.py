@@ -45,6 +45,30 @@ def test_a_missing_or_broken_entry_is_compiled_again(package, pattern, damage):
     assert run(package, PRODUCT) == "loaded True"
 
 
+def test_threads_that_need_a_shared_function_at_the_same_time_load_it_once(package):
+    program = """
+        import threading, time
+        from fastnn_kernels.compiler import shared
+        from fastnn_kernels.compiler.numba_internals import global_compiler_lock
+        from fastnn_kernels.vectors.product import PRODUCTS
+
+        product = next(iter(PRODUCTS.values()))
+        loads, load = [], shared.SharedFunction._load
+        shared.SharedFunction._load = lambda *arguments: (loads.append(1), load(*arguments))[1]
+        product.make_available()
+        n_loads, product._library = len(loads), None
+        threads = [threading.Thread(target=product.make_available) for _ in range(4)]
+        with global_compiler_lock:  # the first may go on when all have seen that the function is missing
+            for thread in threads:
+                thread.start()
+            time.sleep(0.2)
+        for thread in threads:
+            thread.join()
+        print(len(loads) - n_loads)
+    """
+    assert run(package, program) == "1"
+
+
 def test_functions_of_plain_numba_may_call_a_shared_function(package):
     program = """
         import numba
