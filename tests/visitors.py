@@ -25,6 +25,9 @@ ARGUMENTS = [
 ]  # fmt: skip
 # Milliseconds that a step may take: the kernels may have to be compiled first.
 PATIENCE = 60_000
+expect.set_options(timeout=PATIENCE)
+# Milliseconds after which the page has updated its address.
+ADDRESS_DELAY = 450
 
 # The marks of a module whose tests need Chromium.
 NEEDS_CHROMIUM = [
@@ -82,7 +85,8 @@ class Visitor:
 
     @property
     def fragment(self):
-        self.page.wait_for_timeout(450)  # the page updates its address within that time
+        # On a busy machine, the page's own clock alone tells that the time has passed for the page as well.
+        self.page.evaluate("delay => new Promise((done) => setTimeout(done, delay))", ADDRESS_DELAY)
         return urlsplit(self.page.url).fragment
 
     def wait_for_step(self, step):

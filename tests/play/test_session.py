@@ -240,14 +240,19 @@ def test_bad_settings_do_not_end_the_run():
 def test_the_training_pauses_while_a_new_one_is_prepared(monkeypatch):
     prepared = []
 
+    def progress_within(seconds):
+        """Return the number of steps and frames within some seconds."""
+        run = page.session.run
+        before = run.steering.latest.step + len(page.frames)
+        time.sleep(seconds)
+        return run.steering.latest.step + len(page.frames) - before
+
     def prepare(settings, table):
         run = page.session.run
         if run is not None:
             # The current chunk of steps ends; afterwards nothing is trained or drawn.
-            time.sleep(0.2)
-            before = run.steering.latest.step, len(page.frames)
-            time.sleep(0.2)
-            prepared.append((run.steering.latest.step, len(page.frames)) == before)
+            wait_for(lambda: progress_within(0.1) == 0)
+            prepared.append(progress_within(0.2) == 0)
         if settings.seed == 13:
             raise Problem("seed", "not this one")
         return posed(settings, table)
