@@ -187,7 +187,7 @@ def test_a_kernel_survives_processes_that_write_its_file_at_once(tmp_path):
 def test_sources_that_cannot_be_read_have_no_digest(tmp_path, monkeypatch):
     """A dangling link, which editors use as a lock, and a folder do not change the digest of the sources."""
     (tmp_path / "a.py").write_text("a = 1")
-    monkeypatch.setattr(cache, "__file__", str(tmp_path / "cache.py"))
+    monkeypatch.setattr(cache, "PACKAGE", tmp_path)
     digest = cache.source_digest()
     assert digest
     (tmp_path / ".#a.py").symlink_to("user@host.1234")
@@ -200,6 +200,20 @@ def test_sources_that_cannot_be_read_have_no_digest(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "read_bytes", refused)
     assert cache.source_digest() == ""
     monkeypatch.setattr(cache, "STATES", [])  # the files may have changed
+    assert not cache.is_current()
+
+
+def test_sources_are_current_until_their_content_changes(tmp_path, monkeypatch):
+    source = tmp_path / "a.py"
+    source.write_text("a = 1")
+    monkeypatch.setattr(cache, "PACKAGE", tmp_path)
+    monkeypatch.setattr(cache, "STATES", cache.source_states())
+    monkeypatch.setattr(cache, "DIGEST", cache.source_digest())
+    assert cache.is_current()
+    os.utime(source, (0, 0))
+    assert cache.source_states() != cache.STATES
+    assert cache.is_current()
+    source.write_text("a = 2")
     assert not cache.is_current()
 
 
