@@ -4,11 +4,15 @@ Every attack creates its small kernel again and again, since only a new kernel i
 `test_jit.py` tests the effect of a single broken file on a second process.
 """
 
+import importlib.util
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
+import numba
 import pytest
 from processes import run_python
 
@@ -215,6 +219,17 @@ def test_sources_are_current_until_their_content_changes(tmp_path, monkeypatch):
     assert cache.is_current()
     source.write_text("a = 2")
     assert not cache.is_current()
+
+
+def test_the_version_of_numba_is_that_of_the_loaded_one(tmp_path, monkeypatch):
+    """An update while numba is loaded leaves the folder of another version beside the package."""
+    (tmp_path / "numba-99.0.dist-info").mkdir()
+    updated = SimpleNamespace(has_location=True, origin=str(tmp_path / "numba" / "__init__.py"))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: updated)
+    version = cache.numba_version.__wrapped__
+    assert version() == numba.__version__
+    monkeypatch.delitem(sys.modules, "numba")
+    assert version() == "99.0"
 
 
 def test_a_user_without_a_home_has_only_the_packages_cache_folder(monkeypatch):

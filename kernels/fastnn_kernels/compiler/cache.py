@@ -63,12 +63,16 @@ KEEP_STALE_SECONDS = 30 * 24 * 3600
 
 @functools.cache
 def numba_version() -> str:
-    """Return the version of numba, by the name of the folder that its installation has left beside it."""
-    spec = importlib.util.find_spec("numba")
-    if spec is not None and spec.has_location and spec.origin is not None:
-        folders = list(Path(spec.origin).parent.parent.glob("numba-*.dist-info"))
-        if len(folders) == 1:  # an application in one file has none, and a half done update may leave two
-            return folders[0].stem.removeprefix("numba-")
+    """Return the version of numba: the loaded module's, else the one in the name of its metadata folder.
+
+    If numba was updated after this process had loaded it, the folder's version is not the one that compiles.
+    """
+    if "numba" not in sys.modules:
+        spec = importlib.util.find_spec("numba")
+        if spec is not None and spec.has_location and spec.origin is not None:
+            folders = list(Path(spec.origin).parent.parent.glob("numba-*.dist-info"))
+            if len(folders) == 1:  # an application in one file has none, and a half done update may leave two
+                return folders[0].stem.removeprefix("numba-")
     import numba
 
     return numba.__version__
