@@ -315,6 +315,7 @@ def _fit(X: Any, **settings: Any) -> None:
 
 
 @_task("estimators", "estimators")
+@_task("estimators, no penalty", "estimators", alpha=0.0)
 @_task("estimators by L-BFGS", "estimators", solver="lbfgs")
 def _fit_dense(dtype: np.dtype, **settings: Any) -> None:
     """Fit estimators to a random array."""
@@ -376,6 +377,7 @@ for name in OPTIMIZERS:
         _task(f"optimizer {name}", "training", optimizer=name, batch_size=None)(_train)
     else:
         _task(f"optimizer {name}", "training", optimizer=name)(_train)
+        _task(f"optimizer {name}, no penalty", "training", optimizer=name, reg_lambda=0.0)(_train)
         _task(f"optimizer {name}, l1", "training", optimizer=name, l1=0.1)(_train)
 
 

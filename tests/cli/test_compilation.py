@@ -114,6 +114,7 @@ USES = {
         train,
         lambda: train(batch_size=32, optimizer="adam", clip_norm=1.0, ema_decay=0.9, progress=False),
         lambda: train(batch_size=32, dropout=0.5, batch_norm=True, activation="gelu", max_norm=2.0),
+        lambda: train(batch_size=32, optimizer="adam", reg_lambda=0.0),
         lambda: train(loss="huber", optimizer="rmsprop", reduction="mean", l1=0.01),
         lambda: train(loss="sigmoid_binary_cross_entropy", optimizer="lbfgs"),
         lambda: fastnn.Model([2, 3, 2], random_state=0).check_gradients(X, Y),
@@ -123,6 +124,7 @@ USES = {
     ],
     "estimators": [
         lambda: fit(CLASSIFIER, X, Y),
+        lambda: fit(CLASSIFIER, X, Y, alpha=0.0),
         lambda: fit(CLASSIFIER, np.tile(X, (1, 32)), Y, early_stopping=True),
         lambda: fit(CLASSIFIER, X[:50], np.arange(50) % 3, solver="lbfgs"),
         lambda: fit(REGRESSOR, X, X),
