@@ -287,6 +287,7 @@ def _paint(dtype: np.dtype, **settings: Any) -> None:
 # Layers with so many parameters that threads share the units in a step.
 _WIDE = (300, 200, 3)
 _task("minibatches, shared", "training", "estimators", sizes=_WIDE)(_train)
+_task("minibatches of few samples", "training", "estimators", batch_size=4)(_train)
 _task("whole batches", "training", "estimators", batch_size=None)(_train)
 _task("whole batches, shared", "training", "estimators", sizes=_WIDE, batch_size=None)(_train)
 

@@ -115,6 +115,7 @@ USES = {
         lambda: train(batch_size=32, optimizer="adam", clip_norm=1.0, ema_decay=0.9, progress=False),
         lambda: train(batch_size=32, dropout=0.5, batch_norm=True, activation="gelu", max_norm=2.0),
         lambda: train(batch_size=32, optimizer="adam", reg_lambda=0.0),
+        lambda: train(batch_size=4, optimizer="adam"),
         lambda: train(loss="huber", optimizer="rmsprop", reduction="mean", l1=0.01),
         lambda: train(loss="sigmoid_binary_cross_entropy", optimizer="lbfgs"),
         lambda: fastnn.Model([2, 3, 2], random_state=0).check_gradients(X, Y),
@@ -131,6 +132,7 @@ USES = {
         lambda: fit(CLASSIFIER, SPARSE, Y),
         lambda: fit(REGRESSOR, SPARSE, Y, solver="lbfgs"),
         lambda: CLASSIFIER().partial_fit(X, Y, classes=[0, 1]),
+        lambda: CLASSIFIER().partial_fit(X[:3], Y[:3], classes=[0, 1]),
     ],
     "pictures": [
         lambda: draw(MODEL, method="dense"),
