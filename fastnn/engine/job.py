@@ -235,8 +235,8 @@ class Job:
         # Update rules need finite coefficients: cap numbers that the dtype cannot hold. The kernels flush
         # subnormal numbers to 0: do the same here, for both backends. NumPy computes `tiny`, another name of
         # `smallest_normal`, under a lock in Python 3.11, which a forked child would inherit: avoid that name.
-        limits = np.finfo(dtype)
-        numbers = np.where(np.abs(numbers) < limits.smallest_normal, 0.0, np.minimum(numbers, limits.max))
+        finfo = np.finfo(dtype)
+        numbers = np.where(np.abs(numbers) < finfo.smallest_normal, 0.0, np.minimum(numbers, finfo.max))
         return np.ascontiguousarray(numbers, dtype)
 
     def records(self, n_layers: int) -> Records:

@@ -239,13 +239,13 @@ def row_loss_backward(loss_backward, scores, n_scores, y, weights, parameter, wa
 def row_sums(dZ, db, adds):
     """Compute the sum of the rows of dZ (N, V), or add the sum to db (1, J) if `adds`."""
     n_outputs, n_lanes = db.shape[1], lanes(dZ)
-    whole = n_outputs // n_lanes * n_lanes
-    for j in range(0, whole, n_lanes):
+    end = n_outputs // n_lanes * n_lanes  # of the whole vectors
+    for j in range(0, end, n_lanes):
         total = column_sum(dZ, j)
         store(db, 0, j, total + load(db, 0, j) if adds else total)
-    if whole < n_outputs:
-        total, rest = column_sum(dZ, whole), n_outputs - whole
-        store_part(db, 0, whole, rest, total + load_part(db, 0, whole, rest) if adds else total)
+    if end < n_outputs:
+        total, rest = column_sum(dZ, end), n_outputs - end
+        store_part(db, 0, end, rest, total + load_part(db, 0, end, rest) if adds else total)
 
 
 @kernel
