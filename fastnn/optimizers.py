@@ -131,7 +131,7 @@ def _bias_correction(beta: float, steps: NDArray[np.int64]) -> Array | float:
     """Return ``1 - beta^t``, where t is the number of a step, counted from 1; a number if it is 1 throughout.
 
     With ``t >= 42 / (1 - beta)``, the power is less than ``exp(-42)``, and the difference is rounded to 1.
-    Some thousands of steps later the power would be subnormal, and take ten times as long.
+    After 17 times as many steps the power would be subnormal, and take ten times as long.
     """
     latest, done = 42.0 / (1.0 - beta), steps + 1.0
     return 1.0 if (done >= latest).all() else 1.0 - beta ** np.minimum(done, latest)

@@ -207,7 +207,7 @@ def most_threads(network: Network, job: Job) -> int:
     """Return the largest number of threads that have work in a step.
 
     They share the parts of a step (`sharing`). On a CSR matrix, whose samples use few of the features, the
-    update of the whole first layer takes most of the time: threads share the blocks of parameters.
+    update of the whole first layer takes most of the time: each thread updates a share of the parameters.
     """
     if job.is_sparse:
         return max(1, network.n_parameters // limits.LEAST_UPDATE)

@@ -20,7 +20,7 @@ TRIAL_SHARE = 0.02
 FIRST_CALL_OPERATIONS = 1e8
 # Largest number of steps in a call; the optimizer's coefficients of all these steps are computed beforehand.
 CALL_STEPS = 1 << 16
-# Number of steps whose coefficients are computed at once: NumPy's temporary arrays then stay in a cache.
+# Number of steps whose coefficients are computed at once: NumPy's temporary arrays then stay in the cache.
 COEFFICIENT_STEPS = 1 << 12
 # Fewest FLOPs of a step that threads share, in float32: 0.05 to 0.1 ms on one thread.
 SHARED_OPERATIONS = 8e6

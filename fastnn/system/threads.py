@@ -166,8 +166,8 @@ class CorePlaces:
 
     Linux may wake a thread on the core of the thread that wakes it, and leave both there for milliseconds,
     though other cores are idle. Threads that wait for each other at barriers then take longer than one
-    thread alone. Every helper thread therefore takes a place before the call begins, and leaves a core that
-    a thread of this or another call has taken. The cores that a thread may use stay the same. Where the
+    thread alone. Every helper thread therefore takes a place before it enters the kernel, and leaves a core
+    that a thread of this or another call has taken. The cores that a thread may use stay the same. Where the
     system does not tell or change the core of a thread, nothing happens.
 
     Creating the object takes the present core of the calling thread, which is never moved.

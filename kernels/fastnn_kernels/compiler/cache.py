@@ -97,7 +97,7 @@ def source_files() -> list[Path]:
 
 
 def source_states() -> list[tuple]:
-    """Return the path, time, size and number of each source file; an empty list if no file can be read."""
+    """Return path, times, size and inode of each source file; an empty list if a folder cannot be read."""
     try:
         found = [(path, path.stat()) for path in source_files()]
     except OSError:

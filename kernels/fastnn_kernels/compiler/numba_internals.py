@@ -37,7 +37,7 @@ __all__ = [
     "CompileResult",  # has `signature`, `entry_point`, `library`, `codegen`; a named tuple
     "Compiler",  # the pipeline class of dispatchers; begins with typing context, target context, library
     "HookedDispatcher",  # dispatchers call these methods of themselves, and have a dict `overloads` by types
-    "KernelLibrary",  # code libraries optimise functions, before they are linked, in a method
+    "KernelLibrary",  # a method of code libraries optimises functions; code generators make pass builders
     "PartLibrary",  # code libraries optimise and add to the engine in methods that can be overridden
     "Signature",  # has `args` and `return_type`
     "argument_types",  # sigutils.normalize_signature takes signatures and tuples of types
@@ -244,7 +244,7 @@ class KernelLibrary(JITCodeLibrary):
 
 
 class PartLibrary(KernelLibrary):
-    """Library of a part: unoptimised LLVM IR, which is linked into the callers' libraries."""
+    """Library of a part: LLVM IR after the cheap passes, which is linked into the callers' libraries."""
 
     def _optimize_final_module(self) -> None:
         """Skip optimisation: a part is optimised inside its caller."""
@@ -272,7 +272,7 @@ def cpu_context() -> Any:
 def function_library(name: str, kind: Any, emit: Callable[..., None]) -> Any:
     """Return the library of a function of LLVM IR; ``emit(context, builder, *arguments)`` emits its body.
 
-    Numba optimises the function twice, alone and as a module: its outer loops have fewer instructions.
+    Numba optimises the function by itself and again in its module: the outer loops get fewer instructions.
     """
     context = cpu_context()
     context.refresh()  # registers conversions; loaded kernels do without
@@ -342,12 +342,12 @@ class OmitReferenceCounts(FunctionPass):
 # Passes that change no kernel, by name. A name that a release of numba does not have has no effect.
 UNNEEDED_PASSES = frozenset({
     "with_lifting",  # `with` statements: objmode, parallel_chunksize
-    "inline_inlinables",  # functions that ask numba's front end to inline them
-    "inline_overloads",  # overloads that ask for it
+    "inline_inlinables",  # calls of functions that ask numba's front end to inline them
+    "inline_overloads",  # calls of overloads that ask for it
     "literal_unroll",  # loops over tuples of several types
     "nopython_rewrites",  # expressions of whole arrays, which allocate
 })  # fmt: skip
-# Passes that change functions with inner functions or comprehensions alone.
+# Passes that change only functions that have inner functions or comprehensions.
 CLOSURE_PASSES = frozenset({"inline_closure_likes", "make_function_op_code_to_jit_function"})
 
 

@@ -34,7 +34,7 @@ YIELD = next(
 
 @intrinsic
 def wait(typing_context, barrier, thread, n_threads):
-    """Wait until the threads from 0 to before `n_threads` have called this function equally often.
+    """Wait until each of the `n_threads` threads has called this function as often as the present thread.
 
     barrier (n_threads * `COUNTER_DISTANCE` or more,) of int64: the counters, equal for all threads before
     their first call. What a thread wrote before the call is visible to all threads after it. A single thread

@@ -180,7 +180,7 @@ def narrow_outer_product(typing_context, X, dZ, dW, adds):
     """Compute ``dW = X^T dZ``, or add the product to dW if `adds`.
 
     X (N, I or more), dZ (N, V), dW (I, J), J at most `MOST_OUTPUTS`; adds is a bool. The product of a single
-    sample has no sums: inputs are shuffled to the places of their row, and multiplied by the derivatives.
+    sample has no sums: each input is copied to the lanes of its row of dW, and multiplied by the derivatives.
     """
     if not are_plain((X, dZ), (dW,)):
         return None

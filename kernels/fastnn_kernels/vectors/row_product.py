@@ -129,7 +129,7 @@ def row_outer_product(typing_context, X, dZ, dW, adds):
                     target.store(i, c, x * factor)
 
         def last_panel(column: Any) -> None:
-            """Write the last columns, fewer than a vector; other panels overwrite the lanes after them."""
+            """Write the last columns, fewer than a vector; later writes replace the other lanes."""
             factor, size = source.load(nothing, column), builder.mul(n_inputs, n_outputs)
             with cgutils.for_range_slice(builder, nothing, n_inputs, one, inc=True) as (i, _):
                 value = coefficients.broadcast(nothing, i) * factor
