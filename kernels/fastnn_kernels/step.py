@@ -5,7 +5,7 @@ every thread; if it has an argument `barrier`, it waits for the other threads. T
 ``record_...`` and ``limit_...`` are called by the first thread alone.
 
 Shape letters: L layers, N samples, T samples of a tile (a whole number of vectors), G shards, P parameters
-(a whole number of vectors), R records.
+(a whole number of cache lines), R records.
 """
 
 from __future__ import annotations
@@ -113,9 +113,9 @@ def update_plateau(objective, tol, plateau):
 
 @kernel
 def gradient_norm(gradients, size, thread, n_threads, barrier, partial):
-    """Return the Euclidean norm of the sum of the gradients of `size` parameters, P.
+    """Return the Euclidean norm of the sum of the gradients.
 
-    gradients (G, P or more); partial (P / BLOCK,) is a workspace.
+    gradients (G, P or more); size: P; partial (P / BLOCK,) is a workspace.
     """
     for block in range(thread, partial.shape[0], n_threads):
         partial[block] = gradient_square_sum(gradients, block * BLOCK, min((block + 1) * BLOCK, size))
@@ -205,7 +205,7 @@ def share_update(clears: bool) -> Any:
 def all_are_finite(finite, thread, n_threads, barrier, flags):
     """Return True if `finite` is True in every thread.
 
-    flags (n_threads,) of int64 are 1 at the first call.
+    flags (n_threads,) of int64 are all 1 before the first call.
     """
     if n_threads == 1:
         return finite

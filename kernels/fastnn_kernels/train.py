@@ -6,8 +6,8 @@ gradients are added in a fixed order: results have the same bits for any number 
 tile of every shard. A call may return between two rounds, in the middle of a step, and the next call
 continues there, so that a call is short however large a batch is.
 
-Shape letters: L layers, I inputs, Y targets of a sample, N samples, T samples of a tile (a whole
-number of vectors), G shards, P parameters (a whole number of vectors), C coefficients of the optimizer.
+Shape letters: L layers, I inputs, Y targets of a sample, N samples, T samples of a tile (a whole number of
+vectors), G shards, P parameters (a whole number of cache lines), C coefficients of the optimizer.
 """
 
 from __future__ import annotations
