@@ -71,15 +71,19 @@ class SharedFunction:
         if self._library is not None:
             return
         with global_compiler_lock:
-            if self._library is not None:  # by another thread, meanwhile
-                return
-            entry = self._entry_name()
-            library = self._load(entry)
-            if library is None:
-                with claimed(entry):  # another process may be compiling the function
-                    library = self._load(entry) or self._compile(entry)
-            llvmlite.binding.add_symbol(self.name, library_address(library, self.name))
-            self._library = library  # which owns the machine code
+            if self._library is None:  # no other thread has made the function available meanwhile
+                library = self._loaded_or_compiled()
+                llvmlite.binding.add_symbol(self.name, library_address(library, self.name))
+                self._library = library  # which owns the machine code
+
+    def _loaded_or_compiled(self) -> Any:
+        """Return the library with the machine code, from the cache if there is an entry."""
+        entry = self._entry_name()
+        library = self._load(entry)
+        if library is None:
+            with claimed(entry):  # another process may be compiling the function
+                library = self._load(entry) or self._compile(entry)
+        return library
 
     def _compile(self, entry: str) -> Any:
         """Compile the function, and save its machine code."""
