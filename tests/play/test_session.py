@@ -7,6 +7,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,10 +17,11 @@ import fastnn
 from fastnn.play import compiling
 from fastnn.play.compiling import note_compiled, reported_compilations
 from fastnn.play.fields import Problem
+from fastnn.play.frames import Snapshot
 from fastnn.play.problem import posed
 from fastnn.play.saves import Saves
 from fastnn.play.settings import Settings
-from fastnn.play.steering import CURVE_COLUMNS
+from fastnn.play.steering import CURVE_COLUMNS, Steering
 
 STEPS = {"batch_size": 32, "optimizer": "adam"}  # 160 samples: 5 steps a pass
 
@@ -194,6 +196,23 @@ def test_speed_limits_the_steps():
         # The machine may be slow: assert only that there are no more steps than the speed allows.
         assert run.steering.latest.step <= 50 * seconds + 2
         page.train_to(20_000, speed=None)
+
+
+def test_the_limit_of_the_speed_may_be_lifted_while_steps_are_counted_by_it(monkeypatch):
+    steering = Steering(None, Snapshot(0, 0, np.empty(0), np.empty(0)), 1, 50.0, lambda: None)
+    steering.play()
+    lifting = threading.Thread(target=steering.set_speed, args=(None,))
+
+    def now():
+        if threading.current_thread() is threading.main_thread() and lifting.ident is None:
+            lifting.start()
+            lifting.join(0.5)
+        return time.perf_counter()
+
+    monkeypatch.setattr("fastnn.play.steering.time", SimpleNamespace(perf_counter=now))
+    assert steering.next_step(SimpleNamespace(trainer=SimpleNamespace(n_steps=0))) == 1
+    lifting.join()
+    assert steering._due(0) == np.inf
 
 
 def test_a_page_that_does_not_draw_gets_two_frames_while_the_training_continues():
