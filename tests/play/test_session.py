@@ -443,6 +443,28 @@ def test_a_compilation_is_reported_to_the_page_once():
         assert [message["busy"] for message in page.received("compiling")] == [True, False]
 
 
+def test_the_page_learns_last_which_compilation_began_last():
+    with FakePage() as page:
+        run = page.start()
+        page.send("step")  # its kernels report no compilation afterwards
+        page.wait(lambda: page.frames[-1][0]["step"] == 1)
+        page.messages.clear()
+        run._report_compiling(True)
+        other = threading.Thread(target=run._report_compiling, args=(True,))
+        send, end = run.send, {"type": "compiling", "run": 1, "busy": False}
+
+        def send_late(message):
+            if message == end:
+                other.start()
+                other.join(0.5)
+            send(message)
+
+        run.send = send_late
+        run._report_compiling(False)
+        other.join()
+        assert [message["busy"] for message in page.received("compiling")] == [True, False, True]
+
+
 @pytest.mark.slow
 def test_new_kernels_are_announced_before_they_are_compiled():
     script = """
