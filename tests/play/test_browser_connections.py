@@ -10,11 +10,44 @@ import threading
 from urllib.parse import urlsplit
 
 import pytest
-from visitors import NEEDS_CHROMIUM
+from visitors import NEEDS_CHROMIUM, expect
 
 import fastnn
 
 pytestmark = NEEDS_CHROMIUM
+
+# Let a test hold the messages for which `holds` returns true, and hand a page messages of its own.
+LATE_MESSAGES = """
+window.sockets = [];
+window.held = [];
+window.holds = () => false;
+window.release = () => {
+    window.holds = () => false;
+    for (const pass of window.held.splice(0)) pass();
+};
+const Native = window.WebSocket;
+window.WebSocket = class extends Native {
+    constructor(address) {
+        super(address);
+        window.sockets.push(this);
+    }
+    set onmessage(handler) {
+        window.receive = (message) => handler({ data: JSON.stringify(message) });
+        super.onmessage = (event) => {
+            const message = typeof event.data === "string" ? JSON.parse(event.data) : { type: "frame" };
+            if (window.holds(message)) window.held.push(Object.assign(() => handler(event), message));
+            else handler(event);
+        };
+    }
+};
+"""
+
+
+@pytest.fixture
+def late(visitor):
+    """Return a visitor whose messages a test may hold."""
+    visitor.page.add_init_script(LATE_MESSAGES)
+    return visitor
 
 
 class Elsewhere(http.server.SimpleHTTPRequestHandler):
@@ -124,6 +157,19 @@ def test_a_page_reconnects_to_a_server_that_was_restarted(visitors):
         again.close()
     # The browser itself logs the connections that failed.
     visitor.errors = [error for error in visitor.errors if "WebSocket connection" not in error]
+
+
+def test_the_end_of_a_run_that_is_being_replaced_does_not_pause_the_new_one(late, server):
+    page = late.visit(server, "passes=5&speed=13").page
+    page.evaluate("window.holds = () => true")
+    page.keyboard.press("Space")
+    late.wait("() => window.held.some(({ type }) => type === 'ended')")
+    page.evaluate("location.hash = 'speed=5'")
+    late.wait("() => window.held.some(({ type, run }) => type === 'started' && run === 2)")
+    page.evaluate("window.release()")
+    late.wait_for_frame(2)
+    late.wait_for_step(5)
+    assert page.get_attribute("#play", "aria-label") == "Pause"
 
 
 def test_the_page_says_that_kernels_are_being_compiled(visitor, tmp_path):

@@ -132,7 +132,8 @@ const connection = new Connection({
   },
   problem: ({ field, text }) => refuse(field, text),
   ended: (message) => {
-    if (message.run !== started?.run) return;
+    // While a new run is awaited, `playing` is what that run was told.
+    if (isPending || message.run !== started?.run) return;
     setPlaying(false);
     (message.failed ? problem : news)(message.why);
   },
