@@ -172,6 +172,30 @@ def test_the_end_of_a_run_that_is_being_replaced_does_not_pause_the_new_one(late
     assert page.get_attribute("#play", "aria-label") == "Pause"
 
 
+def test_a_run_that_is_replaced_or_goes_on_leaves_no_message_of_its_compilation(late, server):
+    page = late.visit(server).page
+    busy = page.locator("#notices .busy")
+
+    def report(is_busy):
+        page.evaluate(
+            "message => window.receive(message)", {"type": "compiling", "run": late.run, "busy": is_busy}
+        )
+
+    report(True)
+    expect(busy).to_be_visible()
+    late.change(lambda: page.locator("input[name=dataset][value=circles]").check())
+    expect(busy).to_have_count(0)
+    report(True)
+    page.fill("#field-noise", "7")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#field-noise[aria-invalid=true]")
+    report(False)
+    expect(busy).to_have_count(0)
+    report(True)
+    late.change(lambda: page.evaluate("location.hash = 'dataset=painted&points='"))
+    expect(busy).to_have_count(0)
+
+
 def test_the_page_says_that_kernels_are_being_compiled(visitor, tmp_path):
     command = [sys.executable, "-m", "fastnn", "playground", "--no-browser"]
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}

@@ -128,7 +128,7 @@ const connection = new Connection({
     }
   },
   compiling: (message) => {
-    if (message.run === run) compiling(message.busy);
+    if (message.run === started?.run) compiling(message.busy);
   },
   problem: ({ field, text }) => refuse(field, text),
   ended: (message) => {
@@ -275,6 +275,7 @@ function show(message) {
   started = message;
   last = null;
   waiting = [];
+  compiling(false); // the run that was replaced says no more
   for (const picture of [boundary, curves, formula, readouts]) picture.start(started);
   const { activations, layers } = hello.choices;
   network.build(started, { values: activations.values, chosen: state.activations }, layers);
