@@ -161,7 +161,7 @@ def test_a_page_reconnects_to_a_server_that_was_restarted(visitors):
 
 def test_the_end_of_a_run_that_is_being_replaced_does_not_pause_the_new_one(late, server):
     page = late.visit(server, "passes=5&speed=13").page
-    page.evaluate("window.holds = () => true")
+    page.evaluate("() => { window.holds = () => true; }")
     page.keyboard.press("Space")
     late.wait("() => window.held.some(({ type }) => type === 'ended')")
     page.evaluate("location.hash = 'speed=5'")
@@ -170,6 +170,21 @@ def test_the_end_of_a_run_that_is_being_replaced_does_not_pause_the_new_one(late
     late.wait_for_frame(2)
     late.wait_for_step(5)
     assert page.get_attribute("#play", "aria-label") == "Pause"
+
+
+def test_samples_that_have_not_come_yet_are_not_lost_by_painting(late, server):
+    page = late.visit(server, "n_samples=50").page
+    late.use_tool("2")
+    page.evaluate("() => { window.holds = ({ type }) => type === 'frame'; }")
+    page.locator("input[name=dataset][value=circles]").check()
+    late.wait("() => window.held.length > 0")  # the run has started, and its first frame is held
+    page.mouse.click(*late.spot(0.9, 0.9))
+    page.evaluate("window.release()")
+    late.wait_for_frame(2)
+    late.change(lambda: page.mouse.click(*late.spot(0.9, 0.9)))
+    assert late.run == 3
+    counts = [int(page.inner_text(f"#{part}-count").split()[0]) for part in ("train", "test")]
+    assert sum(counts) == 51
 
 
 def test_a_run_that_is_replaced_or_goes_on_leaves_no_message_of_its_compilation(late, server):
