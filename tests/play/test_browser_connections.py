@@ -159,6 +159,15 @@ def test_a_page_reconnects_to_a_server_that_was_restarted(visitors):
     visitor.errors = [error for error in visitor.errors if "WebSocket connection" not in error]
 
 
+def test_a_page_that_connects_twice_keeps_one_connection(late, server):
+    page = late.visit(server).page
+    page.evaluate("window.sockets[0].close()")
+    page.wait_for_selector("#lost:not([hidden])")
+    page.evaluate("() => { for (const _ of [1, 2]) document.getElementById('reconnect').click(); }")
+    late.wait_for_frame(2)
+    late.wait("() => window.sockets.map(({ readyState }) => readyState).join() === '3,3,1'")
+
+
 def test_the_end_of_a_run_that_is_being_replaced_does_not_pause_the_new_one(late, server):
     page = late.visit(server, "passes=5&speed=13").page
     page.evaluate("() => { window.holds = () => true; }")
