@@ -20,7 +20,7 @@ pytestmark = NEEDS_CHROMIUM
 LATE_MESSAGES = """
 window.sockets = [];
 window.held = [];
-window.holds = () => false;
+window.holds ??= () => false;
 window.release = () => {
     window.holds = () => false;
     for (const pass of window.held.splice(0)) pass();
@@ -157,6 +157,24 @@ def test_a_page_reconnects_to_a_server_that_was_restarted(visitors):
         again.close()
     # The browser itself logs the connections that failed.
     visitor.errors = [error for error in visitor.errors if "WebSocket connection" not in error]
+
+
+def test_what_is_pressed_before_the_servers_first_message_does_nothing(late, server):
+    page = late.page
+    page.add_init_script("window.holds = ({ type }) => type === 'hello'")
+    page.goto(server.address)
+    late.wait("() => window.held?.length === 1")
+    for key in ("Space", "s", "r", "+", "v"):
+        page.keyboard.press(key)
+    page.click("#more-layers")
+    page.click("#play")
+    page.evaluate("window.release()")
+    late.wait_for_frame(1)
+    assert page.get_attribute("#play", "aria-label") == "Play"
+    assert (late.step, late.widths) == (0, [2, 3, 2])
+    page.keyboard.press("Space")
+    late.wait_for_step(5)
+    assert page.get_attribute("#play", "aria-label") == "Pause"
 
 
 def test_a_page_that_connects_twice_keeps_one_connection(late, server):

@@ -103,6 +103,7 @@ const connection = new Connection({
     byId("version").textContent = `fastnn ${hello.version}.`;
     if (isFirst) {
       controls = new Controls(hello, { change }, palette);
+      listen(); // a command that came before would reach a server without a run
       readAddress();
     } else sendView();
     start();
@@ -429,25 +430,31 @@ const actions = {
   tool: (name) => boundary.use(name),
 };
 
-for (const name of ["play", "step", "epoch", "reset", "script", "help"])
-  byId(name).addEventListener("click", () => actions[name]());
-byId("speed").addEventListener("input", (event) => changeView({ speed: Number(event.target.value) }));
-byId("view").addEventListener("change", (event) => changeView({ view: event.target.value }));
-byId("show-test").addEventListener("change", (event) => boundary.setTestShown(event.target.checked));
-byId("fewer-layers").addEventListener("click", () => change({ layers: state.layers.slice(0, -1) }));
-byId("more-layers").addEventListener("click", () =>
-  change({ layers: [...state.layers, state.layers.at(-1) ?? FIRST_WIDTH] }),
-);
-byId("clear").addEventListener("click", () => change({ points: [] }));
-for (const [id, step] of [
-  ["previous-sample", -1],
-  ["next-sample", 1],
-]) {
-  byId(id).addEventListener("click", () => {
-    const count = boundary.points?.count ?? 0;
-    if (count) chooseSample(((view.sample ?? -step) + step + count) % count);
-  });
+/** Listen to everything that needs a run or the server's choices. */
+function listen() {
+  for (const name of ["play", "step", "epoch", "reset", "script"])
+    byId(name).addEventListener("click", () => actions[name]());
+  byId("speed").addEventListener("input", (event) => changeView({ speed: Number(event.target.value) }));
+  byId("view").addEventListener("change", (event) => changeView({ view: event.target.value }));
+  byId("fewer-layers").addEventListener("click", () => change({ layers: state.layers.slice(0, -1) }));
+  byId("more-layers").addEventListener("click", () =>
+    change({ layers: [...state.layers, state.layers.at(-1) ?? FIRST_WIDTH] }),
+  );
+  byId("clear").addEventListener("click", () => change({ points: [] }));
+  for (const [id, step] of [
+    ["previous-sample", -1],
+    ["next-sample", 1],
+  ]) {
+    byId(id).addEventListener("click", () => {
+      const count = boundary.points?.count ?? 0;
+      if (count) chooseSample(((view.sample ?? -step) + step + count) % count);
+    });
+  }
+  listenToShortcuts(actions);
 }
+
+byId("help").addEventListener("click", actions.help);
+byId("show-test").addEventListener("change", (event) => boundary.setTestShown(event.target.checked));
 listenToTheme(() => {
   palette.refresh();
   boundary.recolour();
@@ -463,5 +470,4 @@ listenToMenu(
   () => copy(location.href, "The address is copied."),
 );
 listenToDialogs();
-listenToShortcuts(actions);
 connection.open();
