@@ -306,6 +306,7 @@ class Run:
 
     def _draw(self) -> None:
         """Send frames while there is something new to draw and the page keeps up."""
+        note_compiled()  # this thread does not wait for another's compilation before it draws
         last = 0.0
         while True:
             with self._wake:

@@ -17,6 +17,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..training.loop import Hook, Training
+from .compiling import note_compiled
 from .frames import Artist, Snapshot
 
 __all__ = ["CURVE_COLUMNS", "Steering", "StopAfter"]
@@ -179,6 +180,7 @@ class Steering(Hook):
 
     def begin(self, training: Training) -> None:
         """Wait until a step is due."""
+        note_compiled()  # the trainer is ready
         if self._wait(training):
             training.stopped = True
 

@@ -249,6 +249,7 @@ def test_the_page_says_that_kernels_are_being_compiled(visitor, tmp_path):
             page.wait_for_selector("#notices .busy")
             assert "Compiling" in page.inner_text("#notices")
             visitor.wait_for_frame()
+            page.wait_for_selector("#notices .busy", state="detached")
             page.keyboard.press("s")
             visitor.wait_for_step(1)
             page.wait_for_selector("#notices .busy", state="detached")

@@ -1,5 +1,6 @@
 """Sessions: a training for each page, steered by its messages, with the same bits as `Model.train`."""
 
+import functools
 import os
 import subprocess
 import sys
@@ -463,6 +464,32 @@ def test_the_page_learns_last_which_compilation_began_last():
         run._report_compiling(False)
         other.join()
         assert [message["busy"] for message in page.received("compiling")] == [True, False, True]
+
+
+def test_a_compilation_ends_for_the_page_though_nothing_is_drawn_or_trained(monkeypatch):
+    begun, ended = threading.Event(), threading.Event()
+
+    def compile_elsewhere():
+        with reported_compilations():
+            compiling._announce(())
+            begun.set()
+            ended.wait(PATIENCE)
+
+    @functools.wraps(fastnn.Model.train)
+    def train(self, *arguments, **options):
+        compiling._announce(())  # as for a trainer's kernels
+        return train.__wrapped__(self, *arguments, **options)
+
+    monkeypatch.setattr(fastnn.Model, "train", train)
+    thread = threading.Thread(target=compile_elsewhere)
+    thread.start()
+    begun.wait(PATIENCE)
+    with FakePage() as page:
+        page.start()
+        ended.set()
+        thread.join()
+        page.wait(lambda: page.received("compiling") and not page.received("compiling")[-1]["busy"])
+        assert len(page.frames) == 1
 
 
 @pytest.mark.slow
