@@ -199,6 +199,24 @@ def test_the_end_of_a_run_that_is_being_replaced_does_not_pause_the_new_one(late
     assert page.get_attribute("#play", "aria-label") == "Pause"
 
 
+def test_a_run_is_shown_whose_successor_is_refused(late, server):
+    page = late.visit(server, "n_samples=50").page
+    page.evaluate("() => { window.holds = () => true; }")
+    page.locator("input[name=dataset][value=circles]").check()
+    page.fill("#field-noise", "7")
+    page.keyboard.press("Enter")
+    late.wait("() => window.held.some(({ type }) => type === 'problem')")
+    page.evaluate("window.release()")
+    page.wait_for_selector("#field-noise[aria-invalid=true]")
+    late.wait_for_frame(2)
+    page.click("#play")
+    late.wait_for_step(5)
+    assert late.run == 2
+    assert page.inner_text("#test-count") == "10 test"
+    page.click("#next-sample")  # does nothing without samples
+    assert page.inner_text("#sample-name") == "sample 2"
+
+
 def test_samples_that_have_not_come_yet_are_not_lost_by_painting(late, server):
     page = late.visit(server, "n_samples=50").page
     late.use_tool("2")

@@ -109,16 +109,18 @@ const connection = new Connection({
     start();
   },
   started: (message) => {
-    if (message.run !== run) return;
+    if (message.run < started?.run) return; // the plane has been emptied meanwhile
     isBlank = false;
-    isPending = false;
+    isPending &&= message.run !== run;
+    // The newer run may be refused, and then this one goes on: it is shown in any case.
     show(message);
+    if (message.run !== run) return;
     clearProblems();
     controls.problem(null);
   },
   frame: (frame) => {
-    // While a new run is awaited, drawing the old one would only delay it.
-    if (isPending || frame.run !== started?.run) {
+    // While a new run is awaited, drawing the old one would only delay it; but its samples come only once.
+    if (frame.run !== started?.run || (isPending && frame.frame > 0)) {
       drawn(frame);
       return;
     }
@@ -279,7 +281,7 @@ function show(message) {
   compiling(false); // the run that was replaced says no more
   for (const picture of [boundary, curves, formula, readouts]) picture.start(started);
   const { activations, layers } = hello.choices;
-  network.build(started, { values: activations.values, chosen: state.activations }, layers);
+  network.build(started, { values: activations.values, chosen: started.state.activations }, layers);
   const { layer, to, from } = selected;
   const dims = started.layers_dim;
   if (layer > dims.length - 2) select({ layer: Math.max(0, dims.length - 3), to: 0, from: null });
@@ -304,6 +306,7 @@ function showBlank() {
   const dims = [2, ...hidden, n_classes];
   show({
     run,
+    state,
     layers_dim: dims,
     activations: [],
     layout: [],
