@@ -86,7 +86,7 @@ class Run:
         self._artist = Artist(problem, model)
         first = Snapshot(0, 0, model._parameters.copy(), model._statistics.copy())
         self._wake = threading.Condition()
-        self._sending = threading.RLock()  # guards the end: a closed run sends nothing
+        self._sending = threading.RLock()  # guards `_compiling`, and the end: a closed run sends nothing
         self._is_stale = False  # there is something to draw
         self._frame, self._drawn = 0, -1
         self._has_begun = False  # the first frame has been sent
@@ -306,6 +306,7 @@ class Run:
 
     def _draw(self) -> None:
         """Send frames while there is something new to draw and the page keeps up."""
+        note_compiled()  # this thread does not wait for another's compilation before it draws
         last = 0.0
         while True:
             with self._wake:
@@ -362,12 +363,12 @@ class Run:
     def _report_compiling(self, busy: bool) -> None:
         """Tell the page that a thread of this run has begun or ended to compile."""
         thread = threading.get_ident()
-        with self._wake:
+        with self._sending:  # the page must learn last what holds last
             before = bool(self._compiling)
             (self._compiling.add if busy else self._compiling.discard)(thread)
             after = bool(self._compiling)
-        if before != after:
-            self.send({"type": "compiling", "run": self.number, "busy": after})
+            if before != after:
+                self.send({"type": "compiling", "run": self.number, "busy": after})
 
 
 def warm_up(settings: Settings, table: Table | None) -> None:

@@ -17,6 +17,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..training.loop import Hook, Training
+from .compiling import note_compiled
 from .frames import Artist, Snapshot
 
 __all__ = ["CURVE_COLUMNS", "Steering", "StopAfter"]
@@ -179,6 +180,7 @@ class Steering(Hook):
 
     def begin(self, training: Training) -> None:
         """Wait until a step is due."""
+        note_compiled()  # the trainer is ready
         if self._wait(training):
             training.stopped = True
 
@@ -186,7 +188,9 @@ class Steering(Hook):
         """Return the step at which the next chunk ends: about `CHUNK_SECONDS` from now, or earlier."""
         now = training.trainer.n_steps
         count = math.inf if not self._seconds_per_step else CHUNK_SECONDS / self._seconds_per_step
-        count = min(count, max(1.0, now * CURVE_GROWTH), max(1, self._due(now)))
+        with self._changed:  # the speed must not become None while steps are counted by it
+            due = self._due(now)
+        count = min(count, max(1.0, now * CURVE_GROWTH), max(1, due))
         self._began = time.perf_counter(), now
         return now + max(1, int(count))
 

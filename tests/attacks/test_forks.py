@@ -150,6 +150,29 @@ def test_a_fork_waits_for_the_locks_that_other_threads_hold(lock):
     assert run_python(COMMON + program).strip() == "0"
 
 
+def test_a_fork_waits_for_locks_in_spite_of_an_interrupt():
+    program = """
+    from fastnn_kernels.compiler import forks
+
+    held = threading.Event()
+
+    def hold():
+        with forks.import_lock:
+            held.set()
+            threading.Event().wait(0.3)
+            os.kill(os.getpid(), signal.SIGINT)
+            threading.Event().wait(0.3)
+
+    sys.unraisablehook = lambda dropped: print(dropped.exc_type.__name__)
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    print(forked(lambda: forks.import_lock.acquire(timeout=1)))
+    thread.join()
+    """
+    assert run_python(COMMON + program).split() == ["KeyboardInterrupt", "0"]
+
+
 def test_a_child_forked_while_a_thread_calls_a_predictor_calls_it_too():
     program = """
     predict, begun, ended = trained().predictor(1, "predict_proba"), threading.Event(), threading.Event()

@@ -10,11 +10,44 @@ import threading
 from urllib.parse import urlsplit
 
 import pytest
-from visitors import NEEDS_CHROMIUM
+from visitors import NEEDS_CHROMIUM, expect
 
 import fastnn
 
 pytestmark = NEEDS_CHROMIUM
+
+# Let a test hold the messages for which `holds` returns true, and hand a page messages of its own.
+LATE_MESSAGES = """
+window.sockets = [];
+window.held = [];
+window.holds ??= () => false;
+window.release = () => {
+    window.holds = () => false;
+    for (const pass of window.held.splice(0)) pass();
+};
+const Native = window.WebSocket;
+window.WebSocket = class extends Native {
+    constructor(address) {
+        super(address);
+        window.sockets.push(this);
+    }
+    set onmessage(handler) {
+        window.receive = (message) => handler({ data: JSON.stringify(message) });
+        super.onmessage = (event) => {
+            const message = typeof event.data === "string" ? JSON.parse(event.data) : { type: "frame" };
+            if (window.holds(message)) window.held.push(Object.assign(() => handler(event), message));
+            else handler(event);
+        };
+    }
+};
+"""
+
+
+@pytest.fixture
+def late(visitor):
+    """Return a visitor whose messages a test may hold."""
+    visitor.page.add_init_script(LATE_MESSAGES)
+    return visitor
 
 
 class Elsewhere(http.server.SimpleHTTPRequestHandler):
@@ -126,6 +159,103 @@ def test_a_page_reconnects_to_a_server_that_was_restarted(visitors):
     visitor.errors = [error for error in visitor.errors if "WebSocket connection" not in error]
 
 
+def test_what_is_pressed_before_the_servers_first_message_does_nothing(late, server):
+    page = late.page
+    page.add_init_script("window.holds = ({ type }) => type === 'hello'")
+    page.goto(server.address)
+    late.wait("() => window.held?.length === 1")
+    for key in ("Space", "s", "r", "+", "v"):
+        page.keyboard.press(key)
+    page.click("#more-layers")
+    page.click("#play")
+    page.evaluate("window.release()")
+    late.wait_for_frame(1)
+    assert page.get_attribute("#play", "aria-label") == "Play"
+    assert (late.step, late.widths) == (0, [2, 3, 2])
+    page.keyboard.press("Space")
+    late.wait_for_step(5)
+    assert page.get_attribute("#play", "aria-label") == "Pause"
+
+
+def test_a_page_that_connects_twice_keeps_one_connection(late, server):
+    page = late.visit(server).page
+    page.evaluate("window.sockets[0].close()")
+    page.wait_for_selector("#lost:not([hidden])")
+    page.evaluate("() => { for (const _ of [1, 2]) document.getElementById('reconnect').click(); }")
+    late.wait_for_frame(2)
+    late.wait("() => window.sockets.map(({ readyState }) => readyState).join() === '3,3,1'")
+
+
+def test_the_end_of_a_run_that_is_being_replaced_does_not_pause_the_new_one(late, server):
+    page = late.visit(server, "passes=5&speed=13").page
+    page.evaluate("() => { window.holds = () => true; }")
+    page.keyboard.press("Space")
+    late.wait("() => window.held.some(({ type }) => type === 'ended')")
+    page.evaluate("location.hash = 'speed=5'")
+    late.wait("() => window.held.some(({ type, run }) => type === 'started' && run === 2)")
+    page.evaluate("window.release()")
+    late.wait_for_frame(2)
+    late.wait_for_step(5)
+    assert page.get_attribute("#play", "aria-label") == "Pause"
+
+
+def test_a_run_is_shown_whose_successor_is_refused(late, server):
+    page = late.visit(server, "n_samples=50").page
+    page.evaluate("() => { window.holds = () => true; }")
+    page.locator("input[name=dataset][value=circles]").check()
+    page.fill("#field-noise", "7")
+    page.keyboard.press("Enter")
+    late.wait("() => window.held.some(({ type }) => type === 'problem')")
+    page.evaluate("window.release()")
+    page.wait_for_selector("#field-noise[aria-invalid=true]")
+    late.wait_for_frame(2)
+    page.click("#play")
+    late.wait_for_step(5)
+    assert late.run == 2
+    assert page.inner_text("#test-count") == "10 test"
+    page.click("#next-sample")  # does nothing without samples
+    assert page.inner_text("#sample-name") == "sample 2"
+
+
+def test_samples_that_have_not_come_yet_are_not_lost_by_painting(late, server):
+    page = late.visit(server, "n_samples=50").page
+    late.use_tool("2")
+    page.evaluate("() => { window.holds = ({ type }) => type === 'frame'; }")
+    page.locator("input[name=dataset][value=circles]").check()
+    late.wait("() => window.held.length > 0")  # the run has started, and its first frame is held
+    page.mouse.click(*late.spot(0.9, 0.9))
+    page.evaluate("window.release()")
+    late.wait_for_frame(2)
+    late.change(lambda: page.mouse.click(*late.spot(0.9, 0.9)))
+    assert late.run == 3
+    counts = [int(page.inner_text(f"#{part}-count").split()[0]) for part in ("train", "test")]
+    assert sum(counts) == 51
+
+
+def test_a_run_that_is_replaced_or_goes_on_leaves_no_message_of_its_compilation(late, server):
+    page = late.visit(server).page
+    busy = page.locator("#notices .busy")
+
+    def report(is_busy):
+        page.evaluate(
+            "message => window.receive(message)", {"type": "compiling", "run": late.run, "busy": is_busy}
+        )
+
+    report(True)
+    expect(busy).to_be_visible()
+    late.change(lambda: page.locator("input[name=dataset][value=circles]").check())
+    expect(busy).to_have_count(0)
+    report(True)
+    page.fill("#field-noise", "7")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#field-noise[aria-invalid=true]")
+    report(False)
+    expect(busy).to_have_count(0)
+    report(True)
+    late.change(lambda: page.evaluate("location.hash = 'dataset=painted&points='"))
+    expect(busy).to_have_count(0)
+
+
 def test_the_page_says_that_kernels_are_being_compiled(visitor, tmp_path):
     command = [sys.executable, "-m", "fastnn", "playground", "--no-browser"]
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
@@ -137,6 +267,7 @@ def test_the_page_says_that_kernels_are_being_compiled(visitor, tmp_path):
             page.wait_for_selector("#notices .busy")
             assert "Compiling" in page.inner_text("#notices")
             visitor.wait_for_frame()
+            page.wait_for_selector("#notices .busy", state="detached")
             page.keyboard.press("s")
             visitor.wait_for_step(1)
             page.wait_for_selector("#notices .busy", state="detached")

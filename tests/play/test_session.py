@@ -1,5 +1,6 @@
 """Sessions: a training for each page, steered by its messages, with the same bits as `Model.train`."""
 
+import functools
 import os
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,10 +18,11 @@ import fastnn
 from fastnn.play import compiling
 from fastnn.play.compiling import note_compiled, reported_compilations
 from fastnn.play.fields import Problem
+from fastnn.play.frames import Snapshot
 from fastnn.play.problem import posed
 from fastnn.play.saves import Saves
 from fastnn.play.settings import Settings
-from fastnn.play.steering import CURVE_COLUMNS
+from fastnn.play.steering import CURVE_COLUMNS, Steering
 
 STEPS = {"batch_size": 32, "optimizer": "adam"}  # 160 samples: 5 steps a pass
 
@@ -194,6 +197,23 @@ def test_speed_limits_the_steps():
         # The machine may be slow: assert only that there are no more steps than the speed allows.
         assert run.steering.latest.step <= 50 * seconds + 2
         page.train_to(20_000, speed=None)
+
+
+def test_the_limit_of_the_speed_may_be_lifted_while_steps_are_counted_by_it(monkeypatch):
+    steering = Steering(None, Snapshot(0, 0, np.empty(0), np.empty(0)), 1, 50.0, lambda: None)
+    steering.play()
+    lifting = threading.Thread(target=steering.set_speed, args=(None,))
+
+    def now():
+        if threading.current_thread() is threading.main_thread() and lifting.ident is None:
+            lifting.start()
+            lifting.join(0.5)
+        return time.perf_counter()
+
+    monkeypatch.setattr("fastnn.play.steering.time", SimpleNamespace(perf_counter=now))
+    assert steering.next_step(SimpleNamespace(trainer=SimpleNamespace(n_steps=0))) == 1
+    lifting.join()
+    assert steering._due(0) == np.inf
 
 
 def test_a_page_that_does_not_draw_gets_two_frames_while_the_training_continues():
@@ -422,6 +442,54 @@ def test_a_compilation_is_reported_to_the_page_once():
         for busy in (True, True, False, False):
             run._report_compiling(busy)
         assert [message["busy"] for message in page.received("compiling")] == [True, False]
+
+
+def test_the_page_learns_last_which_compilation_began_last():
+    with FakePage() as page:
+        run = page.start()
+        page.send("step")  # its kernels report no compilation afterwards
+        page.wait(lambda: page.frames[-1][0]["step"] == 1)
+        page.messages.clear()
+        run._report_compiling(True)
+        other = threading.Thread(target=run._report_compiling, args=(True,))
+        send, end = run.send, {"type": "compiling", "run": 1, "busy": False}
+
+        def send_late(message):
+            if message == end:
+                other.start()
+                other.join(0.5)
+            send(message)
+
+        run.send = send_late
+        run._report_compiling(False)
+        other.join()
+        assert [message["busy"] for message in page.received("compiling")] == [True, False, True]
+
+
+def test_a_compilation_ends_for_the_page_though_nothing_is_drawn_or_trained(monkeypatch):
+    begun, ended = threading.Event(), threading.Event()
+
+    def compile_elsewhere():
+        with reported_compilations():
+            compiling._announce(())
+            begun.set()
+            ended.wait(PATIENCE)
+
+    @functools.wraps(fastnn.Model.train)
+    def train(self, *arguments, **options):
+        compiling._announce(())  # as for a trainer's kernels
+        return train.__wrapped__(self, *arguments, **options)
+
+    monkeypatch.setattr(fastnn.Model, "train", train)
+    thread = threading.Thread(target=compile_elsewhere)
+    thread.start()
+    begun.wait(PATIENCE)
+    with FakePage() as page:
+        page.start()
+        ended.set()
+        thread.join()
+        page.wait(lambda: page.received("compiling") and not page.received("compiling")[-1]["busy"])
+        assert len(page.frames) == 1
 
 
 @pytest.mark.slow

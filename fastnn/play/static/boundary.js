@@ -385,7 +385,9 @@ export class Boundary {
   /** Paint or erase at a place on the screen. */
   apply([x, y]) {
     const { width, height } = this.area;
-    const all = this.actions.painted() ?? this.asPainted();
+    const own = this.actions.painted();
+    if (!own && !this.points) return; // the samples of a new run have not come yet
+    const all = own ?? this.asPainted();
     const px = painted((x - MARGIN.left) / width);
     const py = painted(1 - (y - MARGIN.top) / height);
     if (this.tool === "erase") {

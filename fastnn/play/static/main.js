@@ -103,21 +103,24 @@ const connection = new Connection({
     byId("version").textContent = `fastnn ${hello.version}.`;
     if (isFirst) {
       controls = new Controls(hello, { change }, palette);
+      listen(); // a command that came before would reach a server without a run
       readAddress();
     } else sendView();
     start();
   },
   started: (message) => {
-    if (message.run !== run) return;
+    if (message.run < started?.run) return; // the plane has been emptied meanwhile
     isBlank = false;
-    isPending = false;
+    isPending &&= message.run !== run;
+    // The newer run may be refused, and then this one goes on: it is shown in any case.
     show(message);
+    if (message.run !== run) return;
     clearProblems();
     controls.problem(null);
   },
   frame: (frame) => {
-    // While a new run is awaited, drawing the old one would only delay it.
-    if (isPending || frame.run !== started?.run) {
+    // While a new run is awaited, drawing the old one would only delay it; but its samples come only once.
+    if (frame.run !== started?.run || (isPending && frame.frame > 0)) {
       drawn(frame);
       return;
     }
@@ -128,11 +131,12 @@ const connection = new Connection({
     }
   },
   compiling: (message) => {
-    if (message.run === run) compiling(message.busy);
+    if (message.run === started?.run) compiling(message.busy);
   },
   problem: ({ field, text }) => refuse(field, text),
   ended: (message) => {
-    if (message.run !== started?.run) return;
+    // While a new run is awaited, `playing` is what that run was told.
+    if (isPending || message.run !== started?.run) return;
     setPlaying(false);
     (message.failed ? problem : news)(message.why);
   },
@@ -274,9 +278,10 @@ function show(message) {
   started = message;
   last = null;
   waiting = [];
+  compiling(false); // the run that was replaced says no more
   for (const picture of [boundary, curves, formula, readouts]) picture.start(started);
   const { activations, layers } = hello.choices;
-  network.build(started, { values: activations.values, chosen: state.activations }, layers);
+  network.build(started, { values: activations.values, chosen: started.state.activations }, layers);
   const { layer, to, from } = selected;
   const dims = started.layers_dim;
   if (layer > dims.length - 2) select({ layer: Math.max(0, dims.length - 3), to: 0, from: null });
@@ -301,6 +306,7 @@ function showBlank() {
   const dims = [2, ...hidden, n_classes];
   show({
     run,
+    state,
     layers_dim: dims,
     activations: [],
     layout: [],
@@ -427,25 +433,31 @@ const actions = {
   tool: (name) => boundary.use(name),
 };
 
-for (const name of ["play", "step", "epoch", "reset", "script", "help"])
-  byId(name).addEventListener("click", () => actions[name]());
-byId("speed").addEventListener("input", (event) => changeView({ speed: Number(event.target.value) }));
-byId("view").addEventListener("change", (event) => changeView({ view: event.target.value }));
-byId("show-test").addEventListener("change", (event) => boundary.setTestShown(event.target.checked));
-byId("fewer-layers").addEventListener("click", () => change({ layers: state.layers.slice(0, -1) }));
-byId("more-layers").addEventListener("click", () =>
-  change({ layers: [...state.layers, state.layers.at(-1) ?? FIRST_WIDTH] }),
-);
-byId("clear").addEventListener("click", () => change({ points: [] }));
-for (const [id, step] of [
-  ["previous-sample", -1],
-  ["next-sample", 1],
-]) {
-  byId(id).addEventListener("click", () => {
-    const count = boundary.points?.count ?? 0;
-    if (count) chooseSample(((view.sample ?? -step) + step + count) % count);
-  });
+/** Listen to everything that needs a run or the server's choices. */
+function listen() {
+  for (const name of ["play", "step", "epoch", "reset", "script"])
+    byId(name).addEventListener("click", () => actions[name]());
+  byId("speed").addEventListener("input", (event) => changeView({ speed: Number(event.target.value) }));
+  byId("view").addEventListener("change", (event) => changeView({ view: event.target.value }));
+  byId("fewer-layers").addEventListener("click", () => change({ layers: state.layers.slice(0, -1) }));
+  byId("more-layers").addEventListener("click", () =>
+    change({ layers: [...state.layers, state.layers.at(-1) ?? FIRST_WIDTH] }),
+  );
+  byId("clear").addEventListener("click", () => change({ points: [] }));
+  for (const [id, step] of [
+    ["previous-sample", -1],
+    ["next-sample", 1],
+  ]) {
+    byId(id).addEventListener("click", () => {
+      const count = boundary.points?.count ?? 0;
+      if (count) chooseSample(((view.sample ?? -step) + step + count) % count);
+    });
+  }
+  listenToShortcuts(actions);
 }
+
+byId("help").addEventListener("click", actions.help);
+byId("show-test").addEventListener("change", (event) => boundary.setTestShown(event.target.checked));
 listenToTheme(() => {
   palette.refresh();
   boundary.recolour();
@@ -461,5 +473,4 @@ listenToMenu(
   () => copy(location.href, "The address is copied."),
 );
 listenToDialogs();
-listenToShortcuts(actions);
 connection.open();

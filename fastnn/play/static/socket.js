@@ -29,6 +29,7 @@ export class Connection {
     const scheme = location.protocol === "https:" ? "wss:" : "ws:";
     const socket = new WebSocket(`${scheme}//${location.host}/training?token=${encodeURIComponent(token)}`);
     socket.binaryType = "arraybuffer";
+    this.socket?.close(); // a second click on "Connect again" takes no second place at the server
     this.socket = socket;
     let greeted = false;
     socket.onmessage = ({ data }) => {

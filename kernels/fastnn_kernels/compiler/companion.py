@@ -79,7 +79,10 @@ def start_companion(tasks: Sequence[Task]) -> bool:
         Names of a module and of a function in it, and the arguments of the function; in the order of the
         calls.
     """
-    _running[:] = [process for process in _running if process.poll() is None]
+    for process in [*_running]:
+        if process.poll() is not None:
+            with contextlib.suppress(ValueError):  # another thread has removed it meanwhile
+                _running.remove(process)
     if os.environ.get(SWITCH) == "0":
         return False
     new = [task for task in tasks if json.dumps(task) not in _given]

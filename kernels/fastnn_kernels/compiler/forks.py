@@ -2,7 +2,7 @@
 
 A forked child process has one thread. If another thread of the parent held a lock, as during an import or a
 compilation, the lock stays held in the child, and the child waits for ever. So a fork first acquires all
-locks. This module imports the standard library alone, so that importing it does not load numba.
+locks. Importing this module does not load numba.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import logging  # noqa: F401
 import os
 import threading
 from typing import Any
+
+from .interrupts import held_interrupts
 
 __all__ = ["cached_property", "import_lock", "wait_at_fork"]
 
@@ -48,9 +50,11 @@ def wait_at_fork(lock: Any) -> None:
 
 
 def _acquire_all() -> None:
-    for lock in _locks:  # a lock that is registered during this loop is acquired, too
-        lock.acquire()
-        _acquired.append(lock)
+    # Python drops an exception that this function raises, and forks all the same: Ctrl-C must wait, too.
+    with held_interrupts():
+        for lock in _locks:  # a lock that is registered during this loop is acquired, too
+            lock.acquire()
+            _acquired.append(lock)
 
 
 def _release_all() -> None:

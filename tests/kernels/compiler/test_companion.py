@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from kernel_packages import run, start
@@ -107,6 +108,22 @@ def test_start_companion_returns_false_if_none_can_start(monkeypatch, obstacle):
 
         monkeypatch.setattr(subprocess, "Popen", refuse)
     assert not companion.start_companion([TASK])
+
+
+def test_threads_that_look_for_ended_companions_at_the_same_time_forget_no_other(monkeypatch):
+    monkeypatch.setenv(companion.SWITCH, "0")
+    polls = []
+
+    def poll():
+        polls.append(0)
+        if len(polls) == 1:
+            assert not companion.start_companion([TASK])  # as another thread does meanwhile
+        return 0
+
+    ended, busy = SimpleNamespace(poll=poll), SimpleNamespace(poll=lambda: None)
+    monkeypatch.setattr(companion, "_running", [ended, busy])
+    assert not companion.start_companion([TASK])
+    assert companion._running == [busy]
 
 
 def test_a_failed_task_does_not_stop_the_others(tmp_path):
