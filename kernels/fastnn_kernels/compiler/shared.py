@@ -68,10 +68,10 @@ class SharedFunction:
 
     def make_available(self) -> None:
         """Load or compile the function, and define its symbol."""
-        if self._library is not None:
+        if self._is_available():
             return
         with global_compiler_lock:
-            if self._library is not None:  # by another thread, meanwhile
+            if self._is_available():  # by another thread, meanwhile
                 return
             entry = self._entry_name()
             library = self._load(entry)
@@ -80,6 +80,10 @@ class SharedFunction:
                     library = self._load(entry) or self._compile(entry)
             llvmlite.binding.add_symbol(self.name, library_address(library, self.name))
             self._library = library  # which owns the machine code
+
+    def _is_available(self) -> bool:
+        """Return True if the function has been loaded or compiled."""
+        return self._library is not None
 
     def _compile(self, entry: str) -> Any:
         """Compile the function, and save its machine code."""
