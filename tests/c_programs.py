@@ -5,6 +5,7 @@ import subprocess
 
 import numpy as np
 import pytest
+from processes import PATIENCE
 
 from fastnn.export.c.text import array
 
@@ -30,9 +31,9 @@ def run(tmp_path, language, files, flags=()):
     program = tmp_path / f"program{suffix}.out"
     checks = ("-O1", "-fsanitize=undefined,float-cast-overflow", "-fno-sanitize-recover=all")
     command = [compiler, standard, *WARNINGS, *checks, *flags, *sources, "-o", str(program), "-lm"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
-    done = subprocess.run([str(program)], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([str(program)], capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr + done.stdout
     return done.stdout
 

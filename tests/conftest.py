@@ -23,9 +23,12 @@ os.environ["FASTNN_COMPANION"] = "0"
 # fastnn starts no more threads than there are cores: pretend that every machine has enough for all tests.
 fastnn.system.threads.available_cores = lambda: 8
 
-# The first example of a test may compile kernels, however long that takes: set no deadline. Examples are the
-# same in every run, so that a failure in CI can be reproduced elsewhere.
-hypothesis.settings.register_profile("fastnn", deadline=None, derandomize=True, max_examples=60)
+# The first example of a test may compile kernels, and a busy machine may draw examples slowly: limit no time.
+# Examples are the same in every run, so that a failure in CI can be reproduced elsewhere.
+hypothesis.settings.register_profile(
+    "fastnn", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], derandomize=True,
+    max_examples=60,
+)  # fmt: skip
 hypothesis.settings.load_profile("fastnn")
 
 

@@ -10,6 +10,7 @@ import uuid
 from pathlib import Path
 
 import numba
+from processes import PATIENCE
 
 import fastnn_kernels
 from fastnn_kernels.compiler.jit import kernel
@@ -41,7 +42,7 @@ def start(package, program=PROGRAM, stderr=subprocess.PIPE, **environment):
 
 def result(process, warned=""):
     """Return the output of a program; its standard error must match `warned`, "" for none."""
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=PATIENCE)
     assert err == "" if not warned else re.fullmatch(f"{warned}\n", err)
     assert process.returncode == 0
     return out.strip()

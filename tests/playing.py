@@ -5,11 +5,9 @@ import threading
 import time
 
 import numpy as np
+from processes import PATIENCE
 
 from fastnn.play.session import Session
-
-# Seconds after which a test gives up waiting: far more than any step takes.
-PATIENCE = 120
 
 
 def unpacked(message):

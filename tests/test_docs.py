@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from processes import PATIENCE
 
 import fastnn
 from fastnn.losses import LOSSES, REGRESSION_LOSSES
@@ -162,7 +163,7 @@ def test_the_block_in_contributing_prints_assembly(tmp_path):
     (code,) = (block for block in blocks("python", CONTRIBUTING) if "inspect_asm" in block)
     done = subprocess.run(
         [sys.executable, "-c", code],
-        capture_output=True, text=True, timeout=300, check=True, cwd=tmp_path,
+        capture_output=True, text=True, timeout=PATIENCE, check=True, cwd=tmp_path,
         env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "cache")},
     )  # fmt: skip
     assert "\n" in done.stdout.strip()

@@ -2,13 +2,13 @@
 
 import copy
 import pickle
-import signal
 import threading
 
 import joblib
 import numpy as np
 import pytest
 from estimator_checks import parameters
+from interrupts import interrupt_after
 from small_models import BACKENDS, X, everything, trained, y
 
 import fastnn
@@ -301,11 +301,8 @@ def test_an_interrupt_is_raised_at_the_end_of_a_pass(name):
         Memory.fresh(model._network, model._parameters, job),
     )
     trainer.run(1)  # compile before the timer starts
-    timer = threading.Timer(0.2, signal.raise_signal, [signal.SIGINT])
-    timer.start()
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt), interrupt_after(0.2):
         run_training(trainer, job)
-    timer.join()
     again = fastnn.Model([2, 3, 2], random_state=0, backend=name)
     again.train(X, y, num_passes=trainer.n_passes, epsilon=0.001, reg_lambda=0.01)
     np.testing.assert_array_equal(parameters(again), parameters(model))
@@ -315,12 +312,9 @@ def test_an_interrupt_is_raised_at_the_end_of_a_pass(name):
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_an_interrupt_of_train_leaves_a_model_that_works(backend):
     model = fastnn.Model([2, 3, 2], random_state=0, backend=backend)
-    model.train(X, y, num_passes=1)
-    timer = threading.Timer(0.2, signal.raise_signal, [signal.SIGINT])
-    timer.start()
-    with pytest.raises(KeyboardInterrupt):
+    model.train(X, y, num_passes=500)  # a busy machine may do no pass before the interrupt
+    with pytest.raises(KeyboardInterrupt), interrupt_after(0.2):
         model.train(X, y, num_passes=10**12)
-    timer.join()
     assert np.isfinite(parameters(model)).all()
     assert (model.predict(X) == y).mean() > 0.7
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
+from processes import PATIENCE
 
 sync_api = pytest.importorskip(
     "playwright.sync_api", reason="needs Playwright: pip install fastnn-numba[browser]"
@@ -23,11 +24,10 @@ ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
-# Milliseconds that a step may take: the kernels may have to be compiled first.
-PATIENCE = 60_000
-expect.set_options(timeout=PATIENCE)
-# Milliseconds after which the page has updated its address.
-ADDRESS_DELAY = 450
+PATIENCE_MS = 1000 * PATIENCE
+expect.set_options(timeout=PATIENCE_MS)
+# Milliseconds after which painted points are in the state, and after which the state is in the address.
+PAINT_DELAY, ADDRESS_DELAY = 125, 360
 
 # The marks of a module whose tests need Chromium.
 NEEDS_CHROMIUM = [
@@ -40,7 +40,9 @@ NEEDS_CHROMIUM = [
 def chromium():
     """Start Chromium, and close it at the end."""
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=ARGUMENTS, timeout=PATIENCE_MS
+        )  # fmt: skip
         yield browser
         browser.close()
 
@@ -51,7 +53,7 @@ class Visitor:
     def __init__(self, page):
         self.page = page
         self.errors = []
-        page.set_default_timeout(PATIENCE)
+        page.set_default_timeout(PATIENCE_MS)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on(
             "console", lambda message: self.errors.append(message.text) if message.type == "error" else None
@@ -67,7 +69,7 @@ class Visitor:
 
         Playwright's own `wait_for_function` evaluates strings inside the page, which the page forbids.
         """
-        end = time.monotonic() + PATIENCE / 1000
+        end = time.monotonic() + PATIENCE
         while not self.page.evaluate(condition, argument):
             assert time.monotonic() < end, condition
             self.page.wait_for_timeout(15)
@@ -86,7 +88,9 @@ class Visitor:
     @property
     def fragment(self):
         # On a busy machine, the page's own clock alone tells that the time has passed for the page as well.
-        self.page.evaluate("delay => new Promise((done) => setTimeout(done, delay))", ADDRESS_DELAY)
+        # Its timers end in order: each of these ends after the page's own timer, which began earlier.
+        for delay in (PAINT_DELAY, ADDRESS_DELAY):
+            self.page.evaluate("delay => new Promise((done) => setTimeout(done, delay))", delay)
         return urlsplit(self.page.url).fragment
 
     def wait_for_step(self, step):

@@ -89,6 +89,9 @@ class Playground:
             server_header=False,
             timeout_graceful_shutdown=1,
             ws="websockets-sansio",
+            # A page that is stopped or busy for a while answers no pings, and must not lose its training. The
+            # end of its process closes the connection, since both are on this machine.
+            ws_ping_interval=None,
             ws_max_size=MOST_MESSAGE_BYTES,
             # Frames are pixels of pictures that change: compressing them takes longer than sending them.
             ws_per_message_deflate=False,

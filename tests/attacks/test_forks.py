@@ -136,7 +136,7 @@ def test_a_fork_waits_for_the_locks_that_other_threads_hold(lock):
         lock.release()
 
     def work():
-        signal.alarm(60)
+        signal.alarm(600)
         lock.acquire()
         lock.release()
         return True
@@ -189,7 +189,7 @@ def test_a_child_forked_while_a_thread_calls_a_predictor_calls_it_too():
     begun.wait()
 
     def work():
-        signal.alarm(60)
+        signal.alarm(600)
         ended.set()
         return predict(X[:1]).tobytes() == expected
 

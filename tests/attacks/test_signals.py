@@ -154,7 +154,7 @@ PROGRAM = """
     assert n_raised > moments // 4, n_raised
     others = [one for one in threading.enumerate() if one is not threading.main_thread() and not one.daemon]
     for thread in others:
-        thread.join(60)
+        thread.join(600)
         assert not thread.is_alive()
     print("done")
 """
@@ -222,8 +222,8 @@ TIMER = """
         ),
     ):
         model = fastnn.Model([20, 16, 3], random_state=0)
-        signal.setitimer(signal.ITIMER_REAL, 0.05)
         try:
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
             call(model)
         except TimeOut:
             print("time-out")

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from extras import optional
+from processes import PATIENCE
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.datasets import load_iris
 from sklearn.exceptions import NotFittedError
@@ -201,7 +202,7 @@ def test_a_function_that_is_rendered_may_itself_render_and_train(monkeypatch):
         target=lambda: (render_boundary(predict, XLIM, YLIM, 8, n_threads=1), done.set()), daemon=True
     )
     worker.start()
-    worker.join(60)
+    worker.join(PATIENCE)
     assert done.is_set()
 
 

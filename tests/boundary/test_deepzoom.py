@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from deposits import EXTENT, SIZES, class_picture, deposit, grey, response_picture
 from PIL import Image
+from processes import PATIENCE
 
 from fastnn.boundary.sinks import Picture, open_sink, save_pixels
 
@@ -107,7 +108,7 @@ def screenshot(url, folder, milliseconds):
             f"--user-data-dir={folder / 'profile'}", f"--virtual-time-budget={milliseconds}",
             "--hide-scrollbars", "--window-size=1000,700", f"--screenshot={picture}", url,
         ],
-        check=True, capture_output=True, timeout=120,
+        check=True, capture_output=True, timeout=PATIENCE,
     )  # fmt: skip
     with Image.open(io.BytesIO(picture.read_bytes())) as image:
         return np.array(image.convert("RGB"))

@@ -1,12 +1,12 @@
 """Pictures rendered into arrays and files, and renderings that interrupts and errors end."""
 
 import os
-import signal
 import threading
 
 import numpy as np
 import pytest
 from deposits import formats
+from interrupts import interrupt_after
 from PIL import Image
 from processes import run_python
 from sklearn.linear_model import LogisticRegression
@@ -92,13 +92,6 @@ def test_progress_shows_a_bar_of_pixels(trained, capsys):
     assert "pixel" in err
 
 
-def interrupt_after(seconds):
-    """Start and return a timer that interrupts the main thread, as Ctrl-C does."""
-    timer = threading.Timer(seconds, signal.pthread_kill, [threading.main_thread().ident, signal.SIGINT])
-    timer.start()
-    return timer
-
-
 @pytest.mark.parametrize("n_threads", [1, 2])
 @pytest.mark.parametrize("method", ["dense", "certified"])
 @pytest.mark.parametrize("suffix", formats(".png", ".tif"))
@@ -109,10 +102,8 @@ def test_an_interrupt_leaves_nothing_behind(tmp_path, method, n_threads, suffix)
     picture(model, (10, 10), method=method, out=path)  # import and compile everything
     path.unlink()
     earlier = set(threading.enumerate())  # other tests' pools, Dask's for instance, keep their threads
-    timer = interrupt_after(0.3)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt), interrupt_after(0.3):
         render_boundary(model, (-1e3, 1e3), (-1e3, 1e3), 10**6, method=method, out=path, n_threads=n_threads)
-    timer.join()
     assert list(tmp_path.iterdir()) == []
     assert picture(model, (10, 10)).shape == (10, 10)
     assert not [thread for thread in set(threading.enumerate()) - earlier if "ThreadPool" in thread.name]
@@ -121,18 +112,14 @@ def test_an_interrupt_leaves_nothing_behind(tmp_path, method, n_threads, suffix)
 @pytest.mark.parametrize("method", ["dense", "certified"])
 def test_an_interrupt_of_the_numpy_backend_leaves_nothing_behind(tmp_path, method):
     model = fastnn.Model([2, 30, 2], random_state=0, backend="numpy")
-    timer = interrupt_after(0.3)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt), interrupt_after(0.3):
         render_boundary(model, XLIM, YLIM, 10**5, method=method, out=tmp_path / "boundary.png", n_threads=1)
-    timer.join()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_interrupt_of_another_classifier_leaves_nothing_behind(tmp_path):
-    timer = interrupt_after(0.3)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt), interrupt_after(0.3):
         render_boundary(LogisticRegression().fit(X, y), XLIM, YLIM, 10**5, out=tmp_path / "boundary.png")
-    timer.join()
     assert list(tmp_path.iterdir()) == []
 
 

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
+from processes import PATIENCE
 
 import fastnn
 from fastnn.boundary import tracing
@@ -86,7 +87,7 @@ def test_a_page_shows_the_pixels(tmp_path, size):
     picture = image(size)
     picture.save(tmp_path / "a.pdf")
     command = [PDFTOPPM, "-r", "72", "-png", "-singlefile", tmp_path / "a.pdf", tmp_path / "a"]
-    subprocess.run(command, check=True, timeout=60)
+    subprocess.run(command, check=True, timeout=PATIENCE)
     with Image.open(tmp_path / "a.png") as file:
         seen = np.asarray(file.convert("RGB")).astype(int)
     height, width = seen.shape[:2]

@@ -7,6 +7,7 @@ import sys
 import matplotlib.image
 import numpy as np
 import pytest
+from processes import PATIENCE
 
 import fastnn
 from fastnn.cli import main as cli
@@ -20,7 +21,7 @@ def command(*arguments, **options):
     """Run the command in a new process, in which warnings are errors."""
     return subprocess.run(
         [sys.executable, *WARNINGS, "-m", "fastnn", *arguments],
-        capture_output=True, text=True, timeout=300, **options,
+        capture_output=True, text=True, timeout=PATIENCE, **options,
     )  # fmt: skip
 
 
@@ -174,7 +175,7 @@ except SystemExit as stopped:
     assert stopped.code == 0
 assert not {{"numpy", "pandas", "numba", "sklearn"}} & set(sys.modules), sorted(sys.modules)
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     assert "usage: fastnn" in done.stdout
 

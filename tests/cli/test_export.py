@@ -80,7 +80,7 @@ def test_the_suffix_of_the_file_determines_the_system(model, tmp_path, capsys):
 def test_models_of_tables_are_exported_only_to_onnx(tmp_path, capsys):
     frame = customers().drop(columns=["since"])
     y = frame.pop("churn")
-    model = fastnn.TabularClassifier(preset="fast", time_limit=0.1, random_state=0).fit(frame, y)
+    model = fastnn.TabularClassifier(preset="fast", random_state=0).fit(frame, y, passes=10)
     model.save(tmp_path / "model.fastnn")
     assert export(tmp_path, "c", "net.h") == 1
     assert "a TabularClassifier, which cannot be exported to c: choose onnx" in capsys.readouterr().err

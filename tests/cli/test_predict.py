@@ -10,6 +10,7 @@ from decimal import Decimal
 import numpy as np
 import pytest
 from extras import all_need, optional
+from processes import PATIENCE
 from sklearn.metrics import accuracy_score, mean_absolute_error
 from tables_of_customers import customers, written
 
@@ -50,7 +51,7 @@ def test_tables_can_be_piped_through_the_command(trained):
     text = NEW.to_csv(index=False, sep=";", decimal=",")
     base = [sys.executable, "-m", "fastnn"]
     done = subprocess.run(
-        [*base, "predict", str(trained), "-"], input=text.encode(), capture_output=True, timeout=120
+        [*base, "predict", str(trained), "-"], input=text.encode(), capture_output=True, timeout=PATIENCE
     )
     assert done.returncode == 0
     assert b"note: fields are separated by ';'" in done.stderr
@@ -63,7 +64,7 @@ def test_a_pipe_that_is_closed_early_prints_no_traceback(trained):
     program = f"{sys.executable} -m fastnn predict {trained} - | head -1"
     big = pd.concat([NEW] * 300).to_csv(index=False)
     done = subprocess.run(
-        ["bash", "-c", program], input=big.encode(), capture_output=True, timeout=120, check=False
+        ["bash", "-c", program], input=big.encode(), capture_output=True, timeout=PATIENCE, check=False
     )
     assert done.stdout.strip() == b"prediction"
     assert b"Traceback" not in done.stderr

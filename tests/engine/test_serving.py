@@ -9,6 +9,7 @@ import pytest
 import scipy.sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from processes import PATIENCE
 from sklearn.datasets import load_iris
 from sklearn.exceptions import NotFittedError
 from sklearn.preprocessing import StandardScaler
@@ -413,7 +414,7 @@ def test_an_error_in_one_thread_does_not_block_the_others():
     results = []
     thread = threading.Thread(target=lambda: results.append(predictor(X[:1])), daemon=True)
     thread.start()
-    thread.join(60)
+    thread.join(PATIENCE)
     assert len(results) == 1
 
 

@@ -14,7 +14,7 @@ import warnings
 import numba
 import numpy as np
 import pytest
-from processes import run_python
+from processes import PATIENCE, run_python
 from sklearn.exceptions import ConvergenceWarning
 
 import fastnn
@@ -237,7 +237,7 @@ def test_the_threads_of_a_training_end():
     # A pool's threads end when nothing refers to it any more, as an error does with its traceback.
     gc.collect()
     for thread in set(threading.enumerate()) - others:
-        thread.join(60)
+        thread.join(PATIENCE)
         assert not thread.is_alive()
 
 
@@ -299,7 +299,7 @@ PARALLEL = """
         children = [context.Process(target=trained, args=(seed, 2, queue)) for seed in range(2)]
         for child in children:
             child.start()
-        found = dict(queue.get(timeout=300) for _ in children)
+        found = dict(queue.get(timeout=1200) for _ in children)
         for child in children:
             child.join()
             assert child.exitcode == 0, child.exitcode

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from estimator_checks import parameters
 from estimator_problems import X, y
-from processes import run_python
+from processes import PATIENCE, run_python
 from sklearn.base import clone
 from sklearn.ensemble import BaggingClassifier, StackingClassifier, VotingClassifier
 from sklearn.model_selection import (
@@ -169,7 +169,7 @@ def test_fit_many_starts_its_threads_whatever_joblib_is_set_to(backend):
         )
         return len(used)
 
-    meeting = threading.Barrier(4, timeout=60)
+    meeting = threading.Barrier(4, timeout=PATIENCE)
     with joblib.parallel_config(backend=backend, n_jobs=1):
         assert [fit(n_jobs) for n_jobs in (None, -1, 4, -5)] == [4, 4, 4, 4]
         assert joblib.Parallel(n_jobs=2, backend="threading")([joblib.delayed(fit)(None)]) == [4]

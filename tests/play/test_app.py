@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from playing import PATIENCE, training_threads, unpacked, wait_for
+from playing import training_threads, unpacked, wait_for
+from processes import PATIENCE
 
 import fastnn
 

@@ -10,6 +10,7 @@ import threading
 from urllib.parse import urlsplit
 
 import pytest
+from processes import PATIENCE
 from visitors import NEEDS_CHROMIUM, expect
 
 import fastnn
@@ -101,7 +102,7 @@ def test_foreign_hosts_and_wrong_tokens_are_refused(server):
     parts = urlsplit(server.address)
 
     def status(path, host):
-        connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=30)
+        connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=PATIENCE)
         connection.request("GET", path, headers={"Host": host})
         response = connection.getresponse()
         response.read()
@@ -274,4 +275,4 @@ def test_the_page_says_that_kernels_are_being_compiled(visitor, tmp_path):
             page.goto("about:blank")
         finally:
             process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=30) == 0
+        assert process.wait(timeout=PATIENCE) == 0

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 from playing import FakePage
+from processes import PATIENCE
 
 from fastnn.play.datasets import DATASETS
 from fastnn.play.script import script_of
@@ -110,7 +111,7 @@ def test_a_script_runs_in_a_new_process(tmp_path):
         script, parameters = script_of(run), run.current_model()._parameters  # no step done yet
     script += "import sys; sys.stdout.write(model._parameters.tobytes().hex())"
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, timeout=300
+        [sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, timeout=PATIENCE
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith(parameters.tobytes().hex())

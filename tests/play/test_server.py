@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -11,10 +12,12 @@ import time
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
+from inspect import signature
 
 import numpy as np
 import pytest
-from playing import PATIENCE, training_threads, unpacked, wait_for
+from playing import training_threads, unpacked, wait_for
+from processes import PATIENCE
 
 import fastnn
 from fastnn.cli.main import main
@@ -22,6 +25,9 @@ from fastnn.play.settings import MOST_SAMPLES
 
 pytest.importorskip("uvicorn")
 client = pytest.importorskip("websockets.sync.client")
+
+# A page that does not read for a while, however long that takes on a busy machine, keeps its connection.
+WITHOUT_PINGS = {"ping_interval": None} if "ping_interval" in signature(client.connect).parameters else {}
 
 
 class SocketPage:
@@ -31,7 +37,7 @@ class SocketPage:
         base, _, token = address.partition("/?token=")
         self.socket = client.connect(
             f"{base.replace('http', 'ws')}/training?token={token}", origin=origin or base, compression=None,
-            max_size=None,
+            max_size=None, open_timeout=PATIENCE, **WITHOUT_PINGS,
         ).__enter__()  # fmt: skip
         self.hello = self.until("hello")
 
@@ -62,7 +68,7 @@ def served():
     """Yield a running playground; assert at the end that it has no training left."""
     with fastnn.playground(browser=False, block=False) as running:
         yield running
-    assert not training_threads()
+    wait_for(lambda: not training_threads())
 
 
 def test_the_page_is_served_only_with_the_token(served):
@@ -100,14 +106,14 @@ def test_a_closed_page_ends_its_training(served):
     page.send("start", run=1, state={})
     page.send("play")
     page.train_beyond(100)
-    assert len(training_threads()) == 2
+    wait_for(lambda: len(training_threads()) == 2)  # threads of other tests may be ending
     page.socket.close()
     wait_for(lambda: not training_threads())
     again = SocketPage(served.address)
     again.send("start", run=1, state={})
     again.until("started")
     # A connection that breaks off without a closing handshake is a closed page, too.
-    again.socket.socket.close()
+    again.socket.socket.shutdown(socket.SHUT_RDWR)
     wait_for(lambda: not training_threads())
 
 
@@ -183,6 +189,8 @@ def test_a_token_must_be_text():
 
 def test_a_flood_of_messages_is_answered_when_the_page_reads(served):
     page = SocketPage(served.address)
+    page.send("start", run=1, state={})
+    page.until("frame")  # the kernels are compiled
     # More answers than the buffers of the connection hold: the server stops reading meanwhile.
     n_messages, name = 20_000, "f" * 300
     sender = threading.Thread(target=lambda: [page.send(name) for _ in range(n_messages)], daemon=True)
@@ -193,7 +201,7 @@ def test_a_flood_of_messages_is_answered_when_the_page_reads(served):
     other.until("frame")
     for _ in range(n_messages):
         page.until("problem")
-    page.send("start", run=1, state={})
+    page.send("start", run=2, state={})
     page.until("frame")
     sender.join()
 

@@ -12,7 +12,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from playing import PATIENCE, FakePage, training_threads, wait_for
+from playing import FakePage, training_threads, wait_for
+from processes import PATIENCE
 
 import fastnn
 from fastnn.play import compiling
@@ -188,8 +189,8 @@ def test_speed_limits_the_steps():
     with FakePage() as page:
         page.send("speed", steps_per_second=50)
         run = page.start()
-        page.send("play")
         began = time.perf_counter()
+        page.send("play")
         page.wait(lambda: page.frames[-1][0]["step"] >= 10)
         page.send("pause")
         page.wait(lambda: not page.frames[-1][0]["playing"])
@@ -260,19 +261,16 @@ def test_bad_settings_do_not_end_the_run():
 def test_the_training_pauses_while_a_new_one_is_prepared(monkeypatch):
     prepared = []
 
-    def progress_within(seconds):
-        """Return the number of steps and frames within some seconds."""
-        run = page.session.run
-        before = run.steering.latest.step + len(page.frames)
-        time.sleep(seconds)
-        return run.steering.latest.step + len(page.frames) - before
-
     def prepare(settings, table):
         run = page.session.run
         if run is not None:
-            # The current chunk of steps ends; afterwards nothing is trained or drawn.
-            wait_for(lambda: progress_within(0.1) == 0)
-            prepared.append(progress_within(0.2) == 0)
+            # The current chunk of steps ends. Then the thread that trains waits, though the training plays,
+            # and the one that draws waits, though the view has changed.
+            wait_for(lambda: run.steering._changed._waiters and run._wake._waiters)
+            before = run.steering.latest.step, len(page.frames)
+            page.send("view", sample=1)
+            time.sleep(0.2)
+            prepared.append((run.steering.latest.step, len(page.frames)) == before)
         if settings.seed == 13:
             raise Problem("seed", "not this one")
         return posed(settings, table)
@@ -324,7 +322,7 @@ def test_errors_of_both_threads_are_reported_and_the_training_stops(broken, monk
         assert "MemoryError: no room" in ended["why"]
         page.send("play")
         page.wait(lambda: len(page.received("ended")) == 2)
-        assert not run.steering.latest.playing
+        wait_for(lambda: not run.steering.latest.playing)  # another thread may be within a chunk of steps
         monkeypatch.undo()
         page.start(run=2)
         page.send("step")
@@ -388,7 +386,7 @@ def test_a_new_start_ends_the_old_training():
         page.start(run=2, dataset="circles")
         old.join()
         assert [header["run"] for header, _ in page.frames][-1] == 2
-    assert not training_threads()
+    wait_for(lambda: not training_threads())  # threads of other tests may be ending
 
 
 def test_closing_a_session_ends_its_threads_whatever_they_do():
@@ -400,7 +398,7 @@ def test_closing_a_session_ends_its_threads_whatever_they_do():
     pages[1].send("play")
     for page in pages:
         page.close()
-    assert not training_threads()
+    wait_for(lambda: not training_threads())  # threads of other tests may be ending
 
 
 def test_compilations_are_reported():
@@ -413,6 +411,7 @@ def test_compilations_are_reported():
             begun.set()
             ended.wait(PATIENCE)
 
+    wait_for(lambda: not compiling._compiling)  # a server of another test may be compiling
     compiling._announce(())  # nothing listens in this thread
     with reported_compilations(reports.append):
         note_compiled()
@@ -508,7 +507,7 @@ with FakePage() as page:
             "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path]),
         }  # fmt: skip
         done = subprocess.run(
-            [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=600
+            [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=PATIENCE
         )
     assert done.returncode == 0, done.stderr
     assert done.stdout == "True\n"

@@ -6,6 +6,7 @@ import subprocess
 import numpy as np
 import pytest
 from PIL import Image
+from processes import PATIENCE
 from sklearn.datasets import make_moons
 
 import fastnn
@@ -26,7 +27,7 @@ def tutorial():
 def frames(path, size=SMALL):
     """Return all frames (n, height, width, 3) of a video."""
     command = [FFMPEG, "-v", "error", "-i", path, "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
-    done = subprocess.run(command, capture_output=True, check=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, check=True, timeout=PATIENCE)
     return np.frombuffer(done.stdout, np.uint8).reshape(-1, size[1], size[0], 3).astype(int)
 
 

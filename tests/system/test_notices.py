@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from kernel_packages import start, told_while_compiled
 from numba import types
+from processes import PATIENCE
 from tqdm import tqdm
 
 import fastnn
@@ -146,7 +147,7 @@ def test_only_a_process_that_compiles_shows_the_line_on_its_terminal(package):
     def printed():
         outer, inner = os.openpty()
         process = start(package, PROGRAM, stderr=inner, PYTHONPATH=path)
-        process.communicate(timeout=300)
+        process.communicate(timeout=PATIENCE)
         assert process.returncode == 0
         os.write(inner, b"end\n")  # something to read even if nothing was announced
         text = b""

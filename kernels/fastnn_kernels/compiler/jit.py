@@ -99,14 +99,23 @@ def kernel(function: Callable) -> Any:
 def identity(function: Callable) -> tuple:
     """Return the identity of a kernel among those of its factory: module, name and closure variables.
 
-    The cache key contains this identity, because numba cannot hash a closure over other kernels.
+    The cache key contains this identity, because numba cannot hash a closure over other kernels. The identity
+    of a kernel outside of this package contains its code and the kernels that it calls as well: the digest of
+    the sources, which is in the key too, covers this package alone.
     """
-    cells = inspect.getclosurevars(function).nonlocals
-    return (
+    variables = inspect.getclosurevars(function)
+    found: tuple = (
         function.__module__,
         function.__qualname__,
-        tuple((name, _identity_of(value)) for name, value in sorted(cells.items())),
+        tuple((name, _identity_of(value)) for name, value in sorted(variables.nonlocals.items())),
     )
+    if function.__module__.partition(".")[0] == __package__.partition(".")[0]:
+        return found
+    code = function.__code__
+    constants = tuple(value for value in code.co_consts if isinstance(value, (int, float, str, tuple)))
+    called = ((name, dispatcher_function(value)) for name, value in sorted(variables.globals.items()))
+    kernels = tuple((name, identity(other)) for name, other in called if other not in (None, function))
+    return *found, code.co_code, code.co_names, constants, kernels
 
 
 def _identity_of(value: object) -> object:

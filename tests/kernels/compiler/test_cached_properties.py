@@ -2,6 +2,8 @@
 
 import threading
 
+from processes import PATIENCE
+
 from fastnn_kernels.compiler.forks import cached_property
 
 
@@ -14,7 +16,7 @@ class Counted:
     @cached_property
     def value(self):
         """A new object for every computation."""
-        self.barrier.wait(60)
+        self.barrier.wait(PATIENCE)
         self.computed.append(object())
         return self.computed[-1]
 

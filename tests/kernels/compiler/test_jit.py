@@ -265,6 +265,20 @@ def test_the_identity_of_a_kernel_contains_its_closure_variables():
         make([1], double)
 
 
+def test_the_identity_of_a_kernel_of_another_package_contains_its_code():
+    """The cache's digest of the sources leaves these out: an edited kernel must not be loaded as it was."""
+
+    def identity_of(text):
+        namespace = {"kernel": kernel, "__name__": "elsewhere"}
+        exec(text, namespace)
+        return identity(namespace["outer"].py_func)
+
+    text = "@kernel\ndef inner(x):\n    return x + 1\n\n@kernel\ndef outer(x):\n    return 2 * inner(x)\n"
+    edited = [text.replace(*change) for change in (("x + 1", "x - 1"), ("x + 1", "x + 3"), ("2 *", "4 *"))]
+    assert len({identity_of(one) for one in (text, *edited)}) == 4
+    assert identity_of(text) == identity_of(text)
+
+
 def test_kernels_of_one_factory_have_different_symbols():
     """Each process numbers symbols from 0: only the names separate kernels that two processes compiled."""
     from fastnn_kernels.layer import activation_forward

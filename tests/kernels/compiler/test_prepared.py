@@ -52,12 +52,16 @@ def first(flat, k):
 
 
 @kernel
-def powers(x, n):
-    """Return x to the power n + 1; n of a few hundred million takes about a second."""
-    result = x
-    for _ in range(n):
-        result *= x
-    return result
+def meeting(read, flags):
+    """Set the first flag and wait for the second, for many seconds; return the second.
+
+    The compiler does not know the function `read`, and therefore calls it again and again.
+    """
+    flags[0] = 1
+    for _ in range(10**10):
+        if call(read, (flags, 1)) != 0:
+            break
+    return call(read, (flags, 1))
 
 
 DOUBLED = FunctionPointer(doubled, [types.float64], types.float64)
@@ -201,14 +205,15 @@ def test_arrays_live_as_long_as_the_call():
 
 
 def test_calls_release_the_gil():
-    pointer = FunctionPointer(powers, [types.float64, types.int64], types.float64)
-    prepared = PreparedCall(pointer, x=-1.0, n=2 * 10**8)
-    results = []
+    """This thread goes on while the other one is in a kernel, which waits for this thread."""
+    read = FunctionPointer(first, [REAL.flat, types.int64], types.float64)
+    pointer = FunctionPointer(meeting, [read._numba_type_, REAL.flat], types.float64)
+    flags, results = np.zeros(2), []
+    prepared = PreparedCall(pointer, read=read, flags=flags)
     worker = threading.Thread(target=lambda: results.append(prepared()))
     worker.start()
-    n_sleeps = 0
-    while worker.is_alive():
+    while not flags[0]:
         time.sleep(0.001)
-        n_sleeps += 1
-    assert results == [-1.0]
-    assert n_sleeps > 10
+    flags[1] = 1
+    worker.join()
+    assert results == [1.0]
