@@ -100,8 +100,8 @@ def identity(function: Callable) -> tuple:
     """Return the identity of a kernel among those of its factory: module, name and closure variables.
 
     The cache key contains this identity, because numba cannot hash a closure over other kernels. The identity
-    of a kernel outside of this package contains its code and the kernels that it calls as well: the digest of
-    the sources, which is in the key too, covers this package alone.
+    of a kernel outside of this package contains its code, its global constants and the kernels that it calls
+    as well: the digest of the sources, which is in the key too, covers this package alone.
     """
     variables = inspect.getclosurevars(function)
     found: tuple = (
@@ -112,8 +112,12 @@ def identity(function: Callable) -> tuple:
     if function.__module__.partition(".")[0] == __package__.partition(".")[0]:
         return found
     code = function.__code__
-    constants = tuple(value for value in code.co_consts if isinstance(value, (int, float, str, tuple)))
-    called = ((name, dispatcher_function(value)) for name, value in sorted(variables.globals.items()))
+    used = sorted(variables.globals.items())
+    constants = (
+        *(value for value in code.co_consts if isinstance(value, (int, float, str, tuple))),
+        *((name, value) for name, value in used if isinstance(value, (int, float, str, tuple))),
+    )
+    called = ((name, dispatcher_function(value)) for name, value in used)
     kernels = tuple((name, identity(other)) for name, other in called if other not in (None, function))
     return *found, code.co_code, code.co_names, constants, kernels
 

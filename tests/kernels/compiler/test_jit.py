@@ -273,9 +273,9 @@ def test_the_identity_of_a_kernel_of_another_package_contains_its_code():
         exec(text, namespace)
         return identity(namespace["outer"].py_func)
 
-    text = "@kernel\ndef inner(x):\n    return x + 1\n\n@kernel\ndef outer(x):\n    return 2 * inner(x)\n"
-    edited = [text.replace(*change) for change in (("x + 1", "x - 1"), ("x + 1", "x + 3"), ("2 *", "4 *"))]
-    assert len({identity_of(one) for one in (text, *edited)}) == 4
+    text = "C = 2\n@kernel\ndef inner(x): return x + 1\n@kernel\ndef outer(x): return C * 5 * inner(x)\n"
+    changes = ("x + 1", "x - 1"), ("x + 1", "x + 3"), ("5 *", "4 *"), ("C = 2", "C = 3")
+    assert len({identity_of(one) for one in (text, *(text.replace(*change) for change in changes))}) == 5
     assert identity_of(text) == identity_of(text)
 
 
