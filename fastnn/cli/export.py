@@ -48,7 +48,7 @@ def _run(options: argparse.Namespace) -> int:
     """Export the model; return the exit status."""
     import fastnn
 
-    from ..system.files import check_file_name, check_folder
+    from ..system.files import check_file_name, check_folder, check_replaceable
 
     system = options.to or _SUFFIXES.get(options.out.suffix.lower())
     if system is None:
@@ -60,6 +60,7 @@ def _run(options: argparse.Namespace) -> int:
     # Check the file before the work, so that a problem costs no time.
     path = check_file_name(options.out, "--out")
     check_folder(path, "--out")
+    check_replaceable(path, "--out", "an exported model")
     model = fastnn.load(options.model)
     if not hasattr(model, f"to_{system}"):
         systems = [name for name in SYSTEMS if hasattr(model, f"to_{name}")]

@@ -1,5 +1,7 @@
 """``fastnn export``: files for other systems, from a saved model."""
 
+import os
+
 import joblib
 import numpy as np
 import pytest
@@ -129,3 +131,16 @@ def test_files_that_hold_no_fitted_model_are_refused(tmp_path, capsys):
 def test_a_missing_folder_is_refused(model, tmp_path, capsys):
     assert export(tmp_path, "c", "nowhere/net.h") == 1
     assert "--out: there is no folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("to", ["onnx", "c", "sklearn"])
+def test_no_pipe_or_folder_is_replaced(to, model, tmp_path, capsys):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    before = sorted(tmp_path.iterdir())
+    assert export(tmp_path, to, "pipe") == 1
+    assert f"--out: {tmp_path / 'pipe'} is a device or a pipe, not the name" in capsys.readouterr().err
+    assert (tmp_path / "pipe").is_fifo()
+    assert export(tmp_path, to, "folder") == 1
+    assert f"--out: {tmp_path / 'folder'} is a folder, not the name" in capsys.readouterr().err
+    assert sorted(tmp_path.iterdir()) == before
