@@ -6,6 +6,7 @@ import argparse
 import functools
 import json
 import math
+import os
 import sys
 import time
 from pathlib import Path
@@ -155,8 +156,9 @@ def _check_folder(folder: Path, paths: list[Path]) -> None:
     from ..system.files import check_file_name, check_folder, check_replaceable
 
     check_file_name(folder, "--out")
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"--out: {folder} is a file, not a folder")
+    if os.path.lexists(folder) and not folder.is_dir():
+        kind = "a file" if folder.exists() else "a link to nothing"
+        raise ValueError(f"--out: {folder} is {kind}, not a folder")
     check_folder(paths[0] if folder.is_dir() else folder, "--out")
     for path in paths:
         check_replaceable(path, "--out", "a result's file")

@@ -263,6 +263,12 @@ def test_wrong_tables_are_refused_in_one_line(frame, arguments, message, folder,
     assert os.listdir() == ["t.csv"]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="Windows restricts links")
+def test_a_link_to_nothing_is_refused_before_the_training(folder, refused):
+    (folder / "run").symlink_to("nothing")
+    assert refused("train", "t.csv", *CHURN) == "--out: run is a link to nothing, not a folder"
+
+
 def test_validation_rows_must_have_the_columns(folder, refused):
     written(customers(), folder / "t.csv")
     written(customers().drop(columns="age"), folder / "v.csv")
