@@ -81,10 +81,10 @@ class Draft:
             # A single file replaces an older file atomically, but several files or a folder cannot: move the
             # older ones away first. The last name may be a page that refers to the others: the reverse order
             # ensures that the page never exists without them.
-            if len(self.paths) > 1 or self.paths[0].is_dir():
+            if len(self.paths) > 1 or self.name(self.paths[0]).is_dir():
                 older = Path(tempfile.mkdtemp(prefix=OLDER, dir=self.folder))
                 for path in reversed(self.paths):
-                    if path.exists():
+                    if os.path.lexists(path):  # also a link to nothing, which no folder can replace
                         _move(path, older / path.name, moves)
             for path in self.paths:
                 _move(self.name(path), path, moves)

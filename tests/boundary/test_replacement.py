@@ -243,6 +243,22 @@ def test_colours_and_pixels_must_match_the_picture(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.skipif(os.name != "posix", reason="Windows restricts links")
+@pytest.mark.parametrize("name", [pytest.param("a.zarr", marks=pytest.mark.needs("zarr")), "a.dzi"])
+def test_links_to_nothing_are_replaced(tmp_path, name):
+    """No folder can be moved to the name of a link: the whole picture was lost at its end."""
+    pixels, picture = class_picture(3, 3, 2)
+    save_pixels(pixels, tmp_path / name, picture)
+    names = [path.name for path in tmp_path.iterdir()]
+    expected = contents(tmp_path)
+    for one in names:
+        for path in tmp_path.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        (tmp_path / one).symlink_to("nothing")
+        save_pixels(pixels, tmp_path / name, picture)
+        assert contents(tmp_path) == expected
+
+
 def test_written_whole_replaces_a_file_only_at_the_end(tmp_path):
     path = tmp_path / "a.txt"
     with written_whole(path) as temporary:
