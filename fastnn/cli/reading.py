@@ -161,7 +161,8 @@ def opened_bytes(source: str | Path, name: str) -> Iterator[Any]:
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no file {name}") from None
     with file:
-        yield file
+        # A pipe, as the shell's <(...), has no way back.
+        yield file if file.seekable() else io.BytesIO(file.read())
 
 
 def _head(file: Any) -> bytes:

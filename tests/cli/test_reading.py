@@ -5,7 +5,9 @@ import bz2
 import gzip
 import io
 import lzma
+import os
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -57,6 +59,18 @@ def test_compressed_files_and_standard_input_are_read(packed, name, tmp_path, mo
         path = tmp_path / name
         path.write_bytes(content)
     pd.testing.assert_frame_equal(read(path).frame, FRAME)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no pipes with the names of files")
+def test_pipes_are_read(tmp_path):
+    """The shell passes the output of a command, <(...), as the name of a pipe."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    writer = threading.Thread(target=path.write_text, args=("a;b\n1;2\n3;4\n",))
+    writer.start()
+    found = read(path)
+    writer.join()
+    assert found.frame.to_dict("list") == {"a": [1, 3], "b": [2, 4]}
 
 
 @pytest.mark.needs("pyarrow")
