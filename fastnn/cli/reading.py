@@ -240,7 +240,7 @@ def _parsed(
     text = head.decode(encoding, "ignore")
     if "\0" in text:
         raise ValueError(f"{name} is neither a CSV file nor a Parquet file")
-    lines = text.splitlines()
+    lines = re.split(r"\r\n?|\n", text)  # `str.splitlines` also divides at other characters, as U+2028
     if len(head) >= HEAD:
         lines = lines[:-1]  # the last line is cut off
     lines = [line for line in lines if line.strip()][:MOST_LINES]

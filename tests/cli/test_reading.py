@@ -202,6 +202,15 @@ def test_separators_and_decimal_points_are_found_in_odd_lines():
     assert found_decimal(["a;b", "1.5;2"], ";") == (".", None)
 
 
+@pytest.mark.parametrize("mark", ["\u2028", "\x85", "\x0b", "\x1d"])
+def test_only_ends_of_lines_divide_lines(mark, tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text(f"a{mark}b;c;d\n" + f"x{mark}y;1,5;2\n" * 3, encoding="utf-8")
+    found = read(path).frame
+    assert found.columns.tolist() == [f"a{mark}b", "c", "d"]
+    assert found["c"].tolist() == [1.5] * 3
+
+
 def test_lines_may_have_any_length(tmp_path):
     """The module csv limits fields to 131,072 characters, and a line without the separator is one field."""
     path, n_columns = tmp_path / "t.csv", 11_000
