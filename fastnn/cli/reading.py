@@ -355,8 +355,8 @@ def as_dates(pandas: Any, column: Any, date_format: str | None) -> Any:
     """Return a column as dates, NaT where a value is no date; None if time zones differ."""
     try:
         dates = pandas.to_datetime(column, format=date_format or "ISO8601", errors="coerce")
-    except ValueError as error:
-        if date_format is not None and "format" in str(error):
+    except (ValueError, re.error) as error:  # pandas makes a regular expression of the format
+        if date_format is not None and re.search("format|directive|group name", str(error)):
             raise ValueError(f"--date-format {shown(date_format)}: {first_line(error)}") from None
         return None
     return dates if dates.dtype.kind == "M" else None

@@ -133,6 +133,14 @@ def test_iso_dates_are_recognised_and_others_by_their_format(texts, arguments, i
         assert (found.dropna().dt.year >= 2023).all()
 
 
+@pytest.mark.parametrize("format", ["%", "%Q", "%d/%d", "%z%z", "%G-%V"])
+def test_impossible_formats_of_dates_are_refused(format, tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("d,n\n31/01/2024,1\n01/12/2023,2\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=f"--date-format '{format}': "):
+        read(path, "--date-format", format)
+
+
 def test_columns_that_are_named_as_text_stay_text(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("zone,n\n01,1\n02,2\n", encoding="utf-8")
