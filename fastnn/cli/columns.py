@@ -19,6 +19,7 @@ __all__ = [
     "check_names",
     "columns_of_text",
     "first_text",
+    "fitted_columns",
     "nearest",
     "numbers_of",
     "text_columns",
@@ -96,6 +97,11 @@ def columns_of_text(frame: Any) -> list[str]:
     return [name for name, first in firsts.items() if first and isinstance(first[0], str)]
 
 
+def fitted_columns(model: Any) -> list[str]:
+    """Return the names of the columns in the fit of a model."""
+    return [record["name"] for record in model.columns_]
+
+
 def text_columns(model: Any) -> list[str]:
     """Return the names of the columns that were text in the fit of a model."""
     return [record["name"] for record in model.columns_ if record["kind"] == "category"]
@@ -128,7 +134,7 @@ class Matching:
         self._model, self._date_format = model, date_format
         self._unseen: dict[str, Unseen] = {}
         self._surplus: list[str] = []
-        self.fitted = [record["name"] for record in model.columns_]
+        self.fitted = fitted_columns(model)
         self._has_names = hasattr(model, "feature_names_in_")
         if not self._has_names:
             return

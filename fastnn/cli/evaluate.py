@@ -52,7 +52,7 @@ def _run(options: argparse.Namespace) -> int:
         check_replaceable(options.out, "--out", "a file of scores")
     import numpy as np
 
-    from .columns import Matching, text_columns
+    from .columns import Matching, fitted_columns, text_columns
     from .models import loaded_model
     from .pieces import TableInPieces
     from .problem import check_any, gap_notes
@@ -67,7 +67,8 @@ def _run(options: argparse.Namespace) -> int:
         raise ValueError(f"--target: {options.model} was fitted to a target without a name: name the column")
     if classes is not None and classes.dtype == object:
         texts.append(target)
-    table = TableInPieces(options.table, options, texts, not hasattr(model, "feature_names_in_"))
+    is_whole = not hasattr(model, "feature_names_in_")
+    table = TableInPieces(options.table, options, texts, is_whole, [*fitted_columns(model), target])
     table.check_names([target], "--target")
     table.check_names([] if options.weights is None else [options.weights], "--weights")
     matching = Matching(model, table.columns, table.name, options.date_format)

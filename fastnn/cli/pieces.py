@@ -49,6 +49,8 @@ class TableInPieces:
         Columns of a CSV file whose fields stay as they are.
     is_whole : bool, default False
         Read a Parquet file at once too.
+    kept : iterable of str
+        Columns that are not left out, even if they number the rows.
 
     Attributes
     ----------
@@ -68,12 +70,12 @@ class TableInPieces:
     """
 
     def __init__(
-        self, source: str | Path, options: Any, text_columns: Any = (), is_whole: bool = False
+        self, source: str | Path, options: Any, text_columns: Any = (), is_whole: bool = False, kept: Any = ()
     ) -> None:
         self._read: ReadTable | None = None
         self.name, self._source = str(source), str(source)
         if is_whole or not is_parquet(source):
-            self._read = read_table(source, options, text_columns)
+            self._read = read_table(source, options, text_columns, kept)
             self.name, self.notes = self._read.name, self._read.notes
             self.columns = list(self._read.frame.columns)
             return

@@ -57,7 +57,7 @@ def _run(options: argparse.Namespace) -> int:
         check_folder(options.out, "--out")
         check_replaceable(options.out, "--out", "a table")
 
-    from .columns import Matching, text_columns
+    from .columns import Matching, fitted_columns, text_columns
     from .models import loaded_model
     from .pieces import TableInPieces
 
@@ -69,7 +69,7 @@ def _run(options: argparse.Namespace) -> int:
         raise ValueError(f"--quantiles: {options.model} has none: train it with --quantiles 0.05,0.5,0.95")
     # Columns of a model without names are found by their places in the whole table.
     is_whole = not hasattr(model, "feature_names_in_")
-    table = TableInPieces(options.table, options, text_columns(model), is_whole)
+    table = TableInPieces(options.table, options, text_columns(model), is_whole, fitted_columns(model))
     table.check_names(options.keep, "--keep")
     matching = Matching(model, table.columns, table.name, options.date_format)
     n_rows = 0

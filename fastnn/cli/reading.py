@@ -72,7 +72,7 @@ class ReadTable:
     notes: list[str] = field(default_factory=list)
 
 
-def read_table(source: str | Path, options: Any, text_columns: Any = ()) -> ReadTable:
+def read_table(source: str | Path, options: Any, text_columns: Any = (), kept: Any = ()) -> ReadTable:
     """Read a table from a CSV or Parquet file.
 
     Parameters
@@ -83,6 +83,8 @@ def read_table(source: str | Path, options: Any, text_columns: Any = ()) -> Read
         Options of `add_reading_arguments`.
     text_columns : iterable of str
         Columns of a CSV file whose fields stay as they are, such as the numbers of postal districts.
+    kept : iterable of str
+        Columns that are not left out, even if they number the rows.
 
     Returns
     -------
@@ -111,11 +113,14 @@ def read_table(source: str | Path, options: Any, text_columns: Any = ()) -> Read
                 read = ReadTable(_read_parquet(pandas, file, name), name)
             else:
                 read = _read_csv(pandas, file, head, name, options, set(text_columns))
-    return finished_table(pandas, read, options.date_format)
+    return finished_table(pandas, read, options.date_format, kept)
 
 
-def finished_table(pandas: Any, read: ReadTable, date_format: str | None) -> ReadTable:
-    """Return a table with its names checked, without a column of row numbers, and with columns of dates."""
+def finished_table(pandas: Any, read: ReadTable, date_format: str | None, kept: Any = ()) -> ReadTable:
+    """Return a table with its names checked, without a column of row numbers, and with columns of dates.
+
+    A column of row numbers that `kept` names stays.
+    """
     name = read.name
     if not isinstance(read.frame.index, pandas.RangeIndex):  # of a dataframe that was saved with its index
         read.frame = read.frame.reset_index(drop=read.frame.index.name is None)
@@ -127,7 +132,8 @@ def finished_table(pandas: Any, read: ReadTable, date_format: str | None) -> Rea
         raise ValueError(f"{name} has more than one column {twice!r}: rename or remove one")
     if not len(frame):
         raise ValueError(f"{name} has a header and no rows")
-    _drop_index(read)
+    if frame.columns[0] not in kept:
+        _drop_index(read)
     _parse_dates(pandas, read, date_format)
     return read
 

@@ -110,7 +110,7 @@ def _run(options: argparse.Namespace) -> int:
     valid = None
     if options.valid is not None:
         texts = columns_of_text(problem.frame)
-        valid = _validation(read_table(options.valid, options, texts), problem, options)
+        valid = _validation(read_table(options.valid, options, texts, problem.frame), problem, options)
     shape = read.frame.shape if large is None else (large.files.n_rows, large.n_columns)
     _print_read(read, problem, shape)
     estimator = _estimator(problem.task, options)

@@ -86,6 +86,24 @@ def test_quantiles_are_predicted_into_a_compressed_file(folder, run):
     np.testing.assert_allclose(found.iloc[:, 1:], model.predict(X, quantiles=True))
 
 
+def test_a_column_of_the_model_that_numbers_the_rows_of_a_table_is_read(folder, run):
+    """A table of shuffled rows that pandas has saved with its index, of which one row is predicted."""
+    table = customers()[["age", "score", "churn"]].sample(frac=1, random_state=0)
+    table.to_csv("customers.csv")
+    table[:20].sort_index().reset_index(drop=True).to_csv("valid.csv")
+    base = ("train", "customers.csv", "--target", "churn", "--preset", "fast")
+    assert run(*base, "--valid", "valid.csv")[0] == 0
+    model = fastnn.load("run/model.fastnn")
+    assert model.feature_names_in_.tolist() == ["Unnamed: 0", "age", "score"]
+    table[:1].to_csv("one.csv")
+    status, out, _ = run("predict", "run/model.fastnn", "one.csv")
+    assert (status, out.split()[1:]) == (
+        0,
+        model.predict(pd.read_csv("one.csv")[model.feature_names_in_]).tolist(),
+    )
+    assert run("evaluate", "run/model.fastnn", "one.csv")[0] == 0
+
+
 def test_parquet_files_give_the_same_as_csv_files(folder, run):
     customers().assign(since=pd.to_datetime(customers()["since"])).to_parquet("customers.parquet")
     base = ("--target", "churn", "--drop", "id,spent", "--preset", "fast")
