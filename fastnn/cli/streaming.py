@@ -77,10 +77,8 @@ def large_files(options: argparse.Namespace, checkpoint: Path) -> LargeFiles | N
     check_names([] if options.weights is None else [options.weights], header, "--weights")
     left_out = {options.target, options.weights, *options.drop, INDEX}
     columns = [column for column in names if column not in left_out]
-    selected = functools.partial(
-        ParquetRows, source, options.target, options.weights, columns, skips_gaps=True
-    )
-    files = selected()
+    selected = functools.partial(ParquetRows, source, options.target, options.weights, skips_gaps=True)
+    files = selected(columns)
     preset = PRESETS[options.preset]
     n_networks = options.networks or preset.n_estimators
     if not options.resume and needed_bytes(files, n_networks, preset.n_bins) <= limit:
@@ -94,8 +92,9 @@ def large_files(options: argparse.Namespace, checkpoint: Path) -> LargeFiles | N
     count = min(N_SAMPLED, files.n_rows)
     rows = np.sort(sample_without_replacement(files.n_rows, count, random_state=options.seed))
     read = finished_table(pandas, ReadTable(_frame(files, files.read(rows)), name), None)
+    columns = [column for column in columns if column in read.frame]  # without one that numbers the rows
     dates = [column for column in columns if read.frame[column].dtype.kind == "M"]
-    files = selected(dates=[column for column in dates if files.is_text(column)])
+    files = selected(columns, dates=[column for column in dates if files.is_text(column)])
     return LargeFiles(files, read, len(names))
 
 
@@ -151,12 +150,11 @@ class Streamed:
             how = BY_VALIDATION.format(len(truth))
         else:
             order = np.argsort(model.oof_rows_)
-            block = files.read(model.oof_rows_[order])
+            block, columns = files.read(model.oof_rows_[order]), list(self.problem.frame.columns)
             read = finished_table(
                 import_extra("pandas", "cli", "reading a table"),
-                ReadTable(_frame(files, block), files.name), None,
+                ReadTable(_frame(files, block), files.name), None, columns,
             )  # fmt: skip
-            columns = list(self.problem.frame.columns)
             judged = posed_rows(read, options.target, task, options.weights, columns)
             rows = self._rows(judged, classes)
             truth, weights, predictions = rows[1], judged.weights, model.oof_prediction_[order]

@@ -93,6 +93,19 @@ def test_numbers_are_learned_from_a_folder_and_judged_on_validation_rows(folder,
     assert len(fastnn.load("run/model.fastnn").oof_prediction_) == 200
 
 
+def test_a_first_column_that_numbers_the_rows_is_left_out(folder, run, monkeypatch):
+    monkeypatch.setattr(cli_streaming, "N_SAMPLED", N_ROWS)  # a sample of all rows shows that it does
+    frame = customers(N_ROWS).drop(columns=["id", "spent"])
+    frame.insert(0, "Unnamed: 0", np.arange(N_ROWS))
+    frame.to_parquet("large.parquet", index=False)
+    status, out, errors = run(
+        "train", "large.parquet", "--target", "churn", "--preset", "fast", "--passes", 2
+    )
+    assert (status, errors) == (0, "")
+    assert "the first column, which numbers the rows, is left out" in out
+    assert "Unnamed: 0" not in fastnn.load("run/model.fastnn").feature_names_in_
+
+
 def test_small_files_and_folders_are_read_as_a_whole(large, run, monkeypatch):
     monkeypatch.setattr(cli_streaming, "needed_bytes", lambda *_: 0)
     monkeypatch.setattr(StreamedFit, "run", None)
