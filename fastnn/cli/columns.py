@@ -123,6 +123,9 @@ class Matching:
         Name of the table in messages.
     date_format : str or None
         Form of dates that are not ISO 8601.
+    others : sequence of str
+        Columns of a table with another purpose, such as the target, which count for no place where a model
+        knows no names.
 
     Raises
     ------
@@ -130,8 +133,11 @@ class Matching:
         If a column of the fit is missing.
     """
 
-    def __init__(self, model: Any, columns: Sequence[str], name: str, date_format: str | None) -> None:
-        self._model, self._date_format = model, date_format
+    def __init__(
+        self, model: Any, columns: Sequence[str], name: str, date_format: str | None,
+        others: Sequence[str] = (),
+    ) -> None:  # fmt: skip
+        self._model, self._date_format, self._others = model, date_format, list(others)
         self._unseen: dict[str, Unseen] = {}
         self._surplus: list[str] = []
         self.fitted = fitted_columns(model)
@@ -167,7 +173,8 @@ class Matching:
             If a column holds infinity, or text where it held numbers or dates.
         """
         if not self._has_names:
-            return _by_position(read, len(self.fitted))
+            frame = read.frame.drop(columns=self._others)
+            return _by_position(ReadTable(frame, read.name), len(self.fitted))
         pandas = import_extra("pandas", "cli", "reading a table")
         frame = read.frame[self.fitted].copy()
         check_finite(frame, read)

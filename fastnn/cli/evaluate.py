@@ -71,7 +71,8 @@ def _run(options: argparse.Namespace) -> int:
     table = TableInPieces(options.table, options, texts, is_whole, [*fitted_columns(model), target])
     table.check_names([target], "--target")
     table.check_names([] if options.weights is None else [options.weights], "--weights")
-    matching = Matching(model, table.columns, table.name, options.date_format)
+    others = [target] if options.weights is None else [target, options.weights]
+    matching = Matching(model, table.columns, table.name, options.date_format, others)
     rows = _Rows(table, target, options.weights, task, classes)
     running = RunningScores(task, classes)
     for piece, present, y, weights in rows.read(matching.fitted):

@@ -211,6 +211,19 @@ def test_an_evaluation_may_name_another_column_as_target(folder, run):
     assert f"{error:,.4g}" in out
 
 
+def test_a_model_fitted_to_an_array_is_evaluated_on_the_other_columns(folder, run):
+    X = NEW[["score", "spent"]].to_numpy()
+    model = fastnn.TabularClassifier(1, "fast", random_state=0).fit(X, NEW["churn"].to_numpy())
+    model.save("m.fastnn")
+    written(NEW[["score", "churn", "spent"]].assign(w=2), folder / "new.csv")
+    status, _, errors = run(
+        "evaluate", "m.fastnn", "new.csv", "--target", "churn", "--weights", "w", "-o", "scores.json"
+    )
+    assert (status, errors) == (0, "")
+    with open("scores.json", encoding="utf-8") as file:
+        assert json.load(file)["scores"]["fastnn"]["accuracy"] == model.score(X, NEW["churn"])
+
+
 @pytest.mark.parametrize("kind", [bool, int, str])
 def test_classes_of_any_type_are_found_in_the_table(kind, folder, run):
     frame = customers().assign(churn=(customers()["churn"] == "yes").map({True: kind(1), False: kind(0)}))
