@@ -2,9 +2,11 @@
 
 import io
 import json
+import os
 import re
 import shutil
 import subprocess
+import sys
 import xml.etree.ElementTree
 
 import numpy as np
@@ -93,6 +95,16 @@ def test_the_page_is_self_contained_and_escapes_names(tmp_path):
     assert not re.search(r"<(script|link|img)[^>]*(src|href)=", page.split("<script>")[0])
     for copyright in ("Copyright (C) 2009 CodePlex Foundation", "Redistributions in binary form"):
         assert copyright in page
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are any bytes on Linux alone")
+def test_names_need_not_be_utf_8(tmp_path):
+    """The page was written last: a whole picture was painted and lost."""
+    pixels, picture = class_picture(3, 3, 2)
+    save_pixels(pixels, tmp_path / os.fsdecode(b"a\xff.dzi"), picture)
+    page = (tmp_path / os.fsdecode(b"a\xff.html")).read_text(encoding="utf-8")
+    assert "<title>a?</title>" in page
+    assert '"tiles": "a%FF_files/"' in page
 
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

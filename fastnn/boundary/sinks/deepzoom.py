@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import os
 import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
@@ -146,11 +147,12 @@ def _page(title: str, picture: Picture) -> str:
         "height": picture.height,
         "extent": picture.description["extent"],
         "tileSize": DZI_TILE,
-        "tiles": urllib.parse.quote(f"{title}_files/"),
+        "tiles": urllib.parse.quote(os.fsencode(f"{title}_files/")),
         "legend": [[str(label), colour] for label, colour in zip(labels, colours, strict=True)],
     }
     return Template((static / "deepzoom.html").read_text(encoding="utf-8")).substitute(
-        title=html.escape(title),
+        # The name of a file need not be UTF-8, but the page is.
+        title=html.escape(title.encode("utf-8", "replace").decode("utf-8")),
         # A "</script>" in the data would end the script: escape "<".
         data=json.dumps(data).replace("<", "\\u003c"),
         license=(static / "openseadragon.LICENSE.txt").read_text(encoding="utf-8"),
