@@ -202,8 +202,10 @@ class BoundaryImage:
         self, pixels: Array, colours: Any = None, cmap: Any = None, is_bounded: bool | None = None
     ) -> Picture:
         """Return the description of pixels for a file, by default in the colours of this image."""
+        # Class numbers in a wider array of the user's are written as the least dtype that holds them.
+        dtype = pixels.dtype if self.classes is None else np.min_scalar_type(len(self.classes) - 1)
         return describe_picture(
-            (pixels.shape[1], pixels.shape[0]), pixels.dtype, self.extent, self.classes,
+            (pixels.shape[1], pixels.shape[0]), dtype, self.extent, self.classes,
             self.is_bounded if is_bounded is None else is_bounded,
             self.colours if colours is None else colours, self.cmap if cmap is None else cmap,
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Pictures in memory: loaded from pickles of earlier versions."""
+"""Pictures in memory: loaded from pickles of earlier versions, and saved."""
 
 import pickle
 
@@ -41,3 +41,19 @@ def test_the_former_module_imports_the_classes_only_on_use():
     assert fastnn.boundary.BoundaryImage is fastnn.BoundaryImage
     with pytest.raises(AttributeError, match=r"module 'fastnn.boundary' has no attribute 'BoundaryPainting'"):
         fastnn.boundary.BoundaryPainting  # noqa: B018
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int64", "float32", ">u4"])
+@pytest.mark.parametrize("name", ["a.png", "a.svg", "a.dzi"])
+def test_a_picture_in_an_array_of_any_dtype_is_saved(dtype, name, tmp_path):
+    def predict(points):
+        return points[:, 0] > points[:, 1]
+
+    view = ((0, 1), (0, 1), 8)
+    fastnn.render_boundary(predict, *view).save(tmp_path / name)
+    expected = (tmp_path / name).read_bytes()
+    out = np.empty((8, 8), dtype)
+    image = fastnn.render_boundary(predict, *view, classes=[False, True], out=out)
+    image.save(tmp_path / name)
+    assert image.data is out
+    assert (tmp_path / name).read_bytes() == expected
