@@ -22,7 +22,7 @@ from ..boundary.subjects import check_model
 from ..model import Model
 from ..system.files import check_file_name, written_whole
 from ..system.messages import error_text
-from ..system.validation import check_count, check_flag
+from ..system.validation import check_count, check_flag, shown
 from ..training.loop import Hook, Training
 from .film import USUAL_SIZE, Film, Scene, Snapshot
 from .moving import LONGEST, VIDEO, check_rate, check_target, write_frames
@@ -113,8 +113,8 @@ def animate_training(
         do not match the number of classes; also for the reasons of `Model.train`, `partial_fit` and
         `render_boundary`.
     TypeError
-        If an option is unknown to `Model.train`, options are given without a `Model`, or a model cannot
-        predict, as when the arguments are in another order.
+        If an option is unknown to `Model.train`, options are given without a `Model`, titles are no
+        texts, or a model cannot predict, as when the arguments are in another order.
     RuntimeError
         If ffmpeg fails, with the message of ffmpeg.
     DivergenceError
@@ -191,8 +191,12 @@ def _list_snapshots(models: list[Any], titles: Sequence[str] | None, scene: Scen
     """Return one snapshot for each model of a list."""
     if not models:
         raise ValueError("there are no frames: the list of models is empty")
-    if titles is not None and len(titles) != len(models):
-        raise ValueError(f"there are {len(models)} models, but {len(titles)} titles: give one per model")
+    if titles is not None:
+        if not isinstance(titles, Iterable):
+            raise TypeError(f"titles must be texts, one per model, got {shown(titles)}")
+        titles = list(titles)
+        if len(titles) != len(models):
+            raise ValueError(f"there are {len(models)} models, but {len(titles)} titles: give one per model")
     scene.find_classes(models)
     if titles is None:
         titles = [f"{k} of {len(models)}: {scene.accuracy(model)}" for k, model in enumerate(models, 1)]

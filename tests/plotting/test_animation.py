@@ -396,6 +396,7 @@ def test_wrong_arguments_are_refused_before_the_training(tmp_path, monkeypatch, 
         (fastnn.MLPClassifier(), {"num_passes": 3}, "num_passes= is for Model.train"),
         (KNeighborsClassifier(), {}, "model must be a Model, an MLPClassifier or a list"),
         (fastnn.MLPRegressor(), {}, "model must be a Model, an MLPClassifier or a list"),
+        ([tutorial(backend="numpy")], {"titles": 5}, "titles must be texts, one per model, got 5"),
     ],
 )
 def test_wrong_models_and_options_are_refused(tmp_path, model, options, message):
