@@ -15,6 +15,8 @@ __all__ = ["add_command"]
 
 # Least number of rows in a row group of a Parquet file of predictions; the last group has fewer.
 GROUP_ROWS = 1 << 17
+# Endings of archives and spreadsheets, which are not written.
+OTHERS = (".zip", ".zst", ".xls", ".xlsx", ".ods")
 
 
 def add_command(commands: Any, summary: str) -> None:
@@ -37,7 +39,8 @@ def add_command(commands: Any, summary: str) -> None:
     )
     parser.add_argument(
         "-o", "--out", metavar="FILE", type=file_or_dash, default="-",
-        help="CSV or Parquet file of the predictions (default: CSV to standard output)",
+        help="CSV file, also .gz, .bz2 or .xz, or Parquet file of the predictions (default: CSV to standard "
+        "output)",
     )  # fmt: skip
     parser.add_argument("--proba", action="store_true", help="add the probability of every class")
     parser.add_argument("--quantiles", action="store_true", help="add the quantiles that the model has")
@@ -56,6 +59,11 @@ def _run(options: argparse.Namespace) -> int:
         check_file_name(options.out, "--out")
         check_folder(options.out, "--out")
         check_replaceable(options.out, "--out", "a table")
+        if options.out.suffix.lower() in OTHERS:
+            raise ValueError(
+                f"--out: no {options.out.suffix} file is written: choose .csv, .csv.gz, .csv.bz2, .csv.xz or "
+                ".parquet"
+            )
 
     from .columns import Matching, fitted_columns, text_columns
     from .models import loaded_model
@@ -124,14 +132,27 @@ def _opened(path: Path | None, schema: Any) -> Iterator[Any]:
         yield _csv_writer(sys.stdout)
         sys.stdout.flush()
         return
-    import gzip
     import io
 
-    with path.open("wb") as raw:
+    with (
+        path.open("wb") as raw,
+        _packed(raw, ending) as binary,
+        io.TextIOWrapper(binary, "utf-8", newline="") as text,
+    ):
+        yield _csv_writer(text)
+
+
+def _packed(file: Any, ending: str | None) -> Any:
+    """Return a context with a file that compresses into another one, as the ending of its name says."""
+    import bz2
+    import gzip
+    import lzma
+
+    if ending == ".gz":
         # Without a name and a time, the same predictions give the same bytes.
-        packed = gzip.GzipFile("", "wb", fileobj=raw, mtime=0) if ending == ".gz" else nullcontext(raw)
-        with packed as binary, io.TextIOWrapper(binary, "utf-8", newline="") as text:
-            yield _csv_writer(text)
+        return gzip.GzipFile("", "wb", fileobj=file, mtime=0)
+    openers: dict[str | None, Any] = {".bz2": bz2.open, ".xz": lzma.open}
+    return openers[ending](file, "wb") if ending in openers else nullcontext(file)
 
 
 def _csv_writer(file: Any) -> Any:

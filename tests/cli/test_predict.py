@@ -86,6 +86,23 @@ def test_quantiles_are_predicted_into_a_compressed_file(folder, run):
     np.testing.assert_allclose(found.iloc[:, 1:], model.predict(X, quantiles=True))
 
 
+@pytest.mark.parametrize(
+    ("name", "compression"), [("p.csv.gz", "gzip"), ("p.bz2", "bz2"), ("p.CSV.XZ", "xz")]
+)
+def test_predictions_are_compressed_as_the_ending_says(name, compression, trained, run):
+    written(NEW, trained.parent.parent / "new.csv")
+    _, expected, _ = run("predict", trained, "new.csv")
+    assert run("predict", trained, "new.csv", "-o", name)[0] == 0
+    found = pd.read_csv(name, compression=compression)
+    assert found["prediction"].tolist() == expected.split()[1:]
+
+
+@pytest.mark.parametrize("ending", ["zip", "xlsx", "csv.zst"])
+def test_predictions_are_no_archive_or_spreadsheet(ending, trained, refused):
+    message = refused("predict", trained, "customers.csv", "-o", f"p.{ending}")
+    assert message.startswith(f"--out: no .{ending.split('.')[-1]} file is written: choose .csv, .csv.gz, ")
+
+
 def test_a_column_of_the_model_that_numbers_the_rows_of_a_table_is_read(folder, run):
     """A table of shuffled rows that pandas has saved with its index, of which one row is predicted."""
     table = customers()[["age", "score", "churn"]].sample(frac=1, random_state=0)
