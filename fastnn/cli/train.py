@@ -109,8 +109,10 @@ def _run(options: argparse.Namespace) -> int:
     problem = posed_problem(read, options.target, options.task, drop, options.weights)
     valid = None
     if options.valid is not None:
-        texts = columns_of_text(problem.frame)
-        valid = _validation(read_table(options.valid, options, texts, problem.frame), problem, options)
+        texts = columns_of_text(read.frame[[options.target, *problem.frame.columns]])
+        valid = _validation(
+            read_table(options.valid, options, texts, problem.frame), problem, options, large is None
+        )
     shape = read.frame.shape if large is None else (large.files.n_rows, large.n_columns)
     _print_read(read, problem, shape)
     estimator = _estimator(problem.task, options)
@@ -184,13 +186,24 @@ def _estimator(task: str, options: argparse.Namespace) -> Any:
     return fastnn.TabularRegressor(quantiles=options.quantiles, **settings)
 
 
-def _validation(read: Any, problem: Any, options: argparse.Namespace) -> Any:
-    """Return the validation rows, with the columns of the training rows."""
-    from .columns import check_names
-    from .problem import posed_rows
+def _validation(read: Any, problem: Any, options: argparse.Namespace, is_whole: bool) -> Any:
+    """Return the validation rows, with the columns and classes of the training rows.
 
-    check_names([options.target, *problem.frame.columns], read, "--valid")
-    return posed_rows(read, options.target, problem.task, options.weights, list(problem.frame.columns))
+    If these are not the whole table, they may lack classes: those of the validation rows are not checked.
+    """
+    import numpy as np
+    import pandas as pd
+
+    from .columns import check_names
+    from .problem import check_classes, posed_rows
+
+    target = options.target
+    check_names([target, *problem.frame.columns], read, "--valid")
+    valid = posed_rows(read, target, problem.task, options.weights, list(problem.frame.columns))
+    if problem.task == "classification" and is_whole:
+        classes = np.unique(problem.target.to_numpy())
+        valid.target = pd.Series(check_classes(valid.target.to_numpy(), classes, read, target), name=target)
+    return valid
 
 
 def _print_read(read: Any, problem: Any, shape: tuple[int, int]) -> None:

@@ -116,6 +116,29 @@ def test_validation_rows_are_read_with_the_types_of_the_training_rows(folder, ru
     )
 
 
+@pytest.mark.parametrize(
+    ("classes", "some"), [(["01", "x"], ["01"]), ([1.5, 2], [2]), ([True, False], [0, 1]), ([0, 1], ["1"])]
+)
+def test_validation_rows_may_have_some_of_the_classes(classes, some, folder, run):
+    """A file that holds fewer classes may be read with another type of the target."""
+    frame = customers().drop(columns="churn").assign(churn=np.resize(classes, N))
+    written(frame, folder / "customers.csv")
+    written(frame[:60].assign(churn=np.resize(some, 60)), folder / "valid.csv")
+    status, out, errors = run(
+        "train", "customers.csv", "--target", "churn", "--task", "classification", "--preset", "fast",
+        "--drop", "id,spent", "--valid", "valid.csv",
+    )  # fmt: skip
+    assert (status, errors) == (0, "")
+    assert "(judged on 60 validation rows" in out
+
+
+def test_validation_rows_of_unknown_classes_are_refused(folder, refused):
+    written(customers(), folder / "customers.csv")
+    written(customers().assign(churn="maybe"), folder / "valid.csv")
+    message = refused("train", "customers.csv", "--target", "churn", "--valid", "valid.csv")
+    assert message.startswith("valid.csv: the target 'churn' holds 'maybe', and the model knows the classes ")
+
+
 @pytest.mark.parametrize("target", ["churn", "spent"])
 def test_cross_validation_judges_all_models(target, folder, run):
     frame = customers()
