@@ -11,6 +11,7 @@ from typing import Any
 from ..system.files import check_file_name
 from .container import Container
 from .files import read_description
+from .values import decode
 
 __all__ = ["FileInfo", "info"]
 
@@ -185,7 +186,7 @@ def _described(file: Container, description: dict[str, Any]) -> FileInfo:
         loss=None if network is None else network["loss"]["$new"],
         n_parameters=n_parameters,
         n_members=len(members),
-        classes=None if classes is None else classes["$array"]["values"],
+        classes=None if classes is None else decode(classes["$array"]["values"]),
         n_steps=None if training is None else training["n_steps"],
         num_passes=None if training is None else training.get("num_passes"),
         parameters={

@@ -51,6 +51,18 @@ def test_information_is_printed_line_by_line(tmp_path):
     ]
 
 
+def test_large_numbers_of_classes_are_numbers(tmp_path):
+    """Other readers of JSON would round them: the file holds them as text."""
+    classes = [2**60, 2**60 + 1]
+    estimator = fastnn.MLPClassifier((2,), max_iter=1, solver="lbfgs", tol=1e9).fit(
+        X, np.resize(classes, len(X))
+    )
+    estimator.save(tmp_path / "model.fastnn")
+    found = fastnn.info(tmp_path / "model.fastnn")
+    assert found.classes == classes
+    assert f"2: {classes[0]}, {classes[1]}\n" in str(found)
+
+
 def test_only_the_header_is_read(tmp_path, monkeypatch):
     path = tmp_path / "model.fastnn"
     fastnn.Model([100, 300, 2]).save(path)
