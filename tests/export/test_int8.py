@@ -145,3 +145,13 @@ def test_what_int8_cannot_express_is_refused():
         fitted("ensemble")[0].to_c(dtype="int8", X=X)
     with pytest.raises(ValueError, match="too small or too large"):
         model.to_c(dtype="int8", X=X * 1e-40)
+
+
+@pytest.mark.parametrize("factor", [1e200, 1e-200])
+def test_scores_that_float32_cannot_hold_are_refused(factor):
+    """The header states the scale of the scores in float32: it was "inff", or 0."""
+    model = fastnn.Model([2, 3, 2], output_activation="identity", random_state=0)
+    model.W[1][...] *= factor
+    model.b[1][...] *= factor
+    with pytest.raises(ValueError, match=r"the scores of the samples in X reach .*e[+-]\d+, .*'float64'"):
+        model.to_c(dtype="int8", X=np.random.default_rng(0).normal(size=(20, 2)))

@@ -30,7 +30,7 @@ Array = NDArray[Any]
 MOST, MOST_WEIGHT, MOST_SUM = 32767, 127, 2**31 - 1
 # Ranges exceed those of the calibration samples by this factor: other samples may have larger numbers.
 HEADROOM = 1.25
-# A feature's largest magnitude lies between SMALLEST and 1 / SMALLEST.
+# The largest magnitudes of a feature and of the scores lie between SMALLEST and 1 / SMALLEST.
 SMALLEST = 1e-30
 # Activations that act on integers without a table.
 DIRECT = ("identity", "relu")
@@ -155,6 +155,12 @@ def quantize(description: ModelDescription, X: Array) -> QuantizedNetwork:
         one = _quantized_layer(layer, scales, shared.get(layer.activation, size))
         quantized.append(one)
         scales = np.full(layer.biases.size, one.scale)
+    most = MOST * quantized[-1].scale
+    if not SMALLEST < most < 1 / SMALLEST:
+        raise ValueError(
+            f"the scores of the samples in X reach {most:.3g}, which is too small or too large for float32: "
+            "export with dtype='float64'"
+        )
     return QuantizedNetwork(input_factors, tuple(quantized))
 
 
