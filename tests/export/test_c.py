@@ -150,6 +150,8 @@ def test_bad_arguments_and_weights_are_refused(tmp_path):
         model.to_c(tmp_path / "nowhere" / "net.h")
     with pytest.raises(ValueError, match="no file that could be replaced"):
         model.to_c(tmp_path)
+    with pytest.raises(TypeError, match="path must be a path, got 5"):
+        model.to_c(5)
     with pytest.raises(ValueError, match="X"):
         model.to_c(X=[[1.0]])
     model.W[0][0, 0] = 1e300

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...system.files import check_file_name
 from ...system.validation import shown
 
 __all__ = ["array", "comment", "indented", "literal", "prefix", "safe_in_comment", "string"]
@@ -28,7 +28,8 @@ def prefix(name: Any, path: Any) -> str:
         If `name` is no identifier of C.
     """
     if name is None:
-        stem = re.sub(r"\W+", "_", Path(path).stem if path is not None else "net", flags=re.ASCII).strip("_")
+        stem = "net" if path is None else check_file_name(path, "path").stem
+        stem = re.sub(r"\W+", "_", stem, flags=re.ASCII).strip("_")
         return stem if re.match("[A-Za-z]", stem) else f"net_{stem}".rstrip("_")
     if not isinstance(name, str) or not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", name):
         raise ValueError(
