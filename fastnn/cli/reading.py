@@ -236,6 +236,10 @@ def _read_csv(
             raise ValueError(f"{name} is neither UTF-8 nor {FALLBACK}: name its --encoding") from None
     except LookupError:
         raise ValueError(f"--encoding: there is no encoding {encoding!r}") from None
+    except UnicodeError:  # of an encoding for names in the Internet, such as idna
+        raise ValueError(
+            f"--encoding: {encoding!r} is no encoding of files: name another, such as utf-8 or cp1252"
+        ) from None
 
 
 def _parsed(
