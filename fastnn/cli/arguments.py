@@ -41,8 +41,8 @@ def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def names(text: str) -> tuple[str, ...]:
-    """Parse names that are separated by commas."""
-    return tuple(name.strip() for name in text.split(",") if name.strip())
+    """Parse names that are separated by commas; a name that is repeated counts once."""
+    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
 
 
 def numbers(text: str) -> tuple[float, ...]:

@@ -97,6 +97,16 @@ def test_predictions_are_compressed_as_the_ending_says(name, compression, traine
     assert found["prediction"].tolist() == expected.split()[1:]
 
 
+@pytest.mark.parametrize("table", ["new.csv", "new.parquet"])
+@pytest.mark.parametrize("out", ["p.csv", "p.parquet"])
+def test_a_column_that_is_named_twice_is_copied_once(table, out, trained, run):
+    written(NEW, trained.parent.parent / "new.csv")
+    NEW.assign(since=pd.to_datetime(NEW["since"])).to_parquet("new.parquet")
+    assert run("predict", trained, table, "--keep", "id,age,id", "-o", out)[0] == 0
+    found = pd.read_csv(out) if out.endswith("csv") else pd.read_parquet(out)
+    assert found.columns.tolist() == ["id", "age", "prediction"]
+
+
 @pytest.mark.parametrize("ending", ["zip", "xlsx", "csv.zst"])
 def test_predictions_are_no_archive_or_spreadsheet(ending, trained, refused):
     message = refused("predict", trained, "customers.csv", "-o", f"p.{ending}")
