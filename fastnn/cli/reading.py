@@ -157,6 +157,8 @@ def is_parquet(source: str | Path) -> bool:
 def opened_bytes(source: str | Path, name: str) -> Iterator[Any]:
     """Open a file, or standard input, as bytes in which one can go back."""
     if source == "-":
+        if sys.stdin is None:  # the process was started without it
+            raise ValueError("standard input is closed: name a file instead of -")
         yield io.BytesIO(sys.stdin.buffer.read())
         return
     path = Path(source)

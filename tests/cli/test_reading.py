@@ -61,6 +61,12 @@ def test_compressed_files_and_standard_input_are_read(packed, name, tmp_path, mo
     pd.testing.assert_frame_equal(read(path).frame, FRAME)
 
 
+def test_closed_standard_input_is_refused(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(ValueError, match="standard input is closed: name a file"):
+        read("-")
+
+
 @pytest.mark.skipif(os.name != "posix", reason="Windows has no pipes with the names of files")
 def test_pipes_are_read(tmp_path):
     """The shell passes the output of a command, <(...), as the name of a pipe."""
