@@ -27,7 +27,10 @@ class ArraySink(Sink):
         self.pixels = np.empty(shape, picture.dtype) if out is None else _check_array(out, shape, picture)
         self.rows = min(max(picture.height // ARRAY_RECTANGLES, MIN_ROWS), MAX_ROWS)
         flags = self.pixels.flags
-        self.painted_in_place = flags.c_contiguous and flags.aligned and self.pixels.dtype == picture.dtype
+        self.painted_in_place = (
+            flags.c_contiguous and flags.aligned and self.pixels.dtype == picture.dtype
+            and not isinstance(self.pixels, np.ma.MaskedArray)  # an assignment removes the mask
+        )  # fmt: skip
 
     def rectangles(self) -> Iterator[Rect]:
         """Yield bands of whole rows, from the lowest upward."""
