@@ -274,6 +274,8 @@ class SaveCheckpoint(Hook):
                 and self._subject.progress(training)[1] != self._saved_steps
             ):
                 self._save(training)
+            elif self._best is not None:  # a best pass is of use even where the end of the training is not
+                self._writer.write(self._best_files())
         finally:
             self._writer.wait()
 
@@ -282,12 +284,15 @@ class SaveCheckpoint(Hook):
         self._last = time.perf_counter()
         self._writer.wait()
         self._saved_passes, self._saved_steps = self._subject.progress(training)
-        files = []
-        if self._best is not None:
-            files.append((self._checkpoint.best_path, *collected(self._best, Writer(False), copies=False)))
-            self._best = None
-        files.append((self._path, *collected(self._subject.now(training), Writer(True), copies=True)))
-        self._writer.write(files)
+        last = self._path, *collected(self._subject.now(training), Writer(True), copies=True)
+        self._writer.write([*self._best_files(), last])
+
+    def _best_files(self) -> list[tuple[Path, dict[str, str], Writer]]:
+        """Return path, metadata and writer of a best pass that has not been saved yet; or an empty list."""
+        best, self._best = self._best, None
+        if best is None:
+            return []
+        return [(self._checkpoint.best_path, *collected(best, Writer(False), copies=False))]
 
 
 class BackgroundWriter:

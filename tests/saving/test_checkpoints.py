@@ -13,6 +13,7 @@ from saved_models import X, classifier, model, y
 
 import fastnn
 from fastnn.training import checkpoint as checkpoint_module
+from fastnn.training.loop import Hook
 
 OPTIONS = {"num_passes": 20, "epsilon": 0.01, "batch_size": 16, "reduction": "mean", "random_state": 4}
 
@@ -117,6 +118,29 @@ def test_the_best_pass_of_an_estimator_is_kept(tmp_path):
     losses = trained.validation_loss_curve_
     loss = fastnn.load(checkpoint.best_path).model_.calculate_loss(X[:20], y[:20, None])
     assert loss == pytest.approx(min(losses), rel=1e-9)
+
+
+class Breaking(Hook):
+    """Hook that makes a parameter infinite after 5 passes."""
+
+    def next_stop(self, training):
+        return training.n_passes + 1
+
+    def at_stop(self, training):
+        if training.n_passes == 5:
+            training.trainer.current[0] = np.inf
+
+
+def test_the_best_pass_before_a_divergence_is_kept(tmp_path):
+    """No checkpoint is due before the divergence, and none is written at the end."""
+    checkpoint = fastnn.Checkpoint(tmp_path / "run.fastnn", every=100, keep_best=True)
+    trained = model()
+    options = OPTIONS | {"validation_data": (X, y)}
+    with pytest.raises(fastnn.DivergenceError):
+        trained.train(X, y, callbacks=[checkpoint, Breaking()], **options)
+    best = fastnn.load(checkpoint.best_path)
+    assert best.calculate_loss(X, y) == pytest.approx(trained.history_.validation_loss.min(), rel=1e-12)
+    assert list(tmp_path.iterdir()) == [checkpoint.best_path]
 
 
 @pytest.mark.parametrize(
