@@ -12,7 +12,7 @@ import numpy as np
 
 from ..system.progress import progress_bar
 from ..system.validation import check_choice, check_count, check_rate, shown, store_checked
-from .checkpoint import Checkpoint
+from .checkpoint import Checkpoint, check_best
 from .history import History
 from .loop import Hook, Training
 from .state import BestPass
@@ -101,7 +101,7 @@ def sort_callbacks(
     ------
     ValueError
         If `callbacks` is not iterable, holds anything else or more than one EarlyStopping, or holds an
-        EarlyStopping while there are no validation data.
+        EarlyStopping, or a Checkpoint that keeps the best pass, while there are no validation data.
     """
     try:
         given = list(callbacks)
@@ -114,6 +114,8 @@ def sort_callbacks(
         if isinstance(callback, EarlyStopping):
             stoppings.append(callback)
         elif isinstance(callback, Hook | Checkpoint):
+            if isinstance(callback, Checkpoint):
+                check_best(callback, has_validation)
             hooks.append(callback)
         elif callable(callback) and not isinstance(callback, type):
             functions.append(callback)

@@ -19,7 +19,15 @@ from ..saving.records import Writer
 from ..system.validation import check_count, check_flag, shown, store_checked
 from .loop import Hook, Training
 
-__all__ = ["BackgroundWriter", "Checkpoint", "SaveCheckpoint", "Subject", "collected", "interval"]
+__all__ = [
+    "BackgroundWriter",
+    "Checkpoint",
+    "SaveCheckpoint",
+    "Subject",
+    "check_best",
+    "collected",
+    "interval",
+]
 
 # Units of the time between two checkpoints, in seconds.
 UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
@@ -154,6 +162,14 @@ def interval(checkpoint: Checkpoint) -> float:
     return _seconds(checkpoint.every) if isinstance(checkpoint.every, str) else math.inf
 
 
+def check_best(checkpoint: Checkpoint, has_validation: bool) -> None:
+    """Raise ValueError if the best pass is to be kept, but there are no validation data."""
+    if checkpoint.keep_best and not has_validation:
+        raise ValueError(
+            "Checkpoint(keep_best=True) compares validation losses: pass validation data, or leave it out"
+        )
+
+
 class Subject(Protocol):
     """Protocol of the object that a checkpoint saves: a model or an estimator in its training."""
 
@@ -182,20 +198,9 @@ class SaveCheckpoint(Hook):
         Name of the file and distance of the checkpoints.
     subject : Subject
         What is saved.
-    has_validation : bool
-        True if there are validation data.
-
-    Raises
-    ------
-    ValueError
-        If the best pass is to be kept, but there are no validation data.
     """
 
-    def __init__(self, checkpoint: Checkpoint, subject: Subject, has_validation: bool) -> None:
-        if checkpoint.keep_best and not has_validation:
-            raise ValueError(
-                "Checkpoint(keep_best=True) compares validation losses: pass validation data, or leave it out"
-            )
+    def __init__(self, checkpoint: Checkpoint, subject: Subject) -> None:
         self._checkpoint, self._subject = checkpoint, subject
         self._path = check_path(checkpoint.path)
         every = checkpoint.every

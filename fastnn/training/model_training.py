@@ -165,7 +165,7 @@ def train_model(
 
     running.append(KeepHistory(model, present_state))
     subject = _TrainedModel(model, present_state, outcome)
-    running += [SaveCheckpoint(checkpoint, subject, validation is not None) for checkpoint in checkpoints]
+    running += [SaveCheckpoint(checkpoint, subject) for checkpoint in checkpoints]
 
     run_training(trainer, job, running, validation_losses).check_loss()
     if outcome()[0] is not parameters:

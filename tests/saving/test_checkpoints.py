@@ -198,8 +198,13 @@ def test_times_are_converted_to_seconds(every, seconds):
 
 def test_the_best_pass_needs_validation_data(tmp_path):
     checkpoint = fastnn.Checkpoint(tmp_path / "run.fastnn", keep_best=True)
+    trained, at_once = model(), model()
+    trained.train(X, y, **OPTIONS | {"num_passes": 5})
     with pytest.raises(ValueError, match="keep_best=True.*validation data"):
-        model().train(X, y, callbacks=[checkpoint], **OPTIONS)
+        trained.train(X, y, callbacks=[checkpoint], resume=True, **OPTIONS)
+    trained.train(X, y, resume=True, **OPTIONS)  # the refused call has changed nothing
+    at_once.train(X, y, **OPTIONS)
+    assert (trained.W[0] == at_once.W[0]).all()
 
 
 def test_a_function_as_schedule_is_refused_before_the_first_step(tmp_path):
