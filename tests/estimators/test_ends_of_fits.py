@@ -157,6 +157,7 @@ WRONG = {
         {"early_stopping": True, "validation_fraction": 1e-3},
         "validation set|test_size",
     ),
+    "a factor of learning_rate": ({"learning_rate": lambda step: -1.0}, r"factor at step \d must be a"),
 }
 
 
