@@ -125,13 +125,16 @@ class Deadline(Hook):
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
+        self._end: float | None = None
 
     def begin(self, training: Training) -> None:
-        """Start the clock."""
-        self._end = time.monotonic() + self._seconds
+        """Start the clock at the first training of the fit, which may have several."""
+        if self._end is None:
+            self._end = time.monotonic() + self._seconds
 
     def after_chunk(self, training: Training) -> bool:
         """Return True if the time is over."""
+        assert self._end is not None
         return training.n_passes > 0 and time.monotonic() >= self._end
 
 
@@ -142,14 +145,16 @@ class Passes(Hook):
     ----------
     bar : progress bar
         Bar with a method ``update(n)``, which the fits of several networks share.
+    estimator : MLPClassifier or MLPRegressor
+        Estimator that is fitted.
     """
 
-    def __init__(self, bar: Any) -> None:
-        self._bar, self.n_shown = bar, 0
+    def __init__(self, bar: Any, estimator: Any) -> None:
+        self._bar, self._estimator, self.n_shown = bar, estimator, 0
 
     def after_chunk(self, training: Training) -> bool:
         """Show the passes of the chunk."""
-        self.show(training.n_passes)
+        self.show(self._estimator.n_iter_)  # the fit may have several trainings
         return False
 
     def show(self, n_passes: int) -> None:
@@ -189,7 +194,7 @@ def fit_members(
     def task(member: Any, rows: Callable[[], tuple[Any, ...]]) -> Task:
         def run(stopped: Callable[[], bool]) -> None:
             X, y, weights, X_val, y_val, weights_val = rows()
-            passes = Passes(bar)
+            passes = Passes(bar, member)
             hooks: list[Hook] = [StopInValleys(member, schedule), passes]
             if seconds is not None:
                 hooks.append(Deadline(seconds / n_rounds))
