@@ -228,7 +228,7 @@ class StopEarly(AtKeptPasses):
         if value < best_value - self._stopping.min_delta:
             self._keep(training, value, last)
             return
-        if value == best_value and self._stopping.ties == "latest":
+        if self.best is not None and value == best_value and self._stopping.ties == "latest":
             self._keep(training, value, best_pass)  # patience counts from the first of equal passes
         if last - best_pass >= self._stopping.patience:
             self._is_over = True
