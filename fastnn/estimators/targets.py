@@ -258,12 +258,14 @@ def checked_numbers(y: Array) -> NDArray[np.float64]:
     Raises
     ------
     ValueError
-        If y holds dates, durations or other text, or a number that is NaN or infinite.
+        If y holds dates, durations or other text, or a number that is NaN, infinite or beyond all floats.
     """
     check_no_times(y)
     if y.dtype.kind in "OSTU":
         try:
             y = y.astype(object).astype(np.float64)  # whose messages have text without a type
+        except OverflowError as error:
+            raise ValueError(f"y holds a number beyond all floats, scale it down: {error}") from None
         except (TypeError, ValueError) as error:
             raise ValueError(
                 f"y must hold numbers for a regressor ({error}): replace or leave out what is no number, or "

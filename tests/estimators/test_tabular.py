@@ -383,6 +383,22 @@ def test_unusable_targets_are_refused_with_the_reason(kind, y, message):
         kind().fit(table()[0], y)
 
 
+@pytest.mark.parametrize("numbers", [[1e200, -1e200] * 20, [1.7e308] * 39 + [0.0], [10**400, 1] * 20])
+def test_numbers_too_large_for_a_regressors_target_are_refused(numbers):
+    with pytest.raises(ValueError, match=r"^y holds .* beyond all floats.* scale .* down"):
+        TabularRegressor(1, "fast").fit(np.arange(40.0)[:, None], numbers)
+
+
+def test_a_regressors_target_may_exceed_all_integers():
+    """No warning comes of a cast."""
+    X = np.arange(40.0)[:, None]
+    large, small = (
+        TabularRegressor(1, "fast", random_state=0).fit(X, scale * X[:, 0], passes=2)
+        for scale in (2.0**70, 1)
+    )
+    np.testing.assert_allclose(large.predict(X), 2.0**70 * small.predict(X), rtol=1e-5)
+
+
 # Containers of dates and durations, made of a pandas column of days.
 TIMES = {
     "datetime64": lambda days: days.to_numpy(),
