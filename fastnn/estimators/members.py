@@ -21,6 +21,7 @@ __all__ = [
     "assign_folds",
     "batch_size",
     "check_judging_weights",
+    "check_part_weights",
     "fit_members",
     "fold_count",
     "training_rows",
@@ -208,9 +209,19 @@ def fit_members(
 
 
 def check_judging_weights(weights: NDArray[Any]) -> None:
-    """Raise ValueError if all rows that networks are judged by have the weight 0."""
+    """Raise ValueError if all rows that a network is judged by have the weight 0."""
     if not weights.any():
         raise ValueError(
-            "all rows that are set aside to judge the networks have the weight 0: pass X_val and y_val, or "
-            "raise n_estimators, since every network sets aside other rows"
+            "all rows that are set aside to judge a network have the weight 0: pass X_val and y_val, or "
+            "leave out rows of weight 0"
+        )
+
+
+def check_part_weights(weights: NDArray[Any], train: Rows, val: Rows) -> None:
+    """Raise ValueError if all training rows of a network, or all rows that it is judged by, weigh nothing."""
+    check_judging_weights(weights[val])
+    if not weights[train].any():
+        raise ValueError(
+            "all rows that a network is trained on have the weight 0: pass X_val and y_val, or more rows "
+            "of a weight above 0"
         )

@@ -313,6 +313,14 @@ def test_a_score_is_weighted_by_rows_and_classes():
     assert by_error.fit(frame, numbers, weights).score(frame, numbers) > 0
 
 
+@pytest.mark.parametrize("n_weighted", [1, 2])
+def test_every_network_needs_a_row_with_a_weight_on_either_side(n_weighted):
+    X, weights = np.arange(60.0)[:, None], np.r_[np.ones(n_weighted), np.zeros(60 - n_weighted)]
+    for kind, y in ((TabularClassifier, X[:, 0] > 20), (TabularRegressor, X[:, 0])):
+        with pytest.raises(ValueError, match="^all rows that .* have the weight 0: pass X_val and y_val, or"):
+            kind(5, "fast", random_state=0).fit(X, y, weights)
+
+
 @pytest.mark.needs("pandas")
 def test_a_class_may_have_a_single_row():
     frame, classes, _ = table()
