@@ -16,6 +16,7 @@ from fastnn import TabularClassifier, TabularRegressor
 from fastnn.estimators import calibration, tabular, tabular_presets
 from fastnn.estimators.calibration import fitted_temperature, judged_probabilities, probabilities
 from fastnn.estimators.tabular_presets import Preset
+from fastnn.estimators.tabular_report import last_best
 from fastnn.preprocessing import encoder
 
 pd, pa = optional("pandas"), optional("pyarrow")
@@ -319,6 +320,17 @@ def test_every_network_needs_a_row_with_a_weight_on_either_side(n_weighted):
     for kind, y in ((TabularClassifier, X[:, 0] > 20), (TabularRegressor, X[:, 0])):
         with pytest.raises(ValueError, match="^all rows that .* have the weight 0: pass X_val and y_val, or"):
             kind(5, "fast", random_state=0).fit(X, y, weights)
+
+
+def test_a_network_without_a_score_keeps_its_last_pass():
+    """Metrics of rows of one class are NaN."""
+    X = np.arange(40.0)[:, None]
+    model = TabularClassifier(1, "fast", scoring=lambda *_: np.nan, random_state=0)
+    model.fit(X, X[:, 0] > 20, passes=3)
+    n_passes = model.estimators_[0].n_iter_
+    assert f"{n_passes} to {n_passes}, kept {n_passes} to {n_passes}" in model.summary()
+    assert last_best([np.nan, np.nan]) == 1
+    assert last_best([0.5, 0.5, np.nan, 0.2]) == 1
 
 
 @pytest.mark.needs("pandas")
