@@ -17,7 +17,7 @@ from ..network.description import Network
 from ..optimizers import LBFGS
 from ..schedules import Constant
 from ..system.messages import warn
-from ..system.validation import check_number
+from ..system.validation import check_number, shown
 from .callbacks import (
     CallFunctions,
     EarlyStopping,
@@ -139,7 +139,11 @@ def train_model(
                     return loss(validation)
                 scored = copy.copy(model)
                 scored._parameters, scored._statistics = trainer.current.copy(), statistics.copy()
-                return -float(stopping.scorer(scored, validation.X, _user_targets(network, validation)))
+                score = stopping.scorer(scored, validation.X, _user_targets(network, validation))
+                try:
+                    return -float(score)
+                except (TypeError, ValueError):
+                    raise ValueError(f"scorer must give a number, got {shown(score)}") from None
 
             stop_early = StopEarly(stopping, value, None if resumed is None else resumed.best)
             running.append(stop_early)

@@ -322,6 +322,13 @@ def test_every_network_needs_a_row_with_a_weight_on_either_side(n_weighted):
             kind(5, "fast", random_state=0).fit(X, y, weights)
 
 
+@pytest.mark.parametrize("score", [None, "high", np.zeros(2)], ids=["None", "text", "array"])
+def test_a_score_that_is_no_number_is_refused(score):
+    X = np.arange(40.0)[:, None]
+    with pytest.raises(ValueError, match="^scoring must give a number, got"):
+        TabularRegressor(1, "fast", scoring=lambda *_: score).fit(X, X[:, 0], passes=1)
+
+
 def test_a_network_without_a_score_keeps_its_last_pass():
     """Metrics of rows of one class are NaN."""
     X = np.arange(40.0)[:, None]
