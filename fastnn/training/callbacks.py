@@ -311,6 +311,8 @@ class CallFunctions(Hook):
 class KeepHistory(Hook):
     """Hook that leaves the history and the state of a training in its model, even if the training fails.
 
+    A training that another hook refuses at its beginning changes neither.
+
     Parameters
     ----------
     model : Model
@@ -322,7 +324,12 @@ class KeepHistory(Hook):
     def __init__(self, model: Any, state: Callable[[Training], Any]) -> None:
         self._model, self._state = model, state
 
+    def before_chunk(self, training: Training) -> None:
+        """Drop the state of an earlier training, which holds no longer."""
+        self._model._training = None
+
     def end(self, training: Training) -> None:
         """Store the history and the state of the training in the model."""
-        self._model.history_ = training.history()
-        self._model._training = self._state(training)
+        if training.has_begun:
+            self._model.history_ = training.history()
+            self._model._training = self._state(training)

@@ -115,7 +115,6 @@ def train_model(
         else:
             memory = Memory.fresh(network, parameters, job, generator)
         trainer = backend.trainer(network, parameters, statistics, job, memory)
-    model._training = None
     validation_losses = np.full(len(job.kept), np.nan)
     if resumed is not None:
         resumed.fill(job, trainer.records, validation_losses)

@@ -208,14 +208,19 @@ def test_the_best_pass_needs_validation_data(tmp_path):
 
 
 def test_a_function_as_schedule_is_refused_before_the_first_step(tmp_path):
-    trained = model()
+    trained, at_once = model(), model()
+    history = trained.train(X, y, **OPTIONS | {"num_passes": 5})
     before = trained._parameters.copy()
     with pytest.raises(ValueError, match="schedule is the function"):
         trained.train(
             X, y, callbacks=[fastnn.Checkpoint(tmp_path / "run.fastnn")], schedule=lambda step: 1.0, **OPTIONS
         )
     assert (trained._parameters == before).all()
+    assert trained.history_ is history
     assert not list(tmp_path.iterdir())
+    trained.train(X, y, resume=True, **OPTIONS)
+    at_once.train(X, y, **OPTIONS)
+    assert (trained.W[0] == at_once.W[0]).all()
 
 
 def test_a_training_that_a_full_disk_ended_can_be_resumed(tmp_path, monkeypatch):
