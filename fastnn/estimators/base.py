@@ -330,8 +330,8 @@ class BaseMLP(
         """Return the engine's job for `n_passes` passes over the samples, in a run of `total_steps`."""
         n_samples = data.X.shape[0]
         batch_size = self._batch_size(n_samples)
-        if isinstance(optimizer, LBFGS):
-            batch_size = n_samples
+        if isinstance(optimizer, LBFGS):  # whose iterations evaluate the loss once or more
+            batch_size, n_passes = n_samples, min(n_passes, (optimizer.maxfun or n_passes) + 1)
         elif self.batch_size != "auto" and self.batch_size > n_samples:
             warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
         n_batches = -(-n_samples // batch_size)
