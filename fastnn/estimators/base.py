@@ -43,7 +43,7 @@ from .fitting import Fit
 from .holdout import split_validation, validation_functions
 from .online import online_steps
 from .parameters import Parameters
-from .reporting import CallbackData, CallbackSupportMixin, with_callbacks
+from .reporting import CallbackData, CallbackSupportMixin, restore_attributes, with_callbacks
 from .saved import SavableNetworkEstimator
 from .solvers import chosen_optimizer, chosen_schedule, has_schedule
 from .tables import Samples, converted_to, densified, is_kernel_table
@@ -161,6 +161,7 @@ class BaseMLP(
         known, going_on = ("first", "partial") if knows_classes or n_passes else ("new", "warm")
         online = self.__dict__.pop("_online", None)
         before = self.__dict__.copy()
+        fit: Fit | None = None
         with ExitStack() as claims:
             try:
                 data = self._checked(X, y, sample_weight, known if begins else going_on)
@@ -183,23 +184,23 @@ class BaseMLP(
                     validation = self._checked_validation(X_val, y_val, weights_val)
                 elif self.early_stopping and not isinstance(optimizer, LBFGS):
                     data, validation = split_validation(self, data, state, random)
-            except BaseException:  # restore the estimator, so that an earlier fit is not lost
-                self.__dict__.clear()
-                self.__dict__.update(before)
+                if not begins:
+                    state = self._continued_state(network, optimizer)
+                state.keep_generator(source, self.random_state)
+                self._begin_curves(optimizer)
+                self._seed(state, random)
+                job = self._job(data, state, optimizer, n_passes or int(self.max_iter), total_steps)
+                fit = Fit(self, state, job, random, stopped, self._callback_data(X, data))
+                if isinstance(optimizer, LBFGS):
+                    fit.run_lbfgs(validation_functions(self, validation, state))
+                else:
+                    fit.run(validation_functions(self, validation, state), n_passes is None, hooks)
+                    if n_passes == 1 and not hooks:
+                        self._online = online_steps(self, job, online)
+            except BaseException as error:
+                if fit is None or not fit.is_kept(error):  # so that an earlier fit is not lost
+                    restore_attributes(self, before)
                 raise
-            if not begins:
-                state = self._continued_state(network, optimizer)
-            state.keep_generator(source, self.random_state)
-            self._begin_curves(optimizer)
-            self._seed(state, random)
-            job = self._job(data, state, optimizer, n_passes or int(self.max_iter), total_steps)
-            fit = Fit(self, state, job, random, stopped, self._callback_data(X, data))
-            if isinstance(optimizer, LBFGS):
-                fit.run_lbfgs(validation_functions(self, validation, state))
-            else:
-                fit.run(validation_functions(self, validation, state), n_passes is None, hooks)
-                if n_passes == 1 and not hooks:
-                    self._online = online_steps(self, job, online)
         return self
 
     def _callback_data(self, X: Any, data: Samples) -> CallbackData:
@@ -329,8 +330,8 @@ class BaseMLP(
         """Return the engine's job for `n_passes` passes over the samples, in a run of `total_steps`."""
         n_samples = data.X.shape[0]
         batch_size = self._batch_size(n_samples)
-        if isinstance(optimizer, LBFGS):
-            batch_size = n_samples
+        if isinstance(optimizer, LBFGS):  # whose iterations evaluate the loss once or more
+            batch_size, n_passes = n_samples, min(n_passes, (optimizer.maxfun or n_passes) + 1)
         elif self.batch_size != "auto" and self.batch_size > n_samples:
             warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
         n_batches = -(-n_samples // batch_size)

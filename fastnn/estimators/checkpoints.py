@@ -6,7 +6,7 @@ import copy
 from dataclasses import replace
 from typing import Any
 
-from ..training.checkpoint import Checkpoint, SaveCheckpoint
+from ..training.checkpoint import Checkpoint, SaveCheckpoint, check_best
 from ..training.loop import Hook, Training
 from .fitted import FittedNetwork
 
@@ -23,7 +23,9 @@ def checkpoint_hooks(fit: Any, has_validation: bool) -> list[Hook]:
     """
     callbacks = getattr(fit.estimator, "_skl_callbacks", [])
     checkpoints = [callback for callback in callbacks if isinstance(callback, Checkpoint)]
-    return [SaveCheckpoint(checkpoint, _FittedEstimator(fit), has_validation) for checkpoint in checkpoints]
+    for checkpoint in checkpoints:
+        check_best(checkpoint, has_validation)
+    return [SaveCheckpoint(checkpoint, _FittedEstimator(fit)) for checkpoint in checkpoints]
 
 
 class _FittedEstimator:

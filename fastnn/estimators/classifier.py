@@ -30,7 +30,7 @@ from .parameters import ATTRIBUTES_DOC, CONSTRAINTS, PARAMETERS_DOC
 from .solvers import is_stochastic
 from .sparse import checked_sparse
 from .tables import Samples
-from .targets import ClassTargets, weights_of_classes
+from .targets import ClassTargets, check_texts, weights_of_classes
 
 __all__ = ["MLPClassifier"]
 
@@ -208,10 +208,12 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
                 if _check_partial_fit_first_call(self, classes):
                     self._has_labels = type_of_target(y).startswith("multilabel")
             return self._fit(X, y, sample_weight, n_passes=1, knows_classes=True)
-        except BaseException:
+        except BaseException as error:
             if "_state" not in self.__dict__:  # the first call failed: the next call is the first again
                 for name in ("classes_", "_has_labels"):
                     self.__dict__.pop(name, None)
+            if isinstance(error, TypeError):  # of `type_of_target`
+                check_texts(np.asarray(y))
             raise
 
     def _encoded(self, y: Any, dtype: np.dtype) -> Array:

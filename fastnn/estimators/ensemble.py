@@ -154,7 +154,12 @@ class _Ensemble(SavableEstimator, Targets, Exportable, DocumentationLinkMixin, B
             # Samples of weight 0 count as absent: do not draw them.
             allowed = np.flatnonzero(weights)
             samples = [allowed[random.randint(0, allowed.size, allowed.size)] for _ in members]
-            data = [(X[rows], y[rows], weights[rows]) for rows in samples]
+            data = []
+            for member, rows in zip(members, samples, strict=True):
+                counts: Any = 1
+                if member.early_stopping and X_val is None:  # no row may be trained on and validated on
+                    rows, counts = np.unique(rows, return_counts=True)
+                data.append((X[rows], y[rows], weights[rows] * counts))
             self._fit_members(members, data, X_val, y_val)
         else:
             self._fit_members(members, [(X, y, weights)] * len(members), X_val, y_val)
@@ -239,7 +244,8 @@ _PARAMETERS = """
         Number of networks; for "average", number of passes over which the parameters are averaged.
     method : {"seeds", "bootstrap", "snapshots", "average"}, default "seeds"
         "seeds": networks with different initial parameters. "bootstrap": as "seeds", but each network is
-        fitted to n_samples samples drawn with replacement (Breiman, "Bagging predictors", 1996).
+        fitted to n_samples samples drawn with replacement (Breiman, "Bagging predictors", 1996). If it sets
+        aside validation samples for `early_stopping`, a sample drawn k times is one sample of weight k.
         "snapshots": copies of one network at the end of every cycle of its learning rate; the cycles take
         about `max_iter` passes in total (Huang et al., "Snapshot ensembles", 2017). "average": one network
         whose parameters are a running average over about `n_estimators` passes (Polyak & Juditsky, 1992).

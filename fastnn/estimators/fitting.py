@@ -111,6 +111,13 @@ class Fit:
         self.n_iter_no_change, self.tol = estimator.n_iter_no_change, estimator.tol
         self.best: tuple[Array, Array] | None = None
 
+    def is_kept(self, error: BaseException) -> bool:
+        """Return True if the estimator keeps what the fit has done before an error or interrupt ended it.
+
+        An error before the end of the first pass, as of a user's schedule, leaves nothing worth keeping.
+        """
+        return bool(self.estimator.n_iter_) or isinstance(error, DivergenceError | KeyboardInterrupt)
+
     # --- stochastic solvers --------------------------------------------------------------------------
 
     def run(self, validation: Validation | None, is_whole: bool, further: Sequence[Hook] = ()) -> None:

@@ -64,6 +64,7 @@ def validation_functions(estimator: Any, data: Samples | None, state: FittedNetw
     def score() -> float:
         if estimator.scoring is None:
             return estimator._default_score(data)
+        nameless = _without_names(estimator)
         scorer = check_scoring(nameless, estimator.scoring)
         is_weighted = data.given_weights is not None or getattr(estimator, "class_weight", None) is not None
         weights = weights_for(scorer, data.weights if is_weighted else None)
@@ -73,7 +74,6 @@ def validation_functions(estimator: Any, data: Samples | None, state: FittedNetw
         except (TypeError, ValueError):
             raise ValueError(f"scoring must give a number, got {shown(value)}") from None
 
-    nameless = _without_names(estimator)
     if estimator.scoring == "loss":
         return Validation(loss, lambda: -estimator.validation_loss_curve_[-1])
     return Validation(loss, score)

@@ -21,6 +21,7 @@ __all__ = [
     "assign_folds",
     "batch_size",
     "check_judging_weights",
+    "check_part_weights",
     "fit_members",
     "fold_count",
     "training_rows",
@@ -125,13 +126,16 @@ class Deadline(Hook):
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
+        self._end: float | None = None
 
     def begin(self, training: Training) -> None:
-        """Start the clock."""
-        self._end = time.monotonic() + self._seconds
+        """Start the clock at the first training of the fit, which may have several."""
+        if self._end is None:
+            self._end = time.monotonic() + self._seconds
 
     def after_chunk(self, training: Training) -> bool:
         """Return True if the time is over."""
+        assert self._end is not None
         return training.n_passes > 0 and time.monotonic() >= self._end
 
 
@@ -142,14 +146,16 @@ class Passes(Hook):
     ----------
     bar : progress bar
         Bar with a method ``update(n)``, which the fits of several networks share.
+    estimator : MLPClassifier or MLPRegressor
+        Estimator that is fitted.
     """
 
-    def __init__(self, bar: Any) -> None:
-        self._bar, self.n_shown = bar, 0
+    def __init__(self, bar: Any, estimator: Any) -> None:
+        self._bar, self._estimator, self.n_shown = bar, estimator, 0
 
     def after_chunk(self, training: Training) -> bool:
         """Show the passes of the chunk."""
-        self.show(training.n_passes)
+        self.show(self._estimator.n_iter_)  # the fit may have several trainings
         return False
 
     def show(self, n_passes: int) -> None:
@@ -189,7 +195,7 @@ def fit_members(
     def task(member: Any, rows: Callable[[], tuple[Any, ...]]) -> Task:
         def run(stopped: Callable[[], bool]) -> None:
             X, y, weights, X_val, y_val, weights_val = rows()
-            passes = Passes(bar)
+            passes = Passes(bar, member)
             hooks: list[Hook] = [StopInValleys(member, schedule), passes]
             if seconds is not None:
                 hooks.append(Deadline(seconds / n_rounds))
@@ -203,9 +209,19 @@ def fit_members(
 
 
 def check_judging_weights(weights: NDArray[Any]) -> None:
-    """Raise ValueError if all rows that networks are judged by have the weight 0."""
+    """Raise ValueError if all rows that a network is judged by have the weight 0."""
     if not weights.any():
         raise ValueError(
-            "all rows that are set aside to judge the networks have the weight 0: pass X_val and y_val, or "
-            "raise n_estimators, since every network sets aside other rows"
+            "all rows that are set aside to judge a network have the weight 0: pass X_val and y_val, or "
+            "leave out rows of weight 0"
+        )
+
+
+def check_part_weights(weights: NDArray[Any], train: Rows, val: Rows) -> None:
+    """Raise ValueError if all training rows of a network, or all rows that it is judged by, weigh nothing."""
+    check_judging_weights(weights[val])
+    if not weights[train].any():
+        raise ValueError(
+            "all rows that a network is trained on have the weight 0: pass X_val and y_val, or more rows "
+            "of a weight above 0"
         )

@@ -24,6 +24,11 @@ class Moments:
         Mean and standard deviation.
     least, largest : float
         Range, in which numbers of weight 0 count too.
+
+    Raises
+    ------
+    ValueError
+        If the sum or the squares of the numbers are beyond all floats.
     """
 
     mean: float
@@ -31,11 +36,20 @@ class Moments:
     least: float
     largest: float
 
+    def __post_init__(self) -> None:
+        """Check the moments."""
+        if not (math.isfinite(self.mean) and math.isfinite(self.deviation)):
+            raise ValueError(
+                f"y holds numbers from {self.least:g} to {self.largest:g}, whose standard deviation is "
+                "beyond all floats: scale y down"
+            )
+
     @classmethod
     def of(cls, y: Array, weights: Array) -> Moments:
         """Return the moments of numbers (n,)."""
-        mean = float(np.average(y, weights=weights))
-        deviation = float(np.sqrt(np.average((y - mean) ** 2, weights=weights)))
+        with np.errstate(over="ignore", invalid="ignore"):  # `Moments` checks the result
+            mean = float(np.average(y, weights=weights))
+            deviation = float(np.sqrt(np.average((y - mean) ** 2, weights=weights)))
         return cls(mean, deviation, float(y.min()), float(y.max()))
 
 
@@ -56,9 +70,11 @@ class MomentsOfParts:
         weight = float(weights.sum())
         if not weight:
             return
-        mean = float(np.average(y, weights=weights))
+        with np.errstate(over="ignore", invalid="ignore"):  # `Moments` checks the result
+            mean = float(np.average(y, weights=weights))
+            squares = float(weights @ (y - mean) ** 2)
         total, distance = self.weight + weight, mean - self._mean
-        self._squares += float(weights @ (y - mean) ** 2) + distance**2 * self.weight * weight / total
+        self._squares += squares + distance * distance * self.weight * weight / total
         self._mean += distance * weight / total
         self.weight = total
 

@@ -28,8 +28,18 @@ except ImportError:
         return method
 
 
-__all__ = ["CallbackData", "CallbackSupportMixin", "Lines", "Tasks", "reporting_hooks", "with_callbacks"]
+__all__ = [
+    "CallbackData",
+    "CallbackSupportMixin",
+    "Lines",
+    "Tasks",
+    "reporting_hooks",
+    "restore_attributes",
+    "with_callbacks",
+]
 
+# Attributes of an estimator by which `with_callbacks` ends the callbacks of a fit.
+_OF_CALLBACKS = ("_callback_fit_ctx", "_skl_callbacks_to_teardown")
 # Largest number of tasks into which a fit is divided for scikit-learn's callbacks.
 MOST_TASKS = 50
 
@@ -263,3 +273,11 @@ def reporting_hooks(
     if is_whole and Tasks.are_wanted(estimator):
         hooks.append(Tasks(estimator, job, data))
     return hooks
+
+
+def restore_attributes(estimator: Any, before: dict[str, Any]) -> None:
+    """Give an estimator the attributes that it had before a fit; the fit's callbacks can still be ended."""
+    attributes = estimator.__dict__
+    kept = {name: attributes[name] for name in _OF_CALLBACKS if name in attributes}
+    attributes.clear()
+    attributes.update(before | kept)

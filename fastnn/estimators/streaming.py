@@ -249,7 +249,6 @@ class StreamedFit:
         n_groups = min(self.n_networks, self.n_folds)
         by_row = np.argsort(self.val_rows)
         group_of = (by_row % n_groups)[np.searchsorted(self.val_rows[by_row], block.rows)]
-        check_judging_weights(weights)
         order = np.argsort(group_of, kind="stable")  # the rows of each network lie together
         self.val = Z[order], targets[order], weights[order]
         self.oof_rows = block.rows[order]
@@ -257,6 +256,8 @@ class StreamedFit:
         groups = [np.arange(first, last) for first, last in itertools.pairwise(ends.tolist())]
         if not all(group.size for group in groups):
             raise ValueError(too_few)
+        for group in groups:
+            check_judging_weights(self.val[2][group])
         self.parts = [(None, groups[k % n_groups]) for k in range(self.n_networks)]
         self.group_of = block.rows, group_of
 

@@ -34,7 +34,7 @@ from .moments import Moments
 from .regressor import MLPRegressor
 from .tabular_base import Tabular
 from .tabular_export import described_networks, with_temperature
-from .targets import checked_column, checked_numbers, weights_of_classes
+from .targets import check_texts, checked_column, checked_numbers, weights_of_classes
 
 __all__ = ["TabularClassifier", "TabularRegressor"]
 
@@ -146,6 +146,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
 
     def _checked_y(self, y: Any, begins: bool) -> Array:
         y = checked_column(self, y, begins)
+        check_texts(y)
         check_classification_targets(y)
         if begins:
             self.classes_ = np.unique(y)

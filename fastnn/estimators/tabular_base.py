@@ -27,7 +27,14 @@ from ..system.sizes import parse_size
 from ..system.threads import compute_parts
 from ..system.validation import check_count, check_flag, check_weights
 from .documentation import DocumentationLinkMixin
-from .members import assign_folds, batch_size, check_judging_weights, fold_count, training_rows
+from .members import (
+    assign_folds,
+    batch_size,
+    check_judging_weights,
+    check_part_weights,
+    fold_count,
+    training_rows,
+)
 from .streamed_checkpoints import checked_checkpoint, resumed_path
 from .streaming import StreamedFit, needed_bytes
 from .tabular_export import ExportableTabular
@@ -263,6 +270,8 @@ class Tabular(DocumentationLinkMixin, Piloted, Report, ExportableTabular, Savabl
             classes = targets if targets.dtype.kind == "i" else None
             folds = assign_folds(Z.shape[0], n_folds, classes, random)
             parts = [training_rows(folds, k % n_folds) for k in range(len(seeds) - 1)]
+            for train, val in parts:
+                check_part_weights(weights, train, val)
             held_out = None
         else:
             held_out = self._encoded_validation(X_val, y_val)

@@ -103,9 +103,9 @@ class MemberScorer:
     def __init__(self, shadow: Any, scoring: Any) -> None:
         self._shadow, self._scoring = shadow, scoring
 
-    def __call__(self, member: Any, X: Array, y: Array, sample_weight: Any = None) -> float:
-        """Return the score of a network for encoded rows and targets, with their weights."""
+    def __call__(self, member: Any, X: Array, y: Array, sample_weight: Any = None) -> Any:
+        """Return the score of a network for encoded rows and targets, with their weights; fits check it."""
         shadow = copy.copy(self._shadow)
         shadow.estimators_ = [member]
         scorer = check_scoring(shadow, self._scoring)
-        return float(scorer(shadow, X, shadow._decoded_y(y), **weights_for(scorer, sample_weight)))
+        return scorer(shadow, X, shadow._decoded_y(y), **weights_for(scorer, sample_weight))

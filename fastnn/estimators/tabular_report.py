@@ -139,6 +139,6 @@ class Report:
 
 
 def last_best(scores: Any) -> int:
-    """Return the index of the last of the highest scores."""
+    """Return the index of the last of the highest scores, or of the last score if all are NaN."""
     values = np.asarray(scores)
-    return len(values) - 1 - int(np.nanargmax(values[::-1]))
+    return len(values) - 1 - int(np.where(np.isnan(values), -np.inf, values)[::-1].argmax())

@@ -16,7 +16,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from ..export.description import Fit, ModelDescription, describe
 from ..network.decision import DecisionNetworks
-from ..system.validation import check_weights
+from ..system.validation import check_weights, shown
 from .sparse import checked_sparse
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "NumberTargets",
     "Targets",
     "check_no_times",
+    "check_texts",
     "checked_column",
     "checked_numbers",
     "weights_of_classes",
@@ -66,8 +67,17 @@ class Targets(ABC):
             options |= {"y": checked_sparse(y, "y"), "multi_output": True, **self._target_checks}
         try:
             return validate_data(self, checked_sparse(X), **options)
+        except TypeError:  # of objects in X or y: name y if it is y
+            if y is not _NO_TARGETS:
+                self._check_objects(np.asarray(y))
+            raise
         except OverflowError as error:
             raise ValueError(f"X or y holds a number beyond all floats, scale it down: {error}") from None
+
+    @staticmethod
+    @abstractmethod
+    def _check_objects(y: Array) -> None:
+        """Raise ValueError if y is an array of objects that cannot be targets, such as dates or gaps."""
 
     @staticmethod
     def _validated_weights(sample_weight: Any, X: Any) -> Any:
@@ -109,6 +119,10 @@ class ClassTargets(Targets):
     # True if the labels in `fit` were a sparse matrix: predictions are then sparse too.
     _is_sparse: bool
 
+    @staticmethod
+    def _check_objects(y: Array) -> None:
+        check_texts(y)
+
     def _check_targets(self, y: Any, use: str) -> Any:
         """Check y, set `classes_` and `n_outputs_`, and return y as an array."""
         if use in ("new", "first"):
@@ -117,6 +131,7 @@ class ClassTargets(Targets):
             y = y.toarray()
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
+        check_texts(y)
         has_labels, classes = _classes_of(y)
         if use == "new":
             self._has_labels, self.classes_ = has_labels, classes
@@ -199,6 +214,18 @@ def _classes_of(y: Any) -> tuple[bool, Array]:
     return has_labels, np.arange(y.shape[1]) if has_labels else unique_labels(y)
 
 
+def check_texts(y: Array) -> None:
+    """Raise ValueError if some of the classes are text, and others are not, as gaps and numbers."""
+    if y.dtype.kind != "O":
+        return
+    others = [value for value in y.flat if not isinstance(value, str)]
+    if 0 < len(others) < y.size:
+        raise ValueError(
+            f"y holds text and {shown(others[0])}, but classes are all text or all whole numbers: write them "
+            "as text, and leave out rows without a class"
+        )
+
+
 def weights_of_classes(class_weight: dict[Any, float], classes: Array) -> Array:
     """Return the weights (n_classes,) of classes by a dict; classes that the dict lacks have the weight 1.
 
@@ -217,6 +244,10 @@ class NumberTargets(Targets):
     """Targets that are numbers, one or several per sample."""
 
     _target_checks: ClassVar[dict[str, Any]] = {"y_numeric": True}
+
+    @staticmethod
+    def _check_objects(y: Array) -> None:
+        check_no_times(y)
 
     def _check_targets(self, y: Any, use: str) -> Any:
         """Check y, set `n_outputs_`, and return y as an array."""
@@ -246,7 +277,10 @@ def checked_column(estimator: Any, y: Any, begins: bool) -> Array:
     y = column_or_1d(y, warn=True)
     if begins and y.shape[0] < 2:
         raise ValueError(f"n_samples={y.shape[0]}: two rows at least are needed, to train and to validate on")
-    assert_all_finite(y, input_name="y")
+    try:
+        assert_all_finite(y, input_name="y")
+    except TypeError as error:  # of pandas' NA among text
+        raise ValueError(f"y holds a gap, leave out its row: {error}") from None
     return y
 
 
@@ -258,12 +292,14 @@ def checked_numbers(y: Array) -> NDArray[np.float64]:
     Raises
     ------
     ValueError
-        If y holds dates, durations or other text, or a number that is NaN or infinite.
+        If y holds dates, durations or other text, or a number that is NaN, infinite or beyond all floats.
     """
     check_no_times(y)
     if y.dtype.kind in "OSTU":
         try:
             y = y.astype(object).astype(np.float64)  # whose messages have text without a type
+        except OverflowError as error:
+            raise ValueError(f"y holds a number beyond all floats, scale it down: {error}") from None
         except (TypeError, ValueError) as error:
             raise ValueError(
                 f"y must hold numbers for a regressor ({error}): replace or leave out what is no number, or "

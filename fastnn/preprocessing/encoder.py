@@ -353,7 +353,9 @@ def _checked_targets(y: Any, n_rows: int) -> Array:
     """Return numbers as floats, and classes as their indices."""
     y = column_or_1d(y, warn=True)
     check_consistent_length(y, np.empty(n_rows))
-    if type_of_target(y).startswith("continuous") or (y.dtype.kind == "f" and len(np.unique(y)) > N_FOLDS):
+    with np.errstate(invalid="ignore"):  # scikit-learn casts the numbers to integers
+        kind = type_of_target(y)
+    if kind.startswith("continuous") or (y.dtype.kind == "f" and len(np.unique(y)) > N_FOLDS):
         return y.astype(np.float64)
     return np.unique(y, return_inverse=True)[1]
 

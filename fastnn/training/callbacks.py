@@ -12,7 +12,7 @@ import numpy as np
 
 from ..system.progress import progress_bar
 from ..system.validation import check_choice, check_count, check_rate, shown, store_checked
-from .checkpoint import Checkpoint
+from .checkpoint import Checkpoint, check_best
 from .history import History
 from .loop import Hook, Training
 from .state import BestPass
@@ -101,7 +101,7 @@ def sort_callbacks(
     ------
     ValueError
         If `callbacks` is not iterable, holds anything else or more than one EarlyStopping, or holds an
-        EarlyStopping while there are no validation data.
+        EarlyStopping, or a Checkpoint that keeps the best pass, while there are no validation data.
     """
     try:
         given = list(callbacks)
@@ -114,6 +114,8 @@ def sort_callbacks(
         if isinstance(callback, EarlyStopping):
             stoppings.append(callback)
         elif isinstance(callback, Hook | Checkpoint):
+            if isinstance(callback, Checkpoint):
+                check_best(callback, has_validation)
             hooks.append(callback)
         elif callable(callback) and not isinstance(callback, type):
             functions.append(callback)
@@ -226,7 +228,7 @@ class StopEarly(AtKeptPasses):
         if value < best_value - self._stopping.min_delta:
             self._keep(training, value, last)
             return
-        if value == best_value and self._stopping.ties == "latest":
+        if self.best is not None and value == best_value and self._stopping.ties == "latest":
             self._keep(training, value, best_pass)  # patience counts from the first of equal passes
         if last - best_pass >= self._stopping.patience:
             self._is_over = True
@@ -309,6 +311,8 @@ class CallFunctions(Hook):
 class KeepHistory(Hook):
     """Hook that leaves the history and the state of a training in its model, even if the training fails.
 
+    A training that another hook refuses at its beginning changes neither.
+
     Parameters
     ----------
     model : Model
@@ -320,7 +324,12 @@ class KeepHistory(Hook):
     def __init__(self, model: Any, state: Callable[[Training], Any]) -> None:
         self._model, self._state = model, state
 
+    def before_chunk(self, training: Training) -> None:
+        """Drop the state of an earlier training, which holds no longer."""
+        self._model._training = None
+
     def end(self, training: Training) -> None:
         """Store the history and the state of the training in the model."""
-        self._model.history_ = training.history()
-        self._model._training = self._state(training)
+        if training.has_begun:
+            self._model.history_ = training.history()
+            self._model._training = self._state(training)

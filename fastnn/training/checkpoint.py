@@ -19,7 +19,15 @@ from ..saving.records import Writer
 from ..system.validation import check_count, check_flag, shown, store_checked
 from .loop import Hook, Training
 
-__all__ = ["BackgroundWriter", "Checkpoint", "SaveCheckpoint", "Subject", "collected", "interval"]
+__all__ = [
+    "BackgroundWriter",
+    "Checkpoint",
+    "SaveCheckpoint",
+    "Subject",
+    "check_best",
+    "collected",
+    "interval",
+]
 
 # Units of the time between two checkpoints, in seconds.
 UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
@@ -154,6 +162,14 @@ def interval(checkpoint: Checkpoint) -> float:
     return _seconds(checkpoint.every) if isinstance(checkpoint.every, str) else math.inf
 
 
+def check_best(checkpoint: Checkpoint, has_validation: bool) -> None:
+    """Raise ValueError if the best pass is to be kept, but there are no validation data."""
+    if checkpoint.keep_best and not has_validation:
+        raise ValueError(
+            "Checkpoint(keep_best=True) compares validation losses: pass validation data, or leave it out"
+        )
+
+
 class Subject(Protocol):
     """Protocol of the object that a checkpoint saves: a model or an estimator in its training."""
 
@@ -182,20 +198,9 @@ class SaveCheckpoint(Hook):
         Name of the file and distance of the checkpoints.
     subject : Subject
         What is saved.
-    has_validation : bool
-        True if there are validation data.
-
-    Raises
-    ------
-    ValueError
-        If the best pass is to be kept, but there are no validation data.
     """
 
-    def __init__(self, checkpoint: Checkpoint, subject: Subject, has_validation: bool) -> None:
-        if checkpoint.keep_best and not has_validation:
-            raise ValueError(
-                "Checkpoint(keep_best=True) compares validation losses: pass validation data, or leave it out"
-            )
+    def __init__(self, checkpoint: Checkpoint, subject: Subject) -> None:
         self._checkpoint, self._subject = checkpoint, subject
         self._path = check_path(checkpoint.path)
         every = checkpoint.every
@@ -274,6 +279,8 @@ class SaveCheckpoint(Hook):
                 and self._subject.progress(training)[1] != self._saved_steps
             ):
                 self._save(training)
+            elif self._best is not None:  # a best pass is of use even where the end of the training is not
+                self._writer.write(self._best_files())
         finally:
             self._writer.wait()
 
@@ -282,12 +289,15 @@ class SaveCheckpoint(Hook):
         self._last = time.perf_counter()
         self._writer.wait()
         self._saved_passes, self._saved_steps = self._subject.progress(training)
-        files = []
-        if self._best is not None:
-            files.append((self._checkpoint.best_path, *collected(self._best, Writer(False), copies=False)))
-            self._best = None
-        files.append((self._path, *collected(self._subject.now(training), Writer(True), copies=True)))
-        self._writer.write(files)
+        last = self._path, *collected(self._subject.now(training), Writer(True), copies=True)
+        self._writer.write([*self._best_files(), last])
+
+    def _best_files(self) -> list[tuple[Path, dict[str, str], Writer]]:
+        """Return path, metadata and writer of a best pass that has not been saved yet; or an empty list."""
+        best, self._best = self._best, None
+        if best is None:
+            return []
+        return [(self._checkpoint.best_path, *collected(best, Writer(False), copies=False))]
 
 
 class BackgroundWriter:

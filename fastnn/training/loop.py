@@ -83,11 +83,13 @@ class Training:
         True after a hook has ended the training.
     has_best : bool
         True if a hook holds the parameters of a best pass, which the training restores at its end.
+    has_begun : bool
+        True after the `begin` of every hook.
     """
 
     def __init__(self, trainer: Trainer, job: Job, hooks: Iterable[Hook] = ()) -> None:
         self.trainer, self.job, self.hooks = trainer, job, tuple(hooks)
-        self.stopped = self.has_best = False
+        self.stopped = self.has_best = self.has_begun = False
 
     @property
     def n_passes(self) -> int:
@@ -218,6 +220,7 @@ def run_training(
     try:
         for hook in training.hooks:
             hook.begin(training)
+        training.has_begun = True
         while training.is_running:
             training.advance()
     finally:

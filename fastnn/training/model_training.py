@@ -17,7 +17,7 @@ from ..network.description import Network
 from ..optimizers import LBFGS
 from ..schedules import Constant
 from ..system.messages import warn
-from ..system.validation import check_number
+from ..system.validation import check_number, shown
 from .callbacks import (
     CallFunctions,
     EarlyStopping,
@@ -115,7 +115,6 @@ def train_model(
         else:
             memory = Memory.fresh(network, parameters, job, generator)
         trainer = backend.trainer(network, parameters, statistics, job, memory)
-    model._training = None
     validation_losses = np.full(len(job.kept), np.nan)
     if resumed is not None:
         resumed.fill(job, trainer.records, validation_losses)
@@ -139,7 +138,11 @@ def train_model(
                     return loss(validation)
                 scored = copy.copy(model)
                 scored._parameters, scored._statistics = trainer.current.copy(), statistics.copy()
-                return -float(stopping.scorer(scored, validation.X, _user_targets(network, validation)))
+                score = stopping.scorer(scored, validation.X, _user_targets(network, validation))
+                try:
+                    return -float(score)
+                except (TypeError, ValueError):
+                    raise ValueError(f"scorer must give a number, got {shown(score)}") from None
 
             stop_early = StopEarly(stopping, value, None if resumed is None else resumed.best)
             running.append(stop_early)
@@ -165,7 +168,7 @@ def train_model(
 
     running.append(KeepHistory(model, present_state))
     subject = _TrainedModel(model, present_state, outcome)
-    running += [SaveCheckpoint(checkpoint, subject, validation is not None) for checkpoint in checkpoints]
+    running += [SaveCheckpoint(checkpoint, subject) for checkpoint in checkpoints]
 
     run_training(trainer, job, running, validation_losses).check_loss()
     if outcome()[0] is not parameters:

@@ -296,6 +296,21 @@ def test_the_last_validation_loss_is_that_of_the_fitted_network():
     )
 
 
+def test_a_scorer_sees_the_estimator_after_the_present_pass():
+    seen = []
+
+    def scoring(estimator, X, y):
+        seen.append((estimator.n_iter_, estimator.loss_, estimator.validation_loss_curve_[-1]))
+        return estimator.n_iter_
+
+    model = classifier(early_stopping=True, scoring=scoring)
+    for _ in range(2):
+        model.fit(X, y)
+        passes = range(1, 1 + model.n_iter_)
+        assert seen == list(zip(passes, model.loss_curve_, model.validation_loss_curve_, strict=True))
+        seen.clear()
+
+
 def test_scoring_takes_a_name_or_a_scorer_or_a_function():
     options = {"early_stopping": True, "learning_rate_init": 0.05, "max_iter": 12}
     by_default = classifier(**options).fit(X, y)

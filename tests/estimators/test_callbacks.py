@@ -202,6 +202,25 @@ def test_errors_of_callbacks_reach_the_caller():
         classifier().set_callbacks(Callback)
 
 
+class Unready(Callback):
+    """A callback that fails before the first pass."""
+
+    def on_fit_task_begin(self, estimator, context, *, X=None, y=None):
+        raise RuntimeError("not ready")
+
+
+@pytest.mark.usefixtures("callback_module")
+def test_a_callback_that_fails_before_the_first_pass_is_torn_down_and_leaves_the_earlier_fit():
+    callback, model = Unready(), classifier().fit(X, y)
+    before = parameters(model)
+    with pytest.raises(RuntimeError, match="not ready"):
+        model.set_callbacks(callback).fit(X[:50], y[:50])
+    assert callback.events == ["setup", "teardown"]
+    np.testing.assert_array_equal(parameters(model), before)
+    assert model.n_iter_ == 5
+    model.set_callbacks(Callback()).fit(X, y)
+
+
 @pytest.mark.parametrize("options", [{}, {"solver": "lbfgs"}, {"early_stopping": True}], ids=str)
 @pytest.mark.needs("pandas")
 def test_the_scoring_monitor_records_a_score_for_every_pass(callback_module, options):

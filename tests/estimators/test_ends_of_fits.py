@@ -49,6 +49,16 @@ def test_a_fit_that_has_not_converged_says_what_to_do():
         classifier().partial_fit(X, y, classes=[0, 1, 2])
 
 
+@pytest.mark.parametrize("max_iter", [2**40, 2**63, 10**400])
+def test_a_fit_by_lbfgs_may_have_any_number_of_iterations(max_iter):
+    """It takes memory for as many as `max_fun` allows."""
+    for max_fun in (20, 15_000):
+        model = classifier(solver="lbfgs", max_iter=max_iter, max_fun=max_fun).fit(X, y)
+        other = classifier(solver="lbfgs", max_iter=10_000, max_fun=max_fun).fit(X, y)
+        assert model.n_iter_ == other.n_iter_ <= max_fun
+        np.testing.assert_array_equal(parameters(model), parameters(other))
+
+
 @pytest.mark.parametrize("limit", [1, 2, np.inf])
 def test_n_iter_no_change_is_the_patience_of_a_fit(limit):
     """The first pass is always an improvement: the best loss before it is infinite."""
@@ -157,6 +167,7 @@ WRONG = {
         {"early_stopping": True, "validation_fraction": 1e-3},
         "validation set|test_size",
     ),
+    "a factor of learning_rate": ({"learning_rate": lambda step: -1.0}, r"factor at step \d must be a"),
 }
 
 

@@ -102,6 +102,20 @@ def test_members_by_bootstrap_are_fitted_to_rows_drawn_with_replacement(
     assert_predicts_as(ensemble, expected, samples)
 
 
+@problems
+def test_no_row_of_a_bootstrap_is_trained_on_and_validated_on(member, kind, targets):
+    """A row that is drawn k times is one row of weight k, which the split leaves on one side."""
+    settings = {"batch_size": 40, "early_stopping": True}
+    ensemble = kind(member(**settings), 2, "bootstrap", random_state=7).fit(X, targets)
+    random = np.random.RandomState(7)
+    expected = [member(**settings, random_state=seed) for seed in seeds_of(random, 2)]
+    for one in expected:
+        counts = np.bincount(random.randint(0, len(X), len(X)), minlength=len(X))
+        rows = np.flatnonzero(counts)
+        one.fit(X[rows], targets[rows], sample_weight=counts[rows])
+    assert_same_members(ensemble, expected)
+
+
 @pytest.mark.parametrize("kind", [MLPEnsembleClassifier, MLPEnsembleRegressor])
 def test_rows_of_weight_0_change_nothing(kind):
     member = classifier() if kind is MLPEnsembleClassifier else regressor()

@@ -22,8 +22,13 @@ from estimator_problems import (
     regressor,
     y,
 )
+from extras import optional
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
+
+import fastnn
+
+pd = optional("pandas")
 
 # Most fits here end at max_iter.
 pytestmark = [
@@ -161,6 +166,26 @@ def test_unsuitable_labels_are_refused():
             classifier().fit(X, labels)
     with pytest.warns(sklearn.exceptions.DataConversionWarning, match="A column-vector y was passed"):
         classifier().fit(X, y[:, None])
+
+
+def with_gaps(gap):
+    """Return names of classes with a gap in the second row."""
+    labels = NAMES[y].astype(object)
+    labels[1] = gap
+    return labels
+
+
+@pytest.mark.parametrize("gap", [None, 3, pytest.param("NA", marks=pytest.mark.needs("pandas"))])
+def test_classes_of_several_kinds_are_refused(gap):
+    labels = with_gaps(pd.NA if gap == "NA" else gap)
+    ensemble = fastnn.MLPEnsembleClassifier(classifier(), 2)
+    for model in (classifier(), ensemble, fastnn.TabularClassifier(1, "fast")):
+        with pytest.raises(ValueError, match=r"y holds (text and (None|3|<NA>)|a gap, leave out its row)"):
+            model.fit(X, labels)
+    with pytest.raises(ValueError, match=r"y holds text and (None|3|<NA>), but classes"):
+        classifier().partial_fit(X, labels, classes=np.unique(NAMES))
+    with pytest.raises(ValueError, match=r"X_val, y_val: y holds text and (None|3|<NA>), but classes"):
+        classifier().fit(X, NAMES[y], X_val=X, y_val=labels)
 
 
 def test_labels_must_have_the_kind_of_the_earlier_fit():
@@ -375,6 +400,13 @@ def test_data_frames_are_fitted_as_their_arrays():
     assert regressor().fit(frame, pd.DataFrame(TARGETS)).predict(frame).shape == (150, 3)
     for labels in (pd.Series(y, dtype="category"), pd.Series(y, dtype="Int64"), pd.Series(y == 0)):
         assert set(classifier().fit(frame, labels).predict(frame)) <= set(labels)
+
+
+@pytest.mark.needs("pandas")
+def test_times_with_a_zone_are_no_numbers_for_a_regressor():
+    times = pd.Series(pd.date_range("2024-01-01", periods=len(X), tz="Europe/Berlin"))
+    with pytest.raises(ValueError, match="y holds dates, and a regressor predicts numbers"):
+        regressor().fit(X, times)
 
 
 @pytest.mark.parametrize(("kind", "what"), [("datetime64[D]", "dates"), ("timedelta64[s]", "durations")])

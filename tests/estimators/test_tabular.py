@@ -16,6 +16,7 @@ from fastnn import TabularClassifier, TabularRegressor
 from fastnn.estimators import calibration, tabular, tabular_presets
 from fastnn.estimators.calibration import fitted_temperature, judged_probabilities, probabilities
 from fastnn.estimators.tabular_presets import Preset
+from fastnn.estimators.tabular_report import last_best
 from fastnn.preprocessing import encoder
 
 pd, pa = optional("pandas"), optional("pyarrow")
@@ -313,6 +314,32 @@ def test_a_score_is_weighted_by_rows_and_classes():
     assert by_error.fit(frame, numbers, weights).score(frame, numbers) > 0
 
 
+@pytest.mark.parametrize("n_weighted", [1, 2])
+def test_every_network_needs_a_row_with_a_weight_on_either_side(n_weighted):
+    X, weights = np.arange(60.0)[:, None], np.r_[np.ones(n_weighted), np.zeros(60 - n_weighted)]
+    for kind, y in ((TabularClassifier, X[:, 0] > 20), (TabularRegressor, X[:, 0])):
+        with pytest.raises(ValueError, match="^all rows that .* have the weight 0: pass X_val and y_val, or"):
+            kind(5, "fast", random_state=0).fit(X, y, weights)
+
+
+@pytest.mark.parametrize("score", [None, "high", np.zeros(2)], ids=["None", "text", "array"])
+def test_a_score_that_is_no_number_is_refused(score):
+    X = np.arange(40.0)[:, None]
+    with pytest.raises(ValueError, match="^scoring must give a number, got"):
+        TabularRegressor(1, "fast", scoring=lambda *_: score).fit(X, X[:, 0], passes=1)
+
+
+def test_a_network_without_a_score_keeps_its_last_pass():
+    """Metrics of rows of one class are NaN."""
+    X = np.arange(40.0)[:, None]
+    model = TabularClassifier(1, "fast", scoring=lambda *_: np.nan, random_state=0)
+    model.fit(X, X[:, 0] > 20, passes=3)
+    n_passes = model.estimators_[0].n_iter_
+    assert f"{n_passes} to {n_passes}, kept {n_passes} to {n_passes}" in model.summary()
+    assert last_best([np.nan, np.nan]) == 1
+    assert last_best([0.5, 0.5, np.nan, 0.2]) == 1
+
+
 @pytest.mark.needs("pandas")
 def test_a_class_may_have_a_single_row():
     frame, classes, _ = table()
@@ -381,6 +408,22 @@ def test_the_summary_names_columns_networks_and_scores():
 def test_unusable_targets_are_refused_with_the_reason(kind, y, message):
     with pytest.raises(ValueError, match=message):
         kind().fit(table()[0], y)
+
+
+@pytest.mark.parametrize("numbers", [[1e200, -1e200] * 20, [1.7e308] * 39 + [0.0], [10**400, 1] * 20])
+def test_numbers_too_large_for_a_regressors_target_are_refused(numbers):
+    with pytest.raises(ValueError, match=r"^y holds .* beyond all floats.* scale .* down"):
+        TabularRegressor(1, "fast").fit(np.arange(40.0)[:, None], numbers)
+
+
+def test_a_regressors_target_may_exceed_all_integers():
+    """No warning comes of a cast."""
+    X = np.arange(40.0)[:, None]
+    large, small = (
+        TabularRegressor(1, "fast", random_state=0).fit(X, scale * X[:, 0], passes=2)
+        for scale in (2.0**70, 1)
+    )
+    np.testing.assert_allclose(large.predict(X), 2.0**70 * small.predict(X), rtol=1e-5)
 
 
 # Containers of dates and durations, made of a pandas column of days.

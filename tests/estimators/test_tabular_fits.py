@@ -1,12 +1,15 @@
 """Columns that are scaled by their importance while the networks of a tabular estimator are fitted."""
 
+import itertools
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from fastnn import CosineLog, MLPClassifier, TabularClassifier, TabularRegressor
-from fastnn.estimators import tabular_base, tabular_pilots, tabular_presets
+from fastnn.estimators import fitting, tabular_base, tabular_pilots, tabular_presets
+from fastnn.estimators import members as members_module
 from fastnn.estimators.tabular_fits import TableFits
 from fastnn.estimators.tabular_pilots import GENTLE, LEAST_SCALE, STRONG, column_scales, strength
 from fastnn.estimators.tabular_presets import CLASSES, NUMBERS, Preset
@@ -65,6 +68,24 @@ def test_a_network_fitted_to_scaled_features_takes_them_unscaled():
     scaled, plain = fitted(X, scales), fitted(X * scales, None)
     np.testing.assert_allclose(scaled.predict_proba(X), plain.predict_proba(X * scales), rtol=1e-5)
     np.testing.assert_allclose(scaled.coefs_[0], plain.coefs_[0] * scales[:, None])
+
+
+def test_a_fit_of_several_trainings_has_one_deadline_and_one_bar(monkeypatch):
+    """The clock counts the passes: it is read once at the beginning, and once after every pass."""
+    monkeypatch.setattr(fitting, "MOST_PASSES", 4)
+    monkeypatch.setattr(members_module, "time", SimpleNamespace(monotonic=itertools.count().__next__))
+    X, y = rule_data(60, n_noise=0)
+    X, y, ones, shown = X.astype(np.float32), y.astype(np.int64), np.ones(60), []
+    member = MLPClassifier(
+        (3,), learning_rate=CosineLog(), max_iter=20, early_stopping=True, n_iter_no_change=np.inf,
+        tol=0.0, ties="latest", scoring=lambda *_: 0.0, random_state=0,
+    )  # fmt: skip
+    member.classes_, member._has_labels, member.n_outputs_ = np.arange(2), False, 1
+    bar = SimpleNamespace(update=shown.append)
+    monkeypatch.setattr(members_module.StopInValleys, "after_chunk", lambda *_: False)
+    members_module.fit_members([member], [lambda: (X, y, ones, X, y, ones)], CosineLog(), 7.0, 1, bar)
+    assert member.n_iter_ == 7
+    assert shown == [1] * 7 + [13]  # a fit that ended early has no more passes to do
 
 
 def test_rules_of_a_few_columns_are_found_among_many():

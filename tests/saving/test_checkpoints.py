@@ -13,6 +13,7 @@ from saved_models import X, classifier, model, y
 
 import fastnn
 from fastnn.training import checkpoint as checkpoint_module
+from fastnn.training.loop import Hook
 
 OPTIONS = {"num_passes": 20, "epsilon": 0.01, "batch_size": 16, "reduction": "mean", "random_state": 4}
 
@@ -119,6 +120,29 @@ def test_the_best_pass_of_an_estimator_is_kept(tmp_path):
     assert loss == pytest.approx(min(losses), rel=1e-9)
 
 
+class Breaking(Hook):
+    """Hook that makes a parameter infinite after 5 passes."""
+
+    def next_stop(self, training):
+        return training.n_passes + 1
+
+    def at_stop(self, training):
+        if training.n_passes == 5:
+            training.trainer.current[0] = np.inf
+
+
+def test_the_best_pass_before_a_divergence_is_kept(tmp_path):
+    """No checkpoint is due before the divergence, and none is written at the end."""
+    checkpoint = fastnn.Checkpoint(tmp_path / "run.fastnn", every=100, keep_best=True)
+    trained = model()
+    options = OPTIONS | {"validation_data": (X, y)}
+    with pytest.raises(fastnn.DivergenceError):
+        trained.train(X, y, callbacks=[checkpoint, Breaking()], **options)
+    best = fastnn.load(checkpoint.best_path)
+    assert best.calculate_loss(X, y) == pytest.approx(trained.history_.validation_loss.min(), rel=1e-12)
+    assert list(tmp_path.iterdir()) == [checkpoint.best_path]
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -174,19 +198,29 @@ def test_times_are_converted_to_seconds(every, seconds):
 
 def test_the_best_pass_needs_validation_data(tmp_path):
     checkpoint = fastnn.Checkpoint(tmp_path / "run.fastnn", keep_best=True)
+    trained, at_once = model(), model()
+    trained.train(X, y, **OPTIONS | {"num_passes": 5})
     with pytest.raises(ValueError, match="keep_best=True.*validation data"):
-        model().train(X, y, callbacks=[checkpoint], **OPTIONS)
+        trained.train(X, y, callbacks=[checkpoint], resume=True, **OPTIONS)
+    trained.train(X, y, resume=True, **OPTIONS)  # the refused call has changed nothing
+    at_once.train(X, y, **OPTIONS)
+    assert (trained.W[0] == at_once.W[0]).all()
 
 
 def test_a_function_as_schedule_is_refused_before_the_first_step(tmp_path):
-    trained = model()
+    trained, at_once = model(), model()
+    history = trained.train(X, y, **OPTIONS | {"num_passes": 5})
     before = trained._parameters.copy()
     with pytest.raises(ValueError, match="schedule is the function"):
         trained.train(
             X, y, callbacks=[fastnn.Checkpoint(tmp_path / "run.fastnn")], schedule=lambda step: 1.0, **OPTIONS
         )
     assert (trained._parameters == before).all()
+    assert trained.history_ is history
     assert not list(tmp_path.iterdir())
+    trained.train(X, y, resume=True, **OPTIONS)
+    at_once.train(X, y, **OPTIONS)
+    assert (trained.W[0] == at_once.W[0]).all()
 
 
 def test_a_training_that_a_full_disk_ended_can_be_resumed(tmp_path, monkeypatch):

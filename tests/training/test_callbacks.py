@@ -122,7 +122,7 @@ def test_an_error_at_the_beginning_of_a_hook_is_raised_and_changes_nothing(error
     with pytest.raises(error, match="not today"):
         model.train(X, y, num_passes=5, callbacks=[Failing()], progress=True)
     np.testing.assert_array_equal(parameters(model), before)
-    assert len(model.history_) == 0
+    assert model.history_ is None
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -144,3 +144,19 @@ def test_the_best_pass_may_be_the_last():
 def test_bad_options_of_early_stopping_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         fastnn.EarlyStopping(**options)
+
+
+def test_a_model_without_a_finite_score_can_be_saved(tmp_path):
+    """Passes that only equal the score before the first pass, which is minus infinity, are not the best."""
+    model = model_for("numpy")
+    stopping = fastnn.EarlyStopping(scorer=lambda *_: -math.inf, ties="latest")
+    history = model.train(X, y, num_passes=3, validation_data=(X_val, y_val), callbacks=[stopping])
+    model.save(tmp_path / "run.fastnn")
+    np.testing.assert_array_equal(fastnn.load(tmp_path / "run.fastnn").history_.loss, history.loss)
+
+
+@pytest.mark.parametrize("score", [None, "high", np.zeros(2)], ids=name_of)
+def test_a_score_that_is_no_number_is_refused(score):
+    stopping = fastnn.EarlyStopping(scorer=lambda *_: score)
+    with pytest.raises(ValueError, match="^scorer must give a number, got"):
+        model_for("numpy").train(X, y, num_passes=3, validation_data=(X_val, y_val), callbacks=[stopping])

@@ -29,6 +29,14 @@ def test_moments_of_parts_are_those_of_the_whole():
     assert (found.least, found.largest) == (y.min(), y.max())
 
 
+def test_moments_of_parts_are_refused_beyond_all_floats():
+    parts = MomentsOfParts()
+    for number in (1e200, -1e200):
+        parts.add(np.full(2, number), np.ones(2))
+    with pytest.raises(ValueError, match=r"y holds numbers from -1e\+200 to 1e\+200, .*: scale y down"):
+        parts.result()
+
+
 def test_the_scan_keeps_chosen_rows_and_counts_classes(path):
     files = ParquetRows(path, "sort", columns=COLUMNS)
     rows = np.array([5, 800, 801, 1999])
