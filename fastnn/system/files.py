@@ -294,15 +294,18 @@ def check_folder(path: Path, argument: str) -> None:
 
 
 def check_replaceable(path: Path, argument: str, what: str = "a picture") -> None:
-    """Raise ValueError if `path` is a folder, a device or a pipe, which no file may replace.
+    """Raise ValueError if `path` is a folder, a device, a pipe or an open file, which no file may replace.
 
-    If root moved a file to the name of a device, the device would be removed. `argument` is the name of the
-    argument, and `what` the kind of the file, in error messages.
+    If root moved a file to the name of a device, the device would be removed, and so would /dev/stdout, a
+    link to an open file of the process. `argument` is the name of the argument, and `what` the kind of the
+    file, in error messages.
     """
     if path.is_dir():
         raise ValueError(f"{argument}: {path} is a folder, not the name of {what}")
     if path.exists() and not path.is_file() and not path.is_symlink():
         raise ValueError(f"{argument}: {path} is a device or a pipe, not the name of {what}")
+    if path.is_symlink() and os.readlink(path).startswith("/proc/"):
+        raise ValueError(f"{argument}: {path} is an open file of the process, not the name of {what}")
 
 
 def check_file_name(path: Any, name: str) -> Path:

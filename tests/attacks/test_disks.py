@@ -166,6 +166,16 @@ def test_a_link_to_a_device_is_replaced_by_the_picture_and_the_device_is_not(tmp
     run(tmp_path, attack)
 
 
+def test_no_link_to_an_open_file_is_replaced(tmp_path, capsys):
+    """Run by root with --out /dev/stdout, a command must not replace this link to its output."""
+    link = tmp_path / "stdout.png"
+    link.symlink_to("/proc/self/fd/1")
+    assert cli.main(["moons", "--passes", "10", "--out", str(link)]) == 1
+    message = f"--out: {link} is an open file of the process, not the name of a picture"
+    assert message in capsys.readouterr().err
+    assert link.is_symlink()
+
+
 def test_no_device_or_pipe_is_replaced(tmp_path, capsys):
     for name in ("a.png", "a.dzi", "b.html"):
         os.mkfifo(tmp_path / name)
