@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..system.files import check_file_name, check_folder, written_whole
+from ..system.files import check_file_name, check_folder, check_replaceable, written_whole
 
 __all__ = ["write_file"]
 
@@ -24,13 +24,13 @@ def write_file(path: Any, contents: bytes) -> None:
     TypeError
         If `path` is neither text nor a path.
     ValueError
-        If the file system refuses the name, the folder does not exist, or `path` is a folder.
+        If the file system refuses the name, the folder does not exist, or no file may replace `path`, as a
+        folder or a device.
     OSError
         If the file cannot be written.
     """
     path = check_file_name(path, "path")
     check_folder(path, "path")
-    if path.exists() and not path.is_file():
-        raise ValueError(f"path: {path} is no file that could be replaced: choose another name")
+    check_replaceable(path, "path", "an exported model")
     with written_whole(path) as temporary:
         temporary.write_bytes(contents)

@@ -148,8 +148,13 @@ def test_bad_arguments_and_weights_are_refused(tmp_path):
         model.to_c(name="2x")
     with pytest.raises(ValueError, match="there is no folder"):
         model.to_c(tmp_path / "nowhere" / "net.h")
-    with pytest.raises(ValueError, match="no file that could be replaced"):
+    with pytest.raises(ValueError, match="^path: .* is a folder, not the name of an exported model"):
         model.to_c(tmp_path)
+    link = tmp_path / "stdout"
+    link.symlink_to("/proc/self/fd/1")
+    with pytest.raises(ValueError, match="^path: .* is an open file of the process, not the name of an "):
+        model.to_c(link)
+    assert link.is_symlink()
     with pytest.raises(TypeError, match="path must be a path, got 5"):
         model.to_c(5)
     with pytest.raises(ValueError, match="X"):
