@@ -112,11 +112,8 @@ def identity(function: Callable) -> tuple:
     if function.__module__.partition(".")[0] == __package__.partition(".")[0]:
         return found
     code = function.__code__
-    used = sorted(variables.globals.items())
-    constants = (
-        *(value for value in code.co_consts if isinstance(value, (int, float, str, tuple))),
-        *((name, value) for name, value in used if isinstance(value, (int, float, str, tuple))),
-    )
+    used = [("", value) for value in code.co_consts] + sorted(variables.globals.items())
+    constants = tuple(one for one in used if isinstance(one[1], (int, float, str, tuple)))
     called = ((name, dispatcher_function(value)) for name, value in used)
     kernels = tuple((name, identity(other)) for name, other in called if other not in (None, function))
     return *found, code.co_code, code.co_names, constants, kernels
