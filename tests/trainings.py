@@ -39,5 +39,5 @@ def run_on(trainer, n_passes, rounds_a_call=None):
     """Run a trainer up to `n_passes`, with `rounds_a_call` rounds in each call of the kernel."""
     while trainer.n_passes < n_passes and not trainer.halted:
         if rounds_a_call:
-            trainer._rounds_a_call = rounds_a_call
+            trainer._calls.n_rounds = rounds_a_call
         assert trainer.run(n_passes)

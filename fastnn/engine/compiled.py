@@ -164,9 +164,9 @@ class NumbaBackend:
             for first in range(0, settings.n_rounds, step):
                 tiles = first, min(first + step, settings.n_rounds)
                 with acquired_cores(1):
-                    loss += kernel(
+                    loss = kernel(
                         *pointers, network.training_layout.plan, parameters, statistics, data, settings,
-                        np.uint64(key), tiles, work, gradient,
+                        np.uint64(key), tiles, work, 0, gradient, loss,
                     )  # fmt: skip
             return loss, gradient
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,18 +12,19 @@ from numpy.typing import NDArray
 
 from ..network.description import Network, aligned_empty, aligned_zeros
 from ..reference.lbfgs import Limits, status_of
-from ..system.threads import acquired_cores
-from . import limits
 from .arguments import (
     compile_gradient_aside,
+    distant_rows,
     gradient_pointers,
     kernel_settings,
+    sharing,
     tile_data,
     training_width,
     training_workspace,
 )
 from .job import Job
 from .lbfgs import ENDINGS, Ending, LBFGSMemory, check_parameters, lbfgs_limits, n_pairs
+from .shared_calls import SharedCalls
 
 __all__ = ["NumbaLBFGSTrainer"]
 
@@ -67,31 +70,41 @@ class NumbaLBFGSTrainer:
         self.non_finite = ""
         self.current, self.statistics = parameters, statistics
         n_samples, size = job.n_samples, network.n_parameters
-        width = training_width(network, n_samples)
+        n_parts, _ = sharing(network, n_samples, job.is_sparse)
+        # Threads share the samples: batch normalisation needs all of them at once.
+        n_shards = 1 if network.batch_norm else n_parts
+        shard = -(-n_samples // n_shards)
+        width = training_width(network, shard)
+        self._calls = SharedCalls(
+            (network, n_samples, "L-BFGS"), job.n_threads, n_shards,
+            network.training_operations * width * n_shards,
+        )  # fmt: skip
         self._kernel = lbfgs.lbfgs_iterations(job.is_sparse)
-        self._n_rounds = -(-n_samples // width)
         n_before = 0 if memory is None else self._checked_pairs(memory)
         maxcor = max(n_pairs(job), n_before)
         # Zeros and not garbage: a file of the memory depends on the training alone.
         self._minimiser = lbfgs.new_minimiser(size, maxcor, _aligned_zeros)
         self._minimiser.vectors[lbfgs.X] = parameters
         self._minimiser.counts[lbfgs.NEWEST] = maxcor - 1  # the ring begins at its first row
-        point = aligned_empty(2 * size, network.dtype).reshape(2, size)
-        point[...] = 0
         self._state = lbfgs.MinimiserState(
             parameters=parameters,
             statistics=statistics,
             minimiser=self._minimiser,
-            point=point[0],
-            gradient=point[1],
+            point=aligned_empty(size, network.dtype),
+            gradients=distant_rows(n_shards, size, network.dtype),
+            shard_losses=np.zeros(n_shards),
             statistics_at_point=statistics.copy(),
             losses=np.zeros(3),
             progress=np.zeros(2, np.int64),
+            evaluates=np.zeros(1, np.int64),
         )
         ends = Limits(*lbfgs_limits(job))
         if memory is not None:
             self._restore_memory(memory, n_before, ends)
         self.records = job.records(len(network.shapes))
+        settings = kernel_settings(train, network, job, width, n_rounds=-(-shard // width))
+        self._work = training_workspace(train, network, job, width, self._calls.most_threads)
+        self._n_rounds = settings.n_rounds
         self._arguments = (
             *gradient_pointers(train, network, job, team=False),
             lbfgs.advance_pointer(),
@@ -99,15 +112,13 @@ class NumbaLBFGSTrainer:
             self._state,
             lbfgs.Limits(*ends),
             train.Data(*tile_data(network, job, width)),
-            kernel_settings(train, network, job, width, self._n_rounds),
+            settings,
             self.records,
-            training_workspace(train, network, job, width, n_threads=1),
+            self._work,
         )
         if not self._arguments[0].is_saved:
             compile_gradient_aside(network, job, lbfgs.compile_advance)
-            self._kernel.compile_for_python(*self._arguments, 0, 1)
-        operations = network.training_operations * width
-        self._rounds_a_call = max(1, int(limits.FIRST_CALL_OPERATIONS / operations))
+            self._kernel.compile_for_python(0, 1, *self._arguments, 0, 1)
 
     # --- resumed trainings ---------------------------------------------------------------------------
 
@@ -117,10 +128,9 @@ class NumbaLBFGSTrainer:
         if self.non_finite:
             return None
         state, (vectors, numbers, counts) = self._state, self._minimiser
-        return LBFGSMemory(
-            vectors, numbers, counts, [state.point, state.gradient], state.statistics_at_point, state.losses,
-            state.progress,
-        )  # fmt: skip
+        # An evaluation that a call has not finished begins anew in the next training.
+        progress = np.array([self.n_passes, 0])
+        return LBFGSMemory(vectors, numbers, counts, state.statistics_at_point, state.losses, progress)
 
     def _checked_pairs(self, memory: LBFGSMemory) -> int:
         """Return the number M of pairs for which a memory has room.
@@ -137,8 +147,7 @@ class NumbaLBFGSTrainer:
         fits = (
             M >= 1
             and len(memory.vectors) == lbfgs.PAIRS + 2 * M
-            and len(memory.point) == 2
-            and {len(row) for row in (*memory.vectors, *memory.point)} == {network.n_parameters}
+            and {len(row) for row in memory.vectors} == {network.n_parameters}
             and memory.numbers.shape == (lbfgs.RHO + 2 * M,)
             and memory.counts.shape == (lbfgs.N_COUNTS,)
             and memory.statistics.shape == (network.n_statistics,)
@@ -146,15 +155,14 @@ class NumbaLBFGSTrainer:
             and memory.progress.shape == (2,)
         )
         if fits:
-            counts, (n_done, n_tiles) = memory.counts, memory.progress
+            counts = memory.counts
             fits = (
                 counts.min() >= 0
                 and counts[lbfgs.PHASE] <= lbfgs.ENDED
                 and counts[lbfgs.STATUS] <= lbfgs.SEARCH_FAILED
                 and counts[lbfgs.N_PAIRS] <= M
                 and counts[lbfgs.NEWEST] < M
-                and n_done == counts[lbfgs.N_ITERATIONS]
-                and 0 <= n_tiles < self._n_rounds
+                and memory.progress[0] == counts[lbfgs.N_ITERATIONS]
             )
         if not fits:
             raise ValueError("the state of L-BFGS contradicts itself or the network: train again")
@@ -175,9 +183,8 @@ class NumbaLBFGSTrainer:
             counts[lbfgs.NEWEST] = M - 1
         in_search = counts[lbfgs.PHASE] == lbfgs.SEARCH
         check_parameters(vectors[lbfgs.X_BEFORE if in_search else lbfgs.X], state.parameters)
-        state.point[...], state.gradient[...] = memory.point
         state.statistics_at_point[...] = memory.statistics
-        state.losses[...], state.progress[...] = memory.losses, memory.progress
+        state.losses[...], state.progress[0] = memory.losses, memory.progress[0]
         if counts[lbfgs.PHASE] == lbfgs.ITERATED:
             counts[lbfgs.STATUS] = status_of(
                 counts[lbfgs.N_ITERATIONS], counts[lbfgs.N_EVALUATIONS], numbers[lbfgs.VALUE_BEFORE],
@@ -218,7 +225,7 @@ class NumbaLBFGSTrainer:
 
     @property
     def _rounds_done(self) -> int:
-        """Number of tiles evaluated."""
+        """Number of rounds evaluated; a round is one tile of every shard."""
         n_evaluations = int(self._minimiser.counts[self._lbfgs.N_EVALUATIONS])
         return n_evaluations * self._n_rounds + int(self._state.progress[1])
 
@@ -226,13 +233,16 @@ class NumbaLBFGSTrainer:
         """Run one chunk; return False if the iterate that it has reached is not finite."""
         before, started = self._rounds_done, time.perf_counter()
         last_pass = self._job.last_step(last_pass, last_step)  # an iteration is a step and a pass
-        # Signals wait within `acquired_cores`, and Ctrl-C is raised at its end.
-        with acquired_cores(1):
-            result = self._kernel(*self._arguments, last_pass, self._rounds_a_call)
-        self.non_finite = NON_FINITE[result]
-        rounds_a_second = (self._rounds_done - before) / max(time.perf_counter() - started, 1e-6)
-        # A short call measures the speed inaccurately: let the calls grow eightfold at most.
-        self._rounds_a_call = max(1, min(int(limits.CALL_SECONDS * rounds_a_second), 8 * self._rounds_a_call))
+        n_rounds = self._calls.n_rounds
+
+        def parts(n_threads: int) -> list[Callable[[], int]]:
+            return [
+                functools.partial(self._kernel, thread, n_threads, *self._arguments, last_pass, n_rounds)
+                for thread in range(n_threads)
+            ]
+
+        self.non_finite = NON_FINITE[self._calls.run(parts, self._work.barrier)]
+        self._calls.note(self._rounds_done - before, time.perf_counter() - started)
         return not self.non_finite
 
 

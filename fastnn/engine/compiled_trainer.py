@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import os
 import time
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
 import numpy as np
@@ -14,8 +12,6 @@ from numpy.typing import NDArray
 from fastnn_kernels.compiler.interrupts import held_interrupts
 
 from ..network.description import Network
-from ..system import threads
-from ..system.threads import CorePlaces, acquired_cores, started_pool
 from . import limits
 from .arguments import (
     compile_gradient_aside,
@@ -33,7 +29,7 @@ from .arguments import (
 from .arrays import csr_table, read_only
 from .checks import find_non_finite
 from .job import Job, Memory
-from .thread_choice import ThreadChoice
+from .shared_calls import SharedCalls
 
 __all__ = ["NumbaTrainer"]
 
@@ -67,21 +63,11 @@ class NumbaTrainer:
         shard = -(-job.batch_size // n_shards)
         width = training_width(network, shard)
         by_rows = is_by_rows(network, job)
-        # Number of threads: those that the job asks for, but no more than have work in a step, and no more
-        # than the cores, or they would wait for each other at every barrier. Every call then takes the cores
-        # that are free (`acquired_cores`).
-        most = most_threads(network, job)
-        n_threads = min(job.n_threads or most, most, threads.available_cores())
-        self._n_threads = n_threads  # of the next call
-        self._choice = (
-            ThreadChoice((network, job.batch_size), n_threads)
-            if job.n_threads == 0 and n_threads > 1
-            else None
-        )
-        seconds = 0.0  # duration of the first call, if the speed is known from an earlier training
-        if self._choice is not None:
-            self._n_threads, seconds = self._choice.next_call()
-        self._most_threads = n_threads
+        self._calls = SharedCalls(
+            (network, job.batch_size), job.n_threads, most_threads(network, job),
+            network.training_operations * width * n_shards,
+        )  # fmt: skip
+        n_threads = self._calls.most_threads
         self._pointers = (
             *gradient_pointers(train, network, job, team=team, by_rows=by_rows),
             update_pointer(train, network, job, n_shards),
@@ -122,14 +108,7 @@ class NumbaTrainer:
         self._changing = [*changing, *self.records, self._data.indices]
         self._saved = [np.empty_like(array) for array in self._changing]
         self._first_step = 0  # number of the last call's first step
-        self._n_running = 1  # number of threads that the last call ran on
-        self._pool: ThreadPoolExecutor | None = None
-        self._process = os.getpid()  # ID of the process that has the pool's threads
         self.non_finite = ""
-        operations = network.training_operations * width * n_shards
-        self._rounds_a_call = max(1, int(limits.FIRST_CALL_OPERATIONS / operations))
-        if self._choice is not None:
-            self._rounds_a_call = max(self._rounds_a_call, int(seconds * self._choice.speed))
         gradient_of = self._pointers[0]
         if gradient_of is not None and not gradient_of.is_saved:
             self._compile_side_by_side()
@@ -173,7 +152,7 @@ class NumbaTrainer:
         try:
             if self._call(last_step):
                 self.non_finite = self._find_non_finite()
-            self._prepare_next(self._rounds_done - rounds_before, time.perf_counter() - started)
+            self._calls.note(self._rounds_done - rounds_before, time.perf_counter() - started)
         finally:
             # Ctrl-C is raised when `_call` releases its cores: restore finite arrays in that case, too.
             if self.non_finite:
@@ -181,16 +160,6 @@ class NumbaTrainer:
                     if self._find_non_finite():
                         self._restore_last_finite()
         return not self.non_finite
-
-    def _prepare_next(self, n_rounds: int, seconds: float) -> None:
-        """Choose threads and rounds of the next call by the duration of the last one."""
-        speed, wanted = n_rounds / max(seconds, 1e-6), limits.CALL_SECONDS
-        if self._choice is not None:
-            self._choice.note(self._n_running, n_rounds, seconds)
-            self._n_threads, wanted = self._choice.next_call()
-            speed = self._choice.speed
-        # A short call measures the speed inaccurately: let the calls grow eightfold at most.
-        self._rounds_a_call = max(1, min(int(wanted * speed), 8 * self._rounds_a_call))
 
     def single_step(self, X: Array, y: Any, coefficients: Array) -> float:
         """Run a step on other samples, and return their loss; NaN if a parameter would not be finite.
@@ -265,10 +234,6 @@ class NumbaTrainer:
         for pointer in reversed(self._pointers):
             pointer.compile()
 
-    def _use_one_thread(self) -> None:
-        """Run all further calls on the calling thread."""
-        self._n_threads, self._n_running, self._pool, self._choice = 1, 1, None, None
-
     def _prepared_call(self, **changing: Any) -> Any:
         """Return the call of the training loop, with the arguments that change from call to call replaced."""
         if self._prepared is None:
@@ -284,7 +249,7 @@ class NumbaTrainer:
 
     def _call(self, last_step: int) -> bool:
         """Call the kernel once, up to `last_step`; return False if a parameter would not be finite."""
-        n_rounds, step = self._rounds_a_call, self._step
+        n_rounds, step = self._calls.n_rounds, self._step
         n_steps = min(last_step - step, n_rounds // self._settings.n_rounds + 1, limits.CALL_STEPS)
         call = self._prepared_call(
             n_threads=1,
@@ -293,65 +258,14 @@ class NumbaTrainer:
             last_step=step + n_steps,
             n_rounds=n_rounds,
         )
-        if self._process != os.getpid():  # this process is a fork: it lacks the pool's threads
-            self._pool, self._process = None, os.getpid()
-        # Signals wait within `acquired_cores`, and Ctrl-C is raised at its end: neither a kernel nor the pool
-        # is left half way.
-        with acquired_cores(self._n_threads) as n_threads:
-            if n_threads > 1 and self._pool is None:
-                try:
-                    self._pool = started_pool(self._most_threads - 1)
-                except RuntimeError:  # no more threads are available, or the interpreter is exiting
-                    self._use_one_thread()
-            if n_threads == 1 or self._pool is None:
-                self._n_running = 1
-                return call()
-            return self._call_together(call, n_threads, self._pool)
 
-    def _call_together(self, call: Any, n_threads: int, pool: ThreadPoolExecutor) -> bool:
-        """Run a call on this thread and `n_threads` - 1 threads of the pool; return its result."""
-        # The last call may have run on fewer threads: copy the progress of thread 0 to all threads, and let
-        # all of them count from 0 at the kernel's barriers.
-        self._state.progress[1:] = self._state.progress[0]
-        self._work.barrier[...] = 0
-        call.set(n_threads=n_threads)
-        # The kernel's threads wait for each other at barriers: start only when all of them are submitted.
-        all_submitted: Future[bool] = Future()
-        parts = [call, *(call.copy() for _ in range(1, n_threads))]
-        for thread, part in enumerate(parts):
-            part.set(thread=thread)
-        places = CorePlaces()
+        def parts(n_threads: int) -> list[Any]:
+            call.set(n_threads=n_threads)
+            calls = [call, *(call.copy() for _ in range(1, n_threads))]
+            for thread, part in enumerate(calls[1:], 1):
+                part.set(thread=thread)
+            # The last call may have run on fewer threads: copy the progress of the first to all of them.
+            self._state.progress[1:] = self._state.progress[0]
+            return calls
 
-        def share(thread: int) -> bool:
-            try:
-                if thread > 0:
-                    places.take()
-                return parts[thread]()
-            except BaseException:
-                # Let the other threads pass the barriers at which they wait for this one.
-                self._work.barrier[thread * self._train.COUNTER_DISTANCE] = np.iinfo(np.int64).max
-                raise
-
-        def help_out(thread: int) -> None:
-            if all_submitted.result():
-                share(thread)
-
-        try:
-            try:
-                others = [pool.submit(help_out, thread) for thread in range(1, n_threads)]
-            except RuntimeError:  # the interpreter is exiting: continue on this thread alone
-                all_submitted.set_result(False)
-                self._use_one_thread()
-                call.set(n_threads=1)
-                return call()
-            all_submitted.set_result(True)
-            self._n_running = n_threads
-            try:
-                finite = share(0)
-            finally:
-                wait(others)
-            for other in others:
-                other.result()  # raises the exception of that thread, if there was one
-            return finite
-        finally:
-            places.release()
+        return self._calls.run(parts, self._work.barrier)

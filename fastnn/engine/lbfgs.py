@@ -65,20 +65,17 @@ class LBFGSMemory:
         Numbers of the minimiser and of its line search.
     counts : array (C,) of int64
         Counts of the minimiser, and its status.
-    point : sequence of arrays (P,)
-        Point and unfinished gradient of an evaluation in the network's dtype; empty without an evaluation.
     statistics : array
         Running statistics after the last evaluation.
     losses : array (3,) of float64
         Loss and penalty at the last point evaluated, and the recorded objective.
     progress : array (2,) of int64
-        Iterations done, and tiles of the present evaluation done.
+        Iterations done, and 0: the second number, of files of version 0.1, is not read.
     """
 
     vectors: Sequence[Array]
     numbers: NDArray[np.float64]
     counts: NDArray[np.int64]
-    point: Sequence[Array]
     statistics: Array
     losses: NDArray[np.float64]
     progress: NDArray[np.int64]

@@ -81,7 +81,6 @@ class NumpyLBFGSTrainer:
             [last.x, last.gradient, *last.S, *last.Y],
             np.array([last.value, last.before]),
             np.array([last.n_iterations, last.n_evaluations, last.status]),
-            [],
             self.statistics,
             np.array([self._loss, self._penalty, self.objective]),
             np.array([self.n_passes, 0]),

@@ -368,8 +368,7 @@ def read_memory(
 
 def _write_lbfgs(network: Network, memory: LBFGSMemory, writer: Writer) -> dict[str, Any]:
     """Collect the arrays of L-BFGS's memory; its description is empty."""
-    for name in ("vectors", "point"):
-        write_rows(network, getattr(memory, name), f"lbfgs.{name}", writer)
+    write_rows(network, memory.vectors, "lbfgs.vectors", writer)
     write_statistics(network, memory.statistics, "lbfgs.statistics", writer)
     for name in ("numbers", "counts", "losses", "progress"):
         writer.tensor(f"lbfgs.{name}", getattr(memory, name))
@@ -378,16 +377,11 @@ def _write_lbfgs(network: Network, memory: LBFGSMemory, writer: Writer) -> dict[
 
 def _read_lbfgs(network: Network, reader: Reader) -> LBFGSMemory:
     """Return L-BFGS's memory; trainers check whether its arrays fit each other."""
-
-    def rows(name: str, dtype: np.dtype) -> list[Array]:
-        n_rows = 0
-        while reader.has(f"lbfgs.{name}.{n_rows}.0.weight"):
-            n_rows += 1
-        return list(read_rows(network, (0.0,) * n_rows, f"lbfgs.{name}", reader, dtype))
-
+    n_rows = 0
+    while reader.has(f"lbfgs.vectors.{n_rows}.0.weight"):
+        n_rows += 1
     return LBFGSMemory(
-        vectors=rows("vectors", np.dtype(np.float64)),
-        point=rows("point", network.dtype),
+        vectors=list(read_rows(network, (0.0,) * n_rows, "lbfgs.vectors", reader, np.dtype(np.float64))),
         numbers=reader.read("lbfgs.numbers", np.float64, (None,)),
         counts=reader.read("lbfgs.counts", np.int64, (None,)),
         statistics=read_statistics(network, "lbfgs.statistics", reader),

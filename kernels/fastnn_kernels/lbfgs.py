@@ -9,7 +9,7 @@ except for rounding.
 The minimiser does not evaluate the objective: `advance` returns whenever it needs value and gradient at x.
 All numbers of the minimiser are float64, whatever the dtype of the network.
 
-Shape letters: P parameters (a whole number of vectors), M pairs, R records, L layers.
+Shape letters: P parameters (a whole number of vectors), M pairs, G shards, R records, L layers.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from .line_search import (
 from .step import record_ratios
 from .train import loss_and_gradient
 from .update import are_finite, parameter_square_sum
+from .vectors.barrier import wait
 from .vectors.processor import flush_subnormals, restore_mode
 from .vectors.value import fill, reduce_add_weighted
 from .vectors.vector import lanes, load, row, store
@@ -308,20 +309,24 @@ class MinimiserState(NamedTuple):
     """The arrays that a training by L-BFGS updates.
 
     parameters (P,) and statistics: those of the last iterate, which are always finite. minimiser: a
-    `Minimiser` of the objective. point (P,), gradient (P,): x and the gradient of the loss in the network's
-    dtype; statistics_at_point: the running statistics, which every evaluation updates. losses (3,) float64:
-    loss and penalty at the point, and the objective of the last iterate as it is recorded. progress (2,)
-    int64: iterations recorded, and tiles of the present evaluation done.
+    `Minimiser` of the objective. point (P,): x in the network's dtype. gradients (G, P or more) and
+    shard_losses (G,) float64: gradient and loss of every shard at the point. statistics_at_point: the running
+    statistics, which every evaluation updates. losses (3,) float64: loss and penalty at the point, and the
+    objective of the last iterate as it is recorded. progress (2,) int64: iterations recorded, and rounds of
+    the present evaluation done. evaluates (1,) int64: 1 if all threads are to evaluate the loss next, 0 if
+    the call ends.
     """
 
     parameters: Any
     statistics: Any
     minimiser: Any
     point: Any
-    gradient: Any
+    gradients: Any
+    shard_losses: Any
     statistics_at_point: Any
     losses: Any
     progress: Any
+    evaluates: Any
 
 
 @kernel
@@ -365,69 +370,107 @@ def keep_iterate(plan, state, settings, records):
     return 0
 
 
+@kernel
+def begin_evaluation(state):
+    """Copy x to `point`, in the network's dtype."""
+    point, x = state.point, row(state.minimiser.vectors, X)
+    for k in range(x.shape[0]):
+        point[k] = point.dtype.type(x[k])
+
+
+@kernel
+def end_evaluation(state, settings):
+    """Compute value and gradient of the objective at x from the losses and gradients of the shards."""
+    minimiser, losses, gradients = state.minimiser, state.losses, state.gradients
+    x, gradient = row(minimiser.vectors, X), row(minimiser.vectors, GRADIENT)
+    losses[0] = 0.0
+    for shard in range(gradients.shape[0]):
+        losses[0] += state.shard_losses[shard]
+        if shard == 0:
+            for k in range(x.shape[0]):
+                gradient[k] = np.float64(gradients[0, k])
+        else:
+            for k in range(x.shape[0]):
+                gradient[k] += np.float64(gradients[shard, k])
+    n_weights = settings.n_weights
+    reg_lambda = settings.reg_lambda * (settings.weight_scale if settings.of_objective else 1.0)
+    for k in range(n_weights):
+        gradient[k] += reg_lambda * x[k]
+    losses[1] = 0.5 * reg_lambda * parameter_square_sum(x, 0, n_weights)
+    minimiser.numbers[VALUE] = losses[0] + losses[1]
+
+
 @functools.cache
 def lbfgs_iterations(sparse: bool) -> Any:
     """Return the kernel of the iterations, on data stored in tiles or on a sparse table.
 
-    Its arguments are ``(gradient_of, activate, differentiate, loss_backward, advance, plan, state, limits,
-    data, settings, records, work, last_pass, n_rounds)``. The first four are the `gradient.GradientPointers`;
-    advance, the `advance_pointer`; state, a `MinimiserState`; limits, the `Limits` of the minimiser; data,
-    settings and work, a `train.Data`, `train.Settings` and a `train.Workspace`; records, those of
-    `train.train_steps`. The kernel returns after iteration `last_pass`, after `n_rounds` tiles, or at the end
-    of the minimisation.
+    Every thread calls the kernel. All threads evaluate the loss, each for some of the shards, and the first
+    one does everything else. The shards are those of `train.train_steps`, and so are the rounds.
 
-    Its result is 0, or the result of `keep_iterate` if an iterate is not finite: then parameters, statistics
-    and records are those of the iterate before.
+    Its arguments are ``(thread, n_threads, gradient_of, activate, differentiate, loss_backward, advance,
+    plan, state, limits, data, settings, records, work, last_pass, n_rounds)``. gradient_of to loss_backward
+    are the `gradient.GradientPointers`; advance is the `advance_pointer`; state, a `MinimiserState`; limits,
+    the `Limits` of the minimiser; data, settings and work, a `train.Data`, `train.Settings` and a
+    `train.Workspace`; records, those of `train.train_steps`. The kernel returns after iteration `last_pass`,
+    after `n_rounds` rounds, or at the end of the minimisation.
+
+    The result of the first thread is 0, or the result of `keep_iterate` if an iterate is not finite: then
+    parameters, statistics and records are those of the iterate before.
     """
     add_tiles = loss_and_gradient(sparse)
 
     @kernel
     def lbfgs_iterations(
-        gradient_of, activate, differentiate, loss_backward, advance, plan, state, limits, data, settings,
-        records, work, last_pass, n_rounds,
+        thread, n_threads, gradient_of, activate, differentiate, loss_backward, advance, plan, state, limits,
+        data, settings, records, work, last_pass, n_rounds,
     ):  # fmt: skip
         minimiser, progress, losses = state.minimiser, state.progress, state.losses
-        counts, vectors = minimiser.counts, minimiser.vectors
-        x, objective_gradient = row(vectors, X), row(vectors, GRADIENT)
-        point, gradient = state.point, state.gradient
-        size, dtype = x.shape[0], point.dtype.type
-        reg_lambda = settings.reg_lambda * (settings.weight_scale if settings.of_objective else 1.0)
+        counts, gradients, evaluates = minimiser.counts, state.gradients, state.evaluates
+        barrier = work.barrier
+        n_tiles = -(-settings.n_samples // settings.tile_width)
         result = 0
         mode = flush_subnormals()
-        while result == 0 and counts[PHASE] != ENDED:
-            if counts[PHASE] == ITERATED:
-                if counts[STATUS] != RUNNING or progress[0] >= last_pass:
-                    break
-            else:
-                if n_rounds <= 0:
-                    break
-                begin = progress[1]
-                end = min(begin + n_rounds, settings.n_rounds)
+        while True:
+            if thread == 0:
+                evaluates[0] = 0
+                while result == 0 and counts[PHASE] != ENDED:
+                    if counts[PHASE] == ITERATED:
+                        if counts[STATUS] != RUNNING or progress[0] >= last_pass:
+                            break
+                    elif progress[1] < settings.n_rounds:
+                        if progress[1] == 0:
+                            begin_evaluation(state)
+                        evaluates[0] = n_rounds > 0
+                        break
+                    else:
+                        end_evaluation(state, settings)
+                        progress[1] = 0
+                    phase = call(advance, (minimiser, limits))
+                    if phase == ITERATED:
+                        result = keep_iterate(plan, state, settings, records)
+                    elif phase == ENDED and not abs(losses[0] + losses[1]) < np.inf:  # all trials overflowed
+                        result = 3
+            wait(barrier, thread, n_threads)
+            if evaluates[0] == 0:
+                break
+            begin = progress[1]
+            end = min(begin + n_rounds, settings.n_rounds)
+            for shard in range(thread, gradients.shape[0], n_threads):
+                gradient, first = row(gradients, shard), shard * settings.n_rounds
                 if begin == 0:
-                    losses[0] = 0.0
-                    for k in range(size):
-                        point[k] = dtype(x[k])
+                    state.shard_losses[shard] = 0.0
+                    for k in range(state.point.shape[0]):
                         gradient[k] = 0
-                losses[0] += add_tiles(
-                    gradient_of, activate, differentiate, loss_backward, plan, point,
-                    state.statistics_at_point, data, settings, settings.seed, (begin, end), work, gradient,
+                tiles = min(first + begin, n_tiles), min(first + end, n_tiles)
+                state.shard_losses[shard] = add_tiles(
+                    gradient_of, activate, differentiate, loss_backward, plan, state.point,
+                    state.statistics_at_point, data, settings, settings.seed, tiles, work, thread, gradient,
+                    state.shard_losses[shard],
                 )  # fmt: skip
-                n_rounds -= end - begin
-                progress[1] = end % settings.n_rounds
-                if end < settings.n_rounds:
-                    break
-                n_weights = settings.n_weights
-                for k in range(size):
-                    objective_gradient[k] = np.float64(gradient[k])
-                for k in range(n_weights):
-                    objective_gradient[k] += reg_lambda * x[k]
-                losses[1] = 0.5 * reg_lambda * parameter_square_sum(x, 0, n_weights)
-                minimiser.numbers[VALUE] = losses[0] + losses[1]
-            phase = call(advance, (minimiser, limits))
-            if phase == ITERATED:
-                result = keep_iterate(plan, state, settings, records)
-            elif phase == ENDED and not abs(losses[0] + losses[1]) < np.inf:  # all trials overflowed
-                result = 3
+            n_rounds -= end - begin
+            wait(barrier, thread, n_threads)
+            if thread == 0:
+                progress[1] = end
         restore_mode(mode)
         return result
 

@@ -175,24 +175,24 @@ def loss_and_gradient(sparse: bool) -> Any:
     """Return the kernel that computes loss and gradient of data stored in tiles, or of a sparse table.
 
     Its arguments are ``(gradient_of, activate, differentiate, loss_backward, plan, parameters, statistics,
-    data, settings, key, tiles, work, gradient)``. The first four are the `GradientPointers`; key, uint64, is
-    that of the random numbers for dropout; data, settings and work are a `Data`, `Settings` and a
-    `Workspace`. The kernel adds the gradient of the tiles from ``tiles[0]`` to before ``tiles[1]`` to
-    gradient (P,), and returns their loss.
+    data, settings, key, tiles, work, thread, gradient, loss)``. The first four are the `GradientPointers`;
+    key, uint64, is that of the random numbers for dropout; data, settings and work are a `Data`, `Settings`
+    and a `Workspace`, of which the kernel uses the rows of the thread. The kernel adds the gradient of the
+    tiles from ``tiles[0]`` to before ``tiles[1]`` to gradient (P or more,), and returns `loss` plus their
+    losses, which are added one by one: sums have the same bits however many calls compute them.
     """
 
     @kernel
     def loss_and_gradient(
         gradient_of, activate, differentiate, loss_backward, plan, parameters, statistics, data, settings,
-        key, tiles, work, gradient,
+        key, tiles, work, thread, gradient, loss,
     ):  # fmt: skip
         T = settings.tile_width
         n_inputs, n_targets = plan[0, INPUTS], settings.n_targets
-        loss = 0.0
         for tile in range(tiles[0], tiles[1]):
             if sparse:
                 last = min((tile + 1) * T, settings.n_samples) - 1
-                transposed = view(row(work.tiles, 0), 0, T, transposed_width(plan, parameters))
+                transposed = view(row(work.tiles, thread), 0, T, transposed_width(plan, parameters))
                 X = SparseTile(data.X, tile * T, last, transposed)
             else:
                 X = view(data.X, tile * n_inputs * T, n_inputs, T)
@@ -201,8 +201,8 @@ def loss_and_gradient(sparse: bool) -> Any:
             batch = Batch(weights, statistics, settings.dropout, key, tile * T)
             loss += call(gradient_of, (
                 activate, differentiate, loss_backward, plan, parameters, X, y, weights, batch,
-                settings.loss_parameter, True, row(work.units, 0), row(work.dunits, 0), row(work.scratch, 0),
-                gradient, True,
+                settings.loss_parameter, True, row(work.units, thread), row(work.dunits, thread),
+                row(work.scratch, thread), gradient, True,
             ))  # fmt: skip
         return loss
 

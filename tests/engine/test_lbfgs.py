@@ -7,11 +7,12 @@ import pytest
 import scipy.optimize
 import scipy.sparse
 
-from fastnn.engine import compiled_lbfgs, limits
+from fastnn.engine import compiled_lbfgs
 from fastnn.engine.choice import get_backend
 from fastnn.engine.job import Job
 from fastnn.network.description import Network
 from fastnn.optimizers import LBFGS
+from fastnn.system import threads
 
 N_PASSES = 8
 random = np.random.default_rng(0)
@@ -53,11 +54,16 @@ def problem(name, sparse=False):
     return network, network.draw_parameters(np.random.RandomState(0)), network.initial_statistics(), job
 
 
-def run(backend, network, parameters, statistics, job):
-    """Run a job; return the parameters (n, P) after every iteration, and the trainer."""
+def run(backend, network, parameters, statistics, job, n_rounds=None):
+    """Run a job; return the parameters (n, P) after every iteration, and the trainer.
+
+    Every call of the kernel runs `n_rounds` rounds, if given.
+    """
     parameters, iterates = parameters.copy(), []
     trainer = get_backend(backend).lbfgs_trainer(network, parameters, statistics.copy(), job)
     while trainer.n_passes < job.num_passes and not trainer.halted:
+        if n_rounds:
+            trainer._calls.n_rounds = n_rounds
         assert trainer.run(trainer.n_passes + 1)
         if trainer.n_passes > len(iterates):
             iterates.append(parameters.copy())
@@ -122,19 +128,44 @@ def test_backends_agree(name, sparse):
 
 @each_case
 @each_form
-def test_short_calls_give_the_same_bits(name, sparse, monkeypatch):
+def test_calls_of_any_length_give_the_same_bits(name, sparse, monkeypatch):
     network, *begin, job = problem(name, sparse)
     expected, trainer = run("numba", network, *begin, job)
-    monkeypatch.setattr(limits, "CALL_SECONDS", 0.0)
-    monkeypatch.setattr(limits, "FIRST_CALL_OPERATIONS", 0.0)
     if not network.batch_norm:  # batch normalisation needs all samples in one tile
         monkeypatch.setattr(compiled_lbfgs, "training_width", lambda network, n_samples: 16)
-    by_short_calls, _ = run("numba", network, *begin, job)
-    monkeypatch.setattr(limits, "CALL_SECONDS", 10.0)
-    by_long_calls, again = run("numba", network, *begin, job)
-    np.testing.assert_array_equal(by_short_calls, by_long_calls)
-    np.testing.assert_allclose(by_short_calls[0], expected[0], rtol=1e-3, atol=1e-6)
+    by_long_calls, again = run("numba", network, *begin, job, n_rounds=10**6)
+    records = again.records
+    np.testing.assert_allclose(by_long_calls[0], expected[0], rtol=1e-3, atol=1e-6)
     assert again.ending == trainer.ending
+    for n_rounds in (1, 3):
+        by_short_calls, again = run("numba", network, *begin, job, n_rounds=n_rounds)
+        np.testing.assert_array_equal(by_short_calls, by_long_calls)
+        for record, wanted in zip(again.records, records, strict=True):
+            np.testing.assert_array_equal(record, wanted)
+        assert again.ending == trainer.ending
+
+
+@each_case
+@each_form
+@pytest.mark.parametrize("n_shards", [2, 7])
+def test_any_number_of_threads_gives_the_same_bits(name, sparse, n_shards, monkeypatch):
+    network, *begin, job = problem(name, sparse)
+    expected, _ = run("numpy", network, *begin, job)
+    monkeypatch.setattr(threads, "available_cores", lambda: 3)
+    monkeypatch.setattr(compiled_lbfgs, "sharing", lambda *_: (n_shards, False))
+    if not network.batch_norm:  # the last shards have fewer tiles
+        monkeypatch.setattr(compiled_lbfgs, "training_width", lambda network, n_samples: 8)
+    alone, trainer = run("numba", network, *begin, dataclasses.replace(job, n_threads=1))
+    rtol = 1e-2 if network.dtype == np.float32 else 1e-7
+    np.testing.assert_allclose(alone, expected, rtol=rtol, atol=rtol)
+    for n_threads in (2, 3):
+        shared = dataclasses.replace(job, n_threads=n_threads)
+        for n_rounds in (1, 2, 10**6):
+            found, again = run("numba", network, *begin, shared, n_rounds)
+            np.testing.assert_array_equal(found, alone)
+            for record, wanted in zip(again.records, trainer.records, strict=True):
+                np.testing.assert_array_equal(record, wanted)
+            assert again._calls.n_running == (1 if network.batch_norm else min(n_threads, n_shards))
 
 
 @each_backend

@@ -44,7 +44,7 @@ def train(network, job, n_passes):
     trainer = get_backend("numba").trainer(
         network, parameters, network.initial_statistics(), job, Memory.fresh(network, parameters, job)
     )
-    trainer._rounds_a_call = 10**9
+    trainer._calls.n_rounds = 10**9
     assert trainer.run(n_passes)
     assert trainer.n_passes == n_passes
     return trainer

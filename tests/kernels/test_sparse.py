@@ -167,7 +167,7 @@ def test_any_number_of_threads_that_share_the_update_gives_the_same_bits(monkeyp
     for n_threads, rounds_a_call in ((1, None), (2, None), (2, 1), (3, 2)):
         trainer, result = begin("numba", network, shared_job(n_threads, dtype=dtype, **options))
         run_on(trainer, 3, rounds_a_call)
-        assert trainer._n_running == min(n_threads, available_cores())
+        assert trainer._calls.n_running == min(n_threads, available_cores())
         alone = alone or result
         for name, array in result.items():
             np.testing.assert_array_equal(array, alone[name], err_msg=f"{name}, {n_threads} threads")

@@ -141,10 +141,10 @@ def test_cores_that_are_taken_between_calls_do_not_change_the_bits(training, tur
         for is_core_taken in itertools.cycle(turns):
             if trainer.n_passes == training.options["num_passes"] or trainer.halted:
                 break
-            trainer._rounds_a_call = 1
+            trainer._calls.n_rounds = 1
             with threads.acquired_cores(1) if is_core_taken else nullcontext():
                 assert trainer.run(training.options["num_passes"])
-            expected += [1] if is_core_taken or trainer._n_threads == 1 else [2, 2]
+            expected += [1] if is_core_taken or trainer._calls.most_threads == 1 else [2, 2]
     assert used == expected
     assert_same_bits(results, alone)
 
@@ -229,7 +229,7 @@ def test_divergence_leaves_the_last_finite_step(recipe, backend):
     # As many steps, one by one, lead to the same bits, and one more step diverges.
     again, expected = begin(backend, network, job)
     if backend == "numba":
-        again._rounds_a_call = 1
+        again._calls.n_rounds = 1
         while step_of(again) < n_steps:
             assert again._call(n_steps)
     else:

@@ -8,7 +8,7 @@ import pytest
 from processes import run_python
 
 import fastnn
-from fastnn.engine import compiled_trainer
+from fastnn.engine import shared_calls
 from fastnn.system import threads
 
 
@@ -199,7 +199,7 @@ def test_every_thread_may_use_the_same_cores_after_a_training(monkeypatch, refus
             found.append((before, os.sched_getaffinity(0), threading.get_ident()))
 
     monkeypatch.setattr(os, "sched_setaffinity", set_noted)
-    monkeypatch.setattr(compiled_trainer, "CorePlaces", Noted)
+    monkeypatch.setattr(shared_calls, "CorePlaces", Noted)
     before = os.sched_getaffinity(0)
     alone = trained(1)
     assert not found

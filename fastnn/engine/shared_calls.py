@@ -1,0 +1,152 @@
+"""Calls of a training loop: the threads that share each call, and how long it runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..system import threads
+from ..system.threads import CorePlaces, acquired_cores, started_pool
+from . import limits
+from .thread_choice import ThreadChoice
+
+__all__ = ["SharedCalls"]
+
+T = TypeVar("T")
+
+
+class SharedCalls:
+    """Number of threads and of rounds for each call of a training loop, and the pool of its threads.
+
+    A call takes about `limits.CALL_SECONDS`; a round is the shortest part after which the loop can return.
+    The results of the loop do not depend on the number of threads.
+
+    Parameters
+    ----------
+    kind : hashable
+        Equal for trainings whose rounds are alike (`ThreadChoice`).
+    n_threads : int
+        Number of threads that was asked for; 0 to measure which number is faster.
+    most : int
+        Largest number of threads that have work in a round.
+    operations : float
+        FLOPs of a round.
+
+    Attributes
+    ----------
+    most_threads : int
+        Largest number of threads of a call: the number asked for, but no more than have work, and no more
+        than the cores, or threads would wait for each other at every barrier.
+    n_rounds : int
+        Number of rounds of the next call.
+    n_running : int
+        Number of threads that the last call ran on. Every call takes only cores that are free.
+    """
+
+    def __init__(self, kind: Hashable, n_threads: int, most: int, operations: float) -> None:
+        self.most_threads = min(n_threads or most, most)
+        if self.most_threads > 1:
+            self.most_threads = min(self.most_threads, threads.available_cores())
+        self.n_running = 1
+        self.n_rounds = max(1, int(limits.FIRST_CALL_OPERATIONS / operations))
+        self._n_threads = self.most_threads  # of the next call
+        self._choice: ThreadChoice | None = None
+        if n_threads == 0 and self.most_threads > 1:
+            self._choice = ThreadChoice(kind, self.most_threads)
+            self._n_threads, seconds = self._choice.next_call()
+            # The speed is known if it was measured in an earlier training.
+            self.n_rounds = max(self.n_rounds, int(seconds * self._choice.speed))
+        self._pool: ThreadPoolExecutor | None = None
+        self._process = os.getpid()  # ID of the process that has the pool's threads
+
+    def run(self, parts: Callable[[int], Sequence[Callable[[], T]]], barrier: NDArray[np.int64]) -> T:
+        """Run one call on free cores, and return the result of the calling thread.
+
+        Signals wait until the end, where Ctrl-C is raised: neither a kernel nor the pool is left half way.
+
+        Parameters
+        ----------
+        parts : callable
+            Function of a number n of threads that returns n functions without arguments: the call of the loop
+            by each thread, the calling thread's first.
+        barrier : array
+            Counters at which the threads wait for each other, the same number for each of `most_threads`
+            (`barrier.wait`).
+        """
+        if self._process != os.getpid():  # this process is a fork: it lacks the pool's threads
+            self._pool, self._process = None, os.getpid()
+        with acquired_cores(self._n_threads) as n_threads:
+            if n_threads > 1 and self._pool is None:
+                try:
+                    self._pool = started_pool(self.most_threads - 1)
+                except RuntimeError:  # no more threads are available, or the interpreter is exiting
+                    self._use_one_thread()
+            if n_threads > 1 and self._pool is not None:
+                return self._run_together(parts, n_threads, self._pool, barrier)
+            self.n_running = 1
+            return parts(1)[0]()
+
+    def note(self, n_rounds: int, seconds: float) -> None:
+        """Choose threads and rounds of the next call, given the duration of the last one."""
+        speed, wanted = n_rounds / max(seconds, 1e-6), limits.CALL_SECONDS
+        if self._choice is not None:
+            self._choice.note(self.n_running, n_rounds, seconds)
+            self._n_threads, wanted = self._choice.next_call()
+            speed = self._choice.speed
+        # A short call measures the speed inaccurately: let the calls grow eightfold at most.
+        self.n_rounds = max(1, min(int(wanted * speed), 8 * self.n_rounds))
+
+    def _use_one_thread(self) -> None:
+        """Run all further calls on the calling thread."""
+        self._n_threads, self.n_running, self._pool, self._choice = 1, 1, None, None
+
+    def _run_together(
+        self, parts: Callable[[int], Sequence[Callable[[], T]]], n_threads: int, pool: ThreadPoolExecutor,
+        barrier: Any,
+    ) -> T:  # fmt: skip
+        """Run a call on this thread and `n_threads` - 1 threads of the pool."""
+        # The last call may have run on fewer threads: let all of them count from 0 at the kernel's barriers.
+        barrier[...] = 0
+        counters = barrier.reshape(self.most_threads, -1)
+        # The kernel's threads wait for each other at barriers: start only when all of them are submitted.
+        all_submitted: Future[bool] = Future()
+        calls = parts(n_threads)
+        places = CorePlaces()
+
+        def share(thread: int) -> T:
+            try:
+                if thread > 0:
+                    places.take()
+                return calls[thread]()
+            except BaseException:
+                # Let the other threads pass the barriers at which they wait for this one.
+                counters[thread] = np.iinfo(np.int64).max
+                raise
+
+        def help_out(thread: int) -> None:
+            if all_submitted.result():
+                share(thread)
+
+        try:
+            try:
+                others = [pool.submit(help_out, thread) for thread in range(1, n_threads)]
+            except RuntimeError:  # the interpreter is exiting: continue on this thread alone
+                all_submitted.set_result(False)
+                self._use_one_thread()
+                return parts(1)[0]()
+            all_submitted.set_result(True)
+            self.n_running = n_threads
+            try:
+                result = share(0)
+            finally:
+                wait(others)
+            for other in others:
+                other.result()  # raises the exception of that thread, if there was one
+            return result
+        finally:
+            places.release()
