@@ -28,15 +28,21 @@ import fastnn
 from fastnn.system.threads import available_cores
 
 
-def best(turns: int, **actions: Callable[[], object]) -> dict[str, float]:
-    """Return the seconds of the fastest of `turns` runs of each action, in turns, after a turn of warm-up."""
+def best(turns: int, rest: float = 0.0, runs: int = 1, **actions: Callable[[], object]) -> dict[str, float]:
+    """Return the seconds of the fastest run of each action, after a turn of warm-up.
+
+    Actions run in turns, each `runs` times in a row, after `rest` seconds: threads of other libraries spin
+    for some time after their work.
+    """
     seconds = {name: float("inf") for name in actions}
     for turn in range(turns + 1):
         for name, action in actions.items():
-            started = time.perf_counter()
-            action()
-            if turn:
-                seconds[name] = min(seconds[name], time.perf_counter() - started)
+            time.sleep(rest)
+            for _ in range(runs):
+                started = time.perf_counter()
+                action()
+                if turn:
+                    seconds[name] = min(seconds[name], time.perf_counter() - started)
     return seconds
 
 
@@ -344,10 +350,10 @@ def lbfgs() -> None:
     ours, theirs = estimators.SIDES.values()
     for table in estimators.LBFGS_TABLES:
         for width in estimators.LBFGS_WIDTHS:
-            runs = {"ours": partial(estimators.fit_by_lbfgs, ours, table, width)}
-            runs["theirs"] = partial(estimators.fit_by_lbfgs, theirs, table, width)
-            t = best(5, **runs)
-            n_iter, n_theirs = (run().n_iter_ for run in runs.values())
+            fits = {"ours": partial(estimators.fit_by_lbfgs, ours, table, width)}
+            fits["theirs"] = partial(estimators.fit_by_lbfgs, theirs, table, width)
+            t = best(5, rest=0.2, runs=4, **fits)
+            n_iter, n_theirs = (fit().n_iter_ for fit in fits.values())
             row(
                 f"lbfgs: {table}, hidden layer of {width}",
                 f"scikit-learn {t['theirs'] * 1e3:.1f} ms, {n_theirs} iterations",
