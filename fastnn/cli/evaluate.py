@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,13 @@ def add_command(commands: Any, summary: str) -> None:
         "--target", metavar="COLUMN", help="column with the truth (default: of the name in the training)"
     )
     parser.add_argument("--weights", metavar="COLUMN", help="column with the weights of the rows")
-    parser.add_argument("-o", "--out", metavar="FILE", type=Path, help="JSON file of the scores")
+    parser.add_argument(
+        "-o",
+        "--out",
+        metavar="FILE",
+        type=file_or_dash,
+        help="JSON file of the scores; - for standard output, and the printed tables for standard error",
+    )
     add_reading_arguments(parser)
     parser.set_defaults(run=_run)
 
@@ -46,7 +53,8 @@ def _run(options: argparse.Namespace) -> int:
     """Predict, compare and print; return the exit status."""
     from ..system.files import check_file_name, check_folder, check_replaceable, written_whole
 
-    if options.out is not None:
+    to_file = options.out not in (None, "-")
+    if to_file:
         check_file_name(options.out, "--out")
         check_folder(options.out, "--out")
         check_replaceable(options.out, "--out", "a file of scores")
@@ -90,15 +98,17 @@ def _run(options: argparse.Namespace) -> int:
     notes = [*table.notes, *matching.notes, *gap_notes(rows.n_gaps)]
     if classes is not None and running.n_ranked < running.n_rows:
         notes.append(f"the ROC AUC is that of {running.n_ranked:,} random rows")
-    print(f"{table.name}: {running.n_rows:,} rows with {target}")
-    for note in notes:
-        print(f"  note: {note}")
-    print(f"\n{table_of_scores(task, scores)}")
+    printed = [f"{table.name}: {running.n_rows:,} rows with {target}", *(f"  note: {note}" for note in notes)]
+    printed.append(f"\n{table_of_scores(task, scores)}")
     if classes is not None and len(classes) <= MOST_CLASSES:
-        print(f"\n{_confusion(running.counts, classes)}")
+        printed.append(f"\n{_confusion(running.counts, classes)}")
+    print(*printed, sep="\n", file=sys.stderr if options.out == "-" else sys.stdout)
     if options.out is not None:
         content = {"model": str(options.model), "table": table.name, "rows": running.n_rows, "target": target}
         text = json.dumps(content | {"scores": plain_scores(scores)}, indent=2, allow_nan=False)
+        if not to_file:
+            print(text)
+            return 0
         with written_whole(options.out) as temporary:
             temporary.write_text(text + "\n", encoding="utf-8")
     return 0

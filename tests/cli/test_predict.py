@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import os
 import subprocess
 import sys
 from decimal import Decimal
@@ -225,6 +226,11 @@ def test_an_evaluation_of_classes_has_scores_and_a_confusion_matrix(trained, run
     counts = np.array([[int(cell) for cell in line.split()[1:]] for line in matrix[1:3]])
     assert counts.sum() == 60
     assert counts.trace() == round(60 * accuracy)
+    status, printed, errors = run("evaluate", trained, "new.csv", "-o", "-")
+    assert (status, errors) == (0, out)
+    with open("scores.json", encoding="utf-8") as file:
+        assert printed == file.read()
+    assert not os.path.exists("-")
 
 
 def test_an_evaluation_may_name_another_column_as_target(folder, run):
