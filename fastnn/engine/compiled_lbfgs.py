@@ -226,7 +226,9 @@ class NumbaLBFGSTrainer:
     @property
     def _rounds_done(self) -> int:
         """Number of rounds evaluated; a round is one tile of every shard."""
-        n_evaluations = int(self._minimiser.counts[self._lbfgs.N_EVALUATIONS])
+        lbfgs, counts = self._lbfgs, self._minimiser.counts
+        # `advance` counts an evaluation of a line search when it asks for the evaluation.
+        n_evaluations = int(counts[lbfgs.N_EVALUATIONS]) - int(counts[lbfgs.PHASE] == lbfgs.SEARCH)
         return n_evaluations * self._n_rounds + int(self._state.progress[1])
 
     def run(self, last_pass: int, last_step: int | None = None) -> bool:
@@ -235,13 +237,15 @@ class NumbaLBFGSTrainer:
         last_pass = self._job.last_step(last_pass, last_step)  # an iteration is a step and a pass
         n_rounds = self._calls.n_rounds
 
-        def parts(n_threads: int) -> list[Callable[[], int]]:
-            return [
-                functools.partial(self._kernel, thread, n_threads, *self._arguments, last_pass, n_rounds)
-                for thread in range(n_threads)
-            ]
+        def call(thread: int, n_threads: int) -> None:
+            result = self._kernel(thread, n_threads, *self._arguments, last_pass, n_rounds)
+            if thread == 0:  # keep the result here: Ctrl-C is raised before `SharedCalls.run` returns
+                self.non_finite = NON_FINITE[result]
 
-        self.non_finite = NON_FINITE[self._calls.run(parts, self._work.barrier)]
+        def parts(n_threads: int) -> list[Callable[[], None]]:
+            return [functools.partial(call, thread, n_threads) for thread in range(n_threads)]
+
+        self._calls.run(parts, self._work.barrier)
         self._calls.note(self._rounds_done - before, time.perf_counter() - started)
         return not self.non_finite
 

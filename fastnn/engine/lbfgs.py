@@ -70,7 +70,8 @@ class LBFGSMemory:
     losses : array (3,) of float64
         Loss and penalty at the last point evaluated, and the recorded objective.
     progress : array (2,) of int64
-        Iterations done, and 0: the second number, of files of version 0.1, is not read.
+        Iterations done, and 0. The second number is not read: in earlier files, it counts the tiles of an
+        unfinished evaluation.
     """
 
     vectors: Sequence[Array]

@@ -317,7 +317,10 @@ class TrainingState:
 
 def _memory_of(values: dict[str, Any]) -> Memory | LBFGSMemory:
     """Return the memory whose fields a pickle holds."""
-    return Memory(**values) if "optimizer" in values else LBFGSMemory(**values)
+    if "optimizer" in values:
+        return Memory(**values)
+    # Earlier pickles also hold the arrays of an unfinished evaluation, which begins anew.
+    return LBFGSMemory(**{field.name: values[field.name] for field in fields(LBFGSMemory)})
 
 
 def write_memory(network: Network, memory: Memory | LBFGSMemory | None, writer: Writer) -> Any:

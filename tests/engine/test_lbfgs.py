@@ -1,6 +1,7 @@
 """The L-BFGS trainers of both backends: they match SciPy, and short calls give the same bits."""
 
 import dataclasses
+import signal
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import scipy.sparse
 from fastnn.engine import compiled_lbfgs
 from fastnn.engine.choice import get_backend
 from fastnn.engine.job import Job
+from fastnn.engine.shared_calls import SharedCalls
 from fastnn.network.description import Network
 from fastnn.optimizers import LBFGS
 from fastnn.system import threads
@@ -168,6 +170,22 @@ def test_any_number_of_threads_gives_the_same_bits(name, sparse, n_shards, monke
             assert again._calls.n_running == (1 if network.batch_norm else min(n_threads, n_shards))
 
 
+def test_the_rounds_of_a_call_are_those_that_it_has_run(monkeypatch):
+    """The speed of a call decides the length of the next one, and the number of threads."""
+    network, *begin, job = problem("tanh")
+    noted = []
+    monkeypatch.setattr(SharedCalls, "note", lambda calls, n_rounds, seconds: noted.append(n_rounds))
+    monkeypatch.setattr(compiled_lbfgs, "training_width", lambda network, n_samples: 16)  # ten tiles
+    run("numba", network, *begin, job, n_rounds=1)
+    assert set(noted) == {1}
+    assert len(noted) > 10 * N_PASSES
+    noted.clear()
+    run("numba", network, *begin, job, n_rounds=10**6)
+    assert len(noted) == N_PASSES
+    assert noted[0] >= 20
+    assert all(n_rounds > 0 and n_rounds % 10 == 0 for n_rounds in noted)
+
+
 @each_backend
 @pytest.mark.parametrize(
     ("options", "n_passes", "status", "message"),
@@ -204,3 +222,22 @@ def test_an_iterate_that_overflows_leaves_the_last_finite_one(backend):
     np.testing.assert_array_equal(parameters, start[0])
     np.testing.assert_array_equal(statistics, start[1])
     assert trainer.n_passes == 0
+
+
+def test_ctrl_c_in_a_call_that_diverges_leaves_no_state_to_resume(monkeypatch):
+    network, parameters, statistics, job = problem("normalised")
+    samples = job.X.copy()
+    samples[3, 0] = 1e200
+    job = dataclasses.replace(job, X=samples)
+    trainer = get_backend("numba").lbfgs_trainer(network, parameters, statistics, job)
+    kernel = trainer._kernel
+
+    def interrupted(*arguments):
+        signal.raise_signal(signal.SIGINT)  # raised as KeyboardInterrupt when the call has ended
+        return kernel(*arguments)
+
+    monkeypatch.setattr(trainer, "_kernel", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.run(job.num_passes)
+    assert trainer.non_finite == "a running statistic of batch normalisation"
+    assert trainer.memory is None

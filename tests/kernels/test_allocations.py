@@ -79,7 +79,7 @@ def test_threads_allocate_nothing(monkeypatch):
     job = Job(X, y[:, None].astype(float), np.ones(1100), 1000, 1100, epsilon=1e-4, n_threads=2)
 
     def train_on_two_threads(n_passes):
-        assert train(network, job, n_passes)._calls.most_threads == 2
+        assert train(network, job, n_passes)._calls.n_running == 2
 
     assert allocations(train_on_two_threads, 10) == allocations(train_on_two_threads, 1000)
 

@@ -9,6 +9,7 @@ from saved_models import X, model, trained, y
 
 import fastnn
 from fastnn.training.loop import Hook
+from fastnn_kernels.lbfgs import N_EVALUATIONS
 
 # Minibatches of 16 of the 60 samples: four steps a pass, the last one of 12 samples.
 BASE = {"num_passes": 12, "epsilon": 0.01, "batch_size": 16, "reduction": "mean", "random_state": 4}
@@ -43,10 +44,14 @@ class StopAfter(Hook):
 
 
 class StopInPass(Hook):
-    """Hook that ends a training after one call of its trainer, in the middle of a pass."""
+    """Hook that ends a training after `n_calls` calls of its trainer, in the middle of a pass."""
+
+    def __init__(self, n_calls=1):
+        self.n_left = n_calls
 
     def after_chunk(self, training):
-        return True
+        self.n_left -= 1
+        return self.n_left == 0
 
 
 def everything(thing, folder):
@@ -117,21 +122,29 @@ def test_lbfgs_can_be_resumed_for_more_passes_than_planned(backend, tmp_path):
 
 
 def test_lbfgs_resumes_in_the_middle_of_an_evaluation(tmp_path, monkeypatch):
-    """A call of the kernel evaluates one of several tiles: most calls end in the middle of a line search."""
+    """A call of the kernel evaluates one of several tiles: most calls end in the middle of a line search.
+
+    A resumed training begins the evaluation anew, so that only a training of enough calls goes on: each is
+    longer than the one before.
+    """
     from fastnn.engine import limits
 
     monkeypatch.setattr(limits, "FIRST_CALL_OPERATIONS", 1)
+    monkeypatch.setattr(limits, "CALL_SECONDS", 0.0)
     samples, labels = np.random.RandomState(0).normal(size=(1500, 2)), np.arange(1500) % 2
     options = {"optimizer": "lbfgs", "reduction": "mean", "num_passes": 4, "random_state": 0}
     at_once = model(batch_norm=False)
     at_once.train(samples, labels, **options)
-    stopped, n_calls = model(batch_norm=False), 0
-    resume = False
+    stopped, n_trainings = model(batch_norm=False), 0
+    evaluations = set()
     while stopped._training is None or stopped._training.n_steps < 4:
-        stopped.train(samples, labels, callbacks=[StopInPass()], resume=resume, **options)
+        callbacks, resume = [StopInPass(n_trainings + 1)], n_trainings > 0
+        stopped.train(samples, labels, callbacks=callbacks, resume=resume, **options)
         stopped.save(tmp_path / "stopped.fastnn")
-        stopped, resume, n_calls = fastnn.load(tmp_path / "stopped.fastnn"), True, n_calls + 1
-    assert n_calls > 8
+        stopped, n_trainings = fastnn.load(tmp_path / "stopped.fastnn"), n_trainings + 1
+        evaluations.add(int(stopped._training.memory.counts[N_EVALUATIONS]))
+    assert n_trainings > 8
+    assert len(evaluations) > 4  # the trainings have stopped in several evaluations
     assert everything(stopped, tmp_path) == everything(at_once, tmp_path)
 
 
