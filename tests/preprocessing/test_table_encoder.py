@@ -11,7 +11,7 @@ import pytest
 from extras import all_need, optional
 from sklearn.preprocessing import TargetEncoder
 
-from fastnn import TableEncoder
+from fastnn import DateEncoder, TableEncoder
 from fastnn.preprocessing import encoder as module
 from fastnn.preprocessing.frames import read_table
 
@@ -243,6 +243,53 @@ def test_the_kind_of_a_column_of_objects_follows_from_its_values():
     table = read_table(pd.DataFrame(values))
     assert table.kinds == ["number", "boolean", "date", "category", "number"]
     assert table.columns[4].tolist() == [1 / 24, 1.0]
+
+
+@pytest.mark.needs("pyarrow")
+def test_columns_of_pyarrow_in_pandas_are_encoded_as_plain_ones():
+    """Large identifiers are rounded, as those of other dtypes are; a dictionary has no codes of pandas."""
+    import pyarrow as pa
+
+    numbers, texts = [2**62, None, 1, -(2**62)] * 9, ["a", None, "b", "c"] * 9
+    plain = pd.DataFrame({"n": [np.nan if n is None else float(n) for n in numbers], "c": texts})
+    typed = pd.DataFrame(
+        {
+            "n": pd.array(numbers, "int64[pyarrow]"),
+            "c": pd.array(texts, pd.ArrowDtype(pa.dictionary(pa.int32(), pa.string()))),
+        }
+    )
+    encoder = TableEncoder().fit(plain)
+    assert TableEncoder().fit(typed).columns_ == encoder.columns_
+    np.testing.assert_array_equal(encoder.transform(typed), encoder.transform(plain))
+
+
+def test_durations_are_days_whatever_holds_them():
+    plain = pd.DataFrame({"d": pd.to_timedelta([1, 36, None, 5] * 5, "h"), "x": range(20)})
+    encoder = TableEncoder().fit(plain)
+    assert encoder.columns_[0]["kind"] == "number"
+    python = [None if pd.isna(one) else one.to_pytimedelta() for one in plain["d"]]
+    for values in (plain["d"].astype(object), python, plain["d"].to_numpy().astype("m8[s]")):
+        other = plain.assign(d=pd.Series(values, dtype=getattr(values, "dtype", object)))
+        np.testing.assert_array_equal(encoder.transform(other), encoder.transform(plain))
+        assert TableEncoder().fit(other).columns_ == encoder.columns_
+    with pytest.warns(UserWarning, match="does not have valid feature names"):
+        out = encoder.transform(plain.to_numpy())
+    np.testing.assert_array_equal(out, encoder.transform(plain))
+
+
+@pytest.mark.parametrize("unit", ["s", "D", "Y"])
+def test_dates_that_microseconds_cannot_hold_are_refused(unit):
+    """NumPy's conversion of such dates to microseconds overflows without an error."""
+    dates = np.array([["NaT"], ["1970-01-01"], ["400000-01-01"]], f"M8[{unit}]")
+    with pytest.raises(ValueError, match="column 'x0' holds the date 400000.* in row 102, more than 146,000"):
+        read_table(dates, 100)
+    with pytest.raises(ValueError, match="'x0' holds the date -150000-01-01.* in row 0"):
+        read_table(np.array([["-150000-01-01"]], "M8[us]"))
+    with pytest.raises(ValueError, match="'x0' holds the duration .* in row 1, more than 146,000 years long"):
+        read_table(np.array([[1], [2**58 if unit == "s" else 2**45]], f"m8[{unit}]"))
+    far = np.array([["146000-01-01"], ["-140000-01-01"]], f"M8[{unit}]")
+    elapsed = DateEncoder().fit_transform(far)[:, 0]
+    assert elapsed[0] == (far[0, 0].astype("M8[D]") - far[1, 0].astype("M8[D]")).astype(int)
 
 
 def test_integers_and_equal_floats_are_the_same_category():
