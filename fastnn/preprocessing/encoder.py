@@ -285,7 +285,7 @@ class TableEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
             if present.size and present.min() < present.max():
                 return FlagEncoding(name, 1.0, name)
             return NumberEncoding.fit(name, values, "smooth", 1)
-        distinct = len({text_of(value) for value in set(values)})  # NaN may occur as several objects
+        distinct = len(set(map(text_of, values)))
         if distinct > self.max_categories and self.text != "rare":
             if self.text == "hash" or WordsEncoding.suits(values):
                 return WordsEncoding(name, int(self.n_hashes))

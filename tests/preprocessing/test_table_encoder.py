@@ -298,6 +298,17 @@ def test_integers_and_equal_floats_are_the_same_category():
     assert out.tolist() == [[1, 0, 0], [0, 0, 0], [0, 0, 1]]
 
 
+def test_equal_values_with_different_texts_are_different_categories():
+    """1 equals True, and a decimal fraction another one with more zeros: the order of rows has no effect."""
+    decimals = [decimal.Decimal("1.5"), decimal.Decimal("1.50")]
+    frame = pd.DataFrame({"v": pd.Series([True, 1, "a", *decimals, None] * 5, dtype=object)})
+    encoder = TableEncoder(min_frequency=1).fit(frame)
+    assert encoder.get_feature_names_out().tolist() == ["v_1", "v_1.5", "v_1.50", "v_True", "v_a", "v_gap"]
+    out = encoder.transform(frame)
+    assert out[:6].argmax(axis=1).tolist() == [3, 0, 4, 1, 2, 5]
+    np.testing.assert_array_equal(encoder.transform(frame[::-1]), out[::-1])
+
+
 def test_infinity_among_categories_is_a_category():
     encoder = TableEncoder(min_frequency=1).fit(pd.DataFrame({"v": ["a", np.inf, -np.inf]}))
     assert encoder.get_feature_names_out().tolist() == ["v_-inf", "v_a", "v_inf"]
