@@ -6,6 +6,7 @@ import scipy.special
 from export_models import CASES, LIMITS, X, error, fitted, outputs
 
 import fastnn
+from fastnn.export.c.expressions import activation_function
 from fastnn.export.formulas import VARIABLE, Expression, formula
 from fastnn.reference.layer import ACTIVATIONS, Layer, activation_forward
 
@@ -73,7 +74,7 @@ def test_a_new_activation_is_exported_from_its_formula(monkeypatch):
     monkeypatch.setitem(ACTIVATIONS, "bent", Bent)
     Z = np.linspace(-3, 3, 101)
     np.testing.assert_allclose(evaluated(formula("bent"), Z), Bent.value(Z), rtol=1e-14)
-    text = fastnn.export.c.expressions.activation_function("bent", "net", np.dtype(np.float32))
+    text = activation_function("bent", "net", np.dtype(np.float32))
     assert text.startswith("static inline float net_bent(float z)\n{")
 
 
