@@ -18,7 +18,7 @@ from ..saving.records import Reader, Writer
 from ..saving.registry import savable
 from ..system.validation import shown
 from .categories import MOST_HASHES, CategoryEncoding, WordsEncoding, text_of
-from .columns import DateEncoding, Dropped, Encoding, FlagEncoding, NumberEncoding, Write
+from .columns import DateEncoding, Dropped, Encoding, FlagEncoding, NumberEncoding, Write, count_features
 from .frames import KINDS, Table, check_same_columns, is_gap, read_table, record_columns
 from .saved import SavableTransformer
 from .saved_encodings import describe_encoding, restore_encoding
@@ -271,7 +271,7 @@ class TableEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
 
     def _count_features(self) -> None:
         """Set `_ends`: the index after the last feature of every column."""
-        self._ends = np.cumsum([len(encoding.features) for encoding in self.encodings_]).tolist()
+        self._ends = np.cumsum([count_features(encoding) for encoding in self.encodings_]).tolist()
 
     def _encoding(self, name: str, kind: str, values: Any) -> Encoding:
         """Return the encoding of a column."""
@@ -298,7 +298,7 @@ class TableEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
     def _prepared_columns(self, table: Table) -> PreparedTable:
         """Return a table whose rows can be encoded in blocks."""
         columns = [
-            (encoding.prepared(_as_kind(table, k, self._kinds[k])), end - len(encoding.features))
+            (encoding.prepared(_as_kind(table, k, self._kinds[k])), end - count_features(encoding))
             for k, (encoding, end) in enumerate(zip(self.encodings_, self._ends, strict=True))
             if not isinstance(encoding, Dropped)
         ]
@@ -331,7 +331,7 @@ class TableEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
                 raise ValueError(f"{name} is no list with an entry for every column")
         for record, encoding, kind in zip(self.columns_, self.encodings_, self._kinds, strict=True):
             check_record(record)
-            if not (record["name"] == encoding.name and record["features"] == len(encoding.features)):
+            if not (record["name"] == encoding.name and record["features"] == count_features(encoding)):
                 raise ValueError(
                     f"the record of the column {shown(record['name'])} does not fit its encoding"
                 )
@@ -414,5 +414,5 @@ def _record(encoding: Encoding, kind: str, values: Any) -> dict[str, Any]:
         "values": distinct,
         "gaps": gaps,
         "treatment": encoding.treatment,
-        "features": len(encoding.features),
+        "features": count_features(encoding),
     }
