@@ -357,7 +357,13 @@ def _checked_targets(y: Any, n_rows: int) -> Array:
         kind = type_of_target(y)
     if kind.startswith("continuous") or (y.dtype.kind == "f" and len(np.unique(y)) > N_FOLDS):
         return y.astype(np.float64)
-    return np.unique(y, return_inverse=True)[1]
+    try:
+        return np.unique(y, return_inverse=True)[1]
+    except TypeError as error:
+        raise ValueError(
+            f"y holds classes that cannot be compared ({error}): write them all as text or all as numbers, "
+            "and leave out rows without a class"
+        ) from None
 
 
 def _as_kind(table: Table, k: int, kind: str) -> Any:

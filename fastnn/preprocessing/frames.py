@@ -133,7 +133,11 @@ def read_table(X: Any, first: int = 0) -> Table:
             f"X is the name of a file, {os.fspath(X)!r}: pass its table, as pandas.read_parquet returns it"
         )
     if is_into_dataframe(X):
-        frame = nw.from_native(X, eager_only=True)
+        try:
+            frame = nw.from_native(X, eager_only=True)
+        except ValueError as error:  # names that occur twice
+            reason = " ".join(str(error).split())
+            raise ValueError(f"X: {reason}. Rename these columns, or leave out all but one") from None
         n_rows, n_columns = frame.shape
         if not (n_rows and n_columns):
             what = "sample(s)" if n_columns else "feature(s)"

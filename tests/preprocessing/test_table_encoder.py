@@ -348,6 +348,17 @@ def test_unusable_tables_are_refused_with_the_reason(frame, message):
         TableEncoder().fit(pd.DataFrame(frame, index=range(2) if not frame else None))
 
 
+def test_names_that_occur_twice_and_targets_of_several_types_are_refused():
+    twice = pd.DataFrame([[1.0, 2.0], [3.0, 4.0]], columns=["a", "a"])
+    with pytest.raises(
+        ValueError, match="^X: .*'a' 2 times. Rename these columns, or leave out all but one$"
+    ):
+        TableEncoder().fit(twice)
+    for y in ([None, "a"] * (N // 2), [None] * N):
+        with pytest.raises(ValueError, match="^y holds classes that cannot be compared .*leave out rows"):
+            TableEncoder().fit(FRAME, y)
+
+
 def test_columns_that_differ_from_the_fit_are_refused():
     encoder = TableEncoder().fit(FRAME)
     with pytest.raises(ValueError, match="now missing:\n- size"):
