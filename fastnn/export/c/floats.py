@@ -25,6 +25,8 @@ __all__ = ["header"]
 
 # Largest difference that the self-test accepts, divided by 1 plus the magnitude of the expected number.
 TOLERANCES = {"float": np.float32(1e-4), "double": np.float64(1e-9)}
+# Largest number of samples that are tried for the self-test.
+MOST_TRIED = 1000
 
 
 def header(description: ModelDescription, name: str, X: NDArray[Any] | None) -> str:
@@ -72,20 +74,21 @@ def header(description: ModelDescription, name: str, X: NDArray[Any] | None) -> 
 
 
 def _computable(description: ModelDescription, X: NDArray[Any] | None) -> NDArray[Any]:
-    """Return the samples whose features and outputs the dtype can hold; if X is None, drawn samples."""
+    """Return samples whose features and outputs the dtype can hold: some of X, drawn ones if X is None."""
     if X is None:
         drawn = np.random.RandomState(0).randn(N_SAMPLES, description.n_inputs).round(3)
         # Exponentials overflow for samples that are far from those of the fit: draw smaller ones.
         candidates = [drawn, *(drawn * 16.0**-k for k in range(1, 16)), np.zeros_like(drawn)]
     else:
-        candidates = [X]
-    with np.errstate(all="ignore"):
-        for samples in candidates:
+        # Few samples first: the outputs of all would take time and memory.
+        choices = [np.unique(np.linspace(0, len(X) - 1, n).astype(int)) for n in (N_SAMPLES, MOST_TRIED)]
+        candidates = [X[rows] for rows in choices]
+    for samples in candidates:
+        with np.errstate(all="ignore"):
             rounded = samples.astype(description.dtype)
-            computed = np.hstack([rounded, description.outputs(rounded)])
-            usable = np.isfinite(computed).all(axis=1)
-            if usable.all() or (X is not None and usable.any()):
-                return samples[usable]
+            usable = np.isfinite(np.hstack([rounded, description.outputs(rounded)])).all(axis=1)
+        if usable.all() or (samples is candidates[-1] and usable.any()):
+            return samples[usable]
     dtype = description.dtype.name
     raise ValueError(
         f"X has no sample whose features and outputs {dtype} can hold, for the self-test: "
