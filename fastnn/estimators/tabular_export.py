@@ -42,9 +42,9 @@ class ExportableTabular:
 
         The graph has an input (N, 1) for every column that is not left out, under the column's name:
 
-        - numbers in float64, NaN for gaps; truth values as numbers 0 and 1;
+        - numbers in float64, NaN for gaps; truth values as numbers 0 and 1, durations as days;
         - dates in int64, as microseconds since 1970, the least int64 for gaps, as in
-          ``values.astype("datetime64[us]").astype("int64")``;
+          ``values.astype("datetime64[us]").astype("int64")``; those with a time zone in their local time;
         - categories as text, the empty text for gaps. Numbers among them are written as Python does, whole
           numbers without decimal point.
 

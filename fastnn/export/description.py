@@ -243,7 +243,7 @@ def resolved_dtype(dtype: Any) -> np.dtype:
     try:
         resolved = np.dtype(dtype)
     except (TypeError, ValueError):
-        resolved = None
+        resolved = np.dtype(object)  # None would not do: NumPy takes it for float64
     if resolved not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise ValueError(f"dtype must be float32 or float64, got {shown(dtype)}")
     return resolved

@@ -28,7 +28,8 @@ def register_skl2onnx() -> None:
     -----
     Networks compute in the dtype of their fit. Probabilities and numbers have the dtype of the samples given
     to ``skl2onnx.to_onnx``. The options "zipmap", "output_class_labels" and "nocl" are those of
-    scikit-learn's classifiers.
+    scikit-learn's classifiers. With "zipmap", skl2onnx's default, classes that are booleans or floats become
+    integers, and maps hold probabilities in float32, as ONNX's ZipMap requires.
 
     Examples
     --------
@@ -58,7 +59,15 @@ def _set_types(operator: Any) -> None:
     from skl2onnx.common import data_types
 
     description = operator.raw_operator._description()
+    # The operator that turns the outputs into maps or columns, if skl2onnx has added one.
+    readers = {
+        one.type
+        for one in operator.scope_inst.operators.values()
+        if any(variable is operator.outputs[-1] for variable in one.inputs)
+    }
     operator.outputs[-1].type = data_types.guess_tensor_type(operator.inputs[0].type)
+    if "SklearnZipMap" in readers:  # ZipMap takes float32 alone
+        operator.outputs[-1].type = data_types.FloatTensorType()
     operator.outputs[-1].type.shape = [None, description.n_outputs]
     if description.kind == "classes":
         labels = {
@@ -67,7 +76,11 @@ def _set_types(operator: Any) -> None:
             "f": data_types.DoubleTensorType,
             "i": data_types.Int64TensorType,
         }
-        operator.outputs[0].type = labels[exported_classes(description.class_list).dtype.kind]([None])
+        kind = exported_classes(description.class_list).dtype.kind
+        # Beside maps or columns, skl2onnx casts labels that are no text to int64.
+        if kind != "O" and readers & {"SklearnZipMap", "SklearnZipMapColumns"}:
+            kind = "i"
+        operator.outputs[0].type = labels[kind]([None])
     elif description.kind == "labels":
         operator.outputs[0].type = data_types.Int64TensorType([None, description.n_outputs])
 
@@ -82,10 +95,11 @@ def _convert(scope: Any, operator: Any, container: Any) -> None:
     dtype = np_dtype_to_tensor_dtype(description.dtype)
     # Samples may be integers, or floats of another size than the network's. A needless cast does no harm.
     samples = graph.node("Cast", operator.inputs[0].full_name, to=dtype)
-    names = [variable.full_name for variable in operator.outputs]
-    inner = scope.get_unique_variable_name("outputs")
-    add_model(description, graph, samples, [*names[:-1], inner])
-    graph.node("Cast", inner, output=names[-1], to=guess_proto_type(operator.outputs[-1].type))
+    # Results in the model's own types, which are cast to those of the operator's outputs.
+    results = [scope.get_unique_variable_name("result") for _ in operator.outputs]
+    add_model(description, graph, samples, results)
+    for result, variable in zip(results, operator.outputs, strict=True):
+        graph.node("Cast", result, output=variable.full_name, to=guess_proto_type(variable.type))
 
 
 class _Graph:

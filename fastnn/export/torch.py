@@ -34,7 +34,11 @@ def _torch() -> Any:
 
 
 def _modules(nn: Any) -> dict[str, Any]:
-    """Return PyTorch's modules of the activations, None for the identity."""
+    """Return PyTorch's modules of the activations, None for the identity.
+
+    PyTorch's softplus is ``log(1 + exp(z))`` up to a threshold, and z above. In float32, exp overflows above
+    88. PyTorch's default threshold of 20 leaves out 2e-9; above 40, softplus is z in float64 too.
+    """
     return {
         "identity": None,
         "sigmoid": nn.Sigmoid(),
@@ -43,7 +47,7 @@ def _modules(nn: Any) -> dict[str, Any]:
         "leaky_relu": nn.LeakyReLU(0.01),
         "elu": nn.ELU(),
         "selu": nn.SELU(),
-        "softplus": nn.Softplus(threshold=1e9),  # PyTorch's default is the identity above 20
+        "softplus": nn.Softplus(threshold=40.0),
         "silu": nn.SiLU(),
         "gelu": nn.GELU("tanh"),
         "mish": nn.Mish(),

@@ -221,10 +221,14 @@ def coded(values: Sequence[Any], known: list[str]) -> NDArray[np.int64]:
     """Return the index in `known` of every value; `GAP` for gaps and `OTHER` for other values."""
     if isinstance(values, CodedValues):
         return coded([*values.categories, None], known)[values.codes]
-    indices = {text: index for index, text in enumerate(known)}
-    texts = ((value, text_of(value)) for value in set(values))
-    codes = {value: GAP if text is None else indices.get(text, OTHER) for value, text in texts}
-    return np.fromiter(map(codes.__getitem__, values), np.int64, len(values))
+    indices: dict[str | None, int] = {text: index for index, text in enumerate(known)}
+    indices[None] = GAP
+    distinct = set(values)
+    if all(isinstance(value, str) or is_gap(value) for value in distinct):
+        codes = {value: indices.get(text_of(value), OTHER) for value in distinct}
+        return np.fromiter(map(codes.__getitem__, values), np.int64, len(values))
+    # Equal values may have different texts, as 1 and True: a dict of the values would confuse them.
+    return np.fromiter((indices.get(text_of(value), OTHER) for value in values), np.int64, len(values))
 
 
 def _shrunk_means(codes: Array, targets: Array, n_classes: int, keys: Array) -> Array:

@@ -31,6 +31,7 @@ __all__ = [
     "FlagEncoding",
     "NumberEncoding",
     "Write",
+    "count_features",
     "encoding_kernels",
 ]
 
@@ -65,6 +66,12 @@ class Encoding(Protocol):
 
     def prepared(self, values: Any) -> Write:
         """Return the function that writes the features of rows, given all values of a column."""
+
+
+def count_features(encoding: Encoding) -> int:
+    """Return the number of features of a column's encoding, without listing the names of hashed words."""
+    number = getattr(encoding, "n_features", None)
+    return len(encoding.features) if number is None else int(number)
 
 
 @dataclass

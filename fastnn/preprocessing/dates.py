@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from ..saving.registry import savable
-from .frames import Table, check_same_columns, read_table, record_columns
+from .frames import MOST_MICROSECONDS, Table, check_same_columns, read_table, record_columns
 from .saved import SavableTransformer
 
 __all__ = ["PARTS", "DateEncoder", "date_parts", "elapsed_days"]
@@ -83,8 +83,8 @@ def first_microsecond(dates: Dates) -> int:
 
 
 def is_microsecond(value: Any) -> bool:
-    """Return True for an int of at most half of int64's range: differences from dates do not overflow."""
-    return type(value) is int and abs(value) <= np.iinfo(np.int64).max // 2
+    """Return True for an int that a date may have in microseconds since 1970."""
+    return type(value) is int and abs(value) <= MOST_MICROSECONDS
 
 
 @savable

@@ -18,7 +18,7 @@ from ..saving.records import Reader, Writer
 from ..saving.registry import savable
 from ..system.validation import shown
 from .categories import MOST_HASHES, CategoryEncoding, WordsEncoding, text_of
-from .columns import DateEncoding, Dropped, Encoding, FlagEncoding, NumberEncoding, Write
+from .columns import DateEncoding, Dropped, Encoding, FlagEncoding, NumberEncoding, Write, count_features
 from .frames import KINDS, Table, check_same_columns, is_gap, read_table, record_columns
 from .saved import SavableTransformer
 from .saved_encodings import describe_encoding, restore_encoding
@@ -271,7 +271,7 @@ class TableEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
 
     def _count_features(self) -> None:
         """Set `_ends`: the index after the last feature of every column."""
-        self._ends = np.cumsum([len(encoding.features) for encoding in self.encodings_]).tolist()
+        self._ends = np.cumsum([count_features(encoding) for encoding in self.encodings_]).tolist()
 
     def _encoding(self, name: str, kind: str, values: Any) -> Encoding:
         """Return the encoding of a column."""
@@ -285,7 +285,7 @@ class TableEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
             if present.size and present.min() < present.max():
                 return FlagEncoding(name, 1.0, name)
             return NumberEncoding.fit(name, values, "smooth", 1)
-        distinct = len({text_of(value) for value in set(values)})  # NaN may occur as several objects
+        distinct = len(set(map(text_of, values)))
         if distinct > self.max_categories and self.text != "rare":
             if self.text == "hash" or WordsEncoding.suits(values):
                 return WordsEncoding(name, int(self.n_hashes))
@@ -298,7 +298,7 @@ class TableEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
     def _prepared_columns(self, table: Table) -> PreparedTable:
         """Return a table whose rows can be encoded in blocks."""
         columns = [
-            (encoding.prepared(_as_kind(table, k, self._kinds[k])), end - len(encoding.features))
+            (encoding.prepared(_as_kind(table, k, self._kinds[k])), end - count_features(encoding))
             for k, (encoding, end) in enumerate(zip(self.encodings_, self._ends, strict=True))
             if not isinstance(encoding, Dropped)
         ]
@@ -331,7 +331,7 @@ class TableEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
                 raise ValueError(f"{name} is no list with an entry for every column")
         for record, encoding, kind in zip(self.columns_, self.encodings_, self._kinds, strict=True):
             check_record(record)
-            if not (record["name"] == encoding.name and record["features"] == len(encoding.features)):
+            if not (record["name"] == encoding.name and record["features"] == count_features(encoding)):
                 raise ValueError(
                     f"the record of the column {shown(record['name'])} does not fit its encoding"
                 )
@@ -357,7 +357,13 @@ def _checked_targets(y: Any, n_rows: int) -> Array:
         kind = type_of_target(y)
     if kind.startswith("continuous") or (y.dtype.kind == "f" and len(np.unique(y)) > N_FOLDS):
         return y.astype(np.float64)
-    return np.unique(y, return_inverse=True)[1]
+    try:
+        return np.unique(y, return_inverse=True)[1]
+    except TypeError as error:
+        raise ValueError(
+            f"y holds classes that cannot be compared ({error}): write them all as text or all as numbers, "
+            "and leave out rows without a class"
+        ) from None
 
 
 def _as_kind(table: Table, k: int, kind: str) -> Any:
@@ -414,5 +420,5 @@ def _record(encoding: Encoding, kind: str, values: Any) -> dict[str, Any]:
         "values": distinct,
         "gaps": gaps,
         "treatment": encoding.treatment,
-        "features": len(encoding.features),
+        "features": count_features(encoding),
     }

@@ -23,7 +23,16 @@ from sklearn.utils import check_array
 
 from ..system.messages import warn
 
-__all__ = ["KINDS", "CodedValues", "Table", "check_same_columns", "is_gap", "read_table", "record_columns"]
+__all__ = [
+    "KINDS",
+    "MOST_MICROSECONDS",
+    "CodedValues",
+    "Table",
+    "check_same_columns",
+    "is_gap",
+    "read_table",
+    "record_columns",
+]
 
 Array = NDArray[Any]
 
@@ -31,6 +40,13 @@ Array = NDArray[Any]
 KINDS = ("number", "boolean", "date", "category")
 # Kinds of columns by kind of NumPy dtype; columns of other dtypes are inspected value by value.
 _KINDS_OF_DTYPES = {"f": "number", "i": "number", "u": "number", "b": "boolean", "M": "date", "m": "number"}
+# Largest magnitude of a date in microseconds since 1970, that of a date 146,000 years away: differences of
+# dates do not overflow.
+MOST_MICROSECONDS = int(np.iinfo(np.int64).max) // 2
+# Units of dates and durations whose conversion to microseconds cannot overflow.
+_FINE_UNITS = ("us", "ns", "ps", "fs", "as", "generic")
+# Microseconds of a day.
+_DAY = 86_400_000_000
 # Largest number of differing names in an error message.
 _MOST_NAMES = 5
 
@@ -107,8 +123,8 @@ def read_table(X: Any, first: int = 0) -> Table:
     Raises
     ------
     ValueError
-        If X has not two dimensions, is empty, holds infinity, or has a column whose values are neither
-        numbers, truth values, dates nor hashable.
+        If X has not two dimensions, is empty, holds infinity or a date that is more than 146,000 years from
+        1970, or has a column whose values are neither numbers, truth values, dates nor hashable.
     TypeError
         If X is a sparse matrix.
     """
@@ -117,7 +133,11 @@ def read_table(X: Any, first: int = 0) -> Table:
             f"X is the name of a file, {os.fspath(X)!r}: pass its table, as pandas.read_parquet returns it"
         )
     if is_into_dataframe(X):
-        frame = nw.from_native(X, eager_only=True)
+        try:
+            frame = nw.from_native(X, eager_only=True)
+        except ValueError as error:  # names that occur twice
+            reason = " ".join(str(error).split())
+            raise ValueError(f"X: {reason}. Rename these columns, or leave out all but one") from None
         n_rows, n_columns = frame.shape
         if not (n_rows and n_columns):
             what = "sample(s)" if n_columns else "feature(s)"
@@ -127,12 +147,12 @@ def read_table(X: Any, first: int = 0) -> Table:
         given = list(frame.columns)
         has_names = all(isinstance(name, str) for name in given)
         names = [str(name) for name in given]
-        pairs = [_read_series(s, name) for s, name in zip(frame.iter_columns(), names, strict=True)]
+        pairs = [_read_series(s, name, first) for s, name in zip(frame.iter_columns(), names, strict=True)]
     else:
         values = _as_array(X)
         n_rows, has_names = values.shape[0], False
         names = [f"x{k}" for k in range(values.shape[1])]
-        pairs = [_read_values(values[:, k], name) for k, name in enumerate(names)]
+        pairs = [_read_values(values[:, k], name, first) for k, name in enumerate(names)]
     kinds, columns = [kind for kind, _ in pairs], [column for _, column in pairs]
     for name, kind, column in zip(names, kinds, columns, strict=True):
         if kind == "number" and np.isinf(column).any():
@@ -152,46 +172,69 @@ def _as_array(X: Any) -> Array:
     return check_array(X, dtype=None, ensure_all_finite=False)
 
 
-def _read_series(s: Any, name: str) -> tuple[str, Any]:
-    """Return kind and values of a column of a dataframe."""
-    dtype = s.dtype
+def _read_series(s: Any, name: str, first: int) -> tuple[str, Any]:
+    """Return kind and values of a column of a dataframe; `first` is the number of the first row."""
+    dtype, native = s.dtype, s.to_native()
+    is_pandas = is_pandas_series(native)
     if dtype.is_numeric():
-        if s.implementation.is_pyarrow():  # narwhals' cast refuses whole numbers that a float rounds
-            return "number", s.to_native().cast("float64", safe=False).to_numpy()
+        # narwhals' cast refuses whole numbers of PyArrow that a float rounds.
+        if s.implementation.is_pyarrow():
+            return "number", native.cast("float64", safe=False).to_numpy()
+        if is_pandas and hasattr(native.dtype, "pyarrow_dtype"):
+            return "number", native.to_numpy(np.float64, na_value=np.nan)
         return "number", s.cast(nw.Float64).to_numpy()
     if dtype == nw.Boolean:
         return "boolean", s.cast(nw.Float64).to_numpy()
     if dtype == nw.Datetime:
         if dtype.time_zone is not None:
             s = s.dt.replace_time_zone(None)
-        return "date", s.to_numpy().astype("datetime64[us]")
+        return _read_values(s.to_numpy(), name, first)
     if dtype == nw.Date:
-        return "date", s.cast(nw.Datetime("us")).to_numpy().astype("datetime64[us]")
+        return _read_values(s.cast(nw.Datetime("us")).to_numpy(), name, first)
     if dtype == nw.Duration:
-        return _read_values(s.to_numpy().astype("timedelta64[us]"), name)
-    if dtype == nw.Categorical and is_pandas_series(native := s.to_native()):
+        return _read_values(s.to_numpy(), name, first)
+    if dtype == nw.Categorical and is_pandas and hasattr(native.dtype, "categories"):
         return "category", CodedValues(native.cat.categories.tolist(), native.cat.codes.to_numpy())
     values = s.to_list()
     if dtype in (nw.String, nw.Categorical, nw.Enum):
         return "category", values
-    return _read_objects(values, name)
+    return _read_objects(values, name, first)
 
 
-def _read_values(values: Array, name: str) -> tuple[str, Any]:
-    """Return kind and values of a column of an array."""
+def _read_values(values: Array, name: str, first: int) -> tuple[str, Any]:
+    """Return kind and values of a column of an array; `first` is the number of the first row."""
     dtype = values.dtype.kind
     kind = _KINDS_OF_DTYPES.get(dtype)
     if kind is None:
-        return _read_objects(values.tolist(), name)
+        return _read_objects(values.tolist(), name, first)
     if dtype == "M":
-        return kind, values.astype("datetime64[us]")
+        return kind, _in_microseconds(values, name, first)
     if dtype == "m":  # durations become days
-        days = values.astype("timedelta64[us]").astype(np.int64) / 86_400_000_000
+        days = _in_microseconds(values, name, first).astype(np.int64) / _DAY
         return kind, np.where(np.isnat(values), np.nan, days)
     return kind, values.astype(np.float64)
 
 
-def _read_objects(values: list[Any], name: str) -> tuple[str, Any]:
+def _in_microseconds(values: Array, name: str, first: int) -> Array:
+    """Return dates or durations in microseconds; raise ValueError if one exceeds `MOST_MICROSECONDS`."""
+    converted = values.astype(f"{values.dtype.kind}8[us]")
+    counts, present = converted.astype(np.int64), ~np.isnat(values)
+    is_far = present & ((counts > MOST_MICROSECONDS) | (counts < -MOST_MICROSECONDS))
+    if np.datetime_data(values.dtype)[0] not in _FINE_UNITS:
+        is_far |= present & (
+            converted.astype(values.dtype) != values
+        )  # NumPy's conversion overflows silently
+    if is_far.any():
+        row = int(is_far.argmax())
+        what, limit = ("date", "from 1970") if values.dtype.kind == "M" else ("duration", "long")
+        raise ValueError(
+            f"column {name!r} holds the {what} {values[row]} in row {first + row}, more than 146,000 years "
+            f"{limit}: replace it by a gap"
+        )
+    return converted
+
+
+def _read_objects(values: list[Any], name: str, first: int) -> tuple[str, Any]:
     """Return kind and values of a column of Python objects; the types of all values but gaps decide."""
     try:
         kinds = {_kind_of(one) for one in {type(value) for value in values if not is_gap(value)}}
@@ -200,7 +243,9 @@ def _read_objects(values: list[Any], name: str) -> tuple[str, Any]:
         if kinds == {"boolean"}:
             return "boolean", np.array([math.nan if is_gap(v) else float(v) for v in values])
         if kinds == {"date"}:
-            return "date", np.array([_as_date(v) for v in values], "datetime64[us]")
+            moments = np.array([_as_date(v) for v in values], "datetime64[us]")
+        elif kinds == {"duration"}:
+            moments = np.array(["NaT" if is_gap(v) else v for v in values], "timedelta64[us]")
         for value in values:
             hash(value)
     except (TypeError, ValueError, OverflowError) as error:
@@ -208,15 +253,19 @@ def _read_objects(values: list[Any], name: str) -> tuple[str, Any]:
             f"column {name!r} holds values that are neither numbers, dates nor categories: {error}. Convert "
             "or leave out the column"
         ) from None
+    if kinds in ({"date"}, {"duration"}):
+        return _read_values(moments, name, first)
     if not kinds:  # nothing but gaps
         return "number", np.full(len(values), math.nan)
     return "category", values
 
 
 def _kind_of(kind: type) -> str:
-    """Return the kind of column to which values of a Python type belong."""
+    """Return the kind of column to which values of a Python type belong; "duration" for durations."""
     if issubclass(kind, bool | np.bool_):
         return "boolean"
+    if issubclass(kind, datetime.timedelta | np.timedelta64):  # timedelta64 is an integer, too
+        return "duration"
     if issubclass(kind, numbers.Real | Decimal):
         return "number"
     if issubclass(kind, datetime.date | np.datetime64):

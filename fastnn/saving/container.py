@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from ..system.files import written_whole
 
-__all__ = ["Container", "Entry", "write_container"]
+__all__ = ["FAULT", "Container", "Entry", "write_container"]
 
 Array = NDArray[Any]
 
@@ -58,6 +58,8 @@ CHUNK_BYTES = 1 << 20
 SUMMED_BYTES = 1 << 14
 # Bytes of the buffer of an open file, which larger parts of arrays bypass.
 BUFFER_BYTES = 1 << 16
+# Beginning of the messages on faults of a file, after its name.
+FAULT = "is not a model saved by fastnn, or is damaged"
 # First bytes of other files, with what they are and what reads them.
 FOREIGN = {
     b"PK\x03\x04": "a ZIP archive, as NumPy, Keras, torch and skops write them: load it with its own library",
@@ -233,7 +235,7 @@ class Container:
 
     def _fault(self, reason: str) -> ValueError:
         """Return the error for a file that is not one of fastnn's, or is damaged."""
-        return ValueError(f"{self.path} is not a model saved by fastnn, or is damaged: {reason}")
+        return ValueError(f"{self.path} {FAULT}: {reason}")
 
     def _read_header(self) -> tuple[dict[str, str], dict[str, Entry]]:
         """Read and check the header."""

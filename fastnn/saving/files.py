@@ -9,7 +9,7 @@ from typing import Any
 
 from ..system.files import check_file_name, check_folder, check_replaceable
 from ..system.validation import check_flag
-from .container import Container, parse_json, write_container
+from .container import FAULT, Container, parse_json, write_container
 from .records import Reader, Writer
 
 __all__ = [
@@ -146,7 +146,7 @@ def load(path: str | os.PathLike[str]) -> Any:
         except RecursionError:
             raise ValueError(f"{checked} holds a description that is nested too deeply") from None
         except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError) as error:
-            if str(checked) in str(error):
+            if str(error).startswith(f"{checked} {FAULT}"):  # a fault that the container has found
                 raise
             raise ValueError(f"{checked} holds a description that fits no model: {error}") from error
         file.check()

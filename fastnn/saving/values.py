@@ -30,6 +30,9 @@ MOST_INTEGER = 2**53
 NUMBERS = {f"{kind}{size}" for kind in ("int", "uint") for size in (8, 16, 32, 64)} | {
     "bool", "float16", "float32", "float64"
 }  # fmt: skip
+# Arrays of text may have FREE_CHARACTERS, with those by which NumPy pads every element to the longest, and
+# CHARACTERS_EACH more for each character of the texts: a short file must not become a huge array.
+FREE_CHARACTERS, CHARACTERS_EACH = 4_000_000, 100
 # Number of words of a Mersenne Twister's state.
 TWISTER_WORDS = 624
 # Bit generators of NumPy whose states can be saved.
@@ -132,6 +135,12 @@ def _encode_array(array: NDArray[Any], name: str) -> dict[str, Any]:
         dtype = array.dtype.name
     elif kind == "U":
         dtype = "text"
+        if _is_padded(items):
+            raise ValueError(
+                f"{name} holds a text of {max(map(len, items)):,} characters among {len(items):,} texts, to "
+                "which NumPy pads the others, and a file holds no such array: shorten the text, as that of a "
+                "class for instance before the fit"
+            )
     elif kind in "OT" and all(isinstance(item, str | bool | int | float) for item in items):
         dtype = "object"
     else:
@@ -141,6 +150,12 @@ def _encode_array(array: NDArray[Any], name: str) -> dict[str, Any]:
         )
     values = [encode(item, f"{name}[{k}]") for k, item in enumerate(items)]
     return {"dtype": dtype, "shape": list(array.shape), "values": values}
+
+
+def _is_padded(texts: list[str]) -> bool:
+    """Return True if an array of texts would consist of more padding than files allow."""
+    lengths = list(map(len, texts))
+    return len(texts) * max(lengths, default=0) > FREE_CHARACTERS + CHARACTERS_EACH * sum(lengths)
 
 
 def plain_state(random: np.random.RandomState) -> dict[str, Any]:
@@ -258,8 +273,7 @@ def _decode_array(content: dict[str, Any]) -> NDArray[Any]:
     elif dtype == "text":
         if not all(isinstance(item, str) for item in items):
             raise ValueError("$array of text holds something else")
-        # NumPy pads every element to the longest: bound the memory by the length of the texts.
-        if len(items) * max(map(len, items), default=0) > 1_000_000 + 100 * sum(map(len, items)):
+        if _is_padded(items):
             raise ValueError("$array of text has one element that is far longer than the others")
         array = np.array(items, str)
     elif dtype == "object":

@@ -140,6 +140,43 @@ def test_names_in_a_header_begin_with_the_name_of_the_file(path, name, beginning
     assert (tmp_path / path).read_text(encoding="utf-8") == text
 
 
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+def test_a_name_may_hold_any_words(dtype, tmp_path):
+    """Some of these words stand for the name, the type or a suffix in the templates of the code."""
+    names = ("filename", "names", "NAME", "KINDS", "my_SUFFIX")
+    models = {name: fastnn.Model([4, 3, 3], random_state=k) for k, name in enumerate(names)}
+    files = {f"{name}.h": model.to_c(name=name, dtype=dtype, X=X) for name, model in models.items()}
+    calls = "".join(f"    failures += {name}_self_test();\n" for name in names)
+    includes = "".join(f'#include "{name}.h"\n' for name in names)
+    files["main.c"] = (
+        f"{includes}\nint main(void)\n{{\n    int failures = 0;\n{calls}    return failures;\n}}\n"
+    )
+    c_programs.run(tmp_path, "C", files, [f"-D{name.upper()}_SELF_TEST" for name in names])
+
+
+def test_the_self_test_holds_samples_that_the_dtype_can_compute(tmp_path):
+    """Samples beyond float32, and drawn samples whose exponentials overflow, are no numbers of C."""
+    count = fastnn.MLPRegressor("poisson", (3,), solver="lbfgs", max_iter=5, random_state=0)
+    count.fit(1e-3 * X, np.arange(len(X)) % 5)
+    count.coefs_[-1][...] *= 1e3
+    far = np.vstack([X, 1e300 * X[:5]])[::-1]
+    models = {"far": fastnn.Model([4, 3, 3], random_state=0), "count": count}
+    files = {"far.h": models["far"].to_c(name="far", X=far), "count.h": count.to_c(name="count")}
+    files["main.c"] = (
+        '#include "far.h"\n#include "count.h"\n\n'
+        "int main(void)\n{\n    return far_self_test() + count_self_test();\n}\n"
+    )
+    c_programs.run(tmp_path, "C", files, ["-DFAR_SELF_TEST", "-DCOUNT_SELF_TEST"])
+    with pytest.raises(ValueError, match="^X has no sample .* float32 can hold.*: scale X.*dtype='float64'"):
+        models["far"].to_c(X=far[:5])
+    assert "1e+300" in models["far"].to_c(X=np.full((1, 4), 1e300), dtype="float64")
+    count.coefs_[-1][...], count.intercepts_[-1][...] = 0, 1e3
+    with pytest.raises(
+        ValueError, match="^X has no sample .* float64 can hold, .*: give typical samples in X$"
+    ):
+        count.to_c(dtype="float64")
+
+
 def test_bad_arguments_and_weights_are_refused(tmp_path):
     model = fastnn.Model([2, 3, 2], random_state=0)
     with pytest.raises(ValueError, match="dtype.*float16"):

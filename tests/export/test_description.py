@@ -6,6 +6,7 @@ import scipy.special
 from export_models import CASES, LIMITS, X, error, fitted, outputs
 
 import fastnn
+from fastnn.export.c.expressions import activation_function
 from fastnn.export.formulas import VARIABLE, Expression, formula
 from fastnn.reference.layer import ACTIVATIONS, Layer, activation_forward
 
@@ -73,7 +74,7 @@ def test_a_new_activation_is_exported_from_its_formula(monkeypatch):
     monkeypatch.setitem(ACTIVATIONS, "bent", Bent)
     Z = np.linspace(-3, 3, 101)
     np.testing.assert_allclose(evaluated(formula("bent"), Z), Bent.value(Z), rtol=1e-14)
-    text = fastnn.export.c.expressions.activation_function("bent", "net", np.dtype(np.float32))
+    text = activation_function("bent", "net", np.dtype(np.float32))
     assert text.startswith("static inline float net_bent(float z)\n{")
 
 
@@ -100,3 +101,12 @@ def test_models_that_are_not_fitted_or_know_one_class_are_refused():
     model.coefs_ = [np.full_like(W, np.nan) for W in model.coefs_]
     with pytest.raises(ValueError, match="hold NaN or infinity"):
         model.to_c()
+
+
+@pytest.mark.parametrize("dtype", ["garbage", "float16", ">f8", 3, object(), fastnn.Adam(), int])
+def test_a_dtype_other_than_float32_and_float64_is_refused(dtype):
+    """NumPy finds None equal to float64, so that None must not stand for what is no dtype."""
+    for own in LIMITS:
+        description = fastnn.Model([2, 3, 2], dtype=own)._description()
+        with pytest.raises(ValueError, match="dtype must be float32 or float64, got"):
+            description.converted(dtype)

@@ -1,6 +1,8 @@
 """Tabular estimators in ONNX: onnxruntime encodes tables and predicts as the estimators do."""
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -31,19 +33,16 @@ def session_of(model):
     return onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
 
 
-def feeds(session, frame):
-    """Convert a dataframe to the inputs of a graph in the way that the documentation describes."""
-    arrays = {}
-    for tensor in session.get_inputs():
-        column = frame[tensor.name]
-        if tensor.type == "tensor(double)":
-            values = column.to_numpy(np.float64, na_value=np.nan)
-        elif tensor.type == "tensor(int64)":
-            values = column.to_numpy("datetime64[us]").astype(np.int64)
-        else:
-            values = column.astype(object).where(column.notna(), "").astype(str).to_numpy(object)
-        arrays[tensor.name] = values[:, None]
-    return arrays
+def documented_function():
+    """Return the function of the documentation that converts a dataframe to the inputs of a graph."""
+    text = (Path(__file__).parents[2] / "docs" / "deploying-models.md").read_text(encoding="utf-8")
+    code = re.search(r"^def inputs_of.*?(?=^random)", text, re.DOTALL | re.MULTILINE)
+    namespace = {"np": np, "pd": pd}
+    exec(code[0], namespace)
+    return namespace["inputs_of"]
+
+
+feeds = documented_function()
 
 
 def run(model, frame):
@@ -207,6 +206,22 @@ def test_classes_of_every_type_are_predicted_alike(classes):
         labels = results["label_"]
         assert labels.tolist() == classifier.predict(frame).tolist()
         assert labels.dtype.kind == {"U": "O"}.get(classes.dtype.kind, classes.dtype.kind)
+
+
+def test_the_function_of_the_documentation_makes_the_inputs_of_every_kind_of_column():
+    """Times with a zone are local times, durations are days, and whole numbers have no decimal point."""
+    random, n_rows = np.random.default_rng(0), 200
+    hours = pd.to_timedelta(random.integers(0, 9999, n_rows), "h")
+    frame = pd.DataFrame(
+        {
+            "time": (pd.Timestamp("2024-01-01") + hours).tz_localize("Asia/Tokyo"),
+            "span": hours.to_series().where(random.random(n_rows) < 0.8).to_numpy(),
+            "mixed": random.choice(np.array([1.0, 2.5, "a", True, None], object), n_rows),
+            "number": random.choice(np.array([1.5, None], object), n_rows).astype(float),
+        }
+    )
+    encoder = fastnn.TableEncoder().fit(frame)
+    np.testing.assert_allclose(encoded(encoder, frame), encoder.transform(frame), rtol=2e-7, atol=1e-37)
 
 
 def test_outputs_are_renamed_if_columns_have_their_names():

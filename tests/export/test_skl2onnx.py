@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 from export_models import CASES, LIMITS, X, error, fitted, labels, outputs
+from sklearn.ensemble import VotingClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -56,6 +57,30 @@ def test_probabilities_may_be_maps_and_samples_integers():
     np.testing.assert_array_equal(classes, model.predict(rows))
     P = np.array([[one[k] for k in range(3)] for one in maps])
     assert error(P, model.predict_proba(rows)) < 2e-6
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("zipmap", [True, "columns"])
+@pytest.mark.parametrize(
+    "classes", [[False, True], [0.0, 1.0, 5.0], ["a", "b"], [3, 4], np.eye(3, dtype=int)]
+)
+def test_maps_have_classes_of_every_type(classes, zipmap, dtype):
+    samples, y = X.astype(dtype), np.array(classes)[labels % len(classes)]
+    model = fastnn.MLPClassifier((4,), solver="lbfgs", max_iter=20, random_state=0).fit(samples, y)
+    found, *P = run(skl2onnx.to_onnx(model, samples[:1], options={id(model): {"zipmap": zipmap}}), samples)
+    np.testing.assert_array_equal(found, model.predict(samples))
+    if zipmap is True:
+        P = np.array([[one[key] for key in model.classes_] for one in P[0]]).T
+    assert error(np.transpose(P), model.predict_proba(samples)) < LIMITS[np.dtype(np.float32)]
+
+
+def test_estimators_within_others_keep_the_dtype_of_the_samples():
+    members = [(f"n{k}", fastnn.MLPClassifier((4,), max_iter=20, random_state=k)) for k in range(2)]
+    voting = VotingClassifier(members, voting="soft", flatten_transform=False).fit(X, labels > 0)
+    found, P = run(skl2onnx.to_onnx(voting, X[:1], options={"zipmap": False}), X)
+    np.testing.assert_array_equal(found, voting.predict(X))
+    assert P.dtype == np.float64
+    assert error(P, voting.predict_proba(X)) < 1e-13
 
 
 def test_classes_derived_by_users_are_converted():

@@ -31,6 +31,21 @@ def test_every_activation_and_depth_is_exported(activation, depth, dtype):
 
 
 @pytest.mark.parametrize("dtype", LIMITS)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_extreme_sums_have_the_same_activations(activation, dtype):
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    model = fastnn.Model(
+        [1, 1, 1], activation=activation, output_activation="identity", loss="squared_error", dtype=dtype
+    )
+    for W, b in zip(model.W, model.b, strict=True):
+        W[...], b[...] = 1, 0
+    sums = [-1e30, -1e4, -90, -40, -20, -0.0, 19, 21, 39, 41, 90, 1e4, 1e30]
+    samples = np.array(sums, dtype)[:, None]
+    values = computed(model.to_torch(), samples)
+    np.testing.assert_allclose(values, model.predict(samples), rtol=LIMITS[dtype], atol=LIMITS[dtype])
+
+
+@pytest.mark.parametrize("dtype", LIMITS)
 @pytest.mark.parametrize("case", CASES)
 def test_every_kind_of_model_is_exported(case, dtype):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")

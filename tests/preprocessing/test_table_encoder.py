@@ -11,7 +11,7 @@ import pytest
 from extras import all_need, optional
 from sklearn.preprocessing import TargetEncoder
 
-from fastnn import TableEncoder
+from fastnn import DateEncoder, TableEncoder
 from fastnn.preprocessing import encoder as module
 from fastnn.preprocessing.frames import read_table
 
@@ -245,10 +245,68 @@ def test_the_kind_of_a_column_of_objects_follows_from_its_values():
     assert table.columns[4].tolist() == [1 / 24, 1.0]
 
 
+@pytest.mark.needs("pyarrow")
+def test_columns_of_pyarrow_in_pandas_are_encoded_as_plain_ones():
+    """Large identifiers are rounded, as those of other dtypes are; a dictionary has no codes of pandas."""
+    import pyarrow as pa
+
+    numbers, texts = [2**62, None, 1, -(2**62)] * 9, ["a", None, "b", "c"] * 9
+    plain = pd.DataFrame({"n": [np.nan if n is None else float(n) for n in numbers], "c": texts})
+    typed = pd.DataFrame(
+        {
+            "n": pd.array(numbers, "int64[pyarrow]"),
+            "c": pd.array(texts, pd.ArrowDtype(pa.dictionary(pa.int32(), pa.string()))),
+        }
+    )
+    encoder = TableEncoder().fit(plain)
+    assert TableEncoder().fit(typed).columns_ == encoder.columns_
+    np.testing.assert_array_equal(encoder.transform(typed), encoder.transform(plain))
+
+
+def test_durations_are_days_whatever_holds_them():
+    plain = pd.DataFrame({"d": pd.to_timedelta([1, 36, None, 5] * 5, "h"), "x": range(20)})
+    encoder = TableEncoder().fit(plain)
+    assert encoder.columns_[0]["kind"] == "number"
+    python = [None if pd.isna(one) else one.to_pytimedelta() for one in plain["d"]]
+    for values in (plain["d"].astype(object), python, plain["d"].to_numpy().astype("m8[s]")):
+        other = plain.assign(d=pd.Series(values, dtype=getattr(values, "dtype", object)))
+        np.testing.assert_array_equal(encoder.transform(other), encoder.transform(plain))
+        assert TableEncoder().fit(other).columns_ == encoder.columns_
+    with pytest.warns(UserWarning, match="does not have valid feature names"):
+        out = encoder.transform(plain.to_numpy())
+    np.testing.assert_array_equal(out, encoder.transform(plain))
+
+
+@pytest.mark.parametrize("unit", ["s", "D", "Y"])
+def test_dates_that_microseconds_cannot_hold_are_refused(unit):
+    """NumPy's conversion of such dates to microseconds overflows without an error."""
+    dates = np.array([["NaT"], ["1970-01-01"], ["400000-01-01"]], f"M8[{unit}]")
+    with pytest.raises(ValueError, match="column 'x0' holds the date 400000.* in row 102, more than 146,000"):
+        read_table(dates, 100)
+    with pytest.raises(ValueError, match="'x0' holds the date -150000-01-01.* in row 0"):
+        read_table(np.array([["-150000-01-01"]], "M8[us]"))
+    with pytest.raises(ValueError, match="'x0' holds the duration .* in row 1, more than 146,000 years long"):
+        read_table(np.array([[1], [2**58 if unit == "s" else 2**45]], f"m8[{unit}]"))
+    far = np.array([["146000-01-01"], ["-140000-01-01"]], f"M8[{unit}]")
+    elapsed = DateEncoder().fit_transform(far)[:, 0]
+    assert elapsed[0] == (far[0, 0].astype("M8[D]") - far[1, 0].astype("M8[D]")).astype(int)
+
+
 def test_integers_and_equal_floats_are_the_same_category():
     encoder = TableEncoder(min_frequency=1).fit(pd.DataFrame({"v": pd.Categorical([1, 2, 3])}))
     out = encoder.transform(pd.DataFrame({"v": [1.0, np.nan, 3.0]}))
     assert out.tolist() == [[1, 0, 0], [0, 0, 0], [0, 0, 1]]
+
+
+def test_equal_values_with_different_texts_are_different_categories():
+    """1 equals True, and a decimal fraction another one with more zeros: the order of rows has no effect."""
+    decimals = [decimal.Decimal("1.5"), decimal.Decimal("1.50")]
+    frame = pd.DataFrame({"v": pd.Series([True, 1, "a", *decimals, None] * 5, dtype=object)})
+    encoder = TableEncoder(min_frequency=1).fit(frame)
+    assert encoder.get_feature_names_out().tolist() == ["v_1", "v_1.5", "v_1.50", "v_True", "v_a", "v_gap"]
+    out = encoder.transform(frame)
+    assert out[:6].argmax(axis=1).tolist() == [3, 0, 4, 1, 2, 5]
+    np.testing.assert_array_equal(encoder.transform(frame[::-1]), out[::-1])
 
 
 def test_infinity_among_categories_is_a_category():
@@ -288,6 +346,17 @@ def test_an_encoder_can_be_copied_and_written_as_json():
 def test_unusable_tables_are_refused_with_the_reason(frame, message):
     with pytest.raises(ValueError, match=message):
         TableEncoder().fit(pd.DataFrame(frame, index=range(2) if not frame else None))
+
+
+def test_names_that_occur_twice_and_targets_of_several_types_are_refused():
+    twice = pd.DataFrame([[1.0, 2.0], [3.0, 4.0]], columns=["a", "a"])
+    with pytest.raises(
+        ValueError, match="^X: .*'a' 2 times. Rename these columns, or leave out all but one$"
+    ):
+        TableEncoder().fit(twice)
+    for y in ([None, "a"] * (N // 2), [None] * N):
+        with pytest.raises(ValueError, match="^y holds classes that cannot be compared .*leave out rows"):
+            TableEncoder().fit(FRAME, y)
 
 
 def test_columns_that_differ_from_the_fit_are_refused():

@@ -327,6 +327,23 @@ def test_invalid_descriptions_are_refused(edit, saved, tmp_path):
         fastnn.load(path)
 
 
+@pytest.mark.parametrize("name", ["a", "the", "m", "is not a model"])
+def test_a_name_that_occurs_in_messages_does_not_change_the_error(name, saved, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / name
+    path.write_bytes(edited(saved, "training", "memory", {}))
+    with pytest.raises(ValueError, match=f"^{name} holds a description that fits no model: 'has_average'"):
+        fastnn.load(name)
+    path.write_bytes(edited(saved, "training", "memory", "has_average", None))
+    with pytest.raises(ValueError, match=f"^{name} holds a description that fits no model: "):
+        fastnn.load(name)
+    path.write_bytes(saved[:-1])
+    with pytest.raises(
+        ValueError, match=f"^{name} is not a model saved by fastnn, or is damaged: its arrays"
+    ):
+        fastnn.load(name)
+
+
 def test_arrays_that_would_make_kernels_read_out_of_bounds_are_refused(saved, tmp_path):
     loaded = fastnn.load(write(tmp_path, saved))
     for name, place, value in [("order", 3, 60), ("order", 3, -1), ("order", 3, 4), ("generator", 624, 625)]:

@@ -12,6 +12,7 @@ from sklearn.base import clone
 import fastnn
 from fastnn.estimators import tabular_presets
 from fastnn.estimators.tabular_presets import Preset
+from fastnn.preprocessing.categories import WordsEncoding
 from fastnn.preprocessing.saved_encodings import describe_encoding, restore_encoding
 from fastnn.saving.records import Reader, Writer
 
@@ -282,3 +283,16 @@ def test_mutated_files_raise_nothing_but_value_errors(name, repaired, tmp_path):
         # A changed name of a column is an error, and a changed number is not: predictions may be wrong.
         with contextlib.suppress(ValueError):
             outputs(loaded)
+
+
+def test_files_with_many_columns_of_hashed_words_are_loaded_without_the_names_of_the_features(
+    tmp_path, monkeypatch
+):
+    """A short file may state many millions of features, whose names would take minutes and gigabytes."""
+    frame = pd.DataFrame({name: [f"some words {k}" for k in range(40)] for name in ("a", "b", "c")})
+    encoder = fastnn.TableEncoder(text="hash", max_categories=2, n_hashes=9).fit(frame)
+    encoder.save(tmp_path / "encoder.fastnn")
+    out = encoder.transform(frame)
+    monkeypatch.delattr(WordsEncoding, "features")
+    loaded = fastnn.load(tmp_path / "encoder.fastnn")
+    np.testing.assert_array_equal(loaded.transform(frame), out)

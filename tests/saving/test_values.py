@@ -93,6 +93,13 @@ def test_arrays_of_other_types_are_refused(array):
         encode(array, "classes")
 
 
+def test_arrays_with_one_long_text_are_kept_or_refused_when_they_are_written():
+    array = np.array([*map(str, range(400)), "long " * 2000])
+    assert through_json(array).tolist() == array.tolist()
+    with pytest.raises(ValueError, match=r"classes holds a text of 60,000 characters .*: shorten the text"):
+        encode(np.array([*map(str, range(400)), "long " * 12000]), "classes")
+
+
 @pytest.mark.parametrize(
     "value", [len, lambda x: x, datetime.date(2020, 1, 1), fastnn.Adam, object(), {1, 2}]
 )

@@ -10,7 +10,6 @@ from ...system.validation import check_choice, check_samples
 from ..description import ModelDescription
 from ..files import write_file
 from . import floats, int8
-from .header import N_SAMPLES
 from .text import prefix
 
 __all__ = ["to_c"]
@@ -28,8 +27,6 @@ def to_c(description: ModelDescription, path: Any, dtype: Any, X: Any, name: Any
     if dtype == "int8":
         text = int8.header(description, chosen, X)
     else:
-        if X is None:
-            X = np.random.RandomState(0).randn(N_SAMPLES, description.n_inputs).round(3)
         text = floats.header(description.converted(dtype), chosen, X)
     if path is not None:
         write_file(path, text.encode())

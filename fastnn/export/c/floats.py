@@ -9,16 +9,27 @@ from numpy.typing import NDArray
 
 from ..description import Member, ModelDescription
 from .expressions import activation_function, calls
-from .header import buffers, class_names, class_names_size, decision, framed, introduction, some_samples
-from .text import array, indented, literal
+from .header import (
+    N_SAMPLES,
+    buffers,
+    class_names,
+    class_names_size,
+    decision,
+    framed,
+    introduction,
+    some_samples,
+)
+from .text import array, filled, indented, literal
 
 __all__ = ["header"]
 
 # Largest difference that the self-test accepts, divided by 1 plus the magnitude of the expected number.
 TOLERANCES = {"float": np.float32(1e-4), "double": np.float64(1e-9)}
+# Largest number of samples that are tried for the self-test.
+MOST_TRIED = 1000
 
 
-def header(description: ModelDescription, name: str, samples: NDArray[Any]) -> str:
+def header(description: ModelDescription, name: str, X: NDArray[Any] | None) -> str:
     """Return a model as a C header.
 
     Parameters
@@ -27,9 +38,15 @@ def header(description: ModelDescription, name: str, samples: NDArray[Any]) -> s
         Model; its dtype is the header's.
     name : str
         Beginning of all names.
-    samples : array (n, n_inputs)
-        Samples, of which the self-test holds some.
+    X : array (n, n_inputs) or None
+        Samples, of which the self-test holds some; None to draw samples.
+
+    Raises
+    ------
+    ValueError
+        If the features or the outputs of all samples are too large for the dtype.
     """
+    samples = _computable(description, X)
     kind = "float" if description.dtype == np.float32 else "double"
     members = description.members
     used = sorted({layer.activation for member in members for layer in member.layers} - {"identity"})
@@ -56,10 +73,34 @@ def header(description: ModelDescription, name: str, samples: NDArray[Any]) -> s
     return framed(name, first, ["math.h"], parts)
 
 
+def _computable(description: ModelDescription, X: NDArray[Any] | None) -> NDArray[Any]:
+    """Return samples whose features and outputs the dtype can hold: some of X, drawn ones if X is None."""
+    if X is None:
+        drawn = np.random.RandomState(0).randn(N_SAMPLES, description.n_inputs).round(3)
+        # Exponentials overflow for samples that are far from those of the fit: draw smaller ones.
+        candidates = [drawn, *(drawn * 16.0**-k for k in range(1, 16)), np.zeros_like(drawn)]
+    else:
+        # Few samples first: the outputs of all would take time and memory.
+        choices = [np.unique(np.linspace(0, len(X) - 1, n).astype(int)) for n in (N_SAMPLES, MOST_TRIED)]
+        candidates = [X[rows] for rows in choices]
+    for samples in candidates:
+        with np.errstate(all="ignore"):
+            rounded = samples.astype(description.dtype)
+            usable = np.isfinite(np.hstack([rounded, description.outputs(rounded)])).all(axis=1)
+        if usable.all() or (samples is candidates[-1] and usable.any()):
+            return samples[usable]
+    dtype = description.dtype.name
+    raise ValueError(
+        f"X has no sample whose features and outputs {dtype} can hold, for the self-test: "
+        + ("give" if X is None else "scale X, also for the training, or give other")
+        + " typical samples in X"
+        + (", or export with dtype='float64'" if dtype == "float32" else "")
+    )
+
+
 def _typed(text: str, kind: str, name: str) -> str:
     """Return a C function with placeholders replaced: type, names and suffixes of numbers."""
-    text = text.replace("KIND", kind).replace("NAME", name)
-    return text.replace("SUFFIX", "f" if kind == "float" else "")
+    return filled(text, KIND=kind, NAME=name, SUFFIX="f" if kind == "float" else "")
 
 
 def _macros(description: ModelDescription, name: str) -> str:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ..description import ModelDescription
 from .header import buffers, class_names, class_names_size, decision, framed, introduction, some_samples
 from .quantization import QuantizedNetwork, quantize
-from .text import array, indented, literal
+from .text import array, filled, indented, literal
 
 __all__ = ["header"]
 
@@ -64,7 +64,7 @@ def header(description: ModelDescription, name: str, X: NDArray[Any] | None) -> 
             + array("int16_t", f"{name}_{activation}", table)
         )
     for code in (_INPUTS, _SCALED, _LAYER, _TABLE if tables else ""):
-        parts.append(code.replace("NAMES", name.upper()).replace("NAME", name))
+        parts.append(filled(code, NAMES=name.upper(), NAME=name))
     parts += [_scores(network, name), _predict(description, network, name)]
     parts.append(_self_test(network, name, some_samples(X)))
     first = introduction(description, name, "integers", _facts(description, network, name, X))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ...system.files import check_file_name
 from ...system.validation import shown
 
-__all__ = ["array", "comment", "indented", "literal", "prefix", "safe_in_comment", "string"]
+__all__ = ["array", "comment", "filled", "indented", "literal", "prefix", "safe_in_comment", "string"]
 
 # Largest number of characters of a line.
 WIDTH = 110
@@ -36,6 +36,21 @@ def prefix(name: Any, path: Any) -> str:
             f"name must be an identifier of C, letters, digits and _ after a letter, got {shown(name)}"
         )
     return name
+
+
+def filled(template: str, **texts: str) -> str:
+    """Return a template of C code with every placeholder replaced by its text.
+
+    All placeholders are replaced in one pass: a text, such as the name of a network, may hold the name of a
+    placeholder.
+
+    Examples
+    --------
+    >>> filled("int NAME_size = NAMES_SIZE;", NAME="filename", NAMES="FILENAME")
+    'int filename_size = FILENAME_SIZE;'
+    """
+    pattern = "|".join(sorted(texts, key=len, reverse=True))
+    return re.sub(pattern, lambda found: texts[found[0]], template)
 
 
 def literal(value: Any) -> str:
