@@ -18,7 +18,7 @@ _PYPROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_t
 # The names of packages, and the extras that install them.
 EXTRAS = {
     re.match(r"\w+", requirement)[0]: extra
-    for extra in ("cli", "dask", "render")
+    for extra in ("cli", "dask", "polars", "render")
     for requirement in _PYPROJECT["project"]["optional-dependencies"][extra]
 }
 

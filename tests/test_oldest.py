@@ -14,7 +14,7 @@ PINS = dict(line.split("==") for line in LINES if not line.startswith("#"))
 
 def test_every_package_is_pinned_to_its_oldest_version():
     extras = PROJECT["optional-dependencies"]
-    tested = [line for extra in ("cli", "dask", "render", "test") for line in extras[extra]]
+    tested = [line for extra in ("cli", "dask", "polars", "render", "test") for line in extras[extra]]
     requirements = [Requirement(line) for line in PROJECT["dependencies"] + tested]
     floors = {requirement.name: requirement.specifier for requirement in requirements}
     assert PINS.keys() == {*floors, "distributed"}  # a dependency of "dask[distributed]", in dask's version

@@ -17,7 +17,7 @@ from typing import Any
 
 import narwhals.stable.v2 as nw
 import numpy as np
-from narwhals.stable.v2.dependencies import is_into_dataframe, is_pandas_series
+from narwhals.stable.v2.dependencies import is_into_dataframe, is_pandas_series, is_polars_lazyframe
 from numpy.typing import NDArray
 from sklearn.utils import check_array
 
@@ -123,8 +123,9 @@ def read_table(X: Any, first: int = 0) -> Table:
     Raises
     ------
     ValueError
-        If X has not two dimensions, is empty, holds infinity or a date that is more than 146,000 years from
-        1970, or has a column whose values are neither numbers, truth values, dates nor hashable.
+        If X is a LazyFrame, has not two dimensions, is empty, holds infinity or a date that is more than
+        146,000 years from 1970, or has a column whose values are neither numbers, truth values, dates nor
+        hashable.
     TypeError
         If X is a sparse matrix.
     """
@@ -132,6 +133,8 @@ def read_table(X: Any, first: int = 0) -> Table:
         raise ValueError(
             f"X is the name of a file, {os.fspath(X)!r}: pass its table, as pandas.read_parquet returns it"
         )
+    if is_polars_lazyframe(X):
+        raise ValueError("X is a LazyFrame, a query that has not run: pass its result, X.collect()")
     if is_into_dataframe(X):
         try:
             frame = nw.from_native(X, eager_only=True)

@@ -1,6 +1,7 @@
 """TabularClassifier and TabularRegressor: whole tables, folds, calibration, quantiles, reports."""
 
 import datetime
+import importlib
 import pickle
 
 import numpy as np
@@ -472,9 +473,9 @@ def test_durations_as_a_regressors_target_are_refused(container, days):
         TabularRegressor(1, "fast").fit(frame, numbers, X_val=frame, y_val=durations)
 
 
-@pytest.mark.needs("pandas")
+@pytest.mark.needs("pandas", "polars")
 def test_dates_and_durations_of_polars_are_refused(days):
-    polars = pytest.importorskip("polars", reason="Polars is not installed")
+    polars = importlib.import_module("polars")
     for values, what in ((days.dt.date, "dates"), (days, "dates"), (days - days[0], "durations")):
         with pytest.raises(ValueError, match=f"y holds {what}, and a regressor predicts numbers"):
             TabularRegressor(1, "fast").fit(table()[0], polars.Series(values.tolist()))

@@ -3,6 +3,7 @@
 import copy
 import datetime
 import decimal
+import importlib
 import json
 import pickle
 
@@ -205,9 +206,11 @@ def test_categorical_columns_are_encoded_by_their_values(values):
     np.testing.assert_array_equal(again.transform(coded), out)
 
 
-@pytest.mark.parametrize("library", ["polars", pytest.param("pyarrow", marks=pytest.mark.needs("pyarrow"))])
+@pytest.mark.parametrize(
+    "library", [pytest.param(name, marks=pytest.mark.needs(name)) for name in ("polars", "pyarrow")]
+)
 def test_libraries_of_dataframes_agree(library):
-    module = pytest.importorskip(library, reason=f"{library} is not installed")
+    module = importlib.import_module(library)
     frame = module.DataFrame(DATA) if library == "polars" else module.table(DATA)
     encoder = TableEncoder().fit(FRAME)
     other = TableEncoder().fit(frame)
