@@ -306,6 +306,9 @@ class TablePainter(Painter):
             found, inverse = np.unique(values, return_inverse=True)
         except TypeError as error:
             raise ValueError(f"the model predicts classes that cannot be sorted: {error}") from None
+        missing = found[found != found]
+        if missing.size:
+            raise ValueError(f"the model predicts values that are not classes, such as {missing[0]}")
         if self._given_classes is None:
             for label in found:
                 self._class_numbers.setdefault(label, len(self._class_numbers))

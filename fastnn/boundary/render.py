@@ -365,6 +365,11 @@ def check_limits(limits: Any, count: int, name: str) -> tuple[float, float]:
     except (TypeError, ValueError):
         low = high = np.nan
     step = (high - low) / count
+    if np.isfinite([low, high]).all() and low < high and not (np.isfinite(step) and step > 0):
+        raise ValueError(
+            f"{name} must be two finite numbers whose difference, divided by {count}, is finite and above 0, "
+            f"got {shown(limits)}"
+        )
     if not (np.isfinite(step) and step > 0):
         raise ValueError(f"{name} must be two finite numbers, the lower first, got {shown(limits)}")
     return low, high

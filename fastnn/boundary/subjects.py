@@ -312,9 +312,12 @@ def class_number(classes: Array, class_of_interest: Any) -> int:
         raise ValueError(
             f"response 'probability' is of one class: name it, class_of_interest= one of {classes.tolist()}"
         )
-    found = np.flatnonzero(classes == class_of_interest)
+    # NumPy compares a list with the classes one by one: a list of as many labels would pass for one of them.
+    found = np.flatnonzero(classes == class_of_interest) if np.ndim(class_of_interest) == 0 else np.empty(0)
     if found.size != 1:
-        raise ValueError(f"class_of_interest must be one of {classes.tolist()}, got {class_of_interest!r}")
+        raise ValueError(
+            f"class_of_interest must be one of {classes.tolist()}, got {shown(class_of_interest)}"
+        )
     return int(found[0])
 
 
@@ -418,6 +421,8 @@ def table_subject(
         if predict is None and response == "margin":
             predict = getattr(model, "decision_function", None)
             is_bounded = False
+            if getattr(final_step(model)[0], "decision_function_shape", None) == "ovo":
+                _check_no_pairs(labels)
         if predict is None:
             needed = "predict_proba or decision_function" if response == "margin" else "predict_proba"
             raise ValueError(
@@ -442,6 +447,16 @@ def _by_names(predict: Callable[[Any], Any], names: list[str]) -> Callable[[Arra
     import pandas as pd
 
     return lambda points: predict(pd.DataFrame(points, columns=names))
+
+
+def _check_no_pairs(labels: Array | None) -> None:
+    """Raise ValueError for a decision function of pairs of more than two classes."""
+    # Three classes have as many pairs as classes: the number of scores does not tell them apart.
+    if labels is not None and len(labels) > 2:
+        raise ValueError(
+            f"decision_function must give a score per class, and with decision_function_shape='ovo' it gives "
+            f"one per pair of the {len(labels)} classes: choose decision_function_shape='ovr'"
+        )
 
 
 def _by_class(scores: Array, labels: Array | None) -> Array:

@@ -11,8 +11,10 @@ from __future__ import annotations
 import argparse
 import functools
 import logging
+import multiprocessing
 import os
 import signal
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable
@@ -154,7 +156,7 @@ def fill_cache(
         After Ctrl-C. Kernels compiled before are stored.
     """
     from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import active_children, get_context
+    from concurrent.futures.process import BrokenProcessPool
 
     from tqdm import tqdm
 
@@ -165,7 +167,7 @@ def fill_cache(
     folder, before = usable_folder(), entry_files()
     wanted = set(purposes)
     chosen = [(task, dtype) for task in TASKS.values() if wanted & {*task.purposes} for dtype in dtypes]
-    interrupted, is_done, others = Flag(), False, {*active_children()}
+    interrupted, is_done, others = Flag(), False, {*multiprocessing.active_children()}
     # An interrupt within the Python code of the pool could leave the pool waiting forever: hold interrupts.
     with (
         held_interrupts(interrupted.set),
@@ -173,17 +175,23 @@ def fill_cache(
     ):
         # A forked process would inherit locked locks without the threads that hold them: spawn processes.
         pool = ProcessPoolExecutor(
-            min(n_processes or available_cores(), len(chosen)), get_context("spawn"), _begin_process
-        )
+            min(n_processes or available_cores(), len(chosen)), multiprocessing.get_context("spawn"),
+            _begin_process,
+        )  # fmt: skip
         try:
             stages = (
                 [(task.run, dtype) for task, dtype in chosen if task.is_first == is_first]
                 for is_first in (True, False)
             )
             is_done = all(_are_done(_submitted(pool, tasks), bar.update, interrupted) for tasks in stages)
+        except BrokenProcessPool:
+            raise RuntimeError(
+                "a process that compiles kernels was killed, perhaps because the memory is full: run the "
+                "command again, with more memory free. It goes on after the kernels that are already stored"
+            ) from None
         finally:
             if not is_done:  # cache files are written atomically: processes may be terminated
-                for process in {*active_children()} - others:
+                for process in {*multiprocessing.active_children()} - others:
                     process.terminate()
             pool.shutdown(cancel_futures=True)
     new = {path: size for path, size in entry_files().items() if path not in before}
@@ -213,11 +221,24 @@ def _are_done(running: set[Future], note: Callable[[], object], interrupted: Fla
 
 
 def _begin_process() -> None:
-    """Prepare a process that compiles: no companions; Ctrl-C and messages are left to the parent process."""
+    """Prepare a process that compiles: no companions; Ctrl-C and messages are left to the parent process.
+
+    The process ends when the parent process ends.
+    """
     os.environ[SWITCH] = "0"
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     warnings.simplefilter("ignore")
     logging.getLogger("fastnn").setLevel(logging.WARNING)
+
+
+def _end_with_parent() -> None:
+    """Wait for the end of the parent process, and end this one."""
+    # If the parent is killed, it stops no process of its pool, and these would wait for tasks for ever.
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _run(run: Callable[[np.dtype], object], dtype: str) -> str:

@@ -40,8 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 for success, 1 for an error, 130 for an interrupt. Wrong usage ends the process with status 2.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    options = _parser(arguments[0] if arguments else None).parse_args(arguments)
     try:
+        # The parser imports the module of the command, which may take a second: handle Ctrl-C meanwhile, too.
+        options = _parser(arguments[0] if arguments else None).parse_args(arguments)
         return options.run(options)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -83,10 +83,9 @@ class NumbaBackend:
         def run(part: slice, samples: Any, tile: Array, units: Array) -> bool:
             return kernel(*pointers, network.layout.plan, parameters, samples, tile, units, classes[part])
 
-        if not all(_run_parts(network, X, run, n_threads)):
-            scores = self.outputs(network, parameters, X, "identity", n_threads, warns)
-            broken = np.isnan(scores).any(axis=1)
-            classes[broken] = np.argmax(scores[broken], axis=1)
+        if not all(_run_parts(network, X, run, n_threads)) and warns:
+            scores = self.outputs(network, parameters, X, "identity", n_threads, warns=False)
+            warn_of_overflow(network, scores)
         return classes
 
     def bind(

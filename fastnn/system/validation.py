@@ -357,6 +357,8 @@ def sorted_classes(classes: Any, name: str = "classes") -> NDArray[Any]:
             labels.dtype.kind == "O" and not all(isinstance(label, numbers.Real | str) for label in labels)
         ):
             raise TypeError(f"dtype {labels.dtype}")
+        if (labels != labels).any():
+            raise ValueError("NaN is no label")
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"{name} must hold labels of one kind, whole numbers or text, got {shown(classes)}: {error}"

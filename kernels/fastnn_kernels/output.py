@@ -6,6 +6,7 @@ Shape letters: K scores of a sample, T samples of a tile (a whole number of vect
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,8 @@ def exponentials(S, t, highest, P):
 def argmax(S, row, column, n, classes):
     """Write the class of the highest score of each sample; of equal scores, the first class wins.
 
+    As in NumPy, a NaN counts as the highest score, and the first NaN wins.
+
     Parameters
     ----------
     S : array (K, T)
@@ -75,13 +78,14 @@ def argmax(S, row, column, n, classes):
         winner = fill(S, 0)
         for k in range(1, S.shape[0]):
             score = load(S, k, t)
-            winner = vmath.where_greater(score, highest, k, winner)
-            highest = vmath.maximum(highest, score)
+            winner = vmath.where_outranks(score, highest, k, winner)
+            highest = vmath.where_outranks(score, highest, score, highest)
         store_integers(classes, row, column + t, winner)
     for t in range(whole, n):
         best = 0
         for k in range(1, S.shape[0]):
-            if S[k, t] > S[best, t]:
+            score, highest = S[k, t], S[best, t]
+            if score > highest or (math.isnan(score) and not math.isnan(highest)):
                 best = k
         classes[row, column + t] = best
 

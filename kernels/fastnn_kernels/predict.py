@@ -81,7 +81,7 @@ def predict(sparse: bool) -> Any:
     """Return the kernel ``(activations, plan, parameters, X, tile, units, classes)`` of the classes.
 
     The kernel fills classes (N,), of any integer dtype, with the class of the highest score of each sample.
-    It returns True if all scores are finite; otherwise the classes are meaningless.
+    It returns True if all scores are finite.
     """
     scores, width = tile_scores(sparse), transposed_width if sparse else input_width
 

@@ -292,7 +292,16 @@ def test_predictors_refuse_what_is_no_table(samples):
 def test_classes_must_be_labels_of_one_kind():
     np.testing.assert_array_equal(sorted_classes(["b", "a", "b"]), ["a", "b"])
     np.testing.assert_array_equal(sorted_classes(np.array(["b", "a"], object)), ["a", "b"])
-    for classes in ([0, None], [None], {}, object(), [[1], [1, 2]], np.ndarray, [np.datetime64("2020")]):
+    for classes in (
+        [0, None],
+        [None],
+        {},
+        object(),
+        [[1], [1, 2]],
+        np.ndarray,
+        [np.datetime64("2020")],
+        [0, np.nan],
+    ):
         with pytest.raises(ValueError, match="classes must hold labels of one kind"):
             sorted_classes(classes)
         with pytest.raises(ValueError, match="classes must hold labels of one kind"):

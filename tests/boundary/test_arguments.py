@@ -37,7 +37,10 @@ pd = optional("pandas")
         ((XLIM, (2, 1), 5), "ylim must be two finite numbers, the lower first"),
         (((0, np.inf), YLIM, 5), "xlim must be two finite numbers"),
         (((np.nan, 1), YLIM, 5), "xlim must be two finite numbers"),
-        (((-1e308, 1e308), YLIM, 5), "xlim must be two finite numbers"),
+        (
+            ((-1e308, 1e308), YLIM, 5),
+            "xlim must be two finite numbers whose difference, divided by 1, is finite",
+        ),
         (((0, 5e-324), YLIM, (5, 5)), "xlim must be two finite numbers"),
         (("ab", YLIM, 5), "xlim must be two finite numbers"),
         ((3, YLIM, 5), "xlim must be two finite numbers"),
@@ -67,6 +70,11 @@ WRONG_OPTIONS = [
     ({"classes": [0, 2]}, "classes are [0, 1], the model's own"),
     ({"class_of_interest": 1}, "class_of_interest is the class that a probability is of"),
     ({"response": "probability", "class_of_interest": 7}, "class_of_interest must be one of [0, 1], got 7"),
+    (
+        {"response": "probability", "class_of_interest": [0, 9, 9]},
+        "class_of_interest must be one of [0, 1], got [0, 9, 9]",
+    ),
+    ({"response": "probability", "class_of_interest": [0, 9]}, "class_of_interest must be one of [0, 1]"),
     ({"out": "picture.gif"}, "picture.gif must end in one of .png"),
     ({"out": np.empty((3, 3), np.uint8)}, "out must be an array of shape (5, 5)"),
     ({"out": np.empty((5, 5), bool)}, "out must have a dtype that holds 2 classes"),
@@ -293,6 +301,11 @@ def fitted_regressor():
         (lambda: lambda points: y, {}, ValueError, "for 25 points it gave shape (200,)"),
         (lambda: lambda points: points[:, 0], {}, ValueError, "predicts numbers that are not classes"),
         (lambda: lambda points: points[:, 0] * np.nan, {}, ValueError, "that are not classes, such as nan"),
+        (
+            lambda: lambda points: np.full(len(points), np.datetime64("NaT")), {}, ValueError,
+            "the model predicts values that are not classes, such as NaT",
+        ),
+        (lambda: lambda points: points[:, 0] > 0, {"classes": [0, np.nan]}, ValueError, "NaN is no label"),
         (
             lambda: lambda points: np.full(len(points), 3), {"classes": [1, 2]}, ValueError,
             "the model predicts 3, which is none of the classes [1, 2]",

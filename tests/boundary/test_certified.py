@@ -257,3 +257,16 @@ def test_certified_is_dense_for_committees(votes, dtype):
                 views[-1][:, 1] = views[-1][:, 0]
             check_certified(Committee(members[:1], votes=True), 0, 0, 3, 3, size)
     assert max(filled) > 0.5
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("scores", [(0, np.nan), (np.nan, 1), (0, 2, np.nan), (1, np.nan, 2)])
+def test_pixels_whose_scores_are_nan_have_the_predicted_class(scores, dtype):
+    model = fastnn.Model([2, len(scores)], random_state=0, dtype=dtype)
+    model.W[0][...] = 0
+    model.b[0][...] = scores
+    with pytest.warns(RuntimeWarning, match="too large"):
+        (expected,) = model.predict([[0.0, 0.0]])
+    assert expected == np.argmax(scores)
+    for method in ("dense", "certified"):
+        assert (picture(model, (37, 3), method=method) == expected).all()

@@ -89,10 +89,25 @@ def test_a_margin_needs_probabilities_or_scores():
 
 
 def test_scores_of_pairs_of_classes_are_refused():
-    # Three classes have three pairs, as many as classes: take four classes.
-    model = SVC(decision_function_shape="ovo").fit(flowers, np.arange(150) % 4)
+    # Three classes have three pairs, as many as classes.
+    for n_classes in (3, 4):
+        model = SVC(decision_function_shape="ovo").fit(flowers, np.arange(150) % n_classes)
+        match = f"one per pair of the {n_classes} classes: choose decision_function_shape='ovr'"
+        with pytest.raises(ValueError, match=match):
+            margin(make_pipeline(StandardScaler(), model).fit(flowers, np.arange(150) % n_classes))
+    two = SVC(decision_function_shape="ovo").fit(flowers, np.arange(150) % 2)
+    np.testing.assert_array_equal(margin(two).data.ravel(), np.abs(two.decision_function(POINTS)))
+
+
+def test_scores_of_another_number_of_classes_are_refused():
+    class Wrong:
+        classes_ = np.arange(4)
+
+        def decision_function(self, points):
+            return np.zeros((len(points), 6))
+
     with pytest.raises(ValueError, match="for 4 classes it gave 6; an SVC .*decision_function_shape='ovr'"):
-        margin(model)
+        margin(Wrong())
 
 
 def test_scores_of_another_number_of_points_are_refused():

@@ -153,6 +153,15 @@ def test_an_interrupt_ends_without_a_traceback(capsys, monkeypatch):
     assert capsys.readouterr().err == "interrupted\n"
 
 
+def test_an_interrupt_of_the_import_of_a_command_ends_without_a_traceback(capsys, monkeypatch):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fastnn.cli.main.importlib.import_module", interrupted)
+    assert cli.main(["compile"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
 def test_help_and_version_are_printed():
     for arguments, text in (
         (["--help"], "moons"),

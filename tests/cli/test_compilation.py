@@ -5,13 +5,16 @@ import multiprocessing
 import os
 import re
 import signal
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import numba
 import numpy as np
 import pytest
 import scipy.sparse
-from processes import run_python
+from processes import PATIENCE, run_python
 
 import fastnn
 import fastnn_kernels
@@ -223,6 +226,36 @@ def test_an_interrupt_ends_the_processes_that_compile(folder, monkeypatch, capsy
     assert capsys.readouterr().err == "interrupted\n"
     assert set(multiprocessing.active_children()) <= set(before)
     assert not [path for path in folder.glob("*.nbc") if "relu" in path.name]
+
+
+def end_process(dtype):
+    os._exit(1)
+
+
+def test_a_killed_process_is_an_error_with_advice(folder, monkeypatch, capsys):
+    monkeypatch.setattr(compilation, "TASKS", {"end": TINY["tanh"]._replace(run=end_process)})
+    assert cli.main(["compile", "--for", "training", "--dtype", "float32"]) == 1
+    assert re.fullmatch(
+        r"fastnn: a process .* was killed, .*: run the command again, .*\n", capsys.readouterr().err
+    )
+
+
+def test_processes_that_compile_end_with_a_killed_parent():
+    program = """
+        import multiprocessing, os, signal
+        from concurrent.futures import ProcessPoolExecutor
+        from fastnn.cli.compile import _begin_process
+
+        pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _begin_process)
+        pool.submit(os.getpid).result()
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    # The process that compiles holds the other end of the pipes: `run` returns when it has ended, too.
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], timeout=PATIENCE, capture_output=True,
+        cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+    assert done.returncode == -signal.SIGKILL
 
 
 def test_processes_that_compile_start_with_interrupts_ignored():

@@ -38,12 +38,14 @@ def test_kernels_and_reference_have_the_same_outputs():
     assert {loss.output for loss in LOSSES.values()} == compiled.OUTPUTS.keys()
 
 
-@given(draws, classes, counts, st.sampled_from([np.uint8, np.uint16, np.int64]))
-def test_argmax_matches_the_reference(draw: Draw, n_classes, count, integer):
+@given(draws, classes, counts, st.sampled_from([np.uint8, np.uint16, np.int64]), st.booleans())
+def test_argmax_matches_the_reference(draw: Draw, n_classes, count, integer, with_nan):
     assume(n_classes - 1 <= np.iinfo(integer).max)
     # Few different scores, so that ties are common.
     S = np.round(draw.array(n_classes, draw.padded(count)) / draw.scale)
     S = S.astype(draw.dtype)
+    if with_nan:
+        S[np.abs(S) == 1] = np.nan
     target = np.full((3, count + 5), 77, integer)
     compiled.argmax(read_only(S), 1, 2, count, target)
     np.testing.assert_array_equal(target[1, 2 : 2 + count], reference.argmax(S.T[:count]))

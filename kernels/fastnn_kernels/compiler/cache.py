@@ -253,7 +253,9 @@ def _is_file_of(path: Path, descriptor: int) -> bool:
 
 def is_saved(name: str) -> bool:
     """Return True if there is a file of the entry `name`, valid or not."""
-    return any((folder / f"{DIGEST}.{name}").exists() for folder in cache_folders())
+    # Before Python 3.14, Path.exists raises PermissionError for a file in a folder of another user, and
+    # OSError for a name that is too long: os.path.exists returns False.
+    return any(os.path.exists(folder / f"{DIGEST}.{name}") for folder in cache_folders())
 
 
 def usable_folder() -> Path:
@@ -274,12 +276,17 @@ def usable_folder() -> Path:
 
 
 def entry_files() -> dict[Path, int]:
-    """Return the paths of the entries of these sources in all folders, with their sizes in bytes."""
+    """Return the paths of the entries of these sources in all folders, with their sizes in bytes.
+
+    A folder that cannot be read counts as empty.
+    """
     files = {}
     for folder in cache_folders():
-        for path in folder.glob(f"{DIGEST}.*.nbc"):
-            with contextlib.suppress(OSError):  # removed meanwhile
-                files[path] = path.stat().st_size
+        # Path.glob raises OSError for a folder in a folder of another user.
+        with contextlib.suppress(OSError):
+            for path in folder.glob(f"{DIGEST}.*.nbc"):
+                with contextlib.suppress(OSError):  # removed meanwhile
+                    files[path] = path.stat().st_size
     return files
 
 

@@ -91,6 +91,8 @@ def start_companion(tasks: Sequence[Task]) -> bool:
     if not new or not is_python or len(_running) >= MOST:
         return False
     _given.update(map(json.dumps, new))
+    # The import system ignores entries of other types than str, such as a Path, and JSON cannot express them.
+    path = [entry for entry in sys.path if isinstance(entry, str)]
     try:
         process = subprocess.Popen(
             [sys.executable, "-c", PROGRAM],
@@ -103,7 +105,7 @@ def start_companion(tasks: Sequence[Task]) -> bool:
         _running.append(process)
         assert process.stdin is not None
         with process.stdin:
-            process.stdin.write(json.dumps([sys.path, new]).encode())
+            process.stdin.write(json.dumps([path, new]).encode())
     except (OSError, ValueError):  # no process, no memory or no file descriptor is left
         return False
     return True

@@ -143,6 +143,13 @@ class Value:
         """Return the mask of the lanes that are equal."""
         return self._compare("==", other)
 
+    def outranks(self, other: Value) -> Value:
+        """Return the mask of the lanes that are greater than `other`, or NaN where `other` is not."""
+        # The unordered comparison is also true for NaN in either vector, the ordered one false for NaN.
+        is_above = self.builder.fcmp_unordered(">", self.ir, other.ir)
+        is_number = self.builder.fcmp_ordered("==", other.ir, other.ir)
+        return self.like(self.builder.and_(is_above, is_number), types.boolean)
+
     def where(self, mask: Value, other: Value | float) -> Value:
         """Return this vector where `mask` holds, else `other`."""
         return self.like(self.builder.select(mask.ir, self.ir, self._lift(other).ir))

@@ -39,6 +39,7 @@ __all__ = [
     "tanh",
     "where_equal",
     "where_greater",
+    "where_outranks",
 ]
 
 
@@ -396,3 +397,9 @@ def where_equal(x: Value, y: Value, yes: Value, no: Value) -> Value:
 def where_greater(x: Value, y: Value, yes: Value, no: Value) -> Value:
     """Return `yes` in the lanes where x is greater than y, else `no`."""
     return yes.where(x > y, no)
+
+
+@emitter
+def where_outranks(x: Value, y: Value, yes: Value, no: Value) -> Value:
+    """Return `yes` in the lanes where x is greater than y, or where x alone is NaN, else `no`."""
+    return yes.where(x.outranks(y), no)

@@ -112,6 +112,21 @@ def test_start_companion_returns_false_if_none_can_start(monkeypatch, obstacle):
     assert not companion.start_companion([TASK])
 
 
+def test_entries_of_the_search_path_that_are_no_text_are_left_out(package):
+    """Python ignores such entries, for instance of ``sys.path.append(Path("folder"))``."""
+    program = """
+        import pathlib, sys
+        from fastnn_kernels.compiler import companion
+
+        sys.path.append(pathlib.Path("folder"))
+        assert companion.start_companion([("os", "mkdir", ["done"])])
+        (process,) = companion._running
+        assert process.wait() == 0
+    """
+    run(package, program, FASTNN_COMPANION="")
+    assert (package.parent / "done").is_dir()
+
+
 def test_threads_that_look_for_ended_companions_at_the_same_time_forget_no_other(monkeypatch):
     monkeypatch.setenv(companion.SWITCH, "0")
     polls = []
