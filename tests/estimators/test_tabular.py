@@ -476,9 +476,13 @@ def test_durations_as_a_regressors_target_are_refused(container, days):
 @pytest.mark.needs("pandas", "polars")
 def test_dates_and_durations_of_polars_are_refused(days):
     polars = importlib.import_module("polars")
-    for values, what in ((days.dt.date, "dates"), (days, "dates"), (days - days[0], "durations")):
+    moments = [day.to_pydatetime() for day in days]
+    durations = [moment - moments[0] for moment in moments]
+    for values, what in (
+        ([moment.date() for moment in moments], "dates"), (moments, "dates"), (durations, "durations")
+    ):  # fmt: skip
         with pytest.raises(ValueError, match=f"y holds {what}, and a regressor predicts numbers"):
-            TabularRegressor(1, "fast").fit(table()[0], polars.Series(values.tolist()))
+            TabularRegressor(1, "fast").fit(table()[0], polars.Series(values))
 
 
 @pytest.mark.needs("pandas")
