@@ -3,6 +3,7 @@
 import numpy as np
 
 from fastnn.engine.choice import get_backend
+from fastnn.engine.compiled_trainer import NumbaTrainer
 from fastnn.engine.job import Job, Memory
 from fastnn.network.description import Network
 from fastnn.system.generators import generator_state
@@ -36,8 +37,8 @@ def begin(backend: str, network: Network, job: Job, nudge: float = 0.0):
 
 
 def run_on(trainer, n_passes, rounds_a_call=None):
-    """Run a trainer up to `n_passes`, with `rounds_a_call` rounds in each call of the kernel."""
+    """Run a trainer up to `n_passes`; a compiled one runs `rounds_a_call` rounds in each call, if given."""
     while trainer.n_passes < n_passes and not trainer.halted:
-        if rounds_a_call:
+        if rounds_a_call and isinstance(trainer, NumbaTrainer):
             trainer._calls.n_rounds = rounds_a_call
         assert trainer.run(n_passes)

@@ -14,9 +14,9 @@ import pytest
 from processes import PATIENCE
 
 sync_api = pytest.importorskip(
-    "playwright.sync_api", reason="needs Playwright: pip install fastnn-numba[browser]"
+    "playwright.sync_api", reason="needs Playwright: in a clone of fastnn, pip install '.[browser]'"
 )
-pytest.importorskip("starlette", reason="needs the server: pip install fastnn-numba[playground]")
+pytest.importorskip("starlette", reason="needs the server: in a clone of fastnn, pip install '.[playground]'")
 
 expect = sync_api.expect
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -309,7 +309,7 @@ class StopAfter(Hook):
         self.n_steps = n_steps
 
     def next_step(self, training):
-        """Let a chunk of steps end there."""
+        """Return the number of steps at which the training ends."""
         return self.n_steps
 
     def after_chunk(self, training):
