@@ -46,7 +46,7 @@ def add_command(commands: Any, summary: str) -> None:
     )
     parser.add_argument("--weights", metavar="COLUMN", help="column with the weights of the rows")
     parser.add_argument(
-        "--out", metavar="FOLDER", type=Path, default=Path("run"), help="folder of the results"
+        "--out", metavar="FOLDER", type=Path, default=Path("run"), help="folder of the results (default: run)"
     )
     judged = parser.add_mutually_exclusive_group()
     judged.add_argument(
@@ -58,15 +58,24 @@ def add_command(commands: Any, summary: str) -> None:
         type=functools.partial(count, least=2),
         help="judge by N further fits, each on other rows",
     )
-    parser.add_argument("--preset", choices=PRESETS, default="good", help="size and number of the networks")
-    parser.add_argument("--networks", metavar="N", type=count, help="number of networks")
+    parser.add_argument(
+        "--preset", choices=PRESETS, default="good", help="size and number of the networks (default: good)"
+    )
+    parser.add_argument(
+        "--networks", metavar="N", type=count, help="number of networks (default: by the preset)"
+    )
     parser.add_argument("--balanced", action="store_true", help="give all classes the same weight")
     parser.add_argument(
         "--quantiles", metavar="Q,Q", type=numbers, help="quantiles to predict too, such as 0.05,0.5,0.95"
     )
-    parser.add_argument("--time-limit", metavar="SECONDS", type=seconds, help="longest time of the fits")
     parser.add_argument(
-        "--seed", type=functools.partial(count, least=0), default=0, help="seed of all random numbers"
+        "--time-limit", metavar="SECONDS", type=seconds, help="longest time of the fits (default: none)"
+    )
+    parser.add_argument(
+        "--seed",
+        type=functools.partial(count, least=0),
+        default=0,
+        help="seed of all random numbers (default: 0)",
     )
     parser.add_argument("--jobs", metavar="N", type=count, help="number of threads (default: all cores)")
     large = parser.add_argument_group(
