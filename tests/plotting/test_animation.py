@@ -409,3 +409,19 @@ def test_matplotlib_settings_of_the_user_do_not_matter(tmp_path):
         fastnn.animate_training(tutorial(), X, y, tmp_path / "a.gif", num_passes=20, frames=2, size=SMALL)
     fastnn.animate_training(tutorial(), X, y, tmp_path / "b.gif", num_passes=20, frames=2, size=SMALL)
     assert (tmp_path / "a.gif").read_bytes() == (tmp_path / "b.gif").read_bytes()
+
+
+def test_frames_have_the_background_of_the_user_s_style(tmp_path):
+    options = {"num_passes": 20, "frames": 1, "size": SMALL}
+    styles = {"dark": ("black", 0), "light": ("white", 255), "none": ("none", 255)}
+    for name, (colour, level) in styles.items():
+        with matplotlib.rc_context({"figure.facecolor": colour, "text.color": "tab:red"}):
+            path = fastnn.animate_training(tutorial(), X, y, tmp_path / f"{name}.png", **options)
+        (frame,), _ = frames(path)
+        assert (frame[:2] == level).all()
+
+
+def test_titles_may_be_no_formulas(tmp_path):
+    models = [tutorial(), tutorial()]
+    path = fastnn.animate_training(models, X, y, tmp_path / "a.gif", titles=[r"$\bad$", "b"], size=SMALL)
+    assert path.exists()
