@@ -197,7 +197,9 @@ class Film:
         column = 0
         legend = self._legend(len(self._scene.classes))
         extent = legend.get_window_extent(renderer)
-        if extent.width + max(widths) + 4 * pad <= self._width:
+        # The title begins at the left edge of the axes, to the right of the labels of the y axis.
+        margin = math.ceil(self._margins(self._ax)[0]) + pad
+        if margin + max(widths) + 2 * pad + extent.width + pad <= self._width:
             header = max(header, extent.height)
         else:  # the legend does not fit above the axes: place it beside them
             legend.remove()

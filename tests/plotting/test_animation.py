@@ -425,3 +425,14 @@ def test_titles_may_be_no_formulas(tmp_path):
     models = [tutorial(), tutorial()]
     path = fastnn.animate_training(models, X, y, tmp_path / "a.gif", titles=[r"$\bad$", "b"], size=SMALL)
     assert path.exists()
+
+
+@pytest.mark.parametrize("length", range(2, 15))
+def test_the_title_and_the_legend_of_a_frame_do_not_overlap(length):
+    labels = np.array(["a" * length, "b" * length])[y]
+    scene = film.Scene(1e5 * X, labels, "class", None, None, None, None, None)
+    drawn = film.Film(scene, film.USUAL_SIZE, ["loss 0.1234, 50.0% correct after 20,000 passes"])
+    renderer = drawn._canvas.get_renderer()
+    (legend,) = drawn._figure.legends
+    extents = [part.get_window_extent(renderer) for part in (legend, drawn._title)]
+    assert not extents[0].overlaps(extents[1])
