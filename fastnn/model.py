@@ -458,7 +458,8 @@ class Model(Exportable, SavableModel):
         if data is None:
             return None
         if not (isinstance(data, tuple | list) and len(data) == 2):
-            raise ValueError(f"validation_data must be a pair (X, y), got {type(data).__name__}")
+            count = f" of {len(data)}" if isinstance(data, tuple | list) else ""
+            raise ValueError(f"validation_data must be a pair (X, y), got {type(data).__name__}{count}")
         X, y = self._check(data[0], data[1], suffix=" of validation_data")
         return WeightedSamples(X, y, np.ones(X.shape[0]), np.shape(data[1]))
 
