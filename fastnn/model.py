@@ -360,15 +360,16 @@ class Model(Exportable, SavableModel):
         self._make_writeable()
         if resumed is not None:
             job = resumed[0].continued(job, is_seeded)
-            self._adopt_parameters(*resumed)
-        if not all_finite(self._parameters):
+        parameters, statistics = self._beginning(resumed)
+        if not all_finite(parameters):
             raise ValueError("W or b holds NaN or infinity: set finite values before training")
-        if not all_finite(self._statistics):
+        if not all_finite(statistics):
             raise ValueError("batch_norm holds NaN or infinity: set finite values before training")
-        return train_model(
-            self, job, generator, validation, stopping, functions, hooks, print_every, progress,
-            None if resumed is None else resumed[0],
-        )  # fmt: skip
+        with self._begun_with(parameters, statistics):
+            return train_model(
+                self, job, generator, validation, stopping, functions, hooks, print_every, progress,
+                None if resumed is None else resumed[0],
+            )  # fmt: skip
 
     def check_gradients(
         self,
@@ -457,7 +458,8 @@ class Model(Exportable, SavableModel):
         if data is None:
             return None
         if not (isinstance(data, tuple | list) and len(data) == 2):
-            raise ValueError(f"validation_data must be a pair (X, y), got {type(data).__name__}")
+            count = f" of {len(data)}" if isinstance(data, tuple | list) else ""
+            raise ValueError(f"validation_data must be a pair (X, y), got {type(data).__name__}{count}")
         X, y = self._check(data[0], data[1], suffix=" of validation_data")
         return WeightedSamples(X, y, np.ones(X.shape[0]), np.shape(data[1]))
 

@@ -278,8 +278,8 @@ BAD_TRAINING_OPTIONS = [
     ({"n_threads": 0}, "n_threads must be an integer not below 1 .*got 0"),
     ({"n_threads": 2.0}, "n_threads must be an integer not below 1 .*got 2.0"),
     ({"validation_data": X}, r"validation_data must be a pair \(X, y\), got ndarray"),
-    ({"validation_data": (X,)}, r"validation_data must be a pair \(X, y\), got"),
-    ({"validation_data": (X, y, y)}, r"validation_data must be a pair \(X, y\), got"),
+    ({"validation_data": (X,)}, r"validation_data must be a pair \(X, y\), got tuple of 1"),
+    ({"validation_data": (X, y, y)}, r"validation_data must be a pair \(X, y\), got tuple of 3"),
     ({"validation_data": (X[:, :1], y)}, "X of validation_data has 1 features"),
     ({"validation_data": (X, y[:-1])}, "X has 200 samples, but y of validation_data has 199 labels"),
     ({"validation_data": (X, y + 1)}, r"y of validation_data\[\d+\] is 2"),
@@ -437,3 +437,11 @@ def test_targets_too_large_for_float32_are_refused():
     model = fastnn.Model([2, 3, 3], loss="squared_error", dtype=np.float32, backend="numpy")
     with pytest.raises(ValueError, match="y contains NaN or infinity, first at row 4, column 1, as float32"):
         model.train(X, edited((4, 1), 1e300))
+
+
+def test_a_backend_that_was_set_to_an_unknown_name_is_refused():
+    model = fastnn.Model([2, 3, 2], random_state=0)
+    model.backend = "cuda"
+    for method in (lambda: model.predict(X), lambda: model.train(X, y, 3)):
+        with pytest.raises(ValueError, match=r"^backend must be one of \['numba', 'numpy'\], got 'cuda'"):
+            method()

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..system.validation import check_classes, check_samples
+from ..system.validation import check_classes, check_samples, shown
 from .colours import chosen_colours, pale, response_colormap
 from .tracing import to_coordinates, trace_pixels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["axes_pixels", "class_name", "draw_picture"]
+__all__ = ["axes_pixels", "check_axes", "class_name", "draw_picture", "drawing_axes", "printable"]
 
 Array = NDArray[Any]
 
@@ -59,17 +61,20 @@ def draw_picture(
     ValueError
         For X without y or y without X, labels of another kind than the classes, and a wrong number of
         colours.
+    TypeError
+        If `ax` is anything but axes.
     """
-    if ax is None:
-        import matplotlib.pyplot as plt
-
-        ax = plt.gca()
+    check_axes(ax)
     if (X is None) != (y is None):
         raise ValueError("X and y are drawn together: give both or neither")
     points = None if X is None else check_samples(X, 2, np.dtype(np.float64))
     labels = None if points is None else check_classes(y, len(points))
     drawn_classes = _all_classes(classes, labels)
     shades = chosen_colours(drawn_classes, colours)
+    if ax is None:
+        import matplotlib.pyplot as plt
+
+        ax = plt.gca()
     # A picture with far more pixels than the axes looks the same and takes longer to draw.
     stride = max(
         1, min(size // (2 * side) for size, side in zip(data.shape[::-1], axes_pixels(ax), strict=True))
@@ -110,7 +115,58 @@ def draw_picture(
 
 def class_name(label: Any) -> str:
     """Return the text for a class in a legend."""
-    return label if isinstance(label, str) else f"class {label}"
+    if not isinstance(label, str):
+        return f"class {label}"
+    if label.startswith("_"):  # matplotlib leaves out of legends what begins with an underscore
+        return r"$\_$" + label[1:].replace("$", r"\$")
+    return printable(label)
+
+
+def printable(text: str) -> str:
+    """Return a text that matplotlib can draw: dollar signs that enclose no valid formula are escaped."""
+    from matplotlib.mathtext import MathTextParser
+
+    if text.count("$") < 2:
+        return text
+    try:
+        MathTextParser("path").parse(text)
+    except ValueError:
+        return text.replace("$", r"\$")
+    return text
+
+
+def check_axes(ax: Any) -> None:
+    """Raise TypeError unless the argument `ax` is None or axes of matplotlib."""
+    from matplotlib.axes import Axes
+
+    if not (ax is None or isinstance(ax, Axes)):
+        raise TypeError(
+            f"ax must be axes of matplotlib, got {shown(ax)}: pass one of those that plt.subplots() returns, "
+            "or leave ax out to draw on the current axes"
+        )
+
+
+@contextmanager
+def drawing_axes(ax: Axes | None) -> Iterator[Axes]:
+    """Yield the given axes, or the current ones; remove axes that are new if the block ends in an error."""
+    check_axes(ax)
+    if ax is not None:
+        yield ax
+        return
+    import matplotlib.pyplot as plt
+
+    is_new = not plt.get_fignums()
+    figure = plt.gcf()
+    before = list(figure.axes)
+    ax = figure.gca()
+    try:
+        yield ax
+    except BaseException:
+        if is_new:
+            plt.close(figure)
+        elif ax not in before:
+            ax.remove()
+        raise
 
 
 def axes_pixels(ax: Axes) -> tuple[int, int]:

@@ -175,6 +175,8 @@ class BoundaryImage:
         ValueError
             For a picture that is in a file, X without y or y without X, labels of another kind than the
             model's, invalid colours and a wrong number of colours.
+        TypeError
+            If `ax` is anything but axes.
         """
         data = self._pixels("draw it")
         check_colouring(self.response, colours, cmap)

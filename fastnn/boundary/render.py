@@ -329,7 +329,7 @@ def check_view(xlim: Any, ylim: Any, size: Any) -> tuple[tuple[int, int], tuple[
     return (width, height), (*check_limits(xlim, width, "xlim"), *check_limits(ylim, height, "ylim"))
 
 
-def check_size(size: Any, across: float, up: float) -> tuple[int, int]:
+def check_size(size: Any, across: float, up: float, *, name: str = "size") -> tuple[int, int]:
     """Return (width, height) in pixels.
 
     Parameters
@@ -338,6 +338,8 @@ def check_size(size: Any, across: float, up: float) -> tuple[int, int]:
         Both sides, or the longer one.
     across, up : float
         Lengths above 0 of the sides, whose ratio gives the shorter side, up to `MAX_ASPECT_RATIO`.
+    name : str, default "size"
+        Name of the argument in error messages.
 
     Raises
     ------
@@ -345,7 +347,7 @@ def check_size(size: Any, across: float, up: float) -> tuple[int, int]:
         If `size` is neither of the two, or a side is below 1.
     """
     if isinstance(size, (int, np.integer)):
-        longer = check_count(size, "size", 1)
+        longer = check_count(size, name, 1)
         share = max(min(across, up) / max(across, up), 1 / MAX_ASPECT_RATIO)
         shorter = max(1, round(longer * share))
         return (longer, shorter) if across >= up else (shorter, longer)
@@ -354,7 +356,7 @@ def check_size(size: Any, across: float, up: float) -> tuple[int, int]:
             raise TypeError
         width, height = size
     except (TypeError, ValueError):
-        raise ValueError(f"size must be pixels, (width, height) or one number, got {size!r}") from None
+        raise ValueError(f"{name} must be pixels, (width, height) or one number, got {size!r}") from None
     return check_count(width, "width", 1), check_count(height, "height", 1)
 
 

@@ -204,11 +204,13 @@ class Job:
             return np.full(steps.shape, float(self.epsilon))
         steps = steps + self.steps_before
         total = self.total_steps or max(1, self.steps_before + self.num_passes * self.n_batches)
-        factors = np.asarray(self.schedule.factors(steps, total), np.float64)
+        given = np.asarray(self.schedule.factors(steps, total))
+        # Complex numbers would lose a part, and text is no number even if a float can be read from it.
+        factors = np.asarray(given, np.float64) if given.dtype.kind in "fiubO" else np.empty(0)
         if factors.shape != steps.shape or not (np.isfinite(factors) & (factors >= 0)).all():
             raise ValueError(
                 f"schedule must give a finite factor not below 0 for each of {steps.size} steps, got "
-                f"{factors} of {self.schedule!r}"
+                f"{given} of {self.schedule!r}"
             )
         return self.epsilon * factors
 

@@ -20,6 +20,7 @@ from ..optimizers import LBFGS
 from ..saving.registry import savable
 from ..schedules import CosineDecay
 from ..system.validation import check_count
+from ..training.divergence import DivergenceError
 from .base import BaseMLP
 from .classifier import MLPClassifier
 from .documentation import DocumentationLinkMixin
@@ -116,11 +117,25 @@ class _Ensemble(SavableEstimator, Targets, Exportable, DocumentationLinkMixin, B
         ------
         ValueError, DivergenceError
             For the reasons for which a member's `fit` raises them, or for validation data with "snapshots".
+            An earlier fit is lost by a divergence, and by no other error.
         KeyboardInterrupt
             Within a fraction of a second after Ctrl-C. The ensemble is then not fitted.
         """
+        before = self.__dict__.copy()
         # A fit that fails must not leave the members of an earlier fit with the classes of the new fit.
         self.__dict__.pop("estimators_", None)
+        try:
+            self.estimators_ = self._train_members(X, y, sample_weight, X_val, y_val)
+        except DivergenceError:
+            raise
+        except Exception:  # so that an earlier fit is not lost by a refused one
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
+        return self
+
+    def _train_members(self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any) -> list[Any]:
+        """Return the members, fitted to the data of `fit`, and set the attributes that describe the data."""
         X, y = self._validated(X, y, reset=True)
         y = self._check_targets(y, "new")
         weights = self._validated_weights(sample_weight, X)
@@ -163,8 +178,7 @@ class _Ensemble(SavableEstimator, Targets, Exportable, DocumentationLinkMixin, B
             self._fit_members(members, data, X_val, y_val)
         else:
             self._fit_members(members, [(X, y, weights)] * len(members), X_val, y_val)
-        self.estimators_ = members
-        return self
+        return members
 
     def _member(self, k: int, random: np.random.RandomState) -> Any:
         """Return member `k`, which is not fitted yet."""

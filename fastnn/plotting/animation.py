@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..boundary.colours import check_colouring
+from ..boundary.drawing import printable
 from ..boundary.render import check_size
 from ..boundary.subjects import check_model
 from ..model import Model
@@ -79,7 +80,7 @@ def animate_training(
         says so. The last frame is shown for 2.5 seconds longer.
     size : int or (int, int), default (640, 480)
         Size of a frame in pixels: (width, height), or the width alone; the height is then in proportion to
-        the default.
+        the default. Text and margins have the colours of matplotlib's settings.
     titles : sequence of str, optional
         Titles of the frames, for a list of models only. By default a title has the model's number and its
         accuracy. Titles of a training have the mean loss, the accuracy and the number of passes.
@@ -200,7 +201,7 @@ def _list_snapshots(models: list[Any], titles: Sequence[str] | None, scene: Scen
     scene.find_classes(models)
     if titles is None:
         titles = [f"{k} of {len(models)}: {scene.accuracy(model)}" for k, model in enumerate(models, 1)]
-    return [Snapshot(model, str(title)) for model, title in zip(models, titles, strict=True)]
+    return [Snapshot(model, printable(str(title))) for model, title in zip(models, titles, strict=True)]
 
 
 # --- snapshots of a training -------------------------------------------------------------------------

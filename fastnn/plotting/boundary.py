@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..boundary.colours import check_colouring
-from ..boundary.drawing import axes_pixels
+from ..boundary.drawing import axes_pixels, drawing_axes, printable
 from ..boundary.render import check_size, render_boundary
 from ..boundary.subjects import check_model, known_features, resolve_features
 from ..system.validation import check_classes, check_samples
@@ -87,7 +87,7 @@ def plot_decision_boundary(
         or another kind of labels than the model; if the model does not predict classes; or if the colours are
         invalid or their number is wrong. Nothing is then drawn.
     TypeError
-        If the model cannot predict, as when the arguments are in another order.
+        If the model cannot predict, as when the arguments are in another order, or `ax` is anything but axes.
 
     Examples
     --------
@@ -105,20 +105,17 @@ def plot_decision_boundary(
     samples = PlottedSamples.create(X, y, features, fill)
     samples.check_model(model)
     check_colouring(response, colours, cmap)
-    if ax is None:
-        import matplotlib.pyplot as plt
-
-        ax = plt.gca()
-    pixels = axes_pixels(ax)
-    size = pixels if resolution is None else check_size(resolution, *pixels)
-    image = render_boundary(
-        model, samples.xlim, samples.ylim, size,
-        response=response, features=samples.features, fill=samples.fill, method=method,
-        class_of_interest=class_of_interest, classes=classes, n_threads=n_threads, progress=progress,
-    )  # fmt: skip
-    image.plot(ax, samples.points, samples.labels, colours=colours, cmap=cmap)
-    ax.set(xlabel=samples.names[0], ylabel=samples.names[1])
-    return ax
+    with drawing_axes(ax) as axes:
+        pixels = axes_pixels(axes)
+        size = pixels if resolution is None else check_size(resolution, *pixels, name="resolution")
+        image = render_boundary(
+            model, samples.xlim, samples.ylim, size,
+            response=response, features=samples.features, fill=samples.fill, method=method,
+            class_of_interest=class_of_interest, classes=classes, n_threads=n_threads, progress=progress,
+        )  # fmt: skip
+        image.plot(axes, samples.points, samples.labels, colours=colours, cmap=cmap)
+        axes.set(xlabel=samples.names[0], ylabel=samples.names[1])
+    return axes
 
 
 class PlottedSamples(NamedTuple):
@@ -163,7 +160,7 @@ class PlottedSamples(NamedTuple):
         pair = resolve_features(features, n_features, columns)
         points = table[:, list(pair)]
         (left, bottom), (right, top) = _window(points)
-        first, second = (columns[k] if columns else f"$x_{k + 1}$" for k in pair)
+        first, second = (printable(columns[k]) if columns else f"$x_{k + 1}$" for k in pair)
         if fill is None and n_features > 2:
             fill = table.mean(axis=0)
         return cls(

@@ -140,6 +140,7 @@ class Film:
     @held_interrupts()
     def __init__(self, scene: Scene, size: tuple[int, int], titles: list[str]) -> None:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.colors import to_rgba
         from matplotlib.figure import Figure
 
         self._scene, (self._width, self._height) = scene, size
@@ -151,6 +152,10 @@ class Film:
         self._figure = Figure(figsize=figsize, dpi=self._dpi)
         self._figure.set_layout_engine("none")
         self._canvas = FigureCanvasAgg(self._figure)
+        # Text and ticks have the colours of the user's style, which may be legible on its background alone.
+        colour = np.array(to_rgba(self._figure.get_facecolor()))
+        shade = 1 + colour[3] * (colour[:3] - 1)  # on white, if the background is transparent
+        self._background = (255 * np.append(shade, 1)).round().astype(np.uint8)
         self._figure.patch.set_visible(False)
         self._draw_data()
         self._title = self._figure.text(0, 0, "", fontsize=11, va="top", animated=True)
@@ -192,7 +197,9 @@ class Film:
         column = 0
         legend = self._legend(len(self._scene.classes))
         extent = legend.get_window_extent(renderer)
-        if extent.width + max(widths) + 4 * pad <= self._width:
+        # The title begins at the left edge of the axes, to the right of the labels of the y axis.
+        margin = math.ceil(self._margins(self._ax)[0]) + pad
+        if margin + max(widths) + 2 * pad + extent.width + pad <= self._width:
             header = max(header, extent.height)
         else:  # the legend does not fit above the axes: place it beside them
             legend.remove()
@@ -247,7 +254,7 @@ class Film:
         from PIL import Image
 
         left, bottom, right, top = self._box
-        background = np.full((self._height, self._width, 4), 255, np.uint8)
+        background = np.tile(self._background, (self._height, self._width, 1))
         rows = slice(self._height - top, self._height - bottom)
         background[rows, left:right, :3] = self._scene.paint(snapshot.model, (right - left, top - bottom))
         self._canvas.restore_region(self._static)

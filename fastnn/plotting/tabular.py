@@ -10,6 +10,7 @@ from sklearn.calibration import CalibrationDisplay
 from sklearn.metrics import PredictionErrorDisplay
 from sklearn.utils.validation import check_is_fitted
 
+from ..boundary.drawing import check_axes, printable
 from ..system.validation import check_count
 
 __all__ = ["draw_calibration", "draw_residuals", "plot_calibration", "plot_importances", "plot_residuals"]
@@ -44,7 +45,7 @@ def plot_importances(
     ValueError
         If only one of X and y is given, or `n_columns` is below 1.
     TypeError
-        If the estimator is of another class.
+        If the estimator is of another class, or `ax` is anything but axes.
 
     Examples
     --------
@@ -62,8 +63,9 @@ def plot_importances(
             f"got a {type(estimator).__name__}"
         )
     check_count(n_columns, "n_columns", 1)
+    check_axes(ax)
     _check_pair(X, y)
-    names = [record["name"] for record in estimator.columns_]
+    names = [printable(record["name"]) for record in estimator.columns_]
     if X is None:
         values, errors, label = estimator.importances_, None, "increase of the loss"
     else:
@@ -101,6 +103,8 @@ def plot_calibration(
     ------
     ValueError
         If the estimator is no classifier, only one of X and y is given, or `n_bins` is below 1.
+    TypeError
+        If `ax` is anything but axes.
 
     Examples
     --------
@@ -115,6 +119,7 @@ def plot_calibration(
     if not hasattr(estimator, "predict_proba"):
         raise ValueError(f"plot_calibration is for classifiers, got a {type(estimator).__name__}")
     check_count(n_bins, "n_bins", 1)
+    check_axes(ax)
     P, truth = _predictions(estimator, X, y, "predict_proba")
     return draw_calibration(truth, P, estimator.classes_, n_bins, _axes(ax))
 
@@ -150,6 +155,8 @@ def plot_residuals(estimator: Any, X: Any = None, y: Any = None, *, ax: Any = No
     ------
     ValueError
         If the estimator is no regressor, or only one of X and y is given.
+    TypeError
+        If `ax` is anything but axes.
 
     Examples
     --------
@@ -163,6 +170,7 @@ def plot_residuals(estimator: Any, X: Any = None, y: Any = None, *, ax: Any = No
     check_is_fitted(estimator)
     if hasattr(estimator, "predict_proba"):
         raise ValueError(f"plot_residuals is for regressors, got a {type(estimator).__name__}")
+    check_axes(ax)
     values, truth = _predictions(estimator, X, y, "predict")
     return draw_residuals(truth, values, _axes(ax))
 

@@ -16,7 +16,7 @@ Floats = NDArray[np.float64]
 MOST_RECORDS = 1000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class History:
     """Measurements of a training, with one entry for each kept pass.
 
@@ -64,6 +64,17 @@ class History:
     def __len__(self) -> int:
         """Return the number of entries."""
         return len(self.passes)
+
+    def __eq__(self, other: object) -> bool:
+        """Return True if the other object is a history with the same entries; NaN equals NaN."""
+        if not isinstance(other, History):
+            return NotImplemented
+        return all(
+            np.array_equal(mine, its, equal_nan=True)
+            for mine, its in zip(vars(self).values(), vars(other).values(), strict=True)
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # arrays may change
 
     def __repr__(self) -> str:
         """Return the number of passes and the last losses as text."""

@@ -9,6 +9,7 @@ stop, a number of passes; no chunk runs past the earliest stop.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -224,6 +225,7 @@ def run_training(
         while training.is_running:
             training.advance()
     finally:
-        for hook in training.hooks:
-            hook.end(training)
+        with ExitStack() as ends:  # an error in the end of one hook keeps no other from its end
+            for hook in reversed(training.hooks):
+                ends.callback(hook.end, training)
     return training

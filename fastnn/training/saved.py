@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +122,10 @@ class SavableModel(Savable, PredictingNetwork):
                     f"resume: there is no file {path}: leave resume out to begin a new training, or pass the "
                     "Checkpoint itself, which begins a new training where there is no file yet"
                 )
-            source = load(path)
+            try:
+                source = load(path)
+            except ValueError as error:
+                raise ValueError(f"resume: {error}") from error
             self._check_same(source, path)
         state = source._training
         if state is None:
@@ -153,13 +158,27 @@ class SavableModel(Savable, PredictingNetwork):
         if wrong:
             raise ValueError(f"resume: the model in {path} is another one: {', '.join(wrong)}")
 
-    def _adopt_parameters(self, state: TrainingState, source: Any) -> None:
-        """Copy the parameters from which a training is resumed, those of `source` or of its state."""
-        parameters, statistics = source._parameters, source._statistics
-        if state.last is not None:
-            parameters, statistics = state.last
-        if parameters is not self._parameters:
-            self._parameters[...], self._statistics[...] = parameters, statistics
+    def _beginning(self, resumed: tuple[TrainingState, Any] | None) -> tuple[Any, Any]:
+        """Return the parameters and statistics with which a training begins: this model's, or the resumed."""
+        if resumed is None:
+            return self._parameters, self._statistics
+        state, source = resumed
+        return (source._parameters, source._statistics) if state.last is None else state.last
+
+    @contextmanager
+    def _begun_with(self, parameters: Any, statistics: Any) -> Iterator[None]:
+        """Set parameters and statistics; restore the earlier ones if an error comes before the training."""
+        if parameters is self._parameters:
+            yield
+            return
+        before, history = (self._parameters.copy(), self._statistics.copy()), self.history_
+        self._parameters[...], self._statistics[...] = parameters, statistics
+        try:
+            yield
+        except BaseException:
+            if self.history_ is history:  # every training that has begun leaves a history of its own
+                self._parameters[...], self._statistics[...] = before
+            raise
 
     # --- pickles and copies --------------------------------------------------------------------------------
 

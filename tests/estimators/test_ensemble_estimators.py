@@ -187,8 +187,33 @@ def test_sample_weights_are_checked():
     assert_same_members(same, ensemble.fit(X, y).estimators_)
 
 
+# Changes of an ensemble or of its data with which a fit is refused, and a part of the message.
+REFUSED = {
+    "n_jobs": ({"n_jobs": 0}, {}, "n_jobs must be None or an integer other than 0"),
+    "estimator": ({"estimator": []}, {}, "estimator is an empty list"),
+    "a member": ({"estimator": classifier(hidden_layer_sizes=(0,))}, {}, "hidden_layer_sizes must be > 0"),
+    "X": ({}, {"X": np.full((len(X), 3), np.nan)}, "contains NaN"),
+    "y": ({}, {"y": NAMES[y][:-1]}, "inconsistent numbers of samples"),
+    "sample_weight": ({}, {"sample_weight": -np.ones(len(X))}, r"sample_weight\[0\] is -1"),
+    "X_val": ({}, {"X_val": X[:, :1], "y_val": NAMES[y]}, "X_val, y_val"),
+}
+
+
+@pytest.mark.parametrize("wrong", REFUSED)
+def test_a_fit_that_is_refused_leaves_the_earlier_fit(wrong):
+    changes, data, message = REFUSED[wrong]
+    ensemble = MLPEnsembleClassifier(classifier(), 2, n_jobs=1, random_state=0).fit(X, y)
+    before = ensemble.predict_proba(X)
+    ensemble.set_params(**changes)
+    with pytest.raises(ValueError, match=message):
+        ensemble.fit(**{"X": X[:, :3], "y": NAMES[y]} | data)
+    assert ensemble.n_features_in_ == X.shape[1]
+    np.testing.assert_array_equal(ensemble.classes_, np.unique(y))
+    np.testing.assert_array_equal(ensemble.predict_proba(X), before)
+
+
 @pytest.mark.parametrize("method", METHODS)
-def test_a_fit_that_fails_discards_the_earlier_fit(method):
+def test_a_fit_that_diverges_discards_the_earlier_fit(method):
     ensemble = MLPEnsembleClassifier(classifier(), 2, method).fit(X, y)
     ensemble.set_params(estimator=classifier(solver="sgd", learning_rate_init=1e300))
     with pytest.raises(fastnn.DivergenceError):

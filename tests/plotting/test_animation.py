@@ -409,3 +409,30 @@ def test_matplotlib_settings_of_the_user_do_not_matter(tmp_path):
         fastnn.animate_training(tutorial(), X, y, tmp_path / "a.gif", num_passes=20, frames=2, size=SMALL)
     fastnn.animate_training(tutorial(), X, y, tmp_path / "b.gif", num_passes=20, frames=2, size=SMALL)
     assert (tmp_path / "a.gif").read_bytes() == (tmp_path / "b.gif").read_bytes()
+
+
+def test_frames_have_the_background_of_the_user_s_style(tmp_path):
+    options = {"num_passes": 20, "frames": 1, "size": SMALL}
+    styles = {"dark": ("black", 0), "light": ("white", 255), "none": ("none", 255)}
+    for name, (colour, level) in styles.items():
+        with matplotlib.rc_context({"figure.facecolor": colour, "text.color": "tab:red"}):
+            path = fastnn.animate_training(tutorial(), X, y, tmp_path / f"{name}.png", **options)
+        (frame,), _ = frames(path)
+        assert (frame[:2] == level).all()
+
+
+def test_titles_may_be_no_formulas(tmp_path):
+    models = [tutorial(), tutorial()]
+    path = fastnn.animate_training(models, X, y, tmp_path / "a.gif", titles=[r"$\bad$", "b"], size=SMALL)
+    assert path.exists()
+
+
+@pytest.mark.parametrize("length", range(2, 15))
+def test_the_title_and_the_legend_of_a_frame_do_not_overlap(length):
+    labels = np.array(["a" * length, "b" * length])[y]
+    scene = film.Scene(1e5 * X, labels, "class", None, None, None, None, None)
+    drawn = film.Film(scene, film.USUAL_SIZE, ["loss 0.1234, 50.0% correct after 20,000 passes"])
+    renderer = drawn._canvas.get_renderer()
+    (legend,) = drawn._figure.legends
+    extents = [part.get_window_extent(renderer) for part in (legend, drawn._title)]
+    assert not extents[0].overlaps(extents[1])

@@ -152,6 +152,61 @@ def test_a_plot_is_drawn_into_the_current_axes_by_default(model):
     assert fastnn.plot_decision_boundary(model, X, y, resolution=10) is ax
 
 
+REFUSED = [
+    ({"method": "exact"}, "method must be one of"),
+    ({"resolution": 0}, "^resolution must be an integer not below 1"),
+    ({"resolution": "wide"}, "^resolution must be pixels"),
+    ({"colours": ["red"]}, "colours must be as many as there are classes"),
+    ({"response": "probability", "class_of_interest": 7}, "class_of_interest must be one of"),
+]
+
+
+@pytest.mark.parametrize(("options", "message"), REFUSED)
+def test_a_refused_plot_leaves_no_figure_and_no_axes(model, options, message):
+    plt.close("all")
+    with pytest.raises(ValueError, match=message):
+        fastnn.plot_decision_boundary(model, X, y, **options)
+    assert not plt.get_fignums()
+    figure = plt.figure()
+    with pytest.raises(ValueError, match=message):
+        fastnn.plot_decision_boundary(model, X, y, **options)
+    assert plt.get_fignums() == [figure.number]
+    assert not figure.axes
+    ax = figure.add_subplot()
+    with pytest.raises(ValueError, match=message):
+        fastnn.plot_decision_boundary(model, X, y, **options)
+    assert figure.axes == [ax]
+    plt.close(figure)
+
+
+def test_a_refused_drawing_of_a_picture_leaves_no_figure(model):
+    plt.close("all")
+    image = fastnn.render_boundary(model, (-1, 2), (-1, 1), size=8)
+    with pytest.raises(ValueError, match="X and y are drawn together"):
+        image.plot(X=X)
+    assert not plt.get_fignums()
+
+
+@pytest.mark.parametrize("wrong", [5, plt, Figure(), [1, 2]], ids=["number", "module", "figure", "list"])
+def test_only_axes_of_matplotlib_are_drawn_on(model, wrong):
+    with pytest.raises(TypeError, match=r"^ax must be axes of matplotlib, got .* plt\.subplots\(\)"):
+        fastnn.plot_decision_boundary(model, X, y, ax=wrong)
+    with pytest.raises(TypeError, match="^ax must be axes of matplotlib"):
+        fastnn.render_boundary(model, (-1, 2), (-1, 1), size=8).plot(wrong)
+
+
+@pytest.mark.needs("pandas")
+def test_names_may_be_no_formulas_and_begin_with_an_underscore(ax):
+    points = pd.DataFrame(X, columns=[r"$\bad$", "$x^2$"])
+    labels = np.array(["_low", r"$\worse$"])[y]
+    neighbours = KNeighborsClassifier().fit(points, labels)
+    fastnn.plot_decision_boundary(neighbours, points, labels, ax=ax, resolution=10)
+    ax.figure.canvas.draw()
+    assert ax.get_xlabel() == r"\$\bad\$"
+    assert ax.get_ylabel() == "$x^2$", "a valid formula stays one"
+    assert legend(ax) == [r"\$\worse\$", r"$\_$low"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -35,6 +35,13 @@ def test_importances_are_bars_in_ascending_order():
     np.testing.assert_allclose([bar.get_width() for bar in ax.patches], np.sort(found)[-20:])
     with pytest.raises(ValueError, match="X and y go together"):
         model.plot_importances(X)
+    for plot in (model.plot_importances, model.plot_calibration):
+        with pytest.raises(TypeError, match=r"^ax must be axes of matplotlib, got \[\]"):
+            plot(ax=[])
+    named = X.rename(columns={X.columns[0]: r"$\bad$"})
+    model = fastnn.TabularClassifier(preset="fast", random_state=0).fit(named, y)
+    ax.clear()
+    model.plot_importances(n_columns=99, ax=ax).figure.canvas.draw()
 
 
 @pytest.mark.needs("pandas")

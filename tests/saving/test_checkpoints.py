@@ -1,6 +1,7 @@
 """Checkpoints: files of running trainings that can be loaded at any time, even after a kill."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -236,6 +237,20 @@ def test_a_training_that_a_full_disk_ended_can_be_resumed(tmp_path, monkeypatch)
     monkeypatch.undo()
     trained.train(X, y, resume=True, **OPTIONS)
     assert (trained.W[0] == at_once.W[0]).all()
+
+
+def test_a_checkpoint_that_cannot_be_written_keeps_no_other_from_its_last(tmp_path):
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    first, second = (fastnn.Checkpoint(place / "a.fastnn", every=100) for place in (folder, tmp_path))
+    trained = model()
+
+    def remove(history):
+        shutil.rmtree(folder, ignore_errors=True)
+
+    with pytest.raises(FileNotFoundError, match="gone"):
+        trained.train(X, y, callbacks=[remove, first, second], **OPTIONS)
+    assert len(trained.history_) == len(fastnn.load(second.path).history_) == 20
 
 
 @pytest.mark.filterwarnings("ignore:epsilon=100 seems too high")  # the high rate makes the training diverge

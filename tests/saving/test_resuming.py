@@ -335,6 +335,32 @@ def test_files_without_a_training_are_refused(tmp_path):
         model().train(X, y, resume=path, **BASE)
 
 
+def test_a_refused_resumption_leaves_the_model_as_it_was(tmp_path):
+    path, folder = tmp_path / "model.fastnn", tmp_path / "checkpoints"
+    saved = trained(model(), y, **BASE)
+    saved.save(path)
+    saved.W[0][0, 0] = np.nan
+    saved.save(tmp_path / "nan.fastnn")
+    folder.mkdir()
+    checkpoint = fastnn.Checkpoint(folder / "a.fastnn")
+    folder.rmdir()
+    mine = trained(model(), y, **BASE | {"num_passes": 3})
+    before = everything(mine, tmp_path)
+    with pytest.raises(ValueError, match="W or b holds NaN"):
+        mine.train(X, y, resume=tmp_path / "nan.fastnn", **BASE)
+    assert everything(mine, tmp_path) == before
+    with pytest.raises(ValueError, match="there is no folder"):
+        mine.train(X, y, resume=path, callbacks=[checkpoint], **BASE)
+    assert everything(mine, tmp_path) == before
+
+
+def test_what_is_no_file_of_a_model_is_refused_by_the_name_of_the_argument(tmp_path):
+    (tmp_path / "text").write_text("none")
+    for path in (tmp_path, "", tmp_path / "text"):
+        with pytest.raises(ValueError, match="^resume: .* not "):
+            model().train(X, y, resume=path)
+
+
 def test_changed_averages_of_the_parameters_are_refused():
     stopped = trained(model(), y, ema_decay=0.9, callbacks=[StopAfter(5)], **BASE)
     stopped.W[0][0, 0] += 1

@@ -112,3 +112,18 @@ def test_validation_and_callbacks_do_not_change_the_training():
     assert scores == list(range(len(second.passes)))
     np.testing.assert_array_equal(parameters(alone), parameters(watched))
     np.testing.assert_array_equal(first.loss, second.loss)
+
+
+def test_histories_are_equal_if_all_their_entries_are():
+    def history(**options):
+        return model_for(BACKENDS[0]).train(X, y, num_passes=5, epsilon=1e-3, **options)
+
+    one = history()
+    assert one == history()
+    assert one in [history()]
+    assert pickle.loads(pickle.dumps(one)) == one
+    for other in (history(reg_lambda=0.5), history(validation_data=(X_val, y_val)), None, 5):
+        assert one != other
+    assert one != model_for(BACKENDS[0]).train(X, y, num_passes=4, epsilon=1e-3)
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(one)

@@ -68,3 +68,15 @@ def test_wrong_factors_of_a_users_schedule_are_refused(value, backend):
     with pytest.raises(ValueError, match="schedule must give a finite factor not below 0"):
         model.train(X, y, num_passes=30, schedule=Broken(value))
     np.testing.assert_array_equal(parameters(model), before)
+
+
+@pytest.mark.parametrize("factor", [1 + 0j, 0.5 + 2j, "1", "fast"])
+def test_complex_and_text_factors_of_a_user_s_class_are_refused(factor):
+    class Odd(schedules.Schedule):
+        def factors(self, steps, total):
+            return np.full(steps.shape, factor)
+
+    model = fastnn.Model([2, 3, 2], random_state=0)
+    with pytest.raises(ValueError, match="schedule must give a finite factor not below 0 for each of"):
+        model.train(np.eye(2), [0, 1], 3, schedule=Odd())
+    assert model.history_ is None
