@@ -281,6 +281,11 @@ def checked_column(estimator: Any, y: Any, begins: bool) -> Array:
         assert_all_finite(y, input_name="y")
     except TypeError as error:  # of pandas' NA among text
         raise ValueError(f"y holds a gap, leave out its row: {error}") from None
+    except ValueError as error:
+        if y.dtype.kind != "O":
+            raise
+        # Of objects, scikit-learn's message does not say that y holds the gap.
+        raise ValueError(f"y holds a gap, leave out its row: {error}") from None
     return y
 
 

@@ -294,6 +294,31 @@ def test_a_scorer_gets_classes_and_numbers_in_their_units():
     )
 
 
+def test_scoring_of_a_regressor_with_quantiles_scores_the_mean():
+    X = np.random.RandomState(0).normal(size=(80, 2))
+    options = {"scoring": "neg_mean_absolute_error", "random_state": 0}
+    mean = TabularRegressor(2, "fast", **options).fit(X, X[:, 0], passes=5)
+    both = TabularRegressor(2, "fast", quantiles=(0.1, 0.9), **options).fit(X, X[:, 0], passes=5)
+    assert len(both.estimators_) == 6
+    for one, other in zip(mean.estimators_, both.estimators_[:2], strict=True):
+        assert one.validation_scores_ == other.validation_scores_
+    np.testing.assert_array_equal(both.predict(X), mean.predict(X))
+    low, high = both.predict(X, quantiles=True).T
+    assert (low <= high).all()
+
+
+@pytest.mark.parametrize(
+    ("kind", "scoring", "y"),
+    [
+        (TabularRegressor, "accuracy", np.linspace(0.0, 1.0, 40)),
+        (TabularClassifier, "roc_auc", np.arange(40) % 3),
+    ],
+)
+def test_a_scorer_for_other_targets_is_named(kind, scoring, y):
+    with pytest.raises(ValueError, match=f"^scoring='{scoring}' cannot score these targets, choose another"):
+        kind(1, "fast", scoring=scoring).fit(np.arange(40.0)[:, None], y, passes=1)
+
+
 @pytest.mark.needs("pandas")
 def test_a_score_is_weighted_by_rows_and_classes():
     frame, classes, numbers = table()
@@ -401,6 +426,7 @@ def test_the_summary_names_columns_networks_and_scores():
         (TabularClassifier, ["a"] * 300, "y holds one class only, 'a'"),
         (TabularRegressor, [2.5] * 300, "y holds one value only, 2.5"),
         (TabularRegressor, [np.nan] * 300, "y contains NaN"),
+        (TabularClassifier, np.array(["a", np.nan] * 150, object), "^y holds a gap, leave out its row"),
         (TabularClassifier, [0.5] * 299 + [0.2], "Unknown label type"),
         (TabularClassifier, [0, 1], "inconsistent numbers of samples"),
     ],
@@ -409,6 +435,33 @@ def test_the_summary_names_columns_networks_and_scores():
 def test_unusable_targets_are_refused_with_the_reason(kind, y, message):
     with pytest.raises(ValueError, match=message):
         kind().fit(table()[0], y)
+
+
+@pytest.mark.parametrize("kind", [TabularClassifier, TabularRegressor])
+def test_an_earlier_fit_survives_a_refused_one(kind, monkeypatch):
+    X = np.random.RandomState(0).normal(size=(60, 2))
+    y = np.where(X[:, 0] > 0, 1, 2) if kind is TabularClassifier else X[:, 0]
+    judge = kind._judge
+
+    def interrupted(self, *arguments):
+        judge(self, *arguments)
+        raise KeyboardInterrupt
+
+    new, model = kind(1, "fast", random_state=0), kind(1, "fast", random_state=0).fit(X, y, passes=2)
+    before, state = model.predict(X), dict(model.__dict__)
+    for one in (model, new):
+        for arguments in ((X[:, :1], [1] * 60), (X, None), (X[:, :1], y[:50]), ("none.parquet", "y")):
+            with pytest.raises((ValueError, FileNotFoundError)):
+                one.fit(*arguments)
+        with pytest.raises(ValueError, match="X_val, y_val"):
+            one.fit(X[:, :1], y, X_val=X, y_val=y)
+        with monkeypatch.context() as patch:
+            patch.setattr(kind, "_judge", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                one.fit(X[:, :1], y, passes=1)
+    assert model.__dict__ == state
+    np.testing.assert_array_equal(model.predict(X), before)
+    assert new.__dict__ == kind(1, "fast", random_state=0).__dict__
 
 
 @pytest.mark.parametrize("numbers", [[1e200, -1e200] * 20, [1.7e308] * 39 + [0.0], [10**400, 1] * 20])
