@@ -392,7 +392,9 @@ class TabularRegressor(RegressorMixin, Tabular):
         self.oof_prediction_ = np.clip(values[0], *self._range)
         self._shifts = quantile_shifts(values[1:].T, y, self._quantiles, weights)
         self.oof_quantiles_ = self._ordered(values[1:].T)
-        self.oof_r2_ = float(r2_score(y, self.oof_prediction_, sample_weight=weights))
+        self.oof_r2_ = np.nan  # of one row, R2 is not defined
+        if len(y) > 1:
+            self.oof_r2_ = float(r2_score(y, self.oof_prediction_, sample_weight=weights))
         self.oof_rmse_ = float(np.sqrt(np.average((y - self.oof_prediction_) ** 2, weights=weights)))
 
     def _check_fitted(self) -> None:

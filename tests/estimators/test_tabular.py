@@ -425,6 +425,7 @@ def test_the_summary_names_columns_networks_and_scores():
     [
         (TabularClassifier, ["a"] * 300, "y holds one class only, 'a'"),
         (TabularRegressor, [2.5] * 300, "y holds one value only, 2.5"),
+        (TabularRegressor, [0.0, 1e-200] * 150, "y holds numbers from 0 to 1e-200, .* vanish: scale y up"),
         (TabularRegressor, [np.nan] * 300, "y contains NaN"),
         (TabularClassifier, np.array(["a", np.nan] * 150, object), "^y holds a gap, leave out its row"),
         (TabularClassifier, [0.5] * 299 + [0.2], "Unknown label type"),
@@ -435,6 +436,14 @@ def test_the_summary_names_columns_networks_and_scores():
 def test_unusable_targets_are_refused_with_the_reason(kind, y, message):
     with pytest.raises(ValueError, match=message):
         kind().fit(table()[0], y)
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_r2_of_one_row_is_undefined_without_a_warning():
+    X = np.arange(4.0)[:, None]
+    model = TabularRegressor(1, "fast", random_state=0).fit(X, X[:, 0], passes=1)
+    assert model.oof_rows_.size == 1
+    assert np.isnan(model.oof_r2_)
 
 
 @pytest.mark.parametrize("kind", [TabularClassifier, TabularRegressor])
