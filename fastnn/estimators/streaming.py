@@ -444,7 +444,10 @@ class StreamedFit:
         quantiles = getattr(estimator, "quantiles", None)
         weights = getattr(estimator, "class_weight", None)
         if isinstance(weights, dict):  # equal weights may come in another order, and as other types
-            weights = {name: float(weights[name]) for name in sorted(weights, key=str)}
+            weights = {
+                name: float(weight) if isinstance(weight, numbers.Real) else weight
+                for name, weight in sorted(weights.items(), key=str)
+            }
         return {
             "n_estimators": self.n_networks,
             "preset": repr(self.preset),
