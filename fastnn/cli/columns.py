@@ -151,7 +151,7 @@ class Matching:
             hint = f": is {missing[0]!r} now called {close[0]!r}?" if close else ""
             verb = "column" if len(missing) == 1 else "columns"
             raise ValueError(f"{name} lacks the {verb} {listed(missing)} of the model{hint}")
-        known = (*self.fitted, model.target_name_)
+        known = (*self.fitted, *self._others, model.target_name_)
         self._surplus = [column for column in columns if column not in known]
 
     def rows(self, read: ReadTable) -> Any:

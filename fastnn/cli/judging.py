@@ -103,14 +103,21 @@ def judged_fit(
     given: dict[str, Any] = {"sample_weight": weights, "progress": progress, **settings}
     if valid is not None:
         given |= {"X_val": valid.frame, "y_val": valid.target}
-    model = estimator.fit(frame, problem.target, **given)
     splits, test, judged = None, None, None
+    if n_folds is not None:
+        splits = folds_of(task, y, n_folds, seed)
+        for fitted, _ in splits:
+            if (y[fitted] == y[fitted[0]]).all():
+                raise ValueError(
+                    f"--cv {n_folds}: all rows outside of a fold have the target {str(y[fitted[0]])!r}: "
+                    "leave out --cv, or add rows with other targets"
+                )
+    model = estimator.fit(frame, problem.target, **given)
     if valid is not None:
         predictions, truth, judging_weights = model.oof_prediction_, valid.target.to_numpy(), valid.weights
         test = (valid.frame, truth, judging_weights)
         how = BY_VALIDATION.format(len(truth))
-    elif n_folds is not None:
-        splits = folds_of(task, y, n_folds, seed)
+    elif splits is not None:
         predictions = _cross_validated(estimator, problem, classes, splits, progress, settings)
         truth, judging_weights = y, weights
         how = (

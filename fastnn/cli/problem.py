@@ -58,9 +58,12 @@ class Problem:
 
 
 def posed_problem(
-    read: ReadTable, target: str, task: str | None, drop: tuple[str, ...], weights: str | None
-) -> Problem:
+    read: ReadTable, target: str, task: str | None, drop: tuple[str, ...], weights: str | None,
+    is_whole: bool = True,
+) -> Problem:  # fmt: skip
     """Return the problem that a table and the arguments of the command pose.
+
+    A sample of a table, for which `is_whole` is False, may hold one target only: the fit checks all rows.
 
     Raises
     ------
@@ -81,7 +84,7 @@ def posed_problem(
     task = task or _found_task(present, read, notes)
     problem = posed_rows(read, target, task, weights, columns)
     distinct = np.unique(problem.target)
-    if len(distinct) < 2:
+    if is_whole and len(distinct) < 2:
         raise ValueError(
             f"{read.name}: the target {target!r} holds one value only, {str(distinct[0])!r}: there is "
             "nothing to learn"

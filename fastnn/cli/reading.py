@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..preprocessing.parquet import ParquetRows
 from ..preprocessing.parquet_source import first_line, read_dataset
 from ..system.extras import import_extra
 from ..system.validation import shown
@@ -205,6 +206,9 @@ def _read_parquet(pandas: Any, file: Any, name: str) -> Any:
             return read_dataset(file).to_pandas()
         return pandas.read_parquet(file)
     except pyarrow.ArrowException as error:
+        if isinstance(file, str | Path):
+            for _ in ParquetRows(file, None).blocks():  # raises ValueError that names file and column
+                pass
         raise ValueError(f"{name} is a damaged Parquet file: {first_line(error)}") from None
 
 

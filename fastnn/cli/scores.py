@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from sklearn import metrics
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import KFold, StratifiedKFold
-from sklearn.pipeline import make_pipeline
 
 from ..preprocessing.encoder import TableEncoder
 from ..system.messages import error_text
@@ -335,20 +334,30 @@ def baselines(
 def _linear(task: str, X: Any, y: Array, weights: Any, classes: Any) -> Callable[[Any], Array]:
     """Fit a linear model to an encoded table; return the function that predicts."""
     encoder = TableEncoder(numbers="smooth", text="rare")
-    if task == "regression":
-        model: Any = make_pipeline(encoder, Ridge(1.0)).fit(X, y, ridge__sample_weight=weights)
-        return lambda X_test: np.clip(model.predict(X_test), y.min(), y.max())
     present = np.unique(y)
+    try:
+        Z = encoder.fit_transform(X)
+    except ValueError:  # no column tells the fold's rows apart
+        present = present[:1]
     if len(present) < 2:
         return lambda X_test: _constant(task, y, weights, classes, len(X_test))
+    if task == "regression":
+        # Ridge computes in float32, as the features are: large numbers, or their differences, would be lost.
+        center, scale = y.mean(), y.std()
+        ridge = Ridge(1.0).fit(Z, (y - center) / scale, weights)
+
+        def predict_numbers(X_test: Any) -> Array:
+            values = ridge.predict(encoder.transform(X_test)).astype(np.float64)
+            return np.clip(values * scale + center, y.min(), y.max())
+
+        return predict_numbers
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the baseline may end before it converges
-        model = make_pipeline(encoder, LogisticRegression(max_iter=MOST_ITERATIONS))
-        model.fit(X, y, logisticregression__sample_weight=weights)
+        model = LogisticRegression(max_iter=MOST_ITERATIONS).fit(Z, y, weights)
 
     def predict(X_test: Any) -> Array:
         P = np.zeros((len(X_test), len(classes)))
-        P[:, np.searchsorted(classes, present)] = model.predict_proba(X_test)
+        P[:, np.searchsorted(classes, present)] = model.predict_proba(encoder.transform(X_test))
         return P
 
     return predict

@@ -115,7 +115,7 @@ def _run(options: argparse.Namespace) -> int:
     large = large_files(options, checkpoint)
     read = read_table(options.table, options) if large is None else large.read
     drop = options.drop if large is None else ()  # the rows of large files lack these columns
-    problem = posed_problem(read, options.target, options.task, drop, options.weights)
+    problem = posed_problem(read, options.target, options.task, drop, options.weights, large is None)
     valid = None
     if options.valid is not None:
         texts = columns_of_text(read.frame[[options.target, *problem.frame.columns]])

@@ -13,6 +13,9 @@ __all__ = ["Moments", "MomentsOfParts"]
 
 Array = NDArray[Any]
 
+# Least range of numbers that are not all equal: squares of smaller differences lose digits, or vanish.
+LEAST_RANGE = 1e-150
+
 
 @dataclass(frozen=True)
 class Moments:
@@ -28,7 +31,7 @@ class Moments:
     Raises
     ------
     ValueError
-        If the sum or the squares of the numbers are beyond all floats.
+        If the sum or the squares of the numbers are beyond all floats, or the squares vanish.
     """
 
     mean: float
@@ -42,6 +45,11 @@ class Moments:
             raise ValueError(
                 f"y holds numbers from {self.least:g} to {self.largest:g}, whose standard deviation is "
                 "beyond all floats: scale y down"
+            )
+        if 0 < self.largest - self.least < LEAST_RANGE:
+            raise ValueError(
+                f"y holds numbers from {self.least:g} to {self.largest:g}, the squares of whose differences "
+                "vanish: scale y up"
             )
 
     @classmethod

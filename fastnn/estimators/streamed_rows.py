@@ -19,6 +19,7 @@ from ..preprocessing.parquet import Block, GroupReader, ParquetRows, piece_bytes
 from ..preprocessing.row_groups import Piece, shuffled_pieces
 from ..system.generators import seeded
 from ..system.threads import Flag
+from ..system.validation import LARGEST_WEIGHTS, LEAST_WEIGHTS
 from .moments import MomentsOfParts
 
 __all__ = ["Feed", "Portion", "Scan", "Sizes"]
@@ -148,6 +149,11 @@ class Scan:
             bar.update(len(block))
         if not self.weight and self.n_rows:
             raise ValueError(f"{self.files.name}: the weights {self.files.weights!r} are all 0")
+        if self.n_rows and not LEAST_WEIGHTS <= self.weight <= LARGEST_WEIGHTS:
+            raise ValueError(
+                f"{self.files.name}: the weights {self.files.weights!r} have the sum {self.weight:g}, but it "
+                f"must be from {LEAST_WEIGHTS:g} to {LARGEST_WEIGHTS:g}: divide the weights by their mean"
+            )
         self.sample = self.files.joined(sampled)
         self.validation = self.files.joined(validation) if validation else None
         return self

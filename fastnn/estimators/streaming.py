@@ -442,11 +442,17 @@ class StreamedFit:
         """Return the arguments on which the training depends, as plain values by name."""
         estimator = self.estimator
         quantiles = getattr(estimator, "quantiles", None)
+        weights = getattr(estimator, "class_weight", None)
+        if isinstance(weights, dict):  # equal weights may come in another order, and as other types
+            weights = {
+                name: float(weight) if isinstance(weight, numbers.Real) else weight
+                for name, weight in sorted(weights.items(), key=str)
+            }
         return {
             "n_estimators": self.n_networks,
             "preset": repr(self.preset),
             "scoring": str(estimator.scoring),
-            "class_weight": str(getattr(estimator, "class_weight", None)),
+            "class_weight": str(weights),
             "quantiles": [] if quantiles is None else [float(value) for value in quantiles],
             "passes": self.passes,
             "memory_limit": self.limit,

@@ -389,11 +389,11 @@ class TabularRegressor(RegressorMixin, Tabular):
     def _calibrate(self, scores: Array, rows: NDArray[np.int64], y: Array, weights: Array) -> None:
         values = self._decoded_y(scores[:, :, 0])
         y = self._decoded_y(y)
-        self.oof_prediction_ = np.clip(values[0], *self._range)
+        self.oof_prediction_ = found = np.clip(values[0], *self._range)
         self._shifts = quantile_shifts(values[1:].T, y, self._quantiles, weights)
         self.oof_quantiles_ = self._ordered(values[1:].T)
-        self.oof_r2_ = float(r2_score(y, self.oof_prediction_, sample_weight=weights))
-        self.oof_rmse_ = float(np.sqrt(np.average((y - self.oof_prediction_) ** 2, weights=weights)))
+        self.oof_r2_ = float(r2_score(y, found, sample_weight=weights)) if len(y) > 1 else np.nan
+        self.oof_rmse_ = float(np.sqrt(np.average((y - found) ** 2, weights=weights)))
 
     def _check_fitted(self) -> None:
         numbers = [self._center, self._scale, *self._range, *self._quantiles]

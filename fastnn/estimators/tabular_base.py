@@ -172,6 +172,9 @@ class Tabular(DocumentationLinkMixin, Piloted, Report, ExportableTabular, Savabl
 
         Notes
         -----
+        After any other error, and where an interrupted fit has no networks yet, the estimator is as it was
+        before the call: an earlier fit is kept.
+
         Files are read and fitted as any table if reading, encoding and fitting them takes at most
         `memory_limit`. The estimate counts 8 bytes for each value, and 4 bytes for each feature, once and for
         every network. Other files are streamed: one pass checks them and keeps a random sample, to which the
@@ -193,8 +196,23 @@ class Tabular(DocumentationLinkMixin, Piloted, Report, ExportableTabular, Savabl
         if passes is not None:
             passes = check_count(passes, "passes", 1)
         limit = parse_size(memory_limit, "memory_limit", LEAST_MEMORY)
-        self.__dict__.pop("estimators_", None)
-        self.__dict__.pop("_stream", None)
+        before = self.__dict__.copy()
+        for name in ("estimators_", "fit_cpu_seconds_", "_stream"):
+            self.__dict__.pop(name, None)
+        try:
+            self._fit(X, y, sample_weight, X_val, y_val, progress, columns, limit, passes, checkpoint, resume)
+        except BaseException:
+            # A fit sets its processor time last: a streamed fit does so after Ctrl-C too.
+            if "fit_cpu_seconds_" not in self.__dict__:
+                self.__dict__ = before
+            raise
+        return self
+
+    def _fit(
+        self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, progress: bool, columns: Any,
+        limit: int, passes: int | None, checkpoint: Any, resume: Any,
+    ) -> None:  # fmt: skip
+        """Fit to a table or to files, with checked arguments."""
         files = None
         if isinstance(X, ParquetRows) or is_files(X):
             _check_name(y, "y", "X")
@@ -209,7 +227,7 @@ class Tabular(DocumentationLinkMixin, Piloted, Report, ExportableTabular, Savabl
             if is_saved or needed_bytes(files, self._n_networks(preset), preset.n_bins) > limit:
                 saving = checked_checkpoint(checkpoint), resumed_path(resume)
                 StreamedFit(self, files, limit, passes, *saving, progress).run(X_val, y_val)
-                return self
+                return
             X, y, sample_weight = self._read(files)
             target_name = files.target
         elif not (columns is None and checkpoint is None and resume is None):
@@ -225,7 +243,6 @@ class Tabular(DocumentationLinkMixin, Piloted, Report, ExportableTabular, Savabl
             target_name = name if isinstance(name, str) else None
         self.target_name_ = target_name
         self._fit_in_memory(X, y, sample_weight, X_val, y_val, progress, passes)
-        return self
 
     def _read(self, files: ParquetRows) -> tuple[Any, Array, Array | None]:
         """Return the columns, targets and weights of all rows of files."""

@@ -107,5 +107,13 @@ class MemberScorer:
         """Return the score of a network for encoded rows and targets, with their weights; fits check it."""
         shadow = copy.copy(self._shadow)
         shadow.estimators_ = [member]
+        shadow._quantiles = []  # a regressor's network that is scored predicts the mean
         scorer = check_scoring(shadow, self._scoring)
-        return scorer(shadow, X, shadow._decoded_y(y), **weights_for(scorer, sample_weight))
+        try:
+            return scorer(shadow, X, shadow._decoded_y(y), **weights_for(scorer, sample_weight))
+        except ValueError as error:
+            if callable(self._scoring):
+                raise
+            raise ValueError(
+                f"scoring={self._scoring!r} cannot score these targets, choose another scorer: {error}"
+            ) from error

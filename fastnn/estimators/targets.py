@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import numbers
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
@@ -234,9 +235,12 @@ def weights_of_classes(class_weight: dict[Any, float], classes: Array) -> Array:
     ValueError
         If a weight is negative, NaN or infinite, or the dict names other classes.
     """
+    message = f"class_weight must hold finite numbers not below 0, got {class_weight!r}"
+    if not all(isinstance(weight, numbers.Real | np.bool_) for weight in class_weight.values()):
+        raise ValueError(message)
     weights = compute_class_weight(class_weight, classes=classes, y=classes)
     if not (np.isfinite(weights) & (weights >= 0)).all():
-        raise ValueError(f"class_weight must hold finite numbers not below 0, got {class_weight!r}")
+        raise ValueError(message)
     return weights
 
 
@@ -280,6 +284,11 @@ def checked_column(estimator: Any, y: Any, begins: bool) -> Array:
     try:
         assert_all_finite(y, input_name="y")
     except TypeError as error:  # of pandas' NA among text
+        raise ValueError(f"y holds a gap, leave out its row: {error}") from None
+    except ValueError as error:
+        if y.dtype.kind != "O":
+            raise
+        # Of objects, scikit-learn's message does not say that y holds the gap.
         raise ValueError(f"y holds a gap, leave out its row: {error}") from None
     return y
 

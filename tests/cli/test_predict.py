@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from decimal import Decimal
@@ -236,9 +237,10 @@ def test_an_evaluation_of_classes_has_scores_and_a_confusion_matrix(trained, run
 def test_an_evaluation_may_name_another_column_as_target(folder, run):
     written(customers(), folder / "customers.csv")
     run("train", "customers.csv", "--target", "spent", "--preset", "fast", "--drop", "id,churn")
-    written(NEW.rename(columns={"spent": "paid"}), folder / "new.csv")
-    status, out, _ = run("evaluate", "run/model.fastnn", "new.csv", "--target", "paid")
+    written(NEW.rename(columns={"spent": "paid"}).assign(w=2), folder / "new.csv")
+    status, out, _ = run("evaluate", "run/model.fastnn", "new.csv", "--target", "paid", "--weights", "w")
     assert status == 0
+    assert re.search("note: columns that the model does not use: (.*)", out)[1] == "id, churn"
     model = fastnn.load("run/model.fastnn")
     error = mean_absolute_error(NEW["spent"], model.predict(features(model, NEW)))
     assert f"{error:,.4g}" in out

@@ -93,6 +93,14 @@ def test_parquet_files_are_read_with_a_named_index_as_a_column(tmp_path):
         read(path)
 
 
+@pytest.mark.needs("pyarrow")
+def test_a_folder_whose_files_differ_in_the_type_of_a_column_is_refused_by_name(tmp_path):
+    for name, values in (("0", [1, 2]), ("1", ["a", "b"])):
+        pd.DataFrame({"x": [0.5, 1.5], "y": values}).to_parquet(tmp_path / f"{name}.parquet")
+    with pytest.raises(ValueError, match=r"1\.parquet, row group 0: column 'y' holds \w+ instead of int64"):
+        read(tmp_path)
+
+
 def test_options_overrule_what_is_detected(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("a,b\n1;5,x\n2;5,?\n", encoding="utf-8")

@@ -61,6 +61,27 @@ def test_the_linear_baseline_is_close_to_a_linear_regression():
     assert list(found) == ["linear model", "mean"]
 
 
+@pytest.mark.parametrize(("scale", "center"), [(1e150, 0.0), (1e-100, 0.0), (1.0, 1e9)])
+def test_the_linear_baseline_does_not_depend_on_the_unit_of_the_numbers(scale, center):
+    y = X["a"].to_numpy() * 2 + random.normal(size=N)
+    splits = folds_of("regression", y, 5, 0)
+    expected, found = (
+        baselines("regression", (X, numbers, None), splits, None, None, None)["linear model"]["r2"]
+        for numbers in (y, y * scale + center)
+    )
+    assert found == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize(("task", "score", "expected"), [
+    ("classification", "log_loss", -np.log(0.4)), ("regression", "rmse", 0.6)
+])  # fmt: skip
+def test_the_linear_baseline_of_rows_that_are_all_alike_is_constant(task, score, expected):
+    y = np.arange(6) % 2
+    table, splits = pd.DataFrame({"a": [1.0] * 5 + [2.0]}), [(np.arange(5), np.array([5]))]
+    found = baselines(task, (table, y, None), splits, None, np.arange(2), None)
+    assert found["linear model"][score] == pytest.approx(expected)
+
+
 def test_baselines_are_judged_on_some_rows_and_with_folds_that_lack_a_class():
     y = np.where(X["a"] > 0, 1, 0)
     y[0] = 2

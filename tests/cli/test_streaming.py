@@ -106,6 +106,22 @@ def test_a_first_column_that_numbers_the_rows_is_left_out(folder, run, monkeypat
     assert "Unnamed: 0" not in fastnn.load("run/model.fastnn").feature_names_in_
 
 
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_a_target_may_be_rare_enough_to_be_missing_in_the_sample(folder, run, monkeypatch, task):
+    monkeypatch.setattr(cli_streaming, "N_SAMPLED", 20)
+    frame = customers(N_ROWS).drop(columns=["id", "spent", "churn"])
+    frame["fraud"] = (np.arange(N_ROWS) % 500 == 7).astype(int)
+    frame.to_parquet("large.parquet", row_group_size=400)
+    arguments = ("train", "large.parquet", "--target", "fraud", "--task", task, "--preset", "fast")
+    status, _, errors = run(*arguments)
+    assert (status, errors) == (0, "")
+    assert fastnn.load("run/model.fastnn").target_name_ == "fraud"
+    frame.assign(fraud=0).to_parquet("large.parquet", row_group_size=400)
+    status, _, errors = run(*arguments)
+    assert status == 1
+    assert re.fullmatch(r"fastnn: y holds one \w+ only, 0: .*\n", errors)
+
+
 def test_small_files_and_folders_are_read_as_a_whole(large, run, monkeypatch):
     monkeypatch.setattr(cli_streaming, "needed_bytes", lambda *_: 0)
     monkeypatch.setattr(StreamedFit, "run", None)

@@ -264,6 +264,11 @@ WEIGHTED = [*CHURN, "--weights", "w"]
         (with_columns(), [*SPENT, "--balanced"], "--balanced is for classes"),
         (with_columns(), [*CHURN, "--cv", "999"], "--cv 999: there are 240 rows only"),
         (
+            with_columns(churn=np.where(np.arange(N) == 6, "yes", "no")),
+            [*CHURN, "--cv", "3"],
+            "--cv 3: all rows outside of a fold have the target 'no': leave out --cv, or add rows",
+        ),
+        (
             with_columns(w=np.where(np.arange(N) == 6, np.inf, 1.5)),
             CHURN,
             "'w' holds infinity in row 7: .*--na inf",

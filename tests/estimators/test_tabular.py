@@ -256,6 +256,9 @@ def test_weights_raise_the_probability_of_a_rare_class():
         TabularClassifier().fit(frame, classes, sample_weight=np.full(300, -1.0))
     with pytest.raises(ValueError, match="class_weight must hold finite numbers not below 0"):
         TabularClassifier(class_weight={"rare": -1.0}).fit(frame, rare)
+    for wrong in ("many", None):
+        with pytest.raises(ValueError, match="class_weight must hold finite numbers not below 0, got"):
+            TabularClassifier(class_weight={"rare": wrong}).fit(frame, rare)
     with pytest.raises(ValueError, match="sample_weight is the name 'weight', which needs"):
         TabularClassifier().fit(frame, classes, sample_weight="weight")
     # The validation data may lack a class that has a weight.
@@ -400,7 +403,9 @@ def test_the_summary_names_columns_networks_and_scores():
     [
         (TabularClassifier, ["a"] * 300, "y holds one class only, 'a'"),
         (TabularRegressor, [2.5] * 300, "y holds one value only, 2.5"),
+        (TabularRegressor, [0.0, 1e-200] * 150, "y holds numbers from 0 to 1e-200, .* vanish: scale y up"),
         (TabularRegressor, [np.nan] * 300, "y contains NaN"),
+        (TabularClassifier, np.array(["a", np.nan] * 150, object), "^y holds a gap, leave out its row"),
         (TabularClassifier, [0.5] * 299 + [0.2], "Unknown label type"),
         (TabularClassifier, [0, 1], "inconsistent numbers of samples"),
     ],

@@ -1,4 +1,4 @@
-"""Columns that are scaled by their importance while the networks of a tabular estimator are fitted."""
+"""Fits of the tabular estimators: columns scaled by their importance, scorers, and refused fits."""
 
 import itertools
 from dataclasses import replace
@@ -270,3 +270,63 @@ def test_the_time_of_short_pilots_is_limited():
     X, y = sums(2000)
     model = TabularRegressor(preset="good", time_limit=1e-3, random_state=0).fit(X, y)
     assert all(member.n_iter_ == 1 for member in model.estimators_)
+
+
+def test_scoring_of_a_regressor_with_quantiles_scores_the_mean():
+    X = np.random.RandomState(0).normal(size=(80, 2))
+    options = {"scoring": "neg_mean_absolute_error", "random_state": 0}
+    mean = TabularRegressor(2, "fast", **options).fit(X, X[:, 0], passes=5)
+    both = TabularRegressor(2, "fast", quantiles=(0.1, 0.9), **options).fit(X, X[:, 0], passes=5)
+    assert len(both.estimators_) == 6
+    for one, other in zip(mean.estimators_, both.estimators_[:2], strict=True):
+        assert one.validation_scores_ == other.validation_scores_
+    np.testing.assert_array_equal(both.predict(X), mean.predict(X))
+    low, high = both.predict(X, quantiles=True).T
+    assert (low <= high).all()
+
+
+@pytest.mark.parametrize(
+    ("kind", "scoring", "y"),
+    [
+        (TabularRegressor, "accuracy", np.linspace(0.0, 1.0, 40)),
+        (TabularClassifier, "roc_auc", np.arange(40) % 3),
+    ],
+)
+def test_a_scorer_for_other_targets_is_named(kind, scoring, y):
+    with pytest.raises(ValueError, match=f"^scoring='{scoring}' cannot score these targets, choose another"):
+        kind(1, "fast", scoring=scoring).fit(np.arange(40.0)[:, None], y, passes=1)
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_r2_of_one_row_is_undefined_without_a_warning():
+    X = np.arange(4.0)[:, None]
+    model = TabularRegressor(1, "fast", random_state=0).fit(X, X[:, 0], passes=1)
+    assert model.oof_rows_.size == 1
+    assert np.isnan(model.oof_r2_)
+
+
+@pytest.mark.parametrize("kind", [TabularClassifier, TabularRegressor])
+def test_an_earlier_fit_survives_a_refused_one(kind, monkeypatch):
+    X = np.random.RandomState(0).normal(size=(60, 2))
+    y = np.where(X[:, 0] > 0, 1, 2) if kind is TabularClassifier else X[:, 0]
+    judge = kind._judge
+
+    def interrupted(self, *arguments):
+        judge(self, *arguments)
+        raise KeyboardInterrupt
+
+    new, model = kind(1, "fast", random_state=0), kind(1, "fast", random_state=0).fit(X, y, passes=2)
+    before, state = model.predict(X), dict(model.__dict__)
+    for one in (model, new):
+        for arguments in ((X[:, :1], [1] * 60), (X, None), (X[:, :1], y[:50]), ("none.parquet", "y")):
+            with pytest.raises((ValueError, FileNotFoundError)):
+                one.fit(*arguments)
+        with pytest.raises(ValueError, match="X_val, y_val"):
+            one.fit(X[:, :1], y, X_val=X, y_val=y)
+        with monkeypatch.context() as patch:
+            patch.setattr(kind, "_judge", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                one.fit(X[:, :1], y, passes=1)
+    assert model.__dict__ == state
+    np.testing.assert_array_equal(model.predict(X), before)
+    assert new.__dict__ == kind(1, "fast", random_state=0).__dict__

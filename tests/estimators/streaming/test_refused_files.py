@@ -101,6 +101,7 @@ def test_arguments_for_files_and_for_tables_do_not_mix(path):
         (TabularRegressor, {"size": (slice(None), 2.5)}, "y holds one value only, 2.5"),
         (TabularRegressor, {"weight": (30, -2.0)}, "row group 0: the weight 'weight' in row 30 of the file"),
         (TabularRegressor, {"weight": (slice(None), 0.0)}, "the weights 'weight' are all 0"),
+        (TabularRegressor, {"weight": (slice(None), 1e300)}, "the weights 'weight' have the sum 2e.303, but"),
     ],
 )
 def test_wrong_values_are_found_with_their_place(tmp_path, kind, change, message):

@@ -156,6 +156,18 @@ def test_settings_that_differ_from_the_checkpoint_are_named(finished, tmp_path, 
         )
 
 
+def test_equal_weights_of_classes_resume_a_fit_in_any_order_and_type(path, tmp_path):
+    weights = {name: 1.0 + k for k, name in enumerate(np.unique(table()["sort"]).tolist())}
+    first = streamed(TabularClassifier, path, tmp_path, settings={"class_weight": weights}, passes=2)
+    same = {name: np.float32(weights[name]) for name in reversed(weights)}
+    resume, settings = tmp_path / "run.fastnn", {"class_weight": same}
+    second = streamed(TabularClassifier, path, tmp_path, settings=settings, resume=resume, passes=2)
+    check_equal(second, first, table())
+    settings["class_weight"] = same | {next(iter(same)): 7.0}
+    with pytest.raises(ValueError, match="differ from the fit that is to go on: class_weight"):
+        streamed(TabularClassifier, path, tmp_path, settings=settings, resume=resume, passes=2)
+
+
 def test_resuming_refuses_changed_files_and_other_models(path, tmp_path):
     streamed(TabularRegressor, path, tmp_path, passes=2)
     frame = table()

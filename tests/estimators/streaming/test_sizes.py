@@ -37,6 +37,15 @@ def test_moments_of_parts_are_refused_beyond_all_floats():
         parts.result()
 
 
+def test_moments_of_numbers_whose_squares_vanish_are_refused():
+    parts = MomentsOfParts()
+    parts.add(np.array([1e-160, 3e-160]), np.ones(2))
+    with pytest.raises(ValueError, match=r"from 1e-160 to 3e-160, .* vanish: scale y up"):
+        parts.result()
+    parts.add(np.array([1e-140]), np.ones(1))
+    assert 0.4e-140 < parts.result().deviation < 0.6e-140
+
+
 def test_the_scan_keeps_chosen_rows_and_counts_classes(path):
     files = ParquetRows(path, "sort", columns=COLUMNS)
     rows = np.array([5, 800, 801, 1999])
