@@ -8,8 +8,7 @@ stop, a number of passes; no chunk runs past the earliest stop.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import ExitStack
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -225,7 +224,16 @@ def run_training(
         while training.is_running:
             training.advance()
     finally:
-        with ExitStack() as ends:  # an error in the end of one hook keeps no other from its end
-            for hook in reversed(training.hooks):
-                ends.callback(hook.end, training)
+        _end(training.hooks, training)
     return training
+
+
+def _end(hooks: Sequence[Hook], training: Training) -> None:
+    """Call the `end` of every hook in order; an error in one keeps no other from its end."""
+    # An ExitStack would do the same, but its frame refers to an error that refers to the frame: the trainer,
+    # and its threads, would live until the next garbage collection.
+    if hooks:
+        try:
+            hooks[0].end(training)
+        finally:
+            _end(hooks[1:], training)
