@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,7 +107,7 @@ class SharedCalls:
 
     def _run_together(
         self, parts: Callable[[int], Sequence[Callable[[], T]]], n_threads: int, pool: ThreadPoolExecutor,
-        barrier: Any,
+        barrier: NDArray[np.int64],
     ) -> T:  # fmt: skip
         """Run a call on this thread and `n_threads` - 1 threads of the pool."""
         # The last call may have run on fewer threads: let all of them count from 0 at the kernel's barriers.

@@ -224,9 +224,8 @@ def _in_microseconds(values: Array, name: str, first: int) -> Array:
     counts, present = converted.astype(np.int64), ~np.isnat(values)
     is_far = present & ((counts > MOST_MICROSECONDS) | (counts < -MOST_MICROSECONDS))
     if np.datetime_data(values.dtype)[0] not in _FINE_UNITS:
-        is_far |= present & (
-            converted.astype(values.dtype) != values
-        )  # NumPy's conversion overflows silently
+        # NumPy's conversion overflows silently: the way back then gives another value.
+        is_far |= present & (converted.astype(values.dtype) != values)
     if is_far.any():
         row = int(is_far.argmax())
         what, limit = ("date", "from 1970") if values.dtype.kind == "M" else ("duration", "long")
