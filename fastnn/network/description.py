@@ -33,9 +33,10 @@ Array = NDArray[Any]
 ALIGNMENT = 64
 # A tile with the units of all layers should fit into the first-level cache, but loops along short rows are
 # slow: the least width limits how far tiles shrink. It is given in bytes of a row for predictions, and in
-# samples for training, which has more work per tile.
+# samples for training, which has more work per tile. An odd number of cache lines spreads the rows of a tile
+# over all sets of a cache.
 TILE_BYTES = 32 * 1024
-LEAST_ROW_BYTES, LEAST_TRAINING_WIDTH, MOST_WIDTH = 512, 256, 512
+LEAST_ROW_BYTES, LEAST_TRAINING_WIDTH, MOST_WIDTH = 13 * ALIGNMENT, 256, 512
 # A kernel call computes at least one tile, and Ctrl-C waits for its end: tiles of large networks are so
 # narrow that they take at most this many FLOPs, about 50 ms.
 TILE_OPERATIONS = 3e9
@@ -246,9 +247,14 @@ class Network:
         return self.n_weights + self._whole(n_others)
 
     @property
+    def operations(self) -> int:
+        """FLOPs of a forward pass of one sample: 2 per weight."""
+        return 2 * self.n_parameters
+
+    @property
     def training_operations(self) -> int:
-        """FLOPs of a training step on one sample: a forward pass takes 2 per weight, a backward pass 4."""
-        return 6 * self.n_parameters
+        """FLOPs of a training step on one sample: a backward pass takes twice as many as a forward pass."""
+        return 3 * self.operations
 
     @property
     def padding(self) -> tuple[slice, slice]:
@@ -401,19 +407,22 @@ class Network:
     @cached_property
     def widest_tile(self) -> int:
         """Largest width of a tile in predictions, in samples."""
-        return self._widest(LEAST_ROW_BYTES // self.dtype.itemsize)
+        return self._widest(LEAST_ROW_BYTES // self.dtype.itemsize, self.operations)
 
     @cached_property
     def widest_training_tile(self) -> int:
         """Largest width of a tile in training, in samples."""
-        return self._widest(LEAST_TRAINING_WIDTH)
+        return self._widest(LEAST_TRAINING_WIDTH, self.training_operations)
 
-    def _widest(self, least: int) -> int:
-        """Return the largest width of a tile, which is at least `least` unless the network is large."""
+    def _widest(self, least: int, operations: int) -> int:
+        """Return the largest width of a tile, which is at least `least` unless the network is large.
+
+        `operations` are the FLOPs for a sample.
+        """
         layout = self.training_layout
         row_bytes = (self.n_inputs + layout.n_units + layout.n_dunits) * self.dtype.itemsize
         width = min(max(TILE_BYTES // row_bytes, least), MOST_WIDTH)
-        return max(1, min(width, int(TILE_OPERATIONS / self.training_operations)))
+        return max(1, min(width, int(TILE_OPERATIONS / operations)))
 
     def tile_width(self, n_samples: int, training: bool = False) -> int:
         """Return the width of a tile in samples: whole cache lines, and about equally full tiles."""

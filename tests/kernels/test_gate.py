@@ -23,7 +23,6 @@ import fastnn
 from fastnn.reference import gate as reference
 from fastnn_kernels import gate as compiled
 from fastnn_kernels.compiler.jit import OPTIONS
-from fastnn_kernels.vectors import product
 from fastnn_kernels.vectors.product import outer_product
 from fastnn_kernels.vectors.sample_sums import column_sums
 from fastnn_kernels.vectors.tile import transpose
@@ -94,26 +93,6 @@ def test_affine_backward_without_dX_gives_the_same_gradient(draw: Draw, n_in, n_
         results.append((dW, db))
     np.testing.assert_array_equal(results[0][0], results[1][0])
     np.testing.assert_array_equal(results[0][1], results[1][1])
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_units_of_a_wide_layer_have_the_bits_of_narrow_layers(dtype):
-    # The kernel prefetches the weights of the wide layer, but not those of the narrow ones.
-    n_in, n_out, T, narrow = 600, 501, 64, 83
-    random = np.random.default_rng(0)
-    shapes = (n_in, n_out), (1, n_out), (n_in, T)
-    W, b, X = (random.normal(size=shape).astype(dtype) for shape in shapes)
-    assert W.nbytes > product.DISTANT_BYTES >= W[:, :narrow].nbytes
-    Z, pieces = untouched((n_out, T), dtype), []
-    compiled.affine_forward(read_only(W), read_only(b), read_only(X), Z)
-    for first in range(0, n_out, narrow):
-        part = slice(first, first + narrow)
-        narrow_W, narrow_b = W[:, part].copy(), b[:, part].copy()
-        pieces.append(untouched((narrow_W.shape[1], T), dtype))
-        compiled.affine_forward(read_only(narrow_W), read_only(narrow_b), read_only(X), pieces[-1])
-    np.testing.assert_array_equal(Z, np.vstack(pieces))
-    bound = tolerance(dtype, n_in) * (np.abs(W).T @ np.abs(X) + np.abs(b).T)
-    assert (np.abs(Z - reference.affine_forward(wide(W), wide(b), wide(X.T)).T) <= bound).all()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

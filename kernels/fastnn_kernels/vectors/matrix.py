@@ -11,7 +11,17 @@ from ..compiler.numba_internals import ArrayFields, cgutils
 from .value import Value
 from .vector import Vector, element_pointer, vector_of, vector_pointer
 
-__all__ = ["Matrix", "PartialRows", "Rows"]
+__all__ = ["Matrix", "PartialRows", "Rows", "prefetch"]
+
+
+def prefetch(builder: Any, pointer: Any) -> None:
+    """Emit a hint to load the cache line at `pointer`: any address is allowed, and nothing else happens."""
+    byte, integer = ir.IntType(8).as_pointer(), ir.IntType(32)
+    signature = ir.FunctionType(ir.VoidType(), [byte, *[integer] * 3])
+    function = cgutils.get_or_insert_function(builder.module, signature, "llvm.prefetch.p0")
+    is_write, all_levels, is_data = 0, 3, 1
+    flags = [integer(flag) for flag in (is_write, all_levels, is_data)]
+    builder.call(function, [builder.bitcast(pointer, byte), *flags])
 
 
 class Matrix:

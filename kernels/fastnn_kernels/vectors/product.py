@@ -8,7 +8,8 @@ All products have one form, ``result[r, :] = start + sum over m of coefficient(r
 forward product and the derivative by the inputs, rows of the result run along the samples. For the derivative
 by the weights, they run along the layer's outputs, and the source is the transposed derivative by the sums.
 The sums are computed in chunks of terms. Each chunk visits the result in panels as wide as a block, whose
-source rows stay in the first-level cache, and each panel in blocks of rows.
+source rows stay in the first-level cache, and each panel in blocks of rows. Large products copy their
+operands, so that each is read in order (``packing.py``).
 
 One function of pointers and distances for each dtype serves all products of all kernels, and is compiled once
 (``compiler/shared.py``).
@@ -21,7 +22,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from llvmlite import ir
 from numba import types
@@ -29,7 +30,8 @@ from numba.extending import intrinsic
 
 from ..compiler.numba_internals import cgutils, checks_bounds, return_error
 from ..compiler.shared import SharedFunction
-from .matrix import Matrix, PartialRows, Rows
+from .matrix import Matrix, PartialRows, Rows, prefetch
+from .packing import PACKED_ROWS, Coefficients, PackedCoefficients, PanelCopy, Range, chunks
 from .processor import VECTOR_BYTES
 from .value import Value
 from .vector import LLVM_TYPES, Vector, is_plain, vector_of
@@ -43,17 +45,21 @@ BLOCKS: tuple[tuple[int, tuple[int, ...]], ...] = (
     if VECTOR_BYTES == 64
     else ((2, (6, 4, 3, 2, 1)), (1, (8, 4, 2, 1)))
 )
+WIDEST, HIGHEST = BLOCKS[0][0], BLOCKS[0][1][0]
 # Terms of a chunk. A panel of this many source rows, at most 32 KB, stays in the first-level cache, and the
 # coefficients, which every panel reads again, stay in the second-level cache. If the coefficients of a term
-# are adjacent in memory, each term has its own cache lines, at distances for which the caches keep few of
-# them: a chunk then has half as many terms.
+# are adjacent in memory and are not copied, each term has its own cache lines, at distances for which the
+# caches keep few of them: a chunk then has half as many terms.
 CHUNK = 128
-# Coefficients of more bytes than this leave no room in a second-level cache for source and result: each block
-# then prefetches the coefficients of the next block. The processor does not prefetch them itself, because the
-# cache lines of successive terms are too far apart.
-DISTANT_BYTES = 1 << 20
+# Terms that the loop over packed coefficients adds at a time. Its addresses are two pointers and constants,
+# so that it has three quarters of the instructions of the other loop. This counts if another thread computes
+# on the same core.
+UNROLLED = 4
 # Number of independent sums that hide the latency of an addition.
 PARALLEL_SUMS = 8
+
+# Places of the sums of a block: one vector for each row and each vector of the panel's width.
+Sums = list[list[Any]]
 
 
 def are_plain(read: tuple, written: tuple) -> bool:
@@ -98,16 +104,6 @@ def for_blocks(
     return builder.load(position)
 
 
-def _prefetch(builder: Any, pointer: Any) -> None:
-    """Emit a hint to load the cache line at `pointer`: any address is allowed, and nothing else happens."""
-    byte, integer = ir.IntType(8).as_pointer(), ir.IntType(32)
-    signature = ir.FunctionType(ir.VoidType(), [byte, *[integer] * 3])
-    function = cgutils.get_or_insert_function(builder.module, signature, "llvm.prefetch.p0")
-    is_write, all_levels, is_data = 0, 3, 1
-    flags = [integer(flag) for flag in (is_write, all_levels, is_data)]
-    builder.call(function, [builder.bitcast(pointer, byte), *flags])
-
-
 @contextlib.contextmanager
 def _while(builder: Any, condition: Callable[[], Any]) -> Iterator[None]:
     """Wrap the instructions emitted within in a loop ``while condition():``."""
@@ -121,29 +117,25 @@ def _while(builder: Any, condition: Callable[[], Any]) -> Iterator[None]:
     builder.position_at_end(end)
 
 
-@contextlib.contextmanager
-def _chunks(builder: Any, n_terms: Any, size: Any) -> Iterator[tuple[Any, Any]]:
-    """Emit a loop over chunks of at most `size` terms, and yield (begin, end) of the chunk for its body.
+class Panel(NamedTuple):
+    """Some columns of the result, `width` vectors from `column` on.
 
-    The loop body runs at least once: without terms, for one empty chunk.
+    `rows` and `terms` are the ranges of the result's rows and of the sums' terms that are computed; column 0
+    of `source` is the panel's first.
     """
-    position = cgutils.alloca_once(builder, n_terms.type)
-    body, after = (builder.append_basic_block(f"chunks.{part}") for part in ("body", "end"))
-    builder.store(n_terms.type(0), position)
-    builder.branch(body)
-    builder.position_at_end(body)
-    begin = builder.load(position)
-    end = builder.add(begin, size, flags=("nsw",))
-    end = builder.select(builder.icmp_signed("<", end, n_terms), end, n_terms)
-    yield begin, end
-    builder.store(end, position)
-    builder.cbranch(builder.icmp_signed("<", end, n_terms), body, after)
-    builder.position_at_end(after)
+
+    rows: Range
+    terms: Range
+    column: Any
+    width: int
+    source: Rows
+    results: Rows
 
 
 # Arguments of the product's function: `P` is a pointer to elements of the matrices' dtype, `I` an integer.
+COEFFICIENTS = {"coefficients": "P", "row_distance": "I", "term_distance": "I"}  # coefficient(r, m)
 ARGUMENTS = {
-    "coefficients": "P", "row_distance": "I", "term_distance": "I",  # coefficient(r, m)
+    **COEFFICIENTS,
     "starts": "P", "start_distance": "I",  # start of every row; not read if `adds` is 1
     "source": "P", "source_distance": "I",
     "result": "P", "result_distance": "I",
@@ -166,117 +158,165 @@ def _product_function(dtype: Any, few_rows: bool) -> SharedFunction:
 
     def emit(context: Any, builder: Any, *arguments: Any) -> None:
         values = dict(zip(ARGUMENTS, arguments, strict=True))
-        _emit_product(context, builder, vector, few_rows, **values)
+        _Product(context, builder, vector, few_rows, **values).emit()
 
     return SharedFunction(f"fastnn_{'row_' if few_rows else ''}product_{dtype}", kinds, emit)
 
 
-def _emit_product(
-    context: Any, builder: Any, vector: Vector, few_rows: bool, *, coefficients: Any, row_distance: Any,
-    term_distance: Any, starts: Any, start_distance: Any, source: Any, source_distance: Any, result: Any,
-    result_distance: Any, n_rows: Any, n_terms: Any, n_columns: Any, adds: Any,
-) -> None:  # fmt: skip
-    """Emit the body of the product's function."""
-    lanes, zero = vector.lanes, n_rows.type(0)
-    terms = Rows(context, builder, vector, source, source_distance)
-    results = Rows(context, builder, vector, result, result_distance)
+class _Product:
+    """The body of a product's function: emits a loop over chunks, panels and blocks.
 
-    def broadcast(pointer: Any, *offsets: Any) -> Value:
-        for offset in offsets:
-            pointer = builder.gep(pointer, [offset], inbounds=True)
-        return Value.wrap(context, builder, vector, builder.load(pointer), vector.dtype)
+    Every method emits instructions. `arguments` are the function's, by the names of `ARGUMENTS`.
+    """
 
-    def zero_cell() -> Any:
-        cell = cgutils.alloca_once(builder, vector.llvm)
-        builder.store(ir.Constant(vector.llvm, None), cell)
-        return cell
+    def __init__(self, context: Any, builder: Any, vector: Vector, few_rows: bool, **arguments: Any) -> None:
+        self.context, self.builder, self.vector, self.few_rows = context, builder, vector, few_rows
+        self.coefficients = Coefficients(*(arguments[name] for name in COEFFICIENTS))
+        self.starts, self.start_distance = arguments["starts"], arguments["start_distance"]
+        self.source, self.source_distance = arguments["source"], arguments["source_distance"]
+        self.results = Rows(context, builder, vector, arguments["result"], arguments["result_distance"])
+        self.n_rows, self.n_terms = arguments["n_rows"], arguments["n_terms"]
+        self.n_columns, self.adds = arguments["n_columns"], arguments["adds"]
+        self.zero = self.n_rows.type(0)
 
-    side_by_side = builder.icmp_signed("==", row_distance, zero.type(1))
-    chunk = builder.select(side_by_side, zero.type(CHUNK // 2), zero.type(CHUNK))
-    if not few_rows:
-        n_coefficients = builder.mul(n_rows, n_terms)
-        is_distant = builder.icmp_signed(
-            ">", builder.mul(n_coefficients, zero.type(vector.dtype.bitwidth // 8)), zero.type(DISTANT_BYTES)
+    def emit(self) -> None:
+        """Emit the whole product."""
+        builder, zero = self.builder, self.zero
+        side_by_side = builder.icmp_signed("==", self.coefficients.row_distance, zero.type(1))
+        chunk = builder.select(side_by_side, zero.type(CHUNK // 2), zero.type(CHUNK))
+        if self.few_rows:
+            with chunks(builder, self.n_terms, chunk) as terms:
+                self._panels((zero, self.n_rows), terms)
+            return
+        self._copy = PanelCopy(
+            self.context, builder, self.vector, WIDEST, CHUNK, self.source, self.source_distance, self.n_rows
         )
+        self._packed = PackedCoefficients(builder, self.vector, HIGHEST, CHUNK, self.coefficients)
+        n_panels = builder.sdiv(self.n_columns, zero.type(WIDEST * self.vector.lanes))
+        with self._packed.allocated(self.n_rows, self.n_terms, n_panels) as packs:
+            chunk = builder.select(packs, zero.type(CHUNK), chunk)
+            group = builder.select(packs, zero.type(PACKED_ROWS), self.n_rows)
+            with chunks(builder, self.n_terms, chunk) as terms, chunks(builder, self.n_rows, group) as rows:
+                self._packed.pack(rows, terms)
+                self._panels(rows, terms)
 
-    def panel(
-        begin: Any, end: Any, column: Any, width: int, row_sizes: tuple[int, ...], terms: Rows, results: Rows
-    ) -> None:
-        columns = [offset_by(builder, column, lanes * v) for v in range(width)]
-        continues = builder.or_(adds, builder.zext(builder.icmp_signed(">", begin, zero), adds.type))
+    def _panels(self, rows: Range, terms: Range) -> None:
+        """Emit the panels of a group of rows and a chunk of terms."""
+        builder, lanes = self.builder, self.vector.lanes
+
+        def source_from(column: Any) -> Rows:
+            pointer = builder.gep(self.source, [column])
+            return Rows(self.context, builder, self.vector, pointer, self.source_distance)
+
+        def panel(column: Any, width: int) -> None:
+            copies = not self.few_rows and width == WIDEST
+            source = self._copy.rows(terms, column) if copies else source_from(column)
+            self._panel(Panel(rows, terms, column, width, source, self.results))
+
+        widths = tuple(width for width, _ in BLOCKS)
+        after = for_blocks(builder, self.zero, self.n_columns, widths, lanes, panel)
+        rest = builder.sub(self.n_columns, after)
+        with builder.if_then(builder.icmp_signed(">", rest, self.zero)):
+            source = source_from(after)
+            source = PartialRows(source, rest) if self.few_rows else source
+            self._panel(Panel(rows, terms, after, 1, source, PartialRows(self.results, rest)))
+
+    def _panel(self, panel: Panel) -> None:
+        """Emit the blocks of a panel."""
+        heights = dict(BLOCKS)[panel.width]
 
         def block(first: Any, height: int) -> None:
-            rows = [offset_by(builder, first, k) for k in range(height)]
-            sums = [[cgutils.alloca_once(builder, vector.llvm) for _ in columns] for _ in rows]
-            n_more = PARALLEL_SUMS // (height * width) - 1 if few_rows else 0
-            more = [[[zero_cell() for _ in columns] for _ in rows] for _ in range(n_more)]
-            with builder.if_else(builder.icmp_signed("!=", continues, zero)) as (continued, begun):
-                with continued:
-                    for row, cells in zip(rows, sums, strict=True):
-                        for cell, c in zip(cells, columns, strict=True):
-                            builder.store(results.load(row, c).ir, cell)
-                with begun:
-                    for row, cells in zip(rows, sums, strict=True):
-                        start = broadcast(starts, builder.mul(row, start_distance))
-                        for cell in cells:
-                            builder.store(start.ir, cell)
-            offsets = [builder.mul(row, row_distance) for row in rows]
-
-            def add_term(term: Any, sums: list[list[Any]], prefetches: bool = False) -> None:
-                values = [terms.load(term, c) for c in columns]
-                at = builder.gep(coefficients, [builder.mul(term, term_distance)], inbounds=True)
-                if prefetches:
-                    # Prefetch the next block's last coefficient of this term. If a term's coefficients are
-                    # adjacent, the others of the next block lie on the same cache line or on the line before,
-                    # which this block reads. In the last block, the address may be outside of the matrix.
-                    next_block = builder.mul(row_distance, zero.type(len(offsets)))
-                    _prefetch(builder, builder.gep(at, [builder.add(offsets[-1], next_block)]))
-                for offset, cells in zip(offsets, sums, strict=True):
-                    factor = broadcast(at, offset)
-                    for cell, value in zip(cells, values, strict=True):
-                        builder.store(factor.fma(value, factor.like(builder.load(cell))).ir, cell)
-
-            single = begin
-            if n_more > 0:  # several terms at a time, each added to sums of its own
-                step = zero.type(n_more + 1)
-                single = builder.sub(end, builder.srem(builder.sub(end, begin), step))
-                with cgutils.for_range_slice(builder, begin, single, step, inc=True) as (term, _):
-                    for k, cells in enumerate([sums, *more]):
-                        add_term(offset_by(builder, term, k), cells)
-
-            def add_terms(prefetches: bool) -> None:
-                with cgutils.for_range_slice(builder, single, end, zero.type(1), inc=True) as (term, _):
-                    add_term(term, sums, prefetches)
-
-            if height == row_sizes[0] and not few_rows:
-                with builder.if_else(is_distant) as (distant, near):
-                    with distant:
-                        add_terms(True)
-                    with near:
-                        add_terms(False)
+            n_more = PARALLEL_SUMS // (height * panel.width) - 1 if self.few_rows else 0
+            sums = self._begun(panel, first, height)
+            more = [[[self._zero_cell() for _ in cells] for cells in sums] for _ in range(n_more)]
+            in_matrix = self.coefficients.of_block(self.builder, first)
+            if not self.few_rows and (panel.width, height) == (WIDEST, HIGHEST):
+                packed = self._packed.of_block(panel.rows, first, panel.terms)
+                with self.builder.if_else(self._packed.is_used) as (from_copy, from_matrix):
+                    with from_copy:
+                        self._prefetch_results(panel, offset_by(self.builder, first, height), height)
+                        self._add_terms(panel, packed, [sums] * UNROLLED)
+                    with from_matrix:
+                        self._add_terms(panel, in_matrix, [sums])
             else:
-                add_terms(False)
-            for r, row in enumerate(rows):
-                for v, c in enumerate(columns):
-                    parts = [
-                        Value(context, builder, vector, builder.load(cells[r][v])) for cells in [sums, *more]
-                    ]
-                    while len(parts) > 1:
-                        parts = [*map(Value.__add__, parts[::2], parts[1::2]), *parts[len(parts) & ~1 :]]
-                    results.store(row, c, parts[0])
+                self._add_terms(panel, in_matrix, [sums, *more])
+            self._write(panel, first, [sums, *more])
 
-        for_blocks(builder, zero, n_rows, row_sizes, 1, block)
+        for_blocks(self.builder, *panel.rows, heights, 1, block)
 
-    rows_of_width = dict(BLOCKS)
-    with _chunks(builder, n_terms, chunk) as (begin, end):
-        after = for_blocks(
-            builder, zero, n_columns, tuple(rows_of_width), lanes,
-            lambda column, width: panel(begin, end, column, width, rows_of_width[width], terms, results),
-        )  # fmt: skip
-        rest = builder.sub(n_columns, after)
-        with builder.if_then(builder.icmp_signed(">", rest, zero)):
-            partial = PartialRows(terms, rest) if few_rows else terms
-            panel(begin, end, after, 1, rows_of_width[1], partial, PartialRows(results, rest))
+    def _begun(self, panel: Panel, first: Any, height: int) -> Sums:
+        """Return the sums of a block, by row and column: the previous results or the starts."""
+        builder, columns = self.builder, self._columns(panel)
+        rows = [offset_by(builder, first, k) for k in range(height)]
+        sums = [[cgutils.alloca_once(builder, self.vector.llvm) for _ in columns] for _ in rows]
+        is_later = builder.zext(builder.icmp_signed(">", panel.terms[0], self.zero), self.adds.type)
+        continues = builder.icmp_signed("!=", builder.or_(self.adds, is_later), self.zero)
+        with builder.if_else(continues) as (continued, begun):
+            with continued:
+                for row, cells in zip(rows, sums, strict=True):
+                    for cell, c in zip(cells, columns, strict=True):
+                        builder.store(panel.results.load(row, c).ir, cell)
+            with begun:
+                for row, cells in zip(rows, sums, strict=True):
+                    start = self._broadcast(self.starts, builder.mul(row, self.start_distance))
+                    for cell in cells:
+                        builder.store(start.ir, cell)
+        return sums
+
+    def _prefetch_results(self, panel: Panel, first: Any, height: int) -> None:
+        """Prefetch the result's rows of a block: other chunks and groups come before its next visit."""
+        for k in range(height):
+            row = offset_by(self.builder, first, k)
+            prefetch(self.builder, panel.results.element(row, panel.column))
+
+    def _add_terms(self, panel: Panel, coefficients: Coefficients, sums: list[Sums]) -> None:
+        """Add the terms of a block, as many at a time as there are `sums`; the first takes the rest, too."""
+        builder, (position, end), one = self.builder, panel.terms, self.zero.type(1)
+        offsets = [builder.mul(one.type(k), coefficients.row_distance) for k in range(len(sums[0]))]
+        places = [one.type(v * self.vector.lanes) for v in range(panel.width)]
+
+        def add_term(term: Any, sums: Sums) -> None:
+            values = [panel.source.load(term, place) for place in places]
+            at = builder.gep(coefficients.start, [builder.mul(term, coefficients.term_distance)])
+            for offset, cells in zip(offsets, sums, strict=True):
+                factor = self._broadcast(at, offset)
+                for cell, value in zip(cells, values, strict=True):
+                    builder.store(factor.fma(value, factor.like(builder.load(cell))).ir, cell)
+
+        if len(sums) > 1:
+            step = one.type(len(sums))
+            whole = builder.sub(end, builder.srem(builder.sub(end, position), step))
+            with cgutils.for_range_slice(builder, position, whole, step, inc=True) as (term, _):
+                for k, cells in enumerate(sums):
+                    add_term(offset_by(builder, term, k), cells)
+            position = whole
+        with cgutils.for_range_slice(builder, position, end, one, inc=True) as (term, _):
+            add_term(term, sums[0])
+
+    def _write(self, panel: Panel, first: Any, sums: list[Sums]) -> None:
+        """Write the totals of the sums of a block to the result."""
+        for r in range(len(sums[0])):
+            for v, column in enumerate(self._columns(panel)):
+                cells = [part[r][v] for part in sums]
+                parts = [Value(self.context, self.builder, self.vector, self.builder.load(c)) for c in cells]
+                while len(parts) > 1:
+                    parts = [*map(Value.__add__, parts[::2], parts[1::2]), *parts[len(parts) & ~1 :]]
+                panel.results.store(offset_by(self.builder, first, r), column, parts[0])
+
+    def _columns(self, panel: Panel) -> list[Any]:
+        """Return the first column of each vector of a panel."""
+        return [offset_by(self.builder, panel.column, v * self.vector.lanes) for v in range(panel.width)]
+
+    def _broadcast(self, pointer: Any, offset: Any) -> Value:
+        """Return a vector with the element at `offset` in every lane."""
+        element = self.builder.load(self.builder.gep(pointer, [offset], inbounds=True))
+        return Value.wrap(self.context, self.builder, self.vector, element, self.vector.dtype)
+
+    def _zero_cell(self) -> Any:
+        """Return a place for a vector, set to zero."""
+        cell = cgutils.alloca_once(self.builder, self.vector.llvm)
+        self.builder.store(ir.Constant(self.vector.llvm, None), cell)
+        return cell
 
 
 # The functions of all products, by dtype and `few_rows`.

@@ -1,0 +1,106 @@
+"""Products whose operands are copied, against the reference and against products that copy nothing."""
+
+import numba
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import DTYPES, Windows, padded, read_only, tolerance, untouched, wide
+
+from fastnn_kernels.compiler.jit import OPTIONS
+from fastnn_kernels.vectors import packing
+from fastnn_kernels.vectors.processor import LINE_BYTES
+from fastnn_kernels.vectors.product import outer_product, product_backward, product_forward
+
+# Lengths about the limits of blocks, groups of rows and chunks of terms.
+LENGTHS = st.one_of(
+    st.integers(1, 20),
+    st.sampled_from([47, 48, 49, 53, 96, 127, 128, 129, 191, 192, 193, 255, 256, 385]),
+    st.integers(250, 600),
+)
+
+
+@numba.njit(**OPTIONS)
+def forward(W, b, X, Z):
+    product_forward(W, b, X, Z)
+
+
+@numba.njit(**OPTIONS)
+def backward(W, dZ, dX):
+    product_backward(W, dZ, dX)
+
+
+@numba.njit(**OPTIONS)
+def outer(X, transposed, dW, adds):
+    outer_product(X, transposed, dW, adds)
+
+
+def slices(length, dtype):
+    """Return slices of a cache line each: products of so few columns copy nothing."""
+    width = LINE_BYTES // np.dtype(dtype).itemsize
+    return [slice(first, min(first + width, length)) for first in range(0, length, width)]
+
+
+def check(call, source, shape, expected, magnitudes, before=None):
+    """Check a product against `expected`, and against the bits of products of a few columns each.
+
+    `call(source, result)` computes the product; the columns of both are the same.
+    """
+    dtype, n_terms = source.dtype, source.shape[0]
+    results = Windows(untouched(shape, dtype) if before is None else before.copy())
+    call(read_only(source), results.views[0])
+    bound = tolerance(dtype, n_terms + 1) * magnitudes
+    assert (np.abs(wide(results.views[0]) - expected) <= bound).all()
+    assert results.are_kept_apart()
+    for part in slices(shape[1], dtype):
+        piece = (
+            untouched((shape[0], part.stop - part.start), dtype) if before is None else before[:, part].copy()
+        )
+        call(read_only(source[:, part].copy()), piece)
+        np.testing.assert_array_equal(results.views[0][:, part], piece)
+
+
+def normal(seed, *shapes, dtype):
+    """Return arrays of normal numbers."""
+    random = np.random.default_rng(seed)
+    return [random.normal(size=shape).astype(dtype) for shape in shapes]
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 2**32), LENGTHS, LENGTHS, st.integers(1, 150), st.sampled_from(DTYPES))
+def test_products_match_the_reference_and_have_the_bits_of_narrow_products(seed, n_in, n_out, count, dtype):
+    T = padded(count, dtype)
+    W, b, X, dZ, dW = normal(
+        seed, (n_in, n_out), (1, n_out), (n_in, T), (n_out, T), (n_in, n_out), dtype=dtype
+    )
+    weights, bias = read_only(W), read_only(b)
+    check(
+        lambda source, result: forward(weights, bias, source, result), X, (n_out, T),
+        wide(W).T @ wide(X) + wide(b).T, np.abs(W).T @ np.abs(X) + np.abs(b).T,
+    )  # fmt: skip
+    check(
+        lambda source, result: backward(weights, source, result), dZ, (n_in, T),
+        wide(W) @ wide(dZ), np.abs(W) @ np.abs(dZ),
+    )  # fmt: skip
+    transposed = np.zeros((T, padded(n_out, dtype)), dtype)
+    transposed[:, :n_out] = dZ.T
+    inputs = read_only(X)
+    for adds in (False, True):
+        before = dW if adds else np.zeros_like(dW)
+        check(
+            lambda source, result, adds=adds: outer(inputs, source, result, adds), transposed, dW.shape,
+            wide(X) @ wide(dZ.T) + wide(before), np.abs(X) @ np.abs(dZ.T) + np.abs(before), before,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_products_of_these_sizes_copy_both_operands(dtype):
+    n_in, n_out, T = 600, 501, 256
+    W, b, X = normal(0, (n_in, n_out), (1, n_out), (n_in, T), dtype=dtype)
+    assert W.nbytes > packing.PACKED_BYTES
+    assert X.strides[0] % packing.COPIED_DISTANCE == 0
+    weights, bias = read_only(W), read_only(b)
+    check(
+        lambda source, result: forward(weights, bias, source, result), X, (n_out, T),
+        wide(W).T @ wide(X) + wide(b).T, np.abs(W).T @ np.abs(X) + np.abs(b).T,
+    )  # fmt: skip
