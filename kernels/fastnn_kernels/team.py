@@ -50,8 +50,9 @@ from .vectors.vector import flat, lanes, load, rows, store, view
 __all__ = ["N_PARTS", "Change", "gather_part", "part_squares", "team_gradient", "team_update"]
 
 N_PARTS = 2
-# Number of rows of weights in a strip, a multiple of the lanes of any vector: strips are whole vectors.
-STRIP = 16
+# Number of rows of weights in a strip: a multiple of the lanes of any vector, so that strips are whole
+# vectors, and of the rows of a product's highest block.
+STRIP = 96
 
 
 class Change(NamedTuple):

@@ -83,9 +83,10 @@ def test_any_number_of_threads_gives_the_same_bits(options):
 
 
 # Networks, and for each layer whether either part's weights are updated in strips, which are whole vectors.
+# Each part of the first layer has several strips.
 IN_STRIPS = {
-    (44, 32, 24, 8): [(True, True), (True, True), (False, False)],
-    (41, 33, 8, 3): [(False, False)] * 3,
+    (244, 32, 24, 8): [(True, True), (True, True), (False, False)],
+    (249, 33, 8, 3): [(False, False)] * 3,
 }
 
 

@@ -39,9 +39,10 @@ PACKED_BYTES, PACKED_PANELS = 1 << 20 if IS_WIDE else 1 << 16, 2
 # While one term's coefficients are packed, those of so many terms later are prefetched: the processor
 # prefetches along a row of the matrix by itself, but not from one row to the next.
 TERMS_AHEAD = 8
-# A panel is copied if at least so many rows of the result read it, and if the distance of its rows is a
-# multiple of so many bytes. At other distances, the rows are spread over the sets of the first-level cache.
-COPIED_ROWS, COPIED_DISTANCE = 48, 1024 if IS_WIDE else 256
+# A panel is copied if at least so many rows of the result read it, if the distance of the source's rows is a
+# multiple of so many bytes, and if the source has so many bytes. At other distances, the rows are spread over
+# the sets of the first-level cache, and few rows find room in some of the sets.
+COPIED_ROWS, COPIED_DISTANCE, COPIED_BYTES = 48, 1024 if IS_WIDE else 256, 1 << 14
 
 # First index and end of a range, two IR integers.
 Range = tuple[Any, Any]
@@ -214,13 +215,13 @@ class PanelCopy:
         Largest number of rows of a panel.
     source, source_distance
         Pointer to the source, and the number of elements from one row to the next.
-    n_rows : IR integer
-        Number of the result's rows.
+    n_rows, n_terms : IR integer
+        Number of the rows of the result and of the source.
     """
 
     def __init__(
         self, context: Any, builder: Any, vector: Vector, width: int, most_terms: int, source: Any,
-        source_distance: Any, n_rows: Any,
+        source_distance: Any, n_rows: Any, n_terms: Any,
     ) -> None:  # fmt: skip
         self._context, self._builder, self._vector, self._width = context, builder, vector, width
         self._source, self._distance = source, source_distance
@@ -230,11 +231,15 @@ class PanelCopy:
             memory = builder.alloca(ir.ArrayType(element, most_terms * width * vector.lanes))
             memory.align = VECTOR_BYTES
         self._memory = builder.bitcast(memory, element.as_pointer())
-        elements = COPIED_DISTANCE * 8 // vector.dtype.bitwidth
-        rest = builder.and_(source_distance, integer(elements - 1))
+        item_bytes = vector.dtype.bitwidth // 8
+        rest = builder.and_(source_distance, integer(COPIED_DISTANCE // item_bytes - 1))
+        n_elements = builder.mul(n_terms, source_distance)
         self._is_used = builder.and_(
             builder.icmp_signed("==", rest, integer(0)),
-            builder.icmp_signed(">=", n_rows, integer(COPIED_ROWS)),
+            builder.and_(
+                builder.icmp_signed(">=", n_rows, integer(COPIED_ROWS)),
+                builder.icmp_signed(">=", n_elements, integer(COPIED_BYTES // item_bytes)),
+            ),
         )
 
     def rows(self, terms: Range, column: Any) -> Rows:

@@ -189,8 +189,9 @@ class _Product:
                 self._panels((zero, self.n_rows), terms)
             return
         self._copy = PanelCopy(
-            self.context, builder, self.vector, WIDEST, CHUNK, self.source, self.source_distance, self.n_rows
-        )
+            self.context, builder, self.vector, WIDEST, CHUNK, self.source, self.source_distance, self.n_rows,
+            self.n_terms,
+        )  # fmt: skip
         self._packed = PackedCoefficients(builder, self.vector, HIGHEST, CHUNK, self.coefficients)
         n_panels = builder.sdiv(self.n_columns, zero.type(WIDEST * self.vector.lanes))
         with self._packed.allocated(self.n_rows, self.n_terms, n_panels) as packs:
