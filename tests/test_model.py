@@ -283,7 +283,8 @@ def test_loss_is_finite_for_scores_of_any_size(backend):
 def test_huge_layers_have_narrow_tiles():
     """An interrupt is handled between calls of a kernel: narrow tiles keep calls of huge layers short."""
     network = Network.create([4000, 4000, 4000, 10], "tanh", "tanh", np.float64)
-    assert network.tile_width(1000) == 16
+    assert network.tile_width(1000) == 48
+    assert network.tile_width(1000, training=True) == 16
 
 
 @pytest.mark.parametrize("name", BACKENDS)

@@ -231,6 +231,10 @@ class NumbaLBFGSTrainer:
         n_evaluations = int(counts[lbfgs.N_EVALUATIONS]) - int(counts[lbfgs.PHASE] == lbfgs.SEARCH)
         return n_evaluations * self._n_rounds + int(self._state.progress[1])
 
+    def close(self) -> None:
+        """Let the threads of the trainer end; a later `run` would start others."""
+        self._calls.close()
+
     def run(self, last_pass: int, last_step: int | None = None) -> bool:
         """Run one chunk; return False if the iterate that it has reached is not finite."""
         before, started = self._rounds_done, time.perf_counter()

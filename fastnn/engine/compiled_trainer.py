@@ -139,6 +139,10 @@ class NumbaTrainer:
         step, round = self._state.progress[0].tolist()
         return step * self._settings.n_rounds + round
 
+    def close(self) -> None:
+        """Let the threads of the trainer end; a later `run` would start others."""
+        self._calls.close()
+
     def run(self, last_pass: int, last_step: int | None = None) -> bool:
         """Run one chunk; return False if the next step would make an array infinite or NaN."""
         if self.halted:

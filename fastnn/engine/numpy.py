@@ -177,6 +177,9 @@ class NumpyTrainer:
         """True if the objective has not improved for too many passes."""
         return self.n_passes > 0 and bool(0 < self._job.patience < self.memory.plateau[1])
 
+    def close(self) -> None:
+        """Do nothing: the trainer has no threads."""
+
     @_quiet
     def run(self, last_pass: int, last_step: int | None = None) -> bool:
         """Run one chunk; return False if the next step would make an array infinite or NaN."""

@@ -126,6 +126,9 @@ class NumpyLBFGSTrainer:
         """True if the minimisation has ended."""
         return self.ending is not None
 
+    def close(self) -> None:
+        """Do nothing: the trainer has no threads."""
+
     @_quiet
     def run(self, last_pass: int, last_step: int | None = None) -> bool:
         """Run one chunk; return False if the iterate that it has reached is not finite."""

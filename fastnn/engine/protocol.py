@@ -60,6 +60,9 @@ class Trainer(Protocol):
         finite step.
         """
 
+    def close(self) -> None:
+        """Let the threads of the trainer end; a later `run` would start others."""
+
 
 class LBFGSTrainer(Trainer, Protocol):
     """Protocol of the trainers whose job has the optimizer `LBFGS`; an iteration is a pass.

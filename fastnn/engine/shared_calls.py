@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fastnn_kernels.compiler.interrupts import held_interrupts
 
 from ..system import threads
 from ..system.threads import CorePlaces, acquired_cores, started_pool
@@ -91,6 +94,16 @@ class SharedCalls:
             self.n_running = 1
             return parts(1)[0]()
 
+    def close(self) -> None:
+        """Let the threads of the pool end; a later call starts others."""
+        if self._pool is not None:
+            # Without a shutdown, a callback of the garbage collector would tell the threads to end, and
+            # Python drops what a signal handler raises there: a Ctrl-C.
+            with held_interrupts():
+                if self._process == os.getpid():
+                    self._pool.shutdown(wait=False)
+                self._pool = None
+
     def note(self, n_rounds: int, seconds: float) -> None:
         """Choose threads and rounds of the next call, given the duration of the last one."""
         speed, wanted = n_rounds / max(seconds, 1e-6), limits.CALL_SECONDS
@@ -121,7 +134,8 @@ class SharedCalls:
         def share(thread: int) -> T:
             try:
                 if thread > 0:
-                    places.take()
+                    with suppress(MemoryError):  # the thread then computes where it is
+                        places.take()
                 return calls[thread]()
             except BaseException:
                 # Let the other threads pass the barriers at which they wait for this one.

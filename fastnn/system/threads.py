@@ -185,8 +185,8 @@ class CorePlaces:
             if core in self._budget.places:
                 _leave_cores(self._budget.places, self._taken)
                 core = _current_core()
-            self._taken.append(core)
             self._budget.places.append(core)
+            self._taken.append(core)
 
     def release(self) -> None:
         """Give all places back, after the call."""

@@ -229,7 +229,7 @@ def run_training(
 
 
 def _end(hooks: Sequence[Hook], training: Training) -> None:
-    """Call the `end` of every hook in order; an error in one keeps no other from its end."""
+    """Call the `end` of every hook in order, whatever errors they raise, and close the trainer."""
     # An ExitStack would do the same, but its frame refers to an error that refers to the frame: the trainer,
     # and its threads, would live until the next garbage collection.
     if hooks:
@@ -237,3 +237,5 @@ def _end(hooks: Sequence[Hook], training: Training) -> None:
             hooks[0].end(training)
         finally:
             _end(hooks[1:], training)
+    else:
+        training.trainer.close()

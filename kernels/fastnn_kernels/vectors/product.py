@@ -51,9 +51,8 @@ WIDEST, HIGHEST = BLOCKS[0][0], BLOCKS[0][1][0]
 # are adjacent in memory and are not copied, each term has its own cache lines, at distances for which the
 # caches keep few of them: a chunk then has half as many terms.
 CHUNK = 128
-# Terms that the loop over packed coefficients adds at a time. Its addresses are two pointers and constants,
-# so that it has three quarters of the instructions of the other loop. This counts if another thread computes
-# on the same core.
+# Terms that the loop over packed coefficients adds at a time. Fewer instructions count where another thread
+# computes on the same core.
 UNROLLED = 4
 # Number of independent sums that hide the latency of an addition.
 PARALLEL_SUMS = 8
@@ -274,6 +273,8 @@ class _Product:
         """Add the terms of a block, as many at a time as there are `sums`; the first takes the rest, too."""
         builder, (position, end), one = self.builder, panel.terms, self.zero.type(1)
         offsets = [builder.mul(one.type(k), coefficients.row_distance) for k in range(len(sums[0]))]
+        if not isinstance(coefficients.row_distance, ir.Constant):
+            offsets = [offsets[0], *map(self._opaque, offsets[1:])]
         places = [one.type(v * self.vector.lanes) for v in range(panel.width)]
 
         def add_term(term: Any, sums: Sums) -> None:
@@ -312,6 +313,15 @@ class _Product:
         """Return a vector with the element at `offset` in every lane."""
         element = self.builder.load(self.builder.gep(pointer, [offset], inbounds=True))
         return Value.wrap(self.context, self.builder, self.vector, element, self.vector.dtype)
+
+    def _opaque(self, value: Any) -> Any:
+        """Return a value whose origin LLVM does not know: it keeps the value in a register.
+
+        LLVM would otherwise compute addresses at multiples of a distance one from the other, by an addition
+        for each coefficient.
+        """
+        kind = ir.FunctionType(value.type, [value.type])
+        return self.builder.asm(kind, "", "=r,0", [value], side_effect=False)
 
     def _zero_cell(self) -> Any:
         """Return a place for a vector, set to zero."""
