@@ -97,11 +97,12 @@ class SharedCalls:
     def close(self) -> None:
         """Let the threads of the pool end; a later call starts others."""
         if self._pool is not None:
-            # Without a shutdown, a callback of the garbage collector would tell the threads to end, and
-            # Python drops what a signal handler raises there: a Ctrl-C.
+            # Without a shutdown, the callback of a weak reference to the pool would tell the threads to end,
+            # and Python drops what a signal handler raises in such a callback: a Ctrl-C.
             with held_interrupts():
                 if self._process == os.getpid():
-                    self._pool.shutdown(wait=False)
+                    with suppress(MemoryError):
+                        self._pool.shutdown(wait=False)
                 self._pool = None
 
     def note(self, n_rounds: int, seconds: float) -> None:
@@ -153,6 +154,9 @@ class SharedCalls:
                 all_submitted.set_result(False)
                 self._use_one_thread()
                 return parts(1)[0]()
+            except BaseException:  # no memory
+                all_submitted.set_result(False)
+                raise
             all_submitted.set_result(True)
             self.n_running = n_threads
             try:

@@ -33,8 +33,8 @@ Array = NDArray[Any]
 ALIGNMENT = 64
 # A tile with the units of all layers should fit into the first-level cache, but loops along short rows are
 # slow: the least width limits how far tiles shrink. It is given in bytes of a row for predictions, and in
-# samples for training, which has more work per tile. An odd number of cache lines spreads the rows of a tile
-# over all sets of a cache.
+# samples for training, which has more work per tile. The former is an odd number of cache lines: the rows of
+# a tile are then spread over all sets of a cache.
 TILE_BYTES = 32 * 1024
 LEAST_ROW_BYTES, LEAST_TRAINING_WIDTH, MOST_WIDTH = 13 * ALIGNMENT, 256, 512
 # A kernel call computes at least one tile, and Ctrl-C waits for its end: tiles of large networks are so

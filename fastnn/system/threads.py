@@ -185,8 +185,12 @@ class CorePlaces:
             if core in self._budget.places:
                 _leave_cores(self._budget.places, self._taken)
                 core = _current_core()
-            self._budget.places.append(core)
             self._taken.append(core)
+            try:
+                self._budget.places.append(core)
+            except MemoryError:
+                self._taken.pop()
+                raise
 
     def release(self) -> None:
         """Give all places back, after the call."""

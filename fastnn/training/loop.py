@@ -230,8 +230,8 @@ def run_training(
 
 def _end(hooks: Sequence[Hook], training: Training) -> None:
     """Call the `end` of every hook in order, whatever errors they raise, and close the trainer."""
-    # An ExitStack would do the same, but its frame refers to an error that refers to the frame: the trainer,
-    # and its threads, would live until the next garbage collection.
+    # An ExitStack would do the same, but its frame refers to an error that refers to the frame: the trainer
+    # and its arrays would live until the next garbage collection.
     if hooks:
         try:
             hooks[0].end(training)

@@ -11,5 +11,6 @@ Each file has one concept. From the lowest layer upward:
 - ``curvature``, ``bound``, ``committee``, ``grid``, ``quadtree``: pictures of decision boundaries.
 
 Most operations have a NumPy version in the file of the same name in ``fastnn/reference``. Kernels check no
-arguments, allocate no memory and raise no exceptions: ``fastnn`` checks all arguments before.
+arguments, allocate no arrays and raise no exceptions: ``fastnn`` checks all arguments before. A product of
+large matrices borrows 96 KB or less from the C library while it runs.
 """

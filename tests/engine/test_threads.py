@@ -16,11 +16,13 @@ import numpy as np
 import pytest
 from processes import PATIENCE, run_python
 from sklearn.exceptions import ConvergenceWarning
+from trainings import begin
 
 import fastnn
 from fastnn.engine import limits
 from fastnn.engine.arguments import sharing
-from fastnn.system.threads import acquired_cores, available_cores
+from fastnn.engine.job import Job
+from fastnn.system.threads import CorePlaces, acquired_cores, available_cores
 from fastnn_kernels.compiler.jit import OPTIONS as KERNEL_OPTIONS
 from fastnn_kernels.compiler.prepared import PreparedCall
 from fastnn_kernels.team import updates_in_strips
@@ -83,7 +85,7 @@ def test_any_number_of_threads_gives_the_same_bits(options):
 
 
 # Networks, and for each layer whether either part's weights are updated in strips, which are whole vectors.
-# Each part of the first layer has several strips.
+# Each part of the first network's first layer has several strips.
 IN_STRIPS = {
     (244, 32, 24, 8): [(True, True), (True, True), (False, False)],
     (249, 33, 8, 3): [(False, False)] * 3,
@@ -231,15 +233,52 @@ def test_divergence_on_two_threads_raises_the_same_error():
     assert messages[0] == messages[1]
 
 
-def test_the_threads_of_a_training_end():
+def test_the_threads_of_a_training_end_though_an_error_refers_to_the_training():
+    gc.collect()  # threads of earlier tests
     others = set(threading.enumerate())  # threads of other pools, which stay
-    for seed in range(3):
-        trained(seed, 4)
-    # A pool's threads end when nothing refers to it any more, as an error does with its traceback.
-    gc.collect()
+    errors = []
+    for n_passes in (1, 3):
+
+        def stop(history, n_passes=n_passes):
+            if len(history.loss) == n_passes:
+                raise ArithmeticError("stopped")
+
+        with pytest.raises(ArithmeticError, match="stopped") as error:
+            trained(0, 4, callbacks=[stop], validation_data=(X, y))
+        errors.append(error)
+    assert all(error.traceback for error in errors)
     for thread in set(threading.enumerate()) - others:
         thread.join(PATIENCE)
         assert not thread.is_alive()
+
+
+def test_a_closed_trainer_runs_on():
+    network = fastnn.Model(LAYERS)._network
+    job = Job(
+        X, y.astype(float)[:, None], np.ones(1200), num_passes=4, batch_size=512, epsilon=1e-4,
+        reg_lambda=0.01, n_threads=2,
+    )  # fmt: skip
+    results = []
+    for closes in (False, True):
+        trainer, arrays = begin("numba", network, job)
+        for n_passes in range(1, 5):
+            assert trainer.run(n_passes)
+            if closes:
+                trainer.close()
+        assert trainer.n_passes == 4
+        trainer.close()
+        results.append(arrays["parameters"])
+    np.testing.assert_array_equal(*results)
+
+
+def test_a_thread_without_memory_to_move_computes_where_it_is(monkeypatch):
+    expected = trained(0, 2)
+
+    def take(places):
+        raise MemoryError
+
+    monkeypatch.setattr(CorePlaces, "take", take)
+    np.testing.assert_array_equal(trained(0, 2), expected)
 
 
 # --- forked children, threading layers -----------------------------------------------------------

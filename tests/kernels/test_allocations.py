@@ -1,4 +1,4 @@
-"""Kernels allocate nothing: numba's own counter does not grow with the work of a call.
+"""Kernels allocate no arrays: numba's own counter does not grow with the work of a call.
 
 numba counts one allocation for every array argument of a call.
 """

@@ -7,7 +7,7 @@ machine code only within its caller: numba would also compile each kernel to sep
 takes a third longer. A kernel that is called through a pointer (``pointer.py``) becomes machine code without
 a wrapper.
 
-Kernels allocate nothing, so their arrays have no reference counts: counts would be updated at every use of an
+Kernels allocate no arrays, so theirs have no reference counts: counts would be updated at every use of an
 array, and take a fifth of the compiler's time. Consequently only kernels can call a kernel that returns an
 array, and the arguments of exceptions are constants.
 

@@ -64,18 +64,23 @@ class Matrix:
 class Rows:
     """A matrix in a function that has a pointer and integers as arguments instead of an array.
 
-    `pointer` points to the first element; `distance` is the number of elements from one row to the next.
+    `pointer` points to the first element; `distance` is the number of elements from one row to the next. If
+    `has_first` is False, only later rows lie in memory.
     """
 
-    def __init__(self, context: Any, builder: Any, vector: Vector, pointer: Any, distance: Any) -> None:
+    def __init__(
+        self, context: Any, builder: Any, vector: Vector, pointer: Any, distance: Any, has_first: bool = True
+    ) -> None:
         self._context, self._builder, self._vector = context, builder, vector
-        self._pointer, self._distance = pointer, distance
+        self._pointer, self._distance, self._has_first = pointer, distance, has_first
 
     def element(self, row: Any, column: Any) -> Any:
         """Return a pointer to the element at [row, column]."""
-        builder = self._builder
-        offset = builder.add(builder.mul(row, self._distance, flags=("nsw",)), column, flags=("nsw",))
-        return builder.gep(self._pointer, [offset], inbounds=True)
+        return self._builder.gep(self._pointer, [self._offset(row, column)], inbounds=self._has_first)
+
+    def prefetch(self, row: Any, column: Any) -> None:
+        """Emit a hint to load the cache line at [row, column], which need not lie in the matrix."""
+        prefetch(self._builder, self._builder.gep(self._pointer, [self._offset(row, column)]))
 
     def load(self, row: Any, column: Any) -> Value:
         """Return the vector that begins at [row, column]."""
@@ -91,6 +96,10 @@ class Rows:
         scalar = self._builder.load(self.element(row, column))
         return Value.wrap(self._context, self._builder, self._vector, scalar, self._vector.dtype)
 
+    def _offset(self, row: Any, column: Any) -> Any:
+        builder = self._builder
+        return builder.add(builder.mul(row, self._distance, flags=("nsw",)), column, flags=("nsw",))
+
     def _at(self, row: Any, column: Any) -> Any:
         return self._builder.bitcast(self.element(row, column), self._vector.llvm.as_pointer())
 
@@ -99,7 +108,9 @@ class PartialRows(Rows):
     """Rows of which only the first `count` lanes of each vector are read and written; others load as 0."""
 
     def __init__(self, rows: Rows, count: Any) -> None:
-        super().__init__(rows._context, rows._builder, rows._vector, rows._pointer, rows._distance)
+        super().__init__(
+            rows._context, rows._builder, rows._vector, rows._pointer, rows._distance, rows._has_first
+        )
         self._zero = Value(rows._context, rows._builder, rows._vector, ir.Constant(rows._vector.llvm, None))
         limit = Value.wrap(rows._context, rows._builder, rows._vector, count, types.intp)
         self._mask = self._zero.lane_numbers() < limit

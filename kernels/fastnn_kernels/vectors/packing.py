@@ -2,8 +2,8 @@
 
 A product reads a block of coefficients once for each panel of columns, and a panel of source rows once for
 each block of rows. If the rows of a matrix are far apart in memory, most of these reads miss the caches: each
-uses a part of a cache line only, on a page of its own, and distances that are powers of two leave few of a
-cache's sets. A copy in the order in which it is read costs one pass, and the reads that follow are
+uses a part of a cache line only, on a page of its own, and rows whose distance is a power of two share few of
+a cache's sets. A copy in the order in which it is read costs one pass, and the reads that follow are
 sequential. Results have the same bits with and without copies.
 
 Source: Goto and van de Geijn, "Anatomy of high-performance matrix multiplication", ACM Transactions on
@@ -24,12 +24,12 @@ from .processor import VECTOR_BYTES
 from .vector import LLVM_TYPES, Vector
 
 __all__ = [
-    "COPIED_DISTANCE", "COPIED_ROWS", "PACKED_BYTES", "PACKED_PANELS", "PACKED_ROWS", "Coefficients",
-    "PackedCoefficients", "PanelCopy", "Range", "chunks",
+    "COPIED_DISTANCE", "PACKED_BYTES", "PACKED_ROWS", "Coefficients", "PackedCoefficients", "PanelCopy",
+    "Range", "chunks",
 ]  # fmt: skip
 
-# Whether the widest blocks have vectors of AVX-512: panels are then four times as wide, and fewer of them
-# read the coefficients.
+# True if blocks have vectors of AVX-512: panels are then four times as wide, and fewer of them read the
+# coefficients.
 IS_WIDE = VECTOR_BYTES == 64
 # Rows of the result whose coefficients are packed at a time, a multiple of the highest block. With 128 terms
 # they are at most 96 KB, which stay in the second-level cache.
@@ -40,8 +40,8 @@ PACKED_BYTES, PACKED_PANELS = 1 << 20 if IS_WIDE else 1 << 16, 2
 # prefetches along a row of the matrix by itself, but not from one row to the next.
 TERMS_AHEAD = 8
 # A panel is copied if at least so many rows of the result read it, if the distance of the source's rows is a
-# multiple of so many bytes, and if the source has so many bytes. At other distances, the rows are spread over
-# the sets of the first-level cache, and few rows find room in some of the sets.
+# multiple of so many bytes, and if the source has at least so many bytes. At such distances the rows compete
+# for few sets of the first-level cache; at others they are spread over all sets.
 COPIED_ROWS, COPIED_DISTANCE, COPIED_BYTES = 48, 1024 if IS_WIDE else 256, 1 << 14
 
 # First index and end of a range, two IR integers.
@@ -88,6 +88,8 @@ class PackedCoefficients:
 
     Parameters
     ----------
+    builder : IRBuilder
+        Builder of the function.
     vector : Vector
         Vectors of the matrices' dtype.
     height : int
@@ -100,7 +102,7 @@ class PackedCoefficients:
     Attributes
     ----------
     is_used : IR integer
-        A bit that is set if the product packs its coefficients; see `allocated`.
+        A bit that is set if the product packs its coefficients. It exists within `allocated`.
     """
 
     def __init__(
@@ -207,26 +209,30 @@ class PanelCopy:
 
     Parameters
     ----------
+    context, builder
+        Numba's target context, and the builder of the function.
     vector : Vector
         Vectors of the matrices' dtype.
     width : int
         Width of the panels in vectors.
     most_terms : int
         Largest number of rows of a panel.
-    source, source_distance
-        Pointer to the source, and the number of elements from one row to the next.
-    n_rows, n_terms : IR integer
-        Number of the rows of the result and of the source.
+    source : IR pointer
+        First element of the source.
+    source_distance : IR integer
+        Number of elements from one row of the source to the next.
+    n_terms : IR integer
+        Number of rows of the source.
     """
 
     def __init__(
         self, context: Any, builder: Any, vector: Vector, width: int, most_terms: int, source: Any,
-        source_distance: Any, n_rows: Any, n_terms: Any,
+        source_distance: Any, n_terms: Any,
     ) -> None:  # fmt: skip
         self._context, self._builder, self._vector, self._width = context, builder, vector, width
         self._source, self._distance = source, source_distance
         self._rows = Rows(context, builder, vector, source, source_distance)
-        integer, element = n_rows.type, LLVM_TYPES[vector.dtype]
+        integer, element = n_terms.type, LLVM_TYPES[vector.dtype]
         with builder.goto_entry_block():
             memory = builder.alloca(ir.ArrayType(element, most_terms * width * vector.lanes))
             memory.align = VECTOR_BYTES
@@ -234,29 +240,32 @@ class PanelCopy:
         item_bytes = vector.dtype.bitwidth // 8
         rest = builder.and_(source_distance, integer(COPIED_DISTANCE // item_bytes - 1))
         n_elements = builder.mul(n_terms, source_distance)
-        self._is_used = builder.and_(
+        self._pays = builder.and_(
             builder.icmp_signed("==", rest, integer(0)),
-            builder.and_(
-                builder.icmp_signed(">=", n_rows, integer(COPIED_ROWS)),
-                builder.icmp_signed(">=", n_elements, integer(COPIED_BYTES // item_bytes)),
-            ),
+            builder.icmp_signed(">=", n_elements, integer(COPIED_BYTES // item_bytes)),
         )
 
-    def rows(self, terms: Range, column: Any) -> Rows:
-        """Return the source's rows of some terms, copied if it pays; their column 0 is `column`."""
+    def rows(self, rows: Range, terms: Range, column: Any) -> Rows:
+        """Return the source's rows of some terms, whose column 0 is `column`.
+
+        They are copied if it pays for the product of these `rows` of the result.
+        """
         context, builder, vector = self._context, self._builder, self._vector
-        begin, end = terms
+        (first, last), (begin, end) = rows, terms
         integer = begin.type
+        n_rows = builder.sub(last, first)
+        is_used = builder.and_(self._pays, builder.icmp_signed(">=", n_rows, integer(COPIED_ROWS)))
         distance = integer(self._width * vector.lanes)
+        # The copy begins with the term `begin`.
         copied = builder.gep(self._memory, [builder.mul(builder.neg(begin), distance)])
-        copy = Rows(context, builder, vector, copied, distance)
+        copy = Rows(context, builder, vector, copied, distance, has_first=False)
         with (
-            builder.if_then(self._is_used),
+            builder.if_then(is_used),
             cgutils.for_range_slice(builder, begin, end, integer(1), inc=True) as (term, _),
         ):
             for v in range(self._width):
                 offset = integer(v * vector.lanes)
                 copy.store(term, offset, self._rows.load(term, builder.add(column, offset)))
-        pointer = builder.select(self._is_used, copied, builder.gep(self._source, [column]))
-        distance = builder.select(self._is_used, distance, self._distance)
-        return Rows(context, builder, vector, pointer, distance)
+        pointer = builder.select(is_used, copied, builder.gep(self._source, [column]))
+        distance = builder.select(is_used, distance, self._distance)
+        return Rows(context, builder, vector, pointer, distance, has_first=False)

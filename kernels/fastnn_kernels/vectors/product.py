@@ -9,7 +9,7 @@ forward product and the derivative by the inputs, rows of the result run along t
 by the weights, they run along the layer's outputs, and the source is the transposed derivative by the sums.
 The sums are computed in chunks of terms. Each chunk visits the result in panels as wide as a block, whose
 source rows stay in the first-level cache, and each panel in blocks of rows. Large products copy their
-operands, so that each is read in order (``packing.py``).
+operands, so that each is read in order (``packing.py``), and visit a group of rows at a time.
 
 One function of pointers and distances for each dtype serves all products of all kernels, and is compiled once
 (``compiler/shared.py``).
@@ -30,7 +30,7 @@ from numba.extending import intrinsic
 
 from ..compiler.numba_internals import cgutils, checks_bounds, return_error
 from ..compiler.shared import SharedFunction
-from .matrix import Matrix, PartialRows, Rows, prefetch
+from .matrix import Matrix, PartialRows, Rows
 from .packing import PACKED_ROWS, Coefficients, PackedCoefficients, PanelCopy, Range, chunks
 from .processor import VECTOR_BYTES
 from .value import Value
@@ -51,8 +51,8 @@ WIDEST, HIGHEST = BLOCKS[0][0], BLOCKS[0][1][0]
 # are adjacent in memory and are not copied, each term has its own cache lines, at distances for which the
 # caches keep few of them: a chunk then has half as many terms.
 CHUNK = 128
-# Terms that the loop over packed coefficients adds at a time. Fewer instructions count where another thread
-# computes on the same core.
+# Terms of one iteration of the loop over packed coefficients. Unrolling saves instructions, which matter most
+# where another thread computes on the same core.
 UNROLLED = 4
 # Number of independent sums that hide the latency of an addition.
 PARALLEL_SUMS = 8
@@ -131,8 +131,8 @@ class Panel(NamedTuple):
     results: Rows
 
 
-# Arguments of the product's function: `P` is a pointer to elements of the matrices' dtype, `I` an integer.
 COEFFICIENTS = {"coefficients": "P", "row_distance": "I", "term_distance": "I"}  # coefficient(r, m)
+# Arguments of the product's function: `P` is a pointer to elements of the matrices' dtype, `I` an integer.
 ARGUMENTS = {
     **COEFFICIENTS,
     "starts": "P", "start_distance": "I",  # start of every row; not read if `adds` is 1
@@ -163,7 +163,7 @@ def _product_function(dtype: Any, few_rows: bool) -> SharedFunction:
 
 
 class _Product:
-    """The body of a product's function: emits a loop over chunks, panels and blocks.
+    """The body of a product's function: emits loops over chunks, groups of rows, panels and blocks.
 
     Every method emits instructions. `arguments` are the function's, by the names of `ARGUMENTS`.
     """
@@ -188,7 +188,7 @@ class _Product:
                 self._panels((zero, self.n_rows), terms)
             return
         self._copy = PanelCopy(
-            self.context, builder, self.vector, WIDEST, CHUNK, self.source, self.source_distance, self.n_rows,
+            self.context, builder, self.vector, WIDEST, CHUNK, self.source, self.source_distance,
             self.n_terms,
         )  # fmt: skip
         self._packed = PackedCoefficients(builder, self.vector, HIGHEST, CHUNK, self.coefficients)
@@ -210,7 +210,7 @@ class _Product:
 
         def panel(column: Any, width: int) -> None:
             copies = not self.few_rows and width == WIDEST
-            source = self._copy.rows(terms, column) if copies else source_from(column)
+            source = self._copy.rows(rows, terms, column) if copies else source_from(column)
             self._panel(Panel(rows, terms, column, width, source, self.results))
 
         widths = tuple(width for width, _ in BLOCKS)
@@ -264,13 +264,19 @@ class _Product:
         return sums
 
     def _prefetch_results(self, panel: Panel, first: Any, height: int) -> None:
-        """Prefetch the result's rows of a block: other chunks and groups come before its next visit."""
+        """Prefetch the first cache line of each of a block's rows of the result.
+
+        Since the last visit of the block, other chunks and groups have displaced them.
+        """
         for k in range(height):
-            row = offset_by(self.builder, first, k)
-            prefetch(self.builder, panel.results.element(row, panel.column))
+            panel.results.prefetch(offset_by(self.builder, first, k), panel.column)
 
     def _add_terms(self, panel: Panel, coefficients: Coefficients, sums: list[Sums]) -> None:
-        """Add the terms of a block, as many at a time as there are `sums`; the first takes the rest, too."""
+        """Add the terms of a block.
+
+        `sums` has a set of sums for each of the terms that one iteration adds; the sets may be the same. The
+        remaining terms are added to the first.
+        """
         builder, (position, end), one = self.builder, panel.terms, self.zero.type(1)
         offsets = [builder.mul(one.type(k), coefficients.row_distance) for k in range(len(sums[0]))]
         if not isinstance(coefficients.row_distance, ir.Constant):
@@ -315,10 +321,9 @@ class _Product:
         return Value.wrap(self.context, self.builder, self.vector, element, self.vector.dtype)
 
     def _opaque(self, value: Any) -> Any:
-        """Return a value whose origin LLVM does not know: it keeps the value in a register.
+        """Hide from LLVM how a value was computed, so that it keeps the value in a register.
 
-        LLVM would otherwise compute addresses at multiples of a distance one from the other, by an addition
-        for each coefficient.
+        LLVM would otherwise derive each coefficient's address from the one before, by an addition.
         """
         kind = ir.FunctionType(value.type, [value.type])
         return self.builder.asm(kind, "", "=r,0", [value], side_effect=False)

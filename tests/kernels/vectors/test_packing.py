@@ -95,12 +95,22 @@ def test_products_match_the_reference_and_have_the_bits_of_narrow_products(seed,
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_products_of_these_sizes_copy_both_operands(dtype):
-    n_in, n_out, T = 600, 501, 256
-    W, b, X = normal(0, (n_in, n_out), (1, n_out), (n_in, T), dtype=dtype)
-    assert W.nbytes > packing.PACKED_BYTES
-    assert X.strides[0] % packing.COPIED_DISTANCE == 0
-    weights, bias = read_only(W), read_only(b)
+    n_in, n_out, T = 600, 501, 512
+    W, b, X, dZ = normal(0, (n_in, n_out), (1, n_out), (n_in, T), (n_out, T), dtype=dtype)
+    transposed = np.zeros((T, 512), dtype)
+    transposed[:, :n_out] = dZ.T
+    assert min(W.nbytes, X.nbytes) > packing.PACKED_BYTES
+    assert {source.strides[0] % packing.COPIED_DISTANCE for source in (X, dZ, transposed)} == {0}
+    weights, bias, inputs, before = read_only(W), read_only(b), read_only(X), np.zeros_like(W)
     check(
         lambda source, result: forward(weights, bias, source, result), X, (n_out, T),
         wide(W).T @ wide(X) + wide(b).T, np.abs(W).T @ np.abs(X) + np.abs(b).T,
+    )  # fmt: skip
+    check(
+        lambda source, result: backward(weights, source, result), dZ, (n_in, T),
+        wide(W) @ wide(dZ), np.abs(W) @ np.abs(dZ),
+    )  # fmt: skip
+    check(
+        lambda source, result: outer(inputs, source, result, False), transposed, W.shape,
+        wide(X) @ wide(dZ.T), np.abs(X) @ np.abs(dZ.T), before,
     )  # fmt: skip
